@@ -1,0 +1,66 @@
+# make run, make test: all that a newcomer needs. make help lists the rest.
+GO      ?= go
+BIN     ?= bin
+SHARED  ?= ../shared
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -X main.version=$(VERSION)
+export GOFLAGS += -buildvcs=false
+
+.DEFAULT_GOAL := help
+.PHONY: help run test race bench generate lint build install fuzz vectors outsider crash browser matrix
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: build ## the main job in one process: a committee of four, real traffic (LOG=file, gzip too), two epochs, settled and verified
+	$(BIN)/waybill devnet --job $(if $(LOG),--log $(LOG))
+
+test: ## every test that needs nothing but Go
+	$(GO) test -timeout 9m ./...
+
+race: ## the concurrent rooms under the race detector
+	$(GO) test -race -timeout 20m ./pipeline/... ./node/...
+
+bench: build ## measured ratios (BENCH=name for one suite)
+	$(BIN)/waybill bench $(BENCH)
+
+generate: ## everything that is generated, again
+	PATH="$(CURDIR)/$(BIN)/tools:$$PATH" GOBIN="$(CURDIR)/$(BIN)/tools" sh -c '\
+	  $(GO) install google.golang.org/protobuf/cmd/protoc-gen-go connectrpc.com/connect/cmd/protoc-gen-connect-go && $(GO) generate ./...'
+
+lint: ## gofmt, vet, staticcheck
+	@files=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$files" || { echo "gofmt would change:"; echo "$$files"; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+build: ## bin/waybill
+	$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/waybill ./cmd/waybill
+
+install: ## waybill into GOBIN
+	$(GO) install -ldflags '$(LDFLAGS)' ./cmd/waybill
+
+FUZZTIME ?= 10s
+fuzz: ## every fuzz target for FUZZTIME (default 10s)
+	@$(GO) list ./... | while read p; do \
+	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+	    echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
+	  done; done
+
+vectors: ## published test vectors and the real log, from SHARED
+	REQUIRE_VECTORS=1 WAYBILL_VECTORS=$(abspath $(SHARED))/vectors $(GO) test -count=1 ./kernels/...
+	$(MAKE) run LOG=$(abspath $(SHARED))/data/access.log.gz
+
+outsider: build ## the independent verifier against files that this build exports
+	rm -rf $(BIN)/exports && $(BIN)/waybill devnet --job --requests 2000 --exports $(BIN)/exports
+	cd internal/outsider && OUTSIDER_REQUIRE=1 OUTSIDER_FILES=$(CURDIR)/$(BIN)/exports $(GO) test -count=1 ./...
+
+crash: build ## kill -9 under load in a multi-process testnet, many times (ROUNDS, default 10)
+	WAYBILL=$(CURDIR)/$(BIN)/waybill CRASH_ROUNDS=$(or $(ROUNDS),10) $(GO) test -count=1 -v -timeout 30m -run '^TestCrash' ./internal/crash
+
+browser: ## the dashboard in headless Chromium
+	REQUIRE_CHROMIUM=1 $(GO) test -count=1 ./node/web/...
+
+matrix: ## builds and short tests of the other targets: GOAMD64=v3, arm64 under qemu-user
+	GOAMD64=v3 $(GO) test -short ./kernels/... ./rollup/...
+	GOARCH=arm64 CGO_ENABLED=0 $(GO) build ./...
+	GOARCH=arm64 CGO_ENABLED=0 $(GO) test -short -exec qemu-aarch64 ./kernels/blake3 ./rollup
