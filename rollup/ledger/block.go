@@ -1,0 +1,71 @@
+package ledger
+
+import (
+	"time"
+
+	"github.com/waybill-network/waybill/rollup"
+)
+
+// Record is one entry of the state as the store keeps it. Keys are at most 17 bytes.
+type Record struct {
+	Key   []byte
+	Value []byte // nil: the record is gone
+}
+
+// Block is what a block changed.
+type Block struct {
+	Height  int64
+	AppHash rollup.Hash
+	Records []Record // sorted by key, each key once; to be stored in one batch with the block's height
+	Events  []Event  // in order of execution
+}
+
+// Event is something that a block did: EpochStarted, Settled, SettlementCertified, Ordered, NodeRegistered,
+// ServiceRegistered, ClientsRegistered or PayerChanged.
+type Event interface{ event() }
+
+// EpochStarted says that an epoch began, and so that the one before it ended.
+type EpochStarted struct {
+	Epoch uint32
+	Start time.Time
+}
+
+// Settled says that an epoch was settled.
+type Settled struct{ Settlement *Settlement }
+
+// SettlementCertified says that the committee's signature on a settlement is in the state.
+type SettlementCertified struct{ Certificate *rollup.SettlementCertificate }
+
+// Ordered says that a rollup's certificate was executed, and the settlement of which epoch its rows are credited to.
+type Ordered struct {
+	Key       rollup.WindowKey
+	ID        rollup.Hash // rollup id
+	Acks      uint32
+	SettledIn uint32
+}
+
+// NodeRegistered says that a node joined the registry.
+type NodeRegistered struct{ Node Node }
+
+// ServiceRegistered says that a service joined the registry.
+type ServiceRegistered struct{ Service Service }
+
+// ClientsRegistered says that Count clients, from First on, joined the registry.
+type ClientsRegistered struct {
+	First, Count uint32
+	Payer        uint32
+}
+
+// PayerChanged says that a client has another payer from epoch From on.
+type PayerChanged struct {
+	Client, Payer, From uint32
+}
+
+func (EpochStarted) event()        {}
+func (Settled) event()             {}
+func (SettlementCertified) event() {}
+func (Ordered) event()             {}
+func (NodeRegistered) event()      {}
+func (ServiceRegistered) event()   {}
+func (ClientsRegistered) event()   {}
+func (PayerChanged) event()        {}

@@ -1,0 +1,70 @@
+package ledger
+
+import (
+	"crypto/ed25519"
+	"encoding/hex"
+	"fmt"
+)
+
+// Key is an Ed25519 public key. The zero key belongs to the protocol's account and to nobody: it signs nothing and
+// receives nothing by transaction.
+type Key [ed25519.PublicKeySize]byte
+
+// KeyOf returns the public half of a private key.
+func KeyOf(k ed25519.PrivateKey) Key { return Key(k[ed25519.SeedSize:]) }
+
+// Public returns the key for package ed25519.
+func (k Key) Public() ed25519.PublicKey { return k[:] }
+
+func (k Key) String() string { return hex.EncodeToString(k[:]) }
+
+// MarshalText implements [encoding.TextMarshaler].
+func (k Key) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, k[:]), nil }
+
+// UnmarshalText implements [encoding.TextUnmarshaler]; only lower-case hexadecimal is accepted.
+func (k *Key) UnmarshalText(text []byte) error { return parseHex(k[:], text) }
+
+// BLSKey is an encoded BLS public key.
+type BLSKey [96]byte
+
+func (k BLSKey) String() string { return hex.EncodeToString(k[:]) }
+
+// MarshalText implements [encoding.TextMarshaler].
+func (k BLSKey) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, k[:]), nil }
+
+// UnmarshalText implements [encoding.TextUnmarshaler]; only lower-case hexadecimal is accepted.
+func (k *BLSKey) UnmarshalText(text []byte) error { return parseHex(k[:], text) }
+
+// BLSSignature is an encoded BLS signature; a proof of possession is one.
+type BLSSignature [48]byte
+
+func (s BLSSignature) String() string { return hex.EncodeToString(s[:]) }
+
+// MarshalText implements [encoding.TextMarshaler].
+func (s BLSSignature) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, s[:]), nil }
+
+// UnmarshalText implements [encoding.TextUnmarshaler]; only lower-case hexadecimal is accepted.
+func (s *BLSSignature) UnmarshalText(text []byte) error { return parseHex(s[:], text) }
+
+// parseHex fills dst from lower-case hexadecimal of exactly its size.
+func parseHex(dst, text []byte) error {
+	if len(text) != 2*len(dst) {
+		return fmt.Errorf("%d hexadecimal digits where %d belong", len(text), 2*len(dst))
+	}
+	for _, c := range text {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return fmt.Errorf("%q is not a lower-case hexadecimal digit", c)
+		}
+	}
+	_, err := hex.Decode(dst, text)
+	return err
+}
+
+// Signature is an Ed25519 signature.
+type Signature [ed25519.SignatureSize]byte
+
+// MarshalText implements [encoding.TextMarshaler].
+func (s Signature) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, s[:]), nil }
+
+// UnmarshalText implements [encoding.TextUnmarshaler]; only lower-case hexadecimal is accepted.
+func (s *Signature) UnmarshalText(text []byte) error { return parseHex(s[:], text) }
