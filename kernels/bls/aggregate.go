@@ -1,0 +1,63 @@
+package bls
+
+import (
+	"runtime"
+	"sync"
+
+	bls12381 "github.com/consensys/gnark-crypto/ecc/bls12-381"
+)
+
+// Sum is a running sum of signatures, so that an aggregate grows with each signature
+// and is normalised once. The zero value is the empty sum. It does not allocate and is
+// not safe for concurrent use.
+type Sum struct{ p bls12381.G1Jac }
+
+// Add adds a signature.
+func (s *Sum) Add(sig *Signature) { s.p.AddMixed(&sig.p) }
+
+// AddSum adds another sum.
+func (s *Sum) AddSum(other *Sum) { s.p.AddAssign(&other.p) }
+
+// Signature returns the sum so far, the identity if it is empty.
+func (s *Sum) Signature() Signature {
+	var sig Signature
+	sig.p.FromJacobian(&s.p)
+	return sig
+}
+
+// AggregateSignatures returns the sum of the signatures, the identity for none.
+func AggregateSignatures(sigs []Signature) Signature {
+	var l lane
+	l.points = grow(l.points, len(sigs)+1)
+	l.points[0] = affine{}
+	for i := range sigs {
+		l.points[i+1] = sigs[i].p
+	}
+	l.sum(&g1, l.points, []segment{{0, len(l.points)}})
+	return Signature{l.points[0]}
+}
+
+// AggregatePublicKeys returns the sum of the keys, for the signers of one message who
+// have all proved possession. The sum of no keys, and of keys that cancel, is a key
+// that verifies nothing. Large sets use all cores.
+func AggregatePublicKeys(pks []*PublicKey) *PublicKey {
+	const worthwhile = 512 // keys per goroutine
+	workers := max(1, min(runtime.GOMAXPROCS(0), len(pks)/worthwhile))
+	sums := make([]bls12381.G2Jac, workers)
+	var wg sync.WaitGroup
+	for i := range sums {
+		part := pks[len(pks)*i/workers : len(pks)*(i+1)/workers]
+		wg.Go(func() {
+			for _, pk := range part {
+				sums[i].AddMixed(&pk.p)
+			}
+		})
+	}
+	wg.Wait()
+	for i := range sums[1:] {
+		sums[0].AddAssign(&sums[1+i])
+	}
+	sum := new(PublicKey)
+	sum.p.FromJacobian(&sums[0])
+	return sum
+}

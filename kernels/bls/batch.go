@@ -1,0 +1,342 @@
+package bls
+
+import (
+	"cmp"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	bls12381 "github.com/consensys/gnark-crypto/ecc/bls12-381"
+)
+
+// ErrBatch is wrapped by the errors for batches that are put together wrongly, which
+// is the caller's fault and no signer's.
+var ErrBatch = errors.New("bls: malformed batch")
+
+// Column is a strided view of equal-sized fields: element i is
+// Data[i*Stride : i*Stride+Width]. Fields of fixed-size frames are read in place: for
+// 128-byte frames of an 80-byte message and its signature, Column{frames, 128, 80} and
+// Column{frames[80:], 128, 48}.
+type Column struct {
+	Data          []byte
+	Stride, Width int // bytes
+}
+
+// At returns element i, which is not a copy.
+func (c Column) At(i int) []byte {
+	at := i * c.Stride
+	return c.Data[at : at+c.Width : at+c.Width]
+}
+
+// Len returns the number of whole elements; a column without a stride has none.
+func (c Column) Len() int {
+	if c.Stride <= 0 || c.Width < 0 || len(c.Data) < c.Width || len(c.Data) == 0 {
+		return 0
+	}
+	return (len(c.Data)-c.Width)/c.Stride + 1
+}
+
+// Batch is many signatures in columns. Entry i is the signature Signatures.At(i) by
+// Keys[Signer[i]] on Messages.At(i). Keys may hold more keys than sign here, and the
+// same key twice. The caller must not change a batch while it is verified.
+type Batch struct {
+	Keys       []*PublicKey
+	Signer     []uint32
+	Messages   Column
+	Signatures Column // Width 48; not used by AggregateVerify
+}
+
+// check returns an error wrapping ErrBatch if the parts do not fit together.
+func (b *Batch) check() error {
+	if b.Messages.Len() != len(b.Signer) {
+		return fmt.Errorf("%d signers, %d messages: %w", len(b.Signer), b.Messages.Len(), ErrBatch)
+	}
+	for i, s := range b.Signer {
+		if uint64(s) >= uint64(len(b.Keys)) || b.Keys[s] == nil || b.Keys[s].p.IsInfinity() {
+			return fmt.Errorf("entry %d has no usable key %d: %w", i, s, ErrBatch)
+		}
+	}
+	return nil
+}
+
+// Verdict says what was found out about one entry of a batch.
+type Verdict uint8
+
+const (
+	Pending       Verdict = iota // not examined; never left behind by a successful call
+	Valid                        // the signature verifies
+	BadEncoding                  // not a canonical compressed point
+	NotOnCurve                   // no point has this x
+	NotInSubgroup                // a point outside the subgroup of order r
+	Identity                     // the identity element
+	BadSignature                 // a proper point, but not this key's signature on this message
+)
+
+var verdictErrors = [...]error{
+	BadEncoding: ErrEncoding, NotOnCurve: ErrNotOnCurve, NotInSubgroup: ErrNotInSubgroup,
+	Identity: ErrIdentity, BadSignature: ErrBadSignature,
+}
+
+var verdictNames = [...]string{
+	"pending", "valid", "bad encoding", "not on curve", "not in subgroup", "identity", "bad signature",
+}
+
+// ErrBadSignature is the error of the verdict [BadSignature].
+var ErrBadSignature = errors.New("bls: signature does not verify")
+
+// Err returns the sentinel error for a refusal, nil for Valid and Pending.
+func (v Verdict) Err() error {
+	if int(v) < len(verdictErrors) {
+		return verdictErrors[v]
+	}
+	return nil
+}
+
+// String returns a short lower-case name, usable as a metric label.
+func (v Verdict) String() string {
+	if int(v) < len(verdictNames) {
+		return verdictNames[v]
+	}
+	return fmt.Sprintf("verdict %d", uint8(v))
+}
+
+// Report says how much work a batch was.
+type Report struct {
+	Groups   int // distinct signers among the entries that decoded
+	Checks   int // pairing-product checks: 1 if nothing was wrong
+	Bisected int // signers whose entries were split to find the bad ones
+	Singles  int // entries verified one by one
+	Invalid  int // entries with a verdict other than Valid
+}
+
+// Verifier checks batches of signatures of one suite. It owns a workspace that grows
+// to the largest batch seen, about 600 bytes an entry, and allocates nothing per entry
+// after that. It is not safe for concurrent use: one per goroutine.
+type Verifier struct {
+	dst   []byte
+	lanes []*lane
+
+	sigs []Signature // by entry of the batch
+
+	// The entries still in question, sorted by signer, in columns.
+	entry  []int32 // index into the batch
+	sigma  []affine
+	hashed []affine // on the isogenous curve
+	coef   []coefficient
+	random []byte
+	groups []group
+
+	// Pairing-product checks.
+	partial [][coefficientBits]affine
+	p       []affine
+	q       []bls12381.G2Affine
+	loops   []bls12381.GT
+
+	report Report
+}
+
+// group is the run lo to hi of entries of one signer.
+type group struct {
+	key    *PublicKey
+	lo, hi int
+	h      affine // Σ r·H
+}
+
+// NewVerifier returns a verifier for a suite. A call uses up to workers goroutines,
+// which it starts and waits for; with one worker everything runs on the caller's.
+func NewVerifier(su Suite, workers int) *Verifier {
+	v := &Verifier{dst: su.dstPrime()}
+	for range max(1, workers) {
+		v.lanes = append(v.lanes, new(lane))
+	}
+	return v
+}
+
+// Verify gives every entry of a batch its verdict. Entries with invalid signatures do
+// not affect the others. The error wraps [ErrBatch] if the batch or verdicts, which
+// must have one element per entry, are malformed; there is no other.
+//
+// The equation e(Σ rᵢσᵢ, g2) = Π e(Σ rᵢHᵢ, pk), the inner sums over the entries of one
+// signer, is checked with independent non-zero 128-bit coefficients from crypto/rand,
+// drawn after the batch is given: one Miller loop per signer, one final exponentiation.
+// A wrong signature passes with probability at most 2^-127 for each product check made.
+// Membership of the signatures in the subgroup is checked for 64 of the random subset
+// sums that the linear combination is made of, so that a point outside it passes with
+// probability at most 2^-64 (its verdict on the signature is not affected: its component
+// in the subgroup must still be the right signature). Batches of fewer than 96 are
+// checked point by point.
+//
+// If the equation fails, the bad signers are found by bisection over signers, at one
+// final exponentiation a step, and then the bad entries of each by bisection over its
+// entries: for k bad among n, O(k log n) product checks. At every level the number of
+// bisection checks is at most a quarter of the candidates plus eight, and candidates
+// left after that are verified one by one, so no batch costs more than about one
+// and a half times verifying it entry by entry.
+func (v *Verifier) Verify(b *Batch, verdicts []Verdict) (Report, error) {
+	if err := b.check(); err != nil {
+		return Report{}, err
+	}
+	n := len(b.Signer)
+	if len(verdicts) != n || n > 0 && (b.Signatures.Len() != n || b.Signatures.Width != SignatureSize) {
+		return Report{}, fmt.Errorf("%d entries, %d signatures of %d bytes, %d verdicts: %w",
+			n, b.Signatures.Len(), b.Signatures.Width, len(verdicts), ErrBatch)
+	}
+	v.decode(b.Signatures, verdicts)
+	return v.verify(b, verdicts, false), nil
+}
+
+// Signatures returns the decoded signatures of the last batch, by entry, so that the
+// caller can add them to a [Sum] without decoding again. Only those with the verdict
+// Valid are meaningful. The slice is overwritten by the next call.
+func (v *Verifier) Signatures() []Signature { return v.sigs }
+
+// VerifyProofs checks many proofs of possession at once and returns the indices of
+// those that do not verify, in order. The error wraps [ErrBatch].
+func VerifyProofs(pks []*PublicKey, proofs []Signature) ([]int, error) {
+	if len(pks) != len(proofs) {
+		return nil, fmt.Errorf("%d keys, %d proofs: %w", len(pks), len(proofs), ErrBatch)
+	}
+	b := Batch{Keys: pks, Signer: make([]uint32, len(pks))}
+	encoded := make([]byte, 0, len(pks)*PublicKeySize)
+	verdicts := make([]Verdict, len(pks))
+	for i, pk := range pks {
+		if pk == nil {
+			return nil, fmt.Errorf("key %d is missing: %w", i, ErrBatch)
+		}
+		b.Signer[i] = uint32(i)
+		bytes := pk.Bytes()
+		encoded = append(encoded, bytes[:]...)
+		if proofs[i].IsIdentity() {
+			verdicts[i] = Identity
+		}
+	}
+	b.Messages = Column{encoded, PublicKeySize, PublicKeySize}
+	if err := b.check(); err != nil {
+		return nil, err
+	}
+	v := NewVerifier(proofSuite, runtime.GOMAXPROCS(0))
+	v.sigs = append(v.sigs, proofs...)
+	v.verify(&b, verdicts, true)
+	var bad []int
+	for i, verdict := range verdicts {
+		if verdict != Valid {
+			bad = append(bad, i)
+		}
+	}
+	return bad, nil
+}
+
+// verify settles the entries whose verdict is Pending; v.sigs holds their points. It
+// skips the subgroup check if they are known to be in the subgroup.
+func (v *Verifier) verify(b *Batch, verdicts []Verdict, inSubgroup bool) Report {
+	v.report = Report{}
+	v.arrange(b, verdicts)
+	v.draw()
+	total := v.sumSignatures(verdicts, inSubgroup)
+	v.group(b)
+	v.hashMessages(b)
+	v.sumHashes()
+	if len(v.groups) > 0 && !v.check(&total) {
+		v.locate(verdicts)
+	}
+	for i := range verdicts {
+		if verdicts[i] == Pending {
+			verdicts[i] = Valid
+		}
+		if verdicts[i] != Valid {
+			v.report.Invalid++
+		}
+	}
+	return v.report
+}
+
+// decode sets v.sigs and the verdicts of entries that are not points.
+func (v *Verifier) decode(signatures Column, verdicts []Verdict) {
+	const block = 64
+	n := len(verdicts)
+	v.sigs = grow(v.sigs, n)
+	v.each((n+block-1)/block, func(_ *lane, task int) {
+		for i := task * block; i < min(n, (task+1)*block); i++ {
+			verdicts[i] = decodeG1(&v.sigs[i].p, signatures.At(i))
+		}
+	})
+}
+
+// arrange fills the columns with the pending entries, sorted by signer.
+func (v *Verifier) arrange(b *Batch, verdicts []Verdict) {
+	v.entry = v.entry[:0]
+	for i := range b.Signer {
+		if verdicts == nil || verdicts[i] == Pending {
+			v.entry = append(v.entry, int32(i))
+		}
+	}
+	slices.SortFunc(v.entry, func(i, j int32) int {
+		return cmp.Or(cmp.Compare(b.Signer[i], b.Signer[j]), cmp.Compare(i, j))
+	})
+}
+
+// group finds the runs of one signer in v.entry.
+func (v *Verifier) group(b *Batch) {
+	v.groups = v.groups[:0]
+	for at, i := range v.entry {
+		if at == 0 || b.Signer[v.entry[at-1]] != b.Signer[i] {
+			v.groups = append(v.groups, group{key: b.Keys[b.Signer[i]], lo: at})
+		}
+		v.groups[len(v.groups)-1].hi = at + 1
+	}
+	v.report.Groups = len(v.groups)
+}
+
+// draw chooses the coefficients.
+func (v *Verifier) draw() {
+	const size = coefficientBits / 8
+	v.random = grow(v.random, size*len(v.entry))
+	v.coef = grow(v.coef, len(v.entry))
+	rand.Read(v.random) // never fails
+	for i := range v.coef {
+		raw := v.random[size*i:][:size]
+		for v.coef[i] = (coefficient{}); v.coef[i] == (coefficient{}); {
+			v.coef[i] = coefficient{binary.LittleEndian.Uint64(raw), binary.LittleEndian.Uint64(raw[8:])}
+			if v.coef[i] == (coefficient{}) {
+				rand.Read(raw)
+			}
+		}
+	}
+}
+
+// hashMessages fills v.hashed.
+func (v *Verifier) hashMessages(b *Batch) {
+	n := len(v.entry)
+	v.hashed = grow(v.hashed, n)
+	v.each((n+hashBlock-1)/hashBlock, func(l *lane, task int) {
+		lo := task * hashBlock
+		hi := min(n, lo+hashBlock)
+		l.hashToIso(v.hashed[lo:hi], v.dst, func(i int) []byte { return b.Messages.At(int(v.entry[lo+i])) })
+	})
+}
+
+// each runs the tasks on the lanes and waits for them.
+func (v *Verifier) each(tasks int, run func(l *lane, task int)) {
+	workers := min(len(v.lanes), tasks)
+	if workers <= 1 {
+		for task := range tasks {
+			run(v.lanes[0], task)
+		}
+		return
+	}
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for _, l := range v.lanes[:workers] {
+		wg.Go(func() {
+			for task := int(next.Add(1)) - 1; task < tasks; task = int(next.Add(1)) - 1 {
+				run(l, task)
+			}
+		})
+	}
+	wg.Wait()
+}

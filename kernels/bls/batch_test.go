@@ -1,0 +1,275 @@
+package bls
+
+import (
+	"encoding/binary"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/consensys/gnark-crypto/ecc/bls12-381/fp"
+)
+
+const (
+	frameSize   = 128
+	messageSize = 80
+)
+
+// fixture is a batch of frames, each a message and its signature, as on the wire.
+type fixture struct {
+	Batch
+	secrets []*SecretKey
+	frames  []byte
+}
+
+// newFixture signs n messages by the signers in turn. Signing takes time, so it is
+// done with known sums: entry i carries sk·H(i), computed without splitting the key.
+func newFixture(t testing.TB, n, signers int) *fixture {
+	t.Helper()
+	f := &fixture{frames: make([]byte, n*frameSize)}
+	seed := sha256Sum("fixture")
+	for i := range signers {
+		binary.LittleEndian.PutUint32(seed[:], uint32(i))
+		sk, err := KeyGen(seed[:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.secrets = append(f.secrets, sk)
+		f.Keys = append(f.Keys, sk.PublicKey())
+	}
+	for i := range n {
+		binary.LittleEndian.PutUint64(f.frames[i*frameSize:], uint64(i))
+		f.Signer = append(f.Signer, uint32(i%signers))
+	}
+	f.Messages = Column{f.frames, frameSize, messageSize}
+	f.Signatures = Column{f.frames[messageSize:], frameSize, SignatureSize}
+	for i := range n {
+		f.sign(i)
+	}
+	return f
+}
+
+func (f *fixture) sign(i int) {
+	sig := Default.Sign(f.secrets[f.Signer[i]], f.Messages.At(i))
+	f.set(i, sig)
+}
+
+func (f *fixture) sig(t testing.TB, i int) Signature {
+	t.Helper()
+	s, err := ParseSignature(f.Signatures.At(i))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (f *fixture) set(i int, s Signature) {
+	b := s.Bytes()
+	copy(f.Signatures.At(i), b[:])
+}
+
+// clone copies what tests corrupt.
+func (f *fixture) clone() *fixture {
+	c := &fixture{secrets: f.secrets, frames: slices.Clone(f.frames)}
+	c.Keys, c.Signer = f.Keys, slices.Clone(f.Signer)
+	c.Messages = Column{c.frames, frameSize, messageSize}
+	c.Signatures = Column{c.frames[messageSize:], frameSize, SignatureSize}
+	return c
+}
+
+// oneByOne is the reference: what the parser and the single check say of every entry.
+func (f *fixture) oneByOne() []Verdict {
+	want := make([]Verdict, len(f.Signer))
+	for i := range want {
+		want[i] = Valid
+		sig, err := ParseSignature(f.Signatures.At(i))
+		for v, sentinel := range verdictErrors {
+			if sentinel != nil && errors.Is(err, sentinel) {
+				want[i] = Verdict(v)
+			}
+		}
+		if err == nil && !Default.Verify(f.Keys[f.Signer[i]], f.Messages.At(i), &sig) {
+			want[i] = BadSignature
+		}
+	}
+	return want
+}
+
+// verify runs a batch and compares the verdicts.
+func (f *fixture) verify(t *testing.T, v *Verifier, want []Verdict) Report {
+	t.Helper()
+	got := make([]Verdict, len(f.Signer))
+	for i := range got {
+		got[i] = Verdict(i % 7) // stale values must not matter
+	}
+	report, err := v.Verify(&f.Batch, got)
+	if err != nil {
+		t.Fatal(err)
+	}
+	invalid := 0
+	for i := range got {
+		if got[i] != want[i] {
+			t.Fatalf("entry %d of %d: %v, want %v (%+v)", i, len(got), got[i], want[i], report)
+		}
+		if want[i] != Valid {
+			invalid++
+		} else if b := v.Signatures()[i].Bytes(); string(b[:]) != string(f.Signatures.At(i)) {
+			t.Fatalf("entry %d: decoded signature differs", i)
+		}
+	}
+	if report.Invalid != invalid {
+		t.Fatalf("report counts %d invalid, want %d", report.Invalid, invalid)
+	}
+	return report
+}
+
+// torsion is a point of order 3: x = 0 on y² = x³ + 4.
+func torsion() (p affine) {
+	p.Y = fp.NewElement(2)
+	return p
+}
+
+func (f *fixture) shift(t testing.TB, i int, by affine) {
+	s := f.sig(t, i)
+	s.p.Add(&s.p, &by)
+	f.set(i, s)
+}
+
+func want(n int, bad Verdict, at ...int) []Verdict {
+	w := slices.Repeat([]Verdict{Valid}, n)
+	for _, i := range at {
+		w[i] = bad
+	}
+	return w
+}
+
+func TestBatchAttacks(t *testing.T) {
+	const n, signers = 130, 7
+	valid := newFixture(t, n, signers)
+	tests := []struct {
+		name    string
+		corrupt func(f *fixture)
+		want    []Verdict
+	}{
+		{"none", func(f *fixture) {}, want(n, Valid)},
+		{"cancelling pair of one signer", func(f *fixture) {
+			d := f.sig(t, 50).p
+			f.shift(t, 3, d)
+			d.Neg(&d)
+			f.shift(t, 3+signers, d)
+		}, want(n, BadSignature, 3, 3+signers)},
+		{"cancelling pair of two signers", func(f *fixture) {
+			d := f.sig(t, 50).p
+			f.shift(t, 3, d)
+			d.Neg(&d)
+			f.shift(t, 4, d)
+		}, want(n, BadSignature, 3, 4)},
+		{"torsion", func(f *fixture) { f.shift(t, 100, torsion()) }, want(n, NotInSubgroup, 100)},
+		{"cancelling torsion", func(f *fixture) {
+			d := torsion()
+			f.shift(t, 100, d)
+			d.Neg(&d)
+			f.shift(t, 107, d)
+		}, want(n, NotInSubgroup, 100, 107)},
+		{"identity", func(f *fixture) { copy(f.Signatures.At(9), IdentitySignature[:]) }, want(n, Identity, 9)},
+		{"identity with garbage", func(f *fixture) {
+			copy(f.Signatures.At(9), IdentitySignature[:])
+			f.Signatures.At(9)[47] = 1
+		}, want(n, BadEncoding, 9)},
+		{"identity with sign", func(f *fixture) {
+			copy(f.Signatures.At(9), IdentitySignature[:])
+			f.Signatures.At(9)[0] |= flagLargest
+		}, want(n, BadEncoding, 9)},
+		{"uncompressed flag", func(f *fixture) { f.Signatures.At(0)[0] &^= flagCompressed }, want(n, BadEncoding, 0)},
+		{"negated", func(f *fixture) { f.Signatures.At(0)[0] ^= flagLargest }, want(n, BadSignature, 0)},
+		{"x not below p", func(f *fixture) {
+			s := f.Signatures.At(n - 1)
+			copy(s, unhex(t, modulusHex))
+			s[0] |= flagCompressed
+		}, want(n, BadEncoding, n-1)},
+		{"off curve", func(f *fixture) {
+			copy(f.Signatures.At(5), offCurve[:])
+		}, want(n, NotOnCurve, 5)},
+		{"swapped", func(f *fixture) {
+			a, b := f.sig(t, 8), f.sig(t, 8+signers)
+			f.set(8, b)
+			f.set(8+signers, a)
+		}, want(n, BadSignature, 8, 8+signers)},
+		{"wrong signer", func(f *fixture) { f.Signer[20]-- }, want(n, BadSignature, 20)},
+		{"duplicates", func(f *fixture) {
+			for i := 7; i < 70; i += signers {
+				copy(f.frames[i*frameSize:][:frameSize], f.frames[:frameSize])
+			}
+		}, want(n, Valid)},
+		{"one of each", func(f *fixture) {
+			copy(f.Signatures.At(1), offCurve[:])
+			f.shift(t, 2, torsion())
+			f.Signatures.At(3)[0] ^= flagLargest
+			f.Signatures.At(4)[0] &^= flagCompressed
+		}, func() []Verdict {
+			w := want(n, Valid)
+			w[1], w[2], w[3], w[4] = NotOnCurve, NotInSubgroup, BadSignature, BadEncoding
+			return w
+		}()},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := valid.clone()
+			tt.corrupt(f)
+			for _, workers := range []int{1, 2} {
+				f.verify(t, NewVerifier(Default, workers), tt.want)
+			}
+			if reference := f.oneByOne(); !slices.Equal(reference, tt.want) {
+				t.Fatalf("one by one: %v", reference)
+			}
+		})
+	}
+}
+
+func TestBatchRandomSubsets(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	const most = 300
+	all := newFixture(t, most, 10)
+	v := NewVerifier(Default, 2) // reused over all sizes
+	for _, n := range []int{0, 1, 2, 17, 95, 96, 97, most} {
+		for _, k := range slices.Compact([]int{0, min(1, n), min(2, n), n / 2, n}) {
+			f := all.clone()
+			f.Signer = f.Signer[:n]
+			f.Messages.Data = f.frames[:n*frameSize]
+			f.Signatures.Data = f.frames[min(messageSize, n*frameSize) : n*frameSize]
+			bad := rng.Perm(n)[:k]
+			for _, i := range bad {
+				f.Signatures.At(i)[0] ^= flagLargest
+			}
+			f.verify(t, v, want(n, BadSignature, bad...))
+		}
+	}
+}
+
+func TestBatchMisuse(t *testing.T) {
+	f := newFixture(t, 4, 2)
+	v := NewVerifier(Default, 1)
+	verdicts := make([]Verdict, 4)
+	spoil := map[string]func(b *Batch) []Verdict{
+		"few verdicts":    func(*Batch) []Verdict { return verdicts[:3] },
+		"no such key":     func(b *Batch) []Verdict { b.Signer[1] = 2; return verdicts },
+		"missing key":     func(b *Batch) []Verdict { b.Keys = []*PublicKey{nil, b.Keys[1]}; return verdicts },
+		"identity key":    func(b *Batch) []Verdict { b.Keys = []*PublicKey{{}, b.Keys[1]}; return verdicts },
+		"few messages":    func(b *Batch) []Verdict { b.Messages.Data = b.Messages.Data[:300]; return verdicts },
+		"few signatures":  func(b *Batch) []Verdict { b.Signatures.Data = b.Signatures.Data[:300]; return verdicts },
+		"signature width": func(b *Batch) []Verdict { b.Signatures.Width = 47; return verdicts },
+		"no stride":       func(b *Batch) []Verdict { b.Messages.Stride = 0; return verdicts },
+	}
+	for name, change := range spoil {
+		c := f.clone()
+		into := change(&c.Batch)
+		if _, err := v.Verify(&c.Batch, into); !errors.Is(err, ErrBatch) {
+			t.Errorf("%s: error %v, want ErrBatch", name, err)
+		}
+	}
+	if report, err := v.Verify(&Batch{}, nil); err != nil || report != (Report{}) {
+		t.Errorf("empty batch: %+v, %v", report, err)
+	}
+}

@@ -1,0 +1,84 @@
+// Package bls implements BLS signatures on BLS12-381 with signatures in G1 (48
+// bytes compressed) and public keys in G2 (96 bytes compressed), as in
+// draft-irtf-cfrg-bls-signature, proof-of-possession scheme, with hashing to the
+// curve from RFC 9380 (XMD:SHA-256, simplified SWU, random oracle).
+//
+// Three kinds of checks are offered: one signature ([Suite.Verify]), many
+// signatures with a verdict for each ([Verifier]), and one aggregate over many
+// messages or many signers ([Suite.AggregateVerify], [Suite.FastAggregateVerify]).
+//
+// Decoding is strict everywhere: exact length, canonical encoding, on the curve,
+// in the subgroup of prime order r, not the identity. A [Signature] or [PublicKey]
+// that exists has passed those checks or was computed from values that did.
+//
+// Files: keys.go, encoding.go, and verify.go hold the scheme as a reader of the
+// draft expects it; hash.go is RFC 9380; curve.go and msm.go are batched point
+// arithmetic; batch.go, check.go and locate.go are batch verification.
+package bls
+
+import (
+	"errors"
+
+	bls12381 "github.com/consensys/gnark-crypto/ecc/bls12-381"
+)
+
+// Sizes of encodings in bytes.
+const (
+	SecretKeySize = 32
+	PublicKeySize = 96
+	SignatureSize = 48
+)
+
+// Domain separation tags of the proof-of-possession scheme.
+const (
+	SignatureDST = "BLS_SIG_BLS12381G1_XMD:SHA-256_SSWU_RO_POP_"
+	ProofDST     = "BLS_POP_BLS12381G1_XMD:SHA-256_SSWU_RO_POP_"
+)
+
+// Suite names the domain separation tag under which messages are hashed to the
+// curve. It is explicit so that signatures of other systems can be checked too.
+// A Suite is a value and safe for concurrent use.
+type Suite struct{ DST string }
+
+// Default is the suite of the protocol's own signatures.
+var Default = Suite{SignatureDST}
+
+// proofSuite hashes public keys for proofs of possession.
+var proofSuite = Suite{ProofDST}
+
+// Reasons for which an encoding is refused. Errors returned by the parsers wrap
+// exactly one of them.
+var (
+	ErrLength        = errors.New("bls: wrong length")
+	ErrEncoding      = errors.New("bls: not a canonical encoding")
+	ErrNotOnCurve    = errors.New("bls: not on the curve")
+	ErrNotInSubgroup = errors.New("bls: not in the subgroup of order r")
+	ErrIdentity      = errors.New("bls: identity element")
+	ErrZeroKey       = errors.New("bls: secret key is zero")
+	ErrShortSeed     = errors.New("bls: key material shorter than 32 bytes")
+)
+
+// IdentitySignature is the encoding of the identity, which no parser accepts. The
+// protocol writes it where an aggregate signature is absent.
+var IdentitySignature = [SignatureSize]byte{0: 0xc0}
+
+// Signature is a point of G1 in the subgroup of order r. The zero value is the
+// identity, which verifies nothing. It is a plain value: comparable, free to copy.
+type Signature struct{ p affine }
+
+// IsIdentity reports whether s is the identity, as the zero value and the sum of no
+// signatures are.
+func (s Signature) IsIdentity() bool { return s.p.IsInfinity() }
+
+// Bytes returns the compressed encoding, [IdentitySignature] for the identity.
+func (s *Signature) Bytes() [SignatureSize]byte { return s.p.Bytes() }
+
+// PublicKey is a point of G2 in the subgroup of order r. It is immutable and safe
+// for concurrent use.
+type PublicKey struct{ p bls12381.G2Affine }
+
+// Bytes returns the compressed encoding.
+func (pk *PublicKey) Bytes() [PublicKeySize]byte { return pk.p.Bytes() }
+
+// Equal reports whether both keys are the same point.
+func (pk *PublicKey) Equal(other *PublicKey) bool { return pk.p.Equal(&other.p) }

@@ -1,0 +1,154 @@
+package bls
+
+import "sync/atomic"
+
+const (
+	// subgroupBits is how many random subset sums are checked for membership in the
+	// subgroup. The points outside it that a batch may hold survive one check with
+	// probability at most 1/2, whatever their order: a subset with one such point and the
+	// same subset without it cannot both sum to a member.
+	subgroupBits = 64
+	// subgroupBatch is the batch size from which that beats checking every point.
+	subgroupBatch = 96
+	// splitSize is how many points of one linear combination are worth a goroutine.
+	splitSize = 1024
+)
+
+// AggregateVerify checks that sig is the sum of the signatures of every entry of the
+// batch. It hashes all messages, sums them by signer, and computes one Miller loop per
+// signer and one final exponentiation. The keys must have proved possession; messages
+// need not be distinct. A malformed or empty batch is false.
+func (v *Verifier) AggregateVerify(b *Batch, sig *Signature) bool {
+	if b.check() != nil || len(b.Signer) == 0 || sig.IsIdentity() {
+		return false
+	}
+	v.arrange(b, nil)
+	v.group(b)
+	v.hashMessages(b)
+	v.each(len(v.groups), func(l *lane, task int) {
+		g := &v.groups[task]
+		run := v.hashed[g.lo:g.hi]
+		l.sum(&iso, run, []segment{{0, len(run)}})
+		g.h = clearCofactor(run[0])
+	})
+	return v.check(&sig.p)
+}
+
+// sumSignatures returns Σ rᵢσᵢ over the entries. Those outside the subgroup get their
+// verdict and are removed first, unless all are known to be inside.
+func (v *Verifier) sumSignatures(verdicts []Verdict, inSubgroup bool) affine {
+	v.sigma = grow(v.sigma, len(v.entry))
+	for at, i := range v.entry {
+		v.sigma[at] = v.sigs[i].p
+	}
+	bits := v.bitSums(&g1, v.sigma, v.coef)
+	if !inSubgroup && !v.inSubgroup(bits, v.sigma) {
+		v.expel(verdicts)
+		bits = v.bitSums(&g1, v.sigma, v.coef)
+	}
+	return g1.combine(bits)
+}
+
+// inSubgroup checks points whose bit sums are given: the sums if the points are many,
+// else the points.
+func (v *Verifier) inSubgroup(bits *[coefficientBits]affine, pts []affine) bool {
+	if len(pts) >= subgroupBatch {
+		pts = bits[:subgroupBits]
+	}
+	var outside atomic.Bool
+	v.each(len(pts), func(_ *lane, i int) {
+		if !outside.Load() && !pts[i].IsInSubGroup() {
+			outside.Store(true)
+		}
+	})
+	return !outside.Load()
+}
+
+// expel finds the entries outside the subgroup and removes them from the columns.
+func (v *Verifier) expel(verdicts []Verdict) {
+	s := search{
+		leaf:   subgroupBatch,
+		budget: 8 + len(v.sigma)/256,
+		pass: func(lo, hi int) bool {
+			pts := v.sigma[lo:hi]
+			return v.inSubgroup(v.bitSums(&g1, pts, v.coef[lo:hi]), pts)
+		},
+		one: func(i int) bool { return v.sigma[i].IsInSubGroup() },
+		bad: func(i int) { verdicts[v.entry[i]] = NotInSubgroup },
+	}
+	s.failing(0, len(v.sigma))
+	kept := 0
+	for at, i := range v.entry {
+		if verdicts[i] == Pending {
+			v.entry[kept], v.sigma[kept], v.coef[kept] = i, v.sigma[at], v.coef[at]
+			kept++
+		}
+	}
+	v.entry, v.sigma, v.coef = v.entry[:kept], v.sigma[:kept], v.coef[:kept]
+}
+
+// bitSums is lane.bitSums on all lanes. The result is valid until the next call.
+func (v *Verifier) bitSums(c *curve, pts []affine, coef []coefficient) *[coefficientBits]affine {
+	parts := min(len(v.lanes), len(pts)/splitSize)
+	if parts <= 1 {
+		v.lanes[0].bitSums(c, pts, coef)
+		return &v.lanes[0].bits
+	}
+	v.partial = grow(v.partial, parts)
+	v.each(parts, func(l *lane, task int) {
+		lo, hi := len(pts)*task/parts, len(pts)*(task+1)/parts
+		l.bitSums(c, pts[lo:hi], coef[lo:hi])
+		v.partial[task] = l.bits
+	})
+	l := v.lanes[0]
+	l.points = grow(l.points, parts*coefficientBits)
+	l.segments = grow(l.segments, coefficientBits)
+	for k := range l.bits {
+		for part := range parts {
+			l.points[k*parts+part] = v.partial[part][k]
+		}
+		l.segments[k] = segment{k * parts, parts}
+	}
+	l.sum(c, l.points, l.segments)
+	for k := range l.bits {
+		l.bits[k] = l.points[k*parts]
+	}
+	return &l.bits
+}
+
+// sumHashes sets h of every group: large groups one by one on all lanes, the others
+// one per lane.
+func (v *Verifier) sumHashes() {
+	large := len(v.entry) + 1
+	if len(v.lanes) > 1 {
+		large = 2 * splitSize
+	}
+	v.each(len(v.groups), func(l *lane, task int) {
+		if g := &v.groups[task]; g.hi-g.lo < large {
+			l.bitSums(&iso, v.hashed[g.lo:g.hi], v.coef[g.lo:g.hi])
+			g.h = clearCofactor(iso.combine(&l.bits))
+		}
+	})
+	for i := range v.groups {
+		if g := &v.groups[i]; g.hi-g.lo >= large {
+			g.h = clearCofactor(iso.combine(v.bitSums(&iso, v.hashed[g.lo:g.hi], v.coef[g.lo:g.hi])))
+		}
+	}
+}
+
+// check reports whether e(total, -g2)·Π e(h, key) = 1 over the groups.
+func (v *Verifier) check(total *affine) bool {
+	v.report.Checks++
+	v.p, v.q = append(v.p[:0], *total), append(v.q[:0], minusG2)
+	for i := range v.groups {
+		v.p, v.q = append(v.p, v.groups[i].h), append(v.q, v.groups[i].key.p)
+	}
+	const pairs = 16 // worth a goroutine
+	parts := max(1, min(len(v.lanes), len(v.p)/pairs))
+	v.loops = grow(v.loops, parts)
+	v.each(parts, func(_ *lane, task int) {
+		lo, hi := len(v.p)*task/parts, len(v.p)*(task+1)/parts
+		v.loops[task] = millerLoop(v.p[lo:hi], v.q[lo:hi])
+	})
+	return productIsOne(v.loops)
+}

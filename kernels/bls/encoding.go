@@ -1,0 +1,123 @@
+package bls
+
+import (
+	"fmt"
+
+	bls12381 "github.com/consensys/gnark-crypto/ecc/bls12-381"
+	"github.com/consensys/gnark-crypto/ecc/bls12-381/fp"
+)
+
+// Flag bits in the first byte of a compressed point.
+const (
+	flagCompressed = 0x80
+	flagInfinity   = 0x40
+	flagLargest    = 0x20
+	flagMask       = flagCompressed | flagInfinity | flagLargest
+)
+
+// ParseSignature decodes a compressed signature strictly. The error wraps
+// [ErrLength], [ErrEncoding], [ErrNotOnCurve], [ErrNotInSubgroup] or [ErrIdentity].
+func ParseSignature(b []byte) (Signature, error) {
+	if len(b) != SignatureSize {
+		return Signature{}, fmt.Errorf("signature of %d bytes: %w", len(b), ErrLength)
+	}
+	var s Signature
+	verdict := decodeG1(&s.p, b)
+	if verdict == Pending && !s.p.IsInSubGroup() {
+		verdict = NotInSubgroup
+	}
+	if verdict != Pending {
+		return Signature{}, fmt.Errorf("signature: %w", verdict.Err())
+	}
+	return s, nil
+}
+
+// decodeG1 decodes 48 bytes into a point on the curve; it returns Pending when that
+// succeeds, with the subgroup still to be checked, and the reason otherwise.
+func decodeG1(p *affine, b []byte) Verdict {
+	if verdict := checkFlags(b); verdict != Pending {
+		return verdict
+	}
+	raw := [fp.Bytes]byte(b)
+	raw[0] &^= flagMask
+	x, err := fp.BigEndian.Element(&raw)
+	if err != nil {
+		return BadEncoding
+	}
+	var y2, y fp.Element
+	y2.Square(&x).Mul(&y2, &x).Add(&y2, &g1.b)
+	if y.Sqrt(&y2) == nil {
+		return NotOnCurve
+	}
+	if y.LexicographicallyLargest() != (b[0]&flagLargest != 0) {
+		y.Neg(&y)
+	}
+	p.X, p.Y = x, y
+	return Pending
+}
+
+// ParsePublicKey decodes a compressed public key strictly. The error wraps
+// [ErrLength], [ErrEncoding], [ErrNotOnCurve], [ErrNotInSubgroup] or [ErrIdentity].
+func ParsePublicKey(b []byte) (*PublicKey, error) {
+	if len(b) != PublicKeySize {
+		return nil, fmt.Errorf("public key of %d bytes: %w", len(b), ErrLength)
+	}
+	pk := new(PublicKey)
+	verdict := decodeG2(&pk.p, b)
+	if verdict == Pending && !pk.p.IsInSubGroup() {
+		verdict = NotInSubgroup
+	}
+	if verdict != Pending {
+		return nil, fmt.Errorf("public key: %w", verdict.Err())
+	}
+	return pk, nil
+}
+
+// decodeG2 is decodeG1 for the 96 bytes of a point of the twist; the imaginary part
+// of x comes first.
+func decodeG2(p *bls12381.G2Affine, b []byte) Verdict {
+	if verdict := checkFlags(b); verdict != Pending {
+		return verdict
+	}
+	im, re := [fp.Bytes]byte(b), [fp.Bytes]byte(b[fp.Bytes:])
+	im[0] &^= flagMask
+	var x, y2, y, check bls12381.E2
+	var errIm, errRe error
+	x.A1, errIm = fp.BigEndian.Element(&im)
+	x.A0, errRe = fp.BigEndian.Element(&re)
+	if errIm != nil || errRe != nil {
+		return BadEncoding
+	}
+	// y² = x³ + 4(1+u)
+	y2.Square(&x).Mul(&y2, &x)
+	y2.A0.Add(&y2.A0, &g1.b)
+	y2.A1.Add(&y2.A1, &g1.b)
+	y.Sqrt(&y2)
+	if check.Square(&y); !check.Equal(&y2) {
+		return NotOnCurve
+	}
+	if y.LexicographicallyLargest() != (b[0]&flagLargest != 0) {
+		y.Neg(&y)
+	}
+	p.X, p.Y = x, y
+	return Pending
+}
+
+// checkFlags returns Pending for the flags of a compressed point other than the
+// identity. The only valid encoding of the identity has no other bit set.
+func checkFlags(b []byte) Verdict {
+	if b[0]&flagCompressed == 0 {
+		return BadEncoding
+	}
+	if b[0]&flagInfinity == 0 {
+		return Pending
+	}
+	rest := b[0] &^ (flagCompressed | flagInfinity)
+	for _, c := range b[1:] {
+		rest |= c
+	}
+	if rest != 0 {
+		return BadEncoding
+	}
+	return Identity
+}

@@ -1,0 +1,171 @@
+package bls
+
+import (
+	"crypto/sha256"
+
+	bls12381 "github.com/consensys/gnark-crypto/ecc/bls12-381"
+	"github.com/consensys/gnark-crypto/ecc/bls12-381/fp"
+	"github.com/consensys/gnark-crypto/ecc/bls12-381/hash_to_curve"
+)
+
+// Hashing to G1 follows RFC 9380, suite BLS12381G1_XMD:SHA-256_SSWU_RO_. It is cut in
+// two: hashToIso ends with the sum of the two SWU points on the 11-isogenous curve,
+// and clear applies the isogeny and clears the cofactor. Both later steps are group
+// homomorphisms, so a batch combines points on the isogenous curve and pays for them
+// once per signer instead of once per message.
+
+// hashBlock is how many messages share a field inversion.
+const hashBlock = 64
+
+// uniformBytes is what one message expands to: two field elements of 64 bytes each,
+// RFC 9380 section 8.8.1 (L = 64).
+const uniformBytes = 128
+
+// Constants of the SWU map, RFC 9380 section 6.6.2, for the isogenous curve.
+var (
+	swuZ         = hash_to_curve.G1SSWUIsogenyZ()
+	swuMinusBByA = func() (x fp.Element) { // -B/A
+		x.Inverse(&iso.a).Mul(&x, &iso.b)
+		return *x.Neg(&x)
+	}()
+	swuException = func() (x fp.Element) { // B/(ZA), the image of u with Z²u⁴ + Zu² = 0
+		x.Inverse(&swuZ).Mul(&x, &swuMinusBByA)
+		return *x.Neg(&x)
+	}()
+	swuSqrt = func() (x fp.Element) { // √(-Z³); -1 and Z are both non-squares
+		x.Square(&swuZ).Mul(&x, &swuZ).Neg(&x)
+		x.Sqrt(&x)
+		return x
+	}()
+	twoTo256 = func() (x fp.Element) {
+		x.SetUint64(1 << 32)
+		for range 3 {
+			x.Square(&x)
+		}
+		return x
+	}()
+)
+
+// hash maps one message to G1.
+func (su Suite) hash(msg []byte) affine {
+	var l lane
+	var p [1]affine
+	l.hashToIso(p[:], su.dstPrime(), func(int) []byte { return msg })
+	return clearCofactor(p[0])
+}
+
+// dstPrime is the tag followed by its length, RFC 9380 section 5.3.1; longer tags than
+// 255 bytes are hashed first, section 5.3.3.
+func (su Suite) dstPrime() []byte {
+	dst := []byte(su.DST)
+	if len(dst) > 255 {
+		hashed := sha256.Sum256(append([]byte("H2C-OVERSIZE-DST-"), dst...))
+		dst = hashed[:]
+	}
+	return append(dst[:len(dst):len(dst)], byte(len(dst)))
+}
+
+// expandMessage is expand_message_xmd with SHA-256, RFC 9380 section 5.3.1. It fills
+// out, of at most 255·32 bytes, and returns buf, its workspace, for reuse.
+func expandMessage(out, buf, msg, dstPrime []byte) []byte {
+	var pad [sha256.BlockSize]byte
+	buf = append(append(buf[:0], pad[:]...), msg...)
+	buf = append(buf, byte(len(out)>>8), byte(len(out)), 0)
+	first := sha256.Sum256(append(buf, dstPrime...))
+	var block [sha256.Size]byte
+	for i := 1; len(out) > 0; i++ {
+		for j := range block {
+			block[j] ^= first[j]
+		}
+		buf = append(append(buf[:0], block[:]...), byte(i))
+		buf = append(buf, dstPrime...)
+		block = sha256.Sum256(buf)
+		out = out[copy(out, block[:]):]
+	}
+	return buf
+}
+
+// fieldElement reduces 64 big-endian bytes modulo p.
+func fieldElement(b []byte) fp.Element {
+	var hi, lo fp.Element
+	var raw [fp.Bytes]byte
+	const half = 32
+	copy(raw[fp.Bytes-half:], b[:half])
+	hi, _ = fp.BigEndian.Element(&raw) // below 2^256, so canonical
+	copy(raw[fp.Bytes-half:], b[half:])
+	lo, _ = fp.BigEndian.Element(&raw)
+	return *hi.Mul(&hi, &twoTo256).Add(&hi, &lo)
+}
+
+// hashToIso sets dst[i] to the point of the isogenous curve that message i hashes to,
+// before the isogeny.
+func (l *lane) hashToIso(dst []affine, dstPrime []byte, msg func(i int) []byte) {
+	var uniform [uniformBytes]byte
+	for base := 0; base < len(dst); base += hashBlock {
+		block := dst[base:min(base+hashBlock, len(dst))]
+		l.u = l.u[:0]
+		for i := range block {
+			l.buf = expandMessage(uniform[:], l.buf, msg(base+i), dstPrime)
+			l.u = append(l.u, fieldElement(uniform[:64]), fieldElement(uniform[64:]))
+		}
+		l.points = grow(l.points, len(l.u))
+		l.mapToIso(l.points, l.u)
+		l.segments = grow(l.segments, len(block))
+		for i := range l.segments {
+			l.segments[i] = segment{start: 2 * i, n: 2}
+		}
+		l.sum(&iso, l.points, l.segments)
+		for i := range block {
+			block[i] = l.points[2*i]
+		}
+	}
+}
+
+// mapToIso is the simplified SWU map, RFC 9380 section 6.6.2, on many field elements:
+// with the denominators inverted together, each costs one exponentiation.
+func (l *lane) mapToIso(dst []affine, u []fp.Element) {
+	l.den = grow(l.den, len(u))
+	for i := range u {
+		zu2 := &dst[i].X // Zu², needed again below
+		zu2.Square(&u[i]).Mul(zu2, &swuZ)
+		l.den[i].Square(zu2).Add(&l.den[i], zu2)
+	}
+	l.invert(l.den)
+	var one, x, gx, y, check fp.Element
+	one.SetOne()
+	for i := range u {
+		if l.den[i].IsZero() {
+			x = swuException
+		} else {
+			x.Add(&l.den[i], &one).Mul(&x, &swuMinusBByA)
+		}
+		gx.Square(&x).Add(&gx, &iso.a).Mul(&gx, &x).Add(&gx, &iso.b)
+		y.ExpBySqrtPp1o4(gx)
+		if check.Square(&y); check.Equal(&gx) {
+			dst[i].X = x
+		} else {
+			// y² = -gx, so (√(-Z³)·u³·y)² = Z³u⁶·gx, which is g(Zu²x).
+			dst[i].X.Mul(&dst[i].X, &x)
+			y.Mul(&y, &swuSqrt).Mul(&y, &u[i])
+			check.Square(&u[i])
+			y.Mul(&y, &check)
+		}
+		if hash_to_curve.G1Sgn0(&u[i]) != hash_to_curve.G1Sgn0(&y) {
+			y.Neg(&y)
+		}
+		dst[i].Y = y
+	}
+}
+
+// clearCofactor takes a point of the isogenous curve to G1: the isogeny, then
+// multiplication by the effective cofactor.
+func clearCofactor(p affine) affine {
+	if p.IsInfinity() {
+		return p
+	}
+	hash_to_curve.G1Isogeny(&p.X, &p.Y)
+	var j bls12381.G1Jac
+	j.FromAffine(&p).ClearCofactor(&j)
+	p.FromJacobian(&j)
+	return p
+}
