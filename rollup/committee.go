@@ -1,0 +1,139 @@
+package rollup
+
+import (
+	"fmt"
+	"math/bits"
+
+	"github.com/waybill-network/waybill/kernels/bls"
+)
+
+const memberSize = 4 + 8 + bls.PublicKeySize
+
+// Member is one node of the committee. Its key's proof of possession was verified when the key was registered.
+type Member struct {
+	Node  uint32
+	Power uint64
+	Key   *bls.PublicKey
+}
+
+// Committee is the set of members that certify, in order of node index; member i is bit i of a bitmap.
+type Committee struct{ Members []Member }
+
+// Root returns the committee root (section 3).
+func (c *Committee) Root() Hash {
+	entries := make([]byte, 0, len(c.Members)*memberSize)
+	for _, m := range c.Members {
+		key := m.Key.Bytes()
+		entries = le.AppendUint32(entries, m.Node)
+		entries = le.AppendUint64(entries, m.Power)
+		entries = append(entries, key[:]...)
+	}
+	return RootOf(CommitteeTreeKind, entries, memberSize)
+}
+
+// TotalPower returns the sum of the members' powers. The genesis file's rules keep it far below 2^64.
+func (c *Committee) TotalPower() (power uint64) {
+	for _, m := range c.Members {
+		power += m.Power
+	}
+	return power
+}
+
+// Power returns the power of the members in the bitmap.
+func (c *Committee) Power(signers Bitmap) (power uint64) {
+	for i, m := range c.Members {
+		if signers.Has(i) {
+			power += m.Power
+		}
+	}
+	return power
+}
+
+// Quorum reports whether three times the set's power exceeds twice the committee's.
+func (c *Committee) Quorum(signers Bitmap) bool {
+	hi3, lo3 := bits.Mul64(3, c.Power(signers))
+	hi2, lo2 := bits.Mul64(2, c.TotalPower())
+	return hi3 > hi2 || hi3 == hi2 && lo3 > lo2
+}
+
+// verify checks bitmap, quorum and the multi-signature on message: ErrBitmap, ErrQuorum, ErrSignature.
+func (c *Committee) verify(message []byte, signers Bitmap, signature *[SignatureSize]byte) error {
+	if err := signers.Validate(len(c.Members)); err != nil {
+		return err
+	}
+	if !c.Quorum(signers) {
+		return fmt.Errorf("%w: power %d of %d", ErrQuorum, c.Power(signers), c.TotalPower())
+	}
+	sig, err := bls.ParseSignature(signature[:])
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrSignature, err)
+	}
+	keys := make([]*bls.PublicKey, 0, len(c.Members))
+	for i, m := range c.Members {
+		if signers.Has(i) {
+			keys = append(keys, m.Key)
+		}
+	}
+	if !bls.Default.FastAggregateVerify(keys, message, &sig) {
+		return ErrSignature
+	}
+	return nil
+}
+
+// MaxMembers is the number of members that a bitmap can name.
+const MaxMembers = 255 * 8
+
+// Bitmap is a set of committee members: bit i of the set is bit i mod 8, least significant first, of byte i/8.
+type Bitmap []byte
+
+// NewBitmap returns the empty set of a committee with n members.
+func NewBitmap(n int) Bitmap { return make(Bitmap, (n+7)/8) }
+
+// Set adds member i, which must be one of the committee.
+func (b Bitmap) Set(i int) { b[i/8] |= 1 << (i % 8) }
+
+// Has reports whether member i is in the set.
+func (b Bitmap) Has(i int) bool { return i >= 0 && i/8 < len(b) && b[i/8]>>(i%8)&1 == 1 }
+
+// Len returns the number of members in the set.
+func (b Bitmap) Len() (n int) {
+	for _, v := range b {
+		n += bits.OnesCount8(v)
+	}
+	return n
+}
+
+// Members returns the members in the set, ascending.
+func (b Bitmap) Members() []int {
+	members := make([]int, 0, b.Len())
+	for i := range 8 * len(b) {
+		if b.Has(i) {
+			members = append(members, i)
+		}
+	}
+	return members
+}
+
+// Validate checks that the bitmap is one of a committee with n members: its length, and that no bit lies beyond the
+// last member. The error is ErrBitmap.
+func (b Bitmap) Validate(n int) error {
+	if n > MaxMembers || len(b) != (n+7)/8 {
+		return fmt.Errorf("%w: %d bytes for %d members", ErrBitmap, len(b), n)
+	}
+	if n%8 != 0 && b[len(b)-1]>>(n%8) != 0 {
+		return fmt.Errorf("%w: a bit beyond member %d", ErrBitmap, n-1)
+	}
+	return nil
+}
+
+func (b Bitmap) append(dst []byte) []byte {
+	return append(append(dst, byte(len(b))), b...)
+}
+
+func (r *reader) bitmap() Bitmap {
+	b := r.next(int(r.u8()))
+	if r.err == nil && len(b) == 0 {
+		r.fail("an empty bitmap")
+	}
+	return append(Bitmap(nil), b...)
+}

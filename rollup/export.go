@@ -1,0 +1,283 @@
+package rollup
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/waybill-network/waybill/kernels/bls"
+)
+
+// ExportType is the type byte of an export file.
+type ExportType uint8
+
+// The types of export files (section 10).
+const (
+	ExportAck        ExportType = 1
+	ExportRollup     ExportType = 2
+	ExportSettlement ExportType = 3
+)
+
+// String returns the type's name.
+func (t ExportType) String() string {
+	switch t {
+	case ExportAck:
+		return "ack"
+	case ExportRollup:
+		return "rollup"
+	case ExportSettlement:
+		return "settlement"
+	}
+	return fmt.Sprintf("type %d", uint8(t))
+}
+
+// MarshalText implements [encoding.TextMarshaler].
+func (t ExportType) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// Export is what a file for outsiders holds: an *AckExport, *RollupExport or *SettlementExport.
+type Export interface {
+	Type() ExportType
+	// Append appends the whole file to dst.
+	Append(dst []byte) []byte
+
+	network() Network
+	verify(committee *Committee, shares Shares) error
+	signers() Bitmap
+	summary() string // a sentence without its end
+}
+
+const exportTag = "wb-exp/1"
+
+func appendExport(dst []byte, net Network, t ExportType) []byte {
+	dst = append(dst, exportTag...)
+	dst = append(dst, net[:]...)
+	return append(dst, byte(t))
+}
+
+// AckExport shows that one ack is in a certified rollup.
+type AckExport struct {
+	Certificate *Certificate
+	Ack         Ack // without its signature, for which the rollup's aggregate stands
+	Index       uint32
+	Path        []Hash
+}
+
+// NewAckExport makes the file for ack i, in tree order, of the rollup that the certificate is about. It does not
+// check the evidence against the certificate.
+func NewAckExport(c *Certificate, ev Evidence, i int) *AckExport {
+	return &AckExport{Certificate: c, Ack: ev.Ack(&c.Header, i), Index: uint32(i), Path: AckTree(ev, &c.Header).Path(i)}
+}
+
+// Type returns ExportAck.
+func (e *AckExport) Type() ExportType { return ExportAck }
+
+// Append appends the file to dst.
+func (e *AckExport) Append(dst []byte) []byte {
+	dst = appendExport(dst, e.network(), ExportAck)
+	dst = appendCertificate(dst, e.Certificate)
+	dst = e.Ack.appendLeaf(dst)
+	dst = le.AppendUint32(dst, e.Index)
+	dst = append(dst, byte(len(e.Path)))
+	for _, h := range e.Path {
+		dst = append(dst, h[:]...)
+	}
+	return dst
+}
+
+func (e *AckExport) network() Network { return e.Certificate.Header.Network }
+
+func (r *reader) ackExport() *AckExport {
+	e := &AckExport{Certificate: r.sizedCertificate()}
+	e.Ack.Network = e.network()
+	if leaf := r.next(LeafSize); leaf != nil {
+		e.Ack.setLeaf(leaf)
+	}
+	e.Index = r.u32()
+	e.Path = make([]Hash, r.u8())
+	for i := range e.Path {
+		e.Path[i] = r.hash()
+	}
+	return e
+}
+
+// RollupClient is what a rollup's verification needs to know about a client.
+type RollupClient struct {
+	Client uint32 `json:"client"`
+	Payer  uint32 `json:"payer"` // in the header's epoch
+	Key    BLSKey `json:"key"`
+}
+
+// BLSKey is the 96-byte encoding of a BLS public key.
+type BLSKey [bls.PublicKeySize]byte
+
+const rollupClientSize = 4 + 4 + bls.PublicKeySize
+
+// RollupExport holds a certified rollup with all of its acks.
+type RollupExport struct {
+	Certificate *Certificate
+	Evidence    Evidence
+	Clients     []RollupClient // those of the evidence, sorted
+}
+
+// NewRollupExport makes the file for the rollup that the certificate is about, with clients from the registry. It
+// does not verify the rollup. The error is ErrUnknownClient.
+func NewRollupExport(c *Certificate, ev Evidence, reg Registry) (*RollupExport, error) {
+	e := &RollupExport{Certificate: c, Evidence: ev}
+	for i := range ev.Len() {
+		client := ev.Entry(i).Client()
+		if i > 0 && client == ev.Entry(i-1).Client() {
+			continue
+		}
+		key, known := reg.ClientKey(client)
+		payer, paid := reg.Payer(client, c.Header.Epoch)
+		if !known || !paid {
+			return nil, fmt.Errorf("rollup export: %w %d", ErrUnknownClient, client)
+		}
+		e.Clients = append(e.Clients, RollupClient{Client: client, Payer: payer, Key: key.Bytes()})
+	}
+	return e, nil
+}
+
+// Type returns ExportRollup.
+func (e *RollupExport) Type() ExportType { return ExportRollup }
+
+// Append appends the file to dst.
+func (e *RollupExport) Append(dst []byte) []byte {
+	dst = slices.Grow(dst, MaxCertificateSize+len(e.Evidence)+len(e.Clients)*rollupClientSize)
+	dst = appendExport(dst, e.network(), ExportRollup)
+	dst = appendCertificate(dst, e.Certificate)
+	dst = le.AppendUint32(dst, uint32(len(e.Evidence)))
+	dst = append(dst, e.Evidence...)
+	dst = le.AppendUint32(dst, uint32(len(e.Clients)))
+	for i := range e.Clients {
+		c := &e.Clients[i]
+		dst = le.AppendUint32(dst, c.Client)
+		dst = le.AppendUint32(dst, c.Payer)
+		dst = append(dst, c.Key[:]...)
+	}
+	return dst
+}
+
+func (e *RollupExport) network() Network { return e.Certificate.Header.Network }
+
+func (r *reader) rollupExport() *RollupExport {
+	e := &RollupExport{Certificate: r.sizedCertificate()}
+	evidence := r.next(int(r.u32()))
+	if r.err == nil {
+		e.Evidence, r.err = ParseEvidence(evidence)
+	}
+	n := int(r.u32())
+	if n > MaxAcks {
+		r.fail("%d clients, where %d may be", n, MaxAcks)
+	}
+	if !r.has(n * rollupClientSize) {
+		return e
+	}
+	e.Clients = make([]RollupClient, n)
+	for i := range e.Clients {
+		c := &e.Clients[i]
+		c.Client, c.Payer = r.u32(), r.u32()
+		r.bytes(c.Key[:])
+		if i > 0 && e.Clients[i-1].Client >= c.Client {
+			r.err = at("client", i, ErrUnsorted)
+			break
+		}
+	}
+	return e
+}
+
+func compareClient(c RollupClient, client uint32) int { return cmp.Compare(c.Client, client) }
+
+// SettlementExport holds the certified settlement of an epoch.
+type SettlementExport struct {
+	Network       Network
+	Rows          []SettlementRow // sorted by (node, service, payer)
+	NextCommittee Hash
+	Certificate   *SettlementCertificate // also names the epoch
+}
+
+// Type returns ExportSettlement.
+func (e *SettlementExport) Type() ExportType { return ExportSettlement }
+
+// Append appends the file to dst.
+func (e *SettlementExport) Append(dst []byte) []byte {
+	dst = appendExport(dst, e.Network, ExportSettlement)
+	dst = le.AppendUint32(dst, e.Certificate.Epoch)
+	dst = le.AppendUint32(dst, uint32(len(e.Rows)))
+	dst = appendSettlementRows(dst, e.Rows)
+	dst = append(dst, e.NextCommittee[:]...)
+	dst = e.Certificate.Signers.append(dst)
+	return append(dst, e.Certificate.Signature[:]...)
+}
+
+func (e *SettlementExport) network() Network { return e.Network }
+
+func (r *reader) settlementExport(net Network) *SettlementExport {
+	e := &SettlementExport{Network: net, Certificate: new(SettlementCertificate)}
+	e.Certificate.Epoch = r.u32()
+	n := int(r.u32())
+	if !r.has(n * SettlementRowSize) {
+		return e
+	}
+	e.Rows = make([]SettlementRow, n)
+	for i := range e.Rows {
+		e.Rows[i] = r.settlementRow()
+		if i > 0 && e.Rows[i-1].Compare(&e.Rows[i]) >= 0 {
+			r.err = at("settlement row", i, ErrUnsorted)
+			break
+		}
+	}
+	e.NextCommittee = r.hash()
+	e.Certificate.Signers = r.bitmap()
+	r.bytes(e.Certificate.Signature[:])
+	return e
+}
+
+// ParseExport decodes an export file and nothing after it. It checks the encoding; VerifyExport also checks what the
+// file claims. Errors: ErrMalformed, ErrNetwork (the parts are of two networks), and those of ParseHeader and
+// ParseEvidence.
+func ParseExport(file []byte) (Export, error) {
+	r := reader{b: file}
+	r.tag(exportTag)
+	var net Network
+	r.bytes(net[:])
+	var e Export
+	switch t := ExportType(r.u8()); {
+	case r.err != nil:
+	case t == ExportAck:
+		e = r.ackExport()
+	case t == ExportRollup:
+		e = r.rollupExport()
+	case t == ExportSettlement:
+		e = r.settlementExport(net)
+	default:
+		r.fail("there is no export %s", t)
+	}
+	if err := r.end(); err != nil {
+		return nil, fmt.Errorf("export: %w", err)
+	}
+	if e.network() != net {
+		return nil, fmt.Errorf("export: %w: the certificate is of %s, the file of %s", ErrNetwork, e.network(), net)
+	}
+	return e, nil
+}
+
+func appendCertificate(dst []byte, c *Certificate) []byte {
+	start := len(dst)
+	dst = c.Append(append(dst, 0, 0, 0, 0))
+	le.PutUint32(dst[start:], uint32(len(dst)-start-4))
+	return dst
+}
+
+// sizedCertificate reads a certificate after its length.
+func (r *reader) sizedCertificate() *Certificate {
+	b := r.next(int(r.u32()))
+	if r.err == nil {
+		c, err := ParseCertificate(b)
+		if err == nil {
+			return c
+		}
+		r.err = err
+	}
+	return new(Certificate)
+}

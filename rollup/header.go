@@ -1,0 +1,164 @@
+package rollup
+
+import (
+	"cmp"
+	"fmt"
+
+	"github.com/waybill-network/waybill/kernels/blake3"
+	"github.com/waybill-network/waybill/kernels/bls"
+)
+
+const (
+	headerTag   = "wb-rol/1"
+	headerFixed = 8 + 8 + 3*4 + (4 + 32 + SignatureSize) + (4 + 32 + 32 + SignatureSize) + 2
+	rowSize     = 24
+
+	// MaxHeaderSize is the size in bytes of a header with the most rows.
+	MaxHeaderSize = headerFixed + MaxRows*rowSize
+)
+
+var rollupKey = blake3.ContextKey("waybill/rollup/1")
+
+// Row is what one payer owes for one service in one window.
+type Row struct {
+	Payer   uint32 `json:"payer"` // account
+	Service uint32 `json:"service"`
+	Acks    uint64 `json:"acks,string"`
+	Units   uint64 `json:"units,string"`
+}
+
+func compareRows(a, b Row) int {
+	return cmp.Or(cmp.Compare(a.Payer, b.Payer), cmp.Compare(a.Service, b.Service))
+}
+
+// WindowKey names a window: there is at most one rollup for each.
+type WindowKey struct {
+	Node   uint32 `json:"node"`
+	Epoch  uint32 `json:"epoch"`
+	Window uint32 `json:"window"`
+}
+
+// String returns the key as people read it.
+func (k WindowKey) String() string {
+	return fmt.Sprintf("node %d, epoch %d, window %d", k.Node, k.Epoch, k.Window)
+}
+
+// Header is a rollup's commitment to its acks (section 6). The fields of the statements part keep their place in the
+// encoding; in this version they are those of an absent part, which NewHeader sets.
+type Header struct {
+	Network      Network
+	Epoch        uint32
+	Window       uint32
+	Node         uint32
+	AckCount     uint32 // 1 to MaxAcks
+	AckRoot      Hash
+	AckSignature [SignatureSize]byte // the aggregate of the acks' signatures
+
+	StatementCount     uint32
+	StatementRoot      Hash
+	ClientListDigest   Hash
+	StatementSignature [SignatureSize]byte
+
+	Rows []Row // 1 to MaxRows, sorted by (payer, service)
+}
+
+// NewHeader returns a header for the window with an absent statements part and nothing else set.
+func NewHeader(net Network, key WindowKey) *Header {
+	return &Header{Network: net, Epoch: key.Epoch, Window: key.Window, Node: key.Node,
+		StatementSignature: bls.IdentitySignature}
+}
+
+// Key returns the window that the header is about.
+func (h *Header) Key() WindowKey { return WindowKey{Node: h.Node, Epoch: h.Epoch, Window: h.Window} }
+
+// ID returns the rollup id, the keyed digest of the header's encoding.
+func (h *Header) ID() Hash {
+	var buf [headerFixed + 16*rowSize]byte // most windows have few rows; append grows it for the others
+	return blake3.Keyed(&rollupKey, h.Append(buf[:0]))
+}
+
+// Append appends the encoding to dst.
+func (h *Header) Append(dst []byte) []byte {
+	dst = append(dst, headerTag...)
+	dst = append(dst, h.Network[:]...)
+	dst = le.AppendUint32(dst, h.Epoch)
+	dst = le.AppendUint32(dst, h.Window)
+	dst = le.AppendUint32(dst, h.Node)
+	dst = le.AppendUint32(dst, h.AckCount)
+	dst = append(dst, h.AckRoot[:]...)
+	dst = append(dst, h.AckSignature[:]...)
+	dst = le.AppendUint32(dst, h.StatementCount)
+	dst = append(dst, h.StatementRoot[:]...)
+	dst = append(dst, h.ClientListDigest[:]...)
+	dst = append(dst, h.StatementSignature[:]...)
+	dst = le.AppendUint16(dst, uint16(len(h.Rows)))
+	for _, r := range h.Rows {
+		dst = le.AppendUint32(dst, r.Payer)
+		dst = le.AppendUint32(dst, r.Service)
+		dst = le.AppendUint64(dst, r.Acks)
+		dst = le.AppendUint64(dst, r.Units)
+	}
+	return dst
+}
+
+// ParseHeader decodes a header and nothing after it. Besides the layout it checks what holds for every valid header
+// whatever its evidence: ErrMalformed, ErrStatements, ErrCount (no acks, or too many), ErrUnsorted (rows).
+func ParseHeader(b []byte) (*Header, error) {
+	r := reader{b: b}
+	h := r.header()
+	if err := r.end(); err != nil {
+		return nil, fmt.Errorf("header: %w", err)
+	}
+	if err := h.check(); err != nil {
+		return nil, fmt.Errorf("header: %w", err)
+	}
+	return h, nil
+}
+
+// check holds the rules that need nothing but the header.
+func (h *Header) check() error {
+	absent := h.StatementCount == 0 && h.StatementRoot == Hash{} && h.ClientListDigest == Hash{} &&
+		h.StatementSignature == bls.IdentitySignature
+	switch {
+	case !absent:
+		return ErrStatements
+	case h.AckCount == 0 || h.AckCount > MaxAcks:
+		return fmt.Errorf("%w: %d, where 1 to %d may be", ErrCount, h.AckCount, MaxAcks)
+	case len(h.Rows) == 0 || len(h.Rows) > MaxRows:
+		return fmt.Errorf("%w: %d rows, where 1 to %d may be", ErrMalformed, len(h.Rows), MaxRows)
+	}
+	for i := 1; i < len(h.Rows); i++ {
+		if compareRows(h.Rows[i-1], h.Rows[i]) >= 0 {
+			return at("row", i, ErrUnsorted)
+		}
+	}
+	return nil
+}
+
+func (r *reader) header() *Header {
+	r.tag(headerTag)
+	h := new(Header)
+	r.bytes(h.Network[:])
+	h.Epoch = r.u32()
+	h.Window = r.u32()
+	h.Node = r.u32()
+	h.AckCount = r.u32()
+	r.bytes(h.AckRoot[:])
+	r.bytes(h.AckSignature[:])
+	h.StatementCount = r.u32()
+	r.bytes(h.StatementRoot[:])
+	r.bytes(h.ClientListDigest[:])
+	r.bytes(h.StatementSignature[:])
+	n := int(r.u16())
+	if n > MaxRows {
+		r.fail("%d rows, where %d may be", n, MaxRows)
+	}
+	if !r.has(n * rowSize) {
+		return h
+	}
+	h.Rows = make([]Row, n)
+	for i := range h.Rows {
+		h.Rows[i] = Row{Payer: r.u32(), Service: r.u32(), Acks: r.u64(), Units: r.u64()}
+	}
+	return h
+}

@@ -1,0 +1,172 @@
+package rollup
+
+import (
+	"cmp"
+	"fmt"
+	"math/bits"
+)
+
+// SettlementRowSize is the size of an encoded settlement row in bytes.
+const SettlementRowSize = 3*4 + 6*8
+
+// SettlementRow is what one payer owed and paid to one node for one service in one epoch. Amounts are in
+// micro-credits (section 9).
+type SettlementRow struct {
+	Node      uint32 `json:"node"`
+	Service   uint32 `json:"service"`
+	Payer     uint32 `json:"payer"`
+	Acks      uint64 `json:"acks,string"`
+	Units     uint64 `json:"units,string"`
+	Charge    uint64 `json:"charge,string"`
+	Paid      uint64 `json:"paid,string"`
+	ToNode    uint64 `json:"to_node,string"`
+	ToService uint64 `json:"to_service,string"`
+}
+
+// Compare orders rows by (node, service, payer).
+func (r *SettlementRow) Compare(s *SettlementRow) int {
+	return cmp.Or(cmp.Compare(r.Node, s.Node), cmp.Compare(r.Service, s.Service), cmp.Compare(r.Payer, s.Payer))
+}
+
+// Append appends the 60-byte encoding to dst.
+func (r *SettlementRow) Append(dst []byte) []byte {
+	dst = le.AppendUint32(dst, r.Node)
+	dst = le.AppendUint32(dst, r.Service)
+	dst = le.AppendUint32(dst, r.Payer)
+	for _, v := range [...]uint64{r.Acks, r.Units, r.Charge, r.Paid, r.ToNode, r.ToService} {
+		dst = le.AppendUint64(dst, v)
+	}
+	return dst
+}
+
+// ParseSettlementRow decodes exactly 60 bytes. The error is ErrMalformed.
+func ParseSettlementRow(b []byte) (SettlementRow, error) {
+	r := reader{b: b}
+	row := r.settlementRow()
+	if err := r.end(); err != nil {
+		return SettlementRow{}, fmt.Errorf("settlement row: %w", err)
+	}
+	return row, nil
+}
+
+func (r *reader) settlementRow() SettlementRow {
+	return SettlementRow{Node: r.u32(), Service: r.u32(), Payer: r.u32(), Acks: r.u64(), Units: r.u64(),
+		Charge: r.u64(), Paid: r.u64(), ToNode: r.u64(), ToService: r.u64()}
+}
+
+// SettlementRoot returns the root of the settlement table; that of no rows is zero.
+func SettlementRoot(rows []SettlementRow) Hash {
+	return RootOf(SettlementTreeKind, appendSettlementRows(nil, rows), SettlementRowSize)
+}
+
+func appendSettlementRows(dst []byte, rows []SettlementRow) []byte {
+	for i := range rows {
+		dst = rows[i].Append(dst)
+	}
+	return dst
+}
+
+// SettlementMessage returns what a member signs for the settlement of an epoch.
+func SettlementMessage(net Network, epoch uint32, root, nextCommittee Hash) []byte {
+	b := make([]byte, 0, 8+8+4+32+32)
+	b = append(b, "wb-set/1"...)
+	b = append(b, net[:]...)
+	b = le.AppendUint32(b, epoch)
+	b = append(b, root[:]...)
+	return append(b, nextCommittee[:]...)
+}
+
+// SettlementCertificate is the committee's word on the settlement of an epoch; root and next committee are not in it.
+type SettlementCertificate struct {
+	Epoch     uint32
+	Signers   Bitmap
+	Signature [SignatureSize]byte // the signers' aggregate over SettlementMessage
+}
+
+// Append appends the encoding, that of a transaction of kind 8 (section 8), to dst.
+func (c *SettlementCertificate) Append(dst []byte) []byte {
+	dst = le.AppendUint32(dst, c.Epoch)
+	dst = c.Signers.append(dst)
+	return append(dst, c.Signature[:]...)
+}
+
+// ParseSettlementCertificate decodes a settlement certificate and nothing after it. The error is ErrMalformed.
+func ParseSettlementCertificate(b []byte) (*SettlementCertificate, error) {
+	r := reader{b: b}
+	c := &SettlementCertificate{Epoch: r.u32(), Signers: r.bitmap()}
+	r.bytes(c.Signature[:])
+	if err := r.end(); err != nil {
+		return nil, fmt.Errorf("settlement certificate: %w", err)
+	}
+	return c, nil
+}
+
+// Verify checks the certificate over a settlement root and the next committee's root: ErrBitmap, ErrQuorum,
+// ErrSignature. It costs two pairings.
+func (c *SettlementCertificate) Verify(net Network, committee *Committee, root, nextCommittee Hash) error {
+	message := SettlementMessage(net, c.Epoch, root, nextCommittee)
+	if err := committee.verify(message, c.Signers, &c.Signature); err != nil {
+		return fmt.Errorf("settlement certificate: %w", err)
+	}
+	return nil
+}
+
+// Shares says, in basis points, how what was paid is divided; the sum is 10,000.
+type Shares struct {
+	Node     uint16 `json:"node"`
+	Service  uint16 `json:"service"`
+	Protocol uint16 `json:"protocol"`
+}
+
+// Valid reports whether the shares add up to 10,000.
+func (s Shares) Valid() bool { return uint32(s.Node)+uint32(s.Service)+uint32(s.Protocol) == 10000 }
+
+// Split divides a payment (section 9, step 3). The three parts add up to paid. It panics on invalid shares.
+func (s Shares) Split(paid uint64) (node, service, protocol uint64) {
+	if !s.Valid() {
+		panic("rollup: shares do not add up")
+	}
+	node = part(paid, s.Node)
+	service = part(paid, s.Service)
+	return node, service, paid - node - service
+}
+
+// part returns ⌊paid · share / 10000⌋ for a share of at most 10,000.
+func part(paid uint64, share uint16) uint64 {
+	hi, lo := bits.Mul64(paid, uint64(share))
+	q, _ := bits.Div64(hi, lo, 10000)
+	return q
+}
+
+// checkSettlement holds the rules of section 10, type 3, that need no signature.
+func checkSettlement(rows []SettlementRow, shares Shares) error {
+	var sum SettlementRow
+	for i := range rows {
+		r := &rows[i]
+		if i > 0 && rows[i-1].Compare(r) >= 0 {
+			return at("settlement row", i, ErrUnsorted)
+		}
+		node, service, _ := shares.Split(r.Paid)
+		switch {
+		case r.Acks == 0 || r.Units < r.Acks:
+			return at("settlement row", i, fmt.Errorf("%w: %d acks, %d units", ErrSettlement, r.Acks, r.Units))
+		case r.Paid > r.Charge:
+			return at("settlement row", i, fmt.Errorf("%w: paid %d of %d", ErrSettlement, r.Paid, r.Charge))
+		case r.ToNode != node || r.ToService != service:
+			return at("settlement row", i, fmt.Errorf("%w: the shares of %d are %d and %d, not %d and %d",
+				ErrSettlement, r.Paid, node, service, r.ToNode, r.ToService))
+		}
+		// What was paid is no more than the charge, and the parts are no more than what was paid.
+		if !add(&sum.Acks, r.Acks) || !add(&sum.Units, r.Units) || !add(&sum.Charge, r.Charge) {
+			return at("settlement row", i, ErrOverflow)
+		}
+	}
+	return nil
+}
+
+// add adds v to *sum and reports whether it fits.
+func add(sum *uint64, v uint64) bool {
+	s, carry := bits.Add64(*sum, v, 0)
+	*sum = s
+	return carry == 0
+}

@@ -1,0 +1,145 @@
+package rollup
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+
+	"github.com/waybill-network/waybill/kernels/blake3"
+)
+
+// TreeKind is the pair of keys that separates one kind of tree from every other (section 5).
+type TreeKind struct{ Leaf, Node blake3.Key }
+
+// The trees of the protocol.
+var (
+	AckTreeKind        = newTreeKind("ack")
+	SettlementTreeKind = newTreeKind("settlement")
+	CommitteeTreeKind  = newTreeKind("committee")
+)
+
+func newTreeKind(name string) *TreeKind {
+	return &TreeKind{
+		Leaf: blake3.ContextKey("waybill/" + name + "-leaf/1"),
+		Node: blake3.ContextKey("waybill/" + name + "-node/1"),
+	}
+}
+
+// LeafHash returns the hash of an entry.
+func (k *TreeKind) LeafHash(entry []byte) Hash { return blake3.Keyed(&k.Leaf, entry) }
+
+func (k *TreeKind) nodeHash(l, r *Hash) Hash {
+	var b [64]byte
+	copy(b[:32], l[:])
+	copy(b[32:], r[:])
+	return blake3.Keyed(&k.Node, b[:])
+}
+
+// leaves writes the hashes of the entries, of the given width and stride bytes apart, into level: 32 bytes for each.
+func (k *TreeKind) leaves(level, entries []byte, stride, width int) {
+	if width == blake3.MessageSize {
+		blake3.HashStrided64(&k.Leaf, level, entries, stride)
+		return
+	}
+	for i := range len(level) / blake3.Size {
+		digest := blake3.Keyed(&k.Leaf, entries[i*stride:i*stride+width])
+		copy(level[i*blake3.Size:], digest[:])
+	}
+}
+
+// RootOf returns the root of the tree over entries of the same width, which lie one after the other. That of no
+// entries is zero.
+func RootOf(kind *TreeKind, entries []byte, width int) Hash {
+	level := make([]byte, len(entries)/width*blake3.Size)
+	kind.leaves(level, entries, width, width)
+	return blake3.Root(&kind.Node, level)
+}
+
+// Tree keeps every level, for inclusion paths: some 64 bytes per entry. It is immutable.
+type Tree struct{ levels [][]byte } // from the leaves to the root, 32 bytes per node
+
+// NewTree builds the tree over entries of the same width, which lie one after the other.
+func NewTree(kind *TreeKind, entries []byte, width int) *Tree {
+	return newTree(kind, entries, len(entries)/width, width, width)
+}
+
+// AckTree returns the tree over the acks of a rollup. It does not check the rollup.
+func AckTree(ev Evidence, h *Header) *Tree {
+	return newTree(AckTreeKind, appendMessages(nil, h, ev)[LeafOffset:], ev.Len(), MessageSize, LeafSize)
+}
+
+func newTree(kind *TreeKind, entries []byte, n, stride, width int) *Tree {
+	level := make([]byte, n*blake3.Size)
+	kind.leaves(level, entries, stride, width)
+	t := &Tree{levels: [][]byte{level}}
+	for len(level) > blake3.Size {
+		level = blake3.ReduceLevel(&kind.Node, bytes.Clone(level))
+		t.levels = append(t.levels, slices.Clip(level))
+	}
+	return t
+}
+
+// Len returns the number of entries.
+func (t *Tree) Len() int { return len(t.levels[0]) / blake3.Size }
+
+// Root returns the root; that of no entries is zero.
+func (t *Tree) Root() Hash {
+	if t.Len() == 0 {
+		return Hash{}
+	}
+	return t.node(len(t.levels)-1, 0)
+}
+
+// Leaf returns the hash of entry i.
+func (t *Tree) Leaf(i int) Hash { return t.node(0, i) }
+
+func (t *Tree) node(level, i int) Hash {
+	return Hash(t.levels[level][i*blake3.Size : (i+1)*blake3.Size])
+}
+
+// Path returns the audit path of entry i, from the leaf up (RFC 9162 section 2.1.3.1). It panics when there is no
+// such entry.
+func (t *Tree) Path(i int) []Hash {
+	if i < 0 || i >= t.Len() {
+		panic("rollup: no such leaf")
+	}
+	path := make([]Hash, 0, len(t.levels)-1)
+	for level := range len(t.levels) - 1 {
+		if sibling := i ^ 1; sibling < len(t.levels[level])/blake3.Size {
+			path = append(path, t.node(level, sibling))
+		}
+		i >>= 1
+	}
+	return path
+}
+
+// VerifyPath checks that the path leads from the hash of entry index, of size entries, to the root (RFC 9162 section
+// 2.1.3.2). For one root and size, one index and one path fit a leaf at most, unless a hash collides. The error is
+// ErrPath.
+func VerifyPath(kind *TreeKind, root, leaf Hash, index, size uint64, path []Hash) error {
+	if index >= size {
+		return fmt.Errorf("%w: there is no entry %d of %d", ErrPath, index, size)
+	}
+	fn, sn, r := index, size-1, leaf
+	for i := range path {
+		if sn == 0 {
+			return fmt.Errorf("%w: it is too long", ErrPath)
+		}
+		if fn&1 == 1 || fn == sn {
+			r = kind.nodeHash(&path[i], &r)
+			for fn&1 == 0 && fn != 0 {
+				fn, sn = fn>>1, sn>>1
+			}
+		} else {
+			r = kind.nodeHash(&r, &path[i])
+		}
+		fn, sn = fn>>1, sn>>1
+	}
+	if sn != 0 {
+		return fmt.Errorf("%w: it is too short", ErrPath)
+	}
+	if r != root {
+		return ErrPath
+	}
+	return nil
+}
