@@ -1,0 +1,172 @@
+package keys
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	keystorev4 "github.com/wealdtech/go-eth2-wallet-encryptor-keystorev4"
+)
+
+// KDF is the function that turns a password into the key of a keystore.
+type KDF string
+
+const (
+	// Scrypt takes 256 MiB and about a second (N = 2^18, r = 8, p = 1). It is the default.
+	Scrypt KDF = "scrypt"
+	// PBKDF2 is 2^18 rounds of HMAC-SHA-256: no memory, a tenth of a second. For machines that open many keystores and
+	// networks whose credits are worth nothing.
+	PBKDF2 KDF = "pbkdf2"
+)
+
+const (
+	maxFileSize   = 64 << 10
+	secretSize    = 32
+	maxScryptSize = 1 << 30 // bytes of memory that a file may make us use
+	maxRounds     = 1 << 26
+)
+
+// errNotKeystore marks JSON that does not claim to be a keystore.
+var errNotKeystore = fmt.Errorf("%w: no \"crypto\" and \"version\"", ErrMalformed)
+
+// keystore is the JSON of EIP-2335, version 4.
+type keystore struct {
+	Crypto      *cryptoPart `json:"crypto"`
+	Description string      `json:"description"`
+	PublicKey   string      `json:"pubkey"`
+	Path        string      `json:"path"`
+	UUID        string      `json:"uuid"`
+	Version     int         `json:"version"`
+}
+
+type cryptoPart struct {
+	KDF struct {
+		Function KDF `json:"function"`
+		Params   struct {
+			DKLen int    `json:"dklen"`
+			N     int    `json:"n,omitempty"`
+			R     int    `json:"r,omitempty"`
+			P     int    `json:"p,omitempty"`
+			C     int    `json:"c,omitempty"`
+			PRF   string `json:"prf,omitempty"`
+			Salt  string `json:"salt"`
+		} `json:"params"`
+		Message string `json:"message"`
+	} `json:"kdf"`
+	Checksum struct {
+		Function string   `json:"function"`
+		Params   struct{} `json:"params"`
+		Message  string   `json:"message"`
+	} `json:"checksum"`
+	Cipher struct {
+		Function string `json:"function"`
+		Params   struct {
+			IV string `json:"iv"`
+		} `json:"params"`
+		Message string `json:"message"`
+	} `json:"cipher"`
+}
+
+// parse reads a keystore and checks everything that can be checked without the password, so that decryption can neither
+// be made to fail for another reason than the password nor to use unbounded memory or time.
+func parse(b []byte) (*keystore, error) {
+	var ks keystore
+	if err := json.Unmarshal(b, &ks); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	if ks.Crypto == nil && ks.Version == 0 {
+		return nil, errNotKeystore
+	}
+	if err := ks.check(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	return &ks, nil
+}
+
+func (ks *keystore) check() error {
+	if ks.Version != 4 {
+		return fmt.Errorf("version %d, not 4", ks.Version)
+	}
+	if ks.Crypto == nil {
+		return errors.New("no crypto")
+	}
+	c := ks.Crypto
+	if c.Checksum.Function != "sha256" {
+		return fmt.Errorf("checksum function %q, not sha256", c.Checksum.Function)
+	}
+	if c.Cipher.Function != "aes-128-ctr" {
+		return fmt.Errorf("cipher %q, not aes-128-ctr", c.Cipher.Function)
+	}
+	p := c.KDF.Params
+	switch c.KDF.Function {
+	case Scrypt:
+		if p.N < 2 || p.N&(p.N-1) != 0 || p.R < 1 || p.P < 1 || p.P > 16 || p.R > maxScryptSize/128/p.N {
+			return fmt.Errorf("scrypt parameters n=%d r=%d p=%d", p.N, p.R, p.P)
+		}
+	case PBKDF2:
+		if p.C < 1 || p.C > maxRounds || p.PRF != "hmac-sha256" {
+			return fmt.Errorf("pbkdf2 parameters c=%d prf=%q", p.C, p.PRF)
+		}
+	default:
+		return fmt.Errorf("kdf %q, neither scrypt nor pbkdf2", c.KDF.Function)
+	}
+	if p.DKLen < 32 || p.DKLen > 64 {
+		return fmt.Errorf("dklen %d", p.DKLen)
+	}
+	for _, f := range []struct {
+		name, value string
+		least, most int
+	}{
+		{"kdf salt", p.Salt, 1, 64},
+		{"checksum", c.Checksum.Message, 32, 32},
+		{"cipher iv", c.Cipher.Params.IV, 16, 16},
+		{"cipher message", c.Cipher.Message, secretSize, secretSize},
+		{"pubkey", ks.PublicKey, 0, 96},
+	} {
+		if b, err := hex.DecodeString(f.value); err != nil {
+			return fmt.Errorf("%s: %w", f.name, err)
+		} else if len(b) < f.least || len(b) > f.most {
+			return fmt.Errorf("%s of %d bytes", f.name, len(b))
+		}
+	}
+	return nil
+}
+
+// encrypt makes the "crypto" part for a 32-byte secret.
+func encrypt(secret, password []byte, kdf KDF) (*cryptoPart, error) {
+	if len(password) == 0 {
+		return nil, ErrNoPassword
+	}
+	if kdf != Scrypt && kdf != PBKDF2 {
+		return nil, fmt.Errorf("key derivation function %q is neither %s nor %s", kdf, Scrypt, PBKDF2)
+	}
+	m, err := keystorev4.New(keystorev4.WithCipher(string(kdf))).Encrypt(secret, string(password))
+	if err != nil {
+		return nil, err
+	}
+	var c cryptoPart
+	return &c, convert(m, &c)
+}
+
+// decrypt returns the 32-byte secret. On a parsed keystore it fails only with ErrWrongPassword.
+func (ks *keystore) decrypt(password []byte) ([]byte, error) {
+	var m map[string]any
+	if err := convert(ks.Crypto, &m); err != nil {
+		return nil, err
+	}
+	secret, err := keystorev4.New().Decrypt(m, string(password))
+	if err != nil {
+		return nil, fmt.Errorf("%w (or the file was altered)", ErrWrongPassword)
+	}
+	return secret, nil
+}
+
+// convert carries a value over to another type by way of JSON, the form that the encryptor's maps stand for.
+func convert(from, to any) error {
+	b, err := json.Marshal(from)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(b, to)
+}
