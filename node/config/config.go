@@ -1,0 +1,131 @@
+// Package config holds a node's settings: one struct, whose tags are the only place where a setting is described. The
+// commented file that `waybill init` writes, the environment names, the paths that flags use, the checks and the errors
+// all come from those tags.
+//
+// A value is taken from the first of: flag, environment, file, default. Every value remembers where it came from, and an
+// error names the key, the value, that source and what is allowed.
+package config
+
+import (
+	"path/filepath"
+	"time"
+)
+
+// Config is a node's settings. Tags: doc describes, allow constrains (see check.go).
+type Config struct {
+	Node      Node      `toml:"node" doc:"Who this node is and where it keeps its files."`
+	Ingest    Ingest    `toml:"ingest" doc:"The door for clients: acknowledgements come in here."`
+	Peer      Peer      `toml:"peer" doc:"The door for other nodes: rollups and certificate shares."`
+	Consensus Consensus `toml:"consensus" doc:"The chain that orders certificates and settles epochs."`
+	Pipeline  Pipeline  `toml:"pipeline" doc:"The way of an ack from the door to its rollup. The budgets bound memory: beyond them acks are refused\nwith a retry delay, and nothing that was admitted is dropped."`
+	Store     Store     `toml:"store" doc:"The disk. An ack is answered only after it is durable here."`
+	Operator  Operator  `toml:"operator" doc:"The port for whoever runs the node: dashboard at /, /metrics, /livez, /readyz. It shows much and changes\nnothing, but it has no login: keep it on a private address."`
+	Log       Log       `toml:"log" doc:"What the node writes to its standard error."`
+
+	dir string // that relative paths start from
+}
+
+// Node is section [node].
+type Node struct {
+	Name         string `toml:"name" allow:"name" doc:"A name for people, in logs and on the dashboard."`
+	Home         string `toml:"home" allow:"path" doc:"Directory of everything the node keeps. Relative to this file's directory."`
+	Genesis      string `toml:"genesis" allow:"path" doc:"Genesis file of the network, relative to home."`
+	Keys         string `toml:"keys" allow:"path" doc:"Directory of the keystores, relative to home."`
+	PasswordFile string `toml:"password_file" allow:"path?" doc:"File with the keystores' password, mode 0600, relative to home. Without one the node takes WAYBILL_PASSWORD,\nand without that it asks on the terminal."`
+	Serving      bool   `toml:"serving" doc:"Take acks from clients. A node that does not serve is a committee member or an observer."`
+}
+
+// Ingest is section [ingest].
+type Ingest struct {
+	Listen         string        `toml:"listen" allow:"address" doc:"Address that clients connect to."`
+	TLSCert        string        `toml:"tls_cert" allow:"path?" doc:"Certificate chain (PEM), relative to home. Set both or none; without TLS, put a proxy that has it in front."`
+	TLSKey         string        `toml:"tls_key" allow:"path?" doc:"Private key of the certificate (PEM), relative to home."`
+	MaxConnections int           `toml:"max_connections" allow:"1..65536" doc:"Connections at once. The budget is shared fairly among them."`
+	MaxSubmission  int           `toml:"max_submission" allow:"1..65536" doc:"Acks in one submission."`
+	IdleTimeout    time.Duration `toml:"idle_timeout" allow:"1s..24h" doc:"Close a connection that was silent for so long."`
+}
+
+// Peer is section [peer].
+type Peer struct {
+	Listen      string        `toml:"listen" allow:"address" doc:"Address that other nodes connect to (TLS, with the transport keys that the chain knows)."`
+	External    string        `toml:"external" allow:"address?" doc:"The same as others reach it, when that differs from listen."`
+	PushTimeout time.Duration `toml:"push_timeout" allow:"100ms..10m" doc:"How long a committee member may take to verify and sign a rollup before the node tries again."`
+	MaxInflight int           `toml:"max_inflight" allow:"1..256" doc:"Rollups that one peer may have this node verify at once."`
+}
+
+// Consensus is section [consensus].
+type Consensus struct {
+	Listen   string   `toml:"listen" allow:"address" doc:"Address of the consensus engine's own peer protocol."`
+	External string   `toml:"external" allow:"address?" doc:"The same as others reach it, when that differs from listen."`
+	Peers    []string `toml:"peers" allow:"peers" doc:"Engine peers to keep connected to, as id@host:port. Committee members of the genesis file need not be named."`
+	Preset   string   `toml:"preset" allow:"lan|wan" doc:"Timeouts: lan commits several blocks a second between machines that share a room, wan tolerates\nhundreds of milliseconds between members."`
+}
+
+// Pipeline is section [pipeline].
+type Pipeline struct {
+	WindowAge time.Duration `toml:"window_age" allow:"100ms..1h" doc:"A window stops taking new acks at this age, or when it holds 65,536. Shorter: sooner certified. Longer:\nfewer, larger rollups, which cost the committee less per ack."`
+	Grace     time.Duration `toml:"grace" allow:"0s..5m" doc:"Afterwards, how long acks that clients had already signed for the window may still arrive."`
+	MaxBatch  int           `toml:"max_batch" allow:"64..65536" doc:"Acks verified in one batch. Batches grow to this only under load."`
+	Workers   int           `toml:"workers" allow:"0..1024" doc:"Verification workers; 0 means one per processor."`
+	MaxAcks   int           `toml:"max_acks" allow:"1024..16777216" doc:"Budget: acks admitted and not yet answered."`
+	MaxBytes  Size          `toml:"max_bytes" allow:"1MiB..64GiB" doc:"Budget: bytes of acks admitted and not yet answered."`
+}
+
+// Store is section [store].
+type Store struct {
+	Path      string `toml:"path" allow:"path" doc:"Directory of the database, relative to home. Use a disk that honours fsync."`
+	Cache     Size   `toml:"cache" allow:"1MiB..64GiB" doc:"Memory for the database's block cache."`
+	Retention uint32 `toml:"retention" allow:"0..1000000" doc:"Settled epochs whose acks and evidence are kept for export; 0 keeps all. Certificates are always kept."`
+	MinFree   Size   `toml:"min_free" allow:"0B..1TiB" doc:"Below this much free disk the node reports itself unready and takes no more acks."`
+}
+
+// Operator is section [operator].
+type Operator struct {
+	Listen    string `toml:"listen" allow:"address?" doc:"Address of the operator port; empty turns it off."`
+	Dashboard bool   `toml:"dashboard" doc:"Serve the dashboard at /."`
+	Pprof     bool   `toml:"pprof" doc:"Serve Go's profiles under /debug/pprof/. They cost time and show memory: turn on when needed."`
+}
+
+// Log is section [log].
+type Log struct {
+	Level  string `toml:"level" allow:"debug|info|warn|error" doc:"Least level that is written."`
+	Format string `toml:"format" allow:"text|json" doc:"Lines for people or for machines."`
+}
+
+// Default returns the settings of a node that nobody configured. They are valid.
+func Default() *Config {
+	return &Config{
+		Node: Node{Name: "waybill", Home: ".", Genesis: "genesis.json", Keys: "keys", Serving: true},
+		Ingest: Ingest{
+			Listen: ":7400", MaxConnections: 4096, MaxSubmission: 8192, IdleTimeout: 5 * time.Minute,
+		},
+		Peer:      Peer{Listen: ":7401", PushTimeout: 15 * time.Second, MaxInflight: 4},
+		Consensus: Consensus{Listen: ":7402", Peers: []string{}, Preset: "wan"},
+		Pipeline: Pipeline{
+			WindowAge: 30 * time.Second, Grace: 5 * time.Second, MaxBatch: 8192,
+			MaxAcks: 256 << 10, MaxBytes: 64 << 20,
+		},
+		Store:    Store{Path: "data", Cache: 64 << 20, Retention: 30, MinFree: 2 << 30},
+		Operator: Operator{Listen: "127.0.0.1:7403", Dashboard: true},
+		Log:      Log{Level: "info", Format: "text"},
+		dir:      ".",
+	}
+}
+
+// HomeDir is the node's home, resolved against the directory of the file that was loaded.
+func (c *Config) HomeDir() string { return join(c.dir, c.Node.Home) }
+
+// Path resolves a path of the settings against the home. The empty path stays empty.
+func (c *Config) Path(p string) string {
+	if p == "" {
+		return ""
+	}
+	return join(c.HomeDir(), p)
+}
+
+func join(dir, p string) string {
+	if filepath.IsAbs(p) {
+		return filepath.Clean(p)
+	}
+	return filepath.Join(dir, p)
+}
