@@ -1,0 +1,35 @@
+// Package vectors finds the published test vectors that are not part of the module.
+package vectors
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// Load decodes a JSON vector file from the directory that WAYBILL_VECTORS names. Without
+// it the test is skipped, or fails if REQUIRE_VECTORS is 1.
+func Load(t *testing.T, name string, into any) {
+	t.Helper()
+	dir := os.Getenv("WAYBILL_VECTORS")
+	if dir == "" {
+		if os.Getenv("REQUIRE_VECTORS") == "1" {
+			t.Fatal("REQUIRE_VECTORS is 1, but WAYBILL_VECTORS names no directory")
+		}
+		t.Skip("WAYBILL_VECTORS names no directory")
+	}
+	Read(t, filepath.Join(dir, name), into)
+}
+
+// Read decodes a JSON vector file.
+func Read(t *testing.T, path string, into any) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(data, into); err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+}
