@@ -7,7 +7,7 @@ import "time"
 // statistics; it holds values only and may be shared once taken.
 //
 // Counters only grow while the process lives, so a reader gets a rate from two snapshots. In JSON, durations are
-// seconds, absent times are null, and amounts that may exceed 2^53 are decimal strings.
+// seconds, absent times are left out, and amounts that may exceed 2^53 are decimal strings.
 type Snapshot struct {
 	Taken   time.Time `json:"taken"`
 	Started time.Time `json:"started"`

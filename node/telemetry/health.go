@@ -1,0 +1,149 @@
+package telemetry
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// Limits of the readiness checks.
+const (
+	MaxQueueAge  = 5 * time.Second  // of an ack between admission and its answer
+	MaxBlockAge  = 30 * time.Second // since this node executed a block
+	MaxClockSkew = 5 * time.Second  // between this node's clock and the chain's
+)
+
+// Check is the outcome of one health check.
+type Check struct {
+	Name   string `json:"name"`
+	OK     bool   `json:"ok"`
+	Detail string `json:"detail"`
+	// Fatal says that a failure lasts until the process is restarted.
+	Fatal bool `json:"fatal,omitzero"`
+}
+
+// Checks judges a snapshot. The node is ready to take acks when every check is OK, and should be restarted when a fatal
+// one is not.
+func Checks(s *Snapshot) []Check {
+	checks := []Check{
+		{Name: "store", OK: s.Store.Failure == "", Detail: orText(s.Store.Failure, "taking writes"), Fatal: true},
+		{Name: "consensus", OK: s.Chain.Failure == "", Detail: orText(s.Chain.Failure, "running"), Fatal: true},
+		{Name: "disk", OK: s.Store.Free >= s.Store.MinFree,
+			Detail: fmt.Sprintf("%s free, at least %s wanted", bytesText(s.Store.Free), bytesText(s.Store.MinFree))},
+	}
+
+	oldest, stage := 0.0, ""
+	for _, st := range s.Stages {
+		// Acks stay in the stages after commit by design; they have been answered.
+		if answered(st.Name) {
+			break
+		}
+		if st.Oldest > oldest {
+			oldest, stage = st.Oldest, st.Name
+		}
+	}
+	queue := Check{Name: "queue", OK: seconds(oldest) <= MaxQueueAge, Detail: "nothing is waiting"}
+	if stage != "" {
+		queue.Detail = fmt.Sprintf("oldest ack waits for %v in %s, at most %v", seconds(oldest), stage, MaxQueueAge)
+	}
+	checks = append(checks, queue)
+
+	blocks := Check{Name: "blocks", Detail: "no block yet"}
+	if !s.Chain.Executed.IsZero() {
+		age := s.Taken.Sub(s.Chain.Executed)
+		blocks.OK = age <= MaxBlockAge
+		blocks.Detail = fmt.Sprintf("block %d is %v old, at most %v", s.Chain.Height, age.Round(time.Millisecond), MaxBlockAge)
+	}
+	checks = append(checks, blocks)
+
+	sync := Check{Name: "sync", OK: !s.Chain.CatchingUp, Detail: "in step with the chain"}
+	if s.Chain.CatchingUp {
+		sync.Detail = fmt.Sprintf("catching up, at block %d", s.Chain.Height)
+	}
+	skew := seconds(s.Chain.Skew)
+	return append(checks, sync,
+		Check{Name: "clock", OK: skew.Abs() <= MaxClockSkew,
+			Detail: fmt.Sprintf("%v from the chain's, at most %v", skew, MaxClockSkew)},
+		Check{Name: "serving", OK: !s.ShuttingDown, Detail: servingText(s)},
+	)
+}
+
+func answered(stage string) bool { return stage == "window" || stage == "seal" || stage == "certify" }
+
+func servingText(s *Snapshot) string {
+	switch {
+	case s.ShuttingDown:
+		return "shutting down"
+	case s.Node.Serving:
+		return "taking acks"
+	default:
+		return "not meant to take acks"
+	}
+}
+
+func orText(failure, ok string) string {
+	if failure != "" {
+		return failure
+	}
+	return ok
+}
+
+func seconds(s float64) time.Duration {
+	return time.Duration(s * float64(time.Second)).Round(time.Millisecond)
+}
+
+// bytesText writes a size for people.
+func bytesText(n uint64) string {
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
+	v, i := float64(n), 0
+	for v >= 1024 && i < len(units)-1 {
+		v, i = v/1024, i+1
+	}
+	if i == 0 || v >= 100 {
+		return fmt.Sprintf("%.0f %s", v, units[i])
+	}
+	return fmt.Sprintf("%.1f %s", v, units[i])
+}
+
+// healthHandler answers 200 when none of the checks that count fails and 503 otherwise. The body names the failed ones;
+// with ?verbose all of them, and as JSON when the client accepts application/json.
+func healthHandler(source func() Snapshot, counts func(Check) bool) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s := source()
+		answer := struct {
+			OK     bool    `json:"ok"`
+			Checks []Check `json:"checks"`
+		}{OK: true}
+		for _, c := range Checks(&s) {
+			if counts(c) {
+				answer.OK = answer.OK && c.OK
+				answer.Checks = append(answer.Checks, c)
+			}
+		}
+		status := http.StatusOK
+		if !answer.OK {
+			status = http.StatusServiceUnavailable
+		}
+		w.Header().Set("Cache-Control", "no-store")
+		if strings.Contains(r.Header.Get("Accept"), "application/json") {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(status)
+			json.NewEncoder(w).Encode(answer) // a client that went away is no error of ours
+			return
+		}
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.WriteHeader(status)
+		for _, c := range answer.Checks {
+			if !c.OK {
+				fmt.Fprintf(w, "failed %s: %s\n", c.Name, c.Detail)
+			} else if r.URL.Query().Has("verbose") {
+				fmt.Fprintf(w, "ok %s: %s\n", c.Name, c.Detail)
+			}
+		}
+		if answer.OK {
+			fmt.Fprintln(w, "ok")
+		}
+	})
+}

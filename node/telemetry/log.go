@@ -1,0 +1,54 @@
+// Package telemetry is how a node shows itself: a Snapshot of its state, and from it metrics, health checks and, in
+// node/web, the dashboard. It also sets up the log. Nothing in it is global, so that several nodes can live in one
+// process.
+package telemetry
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime/debug"
+)
+
+// NewLogger writes records of at least a level (debug, info, warn, error) as "text" or "json" lines. It is safe for
+// concurrent use when Write of w is called by it alone.
+func NewLogger(w io.Writer, level, format string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, fmt.Errorf("log level %q: %w", level, err)
+	}
+	opts := &slog.HandlerOptions{Level: l}
+	switch format {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, opts)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, opts)), nil
+	}
+	return nil, fmt.Errorf("log format %q is neither text nor json", format)
+}
+
+// BuildInfo says which program this is, from what the Go linker recorded. A build outside version control has the
+// version "devel" and no commit; a commit with local changes ends in "+".
+func BuildInfo() Build {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return Build{Version: "devel"}
+	}
+	b := Build{Version: info.Main.Version, Go: info.GoVersion}
+	if b.Version == "" || b.Version == "(devel)" {
+		b.Version = "devel"
+	}
+	changed := ""
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			b.Commit = s.Value[:min(12, len(s.Value))]
+		case s.Key == "vcs.modified" && s.Value == "true":
+			changed = "+"
+		}
+	}
+	if b.Commit != "" {
+		b.Commit += changed
+	}
+	return b
+}

@@ -1,0 +1,202 @@
+package telemetry
+
+import (
+	"net/http"
+	"net/http/pprof"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// metric is one family of metrics, read off a snapshot. The values of its labels come from small closed sets: stages,
+// codes, window states, kernels, checks, committee members; never from clients, errors or addresses.
+type metric struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+	read func(s *Snapshot, emit func(value float64, labels ...string))
+}
+
+const (
+	counter = prometheus.CounterValue
+	gauge   = prometheus.GaugeValue
+)
+
+func one(name, help string, kind prometheus.ValueType, value func(*Snapshot) float64) metric {
+	return metric{prometheus.NewDesc("waybill_"+name, help, nil, nil), kind,
+		func(s *Snapshot, emit func(float64, ...string)) { emit(value(s)) }}
+}
+
+func many(name, help string, kind prometheus.ValueType, labels []string, read func(*Snapshot, func(float64, ...string))) metric {
+	return metric{prometheus.NewDesc("waybill_"+name, help, labels, nil), kind, read}
+}
+
+func stageMetric(name, help string, kind prometheus.ValueType, value func(*Stage) float64) metric {
+	return many("stage_"+name, help, kind, []string{"stage"}, func(s *Snapshot, emit func(float64, ...string)) {
+		for i := range s.Stages {
+			emit(value(&s.Stages[i]), s.Stages[i].Name)
+		}
+	})
+}
+
+func memberMetric(name, help string, kind prometheus.ValueType, value func(*Snapshot, *Member) float64) metric {
+	return many("member_"+name, help, kind, []string{"node"}, func(s *Snapshot, emit func(float64, ...string)) {
+		for i := range s.Committee {
+			m := &s.Committee[i]
+			emit(value(s, m), strconv.FormatUint(uint64(m.Node), 10))
+		}
+	})
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+var metrics = []metric{
+	many("build_info", "The program; always 1.", gauge, []string{"version", "commit", "go"},
+		func(s *Snapshot, emit func(float64, ...string)) {
+			emit(1, s.Build.Version, s.Build.Commit, s.Build.Go)
+		}),
+	many("kernel_info", "Selected kernels; always 1.", gauge, []string{"kernel", "implementation"},
+		func(s *Snapshot, emit func(float64, ...string)) {
+			for _, k := range s.Kernels {
+				emit(1, k.Name, k.Implementation)
+			}
+		}),
+	many("kernel_fell_back", "Whether a faster implementation failed its self-test.", gauge, []string{"kernel"},
+		func(s *Snapshot, emit func(float64, ...string)) {
+			for _, k := range s.Kernels {
+				emit(truth(k.FellBack), k.Name)
+			}
+		}),
+	many("check", "Health checks: 1 ok, 0 failed.", gauge, []string{"check"},
+		func(s *Snapshot, emit func(float64, ...string)) {
+			for _, c := range Checks(s) {
+				emit(truth(c.OK), c.Name)
+			}
+		}),
+	many("answers_total", "Acks answered, by code.", counter, []string{"code"},
+		func(s *Snapshot, emit func(float64, ...string)) {
+			for _, a := range s.Answers {
+				emit(float64(a.Count), a.Name)
+			}
+		}),
+
+	stageMetric("acks_total", "Acks that left a stage for the next.", counter, func(s *Stage) float64 { return float64(s.Acks) }),
+	stageMetric("refused_total", "Acks that a stage refused.", counter, func(s *Stage) float64 { return float64(s.Refused) }),
+	stageMetric("batches_total", "Batches of a stage; rollups for seal and certify.", counter, func(s *Stage) float64 { return float64(s.Batches) }),
+	stageMetric("busy_seconds_total", "Time worked, summed over workers.", counter, func(s *Stage) float64 { return s.Busy }),
+	stageMetric("queued_acks", "Acks waiting or in work.", gauge, func(s *Stage) float64 { return float64(s.Queued) }),
+	stageMetric("oldest_seconds", "Age of the oldest ack in a stage.", gauge, func(s *Stage) float64 { return s.Oldest }),
+	stageMetric("batch_acks", "Acks in the last batch.", gauge, func(s *Stage) float64 { return float64(s.BatchAcks) }),
+	stageMetric("batch_seconds", "Duration of the last batch.", gauge, func(s *Stage) float64 { return s.Last }),
+
+	one("budget_acks", "Acks admitted and not answered.", gauge, func(s *Snapshot) float64 { return float64(s.Budget.Acks) }),
+	one("budget_max_acks", "Budget of acks.", gauge, func(s *Snapshot) float64 { return float64(s.Budget.MaxAcks) }),
+	one("budget_bytes", "Bytes of acks admitted and not answered.", gauge, func(s *Snapshot) float64 { return float64(s.Budget.Bytes) }),
+	one("budget_max_bytes", "Budget of bytes.", gauge, func(s *Snapshot) float64 { return float64(s.Budget.MaxBytes) }),
+	one("sources", "Open client connections.", gauge, func(s *Snapshot) float64 { return float64(s.Budget.Sources) }),
+	one("quarantined_clients", "Clients that are verified apart.", gauge, func(s *Snapshot) float64 { return float64(s.Quarantine.Total) }),
+
+	many("windows", "Recent windows, by state.", gauge, []string{"state"},
+		func(s *Snapshot, emit func(float64, ...string)) {
+			for _, state := range WindowStates {
+				n := 0
+				for _, w := range s.Windows {
+					if w.State == state {
+						n++
+					}
+				}
+				emit(float64(n), string(state))
+			}
+		}),
+	one("rollups_sealed_total", "Own windows sealed.", counter, func(s *Snapshot) float64 { return float64(s.Rollups.Sealed) }),
+	one("rollups_certified_total", "Certificates made for own rollups.", counter, func(s *Snapshot) float64 { return float64(s.Rollups.Certified) }),
+	one("rollups_ordered_total", "Own certificates that the chain executed.", counter, func(s *Snapshot) float64 { return float64(s.Rollups.Ordered) }),
+	one("rollups_pending", "Own rollups sealed and not ordered.", gauge, func(s *Snapshot) float64 { return float64(s.Rollups.Pending) }),
+	one("rollups_oldest_seconds", "Age of the oldest pending rollup.", gauge, func(s *Snapshot) float64 { return s.Rollups.Oldest }),
+	one("member_signed_total", "Rollups that this node signed as a member.", counter, func(s *Snapshot) float64 { return float64(s.Rollups.MemberSigned) }),
+	one("member_refused_total", "Rollups that this node refused to sign.", counter, func(s *Snapshot) float64 { return float64(s.Rollups.MemberRefused) }),
+
+	memberMetric("healthy", "Whether a member answers.", gauge, func(_ *Snapshot, m *Member) float64 { return truth(m.Healthy) }),
+	memberMetric("power", "Voting power of a member.", gauge, func(_ *Snapshot, m *Member) float64 { return float64(m.Power) }),
+	memberMetric("shares_total", "Certificate shares received from a member.", counter, func(_ *Snapshot, m *Member) float64 { return float64(m.Shares) }),
+	memberMetric("failures_total", "Pushes to a member that failed.", counter, func(_ *Snapshot, m *Member) float64 { return float64(m.Failures) }),
+	memberMetric("latency_seconds", "From push to share, last time.", gauge, func(_ *Snapshot, m *Member) float64 { return m.Latency }),
+
+	one("chain_height", "Height of the last executed block.", gauge, func(s *Snapshot) float64 { return float64(s.Chain.Height) }),
+	one("chain_block_age_seconds", "Time since a block was executed; 0 before the first.", gauge, func(s *Snapshot) float64 {
+		if s.Chain.Executed.IsZero() {
+			return 0
+		}
+		return s.Taken.Sub(s.Chain.Executed).Seconds()
+	}),
+	one("chain_peers", "Connected peers of the engine.", gauge, func(s *Snapshot) float64 { return float64(s.Chain.Peers) }),
+	one("chain_validators", "Validators of the engine.", gauge, func(s *Snapshot) float64 { return float64(s.Chain.Validators) }),
+	one("chain_catching_up", "Whether the node is behind and replays blocks.", gauge, func(s *Snapshot) float64 { return truth(s.Chain.CatchingUp) }),
+	one("chain_mempool", "Transactions waiting.", gauge, func(s *Snapshot) float64 { return float64(s.Chain.Mempool) }),
+	one("clock_skew_seconds", "This node's clock minus the chain's.", gauge, func(s *Snapshot) float64 { return s.Chain.Skew }),
+
+	one("epoch", "Current epoch.", gauge, func(s *Snapshot) float64 { return float64(s.Epoch.Number) }),
+	one("epoch_next_to_settle", "Oldest epoch that is not settled.", gauge, func(s *Snapshot) float64 { return float64(s.Epoch.NextToSettle) }),
+	one("registered_clients", "Clients in the registry.", gauge, func(s *Snapshot) float64 { return float64(s.Epoch.Clients) }),
+	one("registered_services", "Services in the registry.", gauge, func(s *Snapshot) float64 { return float64(s.Epoch.Services) }),
+	one("registered_nodes", "Nodes in the registry.", gauge, func(s *Snapshot) float64 { return float64(s.Epoch.Nodes) }),
+	one("owner_balance_microcredits", "Balance of the node's owner.", gauge, func(s *Snapshot) float64 { return float64(s.Node.Balance) }),
+	one("earned_microcredits_total", "Credited to the owner through this node since the start.", counter, func(s *Snapshot) float64 { return float64(s.Node.Earned) }),
+
+	one("store_bytes", "Size of the store.", gauge, func(s *Snapshot) float64 { return float64(s.Store.Bytes) }),
+	one("store_free_bytes", "Free space on the store's disk.", gauge, func(s *Snapshot) float64 { return float64(s.Store.Free) }),
+	one("start_time_seconds", "When the node started, since 1970.", gauge, func(s *Snapshot) float64 { return float64(s.Started.UnixMilli()) / 1000 }),
+}
+
+// collector makes metrics of one snapshot per scrape.
+type collector struct{ source func() Snapshot }
+
+func (c collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, m := range metrics {
+		ch <- m.desc
+	}
+}
+
+func (c collector) Collect(ch chan<- prometheus.Metric) {
+	s := c.source()
+	for _, m := range metrics {
+		m.read(&s, func(v float64, labels ...string) {
+			ch <- prometheus.MustNewConstMetric(m.desc, m.kind, v, labels...)
+		})
+	}
+}
+
+// NewRegistry returns a registry of its own for one node, with the Go runtime's and the process's metrics and those of
+// the snapshot that source takes at every scrape. More collectors, such as the consensus engine's, may be added to it.
+func NewRegistry(source func() Snapshot) *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		collector{source},
+	)
+	return r
+}
+
+// Handler serves /metrics from the registry, /livez and /readyz from the source, and /debug/pprof/ when profiles is set.
+// /readyz fails while any check fails, /livez only when a restart is the remedy.
+func Handler(r *prometheus.Registry, source func() Snapshot, profiles bool) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(r, promhttp.HandlerOpts{Registry: r}))
+	mux.Handle("GET /livez", healthHandler(source, func(c Check) bool { return c.Fatal }))
+	mux.Handle("GET /readyz", healthHandler(source, func(Check) bool { return true }))
+	if profiles {
+		mux.HandleFunc("/debug/pprof/", pprof.Index)
+		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	}
+	return mux
+}

@@ -1,0 +1,213 @@
+package telemetry
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+func healthy() Snapshot {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	s := Snapshot{
+		Taken: now, Started: now.Add(-time.Hour),
+		Build:     Build{Version: "v1", Go: "go1.26"},
+		Node:      Node{Name: "a", Serving: true, Balance: 1 << 63},
+		Kernels:   []Kernel{{Name: "bls", Implementation: "avx512ifma"}, {Name: "blake3", Implementation: "avx2", FellBack: true}},
+		Answers:   []Answer{{"accepted", 7}, {"bad_signature", 2}},
+		Windows:   []Window{{State: WindowOpen}, {State: WindowOrdered}, {State: WindowOrdered}},
+		Committee: []Member{{Node: 3, Power: 9, Healthy: true, Shares: 4}},
+		Chain:     Chain{Height: 10, Executed: now.Add(-time.Second), Skew: 0.2},
+		Store:     Store{Free: 10 << 30, MinFree: 1 << 30},
+	}
+	for i, name := range StageNames {
+		s.Stages = append(s.Stages, Stage{Name: name, Acks: uint64(100 - i), Oldest: 0.1, Queued: i})
+	}
+	s.Stages[3].Oldest = 60 // acks stay in the window until it closes
+	return s
+}
+
+func get(t *testing.T, h http.Handler, path, accept string) (int, string) {
+	t.Helper()
+	r := httptest.NewRequest("GET", path, nil)
+	r.Header.Set("Accept", accept)
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w.Code, w.Body.String()
+}
+
+// TestChecks breaks one thing at a time: exactly that check fails, and only the fatal ones are failures of life.
+func TestChecks(t *testing.T) {
+	for _, c := range []struct {
+		failed string
+		alive  bool
+		damage func(*Snapshot)
+	}{
+		{"", true, func(*Snapshot) {}},
+		{"store", false, func(s *Snapshot) { s.Store.Failure = "sync: input/output error" }},
+		{"consensus", false, func(s *Snapshot) { s.Chain.Failure = "app hash mismatch" }},
+		{"disk", true, func(s *Snapshot) { s.Store.Free = 1<<30 - 1 }},
+		{"queue", true, func(s *Snapshot) { s.Stages[1].Oldest = 5.1 }},
+		{"blocks", true, func(s *Snapshot) { s.Chain.Executed = s.Taken.Add(-31 * time.Second) }},
+		{"blocks", true, func(s *Snapshot) { s.Chain.Executed = time.Time{} }},
+		{"sync", true, func(s *Snapshot) { s.Chain.CatchingUp = true }},
+		{"clock", true, func(s *Snapshot) { s.Chain.Skew = 5.5 }},
+		{"clock", true, func(s *Snapshot) { s.Chain.Skew = -5.5 }},
+		{"serving", true, func(s *Snapshot) { s.ShuttingDown = true }},
+	} {
+		s := healthy()
+		c.damage(&s)
+		source := func() Snapshot { return s }
+		h := Handler(NewRegistry(source), source, false)
+
+		code, body := get(t, h, "/readyz", "")
+		if want := map[bool]int{true: 200, false: 503}[c.failed == ""]; code != want {
+			t.Errorf("%s: /readyz answers %d", c.failed, code)
+		}
+		if c.failed == "" && body != "ok\n" || c.failed != "" && (!strings.HasPrefix(body, "failed "+c.failed+": ") || strings.Count(body, "\n") != 1) {
+			t.Errorf("%s: /readyz says %q", c.failed, body)
+		}
+		if code, _ := get(t, h, "/livez", ""); (code == 200) != c.alive {
+			t.Errorf("%s: /livez answers %d", c.failed, code)
+		}
+		_, body = get(t, h, "/readyz?verbose", "")
+		for _, check := range Checks(&s) {
+			if line := map[bool]string{true: "ok ", false: "failed "}[check.OK] + check.Name + ": "; !strings.Contains(body, line) {
+				t.Errorf("%s: verbose lacks %q: %q", c.failed, line, body)
+			}
+		}
+		_, body = get(t, h, "/readyz", "application/json")
+		var answer struct {
+			OK     bool
+			Checks []Check
+		}
+		if err := json.Unmarshal([]byte(body), &answer); err != nil {
+			t.Fatal(err)
+		}
+		if answer.OK != (c.failed == "") || len(answer.Checks) != len(Checks(&s)) {
+			t.Errorf("%s: JSON says %s", c.failed, body)
+		}
+		for _, check := range answer.Checks {
+			if check.OK == (check.Name == c.failed) || check.Detail == "" {
+				t.Errorf("%s: check %+v", c.failed, check)
+			}
+		}
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	taken := 0
+	s := healthy()
+	source := func() Snapshot { taken++; return s }
+	// Two nodes in one process do not meet.
+	h, other := Handler(NewRegistry(source), source, false), NewRegistry(healthy)
+	if _, err := other.Gather(); err != nil {
+		t.Fatal(err)
+	}
+	code, body := get(t, h, "/metrics", "")
+	if code != 200 || taken != 1 {
+		t.Fatalf("/metrics answers %d after %d snapshots", code, taken)
+	}
+	for _, want := range []string{
+		`waybill_answers_total{code="bad_signature"} 2`,
+		`waybill_stage_acks_total{stage="verify"} 99`,
+		`waybill_windows{state="ordered"} 2`,
+		`waybill_windows{state="grace"} 0`,
+		`waybill_kernel_info{implementation="avx2",kernel="blake3"} 1`,
+		`waybill_kernel_fell_back{kernel="blake3"} 1`,
+		`waybill_member_shares_total{node="3"} 4`,
+		`waybill_check{check="disk"} 1`,
+		`waybill_chain_block_age_seconds 1`,
+		`waybill_owner_balance_microcredits 9.223372036854776e+18`,
+		`go_goroutines `, `process_resident_memory_bytes `,
+	} {
+		if !strings.Contains(body, want) {
+			t.Errorf("/metrics lacks %s", want)
+		}
+	}
+	// Every family gives a sample, and is named by the conventions.
+	families, err := NewRegistry(healthy).Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	have := map[string]bool{}
+	for _, f := range families {
+		have[f.GetName()] = true
+		if isCounter := f.GetType().String() == "COUNTER"; strings.HasPrefix(f.GetName(), "waybill_") && isCounter != strings.HasSuffix(f.GetName(), "_total") {
+			t.Errorf("%s is a %s", f.GetName(), f.GetType())
+		}
+	}
+	name := regexp.MustCompile(`fqName: "(waybill_[a-z0-9_]+)"`)
+	for _, m := range metrics {
+		if match := name.FindStringSubmatch(m.desc.String()); match == nil || !have[match[1]] {
+			t.Errorf("no sample of %v", m.desc)
+		}
+	}
+	if code, body := get(t, Handler(NewRegistry(func() Snapshot { return Snapshot{} }), source, false), "/metrics", ""); code != 200 {
+		t.Errorf("metrics of an empty snapshot: %d %s", code, body)
+	}
+}
+
+func TestProfilesAreOff(t *testing.T) {
+	source := func() Snapshot { return healthy() }
+	if code, _ := get(t, Handler(NewRegistry(source), source, false), "/debug/pprof/", ""); code != 404 {
+		t.Errorf("off: %d", code)
+	}
+	if code, _ := get(t, Handler(NewRegistry(source), source, true), "/debug/pprof/", ""); code != 200 {
+		t.Errorf("on: %d", code)
+	}
+}
+
+// TestSnapshotJSON holds that amounts survive a reader that has 53-bit numbers.
+func TestSnapshotJSON(t *testing.T) {
+	b, err := json.Marshal(healthy())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(b, []byte(`"balance":"9223372036854775808"`)) {
+		t.Errorf("the balance is not a string: %s", b)
+	}
+	if bytes.Contains(b, []byte("0001-01-01")) {
+		t.Errorf("an absent time is written: %s", b)
+	}
+	var again Snapshot
+	if err := json.Unmarshal(b, &again); err != nil || again.Node.Balance != 1<<63 {
+		t.Errorf("read back: %v", err)
+	}
+}
+
+func TestLogger(t *testing.T) {
+	var out bytes.Buffer
+	l, err := NewLogger(&out, "warn", "json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Info("no")
+	l.Warn("yes", "window", 3)
+	var line map[string]any
+	if err := json.Unmarshal(out.Bytes(), &line); err != nil || line[slog.MessageKey] != "yes" || line["window"] != 3.0 {
+		t.Errorf("%s: %v", out.String(), err)
+	}
+	out.Reset()
+	if l, err = NewLogger(&out, "info", "text"); err != nil {
+		t.Fatal(err)
+	}
+	l.Info("yes", "window", 3)
+	if !strings.HasSuffix(out.String(), "level=INFO msg=yes window=3\n") {
+		t.Errorf("text: %q", out.String())
+	}
+	for _, bad := range [][2]string{{"loud", "text"}, {"info", "xml"}} {
+		if _, err := NewLogger(io.Discard, bad[0], bad[1]); err == nil {
+			t.Errorf("%v was taken", bad)
+		}
+	}
+	if b := BuildInfo(); b.Version == "" || b.Go == "" {
+		t.Errorf("build %+v", b)
+	}
+}
