@@ -1,0 +1,396 @@
+package outsider
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func mustGenesis(t *testing.T) *Genesis {
+	t.Helper()
+	g, err := ParseGenesis(encodeGenesis(genesisObject()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+func fixtures() map[string][]byte {
+	one := newDraft() // one ack: an empty path
+	one.acks = one.acks[:1]
+	d := newDraft()
+	out := map[string][]byte{
+		"rollup": d.rollupFile(), "rollup of one": one.rollupFile(), "ack of one": one.ackFile(0),
+		"settlement": newTable().file(), "ack 0": d.ackFile(0), "ack 3": d.ackFile(3), "ack 4": d.ackFile(4),
+	}
+	empty := newTable()
+	empty.rows = nil
+	out["empty settlement"] = empty.file()
+	return out
+}
+
+func TestAccepted(t *testing.T) {
+	raw := encodeGenesis(genesisObject())
+	for name, file := range fixtures() {
+		s, err := Verify(raw, file)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		t.Logf("%s (%d bytes): %v", name, len(file), s)
+	}
+	// Trees of every shape up to 20 leaves, each inclusion.
+	for n := range 20 {
+		var entries [][]byte
+		for i := range n {
+			entries = append(entries, []byte{byte(i)})
+		}
+		root := mth("ack", entries)
+		if got := tree("ack").root(entries); !bytes.Equal(got[:], root) {
+			t.Fatalf("root of %d leaves", n)
+		}
+		for i := range n {
+			var path []hash
+			for _, p := range trail("ack", i, entries) {
+				path = append(path, hash(p))
+			}
+			for j := range n + 1 {
+				if tree("ack").included(entries[i], uint32(j), uint32(n), path, hash(root)) != (i == j) {
+					t.Fatalf("inclusion of %d as %d in %d", i, j, n)
+				}
+			}
+		}
+	}
+}
+
+// TestEveryByteCounts flips bits of every byte, cuts the file everywhere and lengthens it.
+func TestEveryByteCounts(t *testing.T) {
+	g := mustGenesis(t)
+	for name, file := range fixtures() {
+		every := make([]int, len(file))
+		for i := range every {
+			every[i] = i
+		}
+		refuseMutations(t, g, name, file, every, 0x01, 0x20, 0x80) // 0x20 is the sign of a point
+		for i := range file {
+			if _, err := g.Verify(file[:i]); err == nil {
+				t.Errorf("%s: its first %d bytes are accepted", name, i)
+			}
+		}
+		for _, more := range [][]byte{{0}, make([]byte, 32), make([]byte, 60)} {
+			if _, err := g.Verify(slices.Concat(file, more)); err == nil {
+				t.Errorf("%s: accepted with %d bytes more", name, len(more))
+			}
+		}
+	}
+}
+
+func refuseMutations(t *testing.T, g *Genesis, name string, file []byte, positions []int, masks ...byte) {
+	t.Helper()
+	file = slices.Clone(file)
+	for _, i := range positions {
+		for _, x := range masks {
+			file[i] ^= x
+			if s, err := g.Verify(file); err == nil {
+				t.Errorf("%s: byte %d xor %#x is accepted: %v", name, i, x, s)
+			}
+			file[i] ^= x
+		}
+	}
+}
+
+func negated(b []byte) []byte { b = slices.Clone(b); b[0] ^= 0x20; return b }
+
+// refused checks that a lie is refused for its own reason.
+func refused(t *testing.T, g *Genesis, name, want string, file []byte) {
+	t.Helper()
+	if s, err := g.Verify(file); err == nil {
+		t.Errorf("%s: accepted: %v", name, s)
+	} else if !strings.Contains(err.Error(), want) {
+		t.Errorf("%s: refused with %q, want %q", name, err, want)
+	}
+}
+
+func TestRollupLies(t *testing.T) {
+	g, shift := mustGenesis(t), torsion(t)
+	for _, lie := range []struct {
+		name, want string
+		tell       func(*draft)
+	}{
+		{"two thirds", "no quorum", func(d *draft) { d.signers = []int{0, 1} }},
+		{"nobody", "no quorum", func(d *draft) { d.signers = nil }},
+		{"tail bit", "beyond", func(d *draft) { d.bitmap = []byte{0x17} }},
+		{"last tail bit", "beyond", func(d *draft) { d.bitmap = []byte{0x87} }},
+		{"long bitmap", "wrong length", func(d *draft) { d.bitmap = []byte{7, 0} }},
+		{"no bitmap", "wrong length", func(d *draft) { d.bitmap = []byte{} }},
+		{"one bit too many", "does not verify", func(d *draft) { d.bitmap = []byte{0xf} }},
+		{"one signature too many", "does not verify", func(d *draft) { d.signers = []int{0, 1, 2, 3}; d.bitmap = []byte{7} }},
+		{"one member twice", "does not verify", func(d *draft) { d.signers = []int{0, 0, 1, 2} }},
+		{"certificate: identity", "signature is the identity", func(d *draft) { d.sig = identity }},
+		{"certificate: another tag", "does not verify", func(d *draft) { d.tag = "wb-set/1" }},
+		{"another network", "another network", func(d *draft) { d.network = b3("x")[:8] }},
+		{"rows swapped", "rows not sorted", func(d *draft) { d.rows = d.sum(); slices.Reverse(d.rows) }},
+		{"row twice", "rows not sorted", func(d *draft) { d.rows = append(d.sum()[:1], d.sum()...) }},
+		{"no rows", "row count", func(d *draft) { d.rows = []row{} }},
+		{"257 rows", "row count", func(d *draft) { d.rows = make([]row, 257) }},
+		{"a row's units", "not the sums", func(d *draft) { d.rows = d.sum(); d.rows[1].units++ }},
+		{"a row's acks", "not the sums", func(d *draft) { d.rows = d.sum(); d.rows[1].acks-- }},
+		{"a row's service", "not the sums", func(d *draft) { d.rows = d.sum(); d.rows[1].service++ }},
+		{"a row too many", "not the sums", func(d *draft) { d.rows = append(d.sum(), row{99, 0, 0, 0}) }},
+		{"a row missing", "not the sums", func(d *draft) { d.rows = d.sum()[1:] }},
+		{"units moved between rows", "not the sums", func(d *draft) { d.rows = d.sum(); d.rows[0].units--; d.rows[1].units++ }},
+		{"seq over services", "seq used twice", func(d *draft) { d.acks[2].seq = 9 }},
+		{"the same ack twice", "evidence: not sorted", func(d *draft) { d.acks = append(d.acks[:1], d.acks...) }},
+		{"seq twice in a service", "evidence: not sorted", func(d *draft) { d.acks[1].seq = 1 }},
+		{"acks swapped", "evidence: not sorted", func(d *draft) { slices.Reverse(d.acks) }},
+		{"sorted as bytes", "evidence: not sorted", func(d *draft) { d.acks[0].seq, d.acks[1].seq = 256, 1 }},
+		{"no units", "evidence: units", func(d *draft) { d.acks[0].units = 0 }},
+		{"units above any cap", "evidence: units", func(d *draft) { d.acks[2].units++ }},
+		{"units that wrap around", "evidence: units", func(d *draft) { d.acks[0].units, d.acks[1].units = 1<<63+5, 1<<63+5 }},
+		{"ack count", "evidence: ack count", func(d *draft) { d.count = 4 }},
+		{"too many acks", "header: ack count", func(d *draft) { d.count = 65_537 }},
+		{"root", "another root", func(d *draft) { d.root = b3("x") }},
+		{"statement count", "statements", func(d *draft) { d.statements[0] = 1 }},
+		{"statement root", "statements", func(d *draft) { d.statements[4] = 1 }},
+		{"client list digest", "statements", func(d *draft) { d.statements[36] = 1 }},
+		{"statement signature", "statements", func(d *draft) { copy(d.statements[68:], d.aggregate()) }},
+		{"identity", "is the identity", func(d *draft) { d.sigma = identity }},
+		{"identity with a sign", "canonical", func(d *draft) { d.sigma = negated(identity) }},
+		{"torsion", "not in the subgroup", func(d *draft) { d.sigma = add(d.aggregate(), shift) }},
+		{"certificate: torsion", "not in the subgroup", func(d *draft) { c := d.certificate(); d.sig = add(c[len(c)-48:], shift) }},
+		{"negated", "aggregate signature does not verify", func(d *draft) { d.sigma = negated(d.aggregate()) }},
+		{"not on the curve", "canonical", func(d *draft) { d.sigma = enc(uint8(0x80), make([]byte, 46), uint8(1)) }},
+		{"above the modulus", "canonical", func(d *draft) { d.sigma = bytes.Repeat([]byte{0x9f}, 48) }},
+		{"one signature missing", "aggregate signature does not verify", func(d *draft) {
+			all := d.acks
+			d.acks = all[1:]
+			d.sigma = d.aggregate()
+			d.acks = all
+		}},
+		{"signed for another network", "aggregate signature does not verify", func(d *draft) {
+			d.network = b3("x")[:8]
+			d.sigma = d.aggregate()
+			d.network = network
+		}},
+		{"client missing", "client not in the file", func(d *draft) { d.clients = d.list()[1:] }},
+		{"client too many", "without acks", func(d *draft) { d.clients = append(d.list(), client{9, 10, clientKey(9).public()}) }},
+		{"clients swapped", "clients: not sorted", func(d *draft) { d.clients = d.list(); slices.Reverse(d.clients) }},
+		{"client twice", "clients: not sorted", func(d *draft) { d.clients = append(d.list()[:1], d.list()...) }},
+		{"a client's payer", "not the sums", func(d *draft) { d.clients = d.list(); d.clients[1].payer++ }},
+		{"keys swapped", "aggregate signature does not verify", func(d *draft) {
+			d.clients = d.list()
+			d.clients[0].key, d.clients[1].key = d.clients[1].key, d.clients[0].key
+		}},
+		{"key twice", "key used twice", func(d *draft) { d.clients = d.list(); d.clients[0].key = d.clients[1].key }},
+		{"key negated", "aggregate signature does not verify", func(d *draft) {
+			d.clients = d.list()
+			d.clients[0].key = negated(d.clients[0].key)
+		}},
+		{"key is the identity", "is the identity", func(d *draft) {
+			d.clients = d.list()
+			d.clients[0].key = enc(uint8(0xc0), make([]byte, 95))
+		}},
+		{"everything negated", "aggregate signature does not verify", func(d *draft) {
+			d.clients, d.sigma = d.list(), negated(d.aggregate())
+			d.clients[0].key = negated(d.clients[0].key)
+		}},
+	} {
+		d := newDraft()
+		lie.tell(d)
+		refused(t, g, lie.name, lie.want, d.rollupFile())
+	}
+}
+
+func TestAckLies(t *testing.T) {
+	g := mustGenesis(t)
+	d := newDraft()
+	cert := d.certificate()
+	path := trail("ack", 3, d.entries())
+	build := func(entry []byte, index uint32, path ...[]byte) []byte {
+		return export(1, uint32(len(cert)), cert, entry, index, uint8(len(path)), slices.Concat(path...))
+	}
+	entry := d.entry(d.acks[3])
+	if _, err := g.Verify(build(entry, 3, path...)); err != nil {
+		t.Fatal(err)
+	}
+	for i := range uint32(9) {
+		if i != 3 {
+			refused(t, g, "index", "not included", build(entry, i, path...))
+		}
+	}
+	refused(t, g, "short path", "not included", build(entry, 3, path[:2]...))
+	refused(t, g, "long path", "not included", build(entry, 3, append(slices.Clone(path), make([]byte, 32))...))
+	refused(t, g, "another ack", "not included", build(d.entry(d.acks[2]), 3, path...))
+	for i := range 3 {
+		other := slices.Clone(entry)
+		other[4*i]++
+		refused(t, g, "place", "another epoch, window or node", build(other, 3, path...))
+	}
+	d.acks[3].units = 0
+	refused(t, g, "no units", "ack: units", d.ackFile(3))
+	d = newDraft()
+	d.statements[67] = 1
+	refused(t, g, "statements", "statements", d.ackFile(3))
+	d = newDraft()
+	d.sigma = identity
+	refused(t, g, "identity", "is the identity", d.ackFile(3))
+	d = newDraft()
+	d.count = 8
+	refused(t, g, "tree size", "not included", d.ackFile(4))
+}
+
+func TestSettlementLies(t *testing.T) {
+	g := mustGenesis(t)
+	for _, lie := range []struct {
+		name, want string
+		tell       func(*table)
+	}{
+		{"two thirds", "no quorum", func(s *table) { s.signers = []int{0, 1} }},
+		{"tail bit", "beyond", func(s *table) { s.bitmap = []byte{0x27} }},
+		{"identity", "is the identity", func(s *table) { s.sig = identity }},
+		{"another tag", "does not verify", func(s *table) { s.tag = "wb-crt/1" }},
+		{"rows swapped", "rows not sorted", func(s *table) { s.rows[1], s.rows[2] = s.rows[2], s.rows[1] }},
+		{"row twice", "rows not sorted", func(s *table) { s.rows = append(s.rows[:1], s.rows...) }},
+		{"paid > charge", "paid more", func(s *table) { s.rows[0].charge-- }},
+		{"no acks", "acks or units", func(s *table) { s.rows[0].acks = 0 }},
+		{"units < acks", "acks or units", func(s *table) { s.rows[0].units = 1 }},
+		{"node's share", "shares", func(s *table) { s.rows[0].node_++ }},
+		{"service's share", "shares", func(s *table) { s.rows[0].serv-- }},
+		{"shares exchanged", "shares", func(s *table) { s.rows[0].node_, s.rows[0].serv = s.rows[0].serv, s.rows[0].node_ }},
+		{"units overflow", "overflows", func(s *table) { s.rows[0].units = math.MaxUint64 }},
+		{"acks overflow", "overflows", func(s *table) {
+			s.rows[0].acks, s.rows[0].units, s.rows[1].units = math.MaxUint64, math.MaxUint64, 1
+		}},
+		{"next committee", "next committee", func(s *table) { s.next = b3("x") }},
+		{"a short payer's rest", "largest remainders", func(s *table) { s.rows[1].paid, s.rows[3].paid = 34, 33 }},
+		{"a short payer pays one in full", "largest remainders", func(s *table) {
+			s.rows[1] = settled{0, 0, 8, 1, 1, 100, 100, 70, 19}
+			s.rows[2] = settled{0, 1, 8, 1, 1, 100, 0, 0, 0}
+			s.rows[3] = settled{2, 0, 8, 4, 40, 101, 0, 0, 0}
+		}},
+	} {
+		s := newTable()
+		lie.tell(s)
+		refused(t, g, lie.name, lie.want, s.file())
+	}
+	huge := newTable() // the largest amounts at once
+	const m = math.MaxUint64
+	huge.rows = []settled{{1, 1, 1, m, m, m, m, 12914566124885424898, 3687503220577521092}}
+	huge.rows[0].node_, huge.rows[0].serv = share(m, 7001), share(m, 1999)
+	if _, err := g.Verify(huge.file()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestFileLies(t *testing.T) {
+	g := mustGenesis(t)
+	file := newTable().file()
+	for kind := range 256 {
+		file[16] = byte(kind)
+		if _, err := g.Verify(file); (err == nil) != (kind == 3) {
+			t.Errorf("settlement as type %d: %v", kind, err)
+		}
+	}
+	other := genesisObject()
+	other["chain_id"] = chain + "x"
+	if _, err := Verify(encodeGenesis(other), file); err == nil {
+		t.Error("a file of another network is accepted")
+	}
+	d := newDraft() // lengths that lead nowhere
+	c := d.certificate()
+	refused(t, g, "certificate length", "too short", export(2, uint32(math.MaxUint32), c))
+	refused(t, g, "evidence length", "ack count", export(2, uint32(len(c)), c, uint32(math.MaxUint32)))
+	refused(t, g, "evidence count", "ack count", export(2, uint32(len(c)), c, uint32(4), uint32(math.MaxUint32)))
+	ev := enc(uint32(len(d.acks)))
+	for _, a := range d.acks {
+		ev = append(ev, d.entry(a)[12:]...)
+	}
+	clients := enc(uint32(len(d.list())))
+	for _, c := range d.list() {
+		clients = enc(clients, c.index, c.payer, c.key)
+	}
+	for _, more := range []int{0, 1, 52} { // inside the evidence's length
+		long := enc(ev, make([]byte, more))
+		file := export(2, uint32(len(c)), c, uint32(len(long)), long, clients)
+		if more > 0 {
+			refused(t, g, "bytes after the acks", "ack count", file)
+		} else if _, err := g.Verify(file); err != nil {
+			t.Error(err)
+		}
+	}
+	refused(t, g, "row count", "too short", export(3, uint32(0), uint32(math.MaxUint32)))
+	refused(t, g, "bytes after the certificate", "left over", export(2, uint32(len(c)+1), c, uint8(0)))
+}
+
+func TestGenesisLies(t *testing.T) {
+	member := func(o obj, i int) obj { return o["committee"].([]any)[i].(obj) }
+	params := func(o obj) obj { return o["params"].(obj) }
+	shares := func(o obj) obj { return params(o)["shares"].(obj) }
+	hexa := func(b []byte) string { return fmt.Sprintf("%x", b) }
+	for name, tell := range map[string]func(obj){
+		"unknown":         func(o obj) { o["x"] = 1 },
+		"unknown param":   func(o obj) { params(o)["x"] = 1 },
+		"unknown share":   func(o obj) { shares(o)["x"] = 0 },
+		"unknown member":  func(o obj) { member(o, 1)["x"] = 1 },
+		"another case":    func(o obj) { o["Version"] = 1; delete(o, "version") },
+		"missing":         func(o obj) { delete(o, "treasury") },
+		"version":         func(o obj) { o["version"] = 2 },
+		"version as text": func(o obj) { o["version"] = "1" },
+		"no chain":        func(o obj) { o["chain_id"] = "" },
+		"long chain":      func(o obj) { o["chain_id"] = strings.Repeat("x", 51) },
+		"chain not ASCII": func(o obj) { o["chain_id"] = "ä" },
+		"time":            func(o obj) { o["genesis_time"] = "2026-01-02 03:04:05" },
+		"upper case":      func(o obj) { o["treasury"] = strings.Repeat("AB", 32) },
+		"short key":       func(o obj) { o["treasury"] = strings.Repeat("ab", 31) },
+		"negative":        func(o obj) { params(o)["grace_seconds"] = -1 },
+		"fraction":        func(o obj) { params(o)["grace_seconds"] = 1.5 },
+		"shares":          func(o obj) { shares(o)["node"] = 7002 },
+		"shares overflow": func(o obj) { shares(o)["node"], shares(o)["service"] = uint64(math.MaxUint64), 9001 },
+		"nobody":          func(o obj) { o["committee"] = []any{} },
+		"powerless":       func(o obj) { member(o, 3)["stake"] = 999_999 },
+		"address":         func(o obj) { member(o, 3)["peer_address"] = "example" },
+		"another's proof": func(o obj) { member(o, 0)["proof"] = member(o, 1)["proof"] },
+		"member twice":    func(o obj) { o["committee"].([]any)[1] = o["committee"].([]any)[0] },
+		"proof's suite":   func(o obj) { member(o, 0)["proof"] = hexa(members[0].sign(members[0].public(), suite)) },
+		"proof: identity": func(o obj) { member(o, 0)["proof"] = hexa(identity) },
+		"proof: torsion": func(o obj) {
+			member(o, 0)["proof"] = hexa(add(members[0].sign(members[0].public(), pop), torsion(t)))
+		},
+		"key: identity": func(o obj) { member(o, 0)["bls_key"] = "c0" + strings.Repeat("00", 95) },
+		"identity, proved": func(o obj) {
+			member(o, 0)["bls_key"] = "c0" + strings.Repeat("00", 95)
+			member(o, 0)["proof"] = hexa(identity)
+		},
+	} {
+		o := genesisObject()
+		tell(o)
+		if _, err := ParseGenesis(encodeGenesis(o)); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	good := string(encodeGenesis(genesisObject()))
+	for name, bad := range map[string]string{
+		"left over": good + "{}", "cut": good[:len(good)-1], "empty": "", "list": "[" + good + "]",
+		"twice":     strings.Replace(good, `"version":1`, `"version":1,"version":1`, 1),
+		"null":      strings.Replace(good, `"version":1`, `"version":null`, 1),
+		"exponent":  strings.Replace(good, `"epoch_seconds":60`, `"epoch_seconds":6e1`, 1),
+		"not UTF-8": strings.Replace(good, chain, "\xff", 1),
+	} {
+		if _, err := ParseGenesis([]byte(bad)); err == nil || bad == good {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+// TestOpen pins what the document leaves open: a file shows whose acks a payer pays only as far as the rows' sums do.
+func TestOpen(t *testing.T) {
+	d := newDraft()
+	d.acks = []ack{{4, 0, 1, 5, "a"}, {7, 0, 1, 5, "b"}}
+	d.clients = d.list()
+	d.clients[0].payer, d.clients[1].payer = d.clients[1].payer, d.clients[0].payer
+	if _, err := mustGenesis(t).Verify(d.rollupFile()); err != nil {
+		t.Errorf("two clients with equal sums, payers exchanged: %v", err)
+	}
+}
