@@ -273,3 +273,121 @@ func TestBatchMisuse(t *testing.T) {
 		t.Errorf("empty batch: %+v, %v", report, err)
 	}
 }
+
+func TestAggregateVerify(t *testing.T) {
+	for _, signers := range []int{1, 5, 40} {
+		f := newFixture(t, 200, signers)
+		var sum Sum
+		for i := range f.Signer {
+			s := f.sig(t, i)
+			sum.Add(&s)
+		}
+		sig := sum.Signature()
+		f.Signatures = Column{} // not needed
+		for _, workers := range []int{1, 2} {
+			v := NewVerifier(Default, workers)
+			for range 2 { // the workspace carries nothing over
+				if !v.AggregateVerify(&f.Batch, &sig) {
+					t.Fatalf("%d signers: the aggregate does not verify", signers)
+				}
+			}
+		}
+		other := Default.Sign(f.secrets[0], f.Messages.At(0))
+		if Default.AggregateVerify(&f.Batch, &other) || Default.AggregateVerify(&f.Batch, new(Signature)) {
+			t.Error("a wrong aggregate verifies")
+		}
+		f.frames[messageSize-1] ^= 1
+		if Default.AggregateVerify(&f.Batch, &sig) {
+			t.Error("a changed message verifies")
+		}
+		f.frames[messageSize-1] ^= 1
+		f.Signer = f.Signer[1:]
+		if Default.AggregateVerify(&f.Batch, &sig) || Default.AggregateVerify(&Batch{}, &sig) {
+			t.Error("a malformed batch verifies")
+		}
+	}
+}
+
+// TestCancellingAggregate: an aggregate cannot hide that its parts are wrong from a
+// batch, and does not need them right; this is why acks are verified before they are
+// added.
+func TestCancellingAggregate(t *testing.T) {
+	f := newFixture(t, 20, 4)
+	d := f.sig(t, 0).p
+	f.shift(t, 1, d)
+	d.Neg(&d)
+	f.shift(t, 2, d)
+	var sum Sum
+	for i := range f.Signer {
+		s := f.sig(t, i)
+		sum.Add(&s)
+	}
+	sig := sum.Signature()
+	if !Default.AggregateVerify(&f.Batch, &sig) {
+		t.Error("shifts that cancel changed the aggregate")
+	}
+	f.verify(t, NewVerifier(Default, 1), want(20, BadSignature, 1, 2))
+}
+
+// TestSearchBound: whatever is bad, bisection finds exactly that, within its budget.
+func TestSearchBound(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range 2000 {
+		n := 1 + rng.IntN(300)
+		bad := make([]bool, n)
+		for range 1 + rng.IntN(n) {
+			bad[rng.IntN(n)] = true
+		}
+		found := make([]bool, n)
+		s := search{
+			leaf:   1 + rng.IntN(2)*rng.IntN(100),
+			budget: budgetFor(n),
+			pass:   func(lo, hi int) bool { return !slices.Contains(bad[lo:hi], true) },
+			one:    func(i int) bool { return !bad[i] },
+			bad: func(i int) {
+				if found[i] {
+					t.Fatal("found twice")
+				}
+				found[i] = true
+			},
+		}
+		s.failing(0, n)
+		if !slices.Equal(found, bad) {
+			t.Fatalf("%d candidates: found %v, want %v", n, found, bad)
+		}
+		if s.checks > budgetFor(n) || s.singles > n {
+			t.Fatalf("%d candidates: %d checks, %d singles", n, s.checks, s.singles)
+		}
+	}
+}
+
+// TestOneBadIsCheap: the cost of one bad signature is logarithmic.
+func TestOneBadIsCheap(t *testing.T) {
+	f := newFixture(t, 512, 16)
+	f.Signatures.At(100)[0] ^= flagLargest
+	report := f.verify(t, NewVerifier(Default, 2), want(512, BadSignature, 100))
+	// 16 signers of 32: at most two checks a level.
+	if report.Bisected != 1 || report.Checks > 1+2*4+2*5 || report.Singles > 2 {
+		t.Errorf("one bad signature cost %+v", report)
+	}
+}
+
+func TestBatchAllocations(t *testing.T) {
+	f := newFixture(t, 2048, 4)
+	v := NewVerifier(Default, 1)
+	verdicts := make([]Verdict, 2048)
+	measure := func(n int) float64 {
+		b := f.Batch
+		b.Signer = b.Signer[:n]
+		b.Messages.Data, b.Signatures.Data = f.frames[:n*frameSize], f.frames[messageSize:n*frameSize]
+		return testing.AllocsPerRun(1, func() {
+			if _, err := v.Verify(&b, verdicts[:n]); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	measure(2048)
+	if few, many := measure(256), measure(2048); many > few {
+		t.Errorf("%v allocations for 256 entries, %v for 2048", few, many)
+	}
+}

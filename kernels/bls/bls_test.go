@@ -4,9 +4,14 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	bls12381 "github.com/consensys/gnark-crypto/ecc/bls12-381"
+	"github.com/consensys/gnark-crypto/ecc/bls12-381/fp"
 )
 
 func unhex(t testing.TB, s string) []byte {
@@ -64,3 +69,201 @@ var offCurve = func() (b [SignatureSize]byte) {
 		}
 	}
 }()
+
+func testKey(t testing.TB, i uint32) *SecretKey {
+	t.Helper()
+	seed := sha256Sum("test key")
+	sk, err := KeyGen(seed[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sk.Derive(i)
+}
+
+func TestSignVerify(t *testing.T) {
+	sk, other := testKey(t, 0), testKey(t, 1)
+	msg := []byte("message")
+	sig := Default.Sign(sk, msg)
+	if again := Default.Sign(sk, msg); again != sig {
+		t.Error("splitting the key changed the signature")
+	}
+	if !Default.Verify(sk.PublicKey(), msg, &sig) {
+		t.Error("a signature does not verify")
+	}
+	if Default.Verify(other.PublicKey(), msg, &sig) || Default.Verify(sk.PublicKey(), msg[1:], &sig) ||
+		proofSuite.Verify(sk.PublicKey(), msg, &sig) || Default.Verify(sk.PublicKey(), msg, new(Signature)) ||
+		Default.Verify(new(PublicKey), msg, &sig) || Default.Verify(new(PublicKey), msg, new(Signature)) {
+		t.Error("a wrong signature verifies")
+	}
+}
+
+func TestProofOfPossession(t *testing.T) {
+	const n = 20
+	pks, proofs := make([]*PublicKey, n), make([]Signature, n)
+	for i := range pks {
+		sk := testKey(t, uint32(i))
+		pks[i], proofs[i] = sk.PublicKey(), Prove(sk)
+		if !VerifyProof(pks[i], &proofs[i]) {
+			t.Fatalf("proof %d does not verify", i)
+		}
+	}
+	if bad, err := VerifyProofs(pks, proofs); len(bad) != 0 || err != nil {
+		t.Fatalf("valid proofs: %v, %v", bad, err)
+	}
+	if VerifyProof(pks[0], &proofs[1]) {
+		t.Error("another key's proof verifies")
+	}
+	proofs[3], proofs[4], proofs[9] = proofs[4], proofs[3], Signature{}
+	msg := pks[12].Bytes()
+	proofs[12] = Default.Sign(testKey(t, 12), msg[:]) // right key and bytes, wrong suite
+	if bad, err := VerifyProofs(pks, proofs); !slices.Equal(bad, []int{3, 4, 9, 12}) || err != nil {
+		t.Errorf("got %v, %v", bad, err)
+	}
+	for _, keys := range [][]*PublicKey{pks[1:], append(pks[1:n:n], nil), append(pks[1:n:n], new(PublicKey))} {
+		if _, err := VerifyProofs(keys, proofs); !errors.Is(err, ErrBatch) {
+			t.Errorf("error %v, want ErrBatch", err)
+		}
+	}
+}
+
+func TestParse(t *testing.T) {
+	sk := testKey(t, 0)
+	pk := sk.PublicKey().Bytes()
+	s := Default.Sign(sk, nil)
+	sig := s.Bytes()
+	secret := sk.Bytes()
+	p, order := unhex(t, modulusHex), unhex(t, "73eda753299d7d483339d80809a1d80553bda402fffe5bfeffffffff00000001")
+	below := slices.Clone(order)
+	below[31]--
+	edit := func(b []byte, change func(b []byte)) []byte {
+		b = slices.Clone(b)
+		change(b)
+		return b
+	}
+	order3 := torsion()
+	order3Bytes := order3.Bytes()
+	twist := bls12381.GeneratePointNotInG2(bls12381.E2{A0: fp.NewElement(1)})
+	var twistAffine bls12381.G2Affine
+	outside := twistAffine.FromJacobian(&twist).Bytes()
+	offTwist := edit(pk[:], func(b []byte) {
+		for b[95] = 0; ; b[95]++ {
+			if decodeG2(&twistAffine, b) == NotOnCurve {
+				return
+			}
+		}
+	})
+	type parser func([]byte) error
+	key := func(b []byte) error { _, err := ParsePublicKey(b); return err }
+	signature := func(b []byte) error { _, err := ParseSignature(b); return err }
+	scalar := func(b []byte) error { _, err := ParseSecretKey(b); return err }
+	tests := []struct {
+		name  string
+		parse parser
+		in    []byte
+		want  error
+	}{
+		{"signature", signature, sig[:], nil},
+		{"short signature", signature, sig[:47], ErrLength},
+		{"long signature", signature, append(sig[:48:48], 0), ErrLength},
+		{"no signature", signature, nil, ErrLength},
+		{"uncompressed signature", signature, edit(sig[:], func(b []byte) { b[0] &^= flagCompressed }), ErrEncoding},
+		{"signature with x = p", signature, edit(p, func(b []byte) { b[0] |= flagCompressed }), ErrEncoding},
+		{"signature with x of ones", signature, edit(sig[:], func(b []byte) {
+			for i := range b {
+				b[i] = 0xff &^ (flagInfinity * byte(1-min(i, 1)))
+			}
+		}), ErrEncoding},
+		{"identity signature", signature, IdentitySignature[:], ErrIdentity},
+		{"dirty identity signature", signature, edit(IdentitySignature[:], func(b []byte) { b[20] = 1 }), ErrEncoding},
+		{"negative identity signature", signature, edit(IdentitySignature[:], func(b []byte) { b[0] |= flagLargest }), ErrEncoding},
+		{"signature off the curve", signature, offCurve[:], ErrNotOnCurve},
+		{"signature of order 3", signature, order3Bytes[:], ErrNotInSubgroup},
+		{"key", key, pk[:], nil},
+		{"short key", key, pk[:95], ErrLength},
+		{"key of a signature's size", key, sig[:], ErrLength},
+		{"uncompressed key", key, edit(pk[:], func(b []byte) { b[0] &^= flagCompressed }), ErrEncoding},
+		{"key with imaginary part p", key, edit(pk[:], func(b []byte) { copy(b, p); b[0] |= flagCompressed }), ErrEncoding},
+		{"key with real part p", key, edit(pk[:], func(b []byte) { copy(b[48:], p) }), ErrEncoding},
+		{"key with flags in its real part", key, edit(pk[:], func(b []byte) { b[48] |= flagCompressed }), ErrEncoding},
+		{"identity key", key, edit(make([]byte, 96), func(b []byte) { b[0] = 0xc0 }), ErrIdentity},
+		{"dirty identity key", key, edit(make([]byte, 96), func(b []byte) { b[0], b[95] = 0xc0, 1 }), ErrEncoding},
+		{"key off the curve", key, offTwist, ErrNotOnCurve},
+		{"key outside the subgroup", key, outside[:], ErrNotInSubgroup},
+		{"secret", scalar, secret[:], nil},
+		{"largest secret", scalar, below, nil},
+		{"zero secret", scalar, make([]byte, 32), ErrZeroKey},
+		{"secret r", scalar, order, ErrEncoding},
+		{"short secret", scalar, secret[:31], ErrLength},
+	}
+	for _, tt := range tests {
+		if err := tt.parse(tt.in); !errors.Is(err, tt.want) {
+			t.Errorf("%s: error %v, want %v", tt.name, err, tt.want)
+		}
+	}
+	if _, err := KeyGen(make([]byte, 31)); !errors.Is(err, ErrShortSeed) {
+		t.Errorf("short seed: error %v", err)
+	}
+	if shown := fmt.Sprintf("%v %#v %s", sk, sk, sk); strings.Contains(shown, "Element") || strings.Count(shown, "hidden") != 3 {
+		t.Errorf("a secret key prints as %s", shown)
+	}
+}
+
+func TestAggregates(t *testing.T) {
+	const n = 1100 // enough for AggregatePublicKeys to use several goroutines
+	msg := []byte("one message")
+	sk, step := testKey(t, 0), testKey(t, 1)
+	h := Default.hash(msg)
+	pks, sigs := make([]*PublicKey, n), make([]Signature, n)
+	for i := range n { // keys sk, sk+step, sk+2·step, …
+		if i == 0 {
+			pks[i], sigs[i] = sk.PublicKey(), Default.Sign(sk, msg)
+			continue
+		}
+		pks[i] = AggregatePublicKeys([]*PublicKey{pks[i-1], step.PublicKey()})
+		sigs[i] = AggregateSignatures([]Signature{sigs[i-1], Default.Sign(step, msg)})
+		if i == 1 && !verifyOne(pks[i], &h, &sigs[i].p) {
+			t.Fatal("the sum of two signatures does not verify")
+		}
+		if i > 40 { // the rest repeat
+			pks[i], sigs[i] = pks[i-40], sigs[i-40]
+		}
+	}
+	sum := AggregateSignatures(sigs)
+	if !Default.FastAggregateVerify(pks, msg, &sum) {
+		t.Error("a multi-signature does not verify")
+	}
+	if Default.FastAggregateVerify(pks[1:], msg, &sum) || Default.FastAggregateVerify(pks, msg[1:], &sum) ||
+		Default.FastAggregateVerify(nil, msg, &sum) || Default.FastAggregateVerify(nil, msg, new(Signature)) {
+		t.Error("a wrong multi-signature verifies")
+	}
+	var running, half Sum
+	for i := range sigs {
+		if i%2 == 0 {
+			running.Add(&sigs[i])
+		} else {
+			half.Add(&sigs[i])
+		}
+	}
+	running.AddSum(&half)
+	if running.Signature() != sum {
+		t.Error("the running sum differs")
+	}
+	var double Sum
+	double.Add(&sigs[0])
+	double.Add(&sigs[0])
+	if twice := AggregateSignatures([]Signature{sigs[0], sigs[0]}); twice != double.Signature() || twice == sigs[0] {
+		t.Error("doubling differs")
+	}
+	negated := sigs[0]
+	negated.p.Neg(&negated.p)
+	none := AggregateSignatures([]Signature{sigs[0], negated})
+	if empty := new(Sum).Signature(); !none.IsIdentity() || !empty.IsIdentity() || none.Bytes() != IdentitySignature {
+		t.Error("the empty sum is not the identity")
+	}
+	if !AggregateSignatures(nil).IsIdentity() || !AggregatePublicKeys(nil).p.IsInfinity() {
+		t.Error("the sum of nothing is not the identity")
+	}
+	if allocs := testing.AllocsPerRun(10, func() { running.Add(&sigs[0]); running.AddSum(&half) }); allocs != 0 {
+		t.Errorf("a running sum allocates %v times", allocs)
+	}
+}
