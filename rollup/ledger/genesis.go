@@ -1,19 +1,23 @@
 package ledger
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
 	"time"
 
+	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/rollup"
 )
 
 // Limits of a genesis.
 const (
-	GenesisVersion  = 1
-	MaxChainID      = 50        // characters; the consensus engine's limit
-	MaxCommittee    = 2040      // members that a bitmap with a length of one byte can name
-	MaxLateEpochs   = 65535     // bounds how long ordered windows are remembered
-	StakePerPower   = 1_000_000 // micro-credits for one unit of voting power
-	maxGenesisBytes = 16 << 20
+	GenesisVersion = 1
+	MaxChainID     = 50        // characters; the consensus engine's limit
+	MaxLateEpochs  = 1024      // bounds how long ordered windows are remembered
+	StakePerPower  = 1_000_000 // micro-credits for one unit of voting power
 )
 
 // Genesis is what a network starts from, and what a verifier needs (section 3).
@@ -23,7 +27,7 @@ type Genesis struct {
 	GenesisTime time.Time `json:"genesis_time"` // start of epoch 0
 	Treasury    Key       `json:"treasury"`     // signs deposits
 	Params      Params    `json:"params"`
-	Committee   []Member  `json:"committee"` // member i is node i
+	Members     []Member  `json:"committee"` // member i is node i
 }
 
 // Params are the constants of a network.
@@ -34,7 +38,7 @@ type Params struct {
 	Shares       Shares `json:"shares"`
 }
 
-// Shares divide what payers pay, in basis points that sum to 10,000.
+// Shares divide what payers pay, in basis points that sum to 10,000. They convert to rollup.Shares.
 type Shares struct {
 	Node     uint16 `json:"node"`
 	Service  uint16 `json:"service"`
@@ -71,18 +75,138 @@ func (e *GenesisError) Error() string {
 
 func (e *GenesisError) Unwrap() error { return e.Err }
 
-// ParseGenesis decodes and validates a genesis file. Unknown, repeated and missing fields are errors, like everything
-// that Validate refuses. The error is a *GenesisError.
-func ParseGenesis(b []byte) (*Genesis, error) { panic("not yet") }
+func wrong(path, format string, args ...any) error {
+	return &GenesisError{Path: path, Err: fmt.Errorf(format, args...)}
+}
 
-// Validate checks every range, key and proof of possession. The error is a *GenesisError.
-func (g *Genesis) Validate() error { panic("not yet") }
-
-// Encode returns the file's contents, which ParseGenesis reads back.
-func (g *Genesis) Encode() []byte { panic("not yet") }
+// Encode returns the file's contents, which ParseGenesis reads back. The genesis must be valid.
+func (g *Genesis) Encode() []byte {
+	utc := *g
+	utc.GenesisTime = g.GenesisTime.UTC()
+	b, err := json.MarshalIndent(&utc, "", "  ")
+	if err != nil {
+		panic(err) // a time out of range
+	}
+	return append(b, '\n')
+}
 
 // Network returns the identifier that the chain id gives.
 func (g *Genesis) Network() rollup.Network { return rollup.NetworkID(g.ChainID) }
 
-// CommitteeSet returns the committee that checks signatures. The genesis must be valid.
-func (g *Genesis) CommitteeSet() *rollup.Committee { panic("not yet") }
+// Committee returns the members as signatures are checked against them. The genesis must be valid.
+func (g *Genesis) Committee() *rollup.Committee {
+	c := &rollup.Committee{Members: make([]rollup.Member, len(g.Members))}
+	for i := range g.Members {
+		m := &g.Members[i]
+		key, err := bls.ParsePublicKey(m.BLSKey[:])
+		if err != nil {
+			panic(fmt.Sprintf("ledger: committee of an invalid genesis: member %d: %v", i, err))
+		}
+		c.Members[i] = rollup.Member{Node: uint32(i), Power: m.Power(), Key: key}
+	}
+	return c
+}
+
+// Validate checks every range, key and proof of possession. The error is a *GenesisError.
+func (g *Genesis) Validate() error {
+	year := g.GenesisTime.UTC().Year()
+	p := &g.Params
+	switch {
+	case g.Version != GenesisVersion:
+		return wrong("version", "%d, where %d belongs", g.Version, GenesisVersion)
+	case !printable(g.ChainID) || len(g.ChainID) > MaxChainID:
+		return wrong("chain_id", "not 1 to %d characters of printable ASCII", MaxChainID)
+	case year < 1970 || year > 2200:
+		return wrong("genesis_time", "year %d", year)
+	case g.Treasury == Key{}:
+		return wrong("treasury", "the zero key")
+	case p.EpochSeconds == 0:
+		return wrong("params.epoch_seconds", "zero")
+	case p.LateEpochs > MaxLateEpochs:
+		return wrong("params.late_epochs", "%d, where %d may be", p.LateEpochs, MaxLateEpochs)
+	case !rollup.Shares(p.Shares).Valid():
+		return wrong("params.shares", "the sum is not 10000")
+	case len(g.Members) == 0 || len(g.Members) > rollup.MaxMembers:
+		return wrong("committee", "%d members, where 1 to %d may be", len(g.Members), rollup.MaxMembers)
+	}
+	return g.validateMembers()
+}
+
+func (g *Genesis) validateMembers() error {
+	keys := make(map[any]bool) // BLSKey; keys with their use
+	type use struct {
+		name string
+		key  Key
+	}
+	var stakes uint64
+	for i := range g.Members {
+		m := &g.Members[i]
+		field := func(name string) string { return fmt.Sprintf("committee[%d].%s", i, name) }
+		switch {
+		case m.Owner == Key{}:
+			return wrong(field("owner"), "the zero key")
+		case keys[m.BLSKey]:
+			return wrong(field("bls_key"), "of another member, too")
+		case m.TransportKey == Key{} || keys[use{"transport", m.TransportKey}]:
+			return wrong(field("transport_key"), "zero, or of another member, too")
+		case m.ConsensusKey == Key{} || keys[use{"consensus", m.ConsensusKey}]:
+			return wrong(field("consensus_key"), "zero, or of another member, too")
+		case !hostPort(m.PeerAddress):
+			return wrong(field("peer_address"), "%q is not host:port", m.PeerAddress)
+		case !hostPort(m.P2PAddress):
+			return wrong(field("p2p_address"), "%q is not host:port", m.P2PAddress)
+		case m.Power() == 0:
+			return wrong(field("stake"), "%d, less than %d", m.Stake, StakePerPower)
+		case m.Stake > math.MaxUint64-stakes:
+			return wrong(field("stake"), "the sum exceeds 64 bits")
+		}
+		keys[m.BLSKey], keys[use{"transport", m.TransportKey}], keys[use{"consensus", m.ConsensusKey}] = true, true, true
+		stakes += m.Stake
+	}
+	// The powers' sum is below 2^64 / 10^6, far from the consensus engine's limit of 2^63 / 8.
+	return g.verifyProofs()
+}
+
+func (g *Genesis) verifyProofs() error {
+	keys := make([]*bls.PublicKey, len(g.Members))
+	proofs := make([]bls.Signature, len(g.Members))
+	for i := range g.Members {
+		var err error
+		if keys[i], err = bls.ParsePublicKey(g.Members[i].BLSKey[:]); err != nil {
+			return wrong(fmt.Sprintf("committee[%d].bls_key", i), "%w", err)
+		}
+		if proofs[i], err = bls.ParseSignature(g.Members[i].Proof[:]); err != nil {
+			return wrong(fmt.Sprintf("committee[%d].proof", i), "%w", err)
+		}
+	}
+	bad, err := bls.VerifyProofs(keys, proofs)
+	if err == nil && len(bad) > 0 {
+		return wrong(fmt.Sprintf("committee[%d].proof", bad[0]), "%w", errProof)
+	}
+	if err != nil {
+		return wrong("committee", "%w", err)
+	}
+	return nil
+}
+
+var errProof = errors.New("the proof of possession does not verify")
+
+// hostPort reports whether s is 1 to MaxName characters of ASCII without spaces: a host, a colon and a port.
+func hostPort(s string) bool {
+	i := strings.LastIndexByte(s, ':')
+	if !printable(s) || strings.Contains(s, " ") || i <= 0 {
+		return false
+	}
+	host, port := s[:i], s[i+1:]
+	if strings.Contains(host, ":") && (host[0] != '[' || host[len(host)-1] != ']') {
+		return false
+	}
+	n := 0
+	for _, c := range []byte(port) {
+		if c < '0' || c > '9' || n > 65535 {
+			return false
+		}
+		n = 10*n + int(c-'0')
+	}
+	return n >= 1 && n <= 65535
+}

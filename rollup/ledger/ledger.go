@@ -1,33 +1,245 @@
-// Package ledger is the settlement state machine: accounts, the registry of nodes, services and clients, the order of
-// rollups, and the settlement of epochs.
+// Package ledger is the settlement state machine: a genesis and a sequence of blocks of transactions give accounts, a
+// registry of nodes, services and clients, the order of rollups, and the settlement of epochs. docs/protocol.md,
+// sections 3 and 7 to 9, is the truth that it implements.
+//
+// It reads no clock, no environment and no randomness, does no I/O and starts no goroutine: block times come in with
+// Begin, and what is to be stored goes out with End. The same blocks give the same AppHash and the same records
+// everywhere. The application hash of height 0 is H(0, 0, genesis file as Encode prints it); later ones are
+//
+//	B3k(K("waybill/app/1"), previous hash ‖ height u64 ‖ B3(records))
+//
+// over the records that the block changed, in key order, each as key length u8 ‖ key ‖ value length + 1 u32 ‖ value, or
+// 0 u32 for one that is gone. It is the engine's own affair, and no outsider needs it.
+//
+// A transaction passes judge, which only reads, and then execute, which cannot fail: that is why it is atomic. What
+// judge reads is a world, and a View is a copy of one (vector.go says why that is cheap), so the mempool judges by the
+// same code.
+//
+// Files: genesis.go, genesis_json.go: what a network starts from. tx.go, build.go: transactions and their encoding.
+// judge.go, execute.go: what they need and do. settle.go: the division of payments. records.go: what is stored.
+// view.go, world.go, vector.go, windows.go: the state and its snapshots.
 package ledger
 
 import (
-	"iter"
+	"fmt"
 	"time"
+
+	"github.com/waybill-network/waybill/rollup"
 )
 
-// State is the ledger. It is not safe for concurrent use; views of it are.
-type State struct{}
+// State is the ledger. It is not safe for concurrent use; its views are. A block is Begin, Apply for each transaction,
+// End; between blocks, View and Restore's counterpart, the records, describe it completely.
+type State struct {
+	world
+	gen     uint64 // distinguishes what may be changed in place from what a view shares
+	credits map[uint32]map[creditKey]*credit
+	held    uint64 // balances and stakes, as the changes to them add up modulo 2^64; equals the supply after a block
 
-// New returns the state that a genesis describes, before the first block.
-func New(g *Genesis) (*State, error) { panic("not yet") }
+	open   bool                // between Begin and End
+	full   bool                // the block settled: End sums everything
+	dirty  map[string]struct{} // keys of records that this block changed
+	events []Event
+	view   *View // nil when the world changed since the last one was taken
+}
 
-// Restore returns the state that the records of all blocks so far, later ones over earlier ones, leave behind. Without
-// a record it is New.
-func Restore(g *Genesis, records iter.Seq2[[]byte, []byte]) (*State, error) { panic("not yet") }
+// Check says what Apply would answer, and changes nothing. It allows nonces up to PendingNonces ahead of the sender's
+// count, so that transactions which wait for a block can build on each other; everything else is judged by the state as
+// it is. It remembers which signatures and proofs verified, so that Apply need not verify them again. Settlement
+// certificates are judged like all others: that only a proposer may put one into a block is for the engine to enforce.
+func (s *State) Check(tx []byte) Result { return s.check(tx) }
 
-// Check says what Apply would answer, changing nothing.
-func (s *State) Check(tx []byte) Result { panic("not yet") }
+func (w *world) check(raw []byte) Result {
+	tx, err := w.judge(raw, PendingNonces)
+	if tx == nil {
+		return verdict(0, err)
+	}
+	return verdict(tx.Kind, err)
+}
 
-// Begin starts a block: it may start an epoch and settle one.
-func (s *State) Begin(height int64, blockTime time.Time) { panic("not yet") }
+// Begin starts a block. It starts an epoch when the current one is over, and then settles the oldest unsettled epoch
+// when its grace period is. It panics inside a block. Times before 1970 and after 2200 are not supported.
+func (s *State) Begin(height int64, blockTime time.Time) {
+	if s.open {
+		panic("ledger: Begin inside a block")
+	}
+	s.open, s.view = true, nil
+	s.height, s.time = height, blockTime.UnixNano()
+	s.touch(keyMeta)
+	if s.time >= s.epochStart()+seconds(s.params.EpochSeconds) {
+		s.startEpoch()
+	}
+	if len(s.starts) > 1 && s.time >= s.starts[1]+seconds(s.params.GraceSeconds) {
+		s.settle()
+	}
+}
 
-// Apply executes a transaction, entirely or not at all.
-func (s *State) Apply(tx []byte) Result { panic("not yet") }
+// Apply executes a transaction, entirely or not at all. It panics outside a block.
+func (s *State) Apply(raw []byte) Result {
+	if !s.open {
+		panic("ledger: Apply outside a block")
+	}
+	tx, err := s.judge(raw, 0)
+	if tx == nil {
+		return verdict(0, err)
+	}
+	r := verdict(tx.Kind, err)
+	if r.OK() {
+		s.execute(tx, &r)
+	}
+	return r
+}
 
-// End finishes the block.
-func (s *State) End() Block { panic("not yet") }
+// End finishes the block. It panics when the sum of balances and stakes is not the supply: then the ledger is broken,
+// and nothing that it says may be stored.
+func (s *State) End() Block {
+	if !s.open {
+		panic("ledger: End outside a block")
+	}
+	held, ok := s.held, true
+	if s.full {
+		held, ok = s.sum()
+	}
+	if !ok || held != s.held || held != s.supply {
+		panic(fmt.Sprintf("ledger: block %d: balances and stakes are %d, the supply is %d", s.height, held, s.supply))
+	}
+	b := Block{Height: s.height, Records: s.changes(), Events: s.events}
+	s.appHash = appHash(s.appHash, s.height, b.Records)
+	b.AppHash = s.appHash
+	b.Records = append(b.Records, s.hashRecord())
+	s.open, s.full, s.events = false, false, nil
+	clear(s.dirty)
+	return b
+}
 
-// View returns the state after the last block.
-func (s *State) View() *View { panic("not yet") }
+// sum adds up all balances and stakes; ok is false when they exceed 64 bits.
+func (s *State) sum() (sum uint64, ok bool) {
+	var total uint128
+	for i := range s.accounts.len() {
+		total = total.add(s.accounts.at(uint32(i)).balance)
+	}
+	for i := range s.nodes.len() {
+		total = total.add(s.nodes.at(uint32(i)).stake)
+	}
+	return total.lo, total.hi == 0
+}
+
+// View returns the state after the last block, or the genesis before the first. It panics inside a block. It costs a
+// few hundred bytes, and later changes copy what it shares with them, page by page.
+func (s *State) View() *View {
+	if s.open {
+		panic("ledger: View inside a block")
+	}
+	if s.view == nil {
+		s.gen++
+		s.view = &View{s.world}
+	}
+	return s.view
+}
+
+// startEpoch starts the next epoch at the block's time and forgets the windows that no certificate may name any more.
+func (s *State) startEpoch() {
+	s.starts = append(s.starts[:len(s.starts):len(s.starts)], s.time)
+	epoch := s.epoch()
+	s.touch(epochKey(epoch))
+	s.events = append(s.events, EpochStarted{Epoch: epoch, Start: at(s.time)})
+	for len(s.ordered) > 0 && s.ordered[0].epoch < epoch && epoch-s.ordered[0].epoch > s.params.LateEpochs {
+		for node := range s.ordered[0].nodes.len() {
+			if len(*s.ordered[0].nodes.at(uint32(node))) > 0 {
+				s.touch(windowsKey(s.ordered[0].epoch, uint32(node)))
+			}
+		}
+		s.ordered = s.ordered[1:]
+	}
+}
+
+func seconds(n uint32) int64 { return int64(n) * int64(time.Second) }
+
+// touch marks a record as changed by the block.
+func (s *State) touch(key string) { s.dirty[key] = struct{}{} }
+
+// setBalance is the only way in which a balance changes.
+func (s *State) setBalance(index uint32, balance uint64) {
+	a := s.accounts.edit(s.gen, index)
+	s.held += balance - a.balance
+	a.balance = balance
+	s.touch(indexKey(prefixAccount, index))
+}
+
+func (s *State) pay(index uint32, amount uint64) {
+	s.setBalance(index, s.accounts.at(index).balance+amount)
+}
+
+// addAccount creates an empty account.
+func (s *State) addAccount(key Key) uint32 {
+	index := uint32(s.accounts.len())
+	s.accounts.push(s.gen, account{key: key})
+	digest := digestOf(key[:])
+	s.accountKeys.insert(s.gen, &digest, index, func(i uint32) [32]byte {
+		return digestOf(s.accounts.at(i).key[:])
+	})
+	s.touch(indexKey(prefixAccount, index))
+	return index
+}
+
+// addNode registers a node; its stake must have been taken from somewhere.
+func (s *State) addNode(n node) uint32 {
+	index := uint32(s.nodes.len())
+	s.nodes.push(s.gen, n)
+	s.held += n.stake
+	digest := digestOf(n.key[:])
+	s.nodeKeys.insert(s.gen, &digest, index, func(i uint32) [32]byte { return digestOf(s.nodes.at(i).key[:]) })
+	digest = digestOf(n.transport[:])
+	s.transportKeys.insert(s.gen, &digest, index, func(i uint32) [32]byte {
+		return digestOf(s.nodes.at(i).transport[:])
+	})
+	s.touch(indexKey(prefixNode, index))
+	return index
+}
+
+func (s *State) addService(v Service) uint32 {
+	v.Index = uint32(s.services.len())
+	s.services.push(s.gen, v)
+	s.touch(indexKey(prefixService, v.Index))
+	return v.Index
+}
+
+func (s *State) addClient(key BLSKey, payers ...payerSpan) uint32 {
+	index := uint32(s.clients.len())
+	s.clients.push(s.gen, client{key: &clientKey{bytes: key}, payers: payers})
+	digest := digestOf(key[:])
+	s.clientKeys.insert(s.gen, &digest, index, func(i uint32) [32]byte {
+		return digestOf(s.clients.at(i).key.bytes[:])
+	})
+	s.touch(indexKey(prefixClient, index))
+	return index
+}
+
+// New returns the state that a genesis describes, before the first block. The error is a *GenesisError.
+func New(g *Genesis) (*State, error) {
+	if err := g.Validate(); err != nil {
+		return nil, err
+	}
+	committee := g.Committee()
+	digest := rollup.Hash(digestOf(g.Encode()))
+	s := &State{
+		credits: make(map[uint32]map[creditKey]*credit),
+		dirty:   make(map[string]struct{}),
+	}
+	s.network = &network{id: g.Network(), params: g.Params, treasury: g.Treasury, committee: committee,
+		committeeRoot: committee.Root(), digest: digest}
+	s.time = g.GenesisTime.UnixNano()
+	s.starts = []int64{s.time}
+	s.appHash = genesisHash(digest)
+	s.addAccount(Key{})
+	for i := range g.Members {
+		m := &g.Members[i]
+		owner, ok := s.accountByKey(m.Owner)
+		if !ok {
+			owner = s.addAccount(m.Owner)
+		}
+		s.addNode(node{owner: owner, stake: m.Stake, key: m.BLSKey, transport: m.TransportKey, address: m.PeerAddress})
+		s.supply += m.Stake
+	}
+	clear(s.dirty) // the genesis is not stored with the blocks
+	return s, nil
+}

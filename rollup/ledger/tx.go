@@ -103,5 +103,116 @@ type PayerChange struct {
 	Consent BLSSignature `json:"consent"` // the client's signature of PayerMessage
 }
 
-// ParseTx decodes a transaction, without checking signatures or anything that depends on the state.
-func ParseTx(b []byte) (*Tx, error) { panic("not yet") }
+// KindOf returns the kind that an encoded transaction claims, zero when it is too short to say or claims none there is.
+func KindOf(b []byte) Kind {
+	if len(b) < txHead || string(b[:len(txTag)]) != txTag {
+		return 0
+	}
+	k := Kind(b[txHead-1])
+	if k < KindDeposit || k > KindSettlement {
+		return 0
+	}
+	return k
+}
+
+// ParseTx decodes a transaction, without checking signatures or anything that depends on the state. The error is a
+// *Refusal with code Malformed.
+func ParseTx(b []byte) (*Tx, error) {
+	if len(b) > MaxTxSize {
+		return nil, refuse(Malformed, "%d bytes, where %d may be", len(b), MaxTxSize)
+	}
+	kind := KindOf(b)
+	if kind == 0 {
+		return nil, refuse(Malformed, "no transaction of a known kind")
+	}
+	tx := &Tx{Network: rollup.Network(b[len(txTag):]), Kind: kind}
+	var err error
+	switch body := b[txHead:]; kind {
+	case KindCertificate:
+		tx.Body, err = rollup.ParseCertificate(body)
+	case KindSettlement:
+		tx.Body, err = rollup.ParseSettlementCertificate(body)
+	default:
+		tx.Signed = new(Signed)
+		r := reader{b: body}
+		r.bytes(tx.Signed.Sender[:])
+		tx.Signed.Nonce = r.u64()
+		tx.Body = r.payload(kind)
+		r.bytes(tx.Signed.Signature[:])
+		err = r.end()
+	}
+	if err != nil {
+		return nil, refuse(Malformed, "%s: %v", kind, err)
+	}
+	return tx, nil
+}
+
+// payload decodes what stands between nonce and signature.
+func (r *reader) payload(kind Kind) any {
+	switch kind {
+	case KindDeposit, KindTransfer:
+		p := new(Payment)
+		r.bytes(p.To[:])
+		p.Amount = r.u64()
+		return p
+	case KindRegisterNode:
+		p := new(NodeRegistration)
+		r.bytes(p.BLSKey[:])
+		r.bytes(p.Proof[:])
+		r.bytes(p.TransportKey[:])
+		p.Stake = r.u64()
+		p.PeerAddress = r.name()
+		return p
+	case KindRegisterService:
+		return &ServiceRegistration{Price: r.u64(), UnitCap: r.u64(), Unit: r.name()}
+	case KindRegisterClients:
+		n := int(r.u16())
+		if n == 0 || n > MaxClientsPerTx {
+			r.fail("%d clients, where 1 to %d may be", n, MaxClientsPerTx)
+			return nil
+		}
+		p := &ClientRegistration{Clients: make([]ClientProof, n)}
+		for i := range p.Clients {
+			r.bytes(p.Clients[i].Key[:])
+			r.bytes(p.Clients[i].Proof[:])
+		}
+		return p
+	default:
+		p := &PayerChange{Client: r.u32()}
+		r.bytes(p.Consent[:])
+		return p
+	}
+}
+
+// appendPayload is the inverse of payload.
+func appendPayload(b []byte, body any) []byte {
+	switch p := body.(type) {
+	case *Payment:
+		b = append(b, p.To[:]...)
+		b = le.AppendUint64(b, p.Amount)
+	case *NodeRegistration:
+		b = append(b, p.BLSKey[:]...)
+		b = append(b, p.Proof[:]...)
+		b = append(b, p.TransportKey[:]...)
+		b = le.AppendUint64(b, p.Stake)
+		b = appendName(b, p.PeerAddress)
+	case *ServiceRegistration:
+		b = le.AppendUint64(b, p.Price)
+		b = le.AppendUint64(b, p.UnitCap)
+		b = appendName(b, p.Unit)
+	case *ClientRegistration:
+		b = le.AppendUint16(b, uint16(len(p.Clients)))
+		for i := range p.Clients {
+			b = append(b, p.Clients[i].Key[:]...)
+			b = append(b, p.Clients[i].Proof[:]...)
+		}
+	case *PayerChange:
+		b = le.AppendUint32(b, p.Client)
+		b = append(b, p.Consent[:]...)
+	}
+	return b
+}
+
+func appendName(b []byte, name string) []byte {
+	return append(append(b, byte(len(name))), name...)
+}

@@ -36,96 +36,154 @@ type Service struct {
 
 // View is the state as it was when State.View was called. It is immutable and safe for concurrent use. It implements
 // rollup.Registry.
-type View struct{}
+type View struct{ world }
 
 var _ rollup.Registry = (*View)(nil)
 
 // Height returns the height of the last block, 0 before the first.
-func (v *View) Height() int64 { panic("not yet") }
+func (v *View) Height() int64 { return v.height }
 
 // Time returns the last block's time, the genesis time before the first.
-func (v *View) Time() time.Time { panic("not yet") }
+func (v *View) Time() time.Time { return at(v.time) }
 
 // AppHash returns the digest that the consensus engine agrees on.
-func (v *View) AppHash() rollup.Hash { panic("not yet") }
+func (v *View) AppHash() rollup.Hash { return v.appHash }
 
 // Epoch returns the current epoch.
-func (v *View) Epoch() uint32 { panic("not yet") }
+func (v *View) Epoch() uint32 { return v.epoch() }
 
 // EpochStart returns when the current epoch began.
-func (v *View) EpochStart() time.Time { panic("not yet") }
+func (v *View) EpochStart() time.Time { return at(v.epochStart()) }
 
 // EpochEnd returns the earliest time at which a block ends the current epoch.
-func (v *View) EpochEnd() time.Time { panic("not yet") }
+func (v *View) EpochEnd() time.Time { return at(v.epochStart() + seconds(v.params.EpochSeconds)) }
 
 // Network returns the network's identifier.
-func (v *View) Network() rollup.Network { panic("not yet") }
+func (v *View) Network() rollup.Network { return v.id }
 
 // Params returns the network's constants.
-func (v *View) Params() Params { panic("not yet") }
+func (v *View) Params() Params { return v.params }
 
 // Committee returns the committee; it must not be changed.
-func (v *View) Committee() *rollup.Committee { panic("not yet") }
+func (v *View) Committee() *rollup.Committee { return v.committee }
 
-// ClientKey returns a client's key.
-func (v *View) ClientKey(client uint32) (*bls.PublicKey, bool) { panic("not yet") }
+// ClientKey returns a client's key. The first call for a client after a restart decodes it.
+func (v *View) ClientKey(client uint32) (*bls.PublicKey, bool) {
+	if !v.clients.has(client) {
+		return nil, false
+	}
+	key := v.clients.at(client).key.public()
+	return key, key != nil
+}
 
-// Payer returns the account that pays for a client in an epoch. Before its first change that is whoever registered it.
-func (v *View) Payer(client, epoch uint32) (uint32, bool) { panic("not yet") }
+// Payer returns the account that pays for a client in an epoch that lies at most Params.LateEpochs behind. Before the
+// client's first change of payer that is whoever registered it.
+func (v *View) Payer(client, epoch uint32) (uint32, bool) {
+	if !v.clients.has(client) {
+		return 0, false
+	}
+	return v.payer(client, epoch), true
+}
 
 // UnitCap returns the most units that one ack for a service may claim.
-func (v *View) UnitCap(service uint32) (uint64, bool) { panic("not yet") }
+func (v *View) UnitCap(service uint32) (uint64, bool) {
+	if !v.services.has(service) {
+		return 0, false
+	}
+	return v.services.at(service).UnitCap, true
+}
 
 // Clients returns the number of clients.
-func (v *View) Clients() int { panic("not yet") }
+func (v *View) Clients() int { return v.clients.len() }
 
 // ClientByKey returns the index of the client with a key.
-func (v *View) ClientByKey(key BLSKey) (uint32, bool) { panic("not yet") }
+func (v *View) ClientByKey(key BLSKey) (uint32, bool) { return v.clientByKey(&key) }
 
 // Accounts returns the number of accounts, the protocol's included.
-func (v *View) Accounts() int { panic("not yet") }
+func (v *View) Accounts() int { return v.accounts.len() }
 
 // Account returns an account.
-func (v *View) Account(index uint32) (Account, bool) { panic("not yet") }
+func (v *View) Account(index uint32) (Account, bool) {
+	if !v.accounts.has(index) {
+		return Account{}, false
+	}
+	a := v.accounts.at(index)
+	return Account{Index: index, Key: a.key, Balance: a.balance, Nonce: a.nonce}, true
+}
 
 // AccountByKey returns the account of a key; the zero key has none.
-func (v *View) AccountByKey(key Key) (Account, bool) { panic("not yet") }
+func (v *View) AccountByKey(key Key) (Account, bool) {
+	i, ok := v.accountByKey(key)
+	if !ok {
+		return Account{}, false
+	}
+	return v.Account(i)
+}
 
 // Treasury returns the treasury's key and the nonce of its next deposit.
-func (v *View) Treasury() (key Key, nonce uint64) { panic("not yet") }
+func (v *View) Treasury() (key Key, nonce uint64) { return v.treasury, v.deposits }
 
 // Nodes returns the number of nodes.
-func (v *View) Nodes() int { panic("not yet") }
+func (v *View) Nodes() int { return v.nodes.len() }
 
 // Node returns a node.
-func (v *View) Node(index uint32) (Node, bool) { panic("not yet") }
+func (v *View) Node(index uint32) (Node, bool) {
+	if !v.nodes.has(index) {
+		return Node{}, false
+	}
+	return v.node(index), true
+}
+
+func (w *world) node(index uint32) Node {
+	n := w.nodes.at(index)
+	return Node{Index: index, Owner: n.owner, BLSKey: n.key, TransportKey: n.transport, PeerAddress: n.address,
+		Stake: n.stake}
+}
 
 // NodeByKey returns the node with a transport key.
-func (v *View) NodeByKey(transport Key) (Node, bool) { panic("not yet") }
+func (v *View) NodeByKey(transport Key) (Node, bool) {
+	i, ok := v.nodeByTransport(transport)
+	if !ok {
+		return Node{}, false
+	}
+	return v.node(i), true
+}
 
 // Services returns the number of services.
-func (v *View) Services() int { panic("not yet") }
+func (v *View) Services() int { return v.services.len() }
 
 // Service returns a service.
-func (v *View) Service(index uint32) (Service, bool) { panic("not yet") }
+func (v *View) Service(index uint32) (Service, bool) {
+	if !v.services.has(index) {
+		return Service{}, false
+	}
+	return *v.services.at(index), true
+}
 
 // IsOrdered reports whether a rollup for the window was executed. Windows of epochs that lie more than
 // Params.LateEpochs behind are forgotten; no certificate for them is accepted either.
-func (v *View) IsOrdered(key rollup.WindowKey) bool { panic("not yet") }
+func (v *View) IsOrdered(key rollup.WindowKey) bool { return v.ordered.has(key) }
 
 // NextToSettle returns the oldest epoch that is not settled.
-func (v *View) NextToSettle() uint32 { panic("not yet") }
+func (v *View) NextToSettle() uint32 { return v.unsettled }
 
 // PendingSettlement returns the oldest settled epoch without a certificate, and its settlement root. The committee
 // signs rollup.SettlementMessage of both, with the committee's root as the next.
-func (v *View) PendingSettlement() (epoch uint32, root rollup.Hash, ok bool) { panic("not yet") }
+func (v *View) PendingSettlement() (epoch uint32, root rollup.Hash, ok bool) {
+	for _, s := range v.settlements {
+		if s.Certificate == nil {
+			return s.Epoch, s.Root, true
+		}
+	}
+	return 0, rollup.Hash{}, false
+}
 
-// Settlement returns the settlement of an epoch. Settlements are kept until they are certified and older than
-// Params.LateEpochs + 8 epochs.
-func (v *View) Settlement(epoch uint32) (*Settlement, bool) { panic("not yet") }
+// Settlement returns the settlement of an epoch. It is kept until it is certified and its epoch lies more than
+// Params.LateEpochs + 8 behind.
+func (v *View) Settlement(epoch uint32) (*Settlement, bool) { return v.settlement(epoch) }
 
 // Supply returns the sum of all balances and stakes, in micro-credits.
-func (v *View) Supply() uint64 { panic("not yet") }
+func (v *View) Supply() uint64 { return v.supply }
 
 // Check is State.Check against this view, safe for concurrent use with everything.
-func (v *View) Check(tx []byte) Result { panic("not yet") }
+func (v *View) Check(tx []byte) Result { return v.check(tx) }

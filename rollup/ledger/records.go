@@ -1,0 +1,168 @@
+package ledger
+
+import (
+	"bytes"
+	"slices"
+
+	"github.com/waybill-network/waybill/kernels/blake3"
+	"github.com/waybill-network/waybill/rollup"
+)
+
+// Keys of records: a prefix, then numbers, big-endian.
+const (
+	keyMeta    = "m" // one record, which every block changes
+	keyAppHash = "z" // not part of what is hashed; the last
+
+	prefixAccount     = 'a' // index
+	prefixClient      = 'c' // index
+	prefixEpoch       = 'e' // epoch: its start, until it is settled
+	prefixNode        = 'n' // index
+	prefixService     = 's' // index
+	prefixSettlement  = 't' // epoch: the rows
+	prefixCertificate = 'u' // epoch: the settlement's certificate
+	prefixWindows     = 'w' // epoch, node: what was ordered
+	prefixCredit      = 'x' // epoch, node, service, payer
+)
+
+var appKey = blake3.ContextKey("waybill/app/1")
+
+func key(prefix byte, numbers ...uint32) string {
+	b := append(make([]byte, 0, 17), prefix)
+	for _, n := range numbers {
+		b = be.AppendUint32(b, n)
+	}
+	return string(b)
+}
+
+func indexKey(prefix byte, index uint32) string { return key(prefix, index) }
+func epochKey(epoch uint32) string              { return key(prefixEpoch, epoch) }
+func settlementKey(epoch uint32) string         { return key(prefixSettlement, epoch) }
+func certificateKey(epoch uint32) string        { return key(prefixCertificate, epoch) }
+func windowsKey(epoch, node uint32) string      { return key(prefixWindows, epoch, node) }
+
+func creditRecordKey(epoch uint32, k creditKey) string {
+	return key(prefixCredit, epoch, k.node, k.service, k.payer)
+}
+
+// genesisHash is the application hash before the first block.
+func genesisHash(digest rollup.Hash) rollup.Hash {
+	var b [32 + 8 + 32]byte
+	copy(b[40:], digest[:])
+	return blake3.Keyed(&appKey, b[:])
+}
+
+func appHash(previous rollup.Hash, height int64, records []Record) rollup.Hash {
+	var b []byte
+	for _, r := range records {
+		b = append(b, byte(len(r.Key)))
+		b = append(b, r.Key...)
+		if r.Value == nil {
+			b = le.AppendUint32(b, 0)
+			continue
+		}
+		b = le.AppendUint32(b, uint32(len(r.Value))+1)
+		b = append(b, r.Value...)
+	}
+	digest := blake3.Sum256(b)
+	b = append(b[:0], previous[:]...)
+	b = le.AppendUint64(b, uint64(height))
+	return blake3.Keyed(&appKey, append(b, digest[:]...))
+}
+
+// changes returns the records that the block changed, in key order.
+func (s *State) changes() []Record {
+	records := make([]Record, 0, len(s.dirty)+1)
+	for k := range s.dirty {
+		records = append(records, Record{Key: []byte(k), Value: s.encode(k)})
+	}
+	slices.SortFunc(records, func(a, b Record) int { return bytes.Compare(a.Key, b.Key) })
+	return records
+}
+
+// hashRecord holds the application hash.
+func (s *State) hashRecord() Record {
+	return Record{Key: []byte(keyAppHash), Value: bytes.Clone(s.appHash[:])}
+}
+
+// encode returns the value of a record, nil when there is none.
+func (s *State) encode(k string) []byte {
+	if k == keyMeta {
+		return s.encodeMeta()
+	}
+	number := func(i int) uint32 { return be.Uint32([]byte(k[1+4*i:])) }
+	switch k[0] {
+	case prefixAccount:
+		a := s.accounts.at(number(0))
+		b := append(make([]byte, 0, 48), a.key[:]...)
+		b = le.AppendUint64(b, a.balance)
+		return le.AppendUint64(b, a.nonce)
+	case prefixClient:
+		c := s.clients.at(number(0))
+		b := append(make([]byte, 0, 96+8*len(c.payers)), c.key.bytes[:]...)
+		for _, p := range c.payers {
+			b = le.AppendUint32(b, p.from)
+			b = le.AppendUint32(b, p.payer)
+		}
+		return b
+	case prefixNode:
+		n := s.nodes.at(number(0))
+		b := le.AppendUint32(nil, n.owner)
+		b = le.AppendUint64(b, n.stake)
+		b = append(b, n.key[:]...)
+		b = append(b, n.transport[:]...)
+		return appendName(b, n.address)
+	case prefixService:
+		v := s.services.at(number(0))
+		b := le.AppendUint32(nil, v.Owner)
+		b = le.AppendUint64(b, v.Price)
+		b = le.AppendUint64(b, v.UnitCap)
+		return appendName(b, v.Unit)
+	case prefixWindows:
+		var b []byte
+		for _, x := range s.ordered.of(number(1), number(0)) {
+			b = le.AppendUint32(b, x.first)
+			b = le.AppendUint32(b, x.last)
+		}
+		return b
+	case prefixCredit:
+		c := s.credits[number(0)][creditKey{number(1), number(2), number(3)}]
+		if c == nil {
+			return nil
+		}
+		return le.AppendUint64(le.AppendUint64(nil, c.acks), c.units)
+	}
+	return s.encodeEpoch(k[0], number(0))
+}
+
+func (s *State) encodeMeta() []byte {
+	b := append(make([]byte, 0, 76), s.digest[:]...)
+	b = le.AppendUint64(b, uint64(s.height))
+	b = le.AppendUint64(b, uint64(s.time))
+	b = le.AppendUint64(b, s.supply)
+	b = le.AppendUint64(b, s.deposits)
+	return le.AppendUint32(b, s.unsettled)
+}
+
+func (s *State) encodeEpoch(prefix byte, epoch uint32) []byte {
+	if prefix == prefixEpoch {
+		if epoch < s.unsettled {
+			return nil
+		}
+		return le.AppendUint64(nil, uint64(s.starts[epoch-s.unsettled]))
+	}
+	t, ok := s.settlement(epoch)
+	switch {
+	case !ok:
+		return nil
+	case prefix == prefixCertificate:
+		if t.Certificate == nil {
+			return nil
+		}
+		return t.Certificate.Append(nil)
+	}
+	b := le.AppendUint32(make([]byte, 0, 4+len(t.Rows)*rollup.SettlementRowSize), uint32(len(t.Rows)))
+	for i := range t.Rows {
+		b = t.Rows[i].Append(b)
+	}
+	return b
+}

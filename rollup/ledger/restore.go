@@ -1,0 +1,223 @@
+package ledger
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/waybill-network/waybill/rollup"
+)
+
+// ErrRecords says that records are not those of the genesis, or damaged.
+var ErrRecords = errors.New("ledger: records do not fit")
+
+// Restore returns the state that blocks left behind: the last value of each record that their Block.Records held, in
+// key order, without those that are gone. Without a record it is New. It costs a fraction of a second per million
+// clients. The error is a *GenesisError or ErrRecords.
+func Restore(g *Genesis, records iter.Seq2[[]byte, []byte]) (*State, error) {
+	s, err := New(g)
+	if err != nil {
+		return nil, err
+	}
+	r := restorer{State: s, epochs: make(map[uint32]int64)}
+	for k, v := range records {
+		if err := r.load(k, v); err != nil {
+			return nil, fmt.Errorf("%w: record %x: %v", ErrRecords, k, err)
+		}
+	}
+	if err := r.finish(); err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrRecords, err)
+	}
+	return s, nil
+}
+
+type restorer struct {
+	*State
+	last       []byte // key
+	meta, hash bool
+	epochs     map[uint32]int64 // their starts
+}
+
+var recordNumbers = map[byte]int{prefixAccount: 1, prefixClient: 1, prefixEpoch: 1, prefixNode: 1, prefixService: 1,
+	prefixSettlement: 1, prefixCertificate: 1, prefixWindows: 2, prefixCredit: 4, keyMeta[0]: 0, keyAppHash[0]: 0}
+
+func (s *restorer) load(k, v []byte) error {
+	if s.last != nil && bytes.Compare(s.last, k) >= 0 {
+		return errors.New("not in key order")
+	}
+	s.last = append(s.last[:0], k...)
+	if len(k) == 0 {
+		return errors.New("an empty key")
+	}
+	count, known := recordNumbers[k[0]]
+	if !known || len(k) != 1+4*count {
+		return errors.New("an unknown key")
+	}
+	var n [4]uint32
+	for i := range count {
+		n[i] = be.Uint32(k[1+4*i:])
+	}
+	r := &reader{b: v}
+	if err := s.loadValue(k[0], n, r); err != nil {
+		return err
+	}
+	return r.end()
+}
+
+func (s *restorer) loadValue(prefix byte, n [4]uint32, r *reader) error {
+	switch prefix {
+	case keyMeta[0]:
+		return s.loadMeta(r)
+	case keyAppHash[0]:
+		r.bytes(s.appHash[:])
+		s.hash = true
+	case prefixEpoch:
+		s.epochs[n[0]] = int64(r.u64())
+	case prefixAccount:
+		return s.loadAccount(n[0], r)
+	case prefixClient:
+		return s.loadClient(n[0], r)
+	case prefixNode:
+		return s.loadNode(n[0], r)
+	case prefixService:
+		if uint64(n[0]) != uint64(s.services.len()) {
+			return errors.New("an index is missing")
+		}
+		s.addService(Service{Owner: r.u32(), Price: r.u64(), UnitCap: r.u64(), Unit: r.name()})
+	case prefixSettlement:
+		rows := make([]rollup.SettlementRow, 0, len(r.b)/rollup.SettlementRowSize)
+		for n := r.u32(); n > 0 && r.err == nil; n-- {
+			row, err := rollup.ParseSettlementRow(r.next(min(len(r.b), rollup.SettlementRowSize)))
+			if err != nil {
+				return err
+			}
+			rows = append(rows, row)
+		}
+		s.settlements = append(s.settlements, &Settlement{Epoch: n[0], Root: rollup.SettlementRoot(rows), Rows: rows})
+	case prefixCertificate:
+		c, err := rollup.ParseSettlementCertificate(r.next(len(r.b)))
+		t, ok := s.settlement(n[0]) // settlements come before certificates, and are not shared yet
+		if err != nil || !ok || c.Epoch != n[0] {
+			return errors.New("not the certificate of a kept settlement")
+		}
+		t.Certificate = c
+	case prefixWindows:
+		var windows spans
+		for r.err == nil && len(r.b) > 0 {
+			x := span{r.u32(), r.u32()}
+			if last := len(windows) - 1; x.first > x.last || last >= 0 && uint64(windows[last].last)+1 >= uint64(x.first) {
+				return errors.New("not a set of windows")
+			}
+			windows = append(windows, x)
+		}
+		if !s.nodes.has(n[1]) {
+			return errors.New("of an unknown node")
+		}
+		s.ordered = s.ordered.set(s.gen, n[1], n[0], windows)
+	case prefixCredit:
+		if !s.nodes.has(n[1]) || !s.services.has(n[2]) || !s.accounts.has(n[3]) {
+			return errors.New("of an unknown party")
+		}
+		*s.credit(n[0], creditKey{n[1], n[2], n[3]}) = credit{acks: r.u64(), units: r.u64()}
+	}
+	return nil
+}
+
+func (s *restorer) loadMeta(r *reader) error {
+	var digest rollup.Hash
+	r.bytes(digest[:])
+	if digest != s.digest {
+		return errors.New("of another genesis")
+	}
+	s.height, s.time = int64(r.u64()), int64(r.u64())
+	s.supply, s.deposits, s.unsettled = r.u64(), r.u64(), r.u32()
+	s.meta = true
+	return nil
+}
+
+func (s *restorer) loadAccount(index uint32, r *reader) error {
+	var a account
+	r.bytes(a.key[:])
+	a.balance, a.nonce = r.u64(), r.u64()
+	if uint64(index) == uint64(s.accounts.len()) {
+		s.addAccount(a.key)
+	}
+	if !s.accounts.has(index) || s.accounts.at(index).key != a.key {
+		return errors.New("an index is missing or belongs to another key")
+	}
+	*s.accounts.edit(s.gen, index) = a
+	return nil
+}
+
+func (s *restorer) loadClient(index uint32, r *reader) error {
+	var key BLSKey
+	r.bytes(key[:])
+	payers := make([]payerSpan, 0, len(r.b)/8)
+	for r.err == nil && len(r.b) > 0 {
+		p := payerSpan{from: r.u32(), payer: r.u32()}
+		if !s.accounts.has(p.payer) || len(payers) > 0 && payers[len(payers)-1].from >= p.from {
+			return errors.New("payers that cannot be")
+		}
+		payers = append(payers, p)
+	}
+	if uint64(index) != uint64(s.clients.len()) || len(payers) == 0 || s.taken(&key) {
+		return errors.New("an index is missing, a key there twice, or a payer missing")
+	}
+	s.addClient(key, payers...)
+	return nil
+}
+
+func (s *restorer) loadNode(index uint32, r *reader) error {
+	var n node
+	n.owner, n.stake = r.u32(), r.u64()
+	r.bytes(n.key[:])
+	r.bytes(n.transport[:])
+	n.address = r.name()
+	if uint64(index) != uint64(s.nodes.len()) || !s.accounts.has(n.owner) || s.taken(&n.key) {
+		return errors.New("an index is missing, a key there twice, or the owner unknown")
+	}
+	if _, known := s.nodeByTransport(n.transport); known {
+		return errors.New("a transport key is there twice")
+	}
+	s.addNode(n)
+	return nil
+}
+
+// finish checks what needs all records.
+func (s *restorer) finish() error {
+	if s.last == nil {
+		return nil
+	}
+	if !s.meta || !s.hash {
+		return errors.New("the last block's are missing")
+	}
+	if _, stored := s.epochs[0]; s.unsettled == 0 && !stored {
+		s.epochs[0] = s.starts[0] // of the genesis
+	}
+	s.starts = nil
+	for epoch := s.unsettled; ; epoch++ {
+		start, ok := s.epochs[epoch]
+		if !ok {
+			break
+		}
+		s.starts = append(s.starts, start)
+	}
+	if len(s.starts) == 0 || len(s.starts) != len(s.epochs) {
+		return errors.New("the start of an epoch is missing")
+	}
+	for epoch := range s.credits {
+		if epoch < s.unsettled || epoch > s.epoch() {
+			return fmt.Errorf("credits for epoch %d", epoch)
+		}
+	}
+	if n := len(s.settlements); n > 0 && s.settlements[n-1].Epoch >= s.unsettled {
+		return errors.New("a settlement of an unsettled epoch")
+	}
+	sum, ok := s.sum()
+	if s.held = sum; !ok || sum != s.supply {
+		return fmt.Errorf("balances and stakes are %d, the supply is %d", sum, s.supply)
+	}
+	clear(s.dirty)
+	return nil
+}
