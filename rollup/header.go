@@ -28,7 +28,7 @@ type Row struct {
 }
 
 func compareRows(a, b Row) int {
-	return cmp.Or(cmp.Compare(a.Payer, b.Payer), cmp.Compare(a.Service, b.Service))
+	return cmp.Compare(uint64(a.Payer)<<32|uint64(a.Service), uint64(b.Payer)<<32|uint64(b.Service))
 }
 
 // WindowKey names a window: there is at most one rollup for each.

@@ -1,0 +1,174 @@
+package rollup
+
+import (
+	"encoding/json"
+	"errors"
+	"math/rand/v2"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/waybill-network/waybill/kernels/bls"
+)
+
+// testExports returns one honest file of each type.
+func testExports(t testing.TB) map[string][]byte {
+	t.Helper()
+	h, ev := forge(t, testKey, testAcks())
+	cert := certify(h, 0, 1, 3)
+	whole, err := NewRollupExport(cert, ev, registry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return map[string][]byte{
+		"ack":        NewAckExport(cert, ev, 3).Append(nil),
+		"rollup":     whole.Append(nil),
+		"settlement": settle(testRows, 0, 1, 3).Append(nil),
+	}
+}
+
+func TestVerifyExport(t *testing.T) {
+	sentence := regexp.MustCompile(`^[^.]+\.$`)
+	for name, file := range testExports(t) {
+		r, err := VerifyExport(file, testNet, committee(), testShares)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if r.Type.String() != name || r.Network != testNet || !slices.Equal(r.Signers, []int{0, 1, 3}) || r.Power != 80 || r.Total != 100 || r.Members != 4 {
+			t.Fatalf("report %+v", r)
+		}
+		wantBytes(t, name, r.Export.Append(nil), file)
+		if !sentence.MatchString(r.Summary()) {
+			t.Errorf("not one sentence: %s", r.Summary())
+		}
+		t.Log(r.Summary())
+		text, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{`"type":"` + name + `"`, `"signers":[0,1,3]`, `"power":"80"`, `"network":"` + testNet.String()} {
+			if !strings.Contains(string(text), want) {
+				t.Errorf("no %s in %s", want, text)
+			}
+		}
+	}
+}
+
+// TestEveryByteCounts changes every byte of every file, and cuts it off everywhere.
+func TestEveryByteCounts(t *testing.T) {
+	for name, file := range testExports(t) {
+		t.Run(name, func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(uint64(len(file)), 3))
+			step := 1
+			if testing.Short() {
+				step = 11
+			}
+			refuse := func(b []byte, i int) {
+				t.Helper()
+				_, err := VerifyExport(b, testNet, committee(), testShares)
+				if err == nil {
+					t.Fatalf("passes with byte %d of %d changed from %#x to %#x", i, len(file), file[i], b[i])
+				}
+				if !slices.ContainsFunc(sentinels, func(s error) bool { return errors.Is(err, s) }) {
+					t.Fatalf("byte %d: an error without a reason: %v", i, err)
+				}
+			}
+			for i := 0; i < len(file); i += step {
+				b := slices.Clone(file)
+				b[i] ^= 1 << (i % 8)
+				refuse(b, i)
+				b[i] = file[i] ^ byte(1+rng.IntN(255))
+				refuse(b, i)
+			}
+			for n := range len(file) {
+				if _, err := ParseExport(file[:n]); err == nil {
+					t.Fatalf("the first %d bytes parse", n)
+				}
+			}
+			_, err := ParseExport(append(file[:len(file):len(file)], 0))
+			wantError(t, err, ErrMalformed)
+		})
+	}
+}
+
+// TestBadExports puts honest parts together wrongly.
+func TestBadExports(t *testing.T) {
+	h, ev := forge(t, testKey, testAcks())
+	cert := certify(h, 0, 1, 3)
+	verify := func(e Export) error {
+		_, err := VerifyExport(e.Append(nil), testNet, committee(), testShares)
+		return err
+	}
+	ack := func(f func(*AckExport)) error {
+		e := NewAckExport(cert, ev, 3)
+		f(e)
+		return verify(e)
+	}
+	whole := func(f func(*RollupExport)) error {
+		e, err := NewRollupExport(cert, ev, registry())
+		if err != nil {
+			t.Fatal(err)
+		}
+		f(e)
+		return verify(e)
+	}
+	// A rollup that the committee should never have certified.
+	certified := func(acks []Ack, f func(*Header)) *RollupExport {
+		h, ev := forge(t, testKey, acks)
+		f(h)
+		e, err := NewRollupExport(certify(h, 0, 1, 2, 3), ev, registry())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	excess := slices.Clone(testAcks())
+	excess[0].Units = MaxUnitCap + 1
+	excess[0] = signed(excess[0])
+	above := slices.Clone(testAcks())
+	above[0].Units = MaxUnitCap // above the service's own cap, which the file does not hold
+	above[0] = signed(above[0])
+
+	for _, c := range []struct {
+		name string
+		err  error
+		want error
+	}{
+		{"another index", ack(func(e *AckExport) { e.Index = 2 }), ErrPath},
+		{"another ack's path", ack(func(e *AckExport) { e.Path = AckTree(ev, h).Path(2) }), ErrPath},
+		{"no path", ack(func(e *AckExport) { e.Path = nil }), ErrPath},
+		{"other units", ack(func(e *AckExport) { e.Ack.Units++ }), ErrPath},
+		{"another window", ack(func(e *AckExport) { e.Ack.Window++ }), ErrWindow},
+		{"no quorum", ack(func(e *AckExport) { e.Certificate = certify(h, 1, 2, 3) }), ErrQuorum},
+		{"a client too many", whole(func(e *RollupExport) { e.Clients = append(e.Clients, RollupClient{Client: 9}) }), ErrClients},
+		{"a client too few", whole(func(e *RollupExport) { e.Clients = e.Clients[:4] }), ErrClients},
+		{"another client", whole(func(e *RollupExport) { e.Clients[4].Client++ }), ErrClients},
+		{"unsorted clients", whole(func(e *RollupExport) { e.Clients[0], e.Clients[1] = e.Clients[1], e.Clients[0] }), ErrUnsorted},
+		{"another payer", whole(func(e *RollupExport) { e.Clients[4].Payer = 6 }), ErrRows},
+		{"another key", whole(func(e *RollupExport) { e.Clients[4].Key = e.Clients[3].Key }), ErrSignature},
+		{"no key", whole(func(e *RollupExport) { clear(e.Clients[4].Key[:]) }), ErrMalformed},
+		{"another rollup's certificate", whole(func(e *RollupExport) {
+			e.Certificate = certify(func() *Header { h, _ := forge(t, testKey, testAcks()[:6]); return h }(), 0, 1)
+		}), ErrCount},
+		{"a certified lying root", verify(certified(testAcks(), func(h *Header) { h.AckRoot[0]++ })), ErrRoot},
+		{"a certified lying row", verify(certified(testAcks(), func(h *Header) { h.Rows[0].Units++ })), ErrRows},
+		{"a certified lying aggregate", verify(certified(testAcks(), func(h *Header) { h.AckSignature = bls.IdentitySignature })), ErrSignature},
+		{"certified excess units", verify(certified(excess, func(*Header) {})), ErrUnits},
+		{"units up to the largest cap", verify(certified(above, func(*Header) {})), nil},
+	} {
+		t.Run(c.name, func(t *testing.T) { wantError(t, c.err, c.want) })
+	}
+
+	file := NewAckExport(cert, ev, 0).Append(nil)
+	_, err := VerifyExport(file, NetworkID("another"), committee(), testShares)
+	wantError(t, err, ErrNetwork)
+	copy(file[8:16], "another!")
+	_, err = ParseExport(file)
+	wantError(t, err, ErrNetwork)
+	file[16] = 4
+	_, err = ParseExport(file)
+	wantError(t, err, ErrMalformed)
+	_, err = NewRollupExport(cert, ev, keyless{registry()})
+	wantError(t, err, ErrUnknownClient)
+}

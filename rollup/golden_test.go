@@ -1,0 +1,141 @@
+package rollup
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/waybill-network/waybill/kernels/blake3"
+	"github.com/waybill-network/waybill/kernels/bls"
+)
+
+var update = flag.Bool("update", false, "write testdata and the test values of docs/protocol.md")
+
+const document = "../docs/protocol.md"
+
+// TestGolden holds testdata, the fuzz corpora and section 12 of the document to the code.
+func TestGolden(t *testing.T) {
+	golden(t, "testdata/genesis.json", testGenesis(t))
+	for name, file := range testExports(t) {
+		golden(t, "testdata/export-"+name+".wbx", file)
+	}
+	for target, inputs := range seeds(t) {
+		for i, b := range inputs {
+			golden(t, fmt.Sprintf("testdata/fuzz/%s/seed-%d", target, i), fmt.Appendf(nil, "go test fuzz v1\n[]byte(%q)\n", b))
+		}
+	}
+
+	doc, err := os.ReadFile(document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const begin, end = "<!-- test values -->\n", "<!-- end of test values -->\n"
+	before, rest, found := strings.Cut(string(doc), begin)
+	_, after, closed := strings.Cut(rest, end)
+	if !found || !closed {
+		t.Fatalf("%s has no test values", document)
+	}
+	golden(t, document, []byte(before+begin+testValues(t)+end+after))
+}
+
+func golden(t *testing.T, path string, want []byte) {
+	t.Helper()
+	if *update {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, want, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s is not what the code gives; if the change is meant: go test ./rollup -run TestGolden -update", path)
+	}
+}
+
+// testValues is the table of section 12.
+func testValues(t *testing.T) string {
+	h, ev := forge(t, testKey, testAcks())
+	tree := AckTree(ev, h)
+	cert := certify(h, 0, 1, 3)
+	settlement := settle(testRows, 0, 1, 3)
+	client, member := registry().secrets[0], committeeSecrets()[0]
+	proof := bls.Prove(member)
+	var out strings.Builder
+	out.WriteString("| what | bytes |\n|---|---|\n")
+	row := func(what string, b any) {
+		if text, ok := b.(fmt.Stringer); ok { // Hash and Network print themselves
+			fmt.Fprintf(&out, "| %s | `%s` |\n", what, text)
+			return
+		}
+		fmt.Fprintf(&out, "| %s | `%x` |\n", what, b)
+	}
+	l, r := tree.Leaf(0), tree.Leaf(1)
+	row("network", testNet)
+	row("client 0, secret key (big-endian)", client.Bytes())
+	row("client 0, public key", client.PublicKey().Bytes())
+	row("member 0, secret key (big-endian)", member.Bytes())
+	row("member 0, public key", member.PublicKey().Bytes())
+	row("member 0, proof of possession", proof.Bytes())
+	row("ack 0", testAcks()[0].Append(nil))
+	row("leaf of ack 0", AckTreeKind.LeafHash(Frame(testAcks()[0].Append(nil)).Leaf()))
+	row("node over leaves 0 and 1 in tree order", AckTreeKind.nodeHash(&l, &r))
+	row("ack root", h.AckRoot)
+	row("ack aggregate", h.AckSignature)
+	row("header", h.Append(nil))
+	row("rollup id", h.ID())
+	row("committee root", committee().Root())
+	row("bitmap of members 0, 1 and 3", []byte(cert.Signers))
+	row("certificate's signature", cert.Signature)
+	row("settlement root", SettlementRoot(testRows))
+	row("settlement certificate's signature", settlement.Certificate.Signature)
+	for _, name := range []string{"ack", "rollup", "settlement"} {
+		file := testExports(t)[name]
+		row(fmt.Sprintf("B3 of `export-%s.wbx` (%d bytes)", name, len(file)), blake3.Sum256(file))
+	}
+	return out.String()
+}
+
+// testGenesis is the genesis file of the test network.
+func testGenesis(t *testing.T) []byte {
+	type member struct {
+		Owner        hexBytes `json:"owner"`
+		BLSKey       BLSKey   `json:"bls_key"`
+		Proof        hexBytes `json:"proof"`
+		TransportKey hexBytes `json:"transport_key"`
+		ConsensusKey hexBytes `json:"consensus_key"`
+		PeerAddress  string   `json:"peer_address"`
+		P2PAddress   string   `json:"p2p_address"`
+		Stake        uint64   `json:"stake"`
+	}
+	ed := func(role string, i int) hexBytes {
+		seed := blake3.Sum256(fmt.Appendf(nil, "waybill/test/%s/%d", role, i))
+		return hexBytes(ed25519.NewKeyFromSeed(seed[:]).Public().(ed25519.PublicKey))
+	}
+	var members []member
+	for i, sk := range committeeSecrets() {
+		proof := bls.Prove(sk)
+		encoded := proof.Bytes()
+		members = append(members, member{ed("owner", i), sk.PublicKey().Bytes(), encoded[:], ed("transport", i),
+			ed("consensus", i), fmt.Sprintf("127.0.0.1:%d", 7000+i), fmt.Sprintf("127.0.0.1:%d", 7100+i), testPowers[i] * 1_000_000})
+	}
+	b, err := json.MarshalIndent(map[string]any{
+		"version": 1, "chain_id": testChain, "genesis_time": "2026-01-01T00:00:00Z", "treasury": ed("treasury", 0),
+		"params":    map[string]any{"epoch_seconds": 60, "grace_seconds": 10, "late_epochs": 4, "shares": testShares},
+		"committee": members,
+	}, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(b, '\n')
+}

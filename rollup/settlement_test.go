@@ -1,0 +1,113 @@
+package rollup
+
+import (
+	"encoding/json"
+	"math"
+	"math/big"
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+func TestSettlementRowLayout(t *testing.T) {
+	row := SettlementRow{1, 2, 3, 4, 5, 6, 7, 8, 9}
+	var want []byte
+	for _, v := range []uint32{1, 2, 3} {
+		want = le.AppendUint32(want, v)
+	}
+	for v := uint64(4); v < 10; v++ {
+		want = le.AppendUint64(want, v)
+	}
+	b := row.Append(nil)
+	wantBytes(t, "row", b, want)
+	if got, err := ParseSettlementRow(b); err != nil || got != row || len(b) != SettlementRowSize {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	for _, bad := range [][]byte{nil, b[:59], append(b[:60:60], 0)} {
+		_, err := ParseSettlementRow(bad)
+		wantError(t, err, ErrMalformed)
+	}
+	text, err := json.Marshal(row)
+	if want := `{"node":1,"service":2,"payer":3,"acks":"4","units":"5","charge":"6","paid":"7","to_node":"8","to_service":"9"}`; err != nil || string(text) != want {
+		t.Fatalf("got %s, %v\nwant %s", text, err, want)
+	}
+}
+
+func TestSharesSplit(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	amounts := []uint64{0, 1, 9999, 10000, 10001, math.MaxUint64 - 1, math.MaxUint64}
+	for range 1000 {
+		amounts = append(amounts, rng.Uint64()>>rng.IntN(64))
+	}
+	of := func(paid uint64, share uint16) uint64 {
+		v := new(big.Int).Mul(new(big.Int).SetUint64(paid), big.NewInt(int64(share)))
+		return v.Quo(v, big.NewInt(10000)).Uint64()
+	}
+	for _, s := range []Shares{testShares, {10000, 0, 0}, {0, 10000, 0}, {0, 0, 10000}, {3333, 3333, 3334}} {
+		for _, paid := range amounts {
+			node, service, protocol := s.Split(paid)
+			if node != of(paid, s.Node) || service != of(paid, s.Service) || node+service+protocol != paid {
+				t.Fatalf("%d by %+v: %d, %d, %d", paid, s, node, service, protocol)
+			}
+		}
+	}
+	for _, s := range []Shares{{}, {10000, 1, 0}, {65535, 10001, 0}, {3333, 3333, 3333}} {
+		if s.Valid() {
+			t.Errorf("%+v is valid", s)
+		}
+	}
+}
+
+// TestBadSettlements tells one lie at a time, certified by the whole committee.
+func TestBadSettlements(t *testing.T) {
+	change := func(i int, f func(*SettlementRow)) []SettlementRow {
+		rows := slices.Clone(testRows)
+		f(&rows[i])
+		return rows
+	}
+	for _, c := range []struct {
+		name string
+		rows []SettlementRow
+		want error
+	}{
+		{"honest", testRows, nil},
+		{"none", nil, nil},
+		{"unsorted", change(0, func(r *SettlementRow) { r.Node = 3; r.Service = 9 }), ErrUnsorted},
+		{"twice", change(1, func(r *SettlementRow) { r.Payer = 5 }), ErrUnsorted},
+		{"no acks", change(1, func(r *SettlementRow) { r.Acks = 0 }), ErrSettlement},
+		{"fewer units than acks", change(1, func(r *SettlementRow) { r.Acks = r.Units + 1 }), ErrSettlement},
+		{"paid more than charged", change(1, func(r *SettlementRow) { r.Charge = r.Paid - 1 }), ErrSettlement},
+		{"node's share", change(1, func(r *SettlementRow) { r.ToNode++ }), ErrSettlement},
+		{"service's share", change(1, func(r *SettlementRow) { r.ToService-- }), ErrSettlement},
+		{"units overflow", change(3, func(r *SettlementRow) { r.Units = math.MaxUint64 }), ErrOverflow},
+		{"acks overflow", change(3, func(r *SettlementRow) { r.Acks, r.Units = math.MaxUint64, math.MaxUint64 }), ErrOverflow},
+		{"charge overflow", change(3, func(r *SettlementRow) { r.Charge = math.MaxUint64 }), ErrOverflow},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			file := settle(c.rows, 0, 1, 2, 3).Append(nil)
+			_, err := VerifyExport(file, testNet, committee(), testShares)
+			wantError(t, err, c.want)
+		})
+	}
+	e := settle(testRows, 0, 1)
+	e.NextCommittee[0]++
+	wantError(t, e.verify(committee(), testShares), ErrSignature)
+	wantError(t, settle(testRows, 1, 2).verify(committee(), testShares), ErrQuorum)
+}
+
+func TestSettlementCertificateCodec(t *testing.T) {
+	c := settle(testRows, 0, 1, 3).Certificate
+	b := c.Append(nil)
+	got, err := ParseSettlementCertificate(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantBytes(t, "certificate", got.Append(nil), b)
+	wantError(t, got.Verify(testNet, committee(), SettlementRoot(testRows), committee().Root()), nil)
+	got.Epoch++
+	wantError(t, got.Verify(testNet, committee(), SettlementRoot(testRows), committee().Root()), ErrSignature)
+	for n := range len(b) {
+		_, err := ParseSettlementCertificate(b[:n])
+		wantError(t, err, ErrMalformed)
+	}
+}

@@ -1,0 +1,263 @@
+package rollup
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/waybill-network/waybill/kernels/bls"
+)
+
+func TestVerify(t *testing.T) {
+	for n := range len(testAcks()) {
+		h, ev := forge(t, testKey, testAcks()[:n+1])
+		for _, workers := range []int{1, 2} {
+			if err := Verify(h, ev, testNet, registry(), workers); err != nil {
+				t.Fatalf("%d acks: %v", n+1, err)
+			}
+		}
+	}
+}
+
+// entry returns ack i of evidence for changing.
+func (ev Evidence) change(i int) []byte { return ev[4+i*EntrySize : 4+(i+1)*EntrySize] }
+
+// TestBadRollups tells one lie at a time; whatever is not the lie is honest.
+func TestBadRollups(t *testing.T) {
+	honest := testAcks()
+	resigned := func(i int, f func(*Ack)) []Ack {
+		acks := slices.Clone(honest)
+		f(&acks[i])
+		acks[i] = signed(acks[i])
+		return acks
+	}
+	header := func(f func(*Header)) func(*Header, *Evidence) {
+		return func(h *Header, _ *Evidence) { f(h) }
+	}
+	otherNet := NetworkID("another")
+	type lie = func(*Header, *Evidence)
+	for _, c := range []struct {
+		name string
+		acks []Ack // the honest ones when nil
+		lie  lie
+		reg  Registry
+		want error
+		at   int // index in a *VerifyError, or -1
+	}{
+		{"network", nil, header(func(h *Header) { h.Network = otherNet }), nil, ErrNetwork, -1},
+		{"statement count", nil, header(func(h *Header) { h.StatementCount = 1 }), nil, ErrStatements, -1},
+		{"statement root", nil, header(func(h *Header) { h.StatementRoot[31] = 1 }), nil, ErrStatements, -1},
+		{"client list digest", nil, header(func(h *Header) { h.ClientListDigest[0] = 1 }), nil, ErrStatements, -1},
+		{"statement signature", nil, header(func(h *Header) { h.StatementSignature = h.AckSignature }), nil, ErrStatements, -1},
+		{"statement signature of zeros", nil, header(func(h *Header) { h.StatementSignature[0] = 0 }), nil, ErrStatements, -1},
+		{"no acks", nil, header(func(h *Header) { h.AckCount = 0 }), nil, ErrCount, -1},
+		{"65,537 acks", nil, header(func(h *Header) { h.AckCount = MaxAcks + 1 }), nil, ErrCount, -1},
+		{"one ack more", nil, header(func(h *Header) { h.AckCount++ }), nil, ErrCount, -1},
+		{"one ack fewer", nil, header(func(h *Header) { h.AckCount-- }), nil, ErrCount, -1},
+		{"no rows", nil, header(func(h *Header) { h.Rows = nil }), nil, ErrMalformed, -1},
+		{"257 rows", nil, header(func(h *Header) {
+			h.Rows = make([]Row, 257)
+			for i := range h.Rows {
+				h.Rows[i].Payer = uint32(i)
+			}
+		}), nil, ErrMalformed, -1},
+		{"unsorted rows", nil, header(func(h *Header) { h.Rows[0], h.Rows[1] = h.Rows[1], h.Rows[0] }), nil, ErrUnsorted, 1},
+		{"a row twice", nil, header(func(h *Header) { h.Rows[1].Payer, h.Rows[1].Service = h.Rows[0].Payer, h.Rows[0].Service }), nil, ErrUnsorted, 1},
+
+		{"no evidence", nil, func(_ *Header, ev *Evidence) { *ev = nil }, nil, ErrMalformed, -1},
+		{"short evidence", nil, func(_ *Header, ev *Evidence) { *ev = (*ev)[:len(*ev)-1] }, nil, ErrMalformed, -1},
+		{"long evidence", nil, func(_ *Header, ev *Evidence) { *ev = append(*ev, 0) }, nil, ErrMalformed, -1},
+		{"evidence of none", nil, func(_ *Header, ev *Evidence) { *ev = make(Evidence, 4) }, nil, ErrCount, -1},
+		{"evidence of too many", nil, func(_ *Header, ev *Evidence) { le.PutUint32(*ev, MaxAcks+1) }, nil, ErrCount, -1},
+		{"unsorted leaves", nil, func(_ *Header, ev *Evidence) {
+			a, b := ev.change(2), ev.change(3)
+			for i := range a {
+				a[i], b[i] = b[i], a[i]
+			}
+		}, nil, ErrUnsorted, 3},
+		{"a leaf twice", append(slices.Clone(honest), honest[3]), nil, nil, ErrDuplicateSeq, 3},
+		{"a seq twice, same service", resigned(5, func(a *Ack) { a.Service, a.Seq = 0, 0 }), nil, nil, ErrDuplicateSeq, 1},
+		{"a seq twice, across services", resigned(5, func(a *Ack) { a.Seq = 0 }), nil, nil, ErrDuplicateSeq, 0},
+
+		{"unknown client", resigned(6, func(a *Ack) { a.Client = 5 }), nil, nil, ErrUnknownClient, 6},
+		{"a client without a key", nil, nil, keyless{registry()}, ErrUnknownClient, 0},
+		{"unknown service", resigned(4, func(a *Ack) { a.Service = 2 }), nil, nil, ErrUnknownService, 5},
+		{"no units", resigned(4, func(a *Ack) { a.Units = 0 }), nil, nil, ErrUnits, 5},
+		{"excess units", resigned(4, func(a *Ack) { a.Units = 1<<20 + 1 }), nil, nil, ErrUnits, 5},
+		{"overflow", resigned(0, func(a *Ack) { a.Units = math.MaxUint64 }), nil, capless{registry()}, ErrOverflow, 3},
+
+		{"root", nil, header(func(h *Header) { h.AckRoot[0] ^= 1 }), nil, ErrRoot, -1},
+		{"epoch", nil, header(func(h *Header) { h.Epoch++ }), nil, ErrRoot, -1},
+		{"window", nil, header(func(h *Header) { h.Window++ }), nil, ErrRoot, -1},
+		{"node", nil, header(func(h *Header) { h.Node++ }), nil, ErrRoot, -1},
+		{"a leaf's request", nil, func(_ *Header, ev *Evidence) { ev.change(1)[51] ^= 1 }, nil, ErrRoot, -1},
+		{"row units", nil, header(func(h *Header) { h.Rows[0].Units++ }), nil, ErrRows, -1},
+		{"row acks", nil, header(func(h *Header) { h.Rows[0].Acks++ }), nil, ErrRows, -1},
+		{"row payer", nil, header(func(h *Header) { h.Rows[len(h.Rows)-1].Payer++ }), nil, ErrRows, -1},
+		{"a row missing", nil, header(func(h *Header) { h.Rows = h.Rows[1:] }), nil, ErrRows, -1},
+		{"a row of nothing", nil, header(func(h *Header) { h.Rows = append(h.Rows, Row{Payer: 99}) }), nil, ErrRows, -1},
+		{"another payer in the registry", nil, nil, otherPayers{registry()}, ErrRows, -1},
+
+		{"aggregate of fewer", nil, header(func(h *Header) { h.AckSignature = aggregate(t, honest[1:]) }), nil, ErrSignature, -1},
+		{"aggregate of more", nil, header(func(h *Header) { h.AckSignature = aggregate(t, append(slices.Clone(honest), honest[0])) }), nil, ErrSignature, -1},
+		{"identity aggregate", nil, header(func(h *Header) { h.AckSignature = bls.IdentitySignature }), nil, ErrSignature, -1},
+		{"negated aggregate", nil, header(func(h *Header) { h.AckSignature[0] ^= 0x20 }), nil, ErrSignature, -1},
+		{"aggregate that is no point", nil, header(func(h *Header) { clear(h.AckSignature[:]) }), nil, ErrSignature, -1},
+		{"a leaf that was not signed", nil, func(h *Header, ev *Evidence) {
+			ev.change(1)[51] ^= 1
+			h.AckRoot = AckTree(*ev, h).Root()
+		}, nil, ErrSignature, -1},
+		{"a leaf signed by another", swappedSigner(honest), nil, nil, ErrSignature, -1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			acks, reg := c.acks, c.reg
+			if acks == nil {
+				acks = honest
+			}
+			if reg == nil {
+				reg = registry()
+			}
+			h, ev := forge(t, testKey, acks)
+			if c.lie != nil {
+				c.lie(h, &ev)
+			}
+			err := Verify(h, ev, testNet, reg, 1)
+			wantError(t, err, c.want)
+			index := -1
+			if v := (*VerifyError)(nil); errors.As(err, &v) {
+				index = v.Index
+			}
+			if index != c.at {
+				t.Fatalf("%v: index %d, want %d", err, index, c.at)
+			}
+		})
+	}
+}
+
+// swappedSigner has client 2's ack signed by client 4.
+func swappedSigner(acks []Ack) []Ack {
+	acks = slices.Clone(acks)
+	var m [MessageSize]byte
+	acks[1].Message(&m)
+	sig := bls.Default.Sign(registry().secrets[4], m[:])
+	acks[1].Signature = sig.Bytes()
+	return acks
+}
+
+type keyless struct{ Registry }
+
+func (keyless) ClientKey(uint32) (*bls.PublicKey, bool) { return nil, false }
+
+type otherPayers struct{ Registry }
+
+func (otherPayers) Payer(uint32, uint32) (uint32, bool) { return 9, true }
+
+func TestParseHeaderRefuses(t *testing.T) {
+	h, _ := forge(t, testKey, testAcks())
+	b := h.Append(nil)
+	for n := range len(b) {
+		if _, err := ParseHeader(b[:n]); err == nil {
+			t.Fatalf("the first %d bytes pass", n)
+		}
+	}
+	_, err := ParseHeader(append(b[:len(b):len(b)], 0))
+	wantError(t, err, ErrMalformed)
+	b[0]++
+	_, err = ParseHeader(b)
+	wantError(t, err, ErrMalformed)
+	b[0]--
+	le.PutUint16(b[headerFixed-2:], MaxRows+1)
+	_, err = ParseHeader(append(b, make([]byte, MaxRows*rowSize)...))
+	wantError(t, err, ErrMalformed)
+}
+
+func TestCertificate(t *testing.T) {
+	h, _ := forge(t, testKey, testAcks())
+	good := certify(h, 0, 1, 3)
+	wantError(t, good.Verify(testNet, committee()), nil)
+	for _, c := range []struct {
+		name string
+		lie  func(*Certificate)
+		want error
+	}{
+		{"network", func(c *Certificate) { c.Header.Network[0]++ }, ErrNetwork},
+		{"statements", func(c *Certificate) { c.Header.StatementCount = 1 }, ErrStatements},
+		{"no acks", func(c *Certificate) { c.Header.AckCount = 0 }, ErrCount},
+		{"no bitmap", func(c *Certificate) { c.Signers = nil }, ErrBitmap},
+		{"a longer bitmap", func(c *Certificate) { c.Signers = append(c.Signers, 0) }, ErrBitmap},
+		{"a bit beyond the last member", func(c *Certificate) { c.Signers = Bitmap{c.Signers[0] | 16} }, ErrBitmap},
+		{"nobody", func(c *Certificate) { c.Signers = Bitmap{0} }, ErrQuorum},
+		{"two of four, 60 of 100", func(c *Certificate) { *c = *certify(h, 1, 2, 3) }, ErrQuorum},
+		{"another set", func(c *Certificate) { c.Signers = Bitmap{0b0111} }, ErrSignature},
+		{"a member too many", func(c *Certificate) { c.Signers = Bitmap{0b1111} }, ErrSignature},
+		{"another rollup", func(c *Certificate) { c.Header.AckRoot[0]++ }, ErrSignature},
+		{"identity", func(c *Certificate) { c.Signature = bls.IdentitySignature }, ErrSignature},
+		{"no point", func(c *Certificate) { c.Signature = [48]byte{} }, ErrSignature},
+		{"a settlement's signature", func(c *Certificate) {
+			_, c.Signature = multiSign(SettlementMessage(testNet, 1, h.ID(), Hash{}), 0, 1, 3)
+		}, ErrSignature},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cert := *good
+			cert.Signers = slices.Clone(good.Signers)
+			c.lie(&cert)
+			wantError(t, cert.Verify(testNet, committee()), c.want)
+		})
+	}
+}
+
+func TestQuorum(t *testing.T) {
+	for _, c := range []struct {
+		powers []uint64
+		set    []int
+		want   bool
+	}{
+		{[]uint64{1}, nil, false},
+		{[]uint64{1}, []int{0}, true},
+		{[]uint64{1, 1, 1}, []int{0, 1}, false}, // two thirds are not more than two thirds
+		{[]uint64{1, 1, 1, 1}, []int{0, 1, 3}, true},
+		{[]uint64{1, 1, 1, 1}, []int{0, 3}, false},
+		{[]uint64{40, 30, 20, 10}, []int{0, 1}, true},
+		{[]uint64{40, 30, 20, 10}, []int{1, 2, 3}, false},
+		{[]uint64{1 << 63, 1 << 62}, []int{0}, false}, // three times the power exceeds 2^64
+		{[]uint64{1 << 63, 1 << 61}, []int{0}, true},
+		{[]uint64{0, 0}, []int{0, 1}, false},
+	} {
+		t.Run(fmt.Sprint(c.powers, c.set), func(t *testing.T) {
+			com := new(Committee)
+			for _, p := range c.powers {
+				com.Members = append(com.Members, Member{Power: p})
+			}
+			b := NewBitmap(len(c.powers))
+			for _, i := range c.set {
+				b.Set(i)
+			}
+			if got := com.Quorum(b); got != c.want {
+				t.Fatalf("quorum %v, want %v", got, c.want)
+			}
+			if err := b.Validate(len(c.powers)); err != nil || b.Len() != len(c.set) || !slices.Equal(b.Members(), append([]int{}, c.set...)) {
+				t.Fatalf("bitmap %v of %v: %v", b, c.set, err)
+			}
+		})
+	}
+}
+
+func BenchmarkVerify(b *testing.B) {
+	const n = 2048 // a full window takes long to sign; the cost per ack is the same
+	acks := make([]Ack, n)
+	for i := range acks {
+		acks[i] = signed(Ack{Network: testNet, Epoch: 1, Window: 7, Node: 2, Client: uint32(i % 5), Seq: uint32(i), Units: 1})
+	}
+	h, ev, err := Seal(testNet, testKey, frames(acks), aggregate(b, acks), registry())
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if err := Verify(h, ev, testNet, registry(), 1); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/ack")
+}

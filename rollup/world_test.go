@@ -1,0 +1,243 @@
+package rollup
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"math/bits"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/waybill-network/waybill/kernels/blake3"
+	"github.com/waybill-network/waybill/kernels/bls"
+)
+
+// The test network that docs/protocol.md section 12 describes.
+
+const testChain = "waybill-test"
+
+var (
+	testNet    = NetworkID(testChain)
+	testKey    = WindowKey{Node: 2, Epoch: 1, Window: 7}
+	testShares = Shares{Node: 8000, Service: 1500, Protocol: 500}
+	testPowers = []uint64{40, 30, 20, 10}
+)
+
+func testSecret(role string, i int) *bls.SecretKey {
+	seed := blake3.Sum256(fmt.Appendf(nil, "waybill/test/%s/%d", role, i))
+	sk, err := bls.KeyGen(seed[:])
+	if err != nil {
+		panic(err)
+	}
+	return sk
+}
+
+// testRegistry is a registry of a few clients and services.
+type testRegistry struct {
+	secrets []*bls.SecretKey
+	keys    []*bls.PublicKey
+	caps    []uint64
+}
+
+func (r *testRegistry) ClientKey(client uint32) (*bls.PublicKey, bool) {
+	if int(client) >= len(r.keys) {
+		return nil, false
+	}
+	return r.keys[client], true
+}
+
+func (r *testRegistry) Payer(client, _ uint32) (uint32, bool) {
+	return 5 + client%2, int(client) < len(r.keys)
+}
+
+func (r *testRegistry) UnitCap(service uint32) (uint64, bool) {
+	if int(service) >= len(r.caps) {
+		return 0, false
+	}
+	return r.caps[service], true
+}
+
+var registry = sync.OnceValue(func() *testRegistry {
+	r := &testRegistry{caps: []uint64{1 << 20, 1 << 30}}
+	for i := range 5 {
+		sk := testSecret("client", i)
+		r.secrets = append(r.secrets, sk)
+		r.keys = append(r.keys, sk.PublicKey())
+	}
+	return r
+})
+
+var committeeSecrets = sync.OnceValue(func() (secrets []*bls.SecretKey) {
+	for i := range testPowers {
+		secrets = append(secrets, testSecret("member", i))
+	}
+	return secrets
+})
+
+var committee = sync.OnceValue(func() *Committee {
+	c := new(Committee)
+	for i, sk := range committeeSecrets() {
+		c.Members = append(c.Members, Member{Node: uint32(i), Power: testPowers[i], Key: sk.PublicKey()})
+	}
+	return c
+})
+
+// testAcks are the acks of the test window, signed.
+var testAcks = sync.OnceValue(func() (acks []Ack) {
+	for i := range uint32(7) {
+		acks = append(acks, signed(Ack{Network: testNet, Epoch: testKey.Epoch, Window: testKey.Window, Node: testKey.Node,
+			Client: 2 * i % 5, Service: i % 2, Seq: i, Units: 1000 * uint64(i+1),
+			Request: blake3.Sum256(fmt.Appendf(nil, "GET /%d", i))}))
+	}
+	return acks
+})
+
+// signed signs with the client's key; a client that is not registered signs with that of client 0.
+func signed(a Ack) Ack {
+	secrets := registry().secrets
+	sk := secrets[0]
+	if int(a.Client) < len(secrets) {
+		sk = secrets[a.Client]
+	}
+	var m [MessageSize]byte
+	a.Message(&m)
+	sig := bls.Default.Sign(sk, m[:])
+	a.Signature = sig.Bytes()
+	return a
+}
+
+func frames(acks []Ack) (b []byte) {
+	for i := range acks {
+		b = acks[i].Append(b)
+	}
+	return b
+}
+
+func aggregate(t testing.TB, acks []Ack) [SignatureSize]byte {
+	t.Helper()
+	var sum bls.Sum
+	for i := range acks {
+		sig, err := bls.ParseSignature(acks[i].Signature[:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum.Add(&sig)
+	}
+	sig := sum.Signature()
+	return sig.Bytes()
+}
+
+// forge puts a rollup together from acks as the document says, without the package's own sealing and without its
+// refusals, so that a test can tell one lie at a time.
+func forge(t testing.TB, key WindowKey, acks []Ack) (*Header, Evidence) {
+	t.Helper()
+	acks = slices.Clone(acks)
+	slices.SortStableFunc(acks, func(a, b Ack) int {
+		return cmp.Or(cmp.Compare(a.Client, b.Client), cmp.Compare(a.Service, b.Service), cmp.Compare(a.Seq, b.Seq))
+	})
+	h := NewHeader(testNet, key)
+	h.AckCount = uint32(len(acks))
+	h.AckSignature = aggregate(t, acks)
+	ev := le.AppendUint32(nil, h.AckCount)
+	var leaves [][]byte
+	for i := range acks {
+		b := acks[i].Append(nil)
+		ev = append(ev, b[28:80]...)
+		leaves = append(leaves, b[16:80])
+		payer, _ := registry().Payer(acks[i].Client, key.Epoch)
+		j := slices.IndexFunc(h.Rows, func(r Row) bool { return r.Payer == payer && r.Service == acks[i].Service })
+		if j < 0 {
+			h.Rows = append(h.Rows, Row{Payer: payer, Service: acks[i].Service})
+			j = len(h.Rows) - 1
+		}
+		h.Rows[j].Acks++
+		h.Rows[j].Units += acks[i].Units
+	}
+	slices.SortFunc(h.Rows, compareRows)
+	h.AckRoot = mth("ack", leaves)
+	return h, Evidence(ev)
+}
+
+// mth is the recursive definition of RFC 9162 section 2.1.1 over section 5's hashes.
+func mth(name string, d [][]byte) Hash {
+	switch len(d) {
+	case 0:
+		return Hash{}
+	case 1:
+		key := blake3.Key(blake3.Sum256([]byte("waybill/" + name + "-leaf/1")))
+		return blake3.Keyed(&key, d[0])
+	}
+	k := 1 << (bits.Len(uint(len(d)-1)) - 1)
+	l, r := mth(name, d[:k]), mth(name, d[k:])
+	key := blake3.Key(blake3.Sum256([]byte("waybill/" + name + "-node/1")))
+	return blake3.Keyed(&key, append(l[:], r[:]...))
+}
+
+// multiSign signs as the given members of the committee.
+func multiSign(message []byte, members ...int) (Bitmap, [SignatureSize]byte) {
+	signers := NewBitmap(len(testPowers))
+	var sum bls.Sum
+	for _, i := range members {
+		signers.Set(i)
+		sig := bls.Default.Sign(committeeSecrets()[i], message)
+		sum.Add(&sig)
+	}
+	sig := sum.Signature()
+	return signers, sig.Bytes()
+}
+
+func certify(h *Header, members ...int) *Certificate {
+	c := &Certificate{Header: *h}
+	c.Signers, c.Signature = multiSign(CertificateMessage(h.Network, h.Epoch, h.ID()), members...)
+	return c
+}
+
+var testRows = func() (rows []SettlementRow) {
+	for _, r := range []SettlementRow{
+		{Node: 2, Service: 0, Payer: 5, Acks: 3, Units: 12000, Charge: 34332, Paid: 34332},
+		{Node: 2, Service: 0, Payer: 6, Acks: 1, Units: 4000, Charge: 11444, Paid: 9999},
+		{Node: 2, Service: 1, Payer: 5, Acks: 2, Units: 8000, Charge: 7, Paid: 7},
+		{Node: 3, Service: 0, Payer: 5, Acks: 1, Units: 4000, Charge: 11444, Paid: 0},
+	} {
+		r.ToNode, r.ToService = r.Paid*8000/10000, r.Paid*1500/10000
+		rows = append(rows, r)
+	}
+	return rows
+}()
+
+func settle(rows []SettlementRow, members ...int) *SettlementExport {
+	e := &SettlementExport{Network: testNet, Rows: rows, NextCommittee: committee().Root()}
+	c := &SettlementCertificate{Epoch: 1}
+	c.Signers, c.Signature = multiSign(SettlementMessage(testNet, 1, SettlementRoot(rows), e.NextCommittee), members...)
+	e.Certificate = c
+	return e
+}
+
+// sentinels are the package's reasons; an error wraps exactly one of them.
+var sentinels = []error{ErrMalformed, ErrNetwork, ErrStatements, ErrCount, ErrWindow, ErrUnsorted, ErrDuplicateSeq,
+	ErrUnknownClient, ErrUnknownService, ErrUnits, ErrOverflow, ErrRoot, ErrRows, ErrTooManyRows, ErrSignature,
+	ErrBitmap, ErrQuorum, ErrPath, ErrClients, ErrSettlement}
+
+func wantError(t *testing.T, err, want error) {
+	t.Helper()
+	if want == nil {
+		if err != nil {
+			t.Fatalf("refused: %v", err)
+		}
+		return
+	}
+	for _, s := range sentinels {
+		if is := errors.Is(err, s); is != (s == want) {
+			t.Fatalf("error %v: wraps %q: %v", err, s, is)
+		}
+	}
+}
+
+func wantBytes(t *testing.T, what string, got, want []byte) {
+	t.Helper()
+	if !bytes.Equal(got, want) {
+		t.Fatalf("%s:\n got %x\nwant %x", what, got, want)
+	}
+}
