@@ -22,8 +22,7 @@ type fixture struct {
 	frames  []byte
 }
 
-// newFixture signs n messages by the signers in turn. Signing takes time, so it is
-// done with known sums: entry i carries sk·H(i), computed without splitting the key.
+// newFixture makes n frames with distinct messages, signed by the signers in turn.
 func newFixture(t testing.TB, n, signers int) *fixture {
 	t.Helper()
 	f := &fixture{frames: make([]byte, n*frameSize)}

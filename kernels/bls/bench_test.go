@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"math/big"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -12,10 +13,10 @@ import (
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
 )
 
-// The peers below are what one writes with gnark-crypto's public functions. All run on
-// one core, on the same batch, so that their figures can be interleaved:
+// The peers below are what one writes with gnark-crypto's public functions. With -cpu 1
+// all run on one core and on the same batch, and can be interleaved:
 //
-//	go test -run '^$' -bench 'Batch/8192x64' -benchtime 1x -count 5 ./kernels/bls
+//	go test -run '^$' -cpu 1 -bench 'Batch/8192x64/' -benchtime 1x -count 5 ./kernels/bls
 
 const benchSize = 8192
 
@@ -38,7 +39,7 @@ func BenchmarkBatch(b *testing.B) {
 		name := fmt.Sprintf("%dx%d", benchSize, signers)
 		b.Run(name+"/verifier", func(b *testing.B) {
 			fx := withSigners(signers)
-			v := NewVerifier(Default, 1)
+			v := NewVerifier(Default, runtime.GOMAXPROCS(0))
 			verdicts := make([]Verdict, benchSize)
 			run := func() bool {
 				report, err := v.Verify(&fx.Batch, verdicts)
@@ -137,4 +138,90 @@ func groupedPeer(b *testing.B, f *fixture) bool {
 	}
 	ok, err := bls12381.PairingCheck(append(p, sum), append(q, minusG2))
 	return ok && err == nil
+}
+
+// BenchmarkBad is a batch of 1024 entries and 64 signers with some bad signatures; with
+// reference, entry by entry.
+func BenchmarkBad(b *testing.B) {
+	const n, signers = 1024, 64
+	valid := newFixture(b, n, signers)
+	for _, bad := range []int{0, 1, 8, 64, n} {
+		f := valid.clone()
+		for i := range bad {
+			f.Signatures.At(i * (n / bad) * 7 % n)[0] ^= flagLargest
+		}
+		b.Run(fmt.Sprint(bad), func(b *testing.B) {
+			v := NewVerifier(Default, 1)
+			verdicts := make([]Verdict, n)
+			perSignature(b, n, func() bool {
+				report, err := v.Verify(&f.Batch, verdicts)
+				b.ReportMetric(float64(report.Checks), "checks")
+				b.ReportMetric(float64(report.Singles), "singles")
+				return err == nil && report.Invalid == bad
+			})
+		})
+	}
+	b.Run("reference", func(b *testing.B) {
+		perSignature(b, n, func() bool { return len(valid.oneByOne()) == n })
+	})
+}
+
+// BenchmarkSmall is the latency of small batches by distinct signers.
+func BenchmarkSmall(b *testing.B) {
+	for _, n := range []int{1, 2, 8, 64} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			f := newFixture(b, n, n)
+			v := NewVerifier(Default, 1)
+			verdicts := make([]Verdict, n)
+			perSignature(b, n, func() bool {
+				report, err := v.Verify(&f.Batch, verdicts)
+				return err == nil && report.Invalid == 0
+			})
+		})
+	}
+}
+
+func BenchmarkAggregate(b *testing.B) {
+	const n, signers = 2048, 64
+	f := newFixture(b, n, signers)
+	var sum Sum
+	for i := range n {
+		s := f.sig(b, i)
+		sum.Add(&s)
+	}
+	sig := sum.Signature()
+	b.Run("AggregateVerify", func(b *testing.B) {
+		v := NewVerifier(Default, 1)
+		perSignature(b, n, func() bool { return v.AggregateVerify(&f.Batch, &sig) })
+	})
+	b.Run("AggregatePublicKeys", func(b *testing.B) {
+		var keys []*PublicKey
+		for len(keys) < 1<<14 {
+			keys = append(keys, f.Keys...)
+		}
+		perSignature(b, len(keys), func() bool { return AggregatePublicKeys(keys) != nil })
+	})
+	b.Run("Sum", func(b *testing.B) {
+		s := f.sig(b, 0)
+		perSignature(b, 1, func() bool { sum.Add(&s); return true })
+	})
+}
+
+func BenchmarkOne(b *testing.B) {
+	sk := testKey(b, 0)
+	pk, msg := sk.PublicKey(), make([]byte, messageSize)
+	sig := Default.Sign(sk, msg)
+	encoded, encodedKey := sig.Bytes(), pk.Bytes()
+	b.Run("Sign", func(b *testing.B) {
+		perSignature(b, 1, func() bool { Default.Sign(sk, msg); return true })
+	})
+	b.Run("Verify", func(b *testing.B) {
+		perSignature(b, 1, func() bool { return Default.Verify(pk, msg, &sig) })
+	})
+	b.Run("ParseSignature", func(b *testing.B) {
+		perSignature(b, 1, func() bool { _, err := ParseSignature(encoded[:]); return err == nil })
+	})
+	b.Run("ParsePublicKey", func(b *testing.B) {
+		perSignature(b, 1, func() bool { _, err := ParsePublicKey(encodedKey[:]); return err == nil })
+	})
 }

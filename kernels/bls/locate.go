@@ -1,6 +1,7 @@
 package bls
 
 import (
+	"math/bits"
 	"sync/atomic"
 
 	bls12381 "github.com/consensys/gnark-crypto/ecc/bls12-381"
@@ -61,9 +62,9 @@ func (s *search) oneByOne(lo, hi int) {
 	}
 }
 
-// budgetFor bounds the bisection among n candidates to a fraction of the cost of
-// looking at each.
-func budgetFor(n int) int { return 8 + n/4 }
+// budgetFor lets bisection among n candidates find one bad element, or a few, and stops
+// it when so many are bad that it would cost more than looking at each.
+func budgetFor(n int) int { return n/8 + bits.Len(uint(n)) }
 
 // locate gives BadSignature to the wrong entries of a batch that failed its check.
 // Points and hashes are those of the batch; nothing is decoded or hashed again.
