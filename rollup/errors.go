@@ -26,7 +26,7 @@ var (
 	ErrQuorum         = errors.New("no quorum")
 	ErrPath           = errors.New("the path does not lead to the root")
 	ErrClients        = errors.New("the clients are not those of the evidence")
-	ErrSettlement     = errors.New("a settlement row that the rules cannot give")
+	ErrSettlement     = errors.New("a settlement that the rules do not give")
 )
 
 // VerifyError says where a check failed. Err wraps one of the sentinels of this package.

@@ -149,16 +149,22 @@ func (e *SettlementExport) verify(committee *Committee, shares Shares) error {
 	if err := checkSettlement(e.Rows, shares); err != nil {
 		return err
 	}
+	if e.NextCommittee != committee.Root() {
+		return fmt.Errorf("%w: another next committee", ErrSettlement)
+	}
 	return e.Certificate.Verify(e.Network, committee, SettlementRoot(e.Rows), e.NextCommittee)
 }
 
 func (e *SettlementExport) summary() string {
-	var acks, charge, paid uint64
+	var acks, paid uint64
+	short := 0
 	for i := range e.Rows {
 		acks += e.Rows[i].Acks
-		charge += e.Rows[i].Charge
 		paid += e.Rows[i].Paid
+		if e.Rows[i].Paid < e.Rows[i].Charge {
+			short++
+		}
 	}
-	return fmt.Sprintf("the settlement of epoch %d has %d rows for %d acks and moved %d of %d micro-credits charged: "+
-		"settlement root %s", e.Certificate.Epoch, len(e.Rows), acks, paid, charge, SettlementRoot(e.Rows))
+	return fmt.Sprintf("the settlement of epoch %d moved %d micro-credits for %d acks, with %d of %d rows paid in full: "+
+		"settlement root %s", e.Certificate.Epoch, paid, acks, len(e.Rows)-short, len(e.Rows), SettlementRoot(e.Rows))
 }

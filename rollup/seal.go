@@ -2,6 +2,7 @@ package rollup
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/waybill-network/waybill/kernels/blake3"
 )
@@ -36,7 +37,8 @@ func (s *Sealer) Seal(net Network, key WindowKey, frames []byte, aggregate [Sign
 	if err := s.order.load(net, key, frames); err != nil {
 		return nil, nil, fmt.Errorf("seal: %w", err)
 	}
-	s.evidence = le.AppendUint32(s.evidence[:0], uint32(n))
+	s.evidence = slices.Grow(s.evidence[:0], 4+n*EntrySize)
+	s.evidence = le.AppendUint32(s.evidence, uint32(n))
 	for _, k := range s.order.sort() {
 		s.evidence = append(s.evidence, frame(frames, int(k.index)).Entry()...)
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math/bits"
+	"slices"
 )
 
 // SettlementRowSize is the size of an encoded settlement row in bytes.
@@ -140,7 +141,7 @@ func part(paid uint64, share uint16) uint64 {
 
 // checkSettlement holds the rules of section 10, type 3, that need no signature.
 func checkSettlement(rows []SettlementRow, shares Shares) error {
-	var sum SettlementRow
+	var acks, paid uint64
 	for i := range rows {
 		r := &rows[i]
 		if i > 0 && rows[i-1].Compare(r) >= 0 {
@@ -156,10 +157,40 @@ func checkSettlement(rows []SettlementRow, shares Shares) error {
 			return at("settlement row", i, fmt.Errorf("%w: the shares of %d are %d and %d, not %d and %d",
 				ErrSettlement, r.Paid, node, service, r.ToNode, r.ToService))
 		}
-		// What was paid is no more than the charge, and the parts are no more than what was paid.
-		if !add(&sum.Acks, r.Acks) || !add(&sum.Units, r.Units) || !add(&sum.Charge, r.Charge) {
+		if !add(&acks, r.Acks) || !add(&paid, r.Paid) {
 			return at("settlement row", i, ErrOverflow)
 		}
+	}
+	return checkApportioned(rows)
+}
+
+// checkApportioned requires that what a payer paid in all is divided among its charges by the rules.
+func checkApportioned(rows []SettlementRow) error {
+	byPayer := make([]int, len(rows))
+	for i := range byPayer {
+		byPayer[i] = i
+	}
+	slices.SortStableFunc(byPayer, func(i, j int) int { return cmp.Compare(rows[i].Payer, rows[j].Payer) })
+	var charges, paid []uint64
+	for len(byPayer) > 0 {
+		payer, total := rows[byPayer[0]].Payer, uint64(0)
+		charges = charges[:0]
+		for _, i := range byPayer {
+			if rows[i].Payer != payer {
+				break
+			}
+			charges = append(charges, rows[i].Charge)
+			total += rows[i].Paid
+		}
+		paid = slices.Grow(paid[:0], len(charges))[:len(charges)]
+		Apportion(paid, charges, total)
+		for k, i := range byPayer[:len(charges)] {
+			if rows[i].Paid != paid[k] {
+				return at("settlement row", i, fmt.Errorf("%w: payer %d's %d give %d for this row, not %d",
+					ErrSettlement, payer, total, paid[k], rows[i].Paid))
+			}
+		}
+		byPayer = byPayer[len(charges):]
 	}
 	return nil
 }

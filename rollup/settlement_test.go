@@ -79,9 +79,12 @@ func TestBadSettlements(t *testing.T) {
 		{"paid more than charged", change(1, func(r *SettlementRow) { r.Charge = r.Paid - 1 }), ErrSettlement},
 		{"node's share", change(1, func(r *SettlementRow) { r.ToNode++ }), ErrSettlement},
 		{"service's share", change(1, func(r *SettlementRow) { r.ToService-- }), ErrSettlement},
-		{"units overflow", change(3, func(r *SettlementRow) { r.Units = math.MaxUint64 }), ErrOverflow},
 		{"acks overflow", change(3, func(r *SettlementRow) { r.Acks, r.Units = math.MaxUint64, math.MaxUint64 }), ErrOverflow},
-		{"charge overflow", change(3, func(r *SettlementRow) { r.Charge = math.MaxUint64 }), ErrOverflow},
+		{"paid overflows", []SettlementRow{rich(1), rich(2)}, ErrOverflow},
+		{"the balance divided otherwise", change(0, func(r *SettlementRow) { pay(r, r.Paid+100) }), ErrSettlement},
+		{"the remainder to another", []SettlementRow{testRows[0], testRows[1], paying(testRows[2], 7), paying(testRows[3], 9998)}, ErrSettlement},
+		{"one left short while another is paid", change(1, func(r *SettlementRow) { r.Payer = 7; pay(r, 0) }), nil}, // payers are apart
+		{"charges that no balance could cover", unpayable, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			file := settle(c.rows, 0, 1, 2, 3).Append(nil)
@@ -90,9 +93,87 @@ func TestBadSettlements(t *testing.T) {
 		})
 	}
 	e := settle(testRows, 0, 1)
-	e.NextCommittee[0]++
+	e.Certificate.Epoch++
 	wantError(t, e.verify(committee(), testShares), ErrSignature)
+	e.NextCommittee[0]++
+	wantError(t, e.verify(committee(), testShares), ErrSettlement)
 	wantError(t, settle(testRows, 1, 2).verify(committee(), testShares), ErrQuorum)
+}
+
+// pay sets what was paid, and the shares of it.
+func pay(r *SettlementRow, paid uint64) {
+	r.Paid = paid
+	r.ToNode, r.ToService, _ = testShares.Split(paid)
+}
+
+func paying(r SettlementRow, paid uint64) SettlementRow {
+	pay(&r, paid)
+	return r
+}
+
+func rich(payer uint32) SettlementRow {
+	return paying(SettlementRow{Payer: payer, Acks: 1, Units: 1, Charge: math.MaxUint64}, math.MaxUint64)
+}
+
+// unpayable charges one payer more than 2^64; sums of charges and units are beyond u64, and the table is honest.
+var unpayable = func() (rows []SettlementRow) {
+	charges := []uint64{math.MaxUint64, math.MaxUint64, 1 << 63}
+	paid := make([]uint64, len(charges))
+	Apportion(paid, charges, 1001)
+	for i, c := range charges {
+		rows = append(rows, paying(SettlementRow{Node: uint32(i), Acks: 1, Units: math.MaxUint64, Charge: c}, paid[i]))
+	}
+	return rows
+}()
+
+// TestApportion compares with the rule in big numbers.
+func TestApportion(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	for range 20000 {
+		charges := make([]uint64, 1+rng.IntN(6))
+		var sum big.Int
+		for i := range charges {
+			charges[i] = rng.Uint64() >> rng.IntN(64)
+			if rng.IntN(4) == 0 {
+				charges[i] = math.MaxUint64 - rng.Uint64N(2)
+			}
+			sum.Add(&sum, new(big.Int).SetUint64(charges[i]))
+		}
+		balance := rng.Uint64() >> rng.IntN(64)
+		got := make([]uint64, len(charges))
+		Apportion(got, charges, balance)
+		if want := apportioned(charges, balance, &sum); !slices.Equal(got, want) {
+			t.Fatalf("%d among %v: got %v, want %v", balance, charges, got, want)
+		}
+	}
+}
+
+// apportioned gives one unit after the other to the largest remainder left, the first of equals.
+func apportioned(charges []uint64, balance uint64, sum *big.Int) []uint64 {
+	b := new(big.Int).SetUint64(balance)
+	if b.Cmp(sum) >= 0 {
+		return charges
+	}
+	paid := make([]uint64, len(charges))
+	remainders := make([]*big.Int, len(charges))
+	left := balance
+	for i, c := range charges {
+		product := new(big.Int).Mul(new(big.Int).SetUint64(c), b)
+		q, r := product.QuoRem(product, sum, new(big.Int))
+		paid[i], remainders[i] = q.Uint64(), r
+		left -= paid[i]
+	}
+	for ; left > 0; left-- {
+		best := 0
+		for i := range remainders {
+			if remainders[i].Cmp(remainders[best]) > 0 {
+				best = i
+			}
+		}
+		paid[best]++
+		remainders[best] = big.NewInt(-1)
+	}
+	return paid
 }
 
 func TestSettlementCertificateCodec(t *testing.T) {

@@ -194,12 +194,13 @@ func certify(h *Header, members ...int) *Certificate {
 	return c
 }
 
+// testRows are a settlement in which payer 5 had 40,000 of the 45,783 that it owed.
 var testRows = func() (rows []SettlementRow) {
 	for _, r := range []SettlementRow{
-		{Node: 2, Service: 0, Payer: 5, Acks: 3, Units: 12000, Charge: 34332, Paid: 34332},
-		{Node: 2, Service: 0, Payer: 6, Acks: 1, Units: 4000, Charge: 11444, Paid: 9999},
-		{Node: 2, Service: 1, Payer: 5, Acks: 2, Units: 8000, Charge: 7, Paid: 7},
-		{Node: 3, Service: 0, Payer: 5, Acks: 1, Units: 4000, Charge: 11444, Paid: 0},
+		{Node: 2, Service: 0, Payer: 5, Acks: 3, Units: 12000, Charge: 34332, Paid: 29995},
+		{Node: 2, Service: 0, Payer: 6, Acks: 1, Units: 4000, Charge: 11444, Paid: 11444},
+		{Node: 2, Service: 1, Payer: 5, Acks: 2, Units: 8000, Charge: 7, Paid: 6},
+		{Node: 3, Service: 0, Payer: 5, Acks: 1, Units: 4000, Charge: 11444, Paid: 9999},
 	} {
 		r.ToNode, r.ToService = r.Paid*8000/10000, r.Paid*1500/10000
 		rows = append(rows, r)
