@@ -1,0 +1,165 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/waybill-network/waybill/rollup"
+)
+
+// PutCertificate keeps the certificate of a rollup, of this node's or another's. It is durable.
+func (s *Store) PutCertificate(k rollup.WindowKey, certificate []byte) error {
+	return s.put(windowKey(keyCertificate, k), certificate)
+}
+
+// Certificate returns the certificate of the window's rollup, or ErrNotFound.
+func (s *Store) Certificate(k rollup.WindowKey) ([]byte, error) {
+	return s.get(windowKey(keyCertificate, k))
+}
+
+// PutSettlement keeps the export file of an epoch's settlement. It is durable.
+func (s *Store) PutSettlement(epoch uint32, file []byte) error {
+	return s.put(epochKey(keySettlement, epoch), file)
+}
+
+// Settlement returns the export file of an epoch's settlement, or ErrNotFound.
+func (s *Store) Settlement(epoch uint32) ([]byte, error) {
+	return s.get(epochKey(keySettlement, epoch))
+}
+
+// Settlements returns the latest epochs that have a settlement file, newest first, at most limit.
+func (s *Store) Settlements(limit int) ([]uint32, error) {
+	var epochs []uint32
+	err := s.scanBack([]byte{keySettlement}, limit, func(key []byte) error {
+		if len(key) != 5 {
+			return fmt.Errorf("%w: key %x", ErrCorrupt, key)
+		}
+		epochs = append(epochs, binary.BigEndian.Uint32(key[1:]))
+		return nil
+	})
+	return epochs, err
+}
+
+func (s *Store) put(key, value []byte) error {
+	return s.commit(func(b *pebble.Batch) error { return b.Set(key, value, nil) }, pebble.Sync)
+}
+
+// Window is what the store knows about a rollup; parts that it does not hold are nil.
+type Window struct {
+	ID          rollup.Hash
+	Header      []byte
+	Evidence    []byte
+	Certificate []byte
+}
+
+// Window collects everything about the rollup of a window: the certified one, or else this node's own, or else the
+// one that this member signed. Error: ErrNotFound when none of them is there.
+func (s *Store) Window(k rollup.WindowKey) (Window, error) {
+	var w Window
+	certificate, err := s.Certificate(k)
+	switch {
+	case err == nil:
+		c, err := rollup.ParseCertificate(certificate)
+		if err != nil {
+			return w, fmt.Errorf("%w: certificate of %v: %w", ErrCorrupt, k, err)
+		}
+		w.Certificate, w.ID = certificate, c.Header.ID()
+	case !errors.Is(err, ErrNotFound):
+		return w, err
+	default:
+		if w.ID, err = s.hash(windowKey(keyOwn, k)); errors.Is(err, ErrNotFound) {
+			w.ID, err = s.hash(windowKey(keyLock, k))
+		}
+		if err != nil {
+			return w, err
+		}
+	}
+	w.Header, w.Evidence, _, err = s.Evidence(w.ID)
+	return w, err
+}
+
+// Recent returns the windows of the latest certificates, newest epoch first, within an epoch by node and window
+// descending, at most limit.
+func (s *Store) Recent(limit int) ([]rollup.WindowKey, error) { return s.recent(keyCertificate, limit) }
+
+// RecentOwn is Recent for the windows that this node sealed, certified or not.
+func (s *Store) RecentOwn(limit int) ([]rollup.WindowKey, error) { return s.recent(keyOwn, limit) }
+
+func (s *Store) recent(kind byte, limit int) ([]rollup.WindowKey, error) {
+	var list []rollup.WindowKey
+	err := s.scanBack([]byte{kind}, limit, func(key []byte) error {
+		k, err := parseWindowKey(key)
+		list = append(list, k)
+		return err
+	})
+	return list, err
+}
+
+// scanBack yields the last keys with the prefix, last first, at most limit.
+func (s *Store) scanBack(prefix []byte, limit int, yield func(key []byte) error) (err error) {
+	if !s.enter() {
+		return ErrClosed
+	}
+	defer s.exit()
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
+	if err != nil {
+		return fmt.Errorf("store: iterate: %w", err)
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	for ok := it.Last(); ok && limit > 0; ok = it.Prev() {
+		if err := yield(it.Key()); err != nil {
+			return err
+		}
+		limit--
+	}
+	return it.Error()
+}
+
+// Prune forgets evidence, headers and locks of the epochs before the given one, and returns how many rollups it
+// forgot. Certificates and settlements stay, and so does whatever this node sealed that is not ordered yet. From then
+// on Lock and PutEvidence refuse those epochs, so a forgotten lock cannot be taken for a free window. The watermark
+// never moves back.
+func (s *Store) Prune(before uint32) (int, error) {
+	s.lockMu.Lock()
+	defer s.lockMu.Unlock()
+	if before <= s.watermark.Load() {
+		return 0, nil
+	}
+	keep := make(map[rollup.WindowKey]bool)
+	unordered, err := s.Unordered()
+	if err != nil {
+		return 0, err
+	}
+	for _, k := range unordered {
+		keep[k] = true
+	}
+	pruned := 0
+	err = s.commit(func(b *pebble.Batch) error {
+		from, to := []byte{keyByWindow}, epochKey(keyByWindow, before)
+		err := s.scan(from, to, func(key, _ []byte) (bool, error) {
+			k, err := parseWindowKey(key)
+			if err != nil || len(key) != 13+32 {
+				return false, fmt.Errorf("%w: key %x", ErrCorrupt, key)
+			}
+			if keep[k] {
+				return true, nil
+			}
+			pruned++
+			id := rollup.Hash(key[13:])
+			return true, errors.Join(b.Delete(key, nil), b.Delete(idKey(keyHeader, id), nil), b.Delete(idKey(keyEvidence, id), nil))
+		})
+		return errors.Join(err,
+			b.DeleteRange([]byte{keyLock}, epochKey(keyLock, before), nil),
+			b.Set([]byte{keyWatermark}, binary.BigEndian.AppendUint32(nil, before), nil))
+	}, pebble.Sync)
+	if err == nil {
+		s.watermark.Store(before)
+	}
+	return pruned, err
+}
+
+// Retained returns the first epoch that is not pruned.
+func (s *Store) Retained() uint32 { return s.watermark.Load() }

@@ -1,0 +1,155 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/waybill-network/waybill/pipeline"
+	"github.com/waybill-network/waybill/rollup"
+)
+
+// AppendAcks implements [pipeline.Store]: one entry per run of frames, one synced write for all of them.
+func (s *Store) AppendAcks(runs []pipeline.Run) error {
+	return s.commit(func(b *pebble.Batch) error {
+		for _, run := range runs {
+			if len(run.Frames) == 0 || len(run.Frames)%rollup.AckSize != 0 {
+				return fmt.Errorf("store: %d bytes are not whole acks", len(run.Frames))
+			}
+			key := binary.BigEndian.AppendUint32(windowKey(keyPool, run.Key), run.First)
+			op := b.SetDeferred(len(key), len(run.Frames))
+			copy(op.Key, key)
+			copy(op.Value, run.Frames)
+			if err := op.Finish(); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, pebble.Sync)
+}
+
+// PoolWindows implements [pipeline.Store]. It reads one key per window.
+func (s *Store) PoolWindows() ([]rollup.WindowKey, error) {
+	var list []rollup.WindowKey
+	for from := []byte{keyPool}; from != nil; {
+		var next []byte
+		err := s.scan(from, []byte{keyPool + 1}, func(key, _ []byte) (bool, error) {
+			k, err := parseWindowKey(key)
+			if err == nil {
+				list = append(list, k)
+				next = after(windowKey(keyPool, k))
+			}
+			return false, err
+		})
+		if err != nil {
+			return nil, err
+		}
+		from = next
+	}
+	return list, nil
+}
+
+// ReadPool implements [pipeline.Store].
+func (s *Store) ReadPool(k rollup.WindowKey, yield func(frames []byte) error) error {
+	prefix := windowKey(keyPool, k)
+	next := uint32(0)
+	return s.scan(prefix, after(prefix), func(key, frames []byte) (bool, error) {
+		if len(key) != len(prefix)+4 || len(frames)%rollup.AckSize != 0 {
+			return false, fmt.Errorf("%w: pool of %v: key %x, %d bytes", ErrCorrupt, k, key, len(frames))
+		}
+		if first := binary.BigEndian.Uint32(key[len(prefix):]); first != next {
+			return false, fmt.Errorf("%w: pool of %v: ack %d where %d belongs", ErrCorrupt, k, first, next)
+		}
+		next += uint32(len(frames) / rollup.AckSize)
+		return true, yield(frames)
+	})
+}
+
+// NextWindow implements [pipeline.Store].
+func (s *Store) NextWindow(node, epoch uint32) (uint32, error) {
+	if !s.enter() {
+		return 0, ErrClosed
+	}
+	defer s.exit()
+	next := uint32(0)
+	for _, kind := range []byte{keyPool, keyOwn} {
+		k, ok, err := s.last(windowKey(kind, rollup.WindowKey{Epoch: epoch, Node: node})[:9])
+		if err != nil {
+			return 0, err
+		}
+		if ok {
+			next = max(next, k.Window+1)
+		}
+	}
+	return next, nil
+}
+
+// last returns the window of the last key with the prefix.
+func (s *Store) last(prefix []byte) (k rollup.WindowKey, ok bool, err error) {
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
+	if err != nil {
+		return k, false, fmt.Errorf("store: iterate: %w", err)
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	if !it.Last() {
+		return k, false, it.Error()
+	}
+	k, err = parseWindowKey(it.Key())
+	return k, err == nil, err
+}
+
+// PutSealed implements [pipeline.Store].
+func (s *Store) PutSealed(k rollup.WindowKey, id rollup.Hash, header, evidence []byte) error {
+	return s.commit(func(b *pebble.Batch) error {
+		pool := windowKey(keyPool, k)
+		return errors.Join(
+			b.Set(windowKey(keyOwn, k), id[:], nil),
+			b.Set(windowKey(keyUnordered, k), nil, nil),
+			setRollup(b, k, id, header, evidence),
+			b.DeleteRange(pool, after(pool), nil),
+		)
+	}, pebble.Sync)
+}
+
+func setRollup(b *pebble.Batch, k rollup.WindowKey, id rollup.Hash, header, evidence []byte) error {
+	return errors.Join(
+		b.Set(idKey(keyHeader, id), header, nil),
+		b.Set(idKey(keyEvidence, id), evidence, nil),
+		b.Set(append(windowKey(keyByWindow, k), id[:]...), nil, nil),
+	)
+}
+
+// Unordered implements [pipeline.Store].
+func (s *Store) Unordered() ([]rollup.WindowKey, error) { return s.windows(keyUnordered) }
+
+// Sealed implements [pipeline.Store].
+func (s *Store) Sealed(k rollup.WindowKey) (header, evidence []byte, err error) {
+	id, err := s.hash(windowKey(keyOwn, k))
+	if err != nil {
+		return nil, nil, err
+	}
+	header, evidence, ok, err := s.Evidence(id)
+	if err == nil && !ok {
+		err = fmt.Errorf("%w: no evidence for %v", ErrCorrupt, k)
+	}
+	return header, evidence, err
+}
+
+// hash reads a value that is a hash.
+func (s *Store) hash(key []byte) (rollup.Hash, error) {
+	v, err := s.get(key)
+	if err != nil {
+		return rollup.Hash{}, err
+	}
+	if len(v) != len(rollup.Hash{}) {
+		return rollup.Hash{}, fmt.Errorf("%w: %x → %x", ErrCorrupt, key, v)
+	}
+	return rollup.Hash(v), nil
+}
+
+// MarkOrdered implements [pipeline.Store].
+func (s *Store) MarkOrdered(k rollup.WindowKey) error {
+	return s.commit(func(b *pebble.Batch) error { return b.Delete(windowKey(keyUnordered, k), nil) }, pebble.NoSync)
+}

@@ -1,0 +1,365 @@
+// Package store keeps everything that a node must not forget, in one Pebble database: the pool of accepted acks, its
+// own sealed windows and their certificates, the evidence of other nodes' rollups, the locks on what it signed, the
+// ledger, and the consensus engine's key-value pairs. It is the only importer of Pebble.
+//
+// A write is durable when its method returns nil, unless the method says otherwise. After a failed write the outcome
+// is unknown: the store then refuses every further write with [ErrFailed], and the truth is what a reopened store
+// shows. All methods are safe for concurrent use.
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/waybill-network/waybill/pipeline"
+	"github.com/waybill-network/waybill/rollup"
+)
+
+// FormatVersion is the version of the key layout below. A store of another version is not opened.
+const FormatVersion = 1
+
+// Errors that callers branch on.
+var (
+	ErrNotFound = pipeline.ErrNotFound                    // no such entry
+	ErrClosed   = errors.New("store: closed")             // after Close
+	ErrFailed   = errors.New("store: a write failed")     // the outcome is unknown; reopen the store
+	ErrDiskFull = errors.New("store: the disk is full")   // joined to ErrFailed when that was the reason
+	ErrFormat   = errors.New("store: unknown format")     // a store of another version
+	ErrPruned   = errors.New("store: epoch is pruned")    // below the retention watermark
+	ErrCorrupt  = errors.New("store: malformed contents") // an entry is not what the store writes
+)
+
+// The first byte of a key says what it is. Window stands for epoch, node, window; numbers in keys are big-endian, so
+// that order is numeric and an epoch is one range.
+const (
+	keyFormat      = 'v' // → FormatVersion u32
+	keyWatermark   = 'q' // → first epoch that is not pruned, u32
+	keyPool        = 'a' // window, index of the first ack u32 → frames, 128 bytes each
+	keyOwn         = 'w' // window → id of this node's rollup
+	keyUnordered   = 'u' // window → nothing: sealed by this node, not yet ordered
+	keyHeader      = 'h' // id → header
+	keyEvidence    = 'e' // id → evidence
+	keyByWindow    = 'x' // window, id → nothing: what keyHeader and keyEvidence hold
+	keyLock        = 'l' // window → id that this member signed
+	keyCertificate = 'c' // window → certificate
+	keySettlement  = 's' // epoch → export file
+	keyLedger      = 'm' // → height u64, app hash
+	keyRecord      = 'g' // ledger record's key → its value
+	keyKV          = 'k' // length of name u8, name, key → value
+)
+
+// Options say how to open a store. The zero value is a good one.
+type Options struct {
+	FS           vfs.FS       // file system; nil means the operating system's
+	Logger       *slog.Logger // nil discards
+	CacheSize    int64        // bytes of block cache; 0 means 64 MiB
+	MemTableSize uint64       // bytes; 0 means 64 MiB
+}
+
+// Store is an open store.
+type Store struct {
+	db     *pebble.DB
+	fs     vfs.FS
+	dir    string
+	log    *slog.Logger
+	failed atomic.Pointer[error] // first failed write
+
+	mu      sync.Mutex // guards what follows
+	idle    sync.Cond  // active fell to zero
+	active  int        // operations and iterators under way
+	closing bool
+
+	lockMu    sync.Mutex // makes Lock's read and write one step
+	watermark atomic.Uint32
+	syncs     syncProbe
+}
+
+// Open opens the store in dir, and creates it when there is none. Errors: ErrFormat, ErrDiskFull, Pebble's.
+func Open(dir string, o Options) (*Store, error) {
+	s := &Store{fs: o.FS, dir: dir, log: o.Logger}
+	s.idle.L = &s.mu
+	if s.fs == nil {
+		s.fs = vfs.Default
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if o.CacheSize == 0 {
+		o.CacheSize = 64 << 20
+	}
+	if o.MemTableSize == 0 {
+		o.MemTableSize = 64 << 20
+	}
+	options := &pebble.Options{
+		FS:                          s.fs,
+		Logger:                      pebbleLog{s},
+		CacheSize:                   o.CacheSize,
+		MemTableSize:                o.MemTableSize,
+		MemTableStopWritesThreshold: 4,
+		L0StopWritesThreshold:       64,
+		BytesPerSync:                1 << 20,
+		FormatMajorVersion:          pebble.FormatNewest,
+	}
+	// Hashes and signatures do not compress.
+	options.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionNone })
+	if err := s.fs.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("store: %w", diskFull(err))
+	}
+	db, err := pebble.Open(dir, options)
+	if err != nil {
+		return nil, fmt.Errorf("store: open %s: %w", dir, diskFull(err))
+	}
+	s.db = db
+	if err := s.checkFormat(); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return s, nil
+}
+
+// OpenMemory opens an empty store in memory, for tests and benchmarks of the packages above.
+func OpenMemory() (*Store, error) {
+	return Open("store", Options{FS: vfs.NewMem(), CacheSize: 8 << 20, MemTableSize: 16 << 20})
+}
+
+func (s *Store) checkFormat() error {
+	v, err := s.get([]byte{keyFormat})
+	switch {
+	case errors.Is(err, ErrNotFound):
+		if !s.pristine() {
+			return fmt.Errorf("%w: %s holds no version", ErrFormat, s.dir)
+		}
+		return s.commit(func(b *pebble.Batch) error {
+			return b.Set([]byte{keyFormat}, binary.BigEndian.AppendUint32(nil, FormatVersion), nil)
+		}, pebble.Sync)
+	case err != nil:
+		return err
+	case len(v) != 4 || binary.BigEndian.Uint32(v) != FormatVersion:
+		return fmt.Errorf("%w: %s holds version %x, this program knows %d", ErrFormat, s.dir, v, FormatVersion)
+	}
+	w, err := s.get([]byte{keyWatermark})
+	if err == nil && len(w) == 4 {
+		s.watermark.Store(binary.BigEndian.Uint32(w))
+	} else if !errors.Is(err, ErrNotFound) {
+		return fmt.Errorf("%w: watermark %x: %w", ErrCorrupt, w, err)
+	}
+	return nil
+}
+
+func (s *Store) pristine() bool {
+	it, err := s.db.NewIter(nil)
+	if err != nil {
+		return false
+	}
+	empty := !it.First() && it.Error() == nil
+	return it.Close() == nil && empty
+}
+
+// Close waits for operations and iterators under way and closes the database. After it, reads through [KV] find
+// nothing, and everything else answers ErrClosed. A second Close does nothing.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if s.closing {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closing = true
+	for s.active > 0 {
+		s.idle.Wait()
+	}
+	s.mu.Unlock()
+	if err := s.db.Close(); err != nil {
+		return fmt.Errorf("store: close: %w", diskFull(err))
+	}
+	return nil
+}
+
+// Err returns the reason why the store takes no more writes, nil while it does.
+func (s *Store) Err() error {
+	if err := s.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// enter begins an operation; false means that the store is closed. Every true needs an exit.
+func (s *Store) enter() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return false
+	}
+	s.active++
+	return true
+}
+
+func (s *Store) exit() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.active--; s.active == 0 {
+		s.idle.Broadcast()
+	}
+}
+
+// get returns a copy of a value, or ErrNotFound.
+func (s *Store) get(key []byte) ([]byte, error) {
+	if !s.enter() {
+		return nil, ErrClosed
+	}
+	defer s.exit()
+	v, closer, err := s.db.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("store: read: %w", err)
+	}
+	v = append(make([]byte, 0, len(v)), v...)
+	return v, closer.Close()
+}
+
+// commit writes one batch atomically.
+func (s *Store) commit(fill func(b *pebble.Batch) error, o *pebble.WriteOptions) error {
+	if !s.enter() {
+		return ErrClosed
+	}
+	defer s.exit()
+	b := s.db.NewBatch()
+	defer b.Close()
+	if err := fill(b); err != nil {
+		return err
+	}
+	return s.apply(b, o)
+}
+
+// apply commits b between enter and exit. Pebble reports a failed commit to its logger rather than to the caller,
+// hence the look at s.failed after a success.
+func (s *Store) apply(b *pebble.Batch, o *pebble.WriteOptions) error {
+	if err := s.Err(); err != nil {
+		return err
+	}
+	start := time.Now()
+	if err := b.Commit(o); err != nil {
+		s.fail(err)
+	}
+	if o.GetSync() {
+		s.syncs.record(time.Since(start))
+	}
+	return s.Err()
+}
+
+// fail remembers the first failure.
+func (s *Store) fail(err error) {
+	wrapped := fmt.Errorf("%w: %w", ErrFailed, diskFull(err))
+	if s.failed.CompareAndSwap(nil, &wrapped) {
+		s.log.Error("store takes no more writes", "err", err)
+	}
+}
+
+func diskFull(err error) error {
+	if errors.Is(err, syscall.ENOSPC) && !errors.Is(err, ErrDiskFull) {
+		return fmt.Errorf("%w: %w", ErrDiskFull, err)
+	}
+	return err
+}
+
+// pebbleLog hands Pebble's messages on. Fatalf, which ends the process by default, marks the store as failed instead:
+// it is called when the log or the manifest could not be written.
+type pebbleLog struct{ s *Store }
+
+func (l pebbleLog) Infof(format string, args ...any) {
+	if l.s.log.Enabled(context.Background(), slog.LevelDebug) {
+		l.s.log.Debug(fmt.Sprintf(format, args...))
+	}
+}
+
+func (l pebbleLog) Errorf(format string, args ...any) { l.s.log.Error(fmt.Sprintf(format, args...)) }
+
+func (l pebbleLog) Fatalf(format string, args ...any) {
+	for _, arg := range args {
+		if err, ok := arg.(error); ok {
+			l.s.fail(err)
+			return
+		}
+	}
+	l.s.fail(fmt.Errorf(format, args...))
+}
+
+// windowKey appends the 12 bytes that name a window in a key.
+func windowKey(kind byte, k rollup.WindowKey) []byte {
+	b := binary.BigEndian.AppendUint32(append(make([]byte, 0, 64), kind), k.Epoch)
+	b = binary.BigEndian.AppendUint32(b, k.Node)
+	return binary.BigEndian.AppendUint32(b, k.Window)
+}
+
+func parseWindowKey(key []byte) (rollup.WindowKey, error) {
+	if len(key) < 13 {
+		return rollup.WindowKey{}, fmt.Errorf("%w: key %x", ErrCorrupt, key)
+	}
+	be := binary.BigEndian
+	return rollup.WindowKey{Epoch: be.Uint32(key[1:]), Node: be.Uint32(key[5:]), Window: be.Uint32(key[9:])}, nil
+}
+
+func idKey(kind byte, id rollup.Hash) []byte {
+	return append(append(make([]byte, 0, 33), kind), id[:]...)
+}
+
+func epochKey(kind byte, epoch uint32) []byte {
+	return binary.BigEndian.AppendUint32(append(make([]byte, 0, 5), kind), epoch)
+}
+
+// after returns the first key behind all that begin with prefix, nil if there is none.
+func after(prefix []byte) []byte {
+	end := append([]byte(nil), prefix...)
+	for i := len(end) - 1; i >= 0; i-- {
+		if end[i]++; end[i] != 0 {
+			return end[:i+1]
+		}
+	}
+	return nil
+}
+
+// scan yields the entries of [from, to) in order until yield returns false; key and value are valid only inside.
+func (s *Store) scan(from, to []byte, yield func(key, value []byte) (bool, error)) (err error) {
+	if !s.enter() {
+		return ErrClosed
+	}
+	defer s.exit()
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
+	if err != nil {
+		return fmt.Errorf("store: iterate: %w", err)
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	for ok := it.First(); ok; ok = it.Next() {
+		v, err := it.ValueAndErr()
+		if err != nil {
+			return fmt.Errorf("store: iterate: %w", err)
+		}
+		if more, err := yield(it.Key(), v); err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}
+
+// windows lists the windows that have an entry of the given kind.
+func (s *Store) windows(kind byte) ([]rollup.WindowKey, error) {
+	var list []rollup.WindowKey
+	err := s.scan([]byte{kind}, []byte{kind + 1}, func(key, _ []byte) (bool, error) {
+		k, err := parseWindowKey(key)
+		list = append(list, k)
+		return true, err
+	})
+	return list, err
+}
+
+var _ pipeline.Store = (*Store)(nil)

@@ -1,0 +1,323 @@
+// Package pipeline takes acks from the door to an ordered rollup.
+//
+// # Stages
+//
+//	admit    in the caller's goroutine: parse in place, cheap checks, duplicate peek, reservations
+//	verify   workers: batches that grow with the queue, one random linear combination each
+//	commit   one goroutine: one synced store write for all acks that arrived during the last one
+//	window   numbering, closing, grace; acks of a window lie in one run of 128-byte frames
+//	seal     one goroutine: tree, rows, header, evidence, made durable before anything leaves the node
+//	certify  a few goroutines: shares from the committee, certificate, order by the chain
+//
+// # The commit point
+//
+// An ack is answered accepted (or known) after the synced write that holds it returned, and never before. Everything
+// behind that point is recomputed from the store: after a restart the pool is read back, verified by the code that
+// verified it first, and sealed. A failed write has an unknown outcome. Its acks are answered store_failed, and the
+// pipeline accepts nothing more until the store is opened again and the pool says what happened.
+//
+// # Invariants
+//
+//   - Refusals for want of room happen at the door. Behind it an ack holds a place in the budget and in its window
+//     until it is answered; no stage drops one. What a later stage refuses, it refuses for what the ack is: its
+//     signature, its (client, seq), a (payer, service) pair too many.
+//   - Every admitted ack is answered exactly once, also when the pipeline closes or fails.
+//   - Acks enter a window's frames, its table and the store in one order. A group writes all frames that its windows
+//     hold by then, so an ack that is answered known is durable even when its original was answered by a later group.
+//   - A window takes acks, then drains (admitted acks are answered), then is sealed. Window numbers are not used again.
+//   - Locks are taken in the order windows, window, then one of budget, queue, committer; no lock is held across I/O.
+//   - Frames are owned by one stage at a time: chunk (admit), batch (verify), window (commit to seal).
+//
+// # Rejected
+//
+// A channel per stage with one message per ack: at half a million acks a second the channels alone cost more than
+// hashing. Verifying in the commit goroutine: latency of the disk and of the pairing would add up instead of
+// overlapping. Numbering acks when they are admitted: a refused signature would leave holes in the window. One record
+// per ack in the store: the key costs as much as the ack, and recovery is a scan anyway. Sealing windows at shutdown:
+// it delays the exit, and the next start must be able to do it in any case.
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/ledger"
+)
+
+// Errors that callers branch on.
+var (
+	ErrNotFound = errors.New("pipeline: not found")           // a Store has no such entry
+	ErrClosed   = errors.New("pipeline: closed")              // after Close, or before Start
+	ErrStore    = errors.New("pipeline: the store failed")    // outcome unknown until the store is opened again
+	ErrClock    = errors.New("pipeline: clock out of step")   // the node's clock and the chain's disagree
+	ErrPool     = errors.New("pipeline: the pool is corrupt") // a committed ack does not verify
+	ErrFrames   = errors.New("pipeline: not a whole number of acks")
+	ErrConfig   = errors.New("pipeline: unusable configuration")
+)
+
+// Run is a run of acks of one window, in the order of the window.
+type Run struct {
+	Key    rollup.WindowKey
+	First  uint32 // index of the first ack in the window
+	Frames []byte // 128 bytes each; borrowed for the call
+}
+
+// Store keeps what must survive a crash. Methods are called from several goroutines at a time, AppendAcks from one.
+// A write is durable when it returns nil. When it fails its outcome is unknown, and the pipeline writes no more.
+// Methods that look for one thing answer an error that wraps ErrNotFound when it is not there.
+type Store interface {
+	// AppendAcks adds runs to the pools of their windows: all or nothing. Runs of a window arrive in order, without
+	// gaps, and none is empty.
+	AppendAcks(runs []Run) error
+	// PoolWindows lists the windows that have acks and are not sealed.
+	PoolWindows() ([]rollup.WindowKey, error)
+	// ReadPool yields the runs of a window in order. Frames are valid until yield returns; its error ends the call.
+	ReadPool(key rollup.WindowKey, yield func(frames []byte) error) error
+	// NextWindow returns the number above all that the pool and the sealed windows of the epoch used, 0 if none.
+	NextWindow(node, epoch uint32) (uint32, error)
+
+	// PutSealed replaces the pool of a window by its rollup, in one step.
+	PutSealed(key rollup.WindowKey, id rollup.Hash, header, evidence []byte) error
+	// Sealed returns the rollup of a window.
+	Sealed(key rollup.WindowKey) (header, evidence []byte, err error)
+	// Unordered lists the windows that were sealed and not marked as ordered.
+	Unordered() ([]rollup.WindowKey, error)
+	// PutCertificate keeps the certificate of a sealed window.
+	PutCertificate(key rollup.WindowKey, certificate []byte) error
+	// Certificate returns what PutCertificate kept.
+	Certificate(key rollup.WindowKey) ([]byte, error)
+	// MarkOrdered removes a window from Unordered. It need not be durable: the chain knows.
+	MarkOrdered(key rollup.WindowKey) error
+}
+
+// Chain is the ledger as this node sees it. Methods are called from several goroutines at a time.
+type Chain interface {
+	// View returns the state after the last block; later calls never return an earlier state. Its time is the time of
+	// the last block, which the chain is expected to make also when it has nothing to order.
+	View() *ledger.View
+	// Updated returns a channel that is closed when there is a block after the one that View returned last before
+	// this call, or will have returned during it.
+	Updated() <-chan struct{}
+	// SubmitTx offers a transaction to be ordered. It may be offered again and again; whether it was ordered shows in
+	// the view. Errors that wrap ledger.EpochTooOld are final, all others pass.
+	SubmitTx(ctx context.Context, tx []byte) error
+}
+
+// Members reaches the committee.
+type Members interface {
+	// Push hands a rollup to a member, by its index in the committee, and returns its share of the certificate. It may
+	// be repeated. An error with a method Retry() bool that answers false is a refusal for good. Calls for one member
+	// may overlap; a call returns soon after its context ended.
+	Push(ctx context.Context, member int, header, evidence []byte) (share [48]byte, err error)
+}
+
+// BatchVerifier verifies signatures as *bls.Verifier does, which is what the pipeline uses; a benchmark puts another in
+// its place to measure everything else.
+type BatchVerifier interface {
+	Verify(b *bls.Batch, verdicts []bls.Verdict) (bls.Report, error)
+	Signatures() []bls.Signature
+}
+
+// Config is what a pipeline works with. A zero value of an optional field stands for the value in parentheses.
+type Config struct {
+	Network rollup.Network
+	Node    uint32 // this node's index
+
+	Workers  int   // verifying goroutines (GOMAXPROCS)
+	MaxBatch int   // acks in one verification (8192)
+	MaxAcks  int   // acks admitted and not answered (262,144)
+	MaxBytes int64 // memory that they may hold (96 MiB)
+
+	WindowAge  time.Duration // how long a window with acks stays open (10 s)
+	Grace      time.Duration // how long it takes late acks after that (2 s)
+	MaxSkew    time.Duration // between the node's clock and the last block's time, beyond which acks are refused (1 min)
+	Certifying int           // windows that are certified at a time (4)
+
+	Now         func() time.Time     // the node's clock, to hold against the chain's (time.Now)
+	Logger      *slog.Logger         // (discards)
+	NewVerifier func() BatchVerifier // one per worker (bls.NewVerifier(bls.Default, 1))
+}
+
+func (c *Config) complete() error {
+	def := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	duration := func(v *time.Duration, d time.Duration) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	def(&c.Workers, runtime.GOMAXPROCS(0))
+	def(&c.MaxBatch, 8192)
+	def(&c.MaxAcks, 1<<18)
+	def(&c.Certifying, 4)
+	duration(&c.WindowAge, 10*time.Second)
+	duration(&c.Grace, 2*time.Second)
+	duration(&c.MaxSkew, time.Minute)
+	if c.MaxBytes == 0 {
+		c.MaxBytes = 96 << 20
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.NewVerifier == nil {
+		c.NewVerifier = func() BatchVerifier { return bls.NewVerifier(bls.Default, 1) }
+	}
+	if c.Workers < 1 || c.MaxBatch < 1 || c.MaxAcks < 2 || c.MaxBytes < 2*maxChunkBytes || c.Certifying < 1 ||
+		c.WindowAge < 0 || c.Grace < 0 || c.MaxSkew < 0 {
+		return fmt.Errorf("%w: %+v", ErrConfig, *c)
+	}
+	return nil
+}
+
+// Pipeline is the way of an ack on one node. Its methods are safe for concurrent use.
+type Pipeline struct {
+	cfg     Config
+	store   Store
+	chain   Chain
+	members Members
+	log     *slog.Logger
+
+	budget     budget
+	suspects   budget // for acks of quarantined clients
+	quarantine quarantine
+	queue      queue
+	committer  committer
+	windows    windows
+	sealed     sealedCache
+	certifier  certifier
+	counters   counters
+	rate       rate // of verification
+
+	serving atomic.Bool
+	failure atomic.Pointer[error]
+
+	lifeMu         sync.Mutex // Start and Close
+	started, ended bool
+	ctx            context.Context // ends in Close
+	cancel         context.CancelFunc
+	workers        sync.WaitGroup // verify
+	writer         sync.WaitGroup // commit
+	rest           sync.WaitGroup // everything else
+}
+
+// New returns a pipeline that does nothing until Start. The error wraps ErrConfig.
+func New(cfg Config, store Store, chain Chain, members Members) (*Pipeline, error) {
+	if err := cfg.complete(); err != nil {
+		return nil, err
+	}
+	p := &Pipeline{cfg: cfg, store: store, chain: chain, members: members, log: cfg.Logger}
+	p.budget = budget{maxAcks: cfg.MaxAcks, maxBytes: cfg.MaxBytes}
+	p.suspects = budget{maxAcks: maxSuspects, maxBytes: cfg.MaxBytes}
+	p.queue.init()
+	p.committer.init()
+	p.windows.init()
+	p.certifier.init()
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	return p, nil
+}
+
+// Start reads back what the store holds and opens the door. The context bounds the reading only; the pipeline runs
+// until Close. Errors: ErrClosed when it was started before, ErrPool, the store's.
+func (p *Pipeline) Start(ctx context.Context) error {
+	p.lifeMu.Lock()
+	defer p.lifeMu.Unlock()
+	if p.started || p.ended {
+		return fmt.Errorf("%w: start only once", ErrClosed)
+	}
+	recovered, err := p.recoverPool(ctx)
+	if err != nil {
+		return err
+	}
+	unordered, err := p.store.Unordered()
+	if err != nil {
+		return fmt.Errorf("recover: %w", err)
+	}
+	if err := p.openFirst(); err != nil {
+		return err
+	}
+	p.started = true
+	for range p.cfg.Workers {
+		w := p.newWorker()
+		p.workers.Go(w.run)
+	}
+	p.writer.Go(p.commitGroups)
+	p.rest.Go(p.keepWindows)
+	p.rest.Go(p.sealWindows)
+	for range p.cfg.Certifying {
+		p.rest.Go(p.certifyWindows)
+	}
+	if len(recovered) > 0 {
+		p.rest.Go(func() { p.reverify(recovered) })
+	}
+	for _, key := range unordered {
+		if key.Node == p.cfg.Node {
+			p.certifier.push(p.resume(key))
+		}
+	}
+	p.serving.Store(true)
+	return nil
+}
+
+// Close shuts the door, answers every ack that was admitted, and waits for all goroutines. Acks that wait for
+// verification are answered shutting_down; those beyond it are committed. Open windows stay in the pool, and
+// unfinished certificates in the store, for the next start. The pipeline must be closed before its store.
+func (p *Pipeline) Close() {
+	p.lifeMu.Lock()
+	defer p.lifeMu.Unlock()
+	p.serving.Store(false)
+	p.ended = true
+	for _, c := range p.queue.close() {
+		p.abandon(c, rollup.ShuttingDown)
+	}
+	p.workers.Wait()
+	p.committer.close()
+	p.writer.Wait()
+	p.cancel()
+	p.windows.toSeal.close()
+	p.certifier.close()
+	p.rest.Wait()
+}
+
+// Ready returns why the pipeline accepts no acks, nil while it does: ErrClosed, ErrStore, ErrClock.
+func (p *Pipeline) Ready() error {
+	if err := p.failure.Load(); err != nil {
+		return *err
+	}
+	if !p.serving.Load() {
+		return ErrClosed
+	}
+	return p.checkClock(p.chain.View())
+}
+
+// checkClock compares the node's clock with the time of the last block. A chain that stands still looks like a clock
+// that runs ahead, and is refused for the same reason: the node cannot know the epoch.
+func (p *Pipeline) checkClock(v *ledger.View) error {
+	if skew := p.cfg.Now().Sub(v.Time()); skew > p.cfg.MaxSkew || skew < -p.cfg.MaxSkew {
+		return fmt.Errorf("%w: %v from the last block, %v is allowed", ErrClock, skew.Round(time.Millisecond), p.cfg.MaxSkew)
+	}
+	return nil
+}
+
+// fail stops acceptance after a failed write. The first failure stays.
+func (p *Pipeline) fail(doing string, err error) {
+	wrapped := fmt.Errorf("%w: %s: %w", ErrStore, doing, err)
+	if p.failure.CompareAndSwap(nil, &wrapped) {
+		p.log.Error("pipeline stops: outcome of a write unknown until restart", "doing", doing, "err", err)
+	}
+}
+
+func (p *Pipeline) failed() bool { return p.failure.Load() != nil }

@@ -1,0 +1,220 @@
+package pipeline
+
+import (
+	"sync"
+	"time"
+)
+
+// Lanes of the verify queue: a batch is of one lane, so what quarantined clients send delays nobody else's batch.
+const (
+	laneNormal = iota
+	laneSuspect
+	lanes
+)
+
+// queue holds chunks that wait for verification. Within a lane, sources take turns.
+type queue struct {
+	mu      sync.Mutex
+	filled  sync.Cond
+	rings   [lanes]ring
+	acks    [lanes]int
+	waiting int  // idle workers
+	suspect bool // a worker is busy with suspects: never more than one
+	turn    int  // batches since suspects had theirs
+	closed  bool
+}
+
+// ring is the sources that have chunks in a lane, the next to serve first.
+type ring struct{ first, last *Source }
+
+// lineup is what one source has in one lane.
+type lineup struct {
+	first, last *chunk
+	next        *Source // in the ring
+}
+
+func (r *ring) push(s *Source, lane int) {
+	if r.first == nil {
+		r.first = s
+	} else {
+		r.last.lineups[lane].next = s
+	}
+	r.last = s
+}
+
+func (r *ring) pop(lane int) {
+	l := &r.first.lineups[lane]
+	r.first, l.next = l.next, nil
+}
+
+func (q *queue) init() { q.filled.L = &q.mu }
+
+// push adds a chunk to its source's line. It is refused, with false, after close.
+func (q *queue) push(c *chunk) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return false
+	}
+	l := &c.source.lineups[c.lane]
+	if l.first == nil {
+		l.first = c
+		q.rings[c.lane].push(c.source, c.lane)
+	} else {
+		l.last.next = c
+	}
+	l.last = c
+	q.acks[c.lane] += len(c.at)
+	q.filled.Signal()
+	return true
+}
+
+// take waits for chunks and returns a batch of one lane and one epoch: all that is queued, shared among the idle
+// workers, up to limit acks. After close it returns nothing.
+func (q *queue) take(batch []*chunk, limit int) []*chunk {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for {
+		if q.closed {
+			return batch
+		}
+		if lane, ok := q.lane(); ok {
+			if lane == laneSuspect {
+				q.suspect, q.turn = true, 0
+				return q.fill(batch, lane, min(limit, suspectChunk))
+			}
+			q.turn++
+			share := (q.acks[lane] + q.waiting) / (q.waiting + 1)
+			return q.fill(batch, lane, min(limit, max(share, maxChunk)))
+		}
+		q.waiting++
+		q.filled.Wait()
+		q.waiting--
+	}
+}
+
+// suspectTurns is how many normal batches go before one of suspects when both wait.
+const suspectTurns = 4
+
+func (q *queue) lane() (lane int, ok bool) {
+	suspects := q.rings[laneSuspect].first != nil && !q.suspect
+	switch {
+	case suspects && (q.turn >= suspectTurns || q.rings[laneNormal].first == nil):
+		return laneSuspect, true
+	case q.rings[laneNormal].first != nil:
+		return laneNormal, true
+	}
+	return 0, false
+}
+
+// fill moves chunks of one epoch to the batch, about maxChunk acks from each source in turn.
+func (q *queue) fill(batch []*chunk, lane, limit int) []*chunk {
+	taken := 0
+	for r := &q.rings[lane]; r.first != nil; {
+		s := r.first
+		l := &s.lineups[lane]
+		for quantum := maxChunk; l.first != nil && quantum > 0; {
+			c := l.first
+			if len(batch) > 0 && (taken+len(c.at) > limit || c.window.key.Epoch != batch[0].window.key.Epoch) {
+				return batch
+			}
+			l.first, c.next = c.next, nil
+			batch = append(batch, c)
+			taken += len(c.at)
+			quantum -= len(c.at)
+			q.acks[lane] -= len(c.at)
+		}
+		r.pop(lane)
+		if l.first != nil {
+			r.push(s, lane)
+		}
+	}
+	return batch
+}
+
+// suspectsDone says that a batch of suspects was verified.
+func (q *queue) suspectsDone() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.suspect = false
+	q.filled.Signal()
+}
+
+// close ends take and returns what is left.
+func (q *queue) close() (left []*chunk) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return nil
+	}
+	q.closed = true
+	for lane := range q.rings {
+		for r := &q.rings[lane]; r.first != nil; r.pop(lane) {
+			for c := r.first.lineups[lane].first; c != nil; c = c.next {
+				left = append(left, c)
+			}
+		}
+		q.acks[lane] = 0
+	}
+	q.filled.Broadcast()
+	return left
+}
+
+func (q *queue) len() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.acks[laneNormal] + q.acks[laneSuspect]
+}
+
+// oldest returns when the chunk that waits longest was queued, the zero time if none waits.
+func (q *queue) oldest() (t time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for lane, r := range q.rings {
+		for s := r.first; s != nil; s = s.lineups[lane].next {
+			if c := s.lineups[lane].first; t.IsZero() || c.queued.Before(t) {
+				t = c.queued
+			}
+		}
+	}
+	return t
+}
+
+// fifo is a queue without a bound, for what is bounded elsewhere.
+type fifo[T any] struct {
+	mu     sync.Mutex
+	filled sync.Cond
+	items  []T
+	closed bool
+}
+
+func (q *fifo[T]) init() { q.filled.L = &q.mu }
+
+func (q *fifo[T]) push(v T) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.items = append(q.items, v)
+	q.filled.Signal()
+}
+
+// pop waits for an item; false means that the queue was closed, whatever it holds.
+func (q *fifo[T]) pop() (v T, ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for len(q.items) == 0 && !q.closed {
+		q.filled.Wait()
+	}
+	if q.closed {
+		return v, false
+	}
+	v = q.items[0]
+	q.items = q.items[1:]
+	return v, true
+}
+
+func (q *fifo[T]) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	q.filled.Broadcast()
+}

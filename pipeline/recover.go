@@ -1,0 +1,102 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/rollup"
+)
+
+// recoverPool reads the pool back into windows that take no more acks, so that acks sent again are answered known.
+// Their signatures are verified after the door is open, see reverify.
+func (p *Pipeline) recoverPool(ctx context.Context) ([]*window, error) {
+	keys, err := p.store.PoolWindows()
+	if err != nil {
+		return nil, fmt.Errorf("recover: %w", err)
+	}
+	var recovered []*window
+	for _, key := range keys {
+		if key.Node != p.cfg.Node {
+			return nil, fmt.Errorf("%w: a window of node %d in the pool of node %d", ErrPool, key.Node, p.cfg.Node)
+		}
+		w := &window{key: key, opened: time.Now(), closed: true, queued: true}
+		p.windows.give(w)
+		w.record = &WindowStatus{Key: key, State: StateSealing, Opened: w.opened, live: w}
+		if err := p.store.ReadPool(key, func(frames []byte) error { return p.reload(ctx, w, frames) }); err != nil {
+			return nil, fmt.Errorf("recover %v: %w", key, err)
+		}
+		w.written, w.durable = w.acks(), w.acks()
+		p.windows.remember(w.record)
+		p.windows.draining = append(p.windows.draining, w)
+		recovered = append(recovered, w)
+		p.log.Info("window recovered", "epoch", key.Epoch, "window", key.Window, "acks", w.acks())
+	}
+	return recovered, nil
+}
+
+// reload puts frames from the store into a window.
+func (p *Pipeline) reload(ctx context.Context, w *window, frames []byte) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if len(frames)%rollup.AckSize != 0 || len(w.frames)+len(frames) > cap(w.frames) {
+		return fmt.Errorf("%w: %d bytes behind %d acks", ErrPool, len(frames), w.acks())
+	}
+	for ; len(frames) > 0; frames = frames[rollup.AckSize:] {
+		f := rollup.Frame(frames[:rollup.AckSize])
+		if !f.Tagged() || f.Network() != p.cfg.Network || f.Key() != w.key {
+			return fmt.Errorf("%w: ack %d is of another window", ErrPool, w.acks())
+		}
+		if _, found := w.memory.table.find(w.frames, f.Client(), f.Seq()); found {
+			return fmt.Errorf("%w: ack %d uses a (client, seq) again", ErrPool, w.acks())
+		}
+		w.memory.table.insert(f.Client(), f.Seq(), w.acks())
+		w.frames = append(w.frames, f...)
+		w.units += f.Units()
+	}
+	return nil
+}
+
+// reverify runs recovered windows through the same batches as fresh acks and hands them to the sealer.
+func (p *Pipeline) reverify(windows []*window) {
+	verifier := p.cfg.NewVerifier()
+	for _, w := range windows {
+		sum, err := p.reverifyWindow(w, verifier)
+		if p.ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			p.fail(fmt.Sprintf("recovering %v", w.key), err)
+			return
+		}
+		w.addSum(sum)
+		p.windows.toSeal.push(w)
+	}
+}
+
+func (p *Pipeline) reverifyWindow(w *window, verifier BatchVerifier) (*bls.Sum, error) {
+	var b batch
+	sum := new(bls.Sum)
+	view := p.chain.View()
+	for from := 0; from < w.acks() && p.ctx.Err() == nil; from += p.cfg.MaxBatch {
+		to := min(from+p.cfg.MaxBatch, w.acks())
+		b.reset()
+		if err := b.append(w.frames[from*rollup.AckSize:to*rollup.AckSize], view, w.key.Epoch); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrPool, err)
+		}
+		verdicts, err := b.run(verifier)
+		if err != nil {
+			return nil, err
+		}
+		signatures := verifier.Signatures()
+		for i, v := range verdicts {
+			if v != bls.Valid {
+				return nil, fmt.Errorf("%w: ack %d: %w", ErrPool, from+i, v.Err())
+			}
+			sum.Add(&signatures[i])
+		}
+	}
+	return sum, nil
+}

@@ -1,0 +1,189 @@
+package pipeline
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/waybill-network/waybill/rollup"
+)
+
+// sealWindows turns drained windows into rollups, one after the other.
+func (p *Pipeline) sealWindows() {
+	var sealer rollup.Sealer
+	for {
+		w, ok := p.windows.toSeal.pop()
+		if !ok {
+			return
+		}
+		if p.failed() { // what the window holds is not what the store holds
+			continue
+		}
+		if w.acks() == 0 {
+			p.forget(w)
+			continue
+		}
+		start := time.Now()
+		s, err := p.seal(&sealer, w)
+		if err != nil {
+			p.fail(fmt.Sprintf("sealing %v", w.key), err)
+			continue
+		}
+		p.sealed.put(s)
+		p.retire(w, s, time.Since(start))
+	}
+}
+
+// seal builds the rollup of a window and makes it durable. Only sealWindows touches a drained window.
+func (p *Pipeline) seal(sealer *rollup.Sealer, w *window) (*sealedWindow, error) {
+	aggregate := w.sum.Signature()
+	header, evidence, err := sealer.Seal(p.cfg.Network, w.key, w.frames, aggregate.Bytes(), p.chain.View())
+	if err != nil {
+		return nil, err
+	}
+	s := &sealedWindow{key: w.key, id: header.ID(), network: header.Network, rows: len(header.Rows), root: header.AckRoot,
+		evidence: slices.Clone(evidence)} // the sealer uses its memory again
+	if err := p.store.PutSealed(w.key, s.id, header.Append(nil), s.evidence); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// retire hands a sealed window to the certifier and takes its memory back.
+func (p *Pipeline) retire(w *window, s *sealedWindow, took time.Duration) {
+	acks := w.acks()
+	p.counters.seal.batch(acks, took)
+	p.counters.seal.settle(acks, 0)
+	ws := &p.windows
+	ws.mu.Lock()
+	w.record.fill(w)
+	w.record.State = StateCertifying
+	w.record.ID, w.record.Root, w.record.Rows = s.id, s.root, s.rows
+	w.record.Sealed, w.record.SealTime = time.Now(), took
+	ws.mu.Unlock()
+	p.release(w)
+	p.log.Info("window sealed", "epoch", w.key.Epoch, "window", w.key.Window, "acks", acks, "rollup", s.id, "took", took)
+	p.certifier.push(&certification{key: w.key, acks: acks, since: time.Now(), status: w.record})
+}
+
+// forget drops a window without acks: there is nothing to roll up.
+func (p *Pipeline) forget(w *window) {
+	ws := &p.windows
+	ws.mu.Lock()
+	ws.history = slices.DeleteFunc(ws.history, func(s *WindowStatus) bool { return s == w.record })
+	ws.mu.Unlock()
+	p.release(w)
+}
+
+// sealedWindow answers whether an ack is in a rollup of this node.
+type sealedWindow struct {
+	key      rollup.WindowKey
+	id       rollup.Hash
+	network  rollup.Network
+	root     rollup.Hash
+	rows     int
+	evidence rollup.Evidence
+}
+
+// holds reports whether the window has the ack, by all 80 bytes that the client signed. A nil window has none.
+func (s *sealedWindow) holds(f rollup.Frame) bool {
+	if s == nil || f.Key() != s.key || f.Network() != s.network || !f.Tagged() {
+		return false
+	}
+	i, ok := s.evidence.Index(f.Client(), f.Service(), f.Seq())
+	return ok && bytes.Equal(s.evidence.Entry(i), f.Entry())
+}
+
+// sealedCache keeps the windows that were asked for last. Their evidence is 3.4 MB when they are full.
+type sealedCache struct {
+	mu     sync.Mutex
+	recent []*sealedWindow // latest last
+}
+
+const sealedCacheSize = 8
+
+func (c *sealedCache) put(s *sealedWindow) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.add(s)
+}
+
+func (c *sealedCache) add(s *sealedWindow) {
+	if len(c.recent) == sealedCacheSize {
+		c.recent = slices.Delete(c.recent, 0, 1)
+	}
+	c.recent = append(c.recent, s)
+}
+
+// sealedWindow returns a sealed window of this node, or nil. Under the cache's lock there is at most one read of the
+// store at a time, so asking for many windows keeps one core busy at most.
+func (p *Pipeline) sealedWindow(key rollup.WindowKey) *sealedWindow {
+	if key.Node != p.cfg.Node {
+		return nil
+	}
+	c := &p.sealed
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, s := range c.recent {
+		if s.key == key {
+			c.recent = append(slices.Delete(c.recent, i, i+1), s)
+			return s
+		}
+	}
+	header, evidence, err := p.store.Sealed(key)
+	if err != nil {
+		return nil // never used, or pruned, or not to be read: unknown in any case
+	}
+	h, err := rollup.ParseHeader(header)
+	if err != nil {
+		return nil
+	}
+	s := &sealedWindow{key: key, id: h.ID(), network: h.Network, root: h.AckRoot, rows: len(h.Rows), evidence: evidence}
+	c.add(s)
+	return s
+}
+
+// AckState says how far an ack has come.
+type AckState string
+
+// The states of an ack, in order.
+const (
+	AckUnknown AckState = "unknown" // not accepted, or too long ago
+	AckPooled  AckState = "pooled"  // durable
+	AckSealed  AckState = "sealed"  // in a rollup
+	AckOrdered AckState = "ordered" // in a rollup that the chain has ordered
+)
+
+// Found is where an ack is.
+type Found struct {
+	State  AckState
+	Rollup rollup.Hash // from AckSealed on
+}
+
+// Lookup says what became of an ack, by the 80 bytes that its client signed. Error: ErrFrames for another length.
+func (p *Pipeline) Lookup(message []byte) (Found, error) {
+	if len(message) != rollup.MessageSize {
+		return Found{}, fmt.Errorf("%w: %d bytes are not what a client signs", ErrFrames, len(message))
+	}
+	f := rollup.Frame(message)
+	if s := p.sealedWindow(f.Key()); s.holds(f) {
+		if p.chain.View().IsOrdered(s.key) {
+			return Found{AckOrdered, s.id}, nil
+		}
+		return Found{AckSealed, s.id}, nil
+	}
+	slots := p.windows.current.Load()
+	if i := slots.find(f.Epoch(), f.Window()); i >= 0 && f.Node() == p.cfg.Node {
+		w := slots[i]
+		w.mu.RLock()
+		defer w.mu.RUnlock()
+		if w.peek(f) == rollup.Known {
+			return Found{State: AckPooled}, nil
+		}
+	} else if p.windows.holds(f) {
+		return Found{State: AckPooled}, nil
+	}
+	return Found{State: AckUnknown}, nil
+}

@@ -1,0 +1,348 @@
+package pipeline
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/rollup"
+)
+
+// verdictCodes are the answers for verdicts.
+var verdictCodes = [...]rollup.Code{
+	bls.Valid:         rollup.Accepted,
+	bls.BadEncoding:   rollup.BadEncoding,
+	bls.NotOnCurve:    rollup.NotOnCurve,
+	bls.NotInSubgroup: rollup.NotInSubgroup,
+	bls.Identity:      rollup.Identity,
+	bls.BadSignature:  rollup.BadSignature,
+}
+
+// worker verifies batches. Everything it needs for one is allocated once.
+type worker struct {
+	p        *Pipeline
+	verifier BatchVerifier
+	chunks   []*chunk
+	batch    batch
+	codes    []rollup.Code
+}
+
+func (p *Pipeline) newWorker() *worker { return &worker{p: p, verifier: p.cfg.NewVerifier()} }
+
+func (w *worker) run() {
+	p := w.p
+	for {
+		w.chunks = p.queue.take(w.chunks[:0], p.cfg.MaxBatch)
+		if len(w.chunks) == 0 {
+			return
+		}
+		suspects := w.chunks[0].lane == laneSuspect
+		if p.failed() {
+			for _, c := range w.chunks {
+				p.abandon(c, rollup.StoreFailed)
+			}
+		} else {
+			w.verify()
+		}
+		if suspects {
+			p.queue.suspectsDone()
+		}
+	}
+}
+
+// verify brings the chunks of one batch from the queue to the committer.
+func (w *worker) verify() {
+	p, stage := w.p, &w.p.counters.verify
+	start := time.Now()
+	w.batch.reset()
+	var err error
+	for _, c := range w.chunks {
+		err = errors.Join(err, w.batch.append(c.frames, c.view, c.window.key.Epoch))
+	}
+	verdicts, runErr := w.batch.run(w.verifier)
+	if err = errors.Join(err, runErr); err != nil { // admission found the clients, and the columns are made here
+		panic(fmt.Sprintf("pipeline: broken batch: %v", err))
+	}
+	w.codes = w.codes[:0]
+	for _, v := range verdicts {
+		w.codes = append(w.codes, verdictCodes[v])
+	}
+	p.judge(w.chunks, w.codes)
+	took := time.Since(start)
+	stage.batch(len(verdicts), took)
+	p.rate.record(len(verdicts), took)
+
+	insertStart := time.Now()
+	from := 0
+	for _, c := range w.chunks {
+		w.insert(c, from)
+		from += len(c.at)
+	}
+	p.counters.window.batch(from, time.Since(insertStart))
+	p.committer.add(w.chunks)
+}
+
+// insert moves the valid acks of a chunk, which lies at from in the batch, into its window.
+func (w *worker) insert(c *chunk, from int) {
+	n := len(c.at)
+	codes := w.codes[from : from+n]
+	valid := count(codes, rollup.Accepted)
+	w.p.counters.verify.settle(valid, n-valid)
+	frames := w.batch.frames[from*rollup.AckSize : (from+n)*rollup.AckSize]
+	added, full := c.window.insert(frames, w.batch.payers[from:from+n], codes)
+	if added > 0 {
+		var sum bls.Sum
+		signatures := w.verifier.Signatures()[from : from+n]
+		for i := range signatures {
+			if codes[i] == rollup.Accepted {
+				sum.Add(&signatures[i])
+			}
+		}
+		c.window.addSum(&sum)
+	}
+	w.p.counters.window.settle(added, valid-added)
+	if full {
+		w.p.windowFull(c.window)
+	}
+	for i, code := range codes {
+		c.future.codes[c.at[i]] = code
+	}
+}
+
+func count(codes []rollup.Code, want rollup.Code) (n int) {
+	for _, code := range codes {
+		if code == want {
+			n++
+		}
+	}
+	return n
+}
+
+// batch is acks in columns: frames in one run, signers by dense index.
+type batch struct {
+	frames   []byte
+	signer   []uint32
+	payers   []uint32 // by ack
+	keys     []*bls.PublicKey
+	payer    []uint32 // by key
+	verdicts []bls.Verdict
+	slots    []signerSlot // client → dense index
+	round    uint32
+}
+
+type signerSlot struct{ round, client, index uint32 }
+
+func (b *batch) reset() {
+	b.frames, b.signer, b.payers = b.frames[:0], b.signer[:0], b.payers[:0]
+	b.keys, b.payer = b.keys[:0], b.payer[:0]
+	b.round++
+	if b.round == 0 { // what earlier rounds left would look new
+		clear(b.slots)
+		b.round = 1
+	}
+}
+
+// append copies acks, all of one epoch. The error names a client that the registry does not know.
+func (b *batch) append(frames []byte, reg rollup.Registry, epoch uint32) error {
+	b.grow(len(b.signer) + len(frames)/rollup.AckSize)
+	b.frames = append(b.frames, frames...)
+	for o := 0; o < len(frames); o += rollup.AckSize {
+		client := rollup.Frame(frames[o : o+rollup.AckSize]).Client()
+		i, err := b.index(client, reg, epoch)
+		if err != nil {
+			return err
+		}
+		b.signer = append(b.signer, i)
+		b.payers = append(b.payers, b.payer[i])
+	}
+	return nil
+}
+
+// grow keeps the table of clients at most half full for n acks.
+func (b *batch) grow(n int) {
+	if 2*n <= len(b.slots) {
+		return
+	}
+	size := max(64, len(b.slots))
+	for size < 2*n {
+		size *= 2
+	}
+	old := b.slots
+	b.slots = make([]signerSlot, size)
+	for _, s := range old {
+		if s.round == b.round {
+			*b.slot(s.client) = s
+		}
+	}
+}
+
+// slot returns the client's slot, or the free one where it belongs.
+func (b *batch) slot(client uint32) *signerSlot {
+	mask := uint32(len(b.slots) - 1)
+	i := client * 0x9e3779b1 >> 7 & mask
+	for b.slots[i].round == b.round && b.slots[i].client != client {
+		i = (i + 1) & mask
+	}
+	return &b.slots[i]
+}
+
+func (b *batch) index(client uint32, reg rollup.Registry, epoch uint32) (uint32, error) {
+	s := b.slot(client)
+	if s.round != b.round {
+		*s = signerSlot{round: b.round, client: client, index: uint32(len(b.keys))}
+		key, ok := reg.ClientKey(client)
+		payer, paid := reg.Payer(client, epoch)
+		if !ok || !paid {
+			return 0, fmt.Errorf("%w %d", rollup.ErrUnknownClient, client)
+		}
+		b.keys = append(b.keys, key)
+		b.payer = append(b.payer, payer)
+	}
+	return s.index, nil
+}
+
+func (b *batch) run(v BatchVerifier) ([]bls.Verdict, error) {
+	n := len(b.signer)
+	if cap(b.verdicts) < n {
+		b.verdicts = make([]bls.Verdict, max(n, 1024))
+	}
+	b.verdicts = b.verdicts[:n]
+	clear(b.verdicts)
+	_, err := v.Verify(&bls.Batch{
+		Keys:       b.keys,
+		Signer:     b.signer,
+		Messages:   bls.Column{Data: b.frames, Stride: rollup.AckSize, Width: rollup.MessageSize},
+		Signatures: bls.Column{Data: b.frames[rollup.SignatureOffset:], Stride: rollup.AckSize, Width: rollup.SignatureSize},
+	}, b.verdicts)
+	return b.verdicts, err
+}
+
+// A client with a bad signature is verified apart, in small batches, until it has sent enough good ones or some time
+// has passed: finding one bad signature costs as much as verifying many good ones. Anyone can name any client in a bad
+// ack, so being apart costs a client latency and nothing else; and a source that keeps sending bad ones is
+// apart with everything it sends.
+const (
+	suspectChunk   = 64   // acks in a batch of suspects
+	maxSuspects    = 2048 // acks of suspects admitted and not answered
+	maxQuarantined = 1024 // clients
+	goodConduct    = 256  // good acks that end a quarantine
+	quarantineTime = time.Minute
+	sourceBad      = 32   // bad signatures that set a source apart
+	sourceBadLimit = 4096 // bounds how many good acks it takes to come back
+)
+
+type quarantine struct {
+	n atomic.Int32 // clients; most of the time there are none, and no lock is taken
+
+	mu      sync.Mutex
+	clients map[uint32]*conduct
+}
+
+type conduct struct {
+	until time.Time
+	good  int
+}
+
+func (q *quarantine) holds(client uint32) bool {
+	if q.n.Load() == 0 {
+		return false
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	c := q.clients[client]
+	if c == nil {
+		return false
+	}
+	if time.Now().After(c.until) {
+		q.drop(client)
+		return false
+	}
+	return true
+}
+
+func (q *quarantine) drop(client uint32) {
+	delete(q.clients, client)
+	q.n.Store(int32(len(q.clients)))
+}
+
+func (q *quarantine) bad(client uint32) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := time.Now()
+	c := q.clients[client]
+	if c == nil {
+		if len(q.clients) >= maxQuarantined {
+			q.evict()
+		}
+		c = new(conduct)
+		if q.clients == nil {
+			q.clients = make(map[uint32]*conduct)
+		}
+		q.clients[client] = c
+		q.n.Store(int32(len(q.clients)))
+	}
+	c.good, c.until = 0, now.Add(quarantineTime)
+}
+
+// evict drops the client whose time ends first.
+func (q *quarantine) evict() {
+	var first uint32
+	var until time.Time
+	for client, c := range q.clients {
+		if until.IsZero() || c.until.Before(until) {
+			first, until = client, c.until
+		}
+	}
+	q.drop(first)
+}
+
+func (q *quarantine) goodAcks(client uint32, n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if c := q.clients[client]; c != nil {
+		if c.good += n; c.good >= goodConduct {
+			q.drop(client)
+		}
+	}
+}
+
+func (q *quarantine) list(limit int) (total int, clients []uint32) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for client := range q.clients {
+		if len(clients) == limit {
+			break
+		}
+		clients = append(clients, client)
+	}
+	return len(q.clients), clients
+}
+
+func (s *Source) suspect() bool { return s.bad.Load() >= sourceBad }
+
+// judge keeps the conduct of clients and sources. It costs something only for bad acks and for suspects.
+func (p *Pipeline) judge(chunks []*chunk, codes []rollup.Code) {
+	for _, c := range chunks {
+		for i, code := range codes[:len(c.at)] {
+			if code == rollup.Accepted && c.lane == laneNormal {
+				continue
+			}
+			client := rollup.Frame(c.frames[i*rollup.AckSize : (i+1)*rollup.AckSize]).Client()
+			if code == rollup.Accepted {
+				p.quarantine.goodAcks(client, 1)
+				if c.source.bad.Load() > 0 {
+					c.source.bad.Add(-1)
+				}
+				continue
+			}
+			p.quarantine.bad(client)
+			if c.source.bad.Load() < sourceBadLimit {
+				c.source.bad.Add(1)
+			}
+		}
+		codes = codes[len(c.at):]
+	}
+}
