@@ -1,0 +1,419 @@
+package web
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/waybill-network/waybill/node/telemetry"
+)
+
+// The tests in this file drive a headless Chromium over its DevTools protocol. Without one they are skipped, unless
+// REQUIRE_CHROMIUM is set. WAYBILL_SHOTS names a directory for screenshots.
+
+type browser struct {
+	t       *testing.T
+	conn    *websocket.Conn
+	session string
+	next    int
+
+	mu       sync.Mutex
+	answers  map[int]chan message
+	problems []string
+	gone     chan struct{}
+}
+
+type message struct {
+	ID     int             `json:"id"`
+	Method string          `json:"method"`
+	Params json.RawMessage `json:"params"`
+	Result json.RawMessage `json:"result"`
+	Error  *struct{ Message string }
+}
+
+// startBrowser starts Chromium with an empty page and ends it with the test.
+func startBrowser(t *testing.T) *browser {
+	t.Helper()
+	path, err := exec.LookPath("chromium")
+	if err != nil {
+		if os.Getenv("REQUIRE_CHROMIUM") != "" {
+			t.Fatal(err)
+		}
+		t.Skip("no chromium")
+	}
+	dir, err := os.MkdirTemp("", "waybill-chromium-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), path, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars",
+		"--remote-debugging-port=0", "--user-data-dir="+dir, "about:blank")
+	cmd.WaitDelay = 5 * time.Second
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	b := &browser{t: t, answers: map[int]chan message{}, gone: make(chan struct{})}
+	var address string
+	waitFor(t, "the browser's port", func() bool {
+		content, err := os.ReadFile(filepath.Join(dir, "DevToolsActivePort"))
+		port, at, found := strings.Cut(strings.TrimSpace(string(content)), "\n")
+		address = "ws://127.0.0.1:" + port + at
+		return err == nil && found
+	})
+	if b.conn, _, err = websocket.DefaultDialer.Dial(address, nil); err != nil {
+		t.Fatal(err)
+	}
+	go b.read()
+	t.Cleanup(func() {
+		b.session = ""
+		b.call("Browser.close", nil)
+		b.conn.Close()
+		<-b.gone
+		cmd.Wait() // ends by its own will or by the context
+		// Its children may write for a moment longer.
+		waitFor(t, "the browser to leave its directory", func() bool { return os.RemoveAll(dir) == nil })
+	})
+
+	var target struct{ TargetID string }
+	b.into(&target, "Target.createTarget", map[string]any{"url": "about:blank"})
+	var attached struct{ SessionID string }
+	b.into(&attached, "Target.attachToTarget", map[string]any{"targetId": target.TargetID, "flatten": true})
+	b.session = attached.SessionID
+	for _, domain := range []string{"Page", "Runtime", "Log", "Network"} {
+		b.call(domain+".enable", nil)
+	}
+	return b
+}
+
+// read delivers answers and keeps what the console, the log and the network complain about.
+func (b *browser) read() {
+	defer close(b.gone)
+	for {
+		var m message
+		if err := b.conn.ReadJSON(&m); err != nil {
+			return
+		}
+		b.mu.Lock()
+		if ch := b.answers[m.ID]; m.ID != 0 && ch != nil {
+			ch <- m
+			delete(b.answers, m.ID)
+		}
+		switch m.Method {
+		case "Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded":
+			b.problems = append(b.problems, m.Method+": "+string(m.Params))
+		}
+		b.mu.Unlock()
+	}
+}
+
+func (b *browser) call(method string, params any) json.RawMessage {
+	b.t.Helper()
+	b.next++
+	ch := make(chan message, 1)
+	b.mu.Lock()
+	b.answers[b.next] = ch
+	b.mu.Unlock()
+	request := map[string]any{"id": b.next, "method": method}
+	if params != nil {
+		request["params"] = params
+	}
+	if b.session != "" {
+		request["sessionId"] = b.session
+	}
+	if err := b.conn.WriteJSON(request); err != nil {
+		b.t.Fatal(err)
+	}
+	select {
+	case m := <-ch:
+		if m.Error != nil {
+			b.t.Fatalf("%s: %s", method, m.Error.Message)
+		}
+		return m.Result
+	case <-b.gone:
+		if method != "Browser.close" {
+			b.t.Fatal("the browser is gone")
+		}
+	case <-time.After(30 * time.Second):
+		b.t.Fatalf("%s: no answer", method)
+	}
+	return nil
+}
+
+func (b *browser) into(result any, method string, params any) {
+	b.t.Helper()
+	if err := json.Unmarshal(b.call(method, params), result); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// eval runs an expression in the page and returns its value as text.
+func (b *browser) eval(expression string) string {
+	b.t.Helper()
+	var got struct {
+		Result           struct{ Value any }
+		ExceptionDetails *struct{ Text string }
+	}
+	b.into(&got, "Runtime.evaluate", map[string]any{"expression": expression, "returnByValue": true})
+	if got.ExceptionDetails != nil {
+		b.t.Fatalf("%s: %s", expression, got.ExceptionDetails.Text)
+	}
+	return fmt.Sprint(got.Result.Value)
+}
+
+func (b *browser) text(id string) string {
+	return b.eval(`document.getElementById("` + id + `").innerText`)
+}
+
+// complaints returns and forgets what went wrong in the page.
+func (b *browser) complaints() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	defer func() { b.problems = nil }()
+	return b.problems
+}
+
+func (b *browser) viewport(width, height int, scheme string) {
+	b.call("Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500})
+	b.call("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}}})
+}
+
+// shot writes a screenshot when somebody wants to look.
+func (b *browser) shot(name string, whole bool) {
+	b.t.Helper()
+	dir := os.Getenv("WAYBILL_SHOTS")
+	if dir == "" {
+		return
+	}
+	var got struct{ Data string }
+	b.into(&got, "Page.captureScreenshot", map[string]any{"captureBeyondViewport": whole})
+	png, err := base64.StdEncoding.DecodeString(got.Data)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, name+".png"), png, 0o644)
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func waitFor(t *testing.T, what string, ready func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !ready(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+// operator is a node's operator port that can go away and come back under the same address.
+type operator struct {
+	t       *testing.T
+	address string
+	source  func() telemetry.Snapshot
+	stop    func()
+}
+
+func (o *operator) start() {
+	o.t.Helper()
+	at := o.address
+	if at == "" {
+		at = "127.0.0.1:0"
+	}
+	l, err := net.Listen("tcp", at)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	o.address = l.Addr().String()
+	ctx, cancel := context.WithCancel(context.Background())
+	srv := &http.Server{Handler: newHandler(ctx, o.source, 25*time.Millisecond)}
+	done := make(chan struct{})
+	go func() { defer close(done); srv.Serve(l) }()
+	o.stop = sync.OnceFunc(func() {
+		cancel()
+		srv.Close()
+		<-done
+	})
+	o.t.Cleanup(o.stop)
+}
+
+func TestPage(t *testing.T) {
+	b := startBrowser(t)
+	n := new(node)
+	o := &operator{t: t, source: n.snapshot}
+	o.start()
+	b.viewport(1280, 900, "light")
+	b.call("Page.navigate", map[string]any{"url": "http://" + o.address + "/"})
+	waitFor(t, "the first snapshot", func() bool { return b.eval(`document.readyState`) == "complete" && b.text("state") == "ready" })
+
+	t.Run("live", func(t *testing.T) {
+		first := n.steps.Load()
+		waitFor(t, "a rate", func() bool { return strings.HasSuffix(b.text("rate"), "k") })
+		total := b.eval(`document.querySelector("#t-stages tbody tr td:last-child").title`)
+		waitFor(t, "an update", func() bool {
+			return b.eval(`document.querySelector("#t-stages tbody tr td:last-child").title`) != total
+		})
+		waitFor(t, "a sparkline", func() bool {
+			return strings.Count(b.eval(`document.querySelector("#chart .line").getAttribute("d")`), "L") >= 100
+		})
+		if n.steps.Load() == first {
+			t.Error("the page moves without the node")
+		}
+	})
+	t.Run("content", func(t *testing.T) {
+		for id, want := range map[string][]string{
+			"name":          {"edge-lisbon-2"},
+			"t-stages":      {"admit", "verify", "commit", "window", "seal", "certify"},
+			"open":          {"Window 12/91", "Window 12/90", "in grace"},
+			"t-windows":     {"12/89", "sealing", "certifying 63%", "ordered", "1.0 s", "0f3a9bc2…"},
+			"t-answers":     {"window_closed", "bad_signature", "replayed_seq"},
+			"f-answers":     {"1,203"},
+			"quarantine":    {"3 clients", "17, 4021, 99812"},
+			"t-settlements": {"certified", "settled", "9,812.40", "1,200.35"},
+			"f-node":        {"48,213.99", "18.4T", "account 5"},
+			"t-committee":   {"2 (self)", "silent", "answers", "40 min"},
+			"f-chain":       {"128,403", "in step", "7, this node too"},
+			"epoch":         {"Epoch 12", "min"},
+			"t-checks":      {"disk", "200 GiB free"},
+			"f-kernels":     {"avx512ifma", "generic, fell back"},
+			"f-about":       {"v0.1.0", "13.0 GiB"},
+		} {
+			got := b.text(id)
+			for _, w := range want {
+				if !strings.Contains(got, w) {
+					t.Errorf("#%s lacks %q: %q", id, w, got)
+				}
+			}
+		}
+		if got := b.text("t-answers"); strings.Contains(got, "malformed") || strings.Index(got, "window_closed") > strings.Index(got, "bad_signature") {
+			t.Errorf("refusals are not the non-zero ones by size: %q", got)
+		}
+		if got := b.eval(`document.querySelector("#f-node dd").title`); got != "48,213.990112 credits" {
+			t.Errorf("exact amount %q", got)
+		}
+		b.shot("1280-light", false)
+		b.shot("1280-light-whole", true)
+	})
+	t.Run("accessible", func(t *testing.T) {
+		if got := b.eval(contrast); got != "" {
+			t.Errorf("contrast below 4.5 in light: %s", got)
+		}
+		b.viewport(1280, 900, "dark")
+		if got := b.eval(contrast); got != "" {
+			t.Errorf("contrast below 4.5 in dark: %s", got)
+		}
+		b.shot("1280-dark", false)
+		if got := b.eval(`[...document.querySelectorAll("table")].filter(t => !t.caption || !t.tHead || t.querySelector("tbody th:not([scope=row])")).map(t => t.id).join()`); got != "" {
+			t.Errorf("tables without caption or scopes: %s", got)
+		}
+		if got := b.eval(`[...document.querySelectorAll("section")].filter(s => !document.getElementById(s.getAttribute("aria-labelledby"))).length`); got != "0" {
+			t.Errorf("%s sections without a name", got)
+		}
+		for _, width := range []int{1920, 3840} {
+			b.viewport(width, width*9/16, "dark")
+			b.shot(fmt.Sprint(width, "-dark"), false)
+		}
+	})
+	t.Run("narrow", func(t *testing.T) {
+		for _, width := range []int{320, 360, 480, 768, 1024, 1280} {
+			b.viewport(width, 800, "light")
+			if got := b.eval(`document.documentElement.scrollWidth`); got != fmt.Sprint(width) {
+				t.Errorf("at %d pixels the page is %s wide: %s", width, got, b.eval(`[...document.querySelectorAll("body *")].filter(e => e.getBoundingClientRect().right > `+fmt.Sprint(width)+` && !e.classList.contains("sr")).map(e => e.tagName + "#" + e.id + "." + e.className).slice(0, 8).join(" ")`))
+			}
+			if width == 360 {
+				b.shot("360-light", false)
+				b.shot("360-light-whole", true)
+			}
+		}
+	})
+	if got := b.complaints(); len(got) > 0 {
+		t.Errorf("the page complains: %s", strings.Join(got, "\n"))
+	}
+
+	t.Run("stale", func(t *testing.T) {
+		b.viewport(1280, 900, "light")
+		o.stop()
+		waitFor(t, "the banner", func() bool { return strings.Contains(b.text("stale"), "No news from the node since") })
+		if got := b.eval(`document.body.classList.contains("stale")`); got != "true" || b.text("state") != "out of touch" {
+			t.Errorf("the numbers look fresh, the node %s", b.text("state"))
+		}
+		b.shot("1280-stale", false)
+		o.start()
+		waitFor(t, "the banner to go", func() bool { return b.eval(`document.getElementById("stale").hidden`) == "true" })
+		waitFor(t, "fresh numbers", func() bool {
+			return b.eval(`document.body.classList.contains("stale")`) == "false" && b.text("state") == "ready"
+		})
+	})
+}
+
+// TestPageOfNewNode shows a node that knows nothing yet: no error, and it says that it is not ready.
+func TestPageOfNewNode(t *testing.T) {
+	b := startBrowser(t)
+	o := &operator{t: t, source: func() telemetry.Snapshot {
+		return telemetry.Snapshot{Taken: time.Now(), Started: time.Now().Add(-time.Second)}
+	}}
+	o.start()
+	b.viewport(1280, 900, "light")
+	b.call("Page.navigate", map[string]any{"url": "http://" + o.address + "/"})
+	waitFor(t, "the first snapshot", func() bool {
+		return b.eval(`document.readyState`) == "complete" && b.text("state") == "not ready: blocks"
+	})
+	for id, want := range map[string]string{
+		"t-windows": "No window has been sealed yet.", "t-answers": "No ack was refused.",
+		"t-settlements": "No epoch has been settled yet.", "t-committee": "The committee is not known yet.", "epoch": "not begun",
+	} {
+		if got := b.text(id); !strings.Contains(got, want) {
+			t.Errorf("#%s: %q", id, got)
+		}
+	}
+	b.shot("new-node", false)
+	if got := b.complaints(); len(got) > 0 {
+		t.Errorf("the page complains: %s", strings.Join(got, "\n"))
+	}
+}
+
+// TestComplaintsAreSeen proves that the watch for errors works: a page under the same policy that breaks it and throws.
+func TestComplaintsAreSeen(t *testing.T) {
+	b := startBrowser(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := &http.Server{Handler: secured(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		fmt.Fprint(w, `<p style="color:red">x</p><script>1</script>`)
+	}))}
+	done := make(chan struct{})
+	go func() { defer close(done); srv.Serve(l) }()
+	defer func() { srv.Close(); <-done }()
+	b.call("Page.navigate", map[string]any{"url": "http://" + l.Addr().String() + "/"})
+	var all string
+	waitFor(t, "complaints", func() bool {
+		all += strings.Join(b.complaints(), "\n")
+		return strings.Contains(all, "inline style") && strings.Contains(all, "inline script")
+	})
+}
+
+// contrast lists elements with text whose colour has less than 4.5 to 1 against the paper (WCAG 2.1, 1.4.3).
+const contrast = `(() => {
+  const parse = (c) => c.match(/[\d.]+/g).slice(0, 3).map(Number);
+  const light = (c) => { const [r, g, b] = parse(c).map((v) => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+  const paper = light(getComputedStyle(document.documentElement).backgroundColor);
+  const low = [];
+  for (const e of document.querySelectorAll("body *")) {
+    if (![...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()) || e.tagName === "NOSCRIPT") continue;
+    const ink = light(getComputedStyle(e).color);
+    const ratio = (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
+    if (ratio < 4.5) low.push(e.tagName + "." + e.className + " " + ratio.toFixed(1));
+  }
+  return [...new Set(low)].join(", ");
+})()`

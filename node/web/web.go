@@ -1,0 +1,177 @@
+// Package web serves the dashboard of a node: one page, embedded, without any outside resource, fed by server-sent
+// events. It reads telemetry.Snapshot and changes nothing.
+package web
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"encoding/json"
+	"io/fs"
+	"net/http"
+	"path"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/waybill-network/waybill/node/telemetry"
+)
+
+// Interval is the time between two events of a stream.
+const Interval = time.Second
+
+const (
+	maxWatchers  = 64               // streams at once; more get 503
+	writeTimeout = 10 * time.Second // for one event to a reader that does not read
+)
+
+//go:embed page
+var embedded embed.FS
+
+// policy lets the page load its own files and nothing else.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+// Handler serves the page at /, its files beside it, one snapshot as JSON at /api/snapshot, and one a second at /events.
+//
+// source is called at most once per interval for all watchers together, and not at all while nobody watches. A slow
+// reader gets fewer events, never old ones. The streams end when ctx does, so that a server can shut down.
+func Handler(ctx context.Context, source func() telemetry.Snapshot) http.Handler {
+	return newHandler(ctx, source, Interval)
+}
+
+func newHandler(ctx context.Context, source func() telemetry.Snapshot, interval time.Duration) http.Handler {
+	d := &dashboard{ctx: ctx, source: source, interval: interval}
+	mux := http.NewServeMux()
+	files, err := fs.Sub(embedded, "page")
+	if err != nil {
+		panic(err) // the directory is embedded
+	}
+	for _, name := range []string{"index.html", "dashboard.css", "dashboard.js", "icon.svg"} {
+		at := "GET /" + name
+		if name == "index.html" {
+			at = "GET /{$}"
+		}
+		mux.Handle(at, file(files, name))
+	}
+	mux.HandleFunc("GET /api/snapshot", d.snapshot)
+	mux.HandleFunc("GET /events", d.events)
+	return secured(mux)
+}
+
+func secured(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		header := w.Header()
+		header.Set("Content-Security-Policy", policy)
+		header.Set("X-Content-Type-Options", "nosniff")
+		header.Set("Referrer-Policy", "no-referrer")
+		header.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.ServeHTTP(w, r)
+	})
+}
+
+// file serves one embedded file, revalidated by its hash at every load, so that a new version of the node shows at once.
+func file(files fs.FS, name string) http.Handler {
+	b, err := fs.ReadFile(files, name)
+	if err != nil {
+		panic(err) // the files are embedded
+	}
+	hash := sha256.Sum256(b)
+	tag := `"` + hex.EncodeToString(hash[:8]) + `"`
+	kind := map[string]string{
+		".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8",
+		".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml",
+	}[path.Ext(name)]
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", kind)
+		w.Header().Set("Cache-Control", "no-cache")
+		w.Header().Set("ETag", tag)
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(b))
+	})
+}
+
+type dashboard struct {
+	ctx      context.Context
+	source   func() telemetry.Snapshot
+	interval time.Duration
+	watchers atomic.Int32
+
+	mu    sync.Mutex
+	last  []byte // the latest snapshot as JSON, shared by all watchers
+	taken time.Time
+}
+
+// latest returns the snapshot as JSON, taking a new one when the last is about an interval old.
+func (d *dashboard) latest() ([]byte, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.last != nil && time.Since(d.taken) < d.interval*9/10 {
+		return d.last, nil
+	}
+	s := d.source()
+	b, err := json.Marshal(struct {
+		telemetry.Snapshot
+		Checks []telemetry.Check `json:"checks"`
+	}{s, telemetry.Checks(&s)})
+	if err != nil {
+		return nil, err
+	}
+	d.last, d.taken = b, time.Now()
+	return b, nil
+}
+
+func (d *dashboard) snapshot(w http.ResponseWriter, r *http.Request) {
+	b, err := d.latest()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Write(b) // a client that went away is no error of ours
+}
+
+// events streams snapshots. Writing happens here, in the connection's own goroutine, so that a slow reader holds up
+// nobody and simply gets the newest snapshot when it is ready for one.
+func (d *dashboard) events(w http.ResponseWriter, r *http.Request) {
+	if d.watchers.Add(1) > maxWatchers {
+		d.watchers.Add(-1)
+		http.Error(w, "too many watchers", http.StatusServiceUnavailable)
+		return
+	}
+	defer d.watchers.Add(-1)
+	control := http.NewResponseController(w)
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Accel-Buffering", "no") // proxies must not hold events back
+	if _, err := w.Write([]byte("retry: 1000\n\n")); err != nil {
+		return
+	}
+	tick := time.NewTicker(d.interval)
+	defer tick.Stop()
+	for {
+		b, err := d.latest()
+		if err != nil {
+			return
+		}
+		// A writer without deadlines, as in tests, is one that does not block.
+		_ = control.SetWriteDeadline(time.Now().Add(writeTimeout))
+		for _, part := range [][]byte{[]byte("data: "), b, []byte("\n\n")} {
+			if _, err := w.Write(part); err != nil {
+				return
+			}
+		}
+		if control.Flush() != nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-r.Context().Done():
+			return
+		case <-d.ctx.Done():
+			return
+		}
+	}
+}

@@ -1,0 +1,212 @@
+package web
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/waybill-network/waybill/node/telemetry"
+)
+
+var started = time.Now().Add(-7 * time.Hour)
+
+// node is a source whose numbers move like a busy node's: one second per snapshot.
+type node struct{ steps atomic.Int64 }
+
+func (n *node) snapshot() telemetry.Snapshot {
+	const hash = "0f3a9bc2d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f"
+	i := n.steps.Add(1)
+	now := started.Add(7*time.Hour + time.Duration(i)*time.Second)
+	acks := 8_412_345 + uint64(i)*12_400 + uint64(i*i%97)*90
+	s := telemetry.Snapshot{
+		Taken: now, Started: started,
+		Build:      telemetry.Build{Version: "v0.1.0", Commit: "4a83a9c0d2e1", Go: "go1.26.8"},
+		Node:       telemetry.Node{Name: "edge-lisbon-2", Index: 2, Owner: 5, Network: "9bd35a90c1ff02e4", ChainID: "waybill-test-1", Serving: true, Balance: 18_446_744_073_709_551_615, Earned: 48_213_990_112},
+		Kernels:    []telemetry.Kernel{{Name: "fp381", Implementation: "avx512ifma"}, {Name: "blake3", Implementation: "avx2"}, {Name: "sha256", Implementation: "generic", FellBack: true}},
+		Budget:     telemetry.Budget{Acks: 15_230, MaxAcks: 262_144, Bytes: 1_949_440, MaxBytes: 64 << 20, Sources: 18},
+		Quarantine: telemetry.Quarantine{Total: 3, Clients: []uint32{17, 4021, 99812}},
+		Rollups:    telemetry.RollupCounts{Sealed: 141, Certified: 140, Ordered: 139, Pending: 2, Oldest: 1.9, MemberSigned: 402},
+		Chain:      telemetry.Chain{Height: 128_403, BlockTime: now.Add(-1200 * time.Millisecond), Executed: now.Add(-900 * time.Millisecond), AppHash: hash, Peers: 6, Validators: 7, Validator: true, Mempool: 2, Skew: 0.31},
+		Epoch:      telemetry.Epoch{Number: 12, Start: now.Add(-41 * time.Minute), End: now.Add(19 * time.Minute), NextToSettle: 12, Clients: 100_214, Services: 3, Nodes: 7},
+		Store:      telemetry.Store{Path: "/var/lib/waybill/data", Bytes: 13_958_643_712, Free: 214_748_364_800, MinFree: 2 << 30},
+	}
+	for k, name := range telemetry.StageNames {
+		st := telemetry.Stage{Name: name, Acks: acks - uint64(k)*1_500, Refused: uint64(k) * 3, Batches: uint64(i) + 9_000, Queued: 4_000 / (k + 1), Oldest: 0.012 * float64(k+1), BatchAcks: 4_096, Busy: float64(i) * 0.3 / float64(k+1), Last: 0.0412 / float64(k+1)}
+		if name == "commit" {
+			st.Queued, st.Oldest = 0, 0
+		}
+		s.Stages = append(s.Stages, st)
+	}
+	for k, name := range []string{"accepted", "known", "malformed", "wrong_network", "window_closed", "unknown_client", "replayed_seq", "bad_signature", "overloaded"} {
+		s.Answers = append(s.Answers, telemetry.Answer{Name: name, Count: []uint64{acks, 1_203, 0, 0, 2_204, 310, 12, 921, uint64(i)}[k]})
+	}
+	states := []telemetry.WindowState{"open", "grace", "sealing", "certifying"}
+	for k := range 12 {
+		w := telemetry.Window{Epoch: 12, Window: 91 - uint32(k), State: telemetry.WindowOrdered, Acks: 65_536, MaxAcks: 65_536, Units: 31_203_441_902, Rows: 14, Opened: now, Closes: now.Add(12 * time.Second), Quorum: 48, Power: 52}
+		if k < len(states) {
+			w.State = states[k]
+		}
+		switch w.State {
+		case telemetry.WindowOpen:
+			w.Acks = 12_000 + uint32(i*1_240)%50_000
+		case telemetry.WindowCertifying, telemetry.WindowOrdered:
+			w.Sealed = now.Add(-time.Duration(k) * 20 * time.Second)
+			w.Root, w.ID = hash, hash[8:]+hash[:8]
+			if w.State == telemetry.WindowOrdered {
+				w.Ordered = w.Sealed.Add(time.Duration(700+k*83) * time.Millisecond)
+			} else {
+				w.Power = 30
+			}
+		}
+		s.Windows = append(s.Windows, w)
+	}
+	for k := range uint32(7) {
+		m := telemetry.Member{Node: k, Power: 10 + uint64(k), Address: "10.0.0.1:7401", Self: k == 2, Healthy: k != 4, Shares: 140 - uint64(k), LastShare: now.Add(-time.Duration(k+1) * time.Second), Latency: 0.21 + float64(k)*0.03}
+		if !m.Healthy {
+			m.Failures, m.LastError, m.LastShare = 9, "dial: connection refused", now.Add(-40*time.Minute)
+		}
+		s.Committee = append(s.Committee, m)
+	}
+	for k := range uint32(3) {
+		s.Settlements = append(s.Settlements, telemetry.Settlement{Epoch: 11 - k, Root: hash, Rows: 42, Acks: 9_120_000, Units: 4_410_000_000_000, Paid: 9_812_400_000, Arrears: uint64(k) * 1_400_000, ToNode: 1_200_345_678, Certified: k > 0})
+	}
+	return s
+}
+
+func TestFiles(t *testing.T) {
+	h := Handler(t.Context(), new(node).snapshot)
+	for path, kind := range map[string]string{
+		"/": "text/html; charset=utf-8", "/dashboard.css": "text/css; charset=utf-8",
+		"/dashboard.js": "text/javascript; charset=utf-8", "/icon.svg": "image/svg+xml",
+	} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		if w.Code != 200 || w.Header().Get("Content-Type") != kind || w.Header().Get("Content-Security-Policy") != policy {
+			t.Errorf("%s: %d %v", path, w.Code, w.Header())
+		}
+		if body := w.Body.String(); strings.Contains(strings.ReplaceAll(body, "http://www.w3.org/2000/svg", ""), "://") {
+			t.Errorf("%s names an outside address", path)
+		}
+		again := httptest.NewRequest("GET", path, nil)
+		again.Header.Set("If-None-Match", w.Header().Get("ETag"))
+		w = httptest.NewRecorder()
+		if h.ServeHTTP(w, again); w.Code != http.StatusNotModified {
+			t.Errorf("%s again: %d", path, w.Code)
+		}
+	}
+	for _, c := range []struct {
+		method, path string
+		want         int
+	}{{"GET", "/nothing", 404}, {"POST", "/", 405}, {"GET", "/index.html", 404}} {
+		w := httptest.NewRecorder()
+		if h.ServeHTTP(w, httptest.NewRequest(c.method, c.path, nil)); w.Code != c.want {
+			t.Errorf("%s %s: %d, want %d", c.method, c.path, w.Code, c.want)
+		}
+	}
+}
+
+func TestSnapshot(t *testing.T) {
+	n := new(node)
+	h := Handler(t.Context(), n.snapshot)
+	for range 3 {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("GET", "/api/snapshot", nil))
+		var got struct {
+			telemetry.Snapshot
+			Checks []telemetry.Check
+		}
+		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
+			t.Fatal(err)
+		}
+		if got.Node.Balance != 1<<64-1 || len(got.Checks) == 0 || len(got.Stages) != len(telemetry.StageNames) {
+			t.Errorf("snapshot lost something: %+v", got)
+		}
+	}
+	if steps := n.steps.Load(); steps != 1 {
+		t.Errorf("three requests at once took %d snapshots", steps)
+	}
+}
+
+// TestEvents watches with two streams: they share snapshots, end with the context, and nothing is taken afterwards.
+func TestEvents(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	n := new(node)
+	srv := httptest.NewServer(newHandler(ctx, n.snapshot, 50*time.Millisecond))
+	defer srv.Close()
+	if n.steps.Load() != 0 {
+		t.Error("a snapshot was taken while nobody watched")
+	}
+	open := func() (*http.Response, *bufio.Scanner) {
+		res, err := http.Get(srv.URL + "/events")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := res.Header.Get("Content-Type"); got != "text/event-stream" {
+			t.Fatalf("content type %q", got)
+		}
+		lines := bufio.NewScanner(res.Body)
+		lines.Buffer(nil, 1<<20)
+		return res, lines
+	}
+	event := func(lines *bufio.Scanner) (s telemetry.Snapshot, ok bool) {
+		for lines.Scan() {
+			if data, found := strings.CutPrefix(lines.Text(), "data: "); found {
+				if err := json.Unmarshal([]byte(data), &s); err != nil {
+					t.Fatal(err)
+				}
+				return s, true
+			}
+		}
+		return s, false
+	}
+	a, aLines := open()
+	defer a.Body.Close()
+	b, bLines := open()
+	defer b.Body.Close()
+	last := time.Time{}
+	for range 4 {
+		s, ok := event(aLines)
+		if _, okB := event(bLines); !ok || !okB {
+			t.Fatal("a stream ended early")
+		}
+		if !s.Taken.After(last) {
+			t.Error("a snapshot came twice")
+		}
+		last = s.Taken
+	}
+	if steps := n.steps.Load(); steps > 7 {
+		t.Errorf("two streams of 4 events took %d snapshots", steps)
+	}
+	cancel()
+	for range 100 {
+		if _, ok := event(aLines); !ok {
+			break
+		}
+	}
+	if _, ok := event(aLines); ok {
+		t.Error("the stream outlives its context")
+	}
+}
+
+func TestTooManyWatchers(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	srv := httptest.NewServer(Handler(ctx, new(node).snapshot))
+	defer srv.Close()
+	defer cancel()
+	for i := range maxWatchers + 1 {
+		res, err := http.Get(srv.URL + "/events")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		if want := map[bool]int{true: 200, false: 503}[i < maxWatchers]; res.StatusCode != want {
+			t.Fatalf("watcher %d: %d", i+1, res.StatusCode)
+		}
+	}
+}
