@@ -48,17 +48,15 @@ type Ingest struct {
 // Peer is section [peer].
 type Peer struct {
 	Listen      string        `toml:"listen" allow:"address" doc:"Address that other nodes connect to (TLS, with the transport keys that the chain knows)."`
-	External    string        `toml:"external" allow:"address?" doc:"The same as others reach it, when that differs from listen."`
 	PushTimeout time.Duration `toml:"push_timeout" allow:"100ms..10m" doc:"How long a committee member may take to verify and sign a rollup before the node tries again."`
 	MaxInflight int           `toml:"max_inflight" allow:"1..256" doc:"Rollups that one peer may have this node verify at once."`
 }
 
 // Consensus is section [consensus].
 type Consensus struct {
-	Listen   string   `toml:"listen" allow:"address" doc:"Address of the consensus engine's own peer protocol."`
-	External string   `toml:"external" allow:"address?" doc:"The same as others reach it, when that differs from listen."`
-	Peers    []string `toml:"peers" allow:"peers" doc:"Engine peers to keep connected to, as id@host:port. Committee members of the genesis file need not be named."`
-	Preset   string   `toml:"preset" allow:"lan|wan" doc:"Timeouts: lan commits several blocks a second between machines that share a room, wan tolerates\nhundreds of milliseconds between members."`
+	Listen string   `toml:"listen" allow:"address" doc:"Address of the consensus engine's own peer protocol."`
+	Peers  []string `toml:"peers" allow:"peers" doc:"Engine peers to keep connected to, as id@host:port. Committee members of the genesis file need not be named."`
+	Preset string   `toml:"preset" allow:"lan|wan" doc:"Timeouts: lan commits several blocks a second between machines that share a room, wan tolerates\nhundreds of milliseconds between members."`
 }
 
 // Pipeline is section [pipeline].
@@ -76,7 +74,7 @@ type Store struct {
 	Path      string `toml:"path" allow:"path" doc:"Directory of the database, relative to home. Use a disk that honours fsync."`
 	Cache     Size   `toml:"cache" allow:"1MiB..64GiB" doc:"Memory for the database's block cache."`
 	Retention uint32 `toml:"retention" allow:"0..1000000" doc:"Settled epochs whose acks and evidence are kept for export; 0 keeps all. Certificates are always kept."`
-	MinFree   Size   `toml:"min_free" allow:"0B..1TiB" doc:"Below this much free disk the node reports itself unready and takes no more acks."`
+	MinFree   Size   `toml:"min_free" allow:"0B..1TiB" doc:"Below this much free disk the node reports itself unready."`
 }
 
 // Operator is section [operator].

@@ -29,7 +29,7 @@ func TestPrecedence(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, want := range map[string][2]string{
-		"pipeline.workers":    {"7", "flag --pipeline.workers"},
+		"pipeline.workers":    {"7", "--set pipeline.workers"},
 		"log.level":           {"debug", "WAYBILL_LOG_LEVEL"},
 		"log.format":          {"json", file + ":3"},
 		"pipeline.window_age": {"2s", file + ":7"},
@@ -48,7 +48,7 @@ func TestPrecedence(t *testing.T) {
 	if err := got.WriteEffective(&out); err != nil {
 		t.Fatal(err)
 	}
-	for _, line := range []string{`"7" `, "flag --pipeline.workers", "· pipeline.grace", file + ":3"} {
+	for _, line := range []string{`"7" `, "--set pipeline.workers", "· pipeline.grace", file + ":3"} {
 		if !strings.Contains(out.String(), line) {
 			t.Errorf("effective settings lack %q:\n%s", line, out.String())
 		}
@@ -155,7 +155,7 @@ func TestEveryField(t *testing.T) {
 			t.Errorf("%s=%s: %v", f.Env, f.Default, err)
 		}
 		got, err = Load("", nil, map[string]string{f.Path: f.Default})
-		if err != nil || got.Sources[f.Path] != Source("flag --"+f.Path) || !reflect.DeepEqual(got.Config, Default()) {
+		if err != nil || got.Sources[f.Path] != Source("--set "+f.Path) || !reflect.DeepEqual(got.Config, Default()) {
 			t.Errorf("--%s=%s: %v", f.Path, f.Default, err)
 		}
 		// A value that breaks every rule but that of free text.
@@ -192,7 +192,7 @@ func TestErrors(t *testing.T) {
 		{"list of numbers", "[consensus]\npeers = [1]\n", nil, nil, []string{"consensus.peers", "id@host:port"}},
 		{"environment", "", []string{"WAYBILL_LOG_FORMAT=xml"}, nil,
 			[]string{`log.format = "xml" (WAYBILL_LOG_FORMAT): allowed is text or json`}},
-		{"flag", "", nil, map[string]string{"pipeline.grace": "6m"}, []string{`"6m" (flag --pipeline.grace)`, "0s to 5m"}},
+		{"flag", "", nil, map[string]string{"pipeline.grace": "6m"}, []string{`"6m" (--set pipeline.grace)`, "0s to 5m"}},
 		{"unknown flag", "", nil, map[string]string{"pipeline.gracee": "6m"}, []string{"did you mean pipeline.grace?"}},
 		{"all at once", "[log]\nlevel = \"x\"\n", []string{"WAYBILL_LOG_FORMAT=xml"}, map[string]string{"peer.listen": "7"},
 			[]string{"log.level", "log.format", "peer.listen", "host:port"}},

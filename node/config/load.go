@@ -16,7 +16,7 @@ import (
 // ErrInvalid is wrapped by every error about the settings themselves, as opposed to one about reading the file.
 var ErrInvalid = errors.New("invalid configuration")
 
-// Source says where a value came from: "default", "waybill.toml:12", "WAYBILL_LOG_LEVEL" or "flag --log.level".
+// Source says where a value came from: "default", "config.toml:12", "WAYBILL_LOG_LEVEL" or "--set log.level".
 type Source string
 
 // DefaultSource is the source of a value that nobody set.
@@ -69,7 +69,7 @@ type Loaded struct {
 	Warnings []string
 }
 
-// Load reads the settings: overrides (by path, as flags give them) before env (in the form of os.Environ) before the
+// Load reads the settings: overrides (by path, as the flag --set gives them) before env (in the form of os.Environ) before the
 // TOML file before the defaults. An empty file name means that there is no file; a named one must exist. The error joins
 // everything that is wrong, as *ValueError, *UnknownError, or a syntax error with its line; all of these wrap ErrInvalid.
 func Load(file string, env []string, overrides map[string]string) (*Loaded, error) {
@@ -207,7 +207,7 @@ func (f *field) tomlAllowed() string {
 }
 
 // reserved are variables with the prefix that are not settings.
-var reserved = []string{"WAYBILL_PASSWORD", "WAYBILL_CONFIG", "WAYBILL_KERNELS"}
+var reserved = []string{"WAYBILL_PASSWORD", "WAYBILL_KERNELS"}
 
 func (l *loader) environment(env []string) {
 	for _, kv := range env {
@@ -227,7 +227,7 @@ func (l *loader) environment(env []string) {
 
 func (l *loader) flags(overrides map[string]string) {
 	for _, path := range slices.Sorted(maps.Keys(overrides)) {
-		source := Source("flag --" + path)
+		source := Source("--set " + path)
 		if f := l.find(path); f != nil {
 			l.override(f, overrides[path], source)
 		} else {

@@ -15,9 +15,9 @@ func WriteTemplate(w io.Writer) error { return WriteFile(w, Default()) }
 // WriteFile writes settings as a commented file that Load reads back to the same values.
 func WriteFile(w io.Writer, c *Config) error {
 	b := bufio.NewWriter(w)
-	fmt.Fprint(b, `# Settings of a Waybill node (TOML). A flag (--section.key) or the environment variable WAYBILL_SECTION_KEY overrides
-# what stands here; "waybill doctor" shows the value in effect and where it came from. Durations are like 500ms, 30s, 5m;
-# sizes like 64MiB, 2GiB. Restart the node after a change.
+	fmt.Fprint(b, `# Settings of a Waybill node (TOML). The flag "--set section.key=value" and the environment variable WAYBILL_SECTION_KEY
+# override what stands here; "waybill doctor" shows the value in effect and where it came from. Durations are like 500ms,
+# 30s, 5m; sizes like 64MiB, 2GiB. Restart the node after a change.
 `)
 	for _, s := range sections(c) {
 		fmt.Fprintf(b, "\n%s[%s]\n", comment(s.doc), s.name)
