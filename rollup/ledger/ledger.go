@@ -22,6 +22,7 @@ package ledger
 
 import (
 	"fmt"
+	"math/bits"
 	"time"
 
 	"github.com/waybill-network/waybill/rollup"
@@ -113,14 +114,16 @@ func (s *State) End() Block {
 
 // sum adds up all balances and stakes; ok is false when they exceed 64 bits.
 func (s *State) sum() (sum uint64, ok bool) {
-	var total uint128
+	var carry, over uint64
 	for i := range s.accounts.len() {
-		total = total.add(s.accounts.at(uint32(i)).balance)
+		sum, carry = bits.Add64(sum, s.accounts.at(uint32(i)).balance, 0)
+		over += carry
 	}
 	for i := range s.nodes.len() {
-		total = total.add(s.nodes.at(uint32(i)).stake)
+		sum, carry = bits.Add64(sum, s.nodes.at(uint32(i)).stake, 0)
+		over += carry
 	}
-	return total.lo, total.hi == 0
+	return sum, over == 0
 }
 
 // View returns the state after the last block, or the genesis before the first. It panics inside a block. It costs a

@@ -1,0 +1,218 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/waybill-network/waybill/rollup"
+)
+
+// TestRestoreAnywhere runs a random history of 150 blocks, restores it after every block from what a store would hold,
+// and lets the restored state go on: every hash must be the same as without.
+func TestRestoreAnywhere(t *testing.T) {
+	for seed := range uint64(3) {
+		plain, restored := history(t, seed, false), history(t, seed, true)
+		if !slices.Equal(plain, restored) {
+			t.Errorf("seed %d: restoring changed what came after", seed)
+		}
+	}
+}
+
+// history runs random blocks and returns their hashes. Certificates enter without their signatures, which are tested
+// elsewhere and cost milliseconds each.
+func history(t *testing.T, seed uint64, restore bool) (hashes []rollup.Hash) {
+	rng := rand.New(rand.NewPCG(seed, 3))
+	g := testGenesis(4, 4, 4)
+	g.Params.LateEpochs = 1
+	s, stored := newState(t, g), storage{}
+	clock := time.Second
+	nonces := map[string]uint64{}
+	for height := int64(1); height <= 150; height++ {
+		clock += time.Duration(rng.IntN(30)) * time.Second
+		s.Begin(height, genesisTime.Add(clock))
+		for range rng.IntN(6) {
+			randomStep(t, rng, g, s, nonces)
+		}
+		b := s.End()
+		hashes = append(hashes, b.AppHash)
+		if !slices.IsSortedFunc(b.Records, func(a, b Record) int { return slices.Compare(a.Key, b.Key) }) {
+			t.Fatalf("block %d: records are not sorted", height)
+		}
+		stored.write(b.Records)
+		if rng.IntN(2) == 0 {
+			s.View() // whether one is taken must not matter
+		}
+		if !restore {
+			continue
+		}
+		again, err := Restore(g, stored.all())
+		if err != nil {
+			t.Fatalf("block %d: %v", height, err)
+		}
+		if d := diff(dump(s), dump(again)); d != "" {
+			t.Fatalf("block %d, restored:\n%s", height, d)
+		}
+		s = again
+	}
+	if s.epoch() < 10 || len(s.settlements) == 0 || s.clients.len() == 0 || s.services.len() == 0 || len(s.ordered) == 0 {
+		t.Fatalf("a dull history: epoch %d, %d clients, %d services", s.epoch(), s.clients.len(), s.services.len())
+	}
+	return hashes
+}
+
+func randomStep(t *testing.T, rng *rand.Rand, g *Genesis, s *State, nonces map[string]uint64) {
+	net, name := g.Network(), fmt.Sprint("user", rng.IntN(4))
+	key, nonce := accountKey(name), nonces[name]
+	_, known := s.accountByKey(KeyOf(key))
+	var tx []byte
+	switch n := rng.IntN(10); {
+	case !known || n == 0:
+		tx, name = NewDeposit(net, accountKey("treasury"), nonces["treasury"], KeyOf(key), rng.Uint64N(1000)+1), "treasury"
+	case n == 1:
+		tx = NewTransfer(net, key, nonce, accountOf(fmt.Sprint("user", rng.IntN(6))), rng.Uint64N(200)+1)
+	case n == 2:
+		tx = NewRegisterService(net, key, nonce, &ServiceRegistration{Price: rng.Uint64N(1 << 21), UnitCap: 9, Unit: "x"})
+	case n == 3:
+		tx = NewRegisterClients(net, key, nonce, []ClientProof{identity(fmt.Sprint("c", rng.IntN(30))).ClientProof})
+	case n == 4 && s.clients.len() > 0:
+		s.setPayer(uint32(rng.IntN(s.clients.len())), uint32(rng.IntN(s.accounts.len())))
+		return
+	case n == 5:
+		tx = NewRegisterNode(net, key, nonce, newNode(fmt.Sprint("extra", rng.IntN(9)), rng.Uint64N(20)))
+	case n == 6:
+		for _, settled := range s.settlements {
+			if settled.Certificate == nil && rng.IntN(2) == 0 {
+				s.certify(&rollup.SettlementCertificate{Epoch: settled.Epoch, Signers: rollup.Bitmap{7}})
+			}
+		}
+		return
+	case s.services.len() > 0:
+		key := rollup.WindowKey{Node: uint32(rng.IntN(s.nodes.len())), Epoch: s.epoch() - min(s.epoch(), uint32(rng.IntN(2))),
+			Window: uint32(rng.IntN(20))}
+		h := rollup.NewHeader(net, key)
+		h.AckCount = 1
+		h.Rows = []rollup.Row{{Payer: uint32(rng.IntN(s.accounts.len())), Service: uint32(rng.IntN(s.services.len())),
+			Acks: 1, Units: 1 + rng.Uint64N(200)}}
+		if s.judgeCertificate(h) == nil {
+			s.order(h)
+		}
+		return
+	default:
+		return
+	}
+	if s.Apply(tx).OK() {
+		nonces[name]++
+	}
+}
+
+// TestRestoreRefuses damages records one by one: each damage is an error or, where the value has no redundancy, shows
+// up in the state; none is a panic.
+func TestRestoreRefuses(t *testing.T) {
+	g, s := scene(t)
+	stored, fresh := storage{}, dump(newState(t, g))
+	for k, v := range dump(s) {
+		if v != fresh[k] { // what the genesis says is not stored
+			stored[k] = []byte(v)
+		}
+	}
+	rng := rand.New(rand.NewPCG(1, 1))
+	restored := func(st storage) error {
+		again, err := Restore(g, st.all())
+		if err != nil && !errors.Is(err, ErrRecords) {
+			t.Errorf("an error without ErrRecords: %v", err)
+		}
+		if err == nil && diff(dump(s), dump(again)) == "" {
+			return nil
+		}
+		return errors.Join(err, ErrRecords)
+	}
+	if err := restored(stored); err != nil {
+		t.Fatalf("undamaged: %v", err)
+	}
+	for _, k := range slices.Sorted(maps.Keys(stored)) {
+		v := stored[k]
+		name := fmt.Sprintf("%c%x", k[0], k[1:])
+		damage := func(how string, key string, value []byte) {
+			st := maps.Clone(stored)
+			delete(st, k)
+			if value != nil {
+				st[key] = value
+			}
+			if restored(st) == nil {
+				t.Errorf("record %s %s: not noticed", name, how)
+			}
+		}
+		damage("lost", k, nil)
+		damage("cut", k, v[:len(v)-1])
+		damage("longer", k, append(slices.Clone(v), 0))
+		damage("under a longer key", k+"\x00", v)
+		damage("under an unknown key", "?"+k, v)
+		for range 8 {
+			flipped := slices.Clone(v)
+			flipped[rng.IntN(len(v))] ^= 1 << rng.IntN(8)
+			damage("flipped", k, flipped)
+		}
+	}
+	other := testGenesis(4, 4, 4, 5)
+	if _, err := Restore(other, stored.all()); !errors.Is(err, ErrRecords) {
+		t.Errorf("another genesis: %v", err)
+	}
+	unsorted := func(yield func([]byte, []byte) bool) {
+		_ = yield([]byte("m"), stored["m"]) && yield([]byte("a\x00\x00\x00\x00"), stored["a\x00\x00\x00\x00"])
+	}
+	if _, err := Restore(g, unsorted); !errors.Is(err, ErrRecords) {
+		t.Errorf("unsorted: %v", err)
+	}
+	if _, err := Restore(g, storage{"": nil}.all()); !errors.Is(err, ErrRecords) {
+		t.Errorf("an empty key: %v", err)
+	}
+	if again, err := Restore(g, storage{}.all()); err != nil || diff(dump(newState(t, g)), dump(again)) != "" {
+		t.Errorf("no records: %v", err)
+	}
+}
+
+// TestEvents checks that a block tells what it did, in order.
+func TestEvents(t *testing.T) {
+	g, s := scene(t)
+	var kinds []string
+	for i, tx := range goodTxs(g) {
+		if kind := Kind(i + 1); kind != KindTransfer && kind != KindRegisterNode && kind != KindSetPayer && kind != KindRegisterClients {
+			b := block(t, s, int64(100+i), 301*time.Second, tx)
+			for _, e := range b.Events {
+				kinds = append(kinds, fmt.Sprintf("%T", e))
+			}
+		}
+	}
+	b := block(t, s, 200, 400*time.Second)
+	for _, e := range b.Events {
+		kinds = append(kinds, fmt.Sprintf("%T", e))
+	}
+	want := []string{"ledger.ServiceRegistered", "ledger.Ordered", "ledger.SettlementCertified", "ledger.EpochStarted"}
+	if !slices.Equal(kinds, want) {
+		t.Errorf("%v, not %v", kinds, want)
+	}
+}
+
+// TestMisuse panics: these are mistakes of the caller, not of a transaction's author.
+func TestMisuse(t *testing.T) {
+	for name, f := range map[string]func(*State){
+		"Apply outside": func(s *State) { s.Apply(nil) },
+		"End outside":   func(s *State) { s.End() },
+		"Begin inside":  func(s *State) { s.Begin(1, genesisTime); s.Begin(2, genesisTime) },
+		"View inside":   func(s *State) { s.Begin(1, genesisTime); s.View() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer func() {
+				if recover() == nil {
+					t.Error("no panic")
+				}
+			}()
+			f(newState(t, testGenesis(1)))
+		})
+	}
+}

@@ -1,0 +1,408 @@
+package ledger
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/rollup"
+)
+
+// TestTraces runs the files in testdata, one line after the other:
+//
+//	genesis stakes=4,4,4,4 epoch=60s grace=10s late=2 shares=7000/2000/1000
+//	block +5s                              ends the block before and begins one
+//	deposit treasury -> alice 1000
+//	transfer alice -> bob 10
+//	service alice price=1048576 cap=100 unit=bytes
+//	node alice name=edge stake=5
+//	clients alice one two                  registers clients of these names
+//	payer bob client=one consent=one       consent: whose key signs it
+//	certificate node=0 epoch=0 window=0 rows=alice/0:3:300 signers=0,1,2
+//	certify epoch=0 signers=0,1,2          the settlement's certificate
+//	refuse CODE TRANSACTION                it must fail with that code, and change nothing
+//	nonce=7 at the end of a transaction    instead of the right one
+//	expect WHAT ... VALUE                  ends the block; see trace.answer
+//
+// Each trace runs three times: as it is; with every transaction checked before it is applied; and with the state
+// restored from its records after each block. All three must pass and give the same application hashes.
+func TestTraces(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) < 5 {
+		t.Fatalf("traces: %v, %v", files, err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			var first []rollup.Hash
+			for _, mode := range []string{"plain", "checked", "restored"} {
+				tr := trace{t: t, mode: mode}
+				for i, line := range strings.Split(string(text), "\n") {
+					line, _, _ = strings.Cut(line, "#")
+					if fields := strings.Fields(line); len(fields) > 0 {
+						if err := tr.run(fields); err != nil {
+							t.Fatalf("%s:%d (%s): %v", file, i+1, mode, err)
+						}
+					}
+				}
+				tr.end()
+				if first == nil {
+					first = tr.hashes
+				} else if !slices.Equal(first, tr.hashes) {
+					t.Errorf("%s: the application hashes differ when %s", file, mode)
+				}
+				for i, v := range tr.views {
+					if d := diff(tr.dumps[i], dump(&State{world: v.world})); d != "" {
+						t.Errorf("the view of block %d changed later (%s):\n%s", i, mode, d)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestTraceCanFail is the checker's companion: a trace with a wrong expectation must be noticed.
+func TestTraceCanFail(t *testing.T) {
+	for _, line := range []string{
+		"expect balance alice 99", "expect epoch 1", "refuse bad_nonce transfer alice -> bob 1",
+		"refuse bad_nonce transfer alice -> bob 1000", "transfer alice -> bob 1000", "deposit alice -> bob 1",
+		"expect nonsense 1", "nonsense",
+	} {
+		tr := trace{t: t, mode: "plain"}
+		for _, l := range []string{"genesis stakes=1", "block +1s", "deposit treasury -> alice 100"} {
+			if err := tr.run(strings.Fields(l)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := tr.run(strings.Fields(line)); err == nil {
+			t.Errorf("%q passed", line)
+		}
+	}
+}
+
+type trace struct {
+	t       *testing.T
+	mode    string
+	g       *Genesis
+	s       *State
+	clock   time.Duration
+	height  int64
+	open    bool
+	stored  storage
+	clients map[string]uint32
+	hashes  []rollup.Hash
+	views   []*View
+	dumps   []map[string]string // of the views
+}
+
+// args are the fields of a line: name=value options and the rest, in order.
+type args struct {
+	plain   []string
+	options map[string]string
+}
+
+func parseArgs(fields []string) args {
+	a := args{options: map[string]string{}}
+	for _, f := range fields {
+		if name, value, ok := strings.Cut(f, "="); ok {
+			a.options[name] = value
+		} else if f != "->" {
+			a.plain = append(a.plain, f)
+		}
+	}
+	return a
+}
+
+func (a args) number(name string) uint64 {
+	n, err := strconv.ParseUint(a.options[name], 0, 64)
+	if err != nil && a.options[name] != "" {
+		panic(err)
+	}
+	return n
+}
+
+func (a args) members() (members []int) {
+	for _, s := range strings.Split(a.options["signers"], ",") {
+		if n, err := strconv.Atoi(s); err == nil {
+			members = append(members, n)
+		}
+	}
+	return members
+}
+
+func (tr *trace) run(fields []string) error {
+	switch a := parseArgs(fields[1:]); fields[0] {
+	case "genesis":
+		return tr.genesis(a)
+	case "block":
+		tr.end()
+		after, err := time.ParseDuration(a.plain[0])
+		tr.clock += after
+		tr.height++
+		tr.open = true
+		tr.s.Begin(tr.height, genesisTime.Add(tr.clock))
+		return err
+	case "expect":
+		tr.end()
+		want := fields[len(fields)-1]
+		got, err := tr.answer(fields[1], parseArgs(fields[2:len(fields)-1]))
+		if err == nil && got != want {
+			err = fmt.Errorf("it is %s", got)
+		}
+		return err
+	case "refuse":
+		return tr.apply(fields[1], fields[2:])
+	default:
+		return tr.apply(OK.String(), fields)
+	}
+}
+
+func (tr *trace) genesis(a args) error {
+	var stakes []uint64
+	for _, s := range strings.Split(a.options["stakes"], ",") {
+		n, err := strconv.ParseUint(s, 10, 64)
+		if err != nil {
+			return err
+		}
+		stakes = append(stakes, n)
+	}
+	tr.g = testGenesis(stakes...)
+	p := &tr.g.Params
+	for name, dst := range map[string]*uint32{"epoch": &p.EpochSeconds, "grace": &p.GraceSeconds} {
+		if v, ok := a.options[name]; ok {
+			d, err := time.ParseDuration(v)
+			if err != nil {
+				return err
+			}
+			*dst = uint32(d / time.Second)
+		}
+	}
+	if _, ok := a.options["late"]; ok {
+		p.LateEpochs = uint32(a.number("late"))
+	}
+	if v, ok := a.options["shares"]; ok {
+		if _, err := fmt.Sscanf(v, "%d/%d/%d", &p.Shares.Node, &p.Shares.Service, &p.Shares.Protocol); err != nil {
+			return err
+		}
+	}
+	tr.s, tr.stored, tr.clients = newState(tr.t, tr.g), storage{}, map[string]uint32{}
+	return nil
+}
+
+// end finishes an open block and checks what holds after each.
+func (tr *trace) end() {
+	if !tr.open {
+		return
+	}
+	tr.open = false
+	b := tr.s.End()
+	tr.stored.write(b.Records)
+	tr.hashes = append(tr.hashes, b.AppHash)
+	if sum, ok := tr.s.sum(); !ok || sum != tr.s.supply {
+		tr.t.Errorf("block %d: balances and stakes are %d, the supply is %d", tr.height, sum, tr.s.supply)
+	}
+	v := tr.s.View()
+	tr.views = append(tr.views, v)
+	tr.dumps = append(tr.dumps, dump(&State{world: v.world}))
+	if tr.mode == "restored" {
+		again, err := Restore(tr.g, tr.stored.all())
+		if err != nil {
+			tr.t.Fatalf("block %d: %v", tr.height, err)
+		}
+		if d := diff(dump(tr.s), dump(again)); d != "" {
+			tr.t.Fatalf("block %d, restored:\n%s", tr.height, d)
+		}
+		tr.s = again
+	}
+}
+
+func (tr *trace) apply(want string, fields []string) error {
+	tx, after := tr.build(fields)
+	if tx == nil {
+		return fmt.Errorf("no transaction: %q", fields)
+	}
+	before := dump(tr.s)
+	if tr.mode == "checked" {
+		check := tr.s.Check(tx)
+		if check.Code.String() != want && check.Code != OK { // a nonce ahead may pass
+			return fmt.Errorf("checked: %s (%v)", check.Code, check.Err)
+		}
+		if d := diff(before, dump(tr.s)); d != "" {
+			return fmt.Errorf("checking changed the state:\n%s", d)
+		}
+	}
+	r := tr.s.Apply(tx)
+	if r.Code.String() != want {
+		return fmt.Errorf("%s (%v)", r.Code, r.Err)
+	}
+	if r.OK() {
+		after(r)
+	} else if d := diff(before, dump(tr.s)); d != "" {
+		return fmt.Errorf("a transaction that failed changed the state:\n%s", d)
+	}
+	return nil
+}
+
+// build makes the transaction that a line describes, and what to note once it is executed.
+func (tr *trace) build(fields []string) (tx []byte, after func(Result)) {
+	after = func(Result) {}
+	a, net := parseArgs(fields[1:]), tr.g.Network()
+	key := func(i int) Key { return accountOf(a.plain[i]) }
+	var nonce uint64
+	if i, ok := tr.s.accountByKey(key0(a)); ok {
+		nonce = tr.s.accounts.at(i).nonce
+	}
+	if fields[0] == "deposit" {
+		nonce = tr.s.deposits
+	}
+	if _, ok := a.options["nonce"]; ok {
+		nonce = a.number("nonce")
+	}
+	switch fields[0] {
+	case "deposit", "transfer":
+		amount, _ := strconv.ParseUint(a.plain[2], 10, 64)
+		to := key(1)
+		if a.plain[1] == "zero" {
+			to = Key{}
+		}
+		if fields[0] == "deposit" {
+			return NewDeposit(net, accountKey(a.plain[0]), nonce, to, amount), after
+		}
+		return NewTransfer(net, accountKey(a.plain[0]), nonce, to, amount), after
+	case "service":
+		return NewRegisterService(net, accountKey(a.plain[0]), nonce, &ServiceRegistration{Price: a.number("price"),
+			UnitCap: a.number("cap"), Unit: a.options["unit"]}), after
+	case "node":
+		id := identity(a.options["name"])
+		return NewRegisterNode(net, accountKey(a.plain[0]), nonce, &NodeRegistration{BLSKey: id.Key, Proof: id.Proof,
+			TransportKey: accountOf(a.options["name"] + " transport"), Stake: a.number("stake"),
+			PeerAddress: a.options["name"] + ".example:7000"}), after
+	case "clients":
+		proofs := make([]ClientProof, 0, len(a.plain)-1)
+		for _, name := range a.plain[1:] {
+			proofs = append(proofs, identity(name).ClientProof)
+		}
+		return NewRegisterClients(net, accountKey(a.plain[0]), nonce, proofs), func(r Result) {
+			for i, name := range a.plain[1:] {
+				tr.clients[name] = r.Index + uint32(i)
+			}
+		}
+	case "payer":
+		index := tr.clients[a.options["client"]]
+		consent := bls.Default.Sign(identity(a.options["consent"]).secret, PayerMessage(net, index, key(0), nonce))
+		return NewSetPayer(net, accountKey(a.plain[0]), nonce, index, consent.Bytes()), after
+	case "certificate":
+		window := rollup.WindowKey{Node: uint32(a.number("node")), Epoch: uint32(a.number("epoch")), Window: uint32(a.number("window"))}
+		return NewCertificate(net, certificate(tr.g, window, tr.rows(a.options["rows"]), a.members()...)), after
+	case "certify":
+		epoch := uint32(a.number("epoch"))
+		var root rollup.Hash
+		if s, ok := tr.s.settlement(epoch); ok {
+			root = s.Root
+		}
+		return NewSettlementCertificate(net, settlementCertificate(tr.g, epoch, root, a.members()...)), after
+	}
+	return nil, nil
+}
+
+func key0(a args) Key {
+	if len(a.plain) == 0 {
+		return Key{}
+	}
+	return accountOf(a.plain[0])
+}
+
+// rows reads payer/service:acks:units, separated by commas; a payer is a name or an account's number.
+func (tr *trace) rows(text string) (rows []rollup.Row) {
+	for _, f := range strings.Split(text, ",") {
+		var row rollup.Row
+		payer, rest, _ := strings.Cut(f, "/")
+		if n, err := strconv.ParseUint(payer, 10, 32); err == nil {
+			row.Payer = uint32(n)
+		} else {
+			row.Payer, _ = tr.s.accountByKey(accountOf(payer))
+		}
+		if _, err := fmt.Sscanf(rest, "%d:%d:%d", &row.Service, &row.Acks, &row.Units); err != nil {
+			panic(err)
+		}
+		rows = append(rows, row)
+	}
+	slices.SortFunc(rows, func(a, b rollup.Row) int {
+		return slices.Compare([]uint32{a.Payer, a.Service}, []uint32{b.Payer, b.Service})
+	})
+	return rows
+}
+
+// answer returns what the view says, in the form of an expectation.
+func (tr *trace) answer(what string, a args) (string, error) {
+	v := tr.s.View()
+	switch what {
+	case "balance", "nonce":
+		account, _ := v.AccountByKey(key0(a))
+		if a.plain[0] == "protocol" {
+			account, _ = v.Account(0)
+		}
+		if what == "nonce" {
+			return fmt.Sprint(account.Nonce), nil
+		}
+		return fmt.Sprint(account.Balance), nil
+	case "epoch":
+		return fmt.Sprint(v.Epoch()), nil
+	case "unsettled":
+		return fmt.Sprint(v.NextToSettle()), nil
+	case "supply":
+		return fmt.Sprint(v.Supply()), nil
+	case "nodes":
+		return fmt.Sprint(v.Nodes()), nil
+	case "clients":
+		return fmt.Sprint(v.Clients()), nil
+	case "payer":
+		payer, _ := v.Payer(tr.clients[a.plain[0]], uint32(a.number("epoch")))
+		want, _ := v.AccountByKey(accountOf(a.options["is"]))
+		return fmt.Sprint(payer == want.Index), nil
+	case "ordered":
+		return fmt.Sprint(v.IsOrdered(rollup.WindowKey{Node: uint32(a.number("node")), Epoch: uint32(a.number("epoch")),
+			Window: uint32(a.number("window"))})), nil
+	case "pending":
+		epoch, _, ok := v.PendingSettlement()
+		if !ok {
+			return "none", nil
+		}
+		return fmt.Sprint(epoch), nil
+	case "row", "rows", "arrears", "certified":
+		return tr.settlement(v, what, a)
+	}
+	return "", fmt.Errorf("nothing is known about %q", what)
+}
+
+// settlement answers for one epoch; a row is acks:units:charge:paid:to-node:to-service.
+func (tr *trace) settlement(v *View, what string, a args) (string, error) {
+	s, ok := v.Settlement(uint32(a.number("epoch")))
+	if !ok {
+		return "none", nil
+	}
+	payer, _ := v.AccountByKey(key0(a))
+	switch what {
+	case "rows":
+		return fmt.Sprint(len(s.Rows)), nil
+	case "arrears":
+		return fmt.Sprint(s.Arrears(payer.Index)), nil
+	case "certified":
+		return fmt.Sprint(s.Certificate != nil), nil
+	}
+	for _, r := range s.Rows {
+		if r.Payer == payer.Index && uint64(r.Node) == a.number("node") && uint64(r.Service) == a.number("service") {
+			return fmt.Sprintf("%d:%d:%d:%d:%d:%d", r.Acks, r.Units, r.Charge, r.Paid, r.ToNode, r.ToService), nil
+		}
+	}
+	return "none", nil
+}

@@ -1,0 +1,426 @@
+package ledger
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/rollup"
+)
+
+// scene is a network in epoch 4 with an account, a service and a client, of which epochs 0 to 2 are settled, 0 with a
+// certificate, and a node 0 that ordered window 0 of epoch 4.
+func scene(t testing.TB) (*Genesis, *State) {
+	g := testGenesis(4, 4, 4, 4)
+	s := newState(t, g)
+	net := g.Network()
+	block(t, s, 1, time.Second,
+		NewDeposit(net, accountKey("treasury"), 0, accountOf("alice"), 1000),
+		NewRegisterService(net, accountKey("alice"), 0, &ServiceRegistration{Price: 1 << 20, UnitCap: 100, Unit: "bytes"}),
+		NewRegisterClients(net, accountKey("alice"), 1, []ClientProof{identity("one").ClientProof}))
+	var height int64 = 2
+	for i := range 4 {
+		after := time.Duration(i+1) * 70 * time.Second
+		block(t, s, height, after)
+		block(t, s, height+1, after+10*time.Second)
+		height += 2
+	}
+	root0, _ := s.settlement(0)
+	block(t, s, height, 300*time.Second,
+		NewSettlementCertificate(net, settlementCertificate(g, 0, root0.Root, 0, 1, 2)),
+		NewCertificate(net, certificate(g, rollup.WindowKey{Epoch: 4}, goodRows, 0, 1, 2)))
+	if s.epoch() != 4 || s.unsettled != 4 {
+		t.Fatalf("the scene is in epoch %d, unsettled %d", s.epoch(), s.unsettled)
+	}
+	return g, s
+}
+
+var goodRows = []rollup.Row{{Payer: 5, Service: 0, Acks: 1, Units: 2}} // alice comes after protocol and four owners
+
+// goodTxs are transactions that the scene executes, of every kind.
+func goodTxs(g *Genesis) [][]byte {
+	net, alice := g.Network(), accountKey("alice")
+	consent := bls.Default.Sign(identity("one").secret, PayerMessage(net, 0, KeyOf(alice), 2))
+	return [][]byte{
+		NewDeposit(net, accountKey("treasury"), 1, accountOf("bob"), 7),
+		NewTransfer(net, alice, 2, accountOf("bob"), 7),
+		NewRegisterNode(net, alice, 2, newNode("edge", 5)),
+		NewRegisterService(net, alice, 2, &ServiceRegistration{Price: 3, UnitCap: 9, Unit: "requests"}),
+		NewRegisterClients(net, alice, 2, []ClientProof{identity("two").ClientProof, identity("three").ClientProof}),
+		NewSetPayer(net, alice, 2, 0, consent.Bytes()),
+		NewCertificate(net, certificate(g, rollup.WindowKey{Node: 1, Epoch: 3, Window: 9}, goodRows, 1, 2, 3)),
+		NewSettlementCertificate(net, settlementCertificate(g, 1, rollup.Hash{}, 0, 2, 3)),
+	}
+}
+
+func newNode(name string, stake uint64) *NodeRegistration {
+	id := identity(name)
+	return &NodeRegistration{BLSKey: id.Key, Proof: id.Proof, TransportKey: accountOf(name + " transport"), Stake: stake,
+		PeerAddress: name + ".example:7000"}
+}
+
+func TestGoodTransactions(t *testing.T) {
+	g, _ := scene(t)
+	for i, tx := range goodTxs(g) {
+		_, s := scene(t)
+		kind := Kind(i + 1)
+		if r := s.Check(tx); !r.OK() || r.Kind != kind {
+			t.Errorf("%s: checked: %+v", kind, r)
+		}
+		s.Begin(100, genesisTime.Add(301*time.Second))
+		r := s.Apply(tx)
+		if !r.OK() || r.Kind != kind {
+			t.Errorf("%s: applied: %+v", kind, r)
+		}
+		if r := s.Apply(tx); r.OK() {
+			t.Errorf("%s: replayed", kind)
+		}
+		s.End()
+	}
+}
+
+// TestBadTransactions gives each code what it is for. Nothing that fails changes anything, or leaves something behind
+// that would let it pass the next time.
+func TestBadTransactions(t *testing.T) {
+	g, s := scene(t)
+	net, alice, bob := g.Network(), accountKey("alice"), accountOf("bob")
+	treasury := accountKey("treasury")
+	clients := func(mutate func(*[]ClientProof)) []byte {
+		c := []ClientProof{identity("two").ClientProof, identity("three").ClientProof}
+		mutate(&c)
+		return NewRegisterClients(net, alice, 2, c)
+	}
+	window := rollup.WindowKey{Node: 1, Epoch: 4, Window: 1}
+	cert := func(mutate func(*rollup.Certificate)) []byte {
+		c := certificate(g, window, goodRows, 0, 1, 2)
+		mutate(c)
+		return NewCertificate(net, c)
+	}
+	settlement := func(epoch uint32, mutate func(*rollup.SettlementCertificate)) []byte {
+		c := settlementCertificate(g, epoch, rollup.Hash{}, 0, 1, 2)
+		mutate(c)
+		return NewSettlementCertificate(net, c)
+	}
+	strangers := testGenesis(4, 4, 4, 4)
+	strangers.Members[2] = testGenesis(4, 4, 4, 4, 4).Members[4]
+	other := rollup.NetworkID("another")
+	flip := func(tx []byte, at int) []byte {
+		tx = bytes.Clone(tx)
+		if at < 0 {
+			at += len(tx)
+		}
+		tx[at] ^= 1
+		return tx
+	}
+	transfer := NewTransfer(net, alice, 2, bob, 7)
+	zeroKey := bytes.Clone(transfer)
+	copy(zeroKey[txHead:], make([]byte, 32))
+	tests := []struct {
+		name string
+		code TxCode
+		tx   []byte
+	}{
+		{"nothing", Malformed, nil},
+		{"another tag", Malformed, flip(transfer, 0)},
+		{"kind 0", Malformed, head(net, 0)},
+		{"kind 9", Malformed, append(head(net, 9), transfer[txHead:]...)},
+		{"a byte left over", Malformed, append(bytes.Clone(transfer), 0)},
+		{"oversized", Malformed, make([]byte, MaxTxSize+1)},
+		{"no clients", Malformed, clients(func(c *[]ClientProof) { *c = nil })},
+		{"unprintable name", Malformed, NewRegisterService(net, alice, 2, &ServiceRegistration{UnitCap: 1, Unit: "a\n"})},
+		{"no address", Malformed, NewRegisterNode(net, alice, 2, &NodeRegistration{})},
+		{"rows unsorted", Malformed, cert(func(c *rollup.Certificate) { c.Header.Rows = append(c.Header.Rows, goodRows[0]) })},
+		{"no rows", Malformed, cert(func(c *rollup.Certificate) { c.Header.Rows = nil })},
+		{"a statements part", Malformed, cert(func(c *rollup.Certificate) { c.Header.StatementCount = 1 })},
+		{"no bitmap", Malformed, cert(func(c *rollup.Certificate) { c.Signers = nil })},
+
+		{"another network", WrongNetwork, NewTransfer(other, alice, 2, bob, 7)},
+		{"a header of another network", WrongNetwork, cert(func(c *rollup.Certificate) { c.Header.Network = other })},
+
+		{"amount changed", BadSignature, flip(transfer, -72)},
+		{"signature changed", BadSignature, flip(transfer, -1)},
+		{"a deposit by alice", BadSignature, NewDeposit(net, alice, 1, bob, 7)},
+		{"a deposit made a transfer", UnknownAccount, append(head(net, KindTransfer), NewDeposit(net, treasury, 1, bob, 7)[txHead:]...)},
+		{"the zero key", UnknownAccount, zeroKey},
+		{"a stranger", UnknownAccount, NewTransfer(net, accountKey("stranger"), 0, bob, 7)},
+		{"nonce below", BadNonce, NewTransfer(net, alice, 1, bob, 7)},
+		{"nonce far ahead", BadNonce, NewTransfer(net, alice, 2+PendingNonces+1, bob, 7)},
+		{"deposit replayed", BadNonce, NewDeposit(net, treasury, 0, accountOf("alice"), 1000)},
+
+		{"more than there is", InsufficientBalance, NewTransfer(net, alice, 2, bob, 1001)},
+		{"more stake than there is", InsufficientBalance, NewRegisterNode(net, alice, 2, newNode("edge", 1001))},
+		{"to the zero key", OutOfRange, NewTransfer(net, alice, 2, Key{}, 7)},
+		{"no amount", OutOfRange, NewTransfer(net, alice, 2, bob, 0)},
+		{"no transport key", OutOfRange, NewRegisterNode(net, alice, 2, func() *NodeRegistration {
+			n := newNode("edge", 1)
+			n.TransportKey = Key{}
+			return n
+		}())},
+		{"price times cap", OutOfRange, NewRegisterService(net, alice, 2, &ServiceRegistration{Price: 1 << 33, UnitCap: 1 << 32, Unit: "x"})},
+		{"no cap", OutOfRange, NewRegisterService(net, alice, 2, &ServiceRegistration{Price: 1, Unit: "x"})},
+		{"supply", Overflow, NewDeposit(net, treasury, 1, bob, 1<<64-1)},
+
+		{"a client twice", KeyTaken, clients(func(c *[]ClientProof) { (*c)[1] = (*c)[0] })},
+		{"a client that is there", KeyTaken, clients(func(c *[]ClientProof) { (*c)[1] = identity("one").ClientProof })},
+		{"a client that is a node", KeyTaken, clients(func(c *[]ClientProof) { (*c)[1] = identity("node3").ClientProof })},
+		{"a node that is a client", KeyTaken, NewRegisterNode(net, alice, 2, newNode("one", 1))},
+		{"a transport key that is there", KeyTaken, NewRegisterNode(net, alice, 2, func() *NodeRegistration {
+			n := newNode("edge", 1)
+			n.TransportKey = accountOf("node0 transport")
+			return n
+		}())},
+		{"proofs exchanged", BadProof, clients(func(c *[]ClientProof) { (*c)[0].Proof, (*c)[1].Proof = (*c)[1].Proof, (*c)[0].Proof })},
+		{"an identity proof", BadProof, clients(func(c *[]ClientProof) { (*c)[1].Proof = bls.IdentitySignature })},
+		{"an identity key", BadProof, clients(func(c *[]ClientProof) { (*c)[1].Key = BLSKey{0: 0xc0} })},
+		{"a key off the curve", BadProof, clients(func(c *[]ClientProof) { (*c)[1].Key[95] ^= 1 })},
+		{"a node's proof", BadProof, NewRegisterNode(net, alice, 2, func() *NodeRegistration {
+			n := newNode("edge", 1)
+			n.Proof = identity("two").Proof
+			return n
+		}())},
+		{"no consent", BadProof, NewSetPayer(net, alice, 2, 0, BLSSignature{})},
+		{"another's consent", BadProof, NewSetPayer(net, alice, 2, 0, consent("two", PayerMessage(net, 0, KeyOf(alice), 2)))},
+		{"consent to another nonce", BadProof, NewSetPayer(net, alice, 2, 0, consent("one", PayerMessage(net, 0, KeyOf(alice), 1)))},
+		{"consent to another payer", BadProof, NewSetPayer(net, alice, 2, 0, consent("one", PayerMessage(net, 0, bob, 2)))},
+		{"consent in another network", BadProof, NewSetPayer(net, alice, 2, 0, consent("one", PayerMessage(other, 0, KeyOf(alice), 2)))},
+		{"no such client", UnknownClient, NewSetPayer(net, alice, 2, 1, BLSSignature{})},
+
+		{"no such node", UnknownNode, NewCertificate(net, certificate(g, rollup.WindowKey{Node: 4, Epoch: 4}, goodRows, 0, 1, 2))},
+		{"no such payer", UnknownPayer, NewCertificate(net, certificate(g, window, []rollup.Row{{Payer: 6, Acks: 1, Units: 1}}, 0, 1, 2))},
+		{"no such service", UnknownService, NewCertificate(net, certificate(g, window, []rollup.Row{{Payer: 5, Service: 1, Acks: 1, Units: 1}}, 0, 1, 2))},
+		{"the next epoch", EpochAhead, NewCertificate(net, certificate(g, rollup.WindowKey{Epoch: 5}, goodRows, 0, 1, 2))},
+		{"too old", EpochTooOld, NewCertificate(net, certificate(g, rollup.WindowKey{Epoch: 1}, goodRows, 0, 1, 2))},
+		{"ordered before", AlreadyOrdered, NewCertificate(net, certificate(g, rollup.WindowKey{Epoch: 4}, goodRows, 0, 1, 3))},
+		{"half the power", NoQuorum, NewCertificate(net, certificate(g, window, goodRows, 0, 1))},
+		{"nobody", NoQuorum, cert(func(c *rollup.Certificate) { c.Signers[0] = 0 })},
+		{"a bit too many", NoQuorum, cert(func(c *rollup.Certificate) { c.Signers[0] = 1 })},
+		{"a bit beyond the committee", BadBitmap, cert(func(c *rollup.Certificate) { c.Signers[0] |= 16 })},
+		{"a byte too long", BadBitmap, cert(func(c *rollup.Certificate) { c.Signers = append(c.Signers, 0) })},
+		{"a member who did not sign", BadCertificate, cert(func(c *rollup.Certificate) { c.Signers[0] = 15 })},
+		{"another three members", BadCertificate, cert(func(c *rollup.Certificate) { c.Signers[0] = 14 })},
+		{"another committee", BadCertificate, NewCertificate(net, foreign(g, window))},
+		{"rows changed", BadCertificate, cert(func(c *rollup.Certificate) { c.Header.Rows = []rollup.Row{{Payer: 5, Acks: 1, Units: 3}} })},
+		{"an identity signature", BadCertificate, cert(func(c *rollup.Certificate) { c.Signature = bls.IdentitySignature })},
+
+		{"not settled", NotSettled, settlement(4, func(*rollup.SettlementCertificate) {})},
+		{"certified before", AlreadyCertified, settlement(0, func(*rollup.SettlementCertificate) {})},
+		{"settlement without quorum", NoQuorum, settlement(1, func(c *rollup.SettlementCertificate) { c.Signers[0] = 6 })},
+		{"settlement's bitmap", BadBitmap, settlement(1, func(c *rollup.SettlementCertificate) { c.Signers[0] = 0x17 })},
+		{"settlement's signers", BadCertificate, settlement(1, func(c *rollup.SettlementCertificate) { c.Signers[0] = 13 })},
+		{"another epoch's word", BadCertificate, settlement(1, func(c *rollup.SettlementCertificate) { c.Epoch = 2 })},
+		{"another root", BadCertificate, NewSettlementCertificate(net, settlementCertificate(g, 1, rollup.Hash{1}, 0, 1, 2))},
+	}
+	seen := map[TxCode]bool{OK: true, NotProposer: true} // the latter is the engine's to give
+	before := dump(s)
+	check := func(name, when string, code TxCode, r Result) {
+		var refusal *Refusal
+		if r.Code != code || !errors.Is(r.Err, code) || !errors.As(r.Err, &refusal) {
+			t.Errorf("%s, %s: %s (%v), not %s", name, when, r.Code, r.Err, code)
+		}
+		seen[code] = true
+	}
+	view := s.View()
+	for _, tt := range tests {
+		check(tt.name, "checked", tt.code, s.Check(tt.tx))
+		check(tt.name, "checked by a view", tt.code, view.Check(tt.tx))
+	}
+	if d := diff(before, dump(s)); d != "" {
+		t.Fatalf("checking changed the state:\n%s", d)
+	}
+	s.Begin(1000, genesisTime.Add(time.Duration(s.time-genesisTime.UnixNano())))
+	before = dump(s)
+	for _, tt := range tests {
+		check(tt.name, "applied", tt.code, s.Apply(tt.tx))
+		if d := diff(before, dump(s)); d != "" {
+			t.Fatalf("%s changed the state:\n%s", tt.name, d)
+		}
+	}
+	if b := s.End(); len(b.Records) != 2 { // the block's own, and the hash
+		t.Errorf("%d records changed", len(b.Records))
+	}
+	for _, code := range TxCodes() {
+		if !seen[code] {
+			t.Errorf("nothing is refused as %s", code)
+		}
+	}
+}
+
+func consent(name string, message []byte) BLSSignature {
+	sig := bls.Default.Sign(identity(name).secret, message)
+	return sig.Bytes()
+}
+
+// foreign returns a certificate that strangers signed.
+func foreign(g *Genesis, key rollup.WindowKey) *rollup.Certificate {
+	c := certificate(g, key, goodRows, 0, 1, 2)
+	id := c.Header.ID()
+	var sum bls.Sum
+	for _, name := range []string{"one", "two", "three"} {
+		sig := bls.Default.Sign(identity(name).secret, rollup.CertificateMessage(g.Network(), key.Epoch, id))
+		sum.Add(&sig)
+	}
+	aggregate := sum.Signature()
+	c.Signature = aggregate.Bytes()
+	return c
+}
+
+// TestEveryByteCounts changes and cuts good transactions everywhere.
+func TestEveryByteCounts(t *testing.T) {
+	g, s := scene(t)
+	s.Begin(100, genesisTime.Add(301*time.Second))
+	before := dump(s)
+	for _, tx := range goodTxs(g) {
+		kind := KindOf(tx)
+		for i := range tx {
+			if r := s.Apply(tx[:i]); r.Code != Malformed {
+				t.Errorf("%s cut to %d bytes: %s", kind, i, r.Code)
+			}
+			bad := bytes.Clone(tx)
+			bad[i] ^= 1 << (i % 8)
+			if r := s.Apply(bad); r.OK() {
+				t.Errorf("%s passed with byte %d changed", kind, i)
+			}
+		}
+	}
+	if d := diff(before, dump(s)); d != "" {
+		t.Fatalf("the state changed:\n%s", d)
+	}
+}
+
+// TestPendingNonces lets a sender have transactions wait for a block, which are then executed in order only.
+func TestPendingNonces(t *testing.T) {
+	g := testGenesis(1)
+	s := newState(t, g)
+	net, alice := g.Network(), accountKey("alice")
+	block(t, s, 1, time.Second, NewDeposit(net, accountKey("treasury"), 0, KeyOf(alice), 1000))
+	var txs [][]byte
+	for nonce := range uint64(PendingNonces + 2) {
+		txs = append(txs, NewTransfer(net, alice, nonce, accountOf("bob"), 1))
+		want := OK
+		if nonce > PendingNonces {
+			want = BadNonce
+		}
+		if r := s.Check(txs[nonce]); r.Code != want {
+			t.Fatalf("nonce %d: %s", nonce, r.Code)
+		}
+	}
+	s.Begin(2, genesisTime.Add(2*time.Second))
+	if r := s.Apply(txs[1]); r.Code != BadNonce {
+		t.Errorf("out of order: %s", r.Code)
+	}
+	for i, tx := range txs {
+		if r := s.Apply(tx); !r.OK() {
+			t.Errorf("nonce %d: %v", i, r.Err)
+		}
+	}
+	s.End()
+}
+
+// TestRemembered checks that the memory of verified transactions changes no answer.
+func TestRemembered(t *testing.T) {
+	g, s := scene(t)
+	for _, tx := range goodTxs(g) {
+		digest := rollup.Hash(digestOf(tx))
+		if s.proven.has(&digest) {
+			t.Fatalf("%s: known before", KindOf(tx))
+		}
+		s.Check(tx)
+		if !s.proven.has(&digest) {
+			t.Errorf("%s: not remembered", KindOf(tx))
+		}
+		bad := bytes.Clone(tx)
+		bad[len(bad)-1] ^= 1
+		s.Check(bad)
+		if digest = digestOf(bad); s.proven.has(&digest) {
+			t.Errorf("%s: remembered without being valid", KindOf(tx))
+		}
+	}
+	// A remembered transaction is refused when it does not fit the state any more.
+	deposit := goodTxs(g)[0]
+	s.Begin(100, genesisTime.Add(301*time.Second))
+	if r := s.Apply(deposit); !r.OK() {
+		t.Error(r.Err)
+	}
+	if r := s.Apply(deposit); r.Code != BadNonce {
+		t.Errorf("remembered and replayed: %s", r.Code)
+	}
+}
+
+func TestParseTx(t *testing.T) {
+	g, _ := scene(t)
+	for i, raw := range goodTxs(g) {
+		tx, err := ParseTx(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tx.Kind != Kind(i+1) || tx.Network != g.Network() {
+			t.Errorf("kind %s, network %s", tx.Kind, tx.Network)
+		}
+		if again := encodeTx(tx); !bytes.Equal(again, raw) {
+			t.Errorf("%s: encoded again it is\n%x, not\n%x", tx.Kind, again, raw)
+		}
+		text, err := json.Marshal(tx)
+		if err != nil || !strings.Contains(string(text), `"kind":"`+tx.Kind.String()+`"`) {
+			t.Errorf("%s: %s, %v", tx.Kind, text, err)
+		}
+	}
+	text, _ := json.Marshal(must(ParseTx(goodTxs(g)[1])))
+	want := fmt.Sprintf(`{"network":"%s","kind":"transfer","signed":{"sender":"%s","nonce":"2","signature":"`,
+		g.Network(), accountOf("alice"))
+	if !strings.HasPrefix(string(text), want) || !strings.HasSuffix(string(text),
+		fmt.Sprintf(`"},"body":{"to":"%s","amount":"7"}}`, accountOf("bob"))) {
+		t.Errorf("a transfer as JSON: %s", text)
+	}
+}
+
+// encodeTx is the inverse of ParseTx.
+func encodeTx(tx *Tx) []byte {
+	b := head(tx.Network, tx.Kind)
+	switch body := tx.Body.(type) {
+	case *rollup.Certificate:
+		return body.Append(b)
+	case *rollup.SettlementCertificate:
+		return body.Append(b)
+	}
+	b = append(b, tx.Signed.Sender[:]...)
+	b = le.AppendUint64(b, tx.Signed.Nonce)
+	return append(appendPayload(b, tx.Body), tx.Signed.Signature[:]...)
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// TestLayout spells out one transaction byte by byte, so that the document, not the code, says what it is.
+func TestLayout(t *testing.T) {
+	net, key := rollup.NetworkID("layout"), accountKey("alice")
+	tx := NewRegisterService(net, key, 3, &ServiceRegistration{Price: 0x0102, UnitCap: 5, Unit: "MB"})
+	want := slices.Concat([]byte("wb-txn/1"), net[:], []byte{4}, key.Public().(ed25519.PublicKey),
+		[]byte{3, 0, 0, 0, 0, 0, 0, 0}, []byte{2, 1, 0, 0, 0, 0, 0, 0}, []byte{5, 0, 0, 0, 0, 0, 0, 0}, []byte{2, 'M', 'B'})
+	want = append(want, ed25519.Sign(key, want)...)
+	if !bytes.Equal(tx, want) {
+		t.Errorf("%x, not\n%x", tx, want)
+	}
+	full := NewRegisterClients(net, key, 0, make([]ClientProof, MaxClientsPerTx))
+	if len(full) != MaxTxSize {
+		t.Errorf("the largest transaction has %d bytes, not %d", len(full), MaxTxSize)
+	}
+	for _, code := range TxCodes() {
+		if name, _ := code.MarshalText(); len(name) == 0 || code.String() == "unknown" {
+			t.Errorf("code %d has no name", code)
+		}
+	}
+	if TxCode(200).String() != "unknown" || Kind(9).String() != "unknown" {
+		t.Error("a number beyond the set has a name")
+	}
+}
