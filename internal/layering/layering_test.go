@@ -48,7 +48,7 @@ var guests = map[string][]string{
 	"github.com/spf13":                  {"cmd"},
 	"github.com/schollz/progressbar/v3": {"cmd"},
 	"github.com/wealdtech":              {"node/keys"},
-	"github.com/chromedp":               {"node/web"},
+	"github.com/gorilla/websocket":      {"node/web"},
 	"golang.org/x/perf":                 {"bench"},
 	"golang.org/x/term":                 {"node/keys", "cmd"},
 	"golang.org/x/sync":                 {"kernels", "pipeline", "node", "bench", "cmd"},
