@@ -1,0 +1,182 @@
+package committee
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+
+	abci "github.com/cometbft/cometbft/abci/types"
+	"github.com/cometbft/cometbft/types"
+
+	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/node/store"
+	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/ledger"
+)
+
+// app is the ABCI application: it carries blocks to the ledger and the ledger's answers back. All that touches state
+// runs on the engine's consensus connection, one call at a time; everything else reads the view.
+type app struct {
+	abci.BaseApplication // queries and state sync: not offered
+
+	genesis     *ledger.Genesis
+	genesisHash rollup.Hash // of the state before the first block
+	committee   *rollup.Committee
+	members     map[string]int // engine address → position in the committee
+	self        int            // this node's position, -1 when it is not a member
+	key         *bls.SecretKey // signs settlements; nil when this node does not
+
+	state   *ledger.State
+	store   *store.Store
+	keep    func(*ledger.View, []ledger.Event) error
+	block   ledger.Block // executed, and committed next
+	hash    rollup.Hash  // of the state as the engine knows it, see agreed
+	view    atomic.Pointer[ledger.View]
+	feed    feed
+	metrics *metrics
+	log     *slog.Logger
+	fail    func(error) // told once when the chain cannot go on
+}
+
+// Info tells the engine where the persisted state stands, so that it replays the blocks that are missing.
+func (a *app) Info(context.Context, *abci.RequestInfo) (*abci.ResponseInfo, error) {
+	return &abci.ResponseInfo{Data: "waybill", LastBlockHeight: a.view.Load().Height(), LastBlockAppHash: a.hash[:]}, nil
+}
+
+// InitChain has nothing to build: state and engine start from the same genesis.
+func (a *app) InitChain(_ context.Context, req *abci.RequestInitChain) (*abci.ResponseInitChain, error) {
+	if req.ChainId != a.genesis.ChainID {
+		return nil, fmt.Errorf("committee: chain %q, expected %q", req.ChainId, a.genesis.ChainID)
+	}
+	return &abci.ResponseInitChain{AppHash: a.hash[:]}, nil
+}
+
+// CheckTx admits a transaction to the mempool. A settlement certificate is the proposer's to make and nobody's to send.
+func (a *app) CheckTx(_ context.Context, req *abci.RequestCheckTx) (*abci.ResponseCheckTx, error) {
+	res := a.check(req.Tx)
+	answer := &abci.ResponseCheckTx{Code: uint32(res.Code)}
+	if res.Err != nil {
+		answer.Log = res.Err.Error()
+	}
+	return answer, nil
+}
+
+func (a *app) check(tx []byte) ledger.Result {
+	if isSettlement(tx) {
+		return ledger.Result{Code: ledger.NotProposer, Kind: ledger.KindSettlement, Err: &ledger.Refusal{Code: ledger.NotProposer}}
+	}
+	return a.view.Load().Check(tx)
+}
+
+// PrepareProposal puts a settlement certificate first, when the votes at hand make one, and the mempool after it.
+func (a *app) PrepareProposal(_ context.Context, req *abci.RequestPrepareProposal) (*abci.ResponsePrepareProposal, error) {
+	var txs [][]byte
+	if tx := a.settlementTx(req.LocalLastCommit.Votes); tx != nil {
+		txs = append(txs, tx)
+	}
+	room := req.MaxTxBytes - encodedSize(txs...)
+	for _, tx := range req.Txs {
+		if a.judge(len(txs)+1, tx) != nil {
+			continue // cannot come from our mempool; never let it spoil a block
+		}
+		if room -= encodedSize(tx); room < 0 {
+			break
+		}
+		txs = append(txs, tx)
+	}
+	return &abci.ResponsePrepareProposal{Txs: txs}, nil
+}
+
+func encodedSize(txs ...[]byte) int64 { return types.ComputeProtoSizeForTxs(types.ToTxs(txs)) }
+
+// ProcessProposal refuses what no honest proposer sends. An ordinary transaction that fails is no reason: whether it
+// does can depend on those before it, and it changes nothing.
+func (a *app) ProcessProposal(_ context.Context, req *abci.RequestProcessProposal) (*abci.ResponseProcessProposal, error) {
+	for i, tx := range req.Txs {
+		if err := a.judge(i, tx); err != nil {
+			a.metrics.refused.Inc()
+			a.log.Warn("proposal refused", "height", req.Height, "position", i, "err", err)
+			return &abci.ResponseProcessProposal{Status: abci.ResponseProcessProposal_REJECT}, nil
+		}
+	}
+	return &abci.ResponseProcessProposal{Status: abci.ResponseProcessProposal_ACCEPT}, nil
+}
+
+var (
+	errOversized = errors.New("oversized")
+	errMisplaced = errors.New("settlement certificate not in first place")
+)
+
+// judge says why a block may not carry tx at a position.
+func (a *app) judge(position int, tx []byte) error {
+	if len(tx) > ledger.MaxTxSize {
+		return errOversized
+	}
+	parsed, err := ledger.ParseTx(tx)
+	switch {
+	case err != nil:
+		return err
+	case parsed.Network != a.genesis.Network():
+		return &ledger.Refusal{Code: ledger.WrongNetwork}
+	case parsed.Kind != ledger.KindSettlement:
+		return nil
+	case position > 0:
+		return errMisplaced
+	}
+	return a.view.Load().Check(tx).Err
+}
+
+// FinalizeBlock executes a decided block. The results hold only what is the same on every node.
+func (a *app) FinalizeBlock(_ context.Context, req *abci.RequestFinalizeBlock) (_ *abci.ResponseFinalizeBlock, err error) {
+	defer a.stopChain(&err)
+	results := make([]*abci.ExecTxResult, len(req.Txs))
+	a.state.Begin(req.Height, req.Time)
+	for i, tx := range req.Txs {
+		results[i] = &abci.ExecTxResult{Code: uint32(a.state.Apply(tx).Code)}
+	}
+	a.block = a.state.End()
+	a.hash = a.agreed(len(req.Txs))
+	a.metrics.round.Set(float64(req.DecidedLastCommit.Round))
+	return &abci.ResponseFinalizeBlock{TxResults: results, AppHash: a.hash[:]}, nil
+}
+
+// agreed returns the hash that the engine puts into the next header: the ledger's after the last block that did
+// something. Were it another after each block, the engine would follow every block with a block at once, and an idle
+// chain would never rest. The ledger's hash chains over all blocks, so nothing escapes it for longer than that.
+func (a *app) agreed(txs int) rollup.Hash {
+	if txs == 0 && len(a.block.Events) == 0 {
+		return a.hash
+	}
+	return a.block.AppHash
+}
+
+// Commit makes the executed block durable and lets everybody see it.
+func (a *app) Commit(context.Context, *abci.RequestCommit) (_ *abci.ResponseCommit, err error) {
+	defer a.stopChain(&err)
+	view := a.state.View()
+	if a.keep != nil {
+		if err := a.keep(view, a.block.Events); err != nil {
+			return nil, err
+		}
+	}
+	if err := a.store.CommitLedger(a.block.Height, a.hash, a.block.Records); err != nil {
+		return nil, err
+	}
+	a.view.Store(view)
+	a.metrics.committed(view)
+	a.feed.publish(view, a.block.Events)
+	a.block = ledger.Block{}
+	return &abci.ResponseCommit{}, nil
+}
+
+// stopChain reports an error, or a panic of the ledger, to the engine's owner. The consensus engine halts on both.
+func (a *app) stopChain(err *error) {
+	if r := recover(); r != nil {
+		*err = fmt.Errorf("committee: ledger: %v", r)
+	}
+	if *err != nil {
+		a.fail(*err)
+	}
+}

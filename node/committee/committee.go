@@ -1,0 +1,237 @@
+// Package committee runs the consensus engine (CometBFT, unmodified, in process) around the ledger: it orders
+// transactions, keeps the ledger's state in the node's store, and lets the committee certify settlements in its votes.
+//
+// A vote extension is empty, or, while a settlement waits for its certificate, epoch u32 ‖ BLS signature (48) of the
+// settlement message (docs/protocol.md, section 9), little-endian; nothing else is accepted. See settlement.go for
+// the way of a settlement certificate, and app.go for the application.
+//
+// Several engines may run in one process: they share nothing.
+package committee
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	abci "github.com/cometbft/cometbft/abci/types"
+	cmted25519 "github.com/cometbft/cometbft/crypto/ed25519"
+	"github.com/cometbft/cometbft/mempool"
+	cmtnode "github.com/cometbft/cometbft/node"
+	"github.com/cometbft/cometbft/p2p"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/node/store"
+	"github.com/waybill-network/waybill/rollup/ledger"
+)
+
+// Errors that callers branch on. A transaction that the ledger refuses is a *ledger.Refusal.
+var (
+	ErrStopped    = errors.New("committee: stopped")
+	ErrFull       = errors.New("committee: mempool full, try again later")
+	ErrCatchingUp = errors.New("committee: catching up with the chain, try again later")
+	ErrGenesis    = errors.New("committee: the store belongs to another genesis")
+	ErrKey        = errors.New("committee: not the BLS key that the genesis has for this member")
+	ErrSignState  = errors.New("committee: the record of the last signed vote is missing")
+)
+
+// Config is what an engine needs. All of it is required unless stated otherwise.
+type Config struct {
+	Genesis      *ledger.Genesis
+	Home         string             // directory of the consensus write-ahead log and the last-sign state; it must survive with the store
+	ConsensusKey ed25519.PrivateKey // votes, if the genesis names it
+	TransportKey ed25519.PrivateKey // peer-to-peer identity
+	BLSKey       *bls.SecretKey     // signs settlements; nil for a node that does not
+	Listen       string             // host:port for consensus peers; no host means every address
+	Peers        []Peer             // dialled for ever
+	Timeouts     Timeouts
+	Store        *store.Store // for the ledger, the blocks and the engine's state
+	// Keep is told of every block's events before the block is durable. When the process dies in between, the block is
+	// executed again, and Keep is told again. It should be quick: the engine waits for it, and halts on its error. The
+	// view is after the block; Engine.View is not there yet. Nil is allowed.
+	Keep       func(*ledger.View, []ledger.Event) error
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer // nil: no metrics
+}
+
+// Peer is another node's consensus address.
+type Peer struct {
+	Key     ledger.Key // transport key
+	Address string     // host:port
+	id      string     // by ParsePeer, instead of the key
+}
+
+// ParsePeer reads id@host:port, with the id that the engine makes of a transport key: the first 20 bytes of its
+// SHA-256, in hexadecimal.
+func ParsePeer(s string) (Peer, error) {
+	id, address, _ := strings.Cut(s, "@")
+	if raw, err := hex.DecodeString(id); err != nil || len(raw) != p2p.IDByteLength {
+		return Peer{}, fmt.Errorf("committee: peer %q: the id is not %d hexadecimal digits", s, 2*p2p.IDByteLength)
+	}
+	if _, _, err := net.SplitHostPort(address); err != nil {
+		return Peer{}, fmt.Errorf("committee: peer %q: %w", s, err)
+	}
+	return Peer{Address: address, id: strings.ToLower(id)}, nil
+}
+
+// String returns id@host:port.
+func (p Peer) String() string {
+	id := p2p.ID(p.id)
+	if id == "" {
+		id = p2p.PubKeyToID(cmted25519.PubKey(p.Key[:]))
+	}
+	return p2p.IDAddressString(id, p.Address)
+}
+
+// Engine is a running consensus node. Its methods are safe for concurrent use.
+type Engine struct {
+	app        *app
+	node       *cmtnode.Node
+	registerer prometheus.Registerer
+	collectors []prometheus.Collector
+
+	failOnce sync.Once
+	failed   chan struct{}
+	err      error // set before failed is closed
+
+	stopOnce sync.Once
+	stopped  chan struct{}
+}
+
+// View returns the state after the last committed block.
+func (e *Engine) View() *ledger.View { return e.app.view.Load() }
+
+// Subscribe follows committed blocks from now on.
+func (e *Engine) Subscribe() *Subscription { return e.app.feed.subscribe() }
+
+// SubmitTx puts a transaction into the mempool; whether it is executed shows in the view or in the events. A
+// transaction that is in the mempool, or was, is no error. Errors are a *ledger.Refusal, ErrFull, ErrCatchingUp (which
+// wraps the refusal), ErrStopped, what halted the engine, and the context's.
+func (e *Engine) SubmitTx(ctx context.Context, tx []byte) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	select {
+	case <-e.stopped:
+		return ErrStopped
+	case <-e.failed:
+		return fmt.Errorf("committee: halted: %w", e.err)
+	default:
+	}
+	// The mempool checks under a lock that commits wait for, so signatures are verified here first, and remembered.
+	if err := e.app.check(tx).Err; err != nil {
+		return e.refusal(err)
+	}
+	var answer *abci.ResponseCheckTx
+	err := e.node.Mempool().CheckTx(tx, func(r *abci.ResponseCheckTx) { answer = r }, mempool.TxInfo{})
+	var full mempool.ErrMempoolIsFull
+	switch {
+	case errors.Is(err, mempool.ErrTxInCache):
+		return nil
+	case errors.As(err, &full), errors.Is(err, mempool.ErrRecheckFull):
+		return fmt.Errorf("%w: %w", ErrFull, err)
+	case err != nil:
+		return fmt.Errorf("committee: mempool: %w", err)
+	case answer != nil && !answer.IsOK():
+		return e.refusal(&ledger.Refusal{Code: ledger.TxCode(answer.Code), Detail: answer.Log})
+	}
+	return nil
+}
+
+// refusal marks a refusal by a state that lags behind.
+func (e *Engine) refusal(err error) error {
+	if e.node.ConsensusReactor().WaitSync() {
+		return fmt.Errorf("%w: %w", ErrCatchingUp, err)
+	}
+	return err
+}
+
+// Status is the engine's condition.
+type Status struct {
+	Height     int64
+	Time       time.Time     // of the last committed block
+	Lag        time.Duration // its age, by this machine's clock
+	Peers      int           // connected
+	CatchingUp bool          // blocks are fetched instead of voted on
+	Member     int           // this node's position in the committee, -1 when it has none
+	Err        error         // why the chain cannot go on here; nil when it can
+}
+
+// Status returns the engine's condition.
+func (e *Engine) Status() Status {
+	view := e.View()
+	s := Status{Height: view.Height(), Time: view.Time(), Lag: time.Since(view.Time()), Peers: e.peers(),
+		CatchingUp: e.node.ConsensusReactor().WaitSync(), Member: e.app.self}
+	select {
+	case <-e.failed:
+		s.Err = e.err
+	default:
+	}
+	return s
+}
+
+func (e *Engine) peers() int { return e.node.Switch().Peers().Size() }
+
+// Failed is closed when the chain cannot go on here: the store failed, or an invariant broke. Status says why. The
+// engine still has to be stopped.
+func (e *Engine) Failed() <-chan struct{} { return e.failed }
+
+func (e *Engine) fail(err error) {
+	e.failOnce.Do(func() {
+		e.err = err
+		close(e.failed)
+	})
+}
+
+// register publishes the metrics.
+func (e *Engine) register() error {
+	if e.registerer == nil {
+		return nil
+	}
+	for _, c := range e.app.metrics.collectors(e) {
+		if err := e.registerer.Register(c); err != nil {
+			return fmt.Errorf("committee: metrics: %w", err)
+		}
+		e.collectors = append(e.collectors, c)
+	}
+	return nil
+}
+
+// Stopped is closed when Stop begins.
+func (e *Engine) Stopped() <-chan struct{} { return e.stopped }
+
+// Stop ends everything that Start began and returns when it has ended. The store may be closed afterwards: gossip
+// routines that outlive the engine for a moment only read, and find nothing there.
+func (e *Engine) Stop() {
+	e.stopOnce.Do(func() {
+		close(e.stopped)
+		for _, c := range e.collectors {
+			e.registerer.Unregister(c)
+		}
+		// Block sync first, and alone: at its end it starts consensus, which the engine would not stop once it has
+		// found it not running.
+		if r, ok := e.node.Switch().Reactor("BLOCKSYNC"); ok && r.IsRunning() {
+			_ = r.Stop() // fails only when it is stopped
+		}
+		if e.node.Stop() == nil {
+			e.node.Wait()
+		}
+		e.stopConnections()
+		e.app.feed.close()
+	})
+}
+
+// stopConnections ends what the engine starts while it is built, and leaves to run.
+func (e *Engine) stopConnections() {
+	if bus := e.node.EventBus(); bus.IsRunning() {
+		_ = bus.Stop() // fails only when it is stopped
+	}
+	_ = e.node.ProxyApp().Stop()
+}

@@ -1,0 +1,340 @@
+package committee
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/waybill-network/waybill/node/store"
+	"github.com/waybill-network/waybill/rollup/ledger"
+)
+
+// TestNetwork runs four members over loopback: transactions, an epoch, a certified settlement, a member that leaves
+// and returns.
+func TestNetwork(t *testing.T) {
+	net := newNetwork(t, "network", 4, 3, 1, freeAddresses(t, 4), time.Now().UTC())
+	var nodes []*running
+	var dirs []string
+	for i := range net.members {
+		dirs = append(dirs, t.TempDir())
+		nodes = append(nodes, net.start(t, i, dirs[i]))
+	}
+	events := nodes[2].Subscribe()
+	submit := func(node int, nonce uint64) {
+		t.Helper()
+		tx, to := net.deposit(nonce)
+		if err := nodes[node].SubmitTx(t.Context(), tx); err != nil {
+			t.Fatal(err)
+		}
+		if err := nodes[node].SubmitTx(t.Context(), tx); err != nil && !errors.Is(err, ledger.BadNonce) {
+			t.Fatalf("again: %v", err)
+		}
+		nodes[node].wait(t, "a deposit", funded(to))
+	}
+	for nonce := range uint64(5) {
+		submit(int(nonce)%4, nonce)
+	}
+	tooLate, _ := net.deposit(0)
+	var refusal *ledger.Refusal
+	if err := nodes[1].SubmitTx(t.Context(), tooLate); err != nil && !errors.As(err, &refusal) {
+		t.Errorf("replayed deposit: %v", err)
+	}
+	if err := nodes[1].SubmitTx(t.Context(), []byte("junk")); !errors.Is(err, ledger.Malformed) {
+		t.Errorf("junk: %v", err)
+	}
+
+	nodes[3].stop(t)
+	submit(0, 5)
+	height := nodes[0].View().Height()
+	nodes[3] = net.start(t, 3, dirs[3])
+	nodes[3].wait(t, "the chain", func(v *ledger.View) bool { return v.Height() >= height })
+	submit(3, 6)
+
+	for i, n := range nodes {
+		n.wait(t, "a certified settlement", func(v *ledger.View) bool {
+			s, ok := v.Settlement(0)
+			return ok && s.Certificate != nil
+		})
+		v := n.View()
+		s, _ := v.Settlement(0)
+		if err := s.Certificate.Verify(net.genesis.Network(), v.Committee(), s.Root, v.Committee().Root()); err != nil {
+			t.Errorf("node %d: settlement certificate: %v", i, err)
+		}
+		if s := n.Status(); s.Err != nil || s.Peers == 0 || s.Member != i || s.Lag > 10*time.Second {
+			t.Errorf("node %d: %+v", i, s)
+		}
+	}
+	sameHashes(t, nodes)
+	var epochs, certified bool
+	for _, e := range events.Take().Events {
+		switch e.(type) {
+		case ledger.EpochStarted:
+			epochs = true
+		case ledger.SettlementCertified:
+			certified = true
+		}
+	}
+	if !epochs || !certified {
+		t.Error("events of the epoch or of its settlement are missing")
+	}
+	nodes[0].Stop()
+	if err := nodes[0].SubmitTx(t.Context(), tooLate); !errors.Is(err, ErrStopped) {
+		t.Errorf("submit after stop: %v", err)
+	}
+}
+
+func funded(key ledger.Key) func(*ledger.View) bool {
+	return func(v *ledger.View) bool {
+		_, ok := v.AccountByKey(key)
+		return ok
+	}
+}
+
+func sameHashes(t *testing.T, nodes []*running) {
+	t.Helper()
+	top := nodes[0].View().Height()
+	for _, n := range nodes[1:] {
+		top = min(top, n.View().Height())
+	}
+	if top < 10 {
+		t.Errorf("only %d blocks", top)
+	}
+	for h := int64(1); h < top-1; h++ {
+		want := nodes[0].appHashAt(h)
+		for i, n := range nodes[1:] {
+			if got := n.appHashAt(h); !bytes.Equal(got, want) {
+				t.Errorf("node %d: app hash %x at height %d, expected %x", i+1, got, h, want)
+			}
+		}
+	}
+}
+
+// crashDir tells the test binary that it is the child of TestKill, and where its node lives.
+const crashDir = "WAYBILL_COMMITTEE_CRASH"
+
+// TestKill kills a member's process while blocks are made, again and again, and starts it from what it left.
+func TestKill(t *testing.T) {
+	if spec := os.Getenv(crashDir); spec != "" {
+		child(t, strings.Split(spec, ","))
+		return
+	}
+	addresses := freeAddresses(t, 4)
+	start := time.Now().UTC().Truncate(time.Second)
+	net := newNetwork(t, "kill", 4, 3600, 1, addresses, start)
+	var nodes []*running
+	for i := range 3 {
+		nodes = append(nodes, net.start(t, i, t.TempDir()))
+	}
+	dir := t.TempDir()
+	nonce := uint64(0)
+	for round := range 3 {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKill$")
+		cmd.Env = append(os.Environ(), crashDir+"="+strings.Join(append([]string{dir, strconv.FormatInt(start.Unix(), 10)}, addresses...), ","))
+		cmd.Stderr = os.Stderr
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		// The child tells its height; the kill comes while it is at the next block.
+		lines := bufio.NewScanner(out)
+		for seen := 0; seen < 6+round; seen++ {
+			tx, to := net.deposit(nonce)
+			if err := nodes[0].SubmitTx(t.Context(), tx); err != nil {
+				t.Fatal(err)
+			}
+			nodes[0].wait(t, "a deposit", funded(to))
+			nonce++
+			for height, want := int64(0), nodes[0].View().Height()-1; height < want; {
+				if !lines.Scan() {
+					t.Fatal("the child ended")
+				}
+				if height, err = strconv.ParseInt(lines.Text(), 10, 64); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait() // killed
+	}
+	survivor := net.start(t, 3, dir)
+	tx, to := net.deposit(nonce)
+	if err := nodes[0].SubmitTx(t.Context(), tx); err != nil {
+		t.Fatal(err)
+	}
+	survivor.wait(t, "the last deposit", funded(to))
+	for n := range nonce {
+		_, to := net.deposit(n)
+		if !funded(to)(survivor.View()) {
+			t.Errorf("deposit %d is lost", n)
+		}
+	}
+	nodes = append(nodes, survivor)
+	sameHashes(t, nodes)
+	for i, n := range nodes {
+		if err := n.Status().Err; err != nil {
+			t.Errorf("node %d: %v", i, err)
+		}
+		if size := n.node.EvidencePool().Size(); size != 0 {
+			t.Errorf("node %d: %d members signed twice", i, size)
+		}
+	}
+}
+
+func child(t *testing.T, spec []string) {
+	unix, err := strconv.ParseInt(spec[1], 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := newNetwork(t, "kill", 4, 3600, 1, spec[2:], time.Unix(unix, 0).UTC()).start(t, 3, spec[0])
+	sub := n.Subscribe()
+	for {
+		u, err := sub.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Println(u.View.Height())
+	}
+}
+
+// TestStart: what an engine does not start with, and what it leaves behind.
+func TestStart(t *testing.T) {
+	net := newNetwork(t, "alone", 1, 3600, 1, freeAddresses(t, 1), time.Now().UTC())
+	dir, registry := t.TempDir(), prometheus.NewPedanticRegistry()
+	open := func() *store.Store {
+		s, err := store.Open(filepath.Join(dir, "store"), store.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s := open()
+	c := net.config(0, dir, s)
+	c.Registerer = registry
+	e, err := Start(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx, to := net.deposit(0)
+	if err := e.SubmitTx(t.Context(), tx); err != nil {
+		t.Fatal(err)
+	}
+	(&running{e, s}).wait(t, "a deposit", funded(to))
+	if families, err := registry.Gather(); err != nil || len(families) < 8 {
+		t.Errorf("%d metrics, %v", len(families), err)
+	}
+	e.Stop()
+	e.Stop()
+	if families, err := registry.Gather(); err != nil || len(families) != 0 {
+		t.Errorf("%d metrics after stop, %v", len(families), err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	s = open()
+	defer s.Close()
+	refused := func(what string, want error, change func(*Config)) {
+		t.Helper()
+		c := net.config(0, dir, s)
+		change(&c)
+		if e, err := Start(t.Context(), c); err == nil {
+			e.Stop()
+			t.Errorf("%s: started", what)
+		} else if want != nil && !errors.Is(err, want) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	other := newNetwork(t, "another", 1, 3600, 1, nil, time.Now().UTC())
+	refused("another genesis", ErrGenesis, func(c *Config) { c.Genesis = other.genesis })
+	refused("another BLS key", ErrKey, func(c *Config) { c.BLSKey = other.members[0].bls })
+	refused("no memory of votes", ErrSignState, func(c *Config) { c.Home = t.TempDir() })
+	refused("timeouts", nil, func(c *Config) { c.Timeouts = "moon" })
+	refused("address", nil, func(c *Config) { c.Listen = "nowhere" })
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	ahead := newNetwork(t, "ahead", 1, 3600, 1, freeAddresses(t, 1), time.Now().UTC().Add(time.Hour))
+	memory, err := store.OpenMemory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer memory.Close()
+	if _, err := Start(ctx, ahead.config(0, t.TempDir(), memory)); !errors.Is(err, context.Canceled) {
+		t.Errorf("genesis an hour ahead: %v", err)
+	}
+}
+
+// TestHalt: a chain that cannot be stored stops, says so, and can still be stopped.
+func TestHalt(t *testing.T) {
+	net := newNetwork(t, "halt", 1, 1, 1, freeAddresses(t, 1), time.Now().UTC())
+	s, err := store.OpenMemory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	full := errors.New("no room")
+	c := net.config(0, t.TempDir(), s)
+	c.Keep = func(v *ledger.View, events []ledger.Event) error {
+		if v.Epoch() > 0 {
+			return full
+		}
+		return nil
+	}
+	e, err := Start(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Stop()
+	select {
+	case <-e.Failed():
+	case <-time.After(20 * time.Second):
+		t.Fatal("goes on without a store")
+	}
+	if err := e.Status().Err; !errors.Is(err, full) {
+		t.Errorf("failed with %v", err)
+	}
+	if tx, _ := net.deposit(0); !errors.Is(e.SubmitTx(t.Context(), tx), full) {
+		t.Error("takes transactions that it will not execute")
+	}
+	if height, _, _, err := s.LoadLedger(); err != nil || height != e.View().Height() || e.View().Epoch() != 0 {
+		t.Errorf("height %d is stored, %d visible: %v", height, e.View().Height(), err)
+	}
+
+	var lines bytes.Buffer
+	var reason any
+	l := logger{Logger: slog.New(slog.NewTextHandler(&lines, nil)), halted: func(r any) { reason = r }}
+	l.With("module", "consensus").Error(consensusHalted, "err", full, "stack", "…")
+	if reason != full || !strings.Contains(lines.String(), "no room") {
+		t.Errorf("halted by %v, logged %q", reason, lines.String())
+	}
+}
+
+func TestPeers(t *testing.T) {
+	p := Peer{Key: ledger.KeyOf(key("peer")), Address: "localhost:1"}
+	if q, err := ParsePeer(p.String()); err != nil || q.String() != p.String() {
+		t.Errorf("%v, %v", q, err)
+	}
+	id, _, _ := strings.Cut(p.String(), "@")
+	for _, bad := range []string{"", "@h:1", id, id + "@", id + "@h", id[1:] + "@h:1", id + "00@h:1", "xx" + id[2:] + "@h:1"} {
+		if _, err := ParsePeer(bad); err == nil {
+			t.Errorf("%q: parsed", bad)
+		}
+	}
+}

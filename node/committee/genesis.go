@@ -1,0 +1,36 @@
+package committee
+
+import (
+	cmted25519 "github.com/cometbft/cometbft/crypto/ed25519"
+	"github.com/cometbft/cometbft/types"
+
+	"github.com/waybill-network/waybill/rollup/ledger"
+)
+
+// maxBlockBytes bounds a block. A commit takes about a hundred bytes a member of it.
+const maxBlockBytes = 4 << 20
+
+// genesisDoc is the engine's form of the genesis: a pure function of ours. Vote extensions are on from the first height.
+func genesisDoc(g *ledger.Genesis, appHash [32]byte) (*types.GenesisDoc, error) {
+	params := types.DefaultConsensusParams()
+	params.Block.MaxBytes = maxBlockBytes
+	params.Validator.PubKeyTypes = []string{types.ABCIPubKeyTypeEd25519}
+	params.ABCI.VoteExtensionsEnableHeight = 1
+	doc := &types.GenesisDoc{
+		GenesisTime:     g.GenesisTime,
+		ChainID:         g.ChainID,
+		InitialHeight:   1,
+		ConsensusParams: params,
+		AppHash:         appHash[:],
+	}
+	for _, m := range g.Members {
+		doc.Validators = append(doc.Validators, types.GenesisValidator{
+			PubKey: cmted25519.PubKey(m.ConsensusKey[:]),
+			Power:  int64(m.Power()),
+		})
+	}
+	return doc, doc.ValidateAndComplete()
+}
+
+// address is the engine's short name for a consensus key.
+func address(key ledger.Key) string { return string(cmted25519.PubKey(key[:]).Address()) }

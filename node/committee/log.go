@@ -1,0 +1,75 @@
+package committee
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"github.com/cometbft/cometbft/libs/log"
+)
+
+// consensusHalted is what the engine logs when its main routine has died of a panic. It has no other way to say so.
+const consensusHalted = "CONSENSUS FAILURE!!!"
+
+// logger hands the engine's log to slog. The engine narrates every block at info level, so its info is our debug.
+type logger struct {
+	*slog.Logger
+	halted func(reason any) // told when the engine's main routine died
+}
+
+var _ log.Logger = logger{}
+
+func (l logger) Debug(string, ...any) {} // a few thousand lines a second: no use even when debugging
+func (l logger) Info(msg string, kv ...any) {
+	l.emit(slog.LevelDebug, msg, kv)
+}
+func (l logger) Warn(msg string, kv ...any) { l.emit(slog.LevelInfo, msg, kv) }
+
+func (l logger) Error(msg string, kv ...any) {
+	if msg == consensusHalted {
+		l.halted(value(kv, "err"))
+		l.emit(slog.LevelError, msg, kv)
+		return
+	}
+	// Nearly all of the rest is a peer that went away.
+	l.emit(slog.LevelWarn, msg, kv)
+}
+
+func (l logger) With(kv ...any) log.Logger {
+	return logger{Logger: l.Logger.With(plain(kv)...), halted: l.halted}
+}
+
+func (l logger) emit(level slog.Level, msg string, kv []any) {
+	if l.Enabled(context.Background(), level) {
+		l.Log(context.Background(), level, msg, plain(kv)...)
+	}
+}
+
+// plain turns the engine's objects into strings, by their own account: a handler that looked into them would race with
+// the engine, and print a block for every peer.
+func plain(kv []any) []any {
+	out := slices.Clone(kv)
+	for i, v := range out {
+		switch v := v.(type) {
+		case error:
+			out[i] = v.Error()
+		case fmt.Stringer:
+			out[i] = v.String()
+		case nil, string, bool, int, int32, int64, uint32, uint64:
+		default:
+			out[i] = fmt.Sprint(v)
+		}
+	}
+	return out
+}
+
+// value finds a key in the engine's alternating keys and values.
+func value(kv []any, key string) any {
+	for i := 0; i+1 < len(kv); i += 2 {
+		if kv[i] == key {
+			return kv[i+1]
+		}
+	}
+	return nil
+}
