@@ -1,0 +1,165 @@
+package ledger
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"math"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestGenesisRoundTrip(t *testing.T) {
+	g := testGenesis(4, 3, 2)
+	g.GenesisTime = time.Date(2026, 3, 1, 12, 0, 0, 500, time.FixedZone("east", 3600))
+	b := g.Encode()
+	again, err := ParseGenesis(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(again.Encode(), b) || !again.GenesisTime.Equal(g.GenesisTime) {
+		t.Errorf("it came back as\n%s", again.Encode())
+	}
+	g.GenesisTime = again.GenesisTime
+	if !reflect.DeepEqual(g, again) {
+		t.Errorf("%+v, not\n%+v", again, g)
+	}
+	c := again.Committee()
+	if len(c.Members) != 3 || c.TotalPower() != 9 || c.Members[1].Node != 1 || c.Members[1].Power != 3 {
+		t.Errorf("committee %+v", c.Members)
+	}
+	s := newState(t, again)
+	v := s.View()
+	if v.Supply() != 9*StakePerPower || v.Accounts() != 4 || v.Nodes() != 3 || v.Height() != 0 || v.Epoch() != 0 ||
+		!v.Time().Equal(g.GenesisTime) || v.EpochEnd().Sub(v.EpochStart()) != time.Minute {
+		t.Error("the state before the first block is not the genesis")
+	}
+	n, ok := v.NodeByKey(g.Members[2].TransportKey)
+	if owner, _ := v.Account(n.Owner); !ok || n.Index != 2 || owner.Key != g.Members[2].Owner || owner.Balance != 0 {
+		t.Errorf("node %+v of %+v", n, owner)
+	}
+	if v.AppHash() == newState(t, testGenesis(4, 3, 2)).View().AppHash() {
+		t.Error("two genesis files, one hash")
+	}
+}
+
+// TestGenesisOwners: who owns several nodes has one account.
+func TestGenesisOwners(t *testing.T) {
+	g := testGenesis(1, 2, 3)
+	g.Members[2].Owner = g.Members[0].Owner
+	v := newState(t, g).View()
+	n, _ := v.Node(2)
+	if v.Accounts() != 3 || n.Owner != 1 {
+		t.Errorf("%d accounts, node 2 of account %d", v.Accounts(), n.Owner)
+	}
+	if _, ok := v.AccountByKey(Key{}); ok {
+		t.Error("the zero key has an account")
+	}
+}
+
+func TestGenesisRefusals(t *testing.T) {
+	good := string(testGenesis(4, 4).Encode())
+	swap := func(old, new string) func(string) string {
+		return func(s string) string { return strings.Replace(s, old, new, 1) }
+	}
+	set := func(field string, v any) func(string) string {
+		return func(s string) string {
+			var object map[string]any
+			if err := json.Unmarshal([]byte(s), &object); err != nil {
+				t.Fatal(err)
+			}
+			object[field] = v
+			return string(must(json.Marshal(object)))
+		}
+	}
+	m := testGenesis(4, 4).Members
+	for _, tt := range []struct {
+		path   string
+		mutate func(string) string
+	}{
+		{"", func(string) string { return "" }},
+		{"", func(string) string { return "[]" }},
+		{"", func(string) string { return "null" }},
+		{"", func(s string) string { return s + "{}" }},
+		{"", func(s string) string { return s[:len(s)-3] }},
+		{"", swap(`"version": 1,`, `"version": 1,,`)},
+		{"a.a.a.a.a.a.a.a", func(string) string { return strings.Repeat(`{"a":`, 100) }},
+		{"version", swap(`"version": 1`, `"version": 2`)},
+		{"version", swap(`"version": 1`, `"version": 1.0`)},
+		{"version", swap(`"version": 1`, `"version": "1"`)},
+		{"version", swap(`"version": 1`, `"version": 1, "version": 1`)},
+		{"version", swap(`"version": 1,`, ``)},
+		{"Version", swap(`"version": 1`, `"Version": 1`)},
+		{"comment", swap(`"version": 1`, `"version": 1, "comment": "x"`)},
+		{"params.shares.burn", swap(`"node": 7000`, `"node": 7000, "burn": 0`)},
+		{"params.shares", swap(`"node": 7000`, `"node": 7001`)},
+		{"params.shares.node", swap(`"node": 7000`, `"node": 65536`)},
+		{"params.shares.service", swap(`"service": 2000`, `"service": -1`)},
+		{"params.shares", swap(`"service": 2000`, `"service": 65535`)},
+		{"params.epoch_seconds", swap(`"epoch_seconds": 60`, `"epoch_seconds": 0`)},
+		{"params.epoch_seconds", swap(`"epoch_seconds": 60`, `"epoch_seconds": 6e1`)},
+		{"params.grace_seconds", swap(`"grace_seconds": 10`, `"grace_seconds": 4294967296`)},
+		{"params.late_epochs", swap(`"late_epochs": 2`, `"late_epochs": 1025`)},
+		{"params", set("params", []int{})},
+		{"chain_id", swap(`"ledger-test"`, `""`)},
+		{"chain_id", swap(`"ledger-test"`, `"`+strings.Repeat("x", 51)+`"`)},
+		{"chain_id", swap(`"ledger-test"`, `"zürich"`)},
+		{"chain_id", swap(`"ledger-test"`, `7`)},
+		{"genesis_time", swap(`2026-01-01T00:00:00Z`, `2026-01-01 00:00:00`)},
+		{"genesis_time", swap(`2026-01-01T00:00:00Z`, `1969-12-31T23:59:59Z`)},
+		{"genesis_time", swap(`2026-01-01T00:00:00Z`, `2201-01-01T00:00:00Z`)},
+		{"treasury", swap(accountOf("treasury").String(), strings.Repeat("0", 64))},
+		{"treasury", swap(accountOf("treasury").String(), strings.ToUpper(accountOf("treasury").String()))},
+		{"treasury", swap(accountOf("treasury").String(), accountOf("treasury").String()[2:])},
+		{"committee", set("committee", map[string]int{})},
+		{"committee", set("committee", []int{})},
+		{"committee[0]", set("committee", []int{7})},
+		{"committee[0].owner", swap(m[0].Owner.String(), strings.Repeat("0", 64))},
+		{"committee[1].owner", swap(m[1].Owner.String(), "xyz")},
+		{"committee[1].bls_key", swap(m[1].BLSKey.String(), m[0].BLSKey.String())},
+		{"committee[1].bls_key", swap(m[1].BLSKey.String(), "c0"+strings.Repeat("0", 190))},
+		{"committee[1].bls_key", swap(m[1].BLSKey.String(), strings.Repeat("f", 192))},
+		{"committee[1].proof", swap(m[1].Proof.String(), m[0].Proof.String())},
+		{"committee[1].proof", swap(m[1].Proof.String(), "c0"+strings.Repeat("0", 94))},
+		{"committee[1].transport_key", swap(m[1].TransportKey.String(), m[0].TransportKey.String())},
+		{"committee[1].consensus_key", swap(m[1].ConsensusKey.String(), m[0].ConsensusKey.String())},
+		{"committee[1].consensus_key", swap(m[1].ConsensusKey.String(), strings.Repeat("0", 64))},
+		{"committee[0].peer_address", swap("node0.example:7000", "node0.example")},
+		{"committee[0].peer_address", swap("node0.example:7000", "node0.example:0")},
+		{"committee[0].peer_address", swap("node0.example:7000", "node0.example:65536")},
+		{"committee[0].peer_address", swap("node0.example:7000", ":7000")},
+		{"committee[0].peer_address", swap("node0.example:7000", "::1:7000")},
+		{"committee[0].p2p_address", swap("node0.example:7001", "node0 example:7001")},
+		{"committee[0].p2p_address", swap("node0.example:7001", strings.Repeat("x", 251)+":7001")},
+		{"committee[0].stake", swap(`"stake": 4000000`, `"stake": 999999`)},
+		{"committee[0].stake", swap(`"stake": 4000000`, `"stake": "4000000"`)},
+		{"committee[0].stake", swap(`"stake": 4000000`, `"stake": 18446744073709551616`)},
+		{"committee[1].stake", swap(`"stake": 4000000`, `"stake": 18446744073709551615`)},
+	} {
+		text := tt.mutate(good)
+		if text == good {
+			t.Fatalf("%s: nothing mutated", tt.path)
+		}
+		_, err := ParseGenesis([]byte(text))
+		var wrong *GenesisError
+		if !errors.As(err, &wrong) {
+			t.Errorf("%s: %v", tt.path, err)
+		} else if wrong.Path != tt.path && !strings.HasPrefix(tt.path, "a.") {
+			t.Errorf("%s: the error is about %q: %v", tt.path, wrong.Path, err)
+		}
+	}
+	empty := testGenesis()
+	if err := empty.Validate(); err == nil || !strings.Contains(err.Error(), "committee") {
+		t.Errorf("no committee: %v", err)
+	}
+	ok := strings.Replace(strings.Replace(good, "node0.example:7000", "[::1]:65535", 1), `"stake": 4000000`, `"stake": 18446744073705551615`, 1)
+	g, err := ParseGenesis([]byte(ok))
+	if err != nil {
+		t.Fatalf("the largest stakes: %v", err)
+	}
+	if s := newState(t, g); s.supply != math.MaxUint64 {
+		t.Errorf("supply %d", s.supply)
+	}
+}

@@ -1,0 +1,245 @@
+package ledger
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/waybill-network/waybill/kernels/blake3"
+	"github.com/waybill-network/waybill/rollup"
+)
+
+// TestVectorSnapshots compares a vector and all its snapshots with plain slices under random pushes and edits.
+func TestVectorSnapshots(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	var v vector[int]
+	var plain []int
+	var gen uint64
+	type snapshot struct {
+		v    vector[int]
+		want []int
+	}
+	var snapshots []snapshot
+	for range 20000 {
+		switch n := rng.IntN(1000); {
+		case n < 300 || len(plain) == 0:
+			x := rng.Int()
+			v.push(gen, x)
+			plain = append(plain, x)
+		case n < 990:
+			i := rng.IntN(len(plain))
+			plain[i] = rng.Int()
+			*v.edit(gen, uint32(i)) = plain[i]
+		default:
+			snapshots = append(snapshots, snapshot{v, slices.Clone(plain)})
+			gen++
+		}
+	}
+	for i, s := range append(snapshots, snapshot{v, plain}) {
+		if s.v.len() != len(s.want) || s.v.has(uint32(len(s.want))) {
+			t.Fatalf("snapshot %d has %d elements, not %d", i, s.v.len(), len(s.want))
+		}
+		for k, want := range s.want {
+			if got := *s.v.at(uint32(k)); got != want {
+				t.Fatalf("snapshot %d, element %d: %d, not %d", i, k, got, want)
+			}
+		}
+	}
+}
+
+// TestTrieSnapshots does the same for a trie, with digests that share long prefixes.
+func TestTrieSnapshots(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	digests := make([][32]byte, 3000)
+	for i := range digests {
+		if i > 0 && i%3 == 0 {
+			digests[i] = digests[rng.IntN(i)]
+			digests[i][rng.IntN(32)] ^= byte(1 + rng.IntN(255))
+		}
+		if i%3 != 0 || slices.Contains(digests[:i], digests[i]) {
+			digests[i] = blake3.Sum256(binary.LittleEndian.AppendUint32(nil, uint32(i)))
+		}
+	}
+	var tr trie
+	var gen uint64
+	snapshots := map[int]trie{}
+	for i := range digests {
+		if rng.IntN(50) == 0 {
+			snapshots[i] = tr
+			gen++
+		}
+		if found, ok := tr.find(&digests[i]); ok && digests[found] == digests[i] {
+			t.Fatalf("digest %d is there before", i)
+		}
+		tr.insert(gen, &digests[i], uint32(i), func(k uint32) [32]byte { return digests[k] })
+	}
+	snapshots[len(digests)] = tr
+	for n, s := range snapshots {
+		for i := range digests {
+			found, ok := s.find(&digests[i])
+			if there := ok && digests[found] == digests[i]; there != (i < n) || there && found != uint32(i) {
+				t.Fatalf("snapshot of %d: digest %d found as %d (%v)", n, i, found, ok)
+			}
+		}
+	}
+}
+
+// TestWindows compares sets of windows with maps, from both ends of the range.
+func TestWindows(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	for range 200 {
+		var s spans
+		plain := map[uint32]bool{}
+		base := []uint32{0, 1 << 20, 1<<32 - 40}[rng.IntN(3)]
+		for range rng.IntN(60) {
+			w := base + uint32(rng.IntN(40))
+			if s.has(w) != plain[w] {
+				t.Fatalf("%v has %d: %v", s, w, s.has(w))
+			}
+			if plain[w] {
+				continue
+			}
+			before := slices.Clone(s)
+			after := s.with(w)
+			if !slices.Equal(before, s) {
+				t.Fatalf("%v became %v", before, s)
+			}
+			s, plain[w] = after, true
+		}
+		n := uint64(0)
+		for i, x := range s {
+			n += uint64(x.last-x.first) + 1
+			if x.first > x.last || i > 0 && uint64(s[i-1].last)+1 >= uint64(x.first) {
+				t.Fatalf("not a set: %v", s)
+			}
+		}
+		if n != uint64(len(plain)) {
+			t.Fatalf("%v has %d windows, not %d", s, n, len(plain))
+		}
+	}
+}
+
+// registerMany registers n clients without their proofs, 1000 a block, with a view of every block.
+func registerMany(s *State, n int) (views []*View) {
+	for i := range n {
+		if i%1000 == 0 {
+			if s.open {
+				s.End()
+				views = append(views, s.View())
+			}
+			s.Begin(int64(i/1000+1), genesisTime)
+		}
+		key := BLSKey{0: 0x80}
+		be.PutUint64(key[8:], uint64(i))
+		s.addClient(key, payerSpan{payer: 1})
+	}
+	s.End()
+	return append(views, s.View())
+}
+
+// TestManyClients checks that views of a growing registry stay right.
+func TestManyClients(t *testing.T) {
+	s := newState(t, testGenesis(1))
+	views := registerMany(s, 20000)
+	for i, v := range views {
+		if v.Clients() != 1000*(i+1) {
+			t.Fatalf("view %d has %d clients", i, v.Clients())
+		}
+		for _, k := range []int{0, 999, v.Clients() - 1, v.Clients()} {
+			key := BLSKey{0: 0x80}
+			be.PutUint64(key[8:], uint64(k))
+			index, ok := v.ClientByKey(key)
+			if ok != (k < v.Clients()) || ok && index != uint32(k) {
+				t.Fatalf("view %d: client %d is %d, %v", i, k, index, ok)
+			}
+			if payer, ok := v.Payer(uint32(k), 0); ok != (k < v.Clients()) || ok && payer != 1 {
+				t.Fatalf("view %d: client %d is paid for by %d, %v", i, k, payer, ok)
+			}
+		}
+	}
+	if _, ok := views[0].ClientKey(0); ok {
+		t.Error("a key that does not decode was handed out")
+	}
+}
+
+// BenchmarkRegister is the cost per client of registering 1000 of them in a block, proofs aside, with a view of each
+// block, in a registry that has many already; it must hardly depend on how many.
+func BenchmarkRegister(b *testing.B) {
+	for _, n := range []int{10_000, 100_000, 1_000_000} {
+		b.Run(rollupCount(n), func(b *testing.B) {
+			s := newState(b, testGenesis(1))
+			registerMany(s, n)
+			b.ReportAllocs()
+			i := n
+			for b.Loop() {
+				if i%1000 == 0 {
+					if s.open {
+						s.End()
+						s.View()
+					}
+					s.Begin(int64(i), genesisTime)
+				}
+				key := BLSKey{0: 0x80}
+				be.PutUint64(key[8:], uint64(i))
+				s.addClient(key, payerSpan{payer: 1})
+				i++
+			}
+		})
+	}
+}
+
+func rollupCount(n int) string {
+	if n >= 1_000_000 {
+		return "1M"
+	}
+	return map[int]string{10_000: "10k", 100_000: "100k"}[n]
+}
+
+// BenchmarkRestore is the time to restore a registry of a million clients.
+func BenchmarkRestore(b *testing.B) {
+	g := testGenesis(1)
+	s, stored := newState(b, g), storage{}
+	s.Begin(1, genesisTime)
+	for i := range 1_000_000 {
+		key := BLSKey{0: 0x80}
+		be.PutUint64(key[8:], uint64(i))
+		s.addClient(key, payerSpan{payer: 1})
+	}
+	stored.write(s.End().Records)
+	var records []Record
+	for k, v := range stored.all() {
+		records = append(records, Record{k, v})
+	}
+	b.ResetTimer()
+	for b.Loop() {
+		_, err := Restore(g, func(yield func([]byte, []byte) bool) {
+			for _, r := range records {
+				if !yield(r.Key, r.Value) {
+					return
+				}
+			}
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkApplyCertificate is the cost of a certificate that was checked before, and of one that was not.
+func BenchmarkApplyCertificate(b *testing.B) {
+	g, s := scene(b)
+	for _, name := range []string{"checked", "unchecked"} {
+		b.Run(name, func(b *testing.B) {
+			tx := NewCertificate(g.Network(), certificate(g, rollup.WindowKey{Node: 2, Epoch: 4, Window: 7}, goodRows, 0, 1, 2))
+			for b.Loop() {
+				if name == "unchecked" {
+					s.proven = memory{}
+				}
+				if r := s.Check(tx); !r.OK() {
+					b.Fatal(r.Err)
+				}
+			}
+		})
+	}
+}
