@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/waybill-network/waybill/node/ingest"
+	"github.com/waybill-network/waybill/node/keys"
+	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/ledger"
+)
+
+const defaultNode = "http://127.0.0.1:7400"
+
+// nodeFlag adds --node; the returned function connects.
+func nodeFlag(cmd *cobra.Command) func() (*ingest.Client, error) {
+	var url string
+	cmd.Flags().StringVar(&url, "node", defaultNode, "`URL` of a node's client port")
+	return func() (*ingest.Client, error) { return ingest.NewClient(ingest.ClientConfig{URL: url}) }
+}
+
+func networkOf(ctx context.Context, c *ingest.Client) (rollup.Network, error) {
+	var net rollup.Network
+	status, err := ingest.Call(ctx, c.Ledger().GetStatus, &rpc.GetStatusRequest{})
+	if err != nil {
+		return net, err
+	}
+	return net, net.UnmarshalText([]byte(status.Network))
+}
+
+// ed25519Flag adds a flag that names an Ed25519 keystore; the returned function opens it.
+func ed25519Flag(cmd *cobra.Command, name, usage string) func() (ed25519.PrivateKey, error) {
+	var file string
+	cmd.Flags().StringVar(&file, name, "", usage+" (keystore `file`)")
+	password := passwordFlag(cmd, "the key", false)
+	return func() (ed25519.PrivateKey, error) {
+		if file == "" {
+			return nil, usagef("--%s is required", name)
+		}
+		pass, err := password()
+		if err != nil {
+			return nil, err
+		}
+		return keys.LoadEd25519(file, pass)
+	}
+}
+
+// nextNonce asks the chain for a key's next nonce. The treasury has one without an account.
+func nextNonce(ctx context.Context, c *ingest.Client, key ledger.Key) (uint64, error) {
+	a, err := ingest.Call(ctx, c.Ledger().GetAccount, &rpc.GetAccountRequest{By: &rpc.GetAccountRequest_Key{Key: key.String()}})
+	if ingest.NotFound(err) {
+		return 0, fmt.Errorf("key %s has no account yet: it needs a deposit or a transfer first", key)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return a.NextNonce, nil
+}
+
+// submitAndWait submits a transaction and waits until the sender's nonce shows that it was executed.
+func submitAndWait(ctx context.Context, c *ingest.Client, sender ledger.Key, nonce uint64, tx []byte) (hash string, err error) {
+	if hash, err = c.SubmitTx(ctx, tx); err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for {
+		next, err := nextNonce(ctx, c, sender)
+		if err == nil && next > nonce {
+			return hash, nil
+		}
+		select {
+		case <-ctx.Done():
+			return hash, fmt.Errorf("transaction %s was taken but not executed within 30 seconds", hash)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}

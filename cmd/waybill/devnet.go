@@ -1,0 +1,220 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/waybill-network/waybill/node"
+	"github.com/waybill-network/waybill/node/config"
+	"github.com/waybill-network/waybill/node/telemetry"
+	"github.com/waybill-network/waybill/node/testnet"
+	"golang.org/x/sync/errgroup"
+)
+
+type devnetFlags struct {
+	job               bool
+	log, exports, dir string
+	requests          int
+	seed              uint64
+	nodes, serving    int
+	basePort          int
+	epoch, grace      uint32
+	keep, verbose     bool
+}
+
+func newDevnet() *cobra.Command {
+	var f devnetFlags
+	cmd := &cobra.Command{
+		Use:   "devnet",
+		Short: "Run a whole network in this process, on loopback",
+		Long: `Starts a committee in this process: real consensus, real TLS and TCP between the members, real keys and disks. Two of the
+four members serve clients.
+
+Without --job it runs until it is interrupted; its folder has the genesis file, the treasury's key and the password, so
+every other command can be tried on it.
+
+With --job it does the main job once and exits: every request of a web access log (--log FILE in Combined Log Format, gzip
+accepted; without one a seeded generator) becomes a delivery. The client is the address, the payer the first path
+segment, the service the kind of the response, the units are the bytes sent, and the request record is the log line.
+Clients sign acks and submit them, over at least two epochs. Then it prints what was settled, holds that against the
+clients' own account, exports the settlements, and verifies them offline. Exit code 0 only when everything adds up.`,
+		Example: "  waybill devnet --job --log access.log.gz\n  waybill devnet --epoch 60",
+		Args:    noArgs,
+	}
+	asJSON := jsonFlag(cmd)
+	fl := cmd.Flags()
+	fl.BoolVar(&f.job, "job", false, "do the main job once and exit")
+	fl.StringVar(&f.log, "log", "", "with --job: access log to replay (`file`)")
+	fl.IntVar(&f.requests, "requests", 10000, "with --job and no --log: requests to generate")
+	fl.Uint64Var(&f.seed, "seed", 1, "seed of the generator")
+	fl.StringVar(&f.exports, "exports", "", "with --job: write all exported files and the genesis file to this `folder`")
+	fl.StringVar(&f.dir, "dir", "", "`folder` for the network (default: a temporary one, removed at the end)")
+	fl.IntVar(&f.nodes, "nodes", 4, "committee members")
+	fl.IntVar(&f.serving, "serving", 2, "how many of them take acks")
+	fl.IntVar(&f.basePort, "base-port", 0, "first port (default 7400, or free ones with --job)")
+	fl.Uint32Var(&f.epoch, "epoch", 0, "length of an epoch in `seconds` (default 60, or 8 with --job)")
+	fl.Uint32Var(&f.grace, "grace", 0, "wait before an epoch settles, in `seconds` (default 5, or 3 with --job)")
+	fl.BoolVarP(&f.verbose, "verbose", "v", false, "show the nodes' logs on standard error")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if !f.job && (f.log != "" || f.exports != "") {
+			return usagef("--log and --exports go with --job")
+		}
+		if *asJSON && !f.job {
+			return usagef("--json goes with --job")
+		}
+		f.defaults()
+		return runDevnet(cmd.Context(), &f, cmd.OutOrStdout(), cmd.ErrOrStderr(), *asJSON)
+	}
+	return cmd
+}
+
+func (f *devnetFlags) defaults() {
+	pick := func(v *uint32, job, other uint32) {
+		if *v == 0 && f.job {
+			*v = job
+		} else if *v == 0 {
+			*v = other
+		}
+	}
+	pick(&f.epoch, 8, 60)
+	pick(&f.grace, 3, 5)
+	if f.basePort == 0 && !f.job {
+		f.basePort = 7400
+	}
+}
+
+func runDevnet(ctx context.Context, f *devnetFlags, out, errOut io.Writer, asJSON bool) (err error) {
+	dir := f.dir
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "waybill-devnet-*"); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	}
+	net, err := testnet.Write(testnet.Options{
+		Dir: dir, Nodes: f.nodes, Serving: f.serving, BasePort: f.basePort, EpochSeconds: f.epoch, GraceSeconds: f.grace, ChainID: "waybill-devnet",
+		Configure: func(_ int, c *config.Config) {
+			c.Pipeline.WindowAge, c.Pipeline.Grace = 2*time.Second, 500*time.Millisecond
+			if !f.verbose {
+				c.Log.Level = "warn"
+			}
+		},
+	})
+	if err != nil {
+		return err
+	}
+	nodes, err := startAll(ctx, net, errOut)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		var group errgroup.Group
+		for _, n := range nodes {
+			group.Go(func() error { n.Stop(); return nil })
+		}
+		_ = group.Wait() // no error is possible
+	}()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	for i, n := range nodes {
+		go func() {
+			select {
+			case err := <-n.Failed():
+				cancel(fmt.Errorf("node%d cannot go on: %w", i, err))
+			case <-ctx.Done():
+			}
+		}()
+	}
+	if !f.job {
+		describe(out, net, f)
+		<-ctx.Done()
+		return ignoreCancel(context.Cause(ctx))
+	}
+	err = runJob(ctx, f, net, out, errOut, asJSON)
+	if cause := context.Cause(ctx); cause != nil && err != nil {
+		return cause
+	}
+	return err
+}
+
+// ignoreCancel makes an interruption by the user no error.
+func ignoreCancel(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// startAll starts the nodes side by side: none makes progress before a quorum is up.
+func startAll(ctx context.Context, net *testnet.Network, logs io.Writer) ([]*node.Node, error) {
+	nodes := make([]*node.Node, len(net.Nodes))
+	logs = &lockedWriter{w: logs}
+	var group errgroup.Group
+	for i, home := range net.Nodes {
+		group.Go(func() error {
+			loaded, err := config.Load(home.Config, nil, nil)
+			if err != nil {
+				return err
+			}
+			log, err := telemetry.NewLogger(logs, loaded.Log.Level, loaded.Log.Format)
+			if err != nil {
+				return err
+			}
+			id, err := node.LoadIdentity(loaded.Config, []byte(net.Password))
+			if err != nil {
+				return err
+			}
+			nodes[i], err = node.Start(ctx, loaded.Config, id, log.With("name", loaded.Node.Name))
+			if err != nil {
+				return fmt.Errorf("%s: %w", loaded.Node.Name, err)
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		for _, n := range nodes {
+			if n != nil {
+				n.Stop()
+			}
+		}
+		return nil, err
+	}
+	return nodes, nil
+}
+
+func describe(out io.Writer, net *testnet.Network, f *devnetFlags) {
+	fmt.Fprintf(out, "Network %s runs in %s: epochs of %d seconds. Ctrl-C ends it.\n\n", net.Genesis.ChainID, net.Dir, f.epoch)
+	rows := make([][]string, len(net.Nodes))
+	for i, n := range net.Nodes {
+		role := "member"
+		if i < f.serving {
+			role = "member, serves clients"
+		}
+		rows[i] = []string{fmt.Sprintf("node%d", i), role, n.Ingest, n.Operator}
+	}
+	table(out, []string{"node", "role", "clients", "dashboard"}, rows)
+	fmt.Fprintf(out, `
+Try, from another terminal:
+  waybill status --node %s
+  waybill replay --node %s --genesis %s --treasury %s --password-file %s
+`, net.Nodes[0].Ingest, net.Nodes[0].Ingest, filepath.Join(net.Dir, testnet.GenesisFile), filepath.Join(net.Dir, testnet.TreasuryFile), filepath.Join(net.Dir, testnet.PasswordFile))
+}
+
+// lockedWriter lets several loggers share a writer.
+type lockedWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *lockedWriter) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(b)
+}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+	"github.com/waybill-network/waybill/bench/replay"
+	"github.com/waybill-network/waybill/node/keys"
+)
+
+func newReplay() *cobra.Command {
+	var f devnetFlags
+	var nodes []string
+	var genesisFile, seedFile, deposit string
+	var price uint64
+	cmd := &cobra.Command{
+		Use:   "replay --genesis FILE --treasury FILE [LOG]",
+		Short: "Replay an access log against a running network",
+		Long: `Registers the parties of a log (payers, services, clients), has the clients sign an ack for every request, submits them to
+the nodes given, and prints what was accepted and refused. Without a log it generates requests.
+
+All parties' keys derive from one seed, so that a second run with the same --seed-file continues with the same parties.
+Without --seed-file a new seed is drawn.`,
+		Example: "  waybill replay --genesis net/genesis.json --treasury net/treasury.json --password-file net/password access.log.gz",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usagef("replay takes one log, got %d", len(args))
+			}
+			return nil
+		},
+	}
+	asJSON := jsonFlag(cmd)
+	treasury := ed25519Flag(cmd, "treasury", "fund payers with the treasury's key")
+	fl := cmd.Flags()
+	fl.StringArrayVar(&nodes, "node", []string{defaultNode}, "`URL` of a serving node; may be repeated")
+	fl.StringVarP(&genesisFile, "genesis", "g", "genesis.json", "the network's genesis `file`")
+	fl.StringVar(&seedFile, "seed-file", "", "`file` with 32 or more bytes in hexadecimal")
+	fl.StringVar(&deposit, "deposit", "1000", "`credits` for each new payer")
+	fl.Uint64Var(&price, "price", jobPrice, "`micro-credits` per 2^20 units of a new service")
+	fl.IntVar(&f.requests, "requests", 10000, "without a log: requests to generate")
+	fl.Uint64Var(&f.seed, "seed", 1, "seed of the generator")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 1 {
+			f.log = args[0]
+		}
+		genesis, err := readGenesis(genesisFile)
+		if err != nil {
+			return err
+		}
+		cfg := replay.Config{Network: genesis.Network(), Nodes: nodes, Price: price, Seed: keys.NewSeed()}
+		if cfg.Treasury, err = treasury(); err != nil {
+			return err
+		}
+		if cfg.Deposit, err = parseCredits(deposit); err != nil {
+			return err
+		}
+		if seedFile != "" {
+			text, err := os.ReadFile(seedFile)
+			if err != nil {
+				return err
+			}
+			if cfg.Seed, err = keys.ParseSeed(string(text)); err != nil {
+				return err
+			}
+		}
+		r, err := replay.New(cmd.Context(), cfg)
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		j := &job{f: &f, errOut: cmd.ErrOrStderr(), replay: r, source: f.source()}
+		total, bad, err := j.register(cmd.Context())
+		if err != nil {
+			return err
+		}
+		bar := newProgress(j.errOut, "deliver", "acks")
+		stop := bar.follow(func() (int, int, string) {
+			p := r.Progress()
+			return int(p.Accepted + p.Refused), total, fmt.Sprintf("%s accepted, %s refused", grouped(p.Accepted), grouped(p.Refused))
+		})
+		var skipped int
+		var readErr error
+		err = errors.Join(r.Deliver(cmd.Context(), j.source.each(0, total, &skipped, &readErr)), readErr)
+		stop()
+		t := r.Tally()
+		bar.end(fmt.Sprintf("%s accepted, %s refused", plural(t.Accepted, "ack"), grouped(t.Received-t.Accepted)))
+		if err != nil {
+			return err
+		}
+		result := &jobResult{Requests: total, BadLines: bad, Received: t.Received, Accepted: t.Accepted, Again: t.Again, Refused: map[string]uint64{}}
+		for code, n := range t.Refused {
+			result.Refused[code.String()] = n
+		}
+		if *asJSON {
+			return printJSON(cmd.OutOrStdout(), result)
+		}
+		pairs(cmd.OutOrStdout(), "requests", grouped(uint64(total)), "accepted", grouped(t.Accepted), "refused", grouped(t.Received-t.Accepted), "sent again", grouped(t.Again))
+		for code, n := range t.Refused {
+			fmt.Fprintf(cmd.OutOrStdout(), "  %s %s\n", grouped(n), code)
+		}
+		return nil
+	}
+	return cmd
+}

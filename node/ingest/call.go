@@ -1,0 +1,32 @@
+package ingest
+
+import (
+	"context"
+
+	"connectrpc.com/connect"
+)
+
+// Call makes one unary call, as in Call(ctx, client.Ledger().GetNodes, &rpc.GetNodesRequest{}), for callers that have no
+// use for headers.
+func Call[Req, Res any](ctx context.Context, method func(context.Context, *connect.Request[Req]) (*connect.Response[Res], error), req *Req) (*Res, error) {
+	res, err := method(ctx, connect.NewRequest(req))
+	if err != nil {
+		return nil, err
+	}
+	return res.Msg, nil
+}
+
+// Temporary reports whether a failed call may succeed when it is made again later.
+func Temporary(err error) bool {
+	switch connect.CodeOf(err) {
+	case connect.CodeUnavailable, connect.CodeResourceExhausted, connect.CodeDeadlineExceeded, connect.CodeAborted:
+		return true
+	}
+	return false
+}
+
+// NotFound reports whether the node answered that there is no such thing.
+func NotFound(err error) bool { return err != nil && connect.CodeOf(err) == connect.CodeNotFound }
+
+// NotReady reports whether the node answered that what was asked for has not happened yet.
+func NotReady(err error) bool { return err != nil && connect.CodeOf(err) == connect.CodeFailedPrecondition }

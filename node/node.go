@@ -1,0 +1,298 @@
+// Package node is one Waybill process: it opens the doors, wires the rooms together, and takes them down in order.
+//
+//	clients ─ ingest ─ pipeline ─┬─ store
+//	                             ├─ peer ─── the other members
+//	operator ─ web, telemetry    └─ chain ── committee (CometBFT around the ledger)
+//
+// Several nodes may live in one process; they share nothing.
+package node
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/waybill-network/waybill/node/committee"
+	"github.com/waybill-network/waybill/node/config"
+	"github.com/waybill-network/waybill/node/ingest"
+	"github.com/waybill-network/waybill/node/peer"
+	"github.com/waybill-network/waybill/node/store"
+	"github.com/waybill-network/waybill/node/telemetry"
+	"github.com/waybill-network/waybill/node/web"
+	"github.com/waybill-network/waybill/pipeline"
+	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/ledger"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// shutdownTimeout is how long open calls may take to end at shutdown.
+const shutdownTimeout = 10 * time.Second
+
+// Node is a running node. Its methods are safe for concurrent use.
+type Node struct {
+	cfg      *config.Config
+	id       *Identity
+	log      *slog.Logger
+	started  time.Time
+	version  string
+	network  rollup.Network
+	index    uint32 // in the registry
+	owner    uint32
+	known    bool // it is registered
+	registry *prometheus.Registry
+
+	store    *store.Store
+	engine   *committee.Engine
+	chain    *chain
+	member   *peer.Member
+	members  *peer.Members
+	puller   *peer.Puller
+	pipeline *pipeline.Pipeline // nil while the node does not serve
+	usage    usage
+
+	tasks    sync.WaitGroup
+	failed   chan error
+	stopping atomic.Bool
+	cleanup  []func() // in order of creation
+	stop     sync.Once
+}
+
+// Start starts a node and returns when it works; Stop must follow. On an error everything is taken down again.
+func Start(ctx context.Context, cfg *config.Config, id *Identity, log *slog.Logger) (_ *Node, err error) {
+	n := &Node{cfg: cfg, id: id, log: log, started: time.Now(), network: id.Genesis.Network(), failed: make(chan error, 8)}
+	defer func() {
+		if err != nil {
+			n.Stop()
+		}
+	}()
+	n.registry = telemetry.NewRegistry(n.Snapshot)
+	for _, step := range []struct {
+		what string
+		do   func(context.Context) error
+	}{
+		{"store", n.openStore},
+		{"committee", n.startCommittee},
+		{"peers", n.startPeers},
+		{"pipeline", n.startPipeline},
+		{"ingest API", n.startIngest},
+		{"operator port", n.startOperator},
+	} {
+		if err := step.do(ctx); err != nil {
+			return nil, fmt.Errorf("%s: %w", step.what, err)
+		}
+	}
+	log.Info("node works", "node", n.index, "network", n.network, "chain_id", id.Genesis.ChainID, "height", n.chain.View().Height(),
+		"serving", n.pipeline != nil, "ingest", cfg.Ingest.Listen, "operator", cfg.Operator.Listen)
+	return n, nil
+}
+
+// onStop queues f to be called at Stop, last first.
+func (n *Node) onStop(f func()) { n.cleanup = append(n.cleanup, f) }
+
+// serve runs a server until Stop; when it ends by itself the node fails.
+func (n *Node) serve(address string, run func(net.Listener) error, shutdown func(context.Context) error) error {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return err
+	}
+	n.tasks.Go(func() {
+		if err := run(l); err != nil {
+			n.failed <- err
+		}
+	})
+	n.onStop(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+		defer cancel()
+		if err := shutdown(ctx); err != nil {
+			n.log.Warn("a server was cut off at shutdown", "address", address, "err", err)
+		}
+	})
+	return nil
+}
+
+func (n *Node) openStore(context.Context) error {
+	s, err := store.Open(n.cfg.Path(n.cfg.Store.Path), store.Options{Logger: n.log, CacheSize: int64(n.cfg.Store.Cache)})
+	if err != nil {
+		return err
+	}
+	n.store = s
+	n.onStop(func() {
+		if err := s.Close(); err != nil {
+			n.log.Error("store did not close cleanly", "err", err)
+		}
+	})
+	return nil
+}
+
+func (n *Node) startCommittee(ctx context.Context) error {
+	c := committee.Config{
+		Genesis: n.id.Genesis, Home: filepath.Join(n.cfg.HomeDir(), "consensus"), ConsensusKey: n.id.Consensus, TransportKey: n.id.Transport,
+		Listen: n.cfg.Consensus.Listen, Timeouts: committee.Timeouts(n.cfg.Consensus.Preset), Store: n.store, Logger: n.log, Registerer: n.registry,
+	}
+	self := n.id.member()
+	if self >= 0 {
+		c.BLSKey = n.id.BLS
+	}
+	for i, m := range n.id.Genesis.Committee {
+		if i != self {
+			c.Peers = append(c.Peers, committee.Peer{Key: m.TransportKey, Address: m.P2PAddress})
+		}
+	}
+	for _, p := range n.cfg.Consensus.Peers {
+		parsed, err := committee.ParsePeer(p)
+		if err != nil {
+			return err
+		}
+		c.Peers = append(c.Peers, parsed)
+	}
+	e, err := committee.Start(ctx, c)
+	if err != nil {
+		return err
+	}
+	n.engine = e
+	n.onStop(e.Stop)
+	n.chain = newChain(e, n.store, n.cfg.Store.Retention, n.log)
+	n.tasks.Go(func() {
+		select {
+		case <-e.Failed():
+			n.failed <- e.Status().Err
+		case <-e.Stopped():
+		}
+	})
+	if registered, ok := e.View().NodeByKey(ledger.KeyOf(n.id.Transport)); ok {
+		n.index, n.owner, n.known = registered.Index, registered.Owner, true
+		n.chain.node, n.chain.owner, n.chain.known = n.index, n.owner, true
+	}
+	return nil
+}
+
+// startPeers opens the peer port and connects the member, the puller and the followed chain.
+func (n *Node) startPeers(context.Context) error {
+	certificate, err := peer.NewCertificate(n.id.Transport)
+	if err != nil {
+		return err
+	}
+	self := n.id.member()
+	mc := peer.MembersConfig{Chain: n.chain, Certificate: certificate, Self: -1}
+	if self >= 0 {
+		n.member = peer.NewMember(peer.MemberConfig{
+			Network: n.network, Key: n.id.BLS, Chain: n.chain, Store: n.store, Logger: n.log,
+			Workers: runtime.GOMAXPROCS(0), Concurrent: 2, Waiting: n.cfg.Peer.MaxInflight * len(n.id.Genesis.Committee),
+		})
+		mc.Local, mc.Self = n.member, self
+	}
+	n.members = peer.NewMembers(mc)
+	n.onStop(n.members.Close)
+	sub := n.engine.Subscribe()
+	ctx, cancel := context.WithCancel(context.Background())
+	var workers sync.WaitGroup
+	n.onStop(func() { cancel(); sub.Close(); workers.Wait() })
+	if self >= 0 {
+		n.puller = peer.NewPuller(peer.PullerConfig{Members: n.members, Store: n.store, Self: self, Logger: n.log})
+		n.chain.puller = n.puller
+		workers.Go(func() { n.puller.Run(ctx) })
+	}
+	workers.Go(func() { n.chain.follow(ctx, sub) })
+	if n.member == nil {
+		return nil // a node that is no member has nothing to answer
+	}
+	server := peer.NewServer(n.member, n.chain, certificate, n.log)
+	return n.serve(n.cfg.Peer.Listen, server.Serve, server.Shutdown)
+}
+
+func (n *Node) startPipeline(ctx context.Context) error {
+	if !n.cfg.Node.Serving {
+		return nil
+	}
+	if !n.known {
+		n.log.Warn("this node is not registered yet and takes no acks: register it, then restart", "transport_key", ledger.KeyOf(n.id.Transport))
+		return nil
+	}
+	p, err := pipeline.New(pipeline.Config{
+		Network: n.network, Node: n.index,
+		Workers: n.cfg.Pipeline.Workers, MaxBatch: n.cfg.Pipeline.MaxBatch, MaxAcks: n.cfg.Pipeline.MaxAcks, MaxBytes: int64(n.cfg.Pipeline.MaxBytes),
+		WindowAge: n.cfg.Pipeline.WindowAge, Grace: n.cfg.Pipeline.Grace, Logger: n.log,
+	}, n.store, n.chain, n.members)
+	if err != nil {
+		return err
+	}
+	if err := p.Start(ctx); err != nil {
+		return err
+	}
+	n.pipeline = p
+	n.onStop(p.Close)
+	return nil
+}
+
+func (n *Node) startIngest(context.Context) error {
+	c := ingest.Config{
+		Network: n.network, Node: n.index, Version: telemetry.BuildInfo().Version, Pipeline: n.pipeline, Chain: n.chain, Store: n.store,
+		Status: func() any { return n.Snapshot() }, MaxConnections: n.cfg.Ingest.MaxConnections, MaxSubmission: n.cfg.Ingest.MaxSubmission,
+		IdleTimeout: n.cfg.Ingest.IdleTimeout, Logger: n.log,
+	}
+	if n.cfg.Ingest.TLSCert != "" {
+		pair, err := tls.LoadX509KeyPair(n.cfg.Path(n.cfg.Ingest.TLSCert), n.cfg.Path(n.cfg.Ingest.TLSKey))
+		if err != nil {
+			return err
+		}
+		c.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+	}
+	server := ingest.NewServer(c)
+	return n.serve(n.cfg.Ingest.Listen, server.Serve, server.Shutdown)
+}
+
+func (n *Node) startOperator(context.Context) error {
+	if n.cfg.Operator.Listen == "" {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	mux := http.NewServeMux()
+	mux.Handle("/", telemetry.Handler(n.registry, n.Snapshot, n.cfg.Operator.Pprof))
+	if n.cfg.Operator.Dashboard {
+		page := web.Handler(ctx, n.Snapshot)
+		for _, path := range []string{"/{$}", "/dashboard.css", "/dashboard.js", "/icon.svg", "/events", "/api/"} {
+			mux.Handle(path, page)
+		}
+	}
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug)}
+	return n.serve(n.cfg.Operator.Listen, func(l net.Listener) error {
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	}, func(c context.Context) error {
+		cancel() // ends the event streams, which Shutdown would wait for
+		return server.Shutdown(c)
+	})
+}
+
+// Failed yields an error when a part of the node cannot go on. Stop it then.
+func (n *Node) Failed() <-chan error { return n.failed }
+
+// Stop closes the doors, answers what was admitted, and takes the rooms down in the reverse order of Start. It returns
+// when nothing of the node is left running.
+func (n *Node) Stop() {
+	n.stop.Do(func() {
+		n.stopping.Store(true)
+		for i := len(n.cleanup) - 1; i >= 0; i-- {
+			n.cleanup[i]()
+		}
+		n.tasks.Wait()
+	})
+}
+
+// Index returns the node's index in the registry; ok is false for a node that is not registered.
+func (n *Node) Index() (index uint32, ok bool) { return n.index, n.known }
+
+// View returns the ledger as of the last block.
+func (n *Node) View() *ledger.View { return n.chain.View() }

@@ -1,0 +1,159 @@
+package node
+
+import (
+	"sync"
+	"time"
+
+	"github.com/waybill-network/waybill/node/store"
+	"github.com/waybill-network/waybill/node/telemetry"
+	"github.com/waybill-network/waybill/pipeline"
+	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/ledger"
+)
+
+// usageAge is how old the measured disk usage may be: measuring takes the database's lock.
+const usageAge = 5 * time.Second
+
+// usage remembers the last measurement of the disk.
+type usage struct {
+	mu    sync.Mutex
+	at    time.Time
+	value store.Usage
+	err   error
+}
+
+func (u *usage) get(s *store.Store) (store.Usage, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if time.Since(u.at) > usageAge {
+		u.value, u.err = s.Usage()
+		u.at = time.Now()
+	}
+	return u.value, u.err
+}
+
+// Snapshot says what the node is doing. While the node starts, parts that do not run yet are empty.
+func (n *Node) Snapshot() telemetry.Snapshot {
+	s := telemetry.Snapshot{
+		Taken: time.Now(), Started: n.started, Build: telemetry.BuildInfo(),
+		Node: telemetry.Node{Name: n.cfg.Node.Name, Index: n.index, Owner: n.owner, Network: n.network.String(), ChainID: n.id.Genesis.ChainID},
+		Kernels: []telemetry.Kernel{
+			{Name: "bls", Implementation: "gnark-crypto"}, {Name: "blake3", Implementation: "zeebo"},
+		},
+	}
+	if n.chain == nil {
+		return s
+	}
+	view := n.chain.View()
+	n.fillChain(&s, view)
+	n.fillEpoch(&s, view)
+	var p pipeline.Stats
+	if n.pipeline != nil {
+		p = n.pipeline.Stats()
+		n.fillPipeline(&s, &p)
+	}
+	n.fillCommittee(&s, view, p.Members)
+	n.fillStore(&s)
+	return s
+}
+
+func (n *Node) fillChain(s *telemetry.Snapshot, view *ledger.View) {
+	status := n.engine.Status()
+	executed, earned := n.chain.stats()
+	s.Chain = telemetry.Chain{
+		Height: status.Height, BlockTime: status.Time, Executed: executed, AppHash: view.AppHash().String(), Peers: status.Peers,
+		Validators: len(view.Committee().Members), Validator: status.Member >= 0, CatchingUp: status.CatchingUp,
+		Mempool: status.Mempool, Skew: executed.Sub(status.Time).Seconds(),
+	}
+	if status.Err != nil {
+		s.Chain.Failure = status.Err.Error()
+	}
+	s.Node.Earned = earned
+	if account, ok := view.Account(n.owner); ok && n.known {
+		s.Node.Balance = account.Balance
+	}
+}
+
+func (n *Node) fillEpoch(s *telemetry.Snapshot, view *ledger.View) {
+	s.Epoch = telemetry.Epoch{Number: view.Epoch(), Start: view.EpochStart(), End: view.EpochEnd(), NextToSettle: view.NextToSettle(),
+		Clients: view.Clients(), Services: view.Services(), Nodes: view.Nodes()}
+	for epoch := int64(view.NextToSettle()) - 1; epoch >= 0 && len(s.Settlements) < 8; epoch-- {
+		settled, ok := view.Settlement(uint32(epoch))
+		if !ok {
+			break
+		}
+		t := telemetry.Settlement{Epoch: settled.Epoch, Root: settled.Root.String(), Rows: len(settled.Rows), Certified: settled.Certificate != nil}
+		charged, paid := settled.Totals()
+		t.Paid, t.Arrears = paid, charged-paid
+		for _, row := range settled.Rows {
+			t.Acks += row.Acks
+			t.Units += row.Units
+			if n.known && row.Node == n.index {
+				t.ToNode += row.ToNode
+			}
+		}
+		s.Settlements = append(s.Settlements, t)
+	}
+}
+
+func (n *Node) fillPipeline(s *telemetry.Snapshot, p *pipeline.Stats) {
+	s.Node.Serving = true
+	s.ShuttingDown = n.stopping.Load()
+	for i, stage := range []pipeline.StageStats{p.Admit, p.Verify, p.Commit, p.Window, p.Seal, p.Certify} {
+		s.Stages = append(s.Stages, telemetry.Stage{Name: telemetry.StageNames[i], Acks: stage.Passed, Refused: stage.Refused, Batches: stage.Batches,
+			Queued: stage.Queued, Oldest: stage.Oldest.Seconds(), BatchAcks: stage.Size, Busy: stage.Busy.Seconds(), Last: stage.Last.Seconds()})
+	}
+	s.Budget = telemetry.Budget(p.Budget)
+	for _, code := range rollup.Codes() {
+		s.Answers = append(s.Answers, telemetry.Answer{Name: code.String(), Count: p.Codes[code]})
+	}
+	s.Quarantine = telemetry.Quarantine{Total: p.Quarantined, Clients: p.Suspects}
+	for _, w := range p.Windows {
+		t := telemetry.Window{Epoch: w.Key.Epoch, Window: w.Key.Window, State: telemetry.WindowState(w.State), Acks: uint32(w.Acks), MaxAcks: rollup.MaxAcks,
+			Units: w.Units, Rows: w.Rows, Opened: w.Opened, Sealed: w.Sealed, Ordered: w.Ordered, Power: w.Power, Quorum: w.TotalPower*2/3 + 1}
+		if w.ID != (rollup.Hash{}) {
+			t.ID, t.Root = w.ID.String(), w.Root.String()
+		}
+		if !w.Opened.IsZero() {
+			t.Closes = w.Opened.Add(n.cfg.Pipeline.WindowAge)
+		}
+		s.Windows = append(s.Windows, t)
+	}
+	s.Rollups = telemetry.RollupCounts{Sealed: p.Seal.Batches, Certified: p.Certified, Ordered: p.Ordered, Pending: p.Pending, Oldest: p.OldestAge.Seconds()}
+}
+
+func (n *Node) fillCommittee(s *telemetry.Snapshot, view *ledger.View, pushed []pipeline.MemberStatus) {
+	self := n.id.member()
+	for i, m := range view.Committee().Members {
+		t := telemetry.Member{Node: m.Node, Power: m.Power, Self: i == self, Healthy: true}
+		if registered, ok := view.Node(m.Node); ok {
+			t.Address = registered.PeerAddress
+		}
+		for _, p := range pushed {
+			if p.Member == i {
+				t.Shares, t.Failures, t.LastShare, t.Latency, t.LastError = p.Shares, p.Failures, p.LastShare, p.Latency.Seconds(), p.LastError
+				t.Healthy = p.LastError == ""
+			}
+		}
+		s.Committee = append(s.Committee, t)
+	}
+	if n.member != nil {
+		stats := n.member.Stats()
+		s.Rollups.MemberSigned = stats.Signed
+		for _, count := range stats.Refused {
+			s.Rollups.MemberRefused += count
+		}
+	}
+}
+
+func (n *Node) fillStore(s *telemetry.Snapshot) {
+	s.Store = telemetry.Store{Path: n.cfg.Path(n.cfg.Store.Path), MinFree: uint64(n.cfg.Store.MinFree)}
+	used, err := n.usage.get(n.store)
+	s.Store.Bytes, s.Store.Free = used.Store, used.Free
+	if err != nil {
+		s.Store.Failure = err.Error()
+	}
+	if err := n.store.Err(); err != nil {
+		s.Store.Failure = err.Error()
+	}
+}

@@ -1,0 +1,247 @@
+// Package testnet writes the folders of a network on one machine: a genesis file, and for each member a home with its
+// configuration and keys. What it writes is what `waybill start` reads; nothing in a test network is special but that
+// all secrets stand in one folder, under one password that stands there too.
+package testnet
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/node"
+	"github.com/waybill-network/waybill/node/config"
+	"github.com/waybill-network/waybill/node/keys"
+	"github.com/waybill-network/waybill/rollup/ledger"
+)
+
+// Names of the files in a network's folder and in a node's home.
+const (
+	GenesisFile  = "genesis.json"
+	PasswordFile = "password"
+	TreasuryFile = "treasury.json"
+
+	OwnerKeyFile = "owner.json" // in a home's key folder, beside those that the node needs
+)
+
+// Options say what network to write. The zero value of a field means its default.
+type Options struct {
+	Dir          string // must not exist or be empty
+	Nodes        int    // members; default 4
+	Serving      int    // how many of them, from the first, take acks; default all
+	ChainID      string // default "waybill-testnet-" and six random hex digits
+	Host         string // default 127.0.0.1
+	BasePort     int    // node i listens on BasePort+10i and the next three ports; 0 picks free ports
+	EpochSeconds uint32 // default 3600
+	GraceSeconds uint32 // default 10
+	GenesisTime  time.Time
+	Configure    func(i int, c *config.Config) // may adjust a node's settings before they are written; may be nil
+}
+
+// Stake is what each member stakes, in micro-credits.
+const Stake = 100_000_000
+
+// Node is one member's folder.
+type Node struct {
+	Home     string
+	Config   string // path of its configuration file
+	Ingest   string // base URL for clients
+	Operator string // base URL of dashboard, metrics and health
+}
+
+// Network is what was written.
+type Network struct {
+	Dir      string
+	Genesis  *ledger.Genesis
+	Treasury ed25519.PrivateKey
+	Owners   []ed25519.PrivateKey // of the nodes' accounts
+	Password string
+	Nodes    []Node
+}
+
+// ErrNotEmpty says that the folder already holds something.
+var ErrNotEmpty = errors.New("folder is not empty")
+
+type secrets struct {
+	bls                         *bls.SecretKey
+	transport, consensus, owner ed25519.PrivateKey
+}
+
+// Write writes a network. On an error some files may have been written.
+func Write(o Options) (*Network, error) {
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	if entries, err := os.ReadDir(o.Dir); err == nil && len(entries) > 0 {
+		return nil, fmt.Errorf("%s: %w", o.Dir, ErrNotEmpty)
+	}
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	ports, err := o.ports()
+	if err != nil {
+		return nil, err
+	}
+	n := &Network{Dir: o.Dir, Treasury: newEd25519(), Password: hex.EncodeToString(keys.NewSeed()[:16])}
+	members := make([]secrets, o.Nodes)
+	n.Genesis = &ledger.Genesis{
+		Version: ledger.GenesisVersion, ChainID: o.ChainID, GenesisTime: o.GenesisTime, Treasury: ledger.Key(n.Treasury.Public().(ed25519.PublicKey)),
+		Params: ledger.Params{EpochSeconds: o.EpochSeconds, GraceSeconds: o.GraceSeconds, LateEpochs: 1024,
+			Shares: ledger.Shares{Node: 8000, Service: 1500, Protocol: 500}},
+	}
+	for i := range members {
+		s, err := newSecrets()
+		if err != nil {
+			return nil, err
+		}
+		members[i] = s
+		n.Owners = append(n.Owners, s.owner)
+		proof := bls.Prove(s.bls)
+		n.Genesis.Committee = append(n.Genesis.Committee, ledger.Member{
+			Owner: public(s.owner), BLSKey: s.bls.PublicKey().Bytes(), Proof: proof.Bytes(),
+			TransportKey: public(s.transport), ConsensusKey: public(s.consensus),
+			PeerAddress: o.address(ports[i][1]), P2PAddress: o.address(ports[i][2]), Stake: Stake,
+		})
+	}
+	if err := n.Genesis.Validate(); err != nil {
+		return nil, err
+	}
+	if err := n.writeShared(); err != nil {
+		return nil, err
+	}
+	for i := range members {
+		node, err := n.writeHome(i, &members[i], o, ports[i])
+		if err != nil {
+			return nil, err
+		}
+		n.Nodes = append(n.Nodes, node)
+	}
+	return n, nil
+}
+
+func (o *Options) complete() error {
+	if o.Nodes == 0 {
+		o.Nodes = 4
+	}
+	if o.Nodes < 1 || o.Nodes > 100 {
+		return fmt.Errorf("%d nodes: want 1 to 100", o.Nodes)
+	}
+	if o.Serving == 0 {
+		o.Serving = o.Nodes
+	}
+	if o.Serving < 0 || o.Serving > o.Nodes {
+		return fmt.Errorf("%d serving nodes of %d", o.Serving, o.Nodes)
+	}
+	if o.ChainID == "" {
+		o.ChainID = "waybill-testnet-" + hex.EncodeToString(keys.NewSeed()[:3])
+	}
+	if o.Host == "" {
+		o.Host = "127.0.0.1"
+	}
+	if o.EpochSeconds == 0 {
+		o.EpochSeconds = 3600
+	}
+	if o.GraceSeconds == 0 {
+		o.GraceSeconds = 10
+	}
+	if o.GenesisTime.IsZero() {
+		o.GenesisTime = time.Now()
+	}
+	o.GenesisTime = o.GenesisTime.UTC().Truncate(time.Millisecond)
+	return nil
+}
+
+// ports gives each node four: ingest, peer, consensus, operator.
+func (o *Options) ports() ([][4]int, error) {
+	ports := make([][4]int, o.Nodes)
+	for i := range ports {
+		for j := range ports[i] {
+			if o.BasePort != 0 {
+				ports[i][j] = o.BasePort + 10*i + j
+				continue
+			}
+			// All stay open until each is known, so that none is handed out twice.
+			l, err := net.Listen("tcp", net.JoinHostPort(o.Host, "0"))
+			if err != nil {
+				return nil, fmt.Errorf("free port: %w", err)
+			}
+			defer l.Close()
+			ports[i][j] = l.Addr().(*net.TCPAddr).Port
+		}
+	}
+	return ports, nil
+}
+
+func (o *Options) address(port int) string { return net.JoinHostPort(o.Host, strconv.Itoa(port)) }
+
+func newSecrets() (secrets, error) {
+	sk, err := bls.KeyGen(keys.NewSeed())
+	return secrets{sk, newEd25519(), newEd25519(), newEd25519()}, err
+}
+
+func newEd25519() ed25519.PrivateKey {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		panic(err) // crypto/rand never fails
+	}
+	return key
+}
+
+func public(k ed25519.PrivateKey) ledger.Key { return ledger.Key(k.Public().(ed25519.PublicKey)) }
+
+func (n *Network) writeShared() error {
+	if err := os.WriteFile(filepath.Join(n.Dir, GenesisFile), n.Genesis.Encode(), 0o644); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(n.Dir, PasswordFile), []byte(n.Password+"\n"), 0o600); err != nil {
+		return err
+	}
+	return keys.CreateEd25519(filepath.Join(n.Dir, TreasuryFile), n.Treasury, []byte(n.Password), keys.Template{Role: "treasury", KDF: keys.PBKDF2})
+}
+
+func (n *Network) writeHome(i int, s *secrets, o Options, ports [4]int) (Node, error) {
+	home := filepath.Join(n.Dir, "node"+strconv.Itoa(i))
+	keyDir := filepath.Join(home, "keys")
+	if err := os.MkdirAll(keyDir, 0o700); err != nil {
+		return Node{}, err
+	}
+	pass := []byte(n.Password)
+	if err := keys.CreateBLS(filepath.Join(keyDir, node.BLSKeyFile), s.bls, pass, keys.Template{Role: "node", KDF: keys.PBKDF2}); err != nil {
+		return Node{}, err
+	}
+	for name, key := range map[string]ed25519.PrivateKey{node.TransportKeyFile: s.transport, node.ConsensusKeyFile: s.consensus, OwnerKeyFile: s.owner} {
+		role := name[:len(name)-len(".json")]
+		if err := keys.CreateEd25519(filepath.Join(keyDir, name), key, pass, keys.Template{Role: role, KDF: keys.PBKDF2}); err != nil {
+			return Node{}, err
+		}
+	}
+	c := config.Default()
+	c.Node.Name = "node" + strconv.Itoa(i)
+	c.Node.Genesis = "../" + GenesisFile
+	c.Node.PasswordFile = "../" + PasswordFile
+	c.Node.Serving = i < o.Serving
+	c.Ingest.Listen, c.Peer.Listen = o.address(ports[0]), o.address(ports[1])
+	c.Consensus.Listen, c.Operator.Listen = o.address(ports[2]), o.address(ports[3])
+	c.Consensus.Preset = "lan"
+	c.Store.MinFree = 64 << 20
+	if o.Configure != nil {
+		o.Configure(i, c)
+	}
+	if err := c.Validate(); err != nil {
+		return Node{}, err
+	}
+	var file bytes.Buffer
+	if err := config.WriteFile(&file, c); err != nil {
+		return Node{}, err
+	}
+	written := Node{Home: home, Config: filepath.Join(home, "config.toml"), Ingest: "http://" + c.Ingest.Listen, Operator: "http://" + c.Operator.Listen}
+	return written, os.WriteFile(written.Config, file.Bytes(), 0o644)
+}
