@@ -38,10 +38,11 @@ type SettlementCertified struct{ Certificate *rollup.SettlementCertificate }
 
 // Ordered says that a rollup's certificate was executed, and the settlement of which epoch its rows are credited to.
 type Ordered struct {
-	Key       rollup.WindowKey
-	ID        rollup.Hash // rollup id
-	Acks      uint32
-	SettledIn uint32
+	Certificate *rollup.Certificate
+	Key         rollup.WindowKey
+	ID          rollup.Hash // rollup id
+	Acks        uint32
+	SettledIn   uint32
 }
 
 // NodeRegistered says that a node joined the registry.

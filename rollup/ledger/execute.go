@@ -48,7 +48,7 @@ func (s *State) execute(tx *Tx, r *Result) {
 		r.Index, r.Count = p.Client, 1
 		s.setPayer(p.Client, sender)
 	case *rollup.Certificate:
-		s.order(&p.Header)
+		s.order(p)
 	case *rollup.SettlementCertificate:
 		s.certify(p)
 	}
@@ -80,19 +80,20 @@ type creditKey struct{ node, service, payer uint32 }
 type credit struct{ acks, units uint64 }
 
 // order notes that a window was ordered and credits its rows.
-func (s *State) order(h *rollup.Header) {
+func (s *State) order(c *rollup.Certificate) {
+	h := &c.Header
 	windows := s.ordered.of(h.Node, h.Epoch).with(h.Window)
 	s.ordered = s.ordered.set(s.gen, h.Node, h.Epoch, windows)
 	s.touch(windowsKey(h.Epoch, h.Node))
 	epoch := max(h.Epoch, s.unsettled)
 	for _, row := range h.Rows {
 		k := creditKey{node: h.Node, service: row.Service, payer: row.Payer}
-		c := s.credit(epoch, k)
-		c.acks = addSaturating(c.acks, row.Acks)
-		c.units = addSaturating(c.units, row.Units)
+		sum := s.credit(epoch, k)
+		sum.acks = addSaturating(sum.acks, row.Acks)
+		sum.units = addSaturating(sum.units, row.Units)
 		s.touch(creditRecordKey(epoch, k))
 	}
-	s.events = append(s.events, Ordered{Key: h.Key(), ID: h.ID(), Acks: h.AckCount, SettledIn: epoch})
+	s.events = append(s.events, Ordered{Certificate: c, Key: h.Key(), ID: h.ID(), Acks: h.AckCount, SettledIn: epoch})
 }
 
 // credit returns the credit of an epoch to add to.

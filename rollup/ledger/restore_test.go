@@ -99,7 +99,7 @@ func randomStep(t *testing.T, rng *rand.Rand, g *Genesis, s *State, nonces map[s
 		h.Rows = []rollup.Row{{Payer: uint32(rng.IntN(s.accounts.len())), Service: uint32(rng.IntN(s.services.len())),
 			Acks: 1, Units: 1 + rng.Uint64N(200)}}
 		if s.judgeCertificate(h) == nil {
-			s.order(h)
+			s.order(&rollup.Certificate{Header: *h})
 		}
 		return
 	default:
