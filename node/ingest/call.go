@@ -29,4 +29,6 @@ func Temporary(err error) bool {
 func NotFound(err error) bool { return err != nil && connect.CodeOf(err) == connect.CodeNotFound }
 
 // NotReady reports whether the node answered that what was asked for has not happened yet.
-func NotReady(err error) bool { return err != nil && connect.CodeOf(err) == connect.CodeFailedPrecondition }
+func NotReady(err error) bool {
+	return err != nil && connect.CodeOf(err) == connect.CodeFailedPrecondition
+}

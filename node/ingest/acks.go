@@ -1,0 +1,261 @@
+package ingest
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+
+	"connectrpc.com/connect"
+
+	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/pipeline"
+	"github.com/waybill-network/waybill/rollup"
+)
+
+var errDraining = connect.NewError(connect.CodeUnavailable, errors.New("the node is shutting down"))
+
+// ackService implements rpc.IngestServiceHandler. One ack with curl; the fields are those of protocol section 4:
+//
+//	curl -H 'Content-Type: application/json' http://localhost:7400/waybill.v1.IngestService/SubmitAck -d '{"ack": {
+//	  "network": "5ec1f0a79b3d2c44", "epoch": 3, "window": 7, "node": 0, "client": 12, "service": 0, "seq": 41,
+//	  "units": "5120", "request": "<64 hex digits>", "signature": "<96 hex digits>"}}'
+//
+//	200 {"code": "accepted", "meaning": "the ack is verified and durable", "openEpoch": 3, "openWindow": 7}
+//	400 {"code": "failed_precondition", "message": "window_closed: the window takes no more acks; …", "details": […]}
+//	429 with Retry-After {"code": "resource_exhausted", "message": "overloaded: …", "details": […]}
+//
+// The first detail is a waybill.v1.AckRefusal, whose debug member reads
+// {"code": "window_closed", "openEpoch": 3, "openWindow": 8}.
+type ackService struct {
+	*Server
+	hosts *hostSources
+}
+
+func newAckService(s *Server) ackService {
+	return ackService{s, &hostSources{pipeline: s.cfg.Pipeline, open: make(map[string]*hostSource)}}
+}
+
+// SubmitAcks runs two goroutines: this one answers, in order; another reads ahead, up to InFlight requests.
+func (s ackService) SubmitAcks(ctx context.Context, stream *connect.BidiStream[rpc.SubmitAcksRequest, rpc.SubmitAcksResponse]) error {
+	source := s.cfg.Pipeline.Open(stream.Peer().Addr)
+	defer source.Close()
+	d := deadlinesOf(ctx)
+	ctx, cancel := context.WithCancel(ctx)
+	defer context.AfterFunc(ctx, d.expire)()
+	defer context.AfterFunc(s.drain, d.expire)()
+
+	futures := make(chan *pipeline.Future, InFlight-2) // one is being answered, one waits to get in
+	var readErr error
+	var reader sync.WaitGroup
+	reader.Go(func() {
+		defer close(futures)
+		readErr = s.read(ctx, stream, source, d, futures)
+	})
+	err := s.answer(ctx, stream, d, futures)
+	cancel()
+	reader.Wait()
+	if err == nil {
+		err = readErr
+	}
+	return err
+}
+
+func (s ackService) read(ctx context.Context, stream *connect.BidiStream[rpc.SubmitAcksRequest, rpc.SubmitAcksResponse], source *pipeline.Source, d *deadlines, futures chan<- *pipeline.Future) error {
+	for {
+		d.read(s.cfg.IdleTimeout)
+		if s.drain.Err() != nil || ctx.Err() != nil { // asked after the deadline moved, which may have undone expire
+			return errDraining
+		}
+		request, err := stream.Receive()
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil && s.drain.Err() != nil:
+			return errDraining
+		case err != nil:
+			return err
+		}
+		if n := len(request.Frames); n == 0 || n%rollup.AckSize != 0 || n > s.cfg.MaxSubmission*rollup.AckSize {
+			return invalid("%d bytes of frames: 1 to %d acks of %d bytes are allowed", n, s.cfg.MaxSubmission, rollup.AckSize)
+		}
+		future, err := source.SubmitAsync(request.Frames)
+		if err != nil {
+			return invalid("%w", err)
+		}
+		select {
+		case futures <- future:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// answer sends what the futures hold, until there are no more. A future whose answer can not be sent is left to the
+// pipeline; its client learns the outcome when it asks again.
+func (s ackService) answer(ctx context.Context, stream *connect.BidiStream[rpc.SubmitAcksRequest, rpc.SubmitAcksResponse], d *deadlines, futures <-chan *pipeline.Future) error {
+	d.unboundedWrite()
+	var codes []byte
+	for future := range futures {
+		answers, receipt, err := future.Wait(ctx)
+		if err != nil {
+			return err
+		}
+		codes = codes[:0]
+		for _, code := range answers {
+			codes = append(codes, byte(code))
+		}
+		d.write(callTimeout) // a client that does not read its answers holds InFlight requests, and no longer than this
+		err = stream.Send(&rpc.SubmitAcksResponse{Codes: codes, OpenEpoch: receipt.OpenEpoch,
+			OpenWindow: receipt.OpenWindow, RetryAfterMs: milliseconds(receipt.RetryAfter)})
+		if err != nil {
+			return err
+		}
+		d.unboundedWrite()
+	}
+	return nil
+}
+
+func (s ackService) SubmitAck(ctx context.Context, req *connect.Request[rpc.SubmitAckRequest]) (*connect.Response[rpc.SubmitAckResponse], error) {
+	ack, err := parseAck(req.Msg.Ack)
+	if err != nil {
+		return nil, err
+	}
+	source := s.hosts.acquire(req.Peer().Addr)
+	defer s.hosts.release(source)
+	var codes [1]rollup.Code
+	receipt, err := source.Submit(ctx, ack.Append(nil), codes[:])
+	if err != nil {
+		return nil, err
+	}
+	if code := codes[0]; !code.OK() {
+		return nil, refusal(code, receipt.OpenEpoch, receipt.OpenWindow, receipt.RetryAfter)
+	}
+	return connect.NewResponse(&rpc.SubmitAckResponse{Code: codes[0].String(), Meaning: answers[codes[0]].meaning,
+		OpenEpoch: receipt.OpenEpoch, OpenWindow: receipt.OpenWindow}), nil
+}
+
+func parseAck(a *rpc.Ack) (rollup.Ack, error) {
+	ack, err := parseMessage(a)
+	if err == nil {
+		var signature []byte
+		if signature, err = hex.DecodeString(a.Signature); err == nil && len(signature) == len(ack.Signature) {
+			ack.Signature = [rollup.SignatureSize]byte(signature)
+			return ack, nil
+		}
+		err = fmt.Errorf("signature: not %d hexadecimal digits", 2*len(ack.Signature))
+	}
+	return ack, withDetail(invalid("malformed: %w", err), &rpc.AckRefusal{Code: rollup.Malformed.String()})
+}
+
+// parseMessage reads what a client signs.
+func parseMessage(a *rpc.Ack) (ack rollup.Ack, err error) {
+	if a == nil {
+		return ack, errors.New("no ack")
+	}
+	ack = rollup.Ack{Epoch: a.Epoch, Window: a.Window, Node: a.Node, Client: a.Client, Service: a.Service, Seq: a.Seq, Units: a.Units}
+	if err := ack.Network.UnmarshalText([]byte(a.Network)); err != nil {
+		return ack, fmt.Errorf("network: %w", err)
+	}
+	if err := ack.Request.UnmarshalText([]byte(a.Request)); err != nil {
+		return ack, fmt.Errorf("request: %w", err)
+	}
+	return ack, nil
+}
+
+var ackStates = map[pipeline.AckState]rpc.AckState{
+	pipeline.AckUnknown: rpc.AckState_ACK_STATE_UNKNOWN,
+	pipeline.AckPooled:  rpc.AckState_ACK_STATE_POOLED,
+	pipeline.AckSealed:  rpc.AckState_ACK_STATE_SEALED,
+	pipeline.AckOrdered: rpc.AckState_ACK_STATE_ORDERED,
+}
+
+func (s ackService) GetAck(_ context.Context, req *connect.Request[rpc.GetAckRequest]) (*connect.Response[rpc.GetAckResponse], error) {
+	ack, err := parseMessage(req.Msg.Ack)
+	if err != nil {
+		return nil, invalid("malformed: %w", err)
+	}
+	var message [rollup.MessageSize]byte
+	ack.Message(&message)
+	found, err := s.cfg.Pipeline.Lookup(message[:])
+	if err != nil {
+		return nil, internal(err)
+	}
+	answer := &rpc.GetAckResponse{State: ackStates[found.State], Final: found.Final}
+	if found.Rollup != (rollup.Hash{}) {
+		answer.RollupId = found.Rollup.String()
+	}
+	return connect.NewResponse(answer), nil
+}
+
+func (s ackService) FollowWindows(ctx context.Context, _ *connect.Request[rpc.FollowWindowsRequest], stream *connect.ServerStream[rpc.WindowInfo]) error {
+	d := deadlinesOf(ctx)
+	d.unboundedRead()
+	d.unboundedWrite()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.drain, cancel)()
+	for window := range s.cfg.Pipeline.Follow(ctx) {
+		d.write(callTimeout)
+		err := stream.Send(&rpc.WindowInfo{Network: s.cfg.Network.String(), Node: s.cfg.Node, Epoch: window.Epoch,
+			Window: window.Window, ClosesAtMs: window.Closes.UnixMilli(), EpochEndsAtMs: s.cfg.Chain.View().EpochEnd().UnixMilli()})
+		if err != nil {
+			return err
+		}
+		d.unboundedWrite()
+	}
+	return errDraining // or the caller left, and does not hear it
+}
+
+// hostSources gives the unary calls from one host one source, so that many small calls share what one stream gets.
+type hostSources struct {
+	pipeline *pipeline.Pipeline
+
+	mu   sync.Mutex
+	open map[string]*hostSource
+}
+
+type hostSource struct {
+	*pipeline.Source
+	users int // guarded by hostSources.mu
+}
+
+// maxIdleHosts bounds the sources that are kept for hosts that call again.
+const maxIdleHosts = 1024
+
+func (h *hostSources) acquire(address string) *hostSource {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		host = address
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	source := h.open[host]
+	if source == nil {
+		if len(h.open) >= maxIdleHosts {
+			h.closeIdle()
+		}
+		source = &hostSource{Source: h.pipeline.Open(host)}
+		h.open[host] = source
+	}
+	source.users++
+	return source
+}
+
+func (h *hostSources) release(source *hostSource) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	source.users--
+}
+
+func (h *hostSources) closeIdle() {
+	for host, source := range h.open {
+		if source.users == 0 {
+			source.Close()
+			delete(h.open, host)
+		}
+	}
+}

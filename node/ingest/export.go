@@ -1,0 +1,158 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"connectrpc.com/connect"
+
+	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/node/store"
+	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/ledger"
+)
+
+// MaxExportSize is the size in bytes of the largest export file of a rollup: evidence of a full window, and a key for
+// every one of its acks.
+const MaxExportSize = 32 + rollup.MaxCertificateSize + rollup.MaxEvidenceSize + rollup.MaxAcks*(4+4+96)
+
+func (s ledgerService) ExportAck(_ context.Context, req *connect.Request[rpc.ExportAckRequest]) (*connect.Response[rpc.ExportResponse], error) {
+	key := rollup.WindowKey{Node: req.Msg.Node, Epoch: req.Msg.Epoch, Window: req.Msg.Window}
+	certificate, evidence, err := s.certified(key)
+	if err != nil {
+		return nil, err
+	}
+	index, ok := findAck(evidence, req.Msg.Client, req.Msg.Seq)
+	if !ok {
+		return nil, missing("client %d has no ack with seq %d in the rollup of %v", req.Msg.Client, req.Msg.Seq, key)
+	}
+	return exported(rollup.NewAckExport(certificate, evidence, index))
+}
+
+func (s ledgerService) ExportRollup(_ context.Context, req *connect.Request[rpc.ExportRollupRequest]) (*connect.Response[rpc.ExportResponse], error) {
+	key := rollup.WindowKey{Node: req.Msg.Node, Epoch: req.Msg.Epoch, Window: req.Msg.Window}
+	certificate, evidence, err := s.certified(key)
+	if err != nil {
+		return nil, err
+	}
+	export, err := rollup.NewRollupExport(certificate, evidence, s.cfg.Chain.View())
+	if err != nil {
+		return nil, early("this node's chain has not caught up with the rollup: %w", err)
+	}
+	return exported(export)
+}
+
+func (s ledgerService) ExportSettlement(_ context.Context, req *connect.Request[rpc.ExportSettlementRequest]) (*connect.Response[rpc.ExportResponse], error) {
+	epoch := req.Msg.Epoch
+	file, err := s.cfg.Store.Settlement(epoch)
+	if err == nil {
+		return connect.NewResponse(&rpc.ExportResponse{File: file}), nil
+	}
+	if !errors.Is(err, store.ErrNotFound) {
+		return nil, internal(err)
+	}
+	settlement, err := s.settlement(epoch)
+	if err != nil {
+		return nil, err
+	}
+	if settlement.Certificate == nil {
+		return nil, early("the committee has not certified the settlement of epoch %d yet", epoch)
+	}
+	return exported(&rollup.SettlementExport{Network: s.cfg.Network, Rows: settlement.Rows,
+		NextCommittee: s.cfg.Chain.View().Committee().Root(), Certificate: settlement.Certificate})
+}
+
+func exported(e rollup.Export) (*connect.Response[rpc.ExportResponse], error) {
+	return connect.NewResponse(&rpc.ExportResponse{File: e.Append(nil)}), nil
+}
+
+// settlement returns an epoch's settlement, or says what is missing for it.
+func (s ledgerService) settlement(epoch uint32) (*ledger.Settlement, error) {
+	view := s.cfg.Chain.View()
+	if settlement, ok := view.Settlement(epoch); ok {
+		return settlement, nil
+	}
+	switch {
+	case epoch >= view.Epoch():
+		return nil, early("epoch %d has not ended; epoch %d runs", epoch, view.Epoch())
+	case epoch >= view.NextToSettle():
+		return nil, early("epoch %d is not settled yet", epoch)
+	}
+	return nil, missing("the settlement of epoch %d is kept no longer", epoch)
+}
+
+// certified returns the certificate and evidence of a window's executed rollup, or says what is missing for it.
+func (s ledgerService) certified(key rollup.WindowKey) (*rollup.Certificate, rollup.Evidence, error) {
+	window, err := s.cfg.Store.Window(key)
+	view := s.cfg.Chain.View()
+	ordered := view.IsOrdered(key)
+	forgotten := uint64(key.Epoch)+uint64(view.Params().LateEpochs) < uint64(view.Epoch()) // see View.IsOrdered
+	switch {
+	case errors.Is(err, store.ErrNotFound) && ordered:
+		return nil, nil, early("the rollup of %v is executed, but this node has neither its certificate nor its acks yet", key)
+	case errors.Is(err, store.ErrNotFound):
+		return nil, nil, missing("no rollup of %v is known here: its window has not sealed, or it is kept no longer", key)
+	case err != nil:
+		return nil, nil, internal(err)
+	case window.Certificate == nil && ordered:
+		return nil, nil, early("the rollup of %v is executed, but its certificate is not known here yet", key)
+	case window.Certificate == nil:
+		return nil, nil, early("the rollup of %v is sealed, but not certified yet", key)
+	case !ordered && !forgotten:
+		return nil, nil, early("the rollup of %v is certified, but the chain has not executed its certificate yet", key)
+	case window.Evidence == nil:
+		return nil, nil, early("the acks of %v are not kept here; ask the rollup's own node or another member", key)
+	}
+	certificate, err := rollup.ParseCertificate(window.Certificate)
+	if err != nil {
+		return nil, nil, internal(fmt.Errorf("stored certificate of %v: %w", key, err))
+	}
+	evidence, err := rollup.ParseEvidence(window.Evidence)
+	if err != nil {
+		return nil, nil, internal(fmt.Errorf("stored evidence of %v: %w", key, err))
+	}
+	return certificate, evidence, nil
+}
+
+// header returns what the store has of a window's rollup: its header, and its certificate unless that is nil.
+func (s ledgerService) header(key rollup.WindowKey) (*rollup.Header, *rollup.Certificate, error) {
+	encoded, err := s.cfg.Store.Certificate(key)
+	if err == nil {
+		certificate, err := rollup.ParseCertificate(encoded)
+		if err != nil {
+			return nil, nil, fmt.Errorf("stored certificate of %v: %w", key, err)
+		}
+		return &certificate.Header, certificate, nil
+	}
+	if !errors.Is(err, store.ErrNotFound) {
+		return nil, nil, err
+	}
+	window, err := s.cfg.Store.Window(key)
+	if err != nil {
+		return nil, nil, err
+	}
+	header, err := rollup.ParseHeader(window.Header)
+	if err != nil {
+		return nil, nil, fmt.Errorf("stored header of %v: %w", key, err)
+	}
+	return header, nil, nil
+}
+
+// findAck finds a client's ack by its seq, which is unique whatever the service.
+func findAck(evidence rollup.Evidence, client, seq uint32) (int, bool) {
+	low, high := 0, evidence.Len()
+	for low < high {
+		if mid := int(uint(low+high) >> 1); evidence.Entry(mid).Client() < client {
+			low = mid + 1
+		} else {
+			high = mid
+		}
+	}
+	for ; low < evidence.Len() && evidence.Entry(low).Client() == client; low++ {
+		if evidence.Entry(low).Seq() == seq {
+			return low, true
+		}
+	}
+	return 0, false
+}

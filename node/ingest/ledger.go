@@ -1,0 +1,262 @@
+package ingest
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/ledger"
+)
+
+// ledgerService implements rpc.LedgerServiceHandler. With curl, for example:
+//
+//	curl -H 'Content-Type: application/json' -d '{"index":1}' http://localhost:7400/waybill.v1.LedgerService/GetAccount
+//	{"index":1,"key":"8a88…","balance":"5000000","nextNonce":"3"}
+type ledgerService struct{ *Server }
+
+func (s ledgerService) SubmitTx(ctx context.Context, req *connect.Request[rpc.SubmitTxRequest]) (*connect.Response[rpc.SubmitTxResponse], error) {
+	tx, err := hex.DecodeString(req.Msg.Tx)
+	if err != nil || len(tx) == 0 {
+		return nil, invalid("tx: not a transaction in hexadecimal")
+	}
+	if err := s.cfg.Chain.SubmitTx(ctx, tx); err != nil {
+		return nil, txError(err)
+	}
+	hash := sha256.Sum256(tx)
+	return connect.NewResponse(&rpc.SubmitTxResponse{Hash: hex.EncodeToString(hash[:])}), nil
+}
+
+// txError turns the answer of Chain.SubmitTx into an RPC error.
+func txError(err error) error {
+	refusal, final := err.(*ledger.Refusal) //nolint:errorlint // a wrapped refusal is not final, see Chain
+	switch {
+	case errors.Is(err, context.Canceled):
+		return connect.NewError(connect.CodeCanceled, err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return connect.NewError(connect.CodeDeadlineExceeded, err)
+	case !final:
+		return connect.NewError(connect.CodeUnavailable, err)
+	}
+	code := connect.CodeFailedPrecondition
+	switch refusal.Code {
+	case ledger.Malformed, ledger.WrongNetwork, ledger.BadSignature, ledger.BadProof, ledger.OutOfRange,
+		ledger.BadBitmap, ledger.BadCertificate:
+		code = connect.CodeInvalidArgument
+	case ledger.UnknownAccount, ledger.UnknownNode, ledger.UnknownClient, ledger.UnknownPayer, ledger.UnknownService:
+		code = connect.CodeNotFound
+	case ledger.KeyTaken, ledger.AlreadyOrdered, ledger.AlreadyCertified:
+		code = connect.CodeAlreadyExists
+	}
+	return withDetail(connect.NewError(code, refusal), &rpc.TxRefusal{Code: refusal.Code.String()})
+}
+
+func (s ledgerService) GetStatus(context.Context, *connect.Request[rpc.GetStatusRequest]) (*connect.Response[rpc.GetStatusResponse], error) {
+	view := s.cfg.Chain.View()
+	hash := view.AppHash()
+	status := &rpc.GetStatusResponse{
+		Version:          s.cfg.Version,
+		Network:          s.cfg.Network.String(),
+		Node:             s.cfg.Node,
+		Height:           view.Height(),
+		BlockTimeMs:      view.Time().UnixMilli(),
+		AppHash:          hash.String(),
+		Epoch:            view.Epoch(),
+		EpochStartedAtMs: view.EpochStart().UnixMilli(),
+		EpochEndsAtMs:    view.EpochEnd().UnixMilli(),
+		Clients:          uint32(view.Clients()),
+		Nodes:            uint32(view.Nodes()),
+		Services:         uint32(view.Services()),
+	}
+	if s.cfg.Pipeline != nil {
+		open := s.cfg.Pipeline.OpenWindow()
+		status.OpenEpoch, status.OpenWindow = open.Epoch, open.Window
+	}
+	if s.cfg.Status != nil {
+		snapshot, err := json.Marshal(s.cfg.Status())
+		if err == nil {
+			status.Detail = new(structpb.Struct)
+			err = status.Detail.UnmarshalJSON(snapshot)
+		}
+		if err != nil {
+			return nil, connect.NewError(connect.CodeInternal, fmt.Errorf("snapshot: %w", err))
+		}
+	}
+	return connect.NewResponse(status), nil
+}
+
+func (s ledgerService) GetAccount(_ context.Context, req *connect.Request[rpc.GetAccountRequest]) (*connect.Response[rpc.GetAccountResponse], error) {
+	view := s.cfg.Chain.View()
+	var account ledger.Account
+	var known bool
+	switch by := req.Msg.By.(type) {
+	case *rpc.GetAccountRequest_Index:
+		if account, known = view.Account(by.Index); !known {
+			return nil, missing("account %d of %d", by.Index, view.Accounts())
+		}
+	case *rpc.GetAccountRequest_Key:
+		if err := account.Key.UnmarshalText([]byte(by.Key)); err != nil {
+			return nil, invalid("key: %w", err)
+		}
+		if found, ok := view.AccountByKey(account.Key); ok {
+			account, known = found, true
+		}
+	default:
+		return nil, invalid("name an account by key or by index")
+	}
+	answer := &rpc.GetAccountResponse{Key: account.Key.String(), Balance: account.Balance, NextNonce: account.Nonce}
+	if known {
+		answer.Index = proto.Uint32(account.Index)
+	}
+	if treasury, nonce := view.Treasury(); treasury == account.Key {
+		answer.Treasury, answer.NextNonce = true, nonce
+	} else if !known {
+		return nil, missing("key %v has no account", account.Key)
+	}
+	return connect.NewResponse(answer), nil
+}
+
+func (s ledgerService) GetClients(_ context.Context, req *connect.Request[rpc.GetClientsRequest]) (*connect.Response[rpc.GetClientsResponse], error) {
+	view := s.cfg.Chain.View()
+	answer := &rpc.GetClientsResponse{Total: uint32(view.Clients())}
+	if len(req.Msg.Keys) > MaxPage {
+		return nil, invalid("%d keys, where %d may be", len(req.Msg.Keys), MaxPage)
+	}
+	for i, text := range req.Msg.Keys {
+		var key ledger.BLSKey
+		if err := key.UnmarshalText([]byte(text)); err != nil {
+			return nil, invalid("keys[%d]: %w", i, err)
+		}
+		client := &rpc.Client{Key: text}
+		if index, ok := view.ClientByKey(key); ok {
+			client = clientOf(view, index)
+		}
+		answer.Clients = append(answer.Clients, client)
+	}
+	if len(req.Msg.Keys) == 0 {
+		for i := range page(req.Msg.From, req.Msg.Count, answer.Total) {
+			answer.Clients = append(answer.Clients, clientOf(view, i))
+		}
+	}
+	return connect.NewResponse(answer), nil
+}
+
+// clientOf renders a client that exists.
+func clientOf(view *ledger.View, index uint32) *rpc.Client {
+	client := &rpc.Client{Index: proto.Uint32(index)}
+	if key, ok := view.ClientKey(index); ok {
+		encoded := key.Bytes()
+		client.Key = hex.EncodeToString(encoded[:])
+	}
+	client.Payer, _ = view.Payer(index, view.Epoch())
+	return client
+}
+
+func (s ledgerService) GetServices(_ context.Context, req *connect.Request[rpc.GetServicesRequest]) (*connect.Response[rpc.GetServicesResponse], error) {
+	view := s.cfg.Chain.View()
+	answer := &rpc.GetServicesResponse{Total: uint32(view.Services())}
+	for i := range page(req.Msg.From, req.Msg.Count, answer.Total) {
+		if service, ok := view.Service(i); ok {
+			answer.Services = append(answer.Services, &rpc.Service{Index: service.Index, Owner: service.Owner,
+				Price: service.Price, UnitCap: service.UnitCap, Unit: service.Unit})
+		}
+	}
+	return connect.NewResponse(answer), nil
+}
+
+func (s ledgerService) GetNodes(_ context.Context, req *connect.Request[rpc.GetNodesRequest]) (*connect.Response[rpc.GetNodesResponse], error) {
+	view := s.cfg.Chain.View()
+	power := make(map[uint32]uint64)
+	for _, member := range view.Committee().Members {
+		power[member.Node] = member.Power
+	}
+	answer := &rpc.GetNodesResponse{Total: uint32(view.Nodes())}
+	for i := range page(req.Msg.From, req.Msg.Count, answer.Total) {
+		if node, ok := view.Node(i); ok {
+			answer.Nodes = append(answer.Nodes, &rpc.Node{Index: node.Index, Owner: node.Owner,
+				BlsKey: node.BLSKey.String(), TransportKey: node.TransportKey.String(), PeerAddress: node.PeerAddress,
+				Stake: node.Stake, Power: power[node.Index]})
+		}
+	}
+	return connect.NewResponse(answer), nil
+}
+
+func (s ledgerService) GetSettlement(_ context.Context, req *connect.Request[rpc.GetSettlementRequest]) (*connect.Response[rpc.GetSettlementResponse], error) {
+	settlement, err := s.settlement(req.Msg.Epoch)
+	if err != nil {
+		return nil, err
+	}
+	answer := &rpc.GetSettlementResponse{Epoch: settlement.Epoch, Root: settlement.Root.String(),
+		Certified: settlement.Certificate != nil, Total: uint32(len(settlement.Rows))}
+	answer.Charged, answer.Paid = settlement.Totals()
+	for i := range page(req.Msg.From, req.Msg.Count, answer.Total) {
+		row := &settlement.Rows[i]
+		answer.Rows = append(answer.Rows, &rpc.SettlementRow{Node: row.Node, Service: row.Service, Payer: row.Payer,
+			Acks: row.Acks, Units: row.Units, Charge: row.Charge, Paid: row.Paid, ToNode: row.ToNode, ToService: row.ToService})
+	}
+	return connect.NewResponse(answer), nil
+}
+
+func (s ledgerService) ListOwnRollups(_ context.Context, req *connect.Request[rpc.ListOwnRollupsRequest]) (*connect.Response[rpc.ListOwnRollupsResponse], error) {
+	keys, err := s.cfg.Store.RecentOwn(listed(req.Msg.Count))
+	rollups, err := s.rollups(keys, err)
+	return connect.NewResponse(&rpc.ListOwnRollupsResponse{Rollups: rollups}), err
+}
+
+func (s ledgerService) ListRollups(_ context.Context, req *connect.Request[rpc.ListRollupsRequest]) (*connect.Response[rpc.ListRollupsResponse], error) {
+	keys, err := s.cfg.Store.Recent(listed(req.Msg.Count))
+	rollups, err := s.rollups(keys, err)
+	return connect.NewResponse(&rpc.ListRollupsResponse{Rollups: rollups}), err
+}
+
+func (s ledgerService) rollups(keys []rollup.WindowKey, err error) ([]*rpc.Rollup, error) {
+	if err != nil {
+		return nil, internal(err)
+	}
+	view := s.cfg.Chain.View()
+	list := make([]*rpc.Rollup, 0, len(keys))
+	for _, key := range keys {
+		entry := &rpc.Rollup{Node: key.Node, Epoch: key.Epoch, Window: key.Window, Ordered: view.IsOrdered(key)}
+		header, certificate, err := s.header(key)
+		if err != nil {
+			return nil, internal(err)
+		}
+		if certificate != nil {
+			for _, i := range certificate.Signers.Members() {
+				entry.Signers = append(entry.Signers, uint32(i))
+			}
+		}
+		entry.Id, entry.Acks, entry.AckRoot = header.ID().String(), header.AckCount, header.AckRoot.String()
+		for _, row := range header.Rows {
+			entry.Units += row.Units
+		}
+		list = append(list, entry)
+	}
+	return list, nil
+}
+
+// page yields the indices that a list request asks for.
+func page(from, count, total uint32) func(yield func(uint32) bool) {
+	if count == 0 || count > MaxPage {
+		count = MaxPage
+	}
+	return func(yield func(uint32) bool) {
+		for i := from; i < total && i-from < count && yield(i); i++ {
+		}
+	}
+}
+
+func listed(count uint32) int {
+	if count == 0 {
+		return 32
+	}
+	return int(min(count, MaxPage))
+}

@@ -1,0 +1,241 @@
+// Package ingest is a node's door for clients: the RPC server through which acks come in and the ledger is read
+// (server side: Server), and the library that programs use to talk to it (client side: Client).
+//
+// One port speaks Connect, gRPC and plain HTTP with JSON, over TLS or unencrypted HTTP/1.1 and HTTP/2. Everything that
+// node/rpc/waybill.proto defines can be asked with curl:
+//
+//	curl -d '{}' -H 'Content-Type: application/json' http://localhost:7400/waybill.v1.LedgerService/GetStatus
+//
+// The stream of acks needs HTTP/2 and so a program.
+package ingest
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/node/store"
+	"github.com/waybill-network/waybill/pipeline"
+	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/ledger"
+)
+
+// Limits of the API.
+const (
+	// MaxSubmission is the number of acks in a request of SubmitAcks, unless configured otherwise.
+	MaxSubmission = 8192
+	// InFlight is the number of requests of one stream that the node works on at once; more wait in the connection.
+	InFlight = 16
+	// MaxMessageSize bounds the other requests, in bytes: a transaction that registers 1024 clients, in hexadecimal, and
+	// 1024 keys asked for, in JSON, fit.
+	MaxMessageSize = 1 << 20
+	// MaxPage is the number of entries in one answer of a list.
+	MaxPage = 1024
+
+	readHeaderTimeout = 10 * time.Second
+	callTimeout       = 30 * time.Second // to read a request, and to write an answer
+	maxStreams        = 256              // calls at once on one connection
+)
+
+// Chain is the committee as this package needs it. Safe for concurrent use.
+type Chain interface {
+	// View returns the ledger as of the last block.
+	View() *ledger.View
+	// SubmitTx hands a transaction to the mempool. An error whose type is *ledger.Refusal is the ledger's final word on
+	// it; any other, even one that wraps a refusal, may pass.
+	SubmitTx(ctx context.Context, tx []byte) error
+}
+
+// Config is what a Server works with. Zero limits mean the defaults above.
+type Config struct {
+	Network rollup.Network
+	Node    uint32
+	Version string
+
+	Pipeline *pipeline.Pipeline // nil: the node does not serve, and IngestService answers unimplemented
+	Chain    Chain
+	Store    *store.Store
+	// Status returns the node's snapshot, which GetStatus sends along as JSON.
+	Status func() any
+
+	TLS            *tls.Config // with certificates; nil: unencrypted
+	MaxConnections int         // 0: 4096; more are closed at once
+	MaxSubmission  int
+	IdleTimeout    time.Duration // of a connection or an ack stream; 0: 5 minutes
+	Logger         *slog.Logger
+}
+
+// Server serves IngestService and LedgerService. It is safe for concurrent use.
+type Server struct {
+	cfg   Config
+	http  *http.Server
+	drain context.Context // done when Shutdown begins
+	stop  context.CancelFunc
+}
+
+// NewServer returns a server; Serve makes it work.
+func NewServer(cfg Config) *Server {
+	if cfg.MaxConnections == 0 {
+		cfg.MaxConnections = 4096
+	}
+	if cfg.MaxSubmission == 0 {
+		cfg.MaxSubmission = MaxSubmission
+	}
+	if cfg.IdleTimeout == 0 {
+		cfg.IdleTimeout = 5 * time.Minute
+	}
+	s := &Server{cfg: cfg}
+	s.drain, s.stop = context.WithCancel(context.Background())
+	mux := http.NewServeMux()
+	if cfg.Pipeline != nil {
+		mux.Handle(rpc.NewIngestServiceHandler(newAckService(s),
+			connect.WithReadMaxBytes(max(MaxMessageSize, cfg.MaxSubmission*rollup.AckSize+16)),
+			connect.WithCompression("gzip", nil, nil), // signatures do not compress
+		))
+	}
+	mux.Handle(rpc.NewLedgerServiceHandler(ledgerService{s}, connect.WithReadMaxBytes(MaxMessageSize)))
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(cfg.TLS != nil)
+	protocols.SetUnencryptedHTTP2(cfg.TLS == nil)
+	s.http = &http.Server{
+		Handler:           withDeadlines(mux),
+		TLSConfig:         cfg.TLS,
+		Protocols:         protocols,
+		ReadHeaderTimeout: readHeaderTimeout,
+		IdleTimeout:       cfg.IdleTimeout,
+		MaxHeaderBytes:    16 << 10,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: maxStreams,
+			// A stream's window holds a large submission, so that the next one travels while the last is verified.
+			MaxReceiveBufferPerStream:     1 << 20,
+			MaxReceiveBufferPerConnection: 2 << 20,
+			SendPingTimeout:               30 * time.Second,
+			PingTimeout:                   15 * time.Second,
+			WriteByteTimeout:              callTimeout,
+		},
+		ErrorLog: slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug), // what strangers send to an open port
+	}
+	return s
+}
+
+// Serve answers on the listener until Shutdown, and returns nil then.
+func (s *Server) Serve(listener net.Listener) error {
+	listener = &boundedListener{Listener: listener, room: make(chan struct{}, s.cfg.MaxConnections)}
+	var err error
+	if s.cfg.TLS != nil {
+		err = s.http.ServeTLS(listener, "", "")
+	} else {
+		err = s.http.Serve(listener)
+	}
+	if !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("ingest API: %w", err)
+	}
+	return nil
+}
+
+// Shutdown stops listening and reading, answers what was read, and waits for that until ctx ends; then it breaks off
+// what is left. Shut the pipeline down afterwards.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.stop()
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(err, s.http.Close())
+	}
+	return err
+}
+
+// boundedListener closes connections above a limit as they come.
+type boundedListener struct {
+	net.Listener
+	room chan struct{}
+}
+
+func (l *boundedListener) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		select {
+		case l.room <- struct{}{}:
+			return &boundedConn{Conn: conn, leave: sync.OnceFunc(func() { <-l.room })}, nil
+		default:
+			_ = conn.Close() // refused; nothing was written
+		}
+	}
+}
+
+type boundedConn struct {
+	net.Conn
+	leave func()
+}
+
+func (c *boundedConn) Close() error {
+	defer c.leave()
+	return c.Conn.Close()
+}
+
+type deadlinesKey struct{}
+
+// deadlines moves the deadlines of one call. A failure to do so means that the connection is gone, which the next read
+// or write tells.
+type deadlines struct {
+	mu      sync.Mutex
+	control *http.ResponseController // nil once the call is over
+}
+
+// withDeadlines bounds how long a caller may take to send its request and to read the answer. Streams move the bounds.
+func withDeadlines(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		d := &deadlines{control: http.NewResponseController(w)}
+		defer d.end()
+		d.read(callTimeout)
+		d.write(2 * callTimeout)
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), deadlinesKey{}, d)))
+	})
+}
+
+func deadlinesOf(ctx context.Context) *deadlines { return ctx.Value(deadlinesKey{}).(*deadlines) }
+
+// end keeps a late expire off the connection, which serves other calls by then.
+func (d *deadlines) end() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.control = nil
+}
+
+func (d *deadlines) setRead(at time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.control != nil {
+		_ = d.control.SetReadDeadline(at)
+	}
+}
+
+func (d *deadlines) setWrite(at time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.control != nil {
+		_ = d.control.SetWriteDeadline(at)
+	}
+}
+
+func (d *deadlines) read(timeout time.Duration)  { d.setRead(time.Now().Add(timeout)) }
+func (d *deadlines) write(timeout time.Duration) { d.setWrite(time.Now().Add(timeout)) }
+
+// expire makes a read that waits fail at once.
+func (d *deadlines) expire() { d.setRead(time.Unix(1, 0)) }
+
+// unboundedRead and unboundedWrite are for the time in which a stream has nothing to read or write.
+func (d *deadlines) unboundedRead()  { d.setRead(time.Time{}) }
+func (d *deadlines) unboundedWrite() { d.setWrite(time.Time{}) }

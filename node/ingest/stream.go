@@ -1,0 +1,175 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/rollup"
+)
+
+// ErrUnknownOutcome is the error of a submission whose answer was lost: the node may hold its acks or not. Send the
+// same frames again while their window takes acks (those it holds are answered rollup.Known), or ask GetAck.
+var ErrUnknownOutcome = errors.New("the answer was lost: the node may hold the acks or not")
+
+// ErrNotSent is the error of a submission that never left, because the stream had ended.
+var ErrNotSent = errors.New("not sent: the stream has ended")
+
+// Answer is a node's answer to one submission.
+type Answer struct {
+	Codes                 []rollup.Code // one per ack, in order
+	OpenEpoch, OpenWindow uint32        // what to sign for now
+	RetryAfter            time.Duration // for overloaded acks
+}
+
+// Stream submits frames over one connection, up to ClientConfig.Window submissions ahead of their answers. Its methods
+// are safe for concurrent use.
+type Stream struct {
+	rpc    *connect.BidiStreamForClient[rpc.SubmitAcksRequest, rpc.SubmitAcksResponse]
+	cancel context.CancelFunc
+
+	sending sync.Mutex    // serialises Submit, so that the order of waiting is the order of sending
+	waiting chan *Pending // sent, not answered; its capacity is the window
+	ended   chan struct{} // closed when the receiver ended
+	err     error         // why, set before ended is closed
+}
+
+// Pending is a submission on its way.
+type Pending struct {
+	acks   int
+	done   chan struct{}
+	answer Answer
+	err    error
+}
+
+// Done is closed when Wait will not block.
+func (p *Pending) Done() <-chan struct{} { return p.done }
+
+// Wait returns the answer. Its error wraps ErrUnknownOutcome when the connection was lost; ctx's error leaves the
+// submission on its way.
+func (p *Pending) Wait(ctx context.Context) (Answer, error) {
+	select {
+	case <-p.done:
+		return p.answer, p.err
+	case <-ctx.Done():
+		return Answer{}, ctx.Err()
+	}
+}
+
+// Open begins a stream of submissions that lasts until Close, ctx's end, or a failure; after one, open another.
+func (c *Client) Open(ctx context.Context) *Stream {
+	ctx, cancel := context.WithCancel(ctx)
+	s := &Stream{
+		rpc:     c.ingest.SubmitAcks(ctx),
+		cancel:  cancel,
+		waiting: make(chan *Pending, c.cfg.Window),
+		ended:   make(chan struct{}),
+	}
+	go s.receive()
+	return s
+}
+
+// Submit sends acks, 128 bytes each, end to end, at most the node's limit of them. It blocks while the window is full.
+// The frames may be reused when it returns. Errors: ErrNotSent, which wraps the reason why the stream ended, and
+// ctx's error; whatever breaks once sending began is the answer's error. If ctx ends while sending, the stream breaks.
+func (s *Stream) Submit(ctx context.Context, frames []byte) (*Pending, error) {
+	if len(frames) == 0 || len(frames)%rollup.AckSize != 0 {
+		return nil, fmt.Errorf("%w: %d bytes are not acks", rollup.ErrMalformed, len(frames))
+	}
+	p := &Pending{acks: len(frames) / rollup.AckSize, done: make(chan struct{})}
+	if err := s.send(ctx, p, frames); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func (s *Stream) send(ctx context.Context, p *Pending, frames []byte) error {
+	s.sending.Lock()
+	defer s.sending.Unlock()
+	select {
+	case <-s.ended: // asked apart, for select chooses at random
+		return fmt.Errorf("%w: %w", ErrNotSent, s.err)
+	default:
+	}
+	select {
+	case <-s.ended:
+		return fmt.Errorf("%w: %w", ErrNotSent, s.err)
+	case <-ctx.Done():
+		return ctx.Err()
+	case s.waiting <- p:
+	}
+	stop := context.AfterFunc(ctx, s.cancel)
+	defer stop()
+	if err := s.rpc.Send(&rpc.SubmitAcksRequest{Frames: frames}); err != nil {
+		s.cancel() // the receiver ends, and resolves p
+	}
+	return nil
+}
+
+// receive matches answers with submissions until the stream ends. It runs until then, and Close waits for it.
+func (s *Stream) receive() {
+	err := s.receiveAll()
+	s.err = err
+	close(s.ended)
+	s.cancel()
+	s.sending.Lock() // whoever sends now has put its submission into waiting, and later ones see ended
+	defer s.sending.Unlock()
+	for {
+		select {
+		case p := <-s.waiting:
+			p.resolve(Answer{}, fmt.Errorf("%w: %w", ErrUnknownOutcome, err))
+		default:
+			return
+		}
+	}
+}
+
+func (s *Stream) receiveAll() error {
+	for {
+		response, err := s.rpc.Receive()
+		if err != nil {
+			return err
+		}
+		select {
+		case p := <-s.waiting:
+			if len(response.Codes) != p.acks {
+				err := fmt.Errorf("%w: %d codes for %d acks", ErrUnknownOutcome, len(response.Codes), p.acks)
+				p.resolve(Answer{}, err)
+				return err
+			}
+			answer := Answer{Codes: make([]rollup.Code, p.acks), OpenEpoch: response.OpenEpoch, OpenWindow: response.OpenWindow,
+				RetryAfter: time.Duration(response.RetryAfterMs) * time.Millisecond}
+			for i, code := range response.Codes {
+				answer.Codes[i] = rollup.Code(code)
+			}
+			p.resolve(answer, nil)
+		default:
+			return errors.New("an answer that belongs to no submission")
+		}
+	}
+}
+
+func (p *Pending) resolve(answer Answer, err error) {
+	p.answer, p.err = answer, err
+	close(p.done)
+}
+
+// Close tells the node that no more acks come, waits for the answers that are due, and ends the stream.
+func (s *Stream) Close(ctx context.Context) error {
+	s.sending.Lock()
+	err := s.rpc.CloseRequest()
+	s.sending.Unlock()
+	select {
+	case <-s.ended:
+	case <-ctx.Done():
+		err = errors.Join(err, ctx.Err())
+	}
+	s.cancel()
+	<-s.ended
+	return errors.Join(err, s.rpc.CloseResponse())
+}

@@ -1,0 +1,175 @@
+package peer
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/ledger"
+)
+
+// ErrNoMember is returned for a member that the committee does not have.
+var ErrNoMember = errors.New("no such committee member")
+
+// MembersConfig is what Members works with.
+type MembersConfig struct {
+	Chain       Chain
+	Certificate tls.Certificate // of this node's transport key, see NewCertificate
+
+	// Local is this node's own member, nil when it is none; Self is its position in the committee. Pushes to it take
+	// the same path as a stranger's, without the network.
+	Local *Member
+	Self  int
+
+	Timeout time.Duration // of one push or pull; 0: 30 seconds
+
+	// Dial opens connections; nil means a net.Dialer.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// Members talks to the committee's members. Connections are kept, shared by all calls, and opened again when they
+// break or the registry changes. It is safe for concurrent use.
+type Members struct {
+	cfg MembersConfig
+
+	mu    sync.Mutex
+	links map[int]*link
+}
+
+// link is the connection to one member.
+type link struct {
+	address   string
+	key       TransportKey
+	transport *http.Transport
+	client    rpc.PeerServiceClient
+}
+
+// NewMembers returns the members; Close it.
+func NewMembers(cfg MembersConfig) *Members {
+	if cfg.Dial == nil {
+		cfg.Dial = (&net.Dialer{Timeout: handshakeTimeout}).DialContext
+	}
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = 30 * time.Second
+	}
+	return &Members{cfg: cfg, links: make(map[int]*link)}
+}
+
+// Close closes idle connections. Calls that run end with their own contexts.
+func (m *Members) Close() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i, l := range m.links {
+		l.transport.CloseIdleConnections()
+		delete(m.links, i)
+	}
+}
+
+// Push asks a committee member to verify a rollup of this node and to sign it. The share is the member's word alone:
+// whoever aggregates it verifies it. Errors are a *Refusal, or what the connection gave; all but a final Refusal may
+// be tried again.
+func (m *Members) Push(ctx context.Context, member int, header, evidence []byte) (share [bls.SignatureSize]byte, err error) {
+	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout)
+	defer cancel()
+	if m.cfg.Local == nil || member != m.cfg.Self {
+		return m.push(ctx, member, header, evidence)
+	}
+	self, err := peerKeyOf(m.cfg.Certificate)
+	if err != nil {
+		return share, err
+	}
+	return m.cfg.Local.Push(ctx, self, header, evidence)
+}
+
+func (m *Members) push(ctx context.Context, member int, header, evidence []byte) (share [bls.SignatureSize]byte, err error) {
+	l, err := m.link(member)
+	if err != nil {
+		return share, err
+	}
+	response, err := l.client.Push(ctx, connect.NewRequest(&rpc.PushRequest{Header: header, Evidence: evidence}))
+	if err != nil {
+		return share, fmt.Errorf("member %d at %s: %w", member, l.address, refusalOf(err))
+	}
+	if len(response.Msg.Share) != len(share) {
+		return share, fmt.Errorf("member %d at %s: a share of %d bytes", member, l.address, len(response.Msg.Share))
+	}
+	return [bls.SignatureSize]byte(response.Msg.Share), nil
+}
+
+// Pull fetches a rollup from a committee member and checks that header and evidence are those of the id: the header by
+// its digest, the evidence by the header's root. ErrMismatch says that they are not.
+func (m *Members) Pull(ctx context.Context, member int, id rollup.Hash) (header, evidence []byte, err error) {
+	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout)
+	defer cancel()
+	l, err := m.link(member)
+	if err != nil {
+		return nil, nil, err
+	}
+	response, err := l.client.Pull(ctx, connect.NewRequest(&rpc.PullRequest{RollupId: id[:]}))
+	if err != nil {
+		return nil, nil, fmt.Errorf("member %d at %s: %w", member, l.address, err)
+	}
+	header, evidence = response.Msg.Header, response.Msg.Evidence
+	if err := match(id, header, evidence); err != nil {
+		return nil, nil, fmt.Errorf("member %d at %s: %w", member, l.address, err)
+	}
+	return header, evidence, nil
+}
+
+// link returns the connection to a member, a new one when its address or key changed.
+func (m *Members) link(member int) (*link, error) {
+	view := m.cfg.Chain.View()
+	committee := view.Committee()
+	if member < 0 || member >= len(committee.Members) {
+		return nil, fmt.Errorf("%w: %d of %d", ErrNoMember, member, len(committee.Members))
+	}
+	node, ok := view.Node(committee.Members[member].Node)
+	if !ok {
+		return nil, fmt.Errorf("%w: node %d is not registered", ErrNoMember, committee.Members[member].Node)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l := m.links[member]
+	if l != nil && l.address == node.PeerAddress && l.key == TransportKey(node.TransportKey) {
+		return l, nil
+	}
+	if l != nil {
+		l.transport.CloseIdleConnections()
+	}
+	l = m.dial(&node)
+	m.links[member] = l
+	return l, nil
+}
+
+func (m *Members) dial(node *ledger.Node) *link {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP2(true)
+	transport := &http.Transport{
+		DialContext:         m.cfg.Dial,
+		TLSClientConfig:     clientTLS(m.cfg.Certificate, TransportKey(node.TransportKey)),
+		TLSHandshakeTimeout: handshakeTimeout,
+		IdleConnTimeout:     idleTimeout,
+		DisableCompression:  true,
+		Protocols:           protocols,
+		HTTP2: &http.HTTP2Config{
+			SendPingTimeout:  10 * time.Second, // finds a peer that vanished without closing
+			PingTimeout:      5 * time.Second,
+			WriteByteTimeout: 30 * time.Second,
+		},
+	}
+	client := rpc.NewPeerServiceClient(&http.Client{Transport: transport}, "https://"+node.PeerAddress,
+		connect.WithReadMaxBytes(MaxMessageSize),
+		connect.WithAcceptCompression("gzip", nil, nil),
+	)
+	return &link{address: node.PeerAddress, key: TransportKey(node.TransportKey), transport: transport, client: client}
+}

@@ -1,0 +1,224 @@
+// Package rpctest is a small network in memory for the tests of node/peer and node/ingest: real keys, a real ledger
+// whose blocks are made on demand, and acks that verify.
+package rpctest
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"encoding/binary"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/ledger"
+)
+
+// EpochSeconds is the length of an epoch. Epochs end only when Advance moves the chain's time.
+const EpochSeconds = 3600
+
+// UnitCap is the unit cap of the network's one service.
+const UnitCap = 1 << 20
+
+// Member holds the keys of one committee member, which is also the node of the same index.
+type Member struct {
+	BLS       *bls.SecretKey
+	Owner     ed25519.PrivateKey
+	Transport ed25519.PrivateKey
+}
+
+// Network is a chain that executes a transaction when it is submitted, one block each. It is safe for concurrent use.
+type Network struct {
+	Genesis  *ledger.Genesis
+	ID       rollup.Network
+	Members  []Member
+	Treasury ed25519.PrivateKey
+	Clients  []*bls.SecretKey // client i of the registry
+
+	mu      sync.Mutex
+	state   *ledger.State
+	height  int64
+	time    time.Time
+	updated chan struct{}
+}
+
+// Key derives an Ed25519 key for tests.
+func Key(name string, i int) ed25519.PrivateKey {
+	seed := make([]byte, ed25519.SeedSize)
+	copy(seed, fmt.Sprintf("%s %d", name, i))
+	return ed25519.NewKeyFromSeed(seed)
+}
+
+// SecretKey derives a BLS key for tests.
+func SecretKey(tb testing.TB, name string, i int) *bls.SecretKey {
+	tb.Helper()
+	seed := make([]byte, 32)
+	copy(seed, fmt.Sprintf("%s %d", name, i))
+	key, err := bls.KeyGen(seed)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return key
+}
+
+// New starts a network whose members listen at the given addresses, with a funded payer, one service and some clients.
+func New(tb testing.TB, addresses []string, clients int) *Network {
+	tb.Helper()
+	n := &Network{Treasury: Key("treasury", 0), time: time.Now().Truncate(time.Second), updated: make(chan struct{})}
+	n.Genesis = &ledger.Genesis{
+		Version: ledger.GenesisVersion, ChainID: "rpctest", GenesisTime: n.time, Treasury: ledger.KeyOf(n.Treasury),
+		Params: ledger.Params{EpochSeconds: EpochSeconds, GraceSeconds: 10, LateEpochs: 2,
+			Shares: ledger.Shares{Node: 7000, Service: 2000, Protocol: 1000}},
+	}
+	for i, address := range addresses {
+		m := Member{BLS: SecretKey(tb, "member", i), Owner: Key("owner", i), Transport: Key("transport", i)}
+		proof := bls.Prove(m.BLS)
+		n.Members = append(n.Members, m)
+		n.Genesis.Members = append(n.Genesis.Members, ledger.Member{
+			Owner: ledger.KeyOf(m.Owner), BLSKey: m.BLS.PublicKey().Bytes(), Proof: proof.Bytes(),
+			TransportKey: ledger.KeyOf(m.Transport), ConsensusKey: ledger.KeyOf(Key("consensus", i)),
+			PeerAddress: address, P2PAddress: "127.0.0.1:1", Stake: 5 * ledger.StakePerPower,
+		})
+	}
+	n.ID = n.Genesis.Network()
+	state, err := ledger.New(n.Genesis)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	n.state = state
+	n.Advance(0)
+	payer := n.Members[0].Owner
+	n.MustSubmit(tb, ledger.NewDeposit(n.ID, n.Treasury, 0, ledger.KeyOf(payer), 1_000_000_000))
+	n.MustSubmit(tb, ledger.NewRegisterService(n.ID, payer, 0, &ledger.ServiceRegistration{Price: 1 << 20, UnitCap: UnitCap, Unit: "byte"}))
+	n.AddClients(tb, payer, 1, clients)
+	return n
+}
+
+// AddClients registers more clients.
+func (n *Network) AddClients(tb testing.TB, payer ed25519.PrivateKey, nonce uint64, count int) {
+	tb.Helper()
+	var proofs []ledger.ClientProof
+	for range count {
+		key := SecretKey(tb, "client", len(n.Clients))
+		proof := bls.Prove(key)
+		n.Clients = append(n.Clients, key)
+		proofs = append(proofs, ledger.ClientProof{Key: key.PublicKey().Bytes(), Proof: proof.Bytes()})
+	}
+	n.MustSubmit(tb, ledger.NewRegisterClients(n.ID, payer, nonce, proofs))
+}
+
+// MustSubmit executes a transaction that has to succeed.
+func (n *Network) MustSubmit(tb testing.TB, tx []byte) {
+	tb.Helper()
+	if err := n.SubmitTx(context.Background(), tx); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// View returns the ledger after the last block.
+func (n *Network) View() *ledger.View {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.state.View()
+}
+
+// Updated returns a channel that the next block closes.
+func (n *Network) Updated() <-chan struct{} {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.updated
+}
+
+// SubmitTx executes a transaction in a block of its own.
+func (n *Network) SubmitTx(_ context.Context, tx []byte) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if result := n.state.Check(tx); !result.OK() {
+		return result.Err
+	}
+	return n.block(0, tx)
+}
+
+// Advance makes an empty block whose time is later by d.
+func (n *Network) Advance(d time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	_ = n.block(d, nil) // nothing in it can be refused
+}
+
+func (n *Network) block(d time.Duration, tx []byte) (err error) {
+	n.height++
+	n.time = n.time.Add(d + time.Millisecond)
+	n.state.Begin(n.height, n.time)
+	if tx != nil {
+		if result := n.state.Apply(tx); !result.OK() {
+			err = result.Err
+		}
+	}
+	n.state.End()
+	close(n.updated)
+	n.updated = make(chan struct{})
+	return err
+}
+
+// Ack returns an ack that client signed for a window; what it is for follows from seq.
+func (n *Network) Ack(key rollup.WindowKey, client, seq uint32) rollup.Ack {
+	ack := rollup.Ack{Network: n.ID, Epoch: key.Epoch, Window: key.Window, Node: key.Node, Client: client,
+		Seq: seq, Units: uint64(seq%1000) + 1}
+	binary.LittleEndian.PutUint32(ack.Request[:], seq)
+	n.Sign(&ack)
+	return ack
+}
+
+// Sign signs an ack with its client's key.
+func (n *Network) Sign(ack *rollup.Ack) {
+	var message [rollup.MessageSize]byte
+	ack.Message(&message)
+	signature := bls.Default.Sign(n.Clients[ack.Client], message[:])
+	ack.Signature = signature.Bytes()
+}
+
+// Rollup returns a valid rollup of acks with seqs first to first+count-1, spread over the clients.
+func (n *Network) Rollup(tb testing.TB, key rollup.WindowKey, first uint32, count int) (header, evidence []byte) {
+	tb.Helper()
+	var frames []byte
+	var signatures []bls.Signature
+	for i := range count {
+		seq := first + uint32(i)
+		ack := n.Ack(key, seq%uint32(len(n.Clients)), seq)
+		signature, err := bls.ParseSignature(ack.Signature[:])
+		if err != nil {
+			tb.Fatal(err)
+		}
+		signatures = append(signatures, signature)
+		frames = ack.Append(frames)
+	}
+	aggregate := bls.AggregateSignatures(signatures)
+	h, ev, err := rollup.Seal(n.ID, key, frames, aggregate.Bytes(), n.View())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return h.Append(nil), bytes.Clone(ev)
+}
+
+// Certificate certifies a rollup with the given members' shares.
+func (n *Network) Certificate(tb testing.TB, header []byte, signers ...int) *rollup.Certificate {
+	tb.Helper()
+	h, err := rollup.ParseHeader(header)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	c := &rollup.Certificate{Header: *h, Signers: rollup.NewBitmap(len(n.Members))}
+	message := rollup.CertificateMessage(n.ID, h.Epoch, h.ID())
+	var shares []bls.Signature
+	for _, i := range signers {
+		c.Signers.Set(i)
+		shares = append(shares, bls.Default.Sign(n.Members[i].BLS, message))
+	}
+	aggregate := bls.AggregateSignatures(shares)
+	c.Signature = aggregate.Bytes()
+	return c
+}
