@@ -240,10 +240,13 @@ func (a *admission) checkRegistry(f rollup.Frame) rollup.Code {
 func (a *admission) elsewhere(f rollup.Frame) rollup.Code {
 	a.unlock() // the lookup below takes the locks of other windows
 	key := f.Key()
-	if !a.priorLooked || a.priorKey != key {
-		a.prior, a.priorKey, a.priorLooked = a.p.sealedWindow(key), key, true
+	// A window drains, then is sealed, then is let go: asked in this order, an ack of it is not missed.
+	known, draining := a.p.windows.drains(f)
+	if !draining && (!a.priorLooked || a.priorKey != key) {
+		a.prior, _ = a.p.sealedWindow(key) // one that can not be read holds nothing, as far as the door can tell
+		a.priorKey, a.priorLooked = key, true
 	}
-	if a.prior.holds(f) || a.p.windows.holds(f) {
+	if known || a.priorKey == key && a.prior.holds(f) {
 		return rollup.Known
 	}
 	open := a.slots[0].key

@@ -69,7 +69,7 @@ func (c *certifier) done(j *certification) {
 func (p *Pipeline) resume(key rollup.WindowKey) *certification {
 	status := &WindowStatus{Key: key, State: StateCertifying, Sealed: time.Now()}
 	j := &certification{key: key, since: time.Now(), status: status}
-	if s := p.sealedWindow(key); s != nil {
+	if s, _ := p.sealedWindow(key); s != nil { // certifying finds out why, if not
 		j.acks = s.evidence.Len()
 		status.ID, status.Root, status.Rows, status.Acks = s.id, s.root, s.rows, j.acks
 		for i := range j.acks {

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -117,11 +118,12 @@ func (c *sealedCache) add(s *sealedWindow) {
 	c.recent = append(c.recent, s)
 }
 
-// sealedWindow returns a sealed window of this node, or nil. Under the cache's lock there is at most one read of the
-// store at a time, so asking for many windows keeps one core busy at most.
-func (p *Pipeline) sealedWindow(key rollup.WindowKey) *sealedWindow {
+// sealedWindow returns a sealed window of this node, or nil: with ErrNotFound when there was none, with another error
+// when it is pruned or can not be read. Under the cache's lock there is at most one read of the store at a time, so
+// asking for many windows keeps one core busy at most.
+func (p *Pipeline) sealedWindow(key rollup.WindowKey) (*sealedWindow, error) {
 	if key.Node != p.cfg.Node {
-		return nil
+		return nil, ErrNotFound
 	}
 	c := &p.sealed
 	c.mu.Lock()
@@ -129,20 +131,20 @@ func (p *Pipeline) sealedWindow(key rollup.WindowKey) *sealedWindow {
 	for i, s := range c.recent {
 		if s.key == key {
 			c.recent = append(slices.Delete(c.recent, i, i+1), s)
-			return s
+			return s, nil
 		}
 	}
 	header, evidence, err := p.store.Sealed(key)
 	if err != nil {
-		return nil // never used, or pruned, or not to be read: unknown in any case
+		return nil, err
 	}
 	h, err := rollup.ParseHeader(header)
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	s := &sealedWindow{key: key, id: h.ID(), network: h.Network, root: h.AckRoot, rows: len(h.Rows), evidence: evidence}
 	c.add(s)
-	return s
+	return s, nil
 }
 
 // AckState says how far an ack has come.
@@ -160,6 +162,9 @@ const (
 type Found struct {
 	State  AckState
 	Rollup rollup.Hash // from AckSealed on
+	// Final, with AckUnknown, says that the ack's window has been sealed without it, or never was: the ack does not
+	// count, and its client may sign again for the same delivery.
+	Final bool
 }
 
 // Lookup says what became of an ack, by the 80 bytes that its client signed. Error: ErrFrames for another length.
@@ -168,22 +173,31 @@ func (p *Pipeline) Lookup(message []byte) (Found, error) {
 		return Found{}, fmt.Errorf("%w: %d bytes are not what a client signs", ErrFrames, len(message))
 	}
 	f := rollup.Frame(message)
-	if s := p.sealedWindow(f.Key()); s.holds(f) {
-		if p.chain.View().IsOrdered(s.key) {
-			return Found{AckOrdered, s.id}, nil
-		}
-		return Found{AckSealed, s.id}, nil
-	}
+	key := f.Key()
 	slots := p.windows.current.Load()
-	if i := slots.find(f.Epoch(), f.Window()); i >= 0 && f.Node() == p.cfg.Node {
+	if i := slots.find(key.Epoch, key.Window); i >= 0 && key.Node == p.cfg.Node {
 		w := slots[i]
 		w.mu.RLock()
 		defer w.mu.RUnlock()
 		if w.peek(f) == rollup.Known {
 			return Found{State: AckPooled}, nil
 		}
-	} else if p.windows.holds(f) {
-		return Found{State: AckPooled}, nil
+		return Found{State: AckUnknown}, nil
 	}
-	return Found{State: AckUnknown}, nil
+	// The order in which a window goes its way, as in admission.elsewhere.
+	if known, draining := p.windows.drains(f); known {
+		return Found{State: AckPooled}, nil
+	} else if draining {
+		return Found{State: AckUnknown}, nil
+	}
+	s, err := p.sealedWindow(key)
+	switch {
+	case !s.holds(f):
+		open := slots[0].key
+		ahead := key.Epoch > open.Epoch || key.Epoch == open.Epoch && key.Window > open.Window
+		return Found{State: AckUnknown, Final: !ahead && (err == nil || errors.Is(err, ErrNotFound))}, nil
+	case p.chain.View().IsOrdered(key):
+		return Found{State: AckOrdered, Rollup: s.id}, nil
+	}
+	return Found{State: AckSealed, Rollup: s.id}, nil
 }

@@ -434,18 +434,18 @@ func (p *Pipeline) tick(now time.Time) (next time.Time, err error) {
 	return next, nil
 }
 
-// holds reports whether a window that drains has this ack on disk.
-func (ws *windows) holds(f rollup.Frame) bool {
+// drains reports whether the ack's window is one that drains, and whether it has the ack on disk.
+func (ws *windows) drains(f rollup.Frame) (known, draining bool) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	for _, w := range ws.draining {
 		if w.key == f.Key() {
 			w.mu.RLock()
 			defer w.mu.RUnlock()
-			return w.peek(f) == rollup.Known
+			return w.peek(f) == rollup.Known, true
 		}
 	}
-	return false
+	return false, false
 }
 
 // release forgets a window that was sealed, or found empty, and takes its memory back.
