@@ -38,7 +38,7 @@ type SettlementCertified struct{ Certificate *rollup.SettlementCertificate }
 
 // Ordered says that a rollup's certificate was executed, and the settlement of which epoch its rows are credited to.
 type Ordered struct {
-	Certificate *rollup.Certificate
+	Certificate *rollup.Certificate // must not be changed
 	Key         rollup.WindowKey
 	ID          rollup.Hash // rollup id
 	Acks        uint32

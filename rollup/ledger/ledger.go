@@ -16,8 +16,8 @@
 // same code.
 //
 // Files: genesis.go, genesis_json.go: what a network starts from. tx.go, build.go: transactions and their encoding.
-// judge.go, execute.go: what they need and do. settle.go: the division of payments. records.go: what is stored.
-// view.go, world.go, vector.go, windows.go: the state and its snapshots.
+// judge.go, execute.go: what they need and do. settle.go: the division of payments. records.go, restore.go: what is
+// stored, and the way back. view.go, world.go, vector.go, windows.go: the state and its snapshots.
 package ledger
 
 import (
@@ -157,8 +157,12 @@ func (s *State) startEpoch() {
 
 func seconds(n uint32) int64 { return int64(n) * int64(time.Second) }
 
-// touch marks a record as changed by the block.
-func (s *State) touch(key string) { s.dirty[key] = struct{}{} }
+// touch marks a record as changed by the block. What a genesis or a restoration makes is no block's.
+func (s *State) touch(key string) {
+	if s.open {
+		s.dirty[key] = struct{}{}
+	}
+}
 
 // setBalance is the only way in which a balance changes.
 func (s *State) setBalance(index uint32, balance uint64) {
@@ -243,6 +247,5 @@ func New(g *Genesis) (*State, error) {
 		s.addNode(node{owner: owner, stake: m.Stake, key: m.BLSKey, transport: m.TransportKey, address: m.PeerAddress})
 		s.supply += m.Stake
 	}
-	clear(s.dirty) // the genesis is not stored with the blocks
 	return s, nil
 }

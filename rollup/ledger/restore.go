@@ -13,8 +13,8 @@ import (
 var ErrRecords = errors.New("ledger: records do not fit")
 
 // Restore returns the state that blocks left behind: the last value of each record that their Block.Records held, in
-// key order, without those that are gone. Without a record it is New. It costs a fraction of a second per million
-// clients. The error is a *GenesisError or ErrRecords.
+// key order, without those that are gone. Without a record it is New. It takes seconds per million clients. The error
+// is a *GenesisError or ErrRecords.
 func Restore(g *Genesis, records iter.Seq2[[]byte, []byte]) (*State, error) {
 	s, err := New(g)
 	if err != nil {
@@ -218,6 +218,5 @@ func (s *restorer) finish() error {
 	if s.held = sum; !ok || sum != s.supply {
 		return fmt.Errorf("balances and stakes are %d, the supply is %d", sum, s.supply)
 	}
-	clear(s.dirty)
 	return nil
 }

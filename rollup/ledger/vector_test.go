@@ -4,7 +4,9 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/waybill-network/waybill/kernels/blake3"
 	"github.com/waybill-network/waybill/rollup"
@@ -161,6 +163,43 @@ func TestManyClients(t *testing.T) {
 	if _, ok := views[0].ClientKey(0); ok {
 		t.Error("a key that does not decode was handed out")
 	}
+}
+
+// TestViewsWhileWriting reads a view from several goroutines while blocks change the state; the race detector watches.
+func TestViewsWhileWriting(t *testing.T) {
+	g, s := scene(t)
+	v, want, tx := s.View(), dump(&State{world: s.world}), goodTxs(g)[6]
+	var readers sync.WaitGroup
+	for range 3 {
+		readers.Go(func() {
+			for range 20 {
+				if d := diff(want, dump(&State{world: v.world})); d != "" {
+					t.Errorf("a view changed:\n%s", d)
+				}
+				if key, ok := v.ClientKey(0); !ok || BLSKey(key.Bytes()) != identity("one").Key {
+					t.Error("client 0 has another key")
+				}
+				if r := v.Check(tx); !r.OK() {
+					t.Error(r.Err)
+				}
+			}
+		})
+	}
+	for i := range 40 {
+		s.Begin(int64(100+i), genesisTime.Add(time.Duration(301+20*i)*time.Second))
+		for range 20 {
+			s.addClient(BLSKey{0: 0x80, 1: byte(i), 2: byte(s.clients.len())}, payerSpan{payer: 5})
+			s.deposit(s.addAccount(Key{1, byte(i), byte(s.accounts.len())}), 3)
+		}
+		s.setPayer(0, uint32(i%5+1))
+		s.deposit(5, 1)
+		c := rollup.Certificate{Header: *rollup.NewHeader(g.Network(), rollup.WindowKey{Node: 1, Epoch: s.epoch(), Window: uint32(2 * i)})}
+		c.Header.Rows = goodRows
+		s.order(&c)
+		s.End()
+		s.View()
+	}
+	readers.Wait()
 }
 
 // BenchmarkRegister is the cost per client of registering 1000 of them in a block, proofs aside, with a view of each
