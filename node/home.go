@@ -57,8 +57,8 @@ var ErrIdentity = errors.New("node: keys and genesis disagree")
 
 // member is the node's position in the genesis committee, -1 when it has none.
 func (id *Identity) member() int {
-	for i := range id.Genesis.Committee {
-		if id.Genesis.Committee[i].TransportKey == ledger.KeyOf(id.Transport) {
+	for i := range id.Genesis.Members {
+		if id.Genesis.Members[i].TransportKey == ledger.KeyOf(id.Transport) {
 			return i
 		}
 	}
@@ -70,7 +70,7 @@ func (id *Identity) check() error {
 	if i < 0 {
 		return nil
 	}
-	m := &id.Genesis.Committee[i]
+	m := &id.Genesis.Members[i]
 	if m.ConsensusKey != ledger.KeyOf(id.Consensus) {
 		return fmt.Errorf("%w: member %d has another consensus key", ErrIdentity, i)
 	}

@@ -143,7 +143,7 @@ func (n *Node) startCommittee(ctx context.Context) error {
 	if self >= 0 {
 		c.BLSKey = n.id.BLS
 	}
-	for i, m := range n.id.Genesis.Committee {
+	for i, m := range n.id.Genesis.Members {
 		if i != self {
 			c.Peers = append(c.Peers, committee.Peer{Key: m.TransportKey, Address: m.P2PAddress})
 		}
@@ -183,11 +183,11 @@ func (n *Node) startPeers(context.Context) error {
 		return err
 	}
 	self := n.id.member()
-	mc := peer.MembersConfig{Chain: n.chain, Certificate: certificate, Self: -1}
+	mc := peer.MembersConfig{Chain: n.chain, Certificate: certificate, Self: -1, Timeout: n.cfg.Peer.PushTimeout}
 	if self >= 0 {
 		n.member = peer.NewMember(peer.MemberConfig{
 			Network: n.network, Key: n.id.BLS, Chain: n.chain, Store: n.store, Logger: n.log,
-			Workers: runtime.GOMAXPROCS(0), Concurrent: 2, Waiting: n.cfg.Peer.MaxInflight * len(n.id.Genesis.Committee),
+			Workers: runtime.GOMAXPROCS(0), Concurrent: 2, Waiting: n.cfg.Peer.MaxInflight * len(n.id.Genesis.Members),
 		})
 		mc.Local, mc.Self = n.member, self
 	}
@@ -206,7 +206,7 @@ func (n *Node) startPeers(context.Context) error {
 	if n.member == nil {
 		return nil // a node that is no member has nothing to answer
 	}
-	server := peer.NewServer(n.member, n.chain, certificate, n.log)
+	server := peer.NewServer(peer.ServerConfig{Member: n.member, Chain: n.chain, Certificate: certificate, MaxInflight: n.cfg.Peer.MaxInflight, Logger: n.log})
 	return n.serve(n.cfg.Peer.Listen, server.Serve, server.Shutdown)
 }
 

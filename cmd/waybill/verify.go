@@ -74,7 +74,7 @@ func verifyFile(g *ledger.Genesis, name string) verdict {
 	v := verdict{File: name}
 	file, err := os.ReadFile(name)
 	if err == nil {
-		v.Content, err = rollup.VerifyExport(file, g.Network(), g.CommitteeSet(), g.Params.Shares.Rollup())
+		v.Content, err = rollup.VerifyExport(file, g.Network(), g.Committee(), rollup.Shares(g.Params.Shares))
 	}
 	if err != nil {
 		v.Error = err.Error()

@@ -165,7 +165,7 @@ func (a *app) Commit(context.Context, *abci.RequestCommit) (_ *abci.ResponseComm
 		return nil, err
 	}
 	a.view.Store(view)
-	a.metrics.committed(view)
+	a.metrics.committed()
 	a.feed.publish(view, a.block.Events)
 	a.block = ledger.Block{}
 	return &abci.ResponseCommit{}, nil

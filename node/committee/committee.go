@@ -159,6 +159,7 @@ type Status struct {
 	Time       time.Time     // of the last committed block
 	Lag        time.Duration // its age, by this machine's clock
 	Peers      int           // connected
+	Mempool    int           // transactions waiting
 	CatchingUp bool          // blocks are fetched instead of voted on
 	Member     int           // this node's position in the committee, -1 when it has none
 	Err        error         // why the chain cannot go on here; nil when it can
@@ -167,7 +168,7 @@ type Status struct {
 // Status returns the engine's condition.
 func (e *Engine) Status() Status {
 	view := e.View()
-	s := Status{Height: view.Height(), Time: view.Time(), Lag: time.Since(view.Time()), Peers: e.peers(),
+	s := Status{Height: view.Height(), Time: view.Time(), Lag: time.Since(view.Time()), Peers: e.peers(), Mempool: e.node.Mempool().Size(),
 		CatchingUp: e.node.ConsensusReactor().WaitSync(), Member: e.app.self}
 	select {
 	case <-e.failed:
@@ -195,7 +196,7 @@ func (e *Engine) register() error {
 	if e.registerer == nil {
 		return nil
 	}
-	for _, c := range e.app.metrics.collectors(e) {
+	for _, c := range e.app.metrics.collectors() {
 		if err := e.registerer.Register(c); err != nil {
 			return fmt.Errorf("committee: metrics: %w", err)
 		}
@@ -215,10 +216,13 @@ func (e *Engine) Stop() {
 		for _, c := range e.collectors {
 			e.registerer.Unregister(c)
 		}
-		// Block sync first, and alone: at its end it starts consensus, which the engine would not stop once it has
-		// found it not running.
-		if r, ok := e.node.Switch().Reactor("BLOCKSYNC"); ok && r.IsRunning() {
-			_ = r.Stop() // fails only when it is stopped
+		// Block sync first, and alone: at its end it starts consensus, which the engine would not stop once it has found
+		// it not running. Then consensus, which takes its time: meanwhile a node that had already dropped its peers
+		// would have them knock a hundred times a second.
+		for _, name := range []string{"BLOCKSYNC", "CONSENSUS"} {
+			if r, ok := e.node.Switch().Reactor(name); ok && r.IsRunning() {
+				_ = r.Stop() // fails only when it is stopped
+			}
 		}
 		if e.node.Stop() == nil {
 			e.node.Wait()

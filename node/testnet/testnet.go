@@ -105,7 +105,7 @@ func Write(o Options) (*Network, error) {
 		members[i] = s
 		n.Owners = append(n.Owners, s.owner)
 		proof := bls.Prove(s.bls)
-		n.Genesis.Committee = append(n.Genesis.Committee, ledger.Member{
+		n.Genesis.Members = append(n.Genesis.Members, ledger.Member{
 			Owner: public(s.owner), BLSKey: s.bls.PublicKey().Bytes(), Proof: proof.Bytes(),
 			TransportKey: public(s.transport), ConsensusKey: public(s.consensus),
 			PeerAddress: o.address(ports[i][1]), P2PAddress: o.address(ports[i][2]), Stake: Stake,
