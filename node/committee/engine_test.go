@@ -1,16 +1,11 @@
 package committee
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -121,98 +116,6 @@ func sameHashes(t *testing.T, nodes []*running) {
 	}
 }
 
-// crashDir tells the test binary that it is the child of TestKill, and where its node lives.
-const crashDir = "WAYBILL_COMMITTEE_CRASH"
-
-// TestKill kills a member's process while blocks are made, again and again, and starts it from what it left.
-func TestKill(t *testing.T) {
-	if spec := os.Getenv(crashDir); spec != "" {
-		child(t, strings.Split(spec, ","))
-		return
-	}
-	addresses := freeAddresses(t, 4)
-	start := time.Now().UTC().Truncate(time.Second)
-	net := newNetwork(t, "kill", 4, 3600, 1, addresses, start)
-	var nodes []*running
-	for i := range 3 {
-		nodes = append(nodes, net.start(t, i, t.TempDir()))
-	}
-	dir := t.TempDir()
-	nonce := uint64(0)
-	for round := range 3 {
-		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKill$")
-		cmd.Env = append(os.Environ(), crashDir+"="+strings.Join(append([]string{dir, strconv.FormatInt(start.Unix(), 10)}, addresses...), ","))
-		cmd.Stderr = os.Stderr
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		// The child tells its height; the kill comes while it is at the next block.
-		lines := bufio.NewScanner(out)
-		for seen := 0; seen < 6+round; seen++ {
-			tx, to := net.deposit(nonce)
-			if err := nodes[0].SubmitTx(t.Context(), tx); err != nil {
-				t.Fatal(err)
-			}
-			nodes[0].wait(t, "a deposit", funded(to))
-			nonce++
-			for height, want := int64(0), nodes[0].View().Height()-1; height < want; {
-				if !lines.Scan() {
-					t.Fatal("the child ended")
-				}
-				if height, err = strconv.ParseInt(lines.Text(), 10, 64); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-		if err := cmd.Process.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		_ = cmd.Wait() // killed
-	}
-	survivor := net.start(t, 3, dir)
-	tx, to := net.deposit(nonce)
-	if err := nodes[0].SubmitTx(t.Context(), tx); err != nil {
-		t.Fatal(err)
-	}
-	survivor.wait(t, "the last deposit", funded(to))
-	for n := range nonce {
-		_, to := net.deposit(n)
-		if !funded(to)(survivor.View()) {
-			t.Errorf("deposit %d is lost", n)
-		}
-	}
-	nodes = append(nodes, survivor)
-	sameHashes(t, nodes)
-	for i, n := range nodes {
-		if err := n.Status().Err; err != nil {
-			t.Errorf("node %d: %v", i, err)
-		}
-		if size := n.node.EvidencePool().Size(); size != 0 {
-			t.Errorf("node %d: %d members signed twice", i, size)
-		}
-	}
-}
-
-func child(t *testing.T, spec []string) {
-	unix, err := strconv.ParseInt(spec[1], 10, 64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := newNetwork(t, "kill", 4, 3600, 1, spec[2:], time.Unix(unix, 0).UTC()).start(t, 3, spec[0])
-	sub := n.Subscribe()
-	for {
-		u, err := sub.Next(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		fmt.Println(u.View.Height())
-	}
-}
-
 // TestStart: what an engine does not start with, and what it leaves behind.
 func TestStart(t *testing.T) {
 	net := newNetwork(t, "alone", 1, 3600, 1, freeAddresses(t, 1), time.Now().UTC())
@@ -236,7 +139,7 @@ func TestStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	(&running{e, s}).wait(t, "a deposit", funded(to))
-	if families, err := registry.Gather(); err != nil || len(families) < 8 {
+	if families, err := registry.Gather(); err != nil || len(families) != 4 {
 		t.Errorf("%d metrics, %v", len(families), err)
 	}
 	e.Stop()

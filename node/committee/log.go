@@ -12,32 +12,42 @@ import (
 // consensusHalted is what the engine logs when its main routine has died of a panic. It has no other way to say so.
 const consensusHalted = "CONSENSUS FAILURE!!!"
 
-// logger hands the engine's log to slog. The engine narrates every block at info level, so its info is our debug.
+// logger hands the engine's log to slog, a step quieter: the engine narrates every block at info level, and calls it an
+// error when a peer goes away.
 type logger struct {
 	*slog.Logger
-	halted func(reason any) // told when the engine's main routine died
+	halted  func(reason any) // told when the engine's main routine died
+	stopped <-chan struct{}  // closed when the engine is being stopped, and complains about that
+	network bool             // of the peer-to-peer layer
 }
 
 var _ log.Logger = logger{}
 
-func (l logger) Debug(string, ...any) {} // a few thousand lines a second: no use even when debugging
-func (l logger) Info(msg string, kv ...any) {
-	l.emit(slog.LevelDebug, msg, kv)
-}
-func (l logger) Warn(msg string, kv ...any) { l.emit(slog.LevelInfo, msg, kv) }
+func (l logger) Debug(string, ...any)        {} // thousands of lines a second, of no use even when debugging
+func (l logger) Info(msg string, kv ...any)  { l.emit(slog.LevelDebug, msg, kv) }
+func (l logger) Warn(msg string, kv ...any)  { l.emit(slog.LevelInfo, msg, kv) }
+func (l logger) Error(msg string, kv ...any) { l.emit(l.severity(msg, kv), msg, kv) }
 
-func (l logger) Error(msg string, kv ...any) {
+func (l logger) severity(msg string, kv []any) slog.Level {
 	if msg == consensusHalted {
 		l.halted(value(kv, "err"))
-		l.emit(slog.LevelError, msg, kv)
-		return
+		return slog.LevelError
 	}
-	// Nearly all of the rest is a peer that went away.
-	l.emit(slog.LevelWarn, msg, kv)
+	select {
+	case <-l.stopped:
+		return slog.LevelDebug
+	default:
+	}
+	if l.network {
+		return slog.LevelInfo
+	}
+	return slog.LevelWarn
 }
 
 func (l logger) With(kv ...any) log.Logger {
-	return logger{Logger: l.Logger.With(plain(kv)...), halted: l.halted}
+	l.network = l.network || value(kv, "module") == "p2p"
+	l.Logger = l.Logger.With(plain(kv)...)
+	return l
 }
 
 func (l logger) emit(level slog.Level, msg string, kv []any) {

@@ -52,7 +52,7 @@ func Start(ctx context.Context, c Config) (_ *Engine, err error) {
 	if err := until(ctx, doc.GenesisTime); err != nil {
 		return nil, err
 	}
-	if e.node, err = newNode(ctx, engineConfig, validator, &c, e.app, doc, e.fail); err != nil {
+	if e.node, err = newNode(ctx, engineConfig, validator, &c, doc, e); err != nil {
 		return nil, err
 	}
 	if err := e.node.Start(); err != nil {
@@ -141,7 +141,8 @@ func (c *Config) engine() (*config.Config, error) {
 	ec.P2P.ListenAddress = "tcp://" + net.JoinHostPort(host, port)
 	ec.P2P.PersistentPeers = strings.Join(peers, ",")
 	ec.P2P.PexReactor = false
-	ec.P2P.AddrBookStrict = false // private and loopback addresses are welcome
+	ec.P2P.AddrBook = filepath.Join(config.DefaultDataDir, "addrbook.json") // an empty list, but the engine insists
+	ec.P2P.AddrBookStrict = false                                           // private and loopback addresses are welcome
 	ec.P2P.AllowDuplicateIP = true
 	ec.P2P.MaxNumOutboundPeers = max(ec.P2P.MaxNumOutboundPeers, len(peers))
 	ec.P2P.MaxNumInboundPeers = max(ec.P2P.MaxNumInboundPeers, 2*len(peers))
@@ -189,22 +190,22 @@ func (c *Config) validator(ec *config.Config, blocks bool) (*privval.FilePV, err
 
 // newNode builds the engine, which replays blocks into the app while it is built. When it finds the two apart it
 // panics; here that is an error.
-func newNode(ctx context.Context, ec *config.Config, v types.PrivValidator, c *Config, a *app, doc *types.GenesisDoc,
-	fail func(error)) (n *cmtnode.Node, err error) {
+func newNode(ctx context.Context, ec *config.Config, v types.PrivValidator, c *Config, doc *types.GenesisDoc, e *Engine,
+) (n *cmtnode.Node, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("committee: replay: %v", r)
 		}
 	}()
-	log := logger{Logger: c.Logger, halted: func(reason any) { fail(fmt.Errorf("committee: consensus halted: %v", reason)) }}
+	halted := func(reason any) { e.fail(fmt.Errorf("committee: consensus halted: %v", reason)) }
 	n, err = cmtnode.NewNodeWithContext(ctx, ec, v,
 		&p2p.NodeKey{PrivKey: cmted25519.PrivKey(c.TransportKey)},
 		// A lock for each connection: transactions are checked while a block is executed.
-		proxy.NewConnSyncLocalClientCreator(a),
+		proxy.NewConnSyncLocalClientCreator(e.app),
 		func() (*types.GenesisDoc, error) { return doc, nil },
 		func(d *config.DBContext) (dbm.DB, error) { return db{c.Store.KV("engine/" + d.ID)}, nil },
 		cmtnode.DefaultMetricsProvider(ec.Instrumentation), // none: they would register process-wide
-		log)
+		logger{Logger: c.Logger, halted: halted, stopped: e.stopped})
 	if err != nil {
 		return nil, fmt.Errorf("committee: %w", err)
 	}
