@@ -1,0 +1,328 @@
+// Package bench measures Waybill: contenders that do the same work take turns in one process, so that every figure is a
+// ratio from one run and a machine's drift touches all of them alike.
+//
+// A suite is a list of comparisons. The result is kept as samples; medians and confidence intervals come from
+// golang.org/x/perf/benchmath, the text is in the Go benchmark format, so benchstat reads it.
+//
+// Files: bench.go runs suites, report.go writes what came out, traffic.go makes signed acks; each suite has a file of
+// its name.
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/klauspost/cpuid/v2"
+	"golang.org/x/perf/benchmath"
+)
+
+// Errors that callers branch on.
+var (
+	ErrNoSuite = errors.New("no such suite")
+	ErrNoWork  = errors.New("a contender did no work")
+)
+
+// Contender does a piece of work once and says how many operations it was.
+type Contender struct {
+	Name    string
+	Run     func() (ops int, err error)
+	Prepare func() error // before each Run, not measured; may be nil
+}
+
+// Comparison measures contenders that do the same work, with ratios against the first, the baseline; or, as Parts, the
+// steps of one work, with their shares of the whole.
+type Comparison struct {
+	Name       string // benchfmt name, CamelCase, no spaces
+	What       string // one line for people
+	Op         string // what one operation is: "ack", "leaf"
+	Cores      int    // GOMAXPROCS during the runs; 0 leaves it
+	Contenders []Contender
+	Parts      bool
+	Goal       *Goal // of the last contender; nil for none
+	Rounds     int   // 0: chosen from Options
+	Cold       bool  // no warm-up round before the measured ones: a round takes many seconds
+	Close      func() error
+	Extra      func(samples []Sample) string // printed under the result, may be nil
+}
+
+// Goal is what the project asks of a comparison's last contender. Limits that are 0 ask nothing.
+type Goal struct {
+	What      string  `json:"what"`
+	Ratio     float64 `json:"ratio,omitempty"`      // at least
+	PerSecond float64 `json:"per_second,omitempty"` // operations, at least
+	MaxAllocs float64 `json:"max_allocs,omitempty"` // per operation, at most
+	Met       bool    `json:"met"`
+}
+
+func (g Goal) judge(s *Sample) *Goal {
+	g.Met = s.Ratio >= g.Ratio && 1e9/s.Median >= g.PerSecond && (g.MaxAllocs == 0 || s.AllocsPerOp <= g.MaxAllocs)
+	return &g
+}
+
+// Suite builds its comparisons when it runs; building is not measured.
+type Suite struct {
+	Name  string
+	What  string
+	Build func(ctx context.Context, quick bool) ([]Comparison, error)
+}
+
+// Suites lists all, in the order they run.
+func Suites() []Suite {
+	return []Suite{verifySuite, treeSuite, pipelineSuite, certifySuite}
+}
+
+// Select returns the suites of the given names in that order, all for none. The error is ErrNoSuite.
+func Select(names ...string) ([]Suite, error) {
+	all := Suites()
+	if len(names) == 0 {
+		return all, nil
+	}
+	var out []Suite
+	for _, name := range names {
+		i := slices.IndexFunc(all, func(s Suite) bool { return s.Name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("%w: %q", ErrNoSuite, name)
+		}
+		out = append(out, all[i])
+	}
+	return out, nil
+}
+
+// Options control a run.
+type Options struct {
+	Quick    bool // fewer rounds and smaller sizes
+	Progress func(done, total int, what string)
+}
+
+// Round is one measured run of a contender, by operation.
+type Round struct {
+	Ns     float64 `json:"ns"`     // wall clock
+	CPUNs  float64 `json:"cpu_ns"` // of the process, on all cores: what the time would be without neighbours
+	Bytes  float64 `json:"bytes"`  // allocated
+	Allocs float64 `json:"allocs"`
+}
+
+// Sample is one contender's measurement.
+type Sample struct {
+	Contender   string  `json:"contender"`
+	Rounds      []Round `json:"rounds"`
+	Median      float64 `json:"median_ns_per_op"`
+	Low         float64 `json:"low_ns_per_op"` // of the median's confidence interval; of all rounds when Confidence is 0
+	High        float64 `json:"high_ns_per_op"`
+	Confidence  float64 `json:"confidence"` // of the interval, 0 when there are too few rounds for 95 %
+	CPUNsPerOp  float64 `json:"cpu_ns_per_op"`
+	BytesPerOp  float64 `json:"bytes_per_op"`
+	AllocsPerOp float64 `json:"allocs_per_op"`
+	Ratio       float64 `json:"ratio"`           // baseline's time over this one's, median of the rounds' ratios: above 1 is faster
+	Share       float64 `json:"share,omitempty"` // of a part: its median over the sum of all parts' medians
+}
+
+// Result is one comparison's outcome.
+type Result struct {
+	Suite   string   `json:"suite"`
+	Name    string   `json:"name"`
+	What    string   `json:"what"`
+	Op      string   `json:"op"`
+	Cores   int      `json:"cores"`
+	Parts   bool     `json:"parts,omitempty"`
+	Goal    *Goal    `json:"goal,omitempty"`
+	Extra   string   `json:"extra,omitempty"`
+	Samples []Sample `json:"samples"`
+}
+
+// Report is a whole run.
+type Report struct {
+	CPU     string    `json:"cpu"`
+	Cores   int       `json:"cores"`
+	Load    float64   `json:"load"` // of the machine when the run began, in busy cores; 0 where it is unknown
+	Go      string    `json:"go"`
+	Quick   bool      `json:"quick"`
+	Started time.Time `json:"started"`
+	Results []Result  `json:"results"`
+}
+
+// load is the average of the last minute, as Linux tells it.
+func load() float64 {
+	b, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 0
+	}
+	first, _, _ := strings.Cut(string(b), " ")
+	l, _ := strconv.ParseFloat(first, 64)
+	return l
+}
+
+// Run measures the suites one after another. After an error the report holds what was measured before it.
+func Run(ctx context.Context, suites []Suite, o Options) (*Report, error) {
+	r := &Report{CPU: strings.TrimSpace(cpuid.CPU.BrandName), Cores: runtime.GOMAXPROCS(0), Load: load(), Go: runtime.Version(), Quick: o.Quick,
+		Started: time.Now().UTC()}
+	for i, s := range suites {
+		p := progress{o.Progress, i, len(suites), s.Name}
+		p.step(0, 1, "preparing")
+		comparisons, err := s.Build(ctx, o.Quick)
+		for j, c := range comparisons {
+			if err != nil {
+				break
+			}
+			var res *Result
+			res, err = measure(ctx, c, o.Quick, func(round, rounds int) {
+				p.step(j*rounds+round, len(comparisons)*rounds, c.Name)
+			})
+			if err != nil {
+				err = fmt.Errorf("%s: %w", c.Name, err)
+				break
+			}
+			res.Suite = s.Name
+			r.Results = append(r.Results, *res)
+		}
+		for _, c := range comparisons {
+			if c.Close != nil {
+				err = errors.Join(err, c.Close())
+			}
+		}
+		if err != nil {
+			return r, fmt.Errorf("suite %s: %w", s.Name, err)
+		}
+	}
+	return r, nil
+}
+
+// progress places the steps of one suite among all.
+type progress struct {
+	report       func(done, total int, what string)
+	index, total int
+	suite        string
+}
+
+func (p *progress) step(done, total int, what string) {
+	if p.report != nil {
+		p.report(1000*p.index+1000*done/total, 1000*p.total, p.suite+": "+what)
+	}
+}
+
+func measure(ctx context.Context, c Comparison, quick bool, step func(round, rounds int)) (*Result, error) {
+	rounds := c.Rounds
+	if rounds == 0 {
+		rounds = 9
+		if quick {
+			rounds = 6 // the fewest with a 95 % confidence interval
+		}
+	}
+	res := &Result{Name: c.Name, What: c.What, Op: c.Op, Cores: c.Cores, Parts: c.Parts, Samples: make([]Sample, len(c.Contenders))}
+	if c.Cores > 0 {
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(c.Cores))
+	} else {
+		res.Cores = runtime.GOMAXPROCS(0)
+	}
+	first := -1 // a warm-up
+	if c.Cold {
+		first = 0
+	}
+	for round := first; round < rounds; round++ {
+		step(round-first, rounds-first)
+		for i, contender := range c.Contenders {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			measured, err := contender.measure()
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", contender.Name, err)
+			}
+			if round >= 0 {
+				res.Samples[i].Rounds = append(res.Samples[i].Rounds, measured)
+			}
+		}
+	}
+	for i := range res.Samples {
+		res.Samples[i].Contender = c.Contenders[i].Name
+	}
+	res.summarise()
+	if c.Goal != nil {
+		res.Goal = c.Goal.judge(&res.Samples[len(res.Samples)-1])
+	}
+	if c.Extra != nil {
+		res.Extra = c.Extra(res.Samples)
+	}
+	return res, nil
+}
+
+// measure runs the contender once. Garbage of whoever ran before is collected first.
+func (c *Contender) measure() (Round, error) {
+	if c.Prepare != nil {
+		if err := c.Prepare(); err != nil {
+			return Round{}, fmt.Errorf("preparing: %w", err)
+		}
+	}
+	runtime.GC()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	cpu, start := cpuTime(), time.Now()
+	ops, err := c.Run()
+	took, cpu := time.Since(start), cpuTime()-cpu
+	runtime.ReadMemStats(&after)
+	if err == nil && (ops <= 0 || took <= 0) {
+		err = ErrNoWork
+	}
+	n := float64(ops)
+	return Round{Ns: float64(took) / n, CPUNs: float64(cpu) / n, Bytes: float64(after.TotalAlloc-before.TotalAlloc) / n,
+		Allocs: float64(after.Mallocs-before.Mallocs) / n}, err
+}
+
+// cpuTime is what this process has used, in user and kernel mode.
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// summarise computes from the rounds everything else in the samples.
+func (res *Result) summarise() {
+	base, sum := res.Samples[0].Rounds, 0.0
+	for i := range res.Samples {
+		s := &res.Samples[i]
+		ns := s.column(func(r Round) float64 { return r.Ns })
+		summary := benchmath.AssumeNothing.Summary(benchmath.NewSample(ns, &benchmath.DefaultThresholds), 0.95)
+		s.Median, s.Low, s.High, s.Confidence = summary.Center, summary.Lo, summary.Hi, summary.Confidence
+		if math.IsInf(s.Low, 0) || math.IsInf(s.High, 0) {
+			s.Low, s.High, s.Confidence = slices.Min(ns), slices.Max(ns), 0
+		}
+		s.CPUNsPerOp = median(s.column(func(r Round) float64 { return r.CPUNs }))
+		s.BytesPerOp = median(s.column(func(r Round) float64 { return r.Bytes }))
+		s.AllocsPerOp = median(s.column(func(r Round) float64 { return r.Allocs }))
+		ratios := make([]float64, len(base))
+		for k := range base {
+			ratios[k] = base[k].Ns / s.Rounds[k].Ns
+		}
+		s.Ratio = median(ratios)
+		sum += s.Median
+	}
+	if res.Parts {
+		for i := range res.Samples {
+			res.Samples[i].Share = res.Samples[i].Median / sum
+		}
+	}
+}
+
+func (s *Sample) column(of func(Round) float64) []float64 {
+	out := make([]float64, len(s.Rounds))
+	for i, r := range s.Rounds {
+		out[i] = of(r)
+	}
+	return out
+}
+
+func median(values []float64) float64 {
+	v := slices.Sorted(slices.Values(values))
+	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
+}

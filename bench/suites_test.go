@@ -1,0 +1,145 @@
+package bench
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/pipeline/pipelinetest"
+	"github.com/waybill-network/waybill/rollup"
+)
+
+// runOnce runs every contender of comparisons in order, as a round does, and closes them.
+func runOnce(t *testing.T, comparisons ...Comparison) {
+	t.Helper()
+	for _, c := range comparisons {
+		c.Cold, c.Rounds = true, 1
+		res, err := measure(t.Context(), c, true, func(int, int) {})
+		if err != nil {
+			t.Errorf("%s: %v", c.Name, err)
+		} else if c.Extra != nil && res.Extra == "" {
+			t.Errorf("%s: nothing to say", c.Name)
+		}
+		if c.Close != nil {
+			if err := c.Close(); err != nil {
+				t.Errorf("%s: %v", c.Name, err)
+			}
+		}
+	}
+}
+
+func testTraffic(t *testing.T, n, clients int) *traffic {
+	t.Helper()
+	secrets, err := clientSecrets(clients)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newTraffic(rollup.NetworkID("waybill-bench"), rollup.WindowKey{}, secrets, n)
+}
+
+func TestVerifySuite(t *testing.T) {
+	comparisons, err := verification(128, 8, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	runOnce(t, comparisons...)
+}
+
+// TestVerifiersCanRefuse: a contender that skipped its work would be fast.
+func TestVerifiersCanRefuse(t *testing.T) {
+	tr := testTraffic(t, 100, 4)
+	g, err := newGnark(tr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, verdicts := bls.NewVerifier(bls.Default, 1), make([]bls.Verdict, tr.len())
+	if err := errors.Join(g.verify(tr.batch(0, 100)), verifyBatch(v, tr.batch(0, 100), verdicts)); err != nil {
+		t.Fatal(err)
+	}
+	tr.ack(57)[40] ^= 1 // units
+	if err := g.verify(tr.batch(0, 100)); !errors.Is(err, errGnark) {
+		t.Errorf("gnark-crypto: %v", err)
+	}
+	if err := verifyBatch(v, tr.batch(0, 100), verdicts); err == nil {
+		t.Error("BatchVerify accepts another message")
+	}
+	if err := verifyAll(tr, 30, []*bls.Verifier{v, bls.NewVerifier(bls.Default, 1)}, [][]bls.Verdict{verdicts[:50], verdicts[50:]}); err == nil {
+		t.Error("batches on two verifiers accept another message")
+	}
+	if err := verifyBatch(v, tr.batch(58, 100), verdicts); err != nil {
+		t.Errorf("the others: %v", err)
+	}
+}
+
+func TestTreeSuite(t *testing.T) {
+	comparisons, err := trees(256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := comparisons[0].Contenders[1].Run(); !errors.Is(err, errRoots) {
+		t.Errorf("a root that nobody found before: %v", err)
+	}
+	runOnce(t, comparisons...)
+}
+
+func TestPipelineSuite(t *testing.T) {
+	network, err := pipelinetest.New(pipelinetest.Config{Clients: 16, Payers: 8, Services: services})
+	if err != nil {
+		t.Fatal(err)
+	}
+	without, err := withoutCryptography(t.Context(), network, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr := newTraffic(network.ID, rollup.WindowKey{}, network.Clients, 200)
+	with := withVerification(t.Context(), network, tr, 2)
+	runOnce(t, *without, *with)
+
+	// A pipeline must not get away with answers other than accepted.
+	tr.ack(13)[40] ^= 1
+	for _, c := range with.Contenders {
+		err := error(nil)
+		if c.Prepare != nil {
+			err = c.Prepare()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Run(); err == nil {
+			t.Errorf("%s takes a bad signature", c.Name)
+		}
+	}
+	if err := with.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCertifySuite(t *testing.T) {
+	comparisons, err := certification(t.Context(), 40, 8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	runOnce(t, comparisons...)
+
+	// Twice the same window: the members answer from their locks, which would be a measurement of nothing, so the harness
+	// starts anew before each round, and the ledger refuses the certificate otherwise.
+	c := comparisons[0]
+	if err := c.Contenders[0].Prepare(); err != nil {
+		t.Fatal(err)
+	}
+	var last error
+	for range 2 {
+		for _, contender := range c.Contenders {
+			if _, err := contender.Run(); err != nil {
+				last = err
+			}
+		}
+	}
+	if last == nil || !strings.Contains(last.Error(), "ordered") {
+		t.Errorf("the same window twice: %v", last)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+}

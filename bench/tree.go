@@ -1,0 +1,101 @@
+package bench
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/waybill-network/waybill/kernels/blake3"
+	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/rollup"
+	zeebo "github.com/zeebo/blake3"
+)
+
+var treeSuite = Suite{
+	Name:  "tree",
+	What:  "the ack tree, and sealing a whole window",
+	Build: func(context.Context, bool) ([]Comparison, error) { return trees(rollup.MaxAcks) },
+}
+
+var errRoots = errors.New("contenders found different roots")
+
+// trees measures windows of n acks, a power of two.
+func trees(n int) ([]Comparison, error) {
+	frames := scrambled(n, 4096)
+	leafKey, nodeKey := blake3.ContextKey("waybill/ack-leaf/1"), blake3.ContextKey("waybill/ack-node/1")
+	leafHasher, err := zeebo.NewKeyed(leafKey[:])
+	if err != nil {
+		return nil, err
+	}
+	nodeHasher, err := zeebo.NewKeyed(nodeKey[:])
+	if err != nil {
+		return nil, err
+	}
+	level := make([]byte, n*blake3.Size)
+	var want [blake3.Size]byte // as the first contender found it
+	var sealer rollup.Sealer
+	return []Comparison{{
+		Name: fmt.Sprintf("AckTree/leaves=%d", n), What: "leaf and node hashes of a full window", Op: "leaf", Cores: 1,
+		Contenders: []Contender{
+			{Name: "zeebo/blake3, hash by hash", Run: func() (int, error) {
+				for i := range n {
+					leafHasher.Reset()
+					leafHasher.Write(frame(frames, i).Leaf())
+					leafHasher.Sum(level[i*blake3.Size : i*blake3.Size])
+				}
+				want = oneByOne(nodeHasher, level)
+				return n, nil
+			}},
+			{Name: "kernels/blake3, level by level", Run: func() (int, error) {
+				blake3.HashStrided64(&leafKey, level, frames[rollup.LeafOffset:], rollup.AckSize)
+				if blake3.Root(&nodeKey, level) != want {
+					return 0, errRoots
+				}
+				return n, nil
+			}},
+		},
+	}, {
+		Name: fmt.Sprintf("Seal/acks=%d", n), What: "sort, tree, totals, header and evidence of a full window", Op: "ack", Cores: 1,
+		Contenders: []Contender{{Name: "rollup.Sealer", Run: func() (int, error) {
+			_, _, err := sealer.Seal(rollup.NetworkID("waybill-bench"), rollup.WindowKey{}, frames, bls.IdentitySignature, everyone{})
+			return n, err
+		}}},
+	}}, nil
+}
+
+// oneByOne returns the root over a level of a power of two of hashes, which it overwrites.
+func oneByOne(h *zeebo.Hasher, level []byte) [blake3.Size]byte {
+	for len(level) > blake3.Size {
+		parents := 0
+		for i := 0; i+2*blake3.Size <= len(level); i += 2 * blake3.Size {
+			h.Reset()
+			h.Write(level[i : i+2*blake3.Size])
+			h.Sum(level[parents:parents])
+			parents += blake3.Size
+		}
+		level = level[:parents]
+	}
+	return [blake3.Size]byte(level)
+}
+
+// scrambled makes the unsigned acks of a window of n, a power of two, in an order far from the sealed one.
+func scrambled(n, clients int) []byte {
+	frames := make([]byte, 0, n*rollup.AckSize)
+	for i := range n {
+		k := uint32(i*40503) % uint32(n) // odd, so a permutation of a power of two
+		ack := rollup.Ack{Network: rollup.NetworkID("waybill-bench"), Client: k % uint32(clients), Service: k % services, Seq: k / uint32(clients),
+			Units: 1 + uint64(k)}
+		binary.LittleEndian.PutUint32(ack.Request[:], k)
+		ack.Signature = bls.IdentitySignature
+		frames = ack.Append(frames)
+	}
+	return frames
+}
+
+// everyone is a registry in which every client exists, in eight payers' names. Only sealing, which needs no keys, uses it.
+type everyone struct{}
+
+func (everyone) ClientKey(uint32) (*bls.PublicKey, bool) { return nil, false }
+func (everyone) Payer(client, _ uint32) (uint32, bool)   { return client % 8, true }
+func (everyone) UnitCap(uint32) (uint64, bool)           { return rollup.MaxUnitCap, true }
