@@ -108,7 +108,7 @@ func (s ackService) answer(ctx context.Context, stream *connect.BidiStream[rpc.S
 		for _, code := range answers {
 			codes = append(codes, byte(code))
 		}
-		d.write(callTimeout) // a client that does not read its answers holds InFlight requests, and no longer than this
+		d.write(s.callTimeout) // a client that does not read its answers holds InFlight requests, and no longer than this
 		err = stream.Send(&rpc.SubmitAcksResponse{Codes: codes, OpenEpoch: receipt.OpenEpoch,
 			OpenWindow: receipt.OpenWindow, RetryAfterMs: milliseconds(receipt.RetryAfter)})
 		if err != nil {
@@ -199,7 +199,7 @@ func (s ackService) FollowWindows(ctx context.Context, _ *connect.Request[rpc.Fo
 	defer cancel()
 	defer context.AfterFunc(s.drain, cancel)()
 	for window := range s.cfg.Pipeline.Follow(ctx) {
-		d.write(callTimeout)
+		d.write(s.callTimeout)
 		err := stream.Send(&rpc.WindowInfo{Network: s.cfg.Network.String(), Node: s.cfg.Node, Epoch: window.Epoch,
 			Window: window.Window, ClosesAtMs: window.Closes.UnixMilli(), EpochEndsAtMs: s.cfg.Chain.View().EpochEnd().UnixMilli()})
 		if err != nil {

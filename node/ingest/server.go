@@ -80,6 +80,8 @@ type Server struct {
 	http  *http.Server
 	drain context.Context // done when Shutdown begins
 	stop  context.CancelFunc
+
+	callTimeout time.Duration
 }
 
 // NewServer returns a server; Serve makes it work.
@@ -93,7 +95,7 @@ func NewServer(cfg Config) *Server {
 	if cfg.IdleTimeout == 0 {
 		cfg.IdleTimeout = 5 * time.Minute
 	}
-	s := &Server{cfg: cfg}
+	s := &Server{cfg: cfg, callTimeout: callTimeout}
 	s.drain, s.stop = context.WithCancel(context.Background())
 	mux := http.NewServeMux()
 	if cfg.Pipeline != nil {
@@ -108,7 +110,7 @@ func NewServer(cfg Config) *Server {
 	protocols.SetHTTP2(cfg.TLS != nil)
 	protocols.SetUnencryptedHTTP2(cfg.TLS == nil)
 	s.http = &http.Server{
-		Handler:           withDeadlines(mux),
+		Handler:           s.withDeadlines(mux),
 		TLSConfig:         cfg.TLS,
 		Protocols:         protocols,
 		ReadHeaderTimeout: readHeaderTimeout,
@@ -195,12 +197,12 @@ type deadlines struct {
 }
 
 // withDeadlines bounds how long a caller may take to send its request and to read the answer. Streams move the bounds.
-func withDeadlines(next http.Handler) http.Handler {
+func (s *Server) withDeadlines(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		d := &deadlines{control: http.NewResponseController(w)}
 		defer d.end()
-		d.read(callTimeout)
-		d.write(2 * callTimeout)
+		d.read(s.callTimeout)
+		d.write(2 * s.callTimeout)
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), deadlinesKey{}, d)))
 	})
 }

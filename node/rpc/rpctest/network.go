@@ -222,3 +222,23 @@ func (n *Network) Certificate(tb testing.TB, header []byte, signers ...int) *rol
 	c.Signature = aggregate.Bytes()
 	return c
 }
+
+// CertifySettlement puts the whole committee's certificate of an epoch's settlement into the chain.
+func (n *Network) CertifySettlement(tb testing.TB, epoch uint32) {
+	tb.Helper()
+	view := n.View()
+	settlement, ok := view.Settlement(epoch)
+	if !ok {
+		tb.Fatalf("epoch %d is not settled", epoch)
+	}
+	c := &rollup.SettlementCertificate{Epoch: epoch, Signers: rollup.NewBitmap(len(n.Members))}
+	message := rollup.SettlementMessage(n.ID, epoch, settlement.Root, view.Committee().Root())
+	var shares []bls.Signature
+	for i := range n.Members {
+		c.Signers.Set(i)
+		shares = append(shares, bls.Default.Sign(n.Members[i].BLS, message))
+	}
+	aggregate := bls.AggregateSignatures(shares)
+	c.Signature = aggregate.Bytes()
+	n.MustSubmit(tb, ledger.NewSettlementCertificate(n.ID, c))
+}

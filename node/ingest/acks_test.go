@@ -1,0 +1,448 @@
+package ingest
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/rollup"
+)
+
+func TestStreamAnswersInOrder(t *testing.T) {
+	f := start(t, options{})
+	for name, change := range map[string]func(*ClientConfig){
+		"one at a time": func(c *ClientConfig) { c.Window = 1 }, "ahead": func(c *ClientConfig) { c.Window = 8 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := f.client(t, change).Open(t.Context())
+			base := uint32(1000 * len(name))
+			var pending []*Pending
+			for i := range uint32(10) {
+				frames := f.frames(base+10*i, 10)
+				switch i % 3 {
+				case 1:
+					frames[128*4+100] ^= 1 // a signature
+				case 2:
+					frames[128*7] ^= 1 // the tag
+				}
+				p, err := s.Submit(t.Context(), frames)
+				if err != nil {
+					t.Fatal(err)
+				}
+				pending = append(pending, p)
+			}
+			for i, p := range pending {
+				answer, err := p.Wait(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				for j, code := range answer.Codes {
+					good := code == rollup.Accepted
+					if bad := i%3 == 1 && j == 4 || i%3 == 2 && j == 7; bad == good {
+						t.Errorf("request %d, ack %d: %v", i, j, code)
+					}
+				}
+				if answer.OpenEpoch != f.open().Epoch || answer.OpenWindow != f.open().Window {
+					t.Errorf("open window: %+v", answer)
+				}
+			}
+			if err := s.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if _, err := s.Submit(t.Context(), f.frames(1, 1)); !errors.Is(err, ErrNotSent) {
+				t.Errorf("after Close: %v", err)
+			}
+		})
+	}
+	if sources := f.pipeline.Stats().Budget.Sources; sources != 0 {
+		t.Errorf("%d sources are left open", sources)
+	}
+}
+
+func TestStreamRefusesWhatIsNoAcks(t *testing.T) {
+	f := start(t, options{config: func(c *Config) { c.MaxSubmission = 16 }})
+	for name, c := range map[string]struct {
+		frames []byte
+		code   connect.Code
+	}{
+		"empty":     {nil, connect.CodeInvalidArgument},
+		"cut":       {f.frames(0, 1)[:127], connect.CodeInvalidArgument},
+		"too many":  {make([]byte, 17*rollup.AckSize), connect.CodeInvalidArgument},
+		"oversized": {make([]byte, MaxMessageSize+1), connect.CodeResourceExhausted},
+	} {
+		t.Run(name, func(t *testing.T) {
+			stream := f.client(t, nil).Ingest().SubmitAcks(t.Context())
+			good := f.frames(100, 2)
+			if err := stream.Send(&rpc.SubmitAcksRequest{Frames: good}); err != nil {
+				t.Fatal(err)
+			}
+			_ = stream.Send(&rpc.SubmitAcksRequest{Frames: c.frames})
+			if response, err := stream.Receive(); err != nil || len(response.Codes) != 2 {
+				t.Errorf("what came before: %v %v", response, err)
+			}
+			if _, err := stream.Receive(); connect.CodeOf(err) != c.code {
+				t.Errorf("got %v, want %v", err, c.code)
+			}
+		})
+	}
+	s := f.client(t, nil).Open(t.Context())
+	if _, err := s.Submit(t.Context(), make([]byte, 100)); !errors.Is(err, rollup.ErrMalformed) {
+		t.Errorf("the client sends cut acks: %v", err)
+	}
+	p, err := s.Submit(t.Context(), make([]byte, 17*rollup.AckSize))
+	if err == nil {
+		_, err = p.Wait(t.Context())
+	}
+	if !errors.Is(err, ErrUnknownOutcome) || !permanent(err) {
+		t.Errorf("a broken stream: %v", err)
+	}
+	_ = s.Close(t.Context())
+}
+
+func ackJSON(a rollup.Ack) string {
+	return fmt.Sprintf(`{"ack": {"network": "%v", "epoch": %d, "window": %d, "node": %d, "client": %d, "service": %d,
+		"seq": %d, "units": "%d", "request": "%v", "signature": "%x"}}`, a.Network, a.Epoch, a.Window, a.Node, a.Client,
+		a.Service, a.Seq, a.Units, a.Request, a.Signature)
+}
+
+func TestSubmitAckAsJSON(t *testing.T) {
+	f := start(t, options{})
+	good := f.Ack(f.open(), 1, 7)
+	badSignature, unknownClient, ahead, zeroUnits := good, good, good, f.Ack(f.open(), 1, 8)
+	badSignature.Seq++
+	unknownClient.Client = clients
+	ahead.Window++
+	zeroUnits.Units = 0
+	notHex := strings.Replace(ackJSON(good), hex.EncodeToString(good.Signature[:]), "zz", 1)
+	for _, c := range []struct {
+		name, body string
+		status     int
+		code       string
+	}{
+		{"good", ackJSON(good), 200, "accepted"},
+		{"again", ackJSON(good), 200, "known"},
+		{"bad signature", ackJSON(badSignature), 400, "bad_signature"},
+		{"unknown client", ackJSON(unknownClient), 404, "unknown_client"},
+		{"window ahead", ackJSON(ahead), 400, "window_ahead"},
+		{"zero units", ackJSON(zeroUnits), 400, "zero_units"},
+		{"not hexadecimal", notHex, 400, "malformed"},
+		{"no ack", `{}`, 400, "malformed"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			response, answer := f.post(t, rpc.IngestServiceSubmitAckProcedure, c.body)
+			if response.StatusCode != c.status {
+				t.Errorf("status %d, want %d: %v", response.StatusCode, c.status, answer)
+			}
+			code := answer["code"]
+			if details, ok := answer["details"].([]any); ok {
+				code = details[0].(map[string]any)["debug"].(map[string]any)["code"]
+				if message, _ := answer["message"].(string); !strings.HasPrefix(message, c.code) {
+					t.Errorf("message %q", message)
+				}
+			}
+			if code != c.code {
+				t.Errorf("code %v, want %v: %v", code, c.code, answer)
+			}
+		})
+	}
+	if response, answer := f.post(t, rpc.IngestServiceSubmitAckProcedure, `{"ack": `); response.StatusCode != 400 {
+		t.Errorf("broken JSON: %v %v", response.Status, answer)
+	}
+	if response, answer := f.post(t, rpc.IngestServiceSubmitAckProcedure, `{"ack": {"surprise": 1}}`); response.StatusCode != 400 {
+		t.Errorf("unknown field: %v %v", response.Status, answer)
+	}
+}
+
+func TestEveryCodeHasAnAnswer(t *testing.T) {
+	if len(answers) != rollup.NumCodes {
+		t.Fatalf("%d answers for %d codes", len(answers), rollup.NumCodes)
+	}
+	for _, code := range rollup.Codes() {
+		if answers[code].meaning == "" || code.OK() != (answers[code].code == 0) {
+			t.Errorf("%v: %+v", code, answers[code])
+		}
+	}
+	err := refusal(rollup.Overloaded, 1, 2, 1500*time.Millisecond)
+	var wire *connect.Error
+	if !errors.As(err, &wire) || wire.Code() != connect.CodeResourceExhausted || wire.Meta().Get("Retry-After") != "2" {
+		t.Errorf("overloaded: %v", err)
+	}
+	if detail, ok := errorDetail[*rpc.AckRefusal](err); !ok || detail.RetryAfterMs != 1500 || detail.Code != "overloaded" {
+		t.Errorf("detail: %v", detail)
+	}
+	if milliseconds(time.Microsecond) != 1 || milliseconds(0) != 0 {
+		t.Error("short delays read as none")
+	}
+}
+
+func TestGetAck(t *testing.T) {
+	f := start(t, options{windowAge: 500 * time.Millisecond})
+	c := f.client(t, nil)
+	ack := f.Ack(f.open(), 1, 1)
+	state := func(a rollup.Ack) *rpc.GetAckResponse {
+		t.Helper()
+		found, err := Call(t.Context(), c.Ingest().GetAck, &rpc.GetAckRequest{Ack: render(&a)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	if found := state(ack); found.State != rpc.AckState_ACK_STATE_UNKNOWN || found.Final {
+		t.Errorf("before it was sent: %v", found)
+	}
+	if _, answer := f.post(t, rpc.IngestServiceSubmitAckProcedure, ackJSON(ack)); answer["code"] != "accepted" {
+		t.Fatal(answer)
+	}
+	if found := state(ack); found.State != rpc.AckState_ACK_STATE_POOLED {
+		t.Errorf("accepted: %v", found)
+	}
+	f.ordered(t, rollup.WindowKey{Epoch: ack.Epoch, Window: ack.Window})
+	if found := state(ack); found.State != rpc.AckState_ACK_STATE_ORDERED || len(found.RollupId) != 64 {
+		t.Errorf("ordered: %v", found)
+	}
+	twin := ack
+	twin.Units++
+	if found := state(twin); found.State != rpc.AckState_ACK_STATE_UNKNOWN || !found.Final {
+		t.Errorf("another ack with the same seq: %v", found)
+	}
+	ahead := ack
+	ahead.Window += 1000
+	if found := state(ahead); found.State != rpc.AckState_ACK_STATE_UNKNOWN || found.Final {
+		t.Errorf("a window to come: %v", found)
+	}
+	if held, err := c.Holds(t.Context(), &ack); err != nil || !held {
+		t.Errorf("Holds: %v %v", held, err)
+	}
+	if held, err := c.Holds(t.Context(), &twin); err != nil || held {
+		t.Errorf("Holds another: %v %v", held, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+	defer cancel()
+	if _, err := c.Holds(ctx, &ahead); err == nil {
+		t.Error("Holds decides about a window to come")
+	}
+}
+
+func TestFollowWindows(t *testing.T) {
+	f := start(t, options{windowAge: 50 * time.Millisecond})
+	c := f.client(t, nil)
+	var seen []OpenWindow
+	err := c.Windows(t.Context(), func(w OpenWindow) bool {
+		seen = append(seen, w)
+		ack := f.Ack(w.Key, 0, uint32(len(seen))) // an empty window starts over under its number
+		f.post(t, rpc.IngestServiceSubmitAckProcedure, ackJSON(ack))
+		return len(seen) < 3
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, w := range seen {
+		if w.Network != f.ID || i > 0 && !after(w.Key, seen[i-1].Key) {
+			t.Errorf("window %d: %+v", i, w)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := c.Windows(ctx, func(OpenWindow) bool { return true }); !errors.Is(err, context.Canceled) {
+		t.Errorf("after its context ended: %v", err)
+	}
+}
+
+// TestSlowReader has a client that submits and never reads. It must be cut off, and others must not notice.
+func TestSlowReader(t *testing.T) {
+	f := start(t, options{server: func(s *Server) { s.callTimeout = 300 * time.Millisecond }})
+	frame := f.frames(0, 1)
+	var body bytes.Buffer
+	big := bytes.Repeat(frame, MaxSubmission) // the answers, 8 KiB each, fill the connection
+	message := append([]byte{0x0a, 0x80, 0x80, 0x40}, big...)
+	body.Write([]byte{0, 0, 0, 0, 0})
+	body.Write(message)
+	envelope := body.Bytes()
+	envelope[1], envelope[2], envelope[3], envelope[4] = byte(len(message)>>24), byte(len(message)>>16), byte(len(message)>>8), byte(len(message))
+
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	transport := &http.Transport{Protocols: protocols, HTTP2: &http.HTTP2Config{MaxReceiveBufferPerStream: 16 << 10}}
+	defer transport.CloseIdleConnections()
+	reader, writer := io.Pipe()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, f.url()+rpc.IngestServiceSubmitAcksProcedure, reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/connect+proto")
+	var writing sync.WaitGroup
+	writing.Go(func() {
+		for {
+			if _, err := writer.Write(envelope); err != nil { // blocks, then fails when the server resets the stream
+				return
+			}
+		}
+	})
+	response, err := transport.RoundTrip(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	s := f.client(t, nil).Open(t.Context()) // while the other one is stuck
+	p, err := s.Submit(t.Context(), f.frames(50, 4))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if answer, err := p.Wait(t.Context()); err != nil || slices.Contains(answer.Codes, rollup.Overloaded) {
+		t.Errorf("beside a slow reader: %v %v", answer, err)
+	}
+	if err := s.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	writing.Wait() // the server cut the slow reader off
+	for deadline := time.Now().Add(10 * time.Second); f.pipeline.Stats().Budget.Sources > 0; {
+		if time.Now().After(deadline) {
+			t.Fatal("its source is still open")
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func TestShutdownAnswersWhatWasRead(t *testing.T) {
+	f := start(t, options{})
+	s := f.client(t, nil).Open(t.Context())
+	var pending []*Pending
+	for i := range uint32(5) {
+		p, err := s.Submit(t.Context(), f.frames(10*i, 10))
+		if err != nil {
+			t.Fatal(err)
+		}
+		pending = append(pending, p)
+	}
+	if _, err := pending[0].Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	follow, err := f.client(t, nil).Ingest().FollowWindows(t.Context(), connect.NewRequest(&rpc.FollowWindowsRequest{}))
+	if err != nil || !follow.Receive() {
+		t.Fatal(err, follow.Err())
+	}
+	f.shutdown()
+	for follow.Receive() {
+	}
+	if connect.CodeOf(follow.Err()) != connect.CodeUnavailable {
+		t.Errorf("following: %v", follow.Err())
+	}
+	for i, p := range pending { // answered, or told that the outcome is unknown, but never left waiting
+		if answer, err := p.Wait(t.Context()); err == nil && answer.Codes[0] != rollup.Accepted || err != nil && !errors.Is(err, ErrUnknownOutcome) {
+			t.Errorf("request %d: %v %v", i, answer, err)
+		}
+	}
+	if _, err := s.Submit(t.Context(), f.frames(100, 1)); !errors.Is(err, ErrNotSent) {
+		t.Errorf("after the shutdown: %v", err)
+	}
+	_ = s.Close(t.Context())
+}
+
+func TestGarbageOnThePort(t *testing.T) {
+	f := start(t, options{})
+	for name, garbage := range map[string][]byte{
+		"zeros": make([]byte, 1<<16), "preface": []byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nxxxxxxxxxxxxxxxxxx"), "TLS": {22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3},
+		"HTTP": []byte("GET / HTTP/1.1\r\n\r\n"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn, err := net.Dial("tcp", f.address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			_, _ = conn.Write(garbage) // the server may hang up before it has read all
+			if half, ok := conn.(*net.TCPConn); ok {
+				_ = half.CloseWrite()
+			}
+			_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+			var timeout net.Error
+			if _, err := io.Copy(io.Discard, conn); errors.As(err, &timeout) && timeout.Timeout() {
+				t.Error("the server keeps the connection")
+			}
+		})
+	}
+	if response, _ := f.post(t, rpc.LedgerServiceGetStatusProcedure, `{}`); response.StatusCode != 200 {
+		t.Errorf("after all that: %v", response.Status)
+	}
+}
+
+func TestConnectionLimit(t *testing.T) {
+	f := start(t, options{config: func(c *Config) { c.MaxConnections = 2 }})
+	var held []net.Conn
+	for range 2 {
+		conn, err := net.Dial("tcp", f.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		held = append(held, conn)
+		if _, err := conn.Write([]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Read(make([]byte, 12)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	extra, err := net.Dial("tcp", f.address)
+	if err == nil {
+		defer extra.Close()
+		_ = extra.SetReadDeadline(time.Now().Add(5 * time.Second))
+		_, err = extra.Read(make([]byte, 1))
+	}
+	var timeout net.Error
+	if err == nil || errors.As(err, &timeout) && timeout.Timeout() {
+		t.Errorf("a connection too many: %v", err)
+	}
+	for _, conn := range held {
+		conn.Close()
+	}
+	if _, err := Call(t.Context(), f.client(t, nil).Ledger().GetStatus, &rpc.GetStatusRequest{}); err != nil && !Temporary(err) {
+		t.Error(err)
+	}
+}
+
+func TestTLSAndGRPC(t *testing.T) {
+	server, trusts := serverTLS(t)
+	f := start(t, options{config: func(c *Config) { c.TLS = server }})
+	c := f.client(t, func(c *ClientConfig) { c.URL, c.TLS = "https://"+f.address, trusts })
+	s := c.Open(t.Context())
+	p, err := s.Submit(t.Context(), f.frames(0, 3))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if answer, err := p.Wait(t.Context()); err != nil || answer.Codes[2] != rollup.Accepted {
+		t.Errorf("over TLS: %v %v", answer, err)
+	}
+	if err := s.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	protocols := new(http.Protocols)
+	protocols.SetHTTP2(true)
+	transport := &http.Transport{TLSClientConfig: trusts, Protocols: protocols}
+	defer transport.CloseIdleConnections()
+	grpc := rpc.NewIngestServiceClient(&http.Client{Transport: transport}, "https://"+f.address, connect.WithGRPC())
+	stream := grpc.SubmitAcks(t.Context())
+	if err := stream.Send(&rpc.SubmitAcksRequest{Frames: f.frames(0, 3)}); err != nil {
+		t.Fatal(err)
+	}
+	if response, err := stream.Receive(); err != nil || !bytes.Equal(response.Codes, []byte{1, 1, 1}) {
+		t.Errorf("over gRPC: %v %v", response, err)
+	}
+	_ = stream.CloseRequest()
+	_ = stream.CloseResponse()
+	if _, err := Call(t.Context(), f.client(t, nil).Ledger().GetStatus, &rpc.GetStatusRequest{}); err == nil {
+		t.Error("a TLS port answers without TLS")
+	}
+}

@@ -1,0 +1,228 @@
+package ingest
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/node/rpc/rpctest"
+	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/ledger"
+)
+
+func TestLedgerReads(t *testing.T) {
+	f := start(t, options{})
+	c := f.client(t, nil)
+	owner := ledger.KeyOf(f.Members[0].Owner)
+
+	response, status := f.post(t, rpc.LedgerServiceGetStatusProcedure, `{}`)
+	if response.StatusCode != 200 || status["network"] != f.ID.String() || status["version"] != "test" ||
+		status["clients"] != float64(clients) || status["detail"].(map[string]any)["chain"].(map[string]any)["peers"] != float64(3) {
+		t.Errorf("status: %v", status)
+	}
+	response, account := f.post(t, rpc.LedgerServiceGetAccountProcedure, fmt.Sprintf(`{"key": "%v"}`, owner))
+	if response.StatusCode != 200 || account["index"] != float64(1) || account["balance"] != "1000000000" || account["nextNonce"] != "2" {
+		t.Errorf("account: %v", account)
+	}
+	byIndex, err := Call(t.Context(), c.Ledger().GetAccount, &rpc.GetAccountRequest{By: &rpc.GetAccountRequest_Index{Index: 1}})
+	if err != nil || byIndex.Key != owner.String() {
+		t.Errorf("by index: %v %v", byIndex, err)
+	}
+	treasury, err := Call(t.Context(), c.Ledger().GetAccount, &rpc.GetAccountRequest{By: &rpc.GetAccountRequest_Key{Key: ledger.KeyOf(f.Treasury).String()}})
+	if err != nil || !treasury.Treasury || treasury.NextNonce != 1 || treasury.Index != nil {
+		t.Errorf("treasury: %v %v", treasury, err)
+	}
+	for body, want := range map[string]int{
+		fmt.Sprintf(`{"key": "%v"}`, ledger.KeyOf(rpctest.Key("nobody", 0))): 404, `{"index": 99}`: 404, `{"key": "12"}`: 400, `{}`: 400,
+	} {
+		if response, answer := f.post(t, rpc.LedgerServiceGetAccountProcedure, body); response.StatusCode != want {
+			t.Errorf("%s: %v, want %d: %v", body, response.Status, want, answer)
+		}
+	}
+
+	known, unknown := f.Clients[2].PublicKey().Bytes(), rpctest.SecretKey(t, "unknown", 0).PublicKey().Bytes()
+	list, err := Call(t.Context(), c.Ledger().GetClients, &rpc.GetClientsRequest{Keys: []string{hex.EncodeToString(known[:]), hex.EncodeToString(unknown[:])}})
+	if err != nil || len(list.Clients) != 2 || list.Clients[0].GetIndex() != 2 || list.Clients[0].Payer != 1 || list.Clients[1].Index != nil {
+		t.Errorf("clients by key: %v %v", list, err)
+	}
+	list, err = Call(t.Context(), c.Ledger().GetClients, &rpc.GetClientsRequest{From: 1, Count: 2})
+	if err != nil || len(list.Clients) != 2 || list.Clients[1].GetIndex() != 2 || list.Total != clients {
+		t.Errorf("clients by range: %v %v", list, err)
+	}
+	if list, err = Call(t.Context(), c.Ledger().GetClients, &rpc.GetClientsRequest{From: 1 << 31}); err != nil || len(list.Clients) != 0 {
+		t.Errorf("clients beyond the last: %v %v", list, err)
+	}
+	if _, err = Call(t.Context(), c.Ledger().GetClients, &rpc.GetClientsRequest{Keys: make([]string, MaxPage+1)}); connect.CodeOf(err) != connect.CodeInvalidArgument {
+		t.Errorf("too many keys: %v", err)
+	}
+	services, err := Call(t.Context(), c.Ledger().GetServices, &rpc.GetServicesRequest{})
+	if err != nil || len(services.Services) != 1 || services.Services[0].UnitCap != rpctest.UnitCap || services.Services[0].Unit != "byte" {
+		t.Errorf("services: %v %v", services, err)
+	}
+	nodes, err := Call(t.Context(), c.Ledger().GetNodes, &rpc.GetNodesRequest{})
+	if err != nil || len(nodes.Nodes) != 1 || nodes.Nodes[0].Power != 5 || nodes.Nodes[0].PeerAddress != "127.0.0.1:1" {
+		t.Errorf("nodes: %v %v", nodes, err)
+	}
+}
+
+func TestSubmitTx(t *testing.T) {
+	f := start(t, options{})
+	c := f.client(t, nil)
+	payer := f.Members[0].Owner
+	to := ledger.KeyOf(rpctest.Key("to", 0))
+	tx := ledger.NewTransfer(f.ID, payer, 2, to, 5)
+	hash, err := c.SubmitTx(t.Context(), tx)
+	if err != nil || len(hash) != 64 {
+		t.Fatalf("%q %v", hash, err)
+	}
+	if account, ok := f.View().AccountByKey(to); !ok || account.Balance != 5 {
+		t.Errorf("not executed: %v", account)
+	}
+	var refusal *ledger.Refusal
+	if _, err := c.SubmitTx(t.Context(), tx); !errors.As(err, &refusal) || refusal.Code != ledger.BadNonce {
+		t.Errorf("again: %v", err)
+	}
+	if _, err := c.SubmitTx(t.Context(), ledger.NewTransfer(f.ID, payer, 3, to, 1<<60)); !errors.Is(err, ledger.InsufficientBalance) {
+		t.Errorf("too much: %v", err)
+	}
+	if _, err := c.SubmitTx(t.Context(), []byte("nonsense")); !errors.Is(err, ledger.Malformed) {
+		t.Errorf("nonsense: %v", err)
+	}
+	for _, body := range []string{`{"tx": "xyz"}`, `{}`} {
+		if response, answer := f.post(t, rpc.LedgerServiceSubmitTxProcedure, body); response.StatusCode != 400 {
+			t.Errorf("%s: %v %v", body, response.Status, answer)
+		}
+	}
+	if err := txError(fmt.Errorf("catching up: %w", &ledger.Refusal{Code: ledger.BadNonce})); !Temporary(err) {
+		t.Errorf("a refusal by a chain that lags: %v", err)
+	}
+}
+
+func TestExports(t *testing.T) {
+	f := start(t, options{windowAge: 200 * time.Millisecond})
+	c := f.client(t, nil)
+	s := c.Open(t.Context())
+	key := f.open()
+	p, err := s.Submit(t.Context(), f.frames(0, 9))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if answer, err := p.Wait(t.Context()); err != nil || answer.Codes[8] != rollup.Accepted {
+		t.Fatal(answer, err)
+	}
+	if err := s.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	want := func(err error, code connect.Code) {
+		t.Helper()
+		if connect.CodeOf(err) != code {
+			t.Errorf("got %v, want %v", err, code)
+		}
+	}
+	_, err = Call(t.Context(), c.Ledger().ExportRollup, &rpc.ExportRollupRequest{Window: key.Window + 5})
+	want(err, connect.CodeNotFound)
+	f.ordered(t, key)
+	verify := func(response *rpc.ExportResponse, err error) *rollup.Report {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		report, err := rollup.VerifyExport(response.File, f.ID, f.View().Committee(), rollup.Shares(f.Genesis.Params.Shares))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return report
+	}
+	verify(Call(t.Context(), c.Ledger().ExportAck, &rpc.ExportAckRequest{Window: key.Window, Client: 3, Seq: 7}))
+	verify(Call(t.Context(), c.Ledger().ExportRollup, &rpc.ExportRollupRequest{Window: key.Window}))
+	_, err = Call(t.Context(), c.Ledger().ExportAck, &rpc.ExportAckRequest{Window: key.Window, Client: 2, Seq: 7})
+	want(err, connect.CodeNotFound)
+
+	own, err := Call(t.Context(), c.Ledger().ListOwnRollups, &rpc.ListOwnRollupsRequest{})
+	if err != nil || len(own.Rollups) != 1 || own.Rollups[0].Acks != 9 || !own.Rollups[0].Ordered || len(own.Rollups[0].Signers) != 1 {
+		t.Errorf("own rollups: %v %v", own, err)
+	}
+	all, err := Call(t.Context(), c.Ledger().ListRollups, &rpc.ListRollupsRequest{Count: 5})
+	if err != nil || len(all.Rollups) != 1 || all.Rollups[0].Id != own.Rollups[0].Id {
+		t.Errorf("rollups: %v %v", all, err)
+	}
+
+	_, err = Call(t.Context(), c.Ledger().ExportSettlement, &rpc.ExportSettlementRequest{})
+	want(err, connect.CodeFailedPrecondition) // the epoch runs
+	f.Advance((rpctest.EpochSeconds + 5) * time.Second)
+	_, err = Call(t.Context(), c.Ledger().GetSettlement, &rpc.GetSettlementRequest{})
+	want(err, connect.CodeFailedPrecondition) // within the grace period
+	f.Advance(30 * time.Second)
+	settlement, err := Call(t.Context(), c.Ledger().GetSettlement, &rpc.GetSettlementRequest{})
+	if err != nil || settlement.Total != 1 || settlement.Rows[0].Acks != 9 || settlement.Certified || settlement.Paid == 0 {
+		t.Fatalf("settlement: %v %v", settlement, err)
+	}
+	_, err = Call(t.Context(), c.Ledger().ExportSettlement, &rpc.ExportSettlementRequest{})
+	want(err, connect.CodeFailedPrecondition) // not certified
+	f.CertifySettlement(t, 0)
+	report := verify(Call(t.Context(), c.Ledger().ExportSettlement, &rpc.ExportSettlementRequest{}))
+	if report.Summary() == "" {
+		t.Error("no summary")
+	}
+	_, err = Call(t.Context(), c.Ledger().GetSettlement, &rpc.GetSettlementRequest{Epoch: 9})
+	want(err, connect.CodeFailedPrecondition)
+}
+
+func TestExportBeforeItsTime(t *testing.T) {
+	f := start(t, options{})
+	c := f.client(t, nil)
+	key := rollup.WindowKey{Window: 40}
+	header, evidence := f.Rollup(t, key, 0, 3)
+	h, err := rollup.ParseHeader(header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	export := func() connect.Code {
+		_, err := Call(t.Context(), c.Ledger().ExportRollup, &rpc.ExportRollupRequest{Window: 40})
+		return connect.CodeOf(err)
+	}
+	if code := export(); code != connect.CodeNotFound {
+		t.Errorf("nothing there: %v", code)
+	}
+	if err := f.store.PutSealed(key, h.ID(), header, evidence); err != nil {
+		t.Fatal(err)
+	}
+	if code := export(); code != connect.CodeFailedPrecondition {
+		t.Errorf("sealed: %v", code)
+	}
+	certificate := f.Certificate(t, header, 0)
+	if err := f.store.PutCertificate(key, certificate.Append(nil)); err != nil {
+		t.Fatal(err)
+	}
+	if code := export(); code != connect.CodeFailedPrecondition {
+		t.Errorf("certified: %v", code)
+	}
+	f.MustSubmit(t, ledger.NewCertificate(f.ID, certificate))
+	if _, err := Call(t.Context(), c.Ledger().ExportRollup, &rpc.ExportRollupRequest{Window: 40}); err != nil {
+		t.Errorf("ordered: %v", err)
+	}
+}
+
+func TestNodeThatDoesNotServe(t *testing.T) {
+	f := start(t, options{config: func(c *Config) { c.Pipeline = nil }})
+	c := f.client(t, nil)
+	if err := c.Windows(t.Context(), func(OpenWindow) bool { return true }); connect.CodeOf(err) != connect.CodeUnimplemented {
+		t.Errorf("following: %v", err)
+	}
+	if _, err := Call(t.Context(), c.Ledger().GetStatus, &rpc.GetStatusRequest{}); err != nil {
+		t.Errorf("status: %v", err)
+	}
+}
+
+func TestNewClientRefusesAddresses(t *testing.T) {
+	for _, url := range []string{"", "localhost:7400", "ftp://x", "http://", "http://%zz"} {
+		if _, err := NewClient(ClientConfig{URL: url}); err == nil {
+			t.Errorf("%q is taken", url)
+		}
+	}
+}
