@@ -29,18 +29,19 @@ var rooms = []struct {
 	{"bench", []string{"kernels", "rollup", "rollup/ledger", "proofs", "pipeline", "node", "bench/workload"}},
 	{"cmd", []string{"kernels", "rollup", "rollup/ledger", "proofs", "pipeline", "node", "bench", "bench/workload"}},
 	{"internal", nil},
+	{"internal/crash", []string{"kernels", "rollup", "rollup/ledger", "proofs", "pipeline", "node", "bench", "bench/workload"}},
 }
 
 // guests are third parties that only the named packages may import, in tests too.
 var guests = map[string][]string{
-	"github.com/consensys/gnark-crypto": {"kernels", "proofs", "bench"},
+	"github.com/consensys/gnark-crypto": {"kernels", "proofs", "bench", "internal/crash"},
 	"github.com/consensys/gnark":        {"proofs"},
 	"github.com/zeebo/blake3":           {"kernels/blake3", "bench"},
 	"github.com/minio/sha256-simd":      {"kernels/sha256", "bench"},
 	"github.com/klauspost/cpuid/v2":     {"kernels", "bench", "cmd"},
 	"github.com/cockroachdb/pebble/v2":  {"node/store"},
 	"github.com/cometbft":               {"node/committee"},
-	"connectrpc.com/connect":            {"node/ingest", "node/peer", "node/rpc"},
+	"connectrpc.com/connect":            {"node/ingest", "node/peer", "node/rpc", "internal/crash"},
 	"google.golang.org/protobuf":        {"node/ingest", "node/peer", "node/rpc"},
 	"google.golang.org/grpc":            {"node/ingest"},
 	"github.com/pelletier/go-toml/v2":   {"node/config"},

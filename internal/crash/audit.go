@@ -1,0 +1,310 @@
+//go:build linux
+
+package crash
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/big"
+	"slices"
+
+	"github.com/waybill-network/waybill/node/ingest"
+	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/rollup"
+)
+
+// Audit is what the network certified, read from export files that were verified against the genesis file alone.
+type Audit struct {
+	Rollups int
+	Ordered map[AckID]Entry
+	Rows    [][]rollup.SettlementRow // of certified settlements, by epoch
+	Late    int                      // acks that were settled in a later epoch than their own
+	Arrears *big.Int                 // charged and not paid
+}
+
+// Audit waits until everything in the books is ordered and settled, on every node, and holds books, rollups, settlements
+// and balances against each other. before are the balances before the first ack was delivered. The load has ended.
+func (n *Network) Audit(ctx context.Context, p *Parties, b *Books, before []uint64) (*Audit, error) {
+	a := &Audit{Ordered: map[AckID]Entry{}, Arrears: new(big.Int)}
+	keys, err := n.awaitOrdered(ctx, b)
+	if err != nil {
+		return nil, err
+	}
+	for _, key := range keys {
+		if err := n.addRollup(ctx, a, key); err != nil {
+			return nil, err
+		}
+	}
+	if err := a.compareAcks(b); err != nil {
+		return a, err
+	}
+	if err := n.awaitSettled(ctx, a); err != nil {
+		return a, err
+	}
+	if err := n.compareSettlements(a, p, before); err != nil {
+		return a, err
+	}
+	return a, n.compareBalances(ctx, a, p, before)
+}
+
+// awaitOrdered waits until each window with an accepted ack is ordered and its certificate is known on every node, and
+// returns all ordered windows.
+func (n *Network) awaitOrdered(ctx context.Context, b *Books) ([]rollup.WindowKey, error) {
+	want := map[rollup.WindowKey]bool{}
+	for id := range b.Accepted {
+		want[id.WindowKey] = true
+	}
+	ordered := map[rollup.WindowKey]bool{}
+	for i := range n.Clients {
+		err := n.await(ctx, fmt.Sprintf("certificates on node %d", i), func() (bool, error) {
+			list, err := ingest.Call(ctx, n.Clients[i].Ledger().ListRollups, &rpc.ListRollupsRequest{Count: ingest.MaxPage})
+			if err != nil {
+				return false, err
+			}
+			if len(list.Rollups) == ingest.MaxPage {
+				return false, errors.New("more rollups than one answer holds")
+			}
+			here := map[rollup.WindowKey]bool{}
+			for _, r := range list.Rollups {
+				if key := (rollup.WindowKey{Node: r.Node, Epoch: r.Epoch, Window: r.Window}); r.Ordered {
+					here[key], ordered[key] = true, true
+				}
+			}
+			for key := range want {
+				if !here[key] {
+					return false, fmt.Errorf("%w: %v", errNotYet, key)
+				}
+			}
+			return true, nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return slices.Collect(maps.Keys(ordered)), nil
+}
+
+// addRollup exports a rollup from every node, requires that they agree and that it verifies, and adds its acks.
+func (n *Network) addRollup(ctx context.Context, a *Audit, key rollup.WindowKey) error {
+	var first []byte
+	for i := range n.Clients {
+		var file []byte
+		err := n.await(ctx, fmt.Sprintf("the rollup of %v on node %d", key, i), func() (bool, error) {
+			response, err := ingest.Call(ctx, n.Clients[i].Ledger().ExportRollup,
+				&rpc.ExportRollupRequest{Node: key.Node, Epoch: key.Epoch, Window: key.Window})
+			if err != nil {
+				return false, err
+			}
+			file = response.File
+			return true, nil
+		})
+		if err != nil {
+			return err
+		}
+		if first == nil {
+			first = file
+		} else if !bytes.Equal(first, file) {
+			return fmt.Errorf("nodes 0 and %d export different rollups of %v", i, key)
+		}
+	}
+	report, err := rollup.VerifyExport(first, n.ID, n.Genesis.Committee(), rollup.Shares(n.Genesis.Params.Shares))
+	if err != nil {
+		return err
+	}
+	e := report.Export.(*rollup.RollupExport)
+	for i := range e.Evidence.Len() {
+		ack := e.Evidence.Ack(&e.Certificate.Header, i)
+		id, entry := entryOf(&ack)
+		if _, twice := a.Ordered[id]; twice {
+			return fmt.Errorf("%v is ordered twice", id)
+		}
+		a.Ordered[id] = entry
+	}
+	a.Rollups++
+	return nil
+}
+
+// compareAcks requires that what was ordered is what the clients have in their books: no ack lost, none invented, none
+// that its client gave up and signed again, none for a delivery that is paid for already.
+func (a *Audit) compareAcks(b *Books) error {
+	var errs []error
+	deliveries := map[rollup.Hash]AckID{}
+	for id, entry := range a.Ordered {
+		accepted, booked := b.Accepted[id]
+		signed, known := b.Signed[id]
+		switch {
+		case !known:
+			errs = append(errs, fmt.Errorf("%v was ordered, and no client signed it", id))
+		case signed != entry:
+			errs = append(errs, fmt.Errorf("%v was ordered as %v, and signed as %v", id, entry, signed))
+		case !booked:
+			errs = append(errs, fmt.Errorf("%v was ordered, but its client never heard of it", id))
+		case accepted != entry:
+			errs = append(errs, fmt.Errorf("%v was ordered as %v, and accepted as %v", id, entry, accepted))
+		}
+		if other, twice := deliveries[entry.Request]; twice {
+			errs = append(errs, fmt.Errorf("one delivery was ordered as %v and as %v", id, other))
+		}
+		deliveries[entry.Request] = id
+	}
+	for id := range b.Accepted {
+		if _, ok := a.Ordered[id]; !ok {
+			errs = append(errs, fmt.Errorf("%v was accepted and is lost", id))
+		}
+	}
+	if len(errs) > 0 {
+		return fmt.Errorf("%d differences between %d acks ordered and %d accepted: %w",
+			len(errs), len(a.Ordered), len(b.Accepted), errors.Join(errs[:min(len(errs), 10)]...))
+	}
+	return nil
+}
+
+// awaitSettled waits until the epochs in which something may have been ordered are settled and certified, the same on
+// every node, and collects their rows.
+func (n *Network) awaitSettled(ctx context.Context, a *Audit) error {
+	status, err := n.Status(ctx, 0)
+	if err != nil {
+		return err
+	}
+	for epoch := range status.Epoch + 1 {
+		var first []byte
+		for i := range n.Clients {
+			var file []byte
+			err := n.await(ctx, fmt.Sprintf("the settlement of epoch %d on node %d", epoch, i), func() (bool, error) {
+				response, err := ingest.Call(ctx, n.Clients[i].Ledger().ExportSettlement, &rpc.ExportSettlementRequest{Epoch: epoch})
+				if err != nil {
+					return false, err
+				}
+				file = response.File
+				return true, nil
+			})
+			if err != nil {
+				return err
+			}
+			if first == nil {
+				first = file
+			} else if !bytes.Equal(first, file) {
+				return fmt.Errorf("nodes 0 and %d export different settlements of epoch %d", i, epoch)
+			}
+		}
+		report, err := rollup.VerifyExport(first, n.ID, n.Genesis.Committee(), rollup.Shares(n.Genesis.Params.Shares))
+		if err != nil {
+			return err
+		}
+		a.Rows = append(a.Rows, report.Export.(*rollup.SettlementExport).Rows)
+	}
+	return nil
+}
+
+type account struct{ node, service, payer uint32 }
+
+type sum struct{ acks, units *big.Int }
+
+func add(sums map[account]sum, k account, acks, units uint64) {
+	s, ok := sums[k]
+	if !ok {
+		s = sum{new(big.Int), new(big.Int)}
+		sums[k] = s
+	}
+	s.acks.Add(s.acks, new(big.Int).SetUint64(acks))
+	s.units.Add(s.units, new(big.Int).SetUint64(units))
+}
+
+// compareSettlements requires that the settlements together are the sum over the ordered acks, computed anew with big
+// integers, and that every charge and every payment is what price and balance say.
+func (n *Network) compareSettlements(a *Audit, p *Parties, before []uint64) error {
+	want, got := map[account]sum{}, map[account]sum{}
+	for id, entry := range a.Ordered {
+		payer, _ := p.Payer(id.Client, id.Epoch)
+		add(want, account{id.Node, entry.Service, payer}, 1, entry.Units)
+	}
+	balance := map[uint32]*big.Int{}
+	for i, v := range before {
+		balance[uint32(i)] = new(big.Int).SetUint64(v)
+	}
+	owing := make([]int, len(a.Rows)) // acks by their own epoch
+	for id := range a.Ordered {
+		owing[id.Epoch]++
+	}
+	for epoch, rows := range a.Rows {
+		charged, paid := map[uint32]*big.Int{}, map[uint32]*big.Int{}
+		for i := range rows {
+			r := &rows[i]
+			add(got, account{r.Node, r.Service, r.Payer}, r.Acks, r.Units)
+			owing[epoch] -= int(r.Acks)
+			charge := new(big.Int).Mul(new(big.Int).SetUint64(r.Units), new(big.Int).SetUint64(prices[r.Service]))
+			if charge.Rsh(charge, 20); charge.Cmp(new(big.Int).SetUint64(r.Charge)) != 0 {
+				return fmt.Errorf("epoch %d, row %d: charge %d, should be %v", epoch, i, r.Charge, charge)
+			}
+			if charged[r.Payer] == nil {
+				charged[r.Payer], paid[r.Payer] = new(big.Int), new(big.Int)
+			}
+			charged[r.Payer].Add(charged[r.Payer], charge)
+			paid[r.Payer].Add(paid[r.Payer], new(big.Int).SetUint64(r.Paid))
+		}
+		for payer, c := range charged {
+			due := c
+			if balance[payer].Cmp(c) < 0 {
+				due = balance[payer]
+			}
+			if paid[payer].Cmp(due) != 0 {
+				return fmt.Errorf("epoch %d: payer %d paid %v, should have paid %v", epoch, payer, paid[payer], due)
+			}
+			a.Arrears.Add(a.Arrears, new(big.Int).Sub(c, due))
+			balance[payer] = new(big.Int).Sub(balance[payer], due)
+		}
+	}
+	for _, n := range owing {
+		a.Late += max(0, n)
+	}
+	if len(want) != len(got) {
+		return fmt.Errorf("the settlements have %d (node, service, payer), the acks %d", len(got), len(want))
+	}
+	for k, w := range want {
+		if g, ok := got[k]; !ok || g.acks.Cmp(w.acks) != 0 || g.units.Cmp(w.units) != 0 {
+			return fmt.Errorf("settled for %v are %v acks with %v units, ordered are %v with %v", k, g.acks, g.units, w.acks, w.units)
+		}
+	}
+	return nil
+}
+
+// compareBalances requires that the balances, on every node, have changed by what the settlements say and nothing else.
+func (n *Network) compareBalances(ctx context.Context, a *Audit, p *Parties, before []uint64) error {
+	want, total := make([]*big.Int, len(before)), new(big.Int)
+	for i, v := range before {
+		want[i] = new(big.Int).SetUint64(v)
+		total.Add(total, want[i])
+	}
+	move := func(to uint32, amount uint64) { want[to].Add(want[to], new(big.Int).SetUint64(amount)) }
+	for _, rows := range a.Rows {
+		for _, r := range rows {
+			want[r.Payer].Sub(want[r.Payer], new(big.Int).SetUint64(r.Paid))
+			move(1+r.Node, r.ToNode) // genesis makes account 0 the protocol's, and the owners of the nodes come next
+			move(p.OwnerAccount, r.ToService)
+			move(0, r.Paid-r.ToNode-r.ToService)
+		}
+	}
+	for i := range n.Clients {
+		balances, err := n.Balances(ctx, i)
+		if err != nil {
+			return err
+		}
+		if len(balances) != len(want) {
+			return fmt.Errorf("node %d has %d accounts, should have %d", i, len(balances), len(want))
+		}
+		sum := new(big.Int)
+		for j, v := range balances {
+			sum.Add(sum, new(big.Int).SetUint64(v))
+			if want[j].Cmp(new(big.Int).SetUint64(v)) != 0 {
+				return fmt.Errorf("node %d: account %d has %d, should have %v", i, j, v, want[j])
+			}
+		}
+		if sum.Cmp(total) != 0 {
+			return fmt.Errorf("node %d: the balances add up to %v, before to %v", i, sum, total)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,157 @@
+//go:build linux
+
+package crash
+
+import (
+	"context"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/waybill-network/waybill/node/config"
+	"github.com/waybill-network/waybill/node/testnet"
+)
+
+// number reads a number from the environment.
+func number(t testing.TB, name string, otherwise uint64) uint64 {
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.ParseUint(text, 10, 32)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n
+}
+
+func rounds(t testing.TB) int { return int(number(t, "CRASH_ROUNDS", 4)) }
+
+// deadline bounds a test: what it takes without rounds, and for each.
+func deadline(t testing.TB, fixed, round time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), fixed+time.Duration(rounds(t))*round)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// How long an epoch of the tests lasts, and then the wait for its settlement.
+const (
+	epoch = 8 * time.Second
+	grace = 2 * time.Second
+)
+
+// short makes short epochs and windows of a second.
+func short() testnet.Options {
+	return testnet.Options{EpochSeconds: uint32(epoch / time.Second), GraceSeconds: uint32(grace / time.Second), Configure: func(_ int, c *config.Config) {
+		c.Pipeline.WindowAge, c.Pipeline.Grace = time.Second, 300*time.Millisecond
+	}}
+}
+
+// TestCrashServingNode kills one of the two nodes that take acks. The last time it stays down until its epoch is settled,
+// so that what it had accepted is settled late.
+func TestCrashServingNode(t *testing.T) {
+	audit := run(t, epoch+grace+time.Second, func(rng *rand.Rand) []int { return []int{rng.IntN(Serving)} })
+	if audit.Late == 0 {
+		t.Error("no ack was settled after its epoch")
+	}
+}
+
+// TestCrashMember kills a member of the committee that takes no acks.
+func TestCrashMember(t *testing.T) {
+	run(t, 0, func(rng *rand.Rand) []int { return []int{Serving + rng.IntN(4-Serving)} })
+}
+
+// TestCrashAll kills all nodes at once.
+func TestCrashAll(t *testing.T) {
+	run(t, 0, func(*rand.Rand) []int { return []int{0, 1, 2, 3} })
+}
+
+// run kills nodes under load, at random moments, and audits what is left. After the last time they stay down for long
+// more.
+func run(t *testing.T, long time.Duration, victims func(*rand.Rand) []int) *Audit {
+	Binary(t)
+	ctx := deadline(t, 2*time.Minute, 30*time.Second)
+	seed := number(t, "CRASH_SEED", uint64(time.Now().UnixNano())%1_000_000)
+	t.Logf("CRASH_SEED=%d, %d rounds", seed, rounds(t))
+	rng := rand.New(rand.NewPCG(seed, 0))
+
+	n := Start(ctx, t, short())
+	parties, err := n.Register(ctx, 3, 24)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := n.Balances(ctx, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	load, err := n.Load(ctx, parties, 4, 16, 200*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for round := range rounds(t) {
+		up, down := time.Duration(rng.Int64N(int64(3*time.Second))), time.Duration(rng.Int64N(int64(1500*time.Millisecond)))
+		if round == rounds(t)-1 {
+			down += long
+		}
+		n.crash(ctx, t, load, victims(rng), up, down)
+	}
+	if err := load.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	audit, err := n.Audit(ctx, parties, load.Books, before)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kills := 0
+	for _, p := range n.Processes {
+		kills += p.Kills()
+	}
+	b := load.Books
+	t.Logf("%d kills; %d acks signed, %d deliveries accepted, %d submissions repeated; %d acks in %d ordered rollups; "+
+		"%d settlements, %d acks settled late, arrears %v", kills, len(b.Signed), b.Delivered, b.Resent, len(audit.Ordered), audit.Rollups,
+		len(audit.Rows), audit.Late, audit.Arrears)
+	if b.Delivered < 100*rounds(t) {
+		t.Errorf("only %d deliveries: that is no load", b.Delivered)
+	}
+	return audit
+}
+
+// crash is one round: wait until acks are accepted, then for a while; kill; wait again; start again.
+func (n *Network) crash(ctx context.Context, t *testing.T, load *Load, victims []int, up, down time.Duration) {
+	t.Helper()
+	if err := n.progress(ctx, load); err != nil {
+		t.Fatal(err)
+	}
+	pause(ctx, up)
+	for _, i := range victims {
+		n.Processes[i].Kill()
+	}
+	t.Logf("killed %v after %v, with %d deliveries accepted; down for %v", victims, up, load.Books.Count(), down)
+	pause(ctx, down)
+	for _, i := range victims {
+		if err := n.Processes[i].Start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, i := range victims {
+		if err := n.Ready(ctx, i); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// progress waits until the load gets on.
+func (n *Network) progress(ctx context.Context, load *Load) error {
+	from := load.Books.Count()
+	return n.await(ctx, "deliveries", func() (bool, error) { return load.Books.Count() >= from+50, nil })
+}
+
+// pause lets a random time pass, which is what these tests are about.
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,177 @@
+//go:build linux
+
+package crash
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/waybill-network/waybill/kernels/blake3"
+	"github.com/waybill-network/waybill/node/ingest"
+	"github.com/waybill-network/waybill/rollup"
+)
+
+// AckID is what an ack must be unique by.
+type AckID struct {
+	rollup.WindowKey
+	Client, Seq uint32
+}
+
+// Entry is what an ack is about.
+type Entry struct {
+	Service uint32
+	Units   uint64
+	Request rollup.Hash
+}
+
+// Books is the clients' own account: every signature they ever gave, and what was accepted.
+type Books struct {
+	mu        sync.Mutex
+	Signed    map[AckID]Entry
+	Accepted  map[AckID]Entry
+	Delivered int                 // deliveries whose ack was accepted
+	Refused   map[rollup.Code]int // deliveries that were refused for good
+	Resent    int                 // submissions beyond each delivery's first
+	errs      []error
+}
+
+// NewBooks returns empty books.
+func NewBooks() *Books {
+	return &Books{Signed: map[AckID]Entry{}, Accepted: map[AckID]Entry{}, Refused: map[rollup.Code]int{}}
+}
+
+func entryOf(a *rollup.Ack) (AckID, Entry) {
+	return AckID{rollup.WindowKey{Node: a.Node, Epoch: a.Epoch, Window: a.Window}, a.Client, a.Seq}, Entry{a.Service, a.Units, a.Request}
+}
+
+func (b *Books) sign(a *rollup.Ack) {
+	id, e := entryOf(a)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, again := b.Signed[id]; again {
+		b.errs = append(b.errs, fmt.Errorf("the load signed %v twice", id))
+	}
+	b.Signed[id] = e
+}
+
+func (b *Books) report(o *ingest.Outcome) {
+	id, e := entryOf(&o.Ack)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.Resent += max(0, o.Attempts-1)
+	switch {
+	case o.Err != nil:
+		b.errs = append(b.errs, fmt.Errorf("%v: %w", id, o.Err))
+	case !o.Code.OK():
+		b.Refused[o.Code]++
+	default:
+		if _, again := b.Accepted[id]; again {
+			b.errs = append(b.errs, fmt.Errorf("%v was reported accepted twice", id))
+		}
+		b.Accepted[id] = e
+		b.Delivered++
+	}
+}
+
+// Err returns what the clients found wrong: outcomes they could not learn, refusals, repeated reports.
+func (b *Books) Err() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	errs := b.errs
+	if len(b.Refused) > 0 {
+		errs = append(errs, fmt.Errorf("valid acks were refused: %v", b.Refused))
+	}
+	return errors.Join(errs[:min(len(errs), 10)]...)
+}
+
+// Count returns the number of accepted acks so far.
+func (b *Books) Count() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Delivered
+}
+
+// Load is clients that deliver until Stop.
+type Load struct {
+	Books *Books
+	stop  chan struct{}
+	lanes sync.WaitGroup
+	mu    sync.Mutex
+	errs  []error
+}
+
+// Load has a node's clients submit in small batches over several connections, so that at any moment some are on their way:
+// burst acks an interval on each connection. Client i delivers to node i mod Serving.
+func (n *Network) Load(ctx context.Context, p *Parties, lanes, burst int, interval time.Duration) (*Load, error) {
+	l := &Load{Books: NewBooks(), stop: make(chan struct{})}
+	for node := range Serving {
+		for lane := range lanes {
+			var clients []*Client
+			for i := node + Serving*lane; i < len(p.Clients); i += Serving * lanes {
+				clients = append(clients, p.Clients[i])
+			}
+			client, err := ingest.NewClient(ingest.ClientConfig{URL: n.Nodes[node].Ingest, Batch: max(1, burst/4), Backoff: poll})
+			if err != nil {
+				return nil, err
+			}
+			acks := l.acks(p, clients, fmt.Sprintf("%d/%d", node, lane), burst, interval)
+			l.lanes.Go(func() {
+				defer client.Close()
+				if err := client.Deliver(ctx, acks, l.signer(p), l.Books.report); err != nil {
+					l.mu.Lock()
+					defer l.mu.Unlock()
+					l.errs = append(l.errs, fmt.Errorf("delivering to node %d: %w", node, err))
+				}
+			})
+		}
+	}
+	return l, nil
+}
+
+// acks yields a lane's deliveries in bursts until Stop.
+func (l *Load) acks(p *Parties, clients []*Client, lane string, burst int, interval time.Duration) iter.Seq[rollup.Ack] {
+	return func(yield func(rollup.Ack) bool) {
+		rng := rand.New(rand.NewChaCha8([32]byte(seed(lane))))
+		ticks := time.NewTicker(interval)
+		defer ticks.Stop()
+		for i := 0; ; i++ {
+			ack := rollup.Ack{
+				Client: clients[rng.IntN(len(clients))].Index, Service: p.Services[rng.IntN(len(p.Services))],
+				Units: 1 + rng.Uint64N(unitCap), Request: blake3.Sum256(fmt.Appendf(nil, "GET /%s/%d", lane, i)),
+			}
+			if !yield(ack) {
+				return
+			}
+			if (i+1)%burst != 0 {
+				continue
+			}
+			select {
+			case <-ticks.C:
+			case <-l.stop:
+				return
+			}
+		}
+	}
+}
+
+func (l *Load) signer(p *Parties) ingest.Signer {
+	return func(acks []rollup.Ack) error {
+		for i := range acks {
+			p.byIndex[acks[i].Client].Sign(&acks[i])
+			l.Books.sign(&acks[i])
+		}
+		return nil
+	}
+}
+
+// Stop ends the deliveries and returns when each has its outcome, with what went wrong.
+func (l *Load) Stop() error {
+	close(l.stop)
+	l.lanes.Wait()
+	return errors.Join(append(l.errs, l.Books.Err())...)
+}

@@ -1,0 +1,173 @@
+//go:build linux
+
+package crash
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/waybill-network/waybill/node/config"
+	"github.com/waybill-network/waybill/node/ingest"
+	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/node/testnet"
+	"github.com/waybill-network/waybill/rollup"
+)
+
+// Serving is how many of a network's nodes take acks; they come first.
+const Serving = 2
+
+// poll is how often what is waited for is asked for.
+const poll = 50 * time.Millisecond
+
+// Network is four nodes, each a process, and a connection to each.
+type Network struct {
+	*testnet.Network
+	ID        rollup.Network
+	Processes []*Process
+	Clients   []*ingest.Client
+}
+
+// Binary returns the program under test; it skips the test when there is none.
+func Binary(t testing.TB) string {
+	binary := os.Getenv("WAYBILL")
+	if binary == "" {
+		if os.Getenv("WAYBILL_REQUIRE") != "" {
+			t.Fatal("WAYBILL does not name the program to test")
+		}
+		t.Skip("WAYBILL does not name the program to test; make crash does")
+	}
+	return binary
+}
+
+// Start writes a network, starts its nodes and waits until all answer. It is torn down with the test.
+func Start(ctx context.Context, t testing.TB, o testnet.Options) *Network {
+	t.Helper()
+	binary := Binary(t)
+	o.Dir, o.Nodes, o.Serving = t.TempDir(), 4, Serving
+	o.GenesisTime = time.Now()
+	configure := o.Configure
+	o.Configure = func(i int, c *config.Config) {
+		c.Store.MinFree = 0 // of a disk that others use too
+		if configure != nil {
+			configure(i, c)
+		}
+	}
+	written, err := testnet.Write(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &Network{Network: written, ID: written.Genesis.Network()}
+	t.Cleanup(func() { n.close(t) })
+	for i, node := range written.Nodes {
+		p := &Process{Node: node, binary: binary, log: filepath.Join(written.Dir, "node"+strconv.Itoa(i)+".log")}
+		n.Processes = append(n.Processes, p)
+		client, err := ingest.NewClient(ingest.ClientConfig{URL: node.Ingest, Backoff: poll})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.Clients = append(n.Clients, client)
+		if err := p.Start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range n.Processes {
+		if err := n.Ready(ctx, i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return n
+}
+
+func (n *Network) close(t testing.TB) {
+	for i, p := range n.Processes {
+		if err := p.Err(); err != nil {
+			t.Error(err)
+		}
+		p.Kill()
+		if i < len(n.Clients) {
+			n.Clients[i].Close()
+		}
+		if t.Failed() {
+			t.Logf("%s, the end of its log:\n%s", filepath.Base(p.Node.Home), p.LogTail(40))
+		}
+	}
+}
+
+// Ready waits until a node answers and has executed a block.
+func (n *Network) Ready(ctx context.Context, i int) error {
+	return n.await(ctx, fmt.Sprintf("node %d", i), func() (bool, error) {
+		status, err := n.Status(ctx, i)
+		return err == nil && status.Height > 0, err
+	})
+}
+
+// Alive returns an error when a node ended by itself.
+func (n *Network) Alive() error {
+	var errs []error
+	for _, p := range n.Processes {
+		errs = append(errs, p.Err())
+	}
+	return errors.Join(errs...)
+}
+
+// errNotYet is an error of what is waited for that passes.
+var errNotYet = errors.New("not yet")
+
+// await asks until done answers true. Errors that may pass count as not yet; the last one is told when time is over.
+func (n *Network) await(ctx context.Context, what string, done func() (bool, error)) error {
+	var last error
+	for {
+		ok, err := done()
+		switch {
+		case ok:
+			return nil
+		case err != nil && ctx.Err() == nil && !passes(err):
+			return fmt.Errorf("%s: %w", what, err)
+		case err != nil:
+			last = err
+		}
+		if err := n.Alive(); err != nil {
+			return fmt.Errorf("waiting for %s: %w", what, err)
+		}
+		select {
+		case <-time.After(poll):
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for %s: %w; last: %v", what, context.Cause(ctx), last)
+		}
+	}
+}
+
+func passes(err error) bool {
+	return ingest.Temporary(err) || ingest.NotReady(err) || ingest.NotFound(err) || errors.Is(err, errNotYet)
+}
+
+// Status asks a node for its state.
+func (n *Network) Status(ctx context.Context, i int) (*rpc.GetStatusResponse, error) {
+	return ingest.Call(ctx, n.Clients[i].Ledger().GetStatus, &rpc.GetStatusRequest{})
+}
+
+// Account asks a node for an account by its index.
+func (n *Network) Account(ctx context.Context, node int, index uint32) (*rpc.GetAccountResponse, error) {
+	return ingest.Call(ctx, n.Clients[node].Ledger().GetAccount, &rpc.GetAccountRequest{By: &rpc.GetAccountRequest_Index{Index: index}})
+}
+
+// Balances returns the balances of all accounts as a node knows them.
+func (n *Network) Balances(ctx context.Context, node int) ([]uint64, error) {
+	var balances []uint64
+	for {
+		account, err := n.Account(ctx, node, uint32(len(balances)))
+		if ingest.NotFound(err) {
+			return balances, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		balances = append(balances, account.Balance)
+	}
+}
