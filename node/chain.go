@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -14,23 +13,44 @@ import (
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
-// chain is the committee's engine as the other rooms see it: the latest view, a way to wait for the next, and what
-// each block leaves in the store for exports.
+// history is what blocks leave in the store for exports. The engine hands it every block before the block is durable,
+// and again if the process dies in between, so nothing is missed; all writes are idempotent.
+type history struct{ store *store.Store }
+
+func (h history) keep(view *ledger.View, events []ledger.Event) error {
+	for _, event := range events {
+		switch e := event.(type) {
+		case ledger.Ordered:
+			if err := h.store.PutCertificate(e.Key, e.Certificate.Append(nil)); err != nil {
+				return err
+			}
+		case ledger.SettlementCertified:
+			if s, ok := view.Settlement(e.Certificate.Epoch); ok {
+				export := &rollup.SettlementExport{Network: view.Network(), Rows: s.Rows, NextCommittee: view.Committee().Root(), Certificate: s.Certificate}
+				if err := h.store.PutSettlement(s.Epoch, export.Append(nil)); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// chain is the committee's engine as the other rooms see it: the latest view, and a way to wait for the next.
 type chain struct {
 	*committee.Engine
 	store     *store.Store
 	puller    *peer.Puller // nil for a node that keeps no evidence
 	retention uint32       // settled epochs to keep, 0 for all
-	owner     uint32
 	node      uint32
-	known     bool // node and owner are
+	known     bool // node is
 	log       *slog.Logger
 
 	mu       sync.Mutex
 	changed  chan struct{}
 	executed time.Time // when the last block came
 	earned   uint64
-	pruned   uint32
+	pruned   uint32 // touched by follow only
 }
 
 func newChain(e *committee.Engine, s *store.Store, retention uint32, log *slog.Logger) *chain {
@@ -47,69 +67,28 @@ func (c *chain) Updated() <-chan struct{} {
 
 // follow takes the blocks as they come until the engine stops.
 func (c *chain) follow(ctx context.Context, sub *committee.Subscription) {
-	c.catchUp()
 	for {
 		update, err := sub.Next(ctx)
 		if err != nil {
 			return
 		}
-		for _, e := range update.Events {
-			if err := c.keep(update.View, e); err != nil {
-				c.log.Error("what a block left could not be stored", "height", update.View.Height(), "err", err)
+		for _, event := range update.Events {
+			switch e := event.(type) {
+			case ledger.Ordered:
+				if c.puller != nil {
+					c.puller.Ordered(e.Certificate)
+				}
+			case ledger.Settled:
+				c.earn(e.Settlement)
+			case ledger.SettlementCertified:
+				c.prune(e.Certificate.Epoch)
 			}
-		}
-		if update.Missed {
-			c.catchUp()
 		}
 		c.mu.Lock()
 		close(c.changed)
 		c.changed, c.executed = make(chan struct{}), time.Now()
 		c.mu.Unlock()
 	}
-}
-
-// catchUp stores the settlements that the chain certified while nobody followed.
-func (c *chain) catchUp() {
-	view := c.View()
-	for epoch := range view.NextToSettle() {
-		if s, ok := view.Settlement(epoch); ok && s.Certificate != nil {
-			if _, err := c.store.Settlement(epoch); errors.Is(err, store.ErrNotFound) {
-				if err := c.putSettlement(view, s); err != nil {
-					c.log.Error("settlement could not be stored", "epoch", epoch, "err", err)
-				}
-			}
-		}
-	}
-}
-
-// keep stores what exports and dashboards will ask for.
-func (c *chain) keep(view *ledger.View, event ledger.Event) error {
-	switch e := event.(type) {
-	case ledger.Ordered:
-		if err := c.store.PutCertificate(e.Key, e.Certificate.Append(nil)); err != nil {
-			return err
-		}
-		if c.puller != nil {
-			c.puller.Ordered(e.Certificate)
-		}
-	case ledger.Settled:
-		c.earn(e.Settlement)
-	case ledger.SettlementCertified:
-		s, ok := view.Settlement(e.Certificate.Epoch)
-		if !ok {
-			return nil
-		}
-		if err := c.putSettlement(view, s); err != nil {
-			return err
-		}
-		return c.prune(e.Certificate.Epoch)
-	}
-	return nil
-}
-
-func (c *chain) putSettlement(view *ledger.View, s *ledger.Settlement) error {
-	export := &rollup.SettlementExport{Network: view.Network(), Rows: s.Rows, NextCommittee: view.Committee().Root(), Certificate: s.Certificate}
-	return c.store.PutSettlement(s.Epoch, export.Append(nil))
 }
 
 func (c *chain) earn(s *ledger.Settlement) {
@@ -125,21 +104,19 @@ func (c *chain) earn(s *ledger.Settlement) {
 	}
 }
 
-// prune drops acks and evidence that are older than the operator wants to keep. What may still be ordered stays.
-func (c *chain) prune(settled uint32) error {
-	if c.retention == 0 || settled < c.retention {
-		return nil
+// prune drops acks and evidence of epochs that were settled longer ago than the operator wants to keep.
+func (c *chain) prune(settled uint32) {
+	if c.retention == 0 || settled < c.retention || settled-c.retention <= c.pruned {
+		return
 	}
-	before := settled - c.retention
-	if before <= c.pruned {
-		return nil
+	c.pruned = settled - c.retention
+	n, err := c.store.Prune(c.pruned)
+	switch {
+	case err != nil:
+		c.log.Error("old evidence could not be pruned", "before_epoch", c.pruned, "err", err)
+	case n > 0:
+		c.log.Info("pruned evidence", "before_epoch", c.pruned, "rollups", n)
 	}
-	c.pruned = before
-	n, err := c.store.Prune(before)
-	if err == nil && n > 0 {
-		c.log.Info("pruned evidence", "before_epoch", before, "rollups", n)
-	}
-	return err
 }
 
 func (c *chain) stats() (executed time.Time, earned uint64) {

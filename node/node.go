@@ -137,7 +137,8 @@ func (n *Node) openStore(context.Context) error {
 func (n *Node) startCommittee(ctx context.Context) error {
 	c := committee.Config{
 		Genesis: n.id.Genesis, Home: filepath.Join(n.cfg.HomeDir(), "consensus"), ConsensusKey: n.id.Consensus, TransportKey: n.id.Transport,
-		Listen: n.cfg.Consensus.Listen, Timeouts: committee.Timeouts(n.cfg.Consensus.Preset), Store: n.store, Logger: n.log, Registerer: n.registry,
+		Listen: n.cfg.Consensus.Listen, Timeouts: committee.Timeouts(n.cfg.Consensus.Preset), Store: n.store,
+		Keep: history{n.store}.keep, Logger: n.log, Registerer: n.registry,
 	}
 	self := n.id.member()
 	if self >= 0 {
@@ -171,7 +172,7 @@ func (n *Node) startCommittee(ctx context.Context) error {
 	})
 	if registered, ok := e.View().NodeByKey(ledger.KeyOf(n.id.Transport)); ok {
 		n.index, n.owner, n.known = registered.Index, registered.Owner, true
-		n.chain.node, n.chain.owner, n.chain.known = n.index, n.owner, true
+		n.chain.node, n.chain.known = n.index, true
 	}
 	return nil
 }
