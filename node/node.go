@@ -44,7 +44,6 @@ type Node struct {
 	id       *Identity
 	log      *slog.Logger
 	started  time.Time
-	version  string
 	network  rollup.Network
 	index    uint32 // in the registry
 	owner    uint32

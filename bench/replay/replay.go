@@ -45,7 +45,7 @@ type Replay struct {
 	payers   map[string]*payer
 	parties  map[party]*client
 
-	received, accepted, refused, again atomic.Uint64
+	received, accepted, refused atomic.Uint64
 
 	mu    sync.Mutex
 	tally Tally
