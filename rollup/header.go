@@ -102,7 +102,8 @@ func (h *Header) Append(dst []byte) []byte {
 }
 
 // ParseHeader decodes a header and nothing after it. Besides the layout it checks what holds for every valid header
-// whatever its evidence: ErrMalformed, ErrStatements, ErrCount (no acks, or too many), ErrUnsorted (rows).
+// whatever its evidence: ErrMalformed, ErrStatements, ErrCount (no acks, or too many), ErrUnsorted (rows), ErrRows (their
+// acks do not add up to the ack count, or exceed their units). Whether AckSignature is one, Verify decides.
 func ParseHeader(b []byte) (*Header, error) {
 	r := reader{b: b}
 	h := r.header()
@@ -127,10 +128,18 @@ func (h *Header) check() error {
 	case len(h.Rows) == 0 || len(h.Rows) > MaxRows:
 		return fmt.Errorf("%w: %d rows, where 1 to %d may be", ErrMalformed, len(h.Rows), MaxRows)
 	}
-	for i := 1; i < len(h.Rows); i++ {
-		if compareRows(h.Rows[i-1], h.Rows[i]) >= 0 {
+	var acks uint64
+	for i, r := range h.Rows {
+		if i > 0 && compareRows(h.Rows[i-1], r) >= 0 {
 			return at("row", i, ErrUnsorted)
 		}
+		if r.Acks == 0 || r.Acks > MaxAcks || r.Units < r.Acks {
+			return at("row", i, fmt.Errorf("%w: %d acks, %d units", ErrRows, r.Acks, r.Units))
+		}
+		acks += r.Acks
+	}
+	if acks != uint64(h.AckCount) {
+		return fmt.Errorf("%w: together %d acks, not %d", ErrRows, acks, h.AckCount)
 	}
 	return nil
 }

@@ -54,8 +54,16 @@ func TestBadRollups(t *testing.T) {
 		{"statement signature of zeros", nil, header(func(h *Header) { h.StatementSignature[0] = 0 }), nil, ErrStatements, -1},
 		{"no acks", nil, header(func(h *Header) { h.AckCount = 0 }), nil, ErrCount, -1},
 		{"65,537 acks", nil, header(func(h *Header) { h.AckCount = MaxAcks + 1 }), nil, ErrCount, -1},
-		{"one ack more", nil, header(func(h *Header) { h.AckCount++ }), nil, ErrCount, -1},
-		{"one ack fewer", nil, header(func(h *Header) { h.AckCount-- }), nil, ErrCount, -1},
+		{"one ack more", nil, header(func(h *Header) { h.AckCount++; h.Rows[0].Acks++ }), nil, ErrCount, -1},
+		{"one ack fewer", nil, header(func(h *Header) { h.AckCount--; h.Rows[0].Acks-- }), nil, ErrCount, -1},
+		{"one ack more than the rows have", nil, header(func(h *Header) { h.AckCount++ }), nil, ErrRows, -1},
+		{"one ack fewer than the rows have", nil, header(func(h *Header) { h.AckCount-- }), nil, ErrRows, -1},
+		{"acks of rows that wrap around", nil, header(func(h *Header) {
+			h.Rows[1].Acks += math.MaxUint64 - 1
+			h.Rows[1].Units, h.Rows[0].Acks = math.MaxUint64, h.Rows[0].Acks+2
+		}), nil, ErrRows, 1},
+		{"more acks than units", nil, header(func(h *Header) { h.Rows[1].Units = h.Rows[1].Acks - 1 }), nil, ErrRows, 1},
+		{"an ack moved between rows", nil, header(func(h *Header) { h.Rows[0].Acks--; h.Rows[1].Acks++ }), nil, ErrRows, -1},
 		{"no rows", nil, header(func(h *Header) { h.Rows = nil }), nil, ErrMalformed, -1},
 		{"257 rows", nil, header(func(h *Header) {
 			h.Rows = make([]Row, 257)
@@ -84,7 +92,7 @@ func TestBadRollups(t *testing.T) {
 		{"unknown client", resigned(6, func(a *Ack) { a.Client = 5 }), nil, nil, ErrUnknownClient, 6},
 		{"a client without a key", nil, nil, keyless{registry()}, ErrUnknownClient, 0},
 		{"unknown service", resigned(4, func(a *Ack) { a.Service = 2 }), nil, nil, ErrUnknownService, 5},
-		{"no units", resigned(4, func(a *Ack) { a.Units = 0 }), nil, nil, ErrUnits, 5},
+		{"no units", resigned(0, func(a *Ack) { a.Units = 0 }), nil, nil, ErrUnits, 0},
 		{"excess units", resigned(4, func(a *Ack) { a.Units = 1<<20 + 1 }), nil, nil, ErrUnits, 5},
 		{"overflow", resigned(0, func(a *Ack) { a.Units = math.MaxUint64 }), nil, capless{registry()}, ErrOverflow, 3},
 
@@ -97,7 +105,7 @@ func TestBadRollups(t *testing.T) {
 		{"row acks", nil, header(func(h *Header) { h.Rows[0].Acks++ }), nil, ErrRows, -1},
 		{"row payer", nil, header(func(h *Header) { h.Rows[len(h.Rows)-1].Payer++ }), nil, ErrRows, -1},
 		{"a row missing", nil, header(func(h *Header) { h.Rows = h.Rows[1:] }), nil, ErrRows, -1},
-		{"a row of nothing", nil, header(func(h *Header) { h.Rows = append(h.Rows, Row{Payer: 99}) }), nil, ErrRows, -1},
+		{"a row of nothing", nil, header(func(h *Header) { h.Rows = append(h.Rows, Row{Payer: 99}) }), nil, ErrRows, 4},
 		{"another payer in the registry", nil, nil, otherPayers{registry()}, ErrRows, -1},
 
 		{"aggregate of fewer", nil, header(func(h *Header) { h.AckSignature = aggregate(t, honest[1:]) }), nil, ErrSignature, -1},
@@ -185,6 +193,11 @@ func TestCertificate(t *testing.T) {
 		{"network", func(c *Certificate) { c.Header.Network[0]++ }, ErrNetwork},
 		{"statements", func(c *Certificate) { c.Header.StatementCount = 1 }, ErrStatements},
 		{"no acks", func(c *Certificate) { c.Header.AckCount = 0 }, ErrCount},
+		{"rows of other acks", func(c *Certificate) { c.Header.AckCount++; *c = *certify(&c.Header, 0, 1, 3) }, ErrRows},
+		{"an aggregate that is no point, which it does not look at", func(c *Certificate) {
+			clear(c.Header.AckSignature[:])
+			*c = *certify(&c.Header, 0, 1, 3)
+		}, nil},
 		{"no bitmap", func(c *Certificate) { c.Signers = nil }, ErrBitmap},
 		{"a longer bitmap", func(c *Certificate) { c.Signers = append(c.Signers, 0) }, ErrBitmap},
 		{"a bit beyond the last member", func(c *Certificate) { c.Signers = Bitmap{c.Signers[0] | 16} }, ErrBitmap},
@@ -205,6 +218,22 @@ func TestCertificate(t *testing.T) {
 			c.lie(&cert)
 			wantError(t, cert.Verify(testNet, committee()), c.want)
 		})
+	}
+}
+
+// TestIdentityOfKeys: two keys that add up to the identity certify nothing, whatever the signature.
+func TestIdentityOfKeys(t *testing.T) {
+	h, _ := forge(t, testKey, testAcks())
+	key := committee().Members[0].Key.Bytes()
+	key[0] ^= 0x20 // the other y
+	negated, err := bls.ParsePublicKey(key[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	com := &Committee{Members: []Member{{0, 1, committee().Members[0].Key}, {1, 1, negated}}}
+	for _, signature := range [][SignatureSize]byte{bls.IdentitySignature, h.AckSignature} {
+		c := &Certificate{Header: *h, Signers: Bitmap{3}, Signature: signature}
+		wantError(t, c.Verify(testNet, com), ErrSignature)
 	}
 }
 

@@ -97,7 +97,10 @@ func signAs(g *Genesis, message []byte, members ...int) (rollup.Bitmap, [48]byte
 // certificate returns a rollup's certificate. Its roots are of no acks: the ledger never sees those.
 func certificate(g *Genesis, key rollup.WindowKey, rows []rollup.Row, members ...int) *rollup.Certificate {
 	h := rollup.NewHeader(g.Network(), key)
-	h.AckCount, h.Rows = 1, rows
+	h.Rows = rows
+	for _, r := range rows {
+		h.AckCount += uint32(r.Acks)
+	}
 	c := &rollup.Certificate{Header: *h}
 	c.Signers, c.Signature = signAs(g, rollup.CertificateMessage(g.Network(), key.Epoch, h.ID()), members...)
 	return c
