@@ -3,6 +3,7 @@ module github.com/waybill-network/waybill
 go 1.26.0
 
 require (
+	filippo.io/edwards25519 v1.2.0
 	connectrpc.com/connect v1.21.1
 	github.com/cockroachdb/pebble/v2 v2.1.7
 	github.com/cometbft/cometbft v0.40.0

@@ -36,6 +36,7 @@ var rooms = []struct {
 var guests = map[string][]string{
 	"github.com/consensys/gnark-crypto": {"kernels", "proofs", "bench", "internal/crash"},
 	"github.com/consensys/gnark":        {"proofs"},
+	"filippo.io/edwards25519":           {"rollup/ledger"},
 	"github.com/zeebo/blake3":           {"kernels/blake3", "bench"},
 	"github.com/minio/sha256-simd":      {"kernels/sha256", "bench"},
 	"github.com/klauspost/cpuid/v2":     {"kernels", "bench", "cmd"},

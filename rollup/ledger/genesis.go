@@ -118,8 +118,8 @@ func (g *Genesis) Validate() error {
 		return wrong("chain_id", "not 1 to %d characters of printable ASCII", MaxChainID)
 	case year < 1970 || year > 2200:
 		return wrong("genesis_time", "year %d", year)
-	case g.Treasury == Key{}:
-		return wrong("treasury", "the zero key")
+	case !g.Treasury.Valid():
+		return wrong("treasury", "%w", errKey)
 	case p.EpochSeconds == 0:
 		return wrong("params.epoch_seconds", "zero")
 	case p.LateEpochs > MaxLateEpochs:
@@ -133,24 +133,22 @@ func (g *Genesis) Validate() error {
 }
 
 func (g *Genesis) validateMembers() error {
-	keys := make(map[any]bool) // BLSKey; keys with their use
 	type use struct {
-		name string
-		key  Key
+		field string
+		key   any
 	}
+	keys := make(map[use]bool)
 	var stakes uint64
 	for i := range g.Members {
 		m := &g.Members[i]
 		field := func(name string) string { return fmt.Sprintf("committee[%d].%s", i, name) }
 		switch {
-		case m.Owner == Key{}:
-			return wrong(field("owner"), "the zero key")
-		case keys[m.BLSKey]:
-			return wrong(field("bls_key"), "of another member, too")
-		case m.TransportKey == Key{} || keys[use{"transport", m.TransportKey}]:
-			return wrong(field("transport_key"), "zero, or of another member, too")
-		case m.ConsensusKey == Key{} || keys[use{"consensus", m.ConsensusKey}]:
-			return wrong(field("consensus_key"), "zero, or of another member, too")
+		case !m.Owner.Valid():
+			return wrong(field("owner"), "%w", errKey)
+		case !m.TransportKey.Valid():
+			return wrong(field("transport_key"), "%w", errKey)
+		case !m.ConsensusKey.Valid():
+			return wrong(field("consensus_key"), "%w", errKey)
 		case !hostPort(m.PeerAddress):
 			return wrong(field("peer_address"), "%q is not host:port", m.PeerAddress)
 		case !hostPort(m.P2PAddress):
@@ -160,7 +158,12 @@ func (g *Genesis) validateMembers() error {
 		case m.Stake > math.MaxUint64-stakes:
 			return wrong(field("stake"), "the sum exceeds 64 bits")
 		}
-		keys[m.BLSKey], keys[use{"transport", m.TransportKey}], keys[use{"consensus", m.ConsensusKey}] = true, true, true
+		for _, u := range [...]use{{"bls_key", m.BLSKey}, {"transport_key", m.TransportKey}, {"consensus_key", m.ConsensusKey}} {
+			if keys[u] {
+				return wrong(field(u.field), "of another member, too")
+			}
+			keys[u] = true
+		}
 		stakes += m.Stake
 	}
 	// The powers' sum is below 2^64 / 10^6, far from the consensus engine's limit of 2^63 / 8.
@@ -189,7 +192,10 @@ func (g *Genesis) verifyProofs() error {
 	return nil
 }
 
-var errProof = errors.New("the proof of possession does not verify")
+var (
+	errKey   = errors.New("not a valid Ed25519 key")
+	errProof = errors.New("the proof of possession does not verify")
+)
 
 // hostPort reports whether s is 1 to MaxName characters of ASCII without spaces: a host, a colon and a port.
 func hostPort(s string) bool {

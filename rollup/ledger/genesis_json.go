@@ -209,8 +209,8 @@ func (d *genesisDecoder) time(dst *time.Time) func(string, any) {
 	return func(path string, v any) {
 		s, _ := v.(string)
 		t, err := time.Parse(time.RFC3339Nano, s)
-		if err != nil {
-			d.fail(path, "not a time as in RFC 3339")
+		if err != nil || t.UTC().Format(time.RFC3339Nano) != s { // Parse alone takes more than the RFC has
+			d.fail(path, "not a time as in RFC 3339, in UTC and in its shortest form")
 		}
 		*dst = t.UTC()
 	}

@@ -119,8 +119,6 @@ func (w *world) judgeBody(tx *Tx, sender *account) error {
 
 func (w *world) judgePayment(kind Kind, p *Payment, sender *account) error {
 	switch {
-	case p.To == Key{}:
-		return refuse(OutOfRange, "the zero key receives nothing")
 	case p.Amount == 0:
 		return refuse(OutOfRange, "no amount")
 	case kind == KindDeposit && p.Amount > math.MaxUint64-w.supply:
@@ -137,8 +135,6 @@ func (w *world) judgePayment(kind Kind, p *Payment, sender *account) error {
 func (w *world) judgeNode(p *NodeRegistration, sender *account) error {
 	_, known := w.nodeByTransport(p.TransportKey)
 	switch {
-	case p.TransportKey == Key{}:
-		return refuse(OutOfRange, "the zero transport key")
 	case known:
 		return refuse(KeyTaken, "transport key %s", p.TransportKey)
 	case w.taken(&p.BLSKey):
@@ -190,13 +186,20 @@ func (w *world) judgeSettlement(c *rollup.SettlementCertificate) error {
 	return nil
 }
 
-// verify checks signatures, proofs and certificates.
+// verify checks signatures, keys, proofs and certificates. A sender with an account has a valid key.
 func (w *world) verify(tx *Tx, raw []byte) error {
 	if s := tx.Signed; s != nil && !ed25519.Verify(s.Sender.Public(), raw[:len(raw)-len(s.Signature)], s.Signature[:]) {
 		return refuse(BadSignature, "of the sender")
 	}
 	switch p := tx.Body.(type) {
+	case *Payment:
+		if _, known := w.accountByKey(p.To); !known && !p.To.Valid() {
+			return refuse(OutOfRange, "%s is not a valid key", p.To)
+		}
 	case *NodeRegistration:
+		if !p.TransportKey.Valid() {
+			return refuse(OutOfRange, "%s is not a valid key", p.TransportKey)
+		}
 		return verifyProofs([]ClientProof{{p.BLSKey, p.Proof}})
 	case *ClientRegistration:
 		return verifyProofs(p.Clients)

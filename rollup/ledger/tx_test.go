@@ -136,6 +136,7 @@ func TestBadTransactions(t *testing.T) {
 		{"no clients", Malformed, clients(func(c *[]ClientProof) { *c = nil })},
 		{"unprintable name", Malformed, NewRegisterService(net, alice, 2, &ServiceRegistration{UnitCap: 1, Unit: "a\n"})},
 		{"no address", Malformed, NewRegisterNode(net, alice, 2, &NodeRegistration{})},
+		{"rows of other acks", Malformed, cert(func(c *rollup.Certificate) { c.Header.AckCount = 2 })},
 		{"rows unsorted", Malformed, cert(func(c *rollup.Certificate) { c.Header.Rows = append(c.Header.Rows, goodRows[0]) })},
 		{"no rows", Malformed, cert(func(c *rollup.Certificate) { c.Header.Rows = nil })},
 		{"a statements part", Malformed, cert(func(c *rollup.Certificate) { c.Header.StatementCount = 1 })},
@@ -157,10 +158,16 @@ func TestBadTransactions(t *testing.T) {
 		{"more than there is", InsufficientBalance, NewTransfer(net, alice, 2, bob, 1001)},
 		{"more stake than there is", InsufficientBalance, NewRegisterNode(net, alice, 2, newNode("edge", 1001))},
 		{"to the zero key", OutOfRange, NewTransfer(net, alice, 2, Key{}, 7)},
+		{"to a key of small order", OutOfRange, NewDeposit(net, treasury, 1, Key{1}, 7)},
 		{"no amount", OutOfRange, NewTransfer(net, alice, 2, bob, 0)},
 		{"no transport key", OutOfRange, NewRegisterNode(net, alice, 2, func() *NodeRegistration {
 			n := newNode("edge", 1)
 			n.TransportKey = Key{}
+			return n
+		}())},
+		{"a transport key of mixed order", OutOfRange, NewRegisterNode(net, alice, 2, func() *NodeRegistration {
+			n := newNode("edge", 1)
+			n.TransportKey = plus(t, n.TransportKey, order8)
 			return n
 		}())},
 		{"price times cap", OutOfRange, NewRegisterService(net, alice, 2, &ServiceRegistration{Price: 1 << 33, UnitCap: 1 << 32, Unit: "x"})},
@@ -186,6 +193,7 @@ func TestBadTransactions(t *testing.T) {
 			return n
 		}())},
 		{"no consent", BadProof, NewSetPayer(net, alice, 2, 0, BLSSignature{})},
+		{"the identity's consent", BadProof, NewSetPayer(net, alice, 2, 0, BLSSignature{0: 0xc0})},
 		{"another's consent", BadProof, NewSetPayer(net, alice, 2, 0, consent("two", PayerMessage(net, 0, KeyOf(alice), 2)))},
 		{"consent to another nonce", BadProof, NewSetPayer(net, alice, 2, 0, consent("one", PayerMessage(net, 0, KeyOf(alice), 1)))},
 		{"consent to another payer", BadProof, NewSetPayer(net, alice, 2, 0, consent("one", PayerMessage(net, 0, bob, 2)))},
