@@ -123,6 +123,7 @@ type Sample struct {
 	BytesPerOp  float64 `json:"bytes_per_op"`
 	AllocsPerOp float64 `json:"allocs_per_op"`
 	Ratio       float64 `json:"ratio"`           // baseline's time over this one's, median of the rounds' ratios: above 1 is faster
+	CPURatio    float64 `json:"cpu_ratio"`       // the same of the CPU times
 	Share       float64 `json:"share,omitempty"` // of a part: its median over the sum of all parts' medians
 }
 
@@ -300,11 +301,8 @@ func (res *Result) summarise() {
 		s.CPUNsPerOp = median(s.column(func(r Round) float64 { return r.CPUNs }))
 		s.BytesPerOp = median(s.column(func(r Round) float64 { return r.Bytes }))
 		s.AllocsPerOp = median(s.column(func(r Round) float64 { return r.Allocs }))
-		ratios := make([]float64, len(base))
-		for k := range base {
-			ratios[k] = base[k].Ns / s.Rounds[k].Ns
-		}
-		s.Ratio = median(ratios)
+		s.Ratio = s.ratio(base, func(r Round) float64 { return r.Ns })
+		s.CPURatio = s.ratio(base, func(r Round) float64 { return r.CPUNs })
 		sum += s.Median
 	}
 	if res.Parts {
@@ -320,6 +318,17 @@ func (s *Sample) column(of func(Round) float64) []float64 {
 		out[i] = of(r)
 	}
 	return out
+}
+
+// ratio is the median of the rounds' ratios of a baseline to s.
+func (s *Sample) ratio(base []Round, of func(Round) float64) float64 {
+	ratios := make([]float64, len(base))
+	for i, b := range base {
+		if mine := of(s.Rounds[i]); mine > 0 { // CPU time comes in ticks, and short work may take none
+			ratios[i] = of(b) / mine
+		}
+	}
+	return median(ratios)
 }
 
 func median(values []float64) float64 {

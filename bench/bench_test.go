@@ -37,6 +37,9 @@ func TestRatiosAreOfTheSameRound(t *testing.T) {
 		if got := res.Samples[1].Ratio; got != c.want {
 			t.Errorf("%v over %v: %v, want %v", c.base, c.other, got, c.want)
 		}
+		if got := res.Samples[1].CPURatio; got != c.want {
+			t.Errorf("CPU time of %v over %v: %v, want %v", c.base, c.other, got, c.want)
+		}
 		if res.Samples[0].Ratio != 1 || res.Samples[0].Share != 0 {
 			t.Errorf("baseline: %+v", res.Samples[0])
 		}
@@ -288,7 +291,7 @@ func TestText(t *testing.T) {
 	r.Load, r.Results[0].Parts = 3, true
 	r.Results[0].summarise()
 	b.Reset()
-	if err := r.WriteText(&b); err != nil || !strings.Contains(b.String(), "busy") || !strings.Contains(b.String(), "66.7 %") || strings.Contains(b.String(), "×  cpu") {
+	if err := r.WriteText(&b); err != nil || !strings.Contains(b.String(), "busy") || !strings.Contains(b.String(), "66.7 %") || strings.Contains(b.String(), "×  ") {
 		t.Errorf("%v\n%s", err, b.String())
 	}
 	for _, write := range []func() error{func() error { return r.WriteText(full{}) }, func() error { return r.WriteBenchfmt(full{}) }, func() error { return r.WriteJSON(full{}) }} {

@@ -51,7 +51,11 @@ func (p *printer) result(res *Result) {
 		default:
 			p.printf(" %11.0f/s", 1e9/s.Median)
 		}
-		p.printf("  cpu %11s  %8.4g allocs/%s\n", nanos(s.CPUNsPerOp), s.AllocsPerOp, res.Op)
+		p.printf("   cpu %11s", nanos(s.CPUNsPerOp))
+		if !res.Parts && len(res.Samples) > 1 {
+			p.printf(" %6.2f×", s.CPURatio)
+		}
+		p.printf("  %8.4g allocs/%s\n", s.AllocsPerOp, res.Op)
 	}
 	if g := res.Goal; g != nil {
 		verdict := "missed"
