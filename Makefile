@@ -3,7 +3,7 @@ GO      ?= go
 BIN     ?= bin
 SHARED  ?= ../shared
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-LDFLAGS := -X main.version=$(VERSION)
+LDFLAGS := -X github.com/waybill-network/waybill/node/telemetry.version=$(VERSION)
 export GOFLAGS += -buildvcs=false
 
 .DEFAULT_GOAL := help

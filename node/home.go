@@ -33,7 +33,7 @@ func LoadIdentity(c *config.Config, password []byte) (*Identity, error) {
 	file := c.Path(c.Node.Genesis)
 	b, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("genesis: %w", err)
+		return nil, fmt.Errorf("node.genesis: %w", err)
 	}
 	id := new(Identity)
 	if id.Genesis, err = ledger.ParseGenesis(b); err != nil {

@@ -19,6 +19,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/waybill-network/waybill/node/committee"
@@ -95,14 +96,17 @@ func Start(ctx context.Context, cfg *config.Config, id *Identity, log *slog.Logg
 	return n, nil
 }
 
+// ErrRuns says that another process holds the node's store.
+var ErrRuns = errors.New("another process runs this node")
+
 // onStop queues f to be called at Stop, last first.
 func (n *Node) onStop(f func()) { n.cleanup = append(n.cleanup, f) }
 
-// serve runs a server until Stop; when it ends by itself the node fails.
-func (n *Node) serve(address string, run func(net.Listener) error, shutdown func(context.Context) error) error {
+// serve runs a server at the address of a setting until Stop; when it ends by itself the node fails.
+func (n *Node) serve(setting, address string, run func(net.Listener) error, shutdown func(context.Context) error) error {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", setting, err)
 	}
 	n.tasks.Go(func() {
 		if err := run(l); err != nil {
@@ -121,6 +125,9 @@ func (n *Node) serve(address string, run func(net.Listener) error, shutdown func
 
 func (n *Node) openStore(context.Context) error {
 	s, err := store.Open(n.cfg.Path(n.cfg.Store.Path), store.Options{Logger: n.log, CacheSize: int64(n.cfg.Store.Cache)})
+	if errors.Is(err, syscall.EAGAIN) {
+		return fmt.Errorf("%w: %w", ErrRuns, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -207,7 +214,7 @@ func (n *Node) startPeers(context.Context) error {
 		return nil // a node that is no member has nothing to answer
 	}
 	server := peer.NewServer(peer.ServerConfig{Member: n.member, Chain: n.chain, Certificate: certificate, MaxInflight: n.cfg.Peer.MaxInflight, Logger: n.log})
-	return n.serve(n.cfg.Peer.Listen, server.Serve, server.Shutdown)
+	return n.serve("peer.listen", n.cfg.Peer.Listen, server.Serve, server.Shutdown)
 }
 
 func (n *Node) startPipeline(ctx context.Context) error {
@@ -222,6 +229,7 @@ func (n *Node) startPipeline(ctx context.Context) error {
 		Network: n.network, Node: n.index,
 		Workers: n.cfg.Pipeline.Workers, MaxBatch: n.cfg.Pipeline.MaxBatch, MaxAcks: n.cfg.Pipeline.MaxAcks, MaxBytes: int64(n.cfg.Pipeline.MaxBytes),
 		WindowAge: n.cfg.Pipeline.WindowAge, Grace: n.cfg.Pipeline.Grace, Logger: n.log,
+		Room: func() bool { return n.usage.room(n.store, uint64(n.cfg.Store.MinFree)) },
 	}, n.store, n.chain, n.members)
 	if err != nil {
 		return err
@@ -243,12 +251,12 @@ func (n *Node) startIngest(context.Context) error {
 	if n.cfg.Ingest.TLSCert != "" {
 		pair, err := tls.LoadX509KeyPair(n.cfg.Path(n.cfg.Ingest.TLSCert), n.cfg.Path(n.cfg.Ingest.TLSKey))
 		if err != nil {
-			return err
+			return fmt.Errorf("ingest.tls_cert, ingest.tls_key: %w", err)
 		}
 		c.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
 	}
 	server := ingest.NewServer(c)
-	return n.serve(n.cfg.Ingest.Listen, server.Serve, server.Shutdown)
+	return n.serve("ingest.listen", n.cfg.Ingest.Listen, server.Serve, server.Shutdown)
 }
 
 func (n *Node) startOperator(context.Context) error {
@@ -265,7 +273,7 @@ func (n *Node) startOperator(context.Context) error {
 		}
 	}
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug)}
-	return n.serve(n.cfg.Operator.Listen, func(l net.Listener) error {
+	return n.serve("operator.listen", n.cfg.Operator.Listen, func(l net.Listener) error {
 		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			return err
 		}

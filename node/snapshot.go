@@ -12,7 +12,7 @@ import (
 )
 
 // usageAge is how old the measured disk usage may be: measuring takes the database's lock.
-const usageAge = 5 * time.Second
+const usageAge = 2 * time.Second
 
 // usage remembers the last measurement of the disk.
 type usage struct {
@@ -32,14 +32,25 @@ func (u *usage) get(s *store.Store) (store.Usage, error) {
 	return u.value, u.err
 }
 
+// room reports whether more than min bytes are free. A disk that can not be measured is no reason to refuse: writes to
+// it fail loudly.
+func (u *usage) room(s *store.Store, min uint64) bool {
+	now, err := u.get(s)
+	return err != nil || now.Free >= min
+}
+
+// Kernels says which implementation of each batch primitive nodes of this build use. They choose instructions by
+// themselves, by what the processor has.
+func Kernels() []telemetry.Kernel {
+	return []telemetry.Kernel{{Name: "bls", Implementation: "gnark-crypto"}, {Name: "blake3", Implementation: "zeebo"}}
+}
+
 // Snapshot says what the node is doing. While the node starts, parts that do not run yet are empty.
 func (n *Node) Snapshot() telemetry.Snapshot {
 	s := telemetry.Snapshot{
 		Taken: time.Now(), Started: n.started, Build: telemetry.BuildInfo(),
-		Node: telemetry.Node{Name: n.cfg.Node.Name, Index: n.index, Owner: n.owner, Network: n.network.String(), ChainID: n.id.Genesis.ChainID},
-		Kernels: []telemetry.Kernel{
-			{Name: "bls", Implementation: "gnark-crypto"}, {Name: "blake3", Implementation: "zeebo"},
-		},
+		Node:    telemetry.Node{Name: n.cfg.Node.Name, Index: n.index, Owner: n.owner, Network: n.network.String(), ChainID: n.id.Genesis.ChainID},
+		Kernels: Kernels(),
 	}
 	if n.chain == nil {
 		return s

@@ -47,7 +47,11 @@ type Future struct {
 	done    chan struct{}
 	backlog int // acks ahead of one that was answered overloaded
 	pushed  bool
+	noRoom  bool // for want of disk, which no backlog measures
 }
+
+// roomRetry is the retry delay while the disk is full: room is made by people, or by a settlement.
+const roomRetry = 5 * time.Second
 
 // Done is closed when every ack is answered.
 func (f *Future) Done() <-chan struct{} { return f.done }
@@ -66,7 +70,10 @@ func (f *Future) Wait(ctx context.Context) ([]rollup.Code, Receipt, error) {
 	}
 	w := f.p.OpenWindow()
 	r := Receipt{OpenEpoch: w.Epoch, OpenWindow: w.Window}
-	if f.pushed {
+	switch {
+	case f.noRoom:
+		r.RetryAfter = roomRetry
+	case f.pushed:
 		r.RetryAfter = f.p.rate.delay(f.backlog, f.p.cfg.Workers)
 	}
 	return f.codes, r, nil
@@ -113,6 +120,7 @@ func (s *Source) SubmitAsync(frames []byte) (*Future, error) {
 		for i := range f.codes {
 			f.codes[i] = code
 		}
+		f.noRoom = code == rollup.Overloaded
 		p.counters.refuse(&p.counters.admit, code, len(f.codes))
 		return f, nil
 	}
@@ -128,6 +136,8 @@ func (p *Pipeline) door(view *ledger.View) rollup.Code {
 		return rollup.StoreFailed
 	case !p.serving.Load():
 		return rollup.ShuttingDown
+	case !p.cfg.Room():
+		return rollup.Overloaded
 	case p.checkClock(view) != nil:
 		return rollup.Clock
 	}

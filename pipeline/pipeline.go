@@ -58,6 +58,7 @@ var (
 	ErrClosed   = errors.New("pipeline: closed")              // after Close, or before Start
 	ErrStore    = errors.New("pipeline: the store failed")    // outcome unknown until the store is opened again
 	ErrClock    = errors.New("pipeline: clock out of step")   // the node's clock and the chain's disagree
+	ErrRoom     = errors.New("pipeline: no room on the disk") // until something makes room
 	ErrPool     = errors.New("pipeline: the pool is corrupt") // a committed ack does not verify
 	ErrFrames   = errors.New("pipeline: not a whole number of acks")
 	ErrConfig   = errors.New("pipeline: unusable configuration")
@@ -142,6 +143,7 @@ type Config struct {
 	Certifying int           // windows that are certified at a time (4)
 
 	Now         func() time.Time     // the node's clock, to hold against the chain's (time.Now)
+	Room        func() bool          // whether the disk has room for more acks; asked for every submission (always)
 	Logger      *slog.Logger         // (discards)
 	NewVerifier func() BatchVerifier // one per worker (bls.NewVerifier(bls.Default, 1))
 }
@@ -169,6 +171,9 @@ func (c *Config) complete() error {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Room == nil {
+		c.Room = func() bool { return true }
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -292,13 +297,16 @@ func (p *Pipeline) Close() {
 	p.rest.Wait()
 }
 
-// Ready returns why the pipeline accepts no acks, nil while it does: ErrClosed, ErrStore, ErrClock.
+// Ready returns why the pipeline accepts no acks, nil while it does: ErrClosed, ErrStore, ErrRoom, ErrClock.
 func (p *Pipeline) Ready() error {
 	if err := p.failure.Load(); err != nil {
 		return *err
 	}
 	if !p.serving.Load() {
 		return ErrClosed
+	}
+	if !p.cfg.Room() {
+		return ErrRoom
 	}
 	return p.checkClock(p.chain.View())
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"math/rand/v2"
 	"runtime"
 	"slices"
 	"sync/atomic"
@@ -46,7 +47,8 @@ func (r *Replay) Register(ctx context.Context, deliveries iter.Seq[workload.Deli
 			if err != nil {
 				return Parties{}, err
 			}
-			c := &client{secret: sk, index: unknown}
+			// A random start keeps two runs in one window from using a seq twice.
+			c := &client{secret: sk, index: unknown, seq: rand.Uint32()}
 			r.parties[id] = c
 			p.clients = append(p.clients, c)
 		}

@@ -19,6 +19,7 @@ import (
 	"github.com/waybill-network/waybill/kernels/blake3"
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node/ingest"
+	"github.com/waybill-network/waybill/node/rpc"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 	"golang.org/x/sync/errgroup"
@@ -65,7 +66,7 @@ type client struct {
 	public ledger.BLSKey
 	index  uint32
 	payer  uint32
-	seq    uint32 // touched by the one goroutine that delivers to the client's node
+	seq    uint32 // of its next ack; touched by the one goroutine that delivers to the client's node
 }
 
 // Account is one line of the replay's own books.
@@ -106,9 +107,13 @@ func New(ctx context.Context, cfg Config) (*Replay, error) {
 			return nil, errors.Join(err, r.Close())
 		}
 		r.clients = append(r.clients, c)
+		// A call first, since Windows would wait for a node that is not there.
+		if _, err := ingest.Call(ctx, c.Ledger().GetStatus, &rpc.GetStatusRequest{}); err != nil {
+			return nil, errors.Join(c.Explain(err), r.Close())
+		}
 		var open ingest.OpenWindow
 		if err := c.Windows(ctx, func(w ingest.OpenWindow) bool { open = w; return false }); err != nil {
-			return nil, errors.Join(fmt.Errorf("node %s: %w", url, err), r.Close())
+			return nil, errors.Join(c.Explain(err), r.Close())
 		}
 		if open.Network != cfg.Network {
 			return nil, errors.Join(fmt.Errorf("node %s is of network %s, not %s", url, open.Network, cfg.Network), r.Close())

@@ -74,7 +74,7 @@ type Store struct {
 	Path      string `toml:"path" allow:"path" doc:"Directory of the database, relative to home. Use a disk that honours fsync."`
 	Cache     Size   `toml:"cache" allow:"1MiB..64GiB" doc:"Memory for the database's block cache."`
 	Retention uint32 `toml:"retention" allow:"0..1000000" doc:"Settled epochs whose acks and evidence are kept for export; 0 keeps all. Certificates are always kept."`
-	MinFree   Size   `toml:"min_free" allow:"0B..1TiB" doc:"Below this much free disk the node reports itself unready."`
+	MinFree   Size   `toml:"min_free" allow:"0B..1TiB" doc:"Below this much free disk the node reports itself unready and refuses acks as overloaded."`
 }
 
 // Operator is section [operator].

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"connectrpc.com/connect"
@@ -104,13 +105,22 @@ func (c *Client) SubmitTx(ctx context.Context, tx []byte) (hash string, err erro
 		if detail, ok := errorDetail[*rpc.TxRefusal](err); ok {
 			for _, code := range ledger.TxCodes() {
 				if code.String() == detail.Code {
-					return "", fmt.Errorf("submit transaction: %w", &ledger.Refusal{Code: code, Detail: err.Error()})
+					return "", fmt.Errorf("submit transaction: %w", &ledger.Refusal{Code: code, Detail: refusalText(err, detail.Code)})
 				}
 			}
 		}
 		return "", fmt.Errorf("submit transaction: %w", err)
 	}
 	return response.Hash, nil
+}
+
+// refusalText is what the node said beside the code.
+func refusalText(err error, code string) string {
+	var wire *connect.Error
+	if !errors.As(err, &wire) {
+		return err.Error()
+	}
+	return strings.TrimPrefix(strings.TrimPrefix(wire.Message(), code), ": ")
 }
 
 // OpenWindow is the window that acks are signed for, and whose.

@@ -4,10 +4,13 @@
 package telemetry
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"log/slog"
+	"runtime"
 	"runtime/debug"
+	"strings"
 )
 
 // NewLogger writes records of at least a level (debug, info, warn, error) as "text" or "json" lines. It is safe for
@@ -27,17 +30,17 @@ func NewLogger(w io.Writer, level, format string) (*slog.Logger, error) {
 	return nil, fmt.Errorf("log format %q is neither text nor json", format)
 }
 
-// BuildInfo says which program this is, from what the Go linker recorded. A build outside version control has the
-// version "devel" and no commit; a commit with local changes ends in "+".
+// version is set by the linker (see the Makefile) and goes before what Go recorded.
+var version string
+
+// BuildInfo says which program this is: what the linker was told, or else what it recorded. A build that was told
+// nothing, outside version control, has the version "devel" and no commit; a commit with local changes ends in "+".
 func BuildInfo() Build {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return Build{Version: "devel"}
+		return Build{Version: cmp.Or(version, "devel"), Go: runtime.Version()}
 	}
-	b := Build{Version: info.Main.Version, Go: info.GoVersion}
-	if b.Version == "" || b.Version == "(devel)" {
-		b.Version = "devel"
-	}
+	b := Build{Version: cmp.Or(version, strings.Trim(info.Main.Version, "()"), "devel"), Go: info.GoVersion}
 	changed := ""
 	for _, s := range info.Settings {
 		switch {
