@@ -1,0 +1,446 @@
+//go:build linux
+
+package crash
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+	bls12381 "github.com/consensys/gnark-crypto/ecc/bls12-381"
+	"github.com/consensys/gnark-crypto/ecc/bls12-381/fp"
+
+	"github.com/waybill-network/waybill/kernels/blake3"
+	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/node/ingest"
+	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/rollup"
+)
+
+// TestBadInputs feeds a live node what is not valid. Each input has a refusal of its own, and afterwards nothing is
+// ordered, settled or moved but the valid acks and transactions that the test sent for comparison.
+func TestBadInputs(t *testing.T) {
+	Binary(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	n := Start(ctx, t, short())
+	p, err := n.Register(ctx, 3, 12)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := n.Balances(ctx, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := &inputs{T: t, Network: n, parties: p, books: NewBooks(), stream: n.Clients[0].Open(ctx)}
+	in.refuseAcks(ctx)
+	in.refuseSubmissions(ctx)
+	if err := in.stream.Close(ctx); err != nil {
+		t.Errorf("the stream that the refusals came over: %v", err)
+	}
+	registry := in.registry(ctx)
+	in.refuseTransactions(ctx)
+	audit, err := n.Audit(ctx, p, in.books, before)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if now := in.registry(ctx); now != registry {
+		t.Errorf("the transactions changed the registry or a nonce: %s, before %s", now, registry)
+	}
+	t.Logf("%d inputs:\n%s", len(in.table), strings.Join(in.table, "\n"))
+	t.Logf("%d valid acks in %d rollups, nothing else; balances as these say", len(audit.Ordered), audit.Rollups)
+}
+
+// inputs is a test of bad inputs on its way.
+type inputs struct {
+	*testing.T
+	*Network
+	parties *Parties
+	books   *Books
+	stream  *ingest.Stream
+	table   []string
+	next    int // of the requests
+}
+
+// registry tells, from node 1, how many of each kind are registered, and the payers' nonces.
+func (in *inputs) registry(ctx context.Context) string {
+	in.Helper()
+	status, err := in.Status(ctx, 1)
+	if err != nil {
+		in.Fatal(err)
+	}
+	text := fmt.Sprintf("%d nodes, %d services, %d clients, nonces", status.Nodes, status.Services, status.Clients)
+	for _, index := range in.parties.Accounts {
+		account, err := in.Account(ctx, 1, index)
+		if err != nil {
+			in.Fatal(err)
+		}
+		text += fmt.Sprint(" ", account.NextNonce)
+	}
+	return text
+}
+
+func (in *inputs) record(what, way, got, want string) {
+	in.Helper()
+	in.table = append(in.table, fmt.Sprintf("  %-52s %-7s %s", what, way, got))
+	if got != want {
+		in.Errorf("%s (%s): answered %s, should be %s", what, way, got, want)
+	}
+}
+
+// fresh returns a valid ack for a window, of a client that signs nothing else.
+func (in *inputs) fresh(w rollup.WindowKey, c *Client) rollup.Ack {
+	in.next++
+	ack := rollup.Ack{Network: in.ID, Node: w.Node, Epoch: w.Epoch, Window: w.Window, Service: in.parties.Services[in.next%2], Units: 1000,
+		Request: blake3.Sum256(fmt.Appendf(nil, "GET /inputs/%d", in.next))}
+	c.Sign(&ack)
+	return ack
+}
+
+// submit sends acks over the stream and returns the codes and the window that is open after them.
+func (in *inputs) submit(ctx context.Context, acks ...rollup.Ack) ([]rollup.Code, rollup.WindowKey) {
+	in.Helper()
+	var frames []byte
+	for i := range acks {
+		frames = acks[i].Append(frames)
+	}
+	return in.submitFrames(ctx, frames)
+}
+
+func (in *inputs) submitFrames(ctx context.Context, frames []byte) ([]rollup.Code, rollup.WindowKey) {
+	in.Helper()
+	pending, err := in.stream.Submit(ctx, frames)
+	if err != nil {
+		in.Fatal(err)
+	}
+	answer, err := pending.Wait(ctx)
+	if err != nil {
+		in.Fatal(err)
+	}
+	return answer.Codes, rollup.WindowKey{Epoch: answer.OpenEpoch, Window: answer.OpenWindow}
+}
+
+// accept has a valid ack accepted, and returns it.
+func (in *inputs) accept(ctx context.Context, c *Client) rollup.Ack {
+	in.Helper()
+	_, open := in.submitFrames(ctx, make([]byte, rollup.AckSize))
+	for range 10 {
+		ack := in.fresh(open, c)
+		in.books.sign(&ack)
+		codes, now := in.submit(ctx, ack)
+		if codes[0] == rollup.Accepted {
+			in.books.report(&ingest.Outcome{Ack: ack, Attempts: 1})
+			return ack
+		}
+		if !codes[0].Retry() {
+			in.Fatalf("a valid ack: %v", codes[0])
+		}
+		open = now
+		pause(ctx, poll)
+	}
+	in.Fatal("a valid ack found no window")
+	panic("unreachable")
+}
+
+// badAck is one line of the table: what is done to a valid ack for the open window.
+type badAck struct {
+	what string
+	make func(a *rollup.Ack, c *Client)
+	want rollup.Code
+}
+
+func resigned(change func(a *rollup.Ack)) func(*rollup.Ack, *Client) {
+	return func(a *rollup.Ack, c *Client) {
+		change(a)
+		c.Resign(a)
+	}
+}
+
+func signature(b [rollup.SignatureSize]byte) func(*rollup.Ack, *Client) {
+	return func(a *rollup.Ack, _ *Client) { a.Signature = b }
+}
+
+var badAcks = []badAck{
+	{"signed by another key", func(a *rollup.Ack, _ *Client) {
+		secret, _ := bls.KeyGen(seed("forger"))
+		(&Client{Secret: secret}).Resign(a)
+	}, rollup.BadSignature},
+	{"units changed after signing", func(a *rollup.Ack, _ *Client) { a.Units++ }, rollup.BadSignature},
+	{"request changed after signing", func(a *rollup.Ack, _ *Client) { a.Request[31] ^= 1 }, rollup.BadSignature},
+	{"another client's index", func(a *rollup.Ack, _ *Client) { a.Client++ }, rollup.BadSignature},
+	{"signature negated", func(a *rollup.Ack, _ *Client) { a.Signature[0] ^= 0x20 }, rollup.BadSignature},
+	{"signature plus a point of order 3", func(a *rollup.Ack, _ *Client) { shift(a, 2) }, rollup.NotInSubgroup},
+	{"a point of order 3", signature([48]byte{0: 0x80}), rollup.NotInSubgroup},
+	{"identity", signature(bls.IdentitySignature), rollup.Identity},
+	{"identity with the sign bit", signature([48]byte{0: 0xe0}), rollup.BadEncoding},
+	{"identity with a stray byte", signature([48]byte{0: 0xc0, 47: 1}), rollup.BadEncoding},
+	{"x = p", func(a *rollup.Ack, _ *Client) { a.Signature = modulus() }, rollup.BadEncoding},
+	{"not marked as compressed", func(a *rollup.Ack, _ *Client) { a.Signature[0] &^= 0x80 }, rollup.BadEncoding},
+	{"all zero", signature([48]byte{}), rollup.BadEncoding},
+	{"all ones", signature([48]byte(bytes.Repeat([]byte{0xff}, 48))), rollup.BadEncoding},
+	{"off the curve", func(a *rollup.Ack, _ *Client) { a.Signature = offCurve() }, rollup.NotOnCurve},
+	{"wrong network", resigned(func(a *rollup.Ack) { a.Network[0] ^= 1 }), rollup.WrongNetwork},
+	{"wrong node", resigned(func(a *rollup.Ack) { a.Node++ }), rollup.WrongNode},
+	{"next epoch", resigned(func(a *rollup.Ack) { a.Epoch++ }), rollup.WrongEpoch},
+	{"an epoch far ahead", resigned(func(a *rollup.Ack) { a.Epoch = ^uint32(0) }), rollup.WrongEpoch},
+	{"window ahead", resigned(func(a *rollup.Ack) { a.Window += 5 }), rollup.WindowAhead},
+	{"unknown client", resigned(func(a *rollup.Ack) { a.Client = 1 << 30 }), rollup.UnknownClient},
+	{"unknown service", resigned(func(a *rollup.Ack) { a.Service = 7 }), rollup.UnknownService},
+	{"zero units", resigned(func(a *rollup.Ack) { a.Units = 0 }), rollup.ZeroUnits},
+	{"units above the cap", resigned(func(a *rollup.Ack) { a.Units = unitCap + 1 }), rollup.ExcessUnits},
+	{"units of 2^64 - 1", resigned(func(a *rollup.Ack) { a.Units = ^uint64(0) }), rollup.ExcessUnits},
+}
+
+// refuseAcks sends every bad ack over the stream and as JSON, and those that take more than one ack.
+func (in *inputs) refuseAcks(ctx context.Context) {
+	in.Helper()
+	client := in.parties.Clients[0]
+	in.accept(ctx, client) // so that a window closes later
+	for _, bad := range badAcks {
+		make := func(open rollup.WindowKey) []rollup.Ack {
+			ack := in.fresh(open, client)
+			bad.make(&ack, client)
+			return []rollup.Ack{ack}
+		}
+		in.refuse(ctx, bad.what, bad.want, make)
+		in.refuseJSON(ctx, bad.what, bad.want, make)
+	}
+	a, b := in.parties.Clients[1], in.parties.Clients[2]
+	in.refuse(ctx, "signatures of two acks exchanged", rollup.BadSignature, func(open rollup.WindowKey) []rollup.Ack {
+		x, y := in.fresh(open, a), in.fresh(open, b)
+		x.Signature, y.Signature = y.Signature, x.Signature
+		return []rollup.Ack{x, y}
+	})
+	in.refuse(ctx, "errors of two signatures cancel out", rollup.NotInSubgroup, func(open rollup.WindowKey) []rollup.Ack {
+		x, y := in.fresh(open, a), in.fresh(open, b)
+		shift(&x, 2)
+		shift(&y, -2)
+		return []rollup.Ack{x, y}
+	})
+	in.refuse(ctx, "shares of two signatures exchanged", rollup.BadSignature, func(open rollup.WindowKey) []rollup.Ack {
+		x, y := in.fresh(open, a), in.fresh(open, a)
+		exchange(&x, &y)
+		return []rollup.Ack{x, y}
+	})
+	in.refuse(ctx, "wrong tag", rollup.Malformed, nil)
+	in.repeat(ctx)
+	in.late(ctx)
+}
+
+// refuse requires the refusal of all acks, signed for the open window. When the window has moved meanwhile, it is tried
+// again.
+func (in *inputs) refuse(ctx context.Context, what string, want rollup.Code, make func(open rollup.WindowKey) []rollup.Ack) {
+	in.Helper()
+	wrong := bytes.Repeat([]byte("waybill!"), rollup.AckSize/8)
+	codes, open := in.submitFrames(ctx, wrong)
+	for try := 0; make != nil && try < 10; try++ {
+		codes, open = in.submit(ctx, make(open)...)
+		if !slices.ContainsFunc(codes, func(c rollup.Code) bool { return c != want && c.Retry() }) {
+			break
+		}
+		pause(ctx, poll)
+	}
+	for _, code := range codes {
+		if code != want {
+			in.record(what, "stream", code.String(), want.String())
+			return
+		}
+	}
+	in.record(what, "stream", codes[0].String(), want.String())
+}
+
+// refuseJSON is refuse with the call that people make.
+func (in *inputs) refuseJSON(ctx context.Context, what string, want rollup.Code, make func(open rollup.WindowKey) []rollup.Ack) {
+	in.Helper()
+	var got string
+	for range 10 {
+		_, open := in.submitFrames(ctx, bytes.Repeat([]byte{1}, rollup.AckSize))
+		got = in.postAck(ctx, jsonAck(&make(open)[0]))
+		if code, err := rollup.ParseCode(got); err != nil || code == want || !code.Retry() {
+			break
+		}
+		pause(ctx, poll)
+	}
+	in.record(what, "JSON", got, want.String())
+}
+
+func jsonAck(a *rollup.Ack) string {
+	return fmt.Sprintf(`{"ack":{"network":"%v","epoch":%d,"window":%d,"node":%d,"client":%d,"service":%d,"seq":%d,"units":"%d","request":"%v","signature":"%x"}}`,
+		a.Network, a.Epoch, a.Window, a.Node, a.Client, a.Service, a.Seq, a.Units, a.Request, a.Signature)
+}
+
+// postAck returns the code that SubmitAck answers, or what else it says.
+func (in *inputs) postAck(ctx context.Context, body string) string {
+	in.Helper()
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, in.Nodes[0].Ingest+rpc.IngestServiceSubmitAckProcedure, strings.NewReader(body))
+	if err != nil {
+		in.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		in.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		in.Fatal(err)
+	}
+	var answer struct {
+		Code    string
+		Details []struct{ Debug struct{ Code string } }
+	}
+	if err := json.Unmarshal(text, &answer); err != nil {
+		in.Fatalf("%s: %v", text, err)
+	}
+	switch {
+	case response.StatusCode == http.StatusOK && answer.Code == "accepted":
+		in.Errorf("accepted: %s", body)
+	case len(answer.Details) > 0:
+		return answer.Details[0].Debug.Code
+	}
+	return answer.Code
+}
+
+// repeat sends accepted acks again: the same, with other content, and the same under another signature.
+func (in *inputs) repeat(ctx context.Context) {
+	in.Helper()
+	client := in.parties.Clients[3]
+	for _, c := range []struct {
+		what   string
+		change func(a *rollup.Ack)
+		want   rollup.Code
+	}{
+		{"accepted before, the same", func(*rollup.Ack) {}, rollup.Known},
+		{"accepted before, other units", func(a *rollup.Ack) { a.Units++; client.Resign(a) }, rollup.ReplayedSeq},
+		{"accepted before, another service", func(a *rollup.Ack) { a.Service ^= 1; client.Resign(a) }, rollup.ReplayedSeq},
+		{"accepted before, other units and no signature", func(a *rollup.Ack) { a.Units++; a.Signature = [48]byte{} }, rollup.ReplayedSeq},
+		{"accepted before, without a signature", func(a *rollup.Ack) { a.Signature = [48]byte{} }, rollup.Known},
+	} {
+		in.refuse(ctx, c.what, c.want, func(rollup.WindowKey) []rollup.Ack {
+			ack := in.accept(ctx, client)
+			c.change(&ack)
+			return []rollup.Ack{ack}
+		})
+	}
+}
+
+// late waits until a window has closed, and sends acks for it.
+func (in *inputs) late(ctx context.Context) {
+	in.Helper()
+	client := in.parties.Clients[4]
+	for range 5 {
+		ack := in.accept(ctx, client)
+		own := rollup.WindowKey{Node: ack.Node, Epoch: ack.Epoch, Window: ack.Window}
+		open := own
+		for open.Epoch == own.Epoch && open.Window < own.Window+2 {
+			in.accept(ctx, client) // an idle window stays open
+			_, open = in.submitFrames(ctx, bytes.Repeat([]byte{1}, rollup.AckSize))
+			pause(ctx, poll)
+		}
+		codes, open := in.submit(ctx, ack, in.fresh(own, client))
+		if open.Epoch != own.Epoch {
+			continue // the epoch's end came between
+		}
+		in.record("accepted before, its window closed", "stream", codes[0].String(), rollup.Known.String())
+		in.record("window closed", "stream", codes[1].String(), rollup.WindowClosed.String())
+		return
+	}
+	in.Fatal("no window closed within an epoch")
+}
+
+// refuseSubmissions sends what is not a number of acks. Each ends its own stream.
+func (in *inputs) refuseSubmissions(ctx context.Context) {
+	in.Helper()
+	_, open := in.submitFrames(ctx, bytes.Repeat([]byte{1}, rollup.AckSize))
+	ack := in.fresh(open, in.parties.Clients[5])
+	frame := ack.Append(nil)
+	for _, c := range []struct {
+		what   string
+		frames []byte
+	}{
+		{"a truncated ack", frame[:rollup.AckSize-1]},
+		{"one byte", frame[:1]},
+		{"a byte after the ack", append(slices.Clone(frame), 0)},
+		{"an ack and half of one", append(slices.Clone(frame), frame[:64]...)},
+		{"an empty submission", nil},
+		{"one ack too many", bytes.Repeat(frame, ingest.MaxSubmission+1)},
+		{"sixteen submissions in one", bytes.Repeat(frame, 16*ingest.MaxSubmission)},
+	} {
+		stream := in.Clients[0].Ingest().SubmitAcks(ctx)
+		_ = stream.Send(&rpc.SubmitAcksRequest{Frames: c.frames}) // the answer tells
+		_, err := stream.Receive()
+		got, want := connect.CodeOf(err).String(), connect.CodeInvalidArgument.String()
+		if len(c.frames) > ingest.MaxSubmission*rollup.AckSize {
+			want = connect.CodeResourceExhausted.String() // by its size, unread
+		}
+		in.record(c.what, "stream", got, want)
+		_ = stream.CloseRequest()
+		_ = stream.CloseResponse()
+	}
+	for _, c := range []struct{ what, body, want string }{
+		{"no ack", `{}`, "malformed"},
+		{"half a signature", strings.Replace(jsonAck(&ack), fmt.Sprintf("%x", ack.Signature), "a0", 1), "malformed"},
+		{"a request that is not hexadecimal", strings.Replace(jsonAck(&ack), ack.Request.String(), strings.Repeat("zz", 32), 1), "malformed"},
+		{"units below zero", strings.Replace(jsonAck(&ack), `"1000"`, `"-1"`, 1), "invalid_argument"},
+		{"broken JSON", jsonAck(&ack)[:40], "invalid_argument"},
+		{"two megabytes of JSON", `{"ack":{"network":"` + strings.Repeat("0", 2<<20) + `"}}`, "resource_exhausted"},
+	} {
+		in.record(c.what, "JSON", in.postAck(ctx, c.body), c.want)
+	}
+}
+
+// The signatures' arithmetic, on another library than the node's checks.
+
+func point(b [48]byte) (p bls12381.G1Affine) {
+	if _, err := p.SetBytes(b[:]); err != nil {
+		panic(err) // of a signature that was made here
+	}
+	return p
+}
+
+// shift adds a point of order 3 to the signature: (0, y) with y of 2 or -2.
+func shift(a *rollup.Ack, y int64) {
+	p := point(a.Signature)
+	var torsion bls12381.G1Affine
+	torsion.Y.SetInt64(y)
+	p.Add(&p, &torsion)
+	a.Signature = p.Bytes()
+}
+
+// exchange moves a share from one signature to the other, so that their sum stays the same.
+func exchange(a, b *rollup.Ack) {
+	p, q := point(a.Signature), point(b.Signature)
+	_, _, share, _ := bls12381.Generators()
+	p.Add(&p, &share)
+	q.Sub(&q, &share)
+	a.Signature, b.Signature = p.Bytes(), q.Bytes()
+}
+
+// modulus is the field's modulus in place of x.
+func modulus() (b [48]byte) {
+	fp.Modulus().FillBytes(b[:])
+	b[0] |= 0x80
+	return b
+}
+
+// offCurve is the encoding of the least x that belongs to no point.
+func offCurve() (b [48]byte) {
+	for x := uint64(1); ; x++ {
+		y := fp.NewElement(x*x*x + 4)
+		if y.Legendre() == -1 {
+			binary.BigEndian.PutUint64(b[40:], x)
+			b[0] = 0x80
+			return b
+		}
+	}
+}
