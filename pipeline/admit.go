@@ -26,7 +26,7 @@ type Source struct {
 
 	held, heldSuspects share         // guarded by their budgets
 	lineups            [lanes]lineup // guarded by the queue
-	bad                atomic.Int32  // bad signatures lately, see quarantine
+	bad, good          atomic.Int32  // bad signatures lately, and good ones since, see quarantine
 	closed             sync.Once
 }
 

@@ -71,25 +71,48 @@ func (q *queue) push(c *chunk) bool {
 
 // take waits for chunks and returns a batch of one lane and one epoch: all that is queued, shared among the idle
 // workers, up to limit acks. After close it returns nothing.
-func (q *queue) take(batch []*chunk, limit int) []*chunk {
+func (q *queue) take(batch []*chunk, limit int) (_ []*chunk, lane int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for {
 		if q.closed {
-			return batch
+			return batch, lane
 		}
+		q.setApart()
 		if lane, ok := q.lane(); ok {
 			if lane == laneSuspect {
 				q.suspect, q.turn = true, 0
-				return q.fill(batch, lane, min(limit, suspectChunk))
+				return q.fill(batch, lane, min(limit, suspectChunk)), lane
 			}
 			q.turn++
 			share := (q.acks[lane] + q.waiting) / (q.waiting + 1)
-			return q.fill(batch, lane, min(limit, max(share, maxChunk)))
+			return q.fill(batch, lane, min(limit, max(share, maxChunk))), lane
 		}
 		q.waiting++
 		q.filled.Wait()
 		q.waiting--
+	}
+}
+
+// setApart moves what sources queued in the normal lane before they turned out to be suspect. The budget that it was
+// admitted under still counts it.
+func (q *queue) setApart() {
+	for r := &q.rings[laneNormal]; r.first != nil && r.first.suspect(); {
+		s := r.first
+		from, to := &s.lineups[laneNormal], &s.lineups[laneSuspect]
+		r.pop(laneNormal)
+		if to.first == nil {
+			to.first = from.first
+			q.rings[laneSuspect].push(s, laneSuspect)
+		} else {
+			to.last.next = from.first
+		}
+		to.last = from.last
+		for c := from.first; c != nil; c = c.next {
+			q.acks[laneNormal] -= len(c.at)
+			q.acks[laneSuspect] += len(c.at)
+		}
+		from.first, from.last = nil, nil
 	}
 }
 
@@ -107,11 +130,22 @@ func (q *queue) lane() (lane int, ok bool) {
 	return 0, false
 }
 
-// fill moves chunks of one epoch to the batch, about maxChunk acks from each source in turn.
+// fill moves chunks of one epoch to the batch, about maxChunk acks from each source in turn. Sources that have not shown
+// good acks yet are not let into a large batch: if theirs are bad, finding that out takes as long as verifying many times
+// as many good ones, and others would wait for it.
 func (q *queue) fill(batch []*chunk, lane, limit int) []*chunk {
 	taken := 0
-	for r := &q.rings[lane]; r.first != nil; {
+	for r := &q.rings[lane]; ; {
+		if lane == laneNormal {
+			q.setApart()
+		}
+		if r.first == nil {
+			return batch
+		}
 		s := r.first
+		if !s.proven() {
+			limit = min(limit, maxChunk)
+		}
 		l := &s.lineups[lane]
 		for quantum := maxChunk; l.first != nil && quantum > 0; {
 			c := l.first
@@ -129,7 +163,6 @@ func (q *queue) fill(batch []*chunk, lane, limit int) []*chunk {
 			r.push(s, lane)
 		}
 	}
-	return batch
 }
 
 // suspectsDone says that a batch of suspects was verified.

@@ -26,6 +26,7 @@ type worker struct {
 	p        *Pipeline
 	verifier BatchVerifier
 	chunks   []*chunk
+	lane     int // that they come from
 	batch    batch
 	codes    []rollup.Code
 }
@@ -35,11 +36,10 @@ func (p *Pipeline) newWorker() *worker { return &worker{p: p, verifier: p.cfg.Ne
 func (w *worker) run() {
 	p := w.p
 	for {
-		w.chunks = p.queue.take(w.chunks[:0], p.cfg.MaxBatch)
+		w.chunks, w.lane = p.queue.take(w.chunks[:0], p.cfg.MaxBatch)
 		if len(w.chunks) == 0 {
 			return
 		}
-		suspects := w.chunks[0].lane == laneSuspect
 		if p.failed() {
 			for _, c := range w.chunks {
 				p.abandon(c, rollup.StoreFailed)
@@ -47,7 +47,7 @@ func (w *worker) run() {
 		} else {
 			w.verify()
 		}
-		if suspects {
+		if w.lane == laneSuspect {
 			p.queue.suspectsDone()
 		}
 	}
@@ -70,7 +70,7 @@ func (w *worker) verify() {
 	for _, v := range verdicts {
 		w.codes = append(w.codes, verdictCodes[v])
 	}
-	p.judge(w.chunks, w.codes)
+	p.judge(w.chunks, w.codes, w.lane)
 	took := time.Since(start)
 	stage.batch(len(verdicts), took)
 	p.rate.record(len(verdicts), took)
@@ -323,11 +323,17 @@ func (q *quarantine) list(limit int) (total int, clients []uint32) {
 
 func (s *Source) suspect() bool { return s.bad.Load() >= sourceBad }
 
+// proven reports whether the source's latest acks were good.
+func (s *Source) proven() bool { return s.good.Load() >= goodConduct }
+
 // judge keeps the conduct of clients and sources. It costs something only for bad acks and for suspects.
-func (p *Pipeline) judge(chunks []*chunk, codes []rollup.Code) {
+func (p *Pipeline) judge(chunks []*chunk, codes []rollup.Code, lane int) {
 	for _, c := range chunks {
+		if !c.source.proven() {
+			c.source.good.Add(int32(len(c.at)))
+		}
 		for i, code := range codes[:len(c.at)] {
-			if code == rollup.Accepted && c.lane == laneNormal {
+			if code == rollup.Accepted && lane == laneNormal {
 				continue
 			}
 			client := rollup.Frame(c.frames[i*rollup.AckSize : (i+1)*rollup.AckSize]).Client()
@@ -339,6 +345,7 @@ func (p *Pipeline) judge(chunks []*chunk, codes []rollup.Code) {
 				continue
 			}
 			p.quarantine.bad(client)
+			c.source.good.Store(0)
 			if c.source.bad.Load() < sourceBadLimit {
 				c.source.bad.Add(1)
 			}
