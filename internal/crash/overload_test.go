@@ -28,6 +28,7 @@ const (
 	floodAcks    = ingest.MaxSubmission // in a submission
 	floodRatio   = 10                   // acks sent for one that is verified
 	politeAcks   = 600
+	fairShare    = 4       // a client that behaves delivers at a quarter of its rate, or faster
 	memoryBound  = 3 << 29 // 1.5 GiB
 )
 
@@ -59,7 +60,11 @@ func TestOverload(t *testing.T) {
 	if err := n.await(ctx, "pushback", func() (bool, error) { return f.overloaded.Load() > 0, nil }); err != nil {
 		t.Fatal(err)
 	}
-	crowded := deliver(ctx, t, n, p, books, polite) // while the flood runs
+	onset := deliver(ctx, t, n, p, books, polite) // while the flood runs
+	later := deliver(ctx, t, n, p, books, polite)
+	for try := 0; try < 10 && later > fairShare*alone; try++ { // this machine may be busy with other things, too
+		later = deliver(ctx, t, n, p, books, polite)
+	}
 	err = n.await(ctx, "the flood to be one", func() (bool, error) { return f.sent.Load() >= floodRatio*f.verified(), nil })
 	close(stop)
 	if err = errors.Join(err, streams.Wait()); err != nil {
@@ -73,8 +78,12 @@ func TestOverload(t *testing.T) {
 	t.Logf("the flood sent %d acks: %d accepted, %d known, %d with a bad signature, %d overloaded, %d for a closed window; "+
 		"%d for one verified; longest delay asked %v", f.sent.Load(), f.accepted.Load(), f.known.Load(), f.bad.Load(),
 		f.overloaded.Load(), f.closed.Load(), f.sent.Load()/max(1, f.verified()), time.Duration(f.delay.Load()))
-	t.Logf("%d acks of a client that behaves: %v alone, %v beside the flood, %d submitted again; the node's memory peaked at %d MiB",
-		politeAcks, alone.Round(time.Millisecond), crowded.Round(time.Millisecond), books.Resent, peak>>20)
+	t.Logf("%d acks of a client that behaves: %v alone, %v when the flood came, %v later, %d submitted again; "+
+		"the node's memory peaked at %d MiB", politeAcks, alone.Round(time.Millisecond), onset.Round(time.Millisecond),
+		later.Round(time.Millisecond), books.Resent, peak>>20)
+	if later > fairShare*alone {
+		t.Errorf("%d acks of a client that behaves take %v, and %v beside the flood", politeAcks, alone, later)
+	}
 	if f.delay.Load() == 0 {
 		t.Error("no overloaded ack was given a delay")
 	}

@@ -53,7 +53,7 @@ var guests = map[string][]string{
 	"github.com/gorilla/websocket":      {"node/web"},
 	"golang.org/x/perf":                 {"bench"},
 	"golang.org/x/term":                 {"node/keys", "cmd"},
-	"golang.org/x/sync":                 {"kernels", "pipeline", "node", "bench", "cmd"},
+	"golang.org/x/sync":                 {"kernels", "pipeline", "node", "bench", "cmd", "internal/crash"},
 	"golang.org/x/sys":                  {"node", "cmd"},
 }
 

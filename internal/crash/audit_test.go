@@ -1,0 +1,66 @@
+//go:build linux
+
+package crash
+
+import (
+	"math/big"
+	"strings"
+	"testing"
+
+	"github.com/waybill-network/waybill/rollup"
+)
+
+// ledgerOf makes books of three acks, and an audit that agrees with them.
+func ledgerOf() (*Network, *Parties, *Books, *Audit, []uint64) {
+	p := &Parties{Services: []uint32{0, 1}, byIndex: map[uint32]*Client{0: {Index: 0, Payer: 5}, 1: {Index: 1, Payer: 6}}}
+	b := NewBooks()
+	a := &Audit{Ordered: map[AckID]Entry{}, Arrears: new(big.Int)}
+	for i := range uint32(3) {
+		id := AckID{rollup.WindowKey{Window: i / 2}, i % 2, i}
+		entry := Entry{Service: 0, Units: 1 << 20, Request: rollup.Hash{byte(i)}}
+		b.Signed[id], b.Accepted[id], a.Ordered[id] = entry, entry, entry
+	}
+	paid := []uint64{2 * prices[0], 1000} // the second payer has no more
+	a.Rows = [][]rollup.SettlementRow{{
+		{Payer: 5, Acks: 2, Units: 2 << 20, Charge: 2 * prices[0], Paid: paid[0]},
+		{Payer: 6, Acks: 1, Units: 1 << 20, Charge: prices[0], Paid: paid[1]},
+	}}
+	return &Network{}, p, b, a, []uint64{0, 0, 0, 0, 0, 1 << 40, 1000}
+}
+
+// TestAuditCanFail: every kind of difference must be seen.
+func TestAuditCanFail(t *testing.T) {
+	n, p, b, a, before := ledgerOf()
+	if err := a.compareAcks(b); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.compareSettlements(a, p, before); err != nil {
+		t.Fatal(err)
+	}
+	first := AckID{Client: 0, Seq: 0}
+	stranger := AckID{Client: 1, Seq: 99}
+	for what, spoil := range map[string]func(*Books, *Audit){
+		"is lost":               func(_ *Books, a *Audit) { delete(a.Ordered, first) },
+		"no client signed it":   func(_ *Books, a *Audit) { a.Ordered[stranger] = Entry{} },
+		"never heard of it":     func(b *Books, _ *Audit) { delete(b.Accepted, first) },
+		"and signed as":         func(_ *Books, a *Audit) { a.Ordered[first] = Entry{Units: 7} },
+		"and accepted as":       func(b *Books, _ *Audit) { b.Accepted[first] = Entry{Units: 7} },
+		"one delivery was":      func(b *Books, a *Audit) { a.Ordered[stranger], b.Signed[stranger] = a.Ordered[first], a.Ordered[first] },
+		"charge 1, should":      func(_ *Books, a *Audit) { a.Rows[0][0].Charge = 1 },
+		"payer 5 paid":          func(_ *Books, a *Audit) { a.Rows[0][0].Paid-- },
+		"payer 6 paid":          func(_ *Books, a *Audit) { a.Rows[0][1].Paid++ },
+		"are 3 acks with":       func(_ *Books, a *Audit) { a.Rows[0][0].Acks++ },
+		"have 1 (node":          func(_ *Books, a *Audit) { a.Rows[0] = a.Rows[0][:1] },
+		"settled for {0 0 5} a": func(_ *Books, a *Audit) { a.Rows = append(a.Rows, a.Rows[0][:1]) },
+	} {
+		n, p, b, a, before := ledgerOf()
+		spoil(b, a)
+		err := a.compareAcks(b)
+		if err == nil {
+			err = n.compareSettlements(a, p, before)
+		}
+		if err == nil || !strings.Contains(err.Error(), what) {
+			t.Errorf("%q is not what the audit says: %v", what, err)
+		}
+	}
+}
