@@ -4,11 +4,14 @@ package outsider
 // A draft's fields that are not set take their honest value, so a lie is always told by the whole committee.
 
 import (
+	"bytes"
+	"crypto/ed25519"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"testing"
 
+	"github.com/oasisprotocol/curve25519-voi/curve"
 	"github.com/supranational/blst/bindings/go"
 	"lukechampine.com/blake3"
 )
@@ -21,16 +24,26 @@ func b3k(ctx string, x []byte) []byte {
 	return h.Sum(nil)
 }
 
-// mth is the recursive definition of RFC 9162 section 2.1.1; trail is its section 2.1.3.1.
+// mth is a tree's root, level by level; trail is RFC 9162 section 2.1.3.1.
 func mth(stem string, d [][]byte) []byte {
-	switch len(d) {
-	case 0:
+	if len(d) == 0 {
 		return make([]byte, 32)
-	case 1:
-		return b3k("waybill/"+stem+"-leaf/1", d[0])
 	}
-	k := split(len(d))
-	return b3k("waybill/"+stem+"-node/1", append(mth(stem, d[:k]), mth(stem, d[k:])...))
+	var level [][]byte
+	for _, entry := range d {
+		level = append(level, b3k("waybill/"+stem+"-leaf/1", entry))
+	}
+	for len(level) > 1 {
+		var above [][]byte
+		for pair := range slices.Chunk(level, 2) {
+			if len(pair) == 2 {
+				pair = [][]byte{b3k("waybill/"+stem+"-node/1", slices.Concat(pair...))}
+			}
+			above = append(above, pair[0])
+		}
+		level = above
+	}
+	return level[0]
 }
 
 func split(n int) int {
@@ -77,8 +90,10 @@ func enc(fields ...any) (out []byte) {
 
 type secret struct{ *blst.SecretKey }
 
-func newSecret(name string, i uint32) secret { return secret{blst.KeyGen(b3(fmt.Sprint(name, i)))} }
-func (k secret) public() []byte              { return new(blst.P2Affine).From(k.SecretKey).Compress() }
+func newSecret(name string, i uint32) secret {
+	return secret{blst.DeriveMasterEip2333(b3(fmt.Sprint("waybill/test/", name, "/", i)))}
+}
+func (k secret) public() []byte { return new(blst.P2Affine).From(k.SecretKey).Compress() }
 func (k secret) sign(msg []byte, dst string) []byte {
 	return new(blst.P1Affine).Sign(k.SecretKey, msg, []byte(dst)).Compress()
 }
@@ -99,17 +114,29 @@ const (
 	chain = "waybill-outsider-1"
 )
 
+// The tests' network has the keys of section 12, but a chain id and powers of its own: members 0 and 1 have two thirds
+// exactly, which is no quorum.
 var (
 	network  = b3("waybill/network/1" + chain)[:8]
+	powers   = []uint64{2, 2, 1, 1}
 	identity = append([]byte{0xc0}, make([]byte, 47)...)
 	members  = []secret{newSecret("member", 0), newSecret("member", 1), newSecret("member", 2), newSecret("member", 3)}
-	powers   = []uint64{2, 2, 1, 1} // members 0 and 1 have two thirds exactly: no quorum
 )
+
+func committeeRoot(powers []uint64) []byte {
+	var entries [][]byte
+	for i, k := range members {
+		entries = append(entries, enc(uint32(i), powers[i], k.public()))
+	}
+	return mth("committee", entries)
+}
 
 type obj = map[string]any
 
 func genesisObject() obj {
-	hexed := func(name string, i int) string { return fmt.Sprintf("%x", b3(fmt.Sprint(name, i))) }
+	hexed := func(name string, i int) string {
+		return fmt.Sprintf("%x", ed25519.NewKeyFromSeed(b3(fmt.Sprint(name, i))).Public())
+	}
 	committee := []any{}
 	for i, k := range members {
 		committee = append(committee, obj{
@@ -171,7 +198,7 @@ type row struct {
 	acks, units    uint64
 }
 
-type client struct {
+type listed struct {
 	index, payer uint32
 	key          []byte
 }
@@ -182,11 +209,11 @@ type draft struct {
 	epoch, window, node, count       uint32
 	acks                             []ack
 	rows                             []row
-	clients                          []client
+	clients                          []listed
 }
 
 func clientKey(i uint32) secret { return newSecret("client", i) }
-func payerOf(c uint32) uint32   { return 10 + c%2 }
+func payerOf(c uint32) uint32   { return 5 + c%2 }
 
 func newDraft() *draft {
 	d := &draft{quorum: quorum{signers: []int{0, 1, 2}}, epoch: 3, window: 5, node: 2, statements: enc(make([]byte, 68), identity)}
@@ -229,17 +256,17 @@ func (d *draft) aggregate() []byte {
 	return add(sigs...)
 }
 
-func (d *draft) list() (out []client) {
+func (d *draft) list() (out []listed) {
 	for _, a := range d.acks {
-		if !slices.ContainsFunc(out, func(c client) bool { return c.index == a.client }) {
-			out = append(out, client{a.client, payerOf(a.client), clientKey(a.client).public()})
+		if !slices.ContainsFunc(out, func(c listed) bool { return c.index == a.client }) {
+			out = append(out, listed{a.client, payerOf(a.client), clientKey(a.client).public()})
 		}
 	}
-	slices.SortFunc(out, func(x, y client) int { return int(x.index) - int(y.index) })
+	slices.SortFunc(out, func(x, y listed) int { return int(x.index) - int(y.index) })
 	return out
 }
 
-func (d *draft) certificate() []byte {
+func (d *draft) header() []byte {
 	rows, count, root, sigma := d.rows, d.count, d.root, d.sigma
 	if rows == nil {
 		rows = d.sum()
@@ -257,10 +284,17 @@ func (d *draft) certificate() []byte {
 	for _, r := range rows {
 		h = enc(h, r.payer, r.service, r.acks, r.units)
 	}
+	return h
+}
+
+func (d *draft) certificate() []byte {
+	h := d.header()
 	return enc(h, d.over("wb-crt/1", d.network, d.epoch, b3k("waybill/rollup/1", h)))
 }
 
-func export(kind uint8, parts ...any) []byte { return enc("wb-exp/1", network, kind, enc(parts...)) }
+func export(network []byte, kind uint8, parts ...any) []byte {
+	return enc("wb-exp/1", network, kind, enc(parts...))
+}
 
 func (d *draft) rollupFile() []byte {
 	c := d.certificate()
@@ -272,7 +306,7 @@ func (d *draft) rollupFile() []byte {
 	if clients == nil {
 		clients = d.list()
 	}
-	f := export(2, uint32(len(c)), c, uint32(len(ev)), ev, uint32(len(clients)))
+	f := export(d.network, 2, uint32(len(c)), c, uint32(len(ev)), ev, uint32(len(clients)))
 	for _, c := range clients {
 		f = enc(f, c.index, c.payer, c.key)
 	}
@@ -281,7 +315,7 @@ func (d *draft) rollupFile() []byte {
 
 func (d *draft) ackFile(i int) []byte {
 	c, path := d.certificate(), trail("ack", i, d.entries())
-	return export(1, uint32(len(c)), c, d.entry(d.acks[i]), uint32(i), uint8(len(path)), slices.Concat(path...))
+	return export(d.network, 1, uint32(len(c)), c, d.entry(d.acks[i]), uint32(i), uint8(len(path)), slices.Concat(path...))
 }
 
 type settled struct {
@@ -291,13 +325,13 @@ type settled struct {
 
 type table struct {
 	quorum
-	epoch uint32
-	rows  []settled
-	next  []byte
+	network, next []byte
+	epoch         uint32
+	rows          []settled
 }
 
 func newTable() *table {
-	t := &table{quorum: quorum{signers: []int{0, 2, 1}}, epoch: 3}
+	t := &table{quorum: quorum{signers: []int{0, 2, 1}}, network: network, next: committeeRoot(powers), epoch: 3}
 	t.rows = []settled{ // payer 7 pays in full; payer 8 has 100 for charges of 100, 100 and 101
 		{0, 0, 7, 2, 9, 1_000_003, 1_000_003, 700_102, 199_900},
 		{0, 0, 8, 1, 1, 100, 33, 23, 6},
@@ -305,21 +339,20 @@ func newTable() *table {
 		{2, 0, 8, 4, 40, 101, 34, 23, 6},
 		{2, 1, 7, 1, 1, 0, 0, 0, 0},
 	}
-	var entries [][]byte
-	for i, k := range members {
-		entries = append(entries, enc(uint32(i), powers[i], k.public()))
-	}
-	t.next = mth("committee", entries)
 	return t
 }
 
-func (t *table) file() []byte {
-	var rows [][]byte
+func (t *table) encoded() (rows [][]byte) {
 	for _, r := range t.rows {
 		rows = append(rows, enc(r.node, r.service, r.payer, r.acks, r.units, r.charge, r.paid, r.node_, r.serv))
 	}
-	return export(3, t.epoch, uint32(len(rows)), slices.Concat(rows...), t.next,
-		t.over("wb-set/1", network, t.epoch, mth("settlement", rows), t.next))
+	return rows
+}
+
+func (t *table) file() []byte {
+	rows := t.encoded()
+	return export(t.network, 3, t.epoch, uint32(len(rows)), slices.Concat(rows...), t.next,
+		t.over("wb-set/1", t.network, t.epoch, mth("settlement", rows), t.next))
 }
 
 // torsion is a point of E(Fp) whose order divides the cofactor: the order of the subgroup times a point of the curve.
@@ -346,4 +379,22 @@ func torsion(t *testing.T) []byte {
 	}
 	t.Fatal("no torsion point found")
 	return nil
+}
+
+// mixedOrder is a key plus the point of order 2: on the curve and canonical, but not in the prime-order subgroup.
+func mixedOrder(t *testing.T) string {
+	point := func(b []byte) *curve.EdwardsPoint {
+		p := curve.NewEdwardsPoint()
+		if err := p.UnmarshalBinary(b); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	order2 := append([]byte{0xec}, append(bytes.Repeat([]byte{0xff}, 30), 0x7f)...)
+	key := ed25519.NewKeyFromSeed(b3("mixed")).Public().(ed25519.PublicKey)
+	sum, err := curve.NewEdwardsPoint().Add(point(key), point(order2)).MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("%x", sum)
 }

@@ -3,7 +3,9 @@ package outsider
 import (
 	"bytes"
 	"errors"
+	"math/bits"
 
+	"github.com/oasisprotocol/curve25519-voi/curve"
 	"github.com/supranational/blst/bindings/go"
 	"lukechampine.com/blake3"
 )
@@ -26,36 +28,22 @@ func keyed(context string, parts ...[]byte) (out hash) {
 	return out
 }
 
-func networkID(chainID string) (id [8]byte) {
-	sum := blake3.Sum256([]byte("waybill/network/1" + chainID))
-	copy(id[:], sum[:])
-	return id
-}
-
 // A tree is named by the stem of its two contexts: "waybill/<stem>-leaf/1" and "waybill/<stem>-node/1".
 type tree string
 
 func (t tree) leaf(entry []byte) hash { return keyed("waybill/"+string(t)+"-leaf/1", entry) }
 func (t tree) node(l, r hash) hash    { return keyed("waybill/"+string(t)+"-node/1", l[:], r[:]) }
+
+// root is the recursive definition of RFC 9162 section 2.1.1.
 func (t tree) root(entries [][]byte) hash {
-	if len(entries) == 0 {
+	switch len(entries) {
+	case 0:
 		return hash{}
+	case 1:
+		return t.leaf(entries[0])
 	}
-	level := make([]hash, len(entries))
-	for i, e := range entries {
-		level[i] = t.leaf(e)
-	}
-	for len(level) > 1 {
-		next := level[:0]
-		for i := 0; i+1 < len(level); i += 2 {
-			next = append(next, t.node(level[i], level[i+1]))
-		}
-		if len(level)%2 == 1 {
-			next = append(next, level[len(level)-1])
-		}
-		level = next
-	}
-	return level[0]
+	k := 1 << (bits.Len(uint(len(entries)-1)) - 1)
+	return t.node(t.root(entries[:k]), t.root(entries[k:]))
 }
 
 // included is RFC 9162 section 2.1.3.2.
@@ -81,39 +69,52 @@ func (t tree) included(entry []byte, index, size uint32, path []hash, root hash)
 	return sn == 0 && r == root
 }
 
-var (
-	errEncoding = errors.New("encoding is not canonical or not on the curve")
-	errIdentity = errors.New("is the identity")
-	errSubgroup = errors.New("is not in the subgroup")
-)
-
-// encodedIdentity is the identity of G1, compressed.
+// encodedIdentity is the identity of G1, compressed; that of G2 has zeros more.
 var encodedIdentity = append([]byte{0xc0}, make([]byte, 47)...)
 
 func decodeSignature(b []byte) (*blst.P1Affine, error) {
 	p := new(blst.P1Affine).Uncompress(b)
-	switch {
-	case p == nil || !bytes.Equal(p.Compress(), b):
-		return nil, errEncoding
-	case bytes.Equal(b, encodedIdentity):
-		return nil, errIdentity
-	case !p.InG1():
-		return nil, errSubgroup
+	if p == nil {
+		return nil, judge(b, nil, false)
 	}
-	return p, nil
+	return p, judge(b, p.Compress(), p.InG1())
 }
 
 func decodeKey(b []byte) (*blst.P2Affine, error) {
 	p := new(blst.P2Affine).Uncompress(b)
-	switch {
-	case p == nil || !bytes.Equal(p.Compress(), b):
-		return nil, errEncoding
-	case b[0] == 0xc0: // canonical, so all the rest is zero
-		return nil, errIdentity
-	case !p.KeyValidate():
-		return nil, errSubgroup
+	if p == nil {
+		return nil, judge(b, nil, false)
 	}
-	return p, nil
+	return p, judge(b, p.Compress(), p.InG2())
+}
+
+// judge says what is wrong with a point's encoding, given how the point is encoded again and whether it is in the subgroup.
+func judge(b, again []byte, inSubgroup bool) error {
+	switch {
+	case !bytes.Equal(b, again):
+		return errors.New("encoding is not canonical or not on the curve")
+	case b[0] == encodedIdentity[0]: // canonical, so all the rest is zero
+		return errIdentity
+	case !inSubgroup:
+		return errors.New("is not in the subgroup")
+	}
+	return nil
+}
+
+var errIdentity = errors.New("is the identity")
+
+// validEd25519 is section 2's rule for keys of accounts, transport and consensus.
+func validEd25519(b []byte) bool {
+	encoded, err := curve.NewCompressedEdwardsYFromBytes(b)
+	if err != nil {
+		return false
+	}
+	p, err := curve.NewEdwardsPoint().SetCompressedY(encoded)
+	if err != nil {
+		return false
+	}
+	again, err := p.MarshalBinary()
+	return err == nil && bytes.Equal(again, b) && p.IsTorsionFree() && !p.IsIdentity()
 }
 
 // verifySame checks one signature over one message under the sum of keys.
@@ -127,7 +128,7 @@ func verifySame(sig []byte, keys []*blst.P2Affine, msg []byte, dst string) error
 		sum.AddAssign(k)
 	}
 	pk := sum.ToAffine()
-	if pk.Compress()[0] == 0xc0 {
+	if pk.Compress()[0] == encodedIdentity[0] {
 		return errIdentity
 	}
 	if !s.Verify(false, pk, false, msg, []byte(dst)) {

@@ -7,48 +7,57 @@ import (
 	"testing"
 )
 
-// TestFiles checks the files that the project itself exported: OUTSIDER_FILES names a folder with genesis.json and *.wbx.
+// testdata are the files that section 12 names.
+const testdata = "../../rollup/testdata"
+
+// TestFiles checks files that the project itself wrote: testdata, and those of the folder that OUTSIDER_FILES names, which
+// holds genesis.json and *.wbx. With OUTSIDER_REQUIRE=1 there must be one, with files of all types.
 func TestFiles(t *testing.T) {
-	dir := os.Getenv("OUTSIDER_FILES")
-	if dir == "" {
-		if os.Getenv("OUTSIDER_REQUIRE") == "1" {
-			t.Fatal("OUTSIDER_FILES is not set")
-		}
-		t.Skip("OUTSIDER_FILES is not set")
+	checkFolder(t, testdata, true)
+	strict := os.Getenv("OUTSIDER_REQUIRE") == "1"
+	if dir := os.Getenv("OUTSIDER_FILES"); dir != "" {
+		checkFolder(t, dir, strict)
+	} else if strict {
+		t.Fatal("OUTSIDER_FILES is not set")
 	}
-	raw, err := os.ReadFile(filepath.Join(dir, "genesis.json"))
+}
+
+func checkFolder(t *testing.T, dir string, allTypes bool) {
+	g, err := ParseGenesis(read(t, filepath.Join(dir, "genesis.json")))
 	if err != nil {
 		t.Fatal(err)
 	}
-	g, err := ParseGenesis(raw)
-	if err != nil {
-		t.Fatal(err)
+	names, err := filepath.Glob(filepath.Join(dir, "*.wbx"))
+	if err != nil || len(names) == 0 {
+		t.Fatalf("no files in %s: %v", dir, err)
 	}
-	names, _ := filepath.Glob(filepath.Join(dir, "*.wbx"))
-	if len(names) == 0 {
-		t.Fatal("no files")
-	}
-	seen := map[string]bool{}
+	seen := map[byte]bool{}
 	for _, name := range names {
-		file, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
+		file := read(t, name)
 		name = filepath.Base(name)
 		s, err := g.Verify(file)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		t.Logf("%s: %v", name, s)
-		seen[s.Type] = true
+		t.Logf("%s: %s", name, s)
+		seen[file[16]] = true
 		refuseMutations(t, g, name, file, sample(file), 0x01, 0x80)
 	}
-	for _, kind := range []string{"ack", "rollup", "settlement"} {
-		if !seen[kind] && os.Getenv("OUTSIDER_REQUIRE") == "1" {
-			t.Errorf("no valid file of type %s", kind)
+	for kind := range byte(3) {
+		if !seen[kind+1] && allTypes {
+			t.Errorf("no valid file of type %d", kind+1)
 		}
 	}
+}
+
+func read(t *testing.T, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 // sample is every position of a small file; of a large one 500, and all of its header and certificate.

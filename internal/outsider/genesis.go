@@ -7,196 +7,170 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/supranational/blst/bindings/go"
+	"lukechampine.com/blake3"
 )
 
+// hexBytes is a binary value of the genesis file.
+type hexBytes []byte
+
+func (h hexBytes) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, h), nil }
+
+func (h *hexBytes) UnmarshalText(text []byte) (err error) {
+	*h, err = hex.DecodeString(string(text))
+	return err
+}
+
+// genesisFile has the fields of section 3.
+type genesisFile struct {
+	Version     uint     `json:"version"`
+	ChainID     string   `json:"chain_id"`
+	GenesisTime string   `json:"genesis_time"`
+	Treasury    hexBytes `json:"treasury"`
+	Params      struct {
+		EpochSeconds uint32 `json:"epoch_seconds"`
+		GraceSeconds uint32 `json:"grace_seconds"`
+		LateEpochs   uint32 `json:"late_epochs"`
+		Shares       shares `json:"shares"`
+	} `json:"params"`
+	Committee []struct {
+		Owner        hexBytes `json:"owner"`
+		BLSKey       hexBytes `json:"bls_key"`
+		Proof        hexBytes `json:"proof"`
+		TransportKey hexBytes `json:"transport_key"`
+		ConsensusKey hexBytes `json:"consensus_key"`
+		PeerAddress  string   `json:"peer_address"`
+		P2PAddress   string   `json:"p2p_address"`
+		Stake        uint64   `json:"stake"`
+	} `json:"committee"`
+}
+
+type shares struct {
+	Node     uint16 `json:"node"`
+	Service  uint16 `json:"service"`
+	Protocol uint16 `json:"protocol"`
+}
+
 type member struct {
-	power   uint64
-	key     []byte
-	decoded *blst.P2Affine
+	power uint64
+	raw   []byte
+	key   *blst.P2Affine
 }
 
 // Genesis is the part of the genesis file that exports are checked against.
 type Genesis struct {
-	network                                [8]byte
-	members                                []member
-	shareNode, shareService, shareProtocol uint64
+	network [8]byte
+	members []member
+	shares  shares
 }
 
-// fields are the members of one JSON object; every take removes one, and done refuses what is left.
-type fields struct {
-	at  string
-	m   map[string]json.RawMessage
-	err *error
-}
-
-func (f fields) fail(name, why string) {
-	if *f.err == nil {
-		*f.err = fmt.Errorf("genesis: %s%s: %s", f.at, name, why)
-	}
-}
-
-// object splits a JSON object. Names are compared exactly and must not repeat.
-func object(raw []byte, at string, err *error) fields {
-	f := fields{at, map[string]json.RawMessage{}, err}
-	d := json.NewDecoder(bytes.NewReader(raw))
-	if t, e := d.Token(); e != nil || t != json.Delim('{') {
-		f.fail("", "not an object")
-		return f
-	}
-	for d.More() {
-		t, e := d.Token()
-		name, isName := t.(string)
-		var v json.RawMessage
-		if e != nil || !isName || d.Decode(&v) != nil {
-			f.fail("", "malformed")
-			return f
-		}
-		if _, twice := f.m[name]; twice {
-			f.fail(name, "given twice")
-		}
-		f.m[name] = v
-	}
-	if _, e := d.Token(); e != nil {
-		f.fail("", "malformed")
-	}
-	if _, e := d.Token(); e != io.EOF {
-		f.fail("", "bytes left over")
-	}
-	return f
-}
-
-func (f fields) take(name string) []byte {
-	v, ok := f.m[name]
-	if !ok {
-		f.fail(name, "missing")
-	}
-	delete(f.m, name)
-	return v
-}
-
-func (f fields) done() {
-	for name := range f.m {
-		f.fail(name, "unknown field")
-	}
-}
-
-func (f fields) text(name string) (s string) {
-	if v := f.take(name); len(v) == 0 || v[0] != '"' || json.Unmarshal(v, &s) != nil {
-		f.fail(name, "not a string")
-	}
-	return s
-}
-
-func (f fields) number(name string) uint64 {
-	n, err := strconv.ParseUint(string(f.take(name)), 10, 64)
-	if err != nil {
-		f.fail(name, "not an unsigned integer")
-	}
-	return n
-}
-
-func (f fields) hex(name string, size int) []byte {
-	s := f.text(name)
-	b, err := hex.DecodeString(s)
-	if err != nil || len(b) != size || hex.EncodeToString(b) != s {
-		f.fail(name, fmt.Sprintf("not %d bytes of lower-case hexadecimal", size))
-		return make([]byte, size)
-	}
-	return b
-}
-
-func (f fields) address(name string) {
-	host, port, err := net.SplitHostPort(f.text(name))
-	if _, e := strconv.ParseUint(port, 10, 16); err != nil || e != nil || host == "" {
-		f.fail(name, "not host:port")
-	}
-}
-
-// ParseGenesis reads the genesis file of section 3, strictly.
+// ParseGenesis reads the genesis file of section 3, strictly: package json accepts more than the document, so what it
+// understood is written out again and must have the same fields and values.
 func ParseGenesis(raw []byte) (*Genesis, error) {
-	var err error
-	g := &Genesis{}
-	if !utf8.Valid(raw) {
-		return nil, errors.New("genesis: not UTF-8")
+	f := &genesisFile{}
+	if err := json.Unmarshal(raw, f); err != nil {
+		return nil, fmt.Errorf("genesis: %w", err)
 	}
-	top := object(raw, "", &err)
-	if top.number("version") != 1 {
-		top.fail("version", "not 1")
-	}
-	chain := top.text("chain_id")
-	for _, c := range []byte(chain) {
-		if c < 0x20 || c > 0x7e {
-			top.fail("chain_id", "not printable ASCII")
-		}
-	}
-	if len(chain) < 1 || len(chain) > 50 {
-		top.fail("chain_id", "not 1 to 50 characters")
-	}
-	g.network = networkID(chain)
-	if _, e := time.Parse(time.RFC3339, top.text("genesis_time")); e != nil {
-		top.fail("genesis_time", "not RFC 3339")
-	}
-	top.hex("treasury", 32)
-
-	params := object(top.take("params"), "params.", &err)
-	params.number("epoch_seconds")
-	params.number("grace_seconds")
-	params.number("late_epochs")
-	shares := object(params.take("shares"), "params.shares.", &err)
-	g.shareNode, g.shareService, g.shareProtocol = shares.number("node"), shares.number("service"), shares.number("protocol")
-	const whole = 10_000
-	if g.shareNode > whole || g.shareService > whole || g.shareProtocol > whole ||
-		g.shareNode+g.shareService+g.shareProtocol != whole {
-		params.fail("shares", "sum is not 10000")
-	}
-	shares.done()
-	params.done()
-
-	var committee []json.RawMessage
-	if json.Unmarshal(top.take("committee"), &committee) != nil || len(committee) == 0 || len(committee) > 8*255 {
-		top.fail("committee", "not a list of 1 to 2040 members")
-	}
-	top.done()
-	seen := map[string]bool{}
-	for i, c := range committee {
-		f := object(c, fmt.Sprintf("committee[%d].", i), &err)
-		f.hex("owner", 32)
-		f.hex("transport_key", 32)
-		f.hex("consensus_key", 32)
-		f.address("peer_address")
-		f.address("p2p_address")
-		m := member{power: f.number("stake") / 1_000_000, key: f.hex("bls_key", 96)}
-		proof := f.hex("proof", 48)
-		f.done()
-		if err != nil {
-			return nil, err
-		}
-		if m.power == 0 {
-			f.fail("stake", "voting power is zero")
-		}
-		if seen[string(m.key)] {
-			f.fail("bls_key", "used twice")
-		}
-		seen[string(m.key)] = true
-		var e error
-		if m.decoded, e = decodeKey(m.key); e != nil {
-			f.fail("bls_key", e.Error())
-		} else if e = verifySame(proof, []*blst.P2Affine{m.decoded}, m.key, dstProof); e != nil {
-			f.fail("proof", e.Error())
-		}
-		g.members = append(g.members, m)
-	}
+	again, err := json.Marshal(f)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("genesis: %w", err)
+	}
+	if !slices.Equal(leaves(raw), leaves(again)) {
+		return nil, errors.New("genesis: not exactly the fields, or a value in another form")
+	}
+	g := &Genesis{shares: f.Params.Shares}
+	id := blake3.Sum256([]byte("waybill/network/1" + f.ChainID))
+	copy(g.network[:], id[:])
+	start, err := time.Parse(time.RFC3339, f.GenesisTime)
+	year := start.Year()
+	switch {
+	case f.Version != 1:
+		return nil, errors.New("genesis: version")
+	case !printable(f.ChainID, 50):
+		return nil, errors.New("genesis: chain id")
+	case err != nil || start.UTC().Format(time.RFC3339Nano) != f.GenesisTime || year < 1970 || year > 2200:
+		return nil, errors.New("genesis: time")
+	case !validEd25519(f.Treasury):
+		return nil, errors.New("genesis: treasury")
+	case f.Params.EpochSeconds == 0 || f.Params.LateEpochs > 1024:
+		return nil, errors.New("genesis: epochs")
+	case int(g.shares.Node)+int(g.shares.Service)+int(g.shares.Protocol) != 10_000:
+		return nil, errors.New("genesis: shares")
+	case len(f.Committee) < 1 || len(f.Committee) > 8*255:
+		return nil, errors.New("genesis: committee size")
+	}
+	seen := map[string]bool{}
+	var stakes uint64
+	for i, m := range f.Committee {
+		blsKey, transport, consensus := "b"+string(m.BLSKey), "t"+string(m.TransportKey), "c"+string(m.ConsensusKey)
+		stakes += m.Stake
+		switch {
+		case !validEd25519(m.Owner) || !validEd25519(m.TransportKey) || !validEd25519(m.ConsensusKey):
+			err = errors.New("Ed25519 key")
+		case seen[blsKey] || seen[transport] || seen[consensus]:
+			err = errors.New("key used twice")
+		case !address(m.PeerAddress) || !address(m.P2PAddress):
+			err = errors.New("address")
+		case m.Stake < 1_000_000 || stakes < m.Stake:
+			err = errors.New("stake")
+		}
+		seen[blsKey], seen[transport], seen[consensus] = true, true, true
+		var key *blst.P2Affine
+		if err == nil {
+			key, err = decodeKey(m.BLSKey)
+		}
+		if err == nil {
+			err = verifySame(m.Proof, []*blst.P2Affine{key}, m.BLSKey, dstProof)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("genesis: committee[%d]: %w", i, err)
+		}
+		g.members = append(g.members, member{m.Stake / 1_000_000, m.BLSKey, key})
 	}
 	return g, nil
+}
+
+// leaves lists all values of valid JSON with their places, sorted; a name that is given twice is listed twice.
+func leaves(raw []byte) (out []string) {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	var walk func(at string)
+	walk = func(at string) {
+		t, _ := d.Token()
+		out = append(out, fmt.Sprintf("%s %T %v", at, t, t))
+		if _, nested := t.(json.Delim); nested {
+			for i := 0; d.More(); i++ {
+				name := any(i)
+				if t == json.Delim('{') {
+					name, _ = d.Token()
+				}
+				walk(fmt.Sprintf("%s/%#v", at, name))
+			}
+			d.Token()
+		}
+	}
+	walk("")
+	slices.Sort(out)
+	return out
+}
+
+func printable(s string, most int) bool {
+	return 1 <= len(s) && len(s) <= most && strings.IndexFunc(s, func(c rune) bool { return c < 0x20 || c > 0x7e }) < 0
+}
+
+func address(s string) bool {
+	colon := strings.LastIndex(s, ":")
+	if !printable(s, 255) || strings.Contains(s, " ") || colon < 1 {
+		return false
+	}
+	host := s[:colon]
+	port, err := strconv.ParseUint(s[colon+1:], 10, 16)
+	return err == nil && port > 0 && (!strings.Contains(host, ":") || host[0] == '[' && host[len(host)-1] == ']')
 }
 
 func (g *Genesis) committeeRoot() hash {
@@ -204,31 +178,27 @@ func (g *Genesis) committeeRoot() hash {
 	for i, m := range g.members {
 		e := binary.LittleEndian.AppendUint32(nil, uint32(i))
 		e = binary.LittleEndian.AppendUint64(e, m.power)
-		entries[i] = append(e, m.key...)
+		entries[i] = append(e, m.raw...)
 	}
 	return tree("committee").root(entries)
 }
 
 // checkQuorum checks a bitmap's form and power, and the set's signature.
 func (g *Genesis) checkQuorum(bitmap, sig, msg []byte) error {
-	var all, set uint64 // 2040 members of at most 2^64/10^6 each: far from overflow, threefold too
-	var keys []*blst.P2Affine
 	if len(bitmap) != (len(g.members)+7)/8 {
 		return errors.New("bitmap: wrong length")
 	}
-	for i := range 8 * len(bitmap) {
-		on := bitmap[i/8]>>(i%8)&1 == 1
-		switch {
-		case i >= len(g.members):
-			if on {
-				return errors.New("bitmap: bit beyond the last member")
-			}
-			continue
-		case on:
-			set += g.members[i].power
-			keys = append(keys, g.members[i].decoded)
+	if n := len(g.members); n%8 != 0 && bitmap[n/8]>>(n%8) != 0 {
+		return errors.New("bitmap: bit beyond the last member")
+	}
+	var all, set uint64 // of stakes that fit in 64 bits, a millionth: three times fits, too
+	var keys []*blst.P2Affine
+	for i, m := range g.members {
+		all += m.power
+		if bitmap[i/8]>>(i%8)&1 == 1 {
+			set += m.power
+			keys = append(keys, m.key)
 		}
-		all += g.members[i].power
 	}
 	if 3*set <= 2*all {
 		return errors.New("certificate: no quorum")

@@ -4,10 +4,10 @@ package outsider
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"math/big"
 	"math/bits"
 	"slices"
@@ -17,63 +17,24 @@ import (
 
 var le = binary.LittleEndian
 
-const (
-	maxAcks = 65_536
-	maxRows = 256
-	maxCap  = 1 << 40
-)
-
-// Summary says what a valid file proves.
-type Summary struct {
-	Type                string
-	Epoch, Window, Node uint32 // a settlement has an epoch only
-	Acks, Units         uint64
-	Rows                int
-	Root                [32]byte // of the acks, or of the settlement
-}
-
-func (s Summary) String() string {
-	where := fmt.Sprintf("epoch %d", s.Epoch)
-	if s.Type != "settlement" {
-		where = fmt.Sprintf("node %d epoch %d window %d", s.Node, s.Epoch, s.Window)
-	}
-	return fmt.Sprintf("%s, %s: %d acks, %d units, %d rows, root %x", s.Type, where, s.Acks, s.Units, s.Rows, s.Root)
-}
-
-// Verify checks one export file (section 10) against a genesis file.
-func Verify(genesisJSON, file []byte) (Summary, error) {
-	g, err := ParseGenesis(genesisJSON)
-	if err != nil {
-		return Summary{}, err
-	}
-	return g.Verify(file)
-}
-
-// Verify checks one export file (section 10).
-func (g *Genesis) Verify(file []byte) (s Summary, err error) {
+// Verify checks one export file (section 10) and says, in a line, what it proves.
+func (g *Genesis) Verify(file []byte) (string, error) {
 	r := &reader{b: file}
 	if string(r.take(8)) != "wb-exp/1" {
-		return s, errors.New("file: tag")
+		return "", errors.New("file: tag")
 	}
 	if !bytes.Equal(r.take(8), g.network[:]) {
-		return s, errors.New("file: another network")
+		return "", errors.New("file: another network")
 	}
-	switch kind := r.take(1); {
-	case r.short:
-		err = errShort
-	case kind[0] == 1:
-		s, err = g.ack(r)
-	case kind[0] == 2:
-		s, err = g.rollup(r)
-	case kind[0] == 3:
-		s, err = g.settlement(r)
-	default:
-		err = errors.New("file: unknown type")
+	switch r.uint(1) {
+	case 1:
+		return g.ack(r)
+	case 2:
+		return g.rollup(r)
+	case 3:
+		return g.settlement(r)
 	}
-	if err != nil {
-		return Summary{}, err
-	}
-	return s, nil
+	return "", errors.New("file: unknown type")
 }
 
 var errShort = errors.New("length: too short")
@@ -85,7 +46,7 @@ type reader struct {
 }
 
 func (r *reader) take(n int) []byte {
-	if r.short || n > len(r.b) {
+	if r.short || uint(n) > uint(len(r.b)) {
 		r.short = true
 		return nil
 	}
@@ -113,34 +74,32 @@ func (r *reader) end(what string) error {
 	return nil
 }
 
-type pair struct{ payer, service uint32 }
-
-func (a pair) compare(b pair) int {
-	return cmp.Or(cmp.Compare(a.payer, b.payer), cmp.Compare(a.service, b.service))
-}
-
-type sum struct{ acks, units uint64 }
+type (
+	pair [2]uint32 // payer, service
+	sum  struct{ acks, units uint64 }
+)
 
 type header struct {
-	place [12]byte // epoch, window, node
-	acks  uint32
-	root  hash
-	sigma *blst.P1Affine
-	rows  map[pair]sum
+	place    [12]byte // epoch, window, node
+	acks     uint32
+	root, id hash
+	sigma    []byte // not decoded: for a certificate's validity it is just bytes
+	rows     map[pair]sum
 }
 
-func (h *header) summary(kind string) Summary {
-	return Summary{Type: kind, Epoch: le.Uint32(h.place[0:]), Window: le.Uint32(h.place[4:]), Node: le.Uint32(h.place[8:]),
-		Rows: len(h.rows), Root: h.root}
+func (h *header) String() string {
+	return fmt.Sprintf("node %d, epoch %d, window %d: rollup %x of %d acks in %d rows",
+		le.Uint32(h.place[8:]), le.Uint32(h.place[0:]), le.Uint32(h.place[4:]), h.id, h.acks, len(h.rows))
 }
 
-// header reads a rollup header (section 6), with what can be checked of it alone.
+// header reads a rollup header (section 6) that decodes and is this network's.
 func (g *Genesis) header(r *reader) (*header, error) {
 	h := &header{rows: map[pair]sum{}}
+	all := r.b
 	tag, network := r.take(8), r.take(8)
 	copy(h.place[:], r.take(12))
-	h.acks, h.root = r.u32(), r.hash()
-	sigma, statements, rows := r.take(48), r.take(4+32+32+48), r.uint(2)
+	h.acks, h.root, h.sigma = r.u32(), r.hash(), r.take(48)
+	statements, rows := r.take(4+32+32+48), r.uint(2)
 	switch {
 	case r.short:
 		return nil, fmt.Errorf("header: %w", errShort)
@@ -148,51 +107,52 @@ func (g *Genesis) header(r *reader) (*header, error) {
 		return nil, errors.New("header: tag")
 	case !bytes.Equal(network, g.network[:]):
 		return nil, errors.New("header: another network")
-	case h.acks < 1 || h.acks > maxAcks:
+	case h.acks < 1 || h.acks > 65_536:
 		return nil, errors.New("header: ack count")
 	case !bytes.Equal(statements[:68], make([]byte, 68)) || !bytes.Equal(statements[68:], encodedIdentity):
 		return nil, errors.New("header: statements part present")
-	case rows < 1 || rows > maxRows:
+	case rows < 1 || rows > 256:
 		return nil, errors.New("header: row count")
 	}
-	var err error
-	if h.sigma, err = decodeSignature(sigma); err != nil {
-		return nil, fmt.Errorf("header: aggregate signature %w", err)
-	}
 	var last pair
+	left := uint64(h.acks)
 	for i := range rows {
-		p := pair{r.u32(), r.u32()}
-		h.rows[p] = sum{r.uint(8), r.uint(8)}
-		if i > 0 && last.compare(p) >= 0 {
+		p, v := pair{r.u32(), r.u32()}, sum{r.uint(8), r.uint(8)}
+		switch {
+		case i > 0 && slices.Compare(last[:], p[:]) >= 0:
 			return nil, errors.New("header: rows not sorted")
+		case v.acks < 1 || v.acks > left || v.units < v.acks:
+			return nil, errors.New("header: acks or units of a row")
 		}
-		last = p
+		last, left, h.rows[p] = p, left-v.acks, v
 	}
+	if left != 0 {
+		return nil, errors.New("header: rows have fewer acks")
+	}
+	h.id = keyed("waybill/rollup/1", all[:len(all)-len(r.b)])
 	return h, nil
 }
 
 // certificate reads a length and a certificate (section 7).
 func (g *Genesis) certificate(file *reader) (*header, error) {
 	r := &reader{b: file.take(int(file.u32())), short: file.short}
-	all := r.b
 	h, err := g.header(r)
 	if err != nil {
 		return nil, err
 	}
-	id := keyed("waybill/rollup/1", all[:len(all)-len(r.b)])
 	bitmap := r.take(int(r.uint(1)))
 	sig := r.take(48)
 	if err := r.end("certificate"); err != nil {
 		return nil, err
 	}
-	msg := slices.Concat([]byte("wb-crt/1"), g.network[:], h.place[:4], id[:])
+	msg := slices.Concat([]byte("wb-crt/1"), g.network[:], h.place[:4], h.id[:])
 	return h, g.checkQuorum(bitmap, sig, msg)
 }
 
-func (g *Genesis) ack(r *reader) (s Summary, err error) {
+func (g *Genesis) ack(r *reader) (string, error) {
 	h, err := g.certificate(r)
 	if err != nil {
-		return s, err
+		return "", err
 	}
 	entry, index := r.take(64), r.u32()
 	path := make([]hash, r.uint(1))
@@ -200,235 +160,198 @@ func (g *Genesis) ack(r *reader) (s Summary, err error) {
 		path[i] = r.hash()
 	}
 	if err := r.end("file"); err != nil {
-		return s, err
+		return "", err
 	}
 	if !bytes.Equal(entry[:12], h.place[:]) {
-		return s, errors.New("ack: another epoch, window or node")
-	}
-	units := le.Uint64(entry[24:])
-	if units < 1 || units > maxCap {
-		return s, errors.New("ack: units")
+		return "", errors.New("ack: another epoch, window or node")
 	}
 	if !tree("ack").included(entry, index, h.acks, path, h.root) {
-		return s, errors.New("ack: not included")
+		return "", errors.New("ack: not included")
 	}
-	s = h.summary("ack")
-	s.Acks, s.Units = 1, units
-	return s, nil
+	return fmt.Sprintf("ack %d of %v", index, h), nil
 }
 
-func (g *Genesis) rollup(r *reader) (s Summary, err error) {
+// client is one of the registry extract, with the messages that the evidence has of it.
+type client struct {
+	index, payer uint32
+	key          []byte
+	messages     [][]byte
+}
+
+func (g *Genesis) rollup(r *reader) (string, error) {
 	h, err := g.certificate(r)
 	if err != nil {
-		return s, err
+		return "", err
 	}
 	ev := &reader{b: r.take(int(r.u32())), short: r.short}
-	count := ev.u32()
-	if int(count) != len(ev.b)/52 || len(ev.b)%52 != 0 || count != h.acks {
-		return s, errors.New("evidence: ack count")
+	if count := ev.u32(); count != h.acks || len(ev.b) != 52*int(count) {
+		return "", errors.New("evidence: ack count")
 	}
-	// The clients come last in the file and are needed first.
-	type client struct {
-		payer    uint32
-		key      []byte
-		messages [][]byte
-	}
-	clients := map[uint32]*client{}
-	keys := map[string]bool{}
-	last := int64(-1)
-	for range min(int(r.u32()), maxAcks+1) {
-		index, payer, raw := r.u32(), r.u32(), r.take(96)
-		if r.short {
-			break
-		}
-		if int64(index) <= last {
-			return s, errors.New("clients: not sorted")
-		}
-		last = int64(index)
-		if keys[string(raw)] {
-			return s, errors.New("clients: key used twice")
-		}
-		keys[string(raw)] = true
-		clients[index] = &client{payer: payer, key: raw}
+	var clients []client
+	for range min(r.u32(), 65_537) {
+		clients = append(clients, client{index: r.u32(), payer: r.u32(), key: r.take(96)})
 	}
 	if err := r.end("file"); err != nil {
-		return s, err
+		return "", err
+	}
+	if err := g.evidence(h, ev, clients); err != nil {
+		return "", err
 	}
 
-	s = h.summary("rollup")
-	type use struct{ client, seq uint32 }
-	used := map[use]bool{}
+	sigma, err := decodeSignature(h.sigma)
+	if err != nil {
+		return "", fmt.Errorf("header: aggregate signature %w", err)
+	}
+	keys, messages := make([]*blst.P2Affine, len(clients)), make([][][]byte, len(clients))
+	for i, c := range clients {
+		if keys[i], err = decodeKey(c.key); err != nil {
+			return "", fmt.Errorf("clients: key of %d %w", c.index, err)
+		}
+		messages[i] = c.messages
+	}
+	if !verifyAggregate(sigma, keys, messages) {
+		return "", errors.New("evidence: aggregate signature does not verify")
+	}
+	return fmt.Sprint("rollup of ", h), nil
+}
+
+// evidence checks all of section 6's rules but the signature, and gives the clients their messages.
+func (g *Genesis) evidence(h *header, ev *reader, clients []client) error {
 	rows := map[pair]sum{}
-	entries := make([][]byte, count)
-	var previous [3]uint32
+	entries := make([][]byte, h.acks)
+	var previous [3]uint32 // client, service, seq
+	var used map[uint32]bool
+	next := 0 // how many clients came
 	for i := range entries {
 		e := ev.take(52)
-		place := [3]uint32{le.Uint32(e), le.Uint32(e[4:]), le.Uint32(e[8:])} // client, service, seq
+		place := [3]uint32{le.Uint32(e), le.Uint32(e[4:]), le.Uint32(e[8:])}
 		if i > 0 && slices.Compare(previous[:], place[:]) >= 0 {
-			return s, errors.New("evidence: not sorted")
+			return errors.New("evidence: not sorted")
+		}
+		if i == 0 || previous[0] != place[0] {
+			if next == len(clients) || clients[next].index != place[0] {
+				return errors.New("clients: not those of the evidence")
+			}
+			next, used = next+1, map[uint32]bool{}
 		}
 		previous = place
-		if u := (use{place[0], place[2]}); used[u] {
-			return s, errors.New("evidence: seq used twice")
-		} else {
-			used[u] = true
+		c, units := &clients[next-1], le.Uint64(e[12:])
+		switch {
+		case used[place[2]]:
+			return errors.New("evidence: seq used twice")
+		case units < 1 || units > 1<<40:
+			return errors.New("evidence: units")
 		}
-		c := clients[place[0]]
-		if c == nil {
-			return s, errors.New("evidence: client not in the file")
-		}
-		units := le.Uint64(e[12:])
-		if units < 1 || units > maxCap {
-			return s, errors.New("evidence: units")
-		}
+		used[place[2]] = true
 		p := pair{c.payer, place[1]}
 		rows[p] = sum{rows[p].acks + 1, rows[p].units + units} // at most 2^16 · 2^40
-		s.Acks, s.Units = s.Acks+1, s.Units+units
 		entries[i] = append(slices.Clone(h.place[:]), e...)
 		c.messages = append(c.messages, slices.Concat([]byte("wb-ack/1"), g.network[:], entries[i]))
 	}
-	if tree("ack").root(entries) != h.root {
-		return s, errors.New("evidence: another root")
+	switch {
+	case next != len(clients):
+		return errors.New("clients: not those of the evidence")
+	case tree("ack").root(entries) != h.root:
+		return errors.New("evidence: another root")
+	case !maps.Equal(rows, h.rows):
+		return errors.New("evidence: rows are not the sums")
 	}
-	if len(rows) != len(h.rows) {
-		return s, errors.New("evidence: rows are not the sums")
-	}
-	for p, v := range rows {
-		if got, ok := h.rows[p]; !ok || got != v {
-			return s, errors.New("evidence: rows are not the sums")
-		}
-	}
-	var pks []*blst.P2Affine
-	var messages [][][]byte
-	for index, c := range clients {
-		if len(c.messages) == 0 {
-			return s, errors.New("clients: one without acks")
-		}
-		key, err := decodeKey(c.key)
-		if err != nil {
-			return s, fmt.Errorf("clients: key of %d %w", index, err)
-		}
-		pks, messages = append(pks, key), append(messages, c.messages)
-	}
-	if !verifyAggregate(h.sigma, pks, messages) {
-		return s, errors.New("evidence: aggregate signature does not verify")
-	}
-	return s, nil
+	return nil
 }
 
 // payment is one row of a settlement: node, service, payer; then acks, units, charge, paid, to node, to service.
 type payment struct {
-	who [3]uint32
-	v   [6]uint64
+	who                                          [3]uint32
+	acks, units, charge, paid, toNode, toService uint64
 }
 
-const (
-	acks = iota
-	units
-	charge
-	paid
-	toNode
-	toService
-)
-
-func (g *Genesis) settlement(r *reader) (s Summary, err error) {
+func (g *Genesis) settlement(r *reader) (string, error) {
 	epoch, count := r.take(4), int(r.u32())
 	if r.short || count > len(r.b)/60 {
-		return s, errShort
+		return "", errShort
 	}
-	raw := make([][]byte, count)
-	rows := make([]payment, count)
-	var totals [6]uint64
+	raw, rows := make([][]byte, count), make([]payment, count)
+	var acks, paid, overAcks, overPaid uint64
 	for i := range rows {
 		raw[i] = r.b[:60]
-		p := &rows[i]
-		p.who = [3]uint32{r.u32(), r.u32(), r.u32()}
-		for j := range p.v {
-			p.v[j] = r.uint(8)
-			var carry uint64
-			if totals[j], carry = bits.Add64(totals[j], p.v[j], 0); carry != 0 {
-				return s, errors.New("settlement: a sum overflows")
-			}
-		}
+		p := payment{[3]uint32{r.u32(), r.u32(), r.u32()}, r.uint(8), r.uint(8), r.uint(8), r.uint(8), r.uint(8), r.uint(8)}
+		rows[i] = p
+		acks, overAcks = bits.Add64(acks, p.acks, 0)
+		paid, overPaid = bits.Add64(paid, p.paid, 0)
 		switch {
+		case overAcks+overPaid > 0:
+			return "", errors.New("settlement: a sum overflows")
 		case i > 0 && slices.Compare(rows[i-1].who[:], p.who[:]) >= 0:
-			return s, errors.New("settlement: rows not sorted")
-		case p.v[acks] < 1 || p.v[units] < p.v[acks]:
-			return s, errors.New("settlement: acks or units")
-		case p.v[paid] > p.v[charge]:
-			return s, errors.New("settlement: paid more than the charge")
-		case p.v[toNode] != share(p.v[paid], g.shareNode) || p.v[toService] != share(p.v[paid], g.shareService):
-			return s, errors.New("settlement: shares")
+			return "", errors.New("settlement: rows not sorted")
+		case p.acks < 1 || p.units < p.acks:
+			return "", errors.New("settlement: acks or units")
+		case p.paid > p.charge:
+			return "", errors.New("settlement: paid more than the charge")
+		case p.toNode != share(p.paid, g.shares.Node) || p.toService != share(p.paid, g.shares.Service):
+			return "", errors.New("settlement: shares")
 		}
 	}
 	next := r.hash()
 	bitmap := r.take(int(r.uint(1)))
 	sig := r.take(48)
 	if err := r.end("file"); err != nil {
-		return s, err
+		return "", err
 	}
 	if next != g.committeeRoot() {
-		return s, errors.New("settlement: another next committee")
+		return "", errors.New("settlement: another next committee")
 	}
-	if err := checkApportionment(rows); err != nil {
-		return s, err
+	byPayer := map[uint32][]payment{}
+	for _, p := range rows {
+		byPayer[p.who[2]] = append(byPayer[p.who[2]], p)
+	}
+	for _, owed := range byPayer {
+		if !apportioned(owed) {
+			return "", errors.New("settlement: a short payer's balance is not divided by largest remainders")
+		}
 	}
 	root := tree("settlement").root(raw)
 	msg := slices.Concat([]byte("wb-set/1"), g.network[:], epoch, root[:], next[:])
-	s = Summary{Type: "settlement", Epoch: le.Uint32(epoch), Acks: totals[acks], Units: totals[units], Rows: count, Root: root}
-	return s, g.checkQuorum(bitmap, sig, msg)
+	if err := g.checkQuorum(bitmap, sig, msg); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("settlement %x of epoch %d: %d acks, %d paid, in %d rows", root, le.Uint32(epoch), acks, paid, count), nil
 }
 
 // share is ⌊paid · basisPoints / 10000⌋.
-func share(paid, basisPoints uint64) uint64 {
-	hi, lo := bits.Mul64(paid, basisPoints)
+func share(paid uint64, basisPoints uint16) uint64 {
+	hi, lo := bits.Mul64(paid, uint64(basisPoints))
 	q, _ := bits.Div64(hi, lo, 10_000)
 	return q
 }
 
-// checkApportionment checks step 2 of section 9, as far as the table shows it: what a payer paid in all is the charges'
-// sum, or it was the whole balance and is divided by largest remainders.
-func checkApportionment(rows []payment) error {
-	type bill struct {
-		rows          []payment
-		charged, paid big.Int
-	}
-	bills := map[uint32]*bill{}
+// apportioned checks step 2 of section 9 for one payer, as far as the table shows it: what they paid in all is the sum
+// of the charges, or it was the whole balance and is divided by largest remainders.
+func apportioned(rows []payment) bool {
+	number := func(v uint64) *big.Int { return new(big.Int).SetUint64(v) }
+	sum, balance := new(big.Int), new(big.Int)
 	for _, p := range rows {
-		b := bills[p.who[2]]
-		if b == nil {
-			b = &bill{}
-			bills[p.who[2]] = b
-		}
-		b.rows = append(b.rows, p)
-		b.charged.Add(&b.charged, new(big.Int).SetUint64(p.v[charge]))
-		b.paid.Add(&b.paid, new(big.Int).SetUint64(p.v[paid]))
+		sum.Add(sum, number(p.charge))
+		balance.Add(balance, number(p.paid))
 	}
-	for _, b := range bills {
-		if b.charged.Cmp(&b.paid) == 0 {
-			continue
+	if sum.Cmp(balance) == 0 { // none paid more than its charge, so each is paid in full
+		return true
+	}
+	type part struct{ paid, due, remainder *big.Int }
+	parts := make([]part, len(rows))
+	left := new(big.Int).Set(balance)
+	for i, p := range rows {
+		due, remainder := new(big.Int).QuoRem(new(big.Int).Mul(number(p.charge), balance), sum, new(big.Int))
+		parts[i] = part{number(p.paid), due, remainder}
+		left.Sub(left, due)
+	}
+	slices.SortStableFunc(parts, func(x, y part) int { return y.remainder.Cmp(x.remainder) })
+	for i, p := range parts {
+		if int64(i) < left.Int64() {
+			p.due.Add(p.due, big.NewInt(1))
 		}
-		type part struct {
-			paid, got uint64
-			rest      *big.Int
-		}
-		parts := make([]part, len(b.rows))
-		left := new(big.Int).Set(&b.paid)
-		for i, p := range b.rows {
-			q := new(big.Int).SetUint64(p.v[charge])
-			q, rest := q.Mul(q, &b.paid).QuoRem(q, &b.charged, new(big.Int))
-			parts[i] = part{q.Uint64(), p.v[paid], rest}
-			left.Sub(left, q)
-		}
-		slices.SortStableFunc(parts, func(x, y part) int { return y.rest.Cmp(x.rest) })
-		for i, p := range parts {
-			if int64(i) < left.Int64() {
-				p.paid++
-			}
-			if p.paid != p.got {
-				return errors.New("settlement: a short payer's balance is not divided by largest remainders")
-			}
+		if p.paid.Cmp(p.due) != 0 {
+			return false
 		}
 	}
-	return nil
+	return true
 }

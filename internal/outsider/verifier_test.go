@@ -33,9 +33,9 @@ func fixtures() map[string][]byte {
 }
 
 func TestAccepted(t *testing.T) {
-	raw := encodeGenesis(genesisObject())
+	g := mustGenesis(t)
 	for name, file := range fixtures() {
-		s, err := Verify(raw, file)
+		s, err := g.Verify(file)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -136,20 +136,27 @@ func TestRollupLies(t *testing.T) {
 		{"no rows", "row count", func(d *draft) { d.rows = []row{} }},
 		{"257 rows", "row count", func(d *draft) { d.rows = make([]row, 257) }},
 		{"a row's units", "not the sums", func(d *draft) { d.rows = d.sum(); d.rows[1].units++ }},
-		{"a row's acks", "not the sums", func(d *draft) { d.rows = d.sum(); d.rows[1].acks-- }},
+		{"a row's acks", "fewer acks", func(d *draft) { d.rows = d.sum(); d.rows[0].acks-- }},
+		{"an ack between rows", "not the sums", func(d *draft) { d.rows = d.sum(); d.rows[0].acks--; d.rows[1].acks++ }},
+		{"acks of rows that wrap around", "acks or units of a row", func(d *draft) {
+			d.rows = d.sum()
+			d.rows[1].acks += math.MaxUint64 - d.rows[1].acks
+			d.rows[1].units, d.rows[0].acks = math.MaxUint64, d.rows[0].acks+2
+		}},
+		{"more acks than units", "acks or units of a row", func(d *draft) { d.rows = d.sum(); d.rows[1].units = d.rows[1].acks - 1 }},
 		{"a row's service", "not the sums", func(d *draft) { d.rows = d.sum(); d.rows[1].service++ }},
-		{"a row too many", "not the sums", func(d *draft) { d.rows = append(d.sum(), row{99, 0, 0, 0}) }},
-		{"a row missing", "not the sums", func(d *draft) { d.rows = d.sum()[1:] }},
+		{"a row too many", "acks or units of a row", func(d *draft) { d.rows = append(d.sum(), row{99, 0, 0, 0}) }},
+		{"a row missing", "fewer acks", func(d *draft) { d.rows = d.sum()[1:] }},
 		{"units moved between rows", "not the sums", func(d *draft) { d.rows = d.sum(); d.rows[0].units--; d.rows[1].units++ }},
 		{"seq over services", "seq used twice", func(d *draft) { d.acks[2].seq = 9 }},
 		{"the same ack twice", "evidence: not sorted", func(d *draft) { d.acks = append(d.acks[:1], d.acks...) }},
 		{"seq twice in a service", "evidence: not sorted", func(d *draft) { d.acks[1].seq = 1 }},
-		{"acks swapped", "evidence: not sorted", func(d *draft) { slices.Reverse(d.acks) }},
+		{"acks swapped", "evidence: not sorted", func(d *draft) { d.acks[0], d.acks[1] = d.acks[1], d.acks[0] }},
 		{"sorted as bytes", "evidence: not sorted", func(d *draft) { d.acks[0].seq, d.acks[1].seq = 256, 1 }},
 		{"no units", "evidence: units", func(d *draft) { d.acks[0].units = 0 }},
 		{"units above any cap", "evidence: units", func(d *draft) { d.acks[2].units++ }},
 		{"units that wrap around", "evidence: units", func(d *draft) { d.acks[0].units, d.acks[1].units = 1<<63+5, 1<<63+5 }},
-		{"ack count", "evidence: ack count", func(d *draft) { d.count = 4 }},
+		{"ack count", "evidence: ack count", func(d *draft) { d.count, d.rows = 6, d.sum(); d.rows[0].acks++ }},
 		{"too many acks", "header: ack count", func(d *draft) { d.count = 65_537 }},
 		{"root", "another root", func(d *draft) { d.root = b3("x") }},
 		{"statement count", "statements", func(d *draft) { d.statements[0] = 1 }},
@@ -174,16 +181,16 @@ func TestRollupLies(t *testing.T) {
 			d.sigma = d.aggregate()
 			d.network = network
 		}},
-		{"client missing", "client not in the file", func(d *draft) { d.clients = d.list()[1:] }},
-		{"client too many", "without acks", func(d *draft) { d.clients = append(d.list(), client{9, 10, clientKey(9).public()}) }},
-		{"clients swapped", "clients: not sorted", func(d *draft) { d.clients = d.list(); slices.Reverse(d.clients) }},
-		{"client twice", "clients: not sorted", func(d *draft) { d.clients = append(d.list()[:1], d.list()...) }},
+		{"client missing", "not those of the evidence", func(d *draft) { d.clients = d.list()[1:] }},
+		{"client too many", "not those of the evidence", func(d *draft) { d.clients = append(d.list(), listed{9, 10, clientKey(9).public()}) }},
+		{"clients swapped", "not those of the evidence", func(d *draft) { d.clients = d.list(); slices.Reverse(d.clients) }},
+		{"client twice", "not those of the evidence", func(d *draft) { d.clients = append(d.list()[:1], d.list()...) }},
 		{"a client's payer", "not the sums", func(d *draft) { d.clients = d.list(); d.clients[1].payer++ }},
 		{"keys swapped", "aggregate signature does not verify", func(d *draft) {
 			d.clients = d.list()
 			d.clients[0].key, d.clients[1].key = d.clients[1].key, d.clients[0].key
 		}},
-		{"key twice", "key used twice", func(d *draft) { d.clients = d.list(); d.clients[0].key = d.clients[1].key }},
+		{"key twice", "aggregate signature does not verify", func(d *draft) { d.clients = d.list(); d.clients[0].key = d.clients[1].key }},
 		{"key negated", "aggregate signature does not verify", func(d *draft) {
 			d.clients = d.list()
 			d.clients[0].key = negated(d.clients[0].key)
@@ -209,7 +216,7 @@ func TestAckLies(t *testing.T) {
 	cert := d.certificate()
 	path := trail("ack", 3, d.entries())
 	build := func(entry []byte, index uint32, path ...[]byte) []byte {
-		return export(1, uint32(len(cert)), cert, entry, index, uint8(len(path)), slices.Concat(path...))
+		return export(network, 1, uint32(len(cert)), cert, entry, index, uint8(len(path)), slices.Concat(path...))
 	}
 	entry := d.entry(d.acks[3])
 	if _, err := g.Verify(build(entry, 3, path...)); err != nil {
@@ -228,16 +235,14 @@ func TestAckLies(t *testing.T) {
 		other[4*i]++
 		refused(t, g, "place", "another epoch, window or node", build(other, 3, path...))
 	}
-	d.acks[3].units = 0
-	refused(t, g, "no units", "ack: units", d.ackFile(3))
-	d = newDraft()
 	d.statements[67] = 1
 	refused(t, g, "statements", "statements", d.ackFile(3))
 	d = newDraft()
-	d.sigma = identity
-	refused(t, g, "identity", "is the identity", d.ackFile(3))
+	d.rows = d.sum()[1:]
+	refused(t, g, "rows", "fewer acks", d.ackFile(3))
 	d = newDraft()
-	d.count = 8
+	d.count, d.rows = 8, d.sum()
+	d.rows[0].acks += 3
 	refused(t, g, "tree size", "not included", d.ackFile(4))
 }
 
@@ -259,7 +264,13 @@ func TestSettlementLies(t *testing.T) {
 		{"node's share", "shares", func(s *table) { s.rows[0].node_++ }},
 		{"service's share", "shares", func(s *table) { s.rows[0].serv-- }},
 		{"shares exchanged", "shares", func(s *table) { s.rows[0].node_, s.rows[0].serv = s.rows[0].serv, s.rows[0].node_ }},
-		{"units overflow", "overflows", func(s *table) { s.rows[0].units = math.MaxUint64 }},
+		{"paid overflow", "overflows", func(s *table) {
+			const m = math.MaxUint64
+			for i := range 2 {
+				s.rows[i] = settled{uint32(i), 0, uint32(7 + i), 1, 1, m, m, share(m, 7001), share(m, 1999)}
+			}
+			s.rows = s.rows[:2]
+		}},
 		{"acks overflow", "overflows", func(s *table) {
 			s.rows[0].acks, s.rows[0].units, s.rows[1].units = math.MaxUint64, math.MaxUint64, 1
 		}},
@@ -275,13 +286,19 @@ func TestSettlementLies(t *testing.T) {
 		lie.tell(s)
 		refused(t, g, lie.name, lie.want, s.file())
 	}
-	huge := newTable() // the largest amounts at once
+	huge := newTable() // the largest amounts at once; units and charges add up to more than 64 bits
 	const m = math.MaxUint64
-	huge.rows = []settled{{1, 1, 1, m, m, m, m, 12914566124885424898, 3687503220577521092}}
-	huge.rows[0].node_, huge.rows[0].serv = share(m, 7001), share(m, 1999)
+	huge.rows = []settled{{1, 1, 1, m - 1, m, m, m, share(m, 7001), share(m, 1999)}, {1, 2, 2, 1, m, m, 0, 0, 0}}
 	if _, err := g.Verify(huge.file()); err != nil {
 		t.Error(err)
 	}
+	half := newTable() // so do the charges of one payer, who has 11
+	half.rows = []settled{{0, 0, 7, 1, 1, m, 6, 4, 1}, {0, 1, 7, 1, 1, m, 5, 3, 0}}
+	if _, err := g.Verify(half.file()); err != nil {
+		t.Error(err)
+	}
+	half.rows[0], half.rows[1] = settled{0, 0, 7, 1, 1, m, 5, 3, 0}, settled{0, 1, 7, 1, 1, m, 6, 4, 1}
+	refused(t, g, "ties go to the earlier row", "largest remainders", half.file())
 }
 
 func TestFileLies(t *testing.T) {
@@ -295,14 +312,16 @@ func TestFileLies(t *testing.T) {
 	}
 	other := genesisObject()
 	other["chain_id"] = chain + "x"
-	if _, err := Verify(encodeGenesis(other), file); err == nil {
-		t.Error("a file of another network is accepted")
+	if g, err := ParseGenesis(encodeGenesis(other)); err != nil {
+		t.Error(err)
+	} else {
+		refused(t, g, "a file of another network", "another network", file)
 	}
 	d := newDraft() // lengths that lead nowhere
 	c := d.certificate()
-	refused(t, g, "certificate length", "too short", export(2, uint32(math.MaxUint32), c))
-	refused(t, g, "evidence length", "ack count", export(2, uint32(len(c)), c, uint32(math.MaxUint32)))
-	refused(t, g, "evidence count", "ack count", export(2, uint32(len(c)), c, uint32(4), uint32(math.MaxUint32)))
+	refused(t, g, "certificate length", "too short", export(network, 2, uint32(math.MaxUint32), c))
+	refused(t, g, "evidence length", "ack count", export(network, 2, uint32(len(c)), c, uint32(math.MaxUint32)))
+	refused(t, g, "evidence count", "ack count", export(network, 2, uint32(len(c)), c, uint32(4), uint32(math.MaxUint32)))
 	ev := enc(uint32(len(d.acks)))
 	for _, a := range d.acks {
 		ev = append(ev, d.entry(a)[12:]...)
@@ -313,15 +332,15 @@ func TestFileLies(t *testing.T) {
 	}
 	for _, more := range []int{0, 1, 52} { // inside the evidence's length
 		long := enc(ev, make([]byte, more))
-		file := export(2, uint32(len(c)), c, uint32(len(long)), long, clients)
+		file := export(network, 2, uint32(len(c)), c, uint32(len(long)), long, clients)
 		if more > 0 {
 			refused(t, g, "bytes after the acks", "ack count", file)
 		} else if _, err := g.Verify(file); err != nil {
 			t.Error(err)
 		}
 	}
-	refused(t, g, "row count", "too short", export(3, uint32(0), uint32(math.MaxUint32)))
-	refused(t, g, "bytes after the certificate", "left over", export(2, uint32(len(c)+1), c, uint8(0)))
+	refused(t, g, "row count", "too short", export(network, 3, uint32(0), uint32(math.MaxUint32)))
+	refused(t, g, "bytes after the certificate", "left over", export(network, 2, uint32(len(c)+1), c, uint8(0)))
 }
 
 func TestGenesisLies(t *testing.T) {
@@ -341,20 +360,48 @@ func TestGenesisLies(t *testing.T) {
 		"no chain":        func(o obj) { o["chain_id"] = "" },
 		"long chain":      func(o obj) { o["chain_id"] = strings.Repeat("x", 51) },
 		"chain not ASCII": func(o obj) { o["chain_id"] = "ä" },
+		"no epoch":        func(o obj) { params(o)["epoch_seconds"] = 0 },
+		"long epoch":      func(o obj) { params(o)["epoch_seconds"] = 1 << 32 },
+		"late":            func(o obj) { params(o)["late_epochs"] = 1025 },
+		"early":           func(o obj) { o["genesis_time"] = "1969-12-31T23:59:59Z" },
+		"far":             func(o obj) { o["genesis_time"] = "2201-01-01T00:00:00Z" },
+		"not in UTC":      func(o obj) { o["genesis_time"] = "2026-01-02T03:04:05+01:00" },
+		"UTC as offset":   func(o obj) { o["genesis_time"] = "2026-01-02T03:04:05+00:00" },
+		"zero decimal":    func(o obj) { o["genesis_time"] = "2026-01-02T03:04:05.10Z" },
+		"ten decimals":    func(o obj) { o["genesis_time"] = "2026-01-02T03:04:05.0123456789Z" },
+		"leap second":     func(o obj) { o["genesis_time"] = "2016-12-31T23:59:60Z" },
 		"time":            func(o obj) { o["genesis_time"] = "2026-01-02 03:04:05" },
 		"upper case":      func(o obj) { o["treasury"] = strings.Repeat("AB", 32) },
 		"short key":       func(o obj) { o["treasury"] = strings.Repeat("ab", 31) },
-		"negative":        func(o obj) { params(o)["grace_seconds"] = -1 },
-		"fraction":        func(o obj) { params(o)["grace_seconds"] = 1.5 },
-		"shares":          func(o obj) { shares(o)["node"] = 7002 },
-		"shares overflow": func(o obj) { shares(o)["node"], shares(o)["service"] = uint64(math.MaxUint64), 9001 },
-		"nobody":          func(o obj) { o["committee"] = []any{} },
-		"powerless":       func(o obj) { member(o, 3)["stake"] = 999_999 },
-		"address":         func(o obj) { member(o, 3)["peer_address"] = "example" },
-		"another's proof": func(o obj) { member(o, 0)["proof"] = member(o, 1)["proof"] },
-		"member twice":    func(o obj) { o["committee"].([]any)[1] = o["committee"].([]any)[0] },
-		"proof's suite":   func(o obj) { member(o, 0)["proof"] = hexa(members[0].sign(members[0].public(), suite)) },
-		"proof: identity": func(o obj) { member(o, 0)["proof"] = hexa(identity) },
+		"zero key":        func(o obj) { o["treasury"] = strings.Repeat("00", 32) },
+		"identity key":    func(o obj) { member(o, 0)["owner"] = "01" + strings.Repeat("00", 31) },
+		"order 2":         func(o obj) { member(o, 0)["transport_key"] = "ec" + strings.Repeat("ff", 30) + "7f" },
+		"order 8": func(o obj) {
+			member(o, 0)["consensus_key"] = "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"
+		},
+		"order 4, not canonical": func(o obj) { member(o, 0)["owner"] = "ed" + strings.Repeat("ff", 30) + "7f" },
+		"mixed order":            func(o obj) { o["treasury"] = mixedOrder(t) },
+		"one transport key":      func(o obj) { member(o, 2)["transport_key"] = member(o, 0)["transport_key"] },
+		"one consensus key":      func(o obj) { member(o, 2)["consensus_key"] = member(o, 0)["consensus_key"] },
+		"stakes overflow":        func(o obj) { member(o, 2)["stake"] = uint64(math.MaxUint64) },
+		"negative":               func(o obj) { params(o)["grace_seconds"] = -1 },
+		"fraction":               func(o obj) { params(o)["grace_seconds"] = 1.5 },
+		"shares":                 func(o obj) { shares(o)["node"] = 7002 },
+		"shares overflow":        func(o obj) { shares(o)["node"], shares(o)["service"] = uint64(math.MaxUint64), 9001 },
+		"nobody":                 func(o obj) { o["committee"] = []any{} },
+		"powerless":              func(o obj) { member(o, 3)["stake"] = 999_999 },
+		"no port":                func(o obj) { member(o, 3)["peer_address"] = "example" },
+		"no host":                func(o obj) { member(o, 3)["peer_address"] = ":1" },
+		"port 0":                 func(o obj) { member(o, 3)["p2p_address"] = "example:0" },
+		"high port":              func(o obj) { member(o, 3)["p2p_address"] = "example:65536" },
+		"signed port":            func(o obj) { member(o, 3)["p2p_address"] = "example:+1" },
+		"bare colons":            func(o obj) { member(o, 3)["peer_address"] = "::1:7000" },
+		"space":                  func(o obj) { member(o, 3)["peer_address"] = "a b:7000" },
+		"long address":           func(o obj) { member(o, 3)["peer_address"] = strings.Repeat("x", 251) + ":7000" },
+		"another's proof":        func(o obj) { member(o, 0)["proof"] = member(o, 1)["proof"] },
+		"member twice":           func(o obj) { o["committee"].([]any)[1] = o["committee"].([]any)[0] },
+		"proof's suite":          func(o obj) { member(o, 0)["proof"] = hexa(members[0].sign(members[0].public(), suite)) },
+		"proof: identity":        func(o obj) { member(o, 0)["proof"] = hexa(identity) },
 		"proof: torsion": func(o obj) {
 			member(o, 0)["proof"] = hexa(add(members[0].sign(members[0].public(), pop), torsion(t)))
 		},
@@ -373,6 +420,9 @@ func TestGenesisLies(t *testing.T) {
 	good := string(encodeGenesis(genesisObject()))
 	for name, bad := range map[string]string{
 		"left over": good + "{}", "cut": good[:len(good)-1], "empty": "", "list": "[" + good + "]",
+		"case too":  strings.Replace(good, `"version":1`, `"version":1,"Version":1`, 1),
+		"an object": strings.Replace(good, `"version":1`, `"version":1,"x":{}`, 1),
+		"minus":     strings.Replace(good, `"grace_seconds":10`, `"grace_seconds":-0`, 1),
 		"twice":     strings.Replace(good, `"version":1`, `"version":1,"version":1`, 1),
 		"null":      strings.Replace(good, `"version":1`, `"version":null`, 1),
 		"exponent":  strings.Replace(good, `"epoch_seconds":60`, `"epoch_seconds":6e1`, 1),
@@ -381,6 +431,18 @@ func TestGenesisLies(t *testing.T) {
 		if _, err := ParseGenesis([]byte(bad)); err == nil || bad == good {
 			t.Errorf("%s: accepted", name)
 		}
+	}
+}
+
+// TestGenesisFreedom: what the document leaves free.
+func TestGenesisFreedom(t *testing.T) {
+	o := genesisObject()
+	m := o["committee"].([]any)
+	m[1].(obj)["owner"], m[1].(obj)["peer_address"], m[1].(obj)["p2p_address"] = m[0].(obj)["owner"], "[::1]:65535", "a:007"
+	m[1].(obj)["stake"], o["genesis_time"] = uint64(math.MaxUint64-6_999_997), "2200-12-31T23:59:59.000000001Z" // all stakes: 2^64 - 1
+	text := strings.NewReplacer(`"version":1`, " \n\t\"\\u0076ersion\" : 1", `"2200-`, `"\u0032200-`).Replace(string(encodeGenesis(o)))
+	if _, err := ParseGenesis([]byte(text)); err != nil {
+		t.Error(err)
 	}
 }
 

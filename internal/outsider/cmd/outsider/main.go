@@ -2,6 +2,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -14,7 +15,7 @@ func main() {
 	flag.Parse()
 	raw, err := os.ReadFile(*path)
 	if err == nil && flag.NArg() == 0 {
-		err = fmt.Errorf("usage: outsider -genesis file export...")
+		err = errors.New("usage: outsider -genesis file export [export...]")
 	}
 	var genesis *outsider.Genesis
 	if err == nil {
@@ -26,17 +27,17 @@ func main() {
 	}
 	code := 0
 	for _, name := range flag.Args() {
-		var s outsider.Summary
+		var proves string
 		file, err := os.ReadFile(name)
 		if err == nil {
-			s, err = genesis.Verify(file)
+			proves, err = genesis.Verify(file)
 		}
 		if err != nil {
 			fmt.Printf("%s: REFUSED: %v\n", name, err)
 			code = 1
 			continue
 		}
-		fmt.Printf("%s: valid: %v\n", name, s)
+		fmt.Printf("%s: valid: %s\n", name, proves)
 	}
 	os.Exit(code)
 }
