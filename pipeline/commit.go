@@ -152,12 +152,11 @@ func (p *Pipeline) answer(c *chunk) {
 	durable := 0
 	for _, i := range c.at {
 		code := &c.future.codes[i]
-		if code.OK() {
-			if failed {
-				*code = rollup.StoreFailed
-			} else {
-				durable++
-			}
+		switch {
+		case failed && (code.OK() || *code == rollup.ReplayedSeq): // what it rests on may be lost
+			*code = rollup.StoreFailed
+		case code.OK():
+			durable++
 		}
 		p.counters.answer(*code, 1)
 	}

@@ -61,21 +61,19 @@ func (w *window) frame(i int) rollup.Frame {
 	return rollup.Frame(w.frames[i*rollup.AckSize : (i+1)*rollup.AckSize])
 }
 
-// peek looks for an ack with the same (client, seq); the caller holds w.mu. Accepted means that there is none, or that
-// its answer has to wait for the one that is being written.
+// peek looks for a durable ack with the same (client, seq); the caller holds w.mu. Accepted means that there is none:
+// nothing is answered on the strength of an ack that is still being written.
 func (w *window) peek(f rollup.Frame) rollup.Code {
 	if w.memory == nil {
 		return rollup.Accepted
 	}
 	switch i, ok := w.memory.table.find(w.frames, f.Client(), f.Seq()); {
-	case !ok:
+	case !ok || i >= w.durable:
 		return rollup.Accepted
-	case !sameMessage(w.frame(i), f):
-		return rollup.ReplayedSeq
-	case i < w.durable:
+	case sameMessage(w.frame(i), f):
 		return rollup.Known
 	}
-	return rollup.Accepted
+	return rollup.ReplayedSeq
 }
 
 // reserve grants up to n acks a place in the window. full says that places ran out and the window should give way.

@@ -1,0 +1,312 @@
+package pipeline_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/waybill-network/waybill/pipeline"
+	"github.com/waybill-network/waybill/pipeline/pipelinetest"
+	"github.com/waybill-network/waybill/rollup"
+)
+
+// disk is a store in memory that can fail both ways. What it holds survives the Store that wrote it.
+type disk struct {
+	mu        sync.Mutex
+	pools     map[rollup.WindowKey][]byte
+	sealed    map[rollup.WindowKey]rolled
+	unordered map[rollup.WindowKey]bool
+	certs     map[rollup.WindowKey][]byte
+}
+
+type rolled struct {
+	id               rollup.Hash
+	header, evidence []byte
+}
+
+func newDisk() *disk {
+	return &disk{pools: map[rollup.WindowKey][]byte{}, sealed: map[rollup.WindowKey]rolled{},
+		unordered: map[rollup.WindowKey]bool{}, certs: map[rollup.WindowKey][]byte{}}
+}
+
+// fault is what happens to a write.
+type fault int
+
+const (
+	works fault = iota
+	lost        // fails and did not persist
+	kept        // fails and did persist
+)
+
+var errDisk = errors.New("disk fault")
+
+// store is one opening of a disk. After a fault every write fails.
+type store struct {
+	*disk
+	plan   func(op string) fault // nil: all work
+	before func(op string)       // called outside the lock
+	failed bool
+}
+
+func (d *disk) open(plan func(op string) fault) *store { return &store{disk: d, plan: plan} }
+
+func (s *store) write(op string, apply func()) error {
+	if s.before != nil {
+		s.before(op)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failed {
+		return errDisk
+	}
+	f := works
+	if s.plan != nil {
+		f = s.plan(op)
+	}
+	if f != lost {
+		apply()
+	}
+	if f != works {
+		s.failed = true
+		return fmt.Errorf("%s: %w", op, errDisk)
+	}
+	return nil
+}
+
+func (s *store) AppendAcks(runs []pipeline.Run) error {
+	return s.write("append", func() {
+		for _, r := range runs {
+			if have := len(s.pools[r.Key]) / rollup.AckSize; have != int(r.First) || len(r.Frames) == 0 {
+				panic(fmt.Sprintf("run of %v at %d, %d are there, %d bytes", r.Key, r.First, have, len(r.Frames)))
+			}
+			s.pools[r.Key] = append(s.pools[r.Key], r.Frames...)
+		}
+	})
+}
+
+func (s *store) PoolWindows() (keys []rollup.WindowKey, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k := range s.pools {
+		keys = append(keys, k)
+	}
+	return keys, nil
+}
+
+func (s *store) ReadPool(key rollup.WindowKey, yield func([]byte) error) error {
+	s.mu.Lock()
+	frames := s.pools[key]
+	s.mu.Unlock()
+	half := len(frames) / rollup.AckSize / 2 * rollup.AckSize
+	return errors.Join(yield(frames[:half]), yield(frames[half:]))
+}
+
+func (s *store) NextWindow(node, epoch uint32) (next uint32, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	see := func(k rollup.WindowKey) {
+		if k.Node == node && k.Epoch == epoch {
+			next = max(next, k.Window+1)
+		}
+	}
+	for k := range s.pools {
+		see(k)
+	}
+	for k := range s.sealed {
+		see(k)
+	}
+	return next, nil
+}
+
+func (s *store) PutSealed(key rollup.WindowKey, id rollup.Hash, header, evidence []byte) error {
+	return s.write("seal", func() {
+		delete(s.pools, key)
+		s.sealed[key] = rolled{id, bytes.Clone(header), bytes.Clone(evidence)}
+		s.unordered[key] = true
+	})
+}
+
+func (s *store) Sealed(key rollup.WindowKey) (header, evidence []byte, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, ok := s.sealed[key]
+	if !ok {
+		return nil, nil, pipeline.ErrNotFound
+	}
+	return r.header, r.evidence, nil
+}
+
+func (s *store) Unordered() (keys []rollup.WindowKey, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k := range s.unordered {
+		keys = append(keys, k)
+	}
+	return keys, nil
+}
+
+func (s *store) PutCertificate(key rollup.WindowKey, certificate []byte) error {
+	return s.write("certificate", func() { s.certs[key] = bytes.Clone(certificate) })
+}
+
+func (s *store) Certificate(key rollup.WindowKey) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c, ok := s.certs[key]; ok {
+		return c, nil
+	}
+	return nil, pipeline.ErrNotFound
+}
+
+func (s *store) MarkOrdered(key rollup.WindowKey) error {
+	return s.write("ordered", func() { delete(s.unordered, key) })
+}
+
+// fixture is a network with one running pipeline, that of node 0.
+type fixture struct {
+	t       testing.TB
+	net     *pipelinetest.Network
+	members *pipelinetest.Committee
+	disk    *disk
+	store   *store
+	cfg     pipeline.Config
+	p       *pipeline.Pipeline
+	source  *pipeline.Source
+}
+
+func newFixture(t testing.TB, size pipelinetest.Config) *fixture {
+	t.Helper()
+	net, err := pipelinetest.New(size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fixture{t: t, net: net, members: &pipelinetest.Committee{Network: net}, disk: newDisk()}
+	f.cfg = pipeline.Config{Network: net.ID, Workers: 2, Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))}
+	return f
+}
+
+// start opens the disk and starts a pipeline on it; the last one must be closed.
+func (f *fixture) start(plan func(op string) fault) {
+	f.t.Helper()
+	f.store = f.disk.open(plan)
+	p, err := pipeline.New(f.cfg, f.store, f.net, f.members)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.p = p
+	if err := p.Start(context.Background()); err != nil {
+		f.t.Fatal(err)
+	}
+	f.source = p.Open("test")
+}
+
+// blocks makes a block every second until the returned function is called.
+func (f *fixture) blocks() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { f.net.Run(ctx, time.Second) })
+	return func() { cancel(); wg.Wait() }
+}
+
+func (f *fixture) open() rollup.WindowKey {
+	w := f.p.OpenWindow()
+	return rollup.WindowKey{Epoch: w.Epoch, Window: w.Window}
+}
+
+// submit returns the codes of acks handed in together.
+func (f *fixture) submit(acks ...*rollup.Ack) []rollup.Code {
+	f.t.Helper()
+	return submit(f.t, f.source, acks...)
+}
+
+func submit(t testing.TB, s *pipeline.Source, acks ...*rollup.Ack) []rollup.Code {
+	t.Helper()
+	codes := make([]rollup.Code, len(acks))
+	if _, err := s.Submit(context.Background(), frames(acks...), codes); err != nil {
+		t.Fatal(err)
+	}
+	return codes
+}
+
+func frames(acks ...*rollup.Ack) (b []byte) {
+	for _, a := range acks {
+		b = a.Append(b)
+	}
+	return b
+}
+
+func (f *fixture) want(codes []rollup.Code, want ...rollup.Code) {
+	f.t.Helper()
+	if !slices.Equal(codes, want) {
+		f.t.Fatalf("codes %v, want %v", codes, want)
+	}
+}
+
+// run of acks 0 to n-1 of the clients in turn, for the open window.
+func (f *fixture) acks(n int) []*rollup.Ack {
+	key := f.open()
+	acks := make([]*rollup.Ack, n)
+	for i := range acks {
+		acks[i] = f.net.Ack(key, uint32(i%len(f.net.Clients)), 0, uint32(i), uint64(i+1))
+	}
+	return acks
+}
+
+// settled waits, in fake time, until everything that was accepted is ordered.
+func (f *fixture) settled() {
+	f.t.Helper()
+	for range 100 {
+		time.Sleep(5 * time.Second)
+		s := f.p.Stats()
+		if s.Pending == 0 && s.Window.Queued == 0 && s.Seal.Queued == 0 {
+			return
+		}
+	}
+	f.t.Fatalf("not settled: %+v", f.p.Stats())
+}
+
+// message is what makes an ack this ack and no other.
+func message(a *rollup.Ack) (m [rollup.MessageSize]byte) {
+	a.Message(&m)
+	return m
+}
+
+// rolledUp verifies every ordered rollup on the disk and returns how often each ack is in one.
+func (f *fixture) rolledUp() map[[rollup.MessageSize]byte]int {
+	f.t.Helper()
+	count := map[[rollup.MessageSize]byte]int{}
+	seen := map[rollup.WindowKey]bool{}
+	for _, o := range f.net.Ordered() {
+		r, ok := f.disk.sealed[o.Key]
+		if !ok || r.id != o.ID || seen[o.Key] {
+			f.t.Fatalf("%v was ordered as %v (before: %v), the disk has %v", o.Key, o.ID, seen[o.Key], r.id)
+		}
+		seen[o.Key] = true
+		h, err := rollup.ParseHeader(r.header)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		ev, err := rollup.ParseEvidence(r.evidence)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		if err := rollup.Verify(h, ev, f.net.ID, f.net.View(), 1); err != nil {
+			f.t.Fatal(err)
+		}
+		for i := range ev.Len() {
+			a := ev.Ack(h, i)
+			count[message(&a)]++
+		}
+	}
+	return count
+}
+
+func all(code rollup.Code, n int) []rollup.Code {
+	return slices.Repeat([]rollup.Code{code}, n)
+}

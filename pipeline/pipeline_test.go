@@ -1,0 +1,380 @@
+package pipeline_test
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/pipeline"
+	"github.com/waybill-network/waybill/pipeline/pipelinetest"
+	"github.com/waybill-network/waybill/rollup"
+)
+
+func TestFromDoorToOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, pipelinetest.Config{Members: 4, Clients: 3, Payers: 2, Services: 2})
+		f.start(nil)
+		defer f.blocks()()
+		defer f.p.Close()
+		acks := f.acks(20)
+		f.want(f.submit(acks...), all(rollup.Accepted, 20)...)
+		m := message(acks[7])
+		if got, err := f.p.Lookup(m[:]); err != nil || got.State != pipeline.AckPooled {
+			t.Fatalf("%+v, %v", got, err)
+		}
+		f.want(f.submit(acks[:2]...), rollup.Known, rollup.Known)
+		f.settled()
+		if got, err := f.p.Lookup(m[:]); err != nil || got.State != pipeline.AckOrdered {
+			t.Fatalf("%+v, %v", got, err)
+		}
+		f.want(f.submit(acks[7]), rollup.Known)
+		other := f.net.Ack(rollup.WindowKey{}, 1, 0, 999, 1)
+		f.want(f.submit(other), rollup.WindowClosed)
+		for i, n := range f.rolledUp() {
+			if n != 1 {
+				t.Errorf("%x is in %d rollups", i, n)
+			}
+		}
+		if n := len(f.rolledUp()); n != 20 {
+			t.Fatalf("%d acks were rolled up", n)
+		}
+		s := f.p.Stats()
+		w := s.Windows[len(s.Windows)-1]
+		if w.State != pipeline.StateOrdered || w.Acks != 20 || w.Units != 210 || w.Sealed.IsZero() || w.Ordered.IsZero() {
+			t.Errorf("%+v", w)
+		}
+		if s.Codes[rollup.Accepted] != 20 || s.Codes[rollup.Known] != 3 || s.Ordered != 1 || s.Certified != 1 {
+			t.Errorf("%+v", s)
+		}
+		if s.Budget.Acks != 0 || s.Budget.Bytes != 0 {
+			t.Errorf("the budget has lent out %+v", s.Budget)
+		}
+	})
+}
+
+// TestRefusals has a case for every code; TestEveryCodeHasACase looks after it.
+var refusals = []struct {
+	code rollup.Code
+	ack  func(f *fixture) *rollup.Ack
+}{
+	{rollup.Accepted, func(f *fixture) *rollup.Ack { return f.net.Ack(f.open(), 0, 0, 1, 1) }},
+	{rollup.Known, func(f *fixture) *rollup.Ack { return f.net.Ack(f.open(), 0, 0, 0, 1) }},
+	{rollup.WrongNetwork, func(f *fixture) *rollup.Ack {
+		return changed(f, func(a *rollup.Ack) { a.Network[3]++ })
+	}},
+	{rollup.WrongNode, func(f *fixture) *rollup.Ack { return changed(f, func(a *rollup.Ack) { a.Node = 1 }) }},
+	{rollup.WrongEpoch, func(f *fixture) *rollup.Ack { return changed(f, func(a *rollup.Ack) { a.Epoch = 1 }) }},
+	{rollup.WindowAhead, func(f *fixture) *rollup.Ack { return changed(f, func(a *rollup.Ack) { a.Window++ }) }},
+	{rollup.WindowClosed, func(f *fixture) *rollup.Ack { return changed(f, func(a *rollup.Ack) { a.Window = 0 }) }},
+	{rollup.UnknownClient, func(f *fixture) *rollup.Ack {
+		a := f.net.Ack(f.open(), 0, 0, 1, 1)
+		a.Client = 77
+		return a
+	}},
+	{rollup.UnknownService, func(f *fixture) *rollup.Ack { return f.net.Ack(f.open(), 0, 9, 1, 1) }},
+	{rollup.ZeroUnits, func(f *fixture) *rollup.Ack { return f.net.Ack(f.open(), 0, 0, 1, 0) }},
+	{rollup.ExcessUnits, func(f *fixture) *rollup.Ack {
+		return f.net.Ack(f.open(), 0, 0, 1, pipelinetest.UnitCap+1)
+	}},
+	{rollup.ReplayedSeq, func(f *fixture) *rollup.Ack { return f.net.Ack(f.open(), 0, 0, 0, 2) }},
+	{rollup.BadEncoding, func(f *fixture) *rollup.Ack {
+		a := f.net.Ack(f.open(), 0, 0, 2, 1)
+		a.Signature[0] &^= 0x80 // no longer marked as compressed
+		return a
+	}},
+	{rollup.NotOnCurve, func(f *fixture) *rollup.Ack { return withSignature(f, 0x80, 1) }},
+	{rollup.NotInSubgroup, func(f *fixture) *rollup.Ack { return withSignature(f, 0x80, 0) }},
+	{rollup.Identity, func(f *fixture) *rollup.Ack {
+		a := f.net.Ack(f.open(), 0, 0, 2, 1)
+		a.Signature = bls.IdentitySignature
+		return a
+	}},
+	{rollup.BadSignature, func(f *fixture) *rollup.Ack {
+		a := f.net.Ack(f.open(), 0, 0, 2, 1)
+		a.Units++
+		return a
+	}},
+}
+
+func changed(f *fixture, change func(a *rollup.Ack)) *rollup.Ack {
+	a := f.net.Unsigned(f.open(), 0, 0, 1, 1)
+	change(a)
+	f.net.Sign(a)
+	return a
+}
+
+// withSignature returns an ack whose signature has the given x: 0 is on the curve and outside the subgroup, and for 1
+// there is no y.
+func withSignature(f *fixture, flag, x byte) *rollup.Ack {
+	a := f.net.Unsigned(f.open(), 0, 0, 2, 1)
+	a.Signature[0], a.Signature[47] = flag, x
+	return a
+}
+
+// Codes that depend on the node's state have a test of their own.
+var elsewhere = map[rollup.Code]string{
+	rollup.Malformed:    "TestMalformed",
+	rollup.Overloaded:   "TestOverloadIsFair",
+	rollup.Clock:        "TestClock",
+	rollup.StoreFailed:  "TestStoreFailure",
+	rollup.ShuttingDown: "TestClose",
+	rollup.Overflow:     "TestRows",
+}
+
+func TestEveryCodeHasACase(t *testing.T) {
+	for _, r := range refusals {
+		delete(elsewhere, r.code)
+	}
+	if len(refusals)+len(elsewhere) != rollup.NumCodes {
+		t.Fatalf("%d cases and %d tests for %d codes", len(refusals), len(elsewhere), rollup.NumCodes)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, pipelinetest.Config{Clients: 1})
+		f.cfg.Grace = time.Second
+		f.start(nil)
+		defer f.blocks()()
+		defer f.p.Close()
+		f.want(f.submit(f.net.Ack(f.open(), 0, 0, 0, 1)), rollup.Accepted)
+		f.settled() // window 0 is closed now
+		f.want(f.submit(f.net.Ack(f.open(), 0, 0, 0, 1)), rollup.Accepted)
+		before := f.p.Stats().Codes
+		var acks []*rollup.Ack
+		for _, r := range refusals {
+			a := r.ack(f)
+			if got := f.submit(a)[0]; got != r.code {
+				t.Errorf("%v where %v belongs", got, r.code)
+			}
+			acks = append(acks, a)
+		}
+		after := f.p.Stats().Codes
+		for _, r := range refusals {
+			if after[r.code] != before[r.code]+1 {
+				t.Errorf("%v counted %d times", r.code, after[r.code]-before[r.code])
+			}
+		}
+		// Bad ones and good ones together: each has its own answer.
+		codes := f.submit(acks...)
+		for i, r := range refusals {
+			if want := r.code; want != codes[i] && !(want == rollup.Accepted && codes[i] == rollup.Known) {
+				t.Errorf("together: %v where %v belongs", codes[i], want)
+			}
+		}
+	})
+}
+
+func TestMalformed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, pipelinetest.Config{Clients: 1})
+		f.start(nil)
+		defer f.p.Close()
+		b := frames(f.acks(2)...)
+		b[128]++
+		codes := make([]rollup.Code, 2)
+		if _, err := f.source.Submit(t.Context(), b, codes); err != nil || codes[0] != rollup.Accepted || codes[1] != rollup.Malformed {
+			t.Errorf("%v, %v", codes, err)
+		}
+		if _, err := f.source.Submit(t.Context(), b[:200], codes[:1]); !errors.Is(err, pipeline.ErrFrames) {
+			t.Error(err)
+		}
+		if _, err := f.source.Submit(t.Context(), b, codes[:1]); !errors.Is(err, pipeline.ErrFrames) {
+			t.Error(err)
+		}
+		if r, err := f.source.Submit(t.Context(), nil, nil); err != nil || r.RetryAfter != 0 {
+			t.Error(r, err)
+		}
+	})
+}
+
+// TestSameAckInFlight submits one ack many times, and another with its (client, seq), while a write is held up: one is
+// stored, and nobody has an answer before it is.
+func TestSameAckInFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, pipelinetest.Config{Clients: 2})
+		f.start(nil)
+		defer f.p.Close()
+		release := make(chan struct{})
+		f.store.before = func(string) { <-release }
+		a := f.net.Ack(f.open(), 0, 0, 5, 1)
+		twin := f.net.Ack(f.open(), 0, 0, 5, 2)
+		futures := []*pipeline.Future{}
+		for _, ack := range []*rollup.Ack{a, a, twin, a} {
+			future, err := f.source.SubmitAsync(frames(ack))
+			if err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			futures = append(futures, future)
+		}
+		for _, future := range futures {
+			select {
+			case <-future.Done():
+				t.Fatal("answered before the write returned")
+			default:
+			}
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, _, err := futures[0].Wait(ctx); !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		close(release)
+		for i, want := range []rollup.Code{rollup.Accepted, rollup.Known, rollup.ReplayedSeq, rollup.Known} {
+			codes, _, err := futures[i].Wait(t.Context())
+			if err != nil || codes[0] != want {
+				t.Errorf("%v, %v, want %v", codes, err, want)
+			}
+		}
+		if n := len(f.disk.pools[f.open()]); n != rollup.AckSize {
+			t.Errorf("%d bytes in the pool", n)
+		}
+	})
+}
+
+func TestGroupCommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, pipelinetest.Config{Clients: 2})
+		f.start(nil)
+		defer f.p.Close()
+		f.store.before = func(string) { time.Sleep(time.Second) }
+		acks := f.acks(40)
+		var wg sync.WaitGroup
+		for _, a := range acks {
+			wg.Go(func() {
+				if code := f.submit(a)[0]; code != rollup.Accepted {
+					t.Error(code)
+				}
+			})
+		}
+		wg.Wait()
+		if n := f.p.Stats().Writes; n > 3 {
+			t.Errorf("%d writes for acks that came within one", n)
+		}
+	})
+}
+
+func TestClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, pipelinetest.Config{Clients: 1})
+		var offset time.Duration
+		f.cfg.Now = func() time.Time { return time.Now().Add(offset) }
+		f.cfg.MaxSkew = 10 * time.Second
+		f.start(nil)
+		stop := f.blocks()
+		defer f.p.Close()
+		time.Sleep(time.Minute) // an idle chain makes blocks, and is no reason
+		f.want(f.submit(f.net.Ack(f.open(), 0, 0, 0, 1)), rollup.Accepted)
+		for _, offset = range []time.Duration{12 * time.Second, -12 * time.Second} {
+			f.want(f.submit(f.net.Ack(f.open(), 0, 0, 1, 1)), rollup.Clock)
+			if err := f.p.Ready(); !errors.Is(err, pipeline.ErrClock) {
+				t.Error(err)
+			}
+		}
+		offset = 0
+		f.want(f.submit(f.net.Ack(f.open(), 0, 0, 1, 1)), rollup.Accepted)
+		stop()
+		time.Sleep(11 * time.Second) // the chain stands still
+		f.want(f.submit(f.net.Ack(f.open(), 0, 0, 2, 1)), rollup.Clock)
+	})
+}
+
+// TestClose closes with acks in every stage.
+func TestClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, pipelinetest.Config{Clients: 2})
+		f.cfg.Workers, f.cfg.MaxBatch = 1, 4
+		f.start(nil)
+		acks := f.acks(40)
+		release := make(chan struct{})
+		f.store.before = func(string) { <-release }
+		var futures []*pipeline.Future
+		for _, a := range acks[:20] { // these come as far as the store, which holds them up
+			future, _ := f.source.SubmitAsync(frames(a))
+			futures = append(futures, future)
+		}
+		synctest.Wait()
+		for _, a := range acks[20:] {
+			future, _ := f.source.SubmitAsync(frames(a))
+			futures = append(futures, future)
+		}
+		follow := f.p.Follow(t.Context())
+		closed := make(chan struct{})
+		go func() { f.p.Close(); close(closed) }()
+		synctest.Wait()
+		f.want(f.submit(acks[0]), rollup.ShuttingDown)
+		close(release)
+		<-closed
+		pool := map[[rollup.MessageSize]byte]bool{}
+		for b := f.disk.pools[rollup.WindowKey{}]; len(b) > 0; b = b[rollup.AckSize:] {
+			pool[[rollup.MessageSize]byte(b)] = true
+		}
+		for i, future := range futures {
+			codes, _, err := future.Wait(t.Context())
+			if err != nil || codes[0] != rollup.Accepted && codes[0] != rollup.ShuttingDown || i < 20 && codes[0] != rollup.Accepted {
+				t.Errorf("%d: %v, %v", i, codes, err)
+			}
+			if accepted := codes[0] == rollup.Accepted; accepted != pool[message(acks[i])] {
+				t.Errorf("%d: answered %v, in the pool: %v", i, codes[0], !accepted)
+			}
+		}
+		<-follow
+		if _, open := <-follow; open {
+			t.Error("Follow goes on after Close")
+		}
+		if err := f.p.Ready(); !errors.Is(err, pipeline.ErrClosed) {
+			t.Error(err)
+		}
+		f.p.Close()
+		if err := f.p.Start(t.Context()); !errors.Is(err, pipeline.ErrClosed) {
+			t.Error(err)
+		}
+	})
+}
+
+// TestSameRoots runs the same acks under other batch sizes, worker counts and orders: the roots stay.
+func TestSameRoots(t *testing.T) {
+	var want rollup.Hash
+	for i, c := range []struct{ workers, batch, submission int }{{1, 8192, 60}, {2, 7, 60}, {3, 1, 9}, {2, 16, 1}} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFixture(t, pipelinetest.Config{Clients: 5, Payers: 2, Start: time.Unix(946684800, 0)})
+			f.cfg.Workers, f.cfg.MaxBatch = c.workers, c.batch
+			f.start(nil)
+			defer f.blocks()()
+			defer f.p.Close()
+			acks := f.acks(60)
+			rand.New(rand.NewPCG(uint64(i), 0)).Shuffle(len(acks), func(i, j int) { acks[i], acks[j] = acks[j], acks[i] })
+			var wg sync.WaitGroup
+			for len(acks) > 0 {
+				n := min(c.submission, len(acks))
+				part := acks[:n]
+				acks = acks[n:]
+				wg.Go(func() {
+					for _, code := range f.submit(part...) {
+						if code != rollup.Accepted {
+							t.Error(code)
+						}
+					}
+				})
+			}
+			wg.Wait()
+			f.settled()
+			ordered := f.net.Ordered()
+			if len(ordered) != 1 || ordered[0].Acks != 60 {
+				t.Fatalf("%+v", ordered)
+			}
+			if want == (rollup.Hash{}) {
+				want = ordered[0].ID
+			}
+			if ordered[0].ID != want {
+				t.Errorf("%+v gives another rollup", c)
+			}
+		})
+	}
+}

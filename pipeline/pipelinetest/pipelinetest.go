@@ -1,0 +1,321 @@
+// Package pipelinetest surrounds a pipeline with what it needs in tests and benchmarks: a chain that is a ledger
+// without consensus, clients that sign, and a committee in the same process. Nothing in it is a mock of the protocol:
+// the ledger, the signatures and the members' verification are the real ones, except for [Accepting].
+package pipelinetest
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/waybill-network/waybill/kernels/blake3"
+	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/ledger"
+)
+
+// Config says how large a network is.
+type Config struct {
+	Members      int       // 0 means 1; each has the same power
+	Clients      int       // shared evenly among the payers
+	Payers       int       // 0 means 1
+	Services     int       // 0 means 1; the cap is UnitCap
+	EpochSeconds uint32    // 0 means an hour
+	Start        time.Time // of epoch 0; the zero time means now
+}
+
+// UnitCap is the cap of every service.
+const UnitCap = 1 << 30
+
+// Network is a ledger that makes a block for each transaction, and the keys of everyone in it. It implements
+// pipeline.Chain. It is safe for concurrent use.
+type Network struct {
+	ID      rollup.Network
+	Clients []*bls.SecretKey
+	members []*bls.SecretKey
+
+	// Refuse, when it is not nil, may answer a transaction before the ledger sees it.
+	Refuse func(tx []byte) error
+
+	mu      sync.Mutex
+	state   *ledger.State
+	view    *ledger.View
+	height  int64
+	updated chan struct{}
+	ordered []ledger.Ordered
+}
+
+// New returns a network in which the clients and services are registered.
+func New(cfg Config) (*Network, error) {
+	members, payers, services := max(1, cfg.Members), max(1, cfg.Payers), max(1, cfg.Services)
+	if cfg.EpochSeconds == 0 {
+		cfg.EpochSeconds = 3600
+	}
+	if cfg.Start.IsZero() {
+		cfg.Start = time.Now()
+	}
+	treasury := account("treasury", 0)
+	g := &ledger.Genesis{Version: 1, ChainID: "pipelinetest", GenesisTime: cfg.Start.UTC().Truncate(time.Second),
+		Treasury: ledger.KeyOf(treasury), Params: ledger.Params{EpochSeconds: cfg.EpochSeconds, LateEpochs: 4,
+			Shares: ledger.Shares{Node: 7000, Service: 2000, Protocol: 1000}}}
+	n := &Network{ID: g.Network(), updated: make(chan struct{})}
+	for i := range members {
+		sk := blsKey("member", i)
+		proof := bls.Prove(sk)
+		n.members = append(n.members, sk)
+		g.Members = append(g.Members, ledger.Member{
+			Owner: ledger.KeyOf(account("owner", i)), BLSKey: sk.PublicKey().Bytes(), Proof: proof.Bytes(),
+			TransportKey: ledger.KeyOf(account("transport", i)), ConsensusKey: ledger.KeyOf(account("consensus", i)),
+			PeerAddress: fmt.Sprintf("node%d.example:7000", i), P2PAddress: fmt.Sprintf("node%d.example:7001", i),
+			Stake: 10 * ledger.StakePerPower,
+		})
+	}
+	state, err := ledger.New(g)
+	if err != nil {
+		return nil, err
+	}
+	n.state = state
+	return n, n.register(treasury, cfg.Clients, payers, services)
+}
+
+func (n *Network) register(treasury ed25519.PrivateKey, clients, payers, services int) error {
+	var txs [][]byte
+	for i := range payers {
+		txs = append(txs, ledger.NewDeposit(n.ID, treasury, uint64(i), ledger.KeyOf(account("payer", i)), 1<<40))
+	}
+	nonces := make([]uint64, payers)
+	for range services {
+		txs = append(txs, ledger.NewRegisterService(n.ID, account("payer", 0), nonces[0],
+			&ledger.ServiceRegistration{Price: 1 << 10, UnitCap: UnitCap, Unit: "byte"}))
+		nonces[0]++
+	}
+	// Client i is paid for by payer i·payers/clients: indices are dense in the order of registration.
+	for payer := range payers {
+		for from, to := clients*payer/payers, clients*(payer+1)/payers; from < to; {
+			var proofs []ledger.ClientProof
+			for ; from < to && len(proofs) < ledger.MaxClientsPerTx; from++ {
+				sk := blsKey("client", from)
+				proof := bls.Prove(sk)
+				n.Clients = append(n.Clients, sk)
+				proofs = append(proofs, ledger.ClientProof{Key: sk.PublicKey().Bytes(), Proof: proof.Bytes()})
+			}
+			txs = append(txs, ledger.NewRegisterClients(n.ID, account("payer", payer), nonces[payer], proofs))
+			nonces[payer]++
+		}
+	}
+	return n.block(txs)
+}
+
+func account(kind string, i int) ed25519.PrivateKey {
+	seed := blake3.Sum256(fmt.Appendf(nil, "pipelinetest %s %d", kind, i))
+	return ed25519.NewKeyFromSeed(seed[:])
+}
+
+func blsKey(kind string, i int) *bls.SecretKey {
+	seed := blake3.Sum256(fmt.Appendf(nil, "pipelinetest %s %d", kind, i))
+	sk, err := bls.KeyGen(seed[:])
+	if err != nil {
+		panic(err) // a seed of 32 bytes is enough
+	}
+	return sk
+}
+
+// Block makes a block at the present time.
+func (n *Network) Block() {
+	if err := n.block(nil); err != nil {
+		panic(err) // there is no transaction that could be refused
+	}
+}
+
+func (n *Network) block(txs [][]byte) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.height++
+	n.state.Begin(n.height, time.Now())
+	var errs []error
+	for _, tx := range txs {
+		errs = append(errs, n.state.Apply(tx).Err)
+	}
+	for _, e := range n.state.End().Events {
+		if o, ok := e.(ledger.Ordered); ok {
+			n.ordered = append(n.ordered, o)
+		}
+	}
+	n.view = n.state.View()
+	close(n.updated)
+	n.updated = make(chan struct{})
+	return errors.Join(errs...)
+}
+
+// Run makes blocks at a pace until the context ends.
+func (n *Network) Run(ctx context.Context, pace time.Duration) {
+	ticker := time.NewTicker(pace)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			n.Block()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// View implements pipeline.Chain.
+func (n *Network) View() *ledger.View {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.view
+}
+
+// Updated implements pipeline.Chain.
+func (n *Network) Updated() <-chan struct{} {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.updated
+}
+
+// SubmitTx implements pipeline.Chain: the transaction has its own block when it returns.
+func (n *Network) SubmitTx(_ context.Context, tx []byte) error {
+	if n.Refuse != nil {
+		if err := n.Refuse(tx); err != nil {
+			return err
+		}
+	}
+	if r := n.View().Check(tx); !r.OK() {
+		return r.Err
+	}
+	return n.block([][]byte{tx})
+}
+
+// Ordered returns what was ordered so far.
+func (n *Network) Ordered() []ledger.Ordered {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return append([]ledger.Ordered(nil), n.ordered...)
+}
+
+// Ack returns an ack that the client has signed; its request follows from client and seq.
+func (n *Network) Ack(key rollup.WindowKey, client, service, seq uint32, units uint64) *rollup.Ack {
+	a := n.Unsigned(key, client, service, seq, units)
+	n.Sign(a)
+	return a
+}
+
+// Unsigned is Ack without the signature.
+func (n *Network) Unsigned(key rollup.WindowKey, client, service, seq uint32, units uint64) *rollup.Ack {
+	return &rollup.Ack{Network: n.ID, Epoch: key.Epoch, Window: key.Window, Node: key.Node, Client: client,
+		Service: service, Seq: seq, Units: units, Request: blake3.Sum256(fmt.Appendf(nil, "request %d of %d", seq, client))}
+}
+
+// Sign puts the client's signature on an ack.
+func (n *Network) Sign(a *rollup.Ack) {
+	var message [rollup.MessageSize]byte
+	a.Message(&message)
+	signature := bls.Default.Sign(n.Clients[a.Client], message[:])
+	a.Signature = signature.Bytes()
+}
+
+// Committee implements pipeline.Members: every member verifies what is pushed to it, signs one rollup a window, and
+// keeps it. It is safe for concurrent use.
+type Committee struct {
+	Network *Network
+
+	// Before, when it is not nil, may answer a push before the member looks at it.
+	Before func(ctx context.Context, member int, header []byte) ([48]byte, error)
+	// Trusting members sign without verifying; a benchmark of everything but signatures needs them.
+	Trusting bool
+
+	mu     sync.Mutex
+	signed map[signing]rollup.Hash
+}
+
+type signing struct {
+	member int
+	key    rollup.WindowKey
+}
+
+// Refusal is a member's refusal for good.
+type Refusal struct{ Err error }
+
+func (r *Refusal) Error() string { return "refused for good: " + r.Err.Error() }
+
+// Retry reports that a retry is useless.
+func (r *Refusal) Retry() bool { return false }
+
+// Push implements pipeline.Members.
+func (c *Committee) Push(ctx context.Context, member int, header, evidence []byte) (share [48]byte, err error) {
+	if err := ctx.Err(); err != nil {
+		return share, err
+	}
+	if c.Before != nil {
+		if share, err = c.Before(ctx, member, header); err != nil || share != [48]byte{} {
+			return share, err
+		}
+	}
+	h, err := rollup.ParseHeader(header)
+	if err != nil {
+		return share, &Refusal{err}
+	}
+	ev, err := rollup.ParseEvidence(evidence)
+	if err != nil {
+		return share, &Refusal{err}
+	}
+	if !c.Trusting {
+		if err := rollup.Verify(h, ev, c.Network.ID, c.Network.View(), 1); err != nil {
+			return share, &Refusal{err}
+		}
+	}
+	id := h.ID()
+	if prior := c.lock(signing{member, h.Key()}, id); prior != id {
+		return share, &Refusal{fmt.Errorf("member %d has signed %v for %v, not %v", member, prior, h.Key(), id)}
+	}
+	signature := bls.Default.Sign(c.Network.members[member], rollup.CertificateMessage(c.Network.ID, h.Epoch, id))
+	return signature.Bytes(), nil
+}
+
+func (c *Committee) lock(s signing, id rollup.Hash) rollup.Hash {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.signed == nil {
+		c.signed = make(map[signing]rollup.Hash)
+	}
+	if _, ok := c.signed[s]; !ok {
+		c.signed[s] = id
+	}
+	return c.signed[s]
+}
+
+// Accepting finds every signature valid and takes one point for all of them: it measures a pipeline without its
+// cryptography. Rollups sealed over it do not verify.
+type Accepting struct {
+	point      bls.Signature
+	signatures []bls.Signature
+}
+
+// NewAccepting returns a verifier that accepts everything.
+func NewAccepting() *Accepting {
+	return &Accepting{point: bls.Default.Sign(blsKey("accepting", 0), nil)}
+}
+
+// Verify implements pipeline.BatchVerifier.
+func (v *Accepting) Verify(b *bls.Batch, verdicts []bls.Verdict) (bls.Report, error) {
+	for len(v.signatures) < len(verdicts) {
+		v.signatures = append(v.signatures, v.point)
+	}
+	for i := range verdicts {
+		verdicts[i] = bls.Valid
+	}
+	return bls.Report{}, nil
+}
+
+// Signatures implements pipeline.BatchVerifier.
+func (v *Accepting) Signatures() []bls.Signature { return v.signatures }
+
+// MemberKeys returns the key with which a member signs shares, and its transport key.
+func (n *Network) MemberKeys(member int) (*bls.SecretKey, ed25519.PrivateKey) {
+	return n.members[member], account("transport", member)
+}
