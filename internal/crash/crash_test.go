@@ -104,6 +104,7 @@ func run(t *testing.T, long time.Duration, victims func(*rand.Rand) []int) *Audi
 	if err != nil {
 		t.Fatal(err)
 	}
+	n.Stop(ctx, t)
 	kills := 0
 	for _, p := range n.Processes {
 		kills += p.Kills()

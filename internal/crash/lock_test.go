@@ -112,6 +112,7 @@ func TestCrashLock(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	n.Deserved = "pushed two valid rollups"
 	const victim = 2
 	members, rng := n.Impostor(t, 0), rand.New(rand.NewPCG(number(t, "CRASH_SEED", 1), 1))
 	early, midway := 0, 0
@@ -127,6 +128,9 @@ func TestCrashLock(t *testing.T) {
 		} else {
 			early++
 		}
+	}
+	if told := len(n.Processes[victim].Complaints()); told != 2*rounds(t) {
+		t.Errorf("the member complained of %d pairs of rollups, not of %d", told, 2*rounds(t))
 	}
 	t.Logf("%d kills; of the rollups whose push was cut off, %d were locked and %d were not",
 		n.Processes[victim].Kills(), midway, early)

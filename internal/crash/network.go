@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -31,6 +32,7 @@ type Network struct {
 	ID        rollup.Network
 	Processes []*Process
 	Clients   []*ingest.Client
+	Deserved  string // complaints that contain this are no failure; none are when it is empty
 }
 
 // Binary returns the program under test; it skips the test when there is none.
@@ -84,12 +86,29 @@ func Start(ctx context.Context, t testing.TB, o testnet.Options) *Network {
 	return n
 }
 
+// Stop asks all nodes to stop, and requires that they do so in good order.
+func (n *Network) Stop(ctx context.Context, t testing.TB) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for i, p := range n.Processes {
+		if err := p.Terminate(ctx); err != nil {
+			t.Errorf("node %d, asked to stop: %v", i, err)
+		}
+	}
+}
+
 func (n *Network) close(t testing.TB) {
 	for i, p := range n.Processes {
 		if err := p.Err(); err != nil {
 			t.Error(err)
 		}
 		p.Kill()
+		for _, line := range p.Complaints() {
+			if n.Deserved == "" || !strings.Contains(line, n.Deserved) {
+				t.Errorf("node %d complained: %s", i, line)
+			}
+		}
 		if i < len(n.Clients) {
 			n.Clients[i].Close()
 		}

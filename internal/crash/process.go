@@ -142,17 +142,16 @@ func (p *Process) LogTail(lines int) string {
 	return string(bytes.Join(all[max(0, len(all)-lines):], []byte("\n")))
 }
 
-// LogCount returns how many lines of the log contain the text.
-func (p *Process) LogCount(text string) int {
+// Complaints returns the lines of the log in which the program reports an error.
+func (p *Process) Complaints() (lines []string) {
 	b, err := os.ReadFile(p.log)
 	if err != nil {
-		return 0
+		return nil // it never started
 	}
-	n := 0
 	for line := range bytes.Lines(b) {
-		if bytes.Contains(line, []byte(text)) {
-			n++
+		if bytes.Contains(line, []byte("level=ERROR")) || bytes.HasPrefix(line, []byte("panic:")) {
+			lines = append(lines, string(bytes.TrimSpace(line)))
 		}
 	}
-	return n
+	return lines
 }
