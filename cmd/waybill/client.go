@@ -16,11 +16,26 @@ import (
 
 const defaultNode = "http://127.0.0.1:7400"
 
-// nodeFlag adds --node; the returned function connects.
-func nodeFlag(cmd *cobra.Command) func() (*ingest.Client, error) {
+// answerTimeout bounds what a command asks of a node.
+const answerTimeout = time.Minute
+
+// withNode runs use with a client; errors of calls come out in words.
+type withNode func(ctx context.Context, use func(context.Context, *ingest.Client) error) error
+
+// nodeFlag adds --node.
+func nodeFlag(cmd *cobra.Command) withNode {
 	var url string
 	cmd.Flags().StringVar(&url, "node", defaultNode, "`URL` of a node's client port")
-	return func() (*ingest.Client, error) { return ingest.NewClient(ingest.ClientConfig{URL: url}) }
+	return func(ctx context.Context, use func(context.Context, *ingest.Client) error) error {
+		c, err := ingest.NewClient(ingest.ClientConfig{URL: url})
+		if err != nil {
+			return usagef("--node: %w", err)
+		}
+		defer c.Close()
+		ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+		defer cancel()
+		return c.Explain(use(ctx, c))
+	}
 }
 
 func networkOf(ctx context.Context, c *ingest.Client) (rollup.Network, error) {

@@ -70,6 +70,14 @@ clients' own account, exports the settlements, and verifies them offline. Exit c
 			return usagef("--json goes with --job")
 		}
 		f.defaults()
+		for _, c := range []struct {
+			flag string
+			bad  bool
+		}{{"--nodes", f.nodes < 1}, {"--serving", f.serving < 1 || f.serving > f.nodes}, {"--requests", f.requests < 1}} {
+			if c.bad {
+				return usagef("%s: want at least 1 node, 1 of them serving, and 1 request", c.flag)
+			}
+		}
 		return runDevnet(cmd.Context(), &f, cmd.OutOrStdout(), cmd.ErrOrStderr(), *asJSON)
 	}
 	return cmd
@@ -90,7 +98,13 @@ func (f *devnetFlags) defaults() {
 	}
 }
 
-func runDevnet(ctx context.Context, f *devnetFlags, out, errOut io.Writer, asJSON bool) (err error) {
+func runDevnet(parent context.Context, f *devnetFlags, out, errOut io.Writer, asJSON bool) (err error) {
+	var source source
+	if f.job {
+		if source, err = f.source(); err != nil {
+			return err
+		}
+	}
 	dir := f.dir
 	if dir == "" {
 		if dir, err = os.MkdirTemp("", "waybill-devnet-*"); err != nil {
@@ -98,31 +112,22 @@ func runDevnet(ctx context.Context, f *devnetFlags, out, errOut io.Writer, asJSO
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	}
-	net, err := testnet.Write(testnet.Options{
-		Dir: dir, Nodes: f.nodes, Serving: f.serving, BasePort: f.basePort, EpochSeconds: f.epoch, GraceSeconds: f.grace, ChainID: "waybill-devnet",
-		Configure: func(_ int, c *config.Config) {
-			c.Pipeline.WindowAge, c.Pipeline.Grace = 2*time.Second, 500*time.Millisecond
-			if !f.verbose {
-				c.Log.Level = "warn"
-			}
-		},
-	})
+	net, err := f.write(dir)
 	if err != nil {
 		return err
+	}
+	ctx, cancel := context.WithCancelCause(parent)
+	defer cancel(nil)
+	g := &guard{patience: patience + 2*time.Duration(f.epoch+f.grace)*time.Second} // epochs that pass are no standstill
+	g.enter("start the nodes")
+	if f.job {
+		defer g.start(ctx, cancel)()
 	}
 	nodes, err := startAll(ctx, net, errOut)
 	if err != nil {
-		return err
+		return causeOr(ctx, err)
 	}
-	defer func() {
-		var group errgroup.Group
-		for _, n := range nodes {
-			group.Go(func() error { n.Stop(); return nil })
-		}
-		_ = group.Wait() // no error is possible
-	}()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+	defer func() { err = errors.Join(err, stopAll(nodes)) }()
 	for i, n := range nodes {
 		go func() {
 			select {
@@ -132,24 +137,67 @@ func runDevnet(ctx context.Context, f *devnetFlags, out, errOut io.Writer, asJSO
 			}
 		}()
 	}
-	if !f.job {
-		describe(out, net, f)
-		<-ctx.Done()
-		return ignoreCancel(context.Cause(ctx))
+	if f.job {
+		j := &job{f: f, net: net, nodes: nodes, guard: g, out: out, errOut: errOut, source: source}
+		return causeOr(ctx, j.run(ctx, asJSON))
 	}
-	err = runJob(ctx, f, net, out, errOut, asJSON)
+	describe(out, net, f)
+	<-ctx.Done()
+	if parent.Err() != nil {
+		return nil // interrupted, which is how it ends
+	}
+	return context.Cause(ctx)
+}
+
+// write writes the network's folders.
+func (f *devnetFlags) write(dir string) (*testnet.Network, error) {
+	net, err := testnet.Write(testnet.Options{
+		Dir: dir, Nodes: f.nodes, Serving: f.serving, BasePort: f.basePort, EpochSeconds: f.epoch, GraceSeconds: f.grace, ChainID: "waybill-devnet",
+		Configure: func(_ int, c *config.Config) {
+			c.Pipeline.WindowAge, c.Pipeline.Grace = 2*time.Second, 500*time.Millisecond
+			switch {
+			case f.verbose:
+			case f.job: // four nodes that start at once, on a machine that is busy with them, have much to warn of
+				c.Log.Level = "error"
+			default:
+				c.Log.Level = "warn"
+			}
+		},
+	})
+	if errors.Is(err, testnet.ErrOptions) {
+		return nil, usageError{err}
+	}
+	return net, err
+}
+
+// patience is how long nothing of a job may move.
+const patience = time.Minute
+
+// causeOr returns why the context ended rather than the errors that this caused.
+func causeOr(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil && err != nil {
 		return cause
 	}
 	return err
 }
 
-// ignoreCancel makes an interruption by the user no error.
-func ignoreCancel(err error) error {
-	if errors.Is(err, context.Canceled) {
+// stopAll stops the nodes side by side. One that does not stop is left behind: the process is about to end.
+func stopAll(nodes []*node.Node) error {
+	stopped := make(chan struct{})
+	go func() {
+		var group errgroup.Group
+		for _, n := range nodes {
+			group.Go(func() error { n.Stop(); return nil })
+		}
+		_ = group.Wait() // no error is possible
+		close(stopped)
+	}()
+	select {
+	case <-stopped:
 		return nil
+	case <-time.After(patience):
+		return fmt.Errorf("the nodes did not stop within %v", patience)
 	}
-	return err
 }
 
 // startAll starts the nodes side by side: none makes progress before a quorum is up.

@@ -3,8 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -12,6 +12,8 @@ import (
 
 	"github.com/klauspost/cpuid/v2"
 	"github.com/spf13/cobra"
+	"github.com/waybill-network/waybill/node"
+	"github.com/waybill-network/waybill/node/config"
 	"golang.org/x/sys/unix"
 )
 
@@ -21,6 +23,21 @@ type finding struct {
 	Status string `json:"status"` // ok, warn or fail
 	Detail string `json:"detail"`
 	Advice string `json:"advice,omitempty"`
+}
+
+// diagnosis is what doctor found.
+type diagnosis struct {
+	Checks   []finding      `json:"checks"`
+	Settings []config.Value `json:"settings,omitempty"` // with --home
+}
+
+func (d *diagnosis) print(w io.Writer) {
+	for _, f := range d.Checks {
+		fmt.Fprintf(w, "%-4s  %-8s %s\n", f.Status, f.Check, f.Detail)
+		if f.Advice != "" {
+			fmt.Fprintf(w, "      %-8s → %s\n", "", f.Advice)
+		}
+	}
 }
 
 // Limits beyond which doctor warns. A commit waits for one sync, so sync latency is the floor of an ack's latency.
@@ -36,35 +53,43 @@ func newDoctor() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Look at this machine as a node would: CPU, kernels, disk, clock, limits",
-		Long: `Looks at what decides how well a node runs here, and says what to do about it. With --home it also checks that
-node's configuration, genesis and keys. Exit code 1 when something would keep a node from working.`,
+		Long: `Looks at what decides how well a node runs here, and says what to do about it. With --home it
+also checks that node's configuration, genesis, keys, password, store and ports, and lists the settings in effect. It
+changes nothing and may be run beside the node. Exit code 1 when something would keep a node from working.`,
 		Args: noArgs,
 	}
 	asJSON := jsonFlag(cmd)
 	cmd.Flags().StringVar(&home, "home", "", "also check the node in this `folder`")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		dir := home
-		if dir == "" {
+		if dir == "" || !exists(dir) {
 			dir = os.TempDir()
 		}
-		findings := []finding{checkCPU(), checkKernels(), checkSync(dir), checkSpace(dir), checkClock(), checkFiles()}
+		d := diagnosis{Checks: []finding{checkCPU(), checkKernels(), checkSync(dir), checkSpace(dir), checkClock(), checkFiles()}}
+		var loaded *config.Loaded
 		if home != "" {
-			findings = append(findings, checkHome(home)...)
+			var findings []finding
+			findings, loaded = checkHome(home)
+			d.Checks = append(d.Checks, findings...)
+		}
+		if loaded != nil {
+			d.Settings = loaded.Effective()
 		}
 		out := cmd.OutOrStdout()
 		if *asJSON {
-			if err := printJSON(out, findings); err != nil {
+			if err := printJSON(out, d); err != nil {
 				return err
 			}
 		} else {
-			for _, f := range findings {
-				fmt.Fprintf(out, "%-4s  %-8s %s\n", f.Status, f.Check, f.Detail)
-				if f.Advice != "" {
-					fmt.Fprintf(out, "      %-8s → %s\n", "", f.Advice)
+			d.print(out)
+			if loaded != nil {
+				fmt.Fprintln(out, "\nSettings in effect, and where each comes from (· default):")
+				if err := loaded.WriteEffective(out); err != nil {
+					return err
 				}
 			}
 		}
-		if slices.ContainsFunc(findings, func(f finding) bool { return f.Status == "fail" }) {
+		if slices.ContainsFunc(d.Checks, func(f finding) bool { return f.Status == "fail" }) {
 			return errors.New("a node would not work here")
 		}
 		return nil
@@ -87,7 +112,16 @@ func checkCPU() finding {
 }
 
 func checkKernels() finding {
-	return finding{Check: "kernels", Status: "ok", Detail: "bls: gnark-crypto (scalar), blake3: zeebo, sha256: standard library"}
+	d := finding{Check: "kernels", Status: "ok"}
+	var list []string
+	for _, k := range node.Kernels() {
+		list = append(list, k.Name+": "+k.Implementation)
+		if k.FellBack {
+			d.Status, d.Advice = "warn", "a faster implementation failed its self-test on this machine: report that, with the processor"
+		}
+	}
+	d.Detail = strings.Join(list, ", ")
+	return d
 }
 
 // checkSync measures what a commit waits for: a small append made durable.
@@ -160,11 +194,4 @@ func checkFiles() finding {
 		d.Status, d.Advice = "warn", fmt.Sprintf("raise the limit to %d or more (LimitNOFILE= in a systemd unit)", lowFiles)
 	}
 	return d
-}
-
-func checkHome(home string) []finding {
-	if _, err := os.Stat(filepath.Join(home, "config.toml")); err != nil {
-		return []finding{{"home", "fail", err.Error(), "write one with: waybill init --home " + home}}
-	}
-	return nil
 }

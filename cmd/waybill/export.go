@@ -1,25 +1,23 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/waybill-network/waybill/node/ingest"
 	"github.com/waybill-network/waybill/node/rpc"
 	"github.com/waybill-network/waybill/rollup"
+	"golang.org/x/term"
 )
 
 func newExport() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "export",
-		Short: "Get proofs out of a node, as files that 'waybill verify' checks offline",
-		Args:  noArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(
+	return group("export", "Get proofs out of a node, as files that 'waybill verify' checks offline", "",
 		exportCommand("ack NODE EPOCH WINDOW CLIENT SEQ", "The proof that an ack is in a certified rollup", 5,
 			func(ctx context.Context, c *ingest.Client, n []uint32) (*rpc.ExportResponse, error) {
 				return ingest.Call(ctx, c.Ledger().ExportAck, &rpc.ExportAckRequest{Node: n[0], Epoch: n[1], Window: n[2], Client: n[3], Seq: n[4]})
@@ -33,12 +31,11 @@ func newExport() *cobra.Command {
 				return ingest.Call(ctx, c.Ledger().ExportSettlement, &rpc.ExportSettlementRequest{Epoch: n[0]})
 			}),
 	)
-	return cmd
 }
 
 func exportCommand(use, short string, numbers int, get func(context.Context, *ingest.Client, []uint32) (*rpc.ExportResponse, error)) *cobra.Command {
-	cmd := &cobra.Command{Use: use, Short: short, Args: exactly(numbers, fmt.Sprintf("%d number(s): %s", numbers, use))}
-	connect := nodeFlag(cmd)
+	cmd := &cobra.Command{Use: use, Short: short, Args: exactly(numbers, use[strings.Index(use, " ")+1:]+", as numbers")}
+	with := nodeFlag(cmd)
 	asJSON := cmd.Flags().Bool("json", false, "write a JSON rendering for people instead of the file that verify checks")
 	var out string
 	cmd.Flags().StringVarP(&out, "out", "o", "", "write to this `file` (default: standard output, unless that is a terminal)")
@@ -47,50 +44,43 @@ func exportCommand(use, short string, numbers int, get func(context.Context, *in
 		for i, a := range args {
 			v, err := strconv.ParseUint(a, 10, 32)
 			if err != nil {
-				return usagef("%q: want a number below 2^32", a)
+				return usagef("%s %q: want a number below 2^32", strings.Fields(use)[i+1], a)
 			}
 			n[i] = uint32(v)
 		}
-		c, err := connect()
-		if err != nil {
-			return err
+		if f, ok := cmd.OutOrStdout().(*os.File); ok && out == "" && !*asJSON && term.IsTerminal(int(f.Fd())) {
+			return usagef("the file is binary: name one with --out, or ask for --json")
 		}
-		defer c.Close()
-		res, err := get(cmd.Context(), c, n)
-		if err != nil {
-			return err
-		}
-		return writeExport(cmd, out, res.File, *asJSON)
+		return with(cmd.Context(), func(ctx context.Context, c *ingest.Client) error {
+			res, err := get(ctx, c, n)
+			if err != nil {
+				return err
+			}
+			return writeExport(cmd.OutOrStdout(), out, res.File, *asJSON)
+		})
 	}
 	return cmd
 }
 
-func writeExport(cmd *cobra.Command, out string, file []byte, asJSON bool) error {
+func writeExport(w io.Writer, name string, file []byte, asJSON bool) error {
 	if asJSON {
 		export, err := rollup.ParseExport(file)
 		if err != nil {
 			return err
 		}
-		if out == "" {
-			return printJSON(cmd.OutOrStdout(), export)
-		}
-		f, err := os.Create(out)
-		if err != nil {
+		var text bytes.Buffer
+		if err := printJSON(&text, export); err != nil {
 			return err
 		}
-		defer f.Close()
-		return printJSON(f, export)
+		file = text.Bytes()
 	}
-	if out == "" {
-		if info, err := os.Stdout.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
-			return usagef("the file is binary: name one with --out, or ask for --json")
-		}
-		_, err := cmd.OutOrStdout().Write(file)
+	if name == "" {
+		_, err := w.Write(file)
 		return err
 	}
-	if err := os.WriteFile(out, file, 0o644); err != nil {
+	if err := os.WriteFile(name, file, 0o644); err != nil {
 		return err
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%s: %d bytes\n", out, len(file))
+	fmt.Fprintf(w, "%s: %s\n", name, plural(uint64(len(file)), "byte"))
 	return nil
 }

@@ -7,15 +7,14 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/waybill-network/waybill/bench/replay"
 	"github.com/waybill-network/waybill/bench/workload"
+	"github.com/waybill-network/waybill/node"
 	"github.com/waybill-network/waybill/node/ingest"
 	"github.com/waybill-network/waybill/node/rpc"
 	"github.com/waybill-network/waybill/node/testnet"
@@ -32,11 +31,15 @@ const (
 type job struct {
 	f      *devnetFlags
 	net    *testnet.Network
+	nodes  []*node.Node
+	guard  *guard
 	out    io.Writer // results
 	errOut io.Writer // progress
 	replay *replay.Replay
 	client *ingest.Client
 	source source
+
+	settled atomic.Uint32 // epochs
 }
 
 // source opens the workload; it is read more than once.
@@ -45,13 +48,18 @@ type source struct {
 	open func() (iter.Seq2[workload.Delivery, error], func() error, error)
 }
 
-func (f *devnetFlags) source() source {
+// source finds out early that a log cannot be read.
+func (f *devnetFlags) source() (source, error) {
 	if f.log == "" {
 		g := workload.Generator{Seed: f.seed, Requests: f.requests}
 		return source{fmt.Sprintf("%s generated with seed %d", plural(uint64(f.requests), "request"), f.seed),
 			func() (iter.Seq2[workload.Delivery, error], func() error, error) {
 				return g.Deliveries(), func() error { return nil }, nil
-			}}
+			}}, nil
+	}
+	r, err := workload.Open(f.log)
+	if err != nil {
+		return source{}, fmt.Errorf("access log: %w", err)
 	}
 	return source{f.log, func() (iter.Seq2[workload.Delivery, error], func() error, error) {
 		r, err := workload.Open(f.log)
@@ -59,7 +67,7 @@ func (f *devnetFlags) source() source {
 			return nil, nil, err
 		}
 		return workload.ReadLog(r), r.Close, nil
-	}}
+	}}, r.Close()
 }
 
 // each yields the deliveries from index from up to to. Lines that are no requests are counted in bad; err is the first
@@ -91,38 +99,49 @@ func (s source) each(from, to int, bad *int, err *error) iter.Seq[workload.Deliv
 	}
 }
 
-func runJob(ctx context.Context, f *devnetFlags, net *testnet.Network, out, errOut io.Writer, asJSON bool) error {
-	j := &job{f: f, net: net, out: out, errOut: errOut, source: f.source()}
+func (j *job) run(ctx context.Context, asJSON bool) error {
 	started := time.Now()
 	if err := j.prepare(ctx); err != nil {
 		return err
 	}
 	defer j.replay.Close()
 	defer j.client.Close()
+	j.guard.enter("register payers, services and clients")
 	total, bad, err := j.register(ctx)
 	if err != nil {
-		return err
+		return j.client.Explain(err)
 	}
+	j.guard.enter("deliver acks")
 	if err := j.deliver(ctx, total); err != nil {
-		return err
+		return j.client.Explain(err)
 	}
+	j.guard.enter("settle what was accepted")
 	result, err := j.settle(ctx)
 	if err != nil {
-		return err
+		return j.client.Explain(err)
 	}
 	result.Requests, result.BadLines = total, bad
+	j.guard.enter("export and verify")
 	if err := j.verify(ctx, result); err != nil {
-		return err
+		return j.client.Explain(err)
 	}
 	result.Seconds = time.Since(started).Seconds()
 	if asJSON {
-		if err := printJSON(out, result); err != nil {
+		if err := printJSON(j.out, result); err != nil {
 			return err
 		}
 	} else {
-		result.print(out)
+		result.print(j.out)
 	}
 	return result.check()
+}
+
+// state is what moves while the job does: the registry, the clients' books, the settlements seen. Blocks and epochs do not
+// count, since a chain goes on without the job.
+func (j *job) state() string {
+	view, p := j.nodes[0].View(), j.replay.Progress()
+	return fmt.Sprintf("%d accounts, %d services, %d clients registered; %d acks received, %d accepted, %d refused; %d epochs settled",
+		view.Accounts(), view.Services(), view.Clients(), p.Received, p.Accepted, p.Refused, j.settled.Load())
 }
 
 func (j *job) prepare(ctx context.Context) (err error) {
@@ -142,6 +161,9 @@ func (j *job) prepare(ctx context.Context) (err error) {
 	}
 	j.replay, err = replay.New(ctx, replay.Config{Network: j.net.Genesis.Network(), Nodes: urls, Treasury: j.net.Treasury, Seed: seed,
 		Deposit: jobDeposit, Price: jobPrice})
+	if err == nil {
+		j.guard.observe(j.state)
+	}
 	return err
 }
 
@@ -229,10 +251,7 @@ func pause(ctx context.Context, d time.Duration) error {
 // settle waits until everything accepted is in a certified settlement, for three epochs at most.
 func (j *job) settle(ctx context.Context) (*jobResult, error) {
 	t := j.replay.Tally()
-	r := &jobResult{Received: t.Received, Accepted: t.Accepted, Again: t.Again, Refused: map[string]uint64{}}
-	for code, n := range t.Refused {
-		r.Refused[code.String()] = n
-	}
+	r := &jobResult{replayResult: newReplayResult(0, 0, t)}
 	bar := newProgress(j.errOut, "settle", "acks")
 	defer bar.end("")
 	last, err := j.epoch(ctx)
@@ -240,11 +259,12 @@ func (j *job) settle(ctx context.Context) (*jobResult, error) {
 		return nil, err
 	}
 	for epoch := uint32(0); ; {
-		s, err := ingest.Call(ctx, j.client.Ledger().GetSettlement, &rpc.GetSettlementRequest{Epoch: epoch})
+		s, err := j.settlement(ctx, epoch)
 		switch {
 		case err == nil && s.Certified:
 			r.add(s)
 			epoch++
+			j.settled.Store(epoch)
 		case err != nil && !ingest.NotReady(err):
 			return nil, err
 		default:
@@ -261,6 +281,21 @@ func (j *job) settle(ctx context.Context) (*jobResult, error) {
 	r.names(j.replay)
 	r.reconcile(t)
 	return r, nil
+}
+
+// settlement asks for the rows of an epoch page by page.
+func (j *job) settlement(ctx context.Context, epoch uint32) (*rpc.GetSettlementResponse, error) {
+	all, err := ingest.Call(ctx, j.client.Ledger().GetSettlement, &rpc.GetSettlementRequest{Epoch: epoch})
+	for err == nil && len(all.Rows) < int(all.Total) {
+		var next *rpc.GetSettlementResponse
+		if next, err = ingest.Call(ctx, j.client.Ledger().GetSettlement, &rpc.GetSettlementRequest{Epoch: epoch, From: uint32(len(all.Rows))}); err == nil {
+			if len(next.Rows) == 0 {
+				return nil, fmt.Errorf("epoch %d: %d of %d rows", epoch, len(all.Rows), all.Total)
+			}
+			all.Rows = append(all.Rows, next.Rows...)
+		}
+	}
+	return all, err
 }
 
 // verify exports the settlements (and a rollup and an ack, when asked for files) and checks them as anyone could.
@@ -301,173 +336,6 @@ func (j *job) verify(ctx context.Context, r *jobResult) error {
 		res, err = ingest.Call(ctx, lc.ExportRollup, &rpc.ExportRollupRequest{Node: ack.Node, Epoch: ack.Epoch, Window: ack.Window})
 		if err := save("rollup.wbx", res, err); err != nil {
 			return err
-		}
-	}
-	return nil
-}
-
-// jobResult is what the job found, and its JSON.
-type jobResult struct {
-	Seconds  float64           `json:"seconds"`
-	Requests int               `json:"requests"`
-	BadLines int               `json:"bad_lines"`
-	Received uint64            `json:"received"`
-	Accepted uint64            `json:"accepted"`
-	Refused  map[string]uint64 `json:"refused"`
-	Again    uint64            `json:"signed_or_sent_again"`
-	Settled  uint64            `json:"settled"`
-	Pending  uint64            `json:"pending"`
-	Epochs   []epochResult     `json:"epochs"`
-	Rows     []settledRow      `json:"rows"` // over all epochs
-	Differs  []string          `json:"differences"`
-	Verified []verdict         `json:"verified"`
-}
-
-type epochResult struct {
-	Epoch uint32 `json:"epoch"`
-	Rows  int    `json:"rows"`
-	Acks  uint64 `json:"acks"`
-	Paid  uint64 `json:"paid,string"`
-	Root  string `json:"root"`
-}
-
-type settledRow struct {
-	Node    uint32 `json:"node"`
-	Service string `json:"service"`
-	Payer   string `json:"payer"`
-	Acks    uint64 `json:"acks"`
-	Units   uint64 `json:"units,string"`
-	Charge  uint64 `json:"charge,string"`
-	Paid    uint64 `json:"paid,string"`
-
-	service, payer uint32
-}
-
-func (r *jobResult) add(s *rpc.GetSettlementResponse) {
-	e := epochResult{Epoch: s.Epoch, Rows: len(s.Rows), Root: s.Root}
-	for _, row := range s.Rows {
-		e.Acks += row.Acks
-		e.Paid += row.Paid
-		i := slices.IndexFunc(r.Rows, func(have settledRow) bool {
-			return have.Node == row.Node && have.service == row.Service && have.payer == row.Payer
-		})
-		if i < 0 {
-			i = len(r.Rows)
-			r.Rows = append(r.Rows, settledRow{Node: row.Node, service: row.Service, payer: row.Payer})
-		}
-		have := &r.Rows[i]
-		have.Acks += row.Acks
-		have.Units += row.Units
-		have.Charge += row.Charge
-		have.Paid += row.Paid
-	}
-	r.Settled += e.Acks
-	r.Epochs = append(r.Epochs, e)
-}
-
-func (r *jobResult) names(p *replay.Replay) {
-	invert := func(m map[string]uint32) map[uint32]string {
-		names := make(map[uint32]string, len(m))
-		for name, index := range m {
-			names[index] = name
-		}
-		return names
-	}
-	services, payers := invert(p.Services()), invert(p.Payers())
-	for i := range r.Rows {
-		r.Rows[i].Service, r.Rows[i].Payer = services[r.Rows[i].service], payers[r.Rows[i].payer]
-	}
-	slices.SortFunc(r.Rows, func(a, b settledRow) int {
-		if a.Node != b.Node {
-			return int(a.Node) - int(b.Node)
-		}
-		if c := strings.Compare(a.Payer, b.Payer); c != 0 {
-			return c
-		}
-		return strings.Compare(a.Service, b.Service)
-	})
-}
-
-// reconcile holds the settlements against the clients' own account.
-func (r *jobResult) reconcile(t *replay.Tally) {
-	r.Pending = r.Accepted - min(r.Settled, r.Accepted)
-	settled := map[replay.Account]replay.Sum{}
-	for _, row := range r.Rows {
-		settled[replay.Account{Node: row.Node, Service: row.service, Payer: row.payer}] = replay.Sum{Acks: row.Acks, Units: row.Units}
-	}
-	for account, want := range t.Accounts {
-		if got := settled[account]; got != want {
-			r.Differs = append(r.Differs, fmt.Sprintf("%+v: clients have %+v, settled is %+v", account, want, got))
-		}
-	}
-	for account, got := range settled {
-		if _, ok := t.Accounts[account]; !ok {
-			r.Differs = append(r.Differs, fmt.Sprintf("%+v: settled is %+v, which no client knows", account, got))
-		}
-	}
-	slices.Sort(r.Differs)
-}
-
-func (r *jobResult) print(w io.Writer) {
-	fmt.Fprintln(w, "\nSettlement, all epochs:")
-	rows := make([][]string, len(r.Rows))
-	var units, paid uint64
-	for i, row := range r.Rows {
-		rows[i] = []string{fmt.Sprint(row.Node), row.Service, row.Payer, grouped(row.Acks), grouped(row.Units), credits(row.Paid)}
-		units += row.Units
-		paid += row.Paid
-	}
-	rows = append(rows, []string{"", "", "total", grouped(r.Settled), grouped(units), credits(paid)})
-	table(w, []string{">node", "service", "payer", ">acks", ">units", ">amount"}, rows)
-	fmt.Fprintln(w)
-	for _, e := range r.Epochs {
-		fmt.Fprintf(w, "epoch %d: %s in %d rows, %s credits paid, root %s…\n", e.Epoch, plural(e.Acks, "ack"), e.Rows, credits(e.Paid), e.Root[:16])
-	}
-	var refused []string
-	for _, name := range slices.Sorted(maps.Keys(r.Refused)) {
-		refused = append(refused, fmt.Sprintf("%s %s", grouped(r.Refused[name]), name))
-	}
-	reasons := "0 refused"
-	if len(refused) > 0 {
-		reasons = strings.Join(refused, " + ")
-	}
-	fmt.Fprintf(w, "\nReconciliation: %s received = %s accepted + %s; %s accepted = %s settled + %s pending\n",
-		grouped(r.Received), grouped(r.Accepted), reasons, grouped(r.Accepted), grouped(r.Settled), grouped(r.Pending))
-	if r.BadLines > 0 {
-		fmt.Fprintf(w, "%s of the log could not be read as requests.\n", plural(uint64(r.BadLines), "line"))
-	}
-	fmt.Fprintln(w, "\nVerified offline, from the genesis file alone:")
-	for _, v := range r.Verified {
-		if v.Holds {
-			fmt.Fprintf(w, "  %s: %s\n", filepath.Base(v.File), v.Summary)
-		} else {
-			fmt.Fprintf(w, "  %s: DOES NOT HOLD: %s\n", filepath.Base(v.File), v.Error)
-		}
-	}
-	fmt.Fprintf(w, "\n%s in %.1f s.\n", plural(uint64(r.Requests), "request"), r.Seconds)
-}
-
-// check is the job's verdict.
-func (r *jobResult) check() error {
-	var refused uint64
-	for _, n := range r.Refused {
-		refused += n
-	}
-	switch {
-	case r.Received != uint64(r.Requests):
-		return fmt.Errorf("%d requests, but %d received", r.Requests, r.Received)
-	case r.Received != r.Accepted+refused:
-		return fmt.Errorf("%d received, but %d accepted and %d refused", r.Received, r.Accepted, refused)
-	case r.Settled != r.Accepted:
-		return fmt.Errorf("%d accepted, but %d settled", r.Accepted, r.Settled)
-	case len(r.Differs) > 0:
-		return fmt.Errorf("the settlement differs from the clients' account:\n  %s", strings.Join(r.Differs, "\n  "))
-	case len(r.Epochs) < 2:
-		return fmt.Errorf("%d epochs settled, want at least 2", len(r.Epochs))
-	}
-	for _, v := range r.Verified {
-		if !v.Holds {
-			return errDoesNotHold
 		}
 	}
 	return nil

@@ -4,9 +4,12 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"github.com/waybill-network/waybill/kernels/bls"
@@ -14,16 +17,9 @@ import (
 )
 
 func newKeys() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "keys",
-		Short: "Make, derive and list keystores",
-		Long: `Keys are kept in EIP-2335 keystores, one file a key, encrypted under a password that comes from --password-file, from
-the environment variable ` + keys.PasswordEnv + `, or from a prompt, in this order. Files are never overwritten.`,
-		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(newKeysNew(), newKeysDerive(), newKeysList(), newKeysShow())
-	return cmd
+	return group("keys", "Make, derive and list keystores", `Keys are kept in EIP-2335 keystores, one file a key, encrypted under a password that comes from --password-file, from
+the environment variable `+keys.PasswordEnv+`, or from a prompt, in this order. Files are never overwritten.`,
+		newKeysNew(), newKeysDerive(), newKeysList(), newKeysShow())
 }
 
 // passwordFlag adds --password-file; the returned function gets the password.
@@ -31,7 +27,7 @@ func passwordFlag(cmd *cobra.Command, what string, confirm bool) func() ([]byte,
 	var file string
 	cmd.Flags().StringVar(&file, "password-file", "", "read the password from this `file`")
 	return func() ([]byte, error) {
-		return keys.PasswordSource{File: file, Env: os.Environ(), Terminal: os.Stdin, Prompt: os.Stderr, What: what, Confirm: confirm}.Password()
+		return keys.PasswordSource{File: file, Env: os.Environ(), Terminal: os.Stdin, Prompt: cmd.ErrOrStderr(), What: what, Confirm: confirm}.Password()
 	}
 }
 
@@ -50,6 +46,9 @@ func newKeysNew() *cobra.Command {
 	cmd.Flags().BoolVar(&light, "light", false, "derive the encryption key with PBKDF2 instead of scrypt: faster, weaker against guessing")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if kind != string(keys.Ed25519) && kind != string(keys.BLS) {
+			return usagef("--kind %q: want %s or %s", kind, keys.Ed25519, keys.BLS)
+		}
 		pass, err := password()
 		if err != nil {
 			return err
@@ -58,8 +57,7 @@ func newKeysNew() *cobra.Command {
 		if light {
 			t.KDF = keys.PBKDF2
 		}
-		switch keys.Kind(kind) {
-		case keys.Ed25519:
+		if kind == string(keys.Ed25519) {
 			_, key, err := ed25519.GenerateKey(rand.Reader)
 			if err != nil {
 				return err
@@ -67,7 +65,7 @@ func newKeysNew() *cobra.Command {
 			if err := keys.CreateEd25519(args[0], key, pass, t); err != nil {
 				return err
 			}
-		case keys.BLS:
+		} else {
 			key, err := bls.KeyGen(keys.NewSeed())
 			if err != nil {
 				return err
@@ -75,8 +73,6 @@ func newKeysNew() *cobra.Command {
 			if err := keys.CreateBLS(args[0], key, pass, t); err != nil {
 				return err
 			}
-		default:
-			return usagef("--kind %q: want ed25519 or bls12-381", kind)
 		}
 		return showKeys(cmd, *asJSON, args[0])
 	}
@@ -141,11 +137,18 @@ func seedFrom(file, dir string) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		return keys.ParseSeed(string(text))
+		seed, err := keys.ParseSeed(string(text))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		return seed, nil
 	}
 	seed := keys.NewSeed()
 	name := filepath.Join(dir, "seed.hex")
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("%s is there already: go on from it with --seed-file %s --first N", name, name)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -161,10 +164,14 @@ func newKeysList() *cobra.Command {
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		infos, err := keys.List(args[0])
-		if err != nil {
+		if infos == nil && err == nil && !*asJSON {
+			fmt.Fprintf(cmd.OutOrStdout(), "No keystores in %s.\n", args[0])
+			return nil
+		}
+		if infos == nil && err != nil {
 			return err
 		}
-		return printKeys(cmd, *asJSON, infos)
+		return errors.Join(printKeys(cmd, *asJSON, infos), err)
 	}
 	return cmd
 }
@@ -188,13 +195,22 @@ func showKeys(cmd *cobra.Command, asJSON bool, files ...string) error {
 	return printKeys(cmd, asJSON, infos)
 }
 
+// printKeys shows a single key in full, and of several keys what tells them apart.
 func printKeys(cmd *cobra.Command, asJSON bool, infos []*keys.Info) error {
 	if asJSON {
-		return printJSON(cmd.OutOrStdout(), infos)
+		return printJSON(cmd.OutOrStdout(), slices.Concat([]*keys.Info{}, infos)) // none: [] and not null
+	}
+	if len(infos) == 1 {
+		k := infos[0]
+		pairs(cmd.OutOrStdout(), "file", k.File, "kind", string(k.Kind), "role", k.Role, "public key", k.PublicKey)
+		return nil
 	}
 	rows := make([][]string, len(infos))
 	for i, k := range infos {
 		rows[i] = []string{k.File, string(k.Kind), k.Role, k.PublicKey}
+		if k.Kind != keys.Ed25519 { // an account's key is short enough, and wanted whole
+			rows[i][3] = shortHashes(k.PublicKey)
+		}
 	}
 	table(cmd.OutOrStdout(), []string{"file", "kind", "role", "public key"}, rows)
 	return nil

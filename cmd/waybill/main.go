@@ -7,15 +7,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 )
-
-// version is set when the program is linked.
-var version = "unknown"
 
 // usageError marks a mistake in how a command was called.
 type usageError struct{ error }
@@ -26,47 +25,40 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, os.Args[1:])
-	stop()
-	os.Exit(code)
+	context.AfterFunc(ctx, stop) // the second signal ends the process at once
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-func run(ctx context.Context, args []string) int {
+// run executes one command line and returns its exit code.
+func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 	root := newRoot()
 	root.SetArgs(args)
-	switch err := root.ExecuteContext(ctx); {
+	root.SetOut(out)
+	root.SetErr(errOut)
+	cmd, err := root.ExecuteContextC(ctx)
+	switch {
 	case err == nil:
 		return 0
 	case errors.As(err, new(usageError)):
-		fmt.Fprintf(os.Stderr, "waybill: %v\nTry 'waybill help'.\n", err)
+		fmt.Fprintf(errOut, "waybill: %v\nTry '%s --help'.\n", err, cmd.CommandPath())
 		return 2
-	default:
-		fmt.Fprintf(os.Stderr, "waybill: %v\n", err)
+	case ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.Cause(ctx))):
+		fmt.Fprintln(errOut, "waybill: interrupted")
 		return 1
 	}
+	fmt.Fprintf(errOut, "waybill: %v\n", err)
+	return 1
 }
 
 func newRoot() *cobra.Command {
-	root := &cobra.Command{
-		Use:   "waybill",
-		Short: "Provable delivery for edge networks",
-		Long: `Waybill makes delivery provable. Clients sign an acknowledgement for what they received; a node verifies,
+	root := group("waybill", "Provable delivery for edge networks", `Waybill makes delivery provable. Clients sign an acknowledgement for what they received; a node verifies,
 keeps and rolls up acks window by window; a committee certifies the rollups, and each epoch settles: payers
 are debited and nodes rewarded, exactly.
 
   waybill devnet --job          see it all at work in one process, then verify the result offline
   waybill testnet --dir net     write the folders of a network, start each with: waybill start --home net/node0
-  waybill verify FILE           check what a node exported, trusting nothing but the genesis file`,
-		SilenceUsage:  true,
-		SilenceErrors: true,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usagef("no command %q", args[0])
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
+  waybill verify FILE           check what a node exported, trusting nothing but the genesis file`)
+	root.SilenceUsage, root.SilenceErrors = true, true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%s: %w", cmd.CommandPath(), err)}
 	})
@@ -75,20 +67,60 @@ are debited and nodes rewarded, exactly.
 		&cobra.Group{ID: "use", Title: "Use a network:"},
 		&cobra.Group{ID: "check", Title: "Check and measure:"},
 	)
-	for group, commands := range map[string][]*cobra.Command{
+	for id, commands := range map[string][]*cobra.Command{
 		"node":  {newInit(), newTestnet(), newStart(), newDevnet(), newKeys()},
 		"use":   {newStatus(), newTx(), newReplay(), newExport()},
 		"check": {newVerify(), newDoctor(), newBench(), newVersion()},
 	} {
 		for _, c := range commands {
-			c.GroupID = group
+			c.GroupID = id
 			root.AddCommand(c)
 		}
 	}
+	root.SetHelpCommand(newHelp())
 	return root
 }
 
-// exactly and atMost are cobra's argument checks with a usage error that says what is expected.
+// group is a command that only holds others, and shows its help when none is named.
+func group(use, short, long string, commands ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{Use: use, Short: short, Long: long, SuggestionsMinimumDistance: 2,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return unknownCommand(cmd, args[0])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(commands...)
+	return cmd
+}
+
+func unknownCommand(cmd *cobra.Command, name string) error {
+	hint := ""
+	if near := cmd.SuggestionsFor(name); len(near) > 0 {
+		hint = ", did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return usagef("%s has no command %q%s", cmd.CommandPath(), name, hint)
+}
+
+// newHelp is cobra's help command, except that an unknown topic is an error.
+func newHelp() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND...]",
+		Short: "Help about any command",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return unknownCommand(about, args[len(args)-max(1, len(rest))])
+			}
+			about.InitDefaultHelpFlag()
+			return about.Help()
+		},
+	}
+}
+
+// exactly and atLeastOne are cobra's argument checks with a usage error that says what is expected.
 func exactly(n int, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) != n {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"text/tabwriter"
 
@@ -85,10 +86,38 @@ func grouped(n uint64) string {
 	return s
 }
 
+var longHash = regexp.MustCompile(`\b([0-9a-f]{16})[0-9a-f]{80,}\b|\b([0-9a-f]{16})[0-9a-f]{48}\b`)
+
+// shortHashes cuts every hash and BLS key in a text to its first 16 digits.
+func shortHashes(text string) string { return longHash.ReplaceAllString(text, "$1$2…") }
+
 // plural says "1 ack", "2 acks".
 func plural(n uint64, one string) string {
+	return grouped(n) + " " + noun(int(min(n, 2)), one)
+}
+
+// noun is one or ones without the number.
+func noun(n int, one string) string {
 	if n == 1 {
-		return "1 " + one
+		return one
 	}
-	return grouped(n) + " " + one + "s"
+	return one + "s"
+}
+
+// ranges renders ascending numbers as "0–3, 6".
+func ranges(list []uint32) string {
+	var parts []string
+	for i := 0; i < len(list); {
+		j := i
+		for j+1 < len(list) && list[j+1] == list[j]+1 {
+			j++
+		}
+		if j == i {
+			parts = append(parts, fmt.Sprint(list[i]))
+		} else {
+			parts = append(parts, fmt.Sprintf("%d–%d", list[i], list[j]))
+		}
+		i = j + 1
+	}
+	return strings.Join(parts, ", ")
 }

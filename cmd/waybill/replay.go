@@ -1,9 +1,14 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/waybill-network/waybill/bench/replay"
@@ -62,45 +67,91 @@ Without --seed-file a new seed is drawn.`,
 				return err
 			}
 			if cfg.Seed, err = keys.ParseSeed(string(text)); err != nil {
-				return err
+				return fmt.Errorf("%s: %w", seedFile, err)
 			}
+		}
+		source, err := f.source()
+		if err != nil {
+			return err
 		}
 		r, err := replay.New(cmd.Context(), cfg)
 		if err != nil {
 			return err
 		}
 		defer r.Close()
-		j := &job{f: &f, errOut: cmd.ErrOrStderr(), replay: r, source: f.source()}
-		total, bad, err := j.register(cmd.Context())
+		result, err := replayOnce(cmd.Context(), &job{f: &f, errOut: cmd.ErrOrStderr(), replay: r, source: source})
 		if err != nil {
 			return err
-		}
-		bar := newProgress(j.errOut, "deliver", "acks")
-		stop := bar.follow(func() (int, int, string) {
-			p := r.Progress()
-			return int(p.Accepted + p.Refused), total, fmt.Sprintf("%s accepted, %s refused", grouped(p.Accepted), grouped(p.Refused))
-		})
-		var skipped int
-		var readErr error
-		err = errors.Join(r.Deliver(cmd.Context(), j.source.each(0, total, &skipped, &readErr)), readErr)
-		stop()
-		t := r.Tally()
-		bar.end(fmt.Sprintf("%s accepted, %s refused", plural(t.Accepted, "ack"), grouped(t.Received-t.Accepted)))
-		if err != nil {
-			return err
-		}
-		result := &jobResult{Requests: total, BadLines: bad, Received: t.Received, Accepted: t.Accepted, Again: t.Again, Refused: map[string]uint64{}}
-		for code, n := range t.Refused {
-			result.Refused[code.String()] = n
 		}
 		if *asJSON {
 			return printJSON(cmd.OutOrStdout(), result)
 		}
-		pairs(cmd.OutOrStdout(), "requests", grouped(uint64(total)), "accepted", grouped(t.Accepted), "refused", grouped(t.Received-t.Accepted), "sent again", grouped(t.Again))
-		for code, n := range t.Refused {
-			fmt.Fprintf(cmd.OutOrStdout(), "  %s %s\n", grouped(n), code)
-		}
+		result.print(cmd.OutOrStdout())
 		return nil
 	}
 	return cmd
+}
+
+// replayResult is what became of the requests.
+type replayResult struct {
+	Requests int               `json:"requests"`
+	BadLines int               `json:"bad_lines"`
+	Received uint64            `json:"received"`
+	Accepted uint64            `json:"accepted"`
+	Refused  map[string]uint64 `json:"refused"`
+	Again    uint64            `json:"signed_or_sent_again"`
+}
+
+func newReplayResult(requests, badLines int, t *replay.Tally) replayResult {
+	r := replayResult{Requests: requests, BadLines: badLines, Received: t.Received, Accepted: t.Accepted, Again: t.Again, Refused: map[string]uint64{}}
+	for code, n := range t.Refused {
+		r.Refused[code.String()] = n
+	}
+	return r
+}
+
+// replayOnce registers the parties and delivers everything.
+func replayOnce(ctx context.Context, j *job) (*replayResult, error) {
+	total, bad, err := j.register(ctx)
+	if err != nil {
+		return nil, err
+	}
+	bar := newProgress(j.errOut, "deliver", "acks")
+	stop := bar.follow(func() (int, int, string) {
+		p := j.replay.Progress()
+		return int(p.Accepted + p.Refused), total, fmt.Sprintf("%s accepted, %s refused", grouped(p.Accepted), grouped(p.Refused))
+	})
+	var skipped int
+	var readErr error
+	err = errors.Join(j.replay.Deliver(ctx, j.source.each(0, total, &skipped, &readErr)), readErr)
+	stop()
+	t := j.replay.Tally()
+	bar.end(fmt.Sprintf("%s accepted, %s refused", plural(t.Accepted, "ack"), grouped(t.Received-t.Accepted)))
+	if err != nil {
+		return nil, err
+	}
+	result := newReplayResult(total, bad, t)
+	return &result, nil
+}
+
+// reasons renders the refusals by code.
+func (r *replayResult) reasons() string {
+	var refused []string
+	for _, name := range slices.Sorted(maps.Keys(r.Refused)) {
+		refused = append(refused, fmt.Sprintf("%s %s", grouped(r.Refused[name]), name))
+	}
+	if len(refused) == 0 {
+		return "0 refused"
+	}
+	return strings.Join(refused, " + ")
+}
+
+func (r *replayResult) print(w io.Writer) {
+	fmt.Fprintf(w, "%s: %s received = %s accepted + %s\n", plural(uint64(r.Requests), "request"), grouped(r.Received), grouped(r.Accepted), r.reasons())
+	if r.Again > 0 {
+		fmt.Fprintf(w, "%s signed or sent again, for a window that had closed or a node without room.\n", plural(r.Again, "ack"))
+	}
+	if r.BadLines > 0 {
+		fmt.Fprintf(w, "%s of the log could not be read as requests.\n", plural(uint64(r.BadLines), "line"))
+	}
 }

@@ -24,8 +24,8 @@ func newStart() *cobra.Command {
 		Long: `Runs a node. Settings come from, in this order: --set, the environment (WAYBILL_SECTION_KEY), the file
 config.toml in the home, defaults. 'waybill doctor --home FOLDER' shows them all, with where each came from.
 
-On SIGINT or SIGTERM the node closes its doors, answers what it admitted, and exits. It may also be killed at any
-moment: whatever it answered 'accepted' is on disk, and the next start carries on with it.`,
+On SIGINT or SIGTERM the node closes its doors, answers what it admitted, and exits; a second signal ends it at once. It
+may also be killed at any moment: whatever it answered 'accepted' is on disk, and the next start carries on with it.`,
 		Example: "  waybill start --home net/node0\n  waybill start --home net/node0 --set log.level=debug --set pipeline.window_age=5s",
 		Args:    noArgs,
 	}
@@ -47,13 +47,13 @@ moment: whatever it answered 'accepted' is on disk, and the next start carries o
 		if passwordFile == "" {
 			passwordFile = loaded.Path(loaded.Node.PasswordFile)
 		}
-		password, err := keys.PasswordSource{File: passwordFile, Env: os.Environ(), Terminal: os.Stdin, Prompt: os.Stderr, What: "the node's keys"}.Password()
+		password, err := keys.PasswordSource{File: passwordFile, Env: os.Environ(), Terminal: os.Stdin, Prompt: cmd.ErrOrStderr(), What: "the node's keys"}.Password()
 		if err != nil {
 			return err
 		}
 		id, err := node.LoadIdentity(loaded.Config, password)
 		if err != nil {
-			return err
+			return fmt.Errorf("%w ('waybill doctor --home %s' looks at everything that a start needs)", err, home)
 		}
 		n, err := node.Start(cmd.Context(), loaded.Config, id, log.With("name", loaded.Node.Name))
 		if err != nil {
@@ -92,7 +92,7 @@ func loadConfig(home string, set []string) (*config.Loaded, error) {
 	}
 	loaded, err := config.Load(filepath.Join(home, "config.toml"), os.Environ(), overrides)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("%w\nNo node lives in %s. Write one with 'waybill init --home %s', or a whole network with 'waybill testnet'", err, home, home)
+		return nil, fmt.Errorf("no node lives in %s (%w): write one with 'waybill init --home %s', or a whole network with 'waybill testnet'", home, err, home)
 	}
 	return loaded, err
 }

@@ -1,57 +1,193 @@
 package main
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
+	"io"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/waybill-network/waybill/node/ingest"
 	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/node/telemetry"
+	"github.com/waybill-network/waybill/rollup"
 )
+
+// nodeStatus is what a node says about itself, and how its health checks judge that.
+type nodeStatus struct {
+	Ready  bool              `json:"ready"`
+	Checks []telemetry.Check `json:"checks"`
+	telemetry.Snapshot
+	recent []*rpc.Rollup // of the whole network
+}
 
 func newStatus() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show what a node says about itself, its windows and the chain",
-		Args:  noArgs,
+		Long: `Asks a node for its snapshot and shows it: whether it is ready for acks, and if not, why; what became of the acks that it
+answered since it started; where its windows and rollups are; the chain, the committee and the disk. The dashboard
+(operator.listen) shows the same, live.`,
+		Args: noArgs,
 	}
-	connect := nodeFlag(cmd)
+	with := nodeFlag(cmd)
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c, err := connect()
-		if err != nil {
-			return err
-		}
-		defer c.Close()
-		s, err := ingest.Call(cmd.Context(), c.Ledger().GetStatus, &rpc.GetStatusRequest{})
-		if err != nil {
-			return err
-		}
-		out := cmd.OutOrStdout()
-		if *asJSON {
-			return printJSON(out, s.Detail.AsMap())
-		}
-		now := time.Now()
-		pairs(out,
-			"node", fmt.Sprintf("%d, version %s", s.Node, s.Version),
-			"network", s.Network,
-			"chain", fmt.Sprintf("block %d, %v ago, application hash %s", s.Height, now.Sub(time.UnixMilli(s.BlockTimeMs)).Round(time.Millisecond), s.AppHash),
-			"epoch", fmt.Sprintf("%d, ends in %v", s.Epoch, time.UnixMilli(s.EpochEndsAtMs).Sub(now).Round(time.Second)),
-			"open window", fmt.Sprintf("%d of epoch %d", s.OpenWindow, s.OpenEpoch),
-			"registry", fmt.Sprintf("%d nodes, %d services, %d clients", s.Nodes, s.Services, s.Clients),
-		)
-		recent, err := ingest.Call(cmd.Context(), c.Ledger().ListRollups, &rpc.ListRollupsRequest{Count: 10})
-		if err != nil || len(recent.Rollups) == 0 {
-			return err
-		}
-		fmt.Fprintln(out, "\nRollups that were certified and ordered last:")
-		rows := make([][]string, len(recent.Rollups))
-		for i, r := range recent.Rollups {
-			rows[i] = []string{strconv.Itoa(int(r.Node)), strconv.Itoa(int(r.Epoch)), strconv.Itoa(int(r.Window)), grouped(uint64(r.Acks)), grouped(r.Units), r.Id[:16], fmt.Sprint(r.Signers)}
-		}
-		table(out, []string{">node", ">epoch", ">window", ">acks", ">units", "id", "signers"}, rows)
-		return nil
+		return with(cmd.Context(), func(ctx context.Context, c *ingest.Client) error {
+			s, err := statusOf(ctx, c)
+			if err != nil {
+				return err
+			}
+			if *asJSON {
+				return printJSON(cmd.OutOrStdout(), s)
+			}
+			s.print(cmd.OutOrStdout())
+			return nil
+		})
 	}
 	return cmd
+}
+
+func statusOf(ctx context.Context, c *ingest.Client) (*nodeStatus, error) {
+	answer, err := ingest.Call(ctx, c.Ledger().GetStatus, &rpc.GetStatusRequest{})
+	if err != nil {
+		return nil, err
+	}
+	detail, err := answer.Detail.MarshalJSON()
+	if err != nil {
+		return nil, err
+	}
+	s := &nodeStatus{Ready: true}
+	if err := json.Unmarshal(detail, &s.Snapshot); err != nil {
+		return nil, fmt.Errorf("the node's snapshot is not of this version (%s, this is %s): %w", answer.Version, telemetry.BuildInfo().Version, err)
+	}
+	s.Checks = telemetry.Checks(&s.Snapshot)
+	for _, check := range s.Checks {
+		s.Ready = s.Ready && check.OK
+	}
+	recent, err := ingest.Call(ctx, c.Ledger().ListRollups, &rpc.ListRollupsRequest{Count: 10})
+	if err != nil {
+		return nil, err
+	}
+	s.recent = recent.Rollups
+	return s, nil
+}
+
+func (s *nodeStatus) print(w io.Writer) {
+	pairs(w,
+		"node", fmt.Sprintf("%s, number %d, version %s, up %v", s.Node.Name, s.Node.Index, s.Build.Version, s.Taken.Sub(s.Started).Round(time.Second)),
+		"network", fmt.Sprintf("%s (%s)", s.Node.ChainID, s.Node.Network),
+		"ready", s.readiness(),
+		"chain", fmt.Sprintf("block %s, %v old, %s, %s waiting, application hash %s", grouped(uint64(s.Chain.Height)),
+			s.Taken.Sub(s.Chain.BlockTime).Round(time.Millisecond), plural(uint64(s.Chain.Peers), "peer"), plural(uint64(s.Chain.Mempool), "transaction"), shortHashes(s.Chain.AppHash)),
+		"epoch", fmt.Sprintf("%d, ends in %v; the next to settle is %d", s.Epoch.Number, s.Epoch.End.Sub(s.Taken).Round(time.Second), s.Epoch.NextToSettle),
+		"registry", fmt.Sprintf("%s, %s, %s", plural(uint64(s.Epoch.Nodes), "node"), plural(uint64(s.Epoch.Services), "service"), plural(uint64(s.Epoch.Clients), "client")),
+		"committee", s.members(),
+		"disk", fmt.Sprintf("%s used, %s free", mebibytes(s.Store.Bytes), mebibytes(s.Store.Free)),
+		"owner", fmt.Sprintf("%s credits, %s earned by this node since it started", credits(s.Node.Balance), credits(s.Node.Earned)),
+	)
+	if s.Node.Serving {
+		s.printAcks(w)
+	}
+	if len(s.recent) > 0 {
+		fmt.Fprintln(w, "\nRollups of the network that were ordered last:")
+		rows := make([][]string, len(s.recent))
+		for i, r := range s.recent {
+			rows[i] = []string{strconv.Itoa(int(r.Node)), strconv.Itoa(int(r.Epoch)), strconv.Itoa(int(r.Window)), grouped(uint64(r.Acks)), grouped(r.Units), shortHashes(r.Id), numbers(r.Signers)}
+		}
+		table(w, []string{">node", ">epoch", ">window", ">acks", ">units", "id", "signers"}, rows)
+	}
+}
+
+// readiness lists the checks that failed.
+func (s *nodeStatus) readiness() string {
+	var why []string
+	for _, c := range s.Checks {
+		if !c.OK {
+			why = append(why, c.Name+": "+c.Detail)
+		}
+	}
+	switch {
+	case len(why) > 0:
+		return "NO: " + strings.Join(why, "; ")
+	case !s.Node.Serving:
+		return "yes; it does not take acks"
+	}
+	return "yes, takes acks"
+}
+
+func (s *nodeStatus) members() string {
+	var healthy int
+	var ill []string
+	for _, m := range s.Committee {
+		if m.Healthy {
+			healthy++
+		} else {
+			ill = append(ill, fmt.Sprintf("%d does not answer: %s", m.Node, m.LastError))
+		}
+	}
+	text := fmt.Sprintf("%d of %d answer", healthy, len(s.Committee))
+	return strings.Join(append([]string{text}, ill...), "; ")
+}
+
+// printAcks shows what a serving node did with acks since it started.
+func (s *nodeStatus) printAcks(w io.Writer) {
+	var accepted, refused uint64
+	var reasons []string
+	for _, a := range s.Answers {
+		switch {
+		case a.Name == rollup.Accepted.String():
+			accepted = a.Count
+		case a.Name == rollup.Known.String():
+		case a.Count > 0:
+			refused += a.Count
+			reasons = append(reasons, grouped(a.Count)+" "+a.Name)
+		}
+	}
+	answers := fmt.Sprintf("%s accepted, %s refused", grouped(accepted), grouped(refused))
+	if refused > 0 {
+		answers += ": " + strings.Join(reasons, ", ")
+	}
+	seconds := s.Taken.Sub(s.Started).Seconds()
+	fmt.Fprintln(w)
+	pairs(w,
+		"acks", answers,
+		"rate", fmt.Sprintf("%.1f accepted a second since the start; %s waiting for an answer, from %s", float64(accepted)/max(seconds, 1),
+			grouped(uint64(s.Budget.Acks)), plural(uint64(s.Budget.Sources), "connection")),
+		"rollups", fmt.Sprintf("%s sealed, %s certified, %s ordered, %d pending", grouped(s.Rollups.Sealed), grouped(s.Rollups.Certified),
+			grouped(s.Rollups.Ordered), s.Rollups.Pending),
+	)
+	rows := [][]string{}
+	for _, v := range s.Windows {
+		closes := ""
+		if v.State == telemetry.WindowOpen && !v.Closes.IsZero() {
+			closes = v.Closes.Sub(s.Taken).Round(time.Second).String()
+		}
+		rows = append(rows, []string{strconv.Itoa(int(v.Epoch)), strconv.Itoa(int(v.Window)), string(v.State), closes, grouped(uint64(v.Acks)), fmt.Sprintf("%d of %d", v.Power, v.Quorum)})
+		if len(rows) == 8 {
+			break
+		}
+	}
+	if len(rows) > 0 {
+		fmt.Fprintln(w, "\nWindows of this node, newest first:")
+		table(w, []string{">epoch", ">window", "state", ">closes in", ">acks", ">power"}, rows)
+	}
+}
+
+func numbers(list []uint32) string {
+	text := make([]string, len(list))
+	for i, n := range list {
+		text[i] = strconv.Itoa(int(n))
+	}
+	return strings.Join(text, ", ")
+}
+
+func mebibytes(n uint64) string {
+	if n < 1<<30 {
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	}
+	return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
 }

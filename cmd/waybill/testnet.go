@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -50,8 +51,16 @@ out, not for money. Every member's homes may be moved to other machines after ch
 		if o.Dir == "" {
 			return usagef("--dir is required")
 		}
+		if o.Nodes == 0 {
+			return usagef("--nodes 0: want 1 to 100")
+		}
 		n, err := testnet.Write(o)
-		if err != nil {
+		switch {
+		case errors.Is(err, testnet.ErrOptions):
+			return usageError{err}
+		case errors.Is(err, testnet.ErrNotEmpty):
+			return fmt.Errorf("%w: name a new one", err)
+		case err != nil:
 			return err
 		}
 		info := testnetInfo{Dir: n.Dir, ChainID: n.Genesis.ChainID, Network: n.Genesis.Network().String(),

@@ -1,33 +1,30 @@
 package main
 
 import (
+	"context"
 	"crypto/ed25519"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/node/ingest"
 	"github.com/waybill-network/waybill/node/keys"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
 func newTx() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "tx",
-		Short: "Build, sign and submit registry transactions",
-		Long: `Each subcommand builds one transaction, signs it with the key in --key, submits it to --node, and waits until it
-was executed. With --out FILE it is written there instead, for 'waybill tx send'.
+	return group("tx", "Build, sign and submit registry transactions", `Each subcommand builds one transaction, signs it with the key in --key, submits it to --node, and waits until it
+was executed. With --out FILE it is written there instead, for 'waybill tx send'. To sign on a machine without a
+network, name the chain and the sender's next nonce by hand: --out FILE --genesis FILE --nonce N.
 
 Amounts are in credits, with up to six decimals; one credit is 1,000,000 micro-credits.`,
-		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(txDeposit(), txTransfer(), txRegisterNode(), txRegisterService(), txRegisterClients(), txSetPayer(), txSend(), txShow())
-	return cmd
+		txDeposit(), txTransfer(), txRegisterNode(), txRegisterService(), txRegisterClients(), txSetPayer(), txSend(), txShow())
 }
 
 // builder makes the bytes of a transaction.
@@ -36,12 +33,19 @@ type builder func(net rollup.Network, key ed25519.PrivateKey, nonce uint64) ([]b
 // txCommand is what the signed transactions have in common. prepare reads the command's own arguments.
 func txCommand(use, short string, args cobra.PositionalArgs, prepare func(args []string) (builder, error)) *cobra.Command {
 	cmd := &cobra.Command{Use: use, Short: short, Args: args}
-	connect := nodeFlag(cmd)
+	with := nodeFlag(cmd)
 	key := ed25519Flag(cmd, "key", "sign with this key")
-	var out string
+	var out, genesisFile string
+	var nonce uint64
 	cmd.Flags().StringVar(&out, "out", "", "write the transaction to this `file` (hexadecimal) instead of submitting it")
+	cmd.Flags().StringVar(&genesisFile, "genesis", "", "with --out and --nonce: take the network from this genesis `file`, and ask no node")
+	cmd.Flags().Uint64Var(&nonce, "nonce", 0, "with --genesis: how many transactions the sender's key has had executed")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		offline := genesisFile != ""
+		if offline != cmd.Flags().Changed("nonce") || offline && out == "" {
+			return usagef("--genesis, --nonce and --out go together")
+		}
 		build, err := prepare(args)
 		if err != nil {
 			return err
@@ -50,38 +54,64 @@ func txCommand(use, short string, args cobra.PositionalArgs, prepare func(args [
 		if err != nil {
 			return err
 		}
-		c, err := connect()
-		if err != nil {
-			return err
+		if offline {
+			genesis, err := readGenesis(genesisFile)
+			if err != nil {
+				return err
+			}
+			tx, err := build(genesis.Network(), k, nonce)
+			if err != nil {
+				return err
+			}
+			return writeTx(cmd.OutOrStdout(), out, tx, *asJSON)
 		}
-		defer c.Close()
-		net, err := networkOf(cmd.Context(), c)
-		if err != nil {
-			return err
-		}
-		sender := ledger.KeyOf(k)
-		nonce, err := nextNonce(cmd.Context(), c, sender)
-		if err != nil {
-			return err
-		}
-		tx, err := build(net, k, nonce)
-		if err != nil {
-			return err
-		}
-		if out != "" {
-			return os.WriteFile(out, []byte(hex.EncodeToString(tx)+"\n"), 0o644)
-		}
-		hash, err := submitAndWait(cmd.Context(), c, sender, nonce, tx)
-		if err != nil {
-			return err
-		}
-		if *asJSON {
-			return printJSON(cmd.OutOrStdout(), map[string]any{"hash": hash, "nonce": nonce})
-		}
-		fmt.Fprintf(cmd.OutOrStdout(), "executed, hash %s\n", hash)
-		return nil
+		return with(cmd.Context(), func(ctx context.Context, c *ingest.Client) error {
+			net, err := networkOf(ctx, c)
+			if err != nil {
+				return err
+			}
+			if nonce, err = nextNonce(ctx, c, ledger.KeyOf(k)); err != nil {
+				return err
+			}
+			tx, err := build(net, k, nonce)
+			if err != nil {
+				return err
+			}
+			if out != "" {
+				return writeTx(cmd.OutOrStdout(), out, tx, *asJSON)
+			}
+			return sendTx(ctx, cmd.OutOrStdout(), c, ledger.KeyOf(k), nonce, tx, *asJSON)
+		})
 	}
 	return cmd
+}
+
+func writeTx(w io.Writer, name string, tx []byte, asJSON bool) error {
+	if err := os.WriteFile(name, []byte(hex.EncodeToString(tx)+"\n"), 0o644); err != nil {
+		return err
+	}
+	if asJSON {
+		return printJSON(w, map[string]any{"file": name, "bytes": len(tx)})
+	}
+	fmt.Fprintf(w, "%s: %s; submit it with: waybill tx send %s\n", name, plural(uint64(len(tx)), "byte"), name)
+	return nil
+}
+
+// sendTx submits a transaction, waits for its execution, and says what it made.
+func sendTx(ctx context.Context, w io.Writer, c *ingest.Client, sender ledger.Key, nonce uint64, tx []byte, asJSON bool) error {
+	hash, err := submitAndWait(ctx, c, sender, nonce, tx)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return printJSON(w, map[string]any{"hash": hash, "nonce": nonce})
+	}
+	fmt.Fprintf(w, "executed, hash %s\n", hash)
+	lines, err := registered(ctx, c, sender, tx)
+	for _, line := range lines {
+		fmt.Fprintln(w, line)
+	}
+	return err
 }
 
 // parseCredits reads "12.5" as 12,500,000 micro-credits.
@@ -238,30 +268,30 @@ func readTx(file string) ([]byte, error) {
 	}
 	tx, err := hex.DecodeString(strings.TrimSpace(string(text)))
 	if err != nil {
-		return nil, fmt.Errorf("%s: not hexadecimal: %w", file, err)
+		return nil, fmt.Errorf("%s is no transaction: not hexadecimal", file)
 	}
 	return tx, nil
 }
 
 func txSend() *cobra.Command {
-	cmd := &cobra.Command{Use: "send FILE", Short: "Submit a transaction that was written with --out", Args: exactly(1, "a file with a transaction in hexadecimal")}
-	connect := nodeFlag(cmd)
+	cmd := &cobra.Command{Use: "send FILE", Short: "Submit a transaction that was written with --out, and wait until it was executed", Args: exactly(1, "a file with a transaction in hexadecimal")}
+	with := nodeFlag(cmd)
+	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		tx, err := readTx(args[0])
+		b, err := readTx(args[0])
 		if err != nil {
 			return err
 		}
-		c, err := connect()
+		tx, err := ledger.ParseTx(b)
 		if err != nil {
-			return err
+			return fmt.Errorf("%s: %w", args[0], err)
 		}
-		defer c.Close()
-		hash, err := c.SubmitTx(cmd.Context(), tx)
-		if err != nil {
-			return err
+		if tx.Signed == nil {
+			return fmt.Errorf("%s: a %v is sent by nodes, not by people", args[0], tx.Kind)
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "taken, hash %s\n", hash)
-		return nil
+		return with(cmd.Context(), func(ctx context.Context, c *ingest.Client) error {
+			return sendTx(ctx, cmd.OutOrStdout(), c, tx.Signed.Sender, tx.Signed.Nonce, b, *asJSON)
+		})
 	}
 	return cmd
 }
@@ -275,7 +305,7 @@ func txShow() *cobra.Command {
 		}
 		tx, err := ledger.ParseTx(b)
 		if err != nil {
-			return err
+			return fmt.Errorf("%s: %w", args[0], err)
 		}
 		return printJSON(cmd.OutOrStdout(), tx)
 	}

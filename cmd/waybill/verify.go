@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -19,6 +20,14 @@ type verdict struct {
 	Summary string         `json:"summary,omitempty"`
 	Error   string         `json:"error,omitempty"`
 	Content *rollup.Report `json:"content,omitempty"`
+}
+
+// String is one line, with hashes cut short.
+func (v verdict) String() string {
+	if v.Holds {
+		return v.File + ": holds: " + shortHashes(v.Summary)
+	}
+	return v.File + ": DOES NOT HOLD: " + v.Error
 }
 
 func newVerify() *cobra.Command {
@@ -55,11 +64,7 @@ Exit code 0 only when every file holds; each gets a sentence that says what was 
 			}
 		} else {
 			for _, v := range verdicts {
-				if v.Holds {
-					fmt.Fprintf(out, "%s: holds. %s\n", v.File, v.Summary)
-				} else {
-					fmt.Fprintf(out, "%s: DOES NOT HOLD: %s\n", v.File, v.Error)
-				}
+				fmt.Fprintln(out, v)
 			}
 		}
 		if !all {
@@ -76,7 +81,15 @@ func verifyFile(g *ledger.Genesis, name string) verdict {
 	if err == nil {
 		v.Content, err = rollup.VerifyExport(file, g.Network(), g.Committee(), rollup.Shares(g.Params.Shares))
 	}
-	if err != nil {
+	var unreadable *fs.PathError
+	switch {
+	case errors.As(err, &unreadable):
+		v.Error = "cannot be read: " + unreadable.Err.Error()
+		return v
+	case errors.Is(err, rollup.ErrNetwork):
+		v.Error = fmt.Sprintf("%v, and the genesis file is of %s", err, g.Network())
+		return v
+	case err != nil:
 		v.Error = err.Error()
 		return v
 	}
@@ -87,11 +100,11 @@ func verifyFile(g *ledger.Genesis, name string) verdict {
 func readGenesis(name string) (*ledger.Genesis, error) {
 	b, err := os.ReadFile(name)
 	if err != nil {
-		return nil, fmt.Errorf("genesis: %w", err)
+		return nil, fmt.Errorf("genesis file: %w", err)
 	}
 	g, err := ledger.ParseGenesis(b)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, fmt.Errorf("genesis file: %s: %w", name, err)
 	}
 	return g, nil
 }

@@ -6,11 +6,11 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+	"github.com/waybill-network/waybill/node/telemetry"
 )
 
 type versionInfo struct {
-	Version  string            `json:"version"`
-	Go       string            `json:"go"`
+	telemetry.Build
 	Platform string            `json:"platform"`
 	Modules  map[string]string `json:"modules"`
 }
@@ -26,7 +26,7 @@ func newVersion() *cobra.Command {
 	}
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		v := versionInfo{version, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, map[string]string{}}
+		v := versionInfo{telemetry.BuildInfo(), runtime.GOOS + "/" + runtime.GOARCH, map[string]string{}}
 		if info, ok := debug.ReadBuildInfo(); ok {
 			for _, dep := range info.Deps {
 				for _, name := range notable {
@@ -40,10 +40,16 @@ func newVersion() *cobra.Command {
 		if *asJSON {
 			return printJSON(out, v)
 		}
-		fmt.Fprintf(out, "waybill %s (%s, %s)\n", v.Version, v.Go, v.Platform)
-		for _, name := range notable {
-			fmt.Fprintf(out, "  %s %s\n", name, v.Modules[name])
+		commit := ""
+		if v.Commit != "" {
+			commit = "commit " + v.Commit + ", "
 		}
+		fmt.Fprintf(out, "waybill %s (%s%s, %s)\n", v.Version, commit, v.Go, v.Platform)
+		var rows []string
+		for _, name := range notable {
+			rows = append(rows, "  "+name, v.Modules[name])
+		}
+		pairs(out, rows...)
 		return nil
 	}
 	return cmd

@@ -67,8 +67,12 @@ type Network struct {
 	Nodes    []Node
 }
 
-// ErrNotEmpty says that the folder already holds something.
-var ErrNotEmpty = errors.New("folder is not empty")
+var (
+	// ErrNotEmpty says that the folder already holds something.
+	ErrNotEmpty = errors.New("folder is not empty")
+	// ErrOptions says that the options make no network.
+	ErrOptions = errors.New("no such network")
+)
 
 type secrets struct {
 	bls                         *bls.SecretKey
@@ -112,7 +116,7 @@ func Write(o Options) (*Network, error) {
 		})
 	}
 	if err := n.Genesis.Validate(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrOptions, err)
 	}
 	if err := n.writeShared(); err != nil {
 		return nil, err
@@ -132,13 +136,16 @@ func (o *Options) complete() error {
 		o.Nodes = 4
 	}
 	if o.Nodes < 1 || o.Nodes > 100 {
-		return fmt.Errorf("%d nodes: want 1 to 100", o.Nodes)
+		return fmt.Errorf("%w: %d nodes, want 1 to 100", ErrOptions, o.Nodes)
 	}
 	if o.Serving == 0 {
 		o.Serving = o.Nodes
 	}
 	if o.Serving < 0 || o.Serving > o.Nodes {
-		return fmt.Errorf("%d serving nodes of %d", o.Serving, o.Nodes)
+		return fmt.Errorf("%w: %d serving nodes of %d", ErrOptions, o.Serving, o.Nodes)
+	}
+	if last := o.BasePort + 10*(o.Nodes-1) + 3; o.BasePort < 0 || last > 65535 {
+		return fmt.Errorf("%w: ports from %d to %d", ErrOptions, o.BasePort, last)
 	}
 	if o.ChainID == "" {
 		o.ChainID = "waybill-testnet-" + hex.EncodeToString(keys.NewSeed()[:3])
