@@ -28,10 +28,11 @@ generate: ## everything that is generated, again
 	PATH="$(CURDIR)/$(BIN)/tools:$$PATH" GOBIN="$(CURDIR)/$(BIN)/tools" sh -c '\
 	  $(GO) install google.golang.org/protobuf/cmd/protoc-gen-go connectrpc.com/connect/cmd/protoc-gen-connect-go && $(GO) generate ./...'
 
-lint: ## gofmt, vet, staticcheck
+lint: ## gofmt, vet, staticcheck; committed assembly is what its generators print
 	@files=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$files" || { echo "gofmt would change:"; echo "$$files"; exit 1; }
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
+	cd asm && $(GO) vet ./... && $(GO) test -count=1 ./...
 
 build: ## bin/waybill
 	$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/waybill ./cmd/waybill
@@ -60,7 +61,9 @@ crash: build ## a network of processes: killed under load (ROUNDS times, default
 browser: ## the dashboard in headless Chromium
 	REQUIRE_CHROMIUM=1 $(GO) test -count=1 ./node/web/...
 
-matrix: ## builds and short tests of the other targets: GOAMD64=v3, arm64 under qemu-user
+matrix: ## builds and short tests of the other targets: GOAMD64=v3, purego, invariants, arm64 under qemu-user
+	$(GO) test -short -tags purego ./kernels/...
+	$(GO) test -short -tags invariants ./kernels/fp381
 	GOAMD64=v3 $(GO) test -short ./kernels/... ./rollup/...
 	GOARCH=arm64 CGO_ENABLED=0 $(GO) build ./...
 	GOARCH=arm64 CGO_ENABLED=0 $(GO) test -short -exec qemu-aarch64 ./kernels/blake3 ./rollup

@@ -1,0 +1,395 @@
+// Command fp381 prints the AVX-512 IFMA assembly of kernels/fp381.
+package main
+
+import (
+	"math/big"
+
+	"github.com/mmcloughlin/avo/attr"
+	"github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+
+	"github.com/waybill-network/waybill/asm/emit"
+)
+
+const doc = `
+The field of integers modulo p, the base field of BLS12-381, in eight lanes.
+
+A block is eight field elements, limb after limb: one zmm register holds the same 52-bit limb of eight elements, and
+eight registers hold a block. VPMADD52LUQ and VPMADD52HUQ add the low and the high 52 bits of 52-bit products to 64-bit
+accumulators; they read the low 52 bits of a factor and ignore what stands above.
+
+MULTIPLICATION computes x*y/R modulo p with R = 2^416 by product scanning: the columns of weight 2^(52c), c = 0..15,
+from the right, each the sum of the partial products of that weight and of the carry of the column before.
+
+    Let k = -1/p mod 2^52 and N = k*p, so that N = -1 mod 2^52. Adding q*N with q = the low limb of a sum makes that limb
+    zero: the quotient digit is the limb itself and costs nothing. As N + 1 = 2^52*M, what remains to be added one column
+    to the left is q*M, and what is dropped, (limb - q), is zero. Columns 0 to 6 are cleared so. M < 2^379 has eight limbs.
+    Column 7 is cleared with p itself, q = limb*k mod 2^52, for else the result would be as long as N.
+
+    Multiplications: 128 for x*y, 7*16 for q*M, 17 for q and q*p: 257. Squaring: the 28 products of different limbs are
+    added once and doubled: 201.
+
+BOUNDS. For x < a*p, y < b*p: the columns 0..6 leave less than x*y/2^364 + N, the last one less than
+x*y/2^416 + N/2^52 + p. As k < 2^50 that is x*y/2^416 + 1.25*p; and as p < 2^381, x*y/2^416 < a*b*p/2^35.
+For a*b <= 2^32 the result is less than 1.4*p, and its limbs are less than 2^52. An accumulated column is at most 32
+products of 52 bits and a carry, less than 2^58.
+
+REGISTERS in a multiplication:
+    Z0..Z7    x, and limb by limb the result: limb i of x is dead when column 8+i is complete
+    Z8..Z15   y
+    Z16..Z23  the digits q (unmasked: the multiplier does not see what stands above 52 bits)
+    Z24..Z27  the column in four chains, so that the latency of four cycles does not add up: low and high products of
+              x*y, low and high products of q*M
+    Z28, Z29  the sum of the column, in turns;  Z30 scratch;  Z31 the mask 2^52-1
+    R8        the constants M, p, k: broadcast from memory as they are used
+`
+
+// limbs of an element, and the bytes of a block.
+const (
+	limbs = 8
+	block = 512
+)
+
+var (
+	x, y, q = zmm(0), zmm(8), zmm(16)
+	xyLow   = reg.Z24
+	xyHigh  = reg.Z25
+	qLow    = reg.Z26
+	qHigh   = reg.Z27
+	sums    = [2]reg.VecPhysical{reg.Z28, reg.Z29}
+	scratch = reg.Z30
+	mask    = reg.Z31
+	consts  = reg.R8
+)
+
+func zmm(first int) (r [limbs]reg.VecPhysical) {
+	all := []reg.VecPhysical{
+		reg.Z0, reg.Z1, reg.Z2, reg.Z3, reg.Z4, reg.Z5, reg.Z6, reg.Z7,
+		reg.Z8, reg.Z9, reg.Z10, reg.Z11, reg.Z12, reg.Z13, reg.Z14, reg.Z15,
+		reg.Z16, reg.Z17, reg.Z18, reg.Z19, reg.Z20, reg.Z21, reg.Z22, reg.Z23,
+	}
+	copy(r[:], all[first:])
+	return r
+}
+
+// Where the constants lie, in bytes from R8.
+const (
+	atM    = 0
+	atP    = 64
+	atK    = 128
+	atMask = 136
+)
+
+type generator struct {
+	*build.Context
+	constants Mem
+}
+
+func main() {
+	g := &generator{Context: build.NewContext()}
+	g.ConstraintExpr("!purego")
+	g.layConstants()
+	g.mulBlocks()
+	g.sqrBlocks()
+	g.sqrMulBlock()
+	g.addBlocks()
+	g.subBlocks()
+	g.reduceBlocks()
+	g.selectBlocks()
+	g.testBlocks("zeroBlocks", "zeroBlocks sets bit l of m[i] if lane l of block i is the integer 0, all limbs of it, and clears it otherwise.", g.isZero)
+	g.testBlocks("oddBlocks", "oddBlocks sets bit l of m[i] if lane l of block i is an odd integer, and clears it otherwise.", g.isOdd)
+	emit.Avo(g.Context, "fp381", doc)
+}
+
+// layConstants computes M, p and k and lays them into the read-only data.
+func (g *generator) layConstants() {
+	p, _ := new(big.Int).SetString("1a0111ea397fe69a4b1ba7b6434bacd764774b84f38512bf6730d2a0f6b0f6241eabfffeb153ffffb9feffffffffaaab", 16)
+	word := new(big.Int).Lsh(big.NewInt(1), 52)
+	k := new(big.Int).ModInverse(new(big.Int).Neg(p), word)
+	m := new(big.Int).Mul(k, p)
+	m.Add(m, big.NewInt(1)).Rsh(m, 52)
+	g.constants = g.StaticGlobal("constants")
+	g.DataAttributes(attr.RODATA | attr.NOPTR)
+	for i := range limbs {
+		g.AddDatum(atM+8*i, limb(m, i))
+	}
+	for i := range limbs {
+		g.AddDatum(atP+8*i, limb(p, i))
+	}
+	g.AddDatum(atK, limb(k, 0))
+	g.AddDatum(atMask, U64(1<<52-1))
+}
+
+func limb(v *big.Int, i int) U64 {
+	return U64(new(big.Int).Rsh(v, uint(52*i)).Uint64() & (1<<52 - 1))
+}
+
+func (g *generator) function(name, signature, doc string) {
+	g.Function(name)
+	g.Attributes(attr.NOSPLIT)
+	g.SignatureExpr(signature)
+	g.Doc(doc)
+	g.LEAQ(g.constants, consts)
+	g.VPBROADCASTQ(at(consts, atMask), mask)
+}
+
+// pointer loads a parameter into a register.
+func (g *generator) pointer(name string, r reg.GPPhysical) reg.GPPhysical {
+	g.Load(g.Param(name), r)
+	return r
+}
+
+func at(base reg.Register, offset int) Mem { return Mem{Base: base, Disp: offset} }
+
+func (g *generator) load(from reg.Register, to [limbs]reg.VecPhysical) {
+	for i, z := range to {
+		g.VMOVDQU64(at(from, 64*i), z)
+	}
+}
+
+func (g *generator) store(from [limbs]reg.VecPhysical, to reg.Register) {
+	for i, z := range from {
+		g.VMOVDQU64(z, at(to, 64*i))
+	}
+}
+
+// eachBlock repeats body for n blocks, at least one, and moves the pointers on.
+func (g *generator) eachBlock(body func(), pointers ...reg.GPPhysical) {
+	n := g.pointer("n", reg.RCX)
+	g.Label("block")
+	body()
+	for _, r := range pointers {
+		g.ADDQ(I32(block), r)
+	}
+	g.DECQ(n)
+	g.JNE(LabelRef("block"))
+	g.VZEROUPPER()
+	g.RET()
+}
+
+// multiply leaves x*y/R in x, with clean limbs if clean. Other limbs have carries above bit 52 that the next
+// multiplication does not see.
+func (g *generator) multiply(clean bool) {
+	g.columns(clean, func(c int) {
+		for i := max(0, c-7); i <= min(7, c); i++ {
+			g.VPMADD52LUQ(x[i], y[c-i], xyLow)
+		}
+		for i := max(0, c-8); i <= min(7, c-1); i++ {
+			g.VPMADD52HUQ(x[i], y[c-1-i], xyHigh)
+		}
+		g.VPADDQ(xyLow, xyHigh, xyHigh)
+	})
+}
+
+// square leaves x*x/R in x. The products of equal limbs go into the chain of the low q*M.
+func (g *generator) square(clean bool) {
+	g.columns(clean, func(c int) {
+		for i := max(0, c-7); i < c-i; i++ {
+			g.VPMADD52LUQ(x[i], x[c-i], xyLow)
+		}
+		for i := max(0, c-8); i < c-1-i; i++ {
+			g.VPMADD52HUQ(x[i], x[c-1-i], xyHigh)
+		}
+		if c%2 == 0 {
+			g.VPMADD52LUQ(x[c/2], x[c/2], qLow)
+		} else {
+			g.VPMADD52HUQ(x[c/2], x[c/2], qLow)
+		}
+		g.VPADDQ(xyLow, xyHigh, xyHigh)
+		g.VPADDQ(xyHigh, xyHigh, xyHigh)
+	})
+}
+
+// columns scans the product. partial adds the partial products of x*y in column c to xyHigh; both of the xy chains and
+// qLow are zero before, xyLow and qLow may be used.
+func (g *generator) columns(clean bool, partial func(c int)) {
+	for c := range 2 * limbs {
+		for _, chain := range []reg.VecPhysical{xyLow, xyHigh, qLow, qHigh} {
+			g.VPXORQ(chain, chain, chain)
+		}
+		partial(c)
+		for i := max(0, c-8); i <= min(6, c-1); i++ {
+			g.VPMADD52LUQ_BCST(at(consts, atM+8*(c-1-i)), q[i], qLow)
+		}
+		for i := max(0, c-9); i <= min(6, c-2); i++ {
+			g.VPMADD52HUQ_BCST(at(consts, atM+8*(c-2-i)), q[i], qHigh)
+		}
+		if 8 <= c && c < 15 {
+			g.VPMADD52LUQ_BCST(at(consts, atP+8*(c-7)), q[7], qLow)
+		}
+		if 8 <= c {
+			g.VPMADD52HUQ_BCST(at(consts, atP+8*(c-8)), q[7], qHigh)
+		}
+		g.VPADDQ(xyHigh, qHigh, qHigh)
+		sum := sums[c%2]
+		if c < 7 {
+			sum = q[c]
+		} else if c >= 8 {
+			sum = x[c-8]
+		}
+		if c > 0 { // the carry of the column before
+			g.VPADDQ(scratch, qHigh, qHigh)
+		}
+		g.VPADDQ(qHigh, qLow, sum)
+		if c == 7 {
+			g.VPXORQ(q[7], q[7], q[7])
+			g.VPMADD52LUQ_BCST(at(consts, atK), sum, q[7])
+			g.VPMADD52LUQ_BCST(at(consts, atP), q[7], sum)
+		}
+		if c < 15 {
+			g.VPSRLQ(U8(52), sum, scratch)
+		}
+		if clean && 8 <= c && c < 15 {
+			g.VPANDQ(mask, sum, sum)
+		}
+	}
+}
+
+func (g *generator) mulBlocks() {
+	g.function("mulBlocks", "func(z, x, y *[8][8]uint64, n, step int)",
+		"mulBlocks multiplies n > 0 blocks: z[i] = x[i]*y[i]/R. step is the distance of the y in bytes: 512, or 0 for one y.")
+	zp, xp, yp, step := g.pointer("z", reg.RDI), g.pointer("x", reg.RSI), g.pointer("y", reg.RDX), g.pointer("step", reg.RBX)
+	g.eachBlock(func() {
+		g.load(xp, x)
+		g.load(yp, y)
+		g.multiply(true)
+		g.store(x, zp)
+		g.ADDQ(step, yp)
+	}, zp, xp)
+}
+
+func (g *generator) sqrBlocks() {
+	g.function("sqrBlocks", "func(z, x *[8][8]uint64, n int)", "sqrBlocks squares n > 0 blocks: z[i] = x[i]*x[i]/R.")
+	zp, xp := g.pointer("z", reg.RDI), g.pointer("x", reg.RSI)
+	g.eachBlock(func() {
+		g.load(xp, x)
+		g.square(true)
+		g.store(x, zp)
+	}, zp, xp)
+}
+
+func (g *generator) sqrMulBlock() {
+	g.function("sqrMulBlock", "func(z, x, y *[8][8]uint64, n int)",
+		"sqrMulBlock raises one block to the power 2^n, n >= 0, in registers, and multiplies it: z = x^(2^n) * y.")
+	zp, xp, yp, n := g.pointer("z", reg.RDI), g.pointer("x", reg.RSI), g.pointer("y", reg.RDX), g.pointer("n", reg.RCX)
+	g.load(xp, x)
+	g.TESTQ(n, n)
+	g.JEQ(LabelRef("multiply"))
+	g.Label("square")
+	g.square(false)
+	g.DECQ(n)
+	g.JNE(LabelRef("square"))
+	g.Label("multiply")
+	g.load(yp, y)
+	g.multiply(true)
+	g.store(x, zp)
+	g.VZEROUPPER()
+	g.RET()
+}
+
+// carry propagates what stands above or, signed, below 52 bits of x.
+func (g *generator) carry(signed bool) {
+	for i := range limbs - 1 {
+		if signed {
+			g.VPSRAQ(U8(52), x[i], scratch)
+		} else {
+			g.VPSRLQ(U8(52), x[i], scratch)
+		}
+		g.VPANDQ(mask, x[i], x[i])
+		g.VPADDQ(scratch, x[i+1], x[i+1])
+	}
+}
+
+func (g *generator) addBlocks() {
+	g.function("addBlocks", "func(z, x, y *[8][8]uint64, n, step int)",
+		"addBlocks adds n > 0 blocks as integers: z[i] = x[i] + y[i] < 2^416. step is as in mulBlocks.")
+	zp, xp, yp, step := g.pointer("z", reg.RDI), g.pointer("x", reg.RSI), g.pointer("y", reg.RDX), g.pointer("step", reg.RBX)
+	g.eachBlock(func() {
+		g.load(xp, x)
+		for i := range x {
+			g.VPADDQ(at(yp, 64*i), x[i], x[i])
+		}
+		g.carry(false)
+		g.store(x, zp)
+		g.ADDQ(step, yp)
+	}, zp, xp)
+}
+
+func (g *generator) subBlocks() {
+	g.function("subBlocks", "func(z, x, y *[8][8]uint64, n, step int, multiple *[8]uint64)",
+		"subBlocks subtracts n > 0 blocks as integers: z[i] = x[i] + multiple - y[i], which must be in [0, 2^416). step is as in mulBlocks.")
+	zp, xp, yp, step := g.pointer("z", reg.RDI), g.pointer("x", reg.RSI), g.pointer("y", reg.RDX), g.pointer("step", reg.RBX)
+	mp := g.pointer("multiple", reg.R9)
+	for i := range limbs {
+		g.VPBROADCASTQ(at(mp, 8*i), y[i])
+	}
+	g.eachBlock(func() {
+		for i := range x {
+			g.VPADDQ(at(xp, 64*i), y[i], x[i])
+			g.VPSUBQ(at(yp, 64*i), x[i], x[i])
+		}
+		g.carry(true)
+		g.store(x, zp)
+		g.ADDQ(step, yp)
+	}, zp, xp)
+}
+
+func (g *generator) reduceBlocks() {
+	g.function("reduceBlocks", "func(z, x *[8][8]uint64, n int)", "reduceBlocks subtracts p where x is not less: z[i] = x[i] mod p for n > 0 blocks x[i] < 2p.")
+	zp, xp := g.pointer("z", reg.RDI), g.pointer("x", reg.RSI)
+	for i := range limbs {
+		g.VPBROADCASTQ(at(consts, atP+8*i), q[i])
+	}
+	g.eachBlock(func() {
+		g.load(xp, y)
+		for i := range x {
+			g.VPSUBQ(q[i], y[i], x[i])
+		}
+		g.carry(true)
+		g.VPMOVQ2M(x[7], reg.K1) // negative: x was less
+		for i := range x {
+			g.VMOVDQA64(y[i], reg.K1, x[i])
+		}
+		g.store(x, zp)
+	}, zp, xp)
+}
+
+func (g *generator) selectBlocks() {
+	g.function("selectBlocks", "func(z, x, y *[8][8]uint64, m *uint8, n int)", "selectBlocks takes, in n > 0 blocks, lane l of x[i] where bit l of m[i] is set and of y[i] elsewhere.")
+	zp, xp, yp, mp := g.pointer("z", reg.RDI), g.pointer("x", reg.RSI), g.pointer("y", reg.RDX), g.pointer("m", reg.RBX)
+	g.eachBlock(func() {
+		g.KMOVB(at(mp, 0), reg.K1)
+		g.load(yp, x)
+		for i := range x {
+			g.VMOVDQU64(at(xp, 64*i), reg.K1, x[i])
+		}
+		g.store(x, zp)
+		g.INCQ(mp)
+	}, zp, xp, yp)
+}
+
+// testBlocks makes a function that sets a mask from blocks: test leaves it in K1.
+func (g *generator) testBlocks(name, doc string, test func(xp reg.GPPhysical)) {
+	g.function(name, "func(m *uint8, x *[8][8]uint64, n int)", doc)
+	mp, xp := g.pointer("m", reg.RDI), g.pointer("x", reg.RSI)
+	g.eachBlock(func() {
+		test(xp)
+		g.KMOVB(reg.K1, at(mp, 0))
+		g.INCQ(mp)
+	}, xp)
+}
+
+func (g *generator) isZero(xp reg.GPPhysical) {
+	g.VMOVDQU64(at(xp, 0), x[0])
+	for i := range limbs - 1 {
+		g.VPORQ(at(xp, 64*(i+1)), x[0], x[0])
+	}
+	g.VPTESTNMQ(x[0], x[0], reg.K1)
+}
+
+func (g *generator) isOdd(xp reg.GPPhysical) {
+	g.VMOVDQU64(at(xp, 0), x[0])
+	g.VPSLLQ(U8(63), x[0], x[0])
+	g.VPMOVQ2M(x[0], reg.K1)
+}

@@ -1,0 +1,72 @@
+package fp381
+
+import (
+	"testing"
+
+	"github.com/consensys/gnark-crypto/ecc/bls12-381/fp"
+)
+
+// The figures are per element: vectors of 128 elements, of which operands and results stay in the first cache.
+const benchmarked = 128
+
+func BenchmarkField(b *testing.B) {
+	x := make([]fp.Element, benchmarked)
+	r := seeded(b)
+	for i := range x {
+		x[i] = randomElement(r)
+	}
+	for name, f := range Each {
+		u, v, z := pack(f, x), pack(f, x), NewVec(benchmarked)
+		v2, z2 := Vec2{u, v}, NewVec2(benchmarked)
+		m := NewMask(benchmarked)
+		for _, c := range []struct {
+			op string
+			do func()
+		}{
+			{"mul", func() { f.Mul(z, u, v) }},
+			{"sqr", func() { f.Sqr(z, u) }},
+			{"add", func() { f.Add(z, u, v) }},
+			{"sub", func() { f.Sub(z, u, v, 1) }},
+			{"reduce", func() { f.Reduce(z, u) }},
+			{"odd", func() { f.Odd(m, u) }},
+			{"pow", func() { f.PowP34(z, u) }},
+			{"inverse", func() { Inverse(f, z, u) }},
+			{"mul2", func() { f.Mul2(z2, v2, v2) }},
+			{"sqr2", func() { f.Sqr2(z2, v2) }},
+			{"pack", func() { f.Pack(z, x) }},
+			{"unpack", func() { f.Unpack(x, u) }},
+		} {
+			b.Run("op="+c.op+"/kernel="+name, func(b *testing.B) {
+				perElement(b, c.do)
+			})
+		}
+	}
+	for _, c := range []struct {
+		op string
+		do func(z, x *fp.Element)
+	}{
+		{"mul", func(z, x *fp.Element) { z.Mul(x, &x0) }},
+		{"sqr", func(z, x *fp.Element) { z.Square(x) }},
+		{"sqrt", func(z, x *fp.Element) { z.Sqrt(x) }},
+	} {
+		b.Run("op="+c.op+"/kernel=gnark-crypto", func(b *testing.B) {
+			var z fp.Element
+			perElement(b, func() {
+				for i := range x {
+					c.do(&z, &x[i])
+				}
+			})
+		})
+	}
+}
+
+var x0 = fp.NewElement(3)
+
+// perElement runs a function over the benchmarked elements.
+func perElement(b *testing.B, do func()) {
+	for b.Loop() {
+		do()
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/benchmarked, "ns/element")
+	b.ReportMetric(0, "ns/op")
+}

@@ -1,0 +1,179 @@
+// Package fp381 computes in the base field of BLS12-381, the integers modulo the 381-bit prime p, on vectors: eight
+// elements at a time where the CPU can.
+//
+// A [Vec] holds elements in blocks of eight, the lanes of a vector register. What stands in a block is the business of the
+// implementation that filled it: [Field.Pack] and [Field.Unpack] convert from and to gnark-crypto's [fp.Element]. All
+// vectors of one computation belong to one Field, which [Use] returns. The two are avx512ifma, whose algorithm and bounds
+// stand at the head of fp381_amd64.s, and generic, which is gnark-crypto's scalar arithmetic and the specification.
+//
+// # Lazy values
+//
+// Elements are represented by any of their residues in [0, 2^16·p), so that additions and subtractions need no reduction.
+// Each method says what it takes and leaves, in multiples of p:
+//
+//	Pack                    leaves < 1
+//	Mul, Sqr, PowP34        take < 2^16, leave < 2
+//	Add                     leaves the sum of both bounds, which must be ≤ 2^16
+//	Sub(z, x, y, k)         takes y < 2^k, leaves the bound of x plus 2^k, which must be ≤ 2^16
+//	Reduce                  takes < 2^16, leaves < 1, the one canonical residue
+//	Mul2, Sqr2              take < 2^14, leave < 2^3
+//	Select                  leaves the larger bound
+//	Zero, Odd, Unpack       take < 2^16
+//
+// A build with the tag invariants checks every operand and panics beyond its bound.
+//
+// Data are taken to be public: nothing here runs in constant time. All functions are safe for concurrent use on vectors
+// that nobody else writes. A result may be the same vector as an operand; vectors that overlap otherwise must not meet.
+package fp381
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/consensys/gnark-crypto/ecc/bls12-381/fp"
+
+	"github.com/waybill-network/waybill/kernels/cpu"
+)
+
+// Lanes is the number of elements of a block.
+const Lanes = 8
+
+// Block is eight elements in the form of one Field.
+type Block [8][Lanes]uint64
+
+// Vec is a vector of elements. Lanes of the last block that are not used hold any valid element, zero after Pack.
+type Vec []Block
+
+// Vec2 is a vector of elements A0 + A1·u of the quadratic extension, u² = −1.
+type Vec2 struct{ A0, A1 Vec }
+
+// Mask is a set of elements of a vector: element i is in it if bit i%8 of byte i/8 is set.
+type Mask []uint8
+
+// NewVec returns a vector for n elements.
+func NewVec(n int) Vec { return make(Vec, (n+Lanes-1)/Lanes) }
+
+// NewVec2 returns a vector for n elements of the extension.
+func NewVec2(n int) Vec2 { return Vec2{NewVec(n), NewVec(n)} }
+
+// NewMask returns an empty mask for n elements.
+func NewMask(n int) Mask { return make(Mask, (n+Lanes-1)/Lanes) }
+
+// Has reports whether element i is in m.
+func (m Mask) Has(i int) bool { return m[i/Lanes]>>(i%Lanes)&1 != 0 }
+
+// Field is an implementation. Vectors of one call have the same number of blocks, except that the second operand y of
+// Mul, Add and Sub may be a single block, which then meets every block of x: see [Field.Broadcast]. Other lengths panic.
+type Field interface {
+	// Pack fills z with x, and unused lanes with zero. Unpack is its inverse.
+	Pack(z Vec, x []fp.Element)
+	Unpack(x []fp.Element, z Vec)
+	// Broadcast returns one block of eight times c.
+	Broadcast(c fp.Element) Vec
+
+	Mul(z, x, y Vec)        // z = x·y
+	Sqr(z, x Vec)           // z = x²
+	Add(z, x, y Vec)        // z = x + y
+	Sub(z, x, y Vec, k int) // z = x − y for y < 2^k·p, 0 ≤ k < 16
+	Reduce(z, x Vec)        // z = x, in its canonical residue
+	PowP34(z, x Vec)        // z = x^((p−3)/4): square roots are x·z, inverse square roots z, up to sign
+
+	Select(z Vec, m Mask, x, y Vec) // z = x where m, else y
+	Zero(m Mask, x Vec)             // m = the elements that are zero
+	Odd(m Mask, x Vec)              // m = the elements that are odd as integers in [0, p): sgn0 of RFC 9380, section 4.1
+
+	Mul2(z, x, y Vec2) // z = x·y in the extension
+	Sqr2(z, x Vec2)    // z = x² in the extension
+}
+
+var kernel = cpu.Register[Field]("fp381", selfTest, implementations()...)
+
+// Use returns the implementation for this CPU.
+func Use() Field { return kernel.Use() }
+
+// Each implementation that this CPU can run, by name, best first: for benchmarks.
+func Each(yield func(name string, f Field) bool) {
+	for _, name := range kernel.Names() {
+		if f, err := kernel.Implementation(name); err == nil && !yield(name, f) {
+			return
+		}
+	}
+}
+
+var errLanes = errors.New("lanes differ from generic")
+
+// selfTest compares all operations of f and g on products and sums of boundary values.
+func selfTest(f, g Field) error {
+	var one, top fp.Element
+	one.SetOne()
+	top.Sub(&top, &one)
+	x := []fp.Element{{}, one, top, {1}, {0, 0, 0, 0, 0, 1}, {^uint64(0), ^uint64(0)}, {0, ^uint64(0), 0, ^uint64(0)}, {7, 6, 5, 4, 3, 2}, top}
+	y := []fp.Element{top, top, top, {3, ^uint64(0)}, {0, 0, 0, 0, ^uint64(0), 1}, {^uint64(0)}, one, {2, 3, 4, 5, 6, 7}, {1}}
+	return compare(f, g, x, y)
+}
+
+func compare(f, g Field, x, y []fp.Element) error {
+	a, b := trace(f, x, y), trace(g, x, y)
+	for step := range a {
+		for i := range a[step] {
+			if a[step][i] != b[step][i] {
+				return fmt.Errorf("step %d, element %d: %w", step, i, errLanes)
+			}
+		}
+	}
+	return nil
+}
+
+// trace runs every operation of f once and returns all results.
+func trace(f Field, x, y []fp.Element) (results [][]fp.Element) {
+	n := len(x)
+	vx, vy, vz := NewVec(n), NewVec(n), NewVec(n)
+	z := Vec2{NewVec(n), NewVec(n)}
+	m := NewMask(n)
+	f.Pack(vx, x)
+	f.Pack(vy, y)
+	keep := func(v Vec) {
+		r := make([]fp.Element, n)
+		f.Unpack(r, v)
+		results = append(results, r)
+	}
+	f.Mul(vz, vx, vy)
+	keep(vz)
+	f.Sqr(vz, vy)
+	keep(vz)
+	f.Add(vz, vx, vy)
+	keep(vz)
+	f.Sub(vz, vx, vy, 3)
+	keep(vz)
+	f.Odd(m, vz)
+	f.Select(vz, m, vz, vx)
+	f.Reduce(vz, vz)
+	keep(vz)
+	f.Zero(m, vx)
+	f.Select(vz, m, vz, vy)
+	f.PowP34(vz, vz)
+	keep(vz)
+	f.Mul2(z, Vec2{vx, vy}, Vec2{vz, vx})
+	keep(z.A0)
+	keep(z.A1)
+	f.Sqr2(z, z)
+	keep(z.A0)
+	keep(z.A1)
+	return results
+}
+
+// sameLength panics unless all vectors have n blocks.
+func sameLength(n int, vs ...Vec) {
+	for _, v := range vs {
+		if len(v) != n {
+			panic("fp381: vectors of different lengths")
+		}
+	}
+}
+
+// fits panics unless v is the vector of n elements.
+func fits(v Vec, n int) {
+	if len(v) != (n+Lanes-1)/Lanes {
+		panic("fp381: the vector and the elements differ in length")
+	}
+}

@@ -1,0 +1,305 @@
+//go:build !purego
+
+package fp381
+
+import (
+	"math/big"
+	"sync"
+
+	"github.com/consensys/gnark-crypto/ecc/bls12-381/fp"
+	"github.com/klauspost/cpuid/v2"
+
+	"github.com/waybill-network/waybill/kernels/cpu"
+)
+
+//go:generate go run -C ../../asm ./fp381 -out ../kernels/fp381/fp381_amd64.s
+
+//go:noescape
+func mulBlocks(z, x, y *Block, n, step int)
+
+//go:noescape
+func sqrBlocks(z, x *Block, n int)
+
+//go:noescape
+func sqrMulBlock(z, x, y *Block, n int)
+
+//go:noescape
+func addBlocks(z, x, y *Block, n, step int)
+
+//go:noescape
+func subBlocks(z, x, y *Block, n, step int, multiple *[8]uint64)
+
+//go:noescape
+func reduceBlocks(z, x *Block, n int)
+
+//go:noescape
+func selectBlocks(z, x, y *Block, m *uint8, n int)
+
+//go:noescape
+func zeroBlocks(m *uint8, x *Block, n int)
+
+//go:noescape
+func oddBlocks(m *uint8, x *Block, n int)
+
+func implementations() []cpu.Implementation[Field] {
+	return []cpu.Implementation[Field]{
+		{Name: cpu.AVX512IFMA, Needs: []cpuid.FeatureID{cpuid.AVX512F, cpuid.AVX512DQ, cpuid.AVX512IFMA}, Code: ifma{}},
+		genericField(),
+	}
+}
+
+// ifma keeps limb i of lane l of a block, 52 bits of x·2^416, in word [i][l].
+type ifma struct{}
+
+// constants of the conversions, each in all lanes.
+var constants = sync.OnceValue(func() *struct{ in, out, unit, one Block } {
+	var c struct{ in, out, unit, one Block }
+	power := func(n uint) *big.Int {
+		v := new(big.Int).Lsh(big.NewInt(1), n)
+		return v.Mod(v, modulus())
+	}
+	for b, v := range map[*Block]*big.Int{
+		&c.in:   power(448), // x·2^384 to x·2^416: 448 = 416 + 416 − 384
+		&c.out:  power(384), // and back: 384 = 384 + 416 − 416
+		&c.unit: power(416), // 1: multiplying by it brings a lazy value below 2p
+		&c.one:  power(0),   // x·2^416 to x
+	} {
+		for i, limb := range limbsOf(v) {
+			for l := range Lanes {
+				b[i][l] = limb
+			}
+		}
+	}
+	return &c
+})
+
+func (f ifma) Pack(z Vec, x []fp.Element) {
+	fits(z, len(x))
+	for i := range z {
+		for l := range Lanes {
+			var e fp.Element
+			if j := i*Lanes + l; j < len(x) {
+				e = x[j]
+			}
+			z[i].setLimbs(l, &e)
+		}
+	}
+	if len(z) > 0 {
+		c := constants()
+		mulBlocks(&z[0], &z[0], &c.in, len(z), 0)
+		reduceBlocks(&z[0], &z[0], len(z))
+	}
+}
+
+func (f ifma) Unpack(x []fp.Element, z Vec) {
+	fits(z, len(x))
+	f.require(loose, z)
+	c := constants()
+	for i := range z {
+		var b Block
+		mulBlocks(&b, &z[i], &c.out, 1, 0)
+		reduceBlocks(&b, &b, 1)
+		for l := range min(Lanes, len(x)-i*Lanes) {
+			b.limbs(l, &x[i*Lanes+l])
+		}
+	}
+}
+
+func (f ifma) Broadcast(c fp.Element) Vec {
+	v := make(Vec, 1)
+	f.Pack(v, []fp.Element{c, c, c, c, c, c, c, c})
+	return v
+}
+
+// setLimbs cuts the six words of e into eight limbs, without a change of value.
+func (b *Block) setLimbs(l int, e *fp.Element) {
+	const mask = 1<<limbBits - 1
+	b[0][l] = e[0] & mask
+	b[1][l] = (e[0]>>52 | e[1]<<12) & mask
+	b[2][l] = (e[1]>>40 | e[2]<<24) & mask
+	b[3][l] = (e[2]>>28 | e[3]<<36) & mask
+	b[4][l] = (e[3]>>16 | e[4]<<48) & mask
+	b[5][l] = e[4] >> 4 & mask
+	b[6][l] = (e[4]>>56 | e[5]<<8) & mask
+	b[7][l] = e[5] >> 44
+}
+
+// limbs is the inverse of setLimbs.
+func (b *Block) limbs(l int, e *fp.Element) {
+	e[0] = b[0][l] | b[1][l]<<52
+	e[1] = b[1][l]>>12 | b[2][l]<<40
+	e[2] = b[2][l]>>24 | b[3][l]<<28
+	e[3] = b[3][l]>>36 | b[4][l]<<16
+	e[4] = b[4][l]>>48 | b[5][l]<<4 | b[6][l]<<56
+	e[5] = b[6][l]>>8 | b[7][l]<<44
+}
+
+// require checks operands in builds with the tag invariants.
+func (ifma) require(k int, vs ...Vec) {
+	if invariants {
+		for _, v := range vs {
+			mustBeBelow(v, k)
+		}
+	}
+}
+
+// stride is the step from block to block of a second operand.
+func stride(x, y Vec) int {
+	if len(y) == 1 && len(x) != 1 {
+		return 0
+	}
+	return len(Block{}) * Lanes * 8
+}
+
+func (f ifma) Mul(z, x, y Vec) {
+	checkBinary(z, x, y)
+	f.require(loose, x, y)
+	if len(z) > 0 {
+		mulBlocks(&z[0], &x[0], &y[0], len(z), stride(x, y))
+	}
+	f.require(tight, z)
+}
+
+func (f ifma) Sqr(z, x Vec) {
+	sameLength(len(z), x)
+	f.require(loose, x)
+	if len(z) > 0 {
+		sqrBlocks(&z[0], &x[0], len(z))
+	}
+	f.require(tight, z)
+}
+
+func (f ifma) Add(z, x, y Vec) {
+	checkBinary(z, x, y)
+	f.require(loose, x, y)
+	if len(z) > 0 {
+		addBlocks(&z[0], &x[0], &y[0], len(z), stride(x, y))
+	}
+	f.require(loose, z)
+}
+
+func (f ifma) Sub(z, x, y Vec, k int) {
+	checkBinary(z, x, y)
+	f.require(loose, x)
+	f.require(k, y)
+	if len(z) > 0 {
+		subBlocks(&z[0], &x[0], &y[0], len(z), stride(x, y), &multiples[k])
+	}
+	f.require(loose, z)
+}
+
+func (f ifma) Reduce(z, x Vec) {
+	sameLength(len(z), x)
+	f.require(loose, x)
+	if len(z) > 0 {
+		mulBlocks(&z[0], &x[0], &constants().unit, len(z), 0)
+		reduceBlocks(&z[0], &z[0], len(z))
+	}
+}
+
+var powerTables = sync.Pool{New: func() any { return new(powers) }}
+
+func (f ifma) PowP34(z, x Vec) {
+	sameLength(len(z), x)
+	f.require(loose, x)
+	odd := powerTables.Get().(*powers)
+	defer powerTables.Put(odd)
+	for i := range x {
+		odd[0] = x[i]
+		sqrBlocks(&z[i], &x[i], 1)
+		for j := range len(odd) - 1 {
+			mulBlocks(&odd[j+1], &odd[j], &z[i], 1, 0)
+		}
+		z[i] = odd[chainP34.first]
+		for _, s := range chainP34.steps {
+			sqrMulBlock(&z[i], &z[i], &odd[s.factor], s.squarings)
+		}
+		for range chainP34.last {
+			sqrBlocks(&z[i], &z[i], 1)
+		}
+	}
+	f.require(tight, z)
+}
+
+func (f ifma) Select(z Vec, m Mask, x, y Vec) {
+	sameLength(len(z), x, y, Vec(z)[:len(m)])
+	f.require(loose, x, y)
+	if len(z) > 0 {
+		selectBlocks(&z[0], &x[0], &y[0], &m[0], len(z))
+	}
+}
+
+func (f ifma) Zero(m Mask, x Vec) {
+	f.mark(m, x, &constants().unit, zeroBlocks)
+}
+
+func (f ifma) Odd(m Mask, x Vec) {
+	f.mark(m, x, &constants().one, oddBlocks)
+}
+
+// mark multiplies by c, reduces, and tests.
+func (f ifma) mark(m Mask, x Vec, c *Block, test func(m *uint8, x *Block, n int)) {
+	sameLength(len(m), x)
+	f.require(loose, x)
+	var b Block
+	for i := range x {
+		mulBlocks(&b, &x[i], c, 1, 0)
+		reduceBlocks(&b, &b, 1)
+		test(&m[i], &b, 1)
+	}
+}
+
+// chunk is how many blocks the extension works on at a time: three temporaries of that size stay in the first cache.
+const chunk = 8
+
+type temporaries [3][chunk]Block
+
+var scratch = sync.Pool{New: func() any { return new(temporaries) }}
+
+// Mul2 is Karatsuba's: (x0y0 − x1y1) + ((x0+x1)(y0+y1) − x0y0 − x1y1)·u.
+func (f ifma) Mul2(z, x, y Vec2) {
+	sameLength(len(z.A0), z.A1, x.A0, x.A1, y.A0, y.A1)
+	f.require(loose2, x.A0, x.A1, y.A0, y.A1)
+	t := scratch.Get().(*temporaries)
+	defer scratch.Put(t)
+	for z.len() > 0 {
+		n := min(chunk, z.len())
+		a, b, c := Vec(t[0][:n]), Vec(t[1][:n]), Vec(t[2][:n])
+		zn, xn, yn := z.cut(n), x.cut(n), y.cut(n)
+		f.Add(a, xn.A0, xn.A1)
+		f.Add(b, yn.A0, yn.A1)
+		f.Mul(c, a, b)
+		f.Mul(a, xn.A0, yn.A0)
+		f.Mul(b, xn.A1, yn.A1)
+		f.Sub(zn.A0, a, b, tight)
+		f.Add(a, a, b)
+		f.Sub(zn.A1, c, a, tight+1)
+	}
+}
+
+// Sqr2 is (x0+x1)(x0−x1) + 2x0x1·u.
+func (f ifma) Sqr2(z, x Vec2) {
+	sameLength(len(z.A0), z.A1, x.A0, x.A1)
+	f.require(loose2, x.A0, x.A1)
+	t := scratch.Get().(*temporaries)
+	defer scratch.Put(t)
+	for z.len() > 0 {
+		n := min(chunk, z.len())
+		a, b, c := Vec(t[0][:n]), Vec(t[1][:n]), Vec(t[2][:n])
+		zn, xn := z.cut(n), x.cut(n)
+		f.Add(a, xn.A0, xn.A1)
+		f.Sub(b, xn.A0, xn.A1, loose2)
+		f.Mul(c, xn.A0, xn.A1)
+		f.Mul(zn.A0, a, b)
+		f.Add(zn.A1, c, c)
+	}
+}
+
+func (v *Vec2) len() int { return len(v.A0) }
+
+// cut takes the first n blocks off v.
+func (v *Vec2) cut(n int) (head Vec2) {
+	head = Vec2{v.A0[:n], v.A1[:n]}
+	v.A0, v.A1 = v.A0[n:], v.A1[n:]
+	return head
+}

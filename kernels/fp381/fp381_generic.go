@@ -1,0 +1,170 @@
+package fp381
+
+import (
+	bls12381 "github.com/consensys/gnark-crypto/ecc/bls12-381"
+	"github.com/consensys/gnark-crypto/ecc/bls12-381/fp"
+
+	"github.com/waybill-network/waybill/kernels/cpu"
+)
+
+// generic keeps lane l of a block as the fp.Element in its first six words of row l, always reduced.
+type generic struct{}
+
+func genericField() cpu.Implementation[Field] {
+	return cpu.Implementation[Field]{Name: cpu.Generic, Code: generic{}}
+}
+
+// lane returns lane l of b in generic form.
+func (b *Block) lane(l int) *fp.Element { return (*fp.Element)(b[l][:6]) }
+
+// second returns block i of the second operand of n blocks: its only one if there is just one.
+func second(y Vec, n, i int) *Block {
+	if len(y) == 1 && n != 1 {
+		return &y[0]
+	}
+	return &y[i]
+}
+
+func (generic) Pack(z Vec, x []fp.Element) {
+	fits(z, len(x))
+	for i := range z {
+		for l := range Lanes {
+			var e fp.Element
+			if j := i*Lanes + l; j < len(x) {
+				e = x[j]
+			}
+			*z[i].lane(l) = e
+		}
+	}
+}
+
+func (generic) Unpack(x []fp.Element, z Vec) {
+	fits(z, len(x))
+	for j := range x {
+		x[j] = *z[j/Lanes].lane(j % Lanes)
+	}
+}
+
+func (generic) Broadcast(c fp.Element) Vec {
+	v := make(Vec, 1)
+	for l := range Lanes {
+		*v[0].lane(l) = c
+	}
+	return v
+}
+
+// lanewise1 and lanewise2 apply op to every lane.
+func lanewise1(z, x Vec, op func(z, x *fp.Element)) {
+	sameLength(len(z), x)
+	for i := range z {
+		for l := range Lanes {
+			op(z[i].lane(l), x[i].lane(l))
+		}
+	}
+}
+
+func lanewise2(z, x, y Vec, op func(z, x, y *fp.Element)) {
+	checkBinary(z, x, y)
+	for i := range z {
+		b := second(y, len(z), i)
+		for l := range Lanes {
+			op(z[i].lane(l), x[i].lane(l), b.lane(l))
+		}
+	}
+}
+
+// checkBinary panics unless the lengths allow z = x∘y.
+func checkBinary(z, x, y Vec) {
+	sameLength(len(z), x)
+	if len(y) != 1 {
+		sameLength(len(z), y)
+	}
+}
+
+func (generic) Mul(z, x, y Vec) { lanewise2(z, x, y, func(z, x, y *fp.Element) { z.Mul(x, y) }) }
+func (generic) Add(z, x, y Vec) { lanewise2(z, x, y, func(z, x, y *fp.Element) { z.Add(x, y) }) }
+func (generic) Sub(z, x, y Vec, _ int) {
+	lanewise2(z, x, y, func(z, x, y *fp.Element) { z.Sub(x, y) })
+}
+func (generic) Sqr(z, x Vec)    { lanewise1(z, x, func(z, x *fp.Element) { z.Square(x) }) }
+func (generic) Reduce(z, x Vec) { lanewise1(z, x, func(z, x *fp.Element) { *z = *x }) }
+
+func (generic) PowP34(z, x Vec) {
+	lanewise1(z, x, func(z, x *fp.Element) {
+		var odd [len(powers{})]fp.Element
+		var square fp.Element
+		odd[0] = *x
+		square.Square(x)
+		for i := range len(odd) - 1 {
+			odd[i+1].Mul(&odd[i], &square)
+		}
+		*z = odd[chainP34.first]
+		for _, s := range chainP34.steps {
+			for range s.squarings {
+				z.Square(z)
+			}
+			z.Mul(z, &odd[s.factor])
+		}
+		for range chainP34.last {
+			z.Square(z)
+		}
+	})
+}
+
+func (generic) Select(z Vec, m Mask, x, y Vec) {
+	sameLength(len(z), x, y, Vec(z)[:len(m)])
+	for i := range z {
+		for l := range Lanes {
+			if m[i]>>l&1 != 0 {
+				*z[i].lane(l) = *x[i].lane(l)
+			} else {
+				*z[i].lane(l) = *y[i].lane(l)
+			}
+		}
+	}
+}
+
+func (generic) Zero(m Mask, x Vec) { mark(m, x, (*fp.Element).IsZero) }
+
+func (generic) Odd(m Mask, x Vec) {
+	mark(m, x, func(e *fp.Element) bool { return e.Bits()[0]&1 != 0 })
+}
+
+func mark(m Mask, x Vec, test func(*fp.Element) bool) {
+	sameLength(len(m), x)
+	for i := range x {
+		m[i] = 0
+		for l := range Lanes {
+			if test(x[i].lane(l)) {
+				m[i] |= 1 << l
+			}
+		}
+	}
+}
+
+func (generic) Mul2(z, x, y Vec2) {
+	sameLength(len(z.A0), z.A1, x.A0, x.A1, y.A0, y.A1)
+	for i := range z.A0 {
+		for l := range Lanes {
+			a, b := x.lane(i, l), y.lane(i, l)
+			a.Mul(&a, &b)
+			*z.A0[i].lane(l), *z.A1[i].lane(l) = a.A0, a.A1
+		}
+	}
+}
+
+func (generic) Sqr2(z, x Vec2) {
+	sameLength(len(z.A0), z.A1, x.A0, x.A1)
+	for i := range z.A0 {
+		for l := range Lanes {
+			a := x.lane(i, l)
+			a.Square(&a)
+			*z.A0[i].lane(l), *z.A1[i].lane(l) = a.A0, a.A1
+		}
+	}
+}
+
+// lane returns lane l of block i in generic form.
+func (v Vec2) lane(i, l int) bls12381.E2 {
+	return bls12381.E2{A0: *v.A0[i].lane(l), A1: *v.A1[i].lane(l)}
+}

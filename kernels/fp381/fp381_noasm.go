@@ -1,0 +1,9 @@
+//go:build purego || !amd64
+
+package fp381
+
+import "github.com/waybill-network/waybill/kernels/cpu"
+
+func implementations() []cpu.Implementation[Field] {
+	return []cpu.Implementation[Field]{genericField()}
+}

@@ -1,0 +1,5 @@
+//go:build !invariants
+
+package fp381
+
+const invariants = false
