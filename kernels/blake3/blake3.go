@@ -56,13 +56,8 @@ func HashStrided64(key *Key, out, in []byte, stride int) {
 	if len(out)%Size != 0 || stride < 0 || n > 0 && len(in) < (n-1)*stride+MessageSize {
 		panic("blake3: output and input do not match")
 	}
-	split(n, func(lo, hi int) {
-		h := borrow(key)
-		for i := lo; i < hi; i++ {
-			h.sum(out[i*Size:i*Size], in[i*stride:i*stride+MessageSize])
-		}
-		h.giveBack()
-	})
+	lanes := kernel.Use()
+	split(n, func(lo, hi int) { lanes.hash(key, out[lo*Size:hi*Size], in[lo*stride:], stride) })
 }
 
 // ReduceLevel replaces a tree level of 32-byte nodes by its parents, in place, and
@@ -82,14 +77,10 @@ func ReduceLevel(key *Key, level []byte) []byte {
 	parents := nodes / 2
 	// Every goroutine writes to the start of the range that it alone reads; the results
 	// are moved together afterwards.
+	lanes := kernel.Use()
 	ranges := split(parents, func(lo, hi int) {
-		h := borrow(key)
-		at := 2 * lo * Size
-		for i := lo; i < hi; i++ {
-			h.sum(level[at:at], level[2*i*Size:][:MessageSize])
-			at += Size
-		}
-		h.giveBack()
+		in := level[2*lo*Size:]
+		lanes.hash(key, in[:(hi-lo)*Size], in, MessageSize)
 	})
 	for i := range ranges {
 		lo, hi := parents*i/ranges, parents*(i+1)/ranges
@@ -112,10 +103,12 @@ func Root(key *Key, level []byte) (root [Size]byte) {
 	return root
 }
 
+// worthwhile is how many messages a goroutine should have.
+const worthwhile = 2048
+
 // split runs work on up to GOMAXPROCS equal ranges of n, waits, and returns their
 // number: range i of k is n*i/k to n*(i+1)/k.
 func split(n int, work func(lo, hi int)) int {
-	const worthwhile = 2048 // messages per goroutine
 	k := max(1, min(runtime.GOMAXPROCS(0), n/worthwhile))
 	if k == 1 {
 		work(0, n)
@@ -127,67 +120,4 @@ func split(n int, work func(lo, hi int)) int {
 	}
 	wg.Wait()
 	return k
-}
-
-// hasher is a keyed hasher for reuse: one is about ten kilobytes and holds its key.
-type hasher struct {
-	*blake3.Hasher
-	pool *sync.Pool // nil if not kept
-}
-
-// sum writes the digest of data to the capacity of out; they may overlap.
-func (h *hasher) sum(out, data []byte) {
-	h.Reset()
-	h.Write(data)
-	h.Sum(out)
-}
-
-func (h *hasher) giveBack() {
-	if h.pool != nil {
-		h.pool.Put(h)
-	}
-}
-
-// pools keeps hashers by key. Keys belong to contexts, of which a protocol has a few;
-// beyond maxPools, keys are served without reuse so that this cannot grow.
-var pools struct {
-	sync.RWMutex
-	byKey map[Key]*sync.Pool
-}
-
-const maxPools = 64
-
-// borrow returns a hasher for the key.
-func borrow(key *Key) *hasher {
-	pools.RLock()
-	pool := pools.byKey[*key]
-	pools.RUnlock()
-	if pool == nil {
-		pool = newPool(*key)
-	}
-	if pool != nil {
-		if h, ok := pool.Get().(*hasher); ok {
-			return h
-		}
-	}
-	keyed, err := blake3.NewKeyed(key[:])
-	if err != nil {
-		panic(err) // the key has the right size
-	}
-	return &hasher{keyed, pool}
-}
-
-// newPool returns the pool of a key seen for the first time, nil if there are enough.
-func newPool(key Key) *sync.Pool {
-	pools.Lock()
-	defer pools.Unlock()
-	if pool := pools.byKey[key]; pool != nil || len(pools.byKey) >= maxPools {
-		return pool
-	}
-	if pools.byKey == nil {
-		pools.byKey = make(map[Key]*sync.Pool)
-	}
-	pool := new(sync.Pool)
-	pools.byKey[key] = pool
-	return pool
 }

@@ -3,12 +3,16 @@ package blake3
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"testing"
+	"time"
 
 	zeebo "github.com/zeebo/blake3"
 
+	"github.com/waybill-network/waybill/kernels/cpu/cputest"
 	"github.com/waybill-network/waybill/kernels/internal/vectors"
 )
 
@@ -92,6 +96,65 @@ func TestManyAgainstReference(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestImplementations(t *testing.T) {
+	random := rand.NewChaCha8([32]byte{1}) // fixed, so a failure repeats
+	cputest.Each(t, kernel, func(t *testing.T, l lanes) {
+		for n := range 3*maxLanes + 2 {
+			for _, stride := range []int{MessageSize, MessageSize + 1, 2 * MessageSize} {
+				in := make([]byte, max(0, n*stride-stride+MessageSize))
+				for _, fill := range []string{"zeros", "ones", "random"} {
+					var key Key
+					switch fill {
+					case "ones":
+						copy(in, bytes.Repeat([]byte{0xff}, len(in)))
+						copy(key[:], in)
+					case "random":
+						random.Read(in)
+						random.Read(key[:])
+					}
+					if err := against(t, l, &key, in, n, stride); err != nil {
+						t.Fatalf("%s: %d messages at %d: %v", fill, n, stride, err)
+					}
+				}
+			}
+		}
+	})
+}
+
+// against compares an implementation with the library, apart and, where that is allowed, in place, and looks for
+// writes beyond the digests.
+func against(t testing.TB, l lanes, key *Key, in []byte, n, stride int) error {
+	before := bytes.Clone(in)
+	guarded := bytes.Repeat([]byte{0xa5}, (n+maxLanes)*Size)
+	got := guarded[:n*Size]
+	l.hash(key, got, in, stride)
+	for i := range n {
+		if want := reference(t, key, in[i*stride:][:MessageSize]); !bytes.Equal(got[i*Size:][:Size], want) {
+			return fmt.Errorf("message %d: got %x, want %x", i, got[i*Size:][:Size], want)
+		}
+	}
+	if !bytes.Equal(in, before) || bytes.Count(guarded[n*Size:], []byte{0xa5}) != maxLanes*Size {
+		return errors.New("wrote elsewhere")
+	}
+	l.hash(key, in[:n*Size], in, stride)
+	if !bytes.Equal(in[:n*Size], got) || !bytes.Equal(in[n*Size:], before[n*Size:]) {
+		return errors.New("differs in place")
+	}
+	return nil
+}
+
+// TestSelfTest gives vectors out as one lane more than they have.
+func TestSelfTest(t *testing.T) {
+	cputest.Each(t, kernel, func(t *testing.T, l lanes) {
+		if err := check(l, 1); err != nil {
+			t.Error(err)
+		}
+		if l > 1 && check(l+1, 1) == nil {
+			t.Error("a lane that is never hashed passes")
+		}
+	})
 }
 
 // mth is the Merkle tree hash of RFC 9162 section 2.1.1 over given leaves.
@@ -196,15 +259,60 @@ func FuzzKeyed(f *testing.F) {
 	})
 }
 
-func BenchmarkHashMany64(b *testing.B) {
-	const n = 4096
+func FuzzImplementations(f *testing.F) {
+	f.Add([]byte("key"), pattern(17*MessageSize), uint8(0))
+	f.Add([]byte{0xff}, pattern(40*MessageSize), uint8(64))
+	f.Fuzz(func(t *testing.T, k, in []byte, gap uint8) {
+		var key Key
+		copy(key[:], k)
+		stride := MessageSize + int(gap)
+		n := (len(in) + int(gap)) / stride
+		for _, name := range kernel.Names() {
+			l, err := kernel.Implementation(name)
+			if err != nil {
+				continue // TestImplementations says which
+			}
+			if err := against(t, l, &key, bytes.Clone(in), n, stride); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+		}
+	})
+}
+
+// BenchmarkMany gives every implementation and the library, hasher reused, the same messages in turns.
+func BenchmarkMany(b *testing.B) {
+	const n = 1024
 	key := ContextKey("bench")
 	in, out := pattern(n*MessageSize), make([]byte, n*Size)
-	b.ReportAllocs()
-	for b.Loop() {
-		HashMany64(&key, out, in)
+	library, err := zeebo.NewKeyed(key[:])
+	if err != nil {
+		b.Fatal(err)
 	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/message")
+	runs := map[string]func(){"zeebo": func() {
+		for i := range n {
+			library.Reset()
+			library.Write(in[i*MessageSize:][:MessageSize])
+			library.Sum(out[i*Size : i*Size])
+		}
+	}}
+	for _, name := range kernel.Names() {
+		if l, err := kernel.Implementation(name); err == nil {
+			runs[name] = func() { l.hash(&key, out, in, MessageSize) }
+		}
+	}
+	best := map[string]time.Duration{}
+	for b.Loop() {
+		for name, run := range runs {
+			began := time.Now()
+			run()
+			if took := time.Since(began); best[name] == 0 || took < best[name] {
+				best[name] = took
+			}
+		}
+	}
+	for name, took := range best {
+		b.ReportMetric(float64(took.Nanoseconds())/n, "ns/"+name)
+	}
 }
 
 func BenchmarkRoot(b *testing.B) {

@@ -1,0 +1,262 @@
+// Command blake3 prints the amd64 kernels of kernels/blake3: one BLAKE3 compression of each of 16 or 8 messages.
+package main
+
+import (
+	"fmt"
+
+	"github.com/mmcloughlin/avo/attr"
+	"github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	. "github.com/mmcloughlin/avo/reg"
+
+	"github.com/waybill-network/waybill/asm/emit"
+)
+
+const doc = `
+compressAVX512, compressAVX2: the BLAKE3 compression function (BLAKE3 paper, section 2.2) of 16 or 8 messages of 64
+bytes, which start stride bytes apart. All share start, the sixteen words v0..v15 of the state before the first round.
+out receives the first 32 bytes of each result, without gaps.
+
+Every lane of a vector belongs to one message, every vector to one word of the state or of the messages, so a round is
+the scalar round in each lane. What is not, is the transposition of messages into lanes and of results back: 128-bit
+pieces of the messages are loaded so that lane group j of vector r holds piece c of message 4j+r; two levels of unpacking
+then transpose the 4x4 words within each group. All input is read before any output is written.
+
+The permutation of the message words between rounds is a renaming. The four G of a half round advance in step.
+
+Register plan, AVX-512: Z0..Z15 the state (before that, temporaries of the transposition), Z16..Z31 the message.
+AVX2: Y0..Y15 the state; the message lies on the stack in 512 bytes and is a memory operand. Rotations by 12 and 7 need
+a temporary: one c of the half round waits on the stack meanwhile. Rotations by 16 and 8 are byte shuffles.
+`
+
+var asm = build.NewContext()
+
+func main() {
+	asm.ConstraintExpr("!purego")
+	avx512()
+	avx2()
+	emit.Avo(asm, "blake3", doc)
+}
+
+// schedule gives the message words of each round: the permutation applied round after round.
+func schedule() (rounds [7][16]int) {
+	permutation := [16]int{2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8}
+	for i := range 16 {
+		rounds[0][i] = i
+	}
+	for r := 1; r < len(rounds); r++ {
+		for i := range 16 {
+			rounds[r][i] = rounds[r-1][permutation[i]]
+		}
+	}
+	return rounds
+}
+
+// halves are the four (a, b, c, d) of the columns and of the diagonals.
+var halves = [2][4][4]int{
+	{{0, 4, 8, 12}, {1, 5, 9, 13}, {2, 6, 10, 14}, {3, 7, 11, 15}},
+	{{0, 5, 10, 15}, {1, 6, 11, 12}, {2, 7, 8, 13}, {3, 4, 9, 14}},
+}
+
+func function(name string, attributes attr.Attribute) {
+	asm.Function(name)
+	asm.Attributes(attributes)
+	asm.SignatureExpr("func(out, in *byte, stride uintptr, start *[16]uint32)")
+}
+
+// arguments loads them; message(i) is then the operand at a displacement into message i. Every fourth message has a
+// pointer of its own, the others are reached with multiples of the stride.
+func arguments(lanes int) (out, start Register, message func(i, displacement int) Mem) {
+	out, start = asm.Load(asm.Param("out"), RDI), asm.Load(asm.Param("start"), RDX)
+	rows := []GPPhysical{RSI, R8, R9, R10}[:lanes/4]
+	asm.Load(asm.Param("in"), rows[0])
+	asm.Load(asm.Param("stride"), RCX)
+	for i := 1; i < len(rows); i++ {
+		asm.LEAQ(Mem{Base: rows[i-1], Index: RCX, Scale: 4}, rows[i])
+	}
+	asm.LEAQ(Mem{Base: RCX, Index: RCX, Scale: 2}, RBX)
+	return out, start, func(i, displacement int) Mem {
+		m := Mem{Base: rows[i/4], Disp: displacement}
+		switch i % 4 {
+		case 1:
+			m.Index, m.Scale = RCX, 1
+		case 2:
+			m.Index, m.Scale = RCX, 2
+		case 3:
+			m.Index, m.Scale = RBX, 1
+		}
+		return m
+	}
+}
+
+// transpose4 transposes the 4x4 words in each 128-bit group of q, through t.
+func transpose4(q, t []VecPhysical) {
+	asm.VPUNPCKLDQ(q[1], q[0], t[0])
+	asm.VPUNPCKHDQ(q[1], q[0], t[1])
+	asm.VPUNPCKLDQ(q[3], q[2], t[2])
+	asm.VPUNPCKHDQ(q[3], q[2], t[3])
+	asm.VPUNPCKLQDQ(t[2], t[0], q[0])
+	asm.VPUNPCKHQDQ(t[2], t[0], q[1])
+	asm.VPUNPCKLQDQ(t[3], t[1], q[2])
+	asm.VPUNPCKHQDQ(t[3], t[1], q[3])
+}
+
+func avx512() {
+	z := []VecPhysical{Z0, Z1, Z2, Z3, Z4, Z5, Z6, Z7, Z8, Z9, Z10, Z11, Z12, Z13, Z14, Z15,
+		Z16, Z17, Z18, Z19, Z20, Z21, Z22, Z23, Z24, Z25, Z26, Z27, Z28, Z29, Z30, Z31}
+	v, m := z[:16], z[16:]
+	function("compressAVX512", attr.NOSPLIT)
+	out, start, message := arguments(16)
+
+	asm.Comment("Pieces c and c+1 of messages r, r+4 and of r+8, r+12, then piece c of all four in m[4c+r].")
+	for c := 0; c < 4; c += 2 {
+		for r := range 4 {
+			for i := range 2 {
+				asm.VMOVDQU(message(8*i+r, 16*c), v[i].AsY())
+				asm.VINSERTI64X4(Imm(1), message(8*i+r+4, 16*c), v[i], v[i])
+			}
+			asm.VSHUFI32X4(Imm(0x88), v[1], v[0], m[4*c+r])
+			asm.VSHUFI32X4(Imm(0xdd), v[1], v[0], m[4*c+4+r])
+		}
+	}
+	for c := range 4 {
+		transpose4(m[4*c:], v[4*c:])
+	}
+	for i := range v {
+		asm.VPBROADCASTD(Mem{Base: start, Disp: 4 * i}, v[i])
+	}
+	for r, words := range schedule() {
+		asm.Comment(fmt.Sprintf("Round %d", r+1))
+		for h, half := range halves {
+			step := func(x int, rotations [2]uint64) {
+				for i, g := range half {
+					asm.VPADDD(m[words[8*h+2*i+x]], v[g[0]], v[g[0]])
+				}
+				for _, g := range half {
+					asm.VPADDD(v[g[1]], v[g[0]], v[g[0]])
+				}
+				for _, g := range half {
+					asm.VPXORD(v[g[0]], v[g[3]], v[g[3]])
+				}
+				for _, g := range half {
+					asm.VPRORD(Imm(rotations[0]), v[g[3]], v[g[3]])
+				}
+				for _, g := range half {
+					asm.VPADDD(v[g[3]], v[g[2]], v[g[2]])
+				}
+				for _, g := range half {
+					asm.VPXORD(v[g[2]], v[g[1]], v[g[1]])
+				}
+				for _, g := range half {
+					asm.VPRORD(Imm(rotations[1]), v[g[1]], v[g[1]])
+				}
+			}
+			step(0, [2]uint64{16, 12})
+			step(1, [2]uint64{8, 7})
+		}
+	}
+
+	asm.Comment("Words 0..3 and 4..7 of message 4j+r are group j of v[r] and v[4+r].")
+	for i := range 8 {
+		asm.VPXORD(v[8+i], v[i], v[i])
+	}
+	transpose4(v, v[8:])
+	transpose4(v[4:], v[12:])
+	for r := 0; r < 4; r += 2 {
+		// Groups j of v[r], v[4+r], v[r+1], v[5+r] are messages 4j+r and 4j+r+1: pair them, groups 0, 1 and 2, 3.
+		for i := range 2 {
+			asm.VSHUFI32X4(Imm(0x44), v[4+r+i], v[r+i], m[2*i])   // a0 a1 b0 b1
+			asm.VSHUFI32X4(Imm(0xee), v[4+r+i], v[r+i], m[2*i+1]) // a2 a3 b2 b3
+		}
+		for half := range 2 {
+			asm.VSHUFI32X4(Imm(0x88), m[2+half], m[half], m[4+half]) // a0 b0 a'0 b'0
+			asm.VSHUFI32X4(Imm(0xdd), m[2+half], m[half], m[6+half])
+			asm.VMOVDQU32(m[4+half], Mem{Base: out, Disp: 32 * (8*half + r)})
+			asm.VMOVDQU32(m[6+half], Mem{Base: out, Disp: 32 * (8*half + 4 + r)})
+		}
+	}
+	asm.VZEROUPPER()
+	asm.RET()
+}
+
+func avx2() {
+	v := []VecPhysical{Y0, Y1, Y2, Y3, Y4, Y5, Y6, Y7, Y8, Y9, Y10, Y11, Y12, Y13, Y14, Y15}
+	rotations := asm.StaticGlobal("rotations")
+	asm.DataAttributes(attr.RODATA | attr.NOPTR)
+	for i := range 8 { // for two words, where each byte comes from: by 16, then by 8
+		sources := [2]uint64{0x05040706_01000302, 0x04070605_00030201}[i/4]
+		asm.AddDatum(8*i, U64(sources+uint64(i%2)*0x08080808_08080808))
+	}
+
+	function("compressAVX2", 0)
+	words := asm.AllocLocal(16 * 32)
+	word := func(i int) Mem { return words.Offset(32 * i) }
+	waiting := asm.AllocLocal(32)
+	out, start, message := arguments(8)
+
+	asm.Comment("Piece c of messages r and r+4 in v[4(c mod 2)+r].")
+	for c := range 4 {
+		q, t := v[8*(c%2):], v[8*(c%2)+4:]
+		for r := range 4 {
+			asm.VMOVDQU(message(r, 16*c), q[r].AsX())
+			asm.VINSERTI128(Imm(1), message(r+4, 16*c), q[r], q[r])
+		}
+		transpose4(q, t)
+		for r := range 4 {
+			asm.VMOVDQU(q[r], word(4*c+r))
+		}
+	}
+	for i := range v {
+		asm.VPBROADCASTD(Mem{Base: start, Disp: 4 * i}, v[i])
+	}
+	for r, order := range schedule() {
+		asm.Comment(fmt.Sprintf("Round %d", r+1))
+		for h, half := range halves {
+			step := func(x, mask, rotation int) {
+				for i, g := range half {
+					asm.VPADDD(word(order[8*h+2*i+x]), v[g[0]], v[g[0]])
+				}
+				for _, g := range half {
+					asm.VPADDD(v[g[1]], v[g[0]], v[g[0]])
+				}
+				for _, g := range half {
+					asm.VPXOR(v[g[0]], v[g[3]], v[g[3]])
+				}
+				for _, g := range half {
+					asm.VPSHUFB(rotations.Offset(mask), v[g[3]], v[g[3]])
+				}
+				for _, g := range half {
+					asm.VPADDD(v[g[3]], v[g[2]], v[g[2]])
+				}
+				for _, g := range half {
+					asm.VPXOR(v[g[2]], v[g[1]], v[g[1]])
+				}
+				t := v[half[0][2]]
+				asm.VMOVDQU(t, waiting)
+				for _, g := range half {
+					asm.VPSRLD(Imm(uint64(rotation)), v[g[1]], t)
+					asm.VPSLLD(Imm(uint64(32-rotation)), v[g[1]], v[g[1]])
+					asm.VPOR(t, v[g[1]], v[g[1]])
+				}
+				asm.VMOVDQU(waiting, t)
+			}
+			step(0, 0, 12)
+			step(1, 32, 7)
+		}
+	}
+
+	asm.Comment("Words 0..3 and 4..7 of message 4j+r are group j of v[r] and v[4+r].")
+	for i := range 8 {
+		asm.VPXOR(v[8+i], v[i], v[i])
+	}
+	transpose4(v, v[8:])
+	transpose4(v[4:], v[12:])
+	for r := range 4 {
+		asm.VPERM2I128(Imm(0x20), v[4+r], v[r], v[8+r])
+		asm.VPERM2I128(Imm(0x31), v[4+r], v[r], v[12+r])
+		asm.VMOVDQU(v[8+r], Mem{Base: out, Disp: 32 * r})
+		asm.VMOVDQU(v[12+r], Mem{Base: out, Disp: 32 * (4 + r)})
+	}
+	asm.VZEROUPPER()
+	asm.RET()
+}
