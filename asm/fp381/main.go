@@ -99,6 +99,7 @@ func main() {
 	g.selectBlocks()
 	g.testBlocks("zeroBlocks", "zeroBlocks sets bit l of m[i] if lane l of block i is the integer 0, all limbs of it, and clears it otherwise.", g.isZero)
 	g.testBlocks("oddBlocks", "oddBlocks sets bit l of m[i] if lane l of block i is an odd integer, and clears it otherwise.", g.isOdd)
+	g.issueRounds()
 	emit.Avo(g.Context, "fp381", doc)
 }
 
@@ -393,3 +394,21 @@ func (g *generator) isOdd(xp reg.GPPhysical) {
 	g.VPSLLQ(U8(63), x[0], x[0])
 	g.VPMOVQ2M(x[0], reg.K1)
 }
+
+// perRound is how many multiply-adds issueRounds issues a round: a few for each of 24 accumulators, so that none waits
+// for the one before and the loop itself costs nothing.
+const perRound = 96
+
+func (g *generator) issueRounds() {
+	g.function("issueRounds", "func(n int)", "issueRounds issues n > 0 rounds of 96 independent multiply-adds, to learn how many the CPU can.")
+	for i := range 24 {
+		g.VPXORQ(zmm24(i), zmm24(i), zmm24(i))
+	}
+	g.eachBlock(func() {
+		for i := range perRound {
+			g.VPMADD52LUQ(mask, mask, zmm24(i%24))
+		}
+	})
+}
+
+func zmm24(i int) reg.VecPhysical { return zmm(i / limbs * limbs)[i%limbs] }

@@ -2,6 +2,7 @@ package fp381
 
 import (
 	"testing"
+	"time"
 
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fp"
 )
@@ -62,11 +63,32 @@ func BenchmarkField(b *testing.B) {
 
 var x0 = fp.NewElement(3)
 
-// perElement runs a function over the benchmarked elements.
+// perElement runs a function over the benchmarked elements. The best run is what the code can do, the mean what this
+// machine let it do.
 func perElement(b *testing.B, do func()) {
+	best := time.Hour
 	for b.Loop() {
+		start := time.Now()
 		do()
+		best = min(best, time.Since(start))
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/benchmarked, "ns/element")
+	b.ReportMetric(float64(best.Nanoseconds())/benchmarked, "best-ns/element")
 	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkBound is the roofline: the time that the multiply-adds of an operation take when nothing else is in the way.
+func BenchmarkBound(b *testing.B) {
+	for _, c := range []struct {
+		op  string
+		ops int
+	}{{"mul", MulOps}, {"sqr", SqrOps}} {
+		b.Run("op="+c.op, func(b *testing.B) {
+			n := c.ops * benchmarked / Lanes
+			if IssueMultiplyAdds(n) == 0 {
+				b.Skip("no vector multiply-adds")
+			}
+			perElement(b, func() { IssueMultiplyAdds(n) })
+		})
+	}
 }

@@ -38,6 +38,12 @@ import (
 // Lanes is the number of elements of a block.
 const Lanes = 8
 
+// MulOps and SqrOps are the vector multiply-adds of a multiplication and of a squaring of one block in avx512ifma.
+const (
+	MulOps = 257
+	SqrOps = 201
+)
+
 // Block is eight elements in the form of one Field.
 type Block [8][Lanes]uint64
 

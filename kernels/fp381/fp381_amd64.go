@@ -41,6 +41,9 @@ func zeroBlocks(m *uint8, x *Block, n int)
 //go:noescape
 func oddBlocks(m *uint8, x *Block, n int)
 
+//go:noescape
+func issueRounds(n int)
+
 func implementations() []cpu.Implementation[Field] {
 	return []cpu.Implementation[Field]{
 		{Name: cpu.AVX512IFMA, Needs: []cpuid.FeatureID{cpuid.AVX512F, cpuid.AVX512DQ, cpuid.AVX512IFMA}, Code: ifma{}},
@@ -302,4 +305,16 @@ func (v *Vec2) cut(n int) (head Vec2) {
 	head = Vec2{v.A0[:n], v.A1[:n]}
 	v.A0, v.A1 = v.A0[n:], v.A1[n:]
 	return head
+}
+
+// IssueMultiplyAdds issues at least n > 0 vector multiply-adds that do not wait for each other and returns how many, or 0
+// on a CPU without them. Timed, it is the roofline of Mul and Sqr, which need MulOps and SqrOps a block.
+func IssueMultiplyAdds(n int) int {
+	if _, err := kernel.Implementation(cpu.AVX512IFMA); err != nil {
+		return 0
+	}
+	const perRound = 96
+	rounds := (n + perRound - 1) / perRound
+	issueRounds(rounds)
+	return rounds * perRound
 }

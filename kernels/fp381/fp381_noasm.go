@@ -7,3 +7,6 @@ import "github.com/waybill-network/waybill/kernels/cpu"
 func implementations() []cpu.Implementation[Field] {
 	return []cpu.Implementation[Field]{genericField()}
 }
+
+// IssueMultiplyAdds returns 0: this build has no vector multiply-adds.
+func IssueMultiplyAdds(int) int { return 0 }
