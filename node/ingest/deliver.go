@@ -72,7 +72,7 @@ func (c *Client) Deliver(ctx context.Context, acks iter.Seq[rollup.Ack], sign Si
 			return nil
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case permanent(err):
+		case permanent(err), connect.CodeOf(err) == connect.CodeResourceExhausted: // a batch above the node's limit
 			return fmt.Errorf("deliver: %w", err)
 		}
 		c.cfg.Logger.Debug("delivering was interrupted", "err", err, "again", len(d.again))

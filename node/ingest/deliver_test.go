@@ -236,3 +236,14 @@ func TestDeliverEndsEarly(t *testing.T) {
 		t.Errorf("without a node: %v", err)
 	}
 }
+
+func TestDeliverBatchAboveTheLimit(t *testing.T) {
+	f := start(t, options{})
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	c := f.client(t, func(c *ClientConfig) { c.Batch = MaxSubmission + 1 })
+	err := c.Deliver(ctx, deliveries(MaxSubmission+1), func([]rollup.Ack) error { return nil }, func(*Outcome) {})
+	if err == nil || errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v, want an end at once", err)
+	}
+}
