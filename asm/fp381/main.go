@@ -357,8 +357,10 @@ func (g *generator) reduceBlocks() {
 }
 
 func (g *generator) selectBlocks() {
-	g.function("selectBlocks", "func(z, x, y *[8][8]uint64, m *uint8, n int)", "selectBlocks takes, in n > 0 blocks, lane l of x[i] where bit l of m[i] is set and of y[i] elsewhere.")
-	zp, xp, yp, mp := g.pointer("z", reg.RDI), g.pointer("x", reg.RSI), g.pointer("y", reg.RDX), g.pointer("m", reg.RBX)
+	g.function("selectBlocks", "func(z, x, y *[8][8]uint64, m *uint8, n, step int)",
+		"selectBlocks takes, in n > 0 blocks, lane l of x[i] where bit l of m[i] is set and of y[i] elsewhere. step is as in mulBlocks.")
+	zp, xp, yp, step := g.pointer("z", reg.RDI), g.pointer("x", reg.RSI), g.pointer("y", reg.RDX), g.pointer("step", reg.RBX)
+	mp := g.pointer("m", reg.R9)
 	g.eachBlock(func() {
 		g.KMOVB(at(mp, 0), reg.K1)
 		g.load(yp, x)
@@ -367,7 +369,8 @@ func (g *generator) selectBlocks() {
 		}
 		g.store(x, zp)
 		g.INCQ(mp)
-	}, zp, xp, yp)
+		g.ADDQ(step, yp)
+	}, zp, xp)
 }
 
 // testBlocks makes a function that sets a mask from blocks: test leaves it in K1.

@@ -68,8 +68,9 @@ func NewMask(n int) Mask { return make(Mask, (n+Lanes-1)/Lanes) }
 // Has reports whether element i is in m.
 func (m Mask) Has(i int) bool { return m[i/Lanes]>>(i%Lanes)&1 != 0 }
 
-// Field is an implementation. Vectors of one call have the same number of blocks, except that the second operand y of
-// Mul, Add and Sub may be a single block, which then meets every block of x: see [Field.Broadcast]. Other lengths panic.
+// Field is an implementation. Vectors of one call have the same number of blocks, except that the operand y of Mul,
+// Add, Sub and Select may be a single block, which then meets every block of x: see [Field.Broadcast]. Masks cover the
+// vector at least. Other lengths panic.
 type Field interface {
 	// Pack fills z with x, and unused lanes with zero. Unpack is its inverse.
 	Pack(z Vec, x []fp.Element)
@@ -96,6 +97,13 @@ var kernel = cpu.Register[Field]("fp381", selfTest, implementations()...)
 
 // Use returns the implementation for this CPU.
 func Use() Field { return kernel.Use() }
+
+// Wide reports whether the implementation in use computes eight elements at a time. Where it does not, its vectors gain
+// nothing over scalar code, and unused lanes lose.
+func Wide() bool {
+	_, scalar := Use().(generic)
+	return !scalar
+}
 
 // Each implementation that this CPU can run, by name, best first: for benchmarks.
 func Each(yield func(name string, f Field) bool) {
@@ -181,5 +189,20 @@ func sameLength(n int, vs ...Vec) {
 func fits(v Vec, n int) {
 	if len(v) != (n+Lanes-1)/Lanes {
 		panic("fp381: the vector and the elements differ in length")
+	}
+}
+
+// checkBinary panics unless the lengths allow z = x∘y.
+func checkBinary(z, x, y Vec) {
+	sameLength(len(z), x)
+	if len(y) != 1 {
+		sameLength(len(z), y)
+	}
+}
+
+// covers panics unless m has a bit for every element of v.
+func covers(m Mask, v Vec) {
+	if len(m) < len(v) {
+		panic("fp381: the mask is shorter than the vector")
 	}
 }

@@ -33,7 +33,7 @@ func subBlocks(z, x, y *Block, n, step int, multiple *[8]uint64)
 func reduceBlocks(z, x *Block, n int)
 
 //go:noescape
-func selectBlocks(z, x, y *Block, m *uint8, n int)
+func selectBlocks(z, x, y *Block, m *uint8, n, step int)
 
 //go:noescape
 func zeroBlocks(m *uint8, x *Block, n int)
@@ -225,10 +225,11 @@ func (f ifma) PowP34(z, x Vec) {
 }
 
 func (f ifma) Select(z Vec, m Mask, x, y Vec) {
-	sameLength(len(z), x, y, Vec(z)[:len(m)])
+	checkBinary(z, x, y)
+	covers(m, z)
 	f.require(loose, x, y)
 	if len(z) > 0 {
-		selectBlocks(&z[0], &x[0], &y[0], &m[0], len(z))
+		selectBlocks(&z[0], &x[0], &y[0], &m[0], len(z), stride(x, y))
 	}
 }
 
@@ -242,7 +243,7 @@ func (f ifma) Odd(m Mask, x Vec) {
 
 // mark multiplies by c, reduces, and tests.
 func (f ifma) mark(m Mask, x Vec, c *Block, test func(m *uint8, x *Block, n int)) {
-	sameLength(len(m), x)
+	covers(m, x)
 	f.require(loose, x)
 	var b Block
 	for i := range x {

@@ -1935,19 +1935,20 @@ block:
 	VZEROUPPER
 	RET
 
-// func selectBlocks(z *[8][8]uint64, x *[8][8]uint64, y *[8][8]uint64, m *uint8, n int)
+// func selectBlocks(z *[8][8]uint64, x *[8][8]uint64, y *[8][8]uint64, m *uint8, n int, step int)
 // Requires: AVX, AVX512DQ, AVX512F
-TEXT ·selectBlocks(SB), NOSPLIT, $0-40
+TEXT ·selectBlocks(SB), NOSPLIT, $0-48
 	LEAQ         constants<>+0(SB), R8
 	VPBROADCASTQ 136(R8), Z31
 	MOVQ         z+0(FP), DI
 	MOVQ         x+8(FP), SI
 	MOVQ         y+16(FP), DX
-	MOVQ         m+24(FP), BX
+	MOVQ         step+40(FP), BX
+	MOVQ         m+24(FP), R9
 	MOVQ         n+32(FP), CX
 
 block:
-	KMOVB     (BX), K1
+	KMOVB     (R9), K1
 	VMOVDQU64 (DX), Z0
 	VMOVDQU64 64(DX), Z1
 	VMOVDQU64 128(DX), Z2
@@ -1972,10 +1973,10 @@ block:
 	VMOVDQU64 Z5, 320(DI)
 	VMOVDQU64 Z6, 384(DI)
 	VMOVDQU64 Z7, 448(DI)
-	INCQ      BX
+	INCQ      R9
+	ADDQ      BX, DX
 	ADDQ      $+512, DI
 	ADDQ      $+512, SI
-	ADDQ      $+512, DX
 	DECQ      CX
 	JNE       block
 	VZEROUPPER

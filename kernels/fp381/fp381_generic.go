@@ -73,14 +73,6 @@ func lanewise2(z, x, y Vec, op func(z, x, y *fp.Element)) {
 	}
 }
 
-// checkBinary panics unless the lengths allow z = x∘y.
-func checkBinary(z, x, y Vec) {
-	sameLength(len(z), x)
-	if len(y) != 1 {
-		sameLength(len(z), y)
-	}
-}
-
 func (generic) Mul(z, x, y Vec) { lanewise2(z, x, y, func(z, x, y *fp.Element) { z.Mul(x, y) }) }
 func (generic) Add(z, x, y Vec) { lanewise2(z, x, y, func(z, x, y *fp.Element) { z.Add(x, y) }) }
 func (generic) Sub(z, x, y Vec, _ int) {
@@ -112,13 +104,15 @@ func (generic) PowP34(z, x Vec) {
 }
 
 func (generic) Select(z Vec, m Mask, x, y Vec) {
-	sameLength(len(z), x, y, Vec(z)[:len(m)])
+	checkBinary(z, x, y)
+	covers(m, z)
 	for i := range z {
+		b := second(y, len(z), i)
 		for l := range Lanes {
 			if m[i]>>l&1 != 0 {
 				*z[i].lane(l) = *x[i].lane(l)
 			} else {
-				*z[i].lane(l) = *y[i].lane(l)
+				*z[i].lane(l) = *b.lane(l)
 			}
 		}
 	}
@@ -131,7 +125,7 @@ func (generic) Odd(m Mask, x Vec) {
 }
 
 func mark(m Mask, x Vec, test func(*fp.Element) bool) {
-	sameLength(len(m), x)
+	covers(m, x)
 	for i := range x {
 		m[i] = 0
 		for l := range Lanes {
