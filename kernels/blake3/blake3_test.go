@@ -260,19 +260,21 @@ func FuzzKeyed(f *testing.F) {
 }
 
 func FuzzImplementations(f *testing.F) {
-	f.Add([]byte("key"), pattern(17*MessageSize), uint8(0))
-	f.Add([]byte{0xff}, pattern(40*MessageSize), uint8(64))
-	f.Fuzz(func(t *testing.T, k, in []byte, gap uint8) {
+	f.Add([]byte("key"), []byte("start"), uint8(17), uint8(0))
+	f.Add([]byte{0xff}, []byte{}, uint8(40), uint8(64))
+	f.Fuzz(func(t *testing.T, k, first []byte, n, gap uint8) {
 		var key Key
 		copy(key[:], k)
 		stride := MessageSize + int(gap)
-		n := (len(in) + int(gap)) / stride
+		in := make([]byte, int(n)*stride)
+		rand.NewChaCha8(key).Read(in)
+		copy(in, first)
 		for _, name := range kernel.Names() {
 			l, err := kernel.Implementation(name)
 			if err != nil {
 				continue // TestImplementations says which
 			}
-			if err := against(t, l, &key, bytes.Clone(in), n, stride); err != nil {
+			if err := against(t, l, &key, bytes.Clone(in), int(n), stride); err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
 		}
