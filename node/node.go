@@ -163,6 +163,9 @@ func (n *Node) startCommittee(ctx context.Context) error {
 		c.Peers = append(c.Peers, parsed)
 	}
 	e, err := committee.Start(ctx, c)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("consensus.listen: %w", err)
+	}
 	if err != nil {
 		return err
 	}

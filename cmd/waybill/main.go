@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -40,7 +41,11 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 	case err == nil:
 		return 0
 	case errors.As(err, new(usageError)):
-		fmt.Fprintf(errOut, "waybill: %v\nTry '%s --help'.\n", err, cmd.CommandPath())
+		message := "waybill: " + err.Error()
+		if strings.HasPrefix(err.Error(), "waybill ") { // it begins with the command
+			message = err.Error()
+		}
+		fmt.Fprintf(errOut, "%s\nTry '%s --help'.\n", message, strings.TrimSuffix(cmd.CommandPath(), " help"))
 		return 2
 	case ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.Cause(ctx))):
 		fmt.Fprintln(errOut, "waybill: interrupted")
@@ -98,7 +103,7 @@ func group(use, short, long string, commands ...*cobra.Command) *cobra.Command {
 
 func unknownCommand(cmd *cobra.Command, name string) error {
 	hint := ""
-	if near := cmd.SuggestionsFor(name); len(near) > 0 {
+	if near := slices.Sorted(slices.Values(cmd.SuggestionsFor(name))); len(near) > 0 {
 		hint = ", did you mean " + strings.Join(near, " or ") + "?"
 	}
 	return usagef("%s has no command %q%s", cmd.CommandPath(), name, hint)

@@ -126,12 +126,9 @@ func replayOnce(ctx context.Context, j *job) (*replayResult, error) {
 	err = errors.Join(j.replay.Deliver(ctx, j.source.each(0, total, &skipped, &readErr)), readErr)
 	stop()
 	t := j.replay.Tally()
-	bar.end(fmt.Sprintf("%s accepted, %s refused", plural(t.Accepted, "ack"), grouped(t.Received-t.Accepted)))
-	if err != nil {
-		return nil, err
-	}
 	result := newReplayResult(total, bad, t)
-	return &result, nil
+	bar.end(fmt.Sprintf("%s accepted, %s", plural(t.Accepted, "ack"), result.reasons()))
+	return &result, err
 }
 
 // reasons renders the refusals by code.

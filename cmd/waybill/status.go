@@ -166,14 +166,18 @@ func (s *nodeStatus) printAcks(w io.Writer) {
 		if v.State == telemetry.WindowOpen && !v.Closes.IsZero() {
 			closes = v.Closes.Sub(s.Taken).Round(time.Second).String()
 		}
-		rows = append(rows, []string{strconv.Itoa(int(v.Epoch)), strconv.Itoa(int(v.Window)), string(v.State), closes, grouped(uint64(v.Acks)), fmt.Sprintf("%d of %d", v.Power, v.Quorum)})
+		power := ""
+		if v.State == telemetry.WindowCertifying {
+			power = fmt.Sprintf("%d of %d", v.Power, v.Quorum)
+		}
+		rows = append(rows, []string{strconv.Itoa(int(v.Epoch)), strconv.Itoa(int(v.Window)), string(v.State), closes, grouped(uint64(v.Acks)), power})
 		if len(rows) == 8 {
 			break
 		}
 	}
 	if len(rows) > 0 {
 		fmt.Fprintln(w, "\nWindows of this node, newest first:")
-		table(w, []string{">epoch", ">window", "state", ">closes in", ">acks", ">power"}, rows)
+		table(w, []string{">epoch", ">window", "state", ">closes in", ">acks", ">power so far"}, rows)
 	}
 }
 
