@@ -261,8 +261,13 @@ func (v *Verifier) decode(signatures Column, verdicts []Verdict) {
 	const block = 64
 	n := len(verdicts)
 	v.sigs = grow(v.sigs, n)
-	v.each((n+block-1)/block, func(_ *lane, task int) {
-		for i := task * block; i < min(n, (task+1)*block); i++ {
+	v.each((n+block-1)/block, func(l *lane, task int) {
+		lo, hi := task*block, min(n, (task+1)*block)
+		if w := l.wideFor(hi - lo); w != nil {
+			w.decode(v.sigs, verdicts, signatures, lo, hi)
+			return
+		}
+		for i := lo; i < hi; i++ {
 			verdicts[i] = decodeG1(&v.sigs[i].p, signatures.At(i))
 		}
 	})

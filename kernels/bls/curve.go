@@ -30,6 +30,8 @@ type lane struct {
 	// hashing
 	buf []byte
 	u   []fp.Element
+	// field arithmetic in vectors
+	wide *wide
 }
 
 // segment is a run of points; summing it leaves its sum at start and n at 0 or 1.

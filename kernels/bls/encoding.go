@@ -35,14 +35,9 @@ func ParseSignature(b []byte) (Signature, error) {
 // decodeG1 decodes 48 bytes into a point on the curve; it returns Pending when that
 // succeeds, with the subgroup still to be checked, and the reason otherwise.
 func decodeG1(p *affine, b []byte) Verdict {
-	if verdict := checkFlags(b); verdict != Pending {
+	x, verdict := decodeX(b)
+	if verdict != Pending {
 		return verdict
-	}
-	raw := [fp.Bytes]byte(b)
-	raw[0] &^= flagMask
-	x, err := fp.BigEndian.Element(&raw)
-	if err != nil {
-		return BadEncoding
 	}
 	var y2, y fp.Element
 	y2.Square(&x).Mul(&y2, &x).Add(&y2, &g1.b)
@@ -54,6 +49,20 @@ func decodeG1(p *affine, b []byte) Verdict {
 	}
 	p.X, p.Y = x, y
 	return Pending
+}
+
+// decodeX decodes the coordinate of 48 bytes; anything but Pending is why there is none.
+func decodeX(b []byte) (x fp.Element, verdict Verdict) {
+	if verdict = checkFlags(b); verdict != Pending {
+		return x, verdict
+	}
+	raw := [fp.Bytes]byte(b)
+	raw[0] &^= flagMask
+	x, err := fp.BigEndian.Element(&raw)
+	if err != nil {
+		return fp.Element{}, BadEncoding
+	}
+	return x, Pending
 }
 
 // ParsePublicKey decodes a compressed public key strictly. The error wraps

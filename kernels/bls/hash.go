@@ -109,7 +109,11 @@ func (l *lane) hashToIso(dst []affine, dstPrime []byte, msg func(i int) []byte) 
 			l.u = append(l.u, fieldElement(uniform[:64]), fieldElement(uniform[64:]))
 		}
 		l.points = grow(l.points, len(l.u))
-		l.mapToIso(l.points, l.u)
+		if w := l.wideFor(len(l.u)); w != nil {
+			w.mapToIso(l.points, l.u)
+		} else {
+			l.mapToIso(l.points, l.u)
+		}
 		l.segments = grow(l.segments, len(block))
 		for i := range l.segments {
 			l.segments[i] = segment{start: 2 * i, n: 2}

@@ -31,7 +31,7 @@ func BenchmarkField(b *testing.B) {
 			{"reduce", func() { f.Reduce(z, u) }},
 			{"odd", func() { f.Odd(m, u) }},
 			{"pow", func() { f.PowP34(z, u) }},
-			{"inverse", func() { Inverse(f, z, u) }},
+			{"inverse", func() { Inverse(f, z, u, v) }},
 			{"mul2", func() { f.Mul2(z2, v2, v2) }},
 			{"sqr2", func() { f.Sqr2(z2, v2) }},
 			{"pack", func() { f.Pack(z, x) }},

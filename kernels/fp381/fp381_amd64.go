@@ -234,22 +234,24 @@ func (f ifma) Select(z Vec, m Mask, x, y Vec) {
 }
 
 func (f ifma) Zero(m Mask, x Vec) {
-	f.mark(m, x, &constants().unit, zeroBlocks)
-}
-
-func (f ifma) Odd(m Mask, x Vec) {
-	f.mark(m, x, &constants().one, oddBlocks)
-}
-
-// mark multiplies by c, reduces, and tests.
-func (f ifma) mark(m Mask, x Vec, c *Block, test func(m *uint8, x *Block, n int)) {
 	covers(m, x)
 	f.require(loose, x)
 	var b Block
 	for i := range x {
-		mulBlocks(&b, &x[i], c, 1, 0)
+		mulBlocks(&b, &x[i], &constants().unit, 1, 0)
 		reduceBlocks(&b, &b, 1)
-		test(&m[i], &b, 1)
+		zeroBlocks(&m[i], &b, 1)
+	}
+}
+
+func (f ifma) Odd(m Mask, x Vec) {
+	covers(m, x)
+	f.require(loose, x)
+	var b Block
+	for i := range x {
+		mulBlocks(&b, &x[i], &constants().one, 1, 0)
+		reduceBlocks(&b, &b, 1)
+		oddBlocks(&m[i], &b, 1)
 	}
 }
 

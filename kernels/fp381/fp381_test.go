@@ -279,8 +279,8 @@ func TestInverse(t *testing.T) {
 				}
 				v := pack(f, x)
 				z := NewVec(n)
-				Inverse(f, z, v)
-				Inverse(f, v, v)
+				Inverse(f, z, v, NewVec(n))
+				Inverse(f, v, v, NewVec(n))
 				agree(t, "inverse", f, z, x, x, func(z, x, _ *big.Int) {
 					if x.Sign() != 0 {
 						z.ModInverse(x, modulus())

@@ -1,0 +1,146 @@
+package bls
+
+import (
+	"math/big"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/consensys/gnark-crypto/ecc/bls12-381/fp"
+
+	"github.com/waybill-network/waybill/kernels/fp381"
+)
+
+func seeded(t *testing.T) *rand.Rand {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	return rand.New(rand.NewPCG(seed, 0))
+}
+
+// eachWide runs f with a workspace of every implementation of the field that this CPU has.
+func eachWide(t *testing.T, f func(t *testing.T, w *wide)) {
+	for name, field := range fp381.Each {
+		t.Run(name, func(t *testing.T) { f(t, &wide{f: field, wideConstants: newWideConstants(field)}) })
+	}
+}
+
+// encodings are proper and improper ones of every kind.
+func encodings(r *rand.Rand) (es [][]byte) {
+	add := func(e [SignatureSize]byte) { es = append(es, e[:]) }
+	withX := func(x *big.Int, flags byte) {
+		var e [SignatureSize]byte
+		x.FillBytes(e[:])
+		e[0] |= flags
+		add(e)
+	}
+	p := fp.Modulus()
+	for _, flags := range []byte{0, flagCompressed, flagCompressed | flagLargest, flagCompressed | flagInfinity, flagMask, flagInfinity, flagLargest} {
+		withX(new(big.Int), flags) // x = 0 is on the curve, outside the subgroup
+		for d := int64(-3); d <= 3; d++ {
+			withX(new(big.Int).Add(p, big.NewInt(d)), flags)
+			withX(big.NewInt(d&3+1), flags)
+		}
+		withX(new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 381), big.NewInt(1)), flags)
+	}
+	for range 200 { // half of these are on the curve
+		var e [SignatureSize]byte
+		for i := range e {
+			e[i] = byte(r.Uint32())
+		}
+		e[0] = flagCompressed | e[0]&flagLargest | e[0]&0x0f
+		add(e)
+	}
+	return es
+}
+
+func TestWideDecode(t *testing.T) {
+	r := seeded(t)
+	es := encodings(r)
+	eachWide(t, func(t *testing.T, w *wide) {
+		seen := map[Verdict]bool{}
+		for _, n := range []int{1, 2, 7, 8, 9, 64, len(es)} {
+			r.Shuffle(len(es), func(i, j int) { es[i], es[j] = es[j], es[i] })
+			column := Column{Stride: SignatureSize + 5, Width: SignatureSize}
+			for _, e := range es[:n] {
+				column.Data = append(append(column.Data, e...), "other"...)
+			}
+			lo := n / 3
+			got, verdicts := make([]Signature, n), make([]Verdict, n)
+			w.decode(got, verdicts, column, lo, n)
+			for i := lo; i < n; i++ {
+				var want affine
+				if verdict := decodeG1(&want, es[i]); verdicts[i] != verdict || got[i].p != want {
+					t.Fatalf("%x: %v, %v; scalar %v, %v", es[i], verdicts[i], got[i].p, verdict, want)
+				}
+				seen[verdicts[i]] = true
+			}
+		}
+		for _, verdict := range []Verdict{Pending, BadEncoding, NotOnCurve, Identity} {
+			if !seen[verdict] {
+				t.Errorf("no encoding was %v", verdict)
+			}
+		}
+	})
+}
+
+func TestWideMapToIso(t *testing.T) {
+	r := seeded(t)
+	var one, minusOne, exceptional fp.Element
+	one.SetOne()
+	minusOne.Neg(&one)
+	u := []fp.Element{{}, one, minusOne, swuZ, swuSqrt}
+	exceptional.Inverse(&swuZ).Neg(&exceptional) // u² = -1/Z
+	if exceptional.Sqrt(&exceptional) != nil {
+		u = append(u, exceptional)
+	}
+	for range 120 {
+		var e fp.Element
+		e.SetBigInt(new(big.Int).SetBytes([]byte(new(big.Int).SetUint64(r.Uint64()).String())))
+		u = append(u, e)
+	}
+	eachWide(t, func(t *testing.T, w *wide) {
+		for _, n := range []int{1, 5, 8, 9, len(u)} {
+			got, want := make([]affine, n), make([]affine, n)
+			w.mapToIso(got, u[:n])
+			new(lane).mapToIso(want, u[:n])
+			for i := range n {
+				if got[i] != want[i] {
+					t.Fatalf("u = %s: %v, scalar %v", u[i].String(), got[i], want[i])
+				}
+			}
+		}
+	})
+}
+
+// Whole batches, with every kind of bad entry, get the same verdicts and points whatever computes.
+func TestWideVerdicts(t *testing.T) {
+	fx := newFixture(t, 150, 7)
+	es := encodings(seeded(t))
+	for i := 0; i < 150; i += 11 {
+		copy(fx.Signatures.At(i), es[i%len(es)])
+	}
+	fx.Signatures.At(75)[20] ^= 1
+	copy(fx.Signatures.At(77), fx.Signatures.At(78))
+	run := func(w *wide) ([]Verdict, []Signature) {
+		v := NewVerifier(Default, 1)
+		v.lanes[0].wide = w
+		verdicts := make([]Verdict, 150)
+		if _, err := v.Verify(&fx.Batch, verdicts); err != nil {
+			t.Fatal(err)
+		}
+		return verdicts, v.Signatures()
+	}
+	want, points := run(nil)
+	eachWide(t, func(t *testing.T, w *wide) {
+		got, decoded := run(w)
+		for i := range want {
+			one, err := ParseSignature(fx.Signatures.At(i))
+			if valid := err == nil && Default.Verify(fx.Keys[fx.Signer[i]], fx.Messages.At(i), &one); valid != (got[i] == Valid) {
+				t.Errorf("entry %d: %v, alone %v", i, got[i], valid)
+			}
+			if got[i] != want[i] || got[i] == Valid && decoded[i] != points[i] {
+				t.Errorf("entry %d: %v, not %v", i, got[i], want[i])
+			}
+		}
+	})
+}
