@@ -65,6 +65,9 @@ func TestWideDecode(t *testing.T) {
 				column.Data = append(append(column.Data, e...), "other"...)
 			}
 			lo := n / 3
+			if n == len(es) {
+				lo = 0
+			}
 			got, verdicts := make([]Signature, n), make([]Verdict, n)
 			w.decode(got, verdicts, column, lo, n)
 			for i := lo; i < n; i++ {
