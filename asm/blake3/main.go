@@ -10,6 +10,7 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 
 	"github.com/waybill-network/waybill/asm/emit"
+	"github.com/waybill-network/waybill/asm/rows"
 )
 
 const doc = `
@@ -64,41 +65,12 @@ func function(name string, attributes attr.Attribute) {
 	asm.SignatureExpr("func(out, in *byte, stride uintptr, start *[16]uint32)")
 }
 
-// arguments loads them; message(i) is then the operand at a displacement into message i. Every fourth message has a
-// pointer of its own, the others are reached with multiples of the stride.
+// arguments loads them; message(i) is then the operand at a displacement into message i.
 func arguments(lanes int) (out, start Register, message func(i, displacement int) Mem) {
 	out, start = asm.Load(asm.Param("out"), RDI), asm.Load(asm.Param("start"), RDX)
-	rows := []GPPhysical{RSI, R8, R9, R10}[:lanes/4]
-	asm.Load(asm.Param("in"), rows[0])
+	asm.Load(asm.Param("in"), RSI)
 	asm.Load(asm.Param("stride"), RCX)
-	for i := 1; i < len(rows); i++ {
-		asm.LEAQ(Mem{Base: rows[i-1], Index: RCX, Scale: 4}, rows[i])
-	}
-	asm.LEAQ(Mem{Base: RCX, Index: RCX, Scale: 2}, RBX)
-	return out, start, func(i, displacement int) Mem {
-		m := Mem{Base: rows[i/4], Disp: displacement}
-		switch i % 4 {
-		case 1:
-			m.Index, m.Scale = RCX, 1
-		case 2:
-			m.Index, m.Scale = RCX, 2
-		case 3:
-			m.Index, m.Scale = RBX, 1
-		}
-		return m
-	}
-}
-
-// transpose4 transposes the 4x4 words in each 128-bit group of q, through t.
-func transpose4(q, t []VecPhysical) {
-	asm.VPUNPCKLDQ(q[1], q[0], t[0])
-	asm.VPUNPCKHDQ(q[1], q[0], t[1])
-	asm.VPUNPCKLDQ(q[3], q[2], t[2])
-	asm.VPUNPCKHDQ(q[3], q[2], t[3])
-	asm.VPUNPCKLQDQ(t[2], t[0], q[0])
-	asm.VPUNPCKHQDQ(t[2], t[0], q[1])
-	asm.VPUNPCKLQDQ(t[3], t[1], q[2])
-	asm.VPUNPCKHQDQ(t[3], t[1], q[3])
+	return out, start, rows.Pointers(asm, []GPPhysical{RSI, R8, R9, R10}[:lanes/4], RCX, RBX)
 }
 
 func avx512() {
@@ -108,20 +80,7 @@ func avx512() {
 	function("compressAVX512", attr.NOSPLIT)
 	out, start, message := arguments(16)
 
-	asm.Comment("Pieces c and c+1 of messages r, r+4 and of r+8, r+12, then piece c of all four in m[4c+r].")
-	for c := 0; c < 4; c += 2 {
-		for r := range 4 {
-			for i := range 2 {
-				asm.VMOVDQU(message(8*i+r, 16*c), v[i].AsY())
-				asm.VINSERTI64X4(Imm(1), message(8*i+r+4, 16*c), v[i], v[i])
-			}
-			asm.VSHUFI32X4(Imm(0x88), v[1], v[0], m[4*c+r])
-			asm.VSHUFI32X4(Imm(0xdd), v[1], v[0], m[4*c+4+r])
-		}
-	}
-	for c := range 4 {
-		transpose4(m[4*c:], v[4*c:])
-	}
+	rows.Load16(asm, message, m, v)
 	for i := range v {
 		asm.VPBROADCASTD(Mem{Base: start, Disp: 4 * i}, v[i])
 	}
@@ -156,25 +115,10 @@ func avx512() {
 		}
 	}
 
-	asm.Comment("Words 0..3 and 4..7 of message 4j+r are group j of v[r] and v[4+r].")
 	for i := range 8 {
 		asm.VPXORD(v[8+i], v[i], v[i])
 	}
-	transpose4(v, v[8:])
-	transpose4(v[4:], v[12:])
-	for r := 0; r < 4; r += 2 {
-		// Groups j of v[r], v[4+r], v[r+1], v[5+r] are messages 4j+r and 4j+r+1: pair them, groups 0, 1 and 2, 3.
-		for i := range 2 {
-			asm.VSHUFI32X4(Imm(0x44), v[4+r+i], v[r+i], m[2*i])   // a0 a1 b0 b1
-			asm.VSHUFI32X4(Imm(0xee), v[4+r+i], v[r+i], m[2*i+1]) // a2 a3 b2 b3
-		}
-		for half := range 2 {
-			asm.VSHUFI32X4(Imm(0x88), m[2+half], m[half], m[4+half]) // a0 b0 a'0 b'0
-			asm.VSHUFI32X4(Imm(0xdd), m[2+half], m[half], m[6+half])
-			asm.VMOVDQU32(m[4+half], Mem{Base: out, Disp: 32 * (8*half + r)})
-			asm.VMOVDQU32(m[6+half], Mem{Base: out, Disp: 32 * (8*half + 4 + r)})
-		}
-	}
+	rows.Store16(asm, out, v, v[8:])
 	asm.VZEROUPPER()
 	asm.RET()
 }
@@ -201,7 +145,7 @@ func avx2() {
 			asm.VMOVDQU(message(r, 16*c), q[r].AsX())
 			asm.VINSERTI128(Imm(1), message(r+4, 16*c), q[r], q[r])
 		}
-		transpose4(q, t)
+		rows.Transpose4(asm, q, t)
 		for r := range 4 {
 			asm.VMOVDQU(q[r], word(4*c+r))
 		}
@@ -249,8 +193,8 @@ func avx2() {
 	for i := range 8 {
 		asm.VPXOR(v[8+i], v[i], v[i])
 	}
-	transpose4(v, v[8:])
-	transpose4(v[4:], v[12:])
+	rows.Transpose4(asm, v, v[8:])
+	rows.Transpose4(asm, v[4:], v[12:])
 	for r := range 4 {
 		asm.VPERM2I128(Imm(0x20), v[4+r], v[r], v[8+r])
 		asm.VPERM2I128(Imm(0x31), v[4+r], v[r], v[12+r])

@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// Load decodes a JSON vector file from the directory that WAYBILL_VECTORS names. Without
-// it the test is skipped, or fails if REQUIRE_VECTORS is 1.
-func Load(t *testing.T, name string, into any) {
+// Path names a file in the directory that WAYBILL_VECTORS names. Without it the test is skipped, or fails if
+// REQUIRE_VECTORS is 1.
+func Path(t *testing.T, name string) string {
 	t.Helper()
 	dir := os.Getenv("WAYBILL_VECTORS")
 	if dir == "" {
@@ -19,7 +19,13 @@ func Load(t *testing.T, name string, into any) {
 		}
 		t.Skip("WAYBILL_VECTORS names no directory")
 	}
-	Read(t, filepath.Join(dir, name), into)
+	return filepath.Join(dir, name)
+}
+
+// Load decodes the JSON vector file at Path.
+func Load(t *testing.T, name string, into any) {
+	t.Helper()
+	Read(t, Path(t, name), into)
 }
 
 // Read decodes a JSON vector file.
