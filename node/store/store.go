@@ -73,6 +73,7 @@ type Store struct {
 	dir    string
 	log    *slog.Logger
 	failed atomic.Pointer[error] // first failed write
+	closed chan struct{}         // closed when Close has waited
 
 	mu      sync.Mutex // guards what follows
 	idle    sync.Cond  // active fell to zero
@@ -86,7 +87,7 @@ type Store struct {
 
 // Open opens the store in dir, and creates it when there is none. Errors: ErrFormat, ErrDiskFull, Pebble's.
 func Open(dir string, o Options) (*Store, error) {
-	s := &Store{fs: o.FS, dir: dir, log: o.Logger}
+	s := &Store{fs: o.FS, dir: dir, log: o.Logger, closed: make(chan struct{})}
 	s.idle.L = &s.mu
 	if s.fs == nil {
 		s.fs = vfs.Default
@@ -100,8 +101,12 @@ func Open(dir string, o Options) (*Store, error) {
 	if o.MemTableSize == 0 {
 		o.MemTableSize = 64 << 20
 	}
+	guarded, err := newGuardedFS(s.fs, s)
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
 	options := &pebble.Options{
-		FS:                          s.fs,
+		FS:                          guarded,
 		Logger:                      pebbleLog{s},
 		CacheSize:                   o.CacheSize,
 		MemTableSize:                o.MemTableSize,
@@ -117,11 +122,11 @@ func Open(dir string, o Options) (*Store, error) {
 	}
 	db, err := pebble.Open(dir, options)
 	if err != nil {
-		return nil, fmt.Errorf("store: open %s: %w", dir, diskFull(err))
+		return nil, fmt.Errorf("store: open %s: %w", dir, errors.Join(diskFull(err), s.Err()))
 	}
 	s.db = db
-	if err := s.checkFormat(); err != nil {
-		return nil, errors.Join(err, db.Close())
+	if err := errors.Join(s.Err(), s.checkFormat()); err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
@@ -177,6 +182,7 @@ func (s *Store) Close() error {
 		s.idle.Wait()
 	}
 	s.mu.Unlock()
+	close(s.closed)
 	if err := s.db.Close(); err != nil {
 		return fmt.Errorf("store: close: %w", diskFull(err))
 	}
@@ -241,8 +247,8 @@ func (s *Store) commit(fill func(b *pebble.Batch) error, o *pebble.WriteOptions)
 	return s.apply(b, o)
 }
 
-// apply commits b between enter and exit. Pebble reports a failed commit to its logger rather than to the caller,
-// hence the look at s.failed after a success.
+// apply commits b between enter and exit. Failures are kept from Pebble, see guardedFS, hence the look at s.failed
+// after a success.
 func (s *Store) apply(b *pebble.Batch, o *pebble.WriteOptions) error {
 	if err := s.Err(); err != nil {
 		return err
@@ -272,8 +278,7 @@ func diskFull(err error) error {
 	return err
 }
 
-// pebbleLog hands Pebble's messages on. Fatalf, which ends the process by default, marks the store as failed instead:
-// it is called when the log or the manifest could not be written.
+// pebbleLog hands Pebble's messages on. Fatalf, which ends the process by default, marks the store as failed instead.
 type pebbleLog struct{ s *Store }
 
 func (l pebbleLog) Infof(format string, args ...any) {
