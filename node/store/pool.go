@@ -124,7 +124,7 @@ func setRollup(b *pebble.Batch, k rollup.WindowKey, id rollup.Hash, header, evid
 // Unordered implements [pipeline.Store].
 func (s *Store) Unordered() ([]rollup.WindowKey, error) { return s.windows(keyUnordered) }
 
-// Sealed implements [pipeline.Store].
+// Sealed implements [pipeline.Store]. Error: ErrPruned for a window whose rollup is forgotten.
 func (s *Store) Sealed(k rollup.WindowKey) (header, evidence []byte, err error) {
 	id, err := s.hash(windowKey(keyOwn, k))
 	if err != nil {
@@ -132,7 +132,9 @@ func (s *Store) Sealed(k rollup.WindowKey) (header, evidence []byte, err error) 
 	}
 	header, evidence, ok, err := s.Evidence(id)
 	if err == nil && !ok {
-		err = fmt.Errorf("%w: no evidence for %v", ErrCorrupt, k)
+		if err = s.checkRetained(k.Epoch); err == nil {
+			err = fmt.Errorf("%w: no evidence for %v", ErrCorrupt, k)
+		}
 	}
 	return header, evidence, err
 }
