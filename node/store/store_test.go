@@ -1,0 +1,539 @@
+package store
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/waybill-network/waybill/kernels/blake3"
+	"github.com/waybill-network/waybill/pipeline"
+	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/ledger"
+)
+
+// open opens a store in a directory of fs; small tables make it flush.
+func open(t testing.TB, fs vfs.FS) *Store {
+	t.Helper()
+	s, err := Open("store", Options{FS: fs, CacheSize: 1 << 20, MemTableSize: 256 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() }) // most tests close it earlier, and look at the error
+	return s
+}
+
+func reopen(t testing.TB, s *Store) *Store {
+	t.Helper()
+	ok(t, s.Close())
+	return open(t, s.fs)
+}
+
+func ok(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func is(t testing.TB, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Errorf("error %v, want %v", err, want)
+	}
+}
+
+func key(node, epoch, window uint32) rollup.WindowKey {
+	return rollup.WindowKey{Node: node, Epoch: epoch, Window: window}
+}
+
+// frames are n frames whose bytes tell them apart; the store looks at none of them.
+func frames(tag, first, n int) []byte {
+	b := make([]byte, n*rollup.AckSize)
+	for i := range n {
+		binary.BigEndian.PutUint64(b[i*rollup.AckSize:], uint64(tag)<<32|uint64(first+i))
+	}
+	return b
+}
+
+func run(k rollup.WindowKey, tag, first, n int) pipeline.Run {
+	return pipeline.Run{Key: k, First: uint32(first), Frames: frames(tag, first, n)}
+}
+
+// header returns a header that decodes, with its id.
+func header(k rollup.WindowKey, root byte) (*rollup.Header, rollup.Hash) {
+	h := rollup.NewHeader(rollup.NetworkID("store"), k)
+	h.AckCount, h.AckRoot = 2, rollup.Hash{root}
+	h.Rows = []rollup.Row{{Payer: 1, Service: 2, Acks: 2, Units: 3}}
+	return h, h.ID()
+}
+
+func putSealed(s *Store, k rollup.WindowKey, root byte) error {
+	h, id := header(k, root)
+	return s.PutSealed(k, id, h.Append(nil), []byte{root})
+}
+
+func pool(t testing.TB, s *Store, k rollup.WindowKey) (b []byte) {
+	t.Helper()
+	ok(t, s.ReadPool(k, func(frames []byte) error { b = append(b, frames...); return nil }))
+	return b
+}
+
+func windows(t testing.TB, list []rollup.WindowKey, err error, want ...rollup.WindowKey) {
+	t.Helper()
+	ok(t, err)
+	if !slices.Equal(list, want) {
+		t.Errorf("windows %v, want %v", list, want)
+	}
+}
+
+func next(t testing.TB, s *Store, node, epoch, want uint32) {
+	t.Helper()
+	got, err := s.NextWindow(node, epoch)
+	ok(t, err)
+	if got != want {
+		t.Errorf("next window of node %d in epoch %d is %d, want %d", node, epoch, got, want)
+	}
+}
+
+func TestPool(t *testing.T) {
+	s := open(t, vfs.NewMem())
+	a, b, c := key(0, 1, 255), key(0, 1, 256), key(1, 0, 7)
+	next(t, s, 0, 1, 0)
+	ok(t, s.AppendAcks([]pipeline.Run{run(b, 2, 0, 300), run(a, 1, 0, 1), run(c, 3, 0, 5)}))
+	for first := 1; first < 600; first += 100 { // the order of runs is that of numbers, not of their decimal digits
+		ok(t, s.AppendAcks([]pipeline.Run{run(a, 1, first, 100)}))
+	}
+	ok(t, s.AppendAcks([]pipeline.Run{run(b, 2, 300, 2)}))
+	for range 2 {
+		list, err := s.PoolWindows()
+		windows(t, list, err, c, a, b)
+		for _, w := range []struct {
+			key    rollup.WindowKey
+			tag, n int
+		}{{a, 1, 601}, {b, 2, 302}, {c, 3, 5}, {key(9, 9, 9), 0, 0}} {
+			if !bytes.Equal(pool(t, s, w.key), frames(w.tag, 0, w.n)) {
+				t.Errorf("the pool of %v is not what was appended", w.key)
+			}
+		}
+		next(t, s, 0, 1, 257)
+		next(t, s, 1, 0, 8)
+		next(t, s, 1, 1, 0)
+		next(t, s, 0, 0, 0)
+		s = reopen(t, s)
+	}
+	stop := errors.New("stop")
+	is(t, s.ReadPool(a, func([]byte) error { return stop }), stop)
+	if err := s.AppendAcks([]pipeline.Run{run(key(0, 1, 300), 1, 0, 1), {Key: a, First: 601, Frames: make([]byte, 100)}}); err == nil {
+		t.Error("a part of an ack was stored")
+	}
+	if err := s.AppendAcks([]pipeline.Run{run(key(0, 1, 300), 1, 0, 1), {Key: a, First: 601}}); err == nil {
+		t.Error("a run without acks was stored")
+	}
+	ok(t, s.Err()) // a caller's mistake is not the disk's
+	next(t, s, 0, 1, 257)
+}
+
+func TestSealed(t *testing.T) {
+	s := open(t, vfs.NewMem())
+	a, b, c := key(0, 3, 0), key(0, 3, 1), key(0, 3, 2)
+	for _, k := range []rollup.WindowKey{a, b, c} {
+		ok(t, s.AppendAcks([]pipeline.Run{run(k, 1, 0, 2), run(k, 1, 2, 2)}))
+	}
+	_, _, err := s.Sealed(b)
+	is(t, err, ErrNotFound)
+	ok(t, putSealed(s, b, 7))
+	ok(t, putSealed(s, c, 8))
+	ok(t, s.MarkOrdered(c))
+	ok(t, s.MarkOrdered(key(0, 3, 99))) // of a window that is not there: nothing
+	h, id := header(b, 7)
+	for range 2 {
+		list, err := s.PoolWindows()
+		windows(t, list, err, a)
+		if len(pool(t, s, a)) != 4*rollup.AckSize || len(pool(t, s, b)) != 0 || len(pool(t, s, c)) != 0 {
+			t.Error("sealing removes the pool of the window, and of no other")
+		}
+		list, err = s.Unordered()
+		windows(t, list, err, b)
+		gotHeader, evidence, err := s.Sealed(b)
+		ok(t, err)
+		if !bytes.Equal(gotHeader, h.Append(nil)) || !bytes.Equal(evidence, []byte{7}) {
+			t.Error("not the rollup that was sealed")
+		}
+		if has, err := s.HasEvidence(id); err != nil || !has {
+			t.Error("a sealed rollup is not served by its id", err)
+		}
+		next(t, s, 0, 3, 3)
+		s = reopen(t, s)
+	}
+	ok(t, putSealed(s, a, 1))
+	next(t, s, 0, 3, 3) // also without a pool
+	list, err := s.RecentOwn(2)
+	windows(t, list, err, c, b)
+}
+
+func TestHistory(t *testing.T) {
+	s := open(t, vfs.NewMem())
+	_, err := s.Certificate(key(0, 0, 0))
+	is(t, err, ErrNotFound)
+	_, err = s.Settlement(0)
+	is(t, err, ErrNotFound)
+	_, err = s.Window(key(0, 0, 0))
+	is(t, err, ErrNotFound)
+	var keys []rollup.WindowKey
+	for epoch := range uint32(3) {
+		for node := range uint32(2) {
+			for window := uint32(255); window < 257; window++ {
+				k := key(node, epoch, window)
+				h, _ := header(k, byte(epoch))
+				c := rollup.Certificate{Header: *h, Signers: rollup.NewBitmap(4)}
+				ok(t, s.PutCertificate(k, c.Append(nil)))
+				keys = append(keys, k)
+			}
+		}
+	}
+	slices.Reverse(keys)
+	for _, epoch := range []uint32{0, 256, 255, 1} {
+		ok(t, s.PutSettlement(epoch, fmt.Appendf(nil, "epoch %d", epoch)))
+	}
+	s = reopen(t, s)
+	list, err := s.Recent(5)
+	windows(t, list, err, keys[:5]...)
+	list, err = s.Recent(100)
+	windows(t, list, err, keys...)
+	list, err = s.Recent(0)
+	windows(t, list, err)
+	if file, err := s.Settlement(255); err != nil || string(file) != "epoch 255" {
+		t.Errorf("%q, %v", file, err)
+	}
+	if epochs, err := s.Settlements(3); err != nil || !slices.Equal(epochs, []uint32{256, 255, 1}) {
+		t.Error(epochs, err)
+	}
+	c, err := s.Certificate(keys[0])
+	ok(t, err)
+	if p, err := rollup.ParseCertificate(c); err != nil || p.Header.Key() != keys[0] {
+		t.Error(err)
+	}
+}
+
+// TestWindow: of several rollups of a window the certified one counts, then the node's own, then the one that was signed.
+func TestWindow(t *testing.T) {
+	s := open(t, vfs.NewMem())
+	k := key(2, 1, 3)
+	want := func(root byte, certified bool) {
+		t.Helper()
+		w, err := s.Window(k)
+		ok(t, err)
+		h, id := header(k, root)
+		if w.ID != id || !bytes.Equal(w.Header, h.Append(nil)) || !bytes.Equal(w.Evidence, []byte{root}) || (w.Certificate != nil) != certified {
+			t.Errorf("%+v, want rollup %d", w, root)
+		}
+	}
+	h, id := header(k, 1)
+	ok(t, s.PutEvidence(id, h.Append(nil), []byte{1}))
+	if _, bound, err := s.Lock(k, id); err != nil || !bound {
+		t.Fatal(err)
+	}
+	want(1, false)
+	ok(t, putSealed(s, k, 2))
+	want(2, false)
+	h, id = header(k, 3)
+	c := rollup.Certificate{Header: *h, Signers: rollup.NewBitmap(4)}
+	ok(t, s.PutCertificate(k, c.Append(nil)))
+	w, err := s.Window(k)
+	if err != nil || w.ID != id || w.Header != nil || w.Evidence != nil || w.Certificate == nil {
+		t.Errorf("a certificate without the evidence: %+v, %v", w, err)
+	}
+	ok(t, s.PutEvidence(id, h.Append(nil), []byte{3}))
+	want(3, true)
+}
+
+func TestEvidence(t *testing.T) {
+	s := open(t, vfs.NewMem())
+	h, id := header(key(3, 1, 4), 1)
+	is(t, s.PutEvidence(id, h.Append(nil)[1:], nil), ErrCorrupt)
+	if _, _, there, err := s.Evidence(id); there || err != nil {
+		t.Error("evidence from nowhere", err)
+	}
+	ok(t, s.PutEvidence(id, h.Append(nil), []byte("evidence")))
+	writes := s.SyncLatency().Count
+	ok(t, s.PutEvidence(id, h.Append(nil), []byte("evidence")))
+	if s.SyncLatency().Count != writes {
+		t.Error("evidence that is there was written again")
+	}
+	s = reopen(t, s)
+	header, evidence, there, err := s.Evidence(id)
+	if err != nil || !there || !bytes.Equal(header, h.Append(nil)) || string(evidence) != "evidence" {
+		t.Error(there, err)
+	}
+}
+
+func TestLock(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	s := open(t, fs)
+	k, one, two := key(1, 2, 3), rollup.Hash{1}, rollup.Hash{2}
+	for range 3 {
+		if prior, bound, err := s.Lock(k, one); err != nil || !bound || prior != one {
+			t.Errorf("%v, %v, %v", prior, bound, err)
+		}
+		if prior, bound, err := s.Lock(k, two); err != nil || bound || prior != one {
+			t.Errorf("a second rollup: %v, %v, %v", prior, bound, err)
+		}
+		if prior, bound, err := s.Locked(k); err != nil || !bound || prior != one {
+			t.Errorf("%v, %v, %v", prior, bound, err)
+		}
+		ok(t, s.Close())
+		fs = fs.CrashClone(vfs.CrashCloneCfg{})
+		s = open(t, fs)
+	}
+	if _, bound, err := s.Locked(key(1, 2, 4)); bound || err != nil {
+		t.Error("a lock from nowhere", err)
+	}
+	// Of many that ask at once, one is bound.
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	winners := map[rollup.Hash]int{}
+	for i := range 16 {
+		wg.Go(func() {
+			prior, bound, err := s.Lock(key(7, 7, 7), rollup.Hash{byte(i)})
+			if err != nil || bound != (prior == rollup.Hash{byte(i)}) {
+				t.Error(prior, bound, err)
+			}
+			mu.Lock()
+			winners[prior]++
+			mu.Unlock()
+		})
+	}
+	wg.Wait()
+	if len(winners) != 1 {
+		t.Errorf("bound to %v", winners)
+	}
+}
+
+func TestPrune(t *testing.T) {
+	s := open(t, vfs.NewMem())
+	ids := map[uint32]rollup.Hash{}
+	for epoch := range uint32(4) {
+		h, id := header(key(1, epoch, 0), 9)
+		ids[epoch] = id
+		ok(t, s.PutEvidence(id, h.Append(nil), []byte{1}))
+		_, _, err := s.Lock(key(1, epoch, 0), id)
+		ok(t, err)
+		ok(t, s.PutCertificate(key(1, epoch, 0), []byte("certificate")))
+		ok(t, s.PutSettlement(epoch, []byte("settlement")))
+		ok(t, putSealed(s, key(0, epoch, 0), 5))
+		ok(t, s.AppendAcks([]pipeline.Run{run(key(0, epoch, 1), 1, 0, 1)}))
+	}
+	ok(t, s.MarkOrdered(key(0, 0, 0))) // that of epoch 1 is still to be ordered
+	if n, err := s.Prune(2); err != nil || n != 3 {
+		t.Errorf("%d rollups forgotten, %v, want the two of node 1 and one of node 0", n, err)
+	}
+	for _, before := range []uint32{2, 1, 0} {
+		if n, err := s.Prune(before); err != nil || n != 0 {
+			t.Error(n, err)
+		}
+	}
+	for range 2 {
+		if s.Retained() != 2 {
+			t.Errorf("retained from %d", s.Retained())
+		}
+		for epoch, id := range ids {
+			kept := epoch >= 2
+			if has, err := s.HasEvidence(id); err != nil || has != kept {
+				t.Errorf("evidence of epoch %d: %v, %v", epoch, has, err)
+			}
+			h, id := header(key(1, epoch, 1), 9)
+			_, bound, lockErr := s.Lock(key(1, epoch, 0), ids[epoch])
+			putErr := s.PutEvidence(id, h.Append(nil), []byte{1})
+			if kept && (lockErr != nil || !bound || putErr != nil) {
+				t.Errorf("epoch %d: %v, %v", epoch, lockErr, putErr)
+			} else if !kept && (!errors.Is(lockErr, ErrPruned) || !errors.Is(putErr, ErrPruned)) {
+				t.Errorf("epoch %d: %v, %v, want ErrPruned", epoch, lockErr, putErr)
+			}
+			if _, err := s.Certificate(key(1, epoch, 0)); err != nil {
+				t.Error(err)
+			}
+			if _, err := s.Settlement(epoch); err != nil {
+				t.Error(err)
+			}
+			if len(pool(t, s, key(0, epoch, 1))) == 0 {
+				t.Errorf("the pool of epoch %d is gone", epoch)
+			}
+		}
+		if _, _, err := s.Sealed(key(0, 1, 0)); err != nil {
+			t.Errorf("a window that is still to be ordered: %v", err)
+		}
+		is(t, sealedErr(s, key(0, 0, 0)), ErrPruned)
+		s = reopen(t, s)
+	}
+	// What was kept then goes with the next pruning.
+	ok(t, s.MarkOrdered(key(0, 1, 0)))
+	_, err := s.Prune(3)
+	ok(t, err)
+	_, id := header(key(0, 1, 0), 5)
+	if has, err := s.HasEvidence(id); has || err != nil {
+		t.Error("an ordered window outlives two prunings", err)
+	}
+	next(t, s, 0, 0, 2)
+}
+
+func TestLedger(t *testing.T) {
+	s := open(t, vfs.NewMem())
+	load := func(wantHeight int64, wantHash rollup.Hash, want map[string]string) {
+		t.Helper()
+		height, hash, records, err := s.LoadLedger()
+		ok(t, err)
+		got, last := map[string]string{}, []byte(nil)
+		for k, v := range records {
+			if bytes.Compare(last, k) >= 0 {
+				t.Errorf("key %x behind %x", k, last)
+			}
+			last = bytes.Clone(k)
+			got[string(k)] = string(v)
+		}
+		if height != wantHeight || hash != wantHash || !maps.Equal(got, want) {
+			t.Errorf("block %d, %v, %v; want %d, %v, %v", height, hash, got, wantHeight, wantHash, want)
+		}
+	}
+	load(0, rollup.Hash{}, map[string]string{})
+	ok(t, s.CommitLedger(1, rollup.Hash{1}, []ledger.Record{{Key: []byte("b"), Value: []byte("1")}, {Key: []byte("a"), Value: []byte{}}}))
+	load(1, rollup.Hash{1}, map[string]string{"a": "", "b": "1"})
+	ok(t, s.CommitLedger(2, rollup.Hash{2}, []ledger.Record{{Key: []byte("b")}, {Key: []byte("\xff\xff"), Value: []byte("2")}, {Key: []byte("a"), Value: []byte("3")}}))
+	for range 2 {
+		load(2, rollup.Hash{2}, map[string]string{"a": "3", "\xff\xff": "2"})
+		s = reopen(t, s)
+	}
+	_, _, records, err := s.LoadLedger()
+	ok(t, err)
+	for range records { // leaving early is fine
+		break
+	}
+	ok(t, s.Close())
+	defer func() {
+		if err, isError := recover().(error); !isError || !errors.Is(err, ErrClosed) {
+			t.Errorf("a ledger that can not be read: %v", err)
+		}
+	}()
+	for range records {
+		t.Error("a record after Close")
+	}
+}
+
+func sealedErr(s *Store, k rollup.WindowKey) error {
+	_, _, err := s.Sealed(k)
+	return err
+}
+
+// TestCorrupt damages entries behind the store's back.
+func TestCorrupt(t *testing.T) {
+	k := key(0, 1, 2)
+	_, id := header(k, 1)
+	for _, c := range []struct {
+		name       string
+		key, value []byte
+		read       func(s *Store) error
+	}{
+		{"pool window", []byte{keyPool, 0, 1}, nil, func(s *Store) error { _, err := s.PoolWindows(); return err }},
+		{"pool key", append(windowKey(keyPool, k), 0, 0), frames(0, 0, 1), readPool},
+		{"pool frames", append(windowKey(keyPool, k), 0, 0, 0, 0), make([]byte, 127), readPool},
+		{"pool gap", append(windowKey(keyPool, k), 0, 0, 0, 1), frames(0, 0, 1), readPool},
+		{"pool overlap", append(windowKey(keyPool, key(0, 1, 9)), 0, 0, 0, 1), frames(0, 0, 1), func(s *Store) error {
+			return errors.Join(s.AppendAcks([]pipeline.Run{run(key(0, 1, 9), 0, 0, 2)}), s.ReadPool(key(0, 1, 9), func([]byte) error { return nil }))
+		}},
+		{"next window", []byte{keyOwn, 0, 0, 0, 1, 0, 0, 0, 0, 1}, nil, func(s *Store) error { _, err := s.NextWindow(0, 1); return err }},
+		{"own id", windowKey(keyOwn, k), id[1:], func(s *Store) error { _, _, err := s.Sealed(k); return err }},
+		{"own evidence", windowKey(keyOwn, k), id[:], func(s *Store) error { _, _, err := s.Sealed(k); return err }},
+		{"unordered", []byte{keyUnordered, 1}, nil, func(s *Store) error { _, err := s.Unordered(); return err }},
+		{"lock", windowKey(keyLock, k), id[:31], func(s *Store) error { _, _, err := s.Locked(k); return err }},
+		{"lock, locking", windowKey(keyLock, k), id[:31], func(s *Store) error { _, _, err := s.Lock(k, id); return err }},
+		{"certificate", windowKey(keyCertificate, k), []byte("certificate"), func(s *Store) error { _, err := s.Window(k); return err }},
+		{"recent", []byte{keyCertificate, 1}, nil, func(s *Store) error { _, err := s.Recent(1); return err }},
+		{"settlement", []byte{keySettlement, 1}, nil, func(s *Store) error { _, err := s.Settlements(1); return err }},
+		{"ledger", []byte{keyLedger}, []byte("short"), func(s *Store) error { _, _, _, err := s.LoadLedger(); return err }},
+		{"by window", append(windowKey(keyByWindow, k), 1), nil, func(s *Store) error { _, err := s.Prune(5); return err }},
+		{"watermark", []byte{keyWatermark}, []byte{1}, func(s *Store) error {
+			ok(t, s.Close())
+			_, err := Open("store", Options{FS: s.fs})
+			return err
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := open(t, vfs.NewMem())
+			ok(t, s.db.Set(c.key, c.value, pebble.Sync))
+			is(t, c.read(s), ErrCorrupt)
+			ok(t, s.Err())
+		})
+	}
+}
+
+func readPool(s *Store) error { return s.ReadPool(key(0, 1, 2), func([]byte) error { return nil }) }
+
+func TestFormat(t *testing.T) {
+	for _, damage := range []func(db *pebble.DB) error{
+		func(db *pebble.DB) error { return db.Set([]byte{keyFormat}, []byte{0, 0, 0, 2}, pebble.Sync) },
+		func(db *pebble.DB) error { return db.Set([]byte{keyFormat}, []byte{1}, pebble.Sync) },
+		func(db *pebble.DB) error { // someone else's database
+			return errors.Join(db.Delete([]byte{keyFormat}, nil), db.Set([]byte("other"), nil, pebble.Sync))
+		},
+	} {
+		s := open(t, vfs.NewMem())
+		ok(t, damage(s.db))
+		ok(t, s.Close())
+		for range 2 { // and the refusal leaves it as it was, and unlocked
+			_, err := Open("store", Options{FS: s.fs})
+			is(t, err, ErrFormat)
+		}
+	}
+}
+
+func TestKeys(t *testing.T) {
+	for _, c := range []struct{ prefix, want []byte }{
+		{[]byte{1}, []byte{2}}, {[]byte{1, 255}, []byte{2}}, {[]byte{1, 2, 255, 255}, []byte{1, 3}}, {[]byte{255, 255}, nil},
+	} {
+		prefix := bytes.Clone(c.prefix)
+		if got := after(prefix); !bytes.Equal(got, c.want) || !bytes.Equal(prefix, c.prefix) {
+			t.Errorf("after(%x) = %x", c.prefix, got)
+		}
+	}
+}
+
+func TestUsage(t *testing.T) {
+	fs := vfs.NewMem()
+	fs.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: 30, TotalBytes: 50, UsedBytes: 20})
+	s := open(t, fs)
+	before, err := s.Usage()
+	ok(t, err)
+	count := s.SyncLatency().Count
+	big := blake3.Sum256([]byte("incompressible"))
+	ok(t, s.PutSettlement(1, bytes.Repeat(big[:], 1<<12)))
+	ok(t, s.KV("engine").Set([]byte("k"), []byte("not synced")))
+	after, err := s.Usage()
+	ok(t, err)
+	if after.Free != 30 || after.Total != 50 || after.Store < before.Store+1<<17 {
+		t.Errorf("%+v, before %+v", after, before)
+	}
+	l := s.SyncLatency()
+	if l.Count != count+1 || l.Last <= 0 || l.Max < l.Last || l.Average <= 0 || l.Average > l.Max {
+		t.Errorf("%+v", l)
+	}
+	var p syncProbe
+	for range 100 {
+		p.record(160)
+	}
+	p.record(320)
+	if p.SyncLatency != (SyncLatency{Count: 101, Last: 320, Average: 170, Max: 320}) {
+		t.Errorf("%+v", p.SyncLatency)
+	}
+	if real, err := Open(t.TempDir(), Options{}); err != nil { // on a real file system
+		t.Error(err)
+	} else if u, err := real.Usage(); err != nil || u.Free == 0 || u.Total < u.Free || real.Close() != nil {
+		t.Errorf("%+v, %v", u, err)
+	}
+}
