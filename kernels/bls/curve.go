@@ -28,8 +28,9 @@ type lane struct {
 	segments, chosen []segment
 	bits             [coefficientBits]affine
 	// hashing
-	buf []byte
-	u   []fp.Element
+	messages [][]byte
+	uniform  []byte
+	u        []fp.Element
 	// field arithmetic in vectors
 	wide *wide
 }

@@ -1,11 +1,11 @@
 package bls
 
 import (
-	"crypto/sha256"
-
 	bls12381 "github.com/consensys/gnark-crypto/ecc/bls12-381"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fp"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/hash_to_curve"
+
+	"github.com/waybill-network/waybill/kernels/sha256"
 )
 
 // Hashing to G1 follows RFC 9380, suite BLS12381G1_XMD:SHA-256_SSWU_RO_. It is cut in
@@ -54,36 +54,7 @@ func (su Suite) hash(msg []byte) affine {
 	return clearCofactor(p[0])
 }
 
-// dstPrime is the tag followed by its length, RFC 9380 section 5.3.1; longer tags than
-// 255 bytes are hashed first, section 5.3.3.
-func (su Suite) dstPrime() []byte {
-	dst := []byte(su.DST)
-	if len(dst) > 255 {
-		hashed := sha256.Sum256(append([]byte("H2C-OVERSIZE-DST-"), dst...))
-		dst = hashed[:]
-	}
-	return append(dst[:len(dst):len(dst)], byte(len(dst)))
-}
-
-// expandMessage is expand_message_xmd with SHA-256, RFC 9380 section 5.3.1. It fills
-// out, of at most 255·32 bytes, and returns buf, its workspace, for reuse.
-func expandMessage(out, buf, msg, dstPrime []byte) []byte {
-	var pad [sha256.BlockSize]byte
-	buf = append(append(buf[:0], pad[:]...), msg...)
-	buf = append(buf, byte(len(out)>>8), byte(len(out)), 0)
-	first := sha256.Sum256(append(buf, dstPrime...))
-	var block [sha256.Size]byte
-	for i := 1; len(out) > 0; i++ {
-		for j := range block {
-			block[j] ^= first[j]
-		}
-		buf = append(append(buf[:0], block[:]...), byte(i))
-		buf = append(buf, dstPrime...)
-		block = sha256.Sum256(buf)
-		out = out[copy(out, block[:]):]
-	}
-	return buf
-}
+func (su Suite) dstPrime() []byte { return sha256.DSTPrime(su.DST) }
 
 // fieldElement reduces 64 big-endian bytes modulo p.
 func fieldElement(b []byte) fp.Element {
@@ -100,13 +71,17 @@ func fieldElement(b []byte) fp.Element {
 // hashToIso sets dst[i] to the point of the isogenous curve that message i hashes to,
 // before the isogeny.
 func (l *lane) hashToIso(dst []affine, dstPrime []byte, msg func(i int) []byte) {
-	var uniform [uniformBytes]byte
 	for base := 0; base < len(dst); base += hashBlock {
 		block := dst[base:min(base+hashBlock, len(dst))]
-		l.u = l.u[:0]
+		l.messages = grow(l.messages, len(block))
 		for i := range block {
-			l.buf = expandMessage(uniform[:], l.buf, msg(base+i), dstPrime)
-			l.u = append(l.u, fieldElement(uniform[:64]), fieldElement(uniform[64:]))
+			l.messages[i] = msg(base + i)
+		}
+		l.uniform = grow(l.uniform, len(block)*uniformBytes)
+		sha256.ExpandXMD(l.uniform, uniformBytes, dstPrime, l.messages)
+		l.u = grow(l.u, 2*len(block))
+		for i := range l.u {
+			l.u[i] = fieldElement(l.uniform[64*i:][:64])
 		}
 		l.points = grow(l.points, len(l.u))
 		if w := l.wideFor(len(l.u)); w != nil {

@@ -2,21 +2,17 @@ package bls
 
 import (
 	"bytes"
-	"encoding/hex"
 	"math/big"
-	"strconv"
 	"testing"
 
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fp"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/hash_to_curve"
 
 	"github.com/waybill-network/waybill/kernels/internal/vectors"
+	"github.com/waybill-network/waybill/kernels/sha256"
 )
 
-const (
-	hashFile   = "rfc9380_bls12381g1_xmd_sha256_sswu_ro.json"
-	expandFile = "rfc9380_expand_message_xmd_sha256.json"
-)
+const hashFile = "rfc9380_bls12381g1_xmd_sha256_sswu_ro.json"
 
 type vectorPoint struct{ X, Y string }
 
@@ -49,7 +45,7 @@ func (file *hashVectors) run(t *testing.T) {
 	su := Suite{file.DST}
 	for _, v := range file.Vectors {
 		var uniform [uniformBytes]byte
-		expandMessage(uniform[:], nil, []byte(v.Msg), su.dstPrime())
+		sha256.ExpandXMD(uniform[:], uniformBytes, su.dstPrime(), [][]byte{[]byte(v.Msg)})
 		var l lane
 		for i, want := range []vectorPoint{v.Q0, v.Q1} {
 			u := fieldElement(uniform[64*i:][:64])
@@ -69,53 +65,15 @@ func (file *hashVectors) run(t *testing.T) {
 	}
 }
 
-type expandVectors struct {
-	DST   string
-	Tests []struct {
-		Length  string `json:"len_in_bytes"`
-		Msg     string
-		Uniform string `json:"uniform_bytes"`
-	}
-}
-
-func (file *expandVectors) run(t *testing.T) {
-	if len(file.Tests) == 0 {
-		t.Fatal("no vectors")
-	}
-	for _, v := range file.Tests {
-		n, err := strconv.ParseInt(v.Length, 0, 32)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := make([]byte, n)
-		expandMessage(got, nil, []byte(v.Msg), Suite{file.DST}.dstPrime())
-		if hex.EncodeToString(got) != v.Uniform {
-			t.Errorf("%q to %d bytes: got %x, want %s", v.Msg, n, got, v.Uniform)
-		}
-	}
-}
-
 func TestHashToCurveRFC9380(t *testing.T) {
 	var file hashVectors
 	vectors.Read(t, "testdata/"+hashFile, &file)
 	file.run(t)
 }
 
-func TestExpandMessageRFC9380(t *testing.T) {
-	var file expandVectors
-	vectors.Read(t, "testdata/"+expandFile, &file)
-	file.run(t)
-}
-
 func TestVectorsHashToCurve(t *testing.T) {
 	var file hashVectors
 	vectors.Load(t, hashFile, &file)
-	file.run(t)
-}
-
-func TestVectorsExpandMessage(t *testing.T) {
-	var file expandVectors
-	vectors.Load(t, expandFile, &file)
 	file.run(t)
 }
 

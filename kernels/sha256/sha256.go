@@ -4,7 +4,10 @@
 // message.
 package sha256
 
-import "encoding/binary"
+import (
+	"crypto/sha256"
+	"encoding/binary"
+)
 
 // Size is the size of a digest, BlockSize that of the blocks that are hashed, in bytes.
 const (
@@ -25,13 +28,24 @@ func SumMany(out, in []byte, length int) {
 }
 
 // ExpandXMD is expand_message_xmd of RFC 9380, section 5.3.1, of every message: message i is expanded to
-// out[i*width : (i+1)*width]. dstPrime is the tag followed by its length, section 5.3.1 step 3. Neighbours of one length
+// out[i*width : (i+1)*width]. dstPrime comes from [DSTPrime]. Neighbours of one length
 // are expanded several at once. It panics if width is not from 1 to 255*32 or out is not one width for each message.
 func ExpandXMD(out []byte, width int, dstPrime []byte, msgs [][]byte) {
 	if width < 1 || width > 255*Size || len(out) != len(msgs)*width {
 		panic("sha256: output and messages do not match")
 	}
 	kernel.Use().expandXMD(out, width, dstPrime, msgs)
+}
+
+// DSTPrime is a domain separation tag followed by its length, RFC 9380 section 5.3.1 step 3. A tag of more than 255 bytes
+// is hashed first, section 5.3.3.
+func DSTPrime(tag string) []byte {
+	dst := []byte(tag)
+	if len(dst) > 255 {
+		hashed := sha256.Sum256(append([]byte("H2C-OVERSIZE-DST-"), dst...))
+		dst = hashed[:]
+	}
+	return append(dst[:len(dst):len(dst)], byte(len(dst)))
 }
 
 // padded is the length of a message of n bytes with its padding.

@@ -57,20 +57,21 @@ func nist(t *testing.T, path string) {
 func TestNIST(t *testing.T)        { nist(t, "testdata/nist_sha256_short.rsp") }
 func TestVectorsNIST(t *testing.T) { nist(t, vectors.Path(t, "nist_sha256_short.rsp")) }
 
-func TestExpandXMDRFC9380(t *testing.T) {
-	var file struct {
-		DST   string
-		Tests []struct {
-			Length  string `json:"len_in_bytes"`
-			Msg     string
-			Uniform string `json:"uniform_bytes"`
-		}
+type expandVectors struct {
+	DST   string
+	Tests []struct {
+		Length  string `json:"len_in_bytes"`
+		Msg     string
+		Uniform string `json:"uniform_bytes"`
 	}
-	vectors.Read(t, "../bls/testdata/rfc9380_expand_message_xmd_sha256.json", &file)
+}
+
+// run expands each message in every lane of every implementation.
+func (file *expandVectors) run(t *testing.T) {
 	if len(file.Tests) == 0 {
 		t.Fatal("no vectors")
 	}
-	dstPrime := append([]byte(file.DST), byte(len(file.DST)))
+	dstPrime := DSTPrime(file.DST)
 	cputest.Each(t, kernel, func(t *testing.T, l lanes) {
 		for _, v := range file.Tests {
 			width, err := strconv.ParseInt(v.Length, 0, 32)
@@ -88,6 +89,20 @@ func TestExpandXMDRFC9380(t *testing.T) {
 			}
 		}
 	})
+}
+
+const expandFile = "rfc9380_expand_message_xmd_sha256.json"
+
+func TestExpandXMDRFC9380(t *testing.T) {
+	var file expandVectors
+	vectors.Read(t, "testdata/"+expandFile, &file)
+	file.run(t)
+}
+
+func TestVectorsExpandXMD(t *testing.T) {
+	var file expandVectors
+	vectors.Load(t, expandFile, &file)
+	file.run(t)
 }
 
 // fills are messages of zeros, of ones and of random bytes, the latter from a fixed seed so that a failure repeats.
@@ -220,6 +235,21 @@ func TestSelfTest(t *testing.T) {
 			*word ^= 1 << 31
 		}
 	})
+}
+
+func TestDSTPrime(t *testing.T) {
+	long := strings.Repeat("t", 256)
+	digest := sha256.Sum256([]byte("H2C-OVERSIZE-DST-" + long))
+	for tag, want := range map[string]string{
+		"":         "\x00",
+		"tag":      "tag\x03",
+		long[:255]: long[:255] + "\xff",
+		long:       string(digest[:]) + "\x20",
+	} {
+		if got := DSTPrime(tag); string(got) != want {
+			t.Errorf("%q: got %q, want %q", tag, got, want)
+		}
+	}
 }
 
 func TestMisusePanics(t *testing.T) {
