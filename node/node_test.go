@@ -1,0 +1,338 @@
+package node_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/node"
+	"github.com/waybill-network/waybill/node/config"
+	"github.com/waybill-network/waybill/node/ingest"
+	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/node/testnet"
+	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/ledger"
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	serving = 2 // nodes
+	clients = 3 // on each of them
+)
+
+// world is a network of four nodes in this process, with customers.
+type world struct {
+	*testing.T
+	net    *testnet.Network
+	nodes  []*node.Node
+	nonces map[ledger.Key]uint64
+	keys   []*bls.SecretKey // of the clients, by index
+	seq    uint32
+}
+
+func newWorld(t *testing.T) *world {
+	net, err := testnet.Write(testnet.Options{Dir: t.TempDir() + "/net", Serving: serving, EpochSeconds: 5, GraceSeconds: 1,
+		Configure: func(_ int, c *config.Config) {
+			c.Pipeline.WindowAge, c.Pipeline.Grace = time.Second, 100*time.Millisecond
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{T: t, net: net, nodes: make([]*node.Node, len(net.Nodes)), nonces: map[ledger.Key]uint64{}}
+	var group errgroup.Group
+	for i := range w.nodes {
+		group.Go(func() error { return w.start(i) })
+	}
+	if err := group.Wait(); err != nil {
+		w.stop()
+		t.Fatal(err)
+	}
+	return w
+}
+
+func (w *world) start(i int) error {
+	loaded, err := config.Load(w.net.Nodes[i].Config, nil, nil)
+	if err != nil {
+		return err
+	}
+	id, err := node.LoadIdentity(loaded.Config, []byte(w.net.Password))
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(w.Context(), 30*time.Second)
+	defer cancel()
+	w.nodes[i], err = node.Start(ctx, loaded.Config, id, slog.New(slog.DiscardHandler))
+	return err
+}
+
+func (w *world) stop() {
+	var group sync.WaitGroup
+	for _, n := range w.nodes {
+		if n != nil {
+			group.Go(n.Stop)
+		}
+	}
+	group.Wait()
+}
+
+func (w *world) client(i int) *ingest.Client {
+	w.Helper()
+	c, err := ingest.NewClient(ingest.ClientConfig{URL: w.net.Nodes[i].Ingest})
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.Cleanup(c.Close)
+	return c
+}
+
+// await polls until done, for half a minute.
+func (w *world) await(what string, done func() bool) {
+	w.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !done(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			w.Fatal("in vain: ", what)
+		}
+	}
+}
+
+// submit hands a transaction to a node that does not serve, and waits for its execution.
+func (w *world) submit(key ed25519.PrivateKey, build func(nonce uint64) []byte) {
+	w.Helper()
+	sender := ledger.KeyOf(key)
+	nonce := w.nonces[sender]
+	last := len(w.nodes) - 1
+	c := w.client(last)
+	if _, err := c.SubmitTx(w.Context(), build(nonce)); err != nil {
+		w.Fatal(err)
+	}
+	w.nonces[sender]++
+	w.await("a transaction's execution", func() bool {
+		a, err := ingest.Call(w.Context(), c.Ledger().GetAccount, &rpc.GetAccountRequest{By: &rpc.GetAccountRequest_Key{Key: sender.String()}})
+		return err == nil && a.NextNonce > nonce
+	})
+}
+
+// register makes a payer with clients, and a service.
+func (w *world) register() {
+	w.Helper()
+	network := w.net.Genesis.Network()
+	payer := ed25519.NewKeyFromSeed(slices.Repeat([]byte{7}, 32))
+	w.submit(w.net.Treasury, func(nonce uint64) []byte {
+		return ledger.NewDeposit(network, w.net.Treasury, nonce, ledger.KeyOf(payer), 1_000_000)
+	})
+	w.submit(payer, func(nonce uint64) []byte {
+		return ledger.NewRegisterService(network, payer, nonce, &ledger.ServiceRegistration{Price: 1 << 20, UnitCap: 100, Unit: "byte"})
+	})
+	var proofs []ledger.ClientProof
+	for i := range serving * clients {
+		sk, err := bls.KeyGen(slices.Repeat([]byte{byte(i + 1)}, 32))
+		if err != nil {
+			w.Fatal(err)
+		}
+		proof := bls.Prove(sk)
+		w.keys = append(w.keys, sk)
+		proofs = append(proofs, ledger.ClientProof{Key: sk.PublicKey().Bytes(), Proof: proof.Bytes()})
+	}
+	w.submit(payer, func(nonce uint64) []byte { return ledger.NewRegisterClients(network, payer, nonce, proofs) })
+	w.await("all nodes at the same registry", func() bool {
+		return !slices.ContainsFunc(w.nodes, func(n *node.Node) bool { return n.View().Clients() != len(proofs) })
+	})
+}
+
+// deliver has every client of a serving node acknowledge rounds deliveries of 2 units, and returns one of the acks.
+func (w *world) deliver(i, rounds int) rollup.Ack {
+	w.Helper()
+	var acks []rollup.Ack
+	for range rounds {
+		for c := range clients {
+			acks = append(acks, rollup.Ack{Client: uint32(i*clients + c), Seq: w.seq, Units: 2, Request: rollup.Hash{byte(w.seq)}})
+		}
+		w.seq++
+	}
+	sign := func(acks []rollup.Ack) error {
+		for i := range acks {
+			var message [rollup.MessageSize]byte
+			acks[i].Message(&message)
+			s := bls.Default.Sign(w.keys[acks[i].Client], message[:])
+			acks[i].Signature = s.Bytes()
+		}
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(w.Context(), 20*time.Second)
+	defer cancel()
+	var last rollup.Ack
+	err := w.client(i).Deliver(ctx, slices.Values(acks), sign, func(o *ingest.Outcome) {
+		if o.Err != nil || o.Code != rollup.Accepted {
+			w.Errorf("ack %+v: %v, %v", o.Ack, o.Code, o.Err)
+		}
+		last = o.Ack
+	})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return last
+}
+
+// settled sums the certified settlements as one node answers them, and returns their epochs.
+func (w *world) settled(i int) (acks, paid uint64, epochs []uint32) {
+	c := w.client(i)
+	for epoch := uint32(0); ; epoch++ {
+		s, err := ingest.Call(w.Context(), c.Ledger().GetSettlement, &rpc.GetSettlementRequest{Epoch: epoch})
+		if err != nil || !s.Certified {
+			return acks, paid, epochs
+		}
+		for _, row := range s.Rows {
+			acks += row.Acks
+		}
+		if len(s.Rows) > 0 {
+			epochs = append(epochs, epoch)
+		}
+		paid += s.Paid
+	}
+}
+
+func (w *world) verify(res *rpc.ExportResponse, err error) {
+	w.Helper()
+	if err != nil {
+		w.Error(err)
+		return
+	}
+	g := w.net.Genesis
+	report, err := rollup.VerifyExport(res.File, g.Network(), g.Committee(), rollup.Shares(g.Params.Shares))
+	if err != nil || report.Summary() == "" {
+		w.Error(err)
+	}
+}
+
+func (w *world) get(i int, path string) (status int, body string) {
+	w.Helper()
+	res, err := http.Get(w.net.Nodes[i].Operator + path)
+	if err != nil {
+		w.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return res.StatusCode, string(b)
+}
+
+// TestNetwork takes acks through four nodes to certified settlements, restarts one of them on the way, and looks at what
+// operators and outsiders see. At the end nothing may be left running.
+func TestNetwork(t *testing.T) {
+	before := goroutines()
+	w := newWorld(t)
+	defer w.stop()
+	w.register()
+	w.operator()
+
+	first := w.deliver(0, 4)
+	w.deliver(1, 4)
+	w.nodes[1].Stop() // with its window open
+	if err := w.start(1); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := w.nodes[1].Index(); !ok {
+		t.Error("a restarted node does not know its index")
+	}
+	w.deliver(1, 3)
+	want := uint64(clients * (4 + 4 + 3))
+	var paid uint64
+	var epochs []uint32
+	for i := range w.nodes {
+		w.await("all acks settled and certified", func() bool {
+			var acks uint64
+			acks, paid, epochs = w.settled(i)
+			return acks == want
+		})
+		if paid != 2*want {
+			t.Errorf("node %d: %d micro-credits paid for %d acks of 2 units at 1 each", i, paid, want)
+		}
+	}
+
+	c := w.client(0).Ledger()
+	for _, epoch := range epochs {
+		w.verify(ingest.Call(t.Context(), c.ExportSettlement, &rpc.ExportSettlementRequest{Epoch: epoch}))
+	}
+	w.verify(ingest.Call(t.Context(), c.ExportRollup, &rpc.ExportRollupRequest{Node: first.Node, Epoch: first.Epoch, Window: first.Window}))
+	w.verify(ingest.Call(t.Context(), c.ExportAck, &rpc.ExportAckRequest{Node: first.Node, Epoch: first.Epoch, Window: first.Window, Client: first.Client, Seq: first.Seq}))
+
+	w.stop()
+	http.DefaultClient.CloseIdleConnections()
+	w.await("the end of all goroutines", func() bool { return goroutines() <= before })
+}
+
+// goroutines counts them, but for the two that the engine's log file keeps for the life of the process, one to close it
+// when it is idle and one to do so at a hangup: the engine closes its log without ending them.
+func goroutines() int {
+	stacks := make([]byte, 4<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	n := 0
+	for stack := range bytes.SplitSeq(stacks, []byte("\n\n")) {
+		if !bytes.Contains(stack, []byte("cometbft/libs/autofile")) && !bytes.Contains(stack, []byte("os/signal.loop")) {
+			n++
+		}
+	}
+	return n
+}
+
+// operator asks a serving and another node for their health and metrics.
+func (w *world) operator() {
+	w.Helper()
+	for i := range w.nodes {
+		w.await("readiness", func() bool { status, _ := w.get(i, "/readyz"); return status == http.StatusOK })
+		if status, body := w.get(i, "/livez"); status != http.StatusOK || body != "ok\n" {
+			w.Errorf("livez: %d %s", status, body)
+		}
+		_, metrics := w.get(i, "/metrics")
+		for _, want := range []string{
+			"waybill_registered_clients " + fmt.Sprint(serving*clients), `waybill_check{check="disk"} 1`, "waybill_chain_height ", "go_goroutines ",
+			"waybill_build_info{", `waybill_member_healthy{node="3"} 1`,
+		} {
+			if !strings.Contains(metrics, want) {
+				w.Errorf("node %d has no metric %s", i, want)
+			}
+		}
+		if status, page := w.get(i, "/"); status != http.StatusOK || !strings.Contains(page, "Waybill") {
+			w.Errorf("dashboard: %d", status)
+		}
+	}
+}
+
+// TestNoRoom asks a node whose disk is too small to take an ack.
+func TestNoRoom(t *testing.T) {
+	net, err := testnet.Write(testnet.Options{Dir: t.TempDir() + "/net", Nodes: 1, Configure: func(_ int, c *config.Config) { c.Store.MinFree = 1 << 40 }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{T: t, net: net, nodes: make([]*node.Node, 1)}
+	if err := w.start(0); err != nil {
+		t.Fatal(err)
+	}
+	defer w.stop()
+	if free := w.nodes[0].Snapshot().Store.Free; free >= 1<<40 {
+		t.Skipf("this disk has %d bytes free, more than the largest store.min_free", free)
+	}
+	w.await("blocks", func() bool { return w.nodes[0].View().Height() > 0 })
+	status, body := w.get(0, "/readyz")
+	if status != http.StatusServiceUnavailable || !strings.Contains(body, "failed disk: ") {
+		t.Errorf("readyz: %d %s", status, body)
+	}
+	ack := &rpc.Ack{Network: net.Genesis.Network().String(), Units: 1, Request: strings.Repeat("00", 32), Signature: strings.Repeat("00", rollup.SignatureSize)}
+	_, err = ingest.Call(t.Context(), w.client(0).Ingest().SubmitAck, &rpc.SubmitAckRequest{Ack: ack})
+	if !ingest.Temporary(err) || !strings.Contains(err.Error(), "overloaded") {
+		t.Errorf("an ack without room: %v", err)
+	}
+}
