@@ -35,6 +35,14 @@ x*y/2^416 + N/2^52 + p. As k < 2^50 that is x*y/2^416 + 1.25*p; and as p < 2^381
 For a*b <= 2^32 the result is less than 1.4*p, and its limbs are less than 2^52. An accumulated column is at most 32
 products of 52 bits and a carry, less than 2^58.
 
+TIGHTENING takes x < 2^16*p below 2p. Let t = floor(p / 2^364), the top limb of p, which has 17 bits, and let x7 be that of
+x. The quotient q = floor(x7 * floor(2^52/(t+1)) / 2^52), one high product, is never too large, as p < (t+1)*2^364. It is
+too small by less than 2: by 1 for rounding down, by x7/2^52 < 2^-18 for the rounded inverse, by less than 2^-18 for the limbs
+below x7, and by x/p * 1/(t+1) < 2^16/106514 < 0.62. So x - q*p < 1.63*p.
+
+TRANSPOSITION of eight rows of eight words, between elements row by row and a block: pairs of rows are interleaved, then
+the quarters of 128 bits are moved in two rounds of shuffles.
+
 REGISTERS in a multiplication:
     Z0..Z7    x, and limb by limb the result: limb i of x is dead when column 8+i is complete
     Z8..Z15   y
@@ -79,6 +87,8 @@ const (
 	atP    = 64
 	atK    = 128
 	atMask = 136
+
+	atInverse = 144
 )
 
 type generator struct {
@@ -95,10 +105,13 @@ func main() {
 	g.sqrMulBlock()
 	g.addBlocks()
 	g.subBlocks()
+	g.tightenBlocks()
 	g.reduceBlocks()
 	g.selectBlocks()
 	g.testBlocks("zeroBlocks", "zeroBlocks sets bit l of m[i] if lane l of block i is the integer 0, all limbs of it, and clears it otherwise.", g.isZero)
 	g.testBlocks("oddBlocks", "oddBlocks sets bit l of m[i] if lane l of block i is an odd integer, and clears it otherwise.", g.isOdd)
+	g.gatherBlocks()
+	g.scatterBlocks()
 	g.issueRounds()
 	emit.Avo(g.Context, "fp381", doc)
 }
@@ -120,6 +133,8 @@ func (g *generator) layConstants() {
 	}
 	g.AddDatum(atK, limb(k, 0))
 	g.AddDatum(atMask, U64(1<<52-1))
+	top := new(big.Int).Rsh(p, 52*(limbs-1))
+	g.AddDatum(atInverse, limb(new(big.Int).Div(word, top.Add(top, big.NewInt(1))), 0))
 }
 
 func limb(v *big.Int, i int) U64 {
@@ -336,22 +351,52 @@ func (g *generator) subBlocks() {
 	}, zp, xp)
 }
 
+// tighten leaves in x, limb by limb, y - q*p for the largest quotient q that the top limb of y lets be sure of; q[i] holds
+// p. See the header.
+func (g *generator) tighten() {
+	g.VPXORQ(qLow, qLow, qLow)
+	g.VPMADD52HUQ_BCST(at(consts, atInverse), y[7], qLow)
+	for i := range x {
+		g.VPXORQ(xyLow, xyLow, xyLow)
+		g.VPMADD52LUQ(q[i], qLow, xyLow)
+		if i > 0 {
+			g.VPMADD52HUQ(q[i-1], qLow, xyLow)
+		}
+		g.VPSUBQ(xyLow, y[i], x[i])
+	}
+	g.carry(true)
+}
+
+func (g *generator) tightenBlocks() {
+	g.function("tightenBlocks", "func(z, x *[8][8]uint64, n int)", "tightenBlocks subtracts multiples of p: z[i] = x[i] - q*p < 2p for n > 0 blocks x[i] < 2^16*p.")
+	g.reduction(func() {})
+}
+
 func (g *generator) reduceBlocks() {
-	g.function("reduceBlocks", "func(z, x *[8][8]uint64, n int)", "reduceBlocks subtracts p where x is not less: z[i] = x[i] mod p for n > 0 blocks x[i] < 2p.")
+	g.function("reduceBlocks", "func(z, x *[8][8]uint64, n int)", "reduceBlocks divides: z[i] = x[i] mod p for n > 0 blocks x[i] < 2^16*p.")
+	g.reduction(func() {
+		for i := range x {
+			g.VMOVDQA64(x[i], y[i])
+			g.VPSUBQ(q[i], x[i], x[i])
+		}
+		g.carry(true)
+		g.VPMOVQ2M(x[7], reg.K1) // negative: it was less than p
+		for i := range x {
+			g.VMOVDQA64(y[i], reg.K1, x[i])
+		}
+	})
+}
+
+// reduction tightens n blocks and does what comes then.
+func (g *generator) reduction(then func()) {
 	zp, xp := g.pointer("z", reg.RDI), g.pointer("x", reg.RSI)
 	for i := range limbs {
 		g.VPBROADCASTQ(at(consts, atP+8*i), q[i])
 	}
 	g.eachBlock(func() {
 		g.load(xp, y)
-		for i := range x {
-			g.VPSUBQ(q[i], y[i], x[i])
-		}
-		g.carry(true)
-		g.VPMOVQ2M(x[7], reg.K1) // negative: x was less
-		for i := range x {
-			g.VMOVDQA64(y[i], reg.K1, x[i])
-		}
+		g.tighten()
+		then()
 		g.store(x, zp)
 	}, zp, xp)
 }
@@ -396,6 +441,55 @@ func (g *generator) isOdd(xp reg.GPPhysical) {
 	g.VMOVDQU64(at(xp, 0), x[0])
 	g.VPSLLQ(U8(63), x[0], x[0])
 	g.VPMOVQ2M(x[0], reg.K1)
+}
+
+// transpose transposes x, by way of y.
+func (g *generator) transpose() {
+	for i := 0; i < limbs; i += 2 {
+		g.VPUNPCKLQDQ(x[i+1], x[i], y[i])
+		g.VPUNPCKHQDQ(x[i+1], x[i], y[i+1])
+	}
+	for odd := range 2 {
+		g.VSHUFI64X2(U8(0x88), y[odd+2], y[odd], q[0])
+		g.VSHUFI64X2(U8(0xdd), y[odd+2], y[odd], q[1])
+		g.VSHUFI64X2(U8(0x88), y[odd+6], y[odd+4], q[2])
+		g.VSHUFI64X2(U8(0xdd), y[odd+6], y[odd+4], q[3])
+		g.VSHUFI64X2(U8(0x88), q[2], q[0], x[odd])
+		g.VSHUFI64X2(U8(0x88), q[3], q[1], x[odd+2])
+		g.VSHUFI64X2(U8(0xdd), q[2], q[0], x[odd+4])
+		g.VSHUFI64X2(U8(0xdd), q[3], q[1], x[odd+6])
+	}
+}
+
+// eachRow calls move for the eight rows that a block's indices name, with the register and the address.
+func (g *generator) eachRow(rows, index reg.GPPhysical, move func(z reg.VecPhysical, row Mem)) {
+	for i, z := range x {
+		g.MOVLQSX(at(index, 4*i), reg.RAX)
+		g.SHLQ(U8(6), reg.RAX)
+		move(z, Mem{Base: rows, Index: reg.RAX, Scale: 1})
+	}
+}
+
+func (g *generator) gatherBlocks() {
+	g.function("gatherBlocks", "func(z *[8][8]uint64, rows *[8]uint64, index *int32, n int)", "gatherBlocks fills n > 0 blocks: lane l of z[i] is row index[8i+l].")
+	zp, rows, index := g.pointer("z", reg.RDI), g.pointer("rows", reg.RSI), g.pointer("index", reg.RDX)
+	g.eachBlock(func() {
+		g.eachRow(rows, index, func(z reg.VecPhysical, row Mem) { g.VMOVDQU64(row, z) })
+		g.transpose()
+		g.store(x, zp)
+		g.ADDQ(I32(4*limbs), index)
+	}, zp)
+}
+
+func (g *generator) scatterBlocks() {
+	g.function("scatterBlocks", "func(rows *[8]uint64, index *int32, x *[8][8]uint64, n int)", "scatterBlocks is the inverse of gatherBlocks: row index[8i+l] is lane l of x[i], for n > 0 blocks.")
+	rows, index, xp := g.pointer("rows", reg.RDI), g.pointer("index", reg.RDX), g.pointer("x", reg.RSI)
+	g.eachBlock(func() {
+		g.load(xp, x)
+		g.transpose()
+		g.eachRow(rows, index, func(z reg.VecPhysical, row Mem) { g.VMOVDQU64(z, row) })
+		g.ADDQ(I32(4*limbs), index)
+	}, xp)
 }
 
 // perRound is how many multiply-adds issueRounds issues a round: a few for each of 24 accumulators, so that none waits

@@ -20,6 +20,10 @@ func BenchmarkField(b *testing.B) {
 		u, v, z := pack(f, x), pack(f, x), NewVec(benchmarked)
 		v2, z2 := Vec2{u, v}, NewVec2(benchmarked)
 		m := NewMask(benchmarked)
+		rows, order := make([]Row, benchmarked), make([]int32, benchmarked)
+		for i, at := range r.Perm(benchmarked) {
+			order[i] = int32(at)
+		}
 		for _, c := range []struct {
 			op string
 			do func()
@@ -29,7 +33,11 @@ func BenchmarkField(b *testing.B) {
 			{"add", func() { f.Add(z, u, v) }},
 			{"sub", func() { f.Sub(z, u, v, 1) }},
 			{"reduce", func() { f.Reduce(z, u) }},
+			{"tighten", func() { f.Tighten(z, u) }},
+			{"zero", func() { f.Zero(m, u) }},
 			{"odd", func() { f.Odd(m, u) }},
+			{"gather", func() { f.Gather(z, rows, order) }},
+			{"scatter", func() { f.Scatter(rows, order, u) }},
 			{"pow", func() { f.PowP34(z, u) }},
 			{"inverse", func() { Inverse(f, z, u, v) }},
 			{"mul2", func() { f.Mul2(z2, v2, v2) }},

@@ -15,9 +15,10 @@
 //	Mul, Sqr, PowP34        take < 2^16, leave < 2
 //	Add                     leaves the sum of both bounds, which must be ≤ 2^16
 //	Sub(z, x, y, k)         takes y < 2^k, leaves the bound of x plus 2^k, which must be ≤ 2^16
+//	Tighten                 takes < 2^16, leaves < 2
 //	Reduce                  takes < 2^16, leaves < 1, the one canonical residue
 //	Mul2, Sqr2              take < 2^14, leave < 2^3
-//	Select                  leaves the larger bound
+//	Select, Gather, Scatter leave what they find
 //	Zero, Odd, Unpack       take < 2^16
 //
 // A build with the tag invariants checks every operand and panics beyond its bound.
@@ -43,6 +44,10 @@ const (
 	MulOps = 257
 	SqrOps = 201
 )
+
+// Row is one element by itself, in the form of one Field, for data that meet in blocks in another order than they stand.
+// The zero Row is zero.
+type Row [8]uint64
 
 // Block is eight elements in the form of one Field.
 type Block [8][Lanes]uint64
@@ -83,11 +88,18 @@ type Field interface {
 	Add(z, x, y Vec)        // z = x + y
 	Sub(z, x, y Vec, k int) // z = x − y for y < 2^k·p, 0 ≤ k < 16
 	Reduce(z, x Vec)        // z = x, in its canonical residue
+	Tighten(z, x Vec)       // z = x, in a residue below 2p
 	PowP34(z, x Vec)        // z = x^((p−3)/4): square roots are x·z, inverse square roots z, up to sign
 
 	Select(z Vec, m Mask, x, y Vec) // z = x where m, else y
 	Zero(m Mask, x Vec)             // m = the elements that are zero
 	Odd(m Mask, x Vec)              // m = the elements that are odd as integers in [0, p): sgn0 of RFC 9380, section 4.1
+
+	Blank(m Mask, x Vec) // m = the elements whose words are all zero, as Pack, new rows and Select make them
+
+	// Gather fills z with rows[index[i]], and unused lanes with one of them. Scatter sets rows[index[i]] to element i.
+	Gather(z Vec, rows []Row, index []int32)
+	Scatter(rows []Row, index []int32, x Vec)
 
 	Mul2(z, x, y Vec2) // z = x·y in the extension
 	Sqr2(z, x Vec2)    // z = x² in the extension
@@ -161,7 +173,16 @@ func trace(f Field, x, y []fp.Element) (results [][]fp.Element) {
 	keep(vz)
 	f.Odd(m, vz)
 	f.Select(vz, m, vz, vx)
+	f.Tighten(vz, vz)
 	f.Reduce(vz, vz)
+	keep(vz)
+	rows, index := make([]Row, n), make([]int32, n)
+	for i := range index {
+		index[i] = int32(n - 1 - i)
+	}
+	f.Scatter(rows, index, vz)
+	f.Gather(vz, rows, index[:n:n])
+	f.Add(vz, vz, vx)
 	keep(vz)
 	f.Zero(m, vx)
 	f.Select(vz, m, vz, vy)
@@ -204,5 +225,14 @@ func checkBinary(z, x, y Vec) {
 func covers(m Mask, v Vec) {
 	if len(m) < len(v) {
 		panic("fp381: the mask is shorter than the vector")
+	}
+}
+
+// checkIndex panics unless every index names a row.
+func checkIndex(rows []Row, index []int32) {
+	for _, at := range index {
+		if uint(at) >= uint(len(rows)) {
+			panic("fp381: no such row")
+		}
 	}
 }

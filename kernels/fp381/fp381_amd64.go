@@ -33,6 +33,15 @@ func subBlocks(z, x, y *Block, n, step int, multiple *[8]uint64)
 func reduceBlocks(z, x *Block, n int)
 
 //go:noescape
+func tightenBlocks(z, x *Block, n int)
+
+//go:noescape
+func gatherBlocks(z *Block, rows *Row, index *int32, n int)
+
+//go:noescape
+func scatterBlocks(rows *Row, index *int32, x *Block, n int)
+
+//go:noescape
 func selectBlocks(z, x, y *Block, m *uint8, n, step int)
 
 //go:noescape
@@ -55,17 +64,16 @@ func implementations() []cpu.Implementation[Field] {
 type ifma struct{}
 
 // constants of the conversions, each in all lanes.
-var constants = sync.OnceValue(func() *struct{ in, out, unit, one Block } {
-	var c struct{ in, out, unit, one Block }
+var constants = sync.OnceValue(func() *struct{ in, out, one Block } {
+	var c struct{ in, out, one Block }
 	power := func(n uint) *big.Int {
 		v := new(big.Int).Lsh(big.NewInt(1), n)
 		return v.Mod(v, modulus())
 	}
 	for b, v := range map[*Block]*big.Int{
-		&c.in:   power(448), // x·2^384 to x·2^416: 448 = 416 + 416 − 384
-		&c.out:  power(384), // and back: 384 = 384 + 416 − 416
-		&c.unit: power(416), // 1: multiplying by it brings a lazy value below 2p
-		&c.one:  power(0),   // x·2^416 to x
+		&c.in:  power(448), // x·2^384 to x·2^416: 448 = 416 + 416 − 384
+		&c.out: power(384), // and back: 384 = 384 + 416 − 416
+		&c.one: power(0),   // x·2^416 to x
 	} {
 		for i, limb := range limbsOf(v) {
 			for l := range Lanes {
@@ -195,8 +203,59 @@ func (f ifma) Reduce(z, x Vec) {
 	sameLength(len(z), x)
 	f.require(loose, x)
 	if len(z) > 0 {
-		mulBlocks(&z[0], &x[0], &constants().unit, len(z), 0)
-		reduceBlocks(&z[0], &z[0], len(z))
+		reduceBlocks(&z[0], &x[0], len(z))
+	}
+	f.require(0, z)
+}
+
+func (f ifma) Tighten(z, x Vec) {
+	sameLength(len(z), x)
+	f.require(loose, x)
+	if len(z) > 0 {
+		tightenBlocks(&z[0], &x[0], len(z))
+	}
+	f.require(tight, z)
+}
+
+func (f ifma) Gather(z Vec, rows []Row, index []int32) {
+	fits(z, len(index))
+	checkIndex(rows, index)
+	whole := len(index) / Lanes
+	if whole > 0 {
+		gatherBlocks(&z[0], &rows[0], &index[0], whole)
+	}
+	if whole < len(z) {
+		var last [Lanes]int32 // in unused lanes, the first row again
+		for l := range last {
+			last[l] = index[whole*Lanes]
+		}
+		copy(last[:], index[whole*Lanes:])
+		gatherBlocks(&z[whole], &rows[0], &last[0], 1)
+	}
+}
+
+var inOrder = [Lanes]int32{0, 1, 2, 3, 4, 5, 6, 7}
+
+func (f ifma) Scatter(rows []Row, index []int32, x Vec) {
+	fits(x, len(index))
+	checkIndex(rows, index)
+	whole := len(index) / Lanes
+	if whole > 0 {
+		scatterBlocks(&rows[0], &index[0], &x[0], whole)
+	}
+	if whole < len(x) {
+		var last [Lanes]Row
+		scatterBlocks(&last[0], &inOrder[0], &x[whole], 1)
+		for l, at := range index[whole*Lanes:] {
+			rows[at] = last[l]
+		}
+	}
+}
+
+func (f ifma) Blank(m Mask, x Vec) {
+	covers(m, x)
+	if len(x) > 0 {
+		zeroBlocks(&m[0], &x[0], len(x))
 	}
 }
 
@@ -238,8 +297,7 @@ func (f ifma) Zero(m Mask, x Vec) {
 	f.require(loose, x)
 	var b Block
 	for i := range x {
-		mulBlocks(&b, &x[i], &constants().unit, 1, 0)
-		reduceBlocks(&b, &b, 1)
+		reduceBlocks(&b, &x[i], 1)
 		zeroBlocks(&m[i], &b, 1)
 	}
 }

@@ -22,6 +22,14 @@
 // For a*b <= 2^32 the result is less than 1.4*p, and its limbs are less than 2^52. An accumulated column is at most 32
 // products of 52 bits and a carry, less than 2^58.
 //
+// TIGHTENING takes x < 2^16*p below 2p. Let t = floor(p / 2^364), the top limb of p, which has 17 bits, and let x7 be that of
+// x. The quotient q = floor(x7 * floor(2^52/(t+1)) / 2^52), one high product, is never too large, as p < (t+1)*2^364. It is
+// too small by less than 2: by 1 for rounding down, by x7/2^52 < 2^-18 for the rounded inverse, by less than 2^-18 for the limbs
+// below x7, and by x/p * 1/(t+1) < 2^16/106514 < 0.62. So x - q*p < 1.63*p.
+//
+// TRANSPOSITION of eight rows of eight words, between elements row by row and a block: pairs of rows are interleaved, then
+// the quarters of 128 bits are moved in two rounds of shuffles.
+//
 // REGISTERS in a multiplication:
 //     Z0..Z7    x, and limb by limb the result: limb i of x is dead when column 8+i is complete
 //     Z8..Z15   y
@@ -53,7 +61,8 @@ DATA constants<>+112(SB)/8, $0x0001ea397fe69a4b
 DATA constants<>+120(SB)/8, $0x000000000001a011
 DATA constants<>+128(SB)/8, $0x0003fffcfffcfffd
 DATA constants<>+136(SB)/8, $0x000fffffffffffff
-GLOBL constants<>(SB), RODATA|NOPTR, $144
+DATA constants<>+144(SB)/8, $0x00000009d8307de6
+GLOBL constants<>(SB), RODATA|NOPTR, $152
 
 // func mulBlocks(z *[8][8]uint64, x *[8][8]uint64, y *[8][8]uint64, n int, step int)
 // Requires: AVX, AVX512F, AVX512IFMA
@@ -1856,8 +1865,103 @@ block:
 	VZEROUPPER
 	RET
 
+// func tightenBlocks(z *[8][8]uint64, x *[8][8]uint64, n int)
+// Requires: AVX, AVX512F, AVX512IFMA
+TEXT ·tightenBlocks(SB), NOSPLIT, $0-24
+	LEAQ         constants<>+0(SB), R8
+	VPBROADCASTQ 136(R8), Z31
+	MOVQ         z+0(FP), DI
+	MOVQ         x+8(FP), SI
+	VPBROADCASTQ 64(R8), Z16
+	VPBROADCASTQ 72(R8), Z17
+	VPBROADCASTQ 80(R8), Z18
+	VPBROADCASTQ 88(R8), Z19
+	VPBROADCASTQ 96(R8), Z20
+	VPBROADCASTQ 104(R8), Z21
+	VPBROADCASTQ 112(R8), Z22
+	VPBROADCASTQ 120(R8), Z23
+	MOVQ         n+16(FP), CX
+
+block:
+	VMOVDQU64        (SI), Z8
+	VMOVDQU64        64(SI), Z9
+	VMOVDQU64        128(SI), Z10
+	VMOVDQU64        192(SI), Z11
+	VMOVDQU64        256(SI), Z12
+	VMOVDQU64        320(SI), Z13
+	VMOVDQU64        384(SI), Z14
+	VMOVDQU64        448(SI), Z15
+	VPXORQ           Z26, Z26, Z26
+	VPMADD52HUQ.BCST 144(R8), Z15, Z26
+	VPXORQ           Z24, Z24, Z24
+	VPMADD52LUQ      Z16, Z26, Z24
+	VPSUBQ           Z24, Z8, Z0
+	VPXORQ           Z24, Z24, Z24
+	VPMADD52LUQ      Z17, Z26, Z24
+	VPMADD52HUQ      Z16, Z26, Z24
+	VPSUBQ           Z24, Z9, Z1
+	VPXORQ           Z24, Z24, Z24
+	VPMADD52LUQ      Z18, Z26, Z24
+	VPMADD52HUQ      Z17, Z26, Z24
+	VPSUBQ           Z24, Z10, Z2
+	VPXORQ           Z24, Z24, Z24
+	VPMADD52LUQ      Z19, Z26, Z24
+	VPMADD52HUQ      Z18, Z26, Z24
+	VPSUBQ           Z24, Z11, Z3
+	VPXORQ           Z24, Z24, Z24
+	VPMADD52LUQ      Z20, Z26, Z24
+	VPMADD52HUQ      Z19, Z26, Z24
+	VPSUBQ           Z24, Z12, Z4
+	VPXORQ           Z24, Z24, Z24
+	VPMADD52LUQ      Z21, Z26, Z24
+	VPMADD52HUQ      Z20, Z26, Z24
+	VPSUBQ           Z24, Z13, Z5
+	VPXORQ           Z24, Z24, Z24
+	VPMADD52LUQ      Z22, Z26, Z24
+	VPMADD52HUQ      Z21, Z26, Z24
+	VPSUBQ           Z24, Z14, Z6
+	VPXORQ           Z24, Z24, Z24
+	VPMADD52LUQ      Z23, Z26, Z24
+	VPMADD52HUQ      Z22, Z26, Z24
+	VPSUBQ           Z24, Z15, Z7
+	VPSRAQ           $0x34, Z0, Z30
+	VPANDQ           Z31, Z0, Z0
+	VPADDQ           Z30, Z1, Z1
+	VPSRAQ           $0x34, Z1, Z30
+	VPANDQ           Z31, Z1, Z1
+	VPADDQ           Z30, Z2, Z2
+	VPSRAQ           $0x34, Z2, Z30
+	VPANDQ           Z31, Z2, Z2
+	VPADDQ           Z30, Z3, Z3
+	VPSRAQ           $0x34, Z3, Z30
+	VPANDQ           Z31, Z3, Z3
+	VPADDQ           Z30, Z4, Z4
+	VPSRAQ           $0x34, Z4, Z30
+	VPANDQ           Z31, Z4, Z4
+	VPADDQ           Z30, Z5, Z5
+	VPSRAQ           $0x34, Z5, Z30
+	VPANDQ           Z31, Z5, Z5
+	VPADDQ           Z30, Z6, Z6
+	VPSRAQ           $0x34, Z6, Z30
+	VPANDQ           Z31, Z6, Z6
+	VPADDQ           Z30, Z7, Z7
+	VMOVDQU64        Z0, (DI)
+	VMOVDQU64        Z1, 64(DI)
+	VMOVDQU64        Z2, 128(DI)
+	VMOVDQU64        Z3, 192(DI)
+	VMOVDQU64        Z4, 256(DI)
+	VMOVDQU64        Z5, 320(DI)
+	VMOVDQU64        Z6, 384(DI)
+	VMOVDQU64        Z7, 448(DI)
+	ADDQ             $+512, DI
+	ADDQ             $+512, SI
+	DECQ             CX
+	JNE              block
+	VZEROUPPER
+	RET
+
 // func reduceBlocks(z *[8][8]uint64, x *[8][8]uint64, n int)
-// Requires: AVX, AVX512DQ, AVX512F
+// Requires: AVX, AVX512DQ, AVX512F, AVX512IFMA
 TEXT ·reduceBlocks(SB), NOSPLIT, $0-24
 	LEAQ         constants<>+0(SB), R8
 	VPBROADCASTQ 136(R8), Z31
@@ -1874,64 +1978,126 @@ TEXT ·reduceBlocks(SB), NOSPLIT, $0-24
 	MOVQ         n+16(FP), CX
 
 block:
-	VMOVDQU64 (SI), Z8
-	VMOVDQU64 64(SI), Z9
-	VMOVDQU64 128(SI), Z10
-	VMOVDQU64 192(SI), Z11
-	VMOVDQU64 256(SI), Z12
-	VMOVDQU64 320(SI), Z13
-	VMOVDQU64 384(SI), Z14
-	VMOVDQU64 448(SI), Z15
-	VPSUBQ    Z16, Z8, Z0
-	VPSUBQ    Z17, Z9, Z1
-	VPSUBQ    Z18, Z10, Z2
-	VPSUBQ    Z19, Z11, Z3
-	VPSUBQ    Z20, Z12, Z4
-	VPSUBQ    Z21, Z13, Z5
-	VPSUBQ    Z22, Z14, Z6
-	VPSUBQ    Z23, Z15, Z7
-	VPSRAQ    $0x34, Z0, Z30
-	VPANDQ    Z31, Z0, Z0
-	VPADDQ    Z30, Z1, Z1
-	VPSRAQ    $0x34, Z1, Z30
-	VPANDQ    Z31, Z1, Z1
-	VPADDQ    Z30, Z2, Z2
-	VPSRAQ    $0x34, Z2, Z30
-	VPANDQ    Z31, Z2, Z2
-	VPADDQ    Z30, Z3, Z3
-	VPSRAQ    $0x34, Z3, Z30
-	VPANDQ    Z31, Z3, Z3
-	VPADDQ    Z30, Z4, Z4
-	VPSRAQ    $0x34, Z4, Z30
-	VPANDQ    Z31, Z4, Z4
-	VPADDQ    Z30, Z5, Z5
-	VPSRAQ    $0x34, Z5, Z30
-	VPANDQ    Z31, Z5, Z5
-	VPADDQ    Z30, Z6, Z6
-	VPSRAQ    $0x34, Z6, Z30
-	VPANDQ    Z31, Z6, Z6
-	VPADDQ    Z30, Z7, Z7
-	VPMOVQ2M  Z7, K1
-	VMOVDQA64 Z8, K1, Z0
-	VMOVDQA64 Z9, K1, Z1
-	VMOVDQA64 Z10, K1, Z2
-	VMOVDQA64 Z11, K1, Z3
-	VMOVDQA64 Z12, K1, Z4
-	VMOVDQA64 Z13, K1, Z5
-	VMOVDQA64 Z14, K1, Z6
-	VMOVDQA64 Z15, K1, Z7
-	VMOVDQU64 Z0, (DI)
-	VMOVDQU64 Z1, 64(DI)
-	VMOVDQU64 Z2, 128(DI)
-	VMOVDQU64 Z3, 192(DI)
-	VMOVDQU64 Z4, 256(DI)
-	VMOVDQU64 Z5, 320(DI)
-	VMOVDQU64 Z6, 384(DI)
-	VMOVDQU64 Z7, 448(DI)
-	ADDQ      $+512, DI
-	ADDQ      $+512, SI
-	DECQ      CX
-	JNE       block
+	VMOVDQU64        (SI), Z8
+	VMOVDQU64        64(SI), Z9
+	VMOVDQU64        128(SI), Z10
+	VMOVDQU64        192(SI), Z11
+	VMOVDQU64        256(SI), Z12
+	VMOVDQU64        320(SI), Z13
+	VMOVDQU64        384(SI), Z14
+	VMOVDQU64        448(SI), Z15
+	VPXORQ           Z26, Z26, Z26
+	VPMADD52HUQ.BCST 144(R8), Z15, Z26
+	VPXORQ           Z24, Z24, Z24
+	VPMADD52LUQ      Z16, Z26, Z24
+	VPSUBQ           Z24, Z8, Z0
+	VPXORQ           Z24, Z24, Z24
+	VPMADD52LUQ      Z17, Z26, Z24
+	VPMADD52HUQ      Z16, Z26, Z24
+	VPSUBQ           Z24, Z9, Z1
+	VPXORQ           Z24, Z24, Z24
+	VPMADD52LUQ      Z18, Z26, Z24
+	VPMADD52HUQ      Z17, Z26, Z24
+	VPSUBQ           Z24, Z10, Z2
+	VPXORQ           Z24, Z24, Z24
+	VPMADD52LUQ      Z19, Z26, Z24
+	VPMADD52HUQ      Z18, Z26, Z24
+	VPSUBQ           Z24, Z11, Z3
+	VPXORQ           Z24, Z24, Z24
+	VPMADD52LUQ      Z20, Z26, Z24
+	VPMADD52HUQ      Z19, Z26, Z24
+	VPSUBQ           Z24, Z12, Z4
+	VPXORQ           Z24, Z24, Z24
+	VPMADD52LUQ      Z21, Z26, Z24
+	VPMADD52HUQ      Z20, Z26, Z24
+	VPSUBQ           Z24, Z13, Z5
+	VPXORQ           Z24, Z24, Z24
+	VPMADD52LUQ      Z22, Z26, Z24
+	VPMADD52HUQ      Z21, Z26, Z24
+	VPSUBQ           Z24, Z14, Z6
+	VPXORQ           Z24, Z24, Z24
+	VPMADD52LUQ      Z23, Z26, Z24
+	VPMADD52HUQ      Z22, Z26, Z24
+	VPSUBQ           Z24, Z15, Z7
+	VPSRAQ           $0x34, Z0, Z30
+	VPANDQ           Z31, Z0, Z0
+	VPADDQ           Z30, Z1, Z1
+	VPSRAQ           $0x34, Z1, Z30
+	VPANDQ           Z31, Z1, Z1
+	VPADDQ           Z30, Z2, Z2
+	VPSRAQ           $0x34, Z2, Z30
+	VPANDQ           Z31, Z2, Z2
+	VPADDQ           Z30, Z3, Z3
+	VPSRAQ           $0x34, Z3, Z30
+	VPANDQ           Z31, Z3, Z3
+	VPADDQ           Z30, Z4, Z4
+	VPSRAQ           $0x34, Z4, Z30
+	VPANDQ           Z31, Z4, Z4
+	VPADDQ           Z30, Z5, Z5
+	VPSRAQ           $0x34, Z5, Z30
+	VPANDQ           Z31, Z5, Z5
+	VPADDQ           Z30, Z6, Z6
+	VPSRAQ           $0x34, Z6, Z30
+	VPANDQ           Z31, Z6, Z6
+	VPADDQ           Z30, Z7, Z7
+	VMOVDQA64        Z0, Z8
+	VPSUBQ           Z16, Z0, Z0
+	VMOVDQA64        Z1, Z9
+	VPSUBQ           Z17, Z1, Z1
+	VMOVDQA64        Z2, Z10
+	VPSUBQ           Z18, Z2, Z2
+	VMOVDQA64        Z3, Z11
+	VPSUBQ           Z19, Z3, Z3
+	VMOVDQA64        Z4, Z12
+	VPSUBQ           Z20, Z4, Z4
+	VMOVDQA64        Z5, Z13
+	VPSUBQ           Z21, Z5, Z5
+	VMOVDQA64        Z6, Z14
+	VPSUBQ           Z22, Z6, Z6
+	VMOVDQA64        Z7, Z15
+	VPSUBQ           Z23, Z7, Z7
+	VPSRAQ           $0x34, Z0, Z30
+	VPANDQ           Z31, Z0, Z0
+	VPADDQ           Z30, Z1, Z1
+	VPSRAQ           $0x34, Z1, Z30
+	VPANDQ           Z31, Z1, Z1
+	VPADDQ           Z30, Z2, Z2
+	VPSRAQ           $0x34, Z2, Z30
+	VPANDQ           Z31, Z2, Z2
+	VPADDQ           Z30, Z3, Z3
+	VPSRAQ           $0x34, Z3, Z30
+	VPANDQ           Z31, Z3, Z3
+	VPADDQ           Z30, Z4, Z4
+	VPSRAQ           $0x34, Z4, Z30
+	VPANDQ           Z31, Z4, Z4
+	VPADDQ           Z30, Z5, Z5
+	VPSRAQ           $0x34, Z5, Z30
+	VPANDQ           Z31, Z5, Z5
+	VPADDQ           Z30, Z6, Z6
+	VPSRAQ           $0x34, Z6, Z30
+	VPANDQ           Z31, Z6, Z6
+	VPADDQ           Z30, Z7, Z7
+	VPMOVQ2M         Z7, K1
+	VMOVDQA64        Z8, K1, Z0
+	VMOVDQA64        Z9, K1, Z1
+	VMOVDQA64        Z10, K1, Z2
+	VMOVDQA64        Z11, K1, Z3
+	VMOVDQA64        Z12, K1, Z4
+	VMOVDQA64        Z13, K1, Z5
+	VMOVDQA64        Z14, K1, Z6
+	VMOVDQA64        Z15, K1, Z7
+	VMOVDQU64        Z0, (DI)
+	VMOVDQU64        Z1, 64(DI)
+	VMOVDQU64        Z2, 128(DI)
+	VMOVDQU64        Z3, 192(DI)
+	VMOVDQU64        Z4, 256(DI)
+	VMOVDQU64        Z5, 320(DI)
+	VMOVDQU64        Z6, 384(DI)
+	VMOVDQU64        Z7, 448(DI)
+	ADDQ             $+512, DI
+	ADDQ             $+512, SI
+	DECQ             CX
+	JNE              block
 	VZEROUPPER
 	RET
 
@@ -2027,6 +2193,154 @@ block:
 	ADDQ      $+512, SI
 	DECQ      CX
 	JNE       block
+	VZEROUPPER
+	RET
+
+// func gatherBlocks(z *[8][8]uint64, rows *[8]uint64, index *int32, n int)
+// Requires: AVX, AVX512F
+TEXT ·gatherBlocks(SB), NOSPLIT, $0-32
+	LEAQ         constants<>+0(SB), R8
+	VPBROADCASTQ 136(R8), Z31
+	MOVQ         z+0(FP), DI
+	MOVQ         rows+8(FP), SI
+	MOVQ         index+16(FP), DX
+	MOVQ         n+24(FP), CX
+
+block:
+	MOVLQSX     (DX), AX
+	SHLQ        $0x06, AX
+	VMOVDQU64   (SI)(AX*1), Z0
+	MOVLQSX     4(DX), AX
+	SHLQ        $0x06, AX
+	VMOVDQU64   (SI)(AX*1), Z1
+	MOVLQSX     8(DX), AX
+	SHLQ        $0x06, AX
+	VMOVDQU64   (SI)(AX*1), Z2
+	MOVLQSX     12(DX), AX
+	SHLQ        $0x06, AX
+	VMOVDQU64   (SI)(AX*1), Z3
+	MOVLQSX     16(DX), AX
+	SHLQ        $0x06, AX
+	VMOVDQU64   (SI)(AX*1), Z4
+	MOVLQSX     20(DX), AX
+	SHLQ        $0x06, AX
+	VMOVDQU64   (SI)(AX*1), Z5
+	MOVLQSX     24(DX), AX
+	SHLQ        $0x06, AX
+	VMOVDQU64   (SI)(AX*1), Z6
+	MOVLQSX     28(DX), AX
+	SHLQ        $0x06, AX
+	VMOVDQU64   (SI)(AX*1), Z7
+	VPUNPCKLQDQ Z1, Z0, Z8
+	VPUNPCKHQDQ Z1, Z0, Z9
+	VPUNPCKLQDQ Z3, Z2, Z10
+	VPUNPCKHQDQ Z3, Z2, Z11
+	VPUNPCKLQDQ Z5, Z4, Z12
+	VPUNPCKHQDQ Z5, Z4, Z13
+	VPUNPCKLQDQ Z7, Z6, Z14
+	VPUNPCKHQDQ Z7, Z6, Z15
+	VSHUFI64X2  $0x88, Z10, Z8, Z16
+	VSHUFI64X2  $0xdd, Z10, Z8, Z17
+	VSHUFI64X2  $0x88, Z14, Z12, Z18
+	VSHUFI64X2  $0xdd, Z14, Z12, Z19
+	VSHUFI64X2  $0x88, Z18, Z16, Z0
+	VSHUFI64X2  $0x88, Z19, Z17, Z2
+	VSHUFI64X2  $0xdd, Z18, Z16, Z4
+	VSHUFI64X2  $0xdd, Z19, Z17, Z6
+	VSHUFI64X2  $0x88, Z11, Z9, Z16
+	VSHUFI64X2  $0xdd, Z11, Z9, Z17
+	VSHUFI64X2  $0x88, Z15, Z13, Z18
+	VSHUFI64X2  $0xdd, Z15, Z13, Z19
+	VSHUFI64X2  $0x88, Z18, Z16, Z1
+	VSHUFI64X2  $0x88, Z19, Z17, Z3
+	VSHUFI64X2  $0xdd, Z18, Z16, Z5
+	VSHUFI64X2  $0xdd, Z19, Z17, Z7
+	VMOVDQU64   Z0, (DI)
+	VMOVDQU64   Z1, 64(DI)
+	VMOVDQU64   Z2, 128(DI)
+	VMOVDQU64   Z3, 192(DI)
+	VMOVDQU64   Z4, 256(DI)
+	VMOVDQU64   Z5, 320(DI)
+	VMOVDQU64   Z6, 384(DI)
+	VMOVDQU64   Z7, 448(DI)
+	ADDQ        $+32, DX
+	ADDQ        $+512, DI
+	DECQ        CX
+	JNE         block
+	VZEROUPPER
+	RET
+
+// func scatterBlocks(rows *[8]uint64, index *int32, x *[8][8]uint64, n int)
+// Requires: AVX, AVX512F
+TEXT ·scatterBlocks(SB), NOSPLIT, $0-32
+	LEAQ         constants<>+0(SB), R8
+	VPBROADCASTQ 136(R8), Z31
+	MOVQ         rows+0(FP), DI
+	MOVQ         index+8(FP), DX
+	MOVQ         x+16(FP), SI
+	MOVQ         n+24(FP), CX
+
+block:
+	VMOVDQU64   (SI), Z0
+	VMOVDQU64   64(SI), Z1
+	VMOVDQU64   128(SI), Z2
+	VMOVDQU64   192(SI), Z3
+	VMOVDQU64   256(SI), Z4
+	VMOVDQU64   320(SI), Z5
+	VMOVDQU64   384(SI), Z6
+	VMOVDQU64   448(SI), Z7
+	VPUNPCKLQDQ Z1, Z0, Z8
+	VPUNPCKHQDQ Z1, Z0, Z9
+	VPUNPCKLQDQ Z3, Z2, Z10
+	VPUNPCKHQDQ Z3, Z2, Z11
+	VPUNPCKLQDQ Z5, Z4, Z12
+	VPUNPCKHQDQ Z5, Z4, Z13
+	VPUNPCKLQDQ Z7, Z6, Z14
+	VPUNPCKHQDQ Z7, Z6, Z15
+	VSHUFI64X2  $0x88, Z10, Z8, Z16
+	VSHUFI64X2  $0xdd, Z10, Z8, Z17
+	VSHUFI64X2  $0x88, Z14, Z12, Z18
+	VSHUFI64X2  $0xdd, Z14, Z12, Z19
+	VSHUFI64X2  $0x88, Z18, Z16, Z0
+	VSHUFI64X2  $0x88, Z19, Z17, Z2
+	VSHUFI64X2  $0xdd, Z18, Z16, Z4
+	VSHUFI64X2  $0xdd, Z19, Z17, Z6
+	VSHUFI64X2  $0x88, Z11, Z9, Z16
+	VSHUFI64X2  $0xdd, Z11, Z9, Z17
+	VSHUFI64X2  $0x88, Z15, Z13, Z18
+	VSHUFI64X2  $0xdd, Z15, Z13, Z19
+	VSHUFI64X2  $0x88, Z18, Z16, Z1
+	VSHUFI64X2  $0x88, Z19, Z17, Z3
+	VSHUFI64X2  $0xdd, Z18, Z16, Z5
+	VSHUFI64X2  $0xdd, Z19, Z17, Z7
+	MOVLQSX     (DX), AX
+	SHLQ        $0x06, AX
+	VMOVDQU64   Z0, (DI)(AX*1)
+	MOVLQSX     4(DX), AX
+	SHLQ        $0x06, AX
+	VMOVDQU64   Z1, (DI)(AX*1)
+	MOVLQSX     8(DX), AX
+	SHLQ        $0x06, AX
+	VMOVDQU64   Z2, (DI)(AX*1)
+	MOVLQSX     12(DX), AX
+	SHLQ        $0x06, AX
+	VMOVDQU64   Z3, (DI)(AX*1)
+	MOVLQSX     16(DX), AX
+	SHLQ        $0x06, AX
+	VMOVDQU64   Z4, (DI)(AX*1)
+	MOVLQSX     20(DX), AX
+	SHLQ        $0x06, AX
+	VMOVDQU64   Z5, (DI)(AX*1)
+	MOVLQSX     24(DX), AX
+	SHLQ        $0x06, AX
+	VMOVDQU64   Z6, (DI)(AX*1)
+	MOVLQSX     28(DX), AX
+	SHLQ        $0x06, AX
+	VMOVDQU64   Z7, (DI)(AX*1)
+	ADDQ        $+32, DX
+	ADDQ        $+512, SI
+	DECQ        CX
+	JNE         block
 	VZEROUPPER
 	RET
 

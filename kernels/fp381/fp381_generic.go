@@ -81,6 +81,32 @@ func (generic) Sub(z, x, y Vec, _ int) {
 func (generic) Sqr(z, x Vec)    { lanewise1(z, x, func(z, x *fp.Element) { z.Square(x) }) }
 func (generic) Reduce(z, x Vec) { lanewise1(z, x, func(z, x *fp.Element) { *z = *x }) }
 
+func (generic) Tighten(z, x Vec) { generic{}.Reduce(z, x) }
+
+func (generic) Gather(z Vec, rows []Row, index []int32) {
+	fits(z, len(index))
+	checkIndex(rows, index)
+	for i := range z {
+		for l := range Lanes {
+			at := i*Lanes + l
+			if at >= len(index) {
+				at = i * Lanes
+			}
+			z[i][l] = rows[index[at]]
+		}
+	}
+}
+
+func (generic) Scatter(rows []Row, index []int32, x Vec) {
+	fits(x, len(index))
+	checkIndex(rows, index)
+	for i, at := range index {
+		rows[at] = x[i/Lanes][i%Lanes]
+	}
+}
+
+func (generic) Blank(m Mask, x Vec) { generic{}.Zero(m, x) }
+
 func (generic) PowP34(z, x Vec) {
 	lanewise1(z, x, func(z, x *fp.Element) {
 		var odd [len(powers{})]fp.Element
