@@ -9,6 +9,7 @@ import (
 	. "github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/reg"
 
+	"github.com/waybill-network/waybill/asm/blake3/rounds"
 	"github.com/waybill-network/waybill/asm/emit"
 	"github.com/waybill-network/waybill/asm/rows"
 )
@@ -39,26 +40,6 @@ func main() {
 	emit.Avo(asm, "blake3", doc)
 }
 
-// schedule gives the message words of each round: the permutation applied round after round.
-func schedule() (rounds [7][16]int) {
-	permutation := [16]int{2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8}
-	for i := range 16 {
-		rounds[0][i] = i
-	}
-	for r := 1; r < len(rounds); r++ {
-		for i := range 16 {
-			rounds[r][i] = rounds[r-1][permutation[i]]
-		}
-	}
-	return rounds
-}
-
-// halves are the four (a, b, c, d) of the columns and of the diagonals.
-var halves = [2][4][4]int{
-	{{0, 4, 8, 12}, {1, 5, 9, 13}, {2, 6, 10, 14}, {3, 7, 11, 15}},
-	{{0, 5, 10, 15}, {1, 6, 11, 12}, {2, 7, 8, 13}, {3, 4, 9, 14}},
-}
-
 func function(name string, attributes attr.Attribute) {
 	asm.Function(name)
 	asm.Attributes(attributes)
@@ -84,9 +65,9 @@ func avx512() {
 	for i := range v {
 		asm.VPBROADCASTD(Mem{Base: start, Disp: 4 * i}, v[i])
 	}
-	for r, words := range schedule() {
+	for r, words := range rounds.Words() {
 		asm.Comment(fmt.Sprintf("Round %d", r+1))
-		for h, half := range halves {
+		for h, half := range rounds.Halves {
 			step := func(x int, rotations [2]uint64) {
 				for i, g := range half {
 					asm.VPADDD(m[words[8*h+2*i+x]], v[g[0]], v[g[0]])
@@ -153,9 +134,9 @@ func avx2() {
 	for i := range v {
 		asm.VPBROADCASTD(Mem{Base: start, Disp: 4 * i}, v[i])
 	}
-	for r, order := range schedule() {
+	for r, order := range rounds.Words() {
 		asm.Comment(fmt.Sprintf("Round %d", r+1))
-		for h, half := range halves {
+		for h, half := range rounds.Halves {
 			step := func(x, mask, rotation int) {
 				for i, g := range half {
 					asm.VPADDD(word(order[8*h+2*i+x]), v[g[0]], v[g[0]])

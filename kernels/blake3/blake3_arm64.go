@@ -1,0 +1,18 @@
+//go:build !purego
+
+package blake3
+
+import "github.com/waybill-network/waybill/kernels/cpu"
+
+//go:generate go run -C ../../asm ./blake3/neon -out ../kernels/blake3/blake3_arm64.s
+
+// Every arm64 CPU that Go runs on has NEON.
+var vectorized = []cpu.Implementation[lanes]{{Name: cpu.NEON, Code: 4}}
+
+// compress hashes four messages.
+func compress(_ lanes, out, in *byte, stride uintptr, start *[16]uint32) {
+	compressNEON(out, in, stride, start)
+}
+
+//go:noescape
+func compressNEON(out, in *byte, stride uintptr, start *[16]uint32)
