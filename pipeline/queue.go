@@ -147,20 +147,26 @@ func (q *queue) fill(batch []*chunk, lane, limit int) []*chunk {
 			limit = min(limit, maxChunk)
 		}
 		l := &s.lineups[lane]
-		for quantum := maxChunk; l.first != nil && quantum > 0; {
+		quantum, full := maxChunk, false
+		for l.first != nil && quantum > 0 && !full {
 			c := l.first
-			if len(batch) > 0 && (taken+len(c.at) > limit || c.window.key.Epoch != batch[0].window.key.Epoch) {
-				return batch
+			if full = len(batch) > 0 && (taken+len(c.at) > limit || c.window.key.Epoch != batch[0].window.key.Epoch); !full {
+				l.first, c.next = c.next, nil
+				batch = append(batch, c)
+				taken += len(c.at)
+				quantum -= len(c.at)
+				q.acks[lane] -= len(c.at)
 			}
-			l.first, c.next = c.next, nil
-			batch = append(batch, c)
-			taken += len(c.at)
-			quantum -= len(c.at)
-			q.acks[lane] -= len(c.at)
+		}
+		if full && quantum == maxChunk {
+			return batch // whose turn it is, and nothing taken: first in the next batch
 		}
 		r.pop(lane)
 		if l.first != nil {
 			r.push(s, lane)
+		}
+		if full {
+			return batch
 		}
 	}
 }
