@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/pipeline"
 	"github.com/waybill-network/waybill/pipeline/pipelinetest"
 	"github.com/waybill-network/waybill/rollup"
@@ -256,6 +257,49 @@ func (f *fixture) acks(n int) []*rollup.Ack {
 		acks[i] = f.net.Ack(key, uint32(i%len(f.net.Clients)), 0, uint32(i), uint64(i+1))
 	}
 	return acks
+}
+
+// unsigned is acks without signatures, for a stub.
+func (f *fixture) unsigned(n int) []*rollup.Ack {
+	key := f.open()
+	acks := make([]*rollup.Ack, n)
+	for i := range acks {
+		acks[i] = f.net.Unsigned(key, uint32(i%len(f.net.Clients)), 0, uint32(i), 1)
+	}
+	return acks
+}
+
+// stub accepts every signature, except that of acks with as many units as bad says, and may take its time.
+type stub struct {
+	*pipelinetest.Accepting
+	gate   chan struct{}       // received from before each batch, nil: none
+	took   func(acks, bad int) // called for each batch
+	bad    uint64
+	record func(clients []uint32)
+}
+
+func (v *stub) Verify(b *bls.Batch, verdicts []bls.Verdict) (bls.Report, error) {
+	if v.gate != nil {
+		<-v.gate
+	}
+	report, err := v.Accepting.Verify(b, verdicts)
+	bad := 0
+	var clients []uint32
+	for i := range verdicts {
+		f := rollup.Frame(b.Messages.At(i))
+		clients = append(clients, f.Client())
+		if v.bad != 0 && f.Units() == v.bad {
+			verdicts[i] = bls.BadSignature
+			bad++
+		}
+	}
+	if v.record != nil {
+		v.record(clients)
+	}
+	if v.took != nil {
+		v.took(len(verdicts), bad)
+	}
+	return report, err
 }
 
 // settled waits, in fake time, until everything that was accepted is ordered.

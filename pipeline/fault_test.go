@@ -1,0 +1,205 @@
+package pipeline_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/waybill-network/waybill/pipeline"
+	"github.com/waybill-network/waybill/pipeline/pipelinetest"
+	"github.com/waybill-network/waybill/rollup"
+)
+
+// TestStoreFailure fails every write in turn, without doing it and after doing it: what was answered accepted is in one
+// rollup after the next start, what was not is in one at most, and until then the pipeline says why it accepts nothing.
+func TestStoreFailure(t *testing.T) {
+	for _, polarity := range []fault{lost, kept} {
+		writes := map[string]int{}
+		for n := 0; ; n++ {
+			var op string
+			t.Run(fmt.Sprintf("%v/%d", polarity, n), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { op = failWrite(t, n, polarity) })
+			})
+			if op == "" {
+				break
+			}
+			writes[op]++
+		}
+		for _, op := range []string{"append", "seal", "certificate", "ordered"} {
+			if writes[op] == 0 {
+				t.Errorf("no write to %s was failed", op)
+			}
+		}
+	}
+}
+
+// failWrite fails the n-th write and returns its kind, nothing if there were fewer.
+func failWrite(t *testing.T, n int, polarity fault) (failed string) {
+	f := newFixture(t, pipelinetest.Config{Clients: 3, Payers: 2})
+	writes := 0
+	f.start(func(op string) fault {
+		if writes++; writes == n+1 {
+			failed = op
+			return polarity
+		}
+		return works
+	})
+	defer f.blocks()()
+	accepted := map[[rollup.MessageSize]byte]bool{}
+	var sent []*rollup.Ack
+	for window := range 2 {
+		for round := range 2 {
+			var acks []*rollup.Ack
+			for client := range uint32(3) {
+				acks = append(acks, f.net.Ack(f.open(), client, 0, uint32(10*window+round), 5))
+			}
+			for i, code := range f.submit(acks...) {
+				switch code {
+				case rollup.Accepted:
+					accepted[message(acks[i])] = true
+				case rollup.StoreFailed:
+				default:
+					t.Errorf("answered %v", code)
+				}
+			}
+			sent = append(sent, acks...)
+		}
+		time.Sleep(20 * time.Second) // sealed and ordered
+	}
+	if failed != "" {
+		if err := f.p.Ready(); !errors.Is(err, pipeline.ErrStore) || !errors.Is(err, errDisk) {
+			t.Errorf("ready after a failed %s: %v", failed, err)
+		}
+		f.want(f.submit(f.net.Ack(f.open(), 0, 0, 99, 1), sent[0]), rollup.StoreFailed, rollup.StoreFailed)
+	} else if err := f.p.Ready(); err != nil {
+		t.Error(err)
+	}
+	f.p.Close()
+	if b := f.p.Stats().Budget; b.Acks != 0 || b.Bytes != 0 {
+		t.Errorf("the budget has lent out %+v", b)
+	}
+
+	f.start(nil)
+	defer f.p.Close()
+	for i, code := range f.submit(sent...) { // clients repeat what they have no answer for, and more
+		if accepted[message(sent[i])] && code != rollup.Known {
+			t.Errorf("an ack was accepted, and is %v after a failed %s", code, failed)
+		}
+		if code == rollup.Accepted {
+			accepted[message(sent[i])] = true
+		}
+	}
+	f.settled()
+	count := f.rolledUp()
+	for m := range accepted {
+		if count[m] != 1 {
+			t.Errorf("an accepted ack is in %d rollups after a failed %s", count[m], failed)
+		}
+	}
+	for m, n := range count {
+		if n != 1 {
+			t.Errorf("an ack is in %d rollups: %x", n, m)
+		}
+	}
+	if polarity == kept && len(count) < len(accepted) || len(accepted) == 0 && failed != "append" {
+		t.Errorf("%d acks rolled up, %d accepted", len(count), len(accepted))
+	}
+	return failed
+}
+
+// TestFailureResolvesAll fails a write while acks wait in every stage: each is answered, none accepted.
+func TestFailureResolvesAll(t *testing.T) {
+	for _, polarity := range []fault{lost, kept} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFixture(t, pipelinetest.Config{Clients: 2})
+			f.cfg.Workers, f.cfg.MaxBatch = 1, 4
+			verifying := make(chan struct{})
+			f.cfg.NewVerifier = func() pipeline.BatchVerifier { return &stub{Accepting: pipelinetest.NewAccepting(), gate: verifying} }
+			f.start(func(string) fault { return polarity })
+			writing := make(chan struct{})
+			f.store.before = func(string) { <-writing }
+			var futures []*pipeline.Future
+			submit := func(from, to int) {
+				for _, a := range f.unsigned(to)[from:] {
+					future, err := f.source.SubmitAsync(frames(a))
+					if err != nil {
+						t.Fatal(err)
+					}
+					futures = append(futures, future)
+				}
+				synctest.Wait()
+			}
+			submit(0, 8)
+			verifying <- struct{}{} // one batch comes as far as the store
+			synctest.Wait()
+			submit(8, 20)
+			verifying <- struct{}{} // another waits behind it
+			synctest.Wait()
+			close(writing)
+			synctest.Wait()
+			close(verifying)
+			synctest.Wait()
+			for i, future := range futures {
+				select {
+				case <-future.Done():
+				default:
+					t.Fatalf("ack %d has no answer", i)
+				}
+				if codes, _, _ := future.Wait(t.Context()); codes[0] != rollup.StoreFailed {
+					t.Errorf("ack %d: %v", i, codes[0])
+				}
+			}
+			s := f.p.Stats()
+			if s.Budget.Acks != 0 || s.Budget.Bytes != 0 || s.Codes[rollup.StoreFailed] != 20 || s.Commit.Queued != 0 || s.Verify.Queued != 0 {
+				t.Errorf("%+v", s)
+			}
+			f.p.Close()
+		})
+	}
+}
+
+// TestUnreadableStore: a store that can not be read back stops Start, which may be tried again on another pipeline.
+func TestUnreadableStore(t *testing.T) {
+	f := newFixture(t, pipelinetest.Config{Clients: 1})
+	for _, method := range []string{"PoolWindows", "Unordered", "NextWindow"} {
+		p, err := pipeline.New(f.cfg, unreadable{f.disk.open(nil), method}, f.net, f.members)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Start(t.Context()); !errors.Is(err, errDisk) {
+			t.Errorf("%s failed, Start answered %v", method, err)
+		}
+		if err := p.Ready(); !errors.Is(err, pipeline.ErrClosed) {
+			t.Error(err)
+		}
+		p.Close()
+	}
+}
+
+type unreadable struct {
+	*store
+	method string
+}
+
+func (u unreadable) PoolWindows() ([]rollup.WindowKey, error) {
+	if u.method == "PoolWindows" {
+		return nil, errDisk
+	}
+	return u.store.PoolWindows()
+}
+
+func (u unreadable) Unordered() ([]rollup.WindowKey, error) {
+	if u.method == "Unordered" {
+		return nil, errDisk
+	}
+	return u.store.Unordered()
+}
+
+func (u unreadable) NextWindow(node, epoch uint32) (uint32, error) {
+	if u.method == "NextWindow" {
+		return 0, errDisk
+	}
+	return u.store.NextWindow(node, epoch)
+}

@@ -1,0 +1,280 @@
+package pipeline_test
+
+import (
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/waybill-network/waybill/pipeline"
+	"github.com/waybill-network/waybill/pipeline/pipelinetest"
+	"github.com/waybill-network/waybill/rollup"
+)
+
+// slow makes a stub that takes a millisecond for a good ack and 50 for a bad one.
+func slow(acks, bad int) { time.Sleep(time.Duration(acks+50*bad) * time.Millisecond) }
+
+// TestOverloadIsFair floods from three sources: a polite one has all its acks admitted, and waits for its turn only.
+func TestOverloadIsFair(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, pipelinetest.Config{Clients: 2})
+		f.cfg.Workers, f.cfg.MaxBatch, f.cfg.MaxAcks, f.cfg.WindowAge = 1, 500, 4000, time.Hour
+		f.cfg.NewVerifier = func() pipeline.BatchVerifier { return &stub{Accepting: pipelinetest.NewAccepting(), took: slow} }
+		f.start(nil)
+		defer f.blocks()()
+		defer f.p.Close()
+		acks := f.unsigned(50_000)
+		polite := acks[40_000:]
+		var flood sync.WaitGroup
+		stop := make(chan struct{})
+		for i := range 3 {
+			source := f.p.Open("flood")
+			defer source.Close()
+			flood.Go(func() {
+				var futures []*pipeline.Future
+				refused := 0
+				for n := 0; ; n = (n + 400) % 13_000 {
+					future, err := source.SubmitAsync(frames(acks[13_000*i+n : 13_000*i+n+100]...))
+					if err != nil {
+						t.Error(err)
+					}
+					futures = append(futures, future)
+					select {
+					case <-stop:
+						for _, future := range futures {
+							codes, receipt, err := future.Wait(t.Context())
+							over := slices.Contains(codes, rollup.Overloaded)
+							if err != nil || over != (receipt.RetryAfter > 0) || receipt.RetryAfter > 5*time.Second {
+								t.Errorf("overloaded: %v, retry after %v, %v", over, receipt.RetryAfter, err)
+							}
+							if over {
+								refused++
+							}
+						}
+						if refused == 0 || refused == len(futures) {
+							t.Errorf("%d of %d submissions of a flood were refused", refused, len(futures))
+						}
+						return
+					case <-time.After(10 * time.Millisecond):
+					}
+				}
+			})
+		}
+		time.Sleep(5 * time.Second) // the budget is used up
+		if b := f.p.Stats().Budget; b.Acks < 2000 || b.Acks > 4000 || b.Sources != 4 {
+			t.Errorf("the flood holds %+v", b)
+		}
+		for n := range 20 {
+			start := time.Now()
+			f.want(f.submit(polite[10*n:10*n+10]...), all(rollup.Accepted, 10)...)
+			// The batch under way, and one of each other source, half a second each.
+			if waited := time.Since(start); waited > 2500*time.Millisecond {
+				t.Errorf("waited %v behind a flood", waited)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		close(stop)
+		flood.Wait()
+		s := f.p.Stats()
+		if s.Budget.Acks != 0 || s.Budget.Bytes != 0 || s.Codes[rollup.Overloaded] == 0 || s.Verify.Queued != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// TestByteBudget: many small submissions use up the bytes before the acks.
+func TestByteBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, pipelinetest.Config{Clients: 1})
+		gate := make(chan struct{})
+		f.cfg.Workers, f.cfg.MaxBytes = 1, 1<<19
+		f.cfg.NewVerifier = func() pipeline.BatchVerifier { return &stub{Accepting: pipelinetest.NewAccepting(), gate: gate} }
+		f.start(nil)
+		defer f.p.Close()
+		var futures []*pipeline.Future
+		for _, a := range f.unsigned(2000) {
+			future, err := f.source.SubmitAsync(frames(a))
+			if err != nil {
+				t.Fatal(err)
+			}
+			futures = append(futures, future)
+		}
+		b := f.p.Stats().Budget
+		if b.Bytes > b.MaxBytes*2/3 || b.Bytes < b.MaxBytes/3 || b.Acks > 1000 {
+			t.Errorf("one source holds %+v", b)
+		}
+		close(gate)
+		count := map[rollup.Code]int{}
+		for _, future := range futures {
+			codes, _, _ := future.Wait(t.Context())
+			count[codes[0]]++
+		}
+		if count[rollup.Accepted] != b.Acks || count[rollup.Overloaded] != 2000-b.Acks {
+			t.Errorf("%v, %d were admitted", count, b.Acks)
+		}
+	})
+}
+
+// TestQuarantine: after its first bad ack a client is verified apart, and holds nobody up until it has behaved.
+func TestQuarantine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, pipelinetest.Config{Clients: 3})
+		f.cfg.Workers = 2
+		var mu sync.Mutex
+		mixed := false
+		f.cfg.NewVerifier = func() pipeline.BatchVerifier {
+			return &stub{Accepting: pipelinetest.NewAccepting(), took: slow, bad: 13, record: func(clients []uint32) {
+				mu.Lock()
+				defer mu.Unlock()
+				bad := slices.Contains(clients, 0)
+				mixed = mixed || bad && len(slices.Compact(slices.Sorted(slices.Values(clients)))) > 1
+			}}
+		}
+		f.cfg.WindowAge = time.Hour
+		f.start(nil)
+		defer f.blocks()()
+		defer f.p.Close()
+		key := f.open()
+		seq := uint32(0)
+		ack := func(client uint32, units uint64) *rollup.Ack {
+			seq++
+			return f.net.Unsigned(key, client, 0, seq, units)
+		}
+		f.want(f.submit(ack(0, 13)), rollup.BadSignature)
+		if s := f.p.Stats(); s.Quarantined != 1 || !slices.Equal(s.Suspects, []uint32{0}) {
+			t.Errorf("in quarantine: %d, %v", s.Quarantined, s.Suspects)
+		}
+		other := f.p.Open("other")
+		defer other.Close()
+		var bad []*pipeline.Future
+		for range 10 { // 3 s of work each
+			var acks []*rollup.Ack
+			for range 60 {
+				acks = append(acks, ack(0, 13))
+			}
+			acks = append(acks, ack(0, 1))
+			future, err := other.SubmitAsync(frames(acks...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			bad = append(bad, future)
+		}
+		for range 20 {
+			start := time.Now()
+			f.want(f.submit(ack(1, 1), ack(2, 1)), rollup.Accepted, rollup.Accepted)
+			if waited := time.Since(start); waited > 100*time.Millisecond {
+				t.Errorf("waited %v behind a quarantined client", waited)
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		for _, future := range bad {
+			codes, _, _ := future.Wait(t.Context())
+			if codes[0] != rollup.BadSignature || codes[60] != rollup.Accepted {
+				t.Errorf("a quarantined client's good ack: %v, bad ack: %v", codes[60], codes[0])
+			}
+		}
+		mu.Lock()
+		if mixed {
+			t.Error("a quarantined client shared a batch")
+		}
+		mu.Unlock()
+		// Good conduct ends it; so does time.
+		for range 256 {
+			f.want(f.submit(ack(0, 1)), rollup.Accepted)
+		}
+		if n := f.p.Stats().Quarantined; n != 0 {
+			t.Errorf("%d clients in quarantine after good conduct", n)
+		}
+		f.want(f.submit(ack(1, 13)), rollup.BadSignature)
+		time.Sleep(time.Minute + time.Second)
+		f.want(f.submit(ack(1, 1)), rollup.Accepted)
+		if n := f.p.Stats().Quarantined; n != 0 {
+			t.Errorf("%d clients in quarantine after a minute", n)
+		}
+		if b := f.p.Stats().Budget; b.Acks != 0 || b.Bytes != 0 {
+			t.Errorf("%+v", b)
+		}
+	})
+}
+
+// TestForgedVictim: a source that sends bad acks in a client's name slows its acks down, and stops none.
+func TestForgedVictim(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, pipelinetest.Config{Clients: 2})
+		f.cfg.Workers, f.cfg.WindowAge = 1, time.Hour
+		f.cfg.NewVerifier = func() pipeline.BatchVerifier {
+			return &stub{Accepting: pipelinetest.NewAccepting(), took: slow, bad: 13}
+		}
+		f.start(nil)
+		defer f.blocks()()
+		defer f.p.Close()
+		key := f.open()
+		forger := f.p.Open("forger")
+		defer forger.Close()
+		var forged []*rollup.Ack
+		for seq := range uint32(64) {
+			forged = append(forged, f.net.Unsigned(key, 0, 0, seq, 13)) // the numbers that the victim will use
+		}
+		stop := make(chan struct{})
+		var flood sync.WaitGroup
+		flood.Go(func() {
+			for {
+				if _, err := forger.SubmitAsync(frames(forged...)); err != nil {
+					t.Error(err)
+				}
+				select {
+				case <-stop:
+					return
+				case <-time.After(100 * time.Millisecond):
+				}
+			}
+		})
+		time.Sleep(30 * time.Second)
+		for seq := range uint32(20) {
+			start := time.Now()
+			f.want(f.submit(f.net.Unsigned(key, 0, 0, seq, 1)), rollup.Accepted)
+			if waited := time.Since(start); waited > 10*time.Second {
+				t.Errorf("the victim waited %v", waited)
+			}
+			start = time.Now()
+			f.want(f.submit(f.net.Unsigned(key, 1, 0, seq, 1)), rollup.Accepted)
+			if waited := time.Since(start); waited > 5*time.Second {
+				t.Errorf("a stranger waited %v", waited)
+			}
+		}
+		close(stop)
+		flood.Wait()
+	})
+}
+
+// TestAllocations: what an ack costs in allocations, with everything but its signature.
+func TestAllocations(t *testing.T) {
+	f := newFixture(t, pipelinetest.Config{Clients: 64, Payers: 4})
+	f.cfg.Workers, f.cfg.WindowAge, f.cfg.MaxSkew = 2, time.Hour, time.Hour
+	f.cfg.NewVerifier = func() pipeline.BatchVerifier { return pipelinetest.NewAccepting() }
+	f.start(nil)
+	defer f.p.Close()
+	const batch, rounds = 1024, 30
+	all := frames(f.unsigned(2 * batch * rounds)...)
+	codes := make([]rollup.Code, batch)
+	submit := func() {
+		for range rounds {
+			if _, err := f.source.Submit(t.Context(), all[:batch*rollup.AckSize], codes); err != nil || slices.Max(codes) != rollup.Accepted {
+				t.Fatal(codes[0], err)
+			}
+			all = all[batch*rollup.AckSize:]
+		}
+	}
+	submit() // buffers grow
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	submit()
+	runtime.ReadMemStats(&after)
+	perAck := float64(after.Mallocs-before.Mallocs) / (batch * rounds)
+	t.Logf("%.4f allocations an ack", perAck)
+	if perAck > 0.1 {
+		t.Errorf("%.3f allocations an ack", perAck)
+	}
+}
