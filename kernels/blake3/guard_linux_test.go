@@ -1,0 +1,59 @@
+package blake3
+
+import (
+	"bytes"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/waybill-network/waybill/kernels/cpu/cputest"
+)
+
+// TestNothingBeyond puts input and output against pages that cannot be touched, behind them and before them.
+func TestNothingBeyond(t *testing.T) {
+	in, out := guarded(t), guarded(t)
+	key := ContextKey("guard")
+	for i := range in {
+		in[i] = byte(i * i >> 3)
+	}
+	cputest.Each(t, kernel, func(t *testing.T, l lanes) {
+		for n := 1; n <= 2*maxLanes+1; n++ {
+			for _, stride := range []int{MessageSize, 2 * MessageSize, 97} {
+				size := (n-1)*stride + MessageSize
+				for _, at := range []int{0, len(in) - size} {
+					got := out[:n*Size]
+					if at > 0 {
+						got = out[len(out)-n*Size:]
+					}
+					l.hash(&key, got, in[at:at+size], stride)
+					for i := range n {
+						if want := reference(t, &key, in[at+i*stride:][:MessageSize]); !bytes.Equal(got[i*Size:][:Size], want) {
+							t.Fatalf("%d messages at %d: message %d differs", n, stride, i)
+						}
+					}
+				}
+			}
+		}
+	})
+}
+
+// guarded is memory between two pages that cannot be touched.
+func guarded(t *testing.T) []byte {
+	page := unix.Getpagesize()
+	size := (2*maxLanes*2*MessageSize + page) / page * page
+	all, err := unix.Mmap(-1, 0, size+2*page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Munmap(all); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, guard := range [][]byte{all[:page], all[page+size:]} {
+		if err := unix.Mprotect(guard, unix.PROT_NONE); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return all[page : page+size]
+}
