@@ -2,9 +2,8 @@ package blake3
 
 import (
 	"bytes"
+	"syscall"
 	"testing"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/waybill-network/waybill/kernels/cpu/cputest"
 )
@@ -39,19 +38,19 @@ func TestNothingBeyond(t *testing.T) {
 
 // guarded is memory between two pages that cannot be touched.
 func guarded(t *testing.T) []byte {
-	page := unix.Getpagesize()
+	page := syscall.Getpagesize()
 	size := (2*maxLanes*2*MessageSize + page) / page * page
-	all, err := unix.Mmap(-1, 0, size+2*page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	all, err := syscall.Mmap(-1, 0, size+2*page, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := unix.Munmap(all); err != nil {
+		if err := syscall.Munmap(all); err != nil {
 			t.Error(err)
 		}
 	})
 	for _, guard := range [][]byte{all[:page], all[page+size:]} {
-		if err := unix.Mprotect(guard, unix.PROT_NONE); err != nil {
+		if err := syscall.Mprotect(guard, syscall.PROT_NONE); err != nil {
 			t.Fatal(err)
 		}
 	}
