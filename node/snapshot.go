@@ -61,7 +61,7 @@ func (n *Node) Snapshot() telemetry.Snapshot {
 	var p pipeline.Stats
 	if n.pipeline != nil {
 		p = n.pipeline.Stats()
-		n.fillPipeline(&s, &p)
+		n.fillPipeline(&s, &p, view)
 	}
 	n.fillCommittee(&s, view, p.Members)
 	n.fillStore(&s)
@@ -107,7 +107,7 @@ func (n *Node) fillEpoch(s *telemetry.Snapshot, view *ledger.View) {
 	}
 }
 
-func (n *Node) fillPipeline(s *telemetry.Snapshot, p *pipeline.Stats) {
+func (n *Node) fillPipeline(s *telemetry.Snapshot, p *pipeline.Stats, view *ledger.View) {
 	s.Node.Serving = true
 	s.ShuttingDown = n.stopping.Load()
 	for i, stage := range []pipeline.StageStats{p.Admit, p.Verify, p.Commit, p.Window, p.Seal, p.Certify} {
@@ -127,6 +127,9 @@ func (n *Node) fillPipeline(s *telemetry.Snapshot, p *pipeline.Stats) {
 		}
 		if !w.Opened.IsZero() {
 			t.Closes = w.Opened.Add(n.cfg.Pipeline.WindowAge)
+			if end := view.EpochEnd(); w.Key.Epoch == view.Epoch() && end.Before(t.Closes) {
+				t.Closes = end
+			}
 		}
 		s.Windows = append(s.Windows, t)
 	}
