@@ -2,6 +2,7 @@ package sha256
 
 import (
 	"bytes"
+	"crypto/subtle"
 	"encoding/binary"
 	"errors"
 	"math/bits"
@@ -140,20 +141,13 @@ func (w *workspace) expand(l lanes, out []byte, width int, msgs [][]byte) {
 	for done := 0; done < width; done += Size {
 		for i := range msgs {
 			m := w.next.at(i)
-			xor(m, w.first.digests[i*Size:], w.next.digests[i*Size:])
+			subtle.XORBytes(m, w.first.digests[i*Size:][:Size], w.next.digests[i*Size:][:Size])
 			m[Size] = byte(done/Size + 1)
 		}
 		w.next.hash(l)
 		for i := range msgs {
 			copy(out[i*width+done:(i+1)*width], w.next.digests[i*Size:][:Size])
 		}
-	}
-}
-
-// xor sets the first Size bytes of z.
-func xor(z, x, y []byte) {
-	for i := 0; i < Size; i += 8 {
-		binary.NativeEndian.PutUint64(z[i:], binary.NativeEndian.Uint64(x[i:])^binary.NativeEndian.Uint64(y[i:]))
 	}
 }
 
