@@ -20,13 +20,8 @@ var (
 
 // lane is the workspace of one goroutine. Its slices keep their capacity.
 type lane struct {
-	// batched addition
-	pairs       []pair
+	sums[affine]
 	den, prefix []fp.Element
-	// multi-scalar multiplication
-	points, subsets  []affine
-	segments, chosen []segment
-	bits             [coefficientBits]affine
 	// hashing
 	messages [][]byte
 	uniform  []byte
@@ -48,37 +43,29 @@ type pair struct {
 // vanish, few enough for the operands to stay in the first-level cache's reach.
 const addBlock = 256
 
-// sum adds the points of every segment, in place. It halves all segments together
-// round by round, so that every round is many independent affine additions; each costs
-// six multiplications with its share of the inversion.
+// sum is sums.sum on c; each addition costs six multiplications with its share of the inversion.
 func (l *lane) sum(c *curve, pts []affine, segs []segment) {
-	for again := true; again; {
-		again = false
-		for i := range segs {
-			s := &segs[i]
-			if s.n < 2 {
-				continue
-			}
-			keep := s.n & 1 // the first point of an odd run waits for the next round
-			for j := range s.n / 2 {
-				l.pairs = append(l.pairs, pair{dst: s.start + keep + j, src: s.start + keep + 2*j})
-				if len(l.pairs) == addBlock {
-					l.addPairs(c, pts)
-				}
-			}
-			s.n = keep + s.n/2
-			again = again || s.n > 1
-		}
-		l.addPairs(c, pts)
-	}
+	l.sums.sum(pts, segs, addBlock, func(pts []affine, pairs []pair) { l.addPairs(c, pts, pairs) })
 }
 
-// addPairs does the pending additions in order: a result may overwrite an operand of
-// an earlier pair of its run, never of a later one.
-func (l *lane) addPairs(c *curve, pts []affine) {
-	l.den = grow(l.den, len(l.pairs))
-	for i := range l.pairs {
-		p := &l.pairs[i]
+// bitSums is sums.bitSums on c, in vectors if that is worth it.
+func (l *lane) bitSums(c *curve, pts []affine, coef []coefficient) {
+	if w := l.wideFor(len(pts)); w != nil && len(pts) >= wideSumFrom {
+		w.bitSums(&l.bits, c, pts, coef)
+		return
+	}
+	l.scalarBitSums(c, pts, coef)
+}
+
+func (l *lane) scalarBitSums(c *curve, pts []affine, coef []coefficient) {
+	l.sums.bitSums(pts, coef, addBlock, func(pts []affine, pairs []pair) { l.addPairs(c, pts, pairs) })
+}
+
+// addPairs is an adder on c.
+func (l *lane) addPairs(c *curve, pts []affine, pairs []pair) {
+	l.den = grow(l.den, len(pairs))
+	for i := range pairs {
+		p := &pairs[i]
 		a, b, d := &pts[p.src], &pts[p.src+1], &l.den[i]
 		d.Sub(&b.X, &a.X)
 		if p.tangent = d.IsZero() && a.Y.Equal(&b.Y) && !a.IsInfinity(); p.tangent {
@@ -86,11 +73,10 @@ func (l *lane) addPairs(c *curve, pts []affine) {
 		}
 	}
 	l.invert(l.den)
-	for i := range l.pairs {
-		p := &l.pairs[i]
+	for i := range pairs {
+		p := &pairs[i]
 		c.addWithInverse(&pts[p.dst], &pts[p.src], &pts[p.src+1], &l.den[i], p.tangent)
 	}
-	l.pairs = l.pairs[:0]
 }
 
 // addWithInverse sets dst to a + b, given the inverse of the slope's denominator.

@@ -16,6 +16,45 @@ func (k *coefficient) digit(at, w int) int {
 	return int(d & (1<<w - 1))
 }
 
+// sums adds up affine points, kept in the form P, in bulk. Its slices keep their capacity.
+type sums[P any] struct {
+	pairs            []pair
+	points, subsets  []P
+	segments, chosen []segment
+	bits             [coefficientBits]P
+}
+
+// adder does additions, in order: a result may overwrite an operand of an earlier pair of its run, never of a later one.
+type adder[P any] func(pts []P, pairs []pair)
+
+// sum adds the points of every segment, in place. It halves all segments together round by round, so that every round is
+// many independent additions, of which add gets up to block at a time to share an inversion.
+func (l *sums[P]) sum(pts []P, segs []segment, block int, add adder[P]) {
+	for again := true; again; {
+		again = false
+		for i := range segs {
+			s := &segs[i]
+			if s.n < 2 {
+				continue
+			}
+			keep := s.n & 1 // the first point of an odd run waits for the next round
+			for j := range s.n / 2 {
+				l.pairs = append(l.pairs, pair{dst: s.start + keep + j, src: s.start + keep + 2*j})
+				if len(l.pairs) == block {
+					add(pts, l.pairs)
+					l.pairs = l.pairs[:0]
+				}
+			}
+			s.n = keep + s.n/2
+			again = again || s.n > 1
+		}
+		if len(l.pairs) > 0 {
+			add(pts, l.pairs)
+			l.pairs = l.pairs[:0]
+		}
+	}
+}
+
 // bitSums sets l.bits[k] to the sum of the points whose coefficient has bit k set. The
 // sums serve twice: Σ 2^k·bits[k] is the linear combination of the points, and each
 // is an independent random subset sum for the subgroup check.
@@ -23,15 +62,23 @@ func (k *coefficient) digit(at, w int) int {
 // It is the bucket method with the last step replaced: points are sorted into buckets
 // by a window of w bits, and bit sums are then sums of buckets, so all the work is
 // independent affine additions.
-func (l *lane) bitSums(c *curve, pts []affine, coef []coefficient) {
+func (l *sums[P]) bitSums(pts []P, coef []coefficient, block int, add adder[P]) {
 	const tilePoints = 4096 // windows are done together up to this many points
 	w := windowBits(len(pts))
 	windows := (coefficientBits + w - 1) / w
 	tile := max(1, tilePoints/max(1, len(pts)))
 	for lo := 0; lo < windows; lo += tile {
 		hi := min(lo+tile, windows)
-		l.fillBuckets(c, pts, coef, w, lo, hi)
-		l.sumSubsets(c, w, lo, hi)
+		l.fillBuckets(pts, coef, w, lo, hi)
+		l.sum(l.points, l.segments, block, add)
+		l.chooseSubsets(w, lo, hi)
+		l.sum(l.subsets, l.chosen, block, add)
+		for i, s := range l.chosen {
+			var none P
+			if l.bits[lo*w+i] = none; s.n == 1 {
+				l.bits[lo*w+i] = l.subsets[s.start]
+			}
+		}
 	}
 }
 
@@ -48,9 +95,9 @@ func windowBits(n int) int {
 	return best
 }
 
-// fillBuckets sums the points by digit, for the windows lo to hi: segment
+// fillBuckets sorts the points by digit, for the windows lo to hi: segment
 // (window-lo)·2^w + digit; digit 0 is left out.
-func (l *lane) fillBuckets(c *curve, pts []affine, coef []coefficient, w, lo, hi int) {
+func (l *sums[P]) fillBuckets(pts []P, coef []coefficient, w, lo, hi int) {
 	l.segments = grow(l.segments, (hi-lo)<<w)
 	l.points = grow(l.points, (hi-lo)*len(pts))
 	clear(l.segments)
@@ -74,11 +121,10 @@ func (l *lane) fillBuckets(c *curve, pts []affine, coef []coefficient, w, lo, hi
 			}
 		}
 	}
-	l.sum(c, l.points, l.segments)
 }
 
-// sumSubsets derives the bit sums of the windows lo to hi from their buckets.
-func (l *lane) sumSubsets(c *curve, w, lo, hi int) {
+// chooseSubsets lists the bucket sums that the bit sums of the windows lo to hi are made of.
+func (l *sums[P]) chooseSubsets(w, lo, hi int) {
 	l.subsets, l.chosen = l.subsets[:0], l.chosen[:0]
 	for window := lo; window < hi; window++ {
 		buckets := l.segments[(window-lo)<<w:][:1<<w]
@@ -90,13 +136,6 @@ func (l *lane) sumSubsets(c *curve, w, lo, hi int) {
 				}
 			}
 			l.chosen = append(l.chosen, segment{start, len(l.subsets) - start})
-		}
-	}
-	l.sum(c, l.subsets, l.chosen)
-	for i, s := range l.chosen {
-		l.bits[lo*w+i] = affine{}
-		if s.n == 1 {
-			l.bits[lo*w+i] = l.subsets[s.start]
 		}
 	}
 }

@@ -22,11 +22,12 @@ type wide struct {
 	v       [6]fp381.Vec
 	m, n, o fp381.Mask
 	x, y    []fp.Element
+	sums    wideSums
 }
 
 // wideConstants are blocks of eight equal elements.
 type wideConstants struct {
-	one, b                              fp381.Vec // 1, and g1's coefficient
+	none, one, b                        fp381.Vec // 0, 1, and g1's coefficient
 	isoA, isoB                          fp381.Vec
 	swuZ, minusBByA, exception, swuSqrt fp381.Vec
 }
@@ -35,7 +36,7 @@ func newWideConstants(f fp381.Field) *wideConstants {
 	var one fp.Element
 	one.SetOne()
 	return &wideConstants{
-		one: f.Broadcast(one), b: f.Broadcast(g1.b),
+		none: make(fp381.Vec, 1), one: f.Broadcast(one), b: f.Broadcast(g1.b),
 		isoA: f.Broadcast(iso.a), isoB: f.Broadcast(iso.b),
 		swuZ: f.Broadcast(swuZ), minusBByA: f.Broadcast(swuMinusBByA),
 		exception: f.Broadcast(swuException), swuSqrt: f.Broadcast(swuSqrt),

@@ -115,6 +115,46 @@ func TestWideMapToIso(t *testing.T) {
 	})
 }
 
+// Sums of ordinary points, equal and opposite ones, identities, and points with x = 0.
+func TestWideSums(t *testing.T) {
+	r := seeded(t)
+	for name, c := range map[string]*curve{"g1": &g1, "iso": &iso} {
+		kinds := map[string][]affine{"mixed": somePoints(c, r, 1500), "equal": make([]affine, 100), "opposite": make([]affine, 100), "identity": make([]affine, 40)}
+		one := kinds["mixed"][0]
+		for i := 1; one.IsInfinity(); i++ {
+			one = kinds["mixed"][i]
+		}
+		for i := range 100 {
+			kinds["equal"][i], kinds["opposite"][i] = one, one
+			if i%2 == 1 {
+				kinds["opposite"][i].Neg(&one)
+			}
+		}
+		if c == &g1 {
+			var axis affine // of order 3
+			axis.Y.SetUint64(2)
+			kinds["axis"] = []affine{axis, {}, axis, axis, {}, *new(affine).Neg(&axis), axis, {}, {}, axis, axis, axis}
+		}
+		for kind, pts := range kinds {
+			for _, n := range []int{1, 2, 3, 7, 9, 40, 1500} {
+				pts := pts[:min(n, len(pts))]
+				coef := make([]coefficient, len(pts))
+				for i := range coef {
+					coef[i] = coefficient{r.Uint64(), r.Uint64()}
+				}
+				var l lane
+				l.scalarBitSums(c, pts, coef)
+				eachWide(t, func(t *testing.T, w *wide) {
+					var bits [coefficientBits]affine
+					if w.bitSums(&bits, c, pts, coef); bits != l.bits {
+						t.Errorf("%s: sums of %d points, %s, differ", name, len(pts), kind)
+					}
+				})
+			}
+		}
+	}
+}
+
 // Whole batches, with every kind of bad entry, get the same verdicts and points whatever computes.
 func TestWideVerdicts(t *testing.T) {
 	fx := newFixture(t, 150, 7)

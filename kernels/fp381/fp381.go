@@ -30,6 +30,7 @@ package fp381
 import (
 	"errors"
 	"fmt"
+	"unsafe"
 
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fp"
 
@@ -235,4 +236,12 @@ func checkIndex(rows []Row, index []int32) {
 			panic("fp381: no such row")
 		}
 	}
+}
+
+// Rows returns the coordinates of points as one slice, without a copy: row 2i+j is points[i][j].
+func Rows(points [][2]Row) []Row {
+	if len(points) == 0 {
+		return nil
+	}
+	return unsafe.Slice(&points[0][0], 2*len(points))
 }
