@@ -54,7 +54,7 @@ var guests = map[string][]string{
 	"golang.org/x/perf":                 {"bench"},
 	"golang.org/x/term":                 {"node/keys", "cmd"},
 	"golang.org/x/sync":                 {"kernels", "pipeline", "node", "bench", "cmd", "internal/crash"},
-	"golang.org/x/sys":                  {"node", "cmd"},
+	"golang.org/x/sys":                  {"kernels/blake3", "node", "cmd"},
 }
 
 // impure are standard packages that the deterministic core (convention: no clock, environment, randomness or I/O) must not
