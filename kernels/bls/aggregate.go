@@ -5,6 +5,8 @@ import (
 	"sync"
 
 	bls12381 "github.com/consensys/gnark-crypto/ecc/bls12-381"
+
+	"github.com/waybill-network/waybill/kernels/fp381"
 )
 
 // Sum is a running sum of signatures, so that an aggregate grows with each signature
@@ -47,11 +49,7 @@ func AggregatePublicKeys(pks []*PublicKey) *PublicKey {
 	var wg sync.WaitGroup
 	for i := range sums {
 		part := pks[len(pks)*i/workers : len(pks)*(i+1)/workers]
-		wg.Go(func() {
-			for _, pk := range part {
-				sums[i].AddMixed(&pk.p)
-			}
-		})
+		wg.Go(func() { sumKeys(&sums[i], part) })
 	}
 	wg.Wait()
 	for i := range sums[1:] {
@@ -60,4 +58,20 @@ func AggregatePublicKeys(pks []*PublicKey) *PublicKey {
 	sum := new(PublicKey)
 	sum.p.FromJacobian(&sums[0])
 	return sum
+}
+
+// wideSums2s are workspaces of about two megabytes.
+var wideSums2s = sync.Pool{New: func() any { return newWideSums2(fp381.Use()) }}
+
+// sumKeys adds the keys to sum.
+func sumKeys(sum *bls12381.G2Jac, pks []*PublicKey) {
+	if len(pks) >= wideKeysFrom && fp381.Wide() {
+		s := wideSums2s.Get().(*wideSums2)
+		defer wideSums2s.Put(s)
+		s.sumKeys(sum, pks)
+		return
+	}
+	for _, pk := range pks {
+		sum.AddMixed(&pk.p)
+	}
 }

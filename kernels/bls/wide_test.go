@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	bls12381 "github.com/consensys/gnark-crypto/ecc/bls12-381"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fp"
 
 	"github.com/waybill-network/waybill/kernels/fp381"
@@ -152,6 +153,54 @@ func TestWideSums(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// Sums of distinct, equal, opposite and missing keys.
+func TestWideKeys(t *testing.T) {
+	r := seeded(t)
+	var distinct []*PublicKey
+	_, _, _, g := bls12381.Generators()
+	var step bls12381.G2Jac
+	step.FromAffine(&g)
+	for range 300 {
+		pk := new(PublicKey)
+		pk.p.FromJacobian(&step)
+		distinct = append(distinct, pk)
+		if step.AddMixed(&g); len(distinct)%50 == 0 {
+			step.DoubleAssign().DoubleAssign()
+		}
+	}
+	pick := func(n, of int, signs, missing bool) (pks []*PublicKey) {
+		for range n {
+			pk := new(PublicKey)
+			*pk = *distinct[r.IntN(of)]
+			if signs && r.IntN(2) == 0 {
+				pk.p.Neg(&pk.p)
+			}
+			if missing && r.IntN(3) == 0 {
+				*pk = PublicKey{}
+			}
+			pks = append(pks, pk)
+		}
+		return pks
+	}
+	for name, pks := range map[string][]*PublicKey{
+		"none": nil, "one": distinct[:1], "two": distinct[:2], "nine": distinct[:9], "distinct": distinct,
+		"equal": pick(100, 1, false, false), "opposite": pick(100, 1, true, false), "missing": pick(1, 1, false, true),
+		"few": pick(500, 4, true, true), "many": pick(2*wideKeys+77, 300, true, true),
+	} {
+		var want bls12381.G2Jac
+		for _, pk := range pks {
+			want.AddMixed(&pk.p)
+		}
+		eachWide(t, func(t *testing.T, w *wide) {
+			var got bls12381.G2Jac
+			newWideSums2(w.f).sumKeys(&got, pks)
+			if !got.Equal(&want) {
+				t.Errorf("the sum of %d keys, %s, differs", len(pks), name)
+			}
+		})
 	}
 }
 

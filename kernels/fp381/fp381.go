@@ -238,10 +238,10 @@ func checkIndex(rows []Row, index []int32) {
 	}
 }
 
-// Rows returns the coordinates of points as one slice, without a copy: row 2i+j is points[i][j].
-func Rows(points [][2]Row) []Row {
+// Rows returns the coordinates of points as one slice, without a copy: those of points[0], then those of points[1].
+func Rows[P [2]Row | [4]Row](points []P) []Row {
 	if len(points) == 0 {
 		return nil
 	}
-	return unsafe.Slice(&points[0][0], 2*len(points))
+	return unsafe.Slice((*Row)(unsafe.Pointer(&points[0])), len(points)*len(points[0]))
 }

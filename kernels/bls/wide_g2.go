@@ -1,0 +1,230 @@
+package bls
+
+import (
+	bls12381 "github.com/consensys/gnark-crypto/ecc/bls12-381"
+	"github.com/consensys/gnark-crypto/ecc/bls12-381/fp"
+
+	"github.com/waybill-network/waybill/kernels/fp381"
+)
+
+// widePoint2 is an affine point of the twist, the rows of x and y, all < 2p. The identity has zero rows. No other point
+// here has y = 0, for all are in the subgroup of odd order.
+type widePoint2 = [4]fp381.Row
+
+const (
+	// wideKeysFrom is from how many keys on a sum is worth the conversion, wideKeys how many are converted at a time.
+	wideKeysFrom = 48
+	wideKeys     = 4096
+)
+
+// wideSums2 sums points of the twist.
+type wideSums2 struct {
+	sums[widePoint2]
+	f              fp381.Field
+	one, none      fp381.Vec
+	from, to       []int32 // rows
+	x1, y1, x2, y2 fp381.Vec2
+	den, dy, t, u  fp381.Vec2
+	zero, same     fp381.Mask
+	blank1, blank2 fp381.Mask
+	half           fp381.Mask // of one coordinate
+	e              []fp.Element
+	converted      []widePoint2
+}
+
+func newWideSums2(f fp381.Field) *wideSums2 {
+	var one fp.Element
+	one.SetOne()
+	return &wideSums2{f: f, one: f.Broadcast(one), none: make(fp381.Vec, 1)}
+}
+
+// grow makes room for n additions.
+func (s *wideSums2) grow(n int) {
+	blocks := (n + fp381.Lanes - 1) / fp381.Lanes
+	for _, v := range []*fp381.Vec2{&s.x1, &s.y1, &s.x2, &s.y2, &s.den, &s.dy, &s.t, &s.u} {
+		v.A0, v.A1 = grow(v.A0, blocks), grow(v.A1, blocks)
+	}
+	for _, m := range []*fp381.Mask{&s.zero, &s.same, &s.blank1, &s.blank2, &s.half} {
+		*m = grow(*m, blocks)
+	}
+	s.from, s.to = grow(s.from, n), grow(s.to, n)
+}
+
+// sumKeys adds the keys to sum.
+func (s *wideSums2) sumKeys(sum *bls12381.G2Jac, pks []*PublicKey) {
+	for len(pks) > 0 {
+		n := min(len(pks), wideKeys)
+		s.widen(pks[:n])
+		total := []segment{{0, n}}
+		s.sum(s.converted, total, wideAddBlock, s.addPairs)
+		if total[0].n == 1 {
+			p := s.narrow(&s.converted[0])
+			sum.AddMixed(&p)
+		}
+		pks = pks[n:]
+	}
+}
+
+// widen sets converted to the keys.
+func (s *wideSums2) widen(pks []*PublicKey) {
+	const part = 128
+	s.converted = grow(s.converted, len(pks))
+	rows := fp381.Rows(s.converted)
+	for lo := 0; lo < len(pks); lo += part {
+		keys := pks[lo:min(lo+part, len(pks))]
+		s.grow(len(keys))
+		s.e = grow(s.e, len(keys))
+		for row := range 4 {
+			for i, pk := range keys {
+				s.to[i] = int32(4*(lo+i) + row)
+				s.e[i] = *coordinate(&pk.p, row)
+			}
+			s.f.Pack(s.t.A0, s.e)
+			s.f.Scatter(rows, s.to, s.t.A0)
+		}
+	}
+}
+
+func (s *wideSums2) narrow(p *widePoint2) (q bls12381.G2Affine) {
+	s.grow(4)
+	s.e = grow(s.e, 4)
+	s.f.Gather(s.t.A0, p[:], []int32{0, 1, 2, 3})
+	s.f.Unpack(s.e, s.t.A0)
+	for row := range s.e {
+		*coordinate(&q, row) = s.e[row]
+	}
+	return q
+}
+
+func coordinate(p *bls12381.G2Affine, row int) *fp.Element {
+	switch row {
+	case 0:
+		return &p.X.A0
+	case 1:
+		return &p.X.A1
+	case 2:
+		return &p.Y.A0
+	default:
+		return &p.Y.A1
+	}
+}
+
+// addPairs is an adder.
+func (s *wideSums2) addPairs(pts []widePoint2, pairs []pair) {
+	rows := fp381.Rows(pts)
+	s.grow(len(pairs))
+	for i, p := range pairs {
+		s.from[i], s.to[i] = int32(4*p.src), int32(4*p.dst)
+	}
+	for _, v := range []fp381.Vec2{s.x1, s.y1, s.x2, s.y2} {
+		s.f.Gather(v.A0, rows, s.from)
+		next(s.from)
+		s.f.Gather(v.A1, rows, s.from)
+		next(s.from)
+	}
+	s.add()
+	for _, v := range []fp381.Vec2{s.x1, s.y1} {
+		s.f.Scatter(rows, s.to, v.A0)
+		next(s.to)
+		s.f.Scatter(rows, s.to, v.A1)
+		next(s.to)
+	}
+}
+
+// add sets the points (x1, y1) to their sums with (x2, y2), all < 2p. den is the conjugate of the slope's denominator.
+func (s *wideSums2) add() {
+	f := s.f
+	f.Sub(s.den.A0, s.x2.A0, s.x1.A0, 1) // < 4
+	f.Sub(s.den.A1, s.x1.A1, s.x2.A1, 1)
+	s.sub(s.dy, s.y2, s.y1, 1)
+	s.both(s.blank1, f.Blank, s.y1)
+	s.both(s.blank2, f.Blank, s.y2)
+	s.both(s.zero, f.Zero, s.den)
+	special := some(s.zero)
+	if special {
+		s.addSpecial()
+	}
+	norm := s.t.A0
+	f.Sqr(norm, s.den.A0)
+	f.Sqr(s.t.A1, s.den.A1)
+	f.Add(norm, norm, s.t.A1)
+	fp381.Inverse(f, norm, norm, s.t.A1)
+	f.Mul2(s.dy, s.dy, s.den) // < 8
+	f.Mul(s.dy.A0, s.dy.A0, norm)
+	f.Mul(s.dy.A1, s.dy.A1, norm) // the slope
+
+	x3, y3 := s.t, s.den
+	f.Sqr2(x3, s.dy) // < 8
+	f.Add(y3.A0, s.x1.A0, s.x2.A0)
+	f.Add(y3.A1, s.x1.A1, s.x2.A1)
+	s.sub(x3, x3, y3, 2)
+	s.tighten(x3)
+	s.sub(y3, s.x1, x3, 1)
+	f.Mul2(y3, y3, s.dy)
+	s.sub(y3, y3, s.y1, 1)
+	s.tighten(y3)
+
+	if special { // what is still in zero are points that cancel
+		complement(s.zero)
+		none := fp381.Vec2{A0: s.none, A1: s.none}
+		s.choose(x3, s.zero, x3, none)
+		s.choose(y3, s.zero, y3, none)
+	}
+	if some(s.blank1) {
+		s.choose(x3, s.blank1, s.x2, x3)
+		s.choose(y3, s.blank1, s.y2, y3)
+	}
+	if some(s.blank2) {
+		s.choose(x3, s.blank2, s.x1, x3)
+		s.choose(y3, s.blank2, s.y1, y3)
+	}
+	s.x1, s.t, s.y1, s.den = x3, s.x1, y3, s.y1
+}
+
+// addSpecial is wide.addSpecial: the tangent's slope is 3x²/2y.
+func (s *wideSums2) addSpecial() {
+	f := s.f
+	s.both(s.same, f.Zero, s.dy)
+	for i := range s.same {
+		s.same[i] &= s.zero[i] &^ s.blank1[i]
+		s.zero[i] &^= s.same[i]
+	}
+	f.Add(s.t.A0, s.y1.A0, s.y1.A0) // < 4
+	f.Add(s.t.A1, s.y1.A1, s.y1.A1)
+	f.Add(s.u.A1, s.t.A1, s.t.A1)    // < 8
+	f.Sub(s.t.A1, s.t.A1, s.u.A1, 3) // -2y < 12
+	s.choose(s.den, s.same, s.t, s.den)
+	complement(s.zero)
+	s.choose(s.den, s.zero, s.den, fp381.Vec2{A0: s.one, A1: s.none})
+	complement(s.zero)
+	f.Sqr2(s.t, s.x1) // < 8
+	f.Add(s.u.A0, s.t.A0, s.t.A0)
+	f.Add(s.u.A1, s.t.A1, s.t.A1)
+	f.Add(s.t.A0, s.t.A0, s.u.A0) // < 24
+	f.Add(s.t.A1, s.t.A1, s.u.A1)
+	s.choose(s.dy, s.same, s.t, s.dy)
+}
+
+func (s *wideSums2) sub(z, x, y fp381.Vec2, k int) {
+	s.f.Sub(z.A0, x.A0, y.A0, k)
+	s.f.Sub(z.A1, x.A1, y.A1, k)
+}
+
+func (s *wideSums2) tighten(z fp381.Vec2) {
+	s.f.Tighten(z.A0, z.A0)
+	s.f.Tighten(z.A1, z.A1)
+}
+
+func (s *wideSums2) choose(z fp381.Vec2, m fp381.Mask, x, y fp381.Vec2) {
+	s.f.Select(z.A0, m, x.A0, y.A0)
+	s.f.Select(z.A1, m, x.A1, y.A1)
+}
+
+// both sets m where a test holds for both coordinates.
+func (s *wideSums2) both(m fp381.Mask, test func(fp381.Mask, fp381.Vec), x fp381.Vec2) {
+	test(m, x.A0)
+	test(s.half, x.A1)
+	for i := range m {
+		m[i] &= s.half[i]
+	}
+}
