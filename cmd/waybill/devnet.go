@@ -26,7 +26,7 @@ type devnetFlags struct {
 	nodes, serving    int
 	basePort          int
 	epoch, grace      uint32
-	keep, verbose     bool
+	verbose           bool
 }
 
 func newDevnet() *cobra.Command {

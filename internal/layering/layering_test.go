@@ -48,11 +48,11 @@ var guests = map[string][]string{
 	"github.com/pelletier/go-toml/v2":   {"node/config"},
 	"github.com/prometheus":             {"node"},
 	"github.com/spf13":                  {"cmd"},
-	"github.com/schollz/progressbar/v3": {"cmd"},
+	"github.com/schollz/progressbar/v3": {"bench", "cmd"},
 	"github.com/wealdtech":              {"node/keys"},
 	"github.com/gorilla/websocket":      {"node/web"},
 	"golang.org/x/perf":                 {"bench"},
-	"golang.org/x/term":                 {"node/keys", "cmd"},
+	"golang.org/x/term":                 {"bench", "node/keys", "cmd"},
 	"golang.org/x/sync":                 {"kernels", "pipeline", "node", "bench", "cmd", "internal/crash"},
 	"golang.org/x/sys":                  {"kernels/blake3", "node", "cmd"},
 }
