@@ -125,7 +125,7 @@ func (w *wide) mapToIso(dst []affine, u []fp.Element) {
 	f.Sqr(t, zu2)
 	f.Add(t, t, zu2) // Z²u⁴ + Zu² < 4
 	f.Zero(w.m, t)
-	fp381.Inverse(f, t, t, x)
+	fp381.Inverse(f, t, t)
 	f.Add(t, t, w.one)
 	f.Mul(x, t, w.minusBByA)
 	for i := range w.m {

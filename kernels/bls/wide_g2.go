@@ -148,7 +148,7 @@ func (s *wideSums2) add() {
 	f.Sqr(norm, s.den.A0)
 	f.Sqr(s.t.A1, s.den.A1)
 	f.Add(norm, norm, s.t.A1)
-	fp381.Inverse(f, norm, norm, s.t.A1)
+	fp381.Inverse(f, norm, norm)
 	f.Mul2(s.dy, s.dy, s.den) // < 8
 	f.Mul(s.dy.A0, s.dy.A0, norm)
 	f.Mul(s.dy.A1, s.dy.A1, norm) // the slope

@@ -124,7 +124,7 @@ func (w *wide) add(c *curve) {
 	if special {
 		w.addSpecial(c)
 	}
-	fp381.Inverse(f, s.den, s.den, s.t)
+	fp381.Inverse(f, s.den, s.den)
 	f.Mul(s.dy, s.dy, s.den) // the slope
 
 	x3, y3 := s.t, s.den

@@ -1,17 +1,20 @@
 package fp381
 
 import (
+	"math/bits"
 	"sync"
 
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fp"
 )
 
 // Inverse sets z = 1/x, and 0 where x is 0, with three multiplications an element and a single inversion: Montgomery's
-// method, down the blocks in lanes and then across the lanes. It takes < 2^16·p and leaves < 2·p. scratch is a vector of
-// the same length that is overwritten; no two of the three may be the same, except z and x.
-func Inverse(f Field, z, x, scratch Vec) {
-	sameLength(len(z), x, scratch)
-	if len(x) == 0 || inverse(f, z, x, scratch) {
+// method, as a tree of products over the blocks, so that its multiplications are independent, and then across the lanes.
+// It takes < 2^16·p and leaves < 2·p.
+func Inverse(f Field, z, x Vec) {
+	sameLength(len(z), x)
+	w := inversions.Get().(*inversion)
+	defer inversions.Put(w)
+	if len(x) == 0 || w.invert(f, z, x) {
 		return
 	}
 	// Some element is zero, which hardly happens: invert ones in their place.
@@ -23,40 +26,55 @@ func Inverse(f Field, z, x, scratch Vec) {
 		zero[i] = ^zero[i]
 	}
 	f.Select(filled, zero, x, f.Broadcast(one))
-	if !inverse(f, z, filled, scratch) {
+	if !w.invert(f, z, filled) {
 		panic("fp381: a product of non-zero elements is zero")
 	}
 	f.Select(z, zero, z, nothing)
 }
 
-// inversion holds what one call of inverse needs: a block in lanes, and the same lane by lane.
+// inversion is the workspace of an inversion: the levels of the tree above x, one level's half, and the lanes of the root.
 type inversion struct {
-	running     [1]Block
+	tree, half  Vec
 	e, products [Lanes]fp.Element
 }
 
 var inversions = sync.Pool{New: func() any { return new(inversion) }}
 
-// inverse is Inverse for a vector without zeros. It reports false, and leaves z alone, if there are some.
-func inverse(f Field, z, x, products Vec) bool {
-	copy(products[:1], x)
-	for i := 1; i < len(x); i++ {
-		f.Mul(products[i:i+1], products[i-1:i], x[i:i+1])
+// invert is Inverse for a vector without zeros. It reports false, and leaves z alone, if there are some.
+func (w *inversion) invert(f Field, z, x Vec) bool {
+	if size := len(x) + bits.Len(uint(len(x))); len(w.tree) < size { // each level is half of the one below, rounded up
+		w.tree, w.half = make(Vec, size), make(Vec, size/2)
 	}
-	w := inversions.Get().(*inversion)
-	defer inversions.Put(w)
-	f.Unpack(w.e[:], products[len(x)-1:])
+	return w.level(f, z, x, w.tree)
+}
+
+// level inverts x into z, which may be x. The levels above take the tree.
+func (w *inversion) level(f Field, z, x, tree Vec) bool {
+	n := len(x)
+	if n == 1 {
+		return w.root(f, z, x)
+	}
+	h := n / 2
+	up := tree[:n-h] // the products of both halves, and an odd last block
+	f.Mul(up[:h], x[:h], x[h:2*h])
+	copy(up[h:], x[2*h:])
+	if !w.level(f, up, up, tree[n-h:]) {
+		return false
+	}
+	f.Mul(w.half[:h], up[:h], x[h:2*h])
+	f.Mul(z[h:2*h], up[:h], x[:h])
+	copy(z, w.half[:h])
+	copy(z[2*h:], up[h:])
+	return true
+}
+
+// root inverts a single block.
+func (w *inversion) root(f Field, z, x Vec) bool {
+	f.Unpack(w.e[:], x)
 	if !w.invertLanes() {
 		return false
 	}
-	running := Vec(w.running[:])
-	f.Pack(running, w.e[:])
-	for i := len(x) - 1; i > 0; i-- {
-		f.Mul(products[i:i+1], running, products[i-1:i]) // 1/x[i]
-		f.Mul(running, running, x[i:i+1])
-		z[i] = products[i]
-	}
-	z[0] = running[0]
+	f.Pack(z, w.e[:])
 	return true
 }
 
