@@ -68,7 +68,10 @@ func failWrite(t *testing.T, n int, polarity fault) (failed string) {
 		}
 		time.Sleep(20 * time.Second) // sealed and ordered
 	}
-	if failed != "" {
+	f.disk.mu.Lock()
+	hit := failed != ""
+	f.disk.mu.Unlock()
+	if hit {
 		if err := f.p.Ready(); !errors.Is(err, pipeline.ErrStore) || !errors.Is(err, errDisk) {
 			t.Errorf("ready after a failed %s: %v", failed, err)
 		}

@@ -201,6 +201,7 @@ func (f *fixture) start(plan func(op string) fault) {
 		f.t.Fatal(err)
 	}
 	f.p = p
+	f.t.Cleanup(p.Close) // at the latest
 	if err := p.Start(context.Background()); err != nil {
 		f.t.Fatal(err)
 	}
@@ -212,7 +213,9 @@ func (f *fixture) blocks() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { f.net.Run(ctx, time.Second) })
-	return func() { cancel(); wg.Wait() }
+	stop = func() { cancel(); wg.Wait() }
+	f.t.Cleanup(stop)
+	return stop
 }
 
 func (f *fixture) open() rollup.WindowKey {

@@ -231,6 +231,8 @@ func TestForgedVictim(t *testing.T) {
 				}
 			}
 		})
+		defer flood.Wait()
+		defer close(stop)
 		time.Sleep(30 * time.Second)
 		for seq := range uint32(20) {
 			start := time.Now()
@@ -244,8 +246,6 @@ func TestForgedVictim(t *testing.T) {
 				t.Errorf("a stranger waited %v", waited)
 			}
 		}
-		close(stop)
-		flood.Wait()
 	})
 }
 

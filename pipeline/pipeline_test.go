@@ -265,7 +265,7 @@ func TestClock(t *testing.T) {
 		f := newFixture(t, pipelinetest.Config{Clients: 1})
 		var offset time.Duration
 		f.cfg.Now = func() time.Time { return time.Now().Add(offset) }
-		f.cfg.MaxSkew = 10 * time.Second
+		f.cfg.MaxSkew, f.cfg.WindowAge = 10*time.Second, time.Hour // a sealed window makes a block
 		f.start(nil)
 		stop := f.blocks()
 		defer f.p.Close()

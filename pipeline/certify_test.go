@@ -1,0 +1,296 @@
+package pipeline_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/pipeline"
+	"github.com/waybill-network/waybill/pipeline/pipelinetest"
+	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/ledger"
+)
+
+// moody is how each member answers a push, and how often it was asked.
+type moody struct {
+	mu     sync.Mutex
+	answer map[int]func(ctx context.Context, member int, header []byte) ([48]byte, error) // nil: as it should
+	pushes map[int]int
+}
+
+func (m *moody) before(ctx context.Context, member int, header []byte) ([48]byte, error) {
+	m.mu.Lock()
+	m.pushes[member]++
+	answer := m.answer[member]
+	m.mu.Unlock()
+	if answer == nil {
+		return [48]byte{}, nil
+	}
+	return answer(ctx, member, header)
+}
+
+func (m *moody) set(answer func(ctx context.Context, member int, header []byte) ([48]byte, error), members ...int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, member := range members {
+		m.answer[member] = answer
+	}
+}
+
+func (m *moody) pushed() (n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, pushes := range m.pushes {
+		n += pushes
+	}
+	return n
+}
+
+// committee is a fixture with four members, of whom three are a quorum, and one window that is about to be certified.
+func committee(t *testing.T, setUp func(f *fixture, m *moody)) (*fixture, *moody) {
+	f := newFixture(t, pipelinetest.Config{Members: 4, Clients: 2})
+	m := &moody{answer: map[int]func(context.Context, int, []byte) ([48]byte, error){}, pushes: map[int]int{}}
+	f.members.Before = m.before
+	setUp(f, m)
+	f.start(nil)
+	f.want(f.submit(f.acks(4)...), all(rollup.Accepted, 4)...)
+	return f, m
+}
+
+func (f *fixture) state() pipeline.WindowStatus {
+	for _, w := range f.p.Stats().Windows {
+		if w.Acks > 0 {
+			return w
+		}
+	}
+	f.t.Fatal("no window with acks")
+	panic("unreachable")
+}
+
+func (f *fixture) wantOrdered() {
+	f.t.Helper()
+	if n := len(f.rolledUp()); n != 4 {
+		f.t.Errorf("%d acks ordered", n)
+	}
+	if s := f.state(); s.State != pipeline.StateOrdered {
+		f.t.Errorf("%+v", s)
+	}
+}
+
+var errDown = errors.New("member is down")
+
+func down(context.Context, int, []byte) ([48]byte, error) { return [48]byte{}, errDown }
+
+func hang(ctx context.Context, _ int, _ []byte) ([48]byte, error) {
+	<-ctx.Done()
+	return [48]byte{}, context.Cause(ctx)
+}
+
+func refuse(context.Context, int, []byte) ([48]byte, error) {
+	return [48]byte{}, &pipelinetest.Refusal{Err: errors.New("not to my liking")}
+}
+
+func TestMembersDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, m := committee(t, func(f *fixture, m *moody) { m.set(down, 1, 2) })
+		defer f.blocks()()
+		defer f.p.Close()
+		time.Sleep(5 * time.Minute) // two shares are there, a third is needed
+		s := f.p.Stats()
+		w := f.state()
+		if w.State != pipeline.StateCertifying || w.Power != 20 || w.TotalPower != 40 || s.Pending != 1 || s.OldestAge < 4*time.Minute || s.Certified != 0 {
+			t.Errorf("%+v, %+v", w, s)
+		}
+		for _, member := range s.Members {
+			wantDown := member.Member == 1 || member.Member == 2
+			if (member.Shares == 0) != wantDown || (member.LastError == errDown.Error()) != wantDown || member.Refusing {
+				t.Errorf("%+v", member)
+			}
+			if wantDown && (member.Failures < 20 || member.Failures > 60) { // 0.1 s to 10 s apart
+				t.Errorf("%d pushes in five minutes", member.Failures)
+			}
+		}
+		m.set(nil, 2)
+		time.Sleep(15 * time.Second)
+		f.wantOrdered()
+		if s := f.p.Stats(); s.Pending != 0 || s.Certified != 1 || s.Ordered != 1 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// TestSlowMember: a quorum is enough, and the rest do not hold the certificate up, nor Close.
+func TestSlowMember(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, m := committee(t, func(f *fixture, m *moody) {
+			f.cfg.WindowAge, f.cfg.Grace = time.Second, time.Second
+			m.set(hang, 3)
+		})
+		defer f.blocks()()
+		defer f.p.Close()
+		time.Sleep(3 * time.Second)
+		f.wantOrdered()
+		m.set(func(ctx context.Context, member int, header []byte) ([48]byte, error) {
+			time.Sleep(20 * time.Second) // slow, and yet in time
+			return [48]byte{}, nil
+		}, 1, 2)
+		f.want(f.submit(f.acks(1)...), rollup.Accepted)
+		time.Sleep(30 * time.Second)
+		if n := len(f.net.Ordered()); n != 2 {
+			t.Errorf("%d windows ordered", n)
+		}
+		m.set(hang, 0, 1, 2, 3)
+		f.want(f.submit(f.acks(1)...), rollup.Accepted)
+		time.Sleep(10 * time.Second) // Close comes while all of them hang
+	})
+}
+
+func TestRefusingMembers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, m := committee(t, func(f *fixture, m *moody) { m.set(refuse, 0) })
+		defer f.blocks()()
+		defer f.p.Close()
+		f.settled()
+		f.wantOrdered() // one alone stops nothing
+		m.set(refuse, 1)
+		f.want(f.submit(f.acks(3)...), all(rollup.Accepted, 3)...)
+		time.Sleep(time.Minute)
+		w := f.state()
+		if w.State != pipeline.StateStuck || !strings.Contains(w.Err, "not to my liking") {
+			t.Errorf("%+v", w)
+		}
+		s := f.p.Stats()
+		for _, member := range s.Members {
+			if wantRefusals := uint64(max(0, 2-member.Member)); member.Refusals != wantRefusals || member.Refusing != (wantRefusals > 0) {
+				t.Errorf("%+v", member)
+			}
+		}
+		if s.Pending != 0 || s.Certify.Refused != 3 || f.p.Ready() != nil {
+			t.Errorf("%+v", s.Certify)
+		}
+		// It stays in the store, and the next start tries again.
+		m.set(nil, 0, 1)
+		f.p.Close()
+		f.start(nil)
+		f.settled()
+		if n := len(f.rolledUp()); n != 7 {
+			t.Errorf("%d acks ordered", n)
+		}
+	})
+}
+
+// TestLyingMembers: shares that do not verify do not count, whatever is wrong with them.
+func TestLyingMembers(t *testing.T) {
+	stranger, err := bls.KeyGen(make([]byte, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := bls.Default.Sign(stranger, []byte("something else"))
+	for name, share := range map[string][48]byte{
+		"another's": other.Bytes(), "identity": bls.IdentitySignature, "no point": {0x80, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				lie := func(context.Context, int, []byte) ([48]byte, error) { return share, nil }
+				f, m := committee(t, func(f *fixture, m *moody) { m.set(lie, 0, 1) })
+				defer f.blocks()()
+				defer f.p.Close()
+				time.Sleep(time.Minute)
+				if w := f.state(); w.State != pipeline.StateCertifying || w.Power != 20 {
+					t.Errorf("%+v", w)
+				}
+				m.set(nil, 1)
+				time.Sleep(15 * time.Second)
+				f.wantOrdered()
+				c, err := rollup.ParseCertificate(f.disk.certs[rollup.WindowKey{}])
+				if err != nil || c.Signers.Has(0) || c.Verify(f.net.ID, f.net.View().Committee()) != nil {
+					t.Errorf("the certificate of %v: %v", c.Signers, err)
+				}
+			})
+		})
+	}
+}
+
+// TestCertificateIsKept: after a restart nobody is asked again.
+func TestCertificateIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, m := committee(t, func(f *fixture, m *moody) {
+			f.net.Refuse = func([]byte) error { return errors.New("mempool is full") }
+		})
+		time.Sleep(5 * time.Minute)
+		f.net.Block()
+		w := f.state()
+		if w.State != pipeline.StateCertifying || w.Certified.IsZero() || f.p.Stats().Certified != 1 {
+			t.Errorf("%+v", w)
+		}
+		f.p.Close()
+		defer f.blocks()()
+		pushes := m.pushed()
+		if pushes != 4 {
+			t.Errorf("%d pushes", pushes)
+		}
+		f.net.Refuse = nil
+		m.set(down, 0, 1, 2, 3)
+		f.start(nil)
+		defer f.p.Close()
+		f.settled()
+		f.wantOrdered()
+		if m.pushed() != pushes {
+			t.Error("members were asked again")
+		}
+	})
+}
+
+// TestAlreadyOrdered: what the chain has is not offered again, although the store did not remember.
+func TestAlreadyOrdered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, m := committee(t, func(*fixture, *moody) {})
+		defer f.blocks()()
+		f.settled()
+		f.p.Close()
+		f.disk.unordered[rollup.WindowKey{}] = true // that it was ordered is not synced
+		delete(f.disk.certs, rollup.WindowKey{})
+		f.net.Refuse = func([]byte) error { t.Error("offered again"); return ledger.AlreadyOrdered }
+		pushes := m.pushed()
+		f.start(nil)
+		defer f.p.Close()
+		f.settled()
+		f.wantOrdered()
+		if m.pushed() != pushes || len(f.disk.unordered) != 0 {
+			t.Error("ordered before, and pushed again or not marked")
+		}
+	})
+}
+
+// TestOrderIsLost: a transaction that the chain took and lost is offered again; an epoch too old for it ends the matter.
+func TestOrderIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		offers := 0
+		f, _ := committee(t, func(f *fixture, m *moody) {
+			f.net.Refuse = func([]byte) error {
+				if offers++; offers < 4 {
+					return ledger.AlreadyOrdered // it is not, as the view shows
+				}
+				return nil
+			}
+		})
+		defer f.blocks()()
+		defer f.p.Close()
+		f.settled()
+		f.wantOrdered()
+		if offers != 4 {
+			t.Errorf("%d offers", offers)
+		}
+		f.net.Refuse = func([]byte) error { return ledger.EpochTooOld }
+		f.want(f.submit(f.acks(1)...), rollup.Accepted)
+		time.Sleep(30 * time.Second)
+		if w := f.state(); w.State != pipeline.StateStuck || w.Acks != 1 {
+			t.Errorf("%+v", w)
+		}
+	})
+}

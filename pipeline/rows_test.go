@@ -1,0 +1,66 @@
+package pipeline
+
+import (
+	"math"
+	"testing"
+
+	"github.com/waybill-network/waybill/rollup"
+)
+
+// TestRows: what would not fit changes nothing.
+func TestRows(t *testing.T) {
+	m := newWindowMemory()
+	m.reset()
+	r := &m.rows
+	add := func(payer, service uint32, units uint64, want rollup.Code) {
+		t.Helper()
+		if got := r.add(payer, service, units); got != want {
+			t.Errorf("%d, %d, %d: %v, want %v", payer, service, units, got, want)
+		}
+	}
+	for i := range uint32(rollup.MaxRows) {
+		add(i/16, i%16, 1, rollup.Accepted)
+	}
+	add(16, 0, 1, rollup.WindowClosed)
+	add(0, 16, 1, rollup.WindowClosed)
+	add(3, 3, math.MaxUint64-1, rollup.Accepted)
+	add(3, 3, 1, rollup.Overflow)
+	add(3, 4, 1, rollup.Accepted)
+	add(3, 3, 1, rollup.Overflow)
+	if len(r.units) != rollup.MaxRows {
+		t.Errorf("%d rows", len(r.units))
+	}
+	m.reset()
+	add(16, 0, 1, rollup.Accepted)
+	if len(r.units) != 1 || r.units[0] != 1 {
+		t.Errorf("after a reset: %v", r.units)
+	}
+}
+
+// TestTable finds every ack of a full window, and no other.
+func TestTable(t *testing.T) {
+	m := newWindowMemory()
+	m.reset()
+	frames := m.frames
+	number := func(i int) (client, seq uint32) { return uint32(i) % 7, uint32(i) / 7 << (i % 3 * 8) }
+	added := 0
+	for i := range rollup.MaxAcks {
+		client, seq := number(i)
+		if _, ok := m.table.find(frames, client, seq); ok {
+			continue // the shift makes some twice
+		}
+		a := rollup.Ack{Client: client, Seq: seq}
+		m.table.insert(client, seq, added)
+		frames = a.Append(frames)
+		added++
+	}
+	for i := range added {
+		f := rollup.Frame(frames[i*rollup.AckSize : (i+1)*rollup.AckSize])
+		if at, ok := m.table.find(frames, f.Client(), f.Seq()); !ok || at != i {
+			t.Fatalf("ack %d is found at %d, %v", i, at, ok)
+		}
+	}
+	if _, ok := m.table.find(frames, 8, 0); ok || added < rollup.MaxAcks/2 {
+		t.Errorf("an ack from nowhere, %d added", added)
+	}
+}
