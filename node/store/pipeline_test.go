@@ -1,0 +1,231 @@
+package store_test
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/waybill-network/waybill/node/store"
+	"github.com/waybill-network/waybill/pipeline"
+	"github.com/waybill-network/waybill/pipeline/pipelinetest"
+	"github.com/waybill-network/waybill/rollup"
+)
+
+// crashing is a file system that can be looked at, as a crash would leave it, just before any of its syncs.
+type crashing struct {
+	vfs.FS
+	sync func()
+}
+
+func (fs crashing) wrap(f vfs.File, err error) (vfs.File, error) {
+	if err != nil {
+		return nil, err
+	}
+	return crashingFile{f, fs.sync}, nil
+}
+
+func (fs crashing) Unwrap() vfs.FS { return fs.FS }
+
+func (fs crashing) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	return fs.wrap(fs.FS.Create(name, c))
+}
+
+func (fs crashing) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	return fs.wrap(fs.FS.ReuseForWrite(old, name, c))
+}
+
+type crashingFile struct {
+	vfs.File
+	sync func()
+}
+
+func (f crashingFile) Sync() error { f.sync(); return f.File.Sync() }
+
+func (f crashingFile) SyncData() error { f.sync(); return f.File.SyncData() }
+
+type message = [rollup.MessageSize]byte
+
+// life is a node that crashes.
+type life struct {
+	t       *testing.T
+	net     *pipelinetest.Network
+	members *pipelinetest.Committee
+	rng     *rand.Rand
+
+	mu       sync.Mutex
+	accepted map[message]bool
+}
+
+// TestPipelineCrash crashes a node at random syncs of its store, over and over, each time going on from what the disk
+// shows: every ack that was accepted ends up in one rollup, and what was ordered is never made otherwise.
+func TestPipelineCrash(t *testing.T) {
+	chains, crashes := 8, 8
+	if testing.Short() {
+		chains = 2
+	}
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	for chain := range chains {
+		synctest.Test(t, func(t *testing.T) {
+			net, err := pipelinetest.New(pipelinetest.Config{Members: 1, Clients: 4, Payers: 2})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(context.Background())
+			var blocks sync.WaitGroup
+			blocks.Go(func() { net.Run(ctx, time.Second) })
+			defer blocks.Wait()
+			defer cancel()
+			l := &life{t: t, net: net, members: &pipelinetest.Committee{Network: net},
+				rng: rand.New(rand.NewPCG(seed, uint64(chain))), accepted: map[message]bool{}}
+			disk := vfs.NewCrashableMem()
+			for crash := range crashes {
+				disk = l.live(disk, uint32(crash))
+			}
+			l.settle(disk)
+		})
+	}
+}
+
+// live runs a node on the disk for a while and returns the disk after a crash at one of its syncs. The acks that were
+// answered after the crash are forgotten: the node that answered them is another history.
+func (l *life) live(disk *vfs.MemFS, run uint32) *vfs.MemFS {
+	at := l.rng.IntN(12)
+	rng := rand.New(rand.NewPCG(l.rng.Uint64(), 0)) // of the crash
+	crashed := make(chan struct{})
+	var after *vfs.MemFS
+	syncs := 0
+	fs := crashing{disk, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if syncs++; syncs-1 == at {
+			after = disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: []int{0, 30, 100}[rng.IntN(3)], RNG: rng})
+			close(crashed)
+		}
+	}}
+	alive := func() error { // the dead push nothing, and offer no certificates
+		select {
+		case <-crashed:
+			return context.Canceled
+		default:
+			return nil
+		}
+	}
+	l.net.Refuse = func([]byte) error { return alive() }
+	l.members.Before = func(context.Context, int, []byte) ([48]byte, error) { return [48]byte{}, alive() }
+	s, p := l.start(fs)
+	source := p.Open("client")
+	for round := range uint32(30) {
+		open := p.OpenWindow()
+		var frames []byte
+		var sent []message
+		for client := range uint32(4) {
+			a := l.net.Ack(rollup.WindowKey{Epoch: open.Epoch, Window: open.Window}, client, 0, run<<16|round, 7)
+			frames = a.Append(frames)
+			var m message
+			a.Message(&m)
+			sent = append(sent, m)
+		}
+		codes := make([]rollup.Code, len(sent))
+		if _, err := source.Submit(context.Background(), frames, codes); err != nil {
+			l.t.Error(err)
+		}
+		l.mu.Lock()
+		dead := after != nil
+		for i, code := range codes {
+			if code.OK() && !dead { // answered before the crash
+				l.accepted[sent[i]] = true
+			} else if !code.OK() {
+				l.t.Errorf("answered %v", code)
+			}
+		}
+		l.mu.Unlock()
+		if dead {
+			break
+		}
+		time.Sleep(time.Duration(l.rng.IntN(4000)) * time.Millisecond)
+	}
+	p.Close()
+	if err := s.Close(); err != nil {
+		l.t.Error(err)
+	}
+	if after == nil {
+		after = disk // fewer syncs than that: an ordinary stop
+	}
+	return after
+}
+
+func (l *life) start(fs vfs.FS) (*store.Store, *pipeline.Pipeline) {
+	l.t.Helper()
+	s, err := store.Open("store", store.Options{FS: fs, CacheSize: 1 << 20, MemTableSize: 1 << 20})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	log := slog.New(slog.NewTextHandler(l.t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))
+	p, err := pipeline.New(pipeline.Config{Network: l.net.ID, Workers: 1, WindowAge: 5 * time.Second, Grace: time.Second, Logger: log},
+		s, l.net, l.members)
+	if err == nil {
+		err = p.Start(context.Background())
+	}
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return s, p
+}
+
+// settle runs the node until everything is ordered, and compares.
+func (l *life) settle(disk *vfs.MemFS) {
+	l.net.Refuse, l.members.Before = nil, nil
+	s, p := l.start(disk)
+	for range 30 {
+		time.Sleep(5 * time.Second)
+		if stats := p.Stats(); stats.Pending == 0 && stats.Window.Queued == 0 && stats.Seal.Queued == 0 {
+			break
+		}
+	}
+	p.Close()
+	count := map[message]int{}
+	for _, o := range l.net.Ordered() {
+		w, err := s.Window(o.Key)
+		if err != nil || w.ID != o.ID || w.Header == nil {
+			l.t.Errorf("%v was ordered as %v, the store has %v, %v", o.Key, o.ID, w.ID, err)
+			continue
+		}
+		h, err := rollup.ParseHeader(w.Header)
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		for i := range rollup.Evidence(w.Evidence).Len() {
+			a := rollup.Evidence(w.Evidence).Ack(h, i)
+			var m message
+			a.Message(&m)
+			count[m]++
+		}
+		if err := rollup.Verify(h, w.Evidence, l.net.ID, l.net.View(), 1); err != nil {
+			l.t.Error(err)
+		}
+	}
+	for m := range l.accepted {
+		if count[m] != 1 {
+			l.t.Errorf("an accepted ack is in %d rollups", count[m])
+		}
+	}
+	for m, n := range count {
+		if n != 1 {
+			l.t.Errorf("an ack is in %d rollups: %x", n, m)
+		}
+	}
+	if unordered, err := s.Unordered(); err != nil || len(unordered) != 0 {
+		l.t.Error(unordered, err)
+	}
+	l.t.Logf("%d acks accepted, %d rolled up in %d windows", len(l.accepted), len(count), len(l.net.Ordered()))
+	if err := s.Close(); err != nil {
+		l.t.Error(err)
+	}
+}
