@@ -35,6 +35,11 @@ x*y/2^416 + N/2^52 + p. As k < 2^50 that is x*y/2^416 + 1.25*p; and as p < 2^381
 For a*b <= 2^32 the result is less than 1.4*p, and its limbs are less than 2^52. An accumulated column is at most 32
 products of 52 bits and a carry, less than 2^58.
 
+THE EXTENSION: (x0 + x1*u)*(y0 + y1*u) after Karatsuba, with three products and two reductions: 642 multiplications instead of
+771. The columns of x0*y0 and x1*y1 wait in memory, those of (x0+x1)*(y0+y1) less both are the second coordinate's; the
+first's are those of x0*y0 - x1*y1 + p*2^416. For x < a*p, y < b*p, a*b <= 2^32, no whole is negative, while columns may be:
+carries keep their sign. The coordinates are less than 2.4*p and 1.6*p.
+
 TIGHTENING takes x < 2^16*p below 2p. Let t = floor(p / 2^364), the top limb of p, which has 17 bits, and let x7 be that of
 x. The quotient q = floor(x7 * floor(2^52/(t+1)) / 2^52), one high product, is never too large, as p < (t+1)*2^364. It is
 too small by less than 2: by 1 for rounding down, by x7/2^52 < 2^-18 for the rounded inverse, by less than 2^-18 for the limbs
@@ -103,6 +108,7 @@ func main() {
 	g.mulBlocks()
 	g.sqrBlocks()
 	g.sqrMulBlock()
+	g.mul2Blocks()
 	g.addBlocks()
 	g.subBlocks()
 	g.tightenBlocks()
@@ -187,15 +193,18 @@ func (g *generator) eachBlock(body func(), pointers ...reg.GPPhysical) {
 // multiply leaves x*y/R in x, with clean limbs if clean. Other limbs have carries above bit 52 that the next
 // multiplication does not see.
 func (g *generator) multiply(clean bool) {
-	g.columns(clean, func(c int) {
-		for i := max(0, c-7); i <= min(7, c); i++ {
-			g.VPMADD52LUQ(x[i], y[c-i], xyLow)
-		}
-		for i := max(0, c-8); i <= min(7, c-1); i++ {
-			g.VPMADD52HUQ(x[i], y[c-1-i], xyHigh)
-		}
-		g.VPADDQ(xyLow, xyHigh, xyHigh)
-	})
+	g.columns(clean, g.product)
+}
+
+// product adds the partial products of x*y in column c to xyHigh.
+func (g *generator) product(c int) {
+	for i := max(0, c-7); i <= min(7, c); i++ {
+		g.VPMADD52LUQ(x[i], y[c-i], xyLow)
+	}
+	for i := max(0, c-8); i <= min(7, c-1); i++ {
+		g.VPMADD52HUQ(x[i], y[c-1-i], xyHigh)
+	}
+	g.VPADDQ(xyLow, xyHigh, xyHigh)
 }
 
 // square leaves x*x/R in x. The products of equal limbs go into the chain of the low q*M.
@@ -218,7 +227,7 @@ func (g *generator) square(clean bool) {
 }
 
 // columns scans the product. partial adds the partial products of x*y in column c to xyHigh; both of the xy chains and
-// qLow are zero before, xyLow and qLow may be used.
+// qLow are zero before, xyLow and qLow may be used. A column may be negative when the whole is not.
 func (g *generator) columns(clean bool, partial func(c int)) {
 	for c := range 2 * limbs {
 		for _, chain := range []reg.VecPhysical{xyLow, xyHigh, qLow, qHigh} {
@@ -254,7 +263,7 @@ func (g *generator) columns(clean bool, partial func(c int)) {
 			g.VPMADD52LUQ_BCST(at(consts, atP), q[7], sum)
 		}
 		if c < 15 {
-			g.VPSRLQ(U8(52), sum, scratch)
+			g.VPSRAQ(U8(52), sum, scratch)
 		}
 		if clean && 8 <= c && c < 15 {
 			g.VPANDQ(mask, sum, sum)
@@ -304,8 +313,61 @@ func (g *generator) sqrMulBlock() {
 	g.RET()
 }
 
+// mul2Blocks keeps the columns of the products in memory: a block for the lower, a block for the upper half of each.
+func (g *generator) mul2Blocks() {
+	g.function("mul2Blocks", "func(z0, z1, x0, x1, y0, y1 *[8][8]uint64, n int, t *[4][8][8]uint64)",
+		"mul2Blocks multiplies n > 0 blocks in the quadratic extension: z0[i] + z1[i]u = (x0[i] + x1[i]u)*(y0[i] + y1[i]u)/R, u*u = -1.")
+	z0, z1 := g.pointer("z0", reg.RDI), g.pointer("z1", reg.RSI)
+	x0, x1 := g.pointer("x0", reg.RAX), g.pointer("x1", reg.RBX)
+	y0, y1 := g.pointer("y0", reg.RDX), g.pointer("y1", reg.R9)
+	t := g.pointer("t", reg.R10)
+	first := func(c int) Mem { return at(t, 64*c) }
+	second := func(c int) Mem { return at(t, 2*block+64*c) }
+	columns := func(finish func(c int)) {
+		for c := range 2 * limbs {
+			g.VPXORQ(xyLow, xyLow, xyLow)
+			g.VPXORQ(xyHigh, xyHigh, xyHigh)
+			g.product(c)
+			finish(c)
+		}
+	}
+	g.eachBlock(func() {
+		g.load(x0, x)
+		g.load(y0, y)
+		columns(func(c int) { g.VMOVDQU64(xyHigh, first(c)) })
+		g.load(x1, x)
+		g.load(y1, y)
+		columns(func(c int) { g.VMOVDQU64(xyHigh, second(c)) })
+		for _, sum := range []struct {
+			to   [limbs]reg.VecPhysical
+			with reg.GPPhysical
+		}{{y, y0}, {x, x0}} {
+			for i := range sum.to {
+				g.VPADDQ(at(sum.with, 64*i), sum.to[i], sum.to[i])
+			}
+			g.carry(sum.to, false)
+		}
+		columns(func(c int) {
+			g.VMOVDQU64(first(c), qLow)
+			g.VMOVDQU64(second(c), qHigh)
+			g.VPSUBQ(qLow, xyHigh, xyHigh)
+			g.VPSUBQ(qHigh, xyHigh, xyHigh)
+			g.VMOVDQU64(xyHigh, second(c))
+			g.VPSUBQ(qHigh, qLow, qLow)
+			if c >= limbs {
+				g.VPADDQ_BCST(at(consts, atP+8*(c-limbs)), qLow, qLow)
+			}
+			g.VMOVDQU64(qLow, first(c))
+		})
+		g.columns(true, func(c int) { g.VMOVDQU64(first(c), xyHigh) })
+		g.store(x, z0)
+		g.columns(true, func(c int) { g.VMOVDQU64(second(c), xyHigh) })
+		g.store(x, z1)
+	}, z0, z1, x0, x1, y0, y1)
+}
+
 // carry propagates what stands above or, signed, below 52 bits of x.
-func (g *generator) carry(signed bool) {
+func (g *generator) carry(x [limbs]reg.VecPhysical, signed bool) {
 	for i := range limbs - 1 {
 		if signed {
 			g.VPSRAQ(U8(52), x[i], scratch)
@@ -326,7 +388,7 @@ func (g *generator) addBlocks() {
 		for i := range x {
 			g.VPADDQ(at(yp, 64*i), x[i], x[i])
 		}
-		g.carry(false)
+		g.carry(x, false)
 		g.store(x, zp)
 		g.ADDQ(step, yp)
 	}, zp, xp)
@@ -345,7 +407,7 @@ func (g *generator) subBlocks() {
 			g.VPADDQ(at(xp, 64*i), y[i], x[i])
 			g.VPSUBQ(at(yp, 64*i), x[i], x[i])
 		}
-		g.carry(true)
+		g.carry(x, true)
 		g.store(x, zp)
 		g.ADDQ(step, yp)
 	}, zp, xp)
@@ -364,7 +426,7 @@ func (g *generator) tighten() {
 		}
 		g.VPSUBQ(xyLow, y[i], x[i])
 	}
-	g.carry(true)
+	g.carry(x, true)
 }
 
 func (g *generator) tightenBlocks() {
@@ -379,7 +441,7 @@ func (g *generator) reduceBlocks() {
 			g.VMOVDQA64(x[i], y[i])
 			g.VPSUBQ(q[i], x[i], x[i])
 		}
-		g.carry(true)
+		g.carry(x, true)
 		g.VPMOVQ2M(x[7], reg.K1) // negative: it was less than p
 		for i := range x {
 			g.VMOVDQA64(y[i], reg.K1, x[i])

@@ -115,7 +115,7 @@ type Report struct {
 }
 
 // Verifier checks batches of signatures of one suite. It owns a workspace that grows
-// to the largest batch seen, about 600 bytes an entry, and allocates nothing per entry
+// to the largest batch seen, about a kilobyte an entry, and allocates nothing per entry
 // after that. It is not safe for concurrent use: one per goroutine.
 type Verifier struct {
 	dst   []byte

@@ -13,7 +13,8 @@
 //
 // Files: keys.go, encoding.go, and verify.go hold the scheme as a reader of the
 // draft expects it; hash.go is RFC 9380; curve.go and msm.go are batched point
-// arithmetic; batch.go, check.go and locate.go are batch verification.
+// arithmetic, and the wide files its forms for eight lanes of kernels/fp381;
+// batch.go, check.go and locate.go are batch verification.
 package bls
 
 import (

@@ -149,12 +149,12 @@ func (s *wideSums2) add() {
 	f.Sqr(s.t.A1, s.den.A1)
 	f.Add(norm, norm, s.t.A1)
 	fp381.Inverse(f, norm, norm)
-	f.Mul2(s.dy, s.dy, s.den) // < 8
+	f.Mul2(s.dy, s.dy, s.den) // < 4
 	f.Mul(s.dy.A0, s.dy.A0, norm)
 	f.Mul(s.dy.A1, s.dy.A1, norm) // the slope
 
 	x3, y3 := s.t, s.den
-	f.Sqr2(x3, s.dy) // < 8
+	f.Sqr2(x3, s.dy) // < 4
 	f.Add(y3.A0, s.x1.A0, s.x2.A0)
 	f.Add(y3.A1, s.x1.A1, s.x2.A1)
 	s.sub(x3, x3, y3, 2)
@@ -197,10 +197,10 @@ func (s *wideSums2) addSpecial() {
 	complement(s.zero)
 	s.choose(s.den, s.zero, s.den, fp381.Vec2{A0: s.one, A1: s.none})
 	complement(s.zero)
-	f.Sqr2(s.t, s.x1) // < 8
+	f.Sqr2(s.t, s.x1) // < 4
 	f.Add(s.u.A0, s.t.A0, s.t.A0)
 	f.Add(s.u.A1, s.t.A1, s.t.A1)
-	f.Add(s.t.A0, s.t.A0, s.u.A0) // < 24
+	f.Add(s.t.A0, s.t.A0, s.u.A0) // < 12
 	f.Add(s.t.A1, s.t.A1, s.u.A1)
 	s.choose(s.dy, s.same, s.t, s.dy)
 }

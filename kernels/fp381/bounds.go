@@ -12,6 +12,7 @@ const (
 	loose  = 16 // what any operation takes
 	loose2 = 14 // what operations of the extension take: they add two of them
 	tight  = 1  // what multiplications leave
+	tight2 = 2  // and those of the extension
 )
 
 const limbBits = 52

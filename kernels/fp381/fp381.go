@@ -17,7 +17,7 @@
 //	Sub(z, x, y, k)         takes y < 2^k, leaves the bound of x plus 2^k, which must be ≤ 2^16
 //	Tighten                 takes < 2^16, leaves < 2
 //	Reduce                  takes < 2^16, leaves < 1, the one canonical residue
-//	Mul2, Sqr2              take < 2^14, leave < 2^3
+//	Mul2, Sqr2              take < 2^14, leave < 2^2
 //	Select, Gather, Scatter leave what they find
 //	Zero, Odd, Unpack       take < 2^16
 //

@@ -24,6 +24,9 @@ func sqrBlocks(z, x *Block, n int)
 func sqrMulBlock(z, x, y *Block, n int)
 
 //go:noescape
+func mul2Blocks(z0, z1, x0, x1, y0, y1 *Block, n int, t *[4]Block)
+
+//go:noescape
 func addBlocks(z, x, y *Block, n, step int)
 
 //go:noescape
@@ -313,32 +316,22 @@ func (f ifma) Odd(m Mask, x Vec) {
 	}
 }
 
-// chunk is how many blocks the extension works on at a time: three temporaries of that size stay in the first cache.
+// chunk is how many blocks Sqr2 works on at a time: three temporaries of that size stay in the first cache.
 const chunk = 8
 
 type temporaries [3][chunk]Block
 
 var scratch = sync.Pool{New: func() any { return new(temporaries) }}
 
-// Mul2 is Karatsuba's: (x0y0 − x1y1) + ((x0+x1)(y0+y1) − x0y0 − x1y1)·u.
 func (f ifma) Mul2(z, x, y Vec2) {
 	sameLength(len(z.A0), z.A1, x.A0, x.A1, y.A0, y.A1)
 	f.require(loose2, x.A0, x.A1, y.A0, y.A1)
 	t := scratch.Get().(*temporaries)
 	defer scratch.Put(t)
-	for z.len() > 0 {
-		n := min(chunk, z.len())
-		a, b, c := Vec(t[0][:n]), Vec(t[1][:n]), Vec(t[2][:n])
-		zn, xn, yn := z.cut(n), x.cut(n), y.cut(n)
-		f.Add(a, xn.A0, xn.A1)
-		f.Add(b, yn.A0, yn.A1)
-		f.Mul(c, a, b)
-		f.Mul(a, xn.A0, yn.A0)
-		f.Mul(b, xn.A1, yn.A1)
-		f.Sub(zn.A0, a, b, tight)
-		f.Add(a, a, b)
-		f.Sub(zn.A1, c, a, tight+1)
+	if n := z.len(); n > 0 {
+		mul2Blocks(&z.A0[0], &z.A1[0], &x.A0[0], &x.A1[0], &y.A0[0], &y.A1[0], n, (*[4]Block)(t[0][:]))
 	}
+	f.require(tight2, z.A0, z.A1)
 }
 
 // Sqr2 is (x0+x1)(x0−x1) + 2x0x1·u.
@@ -356,6 +349,7 @@ func (f ifma) Sqr2(z, x Vec2) {
 		f.Mul(c, xn.A0, xn.A1)
 		f.Mul(zn.A0, a, b)
 		f.Add(zn.A1, c, c)
+		f.require(tight2, zn.A0, zn.A1)
 	}
 }
 

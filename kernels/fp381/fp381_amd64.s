@@ -22,6 +22,11 @@
 // For a*b <= 2^32 the result is less than 1.4*p, and its limbs are less than 2^52. An accumulated column is at most 32
 // products of 52 bits and a carry, less than 2^58.
 //
+// THE EXTENSION: (x0 + x1*u)*(y0 + y1*u) after Karatsuba, with three products and two reductions: 642 multiplications instead of
+// 771. The columns of x0*y0 and x1*y1 wait in memory, those of (x0+x1)*(y0+y1) less both are the second coordinate's; the
+// first's are those of x0*y0 - x1*y1 + p*2^416. For x < a*p, y < b*p, a*b <= 2^32, no whole is negative, while columns may be:
+// carries keep their sign. The coordinates are less than 2.4*p and 1.6*p.
+//
 // TIGHTENING takes x < 2^16*p below 2p. Let t = floor(p / 2^364), the top limb of p, which has 17 bits, and let x7 be that of
 // x. The quotient q = floor(x7 * floor(2^52/(t+1)) / 2^52), one high product, is never too large, as p < (t+1)*2^364. It is
 // too small by less than 2: by 1 for rounding down, by x7/2^52 < 2^-18 for the rounded inverse, by less than 2^-18 for the limbs
@@ -100,7 +105,7 @@ block:
 	VPADDQ           Z24, Z25, Z25
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z27, Z26, Z16
-	VPSRLQ           $0x34, Z16, Z30
+	VPSRAQ           $0x34, Z16, Z30
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
 	VPXORQ           Z26, Z26, Z26
@@ -113,7 +118,7 @@ block:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z17
-	VPSRLQ           $0x34, Z17, Z30
+	VPSRAQ           $0x34, Z17, Z30
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
 	VPXORQ           Z26, Z26, Z26
@@ -130,7 +135,7 @@ block:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z18
-	VPSRLQ           $0x34, Z18, Z30
+	VPSRAQ           $0x34, Z18, Z30
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
 	VPXORQ           Z26, Z26, Z26
@@ -151,7 +156,7 @@ block:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z19
-	VPSRLQ           $0x34, Z19, Z30
+	VPSRAQ           $0x34, Z19, Z30
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
 	VPXORQ           Z26, Z26, Z26
@@ -176,7 +181,7 @@ block:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z20
-	VPSRLQ           $0x34, Z20, Z30
+	VPSRAQ           $0x34, Z20, Z30
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
 	VPXORQ           Z26, Z26, Z26
@@ -205,7 +210,7 @@ block:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z21
-	VPSRLQ           $0x34, Z21, Z30
+	VPSRAQ           $0x34, Z21, Z30
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
 	VPXORQ           Z26, Z26, Z26
@@ -238,7 +243,7 @@ block:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z22
-	VPSRLQ           $0x34, Z22, Z30
+	VPSRAQ           $0x34, Z22, Z30
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
 	VPXORQ           Z26, Z26, Z26
@@ -278,7 +283,7 @@ block:
 	VPXORQ           Z23, Z23, Z23
 	VPMADD52LUQ.BCST 128(R8), Z29, Z23
 	VPMADD52LUQ.BCST 64(R8), Z23, Z29
-	VPSRLQ           $0x34, Z29, Z30
+	VPSRAQ           $0x34, Z29, Z30
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
 	VPXORQ           Z26, Z26, Z26
@@ -318,7 +323,7 @@ block:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z0
-	VPSRLQ           $0x34, Z0, Z30
+	VPSRAQ           $0x34, Z0, Z30
 	VPANDQ           Z31, Z0, Z0
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
@@ -356,7 +361,7 @@ block:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z1
-	VPSRLQ           $0x34, Z1, Z30
+	VPSRAQ           $0x34, Z1, Z30
 	VPANDQ           Z31, Z1, Z1
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
@@ -390,7 +395,7 @@ block:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z2
-	VPSRLQ           $0x34, Z2, Z30
+	VPSRAQ           $0x34, Z2, Z30
 	VPANDQ           Z31, Z2, Z2
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
@@ -420,7 +425,7 @@ block:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z3
-	VPSRLQ           $0x34, Z3, Z30
+	VPSRAQ           $0x34, Z3, Z30
 	VPANDQ           Z31, Z3, Z3
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
@@ -446,7 +451,7 @@ block:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z4
-	VPSRLQ           $0x34, Z4, Z30
+	VPSRAQ           $0x34, Z4, Z30
 	VPANDQ           Z31, Z4, Z4
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
@@ -468,7 +473,7 @@ block:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z5
-	VPSRLQ           $0x34, Z5, Z30
+	VPSRAQ           $0x34, Z5, Z30
 	VPANDQ           Z31, Z5, Z5
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
@@ -486,7 +491,7 @@ block:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z6
-	VPSRLQ           $0x34, Z6, Z30
+	VPSRAQ           $0x34, Z6, Z30
 	VPANDQ           Z31, Z6, Z6
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
@@ -542,7 +547,7 @@ block:
 	VPADDQ           Z25, Z25, Z25
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z27, Z26, Z16
-	VPSRLQ           $0x34, Z16, Z30
+	VPSRAQ           $0x34, Z16, Z30
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
 	VPXORQ           Z26, Z26, Z26
@@ -555,7 +560,7 @@ block:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z17
-	VPSRLQ           $0x34, Z17, Z30
+	VPSRAQ           $0x34, Z17, Z30
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
 	VPXORQ           Z26, Z26, Z26
@@ -571,7 +576,7 @@ block:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z18
-	VPSRLQ           $0x34, Z18, Z30
+	VPSRAQ           $0x34, Z18, Z30
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
 	VPXORQ           Z26, Z26, Z26
@@ -590,7 +595,7 @@ block:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z19
-	VPSRLQ           $0x34, Z19, Z30
+	VPSRAQ           $0x34, Z19, Z30
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
 	VPXORQ           Z26, Z26, Z26
@@ -612,7 +617,7 @@ block:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z20
-	VPSRLQ           $0x34, Z20, Z30
+	VPSRAQ           $0x34, Z20, Z30
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
 	VPXORQ           Z26, Z26, Z26
@@ -637,7 +642,7 @@ block:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z21
-	VPSRLQ           $0x34, Z21, Z30
+	VPSRAQ           $0x34, Z21, Z30
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
 	VPXORQ           Z26, Z26, Z26
@@ -665,7 +670,7 @@ block:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z22
-	VPSRLQ           $0x34, Z22, Z30
+	VPSRAQ           $0x34, Z22, Z30
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
 	VPXORQ           Z26, Z26, Z26
@@ -699,7 +704,7 @@ block:
 	VPXORQ           Z23, Z23, Z23
 	VPMADD52LUQ.BCST 128(R8), Z29, Z23
 	VPMADD52LUQ.BCST 64(R8), Z23, Z29
-	VPSRLQ           $0x34, Z29, Z30
+	VPSRAQ           $0x34, Z29, Z30
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
 	VPXORQ           Z26, Z26, Z26
@@ -733,7 +738,7 @@ block:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z0
-	VPSRLQ           $0x34, Z0, Z30
+	VPSRAQ           $0x34, Z0, Z30
 	VPANDQ           Z31, Z0, Z0
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
@@ -766,7 +771,7 @@ block:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z1
-	VPSRLQ           $0x34, Z1, Z30
+	VPSRAQ           $0x34, Z1, Z30
 	VPANDQ           Z31, Z1, Z1
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
@@ -796,7 +801,7 @@ block:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z2
-	VPSRLQ           $0x34, Z2, Z30
+	VPSRAQ           $0x34, Z2, Z30
 	VPANDQ           Z31, Z2, Z2
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
@@ -823,7 +828,7 @@ block:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z3
-	VPSRLQ           $0x34, Z3, Z30
+	VPSRAQ           $0x34, Z3, Z30
 	VPANDQ           Z31, Z3, Z3
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
@@ -847,7 +852,7 @@ block:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z4
-	VPSRLQ           $0x34, Z4, Z30
+	VPSRAQ           $0x34, Z4, Z30
 	VPANDQ           Z31, Z4, Z4
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
@@ -868,7 +873,7 @@ block:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z5
-	VPSRLQ           $0x34, Z5, Z30
+	VPSRAQ           $0x34, Z5, Z30
 	VPANDQ           Z31, Z5, Z5
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
@@ -886,7 +891,7 @@ block:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z6
-	VPSRLQ           $0x34, Z6, Z30
+	VPSRAQ           $0x34, Z6, Z30
 	VPANDQ           Z31, Z6, Z6
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
@@ -945,7 +950,7 @@ square:
 	VPADDQ           Z25, Z25, Z25
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z27, Z26, Z16
-	VPSRLQ           $0x34, Z16, Z30
+	VPSRAQ           $0x34, Z16, Z30
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
 	VPXORQ           Z26, Z26, Z26
@@ -958,7 +963,7 @@ square:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z17
-	VPSRLQ           $0x34, Z17, Z30
+	VPSRAQ           $0x34, Z17, Z30
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
 	VPXORQ           Z26, Z26, Z26
@@ -974,7 +979,7 @@ square:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z18
-	VPSRLQ           $0x34, Z18, Z30
+	VPSRAQ           $0x34, Z18, Z30
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
 	VPXORQ           Z26, Z26, Z26
@@ -993,7 +998,7 @@ square:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z19
-	VPSRLQ           $0x34, Z19, Z30
+	VPSRAQ           $0x34, Z19, Z30
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
 	VPXORQ           Z26, Z26, Z26
@@ -1015,7 +1020,7 @@ square:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z20
-	VPSRLQ           $0x34, Z20, Z30
+	VPSRAQ           $0x34, Z20, Z30
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
 	VPXORQ           Z26, Z26, Z26
@@ -1040,7 +1045,7 @@ square:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z21
-	VPSRLQ           $0x34, Z21, Z30
+	VPSRAQ           $0x34, Z21, Z30
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
 	VPXORQ           Z26, Z26, Z26
@@ -1068,7 +1073,7 @@ square:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z22
-	VPSRLQ           $0x34, Z22, Z30
+	VPSRAQ           $0x34, Z22, Z30
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
 	VPXORQ           Z26, Z26, Z26
@@ -1102,7 +1107,7 @@ square:
 	VPXORQ           Z23, Z23, Z23
 	VPMADD52LUQ.BCST 128(R8), Z29, Z23
 	VPMADD52LUQ.BCST 64(R8), Z23, Z29
-	VPSRLQ           $0x34, Z29, Z30
+	VPSRAQ           $0x34, Z29, Z30
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
 	VPXORQ           Z26, Z26, Z26
@@ -1136,7 +1141,7 @@ square:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z0
-	VPSRLQ           $0x34, Z0, Z30
+	VPSRAQ           $0x34, Z0, Z30
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
 	VPXORQ           Z26, Z26, Z26
@@ -1168,7 +1173,7 @@ square:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z1
-	VPSRLQ           $0x34, Z1, Z30
+	VPSRAQ           $0x34, Z1, Z30
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
 	VPXORQ           Z26, Z26, Z26
@@ -1197,7 +1202,7 @@ square:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z2
-	VPSRLQ           $0x34, Z2, Z30
+	VPSRAQ           $0x34, Z2, Z30
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
 	VPXORQ           Z26, Z26, Z26
@@ -1223,7 +1228,7 @@ square:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z3
-	VPSRLQ           $0x34, Z3, Z30
+	VPSRAQ           $0x34, Z3, Z30
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
 	VPXORQ           Z26, Z26, Z26
@@ -1246,7 +1251,7 @@ square:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z4
-	VPSRLQ           $0x34, Z4, Z30
+	VPSRAQ           $0x34, Z4, Z30
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
 	VPXORQ           Z26, Z26, Z26
@@ -1266,7 +1271,7 @@ square:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z5
-	VPSRLQ           $0x34, Z5, Z30
+	VPSRAQ           $0x34, Z5, Z30
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
 	VPXORQ           Z26, Z26, Z26
@@ -1283,7 +1288,7 @@ square:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z6
-	VPSRLQ           $0x34, Z6, Z30
+	VPSRAQ           $0x34, Z6, Z30
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
 	VPXORQ           Z26, Z26, Z26
@@ -1316,7 +1321,7 @@ multiply:
 	VPADDQ           Z24, Z25, Z25
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z27, Z26, Z16
-	VPSRLQ           $0x34, Z16, Z30
+	VPSRAQ           $0x34, Z16, Z30
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
 	VPXORQ           Z26, Z26, Z26
@@ -1329,7 +1334,7 @@ multiply:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z17
-	VPSRLQ           $0x34, Z17, Z30
+	VPSRAQ           $0x34, Z17, Z30
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
 	VPXORQ           Z26, Z26, Z26
@@ -1346,7 +1351,7 @@ multiply:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z18
-	VPSRLQ           $0x34, Z18, Z30
+	VPSRAQ           $0x34, Z18, Z30
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
 	VPXORQ           Z26, Z26, Z26
@@ -1367,7 +1372,7 @@ multiply:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z19
-	VPSRLQ           $0x34, Z19, Z30
+	VPSRAQ           $0x34, Z19, Z30
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
 	VPXORQ           Z26, Z26, Z26
@@ -1392,7 +1397,7 @@ multiply:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z20
-	VPSRLQ           $0x34, Z20, Z30
+	VPSRAQ           $0x34, Z20, Z30
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
 	VPXORQ           Z26, Z26, Z26
@@ -1421,7 +1426,7 @@ multiply:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z21
-	VPSRLQ           $0x34, Z21, Z30
+	VPSRAQ           $0x34, Z21, Z30
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
 	VPXORQ           Z26, Z26, Z26
@@ -1454,7 +1459,7 @@ multiply:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z22
-	VPSRLQ           $0x34, Z22, Z30
+	VPSRAQ           $0x34, Z22, Z30
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
 	VPXORQ           Z26, Z26, Z26
@@ -1494,7 +1499,7 @@ multiply:
 	VPXORQ           Z23, Z23, Z23
 	VPMADD52LUQ.BCST 128(R8), Z29, Z23
 	VPMADD52LUQ.BCST 64(R8), Z23, Z29
-	VPSRLQ           $0x34, Z29, Z30
+	VPSRAQ           $0x34, Z29, Z30
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
 	VPXORQ           Z26, Z26, Z26
@@ -1534,7 +1539,7 @@ multiply:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z0
-	VPSRLQ           $0x34, Z0, Z30
+	VPSRAQ           $0x34, Z0, Z30
 	VPANDQ           Z31, Z0, Z0
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
@@ -1572,7 +1577,7 @@ multiply:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z1
-	VPSRLQ           $0x34, Z1, Z30
+	VPSRAQ           $0x34, Z1, Z30
 	VPANDQ           Z31, Z1, Z1
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
@@ -1606,7 +1611,7 @@ multiply:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z2
-	VPSRLQ           $0x34, Z2, Z30
+	VPSRAQ           $0x34, Z2, Z30
 	VPANDQ           Z31, Z2, Z2
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
@@ -1636,7 +1641,7 @@ multiply:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z3
-	VPSRLQ           $0x34, Z3, Z30
+	VPSRAQ           $0x34, Z3, Z30
 	VPANDQ           Z31, Z3, Z3
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
@@ -1662,7 +1667,7 @@ multiply:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z4
-	VPSRLQ           $0x34, Z4, Z30
+	VPSRAQ           $0x34, Z4, Z30
 	VPANDQ           Z31, Z4, Z4
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
@@ -1684,7 +1689,7 @@ multiply:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z5
-	VPSRLQ           $0x34, Z5, Z30
+	VPSRAQ           $0x34, Z5, Z30
 	VPANDQ           Z31, Z5, Z5
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
@@ -1702,7 +1707,7 @@ multiply:
 	VPADDQ           Z25, Z27, Z27
 	VPADDQ           Z30, Z27, Z27
 	VPADDQ           Z27, Z26, Z6
-	VPSRLQ           $0x34, Z6, Z30
+	VPSRAQ           $0x34, Z6, Z30
 	VPANDQ           Z31, Z6, Z6
 	VPXORQ           Z24, Z24, Z24
 	VPXORQ           Z25, Z25, Z25
@@ -1723,6 +1728,1376 @@ multiply:
 	VMOVDQU64        Z5, 320(DI)
 	VMOVDQU64        Z6, 384(DI)
 	VMOVDQU64        Z7, 448(DI)
+	VZEROUPPER
+	RET
+
+// func mul2Blocks(z0 *[8][8]uint64, z1 *[8][8]uint64, x0 *[8][8]uint64, x1 *[8][8]uint64, y0 *[8][8]uint64, y1 *[8][8]uint64, n int, t *[4][8][8]uint64)
+// Requires: AVX, AVX512F, AVX512IFMA
+TEXT ·mul2Blocks(SB), NOSPLIT, $0-64
+	LEAQ         constants<>+0(SB), R8
+	VPBROADCASTQ 136(R8), Z31
+	MOVQ         z0+0(FP), DI
+	MOVQ         z1+8(FP), SI
+	MOVQ         x0+16(FP), AX
+	MOVQ         x1+24(FP), BX
+	MOVQ         y0+32(FP), DX
+	MOVQ         y1+40(FP), R9
+	MOVQ         t+56(FP), R10
+	MOVQ         n+48(FP), CX
+
+block:
+	VMOVDQU64        (AX), Z0
+	VMOVDQU64        64(AX), Z1
+	VMOVDQU64        128(AX), Z2
+	VMOVDQU64        192(AX), Z3
+	VMOVDQU64        256(AX), Z4
+	VMOVDQU64        320(AX), Z5
+	VMOVDQU64        384(AX), Z6
+	VMOVDQU64        448(AX), Z7
+	VMOVDQU64        (DX), Z8
+	VMOVDQU64        64(DX), Z9
+	VMOVDQU64        128(DX), Z10
+	VMOVDQU64        192(DX), Z11
+	VMOVDQU64        256(DX), Z12
+	VMOVDQU64        320(DX), Z13
+	VMOVDQU64        384(DX), Z14
+	VMOVDQU64        448(DX), Z15
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z0, Z8, Z24
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        Z25, (R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z0, Z9, Z24
+	VPMADD52LUQ      Z1, Z8, Z24
+	VPMADD52HUQ      Z0, Z8, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        Z25, 64(R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z0, Z10, Z24
+	VPMADD52LUQ      Z1, Z9, Z24
+	VPMADD52LUQ      Z2, Z8, Z24
+	VPMADD52HUQ      Z0, Z9, Z25
+	VPMADD52HUQ      Z1, Z8, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        Z25, 128(R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z0, Z11, Z24
+	VPMADD52LUQ      Z1, Z10, Z24
+	VPMADD52LUQ      Z2, Z9, Z24
+	VPMADD52LUQ      Z3, Z8, Z24
+	VPMADD52HUQ      Z0, Z10, Z25
+	VPMADD52HUQ      Z1, Z9, Z25
+	VPMADD52HUQ      Z2, Z8, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        Z25, 192(R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z0, Z12, Z24
+	VPMADD52LUQ      Z1, Z11, Z24
+	VPMADD52LUQ      Z2, Z10, Z24
+	VPMADD52LUQ      Z3, Z9, Z24
+	VPMADD52LUQ      Z4, Z8, Z24
+	VPMADD52HUQ      Z0, Z11, Z25
+	VPMADD52HUQ      Z1, Z10, Z25
+	VPMADD52HUQ      Z2, Z9, Z25
+	VPMADD52HUQ      Z3, Z8, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        Z25, 256(R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z0, Z13, Z24
+	VPMADD52LUQ      Z1, Z12, Z24
+	VPMADD52LUQ      Z2, Z11, Z24
+	VPMADD52LUQ      Z3, Z10, Z24
+	VPMADD52LUQ      Z4, Z9, Z24
+	VPMADD52LUQ      Z5, Z8, Z24
+	VPMADD52HUQ      Z0, Z12, Z25
+	VPMADD52HUQ      Z1, Z11, Z25
+	VPMADD52HUQ      Z2, Z10, Z25
+	VPMADD52HUQ      Z3, Z9, Z25
+	VPMADD52HUQ      Z4, Z8, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        Z25, 320(R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z0, Z14, Z24
+	VPMADD52LUQ      Z1, Z13, Z24
+	VPMADD52LUQ      Z2, Z12, Z24
+	VPMADD52LUQ      Z3, Z11, Z24
+	VPMADD52LUQ      Z4, Z10, Z24
+	VPMADD52LUQ      Z5, Z9, Z24
+	VPMADD52LUQ      Z6, Z8, Z24
+	VPMADD52HUQ      Z0, Z13, Z25
+	VPMADD52HUQ      Z1, Z12, Z25
+	VPMADD52HUQ      Z2, Z11, Z25
+	VPMADD52HUQ      Z3, Z10, Z25
+	VPMADD52HUQ      Z4, Z9, Z25
+	VPMADD52HUQ      Z5, Z8, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        Z25, 384(R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z0, Z15, Z24
+	VPMADD52LUQ      Z1, Z14, Z24
+	VPMADD52LUQ      Z2, Z13, Z24
+	VPMADD52LUQ      Z3, Z12, Z24
+	VPMADD52LUQ      Z4, Z11, Z24
+	VPMADD52LUQ      Z5, Z10, Z24
+	VPMADD52LUQ      Z6, Z9, Z24
+	VPMADD52LUQ      Z7, Z8, Z24
+	VPMADD52HUQ      Z0, Z14, Z25
+	VPMADD52HUQ      Z1, Z13, Z25
+	VPMADD52HUQ      Z2, Z12, Z25
+	VPMADD52HUQ      Z3, Z11, Z25
+	VPMADD52HUQ      Z4, Z10, Z25
+	VPMADD52HUQ      Z5, Z9, Z25
+	VPMADD52HUQ      Z6, Z8, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        Z25, 448(R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z1, Z15, Z24
+	VPMADD52LUQ      Z2, Z14, Z24
+	VPMADD52LUQ      Z3, Z13, Z24
+	VPMADD52LUQ      Z4, Z12, Z24
+	VPMADD52LUQ      Z5, Z11, Z24
+	VPMADD52LUQ      Z6, Z10, Z24
+	VPMADD52LUQ      Z7, Z9, Z24
+	VPMADD52HUQ      Z0, Z15, Z25
+	VPMADD52HUQ      Z1, Z14, Z25
+	VPMADD52HUQ      Z2, Z13, Z25
+	VPMADD52HUQ      Z3, Z12, Z25
+	VPMADD52HUQ      Z4, Z11, Z25
+	VPMADD52HUQ      Z5, Z10, Z25
+	VPMADD52HUQ      Z6, Z9, Z25
+	VPMADD52HUQ      Z7, Z8, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        Z25, 512(R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z2, Z15, Z24
+	VPMADD52LUQ      Z3, Z14, Z24
+	VPMADD52LUQ      Z4, Z13, Z24
+	VPMADD52LUQ      Z5, Z12, Z24
+	VPMADD52LUQ      Z6, Z11, Z24
+	VPMADD52LUQ      Z7, Z10, Z24
+	VPMADD52HUQ      Z1, Z15, Z25
+	VPMADD52HUQ      Z2, Z14, Z25
+	VPMADD52HUQ      Z3, Z13, Z25
+	VPMADD52HUQ      Z4, Z12, Z25
+	VPMADD52HUQ      Z5, Z11, Z25
+	VPMADD52HUQ      Z6, Z10, Z25
+	VPMADD52HUQ      Z7, Z9, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        Z25, 576(R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z3, Z15, Z24
+	VPMADD52LUQ      Z4, Z14, Z24
+	VPMADD52LUQ      Z5, Z13, Z24
+	VPMADD52LUQ      Z6, Z12, Z24
+	VPMADD52LUQ      Z7, Z11, Z24
+	VPMADD52HUQ      Z2, Z15, Z25
+	VPMADD52HUQ      Z3, Z14, Z25
+	VPMADD52HUQ      Z4, Z13, Z25
+	VPMADD52HUQ      Z5, Z12, Z25
+	VPMADD52HUQ      Z6, Z11, Z25
+	VPMADD52HUQ      Z7, Z10, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        Z25, 640(R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z4, Z15, Z24
+	VPMADD52LUQ      Z5, Z14, Z24
+	VPMADD52LUQ      Z6, Z13, Z24
+	VPMADD52LUQ      Z7, Z12, Z24
+	VPMADD52HUQ      Z3, Z15, Z25
+	VPMADD52HUQ      Z4, Z14, Z25
+	VPMADD52HUQ      Z5, Z13, Z25
+	VPMADD52HUQ      Z6, Z12, Z25
+	VPMADD52HUQ      Z7, Z11, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        Z25, 704(R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z5, Z15, Z24
+	VPMADD52LUQ      Z6, Z14, Z24
+	VPMADD52LUQ      Z7, Z13, Z24
+	VPMADD52HUQ      Z4, Z15, Z25
+	VPMADD52HUQ      Z5, Z14, Z25
+	VPMADD52HUQ      Z6, Z13, Z25
+	VPMADD52HUQ      Z7, Z12, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        Z25, 768(R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z6, Z15, Z24
+	VPMADD52LUQ      Z7, Z14, Z24
+	VPMADD52HUQ      Z5, Z15, Z25
+	VPMADD52HUQ      Z6, Z14, Z25
+	VPMADD52HUQ      Z7, Z13, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        Z25, 832(R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z7, Z15, Z24
+	VPMADD52HUQ      Z6, Z15, Z25
+	VPMADD52HUQ      Z7, Z14, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        Z25, 896(R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52HUQ      Z7, Z15, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        Z25, 960(R10)
+	VMOVDQU64        (BX), Z0
+	VMOVDQU64        64(BX), Z1
+	VMOVDQU64        128(BX), Z2
+	VMOVDQU64        192(BX), Z3
+	VMOVDQU64        256(BX), Z4
+	VMOVDQU64        320(BX), Z5
+	VMOVDQU64        384(BX), Z6
+	VMOVDQU64        448(BX), Z7
+	VMOVDQU64        (R9), Z8
+	VMOVDQU64        64(R9), Z9
+	VMOVDQU64        128(R9), Z10
+	VMOVDQU64        192(R9), Z11
+	VMOVDQU64        256(R9), Z12
+	VMOVDQU64        320(R9), Z13
+	VMOVDQU64        384(R9), Z14
+	VMOVDQU64        448(R9), Z15
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z0, Z8, Z24
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        Z25, 1024(R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z0, Z9, Z24
+	VPMADD52LUQ      Z1, Z8, Z24
+	VPMADD52HUQ      Z0, Z8, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        Z25, 1088(R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z0, Z10, Z24
+	VPMADD52LUQ      Z1, Z9, Z24
+	VPMADD52LUQ      Z2, Z8, Z24
+	VPMADD52HUQ      Z0, Z9, Z25
+	VPMADD52HUQ      Z1, Z8, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        Z25, 1152(R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z0, Z11, Z24
+	VPMADD52LUQ      Z1, Z10, Z24
+	VPMADD52LUQ      Z2, Z9, Z24
+	VPMADD52LUQ      Z3, Z8, Z24
+	VPMADD52HUQ      Z0, Z10, Z25
+	VPMADD52HUQ      Z1, Z9, Z25
+	VPMADD52HUQ      Z2, Z8, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        Z25, 1216(R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z0, Z12, Z24
+	VPMADD52LUQ      Z1, Z11, Z24
+	VPMADD52LUQ      Z2, Z10, Z24
+	VPMADD52LUQ      Z3, Z9, Z24
+	VPMADD52LUQ      Z4, Z8, Z24
+	VPMADD52HUQ      Z0, Z11, Z25
+	VPMADD52HUQ      Z1, Z10, Z25
+	VPMADD52HUQ      Z2, Z9, Z25
+	VPMADD52HUQ      Z3, Z8, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        Z25, 1280(R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z0, Z13, Z24
+	VPMADD52LUQ      Z1, Z12, Z24
+	VPMADD52LUQ      Z2, Z11, Z24
+	VPMADD52LUQ      Z3, Z10, Z24
+	VPMADD52LUQ      Z4, Z9, Z24
+	VPMADD52LUQ      Z5, Z8, Z24
+	VPMADD52HUQ      Z0, Z12, Z25
+	VPMADD52HUQ      Z1, Z11, Z25
+	VPMADD52HUQ      Z2, Z10, Z25
+	VPMADD52HUQ      Z3, Z9, Z25
+	VPMADD52HUQ      Z4, Z8, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        Z25, 1344(R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z0, Z14, Z24
+	VPMADD52LUQ      Z1, Z13, Z24
+	VPMADD52LUQ      Z2, Z12, Z24
+	VPMADD52LUQ      Z3, Z11, Z24
+	VPMADD52LUQ      Z4, Z10, Z24
+	VPMADD52LUQ      Z5, Z9, Z24
+	VPMADD52LUQ      Z6, Z8, Z24
+	VPMADD52HUQ      Z0, Z13, Z25
+	VPMADD52HUQ      Z1, Z12, Z25
+	VPMADD52HUQ      Z2, Z11, Z25
+	VPMADD52HUQ      Z3, Z10, Z25
+	VPMADD52HUQ      Z4, Z9, Z25
+	VPMADD52HUQ      Z5, Z8, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        Z25, 1408(R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z0, Z15, Z24
+	VPMADD52LUQ      Z1, Z14, Z24
+	VPMADD52LUQ      Z2, Z13, Z24
+	VPMADD52LUQ      Z3, Z12, Z24
+	VPMADD52LUQ      Z4, Z11, Z24
+	VPMADD52LUQ      Z5, Z10, Z24
+	VPMADD52LUQ      Z6, Z9, Z24
+	VPMADD52LUQ      Z7, Z8, Z24
+	VPMADD52HUQ      Z0, Z14, Z25
+	VPMADD52HUQ      Z1, Z13, Z25
+	VPMADD52HUQ      Z2, Z12, Z25
+	VPMADD52HUQ      Z3, Z11, Z25
+	VPMADD52HUQ      Z4, Z10, Z25
+	VPMADD52HUQ      Z5, Z9, Z25
+	VPMADD52HUQ      Z6, Z8, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        Z25, 1472(R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z1, Z15, Z24
+	VPMADD52LUQ      Z2, Z14, Z24
+	VPMADD52LUQ      Z3, Z13, Z24
+	VPMADD52LUQ      Z4, Z12, Z24
+	VPMADD52LUQ      Z5, Z11, Z24
+	VPMADD52LUQ      Z6, Z10, Z24
+	VPMADD52LUQ      Z7, Z9, Z24
+	VPMADD52HUQ      Z0, Z15, Z25
+	VPMADD52HUQ      Z1, Z14, Z25
+	VPMADD52HUQ      Z2, Z13, Z25
+	VPMADD52HUQ      Z3, Z12, Z25
+	VPMADD52HUQ      Z4, Z11, Z25
+	VPMADD52HUQ      Z5, Z10, Z25
+	VPMADD52HUQ      Z6, Z9, Z25
+	VPMADD52HUQ      Z7, Z8, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        Z25, 1536(R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z2, Z15, Z24
+	VPMADD52LUQ      Z3, Z14, Z24
+	VPMADD52LUQ      Z4, Z13, Z24
+	VPMADD52LUQ      Z5, Z12, Z24
+	VPMADD52LUQ      Z6, Z11, Z24
+	VPMADD52LUQ      Z7, Z10, Z24
+	VPMADD52HUQ      Z1, Z15, Z25
+	VPMADD52HUQ      Z2, Z14, Z25
+	VPMADD52HUQ      Z3, Z13, Z25
+	VPMADD52HUQ      Z4, Z12, Z25
+	VPMADD52HUQ      Z5, Z11, Z25
+	VPMADD52HUQ      Z6, Z10, Z25
+	VPMADD52HUQ      Z7, Z9, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        Z25, 1600(R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z3, Z15, Z24
+	VPMADD52LUQ      Z4, Z14, Z24
+	VPMADD52LUQ      Z5, Z13, Z24
+	VPMADD52LUQ      Z6, Z12, Z24
+	VPMADD52LUQ      Z7, Z11, Z24
+	VPMADD52HUQ      Z2, Z15, Z25
+	VPMADD52HUQ      Z3, Z14, Z25
+	VPMADD52HUQ      Z4, Z13, Z25
+	VPMADD52HUQ      Z5, Z12, Z25
+	VPMADD52HUQ      Z6, Z11, Z25
+	VPMADD52HUQ      Z7, Z10, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        Z25, 1664(R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z4, Z15, Z24
+	VPMADD52LUQ      Z5, Z14, Z24
+	VPMADD52LUQ      Z6, Z13, Z24
+	VPMADD52LUQ      Z7, Z12, Z24
+	VPMADD52HUQ      Z3, Z15, Z25
+	VPMADD52HUQ      Z4, Z14, Z25
+	VPMADD52HUQ      Z5, Z13, Z25
+	VPMADD52HUQ      Z6, Z12, Z25
+	VPMADD52HUQ      Z7, Z11, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        Z25, 1728(R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z5, Z15, Z24
+	VPMADD52LUQ      Z6, Z14, Z24
+	VPMADD52LUQ      Z7, Z13, Z24
+	VPMADD52HUQ      Z4, Z15, Z25
+	VPMADD52HUQ      Z5, Z14, Z25
+	VPMADD52HUQ      Z6, Z13, Z25
+	VPMADD52HUQ      Z7, Z12, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        Z25, 1792(R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z6, Z15, Z24
+	VPMADD52LUQ      Z7, Z14, Z24
+	VPMADD52HUQ      Z5, Z15, Z25
+	VPMADD52HUQ      Z6, Z14, Z25
+	VPMADD52HUQ      Z7, Z13, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        Z25, 1856(R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z7, Z15, Z24
+	VPMADD52HUQ      Z6, Z15, Z25
+	VPMADD52HUQ      Z7, Z14, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        Z25, 1920(R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52HUQ      Z7, Z15, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        Z25, 1984(R10)
+	VPADDQ           (DX), Z8, Z8
+	VPADDQ           64(DX), Z9, Z9
+	VPADDQ           128(DX), Z10, Z10
+	VPADDQ           192(DX), Z11, Z11
+	VPADDQ           256(DX), Z12, Z12
+	VPADDQ           320(DX), Z13, Z13
+	VPADDQ           384(DX), Z14, Z14
+	VPADDQ           448(DX), Z15, Z15
+	VPSRLQ           $0x34, Z8, Z30
+	VPANDQ           Z31, Z8, Z8
+	VPADDQ           Z30, Z9, Z9
+	VPSRLQ           $0x34, Z9, Z30
+	VPANDQ           Z31, Z9, Z9
+	VPADDQ           Z30, Z10, Z10
+	VPSRLQ           $0x34, Z10, Z30
+	VPANDQ           Z31, Z10, Z10
+	VPADDQ           Z30, Z11, Z11
+	VPSRLQ           $0x34, Z11, Z30
+	VPANDQ           Z31, Z11, Z11
+	VPADDQ           Z30, Z12, Z12
+	VPSRLQ           $0x34, Z12, Z30
+	VPANDQ           Z31, Z12, Z12
+	VPADDQ           Z30, Z13, Z13
+	VPSRLQ           $0x34, Z13, Z30
+	VPANDQ           Z31, Z13, Z13
+	VPADDQ           Z30, Z14, Z14
+	VPSRLQ           $0x34, Z14, Z30
+	VPANDQ           Z31, Z14, Z14
+	VPADDQ           Z30, Z15, Z15
+	VPADDQ           (AX), Z0, Z0
+	VPADDQ           64(AX), Z1, Z1
+	VPADDQ           128(AX), Z2, Z2
+	VPADDQ           192(AX), Z3, Z3
+	VPADDQ           256(AX), Z4, Z4
+	VPADDQ           320(AX), Z5, Z5
+	VPADDQ           384(AX), Z6, Z6
+	VPADDQ           448(AX), Z7, Z7
+	VPSRLQ           $0x34, Z0, Z30
+	VPANDQ           Z31, Z0, Z0
+	VPADDQ           Z30, Z1, Z1
+	VPSRLQ           $0x34, Z1, Z30
+	VPANDQ           Z31, Z1, Z1
+	VPADDQ           Z30, Z2, Z2
+	VPSRLQ           $0x34, Z2, Z30
+	VPANDQ           Z31, Z2, Z2
+	VPADDQ           Z30, Z3, Z3
+	VPSRLQ           $0x34, Z3, Z30
+	VPANDQ           Z31, Z3, Z3
+	VPADDQ           Z30, Z4, Z4
+	VPSRLQ           $0x34, Z4, Z30
+	VPANDQ           Z31, Z4, Z4
+	VPADDQ           Z30, Z5, Z5
+	VPSRLQ           $0x34, Z5, Z30
+	VPANDQ           Z31, Z5, Z5
+	VPADDQ           Z30, Z6, Z6
+	VPSRLQ           $0x34, Z6, Z30
+	VPANDQ           Z31, Z6, Z6
+	VPADDQ           Z30, Z7, Z7
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z0, Z8, Z24
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        (R10), Z26
+	VMOVDQU64        1024(R10), Z27
+	VPSUBQ           Z26, Z25, Z25
+	VPSUBQ           Z27, Z25, Z25
+	VMOVDQU64        Z25, 1024(R10)
+	VPSUBQ           Z27, Z26, Z26
+	VMOVDQU64        Z26, (R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z0, Z9, Z24
+	VPMADD52LUQ      Z1, Z8, Z24
+	VPMADD52HUQ      Z0, Z8, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        64(R10), Z26
+	VMOVDQU64        1088(R10), Z27
+	VPSUBQ           Z26, Z25, Z25
+	VPSUBQ           Z27, Z25, Z25
+	VMOVDQU64        Z25, 1088(R10)
+	VPSUBQ           Z27, Z26, Z26
+	VMOVDQU64        Z26, 64(R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z0, Z10, Z24
+	VPMADD52LUQ      Z1, Z9, Z24
+	VPMADD52LUQ      Z2, Z8, Z24
+	VPMADD52HUQ      Z0, Z9, Z25
+	VPMADD52HUQ      Z1, Z8, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        128(R10), Z26
+	VMOVDQU64        1152(R10), Z27
+	VPSUBQ           Z26, Z25, Z25
+	VPSUBQ           Z27, Z25, Z25
+	VMOVDQU64        Z25, 1152(R10)
+	VPSUBQ           Z27, Z26, Z26
+	VMOVDQU64        Z26, 128(R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z0, Z11, Z24
+	VPMADD52LUQ      Z1, Z10, Z24
+	VPMADD52LUQ      Z2, Z9, Z24
+	VPMADD52LUQ      Z3, Z8, Z24
+	VPMADD52HUQ      Z0, Z10, Z25
+	VPMADD52HUQ      Z1, Z9, Z25
+	VPMADD52HUQ      Z2, Z8, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        192(R10), Z26
+	VMOVDQU64        1216(R10), Z27
+	VPSUBQ           Z26, Z25, Z25
+	VPSUBQ           Z27, Z25, Z25
+	VMOVDQU64        Z25, 1216(R10)
+	VPSUBQ           Z27, Z26, Z26
+	VMOVDQU64        Z26, 192(R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z0, Z12, Z24
+	VPMADD52LUQ      Z1, Z11, Z24
+	VPMADD52LUQ      Z2, Z10, Z24
+	VPMADD52LUQ      Z3, Z9, Z24
+	VPMADD52LUQ      Z4, Z8, Z24
+	VPMADD52HUQ      Z0, Z11, Z25
+	VPMADD52HUQ      Z1, Z10, Z25
+	VPMADD52HUQ      Z2, Z9, Z25
+	VPMADD52HUQ      Z3, Z8, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        256(R10), Z26
+	VMOVDQU64        1280(R10), Z27
+	VPSUBQ           Z26, Z25, Z25
+	VPSUBQ           Z27, Z25, Z25
+	VMOVDQU64        Z25, 1280(R10)
+	VPSUBQ           Z27, Z26, Z26
+	VMOVDQU64        Z26, 256(R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z0, Z13, Z24
+	VPMADD52LUQ      Z1, Z12, Z24
+	VPMADD52LUQ      Z2, Z11, Z24
+	VPMADD52LUQ      Z3, Z10, Z24
+	VPMADD52LUQ      Z4, Z9, Z24
+	VPMADD52LUQ      Z5, Z8, Z24
+	VPMADD52HUQ      Z0, Z12, Z25
+	VPMADD52HUQ      Z1, Z11, Z25
+	VPMADD52HUQ      Z2, Z10, Z25
+	VPMADD52HUQ      Z3, Z9, Z25
+	VPMADD52HUQ      Z4, Z8, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        320(R10), Z26
+	VMOVDQU64        1344(R10), Z27
+	VPSUBQ           Z26, Z25, Z25
+	VPSUBQ           Z27, Z25, Z25
+	VMOVDQU64        Z25, 1344(R10)
+	VPSUBQ           Z27, Z26, Z26
+	VMOVDQU64        Z26, 320(R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z0, Z14, Z24
+	VPMADD52LUQ      Z1, Z13, Z24
+	VPMADD52LUQ      Z2, Z12, Z24
+	VPMADD52LUQ      Z3, Z11, Z24
+	VPMADD52LUQ      Z4, Z10, Z24
+	VPMADD52LUQ      Z5, Z9, Z24
+	VPMADD52LUQ      Z6, Z8, Z24
+	VPMADD52HUQ      Z0, Z13, Z25
+	VPMADD52HUQ      Z1, Z12, Z25
+	VPMADD52HUQ      Z2, Z11, Z25
+	VPMADD52HUQ      Z3, Z10, Z25
+	VPMADD52HUQ      Z4, Z9, Z25
+	VPMADD52HUQ      Z5, Z8, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        384(R10), Z26
+	VMOVDQU64        1408(R10), Z27
+	VPSUBQ           Z26, Z25, Z25
+	VPSUBQ           Z27, Z25, Z25
+	VMOVDQU64        Z25, 1408(R10)
+	VPSUBQ           Z27, Z26, Z26
+	VMOVDQU64        Z26, 384(R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z0, Z15, Z24
+	VPMADD52LUQ      Z1, Z14, Z24
+	VPMADD52LUQ      Z2, Z13, Z24
+	VPMADD52LUQ      Z3, Z12, Z24
+	VPMADD52LUQ      Z4, Z11, Z24
+	VPMADD52LUQ      Z5, Z10, Z24
+	VPMADD52LUQ      Z6, Z9, Z24
+	VPMADD52LUQ      Z7, Z8, Z24
+	VPMADD52HUQ      Z0, Z14, Z25
+	VPMADD52HUQ      Z1, Z13, Z25
+	VPMADD52HUQ      Z2, Z12, Z25
+	VPMADD52HUQ      Z3, Z11, Z25
+	VPMADD52HUQ      Z4, Z10, Z25
+	VPMADD52HUQ      Z5, Z9, Z25
+	VPMADD52HUQ      Z6, Z8, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        448(R10), Z26
+	VMOVDQU64        1472(R10), Z27
+	VPSUBQ           Z26, Z25, Z25
+	VPSUBQ           Z27, Z25, Z25
+	VMOVDQU64        Z25, 1472(R10)
+	VPSUBQ           Z27, Z26, Z26
+	VMOVDQU64        Z26, 448(R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z1, Z15, Z24
+	VPMADD52LUQ      Z2, Z14, Z24
+	VPMADD52LUQ      Z3, Z13, Z24
+	VPMADD52LUQ      Z4, Z12, Z24
+	VPMADD52LUQ      Z5, Z11, Z24
+	VPMADD52LUQ      Z6, Z10, Z24
+	VPMADD52LUQ      Z7, Z9, Z24
+	VPMADD52HUQ      Z0, Z15, Z25
+	VPMADD52HUQ      Z1, Z14, Z25
+	VPMADD52HUQ      Z2, Z13, Z25
+	VPMADD52HUQ      Z3, Z12, Z25
+	VPMADD52HUQ      Z4, Z11, Z25
+	VPMADD52HUQ      Z5, Z10, Z25
+	VPMADD52HUQ      Z6, Z9, Z25
+	VPMADD52HUQ      Z7, Z8, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        512(R10), Z26
+	VMOVDQU64        1536(R10), Z27
+	VPSUBQ           Z26, Z25, Z25
+	VPSUBQ           Z27, Z25, Z25
+	VMOVDQU64        Z25, 1536(R10)
+	VPSUBQ           Z27, Z26, Z26
+	VPADDQ.BCST      64(R8), Z26, Z26
+	VMOVDQU64        Z26, 512(R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z2, Z15, Z24
+	VPMADD52LUQ      Z3, Z14, Z24
+	VPMADD52LUQ      Z4, Z13, Z24
+	VPMADD52LUQ      Z5, Z12, Z24
+	VPMADD52LUQ      Z6, Z11, Z24
+	VPMADD52LUQ      Z7, Z10, Z24
+	VPMADD52HUQ      Z1, Z15, Z25
+	VPMADD52HUQ      Z2, Z14, Z25
+	VPMADD52HUQ      Z3, Z13, Z25
+	VPMADD52HUQ      Z4, Z12, Z25
+	VPMADD52HUQ      Z5, Z11, Z25
+	VPMADD52HUQ      Z6, Z10, Z25
+	VPMADD52HUQ      Z7, Z9, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        576(R10), Z26
+	VMOVDQU64        1600(R10), Z27
+	VPSUBQ           Z26, Z25, Z25
+	VPSUBQ           Z27, Z25, Z25
+	VMOVDQU64        Z25, 1600(R10)
+	VPSUBQ           Z27, Z26, Z26
+	VPADDQ.BCST      72(R8), Z26, Z26
+	VMOVDQU64        Z26, 576(R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z3, Z15, Z24
+	VPMADD52LUQ      Z4, Z14, Z24
+	VPMADD52LUQ      Z5, Z13, Z24
+	VPMADD52LUQ      Z6, Z12, Z24
+	VPMADD52LUQ      Z7, Z11, Z24
+	VPMADD52HUQ      Z2, Z15, Z25
+	VPMADD52HUQ      Z3, Z14, Z25
+	VPMADD52HUQ      Z4, Z13, Z25
+	VPMADD52HUQ      Z5, Z12, Z25
+	VPMADD52HUQ      Z6, Z11, Z25
+	VPMADD52HUQ      Z7, Z10, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        640(R10), Z26
+	VMOVDQU64        1664(R10), Z27
+	VPSUBQ           Z26, Z25, Z25
+	VPSUBQ           Z27, Z25, Z25
+	VMOVDQU64        Z25, 1664(R10)
+	VPSUBQ           Z27, Z26, Z26
+	VPADDQ.BCST      80(R8), Z26, Z26
+	VMOVDQU64        Z26, 640(R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z4, Z15, Z24
+	VPMADD52LUQ      Z5, Z14, Z24
+	VPMADD52LUQ      Z6, Z13, Z24
+	VPMADD52LUQ      Z7, Z12, Z24
+	VPMADD52HUQ      Z3, Z15, Z25
+	VPMADD52HUQ      Z4, Z14, Z25
+	VPMADD52HUQ      Z5, Z13, Z25
+	VPMADD52HUQ      Z6, Z12, Z25
+	VPMADD52HUQ      Z7, Z11, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        704(R10), Z26
+	VMOVDQU64        1728(R10), Z27
+	VPSUBQ           Z26, Z25, Z25
+	VPSUBQ           Z27, Z25, Z25
+	VMOVDQU64        Z25, 1728(R10)
+	VPSUBQ           Z27, Z26, Z26
+	VPADDQ.BCST      88(R8), Z26, Z26
+	VMOVDQU64        Z26, 704(R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z5, Z15, Z24
+	VPMADD52LUQ      Z6, Z14, Z24
+	VPMADD52LUQ      Z7, Z13, Z24
+	VPMADD52HUQ      Z4, Z15, Z25
+	VPMADD52HUQ      Z5, Z14, Z25
+	VPMADD52HUQ      Z6, Z13, Z25
+	VPMADD52HUQ      Z7, Z12, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        768(R10), Z26
+	VMOVDQU64        1792(R10), Z27
+	VPSUBQ           Z26, Z25, Z25
+	VPSUBQ           Z27, Z25, Z25
+	VMOVDQU64        Z25, 1792(R10)
+	VPSUBQ           Z27, Z26, Z26
+	VPADDQ.BCST      96(R8), Z26, Z26
+	VMOVDQU64        Z26, 768(R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z6, Z15, Z24
+	VPMADD52LUQ      Z7, Z14, Z24
+	VPMADD52HUQ      Z5, Z15, Z25
+	VPMADD52HUQ      Z6, Z14, Z25
+	VPMADD52HUQ      Z7, Z13, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        832(R10), Z26
+	VMOVDQU64        1856(R10), Z27
+	VPSUBQ           Z26, Z25, Z25
+	VPSUBQ           Z27, Z25, Z25
+	VMOVDQU64        Z25, 1856(R10)
+	VPSUBQ           Z27, Z26, Z26
+	VPADDQ.BCST      104(R8), Z26, Z26
+	VMOVDQU64        Z26, 832(R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52LUQ      Z7, Z15, Z24
+	VPMADD52HUQ      Z6, Z15, Z25
+	VPMADD52HUQ      Z7, Z14, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        896(R10), Z26
+	VMOVDQU64        1920(R10), Z27
+	VPSUBQ           Z26, Z25, Z25
+	VPSUBQ           Z27, Z25, Z25
+	VMOVDQU64        Z25, 1920(R10)
+	VPSUBQ           Z27, Z26, Z26
+	VPADDQ.BCST      112(R8), Z26, Z26
+	VMOVDQU64        Z26, 896(R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPMADD52HUQ      Z7, Z15, Z25
+	VPADDQ           Z24, Z25, Z25
+	VMOVDQU64        960(R10), Z26
+	VMOVDQU64        1984(R10), Z27
+	VPSUBQ           Z26, Z25, Z25
+	VPSUBQ           Z27, Z25, Z25
+	VMOVDQU64        Z25, 1984(R10)
+	VPSUBQ           Z27, Z26, Z26
+	VPADDQ.BCST      120(R8), Z26, Z26
+	VMOVDQU64        Z26, 960(R10)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPXORQ           Z26, Z26, Z26
+	VPXORQ           Z27, Z27, Z27
+	VMOVDQU64        (R10), Z25
+	VPADDQ           Z25, Z27, Z27
+	VPADDQ           Z27, Z26, Z16
+	VPSRAQ           $0x34, Z16, Z30
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPXORQ           Z26, Z26, Z26
+	VPXORQ           Z27, Z27, Z27
+	VMOVDQU64        64(R10), Z25
+	VPMADD52LUQ.BCST (R8), Z16, Z26
+	VPADDQ           Z25, Z27, Z27
+	VPADDQ           Z30, Z27, Z27
+	VPADDQ           Z27, Z26, Z17
+	VPSRAQ           $0x34, Z17, Z30
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPXORQ           Z26, Z26, Z26
+	VPXORQ           Z27, Z27, Z27
+	VMOVDQU64        128(R10), Z25
+	VPMADD52LUQ.BCST 8(R8), Z16, Z26
+	VPMADD52LUQ.BCST (R8), Z17, Z26
+	VPMADD52HUQ.BCST (R8), Z16, Z27
+	VPADDQ           Z25, Z27, Z27
+	VPADDQ           Z30, Z27, Z27
+	VPADDQ           Z27, Z26, Z18
+	VPSRAQ           $0x34, Z18, Z30
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPXORQ           Z26, Z26, Z26
+	VPXORQ           Z27, Z27, Z27
+	VMOVDQU64        192(R10), Z25
+	VPMADD52LUQ.BCST 16(R8), Z16, Z26
+	VPMADD52LUQ.BCST 8(R8), Z17, Z26
+	VPMADD52LUQ.BCST (R8), Z18, Z26
+	VPMADD52HUQ.BCST 8(R8), Z16, Z27
+	VPMADD52HUQ.BCST (R8), Z17, Z27
+	VPADDQ           Z25, Z27, Z27
+	VPADDQ           Z30, Z27, Z27
+	VPADDQ           Z27, Z26, Z19
+	VPSRAQ           $0x34, Z19, Z30
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPXORQ           Z26, Z26, Z26
+	VPXORQ           Z27, Z27, Z27
+	VMOVDQU64        256(R10), Z25
+	VPMADD52LUQ.BCST 24(R8), Z16, Z26
+	VPMADD52LUQ.BCST 16(R8), Z17, Z26
+	VPMADD52LUQ.BCST 8(R8), Z18, Z26
+	VPMADD52LUQ.BCST (R8), Z19, Z26
+	VPMADD52HUQ.BCST 16(R8), Z16, Z27
+	VPMADD52HUQ.BCST 8(R8), Z17, Z27
+	VPMADD52HUQ.BCST (R8), Z18, Z27
+	VPADDQ           Z25, Z27, Z27
+	VPADDQ           Z30, Z27, Z27
+	VPADDQ           Z27, Z26, Z20
+	VPSRAQ           $0x34, Z20, Z30
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPXORQ           Z26, Z26, Z26
+	VPXORQ           Z27, Z27, Z27
+	VMOVDQU64        320(R10), Z25
+	VPMADD52LUQ.BCST 32(R8), Z16, Z26
+	VPMADD52LUQ.BCST 24(R8), Z17, Z26
+	VPMADD52LUQ.BCST 16(R8), Z18, Z26
+	VPMADD52LUQ.BCST 8(R8), Z19, Z26
+	VPMADD52LUQ.BCST (R8), Z20, Z26
+	VPMADD52HUQ.BCST 24(R8), Z16, Z27
+	VPMADD52HUQ.BCST 16(R8), Z17, Z27
+	VPMADD52HUQ.BCST 8(R8), Z18, Z27
+	VPMADD52HUQ.BCST (R8), Z19, Z27
+	VPADDQ           Z25, Z27, Z27
+	VPADDQ           Z30, Z27, Z27
+	VPADDQ           Z27, Z26, Z21
+	VPSRAQ           $0x34, Z21, Z30
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPXORQ           Z26, Z26, Z26
+	VPXORQ           Z27, Z27, Z27
+	VMOVDQU64        384(R10), Z25
+	VPMADD52LUQ.BCST 40(R8), Z16, Z26
+	VPMADD52LUQ.BCST 32(R8), Z17, Z26
+	VPMADD52LUQ.BCST 24(R8), Z18, Z26
+	VPMADD52LUQ.BCST 16(R8), Z19, Z26
+	VPMADD52LUQ.BCST 8(R8), Z20, Z26
+	VPMADD52LUQ.BCST (R8), Z21, Z26
+	VPMADD52HUQ.BCST 32(R8), Z16, Z27
+	VPMADD52HUQ.BCST 24(R8), Z17, Z27
+	VPMADD52HUQ.BCST 16(R8), Z18, Z27
+	VPMADD52HUQ.BCST 8(R8), Z19, Z27
+	VPMADD52HUQ.BCST (R8), Z20, Z27
+	VPADDQ           Z25, Z27, Z27
+	VPADDQ           Z30, Z27, Z27
+	VPADDQ           Z27, Z26, Z22
+	VPSRAQ           $0x34, Z22, Z30
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPXORQ           Z26, Z26, Z26
+	VPXORQ           Z27, Z27, Z27
+	VMOVDQU64        448(R10), Z25
+	VPMADD52LUQ.BCST 48(R8), Z16, Z26
+	VPMADD52LUQ.BCST 40(R8), Z17, Z26
+	VPMADD52LUQ.BCST 32(R8), Z18, Z26
+	VPMADD52LUQ.BCST 24(R8), Z19, Z26
+	VPMADD52LUQ.BCST 16(R8), Z20, Z26
+	VPMADD52LUQ.BCST 8(R8), Z21, Z26
+	VPMADD52LUQ.BCST (R8), Z22, Z26
+	VPMADD52HUQ.BCST 40(R8), Z16, Z27
+	VPMADD52HUQ.BCST 32(R8), Z17, Z27
+	VPMADD52HUQ.BCST 24(R8), Z18, Z27
+	VPMADD52HUQ.BCST 16(R8), Z19, Z27
+	VPMADD52HUQ.BCST 8(R8), Z20, Z27
+	VPMADD52HUQ.BCST (R8), Z21, Z27
+	VPADDQ           Z25, Z27, Z27
+	VPADDQ           Z30, Z27, Z27
+	VPADDQ           Z27, Z26, Z29
+	VPXORQ           Z23, Z23, Z23
+	VPMADD52LUQ.BCST 128(R8), Z29, Z23
+	VPMADD52LUQ.BCST 64(R8), Z23, Z29
+	VPSRAQ           $0x34, Z29, Z30
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPXORQ           Z26, Z26, Z26
+	VPXORQ           Z27, Z27, Z27
+	VMOVDQU64        512(R10), Z25
+	VPMADD52LUQ.BCST 56(R8), Z16, Z26
+	VPMADD52LUQ.BCST 48(R8), Z17, Z26
+	VPMADD52LUQ.BCST 40(R8), Z18, Z26
+	VPMADD52LUQ.BCST 32(R8), Z19, Z26
+	VPMADD52LUQ.BCST 24(R8), Z20, Z26
+	VPMADD52LUQ.BCST 16(R8), Z21, Z26
+	VPMADD52LUQ.BCST 8(R8), Z22, Z26
+	VPMADD52HUQ.BCST 48(R8), Z16, Z27
+	VPMADD52HUQ.BCST 40(R8), Z17, Z27
+	VPMADD52HUQ.BCST 32(R8), Z18, Z27
+	VPMADD52HUQ.BCST 24(R8), Z19, Z27
+	VPMADD52HUQ.BCST 16(R8), Z20, Z27
+	VPMADD52HUQ.BCST 8(R8), Z21, Z27
+	VPMADD52HUQ.BCST (R8), Z22, Z27
+	VPMADD52LUQ.BCST 72(R8), Z23, Z26
+	VPMADD52HUQ.BCST 64(R8), Z23, Z27
+	VPADDQ           Z25, Z27, Z27
+	VPADDQ           Z30, Z27, Z27
+	VPADDQ           Z27, Z26, Z0
+	VPSRAQ           $0x34, Z0, Z30
+	VPANDQ           Z31, Z0, Z0
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPXORQ           Z26, Z26, Z26
+	VPXORQ           Z27, Z27, Z27
+	VMOVDQU64        576(R10), Z25
+	VPMADD52LUQ.BCST 56(R8), Z17, Z26
+	VPMADD52LUQ.BCST 48(R8), Z18, Z26
+	VPMADD52LUQ.BCST 40(R8), Z19, Z26
+	VPMADD52LUQ.BCST 32(R8), Z20, Z26
+	VPMADD52LUQ.BCST 24(R8), Z21, Z26
+	VPMADD52LUQ.BCST 16(R8), Z22, Z26
+	VPMADD52HUQ.BCST 56(R8), Z16, Z27
+	VPMADD52HUQ.BCST 48(R8), Z17, Z27
+	VPMADD52HUQ.BCST 40(R8), Z18, Z27
+	VPMADD52HUQ.BCST 32(R8), Z19, Z27
+	VPMADD52HUQ.BCST 24(R8), Z20, Z27
+	VPMADD52HUQ.BCST 16(R8), Z21, Z27
+	VPMADD52HUQ.BCST 8(R8), Z22, Z27
+	VPMADD52LUQ.BCST 80(R8), Z23, Z26
+	VPMADD52HUQ.BCST 72(R8), Z23, Z27
+	VPADDQ           Z25, Z27, Z27
+	VPADDQ           Z30, Z27, Z27
+	VPADDQ           Z27, Z26, Z1
+	VPSRAQ           $0x34, Z1, Z30
+	VPANDQ           Z31, Z1, Z1
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPXORQ           Z26, Z26, Z26
+	VPXORQ           Z27, Z27, Z27
+	VMOVDQU64        640(R10), Z25
+	VPMADD52LUQ.BCST 56(R8), Z18, Z26
+	VPMADD52LUQ.BCST 48(R8), Z19, Z26
+	VPMADD52LUQ.BCST 40(R8), Z20, Z26
+	VPMADD52LUQ.BCST 32(R8), Z21, Z26
+	VPMADD52LUQ.BCST 24(R8), Z22, Z26
+	VPMADD52HUQ.BCST 56(R8), Z17, Z27
+	VPMADD52HUQ.BCST 48(R8), Z18, Z27
+	VPMADD52HUQ.BCST 40(R8), Z19, Z27
+	VPMADD52HUQ.BCST 32(R8), Z20, Z27
+	VPMADD52HUQ.BCST 24(R8), Z21, Z27
+	VPMADD52HUQ.BCST 16(R8), Z22, Z27
+	VPMADD52LUQ.BCST 88(R8), Z23, Z26
+	VPMADD52HUQ.BCST 80(R8), Z23, Z27
+	VPADDQ           Z25, Z27, Z27
+	VPADDQ           Z30, Z27, Z27
+	VPADDQ           Z27, Z26, Z2
+	VPSRAQ           $0x34, Z2, Z30
+	VPANDQ           Z31, Z2, Z2
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPXORQ           Z26, Z26, Z26
+	VPXORQ           Z27, Z27, Z27
+	VMOVDQU64        704(R10), Z25
+	VPMADD52LUQ.BCST 56(R8), Z19, Z26
+	VPMADD52LUQ.BCST 48(R8), Z20, Z26
+	VPMADD52LUQ.BCST 40(R8), Z21, Z26
+	VPMADD52LUQ.BCST 32(R8), Z22, Z26
+	VPMADD52HUQ.BCST 56(R8), Z18, Z27
+	VPMADD52HUQ.BCST 48(R8), Z19, Z27
+	VPMADD52HUQ.BCST 40(R8), Z20, Z27
+	VPMADD52HUQ.BCST 32(R8), Z21, Z27
+	VPMADD52HUQ.BCST 24(R8), Z22, Z27
+	VPMADD52LUQ.BCST 96(R8), Z23, Z26
+	VPMADD52HUQ.BCST 88(R8), Z23, Z27
+	VPADDQ           Z25, Z27, Z27
+	VPADDQ           Z30, Z27, Z27
+	VPADDQ           Z27, Z26, Z3
+	VPSRAQ           $0x34, Z3, Z30
+	VPANDQ           Z31, Z3, Z3
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPXORQ           Z26, Z26, Z26
+	VPXORQ           Z27, Z27, Z27
+	VMOVDQU64        768(R10), Z25
+	VPMADD52LUQ.BCST 56(R8), Z20, Z26
+	VPMADD52LUQ.BCST 48(R8), Z21, Z26
+	VPMADD52LUQ.BCST 40(R8), Z22, Z26
+	VPMADD52HUQ.BCST 56(R8), Z19, Z27
+	VPMADD52HUQ.BCST 48(R8), Z20, Z27
+	VPMADD52HUQ.BCST 40(R8), Z21, Z27
+	VPMADD52HUQ.BCST 32(R8), Z22, Z27
+	VPMADD52LUQ.BCST 104(R8), Z23, Z26
+	VPMADD52HUQ.BCST 96(R8), Z23, Z27
+	VPADDQ           Z25, Z27, Z27
+	VPADDQ           Z30, Z27, Z27
+	VPADDQ           Z27, Z26, Z4
+	VPSRAQ           $0x34, Z4, Z30
+	VPANDQ           Z31, Z4, Z4
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPXORQ           Z26, Z26, Z26
+	VPXORQ           Z27, Z27, Z27
+	VMOVDQU64        832(R10), Z25
+	VPMADD52LUQ.BCST 56(R8), Z21, Z26
+	VPMADD52LUQ.BCST 48(R8), Z22, Z26
+	VPMADD52HUQ.BCST 56(R8), Z20, Z27
+	VPMADD52HUQ.BCST 48(R8), Z21, Z27
+	VPMADD52HUQ.BCST 40(R8), Z22, Z27
+	VPMADD52LUQ.BCST 112(R8), Z23, Z26
+	VPMADD52HUQ.BCST 104(R8), Z23, Z27
+	VPADDQ           Z25, Z27, Z27
+	VPADDQ           Z30, Z27, Z27
+	VPADDQ           Z27, Z26, Z5
+	VPSRAQ           $0x34, Z5, Z30
+	VPANDQ           Z31, Z5, Z5
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPXORQ           Z26, Z26, Z26
+	VPXORQ           Z27, Z27, Z27
+	VMOVDQU64        896(R10), Z25
+	VPMADD52LUQ.BCST 56(R8), Z22, Z26
+	VPMADD52HUQ.BCST 56(R8), Z21, Z27
+	VPMADD52HUQ.BCST 48(R8), Z22, Z27
+	VPMADD52LUQ.BCST 120(R8), Z23, Z26
+	VPMADD52HUQ.BCST 112(R8), Z23, Z27
+	VPADDQ           Z25, Z27, Z27
+	VPADDQ           Z30, Z27, Z27
+	VPADDQ           Z27, Z26, Z6
+	VPSRAQ           $0x34, Z6, Z30
+	VPANDQ           Z31, Z6, Z6
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPXORQ           Z26, Z26, Z26
+	VPXORQ           Z27, Z27, Z27
+	VMOVDQU64        960(R10), Z25
+	VPMADD52HUQ.BCST 56(R8), Z22, Z27
+	VPMADD52HUQ.BCST 120(R8), Z23, Z27
+	VPADDQ           Z25, Z27, Z27
+	VPADDQ           Z30, Z27, Z27
+	VPADDQ           Z27, Z26, Z7
+	VMOVDQU64        Z0, (DI)
+	VMOVDQU64        Z1, 64(DI)
+	VMOVDQU64        Z2, 128(DI)
+	VMOVDQU64        Z3, 192(DI)
+	VMOVDQU64        Z4, 256(DI)
+	VMOVDQU64        Z5, 320(DI)
+	VMOVDQU64        Z6, 384(DI)
+	VMOVDQU64        Z7, 448(DI)
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPXORQ           Z26, Z26, Z26
+	VPXORQ           Z27, Z27, Z27
+	VMOVDQU64        1024(R10), Z25
+	VPADDQ           Z25, Z27, Z27
+	VPADDQ           Z27, Z26, Z16
+	VPSRAQ           $0x34, Z16, Z30
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPXORQ           Z26, Z26, Z26
+	VPXORQ           Z27, Z27, Z27
+	VMOVDQU64        1088(R10), Z25
+	VPMADD52LUQ.BCST (R8), Z16, Z26
+	VPADDQ           Z25, Z27, Z27
+	VPADDQ           Z30, Z27, Z27
+	VPADDQ           Z27, Z26, Z17
+	VPSRAQ           $0x34, Z17, Z30
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPXORQ           Z26, Z26, Z26
+	VPXORQ           Z27, Z27, Z27
+	VMOVDQU64        1152(R10), Z25
+	VPMADD52LUQ.BCST 8(R8), Z16, Z26
+	VPMADD52LUQ.BCST (R8), Z17, Z26
+	VPMADD52HUQ.BCST (R8), Z16, Z27
+	VPADDQ           Z25, Z27, Z27
+	VPADDQ           Z30, Z27, Z27
+	VPADDQ           Z27, Z26, Z18
+	VPSRAQ           $0x34, Z18, Z30
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPXORQ           Z26, Z26, Z26
+	VPXORQ           Z27, Z27, Z27
+	VMOVDQU64        1216(R10), Z25
+	VPMADD52LUQ.BCST 16(R8), Z16, Z26
+	VPMADD52LUQ.BCST 8(R8), Z17, Z26
+	VPMADD52LUQ.BCST (R8), Z18, Z26
+	VPMADD52HUQ.BCST 8(R8), Z16, Z27
+	VPMADD52HUQ.BCST (R8), Z17, Z27
+	VPADDQ           Z25, Z27, Z27
+	VPADDQ           Z30, Z27, Z27
+	VPADDQ           Z27, Z26, Z19
+	VPSRAQ           $0x34, Z19, Z30
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPXORQ           Z26, Z26, Z26
+	VPXORQ           Z27, Z27, Z27
+	VMOVDQU64        1280(R10), Z25
+	VPMADD52LUQ.BCST 24(R8), Z16, Z26
+	VPMADD52LUQ.BCST 16(R8), Z17, Z26
+	VPMADD52LUQ.BCST 8(R8), Z18, Z26
+	VPMADD52LUQ.BCST (R8), Z19, Z26
+	VPMADD52HUQ.BCST 16(R8), Z16, Z27
+	VPMADD52HUQ.BCST 8(R8), Z17, Z27
+	VPMADD52HUQ.BCST (R8), Z18, Z27
+	VPADDQ           Z25, Z27, Z27
+	VPADDQ           Z30, Z27, Z27
+	VPADDQ           Z27, Z26, Z20
+	VPSRAQ           $0x34, Z20, Z30
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPXORQ           Z26, Z26, Z26
+	VPXORQ           Z27, Z27, Z27
+	VMOVDQU64        1344(R10), Z25
+	VPMADD52LUQ.BCST 32(R8), Z16, Z26
+	VPMADD52LUQ.BCST 24(R8), Z17, Z26
+	VPMADD52LUQ.BCST 16(R8), Z18, Z26
+	VPMADD52LUQ.BCST 8(R8), Z19, Z26
+	VPMADD52LUQ.BCST (R8), Z20, Z26
+	VPMADD52HUQ.BCST 24(R8), Z16, Z27
+	VPMADD52HUQ.BCST 16(R8), Z17, Z27
+	VPMADD52HUQ.BCST 8(R8), Z18, Z27
+	VPMADD52HUQ.BCST (R8), Z19, Z27
+	VPADDQ           Z25, Z27, Z27
+	VPADDQ           Z30, Z27, Z27
+	VPADDQ           Z27, Z26, Z21
+	VPSRAQ           $0x34, Z21, Z30
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPXORQ           Z26, Z26, Z26
+	VPXORQ           Z27, Z27, Z27
+	VMOVDQU64        1408(R10), Z25
+	VPMADD52LUQ.BCST 40(R8), Z16, Z26
+	VPMADD52LUQ.BCST 32(R8), Z17, Z26
+	VPMADD52LUQ.BCST 24(R8), Z18, Z26
+	VPMADD52LUQ.BCST 16(R8), Z19, Z26
+	VPMADD52LUQ.BCST 8(R8), Z20, Z26
+	VPMADD52LUQ.BCST (R8), Z21, Z26
+	VPMADD52HUQ.BCST 32(R8), Z16, Z27
+	VPMADD52HUQ.BCST 24(R8), Z17, Z27
+	VPMADD52HUQ.BCST 16(R8), Z18, Z27
+	VPMADD52HUQ.BCST 8(R8), Z19, Z27
+	VPMADD52HUQ.BCST (R8), Z20, Z27
+	VPADDQ           Z25, Z27, Z27
+	VPADDQ           Z30, Z27, Z27
+	VPADDQ           Z27, Z26, Z22
+	VPSRAQ           $0x34, Z22, Z30
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPXORQ           Z26, Z26, Z26
+	VPXORQ           Z27, Z27, Z27
+	VMOVDQU64        1472(R10), Z25
+	VPMADD52LUQ.BCST 48(R8), Z16, Z26
+	VPMADD52LUQ.BCST 40(R8), Z17, Z26
+	VPMADD52LUQ.BCST 32(R8), Z18, Z26
+	VPMADD52LUQ.BCST 24(R8), Z19, Z26
+	VPMADD52LUQ.BCST 16(R8), Z20, Z26
+	VPMADD52LUQ.BCST 8(R8), Z21, Z26
+	VPMADD52LUQ.BCST (R8), Z22, Z26
+	VPMADD52HUQ.BCST 40(R8), Z16, Z27
+	VPMADD52HUQ.BCST 32(R8), Z17, Z27
+	VPMADD52HUQ.BCST 24(R8), Z18, Z27
+	VPMADD52HUQ.BCST 16(R8), Z19, Z27
+	VPMADD52HUQ.BCST 8(R8), Z20, Z27
+	VPMADD52HUQ.BCST (R8), Z21, Z27
+	VPADDQ           Z25, Z27, Z27
+	VPADDQ           Z30, Z27, Z27
+	VPADDQ           Z27, Z26, Z29
+	VPXORQ           Z23, Z23, Z23
+	VPMADD52LUQ.BCST 128(R8), Z29, Z23
+	VPMADD52LUQ.BCST 64(R8), Z23, Z29
+	VPSRAQ           $0x34, Z29, Z30
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPXORQ           Z26, Z26, Z26
+	VPXORQ           Z27, Z27, Z27
+	VMOVDQU64        1536(R10), Z25
+	VPMADD52LUQ.BCST 56(R8), Z16, Z26
+	VPMADD52LUQ.BCST 48(R8), Z17, Z26
+	VPMADD52LUQ.BCST 40(R8), Z18, Z26
+	VPMADD52LUQ.BCST 32(R8), Z19, Z26
+	VPMADD52LUQ.BCST 24(R8), Z20, Z26
+	VPMADD52LUQ.BCST 16(R8), Z21, Z26
+	VPMADD52LUQ.BCST 8(R8), Z22, Z26
+	VPMADD52HUQ.BCST 48(R8), Z16, Z27
+	VPMADD52HUQ.BCST 40(R8), Z17, Z27
+	VPMADD52HUQ.BCST 32(R8), Z18, Z27
+	VPMADD52HUQ.BCST 24(R8), Z19, Z27
+	VPMADD52HUQ.BCST 16(R8), Z20, Z27
+	VPMADD52HUQ.BCST 8(R8), Z21, Z27
+	VPMADD52HUQ.BCST (R8), Z22, Z27
+	VPMADD52LUQ.BCST 72(R8), Z23, Z26
+	VPMADD52HUQ.BCST 64(R8), Z23, Z27
+	VPADDQ           Z25, Z27, Z27
+	VPADDQ           Z30, Z27, Z27
+	VPADDQ           Z27, Z26, Z0
+	VPSRAQ           $0x34, Z0, Z30
+	VPANDQ           Z31, Z0, Z0
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPXORQ           Z26, Z26, Z26
+	VPXORQ           Z27, Z27, Z27
+	VMOVDQU64        1600(R10), Z25
+	VPMADD52LUQ.BCST 56(R8), Z17, Z26
+	VPMADD52LUQ.BCST 48(R8), Z18, Z26
+	VPMADD52LUQ.BCST 40(R8), Z19, Z26
+	VPMADD52LUQ.BCST 32(R8), Z20, Z26
+	VPMADD52LUQ.BCST 24(R8), Z21, Z26
+	VPMADD52LUQ.BCST 16(R8), Z22, Z26
+	VPMADD52HUQ.BCST 56(R8), Z16, Z27
+	VPMADD52HUQ.BCST 48(R8), Z17, Z27
+	VPMADD52HUQ.BCST 40(R8), Z18, Z27
+	VPMADD52HUQ.BCST 32(R8), Z19, Z27
+	VPMADD52HUQ.BCST 24(R8), Z20, Z27
+	VPMADD52HUQ.BCST 16(R8), Z21, Z27
+	VPMADD52HUQ.BCST 8(R8), Z22, Z27
+	VPMADD52LUQ.BCST 80(R8), Z23, Z26
+	VPMADD52HUQ.BCST 72(R8), Z23, Z27
+	VPADDQ           Z25, Z27, Z27
+	VPADDQ           Z30, Z27, Z27
+	VPADDQ           Z27, Z26, Z1
+	VPSRAQ           $0x34, Z1, Z30
+	VPANDQ           Z31, Z1, Z1
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPXORQ           Z26, Z26, Z26
+	VPXORQ           Z27, Z27, Z27
+	VMOVDQU64        1664(R10), Z25
+	VPMADD52LUQ.BCST 56(R8), Z18, Z26
+	VPMADD52LUQ.BCST 48(R8), Z19, Z26
+	VPMADD52LUQ.BCST 40(R8), Z20, Z26
+	VPMADD52LUQ.BCST 32(R8), Z21, Z26
+	VPMADD52LUQ.BCST 24(R8), Z22, Z26
+	VPMADD52HUQ.BCST 56(R8), Z17, Z27
+	VPMADD52HUQ.BCST 48(R8), Z18, Z27
+	VPMADD52HUQ.BCST 40(R8), Z19, Z27
+	VPMADD52HUQ.BCST 32(R8), Z20, Z27
+	VPMADD52HUQ.BCST 24(R8), Z21, Z27
+	VPMADD52HUQ.BCST 16(R8), Z22, Z27
+	VPMADD52LUQ.BCST 88(R8), Z23, Z26
+	VPMADD52HUQ.BCST 80(R8), Z23, Z27
+	VPADDQ           Z25, Z27, Z27
+	VPADDQ           Z30, Z27, Z27
+	VPADDQ           Z27, Z26, Z2
+	VPSRAQ           $0x34, Z2, Z30
+	VPANDQ           Z31, Z2, Z2
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPXORQ           Z26, Z26, Z26
+	VPXORQ           Z27, Z27, Z27
+	VMOVDQU64        1728(R10), Z25
+	VPMADD52LUQ.BCST 56(R8), Z19, Z26
+	VPMADD52LUQ.BCST 48(R8), Z20, Z26
+	VPMADD52LUQ.BCST 40(R8), Z21, Z26
+	VPMADD52LUQ.BCST 32(R8), Z22, Z26
+	VPMADD52HUQ.BCST 56(R8), Z18, Z27
+	VPMADD52HUQ.BCST 48(R8), Z19, Z27
+	VPMADD52HUQ.BCST 40(R8), Z20, Z27
+	VPMADD52HUQ.BCST 32(R8), Z21, Z27
+	VPMADD52HUQ.BCST 24(R8), Z22, Z27
+	VPMADD52LUQ.BCST 96(R8), Z23, Z26
+	VPMADD52HUQ.BCST 88(R8), Z23, Z27
+	VPADDQ           Z25, Z27, Z27
+	VPADDQ           Z30, Z27, Z27
+	VPADDQ           Z27, Z26, Z3
+	VPSRAQ           $0x34, Z3, Z30
+	VPANDQ           Z31, Z3, Z3
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPXORQ           Z26, Z26, Z26
+	VPXORQ           Z27, Z27, Z27
+	VMOVDQU64        1792(R10), Z25
+	VPMADD52LUQ.BCST 56(R8), Z20, Z26
+	VPMADD52LUQ.BCST 48(R8), Z21, Z26
+	VPMADD52LUQ.BCST 40(R8), Z22, Z26
+	VPMADD52HUQ.BCST 56(R8), Z19, Z27
+	VPMADD52HUQ.BCST 48(R8), Z20, Z27
+	VPMADD52HUQ.BCST 40(R8), Z21, Z27
+	VPMADD52HUQ.BCST 32(R8), Z22, Z27
+	VPMADD52LUQ.BCST 104(R8), Z23, Z26
+	VPMADD52HUQ.BCST 96(R8), Z23, Z27
+	VPADDQ           Z25, Z27, Z27
+	VPADDQ           Z30, Z27, Z27
+	VPADDQ           Z27, Z26, Z4
+	VPSRAQ           $0x34, Z4, Z30
+	VPANDQ           Z31, Z4, Z4
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPXORQ           Z26, Z26, Z26
+	VPXORQ           Z27, Z27, Z27
+	VMOVDQU64        1856(R10), Z25
+	VPMADD52LUQ.BCST 56(R8), Z21, Z26
+	VPMADD52LUQ.BCST 48(R8), Z22, Z26
+	VPMADD52HUQ.BCST 56(R8), Z20, Z27
+	VPMADD52HUQ.BCST 48(R8), Z21, Z27
+	VPMADD52HUQ.BCST 40(R8), Z22, Z27
+	VPMADD52LUQ.BCST 112(R8), Z23, Z26
+	VPMADD52HUQ.BCST 104(R8), Z23, Z27
+	VPADDQ           Z25, Z27, Z27
+	VPADDQ           Z30, Z27, Z27
+	VPADDQ           Z27, Z26, Z5
+	VPSRAQ           $0x34, Z5, Z30
+	VPANDQ           Z31, Z5, Z5
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPXORQ           Z26, Z26, Z26
+	VPXORQ           Z27, Z27, Z27
+	VMOVDQU64        1920(R10), Z25
+	VPMADD52LUQ.BCST 56(R8), Z22, Z26
+	VPMADD52HUQ.BCST 56(R8), Z21, Z27
+	VPMADD52HUQ.BCST 48(R8), Z22, Z27
+	VPMADD52LUQ.BCST 120(R8), Z23, Z26
+	VPMADD52HUQ.BCST 112(R8), Z23, Z27
+	VPADDQ           Z25, Z27, Z27
+	VPADDQ           Z30, Z27, Z27
+	VPADDQ           Z27, Z26, Z6
+	VPSRAQ           $0x34, Z6, Z30
+	VPANDQ           Z31, Z6, Z6
+	VPXORQ           Z24, Z24, Z24
+	VPXORQ           Z25, Z25, Z25
+	VPXORQ           Z26, Z26, Z26
+	VPXORQ           Z27, Z27, Z27
+	VMOVDQU64        1984(R10), Z25
+	VPMADD52HUQ.BCST 56(R8), Z22, Z27
+	VPMADD52HUQ.BCST 120(R8), Z23, Z27
+	VPADDQ           Z25, Z27, Z27
+	VPADDQ           Z30, Z27, Z27
+	VPADDQ           Z27, Z26, Z7
+	VMOVDQU64        Z0, (SI)
+	VMOVDQU64        Z1, 64(SI)
+	VMOVDQU64        Z2, 128(SI)
+	VMOVDQU64        Z3, 192(SI)
+	VMOVDQU64        Z4, 256(SI)
+	VMOVDQU64        Z5, 320(SI)
+	VMOVDQU64        Z6, 384(SI)
+	VMOVDQU64        Z7, 448(SI)
+	ADDQ             $+512, DI
+	ADDQ             $+512, SI
+	ADDQ             $+512, AX
+	ADDQ             $+512, BX
+	ADDQ             $+512, DX
+	ADDQ             $+512, R9
+	DECQ             CX
+	JNE              block
 	VZEROUPPER
 	RET
 

@@ -117,6 +117,49 @@ func TestLazyValues(t *testing.T) {
 	})
 }
 
+// TestLazyExtension does the same for the extension.
+func TestLazyExtension(t *testing.T) {
+	vs := lazyValues(t)
+	n, p := len(vs), modulus()
+	quarter := func(shift int) (q []*big.Int) { // < 2^14·p
+		for i := range vs {
+			q = append(q, new(big.Int).Rsh(vs[(i+shift)%n], loose-loose2))
+		}
+		return q
+	}
+	inverse := new(big.Int).ModInverse(new(big.Int).Lsh(big.NewInt(1), 416), p)
+	cputest.Each(t, kernel, func(t *testing.T, f Field) {
+		if _, ok := f.(ifma); !ok {
+			return // the others have no limbs
+		}
+		for shift := 0; shift < n; shift += 11 {
+			a0, a1, b0, b1 := quarter(0), quarter(shift), quarter(3*shift), quarter(n-1-shift)
+			check := func(op string, z Vec, want func(i int) *big.Int) {
+				t.Helper()
+				mustBeBelow(z, tight2)
+				for i := range vs {
+					w := want(i)
+					if got := laneValue(&z[i/Lanes], i%Lanes); got.Mod(got, p).Cmp(w.Mod(w.Mul(w, inverse), p)) != 0 {
+						t.Fatalf("%s, %x and %x, %x and %x", op, a0[i], a1[i], b0[i], b1[i])
+					}
+				}
+			}
+			dot := func(sign int64, a, b, c, d *big.Int) *big.Int { // ab ± cd
+				v, w := new(big.Int).Mul(a, b), new(big.Int).Mul(c, d)
+				return v.Add(v, w.Mul(w, big.NewInt(sign)))
+			}
+			z := NewVec2(n)
+			x, y := Vec2{blocks(a0), blocks(a1)}, Vec2{blocks(b0), blocks(b1)}
+			f.Mul2(z, x, y)
+			check("real part", z.A0, func(i int) *big.Int { return dot(-1, a0[i], b0[i], a1[i], b1[i]) })
+			check("imaginary part", z.A1, func(i int) *big.Int { return dot(1, a0[i], b1[i], a1[i], b0[i]) })
+			f.Sqr2(z, x)
+			check("real part of the square", z.A0, func(i int) *big.Int { return dot(-1, a0[i], a0[i], a1[i], a1[i]) })
+			check("imaginary part of the square", z.A1, func(i int) *big.Int { return dot(1, a0[i], a1[i], a1[i], a0[i]) })
+		}
+	})
+}
+
 func TestSqrMulBlock(t *testing.T) {
 	if _, err := kernel.Implementation(cpu.AVX512IFMA); err != nil {
 		t.Skip(err)
