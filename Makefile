@@ -24,9 +24,8 @@ race: ## the concurrent rooms under the race detector
 bench: build ## measured ratios (BENCH=name for one suite)
 	$(BIN)/waybill bench $(BENCH)
 
-generate: ## everything that is generated, again
-	PATH="$(CURDIR)/$(BIN)/tools:$$PATH" GOBIN="$(CURDIR)/$(BIN)/tools" sh -c '\
-	  $(GO) install google.golang.org/protobuf/cmd/protoc-gen-go connectrpc.com/connect/cmd/protoc-gen-connect-go && $(GO) generate ./...'
+generate: ## everything that is generated, again (needs protoc)
+	$(GO) generate ./...
 
 lint: ## gofmt, vet, staticcheck; committed assembly is what its generators print
 	@files=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$files" || { echo "gofmt would change:"; echo "$$files"; exit 1; }
