@@ -22,6 +22,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/waybill-network/waybill/kernels/cpu"
 	"github.com/waybill-network/waybill/node/committee"
 	"github.com/waybill-network/waybill/node/config"
 	"github.com/waybill-network/waybill/node/ingest"
@@ -76,6 +77,12 @@ func Start(ctx context.Context, cfg *config.Config, id *Identity, log *slog.Logg
 		}
 	}()
 	n.registry = telemetry.NewRegistry(n.Snapshot)
+	for _, choice := range cpu.Selected() {
+		log.Info("kernel selected", "choice", choice)
+	}
+	for _, err := range cpu.OverrideErrors() {
+		log.Warn("kernel not selected", "err", err)
+	}
 	for _, step := range []struct {
 		what string
 		do   func(context.Context) error

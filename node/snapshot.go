@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/waybill-network/waybill/kernels/cpu"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/node/telemetry"
 	"github.com/waybill-network/waybill/pipeline"
@@ -39,18 +40,20 @@ func (u *usage) room(s *store.Store, min uint64) bool {
 	return err != nil || now.Free >= min
 }
 
-// Kernels says which implementation of each batch primitive nodes of this build use. They choose instructions by
-// themselves, by what the processor has.
-func Kernels() []telemetry.Kernel {
-	return []telemetry.Kernel{{Name: "bls", Implementation: "gnark-crypto"}, {Name: "blake3", Implementation: "zeebo"}}
-}
+// kernels says which implementation of each batch primitive was selected; the first call tests them.
+var kernels = sync.OnceValue(func() (list []telemetry.Kernel) {
+	for _, c := range cpu.Selected() {
+		list = append(list, telemetry.Kernel{Name: c.Kernel, Implementation: c.Implementation, FellBack: c.SelfTestFailed()})
+	}
+	return list
+})
 
 // Snapshot says what the node is doing. While the node starts, parts that do not run yet are empty.
 func (n *Node) Snapshot() telemetry.Snapshot {
 	s := telemetry.Snapshot{
 		Taken: time.Now(), Started: n.started, Build: telemetry.BuildInfo(),
 		Node:    telemetry.Node{Name: n.cfg.Node.Name, Index: n.index, Owner: n.owner, Network: n.network.String(), ChainID: n.id.Genesis.ChainID},
-		Kernels: Kernels(),
+		Kernels: kernels(),
 	}
 	if n.chain == nil {
 		return s

@@ -12,7 +12,7 @@ import (
 
 	"github.com/klauspost/cpuid/v2"
 	"github.com/spf13/cobra"
-	"github.com/waybill-network/waybill/node"
+	"github.com/waybill-network/waybill/kernels/cpu"
 	"github.com/waybill-network/waybill/node/config"
 	"golang.org/x/sys/unix"
 )
@@ -111,16 +111,20 @@ func checkCPU() finding {
 	return finding{Check: "cpu", Status: "ok", Detail: detail}
 }
 
+// checkKernels lists the selected implementations, with the reason where a better one was passed over.
 func checkKernels() finding {
 	d := finding{Check: "kernels", Status: "ok"}
 	var list []string
-	for _, k := range node.Kernels() {
-		list = append(list, k.Name+": "+k.Implementation)
-		if k.FellBack {
+	for _, c := range cpu.Selected() {
+		list = append(list, c.String())
+		if c.SelfTestFailed() {
 			d.Status, d.Advice = "warn", "a faster implementation failed its self-test on this machine: report that, with the processor"
 		}
 	}
-	d.Detail = strings.Join(list, ", ")
+	for _, err := range cpu.OverrideErrors() {
+		d.Status, d.Advice = "warn", err.Error()
+	}
+	d.Detail = strings.Join(list, "; ")
 	return d
 }
 
