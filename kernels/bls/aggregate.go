@@ -27,6 +27,35 @@ func (s *Sum) Signature() Signature {
 	return sig
 }
 
+// Adder adds many signatures to a sum at once: a thousand in less than half the time of as many calls of Sum.Add. It
+// owns a workspace that grows to the most signatures seen, about 200 bytes each. It is not safe for concurrent use.
+type Adder struct{ lane lane }
+
+// adderFrom is from how many signatures on shared inversions pay.
+const adderFrom = 128
+
+// Add adds signatures to a sum.
+func (a *Adder) Add(s *Sum, sigs []Signature) {
+	if len(sigs) < adderFrom {
+		for i := range sigs {
+			s.Add(&sigs[i])
+		}
+		return
+	}
+	l := &a.lane
+	l.points = grow(l.points, len(sigs))
+	for i := range sigs {
+		l.points[i] = sigs[i].p
+	}
+	all := [1]segment{{0, len(sigs)}}
+	if w := l.wideFor(len(sigs)); w != nil {
+		w.sum(&g1, l.points, all[:])
+	} else {
+		l.sum(&g1, l.points, all[:])
+	}
+	s.p.AddMixed(&l.points[0])
+}
+
 // AggregateSignatures returns the sum of the signatures, the identity for none.
 func AggregateSignatures(sigs []Signature) Signature {
 	var l lane

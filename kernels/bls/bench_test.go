@@ -205,6 +205,16 @@ func BenchmarkAggregate(b *testing.B) {
 		s := f.sig(b, 0)
 		perSignature(b, 1, func() bool { sum.Add(&s); return true })
 	})
+	for _, n := range []int{16, 64, 256, 1024} {
+		b.Run(fmt.Sprintf("Adder/%d", n), func(b *testing.B) {
+			var a Adder
+			var sigs []Signature
+			for i := range n {
+				sigs = append(sigs, f.sig(b, i))
+			}
+			perSignature(b, n, func() bool { a.Add(&sum, sigs); return true })
+		})
+	}
 }
 
 func BenchmarkOne(b *testing.B) {

@@ -248,6 +248,27 @@ func TestAggregates(t *testing.T) {
 	if running.Signature() != sum {
 		t.Error("the running sum differs")
 	}
+	// In one go, with points that are equal and opposite in any place; the signatures stay as they are.
+	var many []Signature
+	for i := range 3*adderFrom + 1 {
+		many = append(many, sigs[i%7%len(sigs)])
+		if i%3 == 0 {
+			many[i].p.Neg(&many[i].p)
+		}
+	}
+	var adder Adder
+	for _, n := range []int{0, 1, adderFrom - 1, adderFrom, adderFrom + 1, len(many)} {
+		var one, all Sum
+		one.Add(&sigs[0])
+		all.Add(&sigs[0])
+		for i := range many[:n] {
+			one.Add(&many[i])
+		}
+		before := slices.Clone(many)
+		if adder.Add(&all, many[:n]); all.Signature() != one.Signature() || !slices.Equal(many, before) {
+			t.Errorf("the sum of %d signatures at once differs", n)
+		}
+	}
 	var double Sum
 	double.Add(&sigs[0])
 	double.Add(&sigs[0])

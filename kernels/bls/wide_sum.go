@@ -45,6 +45,17 @@ func (w *wide) bitSums(bits *[coefficientBits]affine, c *curve, pts []affine, co
 	w.narrow(bits[:], s.bits[:])
 }
 
+// sum is sums.sum for points in scalar form, of which the first of each segment is set.
+func (w *wide) sum(c *curve, pts []affine, segs []segment) {
+	s := &w.sums
+	s.converted = grow(s.converted, len(pts))
+	w.widen(s.converted, pts)
+	s.sum(s.converted, segs, wideAddBlock, func(pts []widePoint, pairs []pair) { w.addPairs(c, pts, pairs) })
+	for _, seg := range segs {
+		w.narrow(pts[seg.start:seg.start+1], s.converted[seg.start:seg.start+1])
+	}
+}
+
 // widen converts points from scalar form, narrow to it.
 func (w *wide) widen(dst []widePoint, src []affine) {
 	w.convert(len(src), func(lo, hi, row int, index []int32, v fp381.Vec) {
