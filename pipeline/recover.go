@@ -78,6 +78,7 @@ func (p *Pipeline) reverify(windows []*window) {
 
 func (p *Pipeline) reverifyWindow(w *window, verifier BatchVerifier) (*bls.Sum, error) {
 	var b batch
+	var adder bls.Adder
 	sum := new(bls.Sum)
 	view := p.chain.View()
 	for from := 0; from < w.acks() && p.ctx.Err() == nil; from += p.cfg.MaxBatch {
@@ -90,13 +91,12 @@ func (p *Pipeline) reverifyWindow(w *window, verifier BatchVerifier) (*bls.Sum, 
 		if err != nil {
 			return nil, err
 		}
-		signatures := verifier.Signatures()
 		for i, v := range verdicts {
 			if v != bls.Valid {
 				return nil, fmt.Errorf("%w: ack %d: %w", ErrPool, from+i, v.Err())
 			}
-			sum.Add(&signatures[i])
 		}
+		adder.Add(sum, verifier.Signatures()[:len(verdicts)])
 	}
 	return sum, nil
 }

@@ -29,6 +29,11 @@ type worker struct {
 	lane     int // that they come from
 	batch    batch
 	codes    []rollup.Code
+
+	// What was added to a window and is not in its sum yet. It is, before the chunks go on.
+	window *window
+	added  []bls.Signature
+	adder  bls.Adder
 }
 
 func (p *Pipeline) newWorker() *worker { return &worker{p: p, verifier: p.cfg.NewVerifier()} }
@@ -81,6 +86,7 @@ func (w *worker) verify() {
 		w.insert(c, from)
 		from += len(c.at)
 	}
+	w.sum()
 	p.counters.window.batch(from, time.Since(insertStart))
 	p.committer.add(w.chunks)
 }
@@ -94,14 +100,16 @@ func (w *worker) insert(c *chunk, from int) {
 	frames := w.batch.frames[from*rollup.AckSize : (from+n)*rollup.AckSize]
 	added, full := c.window.insert(frames, w.batch.payers[from:from+n], codes)
 	if added > 0 {
-		var sum bls.Sum
+		if w.window != c.window {
+			w.sum()
+			w.window = c.window
+		}
 		signatures := w.verifier.Signatures()[from : from+n]
 		for i := range signatures {
 			if codes[i] == rollup.Accepted {
-				sum.Add(&signatures[i])
+				w.added = append(w.added, signatures[i])
 			}
 		}
-		c.window.addSum(&sum)
 	}
 	w.p.counters.window.settle(added, valid-added)
 	if full {
@@ -110,6 +118,16 @@ func (w *worker) insert(c *chunk, from int) {
 	for i, code := range codes {
 		c.future.codes[c.at[i]] = code
 	}
+}
+
+// sum adds the signatures of added acks to their window's.
+func (w *worker) sum() {
+	if len(w.added) > 0 {
+		var sum bls.Sum
+		w.adder.Add(&sum, w.added)
+		w.window.addSum(&sum)
+	}
+	w.window, w.added = nil, w.added[:0]
 }
 
 func count(codes []rollup.Code, want rollup.Code) (n int) {
