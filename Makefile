@@ -7,7 +7,7 @@ LDFLAGS := -X github.com/waybill-network/waybill/node/telemetry.version=$(VERSIO
 export GOFLAGS += -buildvcs=false
 
 .DEFAULT_GOAL := help
-.PHONY: help run test race bench generate lint build install fuzz vectors outsider crash browser matrix
+.PHONY: help run test race bench generate lint build install fuzz vectors outsider crash browser matrix peers
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,8 +21,15 @@ test: ## every test that needs nothing but Go
 race: ## the concurrent rooms under the race detector
 	$(GO) test -race -timeout 20m ./pipeline/... ./node/...
 
-bench: build ## measured ratios (BENCH=name for one suite)
-	$(BIN)/waybill bench $(BENCH)
+OUT ?= $(BIN)/bench
+bench: ## measured ratios and OUT/report.html (BENCH=name for one suite, QUICK=1); against blst too where a C compiler is
+	@args="$(if $(QUICK),--quick) --out $(abspath $(OUT)) $(BENCH)"; \
+	if [ "$$($(GO) env CGO_ENABLED)" = 1 ] && command -v $$($(GO) env CC) >/dev/null; \
+	then $(GO) build -C bench/peers -o $(abspath $(BIN))/peers . && $(BIN)/peers $$args; \
+	else $(MAKE) build && $(BIN)/waybill bench $$args; fi
+
+peers: ## this program and blst on the same valid, invalid and malformed batches; needs a C compiler
+	cd bench/peers && $(GO) vet ./... && $(GO) test -count=1 -timeout 5m ./...
 
 generate: ## everything that is generated, again (needs protoc)
 	$(GO) generate ./...

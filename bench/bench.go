@@ -4,11 +4,12 @@
 // A suite is a list of comparisons. The result is kept as samples; medians and confidence intervals come from
 // golang.org/x/perf/benchmath, the text is in the Go benchmark format, so benchstat reads it.
 //
-// Files: bench.go runs suites, report.go writes what came out, traffic.go makes signed acks; each suite has a file of
-// its name.
+// Files: bench.go runs suites, peers.go is where other libraries come in, report.go and html.go write what came out,
+// command.go serves the programs that run suites, traffic.go makes signed acks; each suite has a file of its name.
 package bench
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,23 +24,30 @@ import (
 
 	"github.com/klauspost/cpuid/v2"
 	"golang.org/x/perf/benchmath"
+
+	"github.com/waybill-network/waybill/kernels/cpu"
 )
 
 // Errors that callers branch on.
 var (
 	ErrNoSuite = errors.New("no such suite")
 	ErrNoWork  = errors.New("a contender did no work")
+	ErrDiffers = errors.New("contenders came to different results")
 )
 
 // Contender does a piece of work once and says how many operations it was.
 type Contender struct {
 	Name    string
 	Run     func() (ops int, err error)
-	Prepare func() error // before each Run, not measured; may be nil
+	Prepare func() error  // before each Run, not measured; may be nil
+	Result  func() []byte // what Run computed, the same for all contenders that have one; may be nil
+	Own     bool          // this program's code, not a peer's
+	Bound   bool          // no contender but a limit of the hardware
+	Context bool          // other work, for an idea of the scale
 }
 
-// Comparison measures contenders that do the same work, with ratios against the first, the baseline; or, as Parts, the
-// steps of one work, with their shares of the whole.
+// Comparison measures contenders that do the same work, with ratios against the first, the baseline, and of the last,
+// which is what the comparison is about; or, as Parts, the steps of one work, with their shares of the whole.
 type Comparison struct {
 	Name       string // benchfmt name, CamelCase, no spaces
 	What       string // one line for people
@@ -47,25 +55,54 @@ type Comparison struct {
 	Cores      int    // GOMAXPROCS during the runs; 0 leaves it
 	Contenders []Contender
 	Parts      bool
-	Goal       *Goal // of the last contender; nil for none
-	Rounds     int   // 0: chosen from Options
-	Cold       bool  // no warm-up round before the measured ones: a round takes many seconds
+	Goals      []Goal
+	Curves     []Point // where the comparison stands on curves of the report
+	Compute    bool    // nothing but computing on one core: its time is the CPU time of the process, which neighbours hardly lengthen
+	Rounds     int     // 0: chosen from Options
+	Cold       bool    // no warm-up round before the measured ones: a round takes many seconds
 	Close      func() error
 	Extra      func(samples []Sample) string // printed under the result, may be nil
 }
 
-// Goal is what the project asks of a comparison's last contender. Limits that are 0 ask nothing.
+// Goal is what the project asks of a contender. Limits that are 0 ask nothing.
 type Goal struct {
 	What      string  `json:"what"`
+	Of        string  `json:"of,omitempty"`         // a contender, the last one if empty
+	Against   string  `json:"against,omitempty"`    // the contender that Ratio is against, the first one if empty
 	Ratio     float64 `json:"ratio,omitempty"`      // at least
 	PerSecond float64 `json:"per_second,omitempty"` // operations, at least
 	MaxAllocs float64 `json:"max_allocs,omitempty"` // per operation, at most
+	Reached   float64 `json:"reached"`              // the ratio, or else the operations a second
 	Met       bool    `json:"met"`
 }
 
-func (g Goal) judge(s *Sample) *Goal {
-	g.Met = s.Ratio >= g.Ratio && 1e9/s.Median >= g.PerSecond && (g.MaxAllocs == 0 || s.AllocsPerOp <= g.MaxAllocs)
-	return &g
+// judge sets the outcome. It reports false if a contender that the goal speaks of did not take part.
+func (g *Goal) judge(samples []Sample, time func(Round) float64) bool {
+	find := func(name string, otherwise int) *Sample {
+		if name == "" {
+			return &samples[otherwise]
+		}
+		if i := slices.IndexFunc(samples, func(s Sample) bool { return s.Contender == name }); i >= 0 {
+			return &samples[i]
+		}
+		return nil
+	}
+	s, peer := find(g.Of, len(samples)-1), find(g.Against, 0)
+	if s == nil || peer == nil {
+		return false
+	}
+	ratio, rate := s.ratio(peer.Rounds, time), 1e9/s.Median
+	if g.Reached = rate; g.Ratio > 0 {
+		g.Reached = ratio
+	}
+	g.Met = ratio >= g.Ratio && rate >= g.PerSecond && (g.MaxAllocs == 0 || s.AllocsPerOp <= g.MaxAllocs)
+	return true
+}
+
+// Point is a place on a curve: comparisons of one Axis become one plot, with a line for each contender.
+type Point struct {
+	Axis string  `json:"axis"`
+	X    float64 `json:"x"`
 }
 
 // Suite builds its comparisons when it runs; building is not measured.
@@ -75,14 +112,13 @@ type Suite struct {
 	Build func(ctx context.Context, quick bool) ([]Comparison, error)
 }
 
-// Suites lists all, in the order they run.
-func Suites() []Suite {
-	return []Suite{verifySuite, treeSuite, pipelineSuite, certifySuite}
+// Suites lists all, in the order they run, with peers beside those that this module depends on anyway.
+func Suites(p Peers) []Suite {
+	return []Suite{fieldSuite(p), hashSuite(p), curveSuite(p), verifySuite(p), treeSuite, pipelineSuite, certifySuite}
 }
 
 // Select returns the suites of the given names in that order, all for none. The error is ErrNoSuite.
-func Select(names ...string) ([]Suite, error) {
-	all := Suites()
+func Select(all []Suite, names ...string) ([]Suite, error) {
 	if len(names) == 0 {
 		return all, nil
 	}
@@ -124,7 +160,11 @@ type Sample struct {
 	AllocsPerOp float64 `json:"allocs_per_op"`
 	Ratio       float64 `json:"ratio"`           // baseline's time over this one's, median of the rounds' ratios: above 1 is faster
 	CPURatio    float64 `json:"cpu_ratio"`       // the same of the CPU times
+	Lead        float64 `json:"lead"`            // this one's time over the last one's, in the same way: how far ahead that is
 	Share       float64 `json:"share,omitempty"` // of a part: its median over the sum of all parts' medians
+	Own         bool    `json:"own,omitempty"`
+	Bound       bool    `json:"bound,omitempty"`
+	Context     bool    `json:"context,omitempty"`
 }
 
 // Result is one comparison's outcome.
@@ -134,8 +174,10 @@ type Result struct {
 	What    string   `json:"what"`
 	Op      string   `json:"op"`
 	Cores   int      `json:"cores"`
+	Compute bool     `json:"compute,omitempty"` // times and ratios are of CPU time
 	Parts   bool     `json:"parts,omitempty"`
-	Goal    *Goal    `json:"goal,omitempty"`
+	Goals   []Goal   `json:"goals,omitempty"`
+	Curves  []Point  `json:"curves,omitempty"`
 	Extra   string   `json:"extra,omitempty"`
 	Samples []Sample `json:"samples"`
 }
@@ -146,6 +188,7 @@ type Report struct {
 	Cores   int       `json:"cores"`
 	Load    float64   `json:"load"` // of the machine when the run began, in busy cores; 0 where it is unknown
 	Go      string    `json:"go"`
+	Kernels []string  `json:"kernels"` // what each kernel of this program runs on this CPU
 	Quick   bool      `json:"quick"`
 	Started time.Time `json:"started"`
 	Results []Result  `json:"results"`
@@ -166,6 +209,9 @@ func load() float64 {
 func Run(ctx context.Context, suites []Suite, o Options) (*Report, error) {
 	r := &Report{CPU: strings.TrimSpace(cpuid.CPU.BrandName), Cores: runtime.GOMAXPROCS(0), Load: load(), Go: runtime.Version(), Quick: o.Quick,
 		Started: time.Now().UTC()}
+	for _, c := range cpu.Selected() {
+		r.Kernels = append(r.Kernels, c.String())
+	}
 	for i, s := range suites {
 		p := progress{o.Progress, i, len(suites), s.Name}
 		p.step(0, 1, "preparing")
@@ -218,7 +264,7 @@ func measure(ctx context.Context, c Comparison, quick bool, step func(round, rou
 			rounds = 6 // the fewest with a 95 % confidence interval
 		}
 	}
-	res := &Result{Name: c.Name, What: c.What, Op: c.Op, Cores: c.Cores, Parts: c.Parts, Samples: make([]Sample, len(c.Contenders))}
+	res := &Result{Name: c.Name, What: c.What, Op: c.Op, Cores: c.Cores, Compute: c.Compute, Parts: c.Parts, Curves: c.Curves, Samples: make([]Sample, len(c.Contenders))}
 	if c.Cores > 0 {
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(c.Cores))
 	} else {
@@ -242,18 +288,42 @@ func measure(ctx context.Context, c Comparison, quick bool, step func(round, rou
 				res.Samples[i].Rounds = append(res.Samples[i].Rounds, measured)
 			}
 		}
+		if round == first {
+			if err := sameResults(c.Contenders); err != nil {
+				return nil, err
+			}
+		}
 	}
-	for i := range res.Samples {
-		res.Samples[i].Contender = c.Contenders[i].Name
+	for i, contender := range c.Contenders {
+		s := &res.Samples[i]
+		s.Contender, s.Own, s.Bound, s.Context = contender.Name, contender.Own, contender.Bound, contender.Context
 	}
 	res.summarise()
-	if c.Goal != nil {
-		res.Goal = c.Goal.judge(&res.Samples[len(res.Samples)-1])
+	for _, g := range c.Goals {
+		if g.judge(res.Samples, res.time()) {
+			res.Goals = append(res.Goals, g)
+		}
 	}
 	if c.Extra != nil {
 		res.Extra = c.Extra(res.Samples)
 	}
 	return res, nil
+}
+
+// sameResults compares what contenders computed, so that none is fast by doing something else.
+func sameResults(contenders []Contender) error {
+	var first *Contender
+	var want []byte
+	for i := range contenders {
+		switch c := &contenders[i]; {
+		case c.Result == nil:
+		case first == nil:
+			first, want = c, c.Result()
+		case !bytes.Equal(c.Result(), want):
+			return fmt.Errorf("%s and %s: %w", first.Name, c.Name, ErrDiffers)
+		}
+	}
+	return nil
 }
 
 // measure runs the contender once. Garbage of whoever ran before is collected first.
@@ -290,9 +360,10 @@ func cpuTime() time.Duration {
 // summarise computes from the rounds everything else in the samples.
 func (res *Result) summarise() {
 	base, sum := res.Samples[0].Rounds, 0.0
+	time, last := res.time(), &res.Samples[len(res.Samples)-1]
 	for i := range res.Samples {
 		s := &res.Samples[i]
-		ns := s.column(func(r Round) float64 { return r.Ns })
+		ns := s.column(time)
 		summary := benchmath.AssumeNothing.Summary(benchmath.NewSample(ns, &benchmath.DefaultThresholds), 0.95)
 		s.Median, s.Low, s.High, s.Confidence = summary.Center, summary.Lo, summary.Hi, summary.Confidence
 		if math.IsInf(s.Low, 0) || math.IsInf(s.High, 0) {
@@ -301,7 +372,8 @@ func (res *Result) summarise() {
 		s.CPUNsPerOp = median(s.column(func(r Round) float64 { return r.CPUNs }))
 		s.BytesPerOp = median(s.column(func(r Round) float64 { return r.Bytes }))
 		s.AllocsPerOp = median(s.column(func(r Round) float64 { return r.Allocs }))
-		s.Ratio = s.ratio(base, func(r Round) float64 { return r.Ns })
+		s.Ratio = s.ratio(base, time)
+		s.Lead = last.ratio(s.Rounds, time)
 		s.CPURatio = s.ratio(base, func(r Round) float64 { return r.CPUNs })
 		sum += s.Median
 	}
@@ -310,6 +382,14 @@ func (res *Result) summarise() {
 			res.Samples[i].Share = res.Samples[i].Median / sum
 		}
 	}
+}
+
+// time is what counts as the time of a round.
+func (res *Result) time() func(Round) float64 {
+	if res.Compute {
+		return func(r Round) float64 { return r.CPUNs }
+	}
+	return func(r Round) float64 { return r.Ns }
 }
 
 func (s *Sample) column(of func(Round) float64) []float64 {

@@ -71,21 +71,57 @@ func TestSummary(t *testing.T) {
 }
 
 func TestGoal(t *testing.T) {
-	sample := Sample{Median: 2000, Ratio: 1.4, AllocsPerOp: 0.05}
+	res := Result{Samples: []Sample{{Contender: "peer", Rounds: rounds(2800, 2800)}, {Contender: "other", Rounds: rounds(7000, 7000)},
+		{Contender: "ours", Rounds: rounds(2000, 2000)}}}
+	res.summarise()
+	samples := res.Samples
+	samples[2].AllocsPerOp = 0.05
 	for _, c := range []struct {
 		goal Goal
 		met  bool
 	}{
 		{Goal{Ratio: 1.4}, true},
 		{Goal{Ratio: 1.5}, false},
+		{Goal{Ratio: 3.5, Against: "other"}, true},
+		{Goal{Ratio: 3.6, Against: "other"}, false},
+		{Goal{Ratio: 0.4, Of: "other"}, true},
+		{Goal{Ratio: 0.41, Of: "other"}, false},
 		{Goal{PerSecond: 500_000}, true},
 		{Goal{PerSecond: 500_001}, false},
 		{Goal{PerSecond: 500_000, MaxAllocs: 0.04}, false},
 		{Goal{PerSecond: 500_000, MaxAllocs: 0.05}, true},
 	} {
-		if got := c.goal.judge(&sample); got.Met != c.met {
-			t.Errorf("%+v: %v", c.goal, got.Met)
+		got := c.goal
+		if took := got.judge(samples, res.time()); !took || got.Met != c.met || got.Reached == 0 {
+			t.Errorf("%+v: %v", c.goal, got)
 		}
+	}
+}
+
+// TestGoalsOfTheAbsent: a goal against a peer that does not take part is neither met nor missed.
+func TestGoalsOfTheAbsent(t *testing.T) {
+	c := Comparison{Name: "A", Rounds: 1, Contenders: []Contender{new(script).contender("a", nil)},
+		Goals: []Goal{{Against: "blst", Ratio: 1}, {Of: "avx2", Ratio: 1}, {What: "its own"}}}
+	r, err := Run(t.Context(), []Suite{suiteOf("s", c)}, Options{})
+	if err != nil || len(r.Results[0].Goals) != 1 || !r.Results[0].Goals[0].Met {
+		t.Errorf("%v: %+v", err, r.Results)
+	}
+}
+
+// TestComputingIsCPUTime: work on one core is judged by what the process used.
+func TestComputingIsCPUTime(t *testing.T) {
+	samples := func() []Sample {
+		return []Sample{{Rounds: []Round{{Ns: 900, CPUNs: 300}, {Ns: 300, CPUNs: 300}}}, {Rounds: []Round{{Ns: 100, CPUNs: 100}, {Ns: 900, CPUNs: 100}}}}
+	}
+	res := Result{Compute: true, Samples: samples()}
+	res.summarise()
+	if s := res.Samples; s[0].Median != 300 || s[1].Median != 100 || s[1].Ratio != 3 || s[0].Lead != 3 {
+		t.Errorf("%+v", s)
+	}
+	res = Result{Samples: samples()}
+	res.summarise()
+	if s := res.Samples; s[0].Median != 600 || s[1].Ratio == 3 || s[1].CPURatio != 3 {
+		t.Errorf("wall: %+v", s)
 	}
 }
 
@@ -144,6 +180,12 @@ func TestContendersTakeTurns(t *testing.T) {
 func TestFailuresSurface(t *testing.T) {
 	broken := errors.New("broken")
 	good := Comparison{Name: "Good", Rounds: 1, Contenders: []Contender{new(script).contender("a", nil)}}
+	says := func(name, result string) Contender {
+		c := new(script).contender(name, nil)
+		c.Result = func() []byte { return []byte(result) }
+		return c
+	}
+	differing := Comparison{Name: "Bad", Contenders: []Contender{says("a", "one"), new(script).contender("b", nil), says("c", "two")}}
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
 	for name, c := range map[string]struct {
@@ -151,10 +193,11 @@ func TestFailuresSurface(t *testing.T) {
 		suite Suite
 		want  error
 	}{
-		"run":     {t.Context(), suiteOf("bad", good, Comparison{Name: "Bad", Contenders: []Contender{new(script).contender("a", broken)}}), broken},
-		"no work": {t.Context(), suiteOf("bad", Comparison{Name: "Bad", Contenders: []Contender{{Run: func() (int, error) { return 0, nil }}}}), ErrNoWork},
-		"prepare": {t.Context(), suiteOf("bad", Comparison{Name: "Bad", Contenders: []Contender{{Prepare: func() error { return broken }}}}), broken},
-		"close":   {t.Context(), suiteOf("bad", Comparison{Name: "Bad", Contenders: good.Contenders, Close: func() error { return broken }}), broken},
+		"run":       {t.Context(), suiteOf("bad", good, Comparison{Name: "Bad", Contenders: []Contender{new(script).contender("a", broken)}}), broken},
+		"no work":   {t.Context(), suiteOf("bad", Comparison{Name: "Bad", Contenders: []Contender{{Run: func() (int, error) { return 0, nil }}}}), ErrNoWork},
+		"prepare":   {t.Context(), suiteOf("bad", Comparison{Name: "Bad", Contenders: []Contender{{Prepare: func() error { return broken }}}}), broken},
+		"close":     {t.Context(), suiteOf("bad", Comparison{Name: "Bad", Contenders: good.Contenders, Close: func() error { return broken }}), broken},
+		"different": {t.Context(), suiteOf("bad", differing), ErrDiffers},
 		"build": {t.Context(), Suite{Name: "bad", Build: func(context.Context, bool) ([]Comparison, error) {
 			return nil, broken
 		}}, broken},
@@ -177,15 +220,16 @@ func TestFailuresSurface(t *testing.T) {
 }
 
 func TestSelect(t *testing.T) {
-	all, err := Select()
-	if err != nil || len(all) != len(Suites()) {
+	suites := Suites(Peers{})
+	all, err := Select(suites)
+	if err != nil || len(all) != len(suites) {
 		t.Fatal(len(all), err)
 	}
-	two, err := Select("tree", "verify")
+	two, err := Select(suites, "tree", "verify")
 	if err != nil || len(two) != 2 || two[0].Name != "tree" || two[1].Name != "verify" {
 		t.Error(two, err)
 	}
-	if _, err := Select("tree", "speed"); !errors.Is(err, ErrNoSuite) {
+	if _, err := Select(suites, "tree", "speed"); !errors.Is(err, ErrNoSuite) {
 		t.Error(err)
 	}
 }
@@ -209,7 +253,8 @@ func report() *Report {
 	res := Result{Suite: "verify", Name: "BatchVerify/acks=8/clients=2", What: "something", Op: "ack", Cores: 2,
 		Samples: []Sample{{Contender: "gnark-crypto, one by one", Rounds: rounds(300, 100, 200)}, {Contender: "a/b=c", Rounds: rounds(100, 50, 100)}}}
 	res.summarise()
-	res.Goal = Goal{What: "at least 3×", Ratio: 3}.judge(&res.Samples[1])
+	res.Goals = []Goal{{What: "at least 3×", Ratio: 3}}
+	res.Goals[0].judge(res.Samples, res.time())
 	return &Report{CPU: "Some CPU", Cores: 2, Go: "go1", Results: []Result{res}}
 }
 
@@ -262,7 +307,7 @@ func TestJSONHoldsEverything(t *testing.T) {
 	if err := d.Decode(&got); err != nil {
 		t.Fatal(err)
 	}
-	if s := got.Results[0].Samples[1]; s.Ratio != 2 || len(s.Rounds) != 3 || s.Rounds[1].Ns != 50 || got.Results[0].Goal.Met {
+	if s := got.Results[0].Samples[1]; s.Ratio != 2 || len(s.Rounds) != 3 || s.Rounds[1].Ns != 50 || got.Results[0].Goals[0].Met {
 		t.Errorf("%+v", got.Results[0])
 	}
 }
@@ -294,7 +339,7 @@ func TestText(t *testing.T) {
 	if err := r.WriteText(&b); err != nil || !strings.Contains(b.String(), "busy") || !strings.Contains(b.String(), "66.7 %") || strings.Contains(b.String(), "×  ") {
 		t.Errorf("%v\n%s", err, b.String())
 	}
-	for _, write := range []func() error{func() error { return r.WriteText(full{}) }, func() error { return r.WriteBenchfmt(full{}) }, func() error { return r.WriteJSON(full{}) }} {
+	for _, write := range []func() error{func() error { return r.WriteText(full{}) }, func() error { return r.WriteBenchfmt(full{}) }, func() error { return r.WriteJSON(full{}) }, func() error { return r.WriteHTML(full{}) }} {
 		if err := write(); !errors.Is(err, errFull) {
 			t.Errorf("a failed write gave %v", err)
 		}

@@ -11,7 +11,10 @@ func (r *Report) WriteText(w io.Writer) error {
 	p := printer{w: w}
 	p.printf("%s, %d cores, %s\n", r.CPU, r.Cores, r.Go)
 	if r.Load > float64(r.Cores)/2 {
-		p.printf("The machine was busy when this began (load %.1f): times suffer, ratios less, CPU times least.\n", r.Load)
+		p.printf("The machine was busy when this began (load %.1f): times suffer, ratios less; those of work on one core are of CPU time and suffer least.\n", r.Load)
+	}
+	for _, k := range r.Kernels {
+		p.printf("%s\n", k)
 	}
 	for _, res := range r.Results {
 		p.result(&res)
@@ -46,27 +49,41 @@ func (p *printer) result(res *Result) {
 		switch {
 		case res.Parts:
 			p.printf(" %5.1f %%", 100*s.Share)
+		case s.Bound:
+			p.printf(" %19.1f %% of it", 100*s.Lead)
+		case s.Context:
+			p.printf(" %11.0f/s %8s", 1e9/s.Median, "")
 		case len(res.Samples) > 1:
 			p.printf(" %11.0f/s %7.2f×", 1e9/s.Median, s.Ratio)
 		default:
 			p.printf(" %11.0f/s", 1e9/s.Median)
 		}
-		p.printf("   cpu %11s", nanos(s.CPUNsPerOp))
-		if !res.Parts && len(res.Samples) > 1 {
+		if !res.Compute {
+			p.printf("   cpu %11s", nanos(s.CPUNsPerOp))
+		}
+		if !res.Compute && !res.Parts && len(res.Samples) > 1 {
 			p.printf(" %6.2f×", s.CPURatio)
 		}
 		p.printf("  %8.4g allocs/%s\n", s.AllocsPerOp, res.Op)
 	}
-	if g := res.Goal; g != nil {
+	for _, g := range res.Goals {
 		verdict := "missed"
 		if g.Met {
 			verdict = "met"
 		}
-		p.printf("  goal %s: %s\n", verdict, g.What)
+		p.printf("  goal %s: %s (%s)\n", verdict, g.What, g.reached())
 	}
 	if res.Extra != "" {
 		p.printf("  %s\n", res.Extra)
 	}
+}
+
+// reached is what was measured, in the unit of the goal.
+func (g *Goal) reached() string {
+	if g.Ratio > 0 {
+		return fmt.Sprintf("%.2f×", g.Reached)
+	}
+	return fmt.Sprintf("%.3g million/s", g.Reached/1e6)
 }
 
 // spread is half the confidence interval, or, in brackets, half the range of too few rounds.

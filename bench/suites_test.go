@@ -39,17 +39,26 @@ func testTraffic(t *testing.T, n, clients int) *traffic {
 }
 
 func TestVerifySuite(t *testing.T) {
-	comparisons, err := verification(128, 8, 2)
+	v, err := newVerification(Peers{}, 128, 64)
 	if err != nil {
 		t.Fatal(err)
 	}
-	runOnce(t, comparisons...)
+	fast, err := fastAggregate(Peers{}, 64, 16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	few := v.comparison(32)
+	few.keep()
+	if len(few.Contenders) != 2 || len(few.Curves) != 1 || len(v.comparison(128).Curves) != 2 {
+		t.Errorf("%d contenders, %v", len(few.Contenders), few.Curves)
+	}
+	runOnce(t, v.comparison(128), few, v.cores(3), *fast)
 }
 
 // TestVerifiersCanRefuse: a contender that skipped its work would be fast.
 func TestVerifiersCanRefuse(t *testing.T) {
 	tr := testTraffic(t, 100, 4)
-	g, err := newGnark(tr)
+	g, err := newGnark(tr.keys, tr.len())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,6 +78,31 @@ func TestVerifiersCanRefuse(t *testing.T) {
 	}
 	if err := verifyBatch(v, tr.batch(58, 100), verdicts); err != nil {
 		t.Errorf("the others: %v", err)
+	}
+}
+
+func TestFieldHashAndCurveSuites(t *testing.T) {
+	for _, s := range []Suite{fieldSuite(Peers{}), hashSuite(Peers{})} {
+		comparisons, err := s.Build(t.Context(), true)
+		if err != nil || len(comparisons) < 4 {
+			t.Fatal(len(comparisons), err)
+		}
+		runOnce(t, comparisons...)
+	}
+	tr := testTraffic(t, 120, 4)
+	comparisons, err := steps(Peers{}, tr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	runOnce(t, comparisons...)
+	tr.ack(3).Signature()[0] &^= 0x80
+	for _, c := range comparisons[:1] {
+		if _, err := c.Contenders[len(c.Contenders)-1].Run(); !errors.Is(err, errPoints) {
+			t.Errorf("%s of no point: %v", c.Name, err)
+		}
+	}
+	if _, err := subgroupChecks(Peers{}, tr.batch(0, 120).Signatures); err == nil {
+		t.Error("no point was in the subgroup")
 	}
 }
 

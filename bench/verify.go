@@ -2,11 +2,14 @@ package bench
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"math/big"
 	"runtime"
+	"slices"
+	"sync"
 
 	"github.com/consensys/gnark-crypto/ecc"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381"
@@ -15,56 +18,198 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-var verifySuite = Suite{
-	Name: "verify",
-	What: "batch verification of client signatures",
-	Build: func(ctx context.Context, quick bool) ([]Comparison, error) {
-		if quick {
-			return verification(2048, 64, 1)
-		}
-		few, err := verification(8192, 64, runtime.NumCPU())
-		if err != nil {
-			return nil, err
-		}
-		few[0].Goal = &Goal{What: "at least 1.5× with 8192 acks of 64 clients", Ratio: 1.5}
-		many, err := verification(8192, 8192, runtime.NumCPU())
-		return append(few, many...), err
-	},
+// Names of contenders that goals speak of.
+const (
+	groupedName  = "blst, grouped by hand"
+	multipleName = "blst, MultipleAggregateVerify"
+	gnarkName    = "gnark-crypto, one Miller loop a signature"
+)
+
+func verifySuite(p Peers) Suite {
+	return Suite{
+		Name: "verify",
+		What: "batch verification of client signatures, by batch size, signers and cores",
+		Build: func(ctx context.Context, quick bool) ([]Comparison, error) {
+			acks, sizes, signers, distinct := 8192, []int{16, 64, 256, 1024, 4096}, []int{1, 16, 256, 1024}, 4096
+			if quick {
+				acks, sizes, signers, distinct = 2048, []int{64, 512}, []int{1}, 1024
+			}
+			few, err := newVerification(p, acks, 64)
+			if err != nil {
+				return nil, err
+			}
+			many, err := newVerification(p, acks, acks)
+			if err != nil {
+				return nil, err
+			}
+			fast, err := fastAggregate(p, 1<<16, distinct)
+			if err != nil {
+				return nil, err
+			}
+			all := few.comparison(acks)
+			all.Goals = []Goal{
+				{What: "64 signers ≥ 10× the best hand-grouped use of blst", Against: groupedName, Ratio: 10},
+				{What: "64 signers ≥ 25× blst's MultipleAggregateVerify", Against: multipleName, Ratio: 25},
+				{What: "64 signers ≥ 2× gnark-crypto on any CPU", Against: gnarkName, Ratio: 2},
+			}
+			strangers := many.comparison(acks)
+			if quick {
+				all.keep(groupedName, multipleName)
+				strangers.keep()
+			}
+			strangers.Goals = []Goal{{What: "all signers distinct ≥ 5× blst", Against: groupedName, Ratio: 5}}
+			out := []Comparison{all, strangers, few.cores(runtime.NumCPU()), *fast}
+			for _, n := range sizes {
+				c := few.comparison(n)
+				c.keep()
+				out = append(out, c)
+			}
+			for _, clients := range signers {
+				v, err := newVerification(p, acks, clients)
+				if err != nil {
+					return nil, err
+				}
+				c := v.comparison(acks)
+				c.keep()
+				out = append(out, c)
+			}
+			return out, nil
+		},
+	}
 }
 
-// verification compares BatchVerify with the peer on one core, and with itself on several.
-func verification(acks, clients, cores int) ([]Comparison, error) {
+// keep drops contenders other than the first, the last and those named.
+func (c *Comparison) keep(names ...string) {
+	names = append(names, c.Contenders[0].Name, c.Contenders[len(c.Contenders)-1].Name)
+	c.Contenders = slices.DeleteFunc(c.Contenders, func(one Contender) bool { return !slices.Contains(names, one.Name) })
+}
+
+// Axes of the curves of this suite, each with the other quantity at its usual value.
+const (
+	axisAcks    = "acks in a batch, 64 signers"
+	axisSigners = "signers of a full batch"
+)
+
+// verification is batches of the acks of one traffic.
+type verification struct {
+	peers   Peers
+	traffic *traffic
+}
+
+func newVerification(p Peers, acks, clients int) (*verification, error) {
 	secrets, err := clientSecrets(clients)
 	if err != nil {
 		return nil, err
 	}
-	t := newTraffic(rollup.NetworkID("waybill-bench"), rollup.WindowKey{}, secrets, acks)
-	gnark, err := newGnark(t)
+	return &verification{p, newTraffic(rollup.NetworkID("waybill-bench"), rollup.WindowKey{}, secrets, acks)}, nil
+}
+
+func (v *verification) size(acks int) string {
+	return fmt.Sprintf("acks=%d/clients=%d", acks, len(v.traffic.keys))
+}
+
+// own is BatchVerify of the first acks.
+func (v *verification) own(acks, workers int) Contender {
+	verifier, verdicts := bls.NewVerifier(bls.Default, workers), make([]bls.Verdict, acks)
+	name := "BatchVerify"
+	if workers > 1 {
+		name = fmt.Sprintf("BatchVerify, %d workers", workers)
+	}
+	b := v.traffic.batch(0, acks)
+	return Contender{Name: name, Own: true, Run: func() (int, error) { return acks, verifyBatch(verifier, b, verdicts) }}
+}
+
+// comparison holds BatchVerify on one core against peers, the best of them first, on the first acks. Peers are prepared
+// at their first use.
+func (v *verification) comparison(acks int) (c Comparison) {
+	clients := len(v.traffic.keys)
+	c = Comparison{Name: "BatchVerify/" + v.size(acks), What: fmt.Sprintf("%d compressed signatures of %d clients, distinct messages", acks, clients), Op: "ack",
+		Cores: 1, Compute: true, Rounds: 6}
+	if clients == 64 {
+		c.Curves = append(c.Curves, Point{axisAcks, float64(acks)})
+	}
+	if acks == v.traffic.len() {
+		c.Curves = append(c.Curves, Point{axisSigners, float64(clients)})
+	}
+	b := v.traffic.batch(0, acks)
+	if v.peers.BatchVerify != nil {
+		c.Contenders = v.peers.BatchVerify(bls.SignatureDST, b)
+	}
+	gnark := sync.OnceValues(func() (*gnark, error) { return newGnark(v.traffic.keys, acks) })
+	c.Contenders = append(c.Contenders, Contender{Name: gnarkName, Run: func() (int, error) {
+		g, err := gnark()
+		if err != nil {
+			return 0, err
+		}
+		return acks, g.verify(b)
+	}}, v.ed25519(acks), v.own(acks, 1))
+	return c
+}
+
+// ed25519 is what a user would take who needs no aggregation.
+func (v *verification) ed25519(acks int) Contender {
+	public, private, err := ed25519.GenerateKey(nil)
+	signatures := make([][]byte, acks)
+	b := v.traffic.batch(0, acks)
+	return Contender{Name: "Ed25519, standard library", Context: true, Run: func() (int, error) {
+		for i := range signatures {
+			if err == nil && !ed25519.Verify(public, b.Messages.At(i), signatures[i]) {
+				err = bls.ErrBadSignature
+			}
+		}
+		return acks, err
+	}, Prepare: func() error {
+		if err == nil && signatures[0] == nil {
+			for i := range signatures {
+				signatures[i] = ed25519.Sign(private, b.Messages.At(i))
+			}
+		}
+		return err
+	}}
+}
+
+// cores holds BatchVerify on more cores against one.
+func (v *verification) cores(most int) Comparison {
+	acks := v.traffic.len()
+	c := Comparison{Name: "BatchVerifyCores/" + v.size(acks), What: "the same batch on more cores", Op: "ack", Cores: most, Rounds: 6}
+	for workers := 1; workers < most; workers *= 2 {
+		c.Contenders = append(c.Contenders, v.own(acks, workers))
+	}
+	c.Contenders = append(c.Contenders, v.own(acks, most))
+	if most >= 2 {
+		c.Goals = []Goal{{What: "two cores against one ≥ 1.9×", Of: "BatchVerify, 2 workers", Ratio: 1.9}}
+	}
+	return c
+}
+
+// fastAggregate is one message signed by n signers, of whom only some are different people.
+func fastAggregate(p Peers, n, distinct int) (*Comparison, error) {
+	secrets, err := clientSecrets(distinct)
 	if err != nil {
 		return nil, err
 	}
-	batchVerify := func(workers int) Contender {
-		v, verdicts := bls.NewVerifier(bls.Default, workers), make([]bls.Verdict, acks)
-		name := "BatchVerify"
-		if workers > 1 {
-			name = fmt.Sprintf("BatchVerify, %d workers", workers)
+	msg := []byte("waybill/bench/certificate")
+	keys, signatures := make([]*bls.PublicKey, n), make([]bls.Signature, n)
+	parallel(distinct, func(i int) {
+		keys[i], signatures[i] = secrets[i].PublicKey(), bls.Default.Sign(secrets[i], msg)
+	})
+	for i := distinct; i < n; i++ {
+		keys[i], signatures[i] = keys[i-distinct], signatures[i-distinct]
+	}
+	signature := bls.AggregateSignatures(signatures)
+	c := &Comparison{Name: fmt.Sprintf("FastAggregateVerify/signers=%d", n), Op: "signer", Cores: 1, Compute: true, Rounds: 6,
+		What:  fmt.Sprintf("one message signed by %d signers, with %d different keys", n, distinct),
+		Goals: []Goal{{What: "FastAggregateVerify, 65,536 signers ≥ 4× blst", Against: blstName, Ratio: 4}}}
+	if p.FastAggregate != nil {
+		c.Contenders = p.FastAggregate(bls.SignatureDST, keys, msg, &signature)
+	}
+	c.Contenders = append(c.Contenders, Contender{Name: "FastAggregateVerify", Own: true, Run: func() (int, error) {
+		if !bls.Default.FastAggregateVerify(keys, msg, &signature) {
+			return 0, bls.ErrBadSignature
 		}
-		return Contender{Name: name, Run: func() (int, error) { return acks, verifyBatch(v, t.batch(0, acks), verdicts) }}
-	}
-	size := fmt.Sprintf("acks=%d/clients=%d", acks, clients)
-	out := []Comparison{{
-		Name: "BatchVerify/" + size, What: fmt.Sprintf("%d compressed signatures of %d clients, distinct messages", acks, clients), Op: "ack",
-		Cores: 1, Rounds: 6,
-		Contenders: []Contender{
-			{Name: "gnark-crypto, one Miller loop a signature", Run: func() (int, error) { return acks, gnark.verify(t.batch(0, acks)) }},
-			batchVerify(1),
-		},
-	}}
-	if cores > 1 {
-		out = append(out, Comparison{Name: "BatchVerifyCores/" + size, What: "the same on more cores", Op: "ack", Cores: cores, Rounds: 6,
-			Contenders: []Contender{batchVerify(1), batchVerify(cores)}})
-	}
-	return out, nil
+		return n, nil
+	}})
+	return c, nil
 }
 
 // verifyBatch fails unless every signature of the batch is found valid.
@@ -87,12 +232,11 @@ type gnark struct {
 	coefficients []fr.Element
 }
 
-func newGnark(t *traffic) (*gnark, error) {
-	n := t.len()
-	p := &gnark{keys: make([]bls12381.G2Affine, len(t.keys)), left: make([]bls12381.G1Affine, n+1), right: make([]bls12381.G2Affine, n+1),
+func newGnark(keys []*bls.PublicKey, n int) (*gnark, error) {
+	p := &gnark{keys: make([]bls12381.G2Affine, len(keys)), left: make([]bls12381.G1Affine, n+1), right: make([]bls12381.G2Affine, n+1),
 		signatures: make([]bls12381.G1Affine, n), coefficients: make([]fr.Element, n)}
 	_, _, _, p.g2 = bls12381.Generators()
-	for i, key := range t.keys {
+	for i, key := range keys {
 		b := key.Bytes()
 		if _, err := p.keys[i].SetBytes(b[:]); err != nil {
 			return nil, err

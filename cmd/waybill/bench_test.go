@@ -20,7 +20,7 @@ func TestBenchNamesItsSuites(t *testing.T) {
 	if !errors.As(err, new(usageError)) || !errors.Is(err, bench.ErrNoSuite) {
 		t.Fatalf("an unknown suite: %v", err)
 	}
-	for _, s := range bench.Suites() {
+	for _, s := range bench.Suites(bench.Peers{}) {
 		if !strings.Contains(err.Error(), s.Name) || !strings.Contains(cmd.Long, s.What) {
 			t.Errorf("suite %s is not named in %q and the help", s.Name, err)
 		}

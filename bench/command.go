@@ -1,0 +1,91 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+)
+
+// Command is a run of suites as a program offers it.
+type Command struct {
+	Suites []Suite // to choose from
+	Quick  bool
+	JSON   bool   // to Out, instead of text
+	Dir    string // also receives bench.txt, bench.json and report.html; empty for none
+	Out    io.Writer
+	Err    io.Writer // shows the progress
+}
+
+// Run measures the suites of the given names, all for none, and publishes the report, also what was measured before an
+// error. The error is ErrNoSuite, before anything is done, if a name is unknown.
+func (c *Command) Run(ctx context.Context, names ...string) error {
+	suites, err := Select(c.Suites, names...)
+	if err != nil {
+		return err
+	}
+	if c.Dir != "" {
+		if err := os.MkdirAll(c.Dir, 0o777); err != nil {
+			return err
+		}
+	}
+	show, end := progressOn(c.Err)
+	report, err := Run(ctx, suites, Options{Quick: c.Quick, Progress: show})
+	end()
+	return errors.Join(err, c.publish(report))
+}
+
+func (c *Command) publish(r *Report) error {
+	write := r.WriteText
+	if c.JSON {
+		write = r.WriteJSON
+	}
+	err := write(c.Out)
+	if c.Dir != "" {
+		for name, write := range map[string]func(io.Writer) error{"bench.txt": r.WriteBenchfmt, "bench.json": r.WriteJSON, "report.html": r.WriteHTML} {
+			err = errors.Join(err, writeFile(filepath.Join(c.Dir, name), write))
+		}
+	}
+	return err
+}
+
+const barWidth = 24
+
+// progressOn shows a bar on a terminal, and a line a step elsewhere.
+func progressOn(w io.Writer) (show func(done, total int, what string), end func()) {
+	f, ok := w.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		last := ""
+		return func(_, _ int, what string) {
+			if what != last {
+				fmt.Fprintln(w, what)
+				last = what
+			}
+		}, func() {}
+	}
+	bar := progressbar.NewOptions(1, progressbar.OptionSetWriter(w), progressbar.OptionSetWidth(barWidth), progressbar.OptionClearOnFinish(),
+		progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(true), progressbar.OptionFullWidth())
+	return func(done, total int, what string) {
+		bar.ChangeMax(total)
+		bar.Describe(what)
+		_ = bar.Set(done) // a bar that cannot be drawn is no reason to stop
+	}, func() { _ = bar.Clear() }
+}
+
+// writeFile creates a file from what write gives.
+func writeFile(name string, write func(io.Writer) error) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	if err := write(f); err != nil {
+		f.Close()
+		return err
+	}
+	return f.Close()
+}

@@ -1,0 +1,274 @@
+package bench
+
+import (
+	_ "embed"
+	"fmt"
+	"html/template"
+	"io"
+	"math"
+	"slices"
+	"strings"
+)
+
+//go:embed report.html
+var reportHTML string
+
+var reportTemplate = template.Must(template.New("report").Parse(reportHTML))
+
+// WriteHTML writes one page that needs nothing else: styles and plots are in it, and it asks no network.
+func (r *Report) WriteHTML(w io.Writer) error {
+	p := page{Report: r, Busy: r.Load > float64(r.Cores)/2}
+	for i := range r.Results {
+		res := &r.Results[i]
+		for _, g := range res.Goals {
+			p.Goals = append(p.Goals, goalRow{g, g.reached(), 100 * min(1, g.Reached/(1.5*max(g.Ratio, g.PerSecond)))})
+			if g.Met {
+				p.Met++
+			}
+		}
+		for _, s := range res.Samples {
+			if s.Bound {
+				last := res.Samples[len(res.Samples)-1]
+				p.Roofline = append(p.Roofline, roof{res.Name, last.Contender, 100 * s.Lead, nanos(last.Median), nanos(s.Median)})
+			}
+		}
+		p.compare(res)
+		p.plot(res)
+		if n := len(p.Suites); n == 0 || p.Suites[n-1].Name != res.Suite {
+			p.Suites = append(p.Suites, suiteView{Name: res.Suite})
+		}
+		s := &p.Suites[len(p.Suites)-1]
+		s.Results = append(s.Results, view(res))
+	}
+	for i := range p.Peers {
+		p.Peers[i].draw(p.most)
+	}
+	for i := range p.Plots {
+		p.Plots[i].draw()
+	}
+	p.Plots = slices.DeleteFunc(p.Plots, func(p plot) bool { return len(p.Lines) == 0 })
+	return reportTemplate.Execute(w, &p)
+}
+
+// page is what the template shows.
+type page struct {
+	*Report
+	Busy     bool
+	Goals    []goalRow
+	Met      int
+	Roofline []roof
+	Peers    []against
+	most     float64 // of the ratios of Peers
+	Plots    []plot
+	Suites   []suiteView
+}
+
+type goalRow struct {
+	Goal
+	Got  string
+	Fill float64 // of the bar, which holds one and a half times the goal, in percent
+}
+
+type roof struct {
+	Name, Contender string
+	Percent         float64
+	Time, Bound     string
+}
+
+// against is how much faster a comparison's last contender is than a peer, on a logarithmic axis from a quarter.
+type against struct {
+	Name, Peer string // Name only where it differs from the row before
+	Ratio      float64
+	One        float64 // where 1× stands, in percent
+	From, Span float64 // of the bar, which begins at 1×
+	Faster     bool
+}
+
+// compare adds the ratios of a comparison against each peer.
+func (p *page) compare(res *Result) {
+	name := res.Name
+	for _, s := range res.Samples[:len(res.Samples)-1] {
+		if s.Own || s.Bound || s.Context || s.Lead <= 0 {
+			continue
+		}
+		p.Peers = append(p.Peers, against{Name: name, Peer: s.Contender, Ratio: s.Lead})
+		p.most, name = max(p.most, s.Lead), ""
+	}
+}
+
+func (a *against) draw(most float64) {
+	at := func(ratio float64) float64 {
+		return 100 * min(1, max(0, math.Log(4*ratio)/math.Log(4*max(most, 4))))
+	}
+	a.One, a.Faster = at(1), a.Ratio >= 1
+	a.From, a.Span = min(a.One, at(a.Ratio)), math.Abs(at(a.Ratio)-a.One)
+}
+
+type suiteView struct {
+	Name    string
+	Results []resultView
+}
+
+type resultView struct {
+	*Result
+	Rows []row
+}
+
+// row is a contender's bar: its time, with the interval of the median, as parts of the slowest one's in percent.
+type row struct {
+	Contender, Class          string
+	Time, Spread, Rate, Ratio string
+	Length, Low, Span         float64
+}
+
+func view(res *Result) resultView {
+	v := resultView{Result: res}
+	most := 0.0
+	for _, s := range res.Samples {
+		most = max(most, s.High)
+	}
+	for i, s := range res.Samples {
+		r := row{Contender: s.Contender, Class: "peer", Time: nanos(s.Median), Spread: s.spread(), Rate: rate(1e9 / s.Median),
+			Length: 100 * s.Median / most, Low: 100 * s.Low / most, Span: max(0.2, 100*(s.High-s.Low)/most)}
+		switch {
+		case s.Bound:
+			r.Class = "bound"
+		case s.Own:
+			r.Class = "own"
+		case s.Context:
+			r.Class = "context"
+		}
+		switch {
+		case res.Parts:
+			r.Ratio = fmt.Sprintf("%.1f %%", 100*s.Share)
+		case s.Bound:
+			r.Ratio = fmt.Sprintf("%.1f %% of it", 100*s.Lead)
+		case i < len(res.Samples)-1:
+			r.Ratio = fmt.Sprintf("%.2f×", s.Lead)
+		}
+		v.Rows = append(v.Rows, r)
+	}
+	return v
+}
+
+func rate(perSecond float64) string {
+	switch {
+	case perSecond >= 1e6:
+		return fmt.Sprintf("%.3g M/s", perSecond/1e6)
+	case perSecond >= 1e4:
+		return fmt.Sprintf("%.0f k/s", perSecond/1e3)
+	case perSecond >= 10:
+		return fmt.Sprintf("%.0f/s", perSecond)
+	}
+	return fmt.Sprintf("%.2f/s", perSecond)
+}
+
+// plot is times against a quantity, both axes logarithmic.
+type plot struct {
+	Axis, Op     string
+	Lines        []line
+	XTicks       []tick
+	YTicks       []tick
+	series       []series
+	minX, maxX   float64
+	minY, maxY   float64
+	Width, Total float64
+	Height       float64
+}
+
+type series struct {
+	name   string
+	own    bool
+	points []sampled
+}
+
+type sampled struct{ x, y, low, high float64 }
+
+type line struct {
+	Name, Class, Path string
+	Dots              []dot
+	LabelY            float64
+}
+
+type dot struct {
+	X, Y, Low, High float64
+	Title           string
+}
+
+type tick struct {
+	At    float64
+	Label string
+}
+
+// plot adds a comparison to the plots of its axes: a line for the first and for the last contender.
+func (p *page) plot(res *Result) {
+	for _, at := range res.Curves {
+		i := slices.IndexFunc(p.Plots, func(have plot) bool { return have.Axis == at.Axis })
+		if i < 0 {
+			i = len(p.Plots)
+			p.Plots = append(p.Plots, plot{Axis: at.Axis, Op: res.Op})
+		}
+		for _, s := range []*Sample{&res.Samples[0], &res.Samples[len(res.Samples)-1]} {
+			p.Plots[i].add(s, at.X)
+		}
+	}
+}
+
+func (p *plot) add(s *Sample, x float64) {
+	i := slices.IndexFunc(p.series, func(have series) bool { return have.name == s.Contender })
+	if i < 0 {
+		i = len(p.series)
+		p.series = append(p.series, series{name: s.Contender, own: s.Own})
+	}
+	p.series[i].points = append(p.series[i].points, sampled{x, s.Median, s.Low, s.High})
+}
+
+// draw places everything; a plot of fewer than two values of x stays empty.
+func (p *plot) draw() {
+	const width, height, left, right, lineHeight = 420, 240, 70, 130, 14
+	p.Width, p.Height, p.Total = width, height, left+width+right
+	p.minX, p.minY = math.Inf(1), math.Inf(1)
+	for _, s := range p.series {
+		for _, v := range s.points {
+			p.minX, p.maxX = min(p.minX, v.x), max(p.maxX, v.x)
+			p.minY, p.maxY = min(p.minY, v.low), max(p.maxY, v.high)
+		}
+	}
+	if !(p.minX < p.maxX) || p.minY <= 0 {
+		return
+	}
+	p.minY, p.maxY = p.minY/1.3, p.maxY*1.3
+	x := func(v float64) float64 { return width * math.Log(v/p.minX) / math.Log(p.maxX/p.minX) }
+	y := func(v float64) float64 { return height * (1 - math.Log(v/p.minY)/math.Log(p.maxY/p.minY)) }
+	for _, s := range p.series {
+		slices.SortFunc(s.points, func(a, b sampled) int { return int(math.Copysign(1, a.x-b.x)) })
+		l := line{Name: s.name, Class: "peer"}
+		if s.own {
+			l.Class = "own"
+		}
+		var path strings.Builder
+		for _, v := range s.points {
+			fmt.Fprintf(&path, "%.1f,%.1f ", x(v.x), y(v.y))
+			l.Dots = append(l.Dots, dot{x(v.x), y(v.y), y(v.low), y(v.high), fmt.Sprintf("%s at %g: %s/%s", s.name, v.x, nanos(v.y), p.Op)})
+			if label := (tick{x(v.x), fmt.Sprintf("%g", v.x)}); !slices.Contains(p.XTicks, label) {
+				p.XTicks = append(p.XTicks, label)
+			}
+		}
+		l.Path, l.LabelY = path.String(), l.Dots[len(l.Dots)-1].Y
+		p.Lines = append(p.Lines, l)
+	}
+	for i, l := range p.Lines { // names that would touch move apart
+		for _, other := range p.Lines[:i] {
+			if gap := l.LabelY - other.LabelY; math.Abs(gap) < lineHeight {
+				p.Lines[i].LabelY = other.LabelY + math.Copysign(lineHeight, gap)
+			}
+		}
+	}
+	for decade := math.Pow(10, math.Floor(math.Log10(p.minY))); decade < p.maxY; decade *= 10 {
+		for _, step := range []float64{1, 2, 5} {
+			if v := decade * step; v > p.minY && v < p.maxY {
+				p.YTicks = append(p.YTicks, tick{y(v), nanos(v)})
+			}
+		}
+	}
+}

@@ -1,0 +1,47 @@
+// Command peers runs the suites of package bench with libraries beside this program's code that the product does not
+// depend on: blst, sha256-simd, lukechampine.com/blake3. It is what "make bench" runs where a C compiler is.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/waybill-network/waybill/bench"
+)
+
+func main() {
+	c := bench.Command{Suites: bench.Suites(peers), Out: os.Stdout, Err: os.Stderr}
+	flag.BoolVar(&c.Quick, "quick", false, "smaller sizes and fewer rounds: under two minutes on two cores")
+	flag.BoolVar(&c.JSON, "json", false, "print JSON instead of text")
+	flag.StringVar(&c.Dir, "out", "", "also write report.html, bench.txt, for benchstat, and bench.json into this `folder`")
+	flag.Usage = func() {
+		fmt.Fprintln(flag.CommandLine.Output(), "Usage: peers [flags] [SUITE...]\n\nSuites, all of them when none is named:")
+		for _, s := range c.Suites {
+			fmt.Fprintf(flag.CommandLine.Output(), "  %-10s %s\n", s.Name, s.What)
+		}
+		flag.PrintDefaults()
+	}
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // the second signal ends the process at once
+	err := c.Run(ctx, flag.Args()...)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	switch {
+	case errors.Is(err, bench.ErrNoSuite):
+		os.Exit(2)
+	case err != nil:
+		os.Exit(1)
+	}
+}
+
+var peers = bench.Peers{
+	Field: field, BLAKE3: manyBLAKE3, SHA256: manySHA256, Expand: expand,
+	Decompress: decompress, Subgroup: subgroup, Hash: hashToG1, BatchVerify: batchVerify, FastAggregate: fastAggregate,
+}
