@@ -122,6 +122,7 @@ func Open(dir string, o Options) (*Store, error) {
 	}
 	db, err := pebble.Open(dir, options)
 	if err != nil {
+		close(s.closed)
 		return nil, fmt.Errorf("store: open %s: %w", dir, errors.Join(diskFull(err), s.Err()))
 	}
 	s.db = db
