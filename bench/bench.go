@@ -55,6 +55,7 @@ type Comparison struct {
 	Cores      int    // GOMAXPROCS during the runs; 0 leaves it
 	Contenders []Contender
 	Parts      bool
+	Speedup    bool // one program on ever more cores
 	Goals      []Goal
 	Curves     []Point // where the comparison stands on curves of the report
 	Compute    bool    // nothing but computing on one core: its time is the CPU time of the process, which neighbours hardly lengthen
@@ -176,6 +177,7 @@ type Result struct {
 	Cores   int      `json:"cores"`
 	Compute bool     `json:"compute,omitempty"` // times and ratios are of CPU time
 	Parts   bool     `json:"parts,omitempty"`
+	Speedup bool     `json:"speedup,omitempty"`
 	Goals   []Goal   `json:"goals,omitempty"`
 	Curves  []Point  `json:"curves,omitempty"`
 	Extra   string   `json:"extra,omitempty"`
@@ -264,7 +266,7 @@ func measure(ctx context.Context, c Comparison, quick bool, step func(round, rou
 			rounds = 6 // the fewest with a 95 % confidence interval
 		}
 	}
-	res := &Result{Name: c.Name, What: c.What, Op: c.Op, Cores: c.Cores, Compute: c.Compute, Parts: c.Parts, Curves: c.Curves, Samples: make([]Sample, len(c.Contenders))}
+	res := &Result{Name: c.Name, What: c.What, Op: c.Op, Cores: c.Cores, Compute: c.Compute, Parts: c.Parts, Speedup: c.Speedup, Curves: c.Curves, Samples: make([]Sample, len(c.Contenders))}
 	if c.Cores > 0 {
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(c.Cores))
 	} else {

@@ -32,6 +32,11 @@ func (r *Report) WriteHTML(w io.Writer) error {
 				p.Roofline = append(p.Roofline, roof{res.Name, last.Contender, 100 * s.Lead, nanos(last.Median), nanos(s.Median)})
 			}
 		}
+		for _, s := range res.Samples {
+			if res.Speedup {
+				p.Speedups = append(p.Speedups, speedup{res.Name, s.Contender, s.Ratio, res.Cores, 100 * min(1, s.Ratio/float64(res.Cores))})
+			}
+		}
 		p.compare(res)
 		p.plot(res)
 		if n := len(p.Suites); n == 0 || p.Suites[n-1].Name != res.Suite {
@@ -59,6 +64,7 @@ type page struct {
 	Roofline []roof
 	Peers    []against
 	most     float64 // of the ratios of Peers
+	Speedups []speedup
 	Plots    []plot
 	Suites   []suiteView
 }
@@ -102,6 +108,13 @@ func (a *against) draw(most float64) {
 	}
 	a.One, a.Faster = at(1), a.Ratio >= 1
 	a.From, a.Span = min(a.One, at(a.Ratio)), math.Abs(at(a.Ratio)-a.One)
+}
+
+type speedup struct {
+	Name, Contender string
+	Ratio           float64
+	Cores           int
+	Fill            float64 // of the bar, which is as long as there are cores, in percent
 }
 
 type suiteView struct {

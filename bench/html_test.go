@@ -9,6 +9,7 @@ import (
 // TestHTML: the page shows everything, and needs nothing from elsewhere.
 func TestHTML(t *testing.T) {
 	r := report()
+	r.Results[0].Speedup = true
 	r.Kernels = []string{"fp381: generic (avx512ifma: CPU lacks <AVX512IFMA>)"}
 	add := func(x float64, ns ...float64) {
 		res := Result{Suite: "verify", Name: "At", Op: "ack", Cores: 1, Compute: true, Curves: []Point{{"acks", x}},
@@ -24,7 +25,7 @@ func TestHTML(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := b.String()
-	for _, want := range []string{"Some CPU", "&lt;AVX512IFMA&gt;", "0 of 1 met", "✗ missed", "at least 3×", "2.00×", "50.0 % of it", "<polyline", "by acks", "1024"} {
+	for _, want := range []string{"Some CPU", "&lt;AVX512IFMA&gt;", "0 of 1 met", "✗ missed", "at least 3×", "2.00×", "50.0 % of it", "<polyline", "by acks", "1024", "by cores"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("no %q", want)
 		}

@@ -80,7 +80,10 @@ func (p *printer) result(res *Result) {
 
 // reached is what was measured, in the unit of the goal.
 func (g *Goal) reached() string {
-	if g.Ratio > 0 {
+	switch {
+	case g.Ratio > 0 && g.Ratio < 1:
+		return fmt.Sprintf("%.1f %%", 100*g.Reached)
+	case g.Ratio > 0:
 		return fmt.Sprintf("%.2f×", g.Reached)
 	}
 	return fmt.Sprintf("%.3g million/s", g.Reached/1e6)
