@@ -30,9 +30,9 @@ func (c *Certificate) Append(dst []byte) []byte {
 
 // ParseCertificate decodes a certificate and nothing after it; its errors are those of ParseHeader. Verify judges it.
 func ParseCertificate(b []byte) (*Certificate, error) {
-	r := reader{b: b}
+	r := newReader(b)
 	c := r.certificate()
-	if err := r.end(); err != nil {
+	if err := r.End(); err != nil {
 		return nil, fmt.Errorf("certificate: %w", err)
 	}
 	if err := c.Header.check(); err != nil {
@@ -43,7 +43,7 @@ func ParseCertificate(b []byte) (*Certificate, error) {
 
 func (r *reader) certificate() *Certificate {
 	c := &Certificate{Header: *r.header(), Signers: r.bitmap()}
-	r.bytes(c.Signature[:])
+	r.Fill(c.Signature[:])
 	return c
 }
 

@@ -131,9 +131,9 @@ func (b Bitmap) append(dst []byte) []byte {
 }
 
 func (r *reader) bitmap() Bitmap {
-	b := r.next(int(r.u8()))
-	if r.err == nil && len(b) == 0 {
-		r.fail("an empty bitmap")
+	b := r.Next(int(r.U8()))
+	if r.Err == nil && len(b) == 0 {
+		r.Fail("an empty bitmap")
 	}
 	return append(Bitmap(nil), b...)
 }

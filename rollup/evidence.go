@@ -27,13 +27,13 @@ func ParseEvidence(b []byte) (Evidence, error) {
 }
 
 func (ev Evidence) checkLength() error {
-	r := reader{b: ev}
-	n := int(r.u32())
-	if r.err == nil && (n == 0 || n > MaxAcks) {
+	r := newReader(ev)
+	n := int(r.U32())
+	if r.Err == nil && (n == 0 || n > MaxAcks) {
 		return fmt.Errorf("%w: %d in the evidence, where 1 to %d may be", ErrCount, n, MaxAcks)
 	}
-	r.next(n * EntrySize)
-	return r.end()
+	r.Next(n * EntrySize)
+	return r.End()
 }
 
 // Len returns the number of acks.

@@ -89,11 +89,11 @@ func (e *AckExport) network() Network { return e.Certificate.Header.Network }
 func (r *reader) ackExport() *AckExport {
 	e := &AckExport{Certificate: r.sizedCertificate()}
 	e.Ack.Network = e.network()
-	if leaf := r.next(LeafSize); leaf != nil {
+	if leaf := r.Next(LeafSize); leaf != nil {
 		e.Ack.setLeaf(leaf)
 	}
-	e.Index = r.u32()
-	e.Path = make([]Hash, r.u8())
+	e.Index = r.U32()
+	e.Path = make([]Hash, r.U8())
 	for i := range e.Path {
 		e.Path[i] = r.hash()
 	}
@@ -162,24 +162,24 @@ func (e *RollupExport) network() Network { return e.Certificate.Header.Network }
 
 func (r *reader) rollupExport() *RollupExport {
 	e := &RollupExport{Certificate: r.sizedCertificate()}
-	evidence := r.next(int(r.u32()))
-	if r.err == nil {
-		e.Evidence, r.err = ParseEvidence(evidence)
+	evidence := r.Next(int(r.U32()))
+	if r.Err == nil {
+		e.Evidence, r.Err = ParseEvidence(evidence)
 	}
-	n := int(r.u32())
+	n := int(r.U32())
 	if n > MaxAcks {
-		r.fail("%d clients, where %d may be", n, MaxAcks)
+		r.Fail("%d clients, where %d may be", n, MaxAcks)
 	}
-	if !r.has(n * rollupClientSize) {
+	if !r.Has(n * rollupClientSize) {
 		return e
 	}
 	e.Clients = make([]RollupClient, n)
 	for i := range e.Clients {
 		c := &e.Clients[i]
-		c.Client, c.Payer = r.u32(), r.u32()
-		r.bytes(c.Key[:])
+		c.Client, c.Payer = r.U32(), r.U32()
+		r.Fill(c.Key[:])
 		if i > 0 && e.Clients[i-1].Client >= c.Client {
-			r.err = at("client", i, ErrUnsorted)
+			r.Err = at("client", i, ErrUnsorted)
 			break
 		}
 	}
@@ -214,22 +214,22 @@ func (e *SettlementExport) network() Network { return e.Network }
 
 func (r *reader) settlementExport(net Network) *SettlementExport {
 	e := &SettlementExport{Network: net, Certificate: new(SettlementCertificate)}
-	e.Certificate.Epoch = r.u32()
-	n := int(r.u32())
-	if !r.has(n * SettlementRowSize) {
+	e.Certificate.Epoch = r.U32()
+	n := int(r.U32())
+	if !r.Has(n * SettlementRowSize) {
 		return e
 	}
 	e.Rows = make([]SettlementRow, n)
 	for i := range e.Rows {
 		e.Rows[i] = r.settlementRow()
 		if i > 0 && e.Rows[i-1].Compare(&e.Rows[i]) >= 0 {
-			r.err = at("settlement row", i, ErrUnsorted)
+			r.Err = at("settlement row", i, ErrUnsorted)
 			break
 		}
 	}
 	e.NextCommittee = r.hash()
 	e.Certificate.Signers = r.bitmap()
-	r.bytes(e.Certificate.Signature[:])
+	r.Fill(e.Certificate.Signature[:])
 	return e
 }
 
@@ -237,13 +237,13 @@ func (r *reader) settlementExport(net Network) *SettlementExport {
 // file claims. Errors: ErrMalformed, ErrNetwork (the parts are of two networks), and those of ParseHeader and
 // ParseEvidence.
 func ParseExport(file []byte) (Export, error) {
-	r := reader{b: file}
-	r.tag(exportTag)
+	r := newReader(file)
+	r.Tag(exportTag)
 	var net Network
-	r.bytes(net[:])
+	r.Fill(net[:])
 	var e Export
-	switch t := ExportType(r.u8()); {
-	case r.err != nil:
+	switch t := ExportType(r.U8()); {
+	case r.Err != nil:
 	case t == ExportAck:
 		e = r.ackExport()
 	case t == ExportRollup:
@@ -251,9 +251,9 @@ func ParseExport(file []byte) (Export, error) {
 	case t == ExportSettlement:
 		e = r.settlementExport(net)
 	default:
-		r.fail("there is no export %s", t)
+		r.Fail("there is no export %s", t)
 	}
-	if err := r.end(); err != nil {
+	if err := r.End(); err != nil {
 		return nil, fmt.Errorf("export: %w", err)
 	}
 	if e.network() != net {
@@ -271,13 +271,13 @@ func appendCertificate(dst []byte, c *Certificate) []byte {
 
 // sizedCertificate reads a certificate after its length.
 func (r *reader) sizedCertificate() *Certificate {
-	b := r.next(int(r.u32()))
-	if r.err == nil {
+	b := r.Next(int(r.U32()))
+	if r.Err == nil {
 		c, err := ParseCertificate(b)
 		if err == nil {
 			return c
 		}
-		r.err = err
+		r.Err = err
 	}
 	return new(Certificate)
 }

@@ -105,9 +105,9 @@ func (h *Header) Append(dst []byte) []byte {
 // whatever its evidence: ErrMalformed, ErrStatements, ErrCount (no acks, or too many), ErrUnsorted (rows), ErrRows (their
 // acks do not add up to the ack count, or exceed their units). Whether AckSignature is one, Verify decides.
 func ParseHeader(b []byte) (*Header, error) {
-	r := reader{b: b}
+	r := newReader(b)
 	h := r.header()
-	if err := r.end(); err != nil {
+	if err := r.End(); err != nil {
 		return nil, fmt.Errorf("header: %w", err)
 	}
 	if err := h.check(); err != nil {
@@ -145,29 +145,29 @@ func (h *Header) check() error {
 }
 
 func (r *reader) header() *Header {
-	r.tag(headerTag)
+	r.Tag(headerTag)
 	h := new(Header)
-	r.bytes(h.Network[:])
-	h.Epoch = r.u32()
-	h.Window = r.u32()
-	h.Node = r.u32()
-	h.AckCount = r.u32()
-	r.bytes(h.AckRoot[:])
-	r.bytes(h.AckSignature[:])
-	h.StatementCount = r.u32()
-	r.bytes(h.StatementRoot[:])
-	r.bytes(h.ClientListDigest[:])
-	r.bytes(h.StatementSignature[:])
-	n := int(r.u16())
+	r.Fill(h.Network[:])
+	h.Epoch = r.U32()
+	h.Window = r.U32()
+	h.Node = r.U32()
+	h.AckCount = r.U32()
+	r.Fill(h.AckRoot[:])
+	r.Fill(h.AckSignature[:])
+	h.StatementCount = r.U32()
+	r.Fill(h.StatementRoot[:])
+	r.Fill(h.ClientListDigest[:])
+	r.Fill(h.StatementSignature[:])
+	n := int(r.U16())
 	if n > MaxRows {
-		r.fail("%d rows, where %d may be", n, MaxRows)
+		r.Fail("%d rows, where %d may be", n, MaxRows)
 	}
-	if !r.has(n * rowSize) {
+	if !r.Has(n * rowSize) {
 		return h
 	}
 	h.Rows = make([]Row, n)
 	for i := range h.Rows {
-		h.Rows[i] = Row{Payer: r.u32(), Service: r.u32(), Acks: r.u64(), Units: r.u64()}
+		h.Rows[i] = Row{Payer: r.U32(), Service: r.U32(), Acks: r.U64(), Units: r.U64()}
 	}
 	return h
 }

@@ -42,17 +42,17 @@ func (r *SettlementRow) Append(dst []byte) []byte {
 
 // ParseSettlementRow decodes exactly 60 bytes. The error is ErrMalformed.
 func ParseSettlementRow(b []byte) (SettlementRow, error) {
-	r := reader{b: b}
+	r := newReader(b)
 	row := r.settlementRow()
-	if err := r.end(); err != nil {
+	if err := r.End(); err != nil {
 		return SettlementRow{}, fmt.Errorf("settlement row: %w", err)
 	}
 	return row, nil
 }
 
 func (r *reader) settlementRow() SettlementRow {
-	return SettlementRow{Node: r.u32(), Service: r.u32(), Payer: r.u32(), Acks: r.u64(), Units: r.u64(),
-		Charge: r.u64(), Paid: r.u64(), ToNode: r.u64(), ToService: r.u64()}
+	return SettlementRow{Node: r.U32(), Service: r.U32(), Payer: r.U32(), Acks: r.U64(), Units: r.U64(),
+		Charge: r.U64(), Paid: r.U64(), ToNode: r.U64(), ToService: r.U64()}
 }
 
 // SettlementRoot returns the root of the settlement table; that of no rows is zero.
@@ -93,10 +93,10 @@ func (c *SettlementCertificate) Append(dst []byte) []byte {
 
 // ParseSettlementCertificate decodes a settlement certificate and nothing after it. The error is ErrMalformed.
 func ParseSettlementCertificate(b []byte) (*SettlementCertificate, error) {
-	r := reader{b: b}
-	c := &SettlementCertificate{Epoch: r.u32(), Signers: r.bitmap()}
-	r.bytes(c.Signature[:])
-	if err := r.end(); err != nil {
+	r := newReader(b)
+	c := &SettlementCertificate{Epoch: r.U32(), Signers: r.bitmap()}
+	r.Fill(c.Signature[:])
+	if err := r.End(); err != nil {
 		return nil, fmt.Errorf("settlement certificate: %w", err)
 	}
 	return c, nil

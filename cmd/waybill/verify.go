@@ -79,7 +79,7 @@ func verifyFile(g *ledger.Genesis, name string) verdict {
 	v := verdict{File: name}
 	file, err := os.ReadFile(name)
 	if err == nil {
-		v.Content, err = rollup.VerifyExport(file, g.Network(), g.Committee(), rollup.Shares(g.Params.Shares))
+		v.Content, err = rollup.VerifyExport(file, g.Network(), g.Committee(), g.Params.Shares)
 	}
 	var unreadable *fs.PathError
 	switch {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node/store"
+	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
@@ -42,7 +43,7 @@ func newNetwork(t testing.TB, name string, n int, epochSeconds, graceSeconds uin
 		Version: ledger.GenesisVersion, ChainID: name, GenesisTime: start, Treasury: ledger.KeyOf(net.treasury),
 		Params: ledger.Params{
 			EpochSeconds: epochSeconds, GraceSeconds: graceSeconds, LateEpochs: 4,
-			Shares: ledger.Shares{Node: 7000, Service: 2500, Protocol: 500},
+			Shares: rollup.Shares{Node: 7000, Service: 2500, Protocol: 500},
 		},
 	}
 	for i := range n {

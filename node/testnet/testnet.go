@@ -20,6 +20,7 @@ import (
 	"github.com/waybill-network/waybill/node"
 	"github.com/waybill-network/waybill/node/config"
 	"github.com/waybill-network/waybill/node/keys"
+	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
@@ -99,7 +100,7 @@ func Write(o Options) (*Network, error) {
 	n.Genesis = &ledger.Genesis{
 		Version: ledger.GenesisVersion, ChainID: o.ChainID, GenesisTime: o.GenesisTime, Treasury: ledger.Key(n.Treasury.Public().(ed25519.PublicKey)),
 		Params: ledger.Params{EpochSeconds: o.EpochSeconds, GraceSeconds: o.GraceSeconds, LateEpochs: 1024,
-			Shares: ledger.Shares{Node: 8000, Service: 1500, Protocol: 500}},
+			Shares: rollup.Shares{Node: 8000, Service: 1500, Protocol: 500}},
 	}
 	for i := range members {
 		s, err := newSecrets()

@@ -60,7 +60,7 @@ func New(cfg Config) (*Network, error) {
 	treasury := account("treasury", 0)
 	g := &ledger.Genesis{Version: 1, ChainID: "pipelinetest", GenesisTime: cfg.Start.UTC().Truncate(time.Second),
 		Treasury: ledger.KeyOf(treasury), Params: ledger.Params{EpochSeconds: cfg.EpochSeconds, LateEpochs: 4,
-			Shares: ledger.Shares{Node: 7000, Service: 2000, Protocol: 1000}}}
+			Shares: rollup.Shares{Node: 7000, Service: 2000, Protocol: 1000}}}
 	n := &Network{ID: g.Network(), updated: make(chan struct{})}
 	for i := range members {
 		sk := blsKey("member", i)

@@ -125,7 +125,7 @@ const keepEpochs = 8
 func (s *State) settle() {
 	epoch := s.unsettled
 	credits := s.credits[epoch]
-	rows := divide(credits, rollup.Shares(s.params.Shares),
+	rows := divide(credits, s.params.Shares,
 		func(service uint32) uint64 { return s.services.at(service).Price },
 		func(payer uint32) uint64 { return s.accounts.at(payer).balance })
 	for k := range credits {

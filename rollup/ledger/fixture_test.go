@@ -58,7 +58,7 @@ var genesisTime = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 // testGenesis is a network of members with the given stakes, in units of voting power.
 func testGenesis(stakes ...uint64) *Genesis {
 	g := &Genesis{Version: 1, ChainID: "ledger-test", GenesisTime: genesisTime, Treasury: accountOf("treasury"),
-		Params: Params{EpochSeconds: 60, GraceSeconds: 10, LateEpochs: 2, Shares: Shares{7000, 2000, 1000}}}
+		Params: Params{EpochSeconds: 60, GraceSeconds: 10, LateEpochs: 2, Shares: rollup.Shares{Node: 7000, Service: 2000, Protocol: 1000}}}
 	for i, stake := range stakes {
 		name := fmt.Sprintf("node%d", i)
 		id := identity(name)

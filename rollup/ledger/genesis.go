@@ -10,6 +10,7 @@ import (
 
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/internal/wire"
 )
 
 // Limits of a genesis.
@@ -32,17 +33,10 @@ type Genesis struct {
 
 // Params are the constants of a network.
 type Params struct {
-	EpochSeconds uint32 `json:"epoch_seconds"` // at least 1
-	GraceSeconds uint32 `json:"grace_seconds"` // from an epoch's end to its settlement
-	LateEpochs   uint32 `json:"late_epochs"`   // how many epochs after its own a certificate may be ordered
-	Shares       Shares `json:"shares"`
-}
-
-// Shares divide what payers pay, in basis points that sum to 10,000. They convert to rollup.Shares.
-type Shares struct {
-	Node     uint16 `json:"node"`
-	Service  uint16 `json:"service"`
-	Protocol uint16 `json:"protocol"`
+	EpochSeconds uint32        `json:"epoch_seconds"` // at least 1
+	GraceSeconds uint32        `json:"grace_seconds"` // from an epoch's end to its settlement
+	LateEpochs   uint32        `json:"late_epochs"`   // how many epochs after its own a certificate may be ordered
+	Shares       rollup.Shares `json:"shares"`
 }
 
 // Member is a genesis node: one of the committee and a validator of the consensus engine.
@@ -114,7 +108,7 @@ func (g *Genesis) Validate() error {
 	switch {
 	case g.Version != GenesisVersion:
 		return wrong("version", "%d, where %d belongs", g.Version, GenesisVersion)
-	case !printable(g.ChainID) || len(g.ChainID) > MaxChainID:
+	case !wire.Printable(g.ChainID) || len(g.ChainID) > MaxChainID:
 		return wrong("chain_id", "not 1 to %d characters of printable ASCII", MaxChainID)
 	case year < 1970 || year > 2200:
 		return wrong("genesis_time", "year %d", year)
@@ -124,7 +118,7 @@ func (g *Genesis) Validate() error {
 		return wrong("params.epoch_seconds", "zero")
 	case p.LateEpochs > MaxLateEpochs:
 		return wrong("params.late_epochs", "%d, where %d may be", p.LateEpochs, MaxLateEpochs)
-	case !rollup.Shares(p.Shares).Valid():
+	case !p.Shares.Valid():
 		return wrong("params.shares", "the sum is not 10000")
 	case len(g.Members) == 0 || len(g.Members) > rollup.MaxMembers:
 		return wrong("committee", "%d members, where 1 to %d may be", len(g.Members), rollup.MaxMembers)
@@ -200,7 +194,7 @@ var (
 // hostPort reports whether s is 1 to MaxName characters of ASCII without spaces: a host, a colon and a port.
 func hostPort(s string) bool {
 	i := strings.LastIndexByte(s, ':')
-	if !printable(s) || strings.Contains(s, " ") || i <= 0 {
+	if !wire.Printable(s) || strings.Contains(s, " ") || i <= 0 {
 		return false
 	}
 	host, port := s[:i], s[i+1:]

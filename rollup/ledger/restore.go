@@ -58,11 +58,11 @@ func (s *restorer) load(k, v []byte) error {
 	for i := range count {
 		n[i] = be.Uint32(k[1+4*i:])
 	}
-	r := &reader{b: v}
+	r := newReader(v)
 	if err := s.loadValue(k[0], n, r); err != nil {
 		return err
 	}
-	return r.end()
+	return r.End()
 }
 
 func (s *restorer) loadValue(prefix byte, n [4]uint32, r *reader) error {
@@ -70,10 +70,10 @@ func (s *restorer) loadValue(prefix byte, n [4]uint32, r *reader) error {
 	case keyMeta[0]:
 		return s.loadMeta(r)
 	case keyAppHash[0]:
-		r.bytes(s.appHash[:])
+		r.Fill(s.appHash[:])
 		s.hash = true
 	case prefixEpoch:
-		s.epochs[n[0]] = int64(r.u64())
+		s.epochs[n[0]] = int64(r.U64())
 	case prefixAccount:
 		return s.loadAccount(n[0], r)
 	case prefixClient:
@@ -84,11 +84,11 @@ func (s *restorer) loadValue(prefix byte, n [4]uint32, r *reader) error {
 		if uint64(n[0]) != uint64(s.services.len()) {
 			return errors.New("an index is missing")
 		}
-		s.addService(Service{Owner: r.u32(), Price: r.u64(), UnitCap: r.u64(), Unit: r.name()})
+		s.addService(Service{Owner: r.U32(), Price: r.U64(), UnitCap: r.U64(), Unit: r.Name()})
 	case prefixSettlement:
-		rows := make([]rollup.SettlementRow, 0, len(r.b)/rollup.SettlementRowSize)
-		for n := r.u32(); n > 0 && r.err == nil; n-- {
-			row, err := rollup.ParseSettlementRow(r.next(min(len(r.b), rollup.SettlementRowSize)))
+		rows := make([]rollup.SettlementRow, 0, len(r.B)/rollup.SettlementRowSize)
+		for n := r.U32(); n > 0 && r.Err == nil; n-- {
+			row, err := rollup.ParseSettlementRow(r.Next(min(len(r.B), rollup.SettlementRowSize)))
 			if err != nil {
 				return err
 			}
@@ -96,7 +96,7 @@ func (s *restorer) loadValue(prefix byte, n [4]uint32, r *reader) error {
 		}
 		s.settlements = append(s.settlements, &Settlement{Epoch: n[0], Root: rollup.SettlementRoot(rows), Rows: rows})
 	case prefixCertificate:
-		c, err := rollup.ParseSettlementCertificate(r.next(len(r.b)))
+		c, err := rollup.ParseSettlementCertificate(r.Next(len(r.B)))
 		t, ok := s.settlement(n[0]) // settlements come before certificates, and are not shared yet
 		if err != nil || !ok || c.Epoch != n[0] {
 			return errors.New("not the certificate of a kept settlement")
@@ -104,8 +104,8 @@ func (s *restorer) loadValue(prefix byte, n [4]uint32, r *reader) error {
 		t.Certificate = c
 	case prefixWindows:
 		var windows spans
-		for r.err == nil && len(r.b) > 0 {
-			x := span{r.u32(), r.u32()}
+		for r.Err == nil && len(r.B) > 0 {
+			x := span{r.U32(), r.U32()}
 			if last := len(windows) - 1; x.first > x.last || last >= 0 && uint64(windows[last].last)+1 >= uint64(x.first) {
 				return errors.New("not a set of windows")
 			}
@@ -119,27 +119,27 @@ func (s *restorer) loadValue(prefix byte, n [4]uint32, r *reader) error {
 		if !s.nodes.has(n[1]) || !s.services.has(n[2]) || !s.accounts.has(n[3]) {
 			return errors.New("of an unknown party")
 		}
-		*s.credit(n[0], creditKey{n[1], n[2], n[3]}) = credit{acks: r.u64(), units: r.u64()}
+		*s.credit(n[0], creditKey{n[1], n[2], n[3]}) = credit{acks: r.U64(), units: r.U64()}
 	}
 	return nil
 }
 
 func (s *restorer) loadMeta(r *reader) error {
 	var digest rollup.Hash
-	r.bytes(digest[:])
+	r.Fill(digest[:])
 	if digest != s.digest {
 		return errors.New("of another genesis")
 	}
-	s.height, s.time = int64(r.u64()), int64(r.u64())
-	s.supply, s.deposits, s.unsettled = r.u64(), r.u64(), r.u32()
+	s.height, s.time = int64(r.U64()), int64(r.U64())
+	s.supply, s.deposits, s.unsettled = r.U64(), r.U64(), r.U32()
 	s.meta = true
 	return nil
 }
 
 func (s *restorer) loadAccount(index uint32, r *reader) error {
 	var a account
-	r.bytes(a.key[:])
-	a.balance, a.nonce = r.u64(), r.u64()
+	r.Fill(a.key[:])
+	a.balance, a.nonce = r.U64(), r.U64()
 	if uint64(index) == uint64(s.accounts.len()) {
 		s.addAccount(a.key)
 	}
@@ -152,10 +152,10 @@ func (s *restorer) loadAccount(index uint32, r *reader) error {
 
 func (s *restorer) loadClient(index uint32, r *reader) error {
 	var key BLSKey
-	r.bytes(key[:])
-	payers := make([]payerSpan, 0, len(r.b)/8)
-	for r.err == nil && len(r.b) > 0 {
-		p := payerSpan{from: r.u32(), payer: r.u32()}
+	r.Fill(key[:])
+	payers := make([]payerSpan, 0, len(r.B)/8)
+	for r.Err == nil && len(r.B) > 0 {
+		p := payerSpan{from: r.U32(), payer: r.U32()}
 		if !s.accounts.has(p.payer) || len(payers) > 0 && payers[len(payers)-1].from >= p.from {
 			return errors.New("payers that cannot be")
 		}
@@ -170,10 +170,10 @@ func (s *restorer) loadClient(index uint32, r *reader) error {
 
 func (s *restorer) loadNode(index uint32, r *reader) error {
 	var n node
-	n.owner, n.stake = r.u32(), r.u64()
-	r.bytes(n.key[:])
-	r.bytes(n.transport[:])
-	n.address = r.name()
+	n.owner, n.stake = r.U32(), r.U64()
+	r.Fill(n.key[:])
+	r.Fill(n.transport[:])
+	n.address = r.Name()
 	if uint64(index) != uint64(s.nodes.len()) || !s.accounts.has(n.owner) || s.taken(&n.key) {
 		return errors.New("an index is missing, a key there twice, or the owner unknown")
 	}

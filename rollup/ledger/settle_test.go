@@ -14,7 +14,7 @@ import (
 
 // reference settles with whole numbers and fractions, straight from the text of section 9.
 type reference struct {
-	shares   Shares
+	shares   rollup.Shares
 	prices   map[uint32]*big.Int
 	balances map[uint32]*big.Int
 	credits  map[creditKey]*[2]*big.Int // acks, units
@@ -129,7 +129,7 @@ func settleAtRandom(t *testing.T, rng *rand.Rand) {
 	g := testGenesis(1, 1, 1, 1)
 	node := rng.IntN(10001)
 	service := rng.IntN(10001 - node)
-	g.Params.Shares = Shares{uint16(node), uint16(service), uint16(10000 - node - service)}
+	g.Params.Shares = rollup.Shares{Node: uint16(node), Service: uint16(service), Protocol: uint16(10000 - node - service)}
 	s := newState(t, g)
 	s.open = true
 	ref := reference{shares: g.Params.Shares, prices: map[uint32]*big.Int{}, balances: map[uint32]*big.Int{},

@@ -134,12 +134,12 @@ func ParseTx(b []byte) (*Tx, error) {
 		tx.Body, err = rollup.ParseSettlementCertificate(body)
 	default:
 		tx.Signed = new(Signed)
-		r := reader{b: body}
-		r.bytes(tx.Signed.Sender[:])
-		tx.Signed.Nonce = r.u64()
+		r := newReader(body)
+		r.Fill(tx.Signed.Sender[:])
+		tx.Signed.Nonce = r.U64()
 		tx.Body = r.payload(kind)
-		r.bytes(tx.Signed.Signature[:])
-		err = r.end()
+		r.Fill(tx.Signed.Signature[:])
+		err = r.End()
 	}
 	if err != nil {
 		return nil, refuse(Malformed, "%s: %v", kind, err)
@@ -152,34 +152,34 @@ func (r *reader) payload(kind Kind) any {
 	switch kind {
 	case KindDeposit, KindTransfer:
 		p := new(Payment)
-		r.bytes(p.To[:])
-		p.Amount = r.u64()
+		r.Fill(p.To[:])
+		p.Amount = r.U64()
 		return p
 	case KindRegisterNode:
 		p := new(NodeRegistration)
-		r.bytes(p.BLSKey[:])
-		r.bytes(p.Proof[:])
-		r.bytes(p.TransportKey[:])
-		p.Stake = r.u64()
-		p.PeerAddress = r.name()
+		r.Fill(p.BLSKey[:])
+		r.Fill(p.Proof[:])
+		r.Fill(p.TransportKey[:])
+		p.Stake = r.U64()
+		p.PeerAddress = r.Name()
 		return p
 	case KindRegisterService:
-		return &ServiceRegistration{Price: r.u64(), UnitCap: r.u64(), Unit: r.name()}
+		return &ServiceRegistration{Price: r.U64(), UnitCap: r.U64(), Unit: r.Name()}
 	case KindRegisterClients:
-		n := int(r.u16())
+		n := int(r.U16())
 		if n == 0 || n > MaxClientsPerTx {
-			r.fail("%d clients, where 1 to %d may be", n, MaxClientsPerTx)
+			r.Fail("%d clients, where 1 to %d may be", n, MaxClientsPerTx)
 			return nil
 		}
 		p := &ClientRegistration{Clients: make([]ClientProof, n)}
 		for i := range p.Clients {
-			r.bytes(p.Clients[i].Key[:])
-			r.bytes(p.Clients[i].Proof[:])
+			r.Fill(p.Clients[i].Key[:])
+			r.Fill(p.Clients[i].Proof[:])
 		}
 		return p
 	default:
-		p := &PayerChange{Client: r.u32()}
-		r.bytes(p.Consent[:])
+		p := &PayerChange{Client: r.U32()}
+		r.Fill(p.Consent[:])
 		return p
 	}
 }

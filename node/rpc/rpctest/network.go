@@ -71,7 +71,7 @@ func New(tb testing.TB, addresses []string, clients int) *Network {
 	n.Genesis = &ledger.Genesis{
 		Version: ledger.GenesisVersion, ChainID: "rpctest", GenesisTime: n.time, Treasury: ledger.KeyOf(n.Treasury),
 		Params: ledger.Params{EpochSeconds: EpochSeconds, GraceSeconds: 10, LateEpochs: 2,
-			Shares: ledger.Shares{Node: 7000, Service: 2000, Protocol: 1000}},
+			Shares: rollup.Shares{Node: 7000, Service: 2000, Protocol: 1000}},
 	}
 	for i, address := range addresses {
 		m := Member{BLS: SecretKey(tb, "member", i), Owner: Key("owner", i), Transport: Key("transport", i)}
