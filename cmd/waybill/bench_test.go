@@ -49,6 +49,10 @@ func TestBenchWritesReports(t *testing.T) {
 	if err != nil || !strings.Contains(string(text), "\nBenchmarkAckTree/") {
 		t.Errorf("%v: %s", err, text)
 	}
+	page, err := os.ReadFile(filepath.Join(dir, "report.html"))
+	if err != nil || !strings.Contains(string(page), "AckTree/") {
+		t.Errorf("report.html: %v, %d bytes", err, len(page))
+	}
 	if want := "tree: preparing\n"; !strings.HasPrefix(progress.String(), want) || strings.Count(progress.String(), want) != 1 {
 		t.Errorf("progress: %q", progress.String())
 	}
