@@ -73,7 +73,7 @@ func TestVerifiersCanRefuse(t *testing.T) {
 	if err := verifyBatch(v, tr.batch(0, 100), verdicts); err == nil {
 		t.Error("BatchVerify accepts another message")
 	}
-	if err := verifyAll(tr, 30, []*bls.Verifier{v, bls.NewVerifier(bls.Default, 1)}, [][]bls.Verdict{verdicts[:50], verdicts[50:]}); err == nil {
+	if err := verifyAll(tr, 0, 30, []*bls.Verifier{v, bls.NewVerifier(bls.Default, 1)}, [][]bls.Verdict{verdicts[:50], verdicts[50:]}); err == nil {
 		t.Error("batches on two verifiers accept another message")
 	}
 	if err := verifyBatch(v, tr.batch(58, 100), verdicts); err != nil {
@@ -126,12 +126,12 @@ func TestPipelineSuite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr := newTraffic(network.ID, rollup.WindowKey{}, network.Clients, 200)
+	tr := newTraffic(network.ID, rollup.WindowKey{}, network.Clients, sources*introduction+200)
 	with := withVerification(t.Context(), network, tr, 2)
 	runOnce(t, *without, *with)
 
 	// A pipeline must not get away with answers other than accepted.
-	tr.ack(13)[40] ^= 1
+	tr.ack(sources*introduction + 13)[40] ^= 1
 	for _, c := range with.Contenders {
 		err := error(nil)
 		if c.Prepare != nil {
