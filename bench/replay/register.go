@@ -22,7 +22,7 @@ import (
 )
 
 // poll is how often the chain is asked whether something has happened.
-const poll = 100 * time.Millisecond
+const poll = 30 * time.Millisecond
 
 // clientsPerTx keeps a registration small enough to be verified within a block's time.
 const clientsPerTx = 256
@@ -78,6 +78,18 @@ func (r *Replay) submit(ctx context.Context, tx []byte) error {
 	}
 }
 
+// execute submits a transaction and waits until the sender's count shows that it was executed. A proposer may hear of two
+// transactions of one sender in the wrong order, and the later one is then lost: so the next is sent after this one's block.
+func (r *Replay) execute(ctx context.Context, sender ledger.Key, nonce uint64, tx []byte) error {
+	if err := r.submit(ctx, tx); err != nil {
+		return err
+	}
+	return await(ctx, func() (bool, error) {
+		a, err := r.account(ctx, sender)
+		return err == nil && a.NextNonce > nonce, err
+	})
+}
+
 func sleep(ctx context.Context, d time.Duration) error {
 	select {
 	case <-time.After(d):
@@ -129,7 +141,7 @@ func (r *Replay) fund(ctx context.Context) error {
 			}
 			nonce, known = t.NextNonce, true
 		}
-		if err := r.submit(ctx, ledger.NewDeposit(r.cfg.Network, r.cfg.Treasury, nonce, key, r.cfg.Deposit)); err != nil {
+		if err := r.execute(ctx, ledger.KeyOf(r.cfg.Treasury), nonce, ledger.NewDeposit(r.cfg.Network, r.cfg.Treasury, nonce, key, r.cfg.Deposit)); err != nil {
 			return err
 		}
 		nonce++
@@ -186,7 +198,7 @@ func (r *Replay) registerServices(ctx context.Context, names []string) error {
 			continue
 		}
 		tx := ledger.NewRegisterService(r.cfg.Network, owner, nonce, &ledger.ServiceRegistration{Price: r.cfg.Price, UnitCap: 1 << 32, Unit: unit(name)})
-		if err := r.submit(ctx, tx); err != nil {
+		if err := r.execute(ctx, ledger.KeyOf(owner), nonce, tx); err != nil {
 			return err
 		}
 		nonce++
@@ -253,7 +265,7 @@ func (r *Replay) registerFor(ctx context.Context, p *payer) error {
 			proof := bls.Prove(c.secret)
 			proofs[i] = ledger.ClientProof{Key: c.public, Proof: proof.Bytes()}
 		}
-		if err := r.submit(ctx, ledger.NewRegisterClients(r.cfg.Network, p.key, nonce, proofs)); err != nil {
+		if err := r.execute(ctx, ledger.KeyOf(p.key), nonce, ledger.NewRegisterClients(r.cfg.Network, p.key, nonce, proofs)); err != nil {
 			return err
 		}
 		nonce++

@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -176,8 +177,9 @@ func (o *Options) ports() ([][4]int, error) {
 				ports[i][j] = o.BasePort + 10*i + j
 				continue
 			}
-			// All stay open until each is known, so that none is handed out twice.
-			l, err := net.Listen("tcp", net.JoinHostPort(o.Host, "0"))
+			// All stay open until each is known, so that none is handed out twice. They lie below the range that systems
+			// give outgoing connections, one of which could otherwise take a port before its node listens.
+			l, err := freePort(o.Host)
 			if err != nil {
 				return nil, fmt.Errorf("free port: %w", err)
 			}
@@ -186,6 +188,17 @@ func (o *Options) ports() ([][4]int, error) {
 		}
 	}
 	return ports, nil
+}
+
+// freePort listens on a port from 15,000 to 31,999.
+func freePort(host string) (l net.Listener, err error) {
+	for range 100 {
+		port := 15000 + mathrand.IntN(17000)
+		if l, err = net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port))); err == nil {
+			return l, nil
+		}
+	}
+	return nil, err
 }
 
 func (o *Options) address(port int) string { return net.JoinHostPort(o.Host, strconv.Itoa(port)) }
