@@ -10,11 +10,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/waybill-network/waybill/kernels/bls"
@@ -190,10 +190,14 @@ func (o *Options) ports() ([][4]int, error) {
 	return ports, nil
 }
 
-// freePort listens on a port from 15,000 to 31,999.
+// handedOut counts the free ports that this process has looked at.
+var handedOut atomic.Uint32
+
+// freePort listens on a port from 15,000 to 31,999. Processes that look for ports at the same time begin 64 ports apart,
+// so that none takes what another has chosen and not opened yet.
 func freePort(host string) (l net.Listener, err error) {
-	for range 100 {
-		port := 15000 + mathrand.IntN(17000)
+	for range 500 {
+		port := 15000 + (64*os.Getpid()+int(handedOut.Add(1)))%17000
 		if l, err = net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port))); err == nil {
 			return l, nil
 		}
