@@ -32,7 +32,7 @@ var (
 // certification is a sealed window on its way to be ordered.
 type certification struct {
 	key    rollup.WindowKey
-	acks   int
+	acks   int       // 0 until describe, in one that was resumed
 	since  time.Time // sealed, or read back
 	status *WindowStatus
 }
@@ -65,21 +65,31 @@ func (c *certifier) done(j *certification) {
 	delete(c.pending, j)
 }
 
-// resume makes a certification of a window that was sealed in an earlier run.
+// resume makes a certification of a window that was sealed in an earlier run. It reads nothing: after an outage there
+// may be thousands, and each is described when its turn comes.
 func (p *Pipeline) resume(key rollup.WindowKey) *certification {
-	status := &WindowStatus{Key: key, State: StateCertifying, Sealed: time.Now()}
-	j := &certification{key: key, since: time.Now(), status: status}
-	if s, _ := p.sealedWindow(key); s != nil { // certifying finds out why, if not
-		j.acks = s.evidence.Len()
-		status.ID, status.Root, status.Rows, status.Acks = s.id, s.root, s.rows, j.acks
-		for i := range j.acks {
-			status.Units += s.evidence.Entry(i).Units()
-		}
-	}
+	j := &certification{key: key, since: time.Now()}
+	j.status = &WindowStatus{Key: key, State: StateCertifying, Sealed: j.since}
 	p.windows.mu.Lock()
 	defer p.windows.mu.Unlock()
-	p.windows.remember(status)
+	p.windows.remember(j.status)
 	return j
+}
+
+// describe fills in what a certification was resumed without.
+func (p *Pipeline) describe(j *certification, h *rollup.Header) {
+	if j.acks > 0 {
+		return
+	}
+	p.certifier.pendingMu.Lock()
+	j.acks = int(h.AckCount)
+	p.certifier.pendingMu.Unlock()
+	p.status(j, func(s *WindowStatus) {
+		s.ID, s.Root, s.Rows, s.Acks = h.ID(), h.AckRoot, len(h.Rows), j.acks
+		for _, r := range h.Rows {
+			s.Units += r.Units
+		}
+	})
 }
 
 // certifyWindows brings windows from sealed to ordered, one at a time.
@@ -113,6 +123,11 @@ func (p *Pipeline) status(j *certification, update func(s *WindowStatus)) {
 // certify does not return before the window is ordered, or never will be, or the context ends.
 func (p *Pipeline) certify(ctx context.Context, j *certification) error {
 	if p.chain.View().IsOrdered(j.key) {
+		if encoded, _, err := p.store.Sealed(j.key); err == nil { // ordered it is, even if it can not be read
+			if h, err := rollup.ParseHeader(encoded); err == nil {
+				p.describe(j, h)
+			}
+		}
 		p.ordered(j)
 		return nil
 	}
@@ -143,6 +158,7 @@ func (p *Pipeline) certify(ctx context.Context, j *certification) error {
 	if err != nil {
 		return fmt.Errorf("the certificate in the store: %w", err)
 	}
+	p.describe(j, &certificate.Header)
 	start := time.Now()
 	if err := p.order(ctx, j.key, ledger.NewCertificate(p.cfg.Network, certificate)); err != nil {
 		return err
@@ -174,6 +190,7 @@ func (p *Pipeline) collect(ctx context.Context, j *certification, pushing *sync.
 	if err != nil {
 		return nil, fmt.Errorf("the rollup in the store: %w", err)
 	}
+	p.describe(j, header)
 	committee := p.chain.View().Committee()
 	message := rollup.CertificateMessage(p.cfg.Network, header.Epoch, header.ID())
 	answers := make(chan answer, len(committee.Members)) // one each: nobody waits to answer
