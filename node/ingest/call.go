@@ -16,7 +16,8 @@ func Call[Req, Res any](ctx context.Context, method func(context.Context, *conne
 	return res.Msg, nil
 }
 
-// Temporary reports whether a failed call may succeed when it is made again later.
+// Temporary reports whether a failed call may succeed when it is made again later: the connection broke, or the node has
+// no room or is not ready. A call whose caller gave up is none.
 func Temporary(err error) bool {
 	switch connect.CodeOf(err) {
 	case connect.CodeUnavailable, connect.CodeResourceExhausted, connect.CodeDeadlineExceeded, connect.CodeAborted:

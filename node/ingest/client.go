@@ -78,7 +78,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		Protocols:           protocols,
 		HTTP2:               &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 5 * time.Second},
 	}
-	calls := &http.Client{Transport: transport}
+	calls := judgedCalls{&http.Client{Transport: transport}}
 	base := u.Scheme + "://" + u.Host
 	plain := connect.WithAcceptCompression("gzip", nil, nil)
 	return &Client{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"time"
 
@@ -105,8 +106,8 @@ func (s *Stream) send(ctx context.Context, p *Pending, frames []byte) error {
 	}
 	stop := context.AfterFunc(ctx, s.cancel)
 	defer stop()
-	if err := s.rpc.Send(&rpc.SubmitAcksRequest{Frames: frames}); err != nil {
-		s.cancel() // the receiver ends, and resolves p
+	if err := s.rpc.Send(&rpc.SubmitAcksRequest{Frames: frames}); err != nil && !errors.Is(err, io.EOF) {
+		s.cancel() // the receiver ends, and resolves p; at EOF it has ended by itself, and knows why
 	}
 	return nil
 }
