@@ -71,7 +71,8 @@ func TestDocument(t *testing.T) {
 		}
 	}
 	_, values, found := strings.Cut(string(read(t, "../../docs/protocol.md")), "<!-- test values -->")
-	if !found {
+	values, _, closed := strings.Cut(values, "<!-- end of test values -->")
+	if !found || !closed {
 		t.Fatal("the document has no test values")
 	}
 	got := map[string]string{}

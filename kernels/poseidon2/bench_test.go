@@ -1,0 +1,37 @@
+package poseidon2
+
+import (
+	"testing"
+
+	"github.com/consensys/gnark-crypto/ecc/bn254/fr"
+	"github.com/consensys/gnark-crypto/ecc/bn254/fr/poseidon2"
+)
+
+// BenchmarkCompress gives times per compression, of sixty-four.
+func BenchmarkCompress(b *testing.B) {
+	const states = 64
+	r := seeded(b)
+	in, out := make([]Element, states*Width), make([]Element, states)
+	for i := range in {
+		in[i] = randomElement(r)
+	}
+	perState := func(b *testing.B, do func()) {
+		for b.Loop() {
+			do()
+		}
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/states, "ns/state")
+		b.ReportMetric(0, "ns/op")
+	}
+	b.Run("kernel=gnark-crypto", func(b *testing.B) {
+		p := poseidon2.NewPermutation(Width, externalRounds, internalRounds)
+		x := make([]fr.Element, Width)
+		perState(b, func() {
+			for range states {
+				_ = p.Permutation(x)
+			}
+		})
+	})
+	for name, compressMany := range Each {
+		b.Run("kernel="+name, func(b *testing.B) { perState(b, func() { compressMany(out, in) }) })
+	}
+}
