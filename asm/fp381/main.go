@@ -19,8 +19,11 @@ A block is eight field elements, limb after limb: one zmm register holds the sam
 eight registers hold a block. VPMADD52LUQ and VPMADD52HUQ add the low and the high 52 bits of 52-bit products to 64-bit
 accumulators; they read the low 52 bits of a factor and ignore what stands above.
 
-MULTIPLICATION computes x*y/R modulo p with R = 2^416 by product scanning: the columns of weight 2^(52c), c = 0..15,
-from the right, each the sum of the partial products of that weight and of the carry of the column before.
+MULTIPLICATION computes x*y/R modulo p with R = 2^416 in columns of weight 2^(52c), c = 0..15: each has one accumulator for
+its partial products and for the carry of the column before. A row of eight products, x times a limb of y or a digit q
+times a constant, goes to eight accumulators, so that none waits for the latency of four cycles; rows of x*y alternate with
+those that clear a column. What is not a multiply-add counts where a CPU issues two of them a cycle, for then all vector
+operations share these ports: 16 carries, 7 masks, and no sum of chains.
 
     Let k = -1/p mod 2^52 and N = k*p, so that N = -1 mod 2^52. Adding q*N with q = the low limb of a sum makes that limb
     zero: the quotient digit is the limb itself and costs nothing. As N + 1 = 2^52*M, what remains to be added one column
@@ -28,7 +31,7 @@ from the right, each the sum of the partial products of that weight and of the c
     Column 7 is cleared with p itself, q = limb*k mod 2^52, for else the result would be as long as N.
 
     Multiplications: 128 for x*y, 7*16 for q*M, 17 for q and q*p: 257. Squaring: the 28 products of different limbs are
-    added once and doubled: 201.
+    added once and doubled by column: 201.
 
 BOUNDS. For x < a*p, y < b*p: the columns 0..6 leave less than x*y/2^364 + N, the last one less than
 x*y/2^416 + N/2^52 + p. As k < 2^50 that is x*y/2^416 + 1.25*p; and as p < 2^381, x*y/2^416 < a*b*p/2^35.
@@ -49,13 +52,13 @@ TRANSPOSITION of eight rows of eight words, between elements row by row and a bl
 the quarters of 128 bits are moved in two rounds of shuffles.
 
 REGISTERS in a multiplication:
-    Z0..Z7    x, and limb by limb the result: limb i of x is dead when column 8+i is complete
+    Z0..Z7    x, and limb by limb the result
     Z8..Z15   y
-    Z16..Z23  the digits q (unmasked: the multiplier does not see what stands above 52 bits)
-    Z24..Z27  the column in four chains, so that the latency of four cycles does not add up: low and high products of
-              x*y, low and high products of q*M
-    Z28, Z29  the sum of the column, in turns;  Z30 scratch;  Z31 the mask 2^52-1
+    Z16..Z27  the columns, in a ring: no more than eleven are alive at a time. The digits q are columns themselves (unmasked:
+              the multiplier does not see what stands above 52 bits)
+    Z28       the last digit;  Z30 scratch;  Z31 the mask 2^52-1
     R8        the constants M, p, k: broadcast from memory as they are used
+A squaring has its columns in Z8..Z23.
 `
 
 // limbs of an element, and the bytes of a block.
@@ -66,11 +69,8 @@ const (
 
 var (
 	x, y, q = zmm(0), zmm(8), zmm(16)
-	xyLow   = reg.Z24
-	xyHigh  = reg.Z25
-	qLow    = reg.Z26
-	qHigh   = reg.Z27
-	sums    = [2]reg.VecPhysical{reg.Z28, reg.Z29}
+	digit   = reg.Z28
+	ring    = accumulators{q[:], {reg.Z24, reg.Z25, reg.Z26, reg.Z27}}
 	scratch = reg.Z30
 	mask    = reg.Z31
 	consts  = reg.R8
@@ -93,7 +93,8 @@ const (
 	atK    = 128
 	atMask = 136
 
-	atInverse = 144
+	atInverse  = 144
+	atMultiple = 152 // of p, by 2^14
 )
 
 type generator struct {
@@ -107,8 +108,9 @@ func main() {
 	g.layConstants()
 	g.mulBlocks()
 	g.sqrBlocks()
-	g.sqrMulBlock()
+	g.sqrMulBlocks()
 	g.mul2Blocks()
+	g.sqr2Blocks()
 	g.addBlocks()
 	g.subBlocks()
 	g.tightenBlocks()
@@ -141,6 +143,9 @@ func (g *generator) layConstants() {
 	g.AddDatum(atMask, U64(1<<52-1))
 	top := new(big.Int).Rsh(p, 52*(limbs-1))
 	g.AddDatum(atInverse, limb(new(big.Int).Div(word, top.Add(top, big.NewInt(1))), 0))
+	for i := range limbs {
+		g.AddDatum(atMultiple+8*i, limb(new(big.Int).Lsh(p, 14), i))
+	}
 }
 
 func limb(v *big.Int, i int) U64 {
@@ -193,82 +198,130 @@ func (g *generator) eachBlock(body func(), pointers ...reg.GPPhysical) {
 // multiply leaves x*y/R in x, with clean limbs if clean. Other limbs have carries above bit 52 that the next
 // multiplication does not see.
 func (g *generator) multiply(clean bool) {
-	g.columns(clean, g.product)
+	g.multiplyOnto(func(r reg.VecPhysical, _ int) { g.clear(r) }, func() {}, clean)
 }
 
-// product adds the partial products of x*y in column c to xyHigh.
-func (g *generator) product(c int) {
-	for i := max(0, c-7); i <= min(7, c); i++ {
-		g.VPMADD52LUQ(x[i], y[c-i], xyLow)
+// multiplyOnto is multiply on accumulators that begin as begin makes them; finish may change columns 8 to 15, in r, before
+// their carries are known.
+func (g *generator) multiplyOnto(begin func(r reg.VecPhysical, c int), finish func(), clean bool) {
+	for j := range limbs {
+		g.productRow(ring, j, begin)
+		if j > 0 {
+			g.reductionRow(ring, j-1)
+		}
 	}
-	for i := max(0, c-8); i <= min(7, c-1); i++ {
-		g.VPMADD52HUQ(x[i], y[c-1-i], xyHigh)
-	}
-	g.VPADDQ(xyLow, xyHigh, xyHigh)
+	g.reductionEnd(ring, finish, clean)
 }
 
-// square leaves x*x/R in x. The products of equal limbs go into the chain of the low q*M.
+// productRow adds x*y[j] to the columns. begin prepares those that are new, all of them for the first row.
+func (g *generator) productRow(t accumulators, j int, begin func(r reg.VecPhysical, c int)) {
+	for c := j; j == 0 && c < limbs; c++ {
+		begin(t.at(c), c)
+	}
+	begin(t.at(j+limbs), j+limbs)
+	for i := range limbs {
+		g.VPMADD52LUQ(x[i], y[j], t.at(i+j))
+	}
+	for i := range limbs {
+		g.VPMADD52HUQ(x[i], y[j], t.at(i+j+1))
+	}
+}
+
+// products calls each with the sums of the partial products of x*y, column by column.
+func (g *generator) products(each func(r reg.VecPhysical, c int)) {
+	for j := range limbs {
+		g.productRow(ring, j, func(r reg.VecPhysical, _ int) { g.clear(r) })
+		each(ring.at(j), j)
+	}
+	for c := limbs; c < 2*limbs; c++ {
+		each(ring.at(c), c)
+	}
+}
+
+// square leaves x*x/R in x.
 func (g *generator) square(clean bool) {
-	g.columns(clean, func(c int) {
-		for i := max(0, c-7); i < c-i; i++ {
-			g.VPMADD52LUQ(x[i], x[c-i], xyLow)
-		}
-		for i := max(0, c-8); i < c-1-i; i++ {
-			g.VPMADD52HUQ(x[i], x[c-1-i], xyHigh)
-		}
-		if c%2 == 0 {
-			g.VPMADD52LUQ(x[c/2], x[c/2], qLow)
-		} else {
-			g.VPMADD52HUQ(x[c/2], x[c/2], qLow)
-		}
-		g.VPADDQ(xyLow, xyHigh, xyHigh)
-		g.VPADDQ(xyHigh, xyHigh, xyHigh)
-	})
-}
-
-// columns scans the product. partial adds the partial products of x*y in column c to xyHigh; both of the xy chains and
-// qLow are zero before, xyLow and qLow may be used. A column may be negative when the whole is not.
-func (g *generator) columns(clean bool, partial func(c int)) {
+	t := accumulators{y[:], q[:]}
 	for c := range 2 * limbs {
-		for _, chain := range []reg.VecPhysical{xyLow, xyHigh, qLow, qHigh} {
-			g.VPXORQ(chain, chain, chain)
+		g.clear(t.at(c))
+	}
+	for i := range limbs { // products of different limbs, once
+		for j := i + 1; j < limbs; j++ {
+			g.VPMADD52LUQ(x[i], x[j], t.at(i+j))
 		}
-		partial(c)
-		for i := max(0, c-8); i <= min(6, c-1); i++ {
-			g.VPMADD52LUQ_BCST(at(consts, atM+8*(c-1-i)), q[i], qLow)
-		}
-		for i := max(0, c-9); i <= min(6, c-2); i++ {
-			g.VPMADD52HUQ_BCST(at(consts, atM+8*(c-2-i)), q[i], qHigh)
-		}
-		if 8 <= c && c < 15 {
-			g.VPMADD52LUQ_BCST(at(consts, atP+8*(c-7)), q[7], qLow)
-		}
-		if 8 <= c {
-			g.VPMADD52HUQ_BCST(at(consts, atP+8*(c-8)), q[7], qHigh)
-		}
-		g.VPADDQ(xyHigh, qHigh, qHigh)
-		sum := sums[c%2]
-		if c < 7 {
-			sum = q[c]
-		} else if c >= 8 {
-			sum = x[c-8]
-		}
-		if c > 0 { // the carry of the column before
-			g.VPADDQ(scratch, qHigh, qHigh)
-		}
-		g.VPADDQ(qHigh, qLow, sum)
-		if c == 7 {
-			g.VPXORQ(q[7], q[7], q[7])
-			g.VPMADD52LUQ_BCST(at(consts, atK), sum, q[7])
-			g.VPMADD52LUQ_BCST(at(consts, atP), q[7], sum)
-		}
-		if c < 15 {
-			g.VPSRAQ(U8(52), sum, scratch)
-		}
-		if clean && 8 <= c && c < 15 {
-			g.VPANDQ(mask, sum, sum)
+		for j := i + 1; j < limbs; j++ {
+			g.VPMADD52HUQ(x[i], x[j], t.at(i+j+1))
 		}
 	}
+	for c := 1; c < 2*limbs-1; c++ {
+		g.VPADDQ(t.at(c), t.at(c), t.at(c))
+	}
+	for i := range limbs {
+		g.VPMADD52LUQ(x[i], x[i], t.at(2*i))
+		g.VPMADD52HUQ(x[i], x[i], t.at(2*i+1))
+	}
+	g.reduction(t, clean)
+}
+
+// reduction leaves in x what stands in the columns, divided by R.
+func (g *generator) reduction(t accumulators, clean bool) {
+	for c := range limbs - 1 {
+		g.reductionRow(t, c)
+	}
+	g.reductionEnd(t, func() {}, clean)
+}
+
+// reductionRow clears column c < 7: its carry goes to the next, and q*M to those to the left.
+func (g *generator) reductionRow(t accumulators, c int) {
+	for i := range limbs {
+		g.VPMADD52LUQ_BCST(at(consts, atM+8*i), t.at(c), t.at(c+1+i))
+	}
+	g.carryColumn(t, c)
+	for i := range limbs {
+		g.VPMADD52HUQ_BCST(at(consts, atM+8*i), t.at(c), t.at(c+2+i))
+	}
+}
+
+func (g *generator) carryColumn(t accumulators, c int) {
+	g.VPSRAQ(U8(52), t.at(c), scratch)
+	g.VPADDQ(scratch, t.at(c+1), t.at(c+1))
+}
+
+// reductionEnd clears column 7 and carries the others into x.
+func (g *generator) reductionEnd(t accumulators, finish func(), clean bool) {
+	g.clear(digit)
+	g.VPMADD52LUQ_BCST(at(consts, atK), t.at(7), digit)
+	for i := range limbs {
+		g.VPMADD52LUQ_BCST(at(consts, atP+8*i), digit, t.at(7+i))
+	}
+	for i := range limbs {
+		g.VPMADD52HUQ_BCST(at(consts, atP+8*i), digit, t.at(8+i))
+	}
+	g.carryColumn(t, 7)
+	finish()
+	for i, limb := range x {
+		if i == 0 {
+			g.VMOVDQA64(t.at(8), limb)
+			continue
+		}
+		g.VPSRAQ(U8(52), x[i-1], scratch)
+		g.VPADDQ(scratch, t.at(8+i), limb)
+		if clean {
+			g.VPANDQ(mask, x[i-1], x[i-1])
+		}
+	}
+}
+
+func (g *generator) clear(r reg.VecPhysical) { g.VPXORQ(r, r, r) }
+
+// accumulators are registers for columns, in two parts. Each accumulator has only one column's weight; of 16, no more
+// than eleven are alive at a time, so that a ring may hold them.
+type accumulators [2][]reg.VecPhysical
+
+func (t accumulators) at(c int) reg.VecPhysical {
+	if c %= len(t[0]) + len(t[1]); c >= len(t[0]) {
+		return t[1][c-len(t[0])]
+	}
+	return t[0][c]
 }
 
 func (g *generator) mulBlocks() {
@@ -294,26 +347,43 @@ func (g *generator) sqrBlocks() {
 	}, zp, xp)
 }
 
-func (g *generator) sqrMulBlock() {
-	g.function("sqrMulBlock", "func(z, x, y *[8][8]uint64, n int)",
-		"sqrMulBlock raises one block to the power 2^n, n >= 0, in registers, and multiplies it: z = x^(2^n) * y.")
-	zp, xp, yp, n := g.pointer("z", reg.RDI), g.pointer("x", reg.RSI), g.pointer("y", reg.RDX), g.pointer("n", reg.RCX)
-	g.load(xp, x)
-	g.TESTQ(n, n)
-	g.JEQ(LabelRef("multiply"))
-	g.Label("square")
-	g.square(false)
+// sqrMulBlocks takes the blocks by turns, squaring by squaring: one squaring waits for the one before, and a CPU that
+// issues two multiply-adds a cycle would wait with it.
+func (g *generator) sqrMulBlocks() {
+	g.function("sqrMulBlocks", "func(z, x, y *[8][8]uint64, n, blocks int)",
+		"sqrMulBlocks raises blocks > 0 blocks to the power 2^n, n > 0, and multiplies them: z[i] = x[i]^(2^n) * y[i].")
+	z, x0, y0, n, blocks := g.pointer("z", reg.RDI), g.pointer("x", reg.RSI), g.pointer("y", reg.RDX), g.pointer("n", reg.RCX), g.pointer("blocks", reg.RBX)
+	each := func(name string, body func(), pointers ...reg.GPPhysical) {
+		g.MOVQ(z, reg.R9)
+		g.MOVQ(blocks, reg.R10)
+		g.Label(name)
+		body()
+		for _, r := range append(pointers, reg.R9) {
+			g.ADDQ(I32(block), r)
+		}
+		g.DECQ(reg.R10)
+		g.JNE(LabelRef(name))
+	}
+	g.Label("round")
+	each("square", func() {
+		g.load(x0, x)
+		g.square(false)
+		g.store(x, reg.R9)
+	}, x0)
+	g.MOVQ(z, x0)
 	g.DECQ(n)
-	g.JNE(LabelRef("square"))
-	g.Label("multiply")
-	g.load(yp, y)
-	g.multiply(true)
-	g.store(x, zp)
+	g.JNE(LabelRef("round"))
+	each("multiply", func() {
+		g.load(reg.R9, x)
+		g.load(y0, y)
+		g.multiply(true)
+		g.store(x, reg.R9)
+	}, y0)
 	g.VZEROUPPER()
 	g.RET()
 }
 
-// mul2Blocks keeps the columns of the products in memory: a block for the lower, a block for the upper half of each.
+// mul2Blocks keeps the columns of x0*y0 and x1*y1 in memory, two blocks each.
 func (g *generator) mul2Blocks() {
 	g.function("mul2Blocks", "func(z0, z1, x0, x1, y0, y1 *[8][8]uint64, n int, t *[4][8][8]uint64)",
 		"mul2Blocks multiplies n > 0 blocks in the quadratic extension: z0[i] + z1[i]u = (x0[i] + x1[i]u)*(y0[i] + y1[i]u)/R, u*u = -1.")
@@ -323,58 +393,81 @@ func (g *generator) mul2Blocks() {
 	t := g.pointer("t", reg.R10)
 	first := func(c int) Mem { return at(t, 64*c) }
 	second := func(c int) Mem { return at(t, 2*block+64*c) }
-	columns := func(finish func(c int)) {
-		for c := range 2 * limbs {
-			g.VPXORQ(xyLow, xyLow, xyLow)
-			g.VPXORQ(xyHigh, xyHigh, xyHigh)
-			g.product(c)
-			finish(c)
-		}
-	}
 	g.eachBlock(func() {
 		g.load(x0, x)
 		g.load(y0, y)
-		columns(func(c int) { g.VMOVDQU64(xyHigh, first(c)) })
+		g.products(func(r reg.VecPhysical, c int) { g.VMOVDQU64(r, first(c)) })
 		g.load(x1, x)
 		g.load(y1, y)
-		columns(func(c int) { g.VMOVDQU64(xyHigh, second(c)) })
-		for _, sum := range []struct {
-			to   [limbs]reg.VecPhysical
-			with reg.GPPhysical
-		}{{y, y0}, {x, x0}} {
-			for i := range sum.to {
-				g.VPADDQ(at(sum.with, 64*i), sum.to[i], sum.to[i])
-			}
-			g.carry(sum.to, false)
-		}
-		columns(func(c int) {
-			g.VMOVDQU64(first(c), qLow)
-			g.VMOVDQU64(second(c), qHigh)
-			g.VPSUBQ(qLow, xyHigh, xyHigh)
-			g.VPSUBQ(qHigh, xyHigh, xyHigh)
-			g.VMOVDQU64(xyHigh, second(c))
-			g.VPSUBQ(qHigh, qLow, qLow)
-			if c >= limbs {
-				g.VPADDQ_BCST(at(consts, atP+8*(c-limbs)), qLow, qLow)
-			}
-			g.VMOVDQU64(qLow, first(c))
-		})
-		g.columns(true, func(c int) { g.VMOVDQU64(first(c), xyHigh) })
-		g.store(x, z0)
-		g.columns(true, func(c int) { g.VMOVDQU64(second(c), xyHigh) })
+		g.products(func(r reg.VecPhysical, c int) { g.VMOVDQU64(r, second(c)) })
+		g.addCarrying(y0, y)
+		g.addCarrying(x0, x)
+		g.multiplyOnto(func(r reg.VecPhysical, c int) {
+			g.clear(r)
+			g.VPSUBQ(first(c), r, r)
+			g.VPSUBQ(second(c), r, r)
+		}, func() {}, true)
 		g.store(x, z1)
+		whole := accumulators{y[:], q[:]}
+		for c := range 2 * limbs {
+			r := whole.at(c)
+			g.VMOVDQU64(first(c), r)
+			g.VPSUBQ(second(c), r, r)
+			if c >= limbs {
+				g.VPADDQ_BCST(at(consts, atP+8*(c-limbs)), r, r)
+			}
+		}
+		g.reduction(whole, true)
+		g.store(x, z0)
 	}, z0, z1, x0, x1, y0, y1)
 }
 
-// carry propagates what stands above or, signed, below 52 bits of x.
-func (g *generator) carry(x [limbs]reg.VecPhysical, signed bool) {
+// sqr2Blocks multiplies (x0 + x1)*(x0 - x1) and 2*x0*x1.
+func (g *generator) sqr2Blocks() {
+	g.function("sqr2Blocks", "func(z0, z1, x0, x1 *[8][8]uint64, n int)",
+		"sqr2Blocks squares n > 0 blocks in the quadratic extension: z0[i] + z1[i]u = (x0[i] + x1[i]u)^2/R, u*u = -1, x0[i] and x1[i] < 2^14*p.")
+	z0, z1 := g.pointer("z0", reg.RDI), g.pointer("z1", reg.RSI)
+	x0, x1 := g.pointer("x0", reg.RAX), g.pointer("x1", reg.RBX)
+	g.eachBlock(func() {
+		g.load(x0, x)
+		for i := range y {
+			g.VPADDQ_BCST(at(consts, atMultiple+8*i), x[i], y[i])
+			g.VPSUBQ(at(x1, 64*i), y[i], y[i])
+		}
+		g.carry(y, true, false)
+		g.addCarrying(x1, x)
+		g.multiply(true)
+		g.load(x0, y)
+		g.store(x, z0)
+		g.load(x1, x)
+		g.multiplyOnto(func(r reg.VecPhysical, _ int) { g.clear(r) }, func() {
+			for i := range limbs {
+				g.VPADDQ(ring.at(limbs+i), ring.at(limbs+i), ring.at(limbs+i))
+			}
+		}, true)
+		g.store(x, z1)
+	}, z0, z1, x0, x1)
+}
+
+// addCarrying adds the block at p to x. The limbs keep their carries above bit 52 too, which multiplications do not see.
+func (g *generator) addCarrying(p reg.GPPhysical, x [limbs]reg.VecPhysical) {
+	for i := range x {
+		g.VPADDQ(at(p, 64*i), x[i], x[i])
+	}
+	g.carry(x, false, false)
+}
+
+// carry adds what stands above or, signed, below 52 bits of a limb of x to the next, and removes it there if clean.
+func (g *generator) carry(x [limbs]reg.VecPhysical, signed, clean bool) {
 	for i := range limbs - 1 {
 		if signed {
 			g.VPSRAQ(U8(52), x[i], scratch)
 		} else {
 			g.VPSRLQ(U8(52), x[i], scratch)
 		}
-		g.VPANDQ(mask, x[i], x[i])
+		if clean {
+			g.VPANDQ(mask, x[i], x[i])
+		}
 		g.VPADDQ(scratch, x[i+1], x[i+1])
 	}
 }
@@ -388,7 +481,7 @@ func (g *generator) addBlocks() {
 		for i := range x {
 			g.VPADDQ(at(yp, 64*i), x[i], x[i])
 		}
-		g.carry(x, false)
+		g.carry(x, false, true)
 		g.store(x, zp)
 		g.ADDQ(step, yp)
 	}, zp, xp)
@@ -407,7 +500,7 @@ func (g *generator) subBlocks() {
 			g.VPADDQ(at(xp, 64*i), y[i], x[i])
 			g.VPSUBQ(at(yp, 64*i), x[i], x[i])
 		}
-		g.carry(x, true)
+		g.carry(x, true, true)
 		g.store(x, zp)
 		g.ADDQ(step, yp)
 	}, zp, xp)
@@ -416,32 +509,33 @@ func (g *generator) subBlocks() {
 // tighten leaves in x, limb by limb, y - q*p for the largest quotient q that the top limb of y lets be sure of; q[i] holds
 // p. See the header.
 func (g *generator) tighten() {
-	g.VPXORQ(qLow, qLow, qLow)
-	g.VPMADD52HUQ_BCST(at(consts, atInverse), y[7], qLow)
+	g.clear(digit)
+	g.VPMADD52HUQ_BCST(at(consts, atInverse), y[7], digit)
 	for i := range x {
-		g.VPXORQ(xyLow, xyLow, xyLow)
-		g.VPMADD52LUQ(q[i], qLow, xyLow)
+		product := ring[1][i%len(ring[1])]
+		g.clear(product)
+		g.VPMADD52LUQ(q[i], digit, product)
 		if i > 0 {
-			g.VPMADD52HUQ(q[i-1], qLow, xyLow)
+			g.VPMADD52HUQ(q[i-1], digit, product)
 		}
-		g.VPSUBQ(xyLow, y[i], x[i])
+		g.VPSUBQ(product, y[i], x[i])
 	}
-	g.carry(x, true)
+	g.carry(x, true, true)
 }
 
 func (g *generator) tightenBlocks() {
 	g.function("tightenBlocks", "func(z, x *[8][8]uint64, n int)", "tightenBlocks subtracts multiples of p: z[i] = x[i] - q*p < 2p for n > 0 blocks x[i] < 2^16*p.")
-	g.reduction(func() {})
+	g.reducing(func() {})
 }
 
 func (g *generator) reduceBlocks() {
 	g.function("reduceBlocks", "func(z, x *[8][8]uint64, n int)", "reduceBlocks divides: z[i] = x[i] mod p for n > 0 blocks x[i] < 2^16*p.")
-	g.reduction(func() {
+	g.reducing(func() {
 		for i := range x {
 			g.VMOVDQA64(x[i], y[i])
 			g.VPSUBQ(q[i], x[i], x[i])
 		}
-		g.carry(x, true)
+		g.carry(x, true, true)
 		g.VPMOVQ2M(x[7], reg.K1) // negative: it was less than p
 		for i := range x {
 			g.VMOVDQA64(y[i], reg.K1, x[i])
@@ -449,8 +543,8 @@ func (g *generator) reduceBlocks() {
 	})
 }
 
-// reduction tightens n blocks and does what comes then.
-func (g *generator) reduction(then func()) {
+// reducing tightens n blocks and does what comes then.
+func (g *generator) reducing(then func()) {
 	zp, xp := g.pointer("z", reg.RDI), g.pointer("x", reg.RSI)
 	for i := range limbs {
 		g.VPBROADCASTQ(at(consts, atP+8*i), q[i])

@@ -21,10 +21,13 @@ func mulBlocks(z, x, y *Block, n, step int)
 func sqrBlocks(z, x *Block, n int)
 
 //go:noescape
-func sqrMulBlock(z, x, y *Block, n int)
+func sqrMulBlocks(z, x, y *Block, n, blocks int)
 
 //go:noescape
 func mul2Blocks(z0, z1, x0, x1, y0, y1 *Block, n int, t *[4]Block)
+
+//go:noescape
+func sqr2Blocks(z0, z1, x0, x1 *Block, n int)
 
 //go:noescape
 func addBlocks(z, x, y *Block, n, step int)
@@ -157,12 +160,14 @@ func (ifma) require(k int, vs ...Vec) {
 	}
 }
 
+const blockBytes = len(Block{}) * Lanes * 8
+
 // stride is the step from block to block of a second operand.
 func stride(x, y Vec) int {
 	if len(y) == 1 && len(x) != 1 {
 		return 0
 	}
-	return len(Block{}) * Lanes * 8
+	return blockBytes
 }
 
 func (f ifma) Mul(z, x, y Vec) {
@@ -262,25 +267,31 @@ func (f ifma) Blank(m Mask, x Vec) {
 	}
 }
 
-var powerTables = sync.Pool{New: func() any { return new(powers) }}
+// together is how many blocks PowP34 raises by turns. Their tables of powers stay in the first cache.
+const together = 2
+
+type powerTable [len(powers{})][together]Block
+
+var powerTables = sync.Pool{New: func() any { return new(powerTable) }}
 
 func (f ifma) PowP34(z, x Vec) {
 	sameLength(len(z), x)
 	f.require(loose, x)
-	odd := powerTables.Get().(*powers)
+	odd := powerTables.Get().(*powerTable)
 	defer powerTables.Put(odd)
-	for i := range x {
-		odd[0] = x[i]
-		sqrBlocks(&z[i], &x[i], 1)
+	for i := 0; i < len(x); i += together {
+		n := min(together, len(x)-i)
+		copy(odd[0][:], x[i:i+n])
+		sqrBlocks(&z[i], &x[i], n)
 		for j := range len(odd) - 1 {
-			mulBlocks(&odd[j+1], &odd[j], &z[i], 1, 0)
+			mulBlocks(&odd[j+1][0], &odd[j][0], &z[i], n, blockBytes)
 		}
-		z[i] = odd[chainP34.first]
+		copy(z[i:i+n], odd[chainP34.first][:])
 		for _, s := range chainP34.steps {
-			sqrMulBlock(&z[i], &z[i], &odd[s.factor], s.squarings)
+			sqrMulBlocks(&z[i], &z[i], &odd[s.factor][0], s.squarings, n)
 		}
 		for range chainP34.last {
-			sqrBlocks(&z[i], &z[i], 1)
+			sqrBlocks(&z[i], &z[i], n)
 		}
 	}
 	f.require(tight, z)
@@ -316,50 +327,27 @@ func (f ifma) Odd(m Mask, x Vec) {
 	}
 }
 
-// chunk is how many blocks Sqr2 works on at a time: three temporaries of that size stay in the first cache.
-const chunk = 8
-
-type temporaries [3][chunk]Block
-
-var scratch = sync.Pool{New: func() any { return new(temporaries) }}
+// scratch is the workspaces of mul2Blocks.
+var scratch = sync.Pool{New: func() any { return new([4]Block) }}
 
 func (f ifma) Mul2(z, x, y Vec2) {
 	sameLength(len(z.A0), z.A1, x.A0, x.A1, y.A0, y.A1)
 	f.require(loose2, x.A0, x.A1, y.A0, y.A1)
-	t := scratch.Get().(*temporaries)
-	defer scratch.Put(t)
-	if n := z.len(); n > 0 {
-		mul2Blocks(&z.A0[0], &z.A1[0], &x.A0[0], &x.A1[0], &y.A0[0], &y.A1[0], n, (*[4]Block)(t[0][:]))
+	if n := len(z.A0); n > 0 {
+		t := scratch.Get().(*[4]Block)
+		defer scratch.Put(t)
+		mul2Blocks(&z.A0[0], &z.A1[0], &x.A0[0], &x.A1[0], &y.A0[0], &y.A1[0], n, t)
 	}
 	f.require(tight2, z.A0, z.A1)
 }
 
-// Sqr2 is (x0+x1)(x0−x1) + 2x0x1·u.
 func (f ifma) Sqr2(z, x Vec2) {
 	sameLength(len(z.A0), z.A1, x.A0, x.A1)
 	f.require(loose2, x.A0, x.A1)
-	t := scratch.Get().(*temporaries)
-	defer scratch.Put(t)
-	for z.len() > 0 {
-		n := min(chunk, z.len())
-		a, b, c := Vec(t[0][:n]), Vec(t[1][:n]), Vec(t[2][:n])
-		zn, xn := z.cut(n), x.cut(n)
-		f.Add(a, xn.A0, xn.A1)
-		f.Sub(b, xn.A0, xn.A1, loose2)
-		f.Mul(c, xn.A0, xn.A1)
-		f.Mul(zn.A0, a, b)
-		f.Add(zn.A1, c, c)
-		f.require(tight2, zn.A0, zn.A1)
+	if n := len(z.A0); n > 0 {
+		sqr2Blocks(&z.A0[0], &z.A1[0], &x.A0[0], &x.A1[0], n)
 	}
-}
-
-func (v *Vec2) len() int { return len(v.A0) }
-
-// cut takes the first n blocks off v.
-func (v *Vec2) cut(n int) (head Vec2) {
-	head = Vec2{v.A0[:n], v.A1[:n]}
-	v.A0, v.A1 = v.A0[n:], v.A1[n:]
-	return head
+	f.require(tight2, z.A0, z.A1)
 }
 
 // IssueMultiplyAdds issues at least n > 0 vector multiply-adds that do not wait for each other and returns how many, or 0

@@ -4,6 +4,7 @@ package fp381
 
 import (
 	"math/big"
+	"slices"
 	"testing"
 
 	"github.com/waybill-network/waybill/kernels/cpu"
@@ -160,21 +161,23 @@ func TestLazyExtension(t *testing.T) {
 	})
 }
 
-func TestSqrMulBlock(t *testing.T) {
+func TestSqrMulBlocks(t *testing.T) {
 	if _, err := kernel.Implementation(cpu.AVX512IFMA); err != nil {
 		t.Skip(err)
 	}
 	vs := lazyValues(t)
-	x, y, want := blocks(vs[:Lanes]), blocks(vs[len(vs)-Lanes:]), NewVec(Lanes)
-	for n := range 5 {
-		copy(want, x)
-		for range n {
-			sqrBlocks(&want[0], &want[0], 1)
-		}
-		mulBlocks(&want[0], &want[0], &y[0], 1, 0)
-		z := NewVec(Lanes)
-		if sqrMulBlock(&z[0], &x[0], &y[0], n); z[0] != want[0] {
-			t.Errorf("after %d squarings: %x, not %x", n, z[0], want[0])
+	for count := 1; count <= 3; count++ {
+		x, y, want := blocks(vs[:count*Lanes]), blocks(vs[len(vs)-count*Lanes:]), make(Vec, count)
+		for n := 1; n < 6; n++ {
+			copy(want, x)
+			for range n {
+				sqrBlocks(&want[0], &want[0], count)
+			}
+			mulBlocks(&want[0], &want[0], &y[0], count, blockBytes)
+			z := make(Vec, count+1)
+			if sqrMulBlocks(&z[0], &x[0], &y[0], n, count); !slices.Equal(z[:count], want) || z[count] != (Block{}) {
+				t.Errorf("%d blocks after %d squarings: %x, not %x", count, n, z, want)
+			}
 		}
 	}
 }
