@@ -1,6 +1,10 @@
 package bls
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"github.com/waybill-network/waybill/kernels/fp381"
+)
 
 const (
 	// subgroupBits is how many random subset sums are checked for membership in the
@@ -143,12 +147,21 @@ func (v *Verifier) check(total *affine) bool {
 	for i := range v.groups {
 		v.p, v.q = append(v.p, v.groups[i].h), append(v.q, v.groups[i].key.p)
 	}
-	const pairs = 16 // worth a goroutine
-	parts := max(1, min(len(v.lanes), len(v.p)/pairs))
+	part := v.loopPart(len(v.p), loopPairs)
+	parts := (len(v.p) + part - 1) / part
 	v.loops = grow(v.loops, parts)
-	v.each(parts, func(_ *lane, task int) {
-		lo, hi := len(v.p)*task/parts, len(v.p)*(task+1)/parts
-		v.loops[task] = millerLoop(v.p[lo:hi], v.q[lo:hi])
+	v.each(parts, func(l *lane, task int) {
+		lo, hi := part*task, min(len(v.p), part*(task+1))
+		v.loops[task] = l.millerLoop(v.p[lo:hi], v.q[lo:hi])
 	})
 	return productIsOne(v.loops)
+}
+
+// loopPart is how many of n Miller loops, or groups of them, one lane does at a time: whole blocks of eight, an equal share
+// of what the lanes of this verifier do together, but not more than most.
+func (v *Verifier) loopPart(n, most int) int {
+	share := (n + len(v.lanes) - 1) / len(v.lanes)
+	rounds := (share + most - 1) / most
+	share = (share + rounds - 1) / rounds
+	return (share + fp381.Lanes - 1) / fp381.Lanes * fp381.Lanes
 }

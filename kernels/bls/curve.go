@@ -27,7 +27,8 @@ type lane struct {
 	uniform  []byte
 	u        []fp.Element
 	// field arithmetic in vectors
-	wide *wide
+	wide    *wide
+	pairing *pairing
 }
 
 // segment is a run of points; summing it leaves its sum at start and n at 0 or 1.

@@ -96,13 +96,18 @@ func (v *Verifier) locate(verdicts []Verdict) {
 // are computed once; a check of several is their product and a final exponentiation.
 func (v *Verifier) badGroups() (bad []int) {
 	v.loops = grow(v.loops, len(v.groups))
-	v.each(len(v.groups), func(l *lane, task int) {
-		g := &v.groups[task]
-		l.bitSums(&g1, v.sigma[g.lo:g.hi], v.coef[g.lo:g.hi])
-		v.loops[task] = millerLoop(
-			[]affine{g1.combine(&l.bits), g.h},
-			[]bls12381.G2Affine{minusG2, g.key.p},
-		)
+	v.p, v.q = grow(v.p, 2*len(v.groups)), grow(v.q, 2*len(v.groups))
+	part := v.loopPart(len(v.groups), loopPairs/2)
+	v.each((len(v.groups)+part-1)/part, func(l *lane, task int) {
+		lo, hi := part*task, min(len(v.groups), part*(task+1))
+		p, q := v.p[2*lo:2*hi], v.q[2*lo:2*hi] // the sums of signatures, then the groups
+		for i := range v.groups[lo:hi] {
+			g := &v.groups[lo+i]
+			l.bitSums(&g1, v.sigma[g.lo:g.hi], v.coef[g.lo:g.hi])
+			p[i], q[i] = g1.combine(&l.bits), minusG2
+			p[hi-lo+i], q[hi-lo+i] = g.h, g.key.p
+		}
+		l.millerLoops(v.loops[lo:hi], p, q)
 	})
 	s := search{
 		leaf:   1,
