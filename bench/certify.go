@@ -94,7 +94,7 @@ type rollupWay struct {
 	aggregate   [bls.SignatureSize]byte
 	sealer      rollup.Sealer
 	header      *rollup.Header
-	evidence    rollup.Evidence
+	evidence    rollup.Acks
 	encoded     []byte // the header
 	shares      [members][bls.SignatureSize]byte
 	parsed      []bls.Signature
@@ -114,7 +114,7 @@ func (r *rollupWay) seal(c *committee) (err error) {
 }
 
 func (r *rollupWay) verify(c *committee) error {
-	return rollup.Verify(r.header, r.evidence, c.network.ID, c.network.View(), runtime.GOMAXPROCS(0))
+	return rollup.Verify(r.header, rollup.AcksEvidence(r.evidence), c.network.ID, c.network.View(), nil, runtime.GOMAXPROCS(0))
 }
 
 func (r *rollupWay) push(ctx context.Context, c *committee, member int) (err error) {

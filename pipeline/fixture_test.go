@@ -343,11 +343,11 @@ func (f *fixture) rolledUp() map[[rollup.MessageSize]byte]int {
 		if err != nil {
 			f.t.Fatal(err)
 		}
-		if err := rollup.Verify(h, ev, f.net.ID, f.net.View(), 1); err != nil {
+		if err := rollup.Verify(h, ev, f.net.ID, f.net.View(), nil, 1); err != nil {
 			f.t.Fatal(err)
 		}
-		for i := range ev.Len() {
-			a := ev.Ack(h, i)
+		for i := range ev.Acks.Len() {
+			a := ev.Acks.Ack(h, i)
 			count[message(&a)]++
 		}
 	}

@@ -85,7 +85,7 @@ type sealedWindow struct {
 	network  rollup.Network
 	root     rollup.Hash
 	rows     int
-	evidence rollup.Evidence
+	evidence rollup.Acks
 }
 
 // holds reports whether the window has the ack, by all 80 bytes that the client signed. A nil window has none.

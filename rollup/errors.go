@@ -9,8 +9,13 @@ import (
 var (
 	ErrMalformed      = errors.New("malformed encoding")
 	ErrNetwork        = errors.New("another network")
-	ErrStatements     = errors.New("a statements part, which this version does not know")
-	ErrCount          = errors.New("wrong number of acks")
+	ErrCount          = errors.New("wrong number of acks or statements")
+	ErrParts          = errors.New("the evidence is not of the parts that the header has")
+	ErrStatement      = errors.New("a statement out of bounds")
+	ErrClientList     = errors.New("another client list")
+	ErrBothParts      = errors.New("a client that co-signed has acks in the acks part, too")
+	ErrNoProofs       = errors.New("proofs are not accepted")
+	ErrProof          = errors.New("the proof does not verify")
 	ErrWindow         = errors.New("an ack of another node, epoch or window")
 	ErrUnsorted       = errors.New("not sorted, or twice the same")
 	ErrDuplicateSeq   = errors.New("a client uses a seq twice")
@@ -31,7 +36,7 @@ var (
 
 // VerifyError says where a check failed. Err wraps one of the sentinels of this package.
 type VerifyError struct {
-	What  string // what Index counts: "ack", "row", "client", "settlement row"
+	What  string // what Index counts: "ack", "statement", "list entry", "segment", "row", "client", "settlement row"
 	Index int
 	Err   error
 }

@@ -1,139 +1,221 @@
 package rollup
 
 import (
-	"bytes"
 	"fmt"
 	"slices"
 )
 
-// MaxEvidenceSize is the size in bytes of the evidence of a full window.
-const MaxEvidenceSize = 4 + MaxAcks*EntrySize
+// Rung is how a rollup's statements part is shown (section 1).
+type Rung uint8
 
-// Evidence is the encoded evidence of a rollup's acks part (section 6): a u32 count, then 52 bytes per ack in tree
-// order. Values come from ParseEvidence and Sealer.Seal; methods on anything else may panic.
-type Evidence []byte
+// The rungs of evidence. A rollup's id does not depend on it.
+const (
+	RungAcks       Rung = 1 // there is no statements part
+	RungStatements Rung = 2 // by the statements
+	RungProof      Rung = 3 // by proofs
+)
 
-// ParseEvidence checks length, limits and order, and that no client uses a seq twice. It does not copy b. Errors:
-// ErrMalformed, ErrCount, ErrUnsorted, ErrDuplicateSeq.
-func ParseEvidence(b []byte) (Evidence, error) {
-	ev := Evidence(b[:len(b):len(b)])
-	if err := ev.checkLength(); err != nil {
-		return nil, fmt.Errorf("evidence: %w", err)
+// MaxEvidenceSize is the size in bytes of the largest evidence that decodes: that of rung 2, for acks and for statements.
+const MaxEvidenceSize = MaxAcksSize + 1 + 4 + MaxStatements*StatementSize + MaxStatements/8
+
+// Evidence shows that a rollup's header is right (section 6).
+type Evidence struct {
+	Acks Acks // of the acks part; none when the header has no such part
+	Rung Rung
+
+	Clients    ClientList     // rungs 2 and 3: who has statements, and who co-signed
+	Statements []Statement    // rung 2; their payers are not in the encoding, and not looked at
+	Size       int            // rung 3: how many statements a proof is about, at most
+	Segments   []SegmentProof // rung 3: one for every Size statements
+}
+
+// AcksEvidence returns the evidence of a rollup that has nothing but an acks part.
+func AcksEvidence(acks Acks) *Evidence { return &Evidence{Acks: acks, Rung: RungAcks} }
+
+// SegmentProof is the proof of one segment of the statements.
+type SegmentProof struct {
+	Nodes []Hash // see Segment
+	Rows  []Row  // sums over the signed statements of the segment; the last segment has what is left instead
+	Proof [ProofSize]byte
+}
+
+// Append appends the encoding to dst.
+func (ev *Evidence) Append(dst []byte) []byte {
+	dst = append(dst, ev.Acks...)
+	switch ev.Rung {
+	case RungStatements:
+		dst = append(dst, byte(ev.Rung))
+		dst = le.AppendUint32(dst, uint32(len(ev.Statements)))
+		for i := range ev.Statements {
+			dst = ev.Statements[i].Append(dst)
+		}
+		start := len(dst)
+		dst = append(dst, make([]byte, (len(ev.Clients)+7)/8)...)
+		for i, c := range ev.Clients {
+			if c.Signed {
+				dst[start+i/8] |= 1 << (i % 8)
+			}
+		}
+	case RungProof:
+		dst = append(dst, byte(ev.Rung))
+		list := ev.Clients.Append(nil)
+		dst = le.AppendUint32(dst, uint32(len(list)))
+		dst = append(dst, list...)
+		dst = le.AppendUint32(dst, uint32(ev.Size))
+		for i := range ev.Segments {
+			s := &ev.Segments[i]
+			for _, node := range s.Nodes {
+				dst = append(dst, node[:]...)
+			}
+			if i < len(ev.Segments)-1 {
+				dst = appendRows(dst, s.Rows)
+			}
+			dst = append(dst, s.Proof[:]...)
+		}
 	}
-	if err := ev.checkOrder(nil); err != nil {
+	return dst
+}
+
+// ParseEvidence decodes evidence and checks limits and orders; it does not copy the acks. Whether it belongs to a header,
+// Verify decides. Errors: ErrMalformed, ErrCount, ErrUnsorted, ErrDuplicateSeq, ErrStatement, ErrClientList, ErrRows,
+// ErrOverflow.
+func ParseEvidence(b []byte) (*Evidence, error) {
+	ev := &Evidence{Rung: RungAcks}
+	r := newReader(b)
+	ev.Acks = r.acks(0)
+	if len(r.B) > 0 {
+		r.statementsPart(ev)
+	}
+	err := r.End()
+	if err == nil {
+		err = ev.check()
+	}
+	if err != nil {
 		return nil, fmt.Errorf("evidence: %w", err)
 	}
 	return ev, nil
 }
 
-func (ev Evidence) checkLength() error {
-	r := newReader(ev)
+func (r *reader) statementsPart(ev *Evidence) {
+	switch ev.Rung = Rung(r.U8()); ev.Rung {
+	case RungStatements:
+		r.statements(ev)
+	case RungProof:
+		r.proofs(ev)
+	default:
+		r.Fail("there is no rung %d here", ev.Rung)
+	}
+}
+
+func (r *reader) statements(ev *Evidence) {
 	n := int(r.U32())
-	if r.Err == nil && (n == 0 || n > MaxAcks) {
-		return fmt.Errorf("%w: %d in the evidence, where 1 to %d may be", ErrCount, n, MaxAcks)
+	if r.Err == nil && (n == 0 || n > MaxStatements) {
+		r.Err = fmt.Errorf("%w: %d statements, where 1 to %d may be", ErrCount, n, MaxStatements)
 	}
-	r.Next(n * EntrySize)
-	return r.End()
+	if !r.Has(n * StatementSize) {
+		return
+	}
+	ev.Statements = make([]Statement, n)
+	for i := range ev.Statements {
+		ev.Statements[i] = r.statement()
+	}
+	bitmap := Bitmap(r.Next((n + 7) / 8))
+	if r.Err == nil && n%8 != 0 && bitmap[len(bitmap)-1]>>(n%8) != 0 {
+		r.Fail("a bit beyond statement %d", n-1)
+	}
+	if r.Err != nil {
+		return
+	}
+	ev.Clients = make(ClientList, n)
+	for i := range ev.Clients {
+		ev.Clients[i] = ListedClient{Client: ev.Statements[i].Client, Signed: bitmap.Has(i)}
+	}
 }
 
-// Len returns the number of acks.
-func (ev Evidence) Len() int { return (len(ev) - 4) / EntrySize }
-
-// Entry returns bytes 28 to 79 of ack i in tree order, in place.
-func (ev Evidence) Entry(i int) Entry {
-	o := 4 + i*EntrySize
-	return Entry(ev[o : o+EntrySize : o+EntrySize])
+func (r *reader) proofs(ev *Evidence) {
+	list := newReader(r.Next(int(r.U32())))
+	if r.Err != nil {
+		return
+	}
+	ev.Clients = list.clientList()
+	if r.Err = list.End(); r.Err != nil {
+		return
+	}
+	ev.Size = int(r.U32())
+	if r.Err == nil && !IsCircuitSize(ev.Size) {
+		r.Fail("there is no circuit of %d statements", ev.Size)
+	}
+	if r.Err != nil {
+		return
+	}
+	ev.Segments = make([]SegmentProof, segmentCount(len(ev.Clients), ev.Size))
+	for i := range ev.Segments {
+		s := &ev.Segments[i]
+		if !r.Has(segmentNodes(ev.Size) * len(Hash{})) {
+			return
+		}
+		s.Nodes = make([]Hash, segmentNodes(ev.Size))
+		for j := range s.Nodes {
+			s.Nodes[j] = r.hash()
+		}
+		if i < len(ev.Segments)-1 {
+			s.Rows = r.rows()
+		}
+		r.Fill(s.Proof[:])
+	}
 }
 
-// Index returns the position of an ack in tree order.
-func (ev Evidence) Index(client, service, seq uint32) (int, bool) {
-	var want [12]byte
-	le.PutUint32(want[0:], client)
-	le.PutUint32(want[4:], service)
-	le.PutUint32(want[8:], seq)
-	lo, hi := 0, ev.Len()
-	for lo < hi {
-		mid := int(uint(lo+hi) >> 1)
-		if ev.Entry(mid).compare(want[:]) < 0 {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
+// check holds the rules that need no header.
+func (ev *Evidence) check() error {
+	least := 1
+	if ev.Rung != RungAcks {
+		least = 0
 	}
-	return lo, lo < ev.Len() && bytes.Equal(ev.Entry(lo)[:12], want[:])
+	if err := ev.Acks.checkLength(least); err != nil {
+		return err
+	}
+	if err := ev.Acks.checkOrder(nil); err != nil {
+		return err
+	}
+	return ev.checkStatementsPart()
 }
 
-// Ack returns ack i, without its signature, of the rollup with header h.
-func (ev Evidence) Ack(h *Header, i int) Ack {
-	e := ev.Entry(i)
-	return Ack{Network: h.Network, Epoch: h.Epoch, Window: h.Window, Node: h.Node, Client: e.Client(),
-		Service: e.Service(), Seq: e.Seq(), Units: e.Units(), Request: e.Request()}
+// checkStatementsPart holds those about the statements part.
+func (ev *Evidence) checkStatementsPart() error {
+	switch ev.Rung {
+	case RungAcks:
+		return nil
+	case RungStatements:
+		if err := checkStatements(ev.Statements); err != nil {
+			return err
+		}
+		return ev.Clients.of(ev.Statements)
+	case RungProof:
+		return ev.checkSegments()
+	}
+	return fmt.Errorf("%w: there is no rung %d", ErrParts, ev.Rung)
 }
 
-// Entry is bytes 28 to 79 of an ack in place.
-type Entry []byte
-
-// Client returns the client field.
-func (e Entry) Client() uint32 { return le.Uint32(e[0:]) }
-
-// Service returns the service field.
-func (e Entry) Service() uint32 { return le.Uint32(e[4:]) }
-
-// Seq returns the client's counter.
-func (e Entry) Seq() uint32 { return le.Uint32(e[8:]) }
-
-// Units returns the units field.
-func (e Entry) Units() uint64 { return le.Uint64(e[12:]) }
-
-// Request returns the hash of the request record.
-func (e Entry) Request() Hash { return Hash(e[20:52]) }
-
-// compare orders entries by (client, service, seq), as numbers.
-func (e Entry) compare(f Entry) int {
-	for o := 0; o < 12; o += 4 {
-		if a, b := le.Uint32(e[o:]), le.Uint32(f[o:]); a != b {
-			if a < b {
-				return -1
-			}
-			return 1
+func (ev *Evidence) checkSegments() error {
+	if !IsCircuitSize(ev.Size) || len(ev.Segments) != segmentCount(len(ev.Clients), ev.Size) {
+		return fmt.Errorf("%w: %d segments of %d statements", ErrMalformed, len(ev.Segments), ev.Size)
+	}
+	for i := range ev.Segments {
+		if _, err := sumRows(ev.Segments[i].Rows); err != nil {
+			return at("segment", i, err)
 		}
 	}
-	return 0
+	return ev.Clients.check()
 }
 
-// checkOrder requires strict order and that no client uses a seq twice, whatever the service. scratch, which may be
-// nil, is reused for the seqs of one client.
-func (ev Evidence) checkOrder(scratch []uint32) error {
-	n := ev.Len()
-	for i := 1; i < n; i++ {
-		switch a, b := ev.Entry(i-1), ev.Entry(i); a.compare(b) {
-		case 0:
-			return at("ack", i, fmt.Errorf("%w: client %d, seq %d", ErrDuplicateSeq, b.Client(), b.Seq()))
-		case 1:
-			return at("ack", i, ErrUnsorted)
+// clients returns the clients of both parts, ascending, each once.
+func (ev *Evidence) clients() []uint32 {
+	clients := ev.Clients.Clients()
+	for i := range ev.Acks.Len() {
+		if client := ev.Acks.Entry(i).Client(); i == 0 || client != ev.Acks.Entry(i-1).Client() {
+			clients = append(clients, client)
 		}
 	}
-	for from := 0; from < n; {
-		client := ev.Entry(from).Client()
-		to, services := from+1, 1
-		for ; to < n && ev.Entry(to).Client() == client; to++ {
-			if ev.Entry(to).Service() != ev.Entry(to-1).Service() {
-				services++
-			}
-		}
-		if services > 1 { // within one service the order has shown it already
-			scratch = scratch[:0]
-			for i := from; i < to; i++ {
-				scratch = append(scratch, ev.Entry(i).Seq())
-			}
-			slices.Sort(scratch)
-			for i := 1; i < len(scratch); i++ {
-				if scratch[i-1] == scratch[i] {
-					return at("ack", from, fmt.Errorf("%w: client %d, seq %d", ErrDuplicateSeq, client, scratch[i]))
-				}
-			}
-		}
-		from = to
-	}
-	return nil
+	slices.Sort(clients)
+	return slices.Compact(clients)
 }

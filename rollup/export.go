@@ -63,9 +63,9 @@ type AckExport struct {
 }
 
 // NewAckExport makes the file for ack i, in tree order, of the rollup that the certificate is about. It does not
-// check the evidence against the certificate.
-func NewAckExport(c *Certificate, ev Evidence, i int) *AckExport {
-	return &AckExport{Certificate: c, Ack: ev.Ack(&c.Header, i), Index: uint32(i), Path: AckTree(ev, &c.Header).Path(i)}
+// check the acks against the certificate.
+func NewAckExport(c *Certificate, acks Acks, i int) *AckExport {
+	return &AckExport{Certificate: c, Ack: acks.Ack(&c.Header, i), Index: uint32(i), Path: AckTree(acks, c.Header.Key()).Path(i)}
 }
 
 // Type returns ExportAck.
@@ -112,22 +112,21 @@ type BLSKey [bls.PublicKeySize]byte
 
 const rollupClientSize = 4 + 4 + bls.PublicKeySize
 
-// RollupExport holds a certified rollup with all of its acks.
+// maxExportClients is how many clients the parts of a rollup can have together.
+const maxExportClients = MaxAcks + MaxStatements
+
+// RollupExport holds a certified rollup with its evidence, of any rung.
 type RollupExport struct {
 	Certificate *Certificate
-	Evidence    Evidence
+	Evidence    *Evidence
 	Clients     []RollupClient // those of the evidence, sorted
 }
 
 // NewRollupExport makes the file for the rollup that the certificate is about, with clients from the registry. It
 // does not verify the rollup. The error is ErrUnknownClient.
-func NewRollupExport(c *Certificate, ev Evidence, reg Registry) (*RollupExport, error) {
+func NewRollupExport(c *Certificate, ev *Evidence, reg Registry) (*RollupExport, error) {
 	e := &RollupExport{Certificate: c, Evidence: ev}
-	for i := range ev.Len() {
-		client := ev.Entry(i).Client()
-		if i > 0 && client == ev.Entry(i-1).Client() {
-			continue
-		}
+	for _, client := range ev.clients() {
 		key, known := reg.ClientKey(client)
 		payer, paid := reg.Payer(client, c.Header.Epoch)
 		if !known || !paid {
@@ -143,11 +142,12 @@ func (e *RollupExport) Type() ExportType { return ExportRollup }
 
 // Append appends the file to dst.
 func (e *RollupExport) Append(dst []byte) []byte {
-	dst = slices.Grow(dst, MaxCertificateSize+len(e.Evidence)+len(e.Clients)*rollupClientSize)
+	evidence := e.Evidence.Append(nil)
+	dst = slices.Grow(dst, MaxCertificateSize+len(evidence)+len(e.Clients)*rollupClientSize)
 	dst = appendExport(dst, e.network(), ExportRollup)
 	dst = appendCertificate(dst, e.Certificate)
-	dst = le.AppendUint32(dst, uint32(len(e.Evidence)))
-	dst = append(dst, e.Evidence...)
+	dst = le.AppendUint32(dst, uint32(len(evidence)))
+	dst = append(dst, evidence...)
 	dst = le.AppendUint32(dst, uint32(len(e.Clients)))
 	for i := range e.Clients {
 		c := &e.Clients[i]
@@ -167,8 +167,8 @@ func (r *reader) rollupExport() *RollupExport {
 		e.Evidence, r.Err = ParseEvidence(evidence)
 	}
 	n := int(r.U32())
-	if n > MaxAcks {
-		r.Fail("%d clients, where %d may be", n, MaxAcks)
+	if n > maxExportClients {
+		r.Fail("%d clients, where %d may be", n, maxExportClients)
 	}
 	if !r.Has(n * rollupClientSize) {
 		return e

@@ -17,7 +17,7 @@ func testExports(t testing.TB) map[string][]byte {
 	t.Helper()
 	h, ev := forge(t, testKey, testAcks())
 	cert := certify(h, 0, 1, 3)
-	whole, err := NewRollupExport(cert, ev, registry())
+	whole, err := NewRollupExport(cert, AcksEvidence(ev), registry())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func TestBadExports(t *testing.T) {
 		return verify(e)
 	}
 	whole := func(f func(*RollupExport)) error {
-		e, err := NewRollupExport(cert, ev, registry())
+		e, err := NewRollupExport(cert, AcksEvidence(ev), registry())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -117,7 +117,7 @@ func TestBadExports(t *testing.T) {
 	certified := func(acks []Ack, f func(*Header)) *RollupExport {
 		h, ev := forge(t, testKey, acks)
 		f(h)
-		e, err := NewRollupExport(certify(h, 0, 1, 2, 3), ev, registry())
+		e, err := NewRollupExport(certify(h, 0, 1, 2, 3), AcksEvidence(ev), registry())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -136,7 +136,7 @@ func TestBadExports(t *testing.T) {
 		want error
 	}{
 		{"another index", ack(func(e *AckExport) { e.Index = 2 }), ErrPath},
-		{"another ack's path", ack(func(e *AckExport) { e.Path = AckTree(ev, h).Path(2) }), ErrPath},
+		{"another ack's path", ack(func(e *AckExport) { e.Path = AckTree(ev, h.Key()).Path(2) }), ErrPath},
 		{"no path", ack(func(e *AckExport) { e.Path = nil }), ErrPath},
 		{"other units", ack(func(e *AckExport) { e.Ack.Units++ }), ErrPath},
 		{"another window", ack(func(e *AckExport) { e.Ack.Window++ }), ErrWindow},
@@ -169,6 +169,6 @@ func TestBadExports(t *testing.T) {
 	file[16] = 4
 	_, err = ParseExport(file)
 	wantError(t, err, ErrMalformed)
-	_, err = NewRollupExport(cert, ev, keyless{registry()})
+	_, err = NewRollupExport(cert, AcksEvidence(ev), keyless{registry()})
 	wantError(t, err, ErrUnknownClient)
 }

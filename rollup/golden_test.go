@@ -66,7 +66,7 @@ func golden(t *testing.T, path string, want []byte) {
 // testValues is the table of section 12.
 func testValues(t *testing.T) string {
 	h, ev := forge(t, testKey, testAcks())
-	tree := AckTree(ev, h)
+	tree := AckTree(ev, h.Key())
 	cert := certify(h, 0, 1, 3)
 	settlement := settle(testRows, 0, 1, 3)
 	client, member := registry().secrets[0], committeeSecrets()[0]

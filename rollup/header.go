@@ -43,29 +43,29 @@ func (k WindowKey) String() string {
 	return fmt.Sprintf("node %d, epoch %d, window %d", k.Node, k.Epoch, k.Window)
 }
 
-// Header is a rollup's commitment to its acks (section 6). The fields of the statements part keep their place in the
-// encoding; in this version they are those of an absent part, which NewHeader sets.
+// Header is a rollup's commitment to its acks (section 6): an acks part, a statements part, or both. NewHeader sets the fields
+// of an absent part.
 type Header struct {
 	Network      Network
 	Epoch        uint32
 	Window       uint32
 	Node         uint32
-	AckCount     uint32 // 1 to MaxAcks
+	AckCount     uint32 // 1 to MaxAcks, 0: absent
 	AckRoot      Hash
 	AckSignature [SignatureSize]byte // the aggregate of the acks' signatures
 
-	StatementCount     uint32
+	StatementCount     uint32 // 1 to MaxStatements, 0: absent
 	StatementRoot      Hash
 	ClientListDigest   Hash
-	StatementSignature [SignatureSize]byte
+	StatementSignature [SignatureSize]byte // the sum of the signatures of the clients that co-signed
 
 	Rows []Row // 1 to MaxRows, sorted by (payer, service)
 }
 
-// NewHeader returns a header for the window with an absent statements part and nothing else set.
+// NewHeader returns a header for the window with both parts absent and no rows.
 func NewHeader(net Network, key WindowKey) *Header {
 	return &Header{Network: net, Epoch: key.Epoch, Window: key.Window, Node: key.Node,
-		StatementSignature: bls.IdentitySignature}
+		AckSignature: bls.IdentitySignature, StatementSignature: bls.IdentitySignature}
 }
 
 // Key returns the window that the header is about.
@@ -91,8 +91,13 @@ func (h *Header) Append(dst []byte) []byte {
 	dst = append(dst, h.StatementRoot[:]...)
 	dst = append(dst, h.ClientListDigest[:]...)
 	dst = append(dst, h.StatementSignature[:]...)
-	dst = le.AppendUint16(dst, uint16(len(h.Rows)))
-	for _, r := range h.Rows {
+	return appendRows(dst, h.Rows)
+}
+
+// appendRows appends a count and the rows.
+func appendRows(dst []byte, rows []Row) []byte {
+	dst = le.AppendUint16(dst, uint16(len(rows)))
+	for _, r := range rows {
 		dst = le.AppendUint32(dst, r.Payer)
 		dst = le.AppendUint32(dst, r.Service)
 		dst = le.AppendUint64(dst, r.Acks)
@@ -102,8 +107,9 @@ func (h *Header) Append(dst []byte) []byte {
 }
 
 // ParseHeader decodes a header and nothing after it. Besides the layout it checks what holds for every valid header
-// whatever its evidence: ErrMalformed, ErrStatements, ErrCount (no acks, or too many), ErrUnsorted (rows), ErrRows (their
-// acks do not add up to the ack count, or exceed their units). Whether AckSignature is one, Verify decides.
+// whatever its evidence: ErrMalformed, ErrCount (neither part, or too many acks or statements), ErrUnsorted (rows), ErrRows
+// (their acks do not add up to the ack count, or exceed their units), ErrOverflow. Whether the signatures are some, Verify
+// decides.
 func ParseHeader(b []byte) (*Header, error) {
 	r := newReader(b)
 	h := r.header()
@@ -118,30 +124,44 @@ func ParseHeader(b []byte) (*Header, error) {
 
 // check holds the rules that need nothing but the header.
 func (h *Header) check() error {
-	absent := h.StatementCount == 0 && h.StatementRoot == Hash{} && h.ClientListDigest == Hash{} &&
-		h.StatementSignature == bls.IdentitySignature
+	noAcks := h.AckRoot == Hash{} && h.AckSignature == bls.IdentitySignature
+	noStatements := h.StatementRoot == Hash{} && h.ClientListDigest == Hash{} && h.StatementSignature == bls.IdentitySignature
 	switch {
-	case !absent:
-		return ErrStatements
-	case h.AckCount == 0 || h.AckCount > MaxAcks:
-		return fmt.Errorf("%w: %d, where 1 to %d may be", ErrCount, h.AckCount, MaxAcks)
+	case h.AckCount == 0 && h.StatementCount == 0:
+		return fmt.Errorf("%w: neither acks nor statements", ErrCount)
+	case h.AckCount > MaxAcks || h.StatementCount > MaxStatements:
+		return fmt.Errorf("%w: %d acks, %d statements, where %d and %d may be", ErrCount, h.AckCount, h.StatementCount, MaxAcks, MaxStatements)
+	case h.AckCount == 0 && !noAcks || h.StatementCount == 0 && !noStatements:
+		return fmt.Errorf("%w: an absent part with something in it", ErrMalformed)
 	case len(h.Rows) == 0 || len(h.Rows) > MaxRows:
 		return fmt.Errorf("%w: %d rows, where 1 to %d may be", ErrMalformed, len(h.Rows), MaxRows)
 	}
-	var acks uint64
-	for i, r := range h.Rows {
-		if i > 0 && compareRows(h.Rows[i-1], r) >= 0 {
-			return at("row", i, ErrUnsorted)
-		}
-		if r.Acks == 0 || r.Acks > MaxAcks || r.Units < r.Acks {
-			return at("row", i, fmt.Errorf("%w: %d acks, %d units", ErrRows, r.Acks, r.Units))
-		}
-		acks += r.Acks
+	acks, err := sumRows(h.Rows)
+	if err != nil {
+		return err
 	}
-	if acks != uint64(h.AckCount) {
+	if h.StatementCount == 0 && acks != uint64(h.AckCount) || acks < uint64(h.AckCount) {
 		return fmt.Errorf("%w: together %d acks, not %d", ErrRows, acks, h.AckCount)
 	}
+	if h.StatementCount > 0 && acks == uint64(h.AckCount) {
+		return fmt.Errorf("%w: no acks are left for the statements", ErrRows)
+	}
 	return nil
+}
+
+// sumRows checks order and bounds of rows and returns how many acks they are together: ErrUnsorted, ErrRows, ErrOverflow.
+func sumRows(rows []Row) (acks uint64, err error) {
+	for i, r := range rows {
+		switch {
+		case i > 0 && compareRows(rows[i-1], r) >= 0:
+			return 0, at("row", i, ErrUnsorted)
+		case r.Acks == 0 || r.Units < r.Acks:
+			return 0, at("row", i, fmt.Errorf("%w: %d acks, %d units", ErrRows, r.Acks, r.Units))
+		case !add(&acks, r.Acks):
+			return 0, at("row", i, fmt.Errorf("%w: acks", ErrOverflow))
+		}
+	}
+	return acks, nil
 }
 
 func (r *reader) header() *Header {
@@ -158,16 +178,21 @@ func (r *reader) header() *Header {
 	r.Fill(h.StatementRoot[:])
 	r.Fill(h.ClientListDigest[:])
 	r.Fill(h.StatementSignature[:])
+	h.Rows = r.rows()
+	return h
+}
+
+func (r *reader) rows() []Row {
 	n := int(r.U16())
 	if n > MaxRows {
 		r.Fail("%d rows, where %d may be", n, MaxRows)
 	}
 	if !r.Has(n * rowSize) {
-		return h
+		return nil
 	}
-	h.Rows = make([]Row, n)
-	for i := range h.Rows {
-		h.Rows[i] = Row{Payer: r.U32(), Service: r.U32(), Acks: r.U64(), Units: r.U64()}
+	rows := make([]Row, n)
+	for i := range rows {
+		rows[i] = Row{Payer: r.U32(), Service: r.U32(), Acks: r.U64(), Units: r.U64()}
 	}
-	return h
+	return rows
 }

@@ -88,9 +88,9 @@ func (e *AckExport) MarshalJSON() ([]byte, error) {
 
 // MarshalJSON implements [json.Marshaler]. Acks come in tree order.
 func (e *RollupExport) MarshalJSON() ([]byte, error) {
-	acks := make([]Ack, e.Evidence.Len())
+	acks := make([]Ack, e.Evidence.Acks.Len())
 	for i := range acks {
-		acks[i] = e.Evidence.Ack(&e.Certificate.Header, i)
+		acks[i] = e.Evidence.Acks.Ack(&e.Certificate.Header, i)
 	}
 	return json.Marshal(struct {
 		Certificate *Certificate   `json:"certificate"`

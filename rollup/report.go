@@ -86,17 +86,13 @@ func (e *RollupExport) verify(committee *Committee, _ Shares) error {
 		}
 		reg.keys[i] = key
 	}
-	return Verify(h, e.Evidence, h.Network, &reg, runtime.GOMAXPROCS(0))
+	return Verify(h, e.Evidence, h.Network, &reg, nil, runtime.GOMAXPROCS(0))
 }
 
 // checkClients requires that the clients are those of the evidence, no more and no fewer.
 func (e *RollupExport) checkClients() error {
 	next := 0
-	for i := range e.Evidence.Len() {
-		client := e.Evidence.Entry(i).Client()
-		if i > 0 && client == e.Evidence.Entry(i-1).Client() {
-			continue
-		}
+	for _, client := range e.Evidence.clients() {
 		if next == len(e.Clients) || e.Clients[next].Client != client {
 			return at("client", next, fmt.Errorf("%w: client %d is in the evidence", ErrClients, client))
 		}

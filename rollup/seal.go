@@ -10,77 +10,93 @@ import (
 // Sealer turns the acks of a window into a rollup. Its memory is reused, so that sealing allocates nothing once the
 // Sealer has seen a window of the size. The zero value is ready. Not safe for concurrent use.
 type Sealer struct {
-	order    sorter
-	tally    tally
-	header   Header
-	evidence Evidence
-	leaves   []byte // of one chunk
-	level    []byte
+	order   sorter
+	tally   tally
+	header  Header
+	archive Acks
+	leaves  leafHasher
 }
 
-// leafChunk is the number of leaves that are laid out at a time: 512 KiB, which stay in the second cache and are
-// enough for the hash function to spread over cores.
-const leafChunk = 8192
-
-// Seal builds header and evidence of a window from its acks in any order: frames holds 1 to MaxAcks acks of 128 bytes,
-// whose signatures were verified, and aggregate is the sum of those signatures. The registry's payers are those of
-// the window's epoch. Errors: ErrMalformed, ErrCount, ErrNetwork, ErrWindow, ErrDuplicateSeq, ErrUnknownClient,
+// Seal builds header and evidence of a window's rollup from its acks in any order: frames holds 1 to MaxAcks acks of 128
+// bytes, whose signatures were verified, and aggregate is the sum of those signatures. The registry's payers are those of the
+// window's epoch. Errors: ErrMalformed, ErrCount, ErrNetwork, ErrWindow, ErrDuplicateSeq, ErrUnknownClient,
 // ErrUnknownService, ErrUnits, ErrTooManyRows, ErrOverflow. The result is valid until the next call.
-func (s *Sealer) Seal(net Network, key WindowKey, frames []byte, aggregate [SignatureSize]byte, reg Registry) (*Header, Evidence, error) {
+func (s *Sealer) Seal(net Network, key WindowKey, frames []byte, aggregate [SignatureSize]byte, reg Registry) (*Header, Acks, error) {
+	if _, err := s.Archive(net, key, frames, reg); err != nil {
+		return nil, nil, err
+	}
+	s.header = *NewHeader(net, key)
+	s.sealAcks(s.archive, aggregate)
+	s.header.Rows = s.tally.rows
+	return &s.header, s.archive, nil
+}
+
+// Archive returns the acks of a window in order, as Seal takes them and with its errors: what is offered to clients for
+// their co-signatures is made from it, and then SealCosigned. The result is valid until the next call.
+func (s *Sealer) Archive(net Network, key WindowKey, frames []byte, reg Registry) (Acks, error) {
 	n := len(frames) / AckSize
 	switch {
 	case len(frames)%AckSize != 0:
-		return nil, nil, fmt.Errorf("seal: %w: %d bytes are not a number of acks", ErrMalformed, len(frames))
+		return nil, fmt.Errorf("seal: %w: %d bytes are not a number of acks", ErrMalformed, len(frames))
 	case n == 0 || n > MaxAcks:
-		return nil, nil, fmt.Errorf("seal: %w: %d, where 1 to %d may be", ErrCount, n, MaxAcks)
+		return nil, fmt.Errorf("seal: %w: %d, where 1 to %d may be", ErrCount, n, MaxAcks)
 	}
 	if err := s.order.load(net, key, frames); err != nil {
+		return nil, fmt.Errorf("seal: %w", err)
+	}
+	s.archive = slices.Grow(s.archive[:0], 4+n*EntrySize)
+	s.archive = le.AppendUint32(s.archive, uint32(n))
+	for _, k := range s.order.sort() {
+		s.archive = append(s.archive, frame(frames, int(k.index)).Entry()...)
+	}
+	if err := s.tally.sum(s.archive, key.Epoch, reg); err != nil {
+		return nil, fmt.Errorf("seal: %w", err)
+	}
+	return s.archive, nil
+}
+
+// sealAcks fills the header's acks part.
+func (s *Sealer) sealAcks(acks Acks, aggregate [SignatureSize]byte) {
+	s.header.AckCount = uint32(acks.Len())
+	s.header.AckSignature = aggregate
+	s.header.AckRoot = s.root(acks, s.header.Key())
+}
+
+// root returns the root of the tree over acks of a window.
+func (s *Sealer) root(acks Acks, key WindowKey) Hash {
+	return blake3.Root(&AckTreeKind.Node, s.leaves.hash(acks, key))
+}
+
+// SealCosigned builds header and evidence of a window of which clients have co-signed the tree of statements: archive holds
+// the acks of the window, list who signed, cosigned is the sum of their signatures of the CosignMessage, and aggregate the sum
+// of the signatures of the acks of everybody else, the identity when there are none. It checks no signature, and nothing that
+// Archive and Statements see to. Errors: ErrClientList for a list that is not that of the tree or in which nobody signed,
+// ErrUnknownClient, ErrUnknownService, ErrUnits, ErrTooManyRows, ErrOverflow. The header is valid until the next call, the
+// evidence is the caller's and of rung 2.
+func (s *Sealer) SealCosigned(net Network, archive Acks, key WindowKey, tree *StatementTree, list ClientList,
+	cosigned, aggregate [SignatureSize]byte, reg Registry) (*Header, *Evidence, error) {
+	ev := &Evidence{Acks: archive.Without(list), Rung: RungStatements, Clients: list, Statements: tree.Statements()}
+	if err := list.of(tree.Statements()); err != nil {
 		return nil, nil, fmt.Errorf("seal: %w", err)
 	}
-	s.evidence = slices.Grow(s.evidence[:0], 4+n*EntrySize)
-	s.evidence = le.AppendUint32(s.evidence, uint32(n))
-	for _, k := range s.order.sort() {
-		s.evidence = append(s.evidence, frame(frames, int(k.index)).Entry()...)
-	}
-	if err := s.tally.sum(s.evidence, key.Epoch, reg); err != nil {
+	if err := s.tally.sum(archive, key.Epoch, reg); err != nil {
 		return nil, nil, fmt.Errorf("seal: %w", err)
 	}
 	s.header = *NewHeader(net, key)
-	s.header.AckCount = uint32(n)
-	s.header.AckSignature = aggregate
-	s.header.AckRoot = s.root(key)
+	if ev.Acks.Len() > 0 {
+		s.sealAcks(ev.Acks, aggregate)
+	}
+	s.header.StatementCount = uint32(tree.Len())
+	s.header.StatementRoot = tree.Root()
+	s.header.ClientListDigest = list.Digest()
+	s.header.StatementSignature = cosigned
 	s.header.Rows = s.tally.rows
-	return &s.header, s.evidence, nil
+	return &s.header, ev, nil
 }
 
 // Seal is Sealer.Seal with memory of its own.
-func Seal(net Network, key WindowKey, frames []byte, aggregate [SignatureSize]byte, reg Registry) (*Header, Evidence, error) {
+func Seal(net Network, key WindowKey, frames []byte, aggregate [SignatureSize]byte, reg Registry) (*Header, Acks, error) {
 	return new(Sealer).Seal(net, key, frames, aggregate, reg)
-}
-
-// root returns the root of the ack tree over the evidence.
-func (s *Sealer) root(key WindowKey) Hash {
-	n := s.evidence.Len()
-	if cap(s.level) < n*blake3.Size {
-		s.level = make([]byte, n*blake3.Size)
-	}
-	s.level = s.level[:n*blake3.Size]
-	if s.leaves == nil {
-		s.leaves = make([]byte, leafChunk*LeafSize)
-	}
-	prefix := Ack{Epoch: key.Epoch, Window: key.Window, Node: key.Node}
-	const entry = EntryOffset - LeafOffset
-	for i := range min(n, leafChunk) {
-		prefix.appendLeaf(s.leaves[i*LeafSize : i*LeafSize])
-	}
-	for from := 0; from < n; from += leafChunk {
-		to := min(from+leafChunk, n)
-		for i := from; i < to; i++ {
-			copy(s.leaves[(i-from)*LeafSize+entry:], s.evidence.Entry(i))
-		}
-		AckTreeKind.leaves(s.level[from*blake3.Size:to*blake3.Size], s.leaves, LeafSize, LeafSize)
-	}
-	return blake3.Root(&AckTreeKind.Node, s.level)
 }
 
 func frame(frames []byte, i int) Frame { return Frame(frames[i*AckSize : (i+1)*AckSize]) }

@@ -22,10 +22,10 @@ func TestSealAgainstForge(t *testing.T) {
 	}
 	wantBytes(t, "header", h.Append(nil), wantHeader.Append(nil))
 	wantBytes(t, "evidence", ev, wantEvidence)
-	if err := Verify(h, ev, testNet, registry(), 1); err != nil {
+	if err := Verify(h, AcksEvidence(ev), testNet, registry(), nil, 1); err != nil {
 		t.Fatal(err)
 	}
-	if got := AckTree(ev, h).Root(); got != h.AckRoot {
+	if got := AckTree(ev, h.Key()).Root(); got != h.AckRoot {
 		t.Fatalf("AckTree %s, header %s", got, h.AckRoot)
 	}
 	for i := range ev.Len() {
@@ -203,7 +203,7 @@ func BenchmarkSeal(b *testing.B) {
 			b.Fatal(err)
 		}
 		for b.Loop() {
-			s.root(testKey)
+			s.root(s.archive, testKey)
 		}
 		perAck(b)
 	})

@@ -27,18 +27,18 @@ type tally struct {
 
 // sum checks evidence in order, with clients and services known and units in range, and leaves the sums in t.rows.
 // Errors: ErrUnsorted, ErrDuplicateSeq, ErrUnknownClient, ErrUnknownService, ErrUnits, ErrTooManyRows, ErrOverflow.
-func (t *tally) sum(ev Evidence, epoch uint32, reg Registry) error {
+func (t *tally) sum(acks Acks, epoch uint32, reg Registry) error {
 	if t.seqs == nil {
-		t.seqs = make([]uint32, 0, ev.Len())
+		t.seqs = make([]uint32, 0, acks.Len())
 	}
-	if err := ev.checkOrder(t.seqs); err != nil {
+	if err := acks.checkOrder(t.seqs); err != nil {
 		return err
 	}
 	t.rows, t.last = t.rows[:0], 0
 	var client, payer, service uint32
 	var unitCap uint64
-	for i := range ev.Len() {
-		e := ev.Entry(i)
+	for i := range acks.Len() {
+		e := acks.Entry(i)
 		if c := e.Client(); i == 0 || c != client {
 			p, ok := reg.Payer(c, epoch)
 			if !ok {

@@ -60,17 +60,18 @@ type Tree struct{ levels [][]byte } // from the leaves to the root, 32 bytes per
 
 // NewTree builds the tree over entries of the same width, which lie one after the other.
 func NewTree(kind *TreeKind, entries []byte, width int) *Tree {
-	return newTree(kind, entries, len(entries)/width, width, width)
+	level := make([]byte, len(entries)/width*blake3.Size)
+	kind.leaves(level, entries, width, width)
+	return newTree(kind, level)
 }
 
-// AckTree returns the tree over the acks of a rollup. It does not check the rollup.
-func AckTree(ev Evidence, h *Header) *Tree {
-	return newTree(AckTreeKind, appendMessages(nil, h, ev)[LeafOffset:], ev.Len(), MessageSize, LeafSize)
+// AckTree returns the tree over acks of a window.
+func AckTree(acks Acks, key WindowKey) *Tree {
+	return newTree(AckTreeKind, new(leafHasher).hash(acks, key))
 }
 
-func newTree(kind *TreeKind, entries []byte, n, stride, width int) *Tree {
-	level := make([]byte, n*blake3.Size)
-	kind.leaves(level, entries, stride, width)
+// newTree builds the tree over the hashes of its entries.
+func newTree(kind *TreeKind, level []byte) *Tree {
 	t := &Tree{levels: [][]byte{level}}
 	for len(level) > blake3.Size {
 		level = blake3.ReduceLevel(&kind.Node, bytes.Clone(level))
@@ -117,13 +118,22 @@ func (t *Tree) Path(i int) []Hash {
 // 2.1.3.2). For one root and size, one index and one path fit a leaf at most, unless a hash collides. The error is
 // ErrPath.
 func VerifyPath(kind *TreeKind, root, leaf Hash, index, size uint64, path []Hash) error {
+	led, err := rootOfPath(kind, leaf, index, size, path)
+	if err == nil && led != root {
+		err = ErrPath
+	}
+	return err
+}
+
+// rootOfPath returns the root to which a path leads. The error, of a path with another shape, is ErrPath.
+func rootOfPath(kind *TreeKind, leaf Hash, index, size uint64, path []Hash) (root Hash, err error) {
 	if index >= size {
-		return fmt.Errorf("%w: there is no entry %d of %d", ErrPath, index, size)
+		return root, fmt.Errorf("%w: there is no entry %d of %d", ErrPath, index, size)
 	}
 	fn, sn, r := index, size-1, leaf
 	for i := range path {
 		if sn == 0 {
-			return fmt.Errorf("%w: it is too long", ErrPath)
+			return root, fmt.Errorf("%w: it is too long", ErrPath)
 		}
 		if fn&1 == 1 || fn == sn {
 			r = kind.nodeHash(&path[i], &r)
@@ -136,10 +146,42 @@ func VerifyPath(kind *TreeKind, root, leaf Hash, index, size uint64, path []Hash
 		fn, sn = fn>>1, sn>>1
 	}
 	if sn != 0 {
-		return fmt.Errorf("%w: it is too short", ErrPath)
+		return root, fmt.Errorf("%w: it is too short", ErrPath)
 	}
-	if r != root {
-		return ErrPath
+	return r, nil
+}
+
+// leafHasher hashes the entries of ack trees. Its memory is reused.
+type leafHasher struct {
+	entries []byte // of one chunk
+	level   []byte
+}
+
+// leafChunk is the number of entries that are laid out at a time: 512 KiB, which stay in the second cache and are
+// enough for the hash function to spread over cores.
+const leafChunk = 8192
+
+// hash returns the leaf hashes of acks of a window, 32 bytes each, valid until the next call.
+func (l *leafHasher) hash(acks Acks, key WindowKey) []byte {
+	n := acks.Len()
+	if cap(l.level) < n*blake3.Size {
+		l.level = make([]byte, n*blake3.Size)
 	}
-	return nil
+	l.level = l.level[:n*blake3.Size]
+	if chunk := min(n, leafChunk); len(l.entries) < chunk*LeafSize {
+		l.entries = make([]byte, chunk*LeafSize)
+	}
+	prefix := Ack{Epoch: key.Epoch, Window: key.Window, Node: key.Node}
+	const entry = EntryOffset - LeafOffset
+	for i := range min(n, leafChunk) {
+		prefix.appendLeaf(l.entries[i*LeafSize : i*LeafSize])
+	}
+	for from := 0; from < n; from += leafChunk {
+		to := min(from+leafChunk, n)
+		for i := from; i < to; i++ {
+			copy(l.entries[(i-from)*LeafSize+entry:], acks.Entry(i))
+		}
+		AckTreeKind.leaves(l.level[from*blake3.Size:to*blake3.Size], l.entries, LeafSize, LeafSize)
+	}
+	return l.level
 }

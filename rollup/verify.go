@@ -8,62 +8,95 @@ import (
 	"github.com/waybill-network/waybill/kernels/bls"
 )
 
-// Verify decides whether a rollup is valid (section 6): header and evidence, against the registry of the header's
-// epoch. workers bounds the goroutines of the signature check. Checks run from cheap to dear. Errors: ErrNetwork,
-// ErrStatements, ErrMalformed, ErrCount, ErrUnsorted, ErrDuplicateSeq, ErrUnknownClient, ErrUnknownService, ErrUnits,
-// ErrTooManyRows, ErrOverflow, ErrRows, ErrRoot, ErrSignature; a *VerifyError in between tells where.
-func Verify(h *Header, ev Evidence, net Network, reg Registry, workers int) error {
-	if err := verify(h, ev, net, reg, workers); err != nil {
+// Verify decides whether a rollup is valid (section 6): header and evidence of any rung, against the registry of the
+// header's epoch. proofs checks those of rung 3; when it is nil they are refused. workers bounds the goroutines of the check
+// of the acks' signatures; the keys of many co-signers are added on all cores. Checks run from cheap to dear. Errors:
+// ErrNetwork, ErrMalformed, ErrCount, ErrParts, ErrUnsorted, ErrDuplicateSeq, ErrUnknownClient, ErrUnknownService, ErrUnits,
+// ErrTooManyRows, ErrOverflow, ErrRows, ErrRoot, ErrSignature, and for a statements part ErrStatement, ErrClientList,
+// ErrBothParts, ErrNoProofs, ErrProof; a *VerifyError in between tells where.
+func Verify(h *Header, ev *Evidence, net Network, reg Registry, proofs ProofVerifier, workers int) error {
+	if err := verify(h, ev, net, reg, proofs, workers); err != nil {
 		return fmt.Errorf("rollup of %s: %w", h.Key(), err)
 	}
 	return nil
 }
 
-func verify(h *Header, ev Evidence, net Network, reg Registry, workers int) error {
+func verify(h *Header, ev *Evidence, net Network, reg Registry, proofs ProofVerifier, workers int) error {
 	if h.Network != net {
 		return fmt.Errorf("%w: %s", ErrNetwork, h.Network)
 	}
 	if err := h.check(); err != nil {
 		return err
 	}
-	if err := ev.checkLength(); err != nil {
+	if err := ev.fits(h); err != nil {
 		return err
-	}
-	if ev.Len() != int(h.AckCount) {
-		return fmt.Errorf("%w: %d in the evidence, %d in the header", ErrCount, ev.Len(), h.AckCount)
 	}
 	var t tally
-	if err := t.sum(ev, h.Epoch, reg); err != nil {
+	if err := t.sum(ev.Acks, h.Epoch, reg); err != nil {
 		return err
 	}
-	if !slices.Equal(t.rows, h.Rows) {
-		return ErrRows
+	if h.StatementCount == 0 {
+		if !slices.Equal(t.rows, h.Rows) {
+			return ErrRows
+		}
+	} else if err := verifyStatements(h, ev, t.rows, reg, proofs); err != nil {
+		return err
 	}
-	messages := appendMessages(nil, h, ev)
-	level := make([]byte, ev.Len()*blake3.Size)
+	if h.AckCount == 0 {
+		return nil
+	}
+	return verifyAcks(h, ev.Acks, reg, workers)
+}
+
+// fits checks that the evidence has the header's parts and as many acks and statements: ErrParts, ErrMalformed, ErrCount.
+func (ev *Evidence) fits(h *Header) error {
+	if (ev.Rung == RungAcks) != (h.StatementCount == 0) {
+		return fmt.Errorf("%w: rung %d, and %d statements in the header", ErrParts, ev.Rung, h.StatementCount)
+	}
+	if err := ev.Acks.checkLength(0); err != nil {
+		return err
+	}
+	if ev.Acks.Len() != int(h.AckCount) || len(ev.Clients) != int(h.StatementCount) {
+		return fmt.Errorf("%w: %d acks and %d statements in the evidence, %d and %d in the header", ErrCount,
+			ev.Acks.Len(), len(ev.Clients), h.AckCount, h.StatementCount)
+	}
+	return nil
+}
+
+// Match checks that the evidence is what the header commits to, without its signatures and proofs, for a header that is
+// known to be right: ErrParts, ErrCount, ErrRoot, and of a statements part what Verify may answer.
+func (ev *Evidence) Match(h *Header, reg Registry) error {
+	if err := ev.fits(h); err != nil {
+		return err
+	}
+	if h.AckCount > 0 && AckTree(ev.Acks, h.Key()).Root() != h.AckRoot {
+		return ErrRoot
+	}
+	if h.StatementCount == 0 {
+		return nil
+	}
+	return ev.matchStatements(h, reg)
+}
+
+// verifyAcks checks root and aggregate signature of the acks part.
+func verifyAcks(h *Header, acks Acks, reg Registry, workers int) error {
+	messages := appendMessages(nil, h, acks)
+	level := make([]byte, acks.Len()*blake3.Size)
 	AckTreeKind.leaves(level, messages[LeafOffset:], MessageSize, LeafSize)
 	if root := Hash(blake3.Root(&AckTreeKind.Node, level)); root != h.AckRoot {
 		return fmt.Errorf("%w: %s, not %s", ErrRoot, root, h.AckRoot)
 	}
-	return verifyAggregate(h, ev, messages, reg, workers)
-}
-
-// verifyAggregate checks the aggregate signature over the acks' messages.
-func verifyAggregate(h *Header, ev Evidence, messages []byte, reg Registry, workers int) error {
-	if h.AckSignature == bls.IdentitySignature {
-		return fmt.Errorf("%w: the identity", ErrSignature)
-	}
-	aggregate, err := bls.ParseSignature(h.AckSignature[:])
+	aggregate, err := parseSum(&h.AckSignature)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrSignature, err)
+		return err
 	}
 	batch := bls.Batch{
-		Signer:   make([]uint32, ev.Len()),
+		Signer:   make([]uint32, acks.Len()),
 		Messages: bls.Column{Data: messages, Stride: MessageSize, Width: MessageSize},
 	}
 	var client uint32
 	for i := range batch.Signer {
-		if c := ev.Entry(i).Client(); i == 0 || c != client {
+		if c := acks.Entry(i).Client(); i == 0 || c != client {
 			key, ok := reg.ClientKey(c)
 			if !ok {
 				return at("ack", i, fmt.Errorf("%w %d", ErrUnknownClient, c))
@@ -80,14 +113,25 @@ func verifyAggregate(h *Header, ev Evidence, messages []byte, reg Registry, work
 }
 
 // appendMessages appends the 80-byte messages of a rollup's acks, one after the other.
-func appendMessages(dst []byte, h *Header, ev Evidence) []byte {
+func appendMessages(dst []byte, h *Header, acks Acks) []byte {
 	prefix := Ack{Network: h.Network, Epoch: h.Epoch, Window: h.Window, Node: h.Node}
 	var head [MessageSize]byte
 	prefix.Message(&head)
-	dst = slices.Grow(dst, ev.Len()*MessageSize)
-	for i := range ev.Len() {
+	dst = slices.Grow(dst, acks.Len()*MessageSize)
+	for i := range acks.Len() {
 		dst = append(dst, head[:EntryOffset]...)
-		dst = append(dst, ev.Entry(i)...)
+		dst = append(dst, acks.Entry(i)...)
 	}
 	return dst
+}
+
+// parseSum decodes a sum of signatures, which must not be the identity. The error is ErrSignature.
+func parseSum(encoded *[SignatureSize]byte) (sum bls.Signature, err error) {
+	if *encoded == bls.IdentitySignature {
+		return sum, fmt.Errorf("%w: the identity", ErrSignature)
+	}
+	if sum, err = bls.ParseSignature(encoded[:]); err != nil {
+		return sum, fmt.Errorf("%w: %w", ErrSignature, err)
+	}
+	return sum, nil
 }

@@ -14,7 +14,7 @@ func TestVerify(t *testing.T) {
 	for n := range len(testAcks()) {
 		h, ev := forge(t, testKey, testAcks()[:n+1])
 		for _, workers := range []int{1, 2} {
-			if err := Verify(h, ev, testNet, registry(), workers); err != nil {
+			if err := Verify(h, AcksEvidence(ev), testNet, registry(), nil, workers); err != nil {
 				t.Fatalf("%d acks: %v", n+1, err)
 			}
 		}
@@ -22,7 +22,7 @@ func TestVerify(t *testing.T) {
 }
 
 // entry returns ack i of evidence for changing.
-func (ev Evidence) change(i int) []byte { return ev[4+i*EntrySize : 4+(i+1)*EntrySize] }
+func (a Acks) change(i int) []byte { return a[4+i*EntrySize : 4+(i+1)*EntrySize] }
 
 // TestBadRollups tells one lie at a time; whatever is not the lie is honest.
 func TestBadRollups(t *testing.T) {
@@ -33,11 +33,11 @@ func TestBadRollups(t *testing.T) {
 		acks[i] = signed(acks[i])
 		return acks
 	}
-	header := func(f func(*Header)) func(*Header, *Evidence) {
-		return func(h *Header, _ *Evidence) { f(h) }
+	header := func(f func(*Header)) func(*Header, *Acks) {
+		return func(h *Header, _ *Acks) { f(h) }
 	}
 	otherNet := NetworkID("another")
-	type lie = func(*Header, *Evidence)
+	type lie = func(*Header, *Acks)
 	for _, c := range []struct {
 		name string
 		acks []Ack // the honest ones when nil
@@ -47,11 +47,12 @@ func TestBadRollups(t *testing.T) {
 		at   int // index in a *VerifyError, or -1
 	}{
 		{"network", nil, header(func(h *Header) { h.Network = otherNet }), nil, ErrNetwork, -1},
-		{"statement count", nil, header(func(h *Header) { h.StatementCount = 1 }), nil, ErrStatements, -1},
-		{"statement root", nil, header(func(h *Header) { h.StatementRoot[31] = 1 }), nil, ErrStatements, -1},
-		{"client list digest", nil, header(func(h *Header) { h.ClientListDigest[0] = 1 }), nil, ErrStatements, -1},
-		{"statement signature", nil, header(func(h *Header) { h.StatementSignature = h.AckSignature }), nil, ErrStatements, -1},
-		{"statement signature of zeros", nil, header(func(h *Header) { h.StatementSignature[0] = 0 }), nil, ErrStatements, -1},
+		{"statement count", nil, header(func(h *Header) { h.StatementCount = 1 }), nil, ErrRows, -1},
+		{"statement count and acks for it", nil, header(func(h *Header) { h.StatementCount = 1; h.Rows[0].Acks++ }), nil, ErrParts, -1},
+		{"statement root", nil, header(func(h *Header) { h.StatementRoot[31] = 1 }), nil, ErrMalformed, -1},
+		{"client list digest", nil, header(func(h *Header) { h.ClientListDigest[0] = 1 }), nil, ErrMalformed, -1},
+		{"statement signature", nil, header(func(h *Header) { h.StatementSignature = h.AckSignature }), nil, ErrMalformed, -1},
+		{"statement signature of zeros", nil, header(func(h *Header) { h.StatementSignature[0] = 0 }), nil, ErrMalformed, -1},
 		{"no acks", nil, header(func(h *Header) { h.AckCount = 0 }), nil, ErrCount, -1},
 		{"65,537 acks", nil, header(func(h *Header) { h.AckCount = MaxAcks + 1 }), nil, ErrCount, -1},
 		{"one ack more", nil, header(func(h *Header) { h.AckCount++; h.Rows[0].Acks++ }), nil, ErrCount, -1},
@@ -74,12 +75,12 @@ func TestBadRollups(t *testing.T) {
 		{"unsorted rows", nil, header(func(h *Header) { h.Rows[0], h.Rows[1] = h.Rows[1], h.Rows[0] }), nil, ErrUnsorted, 1},
 		{"a row twice", nil, header(func(h *Header) { h.Rows[1].Payer, h.Rows[1].Service = h.Rows[0].Payer, h.Rows[0].Service }), nil, ErrUnsorted, 1},
 
-		{"no evidence", nil, func(_ *Header, ev *Evidence) { *ev = nil }, nil, ErrMalformed, -1},
-		{"short evidence", nil, func(_ *Header, ev *Evidence) { *ev = (*ev)[:len(*ev)-1] }, nil, ErrMalformed, -1},
-		{"long evidence", nil, func(_ *Header, ev *Evidence) { *ev = append(*ev, 0) }, nil, ErrMalformed, -1},
-		{"evidence of none", nil, func(_ *Header, ev *Evidence) { *ev = make(Evidence, 4) }, nil, ErrCount, -1},
-		{"evidence of too many", nil, func(_ *Header, ev *Evidence) { le.PutUint32(*ev, MaxAcks+1) }, nil, ErrCount, -1},
-		{"unsorted leaves", nil, func(_ *Header, ev *Evidence) {
+		{"no evidence", nil, func(_ *Header, ev *Acks) { *ev = nil }, nil, ErrMalformed, -1},
+		{"short evidence", nil, func(_ *Header, ev *Acks) { *ev = (*ev)[:len(*ev)-1] }, nil, ErrMalformed, -1},
+		{"long evidence", nil, func(_ *Header, ev *Acks) { *ev = append(*ev, 0) }, nil, ErrMalformed, -1},
+		{"evidence of none", nil, func(_ *Header, ev *Acks) { *ev = make(Acks, 4) }, nil, ErrCount, -1},
+		{"evidence of too many", nil, func(_ *Header, ev *Acks) { le.PutUint32(*ev, MaxAcks+1) }, nil, ErrCount, -1},
+		{"unsorted leaves", nil, func(_ *Header, ev *Acks) {
 			a, b := ev.change(2), ev.change(3)
 			for i := range a {
 				a[i], b[i] = b[i], a[i]
@@ -100,7 +101,7 @@ func TestBadRollups(t *testing.T) {
 		{"epoch", nil, header(func(h *Header) { h.Epoch++ }), nil, ErrRoot, -1},
 		{"window", nil, header(func(h *Header) { h.Window++ }), nil, ErrRoot, -1},
 		{"node", nil, header(func(h *Header) { h.Node++ }), nil, ErrRoot, -1},
-		{"a leaf's request", nil, func(_ *Header, ev *Evidence) { ev.change(1)[51] ^= 1 }, nil, ErrRoot, -1},
+		{"a leaf's request", nil, func(_ *Header, ev *Acks) { ev.change(1)[51] ^= 1 }, nil, ErrRoot, -1},
 		{"row units", nil, header(func(h *Header) { h.Rows[0].Units++ }), nil, ErrRows, -1},
 		{"row acks", nil, header(func(h *Header) { h.Rows[0].Acks++ }), nil, ErrRows, -1},
 		{"row payer", nil, header(func(h *Header) { h.Rows[len(h.Rows)-1].Payer++ }), nil, ErrRows, -1},
@@ -113,9 +114,9 @@ func TestBadRollups(t *testing.T) {
 		{"identity aggregate", nil, header(func(h *Header) { h.AckSignature = bls.IdentitySignature }), nil, ErrSignature, -1},
 		{"negated aggregate", nil, header(func(h *Header) { h.AckSignature[0] ^= 0x20 }), nil, ErrSignature, -1},
 		{"aggregate that is no point", nil, header(func(h *Header) { clear(h.AckSignature[:]) }), nil, ErrSignature, -1},
-		{"a leaf that was not signed", nil, func(h *Header, ev *Evidence) {
+		{"a leaf that was not signed", nil, func(h *Header, ev *Acks) {
 			ev.change(1)[51] ^= 1
-			h.AckRoot = AckTree(*ev, h).Root()
+			h.AckRoot = AckTree(*ev, h.Key()).Root()
 		}, nil, ErrSignature, -1},
 		{"a leaf signed by another", swappedSigner(honest), nil, nil, ErrSignature, -1},
 	} {
@@ -131,7 +132,7 @@ func TestBadRollups(t *testing.T) {
 			if c.lie != nil {
 				c.lie(h, &ev)
 			}
-			err := Verify(h, ev, testNet, reg, 1)
+			err := Verify(h, AcksEvidence(ev), testNet, reg, nil, 1)
 			wantError(t, err, c.want)
 			index := -1
 			if v := (*VerifyError)(nil); errors.As(err, &v) {
@@ -191,7 +192,7 @@ func TestCertificate(t *testing.T) {
 		want error
 	}{
 		{"network", func(c *Certificate) { c.Header.Network[0]++ }, ErrNetwork},
-		{"statements", func(c *Certificate) { c.Header.StatementCount = 1 }, ErrStatements},
+		{"statements", func(c *Certificate) { c.Header.StatementRoot[0] = 1 }, ErrMalformed},
 		{"no acks", func(c *Certificate) { c.Header.AckCount = 0 }, ErrCount},
 		{"rows of other acks", func(c *Certificate) { c.Header.AckCount++; *c = *certify(&c.Header, 0, 1, 3) }, ErrRows},
 		{"an aggregate that is no point, which it does not look at", func(c *Certificate) {
@@ -284,7 +285,7 @@ func BenchmarkVerify(b *testing.B) {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		if err := Verify(h, ev, testNet, registry(), 1); err != nil {
+		if err := Verify(h, AcksEvidence(ev), testNet, registry(), nil, 1); err != nil {
 			b.Fatal(err)
 		}
 	}

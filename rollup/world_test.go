@@ -131,7 +131,7 @@ func aggregate(t testing.TB, acks []Ack) [SignatureSize]byte {
 
 // forge puts a rollup together from acks as the document says, without the package's own sealing and without its
 // refusals, so that a test can tell one lie at a time.
-func forge(t testing.TB, key WindowKey, acks []Ack) (*Header, Evidence) {
+func forge(t testing.TB, key WindowKey, acks []Ack) (*Header, Acks) {
 	t.Helper()
 	acks = slices.Clone(acks)
 	slices.SortStableFunc(acks, func(a, b Ack) int {
@@ -157,7 +157,7 @@ func forge(t testing.TB, key WindowKey, acks []Ack) (*Header, Evidence) {
 	}
 	slices.SortFunc(h.Rows, compareRows)
 	h.AckRoot = mth("ack", leaves)
-	return h, Evidence(ev)
+	return h, Acks(ev)
 }
 
 // mth is the recursive definition of RFC 9162 section 2.1.1 over section 5's hashes.
@@ -217,9 +217,9 @@ func settle(rows []SettlementRow, members ...int) *SettlementExport {
 }
 
 // sentinels are the package's reasons; an error wraps exactly one of them.
-var sentinels = []error{ErrMalformed, ErrNetwork, ErrStatements, ErrCount, ErrWindow, ErrUnsorted, ErrDuplicateSeq,
+var sentinels = []error{ErrMalformed, ErrNetwork, ErrCount, ErrWindow, ErrUnsorted, ErrDuplicateSeq,
 	ErrUnknownClient, ErrUnknownService, ErrUnits, ErrOverflow, ErrRoot, ErrRows, ErrTooManyRows, ErrSignature,
-	ErrBitmap, ErrQuorum, ErrPath, ErrClients, ErrSettlement}
+	ErrBitmap, ErrQuorum, ErrPath, ErrClients, ErrSettlement, ErrParts, ErrStatement, ErrClientList, ErrBothParts, ErrNoProofs, ErrProof}
 
 func wantError(t *testing.T, err, want error) {
 	t.Helper()

@@ -122,8 +122,8 @@ func (n *Network) addRollup(ctx context.Context, a *Audit, key rollup.WindowKey)
 		return err
 	}
 	e := report.Export.(*rollup.RollupExport)
-	for i := range e.Evidence.Len() {
-		ack := e.Evidence.Ack(&e.Certificate.Header, i)
+	for i := range e.Evidence.Acks.Len() {
+		ack := e.Evidence.Acks.Ack(&e.Certificate.Header, i)
 		id, entry := entryOf(&ack)
 		if _, twice := a.Ordered[id]; twice {
 			return fmt.Errorf("%v is ordered twice", id)

@@ -58,7 +58,7 @@ func (n *Network) Impostor(t testing.TB, i int) *peer.Members {
 // sealed is a valid rollup.
 type sealed struct {
 	header   *rollup.Header
-	evidence rollup.Evidence
+	evidence rollup.Acks
 }
 
 // seal makes a valid rollup of fresh acks.

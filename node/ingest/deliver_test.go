@@ -55,8 +55,8 @@ func (f *fixture) settled(t *testing.T) map[uint32]int {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i := range rollup.Evidence(evidence).Len() {
-			counts[rollup.Evidence(evidence).Entry(i).Seq()]++
+		for i := range rollup.Acks(evidence).Len() {
+			counts[rollup.Acks(evidence).Entry(i).Seq()]++
 		}
 	}
 	return counts

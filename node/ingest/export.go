@@ -14,8 +14,8 @@ import (
 )
 
 // MaxExportSize is the size in bytes of the largest export file of a rollup: evidence of a full window, and a key for
-// every one of its acks.
-const MaxExportSize = 32 + rollup.MaxCertificateSize + rollup.MaxEvidenceSize + rollup.MaxAcks*(4+4+96)
+// every one of its acks and statements.
+const MaxExportSize = 32 + rollup.MaxCertificateSize + rollup.MaxEvidenceSize + 2*rollup.MaxAcks*(4+4+96)
 
 func (s ledgerService) ExportAck(_ context.Context, req *connect.Request[rpc.ExportAckRequest]) (*connect.Response[rpc.ExportResponse], error) {
 	key := rollup.WindowKey{Node: req.Msg.Node, Epoch: req.Msg.Epoch, Window: req.Msg.Window}
@@ -23,11 +23,11 @@ func (s ledgerService) ExportAck(_ context.Context, req *connect.Request[rpc.Exp
 	if err != nil {
 		return nil, err
 	}
-	index, ok := findAck(evidence, req.Msg.Client, req.Msg.Seq)
+	index, ok := findAck(evidence.Acks, req.Msg.Client, req.Msg.Seq)
 	if !ok {
 		return nil, missing("client %d has no ack with seq %d in the rollup of %v", req.Msg.Client, req.Msg.Seq, key)
 	}
-	return exported(rollup.NewAckExport(certificate, evidence, index))
+	return exported(rollup.NewAckExport(certificate, evidence.Acks, index))
 }
 
 func (s ledgerService) ExportRollup(_ context.Context, req *connect.Request[rpc.ExportRollupRequest]) (*connect.Response[rpc.ExportResponse], error) {
@@ -83,7 +83,7 @@ func (s ledgerService) settlement(epoch uint32) (*ledger.Settlement, error) {
 }
 
 // certified returns the certificate and evidence of a window's executed rollup, or says what is missing for it.
-func (s ledgerService) certified(key rollup.WindowKey) (*rollup.Certificate, rollup.Evidence, error) {
+func (s ledgerService) certified(key rollup.WindowKey) (*rollup.Certificate, *rollup.Evidence, error) {
 	window, err := s.cfg.Store.Window(key)
 	view := s.cfg.Chain.View()
 	ordered := view.IsOrdered(key)
@@ -140,17 +140,17 @@ func (s ledgerService) header(key rollup.WindowKey) (*rollup.Header, *rollup.Cer
 }
 
 // findAck finds a client's ack by its seq, which is unique whatever the service.
-func findAck(evidence rollup.Evidence, client, seq uint32) (int, bool) {
-	low, high := 0, evidence.Len()
+func findAck(acks rollup.Acks, client, seq uint32) (int, bool) {
+	low, high := 0, acks.Len()
 	for low < high {
-		if mid := int(uint(low+high) >> 1); evidence.Entry(mid).Client() < client {
+		if mid := int(uint(low+high) >> 1); acks.Entry(mid).Client() < client {
 			low = mid + 1
 		} else {
 			high = mid
 		}
 	}
-	for ; low < evidence.Len() && evidence.Entry(low).Client() == client; low++ {
-		if evidence.Entry(low).Seq() == seq {
+	for ; low < acks.Len() && acks.Entry(low).Client() == client; low++ {
+		if acks.Entry(low).Seq() == seq {
 			return low, true
 		}
 	}

@@ -180,7 +180,7 @@ func (m *Member) admissible(view *ledger.View, h *rollup.Header, caller Transpor
 func (m *Member) verify(h *rollup.Header, evidence []byte) error {
 	ev, err := rollup.ParseEvidence(evidence)
 	if err == nil {
-		err = rollup.Verify(h, ev, m.cfg.Network, m.cfg.Chain.View(), max(m.cfg.Workers, 1))
+		err = rollup.Verify(h, ev, m.cfg.Network, m.cfg.Chain.View(), nil, max(m.cfg.Workers, 1))
 	}
 	switch {
 	case errors.Is(err, rollup.ErrUnknownClient), errors.Is(err, rollup.ErrUnknownService):

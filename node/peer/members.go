@@ -107,7 +107,7 @@ func (m *Members) push(ctx context.Context, member int, header, evidence []byte)
 }
 
 // Pull fetches a rollup from a committee member and checks that header and evidence are those of the id: the header by
-// its digest, the evidence by the header's root. ErrMismatch says that they are not.
+// its digest, the evidence by the header's roots. ErrMismatch says that they are not.
 func (m *Members) Pull(ctx context.Context, member int, id rollup.Hash) (header, evidence []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout)
 	defer cancel()
@@ -120,7 +120,7 @@ func (m *Members) Pull(ctx context.Context, member int, id rollup.Hash) (header,
 		return nil, nil, fmt.Errorf("member %d at %s: %w", member, l.address, err)
 	}
 	header, evidence = response.Msg.Header, response.Msg.Evidence
-	if err := match(id, header, evidence); err != nil {
+	if err := match(id, header, evidence, m.cfg.Chain.View()); err != nil {
 		return nil, nil, fmt.Errorf("member %d at %s: %w", member, l.address, err)
 	}
 	return header, evidence, nil

@@ -464,7 +464,7 @@ func TestPuller(t *testing.T) {
 	running.Wait()
 	for _, id := range want {
 		header, evidence, ok, err := nodes[3].store.Evidence(id)
-		if err != nil || !ok || match(id, header, evidence) != nil {
+		if err != nil || !ok || match(id, header, evidence, network.View()) != nil {
 			t.Errorf("rollup %v: %v %v", id, ok, err)
 		}
 	}
@@ -481,13 +481,13 @@ func TestMatchRefusesOtherEvidence(t *testing.T) {
 	header, evidence := network.Rollup(t, rollup.WindowKey{}, 0, 4)
 	other, otherEvidence := network.Rollup(t, rollup.WindowKey{}, 1, 4)
 	h, _ := rollup.ParseHeader(header)
-	if err := match(h.ID(), header, evidence); err != nil {
+	if err := match(h.ID(), header, evidence, network.View()); err != nil {
 		t.Fatal(err)
 	}
 	for name, c := range map[string][2][]byte{
 		"header": {other, otherEvidence}, "evidence": {header, otherEvidence}, "neither": {nil, nil}, "cut": {header, evidence[:4]},
 	} {
-		if err := match(h.ID(), c[0], c[1]); !errors.Is(err, ErrMismatch) {
+		if err := match(h.ID(), c[0], c[1], network.View()); !errors.Is(err, ErrMismatch) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -16,9 +16,9 @@ import (
 // ErrMismatch is returned when what a member sent is not the rollup that was asked for.
 var ErrMismatch = errors.New("not the rollup of that id")
 
-// match checks that header and evidence are those of a rollup id: the header by its digest, the evidence by the root
+// match checks that header and evidence are those of a rollup id: the header by its digest, the evidence by the roots
 // in the header.
-func match(id rollup.Hash, header, evidence []byte) error {
+func match(id rollup.Hash, header, evidence []byte, reg rollup.Registry) error {
 	h, err := rollup.ParseHeader(header)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrMismatch, err)
@@ -30,8 +30,8 @@ func match(id rollup.Hash, header, evidence []byte) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrMismatch, err)
 	}
-	if ev.Len() != int(h.AckCount) || rollup.AckTree(ev, h).Root() != h.AckRoot {
-		return fmt.Errorf("%w: evidence of another rollup than %v", ErrMismatch, id)
+	if err := ev.Match(h, reg); err != nil {
+		return fmt.Errorf("%w: evidence of another rollup than %v: %w", ErrMismatch, id, err)
 	}
 	return nil
 }

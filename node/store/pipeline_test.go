@@ -201,13 +201,13 @@ func (l *life) settle(disk *vfs.MemFS) {
 		if err != nil {
 			l.t.Fatal(err)
 		}
-		for i := range rollup.Evidence(w.Evidence).Len() {
-			a := rollup.Evidence(w.Evidence).Ack(h, i)
+		for i := range rollup.Acks(w.Evidence).Len() {
+			a := rollup.Acks(w.Evidence).Ack(h, i)
 			var m message
 			a.Message(&m)
 			count[m]++
 		}
-		if err := rollup.Verify(h, w.Evidence, l.net.ID, l.net.View(), 1); err != nil {
+		if err := rollup.Verify(h, rollup.AcksEvidence(w.Evidence), l.net.ID, l.net.View(), nil, 1); err != nil {
 			l.t.Error(err)
 		}
 	}

@@ -265,7 +265,7 @@ func (c *Committee) Push(ctx context.Context, member int, header, evidence []byt
 		return share, &Refusal{err}
 	}
 	if !c.Trusting {
-		if err := rollup.Verify(h, ev, c.Network.ID, c.Network.View(), 1); err != nil {
+		if err := rollup.Verify(h, ev, c.Network.ID, c.Network.View(), nil, 1); err != nil {
 			return share, &Refusal{err}
 		}
 	}

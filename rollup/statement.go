@@ -1,0 +1,147 @@
+package rollup
+
+import (
+	"cmp"
+	"fmt"
+
+	"github.com/waybill-network/waybill/kernels/blake3"
+	"github.com/waybill-network/waybill/kernels/poseidon2"
+)
+
+// Limits of statements. A client with a service beyond them stays in the acks part.
+const (
+	MaxStatements     = 65536     // in a window
+	MaxStatementAcks  = 65536     // in a statement
+	MaxStatementUnits = 1<<56 - 1 // in a statement
+
+	// StatementSize is the size in bytes of an encoded statement. The payer, whom the registry names, is not in it.
+	StatementSize = 52
+)
+
+// Statement says what a client acknowledged for one service in one window (section 13).
+type Statement struct {
+	Client  uint32 `json:"client"`
+	Payer   uint32 `json:"payer"` // account that pays for the client in the window's epoch
+	Service uint32 `json:"service"`
+	Acks    uint32 `json:"acks"`         // 1 to MaxStatementAcks
+	Units   uint64 `json:"units,string"` // Acks to MaxStatementUnits
+	Root    Hash   `json:"root"`         // see StatementRoot
+}
+
+// StatementRoot returns the root that a statement about these acks has: that of the ack tree over them, with the top three
+// bits of its last byte cleared, so that it is below the order of the proof's field.
+func StatementRoot(acks Acks, key WindowKey) Hash { return truncate(AckTree(acks, key).Root()) }
+
+func truncate(root Hash) Hash {
+	root[len(root)-1] &= 0x1f
+	return root
+}
+
+// Append appends the encoding, which leaves the payer out.
+func (s *Statement) Append(dst []byte) []byte {
+	dst = le.AppendUint32(dst, s.Client)
+	dst = le.AppendUint32(dst, s.Service)
+	dst = le.AppendUint32(dst, s.Acks)
+	dst = le.AppendUint64(dst, s.Units)
+	return append(dst, s.Root[:]...)
+}
+
+// ParseStatement decodes exactly StatementSize bytes; the payer stays zero. Errors: ErrMalformed, ErrStatement.
+func ParseStatement(b []byte) (Statement, error) {
+	r := newReader(b)
+	s := r.statement()
+	err := r.End()
+	if err == nil {
+		err = s.check()
+	}
+	if err != nil {
+		return Statement{}, fmt.Errorf("statement: %w", err)
+	}
+	return s, nil
+}
+
+func (r *reader) statement() Statement {
+	return Statement{Client: r.U32(), Service: r.U32(), Acks: r.U32(), Units: r.U64(), Root: r.hash()}
+}
+
+// check holds the bounds of a statement.
+func (s *Statement) check() error {
+	switch {
+	case s.Acks == 0 || s.Acks > MaxStatementAcks || s.Units < uint64(s.Acks) || s.Units > MaxStatementUnits:
+		return fmt.Errorf("%w: %d acks, %d units", ErrStatement, s.Acks, s.Units)
+	case s.Root != truncate(s.Root):
+		return fmt.Errorf("%w: root %s is not below 2^253", ErrStatement, s.Root)
+	}
+	return nil
+}
+
+func (s *Statement) compare(other *Statement) int {
+	return cmp.Or(cmp.Compare(s.Client, other.Client), cmp.Compare(s.Service, other.Service))
+}
+
+// checkStatements requires 1 to MaxStatements statements in bounds, strictly in order of (client, service).
+func checkStatements(statements []Statement) error {
+	if n := len(statements); n == 0 || n > MaxStatements {
+		return fmt.Errorf("%w: %d statements, where 1 to %d may be", ErrCount, n, MaxStatements)
+	}
+	for i := range statements {
+		if err := statements[i].check(); err != nil {
+			return at("statement", i, err)
+		}
+		if i > 0 && statements[i-1].compare(&statements[i]) >= 0 {
+			return at("statement", i, ErrUnsorted)
+		}
+	}
+	return nil
+}
+
+// Elements returns the two elements that stand for the statement in the tree.
+func (s *Statement) Elements() (fields, root poseidon2.Element) {
+	return poseidon2.FromUint64s([3]uint64{
+		uint64(s.Payer) | uint64(s.Service)<<32,
+		uint64(s.Client) | uint64(s.Acks)<<32,
+		s.Units,
+	}), poseidon2.Truncate(s.Root)
+}
+
+// Statements returns the statements about the acks of a window's offered clients, in order: one for each of a client's
+// services, and none for a client with a service beyond the limits. The registry's payers are those of the key's epoch. The
+// error is ErrUnknownClient.
+func Statements(acks Acks, key WindowKey, reg Registry, offered func(client uint32) bool) ([]Statement, error) {
+	leaves := new(leafHasher).hash(acks, key)
+	var statements []Statement
+	for from := 0; from < acks.Len(); {
+		client := acks.Entry(from).Client()
+		to := acks.endOfClient(from)
+		if offered(client) {
+			payer, ok := reg.Payer(client, key.Epoch)
+			if !ok {
+				return nil, fmt.Errorf("statements: %w", at("ack", from, fmt.Errorf("%w %d", ErrUnknownClient, client)))
+			}
+			statements = appendStatements(statements, acks, leaves, from, to, payer)
+		}
+		from = to
+	}
+	return statements, nil
+}
+
+// appendStatements appends those of the client whose acks are from to to, or nothing when one is beyond the limits. It uses
+// up the leaves.
+func appendStatements(dst []Statement, acks Acks, leaves []byte, from, to int, payer uint32) []Statement {
+	before := len(dst)
+	for from < to {
+		first, begin := acks.Entry(from), from
+		s := Statement{Client: first.Client(), Payer: payer, Service: first.Service()}
+		fits := true
+		for ; from < to && acks.Entry(from).Service() == s.Service; from++ {
+			fits = fits && add(&s.Units, acks.Entry(from).Units())
+			s.Acks++
+		}
+		if !fits || s.check() != nil {
+			return dst[:before]
+		}
+		s.Root = truncate(blake3.Root(&AckTreeKind.Node, leaves[begin*blake3.Size:from*blake3.Size]))
+		dst = append(dst, s)
+	}
+	return dst
+}
