@@ -121,12 +121,13 @@ func main() {
 	g.gatherBlocks()
 	g.scatterBlocks()
 	g.issueRounds()
-	emit.Avo(g.Context, "fp381", doc)
+	g.lines()
+	emit.Avo(g.Context, "fp381", doc+lineDoc)
 }
 
 // layConstants computes M, p and k and lays them into the read-only data.
 func (g *generator) layConstants() {
-	p, _ := new(big.Int).SetString("1a0111ea397fe69a4b1ba7b6434bacd764774b84f38512bf6730d2a0f6b0f6241eabfffeb153ffffb9feffffffffaaab", 16)
+	p := modulus()
 	word := new(big.Int).Lsh(big.NewInt(1), 52)
 	k := new(big.Int).ModInverse(new(big.Int).Neg(p), word)
 	m := new(big.Int).Mul(k, p)
@@ -146,6 +147,11 @@ func (g *generator) layConstants() {
 	for i := range limbs {
 		g.AddDatum(atMultiple+8*i, limb(new(big.Int).Lsh(p, 14), i))
 	}
+}
+
+func modulus() *big.Int {
+	p, _ := new(big.Int).SetString("1a0111ea397fe69a4b1ba7b6434bacd764774b84f38512bf6730d2a0f6b0f6241eabfffeb153ffffb9feffffffffaaab", 16)
+	return p
 }
 
 func limb(v *big.Int, i int) U64 {

@@ -19,7 +19,7 @@ import (
 //     makes both coordinates of P equal, t = xP³/yP². The line times w³/t is then w³ − λ·w² + (λx − y)/t: one of its
 //     coefficients costs nothing, the other two multiplications in Fp. That takes xP ≠ 0; the two points with xP = 0 have
 //     order 3 and are left to scalar code. None has yP = 0, for the order of the curve is odd.
-//   - Products with lines are doubled, see lines.
+//   - Products with lines are doubled, see [fp381.Field].
 //
 // No step degenerates: Q has the prime order r, and where a multiple kQ is doubled, or Q is added to it, k is neither 0 nor
 // ±1 modulo r. That the keys are in the subgroup was checked when they were decoded.
@@ -81,9 +81,7 @@ func (l *lane) millerLoops(out []bls12381.GT, p []affine, q []bls12381.G2Affine)
 // pairing is a workspace for Miller loops.
 type pairing struct {
 	f        fp381.Field
-	tower    tower
 	zero     fp381.Vec // a block
-	one      fp381.Vec
 	elements []fp.Element
 	special  []int // pairs for scalar code
 
@@ -93,15 +91,13 @@ type pairing struct {
 	slope, free  fp381.Vec2 // λ and (λx − y)/t
 	den, u       fp381.Vec2
 	norm         fp381.Vec
-	present      fp381.Mask // pairs that are there
-	values       []fp12     // f, by block of lanes
-	holes        []bool     // blocks in which a pair is missing
+	present      fp381.Mask      // pairs that are there
+	values       []fp381.Block12 // f, by block of lanes
+	holes        []bool          // blocks in which a pair is missing
 }
 
 func newPairing(f fp381.Field) *pairing {
-	var one fp.Element
-	one.SetOne()
-	return &pairing{f: f, tower: newTower(f), zero: make(fp381.Vec, 1), one: f.Broadcast(one)}
+	return &pairing{f: f, zero: make(fp381.Vec, 1)} // zero words are zero in any form
 }
 
 // loops sets out[i] to the product of the Miller loops of the pairs j ≡ i modulo len(out), up to factors that the final
@@ -114,12 +110,12 @@ func (w *pairing) loops(out []bls12381.GT, p []affine, q []bls12381.G2Affine) {
 	w.grow(rows*lanes, lanes)
 	w.load(len(out), p, q)
 	for i := range w.values {
-		w.tower.setOne(&w.values[i])
+		w.values[i].SetOne(w.f)
 	}
 	for bit := 62; bit >= 0; bit-- {
 		if bit < 62 {
 			for i := range w.values {
-				w.tower.square(&w.values[i])
+				fp381.Sqr12(w.f, &w.values[i])
 			}
 		}
 		w.double()
@@ -144,10 +140,7 @@ func (w *pairing) grow(blocks, lanes int) {
 	w.scale, w.norm = grow(w.scale, blocks), grow(w.norm, blocks)
 	w.present, w.holes = grow(w.present, blocks), grow(w.holes, blocks)
 	w.elements = grow(w.elements, blocks*fp381.Lanes)
-	for len(w.values) < lanes {
-		w.values = append(w.values, newFp12())
-	}
-	w.values = w.values[:lanes]
+	w.values = grow(w.values, lanes)
 }
 
 // load lays pair j into lane j mod lanes of row j / lanes, and moves each pair to its own curve.
@@ -287,10 +280,18 @@ func (w *pairing) multiply() {
 				w.f.Select(v[i:i+1], w.present[i:i+1], v[i:i+1], w.zero)
 			}
 		}
-		free := fp381.Vec2{A0: w.free.A0[i : i+1], A1: w.free.A1[i : i+1]}
-		slope := fp381.Vec2{A0: w.slope.A0[i : i+1], A1: w.slope.A1[i : i+1]}
-		w.tower.mulLine(&w.values[i%len(w.values)], free, slope)
 	}
+	if len(w.values) == 1 {
+		w.f.MulLines(&w.values[0], w.free, w.slope)
+		return
+	}
+	for i := range w.holes {
+		w.f.MulLines(&w.values[i%len(w.values)], blocks2(w.free, i, i+1), blocks2(w.slope, i, i+1))
+	}
+}
+
+func blocks2(v fp381.Vec2, lo, hi int) fp381.Vec2 {
+	return fp381.Vec2{A0: v.A0[lo:hi], A1: v.A1[lo:hi]}
 }
 
 // unload conjugates the values, as x is negative, and takes them out of the lanes.
@@ -299,7 +300,7 @@ func (w *pairing) unload(out []bls12381.GT) {
 	for i := range w.values {
 		lanes := out[i*fp381.Lanes : min(len(out), (i+1)*fp381.Lanes)]
 		for k := range 6 {
-			for c, v := range []fp381.Vec{w.values[i].A0, w.values[i].A1} {
+			for c, v := range []fp381.Vec{w.values[i].A0[:], w.values[i].A1[:]} {
 				w.f.Unpack(e[:len(lanes)], v[k:k+1])
 				for l := range lanes {
 					*fp12Coordinate(&lanes[l], k, c) = e[l]
@@ -310,6 +311,19 @@ func (w *pairing) unload(out []bls12381.GT) {
 			lanes[l].Conjugate(&lanes[l])
 		}
 	}
+}
+
+// fp12Coordinate is where gnark-crypto keeps coordinate c of the coefficient of wᵏ.
+func fp12Coordinate(f *bls12381.GT, k, c int) *fp.Element {
+	half := &f.C0
+	if k%2 != 0 {
+		half = &f.C1
+	}
+	e := [3]*bls12381.E2{&half.B0, &half.B1, &half.B2}[k/2]
+	if c == 0 {
+		return &e.A0
+	}
+	return &e.A1
 }
 
 var g1Generator = func() affine {

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	bls12381 "github.com/consensys/gnark-crypto/ecc/bls12-381"
-	"github.com/consensys/gnark-crypto/ecc/bls12-381/fp"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
 
 	"github.com/waybill-network/waybill/kernels/fp381"
@@ -212,106 +211,6 @@ func TestLoopPart(t *testing.T) {
 			part := v.loopPart(n, loopPairs)
 			if parts := (n + part - 1) / part; part%fp381.Lanes != 0 || part > loopPairs || parts > workers*((n+loopPairs*workers-1)/(loopPairs*workers)) {
 				t.Fatalf("%d loops on %d workers: %d parts of %d", n, workers, parts, part)
-			}
-		}
-	}
-}
-
-// boundaryFp12 are elements of Fp12 with boundary values in their coordinates, then random ones.
-func boundaryFp12(r *rand.Rand, n int) []bls12381.GT {
-	var one, top fp.Element
-	one.SetOne()
-	top.Sub(&top, &one)
-	values := []fp.Element{{}, one, top, {1}, {0, 0, 0, 0, 0, 1}, {^uint64(0), ^uint64(0)}, {0, ^uint64(0), 0, ^uint64(0)}}
-	es := make([]bls12381.GT, n)
-	for i := range es {
-		for k := range 6 {
-			for c := range 2 {
-				e := fp12Coordinate(&es[i], k, c)
-				switch {
-				case i < len(values):
-					*e = values[i]
-				case i < n/2:
-					*e = values[r.IntN(len(values))]
-				default:
-					e.SetBigInt(randomScalar(r)).Square(e)
-				}
-			}
-		}
-	}
-	return es
-}
-
-// fp12Of packs eight elements; lifted ones have p added to every coordinate, as lazy values may.
-func fp12Of(f fp381.Field, es []bls12381.GT, lifted bool) fp12 {
-	z := newFp12()
-	for k := range 6 {
-		for c, v := range []fp381.Vec{z.A0, z.A1} {
-			pack(f, v[k:k+1], lifted, func(l int) *fp.Element { return fp12Coordinate(&es[l], k, c) })
-		}
-	}
-	return z
-}
-
-func pack(f fp381.Field, v fp381.Vec, lifted bool, of func(l int) *fp.Element) {
-	var e [fp381.Lanes]fp.Element
-	for l := range e {
-		e[l] = *of(l)
-	}
-	f.Pack(v, e[:])
-	if lifted {
-		f.Sub(v, v, make(fp381.Vec, 1), 0)
-	}
-}
-
-func TestWideTower(t *testing.T) {
-	r := seeded(t)
-	es := boundaryFp12(r, 48)
-	for name, f := range fp381.Each {
-		w := newTower(f)
-		for lo := 0; lo < len(es); lo += fp381.Lanes {
-			for _, lifted := range []bool{false, true} {
-				x := es[lo : lo+fp381.Lanes]
-				check := func(op string, z fp12, want func(z, x *bls12381.GT, l int)) {
-					t.Helper()
-					var e [fp381.Lanes]fp.Element
-					for k := range 6 {
-						for c, v := range []fp381.Vec{z.A0, z.A1} {
-							f.Unpack(e[:], v[k:k+1])
-							for l := range e {
-								var y bls12381.GT
-								if want(&y, &x[l], l); e[l] != *fp12Coordinate(&y, k, c) {
-									t.Fatalf("%s, %s: elements %d, coordinate %d, %d of lane %d (lifted: %v)", name, op, lo, k, c, l, lifted)
-								}
-							}
-						}
-					}
-				}
-				z := fp12Of(f, x, lifted)
-				w.square(&z)
-				check("square", z, func(z, x *bls12381.GT, _ int) { z.Square(x) })
-
-				line := es[len(es)-fp381.Lanes-lo:]
-				free, slope := newBlocks2(1), newBlocks2(1)
-				for c, v := range []fp381.Vec{free.A0, free.A1} {
-					pack(f, v, lifted, func(l int) *fp.Element { return fp12Coordinate(&line[l], 0, c) })
-				}
-				for c, v := range []fp381.Vec{slope.A0, slope.A1} {
-					pack(f, v, lifted, func(l int) *fp.Element { return fp12Coordinate(&line[l], 1, c) })
-				}
-				z = fp12Of(f, x, lifted)
-				w.mulLine(&z, free, slope)
-				check("line", z, func(z, x *bls12381.GT, l int) {
-					var y bls12381.GT
-					y.C0.B0 = line[l].C0.B0
-					y.C0.B1.Neg(&line[l].C1.B0)
-					y.C1.B1.SetOne()
-					z.Mul(x, &y)
-					z.C0.Double(&z.C0)
-					z.C1.Double(&z.C1)
-				})
-				w.setOne(&z)
-				check("one", z, func(z, _ *bls12381.GT, _ int) { z.SetOne() })
 			}
 		}
 	}

@@ -18,6 +18,7 @@
 //	Tighten                 takes < 2^16, leaves < 2
 //	Reduce                  takes < 2^16, leaves < 1, the one canonical residue
 //	Mul2, Sqr2              take < 2^14, leave < 2^2
+//	MulLines, Sqr12         take < 2, leave < 2
 //	Select, Gather, Scatter leave what they find
 //	Zero, Odd, Unpack       take < 2^16
 //
@@ -104,6 +105,9 @@ type Field interface {
 
 	Mul2(z, x, y Vec2) // z = x·y in the extension
 	Sqr2(z, x Vec2)    // z = x² in the extension
+
+	// MulLines multiplies z by free[i] − slope[i]·w² + w³, and by two, for each block i: lines of a Miller loop, one a lane.
+	MulLines(z *Block12, free, slope Vec2)
 }
 
 var kernel = cpu.Register[Field]("fp381", selfTest, implementations()...)
@@ -195,6 +199,18 @@ func trace(f Field, x, y []fp.Element) (results [][]fp.Element) {
 	f.Sqr2(z, z)
 	keep(z.A0)
 	keep(z.A1)
+	var t Block12
+	for k := range t.A0 {
+		f.Tighten(t.A0[k:k+1], z.A0[k%len(z.A0):][:1])
+		f.Tighten(t.A1[k:k+1], vx[k%len(vx):][:1])
+	}
+	f.Tighten(z.A0, z.A0)
+	f.Tighten(z.A1, z.A1)
+	f.MulLines(&t, z, Vec2{vy, vx})
+	Sqr12(f, &t)
+	n = len(t.A0) * Lanes
+	keep(t.A0[:])
+	keep(t.A1[:])
 	return results
 }
 

@@ -184,6 +184,33 @@ func (generic) Sqr2(z, x Vec2) {
 	}
 }
 
+func (generic) MulLines(z *Block12, free, slope Vec2) {
+	sameLength(len(free.A0), free.A1, slope.A0, slope.A1)
+	var one bls12381.E2
+	one.SetOne()
+	for l := range Lanes {
+		var e bls12381.E12
+		each := func(do func(coefficient *bls12381.E2, k int)) {
+			for k := range z.A0 {
+				half := &e.C0
+				if k%2 != 0 {
+					half = &e.C1
+				}
+				do([]*bls12381.E2{&half.B0, &half.B1, &half.B2}[k/2], k)
+			}
+		}
+		v := z.Coefficients(0, 6)
+		each(func(c *bls12381.E2, k int) { *c = v.lane(k, l) })
+		for i := range free.A0 {
+			f, s := free.lane(i, l), slope.lane(i, l)
+			e.MulBy014(&f, s.Neg(&s), &one)
+			e.C0.Double(&e.C0)
+			e.C1.Double(&e.C1)
+		}
+		each(func(c *bls12381.E2, k int) { *z.A0[k].lane(l), *z.A1[k].lane(l) = c.A0, c.A1 })
+	}
+}
+
 // lane returns lane l of block i in generic form.
 func (v Vec2) lane(i, l int) bls12381.E2 {
 	return bls12381.E2{A0: *v.A0[i].lane(l), A1: *v.A1[i].lane(l)}

@@ -349,6 +349,7 @@ func TestLengthsMustMatch(t *testing.T) {
 			"Zero":   func() { f.Zero(NewMask(1), two) },
 			"Odd":    func() { f.Odd(NewMask(8), two) },
 			"Mul2":   func() { f.Mul2(Vec2{two, two}, Vec2{two, two}, Vec2{two, three}) },
+			"Lines":  func() { f.MulLines(new(Block12), Vec2{two, two}, Vec2{two, three}) },
 			"Sqr2":   func() { f.Sqr2(Vec2{two, two}, Vec2{three, two}) },
 		} {
 			func() {

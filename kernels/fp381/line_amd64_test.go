@@ -1,0 +1,116 @@
+//go:build !purego
+
+package fp381
+
+import (
+	"math/big"
+	"testing"
+
+	"github.com/waybill-network/waybill/kernels/cpu"
+)
+
+// TestLineCombine compares the assembly with math/big on integers at the ends of what it takes, before any conversion.
+func TestLineCombine(t *testing.T) {
+	if _, err := kernel.Implementation(cpu.AVX512IFMA); err != nil {
+		t.Skip(err)
+	}
+	r := seeded(t)
+	p := modulus()
+	// below returns 0, limit - 1, or something between.
+	below := func(choice int, multiple int64) *big.Int {
+		v := new(big.Int)
+		for range 7 {
+			v.Add(v.Lsh(v, 64), new(big.Int).SetUint64(r.Uint64()))
+		}
+		limit := new(big.Int).Mul(p, big.NewInt(multiple))
+		switch choice {
+		case 0:
+			return new(big.Int)
+		case 1:
+			return limit.Sub(limit, big.NewInt(1))
+		}
+		return v.Mod(v, limit)
+	}
+	fill := func(b *Block, multiple int64, choice func(l int) int) {
+		for l := range Lanes {
+			for i, limb := range limbsOf(below(choice(l), multiple)) {
+				b[i][l] = limb
+			}
+		}
+	}
+	limit := new(big.Int).Mul(p, big.NewInt(101)) // 1.01p, by 100
+	for round := range 200 {
+		var x, z Block12
+		var products [2][8]Block
+		choice := func(l int) int { // two lanes random, then mixed ends, then the same in all
+			switch {
+			case l < 2:
+				return 2
+			case l < 6:
+				return r.IntN(2)
+			}
+			return round >> (l - 6) & 1
+		}
+		for c, half := range [2]*[6]Block{&x.A0, &x.A1} {
+			for k := range half {
+				fill(&half[k], 2, choice)
+			}
+			for k := range products[c] {
+				fill(&products[c][k], 4, choice)
+			}
+		}
+		lineCombine(&z, &x, &products)
+		for l := range Lanes {
+			want := combined(&x, &products, l)
+			for c, half := range [2]*[6]Block{&z.A0, &z.A1} {
+				mustBeBelow(half[:], tight)
+				for k := range half {
+					got := laneValue(&half[k], l)
+					if new(big.Int).Mul(got, big.NewInt(100)).Cmp(limit) >= 0 || got.Mod(got, p).Cmp(want[k][c].Mod(want[k][c], p)) != 0 {
+						t.Fatalf("round %d, lane %d, coefficient %d, coordinate %d: %x", round, l, k, c, got)
+					}
+				}
+			}
+		}
+	}
+}
+
+// combined is what lineCombine computes, coefficient by coefficient.
+func combined(x *Block12, products *[2][8]Block, l int) (z [6][2]*big.Int) {
+	type two [2]*big.Int
+	add := func(a, b two, factor int64) two { // a + factor·b
+		var s two
+		for c := range s {
+			s[c] = new(big.Int).Mul(b[c], big.NewInt(factor))
+			s[c].Add(s[c], a[c])
+		}
+		return s
+	}
+	xi := func(a two) two { return two{new(big.Int).Sub(a[0], a[1]), new(big.Int).Add(a[0], a[1])} }
+	none := two{new(big.Int), new(big.Int)}
+	var sum [10]two
+	for k := range sum {
+		sum[k] = none
+	}
+	for half := range 2 {
+		var r [4]two // at 0, −1, 1, and the negative of that at infinity
+		for k := range r {
+			r[k] = two{laneValue(&products[0][4*half+k], l), laneValue(&products[1][4*half+k], l)}
+		}
+		at := func(power int) *two { return &sum[2*power+half] }
+		*at(0) = add(*at(0), r[0], 2)
+		*at(1) = add(add(add(*at(1), r[2], 1), r[1], -1), r[3], 2)
+		*at(2) = add(add(add(*at(2), r[2], 1), r[1], 1), r[0], -2)
+		*at(3) = add(*at(3), r[3], -2)
+	}
+	for k := range 6 { // the product with w³
+		sum[k+3] = add(sum[k+3], two{laneValue(&x.A0[k], l), laneValue(&x.A1[k], l)}, 2)
+	}
+	for k := range z {
+		if k+6 < len(sum) {
+			sum[k] = add(sum[k], xi(sum[k+6]), 1)
+		}
+		z[k] = sum[k]
+	}
+	return z
+}
