@@ -95,6 +95,10 @@ const (
 
 	atInverse  = 144
 	atMultiple = 152 // of p, by 2^14
+	at2P       = 216
+	at4P       = 280
+	atMinusP   = 344 // modulo 2^416
+	atLess     = 408
 )
 
 type generator struct {
@@ -120,6 +124,8 @@ func main() {
 	g.testBlocks("oddBlocks", "oddBlocks sets bit l of m[i] if lane l of block i is an odd integer, and clears it otherwise.", g.isOdd)
 	g.gatherBlocks()
 	g.scatterBlocks()
+	g.chordBlocks()
+	g.sumBlocks()
 	g.issueRounds()
 	g.lines()
 	emit.Avo(g.Context, "fp381", doc+lineDoc)
@@ -144,9 +150,21 @@ func (g *generator) layConstants() {
 	g.AddDatum(atMask, U64(1<<52-1))
 	top := new(big.Int).Rsh(p, 52*(limbs-1))
 	g.AddDatum(atInverse, limb(new(big.Int).Div(word, top.Add(top, big.NewInt(1))), 0))
-	for i := range limbs {
-		g.AddDatum(atMultiple+8*i, limb(new(big.Int).Lsh(p, 14), i))
+	for _, table := range []struct {
+		at    int
+		value *big.Int
+	}{
+		{atMultiple, new(big.Int).Lsh(p, 14)},
+		{at2P, new(big.Int).Lsh(p, 1)},
+		{at4P, new(big.Int).Lsh(p, 2)},
+		{atMinusP, new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 52*limbs), p)},
+	} {
+		for i := range limbs {
+			g.AddDatum(table.at+8*i, limb(table.value, i))
+		}
 	}
+	top.Rsh(p, 52*(limbs-1))
+	g.AddDatum(atLess, limb(new(big.Int).Div(word, top.Add(top, big.NewInt(slack))), 0))
 }
 
 func modulus() *big.Int {
@@ -189,6 +207,11 @@ func (g *generator) store(from [limbs]reg.VecPhysical, to reg.Register) {
 
 // eachBlock repeats body for n blocks, at least one, and moves the pointers on.
 func (g *generator) eachBlock(body func(), pointers ...reg.GPPhysical) {
+	g.eachBlockThen(body, func() {}, pointers...)
+}
+
+// eachBlockThen is eachBlock of a function that returns something.
+func (g *generator) eachBlockThen(body, then func(), pointers ...reg.GPPhysical) {
 	n := g.pointer("n", reg.RCX)
 	g.Label("block")
 	body()
@@ -197,6 +220,7 @@ func (g *generator) eachBlock(body func(), pointers ...reg.GPPhysical) {
 	}
 	g.DECQ(n)
 	g.JNE(LabelRef("block"))
+	then()
 	g.VZEROUPPER()
 	g.RET()
 }
@@ -210,13 +234,18 @@ func (g *generator) multiply(clean bool) {
 // multiplyOnto is multiply on accumulators that begin as begin makes them; finish may change columns 8 to 15, in r, before
 // their carries are known.
 func (g *generator) multiplyOnto(begin func(r reg.VecPhysical, c int), finish func(), clean bool) {
+	g.multiplyRows(begin)
+	g.reductionEnd(ring, finish, clean)
+}
+
+// multiplyRows is multiply but for the last column and the carries.
+func (g *generator) multiplyRows(begin func(r reg.VecPhysical, c int)) {
 	for j := range limbs {
 		g.productRow(ring, j, begin)
 		if j > 0 {
 			g.reductionRow(ring, j-1)
 		}
 	}
-	g.reductionEnd(ring, finish, clean)
 }
 
 // productRow adds x*y[j] to the columns. begin prepares those that are new, all of them for the first row.
@@ -245,7 +274,10 @@ func (g *generator) products(each func(r reg.VecPhysical, c int)) {
 }
 
 // square leaves x*x/R in x.
-func (g *generator) square(clean bool) {
+func (g *generator) square(clean bool) { g.reduction(g.squares(), clean) }
+
+// squares is the columns of x*x.
+func (g *generator) squares() accumulators {
 	t := accumulators{y[:], q[:]}
 	for c := range 2 * limbs {
 		g.clear(t.at(c))
@@ -265,7 +297,7 @@ func (g *generator) square(clean bool) {
 		g.VPMADD52LUQ(x[i], x[i], t.at(2*i))
 		g.VPMADD52HUQ(x[i], x[i], t.at(2*i+1))
 	}
-	g.reduction(t, clean)
+	return t
 }
 
 // reduction leaves in x what stands in the columns, divided by R.
@@ -294,6 +326,13 @@ func (g *generator) carryColumn(t accumulators, c int) {
 
 // reductionEnd clears column 7 and carries the others into x.
 func (g *generator) reductionEnd(t accumulators, finish func(), clean bool) {
+	g.reductionLast(t)
+	finish()
+	g.carryInto(x, t, clean, false)
+}
+
+// reductionLast clears column 7.
+func (g *generator) reductionLast(t accumulators) {
 	g.clear(digit)
 	g.VPMADD52LUQ_BCST(at(consts, atK), t.at(7), digit)
 	for i := range limbs {
@@ -303,16 +342,25 @@ func (g *generator) reductionEnd(t accumulators, finish func(), clean bool) {
 		g.VPMADD52HUQ_BCST(at(consts, atP+8*i), digit, t.at(8+i))
 	}
 	g.carryColumn(t, 7)
-	finish()
-	for i, limb := range x {
-		if i == 0 {
-			g.VMOVDQA64(t.at(8), limb)
-			continue
+}
+
+// carryInto leaves columns 8 to 15 in z with their carries in the next, without what stands above 52 bits if clean, and
+// in the last limb if cut.
+func (g *generator) carryInto(z [limbs]reg.VecPhysical, t accumulators, clean, cut bool) {
+	for i := range limbs {
+		limb, masked := t.at(limbs+i), clean
+		if i > 0 {
+			g.VPADDQ(scratch, limb, limb)
 		}
-		g.VPSRAQ(U8(52), x[i-1], scratch)
-		g.VPADDQ(scratch, t.at(8+i), limb)
-		if clean {
-			g.VPANDQ(mask, x[i-1], x[i-1])
+		if i == limbs-1 {
+			masked = cut
+		} else {
+			g.VPSRAQ(U8(52), limb, scratch)
+		}
+		if masked {
+			g.VPANDQ(mask, limb, z[i])
+		} else {
+			g.VMOVDQA64(limb, z[i])
 		}
 	}
 }
@@ -510,6 +558,26 @@ func (g *generator) subBlocks() {
 		g.store(x, zp)
 		g.ADDQ(step, yp)
 	}, zp, xp)
+}
+
+// slack is the quotient's distance from what it could be in tightenColumns; see there.
+const slack = 256
+
+// tightenColumns leaves in z, clean, the value v of columns 8 to 15, 0 <= v < 2^4*p, less a multiple of p. The quotient comes
+// from the top column as it stands, t15: columns below have less than 2^59, and so v is within 2^8 of t15 in units of
+// 2^364. With t = floor(p / 2^364) it is q = floor(t15 * floor(2^52/(t+256)) / 2^52): q*(t+256) <= t15, and so, unless q = 0,
+// q*p < (t15 - 255)*2^364 < v. And v - q*p < 1.1*p, for q is too small by one for rounding, and by less than
+// 16*256/106513 for the 256.
+func (g *generator) tightenColumns(z [limbs]reg.VecPhysical, t accumulators) {
+	g.clear(digit)
+	g.VPMADD52HUQ_BCST(at(consts, atLess), t.at(2*limbs-1), digit)
+	for i := range limbs {
+		g.VPMADD52LUQ_BCST(at(consts, atMinusP+8*i), digit, t.at(limbs+i))
+	}
+	for i := range limbs - 1 {
+		g.VPMADD52HUQ_BCST(at(consts, atMinusP+8*i), digit, t.at(limbs+i+1))
+	}
+	g.carryInto(z, t, true, true) // q*2^416 goes with what stands above the last limb
 }
 
 // tighten leaves in x, limb by limb, y - q*p for the largest quotient q that the top limb of y lets be sure of; q[i] holds

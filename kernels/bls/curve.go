@@ -4,6 +4,8 @@ import (
 	bls12381 "github.com/consensys/gnark-crypto/ecc/bls12-381"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fp"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/hash_to_curve"
+
+	"github.com/waybill-network/waybill/kernels/fp381"
 )
 
 // affine is a point of g1 or of iso; (0, 0), which is on neither, is the identity.
@@ -22,6 +24,7 @@ var (
 type lane struct {
 	sums[affine]
 	den, prefix []fp.Element
+	tangent     []bool
 	// hashing
 	messages [][]byte
 	uniform  []byte
@@ -34,19 +37,13 @@ type lane struct {
 // segment is a run of points; summing it leaves its sum at start and n at 0 or 1.
 type segment struct{ start, n int }
 
-// pair is an addition to do: points src and src+1 into dst.
-type pair struct {
-	dst, src int
-	tangent  bool
-}
-
 // addBlock is how many additions share an inversion: enough to make the inversion
 // vanish, few enough for the operands to stay in the first-level cache's reach.
 const addBlock = 256
 
 // sum is sums.sum on c; each addition costs six multiplications with its share of the inversion.
 func (l *lane) sum(c *curve, pts []affine, segs []segment) {
-	l.sums.sum(pts, segs, addBlock, func(pts []affine, pairs []pair) { l.addPairs(c, pts, pairs) })
+	l.sums.sum(pts, segs, addBlock, func(to, from []affine, pairs []fp381.Pair) { l.addPairs(c, to, from, pairs) })
 }
 
 // bitSums is sums.bitSums on c, in vectors if that is worth it.
@@ -59,24 +56,22 @@ func (l *lane) bitSums(c *curve, pts []affine, coef []coefficient) {
 }
 
 func (l *lane) scalarBitSums(c *curve, pts []affine, coef []coefficient) {
-	l.sums.bitSums(pts, coef, addBlock, func(pts []affine, pairs []pair) { l.addPairs(c, pts, pairs) })
+	l.sums.bitSums(pts, coef, addBlock, func(to, from []affine, pairs []fp381.Pair) { l.addPairs(c, to, from, pairs) })
 }
 
 // addPairs is an adder on c.
-func (l *lane) addPairs(c *curve, pts []affine, pairs []pair) {
-	l.den = grow(l.den, len(pairs))
-	for i := range pairs {
-		p := &pairs[i]
-		a, b, d := &pts[p.src], &pts[p.src+1], &l.den[i]
+func (l *lane) addPairs(c *curve, to, from []affine, pairs []fp381.Pair) {
+	l.den, l.tangent = grow(l.den, len(pairs)), grow(l.tangent, len(pairs))
+	for i, p := range pairs {
+		a, b, d := &from[p.A], &from[p.B], &l.den[i]
 		d.Sub(&b.X, &a.X)
-		if p.tangent = d.IsZero() && a.Y.Equal(&b.Y) && !a.IsInfinity(); p.tangent {
+		if l.tangent[i] = d.IsZero() && a.Y.Equal(&b.Y) && !a.IsInfinity(); l.tangent[i] {
 			d.Double(&a.Y)
 		}
 	}
 	l.invert(l.den)
-	for i := range pairs {
-		p := &pairs[i]
-		c.addWithInverse(&pts[p.dst], &pts[p.src], &pts[p.src+1], &l.den[i], p.tangent)
+	for i, p := range pairs {
+		c.addWithInverse(&to[p.To], &from[p.A], &from[p.B], &l.den[i], l.tangent[i])
 	}
 }
 

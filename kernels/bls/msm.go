@@ -1,5 +1,7 @@
 package bls
 
+import "github.com/waybill-network/waybill/kernels/fp381"
+
 // coefficientBits is the size of the random coefficients of a batch.
 const coefficientBits = 128
 
@@ -18,14 +20,16 @@ func (k *coefficient) digit(at, w int) int {
 
 // sums adds up affine points, kept in the form P, in bulk. Its slices keep their capacity.
 type sums[P any] struct {
-	pairs            []pair
+	pairs            []fp381.Pair
 	points, subsets  []P
+	order            []int32
 	segments, chosen []segment
 	bits             [coefficientBits]P
 }
 
-// adder does additions, in order: a result may overwrite an operand of an earlier pair of its run, never of a later one.
-type adder[P any] func(pts []P, pairs []pair)
+// adder does additions: points of from into to. It does them in order where these are one slice: a result may overwrite
+// an operand of an earlier pair of its run, never of a later one.
+type adder[P any] func(to, from []P, pairs []fp381.Pair)
 
 // sum adds the points of every segment, in place. It halves all segments together round by round, so that every round is
 // many independent additions, of which add gets up to block at a time to share an inversion.
@@ -39,9 +43,10 @@ func (l *sums[P]) sum(pts []P, segs []segment, block int, add adder[P]) {
 			}
 			keep := s.n & 1 // the first point of an odd run waits for the next round
 			for j := range s.n / 2 {
-				l.pairs = append(l.pairs, pair{dst: s.start + keep + j, src: s.start + keep + 2*j})
+				at := s.start + keep + 2*j
+				l.pairs = append(l.pairs, fp381.Pair{To: int32(s.start + keep + j), A: int32(at), B: int32(at + 1)})
 				if len(l.pairs) == block {
-					add(pts, l.pairs)
+					add(pts, pts, l.pairs)
 					l.pairs = l.pairs[:0]
 				}
 			}
@@ -49,10 +54,40 @@ func (l *sums[P]) sum(pts []P, segs []segment, block int, add adder[P]) {
 			again = again || s.n > 1
 		}
 		if len(l.pairs) > 0 {
-			add(pts, l.pairs)
+			add(pts, pts, l.pairs)
 			l.pairs = l.pairs[:0]
 		}
 	}
+}
+
+// sumChosen is sum of points of from in another order: segments are of order. The points of a segment are added in pairs as
+// they are taken, into to, where a segment's sum then stands at its new start.
+func (l *sums[P]) sumChosen(to *[]P, from []P, order []int32, segs []segment, block int, add adder[P]) {
+	*to = grow(*to, len(order)/2+len(segs))
+	next := 0
+	for i := range segs {
+		s := &segs[i]
+		chosen := order[s.start:][:s.n]
+		s.start, s.n = next, (s.n+1)/2
+		next += s.n
+		at := s.start
+		if len(chosen)&1 == 1 {
+			(*to)[at] = from[chosen[0]]
+			chosen, at = chosen[1:], at+1
+		}
+		for j := 0; j < len(chosen); j += 2 {
+			l.pairs = append(l.pairs, fp381.Pair{To: int32(at + j/2), A: chosen[j], B: chosen[j+1]})
+			if len(l.pairs) == block {
+				add(*to, from, l.pairs)
+				l.pairs = l.pairs[:0]
+			}
+		}
+	}
+	if len(l.pairs) > 0 {
+		add(*to, from, l.pairs)
+		l.pairs = l.pairs[:0]
+	}
+	l.sum(*to, segs, block, add)
 }
 
 // bitSums sets l.bits[k] to the sum of the points whose coefficient has bit k set. The
@@ -63,16 +98,16 @@ func (l *sums[P]) sum(pts []P, segs []segment, block int, add adder[P]) {
 // by a window of w bits, and bit sums are then sums of buckets, so all the work is
 // independent affine additions.
 func (l *sums[P]) bitSums(pts []P, coef []coefficient, block int, add adder[P]) {
-	const tilePoints = 4096 // windows are done together up to this many points
+	const tilePoints = 8192 // windows are done together up to this many points
 	w := windowBits(len(pts))
 	windows := (coefficientBits + w - 1) / w
 	tile := max(1, tilePoints/max(1, len(pts)))
 	for lo := 0; lo < windows; lo += tile {
 		hi := min(lo+tile, windows)
-		l.fillBuckets(pts, coef, w, lo, hi)
-		l.sum(l.points, l.segments, block, add)
+		l.fillBuckets(coef, w, lo, hi)
+		l.sumChosen(&l.points, pts, l.order, l.segments, block, add)
 		l.chooseSubsets(w, lo, hi)
-		l.sum(l.subsets, l.chosen, block, add)
+		l.sumChosen(&l.subsets, l.points, l.order, l.chosen, block, add)
 		for i, s := range l.chosen {
 			var none P
 			if l.bits[lo*w+i] = none; s.n == 1 {
@@ -96,10 +131,10 @@ func windowBits(n int) int {
 }
 
 // fillBuckets sorts the points by digit, for the windows lo to hi: segment
-// (window-lo)·2^w + digit; digit 0 is left out.
-func (l *sums[P]) fillBuckets(pts []P, coef []coefficient, w, lo, hi int) {
+// (window-lo)·2^w + digit of l.order; digit 0 is left out.
+func (l *sums[P]) fillBuckets(coef []coefficient, w, lo, hi int) {
 	l.segments = grow(l.segments, (hi-lo)<<w)
-	l.points = grow(l.points, (hi-lo)*len(pts))
+	l.order = grow(l.order, (hi-lo)*len(coef))
 	clear(l.segments)
 	next := 0
 	for window := lo; window < hi; window++ {
@@ -116,26 +151,27 @@ func (l *sums[P]) fillBuckets(pts []P, coef []coefficient, w, lo, hi int) {
 		for i := range coef {
 			if d := coef[i].digit(window*w, w); d != 0 {
 				b := &buckets[d]
-				l.points[b.start+b.n] = pts[i]
+				l.order[b.start+b.n] = int32(i)
 				b.n++
 			}
 		}
 	}
+	l.order = l.order[:next]
 }
 
-// chooseSubsets lists the bucket sums that the bit sums of the windows lo to hi are made of.
+// chooseSubsets lists, in l.order, the bucket sums that the bit sums of the windows lo to hi are made of.
 func (l *sums[P]) chooseSubsets(w, lo, hi int) {
-	l.subsets, l.chosen = l.subsets[:0], l.chosen[:0]
+	l.order, l.chosen = l.order[:0], l.chosen[:0]
 	for window := lo; window < hi; window++ {
 		buckets := l.segments[(window-lo)<<w:][:1<<w]
 		for k := range min(w, coefficientBits-window*w) {
-			start := len(l.subsets)
+			start := len(l.order)
 			for d, b := range buckets {
 				if d>>k&1 == 1 && b.n == 1 {
-					l.subsets = append(l.subsets, l.points[b.start])
+					l.order = append(l.order, int32(b.start))
 				}
 			}
-			l.chosen = append(l.chosen, segment{start, len(l.subsets) - start})
+			l.chosen = append(l.chosen, segment{start, len(l.order) - start})
 		}
 	}
 }

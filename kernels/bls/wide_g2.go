@@ -110,23 +110,25 @@ func coordinate(p *bls12381.G2Affine, row int) *fp.Element {
 }
 
 // addPairs is an adder.
-func (s *wideSums2) addPairs(pts []widePoint2, pairs []pair) {
-	rows := fp381.Rows(pts)
+func (s *wideSums2) addPairs(to, from []widePoint2, pairs []fp381.Pair) {
 	s.grow(len(pairs))
-	for i, p := range pairs {
-		s.from[i], s.to[i] = int32(4*p.src), int32(4*p.dst)
+	gather := func(x, y fp381.Vec2, point func(fp381.Pair) int32) {
+		for i, p := range pairs {
+			s.from[i] = 4 * point(p)
+		}
+		for _, v := range []fp381.Vec{x.A0, x.A1, y.A0, y.A1} {
+			s.f.Gather(v, fp381.Rows(from), s.from)
+			next(s.from)
+		}
 	}
-	for _, v := range []fp381.Vec2{s.x1, s.y1, s.x2, s.y2} {
-		s.f.Gather(v.A0, rows, s.from)
-		next(s.from)
-		s.f.Gather(v.A1, rows, s.from)
-		next(s.from)
-	}
+	gather(s.x1, s.y1, func(p fp381.Pair) int32 { return p.A })
+	gather(s.x2, s.y2, func(p fp381.Pair) int32 { return p.B })
 	s.add()
-	for _, v := range []fp381.Vec2{s.x1, s.y1} {
-		s.f.Scatter(rows, s.to, v.A0)
-		next(s.to)
-		s.f.Scatter(rows, s.to, v.A1)
+	for i, p := range pairs {
+		s.to[i] = 4 * p.To
+	}
+	for _, v := range []fp381.Vec{s.x1.A0, s.x1.A1, s.y1.A0, s.y1.A1} {
+		s.f.Scatter(fp381.Rows(to), s.to, v)
 		next(s.to)
 	}
 }

@@ -10,12 +10,13 @@ const (
 	// wideSumFrom is from how many points on a linear combination is worth the conversion.
 	wideSumFrom = 16
 	// wideAddBlock is how many additions share an inversion.
-	wideAddBlock = 512
+	wideAddBlock = 1024
 )
 
 // wideSums is a workspace for additions.
 type wideSums struct {
 	sums[widePoint]
+	chords         fp381.ChordSums
 	converted      []widePoint
 	from, to       []int32 // rows
 	x1, y1, x2, y2 fp381.Vec
@@ -41,7 +42,7 @@ func (w *wide) bitSums(bits *[coefficientBits]affine, c *curve, pts []affine, co
 	s := &w.sums
 	s.converted = grow(s.converted, len(pts))
 	w.widen(s.converted, pts)
-	s.bitSums(s.converted, coef, wideAddBlock, func(pts []widePoint, pairs []pair) { w.addPairs(c, pts, pairs) })
+	s.bitSums(s.converted, coef, wideAddBlock, func(to, from []widePoint, pairs []fp381.Pair) { w.addPairs(c, to, from, pairs) })
 	w.narrow(bits[:], s.bits[:])
 }
 
@@ -50,7 +51,7 @@ func (w *wide) sum(c *curve, pts []affine, segs []segment) {
 	s := &w.sums
 	s.converted = grow(s.converted, len(pts))
 	w.widen(s.converted, pts)
-	s.sum(s.converted, segs, wideAddBlock, func(pts []widePoint, pairs []pair) { w.addPairs(c, pts, pairs) })
+	s.sum(s.converted, segs, wideAddBlock, func(to, from []widePoint, pairs []fp381.Pair) { w.addPairs(c, to, from, pairs) })
 	for _, seg := range segs {
 		w.narrow(pts[seg.start:seg.start+1], s.converted[seg.start:seg.start+1])
 	}
@@ -101,20 +102,29 @@ func (w *wide) convert(n int, one func(lo, hi, row int, index []int32, v fp381.V
 }
 
 // addPairs is an adder on c.
-func (w *wide) addPairs(c *curve, pts []widePoint, pairs []pair) {
-	s, rows := &w.sums, fp381.Rows(pts)
+func (w *wide) addPairs(c *curve, to, from []widePoint, pairs []fp381.Pair) {
+	if w.sums.chords.Add(w.f, fp381.Rows(to), fp381.Rows(from), pairs) {
+		return
+	}
+	s := &w.sums
 	s.grow(len(pairs))
-	for i, p := range pairs {
-		s.from[i], s.to[i] = int32(2*p.src), int32(2*p.dst)
-	}
-	for _, v := range []fp381.Vec{s.x1, s.y1, s.x2, s.y2} {
-		w.f.Gather(v, rows, s.from)
+	gather := func(x, y fp381.Vec, point func(fp381.Pair) int32) {
+		for i, p := range pairs {
+			s.from[i] = 2 * point(p)
+		}
+		w.f.Gather(x, fp381.Rows(from), s.from)
 		next(s.from)
+		w.f.Gather(y, fp381.Rows(from), s.from)
 	}
+	gather(s.x1, s.y1, func(p fp381.Pair) int32 { return p.A })
+	gather(s.x2, s.y2, func(p fp381.Pair) int32 { return p.B })
 	w.add(c)
-	w.f.Scatter(rows, s.to, s.x1)
+	for i, p := range pairs {
+		s.to[i] = 2 * p.To
+	}
+	w.f.Scatter(fp381.Rows(to), s.to, s.x1)
 	next(s.to)
-	w.f.Scatter(rows, s.to, s.y1)
+	w.f.Scatter(fp381.Rows(to), s.to, s.y1)
 }
 
 func next(rows []int32) {

@@ -327,7 +327,7 @@ func (f ifma) Odd(m Mask, x Vec) {
 	}
 }
 
-// scratch is the workspaces of mul2Blocks.
+// scratch is temporaries of assembly.
 var scratch = sync.Pool{New: func() any { return new([4]Block) }}
 
 func (f ifma) Mul2(z, x, y Vec2) {

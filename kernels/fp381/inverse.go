@@ -12,9 +12,7 @@ import (
 // It takes < 2^16·p and leaves < 2·p.
 func Inverse(f Field, z, x Vec) {
 	sameLength(len(z), x)
-	w := inversions.Get().(*inversion)
-	defer inversions.Put(w)
-	if len(x) == 0 || w.invert(f, z, x) {
+	if invertible(f, z, x) {
 		return
 	}
 	// Some element is zero, which hardly happens: invert ones in their place.
@@ -26,10 +24,17 @@ func Inverse(f Field, z, x Vec) {
 		zero[i] = ^zero[i]
 	}
 	f.Select(filled, zero, x, f.Broadcast(one))
-	if !w.invert(f, z, filled) {
+	if !invertible(f, z, filled) {
 		panic("fp381: a product of non-zero elements is zero")
 	}
 	f.Select(z, zero, z, nothing)
+}
+
+// invertible is Inverse for a vector without zeros. It reports false, and leaves z alone, if there are some.
+func invertible(f Field, z, x Vec) bool {
+	w := inversions.Get().(*inversion)
+	defer inversions.Put(w)
+	return len(x) == 0 || w.invert(f, z, x)
 }
 
 // inversion is the workspace of an inversion: the levels of the tree above x, one level's half, and the lanes of the root.
@@ -40,7 +45,6 @@ type inversion struct {
 
 var inversions = sync.Pool{New: func() any { return new(inversion) }}
 
-// invert is Inverse for a vector without zeros. It reports false, and leaves z alone, if there are some.
 func (w *inversion) invert(f Field, z, x Vec) bool {
 	if size := len(x) + bits.Len(uint(len(x))); len(w.tree) < size { // each level is half of the one below, rounded up
 		w.tree, w.half = make(Vec, size), make(Vec, size/2)

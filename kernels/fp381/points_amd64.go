@@ -1,0 +1,36 @@
+//go:build !purego
+
+package fp381
+
+//go:noescape
+func chordBlocks(d, x, s *Block, points *Row, pairs *Pair, n int) uint64
+
+//go:noescape
+func sumBlocks(to, from *Row, pairs *Pair, d, x, s *Block, n int, t *[4]Block)
+
+func (f ifma) chords(d, x, s Vec, points []Row, pairs []Pair) bool {
+	zero, whole := uint64(0), len(pairs)/Lanes
+	if whole > 0 {
+		zero = chordBlocks(&d[0], &x[0], &s[0], &points[0], &pairs[0], whole)
+	}
+	if whole < len(d) {
+		last := lastPairs(pairs)
+		zero |= chordBlocks(&d[whole], &x[whole], &s[whole], &points[0], &last[0], 1)
+	}
+	f.require(tight, x)
+	f.require(2, d)
+	return zero == 0
+}
+
+func (f ifma) sums(to, from []Row, pairs []Pair, d, x, s Vec) {
+	t := scratch.Get().(*[4]Block)
+	defer scratch.Put(t)
+	whole := len(pairs) / Lanes
+	if whole > 0 {
+		sumBlocks(&to[0], &from[0], &pairs[0], &d[0], &x[0], &s[0], whole, t)
+	}
+	if whole < len(d) {
+		last := lastPairs(pairs)
+		sumBlocks(&to[0], &from[0], &last[0], &d[whole], &x[whole], &s[whole], 1, t)
+	}
+}

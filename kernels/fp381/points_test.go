@@ -1,0 +1,193 @@
+package fp381
+
+import (
+	"math/big"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	bls12381 "github.com/consensys/gnark-crypto/ecc/bls12-381"
+	"github.com/consensys/gnark-crypto/ecc/bls12-381/fp"
+
+	"github.com/waybill-network/waybill/kernels/cpu/cputest"
+)
+
+// pointRows converts points to the form of f, each coordinate in a residue below 2p where that is given.
+func pointRows(f Field, pts []bls12381.G1Affine) []Row {
+	coordinates, index := make([]fp.Element, 2*len(pts)), make([]int32, 2*len(pts))
+	for i := range pts {
+		coordinates[2*i], coordinates[2*i+1] = pts[i].X, pts[i].Y
+	}
+	for i := range index {
+		index[i] = int32(i)
+	}
+	rows := make([]Row, len(index))
+	f.Scatter(rows, index, pack(f, coordinates))
+	return rows
+}
+
+func pointsOf(f Field, rows []Row) []bls12381.G1Affine {
+	index, v := make([]int32, len(rows)), NewVec(len(rows))
+	for i := range index {
+		index[i] = int32(i)
+	}
+	f.Gather(v, rows, index)
+	coordinates, pts := unpack(f, v, len(rows)), make([]bls12381.G1Affine, len(rows)/2)
+	for i := range pts {
+		pts[i].X, pts[i].Y = coordinates[2*i], coordinates[2*i+1]
+	}
+	return pts
+}
+
+func randomPoints(r *rand.Rand, n int) []bls12381.G1Affine {
+	_, _, g, _ := bls12381.Generators()
+	pts := make([]bls12381.G1Affine, n)
+	for i := range pts {
+		pts[i].ScalarMultiplication(&g, new(big.Int).SetUint64(r.Uint64()|1))
+	}
+	return pts
+}
+
+func TestChordSums(t *testing.T) {
+	r := seeded(t)
+	pts := randomPoints(r, 64)
+	cputest.Each(t, kernel, func(t *testing.T, f Field) {
+		for _, n := range []int{0, 1, 2, 7, 8, 9, 16, 31} {
+			var w ChordSums
+			rows, to := pointRows(f, pts), make([]Row, 2*n)
+			want, pairs := make([]bls12381.G1Affine, n), make([]Pair, n)
+			order := r.Perm(n)
+			for i := range pairs {
+				a := r.IntN(len(pts))
+				b := (a + 1 + r.IntN(len(pts)-1)) % len(pts)
+				pairs[i] = Pair{int32(order[i]), int32(a), int32(b)}
+				want[order[i]].Add(&pts[a], &pts[b])
+			}
+			if !w.Add(f, to, rows, pairs) || !slices.Equal(pointsOf(f, to), want) {
+				t.Fatalf("%d sums differ", n)
+			}
+			// In place, halving, the sums of sums of sums.
+			for size := len(pts); size > 1; size /= 2 {
+				halves := make([]Pair, size/2)
+				for i := range halves {
+					halves[i] = Pair{int32(i), int32(2 * i), int32(2*i + 1)}
+				}
+				if !w.Add(f, rows, rows, halves) {
+					t.Fatal("sums in place are refused")
+				}
+			}
+			var total bls12381.G1Jac
+			for i := range pts {
+				total.AddMixed(&pts[i])
+			}
+			if got := pointsOf(f, rows[:2])[0]; got != *new(bls12381.G1Affine).FromJacobian(&total) {
+				t.Fatal("the sum of all differs")
+			}
+		}
+	})
+}
+
+// Coordinates that are as large as they may be: x and y in residues just below 2p.
+func TestChordSumsOfLargeResidues(t *testing.T) {
+	pts := randomPoints(seeded(t), 32)
+	cputest.Each(t, kernel, func(t *testing.T, f Field) {
+		if _, scalar := f.(generic); scalar {
+			t.Skip("always reduced")
+		}
+		rows, pairs, want := pointRows(f, pts), make([]Pair, 16), make([]bls12381.G1Affine, 16)
+		for i := range pairs {
+			pairs[i] = Pair{int32(i), int32(i), int32(i + 16)}
+			want[i].Add(&pts[i], &pts[i+16])
+		}
+		p := modulus()
+		for mask := range 16 { // which coordinates are larger by p
+			large := slices.Clone(rows)
+			for i := range large {
+				if mask>>(i%2+2*(i/32))&1 == 1 {
+					v := new(big.Int)
+					for j := 7; j >= 0; j-- {
+						v.Add(v.Lsh(v, limbBits), new(big.Int).SetUint64(large[i][j]))
+					}
+					large[i] = limbsOf(v.Add(v, p))
+				}
+			}
+			var w ChordSums
+			to := make([]Row, 32)
+			if !w.Add(f, to, large, pairs) || !slices.Equal(pointsOf(f, to), want) {
+				t.Fatalf("coordinates %b: sums differ", mask)
+			}
+			index := make([]int32, len(to))
+			for i := range index {
+				index[i] = int32(i)
+			}
+			v := NewVec(len(to))
+			f.Gather(v, to, index)
+			mustBeBelow(v, tight)
+		}
+	})
+}
+
+// What chords cannot add is refused, wherever it stands.
+func TestChordSumsRefuse(t *testing.T) {
+	pts := randomPoints(seeded(t), 40)
+	cputest.Each(t, kernel, func(t *testing.T, f Field) {
+		for _, at := range []int{0, 7, 8, 16, 18} {
+			pairs := make([]Pair, 19)
+			for i := range pairs {
+				pairs[i] = Pair{int32(i), int32(2 * i), int32(2*i + 1)}
+			}
+			for what, b := range map[string]func(a bls12381.G1Affine) bls12381.G1Affine{
+				"equal":    func(a bls12381.G1Affine) bls12381.G1Affine { return a },
+				"opposite": func(a bls12381.G1Affine) bls12381.G1Affine { return *a.Neg(&a) },
+				"identity": func(bls12381.G1Affine) bls12381.G1Affine { return bls12381.G1Affine{} },
+			} {
+				changed := slices.Clone(pts)
+				changed[2*at+1] = b(pts[2*at])
+				rows := pointRows(f, changed)
+				before := slices.Clone(rows)
+				var w ChordSums
+				if w.Add(f, rows, rows, pairs) || !slices.Equal(rows, before) {
+					t.Errorf("%s points in pair %d: added", what, at)
+				}
+			}
+		}
+		for _, p := range []Pair{{40, 0, 1}, {0, 40, 1}, {0, 1, 40}, {-1, 0, 1}, {0, -1, 1}, {0, 1, -1}} {
+			func() {
+				defer func() {
+					if recover() == nil {
+						t.Errorf("no panic for %v", p)
+					}
+				}()
+				var w ChordSums
+				rows := pointRows(f, pts)
+				w.Add(f, rows, rows, []Pair{p})
+			}()
+		}
+	})
+}
+
+// The trace of the self-test sums all points on every implementation, and sees a wrong sum.
+func TestChordTrace(t *testing.T) {
+	x := make([]fp.Element, 6)
+	for i := range x {
+		x[i] = fp.NewElement(uint64(i + 2))
+	}
+	want := chordTrace(generic{}, x)
+	if want == ([2]fp.Element{}) {
+		t.Fatal("no sum")
+	}
+	cputest.Each(t, kernel, func(t *testing.T, f Field) {
+		if got := chordTrace(f, x); got != want {
+			t.Errorf("%v, not %v", got, want)
+		}
+		if chordTrace(wrongSums{f}, x) == want {
+			t.Error("wrong sums pass")
+		}
+	})
+}
+
+type wrongSums struct{ Field }
+
+func (w wrongSums) sums(to, from []Row, pairs []Pair, d, x, s Vec) {
+	w.Field.sums(to, from, pairs, d, s, x)
+}
