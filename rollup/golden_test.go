@@ -131,7 +131,8 @@ func testGenesis(t *testing.T) []byte {
 	}
 	b, err := json.MarshalIndent(map[string]any{
 		"version": 1, "chain_id": testChain, "genesis_time": "2026-01-01T00:00:00Z", "treasury": ed("treasury", 0),
-		"params":    map[string]any{"epoch_seconds": 60, "grace_seconds": 10, "late_epochs": 4, "shares": testShares},
+		"params": map[string]any{"epoch_seconds": 60, "grace_seconds": 10, "late_epochs": 4, "shares": testShares,
+			"proofs": map[string]any{"development": false, "keys": []any{}}},
 		"committee": members,
 	}, "", "  ")
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/oasisprotocol/curve25519-voi/curve"
@@ -149,7 +150,9 @@ func genesisObject() obj {
 	return obj{
 		"version": 1, "chain_id": chain, "genesis_time": "2026-01-02T03:04:05Z", "treasury": hexed("treasury", 0),
 		"params": obj{"epoch_seconds": 60, "grace_seconds": 10, "late_epochs": 4,
-			"shares": obj{"node": 7001, "service": 1999, "protocol": 1000}},
+			"shares": obj{"node": 7001, "service": 1999, "protocol": 1000},
+			"proofs": obj{"development": false, "keys": []any{
+				obj{"statements": 256, "key": strings.Repeat("01", 32)}, obj{"statements": 4096, "key": strings.Repeat("02", 32)}}}},
 		"committee": committee,
 	}
 }

@@ -37,6 +37,7 @@ type genesisFile struct {
 		GraceSeconds uint32 `json:"grace_seconds"`
 		LateEpochs   uint32 `json:"late_epochs"`
 		Shares       shares `json:"shares"`
+		Proofs       proofs `json:"proofs"`
 	} `json:"params"`
 	Committee []struct {
 		Owner        hexBytes `json:"owner"`
@@ -54,6 +55,28 @@ type shares struct {
 	Node     uint16 `json:"node"`
 	Service  uint16 `json:"service"`
 	Protocol uint16 `json:"protocol"`
+}
+
+type proofs struct {
+	Development bool `json:"development"`
+	Keys        []struct {
+		Statements uint32   `json:"statements"`
+		Key        hexBytes `json:"key"`
+	} `json:"keys"`
+}
+
+func (p proofs) valid() bool {
+	if p.Keys == nil {
+		return false
+	}
+	var last uint32
+	for _, k := range p.Keys {
+		if k.Statements <= last || !slices.Contains([]uint32{256, 1024, 4096, 16384}, k.Statements) || len(k.Key) != 32 {
+			return false
+		}
+		last = k.Statements
+	}
+	return true
 }
 
 type member struct {
@@ -101,6 +124,8 @@ func ParseGenesis(raw []byte) (*Genesis, error) {
 		return nil, errors.New("genesis: epochs")
 	case int(g.shares.Node)+int(g.shares.Service)+int(g.shares.Protocol) != 10_000:
 		return nil, errors.New("genesis: shares")
+	case !f.Params.Proofs.valid():
+		return nil, errors.New("genesis: proofs")
 	case len(f.Committee) < 1 || len(f.Committee) > 8*255:
 		return nil, errors.New("genesis: committee size")
 	}

@@ -347,6 +347,7 @@ func TestGenesisLies(t *testing.T) {
 	member := func(o obj, i int) obj { return o["committee"].([]any)[i].(obj) }
 	params := func(o obj) obj { return o["params"].(obj) }
 	shares := func(o obj) obj { return params(o)["shares"].(obj) }
+	proofKey := func(o obj, i int) obj { return params(o)["proofs"].(obj)["keys"].([]any)[i].(obj) }
 	hexa := func(b []byte) string { return fmt.Sprintf("%x", b) }
 	for name, tell := range map[string]func(obj){
 		"unknown":         func(o obj) { o["x"] = 1 },
@@ -388,6 +389,14 @@ func TestGenesisLies(t *testing.T) {
 		"fraction":               func(o obj) { params(o)["grace_seconds"] = 1.5 },
 		"shares":                 func(o obj) { shares(o)["node"] = 7002 },
 		"shares overflow":        func(o obj) { shares(o)["node"], shares(o)["service"] = uint64(math.MaxUint64), 9001 },
+		"no proofs":              func(o obj) { delete(params(o), "proofs") },
+		"development":            func(o obj) { params(o)["proofs"].(obj)["development"] = 1 },
+		"no keys":                func(o obj) { params(o)["proofs"].(obj)["keys"] = nil },
+		"circuit of 257":         func(o obj) { proofKey(o, 0)["statements"] = 257 },
+		"circuit twice":          func(o obj) { proofKey(o, 1)["statements"] = 256 },
+		"circuits not sorted":    func(o obj) { proofKey(o, 0)["statements"] = 16384 },
+		"short digest":           func(o obj) { proofKey(o, 0)["key"] = strings.Repeat("01", 31) },
+		"unknown in a key":       func(o obj) { proofKey(o, 0)["x"] = 1 },
 		"nobody":                 func(o obj) { o["committee"] = []any{} },
 		"powerless":              func(o obj) { member(o, 3)["stake"] = 999_999 },
 		"no port":                func(o obj) { member(o, 3)["peer_address"] = "example" },

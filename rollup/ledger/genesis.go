@@ -37,6 +37,29 @@ type Params struct {
 	GraceSeconds uint32        `json:"grace_seconds"` // from an epoch's end to its settlement
 	LateEpochs   uint32        `json:"late_epochs"`   // how many epochs after its own a certificate may be ordered
 	Shares       rollup.Shares `json:"shares"`
+	Proofs       Proofs        `json:"proofs"`
+}
+
+// Proofs says which proofs a network accepts.
+type Proofs struct {
+	Development bool       `json:"development"` // the keys may come from a setup whose secrets somebody knows
+	Keys        []ProofKey `json:"keys"`        // sorted by size; none: no proofs
+}
+
+// ProofKey is the verifying key of the circuit of one size.
+type ProofKey struct {
+	Statements uint32      `json:"statements"` // one of rollup.CircuitSizes
+	Key        rollup.Hash `json:"key"`        // digest of its canonical encoding
+}
+
+// Key returns the digest of the verifying key for a circuit's size; ok says whether the network accepts its proofs.
+func (p *Proofs) Key(statements int) (key rollup.Hash, ok bool) {
+	for _, k := range p.Keys {
+		if int(k.Statements) == statements {
+			return k.Key, true
+		}
+	}
+	return key, false
 }
 
 // Member is a genesis node: one of the committee and a validator of the consensus engine.
@@ -77,6 +100,9 @@ func wrong(path, format string, args ...any) error {
 func (g *Genesis) Encode() []byte {
 	utc := *g
 	utc.GenesisTime = g.GenesisTime.UTC()
+	if utc.Params.Proofs.Keys == nil {
+		utc.Params.Proofs.Keys = []ProofKey{} // an empty array, not null
+	}
 	b, err := json.MarshalIndent(&utc, "", "  ")
 	if err != nil {
 		panic(err) // a time out of range
@@ -122,6 +148,15 @@ func (g *Genesis) Validate() error {
 		return wrong("params.shares", "the sum is not 10000")
 	case len(g.Members) == 0 || len(g.Members) > rollup.MaxMembers:
 		return wrong("committee", "%d members, where 1 to %d may be", len(g.Members), rollup.MaxMembers)
+	}
+	for i, k := range p.Proofs.Keys {
+		path := fmt.Sprintf("params.proofs.keys[%d].statements", i)
+		if !rollup.IsCircuitSize(int(k.Statements)) {
+			return wrong(path, "there is no circuit of %d", k.Statements)
+		}
+		if i > 0 && p.Proofs.Keys[i-1].Statements >= k.Statements {
+			return wrong(path, "not sorted, or twice the same")
+		}
 	}
 	return g.validateMembers()
 }

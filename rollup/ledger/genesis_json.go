@@ -129,10 +129,7 @@ func (d *genesisDecoder) genesis(g *Genesis, tree any) {
 		"treasury":     d.binary(&g.Treasury),
 		"params":       func(path string, v any) { d.params(path, v, &g.Params) },
 		"committee": func(path string, v any) {
-			array, ok := v.([]any)
-			if !ok {
-				d.fail(path, "not an array")
-			}
+			array := d.array(path, v)
 			g.Members = make([]Member, len(array))
 			for i, v := range array {
 				d.member(fmt.Sprintf("%s[%d]", path, i), v, &g.Members[i])
@@ -153,6 +150,28 @@ func (d *genesisDecoder) params(path string, v any, p *Params) {
 				"protocol": integer(d, &p.Shares.Protocol, 16),
 			})
 		},
+		"proofs": func(path string, v any) { d.proofs(path, v, &p.Proofs) },
+	})
+}
+
+func (d *genesisDecoder) proofs(path string, v any, p *Proofs) {
+	d.object(path, v, map[string]func(string, any){
+		"development": func(path string, v any) {
+			var ok bool
+			if p.Development, ok = v.(bool); !ok {
+				d.fail(path, "neither true nor false")
+			}
+		},
+		"keys": func(path string, v any) {
+			for i, v := range d.array(path, v) {
+				var k ProofKey
+				d.object(fmt.Sprintf("%s[%d]", path, i), v, map[string]func(string, any){
+					"statements": integer(d, &k.Statements, 32),
+					"key":        d.binary(&k.Key),
+				})
+				p.Keys = append(p.Keys, k)
+			}
+		},
 	})
 }
 
@@ -167,6 +186,14 @@ func (d *genesisDecoder) member(path string, v any, m *Member) {
 		"p2p_address":   d.text(&m.P2PAddress),
 		"stake":         integer(d, &m.Stake, 64),
 	})
+}
+
+func (d *genesisDecoder) array(path string, v any) []any {
+	array, ok := v.([]any)
+	if !ok {
+		d.fail(path, "not an array")
+	}
+	return array
 }
 
 func (d *genesisDecoder) number(path string, v any, bits int) uint64 {

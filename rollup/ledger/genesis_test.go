@@ -9,10 +9,13 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/waybill-network/waybill/rollup"
 )
 
 func TestGenesisRoundTrip(t *testing.T) {
 	g := testGenesis(4, 3, 2)
+	g.Params.Proofs = Proofs{Development: true, Keys: []ProofKey{{256, rollup.Hash{1}}, {16384, rollup.Hash{2}}}}
 	g.GenesisTime = time.Date(2026, 3, 1, 12, 0, 0, 500, time.FixedZone("east", 3600))
 	b := g.Encode()
 	again, err := ParseGenesis(b)
@@ -35,6 +38,13 @@ func TestGenesisRoundTrip(t *testing.T) {
 	if v.Supply() != 9*StakePerPower || v.Accounts() != 4 || v.Nodes() != 3 || v.Height() != 0 || v.Epoch() != 0 ||
 		!v.Time().Equal(g.GenesisTime) || v.EpochEnd().Sub(v.EpochStart()) != time.Minute {
 		t.Error("the state before the first block is not the genesis")
+	}
+	proofs := v.Params().Proofs
+	if key, ok := proofs.Key(16384); !ok || key != (rollup.Hash{2}) {
+		t.Errorf("the key of 16,384 is %v, %v", key, ok)
+	}
+	if _, ok := proofs.Key(1024); ok {
+		t.Error("there is a key of 1,024")
 	}
 	n, ok := v.NodeByKey(g.Members[2].TransportKey)
 	if owner, _ := v.Account(n.Owner); !ok || n.Index != 2 || owner.Key != g.Members[2].Owner || owner.Balance != 0 {
@@ -60,7 +70,9 @@ func TestGenesisOwners(t *testing.T) {
 }
 
 func TestGenesisRefusals(t *testing.T) {
-	good := string(testGenesis(4, 4).Encode())
+	proven := testGenesis(4, 4)
+	proven.Params.Proofs.Keys = []ProofKey{{256, rollup.Hash{1}}, {1024, rollup.Hash{2}}}
+	good := string(proven.Encode())
 	swap := func(old, new string) func(string) string {
 		return func(s string) string { return strings.Replace(s, old, new, 1) }
 	}
@@ -102,6 +114,15 @@ func TestGenesisRefusals(t *testing.T) {
 		{"params.epoch_seconds", swap(`"epoch_seconds": 60`, `"epoch_seconds": 6e1`)},
 		{"params.grace_seconds", swap(`"grace_seconds": 10`, `"grace_seconds": 4294967296`)},
 		{"params.late_epochs", swap(`"late_epochs": 2`, `"late_epochs": 1025`)},
+		{"params.proofs.development", swap(`"development": false`, `"development": 0`)},
+		{"params.proofs.development", swap(`"development": false,`, ``)},
+		{"params.proofs.keys", swap(`"keys": [`, `"keys": 1, "keys": [`)},
+		{"params.proofs.keys[0].statements", swap(`"statements": 256`, `"statements": 257`)},
+		{"params.proofs.keys[0].statements", swap(`"statements": 256`, `"statements": 4294967296`)},
+		{"params.proofs.keys[1].statements", swap(`"statements": 1024`, `"statements": 256`)},
+		{"params.proofs.keys[1].statements", swap(`"statements": 256`, `"statements": 4096`)},
+		{"params.proofs.keys[1].key", swap("02"+strings.Repeat("0", 62), strings.Repeat("0", 62))},
+		{"params.proofs.keys[1].more", swap(`"statements": 1024`, `"statements": 1024, "more": 1`)},
 		{"params", set("params", []int{})},
 		{"chain_id", swap(`"ledger-test"`, `""`)},
 		{"chain_id", swap(`"ledger-test"`, `"`+strings.Repeat("x", 51)+`"`)},
