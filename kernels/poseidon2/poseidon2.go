@@ -1,12 +1,12 @@
 // Package poseidon2 compresses sixteen elements of the scalar field of BN254 to one with the permutation Poseidon2, many
-// at once, and builds the trees of such nodes whose leaves are elements: a hash that costs little inside a proof.
+// at once: the hash of trees that are opened inside of proofs.
 //
-// The permutation is that of Grassi, Khovratovich and Schofnegger (eprint 2023/323) of width 16, with S-box x^5, 8 external
-// and 57 internal rounds, and the constants of gnark-crypto v0.21.0; docs/protocol.md describes it so that it can be written
-// again. The compression of x is P(x)[0] + x[0].
+// The permutation is that of Grassi, Khovratovich and Schofnegger (eprint 2023/323) of width 16, with S-box x^5, 8
+// external and 57 internal rounds, and the constants of gnark-crypto v0.21.0; docs/protocol.md describes it so that it
+// can be written again. The compression of x is P(x)[0] + x[0].
 //
-// Data are taken to be public: nothing here runs in constant time. All functions are deterministic and safe for concurrent
-// use. Those over many elements use up to GOMAXPROCS goroutines for large inputs and wait for them.
+// Data are taken to be public: nothing here runs in constant time. All functions are deterministic and safe for
+// concurrent use.
 package poseidon2
 
 import (
@@ -30,8 +30,8 @@ var (
 	ErrEncoding = errors.New("poseidon2: not below the order of the field")
 )
 
-// Element is an integer modulo r, the order of BN254's groups, and converts from and to gnark-crypto's [fr.Element]. The
-// zero Element is 0, and equal elements are equal under ==.
+// Element is an integer modulo r, the order of BN254's groups, and converts from and to gnark-crypto's [fr.Element].
+// The zero Element is 0, and equal elements are equal under ==.
 type Element fr.Element
 
 // ParseElement decodes 32 bytes, a little-endian integer below r.
@@ -77,11 +77,11 @@ func (e Element) String() string { return (*fr.Element)(&e).BigInt(new(big.Int))
 // Permute applies the permutation to a state.
 func Permute(x *[Width]Element) { permute(x) }
 
-// Compress returns P(x)[0] + x[0].
+// Compress returns P(x)[0] + x[0]. For many, [CompressMany] is faster.
 func Compress(x *[Width]Element) Element { return compress(x) }
 
-// CompressMany sets out[i] to the compression of in[16i : 16i+16], in the calling goroutine. It panics unless len(in) is
-// 16 times len(out). The two must not overlap.
+// CompressMany sets out[i] to the compression of in[16i : 16i+16], in the calling goroutine. It panics unless len(in)
+// is 16 times len(out). The two must not overlap.
 func CompressMany(out, in []Element) {
 	if len(in) != Width*len(out) {
 		panic("poseidon2: output and input do not match")

@@ -8,7 +8,8 @@ import (
 	"github.com/consensys/gnark-crypto/ecc/bn254/fr/poseidon2"
 )
 
-// Rounds: the internal ones, in which only element 0 goes through the S-box, stand between the two halves of the external.
+// Rounds: the internal ones, in which only element 0 goes through the S-box, stand between the two halves of the
+// external ones.
 const (
 	externalRounds = 8
 	internalRounds = 57
@@ -62,7 +63,7 @@ func compress(x *[Width]Element) Element {
 // permute is the permutation, section 6 of the paper.
 func permute(x *[Width]Element) {
 	c := parameters()
-	external(x)
+	timesExternal(x)
 	for i := range externalRounds / 2 {
 		externalRound(x, &c.external[i])
 	}
@@ -79,7 +80,7 @@ func externalRound(x *[Width]Element, keys *[Width]fr.Element) {
 		add(e(&x[i]), e(&x[i]), &keys[i])
 		sbox(e(&x[i]))
 	}
-	external(x)
+	timesExternal(x)
 }
 
 func internalRound(x *[Width]Element, key *fr.Element, diagonal *[Width]fr.Element) {
@@ -103,9 +104,9 @@ func sbox(x *fr.Element) {
 	x.Mul(x, &y)
 }
 
-// external multiplies by the external matrix: M4 for each four elements, then to every element the sum of those at the
-// same place in all fours.
-func external(x *[Width]Element) {
+// timesExternal multiplies by the external matrix: M4 for each four elements, then to every element the sum of those at
+// the same place in all fours.
+func timesExternal(x *[Width]Element) {
 	var sums [4]fr.Element
 	for i := 0; i < Width; i += 4 {
 		m4(e(&x[i]), e(&x[i+1]), e(&x[i+2]), e(&x[i+3]))
@@ -147,7 +148,8 @@ const (
 
 func e(x *Element) *fr.Element { return (*fr.Element)(x) }
 
-// add sets z = x + y. Unlike fr.Element.Add it does not branch on whether the sum exceeds r, which no processor can foresee.
+// add sets z = x + y. Unlike fr.Element.Add it does not branch on whether the sum exceeds r, which no processor can
+// foresee.
 func add(z, x, y *fr.Element) {
 	s0, carry := bits.Add64(x[0], y[0], 0)
 	s1, carry := bits.Add64(x[1], y[1], carry)

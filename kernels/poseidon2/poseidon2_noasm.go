@@ -1,3 +1,5 @@
+//go:build purego || !amd64
+
 package poseidon2
 
 import "github.com/waybill-network/waybill/kernels/cpu"

@@ -6,14 +6,18 @@ import (
 	"fmt"
 	"math/big"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/consensys/gnark-crypto/ecc/bn254/fr"
 )
 
-var update = flag.Bool("update", false, "write docs/poseidon2-bn254-16.json and the values of section 13 of docs/protocol.md")
+var update = flag.Bool("update", false, "write docs/poseidon2-bn254-16.json and the hash values of docs/protocol.md")
 
-const parameterFile = "../../docs/poseidon2-bn254-16.json"
+const (
+	document      = "../../docs/protocol.md"
+	parameterFile = "../../docs/poseidon2-bn254-16.json"
+)
 
 // published is the content of the parameter file.
 type published struct {
@@ -41,7 +45,8 @@ func TestParameterFile(t *testing.T) {
 		return k
 	}
 	p := published{
-		Modulus: fmt.Sprintf("0x%064x", fr.Modulus()), Width: Width, SBox: 5, ExternalRounds: externalRounds, InternalRounds: internalRounds,
+		Modulus: fmt.Sprintf("0x%064x", fr.Modulus()), Width: Width, SBox: 5,
+		ExternalRounds: externalRounds, InternalRounds: internalRounds,
 		M4:               [][]int{{5, 7, 1, 3}, {4, 6, 1, 1}, {1, 3, 5, 7}, {1, 1, 4, 6}},
 		InternalDiagonal: all(c.diagonal[:]),
 	}
@@ -58,6 +63,38 @@ func TestParameterFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, parameterFile, append(want, '\n'))
+}
+
+// TestGolden holds the hash values of the document to the code.
+func TestGolden(t *testing.T) {
+	doc, err := os.ReadFile(document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const begin, end = "<!-- hash values -->\n", "<!-- end of hash values -->\n"
+	before, rest, found := strings.Cut(string(doc), begin)
+	_, after, closed := strings.Cut(rest, end)
+	if !found || !closed {
+		t.Fatalf("%s has no hash values", document)
+	}
+	golden(t, document, []byte(before+begin+hashValues()+end+after))
+}
+
+func hashValues() string {
+	var out strings.Builder
+	out.WriteString("| what | bytes |\n|---|---|\n")
+	row := func(what string, e Element) { fmt.Fprintf(&out, "| %s | `%x` |\n", what, e.Bytes()) }
+	x := [Width]Element(counted(0, Width))
+	Permute(&x)
+	for i := range x {
+		row(fmt.Sprintf("P(0, 1, …, 15)[%d]", i), x[i])
+	}
+	row("C(0, 0, …, 0)", Compress(new([Width]Element)))
+	row("C(1, 2, …, 16)", Compress((*[Width]Element)(counted(1, Width))))
+	for i, parent := range ReduceLevel(counted(1, 18)) {
+		row(fmt.Sprintf("parent %d of the level 1, 2, …, 18", i), parent)
+	}
+	return out.String()
 }
 
 func golden(t *testing.T, path string, want []byte) {
