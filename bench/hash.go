@@ -6,8 +6,12 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/consensys/gnark-crypto/ecc/bn254/fr"
+	gnarkposeidon2 "github.com/consensys/gnark-crypto/ecc/bn254/fr/poseidon2"
 	"github.com/waybill-network/waybill/kernels/blake3"
 	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/kernels/fp381"
+	"github.com/waybill-network/waybill/kernels/poseidon2"
 	"github.com/waybill-network/waybill/kernels/sha256"
 	"github.com/waybill-network/waybill/rollup"
 	zeebo "github.com/zeebo/blake3"
@@ -24,7 +28,7 @@ const (
 func hashSuite(p Peers) Suite {
 	return Suite{
 		Name: "hash",
-		What: "many short messages: BLAKE3 of 64 bytes, SHA-256 and expand_message_xmd",
+		What: "many short messages: BLAKE3 of 64 bytes, SHA-256 and expand_message_xmd; Poseidon2 of sixteen field elements",
 		Build: func(context.Context, bool) ([]Comparison, error) {
 			const messages = 4096
 			out := []Comparison{manyBLAKE3(p, messages), manySHA256(p, messages, 64), manySHA256(p, messages, 128), expansion(p, messages)}
@@ -33,7 +37,7 @@ func hashSuite(p Peers) Suite {
 					out[i].Contenders[j].repeat(16)
 				}
 			}
-			return out, nil
+			return append(out, compressions(256)), nil
 		},
 	}
 }
@@ -137,6 +141,78 @@ func expansion(p Peers, messages int) Comparison {
 	return Comparison{Name: fmt.Sprintf("ExpandMessageXMD/messages=%d/bytes=%d", messages, rollup.MessageSize), What: "expand_message_xmd of acks to 128 bytes", Op: "message",
 		Cores: 1, Compute: true, Contenders: list,
 		Goals: []Goal{{What: "expand_message ≥ 3× sha256-simd one at a time", Against: sha256SIMDName, Ratio: 3}}}
+}
+
+// compressions compares nodes of the statement tree, a multiple of eight, with gnark-crypto's permutation.
+func compressions(nodes int) Comparison {
+	in := make([]poseidon2.Element, nodes*poseidon2.Width)
+	bytes := pattern(len(in) * poseidon2.Size)
+	for i := range in {
+		in[i] = poseidon2.Truncate([poseidon2.Size]byte(bytes[i*poseidon2.Size:]))
+	}
+	out := make([]poseidon2.Element, nodes)
+	gnark := newGnarkPoseidon2()
+	list := []Contender{{Name: gnarkPoseidon2Name, Result: func() []byte { return encoded(out) }, Run: func() (int, error) {
+		for i := range out {
+			var err error
+			if out[i], err = gnark.compress(in[i*poseidon2.Width:][:poseidon2.Width]); err != nil {
+				return 0, err
+			}
+		}
+		return nodes, nil
+	}}}
+	if issue := nodes / 8 * poseidon2.MultiplyAdds; fp381.IssueMultiplyAdds(1) > 0 {
+		list = append(list, Contender{Name: boundName, Bound: true, Run: func() (int, error) {
+			fp381.IssueMultiplyAdds(issue)
+			return nodes, nil
+		}})
+	}
+	var own []Contender
+	for name, compressMany := range poseidon2.Each {
+		out := make([]poseidon2.Element, nodes)
+		own = append(own, Contender{Name: "kernels/poseidon2, " + name, Own: true, Result: func() []byte { return encoded(out) },
+			Run: func() (int, error) {
+				compressMany(out, in)
+				return nodes, nil
+			}})
+	}
+	slices.Reverse(own)
+	return Comparison{Name: fmt.Sprintf("Poseidon2/nodes=%d", nodes), What: "compressions of sixteen field elements", Op: "node",
+		Cores: 1, Compute: true, Contenders: append(list, own...)}
+}
+
+const gnarkPoseidon2Name = "gnark-crypto, node by node"
+
+// gnarkPoseidon2 compresses with gnark-crypto's permutation.
+type gnarkPoseidon2 struct {
+	permutation *gnarkposeidon2.Permutation
+	x           [poseidon2.Width]fr.Element
+}
+
+func newGnarkPoseidon2() *gnarkPoseidon2 {
+	return &gnarkPoseidon2{permutation: gnarkposeidon2.NewPermutation(poseidon2.Width, 8, 57)}
+}
+
+// compress takes up to sixteen elements; the others are zero.
+func (g *gnarkPoseidon2) compress(in []poseidon2.Element) (poseidon2.Element, error) {
+	clear(g.x[:])
+	for i := range in {
+		g.x[i] = fr.Element(in[i])
+	}
+	first := g.x[0]
+	if err := g.permutation.Permutation(g.x[:]); err != nil {
+		return poseidon2.Element{}, err
+	}
+	first.Add(&first, &g.x[0])
+	return poseidon2.Element(first), nil
+}
+
+func encoded(elements []poseidon2.Element) (out []byte) {
+	for _, e := range elements {
+		b := e.Bytes()
+		out = append(out, b[:]...)
+	}
+	return out
 }
 
 type namedSHA256 struct {

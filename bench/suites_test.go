@@ -114,7 +114,7 @@ func TestTreeSuite(t *testing.T) {
 	if _, err := comparisons[0].Contenders[1].Run(); !errors.Is(err, errRoots) {
 		t.Errorf("a root that nobody found before: %v", err)
 	}
-	runOnce(t, comparisons...)
+	runOnce(t, append(comparisons, statementTree(7), statementTree(2049))...)
 }
 
 func TestPipelineSuite(t *testing.T) {

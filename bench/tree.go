@@ -5,17 +5,22 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/waybill-network/waybill/kernels/blake3"
 	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/kernels/poseidon2"
 	"github.com/waybill-network/waybill/rollup"
 	zeebo "github.com/zeebo/blake3"
 )
 
 var treeSuite = Suite{
-	Name:  "tree",
-	What:  "the ack tree, and sealing a whole window",
-	Build: func(context.Context, bool) ([]Comparison, error) { return trees(rollup.MaxAcks) },
+	Name: "tree",
+	What: "the ack tree, sealing a whole window, and the statement tree",
+	Build: func(context.Context, bool) ([]Comparison, error) {
+		list, err := trees(rollup.MaxAcks)
+		return append(list, statementTree(rollup.MaxStatements)), err
+	},
 }
 
 var errRoots = errors.New("contenders found different roots")
@@ -63,6 +68,48 @@ func trees(n int) ([]Comparison, error) {
 			return n, err
 		}}},
 	}}, nil
+}
+
+// statementTree measures the tree of n statements, from the statements on.
+func statementTree(n int) Comparison {
+	statements, roots := make([]rollup.Statement, n), pattern(n*len(rollup.Hash{}))
+	for i := range statements {
+		root := rollup.Hash(roots[i*len(rollup.Hash{}):])
+		statements[i] = rollup.Statement{Client: uint32(i), Payer: uint32(i % 8), Acks: 1 + uint32(i%100), Units: 1 << (i % 56), Root: root}
+	}
+	gnark := newGnarkPoseidon2()
+	var theirs poseidon2.Element
+	var ours rollup.Hash
+	return Comparison{
+		Name: fmt.Sprintf("StatementTree/statements=%d", n), What: "the tree over the statements of a window", Op: "statement", Cores: 1, Compute: true,
+		Contenders: []Contender{
+			{Name: gnarkPoseidon2Name, Result: func() []byte { return encoded([]poseidon2.Element{theirs}) }, Run: func() (int, error) {
+				level := make([]poseidon2.Element, 0, 2*n)
+				for i := range statements {
+					fields, root := statements[i].Elements()
+					level = append(level, fields, root)
+				}
+				for depth := 0; depth < 3 || len(level) > 1; depth++ {
+					parents := level[:0]
+					for children := range slices.Chunk(level, poseidon2.Width) {
+						parent, err := gnark.compress(children)
+						if err != nil {
+							return 0, err
+						}
+						parents = append(parents, parent)
+					}
+					level = parents
+				}
+				theirs = level[0]
+				return n, nil
+			}},
+			{Name: "rollup.NewStatementTree", Own: true, Result: func() []byte { return ours[:] }, Run: func() (int, error) {
+				ours = rollup.NewStatementTree(statements).Root()
+				return n, nil
+			}},
+		},
+		Goals: []Goal{{What: "statement tree of 65,536 statements ≤ 150 ms a core", PerSecond: rollup.MaxStatements / 150e-3}},
+	}
 }
 
 // oneByOne returns the root over a level of a power of two of hashes, which it overwrites.
