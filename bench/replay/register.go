@@ -3,7 +3,6 @@ package replay
 import (
 	"context"
 	"crypto/ed25519"
-	"errors"
 	"fmt"
 	"iter"
 	"maps"
@@ -11,7 +10,6 @@ import (
 	"runtime"
 	"slices"
 	"sync/atomic"
-	"time"
 
 	"github.com/waybill-network/waybill/bench/workload"
 	"github.com/waybill-network/waybill/kernels/bls"
@@ -20,9 +18,6 @@ import (
 	"github.com/waybill-network/waybill/rollup/ledger"
 	"golang.org/x/sync/errgroup"
 )
-
-// poll is how often the chain is asked whether something has happened.
-const poll = 30 * time.Millisecond
 
 // clientsPerTx keeps a registration small enough to be verified within a block's time.
 const clientsPerTx = 256
@@ -65,100 +60,53 @@ func (r *Replay) Register(ctx context.Context, deliveries iter.Seq[workload.Deli
 	return Parties{len(r.payers), len(r.services), len(r.parties)}, nil
 }
 
-// submit sends a transaction, waiting while the node is too busy to take it.
-func (r *Replay) submit(ctx context.Context, tx []byte) error {
-	for {
-		_, err := r.clients[0].SubmitTx(ctx, tx)
-		if err == nil || errors.As(err, new(*ledger.Refusal)) || !ingest.Temporary(err) {
-			return err
-		}
-		if err := sleep(ctx, poll); err != nil {
-			return err
-		}
-	}
-}
-
-// execute submits a transaction and waits until the sender's count shows that it was executed. A proposer may hear of two
-// transactions of one sender in the wrong order, and the later one is then lost: so the next is sent after this one's block.
-func (r *Replay) execute(ctx context.Context, sender ledger.Key, nonce uint64, tx []byte) error {
-	if err := r.submit(ctx, tx); err != nil {
-		return err
-	}
-	return await(ctx, func() (bool, error) {
-		a, err := r.account(ctx, sender)
-		return err == nil && a.NextNonce > nonce, err
-	})
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// await asks until done answers true.
-func await(ctx context.Context, done func() (bool, error)) error {
-	for {
-		ok, err := done()
-		if ok || err != nil {
-			return err
-		}
-		if err := sleep(ctx, poll); err != nil {
-			return err
-		}
-	}
-}
-
+// account returns the account of a key; Index is nil when there is none. The treasury has a count without one.
 func (r *Replay) account(ctx context.Context, key ledger.Key) (*rpc.GetAccountResponse, error) {
-	return ingest.Call(ctx, r.clients[0].Ledger().GetAccount, &rpc.GetAccountRequest{By: &rpc.GetAccountRequest_Key{Key: key.String()}})
+	a, err := ingest.Insist(ctx, r.clients[0].Ledger().GetAccount, &rpc.GetAccountRequest{By: &rpc.GetAccountRequest_Key{Key: key.String()}})
+	if ingest.NotFound(err) {
+		return &rpc.GetAccountResponse{}, nil
+	}
+	return a, err
 }
 
 // fund deposits to every payer that has no account. The owner of the services is one of them.
 func (r *Replay) fund(ctx context.Context) error {
-	r.payers[""] = &payer{key: ed25519.NewKeyFromSeed(r.secret("services"))}
-	defer delete(r.payers, "")
-	var nonce uint64
-	known := false
-	for _, name := range slices.Sorted(maps.Keys(r.payers)) {
-		key := ledger.KeyOf(r.payers[name].key)
+	owner := &payer{key: ed25519.NewKeyFromSeed(r.secret("services"))}
+	all := append(slices.Collect(maps.Values(r.payers)), owner)
+	var poor []ledger.Key
+	for _, p := range all {
+		key := ledger.KeyOf(p.key)
 		account, err := r.account(ctx, key)
-		if err != nil && !ingest.NotFound(err) {
+		if err != nil {
 			return err
 		}
-		if err == nil && account.Index != nil {
-			continue
+		if p.account = account.GetIndex(); account.Index == nil {
+			poor = append(poor, key)
 		}
-		if r.cfg.Treasury == nil {
-			return fmt.Errorf("%q has no account, and without the treasury's key none can be funded", name)
-		}
-		if !known {
-			t, err := r.account(ctx, ledger.KeyOf(r.cfg.Treasury))
-			if err != nil {
-				return fmt.Errorf("treasury: %w", err)
-			}
-			nonce, known = t.NextNonce, true
-		}
-		if err := r.execute(ctx, ledger.KeyOf(r.cfg.Treasury), nonce, ledger.NewDeposit(r.cfg.Network, r.cfg.Treasury, nonce, key, r.cfg.Deposit)); err != nil {
-			return err
-		}
-		nonce++
 	}
-	for _, p := range r.payers {
-		if err := await(ctx, func() (bool, error) {
-			a, err := r.account(ctx, ledger.KeyOf(p.key))
-			if ingest.NotFound(err) || err == nil && a.Index == nil {
-				return false, nil
-			}
-			if err == nil {
-				p.account = a.GetIndex()
-			}
-			return err == nil, err
-		}); err != nil {
+	if len(poor) == 0 {
+		return nil
+	}
+	if r.cfg.Treasury == nil {
+		return fmt.Errorf("%d have no account, and without the treasury's key none can be funded", len(poor))
+	}
+	treasury, err := r.account(ctx, ledger.KeyOf(r.cfg.Treasury))
+	if err != nil {
+		return fmt.Errorf("treasury: %w", err)
+	}
+	deposits := make([][]byte, len(poor))
+	for i, key := range poor {
+		deposits[i] = ledger.NewDeposit(r.cfg.Network, r.cfg.Treasury, treasury.NextNonce+uint64(i), key, r.cfg.Deposit)
+	}
+	if err := r.clients[0].Execute(ctx, ledger.KeyOf(r.cfg.Treasury), treasury.NextNonce, deposits...); err != nil {
+		return err
+	}
+	for _, p := range all {
+		account, err := r.account(ctx, ledger.KeyOf(p.key))
+		if err != nil {
 			return err
 		}
+		p.account = account.GetIndex()
 	}
 	return nil
 }
@@ -173,7 +121,7 @@ func (r *Replay) registerServices(ctx context.Context, names []string) error {
 	unit := func(name string) string { return "byte of " + name }
 	list := func() error {
 		for from := uint32(0); ; {
-			page, err := ingest.Call(ctx, r.clients[0].Ledger().GetServices, &rpc.GetServicesRequest{From: from})
+			page, err := ingest.Insist(ctx, r.clients[0].Ledger().GetServices, &rpc.GetServicesRequest{From: from})
 			if err != nil {
 				return err
 			}
@@ -192,18 +140,17 @@ func (r *Replay) registerServices(ctx context.Context, names []string) error {
 	if err := list(); err != nil {
 		return err
 	}
-	nonce := account.NextNonce
+	var txs [][]byte
 	for _, name := range names {
-		if _, ok := r.services[name]; ok {
-			continue
+		if _, ok := r.services[name]; !ok {
+			service := &ledger.ServiceRegistration{Price: r.cfg.Price, UnitCap: 1 << 32, Unit: unit(name)}
+			txs = append(txs, ledger.NewRegisterService(r.cfg.Network, owner, account.NextNonce+uint64(len(txs)), service))
 		}
-		tx := ledger.NewRegisterService(r.cfg.Network, owner, nonce, &ledger.ServiceRegistration{Price: r.cfg.Price, UnitCap: 1 << 32, Unit: unit(name)})
-		if err := r.execute(ctx, ledger.KeyOf(owner), nonce, tx); err != nil {
-			return err
-		}
-		nonce++
 	}
-	return await(ctx, func() (bool, error) { return len(r.services) == len(names), list() })
+	if err := r.clients[0].Execute(ctx, ledger.KeyOf(owner), account.NextNonce, txs...); err != nil {
+		return err
+	}
+	return list()
 }
 
 // registerClients proves possession of the clients' keys on all processors, and registers them payer by payer.
@@ -220,17 +167,19 @@ func (r *Replay) registerClients(ctx context.Context, progress func(done, total 
 		return err
 	}
 	group, gctx := errgroup.WithContext(ctx)
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	for _, name := range slices.Sorted(maps.Keys(r.payers)) {
-		group.Go(func() error { return r.registerFor(gctx, r.payers[name]) })
+	for _, p := range r.payers {
+		group.Go(func() error { return r.registerFor(gctx, p) })
 	}
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	return await(ctx, func() (bool, error) {
-		err := r.lookUp(ctx, report)
-		return int(done.Load()) == total, err
-	})
+	if err := r.lookUp(ctx, report); err != nil {
+		return err
+	}
+	if n := int(done.Load()); n != total {
+		return fmt.Errorf("%d of %d clients are registered", n, total)
+	}
+	return nil
 }
 
 // derive computes the public keys on all processors.
@@ -258,19 +207,16 @@ func (r *Replay) registerFor(ctx context.Context, p *payer) error {
 		return err
 	}
 	missing := slices.DeleteFunc(slices.Clone(p.clients), func(c *client) bool { return c.index != unknown })
-	nonce := account.NextNonce
+	var txs [][]byte
 	for chunk := range slices.Chunk(missing, clientsPerTx) {
 		proofs := make([]ledger.ClientProof, len(chunk))
 		for i, c := range chunk {
 			proof := bls.Prove(c.secret)
 			proofs[i] = ledger.ClientProof{Key: c.public, Proof: proof.Bytes()}
 		}
-		if err := r.execute(ctx, ledger.KeyOf(p.key), nonce, ledger.NewRegisterClients(r.cfg.Network, p.key, nonce, proofs)); err != nil {
-			return err
-		}
-		nonce++
+		txs = append(txs, ledger.NewRegisterClients(r.cfg.Network, p.key, account.NextNonce+uint64(len(txs)), proofs))
 	}
-	return nil
+	return r.clients[0].Execute(ctx, ledger.KeyOf(p.key), account.NextNonce, txs...)
 }
 
 // lookUp asks for the indices of clients that have none yet.
@@ -282,7 +228,7 @@ func (r *Replay) lookUp(ctx context.Context, found func(n int)) error {
 			for _, c := range chunk {
 				req.Keys = append(req.Keys, c.public.String())
 			}
-			res, err := ingest.Call(ctx, r.clients[0].Ledger().GetClients, req)
+			res, err := ingest.Insist(ctx, r.clients[0].Ledger().GetClients, req)
 			if err != nil {
 				return err
 			}

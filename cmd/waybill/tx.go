@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/waybill-network/waybill/kernels/bls"
@@ -26,6 +27,9 @@ network, name the chain and the sender's next nonce by hand: --out FILE --genesi
 Amounts are in credits, with up to six decimals; one credit is 1,000,000 micro-credits.`,
 		txDeposit(), txTransfer(), txRegisterNode(), txRegisterService(), txRegisterClients(), txSetPayer(), txSend(), txShow())
 }
+
+// executionTime bounds the wait for a transaction's block.
+const executionTime = 30 * time.Second
 
 // builder makes the bytes of a transaction.
 type builder func(net rollup.Network, key ed25519.PrivateKey, nonce uint64) ([]byte, error)
@@ -99,9 +103,11 @@ func writeTx(w io.Writer, name string, tx []byte, asJSON bool) error {
 
 // sendTx submits a transaction, waits for its execution, and says what it made.
 func sendTx(ctx context.Context, w io.Writer, c *ingest.Client, sender ledger.Key, nonce uint64, tx []byte, asJSON bool) error {
-	hash, err := submitAndWait(ctx, c, sender, nonce, tx)
-	if err != nil {
-		return err
+	hash := ingest.TxHash(tx)
+	waiting, cancel := context.WithTimeout(ctx, executionTime)
+	defer cancel()
+	if err := c.Execute(waiting, sender, nonce, tx); err != nil {
+		return fmt.Errorf("transaction %s: %w", hash, err)
 	}
 	if asJSON {
 		return printJSON(w, map[string]any{"hash": hash, "nonce": nonce})

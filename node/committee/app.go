@@ -34,6 +34,7 @@ type app struct {
 	block   ledger.Block // executed, and committed next
 	hash    rollup.Hash  // of the state as the engine knows it, see agreed
 	view    atomic.Pointer[ledger.View]
+	line    line
 	feed    feed
 	metrics *metrics
 	log     *slog.Logger
@@ -53,53 +54,80 @@ func (a *app) InitChain(_ context.Context, req *abci.RequestInitChain) (*abci.Re
 	return &abci.ResponseInitChain{AppHash: a.hash[:]}, nil
 }
 
-// CheckTx admits a transaction to the mempool. A settlement certificate is the proposer's to make and nobody's to send.
+// codespaceLine marks answers that are no word of the ledger: the transaction finds no place in the line of its sender.
+const codespaceLine = "line"
+
+// CheckTx admits a transaction to the mempool, or keeps it there. A settlement certificate is the proposer's to make and
+// nobody's to send.
 func (a *app) CheckTx(_ context.Context, req *abci.RequestCheckTx) (*abci.ResponseCheckTx, error) {
-	res := a.check(req.Tx)
-	answer := &abci.ResponseCheckTx{Code: uint32(res.Code)}
-	if res.Err != nil {
-		answer.Log = res.Err.Error()
+	view := a.view.Load()
+	tx, err := a.check(view, req.Tx)
+	if err == nil && !a.line.join(view, tx, req.Tx) {
+		err = ErrLine
 	}
-	return answer, nil
+	var refusal *ledger.Refusal
+	switch {
+	case errors.As(err, &refusal):
+		return &abci.ResponseCheckTx{Code: uint32(refusal.Code), Log: refusal.Detail}, nil
+	case err != nil:
+		return &abci.ResponseCheckTx{Code: uint32(ledger.BadNonce), Codespace: codespaceLine, Log: err.Error()}, nil
+	}
+	return &abci.ResponseCheckTx{}, nil
 }
 
-func (a *app) check(tx []byte) ledger.Result {
-	if isSettlement(tx) {
-		return ledger.Result{Code: ledger.NotProposer, Kind: ledger.KindSettlement, Err: &ledger.Refusal{Code: ledger.NotProposer}}
+// check says why a transaction may not enter the mempool: a *ledger.Refusal, or ErrLine. What costs least comes first.
+func (a *app) check(view *ledger.View, raw []byte) (*ledger.Tx, error) {
+	tx, err := ledger.ParseTx(raw)
+	switch {
+	case err != nil:
+		return nil, err
+	case tx.Kind == ledger.KindSettlement:
+		return nil, &ledger.Refusal{Code: ledger.NotProposer}
+	case a.line.taken(view, tx, raw):
+		return nil, ErrLine
 	}
-	return a.view.Load().Check(tx)
+	return tx, view.Check(raw).Err
 }
 
-// PrepareProposal puts a settlement certificate first, when the votes at hand make one, and the mempool after it.
+// PrepareProposal puts a settlement certificate first, when the votes at hand make one, and the mempool after it, each
+// sender's transactions in the order of their nonces: what is executed out of order fails, and is lost.
 func (a *app) PrepareProposal(_ context.Context, req *abci.RequestPrepareProposal) (*abci.ResponsePrepareProposal, error) {
+	view := a.view.Load()
 	var txs [][]byte
 	if tx := a.settlementTx(req.LocalLastCommit.Votes); tx != nil {
 		txs = append(txs, tx)
 	}
 	room := req.MaxTxBytes - encodedSize(txs...)
-	for _, tx := range req.Txs {
-		if a.judge(len(txs)+1, tx) != nil {
-			continue // cannot come from our mempool; never let it spoil a block
-		}
+	parse := func(tx []byte) (*ledger.Tx, error) { return a.judge(view, 1, tx) }
+	arrange(view, req.Txs, parse, func(tx []byte) bool {
 		if room -= encodedSize(tx); room < 0 {
-			break
+			return false
 		}
 		txs = append(txs, tx)
-	}
+		return true
+	})
 	return &abci.ResponsePrepareProposal{Txs: txs}, nil
 }
 
 func encodedSize(txs ...[]byte) int64 { return types.ComputeProtoSizeForTxs(types.ToTxs(txs)) }
 
-// ProcessProposal refuses what no honest proposer sends. An ordinary transaction that fails is no reason: whether it
-// does can depend on those before it, and it changes nothing.
+// ProcessProposal refuses what no honest proposer sends, transactions out of order among it: they would fail, and leave
+// every mempool with the block. A transaction that fails for another reason is none to refuse: whether it does can
+// depend on those before it, and it changes nothing.
 func (a *app) ProcessProposal(_ context.Context, req *abci.RequestProcessProposal) (*abci.ResponseProcessProposal, error) {
-	for i, tx := range req.Txs {
-		if err := a.judge(i, tx); err != nil {
+	view := a.view.Load()
+	order := newSequence(view)
+	for i, raw := range req.Txs {
+		tx, err := a.judge(view, i, raw)
+		if err == nil && order.ahead(tx) != 0 {
+			err = errDisorder
+		}
+		if err != nil {
 			a.metrics.refused.Inc()
 			a.log.Warn("proposal refused", "height", req.Height, "position", i, "err", err)
 			return &abci.ResponseProcessProposal{Status: abci.ResponseProcessProposal_REJECT}, nil
 		}
+		order.take(tx)
 	}
 	return &abci.ResponseProcessProposal{Status: abci.ResponseProcessProposal_ACCEPT}, nil
 }
@@ -107,25 +135,26 @@ func (a *app) ProcessProposal(_ context.Context, req *abci.RequestProcessProposa
 var (
 	errOversized = errors.New("oversized")
 	errMisplaced = errors.New("settlement certificate not in first place")
+	errDisorder  = errors.New("nonce out of order")
 )
 
-// judge says why a block may not carry tx at a position.
-func (a *app) judge(position int, tx []byte) error {
-	if len(tx) > ledger.MaxTxSize {
-		return errOversized
+// judge says why a block may not carry tx at a position, whatever else is in it.
+func (a *app) judge(view *ledger.View, position int, raw []byte) (*ledger.Tx, error) {
+	if len(raw) > ledger.MaxTxSize {
+		return nil, errOversized
 	}
-	parsed, err := ledger.ParseTx(tx)
+	tx, err := ledger.ParseTx(raw)
 	switch {
 	case err != nil:
-		return err
-	case parsed.Network != a.genesis.Network():
-		return &ledger.Refusal{Code: ledger.WrongNetwork}
-	case parsed.Kind != ledger.KindSettlement:
-		return nil
+		return nil, err
+	case tx.Network != a.genesis.Network():
+		return nil, &ledger.Refusal{Code: ledger.WrongNetwork}
+	case tx.Kind != ledger.KindSettlement:
+		return tx, nil
 	case position > 0:
-		return errMisplaced
+		return nil, errMisplaced
 	}
-	return a.view.Load().Check(tx).Err
+	return tx, view.Check(raw).Err
 }
 
 // FinalizeBlock executes a decided block. The results hold only what is the same on every node.

@@ -215,7 +215,7 @@ func TestSettlementIsCertified(t *testing.T) {
 	}
 	deposit, _ := c.deposit(0)
 	txs := c.prepare(c.votes(forged, x[1], x[2], x[3]), 1<<20, deposit)
-	if len(txs) != 2 || !isSettlement(txs[0]) || !bytes.Equal(txs[1], deposit) {
+	if len(txs) != 2 || ledger.KindOf(txs[0]) != ledger.KindSettlement || !bytes.Equal(txs[1], deposit) {
 		t.Fatalf("proposal of %d transactions", len(txs))
 	}
 	if !c.process(txs...) {
@@ -259,7 +259,8 @@ func TestBadProposals(t *testing.T) {
 	c.settle()
 	good := c.prepare(c.votes(c.extend(0), c.extend(1), c.extend(2)), 1<<20)[0]
 	deposit, to := c.deposit(0)
-	failing, _ := c.deposit(7) // out of order: executed, and refused by the ledger
+	failing := ledger.NewDeposit(c.genesis.Network(), c.treasury, 1, to, 0) // executed, and refused by the ledger
+	early, _ := c.deposit(7)
 	flip := func(i int) []byte {
 		b := bytes.Clone(good)
 		b[i] ^= 1
@@ -280,6 +281,11 @@ func TestBadProposals(t *testing.T) {
 		"empty":                    {{}},
 		"trailing byte":            {append(bytes.Clone(deposit), 0)},
 		"oversized":                {make([]byte, ledger.MaxTxSize+1)},
+		"nonce ahead":              {deposit, early},
+		"nonce twice":              {deposit, deposit},
+		"nonces exchanged":         {failing, deposit},
+		"deposit of anybody":       {ledger.NewDeposit(c.genesis.Network(), key("mallory"), 0, to, 1)},
+		"transfer of nobody":       {ledger.NewTransfer(c.genesis.Network(), key("mallory"), 0, to, 1)},
 		"other network":            {ledger.NewDeposit(other, c.treasury, 0, to, 1)},
 	} {
 		if c.process(txs...) {

@@ -36,6 +36,7 @@ import (
 var (
 	ErrStopped    = errors.New("committee: stopped")
 	ErrFull       = errors.New("committee: mempool full, try again later")
+	ErrLine       = errors.New("committee: no place in the line of this sender's transactions, try again later")
 	ErrCatchingUp = errors.New("committee: catching up with the chain, try again later")
 	ErrGenesis    = errors.New("committee: the store belongs to another genesis")
 	ErrKey        = errors.New("committee: not the BLS key that the genesis has for this member")
@@ -112,8 +113,8 @@ func (e *Engine) View() *ledger.View { return e.app.view.Load() }
 func (e *Engine) Subscribe() *Subscription { return e.app.feed.subscribe() }
 
 // SubmitTx puts a transaction into the mempool; whether it is executed shows in the view or in the events. A
-// transaction that is in the mempool, or was, is no error. Errors are a *ledger.Refusal, ErrFull, ErrCatchingUp (which
-// wraps the refusal), ErrStopped, what halted the engine, and the context's.
+// transaction that is in the mempool, or was, is no error. Errors are a *ledger.Refusal, ErrFull, ErrLine, ErrCatchingUp
+// (which wraps the refusal), ErrStopped, what halted the engine, and the context's.
 func (e *Engine) SubmitTx(ctx context.Context, tx []byte) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -126,7 +127,7 @@ func (e *Engine) SubmitTx(ctx context.Context, tx []byte) error {
 	default:
 	}
 	// The mempool checks under a lock that commits wait for, so signatures are verified here first, and remembered.
-	if err := e.app.check(tx).Err; err != nil {
+	if _, err := e.app.check(e.View(), tx); err != nil {
 		return e.refusal(err)
 	}
 	var answer *abci.ResponseCheckTx
@@ -139,6 +140,8 @@ func (e *Engine) SubmitTx(ctx context.Context, tx []byte) error {
 		return fmt.Errorf("%w: %w", ErrFull, err)
 	case err != nil:
 		return fmt.Errorf("committee: mempool: %w", err)
+	case answer != nil && answer.Codespace == codespaceLine:
+		return ErrLine
 	case answer != nil && !answer.IsOK():
 		return e.refusal(&ledger.Refusal{Code: ledger.TxCode(answer.Code), Detail: answer.Log})
 	}

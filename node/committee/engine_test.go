@@ -56,6 +56,14 @@ func TestNetwork(t *testing.T) {
 	nodes[3] = net.start(t, 3, dirs[3])
 	nodes[3].wait(t, "the chain", func(v *ledger.View) bool { return v.Height() >= height })
 	submit(3, 6)
+	for i, nonce := range []uint64{9, 8, 7} { // against their order, each at another member
+		tx, _ := net.deposit(nonce)
+		if err := nodes[i].SubmitTx(t.Context(), tx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, last := net.deposit(9)
+	nodes[3].wait(t, "deposits out of order", funded(last))
 
 	for i, n := range nodes {
 		n.wait(t, "a certified settlement", func(v *ledger.View) bool {

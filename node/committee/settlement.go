@@ -101,9 +101,3 @@ func (a *app) settlementTx(votes []abci.ExtendedVoteInfo) []byte {
 	}
 	return nil
 }
-
-// isSettlement reports whether tx says that it is a settlement certificate.
-func isSettlement(tx []byte) bool {
-	const kind = 16 // tag, network
-	return len(tx) > kind && ledger.Kind(tx[kind]) == ledger.KindSettlement
-}

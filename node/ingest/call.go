@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"time"
 
 	"connectrpc.com/connect"
 )
@@ -33,3 +34,18 @@ func NotFound(err error) bool { return err != nil && connect.CodeOf(err) == conn
 func NotReady(err error) bool {
 	return err != nil && connect.CodeOf(err) == connect.CodeFailedPrecondition
 }
+
+// Insist is Call, again and again while it fails for what may pass, until ctx ends.
+func Insist[Req, Res any](ctx context.Context, method func(context.Context, *connect.Request[Req]) (*connect.Response[Res], error), req *Req) (*Res, error) {
+	for {
+		res, err := Call(ctx, method, req)
+		if err == nil || !Temporary(err) || ctx.Err() != nil {
+			return res, err
+		}
+		if pause(ctx, insistence) != nil {
+			return nil, err // which says more than that ctx ended
+		}
+	}
+}
+
+const insistence = 50 * time.Millisecond

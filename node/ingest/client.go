@@ -3,21 +3,18 @@ package ingest
 import (
 	"context"
 	"crypto/tls"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"connectrpc.com/connect"
 
 	"github.com/waybill-network/waybill/node/rpc"
 	"github.com/waybill-network/waybill/rollup"
-	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
 // ClientConfig says how to reach a node. Zero values mean the defaults.
@@ -97,31 +94,6 @@ func (c *Client) Ledger() rpc.LedgerServiceClient { return c.ledger }
 
 // Ingest returns the generated client of IngestService.
 func (c *Client) Ingest() rpc.IngestServiceClient { return c.ingest }
-
-// SubmitTx submits a transaction and returns its hash. An error that wraps *ledger.Refusal is the ledger's answer.
-func (c *Client) SubmitTx(ctx context.Context, tx []byte) (hash string, err error) {
-	response, err := Call(ctx, c.ledger.SubmitTx, &rpc.SubmitTxRequest{Tx: hex.EncodeToString(tx)})
-	if err != nil {
-		if detail, ok := errorDetail[*rpc.TxRefusal](err); ok {
-			for _, code := range ledger.TxCodes() {
-				if code.String() == detail.Code {
-					return "", fmt.Errorf("submit transaction: %w", &ledger.Refusal{Code: code, Detail: refusalText(err, detail.Code)})
-				}
-			}
-		}
-		return "", fmt.Errorf("submit transaction: %w", err)
-	}
-	return response.Hash, nil
-}
-
-// refusalText is what the node said beside the code.
-func refusalText(err error, code string) string {
-	var wire *connect.Error
-	if !errors.As(err, &wire) {
-		return err.Error()
-	}
-	return strings.TrimPrefix(strings.TrimPrefix(wire.Message(), code), ": ")
-}
 
 // OpenWindow is the window that acks are signed for, and whose.
 type OpenWindow struct {

@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -31,8 +30,7 @@ func (s ledgerService) SubmitTx(ctx context.Context, req *connect.Request[rpc.Su
 	if err := s.cfg.Chain.SubmitTx(ctx, tx); err != nil {
 		return nil, txError(err)
 	}
-	hash := sha256.Sum256(tx)
-	return connect.NewResponse(&rpc.SubmitTxResponse{Hash: hex.EncodeToString(hash[:])}), nil
+	return connect.NewResponse(&rpc.SubmitTxResponse{Hash: TxHash(tx)}), nil
 }
 
 // txError turns the answer of Chain.SubmitTx into an RPC error.
