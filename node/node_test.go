@@ -208,8 +208,7 @@ func (w *world) verify(res *rpc.ExportResponse, err error) {
 		w.Error(err)
 		return
 	}
-	g := w.net.Genesis
-	report, err := rollup.VerifyExport(res.File, g.Network(), g.Committee(), rollup.Shares(g.Params.Shares))
+	report, err := rollup.VerifyExport(res.File, w.net.Genesis.Trust())
 	if err != nil || report.Summary() == "" {
 		w.Error(err)
 	}

@@ -15,6 +15,9 @@ const (
 	RungProof      Rung = 3 // by proofs
 )
 
+// String returns "rung 1" and so on.
+func (r Rung) String() string { return fmt.Sprintf("rung %d", uint8(r)) }
+
 // MaxEvidenceSize is the size in bytes of the largest evidence that decodes: that of rung 2, for acks and for statements.
 const MaxEvidenceSize = MaxAcksSize + 1 + 4 + MaxStatements*StatementSize + MaxStatements/8
 
@@ -103,7 +106,7 @@ func (r *reader) statementsPart(ev *Evidence) {
 	case RungProof:
 		r.proofs(ev)
 	default:
-		r.Fail("there is no rung %d here", ev.Rung)
+		r.Fail("there is no %s here", ev.Rung)
 	}
 }
 
@@ -193,7 +196,7 @@ func (ev *Evidence) checkStatementsPart() error {
 	case RungProof:
 		return ev.checkSegments()
 	}
-	return fmt.Errorf("%w: there is no rung %d", ErrParts, ev.Rung)
+	return fmt.Errorf("%w: there is no %s", ErrParts, ev.Rung)
 }
 
 func (ev *Evidence) checkSegments() error {

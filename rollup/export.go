@@ -13,9 +13,10 @@ type ExportType uint8
 
 // The types of export files (section 10).
 const (
-	ExportAck        ExportType = 1
-	ExportRollup     ExportType = 2
-	ExportSettlement ExportType = 3
+	ExportAck          ExportType = 1
+	ExportRollup       ExportType = 2
+	ExportSettlement   ExportType = 3
+	ExportStatementAck ExportType = 4
 )
 
 // String returns the type's name.
@@ -27,6 +28,8 @@ func (t ExportType) String() string {
 		return "rollup"
 	case ExportSettlement:
 		return "settlement"
+	case ExportStatementAck:
+		return "statement ack"
 	}
 	return fmt.Sprintf("type %d", uint8(t))
 }
@@ -34,14 +37,14 @@ func (t ExportType) String() string {
 // MarshalText implements [encoding.TextMarshaler].
 func (t ExportType) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
-// Export is what a file for outsiders holds: an *AckExport, *RollupExport or *SettlementExport.
+// Export is what a file for outsiders holds: an *AckExport, *RollupExport, *SettlementExport or *StatementAckExport.
 type Export interface {
 	Type() ExportType
 	// Append appends the whole file to dst.
 	Append(dst []byte) []byte
 
 	network() Network
-	verify(committee *Committee, shares Shares) error
+	verify(v *exportVerifier) error
 	signers() Bitmap
 	summary() string // a sentence without its end
 }
@@ -77,26 +80,42 @@ func (e *AckExport) Append(dst []byte) []byte {
 	dst = appendCertificate(dst, e.Certificate)
 	dst = e.Ack.appendLeaf(dst)
 	dst = le.AppendUint32(dst, e.Index)
-	dst = append(dst, byte(len(e.Path)))
-	for _, h := range e.Path {
+	return appendPath(dst, e.Path)
+}
+
+// appendPath appends a length byte and the path.
+func appendPath(dst []byte, path []Hash) []byte {
+	dst = append(dst, byte(len(path)))
+	for _, h := range path {
 		dst = append(dst, h[:]...)
 	}
 	return dst
+}
+
+func (r *reader) path() []Hash {
+	path := make([]Hash, r.U8())
+	for i := range path {
+		path[i] = r.hash()
+	}
+	return path
+}
+
+// exportedAck reads bytes 16 to 79 of an ack.
+func (r *reader) exportedAck(net Network) (a Ack) {
+	a.Network = net
+	if leaf := r.Next(LeafSize); leaf != nil {
+		a.setLeaf(leaf)
+	}
+	return a
 }
 
 func (e *AckExport) network() Network { return e.Certificate.Header.Network }
 
 func (r *reader) ackExport() *AckExport {
 	e := &AckExport{Certificate: r.sizedCertificate()}
-	e.Ack.Network = e.network()
-	if leaf := r.Next(LeafSize); leaf != nil {
-		e.Ack.setLeaf(leaf)
-	}
+	e.Ack = r.exportedAck(e.network())
 	e.Index = r.U32()
-	e.Path = make([]Hash, r.U8())
-	for i := range e.Path {
-		e.Path[i] = r.hash()
-	}
+	e.Path = r.path()
 	return e
 }
 
@@ -117,15 +136,22 @@ const maxExportClients = MaxAcks + MaxStatements
 
 // RollupExport holds a certified rollup with its evidence, of any rung.
 type RollupExport struct {
-	Certificate *Certificate
-	Evidence    *Evidence
-	Clients     []RollupClient // those of the evidence, sorted
+	Certificate  *Certificate
+	Evidence     *Evidence
+	Clients      []RollupClient // those of the evidence, sorted
+	VerifyingKey []byte         // of the proofs' circuit, only for rung 3
 }
 
-// NewRollupExport makes the file for the rollup that the certificate is about, with clients from the registry. It
-// does not verify the rollup. The error is ErrUnknownClient.
-func NewRollupExport(c *Certificate, ev *Evidence, reg Registry) (*RollupExport, error) {
+// MaxVerifyingKeySize is the size in bytes of the largest verifying key in an export.
+const MaxVerifyingKeySize = 1 << 16
+
+// NewRollupExport makes the file for the rollup that the certificate is about, with clients from the registry and, for rung
+// 3, the verifying key of the circuit. It does not verify the rollup. The error is ErrUnknownClient.
+func NewRollupExport(c *Certificate, ev *Evidence, reg Registry, verifyingKey []byte) (*RollupExport, error) {
 	e := &RollupExport{Certificate: c, Evidence: ev}
+	if ev.Rung == RungProof {
+		e.VerifyingKey = verifyingKey
+	}
 	for _, client := range ev.clients() {
 		key, known := reg.ClientKey(client)
 		payer, paid := reg.Payer(client, c.Header.Epoch)
@@ -146,8 +172,7 @@ func (e *RollupExport) Append(dst []byte) []byte {
 	dst = slices.Grow(dst, MaxCertificateSize+len(evidence)+len(e.Clients)*rollupClientSize)
 	dst = appendExport(dst, e.network(), ExportRollup)
 	dst = appendCertificate(dst, e.Certificate)
-	dst = le.AppendUint32(dst, uint32(len(evidence)))
-	dst = append(dst, evidence...)
+	dst = appendSized(dst, evidence)
 	dst = le.AppendUint32(dst, uint32(len(e.Clients)))
 	for i := range e.Clients {
 		c := &e.Clients[i]
@@ -155,7 +180,15 @@ func (e *RollupExport) Append(dst []byte) []byte {
 		dst = le.AppendUint32(dst, c.Payer)
 		dst = append(dst, c.Key[:]...)
 	}
+	if e.Evidence.Rung == RungProof {
+		dst = appendSized(dst, e.VerifyingKey)
+	}
 	return dst
+}
+
+// appendSized appends a u32 length and the bytes.
+func appendSized(dst, b []byte) []byte {
+	return append(le.AppendUint32(dst, uint32(len(b))), b...)
 }
 
 func (e *RollupExport) network() Network { return e.Certificate.Header.Network }
@@ -180,10 +213,21 @@ func (r *reader) rollupExport() *RollupExport {
 		r.Fill(c.Key[:])
 		if i > 0 && e.Clients[i-1].Client >= c.Client {
 			r.Err = at("client", i, ErrUnsorted)
-			break
+			return e
 		}
 	}
+	if e.Evidence.Rung == RungProof {
+		e.VerifyingKey = r.verifyingKey()
+	}
 	return e
+}
+
+func (r *reader) verifyingKey() []byte {
+	n := int(r.U32())
+	if n > MaxVerifyingKeySize {
+		r.Fail("a verifying key of %d bytes, where %d may be", n, MaxVerifyingKeySize)
+	}
+	return r.Next(n)
 }
 
 func compareClient(c RollupClient, client uint32) int { return cmp.Compare(c.Client, client) }
@@ -250,6 +294,8 @@ func ParseExport(file []byte) (Export, error) {
 		e = r.rollupExport()
 	case t == ExportSettlement:
 		e = r.settlementExport(net)
+	case t == ExportStatementAck:
+		e = r.statementAckExport()
 	default:
 		r.Fail("there is no export %s", t)
 	}
@@ -263,10 +309,7 @@ func ParseExport(file []byte) (Export, error) {
 }
 
 func appendCertificate(dst []byte, c *Certificate) []byte {
-	start := len(dst)
-	dst = c.Append(append(dst, 0, 0, 0, 0))
-	le.PutUint32(dst[start:], uint32(len(dst)-start-4))
-	return dst
+	return appendSized(dst, c.Append(nil))
 }
 
 // sizedCertificate reads a certificate after its length.

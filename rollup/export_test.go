@@ -12,12 +12,14 @@ import (
 	"github.com/waybill-network/waybill/kernels/bls"
 )
 
+func trust() *Trust { return &Trust{Network: testNet, Committee: committee(), Shares: testShares} }
+
 // testExports returns one honest file of each type.
 func testExports(t testing.TB) map[string][]byte {
 	t.Helper()
 	h, ev := forge(t, testKey, testAcks())
 	cert := certify(h, 0, 1, 3)
-	whole, err := NewRollupExport(cert, AcksEvidence(ev), registry())
+	whole, err := NewRollupExport(cert, AcksEvidence(ev), registry(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +33,7 @@ func testExports(t testing.TB) map[string][]byte {
 func TestVerifyExport(t *testing.T) {
 	sentence := regexp.MustCompile(`^[^.]+\.$`)
 	for name, file := range testExports(t) {
-		r, err := VerifyExport(file, testNet, committee(), testShares)
+		r, err := VerifyExport(file, trust())
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -66,7 +68,7 @@ func TestEveryByteCounts(t *testing.T) {
 			}
 			refuse := func(b []byte, i int) {
 				t.Helper()
-				_, err := VerifyExport(b, testNet, committee(), testShares)
+				_, err := VerifyExport(b, trust())
 				if err == nil {
 					t.Fatalf("passes with byte %d of %d changed from %#x to %#x", i, len(file), file[i], b[i])
 				}
@@ -97,7 +99,7 @@ func TestBadExports(t *testing.T) {
 	h, ev := forge(t, testKey, testAcks())
 	cert := certify(h, 0, 1, 3)
 	verify := func(e Export) error {
-		_, err := VerifyExport(e.Append(nil), testNet, committee(), testShares)
+		_, err := VerifyExport(e.Append(nil), trust())
 		return err
 	}
 	ack := func(f func(*AckExport)) error {
@@ -106,7 +108,7 @@ func TestBadExports(t *testing.T) {
 		return verify(e)
 	}
 	whole := func(f func(*RollupExport)) error {
-		e, err := NewRollupExport(cert, AcksEvidence(ev), registry())
+		e, err := NewRollupExport(cert, AcksEvidence(ev), registry(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -117,7 +119,7 @@ func TestBadExports(t *testing.T) {
 	certified := func(acks []Ack, f func(*Header)) *RollupExport {
 		h, ev := forge(t, testKey, acks)
 		f(h)
-		e, err := NewRollupExport(certify(h, 0, 1, 2, 3), AcksEvidence(ev), registry())
+		e, err := NewRollupExport(certify(h, 0, 1, 2, 3), AcksEvidence(ev), registry(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -161,14 +163,14 @@ func TestBadExports(t *testing.T) {
 	}
 
 	file := NewAckExport(cert, ev, 0).Append(nil)
-	_, err := VerifyExport(file, NetworkID("another"), committee(), testShares)
+	_, err := VerifyExport(file, &Trust{Network: NetworkID("another"), Committee: committee(), Shares: testShares})
 	wantError(t, err, ErrNetwork)
 	copy(file[8:16], "another!")
 	_, err = ParseExport(file)
 	wantError(t, err, ErrNetwork)
-	file[16] = 4
+	file[16] = 5
 	_, err = ParseExport(file)
 	wantError(t, err, ErrMalformed)
-	_, err = NewRollupExport(cert, AcksEvidence(ev), keyless{registry()})
+	_, err = NewRollupExport(cert, AcksEvidence(ev), keyless{registry()}, nil)
 	wantError(t, err, ErrUnknownClient)
 }

@@ -3,6 +3,7 @@ package rollup
 import (
 	"encoding/hex"
 	"encoding/json"
+	"slices"
 )
 
 // JSON renderings are for people and scripts: bytes in hexadecimal, u64 as decimal strings, so that no reader loses
@@ -39,20 +40,34 @@ func (a Ack) MarshalJSON() ([]byte, error) {
 	return json.Marshal(v)
 }
 
-// MarshalJSON implements [json.Marshaler]. The absent statements part is left out; the rollup id is added.
+// MarshalJSON implements [json.Marshaler]. An absent part is left out; the rollup id is added.
 func (h Header) MarshalJSON() ([]byte, error) {
 	type acks struct {
 		Count     uint32   `json:"count"`
 		Root      Hash     `json:"root"`
 		Signature hexBytes `json:"signature"`
 	}
-	return json.Marshal(struct {
+	type statements struct {
+		Count     uint32   `json:"count"`
+		Root      Hash     `json:"root"`
+		List      Hash     `json:"client_list_digest"`
+		Signature hexBytes `json:"signature"`
+	}
+	v := struct {
 		ID      Hash    `json:"id"`
 		Network Network `json:"network"`
 		WindowKey
-		Acks acks  `json:"acks"`
-		Rows []Row `json:"rows"`
-	}{h.ID(), h.Network, h.Key(), acks{h.AckCount, h.AckRoot, h.AckSignature[:]}, h.Rows})
+		Acks       *acks       `json:"acks,omitempty"`
+		Statements *statements `json:"statements,omitempty"`
+		Rows       []Row       `json:"rows"`
+	}{ID: h.ID(), Network: h.Network, WindowKey: h.Key(), Rows: h.Rows}
+	if h.AckCount > 0 {
+		v.Acks = &acks{h.AckCount, h.AckRoot, h.AckSignature[:]}
+	}
+	if h.StatementCount > 0 {
+		v.Statements = &statements{h.StatementCount, h.StatementRoot, h.ClientListDigest, h.StatementSignature[:]}
+	}
+	return json.Marshal(v)
 }
 
 // MarshalJSON implements [json.Marshaler].
@@ -92,11 +107,48 @@ func (e *RollupExport) MarshalJSON() ([]byte, error) {
 	for i := range acks {
 		acks[i] = e.Evidence.Acks.Ack(&e.Certificate.Header, i)
 	}
+	statements := slices.Clone(e.Evidence.Statements)
+	for i := range statements { // payers are in the file, but not in the evidence
+		if j, ok := slices.BinarySearchFunc(e.Clients, statements[i].Client, compareClient); ok {
+			statements[i].Payer = e.Clients[j].Payer
+		}
+	}
 	return json.Marshal(struct {
-		Certificate *Certificate   `json:"certificate"`
-		Acks        []Ack          `json:"acks"`
-		Clients     []RollupClient `json:"clients"`
-	}{e.Certificate, acks, e.Clients})
+		Certificate  *Certificate   `json:"certificate"`
+		Acks         []Ack          `json:"acks"`
+		Rung         Rung           `json:"rung"`
+		Listed       ClientList     `json:"listed,omitempty"`
+		Statements   []Statement    `json:"statements,omitempty"`
+		Size         int            `json:"circuit,omitempty"`
+		Segments     []SegmentProof `json:"segments,omitempty"`
+		VerifyingKey hexBytes       `json:"verifying_key,omitempty"`
+		Clients      []RollupClient `json:"clients"`
+	}{e.Certificate, acks, e.Evidence.Rung, e.Evidence.Clients, statements, e.Evidence.Size, e.Evidence.Segments, e.VerifyingKey, e.Clients})
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (s SegmentProof) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Nodes []Hash   `json:"nodes"`
+		Rows  []Row    `json:"rows,omitempty"`
+		Proof hexBytes `json:"proof"`
+	}{s.Nodes, s.Rows, s.Proof[:]})
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (e *StatementAckExport) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Certificate *Certificate `json:"certificate"`
+		Listed      ClientList   `json:"listed"`
+		Ack         *Ack         `json:"ack"`
+		Index       uint32       `json:"index"`
+		Path        []Hash       `json:"path"`
+		Payer       uint32       `json:"payer"`
+		Acks        uint32       `json:"acks"`
+		Units       uint64       `json:"units,string"`
+		Statement   uint32       `json:"statement"`
+		Statements  []Hash       `json:"statement_path"`
+	}{e.Certificate, e.Clients, &e.Ack, e.Index, e.Path, e.Payer, e.Acks, e.Units, e.Statement, e.Statements})
 }
 
 // MarshalJSON implements [json.Marshaler].
@@ -116,10 +168,11 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 		Type    ExportType `json:"type"`
 		Network Network    `json:"network"`
 		Summary string     `json:"summary"`
+		Checks  []Check    `json:"checks"`
 		Signers []int      `json:"signers"`
 		Members int        `json:"members"`
 		Power   uint64     `json:"power,string"`
 		Total   uint64     `json:"total_power,string"`
 		Export  Export     `json:"export"`
-	}{r.Type, r.Network, r.summary, r.Signers, r.Members, r.Power, r.Total, r.Export})
+	}{r.Type, r.Network, r.summary, r.Checks, r.Signers, r.Members, r.Power, r.Total, r.Export})
 }

@@ -5,42 +5,71 @@ import (
 	"runtime"
 	"slices"
 
+	"github.com/waybill-network/waybill/kernels/blake3"
 	"github.com/waybill-network/waybill/kernels/bls"
 )
+
+// Trust is what the check of an export file starts from, all of it from the genesis file, which is trusted.
+type Trust struct {
+	Network   Network
+	Committee *Committee
+	Shares    Shares
+
+	// ProofKey returns the digest of the verifying key for a circuit's size; nil when the network accepts no proofs.
+	ProofKey func(size int) (digest Hash, ok bool)
+	// Proofs returns a verifier from the verifying key that the file holds, once it has that digest; nil when the program has
+	// none.
+	Proofs func(size int, key []byte) (ProofVerifier, error)
+	// Development says that whoever made those keys may be able to forge proofs.
+	Development bool
+
+	// Checked is called when a check is done, with its name, and more than once when it is done in parts; nil is ignored. A
+	// caller with a clock learns from it how long each took.
+	Checked func(name string)
+}
 
 // Report is what a verified export file proves.
 type Report struct {
 	Type    ExportType
 	Network Network
-	Export  Export // *AckExport, *RollupExport or *SettlementExport
-	Signers []int  // committee members that certified, ascending
-	Members int    // of the committee
-	Power   uint64 // of the signers
-	Total   uint64 // of the committee
+	Export  Export  // *AckExport, *RollupExport, *SettlementExport or *StatementAckExport
+	Checks  []Check // in order
+	Signers []int   // committee members that certified, ascending
+	Members int     // of the committee
+	Power   uint64  // of the signers
+	Total   uint64  // of the committee
 
 	summary string
+}
+
+// Check is one thing that was checked.
+type Check struct {
+	Name  string `json:"name"`  // "certificate", "inclusion", "settlement", "keys", "rung 1", "rung 2" or "rung 3"
+	What  string `json:"what"`  // a sentence without its end
+	Bytes int    `json:"bytes"` // of the file that it needed
 }
 
 // Summary says in one sentence what the file proves.
 func (r *Report) Summary() string { return r.summary }
 
-// VerifyExport decides whether an export file is valid (section 10) for a network, its committee and its shares, all
-// of which the genesis file tells. Errors are those of ParseExport, Certificate.Verify and Verify, and ErrPath,
-// ErrWindow, ErrClients and ErrSettlement. The check of a large rollup uses all cores.
-func VerifyExport(file []byte, net Network, committee *Committee, shares Shares) (*Report, error) {
+// VerifyExport decides whether an export file is valid (section 10) for what the genesis file tells. Errors are those of
+// ParseExport, Certificate.Verify and Verify, and ErrPath, ErrWindow, ErrClients, ErrSettlement, and ErrProof for a verifying
+// key that is not the network's. The check of a large rollup uses all cores.
+func VerifyExport(file []byte, trust *Trust) (*Report, error) {
 	e, err := ParseExport(file)
 	if err != nil {
 		return nil, err
 	}
-	if e.network() != net {
+	if e.network() != trust.Network {
 		return nil, fmt.Errorf("export: %w: %s", ErrNetwork, e.network())
 	}
-	if err := e.verify(committee, shares); err != nil {
+	v := exportVerifier{Trust: trust}
+	if err := e.verify(&v); err != nil {
 		return nil, fmt.Errorf("%s export: %w", e.Type(), err)
 	}
-	signers := e.signers()
+	signers, committee := e.signers(), trust.Committee
 	return &Report{
-		Type: e.Type(), Network: net, Export: e,
+		Type: e.Type(), Network: trust.Network, Export: e, Checks: v.checks,
 		Signers: signers.Members(), Members: len(committee.Members),
 		Power: committee.Power(signers), Total: committee.TotalPower(),
 		summary: e.summary() + fmt.Sprintf("; certified by %d of %d committee members with %d of %d of the power.",
@@ -48,34 +77,80 @@ func VerifyExport(file []byte, net Network, committee *Committee, shares Shares)
 	}, nil
 }
 
+// exportVerifier collects what was checked.
+type exportVerifier struct {
+	*Trust
+	checks []Check
+}
+
+// done notes a check that has passed.
+func (v *exportVerifier) done(c Check) {
+	v.checks = append(v.checks, c)
+	v.part(c.Name)
+}
+
+// part tells that a part of a check has passed.
+func (v *exportVerifier) part(name string) {
+	if v.Checked != nil {
+		v.Checked(name)
+	}
+}
+
+func (v *exportVerifier) certificate(c *Certificate) error {
+	if err := c.Verify(v.Network, v.Committee); err != nil {
+		return err
+	}
+	v.done(Check{Name: "certificate", What: fmt.Sprintf("%d members of the committee vouch for the header with one signature under the "+
+		"sum of their keys", c.Signers.Len()), Bytes: len(c.Append(nil))})
+	return nil
+}
+
 func (e *AckExport) signers() Bitmap { return e.Certificate.Signers }
 
-func (e *AckExport) verify(committee *Committee, _ Shares) error {
+func (e *AckExport) verify(v *exportVerifier) error {
 	h := &e.Certificate.Header
-	if key := (WindowKey{Node: e.Ack.Node, Epoch: e.Ack.Epoch, Window: e.Ack.Window}); key != h.Key() {
-		return fmt.Errorf("%w: %s", ErrWindow, key)
+	if err := e.Ack.of(h); err != nil {
+		return err
 	}
 	leaf := AckTreeKind.LeafHash(e.Ack.appendLeaf(nil))
 	if err := VerifyPath(AckTreeKind, h.AckRoot, leaf, uint64(e.Index), uint64(h.AckCount), e.Path); err != nil {
 		return err
 	}
-	return e.Certificate.Verify(h.Network, committee)
+	v.done(Check{Name: "inclusion", What: fmt.Sprintf("the ack leads to the root of the rollup's acks with %d hashes", len(e.Path)),
+		Bytes: LeafSize + 32*len(e.Path)})
+	return v.certificate(e.Certificate)
+}
+
+// of checks that the ack is of the header's window: ErrWindow.
+func (a *Ack) of(h *Header) error {
+	if key := (WindowKey{Node: a.Node, Epoch: a.Epoch, Window: a.Window}); key != h.Key() {
+		return fmt.Errorf("%w: %s", ErrWindow, key)
+	}
+	return nil
+}
+
+// sentence says what was acknowledged.
+func (a *Ack) sentence() string {
+	return fmt.Sprintf("client %d acknowledged %d units of service %d from node %d in window %d of epoch %d (seq %d, request %s)",
+		a.Client, a.Units, a.Service, a.Node, a.Window, a.Epoch, a.Seq, a.Request)
 }
 
 func (e *AckExport) summary() string {
-	return fmt.Sprintf("client %d acknowledged %d units of service %d from node %d in window %d of epoch %d (seq %d, "+
-		"request %s): ack %d of %d in rollup %s", e.Ack.Client, e.Ack.Units, e.Ack.Service, e.Ack.Node, e.Ack.Window,
-		e.Ack.Epoch, e.Ack.Seq, e.Ack.Request, e.Index, e.Certificate.Header.AckCount, e.Certificate.Header.ID())
+	return fmt.Sprintf("%s: ack %d of %d in rollup %s", e.Ack.sentence(), e.Index, e.Certificate.Header.AckCount, e.Certificate.Header.ID())
 }
 
 func (e *RollupExport) signers() Bitmap { return e.Certificate.Signers }
 
-func (e *RollupExport) verify(committee *Committee, _ Shares) error {
+func (e *RollupExport) verify(v *exportVerifier) error {
 	if err := e.checkClients(); err != nil {
 		return err
 	}
 	h := &e.Certificate.Header
-	if err := e.Certificate.Verify(h.Network, committee); err != nil {
+	if err := v.certificate(e.Certificate); err != nil {
+		return err
+	}
+	proofs, err := e.proofVerifier(v.Trust)
+	if err != nil {
 		return err
 	}
 	reg := exportRegistry{clients: e.Clients, keys: make([]*bls.PublicKey, len(e.Clients))}
@@ -86,7 +161,59 @@ func (e *RollupExport) verify(committee *Committee, _ Shares) error {
 		}
 		reg.keys[i] = key
 	}
-	return Verify(h, e.Evidence, h.Network, &reg, nil, runtime.GOMAXPROCS(0))
+	v.done(Check{Name: "keys", What: fmt.Sprintf("the keys of %d clients are points of the right group", len(e.Clients)),
+		Bytes: len(e.Clients) * rollupClientSize})
+	rung := func(r Rung) { v.part(r.String()) }
+	if err := verify(h, e.Evidence, h.Network, &reg, proofs, runtime.GOMAXPROCS(0), rung); err != nil {
+		return err
+	}
+	v.checks = append(v.checks, e.rungs(v.Development)...)
+	return nil
+}
+
+// proofVerifier returns what checks the proofs of rung 3: ErrNoProofs, ErrProof. For other rungs there is none.
+func (e *RollupExport) proofVerifier(trust *Trust) (ProofVerifier, error) {
+	if e.Evidence.Rung != RungProof {
+		return nil, nil
+	}
+	if trust.ProofKey == nil || trust.Proofs == nil {
+		return nil, ErrNoProofs
+	}
+	digest, ok := trust.ProofKey(e.Evidence.Size)
+	if !ok {
+		return nil, fmt.Errorf("%w for circuits of %d statements", ErrNoProofs, e.Evidence.Size)
+	}
+	if got := Hash(blake3.Sum256(e.VerifyingKey)); got != digest {
+		return nil, fmt.Errorf("%w: the verifying key is %s, not %s", ErrProof, got, digest)
+	}
+	proofs, err := trust.Proofs(e.Evidence.Size, e.VerifyingKey)
+	if err != nil {
+		return nil, fmt.Errorf("%w: verifying key: %w", ErrProof, err)
+	}
+	return proofs, nil
+}
+
+// rungs says what was checked of each part.
+func (e *RollupExport) rungs(development bool) (checks []Check) {
+	ev, whole := e.Evidence, len(e.Evidence.Append(nil))
+	if n := ev.Acks.Len(); n > 0 {
+		checks = append(checks, Check{Name: RungAcks.String(), Bytes: len(ev.Acks), What: fmt.Sprintf("%d acks of %d clients hashed to the "+
+			"curve and one aggregate signature checked against them, their tree and totals recomputed", n, len(e.Clients)-len(ev.Clients.Signers()))})
+	}
+	signers, bytes := len(ev.Clients.Signers()), whole-len(ev.Acks)
+	switch ev.Rung {
+	case RungStatements:
+		checks = append(checks, Check{Name: ev.Rung.String(), Bytes: bytes, What: fmt.Sprintf("the keys of %d clients added and one "+
+			"signature of theirs checked, %d statements hashed to its root, the totals recomputed", signers, len(ev.Statements))})
+	case RungProof:
+		what := fmt.Sprintf("the keys of %d clients added and one signature of theirs checked, the totals shown by %d proofs about up to "+
+			"%d statements each", signers, len(ev.Segments), ev.Size)
+		if development {
+			what += ", under development keys, with which their maker can forge proofs"
+		}
+		checks = append(checks, Check{Name: ev.Rung.String(), Bytes: bytes + len(e.VerifyingKey), What: what})
+	}
+	return checks
 }
 
 // checkClients requires that the clients are those of the evidence, no more and no fewer.
@@ -106,12 +233,20 @@ func (e *RollupExport) checkClients() error {
 
 func (e *RollupExport) summary() string {
 	h := &e.Certificate.Header
-	var units uint64
+	var acks, units uint64
 	for _, r := range h.Rows {
-		units += r.Units
+		acks += r.Acks
+		if !add(&units, r.Units) {
+			units = 1<<64 - 1
+		}
 	}
-	return fmt.Sprintf("node %d rolled up %d acks for %d units from %d clients in window %d of epoch %d, each one signed "+
-		"by its client: rollup %s", h.Node, h.AckCount, units, len(e.Clients), h.Window, h.Epoch, h.ID())
+	how := "each one signed by its client"
+	if n := h.StatementCount; n > 0 {
+		how = fmt.Sprintf("%d of them signed one by one and %d by the statements of %d clients", h.AckCount, acks-uint64(h.AckCount),
+			len(e.Evidence.Clients.Signers()))
+	}
+	return fmt.Sprintf("node %d rolled up %d acks for %d units from %d clients in window %d of epoch %d, %s: rollup %s",
+		h.Node, acks, units, len(e.Clients), h.Window, h.Epoch, how, h.ID())
 }
 
 // exportRegistry is the registry's extract in a rollup export.
@@ -141,14 +276,22 @@ func (r *exportRegistry) UnitCap(uint32) (uint64, bool) { return MaxUnitCap, tru
 
 func (e *SettlementExport) signers() Bitmap { return e.Certificate.Signers }
 
-func (e *SettlementExport) verify(committee *Committee, shares Shares) error {
-	if err := checkSettlement(e.Rows, shares); err != nil {
+func (e *SettlementExport) verify(v *exportVerifier) error {
+	if err := checkSettlement(e.Rows, v.Shares); err != nil {
 		return err
 	}
-	if e.NextCommittee != committee.Root() {
+	if e.NextCommittee != v.Committee.Root() {
 		return fmt.Errorf("%w: another next committee", ErrSettlement)
 	}
-	return e.Certificate.Verify(e.Network, committee, SettlementRoot(e.Rows), e.NextCommittee)
+	root := SettlementRoot(e.Rows)
+	v.done(Check{Name: "settlement", What: fmt.Sprintf("%d rows obey the rules of payment and shares, and are hashed to the root", len(e.Rows)),
+		Bytes: len(e.Rows) * SettlementRowSize})
+	if err := e.Certificate.Verify(e.Network, v.Committee, root, e.NextCommittee); err != nil {
+		return err
+	}
+	v.done(Check{Name: "certificate", What: fmt.Sprintf("%d members of the committee vouch for the root with one signature under the sum of "+
+		"their keys", e.Certificate.Signers.Len()), Bytes: len(e.Certificate.Append(nil))})
+	return nil
 }
 
 func (e *SettlementExport) summary() string {

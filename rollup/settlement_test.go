@@ -88,16 +88,16 @@ func TestBadSettlements(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			file := settle(c.rows, 0, 1, 2, 3).Append(nil)
-			_, err := VerifyExport(file, testNet, committee(), testShares)
+			_, err := VerifyExport(file, trust())
 			wantError(t, err, c.want)
 		})
 	}
 	e := settle(testRows, 0, 1)
 	e.Certificate.Epoch++
-	wantError(t, e.verify(committee(), testShares), ErrSignature)
+	wantError(t, e.verify(&exportVerifier{Trust: trust()}), ErrSignature)
 	e.NextCommittee[0]++
-	wantError(t, e.verify(committee(), testShares), ErrSettlement)
-	wantError(t, settle(testRows, 1, 2).verify(committee(), testShares), ErrQuorum)
+	wantError(t, e.verify(&exportVerifier{Trust: trust()}), ErrSettlement)
+	wantError(t, settle(testRows, 1, 2).verify(&exportVerifier{Trust: trust()}), ErrQuorum)
 }
 
 // pay sets what was paid, and the shares of it.

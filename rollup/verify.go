@@ -15,13 +15,14 @@ import (
 // ErrTooManyRows, ErrOverflow, ErrRows, ErrRoot, ErrSignature, and for a statements part ErrStatement, ErrClientList,
 // ErrBothParts, ErrNoProofs, ErrProof; a *VerifyError in between tells where.
 func Verify(h *Header, ev *Evidence, net Network, reg Registry, proofs ProofVerifier, workers int) error {
-	if err := verify(h, ev, net, reg, proofs, workers); err != nil {
+	if err := verify(h, ev, net, reg, proofs, workers, func(Rung) {}); err != nil {
 		return fmt.Errorf("rollup of %s: %w", h.Key(), err)
 	}
 	return nil
 }
 
-func verify(h *Header, ev *Evidence, net Network, reg Registry, proofs ProofVerifier, workers int) error {
+// verify tells done whenever a part of a rung's checks has passed.
+func verify(h *Header, ev *Evidence, net Network, reg Registry, proofs ProofVerifier, workers int, done func(Rung)) error {
 	if h.Network != net {
 		return fmt.Errorf("%w: %s", ErrNetwork, h.Network)
 	}
@@ -35,23 +36,29 @@ func verify(h *Header, ev *Evidence, net Network, reg Registry, proofs ProofVeri
 	if err := t.sum(ev.Acks, h.Epoch, reg); err != nil {
 		return err
 	}
-	if h.StatementCount == 0 {
-		if !slices.Equal(t.rows, h.Rows) {
-			return ErrRows
+	if h.StatementCount == 0 && !slices.Equal(t.rows, h.Rows) {
+		return ErrRows
+	}
+	done(RungAcks)
+	if h.StatementCount > 0 {
+		if err := verifyStatements(h, ev, t.rows, reg, proofs); err != nil {
+			return err
 		}
-	} else if err := verifyStatements(h, ev, t.rows, reg, proofs); err != nil {
-		return err
+		done(ev.Rung)
 	}
-	if h.AckCount == 0 {
-		return nil
+	if h.AckCount > 0 {
+		if err := verifyAcks(h, ev.Acks, reg, workers); err != nil {
+			return err
+		}
+		done(RungAcks)
 	}
-	return verifyAcks(h, ev.Acks, reg, workers)
+	return nil
 }
 
 // fits checks that the evidence has the header's parts and as many acks and statements: ErrParts, ErrMalformed, ErrCount.
 func (ev *Evidence) fits(h *Header) error {
 	if (ev.Rung == RungAcks) != (h.StatementCount == 0) {
-		return fmt.Errorf("%w: rung %d, and %d statements in the header", ErrParts, ev.Rung, h.StatementCount)
+		return fmt.Errorf("%w: %s, and %d statements in the header", ErrParts, ev.Rung, h.StatementCount)
 	}
 	if err := ev.Acks.checkLength(0); err != nil {
 		return err

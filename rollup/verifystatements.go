@@ -15,8 +15,7 @@ func verifyStatements(h *Header, ev *Evidence, acks []Row, reg Registry, proofs 
 	if err != nil {
 		return err
 	}
-	signers := ev.Clients.Signers()
-	if err := disjoint(ev.Acks, signers); err != nil {
+	if err := checkClients(ev.Acks, ev.Clients); err != nil {
 		return err
 	}
 	totals, err := subtractRows(h.Rows, acks)
@@ -34,7 +33,7 @@ func verifyStatements(h *Header, ev *Evidence, acks []Row, reg Registry, proofs 
 	if err != nil {
 		return err
 	}
-	return verifyCosigned(h, signers, reg)
+	return verifyCosigned(h, ev.Clients.Signers(), reg)
 }
 
 // matchStatements is Match for the statements part.
@@ -78,15 +77,20 @@ func (l ClientList) of(statements []Statement) error {
 	return l.check()
 }
 
-// disjoint refuses acks of a client that co-signed: ErrBothParts. Both are in order.
-func disjoint(acks Acks, signers []uint32) error {
-	for i := range acks.Len() {
-		client := acks.Entry(i).Client()
-		for len(signers) > 0 && signers[0] < client {
-			signers = signers[1:]
+// checkClients requires that the acks part holds acks of each listed client that did not sign, and none of those that did:
+// ErrBothParts, ErrClientList. Both are in order.
+func checkClients(acks Acks, list ClientList) error {
+	i := 0
+	for j, c := range list {
+		for i < acks.Len() && acks.Entry(i).Client() < c.Client {
+			i++
 		}
-		if len(signers) > 0 && signers[0] == client {
-			return at("ack", i, fmt.Errorf("%w: client %d", ErrBothParts, client))
+		has := i < acks.Len() && acks.Entry(i).Client() == c.Client
+		if has && c.Signed {
+			return at("list entry", j, fmt.Errorf("%w: client %d", ErrBothParts, c.Client))
+		}
+		if !has && !c.Signed {
+			return at("list entry", j, fmt.Errorf("%w: client %d neither signed nor has acks", ErrClientList, c.Client))
 		}
 	}
 	return nil

@@ -156,7 +156,7 @@ func (n *network) awaitSettled(t *testing.T, want uint64) (epoch uint32) {
 func (n *network) verify(t *testing.T, good string) {
 	t.Helper()
 	check := []string{"verify", "--genesis", n.genesis}
-	if out := must(t, append(check, good)...); !strings.Contains(out, "settlement.wbx: holds: ") || strings.Count(out, "\n") != 1 {
+	if out := must(t, append(check, good)...); !strings.Contains(out, "settlement.wbx: holds: ") || strings.Count(out, "\n") != 3 {
 		t.Error(out)
 	}
 	file := []byte(read(t, good))

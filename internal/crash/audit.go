@@ -117,7 +117,7 @@ func (n *Network) addRollup(ctx context.Context, a *Audit, key rollup.WindowKey)
 			return fmt.Errorf("nodes 0 and %d export different rollups of %v", i, key)
 		}
 	}
-	report, err := rollup.VerifyExport(first, n.ID, n.Genesis.Committee(), n.Genesis.Params.Shares)
+	report, err := rollup.VerifyExport(first, n.Genesis.Trust())
 	if err != nil {
 		return err
 	}
@@ -197,7 +197,7 @@ func (n *Network) awaitSettled(ctx context.Context, a *Audit) error {
 				return fmt.Errorf("nodes 0 and %d export different settlements of epoch %d", i, epoch)
 			}
 		}
-		report, err := rollup.VerifyExport(first, n.ID, n.Genesis.Committee(), n.Genesis.Params.Shares)
+		report, err := rollup.VerifyExport(first, n.Genesis.Trust())
 		if err != nil {
 			return err
 		}

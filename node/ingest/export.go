@@ -36,7 +36,7 @@ func (s ledgerService) ExportRollup(_ context.Context, req *connect.Request[rpc.
 	if err != nil {
 		return nil, err
 	}
-	export, err := rollup.NewRollupExport(certificate, evidence, s.cfg.Chain.View())
+	export, err := rollup.NewRollupExport(certificate, evidence, s.cfg.Chain.View(), nil)
 	if err != nil {
 		return nil, early("this node's chain has not caught up with the rollup: %w", err)
 	}

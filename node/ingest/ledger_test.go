@@ -135,7 +135,7 @@ func TestExports(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		report, err := rollup.VerifyExport(response.File, f.ID, f.View().Committee(), rollup.Shares(f.Genesis.Params.Shares))
+		report, err := rollup.VerifyExport(response.File, f.Genesis.Trust())
 		if err != nil {
 			t.Fatal(err)
 		}
