@@ -5,8 +5,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -323,11 +326,19 @@ func TestExecute(t *testing.T) {
 	if err := c.Execute(ctx, sender, next+3, transfers(next+3, next+4, 1)...); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "0 of 1") {
 		t.Errorf("lost for ever: %v", err)
 	}
-	f.shutdown()
-	ctx, cancel = context.WithTimeout(t.Context(), 200*time.Millisecond)
+	ctx, cancel = context.WithCancel(t.Context())
 	defer cancel()
-	err := c.Execute(ctx, sender, next+3, transfers(next+3, next+4, 1)...)
-	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(c.Explain(err).Error(), "does not answer") {
-		t.Errorf("without a node: %v", c.Explain(err))
+	var dials atomic.Int32
+	gone := f.client(t, func(c *ClientConfig) {
+		c.Dial = func(context.Context, string, string) (net.Conn, error) {
+			if dials.Add(1) == 5 {
+				cancel()
+			}
+			return nil, syscall.ECONNREFUSED
+		}
+	})
+	err := gone.Execute(ctx, sender, next+3, transfers(next+3, next+4, 1)...)
+	if !errors.Is(err, context.Canceled) || !strings.Contains(gone.Explain(err).Error(), "does not answer: connection refused") {
+		t.Errorf("without a node: %v", gone.Explain(err))
 	}
 }

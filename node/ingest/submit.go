@@ -71,6 +71,7 @@ func (c *Client) Execute(ctx context.Context, sender ledger.Key, first uint64, t
 	taken := first             // the first that no node can have taken yet
 	end := first + uint64(len(txs))
 	resubmit := patience * c.cfg.Backoff
+	var why error // what stood in the way last, before ctx ended
 	for again := time.Now().Add(resubmit); first < end; {
 		var stuck error
 		for stuck == nil && sent < min(next+ahead, end) {
@@ -102,10 +103,13 @@ func (c *Client) Execute(ctx context.Context, sender ledger.Key, first uint64, t
 			sent = next
 			again = time.Now().Add(resubmit)
 		}
+		if ctx.Err() == nil {
+			why = stuck
+		}
 		if err := pause(ctx, c.cfg.Backoff/2); err != nil {
 			err = fmt.Errorf("%d of %d transactions were executed: %w", next-first, len(txs), err)
-			if stuck != nil {
-				err = fmt.Errorf("%w; %w", err, stuck)
+			if why != nil {
+				err = fmt.Errorf("%w; %w", err, why)
 			}
 			return err
 		}
