@@ -10,90 +10,97 @@ import (
 
 const lineDoc = `
 LINES. A value z = g + h*w of Fp12 = Fp2[w]/(w^6 - xi), g and h in Fp6 = Fp2[v], v = w^2, v^3 = xi = 1 + u, becomes
-2*z*(f - s*v + v*w). As a polynomial of v, g*(f - s*v) has degree 3: it is interpolated from its values r0 at 0, m at -1, n at 1,
-and from r3 = g2*s, with four products in Fp2. The doubling saves halving:
+2*z*(f + s*v + v*w). As a polynomial of v, g*(f + s*v) has degree 3: it is interpolated from its values r at 0, m at -1, n at 1,
+and k at infinity, with four products in Fp2. The doubling saves halving:
 
-    2*g*(f - s*v) = 2*r0 + (n - m + 2*r3)*v + (n + m - 2*r0)*v^2 - 2*r3*v^3.
+    2*g*(f + s*v) = 2*r + (n - m - 2*k)*v + (n + m - 2*r)*v^2 + 2*k*v^3.
 
-lineFactors and lineEvaluate lay out the factors, mul2Blocks multiplies them, and lineCombine puts the products together and
-adds 2*z*v*w, all of that in limbs that are carried once, when 32*p have been added and a multiple of p subtracted.
+lineFactors and lineEvaluate lay out the factors, lineProducts multiplies them and leaves columns 8 to 15 as they are, and
+lineCombine puts the products together, adds 2*z*v*w, and carries once, when 32*p have been added and a multiple of p
+subtracted.
 
-    For z < 2*p and products < 4*p a coordinate lies between -16*p and 20*p, so what is reduced lies between 16*p and 52*p. Its
-    limbs are sums of at most eleven of 52 bits, and what is carried into the top limb v7 is between -12 and 12. The quotient
-    q = floor((v7 - 16) * floor(2^52/(t+1)) / 2^52) is then never too large, and too small by less than 1 + 93/t: the result is
-    less than 1.01*p. Subtracted is q*p in the form of q*(2^416 - p), whose part above 2^416 is masked away.
+    For z < 2*p and products < 4*p a coordinate lies between -16*p and 32*p. What is reduced lies between 16*p and 64*p, so that
+    its top column is positive. The column below is a sum of at most six from products, in which it has twelve terms less
+    than 2^52 (three of (x0 + x1)*(y0 + y1), three of x0*y0 and of x1*y1, three of digits), and of five other limbs: it carries
+    less than 2^7, and columns below it have less than 2^61.
+
+POINTS. The coordinates of a point and its slope are carried once, too: mulAdd2Blocks, mulSub2Blocks and sqrSub2Blocks add to
+the columns of a product before they are carried, and the latter two subtract a multiple of p. With 16*p added, what is
+reduced lies between 8*p and 20*p.
 `
 
-// Where the constants lie, in bytes from R9.
+// Where the constants lie, in bytes from lineConsts.
 const (
-	atTwo        = 0   // 2*p
-	atThirtyTwo  = 64  // 32*p
-	atComplement = 128 // 2^416 - p
-	atSlack      = 192
-	lineSlack    = 16
+	at16P = 0
+	at32P = 64
 )
 
-var lineConsts = reg.R9
+var lineConsts = reg.R13
 
-// lines makes the functions of products with lines.
+// lines makes the functions of Miller loops.
 func (g *generator) lines() {
 	constants := g.StaticGlobal("lineConstants")
 	g.DataAttributes(attr.RODATA | attr.NOPTR)
-	complement := new(big.Int).Lsh(big.NewInt(1), 52*limbs)
-	for k, v := range []*big.Int{new(big.Int).Lsh(modulus(), 1), new(big.Int).Lsh(modulus(), 5), complement.Sub(complement, modulus())} {
+	for k, v := range []*big.Int{new(big.Int).Lsh(modulus(), 4), new(big.Int).Lsh(modulus(), 5)} {
 		for i := range limbs {
 			g.AddDatum(64*k+8*i, limb(v, i))
 		}
 	}
-	g.AddDatum(atSlack, U64(lineSlack))
 	begin := func(name, signature, doc string) {
 		g.function(name, signature, doc)
 		g.LEAQ(constants, lineConsts)
 	}
 	g.lineFactors(begin)
 	g.lineEvaluate(begin)
+	g.lineProducts(begin)
 	g.lineCombine(begin)
+	g.mulAdd2Blocks(begin)
+	g.mulSub2Blocks(begin)
+	g.sqrSub2Blocks(begin)
+	g.normBlocks(begin)
+}
+
+type beginning func(name, signature, doc string)
+
+// put stores a block.
+func (g *generator) put(z [limbs]reg.VecPhysical, to Mem) {
+	for i := range z {
+		g.VMOVDQU64(z[i], to.Offset(64*i))
+	}
 }
 
 // threePoints stores the values at -1 and 1 of a polynomial: sum, in x, is that of the even coefficients and odd that of the
-// odd ones, less than 2*p.
-func (g *generator) threePoints(odd Mem, minus, plus Mem) {
+// odd ones, less than 4*p.
+func (g *generator) threePoints(odd, minus, plus Mem) {
 	for i := range limbs {
 		g.VMOVDQU64(odd.Offset(64*i), q[i])
-		g.VPADDQ_BCST(at(lineConsts, atTwo+8*i), x[i], y[i])
+		g.VPADDQ_BCST(at(consts, at4P+8*i), x[i], y[i])
 		g.VPSUBQ(q[i], y[i], y[i])
 		g.VPADDQ(q[i], x[i], x[i])
 	}
 	g.carry(y, true, true)
-	for i := range limbs {
-		g.VMOVDQU64(y[i], minus.Offset(64*i))
-	}
+	g.put(y, minus)
 	g.carry(x, false, true)
-	for i := range limbs {
-		g.VMOVDQU64(x[i], plus.Offset(64*i))
-	}
+	g.put(x, plus)
 }
 
-func (g *generator) lineFactors(begin func(name, signature, doc string)) {
+func (g *generator) lineFactors(begin beginning) {
 	begin("lineFactors", "func(b *[2][4][8][8]uint64, f0, f1, s0, s1 *[8][8]uint64)",
-		"lineFactors lays out f, f + s, f - s and s, the values of f - s*v at 0, -1, 1 and, less its sign, infinity, for f and s < 2p. b[c] is coordinate c.")
+		"lineFactors lays out f, f - s, f + s and s, the values of f + s*v at 0, -1, 1 and infinity, for s < 4p. b[c] is coordinate c.")
 	b := g.pointer("b", reg.RDI)
 	for c, names := range [2][2]string{{"f0", "s0"}, {"f1", "s1"}} {
 		f, s := g.pointer(names[0], reg.RSI), g.pointer(names[1], reg.RDX)
 		out := func(k int) Mem { return at(b, (4*c+k)*block) }
-		for i := range limbs {
-			g.VMOVDQU64(at(f, 64*i), x[i])
-			g.VMOVDQU64(x[i], out(0).Offset(64*i))
-			g.VMOVDQU64(at(s, 64*i), q[i])
-			g.VMOVDQU64(q[i], out(3).Offset(64*i))
-		}
-		g.threePoints(at(s, 0), out(2), out(1))
+		g.load(f, x)
+		g.put(x, out(0))
+		g.threePoints(at(s, 0), out(1), out(2))
+		g.put(q, out(3))
 	}
 	g.VZEROUPPER()
 	g.RET()
 }
 
-func (g *generator) lineEvaluate(begin func(name, signature, doc string)) {
+func (g *generator) lineEvaluate(begin beginning) {
 	begin("lineEvaluate", "func(a *[2][8][8][8]uint64, z *[2][6][8][8]uint64)",
 		"lineEvaluate lays out the values of g at 0, -1, 1 and infinity, then those of h, for z < 2p. a[c] and z[c] are coordinates c; z[c][k] is the coefficient of w^k.")
 	a, z := g.pointer("a", reg.RDI), g.pointer("z", reg.RSI)
@@ -115,52 +122,76 @@ func (g *generator) lineEvaluate(begin func(name, signature, doc string)) {
 	g.RET()
 }
 
+func (g *generator) lineProducts(begin beginning) {
+	begin("lineProducts", "func(p, a *[2][8][8][8]uint64, b *[2][4][8][8]uint64, t *[4][8][8]uint64)",
+		"lineProducts multiplies in the quadratic extension: p[i] = a[i]*b[i]/R and p[4+i] = a[4+i]*b[i]/R, whose limbs are columns that are not carried.")
+	p, a0, b0, t := g.pointer("p", reg.RDI), g.pointer("a", reg.RAX), g.pointer("b", reg.RDX), g.pointer("t", reg.R10)
+	a1, b1, left, halves := reg.RBX, reg.R9, reg.RCX, reg.RSI
+	g.LEAQ(at(a0, 8*block), a1)
+	g.MOVQ(I32(2), halves)
+	g.Label("half")
+	g.LEAQ(at(b0, 4*block), b1)
+	g.MOVQ(I32(4), left)
+	g.Label("product")
+	g.multiply2(a0, a1, b0, b1, t, func(c int, columns accumulators) {
+		for i := range limbs {
+			g.VMOVDQU64(columns.at(limbs+i), at(p, 8*block*c+64*i))
+		}
+	})
+	for _, r := range []reg.GPPhysical{p, a0, a1, b0, b1} {
+		g.ADDQ(I32(block), r)
+	}
+	g.DECQ(left)
+	g.JNE(LabelRef("product"))
+	g.SUBQ(I32(4*block), b0)
+	g.DECQ(halves)
+	g.JNE(LabelRef("half"))
+	g.VZEROUPPER()
+	g.RET()
+}
+
 // term is a block to add or subtract.
 type term struct {
 	minus bool
 	at    Mem
 }
 
-// lineCombine computes, with the products r0, m, n, r3 of its half, of z*(f - s*v + v*w) twice
+// lineCombine computes, with the products r, m, n, k of its half, of z*(f + s*v + v*w) twice
 //
-//	g0: r0 + xi*(h1 - r3)    h0: r0 + xi*(g2 - r3)
-//	g1: r3 + xi*h2           h1: r3 + g0             and n - m once
-//	g2: h0 - r0              h2: g1 - r0             and n + m once
-func (g *generator) lineCombine(begin func(name, signature, doc string)) {
+//	g0: r + xi*(h1 + k)    h0: r + xi*(g2 + k)
+//	g1: xi*h2 - k          h1: g0 - k             and n - m once
+//	g2: h0 - r             h2: g1 - r             and n + m once
+func (g *generator) lineCombine(begin beginning) {
 	begin("lineCombine", "func(z, x *[2][6][8][8]uint64, p *[2][8][8][8]uint64)",
-		"lineCombine sets z, which must not be x, to twice the product of x with a line, < 2p, from the products p < 4p of what lineEvaluate and lineFactors leave. x < 2p.")
+		"lineCombine sets z, which must not be x, to twice the product of x < 2p with a line, < 2p, from what lineProducts leaves of lineEvaluate and lineFactors.")
 	zp, xp, pp := g.pointer("z", reg.RDI), g.pointer("x", reg.RSI), g.pointer("p", reg.RDX)
 	for half := range 2 {
 		for c := range 2 {
-			old := func(k, c int) Mem { return at(xp, (6*c+(2*k+half+3)%6)*block) } // coefficient of w^(2k+half-3)
-			r := func(k, c int) Mem { return at(pp, (8*c+4*half+k)*block) }
-			timesXi := func(k int, subtract ...Mem) (ts []term) { // coordinate c of xi*(old k - subtract)
-				for d := range 2 {
-					minus := c == 0 && d == 1
-					ts = append(ts, term{minus, old(k, d)})
-					if subtract != nil {
-						ts = append(ts, term{!minus, subtract[d]})
-					}
+			to := func(k int) Mem { return at(zp, (6*c+2*k+half)*block) }
+			old := func(k, c int) Mem { return at(xp, (6*c+(2*k+half+3)%6)*block) } // coefficient of w^(2k+half-3), or without xi
+			product := func(k, c int) Mem { return at(pp, (8*c+4*half+k)*block) }
+			r, m, n, k := product(0, c), product(1, c), product(2, c), product(3, c)
+			timesXi := func(of ...func(c int) Mem) (ts []term) { // coordinate c of xi times a sum
+				for _, e := range of {
+					ts = append(ts, term{false, e(0)}, term{c == 0, e(1)})
 				}
 				return ts
 			}
-			wraps := func(k int) bool { return 2*k+half < 3 }
-			plain := func(k int) []term {
-				if wraps(k) {
-					return timesXi(k)
-				}
-				return []term{{false, old(k, c)}}
+			middle := []term{{false, old(1, c)}}
+			if half == 0 {
+				middle = timesXi(func(c int) Mem { return old(1, c) })
 			}
-			g.coordinate(at(zp, (6*c+half)*block), append([]term{{false, r(0, c)}}, timesXi(0, r(3, 0), r(3, 1))...), nil)
-			g.coordinate(at(zp, (6*c+2+half)*block), append([]term{{false, r(3, c)}}, plain(1)...), []term{{false, r(2, c)}, {true, r(1, c)}})
-			g.coordinate(at(zp, (6*c+4+half)*block), append(plain(2), term{true, r(0, c)}), []term{{false, r(2, c)}, {false, r(1, c)}})
+			lowest := timesXi(func(c int) Mem { return old(0, c) }, func(c int) Mem { return product(3, c) })
+			g.coordinate(to(0), append(lowest, term{false, r}), nil)
+			g.coordinate(to(1), append(middle, term{true, k}), []term{{false, n}, {true, m}})
+			g.coordinate(to(2), []term{{false, old(2, c)}, {true, r}}, []term{{false, n}, {false, m}})
 		}
 	}
 	g.VZEROUPPER()
 	g.RET()
 }
 
-// coordinate stores the sum of twice some terms, the first of which is positive, and once others, reduced below 1.01*p.
+// coordinate stores the sum of twice some terms, the first of which is positive, and once others, reduced below 2*p.
 func (g *generator) coordinate(to Mem, twice, once []term) {
 	add := func(ts []term) {
 		for _, t := range ts {
@@ -179,21 +210,85 @@ func (g *generator) coordinate(to Mem, twice, once []term) {
 	add(twice[1:])
 	for i := range x {
 		g.VPADDQ(x[i], x[i], x[i])
-		g.VPADDQ_BCST(at(lineConsts, atThirtyTwo+8*i), x[i], x[i])
+		g.VPADDQ_BCST(at(lineConsts, at32P+8*i), x[i], x[i])
 	}
 	add(once)
-	g.VPSUBQ_BCST(at(lineConsts, atSlack), x[7], scratch)
-	g.clear(digit)
-	g.VPMADD52HUQ_BCST(at(consts, atInverse), scratch, digit)
-	for i := range x {
-		g.VPMADD52LUQ_BCST(at(lineConsts, atComplement+8*i), digit, x[i])
+	g.tightenColumns(x, accumulators{y[:], x[:]})
+	g.put(x, to)
+}
+
+func (g *generator) mulAdd2Blocks(begin beginning) {
+	g.multiplyThen(begin, "mulAdd2Blocks", "mulAdd2Blocks multiplies n > 0 blocks in the quadratic extension and adds: z[i] = x[i]*y[i]/R + a[i].", func(columns accumulators, a Mem) {
+		for i := range limbs {
+			g.VPADDQ(a.Offset(64*i), columns.at(limbs+i), columns.at(limbs+i))
+		}
+		g.carryInto(x, columns, true, false)
+	})
+}
+
+func (g *generator) mulSub2Blocks(begin beginning) {
+	g.multiplyThen(begin, "mulSub2Blocks", "mulSub2Blocks multiplies n > 0 blocks in the quadratic extension and subtracts: z[i] = x[i]*y[i]/R - a[i] < 2p for a[i] < 8p.", g.subtract)
+}
+
+// subtract leaves in x columns 8 to 15 less the block at a, reduced below 2*p.
+func (g *generator) subtract(columns accumulators, a Mem) {
+	for i := range limbs {
+		g.VPADDQ_BCST(at(lineConsts, at16P+8*i), columns.at(limbs+i), columns.at(limbs+i))
+		g.VPSUBQ(a.Offset(64*i), columns.at(limbs+i), columns.at(limbs+i))
 	}
-	for i := range limbs - 1 {
-		g.VPMADD52HUQ_BCST(at(lineConsts, atComplement+8*i), digit, x[i+1])
-	}
-	g.carry(x, true, true)
-	g.VPANDQ(mask, x[7], x[7])
-	for i := range x {
-		g.VMOVDQU64(x[i], to.Offset(64*i))
-	}
+	g.tightenColumns(x, columns)
+}
+
+func (g *generator) multiplyThen(begin beginning, name, doc string, finish func(columns accumulators, a Mem)) {
+	begin(name, "func(z0, z1, x0, x1, y0, y1, a0, a1 *[8][8]uint64, n int, t *[4][8][8]uint64)", doc)
+	z := [2]reg.GPPhysical{g.pointer("z0", reg.RDI), g.pointer("z1", reg.RSI)}
+	x0, x1 := g.pointer("x0", reg.RAX), g.pointer("x1", reg.RBX)
+	y0, y1 := g.pointer("y0", reg.RDX), g.pointer("y1", reg.R9)
+	a := [2]reg.GPPhysical{g.pointer("a0", reg.R11), g.pointer("a1", reg.R12)}
+	t := g.pointer("t", reg.R10)
+	g.eachBlock(func() {
+		g.multiply2(x0, x1, y0, y1, t, func(c int, columns accumulators) {
+			finish(columns, at(a[c], 0))
+			g.store(x, z[c])
+		})
+	}, z[0], z[1], x0, x1, y0, y1, a[0], a[1])
+}
+
+// sqrSub2Blocks computes as sqr2Blocks does.
+func (g *generator) sqrSub2Blocks(begin beginning) {
+	begin("sqrSub2Blocks", "func(z0, z1, x0, x1, a0, a1 *[8][8]uint64, n int)",
+		"sqrSub2Blocks squares n > 0 blocks in the quadratic extension and subtracts: z[i] = x[i]^2/R - a[i] < 2p for x[i] < 2^14*p and a[i] < 8p.")
+	z0, z1 := g.pointer("z0", reg.RDI), g.pointer("z1", reg.RSI)
+	x0, x1 := g.pointer("x0", reg.RAX), g.pointer("x1", reg.RBX)
+	a0, a1 := g.pointer("a0", reg.R11), g.pointer("a1", reg.R12)
+	g.eachBlock(func() {
+		g.square2(x0, x1, func(c int, columns accumulators) {
+			g.subtract(columns, at([2]reg.GPPhysical{a0, a1}[c], 0))
+			g.store(x, [2]reg.GPPhysical{z0, z1}[c])
+		})
+	}, z0, z1, x0, x1, a0, a1)
+}
+
+// normBlocks sums the squares' columns and reduces once. The products of different limbs are doubled together.
+func (g *generator) normBlocks(begin beginning) {
+	begin("normBlocks", "func(z, x0, x1 *[8][8]uint64, n int)", "normBlocks computes norms: z[i] = (x0[i]^2 + x1[i]^2)/R for n > 0 blocks x0[i], x1[i] < 2^14*p.")
+	z, x0, x1 := g.pointer("z", reg.RDI), g.pointer("x0", reg.RAX), g.pointer("x1", reg.RBX)
+	g.eachBlock(func() {
+		t := accumulators{y[:], q[:]}
+		for c := range 2 * limbs {
+			g.clear(t.at(c))
+		}
+		g.load(x0, x)
+		g.mixedProducts(t)
+		g.load(x1, x)
+		g.mixedProducts(t)
+		for c := 1; c < 2*limbs-1; c++ {
+			g.VPADDQ(t.at(c), t.at(c), t.at(c))
+		}
+		g.equalProducts(t)
+		g.load(x0, x)
+		g.equalProducts(t)
+		g.reduction(t, true)
+		g.store(x, z)
+	}, z, x0, x1)
 }

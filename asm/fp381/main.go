@@ -228,17 +228,12 @@ func (g *generator) eachBlockThen(body, then func(), pointers ...reg.GPPhysical)
 // multiply leaves x*y/R in x, with clean limbs if clean. Other limbs have carries above bit 52 that the next
 // multiplication does not see.
 func (g *generator) multiply(clean bool) {
-	g.multiplyOnto(func(r reg.VecPhysical, _ int) { g.clear(r) }, func() {}, clean)
+	g.multiplyRows(func(r reg.VecPhysical, _ int) { g.clear(r) })
+	g.reductionLast(ring)
+	g.carryInto(x, ring, clean, false)
 }
 
-// multiplyOnto is multiply on accumulators that begin as begin makes them; finish may change columns 8 to 15, in r, before
-// their carries are known.
-func (g *generator) multiplyOnto(begin func(r reg.VecPhysical, c int), finish func(), clean bool) {
-	g.multiplyRows(begin)
-	g.reductionEnd(ring, finish, clean)
-}
-
-// multiplyRows is multiply but for the last column and the carries.
+// multiplyRows is multiply but for the last column and the carries, on accumulators that begin as begin makes them.
 func (g *generator) multiplyRows(begin func(r reg.VecPhysical, c int)) {
 	for j := range limbs {
 		g.productRow(ring, j, begin)
@@ -282,7 +277,17 @@ func (g *generator) squares() accumulators {
 	for c := range 2 * limbs {
 		g.clear(t.at(c))
 	}
-	for i := range limbs { // products of different limbs, once
+	g.mixedProducts(t)
+	for c := 1; c < 2*limbs-1; c++ {
+		g.VPADDQ(t.at(c), t.at(c), t.at(c))
+	}
+	g.equalProducts(t)
+	return t
+}
+
+// mixedProducts adds the products of different limbs of x, once, and equalProducts the squares of limbs.
+func (g *generator) mixedProducts(t accumulators) {
+	for i := range limbs {
 		for j := i + 1; j < limbs; j++ {
 			g.VPMADD52LUQ(x[i], x[j], t.at(i+j))
 		}
@@ -290,14 +295,13 @@ func (g *generator) squares() accumulators {
 			g.VPMADD52HUQ(x[i], x[j], t.at(i+j+1))
 		}
 	}
-	for c := 1; c < 2*limbs-1; c++ {
-		g.VPADDQ(t.at(c), t.at(c), t.at(c))
-	}
+}
+
+func (g *generator) equalProducts(t accumulators) {
 	for i := range limbs {
 		g.VPMADD52LUQ(x[i], x[i], t.at(2*i))
 		g.VPMADD52HUQ(x[i], x[i], t.at(2*i+1))
 	}
-	return t
 }
 
 // reduction leaves in x what stands in the columns, divided by R.
@@ -305,7 +309,8 @@ func (g *generator) reduction(t accumulators, clean bool) {
 	for c := range limbs - 1 {
 		g.reductionRow(t, c)
 	}
-	g.reductionEnd(t, func() {}, clean)
+	g.reductionLast(t)
+	g.carryInto(x, t, clean, false)
 }
 
 // reductionRow clears column c < 7: its carry goes to the next, and q*M to those to the left.
@@ -322,13 +327,6 @@ func (g *generator) reductionRow(t accumulators, c int) {
 func (g *generator) carryColumn(t accumulators, c int) {
 	g.VPSRAQ(U8(52), t.at(c), scratch)
 	g.VPADDQ(scratch, t.at(c+1), t.at(c+1))
-}
-
-// reductionEnd clears column 7 and carries the others into x.
-func (g *generator) reductionEnd(t accumulators, finish func(), clean bool) {
-	g.reductionLast(t)
-	finish()
-	g.carryInto(x, t, clean, false)
 }
 
 // reductionLast clears column 7.
@@ -445,35 +443,48 @@ func (g *generator) mul2Blocks() {
 	x0, x1 := g.pointer("x0", reg.RAX), g.pointer("x1", reg.RBX)
 	y0, y1 := g.pointer("y0", reg.RDX), g.pointer("y1", reg.R9)
 	t := g.pointer("t", reg.R10)
+	g.eachBlock(func() {
+		g.multiply2(x0, x1, y0, y1, t, func(c int, columns accumulators) {
+			g.carryInto(x, columns, true, false)
+			g.store(x, [2]reg.GPPhysical{z0, z1}[c])
+		})
+	}, z0, z1, x0, x1, y0, y1)
+}
+
+// multiply2 multiplies blocks in the extension. It calls end with the columns of coordinate 1 divided by R, then with those
+// of coordinate 0; end may use x, and the scratch registers.
+func (g *generator) multiply2(x0, x1, y0, y1, t reg.GPPhysical, end func(c int, columns accumulators)) {
 	first := func(c int) Mem { return at(t, 64*c) }
 	second := func(c int) Mem { return at(t, 2*block+64*c) }
-	g.eachBlock(func() {
-		g.load(x0, x)
-		g.load(y0, y)
-		g.products(func(r reg.VecPhysical, c int) { g.VMOVDQU64(r, first(c)) })
-		g.load(x1, x)
-		g.load(y1, y)
-		g.products(func(r reg.VecPhysical, c int) { g.VMOVDQU64(r, second(c)) })
-		g.addCarrying(y0, y)
-		g.addCarrying(x0, x)
-		g.multiplyOnto(func(r reg.VecPhysical, c int) {
-			g.clear(r)
-			g.VPSUBQ(first(c), r, r)
-			g.VPSUBQ(second(c), r, r)
-		}, func() {}, true)
-		g.store(x, z1)
-		whole := accumulators{y[:], q[:]}
-		for c := range 2 * limbs {
-			r := whole.at(c)
-			g.VMOVDQU64(first(c), r)
-			g.VPSUBQ(second(c), r, r)
-			if c >= limbs {
-				g.VPADDQ_BCST(at(consts, atP+8*(c-limbs)), r, r)
-			}
+	g.load(x0, x)
+	g.load(y0, y)
+	g.products(func(r reg.VecPhysical, c int) { g.VMOVDQU64(r, first(c)) })
+	g.load(x1, x)
+	g.load(y1, y)
+	g.products(func(r reg.VecPhysical, c int) { g.VMOVDQU64(r, second(c)) })
+	g.addCarrying(y0, y)
+	g.addCarrying(x0, x)
+	g.multiplyRows(func(r reg.VecPhysical, c int) {
+		g.clear(r)
+		g.VPSUBQ(first(c), r, r)
+		g.VPSUBQ(second(c), r, r)
+	})
+	g.reductionLast(ring)
+	end(1, ring)
+	whole := accumulators{y[:], q[:]}
+	for c := range 2 * limbs {
+		r := whole.at(c)
+		g.VMOVDQU64(first(c), r)
+		g.VPSUBQ(second(c), r, r)
+		if c >= limbs {
+			g.VPADDQ_BCST(at(consts, atP+8*(c-limbs)), r, r)
 		}
-		g.reduction(whole, true)
-		g.store(x, z0)
-	}, z0, z1, x0, x1, y0, y1)
+	}
+	for c := range limbs - 1 {
+		g.reductionRow(whole, c)
+	}
+	g.reductionLast(whole)
+	end(0, whole)
 }
 
 // sqr2Blocks multiplies (x0 + x1)*(x0 - x1) and 2*x0*x1.
@@ -483,24 +494,34 @@ func (g *generator) sqr2Blocks() {
 	z0, z1 := g.pointer("z0", reg.RDI), g.pointer("z1", reg.RSI)
 	x0, x1 := g.pointer("x0", reg.RAX), g.pointer("x1", reg.RBX)
 	g.eachBlock(func() {
-		g.load(x0, x)
-		for i := range y {
-			g.VPADDQ_BCST(at(consts, atMultiple+8*i), x[i], y[i])
-			g.VPSUBQ(at(x1, 64*i), y[i], y[i])
-		}
-		g.carry(y, true, false)
-		g.addCarrying(x1, x)
-		g.multiply(true)
-		g.load(x0, y)
-		g.store(x, z0)
-		g.load(x1, x)
-		g.multiplyOnto(func(r reg.VecPhysical, _ int) { g.clear(r) }, func() {
-			for i := range limbs {
-				g.VPADDQ(ring.at(limbs+i), ring.at(limbs+i), ring.at(limbs+i))
-			}
-		}, true)
-		g.store(x, z1)
+		g.square2(x0, x1, func(c int, columns accumulators) {
+			g.carryInto(x, columns, true, false)
+			g.store(x, [2]reg.GPPhysical{z0, z1}[c])
+		})
 	}, z0, z1, x0, x1)
+}
+
+// square2 squares a block in the extension. It calls end as multiply2 does, but for coordinate 0 first.
+func (g *generator) square2(x0, x1 reg.GPPhysical, end func(c int, columns accumulators)) {
+	begin := func(r reg.VecPhysical, _ int) { g.clear(r) }
+	g.load(x0, x)
+	for i := range y {
+		g.VPADDQ_BCST(at(consts, atMultiple+8*i), x[i], y[i])
+		g.VPSUBQ(at(x1, 64*i), y[i], y[i])
+	}
+	g.carry(y, true, false)
+	g.addCarrying(x1, x)
+	g.multiplyRows(begin)
+	g.reductionLast(ring)
+	g.load(x0, y)
+	end(0, ring)
+	g.load(x1, x)
+	g.multiplyRows(begin)
+	g.reductionLast(ring)
+	for i := range limbs {
+		g.VPADDQ(ring.at(limbs+i), ring.at(limbs+i), ring.at(limbs+i))
+	}
+	end(1, ring)
 }
 
 // addCarrying adds the block at p to x. The limbs keep their carries above bit 52 too, which multiplications do not see.
@@ -563,11 +584,11 @@ func (g *generator) subBlocks() {
 // slack is the quotient's distance from what it could be in tightenColumns; see there.
 const slack = 256
 
-// tightenColumns leaves in z, clean, the value v of columns 8 to 15, 0 <= v < 2^4*p, less a multiple of p. The quotient comes
-// from the top column as it stands, t15: columns below have less than 2^59, and so v is within 2^8 of t15 in units of
+// tightenColumns leaves in z, clean, the value v of columns 8 to 15, 0 <= v < 2^6*p, less a multiple of p. The quotient comes
+// from the top column as it stands, t15 >= 0: the column below has less than 2^59, and so v is within 2^8 of t15 in units of
 // 2^364. With t = floor(p / 2^364) it is q = floor(t15 * floor(2^52/(t+256)) / 2^52): q*(t+256) <= t15, and so, unless q = 0,
-// q*p < (t15 - 255)*2^364 < v. And v - q*p < 1.1*p, for q is too small by one for rounding, and by less than
-// 16*256/106513 for the 256.
+// q*p < (t15 - 255)*2^364 < v. And v - q*p < 1.2*p, for q is too small by one for rounding, and by less than
+// 64*256/106513 for the 256.
 func (g *generator) tightenColumns(z [limbs]reg.VecPhysical, t accumulators) {
 	g.clear(digit)
 	g.VPMADD52HUQ_BCST(at(consts, atLess), t.at(2*limbs-1), digit)

@@ -1,6 +1,8 @@
 package bls
 
 import (
+	"math/bits"
+
 	bls12381 "github.com/consensys/gnark-crypto/ecc/bls12-381"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fp"
 
@@ -17,7 +19,7 @@ import (
 //   - Lines are scaled. Untwisted, the line of slope λ through T = (x, y) takes P = (xP, yP) to
 //     yP − λ·xP·w⁻¹ + (λx − y)·w⁻³. First, the pair moves to another curve, by (x, y) to (s²x, s³y) with s = xP/yP, which
 //     makes both coordinates of P equal, t = xP³/yP². The line times w³/t is then w³ − λ·w² + (λx − y)/t: one of its
-//     coefficients costs nothing, the other two multiplications in Fp. That takes xP ≠ 0; the two points with xP = 0 have
+//     coefficients costs nothing, another two multiplications in Fp. That takes xP ≠ 0; the two points with xP = 0 have
 //     order 3 and are left to scalar code. None has yP = 0, for the order of the curve is odd.
 //   - Products with lines are doubled, see [fp381.Field].
 //
@@ -28,9 +30,9 @@ import (
 const loopParameter uint64 = 0xd201000000010000
 
 const (
-	// loopPairs is how many pairs go through the loop together. Their points and lines, about nine kilobytes for eight, stay
-	// in the second cache; the inversion, the squarings and what else is done once in a step is little beside the rest.
-	loopPairs = 512
+	// loopPairs is how many pairs go through the loop together. Their points, six kilobytes for eight, stay in the second
+	// cache; the inversion, the squarings and what else is done once in a step is little beside the rest.
+	loopPairs = 1024
 	// loopsFrom is from how many pairs on lanes are worth it.
 	loopsFrom = 5
 )
@@ -85,19 +87,23 @@ type pairing struct {
 	elements []fp.Element
 	special  []int // pairs for scalar code
 
-	// By block of pairs: the point kQ, Q, 1/t, the line, and temporaries.
+	// By block of pairs: T = kQ, Q, −1/t, and the norm of what the slope is divided by.
 	x, y, qx, qy fp381.Vec2
-	scale        fp381.Vec
-	slope, free  fp381.Vec2 // λ and (λx − y)/t
-	den, u       fp381.Vec2
-	norm         fp381.Vec
+	scale, norm  fp381.Vec
 	present      fp381.Mask      // pairs that are there
 	values       []fp381.Block12 // f, by block of lanes
-	holes        []bool          // blocks in which a pair is missing
+
+	// For a stretch of blocks: the line, and temporaries.
+	slope, free, u, v fp381.Vec2 // −λ, (λx − y)/t
 }
 
+// stretchBlocks is how many blocks of pairs are worked on at a time: what is needed for them stays in the first cache.
+const stretchBlocks = 4
+
 func newPairing(f fp381.Field) *pairing {
-	return &pairing{f: f, zero: make(fp381.Vec, 1)} // zero words are zero in any form
+	room := func() fp381.Vec2 { return fp381.NewVec2(stretchBlocks * fp381.Lanes) }
+	zero := make(fp381.Vec, 1) // zero words are zero in any form
+	return &pairing{f: f, zero: zero, slope: room(), free: room(), u: room(), v: room()}
 }
 
 // loops sets out[i] to the product of the Miller loops of the pairs j ≡ i modulo len(out), up to factors that the final
@@ -112,17 +118,13 @@ func (w *pairing) loops(out []bls12381.GT, p []affine, q []bls12381.G2Affine) {
 	for i := range w.values {
 		w.values[i].SetOne(w.f)
 	}
-	for bit := 62; bit >= 0; bit-- {
-		if bit < 62 {
-			for i := range w.values {
-				fp381.Sqr12(w.f, &w.values[i])
-			}
+	for bit := bits.Len64(loopParameter) - 2; bit >= 0; bit-- {
+		for i := range w.values {
+			fp381.Sqr12(w.f, &w.values[i])
 		}
-		w.double()
-		w.multiply()
+		w.step(false)
 		if loopParameter>>bit&1 != 0 {
-			w.add()
-			w.multiply()
+			w.step(true)
 		}
 	}
 	w.unload(out)
@@ -134,11 +136,10 @@ func (w *pairing) loops(out []bls12381.GT, p []affine, q []bls12381.G2Affine) {
 
 // grow makes room for blocks of pairs and blocks of lanes.
 func (w *pairing) grow(blocks, lanes int) {
-	for _, v := range []*fp381.Vec2{&w.x, &w.y, &w.qx, &w.qy, &w.slope, &w.free, &w.den, &w.u} {
+	for _, v := range []*fp381.Vec2{&w.x, &w.y, &w.qx, &w.qy} {
 		v.A0, v.A1 = grow(v.A0, blocks), grow(v.A1, blocks)
 	}
-	w.scale, w.norm = grow(w.scale, blocks), grow(w.norm, blocks)
-	w.present, w.holes = grow(w.present, blocks), grow(w.holes, blocks)
+	w.scale, w.norm, w.present = grow(w.scale, blocks), grow(w.norm, blocks), grow(w.present, blocks)
 	w.elements = grow(w.elements, blocks*fp381.Lanes)
 	w.values = grow(w.values, lanes)
 }
@@ -169,124 +170,153 @@ func (w *pairing) load(lanes int, p []affine, q []bls12381.G2Affine) {
 		}
 		w.f.Pack(v, w.elements)
 	}
-	xp, yp := w.slope.A0, w.slope.A1
+	xp, yp := w.x.A0, w.x.A1
 	pack(xp, &g1Generator.X, func(j int) *fp.Element { return &p[j].X })
 	pack(yp, &g1Generator.Y, func(j int) *fp.Element { return &p[j].Y })
 	for row, v := range []fp381.Vec{w.qx.A0, w.qx.A1, w.qy.A0, w.qy.A1} {
 		pack(v, coordinate(&minusG2, row), func(j int) *fp.Element { return coordinate(&q[j], row) })
 	}
 	w.move(xp, yp)
-	for i, m := range w.present {
-		w.holes[i] = m != 0xff
-	}
 }
 
-// move takes P = (xp, yp) and Q to the curve on which both coordinates of P are t.
+// move takes P = (xp, yp) and Q to the curve on which both coordinates of P are t, and sets T to Q.
 func (w *pairing) move(xp, yp fp381.Vec) {
-	f, s, s2, both := w.f, w.u.A0, w.u.A1, w.norm
-	f.Mul(both, xp, yp)
-	fp381.Inverse(f, both, both)
+	f, s, inverse, u := w.f, w.y.A0, w.y.A1, w.norm
+	f.Mul(inverse, xp, yp)
+	fp381.Inverse(f, inverse, inverse)
 	f.Sqr(s, xp)
-	f.Mul(s, s, both) // xp/yp
-	f.Sqr(s2, s)
-	f.Mul(w.scale, yp, both) // 1/xp
-	f.Sqr(w.den.A0, yp)      //
-	f.Mul(w.den.A0, w.den.A0, w.scale)
-	f.Sqr(w.scale, w.scale)
-	f.Mul(w.scale, w.scale, w.den.A0) // yp²/xp³ = 1/t
-	for _, v := range []fp381.Vec{w.qx.A0, w.qx.A1} {
-		f.Mul(v, v, s2)
-	}
-	f.Mul(s2, s2, s)
-	for _, v := range []fp381.Vec{w.qy.A0, w.qy.A1} {
-		f.Mul(v, v, s2)
-	}
+	f.Mul(s, s, inverse) // xp/yp
+	f.Sqr(u, s)
+	f.Mul(w.qx.A0, w.qx.A0, u)
+	f.Mul(w.qx.A1, w.qx.A1, u)
+	f.Mul(u, u, s)
+	f.Mul(w.qy.A0, w.qy.A0, u)
+	f.Mul(w.qy.A1, w.qy.A1, u)
+
+	f.Mul(inverse, inverse, yp) // 1/xp
+	f.Mul(u, inverse, yp)
+	f.Sqr(u, u)
+	f.Mul(u, u, inverse) // yp²/xp³
+	clear(s)
+	f.Sub(w.scale, s, u, 1)
 	for _, c := range [][2]fp381.Vec{{w.x.A0, w.qx.A0}, {w.x.A1, w.qx.A1}, {w.y.A0, w.qy.A0}, {w.y.A1, w.qy.A1}} {
 		copy(c[0], c[1])
 	}
 }
 
-// double doubles the points, x and y < 2, and sets the lines to the tangents. den is the conjugate of the slope's
-// denominator 2y.
-func (w *pairing) double() {
-	f := w.f
-	f.Sqr2(w.u, w.x)                  // < 4
-	f.Add(w.slope.A0, w.u.A0, w.u.A0) // < 8
-	f.Add(w.slope.A1, w.u.A1, w.u.A1) //
-	f.Add(w.u.A0, w.u.A0, w.slope.A0) // < 12
-	f.Add(w.u.A1, w.u.A1, w.slope.A1) //
-	f.Add(w.den.A0, w.y.A0, w.y.A0)   // < 4
-	f.Add(w.den.A1, w.y.A1, w.y.A1)   //
-	f.Sub(w.den.A1, w.den.A0, w.den.A1, 2)
-	f.Sub(w.den.A1, w.den.A1, w.den.A0, 2)
-	w.setSlope()
-	f.Add(w.u.A0, w.x.A0, w.x.A0) // < 4
-	f.Add(w.u.A1, w.x.A1, w.x.A1)
-	w.advance()
-}
-
-// add adds Q to the points and sets the lines to those through both.
-func (w *pairing) add() {
-	f := w.f
-	f.Sub(w.u.A0, w.y.A0, w.qy.A0, 1) // < 4
-	f.Sub(w.u.A1, w.y.A1, w.qy.A1, 1)
-	f.Sub(w.den.A0, w.x.A0, w.qx.A0, 1)
-	f.Sub(w.den.A1, w.qx.A1, w.x.A1, 1)
-	w.setSlope()
-	f.Add(w.u.A0, w.x.A0, w.qx.A0) // < 4
-	f.Add(w.u.A1, w.x.A1, w.qx.A1)
-	w.advance()
-}
-
-// setSlope sets slope < 2 to the numerator u by the denominator, whose conjugate is den.
-func (w *pairing) setSlope() {
-	f := w.f
-	f.Sqr(w.norm, w.den.A0)
-	f.Sqr(w.slope.A0, w.den.A1)
-	f.Add(w.norm, w.norm, w.slope.A0)
+// step doubles T, or adds Q to it, and multiplies the lines into the values.
+func (w *pairing) step(add bool) {
+	f, blocks := w.f, len(w.x.A0)
+	for lo := 0; lo < blocks; lo += stretchBlocks {
+		s := w.stretch(lo, min(blocks, lo+stretchBlocks))
+		if add {
+			s.sub(s.u, s.x, s.qx)
+			f.Norm(s.norm, s.u)
+		} else {
+			f.Norm(s.norm, s.y)
+			f.Add(s.norm, s.norm, s.norm)
+		}
+	}
 	fp381.Inverse(f, w.norm, w.norm)
-	f.Mul2(w.slope, w.u, w.den)
-	f.Mul(w.slope.A0, w.slope.A0, w.norm)
-	f.Mul(w.slope.A1, w.slope.A1, w.norm)
+	for lo := 0; lo < blocks; lo += stretchBlocks {
+		s := w.stretch(lo, min(blocks, lo+stretchBlocks))
+		if add {
+			s.chord()
+		} else {
+			s.tangent()
+		}
+		s.advance()
+		w.multiply(lo, &s)
+	}
 }
 
-// advance moves the points on along lines of the given slope, to x3 = slope² − u, where u < 4 is the sum of the x
-// coordinates of the two points on it.
-func (w *pairing) advance() {
-	f, x3, t := w.f, w.den, w.u
-	f.Sqr2(x3, w.slope)            // < 4
-	f.Sub(x3.A0, x3.A0, w.u.A0, 2) // < 8
-	f.Sub(x3.A1, x3.A1, w.u.A1, 2) //
-	f.Tighten(x3.A0, x3.A0)        // < 2
-	f.Tighten(x3.A1, x3.A1)        //
-	f.Mul2(t, w.slope, w.x)        // < 4
-	f.Sub(t.A0, t.A0, w.y.A0, 1)   // < 6
-	f.Sub(t.A1, t.A1, w.y.A1, 1)   //
-	f.Mul2(w.y, w.slope, x3)       // < 4
-	f.Sub(w.y.A0, t.A0, w.y.A0, 2) // < 10
-	f.Sub(w.y.A1, t.A1, w.y.A1, 2) //
-	f.Tighten(w.y.A0, w.y.A0)      // < 2
-	f.Tighten(w.y.A1, w.y.A1)      //
-	f.Mul(w.free.A0, t.A0, w.scale)
-	f.Mul(w.free.A1, t.A1, w.scale)
-	w.x, w.den = x3, w.x
+// stretch is a part of the points, and room for their lines.
+type stretch struct {
+	f            fp381.Field
+	x, y, qx, qy fp381.Vec2 // < 2
+	scale, norm  fp381.Vec
+	slope, free  fp381.Vec2
+	u, v         fp381.Vec2
 }
 
-// multiply multiplies the lines into the values. Where a pair is missing the line is w³ alone, a factor from Fp4.
-func (w *pairing) multiply() {
-	for i, hole := range w.holes {
-		if hole {
-			for _, v := range []fp381.Vec{w.slope.A0, w.slope.A1, w.free.A0, w.free.A1} {
-				w.f.Select(v[i:i+1], w.present[i:i+1], v[i:i+1], w.zero)
+func (w *pairing) stretch(lo, hi int) stretch {
+	n := hi - lo
+	return stretch{
+		f: w.f, x: blocks2(w.x, lo, hi), y: blocks2(w.y, lo, hi), qx: blocks2(w.qx, lo, hi), qy: blocks2(w.qy, lo, hi),
+		scale: w.scale[lo:hi], norm: w.norm[lo:hi],
+		slope: blocks2(w.slope, 0, n), free: blocks2(w.free, 0, n), u: blocks2(w.u, 0, n), v: blocks2(w.v, 0, n),
+	}
+}
+
+// tangent sets slope to −3x²/2y and u to 2x, given norm = 1/2N(y).
+func (s *stretch) tangent() {
+	f := s.f
+	f.Add(s.u.A0, s.norm, s.norm)
+	f.Add(s.norm, s.norm, s.u.A0) // < 6
+	f.Sqr2(s.u, s.x)              // < 4
+	s.divide(s.u, s.y)
+	s.add(s.u, s.x, s.x)
+}
+
+// chord sets slope to (qy − y)/(x − qx) and u to x + qx, given norm = 1/N(x − qx).
+func (s *stretch) chord() {
+	s.sub(s.v, s.x, s.qx)
+	s.sub(s.u, s.y, s.qy)
+	s.divide(s.u, s.v)
+	s.add(s.u, s.x, s.qx)
+}
+
+// divide sets slope < 4 to −u/v; norm is 1/N(v).
+func (s *stretch) divide(u, v fp381.Vec2) {
+	f, inverse := s.f, s.free // −1/v: minus the conjugate by the norm
+	f.Mul(inverse.A1, v.A0, s.norm)
+	clear(s.slope.A0)
+	f.Sub(inverse.A0, s.slope.A0, inverse.A1, 1)
+	f.Mul(inverse.A1, v.A1, s.norm)
+	f.Mul2(s.slope, u, inverse)
+}
+
+// advance moves T to the third point of the line and to its opposite, x3 = λ² − u, and sets free to (λx − y)/t. slope is −λ
+// and u < 4 the sum of the x of the two points.
+func (s *stretch) advance() {
+	f, x3, minus := s.f, s.v, s.u
+	f.SqrSub2(x3, s.slope, s.u)         // < 2
+	f.MulAdd2(minus, s.slope, s.x, s.y) // y − λx < 6
+	f.MulSub2(s.y, s.slope, x3, minus)  // < 2
+	f.Mul(s.free.A0, minus.A0, s.scale)
+	f.Mul(s.free.A1, minus.A1, s.scale)
+	copy(s.x.A0, x3.A0)
+	copy(s.x.A1, x3.A1)
+}
+
+func (s *stretch) add(z, x, y fp381.Vec2) {
+	s.f.Add(z.A0, x.A0, y.A0)
+	s.f.Add(z.A1, x.A1, y.A1)
+}
+
+// sub subtracts y < 2.
+func (s *stretch) sub(z, x, y fp381.Vec2) {
+	s.f.Sub(z.A0, x.A0, y.A0, 1)
+	s.f.Sub(z.A1, x.A1, y.A1, 1)
+}
+
+// multiply multiplies the lines of the blocks from lo on into the values. Where a pair is missing the line is w³ alone, a
+// factor from Fp4.
+func (w *pairing) multiply(lo int, s *stretch) {
+	n := len(s.norm)
+	for i, m := range w.present[lo : lo+n] {
+		if m != 0xff {
+			for _, v := range []fp381.Vec{s.slope.A0, s.slope.A1, s.free.A0, s.free.A1} {
+				w.f.Select(v[i:i+1], w.present[lo+i:lo+i+1], v[i:i+1], w.zero)
 			}
 		}
 	}
 	if len(w.values) == 1 {
-		w.f.MulLines(&w.values[0], w.free, w.slope)
+		w.f.MulLines(&w.values[0], s.free, s.slope)
 		return
 	}
-	for i := range w.holes {
-		w.f.MulLines(&w.values[i%len(w.values)], blocks2(w.free, i, i+1), blocks2(w.slope, i, i+1))
+	for i := range n {
+		w.f.MulLines(&w.values[(lo+i)%len(w.values)], blocks2(s.free, i, i+1), blocks2(s.slope, i, i+1))
 	}
 }
 

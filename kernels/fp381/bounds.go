@@ -9,10 +9,11 @@ import (
 
 // Bounds of lazy values: what stands in a lane is less than 2^k·p.
 const (
-	loose  = 16 // what any operation takes
-	loose2 = 14 // what operations of the extension take: they add two of them
-	tight  = 1  // what multiplications leave
-	tight2 = 2  // and those of the extension
+	loose      = 16 // what any operation takes
+	loose2     = 14 // what operations of the extension take: they add two of them
+	tight      = 1  // what multiplications leave
+	subtrahend = 3  // what operations of the extension subtract
+	tight2     = 2  // and those of the extension
 )
 
 const limbBits = 52

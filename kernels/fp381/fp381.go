@@ -18,7 +18,10 @@
 //	Tighten                 takes < 2^16, leaves < 2
 //	Reduce                  takes < 2^16, leaves < 1, the one canonical residue
 //	Mul2, Sqr2              take < 2^14, leave < 2^2
-//	MulLines, Sqr12         take < 2, leave < 2
+//	MulAdd2                 takes < 2^14, leaves what it adds plus 2^2
+//	MulSub2, SqrSub2        take < 2^14, subtract < 2^3, leave < 2
+//	Norm                    takes < 2^14, leaves < 2
+//	MulLines, Sqr12         take and leave < 2; lines are < 2^2
 //	Select, Gather, Scatter leave what they find
 //	Zero, Odd, Unpack       take < 2^16
 //
@@ -106,7 +109,12 @@ type Field interface {
 	Mul2(z, x, y Vec2) // z = x·y in the extension
 	Sqr2(z, x Vec2)    // z = x² in the extension
 
-	// MulLines multiplies z by free[i] − slope[i]·w² + w³, and by two, for each block i: lines of a Miller loop, one a lane.
+	MulAdd2(z, x, y, a Vec2) // z = x·y + a
+	MulSub2(z, x, y, a Vec2) // z = x·y − a
+	SqrSub2(z, x, a Vec2)    // z = x² − a
+	Norm(z Vec, x Vec2)      // z = A0² + A1²
+
+	// MulLines multiplies z by free[i] + slope[i]·w² + w³, and by two, for each block i: lines of a Miller loop, one a lane.
 	MulLines(z *Block12, free, slope Vec2)
 
 	// The two halves of ChordSums.Add. chords reports false if an x may be zero.
@@ -237,9 +245,14 @@ func trace(f Field, x, y []fp.Element) (results [][]fp.Element) {
 		f.Tighten(t.A0[k:k+1], z.A0[k%len(z.A0):][:1])
 		f.Tighten(t.A1[k:k+1], vx[k%len(vx):][:1])
 	}
-	f.Tighten(z.A0, z.A0)
-	f.Tighten(z.A1, z.A1)
 	f.MulLines(&t, z, Vec2{vy, vx})
+	f.MulAdd2(z, z, Vec2{vy, vx}, Vec2{vx, vz})
+	f.MulSub2(z, z, z, Vec2{vy, vz})
+	f.SqrSub2(z, z, z)
+	keep(z.A0)
+	keep(z.A1)
+	f.Norm(vz, z)
+	keep(vz)
 	Sqr12(f, &t)
 	n = len(t.A0) * Lanes
 	keep(t.A0[:])

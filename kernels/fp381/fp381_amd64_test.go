@@ -157,6 +157,36 @@ func TestLazyExtension(t *testing.T) {
 			f.Sqr2(z, x)
 			check("real part of the square", z.A0, func(i int) *big.Int { return dot(-1, a0[i], a0[i], a1[i], a1[i]) })
 			check("imaginary part of the square", z.A1, func(i int) *big.Int { return dot(1, a0[i], a1[i], a1[i], a0[i]) })
+			eighth := func(vs []*big.Int) (e []*big.Int) { // < 2^3·p
+				for i := range vs {
+					e = append(e, new(big.Int).Rsh(vs[i], loose2-subtrahend))
+				}
+				return e
+			}
+			c0, c1 := eighth(b1), eighth(a0)
+			less := func(v, c *big.Int) *big.Int { // v − c·R, for check divides by R
+				return v.Sub(v, new(big.Int).Lsh(c, 416))
+			}
+			c := Vec2{blocks(c0), blocks(c1)}
+			f.MulSub2(z, x, y, c)
+			check("real part less another", z.A0, func(i int) *big.Int { return less(dot(-1, a0[i], b0[i], a1[i], b1[i]), c0[i]) })
+			check("imaginary part less another", z.A1, func(i int) *big.Int { return less(dot(1, a0[i], b1[i], a1[i], b0[i]), c1[i]) })
+			mustBeBelow(z.A0, tight)
+			mustBeBelow(z.A1, tight)
+			f.SqrSub2(z, x, c)
+			check("real part of the square less another", z.A0, func(i int) *big.Int { return less(dot(-1, a0[i], a0[i], a1[i], a1[i]), c0[i]) })
+			check("imaginary part of the square less another", z.A1, func(i int) *big.Int { return less(dot(1, a0[i], a1[i], a1[i], a0[i]), c1[i]) })
+			mustBeBelow(z.A0, tight)
+			mustBeBelow(z.A1, tight)
+			f.MulAdd2(z, x, y, Vec2{NewVec(n), NewVec(n)})
+			check("real part and nothing", z.A0, func(i int) *big.Int { return dot(-1, a0[i], b0[i], a1[i], b1[i]) })
+			f.MulAdd2(z, x, y, y)
+			mustBeBelow(z.A0, loose)
+			f.Tighten(z.A0, z.A0)
+			check("real part and another", z.A0, func(i int) *big.Int { return less(dot(-1, a0[i], b0[i], a1[i], b1[i]), new(big.Int).Neg(b0[i])) })
+			f.Norm(z.A0, x)
+			mustBeBelow(z.A0, tight)
+			check("norm", z.A0, func(i int) *big.Int { return dot(1, a0[i], a0[i], a1[i], a1[i]) })
 		}
 	})
 }

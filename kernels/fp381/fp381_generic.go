@@ -162,24 +162,45 @@ func mark(m Mask, x Vec, test func(*fp.Element) bool) {
 	}
 }
 
-func (generic) Mul2(z, x, y Vec2) {
-	sameLength(len(z.A0), z.A1, x.A0, x.A1, y.A0, y.A1)
+// inExtension applies op to every lane of vectors in the extension.
+func inExtension(z, x, y, a Vec2, op func(x, y, a bls12381.E2) bls12381.E2) {
+	sameLength(len(z.A0), z.A1, x.A0, x.A1, y.A0, y.A1, a.A0, a.A1)
 	for i := range z.A0 {
 		for l := range Lanes {
-			a, b := x.lane(i, l), y.lane(i, l)
-			a.Mul(&a, &b)
-			*z.A0[i].lane(l), *z.A1[i].lane(l) = a.A0, a.A1
+			e := op(x.lane(i, l), y.lane(i, l), a.lane(i, l))
+			*z.A0[i].lane(l), *z.A1[i].lane(l) = e.A0, e.A1
 		}
 	}
 }
 
+func (generic) Mul2(z, x, y Vec2) {
+	inExtension(z, x, y, y, func(x, y, _ bls12381.E2) bls12381.E2 { return *x.Mul(&x, &y) })
+}
+
 func (generic) Sqr2(z, x Vec2) {
-	sameLength(len(z.A0), z.A1, x.A0, x.A1)
-	for i := range z.A0 {
+	inExtension(z, x, x, x, func(x, _, _ bls12381.E2) bls12381.E2 { return *x.Square(&x) })
+}
+
+func (generic) MulAdd2(z, x, y, a Vec2) {
+	inExtension(z, x, y, a, func(x, y, a bls12381.E2) bls12381.E2 { return *x.Mul(&x, &y).Add(&x, &a) })
+}
+
+func (generic) MulSub2(z, x, y, a Vec2) {
+	inExtension(z, x, y, a, func(x, y, a bls12381.E2) bls12381.E2 { return *x.Mul(&x, &y).Sub(&x, &a) })
+}
+
+func (generic) SqrSub2(z, x, a Vec2) {
+	inExtension(z, x, x, a, func(x, _, a bls12381.E2) bls12381.E2 { return *x.Square(&x).Sub(&x, &a) })
+}
+
+func (generic) Norm(z Vec, x Vec2) {
+	sameLength(len(z), x.A0, x.A1)
+	for i := range z {
 		for l := range Lanes {
-			a := x.lane(i, l)
-			a.Square(&a)
-			*z.A0[i].lane(l), *z.A1[i].lane(l) = a.A0, a.A1
+			e := x.lane(i, l)
+			e.A0.Square(&e.A0)
+			e.A1.Square(&e.A1)
+			z[i].lane(l).Add(&e.A0, &e.A1)
 		}
 	}
 }
@@ -203,7 +224,7 @@ func (generic) MulLines(z *Block12, free, slope Vec2) {
 		each(func(c *bls12381.E2, k int) { *c = v.lane(k, l) })
 		for i := range free.A0 {
 			f, s := free.lane(i, l), slope.lane(i, l)
-			e.MulBy014(&f, s.Neg(&s), &one)
+			e.MulBy014(&f, &s, &one)
 			e.C0.Double(&e.C0)
 			e.C1.Double(&e.C1)
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math/big"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -288,10 +289,8 @@ func TestInverse(t *testing.T) {
 						z.SetInt64(0)
 					}
 				}, func(z, x, _ *fp.Element) { z.Inverse(x) })
-				for i := range z {
-					if z[i] != v[i] {
-						t.Fatal("in place, it differs")
-					}
+				if !slices.Equal(unpack(f, z, n), unpack(f, v, n)) {
+					t.Fatal("in place, it differs")
 				}
 			}
 		}
@@ -329,6 +328,38 @@ func TestExtension(t *testing.T) {
 		check("product of one", z, sqr)
 		f.Sqr2(v, v)
 		check("square in place", v, sqr)
+		mulAdd := func(z, x, y *bls12381.E2) { z.Mul(x, y).Add(z, x) }
+		mulSub := func(z, x, y *bls12381.E2) { z.Mul(x, y).Sub(z, x) }
+		sqrSub := func(z, x, y *bls12381.E2) { z.Square(x).Sub(z, y) }
+		v, w = a(), b()
+		f.MulAdd2(z, v, w, v)
+		check("product and sum", z, mulAdd)
+		f.MulSub2(z, v, w, v)
+		check("product and difference", z, mulSub)
+		f.SqrSub2(z, v, w)
+		check("square and difference", z, sqrSub)
+		f.MulAdd2(w, v, w, v)
+		check("product and sum in place of a factor", w, mulAdd)
+		w = b()
+		f.MulSub2(v, v, w, v)
+		check("product and difference in place", v, mulSub)
+		v = a()
+		f.SqrSub2(w, v, w)
+		check("square and difference in place of what is subtracted", w, sqrSub)
+		w = b()
+		f.SqrSub2(v, v, w)
+		check("square and difference in place", v, sqrSub)
+		v = a()
+		f.Norm(z.A0, v)
+		clear(z.A1)
+		norm := func(z, x, _ *bls12381.E2) {
+			var conjugate bls12381.E2
+			z.Mul(x, conjugate.Conjugate(x))
+		}
+		check("norm", z, norm)
+		f.Norm(v.A0, v)
+		clear(v.A1)
+		check("norm in place", v, norm)
 	})
 }
 
@@ -350,6 +381,10 @@ func TestLengthsMustMatch(t *testing.T) {
 			"Odd":    func() { f.Odd(NewMask(8), two) },
 			"Mul2":   func() { f.Mul2(Vec2{two, two}, Vec2{two, two}, Vec2{two, three}) },
 			"Lines":  func() { f.MulLines(new(Block12), Vec2{two, two}, Vec2{two, three}) },
+			"MulAdd": func() { f.MulAdd2(Vec2{two, two}, Vec2{two, two}, Vec2{two, two}, Vec2{two, three}) },
+			"MulSub": func() { f.MulSub2(Vec2{two, two}, Vec2{two, two}, Vec2{two, two}, Vec2{two, three}) },
+			"SqrSub": func() { f.SqrSub2(Vec2{two, two}, Vec2{two, two}, Vec2{two, three}) },
+			"Norm":   func() { f.Norm(two, Vec2{two, three}) },
 			"Sqr2":   func() { f.Sqr2(Vec2{two, two}, Vec2{three, two}) },
 		} {
 			func() {

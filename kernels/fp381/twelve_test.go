@@ -109,7 +109,7 @@ func TestTwelve(t *testing.T) {
 							var y bls12381.E12
 							free, slope := line(i, l)
 							y.C0.B0 = *free
-							y.C0.B1.Neg(slope)
+							y.C0.B1 = *slope
 							y.C1.B1.SetOne()
 							y.C0.Double(&y.C0)
 							y.C1.Double(&y.C1)
