@@ -133,7 +133,7 @@ func (g *generator) lineProducts(begin beginning) {
 	g.LEAQ(at(b0, 4*block), b1)
 	g.MOVQ(I32(4), left)
 	g.Label("product")
-	g.multiply2(a0, a1, b0, b1, t, func(c int, columns accumulators) {
+	g.mul2(in(a0, 0), in(a1, 0), in(b0, 0), in(b1, 0), in(t, 0), func(c int, columns accumulators) {
 		for i := range limbs {
 			g.VMOVDQU64(columns.at(limbs+i), at(p, 8*block*c+64*i))
 		}
@@ -247,7 +247,7 @@ func (g *generator) multiplyThen(begin beginning, name, doc string, finish func(
 	a := [2]reg.GPPhysical{g.pointer("a0", reg.R11), g.pointer("a1", reg.R12)}
 	t := g.pointer("t", reg.R10)
 	g.eachBlock(func() {
-		g.multiply2(x0, x1, y0, y1, t, func(c int, columns accumulators) {
+		g.mul2(in(x0, 0), in(x1, 0), in(y0, 0), in(y1, 0), in(t, 0), func(c int, columns accumulators) {
 			finish(columns, at(a[c], 0))
 			g.store(x, z[c])
 		})
@@ -262,33 +262,18 @@ func (g *generator) sqrSub2Blocks(begin beginning) {
 	x0, x1 := g.pointer("x0", reg.RAX), g.pointer("x1", reg.RBX)
 	a0, a1 := g.pointer("a0", reg.R11), g.pointer("a1", reg.R12)
 	g.eachBlock(func() {
-		g.square2(x0, x1, func(c int, columns accumulators) {
+		g.sqr2(in(x0, 0), in(x1, 0), func(c int, columns accumulators) {
 			g.subtract(columns, at([2]reg.GPPhysical{a0, a1}[c], 0))
 			g.store(x, [2]reg.GPPhysical{z0, z1}[c])
 		})
 	}, z0, z1, x0, x1, a0, a1)
 }
 
-// normBlocks sums the squares' columns and reduces once. The products of different limbs are doubled together.
 func (g *generator) normBlocks(begin beginning) {
 	begin("normBlocks", "func(z, x0, x1 *[8][8]uint64, n int)", "normBlocks computes norms: z[i] = (x0[i]^2 + x1[i]^2)/R for n > 0 blocks x0[i], x1[i] < 2^14*p.")
 	z, x0, x1 := g.pointer("z", reg.RDI), g.pointer("x0", reg.RAX), g.pointer("x1", reg.RBX)
 	g.eachBlock(func() {
-		t := accumulators{y[:], q[:]}
-		for c := range 2 * limbs {
-			g.clear(t.at(c))
-		}
-		g.load(x0, x)
-		g.mixedProducts(t)
-		g.load(x1, x)
-		g.mixedProducts(t)
-		for c := 1; c < 2*limbs-1; c++ {
-			g.VPADDQ(t.at(c), t.at(c), t.at(c))
-		}
-		g.equalProducts(t)
-		g.load(x0, x)
-		g.equalProducts(t)
-		g.reduction(t, true)
+		g.norm(in(x0, 0), in(x1, 0))
 		g.store(x, z)
 	}, z, x0, x1)
 }

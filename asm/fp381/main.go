@@ -126,6 +126,8 @@ func main() {
 	g.scatterBlocks()
 	g.chordBlocks()
 	g.sumBlocks()
+	g.chord2Blocks()
+	g.sum2Blocks()
 	g.issueRounds()
 	g.lines()
 	emit.Avo(g.Context, "fp381", doc+lineDoc)
@@ -233,7 +235,7 @@ func (g *generator) multiply(clean bool) {
 	g.carryInto(x, ring, clean, false)
 }
 
-// multiplyRows is multiply but for the last column and the carries, on accumulators that begin as begin makes them.
+// multiplyRows is multiply but for the last digit and the carries, on accumulators that begin as begin makes them.
 func (g *generator) multiplyRows(begin func(r reg.VecPhysical, c int)) {
 	for j := range limbs {
 		g.productRow(ring, j, begin)
@@ -273,20 +275,24 @@ func (g *generator) square(clean bool) { g.reduction(g.squares(), clean) }
 
 // squares is the columns of x*x.
 func (g *generator) squares() accumulators {
+	t := g.noColumns()
+	g.crosses(t)
+	g.double(t)
+	g.diagonals(t)
+	return t
+}
+
+// noColumns clears all columns, with room for x alone beside them.
+func (g *generator) noColumns() accumulators {
 	t := accumulators{y[:], q[:]}
 	for c := range 2 * limbs {
 		g.clear(t.at(c))
 	}
-	g.mixedProducts(t)
-	for c := 1; c < 2*limbs-1; c++ {
-		g.VPADDQ(t.at(c), t.at(c), t.at(c))
-	}
-	g.equalProducts(t)
 	return t
 }
 
-// mixedProducts adds the products of different limbs of x, once, and equalProducts the squares of limbs.
-func (g *generator) mixedProducts(t accumulators) {
+// crosses adds the products of different limbs of x, once each.
+func (g *generator) crosses(t accumulators) {
 	for i := range limbs {
 		for j := i + 1; j < limbs; j++ {
 			g.VPMADD52LUQ(x[i], x[j], t.at(i+j))
@@ -297,20 +303,46 @@ func (g *generator) mixedProducts(t accumulators) {
 	}
 }
 
-func (g *generator) equalProducts(t accumulators) {
+// double doubles the columns in which crosses are.
+func (g *generator) double(t accumulators) {
+	for c := 1; c < 2*limbs-1; c++ {
+		g.VPADDQ(t.at(c), t.at(c), t.at(c))
+	}
+}
+
+func (g *generator) diagonals(t accumulators) {
 	for i := range limbs {
 		g.VPMADD52LUQ(x[i], x[i], t.at(2*i))
 		g.VPMADD52HUQ(x[i], x[i], t.at(2*i+1))
 	}
 }
 
+// norm leaves x0*x0 + x1*x1 in x, with one reduction.
+func (g *generator) norm(x0, x1 operand) {
+	t := g.noColumns()
+	g.fetch(x0, x)
+	g.crosses(t)
+	g.fetch(x1, x)
+	g.crosses(t)
+	g.double(t)
+	g.diagonals(t)
+	g.fetch(x0, x)
+	g.diagonals(t)
+	g.reduction(t, true)
+}
+
 // reduction leaves in x what stands in the columns, divided by R.
 func (g *generator) reduction(t accumulators, clean bool) {
+	g.reductionRows(t)
+	g.carryInto(x, t, clean, false)
+}
+
+// reductionRows is reduction but for the carries.
+func (g *generator) reductionRows(t accumulators) {
 	for c := range limbs - 1 {
 		g.reductionRow(t, c)
 	}
 	g.reductionLast(t)
-	g.carryInto(x, t, clean, false)
 }
 
 // reductionRow clears column c < 7: its carry goes to the next, and q*M to those to the left.
@@ -444,23 +476,41 @@ func (g *generator) mul2Blocks() {
 	y0, y1 := g.pointer("y0", reg.RDX), g.pointer("y1", reg.R9)
 	t := g.pointer("t", reg.R10)
 	g.eachBlock(func() {
-		g.multiply2(x0, x1, y0, y1, t, func(c int, columns accumulators) {
-			g.carryInto(x, columns, true, false)
-			g.store(x, [2]reg.GPPhysical{z0, z1}[c])
+		g.mul2(in(x0, 0), in(x1, 0), in(y0, 0), in(y1, 0), in(t, 0), func(coordinate int, t accumulators) {
+			g.carryInto(x, t, true, false)
+			g.store(x, [...]reg.GPPhysical{z0, z1}[coordinate])
 		})
 	}, z0, z1, x0, x1, y0, y1)
 }
 
-// multiply2 multiplies blocks in the extension. It calls end with the columns of coordinate 1 divided by R, then with those
-// of coordinate 0; end may use x, and the scratch registers.
-func (g *generator) multiply2(x0, x1, y0, y1, t reg.GPPhysical, end func(c int, columns accumulators)) {
-	first := func(c int) Mem { return at(t, 64*c) }
-	second := func(c int) Mem { return at(t, 2*block+64*c) }
-	g.load(x0, x)
-	g.load(y0, y)
+// operand is a block in memory, limb by limb.
+type operand func(i int) Mem
+
+func in(base reg.Register, offset int) operand {
+	return func(i int) Mem { return at(base, offset+64*i) }
+}
+
+func (g *generator) fetch(from operand, to [limbs]reg.VecPhysical) {
+	for i, z := range to {
+		g.VMOVDQU64(from(i), z)
+	}
+}
+
+func (g *generator) keep(from [limbs]reg.VecPhysical, to operand) {
+	for i, z := range from {
+		g.VMOVDQU64(z, to(i))
+	}
+}
+
+// mul2 multiplies in the extension. t has room for four blocks. end receives each coordinate, the second one first, in
+// columns 8 to 15 and without their carries; it may use all registers but general ones.
+func (g *generator) mul2(x0, x1, y0, y1, t operand, end func(coordinate int, t accumulators)) {
+	first, second := t, func(c int) Mem { return t(2*limbs + c) }
+	g.fetch(x0, x)
+	g.fetch(y0, y)
 	g.products(func(r reg.VecPhysical, c int) { g.VMOVDQU64(r, first(c)) })
-	g.load(x1, x)
-	g.load(y1, y)
+	g.fetch(x1, x)
+	g.fetch(y1, y)
 	g.products(func(r reg.VecPhysical, c int) { g.VMOVDQU64(r, second(c)) })
 	g.addCarrying(y0, y)
 	g.addCarrying(x0, x)
@@ -480,42 +530,26 @@ func (g *generator) multiply2(x0, x1, y0, y1, t reg.GPPhysical, end func(c int, 
 			g.VPADDQ_BCST(at(consts, atP+8*(c-limbs)), r, r)
 		}
 	}
-	for c := range limbs - 1 {
-		g.reductionRow(whole, c)
-	}
-	g.reductionLast(whole)
+	g.reductionRows(whole)
 	end(0, whole)
 }
 
-// sqr2Blocks multiplies (x0 + x1)*(x0 - x1) and 2*x0*x1.
-func (g *generator) sqr2Blocks() {
-	g.function("sqr2Blocks", "func(z0, z1, x0, x1 *[8][8]uint64, n int)",
-		"sqr2Blocks squares n > 0 blocks in the quadratic extension: z0[i] + z1[i]u = (x0[i] + x1[i]u)^2/R, u*u = -1, x0[i] and x1[i] < 2^14*p.")
-	z0, z1 := g.pointer("z0", reg.RDI), g.pointer("z1", reg.RSI)
-	x0, x1 := g.pointer("x0", reg.RAX), g.pointer("x1", reg.RBX)
-	g.eachBlock(func() {
-		g.square2(x0, x1, func(c int, columns accumulators) {
-			g.carryInto(x, columns, true, false)
-			g.store(x, [2]reg.GPPhysical{z0, z1}[c])
-		})
-	}, z0, z1, x0, x1)
-}
-
-// square2 squares a block in the extension. It calls end as multiply2 does, but for coordinate 0 first.
-func (g *generator) square2(x0, x1 reg.GPPhysical, end func(c int, columns accumulators)) {
+// sqr2 squares in the extension: (x0 + x1)*(x0 - x1) and 2*x0*x1. end is as in mul2, but gets the first coordinate first and
+// leaves y alone.
+func (g *generator) sqr2(x0, x1 operand, end func(coordinate int, t accumulators)) {
 	begin := func(r reg.VecPhysical, _ int) { g.clear(r) }
-	g.load(x0, x)
+	g.fetch(x0, x)
 	for i := range y {
 		g.VPADDQ_BCST(at(consts, atMultiple+8*i), x[i], y[i])
-		g.VPSUBQ(at(x1, 64*i), y[i], y[i])
+		g.VPSUBQ(x1(i), y[i], y[i])
 	}
 	g.carry(y, true, false)
 	g.addCarrying(x1, x)
 	g.multiplyRows(begin)
 	g.reductionLast(ring)
-	g.load(x0, y)
+	g.fetch(x0, y)
 	end(0, ring)
-	g.load(x1, x)
+	g.fetch(x1, x)
 	g.multiplyRows(begin)
 	g.reductionLast(ring)
 	for i := range limbs {
@@ -524,10 +558,23 @@ func (g *generator) square2(x0, x1 reg.GPPhysical, end func(c int, columns accum
 	end(1, ring)
 }
 
-// addCarrying adds the block at p to x. The limbs keep their carries above bit 52 too, which multiplications do not see.
-func (g *generator) addCarrying(p reg.GPPhysical, x [limbs]reg.VecPhysical) {
+func (g *generator) sqr2Blocks() {
+	g.function("sqr2Blocks", "func(z0, z1, x0, x1 *[8][8]uint64, n int)",
+		"sqr2Blocks squares n > 0 blocks in the quadratic extension: z0[i] + z1[i]u = (x0[i] + x1[i]u)^2/R, u*u = -1, x0[i] and x1[i] < 2^14*p.")
+	z0, z1 := g.pointer("z0", reg.RDI), g.pointer("z1", reg.RSI)
+	x0, x1 := g.pointer("x0", reg.RAX), g.pointer("x1", reg.RBX)
+	g.eachBlock(func() {
+		g.sqr2(in(x0, 0), in(x1, 0), func(coordinate int, t accumulators) {
+			g.carryInto(x, t, true, false)
+			g.store(x, [...]reg.GPPhysical{z0, z1}[coordinate])
+		})
+	}, z0, z1, x0, x1)
+}
+
+// addCarrying adds a block to x. The limbs keep their carries above bit 52 too, which multiplications do not see.
+func (g *generator) addCarrying(other operand, x [limbs]reg.VecPhysical) {
 	for i := range x {
-		g.VPADDQ(at(p, 64*i), x[i], x[i])
+		g.VPADDQ(other(i), x[i], x[i])
 	}
 	g.carry(x, false, false)
 }

@@ -31,38 +31,54 @@ type sums[P any] struct {
 // an operand of an earlier pair of its run, never of a later one.
 type adder[P any] func(to, from []P, pairs []fp381.Pair)
 
-// sum adds the points of every segment, in place. It halves all segments together round by round, so that every round is
-// many independent additions, of which add gets up to block at a time to share an inversion.
+// sum adds the points of every segment, in place, so that its sum stands at its start, if it has points.
 func (l *sums[P]) sum(pts []P, segs []segment, block int, add adder[P]) {
-	for again := true; again; {
-		again = false
-		for i := range segs {
-			s := &segs[i]
-			if s.n < 2 {
-				continue
-			}
-			keep := s.n & 1 // the first point of an odd run waits for the next round
-			for j := range s.n / 2 {
-				at := s.start + keep + 2*j
-				l.pairs = append(l.pairs, fp381.Pair{To: int32(s.start + keep + j), A: int32(at), B: int32(at + 1)})
-				if len(l.pairs) == block {
-					add(pts, pts, l.pairs)
-					l.pairs = l.pairs[:0]
-				}
-			}
-			s.n = keep + s.n/2
-			again = again || s.n > 1
-		}
-		if len(l.pairs) > 0 {
-			add(pts, pts, l.pairs)
-			l.pairs = l.pairs[:0]
-		}
+	for l.halve(pts, segs, block, add) {
 	}
 }
 
-// sumChosen is sum of points of from in another order: segments are of order. The points of a segment are added in pairs as
-// they are taken, into to, where a segment's sum then stands at its new start.
+// halve adds the points of every segment in pairs: many independent additions, of which add gets up to block at a time to
+// share an inversion. It reports whether a segment still has more than one point.
+func (l *sums[P]) halve(pts []P, segs []segment, block int, add adder[P]) (again bool) {
+	for i := range segs {
+		s := &segs[i]
+		if s.n < 2 {
+			continue
+		}
+		keep := s.n & 1 // the first point of an odd run waits for the next round
+		for j := range s.n / 2 {
+			at := s.start + keep + 2*j
+			l.pair(pts, pts, s.start+keep+j, int32(at), int32(at+1), block, add)
+		}
+		s.n = keep + s.n/2
+		again = again || s.n > 1
+	}
+	l.flush(pts, pts, add)
+	return again
+}
+
+// pair adds an addition to those that wait, and has them done if they are a block. flush has the rest done.
+func (l *sums[P]) pair(to, from []P, result int, a, b int32, block int, add adder[P]) {
+	if l.pairs = append(l.pairs, fp381.Pair{To: int32(result), A: a, B: b}); len(l.pairs) == block {
+		l.flush(to, from, add)
+	}
+}
+
+func (l *sums[P]) flush(to, from []P, add adder[P]) {
+	if len(l.pairs) > 0 {
+		add(to, from, l.pairs)
+		l.pairs = l.pairs[:0]
+	}
+}
+
+// sumChosen is sum for points of from in another order: segments are of order, and then of to.
 func (l *sums[P]) sumChosen(to *[]P, from []P, order []int32, segs []segment, block int, add adder[P]) {
+	l.halveChosen(to, from, order, segs, block, add)
+	l.sum(*to, segs, block, add)
+}
+
+// halveChosen is the first round of sumChosen. Points are added as they are taken, into to.
+func (l *sums[P]) halveChosen(to *[]P, from []P, order []int32, segs []segment, block int, add adder[P]) {
 	*to = grow(*to, len(order)/2+len(segs))
 	next := 0
 	for i := range segs {
@@ -76,18 +92,10 @@ func (l *sums[P]) sumChosen(to *[]P, from []P, order []int32, segs []segment, bl
 			chosen, at = chosen[1:], at+1
 		}
 		for j := 0; j < len(chosen); j += 2 {
-			l.pairs = append(l.pairs, fp381.Pair{To: int32(at + j/2), A: chosen[j], B: chosen[j+1]})
-			if len(l.pairs) == block {
-				add(*to, from, l.pairs)
-				l.pairs = l.pairs[:0]
-			}
+			l.pair(*to, from, at+j/2, chosen[j], chosen[j+1], block, add)
 		}
 	}
-	if len(l.pairs) > 0 {
-		add(*to, from, l.pairs)
-		l.pairs = l.pairs[:0]
-	}
-	l.sum(*to, segs, block, add)
+	l.flush(*to, from, add)
 }
 
 // bitSums sets l.bits[k] to the sum of the points whose coefficient has bit k set. The

@@ -12,8 +12,10 @@ import (
 type widePoint2 = [4]fp381.Row
 
 const (
-	// wideKeysFrom is from how many keys on a sum is worth the conversion, wideKeys how many are converted at a time.
+	// wideKeysFrom is from how many keys on a sum in lanes is worth the conversion, wideSetFrom from how many on it is where
+	// none is needed. wideKeys is how many are added at a time.
 	wideKeysFrom = 48
+	wideSetFrom  = 24
 	wideKeys     = 4096
 )
 
@@ -21,6 +23,7 @@ const (
 type wideSums2 struct {
 	sums[widePoint2]
 	f              fp381.Field
+	chords         fp381.ChordSums2
 	one, none      fp381.Vec
 	from, to       []int32 // rows
 	x1, y1, x2, y2 fp381.Vec2
@@ -30,6 +33,8 @@ type wideSums2 struct {
 	half           fp381.Mask // of one coordinate
 	e              []fp.Element
 	converted      []widePoint2
+	rest           []widePoint2
+	total          [1]segment
 }
 
 func newWideSums2(f fp381.Field) *wideSums2 {
@@ -52,24 +57,58 @@ func (s *wideSums2) grow(n int) {
 
 // sumKeys adds the keys to sum.
 func (s *wideSums2) sumKeys(sum *bls12381.G2Jac, pks []*PublicKey) {
+	s.rest = s.rest[:0]
 	for len(pks) > 0 {
 		n := min(len(pks), wideKeys)
-		s.widen(pks[:n])
-		total := []segment{{0, n}}
-		s.sum(s.converted, total, wideAddBlock, s.addPairs)
-		if total[0].n == 1 {
-			p := s.narrow(&s.converted[0])
-			sum.AddMixed(&p)
-		}
+		s.converted = grow(s.converted, n)
+		s.widen(s.converted, pks[:n])
+		s.total[0] = segment{0, n}
+		s.shrink(s.converted)
 		pks = pks[n:]
+	}
+	s.addRest(sum)
+}
+
+// sumSet adds the points with these indices to sum.
+func (s *wideSums2) sumSet(sum *bls12381.G2Jac, pts []widePoint2, index []uint32) {
+	s.rest = s.rest[:0]
+	for len(index) > 0 {
+		n := min(len(index), wideKeys)
+		s.order = grow(s.order, n)
+		for i := range s.order {
+			s.order[i] = int32(index[i])
+		}
+		s.total[0] = segment{0, n}
+		s.halveChosen(&s.points, pts, s.order, s.total[:], wideAddBlock2, s.addPairs)
+		s.shrink(s.points)
+		index = index[n:]
+	}
+	s.addRest(sum)
+}
+
+// shrink leaves the sum of the points of total in a few points of rest: the last rounds are done for all parts together.
+func (s *wideSums2) shrink(pts []widePoint2) {
+	const few = wideAddBlock2 / 8
+	for s.total[0].n > few {
+		s.halve(pts, s.total[:], wideAddBlock2, s.addPairs)
+	}
+	s.rest = append(s.rest, pts[s.total[0].start:][:s.total[0].n]...)
+}
+
+// addRest adds the points of rest to sum.
+func (s *wideSums2) addRest(sum *bls12381.G2Jac) {
+	s.total[0] = segment{0, len(s.rest)}
+	s.sum(s.rest, s.total[:], wideAddBlock2, s.addPairs)
+	if s.total[0].n == 1 {
+		p := s.narrow(&s.rest[0])
+		sum.AddMixed(&p)
 	}
 }
 
-// widen sets converted to the keys.
-func (s *wideSums2) widen(pks []*PublicKey) {
+// widen converts keys.
+func (s *wideSums2) widen(dst []widePoint2, pks []*PublicKey) {
 	const part = 128
-	s.converted = grow(s.converted, len(pks))
-	rows := fp381.Rows(s.converted)
+	rows := fp381.Rows(dst)
 	for lo := 0; lo < len(pks); lo += part {
 		keys := pks[lo:min(lo+part, len(pks))]
 		s.grow(len(keys))
@@ -111,6 +150,9 @@ func coordinate(p *bls12381.G2Affine, row int) *fp.Element {
 
 // addPairs is an adder.
 func (s *wideSums2) addPairs(to, from []widePoint2, pairs []fp381.Pair) {
+	if s.chords.Add(s.f, fp381.Rows(to), fp381.Rows(from), pairs) {
+		return
+	}
 	s.grow(len(pairs))
 	gather := func(x, y fp381.Vec2, point func(fp381.Pair) int32) {
 		for i, p := range pairs {

@@ -196,9 +196,20 @@ func TestWideKeys(t *testing.T) {
 		}
 		eachWide(t, func(t *testing.T, w *wide) {
 			var got bls12381.G2Jac
-			newWideSums2(w.f).sumKeys(&got, pks)
+			sums := newWideSums2(w.f)
+			sums.sumKeys(&got, pks)
 			if !got.Equal(&want) {
 				t.Errorf("the sum of %d keys, %s, differs", len(pks), name)
+			}
+			got = bls12381.G2Jac{}
+			set, index := make([]widePoint2, len(pks)), make([]uint32, len(pks))
+			sums.widen(set, pks)
+			for i, at := range r.Perm(len(pks)) {
+				index[i] = uint32(at)
+			}
+			sums.sumSet(&got, set, index)
+			if !got.Equal(&want) {
+				t.Errorf("the sum of a set of %d keys, %s, differs", len(pks), name)
 			}
 		})
 	}

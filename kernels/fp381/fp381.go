@@ -117,9 +117,11 @@ type Field interface {
 	// MulLines multiplies z by free[i] + slope[i]·w² + w³, and by two, for each block i: lines of a Miller loop, one a lane.
 	MulLines(z *Block12, free, slope Vec2)
 
-	// The two halves of ChordSums.Add. chords reports false if an x may be zero.
+	// The two halves of ChordSums.Add and of ChordSums2.Add. chords reports false if an x may be zero.
 	chords(d, x, s Vec, points []Row, pairs []Pair) bool
 	sums(to, from []Row, pairs []Pair, d, x, s Vec)
+	chords2(c [][6]Block, norm Vec, points []Row, pairs []Pair) bool
+	sums2(to, from []Row, pairs []Pair, c [][6]Block, inverse Vec)
 }
 
 var kernel = cpu.Register[Field]("fp381", selfTest, implementations()...)
@@ -152,16 +154,17 @@ func selfTest(f, g Field) error {
 	top.Sub(&top, &one)
 	x := []fp.Element{{}, one, top, {1}, {0, 0, 0, 0, 0, 1}, {^uint64(0), ^uint64(0)}, {0, ^uint64(0), 0, ^uint64(0)}, {7, 6, 5, 4, 3, 2}, top}
 	y := []fp.Element{top, top, top, {3, ^uint64(0)}, {0, 0, 0, 0, ^uint64(0), 1}, {^uint64(0)}, one, {2, 3, 4, 5, 6, 7}, {1}}
-	if chordTrace(f, y[3:]) != chordTrace(g, y[3:]) {
+	if chordTrace(f, new(ChordSums).Add, y[3:]) != chordTrace(g, new(ChordSums).Add, y[3:]) ||
+		chordTrace(f, new(ChordSums2).Add, y[3:]) != chordTrace(g, new(ChordSums2).Add, y[3:]) {
 		return fmt.Errorf("sums of points: %w", errLanes)
 	}
 	return compare(f, g, x, y)
 }
 
 // chordTrace adds pairs of points until one is left. They are on no curve, which the sums do not ask.
-func chordTrace(f Field, x []fp.Element) (sum [2]fp.Element) {
-	const points = 32
-	coordinates, index := make([]fp.Element, 2*points), make([]int32, 2*points)
+func chordTrace(f Field, add func(f Field, to, from []Row, pairs []Pair) bool, x []fp.Element) (sum [4]fp.Element) {
+	const points = 32 // of the extension
+	coordinates, index := make([]fp.Element, 4*points), make([]int32, 4*points)
 	for i := range coordinates {
 		coordinates[i].Add(&coordinates[max(0, i-1)], &x[i%len(x)])
 		index[i] = int32(i)
@@ -169,17 +172,16 @@ func chordTrace(f Field, x []fp.Element) (sum [2]fp.Element) {
 	v, rows := NewVec(len(coordinates)), make([]Row, len(coordinates))
 	f.Pack(v, coordinates)
 	f.Scatter(rows, index, v)
-	var w ChordSums
 	for n := points / 2; n > 0; n /= 2 {
 		pairs := make([]Pair, n)
 		for i := range pairs {
 			pairs[i] = Pair{int32(i), int32(2 * i), int32(2*i + 1)}
 		}
-		if !w.Add(f, rows, rows, pairs) {
+		if !add(f, rows, rows, pairs) {
 			return sum
 		}
 	}
-	f.Gather(v[:1], rows, index[:2])
+	f.Gather(v[:1], rows, index[:len(sum)])
 	f.Unpack(sum[:], v[:1])
 	return sum
 }

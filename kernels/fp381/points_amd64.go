@@ -2,11 +2,19 @@
 
 package fp381
 
+import "sync"
+
 //go:noescape
 func chordBlocks(d, x, s *Block, points *Row, pairs *Pair, n int) uint64
 
 //go:noescape
 func sumBlocks(to, from *Row, pairs *Pair, d, x, s *Block, n int, t *[4]Block)
+
+//go:noescape
+func chord2Blocks(c *[6]Block, norm *Block, points *Row, pairs *Pair, n int) uint64
+
+//go:noescape
+func sum2Blocks(to, from *Row, pairs *Pair, c *[6]Block, inverse *Block, n int, t *[14]Block)
 
 func (f ifma) chords(d, x, s Vec, points []Row, pairs []Pair) bool {
 	zero, whole := uint64(0), len(pairs)/Lanes
@@ -32,5 +40,33 @@ func (f ifma) sums(to, from []Row, pairs []Pair, d, x, s Vec) {
 	if whole < len(d) {
 		last := lastPairs(pairs)
 		sumBlocks(&to[0], &from[0], &last[0], &d[whole], &x[whole], &s[whole], 1, t)
+	}
+}
+
+func (f ifma) chords2(c [][6]Block, norm Vec, points []Row, pairs []Pair) bool {
+	zero, whole := uint64(0), len(pairs)/Lanes
+	if whole > 0 {
+		zero = chord2Blocks(&c[0], &norm[0], &points[0], &pairs[0], whole)
+	}
+	if whole < len(c) {
+		last := lastPairs(pairs)
+		zero |= chord2Blocks(&c[whole], &norm[whole], &points[0], &last[0], 1)
+	}
+	f.require(tight, norm)
+	return zero == 0
+}
+
+var scratch2 = sync.Pool{New: func() any { return new([14]Block) }}
+
+func (f ifma) sums2(to, from []Row, pairs []Pair, c [][6]Block, inverse Vec) {
+	t := scratch2.Get().(*[14]Block)
+	defer scratch2.Put(t)
+	whole := len(pairs) / Lanes
+	if whole > 0 {
+		sum2Blocks(&to[0], &from[0], &pairs[0], &c[0], &inverse[0], whole, t)
+	}
+	if whole < len(c) {
+		last := lastPairs(pairs)
+		sum2Blocks(&to[0], &from[0], &last[0], &c[whole], &inverse[whole], 1, t)
 	}
 }

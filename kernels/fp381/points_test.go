@@ -172,22 +172,33 @@ func TestChordTrace(t *testing.T) {
 	for i := range x {
 		x[i] = fp.NewElement(uint64(i + 2))
 	}
-	want := chordTrace(generic{}, x)
-	if want == ([2]fp.Element{}) {
-		t.Fatal("no sum")
+	for name, add := range map[string]func(f Field, to, from []Row, pairs []Pair) bool{
+		"ChordSums": new(ChordSums).Add, "ChordSums2": new(ChordSums2).Add,
+	} {
+		want := chordTrace(generic{}, add, x)
+		if want == ([4]fp.Element{}) {
+			t.Fatalf("%s: no sum", name)
+		}
+		cputest.Each(t, kernel, func(t *testing.T, f Field) {
+			if got := chordTrace(f, add, x); got != want {
+				t.Errorf("%s: %v, not %v", name, got, want)
+			}
+			if chordTrace(wrongSums{f}, add, x) == want {
+				t.Errorf("%s: wrong sums pass", name)
+			}
+		})
 	}
-	cputest.Each(t, kernel, func(t *testing.T, f Field) {
-		if got := chordTrace(f, x); got != want {
-			t.Errorf("%v, not %v", got, want)
-		}
-		if chordTrace(wrongSums{f}, x) == want {
-			t.Error("wrong sums pass")
-		}
-	})
 }
 
 type wrongSums struct{ Field }
 
 func (w wrongSums) sums(to, from []Row, pairs []Pair, d, x, s Vec) {
 	w.Field.sums(to, from, pairs, d, s, x)
+}
+
+func (w wrongSums) sums2(to, from []Row, pairs []Pair, c [][6]Block, inverse Vec) {
+	for i := range c {
+		c[i][2], c[i][3] = c[i][4], c[i][5]
+	}
+	w.Field.sums2(to, from, pairs, c, inverse)
 }
