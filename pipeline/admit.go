@@ -24,10 +24,10 @@ type Source struct {
 	p    *Pipeline
 	name string
 
-	held, heldSuspects share         // guarded by their budgets
-	lineups            [lanes]lineup // guarded by the queue
-	bad, good          atomic.Int32  // bad signatures lately, and good ones since, see quarantine
-	closed             sync.Once
+	held      [lanes]share  // guarded by their budgets
+	lineups   [lanes]lineup // guarded by the queue
+	bad, good atomic.Int32  // bad signatures lately, and good ones since, see quarantine
+	closed    sync.Once
 }
 
 // Open returns a new source. The name is for logs. Close it when the connection ends.
@@ -271,9 +271,11 @@ func (a *admission) elsewhere(f rollup.Frame) rollup.Code {
 
 // add puts an ack into the chunk of its window and lane.
 func (a *admission) add(f rollup.Frame, index uint32, slot, remaining int) {
-	lane, limit := laneNormal, maxChunk
+	lane, limit := laneProven, maxChunk
 	if a.source.suspect() || a.p.quarantine.holds(f.Client()) {
 		lane, limit = laneSuspect, suspectChunk
+	} else if !a.source.proven() {
+		lane = laneNew
 	}
 	limit = min(limit, a.p.cfg.MaxBatch)
 	at := &a.chunks[slot*lanes+lane]
@@ -307,7 +309,7 @@ func (a *admission) flush(c *chunk) {
 		}
 		c.cut(granted, code)
 	}
-	affordable := p.budgetOf(c).reserve(a.source.heldOf(c.lane), granted, c.size())
+	affordable := p.budgets[c.lane].reserve(&a.source.held[c.lane], granted, c.size())
 	if affordable < granted {
 		c.cut(affordable, rollup.Overloaded)
 		p.giveBack(c.window, granted-affordable)
@@ -339,20 +341,6 @@ func (c *chunk) cut(n int, code rollup.Code) {
 	c.frames = c.frames[:n*rollup.AckSize]
 }
 
-func (p *Pipeline) budgetOf(c *chunk) *budget {
-	if c.lane == laneSuspect {
-		return &p.suspects
-	}
-	return &p.budget
-}
-
-func (s *Source) heldOf(lane int) *share {
-	if lane == laneSuspect {
-		return &s.heldSuspects
-	}
-	return &s.held
-}
-
 // chunk is what a submission has for one window, or a part of it: the unit of queueing.
 type chunk struct {
 	frames []byte   // 128 bytes each
@@ -361,7 +349,7 @@ type chunk struct {
 	source *Source
 	window *window
 	view   *ledger.View // in which the clients were found
-	lane   int
+	lane   int          // whose budget it was admitted under
 	queued time.Time
 	next   *chunk // in the queue
 	class  int

@@ -8,6 +8,8 @@ import (
 // budget bounds how many acks are admitted and not yet answered, and the memory that they hold. A source may hold as
 // much as is free besides: alone it gets half, n busy sources get 1/(n+1) each, and one share always stays free for the
 // next that comes, without anyone knowing how many sources there are (the dynamic thresholds of Choudhury and Hahne).
+//
+// There is one for each lane: whoever opens many connections at once shares the small one of sources that are not proven.
 type budget struct {
 	maxAcks  int
 	maxBytes int64

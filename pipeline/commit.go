@@ -178,7 +178,7 @@ func (p *Pipeline) abandon(c *chunk, code rollup.Code) {
 
 func (p *Pipeline) finish(c *chunk) {
 	n, future, w := len(c.at), c.future, c.window
-	p.budgetOf(c).release(c.source.heldOf(c.lane), n, c.size())
+	p.budgets[c.lane].release(&c.source.held[c.lane], n, c.size())
 	c.recycle()
 	p.answered(w, n)
 	future.resolve(n)

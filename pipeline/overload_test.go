@@ -84,12 +84,95 @@ func TestOverloadIsFair(t *testing.T) {
 	})
 }
 
+// TestManyNewSources opens hundreds of connections at once that send bad acks. A source that is known has all its acks
+// admitted, and waits for one batch of theirs; with a budget that keeps nothing apart from them, it does not.
+func TestManyNewSources(t *testing.T) {
+	const maxAcks, mine = 8000, 2000
+	run := func(maxNew int) (refused int, waited time.Duration) {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFixture(t, pipelinetest.Config{Clients: 401})
+			f.cfg.Workers, f.cfg.MaxBatch, f.cfg.MaxAcks, f.cfg.MaxNew, f.cfg.WindowAge = 1, 1000, maxAcks, maxNew, time.Hour
+			f.cfg.NewVerifier = func() pipeline.BatchVerifier {
+				return &stub{Accepting: pipelinetest.NewAccepting(), bad: 13, took: func(acks, bad int) {
+					time.Sleep(time.Duration(acks+4*bad) * time.Millisecond)
+				}}
+			}
+			f.start(nil)
+			defer f.blocks()()
+			defer f.p.Close()
+			key, seq := f.open(), uint32(0)
+			acks := func(client uint32, n int, units uint64) []byte {
+				var list []*rollup.Ack
+				for range n {
+					seq++
+					list = append(list, f.net.Unsigned(key, client, 0, seq, units))
+				}
+				return frames(list...)
+			}
+			submit := func(s *pipeline.Source, frames []byte) *pipeline.Future {
+				future, err := s.SubmitAsync(frames)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return future
+			}
+			if codes, _, _ := submit(f.source, acks(400, 256, 1)).Wait(t.Context()); slices.Max(codes) != rollup.Accepted {
+				t.Fatal(codes)
+			}
+			var pushback []*pipeline.Future
+			for round := range uint32(10) {
+				for i := range uint32(40) { // each in another client's name, for clients are remembered
+					source := f.p.Open("new")
+					defer source.Close()
+					pushback = append(pushback, submit(source, acks(40*round+i, 250, 13)))
+				}
+				if b := f.p.Stats().Budget; maxNew == 0 && (b.New > maxAcks/4 || b.New < maxAcks/8) {
+					t.Errorf("new sources hold %+v", b)
+				}
+				start := time.Now()
+				codes, _, _ := submit(f.source, acks(400, mine, 1)).Wait(t.Context())
+				waited = max(waited, time.Since(start))
+				for _, code := range codes {
+					if code == rollup.Overloaded {
+						refused++
+					} else if code != rollup.Accepted {
+						t.Fatalf("a good ack is answered %v", code)
+					}
+				}
+			}
+			overloaded := 0
+			for _, future := range pushback {
+				codes, receipt, _ := future.Wait(t.Context())
+				if slices.Contains(codes, rollup.Overloaded) {
+					overloaded++
+					if receipt.RetryAfter == 0 {
+						t.Error("overloaded, and not told when to come back")
+					}
+				} else if slices.Max(codes) != rollup.BadSignature {
+					t.Errorf("bad acks are answered %v", codes)
+				}
+			}
+			if overloaded < len(pushback)/2 {
+				t.Errorf("%d of %d new sources were pushed back", overloaded, len(pushback))
+			}
+		})
+		return refused, waited
+	}
+	// One batch of new sources, 5 s, may be under way, one may have its turn, and 2000 good acks take 2 s.
+	if refused, waited := run(0); refused > 0 || waited > 13*time.Second {
+		t.Errorf("%d acks of a known source were refused, it waited %v", refused, waited)
+	}
+	if refused, _ := run(maxAcks - 1000); refused == 0 {
+		t.Error("nothing is kept for a known source, and it got everything: this test shows nothing")
+	}
+}
+
 // TestByteBudget: many small submissions use up the bytes before the acks.
 func TestByteBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, pipelinetest.Config{Clients: 1})
 		gate := make(chan struct{})
-		f.cfg.Workers, f.cfg.MaxBytes = 1, 1<<19
+		f.cfg.Workers, f.cfg.MaxBytes = 1, 1<<20
 		f.cfg.NewVerifier = func() pipeline.BatchVerifier { return &stub{Accepting: pipelinetest.NewAccepting(), gate: gate} }
 		f.start(nil)
 		defer f.p.Close()
@@ -102,7 +185,7 @@ func TestByteBudget(t *testing.T) {
 			futures = append(futures, future)
 		}
 		b := f.p.Stats().Budget
-		if b.Bytes > b.MaxBytes*2/3 || b.Bytes < b.MaxBytes/3 || b.Acks > 1000 {
+		if share := b.MaxBytes / 4; b.Bytes > share*2/3 || b.Bytes < share/3 || b.Acks > 1000 || b.New != b.Acks {
 			t.Errorf("one source holds %+v", b)
 		}
 		close(gate)

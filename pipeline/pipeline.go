@@ -136,6 +136,7 @@ type Config struct {
 	MaxBatch int   // acks in one verification (8192)
 	MaxAcks  int   // acks admitted and not answered (262,144)
 	MaxBytes int64 // memory that they may hold (96 MiB)
+	MaxNew   int   // of MaxAcks, and in proportion of MaxBytes, what sources share that are not proven yet (a quarter)
 
 	WindowAge  time.Duration // how long a window with acks stays open (10 s)
 	Grace      time.Duration // how long it takes late acks after that (2 s)
@@ -162,6 +163,7 @@ func (c *Config) complete() error {
 	def(&c.Workers, runtime.GOMAXPROCS(0))
 	def(&c.MaxBatch, 8192)
 	def(&c.MaxAcks, 1<<18)
+	def(&c.MaxNew, (c.MaxAcks+3)/4)
 	def(&c.Certifying, 4)
 	duration(&c.WindowAge, 10*time.Second)
 	duration(&c.Grace, 2*time.Second)
@@ -181,7 +183,7 @@ func (c *Config) complete() error {
 	if c.NewVerifier == nil {
 		c.NewVerifier = func() BatchVerifier { return bls.NewVerifier(bls.Default, 1) }
 	}
-	if c.Workers < 1 || c.MaxBatch < 1 || c.MaxAcks < 2 || c.MaxBytes < 2*maxChunkBytes || c.Certifying < 1 ||
+	if c.Workers < 1 || c.MaxBatch < 1 || c.MaxAcks < 2 || c.MaxNew < 1 || c.MaxNew >= c.MaxAcks || c.MaxBytes < 4*maxChunkBytes || c.Certifying < 1 ||
 		c.WindowAge < 0 || c.Grace < 0 || c.MaxSkew < 0 {
 		return fmt.Errorf("%w: %+v", ErrConfig, *c)
 	}
@@ -196,8 +198,7 @@ type Pipeline struct {
 	members Members
 	log     *slog.Logger
 
-	budget     budget
-	suspects   budget // for acks of quarantined clients
+	budgets    [lanes]budget
 	quarantine quarantine
 	queue      queue
 	committer  committer
@@ -225,8 +226,13 @@ func New(cfg Config, store Store, chain Chain, members Members) (*Pipeline, erro
 		return nil, err
 	}
 	p := &Pipeline{cfg: cfg, store: store, chain: chain, members: members, log: cfg.Logger}
-	p.budget = budget{maxAcks: cfg.MaxAcks, maxBytes: cfg.MaxBytes}
-	p.suspects = budget{maxAcks: maxSuspects, maxBytes: cfg.MaxBytes}
+	newBytes := int64(float64(cfg.MaxBytes) * float64(cfg.MaxNew) / float64(cfg.MaxAcks))
+	newBytes = min(max(newBytes, 2*maxChunkBytes), cfg.MaxBytes-2*maxChunkBytes)
+	p.budgets = [lanes]budget{
+		laneProven:  {maxAcks: cfg.MaxAcks - cfg.MaxNew, maxBytes: cfg.MaxBytes - newBytes},
+		laneNew:     {maxAcks: cfg.MaxNew, maxBytes: newBytes},
+		laneSuspect: {maxAcks: maxSuspects, maxBytes: cfg.MaxBytes},
+	}
 	p.queue.init()
 	p.committer.init()
 	p.windows.init()

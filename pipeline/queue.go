@@ -5,9 +5,12 @@ import (
 	"time"
 )
 
-// Lanes of the verify queue: a batch is of one lane, so what quarantined clients send delays nobody else's batch.
+// Lanes of budgets and of the verify queue. A batch is of one lane, so what quarantined clients send delays nobody else's
+// batch, and what sources send that nobody knows yet delays the proven ones by a batch at most, however many there are:
+// anyone can open connections, and bad acks are found out only by verifying them.
 const (
-	laneNormal = iota
+	laneProven = iota
+	laneNew
 	laneSuspect
 	lanes
 )
@@ -18,9 +21,10 @@ type queue struct {
 	filled  sync.Cond
 	rings   [lanes]ring
 	acks    [lanes]int
-	waiting int  // idle workers
-	suspect bool // a worker is busy with suspects: never more than one
-	turn    int  // batches since suspects had theirs
+	waiting int        // idle workers
+	busy    [lanes]int // workers with a batch of the lane
+	turn    int        // batches since suspects had theirs
+	newTurn bool       // the last batch that was not of suspects was of proven sources
 	closed  bool
 }
 
@@ -80,11 +84,13 @@ func (q *queue) take(batch []*chunk, limit int) (_ []*chunk, lane int) {
 		}
 		q.setApart()
 		if lane, ok := q.lane(); ok {
+			q.busy[lane]++
 			if lane == laneSuspect {
-				q.suspect, q.turn = true, 0
+				q.turn = 0
 				return q.fill(batch, lane, min(limit, suspectChunk)), lane
 			}
 			q.turn++
+			q.newTurn = lane == laneProven
 			share := (q.acks[lane] + q.waiting) / (q.waiting + 1)
 			return q.fill(batch, lane, min(limit, max(share, maxChunk))), lane
 		}
@@ -94,13 +100,18 @@ func (q *queue) take(batch []*chunk, limit int) (_ []*chunk, lane int) {
 	}
 }
 
-// setApart moves what sources queued in the normal lane before they turned out to be suspect. The budget that it was
+// setApart moves what sources queued in the other lanes before they turned out to be suspect. The budget that it was
 // admitted under still counts it.
 func (q *queue) setApart() {
-	for r := &q.rings[laneNormal]; r.first != nil && r.first.suspect(); {
+	q.setApartOf(laneProven)
+	q.setApartOf(laneNew)
+}
+
+func (q *queue) setApartOf(lane int) {
+	for r := &q.rings[lane]; r.first != nil && r.first.suspect(); {
 		s := r.first
-		from, to := &s.lineups[laneNormal], &s.lineups[laneSuspect]
-		r.pop(laneNormal)
+		from, to := &s.lineups[lane], &s.lineups[laneSuspect]
+		r.pop(lane)
 		if to.first == nil {
 			to.first = from.first
 			q.rings[laneSuspect].push(s, laneSuspect)
@@ -109,23 +120,27 @@ func (q *queue) setApart() {
 		}
 		to.last = from.last
 		for c := from.first; c != nil; c = c.next {
-			q.acks[laneNormal] -= len(c.at)
+			q.acks[lane] -= len(c.at)
 			q.acks[laneSuspect] += len(c.at)
 		}
 		from.first, from.last = nil, nil
 	}
 }
 
-// suspectTurns is how many normal batches go before one of suspects when both wait.
+// suspectTurns is how many other batches go before one of suspects when both wait.
 const suspectTurns = 4
 
+// lane returns whose turn it is. Never more than one worker is busy with suspects, and only one with new sources while
+// proven ones wait, which take turns with them.
 func (q *queue) lane() (lane int, ok bool) {
-	suspects := q.rings[laneSuspect].first != nil && !q.suspect
+	waits := func(lane int) bool { return q.rings[lane].first != nil }
 	switch {
-	case suspects && (q.turn >= suspectTurns || q.rings[laneNormal].first == nil):
+	case waits(laneSuspect) && q.busy[laneSuspect] == 0 && (q.turn >= suspectTurns || !waits(laneProven) && !waits(laneNew)):
 		return laneSuspect, true
-	case q.rings[laneNormal].first != nil:
-		return laneNormal, true
+	case waits(laneNew) && (!waits(laneProven) || q.newTurn && q.busy[laneNew] == 0):
+		return laneNew, true
+	case waits(laneProven):
+		return laneProven, true
 	}
 	return 0, false
 }
@@ -136,8 +151,8 @@ func (q *queue) lane() (lane int, ok bool) {
 func (q *queue) fill(batch []*chunk, lane, limit int) []*chunk {
 	taken := 0
 	for r := &q.rings[lane]; ; {
-		if lane == laneNormal {
-			q.setApart()
+		if lane != laneSuspect {
+			q.setApartOf(lane)
 		}
 		if r.first == nil {
 			return batch
@@ -171,11 +186,11 @@ func (q *queue) fill(batch []*chunk, lane, limit int) []*chunk {
 	}
 }
 
-// suspectsDone says that a batch of suspects was verified.
-func (q *queue) suspectsDone() {
+// done says that a batch of a lane was verified.
+func (q *queue) done(lane int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.suspect = false
+	q.busy[lane]--
 	q.filled.Signal()
 }
 
@@ -202,7 +217,7 @@ func (q *queue) close() (left []*chunk) {
 func (q *queue) len() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.acks[laneNormal] + q.acks[laneSuspect]
+	return q.acks[laneProven] + q.acks[laneNew] + q.acks[laneSuspect]
 }
 
 // oldest returns when the chunk that waits longest was queued, the zero time if none waits.

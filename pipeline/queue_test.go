@@ -8,7 +8,7 @@ func TestSetApart(t *testing.T) {
 	q.init()
 	flood, other := &Source{}, &Source{}
 	push := func(s *Source, acks int) {
-		q.push(&chunk{source: s, window: &window{}, at: make([]uint32, acks)})
+		q.push(&chunk{source: s, window: &window{}, at: make([]uint32, acks), lane: laneNew})
 	}
 	for range 8 {
 		push(flood, maxChunk)
@@ -28,12 +28,12 @@ func TestSetApart(t *testing.T) {
 			t.Fatalf("%d acks from lane %d, want %d from %d", acks, lane, wantAcks, wantLane)
 		}
 	}
-	take(laneNormal, flood, maxChunk) // no more, as long as nobody knows whether they are good
+	take(laneNew, flood, maxChunk) // no more, as long as nobody knows whether they are good
 	flood.bad.Store(sourceBad)
-	take(laneNormal, other, 10)
+	take(laneNew, other, 10)
 	for range 7 {
 		take(laneSuspect, flood, maxChunk)
-		q.suspectsDone()
+		q.done(laneSuspect)
 	}
 	if n := q.len(); n != 0 {
 		t.Errorf("%d acks left", n)
@@ -51,8 +51,8 @@ func TestProvenBatches(t *testing.T) {
 			q.push(&chunk{source: s, window: &window{}, at: make([]uint32, maxChunk)})
 		}
 	}
-	q.push(&chunk{source: &Source{}, window: &window{}, at: make([]uint32, 1)})
-	for _, want := range []int{3 * maxChunk, 1, 3 * maxChunk} {
+	q.push(&chunk{source: &Source{}, window: &window{}, at: make([]uint32, 1), lane: laneNew})
+	for _, want := range []int{6 * maxChunk, 1} {
 		batch, _ := q.take(nil, 8*maxChunk)
 		acks := 0
 		for _, c := range batch {
@@ -62,4 +62,53 @@ func TestProvenBatches(t *testing.T) {
 			t.Fatalf("a batch of %d acks, want %d", acks, want)
 		}
 	}
+}
+
+// TestTurns: new sources, however many, take turns with proven ones, and never more than one worker is busy with them
+// while proven ones wait.
+func TestTurns(t *testing.T) {
+	var q queue
+	q.init()
+	push := func(lane, acks int) {
+		s := &Source{}
+		if lane == laneProven {
+			s.good.Store(goodConduct)
+		}
+		if lane == laneSuspect {
+			s.bad.Store(sourceBad)
+		}
+		q.push(&chunk{source: s, window: &window{}, at: make([]uint32, acks), lane: lane})
+	}
+	for range 50 {
+		push(laneNew, maxChunk)
+	}
+	for range 3 {
+		push(laneProven, maxChunk)
+		push(laneSuspect, suspectChunk)
+	}
+	take := func(want int) {
+		t.Helper()
+		if _, lane := q.take(nil, maxChunk); lane != want {
+			t.Fatalf("a batch of lane %d, want %d", lane, want)
+		}
+	}
+	take(laneProven)
+	take(laneNew)
+	q.done(laneNew)
+	take(laneProven)
+	take(laneNew) // and stays busy
+	take(laneSuspect)
+	take(laneProven)
+	push(laneProven, maxChunk)
+	take(laneProven)
+	take(laneNew) // nobody else waits
+	take(laneNew)
+	push(laneProven, maxChunk)
+	take(laneProven)
+	q.done(laneNew)
+	q.done(laneNew)
+	q.done(laneNew)
+	take(laneNew)
+	q.done(laneSuspect)
+	take(laneSuspect)
 }

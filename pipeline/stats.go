@@ -42,6 +42,7 @@ type StageStats struct {
 type BudgetStats struct {
 	Acks, MaxAcks   int
 	Bytes, MaxBytes int64
+	New             int // of Acks, those of sources that are not proven
 	Sources         int // open
 }
 
@@ -198,7 +199,9 @@ func (p *Pipeline) Stats() Stats {
 		s.Codes[i] = c.codes[i].Load()
 	}
 	s.Budget = BudgetStats{MaxAcks: p.cfg.MaxAcks, MaxBytes: p.cfg.MaxBytes, Sources: int(c.sources.Load())}
-	s.Budget.Acks, s.Budget.Bytes = p.budget.used()
+	acks, bytes := p.budgets[laneProven].used()
+	newAcks, newBytes := p.budgets[laneNew].used()
+	s.Budget.Acks, s.Budget.Bytes, s.Budget.New = acks+newAcks, bytes+newBytes, newAcks
 	s.Quarantined, s.Suspects = p.quarantine.list(32)
 
 	s.Admit.Queued = s.Budget.Acks

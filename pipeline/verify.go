@@ -52,9 +52,7 @@ func (w *worker) run() {
 		} else {
 			w.verify()
 		}
-		if w.lane == laneSuspect {
-			p.queue.suspectsDone()
-		}
+		p.queue.done(w.lane)
 	}
 }
 
@@ -341,7 +339,8 @@ func (q *quarantine) list(limit int) (total int, clients []uint32) {
 
 func (s *Source) suspect() bool { return s.bad.Load() >= sourceBad }
 
-// proven reports whether the source's latest acks were good.
+// proven reports whether the source's latest acks were good, enough of them. Until then it shares the place of all that
+// are not.
 func (s *Source) proven() bool { return s.good.Load() >= goodConduct }
 
 // judge keeps the conduct of clients and sources. It costs something only for bad acks and for suspects.
@@ -351,7 +350,7 @@ func (p *Pipeline) judge(chunks []*chunk, codes []rollup.Code, lane int) {
 			c.source.good.Add(int32(len(c.at)))
 		}
 		for i, code := range codes[:len(c.at)] {
-			if code == rollup.Accepted && lane == laneNormal {
+			if code == rollup.Accepted && lane != laneSuspect {
 				continue
 			}
 			client := rollup.Frame(c.frames[i*rollup.AckSize : (i+1)*rollup.AckSize]).Client()

@@ -55,7 +55,7 @@ func TestReservedPlaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, pipelinetest.Config{Clients: 3})
 		gate := make(chan struct{})
-		f.cfg.Workers = 1
+		f.cfg.Workers, f.cfg.MaxAcks = 1, 1<<20
 		f.cfg.NewVerifier = func() pipeline.BatchVerifier {
 			return &stub{Accepting: pipelinetest.NewAccepting(), gate: gate, bad: 13}
 		}

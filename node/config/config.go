@@ -65,8 +65,8 @@ type Pipeline struct {
 	Grace     time.Duration `toml:"grace" allow:"0s..5m" doc:"Afterwards, how long acks that clients had already signed for the window may still arrive."`
 	MaxBatch  int           `toml:"max_batch" allow:"64..65536" doc:"Acks verified in one batch. Batches grow to this only under load."`
 	Workers   int           `toml:"workers" allow:"0..1024" doc:"Verification workers; 0 means one per processor."`
-	MaxAcks   int           `toml:"max_acks" allow:"1024..16777216" doc:"Budget: acks admitted and not yet answered."`
-	MaxBytes  Size          `toml:"max_bytes" allow:"1MiB..64GiB" doc:"Budget: bytes of acks admitted and not yet answered."`
+	MaxAcks   int           `toml:"max_acks" allow:"1024..16777216" doc:"Budget: acks admitted and not yet answered. Connections share it fairly; a quarter is for those that have\nnot sent 256 good acks in a row yet, however many they are, and the rest for the others."`
+	MaxBytes  Size          `toml:"max_bytes" allow:"1MiB..64GiB" doc:"Budget: bytes of acks admitted and not yet answered, shared in the same way."`
 }
 
 // Store is section [store].

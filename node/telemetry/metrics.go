@@ -97,6 +97,7 @@ var metrics = []metric{
 
 	one("budget_acks", "Acks admitted and not answered.", gauge, func(s *Snapshot) float64 { return float64(s.Budget.Acks) }),
 	one("budget_max_acks", "Budget of acks.", gauge, func(s *Snapshot) float64 { return float64(s.Budget.MaxAcks) }),
+	one("budget_new_acks", "Of budget_acks, those of connections that have not sent enough good acks yet.", gauge, func(s *Snapshot) float64 { return float64(s.Budget.New) }),
 	one("budget_bytes", "Bytes of acks admitted and not answered.", gauge, func(s *Snapshot) float64 { return float64(s.Budget.Bytes) }),
 	one("budget_max_bytes", "Budget of bytes.", gauge, func(s *Snapshot) float64 { return float64(s.Budget.MaxBytes) }),
 	one("sources", "Open client connections.", gauge, func(s *Snapshot) float64 { return float64(s.Budget.Sources) }),

@@ -90,7 +90,8 @@ type Budget struct {
 	MaxAcks  int   `json:"max_acks"`
 	Bytes    int64 `json:"bytes"`
 	MaxBytes int64 `json:"max_bytes"`
-	Sources  int   `json:"sources"` // open client connections
+	New      int   `json:"new_acks"` // of Acks, those of connections that have not sent enough good acks yet
+	Sources  int   `json:"sources"`  // open client connections
 }
 
 // Answer counts the acks that were answered with one code. The names are those of section 11 of docs/protocol.md.
