@@ -58,6 +58,8 @@ func (g *generator) lines() {
 	g.mulSub2Blocks(begin)
 	g.sqrSub2Blocks(begin)
 	g.normBlocks(begin)
+	g.mulSubBlocks(begin)
+	g.sqrSubBlocks(begin)
 }
 
 type beginning func(name, signature, doc string)
@@ -276,4 +278,32 @@ func (g *generator) normBlocks(begin beginning) {
 		g.norm(in(x0, 0), in(x1, 0))
 		g.store(x, z)
 	}, z, x0, x1)
+}
+
+func (g *generator) mulSubBlocks(begin beginning) {
+	begin("mulSubBlocks", "func(z, x, y, a *[8][8]uint64, n int)", "mulSubBlocks multiplies n > 0 blocks and subtracts: z[i] = x[i]*y[i]/R - a[i] < 2p for a[i] < 8p.")
+	z, xp, yp, a := g.pointer("z", reg.RDI), g.pointer("x", reg.RSI), g.pointer("y", reg.RDX), g.pointer("a", reg.RBX)
+	g.eachBlock(func() {
+		g.load(xp, x)
+		g.load(yp, y)
+		g.multiplyRows(func(r reg.VecPhysical, _ int) { g.clear(r) })
+		g.reductionLast(ring)
+		g.subtract(ring, at(a, 0))
+		g.store(x, z)
+	}, z, xp, yp, a)
+}
+
+func (g *generator) sqrSubBlocks(begin beginning) {
+	begin("sqrSubBlocks", "func(z, x, a *[8][8]uint64, n int)", "sqrSubBlocks squares n > 0 blocks and subtracts: z[i] = x[i]^2/R - a[i] < 2p for a[i] < 8p.")
+	z, xp, a := g.pointer("z", reg.RDI), g.pointer("x", reg.RSI), g.pointer("a", reg.RBX)
+	g.eachBlock(func() {
+		g.load(xp, x)
+		squares := g.squares()
+		for c := range limbs - 1 {
+			g.reductionRow(squares, c)
+		}
+		g.reductionLast(squares)
+		g.subtract(squares, at(a, 0))
+		g.store(x, z)
+	}, z, xp, a)
 }

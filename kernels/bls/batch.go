@@ -131,6 +131,11 @@ type Verifier struct {
 	random []byte
 	groups []group
 
+	// The entries of groups of a few, multiplied by their coefficients.
+	few      []int32
+	scaled   []affine
+	scaledBy []coefficient
+
 	// Pairing-product checks.
 	partial [][coefficientBits]affine
 	p       []affine

@@ -120,24 +120,60 @@ func (v *Verifier) bitSums(c *curve, pts []affine, coef []coefficient) *[coeffic
 	return &l.bits
 }
 
-// sumHashes sets h of every group: large groups one by one on all lanes, the others
-// one per lane.
+// sumHashes sets h of every group: large groups one by one on all lanes, those of a few entries together, if that is worth
+// it, and the others one per lane.
 func (v *Verifier) sumHashes() {
-	large := len(v.entry) + 1
+	large, few := len(v.entry)+1, v.scaleFew()
 	if len(v.lanes) > 1 {
 		large = 2 * splitSize
 	}
 	v.each(len(v.groups), func(l *lane, task int) {
-		if g := &v.groups[task]; g.hi-g.lo < large {
+		if g := &v.groups[task]; g.hi-g.lo > few && g.hi-g.lo < large {
 			l.bitSums(&iso, v.hashed[g.lo:g.hi], v.coef[g.lo:g.hi])
-			g.h = clearCofactor(iso.combine(&l.bits))
+			g.h = iso.combine(&l.bits)
 		}
 	})
 	for i := range v.groups {
 		if g := &v.groups[i]; g.hi-g.lo >= large {
-			g.h = clearCofactor(iso.combine(v.bitSums(&iso, v.hashed[g.lo:g.hi], v.coef[g.lo:g.hi])))
+			g.h = iso.combine(v.bitSums(&iso, v.hashed[g.lo:g.hi], v.coef[g.lo:g.hi]))
 		}
 	}
+	v.each(len(v.groups), func(_ *lane, task int) {
+		g := &v.groups[task]
+		g.h = clearCofactor(g.h)
+	})
+}
+
+// scaleFew sums the groups of up to few entries, each of which is multiplied alone. few is 0 where that is not worth it.
+func (v *Verifier) scaleFew() (few int) {
+	v.few, v.scaled = v.few[:0], v.scaled[:0]
+	for i := range v.groups {
+		if g := &v.groups[i]; g.hi-g.lo <= scaleMost {
+			v.few = append(v.few, int32(i))
+			v.scaled = append(v.scaled, v.hashed[g.lo:g.hi]...)
+			v.scaledBy = append(v.scaledBy[:len(v.scaled)-(g.hi-g.lo)], v.coef[g.lo:g.hi]...)
+		}
+	}
+	if len(v.scaled) < scaleFrom || !fp381.Wide() {
+		return 0
+	}
+	part := v.loopPart(len(v.scaled), scalePoints)
+	v.each((len(v.scaled)+part-1)/part, func(l *lane, task int) {
+		lo, hi := part*task, min(len(v.scaled), part*(task+1))
+		l.scale(&iso, v.scaled[lo:hi], v.scaledBy[lo:hi])
+	})
+	l, at := v.lanes[0], 0
+	l.segments = grow(l.segments, len(v.few))
+	for i, group := range v.few {
+		g := &v.groups[group]
+		l.segments[i] = segment{at, g.hi - g.lo}
+		at += g.hi - g.lo
+	}
+	l.sum(&iso, v.scaled, l.segments)
+	for i, group := range v.few {
+		v.groups[group].h = v.scaled[l.segments[i].start]
+	}
+	return scaleMost
 }
 
 // check reports whether e(total, -g2)·Π e(h, key) = 1 over the groups.

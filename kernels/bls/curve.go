@@ -32,6 +32,7 @@ type lane struct {
 	// field arithmetic in vectors
 	wide    *wide
 	pairing *pairing
+	scaling *scaling
 }
 
 // segment is a run of points; summing it leaves its sum at start and n at 0 or 1.

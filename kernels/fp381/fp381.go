@@ -17,6 +17,7 @@
 //	Sub(z, x, y, k)         takes y < 2^k, leaves the bound of x plus 2^k, which must be ≤ 2^16
 //	Tighten                 takes < 2^16, leaves < 2
 //	Reduce                  takes < 2^16, leaves < 1, the one canonical residue
+//	MulSub, SqrSub          take < 2^16, subtract < 2^3, leave < 2
 //	Mul2, Sqr2              take < 2^14, leave < 2^2
 //	MulAdd2                 takes < 2^14, leaves what it adds plus 2^2
 //	MulSub2, SqrSub2        take < 2^14, subtract < 2^3, leave < 2
@@ -105,6 +106,9 @@ type Field interface {
 	// Gather fills z with rows[index[i]], and unused lanes with one of them. Scatter sets rows[index[i]] to element i.
 	Gather(z Vec, rows []Row, index []int32)
 	Scatter(rows []Row, index []int32, x Vec)
+
+	MulSub(z, x, y, a Vec) // z = x·y − a, for vectors of one length
+	SqrSub(z, x, a Vec)    // z = x² − a
 
 	Mul2(z, x, y Vec2) // z = x·y in the extension
 	Sqr2(z, x Vec2)    // z = x² in the extension
@@ -254,6 +258,10 @@ func trace(f Field, x, y []fp.Element) (results [][]fp.Element) {
 	keep(z.A0)
 	keep(z.A1)
 	f.Norm(vz, z)
+	keep(vz)
+	f.MulSub(vz, vz, vx, vz)
+	keep(vz)
+	f.SqrSub(vz, vz, vx)
 	keep(vz)
 	Sqr12(f, &t)
 	n = len(t.A0) * Lanes

@@ -193,6 +193,19 @@ func (generic) SqrSub2(z, x, a Vec2) {
 	inExtension(z, x, x, a, func(x, _, a bls12381.E2) bls12381.E2 { return *x.Square(&x).Sub(&x, &a) })
 }
 
+func (generic) MulSub(z, x, y, a Vec) {
+	sameLength(len(z), x, y, a)
+	for i := range z {
+		for l := range Lanes {
+			var e fp.Element
+			e.Mul(x[i].lane(l), y[i].lane(l))
+			z[i].lane(l).Sub(&e, a[i].lane(l))
+		}
+	}
+}
+
+func (generic) SqrSub(z, x, a Vec) { generic{}.MulSub(z, x, x, a) }
+
 func (generic) Norm(z Vec, x Vec2) {
 	sameLength(len(z), x.A0, x.A1)
 	for i := range z {

@@ -12,7 +12,7 @@ import (
 // It takes < 2^16·p and leaves < 2·p.
 func Inverse(f Field, z, x Vec) {
 	sameLength(len(z), x)
-	if invertible(f, z, x) {
+	if Invertible(f, z, x) {
 		return
 	}
 	// Some element is zero, which hardly happens: invert ones in their place.
@@ -24,14 +24,14 @@ func Inverse(f Field, z, x Vec) {
 		zero[i] = ^zero[i]
 	}
 	f.Select(filled, zero, x, f.Broadcast(one))
-	if !invertible(f, z, filled) {
+	if !Invertible(f, z, filled) {
 		panic("fp381: a product of non-zero elements is zero")
 	}
 	f.Select(z, zero, z, nothing)
 }
 
-// invertible is Inverse for a vector without zeros. It reports false, and leaves z alone, if there are some.
-func invertible(f Field, z, x Vec) bool {
+// Invertible is Inverse for a vector without zeros. It reports false, and leaves z alone, if there are some.
+func Invertible(f Field, z, x Vec) bool {
 	w := inversions.Get().(*inversion)
 	defer inversions.Put(w)
 	return len(x) == 0 || w.invert(f, z, x)

@@ -28,6 +28,12 @@ func sqrSub2Blocks(z0, z1, x0, x1, a0, a1 *Block, n int)
 //go:noescape
 func normBlocks(z, x0, x1 *Block, n int)
 
+//go:noescape
+func mulSubBlocks(z, x, y, a *Block, n int)
+
+//go:noescape
+func sqrSubBlocks(z, x, a *Block, n int)
+
 // lineSpace is a workspace for products with lines, laid out as the assembly has it: by coordinate.
 type lineSpace struct {
 	other    Block12
@@ -98,6 +104,26 @@ func (f ifma) Norm(z Vec, x Vec2) {
 	f.require(loose2, x.A0, x.A1)
 	if n := len(z); n > 0 {
 		normBlocks(&z[0], &x.A0[0], &x.A1[0], n)
+	}
+	f.require(tight, z)
+}
+
+func (f ifma) MulSub(z, x, y, a Vec) {
+	sameLength(len(z), x, y, a)
+	f.require(loose, x, y)
+	f.require(subtrahend, a)
+	if len(z) > 0 {
+		mulSubBlocks(&z[0], &x[0], &y[0], &a[0], len(z))
+	}
+	f.require(tight, z)
+}
+
+func (f ifma) SqrSub(z, x, a Vec) {
+	sameLength(len(z), x, a)
+	f.require(loose, x)
+	f.require(subtrahend, a)
+	if len(z) > 0 {
+		sqrSubBlocks(&z[0], &x[0], &a[0], len(z))
 	}
 	f.require(tight, z)
 }

@@ -26,7 +26,7 @@ func (w *ChordSums) Add(f Field, to, from []Row, pairs []Pair) bool {
 		w.d, w.x, w.s, w.inverse = make(Vec, blocks), make(Vec, blocks), make(Vec, blocks), make(Vec, blocks)
 	}
 	w.d, w.x, w.s, w.inverse = w.d[:blocks], w.x[:blocks], w.s[:blocks], w.inverse[:blocks]
-	if !f.chords(w.d, w.x, w.s, from, pairs) || !invertible(f, w.inverse, w.d) {
+	if !f.chords(w.d, w.x, w.s, from, pairs) || !Invertible(f, w.inverse, w.d) {
 		return false
 	}
 	f.sums(to, from, pairs, w.inverse, w.x, w.s)
@@ -50,7 +50,7 @@ func (w *ChordSums2) Add(f Field, to, from []Row, pairs []Pair) bool {
 		w.c, w.norm, w.inverse = make([][6]Block, blocks), make(Vec, blocks), make(Vec, blocks)
 	}
 	w.c, w.norm, w.inverse = w.c[:blocks], w.norm[:blocks], w.inverse[:blocks]
-	if !f.chords2(w.c, w.norm, from, pairs) || !invertible(f, w.inverse, w.norm) {
+	if !f.chords2(w.c, w.norm, from, pairs) || !Invertible(f, w.inverse, w.norm) {
 		return false
 	}
 	f.sums2(to, from, pairs, w.c, w.inverse)
