@@ -141,6 +141,7 @@ type Verifier struct {
 	p       []affine
 	q       []bls12381.G2Affine
 	loops   []bls12381.GT
+	cleared bool // the cofactor of every group's h
 
 	report Report
 }
@@ -149,7 +150,7 @@ type Verifier struct {
 type group struct {
 	key    *PublicKey
 	lo, hi int
-	h      affine // Σ r·H
+	h      affine // Σ r·H, before the cofactor is cleared until clearHashes
 }
 
 // NewVerifier returns a verifier for a suite. A call uses up to workers goroutines,

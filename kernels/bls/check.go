@@ -14,6 +14,8 @@ const (
 	subgroupBits = 64
 	// subgroupBatch is the batch size from which that beats checking every point.
 	subgroupBatch = 96
+	// clearHashesBelow is the number of groups from which on it takes less to divide one point by the cofactor.
+	clearHashesBelow = 4
 	// splitSize is how many points of one linear combination are worth a goroutine.
 	splitSize = 1024
 )
@@ -29,11 +31,22 @@ func (v *Verifier) AggregateVerify(b *Batch, sig *Signature) bool {
 	v.arrange(b, nil)
 	v.group(b)
 	v.hashMessages(b)
-	v.each(len(v.groups), func(l *lane, task int) {
-		g := &v.groups[task]
-		run := v.hashed[g.lo:g.hi]
-		l.sum(&iso, run, []segment{{0, len(run)}})
-		g.h = clearCofactor(run[0])
+	v.eachChunk(len(v.groups), func(l *lane, lo, hi int) {
+		groups := v.groups[lo:hi]
+		first := groups[0].lo
+		l.segments, l.combined = grow(l.segments, len(groups)), grow(l.combined, len(groups))
+		for i, g := range groups {
+			l.segments[i] = segment{g.lo - first, g.hi - g.lo}
+		}
+		run := v.hashed[first:groups[len(groups)-1].hi]
+		l.sum(&iso, run, l.segments)
+		for i := range groups {
+			l.combined[i] = run[l.segments[i].start]
+		}
+		l.toG1(l.combined)
+		for i := range groups {
+			groups[i].h = l.combined[i]
+		}
 	})
 	return v.check(&sig.p)
 }
@@ -60,8 +73,8 @@ func (v *Verifier) inSubgroup(bits *[coefficientBits]affine, pts []affine) bool 
 		pts = bits[:subgroupBits]
 	}
 	var outside atomic.Bool
-	v.each(len(pts), func(_ *lane, i int) {
-		if !outside.Load() && !pts[i].IsInSubGroup() {
+	v.each((len(pts)+wideChunk-1)/wideChunk, func(l *lane, task int) {
+		if !outside.Load() && !l.inSubgroup(pts[task*wideChunk:min(len(pts), (task+1)*wideChunk)]) {
 			outside.Store(true)
 		}
 	})
@@ -95,53 +108,51 @@ func (v *Verifier) expel(verdicts []Verdict) {
 func (v *Verifier) bitSums(c *curve, pts []affine, coef []coefficient) *[coefficientBits]affine {
 	parts := min(len(v.lanes), len(pts)/splitSize)
 	if parts <= 1 {
-		v.lanes[0].bitSums(c, pts, coef)
-		return &v.lanes[0].bits
+		return v.lanes[0].bitSums(c, pts, coef)
 	}
 	v.partial = grow(v.partial, parts)
 	v.each(parts, func(l *lane, task int) {
 		lo, hi := len(pts)*task/parts, len(pts)*(task+1)/parts
-		l.bitSums(c, pts[lo:hi], coef[lo:hi])
-		v.partial[task] = l.bits
+		v.partial[task] = *l.bitSums(c, pts[lo:hi], coef[lo:hi])
 	})
 	l := v.lanes[0]
 	l.points = grow(l.points, parts*coefficientBits)
 	l.segments = grow(l.segments, coefficientBits)
-	for k := range l.bits {
+	bits := &v.partial[0]
+	for k := range bits {
 		for part := range parts {
 			l.points[k*parts+part] = v.partial[part][k]
 		}
 		l.segments[k] = segment{k * parts, parts}
 	}
 	l.sum(c, l.points, l.segments)
-	for k := range l.bits {
-		l.bits[k] = l.points[k*parts]
+	for k := range bits {
+		bits[k] = l.points[k*parts]
 	}
-	return &l.bits
+	return bits
 }
 
 // sumHashes sets h of every group: large groups one by one on all lanes, those of a few entries together, if that is worth
-// it, and the others one per lane.
+// it, and the others some per lane.
 func (v *Verifier) sumHashes() {
 	large, few := len(v.entry)+1, v.scaleFew()
 	if len(v.lanes) > 1 {
 		large = 2 * splitSize
 	}
-	v.each(len(v.groups), func(l *lane, task int) {
-		if g := &v.groups[task]; g.hi-g.lo > few && g.hi-g.lo < large {
-			l.bitSums(&iso, v.hashed[g.lo:g.hi], v.coef[g.lo:g.hi])
-			g.h = iso.combine(&l.bits)
+	v.eachChunk(len(v.groups), func(l *lane, lo, hi int) {
+		l.some = l.some[:0]
+		for i := lo; i < hi; i++ {
+			if g := &v.groups[i]; g.hi-g.lo > few && g.hi-g.lo < large {
+				l.some = append(l.some, g)
+			}
 		}
+		l.sumGroups(v.hashed, v.coef, l.some)
 	})
 	for i := range v.groups {
 		if g := &v.groups[i]; g.hi-g.lo >= large {
-			g.h = iso.combine(v.bitSums(&iso, v.hashed[g.lo:g.hi], v.coef[g.lo:g.hi]))
+			g.h = toG1(iso.combine(v.bitSums(&iso, v.hashed[g.lo:g.hi], v.coef[g.lo:g.hi])))
 		}
 	}
-	v.each(len(v.groups), func(_ *lane, task int) {
-		g := &v.groups[task]
-		g.h = clearCofactor(g.h)
-	})
 }
 
 // scaleFew sums the groups of up to few entries, each of which is multiplied alone. few is 0 where that is not worth it.
@@ -170,16 +181,63 @@ func (v *Verifier) scaleFew() (few int) {
 		at += g.hi - g.lo
 	}
 	l.sum(&iso, v.scaled, l.segments)
-	for i, group := range v.few {
-		v.groups[group].h = v.scaled[l.segments[i].start]
+	for i := range v.few {
+		v.scaled[i] = v.scaled[l.segments[i].start]
 	}
+	v.eachChunk(len(v.few), func(l *lane, lo, hi int) {
+		l.toG1(v.scaled[lo:hi])
+		for i := lo; i < hi; i++ {
+			v.groups[v.few[i]].h = v.scaled[i]
+		}
+	})
 	return scaleMost
 }
 
-// check reports whether e(total, -g2)·Π e(h, key) = 1 over the groups.
+// sumGroups sets h of groups, in order.
+func (l *lane) sumGroups(hashed []affine, coef []coefficient, groups []*group) {
+	if len(groups) == 0 {
+		return
+	}
+	lo, hi := groups[0].lo, groups[len(groups)-1].hi
+	w := l.wideFor(hi - lo)
+	if w == nil {
+		for _, g := range groups {
+			g.h = toG1(iso.combine(l.bitSums(&iso, hashed[g.lo:g.hi], coef[g.lo:g.hi])))
+		}
+		return
+	}
+	l.runs, l.combined = grow(l.runs, len(groups)), grow(l.combined, len(groups))
+	for i, g := range groups {
+		l.runs[i] = segment{g.lo - lo, g.hi - g.lo}
+	}
+	w.combineIso(l.combined, w.bitSums(&iso, hashed[lo:hi], coef[lo:hi], l.runs))
+	for i, g := range groups {
+		g.h = l.combined[i]
+	}
+}
+
+// eachChunk runs a function on parts of n things, whole blocks of eight, on the lanes, and waits.
+func (v *Verifier) eachChunk(n int, run func(l *lane, lo, hi int)) {
+	if n == 0 {
+		return
+	}
+	part := min(wideChunk, v.loopPart(n, n))
+	v.each((n+part-1)/part, func(l *lane, task int) { run(l, task*part, min(n, (task+1)*part)) })
+}
+
+// check reports whether e(total, -g2)·Π e(h', key) = 1 over the groups, where h' is h without its cofactor, which is still in
+// it. A point's part outside the subgroup pairs to one, so e(h', key) is e(h, key) to the power of the effective cofactor;
+// and instead of all h, total may lose it.
 func (v *Verifier) check(total *affine) bool {
 	v.report.Checks++
-	v.p, v.q = append(v.p[:0], *total), append(v.q[:0], minusG2)
+	v.cleared = len(v.groups) < clearHashesBelow
+	scaled := *total
+	if v.cleared {
+		v.clearHashes()
+	} else {
+		scaled.ScalarMultiplication(total, inverseCofactor)
+	}
+	v.p, v.q = append(v.p[:0], scaled), append(v.q[:0], minusG2)
 	for i := range v.groups {
 		v.p, v.q = append(v.p, v.groups[i].h), append(v.q, v.groups[i].key.p)
 	}
@@ -191,6 +249,20 @@ func (v *Verifier) check(total *affine) bool {
 		v.loops[task] = l.millerLoop(v.p[lo:hi], v.q[lo:hi])
 	})
 	return productIsOne(v.loops)
+}
+
+// clearHashes clears the cofactor of every h.
+func (v *Verifier) clearHashes() {
+	v.eachChunk(len(v.groups), func(l *lane, lo, hi int) {
+		l.combined = grow(l.combined, hi-lo)
+		for i := range l.combined {
+			l.combined[i] = v.groups[lo+i].h
+		}
+		l.clearCofactors(l.combined)
+		for i := range l.combined {
+			v.groups[lo+i].h = l.combined[i]
+		}
+	})
 }
 
 // loopPart is how many of n Miller loops, or groups of them, one lane does at a time: whole blocks of eight, an equal share

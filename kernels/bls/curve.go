@@ -25,6 +25,10 @@ type lane struct {
 	sums[affine]
 	den, prefix []fp.Element
 	tangent     []bool
+	// groups
+	some     []*group
+	runs     []segment
+	combined []affine
 	// hashing
 	messages [][]byte
 	uniform  []byte
@@ -47,17 +51,52 @@ func (l *lane) sum(c *curve, pts []affine, segs []segment) {
 	l.sums.sum(pts, segs, addBlock, func(to, from []affine, pairs []fp381.Pair) { l.addPairs(c, to, from, pairs) })
 }
 
-// bitSums is sums.bitSums on c, in vectors if that is worth it.
-func (l *lane) bitSums(c *curve, pts []affine, coef []coefficient) {
+// bitSums returns the sums.bitSums of one run on c, in vectors if that is worth it. They are valid until the next call.
+func (l *lane) bitSums(c *curve, pts []affine, coef []coefficient) *[coefficientBits]affine {
 	if w := l.wideFor(len(pts)); w != nil && len(pts) >= wideSumFrom {
-		w.bitSums(&l.bits, c, pts, coef)
-		return
+		l.bits = grow(l.bits, 1)
+		w.narrow(l.bits[0][:], w.bitSums(c, pts, coef, []segment{{0, len(pts)}})[0][:])
+	} else {
+		l.scalarBitSums(c, pts, coef)
 	}
-	l.scalarBitSums(c, pts, coef)
+	return &l.bits[0]
 }
 
 func (l *lane) scalarBitSums(c *curve, pts []affine, coef []coefficient) {
-	l.sums.bitSums(pts, coef, addBlock, func(to, from []affine, pairs []fp381.Pair) { l.addPairs(c, to, from, pairs) })
+	l.sums.bitSums(pts, coef, []segment{{0, len(pts)}}, addBlock, func(to, from []affine, pairs []fp381.Pair) { l.addPairs(c, to, from, pairs) })
+}
+
+// toG1, clearCofactors and inSubgroup do what their scalar counterparts do for many points, in vectors if that is worth it.
+func (l *lane) toG1(pts []affine) {
+	if w := l.wideFor(len(pts)); w != nil {
+		w.toG1(pts)
+		return
+	}
+	for i := range pts {
+		pts[i] = toG1(pts[i])
+	}
+}
+
+func (l *lane) clearCofactors(pts []affine) {
+	if w := l.wideFor(len(pts)); w != nil {
+		w.clearCofactors(pts)
+		return
+	}
+	for i := range pts {
+		pts[i] = clearCofactor(pts[i])
+	}
+}
+
+func (l *lane) inSubgroup(pts []affine) bool {
+	if w := l.wideFor(len(pts)); w != nil {
+		return w.inSubgroup(pts)
+	}
+	for i := range pts {
+		if !pts[i].IsInSubGroup() {
+			return false
+		}
+	}
+	return true
 }
 
 // addPairs is an adder on c.

@@ -59,8 +59,7 @@ func TestSums(t *testing.T) {
 					}
 				}
 			}
-			l.bitSums(c, pts, coef)
-			if got, want := c.combine(&l.bits), combined.affine(); got != want {
+			if got, want := c.combine(l.bitSums(c, pts, coef)), combined.affine(); got != want {
 				t.Errorf("%s: combination of %d points: got %v, want %v", name, n, got, want)
 			}
 			v := NewVerifier(Default, 3)

@@ -1,8 +1,11 @@
 package bls
 
 import (
+	"math/big"
+
 	bls12381 "github.com/consensys/gnark-crypto/ecc/bls12-381"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fp"
+	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/hash_to_curve"
 
 	"github.com/waybill-network/waybill/kernels/sha256"
@@ -10,7 +13,7 @@ import (
 
 // Hashing to G1 follows RFC 9380, suite BLS12381G1_XMD:SHA-256_SSWU_RO_. It is cut in
 // two: hashToIso ends with the sum of the two SWU points on the 11-isogenous curve,
-// and clear applies the isogeny and clears the cofactor. Both later steps are group
+// and toG1 and clearCofactor do the rest. Both later steps are group
 // homomorphisms, so a batch combines points on the isogenous curve and pays for them
 // once per signer instead of once per message.
 
@@ -37,6 +40,10 @@ var (
 		x.Sqrt(&x)
 		return x
 	}()
+	beta = func() (x fp.Element) { // the cube root of one that belongs to −x²·φ(P) = P
+		x.SetString("4002409555221667392624310435006688643935503118305586438271171395842971157480381377015405980053539358417135540939436")
+		return x
+	}()
 	twoTo256 = func() (x fp.Element) {
 		x.SetUint64(1 << 32)
 		for range 3 {
@@ -51,7 +58,7 @@ func (su Suite) hash(msg []byte) affine {
 	var l lane
 	var p [1]affine
 	l.hashToIso(p[:], su.dstPrime(), func(int) []byte { return msg })
-	return clearCofactor(p[0])
+	return clearCofactor(toG1(p[0]))
 }
 
 func (su Suite) dstPrime() []byte { return sha256.DSTPrime(su.DST) }
@@ -136,13 +143,26 @@ func (l *lane) mapToIso(dst []affine, u []fp.Element) {
 	}
 }
 
-// clearCofactor takes a point of the isogenous curve to G1: the isogeny, then
-// multiplication by the effective cofactor.
-func clearCofactor(p affine) affine {
-	if p.IsInfinity() {
-		return p
+// toG1 takes a point of the isogenous curve to g1.
+func toG1(p affine) affine {
+	if !p.IsInfinity() {
+		hash_to_curve.G1Isogeny(&p.X, &p.Y)
 	}
-	hash_to_curve.G1Isogeny(&p.X, &p.Y)
+	return p
+}
+
+// effectiveCofactor is 1 − x for the parameter x of the curve, RFC 9380 section 8.8.1.
+const effectiveCofactor = loopParameter + 1
+
+// inverseCofactor is 1/effectiveCofactor modulo r.
+var inverseCofactor = func() *big.Int {
+	var x fr.Element
+	x.SetUint64(effectiveCofactor)
+	return x.Inverse(&x).BigInt(new(big.Int))
+}()
+
+// clearCofactor multiplies a point of g1 by the effective cofactor.
+func clearCofactor(p affine) affine {
 	var j bls12381.G1Jac
 	j.FromAffine(&p).ClearCofactor(&j)
 	p.FromJacobian(&j)

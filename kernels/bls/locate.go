@@ -69,6 +69,9 @@ func budgetFor(n int) int { return n/8 + bits.Len(uint(n)) }
 // locate gives BadSignature to the wrong entries of a batch that failed its check.
 // Points and hashes are those of the batch; nothing is decoded or hashed again.
 func (v *Verifier) locate(verdicts []Verdict) {
+	if !v.cleared {
+		v.clearHashes()
+	}
 	bad := v.badGroups()
 	v.report.Bisected = len(bad)
 	var checks, singles atomic.Int64
@@ -79,7 +82,7 @@ func (v *Verifier) locate(verdicts []Verdict) {
 			budget: budgetFor(g.hi - g.lo),
 			pass:   func(lo, hi int) bool { return v.runIsValid(l, g.key, lo, hi) },
 			one: func(i int) bool {
-				h := clearCofactor(v.hashed[i])
+				h := clearCofactor(toG1(v.hashed[i]))
 				return verifyOne(g.key, &h, &v.sigma[i])
 			},
 			bad: func(i int) { verdicts[v.entry[i]] = BadSignature },
@@ -103,8 +106,7 @@ func (v *Verifier) badGroups() (bad []int) {
 		p, q := v.p[2*lo:2*hi], v.q[2*lo:2*hi] // the sums of signatures, then the groups
 		for i := range v.groups[lo:hi] {
 			g := &v.groups[lo+i]
-			l.bitSums(&g1, v.sigma[g.lo:g.hi], v.coef[g.lo:g.hi])
-			p[i], q[i] = g1.combine(&l.bits), minusG2
+			p[i], q[i] = g1.combine(l.bitSums(&g1, v.sigma[g.lo:g.hi], v.coef[g.lo:g.hi])), minusG2
 			p[hi-lo+i], q[hi-lo+i] = g.h, g.key.p
 		}
 		l.millerLoops(v.loops[lo:hi], p, q)
@@ -123,10 +125,8 @@ func (v *Verifier) badGroups() (bad []int) {
 
 // runIsValid checks the entries lo to hi, all by one signer.
 func (v *Verifier) runIsValid(l *lane, key *PublicKey, lo, hi int) bool {
-	l.bitSums(&g1, v.sigma[lo:hi], v.coef[lo:hi])
-	s := g1.combine(&l.bits)
-	l.bitSums(&iso, v.hashed[lo:hi], v.coef[lo:hi])
-	h := clearCofactor(iso.combine(&l.bits))
+	s := g1.combine(l.bitSums(&g1, v.sigma[lo:hi], v.coef[lo:hi]))
+	h := clearCofactor(toG1(iso.combine(l.bitSums(&iso, v.hashed[lo:hi], v.coef[lo:hi]))))
 	f := millerLoop([]affine{s, h}, []bls12381.G2Affine{minusG2, key.p})
 	return isOne(&f)
 }

@@ -24,7 +24,8 @@ type sums[P any] struct {
 	points, subsets  []P
 	order            []int32
 	segments, chosen []segment
-	bits             [coefficientBits]P
+	tasks            []bucketTask
+	bits             [][coefficientBits]P // by run
 }
 
 // adder does additions: points of from into to. It does them in order where these are one slice: a result may overwrite
@@ -98,31 +99,49 @@ func (l *sums[P]) halveChosen(to *[]P, from []P, order []int32, segs []segment, 
 	l.flush(*to, from, add)
 }
 
-// bitSums sets l.bits[k] to the sum of the points whose coefficient has bit k set. The
+// bucketTask is the buckets of one window of w bits of a run's coefficients: 2^w segments from first on.
+type bucketTask struct{ run, window, w, first int }
+
+// bitSums sets l.bits[i][k] to the sum of the points of run i whose coefficient has bit k set. The
 // sums serve twice: Σ 2^k·bits[k] is the linear combination of the points, and each
 // is an independent random subset sum for the subgroup check.
 //
 // It is the bucket method with the last step replaced: points are sorted into buckets
 // by a window of w bits, and bit sums are then sums of buckets, so all the work is
-// independent affine additions.
-func (l *sums[P]) bitSums(pts []P, coef []coefficient, block int, add adder[P]) {
-	const tilePoints = 8192 // windows are done together up to this many points
-	w := windowBits(len(pts))
-	windows := (coefficientBits + w - 1) / w
-	tile := max(1, tilePoints/max(1, len(pts)))
-	for lo := 0; lo < windows; lo += tile {
-		hi := min(lo+tile, windows)
-		l.fillBuckets(coef, w, lo, hi)
-		l.sumChosen(&l.points, pts, l.order, l.segments, block, add)
-		l.chooseSubsets(w, lo, hi)
-		l.sumChosen(&l.subsets, l.points, l.order, l.chosen, block, add)
-		for i, s := range l.chosen {
-			var none P
-			if l.bits[lo*w+i] = none; s.n == 1 {
-				l.bits[lo*w+i] = l.subsets[s.start]
+// independent affine additions. Windows of all runs are done together, up to a number of points.
+func (l *sums[P]) bitSums(pts []P, coef []coefficient, runs []segment, block int, add adder[P]) {
+	const together = 8192 // points
+	l.bits = grow(l.bits, len(runs))
+	n := 0
+	for i, run := range runs {
+		for w, at := windowBits(run.n), 0; at*w < coefficientBits; at++ {
+			l.tasks = append(l.tasks, bucketTask{run: i, window: at, w: w})
+			if n += max(1, run.n); n >= together {
+				l.doTasks(pts, coef, runs, block, add)
+				n = 0
 			}
 		}
 	}
+	l.doTasks(pts, coef, runs, block, add)
+}
+
+// doTasks sets the bits of all tasks, and removes these.
+func (l *sums[P]) doTasks(pts []P, coef []coefficient, runs []segment, block int, add adder[P]) {
+	l.fillBuckets(coef, runs)
+	l.sumChosen(&l.points, pts, l.order, l.segments, block, add)
+	l.chooseSubsets()
+	l.sumChosen(&l.subsets, l.points, l.order, l.chosen, block, add)
+	next := 0
+	for _, t := range l.tasks {
+		for k := t.window * t.w; k < min(coefficientBits, (t.window+1)*t.w); k++ {
+			var none P
+			if l.bits[t.run][k] = none; l.chosen[next].n == 1 {
+				l.bits[t.run][k] = l.subsets[l.chosen[next].start]
+			}
+			next++
+		}
+	}
+	l.tasks = l.tasks[:0]
 }
 
 // windowBits minimises the number of additions: n to fill the buckets of a window, and
@@ -138,17 +157,23 @@ func windowBits(n int) int {
 	return best
 }
 
-// fillBuckets sorts the points by digit, for the windows lo to hi: segment
-// (window-lo)·2^w + digit of l.order; digit 0 is left out.
-func (l *sums[P]) fillBuckets(coef []coefficient, w, lo, hi int) {
-	l.segments = grow(l.segments, (hi-lo)<<w)
-	l.order = grow(l.order, (hi-lo)*len(coef))
+// fillBuckets sorts the points of the tasks' runs by digit, as indices in l.order; digit 0 is left out.
+func (l *sums[P]) fillBuckets(coef []coefficient, runs []segment) {
+	buckets, points := 0, 0
+	for i := range l.tasks {
+		l.tasks[i].first = buckets
+		buckets += 1 << l.tasks[i].w
+		points += runs[l.tasks[i].run].n
+	}
+	l.segments = grow(l.segments, buckets)
+	l.order = grow(l.order, points)
 	clear(l.segments)
 	next := 0
-	for window := lo; window < hi; window++ {
-		buckets := l.segments[(window-lo)<<w:][:1<<w]
+	for _, t := range l.tasks {
+		run, buckets := runs[t.run], l.segments[t.first:][:1<<t.w]
+		coef := coef[run.start:][:run.n]
 		for i := range coef {
-			buckets[coef[i].digit(window*w, w)].n++
+			buckets[coef[i].digit(t.window*t.w, t.w)].n++
 		}
 		buckets[0].n = 0
 		for d := range buckets {
@@ -157,9 +182,9 @@ func (l *sums[P]) fillBuckets(coef []coefficient, w, lo, hi int) {
 			buckets[d].n = 0
 		}
 		for i := range coef {
-			if d := coef[i].digit(window*w, w); d != 0 {
+			if d := coef[i].digit(t.window*t.w, t.w); d != 0 {
 				b := &buckets[d]
-				l.order[b.start+b.n] = int32(i)
+				l.order[b.start+b.n] = int32(run.start + i)
 				b.n++
 			}
 		}
@@ -167,12 +192,12 @@ func (l *sums[P]) fillBuckets(coef []coefficient, w, lo, hi int) {
 	l.order = l.order[:next]
 }
 
-// chooseSubsets lists, in l.order, the bucket sums that the bit sums of the windows lo to hi are made of.
-func (l *sums[P]) chooseSubsets(w, lo, hi int) {
+// chooseSubsets lists, in l.order, the bucket sums that the bit sums of the tasks are made of.
+func (l *sums[P]) chooseSubsets() {
 	l.order, l.chosen = l.order[:0], l.chosen[:0]
-	for window := lo; window < hi; window++ {
-		buckets := l.segments[(window-lo)<<w:][:1<<w]
-		for k := range min(w, coefficientBits-window*w) {
+	for _, t := range l.tasks {
+		buckets := l.segments[t.first:][:1<<t.w]
+		for k := range min(t.w, coefficientBits-t.window*t.w) {
 			start := len(l.order)
 			for d, b := range buckets {
 				if d>>k&1 == 1 && b.n == 1 {

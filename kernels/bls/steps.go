@@ -43,9 +43,8 @@ func (s *Steps) HashDeferred(messages Column) {
 // Hash hashes messages to G1.
 func (s *Steps) Hash(messages Column) {
 	s.HashDeferred(messages)
-	for i := range s.points {
-		s.points[i] = clearCofactor(s.points[i])
-	}
+	s.v.lanes[0].toG1(s.points)
+	s.v.lanes[0].clearCofactors(s.points)
 }
 
 // Encoded appends the compressed points of the last Decode or Hash.

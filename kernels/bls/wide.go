@@ -23,6 +23,8 @@ type wide struct {
 	m, n, o fp381.Mask
 	x, y    []fp.Element
 	sums    wideSums
+
+	jacobian wideJacobian
 }
 
 // wideConstants are blocks of eight equal elements.
@@ -30,6 +32,8 @@ type wideConstants struct {
 	none, one, b                        fp381.Vec // 0, 1, and g1's coefficient
 	isoA, isoB                          fp381.Vec
 	swuZ, minusBByA, exception, swuSqrt fp381.Vec
+	beta                                fp381.Vec // φ(x, y) = (βx, y)
+	isogenyMap                          [4][]fp381.Vec
 }
 
 func newWideConstants(f fp381.Field) *wideConstants {
@@ -40,6 +44,7 @@ func newWideConstants(f fp381.Field) *wideConstants {
 		isoA: f.Broadcast(iso.a), isoB: f.Broadcast(iso.b),
 		swuZ: f.Broadcast(swuZ), minusBByA: f.Broadcast(swuMinusBByA),
 		exception: f.Broadcast(swuException), swuSqrt: f.Broadcast(swuSqrt),
+		beta: f.Broadcast(beta), isogenyMap: newIsogenyMap(f),
 	}
 }
 

@@ -38,13 +38,13 @@ func (s *wideSums) grow(n int) {
 	s.from, s.to = grow(s.from, n), grow(s.to, n)
 }
 
-// bitSums is sums.bitSums for points in scalar form.
-func (w *wide) bitSums(bits *[coefficientBits]affine, c *curve, pts []affine, coef []coefficient) {
+// bitSums returns the sums.bitSums for points in scalar form.
+func (w *wide) bitSums(c *curve, pts []affine, coef []coefficient, runs []segment) [][coefficientBits]widePoint {
 	s := &w.sums
 	s.converted = grow(s.converted, len(pts))
 	w.widen(s.converted, pts)
-	s.bitSums(s.converted, coef, wideAddBlock, func(to, from []widePoint, pairs []fp381.Pair) { w.addPairs(c, to, from, pairs) })
-	w.narrow(bits[:], s.bits[:])
+	s.bitSums(s.converted, coef, runs, wideAddBlock, func(to, from []widePoint, pairs []fp381.Pair) { w.addPairs(c, to, from, pairs) })
+	return s.bits
 }
 
 // sum is sums.sum for points in scalar form, of which the first of each segment is set.
