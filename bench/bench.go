@@ -4,8 +4,9 @@
 // A suite is a list of comparisons. The result is kept as samples; medians and confidence intervals come from
 // golang.org/x/perf/benchmath, the text is in the Go benchmark format, so benchstat reads it.
 //
-// Files: bench.go runs suites, peers.go is where other libraries come in, report.go and html.go write what came out,
-// command.go serves the programs that run suites, traffic.go makes signed acks; each suite has a file of its name.
+// Files: bench.go runs suites, peers.go is where other libraries come in, report.go, html.go, plot.go and rungtable.go write
+// what came out, command.go serves the programs that run suites, traffic.go and crowd.go make what clients sign; each suite
+// has a file of its name.
 package bench
 
 import (
@@ -41,6 +42,7 @@ type Contender struct {
 	Run     func() (ops int, err error)
 	Prepare func() error  // before each Run, not measured; may be nil
 	Result  func() []byte // what Run computed, the same for all contenders that have one; may be nil
+	Receive func() int    // bytes that had to be sent for what Run did; may be nil
 	Own     bool          // this program's code, not a peer's
 	Bound   bool          // no contender but a limit of the hardware
 	Context bool          // other work, for an idea of the scale
@@ -58,6 +60,7 @@ type Comparison struct {
 	Speedup    bool // one program on ever more cores
 	Goals      []Goal
 	Curves     []Point // where the comparison stands on curves of the report
+	Window     *Window // the row of the table of the rungs that the comparison is
 	Compute    bool    // nothing but computing on one core: its time is the CPU time of the process, which neighbours hardly lengthen
 	Rounds     int     // 0: chosen from Options
 	Cold       bool    // no warm-up round before the measured ones: a round takes many seconds
@@ -72,8 +75,9 @@ type Goal struct {
 	Against   string  `json:"against,omitempty"`    // the contender that Ratio is against, the first one if empty
 	Ratio     float64 `json:"ratio,omitempty"`      // at least
 	PerSecond float64 `json:"per_second,omitempty"` // operations, at least
+	Bytes     float64 `json:"bytes,omitempty"`      // received by Against over those by Of, at least
 	MaxAllocs float64 `json:"max_allocs,omitempty"` // per operation, at most
-	Reached   float64 `json:"reached"`              // the ratio, or else the operations a second
+	Reached   float64 `json:"reached"`              // the ratio of times or bytes, or else the operations a second
 	Met       bool    `json:"met"`
 }
 
@@ -92,15 +96,18 @@ func (g *Goal) judge(samples []Sample, time func(Round) float64) bool {
 	if s == nil || peer == nil {
 		return false
 	}
-	ratio, rate := s.ratio(peer.Rounds, time), 1e9/s.Median
-	if g.Reached = rate; g.Ratio > 0 {
+	ratio, rate, received := s.ratio(peer.Rounds, time), 1e9/s.Median, peer.Received/s.Received
+	switch g.Reached = rate; {
+	case g.Ratio > 0:
 		g.Reached = ratio
+	case g.Bytes > 0:
+		g.Reached = received
 	}
-	g.Met = ratio >= g.Ratio && rate >= g.PerSecond && (g.MaxAllocs == 0 || s.AllocsPerOp <= g.MaxAllocs)
+	g.Met = ratio >= g.Ratio && rate >= g.PerSecond && (g.Bytes == 0 || received >= g.Bytes) && (g.MaxAllocs == 0 || s.AllocsPerOp <= g.MaxAllocs)
 	return true
 }
 
-// Point is a place on a curve: comparisons of one Axis become one plot, with a line for each contender.
+// Point is a place on a curve: comparisons of one Axis become one plot, with a line for the first and the last contender.
 type Point struct {
 	Axis string  `json:"axis"`
 	X    float64 `json:"x"`
@@ -115,7 +122,7 @@ type Suite struct {
 
 // Suites lists all, in the order they run, with peers beside those that this module depends on anyway.
 func Suites(p Peers) []Suite {
-	return []Suite{fieldSuite(p), hashSuite(p), curveSuite(p), verifySuite(p), treeSuite, pipelineSuite, certifySuite}
+	return []Suite{fieldSuite(p), hashSuite(p), curveSuite(p), verifySuite(p), treeSuite, rungsSuite(p), pipelineSuite, certifySuite}
 }
 
 // Select returns the suites of the given names in that order, all for none. The error is ErrNoSuite.
@@ -146,6 +153,8 @@ type Round struct {
 	CPUNs  float64 `json:"cpu_ns"` // of the process, on all cores: what the time would be without neighbours
 	Bytes  float64 `json:"bytes"`  // allocated
 	Allocs float64 `json:"allocs"`
+
+	Received float64 `json:"received,omitempty"` // bytes that had to be sent
 }
 
 // Sample is one contender's measurement.
@@ -159,6 +168,7 @@ type Sample struct {
 	CPUNsPerOp  float64 `json:"cpu_ns_per_op"`
 	BytesPerOp  float64 `json:"bytes_per_op"`
 	AllocsPerOp float64 `json:"allocs_per_op"`
+	Received    float64 `json:"received_bytes_per_op,omitempty"`
 	Ratio       float64 `json:"ratio"`           // baseline's time over this one's, median of the rounds' ratios: above 1 is faster
 	CPURatio    float64 `json:"cpu_ratio"`       // the same of the CPU times
 	Lead        float64 `json:"lead"`            // this one's time over the last one's, in the same way: how far ahead that is
@@ -180,6 +190,7 @@ type Result struct {
 	Speedup bool     `json:"speedup,omitempty"`
 	Goals   []Goal   `json:"goals,omitempty"`
 	Curves  []Point  `json:"curves,omitempty"`
+	Window  *Window  `json:"window,omitempty"`
 	Extra   string   `json:"extra,omitempty"`
 	Samples []Sample `json:"samples"`
 }
@@ -266,7 +277,8 @@ func measure(ctx context.Context, c Comparison, quick bool, step func(round, rou
 			rounds = 6 // the fewest with a 95 % confidence interval
 		}
 	}
-	res := &Result{Name: c.Name, What: c.What, Op: c.Op, Cores: c.Cores, Compute: c.Compute, Parts: c.Parts, Speedup: c.Speedup, Curves: c.Curves, Samples: make([]Sample, len(c.Contenders))}
+	res := &Result{Name: c.Name, What: c.What, Op: c.Op, Cores: c.Cores, Compute: c.Compute, Parts: c.Parts, Speedup: c.Speedup, Curves: c.Curves,
+		Window: c.Window, Samples: make([]Sample, len(c.Contenders))}
 	if c.Cores > 0 {
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(c.Cores))
 	} else {
@@ -345,9 +357,12 @@ func (c *Contender) measure() (Round, error) {
 	if err == nil && (ops <= 0 || took <= 0) {
 		err = ErrNoWork
 	}
-	n := float64(ops)
+	n, received := float64(ops), 0
+	if c.Receive != nil {
+		received = c.Receive()
+	}
 	return Round{Ns: float64(took) / n, CPUNs: float64(cpu) / n, Bytes: float64(after.TotalAlloc-before.TotalAlloc) / n,
-		Allocs: float64(after.Mallocs-before.Mallocs) / n}, err
+		Allocs: float64(after.Mallocs-before.Mallocs) / n, Received: float64(received) / n}, err
 }
 
 // cpuTime is what this process has used, in user and kernel mode.
@@ -374,6 +389,7 @@ func (res *Result) summarise() {
 		s.CPUNsPerOp = median(s.column(func(r Round) float64 { return r.CPUNs }))
 		s.BytesPerOp = median(s.column(func(r Round) float64 { return r.Bytes }))
 		s.AllocsPerOp = median(s.column(func(r Round) float64 { return r.Allocs }))
+		s.Received = median(s.column(func(r Round) float64 { return r.Received }))
 		s.Ratio = s.ratio(base, time)
 		s.Lead = last.ratio(s.Rounds, time)
 		s.CPURatio = s.ratio(base, func(r Round) float64 { return r.CPUNs })

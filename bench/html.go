@@ -7,7 +7,6 @@ import (
 	"io"
 	"math"
 	"slices"
-	"strings"
 )
 
 //go:embed report.html
@@ -17,11 +16,11 @@ var reportTemplate = template.Must(template.New("report").Parse(reportHTML))
 
 // WriteHTML writes one page that needs nothing else: styles and plots are in it, and it asks no network.
 func (r *Report) WriteHTML(w io.Writer) error {
-	p := page{Report: r, Busy: r.Load > float64(r.Cores)/2}
+	p := page{Report: r, Busy: r.Load > float64(r.Cores)/2, Rungs: tableOf(r.Results)}
 	for i := range r.Results {
 		res := &r.Results[i]
 		for _, g := range res.Goals {
-			p.Goals = append(p.Goals, goalRow{g, g.reached(), 100 * min(1, g.Reached/(1.5*max(g.Ratio, g.PerSecond)))})
+			p.Goals = append(p.Goals, goalRow{g, g.reached(), 100 * min(1, g.Reached/(1.5*max(g.Ratio, g.PerSecond, g.Bytes)))})
 			if g.Met {
 				p.Met++
 			}
@@ -49,7 +48,7 @@ func (r *Report) WriteHTML(w io.Writer) error {
 		p.Peers[i].draw(p.most)
 	}
 	for i := range p.Plots {
-		p.Plots[i].draw()
+		p.Plots[i].draw(extentOf(&p.Plots[i]))
 	}
 	p.Plots = slices.DeleteFunc(p.Plots, func(p plot) bool { return len(p.Lines) == 0 })
 	return reportTemplate.Execute(w, &p)
@@ -59,6 +58,7 @@ func (r *Report) WriteHTML(w io.Writer) error {
 type page struct {
 	*Report
 	Busy     bool
+	Rungs    *rungTable
 	Goals    []goalRow
 	Met      int
 	Roofline []roof
@@ -90,8 +90,11 @@ type against struct {
 	Faster     bool
 }
 
-// compare adds the ratios of a comparison against each peer.
+// compare adds the ratios of a comparison against each peer; rungs are compared in their own table.
 func (p *page) compare(res *Result) {
+	if res.Window != nil {
+		return
+	}
 	name := res.Name
 	for _, s := range res.Samples[:len(res.Samples)-1] {
 		if s.Own || s.Bound || s.Context || s.Lead <= 0 {
@@ -176,112 +179,17 @@ func rate(perSecond float64) string {
 	return fmt.Sprintf("%.2f/s", perSecond)
 }
 
-// plot is times against a quantity, both axes logarithmic.
-type plot struct {
-	Axis, Op     string
-	Lines        []line
-	XTicks       []tick
-	YTicks       []tick
-	series       []series
-	minX, maxX   float64
-	minY, maxY   float64
-	Width, Total float64
-	Height       float64
-}
-
-type series struct {
-	name   string
-	own    bool
-	points []sampled
-}
-
-type sampled struct{ x, y, low, high float64 }
-
-type line struct {
-	Name, Class, Path string
-	Dots              []dot
-	LabelY            float64
-}
-
-type dot struct {
-	X, Y, Low, High float64
-	Title           string
-}
-
-type tick struct {
-	At    float64
-	Label string
-}
-
 // plot adds a comparison to the plots of its axes: a line for the first and for the last contender.
 func (p *page) plot(res *Result) {
 	for _, at := range res.Curves {
-		i := slices.IndexFunc(p.Plots, func(have plot) bool { return have.Axis == at.Axis })
+		title := fmt.Sprintf("time per %s, by %s", res.Op, at.Axis)
+		i := slices.IndexFunc(p.Plots, func(have plot) bool { return have.Title == title })
 		if i < 0 {
 			i = len(p.Plots)
-			p.Plots = append(p.Plots, plot{Axis: at.Axis, Op: res.Op})
+			p.Plots = append(p.Plots, plot{Title: title, unit: shortNanos})
 		}
 		for _, s := range []*Sample{&res.Samples[0], &res.Samples[len(res.Samples)-1]} {
-			p.Plots[i].add(s, at.X)
-		}
-	}
-}
-
-func (p *plot) add(s *Sample, x float64) {
-	i := slices.IndexFunc(p.series, func(have series) bool { return have.name == s.Contender })
-	if i < 0 {
-		i = len(p.series)
-		p.series = append(p.series, series{name: s.Contender, own: s.Own})
-	}
-	p.series[i].points = append(p.series[i].points, sampled{x, s.Median, s.Low, s.High})
-}
-
-// draw places everything; a plot of fewer than two values of x stays empty.
-func (p *plot) draw() {
-	const width, height, left, right, lineHeight = 420, 240, 70, 130, 14
-	p.Width, p.Height, p.Total = width, height, left+width+right
-	p.minX, p.minY = math.Inf(1), math.Inf(1)
-	for _, s := range p.series {
-		for _, v := range s.points {
-			p.minX, p.maxX = min(p.minX, v.x), max(p.maxX, v.x)
-			p.minY, p.maxY = min(p.minY, v.low), max(p.maxY, v.high)
-		}
-	}
-	if !(p.minX < p.maxX) || p.minY <= 0 {
-		return
-	}
-	p.minY, p.maxY = p.minY/1.3, p.maxY*1.3
-	x := func(v float64) float64 { return width * math.Log(v/p.minX) / math.Log(p.maxX/p.minX) }
-	y := func(v float64) float64 { return height * (1 - math.Log(v/p.minY)/math.Log(p.maxY/p.minY)) }
-	for _, s := range p.series {
-		slices.SortFunc(s.points, func(a, b sampled) int { return int(math.Copysign(1, a.x-b.x)) })
-		l := line{Name: s.name, Class: "peer"}
-		if s.own {
-			l.Class = "own"
-		}
-		var path strings.Builder
-		for _, v := range s.points {
-			fmt.Fprintf(&path, "%.1f,%.1f ", x(v.x), y(v.y))
-			l.Dots = append(l.Dots, dot{x(v.x), y(v.y), y(v.low), y(v.high), fmt.Sprintf("%s at %g: %s/%s", s.name, v.x, nanos(v.y), p.Op)})
-			if label := (tick{x(v.x), fmt.Sprintf("%g", v.x)}); !slices.Contains(p.XTicks, label) {
-				p.XTicks = append(p.XTicks, label)
-			}
-		}
-		l.Path, l.LabelY = path.String(), l.Dots[len(l.Dots)-1].Y
-		p.Lines = append(p.Lines, l)
-	}
-	for i, l := range p.Lines { // names that would touch move apart
-		for _, other := range p.Lines[:i] {
-			if gap := l.LabelY - other.LabelY; math.Abs(gap) < lineHeight {
-				p.Lines[i].LabelY = other.LabelY + math.Copysign(lineHeight, gap)
-			}
-		}
-	}
-	for decade := math.Pow(10, math.Floor(math.Log10(p.minY))); decade < p.maxY; decade *= 10 {
-		for _, step := range []float64{1, 2, 5} {
-			if v := decade * step; v > p.minY && v < p.maxY {
-				p.YTicks = append(p.YTicks, tick{y(v), nanos(v)})
-			}
+			p.Plots[i].time(s, at.X)
 		}
 	}
 }

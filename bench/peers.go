@@ -27,6 +27,9 @@ type Peers struct {
 	// BatchVerify finds that all signatures of a batch are valid, starting from their encodings and from decoded keys. The
 	// first contender is the best use of its library.
 	BatchVerify func(dst string, b *bls.Batch) []Contender
+	// AggregateVerify finds that a signature is the sum of those of a batch, which are not there; keys are decoded. The first
+	// contender is the best use of its library.
+	AggregateVerify func(dst string, b *bls.Batch, aggregate *bls.Signature) []Contender
 	// FastAggregate verifies a signature on one message by all keys.
 	FastAggregate func(dst string, keys []*bls.PublicKey, msg []byte, signature *bls.Signature) []Contender
 }

@@ -19,6 +19,9 @@ func (r *Report) WriteText(w io.Writer) error {
 	for _, res := range r.Results {
 		p.result(&res)
 	}
+	if t := tableOf(r.Results); t != nil && p.err == nil {
+		p.err = t.text(w)
+	}
 	return p.err
 }
 
@@ -64,7 +67,11 @@ func (p *printer) result(res *Result) {
 		if !res.Compute && !res.Parts && len(res.Samples) > 1 {
 			p.printf(" %6.2f×", s.CPURatio)
 		}
-		p.printf("  %8.4g allocs/%s\n", s.AllocsPerOp, res.Op)
+		p.printf("  %8.4g allocs/%s", s.AllocsPerOp, res.Op)
+		if s.Received > 0 {
+			p.printf("  %s/%s", shortBytes(s.Received), res.Op)
+		}
+		p.printf("\n")
 	}
 	for _, g := range res.Goals {
 		verdict := "missed"
@@ -83,10 +90,10 @@ func (g *Goal) reached() string {
 	switch {
 	case g.Ratio > 0 && g.Ratio < 1:
 		return fmt.Sprintf("%.1f %%", 100*g.Reached)
-	case g.Ratio > 0:
+	case g.Ratio > 0 || g.Bytes > 0:
 		return fmt.Sprintf("%.2f×", g.Reached)
 	}
-	return fmt.Sprintf("%.3g million/s", g.Reached/1e6)
+	return rate(g.Reached)
 }
 
 // spread is half the confidence interval, or, in brackets, half the range of too few rounds.
@@ -117,8 +124,12 @@ func (r *Report) WriteBenchfmt(w io.Writer) error {
 	for _, res := range r.Results {
 		for _, s := range res.Samples {
 			for _, m := range s.Rounds {
-				p.printf("Benchmark%s/contender=%s-%d\t1\t%.2f ns/op\t%.2f cpu-ns/op\t%.4f B/op\t%.4f allocs/op\n",
+				p.printf("Benchmark%s/contender=%s-%d\t1\t%.2f ns/op\t%.2f cpu-ns/op\t%.4f B/op\t%.4f allocs/op",
 					res.Name, token(s.Contender), res.Cores, m.Ns, m.CPUNs, m.Bytes, m.Allocs)
+				if m.Received > 0 {
+					p.printf("\t%.4f received-B/op", m.Received)
+				}
+				p.printf("\n")
 			}
 		}
 	}

@@ -177,3 +177,62 @@ func TestCertifySuite(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func testRungs(t *testing.T, most int) *rungs {
+	t.Helper()
+	r, err := newRungs(Peers{AggregateVerify: func(dst string, b *bls.Batch, aggregate *bls.Signature) []Contender {
+		return []Contender{{Name: groupedName, Run: func() (int, error) {
+			if dst != bls.SignatureDST || !bls.Default.AggregateVerify(b, aggregate) {
+				return 0, bls.ErrBadSignature
+			}
+			return len(b.Signer), nil
+		}}}
+	}}, 40, most)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestRungsSuite(t *testing.T) {
+	r := testRungs(t, 60)
+	for _, size := range []struct{ clients, acks, first int }{{1, 1, 1}, {40, 1, 40}, {40, 3, 20}, {7, 7, 7}} {
+		c, err := r.comparison(size.clients, size.acks)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Window.FirstRungClients != size.first || c.Window.capped() != (size.first < size.clients) || len(c.Contenders) < 3 {
+			t.Errorf("%+v: %+v", size, c.Window)
+		}
+		runOnce(t, *c)
+	}
+}
+
+// TestRungsCanRefuse: rollups that a member refuses are no measurement, and what the clients sign together is theirs.
+func TestRungsCanRefuse(t *testing.T) {
+	c := testRungs(t, 60).crowd
+	first, err := c.ackWindow(5, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := c.statementWindow(20, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range []*encodedRollup{first.encodedRollup, encode(second.header, second.evidence)} {
+		if err := e.verify(c.view, nil); err != nil {
+			t.Error(err)
+		}
+		e.evidence[30] ^= 1
+		if err := e.verify(c.view, nil); err == nil {
+			t.Error("another ack or statement is accepted")
+		}
+	}
+	h := *second.header
+	if h.StatementSignature, err = c.cosign(19, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := encode(&h, second.evidence).verify(c.view, nil); !errors.Is(err, rollup.ErrSignature) {
+		t.Errorf("another multi-signature: %v", err)
+	}
+}

@@ -43,5 +43,6 @@ func main() {
 
 var peers = bench.Peers{
 	Field: field, BLAKE3: manyBLAKE3, SHA256: manySHA256, Expand: expand,
-	Decompress: decompress, Subgroup: subgroup, Hash: hashToG1, BatchVerify: batchVerify, FastAggregate: fastAggregate,
+	Decompress: decompress, Subgroup: subgroup, Hash: hashToG1, BatchVerify: batchVerify,
+	AggregateVerify: aggregateVerify, FastAggregate: fastAggregate,
 }

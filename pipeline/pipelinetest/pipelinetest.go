@@ -6,8 +6,11 @@ package pipelinetest
 import (
 	"context"
 	"crypto/ed25519"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -40,8 +43,11 @@ type Network struct {
 	// Refuse, when it is not nil, may answer a transaction before the ledger sees it.
 	Refuse func(tx []byte) error
 
+	genesis *ledger.Genesis
+
 	mu      sync.Mutex
 	state   *ledger.State
+	records map[string][]byte // what is on the disk of a node
 	view    *ledger.View
 	height  int64
 	updated chan struct{}
@@ -61,7 +67,7 @@ func New(cfg Config) (*Network, error) {
 	g := &ledger.Genesis{Version: 1, ChainID: "pipelinetest", GenesisTime: cfg.Start.UTC().Truncate(time.Second),
 		Treasury: ledger.KeyOf(treasury), Params: ledger.Params{EpochSeconds: cfg.EpochSeconds, LateEpochs: 4,
 			Shares: rollup.Shares{Node: 7000, Service: 2000, Protocol: 1000}}}
-	n := &Network{ID: g.Network(), updated: make(chan struct{})}
+	n := &Network{ID: g.Network(), genesis: g, records: make(map[string][]byte), updated: make(chan struct{})}
 	for i := range members {
 		sk := blsKey("member", i)
 		proof := bls.Prove(sk)
@@ -139,15 +145,55 @@ func (n *Network) block(txs [][]byte) error {
 	for _, tx := range txs {
 		errs = append(errs, n.state.Apply(tx).Err)
 	}
-	for _, e := range n.state.End().Events {
+	b := n.state.End()
+	for _, e := range b.Events {
 		if o, ok := e.(ledger.Ordered); ok {
 			n.ordered = append(n.ordered, o)
 		}
 	}
+	for _, r := range b.Records {
+		if r.Value == nil {
+			delete(n.records, string(r.Key))
+		} else {
+			n.records[string(r.Key)] = r.Value
+		}
+	}
+	n.show()
+	return errors.Join(errs...)
+}
+
+// show makes the state's present view the network's.
+func (n *Network) show() {
 	n.view = n.state.View()
 	close(n.updated)
 	n.updated = make(chan struct{})
-	return errors.Join(errs...)
+}
+
+// Enroll adds clients that have not proved possession of their keys: for tens of thousands the proofs take minutes. The
+// ledger is the one that a node restores from its records, with records of these clients among them; the registered clients'
+// payers pay for them by turns. Their indices follow those of the clients that are there.
+func (n *Network) Enroll(keys []*bls.PublicKey) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	record := func(client int) string { return string(binary.BigEndian.AppendUint32([]byte{'c'}, uint32(client))) }
+	there := n.view.Clients()
+	for i, key := range keys {
+		encoded, payers := key.Bytes(), n.records[record(i%len(n.Clients))][bls.PublicKeySize:]
+		n.records[record(there+i)] = slices.Concat(encoded[:], payers)
+	}
+	state, err := ledger.Restore(n.genesis, func(yield func(k, v []byte) bool) {
+		for _, k := range slices.Sorted(maps.Keys(n.records)) {
+			if !yield([]byte(k), n.records[k]) {
+				return
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	n.state = state
+	n.show()
+	return nil
 }
 
 // Run makes blocks at a pace until the context ends.

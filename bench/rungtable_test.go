@@ -1,0 +1,101 @@
+package bench
+
+import (
+	"strings"
+	"testing"
+)
+
+// rungResults is what the suite finds for two windows, the second with a rung that the first lacks.
+func rungResults() []Result {
+	result := func(w Window, samples ...Sample) Result {
+		res := Result{Suite: "rungs", Name: "Rungs", Op: "ack", Cores: 1, Compute: true, Window: &w, Samples: samples}
+		for i := range samples {
+			for j := range samples[i].Rounds {
+				r := &samples[i].Rounds[j]
+				r.CPUNs, r.Received = r.Ns, samples[i].Received
+			}
+		}
+		res.summarise()
+		return res
+	}
+	them := Sample{Contender: groupedName, Rounds: rounds(60000)}
+	first := Sample{Contender: rung1Name, Own: true, Received: 52, Rounds: rounds(10000)}
+	return []Result{
+		result(Window{1024, 1, 1024}, them, first, Sample{Contender: rung2Name, Own: true, Received: 52, Rounds: rounds(1000)}),
+		result(Window{1024, 16, 256}, them, first, Sample{Contender: rung2Name, Own: true, Received: 3.25, Rounds: rounds(62.5)},
+			Sample{Contender: rung3Name, Own: true, Received: 0.125, Rounds: rounds(31.25)}),
+	}
+}
+
+func TestRungTable(t *testing.T) {
+	if tableOf(report().Results) != nil {
+		t.Error("a table without windows")
+	}
+	table := tableOf(rungResults())
+	if len(table.Names) != 4 || len(table.Sent) != 3 || len(table.Rows) != 2 || !table.Capped || table.Most != 4096 {
+		t.Fatalf("%+v", table)
+	}
+	last := table.Rows[1]
+	if last.Clients != "1,024" || last.Times[1] != (rungCell{"10 µs", "6.0×"}) || last.Times[3] != (rungCell{"31.2 ns", "320×"}) ||
+		last.Bytes[2] != (rungCell{"0.125 B", "416×"}) || table.Rows[0].Times[3] != (rungCell{}) {
+		t.Errorf("%+v", table.Rows)
+	}
+	if n := len(table.Pairs); n != 1 {
+		t.Fatalf("plots of %d numbers of clients", n)
+	}
+	if times, bytes := table.Pairs[0][0], table.Pairs[0][1]; len(times.Lines) != 4 || len(bytes.Lines) != 3 || len(times.Lines[0].Dots) != 2 {
+		t.Errorf("%+v\n%+v", times, bytes)
+	}
+	var b strings.Builder
+	if err := table.text(&b); err != nil || !strings.Contains(b.String(), "16 *") || !strings.Contains(b.String(), "31.2 ns (320×)") {
+		t.Errorf("%v\n%s", err, b.String())
+	}
+}
+
+// TestRungsAreShown: in the page, the text and the benchmark format, and not among the ratios against peers.
+func TestRungsAreShown(t *testing.T) {
+	r := report()
+	r.Results = append(r.Results, rungResults()...)
+	var page, text, fmt strings.Builder
+	for _, err := range []error{r.WriteHTML(&page), r.WriteText(&text), r.WriteBenchfmt(&fmt)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []string{"Three rungs", "by acks of each of 1,024 clients", "bytes per ack", "320×", "up to 4,096 acks", `class="own first"`} {
+		if !strings.Contains(page.String(), want) {
+			t.Errorf("no %q in the page", want)
+		}
+	}
+	if strings.Count(page.String(), "<polyline") != 7 || strings.Contains(page.String(), "ZgotmplZ") || strings.Contains(page.String(), "NaN") {
+		t.Error("plots are wrong")
+	}
+	if _, after, _ := strings.Cut(page.String(), "Against each peer"); strings.Count(after, `class="faster"`) != 1 {
+		t.Error("rungs stand among the peers")
+	}
+	if !strings.Contains(text.String(), "bytes, rung 3: proofs") || !strings.Contains(fmt.String(), "0.1250 received-B/op") {
+		t.Errorf("%s\n%s", text.String(), fmt.String())
+	}
+}
+
+func TestGoalOfBytes(t *testing.T) {
+	res := rungResults()[1]
+	for ratio, met := range map[float64]bool{26: true, 27: false} {
+		g := Goal{Of: rung3Name, Against: rung2Name, Bytes: ratio}
+		if !g.judge(res.Samples, res.time()) || g.Met != met || g.Reached != 26 || g.reached() != "26.00×" {
+			t.Errorf("%+v", g)
+		}
+	}
+}
+
+func TestShortFigures(t *testing.T) {
+	for got, want := range map[string]string{
+		shortNanos(0.5): "0.5 ns", shortNanos(999): "999 ns", shortNanos(1e3): "1 µs", shortNanos(1.25e7): "12.5 ms", shortNanos(2e9): "2 s",
+		shortBytes(0.5): "0.5 B", shortBytes(9999): "9999 B", shortBytes(10240): "10 KiB", shortBytes(3 << 20): "3 MiB",
+		thousands(7): "7", thousands(1000): "1,000", thousands(65536): "65,536", thousands(1000001): "1,000,001",
+	} {
+		if got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
