@@ -156,10 +156,7 @@ func (t *rungTable) plot(results []Result) {
 func (t *rungTable) text(w io.Writer) error {
 	p := printer{w: w}
 	p.printf("\nThe rungs: time and received bytes per ack; in brackets how many times less than on rung 1\n")
-	lines := [][]string{{"clients", "acks each"}}
-	for _, name := range t.Names {
-		lines[0] = append(lines[0], name)
-	}
+	lines := [][]string{append([]string{"clients", "acks each"}, t.Names...)}
 	for _, name := range t.Sent {
 		lines[0] = append(lines[0], "bytes, "+name)
 	}

@@ -72,6 +72,23 @@ func TestPeersCanRefuse(t *testing.T) {
 	if run(fastAggregate(bls.SignatureDST, b.Keys[1:], msg, &sum)[0]) == nil {
 		t.Error("an aggregate of others is accepted")
 	}
+	list := make([]bls.Signature, b.Signatures.Len())
+	for i := range list {
+		var err error
+		if list[i], err = bls.ParseSignature(b.Signatures.At(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sum = bls.AggregateSignatures(list)
+	aggregate := aggregateVerify(bls.SignatureDST, &b.Batch, &sum)[0]
+	if err := run(aggregate); err != nil {
+		t.Error(err)
+	}
+	b.Messages.At(7)[3] ^= 1
+	if run(aggregate) == nil {
+		t.Error("the sum of other signatures is accepted")
+	}
+	b.Messages.At(7)[3] ^= 1
 
 	p := outside(0)
 	b.shift(7, &p)
