@@ -150,7 +150,7 @@ func (n *Node) openStore(context.Context) error {
 func (n *Node) startCommittee(ctx context.Context) error {
 	c := committee.Config{
 		Genesis: n.id.Genesis, Home: filepath.Join(n.cfg.HomeDir(), "consensus"), ConsensusKey: n.id.Consensus, TransportKey: n.id.Transport,
-		Listen: n.cfg.Consensus.Listen, Timeouts: committee.Timeouts(n.cfg.Consensus.Preset), Store: n.store,
+		Listen: n.cfg.Consensus.Listen, Timeouts: committee.Timeouts(n.cfg.Consensus.Preset), KeepBlocks: n.cfg.Consensus.KeepBlocks, Store: n.store,
 		Keep: history{n.store}.keep, Logger: n.log, Registerer: n.registry,
 	}
 	self := n.id.member()

@@ -31,6 +31,7 @@ type app struct {
 	state   *ledger.State
 	store   *store.Store
 	keep    func(*ledger.View, []ledger.Event) error
+	retain  retention
 	block   ledger.Block // executed, and committed next
 	hash    rollup.Hash  // of the state as the engine knows it, see agreed
 	view    atomic.Pointer[ledger.View]
@@ -181,7 +182,7 @@ func (a *app) agreed(txs int) rollup.Hash {
 	return a.block.AppHash
 }
 
-// Commit makes the executed block durable and lets everybody see it.
+// Commit makes the executed block durable, lets everybody see it, and the engine forget blocks that nobody needs.
 func (a *app) Commit(context.Context, *abci.RequestCommit) (_ *abci.ResponseCommit, err error) {
 	defer a.stopChain(&err)
 	view := a.state.View()
@@ -197,7 +198,7 @@ func (a *app) Commit(context.Context, *abci.RequestCommit) (_ *abci.ResponseComm
 	a.metrics.committed()
 	a.feed.publish(view, a.block.Events)
 	a.block = ledger.Block{}
-	return &abci.ResponseCommit{}, nil
+	return &abci.ResponseCommit{RetainHeight: a.retain.height(view.Height(), view.Time())}, nil
 }
 
 // stopChain reports an error, or a panic of the ledger, to the engine's owner. The consensus engine halts on both.

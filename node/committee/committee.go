@@ -25,6 +25,7 @@ import (
 	"github.com/cometbft/cometbft/mempool"
 	cmtnode "github.com/cometbft/cometbft/node"
 	"github.com/cometbft/cometbft/p2p"
+	"github.com/cometbft/cometbft/types"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/waybill-network/waybill/kernels/bls"
@@ -53,13 +54,18 @@ type Config struct {
 	Listen       string             // host:port for consensus peers; no host means every address
 	Peers        []Peer             // dialled for ever
 	Timeouts     Timeouts
-	Store        *store.Store // for the ledger, the blocks and the engine's state
+	// KeepBlocks is how old, by block time, blocks get before they are dropped, for peers that catch up; they always
+	// reach the age within which signing twice can be proved. 0 keeps all.
+	KeepBlocks time.Duration
+	Store      *store.Store // for the ledger, the blocks and the engine's state
 	// Keep is told of every block's events before the block is durable. When the process dies in between, the block is
 	// executed again, and Keep is told again. It should be quick: the engine waits for it, and halts on its error. The
 	// view is after the block; Engine.View is not there yet. Nil is allowed.
 	Keep       func(*ledger.View, []ledger.Event) error
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer // nil: no metrics
+
+	evidence *types.EvidenceParams // for retention, in tests; nil: as in the engine's genesis
 }
 
 // Peer is another node's consensus address.

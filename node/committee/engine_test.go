@@ -176,6 +176,13 @@ func TestStart(t *testing.T) {
 	refused("another genesis", ErrGenesis, func(c *Config) { c.Genesis = other.genesis })
 	refused("another BLS key", ErrKey, func(c *Config) { c.BLSKey = other.members[0].bls })
 	refused("no memory of votes", ErrSignState, func(c *Config) { c.Home = t.TempDir() })
+	observer := net.config(0, t.TempDir(), s) // has a copy of the store, and never voted
+	observer.ConsensusKey, observer.BLSKey = key("observer"), nil
+	if e, err := Start(t.Context(), observer); err != nil {
+		t.Errorf("no memory of votes, and none needed: %v", err)
+	} else {
+		e.Stop()
+	}
 	refused("timeouts", nil, func(c *Config) { c.Timeouts = "moon" })
 	refused("address", nil, func(c *Config) { c.Listen = "nowhere" })
 

@@ -45,7 +45,11 @@ func Start(ctx context.Context, c Config) (_ *Engine, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("committee: genesis: %w", err)
 	}
-	validator, err := c.validator(engineConfig, e.app.view.Load().Height() > 0)
+	e.app.retain = retention{keep: c.KeepBlocks, evidence: doc.ConsensusParams.Evidence}
+	if c.evidence != nil {
+		e.app.retain.evidence = *c.evidence
+	}
+	validator, err := c.validator(engineConfig, e.app.view.Load().Height() > 0 && e.app.self >= 0)
 	if err != nil {
 		return nil, err
 	}
@@ -55,6 +59,7 @@ func Start(ctx context.Context, c Config) (_ *Engine, err error) {
 	if e.node, err = newNode(ctx, engineConfig, validator, &c, doc, e); err != nil {
 		return nil, err
 	}
+	e.app.retain.blocks = e.node.BlockStore()
 	if err := e.node.Start(); err != nil {
 		e.stopConnections()
 		return nil, fmt.Errorf("committee: start: %w", err)
@@ -161,9 +166,9 @@ func (c *Config) engine() (*config.Config, error) {
 	return ec, nil
 }
 
-// validator returns the consensus key with the memory of what it signed last, so that it never signs twice. A chain
-// that has blocks must have that memory too.
-func (c *Config) validator(ec *config.Config, blocks bool) (*privval.FilePV, error) {
+// validator returns the consensus key with the memory of what it signed last, so that it never signs twice. A member
+// whose chain has blocks has voted, and must have that memory; others may start from a copy of a store.
+func (c *Config) validator(ec *config.Config, voted bool) (*privval.FilePV, error) {
 	path := ec.PrivValidatorStateFile()
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("committee: %w", err)
@@ -171,7 +176,7 @@ func (c *Config) validator(ec *config.Config, blocks bool) (*privval.FilePV, err
 	v := privval.NewFilePV(cmted25519.PrivKey(c.ConsensusKey), "", path)
 	b, err := os.ReadFile(path)
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && blocks:
+	case errors.Is(err, fs.ErrNotExist) && voted:
 		return nil, fmt.Errorf("%w: %s", ErrSignState, path)
 	case errors.Is(err, fs.ErrNotExist):
 		v.LastSignState.Save()
