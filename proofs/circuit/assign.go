@@ -2,7 +2,6 @@ package circuit
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -13,9 +12,6 @@ import (
 	"github.com/waybill-network/waybill/kernels/poseidon2"
 	"github.com/waybill-network/waybill/rollup"
 )
-
-// ErrSegment is for statements of which a segment is not true, so that nothing can be proved.
-var ErrSegment = errors.New("circuit: the segment is not about these statements")
 
 // Assign returns the values of all input wires, the public one first, for a segment and its statements. It checks cheaply that
 // they fit each other, and leaves sums, tree and digests to the constraints. The order is that of [Circuit]'s fields. Errors:

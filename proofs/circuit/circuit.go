@@ -16,8 +16,12 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// ErrSize is for a size of which there is no circuit.
-var ErrSize = errors.New("circuit: there is none of that size")
+// Errors; use errors.Is.
+var (
+	ErrSize    = errors.New("circuit: there is none of that size")
+	ErrDigest  = errors.New("circuit: its constraints are not those that this program was made for")
+	ErrSegment = errors.New("circuit: the segment is not about these statements")
+)
 
 // Shape is what makes circuits of different sizes different.
 type Shape struct {
