@@ -82,6 +82,7 @@ are debited and nodes rewarded, exactly.
 			root.AddCommand(c)
 		}
 	}
+	root.AddCommand(newProveWorker())
 	root.SetHelpCommand(newHelp())
 	return root
 }
