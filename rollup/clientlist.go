@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/waybill-network/waybill/kernels/blake3"
 )
@@ -19,7 +20,7 @@ type ListedClient struct {
 	Signed bool   `json:"signed"` // the same for all of a client's statements
 }
 
-// ClientList names the client of every statement of a window, in their order, and says who signed (section 13).
+// ClientList names the client of every statement of a window, in their order, and says who signed (section 14).
 type ClientList []ListedClient
 
 // NewClientList returns the list for statements in order.
@@ -143,12 +144,21 @@ func (l ClientList) Clients() []uint32 {
 	return clients
 }
 
+// has returns whether a client is in the list.
+func (l ClientList) has() func(client uint32) bool {
+	clients := l.Clients()
+	return func(client uint32) bool {
+		_, ok := slices.BinarySearch(clients, client)
+		return ok
+	}
+}
+
 // CosignMessageSize is the size in bytes of what a client signs at the close of a window.
 const CosignMessageSize = 64
 
 const cosignTag = "wb-win/1"
 
-// CosignMessage returns what the clients of a window's statements sign (section 13): count and root are those of the whole
+// CosignMessage returns what the clients of a window's statements sign (section 14): count and root are those of the whole
 // tree.
 func CosignMessage(net Network, key WindowKey, count uint32, root Hash) (m [CosignMessageSize]byte) {
 	b := append(m[:0], cosignTag...)

@@ -11,14 +11,19 @@ func seeds(t testing.TB) map[string][][]byte {
 	cert := certify(h, 0, 1, 3)
 	exports := testExports(t)
 	settlement := settle(testRows, 0, 1, 3)
+	w := goldenCosigned(t)
+	third, _ := w.third(t, 256)
+	proven := &RollupExport{Certificate: certify(w.header, 0, 1, 3), Evidence: third, VerifyingKey: []byte("key")}
 	all := map[string][][]byte{
+		"FuzzParseStatement":             {w.tree.Statements()[0].Append(nil)},
+		"FuzzParseClientList":            {w.evidence.Clients.Append(nil)},
 		"FuzzParseAck":                   {testAcks()[0].Append(nil)},
-		"FuzzParseHeader":                {h.Append(nil)},
-		"FuzzParseEvidence":              {ev},
+		"FuzzParseHeader":                {h.Append(nil), w.header.Append(nil)},
+		"FuzzParseEvidence":              {ev, w.evidence.Append(nil), third.Append(nil)},
 		"FuzzParseCertificate":           {cert.Append(nil)},
 		"FuzzParseSettlementCertificate": {settlement.Certificate.Append(nil)},
 		"FuzzParseSettlementRow":         {testRows[0].Append(nil)},
-		"FuzzParseExport":                {exports["ack"], exports["rollup"], exports["settlement"]},
+		"FuzzParseExport":                {exports["ack"], exports["rollup"], exports["settlement"], exports["statements"], exports["statement-ack"], proven.Append(nil)},
 	}
 	for name, files := range all {
 		first := files[0]
@@ -52,6 +57,14 @@ func FuzzParseHeader(f *testing.F) {
 
 func FuzzParseEvidence(f *testing.F) {
 	roundTrip(f, ParseEvidence, func(ev *Evidence) []byte { return ev.Append(nil) })
+}
+
+func FuzzParseStatement(f *testing.F) {
+	roundTrip(f, ParseStatement, func(s Statement) []byte { return s.Append(nil) })
+}
+
+func FuzzParseClientList(f *testing.F) {
+	roundTrip(f, ParseClientList, func(l ClientList) []byte { return l.Append(nil) })
 }
 
 func FuzzParseCertificate(f *testing.F) {

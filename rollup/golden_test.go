@@ -99,7 +99,32 @@ func testValues(t *testing.T) string {
 	row("certificate's signature", cert.Signature)
 	row("settlement root", SettlementRoot(testRows))
 	row("settlement certificate's signature", settlement.Certificate.Signature)
-	for _, name := range []string{"ack", "rollup", "settlement"} {
+	w := goldenCosigned(t)
+	statement := w.tree.Statements()[0]
+	fields, root := statement.Elements()
+	segments, err := Segments(w.header, w.tree, w.evidence.Clients, 256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	message := CosignMessage(testNet, cosignKey, w.header.StatementCount, w.header.StatementRoot)
+	s := segments[0]
+	row("co-signed window: statement 0, as in evidence", statement.Append(nil))
+	row("its element e0", Hash(fields.Bytes()))
+	row("its element e1", Hash(root.Bytes()))
+	row("statement root", w.header.StatementRoot)
+	row("co-signed message", message[:])
+	row("multi-signature of clients 0, 2 and 3", w.header.StatementSignature)
+	row("client list", w.evidence.Clients.Append(nil))
+	row("client list digest", w.header.ClientListDigest)
+	row("header of the co-signed window", w.header.Append(nil))
+	row("its rollup id", w.header.ID())
+	row("segment of 256: node 0", Hash(s.Nodes[0].Bytes()))
+	row("table digest", Hash(s.Table.Bytes()))
+	row("signed digest", Hash(s.Signed.Bytes()))
+	row("challenge", Hash(s.Challenge.Bytes()))
+	row("fingerprint", Hash(s.Fingerprint.Bytes()))
+	row("public input", Hash(s.Public.Bytes()))
+	for _, name := range []string{"ack", "rollup", "settlement", "statements", "statement-ack"} {
 		file := testExports(t)[name]
 		row(fmt.Sprintf("B3 of `export-%s.wbx` (%d bytes)", name, len(file)), blake3.Sum256(file))
 	}

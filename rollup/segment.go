@@ -8,7 +8,7 @@ import (
 	"github.com/waybill-network/waybill/kernels/poseidon2"
 )
 
-// ProofSize is the size in bytes of the proof of one segment (section 14).
+// ProofSize is the size in bytes of the proof of one segment (section 15).
 const ProofSize = 384
 
 // ProofVerifier checks the proof of one segment: size is the circuit's, public its single input, in the little-endian
@@ -36,7 +36,7 @@ func segmentNodes(size int) int { return size / perNode(segmentLevel(size)) }
 
 func segmentCount(statements, size int) int { return (statements + size - 1) / size }
 
-// Segment is what one proof is about: up to Size consecutive statements of a window (section 14). Prover and verifier
+// Segment is what one proof is about: up to Size consecutive statements of a window (section 15). Prover and verifier
 // compute the same from what each of them has.
 type Segment struct {
 	Size    int                 // of the circuit

@@ -18,7 +18,7 @@ const (
 	StatementSize = 52
 )
 
-// Statement says what a client acknowledged for one service in one window (section 13).
+// Statement says what a client acknowledged for one service in one window (section 14).
 type Statement struct {
 	Client  uint32 `json:"client"`
 	Payer   uint32 `json:"payer"` // account that pays for the client in the window's epoch

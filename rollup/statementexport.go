@@ -20,11 +20,7 @@ type StatementAckExport struct {
 // ErrUnknownClient, ErrClientList for an ack whose client did not sign, ErrRoot for an archive that is not the rollup's.
 func NewStatementAckExport(c *Certificate, archive Acks, list ClientList, reg Registry, i int) (*StatementAckExport, error) {
 	key := c.Header.Key()
-	listed := make(map[uint32]bool, len(list))
-	for _, entry := range list {
-		listed[entry.Client] = true
-	}
-	statements, err := Statements(archive, key, reg, func(client uint32) bool { return listed[client] })
+	statements, err := Statements(archive, key, reg, list.has())
 	if err != nil {
 		return nil, fmt.Errorf("ack export: %w", err)
 	}
@@ -41,7 +37,7 @@ func NewStatementAckExport(c *Certificate, archive Acks, list ClientList, reg Re
 		first, acks := archive.ofStatement(s)
 		return &StatementAckExport{Certificate: c, Clients: list, Ack: archive.Ack(&c.Header, i), Index: uint32(i - first),
 			Path: AckTree(acks, key).Path(i - first), Payer: s.Payer, Acks: s.Acks, Units: s.Units,
-			Statement: uint32(j), Statements: tree.Path(j)}, nil
+			Statement: uint32(j), Statements: tree.RangePath(j, j+1)}, nil
 	}
 	return nil, fmt.Errorf("ack export: %w: client %d did not sign", ErrClientList, entry.Client())
 }
@@ -100,7 +96,7 @@ func (e *StatementAckExport) verify(v *exportVerifier) error {
 	if int(e.Statement) >= len(e.Clients) || e.Clients[e.Statement] != (ListedClient{Client: e.Ack.Client, Signed: true}) {
 		return fmt.Errorf("%w: client %d signed no statement %d", ErrClientList, e.Ack.Client, e.Statement)
 	}
-	s := &Statement{Client: e.Ack.Client, Payer: e.Payer, Service: e.Ack.Service, Acks: e.Acks, Units: e.Units}
+	s := Statement{Client: e.Ack.Client, Payer: e.Payer, Service: e.Ack.Service, Acks: e.Acks, Units: e.Units}
 	root, err := rootOfPath(AckTreeKind, AckTreeKind.LeafHash(e.Ack.appendLeaf(nil)), uint64(e.Index), uint64(e.Acks), e.Path)
 	if err != nil {
 		return err
@@ -109,7 +105,7 @@ func (e *StatementAckExport) verify(v *exportVerifier) error {
 	if err := s.check(); err != nil {
 		return err
 	}
-	if err := VerifyStatementPath(h.StatementRoot, s, e.Statement, h.StatementCount, e.Statements); err != nil {
+	if err := VerifyStatementRange(h.StatementRoot, []Statement{s}, e.Statement, h.StatementCount, e.Statements); err != nil {
 		return err
 	}
 	v.done(Check{Name: "inclusion", What: fmt.Sprintf("the ack leads to its statement and that to the root, with %d hashes, and its client is "+

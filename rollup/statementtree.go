@@ -6,7 +6,7 @@ import (
 	"github.com/waybill-network/waybill/kernels/poseidon2"
 )
 
-// The tree over the statements of a window (section 13): eight statements a node of level 1, sixteen nodes a node above,
+// The tree over the statements of a window (section 14): eight statements a node of level 1, sixteen nodes a node above,
 // absent places zero, and at least three levels, so that the nodes of every circuit's segments are in it.
 const (
 	statementsPerNode = poseidon2.Width / 2
@@ -69,63 +69,5 @@ func (t *StatementTree) nodes(level, first, n int) []poseidon2.Element {
 	return nodes
 }
 
-// Path returns what leads from statement i to the root: on every level the other children of its node, from left to right,
-// that is 14 elements on the first and 15 on each other. It panics when there is no such statement.
-func (t *StatementTree) Path(i int) []Hash {
-	if i < 0 || i >= t.Len() {
-		panic("rollup: no such statement")
-	}
-	var path []Hash
-	own, first := 2, 2*i
-	for level := range len(t.levels) - 1 {
-		at := first % poseidon2.Width
-		for j, sibling := range t.nodes(level, first-at, poseidon2.Width) {
-			if j < at || j >= at+own {
-				path = append(path, sibling.Bytes())
-			}
-		}
-		own, first = 1, first/poseidon2.Width
-	}
-	return path
-}
-
-// StatementPathLen returns the number of elements in the path of a statement of a tree of count statements.
+// StatementPathLen returns the most elements that the path of one statement of a tree of count statements has.
 func StatementPathLen(count int) int { return 15*depthOf(count) - 1 }
-
-// VerifyStatementPath checks that the path leads from the statement at index of count to the root. That its fields are in
-// bounds it leaves to the caller. The error is ErrPath.
-func VerifyStatementPath(root Hash, s *Statement, index, count uint32, path []Hash) error {
-	switch {
-	case index >= count || count > MaxStatements:
-		return fmt.Errorf("%w: there is no statement %d of %d", ErrPath, index, count)
-	case len(path) != StatementPathLen(int(count)):
-		return fmt.Errorf("%w: %d elements, where %d belong", ErrPath, len(path), StatementPathLen(int(count)))
-	}
-	fields, acks := s.Elements()
-	own := []poseidon2.Element{fields, acks}
-	first, total := 2*int(index), 2*int(count)
-	for len(path) > 0 {
-		var x [poseidon2.Width]poseidon2.Element
-		at := first % poseidon2.Width
-		for j := range x {
-			if j >= at && j < at+len(own) {
-				x[j] = own[j-at]
-				continue
-			}
-			sibling, err := poseidon2.ParseElement(path[0][:])
-			if err != nil {
-				return fmt.Errorf("%w: %w", ErrPath, err)
-			}
-			if first-at+j >= total && sibling != (poseidon2.Element{}) {
-				return fmt.Errorf("%w: something stands beyond the last statement", ErrPath)
-			}
-			x[j], path = sibling, path[1:]
-		}
-		own = []poseidon2.Element{poseidon2.Compress(&x)}
-		first, total = first/poseidon2.Width, (total+poseidon2.Width-1)/poseidon2.Width
-	}
-	if own[0].Bytes() != root {
-		return ErrPath
-	}
-	return nil
-}

@@ -213,6 +213,7 @@ type draft struct {
 	acks                             []ack
 	rows                             []row
 	clients                          []listed
+	extra                            []byte // evidence behind the acks
 }
 
 func clientKey(i uint32) secret { return newSecret("client", i) }
@@ -305,6 +306,7 @@ func (d *draft) rollupFile() []byte {
 	for _, a := range d.acks {
 		ev = append(ev, d.entry(a)[12:]...)
 	}
+	ev = append(ev, d.extra...)
 	clients := d.clients
 	if clients == nil {
 		clients = d.list()

@@ -48,13 +48,19 @@ func (t tree) root(entries [][]byte) hash {
 
 // included is RFC 9162 section 2.1.3.2.
 func (t tree) included(entry []byte, index, size uint32, path []hash, root hash) bool {
+	led, ok := t.rootFrom(entry, index, size, path)
+	return ok && led == root
+}
+
+// rootFrom is where a path leads, unless its length is wrong.
+func (t tree) rootFrom(entry []byte, index, size uint32, path []hash) (root hash, ok bool) {
 	if index >= size {
-		return false
+		return root, false
 	}
 	fn, sn, r := index, size-1, t.leaf(entry)
 	for _, p := range path {
 		if sn == 0 {
-			return false
+			return root, false
 		}
 		if fn&1 == 1 || fn == sn {
 			r = t.node(p, r)
@@ -66,7 +72,7 @@ func (t tree) included(entry []byte, index, size uint32, path []hash, root hash)
 		}
 		fn, sn = fn>>1, sn>>1
 	}
-	return sn == 0 && r == root
+	return r, sn == 0
 }
 
 // encodedIdentity is the identity of G1, compressed; that of G2 has zeros more.

@@ -37,6 +37,83 @@ func sectionTwelveTable(t *testing.T) *table {
 	return s
 }
 
+// cosignedValues adds those of the co-signed window.
+func cosignedValues(t *testing.T, want map[string][]byte) {
+	d := sectionTwelve()
+	d.window = 8
+	var all []ack
+	for i := range uint32(15) {
+		all = append(all, ack{i % 5, i / 10, i, 1000 * uint64(i+1), fmt.Sprint("GET /", i)})
+	}
+	slices.SortStableFunc(all, func(x, y ack) int { return int(x.client) - int(y.client) })
+	w := newWindow(d, all, 0, 2, 3).complete()
+	first, header := w.stmts[0], w.header()
+	e0 := first.e0()
+	want["co-signed window: statement 0, as in evidence"] = first.encoded()
+	want["its element e0"], want["its element e1"] = e0[:], first.root
+	want["statement root"] = w.root()
+	want["co-signed message"] = w.message()
+	want["multi-signature of clients 0, 2 and 3"] = w.cosigned
+	want["client list"], want["client list digest"] = w.listed(), w.digest
+	want["header of the co-signed window"] = header
+	want["its rollup id"] = b3k("waybill/rollup/1", header)
+	for name, file := range map[string][]byte{"statements": w.file(), "statement-ack": w.underFile(0, 1)} {
+		want[fmt.Sprintf("B3 of `export-%s.wbx` (%d bytes)", name, len(file))] = b3(string(file))
+		if string(file) != string(read(t, filepath.Join(testdata, "export-"+name+".wbx"))) {
+			t.Errorf("the %s file is another", name)
+		}
+	}
+
+	// The segment, by the verifier's own code: from what a verifier of a proof knows.
+	g, err := ParseGenesis(read(t, filepath.Join(testdata, "genesis.json")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := g.header(&reader{b: header})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := readList(&reader{b: w.listed()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var payers []uint32
+	rows := map[pair]sum{}
+	var level []element
+	for i, s := range w.stmts {
+		payers = append(payers, payerOf(s.client))
+		level = append(level, s.e0(), element(s.root))
+		if w.bits[i] {
+			p := pair{payerOf(s.client), s.service}
+			rows[p] = sum{rows[p].acks + uint64(s.acks), rows[p].units + s.units}
+		}
+	}
+	s := segment{count: len(list), nodes: []element{theHash().parents(theHash().parents(level))[0], {}}, rows: rows}
+	if err := lead([]segment{s}, 256, len(list), h.statementRoot); err != nil {
+		t.Fatal(err)
+	}
+	segments := []segment{s}
+	g.publicInputs(h, 256, segments, list, payers)
+	s = segments[0]
+	want["segment of 256: node 0"] = s.nodes[0][:]
+	want["table digest"], want["signed digest"], want["challenge"] = s.table[:], s.signed[:], s.challenge[:]
+	want["fingerprint"], want["public input"] = s.fingerprint[:], s.public[:]
+}
+
+// documentValues are the rows of a table between marks in the document.
+func documentValues(t *testing.T, name string) map[string]string {
+	_, values, found := strings.Cut(string(read(t, "../../docs/protocol.md")), "<!-- "+name+" -->")
+	values, _, closed := strings.Cut(values, "<!-- end of "+name+" -->")
+	if !found || !closed {
+		t.Fatalf("the document has no %s", name)
+	}
+	got := map[string]string{}
+	for _, row := range regexp.MustCompile("(?m)^\\| (.+) \\| `([0-9a-f]+)` \\|$").FindAllStringSubmatch(values, -1) {
+		got[row[1]] = row[2]
+	}
+	return got
+}
+
 // TestDocument makes the values of section 12 again, from the text before its table.
 func TestDocument(t *testing.T) {
 	d, s := sectionTwelve(), sectionTwelveTable(t)
@@ -70,15 +147,8 @@ func TestDocument(t *testing.T) {
 			t.Errorf("the %s file is another", name)
 		}
 	}
-	_, values, found := strings.Cut(string(read(t, "../../docs/protocol.md")), "<!-- test values -->")
-	values, _, closed := strings.Cut(values, "<!-- end of test values -->")
-	if !found || !closed {
-		t.Fatal("the document has no test values")
-	}
-	got := map[string]string{}
-	for _, row := range regexp.MustCompile("(?m)^\\| (.+) \\| `([0-9a-f]+)` \\|$").FindAllStringSubmatch(values, -1) {
-		got[row[1]] = row[2]
-	}
+	cosignedValues(t, want)
+	got := documentValues(t, "test values")
 	for what, b := range want {
 		if got[what] != fmt.Sprintf("%x", b) {
 			t.Errorf("%s: %x, in the document %s", what, b, got[what])

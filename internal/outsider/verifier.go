@@ -4,6 +4,7 @@ package outsider
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -33,6 +34,8 @@ func (g *Genesis) Verify(file []byte) (string, error) {
 		return g.rollup(r)
 	case 3:
 		return g.settlement(r)
+	case 4:
+		return g.statementAck(r)
 	}
 	return "", errors.New("file: unknown type")
 }
@@ -85,11 +88,15 @@ type header struct {
 	root, id hash
 	sigma    []byte // not decoded: for a certificate's validity it is just bytes
 	rows     map[pair]sum
+
+	statements          uint32
+	statementRoot, list hash
+	cosigma             []byte
 }
 
 func (h *header) String() string {
-	return fmt.Sprintf("node %d, epoch %d, window %d: rollup %x of %d acks in %d rows",
-		le.Uint32(h.place[8:]), le.Uint32(h.place[0:]), le.Uint32(h.place[4:]), h.id, h.acks, len(h.rows))
+	return fmt.Sprintf("node %d, epoch %d, window %d: rollup %x of %d acks and %d statements in %d rows",
+		le.Uint32(h.place[8:]), le.Uint32(h.place[0:]), le.Uint32(h.place[4:]), h.id, h.acks, h.statements, len(h.rows))
 }
 
 // header reads a rollup header (section 6) that decodes and is this network's.
@@ -99,7 +106,8 @@ func (g *Genesis) header(r *reader) (*header, error) {
 	tag, network := r.take(8), r.take(8)
 	copy(h.place[:], r.take(12))
 	h.acks, h.root, h.sigma = r.u32(), r.hash(), r.take(48)
-	statements, rows := r.take(4+32+32+48), r.uint(2)
+	h.statements, h.statementRoot, h.list, h.cosigma = r.u32(), r.hash(), r.hash(), r.take(48)
+	rows := r.uint(2)
 	switch {
 	case r.short:
 		return nil, fmt.Errorf("header: %w", errShort)
@@ -107,27 +115,29 @@ func (g *Genesis) header(r *reader) (*header, error) {
 		return nil, errors.New("header: tag")
 	case !bytes.Equal(network, g.network[:]):
 		return nil, errors.New("header: another network")
-	case h.acks < 1 || h.acks > 65_536:
-		return nil, errors.New("header: ack count")
-	case !bytes.Equal(statements[:68], make([]byte, 68)) || !bytes.Equal(statements[68:], encodedIdentity):
-		return nil, errors.New("header: statements part present")
+	case h.acks > 65_536 || h.statements > 65_536 || h.acks+h.statements == 0:
+		return nil, errors.New("header: ack or statement count")
+	case h.acks == 0 && (h.root != hash{} || !bytes.Equal(h.sigma, encodedIdentity)):
+		return nil, errors.New("header: no acks, but a root or signature")
+	case h.statements == 0 && (h.statementRoot != hash{} || h.list != hash{} || !bytes.Equal(h.cosigma, encodedIdentity)):
+		return nil, errors.New("header: no statements, but a root, digest or signature")
 	case rows < 1 || rows > 256:
 		return nil, errors.New("header: row count")
 	}
 	var last pair
-	left := uint64(h.acks)
+	acks := uint64(0)
 	for i := range rows {
 		p, v := pair{r.u32(), r.u32()}, sum{r.uint(8), r.uint(8)}
 		switch {
 		case i > 0 && slices.Compare(last[:], p[:]) >= 0:
 			return nil, errors.New("header: rows not sorted")
-		case v.acks < 1 || v.acks > left || v.units < v.acks:
+		case v.acks < 1 || v.units < v.acks || acks+v.acks < acks:
 			return nil, errors.New("header: acks or units of a row")
 		}
-		last, left, h.rows[p] = p, left-v.acks, v
+		last, acks, h.rows[p] = p, acks+v.acks, v
 	}
-	if left != 0 {
-		return nil, errors.New("header: rows have fewer acks")
+	if acks < uint64(h.acks) || (acks == uint64(h.acks)) != (h.statements == 0) {
+		return nil, errors.New("header: rows have another number of acks")
 	}
 	h.id = keyed("waybill/rollup/1", all[:len(all)-len(r.b)])
 	return h, nil
@@ -176,7 +186,10 @@ type client struct {
 	index, payer uint32
 	key          []byte
 	messages     [][]byte
+	seen         bool // in the evidence
 }
+
+func byIndex(c client, index uint32) int { return cmp.Compare(c.index, index) }
 
 func (g *Genesis) rollup(r *reader) (string, error) {
 	h, err := g.certificate(r)
@@ -184,12 +197,15 @@ func (g *Genesis) rollup(r *reader) (string, error) {
 		return "", err
 	}
 	ev := &reader{b: r.take(int(r.u32())), short: r.short}
-	if count := ev.u32(); count != h.acks || len(ev.b) != 52*int(count) {
+	if count := ev.u32(); count != h.acks || len(ev.b) < 52*int(count) || h.statements == 0 && len(ev.b) > 52*int(count) {
 		return "", errors.New("evidence: ack count")
 	}
 	var clients []client
-	for range min(r.u32(), 65_537) {
+	for range min(r.u32(), 2*65_536+1) {
 		clients = append(clients, client{index: r.u32(), payer: r.u32(), key: r.take(96)})
+		if i := len(clients) - 1; i > 0 && clients[i-1].index >= clients[i].index {
+			return "", errors.New("clients: not sorted")
+		}
 	}
 	if err := r.end("file"); err != nil {
 		return "", err
@@ -198,49 +214,87 @@ func (g *Genesis) rollup(r *reader) (string, error) {
 		return "", err
 	}
 
-	sigma, err := decodeSignature(h.sigma)
-	if err != nil {
-		return "", fmt.Errorf("header: aggregate signature %w", err)
-	}
-	keys, messages := make([]*blst.P2Affine, len(clients)), make([][][]byte, len(clients))
-	for i, c := range clients {
-		if keys[i], err = decodeKey(c.key); err != nil {
-			return "", fmt.Errorf("clients: key of %d %w", c.index, err)
+	if h.acks > 0 {
+		if err := aggregated(h, clients); err != nil {
+			return "", err
 		}
-		messages[i] = c.messages
-	}
-	if !verifyAggregate(sigma, keys, messages) {
-		return "", errors.New("evidence: aggregate signature does not verify")
 	}
 	return fmt.Sprint("rollup of ", h), nil
 }
 
-// evidence checks all of section 6's rules but the signature, and gives the clients their messages.
+// aggregated checks the acks' signature.
+func aggregated(h *header, clients []client) error {
+	sigma, err := decodeSignature(h.sigma)
+	if err != nil {
+		return fmt.Errorf("header: aggregate signature %w", err)
+	}
+	var keys []*blst.P2Affine
+	var messages [][][]byte
+	for _, c := range clients {
+		if c.messages == nil {
+			continue
+		}
+		key, err := decodeKey(c.key)
+		if err != nil {
+			return fmt.Errorf("clients: key of %d %w", c.index, err)
+		}
+		keys, messages = append(keys, key), append(messages, c.messages)
+	}
+	if !verifyAggregate(sigma, keys, messages) {
+		return errors.New("evidence: aggregate signature does not verify")
+	}
+	return nil
+}
+
+// evidence checks all of section 6's rules but the acks' signature, and gives the clients their messages.
 func (g *Genesis) evidence(h *header, ev *reader, clients []client) error {
+	rows, err := g.acksPart(h, ev, clients)
+	if err != nil {
+		return err
+	}
+	if h.statements == 0 {
+		if !maps.Equal(rows, h.rows) {
+			return errors.New("evidence: rows are not the sums")
+		}
+	} else if err := g.statementsPart(h, ev, clients, rows); err != nil {
+		return err
+	}
+	for _, c := range clients {
+		if !c.seen {
+			return errors.New("clients: not those of the evidence")
+		}
+	}
+	return nil
+}
+
+// acksPart checks the acks and returns their sums.
+func (g *Genesis) acksPart(h *header, ev *reader, clients []client) (map[pair]sum, error) {
 	rows := map[pair]sum{}
 	entries := make([][]byte, h.acks)
 	var previous [3]uint32 // client, service, seq
 	var used map[uint32]bool
-	next := 0 // how many clients came
+	var c *client
 	for i := range entries {
 		e := ev.take(52)
 		place := [3]uint32{le.Uint32(e), le.Uint32(e[4:]), le.Uint32(e[8:])}
 		if i > 0 && slices.Compare(previous[:], place[:]) >= 0 {
-			return errors.New("evidence: not sorted")
+			return nil, errors.New("evidence: not sorted")
 		}
 		if i == 0 || previous[0] != place[0] {
-			if next == len(clients) || clients[next].index != place[0] {
-				return errors.New("clients: not those of the evidence")
+			j, ok := slices.BinarySearchFunc(clients, place[0], byIndex)
+			if !ok {
+				return nil, errors.New("clients: not those of the evidence")
 			}
-			next, used = next+1, map[uint32]bool{}
+			c, used = &clients[j], map[uint32]bool{}
+			c.seen = true
 		}
 		previous = place
-		c, units := &clients[next-1], le.Uint64(e[12:])
+		units := le.Uint64(e[12:])
 		switch {
 		case used[place[2]]:
-			return errors.New("evidence: seq used twice")
+			return nil, errors.New("evidence: seq used twice")
 		case units < 1 || units > 1<<40:
-			return errors.New("evidence: units")
+			return nil, errors.New("evidence: units")
 		}
 		used[place[2]] = true
 		p := pair{c.payer, place[1]}
@@ -248,15 +302,10 @@ func (g *Genesis) evidence(h *header, ev *reader, clients []client) error {
 		entries[i] = append(slices.Clone(h.place[:]), e...)
 		c.messages = append(c.messages, slices.Concat([]byte("wb-ack/1"), g.network[:], entries[i]))
 	}
-	switch {
-	case next != len(clients):
-		return errors.New("clients: not those of the evidence")
-	case tree("ack").root(entries) != h.root:
-		return errors.New("evidence: another root")
-	case !maps.Equal(rows, h.rows):
-		return errors.New("evidence: rows are not the sums")
+	if h.acks > 0 && tree("ack").root(entries) != h.root {
+		return nil, errors.New("evidence: another root")
 	}
-	return nil
+	return rows, nil
 }
 
 // payment is one row of a settlement: node, service, payer; then acks, units, charge, paid, to node, to service.

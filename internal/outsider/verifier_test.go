@@ -136,7 +136,7 @@ func TestRollupLies(t *testing.T) {
 		{"no rows", "row count", func(d *draft) { d.rows = []row{} }},
 		{"257 rows", "row count", func(d *draft) { d.rows = make([]row, 257) }},
 		{"a row's units", "not the sums", func(d *draft) { d.rows = d.sum(); d.rows[1].units++ }},
-		{"a row's acks", "fewer acks", func(d *draft) { d.rows = d.sum(); d.rows[0].acks-- }},
+		{"a row's acks", "another number of acks", func(d *draft) { d.rows = d.sum(); d.rows[0].acks-- }},
 		{"an ack between rows", "not the sums", func(d *draft) { d.rows = d.sum(); d.rows[0].acks--; d.rows[1].acks++ }},
 		{"acks of rows that wrap around", "acks or units of a row", func(d *draft) {
 			d.rows = d.sum()
@@ -146,7 +146,7 @@ func TestRollupLies(t *testing.T) {
 		{"more acks than units", "acks or units of a row", func(d *draft) { d.rows = d.sum(); d.rows[1].units = d.rows[1].acks - 1 }},
 		{"a row's service", "not the sums", func(d *draft) { d.rows = d.sum(); d.rows[1].service++ }},
 		{"a row too many", "acks or units of a row", func(d *draft) { d.rows = append(d.sum(), row{99, 0, 0, 0}) }},
-		{"a row missing", "fewer acks", func(d *draft) { d.rows = d.sum()[1:] }},
+		{"a row missing", "another number of acks", func(d *draft) { d.rows = d.sum()[1:] }},
 		{"units moved between rows", "not the sums", func(d *draft) { d.rows = d.sum(); d.rows[0].units--; d.rows[1].units++ }},
 		{"seq over services", "seq used twice", func(d *draft) { d.acks[2].seq = 9 }},
 		{"the same ack twice", "evidence: not sorted", func(d *draft) { d.acks = append(d.acks[:1], d.acks...) }},
@@ -157,12 +157,12 @@ func TestRollupLies(t *testing.T) {
 		{"units above any cap", "evidence: units", func(d *draft) { d.acks[2].units++ }},
 		{"units that wrap around", "evidence: units", func(d *draft) { d.acks[0].units, d.acks[1].units = 1<<63+5, 1<<63+5 }},
 		{"ack count", "evidence: ack count", func(d *draft) { d.count, d.rows = 6, d.sum(); d.rows[0].acks++ }},
-		{"too many acks", "header: ack count", func(d *draft) { d.count = 65_537 }},
+		{"too many acks", "ack or statement count", func(d *draft) { d.count = 65_537 }},
 		{"root", "another root", func(d *draft) { d.root = b3("x") }},
-		{"statement count", "statements", func(d *draft) { d.statements[0] = 1 }},
-		{"statement root", "statements", func(d *draft) { d.statements[4] = 1 }},
-		{"client list digest", "statements", func(d *draft) { d.statements[36] = 1 }},
-		{"statement signature", "statements", func(d *draft) { copy(d.statements[68:], d.aggregate()) }},
+		{"statement count", "another number of acks", func(d *draft) { d.statements[0] = 1 }},
+		{"statement root", "no statements, but", func(d *draft) { d.statements[4] = 1 }},
+		{"client list digest", "no statements, but", func(d *draft) { d.statements[36] = 1 }},
+		{"statement signature", "no statements, but", func(d *draft) { copy(d.statements[68:], d.aggregate()) }},
 		{"identity", "is the identity", func(d *draft) { d.sigma = identity }},
 		{"identity with a sign", "canonical", func(d *draft) { d.sigma = negated(identity) }},
 		{"torsion", "not in the subgroup", func(d *draft) { d.sigma = add(d.aggregate(), shift) }},
@@ -183,8 +183,8 @@ func TestRollupLies(t *testing.T) {
 		}},
 		{"client missing", "not those of the evidence", func(d *draft) { d.clients = d.list()[1:] }},
 		{"client too many", "not those of the evidence", func(d *draft) { d.clients = append(d.list(), listed{9, 10, clientKey(9).public()}) }},
-		{"clients swapped", "not those of the evidence", func(d *draft) { d.clients = d.list(); slices.Reverse(d.clients) }},
-		{"client twice", "not those of the evidence", func(d *draft) { d.clients = append(d.list()[:1], d.list()...) }},
+		{"clients swapped", "clients: not sorted", func(d *draft) { d.clients = d.list(); slices.Reverse(d.clients) }},
+		{"client twice", "clients: not sorted", func(d *draft) { d.clients = append(d.list()[:1], d.list()...) }},
 		{"a client's payer", "not the sums", func(d *draft) { d.clients = d.list(); d.clients[1].payer++ }},
 		{"keys swapped", "aggregate signature does not verify", func(d *draft) {
 			d.clients = d.list()
@@ -239,7 +239,7 @@ func TestAckLies(t *testing.T) {
 	refused(t, g, "statements", "statements", d.ackFile(3))
 	d = newDraft()
 	d.rows = d.sum()[1:]
-	refused(t, g, "rows", "fewer acks", d.ackFile(3))
+	refused(t, g, "rows", "another number of acks", d.ackFile(3))
 	d = newDraft()
 	d.count, d.rows = 8, d.sum()
 	d.rows[0].acks += 3
