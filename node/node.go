@@ -60,6 +60,7 @@ type Node struct {
 	puller   *peer.Puller
 	pipeline *pipeline.Pipeline // nil while the node does not serve
 	usage    usage
+	history  telemetry.History
 
 	tasks    sync.WaitGroup
 	failed   chan error
@@ -91,6 +92,7 @@ func Start(ctx context.Context, cfg *config.Config, id *Identity, log *slog.Logg
 		{"committee", n.startCommittee},
 		{"peers", n.startPeers},
 		{"pipeline", n.startPipeline},
+		{"telemetry", n.startHistory},
 		{"ingest API", n.startIngest},
 		{"operator port", n.startOperator},
 	} {
@@ -249,6 +251,26 @@ func (n *Node) startPipeline(ctx context.Context) error {
 	}
 	n.pipeline = p
 	n.onStop(p.Close)
+	return nil
+}
+
+// startHistory notes counters every now and then, for current rates.
+func (n *Node) startHistory(context.Context) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	n.onStop(cancel)
+	n.history.Note(time.Now(), n.counters())
+	n.tasks.Go(func() {
+		ticker := time.NewTicker(telemetry.SampleInterval)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+				n.history.Note(time.Now(), n.counters())
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
 	return nil
 }
 

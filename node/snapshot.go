@@ -66,9 +66,29 @@ func (n *Node) Snapshot() telemetry.Snapshot {
 		p = n.pipeline.Stats()
 		n.fillPipeline(&s, &p, view)
 	}
+	s.Recent = n.history.Recent(s.Taken, countersOf(view, &p))
 	n.fillCommittee(&s, view, p.Members)
 	n.fillStore(&s)
 	return s
+}
+
+// counters returns those whose recent growth is told.
+func (n *Node) counters() telemetry.Counters {
+	var p pipeline.Stats
+	if n.pipeline != nil {
+		p = n.pipeline.Stats()
+	}
+	return countersOf(n.chain.View(), &p)
+}
+
+func countersOf(view *ledger.View, p *pipeline.Stats) telemetry.Counters {
+	c := telemetry.Counters{Accepted: p.Codes[rollup.Accepted], Ordered: p.Ordered, Blocks: uint64(view.Height())}
+	for _, code := range rollup.Codes() {
+		if !code.OK() {
+			c.Refused += p.Codes[code]
+		}
+	}
+	return c
 }
 
 func (n *Node) fillChain(s *telemetry.Snapshot, view *ledger.View) {

@@ -84,7 +84,7 @@ func TestOperator(t *testing.T) {
 	stop := n.start(t)
 	defer func() { stop() }()
 
-	if out := must(t, with("status")...); !strings.Contains(out, "yes, takes acks") {
+	if out := must(t, with("status")...); !strings.Contains(out, "yes, takes acks") || !strings.Contains(out, "refused a second in the last") {
 		t.Error(out)
 	}
 	payer := filepath.Join(n.dir, "payer.json")

@@ -29,7 +29,7 @@ func newStatus() *cobra.Command {
 		Use:   "status",
 		Short: "Show what a node says about itself, its windows and the chain",
 		Long: `Asks a node for its snapshot and shows it: whether it is ready for acks, and if not, why; what became of the acks that it
-answered since it started; where its windows and rollups are; the chain, the committee and the disk. The dashboard
+answered, in the last seconds and since it started; where its windows and rollups are; the chain, the committee and the disk. The dashboard
 (operator.listen) shows the same, live.`,
 		Args: noArgs,
 	}
@@ -81,8 +81,8 @@ func (s *nodeStatus) print(w io.Writer) {
 		"node", fmt.Sprintf("%s, number %d, version %s, up %v", s.Node.Name, s.Node.Index, s.Build.Version, s.Taken.Sub(s.Started).Round(time.Second)),
 		"network", fmt.Sprintf("%s (%s)", s.Node.ChainID, s.Node.Network),
 		"ready", s.readiness(),
-		"chain", fmt.Sprintf("block %s, %v old, %s, %s waiting, application hash %s", grouped(uint64(s.Chain.Height)),
-			s.Taken.Sub(s.Chain.BlockTime).Round(time.Millisecond), plural(uint64(s.Chain.Peers), "peer"), plural(uint64(s.Chain.Mempool), "transaction"), shortHashes(s.Chain.AppHash)),
+		"chain", fmt.Sprintf("block %s, %v old, %.1f blocks a second, %s, %s waiting, application hash %s", grouped(uint64(s.Chain.Height)),
+			s.Taken.Sub(s.Chain.BlockTime).Round(time.Millisecond), s.Recent.PerSecond(s.Recent.Blocks), plural(uint64(s.Chain.Peers), "peer"), plural(uint64(s.Chain.Mempool), "transaction"), shortHashes(s.Chain.AppHash)),
 		"epoch", fmt.Sprintf("%d, ends in %v; the next to settle is %d", s.Epoch.Number, s.Epoch.End.Sub(s.Taken).Round(time.Second), s.Epoch.NextToSettle),
 		"registry", fmt.Sprintf("%s, %s, %s", plural(uint64(s.Epoch.Nodes), "node"), plural(uint64(s.Epoch.Services), "service"), plural(uint64(s.Epoch.Clients), "client")),
 		"committee", s.members(),
@@ -155,8 +155,9 @@ func (s *nodeStatus) printAcks(w io.Writer) {
 	fmt.Fprintln(w)
 	pairs(w,
 		"acks", answers,
-		"rate", fmt.Sprintf("%.1f accepted a second since the start; %s waiting for an answer, from %s", float64(accepted)/max(seconds, 1),
-			grouped(uint64(s.Budget.Acks)), plural(uint64(s.Budget.Sources), "connection")),
+		"rate", fmt.Sprintf("%.1f accepted and %.1f refused a second in the last %.0f s; %.1f and %.1f since the start",
+			s.Recent.PerSecond(s.Recent.Accepted), s.Recent.PerSecond(s.Recent.Refused), s.Recent.Seconds, float64(accepted)/max(seconds, 1), float64(refused)/max(seconds, 1)),
+		"waiting", fmt.Sprintf("%s without an answer yet, from %s", plural(uint64(s.Budget.Acks), "ack"), plural(uint64(s.Budget.Sources), "connection")),
 		"rollups", fmt.Sprintf("%s sealed, %s certified, %s ordered, %d pending", grouped(s.Rollups.Sealed), grouped(s.Rollups.Certified),
 			grouped(s.Rollups.Ordered), s.Rollups.Pending),
 	)

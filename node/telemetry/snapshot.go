@@ -6,7 +6,8 @@ import "time"
 // dashboard read nothing else. Whoever takes it fills it from the pipeline's, the committee's and the ledger's own
 // statistics; it holds values only and may be shared once taken.
 //
-// Counters only grow while the process lives, so a reader gets a rate from two snapshots. In JSON, durations are
+// Counters only grow while the process lives, so a reader gets a rate from two snapshots, and current rates from Recent of
+// one. In JSON, durations are
 // seconds, absent times are left out, and amounts that may exceed 2^53 are decimal strings.
 type Snapshot struct {
 	Taken   time.Time `json:"taken"`
@@ -19,6 +20,7 @@ type Snapshot struct {
 	Stages     []Stage      `json:"stages"` // in the order of StageNames
 	Budget     Budget       `json:"budget"`
 	Answers    []Answer     `json:"answers"` // one per code of section 11 of docs/protocol.md, in its order
+	Recent     Recent       `json:"recent"`
 	Quarantine Quarantine   `json:"quarantine"`
 	Windows    []Window     `json:"windows"` // newest first, at most 32
 	Rollups    RollupCounts `json:"rollups"`

@@ -211,3 +211,28 @@ func TestLogger(t *testing.T) {
 		t.Errorf("build %+v", b)
 	}
 }
+
+func TestRecent(t *testing.T) {
+	var h History
+	start := time.Unix(1_700_000_000, 0)
+	at := func(seconds float64) time.Time { return start.Add(time.Duration(seconds * float64(time.Second))) }
+	if r := h.Recent(start, Counters{Accepted: 5}); r != (Recent{}) || r.PerSecond(5) != 0 {
+		t.Errorf("nothing noted: %+v", r)
+	}
+	h.Note(start, Counters{Accepted: 100, Blocks: 7})
+	if r := h.Recent(at(4), Counters{Accepted: 120, Refused: 8, Blocks: 9}); r.Seconds != 4 || r.Counters != (Counters{20, 8, 0, 2}) || r.PerSecond(r.Accepted) != 5 {
+		t.Errorf("after 4 s: %+v", r)
+	}
+	for s := 1; s <= 100; s++ { // ten acks a second, and none in the last five
+		h.Note(at(float64(s)), Counters{Accepted: 100 + 10*uint64(min(s, 95)), Ordered: uint64(s)})
+	}
+	if n := len(h.samples); n > 12 {
+		t.Errorf("%d samples", n)
+	}
+	if r := h.Recent(at(100.5), Counters{Accepted: 1050, Ordered: 100}); r.Seconds != 10.5 || r.Accepted != 50 || r.Ordered != 10 {
+		t.Errorf("after 100.5 s: %+v", r)
+	}
+	if r := h.Recent(at(150), Counters{Accepted: 1055, Ordered: 100}); r.Seconds != 50 || r.Accepted != 5 {
+		t.Errorf("noted nothing for 50 s: %+v", r)
+	}
+}
