@@ -18,7 +18,7 @@ import (
 // once per signer instead of once per message.
 
 // hashBlock is how many messages share a field inversion.
-const hashBlock = 64
+const hashBlock = 128
 
 // uniformBytes is what one message expands to: two field elements of 64 bytes each,
 // RFC 9380 section 8.8.1 (L = 64).
@@ -90,12 +90,12 @@ func (l *lane) hashToIso(dst []affine, dstPrime []byte, msg func(i int) []byte) 
 		for i := range l.u {
 			l.u[i] = fieldElement(l.uniform[64*i:][:64])
 		}
-		l.points = grow(l.points, len(l.u))
 		if w := l.wideFor(len(l.u)); w != nil {
-			w.mapToIso(l.points, l.u)
-		} else {
-			l.mapToIso(l.points, l.u)
+			w.hashToIso(block, l.u)
+			continue
 		}
+		l.points = grow(l.points, len(l.u))
+		l.mapToIso(l.points, l.u)
 		l.segments = grow(l.segments, len(block))
 		for i := range l.segments {
 			l.segments[i] = segment{start: 2 * i, n: 2}

@@ -118,13 +118,50 @@ func (w *wide) negate(y fp381.Vec, want, have fp381.Mask, t fp381.Vec) {
 	w.f.Select(y, have, t, y)
 }
 
+// hashToIso sets dst[i] to the sum of the points that u[2i] and u[2i+1] are mapped to on the isogenous curve.
+func (w *wide) hashToIso(dst []affine, u []fp.Element) {
+	n, blocks := len(dst), (len(dst)+fp381.Lanes-1)/fp381.Lanes
+	padded := blocks * fp381.Lanes
+	w.grow(2 * padded) // all first points, and then all second ones
+	clear(w.x)
+	for i := range n {
+		w.x[i], w.x[padded+i] = u[2*i], u[2*i+1]
+	}
+	w.f.Pack(w.v[0], w.x)
+	x, y := w.mapVector(w.v[0])
+	w.f.Tighten(y, y)
+	s := &w.sums
+	s.grow(padded)
+	copy(s.x1, x)
+	copy(s.y1, y)
+	copy(s.x2, x[blocks:])
+	copy(s.y2, y[blocks:])
+	w.add(&iso)
+	w.x, w.y = w.x[:padded], w.y[:padded]
+	w.f.Unpack(w.x, s.x1)
+	w.f.Unpack(w.y, s.y1)
+	for i := range dst {
+		dst[i] = affine{X: w.x[i], Y: w.y[i]}
+	}
+}
+
 // mapToIso is lane.mapToIso.
 func (w *wide) mapToIso(dst []affine, u []fp.Element) {
-	n := len(u)
-	w.grow(n)
+	w.grow(len(u))
+	w.f.Pack(w.v[0], u)
+	x, y := w.mapVector(w.v[0])
+	w.f.Unpack(w.x, x)
+	w.f.Unpack(w.y, y)
+	for i := range dst {
+		dst[i] = affine{X: w.x[i], Y: w.y[i]}
+	}
+}
+
+// mapVector is mapToIso in vectors, for which there is room: x < 2, y < 6.
+func (w *wide) mapVector(vu fp381.Vec) (x, y fp381.Vec) {
 	f := w.f
-	vu, x, y, gx, zu2, t := w.v[0], w.v[1], w.v[2], w.v[3], w.v[4], w.v[5]
-	f.Pack(vu, u)
+	x, y = w.v[1], w.v[2]
+	gx, zu2, t := w.v[3], w.v[4], w.v[5]
 	f.Sqr(zu2, vu)
 	f.Mul(zu2, zu2, w.swuZ)
 	f.Sqr(t, zu2)
@@ -159,9 +196,5 @@ func (w *wide) mapToIso(dst []affine, u []fp.Element) {
 	f.Odd(w.m, vu) // y takes the sign of u
 	f.Odd(w.n, y)
 	w.negate(y, w.m, w.n, t)
-	f.Unpack(w.x, x)
-	f.Unpack(w.y, y)
-	for i := range n {
-		dst[i] = affine{X: w.x[i], Y: w.y[i]}
-	}
+	return x, y
 }

@@ -112,8 +112,31 @@ func TestWideMapToIso(t *testing.T) {
 					t.Fatalf("u = %s: %v, scalar %v", u[i].String(), got[i], want[i])
 				}
 			}
+			var both []fp.Element // in pairs, among them equal and opposite ones
+			for i := range n {
+				other := u[n-1-i]
+				if i%3 == 1 {
+					other.Neg(&u[i])
+				}
+				both = append(both, u[i], other)
+			}
+			points := make([]affine, len(both))
+			new(lane).mapToIso(points, both)
+			w.hashToIso(got, both)
+			for i := range got {
+				if sum := sumOn(&iso, points[2*i], points[2*i+1]); got[i] != sum {
+					t.Fatalf("sum %d of %d: %v, scalar %v", i, n, got[i], sum)
+				}
+			}
 		}
 	})
+}
+
+func sumOn(c *curve, a, b affine) affine {
+	var j jacobian
+	c.addMixed(&j, &a)
+	c.addMixed(&j, &b)
+	return j.affine()
 }
 
 // Sums of ordinary points, equal and opposite ones, identities, and points with x = 0.
