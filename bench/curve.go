@@ -15,7 +15,7 @@ import (
 func curveSuite(p Peers) Suite {
 	return Suite{
 		Name: "curve",
-		What: "the steps of batch verification in G1: decompression, subgroup check, hash to the curve",
+		What: "the steps of batch verification: decompression, subgroup check, hash to the curve, Miller loops",
 		Build: func(_ context.Context, quick bool) ([]Comparison, error) {
 			n := 4096
 			if quick {
@@ -43,7 +43,11 @@ func steps(p Peers, t *traffic) ([]Comparison, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []Comparison{decompression(p, b.Signatures), *checking, hashing[0], hashing[1]}, nil
+	pairing, err := millerLoops(p, b)
+	if err != nil {
+		return nil, err
+	}
+	return []Comparison{decompression(p, b.Signatures), *checking, hashing[0], hashing[1], *pairing}, nil
 }
 
 func decompression(p Peers, signatures bls.Column) Comparison {
@@ -135,6 +139,52 @@ func hashes(p Peers, msgs bls.Column) ([]Comparison, error) {
 		Contenders: list("kernels/bls, inside a batch", false, own.HashDeferred),
 		Goals:      []Goal{{What: "hash to G1, inside a batch ≥ 9× blst", Against: blstName, Ratio: 9}},
 	}}, nil
+}
+
+// millerLoops compares products of Miller loops of the batch's signatures with their keys, and of the opposite signatures.
+func millerLoops(p Peers, b *bls.Batch) (*Comparison, error) {
+	const most = 1024
+	n := min(most, b.Signatures.Len()) / 2 * 2
+	points, encoded := make([]bls12381.G1Affine, n), make([]byte, 0, n*bls.SignatureSize)
+	keys, q := make([]*bls.PublicKey, n), make([]bls12381.G2Affine, n)
+	for i := range n {
+		at := i % (n / 2)
+		keys[i] = b.Keys[b.Signer[at]]
+		key := keys[i].Bytes()
+		if _, err := q[i].SetBytes(key[:]); err != nil {
+			return nil, err
+		}
+		if _, err := points[i].SetBytes(b.Signatures.At(at)); err != nil {
+			return nil, err
+		}
+		if i != at {
+			points[i].Neg(&points[i])
+		}
+		point := points[i].Bytes()
+		encoded = append(encoded, point[:]...)
+	}
+	var list []Contender
+	if p.MillerLoop != nil {
+		list = p.MillerLoop(bls.Column{Data: encoded, Stride: bls.SignatureSize, Width: bls.SignatureSize}, keys)
+	}
+	contender := func(name string, own bool, loop func() (bls12381.GT, error)) Contender {
+		var f bls12381.GT
+		return Contender{Name: name, Own: own, Run: func() (_ int, err error) {
+			f, err = loop()
+			return n, err
+		}, Result: func() []byte {
+			if product := bls12381.FinalExponentiation(&f); product.IsOne() {
+				return []byte{1}
+			}
+			return []byte{0}
+		}}
+	}
+	steps := bls.NewSteps(bls.Default)
+	list = append(list,
+		contender("gnark-crypto", false, func() (bls12381.GT, error) { return bls12381.MillerLoop(points, q) }),
+		contender("kernels/bls", true, func() (bls12381.GT, error) { return steps.MillerLoop(points, keys), nil }))
+	return &Comparison{Name: fmt.Sprintf("MillerLoop/pairs=%d", n), Op: "pair", Cores: 1, Compute: true, Contenders: list,
+		What: "the Miller loops of a product of pairings, without its final exponentiation"}, nil
 }
 
 func compressed(points []bls12381.G1Affine) (out []byte) {

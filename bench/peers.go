@@ -24,6 +24,9 @@ type Peers struct {
 	Decompress func(signatures bls.Column) []Contender
 	Subgroup   func(signatures bls.Column) []Contender
 	Hash       func(dst string, msgs bls.Column) []Contender
+	// MillerLoop is the product of the Miller loops of points, which are given compressed, and keys; the result is a byte, 1 if
+	// the pairings' product is one.
+	MillerLoop func(points bls.Column, keys []*bls.PublicKey) []Contender
 	// BatchVerify finds that all signatures of a batch are valid, starting from their encodings and from decoded keys. The
 	// first contender is the best use of its library.
 	BatchVerify func(dst string, b *bls.Batch) []Contender

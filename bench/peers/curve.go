@@ -66,3 +66,18 @@ func compressed(points []blst.P1Affine) (out []byte) {
 	}
 	return out
 }
+
+func millerLoop(points bls.Column, keys []*bls.PublicKey) []bench.Contender {
+	p, q := decoded(points), decodedKeys(keys)
+	var f blst.Fp12
+	return []bench.Contender{{Name: "blst", Run: func() (int, error) {
+		f = *blst.Fp12MillerLoopN(q, p)
+		return len(p), nil
+	}, Result: func() []byte {
+		one, product := blst.Fp12One(), f
+		if product.FinalExp(); product.Equals(&one) {
+			return []byte{1}
+		}
+		return []byte{0}
+	}}}
+}

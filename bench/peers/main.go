@@ -43,6 +43,6 @@ func main() {
 
 var peers = bench.Peers{
 	Field: field, BLAKE3: manyBLAKE3, SHA256: manySHA256, Expand: expand,
-	Decompress: decompress, Subgroup: subgroup, Hash: hashToG1, BatchVerify: batchVerify,
+	Decompress: decompress, Subgroup: subgroup, Hash: hashToG1, MillerLoop: millerLoop, BatchVerify: batchVerify,
 	AggregateVerify: aggregateVerify, FastAggregate: fastAggregate,
 }

@@ -3,6 +3,8 @@ package bls
 import (
 	"sync/atomic"
 
+	bls12381 "github.com/consensys/gnark-crypto/ecc/bls12-381"
+
 	"github.com/waybill-network/waybill/kernels/fp381"
 )
 
@@ -241,14 +243,20 @@ func (v *Verifier) check(total *affine) bool {
 	for i := range v.groups {
 		v.p, v.q = append(v.p, v.groups[i].h), append(v.q, v.groups[i].key.p)
 	}
-	part := v.loopPart(len(v.p), loopPairs)
-	parts := (len(v.p) + part - 1) / part
+	f := v.millerLoop(v.p, v.q)
+	return isOne(&f)
+}
+
+// millerLoop is lane.millerLoop of any number of pairs, on all lanes.
+func (v *Verifier) millerLoop(p []affine, q []bls12381.G2Affine) bls12381.GT {
+	part := v.loopPart(len(p), loopPairs)
+	parts := (len(p) + part - 1) / part
 	v.loops = grow(v.loops, parts)
 	v.each(parts, func(l *lane, task int) {
-		lo, hi := part*task, min(len(v.p), part*(task+1))
-		v.loops[task] = l.millerLoop(v.p[lo:hi], v.q[lo:hi])
+		lo, hi := part*task, min(len(p), part*(task+1))
+		v.loops[task] = l.millerLoop(p[lo:hi], q[lo:hi])
 	})
-	return productIsOne(v.loops)
+	return product(v.loops)
 }
 
 // clearHashes clears the cofactor of every h.

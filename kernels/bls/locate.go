@@ -134,9 +134,15 @@ func (v *Verifier) runIsValid(l *lane, key *PublicKey, lo, hi int) bool {
 // productIsOne reports whether the product of Miller loops is one after the final
 // exponentiation.
 func productIsOne(loops []bls12381.GT) bool {
-	product := loops[0]
-	for i := range loops[1:] {
-		product.Mul(&product, &loops[1+i])
+	f := product(loops)
+	return isOne(&f)
+}
+
+// product multiplies Miller loops; that of none is one.
+func product(loops []bls12381.GT) (f bls12381.GT) {
+	f.SetOne()
+	for i := range loops {
+		f.Mul(&f, &loops[i])
 	}
-	return isOne(&product)
+	return f
 }

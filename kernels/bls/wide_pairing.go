@@ -55,12 +55,20 @@ func (l *lane) millerLoop(p []affine, q []bls12381.G2Affine) bls12381.GT {
 	if w == nil {
 		return millerLoop(p, q)
 	}
-	var f [fp381.Lanes]bls12381.GT
+	var f [fp381.Lanes]bls12381.GT // one a lane
 	w.loops(f[:], p, q)
-	for i := range f[1:] {
-		f[0].Mul(&f[0], &f[1+i])
+	return product(f[:])
+}
+
+// MillerLoop returns the product of the Miller loops of points and keys, as a batch computes it: up to a factor that the
+// final exponentiation takes to one. The slices have the same length.
+func (s *Steps) MillerLoop(points []bls12381.G1Affine, keys []*PublicKey) bls12381.GT {
+	v := s.v
+	v.q = grow(v.q, len(keys))
+	for i, key := range keys {
+		v.q[i] = key.p
 	}
-	return f[0]
+	return v.millerLoop(points, v.q)
 }
 
 // millerLoops sets out[i] to the product of the pairs j ≡ i modulo len(out), as millerLoop does.
