@@ -73,7 +73,7 @@ are debited and nodes rewarded, exactly.
 		&cobra.Group{ID: "check", Title: "Check and measure:"},
 	)
 	for id, commands := range map[string][]*cobra.Command{
-		"node":  {newInit(), newTestnet(), newStart(), newDevnet(), newKeys()},
+		"node":  {newInit(), newTestnet(), newStart(), newDevnet(), newKeys(), newCeremony()},
 		"use":   {newStatus(), newTx(), newReplay(), newExport()},
 		"check": {newVerify(), newDoctor(), newBench(), newVersion()},
 	} {

@@ -194,22 +194,31 @@ func constraints(dir string, size int) (constraint.ConstraintSystem, error) {
 	return circuit.Compile(size)
 }
 
-// save writes the files of a setup; the verifying key comes last, as with it the others are expected.
-func save(dir string, info Info, system constraint.ConstraintSystem, proving groth16.ProvingKey, verifying *verifier.Key) error {
-	constraints := header{Kind: kindConstraints, Info: Info{Statements: info.Statements, Circuit: info.Circuit}}
-	if err := constraints.write(dir, system); err != nil {
-		return err
+// Save writes what a setup made for a constraint system into a directory and returns it; info.Key is filled in. The verifying
+// key comes last, as with it the other files are expected. The error is ErrCircuit for a key that is not like the circuits'.
+func Save(dir string, info Info, system constraint.ConstraintSystem, proving groth16.ProvingKey, setup groth16.VerifyingKey) (Pair, error) {
+	verifying, err := convert(setup, info.Statements)
+	if err != nil {
+		return Pair{}, err
 	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return Pair{}, fmt.Errorf("keys: %w", err)
+	}
+	info.Key = verifying.Hash()
+	bare := Info{Statements: info.Statements, Circuit: info.Circuit}
 	for _, part := range []struct {
-		kind    string
+		header
 		payload io.WriterTo
-	}{{kindProving, raw{proving}}, {kindVerifying, encoded(verifying.Bytes())}} {
-		h := header{Kind: part.kind, Info: info}
-		if err := h.write(dir, part.payload); err != nil {
-			return err
+	}{
+		{header{Kind: kindConstraints, Info: bare}, system},
+		{header{Kind: kindProving, Info: info}, raw{proving}},
+		{header{Kind: kindVerifying, Info: info}, encoded(verifying.Bytes())},
+	} {
+		if err := part.write(dir, part.payload); err != nil {
+			return Pair{}, err
 		}
 	}
-	return nil
+	return Pair{Info: info, Verifying: verifying, dir: dir}, nil
 }
 
 // raw writes a proving key without compressing its points.
@@ -261,15 +270,7 @@ func Development(dir string, size int, report func(Info)) (Pair, error) {
 	if err != nil {
 		return Pair{}, fmt.Errorf("keys: %w", err)
 	}
-	verifying, err := convert(setup, size)
-	if err != nil {
-		return Pair{}, err
-	}
-	info.Key = verifying.Hash()
-	if err := save(dir, info, system, proving, verifying); err != nil {
-		return Pair{}, err
-	}
-	return Pair{Info: info, Verifying: verifying, dir: dir}, nil
+	return Save(dir, info, system, proving, setup)
 }
 
 // lock waits until this process may write to the directory.
@@ -283,6 +284,15 @@ func lock(dir string) (unlock func(), err error) {
 		return nil, fmt.Errorf("keys: %w", err)
 	}
 	return func() { f.Close() }, nil
+}
+
+// Hash returns the hash of a verifying key that gnark made for a circuit: ErrCircuit.
+func Hash(setup groth16.VerifyingKey, size int) (verifier.KeyHash, error) {
+	key, err := convert(setup, size)
+	if err != nil {
+		return verifier.KeyHash{}, err
+	}
+	return key.Hash(), nil
 }
 
 // convert takes from gnark's verifying key what belongs to it.
