@@ -234,12 +234,16 @@ func (e encoded) WriteTo(w io.Writer) (int64, error) {
 }
 
 // Development returns a key of a local setup for a circuit of this program, from the directory or, if none is there, freshly
-// made, which takes from some seconds for 256 statements to minutes for 16,384. A caller that finds another one at work waits for
-// it. The function report, which may be nil, is told when a setup begins.
+// made, which takes from some seconds for 256 statements to minutes for 16,384. A caller whose key is not there waits for
+// another one at work. The function report, which may be nil, is told when a setup begins.
 func Development(dir string, size int, report func(Info)) (Pair, error) {
 	digest, err := circuit.DigestOf(size)
 	if err != nil {
 		return Pair{}, err
+	}
+	info := Info{Statements: size, Circuit: digest, Development: true}
+	if p, err := development(dir, info); err == nil || !errors.Is(err, ErrNotFound) {
+		return p, err // without waiting for somebody who makes another size
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return Pair{}, fmt.Errorf("keys: %w", err)
@@ -249,15 +253,8 @@ func Development(dir string, size int, report func(Info)) (Pair, error) {
 		return Pair{}, err
 	}
 	defer unlock()
-	info := Info{Statements: size, Circuit: digest, Development: true}
-	pairs, err := Open(dir)
-	if err != nil {
-		return Pair{}, err
-	}
-	for _, p := range pairs {
-		if p.Statements == size && p.Circuit == digest && p.Development {
-			return p, nil
-		}
+	if p, err := development(dir, info); err == nil || !errors.Is(err, ErrNotFound) {
+		return p, err
 	}
 	if report != nil {
 		report(info)
@@ -271,6 +268,20 @@ func Development(dir string, size int, report func(Info)) (Pair, error) {
 		return Pair{}, fmt.Errorf("keys: %w", err)
 	}
 	return Save(dir, info, system, proving, setup)
+}
+
+// development returns the development key of a circuit: ErrFile, ErrNotFound.
+func development(dir string, info Info) (Pair, error) {
+	pairs, err := Open(dir)
+	if err != nil {
+		return Pair{}, err
+	}
+	for _, p := range pairs {
+		if p.Statements == info.Statements && p.Circuit == info.Circuit && p.Development {
+			return p, nil
+		}
+	}
+	return Pair{}, fmt.Errorf("%w: of %d statements in %s", ErrNotFound, info.Statements, dir)
 }
 
 // lock waits until this process may write to the directory.
