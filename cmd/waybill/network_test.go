@@ -97,7 +97,11 @@ func TestOperator(t *testing.T) {
 	must(t, with("tx", "transfer", n.account, "1", "--key", payer, "--out", file)...)
 	must(t, with("tx", "send", file)...)
 	fails(t, 1, "bad_nonce", with("tx", "send", file)...)
+	fails(t, 1, "does not answer: connection refused", "tx", "send", file, "--node", "http://127.0.0.1:1")
 	if out := must(t, with("tx", "register-service", "byte", "--key", payer)...); !strings.Contains(out, "service 0: byte") {
+		t.Error(out)
+	}
+	if out := must(t, with("tx", "register-service", "minute", "--json", "--key", payer)...); !strings.Contains(out, `"index": 1,`) {
 		t.Error(out)
 	}
 	client := filepath.Join(n.dir, "client.json")

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"iter"
 
 	"github.com/waybill-network/waybill/node/ingest"
@@ -10,8 +9,15 @@ import (
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
-// registered names the registry indices that an executed registration created, a line each; other transactions have none.
-func registered(ctx context.Context, c *ingest.Client, sender ledger.Key, b []byte) (lines []string, err error) {
+// entry is what a registration created in the registry.
+type entry struct {
+	Kind  string `json:"kind"` // client, service or node
+	Index uint32 `json:"index"`
+	Name  string `json:"name"` // a client's key, a service's unit, a node's address
+}
+
+// registered returns what an executed registration created; other transactions create nothing.
+func registered(ctx context.Context, c *ingest.Client, sender ledger.Key, b []byte) (entries []entry, err error) {
 	tx, err := ledger.ParseTx(b)
 	if err != nil {
 		return nil, err
@@ -27,7 +33,7 @@ func registered(ctx context.Context, c *ingest.Client, sender ledger.Key, b []by
 			return nil, err
 		}
 		for i, client := range found.Clients {
-			lines = append(lines, fmt.Sprintf("client %d: %s", client.GetIndex(), shortHashes(req.Keys[i])))
+			entries = append(entries, entry{"client", client.GetIndex(), req.Keys[i]})
 		}
 	case *ledger.ServiceRegistration:
 		owner, err := ingest.Call(ctx, c.Ledger().GetAccount, &rpc.GetAccountRequest{By: &rpc.GetAccountRequest_Key{Key: sender.String()}})
@@ -42,7 +48,7 @@ func registered(ctx context.Context, c *ingest.Client, sender ledger.Key, b []by
 				return nil, err
 			}
 			if s.Owner == owner.GetIndex() && s.Unit == body.Unit { // of several the newest
-				lines = []string{fmt.Sprintf("service %d: %s", s.Index, s.Unit)}
+				entries = []entry{{"service", s.Index, s.Unit}}
 			}
 		}
 	case *ledger.NodeRegistration:
@@ -54,11 +60,11 @@ func registered(ctx context.Context, c *ingest.Client, sender ledger.Key, b []by
 				return nil, err
 			}
 			if n.TransportKey == body.TransportKey.String() {
-				lines = []string{fmt.Sprintf("node %d: %s", n.Index, n.PeerAddress)}
+				entries = []entry{{"node", n.Index, n.PeerAddress}}
 			}
 		}
 	}
-	return lines, nil
+	return entries, nil
 }
 
 // pages yields the entries of a list that a node answers page by page.

@@ -83,7 +83,7 @@ func (s *nodeStatus) print(w io.Writer) {
 		"ready", s.readiness(),
 		"chain", fmt.Sprintf("block %s, %v old, %.1f blocks a second, %s, %s waiting, application hash %s", grouped(uint64(s.Chain.Height)),
 			s.Taken.Sub(s.Chain.BlockTime).Round(time.Millisecond), s.Recent.PerSecond(s.Recent.Blocks), plural(uint64(s.Chain.Peers), "peer"), plural(uint64(s.Chain.Mempool), "transaction"), shortHashes(s.Chain.AppHash)),
-		"epoch", fmt.Sprintf("%d, ends in %v; the next to settle is %d", s.Epoch.Number, s.Epoch.End.Sub(s.Taken).Round(time.Second), s.Epoch.NextToSettle),
+		"epoch", fmt.Sprintf("%d, %s; the next to settle is %d", s.Epoch.Number, s.epochEnd(), s.Epoch.NextToSettle),
 		"registry", fmt.Sprintf("%s, %s, %s", plural(uint64(s.Epoch.Nodes), "node"), plural(uint64(s.Epoch.Services), "service"), plural(uint64(s.Epoch.Clients), "client")),
 		"committee", s.members(),
 		"disk", fmt.Sprintf("%s used, %s free", mebibytes(s.Store.Bytes), mebibytes(s.Store.Free)),
@@ -119,6 +119,16 @@ func (s *nodeStatus) readiness() string {
 	return "yes, takes acks"
 }
 
+// epochEnd says when the epoch ends: with the first block after its time.
+func (s *nodeStatus) epochEnd() string {
+	if left := s.Epoch.End.Sub(s.Taken).Round(time.Second); left > 0 {
+		return "ends in " + left.String()
+	}
+	return "ends with the next block"
+}
+
+// members tells what the last pushes to the committee's members showed. A member that was pushed nothing yet counts as
+// one that answers.
 func (s *nodeStatus) members() string {
 	var healthy int
 	var ill []string
@@ -126,10 +136,10 @@ func (s *nodeStatus) members() string {
 		if m.Healthy {
 			healthy++
 		} else {
-			ill = append(ill, fmt.Sprintf("%d does not answer: %s", m.Node, m.LastError))
+			ill = append(ill, fmt.Sprintf("%d did not: %s", m.Node, m.LastError))
 		}
 	}
-	text := fmt.Sprintf("%d of %d answer", healthy, len(s.Committee))
+	text := fmt.Sprintf("%d of %d answered the last rollup pushed to them", healthy, len(s.Committee))
 	return strings.Join(append([]string{text}, ill...), "; ")
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -109,13 +110,17 @@ func sendTx(ctx context.Context, w io.Writer, c *ingest.Client, sender ledger.Ke
 	if err := c.Execute(waiting, sender, nonce, tx); err != nil {
 		return fmt.Errorf("transaction %s: %w", hash, err)
 	}
+	entries, err := registered(ctx, c, sender, tx)
 	if asJSON {
-		return printJSON(w, map[string]any{"hash": hash, "nonce": nonce})
+		return errors.Join(err, printJSON(w, struct {
+			Hash       string  `json:"hash"`
+			Nonce      uint64  `json:"nonce"`
+			Registered []entry `json:"registered,omitempty"`
+		}{hash, nonce, entries}))
 	}
 	fmt.Fprintf(w, "executed, hash %s\n", hash)
-	lines, err := registered(ctx, c, sender, tx)
-	for _, line := range lines {
-		fmt.Fprintln(w, line)
+	for _, e := range entries {
+		fmt.Fprintf(w, "%s %d: %s\n", e.Kind, e.Index, shortHashes(e.Name))
 	}
 	return err
 }
@@ -296,6 +301,9 @@ func txSend() *cobra.Command {
 			return fmt.Errorf("%s: a %v is sent by nodes, not by people", args[0], tx.Kind)
 		}
 		return with(cmd.Context(), func(ctx context.Context, c *ingest.Client) error {
+			if _, err := nextNonce(ctx, c, tx.Signed.Sender); err != nil {
+				return err // at once, where sending would insist
+			}
 			return sendTx(ctx, cmd.OutOrStdout(), c, tx.Signed.Sender, tx.Signed.Nonce, b, *asJSON)
 		})
 	}
