@@ -46,13 +46,22 @@ func (a *Adder) Add(s *Sum, sigs []Signature) {
 	for i := range sigs {
 		l.points[i] = sigs[i].p
 	}
-	all := [1]segment{{0, len(sigs)}}
-	if w := l.wideFor(len(sigs)); w != nil {
+	sum := l.total()
+	s.p.AddMixed(&sum)
+}
+
+// total returns the sum of l.points, which it overwrites.
+func (l *lane) total() affine {
+	if len(l.points) == 0 {
+		return affine{}
+	}
+	all := [1]segment{{0, len(l.points)}}
+	if w := l.wideFor(len(l.points)); w != nil && len(l.points) >= adderFrom {
 		w.sum(&g1, l.points, all[:])
 	} else {
 		l.sum(&g1, l.points, all[:])
 	}
-	s.p.AddMixed(&l.points[0])
+	return l.points[0]
 }
 
 // AggregateSignatures returns the sum of the signatures, the identity for none.
