@@ -59,6 +59,7 @@ type Node struct {
 	members  *peer.Members
 	puller   *peer.Puller
 	pipeline *pipeline.Pipeline // nil while the node does not serve
+	sessions *ingest.Sessions   // nil while the node asks nobody to co-sign
 	usage    usage
 	history  telemetry.History
 
@@ -237,12 +238,17 @@ func (n *Node) startPipeline(ctx context.Context) error {
 		n.log.Warn("this node is not registered yet and takes no acks: register it, then restart", "transport_key", ledger.KeyOf(n.id.Transport))
 		return nil
 	}
-	p, err := pipeline.New(pipeline.Config{
+	config := pipeline.Config{
 		Network: n.network, Node: n.index,
 		Workers: n.cfg.Pipeline.Workers, MaxBatch: n.cfg.Pipeline.MaxBatch, MaxAcks: n.cfg.Pipeline.MaxAcks, MaxBytes: int64(n.cfg.Pipeline.MaxBytes),
-		WindowAge: n.cfg.Pipeline.WindowAge, Grace: n.cfg.Pipeline.Grace, Logger: n.log,
+		WindowAge: n.cfg.Pipeline.WindowAge, Grace: n.cfg.Pipeline.Grace, CosignWait: n.cfg.Pipeline.CosignWait, Logger: n.log,
 		Room: func() bool { return n.usage.room(n.store, uint64(n.cfg.Store.MinFree)) },
-	}, n.store, n.chain, n.members)
+	}
+	if config.CosignWait > 0 {
+		n.sessions = ingest.NewSessions(n.log)
+		config.Cosigners = n.sessions
+	}
+	p, err := pipeline.New(config, n.store, n.chain, n.members)
 	if err != nil {
 		return err
 	}
@@ -276,7 +282,7 @@ func (n *Node) startHistory(context.Context) error {
 
 func (n *Node) startIngest(context.Context) error {
 	c := ingest.Config{
-		Network: n.network, Node: n.index, Version: telemetry.BuildInfo().Version, Pipeline: n.pipeline, Chain: n.chain, Store: n.store,
+		Network: n.network, Node: n.index, Version: telemetry.BuildInfo().Version, Pipeline: n.pipeline, Sessions: n.sessions, Chain: n.chain, Store: n.store,
 		Status: func() any { return n.Snapshot() }, MaxConnections: n.cfg.Ingest.MaxConnections, MaxSubmission: n.cfg.Ingest.MaxSubmission,
 		IdleTimeout: n.cfg.Ingest.IdleTimeout, Logger: n.log,
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/waybill-network/waybill/kernels/cpu"
+	"github.com/waybill-network/waybill/node/ingest"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/node/telemetry"
 	"github.com/waybill-network/waybill/pipeline"
@@ -133,7 +134,7 @@ func (n *Node) fillEpoch(s *telemetry.Snapshot, view *ledger.View) {
 func (n *Node) fillPipeline(s *telemetry.Snapshot, p *pipeline.Stats, view *ledger.View) {
 	s.Node.Serving = true
 	s.ShuttingDown = n.stopping.Load()
-	for i, stage := range []pipeline.StageStats{p.Admit, p.Verify, p.Commit, p.Window, p.Seal, p.Certify} {
+	for i, stage := range []pipeline.StageStats{p.Admit, p.Verify, p.Commit, p.Window, p.Cosign, p.Seal, p.Certify} {
 		s.Stages = append(s.Stages, telemetry.Stage{Name: telemetry.StageNames[i], Acks: stage.Passed, Refused: stage.Refused, Batches: stage.Batches,
 			Queued: stage.Queued, Oldest: stage.Oldest.Seconds(), BatchAcks: stage.Size, Busy: stage.Busy.Seconds(), Last: stage.Last.Seconds()})
 	}
@@ -144,7 +145,7 @@ func (n *Node) fillPipeline(s *telemetry.Snapshot, p *pipeline.Stats, view *ledg
 	s.Quarantine = telemetry.Quarantine{Total: p.Quarantined, Clients: p.Suspects}
 	for _, w := range p.Windows {
 		t := telemetry.Window{Epoch: w.Key.Epoch, Window: w.Key.Window, State: telemetry.WindowState(w.State), Acks: uint32(w.Acks), MaxAcks: rollup.MaxAcks,
-			Units: w.Units, Rows: w.Rows, Opened: w.Opened, Sealed: w.Sealed, Ordered: w.Ordered, Power: w.Power, Quorum: w.TotalPower*2/3 + 1}
+			Units: w.Units, Rows: w.Rows, Statements: uint32(w.Statements), Cosigned: uint32(w.Cosigned), Opened: w.Opened, Sealed: w.Sealed, Ordered: w.Ordered, Power: w.Power, Quorum: w.TotalPower*2/3 + 1}
 		if w.ID != (rollup.Hash{}) {
 			t.ID, t.Root = w.ID.String(), w.Root.String()
 		}
@@ -156,7 +157,21 @@ func (n *Node) fillPipeline(s *telemetry.Snapshot, p *pipeline.Stats, view *ledg
 		}
 		s.Windows = append(s.Windows, t)
 	}
-	s.Rollups = telemetry.RollupCounts{Sealed: p.Seal.Batches, Certified: p.Certified, Ordered: p.Ordered, Pending: p.Pending, Oldest: p.OldestAge.Seconds()}
+	s.Cosign.Acks = p.Offered
+	n.fillCosign(&s.Cosign)
+	s.Rollups = telemetry.RollupCounts{Sealed: p.Seal.Batches, Rung1: p.Acks, Rung2: p.Stated, Certified: p.Certified, Ordered: p.Ordered, Pending: p.Pending, Oldest: p.OldestAge.Seconds()}
+}
+
+func (n *Node) fillCosign(s *telemetry.Cosign) {
+	if n.sessions == nil {
+		return
+	}
+	stats := n.sessions.Stats()
+	s.On, s.Sessions, s.Offers, s.Asked, s.Signed = true, stats.Following, stats.Offers, stats.Asked, stats.Signed
+	s.Silent, s.Late, s.Garbage = stats.Silent, stats.Late, stats.Garbage
+	for _, reason := range ingest.Reasons() {
+		s.Refusals = append(s.Refusals, telemetry.Answer{Name: reason.String(), Count: stats.Refused[reason]})
+	}
 }
 
 func (n *Node) fillCommittee(s *telemetry.Snapshot, view *ledger.View, pushed []pipeline.MemberStatus) {

@@ -21,8 +21,9 @@ type Receipt struct {
 // Source is where acks come from: one per connection. Sources share the budget and the verifiers fairly. Its methods
 // are safe for concurrent use.
 type Source struct {
-	p    *Pipeline
-	name string
+	p       *Pipeline
+	name    string
+	session Session
 
 	held      [lanes]share  // guarded by their budgets
 	lineups   [lanes]lineup // guarded by the queue
@@ -31,9 +32,12 @@ type Source struct {
 }
 
 // Open returns a new source. The name is for logs. Close it when the connection ends.
-func (p *Pipeline) Open(name string) *Source {
+func (p *Pipeline) Open(name string) *Source { return p.OpenSession(name, NoSession) }
+
+// OpenSession is Open for a connection through whose session the clients of its acks can be asked to co-sign.
+func (p *Pipeline) OpenSession(name string, session Session) *Source {
 	p.counters.sources.Add(1)
-	return &Source{p: p, name: name}
+	return &Source{p: p, name: name, session: session}
 }
 
 // Close says that the source will submit no more. What it submitted is still answered.

@@ -81,14 +81,13 @@ func (p *Pipeline) describe(j *certification, h *rollup.Header) {
 	if j.acks > 0 {
 		return
 	}
+	acks, units := h.Totals()
 	p.certifier.pendingMu.Lock()
-	j.acks = int(h.AckCount)
+	j.acks = int(acks)
 	p.certifier.pendingMu.Unlock()
 	p.status(j, func(s *WindowStatus) {
-		s.ID, s.Root, s.Rows, s.Acks = h.ID(), h.AckRoot, len(h.Rows), j.acks
-		for _, r := range h.Rows {
-			s.Units += r.Units
-		}
+		s.describe(h)
+		s.Acks, s.Units = j.acks, units
 	})
 }
 
@@ -123,8 +122,8 @@ func (p *Pipeline) status(j *certification, update func(s *WindowStatus)) {
 // certify does not return before the window is ordered, or never will be, or the context ends.
 func (p *Pipeline) certify(ctx context.Context, j *certification) error {
 	if p.chain.View().IsOrdered(j.key) {
-		if encoded, _, err := p.store.Sealed(j.key); err == nil { // ordered it is, even if it can not be read
-			if h, err := rollup.ParseHeader(encoded); err == nil {
+		if kept, err := p.store.Sealed(j.key); err == nil { // ordered it is, even if it can not be read
+			if h, err := rollup.ParseHeader(kept.Header); err == nil {
 				p.describe(j, h)
 			}
 		}
@@ -182,11 +181,15 @@ func (p *Pipeline) ordered(j *certification) {
 
 // collect pushes a rollup to all members until shares of a quorum are verified.
 func (p *Pipeline) collect(ctx context.Context, j *certification, pushing *sync.WaitGroup) (*rollup.Certificate, error) {
-	encoded, evidence, err := p.store.Sealed(j.key)
+	kept, err := p.store.Sealed(j.key)
 	if err != nil {
 		return nil, fmt.Errorf("reading the rollup back: %w", err)
 	}
-	header, err := rollup.ParseHeader(encoded)
+	header, err := rollup.ParseHeader(kept.Header)
+	if err != nil {
+		return nil, fmt.Errorf("the rollup in the store: %w", err)
+	}
+	evidence, err := kept.Evidence()
 	if err != nil {
 		return nil, fmt.Errorf("the rollup in the store: %w", err)
 	}
@@ -198,7 +201,7 @@ func (p *Pipeline) collect(ctx context.Context, j *certification, pushing *sync.
 	defer close(enough)
 	start := time.Now()
 	for i := range committee.Members {
-		pushing.Go(func() { answers <- p.pushUntil(ctx, enough, j, committee, i, message, encoded, evidence) })
+		pushing.Go(func() { answers <- p.pushUntil(ctx, enough, j, committee, i, message, kept.Header, evidence) })
 	}
 	signers, open := rollup.NewBitmap(len(committee.Members)), rollup.NewBitmap(len(committee.Members))
 	for i := range committee.Members {

@@ -27,8 +27,8 @@ type disk struct {
 }
 
 type rolled struct {
-	id               rollup.Hash
-	header, evidence []byte
+	id rollup.Hash
+	pipeline.Sealed
 }
 
 func newDisk() *disk {
@@ -125,22 +125,22 @@ func (s *store) NextWindow(node, epoch uint32) (next uint32, err error) {
 	return next, nil
 }
 
-func (s *store) PutSealed(key rollup.WindowKey, id rollup.Hash, header, evidence []byte) error {
+func (s *store) PutSealed(key rollup.WindowKey, id rollup.Hash, kept pipeline.Sealed) error {
 	return s.write("seal", func() {
 		delete(s.pools, key)
-		s.sealed[key] = rolled{id, bytes.Clone(header), bytes.Clone(evidence)}
+		s.sealed[key] = rolled{id, pipeline.Sealed{Header: bytes.Clone(kept.Header), Acks: bytes.Clone(kept.Acks), Clients: bytes.Clone(kept.Clients)}}
 		s.unordered[key] = true
 	})
 }
 
-func (s *store) Sealed(key rollup.WindowKey) (header, evidence []byte, err error) {
+func (s *store) Sealed(key rollup.WindowKey) (pipeline.Sealed, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r, ok := s.sealed[key]
 	if !ok {
-		return nil, nil, pipeline.ErrNotFound
+		return pipeline.Sealed{}, pipeline.ErrNotFound
 	}
-	return r.header, r.evidence, nil
+	return r.Sealed, nil
 }
 
 func (s *store) Unordered() (keys []rollup.WindowKey, err error) {
@@ -335,19 +335,23 @@ func (f *fixture) rolledUp() map[[rollup.MessageSize]byte]int {
 			f.t.Fatalf("%v was ordered as %v (before: %v), the disk has %v", o.Key, o.ID, seen[o.Key], r.id)
 		}
 		seen[o.Key] = true
-		h, err := rollup.ParseHeader(r.header)
+		h, err := rollup.ParseHeader(r.Header)
 		if err != nil {
 			f.t.Fatal(err)
 		}
-		ev, err := rollup.ParseEvidence(r.evidence)
+		encoded, err := r.Evidence()
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		ev, err := rollup.ParseEvidence(encoded)
 		if err != nil {
 			f.t.Fatal(err)
 		}
 		if err := rollup.Verify(h, ev, f.net.ID, f.net.View(), nil, 1); err != nil {
 			f.t.Fatal(err)
 		}
-		for i := range ev.Acks.Len() {
-			a := ev.Acks.Ack(h, i)
+		for i := range rollup.Acks(r.Acks).Len() { // of which the evidence, made from them, has just been verified
+			a := rollup.Acks(r.Acks).Ack(h, i)
 			count[message(&a)]++
 		}
 	}

@@ -6,6 +6,7 @@
 //	verify   workers: batches that grow with the queue, one random linear combination each
 //	commit   one goroutine: one synced store write for all acks that arrived during the last one
 //	window   numbering, closing, grace; acks of a window lie in one run of 128-byte frames
+//	co-sign  one goroutine per drained window: statements, their tree, the clients' second signatures
 //	seal     one goroutine: tree, rows, header, evidence, made durable before anything leaves the node
 //	certify  a few goroutines: shares from the committee, certificate, order by the chain
 //
@@ -24,9 +25,14 @@
 //   - Every admitted ack is answered exactly once, also when the pipeline closes or fails.
 //   - Acks enter a window's frames, its table and the store in one order. A group writes all frames that its windows
 //     hold by then, so an ack that is answered known is durable even when its original was answered by a later group.
-//   - A window takes acks, then drains (admitted acks are answered), then is sealed. Window numbers are not used again.
+//   - A window takes acks, then drains (admitted acks are answered), then is offered to the clients that can be reached, then
+//     is sealed. Window numbers are not used again.
+//   - Co-signing only ever moves a client's acks from the acks part to the statements part. Whoever does not answer, or
+//     answers wrongly, stays where it is; so an offer may end at any moment, and ends when its time is over, when windows
+//     wait for its room, and at shutdown. Nothing of it is durable before the seal.
 //   - Locks are taken in the order windows, window, then one of budget, queue, committer; no lock is held across I/O.
-//   - Frames are owned by one stage at a time: chunk (admit), batch (verify), window (commit to seal).
+//   - Frames are owned by one stage at a time: chunk (admit), batch (verify), window (commit to seal). A drained window does
+//     not change; the offer and the sealer read it one after the other.
 //
 // # Rejected
 //
@@ -34,7 +40,11 @@
 // hashing. Verifying in the commit goroutine: latency of the disk and of the pairing would add up instead of
 // overlapping. Numbering acks when they are admitted: a refused signature would leave holes in the window. One record
 // per ack in the store: the key costs as much as the ack, and recovery is a scan anyway. Sealing windows at shutdown:
-// it delays the exit, and the next start must be able to do it in any case.
+// it delays the exit, and the next start must be able to do it in any case. Offering the windows of the last run again after
+// a start: which session an ack came through would have to be durable, for a gain of two windows a crash. Two rounds of
+// co-signing, the second over a tree without those who were silent in the first: twice the wait, and the silent can be
+// silent again; unsigned statements in the tree cost 52 bytes. Keeping every signature decoded until the window is sealed,
+// to take out those of the co-signers: 6 MiB a window, when decoding the smaller half again takes a tenth of verifying it.
 package pipeline
 
 import (
@@ -71,6 +81,37 @@ type Run struct {
 	Frames []byte // 128 bytes each; borrowed for the call
 }
 
+// Sealed is what is kept of a sealed window. Its evidence is made from it, see Evidence.
+type Sealed struct {
+	Header  []byte
+	Acks    []byte // all acks of the window, as rollup.Acks
+	Clients []byte // the rollup.ClientList of a statements part, nil when there is none
+}
+
+// Evidence returns the rollup's evidence, of rung 1 or 2.
+func (s *Sealed) Evidence() ([]byte, error) {
+	if s.Clients == nil {
+		return s.Acks, nil
+	}
+	header, err := rollup.ParseHeader(s.Header)
+	if err != nil {
+		return nil, err
+	}
+	acks, err := rollup.ParseAcks(s.Acks)
+	if err != nil {
+		return nil, err
+	}
+	list, err := rollup.ParseClientList(s.Clients)
+	if err != nil {
+		return nil, err
+	}
+	evidence, err := rollup.RestoreEvidence(acks, header.Key(), list)
+	if err != nil {
+		return nil, err
+	}
+	return evidence.Append(nil), nil
+}
+
 // Store keeps what must survive a crash. Methods are called from several goroutines at a time, AppendAcks from one.
 // A write is durable when it returns nil. When it fails its outcome is unknown, and the pipeline writes no more.
 // Methods that look for one thing answer an error that wraps ErrNotFound when it is not there.
@@ -86,9 +127,9 @@ type Store interface {
 	NextWindow(node, epoch uint32) (uint32, error)
 
 	// PutSealed replaces the pool of a window by its rollup, in one step.
-	PutSealed(key rollup.WindowKey, id rollup.Hash, header, evidence []byte) error
+	PutSealed(key rollup.WindowKey, id rollup.Hash, s Sealed) error
 	// Sealed returns the rollup of a window.
-	Sealed(key rollup.WindowKey) (header, evidence []byte, err error)
+	Sealed(key rollup.WindowKey) (Sealed, error)
 	// Unordered lists the windows that were sealed and not marked as ordered.
 	Unordered() ([]rollup.WindowKey, error)
 	// PutCertificate keeps the certificate of a sealed window.
@@ -141,12 +182,14 @@ type Config struct {
 	WindowAge  time.Duration // how long a window with acks stays open (10 s)
 	Grace      time.Duration // how long it takes late acks after that (2 s)
 	MaxSkew    time.Duration // between the node's clock and the last block's time, beyond which acks are refused (1 min)
+	CosignWait time.Duration // how long the clients of a closed window may take to co-sign; 0: they are not asked
 	Certifying int           // windows that are certified at a time (4)
 
 	Now         func() time.Time     // the node's clock, to hold against the chain's (time.Now)
 	Room        func() bool          // whether the disk has room for more acks; asked for every submission (always)
 	Logger      *slog.Logger         // (discards)
 	NewVerifier func() BatchVerifier // one per worker (bls.NewVerifier(bls.Default, 1))
+	Cosigners   Cosigners            // (nobody is asked)
 }
 
 func (c *Config) complete() error {
@@ -184,7 +227,7 @@ func (c *Config) complete() error {
 		c.NewVerifier = func() BatchVerifier { return bls.NewVerifier(bls.Default, 1) }
 	}
 	if c.Workers < 1 || c.MaxBatch < 1 || c.MaxAcks < 2 || c.MaxNew < 1 || c.MaxNew >= c.MaxAcks || c.MaxBytes < 4*maxChunkBytes || c.Certifying < 1 ||
-		c.WindowAge < 0 || c.Grace < 0 || c.MaxSkew < 0 {
+		c.WindowAge < 0 || c.Grace < 0 || c.MaxSkew < 0 || c.CosignWait < 0 {
 		return fmt.Errorf("%w: %+v", ErrConfig, *c)
 	}
 	return nil
@@ -267,6 +310,7 @@ func (p *Pipeline) Start(ctx context.Context) error {
 	}
 	p.writer.Go(p.commitGroups)
 	p.rest.Go(p.keepWindows)
+	p.rest.Go(p.offerWindows)
 	p.rest.Go(p.sealWindows)
 	for range p.cfg.Certifying {
 		p.rest.Go(p.certifyWindows)
@@ -284,8 +328,8 @@ func (p *Pipeline) Start(ctx context.Context) error {
 }
 
 // Close shuts the door, answers every ack that was admitted, and waits for all goroutines. Acks that wait for
-// verification are answered shutting_down; those beyond it are committed. Open windows stay in the pool, and
-// unfinished certificates in the store, for the next start. The pipeline must be closed before its store.
+// verification are answered shutting_down; those beyond it are committed. Offers end. Open and offered windows stay in the
+// pool, and unfinished certificates in the store, for the next start. The pipeline must be closed before its store.
 func (p *Pipeline) Close() {
 	p.lifeMu.Lock()
 	defer p.lifeMu.Unlock()
@@ -298,6 +342,7 @@ func (p *Pipeline) Close() {
 	p.committer.close()
 	p.writer.Wait()
 	p.cancel()
+	p.windows.drained.close()
 	p.windows.toSeal.close()
 	p.certifier.close()
 	p.rest.Wait()

@@ -54,6 +54,7 @@ func (p *Pipeline) reload(ctx context.Context, w *window, frames []byte) error {
 		}
 		w.memory.table.insert(f.Client(), f.Seq(), w.acks())
 		w.frames = append(w.frames, f...)
+		w.sessions = append(w.sessions, NoSession) // the sessions ended with the process
 		w.units += f.Units()
 	}
 	return nil
@@ -72,7 +73,7 @@ func (p *Pipeline) reverify(windows []*window) {
 			return
 		}
 		w.addSum(sum)
-		p.windows.toSeal.push(w)
+		p.windows.drained.push(w)
 	}
 }
 

@@ -15,10 +15,11 @@ import (
 func (p *Pipeline) sealWindows() {
 	var sealer rollup.Sealer
 	for {
-		w, ok := p.windows.toSeal.pop()
+		c, ok := p.windows.toSeal.pop()
 		if !ok {
 			return
 		}
+		w := c.window
 		if p.failed() { // what the window holds is not what the store holds
 			continue
 		}
@@ -27,45 +28,56 @@ func (p *Pipeline) sealWindows() {
 			continue
 		}
 		start := time.Now()
-		s, err := p.seal(&sealer, w)
+		s, header, err := p.seal(&sealer, c)
 		if err != nil {
 			p.fail(fmt.Sprintf("sealing %v", w.key), err)
 			continue
 		}
 		p.sealed.put(s)
-		p.retire(w, s, time.Since(start))
+		p.retire(w, s, header, time.Since(start))
 	}
 }
 
-// seal builds the rollup of a window and makes it durable. Only sealWindows touches a drained window.
-func (p *Pipeline) seal(sealer *rollup.Sealer, w *window) (*sealedWindow, error) {
-	aggregate := w.sum.Signature()
-	header, evidence, err := sealer.Seal(p.cfg.Network, w.key, w.frames, aggregate.Bytes(), p.chain.View())
+// seal builds the rollup of a window and makes it durable. Only sealWindows touches a drained window that is not offered.
+func (p *Pipeline) seal(sealer *rollup.Sealer, c closing) (*sealedWindow, *rollup.Header, error) {
+	w, kept := c.window, Sealed{}
+	var header *rollup.Header
+	var err error
+	if o := c.cosigned; o != nil {
+		header, _, err = sealer.SealCosigned(p.cfg.Network, o.archive, w.key, o.tree, o.list, o.signature, o.rest, p.chain.View())
+		kept.Acks, kept.Clients = o.archive, o.list.Append(nil)
+	} else {
+		aggregate := w.sum.Signature()
+		var acks rollup.Acks
+		header, acks, err = sealer.Seal(p.cfg.Network, w.key, w.frames, aggregate.Bytes(), p.chain.View())
+		kept.Acks = slices.Clone(acks) // the sealer uses its memory again
+	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	s := &sealedWindow{key: w.key, id: header.ID(), network: header.Network, rows: len(header.Rows), root: header.AckRoot,
-		evidence: slices.Clone(evidence)} // the sealer uses its memory again
-	if err := p.store.PutSealed(w.key, s.id, header.Append(nil), s.evidence); err != nil {
-		return nil, err
-	}
-	return s, nil
+	kept.Header = header.Append(nil)
+	s := newSealedWindow(header, kept.Acks)
+	return s, header, p.store.PutSealed(w.key, s.id, kept)
 }
 
 // retire hands a sealed window to the certifier and takes its memory back.
-func (p *Pipeline) retire(w *window, s *sealedWindow, took time.Duration) {
+func (p *Pipeline) retire(w *window, s *sealedWindow, header *rollup.Header, took time.Duration) {
 	acks := w.acks()
+	co := acks - int(header.AckCount)
+	p.counters.cosign.settle(co, 0)
+	p.counters.rungs[0].Add(uint64(header.AckCount))
+	p.counters.rungs[1].Add(uint64(co))
 	p.counters.seal.batch(acks, took)
 	p.counters.seal.settle(acks, 0)
 	ws := &p.windows
 	ws.mu.Lock()
 	w.record.fill(w)
 	w.record.State = StateCertifying
-	w.record.ID, w.record.Root, w.record.Rows = s.id, s.root, s.rows
+	w.record.describe(header)
 	w.record.Sealed, w.record.SealTime = time.Now(), took
 	ws.mu.Unlock()
 	p.release(w)
-	p.log.Info("window sealed", "epoch", w.key.Epoch, "window", w.key.Window, "acks", acks, "rollup", s.id, "took", took)
+	p.log.Info("window sealed", "epoch", w.key.Epoch, "window", w.key.Window, "acks", acks, "cosigned", co, "rollup", s.id, "took", took)
 	p.certifier.push(&certification{key: w.key, acks: acks, since: time.Now(), status: w.record})
 }
 
@@ -80,12 +92,14 @@ func (p *Pipeline) forget(w *window) {
 
 // sealedWindow answers whether an ack is in a rollup of this node.
 type sealedWindow struct {
-	key      rollup.WindowKey
-	id       rollup.Hash
-	network  rollup.Network
-	root     rollup.Hash
-	rows     int
-	evidence rollup.Acks
+	key     rollup.WindowKey
+	id      rollup.Hash
+	network rollup.Network
+	acks    rollup.Acks // all that the window has, whatever the rung
+}
+
+func newSealedWindow(h *rollup.Header, acks rollup.Acks) *sealedWindow {
+	return &sealedWindow{key: h.Key(), id: h.ID(), network: h.Network, acks: acks}
 }
 
 // holds reports whether the window has the ack, by all 80 bytes that the client signed. A nil window has none.
@@ -93,11 +107,11 @@ func (s *sealedWindow) holds(f rollup.Frame) bool {
 	if s == nil || f.Key() != s.key || f.Network() != s.network || !f.Tagged() {
 		return false
 	}
-	i, ok := s.evidence.Index(f.Client(), f.Service(), f.Seq())
-	return ok && bytes.Equal(s.evidence.Entry(i), f.Entry())
+	i, ok := s.acks.Index(f.Client(), f.Service(), f.Seq())
+	return ok && bytes.Equal(s.acks.Entry(i), f.Entry())
 }
 
-// sealedCache keeps the windows that were asked for last. Their evidence is 3.4 MB when they are full.
+// sealedCache keeps the windows that were asked for last. Their acks are 3.4 MB when they are full.
 type sealedCache struct {
 	mu     sync.Mutex
 	recent []*sealedWindow // latest last
@@ -134,15 +148,15 @@ func (p *Pipeline) sealedWindow(key rollup.WindowKey) (*sealedWindow, error) {
 			return s, nil
 		}
 	}
-	header, evidence, err := p.store.Sealed(key)
+	kept, err := p.store.Sealed(key)
 	if err != nil {
 		return nil, err
 	}
-	h, err := rollup.ParseHeader(header)
+	h, err := rollup.ParseHeader(kept.Header)
 	if err != nil {
 		return nil, err
 	}
-	s := &sealedWindow{key: key, id: h.ID(), network: h.Network, root: h.AckRoot, rows: len(h.Rows), evidence: evidence}
+	s := newSealedWindow(h, kept.Acks)
 	c.add(s)
 	return s, nil
 }

@@ -9,7 +9,7 @@ import (
 
 // Stats is what the pipeline says about itself at one instant. Counters only grow while the process lives.
 type Stats struct {
-	Admit, Verify, Commit, Window, Seal, Certify StageStats
+	Admit, Verify, Commit, Window, Cosign, Seal, Certify StageStats
 
 	Codes       [rollup.NumCodes]uint64 // acks by answer
 	Writes      uint64                  // synced writes of acks
@@ -17,6 +17,10 @@ type Stats struct {
 	Budget      BudgetStats
 	Quarantined int      // clients
 	Suspects    []uint32 // some of them, at most 32
+
+	Offered uint64 // counter: acks under the statements that clients were asked to co-sign
+	Acks    uint64 // counter: acks sealed one by one, rung 1
+	Stated  uint64 // counter: acks sealed under co-signed statements, rung 2
 
 	Windows   []WindowStatus // newest first, at most 32
 	Certified uint64         // counter: certificates made
@@ -26,7 +30,8 @@ type Stats struct {
 	Members   []MemberStatus // in no order; members that were never pushed to are missing
 }
 
-// StageStats counts acks in one stage. For seal and certify a batch is a window.
+// StageStats counts acks in one stage. For co-sign, seal and certify a batch is a window; what passes co-sign are acks under
+// statements that their client co-signed.
 type StageStats struct {
 	Passed  uint64        // counter: acks that went on to the next stage
 	Refused uint64        // counter: acks that the stage refused
@@ -53,6 +58,7 @@ type WindowState string
 const (
 	StateOpen       WindowState = "open"
 	StateGrace      WindowState = "grace"
+	StateCosigning  WindowState = "cosigning"
 	StateSealing    WindowState = "sealing"
 	StateCertifying WindowState = "certifying"
 	StateOrdered    WindowState = "ordered"
@@ -67,7 +73,10 @@ type WindowStatus struct {
 	Units uint64
 	Rows  int
 	ID    rollup.Hash // from sealing on
-	Root  rollup.Hash // of the ack tree, from sealing on
+	Root  rollup.Hash // of the ack tree, from sealing on; zero when all acks are under statements
+
+	Statements int // in the tree, from sealing on
+	Cosigned   int // acks under co-signed statements, from sealing on
 
 	Power, TotalPower uint64 // of the members whose shares are there, and of all
 
@@ -79,6 +88,13 @@ type WindowStatus struct {
 	Err       string        // why it is stuck
 
 	live *window // while it takes acks or drains
+}
+
+// describe takes what a header says.
+func (s *WindowStatus) describe(h *rollup.Header) {
+	acks, _ := h.Totals()
+	s.ID, s.Root, s.Rows = h.ID(), h.AckRoot, len(h.Rows)
+	s.Statements, s.Cosigned = int(h.StatementCount), int(acks)-int(h.AckCount)
 }
 
 // fill takes the numbers of a live window.
@@ -136,13 +152,15 @@ func (ws *windows) list() []WindowStatus {
 
 // counters are written by the stages.
 type counters struct {
-	admit, verify, commit, window, seal, certify stageCounters
+	admit, verify, commit, window, cosign, seal, certify stageCounters
 
 	codes              [rollup.NumCodes]atomic.Uint64
 	writes             atomic.Uint64
 	commitWait         atomic.Int64
 	sources            atomic.Int64
 	certified, ordered atomic.Uint64
+	offered            atomic.Uint64
+	rungs              [2]atomic.Uint64 // acks by rung, from 1 on
 }
 
 type stageCounters struct {
@@ -191,7 +209,8 @@ func (p *Pipeline) Stats() Stats {
 	}
 	s := Stats{
 		Admit: c.admit.stats(), Verify: c.verify.stats(), Commit: c.commit.stats(),
-		Window: c.window.stats(), Seal: c.seal.stats(), Certify: c.certify.stats(),
+		Window: c.window.stats(), Cosign: c.cosign.stats(), Seal: c.seal.stats(), Certify: c.certify.stats(),
+		Offered: c.offered.Load(), Acks: c.rungs[0].Load(), Stated: c.rungs[1].Load(),
 		Writes: c.writes.Load(), GroupWait: time.Duration(c.commitWait.Load()),
 		Windows: p.windows.list(), Certified: c.certified.Load(), Ordered: c.ordered.Load(),
 	}
@@ -214,6 +233,9 @@ func (p *Pipeline) Stats() Stats {
 		case StateOpen, StateGrace:
 			s.Window.Queued += w.Acks
 			s.Window.Oldest = max(s.Window.Oldest, age(w.Opened))
+		case StateCosigning:
+			s.Cosign.Queued += w.Acks
+			s.Cosign.Oldest = max(s.Cosign.Oldest, age(w.Opened))
 		case StateSealing:
 			s.Seal.Queued += w.Acks
 			s.Seal.Oldest = max(s.Seal.Oldest, age(w.Opened))

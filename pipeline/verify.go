@@ -96,7 +96,7 @@ func (w *worker) insert(c *chunk, from int) {
 	valid := count(codes, rollup.Accepted)
 	w.p.counters.verify.settle(valid, n-valid)
 	frames := w.batch.frames[from*rollup.AckSize : (from+n)*rollup.AckSize]
-	added, full := c.window.insert(frames, w.batch.payers[from:from+n], codes)
+	added, full := c.window.insert(frames, w.batch.payers[from:from+n], c.source.session, codes)
 	if added > 0 {
 		if w.window != c.window {
 			w.sum()

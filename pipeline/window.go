@@ -13,19 +13,22 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// maxDraining is how many windows may wait behind the ones that take acks until they are drained and sealed. Each
-// holds 9 MiB. When there are as many, the open window stays open until it is full, and then the door says overloaded.
+// maxDraining is how many windows may wait behind the ones that take acks until they are drained, offered and sealed. Each
+// holds 9 MiB, and what it is offered with as much again. When there are as many, the open window stays open until it is full, and then the door says overloaded.
 const maxDraining = 4
 
 // window is a window from its opening until it is sealed.
 type window struct {
 	key    rollup.WindowKey
 	opened time.Time
-	record *WindowStatus // guarded by windows.mu
+
+	record   *WindowStatus      // guarded by windows.mu
+	endOffer context.CancelFunc // while it is offered; guarded by windows.mu
 
 	mu         sync.RWMutex
 	memory     *windowMemory
-	frames     []byte // verified acks in order of arrival; grows in place
+	frames     []byte    // verified acks in order of arrival; grows in place
+	sessions   []Session // through which each came in
 	sum        bls.Sum
 	units      uint64
 	inFlight   int  // acks admitted, verdict pending
@@ -39,13 +42,14 @@ type window struct {
 
 // windowMemory is what a window needs besides itself; it is used again.
 type windowMemory struct {
-	frames []byte
-	table  table
-	rows   rows
+	frames   []byte
+	sessions []Session
+	table    table
+	rows     rows
 }
 
 func newWindowMemory() *windowMemory {
-	m := &windowMemory{frames: make([]byte, 0, rollup.MaxAcks*rollup.AckSize)}
+	m := &windowMemory{frames: make([]byte, 0, rollup.MaxAcks*rollup.AckSize), sessions: make([]Session, 0, rollup.MaxAcks)}
 	m.rows.index = make(map[uint64]int, rollup.MaxRows)
 	return m
 }
@@ -92,8 +96,8 @@ func (w *window) reserve(n int) (granted int, full bool) {
 }
 
 // insert adds the acks whose signatures are valid, and turns verdicts into codes. payers are those of the
-// acks. added says how many are new: they are the last frames of the window.
-func (w *window) insert(frames []byte, payers []uint32, codes []rollup.Code) (added int, full bool) {
+// acks, session is how all of them came in. added says how many are new: they are the last frames of the window.
+func (w *window) insert(frames []byte, payers []uint32, session Session, codes []rollup.Code) (added int, full bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.inFlight -= len(codes)
@@ -112,6 +116,7 @@ func (w *window) insert(frames []byte, payers []uint32, codes []rollup.Code) (ad
 			if codes[i] = w.memory.rows.add(payers[i], f.Service(), f.Units()); codes[i] == rollup.Accepted {
 				w.memory.table.insert(f.Client(), f.Seq(), w.acks())
 				w.frames = append(w.frames, f...)
+				w.sessions = append(w.sessions, session)
 				w.units += f.Units()
 				added++
 			} else {
@@ -138,7 +143,7 @@ func (p *Pipeline) answered(w *window, n int) {
 	ready := w.drained()
 	w.mu.Unlock()
 	if ready {
-		p.windows.toSeal.push(w)
+		p.windows.drained.push(w)
 	}
 }
 
@@ -188,7 +193,8 @@ func (s *slots) find(epoch, number uint32) int {
 type windows struct {
 	current atomic.Pointer[slots]
 	wake    chan struct{}
-	toSeal  fifo[*window]
+	drained fifo[*window]
+	toSeal  fifo[closing]
 
 	mu        sync.Mutex
 	graceEnds time.Time
@@ -200,6 +206,7 @@ type windows struct {
 
 func (ws *windows) init() {
 	ws.wake = make(chan struct{}, 1)
+	ws.drained.init()
 	ws.toSeal.init()
 	ws.changed = make(chan struct{})
 	ws.current.Store(&slots{{}})
@@ -300,7 +307,7 @@ func (ws *windows) give(w *window) {
 		w.memory = newWindowMemory()
 	}
 	w.memory.reset()
-	w.frames = w.memory.frames
+	w.frames, w.sessions = w.memory.frames, w.memory.sessions
 }
 
 // windowFull moves the open window on, and ends the grace of a window that holds all it can.
@@ -331,6 +338,7 @@ func (p *Pipeline) replace(next rollup.WindowKey) {
 	ws := &p.windows
 	old := ws.current.Load()[0]
 	if len(ws.draining) >= maxDraining {
+		ws.hurry()
 		return // sealing wakes the keeper, which tries again
 	}
 	p.endGrace()
@@ -358,8 +366,22 @@ func (p *Pipeline) endGrace() {
 	ws.current.Store(&slots{s[0], nil})
 	w.record.State = StateSealing
 	ws.draining = append(ws.draining, w)
+	if len(ws.draining) >= maxDraining-1 {
+		ws.hurry()
+	}
 	if w.close() {
-		ws.toSeal.push(w)
+		ws.drained.push(w)
+	}
+}
+
+// hurry ends the offer of the window that has been offered for the longest time, so that there will be room behind the open
+// one: co-signing never shuts the door. The caller holds ws.mu.
+func (ws *windows) hurry() {
+	for _, w := range ws.draining {
+		if w.endOffer != nil {
+			w.endOffer()
+			return
+		}
 	}
 }
 
@@ -459,7 +481,7 @@ func (p *Pipeline) release(w *window) {
 	}
 	w.mu.Lock()
 	m := w.memory
-	w.memory, w.frames = nil, nil
+	w.memory, w.frames, w.sessions = nil, nil, nil
 	w.mu.Unlock()
 	if len(ws.memory) < 2 {
 		ws.memory = append(ws.memory, m)

@@ -71,6 +71,16 @@ func NewHeader(net Network, key WindowKey) *Header {
 // Key returns the window that the header is about.
 func (h *Header) Key() WindowKey { return WindowKey{Node: h.Node, Epoch: h.Epoch, Window: h.Window} }
 
+// Totals returns how many acks and units the rollup is about, on all rungs. Those beyond AckCount are under statements that
+// their clients co-signed.
+func (h *Header) Totals() (acks, units uint64) {
+	for _, r := range h.Rows {
+		acks += r.Acks
+		units += r.Units
+	}
+	return acks, units
+}
+
 // ID returns the rollup id, the keyed digest of the header's encoding.
 func (h *Header) ID() Hash {
 	var buf [headerFixed + 16*rowSize]byte // most windows have few rows; append grows it for the others

@@ -34,6 +34,9 @@ type Config struct {
 	Deposit  uint64             // micro-credits for a payer that has no account yet
 	Price    uint64             // of a service that is not registered yet, micro-credits per 2^20 units
 	Batch    int                // acks in a submission; 0: 512
+
+	Rung1    int    // percentage of clients that do not co-sign their windows, so that their acks are verified one by one
+	Evidence string // directory for offers of a node that are not true; empty: they are not kept
 }
 
 // Replay is a workload on its way into a network. Its methods are called one after another, except Progress.
@@ -48,8 +51,13 @@ type Replay struct {
 
 	received, accepted, refused atomic.Uint64
 
-	mu    sync.Mutex
-	tally Tally
+	byIndex    atomic.Pointer[map[uint32]*client] // once they are registered
+	cosigning  sync.WaitGroup
+	stopCosign context.CancelFunc
+
+	mu        sync.Mutex
+	tally     Tally
+	cosignErr error
 }
 
 // party identifies a client: an address that visits two payers' content has a client with each.
@@ -83,6 +91,8 @@ type Tally struct {
 	Again    uint64                 // submissions beyond each delivery's first: signed for a window that had closed, or overloaded
 	Accounts map[Account]Sum        // accepted
 	Sample   *rollup.Ack            // one accepted ack
+
+	last map[uint32]rollup.Ack // the latest accepted ack of each node
 }
 
 // Progress is a moment of a running replay.
@@ -99,10 +109,13 @@ func New(ctx context.Context, cfg Config) (*Replay, error) {
 	if cfg.Batch == 0 {
 		cfg.Batch = 512
 	}
+	if cfg.Rung1 < 0 || cfg.Rung1 > 100 {
+		return nil, fmt.Errorf("replay: %d %% of the clients", cfg.Rung1)
+	}
 	r := &Replay{cfg: cfg, services: map[string]uint32{}, payers: map[string]*payer{}, parties: map[party]*client{},
-		tally: Tally{Refused: map[rollup.Code]uint64{}, Accounts: map[Account]Sum{}}}
+		tally: Tally{Refused: map[rollup.Code]uint64{}, Accounts: map[Account]Sum{}, last: map[uint32]rollup.Ack{}}}
 	for _, url := range cfg.Nodes {
-		c, err := ingest.NewClient(ingest.ClientConfig{URL: url, Batch: cfg.Batch})
+		c, err := ingest.NewClient(ingest.ClientConfig{URL: url, Batch: cfg.Batch, Cosign: r.cosign()})
 		if err != nil {
 			return nil, errors.Join(err, r.Close())
 		}
@@ -120,11 +133,16 @@ func New(ctx context.Context, cfg Config) (*Replay, error) {
 		}
 		r.nodes = append(r.nodes, open.Key.Node)
 	}
+	r.follow()
 	return r, nil
 }
 
-// Close closes the connections.
+// Close ends co-signing and closes the connections.
 func (r *Replay) Close() error {
+	if r.stopCosign != nil {
+		r.stopCosign()
+		r.cosigning.Wait()
+	}
 	for _, c := range r.clients {
 		c.Close()
 	}
@@ -158,9 +176,11 @@ func (r *Replay) Deliver(ctx context.Context, deliveries iter.Seq[workload.Deliv
 	for i := range lanes {
 		lanes[i], signers[i] = make(chan rollup.Ack, 2*r.cfg.Batch), map[uint32]*client{}
 	}
+	all := make(map[uint32]*client, len(r.parties))
 	for _, c := range r.parties {
-		signers[r.lane(c)][c.index] = c
+		signers[r.lane(c)][c.index], all[c.index] = c, c
 	}
+	r.byIndex.Store(&all)
 	group.Go(func() error {
 		defer func() {
 			for _, lane := range lanes {
@@ -212,21 +232,28 @@ func signer(clients map[uint32]*client) ingest.Signer {
 			acks[i].Seq = c.seq
 			c.seq++
 		}
-		var wg sync.WaitGroup
-		var next atomic.Int64
-		for range min(runtime.GOMAXPROCS(0), len(acks)) {
-			wg.Go(func() {
-				for i := int(next.Add(1)) - 1; i < len(acks); i = int(next.Add(1)) - 1 {
-					var msg [rollup.MessageSize]byte
-					acks[i].Message(&msg)
-					sig := bls.Default.Sign(clients[acks[i].Client].secret, msg[:])
-					acks[i].Signature = sig.Bytes()
-				}
-			})
-		}
-		wg.Wait()
+		each(len(acks), func(i int) {
+			var msg [rollup.MessageSize]byte
+			acks[i].Message(&msg)
+			sig := bls.Default.Sign(clients[acks[i].Client].secret, msg[:])
+			acks[i].Signature = sig.Bytes()
+		})
 		return nil
 	}
+}
+
+// each calls do for 0 to n-1 on all processors.
+func each(n int, do func(i int)) {
+	var wg sync.WaitGroup
+	var next atomic.Int64
+	for range min(runtime.GOMAXPROCS(0), n) {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				do(i)
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func (r *Replay) book(clients map[uint32]*client, o *ingest.Outcome) {
@@ -243,6 +270,7 @@ func (r *Replay) book(clients map[uint32]*client, o *ingest.Outcome) {
 		account := Account{o.Ack.Node, o.Ack.Service, clients[o.Ack.Client].payer}
 		sum := t.Accounts[account]
 		t.Accounts[account] = Sum{sum.Acks + 1, sum.Units + o.Ack.Units}
+		t.last[o.Ack.Node] = o.Ack
 		if t.Sample == nil {
 			t.Sample = &o.Ack
 		}

@@ -27,6 +27,7 @@ type devnetFlags struct {
 	basePort          int
 	epoch, grace      uint32
 	verbose           bool
+	rung1             int
 }
 
 func newDevnet() *cobra.Command {
@@ -43,7 +44,7 @@ every other command can be tried on it.
 With --job it does the main job once and exits: every request of a web access log (--log FILE in Combined Log Format, gzip
 accepted; without one a seeded generator) becomes a delivery. The client is the address, the payer the first path
 segment, the service the kind of the response, the units are the bytes sent, and the request record is the log line.
-Clients sign acks and submit them, over at least two epochs. Then it prints what was settled, holds that against the
+Clients sign acks and submit them, over at least two epochs, and most of them co-sign their windows. Then it prints what was settled, holds that against the
 clients' own account, exports the settlements, and verifies them offline. Exit code 0 only when everything adds up.`,
 		Example: "  waybill devnet --job --log access.log.gz\n  waybill devnet --epoch 60",
 		Args:    noArgs,
@@ -54,6 +55,7 @@ clients' own account, exports the settlements, and verifies them offline. Exit c
 	fl.StringVar(&f.log, "log", "", "with --job: access log to replay (`file`)")
 	fl.IntVar(&f.requests, "requests", 10000, "with --job and no --log: requests to generate")
 	fl.Uint64Var(&f.seed, "seed", 1, "seed of the generator")
+	rung1Flag(cmd, &f.rung1, jobRung1, "with --job: ")
 	fl.StringVar(&f.exports, "exports", "", "with --job: write all exported files and the genesis file to this `folder`")
 	fl.StringVar(&f.dir, "dir", "", "`folder` for the network (default: a temporary one, removed at the end)")
 	fl.IntVar(&f.nodes, "nodes", 4, "committee members")
@@ -155,6 +157,8 @@ func (f *devnetFlags) write(dir string) (*testnet.Network, error) {
 		Dir: dir, Nodes: f.nodes, Serving: f.serving, BasePort: f.basePort, EpochSeconds: f.epoch, GraceSeconds: f.grace, ChainID: "waybill-devnet",
 		Configure: func(_ int, c *config.Config) {
 			c.Pipeline.WindowAge, c.Pipeline.Grace = 2*time.Second, 500*time.Millisecond
+			// All clients answer, however busy the machine is with both sides; then the wait ends.
+			c.Pipeline.CosignWait = 5 * time.Second
 			switch {
 			case f.verbose:
 			case f.job: // four nodes that start at once, on a machine that is busy with them, have much to warn of

@@ -25,6 +25,7 @@ import (
 const (
 	jobDeposit = 1_000_000_000 // micro-credits a payer
 	jobPrice   = 50_000        // micro-credits per 2^20 bytes
+	jobRung1   = 20            // percent of the clients stay on rung 1
 )
 
 // job is the main job on a devnet.
@@ -160,7 +161,7 @@ func (j *job) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	j.replay, err = replay.New(ctx, replay.Config{Network: j.net.Genesis.Network(), Nodes: urls, Treasury: j.net.Treasury, Seed: seed,
-		Deposit: jobDeposit, Price: jobPrice})
+		Deposit: jobDeposit, Price: jobPrice, Rung1: j.f.rung1, Evidence: filepath.Join(j.net.Dir, "offers")})
 	if err == nil {
 		j.guard.observe(j.state)
 	}
@@ -251,7 +252,7 @@ func pause(ctx context.Context, d time.Duration) error {
 // settle waits until everything accepted is in a certified settlement, for three epochs at most.
 func (j *job) settle(ctx context.Context) (*jobResult, error) {
 	t := j.replay.Tally()
-	r := &jobResult{replayResult: newReplayResult(0, 0, t)}
+	r := &jobResult{replayResult: newReplayResult(0, 0, t), cosigning: j.f.rung1 < 100}
 	bar := newProgress(j.errOut, "settle", "acks")
 	defer bar.end("")
 	last, err := j.epoch(ctx)
@@ -278,9 +279,25 @@ func (j *job) settle(ctx context.Context) (*jobResult, error) {
 		}
 	}
 	bar.end(fmt.Sprintf("%s in %d epochs", plural(r.Settled, "ack"), len(r.Epochs)))
+	for _, n := range j.nodes {
+		sealed := n.Snapshot().Rollups
+		r.Rungs.Acks += sealed.Rung1
+		r.Rungs.Statements += sealed.Rung2
+	}
 	r.names(j.replay)
 	r.reconcile(t)
-	return r, nil
+	return r, j.cosigned()
+}
+
+// cosigned is an error when a client refused an offer, for the nodes are honest, or could not follow offers.
+func (j *job) cosigned() error {
+	did, err := j.replay.Cosigned()
+	for reason, n := range did.Refused {
+		if reason != ingest.ReasonDeclined {
+			err = errors.Join(err, fmt.Errorf("%s refused to co-sign: %v", plural(n, "client"), reason))
+		}
+	}
+	return err
 }
 
 // settlement asks for the rows of an epoch page by page.

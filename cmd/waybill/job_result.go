@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -17,10 +18,19 @@ type jobResult struct {
 	Seconds  float64       `json:"seconds"`
 	Settled  uint64        `json:"settled"`
 	Pending  uint64        `json:"pending"`
+	Rungs    rungs         `json:"acks_by_rung"`
 	Epochs   []epochResult `json:"epochs"`
 	Rows     []settledRow  `json:"rows"` // over all epochs
 	Differs  []string      `json:"differences"`
 	Verified []verdict     `json:"verified"`
+
+	cosigning bool // clients were to co-sign
+}
+
+// rungs says how many of the acks were rolled up one by one, and how many under statements that their clients co-signed.
+type rungs struct {
+	Acks       uint64 `json:"1"`
+	Statements uint64 `json:"2"`
 }
 
 type epochResult struct {
@@ -133,6 +143,8 @@ func (r *jobResult) print(w io.Writer) {
 	}
 	fmt.Fprintf(w, "\nReconciliation: %s received = %s accepted + %s; %s accepted = %s settled + %s pending\n",
 		grouped(r.Received), grouped(r.Accepted), r.reasons(), grouped(r.Accepted), grouped(r.Settled), grouped(r.Pending))
+	fmt.Fprintf(w, "Acks by rung: %s verified one by one (1) + %s under statements that their clients co-signed (2)\n",
+		grouped(r.Rungs.Acks), grouped(r.Rungs.Statements))
 	if r.BadLines > 0 {
 		fmt.Fprintf(w, "%s of the log could not be read as requests.\n", plural(uint64(r.BadLines), "line"))
 	}
@@ -167,6 +179,10 @@ func (r *jobResult) check() error {
 		return fmt.Errorf("%d accepted, but %d settled", r.Accepted, r.Settled)
 	case len(r.Differs) > 0:
 		return fmt.Errorf("the settlement differs from the clients' account:\n  %s", strings.Join(r.Differs, "\n  "))
+	case r.Rungs.Acks+r.Rungs.Statements != r.Settled:
+		return fmt.Errorf("%d settled, but %d rolled up one by one and %d under co-signed statements", r.Settled, r.Rungs.Acks, r.Rungs.Statements)
+	case r.Rungs.Statements == 0 && r.cosigning:
+		return errors.New("no client has co-signed a window")
 	case len(r.Epochs) < 2:
 		return fmt.Errorf("%d epochs settled, want at least 2", len(r.Epochs))
 	}

@@ -12,13 +12,14 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/waybill-network/waybill/bench/replay"
+	"github.com/waybill-network/waybill/node/ingest"
 	"github.com/waybill-network/waybill/node/keys"
 )
 
 func newReplay() *cobra.Command {
 	var f devnetFlags
 	var nodes []string
-	var genesisFile, seedFile, deposit string
+	var genesisFile, seedFile, deposit, evidence string
 	var price uint64
 	cmd := &cobra.Command{
 		Use:   "replay --genesis FILE --treasury FILE [LOG]",
@@ -46,6 +47,8 @@ Without --seed-file a new seed is drawn.`,
 	fl.Uint64Var(&price, "price", jobPrice, "`micro-credits` per 2^20 units of a new service")
 	fl.IntVar(&f.requests, "requests", 10000, "without a log: requests to generate")
 	fl.Uint64Var(&f.seed, "seed", 1, "seed of the generator")
+	rung1Flag(cmd, &f.rung1, 0, "")
+	fl.StringVar(&evidence, "offers", "", "keep offers that are not true in this `folder`")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 1 {
 			f.log = args[0]
@@ -54,7 +57,7 @@ Without --seed-file a new seed is drawn.`,
 		if err != nil {
 			return err
 		}
-		cfg := replay.Config{Network: genesis.Network(), Nodes: nodes, Price: price, Seed: keys.NewSeed()}
+		cfg := replay.Config{Network: genesis.Network(), Nodes: nodes, Price: price, Seed: keys.NewSeed(), Rung1: f.rung1, Evidence: evidence}
 		if cfg.Treasury, err = treasury(); err != nil {
 			return err
 		}
@@ -92,6 +95,11 @@ Without --seed-file a new seed is drawn.`,
 	return cmd
 }
 
+// rung1Flag leaves clients out of co-signing.
+func rung1Flag(cmd *cobra.Command, percent *int, otherwise int, when string) {
+	cmd.Flags().IntVar(percent, "rung1", otherwise, when+"`percentage` of the clients that do not co-sign their windows")
+}
+
 // replayResult is what became of the requests.
 type replayResult struct {
 	Requests int               `json:"requests"`
@@ -100,6 +108,8 @@ type replayResult struct {
 	Accepted uint64            `json:"accepted"`
 	Refused  map[string]uint64 `json:"refused"`
 	Again    uint64            `json:"signed_or_sent_again"`
+	Cosigned uint64            `json:"cosigned"`          // signatures under the statements of a window
+	Offers   map[string]uint64 `json:"offers_not_signed"` // clients, by reason
 }
 
 func newReplayResult(requests, badLines int, t *replay.Tally) replayResult {
@@ -128,7 +138,27 @@ func replayOnce(ctx context.Context, j *job) (*replayResult, error) {
 	t := j.replay.Tally()
 	result := newReplayResult(total, bad, t)
 	bar.end(fmt.Sprintf("%s accepted, %s", plural(t.Accepted, "ack"), result.reasons()))
+	if err == nil {
+		err = finish(ctx, j, &result)
+	}
 	return &result, err
+}
+
+// finish lets the clients co-sign their last windows.
+func finish(ctx context.Context, j *job, result *replayResult) error {
+	bar := newProgress(j.errOut, "co-sign", "signatures")
+	err := j.replay.Finish(ctx)
+	did, followErr := j.replay.Cosigned()
+	result.Cosigned = did.Signed
+	result.Offers = map[string]uint64{}
+	for reason, n := range did.Refused {
+		result.Offers[reason.String()] = n
+	}
+	bar.end(plural(did.Signed, "signature"))
+	if ingest.NotOffered(followErr) { // a node that asks nobody
+		followErr = nil
+	}
+	return errors.Join(err, followErr)
 }
 
 // reasons renders the refusals by code.
@@ -147,6 +177,12 @@ func (r *replayResult) print(w io.Writer) {
 	fmt.Fprintf(w, "%s: %s received = %s accepted + %s\n", plural(uint64(r.Requests), "request"), grouped(r.Received), grouped(r.Accepted), r.reasons())
 	if r.Again > 0 {
 		fmt.Fprintf(w, "%s signed or sent again, for a window that had closed or a node without room.\n", plural(r.Again, "ack"))
+	}
+	if r.Cosigned > 0 {
+		fmt.Fprintf(w, "%s of a client under what a node stated about its window.\n", plural(r.Cosigned, "co-signature"))
+	}
+	for _, reason := range slices.Sorted(maps.Keys(r.Offers)) {
+		fmt.Fprintf(w, "%s refused an offer: %s.\n", plural(r.Offers[reason], "client"), reason)
 	}
 	if r.BadLines > 0 {
 		fmt.Fprintf(w, "%s of the log could not be read as requests.\n", plural(uint64(r.BadLines), "line"))

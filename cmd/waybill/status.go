@@ -96,9 +96,9 @@ func (s *nodeStatus) print(w io.Writer) {
 		fmt.Fprintln(w, "\nRollups of the network that were ordered last:")
 		rows := make([][]string, len(s.recent))
 		for i, r := range s.recent {
-			rows[i] = []string{strconv.Itoa(int(r.Node)), strconv.Itoa(int(r.Epoch)), strconv.Itoa(int(r.Window)), grouped(uint64(r.Acks)), grouped(r.Units), shortHashes(r.Id), numbers(r.Signers)}
+			rows[i] = []string{strconv.Itoa(int(r.Node)), strconv.Itoa(int(r.Epoch)), strconv.Itoa(int(r.Window)), grouped(uint64(r.Acks - r.CosignedAcks)), grouped(uint64(r.CosignedAcks)), grouped(r.Units), shortHashes(r.Id), numbers(r.Signers)}
 		}
-		table(w, []string{">node", ">epoch", ">window", ">acks", ">units", "id", "signers"}, rows)
+		table(w, []string{">node", ">epoch", ">window", ">acks", ">co-signed", ">units", "id", "signers"}, rows)
 	}
 }
 
@@ -170,6 +170,8 @@ func (s *nodeStatus) printAcks(w io.Writer) {
 		"waiting", fmt.Sprintf("%s without an answer yet, from %s", plural(uint64(s.Budget.Acks), "ack"), plural(uint64(s.Budget.Sources), "connection")),
 		"rollups", fmt.Sprintf("%s sealed, %s certified, %s ordered, %d pending", grouped(s.Rollups.Sealed), grouped(s.Rollups.Certified),
 			grouped(s.Rollups.Ordered), s.Rollups.Pending),
+		"by rung", fmt.Sprintf("%s acks one by one (1), %s under statements that their clients co-signed (2)", grouped(s.Rollups.Rung1), grouped(s.Rollups.Rung2)),
+		"co-signing", s.cosigning(),
 	)
 	rows := [][]string{}
 	for _, v := range s.Windows {
@@ -190,6 +192,25 @@ func (s *nodeStatus) printAcks(w io.Writer) {
 		fmt.Fprintln(w, "\nWindows of this node, newest first:")
 		table(w, []string{">epoch", ">window", "state", ">closes in", ">acks", ">power so far"}, rows)
 	}
+}
+
+// cosigning says what became of the offers to clients.
+func (s *nodeStatus) cosigning() string {
+	c := &s.Cosign
+	if !c.On {
+		return "off (pipeline.cosign_wait)"
+	}
+	text := fmt.Sprintf("%s can be asked; of %s asked so far, %s signed and %s did not answer in time", plural(uint64(c.Sessions), "session"),
+		plural(c.Asked, "client"), grouped(c.Signed), grouped(c.Silent))
+	for _, r := range c.Refusals {
+		if r.Count > 0 {
+			text += fmt.Sprintf(", %s %s", grouped(r.Count), r.Name)
+		}
+	}
+	if c.Garbage > 0 {
+		text += fmt.Sprintf("; %s barred for an answer that was none", plural(c.Garbage, "session"))
+	}
+	return text
 }
 
 func numbers(list []uint32) string {

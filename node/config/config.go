@@ -62,12 +62,13 @@ type Consensus struct {
 
 // Pipeline is section [pipeline].
 type Pipeline struct {
-	WindowAge time.Duration `toml:"window_age" allow:"100ms..1h" doc:"A window stops taking new acks at this age, or when it holds 65,536. Shorter: sooner certified. Longer:\nfewer, larger rollups, which cost the committee less per ack."`
-	Grace     time.Duration `toml:"grace" allow:"0s..5m" doc:"Afterwards, how long acks that clients had already signed for the window may still arrive."`
-	MaxBatch  int           `toml:"max_batch" allow:"64..65536" doc:"Acks verified in one batch. Batches grow to this only under load."`
-	Workers   int           `toml:"workers" allow:"0..1024" doc:"Verification workers; 0 means one per processor."`
-	MaxAcks   int           `toml:"max_acks" allow:"1024..16777216" doc:"Budget: acks admitted and not yet answered. Connections share it fairly; a quarter is for those that have\nnot sent 256 good acks in a row yet, however many they are, and the rest for the others."`
-	MaxBytes  Size          `toml:"max_bytes" allow:"1MiB..64GiB" doc:"Budget: bytes of acks admitted and not yet answered, shared in the same way."`
+	WindowAge  time.Duration `toml:"window_age" allow:"100ms..1h" doc:"A window stops taking new acks at this age, or when it holds 65,536. Shorter: sooner certified. Longer:\nfewer, larger rollups, which cost the committee less per ack."`
+	Grace      time.Duration `toml:"grace" allow:"0s..5m" doc:"Afterwards, how long acks that clients had already signed for the window may still arrive."`
+	CosignWait time.Duration `toml:"cosign_wait" allow:"0s..1m" doc:"How long the clients of a closed window may take to co-sign it, which makes it far cheaper for the committee\nto verify; those who do not answer lose nothing. It ends early when all have answered, or when windows wait for room.\n0s: they are not asked."`
+	MaxBatch   int           `toml:"max_batch" allow:"64..65536" doc:"Acks verified in one batch. Batches grow to this only under load."`
+	Workers    int           `toml:"workers" allow:"0..1024" doc:"Verification workers; 0 means one per processor."`
+	MaxAcks    int           `toml:"max_acks" allow:"1024..16777216" doc:"Budget: acks admitted and not yet answered. Connections share it fairly; a quarter is for those that have\nnot sent 256 good acks in a row yet, however many they are, and the rest for the others."`
+	MaxBytes   Size          `toml:"max_bytes" allow:"1MiB..64GiB" doc:"Budget: bytes of acks admitted and not yet answered, shared in the same way."`
 }
 
 // Store is section [store].
@@ -101,7 +102,7 @@ func Default() *Config {
 		Peer:      Peer{Listen: ":7401", PushTimeout: 15 * time.Second, MaxInflight: 4},
 		Consensus: Consensus{Listen: ":7402", Peers: []string{}, KeepBlocks: 30 * 24 * time.Hour, Preset: "wan"},
 		Pipeline: Pipeline{
-			WindowAge: 30 * time.Second, Grace: 5 * time.Second, MaxBatch: 8192,
+			WindowAge: 30 * time.Second, Grace: 5 * time.Second, CosignWait: 2 * time.Second, MaxBatch: 8192,
 			MaxAcks: 256 << 10, MaxBytes: 64 << 20,
 		},
 		Store:    Store{Path: "data", Cache: 64 << 20, Retention: 30, MinFree: 2 << 30},

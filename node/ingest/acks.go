@@ -41,7 +41,12 @@ func newAckService(s *Server) ackService {
 
 // SubmitAcks runs two goroutines: this one answers, in order; another reads ahead, up to InFlight requests.
 func (s ackService) SubmitAcks(ctx context.Context, stream *connect.BidiStream[rpc.SubmitAcksRequest, rpc.SubmitAcksResponse]) error {
-	source := s.cfg.Pipeline.Open(stream.Peer().Addr)
+	number, release, err := s.session(stream.RequestHeader())
+	if err != nil {
+		return err
+	}
+	defer release()
+	source := s.cfg.Pipeline.OpenSession(stream.Peer().Addr, number)
 	defer source.Close()
 	d := deadlinesOf(ctx)
 	ctx, cancel := context.WithCancel(ctx)
@@ -55,7 +60,7 @@ func (s ackService) SubmitAcks(ctx context.Context, stream *connect.BidiStream[r
 		defer close(futures)
 		readErr = s.read(ctx, stream, source, d, futures)
 	})
-	err := s.answer(ctx, stream, d, futures)
+	err = s.answer(ctx, stream, d, futures)
 	cancel()
 	reader.Wait()
 	if err == nil {

@@ -49,3 +49,8 @@ func Insist[Req, Res any](ctx context.Context, method func(context.Context, *con
 }
 
 const insistence = 50 * time.Millisecond
+
+// NotOffered reports whether co-signing ended because the node asks nobody to.
+func NotOffered(err error) bool {
+	return err != nil && connect.CodeOf(err) == connect.CodeUnimplemented
+}

@@ -27,6 +27,7 @@ type ClientConfig struct {
 	Backoff time.Duration
 	Dial    func(ctx context.Context, network, address string) (net.Conn, error) // nil: a net.Dialer
 	Logger  *slog.Logger                                                         // nil discards
+	Cosign  *CosignConfig                                                        // for Cosign; nil: submitted acks stay on rung 1
 }
 
 const maxBackoff = 5 * time.Second
@@ -37,6 +38,7 @@ type Client struct {
 	transport *http.Transport
 	ingest    rpc.IngestServiceClient
 	ledger    rpc.LedgerServiceClient
+	cosigner  *cosigner // nil when the client does not co-sign
 }
 
 // NewClient returns a client; it connects when it is used. Close it.
@@ -78,12 +80,16 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	calls := judgedCalls{&http.Client{Transport: transport}}
 	base := u.Scheme + "://" + u.Host
 	plain := connect.WithAcceptCompression("gzip", nil, nil)
-	return &Client{
+	c := &Client{
 		cfg:       cfg,
 		transport: transport,
 		ingest:    rpc.NewIngestServiceClient(calls, base, plain, connect.WithReadMaxBytes(MaxMessageSize)),
 		ledger:    rpc.NewLedgerServiceClient(calls, base, plain, connect.WithReadMaxBytes(MaxExportSize+1024)),
-	}, nil
+	}
+	if cfg.Cosign != nil {
+		c.cosigner = newCosigner(*cfg.Cosign, cfg.Logger)
+	}
+	return c, nil
 }
 
 // Close closes idle connections. Calls that run end with their own contexts.

@@ -348,6 +348,22 @@ func (c *Client) Holds(ctx context.Context, ack *rollup.Ack) (bool, error) {
 	}
 }
 
+// AwaitSealed waits until an accepted ack is in a rollup.
+func (c *Client) AwaitSealed(ctx context.Context, ack *rollup.Ack) error {
+	for {
+		found, err := Call(ctx, c.ingest.GetAck, &rpc.GetAckRequest{Ack: render(ack)})
+		switch {
+		case err != nil && !Temporary(err):
+			return fmt.Errorf("ask for ack: %w", err)
+		case err == nil && found.State != rpc.AckState_ACK_STATE_UNKNOWN && found.State != rpc.AckState_ACK_STATE_POOLED:
+			return nil
+		}
+		if err := pause(ctx, 2*c.cfg.Backoff); err != nil {
+			return err
+		}
+	}
+}
+
 // render writes an ack as people read it.
 func render(a *rollup.Ack) *rpc.Ack {
 	return &rpc.Ack{Network: a.Network.String(), Epoch: a.Epoch, Window: a.Window, Node: a.Node, Client: a.Client,

@@ -51,12 +51,12 @@ func (f *fixture) settled(t *testing.T) map[uint32]int {
 	}
 	counts := make(map[uint32]int)
 	for _, key := range keys {
-		_, evidence, err := f.store.Sealed(key)
+		kept, err := f.store.Sealed(key)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i := range rollup.Acks(evidence).Len() {
-			counts[rollup.Acks(evidence).Entry(i).Seq()]++
+		for i := range rollup.Acks(kept.Acks).Len() {
+			counts[rollup.Acks(kept.Acks).Entry(i).Seq()]++
 		}
 	}
 	return counts

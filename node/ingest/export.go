@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"connectrpc.com/connect"
 
@@ -19,20 +20,30 @@ const MaxExportSize = 32 + rollup.MaxCertificateSize + rollup.MaxEvidenceSize + 
 
 func (s ledgerService) ExportAck(_ context.Context, req *connect.Request[rpc.ExportAckRequest]) (*connect.Response[rpc.ExportResponse], error) {
 	key := rollup.WindowKey{Node: req.Msg.Node, Epoch: req.Msg.Epoch, Window: req.Msg.Window}
-	certificate, evidence, err := s.certified(key)
+	certificate, evidence, archive, err := s.certified(key)
 	if err != nil {
 		return nil, err
 	}
-	index, ok := findAck(evidence.Acks, req.Msg.Client, req.Msg.Seq)
-	if !ok {
-		return nil, missing("client %d has no ack with seq %d in the rollup of %v", req.Msg.Client, req.Msg.Seq, key)
+	client, seq := req.Msg.Client, req.Msg.Seq
+	if index, ok := findAck(evidence.Acks, client, seq); ok {
+		return exported(rollup.NewAckExport(certificate, evidence.Acks, index))
 	}
-	return exported(rollup.NewAckExport(certificate, evidence.Acks, index))
+	if index, ok := findAck(archive, client, seq); ok {
+		export, err := rollup.NewStatementAckExport(certificate, archive, evidence.Clients, s.cfg.Chain.View(), index)
+		if err != nil {
+			return nil, internal(err)
+		}
+		return exported(export)
+	}
+	if _, signed := slices.BinarySearch(evidence.Clients.Signers(), client); signed && len(archive) == 0 {
+		return nil, early("client %d co-signed statements about the acks of %v: the acks are kept by node %d alone", client, key, key.Node)
+	}
+	return nil, missing("client %d has no ack with seq %d in the rollup of %v", client, seq, key)
 }
 
 func (s ledgerService) ExportRollup(_ context.Context, req *connect.Request[rpc.ExportRollupRequest]) (*connect.Response[rpc.ExportResponse], error) {
 	key := rollup.WindowKey{Node: req.Msg.Node, Epoch: req.Msg.Epoch, Window: req.Msg.Window}
-	certificate, evidence, err := s.certified(key)
+	certificate, evidence, _, err := s.certified(key)
 	if err != nil {
 		return nil, err
 	}
@@ -82,37 +93,38 @@ func (s ledgerService) settlement(epoch uint32) (*ledger.Settlement, error) {
 	return nil, missing("the settlement of epoch %d is kept no longer", epoch)
 }
 
-// certified returns the certificate and evidence of a window's executed rollup, or says what is missing for it.
-func (s ledgerService) certified(key rollup.WindowKey) (*rollup.Certificate, *rollup.Evidence, error) {
+// certified returns the certificate and evidence of a window's executed rollup, or says what is missing for it. The archive
+// has all acks of a window that clients of this node co-signed, and is empty otherwise.
+func (s ledgerService) certified(key rollup.WindowKey) (_ *rollup.Certificate, _ *rollup.Evidence, archive rollup.Acks, _ error) {
 	window, err := s.cfg.Store.Window(key)
 	view := s.cfg.Chain.View()
 	ordered := view.IsOrdered(key)
 	forgotten := uint64(key.Epoch)+uint64(view.Params().LateEpochs) < uint64(view.Epoch()) // see View.IsOrdered
 	switch {
 	case errors.Is(err, store.ErrNotFound) && ordered:
-		return nil, nil, early("the rollup of %v is executed, but this node has neither its certificate nor its acks yet", key)
+		return nil, nil, nil, early("the rollup of %v is executed, but this node has neither its certificate nor its acks yet", key)
 	case errors.Is(err, store.ErrNotFound):
-		return nil, nil, missing("no rollup of %v is known here: its window has not sealed, or it is kept no longer", key)
+		return nil, nil, nil, missing("no rollup of %v is known here: its window has not sealed, or it is kept no longer", key)
 	case err != nil:
-		return nil, nil, internal(err)
+		return nil, nil, nil, internal(err)
 	case window.Certificate == nil && ordered:
-		return nil, nil, early("the rollup of %v is executed, but its certificate is not known here yet", key)
+		return nil, nil, nil, early("the rollup of %v is executed, but its certificate is not known here yet", key)
 	case window.Certificate == nil:
-		return nil, nil, early("the rollup of %v is sealed, but not certified yet", key)
+		return nil, nil, nil, early("the rollup of %v is sealed, but not certified yet", key)
 	case !ordered && !forgotten:
-		return nil, nil, early("the rollup of %v is certified, but the chain has not executed its certificate yet", key)
+		return nil, nil, nil, early("the rollup of %v is certified, but the chain has not executed its certificate yet", key)
 	case window.Evidence == nil:
-		return nil, nil, early("the acks of %v are not kept here; ask the rollup's own node or another member", key)
+		return nil, nil, nil, early("the acks of %v are not kept here; ask the rollup's own node or another member", key)
 	}
 	certificate, err := rollup.ParseCertificate(window.Certificate)
 	if err != nil {
-		return nil, nil, internal(fmt.Errorf("stored certificate of %v: %w", key, err))
+		return nil, nil, nil, internal(fmt.Errorf("stored certificate of %v: %w", key, err))
 	}
 	evidence, err := rollup.ParseEvidence(window.Evidence)
 	if err != nil {
-		return nil, nil, internal(fmt.Errorf("stored evidence of %v: %w", key, err))
+		return nil, nil, nil, internal(fmt.Errorf("stored evidence of %v: %w", key, err))
 	}
-	return certificate, evidence, nil
+	return certificate, evidence, window.Acks, nil
 }
 
 // header returns what the store has of a window's rollup: its header, and its certificate unless that is nil.
@@ -141,6 +153,9 @@ func (s ledgerService) header(key rollup.WindowKey) (*rollup.Header, *rollup.Cer
 
 // findAck finds a client's ack by its seq, which is unique whatever the service.
 func findAck(acks rollup.Acks, client, seq uint32) (int, bool) {
+	if len(acks) == 0 {
+		return 0, false
+	}
 	low, high := 0, acks.Len()
 	for low < high {
 		if mid := int(uint(low+high) >> 1); acks.Entry(mid).Client() < client {

@@ -32,15 +32,17 @@ type fixture struct {
 	*rpctest.Network
 	store    *store.Store
 	pipeline *pipeline.Pipeline
+	sessions *Sessions
 	server   *Server
 	address  string
 	shutdown func()
 }
 
 type options struct {
-	windowAge time.Duration
-	config    func(*Config)
-	server    func(*Server)
+	windowAge  time.Duration
+	cosignWait time.Duration
+	config     func(*Config)
+	server     func(*Server)
 }
 
 func start(t *testing.T, o options) *fixture {
@@ -57,15 +59,16 @@ func start(t *testing.T, o options) *fixture {
 	}
 	member := peer.NewMember(peer.MemberConfig{Network: f.ID, Key: f.Members[0].BLS, Chain: f, Store: f.store, Logger: quiet})
 	members := peer.NewMembers(peer.MembersConfig{Chain: f, Certificate: certificate, Local: member})
+	f.sessions = NewSessions(quiet)
 	f.pipeline, err = pipeline.New(pipeline.Config{Network: f.ID, Workers: 1, WindowAge: cmp.Or(o.windowAge, time.Hour),
-		Grace: 20 * time.Millisecond, MaxSkew: time.Hour}, f.store, chain{f.Network, f.store}, members)
+		Grace: 20 * time.Millisecond, MaxSkew: time.Hour, CosignWait: o.cosignWait, Cosigners: f.sessions}, f.store, chain{f.Network, f.store}, members)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := f.pipeline.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	config := Config{Network: f.ID, Version: "test", Pipeline: f.pipeline, Chain: chain{f.Network, f.store}, Store: f.store,
+	config := Config{Network: f.ID, Version: "test", Pipeline: f.pipeline, Sessions: f.sessions, Chain: chain{f.Network, f.store}, Store: f.store,
 		Status: func() any { return map[string]any{"chain": map[string]int{"peers": 3}} }, Logger: quiet}
 	if o.config != nil {
 		o.config(&config)

@@ -232,10 +232,9 @@ func (s ledgerService) rollups(keys []rollup.WindowKey, err error) ([]*rpc.Rollu
 				entry.Signers = append(entry.Signers, uint32(i))
 			}
 		}
-		entry.Id, entry.Acks, entry.AckRoot = header.ID().String(), header.AckCount, header.AckRoot.String()
-		for _, row := range header.Rows {
-			entry.Units += row.Units
-		}
+		acks, units := header.Totals()
+		entry.Id, entry.AckRoot, entry.Units = header.ID().String(), header.AckRoot.String(), units
+		entry.Acks, entry.CosignedAcks = uint32(acks), uint32(acks)-header.AckCount
 		list = append(list, entry)
 	}
 	return list, nil

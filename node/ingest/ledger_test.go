@@ -17,6 +17,7 @@ import (
 
 	"github.com/waybill-network/waybill/node/rpc"
 	"github.com/waybill-network/waybill/node/rpc/rpctest"
+	"github.com/waybill-network/waybill/pipeline"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
@@ -195,7 +196,7 @@ func TestExportBeforeItsTime(t *testing.T) {
 	if code := export(); code != connect.CodeNotFound {
 		t.Errorf("nothing there: %v", code)
 	}
-	if err := f.store.PutSealed(key, h.ID(), header, evidence); err != nil {
+	if err := f.store.PutSealed(key, h.ID(), pipeline.Sealed{Header: header, Acks: evidence}); err != nil {
 		t.Fatal(err)
 	}
 	if code := export(); code != connect.CodeFailedPrecondition {

@@ -62,6 +62,7 @@ type Config struct {
 	Version string
 
 	Pipeline *pipeline.Pipeline // nil: the node does not serve, and IngestService answers unimplemented
+	Sessions *Sessions          // those that the pipeline asks to co-sign; nil: it asks nobody
 	Chain    Chain
 	Store    *store.Store
 	// Status returns the node's snapshot, which GetStatus sends along as JSON.

@@ -31,6 +31,7 @@ type Answer struct {
 // Stream submits frames over one connection, up to ClientConfig.Window submissions ahead of their answers. Its methods
 // are safe for concurrent use.
 type Stream struct {
+	book   *book // nil when the client does not co-sign
 	rpc    *connect.BidiStreamForClient[rpc.SubmitAcksRequest, rpc.SubmitAcksResponse]
 	cancel context.CancelFunc
 
@@ -43,6 +44,7 @@ type Stream struct {
 // Pending is a submission on its way.
 type Pending struct {
 	acks   int
+	booked []reference // by ack, when the client co-signs
 	done   chan struct{}
 	answer Answer
 	err    error
@@ -71,6 +73,10 @@ func (c *Client) Open(ctx context.Context) *Stream {
 		waiting: make(chan *Pending, c.cfg.Window),
 		ended:   make(chan struct{}),
 	}
+	if c.cosigner != nil {
+		s.book = c.cosigner.book
+		s.rpc.RequestHeader().Set(SessionHeader, c.cosigner.session.String())
+	}
 	go s.receive()
 	return s
 }
@@ -96,6 +102,9 @@ func (s *Stream) send(ctx context.Context, p *Pending, frames []byte) error {
 	case <-s.ended: // asked apart, for select chooses at random
 		return fmt.Errorf("%w: %w", ErrNotSent, s.err)
 	default:
+	}
+	if s.book != nil { // before the node can offer anything about them
+		p.booked = s.book.sign(frames)
 	}
 	select {
 	case <-s.ended:
@@ -147,6 +156,9 @@ func (s *Stream) receiveAll() error {
 				RetryAfter: time.Duration(response.RetryAfterMs) * time.Millisecond}
 			for i, code := range response.Codes {
 				answer.Codes[i] = rollup.Code(code)
+			}
+			if s.book != nil {
+				s.book.accept(p.booked, answer.Codes)
 			}
 			p.resolve(answer, nil)
 		default:

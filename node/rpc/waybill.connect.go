@@ -50,6 +50,8 @@ const (
 	IngestServiceFollowWindowsProcedure = "/waybill.v1.IngestService/FollowWindows"
 	// IngestServiceGetAckProcedure is the fully-qualified name of the IngestService's GetAck RPC.
 	IngestServiceGetAckProcedure = "/waybill.v1.IngestService/GetAck"
+	// IngestServiceCosignProcedure is the fully-qualified name of the IngestService's Cosign RPC.
+	IngestServiceCosignProcedure = "/waybill.v1.IngestService/Cosign"
 	// LedgerServiceSubmitTxProcedure is the fully-qualified name of the LedgerService's SubmitTx RPC.
 	LedgerServiceSubmitTxProcedure = "/waybill.v1.LedgerService/SubmitTx"
 	// LedgerServiceGetStatusProcedure is the fully-qualified name of the LedgerService's GetStatus RPC.
@@ -87,6 +89,8 @@ const (
 // IngestServiceClient is a client for the waybill.v1.IngestService service.
 type IngestServiceClient interface {
 	// SubmitAcks answers every request with one response, in order. Several requests may be outstanding on a stream.
+	// A caller that also follows Cosign names its session in the header waybill-session of both: 32 hex digits, 16 random
+	// bytes that it made itself and tells nobody else.
 	SubmitAcks(context.Context) *connect.BidiStreamForClient[SubmitAcksRequest, SubmitAcksResponse]
 	// SubmitAck submits one ack. A refusal is an error with an AckRefusal in its details.
 	SubmitAck(context.Context, *connect.Request[SubmitAckRequest]) (*connect.Response[SubmitAckResponse], error)
@@ -94,6 +98,10 @@ type IngestServiceClient interface {
 	FollowWindows(context.Context, *connect.Request[FollowWindowsRequest]) (*connect.ServerStreamForClient[WindowInfo], error)
 	// GetAck tells what became of an ack: the way out of an unknown outcome after a lost connection.
 	GetAck(context.Context, *connect.Request[GetAckRequest]) (*connect.Response[GetAckResponse], error)
+	// Cosign asks for second signatures (protocol section 15): when a window has closed, the node offers what it states about
+	// the clients whose acks came in through this session, and the caller answers for them. Whoever does not answer in time
+	// loses nothing: the acks are rolled up one by one then. A session has one such stream; a new one ends the old.
+	Cosign(context.Context) *connect.BidiStreamForClient[CosignRequest, CosignOffer]
 }
 
 // NewIngestServiceClient constructs a client for the waybill.v1.IngestService service. By default,
@@ -131,6 +139,12 @@ func NewIngestServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithSchema(ingestServiceMethods.ByName("GetAck")),
 			connect.WithClientOptions(opts...),
 		),
+		cosign: connect.NewClient[CosignRequest, CosignOffer](
+			httpClient,
+			baseURL+IngestServiceCosignProcedure,
+			connect.WithSchema(ingestServiceMethods.ByName("Cosign")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -140,6 +154,7 @@ type ingestServiceClient struct {
 	submitAck     *connect.Client[SubmitAckRequest, SubmitAckResponse]
 	followWindows *connect.Client[FollowWindowsRequest, WindowInfo]
 	getAck        *connect.Client[GetAckRequest, GetAckResponse]
+	cosign        *connect.Client[CosignRequest, CosignOffer]
 }
 
 // SubmitAcks calls waybill.v1.IngestService.SubmitAcks.
@@ -162,9 +177,16 @@ func (c *ingestServiceClient) GetAck(ctx context.Context, req *connect.Request[G
 	return c.getAck.CallUnary(ctx, req)
 }
 
+// Cosign calls waybill.v1.IngestService.Cosign.
+func (c *ingestServiceClient) Cosign(ctx context.Context) *connect.BidiStreamForClient[CosignRequest, CosignOffer] {
+	return c.cosign.CallBidiStream(ctx)
+}
+
 // IngestServiceHandler is an implementation of the waybill.v1.IngestService service.
 type IngestServiceHandler interface {
 	// SubmitAcks answers every request with one response, in order. Several requests may be outstanding on a stream.
+	// A caller that also follows Cosign names its session in the header waybill-session of both: 32 hex digits, 16 random
+	// bytes that it made itself and tells nobody else.
 	SubmitAcks(context.Context, *connect.BidiStream[SubmitAcksRequest, SubmitAcksResponse]) error
 	// SubmitAck submits one ack. A refusal is an error with an AckRefusal in its details.
 	SubmitAck(context.Context, *connect.Request[SubmitAckRequest]) (*connect.Response[SubmitAckResponse], error)
@@ -172,6 +194,10 @@ type IngestServiceHandler interface {
 	FollowWindows(context.Context, *connect.Request[FollowWindowsRequest], *connect.ServerStream[WindowInfo]) error
 	// GetAck tells what became of an ack: the way out of an unknown outcome after a lost connection.
 	GetAck(context.Context, *connect.Request[GetAckRequest]) (*connect.Response[GetAckResponse], error)
+	// Cosign asks for second signatures (protocol section 15): when a window has closed, the node offers what it states about
+	// the clients whose acks came in through this session, and the caller answers for them. Whoever does not answer in time
+	// loses nothing: the acks are rolled up one by one then. A session has one such stream; a new one ends the old.
+	Cosign(context.Context, *connect.BidiStream[CosignRequest, CosignOffer]) error
 }
 
 // NewIngestServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -205,6 +231,12 @@ func NewIngestServiceHandler(svc IngestServiceHandler, opts ...connect.HandlerOp
 		connect.WithSchema(ingestServiceMethods.ByName("GetAck")),
 		connect.WithHandlerOptions(opts...),
 	)
+	ingestServiceCosignHandler := connect.NewBidiStreamHandler(
+		IngestServiceCosignProcedure,
+		svc.Cosign,
+		connect.WithSchema(ingestServiceMethods.ByName("Cosign")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/waybill.v1.IngestService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case IngestServiceSubmitAcksProcedure:
@@ -215,6 +247,8 @@ func NewIngestServiceHandler(svc IngestServiceHandler, opts ...connect.HandlerOp
 			ingestServiceFollowWindowsHandler.ServeHTTP(w, r)
 		case IngestServiceGetAckProcedure:
 			ingestServiceGetAckHandler.ServeHTTP(w, r)
+		case IngestServiceCosignProcedure:
+			ingestServiceCosignHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -238,6 +272,10 @@ func (UnimplementedIngestServiceHandler) FollowWindows(context.Context, *connect
 
 func (UnimplementedIngestServiceHandler) GetAck(context.Context, *connect.Request[GetAckRequest]) (*connect.Response[GetAckResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("waybill.v1.IngestService.GetAck is not implemented"))
+}
+
+func (UnimplementedIngestServiceHandler) Cosign(context.Context, *connect.BidiStream[CosignRequest, CosignOffer]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("waybill.v1.IngestService.Cosign is not implemented"))
 }
 
 // LedgerServiceClient is a client for the waybill.v1.LedgerService service.

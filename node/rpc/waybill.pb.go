@@ -85,6 +85,326 @@ func (AckState) EnumDescriptor() ([]byte, []int) {
 	return file_waybill_proto_rawDescGZIP(), []int{0}
 }
 
+// CosignOffer is about some clients of one window. Several messages may belong to one window, and all give the same
+// count and root.
+type CosignOffer struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Network string                 `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"` // 16 hex digits
+	Node    uint32                 `protobuf:"varint,2,opt,name=node,proto3" json:"node,omitempty"`
+	Epoch   uint32                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Window  uint32                 `protobuf:"varint,4,opt,name=window,proto3" json:"window,omitempty"`
+	Count   uint32                 `protobuf:"varint,5,opt,name=count,proto3" json:"count,omitempty"` // statements in the tree
+	Root    []byte                 `protobuf:"bytes,6,opt,name=root,proto3" json:"root,omitempty"`    // 32 bytes
+	// Statements with what proves their places: the clients' own, and their neighbours.
+	Ranges []*StatementRange `protobuf:"bytes,7,rep,name=ranges,proto3" json:"ranges,omitempty"`
+	// The clients that are asked, in order, and the seqs of the acks under their statements, 4 bytes each (little-endian), by
+	// client, service, seq.
+	Clients        []uint32 `protobuf:"varint,8,rep,packed,name=clients,proto3" json:"clients,omitempty"`
+	Seqs           []byte   `protobuf:"bytes,9,opt,name=seqs,proto3" json:"seqs,omitempty"`
+	AnswerWithinMs uint32   `protobuf:"varint,10,opt,name=answer_within_ms,json=answerWithinMs,proto3" json:"answer_within_ms,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *CosignOffer) Reset() {
+	*x = CosignOffer{}
+	mi := &file_waybill_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CosignOffer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CosignOffer) ProtoMessage() {}
+
+func (x *CosignOffer) ProtoReflect() protoreflect.Message {
+	mi := &file_waybill_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CosignOffer.ProtoReflect.Descriptor instead.
+func (*CosignOffer) Descriptor() ([]byte, []int) {
+	return file_waybill_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *CosignOffer) GetNetwork() string {
+	if x != nil {
+		return x.Network
+	}
+	return ""
+}
+
+func (x *CosignOffer) GetNode() uint32 {
+	if x != nil {
+		return x.Node
+	}
+	return 0
+}
+
+func (x *CosignOffer) GetEpoch() uint32 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *CosignOffer) GetWindow() uint32 {
+	if x != nil {
+		return x.Window
+	}
+	return 0
+}
+
+func (x *CosignOffer) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *CosignOffer) GetRoot() []byte {
+	if x != nil {
+		return x.Root
+	}
+	return nil
+}
+
+func (x *CosignOffer) GetRanges() []*StatementRange {
+	if x != nil {
+		return x.Ranges
+	}
+	return nil
+}
+
+func (x *CosignOffer) GetClients() []uint32 {
+	if x != nil {
+		return x.Clients
+	}
+	return nil
+}
+
+func (x *CosignOffer) GetSeqs() []byte {
+	if x != nil {
+		return x.Seqs
+	}
+	return nil
+}
+
+func (x *CosignOffer) GetAnswerWithinMs() uint32 {
+	if x != nil {
+		return x.AnswerWithinMs
+	}
+	return 0
+}
+
+// StatementRange is neighbouring statements of a tree.
+type StatementRange struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	First      uint32                 `protobuf:"varint,1,opt,name=first,proto3" json:"first,omitempty"`          // index of the first
+	Statements []byte                 `protobuf:"bytes,2,opt,name=statements,proto3" json:"statements,omitempty"` // 52 bytes each, as in evidence
+	Payers     []byte                 `protobuf:"bytes,3,opt,name=payers,proto3" json:"payers,omitempty"`         // 4 bytes each (little-endian)
+	// On each level, from the statements up, the nodes to the left and to the right that complete a parent; 32 bytes each.
+	Siblings      []byte `protobuf:"bytes,4,opt,name=siblings,proto3" json:"siblings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StatementRange) Reset() {
+	*x = StatementRange{}
+	mi := &file_waybill_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StatementRange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StatementRange) ProtoMessage() {}
+
+func (x *StatementRange) ProtoReflect() protoreflect.Message {
+	mi := &file_waybill_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StatementRange.ProtoReflect.Descriptor instead.
+func (*StatementRange) Descriptor() ([]byte, []int) {
+	return file_waybill_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *StatementRange) GetFirst() uint32 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *StatementRange) GetStatements() []byte {
+	if x != nil {
+		return x.Statements
+	}
+	return nil
+}
+
+func (x *StatementRange) GetPayers() []byte {
+	if x != nil {
+		return x.Payers
+	}
+	return nil
+}
+
+func (x *StatementRange) GetSiblings() []byte {
+	if x != nil {
+		return x.Siblings
+	}
+	return nil
+}
+
+// CosignRequest answers for clients of one offer.
+type CosignRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Epoch         uint32                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Window        uint32                 `protobuf:"varint,2,opt,name=window,proto3" json:"window,omitempty"`
+	Clients       []uint32               `protobuf:"varint,3,rep,packed,name=clients,proto3" json:"clients,omitempty"` // that sign
+	Signatures    []byte                 `protobuf:"bytes,4,opt,name=signatures,proto3" json:"signatures,omitempty"`   // 48 bytes each
+	Refusals      []*CosignRefusal       `protobuf:"bytes,5,rep,name=refusals,proto3" json:"refusals,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CosignRequest) Reset() {
+	*x = CosignRequest{}
+	mi := &file_waybill_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CosignRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CosignRequest) ProtoMessage() {}
+
+func (x *CosignRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_waybill_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CosignRequest.ProtoReflect.Descriptor instead.
+func (*CosignRequest) Descriptor() ([]byte, []int) {
+	return file_waybill_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *CosignRequest) GetEpoch() uint32 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *CosignRequest) GetWindow() uint32 {
+	if x != nil {
+		return x.Window
+	}
+	return 0
+}
+
+func (x *CosignRequest) GetClients() []uint32 {
+	if x != nil {
+		return x.Clients
+	}
+	return nil
+}
+
+func (x *CosignRequest) GetSignatures() []byte {
+	if x != nil {
+		return x.Signatures
+	}
+	return nil
+}
+
+func (x *CosignRequest) GetRefusals() []*CosignRefusal {
+	if x != nil {
+		return x.Refusals
+	}
+	return nil
+}
+
+type CosignRefusal struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Reason        string                 `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"` // protocol section 15
+	Clients       []uint32               `protobuf:"varint,2,rep,packed,name=clients,proto3" json:"clients,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CosignRefusal) Reset() {
+	*x = CosignRefusal{}
+	mi := &file_waybill_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CosignRefusal) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CosignRefusal) ProtoMessage() {}
+
+func (x *CosignRefusal) ProtoReflect() protoreflect.Message {
+	mi := &file_waybill_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CosignRefusal.ProtoReflect.Descriptor instead.
+func (*CosignRefusal) Descriptor() ([]byte, []int) {
+	return file_waybill_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *CosignRefusal) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *CosignRefusal) GetClients() []uint32 {
+	if x != nil {
+		return x.Clients
+	}
+	return nil
+}
+
 type SubmitAcksRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// 1 to 8192 acks of 128 bytes, end to end.
@@ -95,7 +415,7 @@ type SubmitAcksRequest struct {
 
 func (x *SubmitAcksRequest) Reset() {
 	*x = SubmitAcksRequest{}
-	mi := &file_waybill_proto_msgTypes[0]
+	mi := &file_waybill_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -107,7 +427,7 @@ func (x *SubmitAcksRequest) String() string {
 func (*SubmitAcksRequest) ProtoMessage() {}
 
 func (x *SubmitAcksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[0]
+	mi := &file_waybill_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -120,7 +440,7 @@ func (x *SubmitAcksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitAcksRequest.ProtoReflect.Descriptor instead.
 func (*SubmitAcksRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{0}
+	return file_waybill_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *SubmitAcksRequest) GetFrames() []byte {
@@ -145,7 +465,7 @@ type SubmitAcksResponse struct {
 
 func (x *SubmitAcksResponse) Reset() {
 	*x = SubmitAcksResponse{}
-	mi := &file_waybill_proto_msgTypes[1]
+	mi := &file_waybill_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -157,7 +477,7 @@ func (x *SubmitAcksResponse) String() string {
 func (*SubmitAcksResponse) ProtoMessage() {}
 
 func (x *SubmitAcksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[1]
+	mi := &file_waybill_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -170,7 +490,7 @@ func (x *SubmitAcksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitAcksResponse.ProtoReflect.Descriptor instead.
 func (*SubmitAcksResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{1}
+	return file_waybill_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *SubmitAcksResponse) GetCodes() []byte {
@@ -220,7 +540,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_waybill_proto_msgTypes[2]
+	mi := &file_waybill_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -232,7 +552,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[2]
+	mi := &file_waybill_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -245,7 +565,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{2}
+	return file_waybill_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Ack) GetNetwork() string {
@@ -327,7 +647,7 @@ type SubmitAckRequest struct {
 
 func (x *SubmitAckRequest) Reset() {
 	*x = SubmitAckRequest{}
-	mi := &file_waybill_proto_msgTypes[3]
+	mi := &file_waybill_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -339,7 +659,7 @@ func (x *SubmitAckRequest) String() string {
 func (*SubmitAckRequest) ProtoMessage() {}
 
 func (x *SubmitAckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[3]
+	mi := &file_waybill_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -352,7 +672,7 @@ func (x *SubmitAckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitAckRequest.ProtoReflect.Descriptor instead.
 func (*SubmitAckRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{3}
+	return file_waybill_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *SubmitAckRequest) GetAck() *Ack {
@@ -374,7 +694,7 @@ type SubmitAckResponse struct {
 
 func (x *SubmitAckResponse) Reset() {
 	*x = SubmitAckResponse{}
-	mi := &file_waybill_proto_msgTypes[4]
+	mi := &file_waybill_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -386,7 +706,7 @@ func (x *SubmitAckResponse) String() string {
 func (*SubmitAckResponse) ProtoMessage() {}
 
 func (x *SubmitAckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[4]
+	mi := &file_waybill_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -399,7 +719,7 @@ func (x *SubmitAckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitAckResponse.ProtoReflect.Descriptor instead.
 func (*SubmitAckResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{4}
+	return file_waybill_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SubmitAckResponse) GetCode() string {
@@ -443,7 +763,7 @@ type AckRefusal struct {
 
 func (x *AckRefusal) Reset() {
 	*x = AckRefusal{}
-	mi := &file_waybill_proto_msgTypes[5]
+	mi := &file_waybill_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -455,7 +775,7 @@ func (x *AckRefusal) String() string {
 func (*AckRefusal) ProtoMessage() {}
 
 func (x *AckRefusal) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[5]
+	mi := &file_waybill_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -468,7 +788,7 @@ func (x *AckRefusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AckRefusal.ProtoReflect.Descriptor instead.
 func (*AckRefusal) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{5}
+	return file_waybill_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *AckRefusal) GetCode() string {
@@ -507,7 +827,7 @@ type FollowWindowsRequest struct {
 
 func (x *FollowWindowsRequest) Reset() {
 	*x = FollowWindowsRequest{}
-	mi := &file_waybill_proto_msgTypes[6]
+	mi := &file_waybill_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -519,7 +839,7 @@ func (x *FollowWindowsRequest) String() string {
 func (*FollowWindowsRequest) ProtoMessage() {}
 
 func (x *FollowWindowsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[6]
+	mi := &file_waybill_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -532,7 +852,7 @@ func (x *FollowWindowsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowWindowsRequest.ProtoReflect.Descriptor instead.
 func (*FollowWindowsRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{6}
+	return file_waybill_proto_rawDescGZIP(), []int{10}
 }
 
 // WindowInfo is the open window.
@@ -552,7 +872,7 @@ type WindowInfo struct {
 
 func (x *WindowInfo) Reset() {
 	*x = WindowInfo{}
-	mi := &file_waybill_proto_msgTypes[7]
+	mi := &file_waybill_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -564,7 +884,7 @@ func (x *WindowInfo) String() string {
 func (*WindowInfo) ProtoMessage() {}
 
 func (x *WindowInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[7]
+	mi := &file_waybill_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -577,7 +897,7 @@ func (x *WindowInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WindowInfo.ProtoReflect.Descriptor instead.
 func (*WindowInfo) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{7}
+	return file_waybill_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *WindowInfo) GetNetwork() string {
@@ -632,7 +952,7 @@ type GetAckRequest struct {
 
 func (x *GetAckRequest) Reset() {
 	*x = GetAckRequest{}
-	mi := &file_waybill_proto_msgTypes[8]
+	mi := &file_waybill_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -644,7 +964,7 @@ func (x *GetAckRequest) String() string {
 func (*GetAckRequest) ProtoMessage() {}
 
 func (x *GetAckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[8]
+	mi := &file_waybill_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -657,7 +977,7 @@ func (x *GetAckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAckRequest.ProtoReflect.Descriptor instead.
 func (*GetAckRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{8}
+	return file_waybill_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetAckRequest) GetAck() *Ack {
@@ -680,7 +1000,7 @@ type GetAckResponse struct {
 
 func (x *GetAckResponse) Reset() {
 	*x = GetAckResponse{}
-	mi := &file_waybill_proto_msgTypes[9]
+	mi := &file_waybill_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -692,7 +1012,7 @@ func (x *GetAckResponse) String() string {
 func (*GetAckResponse) ProtoMessage() {}
 
 func (x *GetAckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[9]
+	mi := &file_waybill_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -705,7 +1025,7 @@ func (x *GetAckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAckResponse.ProtoReflect.Descriptor instead.
 func (*GetAckResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{9}
+	return file_waybill_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetAckResponse) GetState() AckState {
@@ -738,7 +1058,7 @@ type SubmitTxRequest struct {
 
 func (x *SubmitTxRequest) Reset() {
 	*x = SubmitTxRequest{}
-	mi := &file_waybill_proto_msgTypes[10]
+	mi := &file_waybill_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -750,7 +1070,7 @@ func (x *SubmitTxRequest) String() string {
 func (*SubmitTxRequest) ProtoMessage() {}
 
 func (x *SubmitTxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[10]
+	mi := &file_waybill_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -763,7 +1083,7 @@ func (x *SubmitTxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitTxRequest.ProtoReflect.Descriptor instead.
 func (*SubmitTxRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{10}
+	return file_waybill_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SubmitTxRequest) GetTx() string {
@@ -782,7 +1102,7 @@ type SubmitTxResponse struct {
 
 func (x *SubmitTxResponse) Reset() {
 	*x = SubmitTxResponse{}
-	mi := &file_waybill_proto_msgTypes[11]
+	mi := &file_waybill_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -794,7 +1114,7 @@ func (x *SubmitTxResponse) String() string {
 func (*SubmitTxResponse) ProtoMessage() {}
 
 func (x *SubmitTxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[11]
+	mi := &file_waybill_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -807,7 +1127,7 @@ func (x *SubmitTxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitTxResponse.ProtoReflect.Descriptor instead.
 func (*SubmitTxResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{11}
+	return file_waybill_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SubmitTxResponse) GetHash() string {
@@ -827,7 +1147,7 @@ type TxRefusal struct {
 
 func (x *TxRefusal) Reset() {
 	*x = TxRefusal{}
-	mi := &file_waybill_proto_msgTypes[12]
+	mi := &file_waybill_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -839,7 +1159,7 @@ func (x *TxRefusal) String() string {
 func (*TxRefusal) ProtoMessage() {}
 
 func (x *TxRefusal) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[12]
+	mi := &file_waybill_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -852,7 +1172,7 @@ func (x *TxRefusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TxRefusal.ProtoReflect.Descriptor instead.
 func (*TxRefusal) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{12}
+	return file_waybill_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *TxRefusal) GetCode() string {
@@ -870,7 +1190,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_waybill_proto_msgTypes[13]
+	mi := &file_waybill_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -882,7 +1202,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[13]
+	mi := &file_waybill_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -895,7 +1215,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{13}
+	return file_waybill_proto_rawDescGZIP(), []int{17}
 }
 
 type GetStatusResponse struct {
@@ -922,7 +1242,7 @@ type GetStatusResponse struct {
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_waybill_proto_msgTypes[14]
+	mi := &file_waybill_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -934,7 +1254,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[14]
+	mi := &file_waybill_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -947,7 +1267,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{14}
+	return file_waybill_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetStatusResponse) GetVersion() string {
@@ -1068,7 +1388,7 @@ type GetAccountRequest struct {
 
 func (x *GetAccountRequest) Reset() {
 	*x = GetAccountRequest{}
-	mi := &file_waybill_proto_msgTypes[15]
+	mi := &file_waybill_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1080,7 +1400,7 @@ func (x *GetAccountRequest) String() string {
 func (*GetAccountRequest) ProtoMessage() {}
 
 func (x *GetAccountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[15]
+	mi := &file_waybill_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1093,7 +1413,7 @@ func (x *GetAccountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAccountRequest.ProtoReflect.Descriptor instead.
 func (*GetAccountRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{15}
+	return file_waybill_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetAccountRequest) GetBy() isGetAccountRequest_By {
@@ -1151,7 +1471,7 @@ type GetAccountResponse struct {
 
 func (x *GetAccountResponse) Reset() {
 	*x = GetAccountResponse{}
-	mi := &file_waybill_proto_msgTypes[16]
+	mi := &file_waybill_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1163,7 +1483,7 @@ func (x *GetAccountResponse) String() string {
 func (*GetAccountResponse) ProtoMessage() {}
 
 func (x *GetAccountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[16]
+	mi := &file_waybill_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1176,7 +1496,7 @@ func (x *GetAccountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAccountResponse.ProtoReflect.Descriptor instead.
 func (*GetAccountResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{16}
+	return file_waybill_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetAccountResponse) GetIndex() uint32 {
@@ -1226,7 +1546,7 @@ type GetClientsRequest struct {
 
 func (x *GetClientsRequest) Reset() {
 	*x = GetClientsRequest{}
-	mi := &file_waybill_proto_msgTypes[17]
+	mi := &file_waybill_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1238,7 +1558,7 @@ func (x *GetClientsRequest) String() string {
 func (*GetClientsRequest) ProtoMessage() {}
 
 func (x *GetClientsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[17]
+	mi := &file_waybill_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1251,7 +1571,7 @@ func (x *GetClientsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClientsRequest.ProtoReflect.Descriptor instead.
 func (*GetClientsRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{17}
+	return file_waybill_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GetClientsRequest) GetKeys() []string {
@@ -1287,7 +1607,7 @@ type Client struct {
 
 func (x *Client) Reset() {
 	*x = Client{}
-	mi := &file_waybill_proto_msgTypes[18]
+	mi := &file_waybill_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1299,7 +1619,7 @@ func (x *Client) String() string {
 func (*Client) ProtoMessage() {}
 
 func (x *Client) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[18]
+	mi := &file_waybill_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1312,7 +1632,7 @@ func (x *Client) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Client.ProtoReflect.Descriptor instead.
 func (*Client) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{18}
+	return file_waybill_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Client) GetIndex() uint32 {
@@ -1346,7 +1666,7 @@ type GetClientsResponse struct {
 
 func (x *GetClientsResponse) Reset() {
 	*x = GetClientsResponse{}
-	mi := &file_waybill_proto_msgTypes[19]
+	mi := &file_waybill_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1358,7 +1678,7 @@ func (x *GetClientsResponse) String() string {
 func (*GetClientsResponse) ProtoMessage() {}
 
 func (x *GetClientsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[19]
+	mi := &file_waybill_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1371,7 +1691,7 @@ func (x *GetClientsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClientsResponse.ProtoReflect.Descriptor instead.
 func (*GetClientsResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{19}
+	return file_waybill_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GetClientsResponse) GetClients() []*Client {
@@ -1398,7 +1718,7 @@ type GetServicesRequest struct {
 
 func (x *GetServicesRequest) Reset() {
 	*x = GetServicesRequest{}
-	mi := &file_waybill_proto_msgTypes[20]
+	mi := &file_waybill_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1410,7 +1730,7 @@ func (x *GetServicesRequest) String() string {
 func (*GetServicesRequest) ProtoMessage() {}
 
 func (x *GetServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[20]
+	mi := &file_waybill_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1423,7 +1743,7 @@ func (x *GetServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServicesRequest.ProtoReflect.Descriptor instead.
 func (*GetServicesRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{20}
+	return file_waybill_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GetServicesRequest) GetFrom() uint32 {
@@ -1453,7 +1773,7 @@ type Service struct {
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_waybill_proto_msgTypes[21]
+	mi := &file_waybill_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1465,7 +1785,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[21]
+	mi := &file_waybill_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1478,7 +1798,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{21}
+	return file_waybill_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Service) GetIndex() uint32 {
@@ -1526,7 +1846,7 @@ type GetServicesResponse struct {
 
 func (x *GetServicesResponse) Reset() {
 	*x = GetServicesResponse{}
-	mi := &file_waybill_proto_msgTypes[22]
+	mi := &file_waybill_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1538,7 +1858,7 @@ func (x *GetServicesResponse) String() string {
 func (*GetServicesResponse) ProtoMessage() {}
 
 func (x *GetServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[22]
+	mi := &file_waybill_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1551,7 +1871,7 @@ func (x *GetServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServicesResponse.ProtoReflect.Descriptor instead.
 func (*GetServicesResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{22}
+	return file_waybill_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *GetServicesResponse) GetServices() []*Service {
@@ -1578,7 +1898,7 @@ type GetNodesRequest struct {
 
 func (x *GetNodesRequest) Reset() {
 	*x = GetNodesRequest{}
-	mi := &file_waybill_proto_msgTypes[23]
+	mi := &file_waybill_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1590,7 +1910,7 @@ func (x *GetNodesRequest) String() string {
 func (*GetNodesRequest) ProtoMessage() {}
 
 func (x *GetNodesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[23]
+	mi := &file_waybill_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1603,7 +1923,7 @@ func (x *GetNodesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodesRequest.ProtoReflect.Descriptor instead.
 func (*GetNodesRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{23}
+	return file_waybill_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *GetNodesRequest) GetFrom() uint32 {
@@ -1636,7 +1956,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_waybill_proto_msgTypes[24]
+	mi := &file_waybill_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1648,7 +1968,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[24]
+	mi := &file_waybill_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1661,7 +1981,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{24}
+	return file_waybill_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Node) GetIndex() uint32 {
@@ -1723,7 +2043,7 @@ type GetNodesResponse struct {
 
 func (x *GetNodesResponse) Reset() {
 	*x = GetNodesResponse{}
-	mi := &file_waybill_proto_msgTypes[25]
+	mi := &file_waybill_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1735,7 +2055,7 @@ func (x *GetNodesResponse) String() string {
 func (*GetNodesResponse) ProtoMessage() {}
 
 func (x *GetNodesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[25]
+	mi := &file_waybill_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1748,7 +2068,7 @@ func (x *GetNodesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodesResponse.ProtoReflect.Descriptor instead.
 func (*GetNodesResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{25}
+	return file_waybill_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *GetNodesResponse) GetNodes() []*Node {
@@ -1776,7 +2096,7 @@ type GetSettlementRequest struct {
 
 func (x *GetSettlementRequest) Reset() {
 	*x = GetSettlementRequest{}
-	mi := &file_waybill_proto_msgTypes[26]
+	mi := &file_waybill_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1788,7 +2108,7 @@ func (x *GetSettlementRequest) String() string {
 func (*GetSettlementRequest) ProtoMessage() {}
 
 func (x *GetSettlementRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[26]
+	mi := &file_waybill_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1801,7 +2121,7 @@ func (x *GetSettlementRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSettlementRequest.ProtoReflect.Descriptor instead.
 func (*GetSettlementRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{26}
+	return file_waybill_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *GetSettlementRequest) GetEpoch() uint32 {
@@ -1842,7 +2162,7 @@ type SettlementRow struct {
 
 func (x *SettlementRow) Reset() {
 	*x = SettlementRow{}
-	mi := &file_waybill_proto_msgTypes[27]
+	mi := &file_waybill_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1854,7 +2174,7 @@ func (x *SettlementRow) String() string {
 func (*SettlementRow) ProtoMessage() {}
 
 func (x *SettlementRow) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[27]
+	mi := &file_waybill_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1867,7 +2187,7 @@ func (x *SettlementRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettlementRow.ProtoReflect.Descriptor instead.
 func (*SettlementRow) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{27}
+	return file_waybill_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SettlementRow) GetNode() uint32 {
@@ -1948,7 +2268,7 @@ type GetSettlementResponse struct {
 
 func (x *GetSettlementResponse) Reset() {
 	*x = GetSettlementResponse{}
-	mi := &file_waybill_proto_msgTypes[28]
+	mi := &file_waybill_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1960,7 +2280,7 @@ func (x *GetSettlementResponse) String() string {
 func (*GetSettlementResponse) ProtoMessage() {}
 
 func (x *GetSettlementResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[28]
+	mi := &file_waybill_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1973,7 +2293,7 @@ func (x *GetSettlementResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSettlementResponse.ProtoReflect.Descriptor instead.
 func (*GetSettlementResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{28}
+	return file_waybill_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *GetSettlementResponse) GetEpoch() uint32 {
@@ -2034,7 +2354,7 @@ type ListOwnRollupsRequest struct {
 
 func (x *ListOwnRollupsRequest) Reset() {
 	*x = ListOwnRollupsRequest{}
-	mi := &file_waybill_proto_msgTypes[29]
+	mi := &file_waybill_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2046,7 +2366,7 @@ func (x *ListOwnRollupsRequest) String() string {
 func (*ListOwnRollupsRequest) ProtoMessage() {}
 
 func (x *ListOwnRollupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[29]
+	mi := &file_waybill_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2059,7 +2379,7 @@ func (x *ListOwnRollupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOwnRollupsRequest.ProtoReflect.Descriptor instead.
 func (*ListOwnRollupsRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{29}
+	return file_waybill_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ListOwnRollupsRequest) GetCount() uint32 {
@@ -2078,7 +2398,7 @@ type ListOwnRollupsResponse struct {
 
 func (x *ListOwnRollupsResponse) Reset() {
 	*x = ListOwnRollupsResponse{}
-	mi := &file_waybill_proto_msgTypes[30]
+	mi := &file_waybill_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2090,7 +2410,7 @@ func (x *ListOwnRollupsResponse) String() string {
 func (*ListOwnRollupsResponse) ProtoMessage() {}
 
 func (x *ListOwnRollupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[30]
+	mi := &file_waybill_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2103,7 +2423,7 @@ func (x *ListOwnRollupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOwnRollupsResponse.ProtoReflect.Descriptor instead.
 func (*ListOwnRollupsResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{30}
+	return file_waybill_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ListOwnRollupsResponse) GetRollups() []*Rollup {
@@ -2122,7 +2442,7 @@ type ListRollupsRequest struct {
 
 func (x *ListRollupsRequest) Reset() {
 	*x = ListRollupsRequest{}
-	mi := &file_waybill_proto_msgTypes[31]
+	mi := &file_waybill_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2134,7 +2454,7 @@ func (x *ListRollupsRequest) String() string {
 func (*ListRollupsRequest) ProtoMessage() {}
 
 func (x *ListRollupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[31]
+	mi := &file_waybill_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2147,7 +2467,7 @@ func (x *ListRollupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRollupsRequest.ProtoReflect.Descriptor instead.
 func (*ListRollupsRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{31}
+	return file_waybill_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ListRollupsRequest) GetCount() uint32 {
@@ -2166,15 +2486,16 @@ type Rollup struct {
 	Acks          uint32                 `protobuf:"varint,5,opt,name=acks,proto3" json:"acks,omitempty"`
 	Units         uint64                 `protobuf:"varint,6,opt,name=units,proto3" json:"units,omitempty"`
 	AckRoot       string                 `protobuf:"bytes,7,opt,name=ack_root,json=ackRoot,proto3" json:"ack_root,omitempty"`
-	Ordered       bool                   `protobuf:"varint,8,opt,name=ordered,proto3" json:"ordered,omitempty"`        // as long as the ledger remembers the epoch
-	Signers       []uint32               `protobuf:"varint,9,rep,packed,name=signers,proto3" json:"signers,omitempty"` // committee members, once it is certified
+	Ordered       bool                   `protobuf:"varint,8,opt,name=ordered,proto3" json:"ordered,omitempty"`                                // as long as the ledger remembers the epoch
+	Signers       []uint32               `protobuf:"varint,9,rep,packed,name=signers,proto3" json:"signers,omitempty"`                         // committee members, once it is certified
+	CosignedAcks  uint32                 `protobuf:"varint,10,opt,name=cosigned_acks,json=cosignedAcks,proto3" json:"cosigned_acks,omitempty"` // of the acks, those under statements that their clients co-signed (rungs 2 and 3)
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Rollup) Reset() {
 	*x = Rollup{}
-	mi := &file_waybill_proto_msgTypes[32]
+	mi := &file_waybill_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2186,7 +2507,7 @@ func (x *Rollup) String() string {
 func (*Rollup) ProtoMessage() {}
 
 func (x *Rollup) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[32]
+	mi := &file_waybill_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2199,7 +2520,7 @@ func (x *Rollup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rollup.ProtoReflect.Descriptor instead.
 func (*Rollup) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{32}
+	return file_waybill_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Rollup) GetNode() uint32 {
@@ -2265,6 +2586,13 @@ func (x *Rollup) GetSigners() []uint32 {
 	return nil
 }
 
+func (x *Rollup) GetCosignedAcks() uint32 {
+	if x != nil {
+		return x.CosignedAcks
+	}
+	return 0
+}
+
 type ListRollupsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Rollups       []*Rollup              `protobuf:"bytes,1,rep,name=rollups,proto3" json:"rollups,omitempty"`
@@ -2274,7 +2602,7 @@ type ListRollupsResponse struct {
 
 func (x *ListRollupsResponse) Reset() {
 	*x = ListRollupsResponse{}
-	mi := &file_waybill_proto_msgTypes[33]
+	mi := &file_waybill_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2286,7 +2614,7 @@ func (x *ListRollupsResponse) String() string {
 func (*ListRollupsResponse) ProtoMessage() {}
 
 func (x *ListRollupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[33]
+	mi := &file_waybill_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2299,7 +2627,7 @@ func (x *ListRollupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRollupsResponse.ProtoReflect.Descriptor instead.
 func (*ListRollupsResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{33}
+	return file_waybill_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ListRollupsResponse) GetRollups() []*Rollup {
@@ -2322,7 +2650,7 @@ type ExportAckRequest struct {
 
 func (x *ExportAckRequest) Reset() {
 	*x = ExportAckRequest{}
-	mi := &file_waybill_proto_msgTypes[34]
+	mi := &file_waybill_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2334,7 +2662,7 @@ func (x *ExportAckRequest) String() string {
 func (*ExportAckRequest) ProtoMessage() {}
 
 func (x *ExportAckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[34]
+	mi := &file_waybill_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2347,7 +2675,7 @@ func (x *ExportAckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportAckRequest.ProtoReflect.Descriptor instead.
 func (*ExportAckRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{34}
+	return file_waybill_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ExportAckRequest) GetNode() uint32 {
@@ -2396,7 +2724,7 @@ type ExportRollupRequest struct {
 
 func (x *ExportRollupRequest) Reset() {
 	*x = ExportRollupRequest{}
-	mi := &file_waybill_proto_msgTypes[35]
+	mi := &file_waybill_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2408,7 +2736,7 @@ func (x *ExportRollupRequest) String() string {
 func (*ExportRollupRequest) ProtoMessage() {}
 
 func (x *ExportRollupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[35]
+	mi := &file_waybill_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2421,7 +2749,7 @@ func (x *ExportRollupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRollupRequest.ProtoReflect.Descriptor instead.
 func (*ExportRollupRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{35}
+	return file_waybill_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ExportRollupRequest) GetNode() uint32 {
@@ -2454,7 +2782,7 @@ type ExportSettlementRequest struct {
 
 func (x *ExportSettlementRequest) Reset() {
 	*x = ExportSettlementRequest{}
-	mi := &file_waybill_proto_msgTypes[36]
+	mi := &file_waybill_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2466,7 +2794,7 @@ func (x *ExportSettlementRequest) String() string {
 func (*ExportSettlementRequest) ProtoMessage() {}
 
 func (x *ExportSettlementRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[36]
+	mi := &file_waybill_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2479,7 +2807,7 @@ func (x *ExportSettlementRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportSettlementRequest.ProtoReflect.Descriptor instead.
 func (*ExportSettlementRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{36}
+	return file_waybill_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ExportSettlementRequest) GetEpoch() uint32 {
@@ -2498,7 +2826,7 @@ type ExportResponse struct {
 
 func (x *ExportResponse) Reset() {
 	*x = ExportResponse{}
-	mi := &file_waybill_proto_msgTypes[37]
+	mi := &file_waybill_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2510,7 +2838,7 @@ func (x *ExportResponse) String() string {
 func (*ExportResponse) ProtoMessage() {}
 
 func (x *ExportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[37]
+	mi := &file_waybill_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2523,7 +2851,7 @@ func (x *ExportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
 func (*ExportResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{37}
+	return file_waybill_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ExportResponse) GetFile() []byte {
@@ -2538,7 +2866,37 @@ var File_waybill_proto protoreflect.FileDescriptor
 const file_waybill_proto_rawDesc = "" +
 	"\n" +
 	"\rwaybill.proto\x12\n" +
-	"waybill.v1\x1a\x1cgoogle/protobuf/struct.proto\"+\n" +
+	"waybill.v1\x1a\x1cgoogle/protobuf/struct.proto\"\x9f\x02\n" +
+	"\vCosignOffer\x12\x18\n" +
+	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x12\n" +
+	"\x04node\x18\x02 \x01(\rR\x04node\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\rR\x05epoch\x12\x16\n" +
+	"\x06window\x18\x04 \x01(\rR\x06window\x12\x14\n" +
+	"\x05count\x18\x05 \x01(\rR\x05count\x12\x12\n" +
+	"\x04root\x18\x06 \x01(\fR\x04root\x122\n" +
+	"\x06ranges\x18\a \x03(\v2\x1a.waybill.v1.StatementRangeR\x06ranges\x12\x18\n" +
+	"\aclients\x18\b \x03(\rR\aclients\x12\x12\n" +
+	"\x04seqs\x18\t \x01(\fR\x04seqs\x12(\n" +
+	"\x10answer_within_ms\x18\n" +
+	" \x01(\rR\x0eanswerWithinMs\"z\n" +
+	"\x0eStatementRange\x12\x14\n" +
+	"\x05first\x18\x01 \x01(\rR\x05first\x12\x1e\n" +
+	"\n" +
+	"statements\x18\x02 \x01(\fR\n" +
+	"statements\x12\x16\n" +
+	"\x06payers\x18\x03 \x01(\fR\x06payers\x12\x1a\n" +
+	"\bsiblings\x18\x04 \x01(\fR\bsiblings\"\xae\x01\n" +
+	"\rCosignRequest\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\rR\x05epoch\x12\x16\n" +
+	"\x06window\x18\x02 \x01(\rR\x06window\x12\x18\n" +
+	"\aclients\x18\x03 \x03(\rR\aclients\x12\x1e\n" +
+	"\n" +
+	"signatures\x18\x04 \x01(\fR\n" +
+	"signatures\x125\n" +
+	"\brefusals\x18\x05 \x03(\v2\x19.waybill.v1.CosignRefusalR\brefusals\"A\n" +
+	"\rCosignRefusal\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n" +
+	"\aclients\x18\x02 \x03(\rR\aclients\"+\n" +
 	"\x11SubmitAcksRequest\x12\x16\n" +
 	"\x06frames\x18\x01 \x01(\fR\x06frames\"\x90\x01\n" +
 	"\x12SubmitAcksResponse\x12\x14\n" +
@@ -2697,7 +3055,7 @@ const file_waybill_proto_rawDesc = "" +
 	"\x16ListOwnRollupsResponse\x12,\n" +
 	"\arollups\x18\x01 \x03(\v2\x12.waybill.v1.RollupR\arollups\"*\n" +
 	"\x12ListRollupsRequest\x12\x14\n" +
-	"\x05count\x18\x01 \x01(\rR\x05count\"\xd3\x01\n" +
+	"\x05count\x18\x01 \x01(\rR\x05count\"\xf8\x01\n" +
 	"\x06Rollup\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\rR\x04node\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\rR\x05epoch\x12\x16\n" +
@@ -2707,7 +3065,9 @@ const file_waybill_proto_rawDesc = "" +
 	"\x05units\x18\x06 \x01(\x04R\x05units\x12\x19\n" +
 	"\back_root\x18\a \x01(\tR\aackRoot\x12\x18\n" +
 	"\aordered\x18\b \x01(\bR\aordered\x12\x18\n" +
-	"\asigners\x18\t \x03(\rR\asigners\"C\n" +
+	"\asigners\x18\t \x03(\rR\asigners\x12#\n" +
+	"\rcosigned_acks\x18\n" +
+	" \x01(\rR\fcosignedAcks\"C\n" +
 	"\x13ListRollupsResponse\x12,\n" +
 	"\arollups\x18\x01 \x03(\v2\x12.waybill.v1.RollupR\arollups\"~\n" +
 	"\x10ExportAckRequest\x12\x12\n" +
@@ -2728,13 +3088,14 @@ const file_waybill_proto_rawDesc = "" +
 	"\x11ACK_STATE_UNKNOWN\x10\x00\x12\x14\n" +
 	"\x10ACK_STATE_POOLED\x10\x01\x12\x14\n" +
 	"\x10ACK_STATE_SEALED\x10\x02\x12\x15\n" +
-	"\x11ACK_STATE_ORDERED\x10\x032\xb8\x02\n" +
+	"\x11ACK_STATE_ORDERED\x10\x032\xfa\x02\n" +
 	"\rIngestService\x12O\n" +
 	"\n" +
 	"SubmitAcks\x12\x1d.waybill.v1.SubmitAcksRequest\x1a\x1e.waybill.v1.SubmitAcksResponse(\x010\x01\x12H\n" +
 	"\tSubmitAck\x12\x1c.waybill.v1.SubmitAckRequest\x1a\x1d.waybill.v1.SubmitAckResponse\x12K\n" +
 	"\rFollowWindows\x12 .waybill.v1.FollowWindowsRequest\x1a\x16.waybill.v1.WindowInfo0\x01\x12?\n" +
-	"\x06GetAck\x12\x19.waybill.v1.GetAckRequest\x1a\x1a.waybill.v1.GetAckResponse2\xf0\a\n" +
+	"\x06GetAck\x12\x19.waybill.v1.GetAckRequest\x1a\x1a.waybill.v1.GetAckResponse\x12@\n" +
+	"\x06Cosign\x12\x19.waybill.v1.CosignRequest\x1a\x17.waybill.v1.CosignOffer(\x010\x012\xf0\a\n" +
 	"\rLedgerService\x12E\n" +
 	"\bSubmitTx\x12\x1b.waybill.v1.SubmitTxRequest\x1a\x1c.waybill.v1.SubmitTxResponse\x12M\n" +
 	"\tGetStatus\x12\x1c.waybill.v1.GetStatusRequest\x1a\x1d.waybill.v1.GetStatusResponse\"\x03\x90\x02\x01\x12P\n" +
@@ -2764,97 +3125,105 @@ func file_waybill_proto_rawDescGZIP() []byte {
 }
 
 var file_waybill_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_waybill_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_waybill_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
 var file_waybill_proto_goTypes = []any{
 	(AckState)(0),                   // 0: waybill.v1.AckState
-	(*SubmitAcksRequest)(nil),       // 1: waybill.v1.SubmitAcksRequest
-	(*SubmitAcksResponse)(nil),      // 2: waybill.v1.SubmitAcksResponse
-	(*Ack)(nil),                     // 3: waybill.v1.Ack
-	(*SubmitAckRequest)(nil),        // 4: waybill.v1.SubmitAckRequest
-	(*SubmitAckResponse)(nil),       // 5: waybill.v1.SubmitAckResponse
-	(*AckRefusal)(nil),              // 6: waybill.v1.AckRefusal
-	(*FollowWindowsRequest)(nil),    // 7: waybill.v1.FollowWindowsRequest
-	(*WindowInfo)(nil),              // 8: waybill.v1.WindowInfo
-	(*GetAckRequest)(nil),           // 9: waybill.v1.GetAckRequest
-	(*GetAckResponse)(nil),          // 10: waybill.v1.GetAckResponse
-	(*SubmitTxRequest)(nil),         // 11: waybill.v1.SubmitTxRequest
-	(*SubmitTxResponse)(nil),        // 12: waybill.v1.SubmitTxResponse
-	(*TxRefusal)(nil),               // 13: waybill.v1.TxRefusal
-	(*GetStatusRequest)(nil),        // 14: waybill.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),       // 15: waybill.v1.GetStatusResponse
-	(*GetAccountRequest)(nil),       // 16: waybill.v1.GetAccountRequest
-	(*GetAccountResponse)(nil),      // 17: waybill.v1.GetAccountResponse
-	(*GetClientsRequest)(nil),       // 18: waybill.v1.GetClientsRequest
-	(*Client)(nil),                  // 19: waybill.v1.Client
-	(*GetClientsResponse)(nil),      // 20: waybill.v1.GetClientsResponse
-	(*GetServicesRequest)(nil),      // 21: waybill.v1.GetServicesRequest
-	(*Service)(nil),                 // 22: waybill.v1.Service
-	(*GetServicesResponse)(nil),     // 23: waybill.v1.GetServicesResponse
-	(*GetNodesRequest)(nil),         // 24: waybill.v1.GetNodesRequest
-	(*Node)(nil),                    // 25: waybill.v1.Node
-	(*GetNodesResponse)(nil),        // 26: waybill.v1.GetNodesResponse
-	(*GetSettlementRequest)(nil),    // 27: waybill.v1.GetSettlementRequest
-	(*SettlementRow)(nil),           // 28: waybill.v1.SettlementRow
-	(*GetSettlementResponse)(nil),   // 29: waybill.v1.GetSettlementResponse
-	(*ListOwnRollupsRequest)(nil),   // 30: waybill.v1.ListOwnRollupsRequest
-	(*ListOwnRollupsResponse)(nil),  // 31: waybill.v1.ListOwnRollupsResponse
-	(*ListRollupsRequest)(nil),      // 32: waybill.v1.ListRollupsRequest
-	(*Rollup)(nil),                  // 33: waybill.v1.Rollup
-	(*ListRollupsResponse)(nil),     // 34: waybill.v1.ListRollupsResponse
-	(*ExportAckRequest)(nil),        // 35: waybill.v1.ExportAckRequest
-	(*ExportRollupRequest)(nil),     // 36: waybill.v1.ExportRollupRequest
-	(*ExportSettlementRequest)(nil), // 37: waybill.v1.ExportSettlementRequest
-	(*ExportResponse)(nil),          // 38: waybill.v1.ExportResponse
-	(*structpb.Struct)(nil),         // 39: google.protobuf.Struct
+	(*CosignOffer)(nil),             // 1: waybill.v1.CosignOffer
+	(*StatementRange)(nil),          // 2: waybill.v1.StatementRange
+	(*CosignRequest)(nil),           // 3: waybill.v1.CosignRequest
+	(*CosignRefusal)(nil),           // 4: waybill.v1.CosignRefusal
+	(*SubmitAcksRequest)(nil),       // 5: waybill.v1.SubmitAcksRequest
+	(*SubmitAcksResponse)(nil),      // 6: waybill.v1.SubmitAcksResponse
+	(*Ack)(nil),                     // 7: waybill.v1.Ack
+	(*SubmitAckRequest)(nil),        // 8: waybill.v1.SubmitAckRequest
+	(*SubmitAckResponse)(nil),       // 9: waybill.v1.SubmitAckResponse
+	(*AckRefusal)(nil),              // 10: waybill.v1.AckRefusal
+	(*FollowWindowsRequest)(nil),    // 11: waybill.v1.FollowWindowsRequest
+	(*WindowInfo)(nil),              // 12: waybill.v1.WindowInfo
+	(*GetAckRequest)(nil),           // 13: waybill.v1.GetAckRequest
+	(*GetAckResponse)(nil),          // 14: waybill.v1.GetAckResponse
+	(*SubmitTxRequest)(nil),         // 15: waybill.v1.SubmitTxRequest
+	(*SubmitTxResponse)(nil),        // 16: waybill.v1.SubmitTxResponse
+	(*TxRefusal)(nil),               // 17: waybill.v1.TxRefusal
+	(*GetStatusRequest)(nil),        // 18: waybill.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),       // 19: waybill.v1.GetStatusResponse
+	(*GetAccountRequest)(nil),       // 20: waybill.v1.GetAccountRequest
+	(*GetAccountResponse)(nil),      // 21: waybill.v1.GetAccountResponse
+	(*GetClientsRequest)(nil),       // 22: waybill.v1.GetClientsRequest
+	(*Client)(nil),                  // 23: waybill.v1.Client
+	(*GetClientsResponse)(nil),      // 24: waybill.v1.GetClientsResponse
+	(*GetServicesRequest)(nil),      // 25: waybill.v1.GetServicesRequest
+	(*Service)(nil),                 // 26: waybill.v1.Service
+	(*GetServicesResponse)(nil),     // 27: waybill.v1.GetServicesResponse
+	(*GetNodesRequest)(nil),         // 28: waybill.v1.GetNodesRequest
+	(*Node)(nil),                    // 29: waybill.v1.Node
+	(*GetNodesResponse)(nil),        // 30: waybill.v1.GetNodesResponse
+	(*GetSettlementRequest)(nil),    // 31: waybill.v1.GetSettlementRequest
+	(*SettlementRow)(nil),           // 32: waybill.v1.SettlementRow
+	(*GetSettlementResponse)(nil),   // 33: waybill.v1.GetSettlementResponse
+	(*ListOwnRollupsRequest)(nil),   // 34: waybill.v1.ListOwnRollupsRequest
+	(*ListOwnRollupsResponse)(nil),  // 35: waybill.v1.ListOwnRollupsResponse
+	(*ListRollupsRequest)(nil),      // 36: waybill.v1.ListRollupsRequest
+	(*Rollup)(nil),                  // 37: waybill.v1.Rollup
+	(*ListRollupsResponse)(nil),     // 38: waybill.v1.ListRollupsResponse
+	(*ExportAckRequest)(nil),        // 39: waybill.v1.ExportAckRequest
+	(*ExportRollupRequest)(nil),     // 40: waybill.v1.ExportRollupRequest
+	(*ExportSettlementRequest)(nil), // 41: waybill.v1.ExportSettlementRequest
+	(*ExportResponse)(nil),          // 42: waybill.v1.ExportResponse
+	(*structpb.Struct)(nil),         // 43: google.protobuf.Struct
 }
 var file_waybill_proto_depIdxs = []int32{
-	3,  // 0: waybill.v1.SubmitAckRequest.ack:type_name -> waybill.v1.Ack
-	3,  // 1: waybill.v1.GetAckRequest.ack:type_name -> waybill.v1.Ack
-	0,  // 2: waybill.v1.GetAckResponse.state:type_name -> waybill.v1.AckState
-	39, // 3: waybill.v1.GetStatusResponse.detail:type_name -> google.protobuf.Struct
-	19, // 4: waybill.v1.GetClientsResponse.clients:type_name -> waybill.v1.Client
-	22, // 5: waybill.v1.GetServicesResponse.services:type_name -> waybill.v1.Service
-	25, // 6: waybill.v1.GetNodesResponse.nodes:type_name -> waybill.v1.Node
-	28, // 7: waybill.v1.GetSettlementResponse.rows:type_name -> waybill.v1.SettlementRow
-	33, // 8: waybill.v1.ListOwnRollupsResponse.rollups:type_name -> waybill.v1.Rollup
-	33, // 9: waybill.v1.ListRollupsResponse.rollups:type_name -> waybill.v1.Rollup
-	1,  // 10: waybill.v1.IngestService.SubmitAcks:input_type -> waybill.v1.SubmitAcksRequest
-	4,  // 11: waybill.v1.IngestService.SubmitAck:input_type -> waybill.v1.SubmitAckRequest
-	7,  // 12: waybill.v1.IngestService.FollowWindows:input_type -> waybill.v1.FollowWindowsRequest
-	9,  // 13: waybill.v1.IngestService.GetAck:input_type -> waybill.v1.GetAckRequest
-	11, // 14: waybill.v1.LedgerService.SubmitTx:input_type -> waybill.v1.SubmitTxRequest
-	14, // 15: waybill.v1.LedgerService.GetStatus:input_type -> waybill.v1.GetStatusRequest
-	16, // 16: waybill.v1.LedgerService.GetAccount:input_type -> waybill.v1.GetAccountRequest
-	18, // 17: waybill.v1.LedgerService.GetClients:input_type -> waybill.v1.GetClientsRequest
-	21, // 18: waybill.v1.LedgerService.GetServices:input_type -> waybill.v1.GetServicesRequest
-	24, // 19: waybill.v1.LedgerService.GetNodes:input_type -> waybill.v1.GetNodesRequest
-	27, // 20: waybill.v1.LedgerService.GetSettlement:input_type -> waybill.v1.GetSettlementRequest
-	30, // 21: waybill.v1.LedgerService.ListOwnRollups:input_type -> waybill.v1.ListOwnRollupsRequest
-	32, // 22: waybill.v1.LedgerService.ListRollups:input_type -> waybill.v1.ListRollupsRequest
-	35, // 23: waybill.v1.LedgerService.ExportAck:input_type -> waybill.v1.ExportAckRequest
-	36, // 24: waybill.v1.LedgerService.ExportRollup:input_type -> waybill.v1.ExportRollupRequest
-	37, // 25: waybill.v1.LedgerService.ExportSettlement:input_type -> waybill.v1.ExportSettlementRequest
-	2,  // 26: waybill.v1.IngestService.SubmitAcks:output_type -> waybill.v1.SubmitAcksResponse
-	5,  // 27: waybill.v1.IngestService.SubmitAck:output_type -> waybill.v1.SubmitAckResponse
-	8,  // 28: waybill.v1.IngestService.FollowWindows:output_type -> waybill.v1.WindowInfo
-	10, // 29: waybill.v1.IngestService.GetAck:output_type -> waybill.v1.GetAckResponse
-	12, // 30: waybill.v1.LedgerService.SubmitTx:output_type -> waybill.v1.SubmitTxResponse
-	15, // 31: waybill.v1.LedgerService.GetStatus:output_type -> waybill.v1.GetStatusResponse
-	17, // 32: waybill.v1.LedgerService.GetAccount:output_type -> waybill.v1.GetAccountResponse
-	20, // 33: waybill.v1.LedgerService.GetClients:output_type -> waybill.v1.GetClientsResponse
-	23, // 34: waybill.v1.LedgerService.GetServices:output_type -> waybill.v1.GetServicesResponse
-	26, // 35: waybill.v1.LedgerService.GetNodes:output_type -> waybill.v1.GetNodesResponse
-	29, // 36: waybill.v1.LedgerService.GetSettlement:output_type -> waybill.v1.GetSettlementResponse
-	31, // 37: waybill.v1.LedgerService.ListOwnRollups:output_type -> waybill.v1.ListOwnRollupsResponse
-	34, // 38: waybill.v1.LedgerService.ListRollups:output_type -> waybill.v1.ListRollupsResponse
-	38, // 39: waybill.v1.LedgerService.ExportAck:output_type -> waybill.v1.ExportResponse
-	38, // 40: waybill.v1.LedgerService.ExportRollup:output_type -> waybill.v1.ExportResponse
-	38, // 41: waybill.v1.LedgerService.ExportSettlement:output_type -> waybill.v1.ExportResponse
-	26, // [26:42] is the sub-list for method output_type
-	10, // [10:26] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	2,  // 0: waybill.v1.CosignOffer.ranges:type_name -> waybill.v1.StatementRange
+	4,  // 1: waybill.v1.CosignRequest.refusals:type_name -> waybill.v1.CosignRefusal
+	7,  // 2: waybill.v1.SubmitAckRequest.ack:type_name -> waybill.v1.Ack
+	7,  // 3: waybill.v1.GetAckRequest.ack:type_name -> waybill.v1.Ack
+	0,  // 4: waybill.v1.GetAckResponse.state:type_name -> waybill.v1.AckState
+	43, // 5: waybill.v1.GetStatusResponse.detail:type_name -> google.protobuf.Struct
+	23, // 6: waybill.v1.GetClientsResponse.clients:type_name -> waybill.v1.Client
+	26, // 7: waybill.v1.GetServicesResponse.services:type_name -> waybill.v1.Service
+	29, // 8: waybill.v1.GetNodesResponse.nodes:type_name -> waybill.v1.Node
+	32, // 9: waybill.v1.GetSettlementResponse.rows:type_name -> waybill.v1.SettlementRow
+	37, // 10: waybill.v1.ListOwnRollupsResponse.rollups:type_name -> waybill.v1.Rollup
+	37, // 11: waybill.v1.ListRollupsResponse.rollups:type_name -> waybill.v1.Rollup
+	5,  // 12: waybill.v1.IngestService.SubmitAcks:input_type -> waybill.v1.SubmitAcksRequest
+	8,  // 13: waybill.v1.IngestService.SubmitAck:input_type -> waybill.v1.SubmitAckRequest
+	11, // 14: waybill.v1.IngestService.FollowWindows:input_type -> waybill.v1.FollowWindowsRequest
+	13, // 15: waybill.v1.IngestService.GetAck:input_type -> waybill.v1.GetAckRequest
+	3,  // 16: waybill.v1.IngestService.Cosign:input_type -> waybill.v1.CosignRequest
+	15, // 17: waybill.v1.LedgerService.SubmitTx:input_type -> waybill.v1.SubmitTxRequest
+	18, // 18: waybill.v1.LedgerService.GetStatus:input_type -> waybill.v1.GetStatusRequest
+	20, // 19: waybill.v1.LedgerService.GetAccount:input_type -> waybill.v1.GetAccountRequest
+	22, // 20: waybill.v1.LedgerService.GetClients:input_type -> waybill.v1.GetClientsRequest
+	25, // 21: waybill.v1.LedgerService.GetServices:input_type -> waybill.v1.GetServicesRequest
+	28, // 22: waybill.v1.LedgerService.GetNodes:input_type -> waybill.v1.GetNodesRequest
+	31, // 23: waybill.v1.LedgerService.GetSettlement:input_type -> waybill.v1.GetSettlementRequest
+	34, // 24: waybill.v1.LedgerService.ListOwnRollups:input_type -> waybill.v1.ListOwnRollupsRequest
+	36, // 25: waybill.v1.LedgerService.ListRollups:input_type -> waybill.v1.ListRollupsRequest
+	39, // 26: waybill.v1.LedgerService.ExportAck:input_type -> waybill.v1.ExportAckRequest
+	40, // 27: waybill.v1.LedgerService.ExportRollup:input_type -> waybill.v1.ExportRollupRequest
+	41, // 28: waybill.v1.LedgerService.ExportSettlement:input_type -> waybill.v1.ExportSettlementRequest
+	6,  // 29: waybill.v1.IngestService.SubmitAcks:output_type -> waybill.v1.SubmitAcksResponse
+	9,  // 30: waybill.v1.IngestService.SubmitAck:output_type -> waybill.v1.SubmitAckResponse
+	12, // 31: waybill.v1.IngestService.FollowWindows:output_type -> waybill.v1.WindowInfo
+	14, // 32: waybill.v1.IngestService.GetAck:output_type -> waybill.v1.GetAckResponse
+	1,  // 33: waybill.v1.IngestService.Cosign:output_type -> waybill.v1.CosignOffer
+	16, // 34: waybill.v1.LedgerService.SubmitTx:output_type -> waybill.v1.SubmitTxResponse
+	19, // 35: waybill.v1.LedgerService.GetStatus:output_type -> waybill.v1.GetStatusResponse
+	21, // 36: waybill.v1.LedgerService.GetAccount:output_type -> waybill.v1.GetAccountResponse
+	24, // 37: waybill.v1.LedgerService.GetClients:output_type -> waybill.v1.GetClientsResponse
+	27, // 38: waybill.v1.LedgerService.GetServices:output_type -> waybill.v1.GetServicesResponse
+	30, // 39: waybill.v1.LedgerService.GetNodes:output_type -> waybill.v1.GetNodesResponse
+	33, // 40: waybill.v1.LedgerService.GetSettlement:output_type -> waybill.v1.GetSettlementResponse
+	35, // 41: waybill.v1.LedgerService.ListOwnRollups:output_type -> waybill.v1.ListOwnRollupsResponse
+	38, // 42: waybill.v1.LedgerService.ListRollups:output_type -> waybill.v1.ListRollupsResponse
+	42, // 43: waybill.v1.LedgerService.ExportAck:output_type -> waybill.v1.ExportResponse
+	42, // 44: waybill.v1.LedgerService.ExportRollup:output_type -> waybill.v1.ExportResponse
+	42, // 45: waybill.v1.LedgerService.ExportSettlement:output_type -> waybill.v1.ExportResponse
+	29, // [29:46] is the sub-list for method output_type
+	12, // [12:29] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_waybill_proto_init() }
@@ -2862,19 +3231,19 @@ func file_waybill_proto_init() {
 	if File_waybill_proto != nil {
 		return
 	}
-	file_waybill_proto_msgTypes[15].OneofWrappers = []any{
+	file_waybill_proto_msgTypes[19].OneofWrappers = []any{
 		(*GetAccountRequest_Key)(nil),
 		(*GetAccountRequest_Index)(nil),
 	}
-	file_waybill_proto_msgTypes[16].OneofWrappers = []any{}
-	file_waybill_proto_msgTypes[18].OneofWrappers = []any{}
+	file_waybill_proto_msgTypes[20].OneofWrappers = []any{}
+	file_waybill_proto_msgTypes[22].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_waybill_proto_rawDesc), len(file_waybill_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   38,
+			NumMessages:   42,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

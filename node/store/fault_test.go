@@ -145,6 +145,10 @@ func newScript(size int) (list []func(s *Store) error) {
 		})
 	}
 	add(func(s *Store) error { return putSealed(s, k, 1) })
+	add(func(s *Store) error {
+		h, id := header(key(0, 1, 1), 5)
+		return s.PutSealed(h.Key(), id, pipeline.Sealed{Header: h.Append(nil), Acks: frames(5, 0, size), Clients: []byte("clients")})
+	})
 	add(func(s *Store) error { return s.PutEvidence(id, h.Append(nil), frames(1, 1, size)) })
 	add(func(s *Store) error { _, _, err := s.Lock(h.Key(), id); return err })
 	add(func(s *Store) error { return s.PutCertificate(k, []byte("certificate")) })
@@ -403,7 +407,7 @@ func TestClosed(t *testing.T) {
 		func() error { _, err := s.PoolWindows(); return err },
 		func() error { return s.ReadPool(k, nil) },
 		func() error { _, err := s.NextWindow(0, 0); return err },
-		func() error { _, _, err := s.Sealed(k); return err },
+		func() error { _, err := s.Sealed(k); return err },
 		func() error { _, err := s.Unordered(); return err },
 		func() error { _, err := s.Certificate(k); return err },
 		func() error { _, err := s.Settlement(0); return err },

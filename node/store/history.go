@@ -53,6 +53,7 @@ type Window struct {
 	Header      []byte
 	Evidence    []byte
 	Certificate []byte
+	Acks        []byte // of an own co-signed window: all of them, of which the evidence has some
 }
 
 // Window collects everything about the rollup of a window: the certified one, or else this node's own, or else the
@@ -77,7 +78,17 @@ func (s *Store) Window(k rollup.WindowKey) (Window, error) {
 			return w, err
 		}
 	}
-	w.Header, w.Evidence, _, err = s.Evidence(w.ID)
+	kept, ok, err := s.sealed(w.ID)
+	if !ok || err != nil {
+		return w, err
+	}
+	w.Header = kept.Header
+	if kept.Clients != nil {
+		w.Acks = kept.Acks
+	}
+	if w.Evidence, err = kept.Evidence(); err != nil {
+		err = fmt.Errorf("%w: rollup %v: %w", ErrCorrupt, w.ID, err)
+	}
 	return w, err
 }
 
@@ -149,7 +160,11 @@ func (s *Store) Prune(before uint32) (int, error) {
 			}
 			pruned++
 			id := rollup.Hash(key[13:])
-			return true, errors.Join(b.Delete(key, nil), b.Delete(idKey(keyHeader, id), nil), b.Delete(idKey(keyEvidence, id), nil))
+			err = b.Delete(key, nil)
+			for _, kind := range []byte{keyHeader, keyEvidence, keyArchive, keyClients} {
+				err = errors.Join(err, b.Delete(idKey(kind, id), nil))
+			}
+			return true, err
 		})
 		return errors.Join(err,
 			b.DeleteRange([]byte{keyLock}, epochKey(keyLock, before), nil),

@@ -38,16 +38,17 @@ func (s *Store) HasEvidence(id rollup.Hash) (bool, error) {
 	return err == nil, err
 }
 
-// Evidence returns the rollup with the given id; ok says whether it is kept.
+// Evidence returns the rollup with the given id; ok says whether it is kept. That of an own co-signed window is made from its
+// acks and its client list. Error: ErrCorrupt when it can not.
 func (s *Store) Evidence(id rollup.Hash) (header, evidence []byte, ok bool, err error) {
-	header, err = s.get(idKey(keyHeader, id))
-	if err == nil {
-		evidence, err = s.get(idKey(keyEvidence, id))
+	kept, ok, err := s.sealed(id)
+	if !ok || err != nil {
+		return nil, nil, false, err
 	}
-	if errors.Is(err, ErrNotFound) {
-		return nil, nil, false, nil
+	if evidence, err = kept.Evidence(); err != nil {
+		return nil, nil, false, fmt.Errorf("%w: rollup %v: %w", ErrCorrupt, id, err)
 	}
-	return header, evidence, err == nil, err
+	return kept.Header, evidence, true, nil
 }
 
 // Lock binds this member to one rollup of a window, durably, before it signs. ok means that it is bound to id and may

@@ -101,42 +101,74 @@ func (s *Store) last(prefix []byte) (k rollup.WindowKey, ok bool, err error) {
 }
 
 // PutSealed implements [pipeline.Store].
-func (s *Store) PutSealed(k rollup.WindowKey, id rollup.Hash, header, evidence []byte) error {
+func (s *Store) PutSealed(k rollup.WindowKey, id rollup.Hash, kept pipeline.Sealed) error {
 	return s.commit(func(b *pebble.Batch) error {
 		pool := windowKey(keyPool, k)
 		return errors.Join(
 			b.Set(windowKey(keyOwn, k), id[:], nil),
 			b.Set(windowKey(keyUnordered, k), nil, nil),
-			setRollup(b, k, id, header, evidence),
+			setSealed(b, k, id, kept),
 			b.DeleteRange(pool, after(pool), nil),
 		)
 	}, pebble.Sync)
 }
 
-func setRollup(b *pebble.Batch, k rollup.WindowKey, id rollup.Hash, header, evidence []byte) error {
+// setSealed keeps an own rollup: with its evidence, or with what the evidence is made from.
+func setSealed(b *pebble.Batch, k rollup.WindowKey, id rollup.Hash, kept pipeline.Sealed) error {
+	if kept.Clients == nil {
+		return setRollup(b, k, id, kept.Header, kept.Acks)
+	}
+	return errors.Join(
+		setHeader(b, k, id, kept.Header),
+		b.Set(idKey(keyArchive, id), kept.Acks, nil),
+		b.Set(idKey(keyClients, id), kept.Clients, nil),
+	)
+}
+
+func setHeader(b *pebble.Batch, k rollup.WindowKey, id rollup.Hash, header []byte) error {
 	return errors.Join(
 		b.Set(idKey(keyHeader, id), header, nil),
-		b.Set(idKey(keyEvidence, id), evidence, nil),
 		b.Set(append(windowKey(keyByWindow, k), id[:]...), nil, nil),
 	)
+}
+
+func setRollup(b *pebble.Batch, k rollup.WindowKey, id rollup.Hash, header, evidence []byte) error {
+	return errors.Join(setHeader(b, k, id, header), b.Set(idKey(keyEvidence, id), evidence, nil))
 }
 
 // Unordered implements [pipeline.Store].
 func (s *Store) Unordered() ([]rollup.WindowKey, error) { return s.windows(keyUnordered) }
 
 // Sealed implements [pipeline.Store]. Error: ErrPruned for a window whose rollup is forgotten.
-func (s *Store) Sealed(k rollup.WindowKey) (header, evidence []byte, err error) {
+func (s *Store) Sealed(k rollup.WindowKey) (pipeline.Sealed, error) {
 	id, err := s.hash(windowKey(keyOwn, k))
 	if err != nil {
-		return nil, nil, err
+		return pipeline.Sealed{}, err
 	}
-	header, evidence, ok, err := s.Evidence(id)
+	kept, ok, err := s.sealed(id)
 	if err == nil && !ok {
 		if err = s.checkRetained(k.Epoch); err == nil {
 			err = fmt.Errorf("%w: no evidence for %v", ErrCorrupt, k)
 		}
 	}
-	return header, evidence, err
+	return kept, err
+}
+
+// sealed reads what setSealed or setRollup keeps; ok says whether it is there. The acks of a rollup of another node are its
+// evidence, whatever the rung.
+func (s *Store) sealed(id rollup.Hash) (kept pipeline.Sealed, ok bool, err error) {
+	if kept.Header, err = s.get(idKey(keyHeader, id)); err == nil {
+		kept.Acks, err = s.get(idKey(keyEvidence, id))
+		if errors.Is(err, ErrNotFound) {
+			if kept.Acks, err = s.get(idKey(keyArchive, id)); err == nil {
+				kept.Clients, err = s.get(idKey(keyClients, id))
+			}
+		}
+	}
+	if errors.Is(err, ErrNotFound) {
+		return pipeline.Sealed{}, false, nil
+	}
+	return kept, err == nil, err
 }
 
 // hash reads a value that is a hash.

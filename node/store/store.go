@@ -48,7 +48,9 @@ const (
 	keyOwn         = 'w' // window → id of this node's rollup
 	keyUnordered   = 'u' // window → nothing: sealed by this node, not yet ordered
 	keyHeader      = 'h' // id → header
-	keyEvidence    = 'e' // id → evidence
+	keyEvidence    = 'e' // id → evidence, unless it is made from the two below
+	keyArchive     = 'b' // id of an own co-signed rollup → all acks of its window
+	keyClients     = 't' // id of an own co-signed rollup → client list
 	keyByWindow    = 'x' // window, id → nothing: what keyHeader and keyEvidence hold
 	keyLock        = 'l' // window → id that this member signed
 	keyCertificate = 'c' // window → certificate

@@ -77,8 +77,34 @@ func header(k rollup.WindowKey, root byte) (*rollup.Header, rollup.Hash) {
 
 func putSealed(s *Store, k rollup.WindowKey, root byte) error {
 	h, id := header(k, root)
-	return s.PutSealed(k, id, h.Append(nil), []byte{root})
+	return s.PutSealed(k, id, pipeline.Sealed{Header: h.Append(nil), Acks: []byte{root}})
 }
+
+// cosigned is a window of three clients, of whom two have co-signed. No signature is one, which the store does not mind.
+func cosigned(t testing.TB, k rollup.WindowKey) (h *rollup.Header, kept pipeline.Sealed, evidence []byte) {
+	t.Helper()
+	var frames []byte
+	for i := range uint32(9) {
+		a := rollup.Ack{Network: rollup.NetworkID("store"), Epoch: k.Epoch, Window: k.Window, Node: k.Node, Client: i % 3, Seq: i, Units: 5}
+		frames = a.Append(frames)
+	}
+	var sealer rollup.Sealer
+	archive, err := sealer.Archive(rollup.NetworkID("store"), k, frames, everyone{})
+	ok(t, err)
+	statements, err := rollup.Statements(archive, k, everyone{}, func(uint32) bool { return true })
+	ok(t, err)
+	list := rollup.NewClientList(statements, func(client uint32) bool { return client < 2 })
+	h, ev, err := sealer.SealCosigned(rollup.NetworkID("store"), archive, k, rollup.NewStatementTree(statements), list,
+		[rollup.SignatureSize]byte{1}, [rollup.SignatureSize]byte{2}, everyone{})
+	ok(t, err)
+	return h, pipeline.Sealed{Header: h.Append(nil), Acks: archive, Clients: list.Append(nil)}, ev.Append(nil)
+}
+
+// everyone is a registry that knows everybody.
+type everyone struct{ rollup.Registry }
+
+func (everyone) Payer(uint32, uint32) (uint32, bool) { return 4, true }
+func (everyone) UnitCap(uint32) (uint64, bool)       { return 100, true }
 
 func pool(t testing.TB, s *Store, k rollup.WindowKey) (b []byte) {
 	t.Helper()
@@ -147,7 +173,7 @@ func TestSealed(t *testing.T) {
 	for _, k := range []rollup.WindowKey{a, b, c} {
 		ok(t, s.AppendAcks([]pipeline.Run{run(k, 1, 0, 2), run(k, 1, 2, 2)}))
 	}
-	_, _, err := s.Sealed(b)
+	_, err := s.Sealed(b)
 	is(t, err, ErrNotFound)
 	ok(t, putSealed(s, b, 7))
 	ok(t, putSealed(s, c, 8))
@@ -162,9 +188,9 @@ func TestSealed(t *testing.T) {
 		}
 		list, err = s.Unordered()
 		windows(t, list, err, b)
-		gotHeader, evidence, err := s.Sealed(b)
+		kept, err := s.Sealed(b)
 		ok(t, err)
-		if !bytes.Equal(gotHeader, h.Append(nil)) || !bytes.Equal(evidence, []byte{7}) {
+		if !bytes.Equal(kept.Header, h.Append(nil)) || !bytes.Equal(kept.Acks, []byte{7}) || kept.Clients != nil {
 			t.Error("not the rollup that was sealed")
 		}
 		if has, err := s.HasEvidence(id); err != nil || !has {
@@ -177,6 +203,57 @@ func TestSealed(t *testing.T) {
 	next(t, s, 0, 3, 3) // also without a pool
 	list, err := s.RecentOwn(2)
 	windows(t, list, err, c, b)
+}
+
+// TestSealedCosigned keeps a window's acks and client list, and makes the evidence from them.
+func TestSealedCosigned(t *testing.T) {
+	s := open(t, vfs.NewMem())
+	k := key(0, 3, 1)
+	h, kept, evidence := cosigned(t, k)
+	ok(t, s.AppendAcks([]pipeline.Run{run(k, 1, 0, 9)}))
+	ok(t, s.PutSealed(k, h.ID(), kept))
+	ok(t, s.PutEvidence(h.ID(), kept.Header, evidence)) // the member in this node has it already
+	for range 2 {
+		if len(pool(t, s, k)) != 0 {
+			t.Error("the pool is still there")
+		}
+		got, err := s.Sealed(k)
+		ok(t, err)
+		if !bytes.Equal(got.Header, kept.Header) || !bytes.Equal(got.Acks, kept.Acks) || !bytes.Equal(got.Clients, kept.Clients) {
+			t.Error("not what was sealed")
+		}
+		header, ev, has, err := s.Evidence(h.ID())
+		ok(t, err)
+		if !has || !bytes.Equal(header, kept.Header) || !bytes.Equal(ev, evidence) {
+			t.Error("not the rollup's evidence")
+		}
+		w, err := s.Window(k)
+		ok(t, err)
+		if !bytes.Equal(w.Header, kept.Header) || !bytes.Equal(w.Evidence, evidence) || !bytes.Equal(w.Acks, kept.Acks) {
+			t.Error("not the window")
+		}
+		next(t, s, 0, 3, 2)
+		s = reopen(t, s)
+	}
+	member := open(t, vfs.NewMem()) // another node knows the evidence alone
+	ok(t, member.PutEvidence(h.ID(), kept.Header, evidence))
+	if _, ev, has, err := member.Evidence(h.ID()); err != nil || !has || !bytes.Equal(ev, evidence) {
+		t.Error("a member does not keep the evidence", err)
+	}
+
+	before := contents(t, s)
+	ok(t, s.MarkOrdered(k))
+	_, err := s.Prune(4)
+	ok(t, err)
+	if _, _, has, err := s.Evidence(h.ID()); has || err != nil {
+		t.Error("pruned evidence", err)
+	}
+	is(t, sealedErr(s, k), ErrPruned)
+	for key := range contents(t, s) {
+		if key[0] == keyArchive || key[0] == keyClients {
+			t.Errorf("%x is left of %d entries", key, len(before))
+		}
+	}
 }
 
 func TestHistory(t *testing.T) {
@@ -367,7 +444,7 @@ func TestPrune(t *testing.T) {
 				t.Errorf("the pool of epoch %d is gone", epoch)
 			}
 		}
-		if _, _, err := s.Sealed(key(0, 1, 0)); err != nil {
+		if _, err := s.Sealed(key(0, 1, 0)); err != nil {
 			t.Errorf("a window that is still to be ordered: %v", err)
 		}
 		is(t, sealedErr(s, key(0, 0, 0)), ErrPruned)
@@ -427,7 +504,7 @@ func TestLedger(t *testing.T) {
 }
 
 func sealedErr(s *Store, k rollup.WindowKey) error {
-	_, _, err := s.Sealed(k)
+	_, err := s.Sealed(k)
 	return err
 }
 
@@ -435,6 +512,8 @@ func sealedErr(s *Store, k rollup.WindowKey) error {
 func TestCorrupt(t *testing.T) {
 	k := key(0, 1, 2)
 	_, id := header(k, 1)
+	cosignedHeader, kept, _ := cosigned(t, key(0, 7, 7))
+	cosignedID := cosignedHeader.ID()
 	for _, c := range []struct {
 		name       string
 		key, value []byte
@@ -448,8 +527,10 @@ func TestCorrupt(t *testing.T) {
 			return errors.Join(s.AppendAcks([]pipeline.Run{run(key(0, 1, 9), 0, 0, 2)}), s.ReadPool(key(0, 1, 9), func([]byte) error { return nil }))
 		}},
 		{"next window", []byte{keyOwn, 0, 0, 0, 1, 0, 0, 0, 0, 1}, nil, func(s *Store) error { _, err := s.NextWindow(0, 1); return err }},
-		{"own id", windowKey(keyOwn, k), id[1:], func(s *Store) error { _, _, err := s.Sealed(k); return err }},
-		{"own evidence", windowKey(keyOwn, k), id[:], func(s *Store) error { _, _, err := s.Sealed(k); return err }},
+		{"own id", windowKey(keyOwn, k), id[1:], func(s *Store) error { _, err := s.Sealed(k); return err }},
+		{"own evidence", windowKey(keyOwn, k), id[:], func(s *Store) error { _, err := s.Sealed(k); return err }},
+		{"clients", idKey(keyClients, cosignedID), []byte{1}, func(s *Store) error { _, _, _, err := s.Evidence(cosignedID); return err }},
+		{"archive", idKey(keyArchive, cosignedID), []byte{1}, func(s *Store) error { _, err := s.Window(key(0, 7, 7)); return err }},
 		{"unordered", []byte{keyUnordered, 1}, nil, func(s *Store) error { _, err := s.Unordered(); return err }},
 		{"lock", windowKey(keyLock, k), id[:31], func(s *Store) error { _, _, err := s.Locked(k); return err }},
 		{"lock, locking", windowKey(keyLock, k), id[:31], func(s *Store) error { _, _, err := s.Lock(k, id); return err }},
@@ -466,6 +547,7 @@ func TestCorrupt(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := open(t, vfs.NewMem())
+			ok(t, s.PutSealed(cosignedHeader.Key(), cosignedID, kept))
 			ok(t, s.db.Set(c.key, c.value, pebble.Sync))
 			is(t, c.read(s), ErrCorrupt)
 			ok(t, s.Err())

@@ -70,7 +70,9 @@ func Checks(s *Snapshot) []Check {
 	)
 }
 
-func answered(stage string) bool { return stage == "window" || stage == "seal" || stage == "certify" }
+func answered(stage string) bool {
+	return stage == "window" || stage == "cosign" || stage == "seal" || stage == "certify"
+}
 
 func servingText(s *Snapshot) string {
 	switch {

@@ -88,7 +88,7 @@ var metrics = []metric{
 
 	stageMetric("acks_total", "Acks that left a stage for the next.", counter, func(s *Stage) float64 { return float64(s.Acks) }),
 	stageMetric("refused_total", "Acks that a stage refused.", counter, func(s *Stage) float64 { return float64(s.Refused) }),
-	stageMetric("batches_total", "Batches of a stage; rollups for seal and certify.", counter, func(s *Stage) float64 { return float64(s.Batches) }),
+	stageMetric("batches_total", "Batches of a stage; windows for cosign, seal and certify.", counter, func(s *Stage) float64 { return float64(s.Batches) }),
 	stageMetric("busy_seconds_total", "Time worked, summed over workers.", counter, func(s *Stage) float64 { return s.Busy }),
 	stageMetric("queued_acks", "Acks waiting or in work.", gauge, func(s *Stage) float64 { return float64(s.Queued) }),
 	stageMetric("oldest_seconds", "Age of the oldest ack in a stage.", gauge, func(s *Stage) float64 { return s.Oldest }),
@@ -116,6 +116,25 @@ var metrics = []metric{
 			}
 		}),
 	one("rollups_sealed_total", "Own windows sealed.", counter, func(s *Snapshot) float64 { return float64(s.Rollups.Sealed) }),
+	many("sealed_acks_total", "Acks of own rollups by rung: 1 one by one, 2 under co-signed statements.", counter, []string{"rung"},
+		func(s *Snapshot, emit func(float64, ...string)) {
+			emit(float64(s.Rollups.Rung1), "1")
+			emit(float64(s.Rollups.Rung2), "2")
+		}),
+	one("cosign_sessions", "Client processes that can be asked to co-sign.", gauge, func(s *Snapshot) float64 { return float64(s.Cosign.Sessions) }),
+	one("cosign_offers_total", "Offers of a window to a session.", counter, func(s *Snapshot) float64 { return float64(s.Cosign.Offers) }),
+	one("cosign_offered_acks_total", "Acks under offered statements.", counter, func(s *Snapshot) float64 { return float64(s.Cosign.Acks) }),
+	one("cosign_asked_total", "Clients asked to co-sign.", counter, func(s *Snapshot) float64 { return float64(s.Cosign.Asked) }),
+	one("cosign_signed_total", "Co-signatures that came in time.", counter, func(s *Snapshot) float64 { return float64(s.Cosign.Signed) }),
+	one("cosign_silent_total", "Clients that did not answer an offer in time.", counter, func(s *Snapshot) float64 { return float64(s.Cosign.Silent) }),
+	one("cosign_late_total", "Answers to offers that were over.", counter, func(s *Snapshot) float64 { return float64(s.Cosign.Late) }),
+	one("cosign_garbage_total", "Sessions barred for an answer that was none.", counter, func(s *Snapshot) float64 { return float64(s.Cosign.Garbage) }),
+	many("cosign_refusals_total", "Clients that refused an offer, by reason.", counter, []string{"reason"},
+		func(s *Snapshot, emit func(float64, ...string)) {
+			for _, a := range s.Cosign.Refusals {
+				emit(float64(a.Count), a.Name)
+			}
+		}),
 	one("rollups_certified_total", "Certificates made for own rollups.", counter, func(s *Snapshot) float64 { return float64(s.Rollups.Certified) }),
 	one("rollups_ordered_total", "Own certificates that the chain executed.", counter, func(s *Snapshot) float64 { return float64(s.Rollups.Ordered) }),
 	one("rollups_pending", "Own rollups sealed and not ordered.", gauge, func(s *Snapshot) float64 { return float64(s.Rollups.Pending) }),

@@ -24,6 +24,7 @@ type Snapshot struct {
 	Quarantine Quarantine   `json:"quarantine"`
 	Windows    []Window     `json:"windows"` // newest first, at most 32
 	Rollups    RollupCounts `json:"rollups"`
+	Cosign     Cosign       `json:"cosign"`
 
 	Committee   []Member     `json:"committee"`
 	Chain       Chain        `json:"chain"`
@@ -67,10 +68,10 @@ type Kernel struct {
 }
 
 // StageNames are the stages of an ack's way, in order; they are the values of the metric label "stage".
-var StageNames = []string{"admit", "verify", "commit", "window", "seal", "certify"}
+var StageNames = []string{"admit", "verify", "commit", "window", "cosign", "seal", "certify"}
 
 // Stage is one stage of the pipeline. Every stage counts acks, so that their rates compare; for admit to window a batch
-// is a batch of acks, for seal and certify it is a rollup.
+// is a batch of acks, for cosign, seal and certify it is a window. What leaves cosign are acks under co-signed statements.
 type Stage struct {
 	Name string `json:"name"`
 
@@ -96,7 +97,7 @@ type Budget struct {
 	Sources  int   `json:"sources"`  // open client connections
 }
 
-// Answer counts the acks that were answered with one code. The names are those of section 11 of docs/protocol.md.
+// Answer counts what was answered with one code. The names are those of section 11 of docs/protocol.md.
 type Answer struct {
 	Name  string `json:"name"`
 	Count uint64 `json:"count"`
@@ -115,13 +116,14 @@ type WindowState string
 const (
 	WindowOpen       WindowState = "open"
 	WindowGrace      WindowState = "grace"
+	WindowCosigning  WindowState = "cosigning"
 	WindowSealing    WindowState = "sealing"
 	WindowCertifying WindowState = "certifying"
 	WindowOrdered    WindowState = "ordered"
 )
 
 // WindowStates are the states of a window, in order.
-var WindowStates = []WindowState{WindowOpen, WindowGrace, WindowSealing, WindowCertifying, WindowOrdered}
+var WindowStates = []WindowState{WindowOpen, WindowGrace, WindowCosigning, WindowSealing, WindowCertifying, WindowOrdered}
 
 // Window is one window of this node and, from sealing on, its rollup.
 type Window struct {
@@ -133,6 +135,9 @@ type Window struct {
 	MaxAcks uint32 `json:"max_acks"`
 	Units   uint64 `json:"units,string"`
 	Rows    int    `json:"rows"`
+
+	Statements uint32 `json:"statements"` // in the tree, once sealed
+	Cosigned   uint32 `json:"cosigned"`   // of the acks, those under co-signed statements, once sealed
 
 	Root string `json:"root,omitzero"` // ack root, hex, once sealed
 	ID   string `json:"id,omitzero"`   // rollup id, hex, once sealed
@@ -149,6 +154,8 @@ type Window struct {
 // RollupCounts count this node's own rollups and what it did for others as a member.
 type RollupCounts struct {
 	Sealed    uint64  `json:"sealed"`         // counter
+	Rung1     uint64  `json:"rung1_acks"`     // counter: acks sealed one by one
+	Rung2     uint64  `json:"rung2_acks"`     // counter: acks sealed under co-signed statements
 	Certified uint64  `json:"certified"`      // counter: certificates made
 	Ordered   uint64  `json:"ordered"`        // counter: certificates executed by the chain
 	Pending   int     `json:"pending"`        // sealed, not yet ordered
@@ -156,6 +163,20 @@ type RollupCounts struct {
 
 	MemberSigned  uint64 `json:"member_signed"`  // counter: rollups that this node verified and signed as a member
 	MemberRefused uint64 `json:"member_refused"` // counter: rollups it refused to sign
+}
+
+// Cosign is what became of the offers to co-sign closed windows.
+type Cosign struct {
+	On       bool     `json:"on"`       // the node asks
+	Sessions int      `json:"sessions"` // client processes that can be asked now
+	Acks     uint64   `json:"acks"`     // counter: acks under the statements that were offered
+	Offers   uint64   `json:"offers"`   // counter: sessions asked, once per window
+	Asked    uint64   `json:"asked"`    // counter: clients asked
+	Signed   uint64   `json:"signed"`   // counter: signatures that came in time
+	Silent   uint64   `json:"silent"`   // counter: clients that did not answer in time
+	Late     uint64   `json:"late"`     // counter: answers after the end
+	Garbage  uint64   `json:"garbage"`  // counter: sessions that are asked no more for a while, for an answer that was none
+	Refusals []Answer `json:"refusals"` // counters: clients that refused, by reason of section 15 of docs/protocol.md, in its order
 }
 
 // Member is one committee member as this node sees it.

@@ -22,6 +22,7 @@ func healthy() Snapshot {
 		Kernels:   []Kernel{{Name: "bls", Implementation: "avx512ifma"}, {Name: "blake3", Implementation: "avx2", FellBack: true}},
 		Answers:   []Answer{{"accepted", 7}, {"bad_signature", 2}},
 		Windows:   []Window{{State: WindowOpen}, {State: WindowOrdered}, {State: WindowOrdered}},
+		Cosign:    Cosign{On: true, Refusals: []Answer{{"declined", 5}, {"wrong_units", 0}}},
 		Committee: []Member{{Node: 3, Power: 9, Healthy: true, Shares: 4}},
 		Chain:     Chain{Height: 10, Executed: now.Add(-time.Second), Skew: 0.2},
 		Store:     Store{Free: 10 << 30, MinFree: 1 << 30},
@@ -29,7 +30,8 @@ func healthy() Snapshot {
 	for i, name := range StageNames {
 		s.Stages = append(s.Stages, Stage{Name: name, Acks: uint64(100 - i), Oldest: 0.1, Queued: i})
 	}
-	s.Stages[3].Oldest = 60 // acks stay in the window until it closes
+	s.Stages[3].Oldest = 60 // acks stay in the window until it closes, and while it is offered
+	s.Stages[4].Oldest = 70
 	return s
 }
 

@@ -1,0 +1,97 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/node/ingest"
+	"github.com/waybill-network/waybill/rollup"
+)
+
+// cosign says how the clients answer when a node asks them to co-sign a window.
+func (r *Replay) cosign() *ingest.CosignConfig {
+	return &ingest.CosignConfig{
+		Sign: func(clients []uint32, message []byte, signatures [][rollup.SignatureSize]byte) error {
+			known := *r.byIndex.Load()
+			for _, c := range clients {
+				if known[c] == nil {
+					return fmt.Errorf("replay: client %d is not one of ours", c)
+				}
+			}
+			each(len(clients), func(i int) {
+				sig := bls.Default.Sign(known[clients[i]].secret, message)
+				signatures[i] = sig.Bytes()
+			})
+			return nil
+		},
+		// 37 spreads the clients of a node, whose indices are so far apart, over the percentages.
+		Willing:  func(client uint32) bool { return int(client/uint32(len(r.clients))*37%100) >= r.cfg.Rung1 },
+		Payer:    r.payerOf,
+		Evidence: r.cfg.Evidence,
+	}
+}
+
+// payerOf knows who pays for the replay's own clients: nobody else can change that.
+func (r *Replay) payerOf(client uint32) (account uint32, known bool) {
+	all := r.byIndex.Load()
+	if all == nil || (*all)[client] == nil {
+		return 0, false
+	}
+	return (*all)[client].payer, true
+}
+
+// follow co-signs beside the deliveries, and after them: a window is offered when it has closed.
+func (r *Replay) follow() {
+	ctx, cancel := context.WithCancel(context.Background())
+	r.stopCosign = cancel
+	for _, c := range r.clients {
+		r.cosigning.Go(func() {
+			if err := c.Cosign(ctx); err != nil && !errors.Is(err, context.Canceled) {
+				r.mu.Lock()
+				defer r.mu.Unlock()
+				r.cosignErr = errors.Join(r.cosignErr, err)
+			}
+		})
+	}
+}
+
+// Finish waits until the windows of everything delivered are sealed, which they are when their clients had the time to
+// co-sign them.
+func (r *Replay) Finish(ctx context.Context) error {
+	if r.cfg.Rung1 == 100 {
+		return nil
+	}
+	for i, c := range r.clients {
+		ack, ok := r.tally.last[r.nodes[i]]
+		if !ok {
+			continue
+		}
+		if err := c.AwaitSealed(ctx, &ack); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Cosigned is what the clients did about offers: signatures given, and refusals by reason.
+type Cosigned struct {
+	Signed  uint64
+	Refused map[ingest.Reason]uint64
+}
+
+// Cosigned returns what the clients did so far. The error is why a node could not be followed, if one could not.
+func (r *Replay) Cosigned() (Cosigned, error) {
+	sum := Cosigned{Refused: map[ingest.Reason]uint64{}}
+	for _, c := range r.clients {
+		stats := c.CosignStats()
+		sum.Signed += stats.Signed
+		for reason, n := range stats.Refused {
+			sum.Refused[reason] += n
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return sum, r.cosignErr
+}

@@ -1,0 +1,105 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+
+	"connectrpc.com/connect"
+
+	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/pipeline"
+)
+
+// Cosign runs two goroutines: this one sends what the session is asked, another takes its answers. A client that reads
+// or answers nothing costs a stream and its own place in the windows; what it is asked is encoded when it is sent.
+func (s ackService) Cosign(ctx context.Context, stream *connect.BidiStream[rpc.CosignRequest, rpc.CosignOffer]) error {
+	sessions := s.cfg.Sessions
+	if sessions == nil {
+		return connect.NewError(connect.CodeUnimplemented, errors.New("this node asks nobody to co-sign (pipeline.cosign_wait)"))
+	}
+	id, ok, err := sessionOf(stream.RequestHeader())
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return invalid("header %s: missing", SessionHeader)
+	}
+	session := sessions.acquire(id)
+	if session == nil {
+		return connect.NewError(connect.CodeResourceExhausted, errors.New("the node remembers no more sessions"))
+	}
+	defer sessions.release(session)
+
+	d := deadlinesOf(ctx)
+	d.unboundedRead()
+	d.unboundedWrite()
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	defer context.AfterFunc(s.drain, func() { stop(errDraining) })()
+	f := sessions.follow(session, func(cause error) { stop(connect.NewError(connect.CodeAborted, cause)) })
+	defer sessions.unfollow(f)
+	var reader sync.WaitGroup
+	defer reader.Wait()
+	defer context.AfterFunc(ctx, d.expire)() // lets the reader go, before it is waited for
+	defer stop(nil)
+	reader.Go(func() { stop(receiveAnswers(sessions, f, stream)) })
+	for {
+		t := sessions.next(ctx, f)
+		if t == nil {
+			if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+				return cause
+			}
+			return nil // the caller has gone, or said that it goes
+		}
+		if err := s.sendOffer(t, stream, d); err != nil {
+			return err
+		}
+	}
+}
+
+// session returns the session that a stream of acks belongs to, none if the caller names none or there is no room for it.
+func (s ackService) session(h http.Header) (number pipeline.Session, release func(), err error) {
+	id, ok, err := sessionOf(h)
+	if err != nil || !ok || s.cfg.Sessions == nil {
+		return pipeline.NoSession, func() {}, err
+	}
+	x := s.cfg.Sessions.acquire(id)
+	if x == nil {
+		return pipeline.NoSession, func() {}, nil
+	}
+	return x.number, func() { s.cfg.Sessions.release(x) }, nil
+}
+
+// receiveAnswers returns why there will be no more: io.EOF when the caller has said so.
+func receiveAnswers(sessions *Sessions, f *follower, stream *connect.BidiStream[rpc.CosignRequest, rpc.CosignOffer]) error {
+	for {
+		request, err := stream.Receive()
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		}
+		if err := sessions.answer(f, request); err != nil {
+			return invalid("%w", err)
+		}
+	}
+}
+
+// sendOffer sends one window's offer as long as answers to it count.
+func (s ackService) sendOffer(t *task, stream *connect.BidiStream[rpc.CosignRequest, rpc.CosignOffer], d *deadlines) error {
+	for message := range t.messages() {
+		if !t.live() {
+			return nil
+		}
+		d.write(s.callTimeout)
+		if err := stream.Send(message); err != nil {
+			return err
+		}
+		d.unboundedWrite()
+	}
+	return nil
+}

@@ -1,0 +1,294 @@
+package pipeline
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/ledger"
+)
+
+// Session names a way to reach clients for a second signature: whoever handed in their acks. [Cosigners] give the numbers
+// out, and use none again.
+type Session uint32
+
+// NoSession marks acks whose clients cannot be asked.
+const NoSession Session = 0
+
+// Cosigners reach clients when a window has closed. Methods are called from several goroutines at a time.
+type Cosigners interface {
+	// Reaches reports whether the clients of a session can be asked now.
+	Reaches(s Session) bool
+	// Offer asks the clients of all parties, and returns when each has answered or cannot any more, or soon after the
+	// context ended. What it returns are signatures that came from the offered clients' own parties, at most one a client,
+	// and were not verified. The offer does not change.
+	Offer(ctx context.Context, o *Offer) []Cosignature
+	// Disproved says that signatures from a session did not verify.
+	Disproved(s Session)
+}
+
+// Offer is what the clients of a window are asked to co-sign: the tree over their statements.
+type Offer struct {
+	Network rollup.Network
+	Key     rollup.WindowKey
+	Tree    *rollup.StatementTree
+	Acks    rollup.Acks // all acks of the window, offered or not
+	Parties []Party     // by session, ascending
+}
+
+// Party is the clients that are reached through one session.
+type Party struct {
+	Session Session
+	Clients []Offered // ascending
+}
+
+// Offered is a client that is asked, and where that stands what it is asked about.
+type Offered struct {
+	Client                     uint32
+	FirstStatement, Statements int // in the tree
+	FirstAck, Acks             int // in the window's acks
+}
+
+// Cosignature is a client's answer: its signature of the offer's message, as it came.
+type Cosignature struct {
+	Client    uint32
+	Signature [bls.SignatureSize]byte
+}
+
+// Message returns what the clients sign.
+func (o *Offer) Message() [rollup.CosignMessageSize]byte {
+	return rollup.CosignMessage(o.Network, o.Key, uint32(o.Tree.Len()), o.Tree.Root())
+}
+
+// closing is a drained window on its way to the sealer.
+type closing struct {
+	window   *window
+	cosigned *cosigned // nil when nobody did
+}
+
+// cosigned is what a window's clients signed together.
+type cosigned struct {
+	archive   rollup.Acks
+	tree      *rollup.StatementTree
+	list      rollup.ClientList
+	signature [bls.SignatureSize]byte // of the signers
+	rest      [bls.SignatureSize]byte // of the acks of everybody else
+}
+
+// offerWindows hands drained windows to the sealer: at once, or after their clients were asked. The windows that are
+// offered at a time are at most those that drain.
+func (p *Pipeline) offerWindows() {
+	var offers sync.WaitGroup
+	defer offers.Wait()
+	for {
+		w, ok := p.windows.drained.pop()
+		if !ok {
+			return
+		}
+		reached := p.reached(w)
+		if len(reached) == 0 || p.failed() {
+			p.windows.toSeal.push(closing{window: w})
+			continue
+		}
+		offers.Go(func() {
+			start := time.Now()
+			c, err := p.offer(w, reached)
+			if err != nil { // the acks are there, and the sealer says what is wrong with them
+				p.log.Error("a window could not be offered", "epoch", w.key.Epoch, "window", w.key.Window, "err", err)
+			}
+			p.counters.cosign.batch(w.acks(), time.Since(start))
+			p.windows.toSeal.push(closing{w, c})
+		})
+	}
+}
+
+// reached returns the clients of a drained window that can be asked: those whose acks all came through one session, so that
+// whoever answers has seen all of them.
+func (p *Pipeline) reached(w *window) map[uint32]Session {
+	if p.cfg.Cosigners == nil || p.cfg.CosignWait == 0 {
+		return nil
+	}
+	reaches := map[Session]bool{NoSession: false}
+	anyone := false
+	for _, s := range w.sessions {
+		if _, asked := reaches[s]; !asked {
+			reaches[s] = p.cfg.Cosigners.Reaches(s)
+			anyone = anyone || reaches[s]
+		}
+	}
+	if !anyone {
+		return nil
+	}
+	reached := make(map[uint32]Session)
+	for i, s := range w.sessions {
+		client := w.frame(i).Client()
+		if prior, seen := reached[client]; !reaches[s] || seen && prior != s {
+			s = NoSession
+		}
+		reached[client] = s
+	}
+	maps.DeleteFunc(reached, func(_ uint32, s Session) bool { return s == NoSession })
+	return reached
+}
+
+// offer asks the reached clients of a window to co-sign it, and returns what they signed: nil when nobody did.
+func (p *Pipeline) offer(w *window, reached map[uint32]Session) (*cosigned, error) {
+	ctx, cancel := context.WithTimeout(p.ctx, p.cfg.CosignWait)
+	defer cancel()
+	p.windows.mu.Lock()
+	w.record.State, w.endOffer = StateCosigning, cancel
+	p.windows.mu.Unlock()
+	defer func() {
+		p.windows.mu.Lock()
+		w.record.State, w.endOffer = StateSealing, nil
+		p.windows.mu.Unlock()
+	}()
+	view := p.chain.View()
+	o, err := p.makeOffer(w, reached, view)
+	if o == nil || err != nil {
+		return nil, err
+	}
+	p.counters.offered.Add(uint64(o.acks()))
+	return p.settleOffer(w, o, p.cfg.Cosigners.Offer(ctx, o), view)
+}
+
+// makeOffer builds the statements of the reached clients; it returns nil when none has statements within the limits.
+func (p *Pipeline) makeOffer(w *window, reached map[uint32]Session, view *ledger.View) (*Offer, error) {
+	archive, err := new(rollup.Sealer).Archive(p.cfg.Network, w.key, w.frames, view)
+	if err != nil {
+		return nil, err
+	}
+	statements, err := rollup.Statements(archive, w.key, view, func(client uint32) bool { return reached[client] != NoSession })
+	if err != nil || len(statements) == 0 {
+		return nil, err
+	}
+	o := &Offer{Network: p.cfg.Network, Key: w.key, Acks: archive, Tree: rollup.NewStatementTree(statements)}
+	parties := make(map[Session]*Party)
+	ack := 0
+	for i := 0; i < len(statements); {
+		c := Offered{Client: statements[i].Client, FirstStatement: i}
+		for ; i < len(statements) && statements[i].Client == c.Client; i++ {
+			c.Statements++
+			c.Acks += int(statements[i].Acks)
+		}
+		for archive.Entry(ack).Client() < c.Client {
+			ack++
+		}
+		c.FirstAck = ack
+		party := parties[reached[c.Client]]
+		if party == nil {
+			party = &Party{Session: reached[c.Client]}
+			parties[party.Session] = party
+		}
+		party.Clients = append(party.Clients, c)
+	}
+	for _, party := range parties {
+		o.Parties = append(o.Parties, *party)
+	}
+	slices.SortFunc(o.Parties, func(a, b Party) int { return cmp.Compare(a.Session, b.Session) })
+	return o, nil
+}
+
+// acks is how many acks are under the statements.
+func (o *Offer) acks() (n int) {
+	for _, party := range o.Parties {
+		for _, c := range party.Clients {
+			n += c.Acks
+		}
+	}
+	return n
+}
+
+// settleOffer verifies the answers and takes the acks of those who signed out of the window's sum.
+func (p *Pipeline) settleOffer(w *window, o *Offer, answers []Cosignature, view *ledger.View) (*cosigned, error) {
+	if len(answers) == 0 || p.ctx.Err() != nil {
+		return nil, nil
+	}
+	verifier := bls.NewVerifier(bls.Default, 1)
+	sum, signers, err := p.verifyAnswers(verifier, o, answers, view)
+	if err != nil || len(signers) == 0 {
+		return nil, err
+	}
+	signed := func(client uint32) bool { _, ok := signers[client]; return ok }
+	c := &cosigned{archive: o.Acks, tree: o.Tree, list: rollup.NewClientList(o.Tree.Statements(), signed), signature: sum.Bytes()}
+	rest, err := w.sumWithout(verifier, signed)
+	c.rest = rest.Bytes()
+	return c, err
+}
+
+// verifyAnswers verifies all answers together, each session's as one part, and returns the sum of the valid ones with the
+// clients they are from.
+func (p *Pipeline) verifyAnswers(v *bls.Verifier, o *Offer, answers []Cosignature, view *ledger.View) (bls.Signature, map[uint32]struct{}, error) {
+	slices.SortFunc(answers, func(a, b Cosignature) int { return cmp.Compare(a.Client, b.Client) })
+	message := o.Message()
+	m := bls.Multi{Message: message[:], Signatures: bls.Column{Stride: bls.SignatureSize, Width: bls.SignatureSize}}
+	var sessions []Session
+	var clients []uint32
+	for _, party := range o.Parties {
+		for _, c := range party.Clients {
+			i, ok := slices.BinarySearchFunc(answers, c.Client, func(a Cosignature, client uint32) int { return cmp.Compare(a.Client, client) })
+			if !ok {
+				continue
+			}
+			key, ok := view.ClientKey(c.Client)
+			if !ok {
+				return bls.Signature{}, nil, fmt.Errorf("%w %d", rollup.ErrUnknownClient, c.Client)
+			}
+			m.Keys, clients = append(m.Keys, key), append(clients, c.Client)
+			m.Signatures.Data = append(m.Signatures.Data, answers[i].Signature[:]...)
+		}
+		if n := len(m.Keys); n > 0 && (len(m.Parts) == 0 || m.Parts[len(m.Parts)-1] < n) {
+			m.Parts, sessions = append(m.Parts, n), append(sessions, party.Session)
+		}
+	}
+	verdicts := make([]bls.Verdict, len(m.Parts))
+	sum, _, err := v.VerifyMulti(&m, verdicts)
+	if err != nil {
+		return sum, nil, err
+	}
+	signers := make(map[uint32]struct{}, len(clients))
+	from := 0
+	for part, end := range m.Parts {
+		if verdicts[part] == bls.Valid {
+			for _, client := range clients[from:end] {
+				signers[client] = struct{}{}
+			}
+		} else {
+			p.cfg.Cosigners.Disproved(sessions[part])
+		}
+		from = end
+	}
+	return sum, signers, nil
+}
+
+// sumWithout is the sum of the signatures of a drained window's acks, without those of some clients. Whichever are fewer
+// are decoded again: keeping every point would take more memory than the acks do.
+func (w *window) sumWithout(v *bls.Verifier, without func(client uint32) bool) (bls.Signature, error) {
+	var parts [2][]byte // the signatures of the others, and of the clients to leave out
+	for i := range w.acks() {
+		f, out := w.frame(i), 0
+		if without(f.Client()) {
+			out = 1
+		}
+		parts[out] = append(parts[out], f.Signature()...)
+	}
+	column := func(b []byte) bls.Column {
+		return bls.Column{Data: b, Stride: bls.SignatureSize, Width: bls.SignatureSize}
+	}
+	var sum bls.Sum
+	if len(parts[0]) <= len(parts[1]) {
+		err := v.AddEncoded(&sum, column(parts[0]))
+		return sum.Signature(), err
+	}
+	var out bls.Sum
+	err := v.AddEncoded(&out, column(parts[1]))
+	sum = w.sum
+	sum.Subtract(&out)
+	return sum.Signature(), err
+}
