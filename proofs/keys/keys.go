@@ -234,27 +234,27 @@ func (e encoded) WriteTo(w io.Writer) (int64, error) {
 }
 
 // Development returns a key of a local setup for a circuit of this program, from the directory or, if none is there, freshly
-// made, which takes from some seconds for 256 statements to minutes for 16,384. A caller whose key is not there waits for
-// another one at work. The function report, which may be nil, is told when a setup begins.
+// made, which takes from some seconds for 256 statements to minutes for 16,384. A caller that finds another one at work waits for
+// it. The function report, which may be nil, is told when a setup begins.
 func Development(dir string, size int, report func(Info)) (Pair, error) {
 	digest, err := circuit.DigestOf(size)
 	if err != nil {
 		return Pair{}, err
 	}
 	info := Info{Statements: size, Circuit: digest, Development: true}
-	if p, err := development(dir, info); err == nil || !errors.Is(err, ErrNotFound) {
-		return p, err // without waiting for somebody who makes another size
+	if pair, err := development(dir, info); !errors.Is(err, ErrNotFound) {
+		return pair, err
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return Pair{}, fmt.Errorf("keys: %w", err)
 	}
-	unlock, err := lock(dir)
+	unlock, err := lock(filepath.Join(dir, fmt.Sprintf(".lock-%d", size)))
 	if err != nil {
 		return Pair{}, err
 	}
 	defer unlock()
-	if p, err := development(dir, info); err == nil || !errors.Is(err, ErrNotFound) {
-		return p, err
+	if pair, err := development(dir, info); !errors.Is(err, ErrNotFound) { // another process made it meanwhile
+		return pair, err
 	}
 	if report != nil {
 		report(info)
@@ -270,23 +270,23 @@ func Development(dir string, size int, report func(Info)) (Pair, error) {
 	return Save(dir, info, system, proving, setup)
 }
 
-// development returns the development key of a circuit: ErrFile, ErrNotFound.
-func development(dir string, info Info) (Pair, error) {
+// development returns the first development key of a directory for the circuit: ErrNotFound, ErrFile.
+func development(dir string, want Info) (Pair, error) {
 	pairs, err := Open(dir)
 	if err != nil {
 		return Pair{}, err
 	}
 	for _, p := range pairs {
-		if p.Statements == info.Statements && p.Circuit == info.Circuit && p.Development {
+		if p.Statements == want.Statements && p.Circuit == want.Circuit && p.Development {
 			return p, nil
 		}
 	}
-	return Pair{}, fmt.Errorf("%w: of %d statements in %s", ErrNotFound, info.Statements, dir)
+	return Pair{}, fmt.Errorf("%w: %s", ErrNotFound, want)
 }
 
-// lock waits until this process may write to the directory.
-func lock(dir string) (unlock func(), err error) {
-	f, err := os.OpenFile(filepath.Join(dir, ".lock"), os.O_CREATE|os.O_RDWR, 0o644)
+// lock waits for a lock on a file, which a process loses when it dies.
+func lock(path string) (unlock func(), err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("keys: %w", err)
 	}
