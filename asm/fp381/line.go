@@ -15,25 +15,23 @@ and k at infinity, with four products in Fp2. The doubling saves halving:
 
     2*g*(f + s*v) = 2*r + (n - m - 2*k)*v + (n + m - 2*r)*v^2 + 2*k*v^3.
 
-lineFactors and lineEvaluate lay out the factors, lineProducts multiplies them and leaves columns 8 to 15 as they are, and
-lineCombine puts the products together, adds 2*z*v*w, and carries once, when 32*p have been added and a multiple of p
-subtracted.
+lineFactors and lineEvaluate lay out the factors, in the forms that a product in the extension takes: x0 + x1, x0 and x1 of
+values of z, and y0, y1 - y0 and -y0 - y1 of those of the line, which serve g and h. lineProducts multiplies them and leaves
+columns 8 to 15 as they are, and lineCombine puts the products together, adds 2*z*v*w, and carries once, when 16*p have been
+added and a multiple of p subtracted.
 
-    For z < 2*p and products < 4*p a coordinate lies between -16*p and 32*p. What is reduced lies between 16*p and 64*p, so that
-    its top column is positive. The column below is a sum of at most six from products, in which it has twelve terms less
-    than 2^52 (three of (x0 + x1)*(y0 + y1), three of x0*y0 and of x1*y1, three of digits), and of five other limbs: it carries
-    less than 2^7, and columns below it have less than 2^61.
+    For z and products < 2*p a coordinate lies between -10*p and 20*p. What is reduced lies between 6*p and 36*p, so that its
+    top column is positive. The column below is a sum of at most six from products, in which it has nine terms less than 2^52
+    (three of each of two products, three of digits), and of five other limbs: it carries less than 2^7, and columns below it
+    have less than 2^61.
 
 POINTS. The coordinates of a point and its slope are carried once, too: mulAdd2Blocks, mulSub2Blocks and sqrSub2Blocks add to
 the columns of a product before they are carried, and the latter two subtract a multiple of p. With 16*p added, what is
 reduced lies between 8*p and 20*p.
 `
 
-// Where the constants lie, in bytes from lineConsts.
-const (
-	at16P = 0
-	at32P = 64
-)
+// at16P is where 16*p lies, in bytes from lineConsts.
+const at16P = 0
 
 var lineConsts = reg.R13
 
@@ -41,10 +39,8 @@ var lineConsts = reg.R13
 func (g *generator) lines() {
 	constants := g.StaticGlobal("lineConstants")
 	g.DataAttributes(attr.RODATA | attr.NOPTR)
-	for k, v := range []*big.Int{new(big.Int).Lsh(modulus(), 4), new(big.Int).Lsh(modulus(), 5)} {
-		for i := range limbs {
-			g.AddDatum(64*k+8*i, limb(v, i))
-		}
+	for i := range limbs {
+		g.AddDatum(at16P+8*i, limb(new(big.Int).Lsh(modulus(), 4), i))
 	}
 	begin := func(name, signature, doc string) {
 		g.function(name, signature, doc)
@@ -64,88 +60,124 @@ func (g *generator) lines() {
 
 type beginning func(name, signature, doc string)
 
-// put stores a block.
-func (g *generator) put(z [limbs]reg.VecPhysical, to Mem) {
-	for i := range z {
-		g.VMOVDQU64(z[i], to.Offset(64*i))
-	}
-}
-
-// threePoints stores the values at -1 and 1 of a polynomial: sum, in x, is that of the even coefficients and odd that of the
-// odd ones, less than 4*p.
-func (g *generator) threePoints(odd, minus, plus Mem) {
-	for i := range limbs {
-		g.VMOVDQU64(odd.Offset(64*i), q[i])
-		g.VPADDQ_BCST(at(consts, at4P+8*i), x[i], y[i])
-		g.VPSUBQ(q[i], y[i], y[i])
-		g.VPADDQ(q[i], x[i], x[i])
-	}
-	g.carry(y, true, true)
-	g.put(y, minus)
-	g.carry(x, false, true)
-	g.put(x, plus)
-}
-
 func (g *generator) lineFactors(begin beginning) {
-	begin("lineFactors", "func(b *[2][4][8][8]uint64, f0, f1, s0, s1 *[8][8]uint64)",
-		"lineFactors lays out f, f - s, f + s and s, the values of f + s*v at 0, -1, 1 and infinity, for s < 4p. b[c] is coordinate c.")
+	begin("lineFactors", "func(b *[4][3][8][8]uint64, f0, f1, s0, s1 *[8][8]uint64)",
+		"lineFactors lays out y0, y1 - y0 and -y0 - y1 for y = f, f - s, f + s and s, the values of f + s*v at 0, -1, 1 and infinity, for f, s < 4p. Limbs keep carries.")
 	b := g.pointer("b", reg.RDI)
-	for c, names := range [2][2]string{{"f0", "s0"}, {"f1", "s1"}} {
-		f, s := g.pointer(names[0], reg.RSI), g.pointer(names[1], reg.RDX)
-		out := func(k int) Mem { return at(b, (4*c+k)*block) }
-		g.load(f, x)
-		g.put(x, out(0))
-		g.threePoints(at(s, 0), out(1), out(2))
-		g.put(q, out(3))
+	f := [2]reg.GPPhysical{g.pointer("f0", reg.RSI), g.pointer("f1", reg.RAX)}
+	s := [2]reg.GPPhysical{g.pointer("s0", reg.RDX), g.pointer("s1", reg.RBX)}
+	for point := range 4 {
+		for c, to := range [2][limbs]reg.VecPhysical{x, y} {
+			for i, z := range to {
+				switch point {
+				case 0:
+					g.VMOVDQU64(at(f[c], 64*i), z)
+				case 1:
+					g.VPBROADCASTQ(at(consts, at4P+8*i), z)
+					g.VPSUBQ(at(s[c], 64*i), z, z)
+					g.VPADDQ(at(f[c], 64*i), z, z)
+				case 2:
+					g.VMOVDQU64(at(f[c], 64*i), z)
+					g.VPADDQ(at(s[c], 64*i), z, z)
+				case 3:
+					g.VMOVDQU64(at(s[c], 64*i), z)
+				}
+			}
+		}
+		for i := range q { // values are < 8p
+			g.VPBROADCASTQ(at(lineConsts, at16P+8*i), q[i])
+			g.VPSUBQ(x[i], q[i], q[i])
+			g.VPSUBQ(y[i], q[i], q[i])
+		}
+		g.carry(q, true, false)
+		g.keep(q, in(b, (3*point+2)*block))
+		for i := range y {
+			g.VPBROADCASTQ(at(lineConsts, at16P+8*i), q[i])
+			g.VPSUBQ(x[i], q[i], q[i])
+			g.VPADDQ(q[i], y[i], y[i])
+		}
+		g.carry(y, true, false)
+		g.keep(y, in(b, (3*point+1)*block))
+		if point == 1 || point == 2 {
+			g.carry(x, true, false)
+		}
+		g.keep(x, in(b, 3*point*block))
 	}
 	g.VZEROUPPER()
 	g.RET()
 }
 
 func (g *generator) lineEvaluate(begin beginning) {
-	begin("lineEvaluate", "func(a *[2][8][8][8]uint64, z *[2][6][8][8]uint64)",
-		"lineEvaluate lays out the values of g at 0, -1, 1 and infinity, then those of h, for z < 2p. a[c] and z[c] are coordinates c; z[c][k] is the coefficient of w^k.")
+	begin("lineEvaluate", "func(a *[8][3][8][8]uint64, z *[2][6][8][8]uint64)",
+		"lineEvaluate lays out x0 + x1, x0 and x1 for the values x of g at 0, -1, 1 and infinity, then for those of h, for z < 2p. z[c][k] is coordinate c of the coefficient of w^k. Limbs keep carries.")
 	a, z := g.pointer("a", reg.RDI), g.pointer("z", reg.RSI)
-	for c := range 2 {
-		for half := range 2 {
-			out := func(k int) Mem { return at(a, (8*c+4*half+k)*block) }
-			in := func(k int) Mem { return at(z, (6*c+2*k+half)*block) }
-			for i := range limbs {
-				g.VMOVDQU64(in(0).Offset(64*i), x[i])
-				g.VMOVDQU64(x[i], out(0).Offset(64*i))
-				g.VMOVDQU64(in(2).Offset(64*i), q[i])
-				g.VMOVDQU64(q[i], out(3).Offset(64*i))
-				g.VPADDQ(q[i], x[i], x[i])
+	for half := range 2 {
+		out := func(point, form int) operand { return in(a, (3*(4*half+point)+form)*block) }
+		coefficient := func(c, k int) operand { return in(z, (6*c+2*k+half)*block) }
+		layOut := func(point int, clean bool) {
+			for i := range q {
+				g.VPADDQ(x[i], y[i], q[i])
 			}
-			g.threePoints(in(1), out(1), out(2))
+			g.carry(q, true, false)
+			if !clean {
+				g.carry(x, true, false)
+				g.carry(y, true, false)
+			}
+			for form, v := range [3][limbs]reg.VecPhysical{q, x, y} {
+				g.keep(v, out(point, form))
+			}
 		}
+		for _, point := range []int{0, 3} {
+			k := point - point/3 // the coefficient of v^0 or v^2
+			g.fetch(coefficient(0, k), x)
+			g.fetch(coefficient(1, k), y)
+			layOut(point, true)
+		}
+		for c, plus := range [2][limbs]reg.VecPhysical{x, y} {
+			for i := range limbs {
+				g.VMOVDQU64(coefficient(c, 0)(i), plus[i])
+				g.VPADDQ(coefficient(c, 2)(i), plus[i], plus[i])
+				g.VMOVDQU64(coefficient(c, 1)(i), scratch)
+				g.VPADDQ_BCST(at(consts, at2P+8*i), plus[i], q[i])
+				g.VPSUBQ(scratch, q[i], q[i])
+				g.VPADDQ(scratch, plus[i], plus[i])
+			}
+			g.keep(q, out(1, 1+c))
+		}
+		layOut(2, false)
+		g.fetch(out(1, 1), x)
+		g.fetch(out(1, 2), y)
+		layOut(1, false)
 	}
 	g.VZEROUPPER()
 	g.RET()
 }
 
 func (g *generator) lineProducts(begin beginning) {
-	begin("lineProducts", "func(p, a *[2][8][8][8]uint64, b *[2][4][8][8]uint64, t *[4][8][8]uint64)",
-		"lineProducts multiplies in the quadratic extension: p[i] = a[i]*b[i]/R and p[4+i] = a[4+i]*b[i]/R, whose limbs are columns that are not carried.")
-	p, a0, b0, t := g.pointer("p", reg.RDI), g.pointer("a", reg.RAX), g.pointer("b", reg.RDX), g.pointer("t", reg.R10)
-	a1, b1, left, halves := reg.RBX, reg.R9, reg.RCX, reg.RSI
-	g.LEAQ(at(a0, 8*block), a1)
+	begin("lineProducts", "func(p *[2][8][8][8]uint64, a *[8][3][8][8]uint64, b *[4][3][8][8]uint64, t *[4][8][8]uint64)",
+		"lineProducts multiplies in the quadratic extension what lineEvaluate and lineFactors lay out: p[c][i] is coordinate c of a[i]*b[i%4]/R, whose limbs are columns that are not carried.")
+	p, a, b, t := g.pointer("p", reg.RDI), g.pointer("a", reg.RAX), g.pointer("b", reg.RDX), g.pointer("t", reg.R10)
+	left, halves := reg.RCX, reg.RSI
 	g.MOVQ(I32(2), halves)
 	g.Label("half")
-	g.LEAQ(at(b0, 4*block), b1)
 	g.MOVQ(I32(4), left)
 	g.Label("product")
-	g.mul2(in(a0, 0), in(a1, 0), in(b0, 0), in(b1, 0), in(t, 0), func(c int, columns accumulators) {
+	g.fetch(in(a, 0), x)
+	g.fetch(in(b, 0), y)
+	g.products(func(r reg.VecPhysical, c int) { g.VMOVDQU64(r, at(t, 64*c)) })
+	g.fetch(in(a, block), x)
+	g.fetch(in(b, block), y)
+	g.mul2Ends(in(t, 0), in(a, 2*block), in(b, 2*block), func(c int, columns accumulators) {
 		for i := range limbs {
 			g.VMOVDQU64(columns.at(limbs+i), at(p, 8*block*c+64*i))
 		}
 	})
-	for _, r := range []reg.GPPhysical{p, a0, a1, b0, b1} {
-		g.ADDQ(I32(block), r)
-	}
+	g.ADDQ(I32(block), p)
+	g.ADDQ(I32(3*block), a)
+	g.ADDQ(I32(3*block), b)
 	g.DECQ(left)
 	g.JNE(LabelRef("product"))
-	g.SUBQ(I32(4*block), b0)
+	g.SUBQ(I32(4*3*block), b)
 	g.DECQ(halves)
 	g.JNE(LabelRef("half"))
 	g.VZEROUPPER()
@@ -212,11 +244,11 @@ func (g *generator) coordinate(to Mem, twice, once []term) {
 	add(twice[1:])
 	for i := range x {
 		g.VPADDQ(x[i], x[i], x[i])
-		g.VPADDQ_BCST(at(lineConsts, at32P+8*i), x[i], x[i])
+		g.VPADDQ_BCST(at(lineConsts, at16P+8*i), x[i], x[i])
 	}
 	add(once)
 	g.tightenColumns(x, accumulators{y[:], x[:]})
-	g.put(x, to)
+	g.keep(x, func(i int) Mem { return to.Offset(64 * i) })
 }
 
 func (g *generator) mulAdd2Blocks(begin beginning) {

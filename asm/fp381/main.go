@@ -38,10 +38,10 @@ x*y/2^416 + N/2^52 + p. As k < 2^50 that is x*y/2^416 + 1.25*p; and as p < 2^381
 For a*b <= 2^32 the result is less than 1.4*p, and its limbs are less than 2^52. An accumulated column is at most 32
 products of 52 bits and a carry, less than 2^58.
 
-THE EXTENSION: (x0 + x1*u)*(y0 + y1*u) after Karatsuba, with three products and two reductions: 642 multiplications instead of
-771. The columns of x0*y0 and x1*y1 wait in memory, those of (x0+x1)*(y0+y1) less both are the second coordinate's; the
-first's are those of x0*y0 - x1*y1 + p*2^416. For x < a*p, y < b*p, a*b <= 2^32, no whole is negative, while columns may be:
-carries keep their sign. The coordinates are less than 2.4*p and 1.6*p.
+THE EXTENSION: (x0 + x1*u)*(y0 + y1*u) after Gauss, with three products and two reductions: 642 multiplications instead of
+771. The columns of (x0 + x1)*y0 wait in memory; with x0*(y1 - y0) they are the second coordinate's, with x1*(-y0 - y1) the
+first's. So each coordinate is one sum of products, and nothing is subtracted from columns. Negative factors get 2^14*p and
+2^15*p: for x and y < 2^14*p a coordinate is a sum of products less than 2^30*p^2, and is left less than 1.3*p.
 
 TIGHTENING takes x < 2^16*p below 2p. Let t = floor(p / 2^364), the top limb of p, which has 17 bits, and let x7 be that of
 x. The quotient q = floor(x7 * floor(2^52/(t+1)) / 2^52), one high product, is never too large, as p < (t+1)*2^364. It is
@@ -99,6 +99,7 @@ const (
 	at4P       = 280
 	atMinusP   = 344 // modulo 2^416
 	atLess     = 408
+	at2To15P   = 416
 )
 
 type generator struct {
@@ -167,6 +168,9 @@ func (g *generator) layConstants() {
 	}
 	top.Rsh(p, 52*(limbs-1))
 	g.AddDatum(atLess, limb(new(big.Int).Div(word, top.Add(top, big.NewInt(slack))), 0))
+	for i := range limbs {
+		g.AddDatum(at2To15P+8*i, limb(new(big.Int).Lsh(p, 15), i))
+	}
 }
 
 func modulus() *big.Int {
@@ -467,10 +471,9 @@ func (g *generator) sqrMulBlocks() {
 	g.RET()
 }
 
-// mul2Blocks keeps the columns of x0*y0 and x1*y1 in memory, two blocks each.
 func (g *generator) mul2Blocks() {
 	g.function("mul2Blocks", "func(z0, z1, x0, x1, y0, y1 *[8][8]uint64, n int, t *[4][8][8]uint64)",
-		"mul2Blocks multiplies n > 0 blocks in the quadratic extension: z0[i] + z1[i]u = (x0[i] + x1[i]u)*(y0[i] + y1[i]u)/R, u*u = -1.")
+		"mul2Blocks multiplies n > 0 blocks in the quadratic extension: z0[i] + z1[i]u = (x0[i] + x1[i]u)*(y0[i] + y1[i]u)/R, u*u = -1, for x[i], y[i] < 2^14*p.")
 	z0, z1 := g.pointer("z0", reg.RDI), g.pointer("z1", reg.RSI)
 	x0, x1 := g.pointer("x0", reg.RAX), g.pointer("x1", reg.RBX)
 	y0, y1 := g.pointer("y0", reg.RDX), g.pointer("y1", reg.R9)
@@ -502,36 +505,49 @@ func (g *generator) keep(from [limbs]reg.VecPhysical, to operand) {
 	}
 }
 
-// mul2 multiplies in the extension. t has room for four blocks. end receives each coordinate, the second one first, in
-// columns 8 to 15 and without their carries; it may use all registers but general ones.
+// mul2 multiplies in the extension. t has room for four blocks: the columns of (x0 + x1)*y0, a factor, and x1, since end may
+// overwrite operands. end receives each coordinate, the second one first, in columns 8 to 15 and without their carries; it
+// may use all registers but general ones.
 func (g *generator) mul2(x0, x1, y0, y1, t operand, end func(coordinate int, t accumulators)) {
-	first, second := t, func(c int) Mem { return t(2*limbs + c) }
-	g.fetch(x0, x)
-	g.fetch(y0, y)
-	g.products(func(r reg.VecPhysical, c int) { g.VMOVDQU64(r, first(c)) })
+	sum, second := func(i int) Mem { return t(2*limbs + i) }, func(i int) Mem { return t(3*limbs + i) }
 	g.fetch(x1, x)
-	g.fetch(y1, y)
-	g.products(func(r reg.VecPhysical, c int) { g.VMOVDQU64(r, second(c)) })
-	g.addCarrying(y0, y)
-	g.addCarrying(x0, x)
-	g.multiplyRows(func(r reg.VecPhysical, c int) {
-		g.clear(r)
-		g.VPSUBQ(first(c), r, r)
-		g.VPSUBQ(second(c), r, r)
-	})
-	g.reductionLast(ring)
-	end(1, ring)
-	whole := accumulators{y[:], q[:]}
-	for c := range 2 * limbs {
-		r := whole.at(c)
-		g.VMOVDQU64(first(c), r)
-		g.VPSUBQ(second(c), r, r)
-		if c >= limbs {
-			g.VPADDQ_BCST(at(consts, atP+8*(c-limbs)), r, r)
-		}
+	g.keep(x, second)
+	for i := range x {
+		g.VPADDQ(x0(i), x[i], x[i])
 	}
-	g.reductionRows(whole)
-	end(0, whole)
+	g.carry(x, false, false)
+	g.fetch(y0, y)
+	g.products(func(r reg.VecPhysical, c int) { g.VMOVDQU64(r, t(c)) })
+	for i := range q {
+		g.VPBROADCASTQ(at(consts, at2To15P+8*i), q[i])
+		g.VPSUBQ(y[i], q[i], q[i])
+		g.VPSUBQ(y1(i), q[i], q[i])
+	}
+	g.carry(q, true, false)
+	g.keep(q, sum)
+	for i := range y {
+		g.VPBROADCASTQ(at(consts, atMultiple+8*i), q[i])
+		g.VPSUBQ(y[i], q[i], y[i])
+		g.VPADDQ(y1(i), y[i], y[i])
+	}
+	g.carry(y, true, false)
+	g.fetch(x0, x)
+	g.mul2Ends(t, second, sum, end)
+}
+
+// mul2Ends adds to the columns of (x0 + x1)*y0, which t holds, x*y for the second coordinate, then the product of two others
+// for the first.
+func (g *generator) mul2Ends(t, otherX, otherY operand, end func(coordinate int, t accumulators)) {
+	rows := func() {
+		g.multiplyRows(func(r reg.VecPhysical, c int) { g.VMOVDQU64(t(c), r) })
+		g.reductionLast(ring)
+	}
+	rows()
+	end(1, ring)
+	g.fetch(otherX, x)
+	g.fetch(otherY, y)
+	rows()
+	end(0, ring)
 }
 
 // sqr2 squares in the extension: (x0 + x1)*(x0 - x1) and 2*x0*x1. end is as in mul2, but gets the first coordinate first and

@@ -213,7 +213,7 @@ func (g *generator) sum2Blocks() {
 			g.less(x, x3[i], true)
 			g.keep(x, dy[i])
 		}
-		g.mul2(slope[0], slope[1], dy[0], dy[1], columns, func(i int, t accumulators) { // < 2.4p
+		g.mul2(slope[0], slope[1], dy[0], dy[1], columns, func(i int, t accumulators) { // < 1.3p
 			g.columnsLess(t, at2P, y1[i])
 			g.tightenColumns(x, t)
 			g.scatter(to, pairs, 4, 2+i)

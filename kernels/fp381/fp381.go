@@ -18,8 +18,8 @@
 //	Tighten                 takes < 2^16, leaves < 2
 //	Reduce                  takes < 2^16, leaves < 1, the one canonical residue
 //	MulSub, SqrSub          take < 2^16, subtract < 2^3, leave < 2
-//	Mul2, Sqr2              take < 2^14, leave < 2^2
-//	MulAdd2                 takes < 2^14, leaves what it adds plus 2^2
+//	Mul2, Sqr2              take < 2^14, leave < 2 and < 2^2
+//	MulAdd2                 takes < 2^14, leaves what it adds plus 2
 //	MulSub2, SqrSub2        take < 2^14, subtract < 2^3, leave < 2
 //	Norm                    takes < 2^14, leaves < 2
 //	MulLines, Sqr12         take and leave < 2; lines are < 2^2

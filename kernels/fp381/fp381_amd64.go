@@ -338,7 +338,7 @@ func (f ifma) Mul2(z, x, y Vec2) {
 		defer scratch.Put(t)
 		mul2Blocks(&z.A0[0], &z.A1[0], &x.A0[0], &x.A1[0], &y.A0[0], &y.A1[0], n, t)
 	}
-	f.require(tight2, z.A0, z.A1)
+	f.require(tight, z.A0, z.A1)
 }
 
 func (f ifma) Sqr2(z, x Vec2) {

@@ -5,13 +5,13 @@ package fp381
 import "sync"
 
 //go:noescape
-func lineFactors(b *[2][4]Block, f0, f1, s0, s1 *Block)
+func lineFactors(b *[4]operand, f0, f1, s0, s1 *Block)
 
 //go:noescape
-func lineEvaluate(a *[2][8]Block, z *Block12)
+func lineEvaluate(a *[8]operand, z *Block12)
 
 //go:noescape
-func lineProducts(p, a *[2][8]Block, b *[2][4]Block, t *[4]Block)
+func lineProducts(p *[2][8]Block, a *[8]operand, b *[4]operand, t *[4]Block)
 
 //go:noescape
 func lineCombine(z, x *Block12, p *[2][8]Block)
@@ -34,12 +34,15 @@ func mulSubBlocks(z, x, y, a *Block, n int)
 //go:noescape
 func sqrSubBlocks(z, x, a *Block, n int)
 
-// lineSpace is a workspace for products with lines, laid out as the assembly has it: by coordinate.
+// operand is a factor in the extension, or its coordinates and their sum.
+type operand [3]Block
+
+// lineSpace is a workspace for products with lines.
 type lineSpace struct {
 	other    Block12
-	values   [2][8]Block
-	factors  [2][4]Block
-	products [2][8]Block
+	values   [8]operand
+	factors  [4]operand
+	products [2][8]Block // by coordinate
 	columns  [4]Block
 }
 

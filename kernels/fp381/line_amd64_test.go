@@ -57,7 +57,7 @@ func TestLineCombine(t *testing.T) {
 				fill(&half[k], 2, choice)
 			}
 			for k := range products[c] {
-				fill(&products[c][k], 4, choice)
+				fill(&products[c][k], 2, choice)
 				if round%2 != 0 {
 					uncarry(&products[c][k], r.Uint64())
 				}
@@ -80,14 +80,14 @@ func TestLineCombine(t *testing.T) {
 }
 
 // uncarry adds multiples of 2^52 to limbs and takes them from the next ones, as columns that were not carried have them:
-// twelve at most for the last but one, or as many below zero, and 2^6 for others.
+// nine at most for the last but one, or as many below zero, and 2^6 for others.
 func uncarry(b *Block, seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 0))
 	for l := range Lanes {
 		for i := range len(b) - 1 {
 			most := int64(64)
 			if i == len(b)-2 {
-				most = 12
+				most = 9
 			}
 			carry := r.Int64N(2*most+1) - most
 			if seed%3 == 0 {
