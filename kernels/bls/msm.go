@@ -110,7 +110,7 @@ type bucketTask struct{ run, window, w, first int }
 // by a window of w bits, and bit sums are then sums of buckets, so all the work is
 // independent affine additions. Windows of all runs are done together, up to a number of points.
 func (l *sums[P]) bitSums(pts []P, coef []coefficient, runs []segment, block int, add adder[P]) {
-	const together = 8192 // points
+	const together = 16384 // points
 	l.bits = grow(l.bits, len(runs))
 	n := 0
 	for i, run := range runs {
