@@ -88,7 +88,7 @@ var wideSums2s = sync.Pool{New: func() any { return newWideSums2(fp381.Use()) }}
 
 // sumKeys adds the keys to sum.
 func sumKeys(sum *bls12381.G2Jac, pks []*PublicKey) {
-	if len(pks) >= wideKeysFrom && fp381.Wide() {
+	if len(pks) >= sharedFrom(wideKeysFrom) {
 		s := wideSums2s.Get().(*wideSums2)
 		defer wideSums2s.Put(s)
 		s.sumKeys(sum, pks)

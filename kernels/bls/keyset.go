@@ -6,16 +6,14 @@ import (
 	"sync"
 
 	bls12381 "github.com/consensys/gnark-crypto/ecc/bls12-381"
-
-	"github.com/waybill-network/waybill/kernels/fp381"
 )
 
-// KeySet is public keys that are summed often, in any choice, as a registry's are: they are kept in the form of this
-// CPU's lanes too, 256 bytes a key, so that a sum reads them where they stand. The zero value is the empty set. Methods
+// KeySet is public keys that are summed often, in any choice, as a registry's are: they are kept in the form that sums
+// compute in, too, 256 bytes a key, so that a sum reads them where they stand. The zero value is the empty set. Methods
 // that do not change it are safe for concurrent use with each other.
 type KeySet struct {
 	keys []*PublicKey
-	wide []widePoint2 // of all keys, where this CPU has lanes
+	wide []widePoint2
 }
 
 // NewKeySet returns the set of these keys, none of which may be nil. Key i has index i.
@@ -29,9 +27,6 @@ func NewKeySet(keys []*PublicKey) *KeySet {
 func (s *KeySet) Append(keys ...*PublicKey) {
 	at := len(s.keys)
 	s.keys = append(s.keys, keys...)
-	if !fp381.Wide() {
-		return
-	}
 	s.wide = append(s.wide, make([]widePoint2, len(keys))...)
 	w := wideSums2s.Get().(*wideSums2)
 	defer wideSums2s.Put(w)
@@ -64,7 +59,7 @@ func (s *KeySet) FastAggregateVerify(suite Suite, index []uint32, msg []byte, si
 
 // sum adds keys to sum.
 func (s *KeySet) sum(sum *bls12381.G2Jac, index []uint32) {
-	if len(index) >= wideSetFrom && len(s.wide) > 0 {
+	if len(index) >= sharedFrom(wideSetFrom) {
 		w := wideSums2s.Get().(*wideSums2)
 		defer wideSums2s.Put(w)
 		w.sumSet(sum, s.wide, index)

@@ -13,11 +13,22 @@ type widePoint2 = [4]fp381.Row
 
 const (
 	// wideKeysFrom is from how many keys on a sum in lanes is worth the conversion, wideSetFrom from how many on it is where
-	// none is needed. wideKeys is how many are added at a time.
+	// none is needed. On other CPUs it is the shared inversion alone that pays, from scalarSharedFrom keys on. wideKeys is how
+	// many are added at a time.
 	wideKeysFrom = 48
 	wideSetFrom  = 24
 	wideKeys     = 4096
+
+	scalarSharedFrom = 256
 )
+
+// sharedFrom is from how many keys on additions share inversions on this CPU; in lanes it is from wide on.
+func sharedFrom(wide int) int {
+	if fp381.Wide() {
+		return wide
+	}
+	return scalarSharedFrom
+}
 
 // wideSums2 sums points of the twist.
 type wideSums2 struct {
