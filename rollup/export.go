@@ -139,11 +139,8 @@ type RollupExport struct {
 	Certificate  *Certificate
 	Evidence     *Evidence
 	Clients      []RollupClient // those of the evidence, sorted
-	VerifyingKey []byte         // of the proofs' circuit, only for rung 3
+	VerifyingKey []byte         // of the proofs' circuit, VerifyingKeySize bytes, only for rung 3
 }
-
-// MaxVerifyingKeySize is the size in bytes of the largest verifying key in an export.
-const MaxVerifyingKeySize = 1 << 16
 
 // NewRollupExport makes the file for the rollup that the certificate is about, with clients from the registry and, for rung
 // 3, the verifying key of the circuit. It does not verify the rollup. The error is ErrUnknownClient.
@@ -181,7 +178,7 @@ func (e *RollupExport) Append(dst []byte) []byte {
 		dst = append(dst, c.Key[:]...)
 	}
 	if e.Evidence.Rung == RungProof {
-		dst = appendSized(dst, e.VerifyingKey)
+		dst = append(dst, e.VerifyingKey...)
 	}
 	return dst
 }
@@ -217,17 +214,9 @@ func (r *reader) rollupExport() *RollupExport {
 		}
 	}
 	if e.Evidence.Rung == RungProof {
-		e.VerifyingKey = r.verifyingKey()
+		e.VerifyingKey = r.Next(VerifyingKeySize)
 	}
 	return e
-}
-
-func (r *reader) verifyingKey() []byte {
-	n := int(r.U32())
-	if n > MaxVerifyingKeySize {
-		r.Fail("a verifying key of %d bytes, where %d may be", n, MaxVerifyingKeySize)
-	}
-	return r.Next(n)
 }
 
 func compareClient(c RollupClient, client uint32) int { return cmp.Compare(c.Client, client) }

@@ -234,7 +234,7 @@ func TestBadExports(t *testing.T) {
 func TestProofExport(t *testing.T) {
 	w := goldenCosigned(t)
 	third, _ := w.third(t, 256)
-	key := []byte("the key of 256")
+	key := bytes.Repeat([]byte("key"), VerifyingKeySize/3)
 	e, err := NewRollupExport(certify(w.header, 0, 1, 3), third, registry(), key)
 	if err != nil {
 		t.Fatal(err)

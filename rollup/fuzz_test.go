@@ -13,7 +13,7 @@ func seeds(t testing.TB) map[string][][]byte {
 	settlement := settle(testRows, 0, 1, 3)
 	w := goldenCosigned(t)
 	third, _ := w.third(t, 256)
-	proven := &RollupExport{Certificate: certify(w.header, 0, 1, 3), Evidence: third, VerifyingKey: []byte("key")}
+	proven := &RollupExport{Certificate: certify(w.header, 0, 1, 3), Evidence: third, VerifyingKey: bytes.Repeat([]byte("key"), VerifyingKeySize/3)}
 	all := map[string][][]byte{
 		"FuzzParseStatement":             {w.tree.Statements()[0].Append(nil)},
 		"FuzzParseClientList":            {w.evidence.Clients.Append(nil)},

@@ -128,6 +128,11 @@ func testValues(t *testing.T) string {
 		file := testExports(t)[name]
 		row(fmt.Sprintf("B3 of `export-%s.wbx` (%d bytes)", name, len(file)), blake3.Sum256(file))
 	}
+	proven, err := os.ReadFile("testdata/proofs/export-proof.wbx") // made by proofs/prooftest: proofs are random
+	if err != nil {
+		t.Fatal(err)
+	}
+	row(fmt.Sprintf("B3 of `proofs/export-proof.wbx` (%d bytes)", len(proven)), blake3.Sum256(proven))
 	return out.String()
 }
 

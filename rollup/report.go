@@ -206,8 +206,8 @@ func (e *RollupExport) rungs(development bool) (checks []Check) {
 		checks = append(checks, Check{Name: ev.Rung.String(), Bytes: bytes, What: fmt.Sprintf("the keys of %d clients added and one "+
 			"signature of theirs checked, %d statements hashed to its root, the totals recomputed", signers, len(ev.Statements))})
 	case RungProof:
-		what := fmt.Sprintf("the keys of %d clients added and one signature of theirs checked, the totals shown by %d proofs about up to "+
-			"%d statements each", signers, len(ev.Segments), ev.Size)
+		what := fmt.Sprintf("the keys of %d clients added and one signature of theirs checked, the totals of %d statements verified by a "+
+			"proof for every %d of them", signers, len(ev.Clients), ev.Size)
 		if development {
 			what += ", under development keys, with which their maker can forge proofs"
 		}

@@ -8,8 +8,11 @@ import (
 	"github.com/waybill-network/waybill/kernels/poseidon2"
 )
 
-// ProofSize is the size in bytes of the proof of one segment (section 15).
-const ProofSize = 384
+// Sizes in bytes of the proof of one segment, and of what it is verified with (section 15).
+const (
+	ProofSize        = 384
+	VerifyingKeySize = 900
+)
 
 // ProofVerifier checks the proof of one segment: size is the circuit's, public its single input, in the little-endian
 // encoding of elements. Any error means that the proof counts for nothing. Implementations are safe for concurrent use.

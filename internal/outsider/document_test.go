@@ -64,6 +64,9 @@ func cosignedValues(t *testing.T, want map[string][]byte) {
 		}
 	}
 
+	proven := read(t, filepath.Join(testdata, "proofs/export-proof.wbx"))
+	want[fmt.Sprintf("B3 of `proofs/export-proof.wbx` (%d bytes)", len(proven))] = b3(string(proven))
+
 	// The segment, by the verifier's own code: from what a verifier of a proof knows.
 	g, err := ParseGenesis(read(t, filepath.Join(testdata, "genesis.json")))
 	if err != nil {

@@ -90,6 +90,7 @@ type Genesis struct {
 	network [8]byte
 	members []member
 	shares  shares
+	keys    map[int]hash // digests of verifying keys by the circuit's size
 }
 
 // ParseGenesis reads the genesis file of section 3, strictly: package json accepts more than the document, so what it
@@ -106,7 +107,12 @@ func ParseGenesis(raw []byte) (*Genesis, error) {
 	if !slices.Equal(leaves(raw), leaves(again)) {
 		return nil, errors.New("genesis: not exactly the fields, or a value in another form")
 	}
-	g := &Genesis{shares: f.Params.Shares}
+	g := &Genesis{shares: f.Params.Shares, keys: map[int]hash{}}
+	for _, k := range f.Params.Proofs.Keys {
+		if len(k.Key) == len(hash{}) {
+			g.keys[int(k.Statements)] = hash(k.Key)
+		}
+	}
 	id := blake3.Sum256([]byte("waybill/network/1" + f.ChainID))
 	copy(g.network[:], id[:])
 	start, err := time.Parse(time.RFC3339, f.GenesisTime)

@@ -3,6 +3,7 @@ module github.com/waybill-network/waybill/internal/outsider
 go 1.26
 
 require (
+	github.com/ethereum/go-ethereum v1.15.11
 	github.com/oasisprotocol/curve25519-voi v0.0.0-20230904125328-1f23a7beb09a
 	github.com/supranational/blst v0.3.17
 	lukechampine.com/blake3 v1.4.1
@@ -10,5 +11,5 @@ require (
 
 require (
 	github.com/klauspost/cpuid/v2 v2.0.9 // indirect
-	golang.org/x/sys v0.0.0-20220325203850-36772127a21f // indirect
+	golang.org/x/sys v0.30.0 // indirect
 )

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/supranational/blst/bindings/go"
+	"lukechampine.com/blake3"
 )
 
 // statement is one of section 14; payers are not in the evidence.
@@ -149,7 +150,7 @@ func listDigest(list []listEntry) hash {
 
 // statementsPart checks everything about the statements part of a rollup but what clients and acks part share; clients have
 // messages when they are in the acks part, of which rows are the sums.
-func (g *Genesis) statementsPart(h *header, ev *reader, clients []client, acks map[pair]sum) error {
+func (g *Genesis) statementsPart(h *header, ev *reader, clients []client, acks map[pair]sum, key []byte) error {
 	var list []listEntry
 	var statements []statement
 	var err error
@@ -181,7 +182,7 @@ func (g *Genesis) statementsPart(h *header, ev *reader, clients []client, acks m
 	if rung == 2 {
 		err = checkStatements(h, statements, list, payers, totals)
 	} else {
-		err = g.checkProofs(h, ev, list, payers, totals)
+		err = g.checkProofs(h, ev, list, payers, totals, key)
 	}
 	if err != nil {
 		return err
@@ -218,7 +219,7 @@ func checkStatements(h *header, statements []statement, list []listEntry, payers
 }
 
 // checkProofs is rung 3.
-func (g *Genesis) checkProofs(h *header, ev *reader, list []listEntry, payers []uint32, totals map[pair]sum) error {
+func (g *Genesis) checkProofs(h *header, ev *reader, list []listEntry, payers []uint32, totals map[pair]sum, encoded []byte) error {
 	size, segments, err := readSegments(ev, len(list))
 	if err != nil {
 		return err
@@ -230,7 +231,19 @@ func (g *Genesis) checkProofs(h *header, ev *reader, list []listEntry, payers []
 		return err
 	}
 	g.publicInputs(h, size, segments, list, payers)
-	return errors.New("evidence: proofs, which this verifier does not check")
+	if digest, ok := g.keys[size]; !ok || digest != blake3.Sum256(encoded) {
+		return errors.New("verifying key: not the network's")
+	}
+	key, err := parseVerifyingKey(encoded, size)
+	if err != nil {
+		return err
+	}
+	for _, s := range segments {
+		if err := key.verify(s.public, s.proof); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // readStatements reads what is left of the evidence on rung 2.

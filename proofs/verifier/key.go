@@ -18,6 +18,8 @@ import (
 // KeySize is the size in bytes of an encoded verifying key.
 const KeySize = 4 + 4*g1Size + 5*g2Size
 
+var _ [KeySize]byte = [rollup.VerifyingKeySize]byte{}
+
 const (
 	g1Size = 2 * fp.Bytes
 	g2Size = 4 * fp.Bytes

@@ -51,6 +51,19 @@ func New(keys ...*Key) (*Verifier, error) {
 	return v, nil
 }
 
+// OfKey returns a verifier of the one key that is encoded, which must be of this size: what an export file is checked with.
+// Errors: ErrEncoding, ErrPoint, ErrKey.
+func OfKey(size int, encoded []byte) (rollup.ProofVerifier, error) {
+	key, err := ParseKey(encoded)
+	if err != nil {
+		return nil, err
+	}
+	if key.Size != size {
+		return nil, fmt.Errorf("%w of size %d: this one is of %d", ErrKey, size, key.Size)
+	}
+	return New(key)
+}
+
 // Sizes returns the sizes of which there are keys, in order.
 func (v *Verifier) Sizes() (sizes []int) {
 	for size := range v.keys {

@@ -1,0 +1,60 @@
+package outsider
+
+import (
+	"fmt"
+	"path/filepath"
+	"testing"
+)
+
+func TestKeccak(t *testing.T) {
+	for in, want := range map[string]string{ // as in the Keccak team's test vectors
+		"":    "c5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470",
+		"abc": "4e03657aea45a94fc7d47ba826c8d667c0d1e6e33a64a036ec44f58fa12d6c45",
+	} {
+		if got := keccak256([]byte(in)); fmt.Sprintf("%x", got) != want {
+			t.Errorf("%q: %x", in, got)
+		}
+	}
+}
+
+// TestOtherKeys checks the rollup on rung 3 against networks that accept no proofs, those of another size, or of another key.
+func TestOtherKeys(t *testing.T) {
+	file := read(t, filepath.Join(testdata, "proofs/export-proof.wbx"))
+	for name, change := range map[string]func(map[int]hash){
+		"no keys":      func(keys map[int]hash) { clear(keys) },
+		"another size": func(keys map[int]hash) { keys[1024] = keys[256]; delete(keys, 256) },
+		"another key":  func(keys map[int]hash) { keys[256] = hash(b3("x")) },
+	} {
+		g, err := ParseGenesis(read(t, filepath.Join(testdata, "proofs/genesis.json")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := g.Verify(file); err != nil {
+			t.Fatal(err)
+		}
+		change(g.keys)
+		refused(t, g, name, "verifying key: not the network's", file)
+	}
+}
+
+// TestPartialRows divides totals among segments.
+func TestPartialRows(t *testing.T) {
+	p, q := pair{1, 1}, pair{2, 1}
+	for _, c := range []struct {
+		name  string
+		parts []map[pair]sum // of all segments but the last
+		last  map[pair]sum   // nil: refused
+	}{
+		{"some", []map[pair]sum{{p: {1, 10}}, {p: {2, 20}, q: {5, 50}}}, map[pair]sum{p: {7, 70}, q: {0, 0}}},
+		{"none", []map[pair]sum{{}, {}}, map[pair]sum{p: {10, 100}, q: {5, 50}}},
+		{"too many acks", []map[pair]sum{{p: {6, 10}}, {p: {5, 10}}}, nil},
+		{"too many units", []map[pair]sum{{p: {1, 60}}, {p: {1, 41}}}, nil},
+		{"another row", []map[pair]sum{{}, {{3, 1}: {1, 1}}}, nil},
+	} {
+		segments := []segment{{rows: c.parts[0]}, {rows: c.parts[1]}, {rows: map[pair]sum{}}}
+		err := divide(segments, map[pair]sum{p: {10, 100}, q: {5, 50}})
+		if (err != nil) != (c.last == nil) || c.last != nil && fmt.Sprint(segments[2].rows) != fmt.Sprint(c.last) {
+			t.Errorf("%s: %v, %v", c.name, segments[2].rows, err)
+		}
+	}
+}
