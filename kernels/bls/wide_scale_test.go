@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/big"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/waybill-network/waybill/kernels/fp381"
@@ -58,11 +59,10 @@ func TestWideScale(t *testing.T) {
 		eachScaling(t, func(t *testing.T, w *scaling) {
 			for _, n := range sizes {
 				var pts []affine
-				for _, p := range somePoints(c, r, n+n/4+8) {
-					if !p.IsInfinity() && len(pts) < n {
-						pts = append(pts, p)
-					}
+				for len(pts) < n {
+					pts = slices.DeleteFunc(somePoints(c, r, 2*n), func(p affine) bool { return p.IsInfinity() })
 				}
+				pts = pts[:n]
 				coef := someCoefficients(r, n)
 				got := append([]affine(nil), pts...)
 				if !w.scale(c, got, coef) {
