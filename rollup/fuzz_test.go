@@ -82,3 +82,13 @@ func FuzzParseSettlementRow(f *testing.F) {
 func FuzzParseExport(f *testing.F) {
 	roundTrip(f, ParseExport, func(e Export) []byte { return e.Append(nil) })
 }
+
+// TestMaxEvidenceSize: no evidence of rung 3 is larger than the largest of rung 2.
+func TestMaxEvidenceSize(t *testing.T) {
+	for _, size := range CircuitSizes {
+		segment := segmentNodes(size)*len(Hash{}) + 2 + MaxRows*rowSize + ProofSize
+		if n := MaxAcksSize + 1 + 4 + MaxClientListSize + 4 + segmentCount(MaxStatements, size)*segment; n > MaxEvidenceSize {
+			t.Errorf("circuits of %d: %d bytes, more than %d", size, n, MaxEvidenceSize)
+		}
+	}
+}
