@@ -18,7 +18,7 @@ const (
 	scaleFrom   = 16
 	scalePoints = 2048
 	// scaleMost is up to how many entries of a signer are multiplied one by one: beyond, bit sums are.
-	scaleMost = 8
+	scaleMost = 3
 
 	digitBits  = 4
 	digits     = coefficientBits / digitBits
