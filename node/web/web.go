@@ -103,12 +103,12 @@ type dashboard struct {
 	taken time.Time
 }
 
-// latest returns the snapshot as JSON, taking a new one when the last is about an interval old.
-func (d *dashboard) latest() ([]byte, error) {
+// latest returns the snapshot as JSON and when it was taken, taking a new one when the last is about an interval old.
+func (d *dashboard) latest() ([]byte, time.Time, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.last != nil && time.Since(d.taken) < d.interval*9/10 {
-		return d.last, nil
+		return d.last, d.taken, nil
 	}
 	s := d.source()
 	b, err := json.Marshal(struct {
@@ -116,14 +116,14 @@ func (d *dashboard) latest() ([]byte, error) {
 		Checks []telemetry.Check `json:"checks"`
 	}{s, telemetry.Checks(&s)})
 	if err != nil {
-		return nil, err
+		return nil, time.Time{}, err
 	}
 	d.last, d.taken = b, time.Now()
-	return b, nil
+	return b, d.taken, nil
 }
 
 func (d *dashboard) snapshot(w http.ResponseWriter, r *http.Request) {
-	b, err := d.latest()
+	b, _, err := d.latest()
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
@@ -151,21 +151,17 @@ func (d *dashboard) events(w http.ResponseWriter, r *http.Request) {
 	}
 	tick := time.NewTicker(d.interval)
 	defer tick.Stop()
+	var sent time.Time
 	for {
-		b, err := d.latest()
+		b, taken, err := d.latest()
 		if err != nil {
 			return
 		}
-		// A writer without deadlines, as in tests, is one that does not block.
-		_ = control.SetWriteDeadline(time.Now().Add(writeTimeout))
-		for _, part := range [][]byte{[]byte("data: "), b, []byte("\n\n")} {
-			if _, err := w.Write(part); err != nil {
-				return
-			}
-		}
-		if control.Flush() != nil {
+		// A tick that was late is followed by one that finds nothing new.
+		if !taken.Equal(sent) && send(w, control, b) != nil {
 			return
 		}
+		sent = taken
 		select {
 		case <-tick.C:
 		case <-r.Context().Done():
@@ -174,4 +170,16 @@ func (d *dashboard) events(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+}
+
+// send writes one event.
+func send(w http.ResponseWriter, control *http.ResponseController, b []byte) error {
+	// A writer without deadlines, as in tests, is one that does not block.
+	_ = control.SetWriteDeadline(time.Now().Add(writeTimeout))
+	for _, part := range [][]byte{[]byte("data: "), b, []byte("\n\n")} {
+		if _, err := w.Write(part); err != nil {
+			return err
+		}
+	}
+	return control.Flush()
 }
