@@ -20,13 +20,10 @@ import (
 	cs "github.com/consensys/gnark/constraint/bn254"
 	"github.com/consensys/gnark/frontend"
 	"github.com/consensys/gnark/frontend/cs/r1cs"
-	"github.com/consensys/gnark/logger"
 
 	"github.com/waybill-network/waybill/proofs/keys"
 	"github.com/waybill-network/waybill/proofs/verifier"
 )
-
-func init() { logger.Disable() }
 
 // toy is a circuit of the form of the real ones, one public input and one commitment, with a handful of constraints. A real one
 // takes minutes of ceremony.

@@ -14,14 +14,11 @@ import (
 	"github.com/consensys/gnark/constraint/solver"
 	"github.com/consensys/gnark/frontend"
 	"github.com/consensys/gnark/frontend/cs"
-	"github.com/consensys/gnark/logger"
 	"github.com/consensys/gnark/test"
 
 	"github.com/waybill-network/waybill/kernels/poseidon2"
 	"github.com/waybill-network/waybill/rollup"
 )
-
-func init() { logger.Disable() }
 
 // tiny is the same relation on fewer places, fast enough for thousands of windows. Its limbs are as wide as the large
 // circuits' are.

@@ -11,7 +11,11 @@ import (
 	"github.com/consensys/gnark/constraint"
 	"github.com/consensys/gnark/frontend"
 	"github.com/consensys/gnark/frontend/cs/r1cs"
+	"github.com/consensys/gnark/logger"
 )
+
+// gnark writes to the standard output, a hundred thousand lines about the largest circuit.
+func init() { logger.Disable() }
 
 // Compile returns the constraint system of a circuit of the protocol. It is the same for every call, and takes seconds for the
 // largest. Errors: ErrSize, ErrDigest.

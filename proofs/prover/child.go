@@ -11,8 +11,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/consensys/gnark/logger"
-
 	"github.com/waybill-network/waybill/proofs/circuit"
 	"github.com/waybill-network/waybill/proofs/keys"
 	"github.com/waybill-network/waybill/proofs/verifier"
@@ -53,7 +51,6 @@ type Stats struct {
 // Child is the whole life of a child process: it reads from in, the parent's end of which must stay open as long as the child
 // is wanted, and writes to out. It returns what stopped it, nil if the parent did.
 func Child(in io.Reader, out io.Writer) error {
-	logger.Disable()
 	decoder, encoder := gob.NewDecoder(in), gob.NewEncoder(out)
 	var s setup
 	if err := decoder.Decode(&s); err != nil {
