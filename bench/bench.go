@@ -43,9 +43,16 @@ type Contender struct {
 	Prepare func() error  // before each Run, not measured; may be nil
 	Result  func() []byte // what Run computed, the same for all contenders that have one; may be nil
 	Receive func() int    // bytes that had to be sent for what Run did; may be nil
+	Child   func() Usage  // of the process in which Run had its work done; may be nil
 	Own     bool          // this program's code, not a peer's
 	Bound   bool          // no contender but a limit of the hardware
 	Context bool          // other work, for an idea of the scale
+}
+
+// Usage is what another process used: processor time for one run, and memory at most in all its life.
+type Usage struct {
+	CPU    time.Duration
+	Memory int64
 }
 
 // Comparison measures contenders that do the same work, with ratios against the first, the baseline, and of the last,
@@ -61,9 +68,10 @@ type Comparison struct {
 	Goals      []Goal
 	Curves     []Point // where the comparison stands on curves of the report
 	Window     *Window // the row of the table of the rungs that the comparison is
-	Compute    bool    // nothing but computing on one core: its time is the CPU time of the process, which neighbours hardly lengthen
-	Rounds     int     // 0: chosen from Options
-	Cold       bool    // no warm-up round before the measured ones: a round takes many seconds
+	Circuit    *Circuit
+	Compute    bool // nothing but computing on one core: its time is the CPU time of the process, which neighbours hardly lengthen
+	Rounds     int  // 0: chosen from Options
+	Cold       bool // no warm-up round before the measured ones: a round takes many seconds
 	Close      func() error
 	Extra      func(samples []Sample) string // printed under the result, may be nil
 }
@@ -76,8 +84,11 @@ type Goal struct {
 	Ratio     float64 `json:"ratio,omitempty"`      // at least
 	PerSecond float64 `json:"per_second,omitempty"` // operations, at least
 	Bytes     float64 `json:"bytes,omitempty"`      // received by Against over those by Of, at least
+	MaxNs     float64 `json:"max_ns,omitempty"`     // an operation, at most
 	MaxAllocs float64 `json:"max_allocs,omitempty"` // per operation, at most
-	Reached   float64 `json:"reached"`              // the ratio of times or bytes, or else the operations a second
+	MaxMemory float64 `json:"max_memory,omitempty"` // bytes, at most
+	Reached   float64 `json:"reached"`              // the ratio of times or bytes, the time of an operation, or else the operations a second
+	Memory    float64 `json:"memory,omitempty"`     // bytes, where they are limited
 	Met       bool    `json:"met"`
 }
 
@@ -102,8 +113,15 @@ func (g *Goal) judge(samples []Sample, time func(Round) float64) bool {
 		g.Reached = ratio
 	case g.Bytes > 0:
 		g.Reached = received
+	case g.MaxNs > 0:
+		g.Reached = s.Median
 	}
-	g.Met = ratio >= g.Ratio && rate >= g.PerSecond && (g.Bytes == 0 || received >= g.Bytes) && (g.MaxAllocs == 0 || s.AllocsPerOp <= g.MaxAllocs)
+	if g.MaxMemory > 0 {
+		g.Memory = s.PeakMemory
+	}
+	within := func(value, most float64) bool { return most == 0 || value <= most }
+	g.Met = ratio >= g.Ratio && rate >= g.PerSecond && (g.Bytes == 0 || received >= g.Bytes) &&
+		within(s.Median, g.MaxNs) && within(s.AllocsPerOp, g.MaxAllocs) && within(s.PeakMemory, g.MaxMemory)
 	return true
 }
 
@@ -150,11 +168,12 @@ type Options struct {
 // Round is one measured run of a contender, by operation.
 type Round struct {
 	Ns     float64 `json:"ns"`     // wall clock
-	CPUNs  float64 `json:"cpu_ns"` // of the process, on all cores: what the time would be without neighbours
+	CPUNs  float64 `json:"cpu_ns"` // of the processes at work, on all cores: what the time would be without neighbours
 	Bytes  float64 `json:"bytes"`  // allocated
 	Allocs float64 `json:"allocs"`
 
-	Received float64 `json:"received,omitempty"` // bytes that had to be sent
+	Received   float64 `json:"received,omitempty"`    // bytes that had to be sent
+	PeakMemory float64 `json:"peak_memory,omitempty"` // bytes, of another process, at most so far; not by operation
 }
 
 // Sample is one contender's measurement.
@@ -169,6 +188,7 @@ type Sample struct {
 	BytesPerOp  float64 `json:"bytes_per_op"`
 	AllocsPerOp float64 `json:"allocs_per_op"`
 	Received    float64 `json:"received_bytes_per_op,omitempty"`
+	PeakMemory  float64 `json:"peak_memory_bytes,omitempty"`
 	Ratio       float64 `json:"ratio"`           // baseline's time over this one's, median of the rounds' ratios: above 1 is faster
 	CPURatio    float64 `json:"cpu_ratio"`       // the same of the CPU times
 	Lead        float64 `json:"lead"`            // this one's time over the last one's, in the same way: how far ahead that is
@@ -191,6 +211,7 @@ type Result struct {
 	Goals   []Goal   `json:"goals,omitempty"`
 	Curves  []Point  `json:"curves,omitempty"`
 	Window  *Window  `json:"window,omitempty"`
+	Circuit *Circuit `json:"circuit,omitempty"`
 	Extra   string   `json:"extra,omitempty"`
 	Samples []Sample `json:"samples"`
 }
@@ -278,7 +299,7 @@ func measure(ctx context.Context, c Comparison, quick bool, step func(round, rou
 		}
 	}
 	res := &Result{Name: c.Name, What: c.What, Op: c.Op, Cores: c.Cores, Compute: c.Compute, Parts: c.Parts, Speedup: c.Speedup, Curves: c.Curves,
-		Window: c.Window, Samples: make([]Sample, len(c.Contenders))}
+		Window: c.Window, Circuit: c.Circuit, Samples: make([]Sample, len(c.Contenders))}
 	if c.Cores > 0 {
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(c.Cores))
 	} else {
@@ -357,12 +378,15 @@ func (c *Contender) measure() (Round, error) {
 	if err == nil && (ops <= 0 || took <= 0) {
 		err = ErrNoWork
 	}
-	n, received := float64(ops), 0
-	if c.Receive != nil {
+	n, received, child := float64(ops), 0, Usage{}
+	if c.Receive != nil && err == nil {
 		received = c.Receive()
 	}
-	return Round{Ns: float64(took) / n, CPUNs: float64(cpu) / n, Bytes: float64(after.TotalAlloc-before.TotalAlloc) / n,
-		Allocs: float64(after.Mallocs-before.Mallocs) / n, Received: float64(received) / n}, err
+	if c.Child != nil {
+		child = c.Child()
+	}
+	return Round{Ns: float64(took) / n, CPUNs: float64(cpu+child.CPU) / n, Bytes: float64(after.TotalAlloc-before.TotalAlloc) / n,
+		Allocs: float64(after.Mallocs-before.Mallocs) / n, Received: float64(received) / n, PeakMemory: float64(child.Memory)}, err
 }
 
 // cpuTime is what this process has used, in user and kernel mode.
@@ -390,6 +414,7 @@ func (res *Result) summarise() {
 		s.BytesPerOp = median(s.column(func(r Round) float64 { return r.Bytes }))
 		s.AllocsPerOp = median(s.column(func(r Round) float64 { return r.Allocs }))
 		s.Received = median(s.column(func(r Round) float64 { return r.Received }))
+		s.PeakMemory = slices.Max(s.column(func(r Round) float64 { return r.PeakMemory }))
 		s.Ratio = s.ratio(base, time)
 		s.Lead = last.ratio(s.Rounds, time)
 		s.CPURatio = s.ratio(base, func(r Round) float64 { return r.CPUNs })

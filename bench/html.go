@@ -20,7 +20,7 @@ func (r *Report) WriteHTML(w io.Writer) error {
 	for i := range r.Results {
 		res := &r.Results[i]
 		for _, g := range res.Goals {
-			p.Goals = append(p.Goals, goalRow{g, g.reached(), 100 * min(1, g.Reached/(1.5*max(g.Ratio, g.PerSecond, g.Bytes)))})
+			p.Goals = append(p.Goals, goalRow{g, g.reached(), g.fill()})
 			if g.Met {
 				p.Met++
 			}
@@ -73,6 +73,17 @@ type goalRow struct {
 	Goal
 	Got  string
 	Fill float64 // of the bar, which holds one and a half times the goal, in percent
+}
+
+func (g *Goal) fill() float64 {
+	of := g.Reached / max(g.Ratio, g.PerSecond, g.Bytes)
+	if g.MaxNs > 0 {
+		of = g.MaxNs / g.Reached
+	}
+	if g.MaxMemory > 0 {
+		of = min(of, g.MaxMemory/g.Memory)
+	}
+	return 100 * min(1, of/1.5)
 }
 
 type roof struct {

@@ -134,6 +134,10 @@ func shortNanos(ns float64) string {
 
 func shortBytes(n float64) string {
 	switch {
+	case n >= 1<<30:
+		return fmt.Sprintf("%.3g GiB", n/(1<<30))
+	case n >= 1e7:
+		return fmt.Sprintf("%.0f MiB", n/(1<<20))
 	case n >= 1<<20:
 		return fmt.Sprintf("%.3g MiB", n/(1<<20))
 	case n >= 1e4:

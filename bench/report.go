@@ -71,6 +71,9 @@ func (p *printer) result(res *Result) {
 		if s.Received > 0 {
 			p.printf("  %s/%s", shortBytes(s.Received), res.Op)
 		}
+		if s.PeakMemory > 0 {
+			p.printf("  %s at most", shortBytes(s.PeakMemory))
+		}
 		p.printf("\n")
 	}
 	for _, g := range res.Goals {
@@ -88,6 +91,10 @@ func (p *printer) result(res *Result) {
 // reached is what was measured, in the unit of the goal.
 func (g *Goal) reached() string {
 	switch {
+	case g.MaxNs > 0 && g.MaxMemory > 0:
+		return shortNanos(g.Reached) + ", " + shortBytes(g.Memory)
+	case g.MaxNs > 0:
+		return shortNanos(g.Reached)
 	case g.Ratio > 0 && g.Ratio < 1:
 		return fmt.Sprintf("%.1f %%", 100*g.Reached)
 	case g.Ratio > 0 || g.Bytes > 0:
@@ -128,6 +135,9 @@ func (r *Report) WriteBenchfmt(w io.Writer) error {
 					res.Name, token(s.Contender), res.Cores, m.Ns, m.CPUNs, m.Bytes, m.Allocs)
 				if m.Received > 0 {
 					p.printf("\t%.4f received-B/op", m.Received)
+				}
+				if m.PeakMemory > 0 {
+					p.printf("\t%.0f peak-B", m.PeakMemory)
 				}
 				p.printf("\n")
 			}

@@ -15,7 +15,12 @@ type rungTable struct {
 	Capped bool // rung 1 was measured with fewer clients in some rows
 	Most   int  // acks in a window of rung 1
 	Pairs  [][2]plot
+
+	Circuits []circuitRow
 }
+
+// circuitRow is what a proof costs whom.
+type circuitRow struct{ Statements, Prove, CPU, Memory, Size, Verify string }
 
 type rungRow struct {
 	Clients, Acks string
@@ -53,7 +58,30 @@ func tableOf(results []Result) *rungTable {
 		return nil
 	}
 	t.plot(results)
+	t.circuits(results)
 	return t
+}
+
+func (t *rungTable) circuits(results []Result) {
+	var sizes []int
+	for i := range results {
+		res := &results[i]
+		if res.Circuit == nil {
+			continue
+		}
+		at := slices.Index(sizes, res.Circuit.Statements)
+		if at < 0 {
+			at = len(sizes)
+			sizes = append(sizes, res.Circuit.Statements)
+			t.Circuits = append(t.Circuits, circuitRow{Statements: thousands(res.Circuit.Statements), Size: shortBytes(float64(res.Circuit.ProofSize))})
+		}
+		row, s := &t.Circuits[at], &res.Samples[0]
+		if s.PeakMemory > 0 {
+			row.Prove, row.CPU, row.Memory = shortNanos(s.Median), shortNanos(s.CPUNsPerOp), shortBytes(s.PeakMemory)
+		} else {
+			row.Verify = shortNanos(s.Median)
+		}
+	}
 }
 
 func appendNew(list []string, name string) []string {
@@ -140,6 +168,7 @@ func (t *rungTable) plot(results []Result) {
 			}
 		}
 	}
+	t.Pairs = slices.DeleteFunc(t.Pairs, func(pair [2]plot) bool { return len(pair[0].series[0].points) < 2 }) // no curve
 	for column := range 2 {
 		var all []*plot
 		for i := range t.Pairs {
@@ -174,6 +203,23 @@ func (t *rungTable) text(w io.Writer) error {
 		}
 		lines = append(lines, line)
 	}
+	p.columns(lines)
+	if t.Capped {
+		p.printf("  * %s\n", t.Note())
+	}
+	if len(t.Circuits) > 0 {
+		p.printf("\nProofs: time on all cores, processor time, peak memory, size, and the check on one core\n")
+		lines = [][]string{{"statements", "proving", "processor", "memory", "proof", "verifying"}}
+		for _, c := range t.Circuits {
+			lines = append(lines, []string{c.Statements, c.Prove, c.CPU, c.Memory, c.Size, c.Verify})
+		}
+		p.columns(lines)
+	}
+	return p.err
+}
+
+// columns prints lines of as many cells, flush right.
+func (p *printer) columns(lines [][]string) {
 	widths := make([]int, len(lines[0]))
 	for _, line := range lines {
 		for i, s := range line {
@@ -186,10 +232,6 @@ func (t *rungTable) text(w io.Writer) error {
 		}
 		p.printf("\n")
 	}
-	if t.Capped {
-		p.printf("  * %s\n", t.Note())
-	}
-	return p.err
 }
 
 // Note says what is behind the rows that are marked.

@@ -24,7 +24,15 @@ func rungResults() []Result {
 		result(Window{1024, 1, 1024}, them, first, Sample{Contender: rung2Name, Own: true, Received: 52, Rounds: rounds(1000)}),
 		result(Window{1024, 16, 256}, them, first, Sample{Contender: rung2Name, Own: true, Received: 3.25, Rounds: rounds(62.5)},
 			Sample{Contender: rung3Name, Own: true, Received: 0.125, Rounds: rounds(31.25)}),
+		ofCircuit(Round{Ns: 4e9, CPUNs: 7e9, PeakMemory: 1 << 30}, Round{Ns: 6e9, CPUNs: 7e9, PeakMemory: 3 << 29}),
+		ofCircuit(Round{Ns: 1.5e6, CPUNs: 1.5e6}),
 	}
+}
+
+func ofCircuit(rounds ...Round) Result {
+	res := Result{Suite: "rungs", Name: "Proof", Op: "proof", Circuit: &Circuit{4096, 384}, Samples: []Sample{{Contender: "own", Own: true, Rounds: rounds}}}
+	res.summarise()
+	return res
 }
 
 func TestRungTable(t *testing.T) {
@@ -45,6 +53,9 @@ func TestRungTable(t *testing.T) {
 	}
 	if times, bytes := table.Pairs[0][0], table.Pairs[0][1]; len(times.Lines) != 4 || len(bytes.Lines) != 3 || len(times.Lines[0].Dots) != 2 {
 		t.Errorf("%+v\n%+v", times, bytes)
+	}
+	if want := (circuitRow{"4,096", "5 s", "7 s", "1.5 GiB", "384 B", "1.5 ms"}); len(table.Circuits) != 1 || table.Circuits[0] != want {
+		t.Errorf("%+v, want %+v", table.Circuits, want)
 	}
 	var b strings.Builder
 	if err := table.text(&b); err != nil || !strings.Contains(b.String(), "16 *") || !strings.Contains(b.String(), "31.2 ns (320×)") {
@@ -88,10 +99,24 @@ func TestGoalOfBytes(t *testing.T) {
 	}
 }
 
+// TestGoalOfProofs: time and memory, each at most.
+func TestGoalOfProofs(t *testing.T) {
+	res := rungResults()[2]
+	for _, c := range []struct {
+		ns, memory float64
+		met        bool
+	}{{5e9, 1.7e9, true}, {4.9e9, 1.7e9, false}, {5e9, 1.6e9, false}} {
+		g := Goal{MaxNs: c.ns, MaxMemory: c.memory}
+		if !g.judge(res.Samples, res.time()) || g.Met != c.met || g.reached() != "5 s, 1.5 GiB" || (g.fill() >= 66.6) != c.met {
+			t.Errorf("%+v: %+v, %s, %.1f %%", c, g, g.reached(), g.fill())
+		}
+	}
+}
+
 func TestShortFigures(t *testing.T) {
 	for got, want := range map[string]string{
 		shortNanos(0.5): "0.5 ns", shortNanos(999): "999 ns", shortNanos(1e3): "1 µs", shortNanos(1.25e7): "12.5 ms", shortNanos(2e9): "2 s",
-		shortBytes(0.5): "0.5 B", shortBytes(9999): "9999 B", shortBytes(10240): "10 KiB", shortBytes(3 << 20): "3 MiB",
+		shortBytes(0.5): "0.5 B", shortBytes(9999): "9999 B", shortBytes(10240): "10 KiB", shortBytes(3 << 20): "3 MiB", shortBytes(1<<30 - 1): "1024 MiB",
 		thousands(7): "7", thousands(1000): "1,000", thousands(65536): "65,536", thousands(1000001): "1,000,001",
 	} {
 		if got != want {

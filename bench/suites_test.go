@@ -2,11 +2,15 @@ package bench
 
 import (
 	"errors"
+	"fmt"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/pipeline/pipelinetest"
+	"github.com/waybill-network/waybill/proofs/prover"
 	"github.com/waybill-network/waybill/rollup"
 )
 
@@ -178,16 +182,28 @@ func TestCertifySuite(t *testing.T) {
 	}
 }
 
-func testRungs(t *testing.T, most int) *rungs {
+// TestMain is the process in which proofs are made, too.
+func TestMain(m *testing.M) {
+	if slices.Equal(os.Args[1:], []string{"prove-worker"}) {
+		if err := prover.Child(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func testRungs(t *testing.T, clients, most int) *rungs {
 	t.Helper()
-	r, err := newRungs(Peers{AggregateVerify: func(dst string, b *bls.Batch, aggregate *bls.Signature) []Contender {
+	r, err := newRungs(t.Context(), Peers{AggregateVerify: func(dst string, b *bls.Batch, aggregate *bls.Signature) []Contender {
 		return []Contender{{Name: groupedName, Run: func() (int, error) {
 			if dst != bls.SignatureDST || !bls.Default.AggregateVerify(b, aggregate) {
 				return 0, bls.ErrBadSignature
 			}
 			return len(b.Signer), nil
 		}}}
-	}}, 40, most)
+	}}, clients, []int{256}, most)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,22 +211,60 @@ func testRungs(t *testing.T, most int) *rungs {
 }
 
 func TestRungsSuite(t *testing.T) {
-	r := testRungs(t, 60)
-	for _, size := range []struct{ clients, acks, first int }{{1, 1, 1}, {40, 1, 40}, {40, 3, 20}, {7, 7, 7}} {
+	r := testRungs(t, 300, 400)
+	var list []Comparison
+	for _, size := range []struct{ clients, acks, first int }{{300, 3, 133}, {7, 7, 7}} {
 		c, err := r.comparison(size.clients, size.acks)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if c.Window.FirstRungClients != size.first || c.Window.capped() != (size.first < size.clients) || len(c.Contenders) < 3 {
+		if c.Window.FirstRungClients != size.first || c.Window.capped() != (size.first < size.clients) || len(c.Contenders) != 4 {
 			t.Errorf("%+v: %+v", size, c.Window)
 		}
-		runOnce(t, *c)
+		list = append(list, *c)
+	}
+	last := list[0].Contenders[3]
+	if err := last.Prepare(); !errors.Is(err, errNotProven) {
+		t.Errorf("a rollup of rung 3 before its proofs: %v", err)
+	}
+	p := r.circuits[0]
+	window, err := r.crowd.statementWindow(40, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proven, err := p.window(window)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list = append(list, (&rungParts{crowd: r.crowd, window: proven}).comparisons()...)
+	if len(p.asked) != 4 {
+		t.Errorf("%d proofs asked for, and segments are 2, 1 and 1", len(p.asked))
+	}
+	proving := p.comparisons()
+	for range p.asked[1:] {
+		if err := proving[0].Contenders[0].Prepare(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := proving[0].Contenders[0].Run(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runOnce(t, append(proving, list...)...)
+	if used := proving[0].Contenders[0].Child(); used.CPU <= 0 || used.Memory <= 0 {
+		t.Errorf("%+v", used)
+	}
+	if _, err := p.prove(); !errors.Is(err, errNotProven) {
+		t.Errorf("more proofs than were asked for: %v", err)
+	}
+	p.asked[1].proof[1] ^= 1
+	if _, err := proving[1].Contenders[0].Run(); err == nil {
+		t.Error("another proof is accepted")
 	}
 }
 
 // TestRungsCanRefuse: rollups that a member refuses are no measurement, and what the clients sign together is theirs.
 func TestRungsCanRefuse(t *testing.T) {
-	c := testRungs(t, 60).crowd
+	c := testRungs(t, 40, 60).crowd
 	first, err := c.ackWindow(5, 3)
 	if err != nil {
 		t.Fatal(err)

@@ -9,12 +9,21 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/waybill-network/waybill/bench"
+	"github.com/waybill-network/waybill/proofs/prover"
 )
 
 func main() {
+	if slices.Equal(os.Args[1:], []string{"prove-worker"}) { // what package prover starts
+		if err := prover.Child(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	c := bench.Command{Suites: bench.Suites(peers), Out: os.Stdout, Err: os.Stderr}
 	flag.BoolVar(&c.Quick, "quick", false, "smaller sizes and fewer rounds: under two minutes on two cores")
 	flag.BoolVar(&c.JSON, "json", false, "print JSON instead of text")
