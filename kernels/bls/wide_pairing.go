@@ -73,7 +73,7 @@ func (s *Steps) MillerLoop(points []bls12381.G1Affine, keys []*PublicKey) bls123
 
 // millerLoops sets out[i] to the product of the pairs j ≡ i modulo len(out), as millerLoop does.
 func (l *lane) millerLoops(out []bls12381.GT, p []affine, q []bls12381.G2Affine) {
-	if w := l.pairingFor(len(out)); w != nil {
+	if w := l.pairingFor(len(p)); w != nil {
 		w.loops(out, p, q)
 		return
 	}

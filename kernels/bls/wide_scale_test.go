@@ -105,6 +105,26 @@ func TestWideScaleRefuses(t *testing.T) {
 	}
 }
 
+// Batches whose signers have one, two and three entries, valid and with a wrong one.
+func TestFewEntries(t *testing.T) {
+	f := newFixture(t, 250, 100)
+	for _, workers := range []int{1, 3} {
+		v := NewVerifier(Default, workers)
+		verdicts := make([]Verdict, len(f.Signer))
+		report, err := v.Verify(&f.Batch, verdicts)
+		if err != nil || report.Invalid != 0 || report.Checks != 1 || report.Groups != 100 {
+			t.Fatalf("%d workers: %+v, %v", workers, report, err)
+		}
+		for _, wrong := range []int{0, 60, 249} {
+			bad := f.clone()
+			bad.Signatures.At(wrong)[0] ^= flagLargest
+			if report, err = v.Verify(&bad.Batch, verdicts); err != nil || report.Invalid != 1 || verdicts[wrong] != BadSignature {
+				t.Errorf("%d workers, entry %d is wrong: %+v, %v, %v", workers, wrong, report, verdicts[wrong], err)
+			}
+		}
+	}
+}
+
 func BenchmarkScale(b *testing.B) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, n := range []int{scaleFrom, 64, 512, scalePoints} {
