@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/waybill-network/waybill/node/config"
+	"github.com/waybill-network/waybill/rollup"
 )
 
 // judged is what a test reads of a verdict.
@@ -302,7 +303,7 @@ func TestDevnetJob(t *testing.T) {
 	}
 	result := decoded.jobResult
 	for _, v := range decoded.Verified {
-		result.Verified = append(result.Verified, verdict{File: v.File, Holds: v.Holds, Summary: v.Summary})
+		result.Verified = append(result.Verified, verdict{File: v.File, Holds: v.Holds, Summary: v.Summary, Content: new(rollup.Report)})
 	}
 	if err := result.check(); err != nil || result.Accepted != 120 || result.Settled != 120 {
 		t.Errorf("%+v, %v", result, err)
