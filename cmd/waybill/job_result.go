@@ -156,7 +156,7 @@ func (r *jobResult) print(w io.Writer) {
 			continue
 		}
 		v.File = filepath.Base(v.File)
-		fmt.Fprintln(w, " ", v)
+		fmt.Fprintln(w, " ", strings.ReplaceAll(v.String(), "\n", "\n  "))
 	}
 	if len(held) > 0 {
 		fmt.Fprintf(w, "  The empty %s of %s %s: certified as well\n", noun(len(held), "settlement"), noun(len(held), "epoch"), ranges(held))
