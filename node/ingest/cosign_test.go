@@ -3,12 +3,18 @@ package ingest
 import (
 	"context"
 	"errors"
+	"io"
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"connectrpc.com/connect"
+
 	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/pipeline"
 	"github.com/waybill-network/waybill/rollup"
 )
 
@@ -34,6 +40,7 @@ func (f *fixture) signOffer(clients []uint32, message []byte, signatures [][roll
 func (f *fixture) following(t *testing.T, clients ...*Client) {
 	t.Helper()
 	var running sync.WaitGroup
+	before := f.sessions.Stats().Following
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(func() { cancel(); running.Wait() })
 	for _, c := range clients {
@@ -43,7 +50,7 @@ func (f *fixture) following(t *testing.T, clients ...*Client) {
 			}
 		})
 	}
-	f.until(t, "sessions follow", func() bool { return f.sessions.Stats().Following == len(clients) })
+	f.until(t, "sessions follow", func() bool { return f.sessions.Stats().Following == before+len(clients) })
 }
 
 // until waits for something that is on its way.
@@ -139,4 +146,280 @@ func TestCosign(t *testing.T) {
 	if a, b := first.CosignStats(), second.CosignStats(); a.Signed+b.Signed != stats.Signed || len(a.Refused) != 0 {
 		t.Errorf("%+v, %+v", a, b)
 	}
+}
+
+// asked is one session that the tests' own stream answers for.
+type asked struct {
+	*connect.BidiStreamForClient[rpc.CosignRequest, rpc.CosignOffer]
+	client *Client
+}
+
+// ask has a program follow offers without the Cosigner: it answers what the test wants.
+func (f *fixture) ask(t *testing.T) *asked {
+	t.Helper()
+	c := f.client(t, f.cosigning(nil))
+	before := f.sessions.Stats().Following
+	a := &asked{c.ingest.Cosign(t.Context()), c}
+	a.RequestHeader().Set(SessionHeader, c.cosigner.session.String())
+	if err := a.Send(nil); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = a.CloseRequest() })
+	f.until(t, "the session follows", func() bool { return f.sessions.Stats().Following == before+1 })
+	return a
+}
+
+// next is the next offer, and what an honest program answers to it.
+func (a *asked) next(t *testing.T) (*rpc.CosignOffer, *rpc.CosignRequest) {
+	t.Helper()
+	offer, err := a.Receive()
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := a.client.cosigner.answer(offer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return offer, answer
+}
+
+// TestBadAnswers: whoever answers garbage, late, for somebody else, not at all, or vanishes loses its own place and nothing
+// else. Client 2 and 3's program is honest.
+func TestBadAnswers(t *testing.T) {
+	for name, c := range map[string]struct {
+		answer  func(f *fixture, a *asked, offer *rpc.CosignOffer, good *rpc.CosignRequest) error
+		wait    time.Duration
+		garbage uint64
+		kept    uint64       // acks of its clients that are co-signed all the same
+		code    connect.Code // with which the stream ends, 0: it does not
+		check   func(s CosignStats) bool
+	}{
+		"silence": {wait: 300 * time.Millisecond, answer: func(*fixture, *asked, *rpc.CosignOffer, *rpc.CosignRequest) error { return nil },
+			check: func(s CosignStats) bool { return s.Silent == 2 }},
+		"gone": {answer: func(_ *fixture, a *asked, _ *rpc.CosignOffer, _ *rpc.CosignRequest) error { return a.CloseRequest() },
+			check: func(s CosignStats) bool { return s.Silent == 2 && s.Following == 1 }},
+		"half an answer": {wait: 300 * time.Millisecond, answer: func(_ *fixture, a *asked, _ *rpc.CosignOffer, good *rpc.CosignRequest) error {
+			good.Clients, good.Signatures = good.Clients[:1], good.Signatures[:rollup.SignatureSize]
+			return errors.Join(a.Send(good), a.Send(good)) // twice counts once
+		}, kept: 1, check: func(s CosignStats) bool { return s.Silent == 1 }},
+		"refusal": {answer: func(_ *fixture, a *asked, _ *rpc.CosignOffer, good *rpc.CosignRequest) error {
+			return a.Send(&rpc.CosignRequest{Epoch: good.Epoch, Window: good.Window, Refusals: []*rpc.CosignRefusal{
+				{Reason: ReasonWrongUnits.String(), Clients: []uint32{0}}, {Reason: ReasonDeclined.String(), Clients: []uint32{1}}}})
+		}, check: func(s CosignStats) bool {
+			return s.Refused[ReasonWrongUnits] == 1 && s.Refused[ReasonDeclined] == 1 && s.Silent == 0
+		}},
+		"wrong signature": {garbage: 1, answer: func(_ *fixture, a *asked, _ *rpc.CosignOffer, good *rpc.CosignRequest) error {
+			copy(good.Signatures, good.Signatures[rollup.SignatureSize:]) // that of the other client
+			return a.Send(good)
+		}},
+		"no point": {garbage: 1, answer: func(_ *fixture, a *asked, _ *rpc.CosignOffer, good *rpc.CosignRequest) error {
+			clear(good.Signatures[:rollup.SignatureSize])
+			return a.Send(good)
+		}},
+		"for somebody else": {garbage: 1, code: connect.CodeInvalidArgument, answer: func(_ *fixture, a *asked, _ *rpc.CosignOffer, good *rpc.CosignRequest) error {
+			good.Clients[1] = 2
+			return a.Send(good)
+		}},
+		"refusal for somebody else": {garbage: 1, code: connect.CodeInvalidArgument, answer: func(_ *fixture, a *asked, _ *rpc.CosignOffer, good *rpc.CosignRequest) error {
+			good.Refusals = []*rpc.CosignRefusal{{Reason: ReasonDeclined.String(), Clients: []uint32{3}}}
+			return a.Send(good)
+		}},
+		"no such reason": {garbage: 1, code: connect.CodeInvalidArgument, answer: func(_ *fixture, a *asked, _ *rpc.CosignOffer, good *rpc.CosignRequest) error {
+			return a.Send(&rpc.CosignRequest{Epoch: good.Epoch, Window: good.Window, Refusals: []*rpc.CosignRefusal{{Reason: "mood", Clients: []uint32{0}}}})
+		}},
+		"signatures missing": {garbage: 1, code: connect.CodeInvalidArgument, answer: func(_ *fixture, a *asked, _ *rpc.CosignOffer, good *rpc.CosignRequest) error {
+			good.Signatures = good.Signatures[:95]
+			return a.Send(good)
+		}},
+		"too large": {code: connect.CodeResourceExhausted, answer: func(_ *fixture, a *asked, _ *rpc.CosignOffer, good *rpc.CosignRequest) error {
+			good.Signatures = make([]byte, 2*MaxMessageSize)
+			return a.Send(good)
+		}, check: func(s CosignStats) bool { return s.Silent == 2 }},
+		"another window": {wait: 300 * time.Millisecond, answer: func(_ *fixture, a *asked, _ *rpc.CosignOffer, good *rpc.CosignRequest) error {
+			good.Window++
+			return a.Send(good)
+		}, check: func(s CosignStats) bool { return s.Silent == 2 && s.Late == 1 }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			wait := c.wait
+			if wait == 0 {
+				wait = 20 * time.Second // which an offer takes only if it does not end by itself
+			}
+			f := start(t, options{windowAge: 200 * time.Millisecond, cosignWait: wait})
+			honest, bad := f.client(t, f.cosigning(nil)), f.ask(t)
+			f.following(t, honest)
+			seqs := []rollup.Ack{{Client: 0}, {Client: 1}, {Client: 2, Seq: 1}, {Client: 3}}
+			window := f.inOneWindow(t, map[*Client][]rollup.Ack{bad.client: seqs[:2], honest: seqs[2:]})
+			offer, good := bad.next(t)
+			if err := c.answer(f, bad, offer, good); err != nil {
+				t.Fatal(err)
+			}
+			if acks, cosigned := f.rolledUp(t, []rollup.WindowKey{window}); acks != 2-c.kept || cosigned != 2+c.kept {
+				t.Errorf("%d acks by rung 1 and %d by rung 2", acks, cosigned)
+			}
+			stats := f.sessions.Stats()
+			if stats.Garbage != c.garbage || c.check != nil && !c.check(stats) {
+				t.Errorf("%+v", stats)
+			}
+			if c.code != 0 {
+				if _, err := bad.Receive(); connect.CodeOf(err) != c.code {
+					t.Errorf("the stream ends with %v, want %v", err, c.code)
+				}
+			}
+			if x := f.sessions.byID[bad.client.cosigner.session]; f.sessions.Reaches(x.number) != (c.garbage == 0 && c.code == 0 && name != "gone") {
+				t.Errorf("whether the session can be asked: %v", f.sessions.Reaches(x.number))
+			}
+		})
+	}
+}
+
+// inOneWindow has acks accepted that are all for one window, which it returns.
+func (f *fixture) inOneWindow(t *testing.T, acks map[*Client][]rollup.Ack) rollup.WindowKey {
+	t.Helper()
+	for seq := uint32(0); ; seq += 100 {
+		window, whole := f.open(), true
+		for c, list := range acks {
+			var frames []byte
+			for _, a := range list {
+				signed := f.Ack(window, a.Client, seq+a.Seq)
+				frames = signed.Append(frames)
+			}
+			s := c.Open(t.Context())
+			p, err := s.Submit(t.Context(), frames)
+			if err != nil {
+				t.Fatal(err)
+			}
+			answer, err := p.Wait(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			for _, code := range answer.Codes {
+				whole = whole && code == rollup.Accepted
+			}
+		}
+		if whole {
+			return window
+		}
+		t.Log("a window closed too early: again")
+	}
+}
+
+// TestCosignStream: what a Cosign stream may be, and how it ends.
+func TestCosignStream(t *testing.T) {
+	f := start(t, options{cosignWait: time.Second})
+	for name, id := range map[string]string{"none": "", "short": "00", "no digits": "zz000000000000000000000000000000"} {
+		s := f.client(t, nil).ingest.Cosign(t.Context())
+		if id != "" {
+			s.RequestHeader().Set(SessionHeader, id)
+		}
+		_ = s.Send(nil)
+		if _, err := s.Receive(); connect.CodeOf(err) != connect.CodeInvalidArgument {
+			t.Errorf("session %s: %v", name, err)
+		}
+		acks := f.client(t, nil).ingest.SubmitAcks(t.Context())
+		acks.RequestHeader().Set(SessionHeader, id)
+		_ = acks.Send(&rpc.SubmitAcksRequest{Frames: f.frames(uint32(len(name)), 1)})
+		if _, err := acks.Receive(); (id == "") != (err == nil) {
+			t.Errorf("acks of session %s: %v", name, err)
+		}
+		_ = acks.CloseRequest()
+	}
+	if err := f.client(t, nil).Cosign(t.Context()); err == nil {
+		t.Error("a client that is not configured to co-signs")
+	}
+
+	// The second stream of a session ends the first, and is asked.
+	first := f.ask(t)
+	second := first.client.ingest.Cosign(t.Context())
+	second.RequestHeader().Set(SessionHeader, first.client.cosigner.session.String())
+	if err := second.Send(nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := first.Receive(); connect.CodeOf(err) != connect.CodeAborted {
+		t.Errorf("the first stream ends with %v", err)
+	}
+	x := f.sessions.byID[first.client.cosigner.session]
+	if !f.sessions.Reaches(x.number) || f.sessions.Stats().Following != 1 {
+		t.Error("the session can not be asked through its second stream")
+	}
+	if err := second.CloseRequest(); err != nil { // the caller asks for no more
+		t.Fatal(err)
+	}
+	if _, err := second.Receive(); !errors.Is(err, io.EOF) {
+		t.Errorf("the second stream ends with %v", err)
+	}
+	f.until(t, "the session is let go", func() bool { return f.sessions.Stats().Following == 0 })
+
+	// Shutdown ends what follows.
+	third := f.ask(t)
+	f.shutdown()
+	if _, err := third.Receive(); connect.CodeOf(err) != connect.CodeUnavailable {
+		t.Errorf("at shutdown: %v", err)
+	}
+}
+
+// TestCosignOff: a node that asks nobody says so, and takes acks that name a session.
+func TestCosignOff(t *testing.T) {
+	f := start(t, options{config: func(c *Config) { c.Sessions = nil }})
+	c := f.client(t, f.cosigning(nil))
+	if err := c.Cosign(t.Context()); !NotOffered(err) {
+		t.Errorf("got %v", err)
+	}
+	f.deliver(t, c, 1, 0)
+}
+
+// TestSessionsAreBounded: idle sessions make room, the one that ended first goes first, and busy ones stay.
+func TestSessionsAreBounded(t *testing.T) {
+	s := NewSessions(quiet())
+	id := func(i int) (id SessionID) { le.PutUint32(id[:], uint32(i)); return id }
+	var all []*session
+	for i := range maxSessions {
+		all = append(all, s.acquire(id(i)))
+	}
+	if s.acquire(id(maxSessions)) != nil || s.Stats().Overfull != 1 {
+		t.Error("there is no bound")
+	}
+	if again := s.acquire(id(7)); again != all[7] {
+		t.Error("a session got another number")
+	}
+	s.release(all[7])
+	s.release(all[9])
+	s.release(all[8])
+	if s.acquire(id(maxSessions)) == nil || s.byID[id(9)] != nil || s.byID[id(8)] == nil || s.byID[id(7)] == nil || len(s.byNumber) != maxSessions {
+		t.Error("not the one that ended first made room")
+	}
+	if back := s.acquire(id(8)); back != all[8] || s.acquire(id(maxSessions+1)) != nil {
+		t.Error("a session that came back was forgotten")
+	}
+	for _, number := range []pipeline.Session{pipeline.NoSession, all[9].number, all[7].number} {
+		if s.Reaches(number) {
+			t.Errorf("session %d can be asked", number)
+		}
+		s.Disproved(number) // of one that is not there any more: nothing
+	}
+}
+
+// TestBarredForAWhile: after garbage a session is not asked, and later it is.
+func TestBarredForAWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := NewSessions(quiet())
+		x := s.acquire(SessionID{1})
+		s.follow(x, func(error) {})
+		if !s.Reaches(x.number) {
+			t.Fatal("it can not be asked")
+		}
+		s.Disproved(x.number)
+		time.Sleep(barredTime - time.Second) // of the test's clock
+		if s.Reaches(x.number) {
+			t.Error("it is asked again too early")
+		}
+		time.Sleep(time.Second)
+		if !s.Reaches(x.number) {
+			t.Error("it is not asked again")
+		}
+	})
 }

@@ -52,7 +52,7 @@ func start(t *testing.T, o options) *fixture {
 	if f.store, err = store.OpenMemory(); err != nil {
 		t.Fatal(err)
 	}
-	quiet := slog.New(slog.DiscardHandler)
+	quiet := quiet()
 	certificate, err := peer.NewCertificate(f.Members[0].Transport)
 	if err != nil {
 		t.Fatal(err)
@@ -206,3 +206,5 @@ func serverTLS(t *testing.T) (server, client *tls.Config) {
 	}}
 	return &tls.Config{Certificates: []tls.Certificate{certificate}}, trusts
 }
+
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }

@@ -194,33 +194,35 @@ func (s *Sessions) Offer(ctx context.Context, o *pipeline.Offer) []pipeline.Cosi
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.over = true
+	var signatures []pipeline.Cosignature
 	for _, t := range c.tasks {
 		t.end()
+		signatures = append(signatures, t.signatures...)
 	}
-	return c.signatures
+	return signatures
 }
 
 // collection is one offer that is under way. Its fields, and its tasks', are guarded by Sessions.mu.
 type collection struct {
-	sessions   *Sessions
-	offer      *pipeline.Offer
-	deadline   time.Time
-	tasks      []*task
-	open       int // tasks that may still bring something
-	done       chan struct{}
-	over       bool
-	signatures []pipeline.Cosignature
+	sessions *Sessions
+	offer    *pipeline.Offer
+	deadline time.Time
+	tasks    []*task
+	open     int // tasks that may still bring something
+	done     chan struct{}
+	over     bool
 }
 
 // task is what one session is asked.
 type task struct {
 	*collection
-	follower *follower
-	party    *pipeline.Party
-	answered []bool // by client of the party
-	left     int
-	sent     bool // or about to be
-	closed   bool
+	follower   *follower
+	party      *pipeline.Party
+	signatures []pipeline.Cosignature
+	answered   []bool // by client of the party
+	left       int
+	sent       bool // or about to be
+	closed     bool
 }
 
 // ask queues a party's offer for its session, if that can be asked.
@@ -324,14 +326,17 @@ func (s *Sessions) drop(f *follower) {
 // errGarbage is wrapped by what is wrong with an answer that is none.
 var errGarbage = errors.New("not an answer to an offer")
 
-// answer takes what came over a Cosign stream. After an error, which wraps errGarbage, the session is barred and the
-// stream must end.
+// answer takes what came over a Cosign stream. After an error, which wraps errGarbage, the session is barred, nothing that it
+// answered to offers under way counts, and the stream must end.
 func (s *Sessions) answer(f *follower, request *rpc.CosignRequest) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	err := s.take(f, request)
 	if err != nil {
 		s.bar(f.session, err.Error())
+		for _, t := range f.tasks {
+			t.signatures = nil
+		}
 		s.drop(f)
 	}
 	return err

@@ -1,0 +1,451 @@
+package ingest
+
+import (
+	"encoding/json"
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/node/rpc/rpctest"
+	"github.com/waybill-network/waybill/pipeline"
+	"github.com/waybill-network/waybill/rollup"
+)
+
+// lies is a node that may lie, and the program of one client that it lies to. Clients 0 to 3 have acks in the window; the
+// program is client 1's.
+type lies struct {
+	*rpctest.Network
+	t      *testing.T
+	key    rollup.WindowKey
+	acks   []rollup.Ack
+	dir    string
+	k      *cosigner
+	signed [][]byte // messages that client 1 signed
+	booked []reference
+}
+
+const victim = 1
+
+func newLies(t *testing.T, change func(*CosignConfig)) *lies {
+	t.Helper()
+	l := &lies{Network: rpctest.New(t, []string{"127.0.0.1:1"}, 5), t: t, key: rollup.WindowKey{Epoch: 0, Window: 3}, dir: t.TempDir()}
+	for seq := range uint32(12) {
+		a := l.Ack(l.key, seq%4, seq)
+		a.Service = seq / 8 // acks 0 to 7 and 8 to 11
+		l.acks = append(l.acks, a)
+	}
+	cfg := CosignConfig{Evidence: filepath.Join(l.dir, "offers"), Payer: func(uint32) (uint32, bool) { return l.payer(), true },
+		Sign: func(clients []uint32, message []byte, signatures [][rollup.SignatureSize]byte) error {
+			for i, c := range clients {
+				l.signed = append(l.signed, slices.Clone(message))
+				s := bls.Default.Sign(l.Clients[c], message)
+				signatures[i] = s.Bytes()
+			}
+			return nil
+		}}
+	if change != nil {
+		change(&cfg)
+	}
+	l.k = newCosigner(cfg, quiet())
+	for _, a := range l.acks {
+		if a.Client == victim {
+			l.booked = append(l.booked, l.k.book.sign(a.Append(nil))...)
+		}
+	}
+	return l
+}
+
+func (l *lies) payer() uint32 {
+	payer, _ := l.View().Payer(victim, 0)
+	return payer
+}
+
+// offer is what a node offers that holds the given acks, after change has done something to its statements.
+func (l *lies) offer(acks []rollup.Ack, change func([]rollup.Statement) []rollup.Statement) *rpc.CosignOffer {
+	l.t.Helper()
+	var frames []byte
+	for i := range acks {
+		frames = acks[i].Append(frames)
+	}
+	archive, err := new(rollup.Sealer).Archive(l.ID, l.key, frames, anything{l.View()})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	statements, err := rollup.Statements(archive, l.key, l.View(), func(uint32) bool { return true })
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if change != nil {
+		statements = change(statements)
+	}
+	o := &pipeline.Offer{Network: l.ID, Key: l.key, Tree: rollup.NewStatementTree(statements), Acks: archive}
+	c := pipeline.Offered{Client: victim, FirstStatement: slices.IndexFunc(statements, func(s rollup.Statement) bool { return s.Client == victim })}
+	for i := range archive.Len() {
+		if archive.Entry(i).Client() == victim {
+			if c.Acks == 0 {
+				c.FirstAck = i
+			}
+			c.Acks++
+		}
+	}
+	for i := c.FirstStatement; i < len(statements) && statements[i].Client == victim; i++ {
+		c.Statements++
+	}
+	t := &task{collection: &collection{offer: o}, party: &pipeline.Party{Clients: []pipeline.Offered{c}}}
+	for m := range t.messages() {
+		return m
+	}
+	panic("no message")
+}
+
+// anything is a registry in which every service exists.
+type anything struct{ rollup.Registry }
+
+func (anything) UnitCap(uint32) (uint64, bool) { return 1 << 40, true }
+
+// decide shows the program an offer and returns why it refuses, if it does.
+func (l *lies) decide(m *rpc.CosignOffer) (Reason, bool) {
+	l.t.Helper()
+	before := len(l.signed)
+	answer, err := l.k.answer(m)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	signed, refused := slices.Contains(answer.Clients, victim), false
+	var why Reason
+	for _, r := range answer.Refusals {
+		if slices.Contains(r.Clients, victim) {
+			refused = true
+			why, _ = reasonByName(r.Reason)
+		}
+	}
+	if signed == refused || signed != (len(l.signed) > before) || len(answer.Signatures) != len(answer.Clients)*rollup.SignatureSize {
+		l.t.Fatalf("%+v after %d signatures", answer, len(l.signed)-before)
+	}
+	if signed {
+		message := rollup.CosignMessage(l.ID, l.key, m.Count, rollup.Hash(m.Root))
+		s, err := bls.ParseSignature(answer.Signatures)
+		if err != nil || !bls.Default.Verify(l.Clients[victim].PublicKey(), message[:], &s) {
+			l.t.Errorf("the answer is no signature: %v", err)
+		}
+	}
+	return why, refused
+}
+
+func (l *lies) accept() {
+	codes := slices.Repeat([]rollup.Code{rollup.Accepted}, len(l.booked))
+	l.k.book.accept(l.booked, codes)
+}
+
+// TestHonestOffer: what is true is signed, again if it is asked again, with acks that the client does not know to be accepted
+// or without them.
+func TestHonestOffer(t *testing.T) {
+	for _, known := range []bool{false, true} {
+		l := newLies(t, nil)
+		if known {
+			l.accept()
+		}
+		for range 2 {
+			if why, refused := l.decide(l.offer(l.acks, nil)); refused {
+				t.Errorf("an honest offer is refused: %v", why)
+			}
+		}
+		if len(l.signed) != 2 || !slices.Equal(l.signed[0], l.signed[1]) {
+			t.Errorf("%d messages signed", len(l.signed))
+		}
+	}
+	l := newLies(t, nil)
+	l.k.book.accept(l.booked[:2], []rollup.Code{rollup.Accepted, rollup.WindowClosed})
+	rest := slices.DeleteFunc(slices.Clone(l.acks), func(a rollup.Ack) bool { return a.Client == victim && a.Seq != l.booked[0].seq })
+	if why, refused := l.decide(l.offer(rest, nil)); refused {
+		t.Errorf("an offer without the ack that was refused: %v", why)
+	}
+	if files, err := os.ReadDir(filepath.Join(l.dir, "offers")); err == nil {
+		t.Errorf("%d honest offers were kept", len(files))
+	}
+}
+
+// TestLyingOffers: whatever a node says that is not true is refused for its reason, not signed, and kept.
+func TestLyingOffers(t *testing.T) {
+	edit := func(change func(s *rollup.Statement)) func(l *lies) *rpc.CosignOffer {
+		return func(l *lies) *rpc.CosignOffer {
+			return l.offer(l.acks, func(all []rollup.Statement) []rollup.Statement {
+				i := slices.IndexFunc(all, func(s rollup.Statement) bool { return s.Client == victim })
+				change(&all[i])
+				return all
+			})
+		}
+	}
+	message := func(change func(m *rpc.CosignOffer)) func(l *lies) *rpc.CosignOffer {
+		return func(l *lies) *rpc.CosignOffer {
+			m := l.offer(l.acks, nil)
+			change(m)
+			return m
+		}
+	}
+	insert := func(s rollup.Statement, at int) func(l *lies) *rpc.CosignOffer {
+		return func(l *lies) *rpc.CosignOffer {
+			return l.offer(l.acks, func(all []rollup.Statement) []rollup.Statement {
+				s.Payer = l.payer()
+				return slices.Insert(all, at, s)
+			})
+		}
+	}
+	// Each client has a statement about service 0 and one about service 1: those of client 1 are at 2 and 3.
+	for name, c := range map[string]struct {
+		offer func(l *lies) *rpc.CosignOffer
+		want  Reason
+	}{
+		"one unit more":        {edit(func(s *rollup.Statement) { s.Units++ }), ReasonWrongUnits},
+		"one unit less":        {edit(func(s *rollup.Statement) { s.Units-- }), ReasonWrongUnits},
+		"another root of acks": {edit(func(s *rollup.Statement) { s.Root[0] ^= 1 }), ReasonWrongRoot},
+		"another payer":        {edit(func(s *rollup.Statement) { s.Payer++ }), ReasonWrongPayer},
+		"another service":      {edit(func(s *rollup.Statement) { s.Service = 7 }), ReasonExtraStatement},
+		"an extra service": {func(l *lies) *rpc.CosignOffer {
+			return insert(rollup.Statement{Client: victim, Service: 2, Acks: 1, Units: 5}, 4)(l)
+		}, ReasonMalformed},
+		"an extra ack": {func(l *lies) *rpc.CosignOffer {
+			forged := l.Ack(l.key, victim, 99)
+			return l.offer(append(slices.Clone(l.acks), forged), nil)
+		}, ReasonWrongAcks},
+		"an ack of a service never used": {func(l *lies) *rpc.CosignOffer {
+			forged := l.Ack(l.key, victim, 99)
+			forged.Service = 5
+			return l.offer(append(slices.Clone(l.acks), forged), nil)
+		}, ReasonExtraStatement},
+		"more units in an ack": {func(l *lies) *rpc.CosignOffer {
+			acks := slices.Clone(l.acks)
+			acks[victim].Units++
+			return l.offer(acks, nil)
+		}, ReasonWrongUnits},
+		"another request in an ack": {func(l *lies) *rpc.CosignOffer {
+			acks := slices.Clone(l.acks)
+			acks[victim].Request[0]++
+			return l.offer(acks, nil)
+		}, ReasonWrongRoot},
+		"an accepted ack is missing": {func(l *lies) *rpc.CosignOffer {
+			l.accept()
+			return l.offer(slices.Delete(slices.Clone(l.acks), victim, victim+1), nil)
+		}, ReasonMissingAck},
+		"all accepted acks of a service are missing": {func(l *lies) *rpc.CosignOffer {
+			l.accept()
+			return l.offer(slices.DeleteFunc(slices.Clone(l.acks), func(a rollup.Ack) bool { return a.Client == victim && a.Service == 1 }), nil)
+		}, ReasonMissingAck},
+		"a second statement elsewhere": {func(l *lies) *rpc.CosignOffer {
+			return l.offer(l.acks, func(all []rollup.Statement) []rollup.Statement {
+				extra := all[2]
+				return append(all, extra) // out of order, and beside what is shown
+			})
+		}, Reason(255)}, // which members refuse: the tree is not in order
+		"a statement after, out of order":  {insert(rollup.Statement{Client: 0, Service: 3, Acks: 1, Units: 1}, 4), ReasonNeighbour},
+		"a statement before, out of order": {insert(rollup.Statement{Client: 3, Service: 9, Acks: 1, Units: 1}, 2), ReasonNeighbour},
+		"another root":                     {message(func(m *rpc.CosignOffer) { m.Root[0] ^= 1 }), ReasonWrongPath},
+		"another count":                    {message(func(m *rpc.CosignOffer) { m.Count++ }), ReasonWrongPath},
+		"another path":                     {message(func(m *rpc.CosignOffer) { m.Ranges[0].Siblings[3] ^= 1 }), ReasonWrongPath},
+		"another place":                    {message(func(m *rpc.CosignOffer) { m.Ranges[0].First++ }), ReasonWrongPath},
+		"another network":                  {message(func(m *rpc.CosignOffer) { m.Network = "0000000000000001" }), ReasonWrongNetwork},
+		"another epoch":                    {message(func(m *rpc.CosignOffer) { m.Epoch++ }), ReasonWrongWindow},
+		"another window":                   {message(func(m *rpc.CosignOffer) { m.Window-- }), ReasonWrongWindow},
+		"another node":                     {message(func(m *rpc.CosignOffer) { m.Node++ }), ReasonWrongWindow},
+		"seqs missing":                     {message(func(m *rpc.CosignOffer) { m.Seqs = m.Seqs[4:] }), ReasonMalformed},
+		"seqs left over":                   {message(func(m *rpc.CosignOffer) { m.Seqs = append(m.Seqs, 0, 0, 0, 0) }), ReasonMalformed},
+		"another seq":                      {message(func(m *rpc.CosignOffer) { m.Seqs[0]++ }), ReasonWrongAcks},
+		"seqs of another order": {message(func(m *rpc.CosignOffer) {
+			first := le.Uint32(m.Seqs)
+			copy(m.Seqs, m.Seqs[4:8])
+			le.PutUint32(m.Seqs[4:], first)
+		}), ReasonWrongAcks},
+		"one seq twice":     {message(func(m *rpc.CosignOffer) { copy(m.Seqs[4:8], m.Seqs[:4]) }), ReasonWrongAcks},
+		"no statements":     {message(func(m *rpc.CosignOffer) { m.Ranges, m.Seqs = nil, nil }), ReasonMissingAck},
+		"no network":        {message(func(m *rpc.CosignOffer) { m.Network = "" }), ReasonMalformed},
+		"no root":           {message(func(m *rpc.CosignOffer) { m.Root = nil }), ReasonMalformed},
+		"a cut statement":   {message(func(m *rpc.CosignOffer) { m.Ranges[0].Statements = m.Ranges[0].Statements[1:] }), ReasonMalformed},
+		"payers missing":    {message(func(m *rpc.CosignOffer) { m.Ranges[0].Payers = nil }), ReasonMalformed},
+		"no acks":           {edit(func(s *rollup.Statement) { s.Acks = 0 }), ReasonMalformed},
+		"neighbours hidden": {func(l *lies) *rpc.CosignOffer { return l.hidden() }, ReasonNeighbour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLies(t, nil)
+			m := c.offer(l)
+			why, refused := l.decide(m)
+			if c.want == Reason(255) {
+				if refused {
+					t.Errorf("refused: %v", why)
+				}
+				return
+			}
+			if !refused || why != c.want {
+				t.Fatalf("refused %v: %v, want %v", refused, why, c.want)
+			}
+			l.kept(m, c.want)
+			if stats := l.k.stats; stats.Signed != 0 || !maps.Equal(stats.Refused, map[Reason]uint64{c.want: 1}) {
+				t.Errorf("%+v", stats)
+			}
+		})
+	}
+}
+
+// hidden shows the client's own statements and not what stands beside them.
+func (l *lies) hidden() *rpc.CosignOffer {
+	m := l.offer(l.acks, nil)
+	var tree *rollup.StatementTree
+	l.offer(l.acks, func(all []rollup.Statement) []rollup.Statement { tree = rollup.NewStatementTree(all); return all })
+	m.Ranges = []*rpc.StatementRange{statementRange(tree, 2, 4)}
+	return m
+}
+
+// kept requires that the offer is in the directory, with what the client signed.
+func (l *lies) kept(m *rpc.CosignOffer, reason Reason) {
+	l.t.Helper()
+	files, err := filepath.Glob(filepath.Join(l.dir, "offers", "*.json"))
+	if err != nil || len(files) != 1 {
+		l.t.Fatalf("kept: %v, %v", files, err)
+	}
+	text, err := os.ReadFile(files[0])
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	var c conviction
+	if err := json.Unmarshal(text, &c); err != nil {
+		l.t.Fatal(err)
+	}
+	var offer rpc.CosignOffer
+	if err := proto.Unmarshal(c.Offer, &offer); err != nil || !proto.Equal(&offer, m) {
+		l.t.Errorf("another offer was kept: %v", err)
+	}
+	want := 3
+	if reason == ReasonWrongWindow {
+		want = 0
+	}
+	if c.Reason != reason.String() || !slices.Equal(c.Clients, []uint32{victim}) || len(c.Signed) != want {
+		l.t.Errorf("kept: %+v", c)
+	}
+}
+
+// TestOneRoot: once a root is signed for a window, no other is, however true it may be.
+func TestOneRoot(t *testing.T) {
+	l := newLies(t, nil)
+	if why, refused := l.decide(l.offer(l.acks, nil)); refused {
+		t.Fatal(why)
+	}
+	other := slices.DeleteFunc(slices.Clone(l.acks), func(a rollup.Ack) bool { return a.Client == 3 })
+	if why, refused := l.decide(l.offer(other, nil)); !refused || why != ReasonRepeated {
+		t.Errorf("a second root: %v, %v", refused, why)
+	}
+	if why, refused := l.decide(l.offer(l.acks, nil)); refused {
+		t.Errorf("the first again: %v", why)
+	}
+	// A refused root binds nobody.
+	l = newLies(t, nil)
+	lie := l.offer(l.acks, func(all []rollup.Statement) []rollup.Statement { all[2].Units++; return all })
+	if _, refused := l.decide(lie); !refused {
+		t.Fatal("a lie is signed")
+	}
+	if why, refused := l.decide(l.offer(l.acks, nil)); refused {
+		t.Errorf("the truth after a lie: %v", why)
+	}
+}
+
+// TestDeclined: who does not co-sign says so, whatever the offer, and keeps nothing.
+func TestDeclined(t *testing.T) {
+	l := newLies(t, func(c *CosignConfig) { c.Willing = func(client uint32) bool { return client != victim } })
+	for _, m := range []*rpc.CosignOffer{l.offer(l.acks, nil), {Clients: []uint32{victim}}} {
+		if why, refused := l.decide(m); !refused || why != ReasonDeclined {
+			t.Errorf("%v, %v", refused, why)
+		}
+	}
+	if files, err := os.ReadDir(filepath.Join(l.dir, "offers")); err == nil {
+		t.Errorf("%d offers were kept", len(files))
+	}
+}
+
+// TestEvidenceBounds: a node that lies without end fills no disk, and a directory that can not be written changes nothing.
+func TestEvidenceBounds(t *testing.T) {
+	l := newLies(t, nil)
+	for range maxEvidence + 5 {
+		l.decide(l.offer(l.acks, func(all []rollup.Statement) []rollup.Statement { all[2].Units++; return all }))
+	}
+	if files, err := os.ReadDir(filepath.Join(l.dir, "offers")); err != nil || len(files) != maxEvidence {
+		t.Errorf("%d files, %v", len(files), err)
+	}
+	l = newLies(t, func(c *CosignConfig) { c.Evidence = "/dev/null/offers" })
+	if why, refused := l.decide(l.offer(l.acks, func(all []rollup.Statement) []rollup.Statement { all[2].Units++; return all })); !refused || why != ReasonWrongUnits {
+		t.Errorf("%v, %v", refused, why)
+	}
+}
+
+// TestSignFails: a program that can not sign does not answer.
+func TestSignFails(t *testing.T) {
+	broken := errors.New("no key")
+	l := newLies(t, func(c *CosignConfig) {
+		c.Sign = func([]uint32, []byte, [][rollup.SignatureSize]byte) error { return broken }
+	})
+	if _, err := l.k.answer(l.offer(l.acks, nil)); !errors.Is(err, broken) {
+		t.Error(err)
+	}
+}
+
+// TestBookForgets: the book is bounded by age and by acks, the oldest go first, and what is forgotten is not signed for.
+func TestBookForgets(t *testing.T) {
+	n := rpctest.New(t, []string{"127.0.0.1:1"}, 2)
+	b := newBook(time.Minute, 10)
+	frames := func(window, acks uint32) (f []byte) {
+		for seq := range acks {
+			a := n.Ack(rollup.WindowKey{Window: window}, 0, seq)
+			f = a.Append(f)
+		}
+		return f
+	}
+	windows := func() (list []uint32) {
+		for key := range b.windows {
+			list = append(list, key.Window)
+		}
+		slices.Sort(list)
+		return list
+	}
+	b.sign(frames(1, 6))
+	b.windows[rollup.WindowKey{Window: 1}].last = time.Now().Add(-30 * time.Second)
+	b.sign(frames(2, 4))
+	b.sign(frames(2, 4)) // the same acks again are no more
+	if got := windows(); !slices.Equal(got, []uint32{1, 2}) || b.acks != 10 {
+		t.Errorf("%v with %d acks", got, b.acks)
+	}
+	b.sign(frames(3, 1))
+	b.sign(nil) // which looks at the bounds
+	if got := windows(); !slices.Equal(got, []uint32{2, 3}) || b.acks != 5 {
+		t.Errorf("%v with %d acks", got, b.acks)
+	}
+	b.windows[rollup.WindowKey{Window: 2}].last = time.Now().Add(-61 * time.Second)
+	b.sign(nil)
+	if got := windows(); !slices.Equal(got, []uint32{3}) || b.acks != 1 {
+		t.Errorf("%v with %d acks", got, b.acks)
+	}
+	b.accept([]reference{{rollup.WindowKey{Window: 2}, 0, 0}}, []rollup.Code{rollup.Accepted}) // of a forgotten window
+	b.sign(frames(4, 20))
+	b.sign(nil)
+	if len(b.windows) != 0 || b.acks != 0 {
+		t.Errorf("a window beyond the bound is remembered: %v, %d acks", windows(), b.acks)
+	}
+}
+
+func TestReasonNames(t *testing.T) {
+	seen := map[string]bool{}
+	for _, r := range Reasons() {
+		back, ok := reasonByName(r.String())
+		if !ok || back != r || seen[r.String()] {
+			t.Errorf("%d is %q, which is %d", r, r, back)
+		}
+		seen[r.String()] = true
+	}
+	if _, ok := reasonByName("reason 200"); ok || Reason(200).String() != "reason 200" {
+		t.Error("a reason that there is not")
+	}
+}
