@@ -311,7 +311,7 @@ func (f *fixture) settled() {
 	for range 100 {
 		time.Sleep(5 * time.Second)
 		s := f.p.Stats()
-		if s.Pending == 0 && s.Window.Queued == 0 && s.Seal.Queued == 0 {
+		if s.Pending == 0 && s.Window.Queued == 0 && s.Cosign.Queued == 0 && s.Seal.Queued == 0 {
 			return
 		}
 	}

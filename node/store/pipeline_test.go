@@ -60,6 +60,21 @@ type life struct {
 
 	mu       sync.Mutex
 	accepted map[message]bool
+	cosigned int // windows
+	delays   *rand.Rand
+}
+
+// answer has clients take their time, and sometimes too long.
+func (l *life) answer(ctx context.Context, _ *pipeline.Offer, answers []pipeline.Cosignature) []pipeline.Cosignature {
+	l.mu.Lock()
+	wait := time.Duration(l.delays.IntN(2500)) * time.Millisecond
+	l.mu.Unlock()
+	select {
+	case <-time.After(wait):
+		return answers
+	case <-ctx.Done():
+		return nil
+	}
 }
 
 // TestPipelineCrash crashes a node at random syncs of its store, over and over, each time going on from what the disk
@@ -83,7 +98,7 @@ func TestPipelineCrash(t *testing.T) {
 			defer blocks.Wait()
 			defer cancel()
 			l := &life{t: t, net: net, members: &pipelinetest.Committee{Network: net},
-				rng: rand.New(rand.NewPCG(seed, uint64(chain))), accepted: map[message]bool{}}
+				rng: rand.New(rand.NewPCG(seed, uint64(chain))), delays: rand.New(rand.NewPCG(seed, uint64(chain))), accepted: map[message]bool{}}
 			disk := vfs.NewCrashableMem()
 			for crash := range crashes {
 				disk = l.live(disk, uint32(crash))
@@ -120,7 +135,7 @@ func (l *life) live(disk *vfs.MemFS, run uint32) *vfs.MemFS {
 	l.net.Refuse = func([]byte) error { return alive() }
 	l.members.Before = func(context.Context, int, []byte) ([48]byte, error) { return [48]byte{}, alive() }
 	s, p := l.start(fs)
-	source := p.Open("client")
+	source, cosigning := p.Open("client"), p.OpenSession("co-signing client", 1)
 	for round := range uint32(30) {
 		open := p.OpenWindow()
 		var frames []byte
@@ -133,7 +148,12 @@ func (l *life) live(disk *vfs.MemFS, run uint32) *vfs.MemFS {
 			sent = append(sent, m)
 		}
 		codes := make([]rollup.Code, len(sent))
-		if _, err := source.Submit(context.Background(), frames, codes); err != nil {
+		half := len(codes) / 2 // the others co-sign
+		_, err := source.Submit(context.Background(), frames[:half*rollup.AckSize], codes[:half])
+		if err == nil {
+			_, err = cosigning.Submit(context.Background(), frames[half*rollup.AckSize:], codes[half:])
+		}
+		if err != nil {
 			l.t.Error(err)
 		}
 		l.mu.Lock()
@@ -168,8 +188,8 @@ func (l *life) start(fs vfs.FS) (*store.Store, *pipeline.Pipeline) {
 		l.t.Fatal(err)
 	}
 	log := slog.New(slog.NewTextHandler(l.t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))
-	p, err := pipeline.New(pipeline.Config{Network: l.net.ID, Workers: 1, WindowAge: 5 * time.Second, Grace: time.Second, Logger: log},
-		s, l.net, l.members)
+	p, err := pipeline.New(pipeline.Config{Network: l.net.ID, Workers: 1, WindowAge: 5 * time.Second, Grace: time.Second, Logger: log,
+		CosignWait: 2 * time.Second, Cosigners: &pipelinetest.Cosigners{Network: l.net, Answer: l.answer}}, s, l.net, l.members)
 	if err == nil {
 		err = p.Start(context.Background())
 	}
@@ -185,7 +205,7 @@ func (l *life) settle(disk *vfs.MemFS) {
 	s, p := l.start(disk)
 	for range 30 {
 		time.Sleep(5 * time.Second)
-		if stats := p.Stats(); stats.Pending == 0 && stats.Window.Queued == 0 && stats.Seal.Queued == 0 {
+		if stats := p.Stats(); stats.Pending == 0 && stats.Window.Queued == 0 && stats.Cosign.Queued == 0 && stats.Seal.Queued == 0 {
 			break
 		}
 	}
@@ -201,14 +221,22 @@ func (l *life) settle(disk *vfs.MemFS) {
 		if err != nil {
 			l.t.Fatal(err)
 		}
-		for i := range rollup.Acks(w.Evidence).Len() {
-			a := rollup.Acks(w.Evidence).Ack(h, i)
+		ev, err := rollup.ParseEvidence(w.Evidence)
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		if err := rollup.Verify(h, ev, l.net.ID, l.net.View(), nil, 1); err != nil {
+			l.t.Error(err)
+		}
+		acks := ev.Acks
+		if h.StatementCount > 0 {
+			acks, l.cosigned = w.Acks, l.cosigned+1 // which the evidence, just verified, was made from
+		}
+		for i := range acks.Len() {
+			a := acks.Ack(h, i)
 			var m message
 			a.Message(&m)
 			count[m]++
-		}
-		if err := rollup.Verify(h, rollup.AcksEvidence(w.Evidence), l.net.ID, l.net.View(), nil, 1); err != nil {
-			l.t.Error(err)
 		}
 	}
 	for m := range l.accepted {
@@ -224,7 +252,7 @@ func (l *life) settle(disk *vfs.MemFS) {
 	if unordered, err := s.Unordered(); err != nil || len(unordered) != 0 {
 		l.t.Error(unordered, err)
 	}
-	l.t.Logf("%d acks accepted, %d rolled up in %d windows", len(l.accepted), len(count), len(l.net.Ordered()))
+	l.t.Logf("%d acks accepted, %d rolled up in %d windows, %d of them co-signed", len(l.accepted), len(count), len(l.net.Ordered()), l.cosigned)
 	if err := s.Close(); err != nil {
 		l.t.Error(err)
 	}
