@@ -31,7 +31,8 @@ func (n *node) snapshot() telemetry.Snapshot {
 		Kernels:    []telemetry.Kernel{{Name: "fp381", Implementation: "avx512ifma"}, {Name: "blake3", Implementation: "avx2"}, {Name: "sha256", Implementation: "generic", FellBack: true}},
 		Budget:     telemetry.Budget{Acks: 15_230, MaxAcks: 262_144, Bytes: 1_949_440, MaxBytes: 64 << 20, Sources: 18},
 		Quarantine: telemetry.Quarantine{Total: 3, Clients: []uint32{17, 4021, 99812}},
-		Rollups:    telemetry.RollupCounts{Sealed: 141, Certified: 140, Ordered: 139, Pending: 2, Oldest: 1.9, MemberSigned: 402},
+		Rollups:    telemetry.RollupCounts{Sealed: 141, Rung1: 1_204_113, Rung2: 7_911_406, Certified: 140, Ordered: 139, Pending: 2, Oldest: 1.9, MemberSigned: 402},
+		Cosign:     telemetry.Cosign{On: true, Sessions: 21, Acks: 8_000_000, Offers: 2_961, Asked: 90_113, Signed: 88_004, Silent: 2_109, Refusals: []telemetry.Answer{{Name: "declined", Count: 17}}},
 		Chain:      telemetry.Chain{Height: 128_403, BlockTime: now.Add(-1200 * time.Millisecond), Executed: now.Add(-900 * time.Millisecond), AppHash: hash, Peers: 6, Validators: 7, Validator: true, Mempool: 2, Skew: 0.31},
 		Epoch:      telemetry.Epoch{Number: 12, Start: now.Add(-41 * time.Minute), End: now.Add(19 * time.Minute), NextToSettle: 12, Clients: 100_214, Services: 3, Nodes: 7},
 		Store:      telemetry.Store{Path: "/var/lib/waybill/data", Bytes: 13_958_643_712, Free: 214_748_364_800, MinFree: 2 << 30},
@@ -46,7 +47,7 @@ func (n *node) snapshot() telemetry.Snapshot {
 	for k, name := range []string{"accepted", "known", "malformed", "wrong_network", "window_closed", "unknown_client", "replayed_seq", "bad_signature", "overloaded"} {
 		s.Answers = append(s.Answers, telemetry.Answer{Name: name, Count: []uint64{acks, 1_203, 0, 0, 2_204, 310, 12, 921, uint64(i)}[k]})
 	}
-	states := []telemetry.WindowState{"open", "grace", "sealing", "certifying"}
+	states := []telemetry.WindowState{"open", "grace", "cosigning", "certifying"}
 	for k := range 12 {
 		w := telemetry.Window{Epoch: 12, Window: 91 - uint32(k), State: telemetry.WindowOrdered, Acks: 65_536, MaxAcks: 65_536, Units: 31_203_441_902, Rows: 14, Opened: now, Closes: now.Add(12 * time.Second), Quorum: 48, Power: 52}
 		if k < len(states) {
@@ -58,6 +59,7 @@ func (n *node) snapshot() telemetry.Snapshot {
 		case telemetry.WindowCertifying, telemetry.WindowOrdered:
 			w.Sealed = now.Add(-time.Duration(k) * 20 * time.Second)
 			w.Root, w.ID = hash, hash[8:]+hash[:8]
+			w.Statements, w.Cosigned = 9_000, 60_021
 			if w.State == telemetry.WindowOrdered {
 				w.Ordered = w.Sealed.Add(time.Duration(700+k*83) * time.Millisecond)
 			} else {

@@ -268,7 +268,20 @@ function showPipeline(s) {
   });
 }
 
-const stateTag = { open: "good", grace: "warn", sealing: "warn", certifying: "warn", ordered: "dim" };
+// cosigning tells how clients answered when their windows had closed.
+function cosigning(c) {
+  if (!c?.on) return [["co-signing", "off"]];
+  const refusals = (c.refusals ?? []).filter((r) => r.count > 0).map((r) => `${exact(r.count)} ${r.name}`);
+  const lies = (c.refusals ?? []).some((r) => r.count > 0 && r.name !== "declined");
+  return [["co-signed", {
+    text: `${human(c.signed)} of ${human(c.asked)}`,
+    title: `${exact(c.signed)} signatures of ${exact(c.asked)} clients asked, through ${exact(c.sessions)} sessions now; ${exact(c.silent)} did not answer in time` +
+      (refusals.length ? "; refused: " + refusals.join(", ") : "") + (c.garbage ? `; ${exact(c.garbage)} sessions barred` : ""),
+    class: lies || c.garbage ? "bad" : "",
+  }]];
+}
+
+const stateTag = { open: "good", grace: "warn", cosigning: "warn", sealing: "warn", certifying: "warn", ordered: "dim" };
 
 function showWindows(s) {
   const windows = s.windows ?? [];
@@ -294,6 +307,8 @@ function showWindows(s) {
     ["certified", count(r.certified)],
     ["ordered", count(r.ordered)],
     ["pending", { text: r.pending ? `${human(r.pending)}, oldest ${duration(r.oldest_seconds)}` : "0", class: r.oldest_seconds > 120 ? "bad" : "" }],
+    ["acks by rung", { text: `${human(r.rung1_acks)} · ${human(r.rung2_acks)}`, title: `rung 1, one by one: ${exact(r.rung1_acks)} acks; rung 2, under co-signed statements: ${exact(r.rung2_acks)} acks` }],
+    ...cosigning(s.cosign),
     ["signed as member", { ...count(r.member_signed, `signed, ${exact(r.member_refused)} refused`) }],
     ...(r.member_refused ? [["refused as member", { ...count(r.member_refused), class: "bad" }]] : []),
   ]);
@@ -304,7 +319,8 @@ function showWindows(s) {
     return [
       { text: `${w.epoch}/${w.window}`, title: `epoch ${w.epoch}, window ${w.window}` },
       { text: w.state + share, tag: stateTag[w.state] ?? "dim", title: w.quorum ? `power ${exact(w.power)} of ${exact(w.quorum)} for a quorum` : "" },
-      count(w.acks, "acks"),
+      count(w.acks - w.cosigned, `acks of ${exact(w.acks)}, verified one by one`),
+      { ...count(w.cosigned, `acks of ${exact(w.acks)}, under statements that their clients co-signed (${exact(w.statements)} were offered)`), class: w.cosigned ? "" : "dim" },
       count(w.units, `units in ${w.rows} rows`),
       { hash: w.root },
       { hash: w.id },
