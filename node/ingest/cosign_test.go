@@ -127,7 +127,7 @@ func (f *fixture) deliver(t *testing.T, c *Client, seqs uint32, clients ...uint3
 // TestCosign: what two programs submit and co-sign is rolled up under statements, what a third submits is not, and all of it
 // is certified.
 func TestCosign(t *testing.T) {
-	f := start(t, options{windowAge: 300 * time.Millisecond, cosignWait: 10 * time.Second})
+	f := start(t, options{windowAge: 300 * time.Millisecond, cosignWait: time.Hour})
 	first, second := f.client(t, f.cosigning(nil)), f.client(t, f.cosigning(nil))
 	third := f.client(t, nil)
 	f.following(t, first, second)
@@ -188,17 +188,17 @@ func (a *asked) next(t *testing.T) (*rpc.CosignOffer, *rpc.CosignRequest) {
 func TestBadAnswers(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer  func(f *fixture, a *asked, offer *rpc.CosignOffer, good *rpc.CosignRequest) error
-		wait    time.Duration
+		ends    bool // the offer has to be ended: it waits for this answer
 		garbage uint64
 		kept    uint64       // acks of its clients that are co-signed all the same
 		code    connect.Code // with which the stream ends, 0: it does not
 		check   func(s CosignStats) bool
 	}{
-		"silence": {wait: 300 * time.Millisecond, answer: func(*fixture, *asked, *rpc.CosignOffer, *rpc.CosignRequest) error { return nil },
+		"silence": {ends: true, answer: func(*fixture, *asked, *rpc.CosignOffer, *rpc.CosignRequest) error { return nil },
 			check: func(s CosignStats) bool { return s.Silent == 2 }},
 		"gone": {answer: func(_ *fixture, a *asked, _ *rpc.CosignOffer, _ *rpc.CosignRequest) error { return a.CloseRequest() },
 			check: func(s CosignStats) bool { return s.Silent == 2 && s.Following == 1 }},
-		"half an answer": {wait: 300 * time.Millisecond, answer: func(_ *fixture, a *asked, _ *rpc.CosignOffer, good *rpc.CosignRequest) error {
+		"half an answer": {ends: true, answer: func(_ *fixture, a *asked, _ *rpc.CosignOffer, good *rpc.CosignRequest) error {
 			good.Clients, good.Signatures = good.Clients[:1], good.Signatures[:rollup.SignatureSize]
 			return errors.Join(a.Send(good), a.Send(good)) // twice counts once
 		}, kept: 1, check: func(s CosignStats) bool { return s.Silent == 1 }},
@@ -235,18 +235,14 @@ func TestBadAnswers(t *testing.T) {
 			good.Signatures = make([]byte, 2*MaxMessageSize)
 			return a.Send(good)
 		}, check: func(s CosignStats) bool { return s.Silent == 2 }},
-		"another window": {wait: 300 * time.Millisecond, answer: func(_ *fixture, a *asked, _ *rpc.CosignOffer, good *rpc.CosignRequest) error {
+		"another window": {ends: true, answer: func(_ *fixture, a *asked, _ *rpc.CosignOffer, good *rpc.CosignRequest) error {
 			good.Window++
 			return a.Send(good)
 		}, check: func(s CosignStats) bool { return s.Silent == 2 && s.Late == 1 }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			wait := c.wait
-			if wait == 0 {
-				wait = 20 * time.Second // which an offer takes only if it does not end by itself
-			}
-			f := start(t, options{windowAge: 200 * time.Millisecond, cosignWait: wait})
+			f := start(t, options{windowAge: 200 * time.Millisecond, cosignWait: time.Hour})
 			honest, bad := f.client(t, f.cosigning(nil)), f.ask(t)
 			f.following(t, honest)
 			seqs := []rollup.Ack{{Client: 0}, {Client: 1}, {Client: 2, Seq: 1}, {Client: 3}}
@@ -254,6 +250,13 @@ func TestBadAnswers(t *testing.T) {
 			offer, good := bad.next(t)
 			if err := c.answer(f, bad, offer, good); err != nil {
 				t.Fatal(err)
+			}
+			if c.ends {
+				f.until(t, "the answers are there", func() bool {
+					s := f.sessions.Stats()
+					return s.Signed == 2+c.kept && (name != "another window" || s.Late == 1)
+				})
+				f.endOffers()
 			}
 			if acks, cosigned := f.rolledUp(t, []rollup.WindowKey{window}); acks != 2-c.kept || cosigned != 2+c.kept {
 				t.Errorf("%d acks by rung 1 and %d by rung 2", acks, cosigned)
@@ -267,7 +270,10 @@ func TestBadAnswers(t *testing.T) {
 					t.Errorf("the stream ends with %v, want %v", err, c.code)
 				}
 			}
-			if x := f.sessions.byID[bad.client.cosigner.session]; f.sessions.Reaches(x.number) != (c.garbage == 0 && c.code == 0 && name != "gone") {
+			f.sessions.mu.Lock()
+			x := f.sessions.byID[bad.client.cosigner.session]
+			f.sessions.mu.Unlock()
+			if f.sessions.Reaches(x.number) != (c.garbage == 0 && c.code == 0 && name != "gone") {
 				t.Errorf("whether the session can be asked: %v", f.sessions.Reaches(x.number))
 			}
 		})
@@ -342,7 +348,9 @@ func TestCosignStream(t *testing.T) {
 	if _, err := first.Receive(); connect.CodeOf(err) != connect.CodeAborted {
 		t.Errorf("the first stream ends with %v", err)
 	}
+	f.sessions.mu.Lock()
 	x := f.sessions.byID[first.client.cosigner.session]
+	f.sessions.mu.Unlock()
 	if !f.sessions.Reaches(x.number) || f.sessions.Stats().Following != 1 {
 		t.Error("the session can not be asked through its second stream")
 	}

@@ -33,9 +33,11 @@ type fixture struct {
 	store    *store.Store
 	pipeline *pipeline.Pipeline
 	sessions *Sessions
-	server   *Server
-	address  string
-	shutdown func()
+	// endOffers ends the offers under way, and later ones at once, as their deadline would.
+	endOffers context.CancelFunc
+	server    *Server
+	address   string
+	shutdown  func()
 }
 
 type options struct {
@@ -60,8 +62,10 @@ func start(t *testing.T, o options) *fixture {
 	member := peer.NewMember(peer.MemberConfig{Network: f.ID, Key: f.Members[0].BLS, Chain: f, Store: f.store, Logger: quiet})
 	members := peer.NewMembers(peer.MembersConfig{Chain: f, Certificate: certificate, Local: member})
 	f.sessions = NewSessions(quiet)
+	ended, endOffers := context.WithCancel(context.Background())
+	f.endOffers = endOffers
 	f.pipeline, err = pipeline.New(pipeline.Config{Network: f.ID, Workers: 1, WindowAge: cmp.Or(o.windowAge, time.Hour),
-		Grace: 20 * time.Millisecond, MaxSkew: time.Hour, CosignWait: o.cosignWait, Cosigners: f.sessions}, f.store, chain{f.Network, f.store}, members)
+		Grace: 20 * time.Millisecond, MaxSkew: time.Hour, CosignWait: o.cosignWait, Cosigners: endable{f.sessions, ended}}, f.store, chain{f.Network, f.store}, members)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,6 +101,7 @@ func start(t *testing.T, o options) *fixture {
 		serving.Wait()
 	})
 	t.Cleanup(func() {
+		endOffers()
 		f.shutdown()
 		f.pipeline.Close()
 		members.Close()
@@ -105,6 +110,19 @@ func start(t *testing.T, o options) *fixture {
 		}
 	})
 	return f
+}
+
+// endable are sessions whose offers a test can end.
+type endable struct {
+	*Sessions
+	ended context.Context
+}
+
+func (e endable) Offer(ctx context.Context, o *pipeline.Offer) []pipeline.Cosignature {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(e.ended, cancel)()
+	return e.Sessions.Offer(ctx, o)
 }
 
 // chain keeps the certificates that it executes, as a node does.

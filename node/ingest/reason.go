@@ -2,11 +2,11 @@ package ingest
 
 import "fmt"
 
-// Reason is why a client does not co-sign what it was offered (protocol section 15). The names are used on the wire, in
+// Reason is why a client does not co-sign what it was offered (protocol section 16). The names are used on the wire, in
 // logs and in metrics.
 type Reason uint8
 
-// The reasons, in the order in which an offer is checked.
+// The reasons, in the order of the document.
 const (
 	ReasonDeclined       Reason = iota // the client does not co-sign; nothing is wrong with the offer
 	ReasonMalformed                    // the offer does not decode, or does not say what it must

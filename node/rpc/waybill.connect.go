@@ -98,7 +98,7 @@ type IngestServiceClient interface {
 	FollowWindows(context.Context, *connect.Request[FollowWindowsRequest]) (*connect.ServerStreamForClient[WindowInfo], error)
 	// GetAck tells what became of an ack: the way out of an unknown outcome after a lost connection.
 	GetAck(context.Context, *connect.Request[GetAckRequest]) (*connect.Response[GetAckResponse], error)
-	// Cosign asks for second signatures (protocol section 15): when a window has closed, the node offers what it states about
+	// Cosign asks for second signatures (protocol section 16): when a window has closed, the node offers what it states about
 	// the clients whose acks came in through this session, and the caller answers for them. Whoever does not answer in time
 	// loses nothing: the acks are rolled up one by one then. A session has one such stream; a new one ends the old.
 	Cosign(context.Context) *connect.BidiStreamForClient[CosignRequest, CosignOffer]
@@ -194,7 +194,7 @@ type IngestServiceHandler interface {
 	FollowWindows(context.Context, *connect.Request[FollowWindowsRequest], *connect.ServerStream[WindowInfo]) error
 	// GetAck tells what became of an ack: the way out of an unknown outcome after a lost connection.
 	GetAck(context.Context, *connect.Request[GetAckRequest]) (*connect.Response[GetAckResponse], error)
-	// Cosign asks for second signatures (protocol section 15): when a window has closed, the node offers what it states about
+	// Cosign asks for second signatures (protocol section 16): when a window has closed, the node offers what it states about
 	// the clients whose acks came in through this session, and the caller answers for them. Whoever does not answer in time
 	// loses nothing: the acks are rolled up one by one then. A session has one such stream; a new one ends the old.
 	Cosign(context.Context, *connect.BidiStream[CosignRequest, CosignOffer]) error

@@ -176,7 +176,7 @@ type Cosign struct {
 	Silent   uint64   `json:"silent"`   // counter: clients that did not answer in time
 	Late     uint64   `json:"late"`     // counter: answers after the end
 	Garbage  uint64   `json:"garbage"`  // counter: sessions that are asked no more for a while, for an answer that was none
-	Refusals []Answer `json:"refusals"` // counters: clients that refused, by reason of section 15 of docs/protocol.md, in its order
+	Refusals []Answer `json:"refusals"` // counters: clients that refused, by reason of section 16 of docs/protocol.md, in its order
 }
 
 // Member is one committee member as this node sees it.
