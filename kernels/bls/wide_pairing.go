@@ -274,7 +274,7 @@ func (s *stretch) chord() {
 	s.add(s.u, s.x, s.qx)
 }
 
-// divide sets slope < 4 to −u/v; norm is 1/N(v).
+// divide sets slope < 2 to −u/v; norm is 1/N(v).
 func (s *stretch) divide(u, v fp381.Vec2) {
 	f, inverse := s.f, s.free // −1/v: minus the conjugate by the norm
 	f.Mul(inverse.A1, v.A0, s.norm)
@@ -289,7 +289,7 @@ func (s *stretch) divide(u, v fp381.Vec2) {
 func (s *stretch) advance() {
 	f, x3, minus := s.f, s.v, s.u
 	f.SqrSub2(x3, s.slope, s.u)         // < 2
-	f.MulAdd2(minus, s.slope, s.x, s.y) // y − λx < 6
+	f.MulAdd2(minus, s.slope, s.x, s.y) // y − λx < 4
 	f.MulSub2(s.y, s.slope, x3, minus)  // < 2
 	f.Mul(s.free.A0, minus.A0, s.scale)
 	f.Mul(s.free.A1, minus.A1, s.scale)

@@ -13,7 +13,7 @@ const (
 	loose2     = 14 // what operations of the extension take: they add two of them
 	tight      = 1  // what multiplications leave
 	subtrahend = 3  // what operations of the extension subtract
-	tight2     = 2  // and those of the extension
+	tight2     = 2  // what squares in the extension leave
 )
 
 const limbBits = 52

@@ -1,6 +1,6 @@
 package fp381
 
-// Mul2Ops is the vector multiply-adds of Mul2 on one block: three products, as Karatsuba has them, and two reductions of
+// Mul2Ops is the vector multiply-adds of Mul2 on one block: three products, as Gauss has them, and two reductions of
 // one more than a product. Sqr2 is two multiplications.
 const Mul2Ops = 3*(MulOps/2) + 2*(MulOps/2+1)
 

@@ -38,7 +38,7 @@ func Sqr12(f Field, z *Block12) {
 	w.factors(w.y.part(0, 6), h)
 	w.factors(w.x.part(6, 12), sum)
 	w.factors(w.y.part(6, 12), mixed) // < 12
-	f.Mul2(w.p, w.x, w.y)             // < 4
+	f.Mul2(w.p, w.x, w.y)             // < 2
 	gh, product := sum, mixed
 	w.collect(gh, w.p.part(0, 6)) // < 2
 	w.collect(product, w.p.part(6, 12))
@@ -71,22 +71,22 @@ func (w *squaring) factors(z, x Vec2) {
 	w.add(z.part(5, 6), x.part(0, 1), x.part(2, 3))
 }
 
-// collect puts z < 2 together from the products p < 4 of such factors, and overwrites them.
+// collect puts z < 2 together from the products p < 2 of such factors, and overwrites them.
 func (w *squaring) collect(z, p Vec2) {
 	p0, p1, p2 := p.part(0, 1), p.part(1, 2), p.part(2, 3)
 	p12, p01, p02 := p.part(3, 4), p.part(4, 5), p.part(5, 6)
 	z0, z1, z2 := z.part(0, 1), z.part(1, 2), z.part(2, 3)
-	w.sub(p12, p12, p1, 2)
-	w.sub(p12, p12, p2, 2) // < 12
-	w.mulXi(z0, p12, 4)    // < 32
-	w.add(z0, z0, p0)      // < 36
-	w.mulXi(p12, p2, 2)    // < 8
-	w.sub(p01, p01, p0, 2)
-	w.sub(p01, p01, p1, 2) // < 12
-	w.add(z1, p01, p12)    // < 20
-	w.sub(p02, p02, p0, 2)
-	w.sub(p02, p02, p2, 2) // < 12
-	w.add(z2, p02, p1)     // < 16
+	w.sub(p12, p12, p1, 1)
+	w.sub(p12, p12, p2, 1) // < 6
+	w.mulXi(z0, p12, 3)    // < 16
+	w.add(z0, z0, p0)      // < 18
+	w.mulXi(p12, p2, 1)    // < 4
+	w.sub(p01, p01, p0, 1)
+	w.sub(p01, p01, p1, 1) // < 6
+	w.add(z1, p01, p12)    // < 10
+	w.sub(p02, p02, p0, 1)
+	w.sub(p02, p02, p2, 1) // < 6
+	w.add(z2, p02, p1)     // < 8
 	w.tighten(z, z)
 }
 
