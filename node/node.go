@@ -60,6 +60,8 @@ type Node struct {
 	puller   *peer.Puller
 	pipeline *pipeline.Pipeline // nil while the node does not serve
 	sessions *ingest.Sessions   // nil while the node asks nobody to co-sign
+	keys     *proofKeys
+	prover   *proofWorker // nil while the node makes no proofs
 	usage    usage
 	history  telemetry.History
 
@@ -84,6 +86,9 @@ func Start(ctx context.Context, cfg *config.Config, id *Identity, log *slog.Logg
 	}
 	for _, err := range cpu.OverrideErrors() {
 		log.Warn("kernel not selected", "err", err)
+	}
+	if n.keys, err = loadProofKeys(cfg.Path(cfg.Proofs.Keys), &id.Genesis.Params.Proofs, log); err != nil {
+		return nil, fmt.Errorf("proofs.keys: %w", err)
 	}
 	for _, step := range []struct {
 		what string
@@ -203,10 +208,10 @@ func (n *Node) startPeers(context.Context) error {
 		return err
 	}
 	self := n.id.member()
-	mc := peer.MembersConfig{Chain: n.chain, Certificate: certificate, Self: -1, Timeout: n.cfg.Peer.PushTimeout}
+	mc := peer.MembersConfig{Chain: n.chain, Certificate: certificate, Proofs: n.keys, Self: -1, Timeout: n.cfg.Peer.PushTimeout}
 	if self >= 0 {
 		n.member = peer.NewMember(peer.MemberConfig{
-			Network: n.network, Key: n.id.BLS, Chain: n.chain, Store: n.store, Logger: n.log,
+			Network: n.network, Key: n.id.BLS, Chain: n.chain, Store: n.store, Proofs: n.keys, Logger: n.log,
 			Workers: runtime.GOMAXPROCS(0), Concurrent: 2, Waiting: n.cfg.Peer.MaxInflight * len(n.id.Genesis.Members),
 		})
 		mc.Local, mc.Self = n.member, self
@@ -223,10 +228,10 @@ func (n *Node) startPeers(context.Context) error {
 		workers.Go(func() { n.puller.Run(ctx) })
 	}
 	workers.Go(func() { n.chain.follow(ctx, sub) })
-	if n.member == nil {
-		return nil // a node that is no member has nothing to answer
+	if n.member == nil && !n.known {
+		return nil // nobody knows where it is
 	}
-	server := peer.NewServer(peer.ServerConfig{Member: n.member, Chain: n.chain, Certificate: certificate, MaxInflight: n.cfg.Peer.MaxInflight, Logger: n.log})
+	server := peer.NewServer(peer.ServerConfig{Member: n.member, Store: n.store, Chain: n.chain, Certificate: certificate, MaxInflight: n.cfg.Peer.MaxInflight, Logger: n.log})
 	return n.serve("peer.listen", n.cfg.Peer.Listen, server.Serve, server.Shutdown)
 }
 
@@ -247,6 +252,11 @@ func (n *Node) startPipeline(ctx context.Context) error {
 	if config.CosignWait > 0 {
 		n.sessions = ingest.NewSessions(n.log)
 		config.Cosigners = n.sessions
+	}
+	if n.cfg.Proofs.Enabled && len(n.keys.Sizes()) > 0 {
+		n.prover = newProofWorker(n.cfg.Proofs, n.keys, n.log)
+		n.onStop(n.prover.close)
+		config.Prover, config.Proofs, config.ProofWait = n.prover, n.keys, n.cfg.Proofs.Wait
 	}
 	p, err := pipeline.New(config, n.store, n.chain, n.members)
 	if err != nil {
@@ -283,7 +293,7 @@ func (n *Node) startHistory(context.Context) error {
 func (n *Node) startIngest(context.Context) error {
 	c := ingest.Config{
 		Network: n.network, Node: n.index, Version: telemetry.BuildInfo().Version, Pipeline: n.pipeline, Sessions: n.sessions, Chain: n.chain, Store: n.store,
-		Status: func() any { return n.Snapshot() }, MaxConnections: n.cfg.Ingest.MaxConnections, MaxSubmission: n.cfg.Ingest.MaxSubmission,
+		VerifyingKey: n.keys.verifyingKey, Status: func() any { return n.Snapshot() }, MaxConnections: n.cfg.Ingest.MaxConnections, MaxSubmission: n.cfg.Ingest.MaxSubmission,
 		IdleTimeout: n.cfg.Ingest.IdleTimeout, Logger: n.log,
 	}
 	if n.cfg.Ingest.TLSCert != "" {

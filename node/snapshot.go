@@ -68,6 +68,7 @@ func (n *Node) Snapshot() telemetry.Snapshot {
 		n.fillPipeline(&s, &p, view)
 	}
 	s.Recent = n.history.Recent(s.Taken, countersOf(view, &p))
+	n.fillProving(&s.Proving, &p)
 	n.fillCommittee(&s, view, p.Members)
 	n.fillStore(&s)
 	return s
@@ -145,7 +146,8 @@ func (n *Node) fillPipeline(s *telemetry.Snapshot, p *pipeline.Stats, view *ledg
 	s.Quarantine = telemetry.Quarantine{Total: p.Quarantined, Clients: p.Suspects}
 	for _, w := range p.Windows {
 		t := telemetry.Window{Epoch: w.Key.Epoch, Window: w.Key.Window, State: telemetry.WindowState(w.State), Acks: uint32(w.Acks), MaxAcks: rollup.MaxAcks,
-			Units: w.Units, Rows: w.Rows, Statements: uint32(w.Statements), Cosigned: uint32(w.Cosigned), Opened: w.Opened, Sealed: w.Sealed, Ordered: w.Ordered, Power: w.Power, Quorum: w.TotalPower*2/3 + 1}
+			Units: w.Units, Rows: w.Rows, Statements: uint32(w.Statements), Cosigned: uint32(w.Cosigned), Rung: int(w.Rung),
+			Segments: w.Segments, Proven: w.SegmentsProven, ProofFailure: string(w.ProofFailure), Opened: w.Opened, Sealed: w.Sealed, Ordered: w.Ordered, Power: w.Power, Quorum: w.TotalPower*2/3 + 1}
 		if w.ID != (rollup.Hash{}) {
 			t.ID, t.Root = w.ID.String(), w.Root.String()
 		}
@@ -159,7 +161,7 @@ func (n *Node) fillPipeline(s *telemetry.Snapshot, p *pipeline.Stats, view *ledg
 	}
 	s.Cosign.Acks = p.Offered
 	n.fillCosign(&s.Cosign)
-	s.Rollups = telemetry.RollupCounts{Sealed: p.Seal.Batches, Rung1: p.Acks, Rung2: p.Stated, Certified: p.Certified, Ordered: p.Ordered, Pending: p.Pending, Oldest: p.OldestAge.Seconds()}
+	s.Rollups = telemetry.RollupCounts{Sealed: p.Seal.Batches, Rung1: p.Rungs[0], Rung2: p.Rungs[1], Rung3: p.Rungs[2], Certified: p.Certified, Ordered: p.Ordered, Pending: p.Pending, Oldest: p.OldestAge.Seconds()}
 }
 
 func (n *Node) fillCosign(s *telemetry.Cosign) {
@@ -207,5 +209,23 @@ func (n *Node) fillStore(s *telemetry.Snapshot) {
 	}
 	if err := n.store.Err(); err != nil {
 		s.Store.Failure = err.Error()
+	}
+}
+
+// fillProving says what the node knows of proofs; p is empty while the node does not serve.
+func (n *Node) fillProving(s *telemetry.Proving, p *pipeline.Stats) {
+	s.Development = n.id.Genesis.Params.Proofs.Development
+	for _, named := range n.keys.named {
+		_, found := n.keys.found[int(named.Statements)]
+		s.Keys = append(s.Keys, telemetry.ProofKey{Statements: int(named.Statements), Key: named.Key.String(), Found: found})
+	}
+	if n.prover == nil {
+		return
+	}
+	s.On, s.Wait, s.Prover = true, n.cfg.Proofs.Wait.Seconds(), n.prover.snapshot()
+	s.Windows, s.Proofs, s.Acks = p.Prove.Batches, p.Proofs, p.Prove.Passed
+	s.Queued, s.Working, s.Oldest, s.Last = p.ProofQueue, p.Proving, p.Prove.Oldest.Seconds(), p.Prove.Last.Seconds()
+	for _, why := range pipeline.ProofFailures() {
+		s.Failures = append(s.Failures, telemetry.Answer{Name: string(why), Count: p.ProofFailures[why]})
 	}
 }

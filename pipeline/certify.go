@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,14 +28,18 @@ var (
 	errRefused = errors.New("too many members refuse for good")
 	errExpired = errors.New("the chain orders this epoch no more")
 	errEnough  = errors.New("enough shares")
+	errWaits   = errors.New("waits for its proof")
 )
 
 // certification is a sealed window on its way to be ordered.
 type certification struct {
 	key    rollup.WindowKey
-	acks   int       // 0 until describe, in one that was resumed
 	since  time.Time // sealed, or read back
 	status *WindowStatus
+
+	acks, stated, statements int           // of stated acks a statement is co-signed; 0 until describe, in one that was resumed
+	proof                    *proofTask    // once it was queued to be proved
+	holders                  rollup.Bitmap // members that got the statements
 }
 
 // certifier holds what waits, and what is known about members.
@@ -52,10 +57,15 @@ func (c *certifier) init() {
 	c.pending = make(map[*certification]struct{})
 }
 
-func (c *certifier) push(j *certification) {
+// add counts a window as pending; it comes to the queue later.
+func (c *certifier) add(j *certification) {
 	c.pendingMu.Lock()
+	defer c.pendingMu.Unlock()
 	c.pending[j] = struct{}{}
-	c.pendingMu.Unlock()
+}
+
+func (c *certifier) push(j *certification) {
+	c.add(j)
 	c.fifo.push(j)
 }
 
@@ -83,7 +93,8 @@ func (p *Pipeline) describe(j *certification, h *rollup.Header) {
 	}
 	acks, units := h.Totals()
 	p.certifier.pendingMu.Lock()
-	j.acks = int(acks)
+	j.acks, j.statements = int(acks), int(h.StatementCount)
+	j.stated = j.acks - int(h.AckCount)
 	p.certifier.pendingMu.Unlock()
 	p.status(j, func(s *WindowStatus) {
 		s.describe(h)
@@ -102,6 +113,9 @@ func (p *Pipeline) certifyWindows() {
 		err := p.certify(p.ctx, j)
 		if p.ctx.Err() != nil {
 			return // the next start goes on
+		}
+		if errors.Is(err, errWaits) {
+			continue
 		}
 		p.counters.certify.batch(j.acks, time.Since(start))
 		if err != nil {
@@ -141,7 +155,7 @@ func (p *Pipeline) certify(ctx context.Context, j *certification) error {
 		var pushing sync.WaitGroup
 		defer pushing.Wait()
 		defer func() { time.AfterFunc(linger, func() { stop(errEnough) }) }()
-		certificate, err := p.collect(pushes, j, &pushing)
+		certificate, rung, err := p.collect(pushes, j, &pushing)
 		if err != nil {
 			stop(err)
 			return err
@@ -152,6 +166,8 @@ func (p *Pipeline) certify(ctx context.Context, j *certification) error {
 			return err
 		}
 		p.counters.certified.Add(1)
+		p.counters.rungs[rollup.RungAcks-1].Add(uint64(j.acks - j.stated))
+		p.counters.rungs[rung-1].Add(uint64(j.stated))
 	}
 	certificate, err := rollup.ParseCertificate(encoded)
 	if err != nil {
@@ -173,27 +189,61 @@ func (p *Pipeline) ordered(j *certification) {
 		p.fail("marking a window as ordered", err)
 	}
 	p.certifier.done(j)
+	if j.statements > 0 {
+		p.handOver(j.key, j.holders)
+	}
 	p.counters.ordered.Add(1)
 	p.counters.certify.settle(j.acks, 0)
 	p.status(j, func(s *WindowStatus) { s.State, s.Ordered = StateOrdered, time.Now() })
 	p.log.Info("window ordered", "epoch", j.key.Epoch, "window", j.key.Window, "acks", j.acks, "took", time.Since(j.since))
 }
 
-// collect pushes a rollup to all members until shares of a quorum are verified.
-func (p *Pipeline) collect(ctx context.Context, j *certification, pushing *sync.WaitGroup) (*rollup.Certificate, error) {
+// exhibit is a rollup as it is shown to a member.
+type exhibit struct {
+	rung             rollup.Rung
+	header, evidence []byte
+}
+
+// exhibits returns the best evidence of a rollup, and behind it what a member may be shown instead.
+func (s *Sealed) exhibits(h *rollup.Header) ([]exhibit, error) {
+	rung := rollup.RungAcks
+	if h.StatementCount > 0 {
+		rung = rollup.RungStatements
+	}
+	evidence, err := s.Evidence()
+	if err != nil {
+		return nil, err
+	}
+	list := []exhibit{{rung, s.Header, evidence}}
+	if s.Proof != nil {
+		if evidence, err = s.Proven(); err != nil {
+			return nil, err
+		}
+		list = slices.Insert(list, 0, exhibit{rollup.RungProof, s.Header, evidence})
+	}
+	return list, nil
+}
+
+// collect pushes a rollup to all members until shares of a quorum are verified. It returns the certificate and the rung that
+// all of them saw, or the lowest. The error is errWaits when the rollup waits for its proof.
+func (p *Pipeline) collect(ctx context.Context, j *certification, pushing *sync.WaitGroup) (*rollup.Certificate, rollup.Rung, error) {
 	kept, err := p.store.Sealed(j.key)
 	if err != nil {
-		return nil, fmt.Errorf("reading the rollup back: %w", err)
+		return nil, 0, fmt.Errorf("reading the rollup back: %w", err)
 	}
 	header, err := rollup.ParseHeader(kept.Header)
 	if err != nil {
-		return nil, fmt.Errorf("the rollup in the store: %w", err)
-	}
-	evidence, err := kept.Evidence()
-	if err != nil {
-		return nil, fmt.Errorf("the rollup in the store: %w", err)
+		return nil, 0, fmt.Errorf("the rollup in the store: %w", err)
 	}
 	p.describe(j, header)
+	if kept.Proof == nil && p.awaitProof(j) {
+		return nil, 0, errWaits
+	}
+	shown, err := kept.exhibits(header)
+	if err != nil {
+		return nil, 0, fmt.Errorf("the rollup in the store: %w", err)
+	}
+	p.status(j, func(s *WindowStatus) { s.Rung = shown[0].rung })
 	committee := p.chain.View().Committee()
 	message := rollup.CertificateMessage(p.cfg.Network, header.Epoch, header.ID())
 	answers := make(chan answer, len(committee.Members)) // one each: nobody waits to answer
@@ -201,65 +251,76 @@ func (p *Pipeline) collect(ctx context.Context, j *certification, pushing *sync.
 	defer close(enough)
 	start := time.Now()
 	for i := range committee.Members {
-		pushing.Go(func() { answers <- p.pushUntil(ctx, enough, j, committee, i, message, kept.Header, evidence) })
+		pushing.Go(func() { answers <- p.pushUntil(ctx, enough, j, committee, i, message, shown) })
 	}
 	signers, open := rollup.NewBitmap(len(committee.Members)), rollup.NewBitmap(len(committee.Members))
+	j.holders = rollup.NewBitmap(len(committee.Members))
 	for i := range committee.Members {
 		open.Set(i)
 	}
 	var shares []bls.Signature
+	rung := shown[0].rung
 	for range committee.Members {
 		var a answer
 		select {
 		case a = <-answers:
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return nil, 0, context.Cause(ctx)
 		}
 		if a.err != nil {
 			open[a.member/8] &^= 1 << (a.member % 8)
 			if !committee.Quorum(open) {
-				return nil, fmt.Errorf("%w; the last: %w", errRefused, a.err)
+				return nil, 0, fmt.Errorf("%w; the last: %w", errRefused, a.err)
 			}
 			continue
 		}
 		signers.Set(a.member)
+		if rung = min(rung, a.rung); a.rung == rollup.RungStatements {
+			j.holders.Set(a.member)
+		}
 		shares = append(shares, a.share)
 		p.status(j, func(s *WindowStatus) { s.Power, s.TotalPower = committee.Power(signers), committee.TotalPower() })
 		if committee.Quorum(signers) {
 			aggregate := bls.AggregateSignatures(shares)
 			p.status(j, func(s *WindowStatus) { s.ShareTime, s.Certified = time.Since(start), time.Now() })
-			return &rollup.Certificate{Header: *header, Signers: signers, Signature: aggregate.Bytes()}, nil
+			return &rollup.Certificate{Header: *header, Signers: signers, Signature: aggregate.Bytes()}, rung, nil
 		}
 	}
-	return nil, errRefused
+	return nil, 0, errRefused
 }
 
-// answer is a verified share of a member, or its refusal for good.
+// answer is a verified share of a member and what it was given for, or the member's refusal for good.
 type answer struct {
 	member int
+	rung   rollup.Rung
 	share  bls.Signature
 	err    error
 }
 
-// pushUntil pushes to one member until it signs, refuses for good, or there are enough shares.
+// pushUntil pushes to one member until it signs, refuses all evidence for good, or there are enough shares.
 func (p *Pipeline) pushUntil(ctx context.Context, enough <-chan struct{}, j *certification, committee *rollup.Committee,
-	member int, message, header, evidence []byte) answer {
+	member int, message []byte, shown []exhibit) answer {
 	log := p.log.With("epoch", j.key.Epoch, "window", j.key.Window, "member", member)
 	for retry := newBackoff(); ; {
 		start := time.Now()
-		encoded, err := p.members.Push(ctx, member, header, evidence)
+		encoded, err := p.members.Push(ctx, member, shown[0].header, shown[0].evidence)
 		took := time.Since(start)
 		if err == nil {
 			var share bls.Signature
 			if share, err = verifyShare(committee.Members[member].Key, message, encoded); err == nil {
 				p.certifier.shared(member, took)
-				return answer{member: member, share: share}
+				return answer{member: member, rung: shown[0].rung, share: share}
 			}
 		}
 		if ctx.Err() != nil {
 			return answer{member: member, err: context.Cause(ctx)}
 		}
 		final := isFinal(err)
+		if final && len(shown) > 1 {
+			log.Warn("member refuses a rollup by its proof", "err", err)
+			shown = shown[1:]
+			continue
+		}
 		p.certifier.missed(member, err, final)
 		if final {
 			log.Error("member refuses a rollup for good", "err", err)

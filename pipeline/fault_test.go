@@ -15,19 +15,24 @@ import (
 // TestStoreFailure fails every write in turn, without doing it and after doing it: what was answered accepted is in one
 // rollup after the next start, what was not is in one at most, and until then the pipeline says why it accepts nothing.
 func TestStoreFailure(t *testing.T) {
+	failWrites(t, func(*fixture) {}, "append", "seal", "certificate", "ordered")
+}
+
+// failWrites fails every write of a scene in turn, both ways; all of the kinds must come up.
+func failWrites(t *testing.T, setUp func(f *fixture), kinds ...string) {
 	for _, polarity := range []fault{lost, kept} {
 		writes := map[string]int{}
 		for n := 0; ; n++ {
 			var op string
 			t.Run(fmt.Sprintf("%v/%d", polarity, n), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) { op = failWrite(t, n, polarity) })
+				synctest.Test(t, func(t *testing.T) { op = failWrite(t, n, polarity, setUp) })
 			})
 			if op == "" {
 				break
 			}
 			writes[op]++
 		}
-		for _, op := range []string{"append", "seal", "certificate", "ordered"} {
+		for _, op := range kinds {
 			if writes[op] == 0 {
 				t.Errorf("no write to %s was failed", op)
 			}
@@ -36,8 +41,9 @@ func TestStoreFailure(t *testing.T) {
 }
 
 // failWrite fails the n-th write and returns its kind, nothing if there were fewer.
-func failWrite(t *testing.T, n int, polarity fault) (failed string) {
+func failWrite(t *testing.T, n int, polarity fault, setUp func(f *fixture)) (failed string) {
 	f := newFixture(t, pipelinetest.Config{Clients: 3, Payers: 2})
+	setUp(f)
 	writes := 0
 	f.start(func(op string) fault {
 		if writes++; writes == n+1 {
@@ -166,7 +172,7 @@ func TestFailureResolvesAll(t *testing.T) {
 // TestUnreadableStore: a store that can not be read back stops Start, which may be tried again on another pipeline.
 func TestUnreadableStore(t *testing.T) {
 	f := newFixture(t, pipelinetest.Config{Clients: 1})
-	for _, method := range []string{"PoolWindows", "Unordered", "NextWindow"} {
+	for _, method := range []string{"PoolWindows", "Unordered", "Unheld", "NextWindow"} {
 		p, err := pipeline.New(f.cfg, unreadable{f.disk.open(nil), method}, f.net, f.members)
 		if err != nil {
 			t.Fatal(err)
@@ -198,6 +204,13 @@ func (u unreadable) Unordered() ([]rollup.WindowKey, error) {
 		return nil, errDisk
 	}
 	return u.store.Unordered()
+}
+
+func (u unreadable) Unheld() ([]rollup.WindowKey, error) {
+	if u.method == "Unheld" {
+		return nil, errDisk
+	}
+	return u.store.Unheld()
 }
 
 func (u unreadable) NextWindow(node, epoch uint32) (uint32, error) {

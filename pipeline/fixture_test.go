@@ -24,6 +24,7 @@ type disk struct {
 	sealed    map[rollup.WindowKey]rolled
 	unordered map[rollup.WindowKey]bool
 	certs     map[rollup.WindowKey][]byte
+	holders   map[rollup.WindowKey]uint32
 }
 
 type rolled struct {
@@ -33,7 +34,7 @@ type rolled struct {
 
 func newDisk() *disk {
 	return &disk{pools: map[rollup.WindowKey][]byte{}, sealed: map[rollup.WindowKey]rolled{},
-		unordered: map[rollup.WindowKey]bool{}, certs: map[rollup.WindowKey][]byte{}}
+		unordered: map[rollup.WindowKey]bool{}, certs: map[rollup.WindowKey][]byte{}, holders: map[rollup.WindowKey]uint32{}}
 }
 
 // fault is what happens to a write.
@@ -143,6 +144,29 @@ func (s *store) Sealed(key rollup.WindowKey) (pipeline.Sealed, error) {
 	return r.Sealed, nil
 }
 
+func (s *store) PutProof(key rollup.WindowKey, proof []byte) error {
+	return s.write("proof", func() {
+		r := s.sealed[key]
+		r.Proof = bytes.Clone(proof)
+		s.sealed[key] = r
+	})
+}
+
+func (s *store) Unheld() (keys []rollup.WindowKey, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k, r := range s.sealed {
+		if _, held := s.holders[k]; !held && r.Clients != nil {
+			keys = append(keys, k)
+		}
+	}
+	return keys, nil
+}
+
+func (s *store) PutHolder(key rollup.WindowKey, node uint32) error {
+	return s.write("holder", func() { s.holders[key] = node })
+}
+
 func (s *store) Unordered() (keys []rollup.WindowKey, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -179,6 +203,7 @@ type fixture struct {
 	cfg     pipeline.Config
 	p       *pipeline.Pipeline
 	source  *pipeline.Source
+	session pipeline.Session // of the source
 }
 
 func newFixture(t testing.TB, size pipelinetest.Config) *fixture {
@@ -205,7 +230,7 @@ func (f *fixture) start(plan func(op string) fault) {
 	if err := p.Start(context.Background()); err != nil {
 		f.t.Fatal(err)
 	}
-	f.source = p.Open("test")
+	f.source = p.OpenSession("test", f.session)
 }
 
 // blocks makes a block every second until the returned function is called.

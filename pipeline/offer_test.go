@@ -122,8 +122,8 @@ func TestOffer(t *testing.T) {
 					t.Errorf("disproved: %v", disproved)
 				}
 				s := f.p.Stats()
-				if s.Acks != uint64(h.AckCount) || s.Stated != uint64(2*c.signed) || s.Windows[len(s.Windows)-1].Cosigned != 2*c.signed {
-					t.Errorf("stats say %d and %d: %+v", s.Acks, s.Stated, s.Windows)
+				if s.Rungs != [3]uint64{uint64(h.AckCount), uint64(2 * c.signed)} || s.Windows[len(s.Windows)-1].Cosigned != 2*c.signed {
+					t.Errorf("stats say %v: %+v", s.Rungs, s.Windows)
 				}
 				for i := range rollup.Acks(f.disk.sealed[key].Acks).Len() { // every ack is known and found, whatever its rung
 					a := rollup.Acks(f.disk.sealed[key].Acks).Ack(h, i)

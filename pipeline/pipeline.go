@@ -10,6 +10,11 @@
 //	seal     one goroutine: tree, rows, header, evidence, made durable before anything leaves the node
 //	certify  a few goroutines: shares from the committee, certificate, order by the chain
 //
+// Beside them, never in them:
+//
+//	prove    one goroutine: proofs of co-signed windows; certify waits for them, for a while
+//	hold     one goroutine: statements of ordered windows, to a second holder
+//
 // # The commit point
 //
 // An ack is answered accepted (or known) after the synced write that holds it returned, and never before. Everything
@@ -30,6 +35,10 @@
 //   - Co-signing only ever moves a client's acks from the acks part to the statements part. Whoever does not answer, or
 //     answers wrongly, stays where it is; so an offer may end at any moment, and ends when its time is over, when windows
 //     wait for its room, and at shutdown. Nothing of it is durable before the seal.
+//   - A proof only ever changes the rung of the evidence. A prover that is slow, dies or lies costs a window nothing else: it
+//     goes to the committee when its wait is over, which leaves time to order it in its epoch's grace. What the prover gives is
+//     verified before it is kept, and what is kept goes out; a member that refuses it gets the statements. A proof that comes
+//     after the certificate is kept as well: both are evidence of one id.
 //   - Locks are taken in the order windows, window, then one of budget, queue, committer; no lock is held across I/O.
 //   - Frames are owned by one stage at a time: chunk (admit), batch (verify), window (commit to seal). A drained window does
 //     not change; the offer and the sealer read it one after the other.
@@ -53,6 +62,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -81,37 +91,6 @@ type Run struct {
 	Frames []byte // 128 bytes each; borrowed for the call
 }
 
-// Sealed is what is kept of a sealed window. Its evidence is made from it, see Evidence.
-type Sealed struct {
-	Header  []byte
-	Acks    []byte // all acks of the window, as rollup.Acks
-	Clients []byte // the rollup.ClientList of a statements part, nil when there is none
-}
-
-// Evidence returns the rollup's evidence, of rung 1 or 2.
-func (s *Sealed) Evidence() ([]byte, error) {
-	if s.Clients == nil {
-		return s.Acks, nil
-	}
-	header, err := rollup.ParseHeader(s.Header)
-	if err != nil {
-		return nil, err
-	}
-	acks, err := rollup.ParseAcks(s.Acks)
-	if err != nil {
-		return nil, err
-	}
-	list, err := rollup.ParseClientList(s.Clients)
-	if err != nil {
-		return nil, err
-	}
-	evidence, err := rollup.RestoreEvidence(acks, header.Key(), list)
-	if err != nil {
-		return nil, err
-	}
-	return evidence.Append(nil), nil
-}
-
 // Store keeps what must survive a crash. Methods are called from several goroutines at a time, AppendAcks from one.
 // A write is durable when it returns nil. When it fails its outcome is unknown, and the pipeline writes no more.
 // Methods that look for one thing answer an error that wraps ErrNotFound when it is not there.
@@ -136,6 +115,13 @@ type Store interface {
 	PutCertificate(key rollup.WindowKey, certificate []byte) error
 	// Certificate returns what PutCertificate kept.
 	Certificate(key rollup.WindowKey) ([]byte, error)
+	// PutProof keeps the statements part of rung 3 of a sealed window, see Sealed.Proof. A second one may take the place of the
+	// first.
+	PutProof(key rollup.WindowKey, proof []byte) error
+	// Unheld lists the sealed windows with a statements part for which there was no PutHolder.
+	Unheld() ([]rollup.WindowKey, error)
+	// PutHolder remembers which other node holds a window's statements, or NoHolder.
+	PutHolder(key rollup.WindowKey, node uint32) error
 	// MarkOrdered removes a window from Unordered. It need not be durable: the chain knows.
 	MarkOrdered(key rollup.WindowKey) error
 }
@@ -183,13 +169,17 @@ type Config struct {
 	Grace      time.Duration // how long it takes late acks after that (2 s)
 	MaxSkew    time.Duration // between the node's clock and the last block's time, beyond which acks are refused (1 min)
 	CosignWait time.Duration // how long the clients of a closed window may take to co-sign; 0: they are not asked
+	ProofWait  time.Duration // how long a sealed window may wait for its proof; 0: it goes with its statements
 	Certifying int           // windows that are certified at a time (4)
+	Proving    int           // windows that are proved at a time (1)
 
 	Now         func() time.Time     // the node's clock, to hold against the chain's (time.Now)
 	Room        func() bool          // whether the disk has room for more acks; asked for every submission (always)
 	Logger      *slog.Logger         // (discards)
 	NewVerifier func() BatchVerifier // one per worker (bls.NewVerifier(bls.Default, 1))
 	Cosigners   Cosigners            // (nobody is asked)
+	Prover      Prover               // (nothing is proved)
+	Proofs      rollup.ProofVerifier // of what the prover gives; there when it is
 }
 
 func (c *Config) complete() error {
@@ -208,6 +198,7 @@ func (c *Config) complete() error {
 	def(&c.MaxAcks, 1<<18)
 	def(&c.MaxNew, (c.MaxAcks+3)/4)
 	def(&c.Certifying, 4)
+	def(&c.Proving, 1)
 	duration(&c.WindowAge, 10*time.Second)
 	duration(&c.Grace, 2*time.Second)
 	duration(&c.MaxSkew, time.Minute)
@@ -227,7 +218,7 @@ func (c *Config) complete() error {
 		c.NewVerifier = func() BatchVerifier { return bls.NewVerifier(bls.Default, 1) }
 	}
 	if c.Workers < 1 || c.MaxBatch < 1 || c.MaxAcks < 2 || c.MaxNew < 1 || c.MaxNew >= c.MaxAcks || c.MaxBytes < 4*maxChunkBytes || c.Certifying < 1 ||
-		c.WindowAge < 0 || c.Grace < 0 || c.MaxSkew < 0 || c.CosignWait < 0 {
+		c.Proving < 1 || c.WindowAge < 0 || c.Grace < 0 || c.MaxSkew < 0 || c.CosignWait < 0 || c.ProofWait < 0 || (c.Prover != nil) != (c.Proofs != nil) {
 		return fmt.Errorf("%w: %+v", ErrConfig, *c)
 	}
 	return nil
@@ -247,7 +238,9 @@ type Pipeline struct {
 	committer  committer
 	windows    windows
 	sealed     sealedCache
+	proving    proving
 	certifier  certifier
+	handovers  fifo[*handover]
 	counters   counters
 	rate       rate // of verification
 
@@ -279,7 +272,9 @@ func New(cfg Config, store Store, chain Chain, members Members) (*Pipeline, erro
 	p.queue.init()
 	p.committer.init()
 	p.windows.init()
+	p.proving.init()
 	p.certifier.init()
+	p.handovers.init()
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p, nil
 }
@@ -300,6 +295,10 @@ func (p *Pipeline) Start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("recover: %w", err)
 	}
+	unheld, err := p.store.Unheld()
+	if err != nil {
+		return fmt.Errorf("recover: %w", err)
+	}
 	if err := p.openFirst(); err != nil {
 		return err
 	}
@@ -315,12 +314,21 @@ func (p *Pipeline) Start(ctx context.Context) error {
 	for range p.cfg.Certifying {
 		p.rest.Go(p.certifyWindows)
 	}
+	for range p.cfg.Proving {
+		p.rest.Go(p.proveWindows)
+	}
+	p.rest.Go(p.holdStatements)
 	if len(recovered) > 0 {
 		p.rest.Go(func() { p.reverify(recovered) })
 	}
 	for _, key := range unordered {
 		if key.Node == p.cfg.Node {
 			p.certifier.push(p.resume(key))
+		}
+	}
+	for _, key := range unheld {
+		if key.Node == p.cfg.Node && !slices.Contains(unordered, key) {
+			p.handOver(key, nil)
 		}
 	}
 	p.serving.Store(true)
@@ -344,7 +352,9 @@ func (p *Pipeline) Close() {
 	p.cancel()
 	p.windows.drained.close()
 	p.windows.toSeal.close()
+	p.proving.close()
 	p.certifier.close()
+	p.handovers.close()
 	p.rest.Wait()
 }
 

@@ -65,8 +65,6 @@ func (p *Pipeline) retire(w *window, s *sealedWindow, header *rollup.Header, too
 	acks := w.acks()
 	co := acks - int(header.AckCount)
 	p.counters.cosign.settle(co, 0)
-	p.counters.rungs[0].Add(uint64(header.AckCount))
-	p.counters.rungs[1].Add(uint64(co))
 	p.counters.seal.batch(acks, took)
 	p.counters.seal.settle(acks, 0)
 	ws := &p.windows
@@ -78,7 +76,10 @@ func (p *Pipeline) retire(w *window, s *sealedWindow, header *rollup.Header, too
 	ws.mu.Unlock()
 	p.release(w)
 	p.log.Info("window sealed", "epoch", w.key.Epoch, "window", w.key.Window, "acks", acks, "cosigned", co, "rollup", s.id, "took", took)
-	p.certifier.push(&certification{key: w.key, acks: acks, since: time.Now(), status: w.record})
+	j := &certification{key: w.key, acks: acks, stated: co, statements: int(header.StatementCount), since: time.Now(), status: w.record}
+	if !p.awaitProof(j) {
+		p.certifier.push(j)
+	}
 }
 
 // forget drops a window without acks: there is nothing to roll up.

@@ -9,7 +9,7 @@ import (
 
 // Stats is what the pipeline says about itself at one instant. Counters only grow while the process lives.
 type Stats struct {
-	Admit, Verify, Commit, Window, Cosign, Seal, Certify StageStats
+	Admit, Verify, Commit, Window, Cosign, Seal, Prove, Certify StageStats
 
 	Codes       [rollup.NumCodes]uint64 // acks by answer
 	Writes      uint64                  // synced writes of acks
@@ -18,9 +18,13 @@ type Stats struct {
 	Quarantined int      // clients
 	Suspects    []uint32 // some of them, at most 32
 
-	Offered uint64 // counter: acks under the statements that clients were asked to co-sign
-	Acks    uint64 // counter: acks sealed one by one, rung 1
-	Stated  uint64 // counter: acks sealed under co-signed statements, rung 2
+	Offered uint64    // counter: acks under the statements that clients were asked to co-sign
+	Rungs   [3]uint64 // counter: acks in certificates, by the rung that the committee saw, from 1 on; a later proof changes nothing
+
+	Proofs        uint64                  // counter: proofs made, of segments
+	ProofFailures map[ProofFailure]uint64 // counter: windows without a proof
+	Proving       int                     // windows in work
+	ProofQueue    int                     // windows that wait to be proved
 
 	Windows   []WindowStatus // newest first, at most 32
 	Certified uint64         // counter: certificates made
@@ -30,8 +34,8 @@ type Stats struct {
 	Members   []MemberStatus // in no order; members that were never pushed to are missing
 }
 
-// StageStats counts acks in one stage. For co-sign, seal and certify a batch is a window; what passes co-sign are acks under
-// statements that their client co-signed.
+// StageStats counts acks in one stage. For co-sign, seal, prove and certify a batch is a window; what passes co-sign are acks
+// under statements that their client co-signed, and prove counts those only.
 type StageStats struct {
 	Passed  uint64        // counter: acks that went on to the next stage
 	Refused uint64        // counter: acks that the stage refused
@@ -60,6 +64,7 @@ const (
 	StateGrace      WindowState = "grace"
 	StateCosigning  WindowState = "cosigning"
 	StateSealing    WindowState = "sealing"
+	StateProving    WindowState = "proving"
 	StateCertifying WindowState = "certifying"
 	StateOrdered    WindowState = "ordered"
 	StateStuck      WindowState = "stuck"
@@ -78,11 +83,16 @@ type WindowStatus struct {
 	Statements int // in the tree, from sealing on
 	Cosigned   int // acks under co-signed statements, from sealing on
 
+	Rung                     rollup.Rung  // of the best evidence that is kept, from sealing on
+	Segments, SegmentsProven int          // while it is proved, and then
+	ProofFailure             ProofFailure // empty unless there will be no proof
+
 	Power, TotalPower uint64 // of the members whose shares are there, and of all
 
-	Opened, Sealed, Certified, Ordered time.Time
+	Opened, Sealed, Proven, Certified, Ordered time.Time
 
 	SealTime  time.Duration // building the rollup and making it durable
+	ProveTime time.Duration // making the proofs
 	ShareTime time.Duration // from the first push to a quorum of verified shares
 	OrderTime time.Duration // from the certificate to its block
 	Err       string        // why it is stuck
@@ -95,6 +105,9 @@ func (s *WindowStatus) describe(h *rollup.Header) {
 	acks, _ := h.Totals()
 	s.ID, s.Root, s.Rows = h.ID(), h.AckRoot, len(h.Rows)
 	s.Statements, s.Cosigned = int(h.StatementCount), int(acks)-int(h.AckCount)
+	if s.Rung = rollup.RungAcks; h.StatementCount > 0 {
+		s.Rung = rollup.RungStatements
+	}
 }
 
 // fill takes the numbers of a live window.
@@ -152,7 +165,7 @@ func (ws *windows) list() []WindowStatus {
 
 // counters are written by the stages.
 type counters struct {
-	admit, verify, commit, window, cosign, seal, certify stageCounters
+	admit, verify, commit, window, cosign, seal, prove, certify stageCounters
 
 	codes              [rollup.NumCodes]atomic.Uint64
 	writes             atomic.Uint64
@@ -160,7 +173,8 @@ type counters struct {
 	sources            atomic.Int64
 	certified, ordered atomic.Uint64
 	offered            atomic.Uint64
-	rungs              [2]atomic.Uint64 // acks by rung, from 1 on
+	proofs             atomic.Uint64
+	rungs              [3]atomic.Uint64
 }
 
 type stageCounters struct {
@@ -209,13 +223,16 @@ func (p *Pipeline) Stats() Stats {
 	}
 	s := Stats{
 		Admit: c.admit.stats(), Verify: c.verify.stats(), Commit: c.commit.stats(),
-		Window: c.window.stats(), Cosign: c.cosign.stats(), Seal: c.seal.stats(), Certify: c.certify.stats(),
-		Offered: c.offered.Load(), Acks: c.rungs[0].Load(), Stated: c.rungs[1].Load(),
+		Window: c.window.stats(), Cosign: c.cosign.stats(), Seal: c.seal.stats(), Prove: c.prove.stats(), Certify: c.certify.stats(),
+		Offered: c.offered.Load(), Proofs: c.proofs.Load(),
 		Writes: c.writes.Load(), GroupWait: time.Duration(c.commitWait.Load()),
 		Windows: p.windows.list(), Certified: c.certified.Load(), Ordered: c.ordered.Load(),
 	}
 	for i := range c.codes {
 		s.Codes[i] = c.codes[i].Load()
+	}
+	for i := range c.rungs {
+		s.Rungs[i] = c.rungs[i].Load()
 	}
 	s.Budget = BudgetStats{MaxAcks: p.cfg.MaxAcks, MaxBytes: p.cfg.MaxBytes, Sources: int(c.sources.Load())}
 	acks, bytes := p.budgets[laneProven].used()
@@ -241,6 +258,7 @@ func (p *Pipeline) Stats() Stats {
 			s.Seal.Oldest = max(s.Seal.Oldest, age(w.Opened))
 		}
 	}
+	p.proving.stats(&s, age)
 	p.certifier.stats(&s, age)
 	return s
 }

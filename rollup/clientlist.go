@@ -144,8 +144,8 @@ func (l ClientList) Clients() []uint32 {
 	return clients
 }
 
-// has returns whether a client is in the list.
-func (l ClientList) has() func(client uint32) bool {
+// Has returns a function that tells whether a client is in the list.
+func (l ClientList) Has() func(client uint32) bool {
 	clients := l.Clients()
 	return func(client uint32) bool {
 		_, ok := slices.BinarySearch(clients, client)

@@ -99,6 +99,21 @@ func ParseEvidence(b []byte) (*Evidence, error) {
 	return ev, nil
 }
 
+// RungOf returns the rung of encoded evidence, and looks at nothing else: ErrMalformed.
+func RungOf(b []byte) (Rung, error) {
+	if len(b) < 4 {
+		return 0, fmt.Errorf("evidence: %w: %d bytes", ErrMalformed, len(b))
+	}
+	acks := 4 + uint64(le.Uint32(b))*EntrySize
+	switch n := uint64(len(b)); {
+	case n == acks:
+		return RungAcks, nil
+	case n > acks && (Rung(b[acks]) == RungStatements || Rung(b[acks]) == RungProof):
+		return Rung(b[acks]), nil
+	}
+	return 0, fmt.Errorf("evidence: %w: %d bytes of no known rung", ErrMalformed, len(b))
+}
+
 func (r *reader) statementsPart(ev *Evidence) {
 	switch ev.Rung = Rung(r.U8()); ev.Rung {
 	case RungStatements:

@@ -120,6 +120,31 @@ func TestCosigned(t *testing.T) {
 	}
 }
 
+// TestRungOf reads the rung off encoded evidence, and off nothing else.
+func TestRungOf(t *testing.T) {
+	w := cosignedWindow(t, []uint32{0, 1, 2, 3, 4}, []uint32{3})
+	segments, err := Segments(w.header, w.tree, w.evidence.Clients, 256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, acks := range []Acks{w.evidence.Acks, {0, 0, 0, 0}} {
+		for rung, ev := range map[Rung]*Evidence{
+			RungAcks:       AcksEvidence(acks),
+			RungStatements: {Acks: acks, Rung: RungStatements, Clients: w.evidence.Clients, Statements: w.evidence.Statements},
+			RungProof:      ProofEvidence(acks, w.evidence.Clients, segments, make([][ProofSize]byte, len(segments))),
+		} {
+			encoded := ev.Append(nil)
+			if got, err := RungOf(encoded); got != rung || err != nil {
+				t.Errorf("rung %d: %d, %v", rung, got, err)
+			}
+			for _, bad := range [][]byte{nil, encoded[:3], encoded[:len(acks)-1], append(bytes.Clone(acks), 4), append(bytes.Clone(acks), 1), {255, 255, 255, 255, 2}} {
+				_, err := RungOf(bad)
+				wantError(t, err, ErrMalformed)
+			}
+		}
+	}
+}
+
 type refuseAll struct{}
 
 func (refuseAll) VerifyProof(int, [32]byte, *[ProofSize]byte) error { return errors.New("no") }

@@ -20,7 +20,7 @@ type StatementAckExport struct {
 // ErrUnknownClient, ErrClientList for an ack whose client did not sign, ErrRoot for an archive that is not the rollup's.
 func NewStatementAckExport(c *Certificate, archive Acks, list ClientList, reg Registry, i int) (*StatementAckExport, error) {
 	key := c.Header.Key()
-	statements, err := Statements(archive, key, reg, list.has())
+	statements, err := Statements(archive, key, reg, list.Has())
 	if err != nil {
 		return nil, fmt.Errorf("ack export: %w", err)
 	}

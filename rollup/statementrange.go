@@ -87,7 +87,7 @@ func parseElements(dst []poseidon2.Element, nodes []Hash) ([]poseidon2.Element, 
 // RestoreEvidence makes evidence of rung 2 again from what a node keeps of a window that clients have co-signed: all its acks
 // and the client list. Errors: ErrClientList for a list that is not that of the acks.
 func RestoreEvidence(archive Acks, key WindowKey, list ClientList) (*Evidence, error) {
-	statements, err := Statements(archive, key, noPayers{}, list.has())
+	statements, err := Statements(archive, key, noPayers{}, list.Has())
 	if err == nil {
 		err = list.of(statements)
 	}

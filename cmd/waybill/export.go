@@ -22,15 +22,22 @@ func newExport() *cobra.Command {
 			func(ctx context.Context, c *ingest.Client, n []uint32) (*rpc.ExportResponse, error) {
 				return ingest.Call(ctx, c.Ledger().ExportAck, &rpc.ExportAckRequest{Node: n[0], Epoch: n[1], Window: n[2], Client: n[3], Seq: n[4]})
 			}),
-		exportCommand("rollup NODE EPOCH WINDOW", "A certified rollup with everything needed to recompute it", 3,
-			func(ctx context.Context, c *ingest.Client, n []uint32) (*rpc.ExportResponse, error) {
-				return ingest.Call(ctx, c.Ledger().ExportRollup, &rpc.ExportRollupRequest{Node: n[0], Epoch: n[1], Window: n[2]})
-			}),
+		exportRollup(),
 		exportCommand("settlement EPOCH", "The certified settlement of an epoch", 1,
 			func(ctx context.Context, c *ingest.Client, n []uint32) (*rpc.ExportResponse, error) {
 				return ingest.Call(ctx, c.Ledger().ExportSettlement, &rpc.ExportSettlementRequest{Epoch: n[0]})
 			}),
 	)
+}
+
+func exportRollup() *cobra.Command {
+	var rung uint32
+	cmd := exportCommand("rollup NODE EPOCH WINDOW", "A certified rollup with everything needed to recompute it", 3,
+		func(ctx context.Context, c *ingest.Client, n []uint32) (*rpc.ExportResponse, error) {
+			return ingest.Call(ctx, c.Ledger().ExportRollup, &rpc.ExportRollupRequest{Node: n[0], Epoch: n[1], Window: n[2], Rung: rung})
+		})
+	cmd.Flags().Uint32Var(&rung, "rung", 0, "evidence: 2 with co-signed statements, 3 with proofs of them (default: the best that the node keeps)")
+	return cmd
 }
 
 func exportCommand(use, short string, numbers int, get func(context.Context, *ingest.Client, []uint32) (*rpc.ExportResponse, error)) *cobra.Command {

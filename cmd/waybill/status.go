@@ -96,9 +96,9 @@ func (s *nodeStatus) print(w io.Writer) {
 		fmt.Fprintln(w, "\nRollups of the network that were ordered last:")
 		rows := make([][]string, len(s.recent))
 		for i, r := range s.recent {
-			rows[i] = []string{strconv.Itoa(int(r.Node)), strconv.Itoa(int(r.Epoch)), strconv.Itoa(int(r.Window)), grouped(uint64(r.Acks - r.CosignedAcks)), grouped(uint64(r.CosignedAcks)), grouped(r.Units), shortHashes(r.Id), numbers(r.Signers)}
+			rows[i] = []string{strconv.Itoa(int(r.Node)), strconv.Itoa(int(r.Epoch)), strconv.Itoa(int(r.Window)), grouped(uint64(r.Acks)), grouped(uint64(r.CosignedAcks)), rungText(r.Rung), grouped(r.Units), shortHashes(r.Id), numbers(r.Signers)}
 		}
-		table(w, []string{">node", ">epoch", ">window", ">acks", ">co-signed", ">units", "id", "signers"}, rows)
+		table(w, []string{">node", ">epoch", ">window", ">acks", ">co-signed", ">rung", ">units", "id", "signers"}, rows)
 	}
 }
 
@@ -170,8 +170,10 @@ func (s *nodeStatus) printAcks(w io.Writer) {
 		"waiting", fmt.Sprintf("%s without an answer yet, from %s", plural(uint64(s.Budget.Acks), "ack"), plural(uint64(s.Budget.Sources), "connection")),
 		"rollups", fmt.Sprintf("%s sealed, %s certified, %s ordered, %d pending", grouped(s.Rollups.Sealed), grouped(s.Rollups.Certified),
 			grouped(s.Rollups.Ordered), s.Rollups.Pending),
-		"by rung", fmt.Sprintf("%s acks one by one (1), %s under statements that their clients co-signed (2)", grouped(s.Rollups.Rung1), grouped(s.Rollups.Rung2)),
+		"by rung", fmt.Sprintf("%s acks one by one (1), %s under statements that their clients co-signed (2), %s under proofs of them (3)",
+			grouped(s.Rollups.Rung1), grouped(s.Rollups.Rung2), grouped(s.Rollups.Rung3)),
 		"co-signing", s.cosigning(),
+		"proofs", s.proving(),
 	)
 	rows := [][]string{}
 	for _, v := range s.Windows {
@@ -180,17 +182,20 @@ func (s *nodeStatus) printAcks(w io.Writer) {
 			closes = v.Closes.Sub(s.Taken).Round(time.Second).String()
 		}
 		power := ""
-		if v.State == telemetry.WindowCertifying {
+		switch v.State {
+		case telemetry.WindowProving:
+			power = fmt.Sprintf("%d of %s", v.Proven, plural(uint64(v.Segments), "proof"))
+		case telemetry.WindowCertifying:
 			power = fmt.Sprintf("%d of %d", v.Power, v.Quorum)
 		}
-		rows = append(rows, []string{strconv.Itoa(int(v.Epoch)), strconv.Itoa(int(v.Window)), string(v.State), closes, grouped(uint64(v.Acks)), power})
+		rows = append(rows, []string{strconv.Itoa(int(v.Epoch)), strconv.Itoa(int(v.Window)), string(v.State), closes, grouped(uint64(v.Acks)), rungText(uint32(v.Rung)), power})
 		if len(rows) == 8 {
 			break
 		}
 	}
 	if len(rows) > 0 {
 		fmt.Fprintln(w, "\nWindows of this node, newest first:")
-		table(w, []string{">epoch", ">window", "state", ">closes in", ">acks", ">power so far"}, rows)
+		table(w, []string{">epoch", ">window", "state", ">closes in", ">acks", ">rung", ">power so far"}, rows)
 	}
 }
 
@@ -211,6 +216,44 @@ func (s *nodeStatus) cosigning() string {
 		text += fmt.Sprintf("; %s barred for an answer that was none", plural(c.Garbage, "session"))
 	}
 	return text
+}
+
+// proving says what became of proofs, and what is missing for them.
+func (s *nodeStatus) proving() string {
+	p := &s.Proving
+	if !p.On {
+		if len(p.Keys) == 0 {
+			return "none: the genesis file names no keys"
+		}
+		return "checked, not made"
+	}
+	text := fmt.Sprintf("%s proved with %s, %d waiting, %d in work; the prover is %s", plural(p.Windows, "window"), plural(p.Proofs, "proof"),
+		p.Queued, p.Working, p.Prover.Stage)
+	if p.Proofs > 0 {
+		text += fmt.Sprintf(", %.1f s a proof, %s at most", p.Prover.Seconds/float64(p.Proofs), mebibytes(p.Prover.PeakMemory))
+	}
+	for _, f := range p.Failures {
+		if f.Count > 0 {
+			text += fmt.Sprintf("; %s without: %s", plural(f.Count, "window"), f.Name)
+		}
+	}
+	for _, k := range p.Keys {
+		if !k.Found {
+			text += fmt.Sprintf("; the key for %d statements is MISSING", k.Statements)
+		}
+	}
+	if p.Development {
+		text += "; keys for DEVELOPMENT"
+	}
+	return text
+}
+
+// rungText is the rung of the best evidence that the node keeps.
+func rungText(rung uint32) string {
+	if rung == 0 {
+		return ""
+	}
+	return strconv.Itoa(int(rung))
 }
 
 func numbers(list []uint32) string {

@@ -18,6 +18,7 @@ type Config struct {
 	Peer      Peer      `toml:"peer" doc:"The door for other nodes: rollups and certificate shares."`
 	Consensus Consensus `toml:"consensus" doc:"The chain that orders certificates and settles epochs."`
 	Pipeline  Pipeline  `toml:"pipeline" doc:"The way of an ack from the door to its rollup. The budgets bound memory: beyond them acks are refused\nwith a retry delay, and nothing that was admitted is dropped."`
+	Proofs    Proofs    `toml:"proofs" doc:"Proofs take the place of the statements that clients co-signed when the committee verifies a rollup. Every node checks\nthem with the keys that the genesis file names; one that takes acks makes them too."`
 	Store     Store     `toml:"store" doc:"The disk. An ack is answered only after it is durable here."`
 	Operator  Operator  `toml:"operator" doc:"The port for whoever runs the node: dashboard at /, /metrics, /livez, /readyz. It shows much and changes\nnothing, but it has no login: keep it on a private address."`
 	Log       Log       `toml:"log" doc:"What the node writes to its standard error."`
@@ -71,6 +72,16 @@ type Pipeline struct {
 	MaxBytes   Size          `toml:"max_bytes" allow:"1MiB..64GiB" doc:"Budget: bytes of acks admitted and not yet answered, shared in the same way."`
 }
 
+// Proofs is section [proofs].
+type Proofs struct {
+	Enabled bool          `toml:"enabled" doc:"Make proofs. Without them rollups cost the committee more, and nothing else."`
+	Keys    string        `toml:"keys" allow:"path" doc:"Directory of verifying and proving keys, relative to home. Keys that are not there are looked for in the user's cache."`
+	Wait    time.Duration `toml:"wait" allow:"0s..1h" doc:"How long a sealed window may wait for its proof before it goes to the committee with its statements; never beyond half of\nits epoch's grace. A proof that comes later is kept for whoever asks. 0s: it goes at once."`
+	Cores   int           `toml:"cores" allow:"1..1024" doc:"Processors of the child process that proves. All others are left to acks."`
+	Memory  Size          `toml:"memory" allow:"64MiB..1TiB" doc:"Memory that the child process keeps to, if it can. A proof about 16,384 statements takes some 2 GiB."`
+	Nice    int           `toml:"nice" allow:"0..19" doc:"How much lower the child's priority is than the node's."`
+}
+
 // Store is section [store].
 type Store struct {
 	Path      string `toml:"path" allow:"path" doc:"Directory of the database, relative to home. Use a disk that honours fsync."`
@@ -105,6 +116,7 @@ func Default() *Config {
 			WindowAge: 30 * time.Second, Grace: 5 * time.Second, CosignWait: 2 * time.Second, MaxBatch: 8192,
 			MaxAcks: 256 << 10, MaxBytes: 64 << 20,
 		},
+		Proofs:   Proofs{Enabled: true, Keys: "proofs", Wait: 20 * time.Second, Cores: 1, Memory: 2 << 30, Nice: 5},
 		Store:    Store{Path: "data", Cache: 64 << 20, Retention: 30, MinFree: 2 << 30},
 		Operator: Operator{Listen: "127.0.0.1:7403", Dashboard: true},
 		Log:      Log{Level: "info", Format: "text"},

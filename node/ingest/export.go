@@ -47,7 +47,17 @@ func (s ledgerService) ExportRollup(_ context.Context, req *connect.Request[rpc.
 	if err != nil {
 		return nil, err
 	}
-	export, err := rollup.NewRollupExport(certificate, evidence, s.cfg.Chain.View(), nil)
+	if evidence, err = s.ofRung(certificate, evidence, req.Msg.Rung); err != nil {
+		return nil, err
+	}
+	var verifyingKey []byte
+	if evidence.Rung == rollup.RungProof && s.cfg.VerifyingKey != nil {
+		verifyingKey = s.cfg.VerifyingKey(evidence.Size)
+	}
+	if evidence.Rung == rollup.RungProof && verifyingKey == nil {
+		return nil, early("this node lacks the verifying key for %d statements, which belongs to the file", evidence.Size)
+	}
+	export, err := rollup.NewRollupExport(certificate, evidence, s.cfg.Chain.View(), verifyingKey)
 	if err != nil {
 		return nil, early("this node's chain has not caught up with the rollup: %w", err)
 	}
@@ -72,6 +82,28 @@ func (s ledgerService) ExportSettlement(_ context.Context, req *connect.Request[
 	}
 	return exported(&rollup.SettlementExport{Network: s.cfg.Network, Rows: settlement.Rows,
 		NextCommittee: s.cfg.Chain.View().Committee().Root(), Certificate: settlement.Certificate})
+}
+
+// ofRung returns the evidence that a request asks for, in place of the best.
+func (s ledgerService) ofRung(c *rollup.Certificate, best *rollup.Evidence, rung uint32) (*rollup.Evidence, error) {
+	if rung == 0 || rung == uint32(best.Rung) {
+		return best, nil
+	}
+	if rung > uint32(rollup.RungProof) {
+		return nil, invalid("rung: there is no rung %d", rung)
+	}
+	_, encoded, ok, err := s.cfg.Store.Evidence(c.Header.ID(), rollup.Rung(rung))
+	if err != nil {
+		return nil, internal(err)
+	}
+	if !ok {
+		return nil, missing("no evidence of rung %d is kept here for the rollup of %v, the best is of rung %d", rung, c.Header.Key(), best.Rung)
+	}
+	evidence, err := rollup.ParseEvidence(encoded)
+	if err != nil {
+		return nil, internal(fmt.Errorf("stored evidence of %v: %w", c.Header.Key(), err))
+	}
+	return evidence, nil
 }
 
 func exported(e rollup.Export) (*connect.Response[rpc.ExportResponse], error) {

@@ -12,6 +12,8 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/node/store"
+	"github.com/waybill-network/waybill/pipeline"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
@@ -235,9 +237,27 @@ func (s ledgerService) rollups(keys []rollup.WindowKey, err error) ([]*rpc.Rollu
 		acks, units := header.Totals()
 		entry.Id, entry.AckRoot, entry.Units = header.ID().String(), header.AckRoot.String(), units
 		entry.Acks, entry.CosignedAcks = uint32(acks), uint32(acks)-header.AckCount
+		if err := s.fillRungs(entry, header); err != nil {
+			return nil, internal(err)
+		}
 		list = append(list, entry)
 	}
 	return list, nil
+}
+
+// fillRungs says what evidence of a rollup is kept here, and who else keeps the statements of an own one.
+func (s ledgerService) fillRungs(entry *rpc.Rollup, header *rollup.Header) error {
+	rung, err := s.cfg.Store.Rung(header.ID())
+	if err != nil {
+		return err
+	}
+	entry.Rung = uint32(rung)
+	holder, err := s.cfg.Store.Holder(header.Key())
+	if errors.Is(err, store.ErrNotFound) || holder == pipeline.NoHolder {
+		return nil
+	}
+	entry.Holder = proto.Uint32(holder)
+	return err
 }
 
 // page yields the indices that a list request asks for.

@@ -65,6 +65,8 @@ type Config struct {
 	Sessions *Sessions          // those that the pipeline asks to co-sign; nil: it asks nobody
 	Chain    Chain
 	Store    *store.Store
+	// VerifyingKey returns the encoded verifying key of a circuit's size, which exports of rung 3 carry; nil when it is not here.
+	VerifyingKey func(size int) []byte
 	// Status returns the node's snapshot, which GetStatus sends along as JSON.
 	Status func() any
 

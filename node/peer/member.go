@@ -23,6 +23,7 @@ type MemberConfig struct {
 	Key     *bls.SecretKey // signs shares
 	Chain   Chain
 	Store   *store.Store
+	Proofs  rollup.ProofVerifier // of rung 3; nil: refused as NoProofs
 
 	Workers    int // goroutines of one verification, at least 1
 	Concurrent int // verifications at once, at least 1
@@ -117,7 +118,7 @@ func (m *Member) certify(ctx context.Context, caller TransportKey, header, evide
 	if err := m.admissible(m.cfg.Chain.View(), h, caller); err != nil {
 		return nil, err
 	}
-	if prior, locked, err := m.cfg.Store.Locked(h.Key()); err == nil && locked && prior == h.ID() {
+	if done, err := m.kept(h, evidence); err == nil && done {
 		return h, nil
 	}
 	select {
@@ -129,16 +130,32 @@ func (m *Member) certify(ctx context.Context, caller TransportKey, header, evide
 	return h, m.keep(h, header, evidence)
 }
 
-// keep verifies the rollup, makes it durable and locks its window to it, unless a push that was ahead did so.
+// kept reports whether the window is locked to the rollup and evidence of the same rung is kept: then there is nothing to do.
+// What the evidence says is not looked at.
+func (m *Member) kept(h *rollup.Header, evidence []byte) (bool, error) {
+	prior, locked, err := m.cfg.Store.Locked(h.Key())
+	if err != nil || !locked || prior != h.ID() {
+		return false, err
+	}
+	rung, err := rollup.RungOf(evidence)
+	if err != nil {
+		return false, &Refusal{Reason: Invalid, Err: err}
+	}
+	return m.cfg.Store.HasEvidence(prior, rung)
+}
+
+// keep verifies the rollup, makes it durable and locks its window to it, unless a push that was ahead did so. Of a rollup that
+// the window is locked to, evidence of a second rung is verified and kept besides.
 func (m *Member) keep(h *rollup.Header, header, evidence []byte) error {
 	id := h.ID()
+	if done, err := m.kept(h, evidence); done || err != nil {
+		return err
+	}
 	prior, locked, err := m.cfg.Store.Locked(h.Key())
 	switch {
 	case err != nil:
 		return fmt.Errorf("lock of rollup %v: %w", id, err)
-	case locked && prior == id:
-		return nil
-	case locked:
+	case locked && prior != id:
 		return m.conflict(h, prior, evidence)
 	}
 	if err := m.verify(h, evidence); err != nil {
@@ -180,11 +197,13 @@ func (m *Member) admissible(view *ledger.View, h *rollup.Header, caller Transpor
 func (m *Member) verify(h *rollup.Header, evidence []byte) error {
 	ev, err := rollup.ParseEvidence(evidence)
 	if err == nil {
-		err = rollup.Verify(h, ev, m.cfg.Network, m.cfg.Chain.View(), nil, max(m.cfg.Workers, 1))
+		err = rollup.Verify(h, ev, m.cfg.Network, m.cfg.Chain.View(), m.cfg.Proofs, max(m.cfg.Workers, 1))
 	}
 	switch {
 	case errors.Is(err, rollup.ErrUnknownClient), errors.Is(err, rollup.ErrUnknownService):
 		return &Refusal{Reason: Lagging, Err: err}
+	case errors.Is(err, rollup.ErrNoProofs):
+		return &Refusal{Reason: NoProofs, Err: err}
 	case err != nil:
 		return &Refusal{Reason: Invalid, Err: err}
 	}
@@ -224,9 +243,4 @@ func (m *Member) firstConflict(key rollup.WindowKey) bool {
 	}
 	m.conflicts[key] = struct{}{}
 	return true
-}
-
-// Pull returns a rollup that this member keeps; ok says whether it does.
-func (m *Member) Pull(id rollup.Hash) (header, evidence []byte, ok bool, err error) {
-	return m.cfg.Store.Evidence(id)
 }

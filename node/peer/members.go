@@ -24,7 +24,8 @@ var ErrNoMember = errors.New("no such committee member")
 // MembersConfig is what Members works with.
 type MembersConfig struct {
 	Chain       Chain
-	Certificate tls.Certificate // of this node's transport key, see NewCertificate
+	Certificate tls.Certificate      // of this node's transport key, see NewCertificate
+	Proofs      rollup.ProofVerifier // of evidence of rung 3 that is pulled; nil: it is refused
 
 	// Local is this node's own member, nil when it is none; Self is its position in the committee. Pushes to it take
 	// the same path as a stranger's, without the network.
@@ -106,21 +107,22 @@ func (m *Members) push(ctx context.Context, member int, header, evidence []byte)
 	return [bls.SignatureSize]byte(response.Msg.Share), nil
 }
 
-// Pull fetches a rollup from a committee member and checks that header and evidence are those of the id: the header by
-// its digest, the evidence by the header's roots. ErrMismatch says that they are not.
-func (m *Members) Pull(ctx context.Context, member int, id rollup.Hash) (header, evidence []byte, err error) {
+// Pull fetches a rollup from a committee member, with evidence of a rung, the highest that it keeps when that is 0. It checks
+// that header and evidence are those of the id: the header by its digest, the evidence by the header's roots and its proofs.
+// ErrMismatch says that they are not.
+func (m *Members) Pull(ctx context.Context, member int, id rollup.Hash, rung rollup.Rung) (header, evidence []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout)
 	defer cancel()
 	l, err := m.link(member)
 	if err != nil {
 		return nil, nil, err
 	}
-	response, err := l.client.Pull(ctx, connect.NewRequest(&rpc.PullRequest{RollupId: id[:]}))
+	response, err := l.client.Pull(ctx, connect.NewRequest(&rpc.PullRequest{RollupId: id[:], Rung: uint32(rung)}))
 	if err != nil {
 		return nil, nil, fmt.Errorf("member %d at %s: %w", member, l.address, err)
 	}
 	header, evidence = response.Msg.Header, response.Msg.Evidence
-	if err := match(id, header, evidence, m.cfg.Chain.View()); err != nil {
+	if err := match(id, rung, header, evidence, m.cfg.Chain.View(), m.cfg.Proofs); err != nil {
 		return nil, nil, fmt.Errorf("member %d at %s: %w", member, l.address, err)
 	}
 	return header, evidence, nil

@@ -35,8 +35,8 @@ type testNode struct {
 	address string
 }
 
-// startNetwork starts n members, each serving the peer API on a real socket.
-func startNetwork(t *testing.T, n int) (*rpctest.Network, []*testNode) {
+// startNetwork starts n members, each serving the peer API on a real socket; setUp may change their settings.
+func startNetwork(t *testing.T, n int, setUp ...func(i int, c *MemberConfig)) (*rpctest.Network, []*testNode) {
 	t.Helper()
 	listeners := make([]net.Listener, n)
 	addresses := make([]string, n)
@@ -50,12 +50,12 @@ func startNetwork(t *testing.T, n int) (*rpctest.Network, []*testNode) {
 	network := rpctest.New(t, addresses, 4)
 	nodes := make([]*testNode, n)
 	for i := range nodes {
-		nodes[i] = startNode(t, network, i, listeners[i])
+		nodes[i] = startNode(t, network, i, listeners[i], setUp...)
 	}
 	return network, nodes
 }
 
-func startNode(t *testing.T, network *rpctest.Network, i int, listener net.Listener) *testNode {
+func startNode(t *testing.T, network *rpctest.Network, i int, listener net.Listener, setUp ...func(i int, c *MemberConfig)) *testNode {
 	t.Helper()
 	db, err := store.OpenMemory()
 	if err != nil {
@@ -63,10 +63,14 @@ func startNode(t *testing.T, network *rpctest.Network, i int, listener net.Liste
 	}
 	certificate := certificateOf(t, network.Members[i].Transport)
 	node := &testNode{store: db, address: listener.Addr().String()}
-	node.member = NewMember(MemberConfig{Network: network.ID, Key: network.Members[i].BLS, Chain: network, Store: db,
-		Workers: 1, Concurrent: 1, Waiting: 4, Logger: quiet})
-	node.members = NewMembers(MembersConfig{Chain: network, Certificate: certificate, Local: node.member, Self: i})
-	server := NewServer(ServerConfig{Member: node.member, Chain: network, Certificate: certificate, Logger: quiet})
+	config := MemberConfig{Network: network.ID, Key: network.Members[i].BLS, Chain: network, Store: db, Workers: 1, Concurrent: 1, Waiting: 4,
+		Logger: quiet}
+	for _, f := range setUp {
+		f(i, &config)
+	}
+	node.member = NewMember(config)
+	node.members = NewMembers(MembersConfig{Chain: network, Certificate: certificate, Local: node.member, Self: i, Proofs: config.Proofs})
+	server := NewServer(ServerConfig{Member: node.member, Store: db, Chain: network, Certificate: certificate, Logger: quiet})
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		if err := server.Serve(listener); err != nil {
@@ -143,7 +147,7 @@ func TestPushGivesShares(t *testing.T) {
 		if id, locked, err := nodes[i].store.Locked(h.Key()); err != nil || !locked || id != h.ID() {
 			t.Errorf("member %d: lock %v %v %v", i, id, locked, err)
 		}
-		if has, err := nodes[i].store.HasEvidence(h.ID()); err != nil || !has {
+		if has, err := nodes[i].store.HasEvidence(h.ID(), 0); err != nil || !has {
 			t.Errorf("member %d keeps no evidence: %v", i, err)
 		}
 		if stats := nodes[i].member.Stats(); stats.Signed != 2 {
@@ -237,7 +241,7 @@ func TestPushConflict(t *testing.T) {
 		kept   bool
 	}{{first, true}, {second, true}, {third, false}} {
 		h, _ := rollup.ParseHeader(c.header)
-		if kept, err := nodes[2].store.HasEvidence(h.ID()); err != nil || kept != c.kept {
+		if kept, err := nodes[2].store.HasEvidence(h.ID(), 0); err != nil || kept != c.kept {
 			t.Errorf("rollup of %d acks: kept is %v, %v", h.AckCount, kept, err)
 		}
 	}
@@ -463,15 +467,15 @@ func TestPuller(t *testing.T) {
 	cancel()
 	running.Wait()
 	for _, id := range want {
-		header, evidence, ok, err := nodes[3].store.Evidence(id)
-		if err != nil || !ok || match(id, header, evidence, network.View()) != nil {
+		header, evidence, ok, err := nodes[3].store.Evidence(id, 0)
+		if err != nil || !ok || match(id, 0, header, evidence, network.View(), nil) != nil {
 			t.Errorf("rollup %v: %v %v", id, ok, err)
 		}
 	}
 	if stats := puller.Stats(); stats.Pulled != 3 || stats.Wanted != 0 {
 		t.Errorf("stats: %+v", stats)
 	}
-	if _, _, err := nodes[3].members.Pull(t.Context(), 0, rollup.Hash{1}); connect.CodeOf(err) != connect.CodeNotFound {
+	if _, _, err := nodes[3].members.Pull(t.Context(), 0, rollup.Hash{1}, 0); connect.CodeOf(err) != connect.CodeNotFound {
 		t.Errorf("an unknown rollup: %v", err)
 	}
 }
@@ -481,13 +485,13 @@ func TestMatchRefusesOtherEvidence(t *testing.T) {
 	header, evidence := network.Rollup(t, rollup.WindowKey{}, 0, 4)
 	other, otherEvidence := network.Rollup(t, rollup.WindowKey{}, 1, 4)
 	h, _ := rollup.ParseHeader(header)
-	if err := match(h.ID(), header, evidence, network.View()); err != nil {
+	if err := match(h.ID(), 0, header, evidence, network.View(), nil); err != nil {
 		t.Fatal(err)
 	}
 	for name, c := range map[string][2][]byte{
 		"header": {other, otherEvidence}, "evidence": {header, otherEvidence}, "neither": {nil, nil}, "cut": {header, evidence[:4]},
 	} {
-		if err := match(h.ID(), c[0], c[1], network.View()); !errors.Is(err, ErrMismatch) {
+		if err := match(h.ID(), 0, c[0], c[1], network.View(), nil); !errors.Is(err, ErrMismatch) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

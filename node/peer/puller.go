@@ -17,8 +17,8 @@ import (
 var ErrMismatch = errors.New("not the rollup of that id")
 
 // match checks that header and evidence are those of a rollup id: the header by its digest, the evidence by the roots
-// in the header.
-func match(id rollup.Hash, header, evidence []byte, reg rollup.Registry) error {
+// in the header. For the sums under a proof nothing but the proof stands, so evidence of rung 3 is verified.
+func match(id rollup.Hash, rung rollup.Rung, header, evidence []byte, reg rollup.Registry, proofs rollup.ProofVerifier) error {
 	h, err := rollup.ParseHeader(header)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrMismatch, err)
@@ -30,7 +30,15 @@ func match(id rollup.Hash, header, evidence []byte, reg rollup.Registry) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrMismatch, err)
 	}
-	if err := ev.Match(h, reg); err != nil {
+	if rung != 0 && ev.Rung != rung {
+		return fmt.Errorf("%w: evidence of rung %d, not %d", ErrMismatch, ev.Rung, rung)
+	}
+	if ev.Rung == rollup.RungProof {
+		err = rollup.Verify(h, ev, h.Network, reg, proofs, 1)
+	} else {
+		err = ev.Match(h, reg)
+	}
+	if err != nil {
 		return fmt.Errorf("%w: evidence of another rollup than %v: %w", ErrMismatch, id, err)
 	}
 	return nil
@@ -150,7 +158,7 @@ func (p *Puller) resume() error {
 		if err != nil {
 			return err
 		}
-		if has, err := p.cfg.Store.HasEvidence(c.Header.ID()); err != nil {
+		if has, err := p.cfg.Store.HasEvidence(c.Header.ID(), 0); err != nil {
 			return err
 		} else if !has {
 			p.Ordered(c)
@@ -208,14 +216,14 @@ func (p *Puller) settle(w want, pulled bool, err error) {
 
 // fetch makes a rollup durable here unless it is, asking the signers in turn from turn on.
 func (p *Puller) fetch(ctx context.Context, w want, turn int) (pulled bool, err error) {
-	has, err := p.cfg.Store.HasEvidence(w.id)
+	has, err := p.cfg.Store.HasEvidence(w.id, 0)
 	if has || err != nil {
 		return false, err
 	}
 	err = errors.New("no other member signed it")
 	for i := range w.signers {
 		var header, evidence []byte
-		header, evidence, err = p.cfg.Members.Pull(ctx, w.signers[(turn+i)%len(w.signers)], w.id)
+		header, evidence, err = p.cfg.Members.Pull(ctx, w.signers[(turn+i)%len(w.signers)], w.id, 0)
 		if err == nil {
 			err = p.cfg.Store.PutEvidence(w.id, header, evidence)
 			return err == nil, err

@@ -22,6 +22,7 @@ const (
 	Lagging                    // the member's chain has not caught up
 	Busy                       // no room to verify
 	TooOld                     // the chain orders this epoch no more
+	NoProofs                   // the member lacks the key for the evidence's proofs: another rung may do
 )
 
 // reasons holds what each reason is called in logs and metrics, and on the wire.
@@ -36,10 +37,13 @@ var reasons = [...]struct {
 	Lagging:  {"lagging", connect.CodeUnavailable, rpc.PushReason_PUSH_REASON_LAGGING},
 	Busy:     {"busy", connect.CodeResourceExhausted, rpc.PushReason_PUSH_REASON_BUSY},
 	TooOld:   {"too_old", connect.CodeFailedPrecondition, rpc.PushReason_PUSH_REASON_TOO_OLD},
+	NoProofs: {"no_proofs", connect.CodeUnimplemented, rpc.PushReason_PUSH_REASON_NO_PROOFS},
 }
 
 // Reasons returns every reason.
-func Reasons() []Reason { return []Reason{NotOwner, Invalid, Conflict, Lagging, Busy, TooOld} }
+func Reasons() []Reason {
+	return []Reason{NotOwner, Invalid, Conflict, Lagging, Busy, TooOld, NoProofs}
+}
 
 // String returns the name of the reason, as in metrics.
 func (r Reason) String() string {

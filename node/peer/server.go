@@ -14,6 +14,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
@@ -30,7 +31,8 @@ const (
 
 // ServerConfig is what a Server works with.
 type ServerConfig struct {
-	Member      *Member
+	Member      *Member // nil: only Pull is answered
+	Store       *store.Store
 	Chain       Chain           // whose registry says which transport keys are admitted
 	Certificate tls.Certificate // of this node's transport key, see NewCertificate
 	MaxInflight int             // calls of one node at once; 0: 4
@@ -122,7 +124,7 @@ func (s *Server) admit(next http.Handler) http.Handler {
 			return
 		}
 		defer s.end(key)
-		if r.URL.Path == rpc.PeerServicePushProcedure {
+		if r.URL.Path == rpc.PeerServicePushProcedure && s.member != nil {
 			leave, err := s.member.enter()
 			if err != nil {
 				deny(wireError(err))
@@ -156,6 +158,9 @@ func (s *Server) end(key TransportKey) {
 type service struct{ *Server }
 
 func (s service) Push(ctx context.Context, req *connect.Request[rpc.PushRequest]) (*connect.Response[rpc.PushResponse], error) {
+	if s.member == nil {
+		return nil, connect.NewError(connect.CodeUnimplemented, errors.New("this node is no member of the committee"))
+	}
 	share, err := s.member.push(ctx, caller(ctx), req.Msg.Header, req.Msg.Evidence)
 	if err != nil {
 		return nil, wireError(err)
@@ -167,13 +172,24 @@ func (s service) Pull(_ context.Context, req *connect.Request[rpc.PullRequest]) 
 	if len(req.Msg.RollupId) != len(rollup.Hash{}) {
 		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("a rollup id has %d bytes, not %d", len(rollup.Hash{}), len(req.Msg.RollupId)))
 	}
-	id := rollup.Hash(req.Msg.RollupId)
-	header, evidence, ok, err := s.member.Pull(id)
+	if req.Msg.Rung > uint32(rollup.RungProof) {
+		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("there is no rung %d", req.Msg.Rung))
+	}
+	id, rung := rollup.Hash(req.Msg.RollupId), rollup.Rung(req.Msg.Rung)
+	header, evidence, ok, err := s.cfg.Store.Evidence(id, rung)
 	switch {
 	case err != nil:
 		return nil, connect.NewError(connect.CodeInternal, fmt.Errorf("read rollup %v: %w", id, err))
 	case !ok:
-		return nil, connect.NewError(connect.CodeNotFound, fmt.Errorf("rollup %v is not kept here", id))
+		return nil, connect.NewError(connect.CodeNotFound, fmt.Errorf("rollup %v is not kept here%s", id, ofRung(rung)))
 	}
 	return connect.NewResponse(&rpc.PullResponse{Header: header, Evidence: evidence}), nil
+}
+
+// ofRung says which evidence was asked for.
+func ofRung(rung rollup.Rung) string {
+	if rung == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" with evidence of rung %d", rung)
 }

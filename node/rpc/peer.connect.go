@@ -42,9 +42,10 @@ const (
 // PeerServiceClient is a client for the waybill.v1.PeerService service.
 type PeerServiceClient interface {
 	// Push asks a member to verify a rollup, keep it and sign it. Only the rollup's own node may. A refusal is an error
-	// with a PushRefusal in its details. Pushing a rollup again gives the same share.
+	// with a PushRefusal in its details. Pushing a rollup again gives the same share, and with evidence of another rung the
+	// member keeps that as well.
 	Push(context.Context, *connect.Request[PushRequest]) (*connect.Response[PushResponse], error)
-	// Pull gives a rollup that this member keeps, to any registered node.
+	// Pull gives a rollup that is kept here, to any registered node.
 	Pull(context.Context, *connect.Request[PullRequest]) (*connect.Response[PullResponse], error)
 }
 
@@ -94,9 +95,10 @@ func (c *peerServiceClient) Pull(ctx context.Context, req *connect.Request[PullR
 // PeerServiceHandler is an implementation of the waybill.v1.PeerService service.
 type PeerServiceHandler interface {
 	// Push asks a member to verify a rollup, keep it and sign it. Only the rollup's own node may. A refusal is an error
-	// with a PushRefusal in its details. Pushing a rollup again gives the same share.
+	// with a PushRefusal in its details. Pushing a rollup again gives the same share, and with evidence of another rung the
+	// member keeps that as well.
 	Push(context.Context, *connect.Request[PushRequest]) (*connect.Response[PushResponse], error)
-	// Pull gives a rollup that this member keeps, to any registered node.
+	// Pull gives a rollup that is kept here, to any registered node.
 	Pull(context.Context, *connect.Request[PullRequest]) (*connect.Response[PullResponse], error)
 }
 

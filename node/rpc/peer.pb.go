@@ -33,6 +33,7 @@ const (
 	PushReason_PUSH_REASON_LAGGING     PushReason = 4 // the member's chain has not caught up; try again
 	PushReason_PUSH_REASON_BUSY        PushReason = 5 // no room to verify; try again
 	PushReason_PUSH_REASON_TOO_OLD     PushReason = 6 // the chain orders this epoch no more
+	PushReason_PUSH_REASON_NO_PROOFS   PushReason = 7 // the member cannot check proofs; show it the statements
 )
 
 // Enum value maps for PushReason.
@@ -45,6 +46,7 @@ var (
 		4: "PUSH_REASON_LAGGING",
 		5: "PUSH_REASON_BUSY",
 		6: "PUSH_REASON_TOO_OLD",
+		7: "PUSH_REASON_NO_PROOFS",
 	}
 	PushReason_value = map[string]int32{
 		"PUSH_REASON_UNSPECIFIED": 0,
@@ -54,6 +56,7 @@ var (
 		"PUSH_REASON_LAGGING":     4,
 		"PUSH_REASON_BUSY":        5,
 		"PUSH_REASON_TOO_OLD":     6,
+		"PUSH_REASON_NO_PROOFS":   7,
 	}
 )
 
@@ -236,6 +239,7 @@ func (x *PushRefusal) GetPrior() []byte {
 type PullRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	RollupId      []byte                 `protobuf:"bytes,1,opt,name=rollup_id,json=rollupId,proto3" json:"rollup_id,omitempty"` // 32 bytes
+	Rung          uint32                 `protobuf:"varint,2,opt,name=rung,proto3" json:"rung,omitempty"`                        // of the evidence; 0: the highest that is kept
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -275,6 +279,13 @@ func (x *PullRequest) GetRollupId() []byte {
 		return x.RollupId
 	}
 	return nil
+}
+
+func (x *PullRequest) GetRung() uint32 {
+	if x != nil {
+		return x.Rung
+	}
+	return 0
 }
 
 type PullResponse struct {
@@ -343,12 +354,13 @@ const file_peer_proto_rawDesc = "" +
 	"\x05share\x18\x01 \x01(\fR\x05share\"S\n" +
 	"\vPushRefusal\x12.\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x16.waybill.v1.PushReasonR\x06reason\x12\x14\n" +
-	"\x05prior\x18\x02 \x01(\fR\x05prior\"*\n" +
+	"\x05prior\x18\x02 \x01(\fR\x05prior\">\n" +
 	"\vPullRequest\x12\x1b\n" +
-	"\trollup_id\x18\x01 \x01(\fR\brollupId\"B\n" +
+	"\trollup_id\x18\x01 \x01(\fR\brollupId\x12\x12\n" +
+	"\x04rung\x18\x02 \x01(\rR\x04rung\"B\n" +
 	"\fPullResponse\x12\x16\n" +
 	"\x06header\x18\x01 \x01(\fR\x06header\x12\x1a\n" +
-	"\bevidence\x18\x02 \x01(\fR\bevidence*\xbf\x01\n" +
+	"\bevidence\x18\x02 \x01(\fR\bevidence*\xda\x01\n" +
 	"\n" +
 	"PushReason\x12\x1b\n" +
 	"\x17PUSH_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
@@ -357,7 +369,8 @@ const file_peer_proto_rawDesc = "" +
 	"\x14PUSH_REASON_CONFLICT\x10\x03\x12\x17\n" +
 	"\x13PUSH_REASON_LAGGING\x10\x04\x12\x14\n" +
 	"\x10PUSH_REASON_BUSY\x10\x05\x12\x17\n" +
-	"\x13PUSH_REASON_TOO_OLD\x10\x062\x88\x01\n" +
+	"\x13PUSH_REASON_TOO_OLD\x10\x06\x12\x19\n" +
+	"\x15PUSH_REASON_NO_PROOFS\x10\a2\x88\x01\n" +
 	"\vPeerService\x129\n" +
 	"\x04Push\x12\x17.waybill.v1.PushRequest\x1a\x18.waybill.v1.PushResponse\x12>\n" +
 	"\x04Pull\x12\x17.waybill.v1.PullRequest\x1a\x18.waybill.v1.PullResponse\"\x03\x90\x02\x01B-Z+github.com/waybill-network/waybill/node/rpcb\x06proto3"

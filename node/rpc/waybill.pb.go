@@ -2489,6 +2489,8 @@ type Rollup struct {
 	Ordered       bool                   `protobuf:"varint,8,opt,name=ordered,proto3" json:"ordered,omitempty"`                                // as long as the ledger remembers the epoch
 	Signers       []uint32               `protobuf:"varint,9,rep,packed,name=signers,proto3" json:"signers,omitempty"`                         // committee members, once it is certified
 	CosignedAcks  uint32                 `protobuf:"varint,10,opt,name=cosigned_acks,json=cosignedAcks,proto3" json:"cosigned_acks,omitempty"` // of the acks, those under statements that their clients co-signed (rungs 2 and 3)
+	Rung          uint32                 `protobuf:"varint,11,opt,name=rung,proto3" json:"rung,omitempty"`                                     // of the best evidence that is kept here, 0 when none is
+	Holder        *uint32                `protobuf:"varint,12,opt,name=holder,proto3,oneof" json:"holder,omitempty"`                           // an own rollup's: the node that holds its statements besides
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2589,6 +2591,20 @@ func (x *Rollup) GetSigners() []uint32 {
 func (x *Rollup) GetCosignedAcks() uint32 {
 	if x != nil {
 		return x.CosignedAcks
+	}
+	return 0
+}
+
+func (x *Rollup) GetRung() uint32 {
+	if x != nil {
+		return x.Rung
+	}
+	return 0
+}
+
+func (x *Rollup) GetHolder() uint32 {
+	if x != nil && x.Holder != nil {
+		return *x.Holder
 	}
 	return 0
 }
@@ -2718,6 +2734,7 @@ type ExportRollupRequest struct {
 	Node          uint32                 `protobuf:"varint,1,opt,name=node,proto3" json:"node,omitempty"`
 	Epoch         uint32                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	Window        uint32                 `protobuf:"varint,3,opt,name=window,proto3" json:"window,omitempty"`
+	Rung          uint32                 `protobuf:"varint,4,opt,name=rung,proto3" json:"rung,omitempty"` // of the evidence; 0: the highest that is kept
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2769,6 +2786,13 @@ func (x *ExportRollupRequest) GetEpoch() uint32 {
 func (x *ExportRollupRequest) GetWindow() uint32 {
 	if x != nil {
 		return x.Window
+	}
+	return 0
+}
+
+func (x *ExportRollupRequest) GetRung() uint32 {
+	if x != nil {
+		return x.Rung
 	}
 	return 0
 }
@@ -3055,7 +3079,7 @@ const file_waybill_proto_rawDesc = "" +
 	"\x16ListOwnRollupsResponse\x12,\n" +
 	"\arollups\x18\x01 \x03(\v2\x12.waybill.v1.RollupR\arollups\"*\n" +
 	"\x12ListRollupsRequest\x12\x14\n" +
-	"\x05count\x18\x01 \x01(\rR\x05count\"\xf8\x01\n" +
+	"\x05count\x18\x01 \x01(\rR\x05count\"\xb4\x02\n" +
 	"\x06Rollup\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\rR\x04node\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\rR\x05epoch\x12\x16\n" +
@@ -3067,7 +3091,10 @@ const file_waybill_proto_rawDesc = "" +
 	"\aordered\x18\b \x01(\bR\aordered\x12\x18\n" +
 	"\asigners\x18\t \x03(\rR\asigners\x12#\n" +
 	"\rcosigned_acks\x18\n" +
-	" \x01(\rR\fcosignedAcks\"C\n" +
+	" \x01(\rR\fcosignedAcks\x12\x12\n" +
+	"\x04rung\x18\v \x01(\rR\x04rung\x12\x1b\n" +
+	"\x06holder\x18\f \x01(\rH\x00R\x06holder\x88\x01\x01B\t\n" +
+	"\a_holder\"C\n" +
 	"\x13ListRollupsResponse\x12,\n" +
 	"\arollups\x18\x01 \x03(\v2\x12.waybill.v1.RollupR\arollups\"~\n" +
 	"\x10ExportAckRequest\x12\x12\n" +
@@ -3075,11 +3102,12 @@ const file_waybill_proto_rawDesc = "" +
 	"\x05epoch\x18\x02 \x01(\rR\x05epoch\x12\x16\n" +
 	"\x06window\x18\x03 \x01(\rR\x06window\x12\x16\n" +
 	"\x06client\x18\x04 \x01(\rR\x06client\x12\x10\n" +
-	"\x03seq\x18\x05 \x01(\rR\x03seq\"W\n" +
+	"\x03seq\x18\x05 \x01(\rR\x03seq\"k\n" +
 	"\x13ExportRollupRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\rR\x04node\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\rR\x05epoch\x12\x16\n" +
-	"\x06window\x18\x03 \x01(\rR\x06window\"/\n" +
+	"\x06window\x18\x03 \x01(\rR\x06window\x12\x12\n" +
+	"\x04rung\x18\x04 \x01(\rR\x04rung\"/\n" +
 	"\x17ExportSettlementRequest\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\rR\x05epoch\"$\n" +
 	"\x0eExportResponse\x12\x12\n" +
@@ -3237,6 +3265,7 @@ func file_waybill_proto_init() {
 	}
 	file_waybill_proto_msgTypes[20].OneofWrappers = []any{}
 	file_waybill_proto_msgTypes[22].OneofWrappers = []any{}
+	file_waybill_proto_msgTypes[36].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

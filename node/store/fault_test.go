@@ -149,7 +149,9 @@ func newScript(size int) (list []func(s *Store) error) {
 		h, id := header(key(0, 1, 1), 5)
 		return s.PutSealed(h.Key(), id, pipeline.Sealed{Header: h.Append(nil), Acks: frames(5, 0, size), Clients: []byte("clients")})
 	})
-	add(func(s *Store) error { return s.PutEvidence(id, h.Append(nil), frames(1, 1, size)) })
+	add(func(s *Store) error { return s.PutProof(key(0, 1, 1), frames(6, 0, size)) })
+	add(func(s *Store) error { return s.PutHolder(key(0, 1, 1), 3) })
+	add(func(s *Store) error { return s.PutEvidence(id, h.Append(nil), append(proof(1), frames(1, 1, size)...)) })
 	add(func(s *Store) error { _, _, err := s.Lock(h.Key(), id); return err })
 	add(func(s *Store) error { return s.PutCertificate(k, []byte("certificate")) })
 	for height := range int64(3) {
@@ -415,8 +417,11 @@ func TestClosed(t *testing.T) {
 		func() error { _, err := s.Window(k); return err },
 		func() error { _, err := s.Recent(1); return err },
 		func() error { _, err := s.RecentOwn(1); return err },
-		func() error { _, err := s.HasEvidence(h); return err },
-		func() error { _, _, _, err := s.Evidence(h); return err },
+		func() error { _, err := s.Unheld(); return err },
+		func() error { _, err := s.Holder(k); return err },
+		func() error { _, err := s.Rung(h); return err },
+		func() error { _, err := s.HasEvidence(h, 0); return err },
+		func() error { _, _, _, err := s.Evidence(h, 0); return err },
 		func() error { _, _, err := s.Locked(k); return err },
 		func() error { _, _, _, err := s.LoadLedger(); return err },
 		func() error { _, err := s.Usage(); return err },

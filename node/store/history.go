@@ -51,7 +51,7 @@ func (s *Store) put(key, value []byte) error {
 type Window struct {
 	ID          rollup.Hash
 	Header      []byte
-	Evidence    []byte
+	Evidence    []byte // of the highest rung
 	Certificate []byte
 	Acks        []byte // of an own co-signed window: all of them, of which the evidence has some
 }
@@ -78,18 +78,32 @@ func (s *Store) Window(k rollup.WindowKey) (Window, error) {
 			return w, err
 		}
 	}
-	kept, ok, err := s.sealed(w.ID)
-	if !ok || err != nil {
-		return w, err
-	}
-	w.Header = kept.Header
-	if kept.Clients != nil {
-		w.Acks = kept.Acks
-	}
-	if w.Evidence, err = kept.Evidence(); err != nil {
-		err = fmt.Errorf("%w: rollup %v: %w", ErrCorrupt, w.ID, err)
+	if w.Header, w.Evidence, _, err = s.Evidence(w.ID, 0); err == nil {
+		if w.Acks, err = s.get(idKey(keyArchive, w.ID)); errors.Is(err, ErrNotFound) {
+			err = nil
+		}
 	}
 	return w, err
+}
+
+// Rung returns the highest rung of which there is evidence of a rollup, 0 when there is none.
+func (s *Store) Rung(id rollup.Hash) (rollup.Rung, error) {
+	for _, at := range []struct {
+		kind byte
+		rung rollup.Rung
+	}{{keyProof, rollup.RungProof}, {keyArchive, rollup.RungStatements}} {
+		if has, err := s.has(idKey(at.kind, id)); has || err != nil {
+			return at.rung, err
+		}
+	}
+	evidence, err := s.get(idKey(keyEvidence, id))
+	if errors.Is(err, ErrNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return rollup.RungOf(evidence)
 }
 
 // Recent returns the windows of the latest certificates, newest epoch first, within an epoch by node and window
@@ -161,8 +175,11 @@ func (s *Store) Prune(before uint32) (int, error) {
 			pruned++
 			id := rollup.Hash(key[13:])
 			err = b.Delete(key, nil)
-			for _, kind := range []byte{keyHeader, keyEvidence, keyArchive, keyClients} {
+			for _, kind := range []byte{keyHeader, keyEvidence, keyArchive, keyClients, keyProof} {
 				err = errors.Join(err, b.Delete(idKey(kind, id), nil))
+			}
+			for _, kind := range []byte{keyUnheld, keyHolder} {
+				err = errors.Join(err, b.Delete(windowKey(kind, k), nil))
 			}
 			return true, err
 		})

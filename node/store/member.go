@@ -1,19 +1,24 @@
 package store
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"github.com/waybill-network/waybill/pipeline"
 	"github.com/waybill-network/waybill/rollup"
 )
 
 // PutEvidence keeps a rollup that this member found valid, so that it can serve it to others; doing it again changes
-// nothing. Errors: ErrPruned for an epoch below the watermark, ErrCorrupt for a header that does not decode.
+// nothing. Evidence of rung 3 and of a lower one are kept side by side. Errors: ErrPruned for an epoch below the watermark,
+// ErrCorrupt for a header or evidence that does not decode.
 func (s *Store) PutEvidence(id rollup.Hash, header, evidence []byte) error {
 	h, err := rollup.ParseHeader(header)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	rung, err := rollup.RungOf(evidence)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
@@ -23,32 +28,91 @@ func (s *Store) PutEvidence(id rollup.Hash, header, evidence []byte) error {
 	if err := s.Err(); err != nil { // what is read below may never have become durable
 		return err
 	}
-	if prior, err := s.get(idKey(keyHeader, id)); err == nil && bytes.Equal(prior, header) {
-		return nil
+	kind := byte(keyEvidence)
+	if rung == rollup.RungProof {
+		kind = keyProof
 	}
-	return s.commit(func(b *pebble.Batch) error { return setRollup(b, h.Key(), id, header, evidence) }, pebble.Sync)
+	for _, there := range []byte{kind, keyArchive} { // from an own window's archive everything is made
+		if has, err := s.has(idKey(there, id)); has || err != nil {
+			return err
+		}
+	}
+	return s.commit(func(b *pebble.Batch) error {
+		return errors.Join(setHeader(b, h.Key(), id, header), b.Set(idKey(kind, id), evidence, nil))
+	}, pebble.Sync)
 }
 
-// HasEvidence reports whether the rollup with the given id is kept.
-func (s *Store) HasEvidence(id rollup.Hash) (bool, error) {
-	_, err := s.get(idKey(keyHeader, id))
+// HasEvidence reports whether evidence of a rollup is kept, of a rung, or of any when that is 0.
+func (s *Store) HasEvidence(id rollup.Hash, rung rollup.Rung) (bool, error) {
+	switch rung {
+	case 0:
+		return s.has(idKey(keyHeader, id))
+	case rollup.RungProof:
+		return s.has(idKey(keyProof, id))
+	}
+	has, err := s.has(idKey(keyEvidence, id))
+	if !has && err == nil {
+		has, err = s.has(idKey(keyArchive, id))
+	}
+	return has, err
+}
+
+func (s *Store) has(key []byte) (bool, error) {
+	_, err := s.get(key)
 	if errors.Is(err, ErrNotFound) {
 		return false, nil
 	}
 	return err == nil, err
 }
 
-// Evidence returns the rollup with the given id; ok says whether it is kept. That of an own co-signed window is made from its
-// acks and its client list. Error: ErrCorrupt when it can not.
-func (s *Store) Evidence(id rollup.Hash) (header, evidence []byte, ok bool, err error) {
-	kept, ok, err := s.sealed(id)
-	if !ok || err != nil {
+// Evidence returns the rollup with the given id and its evidence of a rung, of the highest that is kept when that is 0; ok
+// says whether it is there. That of an own co-signed window is made from its acks, its client list and its proof. Error:
+// ErrCorrupt when it can not.
+func (s *Store) Evidence(id rollup.Hash, rung rollup.Rung) (header, evidence []byte, ok bool, err error) {
+	kept, own, err := s.sealed(id)
+	if err != nil {
 		return nil, nil, false, err
 	}
-	if evidence, err = kept.Evidence(); err != nil {
-		return nil, nil, false, fmt.Errorf("%w: rollup %v: %w", ErrCorrupt, id, err)
+	if own && kept.Clients != nil {
+		evidence, ok, err = ofRung(&kept, rung)
+		if err != nil {
+			err = fmt.Errorf("%w: rollup %v: %w", ErrCorrupt, id, err)
+		}
+		return kept.Header, evidence, ok, err
 	}
-	return kept.Header, evidence, true, nil
+	if header, err = s.get(idKey(keyHeader, id)); err == nil {
+		err = ErrNotFound
+		if rung == 0 || rung == rollup.RungProof {
+			evidence, err = s.get(idKey(keyProof, id))
+		}
+		if rung != rollup.RungProof && errors.Is(err, ErrNotFound) {
+			evidence, err = s.get(idKey(keyEvidence, id))
+		}
+	}
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil, false, nil
+	}
+	if err == nil && rung != 0 {
+		var got rollup.Rung
+		got, err = rollup.RungOf(evidence)
+		ok = got == rung
+	} else {
+		ok = err == nil
+	}
+	return header, evidence, ok, err
+}
+
+// ofRung makes the evidence of an own co-signed window.
+func ofRung(kept *pipeline.Sealed, rung rollup.Rung) (evidence []byte, ok bool, err error) {
+	switch {
+	case kept.Proof != nil && (rung == 0 || rung == rollup.RungProof):
+		evidence, err = kept.Proven()
+	case rung == 0 || rung == rollup.RungStatements:
+		evidence, err = kept.Evidence()
+	default:
+		return nil, false, nil
+	}
+	return evidence, err == nil, err
 }
 
 // Lock binds this member to one rollup of a window, durably, before it signs. ok means that it is bound to id and may

@@ -108,6 +108,7 @@ func (s *Store) PutSealed(k rollup.WindowKey, id rollup.Hash, kept pipeline.Seal
 			b.Set(windowKey(keyOwn, k), id[:], nil),
 			b.Set(windowKey(keyUnordered, k), nil, nil),
 			setSealed(b, k, id, kept),
+			setUnheld(b, k, kept),
 			b.DeleteRange(pool, after(pool), nil),
 		)
 	}, pebble.Sync)
@@ -125,6 +126,13 @@ func setSealed(b *pebble.Batch, k rollup.WindowKey, id rollup.Hash, kept pipelin
 	)
 }
 
+func setUnheld(b *pebble.Batch, k rollup.WindowKey, kept pipeline.Sealed) error {
+	if kept.Clients == nil {
+		return nil
+	}
+	return b.Set(windowKey(keyUnheld, k), nil, nil)
+}
+
 func setHeader(b *pebble.Batch, k rollup.WindowKey, id rollup.Hash, header []byte) error {
 	return errors.Join(
 		b.Set(idKey(keyHeader, id), header, nil),
@@ -134,6 +142,46 @@ func setHeader(b *pebble.Batch, k rollup.WindowKey, id rollup.Hash, header []byt
 
 func setRollup(b *pebble.Batch, k rollup.WindowKey, id rollup.Hash, header, evidence []byte) error {
 	return errors.Join(setHeader(b, k, id, header), b.Set(idKey(keyEvidence, id), evidence, nil))
+}
+
+// PutProof implements [pipeline.Store]. Error: ErrPruned for an epoch below the watermark.
+func (s *Store) PutProof(k rollup.WindowKey, proof []byte) error {
+	if err := s.Err(); err != nil { // what is read below may never have become durable
+		return err
+	}
+	id, err := s.hash(windowKey(keyOwn, k))
+	if err != nil {
+		return err
+	}
+	s.lockMu.Lock() // a prune must not overtake it
+	defer s.lockMu.Unlock()
+	if has, err := s.HasEvidence(id, 0); err != nil || !has {
+		return errors.Join(err, s.checkRetained(k.Epoch))
+	}
+	return s.put(idKey(keyProof, id), proof)
+}
+
+// Unheld implements [pipeline.Store].
+func (s *Store) Unheld() ([]rollup.WindowKey, error) { return s.windows(keyUnheld) }
+
+// PutHolder implements [pipeline.Store].
+func (s *Store) PutHolder(k rollup.WindowKey, node uint32) error {
+	return s.commit(func(b *pebble.Batch) error {
+		return errors.Join(b.Delete(windowKey(keyUnheld, k), nil),
+			b.Set(windowKey(keyHolder, k), binary.BigEndian.AppendUint32(nil, node), nil))
+	}, pebble.Sync)
+}
+
+// Holder returns which node besides this one holds the statements of its rollup, or ErrNotFound.
+func (s *Store) Holder(k rollup.WindowKey) (node uint32, err error) {
+	b, err := s.get(windowKey(keyHolder, k))
+	if err == nil && len(b) != 4 {
+		err = fmt.Errorf("%w: holder of %v: %x", ErrCorrupt, k, b)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return binary.BigEndian.Uint32(b), nil
 }
 
 // Unordered implements [pipeline.Store].
@@ -154,19 +202,23 @@ func (s *Store) Sealed(k rollup.WindowKey) (pipeline.Sealed, error) {
 	return kept, err
 }
 
-// sealed reads what setSealed or setRollup keeps; ok says whether it is there. The acks of a rollup of another node are its
-// evidence, whatever the rung.
+// sealed reads what is kept of an own rollup; ok says whether it is there.
 func (s *Store) sealed(id rollup.Hash) (kept pipeline.Sealed, ok bool, err error) {
 	if kept.Header, err = s.get(idKey(keyHeader, id)); err == nil {
-		kept.Acks, err = s.get(idKey(keyEvidence, id))
+		kept.Acks, err = s.get(idKey(keyArchive, id))
 		if errors.Is(err, ErrNotFound) {
-			if kept.Acks, err = s.get(idKey(keyArchive, id)); err == nil {
-				kept.Clients, err = s.get(idKey(keyClients, id))
-			}
+			kept.Acks, err = s.get(idKey(keyEvidence, id))
+		} else if err == nil {
+			kept.Clients, err = s.get(idKey(keyClients, id))
 		}
 	}
 	if errors.Is(err, ErrNotFound) {
 		return pipeline.Sealed{}, false, nil
+	}
+	if err == nil && kept.Clients != nil {
+		if kept.Proof, err = s.get(idKey(keyProof, id)); errors.Is(err, ErrNotFound) {
+			err = nil
+		}
 	}
 	return kept, err == nil, err
 }

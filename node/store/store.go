@@ -51,7 +51,10 @@ const (
 	keyEvidence    = 'e' // id → evidence, unless it is made from the two below
 	keyArchive     = 'b' // id of an own co-signed rollup → all acks of its window
 	keyClients     = 't' // id of an own co-signed rollup → client list
-	keyByWindow    = 'x' // window, id → nothing: what keyHeader and keyEvidence hold
+	keyProof       = 'p' // id → evidence of rung 3; of an own rollup, without its acks
+	keyUnheld      = 'n' // window → nothing: co-signed, sealed by this node, not known to be held by another
+	keyHolder      = 'o' // window → node that holds the statements of this node's rollup, u32
+	keyByWindow    = 'x' // window, id → nothing: what keyHeader and the evidence are there for
 	keyLock        = 'l' // window → id that this member signed
 	keyCertificate = 'c' // window → certificate
 	keySettlement  = 's' // epoch → export file

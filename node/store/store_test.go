@@ -75,9 +75,17 @@ func header(k rollup.WindowKey, root byte) (*rollup.Header, rollup.Hash) {
 	return h, h.ID()
 }
 
+// oneAck is evidence of one ack, by its length.
+func oneAck(tag byte) []byte {
+	return append([]byte{1, 0, 0, 0}, bytes.Repeat([]byte{tag}, rollup.EntrySize)...)
+}
+
+// proof is evidence of rung 3 without acks, by its beginning.
+func proof(tag byte) []byte { return []byte{0, 0, 0, 0, byte(rollup.RungProof), tag} }
+
 func putSealed(s *Store, k rollup.WindowKey, root byte) error {
 	h, id := header(k, root)
-	return s.PutSealed(k, id, pipeline.Sealed{Header: h.Append(nil), Acks: []byte{root}})
+	return s.PutSealed(k, id, pipeline.Sealed{Header: h.Append(nil), Acks: oneAck(root)})
 }
 
 // cosigned is a window of three clients, of whom two have co-signed. No signature is one, which the store does not mind.
@@ -190,10 +198,10 @@ func TestSealed(t *testing.T) {
 		windows(t, list, err, b)
 		kept, err := s.Sealed(b)
 		ok(t, err)
-		if !bytes.Equal(kept.Header, h.Append(nil)) || !bytes.Equal(kept.Acks, []byte{7}) || kept.Clients != nil {
+		if !bytes.Equal(kept.Header, h.Append(nil)) || !bytes.Equal(kept.Acks, oneAck(7)) || kept.Clients != nil {
 			t.Error("not the rollup that was sealed")
 		}
-		if has, err := s.HasEvidence(id); err != nil || !has {
+		if has, err := s.HasEvidence(id, 0); err != nil || !has {
 			t.Error("a sealed rollup is not served by its id", err)
 		}
 		next(t, s, 0, 3, 3)
@@ -222,7 +230,7 @@ func TestSealedCosigned(t *testing.T) {
 		if !bytes.Equal(got.Header, kept.Header) || !bytes.Equal(got.Acks, kept.Acks) || !bytes.Equal(got.Clients, kept.Clients) {
 			t.Error("not what was sealed")
 		}
-		header, ev, has, err := s.Evidence(h.ID())
+		header, ev, has, err := s.Evidence(h.ID(), 0)
 		ok(t, err)
 		if !has || !bytes.Equal(header, kept.Header) || !bytes.Equal(ev, evidence) {
 			t.Error("not the rollup's evidence")
@@ -237,7 +245,7 @@ func TestSealedCosigned(t *testing.T) {
 	}
 	member := open(t, vfs.NewMem()) // another node knows the evidence alone
 	ok(t, member.PutEvidence(h.ID(), kept.Header, evidence))
-	if _, ev, has, err := member.Evidence(h.ID()); err != nil || !has || !bytes.Equal(ev, evidence) {
+	if _, ev, has, err := member.Evidence(h.ID(), 0); err != nil || !has || !bytes.Equal(ev, evidence) {
 		t.Error("a member does not keep the evidence", err)
 	}
 
@@ -245,7 +253,7 @@ func TestSealedCosigned(t *testing.T) {
 	ok(t, s.MarkOrdered(k))
 	_, err := s.Prune(4)
 	ok(t, err)
-	if _, _, has, err := s.Evidence(h.ID()); has || err != nil {
+	if _, _, has, err := s.Evidence(h.ID(), 0); has || err != nil {
 		t.Error("pruned evidence", err)
 	}
 	is(t, sealedErr(s, k), ErrPruned)
@@ -254,6 +262,91 @@ func TestSealedCosigned(t *testing.T) {
 			t.Errorf("%x is left of %d entries", key, len(before))
 		}
 	}
+}
+
+// TestProofs keeps a proof beside what is there: of an own window without acks, of another node's as it came.
+func TestProofs(t *testing.T) {
+	s := open(t, vfs.NewMem())
+	k := key(0, 3, 1)
+	h, kept, statements := cosigned(t, k)
+	id := h.ID()
+	is(t, s.PutProof(k, proof(1)), ErrNotFound)
+	ok(t, s.PutSealed(k, id, kept))
+	list, err := s.Unheld()
+	windows(t, list, err, k)
+	_, err = s.Holder(k)
+	is(t, err, ErrNotFound)
+	ok(t, s.PutProof(k, proof(1)))
+	ok(t, s.PutProof(k, proof(2)))
+	proven := append(rollup.Acks(kept.Acks).Without(must(rollup.ParseClientList(kept.Clients))), proof(2)[4:]...)
+	ok(t, s.PutEvidence(id, kept.Header, proven)) // the member in this node has it already
+	ok(t, s.PutHolder(k, 2))
+	for range 2 {
+		got, err := s.Sealed(k)
+		ok(t, err)
+		if !bytes.Equal(got.Proof, proof(2)) {
+			t.Errorf("kept %x", got.Proof)
+		}
+		for rung, want := range map[rollup.Rung][]byte{0: proven, rollup.RungProof: proven, rollup.RungStatements: statements, rollup.RungAcks: nil} {
+			header, evidence, there, err := s.Evidence(id, rung)
+			ok(t, err)
+			if there != (want != nil) || there && (!bytes.Equal(header, kept.Header) || !bytes.Equal(evidence, want)) {
+				t.Errorf("rung %d: %v, %d bytes", rung, there, len(evidence))
+			}
+			if has, err := s.HasEvidence(id, rung); err != nil || has != there && rung != rollup.RungAcks {
+				t.Errorf("rung %d: %v, %v", rung, has, err)
+			}
+		}
+		if w, err := s.Window(k); err != nil || !bytes.Equal(w.Evidence, proven) || !bytes.Equal(w.Acks, kept.Acks) {
+			t.Errorf("%+v, %v", w, err)
+		}
+		if rung, err := s.Rung(id); rung != rollup.RungProof || err != nil {
+			t.Error(rung, err)
+		}
+		list, err = s.Unheld()
+		windows(t, list, err)
+		if node, err := s.Holder(k); err != nil || node != 2 {
+			t.Error(node, err)
+		}
+		s = reopen(t, s)
+	}
+
+	member := open(t, vfs.NewMem())
+	if rung, err := member.Rung(id); rung != 0 || err != nil {
+		t.Error(rung, err)
+	}
+	for i, put := range [][]byte{proven, statements, proven} {
+		ok(t, member.PutEvidence(id, kept.Header, put))
+		if rung, err := member.Rung(id); rung != rollup.RungProof || err != nil {
+			t.Error(rung, err)
+		}
+		for rung, want := range map[rollup.Rung][]byte{0: proven, 3: proven, 2: statements, 1: nil} {
+			_, evidence, there, err := member.Evidence(id, rung)
+			ok(t, err)
+			if expected := want != nil && (rung != 2 || i > 0); there != expected || there && !bytes.Equal(evidence, want) {
+				t.Errorf("after %d: rung %d: %v, %d bytes", i, rung, there, len(evidence))
+			}
+		}
+	}
+
+	ok(t, s.MarkOrdered(k))
+	for _, pruned := range []*Store{s, member} {
+		_, err := pruned.Prune(4)
+		ok(t, err)
+		for key := range contents(t, pruned) {
+			if bytes.IndexByte([]byte{keyProof, keyHolder, keyUnheld, keyEvidence}, key[0]) >= 0 {
+				t.Errorf("%x is left", key)
+			}
+		}
+	}
+	is(t, s.PutProof(k, proof(1)), ErrPruned)
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }
 
 func TestHistory(t *testing.T) {
@@ -309,12 +402,12 @@ func TestWindow(t *testing.T) {
 		w, err := s.Window(k)
 		ok(t, err)
 		h, id := header(k, root)
-		if w.ID != id || !bytes.Equal(w.Header, h.Append(nil)) || !bytes.Equal(w.Evidence, []byte{root}) || (w.Certificate != nil) != certified {
+		if w.ID != id || !bytes.Equal(w.Header, h.Append(nil)) || !bytes.Equal(w.Evidence, oneAck(root)) || (w.Certificate != nil) != certified {
 			t.Errorf("%+v, want rollup %d", w, root)
 		}
 	}
 	h, id := header(k, 1)
-	ok(t, s.PutEvidence(id, h.Append(nil), []byte{1}))
+	ok(t, s.PutEvidence(id, h.Append(nil), oneAck(1)))
 	if _, bound, err := s.Lock(k, id); err != nil || !bound {
 		t.Fatal(err)
 	}
@@ -328,26 +421,27 @@ func TestWindow(t *testing.T) {
 	if err != nil || w.ID != id || w.Header != nil || w.Evidence != nil || w.Certificate == nil {
 		t.Errorf("a certificate without the evidence: %+v, %v", w, err)
 	}
-	ok(t, s.PutEvidence(id, h.Append(nil), []byte{3}))
+	ok(t, s.PutEvidence(id, h.Append(nil), oneAck(3)))
 	want(3, true)
 }
 
 func TestEvidence(t *testing.T) {
 	s := open(t, vfs.NewMem())
 	h, id := header(key(3, 1, 4), 1)
-	is(t, s.PutEvidence(id, h.Append(nil)[1:], nil), ErrCorrupt)
-	if _, _, there, err := s.Evidence(id); there || err != nil {
+	is(t, s.PutEvidence(id, h.Append(nil)[1:], oneAck(1)), ErrCorrupt)
+	is(t, s.PutEvidence(id, h.Append(nil), oneAck(1)[1:]), ErrCorrupt)
+	if _, _, there, err := s.Evidence(id, 0); there || err != nil {
 		t.Error("evidence from nowhere", err)
 	}
-	ok(t, s.PutEvidence(id, h.Append(nil), []byte("evidence")))
+	ok(t, s.PutEvidence(id, h.Append(nil), oneAck(9)))
 	writes := s.SyncLatency().Count
-	ok(t, s.PutEvidence(id, h.Append(nil), []byte("evidence")))
+	ok(t, s.PutEvidence(id, h.Append(nil), oneAck(9)))
 	if s.SyncLatency().Count != writes {
 		t.Error("evidence that is there was written again")
 	}
 	s = reopen(t, s)
-	header, evidence, there, err := s.Evidence(id)
-	if err != nil || !there || !bytes.Equal(header, h.Append(nil)) || string(evidence) != "evidence" {
+	header, evidence, there, err := s.Evidence(id, 0)
+	if err != nil || !there || !bytes.Equal(header, h.Append(nil)) || !bytes.Equal(evidence, oneAck(9)) {
 		t.Error(there, err)
 	}
 }
@@ -400,7 +494,7 @@ func TestPrune(t *testing.T) {
 	for epoch := range uint32(4) {
 		h, id := header(key(1, epoch, 0), 9)
 		ids[epoch] = id
-		ok(t, s.PutEvidence(id, h.Append(nil), []byte{1}))
+		ok(t, s.PutEvidence(id, h.Append(nil), oneAck(1)))
 		_, _, err := s.Lock(key(1, epoch, 0), id)
 		ok(t, err)
 		ok(t, s.PutCertificate(key(1, epoch, 0), []byte("certificate")))
@@ -423,12 +517,12 @@ func TestPrune(t *testing.T) {
 		}
 		for epoch, id := range ids {
 			kept := epoch >= 2
-			if has, err := s.HasEvidence(id); err != nil || has != kept {
+			if has, err := s.HasEvidence(id, 0); err != nil || has != kept {
 				t.Errorf("evidence of epoch %d: %v, %v", epoch, has, err)
 			}
 			h, id := header(key(1, epoch, 1), 9)
 			_, bound, lockErr := s.Lock(key(1, epoch, 0), ids[epoch])
-			putErr := s.PutEvidence(id, h.Append(nil), []byte{1})
+			putErr := s.PutEvidence(id, h.Append(nil), oneAck(1))
 			if kept && (lockErr != nil || !bound || putErr != nil) {
 				t.Errorf("epoch %d: %v, %v", epoch, lockErr, putErr)
 			} else if !kept && (!errors.Is(lockErr, ErrPruned) || !errors.Is(putErr, ErrPruned)) {
@@ -455,7 +549,7 @@ func TestPrune(t *testing.T) {
 	_, err := s.Prune(3)
 	ok(t, err)
 	_, id := header(key(0, 1, 0), 5)
-	if has, err := s.HasEvidence(id); has || err != nil {
+	if has, err := s.HasEvidence(id, 0); has || err != nil {
 		t.Error("an ordered window outlives two prunings", err)
 	}
 	next(t, s, 0, 0, 2)
@@ -529,8 +623,10 @@ func TestCorrupt(t *testing.T) {
 		{"next window", []byte{keyOwn, 0, 0, 0, 1, 0, 0, 0, 0, 1}, nil, func(s *Store) error { _, err := s.NextWindow(0, 1); return err }},
 		{"own id", windowKey(keyOwn, k), id[1:], func(s *Store) error { _, err := s.Sealed(k); return err }},
 		{"own evidence", windowKey(keyOwn, k), id[:], func(s *Store) error { _, err := s.Sealed(k); return err }},
-		{"clients", idKey(keyClients, cosignedID), []byte{1}, func(s *Store) error { _, _, _, err := s.Evidence(cosignedID); return err }},
-		{"archive", idKey(keyArchive, cosignedID), []byte{1}, func(s *Store) error { _, err := s.Window(key(0, 7, 7)); return err }},
+		{"clients", idKey(keyClients, cosignedID), []byte{1}, func(s *Store) error { _, _, _, err := s.Evidence(cosignedID, 0); return err }},
+		{"archive", idKey(keyArchive, cosignedID), []byte{1}, func(s *Store) error { _, _, _, err := s.Evidence(cosignedID, 2); return err }},
+		{"holder", windowKey(keyHolder, k), []byte{1}, func(s *Store) error { _, err := s.Holder(k); return err }},
+		{"unheld", []byte{keyUnheld, 1}, nil, func(s *Store) error { _, err := s.Unheld(); return err }},
 		{"unordered", []byte{keyUnordered, 1}, nil, func(s *Store) error { _, err := s.Unordered(); return err }},
 		{"lock", windowKey(keyLock, k), id[:31], func(s *Store) error { _, _, err := s.Locked(k); return err }},
 		{"lock, locking", windowKey(keyLock, k), id[:31], func(s *Store) error { _, _, err := s.Lock(k, id); return err }},

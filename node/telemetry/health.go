@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -22,6 +23,8 @@ type Check struct {
 	Detail string `json:"detail"`
 	// Fatal says that a failure lasts until the process is restarted.
 	Fatal bool `json:"fatal,omitzero"`
+	// Warning says that somebody should look at the detail, although the check is OK.
+	Warning bool `json:"warning,omitzero"`
 }
 
 // Checks judges a snapshot. The node is ready to take acks when every check is OK, and should be restarted when a fatal
@@ -63,11 +66,37 @@ func Checks(s *Snapshot) []Check {
 		sync.Detail = fmt.Sprintf("catching up, at block %d", s.Chain.Height)
 	}
 	skew := seconds(s.Chain.Skew)
+	if len(s.Proving.Keys) > 0 {
+		checks = append(checks, proofCheck(&s.Proving))
+	}
 	return append(checks, sync,
 		Check{Name: "clock", OK: skew.Abs() <= MaxClockSkew,
 			Detail: fmt.Sprintf("%v from the chain's, at most %v", skew, MaxClockSkew)},
 		Check{Name: "serving", OK: !s.ShuttingDown, Detail: servingText(s)},
 	)
+}
+
+// proofCheck is always OK: without proofs rollups go to the committee with their statements.
+func proofCheck(p *Proving) Check {
+	var sizes, missing []string
+	for _, k := range p.Keys {
+		if size := strconv.Itoa(k.Statements); k.Found {
+			sizes = append(sizes, size)
+		} else {
+			missing = append(missing, size)
+		}
+	}
+	detail, warning := "", len(missing) > 0 || p.On && p.Prover.Stage == "failed"
+	if len(sizes) > 0 {
+		detail = "checks proofs about " + strings.Join(sizes, ", ") + " statements"
+		if p.On {
+			detail += " and makes them, the prover is " + p.Prover.Stage
+		}
+	}
+	if len(missing) > 0 {
+		detail = strings.TrimPrefix(detail+"; no key for "+strings.Join(missing, ", ")+" statements, which the genesis file names", "; ")
+	}
+	return Check{Name: "proofs", OK: true, Warning: warning, Detail: detail}
 }
 
 func answered(stage string) bool {
@@ -138,9 +167,12 @@ func healthHandler(source func() Snapshot, counts func(Check) bool) http.Handler
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.WriteHeader(status)
 		for _, c := range answer.Checks {
-			if !c.OK {
+			switch verbose := r.URL.Query().Has("verbose"); {
+			case !c.OK:
 				fmt.Fprintf(w, "failed %s: %s\n", c.Name, c.Detail)
-			} else if r.URL.Query().Has("verbose") {
+			case verbose && c.Warning:
+				fmt.Fprintf(w, "warning %s: %s\n", c.Name, c.Detail)
+			case verbose:
 				fmt.Fprintf(w, "ok %s: %s\n", c.Name, c.Detail)
 			}
 		}

@@ -116,10 +116,11 @@ var metrics = []metric{
 			}
 		}),
 	one("rollups_sealed_total", "Own windows sealed.", counter, func(s *Snapshot) float64 { return float64(s.Rollups.Sealed) }),
-	many("sealed_acks_total", "Acks of own rollups by rung: 1 one by one, 2 under co-signed statements.", counter, []string{"rung"},
+	many("certified_acks_total", "Acks of certified own rollups by what the committee verified: 1 each ack, 2 co-signed statements, 3 proofs of them.", counter, []string{"rung"},
 		func(s *Snapshot, emit func(float64, ...string)) {
 			emit(float64(s.Rollups.Rung1), "1")
 			emit(float64(s.Rollups.Rung2), "2")
+			emit(float64(s.Rollups.Rung3), "3")
 		}),
 	one("cosign_sessions", "Client processes that can be asked to co-sign.", gauge, func(s *Snapshot) float64 { return float64(s.Cosign.Sessions) }),
 	one("cosign_offers_total", "Offers of a window to a session.", counter, func(s *Snapshot) float64 { return float64(s.Cosign.Offers) }),
@@ -135,6 +136,26 @@ var metrics = []metric{
 				emit(float64(a.Count), a.Name)
 			}
 		}),
+	many("proof_key", "Whether the node has a verifying key that the genesis file names.", gauge, []string{"statements"},
+		func(s *Snapshot, emit func(float64, ...string)) {
+			for _, k := range s.Proving.Keys {
+				emit(truth(k.Found), strconv.Itoa(k.Statements))
+			}
+		}),
+	one("proving_windows_total", "Windows proved.", counter, func(s *Snapshot) float64 { return float64(s.Proving.Windows) }),
+	one("proving_proofs_total", "Proofs made, one for each segment of a window.", counter, func(s *Snapshot) float64 { return float64(s.Proving.Proofs) }),
+	many("proving_failures_total", "Windows that stay without a proof.", counter, []string{"reason"},
+		func(s *Snapshot, emit func(float64, ...string)) {
+			for _, a := range s.Proving.Failures {
+				emit(float64(a.Count), a.Name)
+			}
+		}),
+	one("proving_queued_windows", "Windows that wait to be proved.", gauge, func(s *Snapshot) float64 { return float64(s.Proving.Queued) }),
+	one("proving_working_windows", "Windows that are being proved.", gauge, func(s *Snapshot) float64 { return float64(s.Proving.Working) }),
+	one("proving_seconds_total", "Time spent on proofs, loading of keys included.", counter, func(s *Snapshot) float64 { return s.Proving.Prover.Seconds }),
+	one("proving_cpu_seconds_total", "Processor time of proofs.", counter, func(s *Snapshot) float64 { return s.Proving.Prover.CPU }),
+	one("proving_starts_total", "Child processes started to prove in.", counter, func(s *Snapshot) float64 { return float64(s.Proving.Prover.Starts) }),
+	one("proving_peak_memory_bytes", "Most memory that a child process had resident.", gauge, func(s *Snapshot) float64 { return float64(s.Proving.Prover.PeakMemory) }),
 	one("rollups_certified_total", "Certificates made for own rollups.", counter, func(s *Snapshot) float64 { return float64(s.Rollups.Certified) }),
 	one("rollups_ordered_total", "Own certificates that the chain executed.", counter, func(s *Snapshot) float64 { return float64(s.Rollups.Ordered) }),
 	one("rollups_pending", "Own rollups sealed and not ordered.", gauge, func(s *Snapshot) float64 { return float64(s.Rollups.Pending) }),

@@ -25,6 +25,7 @@ type Snapshot struct {
 	Windows    []Window     `json:"windows"` // newest first, at most 32
 	Rollups    RollupCounts `json:"rollups"`
 	Cosign     Cosign       `json:"cosign"`
+	Proving    Proving      `json:"proving"`
 
 	Committee   []Member     `json:"committee"`
 	Chain       Chain        `json:"chain"`
@@ -118,12 +119,13 @@ const (
 	WindowGrace      WindowState = "grace"
 	WindowCosigning  WindowState = "cosigning"
 	WindowSealing    WindowState = "sealing"
+	WindowProving    WindowState = "proving"
 	WindowCertifying WindowState = "certifying"
 	WindowOrdered    WindowState = "ordered"
 )
 
 // WindowStates are the states of a window, in order.
-var WindowStates = []WindowState{WindowOpen, WindowGrace, WindowCosigning, WindowSealing, WindowCertifying, WindowOrdered}
+var WindowStates = []WindowState{WindowOpen, WindowGrace, WindowCosigning, WindowSealing, WindowProving, WindowCertifying, WindowOrdered}
 
 // Window is one window of this node and, from sealing on, its rollup.
 type Window struct {
@@ -138,6 +140,12 @@ type Window struct {
 
 	Statements uint32 `json:"statements"` // in the tree, once sealed
 	Cosigned   uint32 `json:"cosigned"`   // of the acks, those under co-signed statements, once sealed
+
+	Rung     int `json:"rung"`     // of the best evidence that is kept, once sealed
+	Segments int `json:"segments"` // that it is cut into to be proved, once that has begun
+	Proven   int `json:"proven"`   // of them, those that are proved
+	// ProofFailure is why there will be no proof, one of the reasons of Proving.
+	ProofFailure string `json:"proof_failure,omitzero"`
 
 	Root string `json:"root,omitzero"` // ack root, hex, once sealed
 	ID   string `json:"id,omitzero"`   // rollup id, hex, once sealed
@@ -154,8 +162,9 @@ type Window struct {
 // RollupCounts count this node's own rollups and what it did for others as a member.
 type RollupCounts struct {
 	Sealed    uint64  `json:"sealed"`         // counter
-	Rung1     uint64  `json:"rung1_acks"`     // counter: acks sealed one by one
-	Rung2     uint64  `json:"rung2_acks"`     // counter: acks sealed under co-signed statements
+	Rung1     uint64  `json:"rung1_acks"`     // counter: acks that the committee has verified one by one
+	Rung2     uint64  `json:"rung2_acks"`     // counter: acks that it has verified by co-signed statements
+	Rung3     uint64  `json:"rung3_acks"`     // counter: acks that it has verified by proofs of such statements
 	Certified uint64  `json:"certified"`      // counter: certificates made
 	Ordered   uint64  `json:"ordered"`        // counter: certificates executed by the chain
 	Pending   int     `json:"pending"`        // sealed, not yet ordered
@@ -177,6 +186,40 @@ type Cosign struct {
 	Late     uint64   `json:"late"`     // counter: answers after the end
 	Garbage  uint64   `json:"garbage"`  // counter: sessions that are asked no more for a while, for an answer that was none
 	Refusals []Answer `json:"refusals"` // counters: clients that refused, by reason of section 16 of docs/protocol.md, in its order
+}
+
+// Proving is the stage beside the way of an ack: proofs of co-signed windows.
+type Proving struct {
+	On          bool       `json:"on"`          // the node makes proofs
+	Development bool       `json:"development"` // the network accepts keys that somebody may have made alone
+	Keys        []ProofKey `json:"keys"`        // that the genesis file names
+	Wait        float64    `json:"wait_seconds"`
+
+	Windows  uint64   `json:"windows"`  // counter: windows proved
+	Proofs   uint64   `json:"proofs"`   // counter: proofs made, one for each segment of a window
+	Acks     uint64   `json:"acks"`     // counter: acks under the statements of proved windows
+	Failures []Answer `json:"failures"` // counters: windows that stay without a proof, by reason
+	Queued   int      `json:"queued"`   // windows that wait to be proved
+	Working  int      `json:"working"`  // windows in work
+	Oldest   float64  `json:"oldest_seconds"`
+	Last     float64  `json:"last_seconds"` // duration of the last window's proofs
+	Prover   Prover   `json:"prover"`
+}
+
+// ProofKey is a verifying key that the genesis file names.
+type ProofKey struct {
+	Statements int    `json:"statements"`
+	Key        string `json:"key"`   // hash, hex
+	Found      bool   `json:"found"` // the node has it
+}
+
+// Prover is the child process that makes proofs.
+type Prover struct {
+	Stage      string  `json:"stage"`       // "idle" before the first proof, then the child's: loading, ready, proving, proved, failed
+	Starts     uint64  `json:"starts"`      // counter: children started
+	Seconds    float64 `json:"seconds"`     // counter: time spent on proofs, loading included
+	CPU        float64 `json:"cpu_seconds"` // counter: processor time of proofs
+	PeakMemory uint64  `json:"peak_memory"` // bytes resident at most, of any child
 }
 
 // Member is one committee member as this node sees it.

@@ -26,6 +26,8 @@ func healthy() Snapshot {
 		Committee: []Member{{Node: 3, Power: 9, Healthy: true, Shares: 4}},
 		Chain:     Chain{Height: 10, Executed: now.Add(-time.Second), Skew: 0.2},
 		Store:     Store{Free: 10 << 30, MinFree: 1 << 30},
+		Proving: Proving{On: true, Keys: []ProofKey{{256, "ab", true}, {1024, "cd", true}}, Failures: []Answer{{"wrong", 1}},
+			Prover: Prover{Stage: "ready"}},
 	}
 	for i, name := range StageNames {
 		s.Stages = append(s.Stages, Stage{Name: name, Acks: uint64(100 - i), Oldest: 0.1, Queued: i})
@@ -99,6 +101,38 @@ func TestChecks(t *testing.T) {
 			if check.OK == (check.Name == c.failed) || check.Detail == "" {
 				t.Errorf("%s: check %+v", c.failed, check)
 			}
+		}
+	}
+}
+
+// TestProofsWarn: a prover that is dead and a key that is missing are shown, and cost no readiness.
+func TestProofsWarn(t *testing.T) {
+	for _, c := range []struct {
+		line   string
+		damage func(*Snapshot)
+	}{
+		{"ok proofs: checks proofs about 256, 1024 statements and makes them, the prover is ready\n", func(*Snapshot) {}},
+		{"ok proofs: checks proofs about 256, 1024 statements\n", func(s *Snapshot) { s.Proving.On = false }},
+		{"warning proofs: checks proofs about 256, 1024 statements and makes them, the prover is failed\n", func(s *Snapshot) { s.Proving.Prover.Stage = "failed" }},
+		{"warning proofs: checks proofs about 256 statements and makes them, the prover is ready; no key for 1024 statements, which the genesis file names\n",
+			func(s *Snapshot) { s.Proving.Keys[1].Found = false }},
+		{"warning proofs: no key for 256, 1024 statements, which the genesis file names\n", func(s *Snapshot) {
+			s.Proving.On, s.Proving.Keys[0].Found, s.Proving.Keys[1].Found = false, false, false
+		}},
+	} {
+		s := healthy()
+		c.damage(&s)
+		source := func() Snapshot { return s }
+		code, body := get(t, Handler(NewRegistry(source), source, false), "/readyz?verbose", "")
+		if code != 200 || !strings.Contains(body, c.line) {
+			t.Errorf("%d: %s lacks %s", code, body, c.line)
+		}
+	}
+	s := healthy()
+	s.Proving.Keys = nil
+	for _, check := range Checks(&s) {
+		if check.Name == "proofs" {
+			t.Errorf("a network without proofs: %+v", check)
 		}
 	}
 }

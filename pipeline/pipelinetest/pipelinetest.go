@@ -27,6 +27,7 @@ type Config struct {
 	Payers       int       // 0 means 1
 	Services     int       // 0 means 1; the cap is UnitCap
 	EpochSeconds uint32    // 0 means an hour
+	GraceSeconds uint32    // from an epoch's end to its settlement
 	Start        time.Time // of epoch 0; the zero time means now
 }
 
@@ -65,7 +66,7 @@ func New(cfg Config) (*Network, error) {
 	}
 	treasury := account("treasury", 0)
 	g := &ledger.Genesis{Version: 1, ChainID: "pipelinetest", GenesisTime: cfg.Start.UTC().Truncate(time.Second),
-		Treasury: ledger.KeyOf(treasury), Params: ledger.Params{EpochSeconds: cfg.EpochSeconds, LateEpochs: 4,
+		Treasury: ledger.KeyOf(treasury), Params: ledger.Params{EpochSeconds: cfg.EpochSeconds, GraceSeconds: cfg.GraceSeconds, LateEpochs: 4,
 			Shares: rollup.Shares{Node: 7000, Service: 2000, Protocol: 1000}}}
 	n := &Network{ID: g.Network(), genesis: g, records: make(map[string][]byte), updated: make(chan struct{})}
 	for i := range members {
@@ -272,11 +273,14 @@ type Committee struct {
 
 	// Before, when it is not nil, may answer a push before the member looks at it.
 	Before func(ctx context.Context, member int, header []byte) ([48]byte, error)
+	// Proofs checks those of rung 3; nil: the members refuse them.
+	Proofs rollup.ProofVerifier
 	// Trusting members sign without verifying; a benchmark of everything but signatures needs them.
 	Trusting bool
 
 	mu     sync.Mutex
 	signed map[signing]rollup.Hash
+	kept   map[signing][]rollup.Rung
 }
 
 type signing struct {
@@ -311,26 +315,36 @@ func (c *Committee) Push(ctx context.Context, member int, header, evidence []byt
 		return share, &Refusal{err}
 	}
 	if !c.Trusting {
-		if err := rollup.Verify(h, ev, c.Network.ID, c.Network.View(), nil, 1); err != nil {
+		if err := rollup.Verify(h, ev, c.Network.ID, c.Network.View(), c.Proofs, 1); err != nil {
 			return share, &Refusal{err}
 		}
 	}
 	id := h.ID()
-	if prior := c.lock(signing{member, h.Key()}, id); prior != id {
+	if prior := c.lock(signing{member, h.Key()}, id, ev.Rung); prior != id {
 		return share, &Refusal{fmt.Errorf("member %d has signed %v for %v, not %v", member, prior, h.Key(), id)}
 	}
 	signature := bls.Default.Sign(c.Network.members[member], rollup.CertificateMessage(c.Network.ID, h.Epoch, id))
 	return signature.Bytes(), nil
 }
 
-func (c *Committee) lock(s signing, id rollup.Hash) rollup.Hash {
+// Kept returns the rungs of the evidence that a member signed for, in order of arrival.
+func (c *Committee) Kept(member int, key rollup.WindowKey) []rollup.Rung {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.kept[signing{member, key}])
+}
+
+func (c *Committee) lock(s signing, id rollup.Hash, rung rollup.Rung) rollup.Hash {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.signed == nil {
-		c.signed = make(map[signing]rollup.Hash)
+		c.signed, c.kept = make(map[signing]rollup.Hash), make(map[signing][]rollup.Rung)
 	}
 	if _, ok := c.signed[s]; !ok {
 		c.signed[s] = id
+	}
+	if c.signed[s] == id {
+		c.kept[s] = append(c.kept[s], rung)
 	}
 	return c.signed[s]
 }

@@ -101,6 +101,9 @@ func Find(dir string, hash verifier.KeyHash) (Pair, error) {
 	return Pair{}, fmt.Errorf("%w: %s in %s", ErrNotFound, hash, dir)
 }
 
+// Dir returns the directory that the pair was found in.
+func (p Pair) Dir() string { return p.dir }
+
 // Link puts the pair's files into another directory, as hard links where that is possible.
 func (p Pair) Link(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {

@@ -8,6 +8,8 @@ import (
 	"crypto/ed25519"
 	"encoding/binary"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -181,11 +183,11 @@ func (n *Network) Sign(ack *rollup.Ack) {
 	ack.Signature = signature.Bytes()
 }
 
-// Rollup returns a valid rollup of acks with seqs first to first+count-1, spread over the clients.
-func (n *Network) Rollup(tb testing.TB, key rollup.WindowKey, first uint32, count int) (header, evidence []byte) {
+// acks returns the frames of signed acks with seqs first to first+count-1, spread over the clients, and their signatures by
+// client.
+func (n *Network) acks(tb testing.TB, key rollup.WindowKey, first uint32, count int) (frames []byte, signatures map[uint32][]bls.Signature) {
 	tb.Helper()
-	var frames []byte
-	var signatures []bls.Signature
+	signatures = make(map[uint32][]bls.Signature)
 	for i := range count {
 		seq := first + uint32(i)
 		ack := n.Ack(key, seq%uint32(len(n.Clients)), seq)
@@ -193,15 +195,61 @@ func (n *Network) Rollup(tb testing.TB, key rollup.WindowKey, first uint32, coun
 		if err != nil {
 			tb.Fatal(err)
 		}
-		signatures = append(signatures, signature)
+		signatures[ack.Client] = append(signatures[ack.Client], signature)
 		frames = ack.Append(frames)
 	}
-	aggregate := bls.AggregateSignatures(signatures)
+	return frames, signatures
+}
+
+// Rollup returns a valid rollup of acks with seqs first to first+count-1, spread over the clients.
+func (n *Network) Rollup(tb testing.TB, key rollup.WindowKey, first uint32, count int) (header, evidence []byte) {
+	tb.Helper()
+	frames, signatures := n.acks(tb, key, first, count)
+	aggregate := bls.AggregateSignatures(slices.Concat(slices.Collect(maps.Values(signatures))...))
 	h, ev, err := rollup.Seal(n.ID, key, frames, aggregate.Bytes(), n.View())
 	if err != nil {
 		tb.Fatal(err)
 	}
 	return h.Append(nil), bytes.Clone(ev)
+}
+
+// Cosigned is Rollup with a window that all clients but client 0 have co-signed. It returns evidence of rung 2, and of rung 3
+// with the proofs that prove makes.
+func (n *Network) Cosigned(tb testing.TB, key rollup.WindowKey, first uint32, count int,
+	prove func(s *rollup.Segment, statements []rollup.Statement) [rollup.ProofSize]byte) (header, statements, proven []byte) {
+	tb.Helper()
+	frames, signatures := n.acks(tb, key, first, count)
+	var sealer rollup.Sealer
+	archive, err := sealer.Archive(n.ID, key, frames, n.View())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	stated, err := rollup.Statements(archive, key, n.View(), func(uint32) bool { return true })
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tree := rollup.NewStatementTree(stated)
+	list := rollup.NewClientList(stated, func(client uint32) bool { return client != 0 })
+	message := rollup.CosignMessage(n.ID, key, uint32(tree.Len()), tree.Root())
+	var shares []bls.Signature
+	for _, client := range list.Signers() {
+		shares = append(shares, bls.Default.Sign(n.Clients[client], message[:]))
+	}
+	cosigned, rest := bls.AggregateSignatures(shares), bls.AggregateSignatures(signatures[0])
+	h, ev, err := sealer.SealCosigned(n.ID, archive, key, tree, list, cosigned.Bytes(), rest.Bytes(), n.View())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	segments, err := rollup.Segments(h, tree, list, rollup.CircuitSizes[0])
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var proofs [][rollup.ProofSize]byte
+	for i := range segments {
+		s := &segments[i]
+		proofs = append(proofs, prove(s, stated[s.First:s.First+len(s.Clients)]))
+	}
+	return h.Append(nil), ev.Append(nil), rollup.ProofEvidence(ev.Acks, list, segments, proofs).Append(nil)
 }
 
 // Certificate certifies a rollup with the given members' shares.

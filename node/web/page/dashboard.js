@@ -281,7 +281,7 @@ function cosigning(c) {
   }]];
 }
 
-const stateTag = { open: "good", grace: "warn", cosigning: "warn", sealing: "warn", certifying: "warn", ordered: "dim" };
+const stateTag = { open: "good", grace: "warn", cosigning: "warn", sealing: "warn", proving: "warn", certifying: "warn", ordered: "dim" };
 
 function showWindows(s) {
   const windows = s.windows ?? [];
@@ -307,26 +307,49 @@ function showWindows(s) {
     ["certified", count(r.certified)],
     ["ordered", count(r.ordered)],
     ["pending", { text: r.pending ? `${human(r.pending)}, oldest ${duration(r.oldest_seconds)}` : "0", class: r.oldest_seconds > 120 ? "bad" : "" }],
-    ["acks by rung", { text: `${human(r.rung1_acks)} · ${human(r.rung2_acks)}`, title: `rung 1, one by one: ${exact(r.rung1_acks)} acks; rung 2, under co-signed statements: ${exact(r.rung2_acks)} acks` }],
+    ["acks by rung", { text: `${human(r.rung1_acks)} · ${human(r.rung2_acks)} · ${human(r.rung3_acks)}`, title: `what the committee verified: rung 1, one by one: ${exact(r.rung1_acks)} acks; rung 2, co-signed statements: ${exact(r.rung2_acks)} acks; rung 3, proofs of such statements: ${exact(r.rung3_acks)} acks` }],
     ...cosigning(s.cosign),
     ["signed as member", { ...count(r.member_signed, `signed, ${exact(r.member_refused)} refused`) }],
     ...(r.member_refused ? [["refused as member", { ...count(r.member_refused), class: "bad" }]] : []),
   ]);
+  showProofs(s);
   const done = windows.filter((w) => !open.includes(w)).slice(0, 10);
   rows("t-windows", done, (w) => w.epoch + "/" + w.window, (w) => {
     const took = w.ordered ? duration(between(w.sealed, w.ordered)) : w.sealed ? "…" : "–";
-    const share = w.state === "certifying" && w.quorum ? ` ${Math.min(100, Math.round((100 * w.power) / w.quorum))}%` : "";
+    let share = w.state === "certifying" && w.quorum ? ` ${Math.min(100, Math.round((100 * w.power) / w.quorum))}%` : "";
+    if (w.state === "proving" && w.segments) share = ` ${w.proven} of ${w.segments}`;
     return [
       { text: `${w.epoch}/${w.window}`, title: `epoch ${w.epoch}, window ${w.window}` },
       { text: w.state + share, tag: stateTag[w.state] ?? "dim", title: w.quorum ? `power ${exact(w.power)} of ${exact(w.quorum)} for a quorum` : "" },
       count(w.acks - w.cosigned, `acks of ${exact(w.acks)}, verified one by one`),
       { ...count(w.cosigned, `acks of ${exact(w.acks)}, under statements that their clients co-signed (${exact(w.statements)} were offered)`), class: w.cosigned ? "" : "dim" },
+      { text: ["–", "acks", "statements", "proof"][w.rung], title: rungTitle[w.rung] + (w.proof_failure ? "; no proof: " + w.proof_failure : ""), class: w.rung ? "" : "dim" },
       count(w.units, `units in ${w.rows} rows`),
       { hash: w.root },
       { hash: w.id },
       { text: took, title: w.sealed ? `sealed ${w.sealed}${w.ordered ? ", ordered " + w.ordered : ""}` : "" },
     ];
   }, "No window has been sealed yet.");
+}
+
+const rungTitle = { 0: "not sealed yet", 1: "every ack is verified", 2: "co-signed statements are verified", 3: "a proof of co-signed statements is verified" };
+
+function showProofs(s) {
+  const p = s.proving;
+  const lost = (p.failures ?? []).filter((f) => f.count > 0);
+  const missing = (p.keys ?? []).filter((k) => !k.found);
+  const busy = (s.windows ?? []).filter((w) => w.segments && w.proven < w.segments && !w.proof_failure && w.rung < 3);
+  facts("f-proofs", [
+    ...(!p.on ? [["prover", (p.keys ?? []).length ? "proofs are checked, not made" : "no keys in the genesis file"]] : [
+      ["prover", { text: p.prover.stage, class: p.prover.stage === "failed" ? "warn" : "", title: `${exact(p.prover.starts)} started, ${duration(p.prover.seconds)} at work, ${bytes(p.prover.peak_memory)} at most` }],
+      ["proving", busy.length ? busy.map((w) => `${w.epoch}/${w.window}: ${w.proven} of ${w.segments}`).join(", ") : "nothing"],
+      ["queue", { text: p.queued ? `${human(p.queued)}, oldest ${duration(p.oldest_seconds)}` : "0", title: `windows wait at most ${duration(p.wait_seconds)} for their proofs` }],
+      ["windows proved", count(p.windows, `windows with ${exact(p.proofs)} proofs, the last in ${duration(p.last_seconds)}`)],
+    ]),
+    ...lost.map((f) => ["no proof: " + f.name, { ...count(f.count, "windows"), class: "warn" }]),
+    ...missing.map((k) => ["key missing", { text: `${k.statements} statements`, title: k.key, class: "warn" }]),
+    ...(p.development ? [["keys", { text: "for development", class: "warn" }]] : []),
+  ]);
 }
 
 function showAnswers(s) {
@@ -409,6 +432,7 @@ function showNode(s) {
   const order = [...s.checks].sort((a, b) => a.ok - b.ok);
   rows("t-checks", order, (c) => c.name, (c) => [
     c.name,
+    c.ok && c.warning ? { text: "warning", tag: "warn" } :
     c.ok ? { text: "ok", tag: "good" } : { text: c.fatal ? "failed, restart" : "failed", tag: "bad" },
     { text: c.detail, class: "detail" },
   ]);

@@ -1,0 +1,488 @@
+package pipeline_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/waybill-network/waybill/pipeline"
+	"github.com/waybill-network/waybill/pipeline/pipelinetest"
+	"github.com/waybill-network/waybill/rollup"
+)
+
+// rungs gives a fixture clients that co-sign, but client 3, and a prover for which windows wait ten seconds.
+func (f *fixture) rungs() *pipelinetest.Prover {
+	prover := new(pipelinetest.Prover)
+	f.session = 1
+	silent := func(_ context.Context, _ *pipeline.Offer, answers []pipeline.Cosignature) []pipeline.Cosignature {
+		return slices.DeleteFunc(answers, func(a pipeline.Cosignature) bool { return a.Client == 3 })
+	}
+	f.cfg.Cosigners, f.cfg.CosignWait = &pipelinetest.Cosigners{Network: f.net, Answer: silent}, time.Second
+	f.cfg.Prover, f.cfg.Proofs, f.cfg.ProofWait = prover, prover, 10*time.Second
+	f.members.Proofs = prover
+	return prover
+}
+
+// proven is a network of three members, all of whom are a quorum, whose node 0 has taken eight acks of four clients.
+func proven(t *testing.T, setUp func(f *fixture, prover *pipelinetest.Prover)) (*fixture, *pipelinetest.Prover) {
+	f := newFixture(t, pipelinetest.Config{Members: 3, Clients: 4, Payers: 2})
+	prover := f.rungs()
+	setUp(f, prover)
+	f.start(nil)
+	f.want(f.submit(f.acks(8)...), all(rollup.Accepted, 8)...)
+	return f, prover
+}
+
+// wantRung checks that all eight acks are ordered in window 0, and by what rung those of the clients that co-signed went.
+func (f *fixture) wantRung(rung rollup.Rung) {
+	f.t.Helper()
+	if n := len(f.rolledUp()); n != 8 {
+		f.t.Errorf("%d acks ordered", n)
+	}
+	want := [3]uint64{0: 2}
+	want[rung-1] += 6
+	if got := f.p.Stats().Rungs; got != want {
+		f.t.Errorf("acks by rung: %v, not %v", got, want)
+	}
+	for member := range 3 {
+		if kept := f.members.Kept(member, rollup.WindowKey{}); len(kept) == 0 || kept[0] != rung {
+			f.t.Errorf("member %d signed for rungs %v", member, kept)
+		}
+	}
+}
+
+// wantProof checks that the evidence of rung 3 that is kept for window 0 verifies.
+func (f *fixture) wantProof() {
+	f.t.Helper()
+	kept, err := f.store.Sealed(rollup.WindowKey{})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	encoded, err := kept.Proven()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	h, err := rollup.ParseHeader(kept.Header)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	ev, err := rollup.ParseEvidence(encoded)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	if err := rollup.Verify(h, ev, f.net.ID, f.net.View(), f.members.Proofs, 1); ev.Rung != rollup.RungProof || err != nil {
+		f.t.Errorf("rung %d: %v", ev.Rung, err)
+	}
+	if w := f.state(); w.Rung != rollup.RungProof || w.Proven.IsZero() || w.Segments != 1 || w.SegmentsProven != 1 {
+		f.t.Errorf("%+v", w)
+	}
+}
+
+// wantFailure checks that the only failure is this one.
+func (f *fixture) wantFailure(why pipeline.ProofFailure) {
+	f.t.Helper()
+	s := f.p.Stats()
+	for _, reason := range pipeline.ProofFailures() {
+		want := uint64(0)
+		if reason == why {
+			want = 1
+		}
+		if s.ProofFailures[reason] != want {
+			f.t.Errorf("%d failures %q", s.ProofFailures[reason], reason)
+		}
+	}
+	if w := f.state(); w.ProofFailure != why || w.Rung != rollup.RungStatements {
+		f.t.Errorf("%+v", w)
+	}
+}
+
+func TestProven(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, prover := proven(t, func(*fixture, *pipelinetest.Prover) {})
+		defer f.blocks()()
+		defer f.p.Close()
+		f.settled()
+		f.wantRung(rollup.RungProof)
+		f.wantProof()
+		s := f.p.Stats()
+		if prover.Calls.Load() != 1 || s.Proofs != 1 || s.Prove.Passed != 6 || s.Prove.Refused != 0 || s.Prove.Queued != 0 || s.ProofQueue != 0 || s.Proving != 0 {
+			t.Errorf("%+v, %d proofs", s.Prove, s.Proofs)
+		}
+		// One member besides holds the statements, the one that the id names or the next.
+		holders := pipeline.Holders(f.net.View().Committee(), 0, f.disk.sealed[rollup.WindowKey{}].id)
+		if f.disk.holders[rollup.WindowKey{}] != uint32(holders[0]) {
+			t.Errorf("held by %v, not by %d", f.disk.holders, holders[0])
+		}
+		for member := range 3 {
+			want := []rollup.Rung{rollup.RungProof}
+			if member == holders[0] {
+				want = append(want, rollup.RungStatements)
+			}
+			if kept := f.members.Kept(member, rollup.WindowKey{}); !slices.Equal(kept, want) {
+				t.Errorf("member %d keeps rungs %v", member, kept)
+			}
+		}
+	})
+}
+
+// TestSlowProver: the window does not wait for longer than it may, and a proof that comes later is kept.
+func TestSlowProver(t *testing.T) {
+	for name, wait := range map[string]time.Duration{"not at all": 0, "for a while": 10 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f, _ := proven(t, func(f *fixture, prover *pipelinetest.Prover) {
+					f.cfg.ProofWait = wait
+					prover.Before = func(context.Context, *rollup.Segment) error { time.Sleep(time.Minute); return nil }
+				})
+				defer f.blocks()()
+				defer f.p.Close()
+				time.Sleep(13 * time.Second) // the window is sealed
+				if w := f.state(); (wait > 0) != (w.State == pipeline.StateProving) || w.Rung != rollup.RungStatements {
+					t.Errorf("%+v", w)
+				}
+				if s := f.p.Stats(); s.Prove.Queued != 6 || s.Proving != 1 || (s.Pending == 1) != (wait > 0) {
+					t.Errorf("%+v, %d pending", s.Prove, s.Pending)
+				}
+				time.Sleep(wait)
+				if w := f.state(); w.State != pipeline.StateOrdered || w.Certified.Sub(w.Sealed).Round(time.Second) != wait {
+					t.Errorf("%+v", w)
+				}
+				f.wantRung(rollup.RungStatements)
+				time.Sleep(time.Minute)
+				f.wantProof()
+				f.wantRung(rollup.RungStatements) // a certificate is made once
+			})
+		})
+	}
+}
+
+// TestProverDies: it is asked twice, and costs the window no time.
+func TestProverDies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, prover := proven(t, func(f *fixture, prover *pipelinetest.Prover) {
+			prover.Before = func(context.Context, *rollup.Segment) error { return errors.New("killed") }
+		})
+		defer f.blocks()()
+		defer f.p.Close()
+		time.Sleep(14 * time.Second)
+		f.wantRung(rollup.RungStatements)
+		f.wantFailure(pipeline.ProofError)
+		if s := f.p.Stats(); prover.Calls.Load() != 2 || s.Prove.Refused != 6 {
+			t.Errorf("%d calls, %+v", prover.Calls.Load(), s.Prove)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) { // once does not matter
+		var calls atomic.Int64
+		f, _ := proven(t, func(f *fixture, prover *pipelinetest.Prover) {
+			prover.Before = func(context.Context, *rollup.Segment) error {
+				if calls.Add(1) == 1 {
+					return errors.New("killed")
+				}
+				return nil
+			}
+		})
+		defer f.blocks()()
+		defer f.p.Close()
+		f.settled()
+		f.wantRung(rollup.RungProof)
+	})
+}
+
+// TestWrongProof: what the prover gives is verified before anybody sees it.
+func TestWrongProof(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, _ := proven(t, func(f *fixture, prover *pipelinetest.Prover) { prover.Wrong.Store(true) })
+		defer f.blocks()()
+		defer f.p.Close()
+		f.settled()
+		f.wantRung(rollup.RungStatements)
+		f.wantFailure(pipeline.ProofWrong)
+		if kept, err := f.store.Sealed(rollup.WindowKey{}); err != nil || kept.Proof != nil {
+			t.Errorf("the proof is kept, or nothing is: %v", err)
+		}
+	})
+}
+
+// once refuses the first proof that it sees.
+type once struct {
+	rollup.ProofVerifier
+	seen atomic.Bool
+}
+
+func (o *once) VerifyProof(size int, public [32]byte, proof *[rollup.ProofSize]byte) error {
+	if !o.seen.Swap(true) {
+		return errors.New("a key that this member lacks")
+	}
+	return o.ProofVerifier.VerifyProof(size, public, proof)
+}
+
+// TestMembersRefuseProof: who refuses a proof is shown the statements.
+func TestMembersRefuseProof(t *testing.T) {
+	for name, refusing := range map[string]int{"all": 3, "one": 1} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f, _ := proven(t, func(f *fixture, prover *pipelinetest.Prover) {
+					if f.members.Proofs = nil; refusing == 1 {
+						f.members.Proofs = &once{ProofVerifier: prover}
+					}
+				})
+				defer f.blocks()()
+				defer f.p.Close()
+				f.settled()
+				if got := f.p.Stats().Rungs; got != [3]uint64{2, 6, 0} {
+					t.Errorf("acks by rung: %v", got)
+				}
+				stated := 0
+				for member := range 3 {
+					if f.members.Kept(member, rollup.WindowKey{})[0] == rollup.RungStatements {
+						stated++
+					}
+				}
+				if stated != refusing || len(f.rolledUp()) != 8 {
+					t.Errorf("%d members have seen the statements", stated)
+				}
+			})
+		})
+	}
+}
+
+// TestCloseWhileProving: Close ends a proof, and the next start makes it.
+func TestCloseWhileProving(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var stopped atomic.Bool
+		f, prover := proven(t, func(f *fixture, prover *pipelinetest.Prover) {
+			f.cfg.ProofWait = time.Hour
+			prover.Before = func(ctx context.Context, _ *rollup.Segment) error {
+				<-ctx.Done()
+				stopped.Store(true)
+				return context.Cause(ctx)
+			}
+		})
+		defer f.blocks()()
+		time.Sleep(15 * time.Second)
+		if w := f.state(); w.State != pipeline.StateProving {
+			t.Errorf("%+v", w)
+		}
+		f.p.Close()
+		if !stopped.Load() || f.disk.sealed[rollup.WindowKey{}].Proof != nil {
+			t.Error("the prover goes on")
+		}
+		prover.Before = nil
+		f.start(nil)
+		defer f.p.Close()
+		f.settled()
+		f.wantRung(rollup.RungProof)
+		f.wantProof()
+	})
+}
+
+// TestProofIsKept: what was proved before a restart goes out after it, also when nothing can be proved any more.
+func TestProofIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, prover := proven(t, func(f *fixture, _ *pipelinetest.Prover) {
+			f.members.Before = down
+		})
+		defer f.blocks()()
+		time.Sleep(20 * time.Second)
+		f.p.Close()
+		f.members.Before = nil
+		f.cfg.Prover, f.cfg.Proofs = nil, nil
+		f.start(nil)
+		defer f.p.Close()
+		f.settled()
+		f.wantRung(rollup.RungProof)
+		if n := prover.Calls.Load(); n != 1 {
+			t.Errorf("%d proofs", n)
+		}
+	})
+}
+
+// TestProofSegments proves a window of more statements than a proof is about.
+func TestProofSegments(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, pipelinetest.Config{Members: 1, Clients: 66, Payers: 3, Services: 4})
+		prover := f.rungs()
+		f.start(nil)
+		defer f.blocks()()
+		defer f.p.Close()
+		var acks []*rollup.Ack
+		for i := range uint32(66 * 4) {
+			acks = append(acks, f.net.Ack(f.open(), i/4, i%4, i, 1))
+		}
+		f.want(f.submit(acks...), all(rollup.Accepted, len(acks))...)
+		f.settled()
+		if s := f.p.Stats(); len(f.rolledUp()) != 264 || s.Rungs != [3]uint64{4, 0, 260} || prover.Calls.Load() != 2 || s.Proofs != 2 {
+			t.Errorf("%v, %d calls", s.Rungs, prover.Calls.Load())
+		}
+	})
+}
+
+// TestProofQueue: the queue is bounded, and drops what waited for the longest time; what is settled is not proved.
+func TestProofQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, pipelinetest.Config{Members: 1, Clients: 1, EpochSeconds: 3600})
+		gate := make(chan struct{})
+		prover := f.rungs()
+		prover.Before = func(ctx context.Context, _ *rollup.Segment) error {
+			select {
+			case <-gate:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		f.members.Trusting = true
+		f.start(nil)
+		defer f.blocks()()
+		defer f.p.Close()
+		const windows = 1 + 64 + 3
+		for i := range uint32(windows) {
+			f.want(f.submit(f.net.Ack(f.open(), 0, 0, i, 1)), rollup.Accepted)
+			time.Sleep(14 * time.Second)
+		}
+		time.Sleep(time.Minute)
+		s := f.p.Stats()
+		if s.Ordered != windows || s.ProofFailures[pipeline.ProofCrowded] != 3 || s.ProofQueue != 64 || s.Proving != 1 || s.Prove.Queued != 65 {
+			t.Errorf("%d ordered, %v, %d and %d", s.Ordered, s.ProofFailures, s.ProofQueue, s.Proving)
+		}
+		gate <- struct{}{}
+		time.Sleep(time.Hour) // the epoch is settled; one more is in work
+		close(gate)
+		synctest.Wait()
+		s = f.p.Stats()
+		if s.Prove.Batches != 2 || s.ProofFailures[pipeline.ProofLate] != 63 || s.ProofQueue != 0 || s.Proving != 0 {
+			t.Errorf("%d proved, %v, %d and %d", s.Prove.Batches, s.ProofFailures, s.ProofQueue, s.Proving)
+		}
+		for i, want := range []bool{true, false, false, false, true, false} {
+			if kept := f.disk.sealed[rollup.WindowKey{Window: uint32(i)}]; (kept.Proof != nil) != want {
+				t.Errorf("window %d: proved is %v", i, !want)
+			}
+		}
+	})
+}
+
+// TestProofWaitEnds in the middle of the epoch's grace, whatever is configured.
+func TestProofWaitEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		f := newFixture(t, pipelinetest.Config{Members: 1, Clients: 1, EpochSeconds: 60, GraceSeconds: 20})
+		prover := f.rungs()
+		prover.Before = func(ctx context.Context, _ *rollup.Segment) error { <-ctx.Done(); return ctx.Err() }
+		f.cfg.ProofWait = time.Hour
+		f.start(nil)
+		defer f.blocks()()
+		defer f.p.Close()
+		f.want(f.submit(f.net.Ack(f.open(), 0, 0, 0, 1)), rollup.Accepted) // sealed in the epoch
+		time.Sleep(55 * time.Second)
+		f.want(f.submit(f.net.Ack(f.open(), 0, 0, 1, 1)), rollup.Accepted) // sealed after it
+		time.Sleep(14 * time.Second)
+		if s := f.p.Stats(); s.Ordered != 0 || s.Pending != 2 {
+			t.Errorf("%d ordered, %d pending", s.Ordered, s.Pending)
+		}
+		time.Sleep(3 * time.Second)
+		if s := f.p.Stats(); s.Ordered != 2 || time.Since(start) > 75*time.Second || f.net.View().NextToSettle() != 0 {
+			t.Errorf("%d ordered, epoch %d is next to be settled", s.Ordered, f.net.View().NextToSettle())
+		}
+	})
+}
+
+// TestHolders: a member that is down or refuses is passed over, and what is not held when the node stops is handed over by
+// the next start.
+func TestHolders(t *testing.T) {
+	for name, c := range map[string]struct {
+		down, refuse int // members, in the order in which they are asked
+		want         int
+	}{"first": {0, 0, 0}, "second": {1, 0, 1}, "last": {1, 1, 2}, "nobody": {0, 3, -1}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFixture(t, pipelinetest.Config{Members: 4, Clients: 1})
+				f.rungs()
+				m := &moody{answer: map[int]func(context.Context, int, []byte) ([48]byte, error){}, pushes: map[int]int{}}
+				f.members.Before = m.before
+				f.store = f.disk.open(nil)
+				f.start(nil)
+				defer f.blocks()()
+				f.store.before = func(op string) { // between the order and the first attempt
+					if op != "ordered" {
+						return
+					}
+					order := pipeline.Holders(f.net.View().Committee(), 0, f.disk.sealed[rollup.WindowKey{}].id)
+					m.set(down, order[:c.down]...)
+					m.set(refuse, order[c.down:c.down+c.refuse]...)
+				}
+				f.want(f.submit(f.net.Ack(f.open(), 0, 0, 0, 1)), rollup.Accepted)
+				f.settled()
+				time.Sleep(time.Minute)
+				want := uint32(pipeline.NoHolder)
+				if c.want >= 0 {
+					want = uint32(pipeline.Holders(f.net.View().Committee(), 0, f.disk.sealed[rollup.WindowKey{}].id)[c.want])
+				}
+				if node, ok := f.disk.holders[rollup.WindowKey{}]; !ok || node != want {
+					t.Errorf("held by %v, %v, not by %d", node, ok, want)
+				}
+				f.p.Close()
+				delete(f.disk.holders, rollup.WindowKey{})
+				m.set(nil, 0, 1, 2, 3)
+				f.start(nil)
+				time.Sleep(time.Second)
+				if _, ok := f.disk.holders[rollup.WindowKey{}]; !ok {
+					t.Error("not handed over after a restart")
+				}
+				f.p.Close()
+			})
+		})
+	}
+}
+
+// TestProofStoreFailure fails every write around a proof.
+func TestProofStoreFailure(t *testing.T) {
+	failWrites(t, func(f *fixture) { f.rungs() }, "seal", "proof", "certificate", "ordered", "holder")
+}
+
+// TestLateProofStoreFailure does so when the proof comes after the certificate.
+func TestLateProofStoreFailure(t *testing.T) {
+	failWrites(t, func(f *fixture) {
+		prover := f.rungs()
+		prover.Before = func(ctx context.Context, _ *rollup.Segment) error { time.Sleep(time.Second); return ctx.Err() }
+		f.cfg.ProofWait = 0
+	}, "seal", "proof", "certificate", "ordered", "holder")
+}
+
+// TestSealedEvidence: what can not be read is an error, and not evidence.
+func TestSealedEvidence(t *testing.T) {
+	var kept pipeline.Sealed
+	synctest.Test(t, func(t *testing.T) {
+		f, _ := proven(t, func(*fixture, *pipelinetest.Prover) {})
+		defer f.blocks()()
+		defer f.p.Close()
+		f.settled()
+		kept = f.disk.sealed[rollup.WindowKey{}].Sealed
+	})
+	for name, damage := range map[string]func(s *pipeline.Sealed){
+		"header":  func(s *pipeline.Sealed) { s.Header = s.Header[1:] },
+		"acks":    func(s *pipeline.Sealed) { s.Acks = s.Acks[1:] },
+		"clients": func(s *pipeline.Sealed) { s.Clients = []byte{1} },
+	} {
+		broken := kept
+		damage(&broken)
+		if _, err := broken.Evidence(); err == nil {
+			t.Errorf("%s: evidence of rung 2", name)
+		}
+		if _, err := broken.Proven(); err == nil {
+			t.Errorf("%s: evidence of rung 3", name)
+		}
+	}
+	kept.Proof = nil
+	if _, err := kept.Proven(); !errors.Is(err, pipeline.ErrNotFound) {
+		t.Error(err)
+	}
+	kept.Clients = nil
+	if evidence, err := kept.Evidence(); err != nil || !bytes.Equal(evidence, kept.Acks) {
+		t.Error("rung 1 is the acks", err)
+	}
+}
