@@ -345,15 +345,37 @@ func (j *job) verify(ctx context.Context, r *jobResult) error {
 			return err
 		}
 	}
-	if ack := j.replay.Tally().Sample; ack != nil {
-		res, err := ingest.Call(ctx, lc.ExportAck, &rpc.ExportAckRequest{Node: ack.Node, Epoch: ack.Epoch, Window: ack.Window, Client: ack.Client, Seq: ack.Seq})
-		if err := save("ack.wbx", res, err); err != nil {
-			return err
+	ack := j.replay.Tally().Sample
+	if ack == nil {
+		return nil
+	}
+	// Of acks under statements only the node has all that took them.
+	own, err := ingest.NewClient(ingest.ClientConfig{URL: j.net.Nodes[ack.Node].Ingest})
+	if err != nil {
+		return err
+	}
+	defer own.Close()
+	res, err := once(ctx, func() (*rpc.ExportResponse, error) {
+		return ingest.Call(ctx, own.Ledger().ExportAck, &rpc.ExportAckRequest{Node: ack.Node, Epoch: ack.Epoch, Window: ack.Window, Client: ack.Client, Seq: ack.Seq})
+	})
+	if err := save("ack.wbx", res, err); err != nil {
+		return err
+	}
+	res, err = once(ctx, func() (*rpc.ExportResponse, error) {
+		return ingest.Call(ctx, own.Ledger().ExportRollup, &rpc.ExportRollupRequest{Node: ack.Node, Epoch: ack.Epoch, Window: ack.Window})
+	})
+	return save("rollup.wbx", res, err)
+}
+
+// once returns the answer to a call, once what it asks for has happened: a node's chain may be a block behind another's.
+func once[T any](ctx context.Context, call func() (T, error)) (T, error) {
+	for {
+		answer, err := call()
+		if !ingest.NotReady(err) {
+			return answer, err
 		}
-		res, err = ingest.Call(ctx, lc.ExportRollup, &rpc.ExportRollupRequest{Node: ack.Node, Epoch: ack.Epoch, Window: ack.Window})
-		if err := save("rollup.wbx", res, err); err != nil {
-			return err
+		if err := pause(ctx, 100*time.Millisecond); err != nil {
+			return answer, err
 		}
 	}
-	return nil
 }
