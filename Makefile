@@ -7,7 +7,7 @@ LDFLAGS := -X github.com/waybill-network/waybill/node/telemetry.version=$(VERSIO
 export GOFLAGS += -buildvcs=false
 
 .DEFAULT_GOAL := help
-.PHONY: help run test race bench generate lint build install fuzz vectors outsider crash browser matrix peers
+.PHONY: help run test race bench generate lint build install fuzz vectors outsider crash browser matrix peers circuits solidity
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,12 @@ bench: ## measured ratios and OUT/report.html (BENCH=name for one suite, QUICK=1
 
 peers: ## this program and blst on the same valid, invalid and malformed batches; needs a C compiler
 	cd bench/peers && $(GO) vet ./... && $(GO) test -count=1 -timeout 5m ./...
+
+circuits: ## constraints of every circuit against the golden file (WRITE=1 writes it)
+	WAYBILL_CIRCUITS=$(if $(WRITE),write,check) $(GO) test -count=1 -timeout 20m -run TestCircuits ./proofs/circuit
+
+solidity: ## verifier contracts, compiled by solc, on a simulated chain; needs node and npm
+	cd proofs/solidity && npm ci --ignore-scripts --no-fund --no-audit && $(GO) vet ./... && $(GO) test -count=1 -v -timeout 10m ./...
 
 generate: ## everything that is generated, again (needs protoc)
 	$(GO) generate ./...

@@ -7,6 +7,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/waybill-network/waybill/proofs/ceremony"
+	"github.com/waybill-network/waybill/proofs/keys"
+	"github.com/waybill-network/waybill/proofs/verifier"
 )
 
 func newCeremony() *cobra.Command {
@@ -24,7 +26,7 @@ one contributor was honest. The ceremony is a directory, its transcript, that is
 A beacon is a public value that nobody could know before the last contribution, such as the hash of a later block of a
 large chain, announced before. A genesis file names the sealed verifying key by its hash. Any change to a circuit takes
 another ceremony. For 256 statements every step takes minutes, for 16,384 hours, and tens of gigabytes of disk.`,
-		newCeremonyInit(), newCeremonyContribute(), newCeremonySeal(), newCeremonyVerify())
+		newCeremonyInit(), newCeremonyContribute(), newCeremonySeal(), newCeremonyVerify(), newCeremonyContract())
 }
 
 func newCeremonyInit() *cobra.Command {
@@ -143,4 +145,38 @@ printed with those that the contributors published, and the beacons with their s
 			return nil
 		},
 	}
+}
+
+func newCeremonyContract() *cobra.Command {
+	var dir string
+	cmd := &cobra.Command{
+		Use:   "contract KEY",
+		Short: "Write the contract that verifies proofs under a key on an EVM chain",
+		Long: `Writes gnark's verifier contract in Solidity for the verifying key with this hash. Its function
+verifyProof(bytes proof, uint256[1] input) takes a proof as it stands in a rollup's evidence, and reverts unless it holds.
+It costs some 340,000 gas.`,
+		Args: exactly(1, "the hash of a verifying key"),
+	}
+	cmd.Flags().StringVar(&dir, "keys", "", "directory of keys (default: the cache of development keys)")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		var hash verifier.KeyHash
+		if err := hash.UnmarshalText([]byte(args[0])); err != nil {
+			return usageError{err}
+		}
+		if dir == "" {
+			var err error
+			if dir, err = keys.DefaultDir(); err != nil {
+				return err
+			}
+		}
+		pair, err := keys.Find(dir, hash)
+		if err != nil {
+			return err
+		}
+		if pair.Development {
+			fmt.Fprintf(cmd.ErrOrStderr(), "waybill: %s\n", pair.Info)
+		}
+		return keys.WriteSolidity(cmd.OutOrStdout(), pair.Verifying)
+	}
+	return cmd
 }

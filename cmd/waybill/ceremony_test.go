@@ -27,6 +27,8 @@ func TestCeremonyCommands(t *testing.T) {
 	fails(t, 1, "no such file", "ceremony", "contribute", "--name", "alice", dir+"x")
 	fails(t, 2, "--beacon", "ceremony", "seal", dir)
 	fails(t, 2, "--beacon", "ceremony", "seal", "--beacon", "abcd", dir)
+	fails(t, 2, "hexadecimal digits", "ceremony", "contract", "abc")
+	fails(t, 1, "there is no such key", "ceremony", "contract", "--keys", dir, strings.Repeat("ab", 32))
 	fails(t, 1, "nobody has contributed", "ceremony", "seal", "--beacon", strings.Repeat("ab", 16), dir)
 }
 

@@ -11,9 +11,8 @@ import (
 	"github.com/waybill-network/waybill/proofs/verifier"
 )
 
-// WriteSolidity writes gnark's verifier contract for a key. Its verifyProof takes the first 256 bytes of a proof as eight words,
-// the commitment and its proof of knowledge as two each, and the public input; it reverts unless the proof holds. It accepts
-// exactly the proofs that package verifier accepts, and encodings of points as the identity too.
+// WriteSolidity writes gnark's verifier contract for a key. Its function verifyProof(bytes, uint256[1]) takes a proof as package
+// verifier encodes it and the public input as a number, and reverts unless the proof holds.
 func WriteSolidity(w io.Writer, key *verifier.Key) error {
 	vk := new(groth16bn254.VerifyingKey)
 	vk.G1.Alpha = key.Alpha
