@@ -8,8 +8,17 @@ import (
 )
 
 func TestEvaluate(t *testing.T) {
-	x := randomElement(seeded(t))
-	for _, coefficients := range [][]uint64{nil, {0}, {7}, {0, 1}, {^uint64(0), 0, ^uint64(0), 5, 0}} {
+	rng := seeded(t)
+	x := randomElement(rng)
+	list := [][]uint64{nil, {0}, {7}, {0, 1}, {^uint64(0), 0, ^uint64(0), 5, 0}}
+	for n := range 3*chains + 1 {
+		coefficients := make([]uint64, n)
+		for i := range coefficients {
+			coefficients[i] = rng.Uint64()
+		}
+		list = append(list, coefficients)
+	}
+	for _, coefficients := range list {
 		want := new(big.Int)
 		for i, c := range coefficients {
 			power := new(big.Int).Exp(integer(x), big.NewInt(int64(i)), nil)
@@ -19,4 +28,16 @@ func TestEvaluate(t *testing.T) {
 			t.Errorf("%v at %v: %v, not %v", coefficients, x, got, want)
 		}
 	}
+}
+
+func BenchmarkEvaluate(b *testing.B) {
+	coefficients := make([]uint64, 4096)
+	for i := range coefficients {
+		coefficients[i] = uint64(i) << 20
+	}
+	x := randomElement(seeded(b))
+	for b.Loop() {
+		Evaluate(coefficients, x)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(coefficients)), "ns/coefficient")
 }
