@@ -139,12 +139,19 @@ func challenge(h *Header, segments []Segment) poseidon2.Element {
 
 // tableDigest folds the rows of a segment, padded with zeros to MaxRows.
 func tableDigest(rows []Row) poseidon2.Element {
-	table := make([]poseidon2.Element, MaxRows)
+	elements := make([]poseidon2.Element, len(rows))
 	for i, r := range rows {
-		table[i] = poseidon2.FromUint64s([3]uint64{uint64(r.Payer) | uint64(r.Service)<<32, r.Acks, r.Units})
+		elements[i] = poseidon2.FromUint64s([3]uint64{uint64(r.Payer) | uint64(r.Service)<<32, r.Acks, r.Units})
 	}
-	return fold(table)
+	blocks := poseidon2.ReduceLevel(elements)
+	for len(blocks) < MaxRows/poseidon2.Width {
+		blocks = append(blocks, noRows)
+	}
+	return fold(blocks)
 }
+
+// noRows is the digest of sixteen zeros.
+var noRows = poseidon2.Compress(new([poseidon2.Width]poseidon2.Element))
 
 // bitsPerElement is how many flags an element of the signed digest holds.
 const bitsPerElement = 128
