@@ -20,6 +20,7 @@ import (
 type Audit struct {
 	Rollups int
 	Ordered map[AckID]Entry
+	Stated  int                      // of the acks ordered, those under co-signed statements
 	Rows    [][]rollup.SettlementRow // of certified settlements, by epoch
 	Late    int                      // acks that were settled in a later epoch than their own
 	Arrears *big.Int                 // charged and not paid
@@ -34,7 +35,7 @@ func (n *Network) AuditAcks(ctx context.Context, b *Books) (*Audit, error) {
 		return nil, err
 	}
 	for _, key := range keys {
-		if err := n.addRollup(ctx, a, key); err != nil {
+		if err := n.addRollup(ctx, a, b, key); err != nil {
 			return nil, err
 		}
 	}
@@ -94,8 +95,9 @@ func (n *Network) awaitOrdered(ctx context.Context, b *Books) ([]rollup.WindowKe
 	return slices.Collect(maps.Keys(ordered)), nil
 }
 
-// addRollup exports a rollup from every node, requires that they agree and that it verifies, and adds its acks.
-func (n *Network) addRollup(ctx context.Context, a *Audit, key rollup.WindowKey) error {
+// addRollup exports a rollup from every node, requires that they agree and that it verifies, and adds its acks. Those under
+// statements are the ones of the books that the statements are about.
+func (n *Network) addRollup(ctx context.Context, a *Audit, b *Books, key rollup.WindowKey) error {
 	var first []byte
 	for i := range n.Clients {
 		var file []byte
@@ -122,15 +124,37 @@ func (n *Network) addRollup(ctx context.Context, a *Audit, key rollup.WindowKey)
 		return err
 	}
 	e := report.Export.(*rollup.RollupExport)
+	a.Rollups++
 	for i := range e.Evidence.Acks.Len() {
 		ack := e.Evidence.Acks.Ack(&e.Certificate.Header, i)
 		id, entry := entryOf(&ack)
-		if _, twice := a.Ordered[id]; twice {
-			return fmt.Errorf("%v is ordered twice", id)
+		if err := a.add(id, entry); err != nil {
+			return err
 		}
-		a.Ordered[id] = entry
 	}
-	a.Rollups++
+	for i := range e.Evidence.Statements {
+		if !e.Evidence.Clients[i].Signed {
+			continue
+		}
+		ids, err := b.stated(&e.Certificate.Header, &e.Evidence.Statements[i])
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			if err := a.add(id, b.Accepted[id]); err != nil {
+				return err
+			}
+			a.Stated++
+		}
+	}
+	return nil
+}
+
+func (a *Audit) add(id AckID, entry Entry) error {
+	if _, twice := a.Ordered[id]; twice {
+		return fmt.Errorf("%v is ordered twice", id)
+	}
+	a.Ordered[id] = entry
 	return nil
 }
 

@@ -64,3 +64,49 @@ func TestAuditCanFail(t *testing.T) {
 		}
 	}
 }
+
+// TestStatedCanFail: a statement that is not about the acks in the books must be seen.
+func TestStatedCanFail(t *testing.T) {
+	_, _, b, _, _ := ledgerOf()
+	h := rollup.NewHeader(rollup.Network{}, rollup.WindowKey{})
+	ids, err := b.stated(h, statement(b, h, 0))
+	if err != nil || len(ids) != 1 || ids[0].Seq != 0 {
+		t.Fatal(ids, err)
+	}
+	for what, spoil := range map[string]func(s *rollup.Statement, b *Books){
+		"one ack more":    func(s *rollup.Statement, _ *Books) { s.Acks++ },
+		"other units":     func(s *rollup.Statement, _ *Books) { s.Units++ },
+		"another root":    func(s *rollup.Statement, _ *Books) { s.Root[0]++ },
+		"another service": func(s *rollup.Statement, _ *Books) { s.Service++ },
+		"another request": func(_ *rollup.Statement, b *Books) {
+			id := AckID{Client: 0, Seq: 0}
+			e := b.Accepted[id]
+			e.Request[0]++
+			b.Accepted[id] = e
+		},
+	} {
+		_, _, b, _, _ := ledgerOf()
+		s := statement(b, h, 0)
+		spoil(s, b)
+		if _, err := b.stated(h, s); err == nil {
+			t.Errorf("%s is not seen", what)
+		}
+	}
+}
+
+// statement is a true one about a client's acks of window 0.
+func statement(b *Books, h *rollup.Header, client uint32) *rollup.Statement {
+	s := &rollup.Statement{Client: client}
+	acks := []byte{0, 0, 0, 0}
+	for id, e := range b.Accepted {
+		if id.WindowKey == h.Key() && id.Client == client {
+			a := rollup.Ack{Client: client, Seq: id.Seq, Units: e.Units, Request: e.Request}
+			acks = append(acks, rollup.Frame(a.Append(nil)).Entry()...)
+			acks[0]++
+			s.Acks++
+			s.Units += e.Units
+		}
+	}
+	s.Root = rollup.StatementRoot(acks, h.Key())
+	return s
+}

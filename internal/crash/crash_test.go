@@ -4,6 +4,7 @@ package crash
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -45,7 +46,7 @@ const (
 // short makes short epochs and windows of a second.
 func short() testnet.Options {
 	return testnet.Options{EpochSeconds: uint32(epoch / time.Second), GraceSeconds: uint32(grace / time.Second), Configure: func(_ int, c *config.Config) {
-		c.Pipeline.WindowAge, c.Pipeline.Grace = time.Second, 300*time.Millisecond
+		c.Pipeline.WindowAge, c.Pipeline.Grace, c.Pipeline.CosignWait = time.Second, 300*time.Millisecond, 5*time.Second
 	}}
 }
 
@@ -101,7 +102,7 @@ func run(t *testing.T, long time.Duration, victims func(*rand.Rand) []int) *Audi
 		t.Fatal(err)
 	}
 	audit, err := n.Audit(ctx, parties, load.Books, before)
-	if err != nil {
+	if err := errors.Join(err, load.Close()); err != nil {
 		t.Fatal(err)
 	}
 	n.Stop(ctx, t)
@@ -111,8 +112,12 @@ func run(t *testing.T, long time.Duration, victims func(*rand.Rand) []int) *Audi
 	}
 	b := load.Books
 	t.Logf("%d kills; %d acks signed, %d deliveries accepted, %d submissions repeated; %d acks in %d ordered rollups; "+
-		"%d settlements, %d acks settled late, arrears %v", kills, len(b.Signed), b.Delivered, b.Resent, len(audit.Ordered), audit.Rollups,
+		"%d of them under co-signed statements; %d settlements, %d acks settled late, arrears %v", kills, len(b.Signed), b.Delivered, b.Resent,
+		len(audit.Ordered), audit.Rollups, audit.Stated,
 		len(audit.Rows), audit.Late, audit.Arrears)
+	if audit.Stated == 0 {
+		t.Error("no ack was rolled up under a co-signed statement")
+	}
 	if b.Delivered < 100*rounds(t) {
 		t.Errorf("only %d deliveries: that is no load", b.Delivered)
 	}

@@ -96,36 +96,47 @@ func (b *Books) Count() int {
 	return b.Delivered
 }
 
-// Load is clients that deliver until Stop.
+// Load is clients that deliver until Stop, and co-sign their windows until Close.
 type Load struct {
 	Books *Books
 	stop  chan struct{}
 	lanes sync.WaitGroup
-	mu    sync.Mutex
-	errs  []error
+
+	followers sync.WaitGroup
+	following context.Context
+	leave     context.CancelFunc
+
+	mu   sync.Mutex
+	errs []error
+}
+
+func (l *Load) fail(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.errs = append(l.errs, err)
 }
 
 // Load has a node's clients submit in small batches over several connections, so that at any moment some are on their way:
 // burst acks an interval on each connection. Client i delivers to node i mod Serving.
 func (n *Network) Load(ctx context.Context, p *Parties, lanes, burst int, interval time.Duration) (*Load, error) {
 	l := &Load{Books: NewBooks(), stop: make(chan struct{})}
+	l.following, l.leave = context.WithCancel(ctx)
 	for node := range Serving {
 		for lane := range lanes {
 			var clients []*Client
 			for i := node + Serving*lane; i < len(p.Clients); i += Serving * lanes {
 				clients = append(clients, p.Clients[i])
 			}
-			client, err := ingest.NewClient(ingest.ClientConfig{URL: n.Nodes[node].Ingest, Batch: max(1, burst/4), Backoff: poll})
+			client, err := ingest.NewClient(ingest.ClientConfig{URL: n.Nodes[node].Ingest, Batch: max(1, burst/4), Backoff: poll, Cosign: p.cosign()})
 			if err != nil {
 				return nil, err
 			}
 			acks := l.acks(p, clients, fmt.Sprintf("%d/%d", node, lane), burst, interval)
+			l.follow(client)
 			l.lanes.Go(func() {
 				defer client.Close()
 				if err := client.Deliver(ctx, acks, l.signer(p), l.Books.report); err != nil {
-					l.mu.Lock()
-					defer l.mu.Unlock()
-					l.errs = append(l.errs, fmt.Errorf("delivering to node %d: %w", node, err))
+					l.fail(fmt.Errorf("delivering to node %d: %w", node, err))
 				}
 			})
 		}
@@ -173,5 +184,17 @@ func (l *Load) signer(p *Parties) ingest.Signer {
 func (l *Load) Stop() error {
 	close(l.stop)
 	l.lanes.Wait()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	return errors.Join(append(l.errs, l.Books.Err())...)
+}
+
+// Close ends co-signing, with what went wrong since Stop. The windows of everything delivered are sealed by then.
+func (l *Load) Close() error {
+	l.mu.Lock()
+	l.errs = nil
+	l.mu.Unlock()
+	l.leave()
+	l.followers.Wait()
+	return errors.Join(l.errs...)
 }
