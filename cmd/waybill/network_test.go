@@ -305,7 +305,8 @@ func TestDevnetJob(t *testing.T) {
 	for _, v := range decoded.Verified {
 		result.Verified = append(result.Verified, verdict{File: v.File, Holds: v.Holds, Summary: v.Summary, Content: new(rollup.Report)})
 	}
-	if err := result.check(); err != nil || result.Accepted != 120 || result.Settled != 120 {
+	result.cosigning = true // which is not printed
+	if err := result.check(); err != nil || result.Accepted != 120 || result.Settled != 120 || result.Rungs.Acks+result.Rungs.Statements != 120 {
 		t.Errorf("%+v, %v", result, err)
 	}
 	files, err := filepath.Glob(filepath.Join(exports, "*.wbx"))
@@ -315,7 +316,8 @@ func TestDevnetJob(t *testing.T) {
 	must(t, append([]string{"verify", "--genesis", filepath.Join(exports, "genesis.json")}, files...)...)
 	var text bytes.Buffer
 	result.print(&text)
-	for _, want := range []string{"120 received = 120 accepted + 0 refused; 120 accepted = 120 settled + 0 pending", "ack.wbx: holds: "} {
+	for _, want := range []string{"120 received = 120 accepted + 0 refused; 120 accepted = 120 settled + 0 pending", "ack.wbx: holds: ",
+		fmt.Sprintf("Acks by rung: %d verified one by one (1) + %d under statements", result.Rungs.Acks, result.Rungs.Statements)} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("%q is missing in %s", want, &text)
 		}
@@ -326,6 +328,8 @@ func TestDevnetJob(t *testing.T) {
 		func(r *jobResult) { r.Differs = []string{"one"} },
 		func(r *jobResult) { r.Verified = []verdict{{}} },
 		func(r *jobResult) { r.Epochs = r.Epochs[:1] },
+		func(r *jobResult) { r.Rungs.Acks++ },
+		func(r *jobResult) { r.Rungs = rungs{Acks: 120} },
 	} {
 		bad := result
 		spoil(&bad)
