@@ -22,8 +22,8 @@ race: ## the concurrent rooms under the race detector
 	$(GO) test -race -timeout 20m ./pipeline/... ./node/...
 
 OUT ?= $(BIN)/bench
-bench: ## measured ratios and OUT/report.html (BENCH=name for one suite, QUICK=1); against blst too where a C compiler is
-	@args="$(if $(QUICK),--quick) --out $(abspath $(OUT)) $(BENCH)"; \
+bench: ## measured ratios and OUT/report.html (BENCH=name for one suite, QUICK=1); against blst too where a C compiler is, with gas after make solidity
+	@args="$(if $(QUICK),--quick) --out $(abspath $(OUT)) $(if $(wildcard $(BIN)/gas.json),--gas $(abspath $(BIN))/gas.json) $(BENCH)"; \
 	if [ "$$($(GO) env CGO_ENABLED)" = 1 ] && command -v $$($(GO) env CC) >/dev/null; \
 	then $(GO) build -C bench/peers -o $(abspath $(BIN))/peers . && $(BIN)/peers $$args; \
 	else $(MAKE) build && $(BIN)/waybill bench $$args; fi
@@ -35,7 +35,8 @@ circuits: ## constraints of every circuit against the golden file (WRITE=1 write
 	WAYBILL_CIRCUITS=$(if $(WRITE),write,check) $(GO) test -count=1 -timeout 20m -run TestCircuits ./proofs/circuit
 
 solidity: ## verifier contracts, compiled by solc, on a simulated chain; needs node and npm
-	cd proofs/solidity && npm ci --ignore-scripts --no-fund --no-audit && $(GO) vet ./... && $(GO) test -count=1 -v -timeout 10m ./...
+	mkdir -p $(BIN) && cd proofs/solidity && npm ci --ignore-scripts --no-fund --no-audit && $(GO) vet ./... && \
+	WAYBILL_GAS=$(abspath $(BIN))/gas.json $(GO) test -count=1 -v -timeout 10m ./...
 
 generate: ## everything that is generated, again (needs protoc)
 	$(GO) generate ./...

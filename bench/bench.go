@@ -225,7 +225,19 @@ type Report struct {
 	Kernels []string  `json:"kernels"` // what each kernel of this program runs on this CPU
 	Quick   bool      `json:"quick"`
 	Started time.Time `json:"started"`
+	Gas     *Gas      `json:"gas,omitempty"`
 	Results []Result  `json:"results"`
+}
+
+// Gas is what a verifier contract costs on an EVM chain, for every circuit the same.
+type Gas struct {
+	Deploy uint64 `json:"deploy"`
+	Verify uint64 `json:"verify"` // a transaction with one proof
+}
+
+// String says it in words.
+func (g *Gas) String() string {
+	return fmt.Sprintf("On an EVM chain a transaction that verifies a proof takes %s gas, and the contract %s to deploy.", thousands(int(g.Verify)), thousands(int(g.Deploy)))
 }
 
 // load is the average of the last minute, as Linux tells it.

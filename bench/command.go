@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ type Command struct {
 	Suites []Suite // to choose from
 	Quick  bool
 	JSON   bool   // to Out, instead of text
+	Gas    string // the file in which "make solidity" left what a proof costs on an EVM chain; empty for none
 	Dir    string // also receives bench.txt, bench.json and report.html; empty for none
 	Out    io.Writer
 	Err    io.Writer // shows the progress
@@ -34,10 +36,30 @@ func (c *Command) Run(ctx context.Context, names ...string) error {
 			return err
 		}
 	}
+	gas, err := c.gas()
+	if err != nil {
+		return err
+	}
 	show, end := progressOn(c.Err)
 	report, err := Run(ctx, suites, Options{Quick: c.Quick, Progress: show})
 	end()
+	report.Gas = gas
 	return errors.Join(err, c.publish(report))
+}
+
+func (c *Command) gas() (*Gas, error) {
+	if c.Gas == "" {
+		return nil, nil
+	}
+	b, err := os.ReadFile(c.Gas)
+	if err != nil {
+		return nil, err
+	}
+	gas := new(Gas)
+	if err := json.Unmarshal(b, gas); err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Gas, err)
+	}
+	return gas, nil
 }
 
 func (c *Command) publish(r *Report) error {

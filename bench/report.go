@@ -21,6 +21,9 @@ func (r *Report) WriteText(w io.Writer) error {
 	}
 	if t := tableOf(r.Results); t != nil && p.err == nil {
 		p.err = t.text(w)
+		if r.Gas != nil && len(t.Circuits) > 0 {
+			p.printf("  %s\n", r.Gas)
+		}
 	}
 	return p.err
 }

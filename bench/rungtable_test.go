@@ -1,6 +1,10 @@
 package bench
 
 import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -67,13 +71,14 @@ func TestRungTable(t *testing.T) {
 func TestRungsAreShown(t *testing.T) {
 	r := report()
 	r.Results = append(r.Results, rungResults()...)
+	r.Gas = &Gas{Deploy: 1234567, Verify: 345678}
 	var page, text, fmt strings.Builder
 	for _, err := range []error{r.WriteHTML(&page), r.WriteText(&text), r.WriteBenchfmt(&fmt)} {
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, want := range []string{"Three rungs", "by acks of each of 1,024 clients", "bytes per ack", "320×", "up to 4,096 acks", `class="own first"`} {
+	for _, want := range []string{"Three rungs", "by acks of each of 1,024 clients", "bytes per ack", "320×", "up to 4,096 acks", "345,678 gas", `class="own first"`} {
 		if !strings.Contains(page.String(), want) {
 			t.Errorf("no %q in the page", want)
 		}
@@ -84,7 +89,7 @@ func TestRungsAreShown(t *testing.T) {
 	if _, after, _ := strings.Cut(page.String(), "Against each peer"); strings.Count(after, `class="faster"`) != 1 {
 		t.Error("rungs stand among the peers")
 	}
-	if !strings.Contains(text.String(), "bytes, rung 3: proofs") || !strings.Contains(fmt.String(), "0.1250 received-B/op") {
+	if !strings.Contains(text.String(), "345,678 gas") || !strings.Contains(text.String(), "bytes, rung 3: proofs") || !strings.Contains(fmt.String(), "0.1250 received-B/op") {
 		t.Errorf("%s\n%s", text.String(), fmt.String())
 	}
 }
@@ -122,5 +127,26 @@ func TestShortFigures(t *testing.T) {
 		if got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
+	}
+}
+
+func TestGasIsRead(t *testing.T) {
+	dir := t.TempDir()
+	for content, want := range map[string]*Gas{`{"deploy":5,"verify":7}`: {5, 7}, `{`: nil} {
+		c := Command{Gas: filepath.Join(dir, "gas.json")}
+		if err := os.WriteFile(c.Gas, []byte(content), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		got, err := c.gas()
+		if (err == nil) != (want != nil) || want != nil && *got != *want {
+			t.Errorf("%s: %v, %v", content, got, err)
+		}
+	}
+	if gas, err := new(Command).gas(); gas != nil || err != nil {
+		t.Error(gas, err)
+	}
+	c := Command{Gas: filepath.Join(dir, "none"), Suites: []Suite{suiteOf("s")}, Out: io.Discard, Err: io.Discard}
+	if err := c.Run(t.Context()); !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
 	}
 }

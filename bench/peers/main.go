@@ -28,6 +28,7 @@ func main() {
 	flag.BoolVar(&c.Quick, "quick", false, "smaller sizes and fewer rounds: under two minutes on two cores")
 	flag.BoolVar(&c.JSON, "json", false, "print JSON instead of text")
 	flag.StringVar(&c.Dir, "out", "", "also write report.html, bench.txt, for benchstat, and bench.json into this `folder`")
+	flag.StringVar(&c.Gas, "gas", "", "the `file` in which \"make solidity\" left what a proof costs on an EVM chain")
 	flag.Usage = func() {
 		fmt.Fprintln(flag.CommandLine.Output(), "Usage: peers [flags] [SUITE...]\n\nSuites, all of them when none is named:")
 		for _, s := range c.Suites {

@@ -34,6 +34,7 @@ Suites:
 	asJSON := jsonFlag(cmd)
 	cmd.Flags().BoolVar(&b.Quick, "quick", false, "smaller sizes and fewer rounds: under two minutes on two cores")
 	cmd.Flags().StringVar(&b.Dir, "out", "", "also write report.html, bench.txt, for benchstat, and bench.json into this `folder`")
+	cmd.Flags().StringVar(&b.Gas, "gas", "", "the `file` in which \"make solidity\" left what a proof costs on an EVM chain")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		b.JSON, b.Out, b.Err = *asJSON, cmd.OutOrStdout(), cmd.ErrOrStderr()
 		err := b.Run(cmd.Context(), args...)
