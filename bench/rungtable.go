@@ -5,6 +5,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/waybill-network/waybill/rollup"
 )
 
 // rungTable is the outcome of the rungs suite, window by window.
@@ -14,6 +16,7 @@ type rungTable struct {
 	Rows   []rungRow
 	Capped bool // rung 1 was measured with fewer clients in some rows
 	Most   int  // acks in a window of rung 1
+	Large  bool // some windows are larger than a node's
 	Pairs  [][2]plot
 
 	Circuits []circuitRow
@@ -45,6 +48,7 @@ func tableOf(results []Result) *rungTable {
 				t.Sent = appendNew(t.Sent, s.Contender)
 			}
 		}
+		t.Large = t.Large || res.Window.acks() > rollup.MaxAcks
 		if res.Window.capped() {
 			t.Capped, t.Most = true, max(t.Most, res.Window.FirstRungClients*res.Window.Acks)
 		}
@@ -204,8 +208,8 @@ func (t *rungTable) text(w io.Writer) error {
 		lines = append(lines, line)
 	}
 	p.columns(lines)
-	if t.Capped {
-		p.printf("  * %s\n", t.Note())
+	if note := t.Note(); note != "" {
+		p.printf("  %s\n", note)
 	}
 	if len(t.Circuits) > 0 {
 		p.printf("\nProofs: time on all cores, processor time, peak memory, size, and the check on one core\n")
@@ -234,7 +238,14 @@ func (p *printer) columns(lines [][]string) {
 	}
 }
 
-// Note says what is behind the rows that are marked.
+// Note says what is behind the rows that are marked, and what is beyond the node that makes windows.
 func (t *rungTable) Note() string {
-	return fmt.Sprintf("A window of rung 1 was filled with up to %s acks; here it has fewer clients, with as many acks each.", thousands(t.Most))
+	var notes []string
+	if t.Capped {
+		notes = append(notes, fmt.Sprintf("* A window of rung 1 was filled with up to %s acks; here it has fewer clients, with as many acks each.", thousands(t.Most)))
+	}
+	if t.Large {
+		notes = append(notes, fmt.Sprintf("Rollups of more than %s acks are valid on rungs 2 and 3, but a node closes its window there.", thousands(rollup.MaxAcks)))
+	}
+	return strings.Join(notes, " ")
 }

@@ -47,6 +47,14 @@ func TestRungTable(t *testing.T) {
 	if len(table.Names) != 4 || len(table.Sent) != 3 || len(table.Rows) != 2 || !table.Capped || table.Most != 4096 {
 		t.Fatalf("%+v", table)
 	}
+	if note := table.Note(); !strings.HasPrefix(note, "* A window") || strings.Contains(note, "closes") {
+		t.Error(note)
+	}
+	large := rungResults()[1]
+	large.Window = &Window{Clients: 4097, Acks: 16, FirstRungClients: 4097}
+	if note := tableOf([]Result{large}).Note(); !strings.HasPrefix(note, "Rollups of more than 65,536 acks") {
+		t.Error(note)
+	}
 	last := table.Rows[1]
 	if last.Clients != "1,024" || last.Times[1] != (rungCell{"10 µs", "6.0×"}) || last.Times[3] != (rungCell{"31.2 ns", "320×"}) ||
 		last.Bytes[2] != (rungCell{"0.125 B", "416×"}) || table.Rows[0].Times[3] != (rungCell{}) {
