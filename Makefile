@@ -7,7 +7,7 @@ LDFLAGS := -X github.com/waybill-network/waybill/node/telemetry.version=$(VERSIO
 export GOFLAGS += -buildvcs=false
 
 .DEFAULT_GOAL := help
-.PHONY: help run test race bench generate lint build install fuzz vectors outsider crash browser matrix peers circuits solidity
+.PHONY: help run test race bench generate lint build install fuzz vectors outsider crash browser matrix peers circuits prove solidity
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,8 +31,12 @@ bench: ## measured ratios and OUT/report.html (BENCH=name for one suite, QUICK=1
 peers: ## this program and blst on the same valid, invalid and malformed batches; needs a C compiler
 	cd bench/peers && $(GO) vet ./... && $(GO) test -count=1 -timeout 5m ./...
 
-circuits: ## constraints of every circuit against the golden file (WRITE=1 writes it)
-	WAYBILL_CIRCUITS=$(if $(WRITE),write,check) $(GO) test -count=1 -timeout 20m -run TestCircuits ./proofs/circuit
+circuits: ## constraints of every circuit against the golden file (WRITE=1 writes it), thousands of windows against a reference
+	WAYBILL_CIRCUITS=$(if $(WRITE),write,check) WAYBILL_WINDOWS=5000 $(GO) test -count=1 -timeout 20m -run 'Circuits|RandomWindows' ./proofs/circuit
+
+SIZES ?= 1024
+prove: ## a proof of every circuit in SIZES (default 1024), in a child process; what it costs (the first makes a development key)
+	WAYBILL_PROVE="$(SIZES)" $(GO) test -count=1 -v -timeout 60m -run 'TestSizes$$' ./proofs/prover
 
 solidity: ## verifier contracts, compiled by solc, on a simulated chain; needs node and npm
 	mkdir -p $(BIN) && cd proofs/solidity && npm ci --ignore-scripts --no-fund --no-audit && $(GO) vet ./... && \

@@ -1,7 +1,7 @@
 // Package circuit holds the relation that rung 3 proves of a segment of a window's statements, as a rank-1 constraint system
 // over the scalar field of BN254, and the values of its wires for an honest prover.
 //
-// docs/protocol.md says what is proved; docs/adr/0010-statement-circuit.md why each constraint is there and what was rejected.
+// docs/protocol.md says what is proved; docs/adr/0012-statement-circuit.md why each constraint is there and what was rejected.
 // The only public input is the digest that [rollup.Segment] calls Public.
 package circuit
 

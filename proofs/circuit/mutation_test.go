@@ -5,7 +5,9 @@ import (
 	"maps"
 	"math/big"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/consensys/gnark-crypto/ecc/bn254/fr"
@@ -298,12 +300,18 @@ func fingerprintOf(values fr.Vector, gamma *big.Int) *big.Int {
 	return sum
 }
 
-// TestRandomWindows compares reference and circuit on windows as they are and with random changes.
+// TestRandomWindows compares reference and circuit on windows as they are and with random changes; WAYBILL_WINDOWS says how many.
 func TestRandomWindows(t *testing.T) {
 	rng := seeded(t)
-	n := 1000
+	n := 500
 	if testing.Short() {
-		n = 50
+		n = 100
+	}
+	if more := os.Getenv("WAYBILL_WINDOWS"); more != "" {
+		var err error
+		if n, err = strconv.Atoi(more); err != nil {
+			t.Fatal(err)
+		}
 	}
 	accepted := 0
 	for i := range n {

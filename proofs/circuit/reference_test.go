@@ -179,7 +179,7 @@ func parents(level []*big.Int) (out []*big.Int) {
 	return out
 }
 
-// compressed is P(x)[0] + x[0], with P as the paper writes it: matrices row by row. A missing element is zero.
+// compressed is P(x)[0] + x[0], with P as the paper writes it. A missing element is zero.
 func compressed(in []*big.Int) *big.Int {
 	x := make([]*big.Int, 16)
 	for i := range x {
@@ -190,55 +190,63 @@ func compressed(in []*big.Int) *big.Int {
 	}
 	first := new(big.Int).Set(x[0])
 	c := constants()
-	full := c.external
-	x = multiply(full, x)
+	x = external(x)
 	for _, keys := range c.keys {
 		for i, key := range keys {
 			x[i] = new(big.Int).Exp(new(big.Int).Add(x[i], key), big.NewInt(5), order)
 		}
 		if len(keys) == 16 {
-			x = multiply(full, x)
+			x = external(x)
 		} else {
-			x = multiply(c.internal, x)
+			x = internal(c.diagonal, x)
 		}
 	}
 	return first.Mod(first.Add(first, x[0]), order)
 }
 
-func multiply(m [16][16]*big.Int, x []*big.Int) []*big.Int {
+// external multiplies by the matrix of blocks M4 and, on the diagonal, 2·M4.
+func external(x []*big.Int) []*big.Int {
+	m4 := [4][4]int64{{5, 7, 1, 3}, {4, 6, 1, 1}, {1, 3, 5, 7}, {1, 1, 4, 6}}
 	out := make([]*big.Int, 16)
 	var t big.Int
-	for i := range m {
+	for i := range out {
 		out[i] = new(big.Int)
 		for j := range x {
-			out[i].Add(out[i], t.Mul(m[i][j], x[j]))
+			t.SetInt64(m4[i%4][j%4])
+			if i/4 == j/4 {
+				t.Lsh(&t, 1)
+			}
+			out[i].Add(out[i], t.Mul(&t, x[j]))
 		}
 		out[i].Mod(out[i], order)
 	}
 	return out
 }
 
-type matrices struct {
-	external, internal [16][16]*big.Int
-	keys               [][]*big.Int // sixteen in an external round, one in an internal one
+// internal multiplies by the matrix of ones, to which the diagonal is added.
+func internal(diagonal, x []*big.Int) []*big.Int {
+	sum := new(big.Int)
+	for _, v := range x {
+		sum.Add(sum, v)
+	}
+	out := make([]*big.Int, 16)
+	for i := range out {
+		out[i] = new(big.Int).Mul(diagonal[i], x[i])
+		out[i].Mod(out[i].Add(out[i], sum), order)
+	}
+	return out
 }
 
-var constants = sync.OnceValue(func() *matrices {
+type parameters struct {
+	diagonal []*big.Int
+	keys     [][]*big.Int // sixteen in an external round, one in an internal one
+}
+
+var constants = sync.OnceValue(func() *parameters {
 	p := poseidon2.NewParameters(16, 8, 57)
-	c := new(matrices)
-	block := [4][4]int64{{5, 7, 1, 3}, {4, 6, 1, 1}, {1, 3, 5, 7}, {1, 1, 4, 6}}
-	for i := range 16 {
-		for j := range 16 {
-			c.external[i][j] = big.NewInt(block[i%4][j%4])
-			c.internal[i][j] = big.NewInt(1)
-			if i/4 == j/4 {
-				c.external[i][j] = big.NewInt(2 * block[i%4][j%4])
-			}
-			if i == j {
-				d := p.DiagM1[i].BigInt(new(big.Int))
-				c.internal[i][j] = d.Add(d, big.NewInt(1))
-			}
-		}
+	c := new(parameters)
+	for i := range p.DiagM1 {
+		c.diagonal = append(c.diagonal, p.DiagM1[i].BigInt(new(big.Int)))
 	}
 	for i, keys := range p.RoundKeys {
 		if i >= 4 && i < 4+57 {

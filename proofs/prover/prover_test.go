@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 
+	"github.com/waybill-network/waybill/proofs/keys"
 	"github.com/waybill-network/waybill/proofs/prooftest"
 	"github.com/waybill-network/waybill/proofs/verifier"
 	"github.com/waybill-network/waybill/rollup"
@@ -105,6 +108,45 @@ func TestWorker(t *testing.T) {
 	}
 	if !slices.Equal(stages, want) {
 		t.Errorf("stages %v, not %v", stages, want)
+	}
+}
+
+// TestSizes makes full proofs of the circuits that WAYBILL_PROVE names and says what they cost.
+func TestSizes(t *testing.T) {
+	sizes := strings.Fields(os.Getenv("WAYBILL_PROVE"))
+	if len(sizes) == 0 {
+		t.Skip("make prove names sizes")
+	}
+	t.Setenv(childEnv, "prove")
+	dir, err := keys.DefaultDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range sizes {
+		size, err := strconv.Atoi(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pair := prooftest.Keys(t, size)
+		w, err := Start(t.Context(), Config{Command: []string{os.Args[0]}, Dir: dir, Key: pair.Key, Memory: MemoryFor(size)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		window := prooftest.NewWindow(t, size, size, 1)
+		proof, stats, err := w.Prove(t.Context(), &window.Segments[0], window.Statements(0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Close()
+		check, err := verifier.New(pair.Verifying)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := check.VerifyProof(size, window.Segments[0].Public.Bytes(), &proof); err != nil {
+			t.Errorf("%d statements: %v", size, err)
+		}
+		t.Logf("%5d statements: loaded in %.1f s of CPU; proved in %.1f s, %.1f s of CPU; at most %d MB", size,
+			w.Loaded().CPU.Seconds(), stats.Wall.Seconds(), stats.CPU.Seconds(), stats.PeakMemory>>20)
 	}
 }
 

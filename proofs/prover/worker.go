@@ -48,6 +48,10 @@ type Config struct {
 	Progress func(Stage)      // called on every change, in order, from one goroutine at a time; may be nil
 }
 
+// MemoryFor returns the least Config.Memory with which proofs of a circuit are not slowed down by collecting garbage. The child
+// takes about as much.
+func MemoryFor(size int) int64 { return 100<<20 + int64(size)*115<<10 }
+
 // Worker is a child process that holds a proving key and makes one proof at a time. Its methods are safe for concurrent use.
 type Worker struct {
 	config  Config
