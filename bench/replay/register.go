@@ -57,6 +57,9 @@ func (r *Replay) Register(ctx context.Context, deliveries iter.Seq[workload.Deli
 	if err := r.registerClients(ctx, progress); err != nil {
 		return Parties{}, fmt.Errorf("clients: %w", err)
 	}
+	if err := r.clients[0].Level(ctx, r.clients[1:]...); err != nil {
+		return Parties{}, err
+	}
 	return Parties{len(r.payers), len(r.services), len(r.parties)}, nil
 }
 

@@ -116,7 +116,10 @@ func (n *Network) Register(ctx context.Context, node, clients int) (*Parties, er
 		}
 		p.Services = append(p.Services, uint32(i))
 	}
-	return p, n.registerClients(ctx, node, p, clients)
+	if err := n.registerClients(ctx, node, p, clients); err != nil {
+		return nil, err
+	}
+	return p, n.Clients[node].Level(ctx, n.Clients[:Serving]...)
 }
 
 // submit hands in a transaction, again and again while the node is too busy for it.

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+
+	"github.com/waybill-network/waybill/node/rpc"
 )
 
 // Call makes one unary call, as in Call(ctx, client.Ledger().GetNodes, &rpc.GetNodesRequest{}), for callers that have no
@@ -53,4 +55,28 @@ const insistence = 50 * time.Millisecond
 // NotOffered reports whether co-signing ended because the node asks nobody to.
 func NotOffered(err error) bool {
 	return err != nil && connect.CodeOf(err) == connect.CodeUnimplemented
+}
+
+// Level waits until the other nodes' chains have come to where this one's is, so that they know who is registered here: a
+// node refuses acks of clients that it does not know yet.
+func (c *Client) Level(ctx context.Context, others ...*Client) error {
+	here, err := Insist(ctx, c.ledger.GetStatus, &rpc.GetStatusRequest{})
+	if err != nil {
+		return err
+	}
+	for _, other := range others {
+		for {
+			there, err := Insist(ctx, other.ledger.GetStatus, &rpc.GetStatusRequest{})
+			if err != nil {
+				return err
+			}
+			if there.Height >= here.Height {
+				break
+			}
+			if err := pause(ctx, insistence); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

@@ -343,3 +343,30 @@ func TestExecute(t *testing.T) {
 		t.Errorf("without a node: %v", gone.Explain(err))
 	}
 }
+
+// TestLevel has a chain that is ahead of another, which catches up block by block.
+func TestLevel(t *testing.T) {
+	ahead, behind := start(t, options{}), start(t, options{})
+	for range 5 {
+		ahead.Advance(0)
+	}
+	one, other := ahead.client(t, nil), behind.client(t, nil)
+	done := make(chan error)
+	go func() { done <- one.Level(t.Context(), other) }()
+	for behind.View().Height() < ahead.View().Height() {
+		select {
+		case err := <-done:
+			t.Fatalf("level at heights %d and %d: %v", ahead.View().Height(), behind.View().Height(), err)
+		default:
+			behind.Advance(0)
+		}
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := other.Level(ctx, one); !errors.Is(err, context.Canceled) {
+		t.Errorf("after its context ended: %v", err)
+	}
+}
