@@ -27,7 +27,7 @@ type ProofFailure string
 const (
 	ProofError   ProofFailure = "error"   // the prover gave none
 	ProofWrong   ProofFailure = "wrong"   // what the prover gave does not verify
-	ProofLate    ProofFailure = "late"    // the epoch was settled before the window's turn came
+	ProofLate    ProofFailure = "late"    // before the window's turn came, the chain forgot its epoch and who paid in it
 	ProofCrowded ProofFailure = "crowded" // newer windows took its place in the queue
 )
 
@@ -48,7 +48,7 @@ type proving struct {
 	mu       sync.Mutex
 	filled   sync.Cond
 	closed   bool
-	waiting  []*proofTask // oldest first
+	waiting  []*proofTask // oldest first; those whose certification waits go first
 	working  []*proofTask
 	failures map[ProofFailure]uint64
 }
@@ -74,7 +74,7 @@ func (q *proving) push(t *proofTask, wait time.Duration, expire func()) (dropped
 		t.timer = time.AfterFunc(wait, expire)
 	}
 	if len(q.waiting) == maxProofQueue {
-		dropped, q.waiting = q.waiting[0], q.waiting[1:]
+		dropped = q.take(false)
 	}
 	q.waiting = append(q.waiting, t)
 	q.filled.Signal()
@@ -91,10 +91,17 @@ func (q *proving) pop() (*proofTask, bool) {
 	if q.closed {
 		return nil, false
 	}
-	t := q.waiting[0]
-	q.waiting = q.waiting[1:]
+	t := q.take(true)
 	q.working = append(q.working, t)
 	return t, true
+}
+
+// take removes the oldest of the tasks for which a certification waits, or does not, or of all if there is none of these.
+func (q *proving) take(held bool) *proofTask {
+	i := max(0, slices.IndexFunc(q.waiting, func(t *proofTask) bool { return t.holds == held }))
+	t := q.waiting[i]
+	q.waiting = slices.Delete(q.waiting, i, i+1)
+	return t
 }
 
 // done says that a task is out of work.
@@ -190,7 +197,7 @@ func (p *Pipeline) proveWindows() {
 
 func (p *Pipeline) proveWindow(t *proofTask) {
 	key := t.j.key
-	if p.chain.View().NextToSettle() > key.Epoch {
+	if v := p.chain.View(); uint64(v.Epoch()) > uint64(key.Epoch)+uint64(v.Params().LateEpochs) {
 		p.unproven(t, ProofLate, nil)
 		return
 	}

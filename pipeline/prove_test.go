@@ -322,10 +322,11 @@ func TestProofSegments(t *testing.T) {
 	})
 }
 
-// TestProofQueue: the queue is bounded, and drops what waited for the longest time; what is settled is not proved.
+// TestProofQueue: the queue is bounded, and drops what waited for the longest time; a window whose certification waits is proved
+// before those whose is over; what the chain has forgotten is not proved.
 func TestProofQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFixture(t, pipelinetest.Config{Members: 1, Clients: 1, EpochSeconds: 3600})
+		f := newFixture(t, pipelinetest.Config{Members: 1, Clients: 1, EpochSeconds: 1200}) // orders certificates of four epochs before
 		gate := make(chan struct{})
 		prover := f.rungs()
 		prover.Before = func(ctx context.Context, _ *rollup.Segment) error {
@@ -350,16 +351,23 @@ func TestProofQueue(t *testing.T) {
 		if s.Ordered != windows || s.ProofFailures[pipeline.ProofCrowded] != 3 || s.ProofQueue != 64 || s.Proving != 1 || s.Prove.Queued != 65 {
 			t.Errorf("%d ordered, %v, %d and %d", s.Ordered, s.ProofFailures, s.ProofQueue, s.Proving)
 		}
-		gate <- struct{}{}
-		time.Sleep(time.Hour) // the epoch is settled; one more is in work
+		f.want(f.submit(f.net.Ack(f.open(), 0, 0, windows, 1)), rollup.Accepted)
+		time.Sleep(14 * time.Second)
+		gate <- struct{}{} // for the first window
+		gate <- struct{}{} // for the last, which waits
+		synctest.Wait()
+		if s = f.p.Stats(); s.Ordered != windows+1 || s.Rungs != [3]uint64{0, windows, 1} || s.ProofFailures[pipeline.ProofCrowded] != 4 {
+			t.Errorf("%d ordered, %v, %v", s.Ordered, s.Rungs, s.ProofFailures)
+		}
+		time.Sleep(6000 * time.Second) // one more is in work
 		close(gate)
 		synctest.Wait()
 		s = f.p.Stats()
-		if s.Prove.Batches != 2 || s.ProofFailures[pipeline.ProofLate] != 63 || s.ProofQueue != 0 || s.Proving != 0 {
+		if s.Prove.Batches != 3 || s.ProofFailures[pipeline.ProofLate] != 62 || s.ProofQueue != 0 || s.Proving != 0 {
 			t.Errorf("%d proved, %v, %d and %d", s.Prove.Batches, s.ProofFailures, s.ProofQueue, s.Proving)
 		}
-		for i, want := range []bool{true, false, false, false, true, false} {
-			if kept := f.disk.sealed[rollup.WindowKey{Window: uint32(i)}]; (kept.Proof != nil) != want {
+		for i, want := range map[uint32]bool{0: true, 1: false, 4: false, 5: true, 6: false, windows: true} {
+			if kept := f.disk.sealed[rollup.WindowKey{Window: i}]; (kept.Proof != nil) != want {
 				t.Errorf("window %d: proved is %v", i, !want)
 			}
 		}
