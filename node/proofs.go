@@ -94,11 +94,12 @@ func (k *proofKeys) verifyingKey(size int) []byte {
 // proofWorker makes proofs in a child process, which holds one proving key, lives until a window needs another, and is started
 // again when it is gone. It implements pipeline.Prover; it makes one proof at a time.
 type proofWorker struct {
-	cfg  config.Proofs
-	keys *proofKeys
-	log  *slog.Logger
-	ctx  context.Context // the child's life
-	stop context.CancelFunc
+	cfg     config.Proofs
+	command []string // of the child; nil: this program's
+	keys    *proofKeys
+	log     *slog.Logger
+	ctx     context.Context // the child's life
+	stop    context.CancelFunc
 
 	turn   sync.Mutex // held while a proof is made
 	worker *prover.Worker
@@ -116,9 +117,12 @@ func newProofWorker(cfg config.Proofs, k *proofKeys, log *slog.Logger) *proofWor
 	return w
 }
 
-// Size implements pipeline.Prover: the smallest circuit that takes a window at once, or the largest that there is.
-func (w *proofWorker) Size(statements int) (size int) {
-	for _, size = range w.keys.Sizes() {
+// Size implements pipeline.Prover.
+func (w *proofWorker) Size(statements int) int { return circuitFor(w.keys.Sizes(), statements) }
+
+// circuitFor returns the smallest of the ascending sizes that takes a window at once, or the largest that there is.
+func circuitFor(sizes []int, statements int) (size int) {
+	for _, size = range sizes {
 		if size >= statements {
 			break
 		}
@@ -155,7 +159,7 @@ func (w *proofWorker) ready(ctx context.Context, size int) error {
 	life, cancel := context.WithCancel(w.ctx)
 	defer context.AfterFunc(ctx, cancel)() // until it is ready
 	pair := w.keys.found[size]
-	worker, err := prover.Start(life, prover.Config{Dir: pair.Dir(), Key: pair.Key, Cores: w.cfg.Cores, Memory: int64(w.cfg.Memory), Nice: w.cfg.Nice,
+	worker, err := prover.Start(life, prover.Config{Command: w.command, Dir: pair.Dir(), Key: pair.Key, Cores: w.cfg.Cores, Memory: int64(w.cfg.Memory), Nice: w.cfg.Nice,
 		Progress: w.progress})
 	w.mu.Lock()
 	defer w.mu.Unlock()

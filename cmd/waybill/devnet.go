@@ -15,6 +15,7 @@ import (
 	"github.com/waybill-network/waybill/node/config"
 	"github.com/waybill-network/waybill/node/telemetry"
 	"github.com/waybill-network/waybill/node/testnet"
+	"github.com/waybill-network/waybill/proofs/keys"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -28,6 +29,7 @@ type devnetFlags struct {
 	epoch, grace      uint32
 	verbose           bool
 	rung1             int
+	proofs            int
 }
 
 func newDevnet() *cobra.Command {
@@ -63,6 +65,7 @@ clients' own account, exports the settlements, and verifies them offline. Exit c
 	fl.IntVar(&f.basePort, "base-port", 0, "first port (default 7400, or free ones with --job)")
 	fl.Uint32Var(&f.epoch, "epoch", 0, "length of an epoch in `seconds` (default 60, or 8 with --job)")
 	fl.Uint32Var(&f.grace, "grace", 0, "wait before an epoch settles, in `seconds` (default 5, or 3 with --job)")
+	proofsFlag(fl, &f.proofs)
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "show the nodes' logs on standard error")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if !f.job && (f.log != "" || f.exports != "") {
@@ -114,7 +117,11 @@ func runDevnet(parent context.Context, f *devnetFlags, out, errOut io.Writer, as
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	}
-	net, err := f.write(dir)
+	pairs, err := developmentKeys(f.proofs, os.TempDir(), errOut)
+	if err != nil {
+		return err
+	}
+	net, err := f.write(dir, pairs)
 	if err != nil {
 		return err
 	}
@@ -152,13 +159,16 @@ func runDevnet(parent context.Context, f *devnetFlags, out, errOut io.Writer, as
 }
 
 // write writes the network's folders.
-func (f *devnetFlags) write(dir string) (*testnet.Network, error) {
+func (f *devnetFlags) write(dir string, pairs []keys.Pair) (*testnet.Network, error) {
 	net, err := testnet.Write(testnet.Options{
 		Dir: dir, Nodes: f.nodes, Serving: f.serving, BasePort: f.basePort, EpochSeconds: f.epoch, GraceSeconds: f.grace, ChainID: "waybill-devnet",
-		Configure: func(_ int, c *config.Config) {
+		Proofs: pairs,
+		Configure: func(i int, c *config.Config) {
 			c.Pipeline.WindowAge, c.Pipeline.Grace = 2*time.Second, 500*time.Millisecond
 			// All clients answer, however busy the machine is with both sides; then the wait ends.
 			c.Pipeline.CosignWait = 5 * time.Second
+			// All serving nodes prove, but for the job, which shows a rung each: only the first does.
+			c.Proofs.Enabled, c.Proofs.Wait = i == 0 || !f.job, 10*time.Second
 			switch {
 			case f.verbose:
 			case f.job: // four nodes that start at once, on a machine that is busy with them, have much to warn of

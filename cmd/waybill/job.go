@@ -18,6 +18,7 @@ import (
 	"github.com/waybill-network/waybill/node/ingest"
 	"github.com/waybill-network/waybill/node/rpc"
 	"github.com/waybill-network/waybill/node/testnet"
+	"github.com/waybill-network/waybill/rollup"
 )
 
 // What the job's parties have and cost: deposits cover the charges of any sensible log, except that one payer in the
@@ -40,6 +41,7 @@ type job struct {
 	client *ingest.Client
 	source source
 
+	clients int
 	settled atomic.Uint32 // epochs
 }
 
@@ -122,6 +124,10 @@ func (j *job) run(ctx context.Context, asJSON bool) error {
 		return j.client.Explain(err)
 	}
 	result.Requests, result.BadLines = total, bad
+	j.guard.enter("prove what clients have co-signed")
+	if err := j.rungs(ctx, result); err != nil {
+		return j.client.Explain(err)
+	}
 	j.guard.enter("export and verify")
 	if err := j.verify(ctx, result); err != nil {
 		return j.client.Explain(err)
@@ -141,8 +147,9 @@ func (j *job) run(ctx context.Context, asJSON bool) error {
 // count, since a chain goes on without the job.
 func (j *job) state() string {
 	view, p := j.nodes[0].View(), j.replay.Progress()
-	return fmt.Sprintf("%d accounts, %d services, %d clients registered; %d acks received, %d accepted, %d refused; %d epochs settled",
-		view.Accounts(), view.Services(), view.Clients(), p.Received, p.Accepted, p.Refused, j.settled.Load())
+	proofs, _ := j.proofs()
+	return fmt.Sprintf("%d accounts, %d services, %d clients registered; %d acks received, %d accepted, %d refused; %d epochs settled; %d proofs made",
+		view.Accounts(), view.Services(), view.Clients(), p.Received, p.Accepted, p.Refused, j.settled.Load(), proofs)
 }
 
 func (j *job) prepare(ctx context.Context) (err error) {
@@ -183,6 +190,7 @@ func (j *job) register(ctx context.Context) (total, bad int, err error) {
 		bar.end("")
 		return 0, 0, err
 	}
+	j.clients = int(parties.Clients)
 	if total == 0 {
 		bar.end("")
 		return 0, 0, fmt.Errorf("%s: no requests", j.source.what)
@@ -252,7 +260,7 @@ func pause(ctx context.Context, d time.Duration) error {
 // settle waits until everything accepted is in a certified settlement, for three epochs at most.
 func (j *job) settle(ctx context.Context) (*jobResult, error) {
 	t := j.replay.Tally()
-	r := &jobResult{replayResult: newReplayResult(0, 0, t), cosigning: j.f.rung1 < 100}
+	r := &jobResult{replayResult: newReplayResult(0, 0, t), want: j.f.wanted(j.clients)}
 	bar := newProgress(j.errOut, "settle", "acks")
 	defer bar.end("")
 	last, err := j.epoch(ctx)
@@ -279,11 +287,6 @@ func (j *job) settle(ctx context.Context) (*jobResult, error) {
 		}
 	}
 	bar.end(fmt.Sprintf("%s in %d epochs", plural(r.Settled, "ack"), len(r.Epochs)))
-	for _, n := range j.nodes {
-		sealed := n.Snapshot().Rollups
-		r.Rungs.Acks += sealed.Rung1
-		r.Rungs.Statements += sealed.Rung2
-	}
 	r.names(j.replay)
 	r.reconcile(t)
 	return r, j.cosigned()
@@ -361,10 +364,25 @@ func (j *job) verify(ctx context.Context, r *jobResult) error {
 	if err := save("ack.wbx", res, err); err != nil {
 		return err
 	}
-	res, err = once(ctx, func() (*rpc.ExportResponse, error) {
-		return ingest.Call(ctx, own.Ledger().ExportRollup, &rpc.ExportRollupRequest{Node: ack.Node, Epoch: ack.Epoch, Window: ack.Window})
-	})
-	return save("rollup.wbx", res, err)
+	res, err = j.exportRollup(ctx, &rpc.ExportRollupRequest{Node: ack.Node, Epoch: ack.Epoch, Window: ack.Window, Rung: r.besides(ack)})
+	if err := save("rollup.wbx", res, err); err != nil {
+		return err
+	}
+	if p := r.proven; p != nil {
+		res, err := j.exportRollup(ctx, &rpc.ExportRollupRequest{Node: p.Node, Epoch: p.Epoch, Window: p.Window, Rung: uint32(rollup.RungProof)})
+		return save("proof.wbx", res, err)
+	}
+	return nil
+}
+
+// exportRollup asks a rollup's own node.
+func (j *job) exportRollup(ctx context.Context, req *rpc.ExportRollupRequest) (*rpc.ExportResponse, error) {
+	own, err := ingest.NewClient(ingest.ClientConfig{URL: j.net.Nodes[req.Node].Ingest})
+	if err != nil {
+		return nil, err
+	}
+	defer own.Close()
+	return once(ctx, func() (*rpc.ExportResponse, error) { return ingest.Call(ctx, own.Ledger().ExportRollup, req) })
 }
 
 // once returns the answer to a call, once what it asks for has happened: a node's chain may be a block behind another's.

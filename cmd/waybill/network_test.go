@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -305,19 +306,20 @@ func TestDevnetJob(t *testing.T) {
 	for _, v := range decoded.Verified {
 		result.Verified = append(result.Verified, verdict{File: v.File, Holds: v.Holds, Summary: v.Summary, Content: new(rollup.Report)})
 	}
-	result.cosigning = true // which is not printed
-	if err := result.check(); err != nil || result.Accepted != 120 || result.Settled != 120 || result.Rungs.Acks+result.Rungs.Statements != 120 {
+	result.want = rungs{Acks: 1, Statements: 1, Proofs: 1} // which is not printed
+	if err := result.check(); err != nil || result.Accepted != 120 || result.Settled != 120 {
 		t.Errorf("%+v, %v", result, err)
 	}
 	files, err := filepath.Glob(filepath.Join(exports, "*.wbx"))
-	if err != nil || len(files) < 4 {
+	if err != nil || len(files) < 5 || !slices.Contains(files, filepath.Join(exports, "proof.wbx")) {
 		t.Fatal(files, err)
 	}
 	must(t, append([]string{"verify", "--genesis", filepath.Join(exports, "genesis.json")}, files...)...)
 	var text bytes.Buffer
 	result.print(&text)
 	for _, want := range []string{"120 received = 120 accepted + 0 refused; 120 accepted = 120 settled + 0 pending", "ack.wbx: holds: ",
-		fmt.Sprintf("Acks by rung: %d verified one by one (1) + %d under statements", result.Rungs.Acks, result.Rungs.Statements)} {
+		fmt.Sprintf("Acks by rung: %d verified one by one (1) + %d under statements that their clients co-signed (2) + %d under proofs",
+			result.Rungs.Acks, result.Rungs.Statements, result.Rungs.Proofs)} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("%q is missing in %s", want, &text)
 		}
@@ -329,7 +331,11 @@ func TestDevnetJob(t *testing.T) {
 		func(r *jobResult) { r.Verified = []verdict{{}} },
 		func(r *jobResult) { r.Epochs = r.Epochs[:1] },
 		func(r *jobResult) { r.Rungs.Acks++ },
-		func(r *jobResult) { r.Rungs = rungs{Acks: 120} },
+		func(r *jobResult) { r.Rungs.Proofs++ },
+		func(r *jobResult) { r.Rungs.InTime = r.Rungs.Proofs + 1 },
+		func(r *jobResult) { r.Rungs = rungs{Statements: 60, Proofs: 60} },
+		func(r *jobResult) { r.Rungs = rungs{Acks: 60, Proofs: 60} },
+		func(r *jobResult) { r.Rungs = rungs{Acks: 60, Statements: 60} },
 	} {
 		bad := result
 		spoil(&bad)

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -26,11 +27,14 @@ type testnetNode struct {
 
 func newTestnet() *cobra.Command {
 	var o testnet.Options
+	var proofs int
 	cmd := &cobra.Command{
 		Use:   "testnet --dir FOLDER",
 		Short: "Write the folders of a network on this machine",
 		Long: `Writes a genesis file and one home per node: configuration, keys, ports on the loopback. Start each node with
 'waybill start --home FOLDER/nodeN', in its own terminal or under a supervisor.
+
+Proofs are made and checked with a development key, whose maker could prove anything; the genesis file says so.
 
 All keys stand under one password in FOLDER/password, and the treasury's key beside it: a network for trying things
 out, not for money. Every member's homes may be moved to other machines after changing the addresses.`,
@@ -47,12 +51,16 @@ out, not for money. Every member's homes may be moved to other machines after ch
 	f.IntVar(&o.BasePort, "base-port", 7400, "node i listens on four ports from here plus 10·i; 0 picks free ones")
 	f.Uint32Var(&o.EpochSeconds, "epoch", 3600, "length of an epoch in `seconds`")
 	f.Uint32Var(&o.GraceSeconds, "grace", 10, "wait before an epoch settles, in `seconds`")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+	proofsFlag(f, &proofs)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
 		if o.Dir == "" {
 			return usagef("--dir is required")
 		}
 		if o.Nodes == 0 {
 			return usagef("--nodes 0: want 1 to 100")
+		}
+		if o.Proofs, err = developmentKeys(proofs, os.TempDir(), cmd.ErrOrStderr()); err != nil {
+			return err
 		}
 		n, err := testnet.Write(o)
 		switch {

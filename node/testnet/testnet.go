@@ -21,6 +21,7 @@ import (
 	"github.com/waybill-network/waybill/node"
 	"github.com/waybill-network/waybill/node/config"
 	"github.com/waybill-network/waybill/node/keys"
+	keyfile "github.com/waybill-network/waybill/proofs/keys"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
@@ -30,6 +31,8 @@ const (
 	GenesisFile  = "genesis.json"
 	PasswordFile = "password"
 	TreasuryFile = "treasury.json"
+
+	ProofsDir = "proofs" // of verifying and proving keys
 
 	OwnerKeyFile = "owner.json" // in a home's key folder, beside those that the node needs
 )
@@ -45,6 +48,7 @@ type Options struct {
 	EpochSeconds uint32 // default 3600
 	GraceSeconds uint32 // default 10
 	GenesisTime  time.Time
+	Proofs       []keyfile.Pair                // that the genesis file names, by size; none: a network without proofs
 	Configure    func(i int, c *config.Config) // may adjust a node's settings before they are written; may be nil
 }
 
@@ -103,6 +107,9 @@ func Write(o Options) (*Network, error) {
 		Params: ledger.Params{EpochSeconds: o.EpochSeconds, GraceSeconds: o.GraceSeconds, LateEpochs: 1024,
 			Shares: rollup.Shares{Node: 8000, Service: 1500, Protocol: 500}},
 	}
+	if err := n.nameProofs(o.Proofs); err != nil {
+		return nil, err
+	}
 	for i := range members {
 		s, err := newSecrets()
 		if err != nil {
@@ -131,6 +138,19 @@ func Write(o Options) (*Network, error) {
 		n.Nodes = append(n.Nodes, node)
 	}
 	return n, nil
+}
+
+// nameProofs puts keys into the genesis file and the network's folder.
+func (n *Network) nameProofs(pairs []keyfile.Pair) error {
+	p := &n.Genesis.Params.Proofs
+	for _, pair := range pairs {
+		p.Development = p.Development || pair.Development
+		p.Keys = append(p.Keys, ledger.ProofKey{Statements: uint32(pair.Statements), Key: rollup.Hash(pair.Key)})
+		if err := pair.Link(filepath.Join(n.Dir, ProofsDir)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (o *Options) complete() error {
@@ -253,6 +273,9 @@ func (n *Network) writeHome(i int, s *secrets, o Options, ports [4]int) (Node, e
 	c.Node.Genesis = "../" + GenesisFile
 	c.Node.PasswordFile = "../" + PasswordFile
 	c.Node.Serving = i < o.Serving
+	if len(o.Proofs) > 0 {
+		c.Proofs.Keys = "../" + ProofsDir
+	}
 	c.Ingest.Listen, c.Peer.Listen = o.address(ports[0]), o.address(ports[1])
 	c.Consensus.Listen, c.Operator.Listen = o.address(ports[2]), o.address(ports[3])
 	c.Consensus.Preset = "lan"

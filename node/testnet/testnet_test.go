@@ -12,6 +12,9 @@ import (
 	"github.com/waybill-network/waybill/node/config"
 	"github.com/waybill-network/waybill/node/keys"
 	"github.com/waybill-network/waybill/node/testnet"
+	keyfile "github.com/waybill-network/waybill/proofs/keys"
+	"github.com/waybill-network/waybill/proofs/prooftest"
+	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
@@ -119,6 +122,39 @@ func TestOptions(t *testing.T) {
 		}
 		if _, err := os.Stat(filepath.Join(o.Dir, testnet.GenesisFile)); err == nil {
 			t.Errorf("%+v: a genesis file was written", o)
+		}
+	}
+}
+
+// TestProofs names keys in the genesis file, and puts them where every node looks.
+func TestProofs(t *testing.T) {
+	pair := prooftest.Keys(t, 256)
+	n, err := testnet.Write(testnet.Options{Dir: t.TempDir(), Nodes: 2, Proofs: []keyfile.Pair{pair}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.ReadFile(filepath.Join(n.Dir, testnet.GenesisFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := ledger.ParseGenesis(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if key, ok := g.Params.Proofs.Key(256); !ok || key != rollup.Hash(pair.Key) || !g.Params.Proofs.Development || len(g.Params.Proofs.Keys) != 1 {
+		t.Errorf("%+v", g.Params.Proofs)
+	}
+	for _, home := range n.Nodes {
+		loaded, err := config.Load(home.Config, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found, err := keyfile.Find(loaded.Path(loaded.Proofs.Keys), pair.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := found.Proving(); err != nil {
+			t.Error(err)
 		}
 	}
 }

@@ -1,0 +1,107 @@
+package node
+
+import (
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/waybill-network/waybill/node/config"
+	"github.com/waybill-network/waybill/proofs/keys"
+	"github.com/waybill-network/waybill/proofs/prooftest"
+	"github.com/waybill-network/waybill/proofs/prover"
+	"github.com/waybill-network/waybill/proofs/verifier"
+	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/ledger"
+)
+
+func TestProofKeys(t *testing.T) {
+	pair := prooftest.Keys(t, 256)
+	dir := t.TempDir()
+	if err := pair.Link(dir); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("XDG_CACHE_HOME", t.TempDir()) // no key is found there
+	known, unknown := ledger.ProofKey{Statements: 256, Key: rollup.Hash(pair.Key)}, ledger.ProofKey{Statements: 1024, Key: rollup.Hash{1}}
+	quiet := slog.New(slog.DiscardHandler)
+	var proof [rollup.ProofSize]byte
+
+	k, err := loadProofKeys(dir, &ledger.Proofs{Development: true, Keys: []ledger.ProofKey{known, unknown}}, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(k.Sizes()) != 1 || k.verifyingKey(256) == nil || k.verifyingKey(1024) != nil {
+		t.Errorf("keys for %v", k.Sizes())
+	}
+	if err := k.VerifyProof(256, [32]byte{}, &proof); !errors.Is(err, verifier.ErrPoint) {
+		t.Errorf("a proof that is none: %v", err)
+	}
+	if err := k.VerifyProof(1024, [32]byte{}, &proof); !errors.Is(err, rollup.ErrNoProofs) {
+		t.Errorf("a size whose key is missing: %v", err)
+	}
+	if err := k.VerifyProof(4096, [32]byte{}, &proof); !errors.Is(err, verifier.ErrKey) || errors.Is(err, rollup.ErrNoProofs) {
+		t.Errorf("a size that the network does not accept: %v", err)
+	}
+
+	if _, err := loadProofKeys(dir, &ledger.Proofs{Keys: []ledger.ProofKey{known}}, quiet); !errors.Is(err, ErrDevelopmentKey) {
+		t.Errorf("a development key in another network: %v", err)
+	}
+	if _, err := loadProofKeys(dir, &ledger.Proofs{Development: true, Keys: []ledger.ProofKey{{Statements: 1024, Key: known.Key}}}, quiet); !errors.Is(err, keys.ErrFile) {
+		t.Errorf("a key that is named for another size: %v", err)
+	}
+	if k, err := loadProofKeys(filepath.Join(dir, "nosuch"), &ledger.Proofs{Development: true, Keys: []ledger.ProofKey{known}}, quiet); err != nil || len(k.Sizes()) != 0 {
+		t.Errorf("no folder: %v", err)
+	}
+	t.Setenv("XDG_CACHE_HOME", filepath.Dir(dir))
+	files, err := filepath.Glob(filepath.Join(dir, "*.vk"))
+	if err != nil || len(files) != 1 {
+		t.Fatal(files, err)
+	}
+	b, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)-1] ^= 1
+	if err := os.Remove(files[0]); err != nil { // the file in the cache is the same
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(files[0], b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := loadProofKeys(dir, &ledger.Proofs{Development: true, Keys: []ledger.ProofKey{known}}, quiet); !errors.Is(err, keys.ErrFile) {
+		t.Errorf("a damaged key: %v", err)
+	}
+}
+
+func TestCircuitFor(t *testing.T) {
+	for _, c := range []struct {
+		sizes            []int
+		statements, want int
+	}{{nil, 1, 0}, {[]int{256}, 1, 256}, {[]int{256}, 65536, 256}, {[]int{256, 4096}, 256, 256}, {[]int{256, 4096}, 257, 4096}, {[]int{256, 4096}, 4097, 4096}} {
+		if got := circuitFor(c.sizes, c.statements); got != c.want {
+			t.Errorf("%d statements, %v: %d", c.statements, c.sizes, got)
+		}
+	}
+}
+
+// TestProofWorkerDies: a child that is gone is started again for the next proof, and not before.
+func TestProofWorkerDies(t *testing.T) {
+	pair := prooftest.Keys(t, 256)
+	k := &proofKeys{found: map[int]keys.Pair{256: pair}}
+	w := newProofWorker(config.Default().Proofs, k, slog.New(slog.DiscardHandler))
+	defer w.close()
+	if s := w.snapshot(); s.Stage != "idle" || s.Starts != 0 {
+		t.Errorf("%+v", s)
+	}
+	w.command = []string{"/bin/false"}
+	segment := &rollup.Segment{Size: 256}
+	for i := range uint64(2) {
+		if _, err := w.Prove(t.Context(), segment, nil); !errors.Is(err, prover.ErrWorker) {
+			t.Errorf("a child that ends at once: %v", err)
+		}
+		if s := w.snapshot(); s.Stage != "failed" || s.Starts != i+1 {
+			t.Errorf("%+v", s)
+		}
+	}
+}
