@@ -13,12 +13,14 @@ import (
 
 	"github.com/waybill-network/waybill/node/ingest"
 	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/proofs/verifier"
 	"github.com/waybill-network/waybill/rollup"
 )
 
 // Audit is what the network certified, read from export files that were verified against the genesis file alone.
 type Audit struct {
 	Rollups int
+	Rungs   map[rollup.Rung]int // rollups by the best evidence that their own node has
 	Ordered map[AckID]Entry
 	Stated  int                      // of the acks ordered, those under co-signed statements
 	Rows    [][]rollup.SettlementRow // of certified settlements, by epoch
@@ -29,7 +31,7 @@ type Audit struct {
 // AuditAcks waits until everything in the books is ordered, on every node, and holds books and rollups against each
 // other. The load has ended.
 func (n *Network) AuditAcks(ctx context.Context, b *Books) (*Audit, error) {
-	a := &Audit{Ordered: map[AckID]Entry{}, Arrears: new(big.Int)}
+	a := &Audit{Rungs: map[rollup.Rung]int{}, Ordered: map[AckID]Entry{}, Arrears: new(big.Int)}
 	keys, err := n.awaitOrdered(ctx, b)
 	if err != nil {
 		return nil, err
@@ -95,36 +97,36 @@ func (n *Network) awaitOrdered(ctx context.Context, b *Books) ([]rollup.WindowKe
 	return slices.Collect(maps.Keys(ordered)), nil
 }
 
+// trust is what export files are verified against.
+func (n *Network) trust() *rollup.Trust {
+	trust := n.Genesis.Trust()
+	trust.Proofs = verifier.OfKey
+	return trust
+}
+
 // addRollup exports a rollup from every node, requires that they agree and that it verifies, and adds its acks. Those under
 // statements are the ones of the books that the statements are about.
 func (n *Network) addRollup(ctx context.Context, a *Audit, b *Books, key rollup.WindowKey) error {
-	var first []byte
-	for i := range n.Clients {
-		var file []byte
-		err := n.await(ctx, fmt.Sprintf("the rollup of %v on node %d", key, i), func() (bool, error) {
-			response, err := ingest.Call(ctx, n.Clients[i].Ledger().ExportRollup,
-				&rpc.ExportRollupRequest{Node: key.Node, Epoch: key.Epoch, Window: key.Window})
-			if err != nil {
-				return false, err
-			}
-			file = response.File
-			return true, nil
-		})
-		if err != nil {
-			return err
-		}
-		if first == nil {
-			first = file
-		} else if !bytes.Equal(first, file) {
-			return fmt.Errorf("nodes 0 and %d export different rollups of %v", i, key)
-		}
-	}
-	report, err := rollup.VerifyExport(first, n.Genesis.Trust())
+	e, err := n.exportRollup(ctx, int(key.Node), key, 0)
 	if err != nil {
 		return err
 	}
-	e := report.Export.(*rollup.RollupExport)
 	a.Rollups++
+	a.Rungs[e.Evidence.Rung]++
+	for i := range n.Clients {
+		other, err := n.exportRollup(ctx, i, key, 0) // they may have evidence of different rungs
+		if err != nil {
+			return err
+		}
+		if e.Certificate.Header.ID() != other.Certificate.Header.ID() || !bytes.Equal(e.Evidence.Acks, other.Evidence.Acks) {
+			return fmt.Errorf("nodes %d and %d export different rollups of %v", key.Node, i, key)
+		}
+	}
+	if e.Evidence.Rung == rollup.RungProof {
+		if e, err = n.exportRollup(ctx, int(key.Node), key, rollup.RungStatements); err != nil {
+			return err
+		}
+	}
 	for i := range e.Evidence.Acks.Len() {
 		ack := e.Evidence.Acks.Ack(&e.Certificate.Header, i)
 		id, entry := entryOf(&ack)
@@ -148,6 +150,29 @@ func (n *Network) addRollup(ctx context.Context, a *Audit, b *Books, key rollup.
 		}
 	}
 	return nil
+}
+
+// exportRollup has a node export a rollup, with evidence of a rung, and verifies it.
+func (n *Network) exportRollup(ctx context.Context, node int, key rollup.WindowKey, rung rollup.Rung) (*rollup.RollupExport, error) {
+	var file []byte
+	what := fmt.Sprintf("the rollup of %v on node %d", key, node)
+	err := n.await(ctx, what, func() (bool, error) {
+		response, err := ingest.Call(ctx, n.Clients[node].Ledger().ExportRollup,
+			&rpc.ExportRollupRequest{Node: key.Node, Epoch: key.Epoch, Window: key.Window, Rung: uint32(rung)})
+		if err != nil {
+			return false, err
+		}
+		file = response.File
+		return true, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	report, err := rollup.VerifyExport(file, n.trust())
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	return report.Export.(*rollup.RollupExport), nil
 }
 
 func (a *Audit) add(id AckID, entry Entry) error {
