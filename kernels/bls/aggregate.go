@@ -1,6 +1,7 @@
 package bls
 
 import (
+	"runtime"
 	"sync"
 
 	bls12381 "github.com/consensys/gnark-crypto/ecc/bls12-381"
@@ -77,10 +78,24 @@ func AggregateSignatures(sigs []Signature) Signature {
 }
 
 // AggregatePublicKeys returns the sum of the keys, for the signers of one message who
-// have all proved possession. A [KeySet] sums the same keys again and again in less time. The sum of no keys, and of keys that cancel, is a key
+// have all proved possession. The sum of no keys, and of keys that cancel, is a key
 // that verifies nothing. Large sets use all cores.
 func AggregatePublicKeys(pks []*PublicKey) *PublicKey {
-	return sumParts(len(pks), func(sum *bls12381.G2Jac, lo, hi int) { sumKeys(sum, pks[lo:hi]) })
+	const worthwhile = 512 // keys per goroutine
+	workers := max(1, min(runtime.GOMAXPROCS(0), len(pks)/worthwhile))
+	sums := make([]bls12381.G2Jac, workers)
+	var wg sync.WaitGroup
+	for i := range sums {
+		part := pks[len(pks)*i/workers : len(pks)*(i+1)/workers]
+		wg.Go(func() { sumKeys(&sums[i], part) })
+	}
+	wg.Wait()
+	for i := range sums[1:] {
+		sums[0].AddAssign(&sums[1+i])
+	}
+	sum := new(PublicKey)
+	sum.p.FromJacobian(&sums[0])
+	return sum
 }
 
 // wideSums2s are workspaces of about two megabytes.
@@ -88,7 +103,7 @@ var wideSums2s = sync.Pool{New: func() any { return newWideSums2(fp381.Use()) }}
 
 // sumKeys adds the keys to sum.
 func sumKeys(sum *bls12381.G2Jac, pks []*PublicKey) {
-	if len(pks) >= sharedFrom(wideKeysFrom) {
+	if len(pks) >= sharedFrom() {
 		s := wideSums2s.Get().(*wideSums2)
 		defer wideSums2s.Put(s)
 		s.sumKeys(sum, pks)

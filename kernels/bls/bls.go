@@ -19,6 +19,7 @@ package bls
 
 import (
 	"errors"
+	"sync/atomic"
 
 	bls12381 "github.com/consensys/gnark-crypto/ecc/bls12-381"
 )
@@ -75,8 +76,12 @@ func (s Signature) IsIdentity() bool { return s.p.IsInfinity() }
 func (s *Signature) Bytes() [SignatureSize]byte { return s.p.Bytes() }
 
 // PublicKey is a point of G2 in the subgroup of order r. It is immutable and safe
-// for concurrent use.
-type PublicKey struct{ p bls12381.G2Affine }
+// for concurrent use, and must not be copied. One that was part of a large sum keeps the
+// form that sums compute in, 256 bytes, for the next.
+type PublicKey struct {
+	p    bls12381.G2Affine
+	wide atomic.Pointer[widePoint2]
+}
 
 // Bytes returns the compressed encoding.
 func (pk *PublicKey) Bytes() [PublicKeySize]byte { return pk.p.Bytes() }

@@ -72,14 +72,9 @@ func (l *sums[P]) flush(to, from []P, add adder[P]) {
 	}
 }
 
-// sumChosen is sum for points of from in another order: segments are of order, and then of to.
+// sumChosen is sum for points of from in another order: segments are of order, and then of to. Points are added as they are
+// taken, into to.
 func (l *sums[P]) sumChosen(to *[]P, from []P, order []int32, segs []segment, block int, add adder[P]) {
-	l.halveChosen(to, from, order, segs, block, add)
-	l.sum(*to, segs, block, add)
-}
-
-// halveChosen is the first round of sumChosen. Points are added as they are taken, into to.
-func (l *sums[P]) halveChosen(to *[]P, from []P, order []int32, segs []segment, block int, add adder[P]) {
 	*to = grow(*to, len(order)/2+len(segs))
 	next := 0
 	for i := range segs {
@@ -97,6 +92,7 @@ func (l *sums[P]) halveChosen(to *[]P, from []P, order []int32, segs []segment, 
 		}
 	}
 	l.flush(*to, from, add)
+	l.sum(*to, segs, block, add)
 }
 
 // bucketTask is the buckets of one window of w bits of a run's coefficients: 2^w segments from first on.

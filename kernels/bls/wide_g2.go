@@ -1,6 +1,8 @@
 package bls
 
 import (
+	"slices"
+
 	bls12381 "github.com/consensys/gnark-crypto/ecc/bls12-381"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fp"
 
@@ -12,20 +14,18 @@ import (
 type widePoint2 = [4]fp381.Row
 
 const (
-	// wideKeysFrom is from how many keys on a sum in lanes is worth the conversion, wideSetFrom from how many on it is where
-	// none is needed. On other CPUs it is the shared inversion alone that pays, from scalarSharedFrom keys on. wideKeys is how
-	// many are added at a time.
+	// wideKeysFrom is from how many keys on a sum in lanes is worth the conversion. On other CPUs it is the shared inversion
+	// alone that pays, from scalarSharedFrom keys on. wideKeys is how many are added at a time: half a megabyte.
 	wideKeysFrom = 48
-	wideSetFrom  = 24
-	wideKeys     = 4096
+	wideKeys     = 2048
 
 	scalarSharedFrom = 256
 )
 
-// sharedFrom is from how many keys on additions share inversions on this CPU; in lanes it is from wide on.
-func sharedFrom(wide int) int {
+// sharedFrom is from how many keys on additions share inversions on this CPU.
+func sharedFrom() int {
 	if fp381.Wide() {
-		return wide
+		return wideKeysFrom
 	}
 	return scalarSharedFrom
 }
@@ -44,6 +44,7 @@ type wideSums2 struct {
 	half           fp381.Mask // of one coordinate
 	e              []fp.Element
 	converted      []widePoint2
+	fresh          []int32 // keys that no sum met before
 	rest           []widePoint2
 	total          [1]segment
 }
@@ -72,27 +73,10 @@ func (s *wideSums2) sumKeys(sum *bls12381.G2Jac, pks []*PublicKey) {
 	for len(pks) > 0 {
 		n := min(len(pks), wideKeys)
 		s.converted = grow(s.converted, n)
-		s.widen(s.converted, pks[:n])
+		s.load(s.converted, pks[:n])
 		s.total[0] = segment{0, n}
 		s.shrink(s.converted)
 		pks = pks[n:]
-	}
-	s.addRest(sum)
-}
-
-// sumSet adds the points with these indices to sum.
-func (s *wideSums2) sumSet(sum *bls12381.G2Jac, pts []widePoint2, index []uint32) {
-	s.rest = s.rest[:0]
-	for len(index) > 0 {
-		n := min(len(index), wideKeys)
-		s.order = grow(s.order, n)
-		for i := range s.order {
-			s.order[i] = int32(index[i])
-		}
-		s.total[0] = segment{0, n}
-		s.halveChosen(&s.points, pts, s.order, s.total[:], wideAddBlock2, s.addPairs)
-		s.shrink(s.points)
-		index = index[n:]
 	}
 	s.addRest(sum)
 }
@@ -116,21 +100,34 @@ func (s *wideSums2) addRest(sum *bls12381.G2Jac) {
 	}
 }
 
-// widen converts keys.
-func (s *wideSums2) widen(dst []widePoint2, pks []*PublicKey) {
+// load copies keys in the form of s.f. Keys remember the form of the field in use.
+func (s *wideSums2) load(dst []widePoint2, pks []*PublicKey) {
+	s.fresh = s.fresh[:0]
+	remembered := s.f == fp381.Use()
+	for i, pk := range pks {
+		if p := pk.wide.Load(); p != nil && remembered {
+			dst[i] = *p
+		} else {
+			s.fresh = append(s.fresh, int32(i))
+		}
+	}
 	const part = 128
 	rows := fp381.Rows(dst)
-	for lo := 0; lo < len(pks); lo += part {
-		keys := pks[lo:min(lo+part, len(pks))]
-		s.grow(len(keys))
-		s.e = grow(s.e, len(keys))
+	for fresh := range slices.Chunk(s.fresh, part) {
+		s.grow(len(fresh))
+		s.e = grow(s.e, len(fresh))
 		for row := range 4 {
-			for i, pk := range keys {
-				s.to[i] = int32(4*(lo+i) + row)
-				s.e[i] = *coordinate(&pk.p, row)
+			for j, i := range fresh {
+				s.to[j] = 4*i + int32(row)
+				s.e[j] = *coordinate(&pks[i].p, row)
 			}
 			s.f.Pack(s.t.A0, s.e)
 			s.f.Scatter(rows, s.to, s.t.A0)
+		}
+		for _, i := range fresh {
+			if remembered {
+				pks[i].wide.Store(new(dst[i]))
+			}
 		}
 	}
 }

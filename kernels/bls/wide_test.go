@@ -3,6 +3,7 @@ package bls
 import (
 	"math/big"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 
@@ -197,12 +198,12 @@ func TestWideKeys(t *testing.T) {
 	pick := func(n, of int, signs, missing bool) (pks []*PublicKey) {
 		for range n {
 			pk := new(PublicKey)
-			*pk = *distinct[r.IntN(of)]
+			pk.p = distinct[r.IntN(of)].p
 			if signs && r.IntN(2) == 0 {
 				pk.p.Neg(&pk.p)
 			}
 			if missing && r.IntN(3) == 0 {
-				*pk = PublicKey{}
+				pk.p = bls12381.G2Affine{}
 			}
 			pks = append(pks, pk)
 		}
@@ -224,17 +225,46 @@ func TestWideKeys(t *testing.T) {
 			if !got.Equal(&want) {
 				t.Errorf("the sum of %d keys, %s, differs", len(pks), name)
 			}
-			got = bls12381.G2Jac{}
-			set, index := make([]widePoint2, len(pks)), make([]uint32, len(pks))
-			sums.widen(set, pks)
+			again := make([]*PublicKey, len(pks)) // some as the first sum left them, in another order, and some new
 			for i, at := range r.Perm(len(pks)) {
-				index[i] = uint32(at)
+				if again[i] = pks[at]; i%3 == 0 {
+					again[i] = &PublicKey{p: pks[at].p}
+				}
 			}
-			sums.sumSet(&got, set, index)
+			got = bls12381.G2Jac{}
+			sums.sumKeys(&got, again)
 			if !got.Equal(&want) {
-				t.Errorf("the sum of a set of %d keys, %s, differs", len(pks), name)
+				t.Errorf("the sum of %d keys, %s, of which some were summed before, differs", len(pks), name)
 			}
 		})
+	}
+}
+
+// Sums that meet the same keys for the first time, at the same time, agree.
+func TestAggregateConcurrently(t *testing.T) {
+	var keys []*PublicKey
+	for i := range 8 {
+		keys = append(keys, testKey(t, uint32(i)).PublicKey())
+	}
+	for len(keys) < 2*scalarSharedFrom {
+		keys = append(keys, &PublicKey{p: keys[len(keys)-8].p})
+	}
+	var sums [4]*PublicKey
+	var wg sync.WaitGroup
+	for i := range sums {
+		wg.Go(func() { sums[i] = AggregatePublicKeys(keys) })
+	}
+	wg.Wait()
+	var want bls12381.G2Jac
+	for _, pk := range keys {
+		want.AddMixed(&pk.p)
+	}
+	var p bls12381.G2Affine
+	p.FromJacobian(&want)
+	for i := range sums {
+		if !sums[i].p.Equal(&p) {
+			t.Errorf("sum %d differs", i)
+		}
 	}
 }
 
