@@ -39,6 +39,9 @@ var pipelineSuite = Suite{
 		for c := 1; c <= cores; c += max(1, cores-1) {
 			out = append(out, *withVerification(ctx, network, t, c))
 		}
+		if runtime.NumCPU() > 1 {
+			out = append(out, *besideProver(ctx, network, t))
+		}
 		return out, nil
 	},
 }
