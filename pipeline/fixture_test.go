@@ -37,6 +37,21 @@ func newDisk() *disk {
 		unordered: map[rollup.WindowKey]bool{}, certs: map[rollup.WindowKey][]byte{}, holders: map[rollup.WindowKey]uint32{}}
 }
 
+// rollup returns what is kept of a sealed window.
+func (d *disk) rollup(key rollup.WindowKey) rolled {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.sealed[key]
+}
+
+// holder returns who holds a window's statements, if that is known.
+func (d *disk) holder(key rollup.WindowKey) (node uint32, known bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	node, known = d.holders[key]
+	return node, known
+}
+
 // fault is what happens to a write.
 type fault int
 

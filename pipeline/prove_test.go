@@ -114,9 +114,9 @@ func TestProven(t *testing.T) {
 			t.Errorf("%+v, %d proofs", s.Prove, s.Proofs)
 		}
 		// One member besides holds the statements, the one that the id names or the next.
-		holders := pipeline.Holders(f.net.View().Committee(), 0, f.disk.sealed[rollup.WindowKey{}].id)
-		if f.disk.holders[rollup.WindowKey{}] != uint32(holders[0]) {
-			t.Errorf("held by %v, not by %d", f.disk.holders, holders[0])
+		holders := pipeline.Holders(f.net.View().Committee(), 0, f.disk.rollup(rollup.WindowKey{}).id)
+		if node, ok := f.disk.holder(rollup.WindowKey{}); !ok || node != uint32(holders[0]) {
+			t.Errorf("held by %d, %v, not by %d", node, ok, holders[0])
 		}
 		for member := range 3 {
 			want := []rollup.Rung{rollup.RungProof}
@@ -269,7 +269,7 @@ func TestCloseWhileProving(t *testing.T) {
 			t.Errorf("%+v", w)
 		}
 		f.p.Close()
-		if !stopped.Load() || f.disk.sealed[rollup.WindowKey{}].Proof != nil {
+		if !stopped.Load() || f.disk.rollup(rollup.WindowKey{}).Proof != nil {
 			t.Error("the prover goes on")
 		}
 		prover.Before = nil
@@ -367,7 +367,7 @@ func TestProofQueue(t *testing.T) {
 			t.Errorf("%d proved, %v, %d and %d", s.Prove.Batches, s.ProofFailures, s.ProofQueue, s.Proving)
 		}
 		for i, want := range map[uint32]bool{0: true, 1: false, 4: false, 5: true, 6: false, windows: true} {
-			if kept := f.disk.sealed[rollup.WindowKey{Window: i}]; (kept.Proof != nil) != want {
+			if kept := f.disk.rollup(rollup.WindowKey{Window: i}); (kept.Proof != nil) != want {
 				t.Errorf("window %d: proved is %v", i, !want)
 			}
 		}
@@ -419,7 +419,7 @@ func TestHolders(t *testing.T) {
 					if op != "ordered" {
 						return
 					}
-					order := pipeline.Holders(f.net.View().Committee(), 0, f.disk.sealed[rollup.WindowKey{}].id)
+					order := pipeline.Holders(f.net.View().Committee(), 0, f.disk.rollup(rollup.WindowKey{}).id)
 					m.set(down, order[:c.down]...)
 					m.set(refuse, order[c.down:c.down+c.refuse]...)
 				}
@@ -428,9 +428,9 @@ func TestHolders(t *testing.T) {
 				time.Sleep(time.Minute)
 				want := uint32(pipeline.NoHolder)
 				if c.want >= 0 {
-					want = uint32(pipeline.Holders(f.net.View().Committee(), 0, f.disk.sealed[rollup.WindowKey{}].id)[c.want])
+					want = uint32(pipeline.Holders(f.net.View().Committee(), 0, f.disk.rollup(rollup.WindowKey{}).id)[c.want])
 				}
-				if node, ok := f.disk.holders[rollup.WindowKey{}]; !ok || node != want {
+				if node, ok := f.disk.holder(rollup.WindowKey{}); !ok || node != want {
 					t.Errorf("held by %v, %v, not by %d", node, ok, want)
 				}
 				f.p.Close()
@@ -438,7 +438,7 @@ func TestHolders(t *testing.T) {
 				m.set(nil, 0, 1, 2, 3)
 				f.start(nil)
 				time.Sleep(time.Second)
-				if _, ok := f.disk.holders[rollup.WindowKey{}]; !ok {
+				if _, ok := f.disk.holder(rollup.WindowKey{}); !ok {
 					t.Error("not handed over after a restart")
 				}
 				f.p.Close()
@@ -469,7 +469,7 @@ func TestSealedEvidence(t *testing.T) {
 		defer f.blocks()()
 		defer f.p.Close()
 		f.settled()
-		kept = f.disk.sealed[rollup.WindowKey{}].Sealed
+		kept = f.disk.rollup(rollup.WindowKey{}).Sealed
 	})
 	for name, damage := range map[string]func(s *pipeline.Sealed){
 		"header":  func(s *pipeline.Sealed) { s.Header = s.Header[1:] },
