@@ -46,8 +46,10 @@ every other command can be tried on it.
 With --job it does the main job once and exits: every request of a web access log (--log FILE in Combined Log Format, gzip
 accepted; without one a seeded generator) becomes a delivery. The client is the address, the payer the first path
 segment, the service the kind of the response, the units are the bytes sent, and the request record is the log line.
-Clients sign acks and submit them, over at least two epochs, and most of them co-sign their windows. Then it prints what was settled, holds that against the
-clients' own account, exports the settlements, and verifies them offline. Exit code 0 only when everything adds up.`,
+Clients sign acks and submit them, over at least two epochs, and most of them co-sign their windows; the first node proves
+what its clients have co-signed, the others show the committee the statements. Then it prints what was settled and by which
+rung, holds that against the clients' own account, exports settlements and rollups, and verifies them offline. Exit code 0
+only when everything adds up.`,
 		Example: "  waybill devnet --job --log access.log.gz\n  waybill devnet --epoch 60",
 		Args:    noArgs,
 	}
@@ -168,7 +170,8 @@ func (f *devnetFlags) write(dir string, pairs []keys.Pair) (*testnet.Network, er
 			// All clients answer, however busy the machine is with both sides; then the wait ends.
 			c.Pipeline.CosignWait = 5 * time.Second
 			// All serving nodes prove, but for the job, which shows a rung each: only the first does.
-			c.Proofs.Enabled, c.Proofs.Wait = i == 0 || !f.job, 10*time.Second
+			// It keeps its priority, so that proofs come in time on a machine that is busy with both sides.
+			c.Proofs.Enabled, c.Proofs.Wait, c.Proofs.Nice = i == 0 || !f.job, 10*time.Second, 0
 			switch {
 			case f.verbose:
 			case f.job: // four nodes that start at once, on a machine that is busy with them, have much to warn of
