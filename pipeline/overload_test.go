@@ -62,9 +62,14 @@ func TestOverloadIsFair(t *testing.T) {
 				}
 			})
 		}
-		time.Sleep(5 * time.Second) // the budget is used up
-		if b := f.p.Stats().Budget; b.Acks < 2000 || b.Acks > 4000 || b.Sources != 4 {
-			t.Errorf("the flood holds %+v", b)
+		time.Sleep(4 * time.Second) // the budget is used up
+		most := 0
+		for range 100 { // a batch gives back what it held all at once
+			time.Sleep(10 * time.Millisecond)
+			most = max(most, f.p.Stats().Budget.Acks)
+		}
+		if b := f.p.Stats().Budget; most < 2000 || most > 4000 || b.Sources != 4 {
+			t.Errorf("the flood holds up to %d, now %+v", most, b)
 		}
 		for n := range 20 {
 			start := time.Now()
