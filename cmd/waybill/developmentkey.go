@@ -62,7 +62,7 @@ func developmentKeys(size int, folder string, progress io.Writer) ([]keys.Pair, 
 func setupTakes(size int) string {
 	switch {
 	case size <= 256:
-		return "some ten seconds"
+		return "some twenty seconds"
 	case size <= 1024:
 		return "half a minute"
 	case size <= 4096:

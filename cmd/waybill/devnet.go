@@ -66,7 +66,7 @@ only when everything adds up.`,
 	fl.IntVar(&f.serving, "serving", 2, "how many of them take acks")
 	fl.IntVar(&f.basePort, "base-port", 0, "first port (default 7400, or free ones with --job)")
 	fl.Uint32Var(&f.epoch, "epoch", 0, "length of an epoch in `seconds` (default 60, or 8 with --job)")
-	fl.Uint32Var(&f.grace, "grace", 0, "wait before an epoch settles, in `seconds` (default 5, or 3 with --job)")
+	fl.Uint32Var(&f.grace, "grace", 0, "wait before an epoch settles, in `seconds` (default 5, or 9 with --job, so that proofs are made in time)")
 	proofsFlag(fl, &f.proofs)
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "show the nodes' logs on standard error")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -99,7 +99,7 @@ func (f *devnetFlags) defaults() {
 		}
 	}
 	pick(&f.epoch, 8, 60)
-	pick(&f.grace, 3, 5)
+	pick(&f.grace, 9, 5) // a window waits for its proof up to half of it
 	if f.basePort == 0 && !f.job {
 		f.basePort = 7400
 	}
