@@ -98,15 +98,24 @@ func AggregatePublicKeys(pks []*PublicKey) *PublicKey {
 	return sum
 }
 
-// wideSums2s are workspaces of about two megabytes.
-var wideSums2s = sync.Pool{New: func() any { return newWideSums2(fp381.Use()) }}
+// wideSums2s are workspaces of about a megabyte. They outlive garbage collections, unlike those of a sync.Pool: to make one
+// takes a sixth of the time of a sum of 65,536 keys.
+var wideSums2s = make(chan *wideSums2, 8)
 
 // sumKeys adds the keys to sum.
 func sumKeys(sum *bls12381.G2Jac, pks []*PublicKey) {
 	if len(pks) >= sharedFrom() {
-		s := wideSums2s.Get().(*wideSums2)
-		defer wideSums2s.Put(s)
+		var s *wideSums2
+		select {
+		case s = <-wideSums2s:
+		default:
+			s = newWideSums2(fp381.Use())
+		}
 		s.sumKeys(sum, pks)
+		select {
+		case wideSums2s <- s:
+		default:
+		}
 		return
 	}
 	for _, pk := range pks {
