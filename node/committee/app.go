@@ -69,7 +69,7 @@ func (a *app) CheckTx(_ context.Context, req *abci.RequestCheckTx) (*abci.Respon
 	var refusal *ledger.Refusal
 	switch {
 	case errors.As(err, &refusal):
-		return &abci.ResponseCheckTx{Code: uint32(refusal.Code), Log: refusal.Detail}, nil
+		return &abci.ResponseCheckTx{Code: uint32(refusal.Code), Log: refusal.Detail()}, nil
 	case err != nil:
 		return &abci.ResponseCheckTx{Code: uint32(ledger.BadNonce), Codespace: codespaceLine, Log: err.Error()}, nil
 	}

@@ -149,7 +149,11 @@ func (e *Engine) SubmitTx(ctx context.Context, tx []byte) error {
 	case answer != nil && answer.Codespace == codespaceLine:
 		return ErrLine
 	case answer != nil && !answer.IsOK():
-		return e.refusal(&ledger.Refusal{Code: ledger.TxCode(answer.Code), Detail: answer.Log})
+		refusal := &ledger.Refusal{Code: ledger.TxCode(answer.Code)}
+		if answer.Log != "" {
+			refusal.Err = errors.New(answer.Log)
+		}
+		return e.refusal(refusal)
 	}
 	return nil
 }

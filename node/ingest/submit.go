@@ -22,7 +22,11 @@ func (c *Client) SubmitTx(ctx context.Context, tx []byte) (hash string, err erro
 		if detail, ok := errorDetail[*rpc.TxRefusal](err); ok {
 			for _, code := range ledger.TxCodes() {
 				if code.String() == detail.Code {
-					return "", fmt.Errorf("submit transaction: %w", &ledger.Refusal{Code: code, Detail: refusalText(err, detail.Code)})
+					refusal := &ledger.Refusal{Code: code}
+					if text := refusalText(err, detail.Code); text != "" {
+						refusal.Err = errors.New(text)
+					}
+					return "", fmt.Errorf("submit transaction: %w", refusal)
 				}
 			}
 		}

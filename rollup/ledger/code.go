@@ -1,5 +1,7 @@
 package ledger
 
+import "github.com/waybill-network/waybill/rollup"
+
 // TxCode says what became of a transaction. The set is closed; names are used in logs, metrics and JSON, the numbers
 // on the consensus engine's wire. A code other than OK is also an error, for errors.Is.
 type TxCode uint8
@@ -65,20 +67,8 @@ func TxCodes() []TxCode {
 	return codes
 }
 
-// Refusal is why a transaction was not executed. It wraps its Code, so errors.Is(err, ledger.BadNonce) works.
-type Refusal struct {
-	Code   TxCode
-	Detail string
-}
-
-func (r *Refusal) Error() string {
-	if r.Detail == "" {
-		return r.Code.String()
-	}
-	return r.Code.String() + ": " + r.Detail
-}
-
-func (r *Refusal) Unwrap() error { return r.Code }
+// Refusal is why a transaction was not executed: errors.Is(err, ledger.BadNonce) works on it.
+type Refusal = rollup.Refusal[TxCode]
 
 // Result is the answer to a transaction.
 type Result struct {

@@ -17,7 +17,7 @@ import (
 const PendingNonces = 64
 
 func refuse(code TxCode, format string, args ...any) error {
-	return &Refusal{Code: code, Detail: fmt.Sprintf(format, args...)}
+	return rollup.Refuse(code, format, args...)
 }
 
 // verdict makes a result of a judgement.
@@ -206,7 +206,7 @@ func (w *world) verify(tx *Tx, raw []byte) error {
 	case *PayerChange:
 		consent, err := bls.ParseSignature(p.Consent[:])
 		if err != nil {
-			return refuse(BadProof, "the client's consent: %v", err)
+			return refuse(BadProof, "the client's consent: %w", err)
 		}
 		key := w.clients.at(p.Client).key.public()
 		if !bls.Default.Verify(key, PayerMessage(w.id, p.Client, tx.Signed.Sender, tx.Signed.Nonce), &consent) {
@@ -228,15 +228,15 @@ func verifyProofs(clients []ClientProof) error {
 	for i := range clients {
 		var err error
 		if keys[i], err = bls.ParsePublicKey(clients[i].Key[:]); err != nil {
-			return refuse(BadProof, "key %d: %v", i, err)
+			return refuse(BadProof, "key %d: %w", i, err)
 		}
 		if proofs[i], err = bls.ParseSignature(clients[i].Proof[:]); err != nil {
-			return refuse(BadProof, "proof %d: %v", i, err)
+			return refuse(BadProof, "proof %d: %w", i, err)
 		}
 	}
 	bad, err := bls.VerifyProofs(keys, proofs)
 	if err != nil {
-		return refuse(BadProof, "%v", err)
+		return refuse(BadProof, "%w", err)
 	}
 	if len(bad) > 0 {
 		return refuse(BadProof, "of key %d", bad[0])
@@ -250,11 +250,11 @@ func certificateError(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, rollup.ErrNetwork):
-		return refuse(WrongNetwork, "%v", err)
+		return refuse(WrongNetwork, "%w", err)
 	case errors.Is(err, rollup.ErrBitmap):
-		return refuse(BadBitmap, "%v", err)
+		return refuse(BadBitmap, "%w", err)
 	case errors.Is(err, rollup.ErrQuorum):
-		return refuse(NoQuorum, "%v", err)
+		return refuse(NoQuorum, "%w", err)
 	}
-	return refuse(BadCertificate, "%v", err)
+	return refuse(BadCertificate, "%w", err)
 }

@@ -142,7 +142,7 @@ func ParseTx(b []byte) (*Tx, error) {
 		err = r.End()
 	}
 	if err != nil {
-		return nil, refuse(Malformed, "%s: %v", kind, err)
+		return nil, refuse(Malformed, "%s: %w", kind, err)
 	}
 	return tx, nil
 }
