@@ -27,9 +27,11 @@ var rooms = []struct {
 	{"node", []string{"kernels", "rollup", "rollup/ledger", "proofs", "pipeline"}},
 	{"bench/workload", nil},
 	{"bench", []string{"kernels", "rollup", "rollup/ledger", "proofs", "pipeline", "node", "bench/workload"}},
-	{"cmd", []string{"kernels", "rollup", "rollup/ledger", "proofs", "pipeline", "node", "bench", "bench/workload"}},
+	{"cmd", []string{"internal/cli"}},
 	{"internal", nil},
-	{"internal/crash", []string{"kernels", "rollup", "rollup/ledger", "proofs", "pipeline", "node", "bench", "bench/workload"}},
+	{"internal/cli", []string{"kernels", "rollup", "rollup/ledger", "proofs", "pipeline", "node", "bench", "bench/workload", "internal/mainjob"}},
+	{"internal/mainjob", []string{"kernels", "rollup", "rollup/ledger", "proofs", "pipeline", "node", "bench", "bench/workload"}},
+	{"internal/crash", []string{"kernels", "rollup", "rollup/ledger", "proofs", "pipeline", "node", "bench", "bench/workload", "internal/mainjob"}},
 }
 
 // guests are third parties that only the named packages may import, in tests too.
@@ -39,7 +41,7 @@ var guests = map[string][]string{
 	"filippo.io/edwards25519":           {"rollup/ledger"},
 	"github.com/zeebo/blake3":           {"kernels/blake3", "bench"},
 	"github.com/minio/sha256-simd":      {"kernels/sha256", "bench"},
-	"github.com/klauspost/cpuid/v2":     {"kernels", "bench", "cmd"},
+	"github.com/klauspost/cpuid/v2":     {"kernels", "bench", "internal/cli"},
 	"github.com/cockroachdb/pebble/v2":  {"node/store"},
 	"github.com/cometbft":               {"node/committee"},
 	"connectrpc.com/connect":            {"node/ingest", "node/peer", "node/rpc", "internal/crash"},
@@ -47,15 +49,15 @@ var guests = map[string][]string{
 	"google.golang.org/grpc":            {"node/ingest"},
 	"github.com/pelletier/go-toml/v2":   {"node/config"},
 	"github.com/prometheus":             {"node"},
-	"github.com/spf13":                  {"cmd"},
-	"github.com/schollz/progressbar/v3": {"bench", "cmd"},
+	"github.com/spf13":                  {"internal/cli"},
+	"github.com/schollz/progressbar/v3": {"bench", "internal/cli"},
 	"github.com/wealdtech":              {"node/keys"},
 	"github.com/gorilla/websocket":      {"node/web"},
 	"golang.org/x/crypto":               {"proofs"},
 	"golang.org/x/perf":                 {"bench"},
-	"golang.org/x/term":                 {"bench", "node/keys", "cmd"},
-	"golang.org/x/sync":                 {"kernels", "pipeline", "node", "bench", "cmd", "internal/crash"},
-	"golang.org/x/sys":                  {"kernels/blake3", "node", "cmd"},
+	"golang.org/x/term":                 {"bench", "node/keys", "internal/cli"},
+	"golang.org/x/sync":                 {"kernels", "pipeline", "node", "bench", "internal/cli", "internal/crash"},
+	"golang.org/x/sys":                  {"kernels/blake3", "node", "internal/cli"},
 }
 
 // impure are standard packages that the deterministic core (convention: no clock, environment, randomness or I/O) must not

@@ -1,0 +1,285 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/waybill-network/waybill/node"
+	"github.com/waybill-network/waybill/node/config"
+	"github.com/waybill-network/waybill/node/telemetry"
+	"github.com/waybill-network/waybill/node/testnet"
+	"github.com/waybill-network/waybill/proofs/keys"
+	"golang.org/x/sync/errgroup"
+)
+
+type devnetFlags struct {
+	job               bool
+	log, exports, dir string
+	requests          int
+	seed              uint64
+	nodes, serving    int
+	basePort          int
+	epoch, grace      uint32
+	verbose           bool
+	rung1             int
+	proofs            int
+}
+
+func newDevnet() *cobra.Command {
+	var f devnetFlags
+	cmd := &cobra.Command{
+		Use:   "devnet",
+		Short: "Run a whole network in this process, on loopback",
+		Long: `Starts a committee in this process: real consensus, real TLS and TCP between the members, real keys and disks. Two of the
+four members serve clients.
+
+Without --job it runs until it is interrupted; its folder has the genesis file, the treasury's key and the password, so
+every other command can be tried on it.
+
+With --job it does the main job once and exits: every request of a web access log (--log FILE in Combined Log Format, gzip
+accepted; without one a seeded generator) becomes a delivery. The client is the address, the payer the first path
+segment, the service the kind of the response, the units are the bytes sent, and the request record is the log line.
+Clients sign acks and submit them, over at least two epochs, and most of them co-sign their windows; the first node proves
+what its clients have co-signed, the others show the committee the statements. Then it prints what was settled and by which
+rung, holds that against the clients' own account, exports settlements and rollups, and verifies them offline. Exit code 0
+only when everything adds up.`,
+		Example: "  waybill devnet --job --log access.log.gz\n  waybill devnet --epoch 60",
+		Args:    noArgs,
+	}
+	asJSON := jsonFlag(cmd)
+	fl := cmd.Flags()
+	fl.BoolVar(&f.job, "job", false, "do the main job once and exit")
+	fl.StringVar(&f.log, "log", "", "with --job: access log to replay (`file`)")
+	fl.IntVar(&f.requests, "requests", 10000, "with --job and no --log: requests to generate")
+	fl.Uint64Var(&f.seed, "seed", 1, "seed of the generator")
+	rung1Flag(cmd, &f.rung1, jobRung1, "with --job: ")
+	fl.StringVar(&f.exports, "exports", "", "with --job: write all exported files and the genesis file to this `folder`")
+	fl.StringVar(&f.dir, "dir", "", "`folder` for the network (default: a temporary one, removed at the end)")
+	fl.IntVar(&f.nodes, "nodes", 4, "committee members")
+	fl.IntVar(&f.serving, "serving", 2, "how many of them take acks")
+	fl.IntVar(&f.basePort, "base-port", 0, "first port (default 7400, or free ones with --job)")
+	fl.Uint32Var(&f.epoch, "epoch", 0, "length of an epoch in `seconds` (default 60, or 8 with --job)")
+	fl.Uint32Var(&f.grace, "grace", 0, "wait before an epoch settles, in `seconds` (default 5, or 9 with --job, so that proofs are made in time)")
+	proofsFlag(fl, &f.proofs)
+	fl.BoolVarP(&f.verbose, "verbose", "v", false, "show the nodes' logs on standard error")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if !f.job && (f.log != "" || f.exports != "") {
+			return usagef("--log and --exports go with --job")
+		}
+		if *asJSON && !f.job {
+			return usagef("--json goes with --job")
+		}
+		f.defaults()
+		for _, c := range []struct {
+			flag string
+			bad  bool
+		}{{"--nodes", f.nodes < 1}, {"--serving", f.serving < 1 || f.serving > f.nodes}, {"--requests", f.requests < 1}} {
+			if c.bad {
+				return usagef("%s: want at least 1 node, 1 of them serving, and 1 request", c.flag)
+			}
+		}
+		return runDevnet(cmd.Context(), &f, cmd.OutOrStdout(), cmd.ErrOrStderr(), *asJSON)
+	}
+	return cmd
+}
+
+func (f *devnetFlags) defaults() {
+	pick := func(v *uint32, job, other uint32) {
+		if *v == 0 && f.job {
+			*v = job
+		} else if *v == 0 {
+			*v = other
+		}
+	}
+	pick(&f.epoch, 8, 60)
+	pick(&f.grace, 9, 5) // a window waits for its proof up to half of it
+	if f.basePort == 0 && !f.job {
+		f.basePort = 7400
+	}
+}
+
+func runDevnet(parent context.Context, f *devnetFlags, out, errOut io.Writer, asJSON bool) (err error) {
+	var source source
+	if f.job {
+		if source, err = f.source(); err != nil {
+			return err
+		}
+	}
+	dir := f.dir
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "waybill-devnet-*"); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	}
+	pairs, err := developmentKeys(f.proofs, os.TempDir(), errOut)
+	if err != nil {
+		return err
+	}
+	net, err := f.write(dir, pairs)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(parent)
+	defer cancel(nil)
+	g := &guard{patience: patience + 2*time.Duration(f.epoch+f.grace)*time.Second} // epochs that pass are no standstill
+	g.enter("start the nodes")
+	if f.job {
+		defer g.start(ctx, cancel)()
+	}
+	nodes, err := startAll(ctx, net, errOut)
+	if err != nil {
+		return causeOr(ctx, err)
+	}
+	defer func() { err = errors.Join(err, stopAll(nodes)) }()
+	for i, n := range nodes {
+		go func() {
+			select {
+			case err := <-n.Failed():
+				cancel(fmt.Errorf("node%d cannot go on: %w", i, err))
+			case <-ctx.Done():
+			}
+		}()
+	}
+	if f.job {
+		j := &job{f: f, net: net, nodes: nodes, guard: g, out: out, errOut: errOut, source: source}
+		return causeOr(ctx, j.run(ctx, asJSON))
+	}
+	describe(out, net, f)
+	<-ctx.Done()
+	if parent.Err() != nil {
+		return nil // interrupted, which is how it ends
+	}
+	return context.Cause(ctx)
+}
+
+// write writes the network's folders.
+func (f *devnetFlags) write(dir string, pairs []keys.Pair) (*testnet.Network, error) {
+	net, err := testnet.Write(testnet.Options{
+		Dir: dir, Nodes: f.nodes, Serving: f.serving, BasePort: f.basePort, EpochSeconds: f.epoch, GraceSeconds: f.grace, ChainID: "waybill-devnet",
+		Proofs: pairs,
+		Configure: func(i int, c *config.Config) {
+			c.Pipeline.WindowAge, c.Pipeline.Grace = 2*time.Second, 500*time.Millisecond
+			// All clients answer, however busy the machine is with both sides; then the wait ends.
+			c.Pipeline.CosignWait = 5 * time.Second
+			// All serving nodes prove, but for the job, which shows a rung each: only the first does.
+			// It keeps its priority, so that proofs come in time on a machine that is busy with both sides.
+			c.Proofs.Enabled, c.Proofs.Wait, c.Proofs.Nice = i == 0 || !f.job, 10*time.Second, 0
+			switch {
+			case f.verbose:
+			case f.job: // four nodes that start at once, on a machine that is busy with them, have much to warn of
+				c.Log.Level = "error"
+			default:
+				c.Log.Level = "warn"
+			}
+		},
+	})
+	if errors.Is(err, testnet.ErrOptions) {
+		return nil, usageError{err}
+	}
+	return net, err
+}
+
+// patience is how long nothing of a job may move.
+const patience = time.Minute
+
+// causeOr returns why the context ended rather than the errors that this caused.
+func causeOr(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil && err != nil {
+		return cause
+	}
+	return err
+}
+
+// stopAll stops the nodes side by side. One that does not stop is left behind: the process is about to end.
+func stopAll(nodes []*node.Node) error {
+	stopped := make(chan struct{})
+	go func() {
+		var group errgroup.Group
+		for _, n := range nodes {
+			group.Go(func() error { n.Stop(); return nil })
+		}
+		_ = group.Wait() // no error is possible
+		close(stopped)
+	}()
+	select {
+	case <-stopped:
+		return nil
+	case <-time.After(patience):
+		return fmt.Errorf("the nodes did not stop within %v", patience)
+	}
+}
+
+// startAll starts the nodes side by side: none makes progress before a quorum is up.
+func startAll(ctx context.Context, net *testnet.Network, logs io.Writer) ([]*node.Node, error) {
+	nodes := make([]*node.Node, len(net.Nodes))
+	logs = &lockedWriter{w: logs}
+	var group errgroup.Group
+	for i, home := range net.Nodes {
+		group.Go(func() error {
+			loaded, err := config.Load(home.Config, nil, nil)
+			if err != nil {
+				return err
+			}
+			log, err := telemetry.NewLogger(logs, loaded.Log.Level, loaded.Log.Format)
+			if err != nil {
+				return err
+			}
+			id, err := node.LoadIdentity(loaded.Config, []byte(net.Password))
+			if err != nil {
+				return err
+			}
+			nodes[i], err = node.Start(ctx, loaded.Config, id, log.With("name", loaded.Node.Name))
+			if err != nil {
+				return fmt.Errorf("%s: %w", loaded.Node.Name, err)
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		for _, n := range nodes {
+			if n != nil {
+				n.Stop()
+			}
+		}
+		return nil, err
+	}
+	return nodes, nil
+}
+
+func describe(out io.Writer, net *testnet.Network, f *devnetFlags) {
+	fmt.Fprintf(out, "Network %s runs in %s: epochs of %d seconds. Ctrl-C ends it.\n\n", net.Genesis.ChainID, net.Dir, f.epoch)
+	rows := make([][]string, len(net.Nodes))
+	for i, n := range net.Nodes {
+		role := "member"
+		if i < f.serving {
+			role = "member, serves clients"
+		}
+		rows[i] = []string{fmt.Sprintf("node%d", i), role, n.Ingest, n.Operator}
+	}
+	table(out, []string{"node", "role", "clients", "dashboard"}, rows)
+	fmt.Fprintf(out, `
+Try, from another terminal:
+  waybill status --node %s
+  waybill replay --node %s --genesis %s --treasury %s --password-file %s
+`, net.Nodes[0].Ingest, net.Nodes[0].Ingest, filepath.Join(net.Dir, testnet.GenesisFile), filepath.Join(net.Dir, testnet.TreasuryFile), filepath.Join(net.Dir, testnet.PasswordFile))
+}
+
+// lockedWriter lets several loggers share a writer.
+type lockedWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *lockedWriter) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(b)
+}

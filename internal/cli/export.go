@@ -1,0 +1,93 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/waybill-network/waybill/node/ingest"
+	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/rollup"
+	"golang.org/x/term"
+)
+
+func newExport() *cobra.Command {
+	return group("export", "Get proofs out of a node, as files that 'waybill verify' checks offline", "",
+		exportCommand("ack NODE EPOCH WINDOW CLIENT SEQ", "The proof that an ack is in a certified rollup", 5,
+			func(ctx context.Context, c *ingest.Client, n []uint32) (*rpc.ExportResponse, error) {
+				return ingest.Call(ctx, c.Ledger().ExportAck, &rpc.ExportAckRequest{Node: n[0], Epoch: n[1], Window: n[2], Client: n[3], Seq: n[4]})
+			}),
+		exportRollup(),
+		exportCommand("settlement EPOCH", "The certified settlement of an epoch", 1,
+			func(ctx context.Context, c *ingest.Client, n []uint32) (*rpc.ExportResponse, error) {
+				return ingest.Call(ctx, c.Ledger().ExportSettlement, &rpc.ExportSettlementRequest{Epoch: n[0]})
+			}),
+	)
+}
+
+func exportRollup() *cobra.Command {
+	var rung uint32
+	cmd := exportCommand("rollup NODE EPOCH WINDOW", "A certified rollup with everything needed to recompute it", 3,
+		func(ctx context.Context, c *ingest.Client, n []uint32) (*rpc.ExportResponse, error) {
+			return ingest.Call(ctx, c.Ledger().ExportRollup, &rpc.ExportRollupRequest{Node: n[0], Epoch: n[1], Window: n[2], Rung: rung})
+		})
+	cmd.Flags().Uint32Var(&rung, "rung", 0, "evidence: 2 with co-signed statements, 3 with proofs of them (default: the best that the node keeps)")
+	return cmd
+}
+
+func exportCommand(use, short string, numbers int, get func(context.Context, *ingest.Client, []uint32) (*rpc.ExportResponse, error)) *cobra.Command {
+	cmd := &cobra.Command{Use: use, Short: short, Args: exactly(numbers, use[strings.Index(use, " ")+1:]+", as numbers")}
+	with := nodeFlag(cmd)
+	asJSON := cmd.Flags().Bool("json", false, "write a JSON rendering for people instead of the file that verify checks")
+	var out string
+	cmd.Flags().StringVarP(&out, "out", "o", "", "write to this `file` (default: standard output, unless that is a terminal)")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		n := make([]uint32, numbers)
+		for i, a := range args {
+			v, err := strconv.ParseUint(a, 10, 32)
+			if err != nil {
+				return usagef("%s %q: want a number below 2^32", strings.Fields(use)[i+1], a)
+			}
+			n[i] = uint32(v)
+		}
+		if f, ok := cmd.OutOrStdout().(*os.File); ok && out == "" && !*asJSON && term.IsTerminal(int(f.Fd())) {
+			return usagef("the file is binary: name one with --out, or ask for --json")
+		}
+		return with(cmd.Context(), func(ctx context.Context, c *ingest.Client) error {
+			res, err := get(ctx, c, n)
+			if err != nil {
+				return err
+			}
+			return writeExport(cmd.OutOrStdout(), out, res.File, *asJSON)
+		})
+	}
+	return cmd
+}
+
+func writeExport(w io.Writer, name string, file []byte, asJSON bool) error {
+	if asJSON {
+		export, err := rollup.ParseExport(file)
+		if err != nil {
+			return err
+		}
+		var text bytes.Buffer
+		if err := printJSON(&text, export); err != nil {
+			return err
+		}
+		file = text.Bytes()
+	}
+	if name == "" {
+		_, err := w.Write(file)
+		return err
+	}
+	if err := os.WriteFile(name, file, 0o644); err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "%s: %s\n", name, plural(uint64(len(file)), "byte"))
+	return nil
+}

@@ -1,0 +1,141 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/waybill-network/waybill/node/ingest"
+	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/rollup"
+)
+
+// rungs says how many acks are shown how: one by one, under statements that their clients co-signed, and under proofs of such
+// statements. InTime are those of the last whose proofs the committee has seen in the statements' place.
+type rungs struct {
+	Acks       uint64 `json:"1"`
+	Statements uint64 `json:"2"`
+	Proofs     uint64 `json:"3"`
+	InTime     uint64 `json:"3_in_time"`
+}
+
+// rungs waits until everything is proved that will be, and counts.
+func (j *job) rungs(ctx context.Context, r *jobResult) error {
+	bar := newProgress(j.errOut, "prove", "proofs")
+	defer bar.end("")
+	for {
+		done, left := j.proofs()
+		if left == 0 {
+			bar.end(plural(uint64(done), "proof"))
+			break
+		}
+		bar.set(done, done+left, "")
+		if err := pause(ctx, 100*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	for i, n := range j.nodes {
+		s := n.Snapshot()
+		r.Rungs.InTime += s.Rollups.Rung3
+		for _, f := range s.Proving.Failures {
+			if f.Count > 0 {
+				return fmt.Errorf("node%d: %s without a proof: %s", i, plural(f.Count, "window"), f.Name)
+			}
+		}
+	}
+	return j.countRungs(ctx, r)
+}
+
+// proofs returns how many proofs the nodes have made, and an estimate of how many they will.
+func (j *job) proofs() (done, left int) {
+	for _, n := range j.nodes {
+		s := n.Snapshot()
+		done += int(s.Proving.Proofs)
+		left += s.Proving.Queued
+		for _, w := range s.Windows {
+			if w.Segments > w.Proven {
+				left += w.Segments - w.Proven
+			}
+		}
+		left = max(left, s.Proving.Working)
+	}
+	return done, left
+}
+
+// countRungs asks the serving nodes for their rollups, and for one that is shown by proofs.
+func (j *job) countRungs(ctx context.Context, r *jobResult) error {
+	for i := range j.f.serving {
+		c, err := ingest.NewClient(ingest.ClientConfig{URL: j.net.Nodes[i].Ingest})
+		if err != nil {
+			return err
+		}
+		own, err := ingest.Call(ctx, c.Ledger().ListOwnRollups, &rpc.ListOwnRollupsRequest{Count: ingest.MaxPage})
+		c.Close()
+		if err != nil {
+			return err
+		}
+		for _, o := range own.Rollups {
+			r.Rungs.Acks += uint64(o.Acks - o.CosignedAcks)
+			if rollup.Rung(o.Rung) != rollup.RungProof {
+				r.Rungs.Statements += uint64(o.CosignedAcks)
+				continue
+			}
+			r.Rungs.Proofs += uint64(o.CosignedAcks)
+			if r.proven == nil || r.proven.CosignedAcks < o.CosignedAcks {
+				r.proven = o
+			}
+		}
+	}
+	return nil
+}
+
+// besides is the rung to export an ack's rollup on when it is the one that is exported with proofs, else the best.
+func (r *jobResult) besides(a *rollup.Ack) uint32 {
+	if p := r.proven; p != nil && p.Node == a.Node && p.Epoch == a.Epoch && p.Window == a.Window {
+		return uint32(rollup.RungStatements)
+	}
+	return 0
+}
+
+// manyClients is from how many clients on every rung has to show: among a few, all may decline, or all sign.
+const manyClients = 100
+
+// checkRungs is the part of the job's verdict about rungs.
+func (r *jobResult) checkRungs() error {
+	n := r.Rungs
+	if n.Acks+n.Statements+n.Proofs != r.Settled {
+		return fmt.Errorf("%d settled, but %d rolled up one by one, %d under co-signed statements and %d under proofs", r.Settled, n.Acks, n.Statements, n.Proofs)
+	}
+	if n.InTime > n.Proofs {
+		return fmt.Errorf("the committee has seen proofs for %d acks, and there are proofs for %d", n.InTime, n.Proofs)
+	}
+	switch w := r.want; {
+	case w.Acks > 0 && n.Acks == 0:
+		return errors.New("all clients have co-signed, where some were to decline")
+	case w.Statements > 0 && n.Statements == 0:
+		return errors.New("nothing went by co-signed statements")
+	case w.Proofs > 0 && n.Proofs == 0:
+		return errors.New("nothing was proved")
+	}
+	return nil
+}
+
+// wanted says on which rungs acks have to be.
+func (f *devnetFlags) wanted(clients int) (want rungs) {
+	if clients < manyClients {
+		return want
+	}
+	if f.rung1 > 0 {
+		want.Acks = 1
+	}
+	if f.rung1 < 100 {
+		if want.Proofs = 1; f.proofs == 0 {
+			want.Proofs = 0
+		}
+		if f.proofs == 0 || f.serving > 1 { // the first node proves, and the others do not
+			want.Statements = 1
+		}
+	}
+	return want
+}

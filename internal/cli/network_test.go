@@ -1,0 +1,347 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/waybill-network/waybill/node/config"
+	"github.com/waybill-network/waybill/rollup"
+)
+
+// judged is what a test reads of a verdict.
+type judged struct {
+	File, Summary string
+	Holds         bool
+}
+
+// network is a network of one node, as an operator would have it.
+type network struct {
+	dir, home, url             string
+	genesis, treasury, account string
+}
+
+func newNetwork(t *testing.T, epoch string) *network {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "net")
+	var info testnetInfo
+	if err := json.Unmarshal([]byte(must(t, "testnet", "--dir", dir, "--nodes", "1", "--base-port", "0", "--epoch", epoch, "--grace", "1", "--json")), &info); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("WAYBILL_PASSWORD", strings.TrimSpace(read(t, filepath.Join(dir, "password"))))
+	return &network{dir, info.Nodes[0].Home, info.Nodes[0].Ingest, info.Genesis, info.Treasury, publicKey(t, info.Treasury)}
+}
+
+// start runs the node until the returned function is called, which checks that it ends well.
+func (n *network) start(t *testing.T, args ...string) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	type result struct {
+		code   int
+		errOut string
+	}
+	ended := make(chan result, 1)
+	go func() {
+		code, _, errOut := cliContext(ctx, append([]string{"start", "--home", n.home}, args...)...)
+		ended <- result{code, errOut}
+	}()
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		if code, _, _ := cli(t, "status", "--node", n.url); code == 0 {
+			break
+		}
+		select {
+		case r := <-ended:
+			cancel()
+			t.Fatalf("the node ended with %d: %s", r.code, r.errOut)
+		case <-time.After(100 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			cancel()
+			t.Fatal("the node does not start:", (<-ended).errOut)
+		}
+	}
+	return func() {
+		t.Helper()
+		cancel()
+		if r := <-ended; r.code != 0 || !strings.Contains(r.errOut, "stopped") {
+			t.Errorf("an interrupted node ends with %d: %s", r.code, r.errOut)
+		}
+	}
+}
+
+// TestOperator does with one node what an operator does, command by command.
+func TestOperator(t *testing.T) {
+	n := newNetwork(t, "4")
+	node := []string{"--node", n.url}
+	with := func(args ...string) []string { return append(args, node...) }
+	stop := n.start(t)
+	defer func() { stop() }()
+
+	if out := must(t, with("status")...); !strings.Contains(out, "yes, takes acks") || !strings.Contains(out, "refused a second in the last") {
+		t.Error(out)
+	}
+	payer := filepath.Join(n.dir, "payer.json")
+	must(t, "keys", "new", "--light", payer)
+	key := publicKey(t, payer)
+	fails(t, 1, "has no account yet", with("tx", "transfer", key, "1", "--key", payer)...)
+	must(t, with("tx", "deposit", key, "5", "--key", n.treasury)...)
+	fails(t, 1, "the ledger refuses the transaction: insufficient_balance", with("tx", "transfer", n.account, "6", "--key", payer)...)
+	file := filepath.Join(n.dir, "transfer.hex")
+	must(t, with("tx", "transfer", n.account, "1", "--key", payer, "--out", file)...)
+	must(t, with("tx", "send", file)...)
+	fails(t, 1, "bad_nonce", with("tx", "send", file)...)
+	fails(t, 1, "does not answer: connection refused", "tx", "send", file, "--node", "http://127.0.0.1:1")
+	if out := must(t, with("tx", "register-service", "byte", "--key", payer)...); !strings.Contains(out, "service 0: byte") {
+		t.Error(out)
+	}
+	if out := must(t, with("tx", "register-service", "minute", "--json", "--key", payer)...); !strings.Contains(out, `"index": 1,`) {
+		t.Error(out)
+	}
+	client := filepath.Join(n.dir, "client.json")
+	must(t, "keys", "new", "--light", "--kind", "bls12-381", client)
+	if out := must(t, with("tx", "register-clients", client, "--key", payer)...); !strings.Contains(out, "client 0: ") {
+		t.Error(out)
+	}
+	fails(t, 1, "key_taken", with("tx", "register-clients", client, "--key", payer)...)
+	must(t, with("tx", "set-payer", "0", client, "--key", payer)...)
+	fails(t, 1, "store: ", "start", "--home", n.home) // it runs already
+
+	seed := write(t, filepath.Join(n.dir, "seed.hex"), strings.Repeat("5a", 32))
+	var done replayResult
+	args := with("replay", "--genesis", n.genesis, "--treasury", n.treasury, "--seed-file", seed, "--requests", "40", "--json")
+	for range 2 { // the second run finds its parties registered, and its acks are others
+		if err := json.Unmarshal([]byte(must(t, args...)), &done); err != nil || done.Accepted != 40 {
+			t.Fatalf("%+v, %v", done, err)
+		}
+	}
+	stop()
+	stop = n.start(t, "--set", "pipeline.window_age=1s", "--set", "pipeline.grace=100ms") // what was accepted is there again
+	epoch := n.awaitSettled(t, 80)
+
+	dir := t.TempDir()
+	settlement := filepath.Join(dir, "settlement.wbx")
+	must(t, with("export", "settlement", fmt.Sprint(epoch), "--out", settlement)...)
+	fails(t, 1, "answers: ", with("export", "settlement", "4000000")...)
+	fails(t, 1, "answers: ", with("export", "ack", "0", "0", "77", "0", "0")...)
+	n.verify(t, settlement)
+}
+
+// awaitSettled waits until settlements hold as many acks, and returns an epoch that has some.
+func (n *network) awaitSettled(t *testing.T, want uint64) (epoch uint32) {
+	t.Helper()
+	for deadline := time.Now().Add(40 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+		var s nodeStatus
+		if err := json.Unmarshal([]byte(must(t, "status", "--json", "--node", n.url)), &s); err != nil {
+			t.Fatal(err)
+		}
+		var acks uint64
+		for _, settled := range s.Settlements {
+			if settled.Certified && settled.Acks > 0 {
+				epoch, acks = settled.Epoch, acks+settled.Acks
+			}
+		}
+		if acks == want {
+			return epoch
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d of %d acks settled: %+v", acks, want, s.Settlements)
+		}
+	}
+}
+
+// verify checks verdicts and exit codes over good and bad files.
+func (n *network) verify(t *testing.T, good string) {
+	t.Helper()
+	check := []string{"verify", "--genesis", n.genesis}
+	if out := must(t, append(check, good)...); !strings.Contains(out, "settlement.wbx: holds: ") || strings.Count(out, "\n") != 3 {
+		t.Error(out)
+	}
+	file := []byte(read(t, good))
+	for _, at := range []int{0, 9, len(file) / 2, len(file) - 1} {
+		mutated := bytes.Clone(file)
+		mutated[at] ^= 1
+		fails(t, 1, "DOES NOT HOLD", append(check, write(t, filepath.Join(t.TempDir(), "mutated.wbx"), string(mutated)))...)
+	}
+	fails(t, 1, "DOES NOT HOLD", append(check, write(t, filepath.Join(t.TempDir(), "short.wbx"), string(file[:20])))...)
+	fails(t, 1, "cannot be read: no such file", append(check, good, good+".nosuch")...)
+	var verdicts []judged
+	code, out, _ := cli(t, append(check, "--json", good, n.genesis)...)
+	if err := json.Unmarshal([]byte(out), &verdicts); err != nil || code != 1 || len(verdicts) != 2 || !verdicts[0].Holds || verdicts[1].Holds {
+		t.Errorf("exit code %d, %+v, %v", code, verdicts, err)
+	}
+	other := filepath.Join(t.TempDir(), "other")
+	must(t, "testnet", "--dir", other, "--nodes", "1")
+	fails(t, 1, "another network", "verify", "--genesis", filepath.Join(other, "genesis.json"), good)
+	fails(t, 1, "genesis file", "verify", "--genesis", good, good)
+}
+
+// TestDoctorHome breaks a home in every way that doctor knows.
+func TestDoctorHome(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "net")
+	must(t, "testnet", "--dir", dir, "--nodes", "2", "--base-port", "0")
+	home := func(i int, parts ...string) string {
+		return filepath.Join(append([]string{dir, fmt.Sprintf("node%d", i)}, parts...)...)
+	}
+	var d diagnosis
+	if err := json.Unmarshal([]byte(must(t, "doctor", "--home", home(0), "--json")), &d); err != nil {
+		t.Fatal(err)
+	}
+	if len(d.Settings) != len(config.Fields()) {
+		t.Errorf("%d settings of %d", len(d.Settings), len(config.Fields()))
+	}
+	t.Setenv("WAYBILL_LOG_LEVEL", "debug")
+	out := must(t, "doctor", "--home", home(0))
+	for _, want := range []string{"those of committee member 0", "is made at the first start", "are free", "WAYBILL_LOG_LEVEL\n"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("doctor does not say %q:\n%s", want, out)
+		}
+	}
+	sick := func(message string) {
+		t.Helper()
+		fails(t, 1, message, "doctor", "--home", home(0))
+	}
+	// while runs the check and puts the file back.
+	while := func(file, content, message string) {
+		t.Helper()
+		before := read(t, file)
+		write(t, file, content)
+		sick(message)
+		write(t, file, before)
+	}
+	while(home(0, "config.toml"), "[log]\nlevle = \"info\"\n", "did you mean log.level?")
+	while(home(0, "config.toml"), "[log\n", "config.toml:1")
+	while(filepath.Join(dir, "genesis.json"), "{}", "genesis.json: ")
+	while(home(0, "keys", "bls.json"), "{}", "bls.json: ")
+	while(home(0, "keys", "bls.json"), read(t, home(1, "keys", "bls.json")), "is not the key that the genesis file has for member 0")
+	while(home(0, "keys", "consensus.json"), read(t, home(1, "keys", "bls.json")), "holds a bls12-381 key, not ed25519")
+	while(filepath.Join(dir, "password"), "", "the file is empty")
+	if err := os.Chmod(home(0, "keys", "transport.json"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	sick("run: chmod 600")
+	if err := os.Chmod(home(0, "keys", "transport.json"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	loaded, err := config.Load(home(0, "config.toml"), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken, err := net.Listen("tcp", loaded.Peer.Listen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sick("peer.listen: listen tcp")
+	taken.Close()
+	if err := os.Remove(filepath.Join(dir, "genesis.json")); err != nil {
+		t.Fatal(err)
+	}
+	sick("no such file")
+	fails(t, 1, "write one with 'waybill init --home", "doctor", "--home", home(7))
+}
+
+func TestStartRefuses(t *testing.T) {
+	n := newNetwork(t, "60")
+	start := func(message string, args ...string) {
+		t.Helper()
+		code, out, errOut := cli(t, append([]string{"start", "--home", n.home}, args...)...)
+		if code != 1 || out != "" || !strings.Contains(errOut, message) {
+			t.Errorf("exit code %d, want 1 and %q: %s", code, message, errOut)
+		}
+	}
+	start("allowed is debug or info or warn or error", "--set", "log.level=loud")
+	start("did you mean log.level?", "--set", "log.levle=info")
+	start("waybill doctor --home", "--set", "node.genesis=nosuch")
+	start("password file", "--set", "node.password_file=nosuch")
+	other := write(t, filepath.Join(n.dir, "other"), "not it")
+	start("wrong password", "--password-file", other)
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for _, setting := range []string{"consensus.listen", "peer.listen", "ingest.listen", "operator.listen"} {
+		start(setting+": ", "--set", setting+"="+taken.Addr().String())
+	}
+	fails(t, 1, "no node lives in", "start", "--home", n.dir)
+}
+
+func TestInit(t *testing.T) {
+	t.Setenv("WAYBILL_PASSWORD", "secret")
+	home := filepath.Join(t.TempDir(), "home")
+	var member map[string]any
+	if err := json.Unmarshal([]byte(must(t, "init", "--home", home, "--json")), &member); err != nil {
+		t.Fatal(err)
+	}
+	if got := publicKey(t, filepath.Join(home, "keys", "transport.json")); member["transport_key"] != got {
+		t.Errorf("init prints %v, the keystore holds %s", member["transport_key"], got)
+	}
+	fails(t, 1, "has been initialised", "init", "--home", home)
+	fails(t, 1, "put the network's genesis file there", "doctor", "--home", home)
+}
+
+// TestDevnetJob is the main job, small.
+func TestDevnetJob(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a dozen seconds")
+	}
+	exports := t.TempDir()
+	var decoded struct {
+		jobResult
+		Verified []judged `json:"verified"`
+	}
+	out := must(t, "devnet", "--job", "--requests", "120", "--epoch", "4", "--grace", "1", "--exports", exports, "--json")
+	if err := json.Unmarshal([]byte(out), &decoded); err != nil {
+		t.Fatal(err)
+	}
+	result := decoded.jobResult
+	for _, v := range decoded.Verified {
+		result.Verified = append(result.Verified, verdict{File: v.File, Holds: v.Holds, Summary: v.Summary, Content: new(rollup.Report)})
+	}
+	result.want = rungs{Acks: 1, Statements: 1, Proofs: 1} // which is not printed
+	if err := result.check(); err != nil || result.Accepted != 120 || result.Settled != 120 {
+		t.Errorf("%+v, %v", result, err)
+	}
+	files, err := filepath.Glob(filepath.Join(exports, "*.wbx"))
+	if err != nil || len(files) < 5 || !slices.Contains(files, filepath.Join(exports, "proof.wbx")) {
+		t.Fatal(files, err)
+	}
+	must(t, append([]string{"verify", "--genesis", filepath.Join(exports, "genesis.json")}, files...)...)
+	var text bytes.Buffer
+	result.print(&text)
+	for _, want := range []string{"120 received = 120 accepted + 0 refused; 120 accepted = 120 settled + 0 pending", "ack.wbx: holds: ",
+		fmt.Sprintf("Acks by rung: %d verified one by one (1) + %d under statements that their clients co-signed (2) + %d under proofs",
+			result.Rungs.Acks, result.Rungs.Statements, result.Rungs.Proofs)} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("%q is missing in %s", want, &text)
+		}
+	}
+	for _, spoil := range []func(r *jobResult){
+		func(r *jobResult) { r.Settled-- },
+		func(r *jobResult) { r.Received-- },
+		func(r *jobResult) { r.Differs = []string{"one"} },
+		func(r *jobResult) { r.Verified = []verdict{{}} },
+		func(r *jobResult) { r.Epochs = r.Epochs[:1] },
+		func(r *jobResult) { r.Rungs.Acks++ },
+		func(r *jobResult) { r.Rungs.Proofs++ },
+		func(r *jobResult) { r.Rungs.InTime = r.Rungs.Proofs + 1 },
+		func(r *jobResult) { r.Rungs = rungs{Statements: 60, Proofs: 60} },
+		func(r *jobResult) { r.Rungs = rungs{Acks: 60, Proofs: 60} },
+		func(r *jobResult) { r.Rungs = rungs{Acks: 60, Statements: 60} },
+	} {
+		bad := result
+		spoil(&bad)
+		if bad.check() == nil {
+			t.Errorf("a job with %+v passes", bad)
+		}
+	}
+	fails(t, 1, "access log: ", "devnet", "--job", "--log", filepath.Join(exports, "nosuch"))
+}

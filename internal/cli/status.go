@@ -1,0 +1,272 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/waybill-network/waybill/node/ingest"
+	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/node/telemetry"
+	"github.com/waybill-network/waybill/rollup"
+)
+
+// nodeStatus is what a node says about itself, and how its health checks judge that.
+type nodeStatus struct {
+	Ready  bool              `json:"ready"`
+	Checks []telemetry.Check `json:"checks"`
+	telemetry.Snapshot
+	recent []*rpc.Rollup // of the whole network
+}
+
+func newStatus() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show what a node says about itself, its windows and the chain",
+		Long: `Asks a node for its snapshot and shows it: whether it is ready for acks, and if not, why; what became of the acks that it
+answered, in the last seconds and since it started; where its windows and rollups are; the chain, the committee and the disk. The dashboard
+(operator.listen) shows the same, live.`,
+		Args: noArgs,
+	}
+	with := nodeFlag(cmd)
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return with(cmd.Context(), func(ctx context.Context, c *ingest.Client) error {
+			s, err := statusOf(ctx, c)
+			if err != nil {
+				return err
+			}
+			if *asJSON {
+				return printJSON(cmd.OutOrStdout(), s)
+			}
+			s.print(cmd.OutOrStdout())
+			return nil
+		})
+	}
+	return cmd
+}
+
+func statusOf(ctx context.Context, c *ingest.Client) (*nodeStatus, error) {
+	answer, err := ingest.Call(ctx, c.Ledger().GetStatus, &rpc.GetStatusRequest{})
+	if err != nil {
+		return nil, err
+	}
+	detail, err := answer.Detail.MarshalJSON()
+	if err != nil {
+		return nil, err
+	}
+	s := &nodeStatus{Ready: true}
+	if err := json.Unmarshal(detail, &s.Snapshot); err != nil {
+		return nil, fmt.Errorf("the node's snapshot is not of this version (%s, this is %s): %w", answer.Version, telemetry.BuildInfo().Version, err)
+	}
+	s.Checks = telemetry.Checks(&s.Snapshot)
+	for _, check := range s.Checks {
+		s.Ready = s.Ready && check.OK
+	}
+	recent, err := ingest.Call(ctx, c.Ledger().ListRollups, &rpc.ListRollupsRequest{Count: 10})
+	if err != nil {
+		return nil, err
+	}
+	s.recent = recent.Rollups
+	return s, nil
+}
+
+func (s *nodeStatus) print(w io.Writer) {
+	pairs(w,
+		"node", fmt.Sprintf("%s, number %d, version %s, up %v", s.Node.Name, s.Node.Index, s.Build.Version, s.Taken.Sub(s.Started).Round(time.Second)),
+		"network", fmt.Sprintf("%s (%s)", s.Node.ChainID, s.Node.Network),
+		"ready", s.readiness(),
+		"chain", fmt.Sprintf("block %s, %v old, %.1f blocks a second, %s, %s waiting, application hash %s", grouped(uint64(s.Chain.Height)),
+			s.Taken.Sub(s.Chain.BlockTime).Round(time.Millisecond), s.Recent.PerSecond(s.Recent.Blocks), plural(uint64(s.Chain.Peers), "peer"), plural(uint64(s.Chain.Mempool), "transaction"), shortHashes(s.Chain.AppHash)),
+		"epoch", fmt.Sprintf("%d, %s; the next to settle is %d", s.Epoch.Number, s.epochEnd(), s.Epoch.NextToSettle),
+		"registry", fmt.Sprintf("%s, %s, %s", plural(uint64(s.Epoch.Nodes), "node"), plural(uint64(s.Epoch.Services), "service"), plural(uint64(s.Epoch.Clients), "client")),
+		"committee", s.members(),
+		"disk", fmt.Sprintf("%s used, %s free", mebibytes(s.Store.Bytes), mebibytes(s.Store.Free)),
+		"owner", fmt.Sprintf("%s credits, %s earned by this node since it started", credits(s.Node.Balance), credits(s.Node.Earned)),
+	)
+	if s.Node.Serving {
+		s.printAcks(w)
+	}
+	if len(s.recent) > 0 {
+		fmt.Fprintln(w, "\nRollups of the network that were ordered last:")
+		rows := make([][]string, len(s.recent))
+		for i, r := range s.recent {
+			rows[i] = []string{strconv.Itoa(int(r.Node)), strconv.Itoa(int(r.Epoch)), strconv.Itoa(int(r.Window)), grouped(uint64(r.Acks)), grouped(uint64(r.CosignedAcks)), rungText(r.Rung), grouped(r.Units), shortHashes(r.Id), numbers(r.Signers)}
+		}
+		table(w, []string{">node", ">epoch", ">window", ">acks", ">co-signed", ">rung", ">units", "id", "signers"}, rows)
+	}
+}
+
+// readiness lists the checks that failed.
+func (s *nodeStatus) readiness() string {
+	var why []string
+	for _, c := range s.Checks {
+		if !c.OK {
+			why = append(why, c.Name+": "+c.Detail)
+		}
+	}
+	switch {
+	case len(why) > 0:
+		return "NO: " + strings.Join(why, "; ")
+	case !s.Node.Serving:
+		return "yes; it does not take acks"
+	}
+	return "yes, takes acks"
+}
+
+// epochEnd says when the epoch ends: with the first block after its time.
+func (s *nodeStatus) epochEnd() string {
+	if left := s.Epoch.End.Sub(s.Taken).Round(time.Second); left > 0 {
+		return "ends in " + left.String()
+	}
+	return "ends with the next block"
+}
+
+// members tells what the last pushes to the committee's members showed. A member that was pushed nothing yet counts as
+// one that answers.
+func (s *nodeStatus) members() string {
+	var healthy int
+	var ill []string
+	for _, m := range s.Committee {
+		if m.Healthy {
+			healthy++
+		} else {
+			ill = append(ill, fmt.Sprintf("%d did not: %s", m.Node, m.LastError))
+		}
+	}
+	text := fmt.Sprintf("%d of %d answered the last rollup pushed to them", healthy, len(s.Committee))
+	return strings.Join(append([]string{text}, ill...), "; ")
+}
+
+// printAcks shows what a serving node did with acks since it started.
+func (s *nodeStatus) printAcks(w io.Writer) {
+	var accepted, refused uint64
+	var reasons []string
+	for _, a := range s.Answers {
+		switch {
+		case a.Name == rollup.Accepted.String():
+			accepted = a.Count
+		case a.Name == rollup.Known.String():
+		case a.Count > 0:
+			refused += a.Count
+			reasons = append(reasons, grouped(a.Count)+" "+a.Name)
+		}
+	}
+	answers := fmt.Sprintf("%s accepted, %s refused", grouped(accepted), grouped(refused))
+	if refused > 0 {
+		answers += ": " + strings.Join(reasons, ", ")
+	}
+	seconds := s.Taken.Sub(s.Started).Seconds()
+	fmt.Fprintln(w)
+	pairs(w,
+		"acks", answers,
+		"rate", fmt.Sprintf("%.1f accepted and %.1f refused a second in the last %.0f s; %.1f and %.1f since the start",
+			s.Recent.PerSecond(s.Recent.Accepted), s.Recent.PerSecond(s.Recent.Refused), s.Recent.Seconds, float64(accepted)/max(seconds, 1), float64(refused)/max(seconds, 1)),
+		"waiting", fmt.Sprintf("%s without an answer yet, from %s", plural(uint64(s.Budget.Acks), "ack"), plural(uint64(s.Budget.Sources), "connection")),
+		"rollups", fmt.Sprintf("%s sealed, %s certified, %s ordered, %d pending", grouped(s.Rollups.Sealed), grouped(s.Rollups.Certified),
+			grouped(s.Rollups.Ordered), s.Rollups.Pending),
+		"by rung", fmt.Sprintf("%s acks one by one (1), %s under statements that their clients co-signed (2), %s under proofs of them (3)",
+			grouped(s.Rollups.Rung1), grouped(s.Rollups.Rung2), grouped(s.Rollups.Rung3)),
+		"co-signing", s.cosigning(),
+		"proofs", s.proving(),
+	)
+	rows := [][]string{}
+	for _, v := range s.Windows {
+		closes := ""
+		if v.State == telemetry.WindowOpen && !v.Closes.IsZero() {
+			closes = v.Closes.Sub(s.Taken).Round(time.Second).String()
+		}
+		power := ""
+		switch v.State {
+		case telemetry.WindowProving:
+			power = fmt.Sprintf("%d of %s", v.Proven, plural(uint64(v.Segments), "proof"))
+		case telemetry.WindowCertifying:
+			power = fmt.Sprintf("%d of %d", v.Power, v.Quorum)
+		}
+		rows = append(rows, []string{strconv.Itoa(int(v.Epoch)), strconv.Itoa(int(v.Window)), string(v.State), closes, grouped(uint64(v.Acks)), rungText(uint32(v.Rung)), power})
+		if len(rows) == 8 {
+			break
+		}
+	}
+	if len(rows) > 0 {
+		fmt.Fprintln(w, "\nWindows of this node, newest first:")
+		table(w, []string{">epoch", ">window", "state", ">closes in", ">acks", ">rung", ">power so far"}, rows)
+	}
+}
+
+// cosigning says what became of the offers to clients.
+func (s *nodeStatus) cosigning() string {
+	c := &s.Cosign
+	if !c.On {
+		return "off (pipeline.cosign_wait)"
+	}
+	text := fmt.Sprintf("%s can be asked; of %s asked so far, %s signed and %s did not answer in time", plural(uint64(c.Sessions), "session"),
+		plural(c.Asked, "client"), grouped(c.Signed), grouped(c.Silent))
+	for _, r := range c.Refusals {
+		if r.Count > 0 {
+			text += fmt.Sprintf(", %s %s", grouped(r.Count), r.Name)
+		}
+	}
+	if c.Garbage > 0 {
+		text += fmt.Sprintf("; %s barred for an answer that was none", plural(c.Garbage, "session"))
+	}
+	return text
+}
+
+// proving says what became of proofs, and what is missing for them.
+func (s *nodeStatus) proving() string {
+	p := &s.Proving
+	if !p.On {
+		if len(p.Keys) == 0 {
+			return "none: the genesis file names no keys"
+		}
+		return "checked, not made"
+	}
+	text := fmt.Sprintf("%s proved with %s, %d waiting, %d in work; the prover is %s", plural(p.Windows, "window"), plural(p.Proofs, "proof"),
+		p.Queued, p.Working, p.Prover.Stage)
+	if p.Proofs > 0 {
+		text += fmt.Sprintf(", %.1f s a proof, %s at most", p.Prover.Seconds/float64(p.Proofs), mebibytes(p.Prover.PeakMemory))
+	}
+	for _, f := range p.Failures {
+		if f.Count > 0 {
+			text += fmt.Sprintf("; %s without: %s", plural(f.Count, "window"), f.Name)
+		}
+	}
+	for _, k := range p.Keys {
+		if !k.Found {
+			text += fmt.Sprintf("; the key for %d statements is MISSING", k.Statements)
+		}
+	}
+	if p.Development {
+		text += "; keys for DEVELOPMENT"
+	}
+	return text
+}
+
+// rungText is the rung of the best evidence that the node keeps.
+func rungText(rung uint32) string {
+	if rung == 0 {
+		return ""
+	}
+	return strconv.Itoa(int(rung))
+}
+
+func numbers(list []uint32) string {
+	text := make([]string, len(list))
+	for i, n := range list {
+		text[i] = strconv.Itoa(int(n))
+	}
+	return strings.Join(text, ", ")
+}
+
+func mebibytes(n uint64) string {
+	if n < 1<<30 {
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	}
+	return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
+}

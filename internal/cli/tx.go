@@ -1,0 +1,327 @@
+package cli
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/node/ingest"
+	"github.com/waybill-network/waybill/node/keys"
+	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/ledger"
+)
+
+func newTx() *cobra.Command {
+	return group("tx", "Build, sign and submit registry transactions", `Each subcommand builds one transaction, signs it with the key in --key, submits it to --node, and waits until it
+was executed. With --out FILE it is written there instead, for 'waybill tx send'. To sign on a machine without a
+network, name the chain and the sender's next nonce by hand: --out FILE --genesis FILE --nonce N.
+
+Amounts are in credits, with up to six decimals; one credit is 1,000,000 micro-credits.`,
+		txDeposit(), txTransfer(), txRegisterNode(), txRegisterService(), txRegisterClients(), txSetPayer(), txSend(), txShow())
+}
+
+// executionTime bounds the wait for a transaction's block.
+const executionTime = 30 * time.Second
+
+// builder makes the bytes of a transaction.
+type builder func(net rollup.Network, key ed25519.PrivateKey, nonce uint64) ([]byte, error)
+
+// txCommand is what the signed transactions have in common. prepare reads the command's own arguments.
+func txCommand(use, short string, args cobra.PositionalArgs, prepare func(args []string) (builder, error)) *cobra.Command {
+	cmd := &cobra.Command{Use: use, Short: short, Args: args}
+	with := nodeFlag(cmd)
+	key := ed25519Flag(cmd, "key", "sign with this key")
+	var out, genesisFile string
+	var nonce uint64
+	cmd.Flags().StringVar(&out, "out", "", "write the transaction to this `file` (hexadecimal) instead of submitting it")
+	cmd.Flags().StringVar(&genesisFile, "genesis", "", "with --out and --nonce: take the network from this genesis `file`, and ask no node")
+	cmd.Flags().Uint64Var(&nonce, "nonce", 0, "with --genesis: how many transactions the sender's key has had executed")
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		offline := genesisFile != ""
+		if offline != cmd.Flags().Changed("nonce") || offline && out == "" {
+			return usagef("--genesis, --nonce and --out go together")
+		}
+		build, err := prepare(args)
+		if err != nil {
+			return err
+		}
+		k, err := key()
+		if err != nil {
+			return err
+		}
+		if offline {
+			genesis, err := readGenesis(genesisFile)
+			if err != nil {
+				return err
+			}
+			tx, err := build(genesis.Network(), k, nonce)
+			if err != nil {
+				return err
+			}
+			return writeTx(cmd.OutOrStdout(), out, tx, *asJSON)
+		}
+		return with(cmd.Context(), func(ctx context.Context, c *ingest.Client) error {
+			net, err := networkOf(ctx, c)
+			if err != nil {
+				return err
+			}
+			if nonce, err = nextNonce(ctx, c, ledger.KeyOf(k)); err != nil {
+				return err
+			}
+			tx, err := build(net, k, nonce)
+			if err != nil {
+				return err
+			}
+			if out != "" {
+				return writeTx(cmd.OutOrStdout(), out, tx, *asJSON)
+			}
+			return sendTx(ctx, cmd.OutOrStdout(), c, ledger.KeyOf(k), nonce, tx, *asJSON)
+		})
+	}
+	return cmd
+}
+
+func writeTx(w io.Writer, name string, tx []byte, asJSON bool) error {
+	if err := os.WriteFile(name, []byte(hex.EncodeToString(tx)+"\n"), 0o644); err != nil {
+		return err
+	}
+	if asJSON {
+		return printJSON(w, map[string]any{"file": name, "bytes": len(tx)})
+	}
+	fmt.Fprintf(w, "%s: %s; submit it with: waybill tx send %s\n", name, plural(uint64(len(tx)), "byte"), name)
+	return nil
+}
+
+// sendTx submits a transaction, waits for its execution, and says what it made.
+func sendTx(ctx context.Context, w io.Writer, c *ingest.Client, sender ledger.Key, nonce uint64, tx []byte, asJSON bool) error {
+	hash := ingest.TxHash(tx)
+	waiting, cancel := context.WithTimeout(ctx, executionTime)
+	defer cancel()
+	if err := c.Execute(waiting, sender, nonce, tx); err != nil {
+		return fmt.Errorf("transaction %s: %w", hash, err)
+	}
+	entries, err := registered(ctx, c, sender, tx)
+	if asJSON {
+		return errors.Join(err, printJSON(w, struct {
+			Hash       string  `json:"hash"`
+			Nonce      uint64  `json:"nonce"`
+			Registered []entry `json:"registered,omitempty"`
+		}{hash, nonce, entries}))
+	}
+	fmt.Fprintf(w, "executed, hash %s\n", hash)
+	for _, e := range entries {
+		fmt.Fprintf(w, "%s %d: %s\n", e.Kind, e.Index, shortHashes(e.Name))
+	}
+	return err
+}
+
+// parseCredits reads "12.5" as 12,500,000 micro-credits.
+func parseCredits(s string) (uint64, error) {
+	whole, fraction, _ := strings.Cut(s, ".")
+	if len(fraction) > 6 {
+		return 0, usagef("amount %q: at most six decimals", s)
+	}
+	micro, err := strconv.ParseUint(whole+fraction+strings.Repeat("0", 6-len(fraction)), 10, 64)
+	if err != nil {
+		return 0, usagef("amount %q: want credits, such as 12.5, below 2^64 micro-credits", s)
+	}
+	return micro, nil
+}
+
+func parseKey(s string) (ledger.Key, error) {
+	b, err := decodeHex("account key", s, len(ledger.Key{}))
+	if err != nil {
+		return ledger.Key{}, err
+	}
+	return ledger.Key(b), nil
+}
+
+func payment(args []string) (to ledger.Key, amount uint64, err error) {
+	if to, err = parseKey(args[0]); err != nil {
+		return to, 0, err
+	}
+	amount, err = parseCredits(args[1])
+	return to, amount, err
+}
+
+func txDeposit() *cobra.Command {
+	return txCommand("deposit ACCOUNT-KEY CREDITS", "Create credits on an account (signed by the treasury)", exactly(2, "an account key and an amount"),
+		func(args []string) (builder, error) {
+			to, amount, err := payment(args)
+			return func(net rollup.Network, k ed25519.PrivateKey, nonce uint64) ([]byte, error) {
+				return ledger.NewDeposit(net, k, nonce, to, amount), nil
+			}, err
+		})
+}
+
+func txTransfer() *cobra.Command {
+	return txCommand("transfer ACCOUNT-KEY CREDITS", "Move credits to another account", exactly(2, "an account key and an amount"),
+		func(args []string) (builder, error) {
+			to, amount, err := payment(args)
+			return func(net rollup.Network, k ed25519.PrivateKey, nonce uint64) ([]byte, error) {
+				return ledger.NewTransfer(net, k, nonce, to, amount), nil
+			}, err
+		})
+}
+
+func txRegisterNode() *cobra.Command {
+	var blsFile, transport, address, stake, blsPassword string
+	cmd := txCommand("register-node", "Register a node that the signer owns", noArgs, func([]string) (builder, error) {
+		if blsFile == "" || transport == "" || address == "" {
+			return nil, usagef("--bls-key, --transport-key and --address are required")
+		}
+		sk, err := loadBLS(blsFile, blsPassword)
+		if err != nil {
+			return nil, err
+		}
+		transportKey, err := parseKey(transport)
+		if err != nil {
+			return nil, err
+		}
+		micro, err := parseCredits(stake)
+		if err != nil {
+			return nil, err
+		}
+		proof := bls.Prove(sk)
+		return func(net rollup.Network, k ed25519.PrivateKey, nonce uint64) ([]byte, error) {
+			return ledger.NewRegisterNode(net, k, nonce, &ledger.NodeRegistration{BLSKey: sk.PublicKey().Bytes(), Proof: proof.Bytes(),
+				TransportKey: transportKey, Stake: micro, PeerAddress: address}), nil
+		}, nil
+	})
+	cmd.Flags().StringVar(&blsFile, "bls-key", "", "the node's BLS keystore `file` (required)")
+	cmd.Flags().StringVar(&blsPassword, "bls-password-file", "", "`file` with that keystore's password (default: as for --key)")
+	cmd.Flags().StringVar(&transport, "transport-key", "", "the node's public transport `key`, hexadecimal (required)")
+	cmd.Flags().StringVar(&address, "address", "", "`host:port` where other nodes reach it (required)")
+	cmd.Flags().StringVar(&stake, "stake", "0", "stake in `credits`, taken from the signer's balance")
+	return cmd
+}
+
+func txRegisterService() *cobra.Command {
+	var price, unitCap uint64
+	cmd := txCommand("register-service UNIT", "Register a service that the signer owns, by the name of its unit", exactly(1, "the unit's name"),
+		func(args []string) (builder, error) {
+			return func(net rollup.Network, k ed25519.PrivateKey, nonce uint64) ([]byte, error) {
+				return ledger.NewRegisterService(net, k, nonce, &ledger.ServiceRegistration{Price: price, UnitCap: unitCap, Unit: args[0]}), nil
+			}, nil
+		})
+	cmd.Flags().Uint64Var(&price, "price", 0, "`micro-credits` per 2^20 units")
+	cmd.Flags().Uint64Var(&unitCap, "unit-cap", 1<<32, "most `units` of one ack")
+	return cmd
+}
+
+func txRegisterClients() *cobra.Command {
+	var blsPassword string
+	cmd := txCommand("register-clients KEYSTORE...", "Register clients that the signer pays for, by their BLS keystores", atLeastOne("one or more keystores"),
+		func(args []string) (builder, error) {
+			if len(args) > ledger.MaxClientsPerTx {
+				return nil, usagef("%d clients: at most %d in one transaction", len(args), ledger.MaxClientsPerTx)
+			}
+			proofs := make([]ledger.ClientProof, len(args))
+			for i, file := range args {
+				sk, err := loadBLS(file, blsPassword)
+				if err != nil {
+					return nil, err
+				}
+				proof := bls.Prove(sk)
+				proofs[i] = ledger.ClientProof{Key: sk.PublicKey().Bytes(), Proof: proof.Bytes()}
+			}
+			return func(net rollup.Network, k ed25519.PrivateKey, nonce uint64) ([]byte, error) {
+				return ledger.NewRegisterClients(net, k, nonce, proofs), nil
+			}, nil
+		})
+	cmd.Flags().StringVar(&blsPassword, "bls-password-file", "", "`file` with the keystores' password (default: the environment, or a prompt)")
+	return cmd
+}
+
+func txSetPayer() *cobra.Command {
+	var blsPassword string
+	cmd := txCommand("set-payer CLIENT-INDEX CLIENT-KEYSTORE", "Take over the payment for a client, with its consent", exactly(2, "a client's index and its keystore"),
+		func(args []string) (builder, error) {
+			client, err := strconv.ParseUint(args[0], 10, 32)
+			if err != nil {
+				return nil, usagef("client index %q: want a number", args[0])
+			}
+			sk, err := loadBLS(args[1], blsPassword)
+			if err != nil {
+				return nil, err
+			}
+			return func(net rollup.Network, k ed25519.PrivateKey, nonce uint64) ([]byte, error) {
+				consent := bls.Default.Sign(sk, ledger.PayerMessage(net, uint32(client), ledger.KeyOf(k), nonce))
+				return ledger.NewSetPayer(net, k, nonce, uint32(client), consent.Bytes()), nil
+			}, nil
+		})
+	cmd.Flags().StringVar(&blsPassword, "bls-password-file", "", "`file` with the keystore's password (default: the environment, or a prompt)")
+	return cmd
+}
+
+func loadBLS(file, passwordFile string) (*bls.SecretKey, error) {
+	pass, err := keys.PasswordSource{File: passwordFile, Env: os.Environ(), Terminal: os.Stdin, Prompt: os.Stderr, What: file}.Password()
+	if err != nil {
+		return nil, err
+	}
+	return keys.LoadBLS(file, pass)
+}
+
+func readTx(file string) ([]byte, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	tx, err := hex.DecodeString(strings.TrimSpace(string(text)))
+	if err != nil {
+		return nil, fmt.Errorf("%s is no transaction: not hexadecimal", file)
+	}
+	return tx, nil
+}
+
+func txSend() *cobra.Command {
+	cmd := &cobra.Command{Use: "send FILE", Short: "Submit a transaction that was written with --out, and wait until it was executed", Args: exactly(1, "a file with a transaction in hexadecimal")}
+	with := nodeFlag(cmd)
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		b, err := readTx(args[0])
+		if err != nil {
+			return err
+		}
+		tx, err := ledger.ParseTx(b)
+		if err != nil {
+			return fmt.Errorf("%s: %w", args[0], err)
+		}
+		if tx.Signed == nil {
+			return fmt.Errorf("%s: a %v is sent by nodes, not by people", args[0], tx.Kind)
+		}
+		return with(cmd.Context(), func(ctx context.Context, c *ingest.Client) error {
+			if _, err := nextNonce(ctx, c, tx.Signed.Sender); err != nil {
+				return err // at once, where sending would insist
+			}
+			return sendTx(ctx, cmd.OutOrStdout(), c, tx.Signed.Sender, tx.Signed.Nonce, b, *asJSON)
+		})
+	}
+	return cmd
+}
+
+func txShow() *cobra.Command {
+	cmd := &cobra.Command{Use: "show FILE", Short: "Show what a transaction says, without sending it", Args: exactly(1, "a file with a transaction in hexadecimal")}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		b, err := readTx(args[0])
+		if err != nil {
+			return err
+		}
+		tx, err := ledger.ParseTx(b)
+		if err != nil {
+			return fmt.Errorf("%s: %w", args[0], err)
+		}
+		return printJSON(cmd.OutOrStdout(), tx)
+	}
+	return cmd
+}
