@@ -17,9 +17,9 @@ import (
 
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node"
+	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/config"
 	"github.com/waybill-network/waybill/node/ingest"
-	"github.com/waybill-network/waybill/node/rpc"
 	"github.com/waybill-network/waybill/node/testnet"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
@@ -118,7 +118,7 @@ func (w *world) submit(key ed25519.PrivateKey, build func(nonce uint64) []byte) 
 	}
 	w.nonces[sender]++
 	w.await("a transaction's execution", func() bool {
-		a, err := ingest.Call(w.Context(), c.Ledger().GetAccount, &rpc.GetAccountRequest{By: &rpc.GetAccountRequest_Key{Key: sender.String()}})
+		a, err := ingest.Call(w.Context(), c.Ledger().GetAccount, &api.GetAccountRequest{By: &api.GetAccountRequest_Key{Key: sender.String()}})
 		return err == nil && a.NextNonce > nonce
 	})
 }
@@ -188,7 +188,7 @@ func (w *world) deliver(i, rounds int) rollup.Ack {
 func (w *world) settled(i int) (acks, paid uint64, epochs []uint32) {
 	c := w.client(i)
 	for epoch := uint32(0); ; epoch++ {
-		s, err := ingest.Call(w.Context(), c.Ledger().GetSettlement, &rpc.GetSettlementRequest{Epoch: epoch})
+		s, err := ingest.Call(w.Context(), c.Ledger().GetSettlement, &api.GetSettlementRequest{Epoch: epoch})
 		if err != nil || !s.Certified {
 			return acks, paid, epochs
 		}
@@ -202,7 +202,7 @@ func (w *world) settled(i int) (acks, paid uint64, epochs []uint32) {
 	}
 }
 
-func (w *world) verify(res *rpc.ExportResponse, err error) {
+func (w *world) verify(res *api.ExportResponse, err error) {
 	w.Helper()
 	if err != nil {
 		w.Error(err)
@@ -263,10 +263,10 @@ func TestNetwork(t *testing.T) {
 
 	c := w.client(0).Ledger()
 	for _, epoch := range epochs {
-		w.verify(ingest.Call(t.Context(), c.ExportSettlement, &rpc.ExportSettlementRequest{Epoch: epoch}))
+		w.verify(ingest.Call(t.Context(), c.ExportSettlement, &api.ExportSettlementRequest{Epoch: epoch}))
 	}
-	w.verify(ingest.Call(t.Context(), c.ExportRollup, &rpc.ExportRollupRequest{Node: first.Node, Epoch: first.Epoch, Window: first.Window}))
-	w.verify(ingest.Call(t.Context(), c.ExportAck, &rpc.ExportAckRequest{Node: first.Node, Epoch: first.Epoch, Window: first.Window, Client: first.Client, Seq: first.Seq}))
+	w.verify(ingest.Call(t.Context(), c.ExportRollup, &api.ExportRollupRequest{Node: first.Node, Epoch: first.Epoch, Window: first.Window}))
+	w.verify(ingest.Call(t.Context(), c.ExportAck, &api.ExportAckRequest{Node: first.Node, Epoch: first.Epoch, Window: first.Window, Client: first.Client, Seq: first.Seq}))
 
 	w.stop()
 	http.DefaultClient.CloseIdleConnections()
@@ -329,8 +329,8 @@ func TestNoRoom(t *testing.T) {
 	if status != http.StatusServiceUnavailable || !strings.Contains(body, "failed disk: ") {
 		t.Errorf("readyz: %d %s", status, body)
 	}
-	ack := &rpc.Ack{Network: net.Genesis.Network().String(), Units: 1, Request: strings.Repeat("00", 32), Signature: strings.Repeat("00", rollup.SignatureSize)}
-	_, err = ingest.Call(t.Context(), w.client(0).Ingest().SubmitAck, &rpc.SubmitAckRequest{Ack: ack})
+	ack := &api.Ack{Network: net.Genesis.Network().String(), Units: 1, Request: strings.Repeat("00", 32), Signature: strings.Repeat("00", rollup.SignatureSize)}
+	_, err = ingest.Call(t.Context(), w.client(0).Ingest().SubmitAck, &api.SubmitAckRequest{Ack: ack})
 	if !ingest.Temporary(err) || !strings.Contains(err.Error(), "overloaded") {
 		t.Errorf("an ack without room: %v", err)
 	}

@@ -13,8 +13,8 @@ import (
 
 	"github.com/waybill-network/waybill/bench/workload"
 	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/ingest"
-	"github.com/waybill-network/waybill/node/rpc"
 	"github.com/waybill-network/waybill/rollup/ledger"
 	"golang.org/x/sync/errgroup"
 )
@@ -64,10 +64,10 @@ func (r *Replay) Register(ctx context.Context, deliveries iter.Seq[workload.Deli
 }
 
 // account returns the account of a key; Index is nil when there is none. The treasury has a count without one.
-func (r *Replay) account(ctx context.Context, key ledger.Key) (*rpc.GetAccountResponse, error) {
-	a, err := ingest.Insist(ctx, r.clients[0].Ledger().GetAccount, &rpc.GetAccountRequest{By: &rpc.GetAccountRequest_Key{Key: key.String()}})
+func (r *Replay) account(ctx context.Context, key ledger.Key) (*api.GetAccountResponse, error) {
+	a, err := ingest.Insist(ctx, r.clients[0].Ledger().GetAccount, &api.GetAccountRequest{By: &api.GetAccountRequest_Key{Key: key.String()}})
 	if ingest.NotFound(err) {
-		return &rpc.GetAccountResponse{}, nil
+		return &api.GetAccountResponse{}, nil
 	}
 	return a, err
 }
@@ -124,7 +124,7 @@ func (r *Replay) registerServices(ctx context.Context, names []string) error {
 	unit := func(name string) string { return "byte of " + name }
 	list := func() error {
 		for from := uint32(0); ; {
-			page, err := ingest.Insist(ctx, r.clients[0].Ledger().GetServices, &rpc.GetServicesRequest{From: from})
+			page, err := ingest.Insist(ctx, r.clients[0].Ledger().GetServices, &api.GetServicesRequest{From: from})
 			if err != nil {
 				return err
 			}
@@ -227,7 +227,7 @@ func (r *Replay) lookUp(ctx context.Context, found func(n int)) error {
 	for _, p := range r.payers {
 		pending := slices.DeleteFunc(slices.Clone(p.clients), func(c *client) bool { return c.index != unknown })
 		for chunk := range slices.Chunk(pending, ledger.MaxClientsPerTx) {
-			req := &rpc.GetClientsRequest{}
+			req := &api.GetClientsRequest{}
 			for _, c := range chunk {
 				req.Keys = append(req.Keys, c.public.String())
 			}

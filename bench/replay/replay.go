@@ -18,8 +18,8 @@ import (
 	"github.com/waybill-network/waybill/bench/workload"
 	"github.com/waybill-network/waybill/kernels/blake3"
 	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/ingest"
-	"github.com/waybill-network/waybill/node/rpc"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 	"golang.org/x/sync/errgroup"
@@ -121,7 +121,7 @@ func New(ctx context.Context, cfg Config) (*Replay, error) {
 		}
 		r.clients = append(r.clients, c)
 		// A call first, since Windows would wait for a node that is not there.
-		if _, err := ingest.Call(ctx, c.Ledger().GetStatus, &rpc.GetStatusRequest{}); err != nil {
+		if _, err := ingest.Call(ctx, c.Ledger().GetStatus, &api.GetStatusRequest{}); err != nil {
 			return nil, errors.Join(c.Explain(err), r.Close())
 		}
 		var open ingest.OpenWindow

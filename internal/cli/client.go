@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/ingest"
 	"github.com/waybill-network/waybill/node/keys"
-	"github.com/waybill-network/waybill/node/rpc"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
@@ -40,7 +40,7 @@ func nodeFlag(cmd *cobra.Command) withNode {
 
 func networkOf(ctx context.Context, c *ingest.Client) (rollup.Network, error) {
 	var net rollup.Network
-	status, err := ingest.Call(ctx, c.Ledger().GetStatus, &rpc.GetStatusRequest{})
+	status, err := ingest.Call(ctx, c.Ledger().GetStatus, &api.GetStatusRequest{})
 	if err != nil {
 		return net, err
 	}

@@ -15,8 +15,8 @@ import (
 	"github.com/waybill-network/waybill/bench/replay"
 	"github.com/waybill-network/waybill/bench/workload"
 	"github.com/waybill-network/waybill/node"
+	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/ingest"
-	"github.com/waybill-network/waybill/node/rpc"
 	"github.com/waybill-network/waybill/node/testnet"
 	"github.com/waybill-network/waybill/rollup"
 )
@@ -241,7 +241,7 @@ func (j *job) deliver(ctx context.Context, total int) error {
 }
 
 func (j *job) epoch(ctx context.Context) (uint32, error) {
-	s, err := ingest.Call(ctx, j.client.Ledger().GetStatus, &rpc.GetStatusRequest{})
+	s, err := ingest.Call(ctx, j.client.Ledger().GetStatus, &api.GetStatusRequest{})
 	if err != nil {
 		return 0, err
 	}
@@ -304,11 +304,11 @@ func (j *job) cosigned() error {
 }
 
 // settlement asks for the rows of an epoch page by page.
-func (j *job) settlement(ctx context.Context, epoch uint32) (*rpc.GetSettlementResponse, error) {
-	all, err := ingest.Call(ctx, j.client.Ledger().GetSettlement, &rpc.GetSettlementRequest{Epoch: epoch})
+func (j *job) settlement(ctx context.Context, epoch uint32) (*api.GetSettlementResponse, error) {
+	all, err := ingest.Call(ctx, j.client.Ledger().GetSettlement, &api.GetSettlementRequest{Epoch: epoch})
 	for err == nil && len(all.Rows) < int(all.Total) {
-		var next *rpc.GetSettlementResponse
-		if next, err = ingest.Call(ctx, j.client.Ledger().GetSettlement, &rpc.GetSettlementRequest{Epoch: epoch, From: uint32(len(all.Rows))}); err == nil {
+		var next *api.GetSettlementResponse
+		if next, err = ingest.Call(ctx, j.client.Ledger().GetSettlement, &api.GetSettlementRequest{Epoch: epoch, From: uint32(len(all.Rows))}); err == nil {
 			if len(next.Rows) == 0 {
 				return nil, fmt.Errorf("epoch %d: %d of %d rows", epoch, len(all.Rows), all.Total)
 			}
@@ -327,7 +327,7 @@ func (j *job) verify(ctx context.Context, r *jobResult) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	save := func(name string, res *rpc.ExportResponse, err error) error {
+	save := func(name string, res *api.ExportResponse, err error) error {
 		if err != nil {
 			return fmt.Errorf("export %s: %w", name, err)
 		}
@@ -343,7 +343,7 @@ func (j *job) verify(ctx context.Context, r *jobResult) error {
 	}
 	lc := j.client.Ledger()
 	for _, e := range r.Epochs {
-		res, err := ingest.Call(ctx, lc.ExportSettlement, &rpc.ExportSettlementRequest{Epoch: e.Epoch})
+		res, err := ingest.Call(ctx, lc.ExportSettlement, &api.ExportSettlementRequest{Epoch: e.Epoch})
 		if err := save(fmt.Sprintf("settlement-%d.wbx", e.Epoch), res, err); err != nil {
 			return err
 		}
@@ -358,31 +358,31 @@ func (j *job) verify(ctx context.Context, r *jobResult) error {
 		return err
 	}
 	defer own.Close()
-	res, err := once(ctx, func() (*rpc.ExportResponse, error) {
-		return ingest.Call(ctx, own.Ledger().ExportAck, &rpc.ExportAckRequest{Node: ack.Node, Epoch: ack.Epoch, Window: ack.Window, Client: ack.Client, Seq: ack.Seq})
+	res, err := once(ctx, func() (*api.ExportResponse, error) {
+		return ingest.Call(ctx, own.Ledger().ExportAck, &api.ExportAckRequest{Node: ack.Node, Epoch: ack.Epoch, Window: ack.Window, Client: ack.Client, Seq: ack.Seq})
 	})
 	if err := save("ack.wbx", res, err); err != nil {
 		return err
 	}
-	res, err = j.exportRollup(ctx, &rpc.ExportRollupRequest{Node: ack.Node, Epoch: ack.Epoch, Window: ack.Window, Rung: r.besides(ack)})
+	res, err = j.exportRollup(ctx, &api.ExportRollupRequest{Node: ack.Node, Epoch: ack.Epoch, Window: ack.Window, Rung: r.besides(ack)})
 	if err := save("rollup.wbx", res, err); err != nil {
 		return err
 	}
 	if p := r.proven; p != nil {
-		res, err := j.exportRollup(ctx, &rpc.ExportRollupRequest{Node: p.Node, Epoch: p.Epoch, Window: p.Window, Rung: uint32(rollup.RungProof)})
+		res, err := j.exportRollup(ctx, &api.ExportRollupRequest{Node: p.Node, Epoch: p.Epoch, Window: p.Window, Rung: uint32(rollup.RungProof)})
 		return save("proof.wbx", res, err)
 	}
 	return nil
 }
 
 // exportRollup asks a rollup's own node.
-func (j *job) exportRollup(ctx context.Context, req *rpc.ExportRollupRequest) (*rpc.ExportResponse, error) {
+func (j *job) exportRollup(ctx context.Context, req *api.ExportRollupRequest) (*api.ExportResponse, error) {
 	own, err := ingest.NewClient(ingest.ClientConfig{URL: j.net.Nodes[req.Node].Ingest})
 	if err != nil {
 		return nil, err
 	}
 	defer own.Close()
-	return once(ctx, func() (*rpc.ExportResponse, error) { return ingest.Call(ctx, own.Ledger().ExportRollup, req) })
+	return once(ctx, func() (*api.ExportResponse, error) { return ingest.Call(ctx, own.Ledger().ExportRollup, req) })
 }
 
 // once returns the answer to a call, once what it asks for has happened: a node's chain may be a block behind another's.

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/waybill-network/waybill/bench/replay"
-	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/node/api"
 )
 
 // jobResult is what the job found, and its JSON.
@@ -24,7 +24,7 @@ type jobResult struct {
 	Verified []verdict     `json:"verified"`
 
 	want   rungs       // where there have to be acks
-	proven *rpc.Rollup // one that is shown by proofs
+	proven *api.Rollup // one that is shown by proofs
 }
 
 type epochResult struct {
@@ -47,7 +47,7 @@ type settledRow struct {
 	service, payer uint32
 }
 
-func (r *jobResult) add(s *rpc.GetSettlementResponse) {
+func (r *jobResult) add(s *api.GetSettlementResponse) {
 	e := epochResult{Epoch: s.Epoch, Rows: len(s.Rows), Root: s.Root}
 	for _, row := range s.Rows {
 		e.Acks += row.Acks

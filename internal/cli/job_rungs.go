@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/ingest"
-	"github.com/waybill-network/waybill/node/rpc"
 	"github.com/waybill-network/waybill/rollup"
 )
 
@@ -70,7 +70,7 @@ func (j *job) countRungs(ctx context.Context, r *jobResult) error {
 		if err != nil {
 			return err
 		}
-		own, err := ingest.Call(ctx, c.Ledger().ListOwnRollups, &rpc.ListOwnRollupsRequest{Count: ingest.MaxPage})
+		own, err := ingest.Call(ctx, c.Ledger().ListOwnRollups, &api.ListOwnRollupsRequest{Count: ingest.MaxPage})
 		c.Close()
 		if err != nil {
 			return err

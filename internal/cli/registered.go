@@ -4,8 +4,8 @@ import (
 	"context"
 	"iter"
 
+	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/ingest"
-	"github.com/waybill-network/waybill/node/rpc"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
@@ -24,7 +24,7 @@ func registered(ctx context.Context, c *ingest.Client, sender ledger.Key, b []by
 	}
 	switch body := tx.Body.(type) {
 	case *ledger.ClientRegistration:
-		req := &rpc.GetClientsRequest{}
+		req := &api.GetClientsRequest{}
 		for _, p := range body.Clients {
 			req.Keys = append(req.Keys, p.Key.String())
 		}
@@ -36,12 +36,12 @@ func registered(ctx context.Context, c *ingest.Client, sender ledger.Key, b []by
 			entries = append(entries, entry{"client", client.GetIndex(), req.Keys[i]})
 		}
 	case *ledger.ServiceRegistration:
-		owner, err := ingest.Call(ctx, c.Ledger().GetAccount, &rpc.GetAccountRequest{By: &rpc.GetAccountRequest_Key{Key: sender.String()}})
+		owner, err := ingest.Call(ctx, c.Ledger().GetAccount, &api.GetAccountRequest{By: &api.GetAccountRequest_Key{Key: sender.String()}})
 		if err != nil {
 			return nil, err
 		}
-		for s, err := range pages(func(from uint32) ([]*rpc.Service, uint32, error) {
-			page, err := ingest.Call(ctx, c.Ledger().GetServices, &rpc.GetServicesRequest{From: from})
+		for s, err := range pages(func(from uint32) ([]*api.Service, uint32, error) {
+			page, err := ingest.Call(ctx, c.Ledger().GetServices, &api.GetServicesRequest{From: from})
 			return page.GetServices(), page.GetTotal(), err
 		}) {
 			if err != nil {
@@ -52,8 +52,8 @@ func registered(ctx context.Context, c *ingest.Client, sender ledger.Key, b []by
 			}
 		}
 	case *ledger.NodeRegistration:
-		for n, err := range pages(func(from uint32) ([]*rpc.Node, uint32, error) {
-			page, err := ingest.Call(ctx, c.Ledger().GetNodes, &rpc.GetNodesRequest{From: from})
+		for n, err := range pages(func(from uint32) ([]*api.Node, uint32, error) {
+			page, err := ingest.Call(ctx, c.Ledger().GetNodes, &api.GetNodesRequest{From: from})
 			return page.GetNodes(), page.GetTotal(), err
 		}) {
 			if err != nil {

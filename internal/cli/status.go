@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/ingest"
-	"github.com/waybill-network/waybill/node/rpc"
 	"github.com/waybill-network/waybill/node/telemetry"
 	"github.com/waybill-network/waybill/rollup"
 )
@@ -21,7 +21,7 @@ type nodeStatus struct {
 	Ready  bool              `json:"ready"`
 	Checks []telemetry.Check `json:"checks"`
 	telemetry.Snapshot
-	recent []*rpc.Rollup // of the whole network
+	recent []*api.Rollup // of the whole network
 }
 
 func newStatus() *cobra.Command {
@@ -52,7 +52,7 @@ answered, in the last seconds and since it started; where its windows and rollup
 }
 
 func statusOf(ctx context.Context, c *ingest.Client) (*nodeStatus, error) {
-	answer, err := ingest.Call(ctx, c.Ledger().GetStatus, &rpc.GetStatusRequest{})
+	answer, err := ingest.Call(ctx, c.Ledger().GetStatus, &api.GetStatusRequest{})
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +68,7 @@ func statusOf(ctx context.Context, c *ingest.Client) (*nodeStatus, error) {
 	for _, check := range s.Checks {
 		s.Ready = s.Ready && check.OK
 	}
-	recent, err := ingest.Call(ctx, c.Ledger().ListRollups, &rpc.ListRollupsRequest{Count: 10})
+	recent, err := ingest.Call(ctx, c.Ledger().ListRollups, &api.ListRollupsRequest{Count: 10})
 	if err != nil {
 		return nil, err
 	}

@@ -21,8 +21,8 @@ import (
 
 	"github.com/waybill-network/waybill/kernels/blake3"
 	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/ingest"
-	"github.com/waybill-network/waybill/node/rpc"
 	"github.com/waybill-network/waybill/rollup"
 )
 
@@ -281,7 +281,7 @@ func jsonAck(a *rollup.Ack) string {
 // postAck returns the code that SubmitAck answers, or what else it says.
 func (in *inputs) postAck(ctx context.Context, body string) string {
 	in.Helper()
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, in.Nodes[0].Ingest+rpc.IngestServiceSubmitAckProcedure, strings.NewReader(body))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, in.Nodes[0].Ingest+api.IngestServiceSubmitAckProcedure, strings.NewReader(body))
 	if err != nil {
 		in.Fatal(err)
 	}
@@ -377,7 +377,7 @@ func (in *inputs) refuseSubmissions(ctx context.Context) {
 		{"sixteen submissions in one", bytes.Repeat(frame, 16*ingest.MaxSubmission)},
 	} {
 		stream := in.Clients[0].Ingest().SubmitAcks(ctx)
-		_ = stream.Send(&rpc.SubmitAcksRequest{Frames: c.frames}) // the answer tells
+		_ = stream.Send(&api.SubmitAcksRequest{Frames: c.frames}) // the answer tells
 		_, err := stream.Receive()
 		got, want := connect.CodeOf(err).String(), connect.CodeInvalidArgument.String()
 		if len(c.frames) > ingest.MaxSubmission*rollup.AckSize {

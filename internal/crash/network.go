@@ -13,9 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/config"
 	"github.com/waybill-network/waybill/node/ingest"
-	"github.com/waybill-network/waybill/node/rpc"
 	"github.com/waybill-network/waybill/node/testnet"
 	"github.com/waybill-network/waybill/rollup"
 )
@@ -167,13 +167,13 @@ func passes(err error) bool {
 }
 
 // Status asks a node for its state.
-func (n *Network) Status(ctx context.Context, i int) (*rpc.GetStatusResponse, error) {
-	return ingest.Call(ctx, n.Clients[i].Ledger().GetStatus, &rpc.GetStatusRequest{})
+func (n *Network) Status(ctx context.Context, i int) (*api.GetStatusResponse, error) {
+	return ingest.Call(ctx, n.Clients[i].Ledger().GetStatus, &api.GetStatusRequest{})
 }
 
 // Account asks a node for an account by its index.
-func (n *Network) Account(ctx context.Context, node int, index uint32) (*rpc.GetAccountResponse, error) {
-	return ingest.Call(ctx, n.Clients[node].Ledger().GetAccount, &rpc.GetAccountRequest{By: &rpc.GetAccountRequest_Index{Index: index}})
+func (n *Network) Account(ctx context.Context, node int, index uint32) (*api.GetAccountResponse, error) {
+	return ingest.Call(ctx, n.Clients[node].Ledger().GetAccount, &api.GetAccountRequest{By: &api.GetAccountRequest_Index{Index: index}})
 }
 
 // Balances returns the balances of all accounts as a node knows them.

@@ -10,8 +10,8 @@ import (
 
 	"github.com/waybill-network/waybill/kernels/blake3"
 	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/ingest"
-	"github.com/waybill-network/waybill/node/rpc"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
@@ -136,7 +136,7 @@ func (n *Network) submit(ctx context.Context, node int, tx []byte) error {
 func (n *Network) awaitAccount(ctx context.Context, node int, key ledger.Key) (index uint32, err error) {
 	err = n.await(ctx, "an account", func() (bool, error) {
 		account, err := ingest.Call(ctx, n.Clients[node].Ledger().GetAccount,
-			&rpc.GetAccountRequest{By: &rpc.GetAccountRequest_Key{Key: key.String()}})
+			&api.GetAccountRequest{By: &api.GetAccountRequest_Key{Key: key.String()}})
 		if err != nil {
 			return false, err
 		}
@@ -148,7 +148,7 @@ func (n *Network) awaitAccount(ctx context.Context, node int, key ledger.Key) (i
 
 func (n *Network) registerClients(ctx context.Context, node int, p *Parties, clients int) error {
 	proofs := make([][]ledger.ClientProof, len(p.Payers))
-	request := &rpc.GetClientsRequest{}
+	request := &api.GetClientsRequest{}
 	for i := range clients {
 		secret, err := bls.KeyGen(seed("client", i))
 		if err != nil {
@@ -177,7 +177,7 @@ func (n *Network) registerClients(ctx context.Context, node int, p *Parties, cli
 			p.Clients[i].Index, p.Clients[i].Payer = c.GetIndex(), c.Payer
 			p.byIndex[c.GetIndex()] = p.Clients[i]
 		}
-		services, err := ingest.Call(ctx, n.Clients[node].Ledger().GetServices, &rpc.GetServicesRequest{})
+		services, err := ingest.Call(ctx, n.Clients[node].Ledger().GetServices, &api.GetServicesRequest{})
 		return err == nil && int(services.Total) == len(prices), err
 	})
 }

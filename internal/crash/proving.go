@@ -11,8 +11,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/ingest"
-	"github.com/waybill-network/waybill/node/rpc"
 	"github.com/waybill-network/waybill/node/telemetry"
 	"github.com/waybill-network/waybill/rollup"
 )
@@ -93,9 +93,9 @@ func gone(pid int) bool {
 // AuditHolders waits until the statements of all of a node's co-signed rollups are held by another, and has that give them. It
 // returns how many there are.
 func (n *Network) AuditHolders(ctx context.Context, node int) (held int, err error) {
-	var own []*rpc.Rollup
+	var own []*api.Rollup
 	err = n.await(ctx, "holders of statements", func() (bool, error) {
-		list, err := ingest.Call(ctx, n.Clients[node].Ledger().ListOwnRollups, &rpc.ListOwnRollupsRequest{Count: ingest.MaxPage})
+		list, err := ingest.Call(ctx, n.Clients[node].Ledger().ListOwnRollups, &api.ListOwnRollupsRequest{Count: ingest.MaxPage})
 		if err != nil {
 			return false, err
 		}
@@ -116,7 +116,7 @@ func (n *Network) AuditHolders(ctx context.Context, node int) (held int, err err
 		}
 		held++
 		response, err := ingest.Call(ctx, n.Clients[r.GetHolder()].Ledger().ExportRollup,
-			&rpc.ExportRollupRequest{Node: r.Node, Epoch: r.Epoch, Window: r.Window, Rung: uint32(rollup.RungStatements)})
+			&api.ExportRollupRequest{Node: r.Node, Epoch: r.Epoch, Window: r.Window, Rung: uint32(rollup.RungStatements)})
 		if err != nil {
 			return held, fmt.Errorf("node %d should hold the statements of %d/%d: %w", r.GetHolder(), r.Epoch, r.Window, err)
 		}

@@ -32,6 +32,7 @@ var rooms = []struct {
 	{"internal/cli", []string{"kernels", "rollup", "rollup/ledger", "proofs", "pipeline", "node", "bench", "bench/workload", "internal/mainjob"}},
 	{"internal/mainjob", []string{"kernels", "rollup", "rollup/ledger", "proofs", "pipeline", "node", "bench", "bench/workload"}},
 	{"internal/crash", []string{"kernels", "rollup", "rollup/ledger", "proofs", "pipeline", "node", "bench", "bench/workload", "internal/mainjob"}},
+	{"internal/testnet", []string{"kernels", "rollup", "rollup/ledger"}},
 }
 
 // guests are third parties that only the named packages may import, in tests too.
@@ -44,8 +45,8 @@ var guests = map[string][]string{
 	"github.com/klauspost/cpuid/v2":     {"kernels", "bench", "internal/cli"},
 	"github.com/cockroachdb/pebble/v2":  {"node/store"},
 	"github.com/cometbft":               {"node/committee"},
-	"connectrpc.com/connect":            {"node/ingest", "node/peer", "node/rpc", "internal/crash"},
-	"google.golang.org/protobuf":        {"node/ingest", "node/peer", "node/rpc"},
+	"connectrpc.com/connect":            {"node/ingest", "node/peer", "node/api", "internal/crash"},
+	"google.golang.org/protobuf":        {"node/ingest", "node/peer", "node/api"},
 	"google.golang.org/grpc":            {"node/ingest"},
 	"github.com/pelletier/go-toml/v2":   {"node/config"},
 	"github.com/prometheus":             {"node"},

@@ -11,14 +11,14 @@ import (
 
 	"connectrpc.com/connect"
 
-	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/pipeline"
 	"github.com/waybill-network/waybill/rollup"
 )
 
 var errDraining = connect.NewError(connect.CodeUnavailable, errors.New("the node is shutting down"))
 
-// ackService implements rpc.IngestServiceHandler. One ack with curl; the fields are those of protocol section 4:
+// ackService implements api.IngestServiceHandler. One ack with curl; the fields are those of protocol section 4:
 //
 //	curl -H 'Content-Type: application/json' http://localhost:7400/waybill.v1.IngestService/SubmitAck -d '{"ack": {
 //	  "network": "5ec1f0a79b3d2c44", "epoch": 3, "window": 7, "node": 0, "client": 12, "service": 0, "seq": 41,
@@ -40,7 +40,7 @@ func newAckService(s *Server) ackService {
 }
 
 // SubmitAcks runs two goroutines: this one answers, in order; another reads ahead, up to InFlight requests.
-func (s ackService) SubmitAcks(ctx context.Context, stream *connect.BidiStream[rpc.SubmitAcksRequest, rpc.SubmitAcksResponse]) error {
+func (s ackService) SubmitAcks(ctx context.Context, stream *connect.BidiStream[api.SubmitAcksRequest, api.SubmitAcksResponse]) error {
 	number, release, err := s.session(stream.RequestHeader())
 	if err != nil {
 		return err
@@ -69,7 +69,7 @@ func (s ackService) SubmitAcks(ctx context.Context, stream *connect.BidiStream[r
 	return err
 }
 
-func (s ackService) read(ctx context.Context, stream *connect.BidiStream[rpc.SubmitAcksRequest, rpc.SubmitAcksResponse], source *pipeline.Source, d *deadlines, futures chan<- *pipeline.Future) error {
+func (s ackService) read(ctx context.Context, stream *connect.BidiStream[api.SubmitAcksRequest, api.SubmitAcksResponse], source *pipeline.Source, d *deadlines, futures chan<- *pipeline.Future) error {
 	for {
 		d.read(s.cfg.IdleTimeout)
 		if s.drain.Err() != nil || ctx.Err() != nil { // asked after the deadline moved, which may have undone expire
@@ -101,7 +101,7 @@ func (s ackService) read(ctx context.Context, stream *connect.BidiStream[rpc.Sub
 
 // answer sends what the futures hold, until there are no more. A future whose answer can not be sent is left to the
 // pipeline; its client learns the outcome when it asks again.
-func (s ackService) answer(ctx context.Context, stream *connect.BidiStream[rpc.SubmitAcksRequest, rpc.SubmitAcksResponse], d *deadlines, futures <-chan *pipeline.Future) error {
+func (s ackService) answer(ctx context.Context, stream *connect.BidiStream[api.SubmitAcksRequest, api.SubmitAcksResponse], d *deadlines, futures <-chan *pipeline.Future) error {
 	d.unboundedWrite()
 	var codes []byte
 	for future := range futures {
@@ -114,7 +114,7 @@ func (s ackService) answer(ctx context.Context, stream *connect.BidiStream[rpc.S
 			codes = append(codes, byte(code))
 		}
 		d.write(s.callTimeout) // a client that does not read its answers holds InFlight requests, and no longer than this
-		err = stream.Send(&rpc.SubmitAcksResponse{Codes: codes, OpenEpoch: receipt.OpenEpoch,
+		err = stream.Send(&api.SubmitAcksResponse{Codes: codes, OpenEpoch: receipt.OpenEpoch,
 			OpenWindow: receipt.OpenWindow, RetryAfterMs: milliseconds(receipt.RetryAfter)})
 		if err != nil {
 			return err
@@ -124,7 +124,7 @@ func (s ackService) answer(ctx context.Context, stream *connect.BidiStream[rpc.S
 	return nil
 }
 
-func (s ackService) SubmitAck(ctx context.Context, req *connect.Request[rpc.SubmitAckRequest]) (*connect.Response[rpc.SubmitAckResponse], error) {
+func (s ackService) SubmitAck(ctx context.Context, req *connect.Request[api.SubmitAckRequest]) (*connect.Response[api.SubmitAckResponse], error) {
 	ack, err := parseAck(req.Msg.Ack)
 	if err != nil {
 		return nil, err
@@ -139,11 +139,11 @@ func (s ackService) SubmitAck(ctx context.Context, req *connect.Request[rpc.Subm
 	if code := codes[0]; !code.OK() {
 		return nil, refusal(code, receipt.OpenEpoch, receipt.OpenWindow, receipt.RetryAfter)
 	}
-	return connect.NewResponse(&rpc.SubmitAckResponse{Code: codes[0].String(), Meaning: answers[codes[0]].meaning,
+	return connect.NewResponse(&api.SubmitAckResponse{Code: codes[0].String(), Meaning: answers[codes[0]].meaning,
 		OpenEpoch: receipt.OpenEpoch, OpenWindow: receipt.OpenWindow}), nil
 }
 
-func parseAck(a *rpc.Ack) (rollup.Ack, error) {
+func parseAck(a *api.Ack) (rollup.Ack, error) {
 	ack, err := parseMessage(a)
 	if err == nil {
 		var signature []byte
@@ -153,11 +153,11 @@ func parseAck(a *rpc.Ack) (rollup.Ack, error) {
 		}
 		err = fmt.Errorf("signature: not %d hexadecimal digits", 2*len(ack.Signature))
 	}
-	return ack, withDetail(invalid("malformed: %w", err), &rpc.AckRefusal{Code: rollup.Malformed.String()})
+	return ack, withDetail(invalid("malformed: %w", err), &api.AckRefusal{Code: rollup.Malformed.String()})
 }
 
 // parseMessage reads what a client signs.
-func parseMessage(a *rpc.Ack) (ack rollup.Ack, err error) {
+func parseMessage(a *api.Ack) (ack rollup.Ack, err error) {
 	if a == nil {
 		return ack, errors.New("no ack")
 	}
@@ -171,14 +171,14 @@ func parseMessage(a *rpc.Ack) (ack rollup.Ack, err error) {
 	return ack, nil
 }
 
-var ackStates = map[pipeline.AckState]rpc.AckState{
-	pipeline.AckUnknown: rpc.AckState_ACK_STATE_UNKNOWN,
-	pipeline.AckPooled:  rpc.AckState_ACK_STATE_POOLED,
-	pipeline.AckSealed:  rpc.AckState_ACK_STATE_SEALED,
-	pipeline.AckOrdered: rpc.AckState_ACK_STATE_ORDERED,
+var ackStates = map[pipeline.AckState]api.AckState{
+	pipeline.AckUnknown: api.AckState_ACK_STATE_UNKNOWN,
+	pipeline.AckPooled:  api.AckState_ACK_STATE_POOLED,
+	pipeline.AckSealed:  api.AckState_ACK_STATE_SEALED,
+	pipeline.AckOrdered: api.AckState_ACK_STATE_ORDERED,
 }
 
-func (s ackService) GetAck(_ context.Context, req *connect.Request[rpc.GetAckRequest]) (*connect.Response[rpc.GetAckResponse], error) {
+func (s ackService) GetAck(_ context.Context, req *connect.Request[api.GetAckRequest]) (*connect.Response[api.GetAckResponse], error) {
 	ack, err := parseMessage(req.Msg.Ack)
 	if err != nil {
 		return nil, invalid("malformed: %w", err)
@@ -189,14 +189,14 @@ func (s ackService) GetAck(_ context.Context, req *connect.Request[rpc.GetAckReq
 	if err != nil {
 		return nil, internal(err)
 	}
-	answer := &rpc.GetAckResponse{State: ackStates[found.State], Final: found.Final}
+	answer := &api.GetAckResponse{State: ackStates[found.State], Final: found.Final}
 	if found.Rollup != (rollup.Hash{}) {
 		answer.RollupId = found.Rollup.String()
 	}
 	return connect.NewResponse(answer), nil
 }
 
-func (s ackService) FollowWindows(ctx context.Context, _ *connect.Request[rpc.FollowWindowsRequest], stream *connect.ServerStream[rpc.WindowInfo]) error {
+func (s ackService) FollowWindows(ctx context.Context, _ *connect.Request[api.FollowWindowsRequest], stream *connect.ServerStream[api.WindowInfo]) error {
 	d := deadlinesOf(ctx)
 	d.unboundedRead()
 	d.unboundedWrite()
@@ -205,7 +205,7 @@ func (s ackService) FollowWindows(ctx context.Context, _ *connect.Request[rpc.Fo
 	defer context.AfterFunc(s.drain, cancel)()
 	for window := range s.cfg.Pipeline.Follow(ctx) {
 		d.write(s.callTimeout)
-		err := stream.Send(&rpc.WindowInfo{Network: s.cfg.Network.String(), Node: s.cfg.Node, Epoch: window.Epoch,
+		err := stream.Send(&api.WindowInfo{Network: s.cfg.Network.String(), Node: s.cfg.Node, Epoch: window.Epoch,
 			Window: window.Window, ClosesAtMs: window.Closes.UnixMilli(), EpochEndsAtMs: s.cfg.Chain.View().EpochEnd().UnixMilli()})
 		if err != nil {
 			return err

@@ -17,7 +17,7 @@ import (
 
 	"connectrpc.com/connect"
 
-	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/rollup"
 )
 
@@ -86,10 +86,10 @@ func TestStreamRefusesWhatIsNoAcks(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			stream := f.client(t, nil).Ingest().SubmitAcks(t.Context())
 			good := f.frames(100, 2)
-			if err := stream.Send(&rpc.SubmitAcksRequest{Frames: good}); err != nil {
+			if err := stream.Send(&api.SubmitAcksRequest{Frames: good}); err != nil {
 				t.Fatal(err)
 			}
-			_ = stream.Send(&rpc.SubmitAcksRequest{Frames: c.frames})
+			_ = stream.Send(&api.SubmitAcksRequest{Frames: c.frames})
 			if response, err := stream.Receive(); err != nil || len(response.Codes) != 2 {
 				t.Errorf("what came before: %v %v", response, err)
 			}
@@ -142,7 +142,7 @@ func TestSubmitAckAsJSON(t *testing.T) {
 		{"no ack", `{}`, 400, "malformed"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			response, answer := f.post(t, rpc.IngestServiceSubmitAckProcedure, c.body)
+			response, answer := f.post(t, api.IngestServiceSubmitAckProcedure, c.body)
 			if response.StatusCode != c.status {
 				t.Errorf("status %d, want %d: %v", response.StatusCode, c.status, answer)
 			}
@@ -158,10 +158,10 @@ func TestSubmitAckAsJSON(t *testing.T) {
 			}
 		})
 	}
-	if response, answer := f.post(t, rpc.IngestServiceSubmitAckProcedure, `{"ack": `); response.StatusCode != 400 {
+	if response, answer := f.post(t, api.IngestServiceSubmitAckProcedure, `{"ack": `); response.StatusCode != 400 {
 		t.Errorf("broken JSON: %v %v", response.Status, answer)
 	}
-	if response, answer := f.post(t, rpc.IngestServiceSubmitAckProcedure, `{"ack": {"surprise": 1}}`); response.StatusCode != 400 {
+	if response, answer := f.post(t, api.IngestServiceSubmitAckProcedure, `{"ack": {"surprise": 1}}`); response.StatusCode != 400 {
 		t.Errorf("unknown field: %v %v", response.Status, answer)
 	}
 }
@@ -180,7 +180,7 @@ func TestEveryCodeHasAnAnswer(t *testing.T) {
 	if !errors.As(err, &wire) || wire.Code() != connect.CodeResourceExhausted || wire.Meta().Get("Retry-After") != "2" {
 		t.Errorf("overloaded: %v", err)
 	}
-	if detail, ok := errorDetail[*rpc.AckRefusal](err); !ok || detail.RetryAfterMs != 1500 || detail.Code != "overloaded" {
+	if detail, ok := errorDetail[*api.AckRefusal](err); !ok || detail.RetryAfterMs != 1500 || detail.Code != "overloaded" {
 		t.Errorf("detail: %v", detail)
 	}
 	if milliseconds(time.Microsecond) != 1 || milliseconds(0) != 0 {
@@ -192,35 +192,35 @@ func TestGetAck(t *testing.T) {
 	f := start(t, options{windowAge: 500 * time.Millisecond})
 	c := f.client(t, nil)
 	ack := f.Ack(f.open(), 1, 1)
-	state := func(a rollup.Ack) *rpc.GetAckResponse {
+	state := func(a rollup.Ack) *api.GetAckResponse {
 		t.Helper()
-		found, err := Call(t.Context(), c.Ingest().GetAck, &rpc.GetAckRequest{Ack: render(&a)})
+		found, err := Call(t.Context(), c.Ingest().GetAck, &api.GetAckRequest{Ack: render(&a)})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return found
 	}
-	if found := state(ack); found.State != rpc.AckState_ACK_STATE_UNKNOWN || found.Final {
+	if found := state(ack); found.State != api.AckState_ACK_STATE_UNKNOWN || found.Final {
 		t.Errorf("before it was sent: %v", found)
 	}
-	if _, answer := f.post(t, rpc.IngestServiceSubmitAckProcedure, ackJSON(ack)); answer["code"] != "accepted" {
+	if _, answer := f.post(t, api.IngestServiceSubmitAckProcedure, ackJSON(ack)); answer["code"] != "accepted" {
 		t.Fatal(answer)
 	}
-	if found := state(ack); found.State != rpc.AckState_ACK_STATE_POOLED {
+	if found := state(ack); found.State != api.AckState_ACK_STATE_POOLED {
 		t.Errorf("accepted: %v", found)
 	}
 	f.ordered(t, rollup.WindowKey{Epoch: ack.Epoch, Window: ack.Window})
-	if found := state(ack); found.State != rpc.AckState_ACK_STATE_ORDERED || len(found.RollupId) != 64 {
+	if found := state(ack); found.State != api.AckState_ACK_STATE_ORDERED || len(found.RollupId) != 64 {
 		t.Errorf("ordered: %v", found)
 	}
 	twin := ack
 	twin.Units++
-	if found := state(twin); found.State != rpc.AckState_ACK_STATE_UNKNOWN || !found.Final {
+	if found := state(twin); found.State != api.AckState_ACK_STATE_UNKNOWN || !found.Final {
 		t.Errorf("another ack with the same seq: %v", found)
 	}
 	ahead := ack
 	ahead.Window += 1000
-	if found := state(ahead); found.State != rpc.AckState_ACK_STATE_UNKNOWN || found.Final {
+	if found := state(ahead); found.State != api.AckState_ACK_STATE_UNKNOWN || found.Final {
 		t.Errorf("a window to come: %v", found)
 	}
 	if held, err := c.Holds(t.Context(), &ack); err != nil || !held {
@@ -243,7 +243,7 @@ func TestFollowWindows(t *testing.T) {
 	err := c.Windows(t.Context(), func(w OpenWindow) bool {
 		seen = append(seen, w)
 		ack := f.Ack(w.Key, 0, uint32(len(seen))) // an empty window starts over under its number
-		f.post(t, rpc.IngestServiceSubmitAckProcedure, ackJSON(ack))
+		f.post(t, api.IngestServiceSubmitAckProcedure, ackJSON(ack))
 		return len(seen) < 3
 	})
 	if err != nil {
@@ -278,7 +278,7 @@ func TestSlowReader(t *testing.T) {
 	transport := &http.Transport{Protocols: protocols, HTTP2: &http.HTTP2Config{MaxReceiveBufferPerStream: 16 << 10}}
 	defer transport.CloseIdleConnections()
 	reader, writer := io.Pipe()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, f.url()+rpc.IngestServiceSubmitAcksProcedure, reader)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, f.url()+api.IngestServiceSubmitAcksProcedure, reader)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -330,7 +330,7 @@ func TestShutdownAnswersWhatWasRead(t *testing.T) {
 	if _, err := pending[0].Wait(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	follow, err := f.client(t, nil).Ingest().FollowWindows(t.Context(), connect.NewRequest(&rpc.FollowWindowsRequest{}))
+	follow, err := f.client(t, nil).Ingest().FollowWindows(t.Context(), connect.NewRequest(&api.FollowWindowsRequest{}))
 	if err != nil || !follow.Receive() {
 		t.Fatal(err, follow.Err())
 	}
@@ -374,7 +374,7 @@ func TestGarbageOnThePort(t *testing.T) {
 			}
 		})
 	}
-	if response, _ := f.post(t, rpc.LedgerServiceGetStatusProcedure, `{}`); response.StatusCode != 200 {
+	if response, _ := f.post(t, api.LedgerServiceGetStatusProcedure, `{}`); response.StatusCode != 200 {
 		t.Errorf("after all that: %v", response.Status)
 	}
 }
@@ -411,7 +411,7 @@ func TestConnectionLimit(t *testing.T) {
 	// The server notices that in its own time, and resets the connection until then.
 	c := f.client(t, nil)
 	for {
-		_, err := Call(t.Context(), c.Ledger().GetStatus, &rpc.GetStatusRequest{})
+		_, err := Call(t.Context(), c.Ledger().GetStatus, &api.GetStatusRequest{})
 		if err == nil {
 			break
 		}
@@ -443,9 +443,9 @@ func TestTLSAndGRPC(t *testing.T) {
 	protocols.SetHTTP2(true)
 	transport := &http.Transport{TLSClientConfig: trusts, Protocols: protocols}
 	defer transport.CloseIdleConnections()
-	grpc := rpc.NewIngestServiceClient(&http.Client{Transport: transport}, "https://"+f.address, connect.WithGRPC())
+	grpc := api.NewIngestServiceClient(&http.Client{Transport: transport}, "https://"+f.address, connect.WithGRPC())
 	stream := grpc.SubmitAcks(t.Context())
-	if err := stream.Send(&rpc.SubmitAcksRequest{Frames: f.frames(0, 3)}); err != nil {
+	if err := stream.Send(&api.SubmitAcksRequest{Frames: f.frames(0, 3)}); err != nil {
 		t.Fatal(err)
 	}
 	if response, err := stream.Receive(); err != nil || !bytes.Equal(response.Codes, []byte{1, 1, 1}) {
@@ -453,7 +453,7 @@ func TestTLSAndGRPC(t *testing.T) {
 	}
 	_ = stream.CloseRequest()
 	_ = stream.CloseResponse()
-	if _, err := Call(t.Context(), f.client(t, nil).Ledger().GetStatus, &rpc.GetStatusRequest{}); err == nil {
+	if _, err := Call(t.Context(), f.client(t, nil).Ledger().GetStatus, &api.GetStatusRequest{}); err == nil {
 		t.Error("a TLS port answers without TLS")
 	}
 }

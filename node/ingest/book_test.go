@@ -12,9 +12,9 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/waybill-network/waybill/internal/testnet"
 	"github.com/waybill-network/waybill/kernels/bls"
-	"github.com/waybill-network/waybill/node/rpc"
-	"github.com/waybill-network/waybill/node/rpc/rpctest"
+	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/pipeline"
 	"github.com/waybill-network/waybill/rollup"
 )
@@ -22,7 +22,7 @@ import (
 // lies is a node that may lie, and the program of one client that it lies to. Clients 0 to 3 have acks in the window; the
 // program is client 1's.
 type lies struct {
-	*rpctest.Network
+	*testnet.Network
 	t      *testing.T
 	key    rollup.WindowKey
 	acks   []rollup.Ack
@@ -36,7 +36,7 @@ const victim = 1
 
 func newLies(t *testing.T, change func(*CosignConfig)) *lies {
 	t.Helper()
-	l := &lies{Network: rpctest.New(t, []string{"127.0.0.1:1"}, 5), t: t, key: rollup.WindowKey{Epoch: 0, Window: 3}, dir: t.TempDir()}
+	l := &lies{Network: testnet.New(t, []string{"127.0.0.1:1"}, 5), t: t, key: rollup.WindowKey{Epoch: 0, Window: 3}, dir: t.TempDir()}
 	for seq := range uint32(12) {
 		a := l.Ack(l.key, seq%4, seq)
 		a.Service = seq / 8 // acks 0 to 7 and 8 to 11
@@ -69,7 +69,7 @@ func (l *lies) payer() uint32 {
 }
 
 // offer is what a node offers that holds the given acks, after change has done something to its statements.
-func (l *lies) offer(acks []rollup.Ack, change func([]rollup.Statement) []rollup.Statement) *rpc.CosignOffer {
+func (l *lies) offer(acks []rollup.Ack, change func([]rollup.Statement) []rollup.Statement) *api.CosignOffer {
 	l.t.Helper()
 	var frames []byte
 	for i := range acks {
@@ -112,7 +112,7 @@ type anything struct{ rollup.Registry }
 func (anything) UnitCap(uint32) (uint64, bool) { return 1 << 40, true }
 
 // decide shows the program an offer and returns why it refuses, if it does.
-func (l *lies) decide(m *rpc.CosignOffer) (Reason, bool) {
+func (l *lies) decide(m *api.CosignOffer) (Reason, bool) {
 	l.t.Helper()
 	before := len(l.signed)
 	answer, err := l.k.answer(m)
@@ -175,8 +175,8 @@ func TestHonestOffer(t *testing.T) {
 
 // TestLyingOffers: whatever a node says that is not true is refused for its reason, not signed, and kept.
 func TestLyingOffers(t *testing.T) {
-	edit := func(change func(s *rollup.Statement)) func(l *lies) *rpc.CosignOffer {
-		return func(l *lies) *rpc.CosignOffer {
+	edit := func(change func(s *rollup.Statement)) func(l *lies) *api.CosignOffer {
+		return func(l *lies) *api.CosignOffer {
 			return l.offer(l.acks, func(all []rollup.Statement) []rollup.Statement {
 				i := slices.IndexFunc(all, func(s rollup.Statement) bool { return s.Client == victim })
 				change(&all[i])
@@ -184,15 +184,15 @@ func TestLyingOffers(t *testing.T) {
 			})
 		}
 	}
-	message := func(change func(m *rpc.CosignOffer)) func(l *lies) *rpc.CosignOffer {
-		return func(l *lies) *rpc.CosignOffer {
+	message := func(change func(m *api.CosignOffer)) func(l *lies) *api.CosignOffer {
+		return func(l *lies) *api.CosignOffer {
 			m := l.offer(l.acks, nil)
 			change(m)
 			return m
 		}
 	}
-	insert := func(s rollup.Statement, at int) func(l *lies) *rpc.CosignOffer {
-		return func(l *lies) *rpc.CosignOffer {
+	insert := func(s rollup.Statement, at int) func(l *lies) *api.CosignOffer {
+		return func(l *lies) *api.CosignOffer {
 			return l.offer(l.acks, func(all []rollup.Statement) []rollup.Statement {
 				s.Payer = l.payer()
 				return slices.Insert(all, at, s)
@@ -201,7 +201,7 @@ func TestLyingOffers(t *testing.T) {
 	}
 	// Each client has a statement about service 0 and one about service 1: those of client 1 are at 2 and 3.
 	for name, c := range map[string]struct {
-		offer func(l *lies) *rpc.CosignOffer
+		offer func(l *lies) *api.CosignOffer
 		want  Reason
 	}{
 		"one unit more":        {edit(func(s *rollup.Statement) { s.Units++ }), ReasonWrongUnits},
@@ -209,37 +209,37 @@ func TestLyingOffers(t *testing.T) {
 		"another root of acks": {edit(func(s *rollup.Statement) { s.Root[0] ^= 1 }), ReasonWrongRoot},
 		"another payer":        {edit(func(s *rollup.Statement) { s.Payer++ }), ReasonWrongPayer},
 		"another service":      {edit(func(s *rollup.Statement) { s.Service = 7 }), ReasonExtraStatement},
-		"an extra service": {func(l *lies) *rpc.CosignOffer {
+		"an extra service": {func(l *lies) *api.CosignOffer {
 			return insert(rollup.Statement{Client: victim, Service: 2, Acks: 1, Units: 5}, 4)(l)
 		}, ReasonMalformed},
-		"an extra ack": {func(l *lies) *rpc.CosignOffer {
+		"an extra ack": {func(l *lies) *api.CosignOffer {
 			forged := l.Ack(l.key, victim, 99)
 			return l.offer(append(slices.Clone(l.acks), forged), nil)
 		}, ReasonWrongAcks},
-		"an ack of a service never used": {func(l *lies) *rpc.CosignOffer {
+		"an ack of a service never used": {func(l *lies) *api.CosignOffer {
 			forged := l.Ack(l.key, victim, 99)
 			forged.Service = 5
 			return l.offer(append(slices.Clone(l.acks), forged), nil)
 		}, ReasonExtraStatement},
-		"more units in an ack": {func(l *lies) *rpc.CosignOffer {
+		"more units in an ack": {func(l *lies) *api.CosignOffer {
 			acks := slices.Clone(l.acks)
 			acks[victim].Units++
 			return l.offer(acks, nil)
 		}, ReasonWrongUnits},
-		"another request in an ack": {func(l *lies) *rpc.CosignOffer {
+		"another request in an ack": {func(l *lies) *api.CosignOffer {
 			acks := slices.Clone(l.acks)
 			acks[victim].Request[0]++
 			return l.offer(acks, nil)
 		}, ReasonWrongRoot},
-		"an accepted ack is missing": {func(l *lies) *rpc.CosignOffer {
+		"an accepted ack is missing": {func(l *lies) *api.CosignOffer {
 			l.accept()
 			return l.offer(slices.Delete(slices.Clone(l.acks), victim, victim+1), nil)
 		}, ReasonMissingAck},
-		"all accepted acks of a service are missing": {func(l *lies) *rpc.CosignOffer {
+		"all accepted acks of a service are missing": {func(l *lies) *api.CosignOffer {
 			l.accept()
 			return l.offer(slices.DeleteFunc(slices.Clone(l.acks), func(a rollup.Ack) bool { return a.Client == victim && a.Service == 1 }), nil)
 		}, ReasonMissingAck},
-		"a second statement elsewhere": {func(l *lies) *rpc.CosignOffer {
+		"a second statement elsewhere": {func(l *lies) *api.CosignOffer {
 			return l.offer(l.acks, func(all []rollup.Statement) []rollup.Statement {
 				extra := all[2]
 				return append(all, extra) // out of order, and beside what is shown
@@ -247,30 +247,30 @@ func TestLyingOffers(t *testing.T) {
 		}, Reason(255)}, // which members refuse: the tree is not in order
 		"a statement after, out of order":  {insert(rollup.Statement{Client: 0, Service: 3, Acks: 1, Units: 1}, 4), ReasonNeighbour},
 		"a statement before, out of order": {insert(rollup.Statement{Client: 3, Service: 9, Acks: 1, Units: 1}, 2), ReasonNeighbour},
-		"another root":                     {message(func(m *rpc.CosignOffer) { m.Root[0] ^= 1 }), ReasonWrongPath},
-		"another count":                    {message(func(m *rpc.CosignOffer) { m.Count++ }), ReasonWrongPath},
-		"another path":                     {message(func(m *rpc.CosignOffer) { m.Ranges[0].Siblings[3] ^= 1 }), ReasonWrongPath},
-		"another place":                    {message(func(m *rpc.CosignOffer) { m.Ranges[0].First++ }), ReasonWrongPath},
-		"another network":                  {message(func(m *rpc.CosignOffer) { m.Network = "0000000000000001" }), ReasonWrongNetwork},
-		"another epoch":                    {message(func(m *rpc.CosignOffer) { m.Epoch++ }), ReasonWrongWindow},
-		"another window":                   {message(func(m *rpc.CosignOffer) { m.Window-- }), ReasonWrongWindow},
-		"another node":                     {message(func(m *rpc.CosignOffer) { m.Node++ }), ReasonWrongWindow},
-		"seqs missing":                     {message(func(m *rpc.CosignOffer) { m.Seqs = m.Seqs[4:] }), ReasonMalformed},
-		"seqs left over":                   {message(func(m *rpc.CosignOffer) { m.Seqs = append(m.Seqs, 0, 0, 0, 0) }), ReasonMalformed},
-		"another seq":                      {message(func(m *rpc.CosignOffer) { m.Seqs[0]++ }), ReasonWrongAcks},
-		"seqs of another order": {message(func(m *rpc.CosignOffer) {
+		"another root":                     {message(func(m *api.CosignOffer) { m.Root[0] ^= 1 }), ReasonWrongPath},
+		"another count":                    {message(func(m *api.CosignOffer) { m.Count++ }), ReasonWrongPath},
+		"another path":                     {message(func(m *api.CosignOffer) { m.Ranges[0].Siblings[3] ^= 1 }), ReasonWrongPath},
+		"another place":                    {message(func(m *api.CosignOffer) { m.Ranges[0].First++ }), ReasonWrongPath},
+		"another network":                  {message(func(m *api.CosignOffer) { m.Network = "0000000000000001" }), ReasonWrongNetwork},
+		"another epoch":                    {message(func(m *api.CosignOffer) { m.Epoch++ }), ReasonWrongWindow},
+		"another window":                   {message(func(m *api.CosignOffer) { m.Window-- }), ReasonWrongWindow},
+		"another node":                     {message(func(m *api.CosignOffer) { m.Node++ }), ReasonWrongWindow},
+		"seqs missing":                     {message(func(m *api.CosignOffer) { m.Seqs = m.Seqs[4:] }), ReasonMalformed},
+		"seqs left over":                   {message(func(m *api.CosignOffer) { m.Seqs = append(m.Seqs, 0, 0, 0, 0) }), ReasonMalformed},
+		"another seq":                      {message(func(m *api.CosignOffer) { m.Seqs[0]++ }), ReasonWrongAcks},
+		"seqs of another order": {message(func(m *api.CosignOffer) {
 			first := le.Uint32(m.Seqs)
 			copy(m.Seqs, m.Seqs[4:8])
 			le.PutUint32(m.Seqs[4:], first)
 		}), ReasonWrongAcks},
-		"one seq twice":     {message(func(m *rpc.CosignOffer) { copy(m.Seqs[4:8], m.Seqs[:4]) }), ReasonWrongAcks},
-		"no statements":     {message(func(m *rpc.CosignOffer) { m.Ranges, m.Seqs = nil, nil }), ReasonMissingAck},
-		"no network":        {message(func(m *rpc.CosignOffer) { m.Network = "" }), ReasonMalformed},
-		"no root":           {message(func(m *rpc.CosignOffer) { m.Root = nil }), ReasonMalformed},
-		"a cut statement":   {message(func(m *rpc.CosignOffer) { m.Ranges[0].Statements = m.Ranges[0].Statements[1:] }), ReasonMalformed},
-		"payers missing":    {message(func(m *rpc.CosignOffer) { m.Ranges[0].Payers = nil }), ReasonMalformed},
+		"one seq twice":     {message(func(m *api.CosignOffer) { copy(m.Seqs[4:8], m.Seqs[:4]) }), ReasonWrongAcks},
+		"no statements":     {message(func(m *api.CosignOffer) { m.Ranges, m.Seqs = nil, nil }), ReasonMissingAck},
+		"no network":        {message(func(m *api.CosignOffer) { m.Network = "" }), ReasonMalformed},
+		"no root":           {message(func(m *api.CosignOffer) { m.Root = nil }), ReasonMalformed},
+		"a cut statement":   {message(func(m *api.CosignOffer) { m.Ranges[0].Statements = m.Ranges[0].Statements[1:] }), ReasonMalformed},
+		"payers missing":    {message(func(m *api.CosignOffer) { m.Ranges[0].Payers = nil }), ReasonMalformed},
 		"no acks":           {edit(func(s *rollup.Statement) { s.Acks = 0 }), ReasonMalformed},
-		"neighbours hidden": {func(l *lies) *rpc.CosignOffer { return l.hidden() }, ReasonNeighbour},
+		"neighbours hidden": {func(l *lies) *api.CosignOffer { return l.hidden() }, ReasonNeighbour},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLies(t, nil)
@@ -294,16 +294,16 @@ func TestLyingOffers(t *testing.T) {
 }
 
 // hidden shows the client's own statements and not what stands beside them.
-func (l *lies) hidden() *rpc.CosignOffer {
+func (l *lies) hidden() *api.CosignOffer {
 	m := l.offer(l.acks, nil)
 	var tree *rollup.StatementTree
 	l.offer(l.acks, func(all []rollup.Statement) []rollup.Statement { tree = rollup.NewStatementTree(all); return all })
-	m.Ranges = []*rpc.StatementRange{statementRange(tree, 2, 4)}
+	m.Ranges = []*api.StatementRange{statementRange(tree, 2, 4)}
 	return m
 }
 
 // kept requires that the offer is in the directory, with what the client signed.
-func (l *lies) kept(m *rpc.CosignOffer, reason Reason) {
+func (l *lies) kept(m *api.CosignOffer, reason Reason) {
 	l.t.Helper()
 	files, err := filepath.Glob(filepath.Join(l.dir, "offers", "*.json"))
 	if err != nil || len(files) != 1 {
@@ -317,7 +317,7 @@ func (l *lies) kept(m *rpc.CosignOffer, reason Reason) {
 	if err := json.Unmarshal(text, &c); err != nil {
 		l.t.Fatal(err)
 	}
-	var offer rpc.CosignOffer
+	var offer api.CosignOffer
 	if err := proto.Unmarshal(c.Offer, &offer); err != nil || !proto.Equal(&offer, m) {
 		l.t.Errorf("another offer was kept: %v", err)
 	}
@@ -357,7 +357,7 @@ func TestOneRoot(t *testing.T) {
 // TestDeclined: who does not co-sign says so, whatever the offer, and keeps nothing.
 func TestDeclined(t *testing.T) {
 	l := newLies(t, func(c *CosignConfig) { c.Willing = func(client uint32) bool { return client != victim } })
-	for _, m := range []*rpc.CosignOffer{l.offer(l.acks, nil), {Clients: []uint32{victim}}} {
+	for _, m := range []*api.CosignOffer{l.offer(l.acks, nil), {Clients: []uint32{victim}}} {
 		if why, refused := l.decide(m); !refused || why != ReasonDeclined {
 			t.Errorf("%v, %v", refused, why)
 		}
@@ -395,7 +395,7 @@ func TestSignFails(t *testing.T) {
 
 // TestBookForgets: the book is bounded by age and by acks, the oldest go first, and what is forgotten is not signed for.
 func TestBookForgets(t *testing.T) {
-	n := rpctest.New(t, []string{"127.0.0.1:1"}, 2)
+	n := testnet.New(t, []string{"127.0.0.1:1"}, 2)
 	b := newBook(time.Minute, 10)
 	frames := func(window, acks uint32) (f []byte) {
 		for seq := range acks {

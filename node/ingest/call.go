@@ -6,10 +6,10 @@ import (
 
 	"connectrpc.com/connect"
 
-	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/node/api"
 )
 
-// Call makes one unary call, as in Call(ctx, client.Ledger().GetNodes, &rpc.GetNodesRequest{}), for callers that have no
+// Call makes one unary call, as in Call(ctx, client.Ledger().GetNodes, &api.GetNodesRequest{}), for callers that have no
 // use for headers.
 func Call[Req, Res any](ctx context.Context, method func(context.Context, *connect.Request[Req]) (*connect.Response[Res], error), req *Req) (*Res, error) {
 	res, err := method(ctx, connect.NewRequest(req))
@@ -60,13 +60,13 @@ func NotOffered(err error) bool {
 // Level waits until the other nodes' chains have come to where this one's is, so that they know who is registered here: a
 // node refuses acks of clients that it does not know yet.
 func (c *Client) Level(ctx context.Context, others ...*Client) error {
-	here, err := Insist(ctx, c.ledger.GetStatus, &rpc.GetStatusRequest{})
+	here, err := Insist(ctx, c.ledger.GetStatus, &api.GetStatusRequest{})
 	if err != nil {
 		return err
 	}
 	for _, other := range others {
 		for {
-			there, err := Insist(ctx, other.ledger.GetStatus, &rpc.GetStatusRequest{})
+			there, err := Insist(ctx, other.ledger.GetStatus, &api.GetStatusRequest{})
 			if err != nil {
 				return err
 			}

@@ -13,7 +13,7 @@ import (
 
 	"connectrpc.com/connect"
 
-	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/rollup"
 )
 
@@ -36,8 +36,8 @@ const maxBackoff = 5 * time.Second
 type Client struct {
 	cfg       ClientConfig
 	transport *http.Transport
-	ingest    rpc.IngestServiceClient
-	ledger    rpc.LedgerServiceClient
+	ingest    api.IngestServiceClient
+	ledger    api.LedgerServiceClient
 	cosigner  *cosigner // nil when the client does not co-sign
 }
 
@@ -83,8 +83,8 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	c := &Client{
 		cfg:       cfg,
 		transport: transport,
-		ingest:    rpc.NewIngestServiceClient(calls, base, plain, connect.WithReadMaxBytes(MaxMessageSize)),
-		ledger:    rpc.NewLedgerServiceClient(calls, base, plain, connect.WithReadMaxBytes(MaxExportSize+1024)),
+		ingest:    api.NewIngestServiceClient(calls, base, plain, connect.WithReadMaxBytes(MaxMessageSize)),
+		ledger:    api.NewLedgerServiceClient(calls, base, plain, connect.WithReadMaxBytes(MaxExportSize+1024)),
 	}
 	if cfg.Cosign != nil {
 		c.cosigner = newCosigner(*cfg.Cosign, cfg.Logger)
@@ -96,10 +96,10 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 func (c *Client) Close() { c.transport.CloseIdleConnections() }
 
 // Ledger returns the generated client of LedgerService, for the reads.
-func (c *Client) Ledger() rpc.LedgerServiceClient { return c.ledger }
+func (c *Client) Ledger() api.LedgerServiceClient { return c.ledger }
 
 // Ingest returns the generated client of IngestService.
-func (c *Client) Ingest() rpc.IngestServiceClient { return c.ingest }
+func (c *Client) Ingest() api.IngestServiceClient { return c.ingest }
 
 // OpenWindow is the window that acks are signed for, and whose.
 type OpenWindow struct {
@@ -137,7 +137,7 @@ func (c *Client) Windows(ctx context.Context, yield func(OpenWindow) bool) error
 func (c *Client) follow(ctx context.Context, yield func(OpenWindow) bool) (more bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := c.ingest.FollowWindows(ctx, connect.NewRequest(&rpc.FollowWindowsRequest{}))
+	stream, err := c.ingest.FollowWindows(ctx, connect.NewRequest(&api.FollowWindowsRequest{}))
 	if err != nil {
 		return true, err
 	}

@@ -6,7 +6,7 @@ import (
 
 	"connectrpc.com/connect"
 
-	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/rollup"
 )
 
@@ -47,7 +47,7 @@ func refusal(code rollup.Code, epoch, window uint32, retry time.Duration) error 
 	if retry > 0 {
 		err.Meta().Set("Retry-After", fmt.Sprint(int64((retry+time.Second-1)/time.Second)))
 	}
-	return withDetail(err, &rpc.AckRefusal{Code: code.String(), OpenEpoch: epoch, OpenWindow: window,
+	return withDetail(err, &api.AckRefusal{Code: code.String(), OpenEpoch: epoch, OpenWindow: window,
 		RetryAfterMs: milliseconds(retry)})
 }
 

@@ -9,13 +9,13 @@ import (
 
 	"connectrpc.com/connect"
 
-	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/pipeline"
 )
 
 // Cosign runs two goroutines: this one sends what the session is asked, another takes its answers. A client that reads
 // or answers nothing costs a stream and its own place in the windows; what it is asked is encoded when it is sent.
-func (s ackService) Cosign(ctx context.Context, stream *connect.BidiStream[rpc.CosignRequest, rpc.CosignOffer]) error {
+func (s ackService) Cosign(ctx context.Context, stream *connect.BidiStream[api.CosignRequest, api.CosignOffer]) error {
 	sessions := s.cfg.Sessions
 	if sessions == nil {
 		return connect.NewError(connect.CodeUnimplemented, errors.New("this node asks nobody to co-sign (pipeline.cosign_wait)"))
@@ -74,7 +74,7 @@ func (s ackService) session(h http.Header) (number pipeline.Session, release fun
 }
 
 // receiveAnswers returns why there will be no more: io.EOF when the caller has said so.
-func receiveAnswers(sessions *Sessions, f *follower, stream *connect.BidiStream[rpc.CosignRequest, rpc.CosignOffer]) error {
+func receiveAnswers(sessions *Sessions, f *follower, stream *connect.BidiStream[api.CosignRequest, api.CosignOffer]) error {
 	for {
 		request, err := stream.Receive()
 		switch {
@@ -90,7 +90,7 @@ func receiveAnswers(sessions *Sessions, f *follower, stream *connect.BidiStream[
 }
 
 // sendOffer sends one window's offer as long as answers to it count.
-func (s ackService) sendOffer(t *task, stream *connect.BidiStream[rpc.CosignRequest, rpc.CosignOffer], d *deadlines) error {
+func (s ackService) sendOffer(t *task, stream *connect.BidiStream[api.CosignRequest, api.CosignOffer], d *deadlines) error {
 	for message := range t.messages() {
 		if !t.live() {
 			return nil

@@ -13,7 +13,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/waybill-network/waybill/kernels/bls"
-	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/pipeline"
 	"github.com/waybill-network/waybill/rollup"
 )
@@ -150,7 +150,7 @@ func TestCosign(t *testing.T) {
 
 // asked is one session that the tests' own stream answers for.
 type asked struct {
-	*connect.BidiStreamForClient[rpc.CosignRequest, rpc.CosignOffer]
+	*connect.BidiStreamForClient[api.CosignRequest, api.CosignOffer]
 	client *Client
 }
 
@@ -170,7 +170,7 @@ func (f *fixture) ask(t *testing.T) *asked {
 }
 
 // next is the next offer, and what an honest program answers to it.
-func (a *asked) next(t *testing.T) (*rpc.CosignOffer, *rpc.CosignRequest) {
+func (a *asked) next(t *testing.T) (*api.CosignOffer, *api.CosignRequest) {
 	t.Helper()
 	offer, err := a.Receive()
 	if err != nil {
@@ -187,55 +187,55 @@ func (a *asked) next(t *testing.T) (*rpc.CosignOffer, *rpc.CosignRequest) {
 // else. Client 2 and 3's program is honest.
 func TestBadAnswers(t *testing.T) {
 	for name, c := range map[string]struct {
-		answer  func(f *fixture, a *asked, offer *rpc.CosignOffer, good *rpc.CosignRequest) error
+		answer  func(f *fixture, a *asked, offer *api.CosignOffer, good *api.CosignRequest) error
 		ends    bool // the offer has to be ended: it waits for this answer
 		garbage uint64
 		kept    uint64       // acks of its clients that are co-signed all the same
 		code    connect.Code // with which the stream ends, 0: it does not
 		check   func(s CosignStats) bool
 	}{
-		"silence": {ends: true, answer: func(*fixture, *asked, *rpc.CosignOffer, *rpc.CosignRequest) error { return nil },
+		"silence": {ends: true, answer: func(*fixture, *asked, *api.CosignOffer, *api.CosignRequest) error { return nil },
 			check: func(s CosignStats) bool { return s.Silent == 2 }},
-		"gone": {answer: func(_ *fixture, a *asked, _ *rpc.CosignOffer, _ *rpc.CosignRequest) error { return a.CloseRequest() },
+		"gone": {answer: func(_ *fixture, a *asked, _ *api.CosignOffer, _ *api.CosignRequest) error { return a.CloseRequest() },
 			check: func(s CosignStats) bool { return s.Silent == 2 && s.Following == 1 }},
-		"half an answer": {ends: true, answer: func(_ *fixture, a *asked, _ *rpc.CosignOffer, good *rpc.CosignRequest) error {
+		"half an answer": {ends: true, answer: func(_ *fixture, a *asked, _ *api.CosignOffer, good *api.CosignRequest) error {
 			good.Clients, good.Signatures = good.Clients[:1], good.Signatures[:rollup.SignatureSize]
 			return errors.Join(a.Send(good), a.Send(good)) // twice counts once
 		}, kept: 1, check: func(s CosignStats) bool { return s.Silent == 1 }},
-		"refusal": {answer: func(_ *fixture, a *asked, _ *rpc.CosignOffer, good *rpc.CosignRequest) error {
-			return a.Send(&rpc.CosignRequest{Epoch: good.Epoch, Window: good.Window, Refusals: []*rpc.CosignRefusal{
+		"refusal": {answer: func(_ *fixture, a *asked, _ *api.CosignOffer, good *api.CosignRequest) error {
+			return a.Send(&api.CosignRequest{Epoch: good.Epoch, Window: good.Window, Refusals: []*api.CosignRefusal{
 				{Reason: ReasonWrongUnits.String(), Clients: []uint32{0}}, {Reason: ReasonDeclined.String(), Clients: []uint32{1}}}})
 		}, check: func(s CosignStats) bool {
 			return s.Refused[ReasonWrongUnits] == 1 && s.Refused[ReasonDeclined] == 1 && s.Silent == 0
 		}},
-		"wrong signature": {garbage: 1, answer: func(_ *fixture, a *asked, _ *rpc.CosignOffer, good *rpc.CosignRequest) error {
+		"wrong signature": {garbage: 1, answer: func(_ *fixture, a *asked, _ *api.CosignOffer, good *api.CosignRequest) error {
 			copy(good.Signatures, good.Signatures[rollup.SignatureSize:]) // that of the other client
 			return a.Send(good)
 		}},
-		"no point": {garbage: 1, answer: func(_ *fixture, a *asked, _ *rpc.CosignOffer, good *rpc.CosignRequest) error {
+		"no point": {garbage: 1, answer: func(_ *fixture, a *asked, _ *api.CosignOffer, good *api.CosignRequest) error {
 			clear(good.Signatures[:rollup.SignatureSize])
 			return a.Send(good)
 		}},
-		"for somebody else": {garbage: 1, code: connect.CodeInvalidArgument, answer: func(_ *fixture, a *asked, _ *rpc.CosignOffer, good *rpc.CosignRequest) error {
+		"for somebody else": {garbage: 1, code: connect.CodeInvalidArgument, answer: func(_ *fixture, a *asked, _ *api.CosignOffer, good *api.CosignRequest) error {
 			good.Clients[1] = 2
 			return a.Send(good)
 		}},
-		"refusal for somebody else": {garbage: 1, code: connect.CodeInvalidArgument, answer: func(_ *fixture, a *asked, _ *rpc.CosignOffer, good *rpc.CosignRequest) error {
-			good.Refusals = []*rpc.CosignRefusal{{Reason: ReasonDeclined.String(), Clients: []uint32{3}}}
+		"refusal for somebody else": {garbage: 1, code: connect.CodeInvalidArgument, answer: func(_ *fixture, a *asked, _ *api.CosignOffer, good *api.CosignRequest) error {
+			good.Refusals = []*api.CosignRefusal{{Reason: ReasonDeclined.String(), Clients: []uint32{3}}}
 			return a.Send(good)
 		}},
-		"no such reason": {garbage: 1, code: connect.CodeInvalidArgument, answer: func(_ *fixture, a *asked, _ *rpc.CosignOffer, good *rpc.CosignRequest) error {
-			return a.Send(&rpc.CosignRequest{Epoch: good.Epoch, Window: good.Window, Refusals: []*rpc.CosignRefusal{{Reason: "mood", Clients: []uint32{0}}}})
+		"no such reason": {garbage: 1, code: connect.CodeInvalidArgument, answer: func(_ *fixture, a *asked, _ *api.CosignOffer, good *api.CosignRequest) error {
+			return a.Send(&api.CosignRequest{Epoch: good.Epoch, Window: good.Window, Refusals: []*api.CosignRefusal{{Reason: "mood", Clients: []uint32{0}}}})
 		}},
-		"signatures missing": {garbage: 1, code: connect.CodeInvalidArgument, answer: func(_ *fixture, a *asked, _ *rpc.CosignOffer, good *rpc.CosignRequest) error {
+		"signatures missing": {garbage: 1, code: connect.CodeInvalidArgument, answer: func(_ *fixture, a *asked, _ *api.CosignOffer, good *api.CosignRequest) error {
 			good.Signatures = good.Signatures[:95]
 			return a.Send(good)
 		}},
-		"too large": {code: connect.CodeResourceExhausted, answer: func(_ *fixture, a *asked, _ *rpc.CosignOffer, good *rpc.CosignRequest) error {
+		"too large": {code: connect.CodeResourceExhausted, answer: func(_ *fixture, a *asked, _ *api.CosignOffer, good *api.CosignRequest) error {
 			good.Signatures = make([]byte, 2*MaxMessageSize)
 			return a.Send(good)
 		}, check: func(s CosignStats) bool { return s.Silent == 2 }},
-		"another window": {ends: true, answer: func(_ *fixture, a *asked, _ *rpc.CosignOffer, good *rpc.CosignRequest) error {
+		"another window": {ends: true, answer: func(_ *fixture, a *asked, _ *api.CosignOffer, good *api.CosignRequest) error {
 			good.Window++
 			return a.Send(good)
 		}, check: func(s CosignStats) bool { return s.Silent == 2 && s.Late == 1 }},
@@ -328,7 +328,7 @@ func TestCosignStream(t *testing.T) {
 		}
 		acks := f.client(t, nil).ingest.SubmitAcks(t.Context())
 		acks.RequestHeader().Set(SessionHeader, id)
-		_ = acks.Send(&rpc.SubmitAcksRequest{Frames: f.frames(uint32(len(name)), 1)})
+		_ = acks.Send(&api.SubmitAcksRequest{Frames: f.frames(uint32(len(name)), 1)})
 		if _, err := acks.Receive(); (id == "") != (err == nil) {
 			t.Errorf("acks of session %s: %v", name, err)
 		}

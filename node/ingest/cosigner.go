@@ -18,7 +18,7 @@ import (
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/rollup"
 )
 
@@ -136,8 +136,8 @@ func (c *Client) followOffers(ctx context.Context, answered func()) error {
 }
 
 // answer decides about one offer. The error is Sign's.
-func (k *cosigner) answer(message *rpc.CosignOffer) (*rpc.CosignRequest, error) {
-	answer := &rpc.CosignRequest{Epoch: message.Epoch, Window: message.Window}
+func (k *cosigner) answer(message *api.CosignOffer) (*api.CosignRequest, error) {
+	answer := &api.CosignRequest{Epoch: message.Epoch, Window: message.Window}
 	refused := make(map[Reason][]uint32)
 	willing := make(map[uint32]bool)
 	for _, client := range message.Clients {
@@ -175,7 +175,7 @@ func (k *cosigner) answer(message *rpc.CosignOffer) (*rpc.CosignRequest, error) 
 	}
 	for _, reason := range Reasons() {
 		if clients := refused[reason]; len(clients) > 0 {
-			answer.Refusals = append(answer.Refusals, &rpc.CosignRefusal{Reason: reason.String(), Clients: clients})
+			answer.Refusals = append(answer.Refusals, &api.CosignRefusal{Reason: reason.String(), Clients: clients})
 			if reason != ReasonDeclined {
 				k.convict(message, reason, clients)
 			}
@@ -185,7 +185,7 @@ func (k *cosigner) answer(message *rpc.CosignOffer) (*rpc.CosignRequest, error) 
 	return answer, nil
 }
 
-func (k *cosigner) count(answer *rpc.CosignRequest, refused map[Reason][]uint32) {
+func (k *cosigner) count(answer *api.CosignRequest, refused map[Reason][]uint32) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.stats.Offers++
@@ -213,7 +213,7 @@ type convictedAck struct {
 }
 
 // convict keeps a refused offer, and complains.
-func (k *cosigner) convict(message *rpc.CosignOffer, reason Reason, clients []uint32) {
+func (k *cosigner) convict(message *api.CosignOffer, reason Reason, clients []uint32) {
 	log := k.log.With("node", message.Node, "epoch", message.Epoch, "window", message.Window, "reason", reason, "clients", len(clients))
 	k.mu.Lock()
 	keep := k.cfg.Evidence != "" && k.evidence < maxEvidence
@@ -234,7 +234,7 @@ func (k *cosigner) convict(message *rpc.CosignOffer, reason Reason, clients []ui
 	log.Warn("an offer is not true, is not signed, and is kept", "file", file)
 }
 
-func (k *cosigner) write(file string, message *rpc.CosignOffer, reason Reason, clients []uint32) error {
+func (k *cosigner) write(file string, message *api.CosignOffer, reason Reason, clients []uint32) error {
 	encoded, err := proto.Marshal(message)
 	if err != nil {
 		return err

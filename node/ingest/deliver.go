@@ -12,7 +12,7 @@ import (
 	"connectrpc.com/connect"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/rollup"
 )
 
@@ -333,11 +333,11 @@ func (d *delivery) abandon() {
 // the ack's window has sealed, if the node does not hold it yet.
 func (c *Client) Holds(ctx context.Context, ack *rollup.Ack) (bool, error) {
 	for {
-		found, err := Call(ctx, c.ingest.GetAck, &rpc.GetAckRequest{Ack: render(ack)})
+		found, err := Call(ctx, c.ingest.GetAck, &api.GetAckRequest{Ack: render(ack)})
 		switch {
 		case err != nil:
 			return false, fmt.Errorf("ask for ack: %w", err)
-		case found.State != rpc.AckState_ACK_STATE_UNKNOWN:
+		case found.State != api.AckState_ACK_STATE_UNKNOWN:
 			return true, nil
 		case found.Final:
 			return false, nil
@@ -351,11 +351,11 @@ func (c *Client) Holds(ctx context.Context, ack *rollup.Ack) (bool, error) {
 // AwaitSealed waits until an accepted ack is in a rollup.
 func (c *Client) AwaitSealed(ctx context.Context, ack *rollup.Ack) error {
 	for {
-		found, err := Call(ctx, c.ingest.GetAck, &rpc.GetAckRequest{Ack: render(ack)})
+		found, err := Call(ctx, c.ingest.GetAck, &api.GetAckRequest{Ack: render(ack)})
 		switch {
 		case err != nil && !Temporary(err):
 			return fmt.Errorf("ask for ack: %w", err)
-		case err == nil && found.State != rpc.AckState_ACK_STATE_UNKNOWN && found.State != rpc.AckState_ACK_STATE_POOLED:
+		case err == nil && found.State != api.AckState_ACK_STATE_UNKNOWN && found.State != api.AckState_ACK_STATE_POOLED:
 			return nil
 		}
 		if err := pause(ctx, 2*c.cfg.Backoff); err != nil {
@@ -365,7 +365,7 @@ func (c *Client) AwaitSealed(ctx context.Context, ack *rollup.Ack) error {
 }
 
 // render writes an ack as people read it.
-func render(a *rollup.Ack) *rpc.Ack {
-	return &rpc.Ack{Network: a.Network.String(), Epoch: a.Epoch, Window: a.Window, Node: a.Node, Client: a.Client,
+func render(a *rollup.Ack) *api.Ack {
+	return &api.Ack{Network: a.Network.String(), Epoch: a.Epoch, Window: a.Window, Node: a.Node, Client: a.Client,
 		Service: a.Service, Seq: a.Seq, Units: a.Units, Request: a.Request.String(), Signature: hex.EncodeToString(a.Signature[:])}
 }

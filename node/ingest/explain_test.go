@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
@@ -39,7 +39,7 @@ func TestExplain(t *testing.T) {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
-		_, err = Call(ctx, client.Ledger().GetStatus, &rpc.GetStatusRequest{})
+		_, err = Call(ctx, client.Ledger().GetStatus, &api.GetStatusRequest{})
 		cancel()
 		client.Close()
 		got := client.Explain(err)

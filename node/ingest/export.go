@@ -8,7 +8,7 @@ import (
 
 	"connectrpc.com/connect"
 
-	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
@@ -18,7 +18,7 @@ import (
 // every one of its acks and statements.
 const MaxExportSize = 32 + rollup.MaxCertificateSize + rollup.MaxEvidenceSize + 2*rollup.MaxAcks*(4+4+96)
 
-func (s ledgerService) ExportAck(_ context.Context, req *connect.Request[rpc.ExportAckRequest]) (*connect.Response[rpc.ExportResponse], error) {
+func (s ledgerService) ExportAck(_ context.Context, req *connect.Request[api.ExportAckRequest]) (*connect.Response[api.ExportResponse], error) {
 	key := rollup.WindowKey{Node: req.Msg.Node, Epoch: req.Msg.Epoch, Window: req.Msg.Window}
 	certificate, evidence, archive, err := s.certified(key)
 	if err != nil {
@@ -41,7 +41,7 @@ func (s ledgerService) ExportAck(_ context.Context, req *connect.Request[rpc.Exp
 	return nil, missing("client %d has no ack with seq %d in the rollup of %v", client, seq, key)
 }
 
-func (s ledgerService) ExportRollup(_ context.Context, req *connect.Request[rpc.ExportRollupRequest]) (*connect.Response[rpc.ExportResponse], error) {
+func (s ledgerService) ExportRollup(_ context.Context, req *connect.Request[api.ExportRollupRequest]) (*connect.Response[api.ExportResponse], error) {
 	key := rollup.WindowKey{Node: req.Msg.Node, Epoch: req.Msg.Epoch, Window: req.Msg.Window}
 	certificate, evidence, _, err := s.certified(key)
 	if err != nil {
@@ -64,11 +64,11 @@ func (s ledgerService) ExportRollup(_ context.Context, req *connect.Request[rpc.
 	return exported(export)
 }
 
-func (s ledgerService) ExportSettlement(_ context.Context, req *connect.Request[rpc.ExportSettlementRequest]) (*connect.Response[rpc.ExportResponse], error) {
+func (s ledgerService) ExportSettlement(_ context.Context, req *connect.Request[api.ExportSettlementRequest]) (*connect.Response[api.ExportResponse], error) {
 	epoch := req.Msg.Epoch
 	file, err := s.cfg.Store.Settlement(epoch)
 	if err == nil {
-		return connect.NewResponse(&rpc.ExportResponse{File: file}), nil
+		return connect.NewResponse(&api.ExportResponse{File: file}), nil
 	}
 	if !errors.Is(err, store.ErrNotFound) {
 		return nil, internal(err)
@@ -106,8 +106,8 @@ func (s ledgerService) ofRung(c *rollup.Certificate, best *rollup.Evidence, rung
 	return evidence, nil
 }
 
-func exported(e rollup.Export) (*connect.Response[rpc.ExportResponse], error) {
-	return connect.NewResponse(&rpc.ExportResponse{File: e.Append(nil)}), nil
+func exported(e rollup.Export) (*connect.Response[api.ExportResponse], error) {
+	return connect.NewResponse(&api.ExportResponse{File: e.Append(nil)}), nil
 }
 
 // settlement returns an epoch's settlement, or says what is missing for it.

@@ -15,8 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waybill-network/waybill/internal/testnet"
 	"github.com/waybill-network/waybill/node/peer"
-	"github.com/waybill-network/waybill/node/rpc/rpctest"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/pipeline"
 	"github.com/waybill-network/waybill/rollup"
@@ -29,7 +29,7 @@ const clients = 4
 // fixture is one serving node, the only member of its committee, on a real socket. Everything in it is the real thing
 // but for consensus.
 type fixture struct {
-	*rpctest.Network
+	*testnet.Network
 	store    *store.Store
 	pipeline *pipeline.Pipeline
 	sessions *Sessions
@@ -49,7 +49,7 @@ type options struct {
 
 func start(t *testing.T, o options) *fixture {
 	t.Helper()
-	f := &fixture{Network: rpctest.New(t, []string{"127.0.0.1:1"}, clients)}
+	f := &fixture{Network: testnet.New(t, []string{"127.0.0.1:1"}, clients)}
 	var err error
 	if f.store, err = store.OpenMemory(); err != nil {
 		t.Fatal(err)
@@ -127,7 +127,7 @@ func (e endable) Offer(ctx context.Context, o *pipeline.Offer) []pipeline.Cosign
 
 // chain keeps the certificates that it executes, as a node does.
 type chain struct {
-	*rpctest.Network
+	*testnet.Network
 	store *store.Store
 }
 
@@ -212,7 +212,7 @@ func (f *fixture) ordered(t *testing.T, key rollup.WindowKey) {
 // serverTLS is a certificate for 127.0.0.1 and what trusts it.
 func serverTLS(t *testing.T) (server, client *tls.Config) {
 	t.Helper()
-	certificate, err := peer.NewCertificate(rpctest.Key("tls", 0))
+	certificate, err := peer.NewCertificate(testnet.Key("tls", 0))
 	if err != nil {
 		t.Fatal(err)
 	}

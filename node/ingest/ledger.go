@@ -11,20 +11,20 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 
-	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/pipeline"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
-// ledgerService implements rpc.LedgerServiceHandler. With curl, for example:
+// ledgerService implements api.LedgerServiceHandler. With curl, for example:
 //
 //	curl -H 'Content-Type: application/json' -d '{"index":1}' http://localhost:7400/waybill.v1.LedgerService/GetAccount
 //	{"index":1,"key":"8a88…","balance":"5000000","nextNonce":"3"}
 type ledgerService struct{ *Server }
 
-func (s ledgerService) SubmitTx(ctx context.Context, req *connect.Request[rpc.SubmitTxRequest]) (*connect.Response[rpc.SubmitTxResponse], error) {
+func (s ledgerService) SubmitTx(ctx context.Context, req *connect.Request[api.SubmitTxRequest]) (*connect.Response[api.SubmitTxResponse], error) {
 	tx, err := hex.DecodeString(req.Msg.Tx)
 	if err != nil || len(tx) == 0 {
 		return nil, invalid("tx: not a transaction in hexadecimal")
@@ -32,7 +32,7 @@ func (s ledgerService) SubmitTx(ctx context.Context, req *connect.Request[rpc.Su
 	if err := s.cfg.Chain.SubmitTx(ctx, tx); err != nil {
 		return nil, txError(err)
 	}
-	return connect.NewResponse(&rpc.SubmitTxResponse{Hash: TxHash(tx)}), nil
+	return connect.NewResponse(&api.SubmitTxResponse{Hash: TxHash(tx)}), nil
 }
 
 // txError turns the answer of Chain.SubmitTx into an RPC error.
@@ -56,13 +56,13 @@ func txError(err error) error {
 	case ledger.KeyTaken, ledger.AlreadyOrdered, ledger.AlreadyCertified:
 		code = connect.CodeAlreadyExists
 	}
-	return withDetail(connect.NewError(code, refusal), &rpc.TxRefusal{Code: refusal.Code.String()})
+	return withDetail(connect.NewError(code, refusal), &api.TxRefusal{Code: refusal.Code.String()})
 }
 
-func (s ledgerService) GetStatus(context.Context, *connect.Request[rpc.GetStatusRequest]) (*connect.Response[rpc.GetStatusResponse], error) {
+func (s ledgerService) GetStatus(context.Context, *connect.Request[api.GetStatusRequest]) (*connect.Response[api.GetStatusResponse], error) {
 	view := s.cfg.Chain.View()
 	hash := view.AppHash()
-	status := &rpc.GetStatusResponse{
+	status := &api.GetStatusResponse{
 		Version:          s.cfg.Version,
 		Network:          s.cfg.Network.String(),
 		Node:             s.cfg.Node,
@@ -93,16 +93,16 @@ func (s ledgerService) GetStatus(context.Context, *connect.Request[rpc.GetStatus
 	return connect.NewResponse(status), nil
 }
 
-func (s ledgerService) GetAccount(_ context.Context, req *connect.Request[rpc.GetAccountRequest]) (*connect.Response[rpc.GetAccountResponse], error) {
+func (s ledgerService) GetAccount(_ context.Context, req *connect.Request[api.GetAccountRequest]) (*connect.Response[api.GetAccountResponse], error) {
 	view := s.cfg.Chain.View()
 	var account ledger.Account
 	var known bool
 	switch by := req.Msg.By.(type) {
-	case *rpc.GetAccountRequest_Index:
+	case *api.GetAccountRequest_Index:
 		if account, known = view.Account(by.Index); !known {
 			return nil, missing("account %d of %d", by.Index, view.Accounts())
 		}
-	case *rpc.GetAccountRequest_Key:
+	case *api.GetAccountRequest_Key:
 		if err := account.Key.UnmarshalText([]byte(by.Key)); err != nil {
 			return nil, invalid("key: %w", err)
 		}
@@ -112,7 +112,7 @@ func (s ledgerService) GetAccount(_ context.Context, req *connect.Request[rpc.Ge
 	default:
 		return nil, invalid("name an account by key or by index")
 	}
-	answer := &rpc.GetAccountResponse{Key: account.Key.String(), Balance: account.Balance, NextNonce: account.Nonce}
+	answer := &api.GetAccountResponse{Key: account.Key.String(), Balance: account.Balance, NextNonce: account.Nonce}
 	if known {
 		answer.Index = proto.Uint32(account.Index)
 	}
@@ -124,9 +124,9 @@ func (s ledgerService) GetAccount(_ context.Context, req *connect.Request[rpc.Ge
 	return connect.NewResponse(answer), nil
 }
 
-func (s ledgerService) GetClients(_ context.Context, req *connect.Request[rpc.GetClientsRequest]) (*connect.Response[rpc.GetClientsResponse], error) {
+func (s ledgerService) GetClients(_ context.Context, req *connect.Request[api.GetClientsRequest]) (*connect.Response[api.GetClientsResponse], error) {
 	view := s.cfg.Chain.View()
-	answer := &rpc.GetClientsResponse{Total: uint32(view.Clients())}
+	answer := &api.GetClientsResponse{Total: uint32(view.Clients())}
 	if len(req.Msg.Keys) > MaxPage {
 		return nil, invalid("%d keys, where %d may be", len(req.Msg.Keys), MaxPage)
 	}
@@ -135,7 +135,7 @@ func (s ledgerService) GetClients(_ context.Context, req *connect.Request[rpc.Ge
 		if err := key.UnmarshalText([]byte(text)); err != nil {
 			return nil, invalid("keys[%d]: %w", i, err)
 		}
-		client := &rpc.Client{Key: text}
+		client := &api.Client{Key: text}
 		if index, ok := view.ClientByKey(key); ok {
 			client = clientOf(view, index)
 		}
@@ -150,8 +150,8 @@ func (s ledgerService) GetClients(_ context.Context, req *connect.Request[rpc.Ge
 }
 
 // clientOf renders a client that exists.
-func clientOf(view *ledger.View, index uint32) *rpc.Client {
-	client := &rpc.Client{Index: proto.Uint32(index)}
+func clientOf(view *ledger.View, index uint32) *api.Client {
+	client := &api.Client{Index: proto.Uint32(index)}
 	if key, ok := view.ClientKey(index); ok {
 		encoded := key.Bytes()
 		client.Key = hex.EncodeToString(encoded[:])
@@ -160,28 +160,28 @@ func clientOf(view *ledger.View, index uint32) *rpc.Client {
 	return client
 }
 
-func (s ledgerService) GetServices(_ context.Context, req *connect.Request[rpc.GetServicesRequest]) (*connect.Response[rpc.GetServicesResponse], error) {
+func (s ledgerService) GetServices(_ context.Context, req *connect.Request[api.GetServicesRequest]) (*connect.Response[api.GetServicesResponse], error) {
 	view := s.cfg.Chain.View()
-	answer := &rpc.GetServicesResponse{Total: uint32(view.Services())}
+	answer := &api.GetServicesResponse{Total: uint32(view.Services())}
 	for i := range page(req.Msg.From, req.Msg.Count, answer.Total) {
 		if service, ok := view.Service(i); ok {
-			answer.Services = append(answer.Services, &rpc.Service{Index: service.Index, Owner: service.Owner,
+			answer.Services = append(answer.Services, &api.Service{Index: service.Index, Owner: service.Owner,
 				Price: service.Price, UnitCap: service.UnitCap, Unit: service.Unit})
 		}
 	}
 	return connect.NewResponse(answer), nil
 }
 
-func (s ledgerService) GetNodes(_ context.Context, req *connect.Request[rpc.GetNodesRequest]) (*connect.Response[rpc.GetNodesResponse], error) {
+func (s ledgerService) GetNodes(_ context.Context, req *connect.Request[api.GetNodesRequest]) (*connect.Response[api.GetNodesResponse], error) {
 	view := s.cfg.Chain.View()
 	power := make(map[uint32]uint64)
 	for _, member := range view.Committee().Members {
 		power[member.Node] = member.Power
 	}
-	answer := &rpc.GetNodesResponse{Total: uint32(view.Nodes())}
+	answer := &api.GetNodesResponse{Total: uint32(view.Nodes())}
 	for i := range page(req.Msg.From, req.Msg.Count, answer.Total) {
 		if node, ok := view.Node(i); ok {
-			answer.Nodes = append(answer.Nodes, &rpc.Node{Index: node.Index, Owner: node.Owner,
+			answer.Nodes = append(answer.Nodes, &api.Node{Index: node.Index, Owner: node.Owner,
 				BlsKey: node.BLSKey.String(), TransportKey: node.TransportKey.String(), PeerAddress: node.PeerAddress,
 				Stake: node.Stake, Power: power[node.Index]})
 		}
@@ -189,42 +189,42 @@ func (s ledgerService) GetNodes(_ context.Context, req *connect.Request[rpc.GetN
 	return connect.NewResponse(answer), nil
 }
 
-func (s ledgerService) GetSettlement(_ context.Context, req *connect.Request[rpc.GetSettlementRequest]) (*connect.Response[rpc.GetSettlementResponse], error) {
+func (s ledgerService) GetSettlement(_ context.Context, req *connect.Request[api.GetSettlementRequest]) (*connect.Response[api.GetSettlementResponse], error) {
 	settlement, err := s.settlement(req.Msg.Epoch)
 	if err != nil {
 		return nil, err
 	}
-	answer := &rpc.GetSettlementResponse{Epoch: settlement.Epoch, Root: settlement.Root.String(),
+	answer := &api.GetSettlementResponse{Epoch: settlement.Epoch, Root: settlement.Root.String(),
 		Certified: settlement.Certificate != nil, Total: uint32(len(settlement.Rows))}
 	answer.Charged, answer.Paid = settlement.Totals()
 	for i := range page(req.Msg.From, req.Msg.Count, answer.Total) {
 		row := &settlement.Rows[i]
-		answer.Rows = append(answer.Rows, &rpc.SettlementRow{Node: row.Node, Service: row.Service, Payer: row.Payer,
+		answer.Rows = append(answer.Rows, &api.SettlementRow{Node: row.Node, Service: row.Service, Payer: row.Payer,
 			Acks: row.Acks, Units: row.Units, Charge: row.Charge, Paid: row.Paid, ToNode: row.ToNode, ToService: row.ToService})
 	}
 	return connect.NewResponse(answer), nil
 }
 
-func (s ledgerService) ListOwnRollups(_ context.Context, req *connect.Request[rpc.ListOwnRollupsRequest]) (*connect.Response[rpc.ListOwnRollupsResponse], error) {
+func (s ledgerService) ListOwnRollups(_ context.Context, req *connect.Request[api.ListOwnRollupsRequest]) (*connect.Response[api.ListOwnRollupsResponse], error) {
 	keys, err := s.cfg.Store.RecentOwn(listed(req.Msg.Count))
 	rollups, err := s.rollups(keys, err)
-	return connect.NewResponse(&rpc.ListOwnRollupsResponse{Rollups: rollups}), err
+	return connect.NewResponse(&api.ListOwnRollupsResponse{Rollups: rollups}), err
 }
 
-func (s ledgerService) ListRollups(_ context.Context, req *connect.Request[rpc.ListRollupsRequest]) (*connect.Response[rpc.ListRollupsResponse], error) {
+func (s ledgerService) ListRollups(_ context.Context, req *connect.Request[api.ListRollupsRequest]) (*connect.Response[api.ListRollupsResponse], error) {
 	keys, err := s.cfg.Store.Recent(listed(req.Msg.Count))
 	rollups, err := s.rollups(keys, err)
-	return connect.NewResponse(&rpc.ListRollupsResponse{Rollups: rollups}), err
+	return connect.NewResponse(&api.ListRollupsResponse{Rollups: rollups}), err
 }
 
-func (s ledgerService) rollups(keys []rollup.WindowKey, err error) ([]*rpc.Rollup, error) {
+func (s ledgerService) rollups(keys []rollup.WindowKey, err error) ([]*api.Rollup, error) {
 	if err != nil {
 		return nil, internal(err)
 	}
 	view := s.cfg.Chain.View()
-	list := make([]*rpc.Rollup, 0, len(keys))
+	list := make([]*api.Rollup, 0, len(keys))
 	for _, key := range keys {
-		entry := &rpc.Rollup{Node: key.Node, Epoch: key.Epoch, Window: key.Window, Ordered: view.IsOrdered(key)}
+		entry := &api.Rollup{Node: key.Node, Epoch: key.Epoch, Window: key.Window, Ordered: view.IsOrdered(key)}
 		header, certificate, err := s.header(key)
 		if err != nil {
 			return nil, internal(err)
@@ -246,7 +246,7 @@ func (s ledgerService) rollups(keys []rollup.WindowKey, err error) ([]*rpc.Rollu
 }
 
 // fillRungs says what evidence of a rollup is kept here, and who else keeps the statements of an own one.
-func (s ledgerService) fillRungs(entry *rpc.Rollup, header *rollup.Header) error {
+func (s ledgerService) fillRungs(entry *api.Rollup, header *rollup.Header) error {
 	rung, err := s.cfg.Store.Rung(header.ID())
 	if err != nil {
 		return err

@@ -15,8 +15,8 @@ import (
 
 	"connectrpc.com/connect"
 
-	"github.com/waybill-network/waybill/node/rpc"
-	"github.com/waybill-network/waybill/node/rpc/rpctest"
+	"github.com/waybill-network/waybill/internal/testnet"
+	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/pipeline"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
@@ -27,51 +27,51 @@ func TestLedgerReads(t *testing.T) {
 	c := f.client(t, nil)
 	owner := ledger.KeyOf(f.Members[0].Owner)
 
-	response, status := f.post(t, rpc.LedgerServiceGetStatusProcedure, `{}`)
+	response, status := f.post(t, api.LedgerServiceGetStatusProcedure, `{}`)
 	if response.StatusCode != 200 || status["network"] != f.ID.String() || status["version"] != "test" ||
 		status["clients"] != float64(clients) || status["detail"].(map[string]any)["chain"].(map[string]any)["peers"] != float64(3) {
 		t.Errorf("status: %v", status)
 	}
-	response, account := f.post(t, rpc.LedgerServiceGetAccountProcedure, fmt.Sprintf(`{"key": "%v"}`, owner))
+	response, account := f.post(t, api.LedgerServiceGetAccountProcedure, fmt.Sprintf(`{"key": "%v"}`, owner))
 	if response.StatusCode != 200 || account["index"] != float64(1) || account["balance"] != "1000000000" || account["nextNonce"] != "2" {
 		t.Errorf("account: %v", account)
 	}
-	byIndex, err := Call(t.Context(), c.Ledger().GetAccount, &rpc.GetAccountRequest{By: &rpc.GetAccountRequest_Index{Index: 1}})
+	byIndex, err := Call(t.Context(), c.Ledger().GetAccount, &api.GetAccountRequest{By: &api.GetAccountRequest_Index{Index: 1}})
 	if err != nil || byIndex.Key != owner.String() {
 		t.Errorf("by index: %v %v", byIndex, err)
 	}
-	treasury, err := Call(t.Context(), c.Ledger().GetAccount, &rpc.GetAccountRequest{By: &rpc.GetAccountRequest_Key{Key: ledger.KeyOf(f.Treasury).String()}})
+	treasury, err := Call(t.Context(), c.Ledger().GetAccount, &api.GetAccountRequest{By: &api.GetAccountRequest_Key{Key: ledger.KeyOf(f.Treasury).String()}})
 	if err != nil || !treasury.Treasury || treasury.NextNonce != 1 || treasury.Index != nil {
 		t.Errorf("treasury: %v %v", treasury, err)
 	}
 	for body, want := range map[string]int{
-		fmt.Sprintf(`{"key": "%v"}`, ledger.KeyOf(rpctest.Key("nobody", 0))): 404, `{"index": 99}`: 404, `{"key": "12"}`: 400, `{}`: 400,
+		fmt.Sprintf(`{"key": "%v"}`, ledger.KeyOf(testnet.Key("nobody", 0))): 404, `{"index": 99}`: 404, `{"key": "12"}`: 400, `{}`: 400,
 	} {
-		if response, answer := f.post(t, rpc.LedgerServiceGetAccountProcedure, body); response.StatusCode != want {
+		if response, answer := f.post(t, api.LedgerServiceGetAccountProcedure, body); response.StatusCode != want {
 			t.Errorf("%s: %v, want %d: %v", body, response.Status, want, answer)
 		}
 	}
 
-	known, unknown := f.Clients[2].PublicKey().Bytes(), rpctest.SecretKey(t, "unknown", 0).PublicKey().Bytes()
-	list, err := Call(t.Context(), c.Ledger().GetClients, &rpc.GetClientsRequest{Keys: []string{hex.EncodeToString(known[:]), hex.EncodeToString(unknown[:])}})
+	known, unknown := f.Clients[2].PublicKey().Bytes(), testnet.SecretKey(t, "unknown", 0).PublicKey().Bytes()
+	list, err := Call(t.Context(), c.Ledger().GetClients, &api.GetClientsRequest{Keys: []string{hex.EncodeToString(known[:]), hex.EncodeToString(unknown[:])}})
 	if err != nil || len(list.Clients) != 2 || list.Clients[0].GetIndex() != 2 || list.Clients[0].Payer != 1 || list.Clients[1].Index != nil {
 		t.Errorf("clients by key: %v %v", list, err)
 	}
-	list, err = Call(t.Context(), c.Ledger().GetClients, &rpc.GetClientsRequest{From: 1, Count: 2})
+	list, err = Call(t.Context(), c.Ledger().GetClients, &api.GetClientsRequest{From: 1, Count: 2})
 	if err != nil || len(list.Clients) != 2 || list.Clients[1].GetIndex() != 2 || list.Total != clients {
 		t.Errorf("clients by range: %v %v", list, err)
 	}
-	if list, err = Call(t.Context(), c.Ledger().GetClients, &rpc.GetClientsRequest{From: 1 << 31}); err != nil || len(list.Clients) != 0 {
+	if list, err = Call(t.Context(), c.Ledger().GetClients, &api.GetClientsRequest{From: 1 << 31}); err != nil || len(list.Clients) != 0 {
 		t.Errorf("clients beyond the last: %v %v", list, err)
 	}
-	if _, err = Call(t.Context(), c.Ledger().GetClients, &rpc.GetClientsRequest{Keys: make([]string, MaxPage+1)}); connect.CodeOf(err) != connect.CodeInvalidArgument {
+	if _, err = Call(t.Context(), c.Ledger().GetClients, &api.GetClientsRequest{Keys: make([]string, MaxPage+1)}); connect.CodeOf(err) != connect.CodeInvalidArgument {
 		t.Errorf("too many keys: %v", err)
 	}
-	services, err := Call(t.Context(), c.Ledger().GetServices, &rpc.GetServicesRequest{})
-	if err != nil || len(services.Services) != 1 || services.Services[0].UnitCap != rpctest.UnitCap || services.Services[0].Unit != "byte" {
+	services, err := Call(t.Context(), c.Ledger().GetServices, &api.GetServicesRequest{})
+	if err != nil || len(services.Services) != 1 || services.Services[0].UnitCap != testnet.UnitCap || services.Services[0].Unit != "byte" {
 		t.Errorf("services: %v %v", services, err)
 	}
-	nodes, err := Call(t.Context(), c.Ledger().GetNodes, &rpc.GetNodesRequest{})
+	nodes, err := Call(t.Context(), c.Ledger().GetNodes, &api.GetNodesRequest{})
 	if err != nil || len(nodes.Nodes) != 1 || nodes.Nodes[0].Power != 5 || nodes.Nodes[0].PeerAddress != "127.0.0.1:1" {
 		t.Errorf("nodes: %v %v", nodes, err)
 	}
@@ -81,7 +81,7 @@ func TestSubmitTx(t *testing.T) {
 	f := start(t, options{})
 	c := f.client(t, nil)
 	payer := f.Members[0].Owner
-	to := ledger.KeyOf(rpctest.Key("to", 0))
+	to := ledger.KeyOf(testnet.Key("to", 0))
 	tx := ledger.NewTransfer(f.ID, payer, 2, to, 5)
 	hash, err := c.SubmitTx(t.Context(), tx)
 	if err != nil || len(hash) != 64 {
@@ -101,7 +101,7 @@ func TestSubmitTx(t *testing.T) {
 		t.Errorf("nonsense: %v", err)
 	}
 	for _, body := range []string{`{"tx": "xyz"}`, `{}`} {
-		if response, answer := f.post(t, rpc.LedgerServiceSubmitTxProcedure, body); response.StatusCode != 400 {
+		if response, answer := f.post(t, api.LedgerServiceSubmitTxProcedure, body); response.StatusCode != 400 {
 			t.Errorf("%s: %v %v", body, response.Status, answer)
 		}
 	}
@@ -131,10 +131,10 @@ func TestExports(t *testing.T) {
 			t.Errorf("got %v, want %v", err, code)
 		}
 	}
-	_, err = Call(t.Context(), c.Ledger().ExportRollup, &rpc.ExportRollupRequest{Window: key.Window + 5})
+	_, err = Call(t.Context(), c.Ledger().ExportRollup, &api.ExportRollupRequest{Window: key.Window + 5})
 	want(err, connect.CodeNotFound)
 	f.ordered(t, key)
-	verify := func(response *rpc.ExportResponse, err error) *rollup.Report {
+	verify := func(response *api.ExportResponse, err error) *rollup.Report {
 		t.Helper()
 		if err != nil {
 			t.Fatal(err)
@@ -145,38 +145,38 @@ func TestExports(t *testing.T) {
 		}
 		return report
 	}
-	verify(Call(t.Context(), c.Ledger().ExportAck, &rpc.ExportAckRequest{Window: key.Window, Client: 3, Seq: 7}))
-	verify(Call(t.Context(), c.Ledger().ExportRollup, &rpc.ExportRollupRequest{Window: key.Window}))
-	_, err = Call(t.Context(), c.Ledger().ExportAck, &rpc.ExportAckRequest{Window: key.Window, Client: 2, Seq: 7})
+	verify(Call(t.Context(), c.Ledger().ExportAck, &api.ExportAckRequest{Window: key.Window, Client: 3, Seq: 7}))
+	verify(Call(t.Context(), c.Ledger().ExportRollup, &api.ExportRollupRequest{Window: key.Window}))
+	_, err = Call(t.Context(), c.Ledger().ExportAck, &api.ExportAckRequest{Window: key.Window, Client: 2, Seq: 7})
 	want(err, connect.CodeNotFound)
 
-	own, err := Call(t.Context(), c.Ledger().ListOwnRollups, &rpc.ListOwnRollupsRequest{})
+	own, err := Call(t.Context(), c.Ledger().ListOwnRollups, &api.ListOwnRollupsRequest{})
 	if err != nil || len(own.Rollups) != 1 || own.Rollups[0].Acks != 9 || !own.Rollups[0].Ordered || len(own.Rollups[0].Signers) != 1 {
 		t.Errorf("own rollups: %v %v", own, err)
 	}
-	all, err := Call(t.Context(), c.Ledger().ListRollups, &rpc.ListRollupsRequest{Count: 5})
+	all, err := Call(t.Context(), c.Ledger().ListRollups, &api.ListRollupsRequest{Count: 5})
 	if err != nil || len(all.Rollups) != 1 || all.Rollups[0].Id != own.Rollups[0].Id {
 		t.Errorf("rollups: %v %v", all, err)
 	}
 
-	_, err = Call(t.Context(), c.Ledger().ExportSettlement, &rpc.ExportSettlementRequest{})
+	_, err = Call(t.Context(), c.Ledger().ExportSettlement, &api.ExportSettlementRequest{})
 	want(err, connect.CodeFailedPrecondition) // the epoch runs
-	f.Advance((rpctest.EpochSeconds + 5) * time.Second)
-	_, err = Call(t.Context(), c.Ledger().GetSettlement, &rpc.GetSettlementRequest{})
+	f.Advance((testnet.EpochSeconds + 5) * time.Second)
+	_, err = Call(t.Context(), c.Ledger().GetSettlement, &api.GetSettlementRequest{})
 	want(err, connect.CodeFailedPrecondition) // within the grace period
 	f.Advance(30 * time.Second)
-	settlement, err := Call(t.Context(), c.Ledger().GetSettlement, &rpc.GetSettlementRequest{})
+	settlement, err := Call(t.Context(), c.Ledger().GetSettlement, &api.GetSettlementRequest{})
 	if err != nil || settlement.Total != 1 || settlement.Rows[0].Acks != 9 || settlement.Certified || settlement.Paid == 0 {
 		t.Fatalf("settlement: %v %v", settlement, err)
 	}
-	_, err = Call(t.Context(), c.Ledger().ExportSettlement, &rpc.ExportSettlementRequest{})
+	_, err = Call(t.Context(), c.Ledger().ExportSettlement, &api.ExportSettlementRequest{})
 	want(err, connect.CodeFailedPrecondition) // not certified
 	f.CertifySettlement(t, 0)
-	report := verify(Call(t.Context(), c.Ledger().ExportSettlement, &rpc.ExportSettlementRequest{}))
+	report := verify(Call(t.Context(), c.Ledger().ExportSettlement, &api.ExportSettlementRequest{}))
 	if report.Summary() == "" {
 		t.Error("no summary")
 	}
-	_, err = Call(t.Context(), c.Ledger().GetSettlement, &rpc.GetSettlementRequest{Epoch: 9})
+	_, err = Call(t.Context(), c.Ledger().GetSettlement, &api.GetSettlementRequest{Epoch: 9})
 	want(err, connect.CodeFailedPrecondition)
 }
 
@@ -190,7 +190,7 @@ func TestExportBeforeItsTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	export := func() connect.Code {
-		_, err := Call(t.Context(), c.Ledger().ExportRollup, &rpc.ExportRollupRequest{Window: 40})
+		_, err := Call(t.Context(), c.Ledger().ExportRollup, &api.ExportRollupRequest{Window: 40})
 		return connect.CodeOf(err)
 	}
 	if code := export(); code != connect.CodeNotFound {
@@ -210,7 +210,7 @@ func TestExportBeforeItsTime(t *testing.T) {
 		t.Errorf("certified: %v", code)
 	}
 	f.MustSubmit(t, ledger.NewCertificate(f.ID, certificate))
-	if _, err := Call(t.Context(), c.Ledger().ExportRollup, &rpc.ExportRollupRequest{Window: 40}); err != nil {
+	if _, err := Call(t.Context(), c.Ledger().ExportRollup, &api.ExportRollupRequest{Window: 40}); err != nil {
 		t.Errorf("ordered: %v", err)
 	}
 }
@@ -221,7 +221,7 @@ func TestNodeThatDoesNotServe(t *testing.T) {
 	if err := c.Windows(t.Context(), func(OpenWindow) bool { return true }); connect.CodeOf(err) != connect.CodeUnimplemented {
 		t.Errorf("following: %v", err)
 	}
-	if _, err := Call(t.Context(), c.Ledger().GetStatus, &rpc.GetStatusRequest{}); err != nil {
+	if _, err := Call(t.Context(), c.Ledger().GetStatus, &api.GetStatusRequest{}); err != nil {
 		t.Errorf("status: %v", err)
 	}
 }
@@ -284,7 +284,7 @@ func TestExecute(t *testing.T) {
 	m := &mempool{waiting: map[uint64][]byte{}, lose: map[uint64]int{5: 1}, doubt: map[uint64]error{7: errors.New("busy")}}
 	f := start(t, options{config: func(c *Config) { m.chain = c.Chain.(chain); c.Chain = m }})
 	c := f.client(t, nil)
-	payer, to := f.Members[0].Owner, ledger.KeyOf(rpctest.Key("to", 0))
+	payer, to := f.Members[0].Owner, ledger.KeyOf(testnet.Key("to", 0))
 	transfers := func(from, until uint64, amount uint64) (txs [][]byte) {
 		for nonce := from; nonce < until; nonce++ {
 			txs = append(txs, ledger.NewTransfer(f.ID, payer, nonce, to, amount))
@@ -316,7 +316,7 @@ func TestExecute(t *testing.T) {
 	if nonce, err := c.NextNonce(t.Context(), sender); err != nil || nonce != next+3 {
 		t.Errorf("those before it: %d %v", nonce, err)
 	}
-	if _, err := c.NextNonce(t.Context(), ledger.KeyOf(rpctest.Key("nobody", 0))); !NotFound(err) {
+	if _, err := c.NextNonce(t.Context(), ledger.KeyOf(testnet.Key("nobody", 0))); !NotFound(err) {
 		t.Errorf("nobody: %v", err)
 	}
 	m.mu.Lock()

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/pipeline"
 	"github.com/waybill-network/waybill/rollup"
 )
@@ -23,8 +23,8 @@ const (
 var le = binary.LittleEndian
 
 // messages encodes what a session is asked, as it is sent.
-func (t *task) messages() iter.Seq[*rpc.CosignOffer] {
-	return func(yield func(*rpc.CosignOffer) bool) {
+func (t *task) messages() iter.Seq[*api.CosignOffer] {
+	return func(yield func(*api.CosignOffer) bool) {
 		clients := t.party.Clients
 		for len(clients) > 0 {
 			n := t.fitting(clients)
@@ -55,10 +55,10 @@ func (t *task) fitting(clients []pipeline.Offered) int {
 // behind is the index behind a client's statements.
 func behind(c pipeline.Offered) int { return c.FirstStatement + c.Statements }
 
-func (t *task) message(clients []pipeline.Offered) *rpc.CosignOffer {
+func (t *task) message(clients []pipeline.Offered) *api.CosignOffer {
 	o := t.offer
 	root := o.Tree.Root()
-	m := &rpc.CosignOffer{Network: o.Network.String(), Node: o.Key.Node, Epoch: o.Key.Epoch, Window: o.Key.Window,
+	m := &api.CosignOffer{Network: o.Network.String(), Node: o.Key.Node, Epoch: o.Key.Epoch, Window: o.Key.Window,
 		Count: uint32(o.Tree.Len()), Root: root[:], Clients: make([]uint32, 0, len(clients))}
 	if !t.deadline.IsZero() {
 		m.AnswerWithinMs = milliseconds(max(0, time.Until(t.deadline)))
@@ -79,8 +79,8 @@ func (t *task) message(clients []pipeline.Offered) *rpc.CosignOffer {
 	return m
 }
 
-func statementRange(tree *rollup.StatementTree, lo, hi int) *rpc.StatementRange {
-	r := &rpc.StatementRange{First: uint32(lo)}
+func statementRange(tree *rollup.StatementTree, lo, hi int) *api.StatementRange {
+	r := &api.StatementRange{First: uint32(lo)}
 	for _, s := range tree.Statements()[lo:hi] {
 		r.Statements = s.Append(r.Statements)
 		r.Payers = le.AppendUint32(r.Payers, s.Payer)
@@ -124,7 +124,7 @@ func (o *offer) message() [rollup.CosignMessageSize]byte {
 }
 
 // parseOffer decodes a message. The error wraps rollup.ErrMalformed or another of rollup's.
-func parseOffer(m *rpc.CosignOffer) (*offer, error) {
+func parseOffer(m *api.CosignOffer) (*offer, error) {
 	o := &offer{key: rollup.WindowKey{Node: m.Node, Epoch: m.Epoch, Window: m.Window}, count: m.Count}
 	if err := o.network.UnmarshalText([]byte(m.Network)); err != nil {
 		return nil, fmt.Errorf("network: %w", err)
@@ -165,7 +165,7 @@ func parseOffer(m *rpc.CosignOffer) (*offer, error) {
 	return o, nil
 }
 
-func parseRange(r *rpc.StatementRange) (provenRange, error) {
+func parseRange(r *api.StatementRange) (provenRange, error) {
 	p := provenRange{first: r.First}
 	n := len(r.Statements) / rollup.StatementSize
 	if n == 0 || len(r.Statements)%rollup.StatementSize != 0 || len(r.Payers) != 4*n || len(r.Siblings)%len(rollup.Hash{}) != 0 {

@@ -2,7 +2,7 @@
 // (server side: Server), and the library that programs use to talk to it (client side: Client).
 //
 // One port speaks Connect, gRPC and plain HTTP with JSON, over TLS or unencrypted HTTP/1.1 and HTTP/2. Everything that
-// node/rpc/waybill.proto defines can be asked with curl:
+// node/api/waybill.proto defines can be asked with curl:
 //
 //	curl -d '{}' -H 'Content-Type: application/json' http://localhost:7400/waybill.v1.LedgerService/GetStatus
 //
@@ -22,7 +22,7 @@ import (
 
 	"connectrpc.com/connect"
 
-	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/pipeline"
 	"github.com/waybill-network/waybill/rollup"
@@ -102,12 +102,12 @@ func NewServer(cfg Config) *Server {
 	s.drain, s.stop = context.WithCancel(context.Background())
 	mux := http.NewServeMux()
 	if cfg.Pipeline != nil {
-		mux.Handle(rpc.NewIngestServiceHandler(newAckService(s),
+		mux.Handle(api.NewIngestServiceHandler(newAckService(s),
 			connect.WithReadMaxBytes(max(MaxMessageSize, cfg.MaxSubmission*rollup.AckSize+16)),
 			connect.WithCompression("gzip", nil, nil), // signatures do not compress
 		))
 	}
-	mux.Handle(rpc.NewLedgerServiceHandler(ledgerService{s}, connect.WithReadMaxBytes(MaxMessageSize)))
+	mux.Handle(api.NewLedgerServiceHandler(ledgerService{s}, connect.WithReadMaxBytes(MaxMessageSize)))
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(cfg.TLS != nil)

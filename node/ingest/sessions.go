@@ -13,7 +13,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/pipeline"
 	"github.com/waybill-network/waybill/rollup"
 )
@@ -328,7 +328,7 @@ var errGarbage = errors.New("not an answer to an offer")
 
 // answer takes what came over a Cosign stream. After an error, which wraps errGarbage, the session is barred, nothing that it
 // answered to offers under way counts, and the stream must end.
-func (s *Sessions) answer(f *follower, request *rpc.CosignRequest) error {
+func (s *Sessions) answer(f *follower, request *api.CosignRequest) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	err := s.take(f, request)
@@ -342,7 +342,7 @@ func (s *Sessions) answer(f *follower, request *rpc.CosignRequest) error {
 	return err
 }
 
-func (s *Sessions) take(f *follower, request *rpc.CosignRequest) error {
+func (s *Sessions) take(f *follower, request *api.CosignRequest) error {
 	if n := len(request.Clients); len(request.Signatures) != n*rollup.SignatureSize {
 		return fmt.Errorf("%w: %d clients, %d bytes of signatures", errGarbage, n, len(request.Signatures))
 	}

@@ -10,7 +10,7 @@ import (
 
 	"connectrpc.com/connect"
 
-	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/rollup"
 )
 
@@ -32,7 +32,7 @@ type Answer struct {
 // are safe for concurrent use.
 type Stream struct {
 	book   *book // nil when the client does not co-sign
-	rpc    *connect.BidiStreamForClient[rpc.SubmitAcksRequest, rpc.SubmitAcksResponse]
+	rpc    *connect.BidiStreamForClient[api.SubmitAcksRequest, api.SubmitAcksResponse]
 	cancel context.CancelFunc
 
 	sending sync.Mutex    // serialises Submit, so that the order of waiting is the order of sending
@@ -115,7 +115,7 @@ func (s *Stream) send(ctx context.Context, p *Pending, frames []byte) error {
 	}
 	stop := context.AfterFunc(ctx, s.cancel)
 	defer stop()
-	if err := s.rpc.Send(&rpc.SubmitAcksRequest{Frames: frames}); err != nil && !errors.Is(err, io.EOF) {
+	if err := s.rpc.Send(&api.SubmitAcksRequest{Frames: frames}); err != nil && !errors.Is(err, io.EOF) {
 		s.cancel() // the receiver ends, and resolves p; at EOF it has ended by itself, and knows why
 	}
 	return nil

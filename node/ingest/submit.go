@@ -11,15 +11,15 @@ import (
 
 	"connectrpc.com/connect"
 
-	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
 // SubmitTx submits a transaction and returns its hash. An error that wraps *ledger.Refusal is the ledger's answer.
 func (c *Client) SubmitTx(ctx context.Context, tx []byte) (hash string, err error) {
-	response, err := Call(ctx, c.ledger.SubmitTx, &rpc.SubmitTxRequest{Tx: hex.EncodeToString(tx)})
+	response, err := Call(ctx, c.ledger.SubmitTx, &api.SubmitTxRequest{Tx: hex.EncodeToString(tx)})
 	if err != nil {
-		if detail, ok := errorDetail[*rpc.TxRefusal](err); ok {
+		if detail, ok := errorDetail[*api.TxRefusal](err); ok {
 			for _, code := range ledger.TxCodes() {
 				if code.String() == detail.Code {
 					refusal := &ledger.Refusal{Code: code}
@@ -52,7 +52,7 @@ func TxHash(tx []byte) string {
 
 // NextNonce returns how many transactions a key has had executed. NotFound says of the error that the key has no account.
 func (c *Client) NextNonce(ctx context.Context, key ledger.Key) (uint64, error) {
-	account, err := Call(ctx, c.ledger.GetAccount, &rpc.GetAccountRequest{By: &rpc.GetAccountRequest_Key{Key: key.String()}})
+	account, err := Call(ctx, c.ledger.GetAccount, &api.GetAccountRequest{By: &api.GetAccountRequest_Key{Key: key.String()}})
 	if err != nil {
 		return 0, err
 	}

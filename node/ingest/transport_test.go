@@ -11,7 +11,7 @@ import (
 
 	"connectrpc.com/connect"
 
-	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/node/api"
 )
 
 // resettable is a network whose connections can all be reset.
@@ -63,7 +63,7 @@ func TestResetIsTemporary(t *testing.T) {
 	t.Run("before the answer", func(t *testing.T) {
 		r, c := setUp(t)
 		r.reset.Store(true)
-		_, err := Call(t.Context(), c.Ledger().GetStatus, &rpc.GetStatusRequest{})
+		_, err := Call(t.Context(), c.Ledger().GetStatus, &api.GetStatusRequest{})
 		temporary(t, err)
 	})
 	t.Run("before the answer to a stream", func(t *testing.T) {
@@ -111,7 +111,7 @@ func TestResetIsTemporary(t *testing.T) {
 		if connect.CodeOf(err) != connect.CodeCanceled || Temporary(err) {
 			t.Errorf("a call that was given up: %v", err)
 		}
-		if _, err := Call(ctx, c.Ledger().GetStatus, &rpc.GetStatusRequest{}); connect.CodeOf(err) != connect.CodeCanceled || Temporary(err) {
+		if _, err := Call(ctx, c.Ledger().GetStatus, &api.GetStatusRequest{}); connect.CodeOf(err) != connect.CodeCanceled || Temporary(err) {
 			t.Errorf("a call that was given up before it began: %v", err)
 		}
 	})

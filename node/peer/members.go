@@ -13,7 +13,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/waybill-network/waybill/kernels/bls"
-	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
@@ -52,7 +52,7 @@ type link struct {
 	address   string
 	key       TransportKey
 	transport *http.Transport
-	client    rpc.PeerServiceClient
+	client    api.PeerServiceClient
 }
 
 // NewMembers returns the members; Close it.
@@ -97,7 +97,7 @@ func (m *Members) push(ctx context.Context, member int, header, evidence []byte)
 	if err != nil {
 		return share, err
 	}
-	response, err := l.client.Push(ctx, connect.NewRequest(&rpc.PushRequest{Header: header, Evidence: evidence}))
+	response, err := l.client.Push(ctx, connect.NewRequest(&api.PushRequest{Header: header, Evidence: evidence}))
 	if err != nil {
 		return share, fmt.Errorf("member %d at %s: %w", member, l.address, refusalOf(err))
 	}
@@ -117,7 +117,7 @@ func (m *Members) Pull(ctx context.Context, member int, id rollup.Hash, rung rol
 	if err != nil {
 		return nil, nil, err
 	}
-	response, err := l.client.Pull(ctx, connect.NewRequest(&rpc.PullRequest{RollupId: id[:], Rung: uint32(rung)}))
+	response, err := l.client.Pull(ctx, connect.NewRequest(&api.PullRequest{RollupId: id[:], Rung: uint32(rung)}))
 	if err != nil {
 		return nil, nil, fmt.Errorf("member %d at %s: %w", member, l.address, err)
 	}
@@ -169,7 +169,7 @@ func (m *Members) dial(node *ledger.Node) *link {
 			WriteByteTimeout: 30 * time.Second,
 		},
 	}
-	client := rpc.NewPeerServiceClient(&http.Client{Transport: transport}, "https://"+node.PeerAddress,
+	client := api.NewPeerServiceClient(&http.Client{Transport: transport}, "https://"+node.PeerAddress,
 		connect.WithReadMaxBytes(MaxMessageSize),
 		connect.WithAcceptCompression("gzip", nil, nil),
 	)

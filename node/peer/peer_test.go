@@ -17,9 +17,9 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/waybill-network/waybill/internal/testnet"
 	"github.com/waybill-network/waybill/kernels/bls"
-	"github.com/waybill-network/waybill/node/rpc"
-	"github.com/waybill-network/waybill/node/rpc/rpctest"
+	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
@@ -36,7 +36,7 @@ type testNode struct {
 }
 
 // startNetwork starts n members, each serving the peer API on a real socket; setUp may change their settings.
-func startNetwork(t *testing.T, n int, setUp ...func(i int, c *MemberConfig)) (*rpctest.Network, []*testNode) {
+func startNetwork(t *testing.T, n int, setUp ...func(i int, c *MemberConfig)) (*testnet.Network, []*testNode) {
 	t.Helper()
 	listeners := make([]net.Listener, n)
 	addresses := make([]string, n)
@@ -47,7 +47,7 @@ func startNetwork(t *testing.T, n int, setUp ...func(i int, c *MemberConfig)) (*
 		}
 		listeners[i], addresses[i] = listener, listener.Addr().String()
 	}
-	network := rpctest.New(t, addresses, 4)
+	network := testnet.New(t, addresses, 4)
 	nodes := make([]*testNode, n)
 	for i := range nodes {
 		nodes[i] = startNode(t, network, i, listeners[i], setUp...)
@@ -55,7 +55,7 @@ func startNetwork(t *testing.T, n int, setUp ...func(i int, c *MemberConfig)) (*
 	return network, nodes
 }
 
-func startNode(t *testing.T, network *rpctest.Network, i int, listener net.Listener, setUp ...func(i int, c *MemberConfig)) *testNode {
+func startNode(t *testing.T, network *testnet.Network, i int, listener net.Listener, setUp ...func(i int, c *MemberConfig)) *testNode {
 	t.Helper()
 	db, err := store.OpenMemory()
 	if err != nil {
@@ -196,14 +196,14 @@ func TestPushRefusals(t *testing.T) {
 	t.Run("epoch to come", func(t *testing.T) {
 		ahead, ev := network.Rollup(t, rollup.WindowKey{Node: 1, Epoch: 1}, 0, 2)
 		wantReason(t, push(ahead, ev), Lagging)
-		network.Advance(rpctest.EpochSeconds * time.Second)
+		network.Advance(testnet.EpochSeconds * time.Second)
 		if err := push(ahead, ev); err != nil {
 			t.Errorf("once the epoch runs: %v", err)
 		}
 	})
 	t.Run("epoch gone by", func(t *testing.T) {
 		for range 3 {
-			network.Advance(rpctest.EpochSeconds * time.Second)
+			network.Advance(testnet.EpochSeconds * time.Second)
 		}
 		wantReason(t, push(header, evidence), TooOld)
 	})
@@ -260,7 +260,7 @@ func (l *laggard) View() *ledger.View {
 }
 
 func TestLaggingRegistry(t *testing.T) {
-	network := rpctest.New(t, []string{"127.0.0.1:1", "127.0.0.1:2"}, 2)
+	network := testnet.New(t, []string{"127.0.0.1:1", "127.0.0.1:2"}, 2)
 	db, err := store.OpenMemory()
 	if err != nil {
 		t.Fatal(err)
@@ -312,7 +312,7 @@ func TestBusy(t *testing.T) {
 }
 
 func TestCallsPerNodeAreBounded(t *testing.T) {
-	s := NewServer(ServerConfig{MaxInflight: 2, Logger: quiet, Chain: &laggard{}, Certificate: certificateOf(t, rpctest.Key("x", 0))})
+	s := NewServer(ServerConfig{MaxInflight: 2, Logger: quiet, Chain: &laggard{}, Certificate: certificateOf(t, testnet.Key("x", 0))})
 	a, b := TransportKey{1}, TransportKey{2}
 	for i, want := range []bool{true, true, false} {
 		if s.begin(a) != want {
@@ -333,7 +333,7 @@ func TestIdentities(t *testing.T) {
 	header, evidence := network.Rollup(t, rollup.WindowKey{Node: 1}, 0, 1)
 
 	t.Run("unregistered caller", func(t *testing.T) {
-		stranger := outsider(t, network, rpctest.Key("stranger", 0))
+		stranger := outsider(t, network, testnet.Key("stranger", 0))
 		// In TLS 1.3 a client learns only after its handshake that it was refused: by an alert, or by a broken connection.
 		if _, err := stranger.Push(t.Context(), 0, header, evidence); err == nil {
 			t.Error("a stranger was served")
@@ -350,7 +350,7 @@ func TestIdentities(t *testing.T) {
 	})
 	t.Run("server with another key", func(t *testing.T) {
 		// A registry that says another key listens at member 0's address.
-		wrong := rpctest.New(t, []string{nodes[1].address, nodes[0].address}, 1)
+		wrong := testnet.New(t, []string{nodes[1].address, nodes[0].address}, 1)
 		m := outsider(t, wrong, network.Members[1].Transport)
 		if _, err := m.Push(t.Context(), 0, header, evidence); !errors.Is(err, ErrIdentity) {
 			t.Errorf("got %v, want ErrIdentity", err)
@@ -379,7 +379,7 @@ func TestIdentities(t *testing.T) {
 		}
 	})
 	t.Run("plain HTTP", func(t *testing.T) {
-		response, err := http.Get("http://" + nodes[0].address + rpc.PeerServicePullProcedure)
+		response, err := http.Get("http://" + nodes[0].address + api.PeerServicePullProcedure)
 		if err == nil {
 			response.Body.Close()
 			if response.StatusCode != http.StatusBadRequest {
@@ -481,7 +481,7 @@ func TestPuller(t *testing.T) {
 }
 
 func TestMatchRefusesOtherEvidence(t *testing.T) {
-	network := rpctest.New(t, []string{"127.0.0.1:1"}, 2)
+	network := testnet.New(t, []string{"127.0.0.1:1"}, 2)
 	header, evidence := network.Rollup(t, rollup.WindowKey{}, 0, 4)
 	other, otherEvidence := network.Rollup(t, rollup.WindowKey{}, 1, 4)
 	h, _ := rollup.ParseHeader(header)

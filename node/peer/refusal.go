@@ -7,7 +7,7 @@ import (
 
 	"connectrpc.com/connect"
 
-	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/rollup"
 )
 
@@ -29,15 +29,15 @@ const (
 var reasons = [...]struct {
 	name string
 	code connect.Code
-	wire rpc.PushReason
+	wire api.PushReason
 }{
-	NotOwner: {"not_owner", connect.CodePermissionDenied, rpc.PushReason_PUSH_REASON_NOT_OWNER},
-	Invalid:  {"invalid", connect.CodeInvalidArgument, rpc.PushReason_PUSH_REASON_INVALID},
-	Conflict: {"conflict", connect.CodeAlreadyExists, rpc.PushReason_PUSH_REASON_CONFLICT},
-	Lagging:  {"lagging", connect.CodeUnavailable, rpc.PushReason_PUSH_REASON_LAGGING},
-	Busy:     {"busy", connect.CodeResourceExhausted, rpc.PushReason_PUSH_REASON_BUSY},
-	TooOld:   {"too_old", connect.CodeFailedPrecondition, rpc.PushReason_PUSH_REASON_TOO_OLD},
-	NoProofs: {"no_proofs", connect.CodeUnimplemented, rpc.PushReason_PUSH_REASON_NO_PROOFS},
+	NotOwner: {"not_owner", connect.CodePermissionDenied, api.PushReason_PUSH_REASON_NOT_OWNER},
+	Invalid:  {"invalid", connect.CodeInvalidArgument, api.PushReason_PUSH_REASON_INVALID},
+	Conflict: {"conflict", connect.CodeAlreadyExists, api.PushReason_PUSH_REASON_CONFLICT},
+	Lagging:  {"lagging", connect.CodeUnavailable, api.PushReason_PUSH_REASON_LAGGING},
+	Busy:     {"busy", connect.CodeResourceExhausted, api.PushReason_PUSH_REASON_BUSY},
+	TooOld:   {"too_old", connect.CodeFailedPrecondition, api.PushReason_PUSH_REASON_TOO_OLD},
+	NoProofs: {"no_proofs", connect.CodeUnimplemented, api.PushReason_PUSH_REASON_NO_PROOFS},
 }
 
 // Reasons returns every reason.
@@ -89,7 +89,7 @@ func wireError(err error) error {
 	}
 	entry := reasons[refusal.Reason]
 	wire := connect.NewError(entry.code, refusal.Err)
-	message := &rpc.PushRefusal{Reason: entry.wire}
+	message := &api.PushRefusal{Reason: entry.wire}
 	if refusal.Reason == Conflict {
 		message.Prior = refusal.Prior[:]
 	}
@@ -111,7 +111,7 @@ func refusalOf(err error) error {
 		if decodeErr != nil {
 			continue
 		}
-		push, ok := message.(*rpc.PushRefusal)
+		push, ok := message.(*api.PushRefusal)
 		if !ok {
 			continue
 		}

@@ -12,7 +12,7 @@ import (
 
 	"connectrpc.com/connect"
 
-	"github.com/waybill-network/waybill/node/rpc/rpctest"
+	"github.com/waybill-network/waybill/internal/testnet"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/pipeline/pipelinetest"
 	"github.com/waybill-network/waybill/rollup"
@@ -24,7 +24,7 @@ var prover = new(pipelinetest.Prover)
 func proving(_ int, c *MemberConfig) { c.Proofs = prover }
 
 // cosigned is a rollup of 12 acks with its evidence of both rungs.
-func cosigned(t *testing.T, network *rpctest.Network, key rollup.WindowKey) (h *rollup.Header, header, statements, proven []byte) {
+func cosigned(t *testing.T, network *testnet.Network, key rollup.WindowKey) (h *rollup.Header, header, statements, proven []byte) {
 	t.Helper()
 	header, statements, proven = network.Cosigned(t, key, 0, 12, func(s *rollup.Segment, statements []rollup.Statement) [rollup.ProofSize]byte {
 		proof, err := prover.Prove(t.Context(), s, statements)
@@ -183,7 +183,7 @@ func TestServerWithoutMember(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	network := rpctest.New(t, []string{listener.Addr().String(), "127.0.0.1:1"}, 4)
+	network := testnet.New(t, []string{listener.Addr().String(), "127.0.0.1:1"}, 4)
 	db, err := store.OpenMemory()
 	if err != nil {
 		t.Fatal(err)

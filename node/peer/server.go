@@ -13,7 +13,7 @@ import (
 
 	"connectrpc.com/connect"
 
-	"github.com/waybill-network/waybill/node/rpc"
+	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
@@ -55,7 +55,7 @@ func NewServer(cfg ServerConfig) *Server {
 		cfg.MaxInflight = 4
 	}
 	s := &Server{cfg: cfg, member: cfg.Member, calls: make(map[TransportKey]int)}
-	path, handler := rpc.NewPeerServiceHandler(service{s},
+	path, handler := api.NewPeerServiceHandler(service{s},
 		connect.WithReadMaxBytes(MaxMessageSize),
 		connect.WithCompression("gzip", nil, nil), // digests and keys do not compress
 	)
@@ -124,7 +124,7 @@ func (s *Server) admit(next http.Handler) http.Handler {
 			return
 		}
 		defer s.end(key)
-		if r.URL.Path == rpc.PeerServicePushProcedure && s.member != nil {
+		if r.URL.Path == api.PeerServicePushProcedure && s.member != nil {
 			leave, err := s.member.enter()
 			if err != nil {
 				deny(wireError(err))
@@ -154,10 +154,10 @@ func (s *Server) end(key TransportKey) {
 	}
 }
 
-// service implements rpc.PeerServiceHandler.
+// service implements api.PeerServiceHandler.
 type service struct{ *Server }
 
-func (s service) Push(ctx context.Context, req *connect.Request[rpc.PushRequest]) (*connect.Response[rpc.PushResponse], error) {
+func (s service) Push(ctx context.Context, req *connect.Request[api.PushRequest]) (*connect.Response[api.PushResponse], error) {
 	if s.member == nil {
 		return nil, connect.NewError(connect.CodeUnimplemented, errors.New("this node is no member of the committee"))
 	}
@@ -165,10 +165,10 @@ func (s service) Push(ctx context.Context, req *connect.Request[rpc.PushRequest]
 	if err != nil {
 		return nil, wireError(err)
 	}
-	return connect.NewResponse(&rpc.PushResponse{Share: share[:]}), nil
+	return connect.NewResponse(&api.PushResponse{Share: share[:]}), nil
 }
 
-func (s service) Pull(_ context.Context, req *connect.Request[rpc.PullRequest]) (*connect.Response[rpc.PullResponse], error) {
+func (s service) Pull(_ context.Context, req *connect.Request[api.PullRequest]) (*connect.Response[api.PullResponse], error) {
 	if len(req.Msg.RollupId) != len(rollup.Hash{}) {
 		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("a rollup id has %d bytes, not %d", len(rollup.Hash{}), len(req.Msg.RollupId)))
 	}
@@ -183,7 +183,7 @@ func (s service) Pull(_ context.Context, req *connect.Request[rpc.PullRequest]) 
 	case !ok:
 		return nil, connect.NewError(connect.CodeNotFound, fmt.Errorf("rollup %v is not kept here%s", id, ofRung(rung)))
 	}
-	return connect.NewResponse(&rpc.PullResponse{Header: header, Evidence: evidence}), nil
+	return connect.NewResponse(&api.PullResponse{Header: header, Evidence: evidence}), nil
 }
 
 // ofRung says which evidence was asked for.

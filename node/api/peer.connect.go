@@ -3,7 +3,7 @@
 // Source: peer.proto
 
 // What nodes say to each other, over mutual TLS between registered transport keys.
-package rpc
+package api
 
 import (
 	connect "connectrpc.com/connect"

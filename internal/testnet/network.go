@@ -1,6 +1,6 @@
-// Package rpctest is a small network in memory for the tests of node/peer and node/ingest: real keys, a real ledger
+// Package testnet is a small network in memory for the tests of node/peer and node/ingest: real keys, a real ledger
 // whose blocks are made on demand, and acks that verify.
-package rpctest
+package testnet
 
 import (
 	"bytes"
@@ -71,7 +71,7 @@ func New(tb testing.TB, addresses []string, clients int) *Network {
 	tb.Helper()
 	n := &Network{Treasury: Key("treasury", 0), time: time.Now().Truncate(time.Second), updated: make(chan struct{})}
 	n.Genesis = &ledger.Genesis{
-		Version: ledger.GenesisVersion, ChainID: "rpctest", GenesisTime: n.time, Treasury: ledger.KeyOf(n.Treasury),
+		Version: ledger.GenesisVersion, ChainID: "testnet", GenesisTime: n.time, Treasury: ledger.KeyOf(n.Treasury),
 		Params: ledger.Params{EpochSeconds: EpochSeconds, GraceSeconds: 10, LateEpochs: 2,
 			Shares: rollup.Shares{Node: 7000, Service: 2000, Protocol: 1000}},
 	}

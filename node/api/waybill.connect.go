@@ -8,7 +8,7 @@
 // So that people can read and type them, binary values in the unary messages are lower-case hexadecimal strings;
 // only frames, answers and export files, which programs handle, are bytes (base64 in JSON). As everywhere in proto
 // JSON, 64-bit numbers are decimal strings.
-package rpc
+package api
 
 import (
 	connect "connectrpc.com/connect"

@@ -11,7 +11,7 @@
 // only frames, answers and export files, which programs handle, are bytes (base64 in JSON). As everywhere in proto
 // JSON, 64-bit numbers are decimal strings.
 
-package rpc
+package api
 
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
@@ -3138,7 +3138,7 @@ const file_waybill_proto_rawDesc = "" +
 	"\vListRollups\x12\x1e.waybill.v1.ListRollupsRequest\x1a\x1f.waybill.v1.ListRollupsResponse\"\x03\x90\x02\x01\x12J\n" +
 	"\tExportAck\x12\x1c.waybill.v1.ExportAckRequest\x1a\x1a.waybill.v1.ExportResponse\"\x03\x90\x02\x01\x12P\n" +
 	"\fExportRollup\x12\x1f.waybill.v1.ExportRollupRequest\x1a\x1a.waybill.v1.ExportResponse\"\x03\x90\x02\x01\x12X\n" +
-	"\x10ExportSettlement\x12#.waybill.v1.ExportSettlementRequest\x1a\x1a.waybill.v1.ExportResponse\"\x03\x90\x02\x01B-Z+github.com/waybill-network/waybill/node/rpcb\x06proto3"
+	"\x10ExportSettlement\x12#.waybill.v1.ExportSettlementRequest\x1a\x1a.waybill.v1.ExportResponse\"\x03\x90\x02\x01B-Z+github.com/waybill-network/waybill/node/apib\x06proto3"
 
 var (
 	file_waybill_proto_rawDescOnce sync.Once

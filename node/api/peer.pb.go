@@ -6,7 +6,7 @@
 
 // What nodes say to each other, over mutual TLS between registered transport keys.
 
-package rpc
+package api
 
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
@@ -373,7 +373,7 @@ const file_peer_proto_rawDesc = "" +
 	"\x15PUSH_REASON_NO_PROOFS\x10\a2\x88\x01\n" +
 	"\vPeerService\x129\n" +
 	"\x04Push\x12\x17.waybill.v1.PushRequest\x1a\x18.waybill.v1.PushResponse\x12>\n" +
-	"\x04Pull\x12\x17.waybill.v1.PullRequest\x1a\x18.waybill.v1.PullResponse\"\x03\x90\x02\x01B-Z+github.com/waybill-network/waybill/node/rpcb\x06proto3"
+	"\x04Pull\x12\x17.waybill.v1.PullRequest\x1a\x18.waybill.v1.PullResponse\"\x03\x90\x02\x01B-Z+github.com/waybill-network/waybill/node/apib\x06proto3"
 
 var (
 	file_peer_proto_rawDescOnce sync.Once
