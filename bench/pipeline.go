@@ -230,7 +230,7 @@ func (d *door) feed(ctx context.Context, frames []byte, windows int, full bool) 
 			return err
 		}
 		futures, err := d.submit(frames)
-		if refused := d.pipeline.Stats().Codes[rollup.Overloaded]; refused > 0 { // the window would never fill
+		if refused := d.pipeline.Stats().Codes[rollup.CodeOverloaded]; refused > 0 { // the window would never fill
 			err = fmt.Errorf("%d acks found no room", refused)
 		}
 		if err == nil {
@@ -302,7 +302,7 @@ func accepted(ctx context.Context, futures []*pipeline.Future) error {
 			return err
 		}
 		for _, code := range codes {
-			if code != rollup.Accepted {
+			if code != rollup.CodeAccepted {
 				return fmt.Errorf("an ack was answered %v", code)
 			}
 		}

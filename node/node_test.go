@@ -173,7 +173,7 @@ func (w *world) deliver(i, rounds int) rollup.Ack {
 	defer cancel()
 	var last rollup.Ack
 	err := w.client(i).Deliver(ctx, slices.Values(acks), sign, func(o *ingest.Outcome) {
-		if o.Err != nil || o.Code != rollup.Accepted {
+		if o.Err != nil || o.Code != rollup.CodeAccepted {
 			w.Errorf("ack %+v: %v, %v", o.Ack, o.Code, o.Err)
 		}
 		last = o.Ack

@@ -84,7 +84,7 @@ func (n *Node) counters() telemetry.Counters {
 }
 
 func countersOf(view *ledger.View, p *pipeline.Stats) telemetry.Counters {
-	c := telemetry.Counters{Accepted: p.Codes[rollup.Accepted], Ordered: p.Ordered, Blocks: uint64(view.Height())}
+	c := telemetry.Counters{Accepted: p.Codes[rollup.CodeAccepted], Ordered: p.Ordered, Blocks: uint64(view.Height())}
 	for _, code := range rollup.Codes() {
 		if !code.OK() {
 			c.Refused += p.Codes[code]

@@ -120,11 +120,11 @@ func (s *Source) SubmitAsync(frames []byte) (*Future, error) {
 	defer f.resolve(1)
 	p.counters.admit.batches.Add(1)
 	view := p.chain.View()
-	if code := p.door(view); code != rollup.Accepted {
+	if code := p.door(view); code != rollup.CodeAccepted {
 		for i := range f.codes {
 			f.codes[i] = code
 		}
-		f.noRoom = code == rollup.Overloaded
+		f.noRoom = code == rollup.CodeOverloaded
 		p.counters.refuse(&p.counters.admit, code, len(f.codes))
 		return f, nil
 	}
@@ -137,15 +137,15 @@ func (s *Source) SubmitAsync(frames []byte) (*Future, error) {
 func (p *Pipeline) door(view *ledger.View) rollup.Code {
 	switch {
 	case p.failed():
-		return rollup.StoreFailed
+		return rollup.CodeStoreFailed
 	case !p.serving.Load():
-		return rollup.ShuttingDown
+		return rollup.CodeShuttingDown
 	case !p.cfg.Room():
-		return rollup.Overloaded
+		return rollup.CodeOverloaded
 	case p.checkClock(view) != nil:
-		return rollup.Clock
+		return rollup.CodeClock
 	}
-	return rollup.Accepted
+	return rollup.CodeAccepted
 }
 
 // admission is the passage of one submission through the door.
@@ -173,7 +173,7 @@ func (a *admission) run(frames []byte) {
 	for i := range n {
 		f := rollup.Frame(frames[i*rollup.AckSize : (i+1)*rollup.AckSize])
 		code, slot := a.check(f)
-		if code != rollup.Accepted {
+		if code != rollup.CodeAccepted {
 			a.refuse(i, code)
 			continue
 		}
@@ -196,17 +196,17 @@ func (a *admission) refuse(i int, code rollup.Code) {
 func (a *admission) check(f rollup.Frame) (rollup.Code, int) {
 	switch {
 	case !f.Tagged():
-		return rollup.Malformed, 0
+		return rollup.CodeMalformed, 0
 	case f.Network() != a.p.cfg.Network:
-		return rollup.WrongNetwork, 0
+		return rollup.CodeWrongNetwork, 0
 	case f.Node() != a.p.cfg.Node:
-		return rollup.WrongNode, 0
+		return rollup.CodeWrongNode, 0
 	}
 	slot := a.slots.find(f.Epoch(), f.Window())
 	if slot < 0 {
 		return a.elsewhere(f), 0
 	}
-	if code := a.checkRegistry(f); code != rollup.Accepted {
+	if code := a.checkRegistry(f); code != rollup.CodeAccepted {
 		return code, 0
 	}
 	w := a.slots[slot]
@@ -231,7 +231,7 @@ func (a *admission) checkRegistry(f rollup.Frame) rollup.Code {
 		_, a.clientOK = a.view.ClientKey(c)
 	}
 	if !a.clientOK {
-		return rollup.UnknownClient
+		return rollup.CodeUnknownClient
 	}
 	if s := f.Service(); !a.looked || s != a.service {
 		a.service = s
@@ -240,13 +240,13 @@ func (a *admission) checkRegistry(f rollup.Frame) rollup.Code {
 	a.looked = true
 	switch units := f.Units(); {
 	case a.unitCap == 0:
-		return rollup.UnknownService
+		return rollup.CodeUnknownService
 	case units == 0:
-		return rollup.ZeroUnits
+		return rollup.CodeZeroUnits
 	case units > a.unitCap:
-		return rollup.ExcessUnits
+		return rollup.CodeExcessUnits
 	}
-	return rollup.Accepted
+	return rollup.CodeAccepted
 }
 
 // elsewhere answers an ack for a window that takes none: known if it was accepted then, so that nobody signs twice for
@@ -261,16 +261,16 @@ func (a *admission) elsewhere(f rollup.Frame) rollup.Code {
 		a.priorKey, a.priorLooked = key, true
 	}
 	if known || a.priorKey == key && a.prior.holds(f) {
-		return rollup.Known
+		return rollup.CodeKnown
 	}
 	open := a.slots[0].key
 	switch {
 	case key.Epoch != open.Epoch:
-		return rollup.WrongEpoch
+		return rollup.CodeWrongEpoch
 	case key.Window < open.Window:
-		return rollup.WindowClosed
+		return rollup.CodeWindowClosed
 	}
-	return rollup.WindowAhead
+	return rollup.CodeWindowAhead
 }
 
 // add puts an ack into the chunk of its window and lane.
@@ -307,15 +307,15 @@ func (a *admission) flush(c *chunk) {
 		p.windowFull(c.window)
 	}
 	if granted < n {
-		code := rollup.WindowClosed
+		code := rollup.CodeWindowClosed
 		if p.windows.current.Load()[0] == c.window { // no window could be opened behind it yet
-			code = rollup.Overloaded
+			code = rollup.CodeOverloaded
 		}
 		c.cut(granted, code)
 	}
 	affordable := p.budgets[c.lane].reserve(&a.source.held[c.lane], granted, c.size())
 	if affordable < granted {
-		c.cut(affordable, rollup.Overloaded)
+		c.cut(affordable, rollup.CodeOverloaded)
 		p.giveBack(c.window, granted-affordable)
 	}
 	if affordable == 0 {
@@ -326,7 +326,7 @@ func (a *admission) flush(c *chunk) {
 	p.counters.admit.pass(affordable)
 	c.queued = time.Now()
 	if !p.queue.push(c) {
-		p.abandon(c, rollup.ShuttingDown)
+		p.abandon(c, rollup.CodeShuttingDown)
 	}
 }
 
@@ -337,7 +337,7 @@ func (c *chunk) cut(n int, code rollup.Code) {
 		f.codes[i] = code
 	}
 	p.counters.refuse(&p.counters.admit, code, len(c.at)-n)
-	if code == rollup.Overloaded {
+	if code == rollup.CodeOverloaded {
 		f.pushed = true
 		f.backlog = max(f.backlog, p.queue.len())
 	}

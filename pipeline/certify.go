@@ -370,9 +370,9 @@ func (p *Pipeline) order(ctx context.Context, key rollup.WindowKey, tx []byte) e
 			return errExpired
 		}
 		if wait := time.Until(again); wait <= 0 {
-			if err := p.chain.SubmitTx(ctx, tx); errors.Is(err, ledger.EpochTooOld) {
+			if err := p.chain.SubmitTx(ctx, tx); errors.Is(err, ledger.CodeEpochTooOld) {
 				return fmt.Errorf("%w: %w", errExpired, err)
-			} else if err != nil && ctx.Err() == nil && !errors.Is(err, ledger.AlreadyOrdered) {
+			} else if err != nil && ctx.Err() == nil && !errors.Is(err, ledger.CodeAlreadyOrdered) {
 				p.log.Warn("certificate not taken", "epoch", key.Epoch, "window", key.Window, "err", err)
 			}
 			again = time.Now().Add(retry.next())

@@ -58,7 +58,7 @@ func committee(t *testing.T, setUp func(f *fixture, m *moody)) (*fixture, *moody
 	f.members.Before = m.before
 	setUp(f, m)
 	f.start(nil)
-	f.want(f.submit(f.acks(4)...), all(rollup.Accepted, 4)...)
+	f.want(f.submit(f.acks(4)...), all(rollup.CodeAccepted, 4)...)
 	return f, m
 }
 
@@ -139,13 +139,13 @@ func TestSlowMember(t *testing.T) {
 			time.Sleep(20 * time.Second) // slow, and yet in time
 			return [48]byte{}, nil
 		}, 1, 2)
-		f.want(f.submit(f.acks(1)...), rollup.Accepted)
+		f.want(f.submit(f.acks(1)...), rollup.CodeAccepted)
 		time.Sleep(30 * time.Second)
 		if n := len(f.net.Ordered()); n != 2 {
 			t.Errorf("%d windows ordered", n)
 		}
 		m.set(hang, 0, 1, 2, 3)
-		f.want(f.submit(f.acks(1)...), rollup.Accepted)
+		f.want(f.submit(f.acks(1)...), rollup.CodeAccepted)
 		time.Sleep(10 * time.Second) // Close comes while all of them hang
 	})
 }
@@ -158,7 +158,7 @@ func TestRefusingMembers(t *testing.T) {
 		f.settled()
 		f.wantOrdered() // one alone stops nothing
 		m.set(refuse, 1)
-		f.want(f.submit(f.acks(3)...), all(rollup.Accepted, 3)...)
+		f.want(f.submit(f.acks(3)...), all(rollup.CodeAccepted, 3)...)
 		time.Sleep(time.Minute)
 		w := f.state()
 		if w.State != pipeline.StateStuck || !strings.Contains(w.Err, "not to my liking") {
@@ -255,7 +255,7 @@ func TestAlreadyOrdered(t *testing.T) {
 		f.p.Close()
 		f.disk.unordered[rollup.WindowKey{}] = true // that it was ordered is not synced
 		delete(f.disk.certs, rollup.WindowKey{})
-		f.net.Refuse = func([]byte) error { t.Error("offered again"); return ledger.AlreadyOrdered }
+		f.net.Refuse = func([]byte) error { t.Error("offered again"); return ledger.CodeAlreadyOrdered }
 		pushes := m.pushed()
 		f.start(nil)
 		defer f.p.Close()
@@ -274,7 +274,7 @@ func TestOrderIsLost(t *testing.T) {
 		f, _ := committee(t, func(f *fixture, m *moody) {
 			f.net.Refuse = func([]byte) error {
 				if offers++; offers < 4 {
-					return ledger.AlreadyOrdered // it is not, as the view shows
+					return ledger.CodeAlreadyOrdered // it is not, as the view shows
 				}
 				return nil
 			}
@@ -286,8 +286,8 @@ func TestOrderIsLost(t *testing.T) {
 		if offers != 4 {
 			t.Errorf("%d offers", offers)
 		}
-		f.net.Refuse = func([]byte) error { return ledger.EpochTooOld }
-		f.want(f.submit(f.acks(1)...), rollup.Accepted)
+		f.net.Refuse = func([]byte) error { return ledger.CodeEpochTooOld }
+		f.want(f.submit(f.acks(1)...), rollup.CodeAccepted)
 		time.Sleep(30 * time.Second)
 		if w := f.state(); w.State != pipeline.StateStuck || w.Acks != 1 {
 			t.Errorf("%+v", w)

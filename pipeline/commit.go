@@ -153,8 +153,8 @@ func (p *Pipeline) answer(c *chunk) {
 	for _, i := range c.at {
 		code := &c.future.codes[i]
 		switch {
-		case failed && (code.OK() || *code == rollup.ReplayedSeq): // what it rests on may be lost
-			*code = rollup.StoreFailed
+		case failed && (code.OK() || *code == rollup.CodeReplayedSeq): // what it rests on may be lost
+			*code = rollup.CodeStoreFailed
 		case code.OK():
 			durable++
 		}

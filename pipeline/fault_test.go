@@ -63,9 +63,9 @@ func failWrite(t *testing.T, n int, polarity fault, setUp func(f *fixture)) (fai
 			}
 			for i, code := range f.submit(acks...) {
 				switch code {
-				case rollup.Accepted:
+				case rollup.CodeAccepted:
 					accepted[message(acks[i])] = true
-				case rollup.StoreFailed:
+				case rollup.CodeStoreFailed:
 				default:
 					t.Errorf("answered %v", code)
 				}
@@ -81,7 +81,7 @@ func failWrite(t *testing.T, n int, polarity fault, setUp func(f *fixture)) (fai
 		if err := f.p.Ready(); !errors.Is(err, pipeline.ErrStore) || !errors.Is(err, errDisk) {
 			t.Errorf("ready after a failed %s: %v", failed, err)
 		}
-		f.want(f.submit(f.net.Ack(f.open(), 0, 0, 99, 1), sent[0]), rollup.StoreFailed, rollup.StoreFailed)
+		f.want(f.submit(f.net.Ack(f.open(), 0, 0, 99, 1), sent[0]), rollup.CodeStoreFailed, rollup.CodeStoreFailed)
 	} else if err := f.p.Ready(); err != nil {
 		t.Error(err)
 	}
@@ -93,10 +93,10 @@ func failWrite(t *testing.T, n int, polarity fault, setUp func(f *fixture)) (fai
 	f.start(nil)
 	defer f.p.Close()
 	for i, code := range f.submit(sent...) { // clients repeat what they have no answer for, and more
-		if accepted[message(sent[i])] && code != rollup.Known {
+		if accepted[message(sent[i])] && code != rollup.CodeKnown {
 			t.Errorf("an ack was accepted, and is %v after a failed %s", code, failed)
 		}
-		if code == rollup.Accepted {
+		if code == rollup.CodeAccepted {
 			accepted[message(sent[i])] = true
 		}
 	}
@@ -156,12 +156,12 @@ func TestFailureResolvesAll(t *testing.T) {
 				default:
 					t.Fatalf("ack %d has no answer", i)
 				}
-				if codes, _, _ := future.Wait(t.Context()); codes[0] != rollup.StoreFailed {
+				if codes, _, _ := future.Wait(t.Context()); codes[0] != rollup.CodeStoreFailed {
 					t.Errorf("ack %d: %v", i, codes[0])
 				}
 			}
 			s := f.p.Stats()
-			if s.Budget.Acks != 0 || s.Budget.Bytes != 0 || s.Codes[rollup.StoreFailed] != 20 || s.Commit.Queued != 0 || s.Verify.Queued != 0 {
+			if s.Budget.Acks != 0 || s.Budget.Bytes != 0 || s.Codes[rollup.CodeStoreFailed] != 20 || s.Commit.Queued != 0 || s.Verify.Queued != 0 {
 				t.Errorf("%+v", s)
 			}
 			f.p.Close()

@@ -31,7 +31,7 @@ func (f *fixture) through(s pipeline.Session, seq uint32, clients ...uint32) {
 	}
 	source := f.p.OpenSession(fmt.Sprint("session ", s), s)
 	defer source.Close()
-	f.want(submit(f.t, source, acks...), all(rollup.Accepted, len(acks))...)
+	f.want(submit(f.t, source, acks...), all(rollup.CodeAccepted, len(acks))...)
 }
 
 // header is the rollup of a window.
@@ -132,7 +132,7 @@ func TestOffer(t *testing.T) {
 						t.Errorf("%+v, %v", found, err)
 					}
 				}
-				f.want(f.submit(f.net.Ack(key, 1, 0, 0, 6)), rollup.Known)
+				f.want(f.submit(f.net.Ack(key, 1, 0, 0, 6)), rollup.CodeKnown)
 			})
 		})
 	}

@@ -45,7 +45,7 @@ func TestOverloadIsFair(t *testing.T) {
 					case <-stop:
 						for _, future := range futures {
 							codes, receipt, err := future.Wait(t.Context())
-							over := slices.Contains(codes, rollup.Overloaded)
+							over := slices.Contains(codes, rollup.CodeOverloaded)
 							if err != nil || over != (receipt.RetryAfter > 0) || receipt.RetryAfter > 5*time.Second {
 								t.Errorf("overloaded: %v, retry after %v, %v", over, receipt.RetryAfter, err)
 							}
@@ -73,7 +73,7 @@ func TestOverloadIsFair(t *testing.T) {
 		}
 		for n := range 20 {
 			start := time.Now()
-			f.want(f.submit(polite[10*n:10*n+10]...), all(rollup.Accepted, 10)...)
+			f.want(f.submit(polite[10*n:10*n+10]...), all(rollup.CodeAccepted, 10)...)
 			// The batch under way, and one of each other source, half a second each.
 			if waited := time.Since(start); waited > 2500*time.Millisecond {
 				t.Errorf("waited %v behind a flood", waited)
@@ -83,7 +83,7 @@ func TestOverloadIsFair(t *testing.T) {
 		close(stop)
 		flood.Wait()
 		s := f.p.Stats()
-		if s.Budget.Acks != 0 || s.Budget.Bytes != 0 || s.Codes[rollup.Overloaded] == 0 || s.Verify.Queued != 0 {
+		if s.Budget.Acks != 0 || s.Budget.Bytes != 0 || s.Codes[rollup.CodeOverloaded] == 0 || s.Verify.Queued != 0 {
 			t.Errorf("%+v", s)
 		}
 	})
@@ -121,7 +121,7 @@ func TestManyNewSources(t *testing.T) {
 				}
 				return future
 			}
-			if codes, _, _ := submit(f.source, acks(400, 256, 1)).Wait(t.Context()); slices.Max(codes) != rollup.Accepted {
+			if codes, _, _ := submit(f.source, acks(400, 256, 1)).Wait(t.Context()); slices.Max(codes) != rollup.CodeAccepted {
 				t.Fatal(codes)
 			}
 			var pushback []*pipeline.Future
@@ -138,9 +138,9 @@ func TestManyNewSources(t *testing.T) {
 				codes, _, _ := submit(f.source, acks(400, mine, 1)).Wait(t.Context())
 				waited = max(waited, time.Since(start))
 				for _, code := range codes {
-					if code == rollup.Overloaded {
+					if code == rollup.CodeOverloaded {
 						refused++
-					} else if code != rollup.Accepted {
+					} else if code != rollup.CodeAccepted {
 						t.Fatalf("a good ack is answered %v", code)
 					}
 				}
@@ -148,12 +148,12 @@ func TestManyNewSources(t *testing.T) {
 			overloaded := 0
 			for _, future := range pushback {
 				codes, receipt, _ := future.Wait(t.Context())
-				if slices.Contains(codes, rollup.Overloaded) {
+				if slices.Contains(codes, rollup.CodeOverloaded) {
 					overloaded++
 					if receipt.RetryAfter == 0 {
 						t.Error("overloaded, and not told when to come back")
 					}
-				} else if slices.Max(codes) != rollup.BadSignature {
+				} else if slices.Max(codes) != rollup.CodeBadSignature {
 					t.Errorf("bad acks are answered %v", codes)
 				}
 			}
@@ -199,7 +199,7 @@ func TestByteBudget(t *testing.T) {
 			codes, _, _ := future.Wait(t.Context())
 			count[codes[0]]++
 		}
-		if count[rollup.Accepted] != b.Acks || count[rollup.Overloaded] != 2000-b.Acks {
+		if count[rollup.CodeAccepted] != b.Acks || count[rollup.CodeOverloaded] != 2000-b.Acks {
 			t.Errorf("%v, %d were admitted", count, b.Acks)
 		}
 	})
@@ -230,7 +230,7 @@ func TestQuarantine(t *testing.T) {
 			seq++
 			return f.net.Unsigned(key, client, 0, seq, units)
 		}
-		f.want(f.submit(ack(0, 13)), rollup.BadSignature)
+		f.want(f.submit(ack(0, 13)), rollup.CodeBadSignature)
 		if s := f.p.Stats(); s.Quarantined != 1 || !slices.Equal(s.Suspects, []uint32{0}) {
 			t.Errorf("in quarantine: %d, %v", s.Quarantined, s.Suspects)
 		}
@@ -251,7 +251,7 @@ func TestQuarantine(t *testing.T) {
 		}
 		for range 20 {
 			start := time.Now()
-			f.want(f.submit(ack(1, 1), ack(2, 1)), rollup.Accepted, rollup.Accepted)
+			f.want(f.submit(ack(1, 1), ack(2, 1)), rollup.CodeAccepted, rollup.CodeAccepted)
 			if waited := time.Since(start); waited > 100*time.Millisecond {
 				t.Errorf("waited %v behind a quarantined client", waited)
 			}
@@ -259,7 +259,7 @@ func TestQuarantine(t *testing.T) {
 		}
 		for _, future := range bad {
 			codes, _, _ := future.Wait(t.Context())
-			if codes[0] != rollup.BadSignature || codes[60] != rollup.Accepted {
+			if codes[0] != rollup.CodeBadSignature || codes[60] != rollup.CodeAccepted {
 				t.Errorf("a quarantined client's good ack: %v, bad ack: %v", codes[60], codes[0])
 			}
 		}
@@ -270,14 +270,14 @@ func TestQuarantine(t *testing.T) {
 		mu.Unlock()
 		// Good conduct ends it; so does time.
 		for range 256 {
-			f.want(f.submit(ack(0, 1)), rollup.Accepted)
+			f.want(f.submit(ack(0, 1)), rollup.CodeAccepted)
 		}
 		if n := f.p.Stats().Quarantined; n != 0 {
 			t.Errorf("%d clients in quarantine after good conduct", n)
 		}
-		f.want(f.submit(ack(1, 13)), rollup.BadSignature)
+		f.want(f.submit(ack(1, 13)), rollup.CodeBadSignature)
 		time.Sleep(time.Minute + time.Second)
-		f.want(f.submit(ack(1, 1)), rollup.Accepted)
+		f.want(f.submit(ack(1, 1)), rollup.CodeAccepted)
 		if n := f.p.Stats().Quarantined; n != 0 {
 			t.Errorf("%d clients in quarantine after a minute", n)
 		}
@@ -324,12 +324,12 @@ func TestForgedVictim(t *testing.T) {
 		time.Sleep(30 * time.Second)
 		for seq := range uint32(20) {
 			start := time.Now()
-			f.want(f.submit(f.net.Unsigned(key, 0, 0, seq, 1)), rollup.Accepted)
+			f.want(f.submit(f.net.Unsigned(key, 0, 0, seq, 1)), rollup.CodeAccepted)
 			if waited := time.Since(start); waited > 10*time.Second {
 				t.Errorf("the victim waited %v", waited)
 			}
 			start = time.Now()
-			f.want(f.submit(f.net.Unsigned(key, 1, 0, seq, 1)), rollup.Accepted)
+			f.want(f.submit(f.net.Unsigned(key, 1, 0, seq, 1)), rollup.CodeAccepted)
 			if waited := time.Since(start); waited > 5*time.Second {
 				t.Errorf("a stranger waited %v", waited)
 			}
@@ -349,7 +349,7 @@ func TestAllocations(t *testing.T) {
 	codes := make([]rollup.Code, batch)
 	submit := func() {
 		for range rounds {
-			if _, err := f.source.Submit(t.Context(), all[:batch*rollup.AckSize], codes); err != nil || slices.Max(codes) != rollup.Accepted {
+			if _, err := f.source.Submit(t.Context(), all[:batch*rollup.AckSize], codes); err != nil || slices.Max(codes) != rollup.CodeAccepted {
 				t.Fatal(codes[0], err)
 			}
 			all = all[batch*rollup.AckSize:]

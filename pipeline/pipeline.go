@@ -135,7 +135,7 @@ type Chain interface {
 	// this call, or will have returned during it.
 	Updated() <-chan struct{}
 	// SubmitTx offers a transaction to be ordered. It may be offered again and again; whether it was ordered shows in
-	// the view. Errors that wrap ledger.EpochTooOld are final, all others pass.
+	// the view. Errors that wrap ledger.CodeEpochTooOld are final, all others pass.
 	SubmitTx(ctx context.Context, tx []byte) error
 }
 
@@ -344,7 +344,7 @@ func (p *Pipeline) Close() {
 	p.serving.Store(false)
 	p.ended = true
 	for _, c := range p.queue.close() {
-		p.abandon(c, rollup.ShuttingDown)
+		p.abandon(c, rollup.CodeShuttingDown)
 	}
 	p.workers.Wait()
 	p.committer.close()

@@ -22,19 +22,19 @@ func TestFromDoorToOrder(t *testing.T) {
 		defer f.blocks()()
 		defer f.p.Close()
 		acks := f.acks(20)
-		f.want(f.submit(acks...), all(rollup.Accepted, 20)...)
+		f.want(f.submit(acks...), all(rollup.CodeAccepted, 20)...)
 		m := message(acks[7])
 		if got, err := f.p.Lookup(m[:]); err != nil || got.State != pipeline.AckPooled {
 			t.Fatalf("%+v, %v", got, err)
 		}
-		f.want(f.submit(acks[:2]...), rollup.Known, rollup.Known)
+		f.want(f.submit(acks[:2]...), rollup.CodeKnown, rollup.CodeKnown)
 		f.settled()
 		if got, err := f.p.Lookup(m[:]); err != nil || got.State != pipeline.AckOrdered {
 			t.Fatalf("%+v, %v", got, err)
 		}
-		f.want(f.submit(acks[7]), rollup.Known)
+		f.want(f.submit(acks[7]), rollup.CodeKnown)
 		other := f.net.Ack(rollup.WindowKey{}, 1, 0, 999, 1)
-		f.want(f.submit(other), rollup.WindowClosed)
+		f.want(f.submit(other), rollup.CodeWindowClosed)
 		for i, n := range f.rolledUp() {
 			if n != 1 {
 				t.Errorf("%x is in %d rollups", i, n)
@@ -48,7 +48,7 @@ func TestFromDoorToOrder(t *testing.T) {
 		if w.State != pipeline.StateOrdered || w.Acks != 20 || w.Units != 210 || w.Sealed.IsZero() || w.Ordered.IsZero() {
 			t.Errorf("%+v", w)
 		}
-		if s.Codes[rollup.Accepted] != 20 || s.Codes[rollup.Known] != 3 || s.Ordered != 1 || s.Certified != 1 {
+		if s.Codes[rollup.CodeAccepted] != 20 || s.Codes[rollup.CodeKnown] != 3 || s.Ordered != 1 || s.Certified != 1 {
 			t.Errorf("%+v", s)
 		}
 		if s.Budget.Acks != 0 || s.Budget.Bytes != 0 {
@@ -62,39 +62,39 @@ var refusals = []struct {
 	code rollup.Code
 	ack  func(f *fixture) *rollup.Ack
 }{
-	{rollup.Accepted, func(f *fixture) *rollup.Ack { return f.net.Ack(f.open(), 0, 0, 1, 1) }},
-	{rollup.Known, func(f *fixture) *rollup.Ack { return f.net.Ack(f.open(), 0, 0, 0, 1) }},
-	{rollup.WrongNetwork, func(f *fixture) *rollup.Ack {
+	{rollup.CodeAccepted, func(f *fixture) *rollup.Ack { return f.net.Ack(f.open(), 0, 0, 1, 1) }},
+	{rollup.CodeKnown, func(f *fixture) *rollup.Ack { return f.net.Ack(f.open(), 0, 0, 0, 1) }},
+	{rollup.CodeWrongNetwork, func(f *fixture) *rollup.Ack {
 		return changed(f, func(a *rollup.Ack) { a.Network[3]++ })
 	}},
-	{rollup.WrongNode, func(f *fixture) *rollup.Ack { return changed(f, func(a *rollup.Ack) { a.Node = 1 }) }},
-	{rollup.WrongEpoch, func(f *fixture) *rollup.Ack { return changed(f, func(a *rollup.Ack) { a.Epoch = 1 }) }},
-	{rollup.WindowAhead, func(f *fixture) *rollup.Ack { return changed(f, func(a *rollup.Ack) { a.Window++ }) }},
-	{rollup.WindowClosed, func(f *fixture) *rollup.Ack { return changed(f, func(a *rollup.Ack) { a.Window = 0 }) }},
-	{rollup.UnknownClient, func(f *fixture) *rollup.Ack {
+	{rollup.CodeWrongNode, func(f *fixture) *rollup.Ack { return changed(f, func(a *rollup.Ack) { a.Node = 1 }) }},
+	{rollup.CodeWrongEpoch, func(f *fixture) *rollup.Ack { return changed(f, func(a *rollup.Ack) { a.Epoch = 1 }) }},
+	{rollup.CodeWindowAhead, func(f *fixture) *rollup.Ack { return changed(f, func(a *rollup.Ack) { a.Window++ }) }},
+	{rollup.CodeWindowClosed, func(f *fixture) *rollup.Ack { return changed(f, func(a *rollup.Ack) { a.Window = 0 }) }},
+	{rollup.CodeUnknownClient, func(f *fixture) *rollup.Ack {
 		a := f.net.Ack(f.open(), 0, 0, 1, 1)
 		a.Client = 77
 		return a
 	}},
-	{rollup.UnknownService, func(f *fixture) *rollup.Ack { return f.net.Ack(f.open(), 0, 9, 1, 1) }},
-	{rollup.ZeroUnits, func(f *fixture) *rollup.Ack { return f.net.Ack(f.open(), 0, 0, 1, 0) }},
-	{rollup.ExcessUnits, func(f *fixture) *rollup.Ack {
+	{rollup.CodeUnknownService, func(f *fixture) *rollup.Ack { return f.net.Ack(f.open(), 0, 9, 1, 1) }},
+	{rollup.CodeZeroUnits, func(f *fixture) *rollup.Ack { return f.net.Ack(f.open(), 0, 0, 1, 0) }},
+	{rollup.CodeExcessUnits, func(f *fixture) *rollup.Ack {
 		return f.net.Ack(f.open(), 0, 0, 1, pipelinetest.UnitCap+1)
 	}},
-	{rollup.ReplayedSeq, func(f *fixture) *rollup.Ack { return f.net.Ack(f.open(), 0, 0, 0, 2) }},
-	{rollup.BadEncoding, func(f *fixture) *rollup.Ack {
+	{rollup.CodeReplayedSeq, func(f *fixture) *rollup.Ack { return f.net.Ack(f.open(), 0, 0, 0, 2) }},
+	{rollup.CodeBadEncoding, func(f *fixture) *rollup.Ack {
 		a := f.net.Ack(f.open(), 0, 0, 2, 1)
 		a.Signature[0] &^= 0x80 // no longer marked as compressed
 		return a
 	}},
-	{rollup.NotOnCurve, func(f *fixture) *rollup.Ack { return withSignature(f, 0x80, 1) }},
-	{rollup.NotInSubgroup, func(f *fixture) *rollup.Ack { return withSignature(f, 0x80, 0) }},
-	{rollup.Identity, func(f *fixture) *rollup.Ack {
+	{rollup.CodeNotOnCurve, func(f *fixture) *rollup.Ack { return withSignature(f, 0x80, 1) }},
+	{rollup.CodeNotInSubgroup, func(f *fixture) *rollup.Ack { return withSignature(f, 0x80, 0) }},
+	{rollup.CodeIdentity, func(f *fixture) *rollup.Ack {
 		a := f.net.Ack(f.open(), 0, 0, 2, 1)
 		a.Signature = bls.IdentitySignature
 		return a
 	}},
-	{rollup.BadSignature, func(f *fixture) *rollup.Ack {
+	{rollup.CodeBadSignature, func(f *fixture) *rollup.Ack {
 		a := f.net.Ack(f.open(), 0, 0, 2, 1)
 		a.Units++
 		return a
@@ -118,12 +118,12 @@ func withSignature(f *fixture, flag, x byte) *rollup.Ack {
 
 // Codes that depend on the node's state have a test of their own.
 var elsewhere = map[rollup.Code]string{
-	rollup.Malformed:    "TestMalformed",
-	rollup.Overloaded:   "TestOverloadIsFair",
-	rollup.Clock:        "TestClock",
-	rollup.StoreFailed:  "TestStoreFailure",
-	rollup.ShuttingDown: "TestClose",
-	rollup.Overflow:     "TestRows",
+	rollup.CodeMalformed:    "TestMalformed",
+	rollup.CodeOverloaded:   "TestOverloadIsFair",
+	rollup.CodeClock:        "TestClock",
+	rollup.CodeStoreFailed:  "TestStoreFailure",
+	rollup.CodeShuttingDown: "TestClose",
+	rollup.CodeOverflow:     "TestRows",
 }
 
 func TestEveryCodeHasACase(t *testing.T) {
@@ -142,9 +142,9 @@ func TestRefusals(t *testing.T) {
 		f.start(nil)
 		defer f.blocks()()
 		defer f.p.Close()
-		f.want(f.submit(f.net.Ack(f.open(), 0, 0, 0, 1)), rollup.Accepted)
+		f.want(f.submit(f.net.Ack(f.open(), 0, 0, 0, 1)), rollup.CodeAccepted)
 		f.settled() // window 0 is closed now
-		f.want(f.submit(f.net.Ack(f.open(), 0, 0, 0, 1)), rollup.Accepted)
+		f.want(f.submit(f.net.Ack(f.open(), 0, 0, 0, 1)), rollup.CodeAccepted)
 		before := f.p.Stats().Codes
 		var acks []*rollup.Ack
 		for _, r := range refusals {
@@ -163,7 +163,7 @@ func TestRefusals(t *testing.T) {
 		// Bad ones and good ones together: each has its own answer.
 		codes := f.submit(acks...)
 		for i, r := range refusals {
-			if want := r.code; want != codes[i] && !(want == rollup.Accepted && codes[i] == rollup.Known) {
+			if want := r.code; want != codes[i] && !(want == rollup.CodeAccepted && codes[i] == rollup.CodeKnown) {
 				t.Errorf("together: %v where %v belongs", codes[i], want)
 			}
 		}
@@ -178,7 +178,7 @@ func TestMalformed(t *testing.T) {
 		b := frames(f.acks(2)...)
 		b[128]++
 		codes := make([]rollup.Code, 2)
-		if _, err := f.source.Submit(t.Context(), b, codes); err != nil || codes[0] != rollup.Accepted || codes[1] != rollup.Malformed {
+		if _, err := f.source.Submit(t.Context(), b, codes); err != nil || codes[0] != rollup.CodeAccepted || codes[1] != rollup.CodeMalformed {
 			t.Errorf("%v, %v", codes, err)
 		}
 		if _, err := f.source.Submit(t.Context(), b[:200], codes[:1]); !errors.Is(err, pipeline.ErrFrames) {
@@ -226,7 +226,7 @@ func TestSameAckInFlight(t *testing.T) {
 			t.Fatal(err)
 		}
 		close(release)
-		for i, want := range []rollup.Code{rollup.Accepted, rollup.Known, rollup.ReplayedSeq, rollup.Known} {
+		for i, want := range []rollup.Code{rollup.CodeAccepted, rollup.CodeKnown, rollup.CodeReplayedSeq, rollup.CodeKnown} {
 			codes, _, err := futures[i].Wait(t.Context())
 			if err != nil || codes[0] != want {
 				t.Errorf("%v, %v, want %v", codes, err, want)
@@ -248,7 +248,7 @@ func TestGroupCommit(t *testing.T) {
 		var wg sync.WaitGroup
 		for _, a := range acks {
 			wg.Go(func() {
-				if code := f.submit(a)[0]; code != rollup.Accepted {
+				if code := f.submit(a)[0]; code != rollup.CodeAccepted {
 					t.Error(code)
 				}
 			})
@@ -270,18 +270,18 @@ func TestClock(t *testing.T) {
 		stop := f.blocks()
 		defer f.p.Close()
 		time.Sleep(time.Minute) // an idle chain makes blocks, and is no reason
-		f.want(f.submit(f.net.Ack(f.open(), 0, 0, 0, 1)), rollup.Accepted)
+		f.want(f.submit(f.net.Ack(f.open(), 0, 0, 0, 1)), rollup.CodeAccepted)
 		for _, offset = range []time.Duration{12 * time.Second, -12 * time.Second} {
-			f.want(f.submit(f.net.Ack(f.open(), 0, 0, 1, 1)), rollup.Clock)
+			f.want(f.submit(f.net.Ack(f.open(), 0, 0, 1, 1)), rollup.CodeClock)
 			if err := f.p.Ready(); !errors.Is(err, pipeline.ErrClock) {
 				t.Error(err)
 			}
 		}
 		offset = 0
-		f.want(f.submit(f.net.Ack(f.open(), 0, 0, 1, 1)), rollup.Accepted)
+		f.want(f.submit(f.net.Ack(f.open(), 0, 0, 1, 1)), rollup.CodeAccepted)
 		stop()
 		time.Sleep(11 * time.Second) // the chain stands still
-		f.want(f.submit(f.net.Ack(f.open(), 0, 0, 2, 1)), rollup.Clock)
+		f.want(f.submit(f.net.Ack(f.open(), 0, 0, 2, 1)), rollup.CodeClock)
 	})
 }
 
@@ -308,7 +308,7 @@ func TestClose(t *testing.T) {
 		closed := make(chan struct{})
 		go func() { f.p.Close(); close(closed) }()
 		synctest.Wait()
-		f.want(f.submit(acks[0]), rollup.ShuttingDown)
+		f.want(f.submit(acks[0]), rollup.CodeShuttingDown)
 		close(release)
 		<-closed
 		pool := map[[rollup.MessageSize]byte]bool{}
@@ -317,10 +317,10 @@ func TestClose(t *testing.T) {
 		}
 		for i, future := range futures {
 			codes, _, err := future.Wait(t.Context())
-			if err != nil || codes[0] != rollup.Accepted && codes[0] != rollup.ShuttingDown || i < 20 && codes[0] != rollup.Accepted {
+			if err != nil || codes[0] != rollup.CodeAccepted && codes[0] != rollup.CodeShuttingDown || i < 20 && codes[0] != rollup.CodeAccepted {
 				t.Errorf("%d: %v, %v", i, codes, err)
 			}
-			if accepted := codes[0] == rollup.Accepted; accepted != pool[message(acks[i])] {
+			if accepted := codes[0] == rollup.CodeAccepted; accepted != pool[message(acks[i])] {
 				t.Errorf("%d: answered %v, in the pool: %v", i, codes[0], !accepted)
 			}
 		}
@@ -357,7 +357,7 @@ func TestSameRoots(t *testing.T) {
 				acks = acks[n:]
 				wg.Go(func() {
 					for _, code := range f.submit(part...) {
-						if code != rollup.Accepted {
+						if code != rollup.CodeAccepted {
 							t.Error(code)
 						}
 					}

@@ -34,7 +34,7 @@ func proven(t *testing.T, setUp func(f *fixture, prover *pipelinetest.Prover)) (
 	prover := f.rungs()
 	setUp(f, prover)
 	f.start(nil)
-	f.want(f.submit(f.acks(8)...), all(rollup.Accepted, 8)...)
+	f.want(f.submit(f.acks(8)...), all(rollup.CodeAccepted, 8)...)
 	return f, prover
 }
 
@@ -314,7 +314,7 @@ func TestProofSegments(t *testing.T) {
 		for i := range uint32(66 * 4) {
 			acks = append(acks, f.net.Ack(f.open(), i/4, i%4, i, 1))
 		}
-		f.want(f.submit(acks...), all(rollup.Accepted, len(acks))...)
+		f.want(f.submit(acks...), all(rollup.CodeAccepted, len(acks))...)
 		f.settled()
 		if s := f.p.Stats(); len(f.rolledUp()) != 264 || s.Rungs != [3]uint64{4, 0, 260} || prover.Calls.Load() != 2 || s.Proofs != 2 {
 			t.Errorf("%v, %d calls", s.Rungs, prover.Calls.Load())
@@ -343,7 +343,7 @@ func TestProofQueue(t *testing.T) {
 		defer f.p.Close()
 		const windows = 1 + 64 + 3
 		for i := range uint32(windows) {
-			f.want(f.submit(f.net.Ack(f.open(), 0, 0, i, 1)), rollup.Accepted)
+			f.want(f.submit(f.net.Ack(f.open(), 0, 0, i, 1)), rollup.CodeAccepted)
 			time.Sleep(14 * time.Second)
 		}
 		time.Sleep(time.Minute)
@@ -351,7 +351,7 @@ func TestProofQueue(t *testing.T) {
 		if s.Ordered != windows || s.ProofFailures[pipeline.ProofCrowded] != 3 || s.ProofQueue != 64 || s.Proving != 1 || s.Prove.Queued != 65 {
 			t.Errorf("%d ordered, %v, %d and %d", s.Ordered, s.ProofFailures, s.ProofQueue, s.Proving)
 		}
-		f.want(f.submit(f.net.Ack(f.open(), 0, 0, windows, 1)), rollup.Accepted)
+		f.want(f.submit(f.net.Ack(f.open(), 0, 0, windows, 1)), rollup.CodeAccepted)
 		time.Sleep(14 * time.Second)
 		gate <- struct{}{} // for the first window
 		gate <- struct{}{} // for the last, which waits
@@ -385,9 +385,9 @@ func TestProofWaitEnds(t *testing.T) {
 		f.start(nil)
 		defer f.blocks()()
 		defer f.p.Close()
-		f.want(f.submit(f.net.Ack(f.open(), 0, 0, 0, 1)), rollup.Accepted) // sealed in the epoch
+		f.want(f.submit(f.net.Ack(f.open(), 0, 0, 0, 1)), rollup.CodeAccepted) // sealed in the epoch
 		time.Sleep(55 * time.Second)
-		f.want(f.submit(f.net.Ack(f.open(), 0, 0, 1, 1)), rollup.Accepted) // sealed after it
+		f.want(f.submit(f.net.Ack(f.open(), 0, 0, 1, 1)), rollup.CodeAccepted) // sealed after it
 		time.Sleep(14 * time.Second)
 		if s := f.p.Stats(); s.Ordered != 0 || s.Pending != 2 {
 			t.Errorf("%d ordered, %d pending", s.Ordered, s.Pending)
@@ -423,7 +423,7 @@ func TestHolders(t *testing.T) {
 					m.set(down, order[:c.down]...)
 					m.set(refuse, order[c.down:c.down+c.refuse]...)
 				}
-				f.want(f.submit(f.net.Ack(f.open(), 0, 0, 0, 1)), rollup.Accepted)
+				f.want(f.submit(f.net.Ack(f.open(), 0, 0, 0, 1)), rollup.CodeAccepted)
 				f.settled()
 				time.Sleep(time.Minute)
 				want := uint32(pipeline.NoHolder)

@@ -20,10 +20,10 @@ func TestRecovery(t *testing.T) {
 		f.start(nil)
 		defer f.blocks()()
 		first := f.acks(20)
-		f.want(f.submit(first...), all(rollup.Accepted, 20)...)
+		f.want(f.submit(first...), all(rollup.CodeAccepted, 20)...)
 		time.Sleep(11 * time.Second)
 		second := f.acks(5)
-		f.want(f.submit(second...), all(rollup.Accepted, 5)...)
+		f.want(f.submit(second...), all(rollup.CodeAccepted, 5)...)
 		f.p.Close()
 		if len(f.disk.pools) != 2 || len(f.disk.sealed) != 0 {
 			t.Fatalf("%d windows in the pool, %d sealed", len(f.disk.pools), len(f.disk.sealed))
@@ -33,13 +33,13 @@ func TestRecovery(t *testing.T) {
 		if w := f.open(); w.Window != 2 {
 			t.Errorf("window %d is open", w.Window)
 		}
-		f.want(f.submit(first...), all(rollup.Known, 20)...)
-		f.want(f.submit(second...), all(rollup.Known, 5)...)
+		f.want(f.submit(first...), all(rollup.CodeKnown, 20)...)
+		f.want(f.submit(second...), all(rollup.CodeKnown, 5)...)
 		m := message(first[3])
 		if got, err := f.p.Lookup(m[:]); err != nil || got.State == pipeline.AckUnknown {
 			t.Errorf("%+v, %v", got, err)
 		}
-		f.want(f.submit(f.acks(2)...), all(rollup.Accepted, 2)...)
+		f.want(f.submit(f.acks(2)...), all(rollup.CodeAccepted, 2)...)
 		f.settled()
 		if got, err := f.p.Lookup(m[:]); err != nil || got.State != pipeline.AckOrdered {
 			t.Errorf("%+v, %v", got, err)
@@ -84,7 +84,7 @@ func TestCorruptPool(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := newFixture(t, pipelinetest.Config{Clients: 3})
 				f.start(nil)
-				f.want(f.submit(f.acks(9)...), all(rollup.Accepted, 9)...)
+				f.want(f.submit(f.acks(9)...), all(rollup.CodeAccepted, 9)...)
 				f.p.Close()
 				c.damage(f.disk, f.disk.pools[rollup.WindowKey{}])
 				p, err := pipeline.New(f.cfg, f.disk.open(nil), f.net, f.members)
@@ -113,7 +113,7 @@ func TestCorruptPool(t *testing.T) {
 func TestStartIsCancelled(t *testing.T) {
 	f := newFixture(t, pipelinetest.Config{Clients: 1})
 	f.start(nil)
-	f.want(f.submit(f.acks(2)...), all(rollup.Accepted, 2)...)
+	f.want(f.submit(f.acks(2)...), all(rollup.CodeAccepted, 2)...)
 	f.p.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -136,7 +136,7 @@ func TestCloseAnywhere(t *testing.T) {
 				t.Fatal(err)
 			}
 			s := p.Open("early")
-			f.want(submit(t, s, f.net.Ack(rollup.WindowKey{}, 0, 0, 1, 1)), rollup.ShuttingDown)
+			f.want(submit(t, s, f.net.Ack(rollup.WindowKey{}, 0, 0, 1, 1)), rollup.CodeShuttingDown)
 			s.Close()
 			s.Close()
 			p.Close()
@@ -155,7 +155,7 @@ func TestCloseAnywhere(t *testing.T) {
 		"in grace": func(t *testing.T, f *fixture) {
 			f.cfg.Grace = time.Hour
 			f.start(nil)
-			f.want(f.submit(f.acks(2)...), all(rollup.Accepted, 2)...)
+			f.want(f.submit(f.acks(2)...), all(rollup.CodeAccepted, 2)...)
 			time.Sleep(15 * time.Second)
 			f.p.Close()
 		},
@@ -166,7 +166,7 @@ func TestCloseAnywhere(t *testing.T) {
 					time.Sleep(time.Minute)
 				}
 			}
-			f.want(f.submit(f.acks(2)...), all(rollup.Accepted, 2)...)
+			f.want(f.submit(f.acks(2)...), all(rollup.CodeAccepted, 2)...)
 			time.Sleep(15 * time.Second)
 			start := time.Now()
 			f.p.Close() // waits for the write
@@ -177,25 +177,25 @@ func TestCloseAnywhere(t *testing.T) {
 		"certifying": func(t *testing.T, f *fixture) {
 			f.members.Before = hang
 			f.start(nil)
-			f.want(f.submit(f.acks(2)...), all(rollup.Accepted, 2)...)
+			f.want(f.submit(f.acks(2)...), all(rollup.CodeAccepted, 2)...)
 			time.Sleep(15 * time.Second)
 			f.p.Close()
 		},
 		"ordering": func(t *testing.T, f *fixture) {
 			f.net.Refuse = func([]byte) error { return errDown }
 			f.start(nil)
-			f.want(f.submit(f.acks(2)...), all(rollup.Accepted, 2)...)
+			f.want(f.submit(f.acks(2)...), all(rollup.CodeAccepted, 2)...)
 			time.Sleep(15 * time.Second)
 			f.p.Close()
 		},
 		"failed": func(t *testing.T, f *fixture) {
 			f.start(func(string) fault { return lost })
-			f.want(f.submit(f.acks(2)...), all(rollup.StoreFailed, 2)...)
+			f.want(f.submit(f.acks(2)...), all(rollup.CodeStoreFailed, 2)...)
 			f.p.Close()
 		},
 		"recovering": func(t *testing.T, f *fixture) {
 			f.start(nil)
-			f.want(f.submit(f.acks(6)...), all(rollup.Accepted, 6)...)
+			f.want(f.submit(f.acks(6)...), all(rollup.CodeAccepted, 6)...)
 			f.p.Close()
 			f.cfg.MaxBatch = 2
 			f.cfg.NewVerifier = func() pipeline.BatchVerifier {
@@ -224,7 +224,7 @@ func TestCloseAnywhere(t *testing.T) {
 				stop := f.blocks()
 				run(t, f)
 				if f.p != nil {
-					f.want(f.submit(f.net.Ack(rollup.WindowKey{}, 0, 0, 9, 1)), map[bool]rollup.Code{true: rollup.StoreFailed, false: rollup.ShuttingDown}[name == "failed"])
+					f.want(f.submit(f.net.Ack(rollup.WindowKey{}, 0, 0, 9, 1)), map[bool]rollup.Code{true: rollup.CodeStoreFailed, false: rollup.CodeShuttingDown}[name == "failed"])
 				}
 				stop()
 				// The next start finds everything in order.

@@ -29,7 +29,7 @@ func TestRoom(t *testing.T) {
 			t.Fatal(err)
 		}
 		codes, receipt, err := future.Wait(t.Context())
-		if err != nil || codes[0] != rollup.Overloaded || receipt.RetryAfter < time.Second {
+		if err != nil || codes[0] != rollup.CodeOverloaded || receipt.RetryAfter < time.Second {
 			t.Errorf("without room: %v, %+v, %v", codes, receipt, err)
 		}
 		if err := f.p.Ready(); !errors.Is(err, pipeline.ErrRoom) {
@@ -39,7 +39,7 @@ func TestRoom(t *testing.T) {
 			t.Error("an ack was stored all the same")
 		}
 		full.Store(false)
-		f.want(f.submit(ack), rollup.Accepted)
+		f.want(f.submit(ack), rollup.CodeAccepted)
 		if err := f.p.Ready(); err != nil {
 			t.Error(err)
 		}

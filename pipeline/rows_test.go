@@ -19,19 +19,19 @@ func TestRows(t *testing.T) {
 		}
 	}
 	for i := range uint32(rollup.MaxRows) {
-		add(i/16, i%16, 1, rollup.Accepted)
+		add(i/16, i%16, 1, rollup.CodeAccepted)
 	}
-	add(16, 0, 1, rollup.WindowClosed)
-	add(0, 16, 1, rollup.WindowClosed)
-	add(3, 3, math.MaxUint64-1, rollup.Accepted)
-	add(3, 3, 1, rollup.Overflow)
-	add(3, 4, 1, rollup.Accepted)
-	add(3, 3, 1, rollup.Overflow)
+	add(16, 0, 1, rollup.CodeWindowClosed)
+	add(0, 16, 1, rollup.CodeWindowClosed)
+	add(3, 3, math.MaxUint64-1, rollup.CodeAccepted)
+	add(3, 3, 1, rollup.CodeOverflow)
+	add(3, 4, 1, rollup.CodeAccepted)
+	add(3, 3, 1, rollup.CodeOverflow)
 	if len(r.units) != rollup.MaxRows {
 		t.Errorf("%d rows", len(r.units))
 	}
 	m.reset()
-	add(16, 0, 1, rollup.Accepted)
+	add(16, 0, 1, rollup.CodeAccepted)
 	if len(r.units) != 1 || r.units[0] != 1 {
 		t.Errorf("after a reset: %v", r.units)
 	}

@@ -194,7 +194,7 @@ func (p *Pipeline) Lookup(message []byte) (Found, error) {
 		w := slots[i]
 		w.mu.RLock()
 		defer w.mu.RUnlock()
-		if w.peek(f) == rollup.Known {
+		if w.peek(f) == rollup.CodeKnown {
 			return Found{State: AckPooled}, nil
 		}
 		return Found{State: AckUnknown}, nil

@@ -13,12 +13,12 @@ import (
 
 // verdictCodes are the answers for verdicts.
 var verdictCodes = [...]rollup.Code{
-	bls.Valid:         rollup.Accepted,
-	bls.BadEncoding:   rollup.BadEncoding,
-	bls.NotOnCurve:    rollup.NotOnCurve,
-	bls.NotInSubgroup: rollup.NotInSubgroup,
-	bls.Identity:      rollup.Identity,
-	bls.BadSignature:  rollup.BadSignature,
+	bls.Valid:         rollup.CodeAccepted,
+	bls.BadEncoding:   rollup.CodeBadEncoding,
+	bls.NotOnCurve:    rollup.CodeNotOnCurve,
+	bls.NotInSubgroup: rollup.CodeNotInSubgroup,
+	bls.Identity:      rollup.CodeIdentity,
+	bls.BadSignature:  rollup.CodeBadSignature,
 }
 
 // worker verifies batches. Everything it needs for one is allocated once.
@@ -47,7 +47,7 @@ func (w *worker) run() {
 		}
 		if p.failed() {
 			for _, c := range w.chunks {
-				p.abandon(c, rollup.StoreFailed)
+				p.abandon(c, rollup.CodeStoreFailed)
 			}
 		} else {
 			w.verify()
@@ -93,7 +93,7 @@ func (w *worker) verify() {
 func (w *worker) insert(c *chunk, from int) {
 	n := len(c.at)
 	codes := w.codes[from : from+n]
-	valid := count(codes, rollup.Accepted)
+	valid := count(codes, rollup.CodeAccepted)
 	w.p.counters.verify.settle(valid, n-valid)
 	frames := w.batch.frames[from*rollup.AckSize : (from+n)*rollup.AckSize]
 	added, full := c.window.insert(frames, w.batch.payers[from:from+n], c.source.session, codes)
@@ -104,7 +104,7 @@ func (w *worker) insert(c *chunk, from int) {
 		}
 		signatures := w.verifier.Signatures()[from : from+n]
 		for i := range signatures {
-			if codes[i] == rollup.Accepted {
+			if codes[i] == rollup.CodeAccepted {
 				w.added = append(w.added, signatures[i])
 			}
 		}
@@ -350,11 +350,11 @@ func (p *Pipeline) judge(chunks []*chunk, codes []rollup.Code, lane int) {
 			c.source.good.Add(int32(len(c.at)))
 		}
 		for i, code := range codes[:len(c.at)] {
-			if code == rollup.Accepted && lane != laneSuspect {
+			if code == rollup.CodeAccepted && lane != laneSuspect {
 				continue
 			}
 			client := rollup.Frame(c.frames[i*rollup.AckSize : (i+1)*rollup.AckSize]).Client()
-			if code == rollup.Accepted {
+			if code == rollup.CodeAccepted {
 				p.quarantine.goodAcks(client, 1)
 				if c.source.bad.Load() > 0 {
 					c.source.bad.Add(-1)

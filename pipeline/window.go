@@ -69,15 +69,15 @@ func (w *window) frame(i int) rollup.Frame {
 // nothing is answered on the strength of an ack that is still being written.
 func (w *window) peek(f rollup.Frame) rollup.Code {
 	if w.memory == nil {
-		return rollup.Accepted
+		return rollup.CodeAccepted
 	}
 	switch i, ok := w.memory.table.find(w.frames, f.Client(), f.Seq()); {
 	case !ok || i >= w.durable:
-		return rollup.Accepted
+		return rollup.CodeAccepted
 	case sameMessage(w.frame(i), f):
-		return rollup.Known
+		return rollup.CodeKnown
 	}
-	return rollup.ReplayedSeq
+	return rollup.CodeReplayedSeq
 }
 
 // reserve grants up to n acks a place in the window. full says that places ran out and the window should give way.
@@ -102,18 +102,18 @@ func (w *window) insert(frames []byte, payers []uint32, session Session, codes [
 	defer w.mu.Unlock()
 	w.inFlight -= len(codes)
 	for i, code := range codes {
-		if code != rollup.Accepted {
+		if code != rollup.CodeAccepted {
 			continue
 		}
 		f := rollup.Frame(frames[i*rollup.AckSize : (i+1)*rollup.AckSize])
 		at, found := w.memory.table.find(w.frames, f.Client(), f.Seq())
 		switch {
 		case found && sameMessage(w.frame(at), f):
-			codes[i] = rollup.Known
+			codes[i] = rollup.CodeKnown
 		case found:
-			codes[i] = rollup.ReplayedSeq
+			codes[i] = rollup.CodeReplayedSeq
 		default:
-			if codes[i] = w.memory.rows.add(payers[i], f.Service(), f.Units()); codes[i] == rollup.Accepted {
+			if codes[i] = w.memory.rows.add(payers[i], f.Service(), f.Units()); codes[i] == rollup.CodeAccepted {
 				w.memory.table.insert(f.Client(), f.Seq(), w.acks())
 				w.frames = append(w.frames, f...)
 				w.sessions = append(w.sessions, session)
@@ -462,7 +462,7 @@ func (ws *windows) drains(f rollup.Frame) (known, draining bool) {
 		if w.key == f.Key() {
 			w.mu.RLock()
 			defer w.mu.RUnlock()
-			return w.peek(f) == rollup.Known, true
+			return w.peek(f) == rollup.CodeKnown, true
 		}
 	}
 	return false, false
@@ -559,7 +559,7 @@ func (r *rows) add(payer, service uint32, units uint64) rollup.Code {
 		at, ok := r.index[pair]
 		if !ok {
 			if len(r.units) == rollup.MaxRows {
-				return rollup.WindowClosed
+				return rollup.CodeWindowClosed
 			}
 			at = len(r.units)
 			r.index[pair] = at
@@ -569,8 +569,8 @@ func (r *rows) add(payer, service uint32, units uint64) rollup.Code {
 	}
 	sum, carry := bits.Add64(r.units[r.at], units, 0)
 	if carry != 0 {
-		return rollup.Overflow
+		return rollup.CodeOverflow
 	}
 	r.units[r.at] = sum
-	return rollup.Accepted
+	return rollup.CodeAccepted
 }

@@ -24,24 +24,24 @@ func TestFullByAcks(t *testing.T) {
 		acks := f.unsigned(n + 10)
 		for from := 0; from < n-100; from += 1024 {
 			to := min(from+1024, n-100)
-			f.want(f.submit(acks[from:to]...), all(rollup.Accepted, to-from)...)
+			f.want(f.submit(acks[from:to]...), all(rollup.CodeAccepted, to-from)...)
 		}
 		if f.open() != first {
 			t.Fatalf("%v opened early", f.open())
 		}
 		again := f.submit(acks[:200]...) // what is there takes no place
-		f.want(again, all(rollup.Known, 200)...)
+		f.want(again, all(rollup.CodeKnown, 200)...)
 		codes := f.submit(acks[n-100:]...)
-		f.want(codes, append(all(rollup.Accepted, 100), all(rollup.WindowClosed, 10)...)...)
+		f.want(codes, append(all(rollup.CodeAccepted, 100), all(rollup.CodeWindowClosed, 10)...)...)
 		next := rollup.WindowKey{Window: first.Window + 1}
 		if f.open() != next {
 			t.Fatalf("%v is open, want %v", f.open(), next)
 		}
-		f.want(f.submit(acks[n], acks[5]), rollup.WindowClosed, rollup.Known)
+		f.want(f.submit(acks[n], acks[5]), rollup.CodeWindowClosed, rollup.CodeKnown)
 		for _, a := range acks[n:] {
 			a.Window = next.Window
 		}
-		f.want(f.submit(acks[n:]...), all(rollup.Accepted, 10)...)
+		f.want(f.submit(acks[n:]...), all(rollup.CodeAccepted, 10)...)
 		f.settled()
 		ordered := f.net.Ordered()
 		if len(ordered) != 2 || ordered[0].Acks+ordered[1].Acks != n+10 {
@@ -77,9 +77,9 @@ func TestReservedPlaces(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f.want(codes[:1000], all(rollup.BadSignature, 1000)...)
-		f.want(codes[1000:rollup.MaxAcks], all(rollup.Accepted, rollup.MaxAcks-1000)...)
-		f.want(codes[rollup.MaxAcks:], all(rollup.WindowClosed, 5)...)
+		f.want(codes[:1000], all(rollup.CodeBadSignature, 1000)...)
+		f.want(codes[1000:rollup.MaxAcks], all(rollup.CodeAccepted, rollup.MaxAcks-1000)...)
+		f.want(codes[rollup.MaxAcks:], all(rollup.CodeWindowClosed, 5)...)
 		f.settled()
 		if o := f.net.Ordered(); len(o) != 1 || o[0].Acks != rollup.MaxAcks-1000 {
 			t.Errorf("%+v", o)
@@ -103,18 +103,18 @@ func TestFullByRows(t *testing.T) {
 				acks = append(acks, f.net.Unsigned(key, client, service, service, 1))
 			}
 		}
-		f.want(f.submit(acks...), all(rollup.Accepted, rollup.MaxRows)...)
+		f.want(f.submit(acks...), all(rollup.CodeAccepted, rollup.MaxRows)...)
 		if f.open() != key {
 			t.Error("a window with 256 pairs closed")
 		}
-		f.want(f.submit(f.net.Unsigned(key, 1, 5, 500, 1)), rollup.Accepted) // a pair that is there
+		f.want(f.submit(f.net.Unsigned(key, 1, 5, 500, 1)), rollup.CodeAccepted) // a pair that is there
 		extra := f.net.Unsigned(key, 1, 128, 128, 1)
-		f.want(f.submit(extra), rollup.WindowClosed)
+		f.want(f.submit(extra), rollup.CodeWindowClosed)
 		if f.open().Window != key.Window+1 {
 			t.Error("the next window is not open")
 		}
 		extra.Window++
-		f.want(f.submit(extra), rollup.Accepted)
+		f.want(f.submit(extra), rollup.CodeAccepted)
 		f.settled()
 		if o := f.net.Ordered(); len(o) != 2 || o[0].Acks != rollup.MaxRows+1 || o[1].Acks != 1 {
 			t.Errorf("%+v", o)
@@ -138,14 +138,14 @@ func TestGrace(t *testing.T) {
 			seq++
 			f.want(f.submit(f.net.Unsigned(rollup.WindowKey{Window: window}, 0, 0, seq, 1)), want)
 		}
-		submit(0, rollup.Accepted)
-		submit(1, rollup.WindowAhead)
+		submit(0, rollup.CodeAccepted)
+		submit(1, rollup.CodeWindowAhead)
 		time.Sleep(11 * time.Second)
-		submit(0, rollup.Accepted) // in grace
-		submit(1, rollup.Accepted)
+		submit(0, rollup.CodeAccepted) // in grace
+		submit(1, rollup.CodeAccepted)
 		time.Sleep(4 * time.Second)
-		submit(0, rollup.WindowClosed)
-		submit(1, rollup.Accepted)
+		submit(0, rollup.CodeWindowClosed)
+		submit(1, rollup.CodeAccepted)
 		time.Sleep(time.Minute) // a window without acks does not go by
 		if w := f.open().Window; w != 2 {
 			t.Errorf("window %d is open", w)
@@ -164,12 +164,12 @@ func TestGrace(t *testing.T) {
 		defer f.blocks()()
 		defer f.p.Close()
 		for window := range uint32(3) {
-			f.want(f.submit(f.net.Unsigned(rollup.WindowKey{Window: window}, 0, 0, 1, 1)), rollup.Accepted)
+			f.want(f.submit(f.net.Unsigned(rollup.WindowKey{Window: window}, 0, 0, 1, 1)), rollup.CodeAccepted)
 			if window > 0 {
-				f.want(f.submit(f.net.Unsigned(rollup.WindowKey{Window: window - 1}, 0, 0, 2, 1)), rollup.Accepted)
+				f.want(f.submit(f.net.Unsigned(rollup.WindowKey{Window: window - 1}, 0, 0, 2, 1)), rollup.CodeAccepted)
 			}
 			if window > 1 {
-				f.want(f.submit(f.net.Unsigned(rollup.WindowKey{Window: window - 2}, 0, 0, 3, 1)), rollup.WindowClosed)
+				f.want(f.submit(f.net.Unsigned(rollup.WindowKey{Window: window - 2}, 0, 0, 3, 1)), rollup.CodeWindowClosed)
 			}
 			time.Sleep(11 * time.Second)
 		}
@@ -206,16 +206,16 @@ func TestEpochChange(t *testing.T) {
 			t.Error("the write did not last beyond the epoch")
 		default:
 		}
-		f.want(f.submit(f.net.Ack(rollup.WindowKey{}, 0, 0, 50, 1)), rollup.Accepted) // in grace
+		f.want(f.submit(f.net.Ack(rollup.WindowKey{}, 0, 0, 50, 1)), rollup.CodeAccepted) // in grace
 		codes, receipt, err := future.Wait(t.Context())
 		if err != nil || receipt.OpenEpoch != 1 || receipt.OpenWindow != 0 {
 			t.Errorf("%+v, %v", receipt, err)
 		}
-		f.want(codes, all(rollup.Accepted, 4)...)
-		f.want(f.submit(f.acks(2)...), all(rollup.Accepted, 2)...)
+		f.want(codes, all(rollup.CodeAccepted, 4)...)
+		f.want(f.submit(f.acks(2)...), all(rollup.CodeAccepted, 2)...)
 		time.Sleep(5 * time.Second)
 		f.want(f.submit(f.net.Ack(rollup.WindowKey{}, 0, 0, 51, 1), f.net.Ack(rollup.WindowKey{}, 0, 0, 50, 1)),
-			rollup.WrongEpoch, rollup.Known)
+			rollup.CodeWrongEpoch, rollup.CodeKnown)
 		f.settled()
 		if n := len(f.rolledUp()); n != 7 {
 			t.Errorf("%d acks rolled up", n)

@@ -150,8 +150,11 @@ func TestCodesAgainstDocument(t *testing.T) {
 	if _, err := Code(NumCodes).MarshalText(); err == nil {
 		t.Error("a code too many")
 	}
+	if err := error(CodeClock); err.Error() != "rollup: clock" {
+		t.Errorf("as an error, a code reads %q", err)
+	}
 	for _, c := range Codes() {
-		if c.OK() && c.Retry() || c.OK() != (c <= Known) {
+		if c.OK() && c.Retry() || c.OK() != (c <= CodeKnown) {
 			t.Errorf("%s: OK %v, Retry %v", c, c.OK(), c.Retry())
 		}
 	}

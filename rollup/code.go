@@ -2,64 +2,42 @@ package rollup
 
 import "fmt"
 
-// Code is a node's answer to one submitted ack (section 11).
+//go:generate go tool stringer -type=Code -linecomment
+
+// Code is a node's answer to one submitted ack (section 11). Every code but CodeAccepted and
+// CodeKnown is a refusal; as an error, a code has its name behind the package's.
 type Code uint8
 
-// The answers. Accepted means verified and durable; Known repeats the answer for an ack that was accepted before.
+// The answers. CodeAccepted means verified and durable; CodeKnown repeats the answer for an ack that
+// was accepted before.
 const (
-	Accepted Code = iota
-	Known
-	Malformed
-	WrongNetwork
-	WrongNode
-	WrongEpoch
-	WindowClosed
-	WindowAhead
-	UnknownClient
-	UnknownService
-	ZeroUnits
-	ExcessUnits
-	ReplayedSeq
-	BadEncoding
-	NotOnCurve
-	NotInSubgroup
-	Identity
-	BadSignature
-	Overloaded
-	Clock
-	StoreFailed
-	ShuttingDown
-	Overflow
+	CodeAccepted       Code = iota // accepted
+	CodeKnown                      // known
+	CodeMalformed                  // malformed
+	CodeWrongNetwork               // wrong_network
+	CodeWrongNode                  // wrong_node
+	CodeWrongEpoch                 // wrong_epoch
+	CodeWindowClosed               // window_closed
+	CodeWindowAhead                // window_ahead
+	CodeUnknownClient              // unknown_client
+	CodeUnknownService             // unknown_service
+	CodeZeroUnits                  // zero_units
+	CodeExcessUnits                // excess_units
+	CodeReplayedSeq                // replayed_seq
+	CodeBadEncoding                // bad_encoding
+	CodeNotOnCurve                 // not_on_curve
+	CodeNotInSubgroup              // not_in_subgroup
+	CodeIdentity                   // identity
+	CodeBadSignature               // bad_signature
+	CodeOverloaded                 // overloaded
+	CodeClock                      // clock
+	CodeStoreFailed                // store_failed
+	CodeShuttingDown               // shutting_down
+	CodeOverflow                   // overflow
 )
 
-var codeNames = [...]string{
-	Accepted:       "accepted",
-	Known:          "known",
-	Malformed:      "malformed",
-	WrongNetwork:   "wrong_network",
-	WrongNode:      "wrong_node",
-	WrongEpoch:     "wrong_epoch",
-	WindowClosed:   "window_closed",
-	WindowAhead:    "window_ahead",
-	UnknownClient:  "unknown_client",
-	UnknownService: "unknown_service",
-	ZeroUnits:      "zero_units",
-	ExcessUnits:    "excess_units",
-	ReplayedSeq:    "replayed_seq",
-	BadEncoding:    "bad_encoding",
-	NotOnCurve:     "not_on_curve",
-	NotInSubgroup:  "not_in_subgroup",
-	Identity:       "identity",
-	BadSignature:   "bad_signature",
-	Overloaded:     "overloaded",
-	Clock:          "clock",
-	StoreFailed:    "store_failed",
-	ShuttingDown:   "shutting_down",
-	Overflow:       "overflow",
-}
-
 // NumCodes is the number of codes; they count from 0 without gaps.
-const NumCodes = len(codeNames)
+const NumCodes = len(_Code_index) - 1
 
 // Codes returns every code in order.
 func Codes() []Code {
@@ -70,19 +48,14 @@ func Codes() []Code {
 	return codes
 }
 
-// String returns the protocol's name of the code.
-func (c Code) String() string {
-	if int(c) < NumCodes {
-		return codeNames[c]
-	}
-	return fmt.Sprintf("code(%d)", uint8(c))
-}
+// Error returns the code's name behind the package's.
+func (c Code) Error() string { return "rollup: " + c.String() }
 
 // ParseCode returns the code with the given name.
 func ParseCode(name string) (Code, error) {
-	for i, n := range codeNames {
-		if n == name {
-			return Code(i), nil
+	for _, c := range Codes() {
+		if c.String() == name {
+			return c, nil
 		}
 	}
 	return 0, fmt.Errorf("%w: no code is named %q", ErrMalformed, name)
@@ -93,7 +66,7 @@ func (c Code) MarshalText() ([]byte, error) {
 	if int(c) >= NumCodes {
 		return nil, fmt.Errorf("%w: no code %d", ErrMalformed, uint8(c))
 	}
-	return []byte(codeNames[c]), nil
+	return []byte(c.String()), nil
 }
 
 // UnmarshalText implements [encoding.TextUnmarshaler].
@@ -102,15 +75,17 @@ func (c *Code) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
-// OK reports whether the node holds the ack durably: Accepted or Known.
-func (c Code) OK() bool { return c == Accepted || c == Known }
+// OK reports whether the node holds the ack durably: CodeAccepted or CodeKnown.
+func (c Code) OK() bool { return c == CodeAccepted || c == CodeKnown }
 
-// Retry reports whether the same delivery may be accepted later: after the delay that came with the answer, or, for
-// WindowClosed, WindowAhead and WrongEpoch, signed again for the open window. StoreFailed is among them because a
-// resent ack that had become durable is answered Known.
+// Retry reports whether the same delivery may be accepted later: after the delay that came with the
+// answer, or, for CodeWindowClosed, CodeWindowAhead and CodeWrongEpoch, signed again for the open
+// window. CodeStoreFailed is among them because a resent ack that had become durable is answered
+// CodeKnown.
 func (c Code) Retry() bool {
 	switch c {
-	case WrongEpoch, WindowClosed, WindowAhead, Overloaded, Clock, StoreFailed, ShuttingDown, Overflow:
+	case CodeWrongEpoch, CodeWindowClosed, CodeWindowAhead, CodeOverloaded, CodeClock, CodeStoreFailed,
+		CodeShuttingDown, CodeOverflow:
 		return true
 	}
 	return false

@@ -114,7 +114,7 @@ func TestReplay(t *testing.T) {
 	// The node must have taken every ack for new: none of the second run's was known.
 	for _, a := range n.Snapshot().Answers {
 		want := uint64(0)
-		if a.Name == rollup.Accepted.String() {
+		if a.Name == rollup.CodeAccepted.String() {
 			want = 2 * uint64(g.Requests)
 		}
 		if a.Count != want {

@@ -149,9 +149,9 @@ func (s *nodeStatus) printAcks(w io.Writer) {
 	var reasons []string
 	for _, a := range s.Answers {
 		switch {
-		case a.Name == rollup.Accepted.String():
+		case a.Name == rollup.CodeAccepted.String():
 			accepted = a.Count
-		case a.Name == rollup.Known.String():
+		case a.Name == rollup.CodeKnown.String():
 		case a.Count > 0:
 			refused += a.Count
 			reasons = append(reasons, grouped(a.Count)+" "+a.Name)

@@ -137,7 +137,7 @@ func (in *inputs) accept(ctx context.Context, c *Client) rollup.Ack {
 		ack := in.fresh(open, c)
 		in.books.sign(&ack)
 		codes, now := in.submit(ctx, ack)
-		if codes[0] == rollup.Accepted {
+		if codes[0] == rollup.CodeAccepted {
 			in.books.report(&ingest.Outcome{Ack: ack, Attempts: 1})
 			return ack
 		}
@@ -173,31 +173,31 @@ var badAcks = []badAck{
 	{"signed by another key", func(a *rollup.Ack, _ *Client) {
 		secret, _ := bls.KeyGen(seed("forger"))
 		(&Client{Secret: secret}).Resign(a)
-	}, rollup.BadSignature},
-	{"units changed after signing", func(a *rollup.Ack, _ *Client) { a.Units++ }, rollup.BadSignature},
-	{"request changed after signing", func(a *rollup.Ack, _ *Client) { a.Request[31] ^= 1 }, rollup.BadSignature},
-	{"another client's index", func(a *rollup.Ack, _ *Client) { a.Client++ }, rollup.BadSignature},
-	{"signature negated", func(a *rollup.Ack, _ *Client) { a.Signature[0] ^= 0x20 }, rollup.BadSignature},
-	{"signature plus a point of order 3", func(a *rollup.Ack, _ *Client) { shift(a, 2) }, rollup.NotInSubgroup},
-	{"a point of order 3", signature([48]byte{0: 0x80}), rollup.NotInSubgroup},
-	{"identity", signature(bls.IdentitySignature), rollup.Identity},
-	{"identity with the sign bit", signature([48]byte{0: 0xe0}), rollup.BadEncoding},
-	{"identity with a stray byte", signature([48]byte{0: 0xc0, 47: 1}), rollup.BadEncoding},
-	{"x = p", func(a *rollup.Ack, _ *Client) { a.Signature = modulus() }, rollup.BadEncoding},
-	{"not marked as compressed", func(a *rollup.Ack, _ *Client) { a.Signature[0] &^= 0x80 }, rollup.BadEncoding},
-	{"all zero", signature([48]byte{}), rollup.BadEncoding},
-	{"all ones", signature([48]byte(bytes.Repeat([]byte{0xff}, 48))), rollup.BadEncoding},
-	{"off the curve", func(a *rollup.Ack, _ *Client) { a.Signature = offCurve() }, rollup.NotOnCurve},
-	{"wrong network", resigned(func(a *rollup.Ack) { a.Network[0] ^= 1 }), rollup.WrongNetwork},
-	{"wrong node", resigned(func(a *rollup.Ack) { a.Node++ }), rollup.WrongNode},
-	{"next epoch", resigned(func(a *rollup.Ack) { a.Epoch++ }), rollup.WrongEpoch},
-	{"an epoch far ahead", resigned(func(a *rollup.Ack) { a.Epoch = ^uint32(0) }), rollup.WrongEpoch},
-	{"window ahead", resigned(func(a *rollup.Ack) { a.Window += 5 }), rollup.WindowAhead},
-	{"unknown client", resigned(func(a *rollup.Ack) { a.Client = 1 << 30 }), rollup.UnknownClient},
-	{"unknown service", resigned(func(a *rollup.Ack) { a.Service = 7 }), rollup.UnknownService},
-	{"zero units", resigned(func(a *rollup.Ack) { a.Units = 0 }), rollup.ZeroUnits},
-	{"units above the cap", resigned(func(a *rollup.Ack) { a.Units = unitCap + 1 }), rollup.ExcessUnits},
-	{"units of 2^64 - 1", resigned(func(a *rollup.Ack) { a.Units = ^uint64(0) }), rollup.ExcessUnits},
+	}, rollup.CodeBadSignature},
+	{"units changed after signing", func(a *rollup.Ack, _ *Client) { a.Units++ }, rollup.CodeBadSignature},
+	{"request changed after signing", func(a *rollup.Ack, _ *Client) { a.Request[31] ^= 1 }, rollup.CodeBadSignature},
+	{"another client's index", func(a *rollup.Ack, _ *Client) { a.Client++ }, rollup.CodeBadSignature},
+	{"signature negated", func(a *rollup.Ack, _ *Client) { a.Signature[0] ^= 0x20 }, rollup.CodeBadSignature},
+	{"signature plus a point of order 3", func(a *rollup.Ack, _ *Client) { shift(a, 2) }, rollup.CodeNotInSubgroup},
+	{"a point of order 3", signature([48]byte{0: 0x80}), rollup.CodeNotInSubgroup},
+	{"identity", signature(bls.IdentitySignature), rollup.CodeIdentity},
+	{"identity with the sign bit", signature([48]byte{0: 0xe0}), rollup.CodeBadEncoding},
+	{"identity with a stray byte", signature([48]byte{0: 0xc0, 47: 1}), rollup.CodeBadEncoding},
+	{"x = p", func(a *rollup.Ack, _ *Client) { a.Signature = modulus() }, rollup.CodeBadEncoding},
+	{"not marked as compressed", func(a *rollup.Ack, _ *Client) { a.Signature[0] &^= 0x80 }, rollup.CodeBadEncoding},
+	{"all zero", signature([48]byte{}), rollup.CodeBadEncoding},
+	{"all ones", signature([48]byte(bytes.Repeat([]byte{0xff}, 48))), rollup.CodeBadEncoding},
+	{"off the curve", func(a *rollup.Ack, _ *Client) { a.Signature = offCurve() }, rollup.CodeNotOnCurve},
+	{"wrong network", resigned(func(a *rollup.Ack) { a.Network[0] ^= 1 }), rollup.CodeWrongNetwork},
+	{"wrong node", resigned(func(a *rollup.Ack) { a.Node++ }), rollup.CodeWrongNode},
+	{"next epoch", resigned(func(a *rollup.Ack) { a.Epoch++ }), rollup.CodeWrongEpoch},
+	{"an epoch far ahead", resigned(func(a *rollup.Ack) { a.Epoch = ^uint32(0) }), rollup.CodeWrongEpoch},
+	{"window ahead", resigned(func(a *rollup.Ack) { a.Window += 5 }), rollup.CodeWindowAhead},
+	{"unknown client", resigned(func(a *rollup.Ack) { a.Client = 1 << 30 }), rollup.CodeUnknownClient},
+	{"unknown service", resigned(func(a *rollup.Ack) { a.Service = 7 }), rollup.CodeUnknownService},
+	{"zero units", resigned(func(a *rollup.Ack) { a.Units = 0 }), rollup.CodeZeroUnits},
+	{"units above the cap", resigned(func(a *rollup.Ack) { a.Units = unitCap + 1 }), rollup.CodeExcessUnits},
+	{"units of 2^64 - 1", resigned(func(a *rollup.Ack) { a.Units = ^uint64(0) }), rollup.CodeExcessUnits},
 }
 
 // refuseAcks sends every bad ack over the stream and as JSON, and those that take more than one ack.
@@ -215,23 +215,23 @@ func (in *inputs) refuseAcks(ctx context.Context) {
 		in.refuseJSON(ctx, bad.what, bad.want, make)
 	}
 	a, b := in.parties.Clients[1], in.parties.Clients[2]
-	in.refuse(ctx, "signatures of two acks exchanged", rollup.BadSignature, func(open rollup.WindowKey) []rollup.Ack {
+	in.refuse(ctx, "signatures of two acks exchanged", rollup.CodeBadSignature, func(open rollup.WindowKey) []rollup.Ack {
 		x, y := in.fresh(open, a), in.fresh(open, b)
 		x.Signature, y.Signature = y.Signature, x.Signature
 		return []rollup.Ack{x, y}
 	})
-	in.refuse(ctx, "errors of two signatures cancel out", rollup.NotInSubgroup, func(open rollup.WindowKey) []rollup.Ack {
+	in.refuse(ctx, "errors of two signatures cancel out", rollup.CodeNotInSubgroup, func(open rollup.WindowKey) []rollup.Ack {
 		x, y := in.fresh(open, a), in.fresh(open, b)
 		shift(&x, 2)
 		shift(&y, -2)
 		return []rollup.Ack{x, y}
 	})
-	in.refuse(ctx, "shares of two signatures exchanged", rollup.BadSignature, func(open rollup.WindowKey) []rollup.Ack {
+	in.refuse(ctx, "shares of two signatures exchanged", rollup.CodeBadSignature, func(open rollup.WindowKey) []rollup.Ack {
 		x, y := in.fresh(open, a), in.fresh(open, a)
 		exchange(&x, &y)
 		return []rollup.Ack{x, y}
 	})
-	in.refuse(ctx, "wrong tag", rollup.Malformed, nil)
+	in.refuse(ctx, "wrong tag", rollup.CodeMalformed, nil)
 	in.repeat(ctx)
 	in.late(ctx)
 }
@@ -320,11 +320,11 @@ func (in *inputs) repeat(ctx context.Context) {
 		change func(a *rollup.Ack)
 		want   rollup.Code
 	}{
-		{"accepted before, the same", func(*rollup.Ack) {}, rollup.Known},
-		{"accepted before, other units", func(a *rollup.Ack) { a.Units++; client.Resign(a) }, rollup.ReplayedSeq},
-		{"accepted before, another service", func(a *rollup.Ack) { a.Service ^= 1; client.Resign(a) }, rollup.ReplayedSeq},
-		{"accepted before, other units and no signature", func(a *rollup.Ack) { a.Units++; a.Signature = [48]byte{} }, rollup.ReplayedSeq},
-		{"accepted before, without a signature", func(a *rollup.Ack) { a.Signature = [48]byte{} }, rollup.Known},
+		{"accepted before, the same", func(*rollup.Ack) {}, rollup.CodeKnown},
+		{"accepted before, other units", func(a *rollup.Ack) { a.Units++; client.Resign(a) }, rollup.CodeReplayedSeq},
+		{"accepted before, another service", func(a *rollup.Ack) { a.Service ^= 1; client.Resign(a) }, rollup.CodeReplayedSeq},
+		{"accepted before, other units and no signature", func(a *rollup.Ack) { a.Units++; a.Signature = [48]byte{} }, rollup.CodeReplayedSeq},
+		{"accepted before, without a signature", func(a *rollup.Ack) { a.Signature = [48]byte{} }, rollup.CodeKnown},
 	} {
 		in.refuse(ctx, c.what, c.want, func(rollup.WindowKey) []rollup.Ack {
 			ack := in.accept(ctx, client)
@@ -351,8 +351,8 @@ func (in *inputs) late(ctx context.Context) {
 		if open.Epoch != own.Epoch {
 			continue // the epoch's end came between
 		}
-		in.record("accepted before, its window closed", "stream", codes[0].String(), rollup.Known.String())
-		in.record("window closed", "stream", codes[1].String(), rollup.WindowClosed.String())
+		in.record("accepted before, its window closed", "stream", codes[0].String(), rollup.CodeKnown.String())
+		in.record("window closed", "stream", codes[1].String(), rollup.CodeWindowClosed.String())
 		return
 	}
 	in.Fatal("no window closed within an epoch")

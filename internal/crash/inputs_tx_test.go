@@ -57,21 +57,21 @@ func (in *inputs) badPayments() []badTx {
 	foreign[0] ^= 1
 	stranger := ed25519.NewKeyFromSeed(seed("stranger"))
 	return []badTx{
-		{"nonce used before", transfer(nonce-1, 1), ledger.BadNonce},
-		{"nonce far ahead", transfer(nonce+1_000_000, 1), ledger.BadNonce},
-		{"signature forged", forged, ledger.BadSignature},
-		{"amount changed after signing", changed, ledger.BadSignature},
-		{"more than the balance", transfer(nonce, richDeposit+1), ledger.InsufficientBalance},
-		{"the most there is", transfer(nonce, ^uint64(0)), ledger.InsufficientBalance},
-		{"nothing at all", transfer(nonce, 0), ledger.OutOfRange},
-		{"to the zero key", ledger.NewTransfer(in.ID, payer, nonce, ledger.Key{}, 1), ledger.OutOfRange},
-		{"another network", ledger.NewTransfer(foreign, payer, nonce, to, 1), ledger.WrongNetwork},
-		{"from a key without an account", ledger.NewTransfer(in.ID, stranger, 0, to, 1), ledger.UnknownAccount},
-		{"a deposit that the treasury did not sign", ledger.NewDeposit(in.ID, payer, 4, to, 1), ledger.BadSignature},
-		{"a deposit beyond the supply", ledger.NewDeposit(in.ID, in.Treasury, 4, to, ^uint64(0)), ledger.Overflow},
-		{"a byte after the transaction", append(transfer(nonce, 1), 0), ledger.Malformed},
-		{"a transaction cut short", transfer(nonce, 1)[:100], ledger.Malformed},
-		{"a kind that there is not", append(slices.Clone(transfer(nonce, 1)[:16]), 99), ledger.Malformed},
+		{"nonce used before", transfer(nonce-1, 1), ledger.CodeBadNonce},
+		{"nonce far ahead", transfer(nonce+1_000_000, 1), ledger.CodeBadNonce},
+		{"signature forged", forged, ledger.CodeBadSignature},
+		{"amount changed after signing", changed, ledger.CodeBadSignature},
+		{"more than the balance", transfer(nonce, richDeposit+1), ledger.CodeInsufficientBalance},
+		{"the most there is", transfer(nonce, ^uint64(0)), ledger.CodeInsufficientBalance},
+		{"nothing at all", transfer(nonce, 0), ledger.CodeOutOfRange},
+		{"to the zero key", ledger.NewTransfer(in.ID, payer, nonce, ledger.Key{}, 1), ledger.CodeOutOfRange},
+		{"another network", ledger.NewTransfer(foreign, payer, nonce, to, 1), ledger.CodeWrongNetwork},
+		{"from a key without an account", ledger.NewTransfer(in.ID, stranger, 0, to, 1), ledger.CodeUnknownAccount},
+		{"a deposit that the treasury did not sign", ledger.NewDeposit(in.ID, payer, 4, to, 1), ledger.CodeBadSignature},
+		{"a deposit beyond the supply", ledger.NewDeposit(in.ID, in.Treasury, 4, to, ^uint64(0)), ledger.CodeOverflow},
+		{"a byte after the transaction", append(transfer(nonce, 1), 0), ledger.CodeMalformed},
+		{"a transaction cut short", transfer(nonce, 1)[:100], ledger.CodeMalformed},
+		{"a kind that there is not", append(slices.Clone(transfer(nonce, 1)[:16]), 99), ledger.CodeMalformed},
 	}
 }
 
@@ -92,21 +92,21 @@ func (in *inputs) badRegistrations() []badTx {
 	}
 	member := &in.Genesis.Members[0]
 	return []badTx{
-		{"proof of possession of another key", clients(ledger.ClientProof{Key: key, Proof: other.Bytes()}), ledger.BadProof},
-		{"proof of possession that is the identity", clients(ledger.ClientProof{Key: key, Proof: bls.IdentitySignature}), ledger.BadProof},
-		{"a key that is the identity", clients(ledger.ClientProof{Key: ledger.BLSKey{0: 0xc0}, Proof: proof}), ledger.BadProof},
-		{"a client's key again", clients(ledger.ClientProof{Key: p.Clients[0].Key, Proof: other.Bytes()}), ledger.KeyTaken},
-		{"a node's key for a client", clients(ledger.ClientProof{Key: member.BLSKey, Proof: member.Proof}), ledger.KeyTaken},
-		{"one key twice in a transaction", clients(ledger.ClientProof{Key: key, Proof: proof}, ledger.ClientProof{Key: key, Proof: proof}), ledger.KeyTaken},
+		{"proof of possession of another key", clients(ledger.ClientProof{Key: key, Proof: other.Bytes()}), ledger.CodeBadProof},
+		{"proof of possession that is the identity", clients(ledger.ClientProof{Key: key, Proof: bls.IdentitySignature}), ledger.CodeBadProof},
+		{"a key that is the identity", clients(ledger.ClientProof{Key: ledger.BLSKey{0: 0xc0}, Proof: proof}), ledger.CodeBadProof},
+		{"a client's key again", clients(ledger.ClientProof{Key: p.Clients[0].Key, Proof: other.Bytes()}), ledger.CodeKeyTaken},
+		{"a node's key for a client", clients(ledger.ClientProof{Key: member.BLSKey, Proof: member.Proof}), ledger.CodeKeyTaken},
+		{"one key twice in a transaction", clients(ledger.ClientProof{Key: key, Proof: proof}, ledger.ClientProof{Key: key, Proof: proof}), ledger.CodeKeyTaken},
 		{"a node with a transport key that is taken", ledger.NewRegisterNode(in.ID, payer, nonce, &ledger.NodeRegistration{
-			BLSKey: key, Proof: proof, TransportKey: member.TransportKey, Stake: 1_000_000, PeerAddress: "127.0.0.1:1"}), ledger.KeyTaken},
+			BLSKey: key, Proof: proof, TransportKey: member.TransportKey, Stake: 1_000_000, PeerAddress: "127.0.0.1:1"}), ledger.CodeKeyTaken},
 		{"a node with more stake than balance", ledger.NewRegisterNode(in.ID, payer, nonce, &ledger.NodeRegistration{
-			BLSKey: key, Proof: proof, TransportKey: ledger.Key{1}, Stake: 2 * richDeposit, PeerAddress: "127.0.0.1:1"}), ledger.InsufficientBalance},
+			BLSKey: key, Proof: proof, TransportKey: ledger.Key{1}, Stake: 2 * richDeposit, PeerAddress: "127.0.0.1:1"}), ledger.CodeInsufficientBalance},
 		{"a service whose charges overflow", ledger.NewRegisterService(in.ID, payer, nonce,
-			&ledger.ServiceRegistration{Price: ledger.MaxPrice, UnitCap: rollup.MaxUnitCap, Unit: "byte"}), ledger.OutOfRange},
-		{"payer of a client that does not consent", setPayer(p.Clients[1].Index, secret, ledger.KeyOf(payer)), ledger.BadProof},
-		{"payer with the consent for another payer", setPayer(p.Clients[1].Index, p.Clients[1].Secret, ledger.KeyOf(p.Payers[1])), ledger.BadProof},
-		{"payer of a client that there is not", setPayer(1<<20, secret, ledger.KeyOf(payer)), ledger.UnknownClient},
+			&ledger.ServiceRegistration{Price: ledger.MaxPrice, UnitCap: rollup.MaxUnitCap, Unit: "byte"}), ledger.CodeOutOfRange},
+		{"payer of a client that does not consent", setPayer(p.Clients[1].Index, secret, ledger.KeyOf(payer)), ledger.CodeBadProof},
+		{"payer with the consent for another payer", setPayer(p.Clients[1].Index, p.Clients[1].Secret, ledger.KeyOf(p.Payers[1])), ledger.CodeBadProof},
+		{"payer of a client that there is not", setPayer(1<<20, secret, ledger.KeyOf(payer)), ledger.CodeUnknownClient},
 	}
 }
 
@@ -153,20 +153,20 @@ func (in *inputs) badCertificates(ctx context.Context) []badTx {
 	second := header(ordered.Header.Key())
 	settlement := &rollup.SettlementCertificate{Signers: rollup.NewBitmap(len(keys))}
 	return []badTx{
-		{"certificate of one member", tx(certify(open, []int{0}, 0)), ledger.NoQuorum},
-		{"certificate of half the power", tx(certify(open, []int{0, 1}, 0, 1)), ledger.NoQuorum},
-		{"bitmap names a member that did not sign", tx(certify(open, []int{0, 1, 2}, 0, 1)), ledger.BadCertificate},
-		{"bitmap names others than signed", tx(certify(open, []int{0, 1, 2}, 0, 1, 3)), ledger.BadCertificate},
-		{"one member's share three times", tx(certify(open, []int{0, 1, 2}, 0, 0, 0)), ledger.BadCertificate},
-		{"bitmap names a member that there is not", tx(beyond), ledger.BadBitmap},
-		{"certificate of another network", tx(foreign), ledger.WrongNetwork},
-		{"the same certificate again", tx(ordered), ledger.AlreadyOrdered},
-		{"another certificate for a window, with a quorum", tx(certify(second, []int{1, 2, 3}, 1, 2, 3)), ledger.AlreadyOrdered},
-		{"certificate of an epoch ahead, with a quorum", tx(certify(header(rollup.WindowKey{Epoch: 1 << 20}), []int{0, 1, 2}, 0, 1, 2)), ledger.EpochAhead},
-		{"certificate of a node that there is not, with a quorum", tx(certify(header(rollup.WindowKey{Node: 9}), []int{0, 1, 2}, 0, 1, 2)), ledger.UnknownNode},
-		{"certificate with an unknown payer, with a quorum", tx(certify(&unknownPayer, []int{0, 1, 2}, 0, 1, 2)), ledger.UnknownPayer},
-		{"certificate with an unknown service, with a quorum", tx(certify(&unknownService, []int{0, 1, 2}, 0, 1, 2)), ledger.UnknownService},
-		{"settlement certificate from outside", ledger.NewSettlementCertificate(in.ID, settlement), ledger.NotProposer},
+		{"certificate of one member", tx(certify(open, []int{0}, 0)), ledger.CodeNoQuorum},
+		{"certificate of half the power", tx(certify(open, []int{0, 1}, 0, 1)), ledger.CodeNoQuorum},
+		{"bitmap names a member that did not sign", tx(certify(open, []int{0, 1, 2}, 0, 1)), ledger.CodeBadCertificate},
+		{"bitmap names others than signed", tx(certify(open, []int{0, 1, 2}, 0, 1, 3)), ledger.CodeBadCertificate},
+		{"one member's share three times", tx(certify(open, []int{0, 1, 2}, 0, 0, 0)), ledger.CodeBadCertificate},
+		{"bitmap names a member that there is not", tx(beyond), ledger.CodeBadBitmap},
+		{"certificate of another network", tx(foreign), ledger.CodeWrongNetwork},
+		{"the same certificate again", tx(ordered), ledger.CodeAlreadyOrdered},
+		{"another certificate for a window, with a quorum", tx(certify(second, []int{1, 2, 3}, 1, 2, 3)), ledger.CodeAlreadyOrdered},
+		{"certificate of an epoch ahead, with a quorum", tx(certify(header(rollup.WindowKey{Epoch: 1 << 20}), []int{0, 1, 2}, 0, 1, 2)), ledger.CodeEpochAhead},
+		{"certificate of a node that there is not, with a quorum", tx(certify(header(rollup.WindowKey{Node: 9}), []int{0, 1, 2}, 0, 1, 2)), ledger.CodeUnknownNode},
+		{"certificate with an unknown payer, with a quorum", tx(certify(&unknownPayer, []int{0, 1, 2}, 0, 1, 2)), ledger.CodeUnknownPayer},
+		{"certificate with an unknown service, with a quorum", tx(certify(&unknownService, []int{0, 1, 2}, 0, 1, 2)), ledger.CodeUnknownService},
+		{"settlement certificate from outside", ledger.NewSettlementCertificate(in.ID, settlement), ledger.CodeNotProposer},
 	}
 }
 

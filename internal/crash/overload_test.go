@@ -226,15 +226,15 @@ func (f *flood) land(ctx context.Context, pending *ingest.Pending, valid bool) e
 	var accepted, known, bad, overloaded, closed int64
 	for i, code := range answer.Codes {
 		switch code {
-		case rollup.Accepted:
+		case rollup.CodeAccepted:
 			accepted++
-		case rollup.Known:
+		case rollup.CodeKnown:
 			known++
-		case rollup.BadSignature:
+		case rollup.CodeBadSignature:
 			bad++
-		case rollup.Overloaded:
+		case rollup.CodeOverloaded:
 			overloaded++
-		case rollup.WindowClosed:
+		case rollup.CodeWindowClosed:
 			closed++
 		default:
 			return fmt.Errorf("the flood was answered %v", code)
@@ -264,7 +264,7 @@ func (f *flood) land(ctx context.Context, pending *ingest.Pending, valid bool) e
 func (f *flood) book() {
 	for i, held := range f.held {
 		if held {
-			f.books.report(&ingest.Outcome{Ack: f.acks[i], Code: rollup.Accepted, Attempts: 1})
+			f.books.report(&ingest.Outcome{Ack: f.acks[i], Code: rollup.CodeAccepted, Attempts: 1})
 		}
 	}
 }

@@ -71,7 +71,7 @@ func (a *app) CheckTx(_ context.Context, req *abci.RequestCheckTx) (*abci.Respon
 	case errors.As(err, &refusal):
 		return &abci.ResponseCheckTx{Code: uint32(refusal.Code), Log: refusal.Detail()}, nil
 	case err != nil:
-		return &abci.ResponseCheckTx{Code: uint32(ledger.BadNonce), Codespace: codespaceLine, Log: err.Error()}, nil
+		return &abci.ResponseCheckTx{Code: uint32(ledger.CodeBadNonce), Codespace: codespaceLine, Log: err.Error()}, nil
 	}
 	return &abci.ResponseCheckTx{}, nil
 }
@@ -83,7 +83,7 @@ func (a *app) check(view *ledger.View, raw []byte) (*ledger.Tx, error) {
 	case err != nil:
 		return nil, err
 	case tx.Kind == ledger.KindSettlement:
-		return nil, &ledger.Refusal{Code: ledger.NotProposer}
+		return nil, &ledger.Refusal{Code: ledger.CodeNotProposer}
 	case a.line.taken(view, tx, raw):
 		return nil, ErrLine
 	}
@@ -149,7 +149,7 @@ func (a *app) judge(view *ledger.View, position int, raw []byte) (*ledger.Tx, er
 	case err != nil:
 		return nil, err
 	case tx.Network != a.genesis.Network():
-		return nil, &ledger.Refusal{Code: ledger.WrongNetwork}
+		return nil, &ledger.Refusal{Code: ledger.CodeWrongNetwork}
 	case tx.Kind != ledger.KindSettlement:
 		return tx, nil
 	case position > 0:

@@ -235,7 +235,7 @@ func TestSettlementIsCertified(t *testing.T) {
 	if again := c.extend(0); !bytes.Equal(again, x[0]) {
 		t.Error("no signature after an omission")
 	}
-	if codes := c.decide(17*time.Second, txs[0]); codes[0] != ledger.OK {
+	if codes := c.decide(17*time.Second, txs[0]); codes[0] != ledger.CodeOK {
 		t.Fatalf("settlement certificate: %v", codes[0])
 	}
 	view := c.apps[3].view.Load()
@@ -293,7 +293,7 @@ func TestBadProposals(t *testing.T) {
 		}
 	}
 	res, err := c.apps[0].CheckTx(t.Context(), &abci.RequestCheckTx{Tx: good})
-	if err != nil || ledger.TxCode(res.Code) != ledger.NotProposer {
+	if err != nil || ledger.TxCode(res.Code) != ledger.CodeNotProposer {
 		t.Errorf("settlement certificate into the mempool: %v, %v", res, err)
 	}
 	// Whatever is in the mempool, the proposal is one that others accept, and has room.

@@ -33,7 +33,7 @@ func TestNetwork(t *testing.T) {
 		if err := nodes[node].SubmitTx(t.Context(), tx); err != nil {
 			t.Fatal(err)
 		}
-		if err := nodes[node].SubmitTx(t.Context(), tx); err != nil && !errors.Is(err, ledger.BadNonce) {
+		if err := nodes[node].SubmitTx(t.Context(), tx); err != nil && !errors.Is(err, ledger.CodeBadNonce) {
 			t.Fatalf("again: %v", err)
 		}
 		nodes[node].wait(t, "a deposit", funded(to))
@@ -46,7 +46,7 @@ func TestNetwork(t *testing.T) {
 	if err := nodes[1].SubmitTx(t.Context(), tooLate); err != nil && !errors.As(err, &refusal) {
 		t.Errorf("replayed deposit: %v", err)
 	}
-	if err := nodes[1].SubmitTx(t.Context(), []byte("junk")); !errors.Is(err, ledger.Malformed) {
+	if err := nodes[1].SubmitTx(t.Context(), []byte("junk")); !errors.Is(err, ledger.CodeMalformed) {
 		t.Errorf("junk: %v", err)
 	}
 

@@ -21,7 +21,7 @@ func (c *committeeApps) rich(names ...string) {
 		txs = append(txs, ledger.NewDeposit(c.genesis.Network(), c.treasury, uint64(i), ledger.KeyOf(key(name)), 1<<40))
 	}
 	for _, code := range c.decide(0, txs...) {
-		if code != ledger.OK {
+		if code != ledger.CodeOK {
 			c.t.Fatal(code)
 		}
 	}
@@ -44,7 +44,7 @@ func (c *committeeApps) checkTx(tx []byte, kind abci.CheckTxType) (code ledger.T
 func (c *committeeApps) admit(want bool, txs ...[]byte) {
 	c.t.Helper()
 	for i, tx := range txs {
-		if code, line := c.checkTx(tx, abci.CheckTxType_New); (code == ledger.OK) != want || !want && !line {
+		if code, line := c.checkTx(tx, abci.CheckTxType_New); (code == ledger.CodeOK) != want || !want && !line {
 			c.t.Errorf("transaction %d: %v, line %v; admitted is to be %v", i, code, line, want)
 		}
 	}
@@ -54,7 +54,7 @@ func (c *committeeApps) admit(want bool, txs ...[]byte) {
 func (c *committeeApps) recheck(txs ...[]byte) (left [][]byte) {
 	c.t.Helper()
 	for _, tx := range txs {
-		if code, _ := c.checkTx(tx, abci.CheckTxType_Recheck); code == ledger.OK {
+		if code, _ := c.checkTx(tx, abci.CheckTxType_Recheck); code == ledger.CodeOK {
 			left = append(left, tx)
 		}
 	}
@@ -110,7 +110,7 @@ func TestProposalOrder(t *testing.T) {
 			t.Fatalf("block of %d transactions, %d wait", len(block), len(mempool))
 		}
 		for i, code := range c.decide(time.Duration(c.height)*time.Millisecond, block...) {
-			if code != ledger.OK {
+			if code != ledger.CodeOK {
 				t.Fatalf("transaction %d: %v", i, code)
 			}
 		}
@@ -128,12 +128,12 @@ func TestLine(t *testing.T) {
 	c.admit(true, a(2), a(1), a(0), a(0), c.transfer("b", 1, 1))
 	c.admit(false, c.transfer("a", 1, 2)) // another one with this nonce
 	c.admit(true, a(ledger.PendingNonces))
-	if code, line := c.checkTx(a(ledger.PendingNonces+1), abci.CheckTxType_New); code != ledger.BadNonce || line {
+	if code, line := c.checkTx(a(ledger.PendingNonces+1), abci.CheckTxType_New); code != ledger.CodeBadNonce || line {
 		t.Errorf("beyond what may wait: %v", code)
 	}
 	forged := bytes.Clone(c.transfer("b", 0, 5))
 	forged[len(forged)-1] ^= 1
-	if code, _ := c.checkTx(forged, abci.CheckTxType_New); code != ledger.BadSignature {
+	if code, _ := c.checkTx(forged, abci.CheckTxType_New); code != ledger.CodeBadSignature {
 		t.Errorf("forged: %v", code)
 	}
 	c.admit(true, c.transfer("b", 0, 6)) // a forgery takes nobody's place

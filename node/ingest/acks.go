@@ -153,7 +153,7 @@ func parseAck(a *api.Ack) (rollup.Ack, error) {
 		}
 		err = fmt.Errorf("signature: not %d hexadecimal digits", 2*len(ack.Signature))
 	}
-	return ack, withDetail(invalid("malformed: %w", err), &api.AckRefusal{Code: rollup.Malformed.String()})
+	return ack, withDetail(invalid("malformed: %w", err), &api.AckRefusal{Code: rollup.CodeMalformed.String()})
 }
 
 // parseMessage reads what a client signs.

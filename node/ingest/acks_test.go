@@ -50,7 +50,7 @@ func TestStreamAnswersInOrder(t *testing.T) {
 					t.Fatal(err)
 				}
 				for j, code := range answer.Codes {
-					good := code == rollup.Accepted
+					good := code == rollup.CodeAccepted
 					if bad := i%3 == 1 && j == 4 || i%3 == 2 && j == 7; bad == good {
 						t.Errorf("request %d, ack %d: %v", i, j, code)
 					}
@@ -175,7 +175,7 @@ func TestEveryCodeHasAnAnswer(t *testing.T) {
 			t.Errorf("%v: %+v", code, answers[code])
 		}
 	}
-	err := refusal(rollup.Overloaded, 1, 2, 1500*time.Millisecond)
+	err := refusal(rollup.CodeOverloaded, 1, 2, 1500*time.Millisecond)
 	var wire *connect.Error
 	if !errors.As(err, &wire) || wire.Code() != connect.CodeResourceExhausted || wire.Meta().Get("Retry-After") != "2" {
 		t.Errorf("overloaded: %v", err)
@@ -301,7 +301,7 @@ func TestSlowReader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if answer, err := p.Wait(t.Context()); err != nil || slices.Contains(answer.Codes, rollup.Overloaded) {
+	if answer, err := p.Wait(t.Context()); err != nil || slices.Contains(answer.Codes, rollup.CodeOverloaded) {
 		t.Errorf("beside a slow reader: %v %v", answer, err)
 	}
 	if err := s.Close(t.Context()); err != nil {
@@ -341,7 +341,7 @@ func TestShutdownAnswersWhatWasRead(t *testing.T) {
 		t.Errorf("following: %v", follow.Err())
 	}
 	for i, p := range pending { // answered, or told that the outcome is unknown, but never left waiting
-		if answer, err := p.Wait(t.Context()); err == nil && answer.Codes[0] != rollup.Accepted || err != nil && !errors.Is(err, ErrUnknownOutcome) {
+		if answer, err := p.Wait(t.Context()); err == nil && answer.Codes[0] != rollup.CodeAccepted || err != nil && !errors.Is(err, ErrUnknownOutcome) {
 			t.Errorf("request %d: %v %v", i, answer, err)
 		}
 	}
@@ -433,7 +433,7 @@ func TestTLSAndGRPC(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if answer, err := p.Wait(t.Context()); err != nil || answer.Codes[2] != rollup.Accepted {
+	if answer, err := p.Wait(t.Context()); err != nil || answer.Codes[2] != rollup.CodeAccepted {
 		t.Errorf("over TLS: %v %v", answer, err)
 	}
 	if err := s.Close(t.Context()); err != nil {

@@ -141,7 +141,7 @@ func (l *lies) decide(m *api.CosignOffer) (Reason, bool) {
 }
 
 func (l *lies) accept() {
-	codes := slices.Repeat([]rollup.Code{rollup.Accepted}, len(l.booked))
+	codes := slices.Repeat([]rollup.Code{rollup.CodeAccepted}, len(l.booked))
 	l.k.book.accept(l.booked, codes)
 }
 
@@ -163,7 +163,7 @@ func TestHonestOffer(t *testing.T) {
 		}
 	}
 	l := newLies(t, nil)
-	l.k.book.accept(l.booked[:2], []rollup.Code{rollup.Accepted, rollup.WindowClosed})
+	l.k.book.accept(l.booked[:2], []rollup.Code{rollup.CodeAccepted, rollup.CodeWindowClosed})
 	rest := slices.DeleteFunc(slices.Clone(l.acks), func(a rollup.Ack) bool { return a.Client == victim && a.Seq != l.booked[0].seq })
 	if why, refused := l.decide(l.offer(rest, nil)); refused {
 		t.Errorf("an offer without the ack that was refused: %v", why)
@@ -428,7 +428,7 @@ func TestBookForgets(t *testing.T) {
 	if got := windows(); !slices.Equal(got, []uint32{3}) || b.acks != 1 {
 		t.Errorf("%v with %d acks", got, b.acks)
 	}
-	b.accept([]reference{{rollup.WindowKey{Window: 2}, 0, 0}}, []rollup.Code{rollup.Accepted}) // of a forgotten window
+	b.accept([]reference{{rollup.WindowKey{Window: 2}, 0, 0}}, []rollup.Code{rollup.CodeAccepted}) // of a forgotten window
 	b.sign(frames(4, 20))
 	b.sign(nil)
 	if len(b.windows) != 0 || b.acks != 0 {

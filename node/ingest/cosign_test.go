@@ -304,7 +304,7 @@ func (f *fixture) inOneWindow(t *testing.T, acks map[*Client][]rollup.Ack) rollu
 				t.Fatal(err)
 			}
 			for _, code := range answer.Codes {
-				whole = whole && code == rollup.Accepted
+				whole = whole && code == rollup.CodeAccepted
 			}
 		}
 		if whole {

@@ -243,7 +243,7 @@ func (d *delivery) land(ctx context.Context) error {
 			}
 		default:
 			// The same frame again; after a failed store the node may hold it.
-			p.doubtful = p.doubtful || code == rollup.StoreFailed
+			p.doubtful = p.doubtful || code == rollup.CodeStoreFailed
 			d.hold = later(d.hold, time.Now().Add(max(answer.RetryAfter, d.client.cfg.Backoff)))
 			d.again = append(d.again, p)
 		}
@@ -261,7 +261,7 @@ func (d *delivery) land(ctx context.Context) error {
 // moved reports whether an ack with the code may be accepted in another window.
 func moved(code rollup.Code) bool {
 	switch code {
-	case rollup.WindowClosed, rollup.WindowAhead, rollup.WrongEpoch, rollup.Overflow:
+	case rollup.CodeWindowClosed, rollup.CodeWindowAhead, rollup.CodeWrongEpoch, rollup.CodeOverflow:
 		return true
 	}
 	return false
@@ -308,7 +308,7 @@ func (d *delivery) clarify(ctx context.Context, lost []*parcel) error {
 	}
 	for i, p := range lost {
 		if held[i] {
-			d.report(&Outcome{Ack: p.ack, Code: rollup.Known, Attempts: p.attempts})
+			d.report(&Outcome{Ack: p.ack, Code: rollup.CodeKnown, Attempts: p.attempts})
 			continue
 		}
 		p.signed, p.doubtful = false, false

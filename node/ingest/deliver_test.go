@@ -186,7 +186,7 @@ func TestDeliverReportsRefusals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for seq, want := range map[uint32]rollup.Code{1: rollup.Accepted, 2: rollup.UnknownClient, 3: rollup.ZeroUnits, 4: rollup.UnknownService} {
+	for seq, want := range map[uint32]rollup.Code{1: rollup.CodeAccepted, 2: rollup.CodeUnknownClient, 3: rollup.CodeZeroUnits, 4: rollup.CodeUnknownService} {
 		if code, ok := got[seq]; !ok || code != want {
 			t.Errorf("seq %d: %v, want %v", seq, code, want)
 		}

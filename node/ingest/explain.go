@@ -42,7 +42,7 @@ func (c *Client) explanation(err error) string {
 	case err == nil, errors.As(err, &done):
 		return ""
 	case errors.As(err, &refusal):
-		return "the ledger refuses the transaction: " + refusal.Error()
+		return "the ledger refuses the transaction: " + strings.TrimPrefix(refusal.Error(), "ledger: ")
 	case !errors.As(err, &wire):
 		return ""
 	case connect.IsWireError(wire):

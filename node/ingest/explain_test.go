@@ -54,7 +54,7 @@ func TestExplainRefusal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	refusal := &ledger.Refusal{Code: ledger.BadNonce, Err: errors.New("3, want 4")}
+	refusal := &ledger.Refusal{Code: ledger.CodeBadNonce, Err: errors.New("3, want 4")}
 	if got := client.Explain(refusal).Error(); got != "the ledger refuses the transaction: bad_nonce: 3, want 4" {
 		t.Error(got)
 	}

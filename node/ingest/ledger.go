@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
@@ -48,15 +49,16 @@ func txError(err error) error {
 	}
 	code := connect.CodeFailedPrecondition
 	switch refusal.Code {
-	case ledger.Malformed, ledger.WrongNetwork, ledger.BadSignature, ledger.BadProof, ledger.OutOfRange,
-		ledger.BadBitmap, ledger.BadCertificate:
+	case ledger.CodeMalformed, ledger.CodeWrongNetwork, ledger.CodeBadSignature, ledger.CodeBadProof, ledger.CodeOutOfRange,
+		ledger.CodeBadBitmap, ledger.CodeBadCertificate:
 		code = connect.CodeInvalidArgument
-	case ledger.UnknownAccount, ledger.UnknownNode, ledger.UnknownClient, ledger.UnknownPayer, ledger.UnknownService:
+	case ledger.CodeUnknownAccount, ledger.CodeUnknownNode, ledger.CodeUnknownClient, ledger.CodeUnknownPayer, ledger.CodeUnknownService:
 		code = connect.CodeNotFound
-	case ledger.KeyTaken, ledger.AlreadyOrdered, ledger.AlreadyCertified:
+	case ledger.CodeKeyTaken, ledger.CodeAlreadyOrdered, ledger.CodeAlreadyCertified:
 		code = connect.CodeAlreadyExists
 	}
-	return withDetail(connect.NewError(code, refusal), &api.TxRefusal{Code: refusal.Code.String()})
+	message := errors.New(strings.TrimPrefix(refusal.Error(), "ledger: "))
+	return withDetail(connect.NewError(code, message), &api.TxRefusal{Code: refusal.Code.String()})
 }
 
 func (s ledgerService) GetStatus(context.Context, *connect.Request[api.GetStatusRequest]) (*connect.Response[api.GetStatusResponse], error) {

@@ -91,13 +91,13 @@ func TestSubmitTx(t *testing.T) {
 		t.Errorf("not executed: %v", account)
 	}
 	var refusal *ledger.Refusal
-	if _, err := c.SubmitTx(t.Context(), tx); !errors.As(err, &refusal) || refusal.Code != ledger.BadNonce {
+	if _, err := c.SubmitTx(t.Context(), tx); !errors.As(err, &refusal) || refusal.Code != ledger.CodeBadNonce {
 		t.Errorf("again: %v", err)
 	}
-	if _, err := c.SubmitTx(t.Context(), ledger.NewTransfer(f.ID, payer, 3, to, 1<<60)); !errors.Is(err, ledger.InsufficientBalance) {
+	if _, err := c.SubmitTx(t.Context(), ledger.NewTransfer(f.ID, payer, 3, to, 1<<60)); !errors.Is(err, ledger.CodeInsufficientBalance) {
 		t.Errorf("too much: %v", err)
 	}
-	if _, err := c.SubmitTx(t.Context(), []byte("nonsense")); !errors.Is(err, ledger.Malformed) {
+	if _, err := c.SubmitTx(t.Context(), []byte("nonsense")); !errors.Is(err, ledger.CodeMalformed) {
 		t.Errorf("nonsense: %v", err)
 	}
 	for _, body := range []string{`{"tx": "xyz"}`, `{}`} {
@@ -105,7 +105,7 @@ func TestSubmitTx(t *testing.T) {
 			t.Errorf("%s: %v %v", body, response.Status, answer)
 		}
 	}
-	if err := txError(fmt.Errorf("catching up: %w", &ledger.Refusal{Code: ledger.BadNonce})); !Temporary(err) {
+	if err := txError(fmt.Errorf("catching up: %w", &ledger.Refusal{Code: ledger.CodeBadNonce})); !Temporary(err) {
 		t.Errorf("a refusal by a chain that lags: %v", err)
 	}
 }
@@ -119,7 +119,7 @@ func TestExports(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if answer, err := p.Wait(t.Context()); err != nil || answer.Codes[8] != rollup.Accepted {
+	if answer, err := p.Wait(t.Context()); err != nil || answer.Codes[8] != rollup.CodeAccepted {
 		t.Fatal(answer, err)
 	}
 	if err := s.Close(t.Context()); err != nil {
@@ -303,14 +303,14 @@ func TestExecute(t *testing.T) {
 	}
 	next := uint64(2 + 2*ahead)
 	other := ledger.NewTransfer(f.ID, payer, next-1, to, 5)
-	if err := c.Execute(t.Context(), sender, next-1, other); !errors.Is(err, ledger.BadNonce) {
+	if err := c.Execute(t.Context(), sender, next-1, other); !errors.Is(err, ledger.CodeBadNonce) {
 		t.Errorf("a nonce that another transaction had: %v", err)
 	}
-	if err := c.Execute(t.Context(), sender, next+1000, ledger.NewTransfer(f.ID, payer, next+1000, to, 5)); !errors.Is(err, ledger.BadNonce) {
+	if err := c.Execute(t.Context(), sender, next+1000, ledger.NewTransfer(f.ID, payer, next+1000, to, 5)); !errors.Is(err, ledger.CodeBadNonce) {
 		t.Errorf("a nonce far ahead: %v", err)
 	}
 	bad := append(transfers(next, next+3, 1), transfers(next+3, next+4, 1<<60)...)
-	if err := c.Execute(t.Context(), sender, next, append(bad, transfers(next+4, next+6, 1)...)...); !errors.Is(err, ledger.InsufficientBalance) {
+	if err := c.Execute(t.Context(), sender, next, append(bad, transfers(next+4, next+6, 1)...)...); !errors.Is(err, ledger.CodeInsufficientBalance) {
 		t.Errorf("one that fails: %v", err)
 	}
 	if nonce, err := c.NextNonce(t.Context(), sender); err != nil || nonce != next+3 {

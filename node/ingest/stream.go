@@ -15,7 +15,7 @@ import (
 )
 
 // ErrUnknownOutcome is the error of a submission whose answer was lost: the node may hold its acks or not. Send the
-// same frames again while their window takes acks (those it holds are answered rollup.Known), or ask GetAck.
+// same frames again while their window takes acks (those it holds are answered rollup.CodeKnown), or ask GetAck.
 var ErrUnknownOutcome = errors.New("the answer was lost: the node may hold the acks or not")
 
 // ErrNotSent is the error of a submission that never left, because the stream had ended.

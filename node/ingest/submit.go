@@ -20,14 +20,12 @@ func (c *Client) SubmitTx(ctx context.Context, tx []byte) (hash string, err erro
 	response, err := Call(ctx, c.ledger.SubmitTx, &api.SubmitTxRequest{Tx: hex.EncodeToString(tx)})
 	if err != nil {
 		if detail, ok := errorDetail[*api.TxRefusal](err); ok {
-			for _, code := range ledger.TxCodes() {
-				if code.String() == detail.Code {
-					refusal := &ledger.Refusal{Code: code}
-					if text := refusalText(err, detail.Code); text != "" {
-						refusal.Err = errors.New(text)
-					}
-					return "", fmt.Errorf("submit transaction: %w", refusal)
+			if code, unknown := ledger.ParseTxCode(detail.Code); unknown == nil {
+				refusal := &ledger.Refusal{Code: code}
+				if text := refusalText(err, detail.Code); text != "" {
+					refusal.Err = errors.New(text)
 				}
+				return "", fmt.Errorf("submit transaction: %w", refusal)
 			}
 		}
 		return "", fmt.Errorf("submit transaction: %w", err)

@@ -1,83 +1,86 @@
 package ledger
 
-import "github.com/waybill-network/waybill/rollup"
+import (
+	"fmt"
 
-// TxCode says what became of a transaction. The set is closed; names are used in logs, metrics and JSON, the numbers
-// on the consensus engine's wire. A code other than OK is also an error, for errors.Is.
+	"github.com/waybill-network/waybill/rollup"
+)
+
+//go:generate go tool stringer -type=TxCode -linecomment
+
+// TxCode says what became of a transaction. The set is closed; names are used in logs, metrics and
+// JSON, the numbers on the consensus engine's wire. Every code but CodeOK is a refusal; as an error,
+// a code has its name behind the package's.
 type TxCode uint8
 
 // The codes.
 const (
-	OK TxCode = iota
-	Malformed
-	WrongNetwork
-	BadSignature
-	BadNonce
-	UnknownAccount
-	InsufficientBalance
-	BadProof
-	KeyTaken
-	UnknownNode
-	UnknownClient
-	UnknownPayer
-	UnknownService
-	OutOfRange
-	AlreadyOrdered
-	EpochAhead
-	EpochTooOld
-	NoQuorum
-	BadBitmap
-	BadCertificate
-	NotSettled
-	AlreadyCertified
-	Overflow
-	NotProposer
+	CodeOK                  TxCode = iota // ok
+	CodeMalformed                         // malformed
+	CodeWrongNetwork                      // wrong_network
+	CodeBadSignature                      // bad_signature
+	CodeBadNonce                          // bad_nonce
+	CodeUnknownAccount                    // unknown_account
+	CodeInsufficientBalance               // insufficient_balance
+	CodeBadProof                          // bad_proof
+	CodeKeyTaken                          // key_taken
+	CodeUnknownNode                       // unknown_node
+	CodeUnknownClient                     // unknown_client
+	CodeUnknownPayer                      // unknown_payer
+	CodeUnknownService                    // unknown_service
+	CodeOutOfRange                        // out_of_range
+	CodeAlreadyOrdered                    // already_ordered
+	CodeEpochAhead                        // epoch_ahead
+	CodeEpochTooOld                       // epoch_too_old
+	CodeNoQuorum                          // no_quorum
+	CodeBadBitmap                         // bad_bitmap
+	CodeBadCertificate                    // bad_certificate
+	CodeNotSettled                        // not_settled
+	CodeAlreadyCertified                  // already_certified
+	CodeOverflow                          // overflow
+	CodeNotProposer                       // not_proposer
 )
 
-var codeNames = [...]string{
-	OK: "ok", Malformed: "malformed", WrongNetwork: "wrong_network", BadSignature: "bad_signature",
-	BadNonce: "bad_nonce", UnknownAccount: "unknown_account", InsufficientBalance: "insufficient_balance",
-	BadProof: "bad_proof", KeyTaken: "key_taken", UnknownNode: "unknown_node", UnknownClient: "unknown_client",
-	UnknownPayer: "unknown_payer", UnknownService: "unknown_service", OutOfRange: "out_of_range",
-	AlreadyOrdered: "already_ordered", EpochAhead: "epoch_ahead", EpochTooOld: "epoch_too_old",
-	NoQuorum: "no_quorum", BadBitmap: "bad_bitmap", BadCertificate: "bad_certificate", NotSettled: "not_settled",
-	AlreadyCertified: "already_certified", Overflow: "overflow", NotProposer: "not_proposer",
-}
+const numTxCodes = len(_TxCode_index) - 1
 
-// String returns the name of the code.
-func (c TxCode) String() string {
-	if int(c) < len(codeNames) {
-		return codeNames[c]
-	}
-	return "unknown"
-}
-
-// Error returns the name of the code.
-func (c TxCode) Error() string { return c.String() }
-
-// MarshalText implements [encoding.TextMarshaler].
-func (c TxCode) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
-
-// TxCodes returns all codes in the order of their numbers.
+// TxCodes returns all codes in the order of their numbers, which count from 0 without gaps.
 func TxCodes() []TxCode {
-	codes := make([]TxCode, len(codeNames))
+	codes := make([]TxCode, numTxCodes)
 	for i := range codes {
 		codes[i] = TxCode(i)
 	}
 	return codes
 }
 
-// Refusal is why a transaction was not executed: errors.Is(err, ledger.BadNonce) works on it.
+// ParseTxCode returns the code with the given name.
+func ParseTxCode(name string) (TxCode, error) {
+	for _, c := range TxCodes() {
+		if c.String() == name {
+			return c, nil
+		}
+	}
+	return 0, fmt.Errorf("ledger: no code is named %q", name)
+}
+
+// Error returns the code's name behind the package's.
+func (c TxCode) Error() string { return "ledger: " + c.String() }
+
+// MarshalText implements [encoding.TextMarshaler].
+func (c TxCode) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
+// Refusal is why a transaction was not executed: errors.Is(err, ledger.CodeBadNonce) works on it.
 type Refusal = rollup.Refusal[TxCode]
 
 // Result is the answer to a transaction.
 type Result struct {
-	Code  TxCode
-	Kind  Kind   // zero when the transaction is malformed
-	Index uint32 // of the account that was created or credited, of the node, service or first client that was registered
+	Code TxCode
+	Kind Kind // zero when the transaction is malformed
+	// Index is that of the account that was created or credited, of the node, service or first
+	// client that was registered.
+	Index uint32
 	Count uint32 // how many were registered from Index on
-	Err   error  // nil for OK, otherwise a *Refusal
+	Err   error  // nil for CodeOK, otherwise a *Refusal
 }
 
 // OK reports whether the transaction was executed, or would be.
-func (r Result) OK() bool { return r.Code == OK }
+func (r Result) OK() bool { return r.Code == CodeOK }

@@ -37,7 +37,7 @@ func FuzzParseTx(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		tx, err := ParseTx(b)
 		if err != nil {
-			if !errors.Is(err, Malformed) {
+			if !errors.Is(err, CodeMalformed) {
 				t.Fatalf("an error of another kind: %v", err)
 			}
 			return

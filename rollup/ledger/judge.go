@@ -37,7 +37,7 @@ func (w *world) judge(raw []byte, ahead uint64) (*Tx, error) {
 		return nil, err
 	}
 	if tx.Network != w.id {
-		return tx, refuse(WrongNetwork, "%s", tx.Network)
+		return tx, refuse(CodeWrongNetwork, "%s", tx.Network)
 	}
 	sender, err := w.judgeSender(tx, ahead)
 	if err != nil {
@@ -67,15 +67,15 @@ func (w *world) judgeSender(tx *Tx, ahead uint64) (*account, error) {
 	if tx.Kind != KindDeposit {
 		i, ok := w.accountByKey(tx.Signed.Sender)
 		if !ok {
-			return nil, refuse(UnknownAccount, "%s", tx.Signed.Sender)
+			return nil, refuse(CodeUnknownAccount, "%s", tx.Signed.Sender)
 		}
 		sender = w.accounts.at(i)
 		next = sender.nonce
 	} else if tx.Signed.Sender != w.treasury {
-		return nil, refuse(BadSignature, "%s is not the treasury", tx.Signed.Sender)
+		return nil, refuse(CodeBadSignature, "%s is not the treasury", tx.Signed.Sender)
 	}
 	if nonce := tx.Signed.Nonce; nonce < next || nonce-next > ahead {
-		return nil, refuse(BadNonce, "%d, expected %d", nonce, next)
+		return nil, refuse(CodeBadNonce, "%d, expected %d", nonce, next)
 	}
 	return sender, nil
 }
@@ -91,7 +91,7 @@ func (w *world) judgeBody(tx *Tx, sender *account) error {
 		// A price times a cap of 2^64 is still allowed; it has no lower bits.
 		if hi, lo := bits.Mul64(p.Price, p.UnitCap); p.Price > MaxPrice || p.UnitCap < 1 || p.UnitCap > rollup.MaxUnitCap ||
 			hi > 1 || hi == 1 && lo > 0 {
-			return refuse(OutOfRange, "price %d with cap %d", p.Price, p.UnitCap)
+			return refuse(CodeOutOfRange, "price %d with cap %d", p.Price, p.UnitCap)
 		}
 		return room("services", w.services.len(), 1)
 	case *ClientRegistration:
@@ -99,14 +99,14 @@ func (w *world) judgeBody(tx *Tx, sender *account) error {
 		for i := range p.Clients {
 			key := &p.Clients[i].Key
 			if seen[*key] || w.taken(key) {
-				return refuse(KeyTaken, "client %d of the transaction", i)
+				return refuse(CodeKeyTaken, "client %d of the transaction", i)
 			}
 			seen[*key] = true
 		}
 		return room("clients", w.clients.len(), len(p.Clients))
 	case *PayerChange:
 		if !w.clients.has(p.Client) {
-			return refuse(UnknownClient, "%d", p.Client)
+			return refuse(CodeUnknownClient, "%d", p.Client)
 		}
 		return nil
 	case *rollup.Certificate:
@@ -120,11 +120,11 @@ func (w *world) judgeBody(tx *Tx, sender *account) error {
 func (w *world) judgePayment(kind Kind, p *Payment, sender *account) error {
 	switch {
 	case p.Amount == 0:
-		return refuse(OutOfRange, "no amount")
+		return refuse(CodeOutOfRange, "no amount")
 	case kind == KindDeposit && p.Amount > math.MaxUint64-w.supply:
-		return refuse(Overflow, "supply %d, deposit %d", w.supply, p.Amount)
+		return refuse(CodeOverflow, "supply %d, deposit %d", w.supply, p.Amount)
 	case kind == KindTransfer && p.Amount > sender.balance:
-		return refuse(InsufficientBalance, "%d of %d", sender.balance, p.Amount)
+		return refuse(CodeInsufficientBalance, "%d of %d", sender.balance, p.Amount)
 	}
 	if _, ok := w.accountByKey(p.To); ok {
 		return nil
@@ -136,11 +136,11 @@ func (w *world) judgeNode(p *NodeRegistration, sender *account) error {
 	_, known := w.nodeByTransport(p.TransportKey)
 	switch {
 	case known:
-		return refuse(KeyTaken, "transport key %s", p.TransportKey)
+		return refuse(CodeKeyTaken, "transport key %s", p.TransportKey)
 	case w.taken(&p.BLSKey):
-		return refuse(KeyTaken, "BLS key %s", p.BLSKey)
+		return refuse(CodeKeyTaken, "BLS key %s", p.BLSKey)
 	case p.Stake > sender.balance:
-		return refuse(InsufficientBalance, "%d of %d", sender.balance, p.Stake)
+		return refuse(CodeInsufficientBalance, "%d of %d", sender.balance, p.Stake)
 	}
 	return room("nodes", w.nodes.len(), 1)
 }
@@ -148,7 +148,7 @@ func (w *world) judgeNode(p *NodeRegistration, sender *account) error {
 // room refuses what has no index left.
 func room(what string, used, more int) error {
 	if uint64(used)+uint64(more) > math.MaxUint32 {
-		return refuse(OutOfRange, "no index is left for %s", what)
+		return refuse(CodeOutOfRange, "no index is left for %s", what)
 	}
 	return nil
 }
@@ -157,20 +157,20 @@ func (w *world) judgeCertificate(h *rollup.Header) error {
 	current := w.epoch()
 	switch {
 	case !w.nodes.has(h.Node):
-		return refuse(UnknownNode, "%d", h.Node)
+		return refuse(CodeUnknownNode, "%d", h.Node)
 	case h.Epoch > current:
-		return refuse(EpochAhead, "%d, now %d", h.Epoch, current)
+		return refuse(CodeEpochAhead, "%d, now %d", h.Epoch, current)
 	case current-h.Epoch > w.params.LateEpochs:
-		return refuse(EpochTooOld, "%d, now %d", h.Epoch, current)
+		return refuse(CodeEpochTooOld, "%d, now %d", h.Epoch, current)
 	case w.ordered.has(h.Key()):
-		return refuse(AlreadyOrdered, "node %d, epoch %d, window %d", h.Node, h.Epoch, h.Window)
+		return refuse(CodeAlreadyOrdered, "node %d, epoch %d, window %d", h.Node, h.Epoch, h.Window)
 	}
 	for _, row := range h.Rows {
 		if !w.accounts.has(row.Payer) {
-			return refuse(UnknownPayer, "%d", row.Payer)
+			return refuse(CodeUnknownPayer, "%d", row.Payer)
 		}
 		if !w.services.has(row.Service) {
-			return refuse(UnknownService, "%d", row.Service)
+			return refuse(CodeUnknownService, "%d", row.Service)
 		}
 	}
 	return nil
@@ -178,10 +178,10 @@ func (w *world) judgeCertificate(h *rollup.Header) error {
 
 func (w *world) judgeSettlement(c *rollup.SettlementCertificate) error {
 	if c.Epoch >= w.unsettled {
-		return refuse(NotSettled, "epoch %d", c.Epoch)
+		return refuse(CodeNotSettled, "epoch %d", c.Epoch)
 	}
 	if s, kept := w.settlement(c.Epoch); !kept || s.Certificate != nil {
-		return refuse(AlreadyCertified, "epoch %d", c.Epoch) // only certified ones are not kept
+		return refuse(CodeAlreadyCertified, "epoch %d", c.Epoch) // only certified ones are not kept
 	}
 	return nil
 }
@@ -189,16 +189,16 @@ func (w *world) judgeSettlement(c *rollup.SettlementCertificate) error {
 // verify checks signatures, keys, proofs and certificates. A sender with an account has a valid key.
 func (w *world) verify(tx *Tx, raw []byte) error {
 	if s := tx.Signed; s != nil && !ed25519.Verify(s.Sender.Public(), raw[:len(raw)-len(s.Signature)], s.Signature[:]) {
-		return refuse(BadSignature, "of the sender")
+		return refuse(CodeBadSignature, "of the sender")
 	}
 	switch p := tx.Body.(type) {
 	case *Payment:
 		if _, known := w.accountByKey(p.To); !known && !p.To.Valid() {
-			return refuse(OutOfRange, "%s is not a valid key", p.To)
+			return refuse(CodeOutOfRange, "%s is not a valid key", p.To)
 		}
 	case *NodeRegistration:
 		if !p.TransportKey.Valid() {
-			return refuse(OutOfRange, "%s is not a valid key", p.TransportKey)
+			return refuse(CodeOutOfRange, "%s is not a valid key", p.TransportKey)
 		}
 		return verifyProofs([]ClientProof{{p.BLSKey, p.Proof}})
 	case *ClientRegistration:
@@ -206,11 +206,11 @@ func (w *world) verify(tx *Tx, raw []byte) error {
 	case *PayerChange:
 		consent, err := bls.ParseSignature(p.Consent[:])
 		if err != nil {
-			return refuse(BadProof, "the client's consent: %w", err)
+			return refuse(CodeBadProof, "the client's consent: %w", err)
 		}
 		key := w.clients.at(p.Client).key.public()
 		if !bls.Default.Verify(key, PayerMessage(w.id, p.Client, tx.Signed.Sender, tx.Signed.Nonce), &consent) {
-			return refuse(BadProof, "the client's consent does not verify")
+			return refuse(CodeBadProof, "the client's consent does not verify")
 		}
 	case *rollup.Certificate:
 		return certificateError(p.Verify(w.id, w.committee))
@@ -228,18 +228,18 @@ func verifyProofs(clients []ClientProof) error {
 	for i := range clients {
 		var err error
 		if keys[i], err = bls.ParsePublicKey(clients[i].Key[:]); err != nil {
-			return refuse(BadProof, "key %d: %w", i, err)
+			return refuse(CodeBadProof, "key %d: %w", i, err)
 		}
 		if proofs[i], err = bls.ParseSignature(clients[i].Proof[:]); err != nil {
-			return refuse(BadProof, "proof %d: %w", i, err)
+			return refuse(CodeBadProof, "proof %d: %w", i, err)
 		}
 	}
 	bad, err := bls.VerifyProofs(keys, proofs)
 	if err != nil {
-		return refuse(BadProof, "%w", err)
+		return refuse(CodeBadProof, "%w", err)
 	}
 	if len(bad) > 0 {
-		return refuse(BadProof, "of key %d", bad[0])
+		return refuse(CodeBadProof, "of key %d", bad[0])
 	}
 	return nil
 }
@@ -250,11 +250,11 @@ func certificateError(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, rollup.ErrNetwork):
-		return refuse(WrongNetwork, "%w", err)
+		return refuse(CodeWrongNetwork, "%w", err)
 	case errors.Is(err, rollup.ErrBitmap):
-		return refuse(BadBitmap, "%w", err)
+		return refuse(CodeBadBitmap, "%w", err)
 	case errors.Is(err, rollup.ErrQuorum):
-		return refuse(NoQuorum, "%w", err)
+		return refuse(CodeNoQuorum, "%w", err)
 	}
-	return refuse(BadCertificate, "%w", err)
+	return refuse(CodeBadCertificate, "%w", err)
 }

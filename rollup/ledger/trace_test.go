@@ -162,7 +162,7 @@ func (tr *trace) run(fields []string) error {
 	case "refuse":
 		return tr.apply(fields[1], fields[2:])
 	default:
-		return tr.apply(OK.String(), fields)
+		return tr.apply(CodeOK.String(), fields)
 	}
 }
 
@@ -233,7 +233,7 @@ func (tr *trace) apply(want string, fields []string) error {
 	before := dump(tr.s)
 	if tr.mode == "checked" {
 		check := tr.s.Check(tx)
-		if check.Code.String() != want && check.Code != OK { // a nonce ahead may pass
+		if check.Code.String() != want && check.Code != CodeOK { // a nonce ahead may pass
 			return fmt.Errorf("checked: %s (%v)", check.Code, check.Err)
 		}
 		if d := diff(before, dump(tr.s)); d != "" {

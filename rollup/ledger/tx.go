@@ -116,14 +116,14 @@ func KindOf(b []byte) Kind {
 }
 
 // ParseTx decodes a transaction, without checking signatures or anything that depends on the state. The error is a
-// *Refusal with code Malformed.
+// *Refusal with CodeMalformed.
 func ParseTx(b []byte) (*Tx, error) {
 	if len(b) > MaxTxSize {
-		return nil, refuse(Malformed, "%d bytes, where %d may be", len(b), MaxTxSize)
+		return nil, refuse(CodeMalformed, "%d bytes, where %d may be", len(b), MaxTxSize)
 	}
 	kind := KindOf(b)
 	if kind == 0 {
-		return nil, refuse(Malformed, "no transaction of a known kind")
+		return nil, refuse(CodeMalformed, "no transaction of a known kind")
 	}
 	tx := &Tx{Network: rollup.Network(b[len(txTag):]), Kind: kind}
 	var err error
@@ -142,7 +142,7 @@ func ParseTx(b []byte) (*Tx, error) {
 		err = r.End()
 	}
 	if err != nil {
-		return nil, refuse(Malformed, "%s: %w", kind, err)
+		return nil, refuse(CodeMalformed, "%s: %w", kind, err)
 	}
 	return tx, nil
 }

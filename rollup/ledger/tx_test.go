@@ -127,105 +127,105 @@ func TestBadTransactions(t *testing.T) {
 		code TxCode
 		tx   []byte
 	}{
-		{"nothing", Malformed, nil},
-		{"another tag", Malformed, flip(transfer, 0)},
-		{"kind 0", Malformed, head(net, 0)},
-		{"kind 9", Malformed, append(head(net, 9), transfer[txHead:]...)},
-		{"a byte left over", Malformed, append(bytes.Clone(transfer), 0)},
-		{"oversized", Malformed, make([]byte, MaxTxSize+1)},
-		{"no clients", Malformed, clients(func(c *[]ClientProof) { *c = nil })},
-		{"unprintable name", Malformed, NewRegisterService(net, alice, 2, &ServiceRegistration{UnitCap: 1, Unit: "a\n"})},
-		{"no address", Malformed, NewRegisterNode(net, alice, 2, &NodeRegistration{})},
-		{"rows of other acks", Malformed, cert(func(c *rollup.Certificate) { c.Header.AckCount = 2 })},
-		{"rows unsorted", Malformed, cert(func(c *rollup.Certificate) { c.Header.Rows = append(c.Header.Rows, goodRows[0]) })},
-		{"no rows", Malformed, cert(func(c *rollup.Certificate) { c.Header.Rows = nil })},
-		{"a statements part", Malformed, cert(func(c *rollup.Certificate) { c.Header.StatementCount = 1 })},
-		{"no bitmap", Malformed, cert(func(c *rollup.Certificate) { c.Signers = nil })},
+		{"nothing", CodeMalformed, nil},
+		{"another tag", CodeMalformed, flip(transfer, 0)},
+		{"kind 0", CodeMalformed, head(net, 0)},
+		{"kind 9", CodeMalformed, append(head(net, 9), transfer[txHead:]...)},
+		{"a byte left over", CodeMalformed, append(bytes.Clone(transfer), 0)},
+		{"oversized", CodeMalformed, make([]byte, MaxTxSize+1)},
+		{"no clients", CodeMalformed, clients(func(c *[]ClientProof) { *c = nil })},
+		{"unprintable name", CodeMalformed, NewRegisterService(net, alice, 2, &ServiceRegistration{UnitCap: 1, Unit: "a\n"})},
+		{"no address", CodeMalformed, NewRegisterNode(net, alice, 2, &NodeRegistration{})},
+		{"rows of other acks", CodeMalformed, cert(func(c *rollup.Certificate) { c.Header.AckCount = 2 })},
+		{"rows unsorted", CodeMalformed, cert(func(c *rollup.Certificate) { c.Header.Rows = append(c.Header.Rows, goodRows[0]) })},
+		{"no rows", CodeMalformed, cert(func(c *rollup.Certificate) { c.Header.Rows = nil })},
+		{"a statements part", CodeMalformed, cert(func(c *rollup.Certificate) { c.Header.StatementCount = 1 })},
+		{"no bitmap", CodeMalformed, cert(func(c *rollup.Certificate) { c.Signers = nil })},
 
-		{"another network", WrongNetwork, NewTransfer(other, alice, 2, bob, 7)},
-		{"a header of another network", WrongNetwork, cert(func(c *rollup.Certificate) { c.Header.Network = other })},
+		{"another network", CodeWrongNetwork, NewTransfer(other, alice, 2, bob, 7)},
+		{"a header of another network", CodeWrongNetwork, cert(func(c *rollup.Certificate) { c.Header.Network = other })},
 
-		{"amount changed", BadSignature, flip(transfer, -72)},
-		{"signature changed", BadSignature, flip(transfer, -1)},
-		{"a deposit by alice", BadSignature, NewDeposit(net, alice, 1, bob, 7)},
-		{"a deposit made a transfer", UnknownAccount, append(head(net, KindTransfer), NewDeposit(net, treasury, 1, bob, 7)[txHead:]...)},
-		{"the zero key", UnknownAccount, zeroKey},
-		{"a stranger", UnknownAccount, NewTransfer(net, accountKey("stranger"), 0, bob, 7)},
-		{"nonce below", BadNonce, NewTransfer(net, alice, 1, bob, 7)},
-		{"nonce far ahead", BadNonce, NewTransfer(net, alice, 2+PendingNonces+1, bob, 7)},
-		{"deposit replayed", BadNonce, NewDeposit(net, treasury, 0, accountOf("alice"), 1000)},
+		{"amount changed", CodeBadSignature, flip(transfer, -72)},
+		{"signature changed", CodeBadSignature, flip(transfer, -1)},
+		{"a deposit by alice", CodeBadSignature, NewDeposit(net, alice, 1, bob, 7)},
+		{"a deposit made a transfer", CodeUnknownAccount, append(head(net, KindTransfer), NewDeposit(net, treasury, 1, bob, 7)[txHead:]...)},
+		{"the zero key", CodeUnknownAccount, zeroKey},
+		{"a stranger", CodeUnknownAccount, NewTransfer(net, accountKey("stranger"), 0, bob, 7)},
+		{"nonce below", CodeBadNonce, NewTransfer(net, alice, 1, bob, 7)},
+		{"nonce far ahead", CodeBadNonce, NewTransfer(net, alice, 2+PendingNonces+1, bob, 7)},
+		{"deposit replayed", CodeBadNonce, NewDeposit(net, treasury, 0, accountOf("alice"), 1000)},
 
-		{"more than there is", InsufficientBalance, NewTransfer(net, alice, 2, bob, 1001)},
-		{"more stake than there is", InsufficientBalance, NewRegisterNode(net, alice, 2, newNode("edge", 1001))},
-		{"to the zero key", OutOfRange, NewTransfer(net, alice, 2, Key{}, 7)},
-		{"to a key of small order", OutOfRange, NewDeposit(net, treasury, 1, Key{1}, 7)},
-		{"no amount", OutOfRange, NewTransfer(net, alice, 2, bob, 0)},
-		{"no transport key", OutOfRange, NewRegisterNode(net, alice, 2, func() *NodeRegistration {
+		{"more than there is", CodeInsufficientBalance, NewTransfer(net, alice, 2, bob, 1001)},
+		{"more stake than there is", CodeInsufficientBalance, NewRegisterNode(net, alice, 2, newNode("edge", 1001))},
+		{"to the zero key", CodeOutOfRange, NewTransfer(net, alice, 2, Key{}, 7)},
+		{"to a key of small order", CodeOutOfRange, NewDeposit(net, treasury, 1, Key{1}, 7)},
+		{"no amount", CodeOutOfRange, NewTransfer(net, alice, 2, bob, 0)},
+		{"no transport key", CodeOutOfRange, NewRegisterNode(net, alice, 2, func() *NodeRegistration {
 			n := newNode("edge", 1)
 			n.TransportKey = Key{}
 			return n
 		}())},
-		{"a transport key of mixed order", OutOfRange, NewRegisterNode(net, alice, 2, func() *NodeRegistration {
+		{"a transport key of mixed order", CodeOutOfRange, NewRegisterNode(net, alice, 2, func() *NodeRegistration {
 			n := newNode("edge", 1)
 			n.TransportKey = plus(t, n.TransportKey, order8)
 			return n
 		}())},
-		{"price times cap", OutOfRange, NewRegisterService(net, alice, 2, &ServiceRegistration{Price: 1 << 33, UnitCap: 1 << 32, Unit: "x"})},
-		{"no cap", OutOfRange, NewRegisterService(net, alice, 2, &ServiceRegistration{Price: 1, Unit: "x"})},
-		{"supply", Overflow, NewDeposit(net, treasury, 1, bob, 1<<64-1)},
+		{"price times cap", CodeOutOfRange, NewRegisterService(net, alice, 2, &ServiceRegistration{Price: 1 << 33, UnitCap: 1 << 32, Unit: "x"})},
+		{"no cap", CodeOutOfRange, NewRegisterService(net, alice, 2, &ServiceRegistration{Price: 1, Unit: "x"})},
+		{"supply", CodeOverflow, NewDeposit(net, treasury, 1, bob, 1<<64-1)},
 
-		{"a client twice", KeyTaken, clients(func(c *[]ClientProof) { (*c)[1] = (*c)[0] })},
-		{"a client that is there", KeyTaken, clients(func(c *[]ClientProof) { (*c)[1] = identity("one").ClientProof })},
-		{"a client that is a node", KeyTaken, clients(func(c *[]ClientProof) { (*c)[1] = identity("node3").ClientProof })},
-		{"a node that is a client", KeyTaken, NewRegisterNode(net, alice, 2, newNode("one", 1))},
-		{"a transport key that is there", KeyTaken, NewRegisterNode(net, alice, 2, func() *NodeRegistration {
+		{"a client twice", CodeKeyTaken, clients(func(c *[]ClientProof) { (*c)[1] = (*c)[0] })},
+		{"a client that is there", CodeKeyTaken, clients(func(c *[]ClientProof) { (*c)[1] = identity("one").ClientProof })},
+		{"a client that is a node", CodeKeyTaken, clients(func(c *[]ClientProof) { (*c)[1] = identity("node3").ClientProof })},
+		{"a node that is a client", CodeKeyTaken, NewRegisterNode(net, alice, 2, newNode("one", 1))},
+		{"a transport key that is there", CodeKeyTaken, NewRegisterNode(net, alice, 2, func() *NodeRegistration {
 			n := newNode("edge", 1)
 			n.TransportKey = accountOf("node0 transport")
 			return n
 		}())},
-		{"proofs exchanged", BadProof, clients(func(c *[]ClientProof) { (*c)[0].Proof, (*c)[1].Proof = (*c)[1].Proof, (*c)[0].Proof })},
-		{"an identity proof", BadProof, clients(func(c *[]ClientProof) { (*c)[1].Proof = bls.IdentitySignature })},
-		{"an identity key", BadProof, clients(func(c *[]ClientProof) { (*c)[1].Key = BLSKey{0: 0xc0} })},
-		{"a key off the curve", BadProof, clients(func(c *[]ClientProof) { (*c)[1].Key[95] ^= 1 })},
-		{"a node's proof", BadProof, NewRegisterNode(net, alice, 2, func() *NodeRegistration {
+		{"proofs exchanged", CodeBadProof, clients(func(c *[]ClientProof) { (*c)[0].Proof, (*c)[1].Proof = (*c)[1].Proof, (*c)[0].Proof })},
+		{"an identity proof", CodeBadProof, clients(func(c *[]ClientProof) { (*c)[1].Proof = bls.IdentitySignature })},
+		{"an identity key", CodeBadProof, clients(func(c *[]ClientProof) { (*c)[1].Key = BLSKey{0: 0xc0} })},
+		{"a key off the curve", CodeBadProof, clients(func(c *[]ClientProof) { (*c)[1].Key[95] ^= 1 })},
+		{"a node's proof", CodeBadProof, NewRegisterNode(net, alice, 2, func() *NodeRegistration {
 			n := newNode("edge", 1)
 			n.Proof = identity("two").Proof
 			return n
 		}())},
-		{"no consent", BadProof, NewSetPayer(net, alice, 2, 0, BLSSignature{})},
-		{"the identity's consent", BadProof, NewSetPayer(net, alice, 2, 0, BLSSignature{0: 0xc0})},
-		{"another's consent", BadProof, NewSetPayer(net, alice, 2, 0, consent("two", PayerMessage(net, 0, KeyOf(alice), 2)))},
-		{"consent to another nonce", BadProof, NewSetPayer(net, alice, 2, 0, consent("one", PayerMessage(net, 0, KeyOf(alice), 1)))},
-		{"consent to another payer", BadProof, NewSetPayer(net, alice, 2, 0, consent("one", PayerMessage(net, 0, bob, 2)))},
-		{"consent in another network", BadProof, NewSetPayer(net, alice, 2, 0, consent("one", PayerMessage(other, 0, KeyOf(alice), 2)))},
-		{"no such client", UnknownClient, NewSetPayer(net, alice, 2, 1, BLSSignature{})},
+		{"no consent", CodeBadProof, NewSetPayer(net, alice, 2, 0, BLSSignature{})},
+		{"the identity's consent", CodeBadProof, NewSetPayer(net, alice, 2, 0, BLSSignature{0: 0xc0})},
+		{"another's consent", CodeBadProof, NewSetPayer(net, alice, 2, 0, consent("two", PayerMessage(net, 0, KeyOf(alice), 2)))},
+		{"consent to another nonce", CodeBadProof, NewSetPayer(net, alice, 2, 0, consent("one", PayerMessage(net, 0, KeyOf(alice), 1)))},
+		{"consent to another payer", CodeBadProof, NewSetPayer(net, alice, 2, 0, consent("one", PayerMessage(net, 0, bob, 2)))},
+		{"consent in another network", CodeBadProof, NewSetPayer(net, alice, 2, 0, consent("one", PayerMessage(other, 0, KeyOf(alice), 2)))},
+		{"no such client", CodeUnknownClient, NewSetPayer(net, alice, 2, 1, BLSSignature{})},
 
-		{"no such node", UnknownNode, NewCertificate(net, certificate(g, rollup.WindowKey{Node: 4, Epoch: 4}, goodRows, 0, 1, 2))},
-		{"no such payer", UnknownPayer, NewCertificate(net, certificate(g, window, []rollup.Row{{Payer: 6, Acks: 1, Units: 1}}, 0, 1, 2))},
-		{"no such service", UnknownService, NewCertificate(net, certificate(g, window, []rollup.Row{{Payer: 5, Service: 1, Acks: 1, Units: 1}}, 0, 1, 2))},
-		{"the next epoch", EpochAhead, NewCertificate(net, certificate(g, rollup.WindowKey{Epoch: 5}, goodRows, 0, 1, 2))},
-		{"too old", EpochTooOld, NewCertificate(net, certificate(g, rollup.WindowKey{Epoch: 1}, goodRows, 0, 1, 2))},
-		{"ordered before", AlreadyOrdered, NewCertificate(net, certificate(g, rollup.WindowKey{Epoch: 4}, goodRows, 0, 1, 3))},
-		{"half the power", NoQuorum, NewCertificate(net, certificate(g, window, goodRows, 0, 1))},
-		{"nobody", NoQuorum, cert(func(c *rollup.Certificate) { c.Signers[0] = 0 })},
-		{"a bit too many", NoQuorum, cert(func(c *rollup.Certificate) { c.Signers[0] = 1 })},
-		{"a bit beyond the committee", BadBitmap, cert(func(c *rollup.Certificate) { c.Signers[0] |= 16 })},
-		{"a byte too long", BadBitmap, cert(func(c *rollup.Certificate) { c.Signers = append(c.Signers, 0) })},
-		{"a member who did not sign", BadCertificate, cert(func(c *rollup.Certificate) { c.Signers[0] = 15 })},
-		{"another three members", BadCertificate, cert(func(c *rollup.Certificate) { c.Signers[0] = 14 })},
-		{"another committee", BadCertificate, NewCertificate(net, foreign(g, window))},
-		{"rows changed", BadCertificate, cert(func(c *rollup.Certificate) { c.Header.Rows = []rollup.Row{{Payer: 5, Acks: 1, Units: 3}} })},
-		{"an identity signature", BadCertificate, cert(func(c *rollup.Certificate) { c.Signature = bls.IdentitySignature })},
+		{"no such node", CodeUnknownNode, NewCertificate(net, certificate(g, rollup.WindowKey{Node: 4, Epoch: 4}, goodRows, 0, 1, 2))},
+		{"no such payer", CodeUnknownPayer, NewCertificate(net, certificate(g, window, []rollup.Row{{Payer: 6, Acks: 1, Units: 1}}, 0, 1, 2))},
+		{"no such service", CodeUnknownService, NewCertificate(net, certificate(g, window, []rollup.Row{{Payer: 5, Service: 1, Acks: 1, Units: 1}}, 0, 1, 2))},
+		{"the next epoch", CodeEpochAhead, NewCertificate(net, certificate(g, rollup.WindowKey{Epoch: 5}, goodRows, 0, 1, 2))},
+		{"too old", CodeEpochTooOld, NewCertificate(net, certificate(g, rollup.WindowKey{Epoch: 1}, goodRows, 0, 1, 2))},
+		{"ordered before", CodeAlreadyOrdered, NewCertificate(net, certificate(g, rollup.WindowKey{Epoch: 4}, goodRows, 0, 1, 3))},
+		{"half the power", CodeNoQuorum, NewCertificate(net, certificate(g, window, goodRows, 0, 1))},
+		{"nobody", CodeNoQuorum, cert(func(c *rollup.Certificate) { c.Signers[0] = 0 })},
+		{"a bit too many", CodeNoQuorum, cert(func(c *rollup.Certificate) { c.Signers[0] = 1 })},
+		{"a bit beyond the committee", CodeBadBitmap, cert(func(c *rollup.Certificate) { c.Signers[0] |= 16 })},
+		{"a byte too long", CodeBadBitmap, cert(func(c *rollup.Certificate) { c.Signers = append(c.Signers, 0) })},
+		{"a member who did not sign", CodeBadCertificate, cert(func(c *rollup.Certificate) { c.Signers[0] = 15 })},
+		{"another three members", CodeBadCertificate, cert(func(c *rollup.Certificate) { c.Signers[0] = 14 })},
+		{"another committee", CodeBadCertificate, NewCertificate(net, foreign(g, window))},
+		{"rows changed", CodeBadCertificate, cert(func(c *rollup.Certificate) { c.Header.Rows = []rollup.Row{{Payer: 5, Acks: 1, Units: 3}} })},
+		{"an identity signature", CodeBadCertificate, cert(func(c *rollup.Certificate) { c.Signature = bls.IdentitySignature })},
 
-		{"not settled", NotSettled, settlement(4, func(*rollup.SettlementCertificate) {})},
-		{"certified before", AlreadyCertified, settlement(0, func(*rollup.SettlementCertificate) {})},
-		{"settlement without quorum", NoQuorum, settlement(1, func(c *rollup.SettlementCertificate) { c.Signers[0] = 6 })},
-		{"settlement's bitmap", BadBitmap, settlement(1, func(c *rollup.SettlementCertificate) { c.Signers[0] = 0x17 })},
-		{"settlement's signers", BadCertificate, settlement(1, func(c *rollup.SettlementCertificate) { c.Signers[0] = 13 })},
-		{"another epoch's word", BadCertificate, settlement(1, func(c *rollup.SettlementCertificate) { c.Epoch = 2 })},
-		{"another root", BadCertificate, NewSettlementCertificate(net, settlementCertificate(g, 1, rollup.Hash{1}, 0, 1, 2))},
+		{"not settled", CodeNotSettled, settlement(4, func(*rollup.SettlementCertificate) {})},
+		{"certified before", CodeAlreadyCertified, settlement(0, func(*rollup.SettlementCertificate) {})},
+		{"settlement without quorum", CodeNoQuorum, settlement(1, func(c *rollup.SettlementCertificate) { c.Signers[0] = 6 })},
+		{"settlement's bitmap", CodeBadBitmap, settlement(1, func(c *rollup.SettlementCertificate) { c.Signers[0] = 0x17 })},
+		{"settlement's signers", CodeBadCertificate, settlement(1, func(c *rollup.SettlementCertificate) { c.Signers[0] = 13 })},
+		{"another epoch's word", CodeBadCertificate, settlement(1, func(c *rollup.SettlementCertificate) { c.Epoch = 2 })},
+		{"another root", CodeBadCertificate, NewSettlementCertificate(net, settlementCertificate(g, 1, rollup.Hash{1}, 0, 1, 2))},
 	}
-	seen := map[TxCode]bool{OK: true, NotProposer: true} // the latter is the engine's to give
+	seen := map[TxCode]bool{CodeOK: true, CodeNotProposer: true} // the latter is the engine's to give
 	before := dump(s)
 	check := func(name, when string, code TxCode, r Result) {
 		var refusal *Refusal
@@ -287,7 +287,7 @@ func TestEveryByteCounts(t *testing.T) {
 	for _, tx := range goodTxs(g) {
 		kind := KindOf(tx)
 		for i := range tx {
-			if r := s.Apply(tx[:i]); r.Code != Malformed {
+			if r := s.Apply(tx[:i]); r.Code != CodeMalformed {
 				t.Errorf("%s cut to %d bytes: %s", kind, i, r.Code)
 			}
 			bad := bytes.Clone(tx)
@@ -311,16 +311,16 @@ func TestPendingNonces(t *testing.T) {
 	var txs [][]byte
 	for nonce := range uint64(PendingNonces + 2) {
 		txs = append(txs, NewTransfer(net, alice, nonce, accountOf("bob"), 1))
-		want := OK
+		want := CodeOK
 		if nonce > PendingNonces {
-			want = BadNonce
+			want = CodeBadNonce
 		}
 		if r := s.Check(txs[nonce]); r.Code != want {
 			t.Fatalf("nonce %d: %s", nonce, r.Code)
 		}
 	}
 	s.Begin(2, genesisTime.Add(2*time.Second))
-	if r := s.Apply(txs[1]); r.Code != BadNonce {
+	if r := s.Apply(txs[1]); r.Code != CodeBadNonce {
 		t.Errorf("out of order: %s", r.Code)
 	}
 	for i, tx := range txs {
@@ -356,7 +356,7 @@ func TestRemembered(t *testing.T) {
 	if r := s.Apply(deposit); !r.OK() {
 		t.Error(r.Err)
 	}
-	if r := s.Apply(deposit); r.Code != BadNonce {
+	if r := s.Apply(deposit); r.Code != CodeBadNonce {
 		t.Errorf("remembered and replayed: %s", r.Code)
 	}
 }
@@ -424,11 +424,15 @@ func TestLayout(t *testing.T) {
 		t.Errorf("the largest transaction has %d bytes, not %d", len(full), MaxTxSize)
 	}
 	for _, code := range TxCodes() {
-		if name, _ := code.MarshalText(); len(name) == 0 || code.String() == "unknown" {
-			t.Errorf("code %d has no name", code)
+		name, _ := code.MarshalText()
+		if got, err := ParseTxCode(string(name)); err != nil || got != code {
+			t.Errorf("code %d comes back as %d: %v", code, got, err)
+		}
+		if code.Error() != "ledger: "+string(name) {
+			t.Errorf("code %d reads %q as an error", code, code.Error())
 		}
 	}
-	if TxCode(200).String() != "unknown" || Kind(9).String() != "unknown" {
+	if _, err := ParseTxCode("TxCode(200)"); err == nil || Kind(9).String() != "unknown" {
 		t.Error("a number beyond the set has a name")
 	}
 }
