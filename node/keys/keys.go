@@ -14,7 +14,6 @@ import (
 	"cmp"
 	"crypto/ed25519"
 	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -45,6 +44,8 @@ var (
 	ErrMismatch = errors.New("secret does not belong to the keystore's public key")
 	// ErrNoPassword says that no source had a password, or an empty one.
 	ErrNoPassword = errors.New("no password")
+	// ErrPassword says that a password cannot be one, whatever it is for.
+	ErrPassword = errors.New("unusable password")
 	// ErrSeed says that a seed or a derivation path is unusable.
 	ErrSeed = errors.New("bad derivation")
 )
@@ -111,7 +112,7 @@ func create(file string, kind Kind, secret, public, password []byte, t Template)
 	ks := keystore{
 		Crypto:      crypto,
 		Description: strings.TrimSpace(string(kind) + " " + t.Role),
-		PublicKey:   hex.EncodeToString(public),
+		PublicKey:   hexOf(public),
 		Path:        t.Path,
 		UUID:        newUUID(),
 		Version:     4,
@@ -212,9 +213,9 @@ func read(file string) (*keystore, *Info, error) {
 		return nil, nil, fmt.Errorf("%s: %w", file, err)
 	}
 	info := &Info{
-		File: file, Kind: Other, PublicKey: ks.PublicKey, Path: ks.Path, UUID: ks.UUID, KDF: ks.Crypto.KDF.Function,
+		File: file, Kind: Other, PublicKey: string(ks.PublicKey), Path: ks.Path, UUID: ks.UUID, KDF: ks.Crypto.KDF.Function,
 	}
-	info.public, _ = hex.DecodeString(ks.PublicKey) // parse has checked it
+	info.public = ks.PublicKey.bytes()
 	first, rest, _ := strings.Cut(ks.Description, " ")
 	switch {
 	case Kind(first) == BLS && len(info.public) == 96, Kind(first) == Ed25519 && len(info.public) == ed25519.PublicKeySize:

@@ -5,8 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-
-	keystorev4 "github.com/wealdtech/go-eth2-wallet-encryptor-keystorev4"
+	"strings"
 )
 
 // KDF is the function that turns a password into the key of a keystore.
@@ -34,37 +33,52 @@ var errNotKeystore = fmt.Errorf("%w: no \"crypto\" and \"version\"", ErrMalforme
 type keystore struct {
 	Crypto      *cryptoPart `json:"crypto"`
 	Description string      `json:"description"`
-	PublicKey   string      `json:"pubkey"`
+	PublicKey   hexText     `json:"pubkey"`
 	Path        string      `json:"path"`
 	UUID        string      `json:"uuid"`
 	Version     int         `json:"version"`
+}
+
+// hexText is hexadecimal text. Some programs put 0x before it.
+type hexText string
+
+func (t *hexText) UnmarshalJSON(b []byte) error {
+	var s string
+	err := json.Unmarshal(b, &s)
+	*t = hexText(strings.TrimPrefix(s, "0x"))
+	return err
+}
+
+func (t hexText) bytes() []byte {
+	b, _ := hex.DecodeString(string(t)) // check has seen it
+	return b
 }
 
 type cryptoPart struct {
 	KDF struct {
 		Function KDF `json:"function"`
 		Params   struct {
-			DKLen int    `json:"dklen"`
-			N     int    `json:"n,omitempty"`
-			R     int    `json:"r,omitempty"`
-			P     int    `json:"p,omitempty"`
-			C     int    `json:"c,omitempty"`
-			PRF   string `json:"prf,omitempty"`
-			Salt  string `json:"salt"`
+			DKLen int     `json:"dklen"`
+			N     int     `json:"n,omitempty"`
+			R     int     `json:"r,omitempty"`
+			P     int     `json:"p,omitempty"`
+			C     int     `json:"c,omitempty"`
+			PRF   string  `json:"prf,omitempty"`
+			Salt  hexText `json:"salt"`
 		} `json:"params"`
 		Message string `json:"message"`
 	} `json:"kdf"`
 	Checksum struct {
 		Function string   `json:"function"`
 		Params   struct{} `json:"params"`
-		Message  string   `json:"message"`
+		Message  hexText  `json:"message"`
 	} `json:"checksum"`
 	Cipher struct {
 		Function string `json:"function"`
 		Params   struct {
-			IV string `json:"iv"`
+			IV hexText `json:"iv"`
 		} `json:"params"`
-		Message string `json:"message"`
+		Message hexText `json:"message"`
 	} `json:"cipher"`
 }
 
@@ -72,6 +86,9 @@ type cryptoPart struct {
 // be made to fail for another reason than the password nor to use unbounded memory or time.
 func parse(b []byte) (*keystore, error) {
 	var ks keystore
+	if len(b) == 0 {
+		return nil, fmt.Errorf("%w: the file is empty", ErrMalformed)
+	}
 	if err := json.Unmarshal(b, &ks); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
@@ -85,6 +102,9 @@ func parse(b []byte) (*keystore, error) {
 }
 
 func (ks *keystore) check() error {
+	if ks.Version == 3 {
+		return errors.New("a Web3 Secret Storage file (version 3), which holds keys of another curve")
+	}
 	if ks.Version != 4 {
 		return fmt.Errorf("version %d, not 4", ks.Version)
 	}
@@ -115,7 +135,8 @@ func (ks *keystore) check() error {
 		return fmt.Errorf("dklen %d", p.DKLen)
 	}
 	for _, f := range []struct {
-		name, value string
+		name        string
+		value       hexText
 		least, most int
 	}{
 		{"kdf salt", p.Salt, 1, 64},
@@ -124,49 +145,11 @@ func (ks *keystore) check() error {
 		{"cipher message", c.Cipher.Message, secretSize, secretSize},
 		{"pubkey", ks.PublicKey, 0, 96},
 	} {
-		if b, err := hex.DecodeString(f.value); err != nil {
+		if b, err := hex.DecodeString(string(f.value)); err != nil {
 			return fmt.Errorf("%s: %w", f.name, err)
 		} else if len(b) < f.least || len(b) > f.most {
 			return fmt.Errorf("%s of %d bytes", f.name, len(b))
 		}
 	}
 	return nil
-}
-
-// encrypt makes the "crypto" part for a 32-byte secret.
-func encrypt(secret, password []byte, kdf KDF) (*cryptoPart, error) {
-	if len(password) == 0 {
-		return nil, ErrNoPassword
-	}
-	if kdf != Scrypt && kdf != PBKDF2 {
-		return nil, fmt.Errorf("key derivation function %q is neither %s nor %s", kdf, Scrypt, PBKDF2)
-	}
-	m, err := keystorev4.New(keystorev4.WithCipher(string(kdf))).Encrypt(secret, string(password))
-	if err != nil {
-		return nil, err
-	}
-	var c cryptoPart
-	return &c, convert(m, &c)
-}
-
-// decrypt returns the 32-byte secret. On a parsed keystore it fails only with ErrWrongPassword.
-func (ks *keystore) decrypt(password []byte) ([]byte, error) {
-	var m map[string]any
-	if err := convert(ks.Crypto, &m); err != nil {
-		return nil, err
-	}
-	secret, err := keystorev4.New().Decrypt(m, string(password))
-	if err != nil {
-		return nil, fmt.Errorf("%w (or the file was altered)", ErrWrongPassword)
-	}
-	return secret, nil
-}
-
-// convert carries a value over to another type by way of JSON, the form that the encryptor's maps stand for.
-func convert(from, to any) error {
-	b, err := json.Marshal(from)
-	if err != nil {
-		return err
-	}
-	return json.Unmarshal(b, to)
 }

@@ -53,8 +53,18 @@ func passwordFile(file string) ([]byte, error) {
 		return nil, fmt.Errorf("password file: %w", err)
 	}
 	b = bytes.TrimSuffix(bytes.TrimSuffix(b, []byte("\n")), []byte("\r"))
-	if len(b) == 0 {
-		return nil, fmt.Errorf("password file %s: %w: the file is empty", file, ErrNoPassword)
+	switch {
+	case len(b) == 0:
+		err = fmt.Errorf("%w: the file is empty", ErrNoPassword)
+	case bytes.HasPrefix(b, []byte("\xef\xbb\xbf")), bytes.HasPrefix(b, []byte("\xff\xfe")):
+		err = fmt.Errorf("%w: the file begins with a byte order mark; save it without one", ErrPassword)
+	case bytes.ContainsAny(b, "\r\n"):
+		err = fmt.Errorf("%w: the file has more than one line", ErrPassword)
+	default:
+		_, err = normalise(b)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("password file %s: %w", file, err)
 	}
 	return b, nil
 }

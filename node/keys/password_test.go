@@ -30,7 +30,7 @@ func TestPasswordPrecedence(t *testing.T) {
 		err  error
 	}{
 		{"file before env", PasswordSource{File: write("a", "from file\n", 0o600), Env: env}, "from file", nil},
-		{"only one line ending is cut", PasswordSource{File: write("b", " two \r\n\r\n", 0o600)}, " two \r\n", nil},
+		{"one line ending is cut, blanks are not", PasswordSource{File: write("b", " two \r\n", 0o600)}, " two ", nil},
 		{"a missing file does not fall through", PasswordSource{File: dir + "/none", Env: env}, "", os.ErrNotExist},
 		{"an empty file does not fall through", PasswordSource{File: write("c", "\n", 0o600), Env: env}, "", ErrNoPassword},
 		{"an open file is refused", PasswordSource{File: write("d", "x", 0o644), Env: env}, "", ErrPermissions},
