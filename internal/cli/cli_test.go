@@ -256,24 +256,3 @@ func TestTxOffline(t *testing.T) {
 	fails(t, 1, "wrong password", "tx", "transfer", account, "1", "--key", treasury)
 	fails(t, 1, "bls12-381, not ed25519", "tx", "transfer", account, "1", "--key", client)
 }
-
-func TestFormats(t *testing.T) {
-	hash, key := strings.Repeat("0123456789abcdef", 4), strings.Repeat("0123456789abcdef", 12)
-	for _, c := range []struct{ got, want string }{
-		{ranges(nil), ""},
-		{ranges([]uint32{4}), "4"},
-		{ranges([]uint32{0, 1, 2, 5, 7, 8}), "0–2, 5, 7–8"},
-		{shortHashes("root " + hash + "; by " + key + "."), "root 0123456789abcdef…; by 0123456789abcdef…."},
-		{shortHashes("284fdb25a0e2b640"), "284fdb25a0e2b640"},
-		{credits(12_345_678_901), "12\u202f345.678901"},
-		{plural(1, "ack"), "1 ack"},
-		{plural(0, "ack"), "0 acks"},
-		{plural(1234, "ack"), "1\u202f234 acks"},
-		{mebibytes(3 << 19), "1.5 MiB"},
-		{mebibytes(3 << 29), "1.5 GiB"},
-	} {
-		if c.got != c.want {
-			t.Errorf("%q, want %q", c.got, c.want)
-		}
-	}
-}

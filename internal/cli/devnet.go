@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/waybill-network/waybill/internal/mainjob"
+	"github.com/waybill-network/waybill/internal/text"
 	"github.com/waybill-network/waybill/node"
 	"github.com/waybill-network/waybill/node/config"
 	"github.com/waybill-network/waybill/node/telemetry"
@@ -59,7 +61,7 @@ only when everything adds up.`,
 	fl.StringVar(&f.log, "log", "", "with --job: access log to replay (`file`)")
 	fl.IntVar(&f.requests, "requests", 10000, "with --job and no --log: requests to generate")
 	fl.Uint64Var(&f.seed, "seed", 1, "seed of the generator")
-	rung1Flag(cmd, &f.rung1, jobRung1, "with --job: ")
+	rung1Flag(cmd, &f.rung1, mainjob.Rung1, "with --job: ")
 	fl.StringVar(&f.exports, "exports", "", "with --job: write all exported files and the genesis file to this `folder`")
 	fl.StringVar(&f.dir, "dir", "", "`folder` for the network (default: a temporary one, removed at the end)")
 	fl.IntVar(&f.nodes, "nodes", 4, "committee members")
@@ -106,7 +108,7 @@ func (f *devnetFlags) defaults() {
 }
 
 func runDevnet(parent context.Context, f *devnetFlags, out, errOut io.Writer, asJSON bool) (err error) {
-	var source source
+	var source mainjob.Source
 	if f.job {
 		if source, err = f.source(); err != nil {
 			return err
@@ -129,10 +131,11 @@ func runDevnet(parent context.Context, f *devnetFlags, out, errOut io.Writer, as
 	}
 	ctx, cancel := context.WithCancelCause(parent)
 	defer cancel(nil)
-	g := &guard{patience: patience + 2*time.Duration(f.epoch+f.grace)*time.Second} // epochs that pass are no standstill
-	g.enter("start the nodes")
+	// Epochs that pass are no standstill.
+	g := &mainjob.Guard{Patience: patience + 2*time.Duration(f.epoch+f.grace)*time.Second}
+	g.Enter("start the nodes")
 	if f.job {
-		defer g.start(ctx, cancel)()
+		defer g.Start(ctx, cancel)()
 	}
 	nodes, err := startAll(ctx, net, errOut)
 	if err != nil {
@@ -149,8 +152,10 @@ func runDevnet(parent context.Context, f *devnetFlags, out, errOut io.Writer, as
 		}()
 	}
 	if f.job {
-		j := &job{f: f, net: net, nodes: nodes, guard: g, out: out, errOut: errOut, source: source}
-		return causeOr(ctx, j.run(ctx, asJSON))
+		return causeOr(ctx, runJob(ctx, mainjob.Config{
+			Network: net, Nodes: nodes, Serving: f.serving, Proving: f.proofs > 0, Workload: source,
+			Rung1: f.rung1, Exports: f.exports, Progress: errOut, Guard: g,
+		}, out, asJSON))
 	}
 	describe(out, net, f)
 	<-ctx.Done()
@@ -158,6 +163,30 @@ func runDevnet(parent context.Context, f *devnetFlags, out, errOut io.Writer, as
 		return nil // interrupted, which is how it ends
 	}
 	return context.Cause(ctx)
+}
+
+// runJob prints what came out, and fails when that is not what has to.
+func runJob(ctx context.Context, c mainjob.Config, out io.Writer, asJSON bool) error {
+	result, err := mainjob.Run(ctx, c)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		if err := printJSON(out, result); err != nil {
+			return err
+		}
+	} else {
+		result.Print(out)
+	}
+	return result.Check()
+}
+
+// source is the job's workload.
+func (f *devnetFlags) source() (mainjob.Source, error) {
+	if f.log == "" {
+		return mainjob.Generated(f.seed, f.requests), nil
+	}
+	return mainjob.Log(f.log)
 }
 
 // write writes the network's folders.
@@ -264,7 +293,7 @@ func describe(out io.Writer, net *testnet.Network, f *devnetFlags) {
 		}
 		rows[i] = []string{fmt.Sprintf("node%d", i), role, n.Ingest, n.Operator}
 	}
-	table(out, []string{"node", "role", "clients", "dashboard"}, rows)
+	text.Table(out, []string{"node", "role", "clients", "dashboard"}, rows)
 	fmt.Fprintf(out, `
 Try, from another terminal:
   waybill status --node %s

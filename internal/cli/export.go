@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/waybill-network/waybill/internal/text"
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/ingest"
 	"github.com/waybill-network/waybill/rollup"
@@ -75,11 +76,11 @@ func writeExport(w io.Writer, name string, file []byte, asJSON bool) error {
 		if err != nil {
 			return err
 		}
-		var text bytes.Buffer
-		if err := printJSON(&text, export); err != nil {
+		var document bytes.Buffer
+		if err := printJSON(&document, export); err != nil {
 			return err
 		}
-		file = text.Bytes()
+		file = document.Bytes()
 	}
 	if name == "" {
 		_, err := w.Write(file)
@@ -88,6 +89,6 @@ func writeExport(w io.Writer, name string, file []byte, asJSON bool) error {
 	if err := os.WriteFile(name, file, 0o644); err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "%s: %s\n", name, plural(uint64(len(file)), "byte"))
+	fmt.Fprintf(w, "%s: %s\n", name, text.Plural(len(file), "byte"))
 	return nil
 }

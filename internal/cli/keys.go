@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"github.com/spf13/cobra"
+	"github.com/waybill-network/waybill/internal/text"
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node/keys"
 )
@@ -202,16 +203,16 @@ func printKeys(cmd *cobra.Command, asJSON bool, infos []*keys.Info) error {
 	}
 	if len(infos) == 1 {
 		k := infos[0]
-		pairs(cmd.OutOrStdout(), "file", k.File, "kind", string(k.Kind), "role", k.Role, "public key", k.PublicKey)
+		text.Pairs(cmd.OutOrStdout(), "file", k.File, "kind", string(k.Kind), "role", k.Role, "public key", k.PublicKey)
 		return nil
 	}
 	rows := make([][]string, len(infos))
 	for i, k := range infos {
 		rows[i] = []string{k.File, string(k.Kind), k.Role, k.PublicKey}
 		if k.Kind != keys.Ed25519 { // an account's key is short enough, and wanted whole
-			rows[i][3] = shortHashes(k.PublicKey)
+			rows[i][3] = text.ShortHashes(k.PublicKey)
 		}
 	}
-	table(cmd.OutOrStdout(), []string{"file", "kind", "role", "public key"}, rows)
+	text.Table(cmd.OutOrStdout(), []string{"file", "kind", "role", "public key"}, rows)
 	return nil
 }

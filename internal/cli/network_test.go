@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waybill-network/waybill/internal/mainjob"
+	"github.com/waybill-network/waybill/internal/verdict"
 	"github.com/waybill-network/waybill/node/config"
 	"github.com/waybill-network/waybill/rollup"
 )
@@ -116,7 +118,7 @@ func TestOperator(t *testing.T) {
 	fails(t, 1, "store: ", "start", "--home", n.home) // it runs already
 
 	seed := write(t, filepath.Join(n.dir, "seed.hex"), strings.Repeat("5a", 32))
-	var done replayResult
+	var done mainjob.Delivered
 	args := with("replay", "--genesis", n.genesis, "--treasury", n.treasury, "--seed-file", seed, "--requests", "40", "--json")
 	for range 2 { // the second run finds its parties registered, and its acks are others
 		if err := json.Unmarshal([]byte(must(t, args...)), &done); err != nil || done.Accepted != 40 {
@@ -295,19 +297,20 @@ func TestDevnetJob(t *testing.T) {
 	}
 	exports := t.TempDir()
 	var decoded struct {
-		jobResult
+		mainjob.Result
 		Verified []judged `json:"verified"`
 	}
 	out := must(t, "devnet", "--job", "--requests", "120", "--epoch", "4", "--grace", "1", "--exports", exports, "--json")
 	if err := json.Unmarshal([]byte(out), &decoded); err != nil {
 		t.Fatal(err)
 	}
-	result := decoded.jobResult
+	result := decoded.Result
 	for _, v := range decoded.Verified {
-		result.Verified = append(result.Verified, verdict{File: v.File, Holds: v.Holds, Summary: v.Summary, Content: new(rollup.Report)})
+		result.Verified = append(result.Verified, verdict.Verdict{
+			File: v.File, Holds: v.Holds, Summary: v.Summary, Content: new(rollup.Report)})
 	}
-	result.want = rungs{Acks: 1, Statements: 1, Proofs: 1} // which is not printed
-	if err := result.check(); err != nil || result.Accepted != 120 || result.Settled != 120 {
+	result.Want = mainjob.Rungs{Acks: 1, Statements: 1, Proofs: 1} // which is not printed
+	if err := result.Check(); err != nil || result.Accepted != 120 || result.Settled != 120 {
 		t.Errorf("%+v, %v", result, err)
 	}
 	files, err := filepath.Glob(filepath.Join(exports, "*.wbx"))
@@ -316,7 +319,7 @@ func TestDevnetJob(t *testing.T) {
 	}
 	must(t, append([]string{"verify", "--genesis", filepath.Join(exports, "genesis.json")}, files...)...)
 	var text bytes.Buffer
-	result.print(&text)
+	result.Print(&text)
 	for _, want := range []string{"120 received = 120 accepted + 0 refused; 120 accepted = 120 settled + 0 pending", "ack.wbx: holds: ",
 		fmt.Sprintf("Acks by rung: %d verified one by one (1) + %d under statements that their clients co-signed (2) + %d under proofs",
 			result.Rungs.Acks, result.Rungs.Statements, result.Rungs.Proofs)} {
@@ -324,22 +327,22 @@ func TestDevnetJob(t *testing.T) {
 			t.Errorf("%q is missing in %s", want, &text)
 		}
 	}
-	for _, spoil := range []func(r *jobResult){
-		func(r *jobResult) { r.Settled-- },
-		func(r *jobResult) { r.Received-- },
-		func(r *jobResult) { r.Differs = []string{"one"} },
-		func(r *jobResult) { r.Verified = []verdict{{}} },
-		func(r *jobResult) { r.Epochs = r.Epochs[:1] },
-		func(r *jobResult) { r.Rungs.Acks++ },
-		func(r *jobResult) { r.Rungs.Proofs++ },
-		func(r *jobResult) { r.Rungs.InTime = r.Rungs.Proofs + 1 },
-		func(r *jobResult) { r.Rungs = rungs{Statements: 60, Proofs: 60} },
-		func(r *jobResult) { r.Rungs = rungs{Acks: 60, Proofs: 60} },
-		func(r *jobResult) { r.Rungs = rungs{Acks: 60, Statements: 60} },
+	for _, spoil := range []func(r *mainjob.Result){
+		func(r *mainjob.Result) { r.Settled-- },
+		func(r *mainjob.Result) { r.Received-- },
+		func(r *mainjob.Result) { r.Differs = []string{"one"} },
+		func(r *mainjob.Result) { r.Verified = []verdict.Verdict{{}} },
+		func(r *mainjob.Result) { r.Epochs = r.Epochs[:1] },
+		func(r *mainjob.Result) { r.Rungs.Acks++ },
+		func(r *mainjob.Result) { r.Rungs.Proofs++ },
+		func(r *mainjob.Result) { r.Rungs.InTime = r.Rungs.Proofs + 1 },
+		func(r *mainjob.Result) { r.Rungs = mainjob.Rungs{Statements: 60, Proofs: 60} },
+		func(r *mainjob.Result) { r.Rungs = mainjob.Rungs{Acks: 60, Proofs: 60} },
+		func(r *mainjob.Result) { r.Rungs = mainjob.Rungs{Acks: 60, Statements: 60} },
 	} {
 		bad := result
 		spoil(&bad)
-		if bad.check() == nil {
+		if bad.Check() == nil {
 			t.Errorf("a job with %+v passes", bad)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/waybill-network/waybill/internal/text"
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/ingest"
 	"github.com/waybill-network/waybill/node/telemetry"
@@ -77,17 +78,17 @@ func statusOf(ctx context.Context, c *ingest.Client) (*nodeStatus, error) {
 }
 
 func (s *nodeStatus) print(w io.Writer) {
-	pairs(w,
+	text.Pairs(w,
 		"node", fmt.Sprintf("%s, number %d, version %s, up %v", s.Node.Name, s.Node.Index, s.Build.Version, s.Taken.Sub(s.Started).Round(time.Second)),
 		"network", fmt.Sprintf("%s (%s)", s.Node.ChainID, s.Node.Network),
 		"ready", s.readiness(),
-		"chain", fmt.Sprintf("block %s, %v old, %.1f blocks a second, %s, %s waiting, application hash %s", grouped(uint64(s.Chain.Height)),
-			s.Taken.Sub(s.Chain.BlockTime).Round(time.Millisecond), s.Recent.PerSecond(s.Recent.Blocks), plural(uint64(s.Chain.Peers), "peer"), plural(uint64(s.Chain.Mempool), "transaction"), shortHashes(s.Chain.AppHash)),
+		"chain", fmt.Sprintf("block %s, %v old, %.1f blocks a second, %s, %s waiting, application hash %s", text.Grouped(s.Chain.Height),
+			s.Taken.Sub(s.Chain.BlockTime).Round(time.Millisecond), s.Recent.PerSecond(s.Recent.Blocks), text.Plural(s.Chain.Peers, "peer"), text.Plural(s.Chain.Mempool, "transaction"), text.ShortHashes(s.Chain.AppHash)),
 		"epoch", fmt.Sprintf("%d, %s; the next to settle is %d", s.Epoch.Number, s.epochEnd(), s.Epoch.NextToSettle),
-		"registry", fmt.Sprintf("%s, %s, %s", plural(uint64(s.Epoch.Nodes), "node"), plural(uint64(s.Epoch.Services), "service"), plural(uint64(s.Epoch.Clients), "client")),
+		"registry", fmt.Sprintf("%s, %s, %s", text.Plural(s.Epoch.Nodes, "node"), text.Plural(s.Epoch.Services, "service"), text.Plural(s.Epoch.Clients, "client")),
 		"committee", s.members(),
-		"disk", fmt.Sprintf("%s used, %s free", mebibytes(s.Store.Bytes), mebibytes(s.Store.Free)),
-		"owner", fmt.Sprintf("%s credits, %s earned by this node since it started", credits(s.Node.Balance), credits(s.Node.Earned)),
+		"disk", fmt.Sprintf("%s used, %s free", text.Bytes(s.Store.Bytes), text.Bytes(s.Store.Free)),
+		"owner", fmt.Sprintf("%s credits, %s earned by this node since it started", text.Credits(s.Node.Balance), text.Credits(s.Node.Earned)),
 	)
 	if s.Node.Serving {
 		s.printAcks(w)
@@ -96,9 +97,9 @@ func (s *nodeStatus) print(w io.Writer) {
 		fmt.Fprintln(w, "\nRollups of the network that were ordered last:")
 		rows := make([][]string, len(s.recent))
 		for i, r := range s.recent {
-			rows[i] = []string{strconv.Itoa(int(r.Node)), strconv.Itoa(int(r.Epoch)), strconv.Itoa(int(r.Window)), grouped(uint64(r.Acks)), grouped(uint64(r.CosignedAcks)), rungText(r.Rung), grouped(r.Units), shortHashes(r.Id), numbers(r.Signers)}
+			rows[i] = []string{strconv.Itoa(int(r.Node)), strconv.Itoa(int(r.Epoch)), strconv.Itoa(int(r.Window)), text.Grouped(r.Acks), text.Grouped(r.CosignedAcks), rungText(r.Rung), text.Grouped(r.Units), text.ShortHashes(r.Id), numbers(r.Signers)}
 		}
-		table(w, []string{">node", ">epoch", ">window", ">acks", ">co-signed", ">rung", ">units", "id", "signers"}, rows)
+		text.Table(w, []string{">node", ">epoch", ">window", ">acks", ">co-signed", ">rung", ">units", "id", "signers"}, rows)
 	}
 }
 
@@ -139,8 +140,8 @@ func (s *nodeStatus) members() string {
 			ill = append(ill, fmt.Sprintf("%d did not: %s", m.Node, m.LastError))
 		}
 	}
-	text := fmt.Sprintf("%d of %d answered the last rollup pushed to them", healthy, len(s.Committee))
-	return strings.Join(append([]string{text}, ill...), "; ")
+	line := fmt.Sprintf("%d of %d answered the last rollup pushed to them", healthy, len(s.Committee))
+	return strings.Join(append([]string{line}, ill...), "; ")
 }
 
 // printAcks shows what a serving node did with acks since it started.
@@ -154,24 +155,24 @@ func (s *nodeStatus) printAcks(w io.Writer) {
 		case a.Name == rollup.CodeKnown.String():
 		case a.Count > 0:
 			refused += a.Count
-			reasons = append(reasons, grouped(a.Count)+" "+a.Name)
+			reasons = append(reasons, text.Grouped(a.Count)+" "+a.Name)
 		}
 	}
-	answers := fmt.Sprintf("%s accepted, %s refused", grouped(accepted), grouped(refused))
+	answers := fmt.Sprintf("%s accepted, %s refused", text.Grouped(accepted), text.Grouped(refused))
 	if refused > 0 {
 		answers += ": " + strings.Join(reasons, ", ")
 	}
 	seconds := s.Taken.Sub(s.Started).Seconds()
 	fmt.Fprintln(w)
-	pairs(w,
+	text.Pairs(w,
 		"acks", answers,
 		"rate", fmt.Sprintf("%.1f accepted and %.1f refused a second in the last %.0f s; %.1f and %.1f since the start",
 			s.Recent.PerSecond(s.Recent.Accepted), s.Recent.PerSecond(s.Recent.Refused), s.Recent.Seconds, float64(accepted)/max(seconds, 1), float64(refused)/max(seconds, 1)),
-		"waiting", fmt.Sprintf("%s without an answer yet, from %s", plural(uint64(s.Budget.Acks), "ack"), plural(uint64(s.Budget.Sources), "connection")),
-		"rollups", fmt.Sprintf("%s sealed, %s certified, %s ordered, %d pending", grouped(s.Rollups.Sealed), grouped(s.Rollups.Certified),
-			grouped(s.Rollups.Ordered), s.Rollups.Pending),
+		"waiting", fmt.Sprintf("%s without an answer yet, from %s", text.Plural(s.Budget.Acks, "ack"), text.Plural(s.Budget.Sources, "connection")),
+		"rollups", fmt.Sprintf("%s sealed, %s certified, %s ordered, %d pending", text.Grouped(s.Rollups.Sealed), text.Grouped(s.Rollups.Certified),
+			text.Grouped(s.Rollups.Ordered), s.Rollups.Pending),
 		"by rung", fmt.Sprintf("%s acks one by one (1), %s under statements that their clients co-signed (2), %s under proofs of them (3)",
-			grouped(s.Rollups.Rung1), grouped(s.Rollups.Rung2), grouped(s.Rollups.Rung3)),
+			text.Grouped(s.Rollups.Rung1), text.Grouped(s.Rollups.Rung2), text.Grouped(s.Rollups.Rung3)),
 		"co-signing", s.cosigning(),
 		"proofs", s.proving(),
 	)
@@ -184,18 +185,18 @@ func (s *nodeStatus) printAcks(w io.Writer) {
 		power := ""
 		switch v.State {
 		case telemetry.WindowProving:
-			power = fmt.Sprintf("%d of %s", v.Proven, plural(uint64(v.Segments), "proof"))
+			power = fmt.Sprintf("%d of %s", v.Proven, text.Plural(v.Segments, "proof"))
 		case telemetry.WindowCertifying:
 			power = fmt.Sprintf("%d of %d", v.Power, v.Quorum)
 		}
-		rows = append(rows, []string{strconv.Itoa(int(v.Epoch)), strconv.Itoa(int(v.Window)), string(v.State), closes, grouped(uint64(v.Acks)), rungText(uint32(v.Rung)), power})
+		rows = append(rows, []string{strconv.Itoa(int(v.Epoch)), strconv.Itoa(int(v.Window)), string(v.State), closes, text.Grouped(v.Acks), rungText(uint32(v.Rung)), power})
 		if len(rows) == 8 {
 			break
 		}
 	}
 	if len(rows) > 0 {
 		fmt.Fprintln(w, "\nWindows of this node, newest first:")
-		table(w, []string{">epoch", ">window", "state", ">closes in", ">acks", ">rung", ">power so far"}, rows)
+		text.Table(w, []string{">epoch", ">window", "state", ">closes in", ">acks", ">rung", ">power so far"}, rows)
 	}
 }
 
@@ -205,17 +206,17 @@ func (s *nodeStatus) cosigning() string {
 	if !c.On {
 		return "off (pipeline.cosign_wait)"
 	}
-	text := fmt.Sprintf("%s can be asked; of %s asked so far, %s signed and %s did not answer in time", plural(uint64(c.Sessions), "session"),
-		plural(c.Asked, "client"), grouped(c.Signed), grouped(c.Silent))
+	line := fmt.Sprintf("%s can be asked; of %s asked so far, %s signed and %s did not answer in time", text.Plural(c.Sessions, "session"),
+		text.Plural(c.Asked, "client"), text.Grouped(c.Signed), text.Grouped(c.Silent))
 	for _, r := range c.Refusals {
 		if r.Count > 0 {
-			text += fmt.Sprintf(", %s %s", grouped(r.Count), r.Name)
+			line += fmt.Sprintf(", %s %s", text.Grouped(r.Count), r.Name)
 		}
 	}
 	if c.Garbage > 0 {
-		text += fmt.Sprintf("; %s barred for an answer that was none", plural(c.Garbage, "session"))
+		line += fmt.Sprintf("; %s barred for an answer that was none", text.Plural(c.Garbage, "session"))
 	}
-	return text
+	return line
 }
 
 // proving says what became of proofs, and what is missing for them.
@@ -227,25 +228,25 @@ func (s *nodeStatus) proving() string {
 		}
 		return "checked, not made"
 	}
-	text := fmt.Sprintf("%s proved with %s, %d waiting, %d in work; the prover is %s", plural(p.Windows, "window"), plural(p.Proofs, "proof"),
+	line := fmt.Sprintf("%s proved with %s, %d waiting, %d in work; the prover is %s", text.Plural(p.Windows, "window"), text.Plural(p.Proofs, "proof"),
 		p.Queued, p.Working, p.Prover.Stage)
 	if p.Proofs > 0 {
-		text += fmt.Sprintf(", %.1f s a proof, %s at most", p.Prover.Seconds/float64(p.Proofs), mebibytes(p.Prover.PeakMemory))
+		line += fmt.Sprintf(", %.1f s a proof, %s at most", p.Prover.Seconds/float64(p.Proofs), text.Bytes(p.Prover.PeakMemory))
 	}
 	for _, f := range p.Failures {
 		if f.Count > 0 {
-			text += fmt.Sprintf("; %s without: %s", plural(f.Count, "window"), f.Name)
+			line += fmt.Sprintf("; %s without: %s", text.Plural(f.Count, "window"), f.Name)
 		}
 	}
 	for _, k := range p.Keys {
 		if !k.Found {
-			text += fmt.Sprintf("; the key for %d statements is MISSING", k.Statements)
+			line += fmt.Sprintf("; the key for %d statements is MISSING", k.Statements)
 		}
 	}
 	if p.Development {
-		text += "; keys for DEVELOPMENT"
+		line += "; keys for DEVELOPMENT"
 	}
-	return text
+	return line
 }
 
 // rungText is the rung of the best evidence that the node keeps.
@@ -257,16 +258,9 @@ func rungText(rung uint32) string {
 }
 
 func numbers(list []uint32) string {
-	text := make([]string, len(list))
+	line := make([]string, len(list))
 	for i, n := range list {
-		text[i] = strconv.Itoa(int(n))
+		line[i] = strconv.Itoa(int(n))
 	}
-	return strings.Join(text, ", ")
-}
-
-func mebibytes(n uint64) string {
-	if n < 1<<30 {
-		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
-	}
-	return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
+	return strings.Join(line, ", ")
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+	"github.com/waybill-network/waybill/internal/text"
 	"github.com/waybill-network/waybill/node/testnet"
 )
 
@@ -85,7 +86,7 @@ out, not for money. Every member's homes may be moved to other machines after ch
 		for i, node := range info.Nodes {
 			rows[i] = []string{"waybill start --home " + node.Home, node.Ingest, node.Operator}
 		}
-		table(out, []string{"start with", "clients", "dashboard"}, rows)
+		text.Table(out, []string{"start with", "clients", "dashboard"}, rows)
 		return nil
 	}
 	return cmd

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/waybill-network/waybill/internal/text"
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node/ingest"
 	"github.com/waybill-network/waybill/node/keys"
@@ -98,7 +99,7 @@ func writeTx(w io.Writer, name string, tx []byte, asJSON bool) error {
 	if asJSON {
 		return printJSON(w, map[string]any{"file": name, "bytes": len(tx)})
 	}
-	fmt.Fprintf(w, "%s: %s; submit it with: waybill tx send %s\n", name, plural(uint64(len(tx)), "byte"), name)
+	fmt.Fprintf(w, "%s: %s; submit it with: waybill tx send %s\n", name, text.Plural(len(tx), "byte"), name)
 	return nil
 }
 
@@ -120,7 +121,7 @@ func sendTx(ctx context.Context, w io.Writer, c *ingest.Client, sender ledger.Ke
 	}
 	fmt.Fprintf(w, "executed, hash %s\n", hash)
 	for _, e := range entries {
-		fmt.Fprintf(w, "%s %d: %s\n", e.Kind, e.Index, shortHashes(e.Name))
+		fmt.Fprintf(w, "%s %d: %s\n", e.Kind, e.Index, text.ShortHashes(e.Name))
 	}
 	return err
 }

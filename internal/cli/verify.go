@@ -1,66 +1,13 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/waybill-network/waybill/proofs/verifier"
-	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/internal/verdict"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
-
-// errDoesNotHold is returned after the reasons were printed.
-var errDoesNotHold = errors.New("not everything holds")
-
-type verdict struct {
-	File    string         `json:"file"`
-	Holds   bool           `json:"holds"`
-	Summary string         `json:"summary,omitempty"`
-	Error   string         `json:"error,omitempty"`
-	Content *rollup.Report `json:"content,omitempty"`
-
-	// Took has the microseconds that each of the content's checks took, by name.
-	Took map[string]int64 `json:"took_us,omitempty"`
-}
-
-// String is a line, with hashes cut short, and another for each check when the file holds.
-func (v verdict) String() string {
-	if !v.Holds {
-		return v.File + ": DOES NOT HOLD: " + v.Error
-	}
-	var b strings.Builder
-	b.WriteString(v.File + ": holds: " + shortHashes(v.Summary))
-	for _, c := range v.Content.Checks {
-		took := time.Duration(v.Took[c.Name]) * time.Microsecond
-		fmt.Fprintf(&b, "\n  %s: %s; it took %v and %s.", c.Name, c.What, took, plural(uint64(c.Bytes), "byte"))
-	}
-	return b.String()
-}
-
-// stopwatch adds up how long each check took.
-type stopwatch struct {
-	last time.Time
-	took map[string]time.Duration
-}
-
-func (w *stopwatch) checked(name string) {
-	now := time.Now()
-	w.took[name] += now.Sub(w.last)
-	w.last = now
-}
-
-func (w *stopwatch) microseconds() map[string]int64 {
-	us := make(map[string]int64, len(w.took))
-	for name, took := range w.took {
-		us[name] = took.Microseconds()
-	}
-	return us
-}
 
 func newVerify() *cobra.Command {
 	var genesisFile string
@@ -90,9 +37,9 @@ checked, how long it took, and how many bytes it needed.`,
 		if err != nil {
 			return err
 		}
-		verdicts, all := make([]verdict, len(args)), true
+		verdicts, all := make([]verdict.Verdict, len(args)), true
 		for i, name := range args {
-			verdicts[i] = verifyFile(genesis, name)
+			verdicts[i] = verdict.Of(genesis, name)
 			all = all && verdicts[i].Holds
 		}
 		out := cmd.OutOrStdout()
@@ -106,38 +53,11 @@ checked, how long it took, and how many bytes it needed.`,
 			}
 		}
 		if !all {
-			return errDoesNotHold
+			return verdict.ErrDoesNotHold
 		}
 		return nil
 	}
 	return cmd
-}
-
-func verifyFile(g *ledger.Genesis, name string) verdict {
-	v := verdict{File: name}
-	file, err := os.ReadFile(name)
-	if err == nil {
-		trust := g.Trust()
-		watch := stopwatch{last: time.Now(), took: make(map[string]time.Duration)}
-		trust.Checked = watch.checked
-		trust.Proofs = verifier.OfKey
-		v.Content, err = rollup.VerifyExport(file, trust)
-		v.Took = watch.microseconds()
-	}
-	var unreadable *fs.PathError
-	switch {
-	case errors.As(err, &unreadable):
-		v.Error = "cannot be read: " + unreadable.Err.Error()
-		return v
-	case errors.Is(err, rollup.ErrNetwork):
-		v.Error = fmt.Sprintf("%v, and the genesis file is of %s", err, g.Network())
-		return v
-	case err != nil:
-		v.Error = err.Error()
-		return v
-	}
-	v.Holds, v.Summary = true, v.Content.Summary()
-	return v
 }
 
 func readGenesis(name string) (*ledger.Genesis, error) {

@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+	"github.com/waybill-network/waybill/internal/text"
 	"github.com/waybill-network/waybill/node/telemetry"
 )
 
@@ -49,7 +50,7 @@ func newVersion() *cobra.Command {
 		for _, name := range notable {
 			rows = append(rows, "  "+name, v.Modules[name])
 		}
-		pairs(out, rows...)
+		text.Pairs(out, rows...)
 		return nil
 	}
 	return cmd

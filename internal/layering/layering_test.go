@@ -29,8 +29,9 @@ var rooms = []struct {
 	{"bench", []string{"kernels", "rollup", "rollup/ledger", "proofs", "pipeline", "node", "bench/workload"}},
 	{"cmd", []string{"internal/cli"}},
 	{"internal", nil},
-	{"internal/cli", []string{"kernels", "rollup", "rollup/ledger", "proofs", "pipeline", "node", "bench", "bench/workload", "internal/mainjob"}},
-	{"internal/mainjob", []string{"kernels", "rollup", "rollup/ledger", "proofs", "pipeline", "node", "bench", "bench/workload"}},
+	{"internal/cli", []string{"kernels", "rollup", "rollup/ledger", "proofs", "pipeline", "node", "bench", "bench/workload", "internal/mainjob", "internal/verdict"}},
+	{"internal/verdict", []string{"kernels", "rollup", "rollup/ledger", "proofs"}},
+	{"internal/mainjob", []string{"kernels", "rollup", "rollup/ledger", "proofs", "pipeline", "node", "bench", "bench/workload", "internal/verdict"}},
 	{"internal/crash", []string{"kernels", "rollup", "rollup/ledger", "proofs", "pipeline", "node", "bench", "bench/workload", "internal/mainjob"}},
 	{"internal/testnet", []string{"kernels", "rollup", "rollup/ledger"}},
 }
@@ -56,7 +57,7 @@ var guests = map[string][]string{
 	"golang.org/x/crypto":               {"node/keys", "proofs"},
 	"golang.org/x/perf":                 {"bench"},
 	"golang.org/x/text":                 {"node/keys"},
-	"golang.org/x/term":                 {"bench", "node/keys", "internal/cli"},
+	"golang.org/x/term":                 {"bench", "node/keys", "internal/cli", "internal/progress"},
 	"golang.org/x/sync":                 {"kernels", "pipeline", "node", "bench", "internal/cli", "internal/crash"},
 	"golang.org/x/sys":                  {"kernels/blake3", "node", "internal/cli"},
 }

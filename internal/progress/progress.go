@@ -1,4 +1,5 @@
-package cli
+// Package progress shows how far a phase of a command is.
+package progress
 
 import (
 	"fmt"
@@ -9,10 +10,13 @@ import (
 	"time"
 
 	"golang.org/x/term"
+
+	"github.com/waybill-network/waybill/internal/text"
 )
 
-// progress shows how far a phase is: one line that is rewritten on a terminal, and elsewhere a line every few seconds.
-type progress struct {
+// Bar shows how far a phase is: one line that is rewritten on a terminal, elsewhere a line every
+// few seconds. Its methods are safe for concurrent use.
+type Bar struct {
 	w           io.Writer
 	name, unit  string
 	interactive bool
@@ -35,14 +39,16 @@ const (
 	barWidth = 28
 )
 
-func newProgress(w io.Writer, name, unit string) *progress {
+// New starts a phase. What is counted has a unit in the plural, "acks".
+func New(w io.Writer, name, unit string) *Bar {
 	f, ok := w.(*os.File)
 	now := time.Now()
-	return &progress{w: w, name: name, unit: unit, interactive: ok && term.IsTerminal(int(f.Fd())), started: now, at: now, shown: now}
+	interactive := ok && term.IsTerminal(int(f.Fd()))
+	return &Bar{w: w, name: name, unit: unit, interactive: interactive, started: now, at: now, shown: now}
 }
 
-// set records progress and shows it when it is time to.
-func (p *progress) set(done, total int, note string) {
+// Set records progress and shows it when it is time to.
+func (p *Bar) Set(done, total int, note string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
@@ -64,7 +70,8 @@ func (p *progress) set(done, total int, note string) {
 		return
 	}
 	p.shown = now
-	line := fmt.Sprintf("%-9s%s %s/%s %s, %s/s  %s", p.name, bar(done, total), grouped(uint64(done)), grouped(uint64(total)), p.unit, grouped(uint64(p.rate)), note)
+	line := fmt.Sprintf("%-9s%s %s/%s %s, %s/s  %s", p.name, bar(done, total), text.Grouped(done),
+		text.Grouped(total), p.unit, text.Grouped(int(p.rate)), note)
 	if p.interactive {
 		fmt.Fprintf(p.w, "\r\x1b[K%s", line)
 	} else {
@@ -80,8 +87,8 @@ func bar(done, total int) string {
 	return strings.Repeat("█", filled) + strings.Repeat("░", barWidth-filled)
 }
 
-// follow calls state for the display until the returned function is called.
-func (p *progress) follow(state func() (done, total int, note string)) (stop func()) {
+// Follow calls state for the display until the returned function is called.
+func (p *Bar) Follow(state func() (done, total int, note string)) (stop func()) {
 	quit := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -92,15 +99,16 @@ func (p *progress) follow(state func() (done, total int, note string)) (stop fun
 			case <-quit:
 				return
 			case <-tick.C:
-				p.set(state())
+				p.Set(state())
 			}
 		}
 	})
 	return sync.OnceFunc(func() { close(quit); wg.Wait() })
 }
 
-// end replaces the line by a summary with the whole phase's duration; with none it only clears the line.
-func (p *progress) end(summary string) {
+// End replaces the line by a summary with the whole phase's duration; with none it only clears the
+// line.
+func (p *Bar) End(summary string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ended {

@@ -1,4 +1,4 @@
-package cli
+package mainjob
 
 import (
 	"context"
@@ -7,31 +7,31 @@ import (
 	"time"
 )
 
-// guard ends a job that stands still: when the phase and everything else that it watches are the same for so long, it
-// cancels the job's context with an error that names the phase.
-type guard struct {
-	patience time.Duration
+// Guard ends a job that stands still: when the phase and everything else that it watches are the
+// same for Patience, it cancels the job's context with an error that names the phase.
+type Guard struct {
+	Patience time.Duration
 
 	mu    sync.Mutex
 	phase string
 	watch func() string // renders what moves while the job does; nil: the phase alone
 }
 
-// enter says what the job does now.
-func (g *guard) enter(phase string) {
+// Enter says what the job does now.
+func (g *Guard) Enter(phase string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.phase = phase
 }
 
-// observe says what moves, from now on. The function is called from another goroutine.
-func (g *guard) observe(watch func() string) {
+// Observe says what moves, from now on. The function is called from another goroutine.
+func (g *Guard) Observe(watch func() string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.watch = watch
 }
 
-func (g *guard) state() (phase, detail string) {
+func (g *Guard) state() (phase, detail string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.watch == nil {
@@ -40,12 +40,12 @@ func (g *guard) state() (phase, detail string) {
 	return g.phase, g.watch()
 }
 
-// start watches until the returned function is called, which waits for the watcher.
-func (g *guard) start(ctx context.Context, cancel context.CancelCauseFunc) (stop func()) {
+// Start watches until the returned function is called, which waits for the watcher.
+func (g *Guard) Start(ctx context.Context, cancel context.CancelCauseFunc) (stop func()) {
 	ctx, end := context.WithCancel(ctx)
 	var watcher sync.WaitGroup
 	watcher.Go(func() {
-		tick := time.NewTicker(g.patience / 20)
+		tick := time.NewTicker(g.Patience / 20)
 		defer tick.Stop()
 		lastPhase, last := g.state()
 		moved := time.Now()
@@ -59,8 +59,8 @@ func (g *guard) start(ctx context.Context, cancel context.CancelCauseFunc) (stop
 			if phase != lastPhase || now != last {
 				lastPhase, last, moved = phase, now, time.Now()
 			}
-			if time.Since(moved) > g.patience {
-				cancel(&stillError{phase, now, g.patience})
+			if time.Since(moved) > g.Patience {
+				cancel(&stillError{phase, now, g.Patience})
 				return
 			}
 		}

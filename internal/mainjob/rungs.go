@@ -1,19 +1,21 @@
-package cli
+package mainjob
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
+	"github.com/waybill-network/waybill/internal/progress"
+	"github.com/waybill-network/waybill/internal/text"
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/ingest"
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// rungs says how many acks are shown how: one by one, under statements that their clients co-signed, and under proofs of such
-// statements. InTime are those of the last whose proofs the committee has seen in the statements' place.
-type rungs struct {
+// Rungs says how many acks are shown how: one by one, under statements that their clients
+// co-signed, and under proofs of such statements. InTime are those of the last whose proofs the
+// committee has seen in the statements' place.
+type Rungs struct {
 	Acks       uint64 `json:"1"`
 	Statements uint64 `json:"2"`
 	Proofs     uint64 `json:"3"`
@@ -21,26 +23,26 @@ type rungs struct {
 }
 
 // rungs waits until everything is proved that will be, and counts.
-func (j *job) rungs(ctx context.Context, r *jobResult) error {
-	bar := newProgress(j.errOut, "prove", "proofs")
-	defer bar.end("")
+func (j *job) rungs(ctx context.Context, r *Result) error {
+	bar := progress.New(j.Progress, "prove", "proofs")
+	defer bar.End("")
 	for {
 		done, left := j.proofs()
 		if left == 0 {
-			bar.end(plural(uint64(done), "proof"))
+			bar.End(text.Plural(done, "proof"))
 			break
 		}
-		bar.set(done, done+left, "")
-		if err := pause(ctx, 100*time.Millisecond); err != nil {
+		bar.Set(done, done+left, "")
+		if err := pause(ctx); err != nil {
 			return err
 		}
 	}
-	for i, n := range j.nodes {
+	for i, n := range j.Nodes {
 		s := n.Snapshot()
 		r.Rungs.InTime += s.Rollups.Rung3
 		for _, f := range s.Proving.Failures {
 			if f.Count > 0 {
-				return fmt.Errorf("node%d: %s without a proof: %s", i, plural(f.Count, "window"), f.Name)
+				return fmt.Errorf("node%d: %s without a proof: %s", i, text.Plural(f.Count, "window"), f.Name)
 			}
 		}
 	}
@@ -49,7 +51,7 @@ func (j *job) rungs(ctx context.Context, r *jobResult) error {
 
 // proofs returns how many proofs the nodes have made, and an estimate of how many they will.
 func (j *job) proofs() (done, left int) {
-	for _, n := range j.nodes {
+	for _, n := range j.Nodes {
 		s := n.Snapshot()
 		done += int(s.Proving.Proofs)
 		left += s.Proving.Queued
@@ -64,13 +66,14 @@ func (j *job) proofs() (done, left int) {
 }
 
 // countRungs asks the serving nodes for their rollups, and for one that is shown by proofs.
-func (j *job) countRungs(ctx context.Context, r *jobResult) error {
-	for i := range j.f.serving {
-		c, err := ingest.NewClient(ingest.ClientConfig{URL: j.net.Nodes[i].Ingest})
+func (j *job) countRungs(ctx context.Context, r *Result) error {
+	for i := range j.Serving {
+		c, err := ingest.NewClient(ingest.ClientConfig{URL: j.Network.Nodes[i].Ingest})
 		if err != nil {
 			return err
 		}
-		own, err := ingest.Call(ctx, c.Ledger().ListOwnRollups, &api.ListOwnRollupsRequest{Count: ingest.MaxPage})
+		all := &api.ListOwnRollupsRequest{Count: ingest.MaxPage}
+		own, err := ingest.Call(ctx, c.Ledger().ListOwnRollups, all)
 		c.Close()
 		if err != nil {
 			return err
@@ -90,27 +93,31 @@ func (j *job) countRungs(ctx context.Context, r *jobResult) error {
 	return nil
 }
 
-// besides is the rung to export an ack's rollup on when it is the one that is exported with proofs, else the best.
-func (r *jobResult) besides(a *rollup.Ack) uint32 {
+// besides is the rung to export an ack's rollup on when it is the one that is exported with proofs,
+// else the best.
+func (r *Result) besides(a *rollup.Ack) uint32 {
 	if p := r.proven; p != nil && p.Node == a.Node && p.Epoch == a.Epoch && p.Window == a.Window {
 		return uint32(rollup.RungStatements)
 	}
 	return 0
 }
 
-// manyClients is from how many clients on every rung has to show: among a few, all may decline, or all sign.
+// manyClients is from how many clients on every rung has to show: among a few, all may decline, or
+// all sign.
 const manyClients = 100
 
 // checkRungs is the part of the job's verdict about rungs.
-func (r *jobResult) checkRungs() error {
+func (r *Result) checkRungs() error {
 	n := r.Rungs
 	if n.Acks+n.Statements+n.Proofs != r.Settled {
-		return fmt.Errorf("%d settled, but %d rolled up one by one, %d under co-signed statements and %d under proofs", r.Settled, n.Acks, n.Statements, n.Proofs)
+		return fmt.Errorf("%d settled, but %d rolled up one by one, "+
+			"%d under co-signed statements and %d under proofs",
+			r.Settled, n.Acks, n.Statements, n.Proofs)
 	}
 	if n.InTime > n.Proofs {
 		return fmt.Errorf("the committee has seen proofs for %d acks, and there are proofs for %d", n.InTime, n.Proofs)
 	}
-	switch w := r.want; {
+	switch w := r.Want; {
 	case w.Acks > 0 && n.Acks == 0:
 		return errors.New("all clients have co-signed, where some were to decline")
 	case w.Statements > 0 && n.Statements == 0:
@@ -122,18 +129,18 @@ func (r *jobResult) checkRungs() error {
 }
 
 // wanted says on which rungs acks have to be.
-func (f *devnetFlags) wanted(clients int) (want rungs) {
+func (c *Config) wanted(clients int) (want Rungs) {
 	if clients < manyClients {
 		return want
 	}
-	if f.rung1 > 0 {
+	if c.Rung1 > 0 {
 		want.Acks = 1
 	}
-	if f.rung1 < 100 {
-		if want.Proofs = 1; f.proofs == 0 {
-			want.Proofs = 0
+	if c.Rung1 < 100 {
+		if c.Proving {
+			want.Proofs = 1
 		}
-		if f.proofs == 0 || f.serving > 1 { // the first node proves, and the others do not
+		if !c.Proving || c.Serving > 1 { // the first node proves, and the others do not
 			want.Statements = 1
 		}
 	}

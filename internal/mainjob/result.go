@@ -1,4 +1,4 @@
-package cli
+package mainjob
 
 import (
 	"fmt"
@@ -8,26 +8,29 @@ import (
 	"strings"
 
 	"github.com/waybill-network/waybill/bench/replay"
+	"github.com/waybill-network/waybill/internal/text"
+	"github.com/waybill-network/waybill/internal/verdict"
 	"github.com/waybill-network/waybill/node/api"
 )
 
-// jobResult is what the job found, and its JSON.
-type jobResult struct {
-	replayResult
-	Seconds  float64       `json:"seconds"`
-	Settled  uint64        `json:"settled"`
-	Pending  uint64        `json:"pending"`
-	Rungs    rungs         `json:"acks_by_rung"`
-	Epochs   []epochResult `json:"epochs"`
-	Rows     []settledRow  `json:"rows"` // over all epochs
-	Differs  []string      `json:"differences"`
-	Verified []verdict     `json:"verified"`
+// Result is what the job found, and its JSON.
+type Result struct {
+	Delivered
+	Seconds  float64           `json:"seconds"`
+	Settled  uint64            `json:"settled"`
+	Pending  uint64            `json:"pending"`
+	Rungs    Rungs             `json:"acks_by_rung"`
+	Epochs   []Epoch           `json:"epochs"`
+	Rows     []Row             `json:"rows"` // over all epochs
+	Differs  []string          `json:"differences"`
+	Verified []verdict.Verdict `json:"verified"`
 
-	want   rungs       // where there have to be acks
+	Want   Rungs       `json:"-"` // where there have to be acks
 	proven *api.Rollup // one that is shown by proofs
 }
 
-type epochResult struct {
+// Epoch is a certified settlement.
+type Epoch struct {
 	Epoch uint32 `json:"epoch"`
 	Rows  int    `json:"rows"`
 	Acks  uint64 `json:"acks"`
@@ -35,7 +38,8 @@ type epochResult struct {
 	Root  string `json:"root"`
 }
 
-type settledRow struct {
+// Row is what one account has in the settlements of all epochs.
+type Row struct {
 	Node    uint32 `json:"node"`
 	Service string `json:"service"`
 	Payer   string `json:"payer"`
@@ -47,17 +51,17 @@ type settledRow struct {
 	service, payer uint32
 }
 
-func (r *jobResult) add(s *api.GetSettlementResponse) {
-	e := epochResult{Epoch: s.Epoch, Rows: len(s.Rows), Root: s.Root}
+func (r *Result) add(s *api.GetSettlementResponse) {
+	e := Epoch{Epoch: s.Epoch, Rows: len(s.Rows), Root: s.Root}
 	for _, row := range s.Rows {
 		e.Acks += row.Acks
 		e.Paid += row.Paid
-		i := slices.IndexFunc(r.Rows, func(have settledRow) bool {
+		i := slices.IndexFunc(r.Rows, func(have Row) bool {
 			return have.Node == row.Node && have.service == row.Service && have.payer == row.Payer
 		})
 		if i < 0 {
 			i = len(r.Rows)
-			r.Rows = append(r.Rows, settledRow{Node: row.Node, service: row.Service, payer: row.Payer})
+			r.Rows = append(r.Rows, Row{Node: row.Node, service: row.Service, payer: row.Payer})
 		}
 		have := &r.Rows[i]
 		have.Acks += row.Acks
@@ -69,7 +73,7 @@ func (r *jobResult) add(s *api.GetSettlementResponse) {
 	r.Epochs = append(r.Epochs, e)
 }
 
-func (r *jobResult) names(p *replay.Replay) {
+func (r *Result) names(p *replay.Replay) {
 	invert := func(m map[string]uint32) map[uint32]string {
 		names := make(map[uint32]string, len(m))
 		for name, index := range m {
@@ -81,7 +85,7 @@ func (r *jobResult) names(p *replay.Replay) {
 	for i := range r.Rows {
 		r.Rows[i].Service, r.Rows[i].Payer = services[r.Rows[i].service], payers[r.Rows[i].payer]
 	}
-	slices.SortFunc(r.Rows, func(a, b settledRow) int {
+	slices.SortFunc(r.Rows, func(a, b Row) int {
 		if a.Node != b.Node {
 			return int(a.Node) - int(b.Node)
 		}
@@ -92,37 +96,29 @@ func (r *jobResult) names(p *replay.Replay) {
 	})
 }
 
-// reconcile holds the settlements against the clients' own account.
-func (r *jobResult) reconcile(t *replay.Tally) {
-	r.Pending = r.Accepted - min(r.Settled, r.Accepted)
+// sums are what was settled, in the form of the clients' books.
+func (r *Result) sums() map[replay.Account]replay.Sum {
 	settled := map[replay.Account]replay.Sum{}
 	for _, row := range r.Rows {
-		settled[replay.Account{Node: row.Node, Service: row.service, Payer: row.payer}] = replay.Sum{Acks: row.Acks, Units: row.Units}
+		account := replay.Account{Node: row.Node, Service: row.service, Payer: row.payer}
+		settled[account] = replay.Sum{Acks: row.Acks, Units: row.Units}
 	}
-	for account, want := range t.Accounts {
-		if got := settled[account]; got != want {
-			r.Differs = append(r.Differs, fmt.Sprintf("%+v: clients have %+v, settled is %+v", account, want, got))
-		}
-	}
-	for account, got := range settled {
-		if _, ok := t.Accounts[account]; !ok {
-			r.Differs = append(r.Differs, fmt.Sprintf("%+v: settled is %+v, which no client knows", account, got))
-		}
-	}
-	slices.Sort(r.Differs)
+	return settled
 }
 
-func (r *jobResult) print(w io.Writer) {
+// Print writes the outcome for people.
+func (r *Result) Print(w io.Writer) {
 	fmt.Fprintln(w, "\nSettlement, all epochs:")
 	rows := make([][]string, len(r.Rows))
 	var units, paid uint64
 	for i, row := range r.Rows {
-		rows[i] = []string{fmt.Sprint(row.Node), row.Service, row.Payer, grouped(row.Acks), grouped(row.Units), credits(row.Paid)}
+		rows[i] = []string{fmt.Sprint(row.Node), row.Service, row.Payer,
+			text.Grouped(row.Acks), text.Grouped(row.Units), text.Credits(row.Paid)}
 		units += row.Units
 		paid += row.Paid
 	}
-	rows = append(rows, []string{"", "", "total", grouped(r.Settled), grouped(units), credits(paid)})
-	table(w, []string{">node", "service", "payer", ">acks", ">units", ">amount"}, rows)
+	rows = append(rows, []string{"", "", "total", text.Grouped(r.Settled), text.Grouped(units), text.Credits(paid)})
+	text.Table(w, []string{">node", "service", "payer", ">acks", ">units", ">amount"}, rows)
 	fmt.Fprintln(w)
 	var empty []uint32
 	for _, e := range r.Epochs {
@@ -130,20 +126,24 @@ func (r *jobResult) print(w io.Writer) {
 			empty = append(empty, e.Epoch)
 			continue
 		}
-		fmt.Fprintf(w, "epoch %d: %s in %s, %s credits paid, root %s\n", e.Epoch, plural(e.Acks, "ack"), plural(uint64(e.Rows), "row"), credits(e.Paid), shortHashes(e.Root))
+		fmt.Fprintf(w, "epoch %d: %s in %s, %s credits paid, root %s\n", e.Epoch, text.Plural(e.Acks, "ack"),
+			text.Plural(e.Rows, "row"), text.Credits(e.Paid), text.ShortHashes(e.Root))
 	}
 	if len(empty) > 0 {
-		fmt.Fprintf(w, "Nothing to settle in %s %s.\n", noun(len(empty), "epoch"), ranges(empty))
+		fmt.Fprintf(w, "Nothing to settle in %s %s.\n", text.Noun(len(empty), "epoch"), text.Ranges(empty))
 	}
 	fmt.Fprintf(w, "\nReconciliation: %s received = %s accepted + %s; %s accepted = %s settled + %s pending\n",
-		grouped(r.Received), grouped(r.Accepted), r.reasons(), grouped(r.Accepted), grouped(r.Settled), grouped(r.Pending))
-	fmt.Fprintf(w, "Acks by rung: %s verified one by one (1) + %s under statements that their clients co-signed (2) + %s under proofs of such statements (3)\n",
-		grouped(r.Rungs.Acks), grouped(r.Rungs.Statements), grouped(r.Rungs.Proofs))
+		text.Grouped(r.Received), text.Grouped(r.Accepted), r.reasons(),
+		text.Grouped(r.Accepted), text.Grouped(r.Settled), text.Grouped(r.Pending))
+	fmt.Fprintf(w, "Acks by rung: %s verified one by one (1) "+
+		"+ %s under statements that their clients co-signed (2) + %s under proofs of such statements (3)\n",
+		text.Grouped(r.Rungs.Acks), text.Grouped(r.Rungs.Statements), text.Grouped(r.Rungs.Proofs))
 	if late := r.Rungs.Proofs - min(r.Rungs.InTime, r.Rungs.Proofs); late > 0 {
-		fmt.Fprintf(w, "Of the last, %s were certified by their statements, before the proofs were made.\n", grouped(late))
+		fmt.Fprintf(w, "Of the last, %s were certified by their statements, before the proofs were made.\n",
+			text.Grouped(late))
 	}
 	if r.BadLines > 0 {
-		fmt.Fprintf(w, "%s of the log could not be read as requests.\n", plural(uint64(r.BadLines), "line"))
+		fmt.Fprintf(w, "%s of the log could not be read as requests.\n", text.Plural(r.BadLines, "line"))
 	}
 	fmt.Fprintln(w, "\nVerified offline, from the genesis file alone:")
 	var held []uint32 // settlements without rows, whose lines would all be the same
@@ -156,13 +156,16 @@ func (r *jobResult) print(w io.Writer) {
 		fmt.Fprintln(w, " ", strings.ReplaceAll(v.String(), "\n", "\n  "))
 	}
 	if len(held) > 0 {
-		fmt.Fprintf(w, "  The empty %s of %s %s: certified as well\n", noun(len(held), "settlement"), noun(len(held), "epoch"), ranges(held))
+		fmt.Fprintf(w, "  The empty %s of %s %s: certified as well\n", text.Noun(len(held), "settlement"),
+			text.Noun(len(held), "epoch"), text.Ranges(held))
 	}
-	fmt.Fprintf(w, "\n%s in %.1f s.\n", plural(uint64(r.Requests), "request"), r.Seconds)
+	fmt.Fprintf(w, "\n%s in %.1f s.\n", text.Plural(r.Requests, "request"), r.Seconds)
 }
 
-// check is the job's verdict.
-func (r *jobResult) check() error {
+// Check is the job's verdict: nil when every request got an answer, everything accepted was settled
+// once and as the clients have it, acks show on every rung that was asked for, and all exported
+// files hold.
+func (r *Result) Check() error {
 	var refused uint64
 	for _, n := range r.Refused {
 		refused += n
@@ -181,7 +184,7 @@ func (r *jobResult) check() error {
 	}
 	for _, v := range r.Verified {
 		if !v.Holds {
-			return errDoesNotHold
+			return verdict.ErrDoesNotHold
 		}
 	}
 	return r.checkRungs()

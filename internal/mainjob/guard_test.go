@@ -1,4 +1,4 @@
-package cli
+package mainjob
 
 import (
 	"context"
@@ -16,12 +16,12 @@ func TestGuard(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		defer cancel(nil)
 		var acks atomic.Int64
-		g := &guard{patience: time.Minute}
-		g.enter("register")
-		defer g.start(ctx, cancel)()
+		g := &Guard{Patience: time.Minute}
+		g.Enter("register")
+		defer g.Start(ctx, cancel)()
 		time.Sleep(50 * time.Second)
-		g.enter("deliver acks") // a new phase is movement
-		g.observe(func() string { return fmt.Sprintf("%d acks", acks.Load()) })
+		g.Enter("deliver acks") // a new phase is movement
+		g.Observe(func() string { return fmt.Sprintf("%d acks", acks.Load()) })
 		for range 10 {
 			time.Sleep(50 * time.Second)
 			acks.Add(1)
@@ -31,7 +31,8 @@ func TestGuard(t *testing.T) {
 		}
 		time.Sleep(70 * time.Second)
 		var still *stillError
-		if err := context.Cause(ctx); !errors.As(err, &still) || !strings.Contains(err.Error(), "deliver acks") || !strings.Contains(err.Error(), "10 acks") {
+		if err := context.Cause(ctx); !errors.As(err, &still) ||
+			!strings.Contains(err.Error(), "deliver acks") || !strings.Contains(err.Error(), "10 acks") {
 			t.Errorf("a job that stands still: %v", err)
 		}
 	})

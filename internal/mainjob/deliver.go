@@ -1,0 +1,212 @@
+package mainjob
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/waybill-network/waybill/bench/replay"
+	"github.com/waybill-network/waybill/bench/workload"
+	"github.com/waybill-network/waybill/internal/progress"
+	"github.com/waybill-network/waybill/internal/text"
+	"github.com/waybill-network/waybill/node/api"
+	"github.com/waybill-network/waybill/node/ingest"
+)
+
+// crowd is the parties of a workload, who register and deliver.
+type crowd struct {
+	replay   *replay.Replay
+	workload Source
+	progress io.Writer
+}
+
+// registered says what a crowd found in its workload.
+type registered struct{ requests, badLines, clients int }
+
+func (c *crowd) register(ctx context.Context) (n registered, err error) {
+	bar := progress.New(c.progress, "register", "clients")
+	defer bar.End("")
+	count := func(yield func(workload.Delivery) bool) {
+		for d := range c.workload.each(0, int(^uint(0)>>1), &n.badLines, &err) {
+			n.requests++
+			if !yield(d) {
+				return
+			}
+		}
+	}
+	shown := func(done, total int) { bar.Set(done, total, "") }
+	parties, registerErr := c.replay.Register(ctx, count, shown)
+	if err = errors.Join(err, registerErr); err != nil {
+		return n, err
+	}
+	if n.requests == 0 {
+		return n, fmt.Errorf("%s: no requests", c.workload.what)
+	}
+	n.clients = parties.Clients
+	bar.End(fmt.Sprintf("%d payers, %d services, %s with proofs of possession",
+		parties.Payers, parties.Services, text.Plural(parties.Clients, "client")))
+	return n, nil
+}
+
+// part delivers the workload from index from up to to.
+func (c *crowd) part(ctx context.Context, from, to int) error {
+	var bad int
+	var readErr error
+	err := c.replay.Deliver(ctx, c.workload.each(from, to, &bad, &readErr))
+	return errors.Join(err, readErr)
+}
+
+// deliveries shows progress until the returned function is called.
+func (c *crowd) deliveries(total int) (bar *progress.Bar, stop func()) {
+	bar = progress.New(c.progress, "deliver", "acks")
+	return bar, bar.Follow(func() (int, int, string) {
+		p := c.replay.Progress()
+		note := fmt.Sprintf("%s accepted, %s refused", text.Grouped(p.Accepted), text.Grouped(p.Refused))
+		return int(p.Accepted + p.Refused), total, note
+	})
+}
+
+// deliver submits one half of the workload in the current epoch and the other half in a later one.
+func (j *job) deliver(ctx context.Context, total int) error {
+	first, err := j.epoch(ctx)
+	if err != nil {
+		return err
+	}
+	bar, stop := j.deliveries(total)
+	defer stop()
+	if err := j.part(ctx, 0, (total+1)/2); err != nil {
+		return err
+	}
+	for {
+		now, err := j.epoch(ctx)
+		if err != nil {
+			return err
+		}
+		if now > first {
+			break
+		}
+		if err := pause(ctx); err != nil {
+			return err
+		}
+	}
+	if err := j.part(ctx, (total+1)/2, total); err != nil {
+		return err
+	}
+	stop()
+	t := j.replay.Tally()
+	bar.End(fmt.Sprintf("%s accepted, %s refused",
+		text.Plural(t.Accepted, "ack"), text.Grouped(t.Received-t.Accepted)))
+	return nil
+}
+
+func (j *job) epoch(ctx context.Context) (uint32, error) {
+	s, err := ingest.Call(ctx, j.client.Ledger().GetStatus, &api.GetStatusRequest{})
+	if err != nil {
+		return 0, err
+	}
+	return s.Epoch, nil
+}
+
+// pause passes the time between two looks at the network.
+func pause(ctx context.Context) error {
+	select {
+	case <-time.After(100 * time.Millisecond):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Delivered is what became of the requests of a workload.
+type Delivered struct {
+	Requests int               `json:"requests"`
+	BadLines int               `json:"bad_lines"`
+	Received uint64            `json:"received"`
+	Accepted uint64            `json:"accepted"`
+	Refused  map[string]uint64 `json:"refused"`
+	Again    uint64            `json:"signed_or_sent_again"`
+	Cosigned uint64            `json:"cosigned"`          // signatures under the statements of a window
+	Offers   map[string]uint64 `json:"offers_not_signed"` // clients, by reason
+}
+
+func delivered(n registered, t *replay.Tally) Delivered {
+	d := Delivered{Requests: n.requests, BadLines: n.badLines, Received: t.Received, Accepted: t.Accepted,
+		Again: t.Again, Refused: map[string]uint64{}}
+	for code, n := range t.Refused {
+		d.Refused[code.String()] = n
+	}
+	return d
+}
+
+// Replay registers the parties of a workload, delivers all of it, and has the clients co-sign their
+// last windows. What happens meanwhile is shown on w.
+func Replay(ctx context.Context, r *replay.Replay, s Source, w io.Writer) (*Delivered, error) {
+	c := &crowd{r, s, w}
+	n, err := c.register(ctx)
+	if err != nil {
+		return nil, err
+	}
+	bar, stop := c.deliveries(n.requests)
+	err = c.part(ctx, 0, n.requests)
+	stop()
+	d := delivered(n, r.Tally())
+	bar.End(fmt.Sprintf("%s accepted, %s", text.Plural(d.Accepted, "ack"), d.reasons()))
+	if err == nil {
+		err = c.finish(ctx, &d)
+	}
+	return &d, err
+}
+
+// finish lets the clients co-sign their last windows.
+func (c *crowd) finish(ctx context.Context, d *Delivered) error {
+	bar := progress.New(c.progress, "co-sign", "signatures")
+	err := c.replay.Finish(ctx)
+	did, followErr := c.replay.Cosigned()
+	d.Cosigned = did.Signed
+	d.Offers = map[string]uint64{}
+	for reason, n := range did.Refused {
+		d.Offers[reason.String()] = n
+	}
+	bar.End(text.Plural(did.Signed, "signature"))
+	if ingest.NotOffered(followErr) { // a node that asks nobody
+		followErr = nil
+	}
+	return errors.Join(err, followErr)
+}
+
+// reasons writes the refusals by code.
+func (d *Delivered) reasons() string {
+	var refused []string
+	for _, name := range slices.Sorted(maps.Keys(d.Refused)) {
+		refused = append(refused, text.Grouped(d.Refused[name])+" "+name)
+	}
+	if len(refused) == 0 {
+		return "0 refused"
+	}
+	return strings.Join(refused, " + ")
+}
+
+// Print writes the outcome for people.
+func (d *Delivered) Print(w io.Writer) {
+	fmt.Fprintf(w, "%s: %s received = %s accepted + %s\n", text.Plural(d.Requests, "request"),
+		text.Grouped(d.Received), text.Grouped(d.Accepted), d.reasons())
+	if d.Again > 0 {
+		fmt.Fprintf(w, "%s signed or sent again, because the window had closed or the node had no room.\n",
+			text.Plural(d.Again, "ack"))
+	}
+	if d.Cosigned > 0 {
+		fmt.Fprintf(w, "%s by clients under what a node stated about their window.\n",
+			text.Plural(d.Cosigned, "co-signature"))
+	}
+	for _, reason := range slices.Sorted(maps.Keys(d.Offers)) {
+		fmt.Fprintf(w, "%s refused an offer: %s.\n", text.Plural(d.Offers[reason], "client"), reason)
+	}
+	if d.BadLines > 0 {
+		fmt.Fprintf(w, "%s of the log could not be read as requests.\n", text.Plural(d.BadLines, "line"))
+	}
+}

@@ -1,0 +1,104 @@
+package mainjob
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/waybill-network/waybill/internal/verdict"
+	"github.com/waybill-network/waybill/node/api"
+	"github.com/waybill-network/waybill/node/ingest"
+	"github.com/waybill-network/waybill/node/testnet"
+	"github.com/waybill-network/waybill/rollup"
+)
+
+// export exports the settlements (and a rollup and an ack, when asked for files) and checks them as
+// anyone could.
+func (j *job) export(ctx context.Context, r *Result) error {
+	dir := j.Exports
+	if dir == "" {
+		dir = filepath.Join(j.Network.Dir, "exports")
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	save := func(name string, res *api.ExportResponse, err error) error {
+		if err != nil {
+			return fmt.Errorf("export %s: %w", name, err)
+		}
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, res.File, 0o644); err != nil {
+			return err
+		}
+		r.Verified = append(r.Verified, verdict.Of(j.Network.Genesis, file))
+		return nil
+	}
+	genesis := filepath.Join(dir, testnet.GenesisFile)
+	if err := os.WriteFile(genesis, j.Network.Genesis.Encode(), 0o644); err != nil {
+		return err
+	}
+	lc := j.client.Ledger()
+	for _, e := range r.Epochs {
+		res, err := ingest.Call(ctx, lc.ExportSettlement, &api.ExportSettlementRequest{Epoch: e.Epoch})
+		if err := save(fmt.Sprintf("settlement-%d.wbx", e.Epoch), res, err); err != nil {
+			return err
+		}
+	}
+	ack := j.replay.Tally().Sample
+	if ack == nil {
+		return nil
+	}
+	// Of acks under statements only the node has all that took them.
+	own, err := ingest.NewClient(ingest.ClientConfig{URL: j.Network.Nodes[ack.Node].Ingest})
+	if err != nil {
+		return err
+	}
+	defer own.Close()
+	res, err := once(ctx, func() (*api.ExportResponse, error) {
+		return ingest.Call(ctx, own.Ledger().ExportAck, &api.ExportAckRequest{
+			Node: ack.Node, Epoch: ack.Epoch, Window: ack.Window, Client: ack.Client, Seq: ack.Seq})
+	})
+	if err := save("ack.wbx", res, err); err != nil {
+		return err
+	}
+	res, err = j.exportRollup(ctx, &api.ExportRollupRequest{
+		Node: ack.Node, Epoch: ack.Epoch, Window: ack.Window, Rung: r.besides(ack)})
+	if err := save("rollup.wbx", res, err); err != nil {
+		return err
+	}
+	if p := r.proven; p != nil {
+		res, err := j.exportRollup(ctx, &api.ExportRollupRequest{
+			Node: p.Node, Epoch: p.Epoch, Window: p.Window, Rung: uint32(rollup.RungProof)})
+		return save("proof.wbx", res, err)
+	}
+	return nil
+}
+
+// exportRollup asks a rollup's own node.
+func (j *job) exportRollup(
+	ctx context.Context, req *api.ExportRollupRequest,
+) (*api.ExportResponse, error) {
+	own, err := ingest.NewClient(ingest.ClientConfig{URL: j.Network.Nodes[req.Node].Ingest})
+	if err != nil {
+		return nil, err
+	}
+	defer own.Close()
+	return once(ctx, func() (*api.ExportResponse, error) {
+		return ingest.Call(ctx, own.Ledger().ExportRollup, req)
+	})
+}
+
+// once returns the answer to a call, once what it asks for has happened: a node's chain may be a
+// block behind another's.
+func once[T any](ctx context.Context, call func() (T, error)) (T, error) {
+	for {
+		answer, err := call()
+		if !ingest.NotReady(err) {
+			return answer, err
+		}
+		if err := pause(ctx); err != nil {
+			return answer, err
+		}
+	}
+}

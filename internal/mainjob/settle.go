@@ -1,0 +1,77 @@
+package mainjob
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/waybill-network/waybill/internal/progress"
+	"github.com/waybill-network/waybill/internal/text"
+	"github.com/waybill-network/waybill/node/api"
+	"github.com/waybill-network/waybill/node/ingest"
+)
+
+// settle waits until everything accepted is in a certified settlement, for three epochs at most.
+func (j *job) settle(ctx context.Context, n registered) (*Result, error) {
+	t := j.replay.Tally()
+	r := &Result{Delivered: delivered(n, t), Want: j.wanted(n.clients)}
+	bar := progress.New(j.Progress, "settle", "acks")
+	defer bar.End("")
+	last, err := j.epoch(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for epoch := uint32(0); ; {
+		s, err := j.settlement(ctx, epoch)
+		switch {
+		case err == nil && s.Certified:
+			r.add(s)
+			epoch++
+			j.settled.Store(epoch)
+		case err != nil && !ingest.NotReady(err):
+			return nil, err
+		default:
+			if err := pause(ctx); err != nil {
+				return nil, err
+			}
+		}
+		bar.Set(int(r.Settled), int(r.Accepted), fmt.Sprintf("%d epochs", epoch))
+		if r.Settled >= r.Accepted && epoch >= 2 || epoch > last+3 {
+			break
+		}
+	}
+	bar.End(fmt.Sprintf("%s in %d epochs", text.Plural(r.Settled, "ack"), len(r.Epochs)))
+	r.names(j.replay)
+	r.Pending = r.Accepted - min(r.Settled, r.Accepted)
+	r.Differs = Reconcile(t.Accounts, r.sums())
+	return r, j.cosigned()
+}
+
+// cosigned is an error when a client refused an offer, for the nodes are honest, or could not
+// follow offers.
+func (j *job) cosigned() error {
+	did, err := j.replay.Cosigned()
+	for reason, n := range did.Refused {
+		if reason != ingest.ReasonDeclined {
+			err = errors.Join(err, fmt.Errorf("%s refused to co-sign: %v", text.Plural(n, "client"), reason))
+		}
+	}
+	return err
+}
+
+// settlement asks for the rows of an epoch page by page.
+func (j *job) settlement(ctx context.Context, epoch uint32) (*api.GetSettlementResponse, error) {
+	first := &api.GetSettlementRequest{Epoch: epoch}
+	all, err := ingest.Call(ctx, j.client.Ledger().GetSettlement, first)
+	for err == nil && len(all.Rows) < int(all.Total) {
+		var next *api.GetSettlementResponse
+		page := &api.GetSettlementRequest{Epoch: epoch, From: uint32(len(all.Rows))}
+		if next, err = ingest.Call(ctx, j.client.Ledger().GetSettlement, page); err == nil {
+			if len(next.Rows) == 0 {
+				return nil, fmt.Errorf("epoch %d: %d of %d rows", epoch, len(all.Rows), all.Total)
+			}
+			all.Rows = append(all.Rows, next.Rows...)
+		}
+	}
+	return all, err
+}
