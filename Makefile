@@ -45,10 +45,14 @@ solidity: ## verifier contracts, compiled by solc, on a simulated chain; needs n
 generate: ## everything that is generated, again (needs protoc)
 	$(GO) generate ./...
 
-lint: ## gofmt, vet, staticcheck; committed assembly is what its generators print
+MODULES := . asm bench/peers internal/outsider proofs/solidity
+lint: ## gofmt, go.mod files, vet, staticcheck, govulncheck; assembly is what its generators print
 	@files=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$files" || { echo "gofmt would change:"; echo "$$files"; exit 1; }
+	@for m in $(MODULES); do \
+	  (cd $$m && $(GO) mod tidy -diff) || { echo "$$m: go mod tidy changes go.mod"; exit 1; }; done
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
+	@GO="$(GO)" .ci/vulncheck
 	cd asm && $(GO) vet ./... && $(GO) test -count=1 ./...
 
 build: ## bin/waybill

@@ -1,6 +1,6 @@
 module github.com/waybill-network/waybill/internal/outsider
 
-go 1.26
+go 1.26.8
 
 require (
 	github.com/ethereum/go-ethereum v1.15.11
@@ -11,5 +11,5 @@ require (
 
 require (
 	github.com/klauspost/cpuid/v2 v2.0.9 // indirect
-	golang.org/x/sys v0.30.0 // indirect
+	golang.org/x/sys v0.50.0 // indirect
 )
