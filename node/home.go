@@ -55,19 +55,19 @@ func LoadIdentity(c *config.Config, password []byte) (*Identity, error) {
 // ErrIdentity says that the keys in a home contradict the genesis file.
 var ErrIdentity = errors.New("node: keys and genesis disagree")
 
-// member is the node's position in the genesis committee, -1 when it has none.
-func (id *Identity) member() int {
+// member returns the index of the node when it is of the genesis committee, where member i is node i.
+func (id *Identity) member() (node uint32, ok bool) {
 	for i := range id.Genesis.Members {
 		if id.Genesis.Members[i].TransportKey == ledger.KeyOf(id.Transport) {
-			return i
+			return uint32(i), true
 		}
 	}
-	return -1
+	return 0, false
 }
 
 func (id *Identity) check() error {
-	i := id.member()
-	if i < 0 {
+	i, ok := id.member()
+	if !ok {
 		return nil
 	}
 	m := &id.Genesis.Members[i]

@@ -161,12 +161,12 @@ func (n *Node) startCommittee(ctx context.Context) error {
 		Listen: n.cfg.Consensus.Listen, Timeouts: committee.Timeouts(n.cfg.Consensus.Preset), KeepBlocks: n.cfg.Consensus.KeepBlocks, Store: n.store,
 		Keep: history{n.store}.keep, Logger: n.log, Registerer: n.registry,
 	}
-	self := n.id.member()
-	if self >= 0 {
+	self, member := n.id.member()
+	if member {
 		c.BLSKey = n.id.BLS
 	}
 	for i, m := range n.id.Genesis.Members {
-		if i != self {
+		if !member || uint32(i) != self {
 			c.Peers = append(c.Peers, committee.Peer{Key: m.TransportKey, Address: m.P2PAddress})
 		}
 	}
@@ -207,9 +207,10 @@ func (n *Node) startPeers(context.Context) error {
 	if err != nil {
 		return err
 	}
-	self := n.id.member()
-	mc := peer.MembersConfig{Chain: n.chain, Certificate: certificate, Proofs: n.keys, Self: -1, Timeout: n.cfg.Peer.PushTimeout}
-	if self >= 0 {
+	self, member := n.id.member()
+	mc := peer.MembersConfig{Chain: n.chain, Certificate: certificate, Proofs: n.keys,
+		Timeout: n.cfg.Peer.PushTimeout}
+	if member {
 		n.member = peer.NewMember(peer.MemberConfig{
 			Network: n.network, Key: n.id.BLS, Chain: n.chain, Store: n.store, Proofs: n.keys, Logger: n.log,
 			Workers: runtime.GOMAXPROCS(0), Concurrent: 2, Waiting: n.cfg.Peer.MaxInflight * len(n.id.Genesis.Members),
@@ -222,7 +223,7 @@ func (n *Node) startPeers(context.Context) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	var workers sync.WaitGroup
 	n.onStop(func() { cancel(); sub.Close(); workers.Wait() })
-	if self >= 0 {
+	if member {
 		n.puller = peer.NewPuller(peer.PullerConfig{Members: n.members, Store: n.store, Self: self, Logger: n.log})
 		n.chain.puller = n.puller
 		workers.Go(func() { n.puller.Run(ctx) })

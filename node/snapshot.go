@@ -177,9 +177,9 @@ func (n *Node) fillCosign(s *telemetry.Cosign) {
 }
 
 func (n *Node) fillCommittee(s *telemetry.Snapshot, view *ledger.View, pushed []pipeline.MemberStatus) {
-	self := n.id.member()
+	self, member := n.id.member()
 	for i, m := range view.Committee().Members {
-		t := telemetry.Member{Node: m.Node, Power: m.Power, Self: i == self, Healthy: true}
+		t := telemetry.Member{Node: m.Node, Power: m.Power, Self: member && m.Node == self, Healthy: true}
 		if registered, ok := view.Node(m.Node); ok {
 			t.Address = registered.PeerAddress
 		}

@@ -1,23 +1,69 @@
 package rollup
 
 import (
+	"cmp"
 	"fmt"
 	"math/bits"
+	"slices"
 
 	"github.com/waybill-network/waybill/kernels/bls"
 )
 
 const memberSize = 4 + 8 + bls.PublicKeySize
 
-// Member is one node of the committee. Its key's proof of possession was verified when the key was registered.
+// Member is one node of the committee. Its key's proof of possession was verified when the key was
+// registered.
 type Member struct {
 	Node  uint32
 	Power uint64
 	Key   *bls.PublicKey
 }
 
-// Committee is the set of members that certify, in order of node index; member i is bit i of a bitmap.
-type Committee struct{ Members []Member }
+// Committee is the set of members that certify during one term. Outside of it a member is named by
+// its node index, which stays the same from term to term. The members' positions are known here
+// alone: the member at position i is bit i of the bitmaps in this committee's certificates.
+type Committee struct {
+	Term    uint32   // counts from 0, the term of the genesis committee
+	Members []Member // ascending by node index
+}
+
+// Position returns the position of a node, false when it is no member.
+func (c *Committee) Position(node uint32) (int, bool) {
+	return slices.BinarySearchFunc(c.Members, node,
+		func(m Member, node uint32) int { return cmp.Compare(m.Node, node) })
+}
+
+// Member returns the member that a node is, false when it is none.
+func (c *Committee) Member(node uint32) (Member, bool) {
+	i, ok := c.Position(node)
+	if !ok {
+		return Member{}, false
+	}
+	return c.Members[i], true
+}
+
+// Nodes returns the nodes of the members in the bitmap, ascending. Bits beyond the last member name
+// none.
+func (c *Committee) Nodes(signers Bitmap) []uint32 {
+	nodes := make([]uint32, 0, signers.Len())
+	for i, m := range c.Members {
+		if signers.Has(i) {
+			nodes = append(nodes, m.Node)
+		}
+	}
+	return nodes
+}
+
+// Signers returns the bitmap of some nodes. Nodes that are no members are left out.
+func (c *Committee) Signers(nodes ...uint32) Bitmap {
+	b := NewBitmap(len(c.Members))
+	for _, node := range nodes {
+		if i, ok := c.Position(node); ok {
+			b.Set(i)
+		}
+	}
+	return b
+}
 
 // Root returns the committee root (section 3).
 func (c *Committee) Root() Hash {
@@ -83,7 +129,8 @@ func (c *Committee) verify(message []byte, signers Bitmap, signature *[Signature
 // MaxMembers is the number of members that a bitmap can name.
 const MaxMembers = 255 * 8
 
-// Bitmap is a set of committee members: bit i of the set is bit i mod 8, least significant first, of byte i/8.
+// Bitmap is a set of members of one committee, by position: bit i of the set is bit i mod 8, least
+// significant first, of byte i/8.
 type Bitmap []byte
 
 // NewBitmap returns the empty set of a committee with n members.
@@ -103,19 +150,19 @@ func (b Bitmap) Len() (n int) {
 	return n
 }
 
-// Members returns the members in the set, ascending.
-func (b Bitmap) Members() []int {
-	members := make([]int, 0, b.Len())
+// Positions returns the positions of the members in the set, ascending. Committee.Nodes names them.
+func (b Bitmap) Positions() []int {
+	positions := make([]int, 0, b.Len())
 	for i := range 8 * len(b) {
 		if b.Has(i) {
-			members = append(members, i)
+			positions = append(positions, i)
 		}
 	}
-	return members
+	return positions
 }
 
-// Validate checks that the bitmap is one of a committee with n members: its length, and that no bit lies beyond the
-// last member. The error is ErrBitmap.
+// Validate checks that the bitmap is one of a committee with n members: its length, and that no bit
+// lies beyond the last member. The error is ErrBitmap.
 func (b Bitmap) Validate(n int) error {
 	if n > MaxMembers || len(b) != (n+7)/8 {
 		return fmt.Errorf("%w: %d bytes for %d members", ErrBitmap, len(b), n)

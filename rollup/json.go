@@ -89,7 +89,7 @@ func (c SettlementCertificate) MarshalJSON() ([]byte, error) {
 }
 
 // MarshalJSON implements [json.Marshaler]: the members in the set, ascending.
-func (b Bitmap) MarshalJSON() ([]byte, error) { return json.Marshal(b.Members()) }
+func (b Bitmap) MarshalJSON() ([]byte, error) { return json.Marshal(b.Positions()) }
 
 // MarshalJSON implements [json.Marshaler].
 func (e *AckExport) MarshalJSON() ([]byte, error) {

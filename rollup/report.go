@@ -70,7 +70,7 @@ func VerifyExport(file []byte, trust *Trust) (*Report, error) {
 	signers, committee := e.signers(), trust.Committee
 	return &Report{
 		Type: e.Type(), Network: trust.Network, Export: e, Checks: v.checks,
-		Signers: signers.Members(), Members: len(committee.Members),
+		Signers: signers.Positions(), Members: len(committee.Members),
 		Power: committee.Power(signers), Total: committee.TotalPower(),
 		summary: e.summary() + fmt.Sprintf("; certified by %d of %d committee members with %d of %d of the power.",
 			signers.Len(), len(committee.Members), committee.Power(signers), committee.TotalPower()),

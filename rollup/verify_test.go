@@ -267,7 +267,7 @@ func TestQuorum(t *testing.T) {
 			if got := com.Quorum(b); got != c.want {
 				t.Fatalf("quorum %v, want %v", got, c.want)
 			}
-			if err := b.Validate(len(c.powers)); err != nil || b.Len() != len(c.set) || !slices.Equal(b.Members(), append([]int{}, c.set...)) {
+			if err := b.Validate(len(c.powers)); err != nil || b.Len() != len(c.set) || !slices.Equal(b.Positions(), append([]int{}, c.set...)) {
 				t.Fatalf("bitmap %v of %v: %v", b, c.set, err)
 			}
 		})
@@ -290,4 +290,36 @@ func BenchmarkVerify(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/ack")
+}
+
+// TestCommitteeNodes checks the way between nodes and positions in a committee with gaps.
+func TestCommitteeNodes(t *testing.T) {
+	c := &Committee{Term: 7, Members: []Member{{Node: 2, Power: 1}, {Node: 5, Power: 3}, {Node: 9, Power: 2}}}
+	for position, node := range []uint32{2, 5, 9} {
+		if i, ok := c.Position(node); !ok || i != position {
+			t.Errorf("node %d is at %d, %v", node, i, ok)
+		}
+		if m, ok := c.Member(node); !ok || m.Node != node {
+			t.Errorf("node %d is member %v, %v", node, m, ok)
+		}
+	}
+	for _, node := range []uint32{0, 3, 10} {
+		if _, ok := c.Position(node); ok {
+			t.Errorf("node %d is a member", node)
+		}
+		if m, ok := c.Member(node); ok || m.Node != 0 {
+			t.Errorf("node %d is member %v", node, m)
+		}
+	}
+	signers := c.Signers(9, 2, 4)
+	if !slices.Equal(signers.Positions(), []int{0, 2}) || c.Power(signers) != 3 {
+		t.Errorf("signers %v", signers.Positions())
+	}
+	if nodes := c.Nodes(signers); !slices.Equal(nodes, []uint32{2, 9}) {
+		t.Errorf("nodes %v", nodes)
+	}
+	signers.Set(7) // none of the committee
+	if nodes := c.Nodes(signers); !slices.Equal(nodes, []uint32{2, 9}) {
+		t.Errorf("a bit beyond the last member gives nodes %v", nodes)
+	}
 }

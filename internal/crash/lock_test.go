@@ -50,7 +50,7 @@ func (n *Network) Impostor(t testing.TB, i int) *peer.Members {
 	if err != nil {
 		t.Fatal(err)
 	}
-	members := peer.NewMembers(peer.MembersConfig{Chain: atGenesis{state.View()}, Certificate: certificate, Self: -1})
+	members := peer.NewMembers(peer.MembersConfig{Chain: atGenesis{state.View()}, Certificate: certificate})
 	t.Cleanup(members.Close)
 	return members
 }

@@ -227,7 +227,7 @@ func TestSettlementIsCertified(t *testing.T) {
 	}
 	cert := parsed.Body.(*rollup.SettlementCertificate)
 	if cert.Signers.Has(0) || cert.Signers.Len() != 3 {
-		t.Errorf("signers %v", cert.Signers.Members())
+		t.Errorf("signers %v", cert.Signers.Positions())
 	}
 
 	// A proposer may leave it out; the next one has the same votes to make it of.

@@ -232,9 +232,7 @@ func (s ledgerService) rollups(keys []rollup.WindowKey, err error) ([]*api.Rollu
 			return nil, internal(err)
 		}
 		if certificate != nil {
-			for _, i := range certificate.Signers.Members() {
-				entry.Signers = append(entry.Signers, uint32(i))
-			}
+			entry.Signers = view.Committee().Nodes(certificate.Signers)
 		}
 		acks, units := header.Totals()
 		entry.Id, entry.AckRoot, entry.Units = header.ID().String(), header.AckRoot.String(), units

@@ -18,7 +18,7 @@ import (
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
-// ErrNoMember is returned for a member that the committee does not have.
+// ErrNoMember is returned for a node that is not in the committee.
 var ErrNoMember = errors.New("no such committee member")
 
 // MembersConfig is what Members works with.
@@ -27,10 +27,10 @@ type MembersConfig struct {
 	Certificate tls.Certificate      // of this node's transport key, see NewCertificate
 	Proofs      rollup.ProofVerifier // of evidence of rung 3 that is pulled; nil: it is refused
 
-	// Local is this node's own member, nil when it is none; Self is its position in the committee. Pushes to it take
-	// the same path as a stranger's, without the network.
+	// Local is this node's own member, nil when it is none, and Self then its node index. Pushes to
+	// it take the same path as a stranger's, without the network.
 	Local *Member
-	Self  int
+	Self  uint32
 
 	Timeout time.Duration // of one push or pull; 0: 30 seconds
 
@@ -44,7 +44,7 @@ type Members struct {
 	cfg MembersConfig
 
 	mu    sync.Mutex
-	links map[int]*link
+	links map[uint32]*link // by node
 }
 
 // link is the connection to one member.
@@ -63,16 +63,16 @@ func NewMembers(cfg MembersConfig) *Members {
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = 30 * time.Second
 	}
-	return &Members{cfg: cfg, links: make(map[int]*link)}
+	return &Members{cfg: cfg, links: make(map[uint32]*link)}
 }
 
 // Close closes idle connections. Calls that run end with their own contexts.
 func (m *Members) Close() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for i, l := range m.links {
+	for node, l := range m.links {
 		l.transport.CloseIdleConnections()
-		delete(m.links, i)
+		delete(m.links, node)
 	}
 }
 
@@ -82,8 +82,13 @@ func (m *Members) Close() {
 func (m *Members) Push(ctx context.Context, member int, header, evidence []byte) (share [bls.SignatureSize]byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout)
 	defer cancel()
-	if m.cfg.Local == nil || member != m.cfg.Self {
-		return m.push(ctx, member, header, evidence)
+	members := m.cfg.Chain.View().Committee().Members
+	if member < 0 || member >= len(members) {
+		return share, fmt.Errorf("%w: %d of %d", ErrNoMember, member, len(members))
+	}
+	node := members[member].Node
+	if m.cfg.Local == nil || node != m.cfg.Self {
+		return m.push(ctx, node, header, evidence)
 	}
 	self, err := peerKeyOf(m.cfg.Certificate)
 	if err != nil {
@@ -92,52 +97,57 @@ func (m *Members) Push(ctx context.Context, member int, header, evidence []byte)
 	return m.cfg.Local.Push(ctx, self, header, evidence)
 }
 
-func (m *Members) push(ctx context.Context, member int, header, evidence []byte) (share [bls.SignatureSize]byte, err error) {
-	l, err := m.link(member)
+func (m *Members) push(
+	ctx context.Context, node uint32, header, evidence []byte,
+) (share [bls.SignatureSize]byte, err error) {
+	l, err := m.link(node)
 	if err != nil {
 		return share, err
 	}
 	response, err := l.client.Push(ctx, connect.NewRequest(&api.PushRequest{Header: header, Evidence: evidence}))
 	if err != nil {
-		return share, fmt.Errorf("member %d at %s: %w", member, l.address, refusalOf(err))
+		return share, fmt.Errorf("member %d at %s: %w", node, l.address, refusalOf(err))
 	}
 	if len(response.Msg.Share) != len(share) {
-		return share, fmt.Errorf("member %d at %s: a share of %d bytes", member, l.address, len(response.Msg.Share))
+		return share, fmt.Errorf("member %d at %s: a share of %d bytes",
+			node, l.address, len(response.Msg.Share))
 	}
 	return [bls.SignatureSize]byte(response.Msg.Share), nil
 }
 
-// Pull fetches a rollup from a committee member, with evidence of a rung, the highest that it keeps when that is 0. It checks
-// that header and evidence are those of the id: the header by its digest, the evidence by the header's roots and its proofs.
-// ErrMismatch says that they are not.
-func (m *Members) Pull(ctx context.Context, member int, id rollup.Hash, rung rollup.Rung) (header, evidence []byte, err error) {
+// Pull fetches a rollup from the committee member that a node is, with evidence of a rung, the
+// highest that it keeps when that is 0. It checks that header and evidence are those of the id: the
+// header by its digest, the evidence by the header's roots and its proofs. ErrMismatch says that
+// they are not.
+func (m *Members) Pull(
+	ctx context.Context, node uint32, id rollup.Hash, rung rollup.Rung,
+) (header, evidence []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout)
 	defer cancel()
-	l, err := m.link(member)
+	l, err := m.link(node)
 	if err != nil {
 		return nil, nil, err
 	}
 	response, err := l.client.Pull(ctx, connect.NewRequest(&api.PullRequest{RollupId: id[:], Rung: uint32(rung)}))
 	if err != nil {
-		return nil, nil, fmt.Errorf("member %d at %s: %w", member, l.address, err)
+		return nil, nil, fmt.Errorf("member %d at %s: %w", node, l.address, err)
 	}
 	header, evidence = response.Msg.Header, response.Msg.Evidence
 	if err := match(id, rung, header, evidence, m.cfg.Chain.View(), m.cfg.Proofs); err != nil {
-		return nil, nil, fmt.Errorf("member %d at %s: %w", member, l.address, err)
+		return nil, nil, fmt.Errorf("member %d at %s: %w", node, l.address, err)
 	}
 	return header, evidence, nil
 }
 
-// link returns the connection to a member, a new one when its address or key changed.
-func (m *Members) link(member int) (*link, error) {
+// link returns the connection to a member, by its node, a new one when its address or key changed.
+func (m *Members) link(member uint32) (*link, error) {
 	view := m.cfg.Chain.View()
-	committee := view.Committee()
-	if member < 0 || member >= len(committee.Members) {
-		return nil, fmt.Errorf("%w: %d of %d", ErrNoMember, member, len(committee.Members))
+	if _, ok := view.Committee().Position(member); !ok {
+		return nil, fmt.Errorf("%w: node %d", ErrNoMember, member)
 	}
-	node, ok := view.Node(committee.Members[member].Node)
+	node, ok := view.Node(member)
 	if !ok {
-		return nil, fmt.Errorf("%w: node %d is not registered", ErrNoMember, committee.Members[member].Node)
+		return nil, fmt.Errorf("%w: node %d is not registered", ErrNoMember, member)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -69,7 +69,7 @@ func startNode(t *testing.T, network *testnet.Network, i int, listener net.Liste
 		f(i, &config)
 	}
 	node.member = NewMember(config)
-	node.members = NewMembers(MembersConfig{Chain: network, Certificate: certificate, Local: node.member, Self: i, Proofs: config.Proofs})
+	node.members = NewMembers(MembersConfig{Chain: network, Certificate: certificate, Local: node.member, Self: uint32(i), Proofs: config.Proofs})
 	server := NewServer(ServerConfig{Member: node.member, Store: db, Chain: network, Certificate: certificate, Logger: quiet})
 	var serving sync.WaitGroup
 	serving.Go(func() {
@@ -102,7 +102,7 @@ func certificateOf(t *testing.T, key ed25519.PrivateKey) tls.Certificate {
 // outsider returns members as seen by a node with another transport key, or with another idea of the network.
 func outsider(t *testing.T, chain Chain, key ed25519.PrivateKey) *Members {
 	t.Helper()
-	m := NewMembers(MembersConfig{Chain: chain, Certificate: certificateOf(t, key), Self: -1})
+	m := NewMembers(MembersConfig{Chain: chain, Certificate: certificateOf(t, key)})
 	t.Cleanup(m.Close)
 	return m
 }

@@ -48,7 +48,7 @@ func match(id rollup.Hash, rung rollup.Rung, header, evidence []byte, reg rollup
 type PullerConfig struct {
 	Members *Members
 	Store   *store.Store
-	Self    int // this member's position in the committee
+	Self    uint32 // the node of this member
 
 	// Delay is how long to wait for the rollup's own node to push it before asking another member, and Retry the longest
 	// wait between attempts. Zero means 3 seconds and 1 minute.
@@ -74,7 +74,7 @@ type Puller struct {
 
 type want struct {
 	id      rollup.Hash
-	signers []int
+	signers []uint32 // nodes, this one left out
 	due     time.Time
 	backoff time.Duration
 }
@@ -98,7 +98,8 @@ func NewPuller(cfg PullerConfig) *Puller {
 
 // Ordered tells the puller of a certificate that the chain executed. It does not block.
 func (p *Puller) Ordered(c *rollup.Certificate) {
-	signers := slices.DeleteFunc(c.Signers.Members(), func(i int) bool { return i == p.cfg.Self })
+	signers := p.cfg.Members.cfg.Chain.View().Committee().Nodes(c.Signers)
+	signers = slices.DeleteFunc(signers, func(node uint32) bool { return node == p.cfg.Self })
 	p.mu.Lock()
 	if len(p.wanted) == maxWanted {
 		p.wanted = slices.Delete(p.wanted, 0, 1)

@@ -55,7 +55,7 @@ func wantKept(t *testing.T, nodes []*testNode, member int, id rollup.Hash, state
 		best = statements
 	}
 	for rung, want := range [][]byte{best, nil, statements, proven} {
-		_, evidence, err := nodes[(member+1)%len(nodes)].members.Pull(t.Context(), member, id, rollup.Rung(rung))
+		_, evidence, err := nodes[(member+1)%len(nodes)].members.Pull(t.Context(), uint32(member), id, rollup.Rung(rung))
 		if want == nil && connect.CodeOf(err) != connect.CodeNotFound {
 			t.Errorf("member %d, rung %d: %v", member, rung, err)
 		}

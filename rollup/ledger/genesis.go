@@ -113,7 +113,8 @@ func (g *Genesis) Encode() []byte {
 // Network returns the identifier that the chain id gives.
 func (g *Genesis) Network() rollup.Network { return rollup.NetworkID(g.ChainID) }
 
-// Committee returns the members as signatures are checked against them. The genesis must be valid.
+// Committee returns the committee of term 0, as signatures are checked against it. The genesis must
+// be valid.
 func (g *Genesis) Committee() *rollup.Committee {
 	c := &rollup.Committee{Members: make([]rollup.Member, len(g.Members))}
 	for i := range g.Members {
