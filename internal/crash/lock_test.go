@@ -91,7 +91,7 @@ func (n *Network) push(ctx context.Context, members *peer.Members, member int, s
 	err = n.await(ctx, "a share", func() (bool, error) {
 		var refusal *peer.Refusal
 		share, err = members.Push(ctx, member, s.header.Append(nil), s.evidence)
-		if errors.As(err, &refusal) && !refusal.Retry() {
+		if errors.As(err, &refusal) && !refusal.Code.Retry() {
 			final = refusal
 			return true, nil
 		}
@@ -199,12 +199,12 @@ func (n *Network) lockUnanswered(ctx context.Context, t *testing.T, members *pee
 func (n *Network) refused(ctx context.Context, t *testing.T, members *peer.Members, member int, pushed, signed sealed) {
 	t.Helper()
 	_, err := n.push(ctx, members, member, pushed)
-	var refusal *peer.Refusal
-	if !errors.As(err, &refusal) || refusal.Reason != peer.Conflict {
+	var prior *peer.PriorError
+	if !errors.Is(err, peer.ReasonConflict) || !errors.As(err, &prior) {
 		t.Fatalf("the other rollup: %v, should be refused as a conflict", err)
 	}
-	if refusal.Prior != signed.header.ID() {
-		t.Errorf("the refusal names rollup %v, not %v", refusal.Prior, signed.header.ID())
+	if prior.Prior != signed.header.ID() {
+		t.Errorf("the refusal names rollup %v, not %v", prior.Prior, signed.header.ID())
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/waybill-network/waybill/rollup"
 )
 
 // Pace is the least rate at which a request has to come in.
@@ -99,7 +101,7 @@ func (b *Body) Read(p []byte) (n int, err error) {
 	}
 	if err != nil && err != io.EOF { //nolint:errorlint // the end of a body is exactly this
 		if b.err = err; errors.Is(err, os.ErrDeadlineExceeded) && !b.deadlines.ended() && b.inMessage() {
-			b.err = refuse(ReasonSlow, 0, "%d bytes after %v, at least %d bytes a second were expected",
+			b.err = rollup.Refuse(ReasonSlow, "%d bytes after %v, at least %d bytes a second were expected",
 				b.received, time.Since(b.started).Round(time.Millisecond), b.pace.Rate)
 		}
 		return n, wired(b.err)
@@ -181,7 +183,7 @@ func (b *Body) readHead(p []byte) (int, error) {
 
 func (b *Body) reserve(n int64) error {
 	if !b.budget.Take(b.caller, n) {
-		return refuse(ReasonBytes, time.Second, "no room for %d more bytes of this caller", n)
+		return later(ReasonBytes, "no room for %d more bytes of this caller", n)
 	}
 	b.reserved += n
 	return nil
@@ -197,10 +199,8 @@ func (b *Body) arm() {
 }
 
 func (b *Body) tooLarge(n int64) error {
-	return refuse(ReasonSize, 0, "%d bytes or more, where %d are taken", n, b.limit)
+	return rollup.Refuse(ReasonSize, "%d bytes or more, where %d are taken", n, b.limit)
 }
-
-type deadlinesKey struct{}
 
 // Deadlines moves the deadlines of one call. A failure to do so means that the connection is gone,
 // which the next read or write tells.
@@ -215,9 +215,6 @@ type Deadlines struct {
 func NewDeadlines(w http.ResponseWriter) *Deadlines {
 	return &Deadlines{control: http.NewResponseController(w)}
 }
-
-// DeadlinesOf returns the deadlines of the call that a handler serves behind a Door.
-func DeadlinesOf(ctx context.Context) *Deadlines { return ctx.Value(deadlinesKey{}).(*Deadlines) }
 
 // End keeps a late Expire off the connection, which serves other calls by then.
 func (d *Deadlines) End() {

@@ -3,6 +3,7 @@ package door
 import (
 	"container/list"
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"net/netip"
@@ -69,7 +70,7 @@ type Config struct {
 	Admit func(*http.Request, Caller) error
 	// Ended hears of every call that was cut off for what the caller sent.
 	Ended func(*http.Request, Caller, error)
-	// Wire turns a refusal into what is answered. Nil: Refusal.Wire, for RPC callers and others.
+	// Wire turns a refusal into the RPC error that is answered. Nil: the function Wire.
 	Wire func(*Refusal) error
 }
 
@@ -87,7 +88,7 @@ func New(cfg Config) *Door {
 		cfg.Identify = func(r *http.Request) (Caller, error) { return Caller{Key: AddressOf(r.RemoteAddr)}, nil }
 	}
 	if cfg.Wire == nil {
-		cfg.Wire = func(r *Refusal) error { return r.Wire() }
+		cfg.Wire = Wire
 	}
 	d := &Door{cfg: cfg, refused: connect.NewErrorWriter(), gates: make(map[string][]*gate)}
 	for _, bytes := range cfg.Budget {
@@ -132,7 +133,8 @@ func (d *Door) Handler(next http.Handler) http.Handler {
 			d.deny(w, r, err)
 			return
 		}
-		ctx, cancel := context.WithCancelCause(context.WithValue(r.Context(), deadlinesKey{}, deadlines))
+		about := context.WithValue(r.Context(), aboutKey{}, &about{caller, deadlines})
+		ctx, cancel := context.WithCancelCause(about)
 		defer cancel(nil)
 		leave, refusal := d.gates[at][caller.Class].enter(caller.Key, cancel)
 		if refusal != nil {
@@ -144,6 +146,22 @@ func (d *Door) Handler(next http.Handler) http.Handler {
 		d.serve(w, r, next, &limit, caller, deadlines)
 	})
 }
+
+type aboutKey struct{}
+
+// about is what a handler can learn about its call.
+type about struct {
+	caller    Caller
+	deadlines *Deadlines
+}
+
+func aboutCall(ctx context.Context) *about { return ctx.Value(aboutKey{}).(*about) }
+
+// CallerOf returns who makes the call that a handler serves behind a Door.
+func CallerOf(ctx context.Context) Caller { return aboutCall(ctx).caller }
+
+// DeadlinesOf returns the deadlines of such a call.
+func DeadlinesOf(ctx context.Context) *Deadlines { return aboutCall(ctx).deadlines }
 
 func (d *Door) serve(w http.ResponseWriter, r *http.Request, next http.Handler, limit *Limit, caller Caller,
 	deadlines *Deadlines) {
@@ -186,7 +204,7 @@ func (d *Door) deny(w http.ResponseWriter, r *http.Request, err error) {
 		status = http.StatusUnauthorized
 	}
 	var wire *connect.Error
-	if asWire(err, &wire) {
+	if errors.As(err, &wire) {
 		if after := wire.Meta().Get("Retry-After"); after != "" {
 			w.Header().Set("Retry-After", after)
 		}
@@ -243,10 +261,10 @@ func (g *gate) enter(caller string, cancel context.CancelCauseFunc) (leave func(
 		g.makeRoom(caller)
 	} else {
 		if g.held[caller] >= g.limit.Calls {
-			return nil, refuse(ReasonCalls, time.Second, "%d calls of this caller are running", g.limit.Calls)
+			return nil, later(ReasonCalls, "%d calls of this caller are running", g.limit.Calls)
 		}
 		if !g.places.Take(caller, 1) {
-			return nil, refuse(ReasonCalls, time.Second, "%d calls are running, and this caller has its share",
+			return nil, later(ReasonCalls, "%d calls are running, and this caller has its share",
 				g.open.Len())
 		}
 	}
@@ -292,7 +310,7 @@ func (g *gate) makeRoom(caller string) {
 	for e := g.open.Front(); e != nil; e = e.Next() {
 		if c := e.Value.(*call); c.caller == caller {
 			g.end(c)
-			c.cancel(refuse(ReasonYield, 0, "a newer call took this one's place"))
+			c.cancel(&Refusal{Code: ReasonYield})
 			return
 		}
 	}

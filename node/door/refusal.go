@@ -3,88 +3,115 @@ package door
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"connectrpc.com/connect"
+
+	"github.com/waybill-network/waybill/rollup"
 )
 
-// Reason says why a call was refused at the door, before its handler saw all of it.
+// Reason says why a call was refused or cut off at the door. It is an error, for errors.Is.
 type Reason uint8
 
 // The reasons.
 const (
-	ReasonCalls Reason = iota + 1 // too many calls of this caller, or of all
-	ReasonBytes                   // no room for the bytes of another request
-	ReasonSize                    // the request is larger than its handler takes
-	ReasonSlow                    // the request came in slower than the least rate
-	ReasonYield                   // a newer stream took the place of this one
-	ReasonTime                    // the call took longer than it may
+	ReasonCalls Reason = iota + 1 // calls
+	ReasonBytes                   // bytes
+	ReasonSize                    // size
+	ReasonSlow                    // slow
+	ReasonYield                   // yield
 )
 
-var reasons = [...]struct {
-	name string
+//go:generate go tool stringer -type=Reason -linecomment
+
+// meanings says what each reason is to people, and as which RPC error it is answered.
+var meanings = [...]struct {
+	text string
 	code connect.Code
 }{
-	ReasonCalls: {"calls", connect.CodeResourceExhausted},
-	ReasonBytes: {"bytes", connect.CodeResourceExhausted},
-	ReasonSize:  {"size", connect.CodeResourceExhausted},
-	ReasonSlow:  {"slow", connect.CodeDeadlineExceeded},
-	ReasonYield: {"yield", connect.CodeAborted},
-	ReasonTime:  {"time", connect.CodeDeadlineExceeded},
+	ReasonCalls: {"too many calls", connect.CodeResourceExhausted},
+	ReasonBytes: {"no room for the bytes of another request", connect.CodeResourceExhausted},
+	ReasonSize:  {"the request is too large", connect.CodeResourceExhausted},
+	ReasonSlow:  {"the request came in too slowly", connect.CodeDeadlineExceeded},
+	ReasonYield: {"a newer call took the place of this one", connect.CodeAborted},
 }
 
 // Reasons returns every reason.
 func Reasons() []Reason {
-	return []Reason{ReasonCalls, ReasonBytes, ReasonSize, ReasonSlow, ReasonYield, ReasonTime}
+	return []Reason{ReasonCalls, ReasonBytes, ReasonSize, ReasonSlow, ReasonYield}
 }
 
-// String returns the name of the reason.
-func (r Reason) String() string {
-	if r == 0 || int(r) >= len(reasons) {
-		return fmt.Sprintf("reason(%d)", uint8(r))
+func (r Reason) Error() string {
+	if r == 0 || int(r) >= len(meanings) {
+		return "door: " + r.String()
 	}
-	return reasons[r].name
+	return "door: " + meanings[r].text
 }
-
-func (r Reason) Error() string { return "door: refused for " + r.String() }
 
 // Refusal is the error of a call that was refused at the door.
-type Refusal struct {
-	Reason     Reason
-	RetryAfter time.Duration // 0: unknown, or never
-	Err        error         // what was wrong
+type Refusal = rollup.Refusal[Reason]
+
+// DelayError is the detail of a refusal that says when to come again.
+type DelayError struct {
+	After time.Duration
+	Err   error
 }
 
-func (r *Refusal) Error() string { return fmt.Sprintf("%v: %v", r.Reason, r.Err) }
+func (e *DelayError) Error() string {
+	return fmt.Sprintf("%v; try again after %v", e.Err, e.After.Round(time.Millisecond))
+}
 
-// Unwrap lets errors.Is find the reason.
-func (r *Refusal) Unwrap() []error { return []error{r.Reason, r.Err} }
+func (e *DelayError) Unwrap() error { return e.Err }
 
-// Wire returns the refusal as an RPC error.
-func (r *Refusal) Wire() *connect.Error {
-	wire := connect.NewError(reasons[r.Reason].code, r)
-	SetRetryAfter(wire, r.RetryAfter)
+// RetryAfter returns when to come again after an error that says so, or 0.
+func RetryAfter(err error) time.Duration {
+	var delay *DelayError
+	if errors.As(err, &delay) {
+		return delay.After
+	}
+	return 0
+}
+
+// retry is the delay that is asked of callers who found no place. Calls are short.
+const retry = time.Second
+
+// later is a refusal that passes.
+func later(reason Reason, format string, args ...any) *Refusal {
+	return &Refusal{Code: reason, Err: &DelayError{retry, fmt.Errorf(format, args...)}}
+}
+
+// Wire returns a refusal as an RPC error. Its header Retry-After has whole seconds, as in HTTP.
+func Wire(r *Refusal) error {
+	wire := connect.NewError(meanings[r.Code].code, r)
+	SetRetryAfter(wire)
 	return wire
 }
 
-// SetRetryAfter tells the caller when to come again, in whole seconds as HTTP has it.
-func SetRetryAfter(wire *connect.Error, after time.Duration) {
-	if after > 0 {
+// SetRetryAfter puts the delay that an error asks for into its header.
+func SetRetryAfter(wire *connect.Error) {
+	if after := RetryAfter(wire); after > 0 {
 		wire.Meta().Set("Retry-After", fmt.Sprint(int64((after+time.Second-1)/time.Second)))
 	}
 }
 
-func refuse(reason Reason, after time.Duration, format string, args ...any) *Refusal {
-	return &Refusal{reason, after, fmt.Errorf(format, args...)}
-}
-
-// wired turns a refusal into an RPC error that a generated handler passes on as it is.
+// wired turns a refusal into an RPC error, which a generated handler passes on as it is.
 func wired(err error) error {
 	var refusal *Refusal
 	if errors.As(err, &refusal) {
-		return refusal.Wire()
+		return Wire(refusal)
 	}
 	return err
 }
 
-func asWire(err error, wire **connect.Error) bool { return errors.As(err, wire) }
+// maxWait bounds the delay that a caller accepts to be asked for.
+const maxWait = 10 * time.Minute
+
+// AskedToWait returns the delay that an answer's header asks for, or 0.
+func AskedToWait(wire *connect.Error) time.Duration {
+	seconds, err := strconv.ParseUint(wire.Meta().Get("Retry-After"), 10, 31)
+	if err != nil {
+		return 0
+	}
+	return min(time.Duration(seconds)*time.Second, maxWait)
+}

@@ -7,8 +7,10 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/node/door"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
@@ -23,11 +25,15 @@ type MemberConfig struct {
 	Key     *bls.SecretKey // signs shares
 	Chain   Chain
 	Store   *store.Store
-	Proofs  rollup.ProofVerifier // of rung 3; nil: refused as NoProofs
+	Proofs  rollup.ProofVerifier // of rung 3; nil: ReasonNoProofs
 
 	Workers    int // goroutines of one verification, at least 1
 	Concurrent int // verifications at once, at least 1
-	Waiting    int // pushes that may wait for their turn besides; more are refused as Busy
+	// Waiting is how many pushes of committee members may wait for their turn besides. Nodes outside of
+	// the committee have places of their own (see room). More pushes are refused for ReasonBusy.
+	Waiting int
+	// Penalty is how long a caller waits after its first push that is at fault; 0: 1 second.
+	Penalty time.Duration
 
 	Logger *slog.Logger
 }
@@ -35,9 +41,9 @@ type MemberConfig struct {
 // Member is a committee member's part in certifying rollups: it verifies a rollup, keeps it, and signs at most one per
 // window. It is safe for concurrent use.
 type Member struct {
-	cfg   MemberConfig
-	room  chan struct{} // pushes inside: waiting or verifying
-	turns chan struct{} // pushes verifying
+	cfg       MemberConfig
+	room      *room
+	penalties *penalties
 
 	signed  atomic.Uint64
 	refused [len(reasons)]atomic.Uint64
@@ -48,10 +54,13 @@ type Member struct {
 
 // NewMember returns a member; there is nothing to close.
 func NewMember(cfg MemberConfig) *Member {
+	if cfg.Penalty <= 0 {
+		cfg.Penalty = penaltyFirst
+	}
 	return &Member{
 		cfg:       cfg,
-		room:      make(chan struct{}, max(cfg.Concurrent, 1)+max(cfg.Waiting, 0)),
-		turns:     make(chan struct{}, max(cfg.Concurrent, 1)),
+		room:      newRoom(max(cfg.Concurrent, 1), max(cfg.Waiting, 0)),
+		penalties: newPenalties(cfg.Penalty),
 		conflicts: make(map[rollup.WindowKey]struct{}),
 	}
 }
@@ -71,39 +80,43 @@ func (m *Member) Stats() MemberStats {
 	return stats
 }
 
-// enter takes a place for a push, so that its evidence may be read; leave gives it back. It is refused as Busy when
-// there is none.
-func (m *Member) enter() (leave func(), err error) {
-	select {
-	case m.room <- struct{}{}:
-		return func() { <-m.room }, nil
-	default:
-		m.refused[Busy].Add(1)
-		return nil, refuse(Busy, "%d rollups are being verified or wait for it", cap(m.room))
+// Admit says whether a push of a caller may be read. After pushes that were at fault a caller has to
+// wait: the refusal, for ReasonBusy, says how long.
+func (m *Member) Admit(caller TransportKey) error {
+	wait := m.penalties.wait(caller, time.Now())
+	if wait == 0 {
+		return nil
 	}
+	m.refused[ReasonBusy].Add(1)
+	return &Refusal{Code: ReasonBusy, Err: &door.DelayError{After: wait,
+		Err: errors.New("pushes of this node were at fault before")}}
 }
 
-// Push verifies a rollup on behalf of the node that holds the transport key caller, keeps it durably and returns this
-// member's signature on it. The same rollup again gets the same signature. Errors are a *Refusal, ctx's error, or the
-// store's.
+// Fault notes that a caller's push was at fault before it could be judged, as one that was cut off.
+func (m *Member) Fault(caller TransportKey, why error) {
+	wait := m.penalties.fault(caller, time.Now())
+	m.cfg.Logger.Warn("a node's push was at fault, and its next ones have to wait", "transport_key",
+		ledger.Key(caller), "why", why, "for", wait)
+}
+
+// atFault are the reasons for which a caller has to wait.
+var atFault = map[Reason]bool{ReasonNotOwner: true, ReasonInvalid: true, ReasonConflict: true}
+
+// Push verifies a rollup on behalf of the node that holds the transport key caller, keeps it durably
+// and returns this member's signature on it. The same rollup again gets the same signature. Errors
+// are a *Refusal, ctx's error, or the store's.
 func (m *Member) Push(ctx context.Context, caller TransportKey, header, evidence []byte) (share [bls.SignatureSize]byte, err error) {
-	leave, err := m.enter()
-	if err != nil {
-		return share, err
-	}
-	defer leave()
-	return m.push(ctx, caller, header, evidence)
-}
-
-// push is Push for a caller who entered.
-func (m *Member) push(ctx context.Context, caller TransportKey, header, evidence []byte) (share [bls.SignatureSize]byte, err error) {
 	h, err := m.certify(ctx, caller, header, evidence)
 	if err != nil {
 		if refusal := (*Refusal)(nil); errors.As(err, &refusal) {
-			m.refused[refusal.Reason].Add(1)
+			m.refused[refusal.Code].Add(1)
+			if atFault[refusal.Code] {
+				m.Fault(caller, err)
+			}
 		}
 		return share, err
 	}
+	m.penalties.good(caller)
 	signature := bls.Default.Sign(m.cfg.Key, rollup.CertificateMessage(m.cfg.Network, h.Epoch, h.ID()))
 	m.signed.Add(1)
 	return signature.Bytes(), nil
@@ -113,19 +126,22 @@ func (m *Member) push(ctx context.Context, caller TransportKey, header, evidence
 func (m *Member) certify(ctx context.Context, caller TransportKey, header, evidence []byte) (*rollup.Header, error) {
 	h, err := rollup.ParseHeader(header)
 	if err != nil {
-		return nil, &Refusal{Reason: Invalid, Err: err}
+		return nil, &Refusal{Code: ReasonInvalid, Err: err}
 	}
-	if err := m.admissible(m.cfg.Chain.View(), h, caller); err != nil {
+	view := m.cfg.Chain.View()
+	if err := m.admissible(view, h, caller); err != nil {
 		return nil, err
 	}
 	if done, err := m.kept(h, evidence); err == nil && done {
 		return h, nil
 	}
-	select {
-	case m.turns <- struct{}{}:
-		defer func() { <-m.turns }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	place, ok := m.room.enter(caller, standingOf(view, caller))
+	if !ok {
+		return nil, rollup.Refuse(ReasonBusy, "this node's share of the places is taken")
+	}
+	defer m.room.leave(place)
+	if err := m.room.await(ctx, place); err != nil {
+		return nil, err
 	}
 	return h, m.keep(h, header, evidence)
 }
@@ -139,7 +155,7 @@ func (m *Member) kept(h *rollup.Header, evidence []byte) (bool, error) {
 	}
 	rung, err := rollup.RungOf(evidence)
 	if err != nil {
-		return false, &Refusal{Reason: Invalid, Err: err}
+		return false, &Refusal{Code: ReasonInvalid, Err: err}
 	}
 	return m.cfg.Store.HasEvidence(prior, rung)
 }
@@ -166,7 +182,7 @@ func (m *Member) keep(h *rollup.Header, header, evidence []byte) error {
 	}
 	switch {
 	case errors.Is(err, store.ErrPruned):
-		return &Refusal{Reason: TooOld, Err: err}
+		return &Refusal{Code: ReasonTooOld, Err: err}
 	case err != nil:
 		return fmt.Errorf("keep rollup %v: %w", id, err)
 	case !locked: // a push of another rollup was verified meanwhile
@@ -178,18 +194,18 @@ func (m *Member) keep(h *rollup.Header, header, evidence []byte) error {
 // admissible holds the rules that need neither evidence nor store.
 func (m *Member) admissible(view *ledger.View, h *rollup.Header, caller TransportKey) error {
 	if h.Network != m.cfg.Network {
-		return refuse(Invalid, "%w: %v", rollup.ErrNetwork, h.Network)
+		return rollup.Refuse(ReasonInvalid, "%w: %v", rollup.ErrNetwork, h.Network)
 	}
 	node, ok := view.Node(h.Node)
 	if !ok || TransportKey(node.TransportKey) != caller {
-		return refuse(NotOwner, "the caller's transport key is not that of node %d", h.Node)
+		return rollup.Refuse(ReasonNotOwner, "the caller's transport key is not that of node %d", h.Node)
 	}
 	epoch, late := view.Epoch(), uint64(view.Params().LateEpochs)
 	if h.Epoch > epoch {
-		return refuse(Lagging, "epoch %d has not begun here, where epoch %d runs", h.Epoch, epoch)
+		return rollup.Refuse(ReasonLagging, "epoch %d has not begun here, where epoch %d runs", h.Epoch, epoch)
 	}
 	if uint64(h.Epoch)+late < uint64(epoch) {
-		return refuse(TooOld, "epoch %d lies more than %d epochs behind %d", h.Epoch, late, epoch)
+		return rollup.Refuse(ReasonTooOld, "epoch %d lies more than %d epochs behind %d", h.Epoch, late, epoch)
 	}
 	return nil
 }
@@ -201,11 +217,11 @@ func (m *Member) verify(h *rollup.Header, evidence []byte) error {
 	}
 	switch {
 	case errors.Is(err, rollup.ErrUnknownClient), errors.Is(err, rollup.ErrUnknownService):
-		return &Refusal{Reason: Lagging, Err: err}
+		return &Refusal{Code: ReasonLagging, Err: err}
 	case errors.Is(err, rollup.ErrNoProofs):
-		return &Refusal{Reason: NoProofs, Err: err}
+		return &Refusal{Code: ReasonNoProofs, Err: err}
 	case err != nil:
-		return &Refusal{Reason: Invalid, Err: err}
+		return &Refusal{Code: ReasonInvalid, Err: err}
 	}
 	return nil
 }
@@ -213,8 +229,8 @@ func (m *Member) verify(h *rollup.Header, evidence []byte) error {
 // conflict refuses a second rollup for a window. The first of a window is kept besides the one that was signed, when
 // it is valid: the clients' signatures in both convict the node.
 func (m *Member) conflict(h *rollup.Header, prior rollup.Hash, evidence []byte) error {
-	refusal := refuse(Conflict, "rollup %v is another one", h.ID())
-	refusal.Prior = prior
+	refusal := &Refusal{Code: ReasonConflict,
+		Err: &PriorError{prior, fmt.Errorf("rollup %v is another one", h.ID())}}
 	if !m.firstConflict(h.Key()) {
 		return refusal
 	}

@@ -63,7 +63,7 @@ func startNode(t *testing.T, network *testnet.Network, i int, listener net.Liste
 	}
 	certificate := certificateOf(t, network.Members[i].Transport)
 	node := &testNode{store: db, address: listener.Addr().String()}
-	config := MemberConfig{Network: network.ID, Key: network.Members[i].BLS, Chain: network, Store: db, Workers: 1, Concurrent: 1, Waiting: 4,
+	config := MemberConfig{Network: network.ID, Key: network.Members[i].BLS, Chain: network, Store: db, Workers: 1, Concurrent: 1, Waiting: 4, Penalty: time.Nanosecond,
 		Logger: quiet}
 	for _, f := range setUp {
 		f(i, &config)
@@ -110,13 +110,23 @@ func outsider(t *testing.T, chain Chain, key ed25519.PrivateKey) *Members {
 func wantReason(t *testing.T, err error, want Reason) *Refusal {
 	t.Helper()
 	var refusal *Refusal
-	if !errors.As(err, &refusal) || refusal.Reason != want {
+	if !errors.As(err, &refusal) || refusal.Code != want || !errors.Is(err, want) {
 		t.Fatalf("got %v, want a refusal as %v", err, want)
 	}
-	if refusal.Retry() != (want == Lagging || want == Busy) {
-		t.Errorf("%v says Retry() = %v", want, refusal.Retry())
+	if want.Retry() != (want == ReasonLagging || want == ReasonBusy) {
+		t.Errorf("%v says Retry() = %v", want, want.Retry())
 	}
 	return refusal
+}
+
+// wantPrior returns the rollup that a refusal for a conflict names.
+func wantPrior(t *testing.T, err error) rollup.Hash {
+	t.Helper()
+	var prior *PriorError
+	if !errors.As(wantReason(t, err, ReasonConflict), &prior) {
+		t.Fatalf("no rollup is named: %v", err)
+	}
+	return prior.Prior
 }
 
 func TestPushGivesShares(t *testing.T) {
@@ -169,33 +179,33 @@ func TestPushRefusals(t *testing.T) {
 
 	t.Run("another node's rollup", func(t *testing.T) {
 		_, err := nodes[2].members.Push(t.Context(), 0, header, evidence)
-		wantReason(t, err, NotOwner)
+		wantReason(t, err, ReasonNotOwner)
 		_, err = nodes[2].members.Push(t.Context(), 2, header, evidence) // its own member is no softer
-		wantReason(t, err, NotOwner)
+		wantReason(t, err, ReasonNotOwner)
 	})
 	t.Run("evidence that does not fit", func(t *testing.T) {
 		bad := bytes.Clone(evidence)
 		bad[len(bad)-1] ^= 1
-		wantReason(t, push(header, bad), Invalid)
-		wantReason(t, push(header, evidence[:len(evidence)-1]), Invalid)
-		wantReason(t, push(header, nil), Invalid)
-		wantReason(t, push(header[:len(header)-1], evidence), Invalid)
+		wantReason(t, push(header, bad), ReasonInvalid)
+		wantReason(t, push(header, evidence[:len(evidence)-1]), ReasonInvalid)
+		wantReason(t, push(header, nil), ReasonInvalid)
+		wantReason(t, push(header[:len(header)-1], evidence), ReasonInvalid)
 	})
 	t.Run("aggregate signature", func(t *testing.T) {
 		h, _ := rollup.ParseHeader(header)
 		other, _ := network.Rollup(t, own, 100, 5)
 		o, _ := rollup.ParseHeader(other)
 		h.AckSignature = o.AckSignature
-		wantReason(t, push(h.Append(nil), evidence), Invalid)
+		wantReason(t, push(h.Append(nil), evidence), ReasonInvalid)
 	})
 	t.Run("another network", func(t *testing.T) {
 		h, _ := rollup.ParseHeader(header)
 		h.Network[0] ^= 1
-		wantReason(t, push(h.Append(nil), evidence), Invalid)
+		wantReason(t, push(h.Append(nil), evidence), ReasonInvalid)
 	})
 	t.Run("epoch to come", func(t *testing.T) {
 		ahead, ev := network.Rollup(t, rollup.WindowKey{Node: 1, Epoch: 1}, 0, 2)
-		wantReason(t, push(ahead, ev), Lagging)
+		wantReason(t, push(ahead, ev), ReasonLagging)
 		network.Advance(testnet.EpochSeconds * time.Second)
 		if err := push(ahead, ev); err != nil {
 			t.Errorf("once the epoch runs: %v", err)
@@ -205,10 +215,10 @@ func TestPushRefusals(t *testing.T) {
 		for range 3 {
 			network.Advance(testnet.EpochSeconds * time.Second)
 		}
-		wantReason(t, push(header, evidence), TooOld)
+		wantReason(t, push(header, evidence), ReasonTooOld)
 	})
-	if stats := nodes[0].member.Stats(); stats.Refused[Invalid] != 6 || stats.Refused[NotOwner] != 1 ||
-		stats.Refused[Lagging] != 1 || stats.Refused[TooOld] != 1 || stats.Signed != 1 {
+	if stats := nodes[0].member.Stats(); stats.Refused[ReasonInvalid] != 6 || stats.Refused[ReasonNotOwner] != 1 ||
+		stats.Refused[ReasonLagging] != 1 || stats.Refused[ReasonTooOld] != 1 || stats.Signed != 1 {
 		t.Errorf("stats: %+v", stats)
 	}
 }
@@ -228,11 +238,11 @@ func TestPushConflict(t *testing.T) {
 	}
 	h, _ := rollup.ParseHeader(first)
 	for range 2 {
-		if refusal := wantReason(t, push(second, secondEvidence), Conflict); refusal.Prior != h.ID() {
-			t.Errorf("prior is %v, not %v", refusal.Prior, h.ID())
+		if prior := wantPrior(t, push(second, secondEvidence)); prior != h.ID() {
+			t.Errorf("prior is %v, not %v", prior, h.ID())
 		}
 	}
-	wantReason(t, push(third, thirdEvidence), Conflict)
+	wantReason(t, push(third, thirdEvidence), ReasonConflict)
 	if err := push(first, firstEvidence); err != nil {
 		t.Errorf("the first again: %v", err)
 	}
@@ -272,59 +282,13 @@ func TestLaggingRegistry(t *testing.T) {
 	header, evidence := network.Rollup(t, rollup.WindowKey{Node: 1}, 0, 6)
 	pusher := TransportKey(ledger.KeyOf(network.Members[1].Transport))
 	_, err = member.Push(t.Context(), pusher, header, evidence)
-	wantReason(t, err, Lagging)
+	wantReason(t, err, ReasonLagging)
 	if !errors.Is(err, rollup.ErrUnknownClient) {
 		t.Errorf("the reason got lost: %v", err)
 	}
 	chain.view = network.View()
 	if _, err := member.Push(t.Context(), pusher, header, evidence); err != nil {
 		t.Errorf("once the chain caught up: %v", err)
-	}
-}
-
-func TestBusy(t *testing.T) {
-	network, nodes := startNetwork(t, 2)
-	header, evidence := network.Rollup(t, rollup.WindowKey{Node: 1}, 0, 1)
-	var leaves []func()
-	for {
-		leave, err := nodes[0].member.enter()
-		if err != nil {
-			break
-		}
-		leaves = append(leaves, leave)
-	}
-	_, err := nodes[1].members.Push(t.Context(), 0, header, evidence)
-	wantReason(t, err, Busy)
-	for _, leave := range leaves {
-		leave()
-	}
-	if _, err := nodes[1].members.Push(t.Context(), 0, header, evidence); err != nil {
-		t.Errorf("once there is room: %v", err)
-	}
-	nodes[0].member.turns <- struct{}{} // a verification that takes long
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	header, evidence = network.Rollup(t, rollup.WindowKey{Node: 1, Window: 1}, 0, 1)
-	if _, err := nodes[1].members.Push(ctx, 0, header, evidence); connect.CodeOf(err) != connect.CodeDeadlineExceeded {
-		t.Errorf("a push whose time ran out: %v", err)
-	}
-	<-nodes[0].member.turns
-}
-
-func TestCallsPerNodeAreBounded(t *testing.T) {
-	s := NewServer(ServerConfig{MaxInflight: 2, Logger: quiet, Chain: &laggard{}, Certificate: certificateOf(t, testnet.Key("x", 0))})
-	a, b := TransportKey{1}, TransportKey{2}
-	for i, want := range []bool{true, true, false} {
-		if s.begin(a) != want {
-			t.Fatalf("call %d of one node: admitted is not %v", i, want)
-		}
-	}
-	if !s.begin(b) {
-		t.Fatal("another node pays for it")
-	}
-	s.end(a)
-	if !s.begin(a) {
-		t.Error("a finished call made no room")
 	}
 }
 
@@ -429,7 +393,7 @@ func TestPushAfterRestart(t *testing.T) {
 	pusher := TransportKey(ledger.KeyOf(network.Members[1].Transport))
 	second, secondEvidence := network.Rollup(t, rollup.WindowKey{Node: 1}, 0, 3)
 	_, err := again.Push(t.Context(), pusher, second, secondEvidence)
-	wantReason(t, err, Conflict)
+	wantReason(t, err, ReasonConflict)
 	if _, err := again.Push(t.Context(), pusher, first, evidence); err != nil {
 		t.Errorf("the rollup it is bound to: %v", err)
 	}

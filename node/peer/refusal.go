@@ -8,73 +8,69 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/waybill-network/waybill/node/api"
+	"github.com/waybill-network/waybill/node/door"
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// Reason says why a member did not sign a rollup.
+// Reason says why a member did not sign a rollup. It is an error, for errors.Is.
 type Reason uint8
 
-// The reasons. Lagging and Busy pass; the others are final.
+// The reasons. ReasonLagging and ReasonBusy pass; the others are final.
 const (
-	NotOwner Reason = iota + 1 // the caller is not the rollup's node
-	Invalid                    // the rollup is not valid
-	Conflict                   // another rollup was signed for this window
-	Lagging                    // the member's chain has not caught up
-	Busy                       // no room to verify
-	TooOld                     // the chain orders this epoch no more
-	NoProofs                   // the member lacks the key for the evidence's proofs: another rung may do
+	ReasonNotOwner Reason = iota + 1 // not_owner
+	ReasonInvalid                    // invalid
+	ReasonConflict                   // conflict
+	ReasonLagging                    // lagging
+	ReasonBusy                       // busy
+	ReasonTooOld                     // too_old
+	ReasonNoProofs                   // no_proofs
 )
 
-// reasons holds what each reason is called in logs and metrics, and on the wire.
+//go:generate go tool stringer -type=Reason -linecomment
+
+// reasons holds what each reason means, and what it is on the wire.
 var reasons = [...]struct {
-	name string
-	code connect.Code
-	wire api.PushReason
+	meaning string
+	code    connect.Code
+	wire    api.PushReason
 }{
-	NotOwner: {"not_owner", connect.CodePermissionDenied, api.PushReason_PUSH_REASON_NOT_OWNER},
-	Invalid:  {"invalid", connect.CodeInvalidArgument, api.PushReason_PUSH_REASON_INVALID},
-	Conflict: {"conflict", connect.CodeAlreadyExists, api.PushReason_PUSH_REASON_CONFLICT},
-	Lagging:  {"lagging", connect.CodeUnavailable, api.PushReason_PUSH_REASON_LAGGING},
-	Busy:     {"busy", connect.CodeResourceExhausted, api.PushReason_PUSH_REASON_BUSY},
-	TooOld:   {"too_old", connect.CodeFailedPrecondition, api.PushReason_PUSH_REASON_TOO_OLD},
-	NoProofs: {"no_proofs", connect.CodeUnimplemented, api.PushReason_PUSH_REASON_NO_PROOFS},
+	ReasonNotOwner: {"the caller is not the rollup's node", connect.CodePermissionDenied, api.PushReason_PUSH_REASON_NOT_OWNER},
+	ReasonInvalid:  {"the rollup is not valid", connect.CodeInvalidArgument, api.PushReason_PUSH_REASON_INVALID},
+	ReasonConflict: {"another rollup was signed for this window", connect.CodeAlreadyExists, api.PushReason_PUSH_REASON_CONFLICT},
+	ReasonLagging:  {"the member's chain has not caught up", connect.CodeUnavailable, api.PushReason_PUSH_REASON_LAGGING},
+	ReasonBusy:     {"no room to verify", connect.CodeResourceExhausted, api.PushReason_PUSH_REASON_BUSY},
+	ReasonTooOld:   {"the chain orders this epoch no more", connect.CodeFailedPrecondition, api.PushReason_PUSH_REASON_TOO_OLD},
+	ReasonNoProofs: {"the member lacks the key of these proofs, another rung may do", connect.CodeUnimplemented, api.PushReason_PUSH_REASON_NO_PROOFS},
 }
 
 // Reasons returns every reason.
 func Reasons() []Reason {
-	return []Reason{NotOwner, Invalid, Conflict, Lagging, Busy, TooOld, NoProofs}
+	return []Reason{ReasonNotOwner, ReasonInvalid, ReasonConflict, ReasonLagging, ReasonBusy, ReasonTooOld, ReasonNoProofs}
 }
 
-// String returns the name of the reason, as in metrics.
-func (r Reason) String() string {
+func (r Reason) Error() string {
 	if r == 0 || int(r) >= len(reasons) {
-		return fmt.Sprintf("reason(%d)", uint8(r))
+		return "peer: " + r.String()
 	}
-	return reasons[r].name
+	return "peer: push refused: " + reasons[r].meaning
 }
 
-// Refusal is the error of a push that a member answered with a refusal.
-type Refusal struct {
-	Reason Reason
-	Prior  rollup.Hash // the id of the rollup that was signed before, for Conflict
-	Err    error       // what was wrong; on the pusher's side, the member's words
+// Retry reports whether the same push may succeed later. door.RetryAfter says when, if the member did.
+func (r Reason) Retry() bool { return r == ReasonLagging || r == ReasonBusy }
+
+// Refusal is the error of a push that a member answered with a refusal. On the pusher's side its Err
+// is the member's words.
+type Refusal = rollup.Refusal[Reason]
+
+// PriorError is the detail of a refusal for ReasonConflict.
+type PriorError struct {
+	Prior rollup.Hash // the id of the rollup that was signed before
+	Err   error
 }
 
-func (r *Refusal) Error() string {
-	if r.Reason == Conflict {
-		return fmt.Sprintf("push refused: %v: rollup %v was signed for this window: %v", r.Reason, r.Prior, r.Err)
-	}
-	return fmt.Sprintf("push refused: %v: %v", r.Reason, r.Err)
-}
+func (e *PriorError) Error() string { return fmt.Sprintf("rollup %v was signed: %v", e.Prior, e.Err) }
 
-func (r *Refusal) Unwrap() error { return r.Err }
-
-// Retry reports whether the same push may succeed later.
-func (r *Refusal) Retry() bool { return r.Reason == Lagging || r.Reason == Busy }
-
-func refuse(reason Reason, format string, args ...any) *Refusal {
-	return &Refusal{Reason: reason, Err: fmt.Errorf(format, args...)}
-}
+func (e *PriorError) Unwrap() error { return e.Err }
 
 // wireError turns what Member.Push returned into an RPC error.
 func wireError(err error) error {
@@ -87,20 +83,22 @@ func wireError(err error) error {
 	case !errors.As(err, &refusal):
 		return connect.NewError(connect.CodeInternal, err)
 	}
-	entry := reasons[refusal.Reason]
-	wire := connect.NewError(entry.code, refusal.Err)
+	entry := reasons[refusal.Code]
+	words := refusal.Err
 	message := &api.PushRefusal{Reason: entry.wire}
-	if refusal.Reason == Conflict {
-		message.Prior = refusal.Prior[:]
+	if prior := (*PriorError)(nil); errors.As(err, &prior) {
+		message.Prior, words = prior.Prior[:], prior.Err
 	}
+	wire := connect.NewError(entry.code, words)
+	door.SetRetryAfter(wire)
 	if detail, err := connect.NewErrorDetail(message); err == nil {
 		wire.AddDetail(detail)
 	}
 	return wire
 }
 
-// refusalOf recovers the refusal from an RPC error. Errors without one, which a broken connection gives, stay as they
-// are.
+// refusalOf recovers the refusal from an RPC error. Errors without one, which a broken connection
+// gives, stay as they are.
 func refusalOf(err error) error {
 	var wire *connect.Error
 	if !errors.As(err, &wire) {
@@ -117,13 +115,21 @@ func refusalOf(err error) error {
 		}
 		for _, reason := range Reasons() {
 			if reasons[reason].wire == push.Reason {
-				refusal := &Refusal{Reason: reason, Err: errors.New(wire.Message())}
-				if len(push.Prior) == len(refusal.Prior) {
-					refusal.Prior = rollup.Hash(push.Prior)
-				}
-				return refusal
+				return refusalFrom(reason, push, wire)
 			}
 		}
 	}
 	return err
+}
+
+func refusalFrom(reason Reason, push *api.PushRefusal, wire *connect.Error) *Refusal {
+	words := errors.New(wire.Message())
+	if prior := (rollup.Hash{}); len(push.Prior) == len(prior) {
+		copy(prior[:], push.Prior)
+		words = &PriorError{prior, words}
+	}
+	if after := door.AskedToWait(wire); after > 0 {
+		words = &door.DelayError{After: after, Err: words}
+	}
+	return &Refusal{Code: reason, Err: words}
 }

@@ -41,12 +41,14 @@ func standingOf(view *ledger.View, key TransportKey) standing {
 // been read. Places are divided by standing, and among callers of one standing in fair shares.
 //
 // Turns go to the standing with the least service for its weight, and in it to the caller that has
-// the fewest turns, then to the one that waited longest since its last.
+// the fewest turns, then to the one that waited longest since its last. Nodes without stake never
+// have all turns where there are several.
 type room struct {
 	places [standings]*door.Shares[TransportKey]
 
 	mu      sync.Mutex
 	turns   int // that are free
+	spare   int // turns that nodes without stake may take besides those they have
 	waiting [standings][]*place
 	served  [standings]float64 // turns taken, divided by the weight
 	running map[TransportKey]int
@@ -68,7 +70,7 @@ type place struct {
 // newRoom returns a room with some turns at once, and places for those who wait besides: for members
 // of the committee as many as given, for all others a fixed number.
 func newRoom(turns, members int) *room {
-	r := &room{turns: turns, running: make(map[TransportKey]int), last: make(map[TransportKey]uint64)}
+	r := &room{turns: turns, spare: max(1, turns-1), running: make(map[TransportKey]int), last: make(map[TransportKey]uint64)}
 	for s, places := range [standings]int{stakeless: 8, staked: 16, seated: members} {
 		r.places[s] = door.NewShares[TransportKey](int64(turns + places))
 	}
@@ -116,6 +118,9 @@ func (r *room) yield(p *place) {
 	case p.turn:
 		p.turn = false
 		r.turns++
+		if p.standing == stakeless {
+			r.spare++
+		}
 		if r.running[p.caller]--; r.running[p.caller] == 0 {
 			delete(r.running, p.caller)
 		}
@@ -141,6 +146,9 @@ func (r *room) call() {
 		})
 		r.waiting[s] = slices.DeleteFunc(r.waiting[s], func(other *place) bool { return other == p })
 		r.turns--
+		if s == stakeless {
+			r.spare--
+		}
 		r.number++
 		r.served[s] += 1 / weights[s]
 		r.running[p.caller]++
@@ -153,6 +161,9 @@ func (r *room) call() {
 // neediest returns the standing whose turn it is. One that nobody waited in has saved nothing up.
 func (r *room) neediest() (best standing, ok bool) {
 	for s := range standings {
+		if s == stakeless && r.spare == 0 {
+			continue
+		}
 		if len(r.waiting[s]) > 0 && (!ok || r.served[s] <= r.served[best]) {
 			best, ok = s, true
 		}

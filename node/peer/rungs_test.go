@@ -99,8 +99,8 @@ func TestPushRungs(t *testing.T) {
 	})
 	for _, evidence := range [][]byte{otherProven, otherStatements} {
 		_, err := nodes[1].members.Push(t.Context(), 0, other, evidence)
-		if refusal := wantReason(t, err, Conflict); refusal.Prior != h.ID() {
-			t.Errorf("prior is %v", refusal.Prior)
+		if prior := wantPrior(t, err); prior != h.ID() {
+			t.Errorf("prior is %v", prior)
 		}
 	}
 }
@@ -115,7 +115,7 @@ func TestPushBadProof(t *testing.T) {
 	}
 	bad := [][]byte{spoiled(proven), proven[:len(proven)-1], slices.Concat(proven[:4+12/4*52], []byte{4}, proven[4+12/4*52+1:])}
 	for _, evidence := range bad {
-		wantReason(t, push(evidence), Invalid)
+		wantReason(t, push(evidence), ReasonInvalid)
 	}
 	if _, locked, err := nodes[0].store.Locked(h.Key()); locked || err != nil {
 		t.Errorf("the window is locked, or: %v", err)
@@ -124,7 +124,7 @@ func TestPushBadProof(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, evidence := range bad {
-		wantReason(t, push(evidence), Invalid)
+		wantReason(t, push(evidence), ReasonInvalid)
 	}
 	wantKept(t, nodes, 0, h.ID(), statements, nil)
 	if err := push(proven); err != nil {
@@ -138,7 +138,7 @@ func TestPushNoProofs(t *testing.T) {
 	network, nodes := startNetwork(t, 2)
 	h, header, statements, proven := cosigned(t, network, rollup.WindowKey{Node: 1})
 	_, err := nodes[1].members.Push(t.Context(), 0, header, proven)
-	wantReason(t, err, NoProofs)
+	wantReason(t, err, ReasonNoProofs)
 	if _, locked, err := nodes[0].store.Locked(h.Key()); locked || err != nil {
 		t.Errorf("the window is locked, or: %v", err)
 	}
@@ -146,7 +146,7 @@ func TestPushNoProofs(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantKept(t, nodes, 0, h.ID(), statements, nil)
-	if stats := nodes[0].member.Stats(); stats.Refused[NoProofs] != 1 || stats.Signed != 1 {
+	if stats := nodes[0].member.Stats(); stats.Refused[ReasonNoProofs] != 1 || stats.Signed != 1 {
 		t.Errorf("%+v", stats)
 	}
 }

@@ -8,26 +8,31 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"sync"
 	"time"
 
 	"connectrpc.com/connect"
 
 	"github.com/waybill-network/waybill/node/api"
+	"github.com/waybill-network/waybill/node/door"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
-// Limits of the peer API.
+// Limits of the peer API; those of its calls are in door.Peer.
 const (
-	// MaxMessageSize is the size in bytes of the largest message: a full rollup, with room for the field headers.
-	MaxMessageSize = rollup.MaxHeaderSize + rollup.MaxEvidenceSize + 64
+	// MaxMessageSize is the size in bytes of the largest message: a full rollup, with room for the
+	// field headers.
+	MaxMessageSize = door.MaxPush
 
 	handshakeTimeout = 10 * time.Second
-	callTimeout      = 60 * time.Second  // to read a request and to write its answer, each
 	idleTimeout      = 120 * time.Second // a connection without a call
+	maxConnections   = 1024
+	maxOfOneAddress  = 128 // many nodes may share one
 )
+
+// pace is the least rate of a push. A full rollup at this rate takes half a minute.
+var pace = door.Pace{Grace: 5 * time.Second, Rate: 256 << 10}
 
 // ServerConfig is what a Server works with.
 type ServerConfig struct {
@@ -43,10 +48,8 @@ type ServerConfig struct {
 type Server struct {
 	cfg    ServerConfig
 	member *Member
+	door   *door.Door
 	http   *http.Server
-
-	mu    sync.Mutex
-	calls map[TransportKey]int
 }
 
 // NewServer returns a server; Serve makes it work.
@@ -54,25 +57,34 @@ func NewServer(cfg ServerConfig) *Server {
 	if cfg.MaxInflight <= 0 {
 		cfg.MaxInflight = 4
 	}
-	s := &Server{cfg: cfg, member: cfg.Member, calls: make(map[TransportKey]int)}
+	s := &Server{cfg: cfg, member: cfg.Member}
+	seats := int64(len(cfg.Chain.View().Committee().Members))
+	s.door = door.New(door.Config{
+		Table: door.Peer(cfg.MaxInflight), Pace: pace,
+		Budget: []int64{
+			stakeless: 4 * MaxMessageSize,
+			staked:    8 * MaxMessageSize,
+			seated:    2 * max(4, seats) * MaxMessageSize,
+		},
+		Identify: s.identify, Admit: s.admit, Ended: s.cutOff, Wire: refusedAtDoor,
+	})
 	path, handler := api.NewPeerServiceHandler(service{s},
 		connect.WithReadMaxBytes(MaxMessageSize),
 		connect.WithCompression("gzip", nil, nil), // digests and keys do not compress
 	)
 	mux := http.NewServeMux()
-	mux.Handle(path, s.admit(handler))
+	mux.Handle(path, handler)
 	protocols := new(http.Protocols)
 	protocols.SetHTTP2(true)
 	s.http = &http.Server{
-		Handler: mux,
+		Handler:   s.door.Handler(mux),
+		ConnState: door.Track,
 		TLSConfig: serverTLS(cfg.Certificate, func(key TransportKey) bool {
 			_, ok := cfg.Chain.View().NodeByKey(ledger.Key(key))
 			return ok
 		}),
 		Protocols:         protocols,
 		ReadHeaderTimeout: handshakeTimeout,
-		ReadTimeout:       callTimeout,
-		WriteTimeout:      2 * callTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    16 << 10,
 		HTTP2: &http.HTTP2Config{
@@ -88,6 +100,7 @@ func NewServer(cfg ServerConfig) *Server {
 
 // Serve answers on the listener until Shutdown, and returns nil then.
 func (s *Server) Serve(listener net.Listener) error {
+	listener = door.Listen(listener, maxConnections, maxOfOneAddress)
 	if err := s.http.ServeTLS(listener, "", ""); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("peer API: %w", err)
 	}
@@ -103,55 +116,47 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return err
 }
 
-type callerKey struct{}
-
-// caller returns the transport key behind the call; admit put it there.
-func caller(ctx context.Context) TransportKey { return ctx.Value(callerKey{}).(TransportKey) }
-
-// admit identifies the caller, bounds its calls, and takes a push's place in the member's room, all before a byte of
-// the body is read.
-func (s *Server) admit(next http.Handler) http.Handler {
-	refusals := connect.NewErrorWriter()
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		deny := func(err error) { _ = refusals.Write(w, r, err) } // a caller that went away needs no answer
-		key, err := peerKey(r.TLS)
-		if err != nil {
-			deny(connect.NewError(connect.CodeUnauthenticated, err))
-			return
-		}
-		if !s.begin(key) {
-			deny(wireError(refuse(Busy, "%d calls of this node are running", s.cfg.MaxInflight)))
-			return
-		}
-		defer s.end(key)
-		if r.URL.Path == api.PeerServicePushProcedure && s.member != nil {
-			leave, err := s.member.enter()
-			if err != nil {
-				deny(wireError(err))
-				return
-			}
-			defer leave()
-		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, key)))
-	})
+// caller returns the transport key behind a call.
+func caller(ctx context.Context) TransportKey {
+	return TransportKey([]byte(door.CallerOf(ctx).Key))
 }
 
-func (s *Server) begin(key TransportKey) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.calls[key] >= s.cfg.MaxInflight {
-		return false
+// identify says by which key a call is made, and what the ledger says about its node.
+func (s *Server) identify(r *http.Request) (door.Caller, error) {
+	key, err := peerKey(r.TLS)
+	if err != nil {
+		return door.Caller{}, connect.NewError(connect.CodeUnauthenticated, err)
 	}
-	s.calls[key]++
-	return true
+	return door.Caller{Key: string(key[:]), Class: int(standingOf(s.cfg.Chain.View(), key))}, nil
 }
 
-func (s *Server) end(key TransportKey) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.calls[key]--; s.calls[key] == 0 {
-		delete(s.calls, key)
+// admit refuses a push of a caller who has to wait, before a byte of the body is read.
+func (s *Server) admit(r *http.Request, c door.Caller) error {
+	if s.member == nil || r.URL.Path != api.PeerServicePushProcedure {
+		return nil
 	}
+	if err := s.member.Admit(TransportKey([]byte(c.Key))); err != nil {
+		return wireError(err)
+	}
+	return nil
+}
+
+// cutOff notes a push that was too slow or too large. What broke by itself is nobody's fault.
+func (s *Server) cutOff(r *http.Request, c door.Caller, err error) {
+	if s.member == nil || r.URL.Path != api.PeerServicePushProcedure {
+		return
+	}
+	if errors.Is(err, door.ReasonSlow) || errors.Is(err, door.ReasonSize) {
+		s.member.Fault(TransportKey([]byte(c.Key)), err)
+	}
+}
+
+// refusedAtDoor tells a pusher that found no room in the words of the peer API.
+func refusedAtDoor(r *door.Refusal) error {
+	if r.Code == door.ReasonCalls || r.Code == door.ReasonBytes {
+		return wireError(&Refusal{Code: ReasonBusy, Err: r.Err})
+	}
+	return door.Wire(r)
 }
 
 // service implements api.PeerServiceHandler.
@@ -161,7 +166,7 @@ func (s service) Push(ctx context.Context, req *connect.Request[api.PushRequest]
 	if s.member == nil {
 		return nil, connect.NewError(connect.CodeUnimplemented, errors.New("this node is no member of the committee"))
 	}
-	share, err := s.member.push(ctx, caller(ctx), req.Msg.Header, req.Msg.Evidence)
+	share, err := s.member.Push(ctx, caller(ctx), req.Msg.Header, req.Msg.Evidence)
 	if err != nil {
 		return nil, wireError(err)
 	}
