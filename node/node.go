@@ -159,7 +159,7 @@ func (n *Node) startCommittee(ctx context.Context) error {
 	c := committee.Config{
 		Genesis: n.id.Genesis, Home: filepath.Join(n.cfg.HomeDir(), "consensus"), ConsensusKey: n.id.Consensus, TransportKey: n.id.Transport,
 		Listen: n.cfg.Consensus.Listen, Timeouts: committee.Timeouts(n.cfg.Consensus.Preset), KeepBlocks: n.cfg.Consensus.KeepBlocks, Store: n.store,
-		Keep: history{n.store}.keep, Logger: n.log, Registerer: n.registry,
+		Keep: history{n.store}.keep, Observers: n.cfg.Consensus.Observers, Logger: n.log, Registerer: n.registry,
 	}
 	self, member := n.id.member()
 	if member {

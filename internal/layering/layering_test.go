@@ -46,6 +46,7 @@ var guests = map[string][]string{
 	"github.com/klauspost/cpuid/v2":     {"kernels", "bench", "internal/cli"},
 	"github.com/cockroachdb/pebble/v2":  {"node/store"},
 	"github.com/cometbft":               {"node/committee"},
+	"github.com/cosmos/gogoproto":       {"node/committee"},
 	"connectrpc.com/connect":            {"node/door", "node/ingest", "node/peer", "node/api", "internal/crash"},
 	"google.golang.org/protobuf":        {"node/ingest", "node/peer", "node/api"},
 	"google.golang.org/grpc":            {"node/ingest"},

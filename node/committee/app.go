@@ -16,8 +16,9 @@ import (
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
-// app is the ABCI application: it carries blocks to the ledger and the ledger's answers back. All that touches state
-// runs on the engine's consensus connection, one call at a time; everything else reads the view.
+// app is the ABCI application: it carries blocks to the ledger and the ledger's answers back. All
+// that touches state runs on the engine's consensus connection, one call at a time; everything else
+// reads the view.
 type app struct {
 	abci.BaseApplication // queries and state sync: not offered
 
@@ -42,7 +43,8 @@ type app struct {
 	fail    func(error) // told once when the chain cannot go on
 }
 
-// Info tells the engine where the persisted state stands, so that it replays the blocks that are missing.
+// Info tells the engine where the persisted state stands, so that it replays the blocks that are
+// missing.
 func (a *app) Info(context.Context, *abci.RequestInfo) (*abci.ResponseInfo, error) {
 	return &abci.ResponseInfo{Data: "waybill", LastBlockHeight: a.view.Load().Height(), LastBlockAppHash: a.hash[:]}, nil
 }
@@ -55,11 +57,12 @@ func (a *app) InitChain(_ context.Context, req *abci.RequestInitChain) (*abci.Re
 	return &abci.ResponseInitChain{AppHash: a.hash[:]}, nil
 }
 
-// codespaceLine marks answers that are no word of the ledger: the transaction finds no place in the line of its sender.
+// codespaceLine marks answers that are no word of the ledger: the transaction finds no place in the
+// line of its sender.
 const codespaceLine = "line"
 
-// CheckTx admits a transaction to the mempool, or keeps it there. A settlement certificate is the proposer's to make and
-// nobody's to send.
+// CheckTx admits a transaction to the mempool, or keeps it there. A settlement certificate is the
+// proposer's to make and nobody's to send.
 func (a *app) CheckTx(_ context.Context, req *abci.RequestCheckTx) (*abci.ResponseCheckTx, error) {
 	view := a.view.Load()
 	tx, err := a.check(view, req.Tx)
@@ -76,7 +79,8 @@ func (a *app) CheckTx(_ context.Context, req *abci.RequestCheckTx) (*abci.Respon
 	return &abci.ResponseCheckTx{}, nil
 }
 
-// check says why a transaction may not enter the mempool: a *ledger.Refusal, or ErrLine. What costs least comes first.
+// check says why a transaction may not enter the mempool: a *ledger.Refusal, or ErrLine. What costs
+// least comes first.
 func (a *app) check(view *ledger.View, raw []byte) (*ledger.Tx, error) {
 	tx, err := ledger.ParseTx(raw)
 	switch {
@@ -90,8 +94,9 @@ func (a *app) check(view *ledger.View, raw []byte) (*ledger.Tx, error) {
 	return tx, view.Check(raw).Err
 }
 
-// PrepareProposal puts a settlement certificate first, when the votes at hand make one, and the mempool after it, each
-// sender's transactions in the order of their nonces: what is executed out of order fails, and is lost.
+// PrepareProposal puts a settlement certificate first, when the votes at hand make one, and the
+// mempool after it, each sender's transactions in the order of their nonces: what is executed out
+// of order fails, and is lost.
 func (a *app) PrepareProposal(_ context.Context, req *abci.RequestPrepareProposal) (*abci.ResponsePrepareProposal, error) {
 	view := a.view.Load()
 	var txs [][]byte
@@ -112,9 +117,9 @@ func (a *app) PrepareProposal(_ context.Context, req *abci.RequestPrepareProposa
 
 func encodedSize(txs ...[]byte) int64 { return types.ComputeProtoSizeForTxs(types.ToTxs(txs)) }
 
-// ProcessProposal refuses what no honest proposer sends, transactions out of order among it: they would fail, and leave
-// every mempool with the block. A transaction that fails for another reason is none to refuse: whether it does can
-// depend on those before it, and it changes nothing.
+// ProcessProposal refuses what no honest proposer sends, transactions out of order among it: they
+// would fail, and leave every mempool with the block. A transaction that fails for another reason
+// is none to refuse: whether it does can depend on those before it, and it changes nothing.
 func (a *app) ProcessProposal(_ context.Context, req *abci.RequestProcessProposal) (*abci.ResponseProcessProposal, error) {
 	view := a.view.Load()
 	order := newSequence(view)
@@ -172,9 +177,10 @@ func (a *app) FinalizeBlock(_ context.Context, req *abci.RequestFinalizeBlock) (
 	return &abci.ResponseFinalizeBlock{TxResults: results, AppHash: a.hash[:]}, nil
 }
 
-// agreed returns the hash that the engine puts into the next header: the ledger's after the last block that did
-// something. Were it another after each block, the engine would follow every block with a block at once, and an idle
-// chain would never rest. The ledger's hash chains over all blocks, so nothing escapes it for longer than that.
+// agreed returns the hash that the engine puts into the next header: the ledger's after the last
+// block that did something. Were it another after each block, the engine would follow every block
+// with a block at once, and an idle chain would never rest. The ledger's hash chains over all
+// blocks, so nothing escapes it for longer than that.
 func (a *app) agreed(txs int) rollup.Hash {
 	if txs == 0 && len(a.block.Events) == 0 {
 		return a.hash
@@ -182,7 +188,8 @@ func (a *app) agreed(txs int) rollup.Hash {
 	return a.block.AppHash
 }
 
-// Commit makes the executed block durable, lets everybody see it, and the engine forget blocks that nobody needs.
+// Commit makes the executed block durable, lets everybody see it, and the engine forget blocks that
+// nobody needs.
 func (a *app) Commit(context.Context, *abci.RequestCommit) (_ *abci.ResponseCommit, err error) {
 	defer a.stopChain(&err)
 	view := a.state.View()
@@ -201,7 +208,8 @@ func (a *app) Commit(context.Context, *abci.RequestCommit) (_ *abci.ResponseComm
 	return &abci.ResponseCommit{RetainHeight: a.retain.height(view.Height(), view.Time())}, nil
 }
 
-// stopChain reports an error, or a panic of the ledger, to the engine's owner. The consensus engine halts on both.
+// stopChain reports an error, or a panic of the ledger, to the engine's owner. The consensus engine
+// halts on both.
 func (a *app) stopChain(err *error) {
 	if r := recover(); r != nil {
 		*err = fmt.Errorf("committee: ledger: %v", r)

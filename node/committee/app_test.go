@@ -188,6 +188,10 @@ func TestVoteExtensions(t *testing.T) {
 	if err != nil || stranger.IsAccepted() {
 		t.Error("extension of nobody accepted")
 	}
+	c.apps[2].key = c.members[1].bls // a signature that the others would refuse
+	if x := c.extend(2); len(x) != 0 {
+		t.Errorf("extension %x by another key", x)
+	}
 	c.apps[2].key = nil
 	if x := c.extend(2); len(x) != 0 {
 		t.Errorf("extension %x without a key", x)
@@ -204,7 +208,8 @@ func TestSettlementIsCertified(t *testing.T) {
 	if txs := c.prepare(c.votes(x[0], x[1]), 1<<20); len(txs) != 0 {
 		t.Error("certificate of two members out of four")
 	}
-	// Late precommits were verified by nobody: forged ones, other epochs' and garbage must not spoil the aggregate.
+	// Late precommits were verified by nobody: forged ones, other epochs' and garbage must not
+	// spoil the aggregate.
 	if txs := c.prepare(c.votes(x[0], x[1], forged, c.signed(3, 1, root)), 1<<20); len(txs) != 0 {
 		t.Error("certificate with forged extensions")
 	}

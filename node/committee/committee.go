@@ -1,9 +1,11 @@
-// Package committee runs the consensus engine (CometBFT, unmodified, in process) around the ledger: it orders
-// transactions, keeps the ledger's state in the node's store, and lets the committee certify settlements in its votes.
+// Package committee runs the consensus engine (CometBFT, unmodified, in process) around the ledger:
+// it orders transactions, keeps the ledger's state in the node's store, and lets the committee
+// certify settlements in its votes.
 //
-// A vote extension is empty, or, while a settlement waits for its certificate, epoch u32 ‖ BLS signature (48) of the
-// settlement message (docs/protocol.md, section 9), little-endian; nothing else is accepted. See settlement.go for
-// the way of a settlement certificate, and app.go for the application.
+// A vote extension is empty, or, while a settlement waits for its certificate, epoch u32 ‖ BLS
+// signature (48) of the settlement message (docs/protocol.md, section 9), little-endian; nothing
+// else is accepted. See settlement.go for the way of a settlement certificate, and app.go for the
+// application.
 //
 // Several engines may run in one process: they share nothing.
 package committee
@@ -23,12 +25,12 @@ import (
 	abci "github.com/cometbft/cometbft/abci/types"
 	cmted25519 "github.com/cometbft/cometbft/crypto/ed25519"
 	"github.com/cometbft/cometbft/mempool"
-	cmtnode "github.com/cometbft/cometbft/node"
 	"github.com/cometbft/cometbft/p2p"
 	"github.com/cometbft/cometbft/types"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/node/committee/port"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
@@ -52,15 +54,19 @@ type Config struct {
 	TransportKey ed25519.PrivateKey // peer-to-peer identity
 	BLSKey       *bls.SecretKey     // signs settlements; nil for a node that does not
 	Listen       string             // host:port for consensus peers; no host means every address
-	Peers        []Peer             // dialled for ever
-	Timeouts     Timeouts
-	// KeepBlocks is how old, by block time, blocks get before they are dropped, for peers that catch up; they always
-	// reach the age within which signing twice can be proved. 0 keeps all.
+	Peers        []Peer             // dialled for ever, and admitted when they call
+	// Observers are the ids of nodes that may follow the chain although the ledger does not
+	// register them. An id is what Peer.ID returns. All others are turned away.
+	Observers []string
+	Timeouts  Timeouts
+	// KeepBlocks is how old, by block time, blocks get before they are dropped, for peers that
+	// catch up; they always reach the age within which signing twice can be proved. 0 keeps all.
 	KeepBlocks time.Duration
 	Store      *store.Store // for the ledger, the blocks and the engine's state
-	// Keep is told of every block's events before the block is durable. When the process dies in between, the block is
-	// executed again, and Keep is told again. It should be quick: the engine waits for it, and halts on its error. The
-	// view is after the block; Engine.View is not there yet. Nil is allowed.
+	// Keep is told of every block's events before the block is durable. When the process dies in
+	// between, the block is executed again, and Keep is told again. It should be quick: the engine
+	// waits for it, and halts on its error. The view is after the block; Engine.View is not there
+	// yet. Nil is allowed.
 	Keep       func(*ledger.View, []ledger.Event) error
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer // nil: no metrics
@@ -75,8 +81,8 @@ type Peer struct {
 	id      string     // by ParsePeer, instead of the key
 }
 
-// ParsePeer reads id@host:port, with the id that the engine makes of a transport key: the first 20 bytes of its
-// SHA-256, in hexadecimal.
+// ParsePeer reads id@host:port, with the id that the engine makes of a transport key: the first 20
+// bytes of its SHA-256, in hexadecimal.
 func ParsePeer(s string) (Peer, error) {
 	id, address, _ := strings.Cut(s, "@")
 	if raw, err := hex.DecodeString(id); err != nil || len(raw) != p2p.IDByteLength {
@@ -89,18 +95,22 @@ func ParsePeer(s string) (Peer, error) {
 }
 
 // String returns id@host:port.
-func (p Peer) String() string {
-	id := p2p.ID(p.id)
-	if id == "" {
-		id = p2p.PubKeyToID(cmted25519.PubKey(p.Key[:]))
+func (p Peer) String() string { return p2p.IDAddressString(p2p.ID(p.ID()), p.Address) }
+
+// ID returns the id that the engine makes of the peer's transport key.
+func (p Peer) ID() string {
+	if p.id != "" {
+		return p.id
 	}
-	return p2p.IDAddressString(id, p.Address)
+	return string(p2p.PubKeyToID(cmted25519.PubKey(p.Key[:])))
 }
 
 // Engine is a running consensus node. Its methods are safe for concurrent use.
 type Engine struct {
 	app        *app
-	node       *cmtnode.Node
+	parts      *parts
+	network    *port.Switch // nil until it starts
+	log        logger
 	registerer prometheus.Registerer
 	collectors []prometheus.Collector
 
@@ -118,9 +128,10 @@ func (e *Engine) View() *ledger.View { return e.app.view.Load() }
 // Subscribe follows committed blocks from now on.
 func (e *Engine) Subscribe() *Subscription { return e.app.feed.subscribe() }
 
-// SubmitTx puts a transaction into the mempool; whether it is executed shows in the view or in the events. A
-// transaction that is in the mempool, or was, is no error. Errors are a *ledger.Refusal, ErrFull, ErrLine, ErrCatchingUp
-// (which wraps the refusal), ErrStopped, what halted the engine, and the context's.
+// SubmitTx puts a transaction into the mempool; whether it is executed shows in the view or in the
+// events. A transaction that is in the mempool, or was, is no error. Errors are a *ledger.Refusal,
+// ErrFull, ErrLine, ErrCatchingUp (which wraps the refusal), ErrStopped, what halted the engine,
+// and the context's.
 func (e *Engine) SubmitTx(ctx context.Context, tx []byte) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -132,12 +143,13 @@ func (e *Engine) SubmitTx(ctx context.Context, tx []byte) error {
 		return fmt.Errorf("committee: halted: %w", e.err)
 	default:
 	}
-	// The mempool checks under a lock that commits wait for, so signatures are verified here first, and remembered.
+	// The mempool checks under a lock that commits wait for, so signatures are verified here first,
+	// and remembered.
 	if _, err := e.app.check(e.View(), tx); err != nil {
 		return e.refusal(err)
 	}
 	var answer *abci.ResponseCheckTx
-	err := e.node.Mempool().CheckTx(tx, func(r *abci.ResponseCheckTx) { answer = r }, mempool.TxInfo{})
+	err := e.parts.mempool.CheckTx(tx, func(r *abci.ResponseCheckTx) { answer = r }, mempool.TxInfo{})
 	var full mempool.ErrMempoolIsFull
 	switch {
 	case errors.Is(err, mempool.ErrTxInCache):
@@ -160,7 +172,7 @@ func (e *Engine) SubmitTx(ctx context.Context, tx []byte) error {
 
 // refusal marks a refusal by a state that lags behind.
 func (e *Engine) refusal(err error) error {
-	if e.node.ConsensusReactor().WaitSync() {
+	if e.parts.consensus.WaitSync() {
 		return fmt.Errorf("%w: %w", ErrCatchingUp, err)
 	}
 	return err
@@ -172,6 +184,7 @@ type Status struct {
 	Time       time.Time     // of the last committed block
 	Lag        time.Duration // its age, by this machine's clock
 	Peers      int           // connected
+	Network    []PeerStatus  // those that are dialled, connected or not, and the others that are connected
 	Mempool    int           // transactions waiting
 	CatchingUp bool          // blocks are fetched instead of voted on
 	Member     int           // this node's position in the committee, -1 when it has none
@@ -181,8 +194,8 @@ type Status struct {
 // Status returns the engine's condition.
 func (e *Engine) Status() Status {
 	view := e.View()
-	s := Status{Height: view.Height(), Time: view.Time(), Lag: time.Since(view.Time()), Peers: e.peers(), Mempool: e.node.Mempool().Size(),
-		CatchingUp: e.node.ConsensusReactor().WaitSync(), Member: e.app.self}
+	s := Status{Height: view.Height(), Time: view.Time(), Lag: time.Since(view.Time()), Peers: e.peers(), Network: e.network.Status(), Mempool: e.parts.mempool.Size(),
+		CatchingUp: e.parts.consensus.WaitSync(), Member: e.app.self}
 	select {
 	case <-e.failed:
 		s.Err = e.err
@@ -191,10 +204,13 @@ func (e *Engine) Status() Status {
 	return s
 }
 
-func (e *Engine) peers() int { return e.node.Switch().Peers().Size() }
+func (e *Engine) peers() int { return e.network.Peers().Size() }
 
-// Failed is closed when the chain cannot go on here: the store failed, or an invariant broke. Status says why. The
-// engine still has to be stopped.
+// PeerStatus is a consensus peer as this node sees it.
+type PeerStatus = port.Status
+
+// Failed is closed when the chain cannot go on here: the store failed, or an invariant broke.
+// Status says why. The engine still has to be stopped.
 func (e *Engine) Failed() <-chan struct{} { return e.failed }
 
 func (e *Engine) fail(err error) {
@@ -221,34 +237,27 @@ func (e *Engine) register() error {
 // Stopped is closed when Stop begins.
 func (e *Engine) Stopped() <-chan struct{} { return e.stopped }
 
-// Stop ends everything that Start began and returns when it has ended. The store may be closed afterwards: gossip
-// routines that outlive the engine for a moment only read, and find nothing there.
+// Stop ends everything that Start began and returns when it has ended. The store may be closed
+// afterwards: gossip routines that outlive the engine for a moment only read, and find nothing
+// there.
 func (e *Engine) Stop() {
 	e.stopOnce.Do(func() {
 		close(e.stopped)
 		for _, c := range e.collectors {
 			e.registerer.Unregister(c)
 		}
-		// Block sync first, and alone: at its end it starts consensus, which the engine would not stop once it has found
-		// it not running. Then consensus, which takes its time: meanwhile a node that had already dropped its peers
-		// would have them knock a hundred times a second.
-		for _, name := range []string{"BLOCKSYNC", "CONSENSUS"} {
-			if r, ok := e.node.Switch().Reactor(name); ok && r.IsRunning() {
+		// Block sync first, and alone: at its end it starts consensus, which the switch would not
+		// stop once it has found it not running. Then consensus, which takes its time, and
+		// meanwhile answers its peers.
+		for _, r := range []p2p.Reactor{e.parts.blocksync, e.parts.consensus} {
+			if r.IsRunning() {
 				_ = r.Stop() // fails only when it is stopped
 			}
 		}
-		if e.node.Stop() == nil {
-			e.node.Wait()
+		if e.network != nil && e.network.IsRunning() {
+			_ = e.network.Stop()
 		}
-		e.stopConnections()
+		e.parts.stop()
 		e.app.feed.close()
 	})
-}
-
-// stopConnections ends what the engine starts while it is built, and leaves to run.
-func (e *Engine) stopConnections() {
-	if bus := e.node.EventBus(); bus.IsRunning() {
-		_ = bus.Stop() // fails only when it is stopped
-	}
-	_ = e.node.ProxyApp().Stop()
 }

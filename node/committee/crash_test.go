@@ -35,7 +35,8 @@ func parseChildSpec(t *testing.T) (dir string, start time.Time, addresses []stri
 	return spec[0], time.Unix(unix, 0).UTC(), spec[2:], true
 }
 
-// TestKill kills a member's process while blocks are made, again and again, and starts it from what it left.
+// TestKill kills a member's process while blocks are made, again and again, and starts it from what
+// it left.
 func TestKill(t *testing.T) {
 	if dir, start, addresses, ok := parseChildSpec(t); ok {
 		n := newNetwork(t, "kill", 4, 3600, 1, addresses, start).start(t, 3, dir)
@@ -107,14 +108,15 @@ func TestKill(t *testing.T) {
 		if err := n.Status().Err; err != nil {
 			t.Errorf("node %d: %v", i, err)
 		}
-		if size := n.node.EvidencePool().Size(); size != 0 {
+		if size := n.parts.evidence.Size(); size != 0 {
 			t.Errorf("node %d: %d members signed twice", i, size)
 		}
 	}
 }
 
-// TestCrashPoints ends a node's process at each step from a decided block to the next height, and in the replay that
-// follows: the engine has an exit built in at every one of them. No deposit that a view showed may be lost.
+// TestCrashPoints ends a node's process at each step from a decided block to the next height, and
+// in the replay that follows: the engine has an exit built in at every one of them. No deposit that
+// a view showed may be lost.
 func TestCrashPoints(t *testing.T) {
 	if dir, start, addresses, ok := parseChildSpec(t); ok {
 		net := newNetwork(t, "crash", 1, 3600, 1, addresses, start)

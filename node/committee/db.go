@@ -14,8 +14,9 @@ var (
 	errWritten  = errors.New("committee: the batch was written or closed")
 )
 
-// db is the engine's view of the node's store. Closing it does nothing: the store is its owner's to close, and a view
-// of a closed store finds nothing, which suits the engine's gossip routines that read for a moment after Stop.
+// db is the engine's view of the node's store. Closing it does nothing: the store is its owner's to
+// close, and a view of a closed store finds nothing, which suits the engine's gossip routines that
+// read for a moment after Stop.
 type db struct{ kv *store.KV }
 
 var _ dbm.DB = db{}

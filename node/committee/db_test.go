@@ -11,8 +11,8 @@ import (
 	"github.com/waybill-network/waybill/node/store"
 )
 
-// TestDBAgainstMemDB makes the same random calls to the adapter, beside a neighbour that must not be seen, and to the
-// engine's own in-memory database.
+// TestDBAgainstMemDB makes the same random calls to the adapter, beside a neighbour that must not
+// be seen, and to the engine's own in-memory database.
 func TestDBAgainstMemDB(t *testing.T) {
 	s, err := store.OpenMemory()
 	if err != nil {

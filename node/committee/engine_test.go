@@ -16,8 +16,8 @@ import (
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
-// TestNetwork runs four members over loopback: transactions, an epoch, a certified settlement, a member that leaves
-// and returns.
+// TestNetwork runs four members over loopback: transactions, an epoch, a certified settlement, a
+// member that leaves and returns.
 func TestNetwork(t *testing.T) {
 	net := newNetwork(t, "network", 4, 3, 1, freeAddresses(t, 4), time.Now().UTC())
 	var nodes []*running
@@ -147,7 +147,7 @@ func TestStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	(&running{e, s}).wait(t, "a deposit", funded(to))
-	if families, err := registry.Gather(); err != nil || len(families) != 4 {
+	if families, err := registry.Gather(); err != nil || len(families) != 5 {
 		t.Errorf("%d metrics, %v", len(families), err)
 	}
 	e.Stop()

@@ -25,7 +25,8 @@ type feed struct {
 	closed bool
 }
 
-// Subscription follows the chain for one reader. Blocks that come faster than it reads are merged into one update.
+// Subscription follows the chain for one reader. Blocks that come faster than it reads are merged
+// into one update.
 type Subscription struct {
 	feed  *feed
 	ready chan struct{} // one token while an update waits; closed when the engine stops
@@ -76,7 +77,8 @@ func (f *feed) close() {
 	f.subs = nil
 }
 
-// Updated yields a value when Take has an update, and is closed when the engine stops or the subscription ends.
+// Updated yields a value when Take has an update, and is closed when the engine stops or the
+// subscription ends.
 func (s *Subscription) Updated() <-chan struct{} { return s.ready }
 
 // Take returns the update that waits. Its View is nil when none does.

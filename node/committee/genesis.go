@@ -10,7 +10,8 @@ import (
 // maxBlockBytes bounds a block. A commit takes about a hundred bytes a member of it.
 const maxBlockBytes = 4 << 20
 
-// genesisDoc is the engine's form of the genesis: a pure function of ours. Vote extensions are on from the first height.
+// genesisDoc is the engine's form of the genesis: a pure function of ours. Vote extensions are on
+// from the first height.
 func genesisDoc(g *ledger.Genesis, appHash [32]byte) (*types.GenesisDoc, error) {
 	params := types.DefaultConsensusParams()
 	params.Block.MaxBytes = maxBlockBytes

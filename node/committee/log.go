@@ -9,11 +9,12 @@ import (
 	"github.com/cometbft/cometbft/libs/log"
 )
 
-// consensusHalted is what the engine logs when its main routine has died of a panic. It has no other way to say so.
+// consensusHalted is what the engine logs when its main routine has died of a panic. It has no
+// other way to say so.
 const consensusHalted = "CONSENSUS FAILURE!!!"
 
-// logger hands the engine's log to slog, a step quieter: the engine narrates every block at info level, and calls it an
-// error when a peer goes away.
+// logger hands the engine's log to slog, a step quieter: the engine narrates every block at info
+// level, and calls it an error when a peer goes away.
 type logger struct {
 	*slog.Logger
 	halted  func(reason any) // told when the engine's main routine died
@@ -56,8 +57,8 @@ func (l logger) emit(level slog.Level, msg string, kv []any) {
 	}
 }
 
-// plain turns the engine's objects into strings, by their own account: a handler that looked into them would race with
-// the engine, and print a block for every peer.
+// plain turns the engine's objects into strings, by their own account: a handler that looked into
+// them would race with the engine, and print a block for every peer.
 func plain(kv []any) []any {
 	out := slices.Clone(kv)
 	for i, v := range out {

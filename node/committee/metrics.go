@@ -6,12 +6,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics are the engine's own. CometBFT's register with the process-wide registry, where two nodes would collide.
+// metrics are the engine's own. CometBFT's register with the process-wide registry, where two nodes
+// would collide.
 type metrics struct {
 	round             prometheus.Gauge
 	interval          prometheus.Histogram
 	refused           prometheus.Counter
 	refusedExtensions prometheus.Counter
+	ownExtensions     prometheus.Counter
 
 	lastCommit time.Time // touched by Commit only
 }
@@ -31,13 +33,17 @@ func newMetrics() *metrics {
 		refused: prometheus.NewCounter(prometheus.CounterOpts(
 			opts("proposals_refused_total", "Proposals of other members that this node refused."))),
 		refusedExtensions: prometheus.NewCounter(prometheus.CounterOpts(
-			opts("vote_extensions_refused_total", "Votes of other members refused for their settlement signature."))),
+			opts("vote_extensions_refused_total",
+				"Votes of other members refused for their settlement signature."))),
+		ownExtensions: prometheus.NewCounter(prometheus.CounterOpts(
+			opts("vote_extensions_withheld_total",
+				"Votes of this node without its settlement signature, which did not verify."))),
 	}
 }
 
 // collectors returns all metrics. What Status tells is left to whoever asks it.
 func (m *metrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.round, m.interval, m.refused, m.refusedExtensions}
+	return []prometheus.Collector{m.round, m.interval, m.refused, m.refusedExtensions, m.ownExtensions}
 }
 
 func (m *metrics) committed() {

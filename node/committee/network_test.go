@@ -139,7 +139,7 @@ func (r *running) wait(t testing.TB, what string, done func(*ledger.View) bool) 
 }
 
 func (r *running) appHashAt(height int64) []byte {
-	meta := r.node.BlockStore().LoadBlockMeta(height + 1) // a header holds the hash of the block before
+	meta := r.parts.blocks.LoadBlockMeta(height + 1) // a header holds the hash of the block before
 	if meta == nil {
 		return nil
 	}

@@ -26,8 +26,9 @@ func (s sender) next(view *ledger.View) (uint64, bool) {
 	return account.Nonce, ok
 }
 
-// sequence is the order of nonces within one block: each sender's begin where the state before the block left off, and
-// follow each other without a gap. It depends on nothing but that state and the block, so all members agree on it.
+// sequence is the order of nonces within one block: each sender's begin where the state before the
+// block left off, and follow each other without a gap. It depends on nothing but that state and the
+// block, so all members agree on it.
 type sequence struct {
 	view  *ledger.View
 	nexts map[sender]uint64
@@ -37,7 +38,8 @@ func newSequence(view *ledger.View) *sequence {
 	return &sequence{view, make(map[sender]uint64)}
 }
 
-// ahead says how far a transaction is ahead of its turn: negative when its turn is over, or never comes.
+// ahead says how far a transaction is ahead of its turn: negative when its turn is over, or never
+// comes.
 func (q *sequence) ahead(tx *ledger.Tx) int64 {
 	if tx.Signed == nil {
 		return 0
@@ -60,8 +62,9 @@ func (q *sequence) take(tx *ledger.Tx) {
 	}
 }
 
-// arrange yields the mempool's transactions in an order in which every sender's follow each other, otherwise in the order
-// in which they came. Those with a gap before them are left out, and wait. It stops when take answers false.
+// arrange yields the mempool's transactions in an order in which every sender's follow each other,
+// otherwise in the order in which they came. Those with a gap before them are left out, and wait.
+// It stops when take answers false.
 func arrange(view *ledger.View, txs [][]byte, parse func([]byte) (*ledger.Tx, error), take func([]byte) bool) {
 	type slot struct {
 		sender
@@ -102,19 +105,21 @@ func arrange(view *ledger.View, txs [][]byte, parse func([]byte) (*ledger.Tx, er
 	}
 }
 
-// Bounds of what waits in the mempool with a gap before it, where it can be of no use to a block: bytes of all senders,
-// which must leave the engine room to pick from, and for how long, in block time.
+// Bounds of what waits in the mempool with a gap before it, where it can be of no use to a block:
+// bytes of all senders, which must leave the engine room to pick from, and for how long, in block
+// time.
 const (
 	maxGapBytes = 1 << 20
 	maxGapTime  = 20 * time.Second
 )
 
-// line keeps the nonces of what is in this node's mempool apart: a sender has one transaction waiting for each, of as
-// many as the ledger lets wait (ledger.PendingNonces), and few bytes with a gap before them. Without it one sender
-// could fill the mempool with transactions of which none or one can be executed.
+// line keeps the nonces of what is in this node's mempool apart: a sender has one transaction
+// waiting for each, of as many as the ledger lets wait (ledger.PendingNonces), and few bytes with a
+// gap before them. Without it one sender could fill the mempool with transactions of which none or
+// one can be executed.
 //
-// The engine checks all that is in the mempool again after every block, so what this block's checks do not mention has
-// left. Safe for concurrent use.
+// The engine checks all that is in the mempool again after every block, so what this block's checks
+// do not mention has left. Safe for concurrent use.
 type line struct {
 	mu       sync.Mutex
 	height   int64
@@ -129,7 +134,8 @@ type place struct {
 	gap  time.Time // since when there is a gap before it, zero when there is none
 }
 
-// taken reports whether another transaction waits with this one's nonce. It may be asked before tx was verified.
+// taken reports whether another transaction waits with this one's nonce. It may be asked before tx
+// was verified.
 func (l *line) taken(view *ledger.View, tx *ledger.Tx, raw []byte) bool {
 	if tx.Signed == nil {
 		return false

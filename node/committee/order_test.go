@@ -120,7 +120,8 @@ func TestProposalOrder(t *testing.T) {
 	}
 }
 
-// TestLine: a nonce may be ahead of its turn within bounds, and a transaction whose turn is over leaves.
+// TestLine: a nonce may be ahead of its turn within bounds, and a transaction whose turn is over
+// leaves.
 func TestLine(t *testing.T) {
 	c := newApps(t)
 	c.rich("a", "b")
@@ -182,7 +183,8 @@ func TestGap(t *testing.T) {
 	}
 	c.admit(true, wait[0]) // and may come again
 
-	// A transaction that a block carried and that failed leaves a gap, which is noticed one block later.
+	// A transaction that a block carried and that failed leaves a gap, which is noticed one block
+	// later.
 	c.decide(late+time.Second, ledger.NewTransfer(c.genesis.Network(), key(names[1]), 0, ledger.KeyOf(key("sink")), 1<<50))
 	c.recheck(wait[1], wait[3])
 	c.decide(late + 2*time.Second)

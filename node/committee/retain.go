@@ -12,9 +12,10 @@ type blocks interface {
 	LoadBlockMeta(h int64) *types.BlockMeta // nil when it is not there
 }
 
-// retention says which blocks the engine may forget: those that are older than the operator wants to keep for peers that
-// were away, and whose signers can not be convicted any more. Were a block dropped within the age of evidence, the engine
-// would keep its header and commit for that, and never look at them again.
+// retention says which blocks the engine may forget: those that are older than the operator wants
+// to keep for peers that were away, and whose signers can not be convicted any more. Were a block
+// dropped within the age of evidence, the engine would keep its header and commit for that, and
+// never look at them again.
 type retention struct {
 	keep     time.Duration // by block time; 0: all
 	evidence types.EvidenceParams

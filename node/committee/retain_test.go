@@ -96,7 +96,7 @@ func TestPruning(t *testing.T) {
 			}
 			n.wait(t, "a deposit", funded(to))
 		}
-		blocks, height := n.node.BlockStore(), n.View().Height()
+		blocks, height := n.parts.blocks, n.View().Height()
 		n.stop(t)
 		if base := blocks.Base(); base < height-3 {
 			t.Errorf("at height %d blocks from %d on are kept", height, base)

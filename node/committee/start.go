@@ -9,15 +9,11 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
-	dbm "github.com/cometbft/cometbft-db"
 	"github.com/cometbft/cometbft/config"
 	cmted25519 "github.com/cometbft/cometbft/crypto/ed25519"
 	cmtjson "github.com/cometbft/cometbft/libs/json"
-	cmtnode "github.com/cometbft/cometbft/node"
-	"github.com/cometbft/cometbft/p2p"
 	"github.com/cometbft/cometbft/privval"
 	"github.com/cometbft/cometbft/proxy"
 	"github.com/cometbft/cometbft/types"
@@ -26,9 +22,10 @@ import (
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
-// Start runs an engine. It returns when the state is restored, blocks that were decided but not executed are, and the
-// engine listens; the context ends that early, and nothing else. A genesis time that lies ahead is waited for.
-// Errors: ErrGenesis, ErrKey, ErrSignState, those of the store, and the engine's.
+// Start runs an engine. It returns when the state is restored, blocks that were decided but not
+// executed are, and the engine listens; the context ends that early, and nothing else. A genesis
+// time that lies ahead is waited for. Errors: ErrGenesis, ErrKey, ErrSignState, those of the store,
+// and the engine's.
 func Start(ctx context.Context, c Config) (_ *Engine, err error) {
 	if err := bindGenesis(&c); err != nil {
 		return nil, err
@@ -56,12 +53,12 @@ func Start(ctx context.Context, c Config) (_ *Engine, err error) {
 	if err := until(ctx, doc.GenesisTime); err != nil {
 		return nil, err
 	}
-	if e.node, err = newNode(ctx, engineConfig, validator, &c, doc, e); err != nil {
+	if err := e.assemble(ctx, engineConfig, validator, &c, doc); err != nil {
 		return nil, err
 	}
-	e.app.retain.blocks = e.node.BlockStore()
-	if err := e.node.Start(); err != nil {
-		e.stopConnections()
+	e.app.retain.blocks = e.parts.blocks
+	if err := e.connect(engineConfig, &c); err != nil {
+		e.Stop()
 		return nil, fmt.Errorf("committee: start: %w", err)
 	}
 	if err := e.register(); err != nil {
@@ -125,35 +122,12 @@ func bindGenesis(c *Config) error {
 	return nil
 }
 
-// engine returns the engine's configuration.
+// engine returns the engine's configuration, as far as its parts read it.
 func (c *Config) engine() (*config.Config, error) {
-	peers := make([]string, len(c.Peers))
-	for i, p := range c.Peers {
-		peers[i] = p.String()
-	}
-	host, port, err := net.SplitHostPort(c.Listen)
-	if err != nil {
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		return nil, fmt.Errorf("committee: listen address: %w", err)
 	}
-	if host == "" {
-		host = "0.0.0.0" // the engine insists on one
-	}
 	ec := config.DefaultConfig().SetRoot(c.Home)
-	ec.RPC.ListenAddress, ec.RPC.GRPCListenAddress = "", ""
-	ec.TxIndex.Indexer = "null"
-	ec.Storage.DiscardABCIResponses = true // the last one is kept all the same, for replay
-
-	ec.P2P.ListenAddress = "tcp://" + net.JoinHostPort(host, port)
-	ec.P2P.PersistentPeers = strings.Join(peers, ",")
-	ec.P2P.PexReactor = false
-	ec.P2P.AddrBook = filepath.Join(config.DefaultDataDir, "addrbook.json") // an empty list, but the engine insists
-	ec.P2P.AddrBookStrict = false                                           // private and loopback addresses are welcome
-	ec.P2P.AllowDuplicateIP = true
-	ec.P2P.MaxNumOutboundPeers = max(ec.P2P.MaxNumOutboundPeers, len(peers))
-	ec.P2P.MaxNumInboundPeers = max(ec.P2P.MaxNumInboundPeers, 2*len(peers))
-	ec.P2P.PersistentPeersMaxDialPeriod = 5 * time.Second
-	ec.P2P.FlushThrottleTimeout = 10 * time.Millisecond
-
 	ec.Mempool.MaxTxBytes = ledger.MaxTxSize
 	ec.Mempool.MaxTxsBytes = 64 << 20
 	ec.Mempool.Size, ec.Mempool.CacheSize = 5000, 20_000
@@ -166,8 +140,9 @@ func (c *Config) engine() (*config.Config, error) {
 	return ec, nil
 }
 
-// validator returns the consensus key with the memory of what it signed last, so that it never signs twice. A member
-// whose chain has blocks has voted, and must have that memory; others may start from a copy of a store.
+// validator returns the consensus key with the memory of what it signed last, so that it never
+// signs twice. A member whose chain has blocks has voted, and must have that memory; others may
+// start from a copy of a store.
 func (c *Config) validator(ec *config.Config, voted bool) (*privval.FilePV, error) {
 	path := ec.PrivValidatorStateFile()
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -193,28 +168,24 @@ func (c *Config) validator(ec *config.Config, voted bool) (*privval.FilePV, erro
 	return v, nil
 }
 
-// newNode builds the engine, which replays blocks into the app while it is built. When it finds the two apart it
-// panics; here that is an error.
-func newNode(ctx context.Context, ec *config.Config, v types.PrivValidator, c *Config, doc *types.GenesisDoc, e *Engine,
-) (n *cmtnode.Node, err error) {
+// assemble builds the parts, which replays blocks into the app. When the engine finds the two apart
+// it panics; here that is an error.
+func (e *Engine) assemble(ctx context.Context, ec *config.Config, v types.PrivValidator, c *Config,
+	doc *types.GenesisDoc,
+) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("committee: replay: %v", r)
 		}
 	}()
 	halted := func(reason any) { e.fail(fmt.Errorf("committee: consensus halted: %v", reason)) }
-	n, err = cmtnode.NewNodeWithContext(ctx, ec, v,
-		&p2p.NodeKey{PrivKey: cmted25519.PrivKey(c.TransportKey)},
-		// A lock for each connection: transactions are checked while a block is executed.
-		proxy.NewConnSyncLocalClientCreator(e.app),
-		func() (*types.GenesisDoc, error) { return doc, nil },
-		func(d *config.DBContext) (dbm.DB, error) { return db{c.Store.KV("engine/" + d.ID)}, nil },
-		cmtnode.DefaultMetricsProvider(ec.Instrumentation), // none: they would register process-wide
-		logger{Logger: c.Logger, halted: halted, stopped: e.stopped})
-	if err != nil {
-		return nil, fmt.Errorf("committee: %w", err)
+	e.log = logger{Logger: c.Logger, halted: halted, stopped: e.stopped}
+	// A lock for each connection: transactions are checked while a block is executed.
+	app := proxy.NewConnSyncLocalClientCreator(e.app)
+	if e.parts, err = assemble(ctx, ec, v, app, doc, c.Store, e.log); err != nil {
+		return fmt.Errorf("committee: %w", err)
 	}
-	return n, nil
+	return nil
 }
 
 // until waits for an instant. The engine would sleep through its own Stop.

@@ -11,14 +11,15 @@ import (
 type Timeouts string
 
 const (
-	// LAN suits members within a few milliseconds of each other: a block with transactions in well under 100 ms.
+	// LAN suits members within a few milliseconds of each other: a block with transactions in well
+	// under 100 ms.
 	LAN Timeouts = "lan"
 	// WAN suits members around the world: about a second a block.
 	WAN Timeouts = "wan"
 )
 
-// apply sets the timings in an engine configuration. A chain without transactions makes a block at every idle
-// interval only, so epochs roll and settle at most that much late.
+// apply sets the timings in an engine configuration. A chain without transactions makes a block at
+// every idle interval only, so epochs roll and settle at most that much late.
 func (t Timeouts) apply(c *config.Config) error {
 	cs := c.Consensus
 	switch t {

@@ -24,12 +24,14 @@ var errValue = errors.New("not allowed")
 //	path       a file name; path? may be empty
 //	address    host:port, the host may be empty; address? may be empty
 //	peers      a list of id@host:port
+//	ids        a list of ids of nodes
 //
 // Without a tag the type alone is the rule.
 
 var (
 	nameRule = regexp.MustCompile(`^[!-~]{1,64}$`)
 	peerRule = regexp.MustCompile(`^[0-9a-f]{40}@([^@\s]+)$`)
+	idRule   = regexp.MustCompile(`^[0-9a-f]{40}$`)
 )
 
 // allowed puts the rule into words.
@@ -49,6 +51,8 @@ func (f *field) allowed() string {
 		words = "host:port"
 	case rule == "peers":
 		words = "a list of id@host:port, the id being 40 hexadecimal digits"
+	case rule == "ids":
+		words = "a list of ids of 40 hexadecimal digits"
 	case strings.Contains(rule, ".."):
 		low, high, _ := strings.Cut(rule, "..")
 		words = low + " to " + high
@@ -84,6 +88,10 @@ func (f *field) check() error {
 		for _, p := range f.value.Interface().([]string) {
 			m := peerRule.FindStringSubmatch(p)
 			ok = ok && m != nil && isAddress(m[1]) && !strings.HasPrefix(m[1], ":")
+		}
+	case rule == "ids":
+		for _, id := range f.value.Interface().([]string) {
+			ok = ok && idRule.MatchString(id)
 		}
 	case strings.Contains(rule, ".."):
 		low, high, _ := strings.Cut(rule, "..")

@@ -1,0 +1,94 @@
+package committee
+
+import (
+	"crypto/ed25519"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cometbft/cometbft/config"
+	cmted25519 "github.com/cometbft/cometbft/crypto/ed25519"
+	"github.com/cometbft/cometbft/p2p"
+	"github.com/cometbft/cometbft/p2p/conn"
+	"github.com/cometbft/cometbft/version"
+
+	"github.com/waybill-network/waybill/node/committee/port"
+	"github.com/waybill-network/waybill/rollup/ledger"
+)
+
+// connect opens the consensus port, which starts the reactors.
+func (e *Engine) connect(ec *config.Config, c *Config) error {
+	pc := port.Config{
+		Key: c.TransportKey, Listen: c.Listen, Info: e.nodeInfo(c), Admit: admission(e.app, c),
+		Mconn: multiplexing(ec.P2P), Logger: c.Logger, Engine: e.log.With("module", "p2p"),
+	}
+	for _, p := range c.Peers {
+		who, _ := e.app.registered(p.Key)
+		pc.Peers = append(pc.Peers, port.Target{ID: p2p.ID(p.ID()), Address: p.Address, Who: who})
+	}
+	s := port.New(pc)
+	for _, r := range e.parts.reactors {
+		s.AddReactor(r.name, r.Reactor)
+	}
+	e.network = s
+	if err := s.Start(); err != nil {
+		return err
+	}
+	c.Logger.Info("consensus port open", "id", pc.Info.ID(), "listen", c.Listen)
+	return nil
+}
+
+// registered says who holds a transport key, by the ledger.
+func (a *app) registered(key ledger.Key) (who port.Identity, ok bool) {
+	node, ok := a.view.Load().NodeByKey(key)
+	if !ok {
+		return port.Identity{}, false
+	}
+	member := slices.ContainsFunc(a.genesis.Members, func(m ledger.Member) bool { return m.TransportKey == key })
+	return port.Identity{Node: node.Index, Registered: true, Member: member}, true
+}
+
+// admission lets in whom the ledger registers, by its latest block, and whom the operator names.
+func admission(a *app, c *Config) func(ed25519.PublicKey) (port.Identity, bool) {
+	named := map[string]bool{}
+	for _, id := range c.Observers {
+		named[strings.ToLower(id)] = true
+	}
+	for _, p := range c.Peers {
+		named[p.ID()] = true
+	}
+	return func(key ed25519.PublicKey) (port.Identity, bool) {
+		if who, ok := a.registered(ledger.Key(key)); ok {
+			return who, true
+		}
+		return port.Identity{}, named[string(p2p.PubKeyToID(cmted25519.PubKey(key)))]
+	}
+}
+
+// nodeInfo is what the node tells its peers about itself. Nobody dials the address in it.
+func (e *Engine) nodeInfo(c *Config) p2p.DefaultNodeInfo {
+	info := p2p.DefaultNodeInfo{
+		ProtocolVersion: p2p.NewProtocolVersion(version.P2PProtocol, e.parts.state.Version.Consensus.Block,
+			e.parts.state.Version.Consensus.App),
+		DefaultNodeID: p2p.PubKeyToID(cmted25519.PrivKey(c.TransportKey).PubKey()),
+		Network:       c.Genesis.ChainID, Version: version.TMCoreSemVer, ListenAddr: "tcp://" + c.Listen,
+		Moniker: "waybill",
+	}
+	for _, r := range e.parts.reactors {
+		for _, d := range r.GetChannels() {
+			info.Channels = append(info.Channels, d.ID)
+		}
+	}
+	return info
+}
+
+// multiplexing keeps the engine's own pings, which a busy node may answer late, far apart:
+// heartbeats find dead connections.
+func multiplexing(c *config.P2PConfig) conn.MConnConfig {
+	m := conn.DefaultMConnConfig()
+	m.FlushThrottle = 10 * time.Millisecond
+	m.SendRate, m.RecvRate = c.SendRate, c.RecvRate
+	m.MaxPacketMsgPayloadSize = c.MaxPacketMsgPayloadSize
+	m.PingInterval, m.PongTimeout = 2*time.Minute, time.Minute
+	return m
+}
