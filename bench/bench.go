@@ -26,6 +26,7 @@ import (
 	"github.com/klauspost/cpuid/v2"
 	"golang.org/x/perf/benchmath"
 
+	"github.com/waybill-network/waybill/internal/text"
 	"github.com/waybill-network/waybill/kernels/cpu"
 )
 
@@ -44,10 +45,29 @@ type Contender struct {
 	Result  func() []byte // what Run computed, the same for all contenders that have one; may be nil
 	Receive func() int    // bytes that had to be sent for what Run did; may be nil
 	Child   func() Usage  // of the process in which Run had its work done; may be nil
-	Own     bool          // this program's code, not a peer's
-	Bound   bool          // no contender but a limit of the hardware
-	Context bool          // other work, for an idea of the scale
+	Kind    Kind
 }
+
+// Kind says whose work a contender is.
+type Kind string
+
+// Kinds of contenders.
+const (
+	KindPeer    Kind = ""
+	KindOwn     Kind = "own"     // this program's code
+	KindBound   Kind = "bound"   // no contender but a limit of the hardware
+	KindContext Kind = "context" // other work, for an idea of the scale
+)
+
+// View says how the contenders of a comparison are read.
+type View string
+
+// Views of comparisons.
+const (
+	ViewRatios  View = ""        // against the first and the last contender
+	ViewParts   View = "parts"   // steps of one work, each a share of the whole
+	ViewSpeedup View = "speedup" // one program on ever more cores
+)
 
 // Usage is what another process used: processor time for one run, and memory at most in all its life.
 type Usage struct {
@@ -56,15 +76,14 @@ type Usage struct {
 }
 
 // Comparison measures contenders that do the same work, with ratios against the first, the baseline, and of the last,
-// which is what the comparison is about; or, as Parts, the steps of one work, with their shares of the whole.
+// which is what the comparison is about; or, as ViewParts, the steps of one work, with their shares of the whole.
 type Comparison struct {
 	Name       string // benchfmt name, CamelCase, no spaces
 	What       string // one line for people
 	Op         string // what one operation is: "ack", "leaf"
 	Cores      int    // GOMAXPROCS during the runs; 0 leaves it
 	Contenders []Contender
-	Parts      bool
-	Speedup    bool // one program on ever more cores
+	View       View
 	Goals      []Goal
 	Curves     []Point // where the comparison stands on curves of the report
 	Window     *Window // the row of the table of the rungs that the comparison is
@@ -193,9 +212,7 @@ type Sample struct {
 	CPURatio    float64 `json:"cpu_ratio"`       // the same of the CPU times
 	Lead        float64 `json:"lead"`            // this one's time over the last one's, in the same way: how far ahead that is
 	Share       float64 `json:"share,omitempty"` // of a part: its median over the sum of all parts' medians
-	Own         bool    `json:"own,omitempty"`
-	Bound       bool    `json:"bound,omitempty"`
-	Context     bool    `json:"context,omitempty"`
+	Kind        Kind    `json:"kind,omitempty"`
 }
 
 // Result is one comparison's outcome.
@@ -206,8 +223,7 @@ type Result struct {
 	Op      string   `json:"op"`
 	Cores   int      `json:"cores"`
 	Compute bool     `json:"compute,omitempty"` // times and ratios are of CPU time
-	Parts   bool     `json:"parts,omitempty"`
-	Speedup bool     `json:"speedup,omitempty"`
+	View    View     `json:"view,omitempty"`
 	Goals   []Goal   `json:"goals,omitempty"`
 	Curves  []Point  `json:"curves,omitempty"`
 	Window  *Window  `json:"window,omitempty"`
@@ -237,7 +253,7 @@ type Gas struct {
 
 // String says it in words.
 func (g *Gas) String() string {
-	return fmt.Sprintf("On an EVM chain a transaction that verifies a proof takes %s gas, and the contract %s to deploy.", thousands(int(g.Verify)), thousands(int(g.Deploy)))
+	return fmt.Sprintf("On an EVM chain a transaction that verifies a proof takes %s gas, and the contract %s to deploy.", text.Grouped(int(g.Verify)), text.Grouped(int(g.Deploy)))
 }
 
 // load is the average of the last minute, as Linux tells it.
@@ -310,7 +326,7 @@ func measure(ctx context.Context, c Comparison, quick bool, step func(round, rou
 			rounds = 6 // the fewest with a 95 % confidence interval
 		}
 	}
-	res := &Result{Name: c.Name, What: c.What, Op: c.Op, Cores: c.Cores, Compute: c.Compute, Parts: c.Parts, Speedup: c.Speedup, Curves: c.Curves,
+	res := &Result{Name: c.Name, What: c.What, Op: c.Op, Cores: c.Cores, Compute: c.Compute, View: c.View, Curves: c.Curves,
 		Window: c.Window, Circuit: c.Circuit, Samples: make([]Sample, len(c.Contenders))}
 	if c.Cores > 0 {
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(c.Cores))
@@ -343,7 +359,7 @@ func measure(ctx context.Context, c Comparison, quick bool, step func(round, rou
 	}
 	for i, contender := range c.Contenders {
 		s := &res.Samples[i]
-		s.Contender, s.Own, s.Bound, s.Context = contender.Name, contender.Own, contender.Bound, contender.Context
+		s.Contender, s.Kind = contender.Name, contender.Kind
 	}
 	res.summarise()
 	for _, g := range c.Goals {
@@ -432,7 +448,7 @@ func (res *Result) summarise() {
 		s.CPURatio = s.ratio(base, func(r Round) float64 { return r.CPUNs })
 		sum += s.Median
 	}
-	if res.Parts {
+	if res.View == ViewParts {
 		for i := range res.Samples {
 			res.Samples[i].Share = res.Samples[i].Median / sum
 		}

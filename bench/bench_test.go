@@ -50,7 +50,7 @@ func TestRatiosAreOfTheSameRound(t *testing.T) {
 }
 
 func TestSummary(t *testing.T) {
-	res := Result{Parts: true, Samples: []Sample{{Rounds: rounds(9, 1, 5)}, {Rounds: rounds(12, 18, 15)}}}
+	res := Result{View: ViewParts, Samples: []Sample{{Rounds: rounds(9, 1, 5)}, {Rounds: rounds(12, 18, 15)}}}
 	res.summarise()
 	few := res.Samples[0]
 	if few.Median != 5 || few.Low != 1 || few.High != 9 || few.Confidence != 0 {
@@ -333,7 +333,7 @@ func TestText(t *testing.T) {
 	if strings.Contains(b.String(), "busy") {
 		t.Error("a machine without load is called busy")
 	}
-	r.Load, r.Results[0].Parts = 3, true
+	r.Load, r.Results[0].View = 3, ViewParts
 	r.Results[0].summarise()
 	b.Reset()
 	if err := r.WriteText(&b); err != nil || !strings.Contains(b.String(), "busy") || !strings.Contains(b.String(), "66.7 %") || strings.Contains(b.String(), "×  ") {

@@ -44,8 +44,8 @@ func besideProver(ctx context.Context, network *pipelinetest.Network, t *traffic
 		Name: fmt.Sprintf("PipelineBesideProver/acks=%d", t.len()), What: "the whole pipeline on all cores, alone and beside a prover that may use one of them", Op: "ack",
 		Cores: cores, Rounds: 6,
 		Contenders: []Contender{
-			{Name: "pipeline alone", Own: true, Prepare: prepare, Run: run},
-			{Name: "pipeline beside a prover on one core", Own: true, Prepare: func() error { return errors.Join(prepare(), p.start()) },
+			{Name: "pipeline alone", Kind: KindOwn, Prepare: prepare, Run: run},
+			{Name: "pipeline beside a prover on one core", Kind: KindOwn, Prepare: func() error { return errors.Join(prepare(), p.start()) },
 				Run: func() (int, error) {
 					defer p.stop()
 					return run()

@@ -49,9 +49,9 @@ func certification(ctx context.Context, acks, clients int) ([]Comparison, error)
 	t := newTraffic(c.network.ID, rollup.WindowKey{}, c.network.Clients, acks)
 	r := newRollup(t, acks)
 	part := func(name string, run func(*rollupWay) error) Contender {
-		return Contender{Name: name, Own: true, Run: func() (int, error) { return 1, run(r) }}
+		return Contender{Name: name, Kind: KindOwn, Run: func() (int, error) { return 1, run(r) }}
 	}
-	parts := []Contender{{Name: "seal: sort, tree, rows, header; durable", Own: true, Prepare: c.restart, Run: func() (int, error) { return 1, r.seal(c) }}}
+	parts := []Contender{{Name: "seal: sort, tree, rows, header; durable", Kind: KindOwn, Prepare: c.restart, Run: func() (int, error) { return 1, r.seal(c) }}}
 	for i := range members {
 		where := "over TLS"
 		if i == 0 {
@@ -68,7 +68,7 @@ func certification(ctx context.Context, acks, clients int) ([]Comparison, error)
 	small := newRollup(t, few)
 	return []Comparison{{
 		Name: fmt.Sprintf("Certify/acks=%d/clients=%d", acks, clients), What: fmt.Sprintf("parts of certifying a rollup of %d acks", acks), Op: "rollup",
-		Contenders: parts, Parts: true, Rounds: 3, Cold: true, Close: c.close,
+		Contenders: parts, View: ViewParts, Rounds: 3, Cold: true, Close: c.close,
 		Extra: func(samples []Sample) string {
 			verifying := 0.0
 			for _, s := range samples[1 : 1+members] {
@@ -80,10 +80,10 @@ func certification(ctx context.Context, acks, clients int) ([]Comparison, error)
 	}, {
 		Name: fmt.Sprintf("Push/acks=%d/clients=%d", few, clients), What: "what a push over TLS costs beyond the verification in it", Op: "ack", Rounds: 6,
 		Contenders: []Contender{
-			{Name: "rollup.Verify alone", Own: true, Prepare: func() error {
+			{Name: "rollup.Verify alone", Kind: KindOwn, Prepare: func() error {
 				return errors.Join(c.restart(), small.seal(c))
 			}, Run: func() (int, error) { return few, small.verify(c) }},
-			{Name: "push to a member over TLS", Own: true, Run: func() (int, error) { return few, small.push(ctx, c, 1) }},
+			{Name: "push to a member over TLS", Kind: KindOwn, Run: func() (int, error) { return few, small.push(ctx, c, 1) }},
 		},
 		Close: c.close,
 	}}, nil

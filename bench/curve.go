@@ -69,7 +69,7 @@ func decompression(p Peers, signatures bls.Column) Comparison {
 			}
 		}
 		return n, nil
-	}}, Contender{Name: "kernels/bls", Own: true, Result: func() []byte { return own.Encoded(nil) }, Run: func() (int, error) {
+	}}, Contender{Name: "kernels/bls", Kind: KindOwn, Result: func() []byte { return own.Encoded(nil) }, Run: func() (int, error) {
 		if own.Decode(signatures) != n {
 			return 0, errPoints
 		}
@@ -103,7 +103,7 @@ func subgroupChecks(p Peers, signatures bls.Column) (*Comparison, error) {
 	}
 	list = append(list,
 		Contender{Name: "gnark-crypto, together", Run: func() (int, error) { return check(bls12381.IsInSubGroupBatchG1(points)) }},
-		Contender{Name: "kernels/bls, with the linear combination", Own: true, Run: func() (int, error) { return check(own.InSubgroup()) }})
+		Contender{Name: "kernels/bls, with the linear combination", Kind: KindOwn, Run: func() (int, error) { return check(own.InSubgroup()) }})
 	return &Comparison{Name: fmt.Sprintf("SubgroupCheck/points=%d", n), Op: "point", Cores: 1, Compute: true, Contenders: list,
 		What: "membership in the subgroup; this program's figure includes the sum with 128-bit coefficients, which a batch needs anyway"}, nil
 }
@@ -117,7 +117,7 @@ func hashes(p Peers, msgs bls.Column) ([]Comparison, error) {
 		if p.Hash != nil {
 			list = p.Hash(bls.SignatureDST, msgs)
 		}
-		last := Contender{Name: name, Own: true, Run: func() (int, error) { run(msgs); return n, nil }}
+		last := Contender{Name: name, Kind: KindOwn, Run: func() (int, error) { run(msgs); return n, nil }}
 		if result {
 			last.Result = func() []byte { return own.Encoded(nil) }
 		}
@@ -167,9 +167,9 @@ func millerLoops(p Peers, b *bls.Batch) (*Comparison, error) {
 	if p.MillerLoop != nil {
 		list = p.MillerLoop(bls.Column{Data: encoded, Stride: bls.SignatureSize, Width: bls.SignatureSize}, keys)
 	}
-	contender := func(name string, own bool, loop func() (bls12381.GT, error)) Contender {
+	contender := func(name string, kind Kind, loop func() (bls12381.GT, error)) Contender {
 		var f bls12381.GT
-		return Contender{Name: name, Own: own, Run: func() (_ int, err error) {
+		return Contender{Name: name, Kind: kind, Run: func() (_ int, err error) {
 			f, err = loop()
 			return n, err
 		}, Result: func() []byte {
@@ -181,8 +181,8 @@ func millerLoops(p Peers, b *bls.Batch) (*Comparison, error) {
 	}
 	steps := bls.NewSteps(bls.Default)
 	list = append(list,
-		contender("gnark-crypto", false, func() (bls12381.GT, error) { return bls12381.MillerLoop(points, q) }),
-		contender("kernels/bls", true, func() (bls12381.GT, error) { return steps.MillerLoop(points, keys), nil }))
+		contender("gnark-crypto", KindPeer, func() (bls12381.GT, error) { return bls12381.MillerLoop(points, q) }),
+		contender("kernels/bls", KindOwn, func() (bls12381.GT, error) { return steps.MillerLoop(points, keys), nil }))
 	return &Comparison{Name: fmt.Sprintf("MillerLoop/pairs=%d", n), Op: "pair", Cores: 1, Compute: true, Contenders: list,
 		What: "the Miller loops of a product of pairings, without its final exponentiation"}, nil
 }

@@ -79,12 +79,12 @@ func (w *fieldWork) comparison(op, name, what string, multiplyAdds, times int, g
 		c.Contenders = append(c.Contenders, Contender{Name: "gnark-crypto", Result: result, Run: repeat(do)})
 	}
 	if issue := multiplyAdds * elements / fp381.Lanes; fp381.IssueMultiplyAdds(issue) > 0 {
-		c.Contenders = append(c.Contenders, Contender{Name: boundName, Bound: true, Run: repeat(func() { fp381.IssueMultiplyAdds(issue) })})
+		c.Contenders = append(c.Contenders, Contender{Name: boundName, Kind: KindBound, Run: repeat(func() { fp381.IssueMultiplyAdds(issue) })})
 	}
 	var own []Contender
 	for implementation, f := range fp381.Each {
 		if do, result := w.lanes(f, op); implementation != cpu.Generic || len(own) == 0 {
-			own = append(own, Contender{Name: "kernels/fp381, " + implementation, Own: true, Result: result, Run: repeat(do)})
+			own = append(own, Contender{Name: "kernels/fp381, " + implementation, Kind: KindOwn, Result: result, Run: repeat(do)})
 		}
 	}
 	slices.Reverse(own) // the best one last

@@ -84,7 +84,7 @@ func manyBLAKE3(p Peers, messages int) Comparison {
 	key := blake3.ContextKey("waybill/bench/1")
 	for name, hash := range blake3.Each {
 		digests := make([]byte, len(out))
-		own = append(own, Contender{Name: "kernels/blake3, " + name, Own: true, Result: func() []byte { return digests }, Run: func() (int, error) {
+		own = append(own, Contender{Name: "kernels/blake3, " + name, Kind: KindOwn, Result: func() []byte { return digests }, Run: func() (int, error) {
 			hash(&key, digests, in, blake3.MessageSize)
 			return messages, nil
 		}})
@@ -112,7 +112,7 @@ func manySHA256(p Peers, messages, length int) Comparison {
 	}})
 	for _, i := range sha256Each() {
 		digests := make([]byte, len(out))
-		list = append(list, Contender{Name: i.name, Own: true, Result: func() []byte { return digests }, Run: func() (int, error) {
+		list = append(list, Contender{Name: i.name, Kind: KindOwn, Result: func() []byte { return digests }, Run: func() (int, error) {
 			i.SumMany(digests, in, length)
 			return messages, nil
 		}})
@@ -133,7 +133,7 @@ func expansion(p Peers, messages int) Comparison {
 	dst := sha256.DSTPrime(bls.SignatureDST)
 	for _, i := range sha256Each() {
 		out := make([]byte, messages*width)
-		list = append(list, Contender{Name: i.name, Own: true, Result: func() []byte { return out }, Run: func() (int, error) {
+		list = append(list, Contender{Name: i.name, Kind: KindOwn, Result: func() []byte { return out }, Run: func() (int, error) {
 			i.ExpandXMD(out, width, dst, msgs)
 			return messages, nil
 		}})
@@ -162,7 +162,7 @@ func compressions(nodes int) Comparison {
 		return nodes, nil
 	}}}
 	if issue := nodes / 8 * poseidon2.MultiplyAdds; fp381.IssueMultiplyAdds(1) > 0 {
-		list = append(list, Contender{Name: boundName, Bound: true, Run: func() (int, error) {
+		list = append(list, Contender{Name: boundName, Kind: KindBound, Run: func() (int, error) {
 			fp381.IssueMultiplyAdds(issue)
 			return nodes, nil
 		}})
@@ -170,7 +170,7 @@ func compressions(nodes int) Comparison {
 	var own []Contender
 	for name, compressMany := range poseidon2.Each {
 		out := make([]poseidon2.Element, nodes)
-		own = append(own, Contender{Name: "kernels/poseidon2, " + name, Own: true, Result: func() []byte { return encoded(out) },
+		own = append(own, Contender{Name: "kernels/poseidon2, " + name, Kind: KindOwn, Result: func() []byte { return encoded(out) },
 			Run: func() (int, error) {
 				compressMany(out, in)
 				return nodes, nil

@@ -1,12 +1,15 @@
 package bench
 
 import (
+	"cmp"
 	_ "embed"
 	"fmt"
 	"html/template"
 	"io"
 	"math"
 	"slices"
+
+	"github.com/waybill-network/waybill/internal/text"
 )
 
 //go:embed report.html
@@ -26,13 +29,13 @@ func (r *Report) WriteHTML(w io.Writer) error {
 			}
 		}
 		for _, s := range res.Samples {
-			if s.Bound {
+			if s.Kind == KindBound {
 				last := res.Samples[len(res.Samples)-1]
 				p.Roofline = append(p.Roofline, roof{res.Name, last.Contender, 100 * s.Lead, nanos(last.Median), nanos(s.Median)})
 			}
 		}
 		for _, s := range res.Samples {
-			if res.Speedup {
+			if res.View == ViewSpeedup {
 				p.Speedups = append(p.Speedups, speedup{res.Name, s.Contender, s.Ratio, res.Cores, 100 * min(1, s.Ratio/float64(res.Cores))})
 			}
 		}
@@ -108,7 +111,7 @@ func (p *page) compare(res *Result) {
 	}
 	name := res.Name
 	for _, s := range res.Samples[:len(res.Samples)-1] {
-		if s.Own || s.Bound || s.Context || s.Lead <= 0 {
+		if s.Kind != KindPeer || s.Lead <= 0 {
 			continue
 		}
 		p.Peers = append(p.Peers, against{Name: name, Peer: s.Contender, Ratio: s.Lead})
@@ -155,20 +158,12 @@ func view(res *Result) resultView {
 		most = max(most, s.High)
 	}
 	for i, s := range res.Samples {
-		r := row{Contender: s.Contender, Class: "peer", Time: nanos(s.Median), Spread: s.spread(), Rate: rate(1e9 / s.Median),
+		r := row{Contender: s.Contender, Class: cmp.Or(string(s.Kind), "peer"), Time: nanos(s.Median), Spread: s.spread(), Rate: rate(1e9 / s.Median),
 			Length: 100 * s.Median / most, Low: 100 * s.Low / most, Span: max(0.2, 100*(s.High-s.Low)/most)}
 		switch {
-		case s.Bound:
-			r.Class = "bound"
-		case s.Own:
-			r.Class = "own"
-		case s.Context:
-			r.Class = "context"
-		}
-		switch {
-		case res.Parts:
+		case res.View == ViewParts:
 			r.Ratio = fmt.Sprintf("%.1f %%", 100*s.Share)
-		case s.Bound:
+		case s.Kind == KindBound:
 			r.Ratio = fmt.Sprintf("%.1f %% of it", 100*s.Lead)
 		case i < len(res.Samples)-1:
 			r.Ratio = fmt.Sprintf("%.2f×", s.Lead)
@@ -197,7 +192,7 @@ func (p *page) plot(res *Result) {
 		i := slices.IndexFunc(p.Plots, func(have plot) bool { return have.Title == title })
 		if i < 0 {
 			i = len(p.Plots)
-			p.Plots = append(p.Plots, plot{Title: title, unit: shortNanos})
+			p.Plots = append(p.Plots, plot{Title: title, unit: text.Nanos})
 		}
 		for _, s := range []*Sample{&res.Samples[0], &res.Samples[len(res.Samples)-1]} {
 			p.Plots[i].time(s, at.X)

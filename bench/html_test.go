@@ -9,12 +9,12 @@ import (
 // TestHTML: the page shows everything, and needs nothing from elsewhere.
 func TestHTML(t *testing.T) {
 	r := report()
-	r.Results[0].Speedup = true
+	r.Results[0].View = ViewSpeedup
 	r.Kernels = []string{"fp381: generic (avx512ifma: CPU lacks <AVX512IFMA>)"}
 	add := func(x float64, ns ...float64) {
 		res := Result{Suite: "verify", Name: "At", Op: "ack", Cores: 1, Compute: true, Curves: []Point{{"acks", x}},
-			Samples: []Sample{{Contender: "them", Rounds: rounds(ns...)}, {Contender: "limit", Bound: true, Rounds: rounds(ns[0] / 4)},
-				{Contender: "us", Own: true, Rounds: rounds(ns[0] / 2)}}}
+			Samples: []Sample{{Contender: "them", Rounds: rounds(ns...)}, {Contender: "limit", Kind: KindBound, Rounds: rounds(ns[0] / 4)},
+				{Contender: "us", Kind: KindOwn, Rounds: rounds(ns[0] / 2)}}}
 		res.summarise()
 		r.Results = append(r.Results, res)
 	}

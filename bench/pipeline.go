@@ -73,7 +73,7 @@ func withoutCryptography(ctx context.Context, network *pipelinetest.Network, win
 	return &Comparison{
 		Name: "PipelineWithoutCryptography", What: "from the door to sealed windows, with a verifier that accepts everything in place of BLS", Op: "ack",
 		Cores: 1,
-		Contenders: []Contender{{Name: "pipeline on Pebble, synced", Own: true, Run: func() (int, error) {
+		Contenders: []Contender{{Name: "pipeline on Pebble, synced", Kind: KindOwn, Run: func() (int, error) {
 			return windows * rollup.MaxAcks, d.feed(ctx, frames, windows, true)
 		}}},
 		Goals: []Goal{{What: "without cryptography at least 500,000 acks/s on one core, and no allocation per ack (under 0.05, for what a submission allocates)", PerSecond: 500_000, MaxAllocs: 0.05}},
@@ -102,10 +102,10 @@ func withVerification(ctx context.Context, network *pipelinetest.Network, t *tra
 		Name: fmt.Sprintf("Pipeline/acks=%d/clients=%d", t.len(), len(t.keys)), What: "the whole pipeline, on connections that it knows, against the verification in it", Op: "ack",
 		Cores: cores, Rounds: 6,
 		Contenders: []Contender{
-			{Name: fmt.Sprintf("BatchVerify alone, batches of %d", batch), Own: true, Run: func() (int, error) {
+			{Name: fmt.Sprintf("BatchVerify alone, batches of %d", batch), Kind: KindOwn, Run: func() (int, error) {
 				return measured, verifyAll(t, introduced, batch, verifiers, verdicts)
 			}},
-			{Name: "pipeline on Pebble, synced", Own: true, Prepare: func() error {
+			{Name: "pipeline on Pebble, synced", Kind: KindOwn, Prepare: func() error {
 				err := closeDoor() // the acks are for window 0, which is new only in a new store
 				if err == nil {
 					d, err = newDoor(network, cores, nil)

@@ -51,7 +51,7 @@ func (p *plot) add(name string, own bool, v sampled) {
 }
 
 func (p *plot) time(s *Sample, x float64) {
-	p.add(s.Contender, s.Own, sampled{x, s.Median, s.Low, s.High})
+	p.add(s.Contender, s.Kind == KindOwn, sampled{x, s.Median, s.Low, s.High})
 }
 
 // extent is what a plot shows. That of plots to be compared is one.
@@ -117,33 +117,4 @@ func (p *plot) class(i int) string {
 		}
 	}
 	return [...]string{"own", "own before", "own first"}[min(after, 2)]
-}
-
-// shortNanos is a time with no more digits than it has.
-func shortNanos(ns float64) string {
-	for _, u := range []struct {
-		of   float64
-		name string
-	}{{1e9, "s"}, {1e6, "ms"}, {1e3, "µs"}} {
-		if ns >= u.of {
-			return fmt.Sprintf("%.3g %s", ns/u.of, u.name)
-		}
-	}
-	return fmt.Sprintf("%.3g ns", ns)
-}
-
-func shortBytes(n float64) string {
-	switch {
-	case n >= 1<<30:
-		return fmt.Sprintf("%.3g GiB", n/(1<<30))
-	case n >= 1e7:
-		return fmt.Sprintf("%.0f MiB", n/(1<<20))
-	case n >= 1<<20:
-		return fmt.Sprintf("%.3g MiB", n/(1<<20))
-	case n >= 1e4:
-		return fmt.Sprintf("%.3g KiB", n/(1<<10))
-	case n >= 1e3:
-		return fmt.Sprintf("%.0f B", n)
-	}
-	return fmt.Sprintf("%.3g B", n)
 }

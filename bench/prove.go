@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/waybill-network/waybill/internal/text"
 	"github.com/waybill-network/waybill/proofs/keys"
 	"github.com/waybill-network/waybill/proofs/prover"
 	"github.com/waybill-network/waybill/proofs/verifier"
@@ -124,7 +125,7 @@ func (p *proving) comparisons() []Comparison {
 	circuit := &Circuit{Statements: p.size, ProofSize: rollup.ProofSize}
 	prove := Comparison{Name: fmt.Sprintf("Prove/statements=%d", p.size), What: fmt.Sprintf("proofs about %d statements, in a process of its own", p.size),
 		Op: "proof", Rounds: len(p.asked), Cold: true, Circuit: circuit, Close: p.close,
-		Contenders: []Contender{{Name: "prover", Own: true, Prepare: p.prepare, Run: p.prove,
+		Contenders: []Contender{{Name: "prover", Kind: KindOwn, Prepare: p.prepare, Run: p.prove,
 			Child: func() Usage { return Usage{p.stats.CPU, p.stats.PeakMemory} }}},
 		Extra: func([]Sample) string {
 			_ = p.close() // its memory is not needed by the others
@@ -142,8 +143,8 @@ func (p *proving) comparisons() []Comparison {
 	}
 	const times = 8
 	verify := Comparison{Name: fmt.Sprintf("VerifyProof/statements=%d", p.size), What: "the check of one proof, without what surrounds it", Op: "proof",
-		Cores: 1, Compute: true, Circuit: circuit, Goals: []Goal{{What: fmt.Sprintf("verifying a proof of %s statements ≤ 2 ms", thousands(p.size)), MaxNs: 2e6}},
-		Contenders: []Contender{{Name: "verifier", Own: true, Run: func() (int, error) {
+		Cores: 1, Compute: true, Circuit: circuit, Goals: []Goal{{What: fmt.Sprintf("verifying a proof of %s statements ≤ 2 ms", text.Grouped(p.size)), MaxNs: 2e6}},
+		Contenders: []Contender{{Name: "verifier", Kind: KindOwn, Run: func() (int, error) {
 			for i := range times {
 				s := p.asked[i%len(p.asked)]
 				if err := p.check.VerifyProof(p.size, s.Public.Bytes(), &s.proof); err != nil {

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+
+	"github.com/waybill-network/waybill/internal/text"
 )
 
 // WriteText writes the report for people: times and rates with their spread, ratios or shares, allocations, CPU time.
@@ -53,11 +55,11 @@ func (p *printer) result(res *Result) {
 	for _, s := range res.Samples {
 		p.printf("  %-*s %11s/%s %-9s", width, s.Contender, nanos(s.Median), res.Op, s.spread())
 		switch {
-		case res.Parts:
+		case res.View == ViewParts:
 			p.printf(" %5.1f %%", 100*s.Share)
-		case s.Bound:
+		case s.Kind == KindBound:
 			p.printf(" %19.1f %% of it", 100*s.Lead)
-		case s.Context:
+		case s.Kind == KindContext:
 			p.printf(" %11.0f/s %8s", 1e9/s.Median, "")
 		case len(res.Samples) > 1:
 			p.printf(" %11.0f/s %7.2f×", 1e9/s.Median, s.Ratio)
@@ -67,15 +69,15 @@ func (p *printer) result(res *Result) {
 		if !res.Compute {
 			p.printf("   cpu %11s", nanos(s.CPUNsPerOp))
 		}
-		if !res.Compute && !res.Parts && len(res.Samples) > 1 {
+		if !res.Compute && res.View != ViewParts && len(res.Samples) > 1 {
 			p.printf(" %6.2f×", s.CPURatio)
 		}
 		p.printf("  %8.4g allocs/%s", s.AllocsPerOp, res.Op)
 		if s.Received > 0 {
-			p.printf("  %s/%s", shortBytes(s.Received), res.Op)
+			p.printf("  %s/%s", text.Bytes(s.Received), res.Op)
 		}
 		if s.PeakMemory > 0 {
-			p.printf("  %s at most", shortBytes(s.PeakMemory))
+			p.printf("  %s at most", text.Bytes(s.PeakMemory))
 		}
 		p.printf("\n")
 	}
@@ -95,9 +97,9 @@ func (p *printer) result(res *Result) {
 func (g *Goal) reached() string {
 	switch {
 	case g.MaxNs > 0 && g.MaxMemory > 0:
-		return shortNanos(g.Reached) + ", " + shortBytes(g.Memory)
+		return text.Nanos(g.Reached) + ", " + text.Bytes(g.Memory)
 	case g.MaxNs > 0:
-		return shortNanos(g.Reached)
+		return text.Nanos(g.Reached)
 	case g.Ratio > 0 && g.Ratio < 1:
 		return fmt.Sprintf("%.1f %%", 100*g.Reached)
 	case g.Ratio > 0 || g.Bytes > 0:

@@ -34,7 +34,7 @@ func (p *rungParts) comparisons() []Comparison {
 	keys := p.part("the clients' keys: look-up and sum", func() error { p.sumKeys(); return nil })
 	signature := p.part("the multi-signature under that sum", p.verifyCosigned)
 	parts := func(rung int, what string, contenders ...Contender) Comparison {
-		return Comparison{Name: fmt.Sprintf("Rung%d/statements=%d", rung, n), What: what, Op: "rollup", Cores: 1, Compute: true, Parts: true, Contenders: contenders}
+		return Comparison{Name: fmt.Sprintf("Rung%d/statements=%d", rung, n), What: what, Op: "rollup", Cores: 1, Compute: true, View: ViewParts, Contenders: contenders}
 	}
 	return []Comparison{
 		parts(2, fmt.Sprintf("steps of verifying %d statements", n),
@@ -49,7 +49,7 @@ func (p *rungParts) comparisons() []Comparison {
 
 func (p *rungParts) part(name string, run func() error) Contender {
 	const times = 8
-	return Contender{Name: name, Own: true, Prepare: p.prepare, Run: func() (int, error) {
+	return Contender{Name: name, Kind: KindOwn, Prepare: p.prepare, Run: func() (int, error) {
 		for range times {
 			if err := run(); err != nil {
 				return 0, err

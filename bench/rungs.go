@@ -152,7 +152,7 @@ func (r *rungs) contender(name string, acks int, proofs *proving, encode func() 
 	var e *encodedRollup
 	var times int
 	var check rollup.ProofVerifier
-	return Contender{Name: name, Own: true, Prepare: func() (err error) {
+	return Contender{Name: name, Kind: KindOwn, Prepare: func() (err error) {
 		if e == nil {
 			if e, err = encode(); err != nil {
 				return err

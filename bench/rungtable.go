@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/waybill-network/waybill/internal/text"
 	"github.com/waybill-network/waybill/rollup"
 )
 
@@ -77,13 +78,13 @@ func (t *rungTable) circuits(results []Result) {
 		if at < 0 {
 			at = len(sizes)
 			sizes = append(sizes, res.Circuit.Statements)
-			t.Circuits = append(t.Circuits, circuitRow{Statements: thousands(res.Circuit.Statements), Size: shortBytes(float64(res.Circuit.ProofSize))})
+			t.Circuits = append(t.Circuits, circuitRow{Statements: text.Grouped(res.Circuit.Statements), Size: text.Bytes(float64(res.Circuit.ProofSize))})
 		}
 		row, s := &t.Circuits[at], &res.Samples[0]
 		if s.PeakMemory > 0 {
-			row.Prove, row.CPU, row.Memory = shortNanos(s.Median), shortNanos(s.CPUNsPerOp), shortBytes(s.PeakMemory)
+			row.Prove, row.CPU, row.Memory = text.Nanos(s.Median), text.Nanos(s.CPUNsPerOp), text.Bytes(s.PeakMemory)
 		} else {
-			row.Verify = shortNanos(s.Median)
+			row.Verify = text.Nanos(s.Median)
 		}
 	}
 }
@@ -104,7 +105,7 @@ func (res *Result) sample(name string) *Sample {
 }
 
 func (t *rungTable) row(res *Result) rungRow {
-	row := rungRow{Clients: thousands(res.Window.Clients), Acks: fmt.Sprint(res.Window.Acks), Capped: res.Window.capped(),
+	row := rungRow{Clients: text.Grouped(res.Window.Clients), Acks: fmt.Sprint(res.Window.Acks), Capped: res.Window.capped(),
 		Times: make([]rungCell, len(t.Names)), Bytes: make([]rungCell, len(t.Sent))}
 	first := res.sample(rung1Name)
 	for i, name := range t.Names {
@@ -112,10 +113,10 @@ func (t *rungTable) row(res *Result) rungRow {
 		if s == nil {
 			continue
 		}
-		row.Times[i].Value = shortNanos(s.Median)
+		row.Times[i].Value = text.Nanos(s.Median)
 		switch {
 		case first == nil:
-		case s != first && s.Own:
+		case s != first && s.Kind == KindOwn:
 			row.Times[i].Gain = times(s.ratio(first.Rounds, res.time()))
 		case s == first && res.Samples[0].Contender != name:
 			row.Times[i].Gain = times(s.Ratio)
@@ -126,20 +127,12 @@ func (t *rungTable) row(res *Result) rungRow {
 		if s == nil {
 			continue
 		}
-		row.Bytes[i].Value = shortBytes(s.Received)
+		row.Bytes[i].Value = text.Bytes(s.Received)
 		if first != nil && s != first {
 			row.Bytes[i].Gain = times(first.Received / s.Received)
 		}
 	}
 	return row
-}
-
-// thousands writes a number with its thousands apart.
-func thousands(n int) string {
-	if n < 1000 {
-		return fmt.Sprint(n)
-	}
-	return fmt.Sprintf("%s,%03d", thousands(n/1000), n%1000)
 }
 
 func times(ratio float64) string {
@@ -161,14 +154,14 @@ func (t *rungTable) plot(results []Result) {
 		if at < 0 {
 			at = len(clients)
 			clients = append(clients, res.Window.Clients)
-			by := fmt.Sprintf(", by acks of each of %s clients", thousands(res.Window.Clients))
-			t.Pairs = append(t.Pairs, [2]plot{{Title: "time per ack" + by, unit: shortNanos}, {Title: "bytes per ack" + by, unit: shortBytes}})
+			by := fmt.Sprintf(", by acks of each of %s clients", text.Grouped(res.Window.Clients))
+			t.Pairs = append(t.Pairs, [2]plot{{Title: "time per ack" + by, unit: text.Nanos}, {Title: "bytes per ack" + by, unit: text.Bytes[float64]}})
 		}
 		for j := range res.Samples {
 			s, x := &res.Samples[j], float64(res.Window.Acks)
 			t.Pairs[at][0].time(s, x)
 			if s.Received > 0 {
-				t.Pairs[at][1].add(s.Contender, s.Own, sampled{x, s.Received, s.Received, s.Received})
+				t.Pairs[at][1].add(s.Contender, s.Kind == KindOwn, sampled{x, s.Received, s.Received, s.Received})
 			}
 		}
 	}
@@ -242,10 +235,10 @@ func (p *printer) columns(lines [][]string) {
 func (t *rungTable) Note() string {
 	var notes []string
 	if t.Capped {
-		notes = append(notes, fmt.Sprintf("* A window of rung 1 was filled with up to %s acks; here it has fewer clients, with as many acks each.", thousands(t.Most)))
+		notes = append(notes, fmt.Sprintf("* A window of rung 1 was filled with up to %s acks; here it has fewer clients, with as many acks each.", text.Grouped(t.Most)))
 	}
 	if t.Large {
-		notes = append(notes, fmt.Sprintf("Rollups of more than %s acks are valid on rungs 2 and 3, but a node closes its window there.", thousands(rollup.MaxAcks)))
+		notes = append(notes, fmt.Sprintf("Rollups of more than %s acks are valid on rungs 2 and 3, but a node closes its window there.", text.Grouped(rollup.MaxAcks)))
 	}
 	return strings.Join(notes, " ")
 }

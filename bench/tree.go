@@ -52,7 +52,7 @@ func trees(n int) ([]Comparison, error) {
 				want = oneByOne(nodeHasher, level)
 				return n, nil
 			}},
-			{Name: "kernels/blake3, level by level", Own: true, Run: func() (int, error) {
+			{Name: "kernels/blake3, level by level", Kind: KindOwn, Run: func() (int, error) {
 				blake3.HashStrided64(&leafKey, level, frames[rollup.LeafOffset:], rollup.AckSize)
 				if blake3.Root(&nodeKey, level) != want {
 					return 0, errRoots
@@ -63,7 +63,7 @@ func trees(n int) ([]Comparison, error) {
 		Goals: []Goal{{What: "ack tree of 65,536 leaves ≤ 1.6 ms a core: 40.96 million leaves/s", PerSecond: rollup.MaxAcks / 1.6e-3}},
 	}, {
 		Name: fmt.Sprintf("Seal/acks=%d", n), What: "sort, tree, totals, header and evidence of a full window", Op: "ack", Cores: 1, Compute: true,
-		Contenders: []Contender{{Name: "rollup.Sealer", Own: true, Run: func() (int, error) {
+		Contenders: []Contender{{Name: "rollup.Sealer", Kind: KindOwn, Run: func() (int, error) {
 			_, _, err := sealer.Seal(rollup.NetworkID("waybill-bench"), rollup.WindowKey{}, frames, bls.IdentitySignature, everyone{})
 			return n, err
 		}}},
@@ -103,7 +103,7 @@ func statementTree(n int) Comparison {
 				theirs = level[0]
 				return n, nil
 			}},
-			{Name: "rollup.NewStatementTree", Own: true, Result: func() []byte { return ours[:] }, Run: func() (int, error) {
+			{Name: "rollup.NewStatementTree", Kind: KindOwn, Result: func() []byte { return ours[:] }, Run: func() (int, error) {
 				ours = rollup.NewStatementTree(statements).Root()
 				return n, nil
 			}},

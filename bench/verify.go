@@ -117,7 +117,7 @@ func (v *verification) own(acks, workers int) Contender {
 		name = fmt.Sprintf("BatchVerify, %d workers", workers)
 	}
 	b := v.traffic.batch(0, acks)
-	return Contender{Name: name, Own: true, Run: func() (int, error) { return acks, verifyBatch(verifier, b, verdicts) }}
+	return Contender{Name: name, Kind: KindOwn, Run: func() (int, error) { return acks, verifyBatch(verifier, b, verdicts) }}
 }
 
 // comparison holds BatchVerify on one core against peers, the best of them first, on the first acks. Peers are prepared
@@ -152,7 +152,7 @@ func (v *verification) ed25519(acks int) Contender {
 	public, private, err := ed25519.GenerateKey(nil)
 	signatures := make([][]byte, acks)
 	b := v.traffic.batch(0, acks)
-	return Contender{Name: ed25519Name, Context: true, Run: func() (int, error) {
+	return Contender{Name: ed25519Name, Kind: KindContext, Run: func() (int, error) {
 		for i := range signatures {
 			if err == nil && !ed25519.Verify(public, b.Messages.At(i), signatures[i]) {
 				err = bls.ErrBadSignature
@@ -172,7 +172,7 @@ func (v *verification) ed25519(acks int) Contender {
 // cores holds BatchVerify on more cores against one.
 func (v *verification) cores(most int) Comparison {
 	acks := v.traffic.len()
-	c := Comparison{Name: "BatchVerifyCores/" + v.size(acks), What: "the same batch on more cores", Op: "ack", Cores: most, Rounds: 6, Speedup: true}
+	c := Comparison{Name: "BatchVerifyCores/" + v.size(acks), What: "the same batch on more cores", Op: "ack", Cores: most, Rounds: 6, View: ViewSpeedup}
 	for workers := 1; workers < most; workers *= 2 {
 		c.Contenders = append(c.Contenders, v.own(acks, workers))
 	}
@@ -204,7 +204,7 @@ func fastAggregate(p Peers, n, distinct int) (*Comparison, error) {
 	if p.FastAggregate != nil {
 		c.Contenders = p.FastAggregate(bls.SignatureDST, keys, msg, &signature)
 	}
-	c.Contenders = append(c.Contenders, Contender{Name: "FastAggregateVerify", Own: true, Run: func() (int, error) {
+	c.Contenders = append(c.Contenders, Contender{Name: "FastAggregateVerify", Kind: KindOwn, Run: func() (int, error) {
 		if !bls.Default.FastAggregateVerify(keys, msg, &signature) {
 			return 0, bls.ErrBadSignature
 		}

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/waybill-network/waybill/internal/text"
 )
 
 // Limits of the readiness checks.
@@ -34,7 +36,7 @@ func Checks(s *Snapshot) []Check {
 		{Name: "store", OK: s.Store.Failure == "", Detail: orText(s.Store.Failure, "taking writes"), Fatal: true},
 		{Name: "consensus", OK: s.Chain.Failure == "", Detail: orText(s.Chain.Failure, "running"), Fatal: true},
 		{Name: "disk", OK: s.Store.Free >= s.Store.MinFree,
-			Detail: fmt.Sprintf("%s free, at least %s wanted", bytesText(s.Store.Free), bytesText(s.Store.MinFree))},
+			Detail: fmt.Sprintf("%s free, at least %s wanted", text.Bytes(s.Store.Free), text.Bytes(s.Store.MinFree))},
 	}
 
 	oldest, stage := 0.0, ""
@@ -123,19 +125,6 @@ func orText(failure, ok string) string {
 
 func seconds(s float64) time.Duration {
 	return time.Duration(s * float64(time.Second)).Round(time.Millisecond)
-}
-
-// bytesText writes a size for people.
-func bytesText(n uint64) string {
-	units := []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
-	v, i := float64(n), 0
-	for v >= 1024 && i < len(units)-1 {
-		v, i = v/1024, i+1
-	}
-	if i == 0 || v >= 100 {
-		return fmt.Sprintf("%.0f %s", v, units[i])
-	}
-	return fmt.Sprintf("%.1f %s", v, units[i])
 }
 
 // healthHandler answers 200 when none of the checks that count fails and 503 otherwise. The body names the failed ones;
