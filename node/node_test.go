@@ -15,11 +15,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node"
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/config"
-	"github.com/waybill-network/waybill/node/ingest"
 	"github.com/waybill-network/waybill/node/testnet"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
@@ -86,9 +86,9 @@ func (w *world) stop() {
 	group.Wait()
 }
 
-func (w *world) client(i int) *ingest.Client {
+func (w *world) client(i int) *client.Client {
 	w.Helper()
-	c, err := ingest.NewClient(ingest.ClientConfig{URL: w.net.Nodes[i].Ingest})
+	c, err := client.New(client.Config{URL: w.net.Nodes[i].Ingest})
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func (w *world) submit(key ed25519.PrivateKey, build func(nonce uint64) []byte) 
 	}
 	w.nonces[sender]++
 	w.await("a transaction's execution", func() bool {
-		a, err := ingest.Call(w.Context(), c.Ledger().GetAccount, &api.GetAccountRequest{By: &api.GetAccountRequest_Key{Key: sender.String()}})
+		a, err := client.Call(w.Context(), c.Ledger().GetAccount, &api.GetAccountRequest{By: &api.GetAccountRequest_Key{Key: sender.String()}})
 		return err == nil && a.NextNonce > nonce
 	})
 }
@@ -172,7 +172,7 @@ func (w *world) deliver(i, rounds int) rollup.Ack {
 	ctx, cancel := context.WithTimeout(w.Context(), 20*time.Second)
 	defer cancel()
 	var last rollup.Ack
-	err := w.client(i).Deliver(ctx, slices.Values(acks), sign, func(o *ingest.Outcome) {
+	err := w.client(i).Deliver(ctx, slices.Values(acks), sign, func(o *client.Outcome) {
 		if o.Err != nil || o.Code != rollup.CodeAccepted {
 			w.Errorf("ack %+v: %v, %v", o.Ack, o.Code, o.Err)
 		}
@@ -188,7 +188,7 @@ func (w *world) deliver(i, rounds int) rollup.Ack {
 func (w *world) settled(i int) (acks, paid uint64, epochs []uint32) {
 	c := w.client(i)
 	for epoch := uint32(0); ; epoch++ {
-		s, err := ingest.Call(w.Context(), c.Ledger().GetSettlement, &api.GetSettlementRequest{Epoch: epoch})
+		s, err := client.Call(w.Context(), c.Ledger().GetSettlement, &api.GetSettlementRequest{Epoch: epoch})
 		if err != nil || !s.Certified {
 			return acks, paid, epochs
 		}
@@ -263,10 +263,10 @@ func TestNetwork(t *testing.T) {
 
 	c := w.client(0).Ledger()
 	for _, epoch := range epochs {
-		w.verify(ingest.Call(t.Context(), c.ExportSettlement, &api.ExportSettlementRequest{Epoch: epoch}))
+		w.verify(client.Call(t.Context(), c.ExportSettlement, &api.ExportSettlementRequest{Epoch: epoch}))
 	}
-	w.verify(ingest.Call(t.Context(), c.ExportRollup, &api.ExportRollupRequest{Node: first.Node, Epoch: first.Epoch, Window: first.Window}))
-	w.verify(ingest.Call(t.Context(), c.ExportAck, &api.ExportAckRequest{Node: first.Node, Epoch: first.Epoch, Window: first.Window, Client: first.Client, Seq: first.Seq}))
+	w.verify(client.Call(t.Context(), c.ExportRollup, &api.ExportRollupRequest{Node: first.Node, Epoch: first.Epoch, Window: first.Window}))
+	w.verify(client.Call(t.Context(), c.ExportAck, &api.ExportAckRequest{Node: first.Node, Epoch: first.Epoch, Window: first.Window, Client: first.Client, Seq: first.Seq}))
 
 	w.stop()
 	http.DefaultClient.CloseIdleConnections()
@@ -330,8 +330,8 @@ func TestNoRoom(t *testing.T) {
 		t.Errorf("readyz: %d %s", status, body)
 	}
 	ack := &api.Ack{Network: net.Genesis.Network().String(), Units: 1, Request: strings.Repeat("00", 32), Signature: strings.Repeat("00", rollup.SignatureSize)}
-	_, err = ingest.Call(t.Context(), w.client(0).Ingest().SubmitAck, &api.SubmitAckRequest{Ack: ack})
-	if !ingest.Temporary(err) || !strings.Contains(err.Error(), "overloaded") {
+	_, err = client.Call(t.Context(), w.client(0).Ingest().SubmitAck, &api.SubmitAckRequest{Ack: ack})
+	if !client.Temporary(err) || !strings.Contains(err.Error(), "overloaded") {
 		t.Errorf("an ack without room: %v", err)
 	}
 }

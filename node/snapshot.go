@@ -5,11 +5,11 @@ import (
 	"time"
 
 	"github.com/waybill-network/waybill/kernels/cpu"
-	"github.com/waybill-network/waybill/node/ingest"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/node/telemetry"
 	"github.com/waybill-network/waybill/pipeline"
 	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/cosign"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
@@ -171,7 +171,7 @@ func (n *Node) fillCosign(s *telemetry.Cosign) {
 	stats := n.sessions.Stats()
 	s.On, s.Sessions, s.Offers, s.Asked, s.Signed = true, stats.Following, stats.Offers, stats.Asked, stats.Signed
 	s.Silent, s.Late, s.Garbage = stats.Silent, stats.Late, stats.Garbage
-	for _, reason := range ingest.Reasons() {
+	for _, reason := range cosign.Reasons() {
 		s.Refusals = append(s.Refusals, telemetry.Answer{Name: reason.String(), Count: stats.Refused[reason]})
 	}
 }

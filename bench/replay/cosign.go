@@ -5,14 +5,15 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/kernels/bls"
-	"github.com/waybill-network/waybill/node/ingest"
 	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/cosign"
 )
 
 // cosign says how the clients answer when a node asks them to co-sign a window.
-func (r *Replay) cosign() *ingest.CosignConfig {
-	return &ingest.CosignConfig{
+func (r *Replay) cosign() *client.CosignConfig {
+	return &client.CosignConfig{
 		Sign: func(clients []uint32, message []byte, signatures [][rollup.SignatureSize]byte) error {
 			known := *r.byIndex.Load()
 			for _, c := range clients {
@@ -60,7 +61,7 @@ func (r *Replay) follow() {
 // Finish waits until the windows of everything delivered are sealed, which they are when their clients had the time to
 // co-sign them.
 func (r *Replay) Finish(ctx context.Context) error {
-	if _, err := r.Cosigned(); r.cfg.Rung1 == 100 || ingest.NotOffered(err) {
+	if _, err := r.Cosigned(); r.cfg.Rung1 == 100 || client.NotOffered(err) {
 		return nil
 	}
 	for i, c := range r.clients {
@@ -78,12 +79,12 @@ func (r *Replay) Finish(ctx context.Context) error {
 // Cosigned is what the clients did about offers: signatures given, and refusals by reason.
 type Cosigned struct {
 	Signed  uint64
-	Refused map[ingest.Reason]uint64
+	Refused map[cosign.Reason]uint64
 }
 
 // Cosigned returns what the clients did so far. The error is why a node could not be followed, if one could not.
 func (r *Replay) Cosigned() (Cosigned, error) {
-	sum := Cosigned{Refused: map[ingest.Reason]uint64{}}
+	sum := Cosigned{Refused: map[cosign.Reason]uint64{}}
 	for _, c := range r.clients {
 		stats := c.CosignStats()
 		sum.Signed += stats.Signed

@@ -12,9 +12,9 @@ import (
 	"sync/atomic"
 
 	"github.com/waybill-network/waybill/bench/workload"
+	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node/api"
-	"github.com/waybill-network/waybill/node/ingest"
 	"github.com/waybill-network/waybill/rollup/ledger"
 	"golang.org/x/sync/errgroup"
 )
@@ -43,7 +43,7 @@ func (r *Replay) Register(ctx context.Context, deliveries iter.Seq[workload.Deli
 				return Parties{}, err
 			}
 			// A random start keeps two runs in one window from using a seq twice.
-			c := &client{secret: sk, index: unknown, seq: rand.Uint32()}
+			c := &customer{secret: sk, index: unknown, seq: rand.Uint32()}
 			r.parties[id] = c
 			p.clients = append(p.clients, c)
 		}
@@ -57,7 +57,7 @@ func (r *Replay) Register(ctx context.Context, deliveries iter.Seq[workload.Deli
 	if err := r.registerClients(ctx, progress); err != nil {
 		return Parties{}, fmt.Errorf("clients: %w", err)
 	}
-	if err := r.clients[0].Level(ctx, r.clients[1:]...); err != nil {
+	if err := r.clients[0].WaitForHeight(ctx, r.clients[1:]...); err != nil {
 		return Parties{}, err
 	}
 	return Parties{len(r.payers), len(r.services), len(r.parties)}, nil
@@ -65,8 +65,8 @@ func (r *Replay) Register(ctx context.Context, deliveries iter.Seq[workload.Deli
 
 // account returns the account of a key; Index is nil when there is none. The treasury has a count without one.
 func (r *Replay) account(ctx context.Context, key ledger.Key) (*api.GetAccountResponse, error) {
-	a, err := ingest.Insist(ctx, r.clients[0].Ledger().GetAccount, &api.GetAccountRequest{By: &api.GetAccountRequest_Key{Key: key.String()}})
-	if ingest.NotFound(err) {
+	a, err := client.Retry(ctx, r.clients[0].Ledger().GetAccount, &api.GetAccountRequest{By: &api.GetAccountRequest_Key{Key: key.String()}})
+	if client.NotFound(err) {
 		return &api.GetAccountResponse{}, nil
 	}
 	return a, err
@@ -124,7 +124,7 @@ func (r *Replay) registerServices(ctx context.Context, names []string) error {
 	unit := func(name string) string { return "byte of " + name }
 	list := func() error {
 		for from := uint32(0); ; {
-			page, err := ingest.Insist(ctx, r.clients[0].Ledger().GetServices, &api.GetServicesRequest{From: from})
+			page, err := client.Retry(ctx, r.clients[0].Ledger().GetServices, &api.GetServicesRequest{From: from})
 			if err != nil {
 				return err
 			}
@@ -209,7 +209,7 @@ func (r *Replay) registerFor(ctx context.Context, p *payer) error {
 	if err != nil {
 		return err
 	}
-	missing := slices.DeleteFunc(slices.Clone(p.clients), func(c *client) bool { return c.index != unknown })
+	missing := slices.DeleteFunc(slices.Clone(p.clients), func(c *customer) bool { return c.index != unknown })
 	var txs [][]byte
 	for chunk := range slices.Chunk(missing, clientsPerTx) {
 		proofs := make([]ledger.ClientProof, len(chunk))
@@ -225,13 +225,13 @@ func (r *Replay) registerFor(ctx context.Context, p *payer) error {
 // lookUp asks for the indices of clients that have none yet.
 func (r *Replay) lookUp(ctx context.Context, found func(n int)) error {
 	for _, p := range r.payers {
-		pending := slices.DeleteFunc(slices.Clone(p.clients), func(c *client) bool { return c.index != unknown })
+		pending := slices.DeleteFunc(slices.Clone(p.clients), func(c *customer) bool { return c.index != unknown })
 		for chunk := range slices.Chunk(pending, ledger.MaxClientsPerTx) {
 			req := &api.GetClientsRequest{}
 			for _, c := range chunk {
 				req.Keys = append(req.Keys, c.public.String())
 			}
-			res, err := ingest.Insist(ctx, r.clients[0].Ledger().GetClients, req)
+			res, err := client.Retry(ctx, r.clients[0].Ledger().GetClients, req)
 			if err != nil {
 				return err
 			}

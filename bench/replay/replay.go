@@ -16,10 +16,10 @@ import (
 	"sync/atomic"
 
 	"github.com/waybill-network/waybill/bench/workload"
+	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/kernels/blake3"
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node/api"
-	"github.com/waybill-network/waybill/node/ingest"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 	"golang.org/x/sync/errgroup"
@@ -42,16 +42,16 @@ type Config struct {
 // Replay is a workload on its way into a network. Its methods are called one after another, except Progress.
 type Replay struct {
 	cfg     Config
-	clients []*ingest.Client // one per node
+	clients []*client.Client // one per node
 	nodes   []uint32         // their registry indices
 
 	services map[string]uint32
 	payers   map[string]*payer
-	parties  map[party]*client
+	parties  map[party]*customer
 
 	received, accepted, refused atomic.Uint64
 
-	byIndex    atomic.Pointer[map[uint32]*client] // once they are registered
+	byIndex    atomic.Pointer[map[uint32]*customer] // once they are registered
 	cosigning  sync.WaitGroup
 	stopCosign context.CancelFunc
 
@@ -66,10 +66,10 @@ type party struct{ address, payer string }
 type payer struct {
 	key     ed25519.PrivateKey
 	account uint32
-	clients []*client
+	clients []*customer
 }
 
-type client struct {
+type customer struct {
 	secret *bls.SecretKey
 	public ledger.BLSKey
 	index  uint32
@@ -112,20 +112,20 @@ func New(ctx context.Context, cfg Config) (*Replay, error) {
 	if cfg.Rung1 < 0 || cfg.Rung1 > 100 {
 		return nil, fmt.Errorf("replay: %d %% of the clients", cfg.Rung1)
 	}
-	r := &Replay{cfg: cfg, services: map[string]uint32{}, payers: map[string]*payer{}, parties: map[party]*client{},
+	r := &Replay{cfg: cfg, services: map[string]uint32{}, payers: map[string]*payer{}, parties: map[party]*customer{},
 		tally: Tally{Refused: map[rollup.Code]uint64{}, Accounts: map[Account]Sum{}, last: map[uint32]rollup.Ack{}}}
 	for _, url := range cfg.Nodes {
-		c, err := ingest.NewClient(ingest.ClientConfig{URL: url, Batch: cfg.Batch, Cosign: r.cosign()})
+		c, err := client.New(client.Config{URL: url, Batch: cfg.Batch, Cosign: r.cosign()})
 		if err != nil {
 			return nil, errors.Join(err, r.Close())
 		}
 		r.clients = append(r.clients, c)
 		// A call first, since Windows would wait for a node that is not there.
-		if _, err := ingest.Call(ctx, c.Ledger().GetStatus, &api.GetStatusRequest{}); err != nil {
+		if _, err := client.Call(ctx, c.Ledger().GetStatus, &api.GetStatusRequest{}); err != nil {
 			return nil, errors.Join(c.Explain(err), r.Close())
 		}
-		var open ingest.OpenWindow
-		if err := c.Windows(ctx, func(w ingest.OpenWindow) bool { open = w; return false }); err != nil {
+		var open client.OpenWindow
+		if err := c.Windows(ctx, func(w client.OpenWindow) bool { open = w; return false }); err != nil {
 			return nil, errors.Join(c.Explain(err), r.Close())
 		}
 		if open.Network != cfg.Network {
@@ -172,11 +172,11 @@ func (r *Replay) secret(purpose string, names ...string) []byte {
 func (r *Replay) Deliver(ctx context.Context, deliveries iter.Seq[workload.Delivery]) error {
 	group, ctx := errgroup.WithContext(ctx)
 	lanes := make([]chan rollup.Ack, len(r.clients))
-	signers := make([]map[uint32]*client, len(r.clients))
+	signers := make([]map[uint32]*customer, len(r.clients))
 	for i := range lanes {
-		lanes[i], signers[i] = make(chan rollup.Ack, 2*r.cfg.Batch), map[uint32]*client{}
+		lanes[i], signers[i] = make(chan rollup.Ack, 2*r.cfg.Batch), map[uint32]*customer{}
 	}
-	all := make(map[uint32]*client, len(r.parties))
+	all := make(map[uint32]*customer, len(r.parties))
 	for _, c := range r.parties {
 		signers[r.lane(c)][c.index], all[c.index] = c, c
 	}
@@ -215,17 +215,17 @@ func (r *Replay) Deliver(ctx context.Context, deliveries iter.Seq[workload.Deliv
 					}
 				}
 			}
-			return r.clients[i].Deliver(ctx, acks, signer(signers[i]), func(o *ingest.Outcome) { r.book(signers[i], o) })
+			return r.clients[i].Deliver(ctx, acks, signer(signers[i]), func(o *client.Outcome) { r.book(signers[i], o) })
 		})
 	}
 	return group.Wait()
 }
 
 // lane spreads clients over nodes.
-func (r *Replay) lane(c *client) int { return int(c.index) % len(r.clients) }
+func (r *Replay) lane(c *customer) int { return int(c.index) % len(r.clients) }
 
 // signer signs on all processors, numbering each client's acks.
-func signer(clients map[uint32]*client) ingest.Signer {
+func signer(clients map[uint32]*customer) client.Signer {
 	return func(acks []rollup.Ack) error {
 		for i := range acks {
 			c := clients[acks[i].Client]
@@ -256,7 +256,7 @@ func each(n int, do func(i int)) {
 	wg.Wait()
 }
 
-func (r *Replay) book(clients map[uint32]*client, o *ingest.Outcome) {
+func (r *Replay) book(clients map[uint32]*customer, o *client.Outcome) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	t := &r.tally

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/node/api"
-	"github.com/waybill-network/waybill/node/ingest"
 	"github.com/waybill-network/waybill/node/keys"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
@@ -20,14 +20,14 @@ const defaultNode = "http://127.0.0.1:7400"
 const answerTimeout = time.Minute
 
 // withNode runs use with a client; errors of calls come out in words.
-type withNode func(ctx context.Context, use func(context.Context, *ingest.Client) error) error
+type withNode func(ctx context.Context, use func(context.Context, *client.Client) error) error
 
 // nodeFlag adds --node.
 func nodeFlag(cmd *cobra.Command) withNode {
 	var url string
 	cmd.Flags().StringVar(&url, "node", defaultNode, "`URL` of a node's client port")
-	return func(ctx context.Context, use func(context.Context, *ingest.Client) error) error {
-		c, err := ingest.NewClient(ingest.ClientConfig{URL: url})
+	return func(ctx context.Context, use func(context.Context, *client.Client) error) error {
+		c, err := client.New(client.Config{URL: url})
 		if err != nil {
 			return usagef("--node: %w", err)
 		}
@@ -38,9 +38,9 @@ func nodeFlag(cmd *cobra.Command) withNode {
 	}
 }
 
-func networkOf(ctx context.Context, c *ingest.Client) (rollup.Network, error) {
+func networkOf(ctx context.Context, c *client.Client) (rollup.Network, error) {
 	var net rollup.Network
-	status, err := ingest.Call(ctx, c.Ledger().GetStatus, &api.GetStatusRequest{})
+	status, err := client.Call(ctx, c.Ledger().GetStatus, &api.GetStatusRequest{})
 	if err != nil {
 		return net, err
 	}
@@ -65,9 +65,9 @@ func ed25519Flag(cmd *cobra.Command, name, usage string) func() (ed25519.Private
 }
 
 // nextNonce asks the chain for a key's next nonce. The treasury has one without an account.
-func nextNonce(ctx context.Context, c *ingest.Client, key ledger.Key) (uint64, error) {
+func nextNonce(ctx context.Context, c *client.Client, key ledger.Key) (uint64, error) {
 	nonce, err := c.NextNonce(ctx, key)
-	if ingest.NotFound(err) {
+	if client.NotFound(err) {
 		return 0, fmt.Errorf("key %s has no account yet: it needs a deposit or a transfer first", key)
 	}
 	return nonce, err

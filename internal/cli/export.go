@@ -10,9 +10,9 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/internal/text"
 	"github.com/waybill-network/waybill/node/api"
-	"github.com/waybill-network/waybill/node/ingest"
 	"github.com/waybill-network/waybill/rollup"
 	"golang.org/x/term"
 )
@@ -20,13 +20,13 @@ import (
 func newExport() *cobra.Command {
 	return group("export", "Get proofs out of a node, as files that 'waybill verify' checks offline", "",
 		exportCommand("ack NODE EPOCH WINDOW CLIENT SEQ", "The proof that an ack is in a certified rollup", 5,
-			func(ctx context.Context, c *ingest.Client, n []uint32) (*api.ExportResponse, error) {
-				return ingest.Call(ctx, c.Ledger().ExportAck, &api.ExportAckRequest{Node: n[0], Epoch: n[1], Window: n[2], Client: n[3], Seq: n[4]})
+			func(ctx context.Context, c *client.Client, n []uint32) (*api.ExportResponse, error) {
+				return client.Call(ctx, c.Ledger().ExportAck, &api.ExportAckRequest{Node: n[0], Epoch: n[1], Window: n[2], Client: n[3], Seq: n[4]})
 			}),
 		exportRollup(),
 		exportCommand("settlement EPOCH", "The certified settlement of an epoch", 1,
-			func(ctx context.Context, c *ingest.Client, n []uint32) (*api.ExportResponse, error) {
-				return ingest.Call(ctx, c.Ledger().ExportSettlement, &api.ExportSettlementRequest{Epoch: n[0]})
+			func(ctx context.Context, c *client.Client, n []uint32) (*api.ExportResponse, error) {
+				return client.Call(ctx, c.Ledger().ExportSettlement, &api.ExportSettlementRequest{Epoch: n[0]})
 			}),
 	)
 }
@@ -34,14 +34,14 @@ func newExport() *cobra.Command {
 func exportRollup() *cobra.Command {
 	var rung uint32
 	cmd := exportCommand("rollup NODE EPOCH WINDOW", "A certified rollup with everything needed to recompute it", 3,
-		func(ctx context.Context, c *ingest.Client, n []uint32) (*api.ExportResponse, error) {
-			return ingest.Call(ctx, c.Ledger().ExportRollup, &api.ExportRollupRequest{Node: n[0], Epoch: n[1], Window: n[2], Rung: rung})
+		func(ctx context.Context, c *client.Client, n []uint32) (*api.ExportResponse, error) {
+			return client.Call(ctx, c.Ledger().ExportRollup, &api.ExportRollupRequest{Node: n[0], Epoch: n[1], Window: n[2], Rung: rung})
 		})
 	cmd.Flags().Uint32Var(&rung, "rung", 0, "evidence: 2 with co-signed statements, 3 with proofs of them (default: the best that the node keeps)")
 	return cmd
 }
 
-func exportCommand(use, short string, numbers int, get func(context.Context, *ingest.Client, []uint32) (*api.ExportResponse, error)) *cobra.Command {
+func exportCommand(use, short string, numbers int, get func(context.Context, *client.Client, []uint32) (*api.ExportResponse, error)) *cobra.Command {
 	cmd := &cobra.Command{Use: use, Short: short, Args: exactly(numbers, use[strings.Index(use, " ")+1:]+", as numbers")}
 	with := nodeFlag(cmd)
 	asJSON := cmd.Flags().Bool("json", false, "write a JSON rendering for people instead of the file that verify checks")
@@ -59,7 +59,7 @@ func exportCommand(use, short string, numbers int, get func(context.Context, *in
 		if f, ok := cmd.OutOrStdout().(*os.File); ok && out == "" && !*asJSON && term.IsTerminal(int(f.Fd())) {
 			return usagef("the file is binary: name one with --out, or ask for --json")
 		}
-		return with(cmd.Context(), func(ctx context.Context, c *ingest.Client) error {
+		return with(cmd.Context(), func(ctx context.Context, c *client.Client) error {
 			res, err := get(ctx, c, n)
 			if err != nil {
 				return err

@@ -4,8 +4,8 @@ import (
 	"context"
 	"iter"
 
+	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/node/api"
-	"github.com/waybill-network/waybill/node/ingest"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
@@ -17,7 +17,7 @@ type entry struct {
 }
 
 // registered returns what an executed registration created; other transactions create nothing.
-func registered(ctx context.Context, c *ingest.Client, sender ledger.Key, b []byte) (entries []entry, err error) {
+func registered(ctx context.Context, c *client.Client, sender ledger.Key, b []byte) (entries []entry, err error) {
 	tx, err := ledger.ParseTx(b)
 	if err != nil {
 		return nil, err
@@ -28,7 +28,7 @@ func registered(ctx context.Context, c *ingest.Client, sender ledger.Key, b []by
 		for _, p := range body.Clients {
 			req.Keys = append(req.Keys, p.Key.String())
 		}
-		found, err := ingest.Call(ctx, c.Ledger().GetClients, req)
+		found, err := client.Call(ctx, c.Ledger().GetClients, req)
 		if err != nil {
 			return nil, err
 		}
@@ -36,12 +36,12 @@ func registered(ctx context.Context, c *ingest.Client, sender ledger.Key, b []by
 			entries = append(entries, entry{"client", client.GetIndex(), req.Keys[i]})
 		}
 	case *ledger.ServiceRegistration:
-		owner, err := ingest.Call(ctx, c.Ledger().GetAccount, &api.GetAccountRequest{By: &api.GetAccountRequest_Key{Key: sender.String()}})
+		owner, err := client.Call(ctx, c.Ledger().GetAccount, &api.GetAccountRequest{By: &api.GetAccountRequest_Key{Key: sender.String()}})
 		if err != nil {
 			return nil, err
 		}
 		for s, err := range pages(func(from uint32) ([]*api.Service, uint32, error) {
-			page, err := ingest.Call(ctx, c.Ledger().GetServices, &api.GetServicesRequest{From: from})
+			page, err := client.Call(ctx, c.Ledger().GetServices, &api.GetServicesRequest{From: from})
 			return page.GetServices(), page.GetTotal(), err
 		}) {
 			if err != nil {
@@ -53,7 +53,7 @@ func registered(ctx context.Context, c *ingest.Client, sender ledger.Key, b []by
 		}
 	case *ledger.NodeRegistration:
 		for n, err := range pages(func(from uint32) ([]*api.Node, uint32, error) {
-			page, err := ingest.Call(ctx, c.Ledger().GetNodes, &api.GetNodesRequest{From: from})
+			page, err := client.Call(ctx, c.Ledger().GetNodes, &api.GetNodesRequest{From: from})
 			return page.GetNodes(), page.GetTotal(), err
 		}) {
 			if err != nil {

@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/internal/text"
 	"github.com/waybill-network/waybill/node/api"
-	"github.com/waybill-network/waybill/node/ingest"
 	"github.com/waybill-network/waybill/node/telemetry"
 	"github.com/waybill-network/waybill/rollup"
 )
@@ -37,7 +37,7 @@ answered, in the last seconds and since it started; where its windows and rollup
 	with := nodeFlag(cmd)
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return with(cmd.Context(), func(ctx context.Context, c *ingest.Client) error {
+		return with(cmd.Context(), func(ctx context.Context, c *client.Client) error {
 			s, err := statusOf(ctx, c)
 			if err != nil {
 				return err
@@ -52,8 +52,8 @@ answered, in the last seconds and since it started; where its windows and rollup
 	return cmd
 }
 
-func statusOf(ctx context.Context, c *ingest.Client) (*nodeStatus, error) {
-	answer, err := ingest.Call(ctx, c.Ledger().GetStatus, &api.GetStatusRequest{})
+func statusOf(ctx context.Context, c *client.Client) (*nodeStatus, error) {
+	answer, err := client.Call(ctx, c.Ledger().GetStatus, &api.GetStatusRequest{})
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func statusOf(ctx context.Context, c *ingest.Client) (*nodeStatus, error) {
 	for _, check := range s.Checks {
 		s.Ready = s.Ready && check.OK
 	}
-	recent, err := ingest.Call(ctx, c.Ledger().ListRollups, &api.ListRollupsRequest{Count: 10})
+	recent, err := client.Call(ctx, c.Ledger().ListRollups, &api.ListRollupsRequest{Count: 10})
 	if err != nil {
 		return nil, err
 	}

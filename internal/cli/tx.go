@@ -13,9 +13,10 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/internal/text"
 	"github.com/waybill-network/waybill/kernels/bls"
-	"github.com/waybill-network/waybill/node/ingest"
+	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/keys"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
@@ -71,7 +72,7 @@ func txCommand(use, short string, args cobra.PositionalArgs, prepare func(args [
 			}
 			return writeTx(cmd.OutOrStdout(), out, tx, *asJSON)
 		}
-		return with(cmd.Context(), func(ctx context.Context, c *ingest.Client) error {
+		return with(cmd.Context(), func(ctx context.Context, c *client.Client) error {
 			net, err := networkOf(ctx, c)
 			if err != nil {
 				return err
@@ -104,8 +105,8 @@ func writeTx(w io.Writer, name string, tx []byte, asJSON bool) error {
 }
 
 // sendTx submits a transaction, waits for its execution, and says what it made.
-func sendTx(ctx context.Context, w io.Writer, c *ingest.Client, sender ledger.Key, nonce uint64, tx []byte, asJSON bool) error {
-	hash := ingest.TxHash(tx)
+func sendTx(ctx context.Context, w io.Writer, c *client.Client, sender ledger.Key, nonce uint64, tx []byte, asJSON bool) error {
+	hash := api.TxHash(tx)
 	waiting, cancel := context.WithTimeout(ctx, executionTime)
 	defer cancel()
 	if err := c.Execute(waiting, sender, nonce, tx); err != nil {
@@ -301,7 +302,7 @@ func txSend() *cobra.Command {
 		if tx.Signed == nil {
 			return fmt.Errorf("%s: a %v is sent by nodes, not by people", args[0], tx.Kind)
 		}
-		return with(cmd.Context(), func(ctx context.Context, c *ingest.Client) error {
+		return with(cmd.Context(), func(ctx context.Context, c *client.Client) error {
 			if _, err := nextNonce(ctx, c, tx.Signed.Sender); err != nil {
 				return err // at once, where sending would insist
 			}

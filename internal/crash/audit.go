@@ -11,8 +11,8 @@ import (
 	"math/big"
 	"slices"
 
+	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/node/api"
-	"github.com/waybill-network/waybill/node/ingest"
 	"github.com/waybill-network/waybill/proofs/verifier"
 	"github.com/waybill-network/waybill/rollup"
 )
@@ -70,11 +70,11 @@ func (n *Network) awaitOrdered(ctx context.Context, b *Books) ([]rollup.WindowKe
 	ordered := map[rollup.WindowKey]bool{}
 	for i := range n.Clients {
 		err := n.await(ctx, fmt.Sprintf("certificates on node %d", i), func() (bool, error) {
-			list, err := ingest.Call(ctx, n.Clients[i].Ledger().ListRollups, &api.ListRollupsRequest{Count: ingest.MaxPage})
+			list, err := client.Call(ctx, n.Clients[i].Ledger().ListRollups, &api.ListRollupsRequest{Count: api.MaxPage})
 			if err != nil {
 				return false, err
 			}
-			if len(list.Rollups) == ingest.MaxPage {
+			if len(list.Rollups) == api.MaxPage {
 				return false, errors.New("more rollups than one answer holds")
 			}
 			here := map[rollup.WindowKey]bool{}
@@ -157,7 +157,7 @@ func (n *Network) exportRollup(ctx context.Context, node int, key rollup.WindowK
 	var file []byte
 	what := fmt.Sprintf("the rollup of %v on node %d", key, node)
 	err := n.await(ctx, what, func() (bool, error) {
-		response, err := ingest.Call(ctx, n.Clients[node].Ledger().ExportRollup,
+		response, err := client.Call(ctx, n.Clients[node].Ledger().ExportRollup,
 			&api.ExportRollupRequest{Node: key.Node, Epoch: key.Epoch, Window: key.Window, Rung: uint32(rung)})
 		if err != nil {
 			return false, err
@@ -230,7 +230,7 @@ func (n *Network) awaitSettled(ctx context.Context, a *Audit) error {
 		for i := range n.Clients {
 			var file []byte
 			err := n.await(ctx, fmt.Sprintf("the settlement of epoch %d on node %d", epoch, i), func() (bool, error) {
-				response, err := ingest.Call(ctx, n.Clients[i].Ledger().ExportSettlement, &api.ExportSettlementRequest{Epoch: epoch})
+				response, err := client.Call(ctx, n.Clients[i].Ledger().ExportSettlement, &api.ExportSettlementRequest{Epoch: epoch})
 				if err != nil {
 					return false, err
 				}

@@ -10,14 +10,15 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/kernels/bls"
-	"github.com/waybill-network/waybill/node/ingest"
 	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/cosign"
 )
 
 // cosign has the clients with even indices co-sign.
-func (p *Parties) cosign() *ingest.CosignConfig {
-	return &ingest.CosignConfig{
+func (p *Parties) cosign() *client.CosignConfig {
+	return &client.CosignConfig{
 		Sign: func(clients []uint32, message []byte, signatures [][rollup.SignatureSize]byte) error {
 			for i, client := range clients {
 				s := bls.Default.Sign(p.byIndex[client].Secret, message)
@@ -31,13 +32,13 @@ func (p *Parties) cosign() *ingest.CosignConfig {
 }
 
 // follow answers a node's offers until Close.
-func (l *Load) follow(client *ingest.Client) {
+func (l *Load) follow(client *client.Client) {
 	l.followers.Go(func() {
 		if err := client.Cosign(l.following); !errors.Is(err, context.Canceled) {
 			l.fail(fmt.Errorf("co-signing: %w", err))
 		}
 		stats := client.CosignStats()
-		delete(stats.Refused, ingest.ReasonDeclined)
+		delete(stats.Refused, cosign.ReasonDeclined)
 		if len(stats.Refused) > 0 { // the nodes are honest, however often they are killed
 			l.fail(fmt.Errorf("offers were refused: %v", stats.Refused))
 		}

@@ -19,10 +19,10 @@ import (
 	bls12381 "github.com/consensys/gnark-crypto/ecc/bls12-381"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fp"
 
+	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/kernels/blake3"
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node/api"
-	"github.com/waybill-network/waybill/node/ingest"
 	"github.com/waybill-network/waybill/rollup"
 )
 
@@ -66,7 +66,7 @@ type inputs struct {
 	*Network
 	parties *Parties
 	books   *Books
-	stream  *ingest.Stream
+	stream  *client.Stream
 	table   []string
 	next    int // of the requests
 }
@@ -138,7 +138,7 @@ func (in *inputs) accept(ctx context.Context, c *Client) rollup.Ack {
 		in.books.sign(&ack)
 		codes, now := in.submit(ctx, ack)
 		if codes[0] == rollup.CodeAccepted {
-			in.books.report(&ingest.Outcome{Ack: ack, Attempts: 1})
+			in.books.report(&client.Outcome{Ack: ack, Attempts: 1})
 			return ack
 		}
 		if !codes[0].Retry() {
@@ -373,14 +373,14 @@ func (in *inputs) refuseSubmissions(ctx context.Context) {
 		{"a byte after the ack", append(slices.Clone(frame), 0)},
 		{"an ack and half of one", append(slices.Clone(frame), frame[:64]...)},
 		{"an empty submission", nil},
-		{"one ack too many", bytes.Repeat(frame, ingest.MaxSubmission+1)},
-		{"sixteen submissions in one", bytes.Repeat(frame, 16*ingest.MaxSubmission)},
+		{"one ack too many", bytes.Repeat(frame, api.MaxSubmission+1)},
+		{"sixteen submissions in one", bytes.Repeat(frame, 16*api.MaxSubmission)},
 	} {
 		stream := in.Clients[0].Ingest().SubmitAcks(ctx)
 		_ = stream.Send(&api.SubmitAcksRequest{Frames: c.frames}) // the answer tells
 		_, err := stream.Receive()
 		got, want := connect.CodeOf(err).String(), connect.CodeInvalidArgument.String()
-		if len(c.frames) > ingest.MaxSubmission*rollup.AckSize {
+		if len(c.frames) > api.MaxSubmission*rollup.AckSize {
 			want = connect.CodeResourceExhausted.String() // by its size, unread
 		}
 		in.record(c.what, "stream", got, want)

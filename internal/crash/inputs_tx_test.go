@@ -11,9 +11,9 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node/api"
-	"github.com/waybill-network/waybill/node/ingest"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
@@ -39,7 +39,7 @@ func (in *inputs) refuseTransactions(ctx context.Context) {
 		in.record(bad.what, "tx", got, bad.want.String())
 	}
 	for _, text := range []string{"", "xyz"} {
-		_, err := ingest.Call(ctx, in.Clients[1].Ledger().SubmitTx, &api.SubmitTxRequest{Tx: text})
+		_, err := client.Call(ctx, in.Clients[1].Ledger().SubmitTx, &api.SubmitTxRequest{Tx: text})
 		in.record(fmt.Sprintf("%q in place of hexadecimal", text), "tx", connect.CodeOf(err).String(), connect.CodeInvalidArgument.String())
 	}
 }
@@ -174,7 +174,7 @@ func (in *inputs) badCertificates(ctx context.Context) []badTx {
 func (in *inputs) someRollup(ctx context.Context) (*rollup.Certificate, error) {
 	var key rollup.WindowKey
 	err := in.await(ctx, "an ordered rollup", func() (bool, error) {
-		list, err := ingest.Call(ctx, in.Clients[1].Ledger().ListRollups, &api.ListRollupsRequest{})
+		list, err := client.Call(ctx, in.Clients[1].Ledger().ListRollups, &api.ListRollupsRequest{})
 		if err != nil {
 			return false, err
 		}
@@ -189,7 +189,7 @@ func (in *inputs) someRollup(ctx context.Context) (*rollup.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	response, err := ingest.Call(ctx, in.Clients[0].Ledger().ExportRollup, &api.ExportRollupRequest{Node: key.Node, Epoch: key.Epoch, Window: key.Window})
+	response, err := client.Call(ctx, in.Clients[0].Ledger().ExportRollup, &api.ExportRollupRequest{Node: key.Node, Epoch: key.Epoch, Window: key.Window})
 	if err != nil {
 		return nil, err
 	}

@@ -11,8 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/kernels/blake3"
-	"github.com/waybill-network/waybill/node/ingest"
 	"github.com/waybill-network/waybill/rollup"
 )
 
@@ -59,7 +59,7 @@ func (b *Books) sign(a *rollup.Ack) {
 	b.Signed[id] = e
 }
 
-func (b *Books) report(o *ingest.Outcome) {
+func (b *Books) report(o *client.Outcome) {
 	id, e := entryOf(&o.Ack)
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -127,7 +127,7 @@ func (n *Network) Load(ctx context.Context, p *Parties, lanes, burst int, interv
 			for i := node + Serving*lane; i < len(p.Clients); i += Serving * lanes {
 				clients = append(clients, p.Clients[i])
 			}
-			client, err := ingest.NewClient(ingest.ClientConfig{URL: n.Nodes[node].Ingest, Batch: max(1, burst/4), Backoff: poll, Cosign: p.cosign()})
+			client, err := client.New(client.Config{URL: n.Nodes[node].Ingest, Batch: max(1, burst/4), Backoff: poll, Cosign: p.cosign()})
 			if err != nil {
 				return nil, err
 			}
@@ -170,7 +170,7 @@ func (l *Load) acks(p *Parties, clients []*Client, lane string, burst int, inter
 	}
 }
 
-func (l *Load) signer(p *Parties) ingest.Signer {
+func (l *Load) signer(p *Parties) client.Signer {
 	return func(acks []rollup.Ack) error {
 		for i := range acks {
 			p.byIndex[acks[i].Client].Sign(&acks[i])

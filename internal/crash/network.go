@@ -13,9 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/config"
-	"github.com/waybill-network/waybill/node/ingest"
 	"github.com/waybill-network/waybill/node/testnet"
 	"github.com/waybill-network/waybill/rollup"
 )
@@ -31,7 +31,7 @@ type Network struct {
 	*testnet.Network
 	ID        rollup.Network
 	Processes []*Process
-	Clients   []*ingest.Client
+	Clients   []*client.Client
 	Deserved  string // complaints that contain this are no failure; none are when it is empty
 }
 
@@ -69,7 +69,7 @@ func Start(ctx context.Context, t testing.TB, o testnet.Options) *Network {
 	for i, node := range written.Nodes {
 		p := &Process{Node: node, binary: binary, log: filepath.Join(written.Dir, "node"+strconv.Itoa(i)+".log")}
 		n.Processes = append(n.Processes, p)
-		client, err := ingest.NewClient(ingest.ClientConfig{URL: node.Ingest, Backoff: poll})
+		client, err := client.New(client.Config{URL: node.Ingest, Backoff: poll})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -163,17 +163,17 @@ func (n *Network) await(ctx context.Context, what string, done func() (bool, err
 }
 
 func passes(err error) bool {
-	return ingest.Temporary(err) || ingest.NotReady(err) || ingest.NotFound(err) || errors.Is(err, errNotYet)
+	return client.Temporary(err) || client.NotReady(err) || client.NotFound(err) || errors.Is(err, errNotYet)
 }
 
 // Status asks a node for its state.
 func (n *Network) Status(ctx context.Context, i int) (*api.GetStatusResponse, error) {
-	return ingest.Call(ctx, n.Clients[i].Ledger().GetStatus, &api.GetStatusRequest{})
+	return client.Call(ctx, n.Clients[i].Ledger().GetStatus, &api.GetStatusRequest{})
 }
 
 // Account asks a node for an account by its index.
 func (n *Network) Account(ctx context.Context, node int, index uint32) (*api.GetAccountResponse, error) {
-	return ingest.Call(ctx, n.Clients[node].Ledger().GetAccount, &api.GetAccountRequest{By: &api.GetAccountRequest_Index{Index: index}})
+	return client.Call(ctx, n.Clients[node].Ledger().GetAccount, &api.GetAccountRequest{By: &api.GetAccountRequest_Index{Index: index}})
 }
 
 // Balances returns the balances of all accounts as a node knows them.
@@ -181,7 +181,7 @@ func (n *Network) Balances(ctx context.Context, node int) ([]uint64, error) {
 	var balances []uint64
 	for {
 		account, err := n.Account(ctx, node, uint32(len(balances)))
-		if ingest.NotFound(err) {
+		if client.NotFound(err) {
 			return balances, nil
 		}
 		if err != nil {

@@ -16,17 +16,18 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/kernels/blake3"
+	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/config"
-	"github.com/waybill-network/waybill/node/ingest"
 	"github.com/waybill-network/waybill/node/testnet"
 	"github.com/waybill-network/waybill/rollup"
 )
 
 const (
 	floodStreams = 8
-	floodAcks    = ingest.MaxSubmission // in a submission
-	floodRatio   = 10                   // acks sent for one that is verified
+	floodAcks    = api.MaxSubmission // in a submission
+	floodRatio   = 10                // acks sent for one that is verified
 	politeAcks   = 600
 	fairShare    = 4       // a client that behaves delivers at a quarter of its rate, or faster
 	memoryBound  = 3 << 29 // 1.5 GiB
@@ -100,7 +101,7 @@ func TestOverload(t *testing.T) {
 // deliver has clients deliver in small batches until all is accepted, and returns how long it took.
 func deliver(ctx context.Context, t *testing.T, n *Network, p *Parties, books *Books, clients []*Client) time.Duration {
 	t.Helper()
-	client, err := ingest.NewClient(ingest.ClientConfig{URL: n.Nodes[0].Ingest, Batch: 32})
+	client, err := client.New(client.Config{URL: n.Nodes[0].Ingest, Batch: 32})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,8 +149,8 @@ func (f *flood) verified() int64 { return f.accepted.Load() + f.bad.Load() }
 // prepare signs a submission of valid acks for the open window.
 func (f *flood) prepare(ctx context.Context, t *testing.T, p *Parties, clients []*Client) {
 	t.Helper()
-	var open ingest.OpenWindow
-	if err := f.network.Clients[0].Windows(ctx, func(w ingest.OpenWindow) bool { open = w; return false }); err != nil {
+	var open client.OpenWindow
+	if err := f.network.Clients[0].Windows(ctx, func(w client.OpenWindow) bool { open = w; return false }); err != nil {
 		t.Fatal(err)
 	}
 	f.acks = make([]rollup.Ack, floodAcks)
@@ -175,14 +176,14 @@ func (f *flood) prepare(ctx context.Context, t *testing.T, p *Parties, clients [
 
 // stream sends as much as the connection takes until stop.
 func (f *flood) stream(ctx context.Context, stop <-chan struct{}) error {
-	client, err := ingest.NewClient(ingest.ClientConfig{URL: f.network.Nodes[0].Ingest})
+	c, err := client.New(client.Config{URL: f.network.Nodes[0].Ingest})
 	if err != nil {
 		return err
 	}
-	defer client.Close()
-	s := client.Open(ctx)
+	defer c.Close()
+	s := c.Open(ctx)
 	type submission struct {
-		*ingest.Pending
+		*client.Pending
 		valid bool
 	}
 	var flying []submission
@@ -209,7 +210,7 @@ func (f *flood) stream(ctx context.Context, stop <-chan struct{}) error {
 			return err
 		}
 		f.sent.Add(floodAcks)
-		if flying = append(flying, submission{pending, valid}); len(flying) == ingest.InFlight {
+		if flying = append(flying, submission{pending, valid}); len(flying) == api.InFlight {
 			if err := f.land(ctx, flying[0].Pending, flying[0].valid); err != nil {
 				return err
 			}
@@ -218,7 +219,7 @@ func (f *flood) stream(ctx context.Context, stop <-chan struct{}) error {
 	}
 }
 
-func (f *flood) land(ctx context.Context, pending *ingest.Pending, valid bool) error {
+func (f *flood) land(ctx context.Context, pending *client.Pending, valid bool) error {
 	answer, err := pending.Wait(ctx)
 	if err != nil {
 		return err
@@ -264,7 +265,7 @@ func (f *flood) land(ctx context.Context, pending *ingest.Pending, valid bool) e
 func (f *flood) book() {
 	for i, held := range f.held {
 		if held {
-			f.books.report(&ingest.Outcome{Ack: f.acks[i], Code: rollup.CodeAccepted, Attempts: 1})
+			f.books.report(&client.Outcome{Ack: f.acks[i], Code: rollup.CodeAccepted, Attempts: 1})
 		}
 	}
 }

@@ -8,10 +8,10 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/kernels/blake3"
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node/api"
-	"github.com/waybill-network/waybill/node/ingest"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
@@ -119,7 +119,7 @@ func (n *Network) Register(ctx context.Context, node, clients int) (*Parties, er
 	if err := n.registerClients(ctx, node, p, clients); err != nil {
 		return nil, err
 	}
-	return p, n.Clients[node].Level(ctx, n.Clients[:Serving]...)
+	return p, n.Clients[node].WaitForHeight(ctx, n.Clients[:Serving]...)
 }
 
 // submit hands in a transaction, again and again while the node is too busy for it.
@@ -135,7 +135,7 @@ func (n *Network) submit(ctx context.Context, node int, tx []byte) error {
 
 func (n *Network) awaitAccount(ctx context.Context, node int, key ledger.Key) (index uint32, err error) {
 	err = n.await(ctx, "an account", func() (bool, error) {
-		account, err := ingest.Call(ctx, n.Clients[node].Ledger().GetAccount,
+		account, err := client.Call(ctx, n.Clients[node].Ledger().GetAccount,
 			&api.GetAccountRequest{By: &api.GetAccountRequest_Key{Key: key.String()}})
 		if err != nil {
 			return false, err
@@ -166,7 +166,7 @@ func (n *Network) registerClients(ctx context.Context, node int, p *Parties, cli
 		}
 	}
 	return n.await(ctx, "clients and services", func() (bool, error) {
-		found, err := ingest.Call(ctx, n.Clients[node].Ledger().GetClients, request)
+		found, err := client.Call(ctx, n.Clients[node].Ledger().GetClients, request)
 		if err != nil {
 			return false, err
 		}
@@ -177,7 +177,7 @@ func (n *Network) registerClients(ctx context.Context, node int, p *Parties, cli
 			p.Clients[i].Index, p.Clients[i].Payer = c.GetIndex(), c.Payer
 			p.byIndex[c.GetIndex()] = p.Clients[i]
 		}
-		services, err := ingest.Call(ctx, n.Clients[node].Ledger().GetServices, &api.GetServicesRequest{})
+		services, err := client.Call(ctx, n.Clients[node].Ledger().GetServices, &api.GetServicesRequest{})
 		return err == nil && int(services.Total) == len(prices), err
 	})
 }

@@ -11,8 +11,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/node/api"
-	"github.com/waybill-network/waybill/node/ingest"
 	"github.com/waybill-network/waybill/node/telemetry"
 	"github.com/waybill-network/waybill/rollup"
 )
@@ -95,7 +95,7 @@ func gone(pid int) bool {
 func (n *Network) AuditHolders(ctx context.Context, node int) (held int, err error) {
 	var own []*api.Rollup
 	err = n.await(ctx, "holders of statements", func() (bool, error) {
-		list, err := ingest.Call(ctx, n.Clients[node].Ledger().ListOwnRollups, &api.ListOwnRollupsRequest{Count: ingest.MaxPage})
+		list, err := client.Call(ctx, n.Clients[node].Ledger().ListOwnRollups, &api.ListOwnRollupsRequest{Count: api.MaxPage})
 		if err != nil {
 			return false, err
 		}
@@ -115,7 +115,7 @@ func (n *Network) AuditHolders(ctx context.Context, node int) (held int, err err
 			continue
 		}
 		held++
-		response, err := ingest.Call(ctx, n.Clients[r.GetHolder()].Ledger().ExportRollup,
+		response, err := client.Call(ctx, n.Clients[r.GetHolder()].Ledger().ExportRollup,
 			&api.ExportRollupRequest{Node: r.Node, Epoch: r.Epoch, Window: r.Window, Rung: uint32(rollup.RungStatements)})
 		if err != nil {
 			return held, fmt.Errorf("node %d should hold the statements of %d/%d: %w", r.GetHolder(), r.Epoch, r.Window, err)

@@ -12,10 +12,10 @@ import (
 
 	"github.com/waybill-network/waybill/bench/replay"
 	"github.com/waybill-network/waybill/bench/workload"
+	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/internal/progress"
 	"github.com/waybill-network/waybill/internal/text"
 	"github.com/waybill-network/waybill/node/api"
-	"github.com/waybill-network/waybill/node/ingest"
 )
 
 // crowd is the parties of a workload, who register and deliver.
@@ -105,7 +105,7 @@ func (j *job) deliver(ctx context.Context, total int) error {
 }
 
 func (j *job) epoch(ctx context.Context) (uint32, error) {
-	s, err := ingest.Call(ctx, j.client.Ledger().GetStatus, &api.GetStatusRequest{})
+	s, err := client.Call(ctx, j.client.Ledger().GetStatus, &api.GetStatusRequest{})
 	if err != nil {
 		return 0, err
 	}
@@ -173,7 +173,7 @@ func (c *crowd) finish(ctx context.Context, d *Delivered) error {
 		d.Offers[reason.String()] = n
 	}
 	bar.End(text.Plural(did.Signed, "signature"))
-	if ingest.NotOffered(followErr) { // a node that asks nobody
+	if client.NotOffered(followErr) { // a node that asks nobody
 		followErr = nil
 	}
 	return errors.Join(err, followErr)

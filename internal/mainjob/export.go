@@ -6,9 +6,9 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/internal/verdict"
 	"github.com/waybill-network/waybill/node/api"
-	"github.com/waybill-network/waybill/node/ingest"
 	"github.com/waybill-network/waybill/node/testnet"
 	"github.com/waybill-network/waybill/rollup"
 )
@@ -40,7 +40,7 @@ func (j *job) export(ctx context.Context, r *Result) error {
 	}
 	lc := j.client.Ledger()
 	for _, e := range r.Epochs {
-		res, err := ingest.Call(ctx, lc.ExportSettlement, &api.ExportSettlementRequest{Epoch: e.Epoch})
+		res, err := client.Call(ctx, lc.ExportSettlement, &api.ExportSettlementRequest{Epoch: e.Epoch})
 		if err := save(fmt.Sprintf("settlement-%d.wbx", e.Epoch), res, err); err != nil {
 			return err
 		}
@@ -50,13 +50,13 @@ func (j *job) export(ctx context.Context, r *Result) error {
 		return nil
 	}
 	// Of acks under statements only the node has all that took them.
-	own, err := ingest.NewClient(ingest.ClientConfig{URL: j.Network.Nodes[ack.Node].Ingest})
+	own, err := client.New(client.Config{URL: j.Network.Nodes[ack.Node].Ingest})
 	if err != nil {
 		return err
 	}
 	defer own.Close()
 	res, err := once(ctx, func() (*api.ExportResponse, error) {
-		return ingest.Call(ctx, own.Ledger().ExportAck, &api.ExportAckRequest{
+		return client.Call(ctx, own.Ledger().ExportAck, &api.ExportAckRequest{
 			Node: ack.Node, Epoch: ack.Epoch, Window: ack.Window, Client: ack.Client, Seq: ack.Seq})
 	})
 	if err := save("ack.wbx", res, err); err != nil {
@@ -79,13 +79,13 @@ func (j *job) export(ctx context.Context, r *Result) error {
 func (j *job) exportRollup(
 	ctx context.Context, req *api.ExportRollupRequest,
 ) (*api.ExportResponse, error) {
-	own, err := ingest.NewClient(ingest.ClientConfig{URL: j.Network.Nodes[req.Node].Ingest})
+	own, err := client.New(client.Config{URL: j.Network.Nodes[req.Node].Ingest})
 	if err != nil {
 		return nil, err
 	}
 	defer own.Close()
 	return once(ctx, func() (*api.ExportResponse, error) {
-		return ingest.Call(ctx, own.Ledger().ExportRollup, req)
+		return client.Call(ctx, own.Ledger().ExportRollup, req)
 	})
 }
 
@@ -94,7 +94,7 @@ func (j *job) exportRollup(
 func once[T any](ctx context.Context, call func() (T, error)) (T, error) {
 	for {
 		answer, err := call()
-		if !ingest.NotReady(err) {
+		if !client.NotReady(err) {
 			return answer, err
 		}
 		if err := pause(ctx); err != nil {

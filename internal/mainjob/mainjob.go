@@ -18,8 +18,8 @@ import (
 	"time"
 
 	"github.com/waybill-network/waybill/bench/replay"
+	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/node"
-	"github.com/waybill-network/waybill/node/ingest"
 	"github.com/waybill-network/waybill/node/testnet"
 )
 
@@ -48,7 +48,7 @@ type Config struct {
 type job struct {
 	Config
 	crowd
-	client *ingest.Client
+	client *client.Client
 
 	settled atomic.Uint32 // epochs
 }
@@ -118,7 +118,7 @@ func (j *job) prepare(ctx context.Context) (err error) {
 		fmt.Fprintf(j.Progress, " %s", n.Operator)
 	}
 	fmt.Fprintf(j.Progress, "\nWorkload: %s\n", j.Workload.what)
-	if j.client, err = ingest.NewClient(ingest.ClientConfig{URL: nodes[0].Ingest}); err != nil {
+	if j.client, err = client.New(client.Config{URL: nodes[0].Ingest}); err != nil {
 		return err
 	}
 	r, err := replay.New(ctx, replay.Config{

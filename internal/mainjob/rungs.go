@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/internal/progress"
 	"github.com/waybill-network/waybill/internal/text"
 	"github.com/waybill-network/waybill/node/api"
-	"github.com/waybill-network/waybill/node/ingest"
 	"github.com/waybill-network/waybill/rollup"
 )
 
@@ -68,12 +68,12 @@ func (j *job) proofs() (done, left int) {
 // countRungs asks the serving nodes for their rollups, and for one that is shown by proofs.
 func (j *job) countRungs(ctx context.Context, r *Result) error {
 	for i := range j.Serving {
-		c, err := ingest.NewClient(ingest.ClientConfig{URL: j.Network.Nodes[i].Ingest})
+		c, err := client.New(client.Config{URL: j.Network.Nodes[i].Ingest})
 		if err != nil {
 			return err
 		}
-		all := &api.ListOwnRollupsRequest{Count: ingest.MaxPage}
-		own, err := ingest.Call(ctx, c.Ledger().ListOwnRollups, all)
+		all := &api.ListOwnRollupsRequest{Count: api.MaxPage}
+		own, err := client.Call(ctx, c.Ledger().ListOwnRollups, all)
 		c.Close()
 		if err != nil {
 			return err

@@ -5,10 +5,11 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/internal/progress"
 	"github.com/waybill-network/waybill/internal/text"
 	"github.com/waybill-network/waybill/node/api"
-	"github.com/waybill-network/waybill/node/ingest"
+	"github.com/waybill-network/waybill/rollup/cosign"
 )
 
 // settle waits until everything accepted is in a certified settlement, for three epochs at most.
@@ -28,7 +29,7 @@ func (j *job) settle(ctx context.Context, n registered) (*Result, error) {
 			r.add(s)
 			epoch++
 			j.settled.Store(epoch)
-		case err != nil && !ingest.NotReady(err):
+		case err != nil && !client.NotReady(err):
 			return nil, err
 		default:
 			if err := pause(ctx); err != nil {
@@ -52,7 +53,7 @@ func (j *job) settle(ctx context.Context, n registered) (*Result, error) {
 func (j *job) cosigned() error {
 	did, err := j.replay.Cosigned()
 	for reason, n := range did.Refused {
-		if reason != ingest.ReasonDeclined {
+		if reason != cosign.ReasonDeclined {
 			err = errors.Join(err, fmt.Errorf("%s refused to co-sign: %v", text.Plural(n, "client"), reason))
 		}
 	}
@@ -62,11 +63,11 @@ func (j *job) cosigned() error {
 // settlement asks for the rows of an epoch page by page.
 func (j *job) settlement(ctx context.Context, epoch uint32) (*api.GetSettlementResponse, error) {
 	first := &api.GetSettlementRequest{Epoch: epoch}
-	all, err := ingest.Call(ctx, j.client.Ledger().GetSettlement, first)
+	all, err := client.Call(ctx, j.client.Ledger().GetSettlement, first)
 	for err == nil && len(all.Rows) < int(all.Total) {
 		var next *api.GetSettlementResponse
 		page := &api.GetSettlementRequest{Epoch: epoch, From: uint32(len(all.Rows))}
-		if next, err = ingest.Call(ctx, j.client.Ledger().GetSettlement, page); err == nil {
+		if next, err = client.Call(ctx, j.client.Ledger().GetSettlement, page); err == nil {
 			if len(next.Rows) == 0 {
 				return nil, fmt.Errorf("epoch %d: %d of %d rows", epoch, len(all.Rows), all.Total)
 			}

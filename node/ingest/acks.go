@@ -2,9 +2,7 @@ package ingest
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"sync"
@@ -39,7 +37,7 @@ func newAckService(s *Server) ackService {
 	return ackService{s, &hostSources{pipeline: s.cfg.Pipeline, open: make(map[string]*hostSource)}}
 }
 
-// SubmitAcks runs two goroutines: this one answers, in order; another reads ahead, up to InFlight requests.
+// SubmitAcks runs two goroutines: this one answers, in order; another reads ahead, up to api.InFlight requests.
 func (s ackService) SubmitAcks(ctx context.Context, stream *connect.BidiStream[api.SubmitAcksRequest, api.SubmitAcksResponse]) error {
 	number, release, err := s.session(stream.RequestHeader())
 	if err != nil {
@@ -53,7 +51,7 @@ func (s ackService) SubmitAcks(ctx context.Context, stream *connect.BidiStream[a
 	defer context.AfterFunc(ctx, d.expire)()
 	defer context.AfterFunc(s.drain, d.expire)()
 
-	futures := make(chan *pipeline.Future, InFlight-2) // one is being answered, one waits to get in
+	futures := make(chan *pipeline.Future, api.InFlight-2) // one is being answered, one waits to get in
 	var readErr error
 	var reader sync.WaitGroup
 	reader.Go(func() {
@@ -113,7 +111,7 @@ func (s ackService) answer(ctx context.Context, stream *connect.BidiStream[api.S
 		for _, code := range answers {
 			codes = append(codes, byte(code))
 		}
-		d.write(s.callTimeout) // a client that does not read its answers holds InFlight requests, and no longer than this
+		d.write(s.callTimeout) // a client that does not read its answers holds api.InFlight requests, and no longer than this
 		err = stream.Send(&api.SubmitAcksResponse{Codes: codes, OpenEpoch: receipt.OpenEpoch,
 			OpenWindow: receipt.OpenWindow, RetryAfterMs: milliseconds(receipt.RetryAfter)})
 		if err != nil {
@@ -125,7 +123,7 @@ func (s ackService) answer(ctx context.Context, stream *connect.BidiStream[api.S
 }
 
 func (s ackService) SubmitAck(ctx context.Context, req *connect.Request[api.SubmitAckRequest]) (*connect.Response[api.SubmitAckResponse], error) {
-	ack, err := parseAck(req.Msg.Ack)
+	ack, err := decodeAck(req.Msg.Ack)
 	if err != nil {
 		return nil, err
 	}
@@ -143,30 +141,11 @@ func (s ackService) SubmitAck(ctx context.Context, req *connect.Request[api.Subm
 		OpenEpoch: receipt.OpenEpoch, OpenWindow: receipt.OpenWindow}), nil
 }
 
-func parseAck(a *api.Ack) (rollup.Ack, error) {
-	ack, err := parseMessage(a)
-	if err == nil {
-		var signature []byte
-		if signature, err = hex.DecodeString(a.Signature); err == nil && len(signature) == len(ack.Signature) {
-			ack.Signature = [rollup.SignatureSize]byte(signature)
-			return ack, nil
-		}
-		err = fmt.Errorf("signature: not %d hexadecimal digits", 2*len(ack.Signature))
-	}
-	return ack, withDetail(invalid("malformed: %w", err), &api.AckRefusal{Code: rollup.CodeMalformed.String()})
-}
-
-// parseMessage reads what a client signs.
-func parseMessage(a *api.Ack) (ack rollup.Ack, err error) {
-	if a == nil {
-		return ack, errors.New("no ack")
-	}
-	ack = rollup.Ack{Epoch: a.Epoch, Window: a.Window, Node: a.Node, Client: a.Client, Service: a.Service, Seq: a.Seq, Units: a.Units}
-	if err := ack.Network.UnmarshalText([]byte(a.Network)); err != nil {
-		return ack, fmt.Errorf("network: %w", err)
-	}
-	if err := ack.Request.UnmarshalText([]byte(a.Request)); err != nil {
-		return ack, fmt.Errorf("request: %w", err)
+// decodeAck reads an ack whose sender is told what is wrong with it.
+func decodeAck(a *api.Ack) (rollup.Ack, error) {
+	ack, err := a.Decode()
+	if err != nil {
+		return ack, withDetail(invalid("malformed: %w", err), &api.AckRefusal{Code: rollup.CodeMalformed.String()})
 	}
 	return ack, nil
 }
@@ -179,7 +158,7 @@ var ackStates = map[pipeline.AckState]api.AckState{
 }
 
 func (s ackService) GetAck(_ context.Context, req *connect.Request[api.GetAckRequest]) (*connect.Response[api.GetAckResponse], error) {
-	ack, err := parseMessage(req.Msg.Ack)
+	ack, err := req.Msg.Ack.DecodeMessage()
 	if err != nil {
 		return nil, invalid("malformed: %w", err)
 	}

@@ -17,19 +17,20 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/rollup"
 )
 
 func TestStreamAnswersInOrder(t *testing.T) {
 	f := start(t, options{})
-	for name, change := range map[string]func(*ClientConfig){
-		"one at a time": func(c *ClientConfig) { c.Window = 1 }, "ahead": func(c *ClientConfig) { c.Window = 8 },
+	for name, change := range map[string]func(*client.Config){
+		"one at a time": func(c *client.Config) { c.Inflight = 1 }, "ahead": func(c *client.Config) { c.Inflight = 8 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := f.client(t, change).Open(t.Context())
 			base := uint32(1000 * len(name))
-			var pending []*Pending
+			var pending []*client.Pending
 			for i := range uint32(10) {
 				frames := f.frames(base+10*i, 10)
 				switch i % 3 {
@@ -62,7 +63,7 @@ func TestStreamAnswersInOrder(t *testing.T) {
 			if err := s.Close(t.Context()); err != nil {
 				t.Error(err)
 			}
-			if _, err := s.Submit(t.Context(), f.frames(1, 1)); !errors.Is(err, ErrNotSent) {
+			if _, err := s.Submit(t.Context(), f.frames(1, 1)); !errors.Is(err, client.ErrNotSent) {
 				t.Errorf("after Close: %v", err)
 			}
 		})
@@ -81,7 +82,7 @@ func TestStreamRefusesWhatIsNoAcks(t *testing.T) {
 		"empty":     {nil, connect.CodeInvalidArgument},
 		"cut":       {f.frames(0, 1)[:127], connect.CodeInvalidArgument},
 		"too many":  {make([]byte, 17*rollup.AckSize), connect.CodeInvalidArgument},
-		"oversized": {make([]byte, MaxMessageSize+1), connect.CodeResourceExhausted},
+		"oversized": {make([]byte, api.MaxMessageSize+1), connect.CodeResourceExhausted},
 	} {
 		t.Run(name, func(t *testing.T) {
 			stream := f.client(t, nil).Ingest().SubmitAcks(t.Context())
@@ -106,7 +107,7 @@ func TestStreamRefusesWhatIsNoAcks(t *testing.T) {
 	if err == nil {
 		_, err = p.Wait(t.Context())
 	}
-	if !errors.Is(err, ErrUnknownOutcome) || !permanent(err) {
+	if !errors.Is(err, client.ErrUnknownOutcome) || client.Temporary(err) {
 		t.Errorf("a broken stream: %v", err)
 	}
 	_ = s.Close(t.Context())
@@ -180,7 +181,7 @@ func TestEveryCodeHasAnAnswer(t *testing.T) {
 	if !errors.As(err, &wire) || wire.Code() != connect.CodeResourceExhausted || wire.Meta().Get("Retry-After") != "2" {
 		t.Errorf("overloaded: %v", err)
 	}
-	if detail, ok := errorDetail[*api.AckRefusal](err); !ok || detail.RetryAfterMs != 1500 || detail.Code != "overloaded" {
+	if detail, ok := client.Detail[*api.AckRefusal](err); !ok || detail.RetryAfterMs != 1500 || detail.Code != "overloaded" {
 		t.Errorf("detail: %v", detail)
 	}
 	if milliseconds(time.Microsecond) != 1 || milliseconds(0) != 0 {
@@ -194,7 +195,7 @@ func TestGetAck(t *testing.T) {
 	ack := f.Ack(f.open(), 1, 1)
 	state := func(a rollup.Ack) *api.GetAckResponse {
 		t.Helper()
-		found, err := Call(t.Context(), c.Ingest().GetAck, &api.GetAckRequest{Ack: render(&a)})
+		found, err := client.Call(t.Context(), c.Ingest().GetAck, &api.GetAckRequest{Ack: api.NewAck(&a)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -239,8 +240,8 @@ func TestGetAck(t *testing.T) {
 func TestFollowWindows(t *testing.T) {
 	f := start(t, options{windowAge: 50 * time.Millisecond})
 	c := f.client(t, nil)
-	var seen []OpenWindow
-	err := c.Windows(t.Context(), func(w OpenWindow) bool {
+	var seen []client.OpenWindow
+	err := c.Windows(t.Context(), func(w client.OpenWindow) bool {
 		seen = append(seen, w)
 		ack := f.Ack(w.Key, 0, uint32(len(seen))) // an empty window starts over under its number
 		f.post(t, api.IngestServiceSubmitAckProcedure, ackJSON(ack))
@@ -250,13 +251,13 @@ func TestFollowWindows(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, w := range seen {
-		if w.Network != f.ID || i > 0 && !after(w.Key, seen[i-1].Key) {
+		if w.Network != f.ID || i > 0 && w.Key.Window <= seen[i-1].Key.Window {
 			t.Errorf("window %d: %+v", i, w)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := c.Windows(ctx, func(OpenWindow) bool { return true }); !errors.Is(err, context.Canceled) {
+	if err := c.Windows(ctx, func(client.OpenWindow) bool { return true }); !errors.Is(err, context.Canceled) {
 		t.Errorf("after its context ended: %v", err)
 	}
 }
@@ -266,7 +267,7 @@ func TestSlowReader(t *testing.T) {
 	f := start(t, options{server: func(s *Server) { s.callTimeout = 300 * time.Millisecond }})
 	frame := f.frames(0, 1)
 	var body bytes.Buffer
-	big := bytes.Repeat(frame, MaxSubmission) // the answers, 8 KiB each, fill the connection
+	big := bytes.Repeat(frame, api.MaxSubmission) // the answers, 8 KiB each, fill the connection
 	message := append([]byte{0x0a, 0x80, 0x80, 0x40}, big...)
 	body.Write([]byte{0, 0, 0, 0, 0})
 	body.Write(message)
@@ -319,7 +320,7 @@ func TestSlowReader(t *testing.T) {
 func TestShutdownAnswersWhatWasRead(t *testing.T) {
 	f := start(t, options{})
 	s := f.client(t, nil).Open(t.Context())
-	var pending []*Pending
+	var pending []*client.Pending
 	for i := range uint32(5) {
 		p, err := s.Submit(t.Context(), f.frames(10*i, 10))
 		if err != nil {
@@ -341,11 +342,11 @@ func TestShutdownAnswersWhatWasRead(t *testing.T) {
 		t.Errorf("following: %v", follow.Err())
 	}
 	for i, p := range pending { // answered, or told that the outcome is unknown, but never left waiting
-		if answer, err := p.Wait(t.Context()); err == nil && answer.Codes[0] != rollup.CodeAccepted || err != nil && !errors.Is(err, ErrUnknownOutcome) {
+		if answer, err := p.Wait(t.Context()); err == nil && answer.Codes[0] != rollup.CodeAccepted || err != nil && !errors.Is(err, client.ErrUnknownOutcome) {
 			t.Errorf("request %d: %v %v", i, answer, err)
 		}
 	}
-	if _, err := s.Submit(t.Context(), f.frames(100, 1)); !errors.Is(err, ErrNotSent) {
+	if _, err := s.Submit(t.Context(), f.frames(100, 1)); !errors.Is(err, client.ErrNotSent) {
 		t.Errorf("after the shutdown: %v", err)
 	}
 	_ = s.Close(t.Context())
@@ -410,24 +411,15 @@ func TestConnectionLimit(t *testing.T) {
 	}
 	// The server notices that in its own time, and resets the connection until then.
 	c := f.client(t, nil)
-	for {
-		_, err := Call(t.Context(), c.Ledger().GetStatus, &api.GetStatusRequest{})
-		if err == nil {
-			break
-		}
-		if !Temporary(err) {
-			t.Fatal(err)
-		}
-		if err := pause(t.Context(), time.Millisecond); err != nil {
-			t.Fatal(err)
-		}
+	if _, err := client.Retry(t.Context(), c.Ledger().GetStatus, &api.GetStatusRequest{}); err != nil {
+		t.Fatal(err)
 	}
 }
 
 func TestTLSAndGRPC(t *testing.T) {
 	server, trusts := serverTLS(t)
 	f := start(t, options{config: func(c *Config) { c.TLS = server }})
-	c := f.client(t, func(c *ClientConfig) { c.URL, c.TLS = "https://"+f.address, trusts })
+	c := f.client(t, func(c *client.Config) { c.URL, c.TLS = "https://"+f.address, trusts })
 	s := c.Open(t.Context())
 	p, err := s.Submit(t.Context(), f.frames(0, 3))
 	if err != nil {
@@ -453,7 +445,7 @@ func TestTLSAndGRPC(t *testing.T) {
 	}
 	_ = stream.CloseRequest()
 	_ = stream.CloseResponse()
-	if _, err := Call(t.Context(), f.client(t, nil).Ledger().GetStatus, &api.GetStatusRequest{}); err == nil {
+	if _, err := client.Call(t.Context(), f.client(t, nil).Ledger().GetStatus, &api.GetStatusRequest{}); err == nil {
 		t.Error("a TLS port answers without TLS")
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"time"
 
 	"connectrpc.com/connect"
 
@@ -20,12 +21,12 @@ func (s ackService) Cosign(ctx context.Context, stream *connect.BidiStream[api.C
 	if sessions == nil {
 		return connect.NewError(connect.CodeUnimplemented, errors.New("this node asks nobody to co-sign (pipeline.cosign_wait)"))
 	}
-	id, ok, err := sessionOf(stream.RequestHeader())
+	id, ok, err := api.SessionOf(stream.RequestHeader())
 	if err != nil {
-		return err
+		return invalid("%w", err)
 	}
 	if !ok {
-		return invalid("header %s: missing", SessionHeader)
+		return invalid("header %s: missing", api.SessionHeader)
 	}
 	session := sessions.acquire(id)
 	if session == nil {
@@ -62,9 +63,12 @@ func (s ackService) Cosign(ctx context.Context, stream *connect.BidiStream[api.C
 
 // session returns the session that a stream of acks belongs to, none if the caller names none or there is no room for it.
 func (s ackService) session(h http.Header) (number pipeline.Session, release func(), err error) {
-	id, ok, err := sessionOf(h)
-	if err != nil || !ok || s.cfg.Sessions == nil {
-		return pipeline.NoSession, func() {}, err
+	id, ok, err := api.SessionOf(h)
+	switch {
+	case err != nil:
+		return pipeline.NoSession, func() {}, invalid("%w", err)
+	case !ok || s.cfg.Sessions == nil:
+		return pipeline.NoSession, func() {}, nil
 	}
 	x := s.cfg.Sessions.acquire(id)
 	if x == nil {
@@ -91,11 +95,15 @@ func receiveAnswers(sessions *Sessions, f *follower, stream *connect.BidiStream[
 
 // sendOffer sends one window's offer as long as answers to it count.
 func (s ackService) sendOffer(t *task, stream *connect.BidiStream[api.CosignRequest, api.CosignOffer], d *deadlines) error {
-	for message := range t.messages() {
+	for offer := range t.offers() {
 		if !t.live() {
 			return nil
 		}
 		d.write(s.callTimeout)
+		message := api.NewCosignOffer(offer)
+		if !t.deadline.IsZero() {
+			message.AnswerWithinMs = milliseconds(max(0, time.Until(t.deadline)))
+		}
 		if err := stream.Send(message); err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"slices"
@@ -12,16 +13,18 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/pipeline"
 	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/cosign"
 )
 
 // cosigning configures a client that co-signs for the fixture's clients.
-func (f *fixture) cosigning(change func(*CosignConfig)) func(*ClientConfig) {
-	return func(c *ClientConfig) {
-		c.Cosign = &CosignConfig{Sign: f.signOffer, Payer: func(client uint32) (uint32, bool) { return f.View().Payer(client, f.View().Epoch()) }}
+func (f *fixture) cosigning(change func(*client.CosignConfig)) func(*client.Config) {
+	return func(c *client.Config) {
+		c.Cosign = &client.CosignConfig{Sign: f.signOffer, Payer: func(client uint32) (uint32, bool) { return f.View().Payer(client, f.View().Epoch()) }}
 		if change != nil {
 			change(c.Cosign)
 		}
@@ -37,7 +40,7 @@ func (f *fixture) signOffer(clients []uint32, message []byte, signatures [][roll
 }
 
 // following runs Cosign until the test ends, and returns once the node can ask.
-func (f *fixture) following(t *testing.T, clients ...*Client) {
+func (f *fixture) following(t *testing.T, clients ...*client.Client) {
 	t.Helper()
 	var running sync.WaitGroup
 	before := f.sessions.Stats().Following
@@ -92,7 +95,7 @@ func (f *fixture) rolledUp(t *testing.T, windows []rollup.WindowKey) (acks, cosi
 }
 
 // deliver has acks of some clients accepted and returns their windows.
-func (f *fixture) deliver(t *testing.T, c *Client, seqs uint32, clients ...uint32) (windows []rollup.WindowKey) {
+func (f *fixture) deliver(t *testing.T, c *client.Client, seqs uint32, clients ...uint32) (windows []rollup.WindowKey) {
 	t.Helper()
 	acks := func(yield func(rollup.Ack) bool) {
 		for seq := range seqs {
@@ -109,7 +112,7 @@ func (f *fixture) deliver(t *testing.T, c *Client, seqs uint32, clients ...uint3
 		}
 		return nil
 	}
-	err := c.Deliver(t.Context(), acks, sign, func(o *Outcome) {
+	err := c.Deliver(t.Context(), acks, sign, func(o *client.Outcome) {
 		if o.Err != nil || !o.Code.OK() {
 			t.Errorf("%+v", o)
 		}
@@ -137,7 +140,7 @@ func TestCosign(t *testing.T) {
 		t.Errorf("%d acks by rung 1 and %d by rung 2", acks, cosigned)
 	}
 	stats := f.sessions.Stats()
-	if stats.Signed == 0 || stats.Signed != stats.Asked || stats.Silent != 0 || stats.Garbage != 0 || stats.Refused != [numReasons]uint64{} {
+	if stats.Signed == 0 || stats.Signed != stats.Asked || stats.Silent != 0 || stats.Garbage != 0 || stats.Refused != [cosign.NumReasons]uint64{} {
 		t.Errorf("%+v", stats)
 	}
 	if p := f.pipeline.Stats(); p.Rungs != [3]uint64{5, 27} || p.Offered != 27 {
@@ -148,25 +151,34 @@ func TestCosign(t *testing.T) {
 	}
 }
 
-// asked is one session that the tests' own stream answers for.
+// asked is one session that the tests' own streams submit and answer for.
 type asked struct {
 	*connect.BidiStreamForClient[api.CosignRequest, api.CosignOffer]
-	client *Client
+	*fixture
+	client  *client.Client
+	session api.SessionID
 }
 
-// ask has a program follow offers without the Cosigner: it answers what the test wants.
+// ask has a session follow offers without the library's co-signing: it answers what the test wants.
 func (f *fixture) ask(t *testing.T) *asked {
 	t.Helper()
-	c := f.client(t, f.cosigning(nil))
+	a := &asked{fixture: f, client: f.client(t, nil), session: api.NewSessionID()}
 	before := f.sessions.Stats().Following
-	a := &asked{c.ingest.Cosign(t.Context()), c}
-	a.RequestHeader().Set(SessionHeader, c.cosigner.session.String())
-	if err := a.Send(nil); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = a.CloseRequest() })
+	a.follow(t)
 	f.until(t, "the session follows", func() bool { return f.sessions.Stats().Following == before+1 })
 	return a
+}
+
+// follow opens the session's Cosign stream.
+func (a *asked) follow(t *testing.T) {
+	t.Helper()
+	stream := a.client.Ingest().Cosign(t.Context())
+	stream.RequestHeader().Set(api.SessionHeader, a.session.String())
+	if err := stream.Send(nil); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = stream.CloseRequest() })
+	a.BidiStreamForClient = stream
 }
 
 // next is the next offer, and what an honest program answers to it.
@@ -176,11 +188,42 @@ func (a *asked) next(t *testing.T) (*api.CosignOffer, *api.CosignRequest) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer, err := a.client.cosigner.answer(offer)
-	if err != nil {
+	answer := &api.CosignRequest{Epoch: offer.Epoch, Window: offer.Window, Clients: offer.Clients}
+	message := rollup.CosignMessage(a.ID, offer.Key(), offer.Count, rollup.Hash(offer.Root))
+	signatures := make([][rollup.SignatureSize]byte, len(offer.Clients))
+	if err := a.signOffer(offer.Clients, message[:], signatures); err != nil {
 		t.Fatal(err)
 	}
+	for _, s := range signatures {
+		answer.Signatures = append(answer.Signatures, s[:]...)
+	}
 	return offer, answer
+}
+
+// submit submits acks under the session.
+func (a *asked) submit(t *testing.T, frames []byte) []rollup.Code {
+	t.Helper()
+	stream := a.client.Ingest().SubmitAcks(t.Context())
+	stream.RequestHeader().Set(api.SessionHeader, a.session.String())
+	if err := stream.Send(&api.SubmitAcksRequest{Frames: frames}); err != nil {
+		t.Fatal(err)
+	}
+	response, err := stream.Receive()
+	if err := errors.Join(err, stream.CloseRequest()); err != nil {
+		t.Fatal(err)
+	}
+	var codes []rollup.Code
+	for _, code := range response.Codes {
+		codes = append(codes, rollup.Code(code))
+	}
+	return codes
+}
+
+// number is what the pipeline calls the session.
+func (a *asked) number() pipeline.Session {
+	a.sessions.mu.Lock()
+	defer a.sessions.mu.Unlock()
+	return a.sessions.byID[a.session].number
 }
 
 // TestBadAnswers: whoever answers garbage, late, for somebody else, not at all, or vanishes loses its own place and nothing
@@ -204,9 +247,9 @@ func TestBadAnswers(t *testing.T) {
 		}, kept: 1, check: func(s CosignStats) bool { return s.Silent == 1 }},
 		"refusal": {answer: func(_ *fixture, a *asked, _ *api.CosignOffer, good *api.CosignRequest) error {
 			return a.Send(&api.CosignRequest{Epoch: good.Epoch, Window: good.Window, Refusals: []*api.CosignRefusal{
-				{Reason: ReasonWrongUnits.String(), Clients: []uint32{0}}, {Reason: ReasonDeclined.String(), Clients: []uint32{1}}}})
+				{Reason: cosign.ReasonWrongUnits.String(), Clients: []uint32{0}}, {Reason: cosign.ReasonDeclined.String(), Clients: []uint32{1}}}})
 		}, check: func(s CosignStats) bool {
-			return s.Refused[ReasonWrongUnits] == 1 && s.Refused[ReasonDeclined] == 1 && s.Silent == 0
+			return s.Refused[cosign.ReasonWrongUnits] == 1 && s.Refused[cosign.ReasonDeclined] == 1 && s.Silent == 0
 		}},
 		"wrong signature": {garbage: 1, answer: func(_ *fixture, a *asked, _ *api.CosignOffer, good *api.CosignRequest) error {
 			copy(good.Signatures, good.Signatures[rollup.SignatureSize:]) // that of the other client
@@ -221,7 +264,7 @@ func TestBadAnswers(t *testing.T) {
 			return a.Send(good)
 		}},
 		"refusal for somebody else": {garbage: 1, code: connect.CodeInvalidArgument, answer: func(_ *fixture, a *asked, _ *api.CosignOffer, good *api.CosignRequest) error {
-			good.Refusals = []*api.CosignRefusal{{Reason: ReasonDeclined.String(), Clients: []uint32{3}}}
+			good.Refusals = []*api.CosignRefusal{{Reason: cosign.ReasonDeclined.String(), Clients: []uint32{3}}}
 			return a.Send(good)
 		}},
 		"no such reason": {garbage: 1, code: connect.CodeInvalidArgument, answer: func(_ *fixture, a *asked, _ *api.CosignOffer, good *api.CosignRequest) error {
@@ -232,7 +275,7 @@ func TestBadAnswers(t *testing.T) {
 			return a.Send(good)
 		}},
 		"too large": {code: connect.CodeResourceExhausted, answer: func(_ *fixture, a *asked, _ *api.CosignOffer, good *api.CosignRequest) error {
-			good.Signatures = make([]byte, 2*MaxMessageSize)
+			good.Signatures = make([]byte, 2*api.MaxMessageSize)
 			return a.Send(good)
 		}, check: func(s CosignStats) bool { return s.Silent == 2 }},
 		"another window": {ends: true, answer: func(_ *fixture, a *asked, _ *api.CosignOffer, good *api.CosignRequest) error {
@@ -246,7 +289,7 @@ func TestBadAnswers(t *testing.T) {
 			honest, bad := f.client(t, f.cosigning(nil)), f.ask(t)
 			f.following(t, honest)
 			seqs := []rollup.Ack{{Client: 0}, {Client: 1}, {Client: 2, Seq: 1}, {Client: 3}}
-			window := f.inOneWindow(t, map[*Client][]rollup.Ack{bad.client: seqs[:2], honest: seqs[2:]})
+			window := f.inOneWindow(t, submission{bad.submit, seqs[:2]}, submission{through(honest), seqs[2:]})
 			offer, good := bad.next(t)
 			if err := c.answer(f, bad, offer, good); err != nil {
 				t.Fatal(err)
@@ -270,40 +313,49 @@ func TestBadAnswers(t *testing.T) {
 					t.Errorf("the stream ends with %v, want %v", err, c.code)
 				}
 			}
-			f.sessions.mu.Lock()
-			x := f.sessions.byID[bad.client.cosigner.session]
-			f.sessions.mu.Unlock()
-			if f.sessions.Reaches(x.number) != (c.garbage == 0 && c.code == 0 && name != "gone") {
-				t.Errorf("whether the session can be asked: %v", f.sessions.Reaches(x.number))
+			number := bad.number()
+			if f.sessions.Reaches(number) != (c.garbage == 0 && c.code == 0 && name != "gone") {
+				t.Errorf("whether the session can be asked: %v", f.sessions.Reaches(number))
 			}
 		})
 	}
 }
 
+// submission is acks and how they are submitted.
+type submission struct {
+	submit func(t *testing.T, frames []byte) []rollup.Code
+	acks   []rollup.Ack
+}
+
+// through submits by the library.
+func through(c *client.Client) func(t *testing.T, frames []byte) []rollup.Code {
+	return func(t *testing.T, frames []byte) []rollup.Code {
+		t.Helper()
+		s := c.Open(t.Context())
+		p, err := s.Submit(t.Context(), frames)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := p.Wait(t.Context())
+		if err := errors.Join(err, s.Close(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		return answer.Codes
+	}
+}
+
 // inOneWindow has acks accepted that are all for one window, which it returns.
-func (f *fixture) inOneWindow(t *testing.T, acks map[*Client][]rollup.Ack) rollup.WindowKey {
+func (f *fixture) inOneWindow(t *testing.T, submissions ...submission) rollup.WindowKey {
 	t.Helper()
 	for seq := uint32(0); ; seq += 100 {
 		window, whole := f.open(), true
-		for c, list := range acks {
+		for _, s := range submissions {
 			var frames []byte
-			for _, a := range list {
+			for _, a := range s.acks {
 				signed := f.Ack(window, a.Client, seq+a.Seq)
 				frames = signed.Append(frames)
 			}
-			s := c.Open(t.Context())
-			p, err := s.Submit(t.Context(), frames)
-			if err != nil {
-				t.Fatal(err)
-			}
-			answer, err := p.Wait(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := s.Close(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			for _, code := range answer.Codes {
+			for _, code := range s.submit(t, frames) {
 				whole = whole && code == rollup.CodeAccepted
 			}
 		}
@@ -318,16 +370,16 @@ func (f *fixture) inOneWindow(t *testing.T, acks map[*Client][]rollup.Ack) rollu
 func TestCosignStream(t *testing.T) {
 	f := start(t, options{cosignWait: time.Second})
 	for name, id := range map[string]string{"none": "", "short": "00", "no digits": "zz000000000000000000000000000000"} {
-		s := f.client(t, nil).ingest.Cosign(t.Context())
+		s := f.client(t, nil).Ingest().Cosign(t.Context())
 		if id != "" {
-			s.RequestHeader().Set(SessionHeader, id)
+			s.RequestHeader().Set(api.SessionHeader, id)
 		}
 		_ = s.Send(nil)
 		if _, err := s.Receive(); connect.CodeOf(err) != connect.CodeInvalidArgument {
 			t.Errorf("session %s: %v", name, err)
 		}
-		acks := f.client(t, nil).ingest.SubmitAcks(t.Context())
-		acks.RequestHeader().Set(SessionHeader, id)
+		acks := f.client(t, nil).Ingest().SubmitAcks(t.Context())
+		acks.RequestHeader().Set(api.SessionHeader, id)
 		_ = acks.Send(&api.SubmitAcksRequest{Frames: f.frames(uint32(len(name)), 1)})
 		if _, err := acks.Receive(); (id == "") != (err == nil) {
 			t.Errorf("acks of session %s: %v", name, err)
@@ -339,19 +391,14 @@ func TestCosignStream(t *testing.T) {
 	}
 
 	// The second stream of a session ends the first, and is asked.
-	first := f.ask(t)
-	second := first.client.ingest.Cosign(t.Context())
-	second.RequestHeader().Set(SessionHeader, first.client.cosigner.session.String())
-	if err := second.Send(nil); err != nil {
-		t.Fatal(err)
-	}
+	session := f.ask(t)
+	first := session.BidiStreamForClient
+	session.follow(t)
+	second := session.BidiStreamForClient
 	if _, err := first.Receive(); connect.CodeOf(err) != connect.CodeAborted {
 		t.Errorf("the first stream ends with %v", err)
 	}
-	f.sessions.mu.Lock()
-	x := f.sessions.byID[first.client.cosigner.session]
-	f.sessions.mu.Unlock()
-	if !f.sessions.Reaches(x.number) || f.sessions.Stats().Following != 1 {
+	if !f.sessions.Reaches(session.number()) || f.sessions.Stats().Following != 1 {
 		t.Error("the session can not be asked through its second stream")
 	}
 	if err := second.CloseRequest(); err != nil { // the caller asks for no more
@@ -374,7 +421,7 @@ func TestCosignStream(t *testing.T) {
 func TestCosignOff(t *testing.T) {
 	f := start(t, options{config: func(c *Config) { c.Sessions = nil }})
 	c := f.client(t, f.cosigning(nil))
-	if err := c.Cosign(t.Context()); !NotOffered(err) {
+	if err := c.Cosign(t.Context()); !client.NotOffered(err) {
 		t.Errorf("got %v", err)
 	}
 	f.deliver(t, c, 1, 0)
@@ -383,7 +430,7 @@ func TestCosignOff(t *testing.T) {
 // TestSessionsAreBounded: idle sessions make room, the one that ended first goes first, and busy ones stay.
 func TestSessionsAreBounded(t *testing.T) {
 	s := NewSessions(quiet())
-	id := func(i int) (id SessionID) { le.PutUint32(id[:], uint32(i)); return id }
+	id := func(i int) (id api.SessionID) { binary.LittleEndian.PutUint32(id[:], uint32(i)); return id }
 	var all []*session
 	for i := range maxSessions {
 		all = append(all, s.acquire(id(i)))
@@ -415,7 +462,7 @@ func TestSessionsAreBounded(t *testing.T) {
 func TestBarredForAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := NewSessions(quiet())
-		x := s.acquire(SessionID{1})
+		x := s.acquire(api.SessionID{1})
 		s.follow(x, func(error) {})
 		if !s.Reaches(x.number) {
 			t.Fatal("it can not be asked")

@@ -14,10 +14,6 @@ import (
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
-// MaxExportSize is the size in bytes of the largest export file of a rollup: evidence of a full window, and a key for
-// every one of its acks and statements.
-const MaxExportSize = 32 + rollup.MaxCertificateSize + rollup.MaxEvidenceSize + 2*rollup.MaxAcks*(4+4+96)
-
 func (s ledgerService) ExportAck(_ context.Context, req *connect.Request[api.ExportAckRequest]) (*connect.Response[api.ExportResponse], error) {
 	key := rollup.WindowKey{Node: req.Msg.Node, Epoch: req.Msg.Epoch, Window: req.Msg.Window}
 	certificate, evidence, archive, err := s.certified(key)

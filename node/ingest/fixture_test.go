@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -15,21 +14,22 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/internal/testnet"
+	"github.com/waybill-network/waybill/internal/testnode"
 	"github.com/waybill-network/waybill/node/peer"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/pipeline"
 	"github.com/waybill-network/waybill/rollup"
-	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
 // clients is how many clients the network of a fixture has.
 const clients = 4
 
-// fixture is one serving node, the only member of its committee, on a real socket. Everything in it is the real thing
-// but for consensus.
+// fixture is one serving node, the only member of its committee, on a real socket. Everything in it is
+// the real thing but for consensus.
 type fixture struct {
-	*testnet.Network
+	*testnode.Node
 	store    *store.Store
 	pipeline *pipeline.Pipeline
 	sessions *Sessions
@@ -49,31 +49,15 @@ type options struct {
 
 func start(t *testing.T, o options) *fixture {
 	t.Helper()
-	f := &fixture{Network: testnet.New(t, []string{"127.0.0.1:1"}, clients)}
-	var err error
-	if f.store, err = store.OpenMemory(); err != nil {
-		t.Fatal(err)
-	}
-	quiet := quiet()
-	certificate, err := peer.NewCertificate(f.Members[0].Transport)
-	if err != nil {
-		t.Fatal(err)
-	}
-	member := peer.NewMember(peer.MemberConfig{Network: f.ID, Key: f.Members[0].BLS, Chain: f, Store: f.store, Logger: quiet})
-	members := peer.NewMembers(peer.MembersConfig{Chain: f, Certificate: certificate, Local: member})
-	f.sessions = NewSessions(quiet)
+	f := &fixture{sessions: NewSessions(quiet())}
 	ended, endOffers := context.WithCancel(context.Background())
 	f.endOffers = endOffers
-	f.pipeline, err = pipeline.New(pipeline.Config{Network: f.ID, Workers: 1, WindowAge: cmp.Or(o.windowAge, time.Hour),
-		Grace: 20 * time.Millisecond, MaxSkew: time.Hour, CosignWait: o.cosignWait, Cosigners: endable{f.sessions, ended}}, f.store, chain{f.Network, f.store}, members)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := f.pipeline.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	config := Config{Network: f.ID, Version: "test", Pipeline: f.pipeline, Sessions: f.sessions, Chain: chain{f.Network, f.store}, Store: f.store,
-		Status: func() any { return map[string]any{"chain": map[string]int{"peers": 3}} }, Logger: quiet}
+	f.Node = testnode.Start(t, testnode.Options{Clients: clients, WindowAge: o.windowAge,
+		CosignWait: o.cosignWait, Cosigners: endable{f.sessions, ended}})
+	f.store, f.pipeline = f.Node.Store, f.Node.Pipeline
+	config := Config{Network: f.ID, Version: "test", Pipeline: f.pipeline, Sessions: f.sessions,
+		Chain: f.Chain, Store: f.store, Logger: quiet(),
+		Status: func() any { return map[string]any{"chain": map[string]int{"peers": 3}} }}
 	if o.config != nil {
 		o.config(&config)
 	}
@@ -103,11 +87,6 @@ func start(t *testing.T, o options) *fixture {
 	t.Cleanup(func() {
 		endOffers()
 		f.shutdown()
-		f.pipeline.Close()
-		members.Close()
-		if err := f.store.Close(); err != nil {
-			t.Error(err)
-		}
 	})
 	return f
 }
@@ -125,33 +104,15 @@ func (e endable) Offer(ctx context.Context, o *pipeline.Offer) []pipeline.Cosign
 	return e.Sessions.Offer(ctx, o)
 }
 
-// chain keeps the certificates that it executes, as a node does.
-type chain struct {
-	*testnet.Network
-	store *store.Store
-}
-
-func (c chain) SubmitTx(ctx context.Context, tx []byte) error {
-	err := c.Network.SubmitTx(ctx, tx)
-	if parsed, parseErr := ledger.ParseTx(tx); err == nil && parseErr == nil && parsed.Kind == ledger.KindCertificate {
-		certificate, ok := parsed.Body.(*rollup.Certificate)
-		if !ok {
-			return errors.New("a certificate transaction without a certificate")
-		}
-		return c.store.PutCertificate(certificate.Header.Key(), certificate.Append(nil))
-	}
-	return err
-}
-
 func (f *fixture) url() string { return "http://" + f.address }
 
-func (f *fixture) client(t *testing.T, change func(*ClientConfig)) *Client {
+func (f *fixture) client(t *testing.T, change func(*client.Config)) *client.Client {
 	t.Helper()
-	config := ClientConfig{URL: f.url(), Backoff: 5 * time.Millisecond}
+	config := client.Config{URL: f.url(), Backoff: 5 * time.Millisecond}
 	if change != nil {
 		change(&config)
 	}
-	c, err := NewClient(config)
+	c, err := client.New(config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,21 +120,11 @@ func (f *fixture) client(t *testing.T, change func(*ClientConfig)) *Client {
 	return c
 }
 
-// open is the open window.
-func (f *fixture) open() rollup.WindowKey {
-	w := f.pipeline.OpenWindow()
-	return rollup.WindowKey{Epoch: w.Epoch, Window: w.Window}
-}
+func (f *fixture) open() rollup.WindowKey { return f.Open() }
 
-// frames are acks with the given seqs for the open window.
-func (f *fixture) frames(from, count uint32) []byte {
-	var b []byte
-	for seq := from; seq < from+count; seq++ {
-		ack := f.Ack(f.open(), seq%clients, seq)
-		b = ack.Append(b)
-	}
-	return b
-}
+func (f *fixture) frames(from, count uint32) []byte { return f.Frames(from, count) }
+
+func (f *fixture) ordered(t *testing.T, key rollup.WindowKey) { f.Ordered(t, key) }
 
 // post calls a procedure as curl does.
 func (f *fixture) post(t *testing.T, procedure string, body string) (response *http.Response, answer map[string]any) {
@@ -191,22 +142,6 @@ func (f *fixture) post(t *testing.T, procedure string, body string) (response *h
 		t.Fatalf("%s: %q: %v", response.Status, text, err)
 	}
 	return response, answer
-}
-
-// ordered waits until the chain has executed the rollup of a window.
-func (f *fixture) ordered(t *testing.T, key rollup.WindowKey) {
-	t.Helper()
-	for deadline := time.After(20 * time.Second); ; {
-		updated := f.Updated()
-		if f.View().IsOrdered(key) {
-			return
-		}
-		select {
-		case <-updated:
-		case <-deadline:
-			t.Fatalf("the rollup of %v is not ordered", key)
-		}
-	}
 }
 
 // serverTLS is a certificate for 127.0.0.1 and what trusts it.

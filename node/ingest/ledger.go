@@ -33,7 +33,7 @@ func (s ledgerService) SubmitTx(ctx context.Context, req *connect.Request[api.Su
 	if err := s.cfg.Chain.SubmitTx(ctx, tx); err != nil {
 		return nil, txError(err)
 	}
-	return connect.NewResponse(&api.SubmitTxResponse{Hash: TxHash(tx)}), nil
+	return connect.NewResponse(&api.SubmitTxResponse{Hash: api.TxHash(tx)}), nil
 }
 
 // txError turns the answer of Chain.SubmitTx into an RPC error.
@@ -129,8 +129,8 @@ func (s ledgerService) GetAccount(_ context.Context, req *connect.Request[api.Ge
 func (s ledgerService) GetClients(_ context.Context, req *connect.Request[api.GetClientsRequest]) (*connect.Response[api.GetClientsResponse], error) {
 	view := s.cfg.Chain.View()
 	answer := &api.GetClientsResponse{Total: uint32(view.Clients())}
-	if len(req.Msg.Keys) > MaxPage {
-		return nil, invalid("%d keys, where %d may be", len(req.Msg.Keys), MaxPage)
+	if len(req.Msg.Keys) > api.MaxPage {
+		return nil, invalid("%d keys, where %d may be", len(req.Msg.Keys), api.MaxPage)
 	}
 	for i, text := range req.Msg.Keys {
 		var key ledger.BLSKey
@@ -262,8 +262,8 @@ func (s ledgerService) fillRungs(entry *api.Rollup, header *rollup.Header) error
 
 // page yields the indices that a list request asks for.
 func page(from, count, total uint32) func(yield func(uint32) bool) {
-	if count == 0 || count > MaxPage {
-		count = MaxPage
+	if count == 0 || count > api.MaxPage {
+		count = api.MaxPage
 	}
 	return func(yield func(uint32) bool) {
 		for i := from; i < total && i-from < count && yield(i); i++ {
@@ -275,5 +275,5 @@ func listed(count uint32) int {
 	if count == 0 {
 		return 32
 	}
-	return int(min(count, MaxPage))
+	return int(min(count, api.MaxPage))
 }

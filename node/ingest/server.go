@@ -1,5 +1,5 @@
-// Package ingest is a node's door for clients: the RPC server through which acks come in and the ledger is read
-// (server side: Server), and the library that programs use to talk to it (client side: Client).
+// Package ingest is a node's door for clients: the RPC server through which acks come in and the
+// ledger is read. Package client is the library that programs use to talk to it.
 //
 // One port speaks Connect, gRPC and plain HTTP with JSON, over TLS or unencrypted HTTP/1.1 and HTTP/2. Everything that
 // node/api/waybill.proto defines can be asked with curl:
@@ -29,18 +29,7 @@ import (
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
-// Limits of the API.
 const (
-	// MaxSubmission is the number of acks in a request of SubmitAcks, unless configured otherwise.
-	MaxSubmission = 8192
-	// InFlight is the number of requests of one stream that the node works on at once; more wait in the connection.
-	InFlight = 16
-	// MaxMessageSize bounds the other requests, in bytes: a transaction that registers 1024 clients, in hexadecimal, and
-	// 1024 keys asked for, in JSON, fit.
-	MaxMessageSize = 1 << 20
-	// MaxPage is the number of entries in one answer of a list.
-	MaxPage = 1024
-
 	readHeaderTimeout = 10 * time.Second
 	callTimeout       = 30 * time.Second // to read a request, and to write an answer
 	maxStreams        = 256              // calls at once on one connection
@@ -55,7 +44,7 @@ type Chain interface {
 	SubmitTx(ctx context.Context, tx []byte) error
 }
 
-// Config is what a Server works with. Zero limits mean the defaults above.
+// Config is what a Server works with. Zero limits mean the defaults.
 type Config struct {
 	Network rollup.Network
 	Node    uint32
@@ -70,9 +59,9 @@ type Config struct {
 	// Status returns the node's snapshot, which GetStatus sends along as JSON.
 	Status func() any
 
-	TLS            *tls.Config // with certificates; nil: unencrypted
-	MaxConnections int         // 0: 4096; more are closed at once
-	MaxSubmission  int
+	TLS            *tls.Config   // with certificates; nil: unencrypted
+	MaxConnections int           // 0: 4096; more are closed at once
+	MaxSubmission  int           // acks in a request; 0: api.MaxSubmission
 	IdleTimeout    time.Duration // of a connection or an ack stream; 0: 5 minutes
 	Logger         *slog.Logger
 }
@@ -93,7 +82,7 @@ func NewServer(cfg Config) *Server {
 		cfg.MaxConnections = 4096
 	}
 	if cfg.MaxSubmission == 0 {
-		cfg.MaxSubmission = MaxSubmission
+		cfg.MaxSubmission = api.MaxSubmission
 	}
 	if cfg.IdleTimeout == 0 {
 		cfg.IdleTimeout = 5 * time.Minute
@@ -103,11 +92,11 @@ func NewServer(cfg Config) *Server {
 	mux := http.NewServeMux()
 	if cfg.Pipeline != nil {
 		mux.Handle(api.NewIngestServiceHandler(newAckService(s),
-			connect.WithReadMaxBytes(max(MaxMessageSize, cfg.MaxSubmission*rollup.AckSize+16)),
+			connect.WithReadMaxBytes(max(api.MaxMessageSize, cfg.MaxSubmission*rollup.AckSize+16)),
 			connect.WithCompression("gzip", nil, nil), // signatures do not compress
 		))
 	}
-	mux.Handle(api.NewLedgerServiceHandler(ledgerService{s}, connect.WithReadMaxBytes(MaxMessageSize)))
+	mux.Handle(api.NewLedgerServiceHandler(ledgerService{s}, connect.WithReadMaxBytes(api.MaxMessageSize)))
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(cfg.TLS != nil)

@@ -3,12 +3,10 @@ package ingest
 import (
 	"container/list"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
-	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -16,36 +14,8 @@ import (
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/pipeline"
 	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/cosign"
 )
-
-// SessionHeader names the caller's session in the headers of SubmitAcks and Cosign.
-const SessionHeader = "Waybill-Session"
-
-// SessionID is what a client process calls itself: 16 random bytes that it tells nobody but the node. The clients whose
-// acks came in under a session are asked to co-sign through the Cosign stream of the same session.
-type SessionID [16]byte
-
-// NewSessionID draws an id.
-func NewSessionID() (id SessionID) {
-	rand.Read(id[:]) // never fails
-	return id
-}
-
-// String returns the id as the header has it.
-func (id SessionID) String() string { return hex.EncodeToString(id[:]) }
-
-// sessionOf reads the header; ok is false when there is none.
-func sessionOf(h http.Header) (id SessionID, ok bool, err error) {
-	text := h.Get(SessionHeader)
-	if text == "" {
-		return id, false, nil
-	}
-	b, err := hex.DecodeString(text)
-	if err != nil || len(b) != len(id) {
-		return id, false, invalid("header %s: not %d hexadecimal digits", SessionHeader, 2*len(id))
-	}
-	return SessionID(b), true, nil
-}
 
 const (
 	maxSessions = 16384 // that are remembered; more clients than that per node stay on rung 1
@@ -60,7 +30,7 @@ type Sessions struct {
 	log *slog.Logger
 
 	mu       sync.Mutex
-	byID     map[SessionID]*session
+	byID     map[api.SessionID]*session
 	byNumber map[pipeline.Session]*session
 	idle     list.List // sessions without a stream; the one that ended first is in front
 	last     pipeline.Session
@@ -69,7 +39,7 @@ type Sessions struct {
 
 // session is one client process. Its fields are guarded by Sessions.mu.
 type session struct {
-	id       SessionID
+	id       api.SessionID
 	number   pipeline.Session
 	streams  int
 	waiting  *list.Element // in idle
@@ -84,7 +54,7 @@ type CosignStats struct {
 	Offers   uint64 // sessions that were asked, once per window
 	Asked    uint64 // clients in these offers
 	Signed   uint64 // signatures that came in time
-	Refused  [numReasons]uint64
+	Refused  [cosign.NumReasons]uint64
 	Silent   uint64 // clients that did not answer in time
 	Late     uint64 // answers to offers that were over
 	Garbage  uint64 // sessions that were barred for an answer that was none
@@ -93,7 +63,7 @@ type CosignStats struct {
 
 // NewSessions returns an empty registry.
 func NewSessions(log *slog.Logger) *Sessions {
-	return &Sessions{log: log, byID: make(map[SessionID]*session), byNumber: make(map[pipeline.Session]*session)}
+	return &Sessions{log: log, byID: make(map[api.SessionID]*session), byNumber: make(map[pipeline.Session]*session)}
 }
 
 // Stats returns the counts.
@@ -110,7 +80,7 @@ func (s *Sessions) Stats() CosignStats {
 }
 
 // acquire notes that a stream of a session begins; release must follow. It returns nil when there is no room.
-func (s *Sessions) acquire(id SessionID) *session {
+func (s *Sessions) acquire(id api.SessionID) *session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	found := s.byID[id]
@@ -244,6 +214,16 @@ func (c *collection) ask(p *pipeline.Party) {
 	}
 }
 
+// offers are what the session is asked, made as they are sent.
+func (t *task) offers() iter.Seq[*cosign.Offer] {
+	w := cosign.Window{Network: t.offer.Network, Key: t.offer.Key, Tree: t.offer.Tree, Acks: t.offer.Acks}
+	asked := make([]cosign.Asked, len(t.party.Clients))
+	for i, c := range t.party.Clients {
+		asked[i] = cosign.Asked(c)
+	}
+	return w.Offers(asked)
+}
+
 // end closes a task; nothing that comes for it counts any more. The caller holds Sessions.mu.
 func (t *task) end() {
 	if t.closed {
@@ -366,7 +346,7 @@ func (s *Sessions) take(f *follower, request *api.CosignRequest) error {
 		}
 	}
 	for _, refusal := range request.Refusals {
-		reason, ok := reasonByName(refusal.Reason)
+		reason, ok := cosign.ParseReason(refusal.Reason)
 		if !ok {
 			return fmt.Errorf("%w: a refusal for an unknown reason", errGarbage)
 		}
@@ -379,8 +359,8 @@ func (s *Sessions) take(f *follower, request *api.CosignRequest) error {
 				s.stats.Refused[reason]++
 			}
 		}
-		if reason != ReasonDeclined && len(refusal.Clients) > 0 {
-			s.log.Warn("clients refuse to co-sign", "epoch", request.Epoch, "window", request.Window, "reason", reason,
+		if reason != cosign.ReasonDeclined && len(refusal.Clients) > 0 {
+			s.log.Warn("clients refuse to co-sign", "epoch", request.Epoch, "window", request.Window, "reason", reason.String(),
 				"clients", len(refusal.Clients), "first", refusal.Clients[0])
 		}
 	}

@@ -1,6 +1,7 @@
-package ingest
+package client
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"maps"
@@ -15,8 +16,8 @@ import (
 	"github.com/waybill-network/waybill/internal/testnet"
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node/api"
-	"github.com/waybill-network/waybill/pipeline"
 	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/cosign"
 )
 
 // lies is a node that may lie, and the program of one client that it lies to. Clients 0 to 3 have acks in the window; the
@@ -86,8 +87,10 @@ func (l *lies) offer(acks []rollup.Ack, change func([]rollup.Statement) []rollup
 	if change != nil {
 		statements = change(statements)
 	}
-	o := &pipeline.Offer{Network: l.ID, Key: l.key, Tree: rollup.NewStatementTree(statements), Acks: archive}
-	c := pipeline.Offered{Client: victim, FirstStatement: slices.IndexFunc(statements, func(s rollup.Statement) bool { return s.Client == victim })}
+	tree := rollup.NewStatementTree(statements)
+	w := cosign.Window{Network: l.ID, Key: l.key, Tree: tree, Acks: archive}
+	c := cosign.Asked{Client: victim}
+	c.FirstStatement = slices.IndexFunc(statements, func(s rollup.Statement) bool { return s.Client == victim })
 	for i := range archive.Len() {
 		if archive.Entry(i).Client() == victim {
 			if c.Acks == 0 {
@@ -99,11 +102,10 @@ func (l *lies) offer(acks []rollup.Ack, change func([]rollup.Statement) []rollup
 	for i := c.FirstStatement; i < len(statements) && statements[i].Client == victim; i++ {
 		c.Statements++
 	}
-	t := &task{collection: &collection{offer: o}, party: &pipeline.Party{Clients: []pipeline.Offered{c}}}
-	for m := range t.messages() {
-		return m
+	for o := range w.Offers([]cosign.Asked{c}) {
+		return api.NewCosignOffer(o)
 	}
-	panic("no message")
+	panic("no offer")
 }
 
 // anything is a registry in which every service exists.
@@ -112,7 +114,7 @@ type anything struct{ rollup.Registry }
 func (anything) UnitCap(uint32) (uint64, bool) { return 1 << 40, true }
 
 // decide shows the program an offer and returns why it refuses, if it does.
-func (l *lies) decide(m *api.CosignOffer) (Reason, bool) {
+func (l *lies) decide(m *api.CosignOffer) (cosign.Reason, bool) {
 	l.t.Helper()
 	before := len(l.signed)
 	answer, err := l.k.answer(m)
@@ -120,11 +122,11 @@ func (l *lies) decide(m *api.CosignOffer) (Reason, bool) {
 		l.t.Fatal(err)
 	}
 	signed, refused := slices.Contains(answer.Clients, victim), false
-	var why Reason
+	var why cosign.Reason
 	for _, r := range answer.Refusals {
 		if slices.Contains(r.Clients, victim) {
 			refused = true
-			why, _ = reasonByName(r.Reason)
+			why, _ = cosign.ParseReason(r.Reason)
 		}
 	}
 	if signed == refused || signed != (len(l.signed) > before) || len(answer.Signatures) != len(answer.Clients)*rollup.SignatureSize {
@@ -202,81 +204,81 @@ func TestLyingOffers(t *testing.T) {
 	// Each client has a statement about service 0 and one about service 1: those of client 1 are at 2 and 3.
 	for name, c := range map[string]struct {
 		offer func(l *lies) *api.CosignOffer
-		want  Reason
+		want  cosign.Reason
 	}{
-		"one unit more":        {edit(func(s *rollup.Statement) { s.Units++ }), ReasonWrongUnits},
-		"one unit less":        {edit(func(s *rollup.Statement) { s.Units-- }), ReasonWrongUnits},
-		"another root of acks": {edit(func(s *rollup.Statement) { s.Root[0] ^= 1 }), ReasonWrongRoot},
-		"another payer":        {edit(func(s *rollup.Statement) { s.Payer++ }), ReasonWrongPayer},
-		"another service":      {edit(func(s *rollup.Statement) { s.Service = 7 }), ReasonExtraStatement},
+		"one unit more":        {edit(func(s *rollup.Statement) { s.Units++ }), cosign.ReasonWrongUnits},
+		"one unit less":        {edit(func(s *rollup.Statement) { s.Units-- }), cosign.ReasonWrongUnits},
+		"another root of acks": {edit(func(s *rollup.Statement) { s.Root[0] ^= 1 }), cosign.ReasonWrongRoot},
+		"another payer":        {edit(func(s *rollup.Statement) { s.Payer++ }), cosign.ReasonWrongPayer},
+		"another service":      {edit(func(s *rollup.Statement) { s.Service = 7 }), cosign.ReasonExtraStatement},
 		"an extra service": {func(l *lies) *api.CosignOffer {
 			return insert(rollup.Statement{Client: victim, Service: 2, Acks: 1, Units: 5}, 4)(l)
-		}, ReasonMalformed},
+		}, cosign.ReasonMalformed},
 		"an extra ack": {func(l *lies) *api.CosignOffer {
 			forged := l.Ack(l.key, victim, 99)
 			return l.offer(append(slices.Clone(l.acks), forged), nil)
-		}, ReasonWrongAcks},
+		}, cosign.ReasonWrongAcks},
 		"an ack of a service never used": {func(l *lies) *api.CosignOffer {
 			forged := l.Ack(l.key, victim, 99)
 			forged.Service = 5
 			return l.offer(append(slices.Clone(l.acks), forged), nil)
-		}, ReasonExtraStatement},
+		}, cosign.ReasonExtraStatement},
 		"more units in an ack": {func(l *lies) *api.CosignOffer {
 			acks := slices.Clone(l.acks)
 			acks[victim].Units++
 			return l.offer(acks, nil)
-		}, ReasonWrongUnits},
+		}, cosign.ReasonWrongUnits},
 		"another request in an ack": {func(l *lies) *api.CosignOffer {
 			acks := slices.Clone(l.acks)
 			acks[victim].Request[0]++
 			return l.offer(acks, nil)
-		}, ReasonWrongRoot},
+		}, cosign.ReasonWrongRoot},
 		"an accepted ack is missing": {func(l *lies) *api.CosignOffer {
 			l.accept()
 			return l.offer(slices.Delete(slices.Clone(l.acks), victim, victim+1), nil)
-		}, ReasonMissingAck},
+		}, cosign.ReasonMissingAck},
 		"all accepted acks of a service are missing": {func(l *lies) *api.CosignOffer {
 			l.accept()
 			return l.offer(slices.DeleteFunc(slices.Clone(l.acks), func(a rollup.Ack) bool { return a.Client == victim && a.Service == 1 }), nil)
-		}, ReasonMissingAck},
+		}, cosign.ReasonMissingAck},
 		"a second statement elsewhere": {func(l *lies) *api.CosignOffer {
 			return l.offer(l.acks, func(all []rollup.Statement) []rollup.Statement {
 				extra := all[2]
 				return append(all, extra) // out of order, and beside what is shown
 			})
-		}, Reason(255)}, // which members refuse: the tree is not in order
-		"a statement after, out of order":  {insert(rollup.Statement{Client: 0, Service: 3, Acks: 1, Units: 1}, 4), ReasonNeighbour},
-		"a statement before, out of order": {insert(rollup.Statement{Client: 3, Service: 9, Acks: 1, Units: 1}, 2), ReasonNeighbour},
-		"another root":                     {message(func(m *api.CosignOffer) { m.Root[0] ^= 1 }), ReasonWrongPath},
-		"another count":                    {message(func(m *api.CosignOffer) { m.Count++ }), ReasonWrongPath},
-		"another path":                     {message(func(m *api.CosignOffer) { m.Ranges[0].Siblings[3] ^= 1 }), ReasonWrongPath},
-		"another place":                    {message(func(m *api.CosignOffer) { m.Ranges[0].First++ }), ReasonWrongPath},
-		"another network":                  {message(func(m *api.CosignOffer) { m.Network = "0000000000000001" }), ReasonWrongNetwork},
-		"another epoch":                    {message(func(m *api.CosignOffer) { m.Epoch++ }), ReasonWrongWindow},
-		"another window":                   {message(func(m *api.CosignOffer) { m.Window-- }), ReasonWrongWindow},
-		"another node":                     {message(func(m *api.CosignOffer) { m.Node++ }), ReasonWrongWindow},
-		"seqs missing":                     {message(func(m *api.CosignOffer) { m.Seqs = m.Seqs[4:] }), ReasonMalformed},
-		"seqs left over":                   {message(func(m *api.CosignOffer) { m.Seqs = append(m.Seqs, 0, 0, 0, 0) }), ReasonMalformed},
-		"another seq":                      {message(func(m *api.CosignOffer) { m.Seqs[0]++ }), ReasonWrongAcks},
+		}, cosign.Reason(255)}, // which members refuse: the tree is not in order
+		"a statement after, out of order":  {insert(rollup.Statement{Client: 0, Service: 3, Acks: 1, Units: 1}, 4), cosign.ReasonNeighbour},
+		"a statement before, out of order": {insert(rollup.Statement{Client: 3, Service: 9, Acks: 1, Units: 1}, 2), cosign.ReasonNeighbour},
+		"another root":                     {message(func(m *api.CosignOffer) { m.Root[0] ^= 1 }), cosign.ReasonWrongPath},
+		"another count":                    {message(func(m *api.CosignOffer) { m.Count++ }), cosign.ReasonWrongPath},
+		"another path":                     {message(func(m *api.CosignOffer) { m.Ranges[0].Siblings[3] ^= 1 }), cosign.ReasonWrongPath},
+		"another place":                    {message(func(m *api.CosignOffer) { m.Ranges[0].First++ }), cosign.ReasonWrongPath},
+		"another network":                  {message(func(m *api.CosignOffer) { m.Network = "0000000000000001" }), cosign.ReasonWrongNetwork},
+		"another epoch":                    {message(func(m *api.CosignOffer) { m.Epoch++ }), cosign.ReasonWrongWindow},
+		"another window":                   {message(func(m *api.CosignOffer) { m.Window-- }), cosign.ReasonWrongWindow},
+		"another node":                     {message(func(m *api.CosignOffer) { m.Node++ }), cosign.ReasonWrongWindow},
+		"seqs missing":                     {message(func(m *api.CosignOffer) { m.Seqs = m.Seqs[4:] }), cosign.ReasonMalformed},
+		"seqs left over":                   {message(func(m *api.CosignOffer) { m.Seqs = append(m.Seqs, 0, 0, 0, 0) }), cosign.ReasonMalformed},
+		"another seq":                      {message(func(m *api.CosignOffer) { m.Seqs[0]++ }), cosign.ReasonWrongAcks},
 		"seqs of another order": {message(func(m *api.CosignOffer) {
-			first := le.Uint32(m.Seqs)
+			first := binary.LittleEndian.Uint32(m.Seqs)
 			copy(m.Seqs, m.Seqs[4:8])
-			le.PutUint32(m.Seqs[4:], first)
-		}), ReasonWrongAcks},
-		"one seq twice":     {message(func(m *api.CosignOffer) { copy(m.Seqs[4:8], m.Seqs[:4]) }), ReasonWrongAcks},
-		"no statements":     {message(func(m *api.CosignOffer) { m.Ranges, m.Seqs = nil, nil }), ReasonMissingAck},
-		"no network":        {message(func(m *api.CosignOffer) { m.Network = "" }), ReasonMalformed},
-		"no root":           {message(func(m *api.CosignOffer) { m.Root = nil }), ReasonMalformed},
-		"a cut statement":   {message(func(m *api.CosignOffer) { m.Ranges[0].Statements = m.Ranges[0].Statements[1:] }), ReasonMalformed},
-		"payers missing":    {message(func(m *api.CosignOffer) { m.Ranges[0].Payers = nil }), ReasonMalformed},
-		"no acks":           {edit(func(s *rollup.Statement) { s.Acks = 0 }), ReasonMalformed},
-		"neighbours hidden": {func(l *lies) *api.CosignOffer { return l.hidden() }, ReasonNeighbour},
+			binary.LittleEndian.PutUint32(m.Seqs[4:], first)
+		}), cosign.ReasonWrongAcks},
+		"one seq twice":     {message(func(m *api.CosignOffer) { copy(m.Seqs[4:8], m.Seqs[:4]) }), cosign.ReasonWrongAcks},
+		"no statements":     {message(func(m *api.CosignOffer) { m.Ranges, m.Seqs = nil, nil }), cosign.ReasonMissingAck},
+		"no network":        {message(func(m *api.CosignOffer) { m.Network = "" }), cosign.ReasonMalformed},
+		"no root":           {message(func(m *api.CosignOffer) { m.Root = nil }), cosign.ReasonMalformed},
+		"a cut statement":   {message(func(m *api.CosignOffer) { m.Ranges[0].Statements = m.Ranges[0].Statements[1:] }), cosign.ReasonMalformed},
+		"payers missing":    {message(func(m *api.CosignOffer) { m.Ranges[0].Payers = nil }), cosign.ReasonMalformed},
+		"no acks":           {edit(func(s *rollup.Statement) { s.Acks = 0 }), cosign.ReasonMalformed},
+		"neighbours hidden": {func(l *lies) *api.CosignOffer { return l.hidden() }, cosign.ReasonNeighbour},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLies(t, nil)
 			m := c.offer(l)
 			why, refused := l.decide(m)
-			if c.want == Reason(255) {
+			if c.want == cosign.Reason(255) {
 				if refused {
 					t.Errorf("refused: %v", why)
 				}
@@ -286,7 +288,7 @@ func TestLyingOffers(t *testing.T) {
 				t.Fatalf("refused %v: %v, want %v", refused, why, c.want)
 			}
 			l.kept(m, c.want)
-			if stats := l.k.stats; stats.Signed != 0 || !maps.Equal(stats.Refused, map[Reason]uint64{c.want: 1}) {
+			if stats := l.k.stats; stats.Signed != 0 || !maps.Equal(stats.Refused, map[cosign.Reason]uint64{c.want: 1}) {
 				t.Errorf("%+v", stats)
 			}
 		})
@@ -298,12 +300,16 @@ func (l *lies) hidden() *api.CosignOffer {
 	m := l.offer(l.acks, nil)
 	var tree *rollup.StatementTree
 	l.offer(l.acks, func(all []rollup.Statement) []rollup.Statement { tree = rollup.NewStatementTree(all); return all })
-	m.Ranges = []*api.StatementRange{statementRange(tree, 2, 4)}
-	return m
+	o, err := m.Decode()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	o.Ranges = []cosign.Range{cosign.RangeOf(tree, 2, 4)}
+	return api.NewCosignOffer(o)
 }
 
 // kept requires that the offer is in the directory, with what the client signed.
-func (l *lies) kept(m *api.CosignOffer, reason Reason) {
+func (l *lies) kept(m *api.CosignOffer, reason cosign.Reason) {
 	l.t.Helper()
 	files, err := filepath.Glob(filepath.Join(l.dir, "offers", "*.json"))
 	if err != nil || len(files) != 1 {
@@ -313,7 +319,7 @@ func (l *lies) kept(m *api.CosignOffer, reason Reason) {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	var c conviction
+	var c evidence
 	if err := json.Unmarshal(text, &c); err != nil {
 		l.t.Fatal(err)
 	}
@@ -322,7 +328,7 @@ func (l *lies) kept(m *api.CosignOffer, reason Reason) {
 		l.t.Errorf("another offer was kept: %v", err)
 	}
 	want := 3
-	if reason == ReasonWrongWindow {
+	if reason == cosign.ReasonWrongWindow {
 		want = 0
 	}
 	if c.Reason != reason.String() || !slices.Equal(c.Clients, []uint32{victim}) || len(c.Signed) != want {
@@ -337,7 +343,7 @@ func TestOneRoot(t *testing.T) {
 		t.Fatal(why)
 	}
 	other := slices.DeleteFunc(slices.Clone(l.acks), func(a rollup.Ack) bool { return a.Client == 3 })
-	if why, refused := l.decide(l.offer(other, nil)); !refused || why != ReasonRepeated {
+	if why, refused := l.decide(l.offer(other, nil)); !refused || why != cosign.ReasonRepeated {
 		t.Errorf("a second root: %v, %v", refused, why)
 	}
 	if why, refused := l.decide(l.offer(l.acks, nil)); refused {
@@ -358,7 +364,7 @@ func TestOneRoot(t *testing.T) {
 func TestDeclined(t *testing.T) {
 	l := newLies(t, func(c *CosignConfig) { c.Willing = func(client uint32) bool { return client != victim } })
 	for _, m := range []*api.CosignOffer{l.offer(l.acks, nil), {Clients: []uint32{victim}}} {
-		if why, refused := l.decide(m); !refused || why != ReasonDeclined {
+		if why, refused := l.decide(m); !refused || why != cosign.ReasonDeclined {
 			t.Errorf("%v, %v", refused, why)
 		}
 	}
@@ -377,7 +383,7 @@ func TestEvidenceBounds(t *testing.T) {
 		t.Errorf("%d files, %v", len(files), err)
 	}
 	l = newLies(t, func(c *CosignConfig) { c.Evidence = "/dev/null/offers" })
-	if why, refused := l.decide(l.offer(l.acks, func(all []rollup.Statement) []rollup.Statement { all[2].Units++; return all })); !refused || why != ReasonWrongUnits {
+	if why, refused := l.decide(l.offer(l.acks, func(all []rollup.Statement) []rollup.Statement { all[2].Units++; return all })); !refused || why != cosign.ReasonWrongUnits {
 		t.Errorf("%v, %v", refused, why)
 	}
 }
@@ -433,19 +439,5 @@ func TestBookForgets(t *testing.T) {
 	b.sign(nil)
 	if len(b.windows) != 0 || b.acks != 0 {
 		t.Errorf("a window beyond the bound is remembered: %v, %d acks", windows(), b.acks)
-	}
-}
-
-func TestReasonNames(t *testing.T) {
-	seen := map[string]bool{}
-	for _, r := range Reasons() {
-		back, ok := reasonByName(r.String())
-		if !ok || back != r || seen[r.String()] {
-			t.Errorf("%d is %q, which is %d", r, r, back)
-		}
-		seen[r.String()] = true
-	}
-	if _, ok := reasonByName("reason 200"); ok || Reason(200).String() != "reason 200" {
-		t.Error("a reason that there is not")
 	}
 }

@@ -1,8 +1,7 @@
-package ingest
+package client
 
 import (
 	"context"
-	"encoding/hex"
 	"fmt"
 	"iter"
 	"sync"
@@ -17,7 +16,7 @@ import (
 )
 
 // Signer signs acks for a window: it sets the Signature of each, whose other fields are set; it may also set Seq. It is
-// called with up to ClientConfig.Batch acks, from one goroutine; signing in parallel is its own affair.
+// called with up to Config.Batch acks, from one goroutine; signing in parallel is its own affair.
 type Signer func(acks []rollup.Ack) error
 
 // Outcome is what became of a delivery.
@@ -141,7 +140,7 @@ func (d *delivery) session(ctx context.Context) (done bool, err error) {
 
 // more reports whether something may be submitted now.
 func (d *delivery) more() bool {
-	return len(d.flying) < d.client.cfg.Window && (len(d.again) > 0 || !d.drained) && !time.Now().Before(d.hold)
+	return len(d.flying) < d.client.cfg.Inflight && (len(d.again) > 0 || !d.drained) && !time.Now().Before(d.hold)
 }
 
 func (d *delivery) answered() bool {
@@ -333,7 +332,7 @@ func (d *delivery) abandon() {
 // the ack's window has sealed, if the node does not hold it yet.
 func (c *Client) Holds(ctx context.Context, ack *rollup.Ack) (bool, error) {
 	for {
-		found, err := Call(ctx, c.ingest.GetAck, &api.GetAckRequest{Ack: render(ack)})
+		found, err := Call(ctx, c.ingest.GetAck, &api.GetAckRequest{Ack: api.NewAck(ack)})
 		switch {
 		case err != nil:
 			return false, fmt.Errorf("ask for ack: %w", err)
@@ -351,7 +350,7 @@ func (c *Client) Holds(ctx context.Context, ack *rollup.Ack) (bool, error) {
 // AwaitSealed waits until an accepted ack is in a rollup.
 func (c *Client) AwaitSealed(ctx context.Context, ack *rollup.Ack) error {
 	for {
-		found, err := Call(ctx, c.ingest.GetAck, &api.GetAckRequest{Ack: render(ack)})
+		found, err := Call(ctx, c.ingest.GetAck, &api.GetAckRequest{Ack: api.NewAck(ack)})
 		switch {
 		case err != nil && !Temporary(err):
 			return fmt.Errorf("ask for ack: %w", err)
@@ -362,10 +361,4 @@ func (c *Client) AwaitSealed(ctx context.Context, ack *rollup.Ack) error {
 			return err
 		}
 	}
-}
-
-// render writes an ack as people read it.
-func render(a *rollup.Ack) *api.Ack {
-	return &api.Ack{Network: a.Network.String(), Epoch: a.Epoch, Window: a.Window, Node: a.Node, Client: a.Client,
-		Service: a.Service, Seq: a.Seq, Units: a.Units, Request: a.Request.String(), Signature: hex.EncodeToString(a.Signature[:])}
 }

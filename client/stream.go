@@ -1,4 +1,4 @@
-package ingest
+package client
 
 import (
 	"context"
@@ -28,7 +28,7 @@ type Answer struct {
 	RetryAfter            time.Duration // for overloaded acks
 }
 
-// Stream submits frames over one connection, up to ClientConfig.Window submissions ahead of their answers. Its methods
+// Stream submits frames over one connection, up to Config.Window submissions ahead of their answers. Its methods
 // are safe for concurrent use.
 type Stream struct {
 	book   *book // nil when the client does not co-sign
@@ -70,12 +70,12 @@ func (c *Client) Open(ctx context.Context) *Stream {
 	s := &Stream{
 		rpc:     c.ingest.SubmitAcks(ctx),
 		cancel:  cancel,
-		waiting: make(chan *Pending, c.cfg.Window),
+		waiting: make(chan *Pending, c.cfg.Inflight),
 		ended:   make(chan struct{}),
 	}
 	if c.cosigner != nil {
 		s.book = c.cosigner.book
-		s.rpc.RequestHeader().Set(SessionHeader, c.cosigner.session.String())
+		s.rpc.RequestHeader().Set(api.SessionHeader, c.cosigner.session.String())
 	}
 	go s.receive()
 	return s

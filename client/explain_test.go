@@ -1,4 +1,4 @@
-package ingest
+package client
 
 import (
 	"context"
@@ -34,7 +34,7 @@ func TestExplain(t *testing.T) {
 		{strings.Replace(web.URL, "http:", "https:", 1), "has no TLS: say http://"},
 		{"http://nowhere.invalid:1", "does not answer: "},
 	} {
-		client, err := NewClient(ClientConfig{URL: c.url})
+		client, err := New(Config{URL: c.url})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -50,7 +50,7 @@ func TestExplain(t *testing.T) {
 }
 
 func TestExplainRefusal(t *testing.T) {
-	client, err := NewClient(ClientConfig{URL: "http://127.0.0.1:1"})
+	client, err := New(Config{URL: "http://127.0.0.1:1"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package ingest
+package client
 
 import (
 	"context"
@@ -37,8 +37,8 @@ func NotReady(err error) bool {
 	return err != nil && connect.CodeOf(err) == connect.CodeFailedPrecondition
 }
 
-// Insist is Call, again and again while it fails for what may pass, until ctx ends.
-func Insist[Req, Res any](ctx context.Context, method func(context.Context, *connect.Request[Req]) (*connect.Response[Res], error), req *Req) (*Res, error) {
+// Retry is Call, again and again while it fails for what may pass, until ctx ends.
+func Retry[Req, Res any](ctx context.Context, method func(context.Context, *connect.Request[Req]) (*connect.Response[Res], error), req *Req) (*Res, error) {
 	for {
 		res, err := Call(ctx, method, req)
 		if err == nil || !Temporary(err) || ctx.Err() != nil {
@@ -57,16 +57,16 @@ func NotOffered(err error) bool {
 	return err != nil && connect.CodeOf(err) == connect.CodeUnimplemented
 }
 
-// Level waits until the other nodes' chains have come to where this one's is, so that they know who is registered here: a
+// WaitForHeight waits until the other nodes' chains have come to where this one's is, so that they know who is registered here: a
 // node refuses acks of clients that it does not know yet.
-func (c *Client) Level(ctx context.Context, others ...*Client) error {
-	here, err := Insist(ctx, c.ledger.GetStatus, &api.GetStatusRequest{})
+func (c *Client) WaitForHeight(ctx context.Context, others ...*Client) error {
+	here, err := Retry(ctx, c.ledger.GetStatus, &api.GetStatusRequest{})
 	if err != nil {
 		return err
 	}
 	for _, other := range others {
 		for {
-			there, err := Insist(ctx, other.ledger.GetStatus, &api.GetStatusRequest{})
+			there, err := Retry(ctx, other.ledger.GetStatus, &api.GetStatusRequest{})
 			if err != nil {
 				return err
 			}

@@ -1,4 +1,4 @@
-package ingest
+package client
 
 import (
 	"context"
@@ -17,12 +17,12 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// ClientConfig says how to reach a node. Zero values mean the defaults.
-type ClientConfig struct {
-	URL    string      // http://host:port or https://host:port
-	TLS    *tls.Config // for https; nil means the system's authorities
-	Batch  int         // acks in a request, at most the node's limit; 0: 1024
-	Window int         // requests of a stream without an answer; 0: InFlight
+// Config says how to reach a node. Zero values mean the defaults.
+type Config struct {
+	URL      string      // http://host:port or https://host:port
+	TLS      *tls.Config // for https; nil means the system's authorities
+	Batch    int         // acks in a request, at most the node's limit; 0: 1024
+	Inflight int         // requests of a stream without an answer; 0: api.InFlight
 	// Backoff is the first wait before connecting again; it doubles up to 5 seconds. 0: 100 milliseconds.
 	Backoff time.Duration
 	Dial    func(ctx context.Context, network, address string) (net.Conn, error) // nil: a net.Dialer
@@ -34,15 +34,15 @@ const maxBackoff = 5 * time.Second
 
 // Client talks to one node over one HTTP/2 connection that all calls share. It is safe for concurrent use.
 type Client struct {
-	cfg       ClientConfig
+	cfg       Config
 	transport *http.Transport
 	ingest    api.IngestServiceClient
 	ledger    api.LedgerServiceClient
 	cosigner  *cosigner // nil when the client does not co-sign
 }
 
-// NewClient returns a client; it connects when it is used. Close it.
-func NewClient(cfg ClientConfig) (*Client, error) {
+// New returns a client; it connects when it is used. Close it.
+func New(cfg Config) (*Client, error) {
 	u, err := url.Parse(cfg.URL)
 	if err != nil {
 		return nil, fmt.Errorf("node address: %w", err)
@@ -53,8 +53,8 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if cfg.Batch <= 0 {
 		cfg.Batch = 1024
 	}
-	if cfg.Window <= 0 {
-		cfg.Window = InFlight
+	if cfg.Inflight <= 0 {
+		cfg.Inflight = api.InFlight
 	}
 	if cfg.Backoff <= 0 {
 		cfg.Backoff = 100 * time.Millisecond
@@ -83,8 +83,8 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	c := &Client{
 		cfg:       cfg,
 		transport: transport,
-		ingest:    api.NewIngestServiceClient(calls, base, plain, connect.WithReadMaxBytes(MaxMessageSize)),
-		ledger:    api.NewLedgerServiceClient(calls, base, plain, connect.WithReadMaxBytes(MaxExportSize+1024)),
+		ingest:    api.NewIngestServiceClient(calls, base, plain, connect.WithReadMaxBytes(api.MaxMessageSize)),
+		ledger:    api.NewLedgerServiceClient(calls, base, plain, connect.WithReadMaxBytes(api.MaxExportSize+1024)),
 	}
 	if cfg.Cosign != nil {
 		c.cosigner = newCosigner(*cfg.Cosign, cfg.Logger)
@@ -179,8 +179,8 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// errorDetail finds a detail of the given type in an RPC error.
-func errorDetail[T any](err error) (detail T, ok bool) {
+// Detail finds a detail of the given type in the error of a call, such as *api.AckRefusal.
+func Detail[T any](err error) (detail T, ok bool) {
 	var wire *connect.Error
 	if !errors.As(err, &wire) {
 		return detail, false

@@ -1,4 +1,4 @@
-package ingest
+package client
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/rollup"
 )
 
@@ -85,7 +86,7 @@ func (f *fixture) exactlyOnce(t *testing.T, count uint32, outcomes []*Outcome) {
 
 func TestDeliverAcrossWindows(t *testing.T) {
 	f := start(t, options{windowAge: 30 * time.Millisecond})
-	c := f.client(t, func(c *ClientConfig) { c.Batch, c.Window = 16, 4 })
+	c := f.client(t, func(c *Config) { c.Batch, c.Inflight = 16, 4 })
 	var outcomes []*Outcome
 	if err := c.Deliver(t.Context(), deliveries(400), f.sign, func(o *Outcome) { outcomes = append(outcomes, o) }); err != nil {
 		t.Fatal(err)
@@ -147,7 +148,7 @@ func TestDeliverOverBreakingConnections(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	b := &brittle{random: rand.New(rand.NewPCG(seed, 0))}
-	c := f.client(t, func(c *ClientConfig) { c.Batch, c.Window, c.Dial = 16, 4, b.dial })
+	c := f.client(t, func(c *Config) { c.Batch, c.Inflight, c.Dial = 16, 4, b.dial })
 	var outcomes []*Outcome
 	attempts := 0
 	err := c.Deliver(t.Context(), deliveries(400), f.sign, func(o *Outcome) {
@@ -210,7 +211,7 @@ func TestDeliverEndsEarly(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	reported := make(map[uint32]error)
-	err = f.client(t, func(c *ClientConfig) { c.Batch = 8 }).Deliver(ctx, deliveries(1<<30), f.sign, func(o *Outcome) {
+	err = f.client(t, func(c *Config) { c.Batch = 8 }).Deliver(ctx, deliveries(1<<30), f.sign, func(o *Outcome) {
 		reported[o.Ack.Seq] = o.Err
 		if o.Err == nil && len(reported) == 100 {
 			cancel()
@@ -225,7 +226,7 @@ func TestDeliverEndsEarly(t *testing.T) {
 			unknown++
 		}
 	}
-	if len(reported) < 100 || unknown > 8*(InFlight+1) {
+	if len(reported) < 100 || unknown > 8*(api.InFlight+1) {
 		t.Errorf("%d reported, %d unknown", len(reported), unknown)
 	}
 
@@ -241,8 +242,8 @@ func TestDeliverBatchAboveTheLimit(t *testing.T) {
 	f := start(t, options{})
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	c := f.client(t, func(c *ClientConfig) { c.Batch = MaxSubmission + 1 })
-	err := c.Deliver(ctx, deliveries(MaxSubmission+1), func([]rollup.Ack) error { return nil }, func(*Outcome) {})
+	c := f.client(t, func(c *Config) { c.Batch = api.MaxSubmission + 1 })
+	err := c.Deliver(ctx, deliveries(api.MaxSubmission+1), func([]rollup.Ack) error { return nil }, func(*Outcome) {})
 	if err == nil || errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v, want an end at once", err)
 	}

@@ -1,4 +1,4 @@
-package ingest
+package client
 
 import (
 	"context"
@@ -54,7 +54,7 @@ func TestResetIsTemporary(t *testing.T) {
 	}
 	setUp := func(t *testing.T) (*resettable, *Client) {
 		r := &resettable{conns: make(chan *resetConn, 16)}
-		return r, f.client(t, func(c *ClientConfig) { c.Dial = r.dial })
+		return r, f.client(t, func(c *Config) { c.Dial = r.dial })
 	}
 	hit := func(r *resettable, c *resetConn) {
 		r.reset.Store(true)
@@ -70,7 +70,7 @@ func TestResetIsTemporary(t *testing.T) {
 		r, c := setUp(t)
 		r.reset.Store(true)
 		s := c.Open(t.Context())
-		p, err := s.Submit(t.Context(), f.frames(0, 1))
+		p, err := s.Submit(t.Context(), f.Frames(0, 1))
 		if err == nil {
 			_, err = p.Wait(t.Context())
 		}
@@ -80,7 +80,7 @@ func TestResetIsTemporary(t *testing.T) {
 	t.Run("within a stream", func(t *testing.T) {
 		r, c := setUp(t)
 		s := c.Open(t.Context())
-		p, err := s.Submit(t.Context(), f.frames(0, 1))
+		p, err := s.Submit(t.Context(), f.Frames(0, 1))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -89,7 +89,7 @@ func TestResetIsTemporary(t *testing.T) {
 		}
 		hit(r, <-r.conns)
 		<-s.ended
-		_, err = s.Submit(t.Context(), f.frames(1, 1))
+		_, err = s.Submit(t.Context(), f.Frames(1, 1))
 		temporary(t, err)
 		if !errors.Is(err, ErrNotSent) {
 			t.Error(err)

@@ -1,8 +1,7 @@
-package ingest
+package client
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -19,7 +18,7 @@ import (
 func (c *Client) SubmitTx(ctx context.Context, tx []byte) (hash string, err error) {
 	response, err := Call(ctx, c.ledger.SubmitTx, &api.SubmitTxRequest{Tx: hex.EncodeToString(tx)})
 	if err != nil {
-		if detail, ok := errorDetail[*api.TxRefusal](err); ok {
+		if detail, ok := Detail[*api.TxRefusal](err); ok {
 			if code, unknown := ledger.ParseTxCode(detail.Code); unknown == nil {
 				refusal := &ledger.Refusal{Code: code}
 				if text := refusalText(err, detail.Code); text != "" {
@@ -40,12 +39,6 @@ func refusalText(err error, code string) string {
 		return err.Error()
 	}
 	return strings.TrimPrefix(strings.TrimPrefix(wire.Message(), code), ": ")
-}
-
-// TxHash is what names a transaction in answers.
-func TxHash(tx []byte) string {
-	hash := sha256.Sum256(tx)
-	return hex.EncodeToString(hash[:])
 }
 
 // NextNonce returns how many transactions a key has had executed. NotFound says of the error that the key has no account.

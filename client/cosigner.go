@@ -1,0 +1,213 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/waybill-network/waybill/node/api"
+	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/cosign"
+)
+
+// CosignConfig says how a program co-signs for the clients whose acks it submits.
+type CosignConfig struct {
+	// Sign signs one message for several clients: signatures[i] for clients[i]. It is required. It is
+	// called from one goroutine; to sign in parallel is its own affair. An error ends Cosign.
+	Sign func(clients []uint32, message []byte, signatures [][rollup.SignatureSize]byte) error
+
+	// Willing says whether a client co-signs at all. The acks of one that does not are verified one by
+	// one, and nobody thinks worse of it. By default all do.
+	Willing func(client uint32) bool
+
+	// Payer returns who pays for a client in the present epoch, if that is known. When it is, a
+	// statement with another payer is refused. By default it is not known.
+	Payer func(client uint32) (account uint32, known bool)
+
+	// Evidence is a directory in which offers that are not true are kept, each with what the client
+	// signed: proof that the node lied. At most 64 files are written. By default none are.
+	Evidence string
+
+	// Keep is how long a window is remembered after the last ack for it was sent. It must be more than
+	// the time for which a window stays open: offers about a forgotten window are refused. By default
+	// it is 10 minutes.
+	Keep time.Duration
+
+	// MaxAcks is the number of acks that are remembered, at about 150 bytes each; the oldest windows
+	// are forgotten first. By default it is 1,048,576.
+	MaxAcks int
+}
+
+// cosigner co-signs for the clients of one program. It is safe for concurrent use.
+type cosigner struct {
+	cfg     CosignConfig
+	session api.SessionID
+	book    *book
+	log     *slog.Logger
+
+	mu       sync.Mutex
+	stats    CosignStats
+	evidence int
+}
+
+// CosignStats counts what a program did about offers.
+type CosignStats struct {
+	Offers  uint64 // messages
+	Signed  uint64 // signatures
+	Refused map[cosign.Reason]uint64
+}
+
+func newCosigner(cfg CosignConfig, log *slog.Logger) *cosigner {
+	if cfg.Keep <= 0 {
+		cfg.Keep = 10 * time.Minute
+	}
+	if cfg.MaxAcks <= 0 {
+		cfg.MaxAcks = 1 << 20
+	}
+	return &cosigner{cfg: cfg, session: api.NewSessionID(), book: newBook(cfg.Keep, cfg.MaxAcks),
+		log: log}
+}
+
+// CosignStats returns what Cosign did so far.
+func (c *Client) CosignStats() CosignStats {
+	k := c.cosigner
+	if k == nil {
+		return CosignStats{}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	stats := k.stats
+	stats.Refused = maps.Clone(stats.Refused)
+	return stats
+}
+
+// Cosign answers the node's offers until ctx ends: each statement about a client is held against the
+// acks that this Client submitted for it, and what is true is signed. For one window no two roots are
+// ever signed. It connects again when the connection breaks, and returns only ctx's error or what can
+// not pass: that the node asks nobody (see NotOffered), or does not speak this API. Run it beside
+// Deliver, and for some time after: a window is offered when it has closed. Config.Cosign must be set.
+func (c *Client) Cosign(ctx context.Context) error {
+	if c.cosigner == nil {
+		return errors.New("client: Cosign without Config.Cosign")
+	}
+	backoff := c.cfg.Backoff
+	for {
+		err := c.followOffers(ctx, func() { backoff = c.cfg.Backoff })
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case permanent(err):
+			return fmt.Errorf("co-sign: %w", err)
+		}
+		c.cfg.Logger.Debug("co-signing was interrupted", "err", err)
+		if err := pause(ctx, backoff); err != nil {
+			return err
+		}
+		backoff = min(2*backoff, maxBackoff)
+	}
+}
+
+func (c *Client) followOffers(ctx context.Context, answered func()) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream := c.ingest.Cosign(ctx)
+	stream.RequestHeader().Set(api.SessionHeader, c.cosigner.session.String())
+	// The header alone; what went wrong, Receive tells.
+	if err := stream.Send(nil); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	// The transport looks at the context only between pieces of the request.
+	defer context.AfterFunc(ctx, func() { _ = stream.CloseRequest() })()
+	for {
+		offer, err := stream.Receive()
+		if err != nil {
+			return errors.Join(err, stream.CloseResponse())
+		}
+		answer, err := c.cosigner.answer(offer)
+		if err != nil {
+			return connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("sign: %w", err)) // it would fail again
+		}
+		if err := stream.Send(answer); err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		answered()
+	}
+}
+
+// answer decides about one offer. The error is Sign's.
+func (k *cosigner) answer(message *api.CosignOffer) (*api.CosignRequest, error) {
+	answer := &api.CosignRequest{Epoch: message.Epoch, Window: message.Window}
+	refused := make(map[cosign.Reason][]uint32)
+	willing := make(map[uint32]bool)
+	for _, client := range message.Clients {
+		if k.cfg.Willing == nil || k.cfg.Willing(client) {
+			willing[client] = true
+		} else {
+			refused[cosign.ReasonDeclined] = append(refused[cosign.ReasonDeclined], client)
+		}
+	}
+	offer, err := message.Decode()
+	switch {
+	case len(willing) == 0:
+	case err != nil:
+		k.log.Warn("an offer does not decode", "err", err)
+		refused[cosign.ReasonMalformed] = slices.Sorted(maps.Keys(willing))
+	default:
+		offer.Clients = slices.DeleteFunc(offer.Clients, func(c cosign.Client) bool {
+			return !willing[c.Client]
+		})
+		for i, v := range k.book.check(offer, k.cfg.Payer) {
+			if client := offer.Clients[i].Client; v.Refused {
+				refused[v.Reason] = append(refused[v.Reason], client)
+			} else {
+				answer.Clients = append(answer.Clients, client)
+			}
+		}
+	}
+	if len(answer.Clients) > 0 {
+		signed := offer.Message()
+		signatures := make([][rollup.SignatureSize]byte, len(answer.Clients))
+		if err := k.cfg.Sign(answer.Clients, signed[:], signatures); err != nil {
+			return nil, err
+		}
+		for i := range signatures {
+			answer.Signatures = append(answer.Signatures, signatures[i][:]...)
+		}
+	}
+	k.refuse(answer, message, refused)
+	return answer, nil
+}
+
+// refuse completes an answer with the refusals, and keeps and counts them.
+func (k *cosigner) refuse(answer *api.CosignRequest, message *api.CosignOffer,
+	refused map[cosign.Reason][]uint32) {
+	for _, reason := range cosign.Reasons() {
+		clients := refused[reason]
+		if len(clients) == 0 {
+			continue
+		}
+		answer.Refusals = append(answer.Refusals,
+			&api.CosignRefusal{Reason: reason.String(), Clients: clients})
+		if reason != cosign.ReasonDeclined {
+			k.keep(message, reason, clients)
+		}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.stats.Offers++
+	k.stats.Signed += uint64(len(answer.Clients))
+	if k.stats.Refused == nil {
+		k.stats.Refused = make(map[cosign.Reason]uint64)
+	}
+	for reason, clients := range refused {
+		k.stats.Refused[reason] += uint64(len(clients))
+	}
+}
