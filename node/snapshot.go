@@ -98,6 +98,7 @@ func (n *Node) fillChain(s *telemetry.Snapshot, view *ledger.View) {
 	executed, earned := n.chain.stats()
 	s.Chain = telemetry.Chain{
 		Height: status.Height, BlockTime: status.Time, Executed: executed, AppHash: view.AppHash().String(), Peers: status.Peers,
+		Network:    status.Network,
 		Validators: len(view.Committee().Members), Validator: status.Member >= 0, CatchingUp: status.CatchingUp,
 		Mempool: status.Mempool, Skew: executed.Sub(status.Time).Seconds(),
 	}

@@ -71,7 +71,7 @@ func Checks(s *Snapshot) []Check {
 	if len(s.Proving.Keys) > 0 {
 		checks = append(checks, proofCheck(&s.Proving))
 	}
-	return append(checks, sync,
+	return append(checks, sync, peersCheck(s),
 		Check{Name: "clock", OK: skew.Abs() <= MaxClockSkew,
 			Detail: fmt.Sprintf("%v from the chain's, at most %v", skew, MaxClockSkew)},
 		Check{Name: "serving", OK: !s.ShuttingDown, Detail: servingText(s)},

@@ -177,6 +177,14 @@ var metrics = []metric{
 		return s.Taken.Sub(s.Chain.Executed).Seconds()
 	}),
 	one("chain_peers", "Connected peers of the engine.", gauge, func(s *Snapshot) float64 { return float64(s.Chain.Peers) }),
+	many("chain_member_connected", "Whether a member of the committee is connected to the engine.",
+		gauge, []string{"node"}, func(s *Snapshot, emit func(float64, ...string)) {
+			for _, p := range s.Chain.Network {
+				if p.Member {
+					emit(truth(p.Connected), strconv.FormatUint(uint64(p.Node), 10))
+				}
+			}
+		}),
 	one("chain_validators", "Validators of the engine.", gauge, func(s *Snapshot) float64 { return float64(s.Chain.Validators) }),
 	one("chain_catching_up", "Whether the node is behind and replays blocks.", gauge, func(s *Snapshot) float64 { return truth(s.Chain.CatchingUp) }),
 	one("chain_mempool", "Transactions waiting.", gauge, func(s *Snapshot) float64 { return float64(s.Chain.Mempool) }),

@@ -1,6 +1,10 @@
 package telemetry
 
-import "time"
+import (
+	"time"
+
+	"github.com/waybill-network/waybill/node/committee"
+)
 
 // Snapshot is what one node says about itself at one instant. The metrics collector, the health checks and the
 // dashboard read nothing else. Whoever takes it fills it from the pipeline's, the committee's and the ledger's own
@@ -239,15 +243,17 @@ type Member struct {
 
 // Chain is the state of consensus.
 type Chain struct {
-	Height     int64     `json:"height"`
-	BlockTime  time.Time `json:"block_time,omitzero"` // the chain's clock
-	Executed   time.Time `json:"executed,omitzero"`   // this node's clock when it executed that block
-	AppHash    string    `json:"app_hash"`
-	Peers      int       `json:"peers"`
-	Validators int       `json:"validators"`
-	Validator  bool      `json:"validator"`
-	CatchingUp bool      `json:"catching_up"`
-	Failure    string    `json:"failure,omitzero"` // why the engine stopped
+	Height    int64     `json:"height"`
+	BlockTime time.Time `json:"block_time,omitzero"` // the chain's clock
+	Executed  time.Time `json:"executed,omitzero"`   // this node's clock when it executed that block
+	AppHash   string    `json:"app_hash"`
+	Peers     int       `json:"peers"` // connected
+	// Network are the peers that the node dials, connected or not, and the others that are connected.
+	Network    []committee.PeerStatus `json:"network"`
+	Validators int                    `json:"validators"`
+	Validator  bool                   `json:"validator"`
+	CatchingUp bool                   `json:"catching_up"`
+	Failure    string                 `json:"failure,omitzero"` // why the engine stopped
 
 	Mempool int `json:"mempool"` // transactions waiting
 

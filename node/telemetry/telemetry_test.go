@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/waybill-network/waybill/node/committee"
 )
 
 func healthy() Snapshot {
@@ -23,9 +25,10 @@ func healthy() Snapshot {
 		Answers:   []Answer{{"accepted", 7}, {"bad_signature", 2}},
 		Windows:   []Window{{State: WindowOpen}, {State: WindowOrdered}, {State: WindowOrdered}},
 		Cosign:    Cosign{On: true, Refusals: []Answer{{"declined", 5}, {"wrong_units", 0}}},
-		Committee: []Member{{Node: 3, Power: 9, Healthy: true, Shares: 4}},
-		Chain:     Chain{Height: 10, Executed: now.Add(-time.Second), Skew: 0.2},
-		Store:     Store{Free: 10 << 30, MinFree: 1 << 30},
+		Committee: []Member{{Node: 3, Power: 9, Self: true, Healthy: true, Shares: 4}},
+		Chain: Chain{Height: 10, Executed: now.Add(-time.Second), Skew: 0.2,
+			Network: []committee.PeerStatus{{Node: 2, Member: true, Connected: true}}},
+		Store: Store{Free: 10 << 30, MinFree: 1 << 30},
 		Proving: Proving{On: true, Keys: []ProofKey{{256, "ab", true}, {1024, "cd", true}}, Failures: []Answer{{"wrong", 1}},
 			Prover: Prover{Stage: "ready"}},
 	}

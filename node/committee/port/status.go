@@ -19,15 +19,15 @@ type Status struct {
 	Member     bool      `json:"member"`     // of the committee
 	Address    string    `json:"address"`    // that is dialled, or that it called from
 	Connected  bool      `json:"connected"`
-	Inbound    bool      `json:"inbound"` // it called
-	Since      time.Time `json:"since"`   // it is connected, or is not
+	Inbound    bool      `json:"inbound"`        // it called
+	Since      time.Time `json:"since,omitzero"` // it is connected, or is not
 	// Reason says in a word why it is not connected, and LastError in a sentence.
 	Reason    string `json:"reason,omitzero"`
 	LastError string `json:"last_error,omitzero"`
 }
 
 // Name says who the peer is.
-func (s *Status) Name() string {
+func (s Status) Name() string {
 	if s.Registered {
 		return fmt.Sprintf("node %d", s.Node)
 	}
