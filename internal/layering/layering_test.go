@@ -51,6 +51,7 @@ var guests = map[string][]string{
 	"github.com/cockroachdb/pebble/v2":  {"node/store"},
 	"github.com/cometbft":               {"node/committee"},
 	"github.com/cosmos/gogoproto":       {"node/committee"},
+	"github.com/cenkalti/backoff/v5":    {"internal/retry"},
 	"connectrpc.com/connect":            {"client", "node/door", "node/ingest", "node/peer", "node/api", "internal/crash"},
 	"google.golang.org/protobuf":        {"client", "node/ingest", "node/peer", "node/api"},
 	"google.golang.org/grpc":            {"node/ingest"},
