@@ -10,7 +10,6 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -24,6 +23,7 @@ import (
 	cs "github.com/consensys/gnark/constraint/bn254"
 
 	"github.com/waybill-network/waybill/proofs/circuit"
+	"github.com/waybill-network/waybill/proofs/internal/layout"
 	"github.com/waybill-network/waybill/proofs/keys"
 )
 
@@ -156,6 +156,9 @@ func (c *Ceremony) Contribute(name string) (Contribution, error) {
 	var made io.WriterTo
 	switch entry.Phase {
 	case 1:
+		if _, err := c.system(); err != nil {
+			return Contribution{}, err
+		}
 		p := mpcsetup.NewPhase1(c.Domain)
 		if n > 0 {
 			if err := c.read(1, n, p); err != nil {
@@ -180,6 +183,19 @@ func (c *Ceremony) Contribute(name string) (Contribution, error) {
 	}
 	c.Contributions = append(c.Contributions, entry)
 	return entry, c.save()
+}
+
+// system compiles the circuit and checks that the domain, which memory is allocated for, is the
+// one that the circuit needs: ErrTranscript.
+func (c *Ceremony) system() (*cs.R1CS, error) {
+	system, err := c.compile(c.Statements)
+	if err != nil {
+		return nil, err
+	}
+	if n := system.GetNbConstraints(); c.Domain != ecc.NextPowerOfTwo(uint64(n)) {
+		return nil, fmt.Errorf("%w: a domain of %d for %d constraints", ErrTranscript, c.Domain, n)
+	}
+	return system, nil
 }
 
 // Seal ends the phase that is under way with a beacon of at least 16 bytes, after verifying the transcript. After phase 1 it
@@ -305,16 +321,10 @@ func (c *Ceremony) read(phase, n int, into io.ReaderFrom) (err error) {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	r := bufio.NewReaderSize(f, 1<<20)
-	if phase == 1 { // gnark allocates what the file says
-		head, err := r.Peek(phase1Domain + 8)
-		if err != nil {
-			return err
-		}
-		if domain := binary.BigEndian.Uint64(head[phase1Domain:]); domain != c.Domain {
-			return fmt.Errorf("its domain is %d, not %d", domain, c.Domain)
-		}
+	if err := c.walk(phase, f); err != nil {
+		return err
 	}
+	r := bufio.NewReaderSize(f, 1<<20)
 	if _, err := into.ReadFrom(r); err != nil {
 		return err
 	}
@@ -324,8 +334,28 @@ func (c *Ceremony) read(phase, n int, into io.ReaderFrom) (err error) {
 	return nil
 }
 
-// phase1Domain is where a contribution to phase 1 says its size, behind three proofs of a point of G1 and one of G2.
-const phase1Domain = 3 * (32 + 64)
+// walk checks that the lengths in a file agree with its size, as gnark's decoders allocate what the
+// lengths say. It leaves the file at its beginning.
+func (c *Ceremony) walk(phase int, f *os.File) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	w, domain := layout.New(f, info.Size()), c.Domain
+	if phase == 1 {
+		domain = w.Phase1()
+	} else {
+		w.Phase2()
+	}
+	if err := w.End(); err != nil {
+		return err
+	}
+	if domain != c.Domain {
+		return fmt.Errorf("its domain is %d, not %d", domain, c.Domain)
+	}
+	_, err = f.Seek(0, io.SeekStart)
+	return err
+}
 
 func equal(a, b io.WriterTo) (bool, error) {
 	var sums [2][]byte

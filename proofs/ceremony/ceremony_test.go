@@ -50,6 +50,10 @@ func compileToy(int) (*cs.R1CS, error) {
 	return system.(*cs.R1CS), nil
 }
 
+// phase1Domain is where a contribution to phase 1 says its size, behind three proofs of a point of
+// G1 and one of G2.
+const phase1Domain = 3 * (32 + 64)
+
 var beacons = [][]byte{[]byte("the first beacon's value"), []byte("the second beacon's value")}
 
 // transcript makes a whole ceremony with three contributors a phase, opening the directory anew for each step.
@@ -230,9 +234,15 @@ func TestTampering(t *testing.T) {
 		"a domain that fills the memory": func(c *Ceremony) {
 			edit(t, c, "phase1-001", func(b []byte) []byte { binary.BigEndian.PutUint64(b[phase1Domain:], 1<<40); return b })
 		},
-		"a point": func(c *Ceremony) { edit(t, c, "phase2-001", func(b []byte) []byte { b[40] ^= 1; return b }) },
-		"cut":     func(c *Ceremony) { edit(t, c, "phase2-001", func(b []byte) []byte { return b[:len(b)-1] }) },
-		"longer":  func(c *Ceremony) { edit(t, c, "phase1-002", func(b []byte) []byte { return append(b, 0) }) },
+		"a phase 2 of 38 bytes that fills the memory": func(c *Ceremony) {
+			edit(t, c, "phase2-001", func(b []byte) []byte {
+				return append(b[:2+32], 0xff, 0xff, 0xff, 0xff)
+			})
+		},
+		"a domain for which there is no memory": func(c *Ceremony) { c.Domain = 1 << 60 },
+		"a point":                               func(c *Ceremony) { edit(t, c, "phase2-001", func(b []byte) []byte { b[40] ^= 1; return b }) },
+		"cut":                                   func(c *Ceremony) { edit(t, c, "phase2-001", func(b []byte) []byte { return b[:len(b)-1] }) },
+		"longer":                                func(c *Ceremony) { edit(t, c, "phase1-002", func(b []byte) []byte { return append(b, 0) }) },
 	} {
 		dir := filepath.Join(t.TempDir(), "copy")
 		if err := os.CopyFS(dir, os.DirFS(original)); err != nil {

@@ -21,11 +21,8 @@ type replayed struct {
 // replay verifies the transcript as far as it goes. It holds two contributions at a time. While phase 1 is being sealed, the file
 // with which phase 2 starts is not there yet.
 func (c *Ceremony) replay(sealing bool) (r replayed, err error) {
-	if r.system, err = c.compile(c.Statements); err != nil {
+	if r.system, err = c.system(); err != nil {
 		return r, err
-	}
-	if n := uint64(r.system.GetNbConstraints()); n > c.Domain {
-		return r, fmt.Errorf("%w: a domain of %d for %d constraints", ErrTranscript, c.Domain, n)
 	}
 	powers, err := c.replayPowers()
 	if err != nil || powers == nil {

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/waybill-network/waybill/proofs/circuit"
+	"github.com/waybill-network/waybill/proofs/internal/layout"
 	"github.com/waybill-network/waybill/proofs/verifier"
 )
 
@@ -148,8 +149,19 @@ func (f *file) verify() error {
 	return err
 }
 
+// walk checks that the lengths in the payload agree with its size before it is decoded.
+func (f *file) walk(through func(*layout.Walker)) error {
+	w := layout.New(f.f, f.Length)
+	through(w)
+	if err := w.End(); err != nil {
+		return err
+	}
+	_, err := f.f.Seek(headerSize, io.SeekStart)
+	return err
+}
+
 // load verifies and decodes a file of a kind.
-func load(path, kind string, decode func(io.Reader) error) (Info, error) {
+func load(path, kind string, decode func(*file, io.Reader) error) (Info, error) {
 	f, err := openFile(path)
 	if err != nil {
 		return Info{}, err
@@ -161,7 +173,7 @@ func load(path, kind string, decode func(io.Reader) error) (Info, error) {
 	if err := f.verify(); err != nil {
 		return Info{}, fmt.Errorf("%w: %s: %w", ErrFile, path, err)
 	}
-	if err := decode(bufio.NewReaderSize(f.f, 1<<20)); err != nil {
+	if err := decode(f, bufio.NewReaderSize(f.f, 1<<20)); err != nil {
 		return Info{}, fmt.Errorf("%w: %s: %w", ErrFile, path, err)
 	}
 	return f.Info, nil

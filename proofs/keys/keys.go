@@ -25,6 +25,7 @@ import (
 	"github.com/consensys/gnark/constraint"
 
 	"github.com/waybill-network/waybill/proofs/circuit"
+	"github.com/waybill-network/waybill/proofs/internal/layout"
 	"github.com/waybill-network/waybill/proofs/verifier"
 )
 
@@ -60,7 +61,7 @@ func Open(dir string) ([]Pair, error) {
 	var pairs []Pair
 	for _, path := range paths {
 		p := Pair{dir: dir}
-		p.Info, err = load(path, kindVerifying, func(r io.Reader) error {
+		p.Info, err = load(path, kindVerifying, func(_ *file, r io.Reader) error {
 			b, err := io.ReadAll(io.LimitReader(r, verifier.KeySize+1))
 			if err != nil {
 				return err
@@ -161,7 +162,10 @@ func (p Pair) Proving() (*Proving, error) {
 	}
 	key := groth16.NewProvingKey(ecc.BN254)
 	h := header{Kind: kindProving, Info: p.Info}
-	info, err := load(h.path(p.dir), kindProving, func(r io.Reader) error {
+	info, err := load(h.path(p.dir), kindProving, func(f *file, r io.Reader) error {
+		if err := f.walk((*layout.Walker).ProvingKey); err != nil {
+			return err
+		}
 		_, err := key.UnsafeReadFrom(r) // the digest vouches for the points
 		return err
 	})
@@ -184,7 +188,10 @@ func constraints(dir string, size int) (constraint.ConstraintSystem, error) {
 	}
 	h := header{Kind: kindConstraints, Info: Info{Statements: size, Circuit: digest}}
 	system := groth16.NewCS(ecc.BN254)
-	info, err := load(h.path(dir), kindConstraints, func(r io.Reader) error {
+	info, err := load(h.path(dir), kindConstraints, func(f *file, r io.Reader) error {
+		if f.SHA256 != digest.String() { // gnark's decoder reads nothing but what Compile makes
+			return errors.New("its constraints are not those of the circuit")
+		}
 		_, err := system.ReadFrom(r)
 		return err
 	})
