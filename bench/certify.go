@@ -15,7 +15,6 @@ import (
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node/peer"
 	"github.com/waybill-network/waybill/node/store"
-	"github.com/waybill-network/waybill/pipeline"
 	"github.com/waybill-network/waybill/pipeline/pipelinetest"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
@@ -111,7 +110,7 @@ func (r *rollupWay) seal(c *committee) (err error) {
 		return err
 	}
 	r.encoded = r.header.Append(nil)
-	return c.stores[0].PutSealed(r.header.Key(), r.header.ID(), pipeline.Sealed{Header: r.encoded, Acks: r.evidence})
+	return c.stores[0].PutSealed(rollup.NewArchive(r.header, r.evidence, nil, nil))
 }
 
 func (r *rollupWay) verify(c *committee) error {

@@ -148,7 +148,7 @@ func verifyAll(t *traffic, from, size int, verifiers []*bls.Verifier, verdicts [
 type door struct {
 	dir      string
 	store    *store.Store
-	pipeline *pipeline.Pipeline
+	pipeline *pipelinetest.Node
 	sources  [sources]*pipeline.Source
 	sealed   sealed
 	window   uint32 // the next to fill
@@ -170,9 +170,10 @@ func newDoor(network *pipelinetest.Network, workers int, verifier func() pipelin
 	if d.store, err = store.Open(d.dir, store.Options{}); err != nil {
 		return nil, err
 	}
-	cfg := pipeline.Config{Network: network.ID, Workers: workers, WindowAge: time.Hour, NewVerifier: verifier,
-		Now: func() time.Time { return network.View().Time() }}
-	if d.pipeline, err = pipeline.New(cfg, d.store, network, d.sealed); err != nil {
+	cfg := pipelinetest.NodeConfig{Config: pipeline.Config{Network: network.ID, Workers: workers,
+		WindowAge: time.Hour, NewVerifier: verifier,
+		Now: func() time.Time { return network.View().Time() }}}
+	if d.pipeline, err = pipelinetest.NewNode(cfg, d.store, network, d.sealed); err != nil {
 		return nil, err
 	}
 	if err = d.pipeline.Start(context.Background()); err != nil {
@@ -230,7 +231,8 @@ func (d *door) feed(ctx context.Context, frames []byte, windows int, full bool) 
 			return err
 		}
 		futures, err := d.submit(frames)
-		if refused := d.pipeline.Stats().Codes[rollup.CodeOverloaded]; refused > 0 { // the window would never fill
+		stats := d.pipeline.Stats()
+		if refused := stats.Answered(rollup.CodeOverloaded); refused > 0 { // it would never fill
 			err = fmt.Errorf("%d acks found no room", refused)
 		}
 		if err == nil {
@@ -313,7 +315,7 @@ func accepted(ctx context.Context, futures []*pipeline.Future) error {
 func (d *door) describe() string {
 	stats, syncs := d.pipeline.Stats(), d.store.SyncLatency()
 	return fmt.Sprintf("store in %s: %d synced writes of %d acks on average, about %v each; windows are sealed and not certified",
-		os.TempDir(), stats.Writes, stats.Commit.Passed/max(1, stats.Writes), syncs.Average.Round(10*time.Microsecond))
+		os.TempDir(), stats.Writes, stats.Stage(pipeline.StageCommit).Acks/max(1, stats.Writes), syncs.Average.Round(10*time.Microsecond))
 }
 
 // sealed is a committee that hears of sealed windows and refuses them all: certificates are another suite's affair.
@@ -321,7 +323,7 @@ type sealed chan rollup.WindowKey
 
 var errRefused = &pipelinetest.Refusal{Err: errors.New("this committee refuses everything")}
 
-// Push implements pipeline.Members.
+// Push implements certify.Members.
 func (s sealed) Push(ctx context.Context, _ int, header, _ []byte) (share [48]byte, err error) {
 	h, err := rollup.ParseHeader(header)
 	if err != nil {

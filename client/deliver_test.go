@@ -56,8 +56,8 @@ func (f *fixture) settled(t *testing.T) map[uint32]int {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i := range rollup.Acks(kept.Acks).Len() {
-			counts[rollup.Acks(kept.Acks).Entry(i).Seq()]++
+		for i := range kept.Acks.Len() {
+			counts[kept.Acks.Entry(i).Seq()]++
 		}
 	}
 	return counts

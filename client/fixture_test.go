@@ -37,7 +37,7 @@ func start(t testing.TB, o options) *fixture {
 	f.Node = testnode.Start(t, testnode.Options{Clients: clients, WindowAge: o.windowAge,
 		CosignWait: o.cosignWait, Cosigners: f.sessions})
 	f.store = f.Store
-	config := ingest.Config{Network: f.ID, Version: "test", Pipeline: f.Pipeline, Sessions: f.sessions,
+	config := ingest.Config{Network: f.ID, Version: "test", Pipeline: f.Pipeline.Pipeline, Sessions: f.sessions,
 		Chain: f.Chain, Store: f.store, Status: func() any { return struct{}{} }, Logger: quiet()}
 	if o.config != nil {
 		o.config(&config)

@@ -31,6 +31,7 @@ import (
 	"github.com/waybill-network/waybill/node/telemetry"
 	"github.com/waybill-network/waybill/node/web"
 	"github.com/waybill-network/waybill/pipeline"
+	"github.com/waybill-network/waybill/pipeline/certify"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 
@@ -58,7 +59,8 @@ type Node struct {
 	member   *peer.Member
 	members  *peer.Members
 	puller   *peer.Puller
-	pipeline *pipeline.Pipeline // nil while the node does not serve
+	outbox   *certify.Outbox    // nil while the node does not serve
+	pipeline *pipeline.Pipeline // as well
 	sessions *ingest.Sessions   // nil while the node asks nobody to co-sign
 	keys     *proofKeys
 	prover   *proofWorker // nil while the node makes no proofs
@@ -97,6 +99,7 @@ func Start(ctx context.Context, cfg *config.Config, id *Identity, log *slog.Logg
 		{"store", n.openStore},
 		{"committee", n.startCommittee},
 		{"peers", n.startPeers},
+		{"outbox", n.startOutbox},
 		{"pipeline", n.startPipeline},
 		{"telemetry", n.startHistory},
 		{"ingest API", n.startIngest},
@@ -236,6 +239,26 @@ func (n *Node) startPeers(context.Context) error {
 	return n.serve("peer.listen", n.cfg.Peer.Listen, server.Serve, server.Shutdown)
 }
 
+// startOutbox goes on with the windows that were sealed in an earlier run.
+func (n *Node) startOutbox(context.Context) error {
+	if !n.cfg.Node.Serving || !n.known {
+		return nil
+	}
+	config := certify.Config{Network: n.network, Node: n.index, Logger: n.log}
+	if n.cfg.Proofs.Enabled && len(n.keys.Sizes()) > 0 {
+		n.prover = newProofWorker(n.cfg.Proofs, n.keys, n.log)
+		n.onStop(n.prover.close)
+		config.Prover, config.Proofs, config.ProofWait = n.prover, n.keys, n.cfg.Proofs.Wait
+	}
+	o, err := certify.New(config, n.store, n.chain, n.members)
+	if err != nil {
+		return err
+	}
+	n.onStop(o.Close)
+	n.outbox = o
+	return o.Start()
+}
+
 func (n *Node) startPipeline(ctx context.Context) error {
 	if !n.cfg.Node.Serving {
 		return nil
@@ -254,12 +277,7 @@ func (n *Node) startPipeline(ctx context.Context) error {
 		n.sessions = ingest.NewSessions(n.log)
 		config.Cosigners = n.sessions
 	}
-	if n.cfg.Proofs.Enabled && len(n.keys.Sizes()) > 0 {
-		n.prover = newProofWorker(n.cfg.Proofs, n.keys, n.log)
-		n.onStop(n.prover.close)
-		config.Prover, config.Proofs, config.ProofWait = n.prover, n.keys, n.cfg.Proofs.Wait
-	}
-	p, err := pipeline.New(config, n.store, n.chain, n.members)
+	p, err := pipeline.New(config, n.store, n.chain, n.outbox)
 	if err != nil {
 		return err
 	}

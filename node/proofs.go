@@ -92,7 +92,7 @@ func (k *proofKeys) verifyingKey(size int) []byte {
 }
 
 // proofWorker makes proofs in a child process, which holds one proving key, lives until a window needs another, and is started
-// again when it is gone. It implements pipeline.Prover; it makes one proof at a time.
+// again when it is gone. It implements certify.Prover; it makes one proof at a time.
 type proofWorker struct {
 	cfg     config.Proofs
 	command []string // of the child; nil: this program's
@@ -117,7 +117,7 @@ func newProofWorker(cfg config.Proofs, k *proofKeys, log *slog.Logger) *proofWor
 	return w
 }
 
-// Size implements pipeline.Prover.
+// Size implements certify.Prover.
 func (w *proofWorker) Size(statements int) int { return circuitFor(w.keys.Sizes(), statements) }
 
 // circuitFor returns the smallest of the ascending sizes that takes a window at once, or the largest that there is.
@@ -130,7 +130,7 @@ func circuitFor(sizes []int, statements int) (size int) {
 	return size
 }
 
-// Prove implements pipeline.Prover.
+// Prove implements certify.Prover.
 func (w *proofWorker) Prove(ctx context.Context, s *rollup.Segment, statements []rollup.Statement) (proof [rollup.ProofSize]byte, err error) {
 	w.turn.Lock()
 	defer w.turn.Unlock()

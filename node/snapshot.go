@@ -1,6 +1,7 @@
 package node
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -8,6 +9,7 @@ import (
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/node/telemetry"
 	"github.com/waybill-network/waybill/pipeline"
+	"github.com/waybill-network/waybill/pipeline/certify"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/cosign"
 	"github.com/waybill-network/waybill/rollup/ledger"
@@ -63,13 +65,14 @@ func (n *Node) Snapshot() telemetry.Snapshot {
 	n.fillChain(&s, view)
 	n.fillEpoch(&s, view)
 	var p pipeline.Stats
+	var c certify.Stats
 	if n.pipeline != nil {
-		p = n.pipeline.Stats()
-		n.fillPipeline(&s, &p, view)
+		p, c = n.pipeline.Stats(), n.outbox.Stats()
+		n.fillPipeline(&s, &p, &c)
 	}
-	s.Recent = n.history.Recent(s.Taken, countersOf(view, &p))
-	n.fillProving(&s.Proving, &p)
-	n.fillCommittee(&s, view, p.Members)
+	s.Recent = n.history.Recent(s.Taken, countersOf(view, &p, &c))
+	n.fillProving(&s.Proving, &c)
+	n.fillCommittee(&s, view, c.Members)
 	n.fillStore(&s)
 	return s
 }
@@ -77,17 +80,21 @@ func (n *Node) Snapshot() telemetry.Snapshot {
 // counters returns those whose recent growth is told.
 func (n *Node) counters() telemetry.Counters {
 	var p pipeline.Stats
+	var c certify.Stats
 	if n.pipeline != nil {
-		p = n.pipeline.Stats()
+		p, c = n.pipeline.Stats(), n.outbox.Stats()
 	}
-	return countersOf(n.chain.View(), &p)
+	return countersOf(n.chain.View(), &p, &c)
 }
 
-func countersOf(view *ledger.View, p *pipeline.Stats) telemetry.Counters {
-	c := telemetry.Counters{Accepted: p.Codes[rollup.CodeAccepted], Ordered: p.Ordered, Blocks: uint64(view.Height())}
+func countersOf(view *ledger.View, p *pipeline.Stats, o *certify.Stats) telemetry.Counters {
+	c := telemetry.Counters{Ordered: o.Ordered, Blocks: uint64(view.Height())}
 	for _, code := range rollup.Codes() {
-		if !code.OK() {
-			c.Refused += p.Codes[code]
+		switch n := p.Answered(code); {
+		case code == rollup.CodeAccepted:
+			c.Accepted = n
+		case !code.OK():
+			c.Refused += n
 		}
 	}
 	return c
@@ -133,36 +140,32 @@ func (n *Node) fillEpoch(s *telemetry.Snapshot, view *ledger.View) {
 	}
 }
 
-func (n *Node) fillPipeline(s *telemetry.Snapshot, p *pipeline.Stats, view *ledger.View) {
+func (n *Node) fillPipeline(s *telemetry.Snapshot, p *pipeline.Stats, c *certify.Stats) {
 	s.Node.Serving = true
 	s.ShuttingDown = n.stopping.Load()
-	for i, stage := range []pipeline.StageStats{p.Admit, p.Verify, p.Commit, p.Window, p.Cosign, p.Seal, p.Certify} {
-		s.Stages = append(s.Stages, telemetry.Stage{Name: telemetry.StageNames[i], Acks: stage.Passed, Refused: stage.Refused, Batches: stage.Batches,
-			Queued: stage.Queued, Oldest: stage.Oldest.Seconds(), BatchAcks: stage.Size, Busy: stage.Busy.Seconds(), Last: stage.Last.Seconds()})
+	for _, stage := range append(slices.Clone(p.Stages), c.Certify) {
+		s.Stages = append(s.Stages, telemetry.Stage{Name: stage.Name, Acks: stage.Acks, Refused: stage.Refused, Batches: stage.Batches,
+			Queued: stage.Queued, Oldest: stage.Oldest, BatchAcks: stage.Size, Busy: stage.Busy, Last: stage.Last})
 	}
 	s.Budget = telemetry.Budget(p.Budget)
-	for _, code := range rollup.Codes() {
-		s.Answers = append(s.Answers, telemetry.Answer{Name: code.String(), Count: p.Codes[code]})
+	for _, a := range p.Answers {
+		s.Answers = append(s.Answers, telemetry.Answer(a))
 	}
-	s.Quarantine = telemetry.Quarantine{Total: p.Quarantined, Clients: p.Suspects}
-	for _, w := range p.Windows {
-		t := telemetry.Window{Epoch: w.Key.Epoch, Window: w.Key.Window, State: telemetry.WindowState(w.State), Acks: uint32(w.Acks), MaxAcks: rollup.MaxAcks,
+	s.Quarantine = telemetry.Quarantine(p.Quarantine)
+	for _, w := range slices.Concat(p.Windows, c.Windows) {
+		t := telemetry.Window{Epoch: w.Epoch, Window: w.Window, State: telemetry.WindowState(w.State), Acks: uint32(w.Acks), MaxAcks: rollup.MaxAcks,
 			Units: w.Units, Rows: w.Rows, Statements: uint32(w.Statements), Cosigned: uint32(w.Cosigned), Rung: int(w.Rung),
-			Segments: w.Segments, Proven: w.SegmentsProven, ProofFailure: string(w.ProofFailure), Opened: w.Opened, Sealed: w.Sealed, Ordered: w.Ordered, Power: w.Power, Quorum: w.TotalPower*2/3 + 1}
+			Segments: w.Segments, Proven: w.Proven, ProofFailure: w.ProofFailure, Opened: w.Opened, Closes: w.Closes,
+			Sealed: w.Sealed, Ordered: w.Ordered, Power: w.Power, Quorum: w.Quorum}
 		if w.ID != (rollup.Hash{}) {
 			t.ID, t.Root = w.ID.String(), w.Root.String()
-		}
-		if !w.Opened.IsZero() {
-			t.Closes = w.Opened.Add(n.cfg.Pipeline.WindowAge)
-			if end := view.EpochEnd(); w.Key.Epoch == view.Epoch() && end.Before(t.Closes) {
-				t.Closes = end
-			}
 		}
 		s.Windows = append(s.Windows, t)
 	}
 	s.Cosign.Acks = p.Offered
 	n.fillCosign(&s.Cosign)
-	s.Rollups = telemetry.RollupCounts{Sealed: p.Seal.Batches, Rung1: p.Rungs[0], Rung2: p.Rungs[1], Rung3: p.Rungs[2], Certified: p.Certified, Ordered: p.Ordered, Pending: p.Pending, Oldest: p.OldestAge.Seconds()}
+	s.Rollups = telemetry.RollupCounts{Sealed: p.Stage(pipeline.StageSeal).Batches, Rung1: c.Rungs[0], Rung2: c.Rungs[1], Rung3: c.Rungs[2],
+		Certified: c.Certified, Ordered: c.Ordered, Pending: c.Pending, Oldest: c.Oldest}
 }
 
 func (n *Node) fillCosign(s *telemetry.Cosign) {
@@ -177,7 +180,7 @@ func (n *Node) fillCosign(s *telemetry.Cosign) {
 	}
 }
 
-func (n *Node) fillCommittee(s *telemetry.Snapshot, view *ledger.View, pushed []pipeline.MemberStatus) {
+func (n *Node) fillCommittee(s *telemetry.Snapshot, view *ledger.View, pushed []certify.Member) {
 	self, member := n.id.member()
 	for i, m := range view.Committee().Members {
 		t := telemetry.Member{Node: m.Node, Power: m.Power, Self: member && m.Node == self, Healthy: true}
@@ -186,7 +189,7 @@ func (n *Node) fillCommittee(s *telemetry.Snapshot, view *ledger.View, pushed []
 		}
 		for _, p := range pushed {
 			if p.Member == i {
-				t.Shares, t.Failures, t.LastShare, t.Latency, t.LastError = p.Shares, p.Failures, p.LastShare, p.Latency.Seconds(), p.LastError
+				t.Shares, t.Failures, t.LastShare, t.Latency, t.LastError = p.Shares, p.Failures, p.LastShare, p.Latency, p.LastError
 				t.Healthy = p.LastError == ""
 			}
 		}
@@ -214,7 +217,7 @@ func (n *Node) fillStore(s *telemetry.Snapshot) {
 }
 
 // fillProving says what the node knows of proofs; p is empty while the node does not serve.
-func (n *Node) fillProving(s *telemetry.Proving, p *pipeline.Stats) {
+func (n *Node) fillProving(s *telemetry.Proving, p *certify.Stats) {
 	s.Development = n.id.Genesis.Params.Proofs.Development
 	for _, named := range n.keys.named {
 		_, found := n.keys.found[int(named.Statements)]
@@ -224,9 +227,9 @@ func (n *Node) fillProving(s *telemetry.Proving, p *pipeline.Stats) {
 		return
 	}
 	s.On, s.Wait, s.Prover = true, n.cfg.Proofs.Wait.Seconds(), n.prover.snapshot()
-	s.Windows, s.Proofs, s.Acks = p.Prove.Batches, p.Proofs, p.Prove.Passed
-	s.Queued, s.Working, s.Oldest, s.Last = p.ProofQueue, p.Proving, p.Prove.Oldest.Seconds(), p.Prove.Last.Seconds()
-	for _, why := range pipeline.ProofFailures() {
-		s.Failures = append(s.Failures, telemetry.Answer{Name: string(why), Count: p.ProofFailures[why]})
+	s.Windows, s.Proofs, s.Acks = p.Prove.Batches, p.Proofs, p.Prove.Acks
+	s.Queued, s.Working, s.Oldest, s.Last = p.ProofQueue, p.Proving, p.Prove.Oldest, p.Prove.Last
+	for _, why := range p.ProofFailures {
+		s.Failures = append(s.Failures, telemetry.Answer(why))
 	}
 }

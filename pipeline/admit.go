@@ -18,23 +18,24 @@ type Receipt struct {
 	RetryAfter            time.Duration // when to come back with acks that were answered overloaded; 0 when none was
 }
 
-// Source is where acks come from: one per connection. Sources share the budget and the verifiers fairly. Its methods
-// are safe for concurrent use.
+// Source is where acks come from: one per connection. Sources share the budget and the verifiers
+// fairly. Its methods are safe for concurrent use.
 type Source struct {
 	p       *Pipeline
 	name    string
 	session Session
 
-	held      [lanes]share  // guarded by their budgets
-	lineups   [lanes]lineup // guarded by the queue
-	bad, good atomic.Int32  // bad signatures lately, and good ones since, see quarantine
+	shares    [classes]share  // guarded by their budgets
+	lineups   [classes]lineup // guarded by the queue
+	bad, good atomic.Int32    // bad signatures lately, and good ones since, see quarantine
 	closed    sync.Once
 }
 
 // Open returns a new source. The name is for logs. Close it when the connection ends.
 func (p *Pipeline) Open(name string) *Source { return p.OpenSession(name, NoSession) }
 
-// OpenSession is Open for a connection through whose session the clients of its acks can be asked to co-sign.
+// OpenSession is Open for a connection through whose session the clients of its acks can be asked
+// to co-sign.
 func (p *Pipeline) OpenSession(name string, session Session) *Source {
 	p.counters.sources.Add(1)
 	return &Source{p: p, name: name, session: session}
@@ -60,8 +61,8 @@ const roomRetry = 5 * time.Second
 // Done is closed when every ack is answered.
 func (f *Future) Done() <-chan struct{} { return f.done }
 
-// Wait returns one code per ack once all are answered. The only error is the context's; the acks stay in the pipeline
-// then, and Wait may be called again.
+// Wait returns one code per ack once all are answered. The only error is the context's; the acks
+// stay in the pipeline then, and Wait may be called again.
 func (f *Future) Wait(ctx context.Context) ([]rollup.Code, Receipt, error) {
 	select {
 	case <-f.done:
@@ -89,9 +90,10 @@ func (f *Future) resolve(n int) {
 	}
 }
 
-// Submit hands in acks and waits for their answers: codes[i] answers frames[128·i : 128·i+128]. Errors: ErrFrames when
-// the lengths do not fit, the context's; codes are not written then. Whatever is wrong with acks, or with the node, is
-// a code and no error. Frames are not used after the return.
+// Submit hands in acks and waits for their answers: codes[i] answers frames[128·i : 128·i+128].
+// Errors: ErrFrames when the lengths do not fit, the context's; codes are not written then.
+// Whatever is wrong with acks, or with the node, is a code and no error. Frames are not used
+// after the return.
 func (s *Source) Submit(ctx context.Context, frames []byte, codes []rollup.Code) (Receipt, error) {
 	if len(codes) != len(frames)/rollup.AckSize {
 		return Receipt{}, fmt.Errorf("%w: %d bytes, room for %d codes", ErrFrames, len(frames), len(codes))
@@ -108,8 +110,8 @@ func (s *Source) Submit(ctx context.Context, frames []byte, codes []rollup.Code)
 	return r, nil
 }
 
-// SubmitAsync is Submit without the wait. It returns as soon as every ack is refused or admitted, and does not use
-// frames after that. Error: ErrFrames.
+// SubmitAsync is Submit without the wait. It returns as soon as every ack is refused or admitted,
+// and does not use frames after that. Error: ErrFrames.
 func (s *Source) SubmitAsync(frames []byte) (*Future, error) {
 	if len(frames)%rollup.AckSize != 0 {
 		return nil, fmt.Errorf("%w: %d bytes", ErrFrames, len(frames))
@@ -118,7 +120,7 @@ func (s *Source) SubmitAsync(frames []byte) (*Future, error) {
 	f := &Future{p: p, codes: make([]rollup.Code, len(frames)/rollup.AckSize), done: make(chan struct{})}
 	f.left.Store(1)
 	defer f.resolve(1)
-	p.counters.admit.batches.Add(1)
+	p.counters.admit.Batch(len(f.codes), 0)
 	view := p.chain.View()
 	if code := p.door(view); code != rollup.CodeAccepted {
 		for i := range f.codes {
@@ -156,8 +158,8 @@ type admission struct {
 	view   *ledger.View
 	slots  *slots
 
-	chunks [2 * lanes]*chunk // by slot and lane, being filled
-	locked *window           // whose table is read
+	chunks [2 * classes]*chunk // by slot and class, being filled
+	locked *window             // whose table is read
 
 	client, service uint32 // the last ones looked up
 	clientOK        bool
@@ -249,18 +251,19 @@ func (a *admission) checkRegistry(f rollup.Frame) rollup.Code {
 	return rollup.CodeAccepted
 }
 
-// elsewhere answers an ack for a window that takes none: known if it was accepted then, so that nobody signs twice for
-// one delivery.
+// elsewhere answers an ack for a window that takes none: known if it was accepted then, so that
+// nobody signs twice for one delivery.
 func (a *admission) elsewhere(f rollup.Frame) rollup.Code {
 	a.unlock() // the lookup below takes the locks of other windows
 	key := f.Key()
-	// A window drains, then is sealed, then is let go: asked in this order, an ack of it is not missed.
+	// A window drains, then is sealed, then is let go: asked in this order, an ack of it is not
+	// missed.
 	known, draining := a.p.windows.drains(f)
 	if !draining && (!a.priorLooked || a.priorKey != key) {
 		a.prior, _ = a.p.sealedWindow(key) // one that can not be read holds nothing, as far as the door can tell
 		a.priorKey, a.priorLooked = key, true
 	}
-	if known || a.priorKey == key && a.prior.holds(f) {
+	if known || a.priorKey == key && a.prior.contains(f) {
 		return rollup.CodeKnown
 	}
 	open := a.slots[0].key
@@ -273,19 +276,19 @@ func (a *admission) elsewhere(f rollup.Frame) rollup.Code {
 	return rollup.CodeWindowAhead
 }
 
-// add puts an ack into the chunk of its window and lane.
+// add puts an ack into the chunk of its window and class.
 func (a *admission) add(f rollup.Frame, index uint32, slot, remaining int) {
-	lane, limit := laneProven, maxChunk
-	if a.source.suspect() || a.p.quarantine.holds(f.Client()) {
-		lane, limit = laneSuspect, suspectChunk
-	} else if !a.source.proven() {
-		lane = laneNew
+	class, limit := classEstablished, maxChunk
+	if a.source.suspect() || a.p.quarantine.has(f.Client()) {
+		class, limit = classSuspect, suspectChunk
+	} else if !a.source.established() {
+		class = classNew
 	}
 	limit = min(limit, a.p.cfg.MaxBatch)
-	at := &a.chunks[slot*lanes+lane]
+	at := &a.chunks[slot*classes+class]
 	if *at == nil {
 		c := newChunk(min(remaining, limit))
-		c.source, c.future, c.window, c.view, c.lane = a.source, a.future, a.slots[slot], a.view, lane
+		c.source, c.future, c.window, c.view, c.class = a.source, a.future, a.slots[slot], a.view, class
 		*at = c
 	}
 	c := *at
@@ -313,7 +316,7 @@ func (a *admission) flush(c *chunk) {
 		}
 		c.cut(granted, code)
 	}
-	affordable := p.budgets[c.lane].reserve(&a.source.held[c.lane], granted, c.size())
+	affordable := p.budgets[c.class].reserve(&a.source.shares[c.class], granted, c.size())
 	if affordable < granted {
 		c.cut(affordable, rollup.CodeOverloaded)
 		p.giveBack(c.window, granted-affordable)
@@ -323,7 +326,7 @@ func (a *admission) flush(c *chunk) {
 		return
 	}
 	a.future.left.Add(int64(affordable))
-	p.counters.admit.pass(affordable)
+	p.counters.admit.Settle(affordable, 0)
 	c.queued = time.Now()
 	if !p.queue.push(c) {
 		p.abandon(c, rollup.CodeShuttingDown)
@@ -353,10 +356,10 @@ type chunk struct {
 	source *Source
 	window *window
 	view   *ledger.View // in which the clients were found
-	lane   int          // whose budget it was admitted under
+	class  int          // whose budget it was admitted under
 	queued time.Time
 	next   *chunk // in the queue
-	class  int
+	pool   int    // that it goes back to
 }
 
 // Chunks come in sizes, so that a single ack does not take the memory of a thousand.
@@ -372,20 +375,20 @@ var (
 )
 
 func newChunk(n int) *chunk {
-	class := 0
-	for chunkSizes[class] < n {
-		class++
+	pool := 0
+	for chunkSizes[pool] < n {
+		pool++
 	}
-	if c, ok := chunkPools[class].Get().(*chunk); ok {
+	if c, ok := chunkPools[pool].Get().(*chunk); ok {
 		return c
 	}
-	size := chunkSizes[class]
-	return &chunk{frames: make([]byte, 0, size*rollup.AckSize), at: make([]uint32, 0, size), class: class}
+	size := chunkSizes[pool]
+	return &chunk{frames: make([]byte, 0, size*rollup.AckSize), at: make([]uint32, 0, size), pool: pool}
 }
 
 func (c *chunk) recycle() {
-	*c = chunk{frames: c.frames[:0], at: c.at[:0], class: c.class}
-	chunkPools[c.class].Put(c)
+	*c = chunk{frames: c.frames[:0], at: c.at[:0], pool: c.pool}
+	chunkPools[c.pool].Put(c)
 }
 
 // size is what a chunk takes of the byte budget.

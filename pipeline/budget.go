@@ -1,15 +1,19 @@
 package pipeline
 
 import (
+	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// budget bounds how many acks are admitted and not yet answered, and the memory that they hold. A source may hold as
-// much as is free besides: alone it gets half, n busy sources get 1/(n+1) each, and one share always stays free for the
-// next that comes, without anyone knowing how many sources there are (the dynamic thresholds of Choudhury and Hahne).
+// budget bounds how many acks are admitted and not yet answered, and the memory that they hold. A
+// source may hold as much as is free besides: alone it gets half, n busy sources get 1/(n+1)
+// each, and one share always stays free for the next that comes, without anyone knowing how many
+// sources there are (the dynamic thresholds of Choudhury and Hahne).
 //
-// There is one for each lane: whoever opens many connections at once shares the small one of sources that are not proven.
+// There is one for each class: sources that are not established share the small one,
+// so opening many connections at once gains nothing.
 type budget struct {
 	maxAcks  int
 	maxBytes int64
@@ -25,7 +29,8 @@ type share struct {
 	bytes int64
 }
 
-// reserve grants up to want acks in a chunk of the given size; zero means that the source must wait.
+// reserve grants up to want acks in a chunk of the given size; zero means that the source must
+// wait.
 func (b *budget) reserve(s *share, want int, bytes int64) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -60,8 +65,7 @@ func (b *budget) used() (acks int, bytes int64) {
 
 // rate measures acks per second of one worker's time, as a moving average over batches.
 type rate struct {
-	mu        sync.Mutex
-	perSecond float64
+	perSecond atomic.Uint64 // the bits of a float64
 }
 
 func (r *rate) record(acks int, took time.Duration) {
@@ -69,22 +73,27 @@ func (r *rate) record(acks int, took time.Duration) {
 		return
 	}
 	now := float64(acks) / took.Seconds()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.perSecond == 0 {
-		r.perSecond = now
+	for {
+		bits := r.perSecond.Load()
+		average := math.Float64frombits(bits)
+		if bits == 0 {
+			average = now
+		}
+		// A batch counts by its size: small ones say little about a busy node.
+		average += (now - average) * min(0.25, float64(acks)/16384)
+		if r.perSecond.CompareAndSwap(bits, math.Float64bits(average)) {
+			return
+		}
 	}
-	// A batch counts by its size: small ones say little about a busy node.
-	r.perSecond += (now - r.perSecond) * min(0.25, float64(acks)/16384)
 }
 
-// delay returns after how long n acks will have been verified by some workers, within sensible bounds.
+// delay returns after how long n acks will have been verified by some workers, within sensible
+// bounds.
 func (r *rate) delay(n, workers int) time.Duration {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.perSecond == 0 {
+	perSecond := math.Float64frombits(r.perSecond.Load())
+	if perSecond == 0 {
 		return time.Second
 	}
-	d := time.Duration(float64(n) / r.perSecond / float64(workers) * float64(time.Second))
+	d := time.Duration(float64(n) / perSecond / float64(workers) * float64(time.Second))
 	return min(max(d, 20*time.Millisecond), 5*time.Second)
 }

@@ -10,8 +10,9 @@ import (
 	"time"
 
 	"github.com/waybill-network/waybill/kernels/bls"
-	"github.com/waybill-network/waybill/pipeline"
+	"github.com/waybill-network/waybill/pipeline/certify"
 	"github.com/waybill-network/waybill/pipeline/pipelinetest"
+	"github.com/waybill-network/waybill/pipeline/status"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
@@ -51,7 +52,8 @@ func (m *moody) pushed() (n int) {
 	return n
 }
 
-// committee is a fixture with four members, of whom three are a quorum, and one window that is about to be certified.
+// committee is a fixture with four members, of whom three are a quorum, and one window that is
+// about to be certified.
 func committee(t *testing.T, setUp func(f *fixture, m *moody)) (*fixture, *moody) {
 	f := newFixture(t, pipelinetest.Config{Members: 4, Clients: 2})
 	m := &moody{answer: map[int]func(context.Context, int, []byte) ([48]byte, error){}, pushes: map[int]int{}}
@@ -62,8 +64,8 @@ func committee(t *testing.T, setUp func(f *fixture, m *moody)) (*fixture, *moody
 	return f, m
 }
 
-func (f *fixture) state() pipeline.WindowStatus {
-	for _, w := range f.p.Stats().Windows {
+func (f *fixture) state() status.Window {
+	for _, w := range f.p.Stats().AllWindows() {
 		if w.Acks > 0 {
 			return w
 		}
@@ -77,7 +79,7 @@ func (f *fixture) wantOrdered() {
 	if n := len(f.rolledUp()); n != 4 {
 		f.t.Errorf("%d acks ordered", n)
 	}
-	if s := f.state(); s.State != pipeline.StateOrdered {
+	if s := f.state(); s.State != certify.StateOrdered {
 		f.t.Errorf("%+v", s)
 	}
 }
@@ -103,10 +105,10 @@ func TestMembersDown(t *testing.T) {
 		time.Sleep(5 * time.Minute) // two shares are there, a third is needed
 		s := f.p.Stats()
 		w := f.state()
-		if w.State != pipeline.StateCertifying || w.Power != 20 || w.TotalPower != 40 || s.Pending != 1 || s.OldestAge < 4*time.Minute || s.Certified != 0 {
+		if w.State != certify.StateCollecting || w.Power != 20 || w.Quorum != 27 || s.Certify.Pending != 1 || s.Certify.Oldest < 240 || s.Certify.Certified != 0 {
 			t.Errorf("%+v, %+v", w, s)
 		}
-		for _, member := range s.Members {
+		for _, member := range s.Certify.Members {
 			wantDown := member.Member == 1 || member.Member == 2
 			if (member.Shares == 0) != wantDown || (member.LastError == errDown.Error()) != wantDown || member.Refusing {
 				t.Errorf("%+v", member)
@@ -118,7 +120,7 @@ func TestMembersDown(t *testing.T) {
 		m.set(nil, 2)
 		time.Sleep(15 * time.Second)
 		f.wantOrdered()
-		if s := f.p.Stats(); s.Pending != 0 || s.Certified != 1 || s.Ordered != 1 {
+		if s := f.p.Stats(); s.Certify.Pending != 0 || s.Certify.Certified != 1 || s.Certify.Ordered != 1 {
 			t.Errorf("%+v", s)
 		}
 	})
@@ -161,17 +163,17 @@ func TestRefusingMembers(t *testing.T) {
 		f.want(f.submit(f.acks(3)...), all(rollup.CodeAccepted, 3)...)
 		time.Sleep(time.Minute)
 		w := f.state()
-		if w.State != pipeline.StateStuck || !strings.Contains(w.Err, "not to my liking") {
+		if w.State != certify.StateStuck || !strings.Contains(w.Error, "not to my liking") {
 			t.Errorf("%+v", w)
 		}
 		s := f.p.Stats()
-		for _, member := range s.Members {
+		for _, member := range s.Certify.Members {
 			if wantRefusals := uint64(max(0, 2-member.Member)); member.Refusals != wantRefusals || member.Refusing != (wantRefusals > 0) {
 				t.Errorf("%+v", member)
 			}
 		}
-		if s.Pending != 0 || s.Certify.Refused != 3 || f.p.Ready() != nil {
-			t.Errorf("%+v", s.Certify)
+		if s.Certify.Pending != 0 || s.Certify.Certify.Refused != 3 || f.p.Ready() != nil {
+			t.Errorf("%+v", s.Certify.Certify)
 		}
 		// It stays in the store, and the next start tries again.
 		m.set(nil, 0, 1)
@@ -201,7 +203,7 @@ func TestLyingMembers(t *testing.T) {
 				defer f.blocks()()
 				defer f.p.Close()
 				time.Sleep(time.Minute)
-				if w := f.state(); w.State != pipeline.StateCertifying || w.Power != 20 {
+				if w := f.state(); w.State != certify.StateCollecting || w.Power != 20 {
 					t.Errorf("%+v", w)
 				}
 				m.set(nil, 1)
@@ -225,7 +227,7 @@ func TestCertificateIsKept(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		f.net.Block()
 		w := f.state()
-		if w.State != pipeline.StateCertifying || w.Certified.IsZero() || f.p.Stats().Certified != 1 {
+		if w.State != certify.StateOrdering || w.Certified.IsZero() || f.p.Stats().Certify.Certified != 1 {
 			t.Errorf("%+v", w)
 		}
 		f.p.Close()
@@ -267,7 +269,8 @@ func TestAlreadyOrdered(t *testing.T) {
 	})
 }
 
-// TestOrderIsLost: a transaction that the chain took and lost is offered again; an epoch too old for it ends the matter.
+// TestOrderIsLost: a transaction that the chain took and lost is offered again; an epoch too old
+// for it ends the matter.
 func TestOrderIsLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		offers := 0
@@ -289,7 +292,7 @@ func TestOrderIsLost(t *testing.T) {
 		f.net.Refuse = func([]byte) error { return ledger.CodeEpochTooOld }
 		f.want(f.submit(f.acks(1)...), rollup.CodeAccepted)
 		time.Sleep(30 * time.Second)
-		if w := f.state(); w.State != pipeline.StateStuck || w.Acks != 1 {
+		if w := f.state(); w.State != certify.StateStuck || w.Acks != 1 {
 			t.Errorf("%+v", w)
 		}
 	})

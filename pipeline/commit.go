@@ -7,7 +7,14 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// committer collects chunks while a write is under way; they are the next group.
+// committer collects chunks while a write is under way; they are the next group. So the groups
+// grow with the load and with the latency of the disk, and an ack waits for two writes at most:
+// for the rest of the one under way, and for its own.
+//
+// Its chunks have provisional codes: accepted, known and replayed_seq rest on acks that may not
+// be durable yet. One goroutine takes group after group, writes what the windows of its chunks
+// have, and then makes the codes final. If the write failed, or one before it, whatever rests on
+// it is answered store_failed.
 type committer struct {
 	mu      sync.Mutex
 	filled  sync.Cond
@@ -33,15 +40,16 @@ func (c *committer) add(chunks []*chunk) {
 	c.filled.Signal()
 }
 
-// take waits for a group; spare becomes the space of the next. An empty one means that the committer is closed.
-func (c *committer) take(spare []*chunk) (group []*chunk, since time.Time) {
+// take waits for a group; spare becomes the space of the next. An empty one means that the
+// committer is closed.
+func (c *committer) take(spare []*chunk) (group []*chunk) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for len(c.pending) == 0 && !c.closed {
 		c.filled.Wait()
 	}
 	group, c.pending = c.pending, spare[:0]
-	return group, c.since
+	return group
 }
 
 func (c *committer) done(acks int) {
@@ -71,14 +79,15 @@ func (p *Pipeline) commitGroups() {
 	var g group
 	var spare []*chunk
 	for {
-		chunks, since := p.committer.take(spare)
+		chunks := p.committer.take(spare)
 		if len(chunks) == 0 {
 			return
 		}
 		start := time.Now()
-		err := g.write(p, chunks)
-		if err != nil {
-			p.fail("committing acks", err)
+		if !p.failed() { // otherwise answer says so
+			if err := g.write(p, chunks); err != nil {
+				p.fail("committing acks", err)
+			}
 		}
 		acks := 0
 		for i, c := range chunks {
@@ -87,8 +96,7 @@ func (p *Pipeline) commitGroups() {
 			chunks[i] = nil
 		}
 		p.committer.done(acks)
-		p.counters.commit.batch(acks, time.Since(start))
-		p.counters.commitWait.Store(int64(start.Sub(since)))
+		p.counters.commit.Batch(acks, time.Since(start))
 		spare = chunks
 	}
 }
@@ -96,15 +104,12 @@ func (p *Pipeline) commitGroups() {
 // group is one write.
 type group struct {
 	windows []*window
-	runs    []Run
+	runs    []rollup.Run
 }
 
-// write makes everything durable that the chunks' windows hold, which includes acks of chunks that are not in the
-// group yet.
+// write makes everything durable that the chunks' windows hold, which includes acks of chunks
+// that are not in the group yet.
 func (g *group) write(p *Pipeline, chunks []*chunk) error {
-	if p.failed() {
-		return nil
-	}
 	g.windows, g.runs = g.windows[:0], g.runs[:0]
 	for _, c := range chunks {
 		if !g.has(c.window) {
@@ -140,7 +145,7 @@ func (g *group) add(w *window) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if n := w.acks(); n > w.written {
-		run := Run{Key: w.key, First: uint32(w.written), Frames: w.frames[w.written*rollup.AckSize:]}
+		run := rollup.Run{Key: w.key, First: uint32(w.written), Frames: w.frames[w.written*rollup.AckSize:]}
 		g.runs = append(g.runs, run)
 		w.written = n
 	}
@@ -160,7 +165,7 @@ func (p *Pipeline) answer(c *chunk) {
 		}
 		p.counters.answer(*code, 1)
 	}
-	p.counters.commit.settle(durable, len(c.at)-durable)
+	p.counters.commit.Settle(durable, len(c.at)-durable)
 	p.finish(c)
 }
 
@@ -178,7 +183,7 @@ func (p *Pipeline) abandon(c *chunk, code rollup.Code) {
 
 func (p *Pipeline) finish(c *chunk) {
 	n, future, w := len(c.at), c.future, c.window
-	p.budgets[c.lane].release(&c.source.held[c.lane], n, c.size())
+	p.budgets[c.class].release(&c.source.shares[c.class], n, c.size())
 	c.recycle()
 	p.answered(w, n)
 	future.resolve(n)

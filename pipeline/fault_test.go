@@ -12,8 +12,9 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// TestStoreFailure fails every write in turn, without doing it and after doing it: what was answered accepted is in one
-// rollup after the next start, what was not is in one at most, and until then the pipeline says why it accepts nothing.
+// TestStoreFailure fails every write in turn, without doing it and after doing it: what was
+// answered accepted is in one rollup after the next start, what was not is in one at most, and
+// until then the pipeline says why it accepts nothing.
 func TestStoreFailure(t *testing.T) {
 	failWrites(t, func(*fixture) {}, "append", "seal", "certificate", "ordered")
 }
@@ -118,7 +119,8 @@ func failWrite(t *testing.T, n int, polarity fault, setUp func(f *fixture)) (fai
 	return failed
 }
 
-// TestFailureResolvesAll fails a write while acks wait in every stage: each is answered, none accepted.
+// TestFailureResolvesAll fails a write while acks wait in every stage: each is answered, none
+// accepted.
 func TestFailureResolvesAll(t *testing.T) {
 	for _, polarity := range []fault{lost, kept} {
 		synctest.Test(t, func(t *testing.T) {
@@ -161,7 +163,7 @@ func TestFailureResolvesAll(t *testing.T) {
 				}
 			}
 			s := f.p.Stats()
-			if s.Budget.Acks != 0 || s.Budget.Bytes != 0 || s.Codes[rollup.CodeStoreFailed] != 20 || s.Commit.Queued != 0 || s.Verify.Queued != 0 {
+			if s.Budget.Acks != 0 || s.Budget.Bytes != 0 || s.Answered(rollup.CodeStoreFailed) != 20 || s.Stage(pipeline.StageCommit).Queued != 0 || s.Stage(pipeline.StageVerify).Queued != 0 {
 				t.Errorf("%+v", s)
 			}
 			f.p.Close()
@@ -169,11 +171,12 @@ func TestFailureResolvesAll(t *testing.T) {
 	}
 }
 
-// TestUnreadableStore: a store that can not be read back stops Start, which may be tried again on another pipeline.
+// TestUnreadableStore: a store that can not be read back stops Start, which may be tried again on
+// another pipeline.
 func TestUnreadableStore(t *testing.T) {
 	f := newFixture(t, pipelinetest.Config{Clients: 1})
 	for _, method := range []string{"PoolWindows", "Unordered", "Unheld", "NextWindow"} {
-		p, err := pipeline.New(f.cfg, unreadable{f.disk.open(nil), method}, f.net, f.members)
+		p, err := pipelinetest.NewNode(f.cfg, unreadable{f.disk.open(nil), method}, f.net, f.members)
 		if err != nil {
 			t.Fatal(err)
 		}

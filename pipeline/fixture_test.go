@@ -13,11 +13,13 @@ import (
 
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/pipeline"
+	"github.com/waybill-network/waybill/pipeline/certify"
 	"github.com/waybill-network/waybill/pipeline/pipelinetest"
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// disk is a store in memory that can fail both ways. What it holds survives the Store that wrote it.
+// disk is a store in memory that can fail both ways. What it holds survives the Store that wrote
+// it.
 type disk struct {
 	mu        sync.Mutex
 	pools     map[rollup.WindowKey][]byte
@@ -27,9 +29,14 @@ type disk struct {
 	holders   map[rollup.WindowKey]uint32
 }
 
+// rolled is a sealed window as it lies on a disk.
 type rolled struct {
-	id rollup.Hash
-	pipeline.Sealed
+	id                           rollup.Hash
+	header, acks, clients, proof []byte
+}
+
+func (r *rolled) archive() (*rollup.Archive, error) {
+	return rollup.ParseArchive(r.header, r.acks, r.clients, r.proof)
 }
 
 func newDisk() *disk {
@@ -96,7 +103,7 @@ func (s *store) write(op string, apply func()) error {
 	return nil
 }
 
-func (s *store) AppendAcks(runs []pipeline.Run) error {
+func (s *store) AppendAcks(runs []rollup.Run) error {
 	return s.write("append", func() {
 		for _, r := range runs {
 			if have := len(s.pools[r.Key]) / rollup.AckSize; have != int(r.First) || len(r.Frames) == 0 {
@@ -141,28 +148,33 @@ func (s *store) NextWindow(node, epoch uint32) (next uint32, err error) {
 	return next, nil
 }
 
-func (s *store) PutSealed(key rollup.WindowKey, id rollup.Hash, kept pipeline.Sealed) error {
+func (s *store) PutSealed(a *rollup.Archive) error {
 	return s.write("seal", func() {
+		key := a.Key()
 		delete(s.pools, key)
-		s.sealed[key] = rolled{id, pipeline.Sealed{Header: bytes.Clone(kept.Header), Acks: bytes.Clone(kept.Acks), Clients: bytes.Clone(kept.Clients)}}
+		r := rolled{id: a.Header.ID(), header: a.Header.Append(nil), acks: bytes.Clone(a.Acks)}
+		if a.Stated() {
+			r.clients = a.Clients.Append(nil)
+		}
+		s.sealed[key] = r
 		s.unordered[key] = true
 	})
 }
 
-func (s *store) Sealed(key rollup.WindowKey) (pipeline.Sealed, error) {
+func (s *store) Sealed(key rollup.WindowKey) (*rollup.Archive, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	r, ok := s.sealed[key]
+	s.mu.Unlock()
 	if !ok {
-		return pipeline.Sealed{}, pipeline.ErrNotFound
+		return nil, rollup.ErrNotFound
 	}
-	return r.Sealed, nil
+	return r.archive()
 }
 
 func (s *store) PutProof(key rollup.WindowKey, proof []byte) error {
 	return s.write("proof", func() {
 		r := s.sealed[key]
-		r.Proof = bytes.Clone(proof)
+		r.proof = bytes.Clone(proof)
 		s.sealed[key] = r
 	})
 }
@@ -171,7 +183,7 @@ func (s *store) Unheld() (keys []rollup.WindowKey, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for k, r := range s.sealed {
-		if _, held := s.holders[k]; !held && r.Clients != nil {
+		if _, held := s.holders[k]; !held && r.clients != nil {
 			keys = append(keys, k)
 		}
 	}
@@ -201,7 +213,7 @@ func (s *store) Certificate(key rollup.WindowKey) ([]byte, error) {
 	if c, ok := s.certs[key]; ok {
 		return c, nil
 	}
-	return nil, pipeline.ErrNotFound
+	return nil, rollup.ErrNotFound
 }
 
 func (s *store) MarkOrdered(key rollup.WindowKey) error {
@@ -215,8 +227,8 @@ type fixture struct {
 	members *pipelinetest.Committee
 	disk    *disk
 	store   *store
-	cfg     pipeline.Config
-	p       *pipeline.Pipeline
+	cfg     pipelinetest.NodeConfig
+	p       *pipelinetest.Node
 	source  *pipeline.Source
 	session pipeline.Session // of the source
 }
@@ -228,7 +240,7 @@ func newFixture(t testing.TB, size pipelinetest.Config) *fixture {
 		t.Fatal(err)
 	}
 	f := &fixture{t: t, net: net, members: &pipelinetest.Committee{Network: net}, disk: newDisk()}
-	f.cfg = pipeline.Config{Network: net.ID, Workers: 2, Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))}
+	f.cfg.Config = pipeline.Config{Network: net.ID, Workers: 2, Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))}
 	return f
 }
 
@@ -236,7 +248,7 @@ func newFixture(t testing.TB, size pipelinetest.Config) *fixture {
 func (f *fixture) start(plan func(op string) fault) {
 	f.t.Helper()
 	f.store = f.disk.open(plan)
-	p, err := pipeline.New(f.cfg, f.store, f.net, f.members)
+	p, err := pipelinetest.NewNode(f.cfg, f.store, f.net, f.members)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -312,7 +324,8 @@ func (f *fixture) unsigned(n int) []*rollup.Ack {
 	return acks
 }
 
-// stub accepts every signature, except that of acks with as many units as bad says, and may take its time.
+// stub accepts every signature, except that of acks with as many units as bad says, and may take
+// its time.
 type stub struct {
 	*pipelinetest.Accepting
 	gate   chan struct{}       // received from before each batch, nil: none
@@ -351,7 +364,7 @@ func (f *fixture) settled() {
 	for range 100 {
 		time.Sleep(5 * time.Second)
 		s := f.p.Stats()
-		if s.Pending == 0 && s.Window.Queued == 0 && s.Cosign.Queued == 0 && s.Seal.Queued == 0 {
+		if s.Certify.Pending == 0 && s.Stage(pipeline.StageWindow).Queued == 0 && s.Stage(pipeline.StageCosign).Queued == 0 && s.Stage(pipeline.StageSeal).Queued == 0 {
 			return
 		}
 	}
@@ -375,11 +388,12 @@ func (f *fixture) rolledUp() map[[rollup.MessageSize]byte]int {
 			f.t.Fatalf("%v was ordered as %v (before: %v), the disk has %v", o.Key, o.ID, seen[o.Key], r.id)
 		}
 		seen[o.Key] = true
-		h, err := rollup.ParseHeader(r.Header)
+		kept, err := r.archive()
 		if err != nil {
 			f.t.Fatal(err)
 		}
-		encoded, err := r.Evidence()
+		rungs := kept.Rungs()
+		encoded, err := kept.Evidence(rungs[len(rungs)-1])
 		if err != nil {
 			f.t.Fatal(err)
 		}
@@ -387,15 +401,21 @@ func (f *fixture) rolledUp() map[[rollup.MessageSize]byte]int {
 		if err != nil {
 			f.t.Fatal(err)
 		}
+		h := kept.Header
 		if err := rollup.Verify(h, ev, f.net.ID, f.net.View(), nil, 1); err != nil {
 			f.t.Fatal(err)
 		}
-		for i := range rollup.Acks(r.Acks).Len() { // of which the evidence, made from them, has just been verified
-			a := rollup.Acks(r.Acks).Ack(h, i)
+		for i := range kept.Acks.Len() { // the evidence, made from them, has just been verified
+			a := kept.Acks.Ack(h, i)
 			count[message(&a)]++
 		}
 	}
 	return count
+}
+
+// failures returns how many windows stay without a proof for a reason.
+func failures(s pipelinetest.Stats, why certify.ProofFailure) uint64 {
+	return pipelinetest.Count(s.Certify.ProofFailures, why.String())
 }
 
 func all(code rollup.Code, n int) []rollup.Code {

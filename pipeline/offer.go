@@ -14,20 +14,21 @@ import (
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
-// Session names a way to reach clients for a second signature: whoever handed in their acks. [Cosigners] give the numbers
-// out, and use none again.
+// Session names a way to reach clients for a second signature: whoever handed in their acks.
+// [Cosigners] give the numbers out, and use none again.
 type Session uint32
 
 // NoSession marks acks whose clients cannot be asked.
 const NoSession Session = 0
 
-// Cosigners reach clients when a window has closed. Methods are called from several goroutines at a time.
+// Cosigners reach clients when a window has closed. Methods are called from several goroutines at
+// a time.
 type Cosigners interface {
 	// Reaches reports whether the clients of a session can be asked now.
 	Reaches(s Session) bool
-	// Offer asks the clients of all parties, and returns when each has answered or cannot any more, or soon after the
-	// context ended. What it returns are signatures that came from the offered clients' own parties, at most one a client,
-	// and were not verified. The offer does not change.
+	// Offer asks the clients of all parties, and returns when each has answered or cannot any more,
+	// or soon after the context ended. What it returns are signatures that came from the offered
+	// clients' own parties, at most one a client, and were not verified. The offer does not change.
 	Offer(ctx context.Context, o *Offer) []Cosignature
 	// Disproved says that signatures from a session did not verify.
 	Disproved(s Session)
@@ -81,19 +82,23 @@ type cosigned struct {
 	rest      [bls.SignatureSize]byte // of the acks of everybody else
 }
 
-// offerWindows hands drained windows to the sealer: at once, or after their clients were asked. The windows that are
-// offered at a time are at most those that drain.
+// offerWindows hands drained windows to the sealer: at once, or after their clients were asked.
+// The windows that are offered at a time are at most those that drain.
 func (p *Pipeline) offerWindows() {
 	var offers sync.WaitGroup
 	defer offers.Wait()
 	for {
-		w, ok := p.windows.drained.pop()
-		if !ok {
+		var w *window
+		select {
+		case w = <-p.windows.drained:
+		case <-p.ctx.Done():
+		}
+		if p.ctx.Err() != nil {
 			return
 		}
 		reached := p.reached(w)
 		if len(reached) == 0 || p.failed() {
-			p.windows.toSeal.push(closing{window: w})
+			p.windows.toSeal <- closing{window: w}
 			continue
 		}
 		offers.Go(func() {
@@ -102,14 +107,14 @@ func (p *Pipeline) offerWindows() {
 			if err != nil { // the acks are there, and the sealer says what is wrong with them
 				p.log.Error("a window could not be offered", "epoch", w.key.Epoch, "window", w.key.Window, "err", err)
 			}
-			p.counters.cosign.batch(w.acks(), time.Since(start))
-			p.windows.toSeal.push(closing{w, c})
+			p.counters.cosign.Batch(w.acks(), time.Since(start))
+			p.windows.toSeal <- closing{w, c}
 		})
 	}
 }
 
-// reached returns the clients of a drained window that can be asked: those whose acks all came through one session, so that
-// whoever answers has seen all of them.
+// reached returns the clients of a drained window that can be asked: those whose acks all came
+// through one session, so that whoever answers has seen all of them.
 func (p *Pipeline) reached(w *window) map[uint32]Session {
 	if p.cfg.Cosigners == nil || p.cfg.CosignWait == 0 {
 		return nil
@@ -137,16 +142,19 @@ func (p *Pipeline) reached(w *window) map[uint32]Session {
 	return reached
 }
 
-// offer asks the reached clients of a window to co-sign it, and returns what they signed: nil when nobody did.
+// offer asks the reached clients of a window to co-sign it, and returns what they signed: nil
+// when nobody did.
 func (p *Pipeline) offer(w *window, reached map[uint32]Session) (*cosigned, error) {
 	ctx, cancel := context.WithTimeout(p.ctx, p.cfg.CosignWait)
 	defer cancel()
 	p.windows.mu.Lock()
-	w.record.State, w.endOffer = StateCosigning, cancel
+	w.become(StateCosigning)
+	w.endOffer = cancel
 	p.windows.mu.Unlock()
 	defer func() {
 		p.windows.mu.Lock()
-		w.record.State, w.endOffer = StateSealing, nil
+		w.become(StateSealing)
+		w.endOffer = nil
 		p.windows.mu.Unlock()
 	}()
 	view := p.chain.View()
@@ -158,7 +166,8 @@ func (p *Pipeline) offer(w *window, reached map[uint32]Session) (*cosigned, erro
 	return p.settleOffer(w, o, p.cfg.Cosigners.Offer(ctx, o), view)
 }
 
-// makeOffer builds the statements of the reached clients; it returns nil when none has statements within the limits.
+// makeOffer builds the statements of the reached clients; it returns nil when none has statements
+// within the limits.
 func (p *Pipeline) makeOffer(w *window, reached map[uint32]Session, view *ledger.View) (*Offer, error) {
 	archive, err := new(rollup.Sealer).Archive(p.cfg.Network, w.key, w.frames, view)
 	if err != nil {
@@ -222,8 +231,8 @@ func (p *Pipeline) settleOffer(w *window, o *Offer, answers []Cosignature, view 
 	return c, err
 }
 
-// verifyAnswers verifies all answers together, each session's as one part, and returns the sum of the valid ones with the
-// clients they are from.
+// verifyAnswers verifies all answers together, each session's as one part, and returns the sum of
+// the valid ones with the clients they are from.
 func (p *Pipeline) verifyAnswers(v *bls.Verifier, o *Offer, answers []Cosignature, view *ledger.View) (bls.Signature, map[uint32]struct{}, error) {
 	slices.SortFunc(answers, func(a, b Cosignature) int { return cmp.Compare(a.Client, b.Client) })
 	message := o.Message()
@@ -267,8 +276,9 @@ func (p *Pipeline) verifyAnswers(v *bls.Verifier, o *Offer, answers []Cosignatur
 	return sum, signers, nil
 }
 
-// sumWithout is the sum of the signatures of a drained window's acks, without those of some clients. Whichever are fewer
-// are decoded again: keeping every point would take more memory than the acks do.
+// sumWithout is the sum of the signatures of a drained window's acks, without those of some
+// clients. Whichever are fewer are decoded again: keeping every point would take more memory than
+// the acks do.
 func (w *window) sumWithout(v *bls.Verifier, without func(client uint32) bool) (bls.Signature, error) {
 	var parts [2][]byte // the signatures of the others, and of the clients to leave out
 	for i := range w.acks() {

@@ -37,15 +37,15 @@ func (f *fixture) through(s pipeline.Session, seq uint32, clients ...uint32) {
 // header is the rollup of a window.
 func (f *fixture) header(key rollup.WindowKey) *rollup.Header {
 	f.t.Helper()
-	h, err := rollup.ParseHeader(f.disk.sealed[key].Header)
+	h, err := rollup.ParseHeader(f.disk.sealed[key].header)
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	return h
 }
 
-// TestOffer: who can be asked is, and whose answer is good moves to the statements; everybody else stays. The totals are the
-// same whatever happens, and the chain orders it.
+// TestOffer: who can be asked is, and whose answer is good moves to the statements; everybody
+// else stays. The totals are the same whatever happens, and the chain orders it.
 func TestOffer(t *testing.T) {
 	drop := func(clients ...uint32) func(context.Context, *pipeline.Offer, []pipeline.Cosignature) []pipeline.Cosignature {
 		return func(_ context.Context, _ *pipeline.Offer, a []pipeline.Cosignature) []pipeline.Cosignature {
@@ -62,8 +62,8 @@ func TestOffer(t *testing.T) {
 			return a
 		}
 	}
-	// Clients 0, 1 and 2 come through session 1, 3 and 4 through session 2, 5 through none, 6 through both, 7 through session
-	// 1 and none.
+	// Clients 0, 1 and 2 come through session 1, 3 and 4 through session 2, 5 through none, 6
+	// through both, 7 through session 1 and none.
 	for name, c := range map[string]struct {
 		answer     func(context.Context, *pipeline.Offer, []pipeline.Cosignature) []pipeline.Cosignature
 		away       func(pipeline.Session) bool
@@ -109,8 +109,8 @@ func TestOffer(t *testing.T) {
 				h := f.header(key)
 				acks, units := h.Totals()
 				var want uint64
-				for i := range rollup.Acks(f.disk.sealed[key].Acks).Len() {
-					want += rollup.Acks(f.disk.sealed[key].Acks).Entry(i).Units()
+				for i := range rollup.Acks(f.disk.sealed[key].acks).Len() {
+					want += rollup.Acks(f.disk.sealed[key].acks).Entry(i).Units()
 				}
 				if acks != 20 || units != want {
 					t.Errorf("%d acks, %d units, want %d", acks, units, want)
@@ -122,11 +122,11 @@ func TestOffer(t *testing.T) {
 					t.Errorf("disproved: %v", disproved)
 				}
 				s := f.p.Stats()
-				if s.Rungs != [3]uint64{uint64(h.AckCount), uint64(2 * c.signed)} || s.Windows[len(s.Windows)-1].Cosigned != 2*c.signed {
-					t.Errorf("stats say %v: %+v", s.Rungs, s.Windows)
+				if s.Certify.Rungs != [3]uint64{uint64(h.AckCount), uint64(2 * c.signed)} || s.AllWindows()[len(s.AllWindows())-1].Cosigned != 2*c.signed {
+					t.Errorf("stats say %v: %+v", s.Certify.Rungs, s.AllWindows())
 				}
-				for i := range rollup.Acks(f.disk.sealed[key].Acks).Len() { // every ack is known and found, whatever its rung
-					a := rollup.Acks(f.disk.sealed[key].Acks).Ack(h, i)
+				for i := range rollup.Acks(f.disk.sealed[key].acks).Len() { // every ack is known and found, whatever its rung
+					a := rollup.Acks(f.disk.sealed[key].acks).Ack(h, i)
 					m := message(&a)
 					if found, err := f.p.Lookup(m[:]); err != nil || found.State != pipeline.AckOrdered || found.Rollup != h.ID() {
 						t.Errorf("%+v, %v", found, err)
@@ -138,7 +138,8 @@ func TestOffer(t *testing.T) {
 	}
 }
 
-// TestOfferSays: an offer names each party's clients with their statements and acks, and nobody else's.
+// TestOfferSays: an offer names each party's clients with their statements and acks, and nobody
+// else's.
 func TestOfferSays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, co := cosigned(t, 6)
@@ -184,8 +185,8 @@ func TestOfferSays(t *testing.T) {
 	})
 }
 
-// TestOffersOverlap: several windows are offered at a time while others are sealed, and windows that need room end the
-// oldest offer before its time.
+// TestOffersOverlap: several windows are offered at a time while others are sealed, and windows
+// that need room end the oldest offer before its time.
 func TestOffersOverlap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, co := cosigned(t, 4)
@@ -212,13 +213,14 @@ func TestOffersOverlap(t *testing.T) {
 				t.Errorf("the offer of %v ended before that of %v", key, offers[i].Key)
 			}
 		}
-		if s := f.p.Stats(); s.Cosign.Queued == 0 || len(offers) < 6 {
-			t.Errorf("%d offers, %d acks in them", len(offers), s.Cosign.Queued)
+		if s := f.p.Stats(); s.Stage(pipeline.StageCosign).Queued == 0 || len(offers) < 6 {
+			t.Errorf("%d offers, %d acks in them", len(offers), s.Stage(pipeline.StageCosign).Queued)
 		}
 	})
 }
 
-// TestOfferEndsAtClose: Close does not wait for clients, seals nothing, and the next start seals the window without them.
+// TestOfferEndsAtClose: Close does not wait for clients, seals nothing, and the next start seals
+// the window without them.
 func TestOfferEndsAtClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, co := cosigned(t, 4)
@@ -232,8 +234,8 @@ func TestOfferEndsAtClose(t *testing.T) {
 		key := f.open()
 		f.through(1, 0, 0, 1, 2, 3)
 		time.Sleep(20 * time.Second)
-		if s := f.p.Stats(); s.Windows[len(s.Windows)-1].State != pipeline.StateCosigning || s.Cosign.Queued != 8 {
-			t.Errorf("%+v", s.Windows)
+		if s := f.p.Stats(); s.AllWindows()[len(s.AllWindows())-1].State != pipeline.StateCosigning || s.Stage(pipeline.StageCosign).Queued != 8 {
+			t.Errorf("%+v", s.AllWindows())
 		}
 		began := time.Now()
 		f.p.Close()

@@ -16,7 +16,8 @@ import (
 // slow makes a stub that takes a millisecond for a good ack and 50 for a bad one.
 func slow(acks, bad int) { time.Sleep(time.Duration(acks+50*bad) * time.Millisecond) }
 
-// TestOverloadIsFair floods from three sources: a polite one has all its acks admitted, and waits for its turn only.
+// TestOverloadIsFair floods from three sources: a polite one has all its acks admitted, and waits
+// for its turn only.
 func TestOverloadIsFair(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, pipelinetest.Config{Clients: 2})
@@ -83,14 +84,15 @@ func TestOverloadIsFair(t *testing.T) {
 		close(stop)
 		flood.Wait()
 		s := f.p.Stats()
-		if s.Budget.Acks != 0 || s.Budget.Bytes != 0 || s.Codes[rollup.CodeOverloaded] == 0 || s.Verify.Queued != 0 {
+		if s.Budget.Acks != 0 || s.Budget.Bytes != 0 || s.Answered(rollup.CodeOverloaded) == 0 || s.Stage(pipeline.StageVerify).Queued != 0 {
 			t.Errorf("%+v", s)
 		}
 	})
 }
 
-// TestManyNewSources opens hundreds of connections at once that send bad acks. A source that is known has all its acks
-// admitted, and waits for one batch of theirs; with a budget that keeps nothing apart from them, it does not.
+// TestManyNewSources opens hundreds of connections at once that send bad acks. A source that is
+// known has all its acks admitted, and waits for one batch of theirs; with a budget that keeps
+// nothing apart from them, it does not.
 func TestManyNewSources(t *testing.T) {
 	const maxAcks, mine = 8000, 2000
 	run := func(maxNew int) (refused int, waited time.Duration) {
@@ -163,7 +165,8 @@ func TestManyNewSources(t *testing.T) {
 		})
 		return refused, waited
 	}
-	// One batch of new sources, 5 s, may be under way, one may have its turn, and 2000 good acks take 2 s.
+	// One batch of new sources, 5 s, may be under way, one may have its turn, and 2000 good acks
+	// take 2 s.
 	if refused, waited := run(0); refused > 0 || waited > 13*time.Second {
 		t.Errorf("%d acks of a known source were refused, it waited %v", refused, waited)
 	}
@@ -205,7 +208,8 @@ func TestByteBudget(t *testing.T) {
 	})
 }
 
-// TestQuarantine: after its first bad ack a client is verified apart, and holds nobody up until it has behaved.
+// TestQuarantine: after its first bad ack a client is verified apart, and holds nobody up until
+// it has behaved.
 func TestQuarantine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, pipelinetest.Config{Clients: 3})
@@ -231,8 +235,8 @@ func TestQuarantine(t *testing.T) {
 			return f.net.Unsigned(key, client, 0, seq, units)
 		}
 		f.want(f.submit(ack(0, 13)), rollup.CodeBadSignature)
-		if s := f.p.Stats(); s.Quarantined != 1 || !slices.Equal(s.Suspects, []uint32{0}) {
-			t.Errorf("in quarantine: %d, %v", s.Quarantined, s.Suspects)
+		if s := f.p.Stats(); s.Quarantine.Total != 1 || !slices.Equal(s.Quarantine.Clients, []uint32{0}) {
+			t.Errorf("in quarantine: %d, %v", s.Quarantine.Total, s.Quarantine.Clients)
 		}
 		other := f.p.Open("other")
 		defer other.Close()
@@ -272,13 +276,13 @@ func TestQuarantine(t *testing.T) {
 		for range 256 {
 			f.want(f.submit(ack(0, 1)), rollup.CodeAccepted)
 		}
-		if n := f.p.Stats().Quarantined; n != 0 {
+		if n := f.p.Stats().Quarantine.Total; n != 0 {
 			t.Errorf("%d clients in quarantine after good conduct", n)
 		}
 		f.want(f.submit(ack(1, 13)), rollup.CodeBadSignature)
 		time.Sleep(time.Minute + time.Second)
 		f.want(f.submit(ack(1, 1)), rollup.CodeAccepted)
-		if n := f.p.Stats().Quarantined; n != 0 {
+		if n := f.p.Stats().Quarantine.Total; n != 0 {
 			t.Errorf("%d clients in quarantine after a minute", n)
 		}
 		if b := f.p.Stats().Budget; b.Acks != 0 || b.Bytes != 0 {
@@ -287,7 +291,8 @@ func TestQuarantine(t *testing.T) {
 	})
 }
 
-// TestForgedVictim: a source that sends bad acks in a client's name slows its acks down, and stops none.
+// TestForgedVictim: a source that sends bad acks in a client's name slows its acks down, and
+// stops none.
 func TestForgedVictim(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, pipelinetest.Config{Clients: 2})

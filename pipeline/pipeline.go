@@ -1,59 +1,104 @@
-// Package pipeline takes acks from the door to an ordered rollup.
+// Package pipeline takes acks from the door to a durable rollup, and hands that to an outbox.
 //
-// # Stages
+// # The story of a window
+//
+// A window is opened, and clients sign acks for it. It is the same window until it is paid:
 //
 //	admit    in the caller's goroutine: parse in place, cheap checks, duplicate peek, reservations
 //	verify   workers: batches that grow with the queue, one random linear combination each
 //	commit   one goroutine: one synced store write for all acks that arrived during the last one
 //	window   numbering, closing, grace; acks of a window lie in one run of 128-byte frames
-//	co-sign  one goroutine per drained window: statements, their tree, the clients' second signatures
-//	seal     one goroutine: tree, rows, header, evidence, made durable before anything leaves the node
-//	certify  a few goroutines: shares from the committee, certificate, order by the chain
+//	cosign   one goroutine per drained window: statements, their tree, the clients' signatures
+//	seal     one goroutine: the rollup, made durable (PutSealed) before anything leaves the node
+//	         — here package certify takes over —
+//	prove    beside the way: proofs of co-signed windows; a job waits for them, for a while
+//	certify  one job a window: shares from the committee, the certificate, order by the chain
 //
-// Beside them, never in them:
+// While it is open a window takes acks. When its time is over, or it is full, the next one opens,
+// and for a moment of grace it takes late acks for its own number. Then it takes none. When every
+// ack that was admitted has its answer the window is drained, and does not change any more. Its
+// clients, those that can be reached, are asked to sign once for all their acks; those that
+// answer in time are moved from the acks part to the statements part. The sealer then makes the
+// rollup: header, acks, client list. They are an archive, which the store keeps in place of the
+// pool, in one write.
 //
-//	prove    one goroutine: proofs of co-signed windows; certify waits for them, for a while
-//	hold     one goroutine: statements of ordered windows, to a second holder
+// From there the archive is handed on as a value. The outbox makes a job of it. If the window can
+// be proved in time the job waits for the proof; then it pushes the best evidence to the members,
+// collects a quorum of shares, keeps the certificate, and offers it until the chain has ordered
+// it. Last, another node gets the statements, and the job ends. Or the chain will never order it:
+// members refuse it for good, or its epoch is too old. Then the window is stuck, and everything
+// that speaks says so.
+//
+//	open → grace → sealing ⇄ cosigning  |  sealed → [proving] → collecting → ordering → ordered
+//	                                    |  any but the last → stuck
+//
+// # When a crash is harmless
+//
+// Before the synced write of its group an ack is lost by a crash, and was not answered: its
+// client sends it again. From that write on nothing is lost at any moment, for everything behind
+// it is computed from the store, by the ordinary code:
+//
+//   - until PutSealed returned, the next start finds the pool, verifies it by the code that
+//     verified it first, and seals it, without the clients' second signatures. Nobody has seen
+//     the rollup that did not become durable, so it does not matter that this is another one;
+//   - after it, the next start finds the sealed window among Unordered, and makes its job again.
+//     The rollup is the same to the byte, so members that signed it sign it again;
+//   - after PutProof and PutCertificate it does not even do that work again;
+//   - after the order the chain knows, whatever the store remembers.
 //
 // # The commit point
 //
-// An ack is answered accepted (or known) after the synced write that holds it returned, and never before. Everything
-// behind that point is recomputed from the store: after a restart the pool is read back, verified by the code that
-// verified it first, and sealed. A failed write has an unknown outcome. Its acks are answered store_failed, and the
+// An ack is answered accepted (or known) after the synced write that has it returned, and never
+// before. A failed write has an unknown outcome. Its acks are answered store_failed, and the
 // pipeline accepts nothing more until the store is opened again and the pool says what happened.
+// The first failure stays, and it does not matter whether it was the pipeline's or the outbox's.
 //
 // # Invariants
 //
-//   - Refusals for want of room happen at the door. Behind it an ack holds a place in the budget and in its window
-//     until it is answered; no stage drops one. What a later stage refuses, it refuses for what the ack is: its
-//     signature, its (client, seq), a (payer, service) pair too many.
+//   - Refusals for want of room happen at the door. Behind it an ack has a place in the budget
+//     and in its window until it is answered; no stage drops one. What a later stage refuses, it
+//     refuses for what the ack is: its signature, its (client, seq), a (payer, service) pair too
+//     many.
 //   - Every admitted ack is answered exactly once, also when the pipeline closes or fails.
-//   - Acks enter a window's frames, its table and the store in one order. A group writes all frames that its windows
-//     hold by then, so an ack that is answered known is durable even when its original was answered by a later group.
-//   - A window takes acks, then drains (admitted acks are answered), then is offered to the clients that can be reached, then
-//     is sealed. Window numbers are not used again.
-//   - Co-signing only ever moves a client's acks from the acks part to the statements part. Whoever does not answer, or
-//     answers wrongly, stays where it is; so an offer may end at any moment, and ends when its time is over, when windows
-//     wait for its room, and at shutdown. Nothing of it is durable before the seal.
-//   - A proof only ever changes the rung of the evidence. A prover that is slow, dies or lies costs a window nothing else: it
-//     goes to the committee when its wait is over, which leaves time to order it in its epoch's grace. What the prover gives is
-//     verified before it is kept, and what is kept goes out; a member that refuses it gets the statements. A proof that comes
+//   - Acks enter a window's frames, its table and the store in one order. A group writes all
+//     frames that its windows have by then, so an ack that is answered known is durable even when
+//     its original was answered by a later group.
+//   - Window numbers are not used again.
+//   - Co-signing only ever moves a client's acks from the acks part to the statements part. A
+//     client that does not answer, or answers wrongly, stays where it is; so an offer may end at
+//     any moment, and ends when its time is over, when windows wait for its room, and at
+//     shutdown. Nothing of it is durable before the seal.
+//   - A proof only ever changes the rung of the evidence. A prover that is slow, dies or lies
+//     costs a window nothing else: its job goes on when its wait is over, which leaves time to
+//     order it in its epoch's grace. What the prover gives is verified before it is kept, and
+//     what is kept goes out; a member that refuses it gets the statements. A proof that comes
 //     after the certificate is kept as well: both are evidence of one id.
-//   - Locks are taken in the order windows, window, then one of budget, queue, committer; no lock is held across I/O.
-//   - Frames are owned by one stage at a time: chunk (admit), batch (verify), window (commit to seal). A drained window does
-//     not change; the offer and the sealer read it one after the other.
+//   - Frames belong to one stage at a time: chunk (admit), batch (verify), window (commit to seal).
+//   - A state is set by become, which knows what may follow what, and nowhere else.
+//
+// # Locks
+//
+// Every lock is a leaf: no other is taken under it, and nothing is read, written or sent. The
+// exceptions are the two that make up the windows. The one of the set (windows.mu: which windows
+// there are, and their status) may take that of a window (window.mu: its acks), and either may
+// look into the quarantine. The outbox has one lock, a leaf. The cache of sealed windows reads
+// the store under its own, on purpose.
 //
 // # Rejected
 //
-// A channel per stage with one message per ack: at half a million acks a second the channels alone cost more than
-// hashing. Verifying in the commit goroutine: latency of the disk and of the pairing would add up instead of
-// overlapping. Numbering acks when they are admitted: a refused signature would leave holes in the window. One record
-// per ack in the store: the key costs as much as the ack, and recovery is a scan anyway. Sealing windows at shutdown:
-// it delays the exit, and the next start must be able to do it in any case. Offering the windows of the last run again after
-// a start: which session an ack came through would have to be durable, for a gain of two windows a crash. Two rounds of
-// co-signing, the second over a tree without those who were silent in the first: twice the wait, and the silent can be
-// silent again; unsigned statements in the tree cost 52 bytes. Keeping every signature decoded until the window is sealed,
-// to take out those of the co-signers: 6 MiB a window, when decoding the smaller half again takes a tenth of verifying it.
+// A channel per stage with one message per ack: at half a million acks a second the channels
+// alone cost more than hashing. Verifying in the commit goroutine: latency of the disk and of the
+// pairing would add up instead of overlapping. Numbering acks when they are admitted: a refused
+// signature would leave holes in the window. One record per ack in the store: the key costs as
+// much as the ack, and recovery is a scan anyway. Sealing windows at shutdown: it delays the
+// exit, and the next start must be able to do it in any case. Offering the windows of the last
+// run again after a start: which session an ack came through would have to be durable, for a gain
+// of two windows a crash. Two rounds of co-signing, the second over a tree without those who were
+// silent in the first: twice the wait, and the silent can be silent again; unsigned statements in
+// the tree cost 52 bytes. Keeping every signature decoded until the window is sealed, to take out
+// those of the co-signers: 6 MiB a window, when decoding the smaller half again takes a tenth of
+// verifying it. Reading an archive back for each of its uses: 28 ms a full window for the
+// evidence and 18 ms for the segments to be proved, against 4 and 3 when it is handed on.
 package pipeline
 
 import (
@@ -62,99 +107,78 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/pipeline/status"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
 // Errors that callers branch on.
 var (
-	ErrNotFound = errors.New("pipeline: not found")           // a Store has no such entry
-	ErrClosed   = errors.New("pipeline: closed")              // after Close, or before Start
-	ErrStore    = errors.New("pipeline: the store failed")    // outcome unknown until the store is opened again
-	ErrClock    = errors.New("pipeline: clock out of step")   // the node's clock and the chain's disagree
-	ErrRoom     = errors.New("pipeline: no room on the disk") // until something makes room
-	ErrPool     = errors.New("pipeline: the pool is corrupt") // a committed ack does not verify
-	ErrFrames   = errors.New("pipeline: not a whole number of acks")
-	ErrConfig   = errors.New("pipeline: unusable configuration")
+	ErrClosed = errors.New("pipeline: closed")              // after Close, or before Start
+	ErrStore  = errors.New("pipeline: the store failed")    // outcome unknown until the store is opened again
+	ErrClock  = errors.New("pipeline: clock out of step")   // the node's clock and the chain's disagree
+	ErrRoom   = errors.New("pipeline: no room on the disk") // until something makes room
+	ErrPool   = errors.New("pipeline: the pool is corrupt") // a committed ack does not verify
+	ErrFrames = errors.New("pipeline: not a whole number of acks")
+	ErrConfig = errors.New("pipeline: unusable configuration")
 )
 
-// Run is a run of acks of one window, in the order of the window.
-type Run struct {
-	Key    rollup.WindowKey
-	First  uint32 // index of the first ack in the window
-	Frames []byte // 128 bytes each; borrowed for the call
-}
-
-// Store keeps what must survive a crash. Methods are called from several goroutines at a time, AppendAcks from one.
-// A write is durable when it returns nil. When it fails its outcome is unknown, and the pipeline writes no more.
-// Methods that look for one thing answer an error that wraps ErrNotFound when it is not there.
+// Store keeps what must survive a crash. Methods are called from several goroutines at a time,
+// AppendAcks from one. A write is durable when it returns nil. When it fails its outcome is
+// unknown, and the pipeline writes no more.
 type Store interface {
-	// AppendAcks adds runs to the pools of their windows: all or nothing. Runs of a window arrive in order, without
-	// gaps, and none is empty.
-	AppendAcks(runs []Run) error
+	// AppendAcks adds runs to the pools of their windows: all or nothing. Runs of a window arrive in
+	// order, without gaps, and none is empty.
+	AppendAcks(runs []rollup.Run) error
 	// PoolWindows lists the windows that have acks and are not sealed.
 	PoolWindows() ([]rollup.WindowKey, error)
-	// ReadPool yields the runs of a window in order. Frames are valid until yield returns; its error ends the call.
+	// ReadPool yields the runs of a window in order. Frames are valid until yield returns; its error
+	// ends the call.
 	ReadPool(key rollup.WindowKey, yield func(frames []byte) error) error
-	// NextWindow returns the number above all that the pool and the sealed windows of the epoch used, 0 if none.
+	// NextWindow returns the number above all that the pool and the sealed windows of the epoch
+	// used, 0 if none.
 	NextWindow(node, epoch uint32) (uint32, error)
-
 	// PutSealed replaces the pool of a window by its rollup, in one step.
-	PutSealed(key rollup.WindowKey, id rollup.Hash, s Sealed) error
-	// Sealed returns the rollup of a window.
-	Sealed(key rollup.WindowKey) (Sealed, error)
-	// Unordered lists the windows that were sealed and not marked as ordered.
-	Unordered() ([]rollup.WindowKey, error)
-	// PutCertificate keeps the certificate of a sealed window.
-	PutCertificate(key rollup.WindowKey, certificate []byte) error
-	// Certificate returns what PutCertificate kept.
-	Certificate(key rollup.WindowKey) ([]byte, error)
-	// PutProof keeps the statements part of rung 3 of a sealed window, see Sealed.Proof. A second one may take the place of the
-	// first.
-	PutProof(key rollup.WindowKey, proof []byte) error
-	// Unheld lists the sealed windows with a statements part for which there was no PutHolder.
-	Unheld() ([]rollup.WindowKey, error)
-	// PutHolder remembers which other node holds a window's statements, or NoHolder.
-	PutHolder(key rollup.WindowKey, node uint32) error
-	// MarkOrdered removes a window from Unordered. It need not be durable: the chain knows.
-	MarkOrdered(key rollup.WindowKey) error
+	PutSealed(a *rollup.Archive) error
+	// Sealed returns what PutSealed kept of a window. The error wraps rollup.ErrNotFound when there
+	// was no PutSealed.
+	Sealed(key rollup.WindowKey) (*rollup.Archive, error)
 }
 
 // Chain is the ledger as this node sees it. Methods are called from several goroutines at a time.
 type Chain interface {
-	// View returns the state after the last block; later calls never return an earlier state. Its time is the time of
-	// the last block, which the chain is expected to make also when it has nothing to order.
+	// View returns the state after the last block; later calls never return an earlier state. Its time
+	// is the time of the last block, which the chain is expected to make also when it has nothing to
+	// order.
 	View() *ledger.View
-	// Updated returns a channel that is closed when there is a block after the one that View returned last before
-	// this call, or will have returned during it.
+	// Updated returns a channel that is closed when there is a block after the one that View returned
+	// last before this call, or will have returned during it.
 	Updated() <-chan struct{}
-	// SubmitTx offers a transaction to be ordered. It may be offered again and again; whether it was ordered shows in
-	// the view. Errors that wrap ledger.CodeEpochTooOld are final, all others pass.
-	SubmitTx(ctx context.Context, tx []byte) error
 }
 
-// Members reaches the committee.
-type Members interface {
-	// Push hands a rollup to a member, by its index in the committee, and returns its share of the certificate. It may
-	// be repeated. An error with a method Retry() bool that answers false is a refusal for good. Calls for one member
-	// may overlap; a call returns soon after its context ended.
-	Push(ctx context.Context, member int, header, evidence []byte) (share [48]byte, err error)
+// Outbox takes sealed windows over and brings them to the chain; package certify has it.
+type Outbox interface {
+	// Put hands over a window that is durable, with its status so far. It does not block for long.
+	Put(a *rollup.Archive, s status.Window)
+	// Err returns why the outbox writes no more, nil while it does: the outcome of a write is unknown
+	// then, and the pipeline accepts nothing more either.
+	Err() error
 }
 
-// BatchVerifier verifies signatures as *bls.Verifier does, which is what the pipeline uses; a benchmark puts another in
-// its place to measure everything else.
+// BatchVerifier verifies signatures as *bls.Verifier does, which is what the pipeline uses; a
+// benchmark puts another in its place to measure everything else.
 type BatchVerifier interface {
 	Verify(b *bls.Batch, verdicts []bls.Verdict) (bls.Report, error)
 	Signatures() []bls.Signature
 }
 
-// Config is what a pipeline works with. A zero value of an optional field stands for the value in parentheses.
+// Config is what a pipeline works with. A zero value of an optional field stands for the value in
+// parentheses.
 type Config struct {
 	Network rollup.Network
 	Node    uint32 // this node's index
@@ -163,23 +187,18 @@ type Config struct {
 	MaxBatch int   // acks in one verification (8192)
 	MaxAcks  int   // acks admitted and not answered (262,144)
 	MaxBytes int64 // memory that they may hold (96 MiB)
-	MaxNew   int   // of MaxAcks, and in proportion of MaxBytes, what sources share that are not proven yet (a quarter)
+	MaxNew   int   // of MaxAcks, and in proportion of MaxBytes, for sources not established (a quarter)
 
 	WindowAge  time.Duration // how long a window with acks stays open (10 s)
 	Grace      time.Duration // how long it takes late acks after that (2 s)
 	MaxSkew    time.Duration // between the node's clock and the last block's time, beyond which acks are refused (1 min)
 	CosignWait time.Duration // how long the clients of a closed window may take to co-sign; 0: they are not asked
-	ProofWait  time.Duration // how long a sealed window may wait for its proof; 0: it goes with its statements
-	Certifying int           // windows that are certified at a time (4)
-	Proving    int           // windows that are proved at a time (1)
 
 	Now         func() time.Time     // the node's clock, to hold against the chain's (time.Now)
 	Room        func() bool          // whether the disk has room for more acks; asked for every submission (always)
 	Logger      *slog.Logger         // (discards)
 	NewVerifier func() BatchVerifier // one per worker (bls.NewVerifier(bls.Default, 1))
 	Cosigners   Cosigners            // (nobody is asked)
-	Prover      Prover               // (nothing is proved)
-	Proofs      rollup.ProofVerifier // of what the prover gives; there when it is
 }
 
 func (c *Config) complete() error {
@@ -197,8 +216,6 @@ func (c *Config) complete() error {
 	def(&c.MaxBatch, 8192)
 	def(&c.MaxAcks, 1<<18)
 	def(&c.MaxNew, (c.MaxAcks+3)/4)
-	def(&c.Certifying, 4)
-	def(&c.Proving, 1)
 	duration(&c.WindowAge, 10*time.Second)
 	duration(&c.Grace, 2*time.Second)
 	duration(&c.MaxSkew, time.Minute)
@@ -217,30 +234,46 @@ func (c *Config) complete() error {
 	if c.NewVerifier == nil {
 		c.NewVerifier = func() BatchVerifier { return bls.NewVerifier(bls.Default, 1) }
 	}
-	if c.Workers < 1 || c.MaxBatch < 1 || c.MaxAcks < 2 || c.MaxNew < 1 || c.MaxNew >= c.MaxAcks || c.MaxBytes < 4*maxChunkBytes || c.Certifying < 1 ||
-		c.Proving < 1 || c.WindowAge < 0 || c.Grace < 0 || c.MaxSkew < 0 || c.CosignWait < 0 || c.ProofWait < 0 || (c.Prover != nil) != (c.Proofs != nil) {
-		return fmt.Errorf("%w: %+v", ErrConfig, *c)
+	bad := func(field string, value any) error {
+		return fmt.Errorf("%w: %s is %v", ErrConfig, field, value)
+	}
+	switch {
+	case c.Workers < 1:
+		return bad("Workers", c.Workers)
+	case c.MaxBatch < 1:
+		return bad("MaxBatch", c.MaxBatch)
+	case c.MaxAcks < 2:
+		return bad("MaxAcks", c.MaxAcks)
+	case c.MaxBytes < 4*maxChunkBytes:
+		return fmt.Errorf("%w: MaxBytes is %d, and %d at least", ErrConfig, c.MaxBytes, 4*maxChunkBytes)
+	case c.MaxNew < 1 || c.MaxNew >= c.MaxAcks:
+		return fmt.Errorf("%w: MaxNew is %d, of %d acks", ErrConfig, c.MaxNew, c.MaxAcks)
+	case c.WindowAge < 0:
+		return bad("WindowAge", c.WindowAge)
+	case c.Grace < 0:
+		return bad("Grace", c.Grace)
+	case c.MaxSkew < 0:
+		return bad("MaxSkew", c.MaxSkew)
+	case c.CosignWait < 0:
+		return bad("CosignWait", c.CosignWait)
 	}
 	return nil
 }
 
 // Pipeline is the way of an ack on one node. Its methods are safe for concurrent use.
 type Pipeline struct {
-	cfg     Config
-	store   Store
-	chain   Chain
-	members Members
-	log     *slog.Logger
+	cfg    Config
+	store  Store
+	chain  Chain
+	outbox Outbox
+	log    *slog.Logger
 
-	budgets    [lanes]budget
+	budgets    [classes]budget
 	quarantine quarantine
 	queue      queue
 	committer  committer
 	windows    windows
 	sealed     sealedCache
-	proving    proving
-	certifier  certifier
-	handovers  fifo[*handover]
 	counters   counters
 	rate       rate // of verification
 
@@ -257,30 +290,28 @@ type Pipeline struct {
 }
 
 // New returns a pipeline that does nothing until Start. The error wraps ErrConfig.
-func New(cfg Config, store Store, chain Chain, members Members) (*Pipeline, error) {
+func New(cfg Config, store Store, chain Chain, outbox Outbox) (*Pipeline, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	p := &Pipeline{cfg: cfg, store: store, chain: chain, members: members, log: cfg.Logger}
+	p := &Pipeline{cfg: cfg, store: store, chain: chain, outbox: outbox, log: cfg.Logger}
 	newBytes := int64(float64(cfg.MaxBytes) * float64(cfg.MaxNew) / float64(cfg.MaxAcks))
 	newBytes = min(max(newBytes, 2*maxChunkBytes), cfg.MaxBytes-2*maxChunkBytes)
-	p.budgets = [lanes]budget{
-		laneProven:  {maxAcks: cfg.MaxAcks - cfg.MaxNew, maxBytes: cfg.MaxBytes - newBytes},
-		laneNew:     {maxAcks: cfg.MaxNew, maxBytes: newBytes},
-		laneSuspect: {maxAcks: maxSuspects, maxBytes: cfg.MaxBytes},
+	p.budgets = [classes]budget{
+		classEstablished: {maxAcks: cfg.MaxAcks - cfg.MaxNew, maxBytes: cfg.MaxBytes - newBytes},
+		classNew:         {maxAcks: cfg.MaxNew, maxBytes: newBytes},
+		classSuspect:     {maxAcks: maxSuspects, maxBytes: cfg.MaxBytes},
 	}
 	p.queue.init()
 	p.committer.init()
 	p.windows.init()
-	p.proving.init()
-	p.certifier.init()
-	p.handovers.init()
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p, nil
 }
 
-// Start reads back what the store holds and opens the door. The context bounds the reading only; the pipeline runs
-// until Close. Errors: ErrClosed when it was started before, ErrPool, the store's.
+// Start reads back what the store holds and opens the door. The context bounds the reading only;
+// the pipeline runs until Close. Errors: ErrClosed when it was started before, ErrPool, the
+// store's.
 func (p *Pipeline) Start(ctx context.Context) error {
 	p.lifeMu.Lock()
 	defer p.lifeMu.Unlock()
@@ -291,14 +322,8 @@ func (p *Pipeline) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	unordered, err := p.store.Unordered()
-	if err != nil {
-		return fmt.Errorf("recover: %w", err)
-	}
-	unheld, err := p.store.Unheld()
-	if err != nil {
-		return fmt.Errorf("recover: %w", err)
-	}
+	drains := maxDraining + 1 + len(recovered) // at most, with the one whose grace ends
+	p.windows.drained, p.windows.toSeal = make(chan *window, drains), make(chan closing, drains)
 	if err := p.openFirst(); err != nil {
 		return err
 	}
@@ -311,33 +336,17 @@ func (p *Pipeline) Start(ctx context.Context) error {
 	p.rest.Go(p.keepWindows)
 	p.rest.Go(p.offerWindows)
 	p.rest.Go(p.sealWindows)
-	for range p.cfg.Certifying {
-		p.rest.Go(p.certifyWindows)
-	}
-	for range p.cfg.Proving {
-		p.rest.Go(p.proveWindows)
-	}
-	p.rest.Go(p.holdStatements)
 	if len(recovered) > 0 {
 		p.rest.Go(func() { p.reverify(recovered) })
-	}
-	for _, key := range unordered {
-		if key.Node == p.cfg.Node {
-			p.certifier.push(p.resume(key))
-		}
-	}
-	for _, key := range unheld {
-		if key.Node == p.cfg.Node && !slices.Contains(unordered, key) {
-			p.handOver(key, nil)
-		}
 	}
 	p.serving.Store(true)
 	return nil
 }
 
-// Close shuts the door, answers every ack that was admitted, and waits for all goroutines. Acks that wait for
-// verification are answered shutting_down; those beyond it are committed. Offers end. Open and offered windows stay in the
-// pool, and unfinished certificates in the store, for the next start. The pipeline must be closed before its store.
+// Close shuts the door, answers every ack that was admitted, and waits for all goroutines. Acks
+// that wait for verification are answered shutting_down; those beyond it are committed. Offers
+// end. Open and offered windows stay in the pool, and unfinished certificates in the store, for
+// the next start. The pipeline must be closed before its store.
 func (p *Pipeline) Close() {
 	p.lifeMu.Lock()
 	defer p.lifeMu.Unlock()
@@ -350,18 +359,17 @@ func (p *Pipeline) Close() {
 	p.committer.close()
 	p.writer.Wait()
 	p.cancel()
-	p.windows.drained.close()
-	p.windows.toSeal.close()
-	p.proving.close()
-	p.certifier.close()
-	p.handovers.close()
 	p.rest.Wait()
 }
 
-// Ready returns why the pipeline accepts no acks, nil while it does: ErrClosed, ErrStore, ErrRoom, ErrClock.
+// Ready returns why the pipeline accepts no acks, nil while it does: ErrClosed, ErrStore,
+// ErrRoom, ErrClock.
 func (p *Pipeline) Ready() error {
 	if err := p.failure.Load(); err != nil {
 		return *err
+	}
+	if err := p.outbox.Err(); err != nil {
+		return fmt.Errorf("%w: %w", ErrStore, err)
 	}
 	if !p.serving.Load() {
 		return ErrClosed
@@ -372,8 +380,9 @@ func (p *Pipeline) Ready() error {
 	return p.checkClock(p.chain.View())
 }
 
-// checkClock compares the node's clock with the time of the last block. A chain that stands still looks like a clock
-// that runs ahead, and is refused for the same reason: the node cannot know the epoch.
+// checkClock compares the node's clock with the time of the last block. A chain that stands still
+// looks like a clock that runs ahead, and is refused for the same reason: the node cannot know
+// the epoch.
 func (p *Pipeline) checkClock(v *ledger.View) error {
 	if skew := p.cfg.Now().Sub(v.Time()); skew > p.cfg.MaxSkew || skew < -p.cfg.MaxSkew {
 		return fmt.Errorf("%w: %v from the last block, %v is allowed", ErrClock, skew.Round(time.Millisecond), p.cfg.MaxSkew)
@@ -389,4 +398,4 @@ func (p *Pipeline) fail(doing string, err error) {
 	}
 }
 
-func (p *Pipeline) failed() bool { return p.failure.Load() != nil }
+func (p *Pipeline) failed() bool { return p.failure.Load() != nil || p.outbox.Err() != nil }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/pipeline"
+	"github.com/waybill-network/waybill/pipeline/certify"
 	"github.com/waybill-network/waybill/pipeline/pipelinetest"
 	"github.com/waybill-network/waybill/rollup"
 )
@@ -44,11 +45,11 @@ func TestFromDoorToOrder(t *testing.T) {
 			t.Fatalf("%d acks were rolled up", n)
 		}
 		s := f.p.Stats()
-		w := s.Windows[len(s.Windows)-1]
-		if w.State != pipeline.StateOrdered || w.Acks != 20 || w.Units != 210 || w.Sealed.IsZero() || w.Ordered.IsZero() {
+		w := s.AllWindows()[len(s.AllWindows())-1]
+		if w.State != certify.StateOrdered || w.Acks != 20 || w.Units != 210 || w.Sealed.IsZero() || w.Ordered.IsZero() {
 			t.Errorf("%+v", w)
 		}
-		if s.Codes[rollup.CodeAccepted] != 20 || s.Codes[rollup.CodeKnown] != 3 || s.Ordered != 1 || s.Certified != 1 {
+		if s.Answered(rollup.CodeAccepted) != 20 || s.Answered(rollup.CodeKnown) != 3 || s.Certify.Ordered != 1 || s.Certify.Certified != 1 {
 			t.Errorf("%+v", s)
 		}
 		if s.Budget.Acks != 0 || s.Budget.Bytes != 0 {
@@ -108,8 +109,8 @@ func changed(f *fixture, change func(a *rollup.Ack)) *rollup.Ack {
 	return a
 }
 
-// withSignature returns an ack whose signature has the given x: 0 is on the curve and outside the subgroup, and for 1
-// there is no y.
+// withSignature returns an ack whose signature has the given x: 0 is on the curve and outside the
+// subgroup, and for 1 there is no y.
 func withSignature(f *fixture, flag, x byte) *rollup.Ack {
 	a := f.net.Unsigned(f.open(), 0, 0, 2, 1)
 	a.Signature[0], a.Signature[47] = flag, x
@@ -145,7 +146,7 @@ func TestRefusals(t *testing.T) {
 		f.want(f.submit(f.net.Ack(f.open(), 0, 0, 0, 1)), rollup.CodeAccepted)
 		f.settled() // window 0 is closed now
 		f.want(f.submit(f.net.Ack(f.open(), 0, 0, 0, 1)), rollup.CodeAccepted)
-		before := f.p.Stats().Codes
+		before := f.p.Stats().Codes()
 		var acks []*rollup.Ack
 		for _, r := range refusals {
 			a := r.ack(f)
@@ -154,7 +155,7 @@ func TestRefusals(t *testing.T) {
 			}
 			acks = append(acks, a)
 		}
-		after := f.p.Stats().Codes
+		after := f.p.Stats().Codes()
 		for _, r := range refusals {
 			if after[r.code] != before[r.code]+1 {
 				t.Errorf("%v counted %d times", r.code, after[r.code]-before[r.code])
@@ -193,8 +194,8 @@ func TestMalformed(t *testing.T) {
 	})
 }
 
-// TestSameAckInFlight submits one ack many times, and another with its (client, seq), while a write is held up: one is
-// stored, and nobody has an answer before it is.
+// TestSameAckInFlight submits one ack many times, and another with its (client, seq), while a
+// write is held up: one is stored, and nobody has an answer before it is.
 func TestSameAckInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, pipelinetest.Config{Clients: 2})
@@ -332,13 +333,14 @@ func TestClose(t *testing.T) {
 			t.Error(err)
 		}
 		f.p.Close()
-		if err := f.p.Start(t.Context()); !errors.Is(err, pipeline.ErrClosed) {
+		if err := f.p.Pipeline.Start(t.Context()); !errors.Is(err, pipeline.ErrClosed) {
 			t.Error(err)
 		}
 	})
 }
 
-// TestSameRoots runs the same acks under other batch sizes, worker counts and orders: the roots stay.
+// TestSameRoots runs the same acks under other batch sizes, worker counts and orders: the roots
+// stay.
 func TestSameRoots(t *testing.T) {
 	var want rollup.Hash
 	for i, c := range []struct{ workers, batch, submission int }{{1, 8192, 60}, {2, 7, 60}, {3, 1, 9}, {2, 16, 1}} {

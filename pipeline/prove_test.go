@@ -1,7 +1,6 @@
 package pipeline_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -11,11 +10,13 @@ import (
 	"time"
 
 	"github.com/waybill-network/waybill/pipeline"
+	"github.com/waybill-network/waybill/pipeline/certify"
 	"github.com/waybill-network/waybill/pipeline/pipelinetest"
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// rungs gives a fixture clients that co-sign, but client 3, and a prover for which windows wait ten seconds.
+// rungs gives a fixture clients that co-sign, but client 3, and a prover for which windows wait
+// ten seconds.
 func (f *fixture) rungs() *pipelinetest.Prover {
 	prover := new(pipelinetest.Prover)
 	f.session = 1
@@ -23,12 +24,13 @@ func (f *fixture) rungs() *pipelinetest.Prover {
 		return slices.DeleteFunc(answers, func(a pipeline.Cosignature) bool { return a.Client == 3 })
 	}
 	f.cfg.Cosigners, f.cfg.CosignWait = &pipelinetest.Cosigners{Network: f.net, Answer: silent}, time.Second
-	f.cfg.Prover, f.cfg.Proofs, f.cfg.ProofWait = prover, prover, 10*time.Second
+	f.cfg.Certify.Prover, f.cfg.Certify.Proofs, f.cfg.Certify.ProofWait = prover, prover, 10*time.Second
 	f.members.Proofs = prover
 	return prover
 }
 
-// proven is a network of three members, all of whom are a quorum, whose node 0 has taken eight acks of four clients.
+// proven is a network of three members, all of whom are a quorum, whose node 0 has taken eight
+// acks of four clients.
 func proven(t *testing.T, setUp func(f *fixture, prover *pipelinetest.Prover)) (*fixture, *pipelinetest.Prover) {
 	f := newFixture(t, pipelinetest.Config{Members: 3, Clients: 4, Payers: 2})
 	prover := f.rungs()
@@ -38,7 +40,8 @@ func proven(t *testing.T, setUp func(f *fixture, prover *pipelinetest.Prover)) (
 	return f, prover
 }
 
-// wantRung checks that all eight acks are ordered in window 0, and by what rung those of the clients that co-signed went.
+// wantRung checks that all eight acks are ordered in window 0, and by what rung those of the
+// clients that co-signed went.
 func (f *fixture) wantRung(rung rollup.Rung) {
 	f.t.Helper()
 	if n := len(f.rolledUp()); n != 8 {
@@ -46,7 +49,7 @@ func (f *fixture) wantRung(rung rollup.Rung) {
 	}
 	want := [3]uint64{0: 2}
 	want[rung-1] += 6
-	if got := f.p.Stats().Rungs; got != want {
+	if got := f.p.Stats().Certify.Rungs; got != want {
 		f.t.Errorf("acks by rung: %v, not %v", got, want)
 	}
 	for member := range 3 {
@@ -63,14 +66,11 @@ func (f *fixture) wantProof() {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	encoded, err := kept.Proven()
+	encoded, err := kept.Evidence(rollup.RungProof)
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	h, err := rollup.ParseHeader(kept.Header)
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	h := kept.Header
 	ev, err := rollup.ParseEvidence(encoded)
 	if err != nil {
 		f.t.Fatal(err)
@@ -78,25 +78,25 @@ func (f *fixture) wantProof() {
 	if err := rollup.Verify(h, ev, f.net.ID, f.net.View(), f.members.Proofs, 1); ev.Rung != rollup.RungProof || err != nil {
 		f.t.Errorf("rung %d: %v", ev.Rung, err)
 	}
-	if w := f.state(); w.Rung != rollup.RungProof || w.Proven.IsZero() || w.Segments != 1 || w.SegmentsProven != 1 {
+	if w := f.state(); w.Rung != rollup.RungProof || w.Proved.IsZero() || w.Segments != 1 || w.Proven != 1 {
 		f.t.Errorf("%+v", w)
 	}
 }
 
 // wantFailure checks that the only failure is this one.
-func (f *fixture) wantFailure(why pipeline.ProofFailure) {
+func (f *fixture) wantFailure(why certify.ProofFailure) {
 	f.t.Helper()
 	s := f.p.Stats()
-	for _, reason := range pipeline.ProofFailures() {
+	for _, reason := range certify.ProofFailures() {
 		want := uint64(0)
 		if reason == why {
 			want = 1
 		}
-		if s.ProofFailures[reason] != want {
-			f.t.Errorf("%d failures %q", s.ProofFailures[reason], reason)
+		if failures(s, reason) != want {
+			f.t.Errorf("%d failures %q", failures(s, reason), reason)
 		}
 	}
-	if w := f.state(); w.ProofFailure != why || w.Rung != rollup.RungStatements {
+	if w := f.state(); w.ProofFailure != why.String() || w.Rung != rollup.RungStatements {
 		f.t.Errorf("%+v", w)
 	}
 }
@@ -110,11 +110,11 @@ func TestProven(t *testing.T) {
 		f.wantRung(rollup.RungProof)
 		f.wantProof()
 		s := f.p.Stats()
-		if prover.Calls.Load() != 1 || s.Proofs != 1 || s.Prove.Passed != 6 || s.Prove.Refused != 0 || s.Prove.Queued != 0 || s.ProofQueue != 0 || s.Proving != 0 {
-			t.Errorf("%+v, %d proofs", s.Prove, s.Proofs)
+		if prover.Calls.Load() != 1 || s.Certify.Proofs != 1 || s.Certify.Prove.Acks != 6 || s.Certify.Prove.Refused != 0 || s.Certify.Prove.Queued != 0 || s.Certify.ProofQueue != 0 || s.Certify.Proving != 0 {
+			t.Errorf("%+v, %d proofs", s.Certify.Prove, s.Certify.Proofs)
 		}
 		// One member besides holds the statements, the one that the id names or the next.
-		holders := pipeline.Holders(f.net.View().Committee(), 0, f.disk.rollup(rollup.WindowKey{}).id)
+		holders := certify.Holders(f.net.View().Committee(), 0, f.disk.rollup(rollup.WindowKey{}).id)
 		if node, ok := f.disk.holder(rollup.WindowKey{}); !ok || node != uint32(holders[0]) {
 			t.Errorf("held by %d, %v, not by %d", node, ok, holders[0])
 		}
@@ -130,26 +130,27 @@ func TestProven(t *testing.T) {
 	})
 }
 
-// TestSlowProver: the window does not wait for longer than it may, and a proof that comes later is kept.
+// TestSlowProver: the window does not wait for longer than it may, and a proof that comes later
+// is kept.
 func TestSlowProver(t *testing.T) {
 	for name, wait := range map[string]time.Duration{"not at all": 0, "for a while": 10 * time.Second} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f, _ := proven(t, func(f *fixture, prover *pipelinetest.Prover) {
-					f.cfg.ProofWait = wait
+					f.cfg.Certify.ProofWait = wait
 					prover.Before = func(context.Context, *rollup.Segment) error { time.Sleep(time.Minute); return nil }
 				})
 				defer f.blocks()()
 				defer f.p.Close()
 				time.Sleep(13 * time.Second) // the window is sealed
-				if w := f.state(); (wait > 0) != (w.State == pipeline.StateProving) || w.Rung != rollup.RungStatements {
+				if w := f.state(); (wait > 0) != (w.State == certify.StateProving) || w.Rung != rollup.RungStatements {
 					t.Errorf("%+v", w)
 				}
-				if s := f.p.Stats(); s.Prove.Queued != 6 || s.Proving != 1 || (s.Pending == 1) != (wait > 0) {
-					t.Errorf("%+v, %d pending", s.Prove, s.Pending)
+				if s := f.p.Stats(); s.Certify.Prove.Queued != 6 || s.Certify.Proving != 1 || (s.Certify.Pending == 1) != (wait > 0) {
+					t.Errorf("%+v, %d pending", s.Certify.Prove, s.Certify.Pending)
 				}
 				time.Sleep(wait)
-				if w := f.state(); w.State != pipeline.StateOrdered || w.Certified.Sub(w.Sealed).Round(time.Second) != wait {
+				if w := f.state(); w.State != certify.StateOrdered || w.Certified.Sub(w.Sealed).Round(time.Second) != wait {
 					t.Errorf("%+v", w)
 				}
 				f.wantRung(rollup.RungStatements)
@@ -171,9 +172,9 @@ func TestProverDies(t *testing.T) {
 		defer f.p.Close()
 		time.Sleep(14 * time.Second)
 		f.wantRung(rollup.RungStatements)
-		f.wantFailure(pipeline.ProofError)
-		if s := f.p.Stats(); prover.Calls.Load() != 2 || s.Prove.Refused != 6 {
-			t.Errorf("%d calls, %+v", prover.Calls.Load(), s.Prove)
+		f.wantFailure(certify.ProofError)
+		if s := f.p.Stats(); prover.Calls.Load() != 2 || s.Certify.Prove.Refused != 6 {
+			t.Errorf("%d calls, %+v", prover.Calls.Load(), s.Certify.Prove)
 		}
 	})
 	synctest.Test(t, func(t *testing.T) { // once does not matter
@@ -201,7 +202,7 @@ func TestWrongProof(t *testing.T) {
 		defer f.p.Close()
 		f.settled()
 		f.wantRung(rollup.RungStatements)
-		f.wantFailure(pipeline.ProofWrong)
+		f.wantFailure(certify.ProofWrong)
 		if kept, err := f.store.Sealed(rollup.WindowKey{}); err != nil || kept.Proof != nil {
 			t.Errorf("the proof is kept, or nothing is: %v", err)
 		}
@@ -234,7 +235,7 @@ func TestMembersRefuseProof(t *testing.T) {
 				defer f.blocks()()
 				defer f.p.Close()
 				f.settled()
-				if got := f.p.Stats().Rungs; got != [3]uint64{2, 6, 0} {
+				if got := f.p.Stats().Certify.Rungs; got != [3]uint64{2, 6, 0} {
 					t.Errorf("acks by rung: %v", got)
 				}
 				stated := 0
@@ -256,7 +257,7 @@ func TestCloseWhileProving(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var stopped atomic.Bool
 		f, prover := proven(t, func(f *fixture, prover *pipelinetest.Prover) {
-			f.cfg.ProofWait = time.Hour
+			f.cfg.Certify.ProofWait = time.Hour
 			prover.Before = func(ctx context.Context, _ *rollup.Segment) error {
 				<-ctx.Done()
 				stopped.Store(true)
@@ -265,11 +266,11 @@ func TestCloseWhileProving(t *testing.T) {
 		})
 		defer f.blocks()()
 		time.Sleep(15 * time.Second)
-		if w := f.state(); w.State != pipeline.StateProving {
+		if w := f.state(); w.State != certify.StateProving {
 			t.Errorf("%+v", w)
 		}
 		f.p.Close()
-		if !stopped.Load() || f.disk.rollup(rollup.WindowKey{}).Proof != nil {
+		if !stopped.Load() || f.disk.rollup(rollup.WindowKey{}).proof != nil {
 			t.Error("the prover goes on")
 		}
 		prover.Before = nil
@@ -281,7 +282,8 @@ func TestCloseWhileProving(t *testing.T) {
 	})
 }
 
-// TestProofIsKept: what was proved before a restart goes out after it, also when nothing can be proved any more.
+// TestProofIsKept: what was proved before a restart goes out after it, also when nothing can be
+// proved any more.
 func TestProofIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, prover := proven(t, func(f *fixture, _ *pipelinetest.Prover) {
@@ -291,7 +293,7 @@ func TestProofIsKept(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		f.p.Close()
 		f.members.Before = nil
-		f.cfg.Prover, f.cfg.Proofs = nil, nil
+		f.cfg.Certify.Prover, f.cfg.Certify.Proofs = nil, nil
 		f.start(nil)
 		defer f.p.Close()
 		f.settled()
@@ -316,14 +318,15 @@ func TestProofSegments(t *testing.T) {
 		}
 		f.want(f.submit(acks...), all(rollup.CodeAccepted, len(acks))...)
 		f.settled()
-		if s := f.p.Stats(); len(f.rolledUp()) != 264 || s.Rungs != [3]uint64{4, 0, 260} || prover.Calls.Load() != 2 || s.Proofs != 2 {
-			t.Errorf("%v, %d calls", s.Rungs, prover.Calls.Load())
+		if s := f.p.Stats(); len(f.rolledUp()) != 264 || s.Certify.Rungs != [3]uint64{4, 0, 260} || prover.Calls.Load() != 2 || s.Certify.Proofs != 2 {
+			t.Errorf("%v, %d calls", s.Certify.Rungs, prover.Calls.Load())
 		}
 	})
 }
 
-// TestProofQueue: the queue is bounded, and drops what waited for the longest time; a window whose certification waits is proved
-// before those whose is over; what the chain has forgotten is not proved.
+// TestProofQueue: the queue is bounded, and drops what waited for the longest time; a window
+// whose certification waits is proved before those whose is over; what the chain has forgotten is
+// not proved.
 func TestProofQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, pipelinetest.Config{Members: 1, Clients: 1, EpochSeconds: 1200}) // orders certificates of four epochs before
@@ -348,26 +351,26 @@ func TestProofQueue(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		s := f.p.Stats()
-		if s.Ordered != windows || s.ProofFailures[pipeline.ProofCrowded] != 3 || s.ProofQueue != 64 || s.Proving != 1 || s.Prove.Queued != 65 {
-			t.Errorf("%d ordered, %v, %d and %d", s.Ordered, s.ProofFailures, s.ProofQueue, s.Proving)
+		if s.Certify.Ordered != windows || failures(s, certify.ProofCrowded) != 3 || s.Certify.ProofQueue != 64 || s.Certify.Proving != 1 || s.Certify.Prove.Queued != 65 {
+			t.Errorf("%d ordered, %v, %d and %d", s.Certify.Ordered, s.Certify.ProofFailures, s.Certify.ProofQueue, s.Certify.Proving)
 		}
 		f.want(f.submit(f.net.Ack(f.open(), 0, 0, windows, 1)), rollup.CodeAccepted)
 		time.Sleep(14 * time.Second)
 		gate <- struct{}{} // for the first window
 		gate <- struct{}{} // for the last, which waits
 		synctest.Wait()
-		if s = f.p.Stats(); s.Ordered != windows+1 || s.Rungs != [3]uint64{0, windows, 1} || s.ProofFailures[pipeline.ProofCrowded] != 4 {
-			t.Errorf("%d ordered, %v, %v", s.Ordered, s.Rungs, s.ProofFailures)
+		if s = f.p.Stats(); s.Certify.Ordered != windows+1 || s.Certify.Rungs != [3]uint64{0, windows, 1} || failures(s, certify.ProofCrowded) != 4 {
+			t.Errorf("%d ordered, %v, %v", s.Certify.Ordered, s.Certify.Rungs, s.Certify.ProofFailures)
 		}
 		time.Sleep(6000 * time.Second) // one more is in work
 		close(gate)
 		synctest.Wait()
 		s = f.p.Stats()
-		if s.Prove.Batches != 3 || s.ProofFailures[pipeline.ProofLate] != 62 || s.ProofQueue != 0 || s.Proving != 0 {
-			t.Errorf("%d proved, %v, %d and %d", s.Prove.Batches, s.ProofFailures, s.ProofQueue, s.Proving)
+		if s.Certify.Prove.Batches != 3 || failures(s, certify.ProofLate) != 62 || s.Certify.ProofQueue != 0 || s.Certify.Proving != 0 {
+			t.Errorf("%d proved, %v, %d and %d", s.Certify.Prove.Batches, s.Certify.ProofFailures, s.Certify.ProofQueue, s.Certify.Proving)
 		}
 		for i, want := range map[uint32]bool{0: true, 1: false, 4: false, 5: true, 6: false, windows: true} {
-			if kept := f.disk.rollup(rollup.WindowKey{Window: i}); (kept.Proof != nil) != want {
+			if kept := f.disk.rollup(rollup.WindowKey{Window: i}); (kept.proof != nil) != want {
 				t.Errorf("window %d: proved is %v", i, !want)
 			}
 		}
@@ -381,7 +384,7 @@ func TestProofWaitEnds(t *testing.T) {
 		f := newFixture(t, pipelinetest.Config{Members: 1, Clients: 1, EpochSeconds: 60, GraceSeconds: 20})
 		prover := f.rungs()
 		prover.Before = func(ctx context.Context, _ *rollup.Segment) error { <-ctx.Done(); return ctx.Err() }
-		f.cfg.ProofWait = time.Hour
+		f.cfg.Certify.ProofWait = time.Hour
 		f.start(nil)
 		defer f.blocks()()
 		defer f.p.Close()
@@ -389,18 +392,18 @@ func TestProofWaitEnds(t *testing.T) {
 		time.Sleep(55 * time.Second)
 		f.want(f.submit(f.net.Ack(f.open(), 0, 0, 1, 1)), rollup.CodeAccepted) // sealed after it
 		time.Sleep(14 * time.Second)
-		if s := f.p.Stats(); s.Ordered != 0 || s.Pending != 2 {
-			t.Errorf("%d ordered, %d pending", s.Ordered, s.Pending)
+		if s := f.p.Stats(); s.Certify.Ordered != 0 || s.Certify.Pending != 2 {
+			t.Errorf("%d ordered, %d pending", s.Certify.Ordered, s.Certify.Pending)
 		}
 		time.Sleep(3 * time.Second)
-		if s := f.p.Stats(); s.Ordered != 2 || time.Since(start) > 75*time.Second || f.net.View().NextToSettle() != 0 {
-			t.Errorf("%d ordered, epoch %d is next to be settled", s.Ordered, f.net.View().NextToSettle())
+		if s := f.p.Stats(); s.Certify.Ordered != 2 || time.Since(start) > 75*time.Second || f.net.View().NextToSettle() != 0 {
+			t.Errorf("%d ordered, epoch %d is next to be settled", s.Certify.Ordered, f.net.View().NextToSettle())
 		}
 	})
 }
 
-// TestHolders: a member that is down or refuses is passed over, and what is not held when the node stops is handed over by
-// the next start.
+// TestHolders: a member that is down or refuses is passed over, and what is not held when the
+// node stops is handed over by the next start.
 func TestHolders(t *testing.T) {
 	for name, c := range map[string]struct {
 		down, refuse int // members, in the order in which they are asked
@@ -419,16 +422,16 @@ func TestHolders(t *testing.T) {
 					if op != "ordered" {
 						return
 					}
-					order := pipeline.Holders(f.net.View().Committee(), 0, f.disk.rollup(rollup.WindowKey{}).id)
+					order := certify.Holders(f.net.View().Committee(), 0, f.disk.rollup(rollup.WindowKey{}).id)
 					m.set(down, order[:c.down]...)
 					m.set(refuse, order[c.down:c.down+c.refuse]...)
 				}
 				f.want(f.submit(f.net.Ack(f.open(), 0, 0, 0, 1)), rollup.CodeAccepted)
 				f.settled()
 				time.Sleep(time.Minute)
-				want := uint32(pipeline.NoHolder)
+				want := uint32(certify.NoHolder)
 				if c.want >= 0 {
-					want = uint32(pipeline.Holders(f.net.View().Committee(), 0, f.disk.rollup(rollup.WindowKey{}).id)[c.want])
+					want = uint32(certify.Holders(f.net.View().Committee(), 0, f.disk.rollup(rollup.WindowKey{}).id)[c.want])
 				}
 				if node, ok := f.disk.holder(rollup.WindowKey{}); !ok || node != want {
 					t.Errorf("held by %v, %v, not by %d", node, ok, want)
@@ -457,40 +460,6 @@ func TestLateProofStoreFailure(t *testing.T) {
 	failWrites(t, func(f *fixture) {
 		prover := f.rungs()
 		prover.Before = func(ctx context.Context, _ *rollup.Segment) error { time.Sleep(time.Second); return ctx.Err() }
-		f.cfg.ProofWait = 0
+		f.cfg.Certify.ProofWait = 0
 	}, "seal", "proof", "certificate", "ordered", "holder")
-}
-
-// TestSealedEvidence: what can not be read is an error, and not evidence.
-func TestSealedEvidence(t *testing.T) {
-	var kept pipeline.Sealed
-	synctest.Test(t, func(t *testing.T) {
-		f, _ := proven(t, func(*fixture, *pipelinetest.Prover) {})
-		defer f.blocks()()
-		defer f.p.Close()
-		f.settled()
-		kept = f.disk.rollup(rollup.WindowKey{}).Sealed
-	})
-	for name, damage := range map[string]func(s *pipeline.Sealed){
-		"header":  func(s *pipeline.Sealed) { s.Header = s.Header[1:] },
-		"acks":    func(s *pipeline.Sealed) { s.Acks = s.Acks[1:] },
-		"clients": func(s *pipeline.Sealed) { s.Clients = []byte{1} },
-	} {
-		broken := kept
-		damage(&broken)
-		if _, err := broken.Evidence(); err == nil {
-			t.Errorf("%s: evidence of rung 2", name)
-		}
-		if _, err := broken.Proven(); err == nil {
-			t.Errorf("%s: evidence of rung 3", name)
-		}
-	}
-	kept.Proof = nil
-	if _, err := kept.Proven(); !errors.Is(err, pipeline.ErrNotFound) {
-		t.Error(err)
-	}
-	kept.Clients = nil
-	if evidence, err := kept.Evidence(); err != nil || !bytes.Equal(evidence, kept.Acks) {
-		t.Error("rung 1 is the acks", err)
-	}
 }

@@ -5,49 +5,50 @@ import (
 	"time"
 )
 
-// Lanes of budgets and of the verify queue. A batch is of one lane, so what quarantined clients send delays nobody else's
-// batch, and what sources send that nobody knows yet delays the proven ones by a batch at most, however many there are:
-// anyone can open connections, and bad acks are found out only by verifying them.
+// Classes of budgets and of the verify queue. A batch is of one class, so what quarantined
+// clients send delays nobody else's batch, and what sources send that nobody knows yet delays the
+// proven ones by a batch at most, however many there are: anyone can open connections, and bad
+// acks are found out only by verifying them.
 const (
-	laneProven = iota
-	laneNew
-	laneSuspect
-	lanes
+	classEstablished = iota
+	classNew
+	classSuspect
+	classes
 )
 
-// queue holds chunks that wait for verification. Within a lane, sources take turns.
+// queue holds chunks that wait for verification. Within a class, sources take turns.
 type queue struct {
 	mu      sync.Mutex
 	filled  sync.Cond
-	rings   [lanes]ring
-	acks    [lanes]int
-	waiting int        // idle workers
-	busy    [lanes]int // workers with a batch of the lane
-	turn    int        // batches since suspects had theirs
-	newTurn bool       // the last batch that was not of suspects was of proven sources
+	rings   [classes]ring
+	acks    [classes]int
+	waiting int          // idle workers
+	busy    [classes]int // workers with a batch of the class
+	turn    int          // batches since suspects had theirs
+	newTurn bool         // the last batch that was not of suspects was of proven sources
 	closed  bool
 }
 
-// ring is the sources that have chunks in a lane, the next to serve first.
+// ring is the sources that have chunks in a class, the next to serve first.
 type ring struct{ first, last *Source }
 
-// lineup is what one source has in one lane.
+// lineup is what one source has in one class.
 type lineup struct {
 	first, last *chunk
 	next        *Source // in the ring
 }
 
-func (r *ring) push(s *Source, lane int) {
+func (r *ring) push(s *Source, class int) {
 	if r.first == nil {
 		r.first = s
 	} else {
-		r.last.lineups[lane].next = s
+		r.last.lineups[class].next = s
 	}
 	r.last = s
 }
 
-func (r *ring) pop(lane int) {
-	l := &r.first.lineups[lane]
+func (r *ring) pop(class int) {
+	l := &r.first.lineups[class]
 	r.first, l.next = l.next, nil
 }
 
@@ -60,39 +61,39 @@ func (q *queue) push(c *chunk) bool {
 	if q.closed {
 		return false
 	}
-	l := &c.source.lineups[c.lane]
+	l := &c.source.lineups[c.class]
 	if l.first == nil {
 		l.first = c
-		q.rings[c.lane].push(c.source, c.lane)
+		q.rings[c.class].push(c.source, c.class)
 	} else {
 		l.last.next = c
 	}
 	l.last = c
-	q.acks[c.lane] += len(c.at)
+	q.acks[c.class] += len(c.at)
 	q.filled.Signal()
 	return true
 }
 
-// take waits for chunks and returns a batch of one lane and one epoch: all that is queued, shared among the idle
-// workers, up to limit acks. After close it returns nothing.
-func (q *queue) take(batch []*chunk, limit int) (_ []*chunk, lane int) {
+// take waits for chunks and returns a batch of one class and one epoch: all that is queued,
+// shared among the idle workers, up to limit acks. After close it returns nothing.
+func (q *queue) take(batch []*chunk, limit int) (_ []*chunk, class int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for {
 		if q.closed {
-			return batch, lane
+			return batch, class
 		}
 		q.setApart()
-		if lane, ok := q.lane(); ok {
-			q.busy[lane]++
-			if lane == laneSuspect {
+		if class, ok := q.next(); ok {
+			q.busy[class]++
+			if class == classSuspect {
 				q.turn = 0
-				return q.fill(batch, lane, min(limit, suspectChunk)), lane
+				return q.fill(batch, class, min(limit, suspectChunk)), class
 			}
 			q.turn++
-			q.newTurn = lane == laneProven
-			share := (q.acks[lane] + q.waiting) / (q.waiting + 1)
-			return q.fill(batch, lane, min(limit, max(share, maxChunk))), lane
+			q.newTurn = class == classEstablished
+			share := (q.acks[class] + q.waiting) / (q.waiting + 1)
+			return q.fill(batch, class, min(limit, max(share, maxChunk))), class
 		}
 		q.waiting++
 		q.filled.Wait()
@@ -100,28 +101,28 @@ func (q *queue) take(batch []*chunk, limit int) (_ []*chunk, lane int) {
 	}
 }
 
-// setApart moves what sources queued in the other lanes before they turned out to be suspect. The budget that it was
-// admitted under still counts it.
+// setApart moves what sources queued in the other classes before they turned out to be suspect.
+// The budget that it was admitted under still counts it.
 func (q *queue) setApart() {
-	q.setApartOf(laneProven)
-	q.setApartOf(laneNew)
+	q.setApartOf(classEstablished)
+	q.setApartOf(classNew)
 }
 
-func (q *queue) setApartOf(lane int) {
-	for r := &q.rings[lane]; r.first != nil && r.first.suspect(); {
+func (q *queue) setApartOf(class int) {
+	for r := &q.rings[class]; r.first != nil && r.first.suspect(); {
 		s := r.first
-		from, to := &s.lineups[lane], &s.lineups[laneSuspect]
-		r.pop(lane)
+		from, to := &s.lineups[class], &s.lineups[classSuspect]
+		r.pop(class)
 		if to.first == nil {
 			to.first = from.first
-			q.rings[laneSuspect].push(s, laneSuspect)
+			q.rings[classSuspect].push(s, classSuspect)
 		} else {
 			to.last.next = from.first
 		}
 		to.last = from.last
 		for c := from.first; c != nil; c = c.next {
-			q.acks[lane] -= len(c.at)
-			q.acks[laneSuspect] += len(c.at)
+			q.acks[class] -= len(c.at)
+			q.acks[classSuspect] += len(c.at)
 		}
 		from.first, from.last = nil, nil
 	}
@@ -130,38 +131,39 @@ func (q *queue) setApartOf(lane int) {
 // suspectTurns is how many other batches go before one of suspects when both wait.
 const suspectTurns = 4
 
-// lane returns whose turn it is. Never more than one worker is busy with suspects, and only one with new sources while
-// proven ones wait, which take turns with them.
-func (q *queue) lane() (lane int, ok bool) {
-	waits := func(lane int) bool { return q.rings[lane].first != nil }
+// next returns whose turn it is. Never more than one worker is busy with suspects, and only one
+// with new sources while proven ones wait, which take turns with them.
+func (q *queue) next() (class int, ok bool) {
+	waits := func(class int) bool { return q.rings[class].first != nil }
 	switch {
-	case waits(laneSuspect) && q.busy[laneSuspect] == 0 && (q.turn >= suspectTurns || !waits(laneProven) && !waits(laneNew)):
-		return laneSuspect, true
-	case waits(laneNew) && (!waits(laneProven) || q.newTurn && q.busy[laneNew] == 0):
-		return laneNew, true
-	case waits(laneProven):
-		return laneProven, true
+	case waits(classSuspect) && q.busy[classSuspect] == 0 && (q.turn >= suspectTurns || !waits(classEstablished) && !waits(classNew)):
+		return classSuspect, true
+	case waits(classNew) && (!waits(classEstablished) || q.newTurn && q.busy[classNew] == 0):
+		return classNew, true
+	case waits(classEstablished):
+		return classEstablished, true
 	}
 	return 0, false
 }
 
-// fill moves chunks of one epoch to the batch, about maxChunk acks from each source in turn. Sources that have not shown
-// good acks yet are not let into a large batch: if theirs are bad, finding that out takes as long as verifying many times
-// as many good ones, and others would wait for it.
-func (q *queue) fill(batch []*chunk, lane, limit int) []*chunk {
+// fill moves chunks of one epoch to the batch, about maxChunk acks from each source in turn.
+// Sources that have not shown good acks yet are not let into a large batch: if theirs are bad,
+// finding that out takes as long as verifying many times as many good ones, and others would wait
+// for it.
+func (q *queue) fill(batch []*chunk, class, limit int) []*chunk {
 	taken := 0
-	for r := &q.rings[lane]; ; {
-		if lane != laneSuspect {
-			q.setApartOf(lane)
+	for r := &q.rings[class]; ; {
+		if class != classSuspect {
+			q.setApartOf(class)
 		}
 		if r.first == nil {
 			return batch
 		}
 		s := r.first
-		if !s.proven() {
+		if !s.established() {
 			limit = min(limit, maxChunk)
 		}
-		l := &s.lineups[lane]
+		l := &s.lineups[class]
 		quantum, full := maxChunk, false
 		for l.first != nil && quantum > 0 && !full {
 			c := l.first
@@ -170,15 +172,15 @@ func (q *queue) fill(batch []*chunk, lane, limit int) []*chunk {
 				batch = append(batch, c)
 				taken += len(c.at)
 				quantum -= len(c.at)
-				q.acks[lane] -= len(c.at)
+				q.acks[class] -= len(c.at)
 			}
 		}
 		if full && quantum == maxChunk {
 			return batch // whose turn it is, and nothing taken: first in the next batch
 		}
-		r.pop(lane)
+		r.pop(class)
 		if l.first != nil {
-			r.push(s, lane)
+			r.push(s, class)
 		}
 		if full {
 			return batch
@@ -186,11 +188,11 @@ func (q *queue) fill(batch []*chunk, lane, limit int) []*chunk {
 	}
 }
 
-// done says that a batch of a lane was verified.
-func (q *queue) done(lane int) {
+// done says that a batch of a class was verified.
+func (q *queue) done(class int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.busy[lane]--
+	q.busy[class]--
 	q.filled.Signal()
 }
 
@@ -202,13 +204,13 @@ func (q *queue) close() (left []*chunk) {
 		return nil
 	}
 	q.closed = true
-	for lane := range q.rings {
-		for r := &q.rings[lane]; r.first != nil; r.pop(lane) {
-			for c := r.first.lineups[lane].first; c != nil; c = c.next {
+	for class := range q.rings {
+		for r := &q.rings[class]; r.first != nil; r.pop(class) {
+			for c := r.first.lineups[class].first; c != nil; c = c.next {
 				left = append(left, c)
 			}
 		}
-		q.acks[lane] = 0
+		q.acks[class] = 0
 	}
 	q.filled.Broadcast()
 	return left
@@ -217,58 +219,19 @@ func (q *queue) close() (left []*chunk) {
 func (q *queue) len() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.acks[laneProven] + q.acks[laneNew] + q.acks[laneSuspect]
+	return q.acks[classEstablished] + q.acks[classNew] + q.acks[classSuspect]
 }
 
 // oldest returns when the chunk that waits longest was queued, the zero time if none waits.
 func (q *queue) oldest() (t time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for lane, r := range q.rings {
-		for s := r.first; s != nil; s = s.lineups[lane].next {
-			if c := s.lineups[lane].first; t.IsZero() || c.queued.Before(t) {
+	for class, r := range q.rings {
+		for s := r.first; s != nil; s = s.lineups[class].next {
+			if c := s.lineups[class].first; t.IsZero() || c.queued.Before(t) {
 				t = c.queued
 			}
 		}
 	}
 	return t
-}
-
-// fifo is a queue without a bound, for what is bounded elsewhere.
-type fifo[T any] struct {
-	mu     sync.Mutex
-	filled sync.Cond
-	items  []T
-	closed bool
-}
-
-func (q *fifo[T]) init() { q.filled.L = &q.mu }
-
-func (q *fifo[T]) push(v T) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.items = append(q.items, v)
-	q.filled.Signal()
-}
-
-// pop waits for an item; false means that the queue was closed, whatever it holds.
-func (q *fifo[T]) pop() (v T, ok bool) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for len(q.items) == 0 && !q.closed {
-		q.filled.Wait()
-	}
-	if q.closed {
-		return v, false
-	}
-	v = q.items[0]
-	q.items = q.items[1:]
-	return v, true
-}
-
-func (q *fifo[T]) close() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.closed = true
-	q.filled.Broadcast()
 }

@@ -2,13 +2,14 @@ package pipeline
 
 import "testing"
 
-// TestSetApart: what a source queued before it turned out to be suspect does not hold up what others queued.
+// TestSetApart: what a source queued before it turned out to be suspect does not hold up what
+// others queued.
 func TestSetApart(t *testing.T) {
 	var q queue
 	q.init()
 	flood, other := &Source{}, &Source{}
 	push := func(s *Source, acks int) {
-		q.push(&chunk{source: s, window: &window{}, at: make([]uint32, acks), lane: laneNew})
+		q.push(&chunk{source: s, window: &window{}, at: make([]uint32, acks), class: classNew})
 	}
 	for range 8 {
 		push(flood, maxChunk)
@@ -16,7 +17,7 @@ func TestSetApart(t *testing.T) {
 	push(other, 10)
 	take := func(wantLane int, from *Source, wantAcks int) {
 		t.Helper()
-		batch, lane := q.take(nil, 8*maxChunk)
+		batch, class := q.take(nil, 8*maxChunk)
 		acks := 0
 		for _, c := range batch {
 			acks += len(c.at)
@@ -24,16 +25,16 @@ func TestSetApart(t *testing.T) {
 				t.Error("the batch has acks of both sources")
 			}
 		}
-		if lane != wantLane || acks != wantAcks {
-			t.Fatalf("%d acks from lane %d, want %d from %d", acks, lane, wantAcks, wantLane)
+		if class != wantLane || acks != wantAcks {
+			t.Fatalf("%d acks from class %d, want %d from %d", acks, class, wantAcks, wantLane)
 		}
 	}
-	take(laneNew, flood, maxChunk) // no more, as long as nobody knows whether they are good
+	take(classNew, flood, maxChunk) // no more, as long as nobody knows whether they are good
 	flood.bad.Store(sourceBad)
-	take(laneNew, other, 10)
+	take(classNew, other, 10)
 	for range 7 {
-		take(laneSuspect, flood, maxChunk)
-		q.done(laneSuspect)
+		take(classSuspect, flood, maxChunk)
+		q.done(classSuspect)
 	}
 	if n := q.len(); n != 0 {
 		t.Errorf("%d acks left", n)
@@ -51,7 +52,7 @@ func TestProvenBatches(t *testing.T) {
 			q.push(&chunk{source: s, window: &window{}, at: make([]uint32, maxChunk)})
 		}
 	}
-	q.push(&chunk{source: &Source{}, window: &window{}, at: make([]uint32, 1), lane: laneNew})
+	q.push(&chunk{source: &Source{}, window: &window{}, at: make([]uint32, 1), class: classNew})
 	for _, want := range []int{6 * maxChunk, 1} {
 		batch, _ := q.take(nil, 8*maxChunk)
 		acks := 0
@@ -64,51 +65,51 @@ func TestProvenBatches(t *testing.T) {
 	}
 }
 
-// TestTurns: new sources, however many, take turns with proven ones, and never more than one worker is busy with them
-// while proven ones wait.
+// TestTurns: new sources, however many, take turns with proven ones, and never more than one
+// worker is busy with them while proven ones wait.
 func TestTurns(t *testing.T) {
 	var q queue
 	q.init()
-	push := func(lane, acks int) {
+	push := func(class, acks int) {
 		s := &Source{}
-		if lane == laneProven {
+		if class == classEstablished {
 			s.good.Store(goodConduct)
 		}
-		if lane == laneSuspect {
+		if class == classSuspect {
 			s.bad.Store(sourceBad)
 		}
-		q.push(&chunk{source: s, window: &window{}, at: make([]uint32, acks), lane: lane})
+		q.push(&chunk{source: s, window: &window{}, at: make([]uint32, acks), class: class})
 	}
 	for range 50 {
-		push(laneNew, maxChunk)
+		push(classNew, maxChunk)
 	}
 	for range 3 {
-		push(laneProven, maxChunk)
-		push(laneSuspect, suspectChunk)
+		push(classEstablished, maxChunk)
+		push(classSuspect, suspectChunk)
 	}
 	take := func(want int) {
 		t.Helper()
-		if _, lane := q.take(nil, maxChunk); lane != want {
-			t.Fatalf("a batch of lane %d, want %d", lane, want)
+		if _, class := q.take(nil, maxChunk); class != want {
+			t.Fatalf("a batch of class %d, want %d", class, want)
 		}
 	}
-	take(laneProven)
-	take(laneNew)
-	q.done(laneNew)
-	take(laneProven)
-	take(laneNew) // and stays busy
-	take(laneSuspect)
-	take(laneProven)
-	push(laneProven, maxChunk)
-	take(laneProven)
-	take(laneNew) // nobody else waits
-	take(laneNew)
-	push(laneProven, maxChunk)
-	take(laneProven)
-	q.done(laneNew)
-	q.done(laneNew)
-	q.done(laneNew)
-	take(laneNew)
-	q.done(laneSuspect)
-	take(laneSuspect)
+	take(classEstablished)
+	take(classNew)
+	q.done(classNew)
+	take(classEstablished)
+	take(classNew) // and stays busy
+	take(classSuspect)
+	take(classEstablished)
+	push(classEstablished, maxChunk)
+	take(classEstablished)
+	take(classNew) // nobody else waits
+	take(classNew)
+	push(classEstablished, maxChunk)
+	take(classEstablished)
+	q.done(classNew)
+	q.done(classNew)
+	q.done(classNew)
+	take(classNew)
+	q.done(classSuspect)
+	take(classSuspect)
 }

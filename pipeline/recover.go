@@ -3,14 +3,13 @@ package pipeline
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// recoverPool reads the pool back into windows that take no more acks, so that acks sent again are answered known.
-// Their signatures are verified after the door is open, see reverify.
+// recoverPool reads the pool back into windows that take no more acks, so that acks sent again
+// are answered known. Their signatures are verified after the door is open, see reverify.
 func (p *Pipeline) recoverPool(ctx context.Context) ([]*window, error) {
 	keys, err := p.store.PoolWindows()
 	if err != nil {
@@ -21,14 +20,13 @@ func (p *Pipeline) recoverPool(ctx context.Context) ([]*window, error) {
 		if key.Node != p.cfg.Node {
 			return nil, fmt.Errorf("%w: a window of node %d in the pool of node %d", ErrPool, key.Node, p.cfg.Node)
 		}
-		w := &window{key: key, opened: time.Now(), closed: true, queued: true}
+		w := newWindow(key, StateSealing)
+		w.closed, w.queued = true, true
 		p.windows.give(w)
-		w.record = &WindowStatus{Key: key, State: StateSealing, Opened: w.opened, live: w}
 		if err := p.store.ReadPool(key, func(frames []byte) error { return p.reload(ctx, w, frames) }); err != nil {
 			return nil, fmt.Errorf("recover %v: %w", key, err)
 		}
 		w.written, w.durable = w.acks(), w.acks()
-		p.windows.remember(w.record)
 		p.windows.draining = append(p.windows.draining, w)
 		recovered = append(recovered, w)
 		p.log.Info("window recovered", "epoch", key.Epoch, "window", key.Window, "acks", w.acks())
@@ -60,7 +58,8 @@ func (p *Pipeline) reload(ctx context.Context, w *window, frames []byte) error {
 	return nil
 }
 
-// reverify runs recovered windows through the same batches as fresh acks and hands them to the sealer.
+// reverify runs recovered windows through the same batches as fresh acks and hands them to the
+// sealer.
 func (p *Pipeline) reverify(windows []*window) {
 	verifier := p.cfg.NewVerifier()
 	for _, w := range windows {
@@ -73,7 +72,7 @@ func (p *Pipeline) reverify(windows []*window) {
 			return
 		}
 		w.addSum(sum)
-		p.windows.drained.push(w)
+		p.windows.drained <- w
 	}
 }
 

@@ -3,16 +3,19 @@ package pipeline_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/waybill-network/waybill/pipeline"
+	"github.com/waybill-network/waybill/pipeline/certify"
 	"github.com/waybill-network/waybill/pipeline/pipelinetest"
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// TestRecovery closes with two windows in the pool: the next start knows their acks, seals them, and uses no number again.
+// TestRecovery closes with two windows in the pool: the next start knows their acks, seals them,
+// and uses no number again.
 func TestRecovery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, pipelinetest.Config{Clients: 3})
@@ -87,7 +90,7 @@ func TestCorruptPool(t *testing.T) {
 				f.want(f.submit(f.acks(9)...), all(rollup.CodeAccepted, 9)...)
 				f.p.Close()
 				c.damage(f.disk, f.disk.pools[rollup.WindowKey{}])
-				p, err := pipeline.New(f.cfg, f.disk.open(nil), f.net, f.members)
+				p, err := pipelinetest.NewNode(f.cfg, f.disk.open(nil), f.net, f.members)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -117,7 +120,7 @@ func TestStartIsCancelled(t *testing.T) {
 	f.p.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	p, err := pipeline.New(f.cfg, f.disk.open(nil), f.net, f.members)
+	p, err := pipelinetest.NewNode(f.cfg, f.disk.open(nil), f.net, f.members)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,11 +130,12 @@ func TestStartIsCancelled(t *testing.T) {
 	p.Close()
 }
 
-// TestCloseAnywhere closes in states that TestClose does not have. A goroutine that stays fails the test.
+// TestCloseAnywhere closes in states that TestClose does not have. A goroutine that stays fails
+// the test.
 func TestCloseAnywhere(t *testing.T) {
 	for name, run := range map[string]func(t *testing.T, f *fixture){
 		"never started": func(t *testing.T, f *fixture) {
-			p, err := pipeline.New(f.cfg, f.disk.open(nil), f.net, f.members)
+			p, err := pipelinetest.NewNode(f.cfg, f.disk.open(nil), f.net, f.members)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -147,7 +151,10 @@ func TestCloseAnywhere(t *testing.T) {
 			if w, open := <-p.Follow(t.Context()); open {
 				t.Errorf("%+v of a closed pipeline", w)
 			}
-			if err := p.Start(t.Context()); !errors.Is(err, pipeline.ErrClosed) {
+			if err := p.Pipeline.Start(t.Context()); !errors.Is(err, pipeline.ErrClosed) {
+				t.Error(err)
+			}
+			if err := p.Outbox.Start(); !errors.Is(err, certify.ErrStarted) {
 				t.Error(err)
 			}
 		},
@@ -250,22 +257,25 @@ func TestCloseAnywhere(t *testing.T) {
 	}
 }
 
+// TestConfig: the error names the field.
 func TestConfig(t *testing.T) {
 	f := newFixture(t, pipelinetest.Config{Clients: 1})
-	for _, change := range []func(c *pipeline.Config){
-		func(c *pipeline.Config) { c.Workers = -1 },
-		func(c *pipeline.Config) { c.MaxBatch = -1 },
-		func(c *pipeline.Config) { c.MaxAcks = 1 },
-		func(c *pipeline.Config) { c.MaxBytes = 1000 },
-		func(c *pipeline.Config) { c.WindowAge = -1 },
-		func(c *pipeline.Config) { c.Grace = -1 },
-		func(c *pipeline.Config) { c.MaxSkew = -1 },
-		func(c *pipeline.Config) { c.Certifying = -1 },
+	for field, change := range map[string]func(c *pipeline.Config){
+		"Workers":    func(c *pipeline.Config) { c.Workers = -1 },
+		"MaxBatch":   func(c *pipeline.Config) { c.MaxBatch = -1 },
+		"MaxAcks":    func(c *pipeline.Config) { c.MaxAcks = 1 },
+		"MaxBytes":   func(c *pipeline.Config) { c.MaxBytes = 1000 },
+		"WindowAge":  func(c *pipeline.Config) { c.WindowAge = -1 },
+		"Grace":      func(c *pipeline.Config) { c.Grace = -1 },
+		"MaxSkew":    func(c *pipeline.Config) { c.MaxSkew = -1 },
+		"MaxNew":     func(c *pipeline.Config) { c.MaxNew = -1 },
+		"CosignWait": func(c *pipeline.Config) { c.CosignWait = -1 },
 	} {
-		cfg := f.cfg
+		cfg := f.cfg.Config
 		change(&cfg)
-		if _, err := pipeline.New(cfg, f.disk.open(nil), f.net, f.members); !errors.Is(err, pipeline.ErrConfig) {
-			t.Errorf("%+v: %v", cfg, err)
+		_, err := pipeline.New(cfg, f.disk.open(nil), f.net, nil)
+		if !errors.Is(err, pipeline.ErrConfig) || !strings.Contains(err.Error(), field+" is ") {
+			t.Errorf("%s: %v", field, err)
 		}
 	}
 }

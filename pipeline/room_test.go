@@ -12,7 +12,8 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// TestRoom fills the disk and makes room again: acks are refused at the door meanwhile, with a delay, and are not stored.
+// TestRoom fills the disk and makes room again: acks are refused at the door meanwhile, with a
+// delay, and are not stored.
 func TestRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, pipelinetest.Config{Clients: 1})

@@ -15,79 +15,78 @@ import (
 func (p *Pipeline) sealWindows() {
 	var sealer rollup.Sealer
 	for {
-		c, ok := p.windows.toSeal.pop()
-		if !ok {
+		var c closing
+		select {
+		case c = <-p.windows.toSeal:
+		case <-p.ctx.Done():
+		}
+		if p.ctx.Err() != nil {
 			return
 		}
 		w := c.window
-		if p.failed() { // what the window holds is not what the store holds
+		if p.failed() { // what is in the window is not what is in the store
 			continue
 		}
-		if w.acks() == 0 {
-			p.forget(w)
+		if w.acks() == 0 { // there is nothing to roll up
+			p.release(w)
 			continue
 		}
 		start := time.Now()
-		s, header, err := p.seal(&sealer, c)
+		a, err := p.seal(&sealer, c)
 		if err != nil {
 			p.fail(fmt.Sprintf("sealing %v", w.key), err)
 			continue
 		}
-		p.sealed.put(s)
-		p.retire(w, s, header, time.Since(start))
+		p.handOver(w, a, time.Since(start))
 	}
 }
 
-// seal builds the rollup of a window and makes it durable. Only sealWindows touches a drained window that is not offered.
-func (p *Pipeline) seal(sealer *rollup.Sealer, c closing) (*sealedWindow, *rollup.Header, error) {
-	w, kept := c.window, Sealed{}
-	var header *rollup.Header
-	var err error
-	if o := c.cosigned; o != nil {
-		header, _, err = sealer.SealCosigned(p.cfg.Network, o.archive, w.key, o.tree, o.list, o.signature, o.rest, p.chain.View())
-		kept.Acks, kept.Clients = o.archive, o.list.Append(nil)
-	} else {
-		aggregate := w.sum.Signature()
-		var acks rollup.Acks
-		header, acks, err = sealer.Seal(p.cfg.Network, w.key, w.frames, aggregate.Bytes(), p.chain.View())
-		kept.Acks = slices.Clone(acks) // the sealer uses its memory again
-	}
+// seal builds the rollup of a window and makes it durable. Only sealWindows touches a drained
+// window that is not offered.
+func (p *Pipeline) seal(sealer *rollup.Sealer, c closing) (*rollup.Archive, error) {
+	a, err := p.archive(sealer, c)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	kept.Header = header.Append(nil)
-	s := newSealedWindow(header, kept.Acks)
-	return s, header, p.store.PutSealed(w.key, s.id, kept)
+	return a, p.store.PutSealed(a)
 }
 
-// retire hands a sealed window to the certifier and takes its memory back.
-func (p *Pipeline) retire(w *window, s *sealedWindow, header *rollup.Header, took time.Duration) {
+func (p *Pipeline) archive(sealer *rollup.Sealer, c closing) (*rollup.Archive, error) {
+	w, view := c.window, p.chain.View()
+	if o := c.cosigned; o != nil {
+		h, _, err := sealer.SealCosigned(p.cfg.Network, o.archive, w.key, o.tree, o.list,
+			o.signature, o.rest, view)
+		if err != nil {
+			return nil, err
+		}
+		return rollup.NewArchive(h.Clone(), o.archive, o.tree, o.list), nil
+	}
+	aggregate := w.sum.Signature()
+	h, acks, err := sealer.Seal(p.cfg.Network, w.key, w.frames, aggregate.Bytes(), view)
+	if err != nil {
+		return nil, err
+	}
+	// The sealer uses its memory again.
+	return rollup.NewArchive(h.Clone(), slices.Clone(acks), nil, nil), nil
+}
+
+// handOver gives a sealed window to the outbox and takes its memory back.
+func (p *Pipeline) handOver(w *window, a *rollup.Archive, took time.Duration) {
+	s := newSealedWindow(a)
+	p.sealed.put(s)
 	acks := w.acks()
-	co := acks - int(header.AckCount)
-	p.counters.cosign.settle(co, 0)
-	p.counters.seal.batch(acks, took)
-	p.counters.seal.settle(acks, 0)
-	ws := &p.windows
-	ws.mu.Lock()
-	w.record.fill(w)
-	w.record.State = StateCertifying
-	w.record.describe(header)
-	w.record.Sealed, w.record.SealTime = time.Now(), took
-	ws.mu.Unlock()
-	p.release(w)
-	p.log.Info("window sealed", "epoch", w.key.Epoch, "window", w.key.Window, "acks", acks, "cosigned", co, "rollup", s.id, "took", took)
-	j := &certification{key: w.key, acks: acks, stated: co, statements: int(header.StatementCount), since: time.Now(), status: w.record}
-	if !p.awaitProof(j) {
-		p.certifier.push(j)
-	}
-}
-
-// forget drops a window without acks: there is nothing to roll up.
-func (p *Pipeline) forget(w *window) {
-	ws := &p.windows
-	ws.mu.Lock()
-	ws.history = slices.DeleteFunc(ws.history, func(s *WindowStatus) bool { return s == w.record })
-	ws.mu.Unlock()
+	co := acks - int(a.Header.AckCount)
+	p.counters.cosign.Settle(co, 0)
+	p.counters.seal.Batch(acks, took)
+	p.counters.seal.Settle(acks, 0)
+	p.log.Info("window sealed", "epoch", w.key.Epoch, "window", w.key.Window, "acks", acks,
+		"cosigned", co, "rollup", s.id, "took", took)
+	p.windows.mu.Lock()
+	status := w.status
+	p.windows.mu.Unlock()
+	status.Closes = p.closes(&status)
+	status.Sealed = time.Now()
+	p.outbox.Put(a, status) // before it leaves this room: a window is always in sight
 	p.release(w)
 }
 
@@ -99,12 +98,13 @@ type sealedWindow struct {
 	acks    rollup.Acks // all that the window has, whatever the rung
 }
 
-func newSealedWindow(h *rollup.Header, acks rollup.Acks) *sealedWindow {
-	return &sealedWindow{key: h.Key(), id: h.ID(), network: h.Network, acks: acks}
+func newSealedWindow(a *rollup.Archive) *sealedWindow {
+	return &sealedWindow{key: a.Key(), id: a.Header.ID(), network: a.Header.Network, acks: a.Acks}
 }
 
-// holds reports whether the window has the ack, by all 80 bytes that the client signed. A nil window has none.
-func (s *sealedWindow) holds(f rollup.Frame) bool {
+// contains reports whether the window has the ack, by all 80 bytes that the client signed. A nil
+// window has none.
+func (s *sealedWindow) contains(f rollup.Frame) bool {
 	if s == nil || f.Key() != s.key || f.Network() != s.network || !f.Tagged() {
 		return false
 	}
@@ -133,12 +133,13 @@ func (c *sealedCache) add(s *sealedWindow) {
 	c.recent = append(c.recent, s)
 }
 
-// sealedWindow returns a sealed window of this node, or nil: with ErrNotFound when there was none, with another error
-// when it is pruned or can not be read. Under the cache's lock there is at most one read of the store at a time, so
-// asking for many windows keeps one core busy at most.
+// sealedWindow returns a sealed window of this node, or nil: with ErrNotFound when there was
+// none, with another error when it is pruned or can not be read. Under the cache's lock there is
+// at most one read of the store at a time, so asking for many windows keeps one core busy at
+// most.
 func (p *Pipeline) sealedWindow(key rollup.WindowKey) (*sealedWindow, error) {
 	if key.Node != p.cfg.Node {
-		return nil, ErrNotFound
+		return nil, rollup.ErrNotFound
 	}
 	c := &p.sealed
 	c.mu.Lock()
@@ -153,11 +154,7 @@ func (p *Pipeline) sealedWindow(key rollup.WindowKey) (*sealedWindow, error) {
 	if err != nil {
 		return nil, err
 	}
-	h, err := rollup.ParseHeader(kept.Header)
-	if err != nil {
-		return nil, err
-	}
-	s := newSealedWindow(h, kept.Acks)
+	s := newSealedWindow(kept)
 	c.add(s)
 	return s, nil
 }
@@ -177,12 +174,13 @@ const (
 type Found struct {
 	State  AckState
 	Rollup rollup.Hash // from AckSealed on
-	// Final, with AckUnknown, says that the ack's window has been sealed without it, or never was: the ack does not
-	// count, and its client may sign again for the same delivery.
+	// Final, with AckUnknown, says that the ack's window has been sealed without it, or never was:
+	// the ack does not count, and its client may sign again for the same delivery.
 	Final bool
 }
 
-// Lookup says what became of an ack, by the 80 bytes that its client signed. Error: ErrFrames for another length.
+// Lookup says what became of an ack, by the 80 bytes that its client signed. Error: ErrFrames for
+// another length.
 func (p *Pipeline) Lookup(message []byte) (Found, error) {
 	if len(message) != rollup.MessageSize {
 		return Found{}, fmt.Errorf("%w: %d bytes are not what a client signs", ErrFrames, len(message))
@@ -207,10 +205,10 @@ func (p *Pipeline) Lookup(message []byte) (Found, error) {
 	}
 	s, err := p.sealedWindow(key)
 	switch {
-	case !s.holds(f):
+	case !s.contains(f):
 		open := slots[0].key
 		ahead := key.Epoch > open.Epoch || key.Epoch == open.Epoch && key.Window > open.Window
-		return Found{State: AckUnknown, Final: !ahead && (err == nil || errors.Is(err, ErrNotFound))}, nil
+		return Found{State: AckUnknown, Final: !ahead && (err == nil || errors.Is(err, rollup.ErrNotFound))}, nil
 	case p.chain.View().IsOrdered(key):
 		return Found{State: AckOrdered, Rollup: s.id}, nil
 	}

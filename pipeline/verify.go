@@ -26,7 +26,7 @@ type worker struct {
 	p        *Pipeline
 	verifier BatchVerifier
 	chunks   []*chunk
-	lane     int // that they come from
+	class    int // that they come from
 	batch    batch
 	codes    []rollup.Code
 
@@ -41,7 +41,7 @@ func (p *Pipeline) newWorker() *worker { return &worker{p: p, verifier: p.cfg.Ne
 func (w *worker) run() {
 	p := w.p
 	for {
-		w.chunks, w.lane = p.queue.take(w.chunks[:0], p.cfg.MaxBatch)
+		w.chunks, w.class = p.queue.take(w.chunks[:0], p.cfg.MaxBatch)
 		if len(w.chunks) == 0 {
 			return
 		}
@@ -52,7 +52,7 @@ func (w *worker) run() {
 		} else {
 			w.verify()
 		}
-		p.queue.done(w.lane)
+		p.queue.done(w.class)
 	}
 }
 
@@ -73,9 +73,9 @@ func (w *worker) verify() {
 	for _, v := range verdicts {
 		w.codes = append(w.codes, verdictCodes[v])
 	}
-	p.judge(w.chunks, w.codes, w.lane)
+	p.judge(w.chunks, w.codes, w.class)
 	took := time.Since(start)
-	stage.batch(len(verdicts), took)
+	stage.Batch(len(verdicts), took)
 	p.rate.record(len(verdicts), took)
 
 	insertStart := time.Now()
@@ -85,7 +85,7 @@ func (w *worker) verify() {
 		from += len(c.at)
 	}
 	w.sum()
-	p.counters.window.batch(from, time.Since(insertStart))
+	p.counters.window.Batch(from, time.Since(insertStart))
 	p.committer.add(w.chunks)
 }
 
@@ -94,7 +94,7 @@ func (w *worker) insert(c *chunk, from int) {
 	n := len(c.at)
 	codes := w.codes[from : from+n]
 	valid := count(codes, rollup.CodeAccepted)
-	w.p.counters.verify.settle(valid, n-valid)
+	w.p.counters.verify.Settle(valid, n-valid)
 	frames := w.batch.frames[from*rollup.AckSize : (from+n)*rollup.AckSize]
 	added, full := c.window.insert(frames, w.batch.payers[from:from+n], c.source.session, codes)
 	if added > 0 {
@@ -109,7 +109,7 @@ func (w *worker) insert(c *chunk, from int) {
 			}
 		}
 	}
-	w.p.counters.window.settle(added, valid-added)
+	w.p.counters.window.Settle(added, valid-added)
 	if full {
 		w.p.windowFull(c.window)
 	}
@@ -236,10 +236,10 @@ func (b *batch) run(v BatchVerifier) ([]bls.Verdict, error) {
 	return b.verdicts, err
 }
 
-// A client with a bad signature is verified apart, in small batches, until it has sent enough good ones or some time
-// has passed: finding one bad signature costs as much as verifying many good ones. Anyone can name any client in a bad
-// ack, so being apart costs a client latency and nothing else; and a source that keeps sending bad ones is
-// apart with everything it sends.
+// A client with a bad signature is verified apart, in small batches, until it has sent enough
+// good ones or some time has passed: finding one bad signature costs as much as verifying many
+// good ones. Anyone can name any client in a bad ack, so being apart costs a client latency and
+// nothing else; and a source that keeps sending bad ones is apart with everything it sends.
 const (
 	suspectChunk   = 64   // acks in a batch of suspects
 	maxSuspects    = 2048 // acks of suspects admitted and not answered
@@ -262,7 +262,7 @@ type conduct struct {
 	good  int
 }
 
-func (q *quarantine) holds(client uint32) bool {
+func (q *quarantine) has(client uint32) bool {
 	if q.n.Load() == 0 {
 		return false
 	}
@@ -339,18 +339,19 @@ func (q *quarantine) list(limit int) (total int, clients []uint32) {
 
 func (s *Source) suspect() bool { return s.bad.Load() >= sourceBad }
 
-// proven reports whether the source's latest acks were good, enough of them. Until then it shares the place of all that
-// are not.
-func (s *Source) proven() bool { return s.good.Load() >= goodConduct }
+// established reports whether the source's latest acks were good, enough of them. Until then it
+// shares the place of all that are not.
+func (s *Source) established() bool { return s.good.Load() >= goodConduct }
 
-// judge keeps the conduct of clients and sources. It costs something only for bad acks and for suspects.
-func (p *Pipeline) judge(chunks []*chunk, codes []rollup.Code, lane int) {
+// judge keeps the conduct of clients and sources. It costs something only for bad acks and for
+// suspects.
+func (p *Pipeline) judge(chunks []*chunk, codes []rollup.Code, class int) {
 	for _, c := range chunks {
-		if !c.source.proven() {
+		if !c.source.established() {
 			c.source.good.Add(int32(len(c.at)))
 		}
 		for i, code := range codes[:len(c.at)] {
-			if code == rollup.CodeAccepted && lane != laneSuspect {
+			if code == rollup.CodeAccepted && class != classSuspect {
 				continue
 			}
 			client := rollup.Frame(c.frames[i*rollup.AckSize : (i+1)*rollup.AckSize]).Client()

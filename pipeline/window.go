@@ -5,16 +5,19 @@ import (
 	"fmt"
 	"math/bits"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/pipeline/status"
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// maxDraining is how many windows may wait behind the ones that take acks until they are drained, offered and sealed. Each
-// holds 9 MiB, and what it is offered with as much again. When there are as many, the open window stays open until it is full, and then the door says overloaded.
+// maxDraining is how many windows may wait behind the ones that take acks until they are drained,
+// offered and sealed. Each takes 9 MiB, and what it is offered with as much again. When there are
+// as many, the open window stays open until it is full, and then the door says overloaded.
 const maxDraining = 4
 
 // window is a window from its opening until it is sealed.
@@ -22,7 +25,7 @@ type window struct {
 	key    rollup.WindowKey
 	opened time.Time
 
-	record   *WindowStatus      // guarded by windows.mu
+	status   status.Window      // guarded by windows.mu
 	endOffer context.CancelFunc // while it is offered; guarded by windows.mu
 
 	mu         sync.RWMutex
@@ -48,6 +51,12 @@ type windowMemory struct {
 	rows     rows
 }
 
+func newWindow(key rollup.WindowKey, state status.State) *window {
+	w := &window{key: key, opened: time.Now(), status: status.Of(key, state)}
+	w.status.Opened = w.opened
+	return w
+}
+
 func newWindowMemory() *windowMemory {
 	m := &windowMemory{frames: make([]byte, 0, rollup.MaxAcks*rollup.AckSize), sessions: make([]Session, 0, rollup.MaxAcks)}
 	m.rows.index = make(map[uint64]int, rollup.MaxRows)
@@ -65,8 +74,8 @@ func (w *window) frame(i int) rollup.Frame {
 	return rollup.Frame(w.frames[i*rollup.AckSize : (i+1)*rollup.AckSize])
 }
 
-// peek looks for a durable ack with the same (client, seq); the caller holds w.mu. Accepted means that there is none:
-// nothing is answered on the strength of an ack that is still being written.
+// peek looks for a durable ack with the same (client, seq); the caller holds w.mu. Accepted means
+// that there is none: nothing is answered on the strength of an ack that is still being written.
 func (w *window) peek(f rollup.Frame) rollup.Code {
 	if w.memory == nil {
 		return rollup.CodeAccepted
@@ -80,7 +89,8 @@ func (w *window) peek(f rollup.Frame) rollup.Code {
 	return rollup.CodeReplayedSeq
 }
 
-// reserve grants up to n acks a place in the window. full says that places ran out and the window should give way.
+// reserve grants up to n acks a place in the window. full says that places ran out and the window
+// should give way.
 func (w *window) reserve(n int) (granted int, full bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -95,8 +105,9 @@ func (w *window) reserve(n int) (granted int, full bool) {
 	return granted, granted < n
 }
 
-// insert adds the acks whose signatures are valid, and turns verdicts into codes. payers are those of the
-// acks, session is how all of them came in. added says how many are new: they are the last frames of the window.
+// insert adds the acks whose signatures are valid, and turns verdicts into codes. payers are
+// those of the acks, session is how all of them came in. added says how many are new: they are
+// the last frames of the window.
 func (w *window) insert(frames []byte, payers []uint32, session Session, codes []rollup.Code) (added int, full bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -143,7 +154,7 @@ func (p *Pipeline) answered(w *window, n int) {
 	ready := w.drained()
 	w.mu.Unlock()
 	if ready {
-		p.windows.drained.push(w)
+		p.windows.drained <- w
 	}
 }
 
@@ -177,6 +188,23 @@ func (w *window) idle() bool {
 	return len(w.frames) == 0 && w.unanswered == 0
 }
 
+// next is to which states a window may go from a state, until it is sealed.
+var next = map[status.State][]status.State{
+	StateOpen:      {StateGrace},
+	StateGrace:     {StateSealing},
+	StateSealing:   {StateCosigning},
+	StateCosigning: {StateSealing},
+}
+
+// become takes the window to another state: the only place where that is set. The caller holds
+// windows.mu.
+func (w *window) become(to status.State) {
+	if !slices.Contains(next[w.status.State], to) {
+		panic(fmt.Sprintf("pipeline: a window can not go from %s to %s", w.status.State, to))
+	}
+	w.status.State = to
+}
+
 // slots are the windows that take acks: the open one, and the one in grace or nil.
 type slots [2]*window
 
@@ -193,21 +221,18 @@ func (s *slots) find(epoch, number uint32) int {
 type windows struct {
 	current atomic.Pointer[slots]
 	wake    chan struct{}
-	drained fifo[*window]
-	toSeal  fifo[closing]
+	drained chan *window // have room for every window that drains
+	toSeal  chan closing
 
 	mu        sync.Mutex
 	graceEnds time.Time
 	draining  []*window
 	memory    []*windowMemory
-	history   []*WindowStatus // latest last
-	changed   chan struct{}   // closed when another window opens
+	changed   chan struct{} // closed when another window opens
 }
 
 func (ws *windows) init() {
 	ws.wake = make(chan struct{}, 1)
-	ws.drained.init()
-	ws.toSeal.init()
 	ws.changed = make(chan struct{})
 	ws.current.Store(&slots{{}})
 }
@@ -230,8 +255,8 @@ func (p *Pipeline) openWindow() WindowInfo {
 	return WindowInfo{Epoch: w.key.Epoch, Window: w.key.Window, Closes: w.opened.Add(p.cfg.WindowAge)}
 }
 
-// Follow sends the open window, now and whenever it changes; a slow reader finds the latest. The channel is closed when
-// the context ends or the pipeline closes.
+// Follow sends the open window, now and whenever it changes; a slow reader finds the latest. The
+// channel is closed when the context ends or the pipeline closes.
 func (p *Pipeline) Follow(ctx context.Context) <-chan WindowInfo {
 	ch := make(chan WindowInfo, 1)
 	p.lifeMu.Lock()
@@ -275,7 +300,8 @@ func (p *Pipeline) openFirst() error {
 	return nil
 }
 
-// nextKey returns the first window of an epoch, not below number, that neither the store nor the chain has seen.
+// nextKey returns the first window of an epoch, not below number, that neither the store nor the
+// chain has seen.
 func (p *Pipeline) nextKey(epoch, number uint32) (rollup.WindowKey, error) {
 	next, err := p.store.NextWindow(p.cfg.Node, epoch)
 	if err != nil {
@@ -290,10 +316,8 @@ func (p *Pipeline) nextKey(epoch, number uint32) (rollup.WindowKey, error) {
 // open makes a new window the open one; the caller holds windows.mu and has moved the old one on.
 func (p *Pipeline) open(key rollup.WindowKey) {
 	ws := &p.windows
-	w := &window{key: key, opened: time.Now()}
+	w := newWindow(key, StateOpen)
 	ws.give(w)
-	w.record = &WindowStatus{Key: key, State: StateOpen, Opened: w.opened, live: w}
-	ws.remember(w.record)
 	ws.current.Store(&slots{w, ws.current.Load()[1]})
 	close(ws.changed)
 	ws.changed = make(chan struct{})
@@ -327,8 +351,8 @@ func (p *Pipeline) windowFull(w *window) {
 	}
 }
 
-// advance opens the next window of the epoch and puts the open one into grace. The grace of the one before ends early
-// then. The caller holds windows.mu.
+// advance opens the next window of the epoch and puts the open one into grace. The grace of the
+// one before ends early then. The caller holds windows.mu.
 func (p *Pipeline) advance() {
 	old := p.windows.current.Load()[0]
 	p.replace(rollup.WindowKey{Node: old.key.Node, Epoch: old.key.Epoch, Window: old.key.Window + 1})
@@ -338,12 +362,12 @@ func (p *Pipeline) replace(next rollup.WindowKey) {
 	ws := &p.windows
 	old := ws.current.Load()[0]
 	if len(ws.draining) >= maxDraining {
-		ws.hurry()
+		ws.cutOfferShort()
 		return // sealing wakes the keeper, which tries again
 	}
 	p.endGrace()
 	ws.current.Store(&slots{old, old}) // the old one is in both places until open has made the next
-	old.record.State = StateGrace
+	old.become(StateGrace)
 	ws.graceEnds = time.Now().Add(p.cfg.Grace)
 	p.open(next)
 	old.mu.RLock()
@@ -364,19 +388,20 @@ func (p *Pipeline) endGrace() {
 		return
 	}
 	ws.current.Store(&slots{s[0], nil})
-	w.record.State = StateSealing
+	w.become(StateSealing)
 	ws.draining = append(ws.draining, w)
 	if len(ws.draining) >= maxDraining-1 {
-		ws.hurry()
+		ws.cutOfferShort()
 	}
 	if w.close() {
-		ws.drained.push(w)
+		ws.drained <- w
 	}
 }
 
-// hurry ends the offer of the window that has been offered for the longest time, so that there will be room behind the open
-// one: co-signing never shuts the door. The caller holds ws.mu.
-func (ws *windows) hurry() {
+// cutOfferShort ends the offer of the window that has been offered for the longest time, so that
+// there will be room behind the open one: co-signing never shuts the door. The caller holds
+// ws.mu.
+func (ws *windows) cutOfferShort() {
 	for _, w := range ws.draining {
 		if w.endOffer != nil {
 			w.endOffer()
@@ -439,7 +464,7 @@ func (p *Pipeline) tick(now time.Time) (next time.Time, err error) {
 		p.replace(first)
 	case over && open.idle():
 		open.opened = now
-		open.record.Opened = now
+		open.status.Opened = now
 	case over:
 		p.advance()
 	}
@@ -468,7 +493,7 @@ func (ws *windows) drains(f rollup.Frame) (known, draining bool) {
 	return false, false
 }
 
-// release forgets a window that was sealed, or found empty, and takes its memory back.
+// release drops a window that was sealed, or found empty, and takes its memory back.
 func (p *Pipeline) release(w *window) {
 	ws := &p.windows
 	ws.mu.Lock()
@@ -486,12 +511,12 @@ func (p *Pipeline) release(w *window) {
 	if len(ws.memory) < 2 {
 		ws.memory = append(ws.memory, m)
 	}
-	w.record.live = nil
 	p.wakeKeeper()
 }
 
-// table finds acks by (client, seq): open addressing with linear probing, at most half full. A slot is zero or
-// 32 bits of the hash and the ack's index plus one. The seed keeps clients from choosing colliding numbers.
+// table finds acks by (client, seq): open addressing with linear probing, at most half full. A
+// slot is zero or 32 bits of the hash and the ack's index plus one. The seed keeps clients from
+// choosing colliding numbers.
 type table struct {
 	slots []uint64
 	seed  uint64

@@ -176,7 +176,8 @@ func TestGrace(t *testing.T) {
 	})
 }
 
-// TestEpochChange: acks in flight when an epoch ends are settled in it; the node's windows start over.
+// TestEpochChange: acks in flight when an epoch ends are settled in it; the node's windows start
+// over.
 func TestEpochChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, pipelinetest.Config{Clients: 2, EpochSeconds: 30})

@@ -15,6 +15,7 @@ import (
 	"github.com/waybill-network/waybill/node/peer"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/pipeline"
+	"github.com/waybill-network/waybill/pipeline/pipelinetest"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
@@ -31,7 +32,7 @@ type Options struct {
 type Node struct {
 	*testnet.Network
 	Store    *store.Store
-	Pipeline *pipeline.Pipeline
+	Pipeline *pipelinetest.Node
 	Chain    Chain
 }
 
@@ -52,9 +53,10 @@ func Start(tb testing.TB, o Options) *Node {
 	member := peer.NewMember(peer.MemberConfig{Network: n.ID, Key: n.Members[0].BLS, Chain: n,
 		Store: n.Store, Logger: slog.New(slog.DiscardHandler)})
 	members := peer.NewMembers(peer.MembersConfig{Chain: n, Certificate: certificate, Local: member})
-	n.Pipeline, err = pipeline.New(pipeline.Config{Network: n.ID, Workers: 1,
+	cfg := pipelinetest.NodeConfig{Config: pipeline.Config{Network: n.ID, Workers: 1,
 		WindowAge: cmp.Or(o.WindowAge, time.Hour), Grace: 20 * time.Millisecond, MaxSkew: time.Hour,
-		CosignWait: o.CosignWait, Cosigners: o.Cosigners}, n.Store, n.Chain, members)
+		CosignWait: o.CosignWait, Cosigners: o.Cosigners}}
+	n.Pipeline, err = pipelinetest.NewNode(cfg, n.Store, n.Chain, members)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -143,8 +143,8 @@ func TestCosign(t *testing.T) {
 	if stats.Signed == 0 || stats.Signed != stats.Asked || stats.Silent != 0 || stats.Garbage != 0 || stats.Refused != [cosign.NumReasons]uint64{} {
 		t.Errorf("%+v", stats)
 	}
-	if p := f.pipeline.Stats(); p.Rungs != [3]uint64{5, 27} || p.Offered != 27 {
-		t.Errorf("%v acks by rung, %d offered", p.Rungs, p.Offered)
+	if p := f.pipeline.Stats(); p.Certify.Rungs != [3]uint64{5, 27} || p.Offered != 27 {
+		t.Errorf("%v acks by rung, %d offered", p.Certify.Rungs, p.Offered)
 	}
 	if a, b := first.CosignStats(), second.CosignStats(); a.Signed+b.Signed != stats.Signed || len(a.Refused) != 0 {
 		t.Errorf("%+v, %+v", a, b)

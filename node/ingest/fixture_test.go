@@ -20,6 +20,7 @@ import (
 	"github.com/waybill-network/waybill/node/peer"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/pipeline"
+	"github.com/waybill-network/waybill/pipeline/pipelinetest"
 	"github.com/waybill-network/waybill/rollup"
 )
 
@@ -31,7 +32,7 @@ const clients = 4
 type fixture struct {
 	*testnode.Node
 	store    *store.Store
-	pipeline *pipeline.Pipeline
+	pipeline *pipelinetest.Node
 	sessions *Sessions
 	// endOffers ends the offers under way, and later ones at once, as their deadline would.
 	endOffers context.CancelFunc
@@ -55,7 +56,7 @@ func start(t *testing.T, o options) *fixture {
 	f.Node = testnode.Start(t, testnode.Options{Clients: clients, WindowAge: o.windowAge,
 		CosignWait: o.cosignWait, Cosigners: endable{f.sessions, ended}})
 	f.store, f.pipeline = f.Node.Store, f.Node.Pipeline
-	config := Config{Network: f.ID, Version: "test", Pipeline: f.pipeline, Sessions: f.sessions,
+	config := Config{Network: f.ID, Version: "test", Pipeline: f.pipeline.Pipeline, Sessions: f.sessions,
 		Chain: f.Chain, Store: f.store, Logger: quiet(),
 		Status: func() any { return map[string]any{"chain": map[string]int{"peers": 3}} }}
 	if o.config != nil {

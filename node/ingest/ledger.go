@@ -14,7 +14,7 @@ import (
 
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/store"
-	"github.com/waybill-network/waybill/pipeline"
+	"github.com/waybill-network/waybill/pipeline/certify"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
@@ -253,7 +253,7 @@ func (s ledgerService) fillRungs(entry *api.Rollup, header *rollup.Header) error
 	}
 	entry.Rung = uint32(rung)
 	holder, err := s.cfg.Store.Holder(header.Key())
-	if errors.Is(err, store.ErrNotFound) || holder == pipeline.NoHolder {
+	if errors.Is(err, store.ErrNotFound) || holder == certify.NoHolder {
 		return nil
 	}
 	entry.Holder = proto.Uint32(holder)

@@ -12,7 +12,6 @@ import (
 	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/internal/testnet"
 	"github.com/waybill-network/waybill/node/api"
-	"github.com/waybill-network/waybill/pipeline"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
@@ -191,7 +190,7 @@ func TestExportBeforeItsTime(t *testing.T) {
 	if code := export(); code != connect.CodeNotFound {
 		t.Errorf("nothing there: %v", code)
 	}
-	if err := f.store.PutSealed(key, h.ID(), pipeline.Sealed{Header: header, Acks: evidence}); err != nil {
+	if err := f.store.PutSealed(rollup.NewArchive(h, evidence, nil, nil)); err != nil {
 		t.Fatal(err)
 	}
 	if code := export(); code != connect.CodeFailedPrecondition {

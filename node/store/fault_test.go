@@ -14,7 +14,6 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"github.com/waybill-network/waybill/pipeline"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
@@ -141,13 +140,14 @@ func newScript(size int) (list []func(s *Store) error) {
 	add := func(write func(s *Store) error) { list = append(list, write) }
 	for i := range 3 {
 		add(func(s *Store) error {
-			return s.AppendAcks([]pipeline.Run{run(k, 1, size*i, size), run(key(0, 1, 1), 2, i, 1)})
+			return s.AppendAcks([]rollup.Run{run(k, 1, size*i, size), run(key(0, 1, 1), 2, i, 1)})
 		})
 	}
 	add(func(s *Store) error { return putSealed(s, k, 1) })
 	add(func(s *Store) error {
-		h, id := header(key(0, 1, 1), 5)
-		return s.PutSealed(h.Key(), id, pipeline.Sealed{Header: h.Append(nil), Acks: frames(5, 0, size), Clients: []byte("clients")})
+		h, _ := header(key(0, 1, 1), 5)
+		list := rollup.ClientList{{Client: 1, Signed: true}}
+		return s.PutSealed(rollup.NewArchive(h, frames(5, 0, size), nil, list))
 	})
 	add(func(s *Store) error { return s.PutProof(key(0, 1, 1), frames(6, 0, size)) })
 	add(func(s *Store) error { return s.PutHolder(key(0, 1, 1), 3) })
@@ -327,7 +327,7 @@ func runWithFault(t *testing.T, script []func(s *Store) error, want []map[string
 func refusesWrites(t *testing.T, s *Store) {
 	t.Helper()
 	writes := append(slices.Clone(script),
-		func(s *Store) error { return s.AppendAcks([]pipeline.Run{run(key(9, 9, 9), 1, 0, 1)}) },
+		func(s *Store) error { return s.AppendAcks([]rollup.Run{run(key(9, 9, 9), 1, 0, 1)}) },
 		func(s *Store) error { return putSealed(s, key(9, 9, 9), 1) },
 		func(s *Store) error { _, _, err := s.Lock(key(9, 9, 9), rollup.Hash{}); return err },
 		func(s *Store) error { return s.KV("engine").Set([]byte("k"), nil) },
@@ -459,7 +459,7 @@ func TestConcurrent(t *testing.T) {
 	for i := range written {
 		wg.Go(func() { // a window each
 			for n := 0; ; n++ {
-				err := s.AppendAcks([]pipeline.Run{run(key(0, 1, uint32(i)), i, n, 1)})
+				err := s.AppendAcks([]rollup.Run{run(key(0, 1, uint32(i)), i, n, 1)})
 				if err != nil {
 					is(t, err, ErrClosed)
 					return

@@ -56,8 +56,8 @@ type Window struct {
 	Acks        []byte // of an own co-signed window: all of them, of which the evidence has some
 }
 
-// Window collects everything about the rollup of a window: the certified one, or else this node's own, or else the
-// one that this member signed. Error: ErrNotFound when none of them is there.
+// Window collects everything about the rollup of a window: the certified one, or else this node's
+// own, or else the one that this member signed. Error: ErrNotFound when none of them is there.
 func (s *Store) Window(k rollup.WindowKey) (Window, error) {
 	var w Window
 	certificate, err := s.Certificate(k)
@@ -106,8 +106,8 @@ func (s *Store) Rung(id rollup.Hash) (rollup.Rung, error) {
 	return rollup.RungOf(evidence)
 }
 
-// Recent returns the windows of the latest certificates, newest epoch first, within an epoch by node and window
-// descending, at most limit.
+// Recent returns the windows of the latest certificates, newest epoch first, within an epoch by
+// node and window descending, at most limit.
 func (s *Store) Recent(limit int) ([]rollup.WindowKey, error) { return s.recent(keyCertificate, limit) }
 
 // RecentOwn is Recent for the windows that this node sealed, certified or not.
@@ -143,10 +143,10 @@ func (s *Store) scanBack(prefix []byte, limit int, yield func(key []byte) error)
 	return it.Error()
 }
 
-// Prune forgets evidence, headers and locks of the epochs before the given one, and returns how many rollups it
-// forgot. Certificates and settlements stay, and so does whatever this node sealed that is not ordered yet. From then
-// on Lock and PutEvidence refuse those epochs, so a forgotten lock cannot be taken for a free window. The watermark
-// never moves back.
+// Prune forgets evidence, headers and locks of the epochs before the given one, and returns how
+// many rollups it forgot. Certificates and settlements stay, and so does whatever this node
+// sealed that is not ordered yet. From then on Lock and PutEvidence refuse those epochs, so a
+// forgotten lock cannot be taken for a free window. The watermark never moves back.
 func (s *Store) Prune(before uint32) (int, error) {
 	s.lockMu.Lock()
 	defer s.lockMu.Unlock()

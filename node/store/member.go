@@ -6,13 +6,13 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"github.com/waybill-network/waybill/pipeline"
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// PutEvidence keeps a rollup that this member found valid, so that it can serve it to others; doing it again changes
-// nothing. Evidence of rung 3 and of a lower one are kept side by side. Errors: ErrPruned for an epoch below the watermark,
-// ErrCorrupt for a header or evidence that does not decode.
+// PutEvidence keeps a rollup that this member found valid, so that it can serve it to others;
+// doing it again changes nothing. Evidence of rung 3 and of a lower one are kept side by side.
+// Errors: ErrPruned for an epoch below the watermark, ErrCorrupt for a header or evidence that
+// does not decode.
 func (s *Store) PutEvidence(id rollup.Hash, header, evidence []byte) error {
 	h, err := rollup.ParseHeader(header)
 	if err != nil {
@@ -65,20 +65,15 @@ func (s *Store) has(key []byte) (bool, error) {
 	return err == nil, err
 }
 
-// Evidence returns the rollup with the given id and its evidence of a rung, of the highest that is kept when that is 0; ok
-// says whether it is there. That of an own co-signed window is made from its acks, its client list and its proof. Error:
-// ErrCorrupt when it can not.
+// Evidence returns the rollup with the given id and its evidence of a rung, of the highest that
+// is kept when that is 0; ok says whether it is there. That of an own co-signed window is made
+// from its acks, its client list and its proof. Error: ErrCorrupt when it can not.
 func (s *Store) Evidence(id rollup.Hash, rung rollup.Rung) (header, evidence []byte, ok bool, err error) {
-	kept, own, err := s.sealed(id)
-	if err != nil {
-		return nil, nil, false, err
-	}
-	if own && kept.Clients != nil {
-		evidence, ok, err = ofRung(&kept, rung)
+	if own, err := s.has(idKey(keyArchive, id)); own || err != nil {
 		if err != nil {
-			err = fmt.Errorf("%w: rollup %v: %w", ErrCorrupt, id, err)
+			return nil, nil, false, err
 		}
-		return kept.Header, evidence, ok, err
+		return s.ownEvidence(id, rung)
 	}
 	if header, err = s.get(idKey(keyHeader, id)); err == nil {
 		err = ErrNotFound
@@ -102,23 +97,27 @@ func (s *Store) Evidence(id rollup.Hash, rung rollup.Rung) (header, evidence []b
 	return header, evidence, ok, err
 }
 
-// ofRung makes the evidence of an own co-signed window.
-func ofRung(kept *pipeline.Sealed, rung rollup.Rung) (evidence []byte, ok bool, err error) {
-	switch {
-	case kept.Proof != nil && (rung == 0 || rung == rollup.RungProof):
-		evidence, err = kept.Proven()
-	case rung == 0 || rung == rollup.RungStatements:
-		evidence, err = kept.Evidence()
-	default:
-		return nil, false, nil
+// ownEvidence makes the evidence of an own co-signed window.
+func (s *Store) ownEvidence(id rollup.Hash, rung rollup.Rung) (header, evidence []byte, ok bool,
+	err error) {
+	a, err := s.archive(id)
+	if err != nil {
+		return nil, nil, false, err
 	}
-	return evidence, err == nil, err
+	evidence, err = a.Evidence(rung)
+	switch header = a.Header.Append(nil); {
+	case errors.Is(err, ErrNotFound):
+		return header, nil, false, nil
+	case err != nil:
+		return header, nil, false, fmt.Errorf("%w: rollup %v: %w", ErrCorrupt, id, err)
+	}
+	return header, evidence, true, nil
 }
 
-// Lock binds this member to one rollup of a window, durably, before it signs. ok means that it is bound to id and may
-// sign it, now and whenever it is asked again; otherwise prior is the rollup that it is bound to. When Lock fails the
-// member may be bound or not; the reopened store says. Errors: ErrPruned for an epoch below the watermark, where locks
-// are forgotten, ErrFailed.
+// Lock binds this member to one rollup of a window, durably, before it signs. ok means that it is
+// bound to id and may sign it, now and whenever it is asked again; otherwise prior is the rollup
+// that it is bound to. When Lock fails the member may be bound or not; the reopened store says.
+// Errors: ErrPruned for an epoch below the watermark, where locks are forgotten, ErrFailed.
 func (s *Store) Lock(k rollup.WindowKey, id rollup.Hash) (prior rollup.Hash, ok bool, err error) {
 	s.lockMu.Lock()
 	defer s.lockMu.Unlock()

@@ -181,15 +181,18 @@ func (l *life) live(disk *vfs.MemFS, run uint32) *vfs.MemFS {
 	return after
 }
 
-func (l *life) start(fs vfs.FS) (*store.Store, *pipeline.Pipeline) {
+func (l *life) start(fs vfs.FS) (*store.Store, *pipelinetest.Node) {
 	l.t.Helper()
 	s, err := store.Open("store", store.Options{FS: fs, CacheSize: 1 << 20, MemTableSize: 1 << 20})
 	if err != nil {
 		l.t.Fatal(err)
 	}
 	log := slog.New(slog.NewTextHandler(l.t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))
-	p, err := pipeline.New(pipeline.Config{Network: l.net.ID, Workers: 1, WindowAge: 5 * time.Second, Grace: time.Second, Logger: log,
-		CosignWait: 2 * time.Second, Cosigners: &pipelinetest.Cosigners{Network: l.net, Answer: l.answer}}, s, l.net, l.members)
+	cosigners := &pipelinetest.Cosigners{Network: l.net, Answer: l.answer}
+	cfg := pipelinetest.NodeConfig{Config: pipeline.Config{Network: l.net.ID, Workers: 1,
+		WindowAge: 5 * time.Second, Grace: time.Second, Logger: log,
+		CosignWait: 2 * time.Second, Cosigners: cosigners}}
+	p, err := pipelinetest.NewNode(cfg, s, l.net, l.members)
 	if err == nil {
 		err = p.Start(context.Background())
 	}
@@ -205,7 +208,11 @@ func (l *life) settle(disk *vfs.MemFS) {
 	s, p := l.start(disk)
 	for range 30 {
 		time.Sleep(5 * time.Second)
-		if stats := p.Stats(); stats.Pending == 0 && stats.Window.Queued == 0 && stats.Cosign.Queued == 0 && stats.Seal.Queued == 0 {
+		stats, waiting := p.Stats(), 0
+		for _, stage := range []string{pipeline.StageWindow, pipeline.StageCosign, pipeline.StageSeal} {
+			waiting += stats.Stage(stage).Queued
+		}
+		if stats.Certify.Pending == 0 && waiting == 0 {
 			break
 		}
 	}

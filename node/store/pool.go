@@ -7,12 +7,12 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"github.com/waybill-network/waybill/pipeline"
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// AppendAcks implements [pipeline.Store]: one entry per run of frames, one synced write for all of them.
-func (s *Store) AppendAcks(runs []pipeline.Run) error {
+// AppendAcks adds runs of acks to the pools of their windows: one entry per run of frames, one
+// synced write for all of them.
+func (s *Store) AppendAcks(runs []rollup.Run) error {
 	return s.commit(func(b *pebble.Batch) error {
 		for _, run := range runs {
 			if len(run.Frames) == 0 || len(run.Frames)%rollup.AckSize != 0 {
@@ -30,7 +30,7 @@ func (s *Store) AppendAcks(runs []pipeline.Run) error {
 	}, pebble.Sync)
 }
 
-// PoolWindows implements [pipeline.Store]. It reads one key per window.
+// PoolWindows lists the windows that have acks and are not sealed. It reads one key per window.
 func (s *Store) PoolWindows() ([]rollup.WindowKey, error) {
 	var list []rollup.WindowKey
 	for from := []byte{keyPool}; from != nil; {
@@ -51,7 +51,7 @@ func (s *Store) PoolWindows() ([]rollup.WindowKey, error) {
 	return list, nil
 }
 
-// ReadPool implements [pipeline.Store].
+// ReadPool yields the runs of a window in order. Frames are valid until yield returns.
 func (s *Store) ReadPool(k rollup.WindowKey, yield func(frames []byte) error) error {
 	prefix := windowKey(keyPool, k)
 	next := uint32(0)
@@ -67,7 +67,7 @@ func (s *Store) ReadPool(k rollup.WindowKey, yield func(frames []byte) error) er
 	})
 }
 
-// NextWindow implements [pipeline.Store].
+// NextWindow returns the number above all that the pool and the sealed windows of the epoch used.
 func (s *Store) NextWindow(node, epoch uint32) (uint32, error) {
 	if !s.enter() {
 		return 0, ErrClosed
@@ -100,34 +100,36 @@ func (s *Store) last(prefix []byte) (k rollup.WindowKey, ok bool, err error) {
 	return k, err == nil, err
 }
 
-// PutSealed implements [pipeline.Store].
-func (s *Store) PutSealed(k rollup.WindowKey, id rollup.Hash, kept pipeline.Sealed) error {
+// PutSealed replaces the pool of a window by its rollup, in one step. It is durable.
+func (s *Store) PutSealed(a *rollup.Archive) error {
+	k, id := a.Key(), a.Header.ID()
 	return s.commit(func(b *pebble.Batch) error {
 		pool := windowKey(keyPool, k)
 		return errors.Join(
 			b.Set(windowKey(keyOwn, k), id[:], nil),
 			b.Set(windowKey(keyUnordered, k), nil, nil),
-			setSealed(b, k, id, kept),
-			setUnheld(b, k, kept),
+			setArchive(b, k, id, a),
+			setUnheld(b, k, a),
 			b.DeleteRange(pool, after(pool), nil),
 		)
 	}, pebble.Sync)
 }
 
-// setSealed keeps an own rollup: with its evidence, or with what the evidence is made from.
-func setSealed(b *pebble.Batch, k rollup.WindowKey, id rollup.Hash, kept pipeline.Sealed) error {
-	if kept.Clients == nil {
-		return setRollup(b, k, id, kept.Header, kept.Acks)
+// setArchive keeps an own rollup: with its evidence, or with what the evidence is made from.
+func setArchive(b *pebble.Batch, k rollup.WindowKey, id rollup.Hash, a *rollup.Archive) error {
+	header := a.Header.Append(nil)
+	if !a.Stated() {
+		return setRollup(b, k, id, header, a.Acks)
 	}
 	return errors.Join(
-		setHeader(b, k, id, kept.Header),
-		b.Set(idKey(keyArchive, id), kept.Acks, nil),
-		b.Set(idKey(keyClients, id), kept.Clients, nil),
+		setHeader(b, k, id, header),
+		b.Set(idKey(keyArchive, id), a.Acks, nil),
+		b.Set(idKey(keyClients, id), a.Clients.Append(nil), nil),
 	)
 }
 
-func setUnheld(b *pebble.Batch, k rollup.WindowKey, kept pipeline.Sealed) error {
-	if kept.Clients == nil {
+func setUnheld(b *pebble.Batch, k rollup.WindowKey, a *rollup.Archive) error {
+	if !a.Stated() {
 		return nil
 	}
 	return b.Set(windowKey(keyUnheld, k), nil, nil)
@@ -144,7 +146,8 @@ func setRollup(b *pebble.Batch, k rollup.WindowKey, id rollup.Hash, header, evid
 	return errors.Join(setHeader(b, k, id, header), b.Set(idKey(keyEvidence, id), evidence, nil))
 }
 
-// PutProof implements [pipeline.Store]. Error: ErrPruned for an epoch below the watermark.
+// PutProof keeps the proof of an own rollup, in place of an earlier one. Error: ErrPruned for an
+// epoch below the watermark.
 func (s *Store) PutProof(k rollup.WindowKey, proof []byte) error {
 	if err := s.Err(); err != nil { // what is read below may never have become durable
 		return err
@@ -161,10 +164,10 @@ func (s *Store) PutProof(k rollup.WindowKey, proof []byte) error {
 	return s.put(idKey(keyProof, id), proof)
 }
 
-// Unheld implements [pipeline.Store].
+// Unheld lists the own rollups with a statements part for which there was no PutHolder.
 func (s *Store) Unheld() ([]rollup.WindowKey, error) { return s.windows(keyUnheld) }
 
-// PutHolder implements [pipeline.Store].
+// PutHolder remembers which other node has the statements of an own rollup. It is durable.
 func (s *Store) PutHolder(k rollup.WindowKey, node uint32) error {
 	return s.commit(func(b *pebble.Batch) error {
 		return errors.Join(b.Delete(windowKey(keyUnheld, k), nil),
@@ -184,43 +187,52 @@ func (s *Store) Holder(k rollup.WindowKey) (node uint32, err error) {
 	return binary.BigEndian.Uint32(b), nil
 }
 
-// Unordered implements [pipeline.Store].
+// Unordered lists the own rollups that are not marked as ordered, oldest first.
 func (s *Store) Unordered() ([]rollup.WindowKey, error) { return s.windows(keyUnordered) }
 
-// Sealed implements [pipeline.Store]. Error: ErrPruned for a window whose rollup is forgotten.
-func (s *Store) Sealed(k rollup.WindowKey) (pipeline.Sealed, error) {
+// Sealed returns what PutSealed kept of a window, with its proof when there is one. Errors:
+// ErrNotFound when there was no PutSealed, ErrPruned for a window whose rollup is dropped,
+// ErrCorrupt for one that does not decode.
+func (s *Store) Sealed(k rollup.WindowKey) (*rollup.Archive, error) {
 	id, err := s.hash(windowKey(keyOwn, k))
 	if err != nil {
-		return pipeline.Sealed{}, err
+		return nil, err
 	}
-	kept, ok, err := s.sealed(id)
-	if err == nil && !ok {
+	a, err := s.archive(id)
+	if errors.Is(err, ErrNotFound) {
 		if err = s.checkRetained(k.Epoch); err == nil {
 			err = fmt.Errorf("%w: no evidence for %v", ErrCorrupt, k)
 		}
 	}
-	return kept, err
+	return a, err
 }
 
-// sealed reads what is kept of an own rollup; ok says whether it is there.
-func (s *Store) sealed(id rollup.Hash) (kept pipeline.Sealed, ok bool, err error) {
-	if kept.Header, err = s.get(idKey(keyHeader, id)); err == nil {
-		kept.Acks, err = s.get(idKey(keyArchive, id))
-		if errors.Is(err, ErrNotFound) {
-			kept.Acks, err = s.get(idKey(keyEvidence, id))
-		} else if err == nil {
-			kept.Clients, err = s.get(idKey(keyClients, id))
-		}
+// archive reads what is kept of an own rollup. Errors: ErrNotFound, ErrCorrupt.
+func (s *Store) archive(id rollup.Hash) (*rollup.Archive, error) {
+	header, err := s.get(idKey(keyHeader, id))
+	if err != nil {
+		return nil, err
 	}
+	var clients, proof []byte
+	acks, err := s.get(idKey(keyArchive, id))
 	if errors.Is(err, ErrNotFound) {
-		return pipeline.Sealed{}, false, nil
-	}
-	if err == nil && kept.Clients != nil {
-		if kept.Proof, err = s.get(idKey(keyProof, id)); errors.Is(err, ErrNotFound) {
-			err = nil
+		acks, err = s.get(idKey(keyEvidence, id))
+	} else if err == nil {
+		if clients, err = s.get(idKey(keyClients, id)); err == nil {
+			proof, err = s.get(idKey(keyProof, id))
+			if errors.Is(err, ErrNotFound) {
+				proof, err = nil, nil
+			}
 		}
 	}
-	return kept, err == nil, err
+	if err != nil {
+		return nil, err
+	}
+	a, err := rollup.ParseArchive(header, acks, clients, proof)
+	if err != nil {
+		return nil, fmt.Errorf("%w: rollup %v: %w", ErrCorrupt, id, err)
+	}
+	return a, nil
 }
 
 // hash reads a value that is a hash.
@@ -235,7 +247,7 @@ func (s *Store) hash(key []byte) (rollup.Hash, error) {
 	return rollup.Hash(v), nil
 }
 
-// MarkOrdered implements [pipeline.Store].
+// MarkOrdered removes a window from Unordered. A crash may undo it.
 func (s *Store) MarkOrdered(k rollup.WindowKey) error {
 	return s.commit(func(b *pebble.Batch) error { return b.Delete(windowKey(keyUnordered, k), nil) }, pebble.NoSync)
 }

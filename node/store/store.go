@@ -1,10 +1,12 @@
-// Package store keeps everything that a node must not forget, in one Pebble database: the pool of accepted acks, its
-// own sealed windows and their certificates, the evidence of other nodes' rollups, the locks on what it signed, the
-// ledger, and the consensus engine's key-value pairs. It is the only importer of Pebble.
+// Package store keeps everything that a node must not forget, in one Pebble database: the pool of
+// accepted acks, its own sealed windows and their certificates, the evidence of other nodes'
+// rollups, the locks on what it signed, the ledger, and the consensus engine's key-value pairs.
+// It is the only importer of Pebble.
 //
-// A write is durable when its method returns nil, unless the method says otherwise. After a failed write the outcome
-// is unknown: the store then refuses every further write with [ErrFailed], and the truth is what a reopened store
-// shows. All methods are safe for concurrent use.
+// A write is durable when its method returns nil, unless the method says otherwise. After a
+// failed write the outcome is unknown: the store then refuses every further write with
+// [ErrFailed], and the truth is what a reopened store shows. All methods are safe for concurrent
+// use.
 package store
 
 import (
@@ -21,7 +23,6 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"github.com/waybill-network/waybill/pipeline"
 	"github.com/waybill-network/waybill/rollup"
 )
 
@@ -30,7 +31,7 @@ const FormatVersion = 1
 
 // Errors that callers branch on.
 var (
-	ErrNotFound = pipeline.ErrNotFound                    // no such entry
+	ErrNotFound = rollup.ErrNotFound                      // no such entry
 	ErrClosed   = errors.New("store: closed")             // after Close
 	ErrFailed   = errors.New("store: a write failed")     // the outcome is unknown; reopen the store
 	ErrDiskFull = errors.New("store: the disk is full")   // joined to ErrFailed when that was the reason
@@ -39,8 +40,8 @@ var (
 	ErrCorrupt  = errors.New("store: malformed contents") // an entry is not what the store writes
 )
 
-// The first byte of a key says what it is. Window stands for epoch, node, window; numbers in keys are big-endian, so
-// that order is numeric and an epoch is one range.
+// The first byte of a key says what it is. Window stands for epoch, node, window; numbers in keys
+// are big-endian, so that order is numeric and an epoch is one range.
 const (
 	keyFormat      = 'v' // → FormatVersion u32
 	keyWatermark   = 'q' // → first epoch that is not pruned, u32
@@ -90,7 +91,8 @@ type Store struct {
 	syncs     syncProbe
 }
 
-// Open opens the store in dir, and creates it when there is none. Errors: ErrFormat, ErrDiskFull, Pebble's.
+// Open opens the store in dir, and creates it when there is none. Errors: ErrFormat, ErrDiskFull,
+// Pebble's.
 func Open(dir string, o Options) (*Store, error) {
 	s := &Store{fs: o.FS, dir: dir, log: o.Logger, closed: make(chan struct{})}
 	s.idle.L = &s.mu
@@ -175,8 +177,8 @@ func (s *Store) pristine() bool {
 	return it.Close() == nil && empty
 }
 
-// Close waits for operations and iterators under way and closes the database. After it, reads through [KV] find
-// nothing, and everything else answers ErrClosed. A second Close does nothing.
+// Close waits for operations and iterators under way and closes the database. After it, reads
+// through [KV] find nothing, and everything else answers ErrClosed. A second Close does nothing.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	if s.closing {
@@ -253,8 +255,8 @@ func (s *Store) commit(fill func(b *pebble.Batch) error, o *pebble.WriteOptions)
 	return s.apply(b, o)
 }
 
-// apply commits b between enter and exit. Failures are kept from Pebble, see guardedFS, hence the look at s.failed
-// after a success.
+// apply commits b between enter and exit. Failures are kept from Pebble, see guardedFS, hence the
+// look at s.failed after a success.
 func (s *Store) apply(b *pebble.Batch, o *pebble.WriteOptions) error {
 	if err := s.Err(); err != nil {
 		return err
@@ -284,7 +286,8 @@ func diskFull(err error) error {
 	return err
 }
 
-// pebbleLog hands Pebble's messages on. Fatalf, which ends the process by default, marks the store as failed instead.
+// pebbleLog hands Pebble's messages on. Fatalf, which ends the process by default, marks the
+// store as failed instead.
 type pebbleLog struct{ s *Store }
 
 func (l pebbleLog) Infof(format string, args ...any) {
@@ -339,7 +342,8 @@ func after(prefix []byte) []byte {
 	return nil
 }
 
-// scan yields the entries of [from, to) in order until yield returns false; key and value are valid only inside.
+// scan yields the entries of [from, to) in order until yield returns false; key and value are
+// valid only inside.
 func (s *Store) scan(from, to []byte, yield func(key, value []byte) (bool, error)) (err error) {
 	if !s.enter() {
 		return ErrClosed
@@ -372,5 +376,3 @@ func (s *Store) windows(kind byte) ([]rollup.WindowKey, error) {
 	})
 	return list, err
 }
-
-var _ pipeline.Store = (*Store)(nil)

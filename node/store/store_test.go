@@ -14,7 +14,6 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/waybill-network/waybill/kernels/blake3"
-	"github.com/waybill-network/waybill/pipeline"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
@@ -63,8 +62,8 @@ func frames(tag, first, n int) []byte {
 	return b
 }
 
-func run(k rollup.WindowKey, tag, first, n int) pipeline.Run {
-	return pipeline.Run{Key: k, First: uint32(first), Frames: frames(tag, first, n)}
+func run(k rollup.WindowKey, tag, first, n int) rollup.Run {
+	return rollup.Run{Key: k, First: uint32(first), Frames: frames(tag, first, n)}
 }
 
 // header returns a header that decodes, with its id.
@@ -81,12 +80,12 @@ func oneAck(tag byte) []byte {
 }
 
 func putSealed(s *Store, k rollup.WindowKey, root byte) error {
-	h, id := header(k, root)
-	return s.PutSealed(k, id, pipeline.Sealed{Header: h.Append(nil), Acks: oneAck(root)})
+	h, _ := header(k, root)
+	return s.PutSealed(rollup.NewArchive(h, oneAck(root), nil, nil))
 }
 
 // cosigned is a window of three clients, of whom two have co-signed. No signature is one, which the store does not mind.
-func cosigned(t testing.TB, k rollup.WindowKey) (h *rollup.Header, kept pipeline.Sealed, evidence []byte) {
+func cosigned(t testing.TB, k rollup.WindowKey) (h *rollup.Header, kept *rollup.Archive, evidence []byte) {
 	t.Helper()
 	var frames []byte
 	for i := range uint32(9) {
@@ -99,10 +98,11 @@ func cosigned(t testing.TB, k rollup.WindowKey) (h *rollup.Header, kept pipeline
 	statements, err := rollup.Statements(archive, k, everyone{}, func(uint32) bool { return true })
 	ok(t, err)
 	list := rollup.NewClientList(statements, func(client uint32) bool { return client < 2 })
-	h, ev, err := sealer.SealCosigned(rollup.NetworkID("store"), archive, k, rollup.NewStatementTree(statements), list,
+	tree := rollup.NewStatementTree(statements)
+	h, ev, err := sealer.SealCosigned(rollup.NetworkID("store"), archive, k, tree, list,
 		[rollup.SignatureSize]byte{1}, [rollup.SignatureSize]byte{2}, everyone{})
 	ok(t, err)
-	return h, pipeline.Sealed{Header: h.Append(nil), Acks: archive, Clients: list.Append(nil)}, ev.Append(nil)
+	return h, rollup.NewArchive(h, archive, tree, list), ev.Append(nil)
 }
 
 // everyone is a registry that knows everybody.
@@ -138,11 +138,11 @@ func TestPool(t *testing.T) {
 	s := open(t, vfs.NewMem())
 	a, b, c := key(0, 1, 255), key(0, 1, 256), key(1, 0, 7)
 	next(t, s, 0, 1, 0)
-	ok(t, s.AppendAcks([]pipeline.Run{run(b, 2, 0, 300), run(a, 1, 0, 1), run(c, 3, 0, 5)}))
+	ok(t, s.AppendAcks([]rollup.Run{run(b, 2, 0, 300), run(a, 1, 0, 1), run(c, 3, 0, 5)}))
 	for first := 1; first < 600; first += 100 { // the order of runs is that of numbers, not of their decimal digits
-		ok(t, s.AppendAcks([]pipeline.Run{run(a, 1, first, 100)}))
+		ok(t, s.AppendAcks([]rollup.Run{run(a, 1, first, 100)}))
 	}
-	ok(t, s.AppendAcks([]pipeline.Run{run(b, 2, 300, 2)}))
+	ok(t, s.AppendAcks([]rollup.Run{run(b, 2, 300, 2)}))
 	for range 2 {
 		list, err := s.PoolWindows()
 		windows(t, list, err, c, a, b)
@@ -162,10 +162,10 @@ func TestPool(t *testing.T) {
 	}
 	stop := errors.New("stop")
 	is(t, s.ReadPool(a, func([]byte) error { return stop }), stop)
-	if err := s.AppendAcks([]pipeline.Run{run(key(0, 1, 300), 1, 0, 1), {Key: a, First: 601, Frames: make([]byte, 100)}}); err == nil {
+	if err := s.AppendAcks([]rollup.Run{run(key(0, 1, 300), 1, 0, 1), {Key: a, First: 601, Frames: make([]byte, 100)}}); err == nil {
 		t.Error("a part of an ack was stored")
 	}
-	if err := s.AppendAcks([]pipeline.Run{run(key(0, 1, 300), 1, 0, 1), {Key: a, First: 601}}); err == nil {
+	if err := s.AppendAcks([]rollup.Run{run(key(0, 1, 300), 1, 0, 1), {Key: a, First: 601}}); err == nil {
 		t.Error("a run without acks was stored")
 	}
 	ok(t, s.Err()) // a caller's mistake is not the disk's
@@ -176,7 +176,7 @@ func TestSealed(t *testing.T) {
 	s := open(t, vfs.NewMem())
 	a, b, c := key(0, 3, 0), key(0, 3, 1), key(0, 3, 2)
 	for _, k := range []rollup.WindowKey{a, b, c} {
-		ok(t, s.AppendAcks([]pipeline.Run{run(k, 1, 0, 2), run(k, 1, 2, 2)}))
+		ok(t, s.AppendAcks([]rollup.Run{run(k, 1, 0, 2), run(k, 1, 2, 2)}))
 	}
 	_, err := s.Sealed(b)
 	is(t, err, ErrNotFound)
@@ -195,7 +195,7 @@ func TestSealed(t *testing.T) {
 		windows(t, list, err, b)
 		kept, err := s.Sealed(b)
 		ok(t, err)
-		if !bytes.Equal(kept.Header, h.Append(nil)) || !bytes.Equal(kept.Acks, oneAck(7)) || kept.Clients != nil {
+		if !bytes.Equal(kept.Header.Append(nil), h.Append(nil)) || !bytes.Equal(kept.Acks, oneAck(7)) || kept.Stated() {
 			t.Error("not the rollup that was sealed")
 		}
 		if has, err := s.HasEvidence(id, 0); err != nil || !has {
@@ -215,33 +215,34 @@ func TestSealedCosigned(t *testing.T) {
 	s := open(t, vfs.NewMem())
 	k := key(0, 3, 1)
 	h, kept, evidence := cosigned(t, k)
-	ok(t, s.AppendAcks([]pipeline.Run{run(k, 1, 0, 9)}))
-	ok(t, s.PutSealed(k, h.ID(), kept))
-	ok(t, s.PutEvidence(h.ID(), kept.Header, evidence)) // the member in this node has it already
+	ok(t, s.AppendAcks([]rollup.Run{run(k, 1, 0, 9)}))
+	ok(t, s.PutSealed(kept))
+	ok(t, s.PutEvidence(h.ID(), h.Append(nil), evidence)) // the member in this node has it already
 	for range 2 {
 		if len(pool(t, s, k)) != 0 {
 			t.Error("the pool is still there")
 		}
 		got, err := s.Sealed(k)
 		ok(t, err)
-		if !bytes.Equal(got.Header, kept.Header) || !bytes.Equal(got.Acks, kept.Acks) || !bytes.Equal(got.Clients, kept.Clients) {
+		if got.Header.ID() != h.ID() || !bytes.Equal(got.Acks, kept.Acks) ||
+			!slices.Equal(got.Clients, kept.Clients) {
 			t.Error("not what was sealed")
 		}
 		header, ev, has, err := s.Evidence(h.ID(), 0)
 		ok(t, err)
-		if !has || !bytes.Equal(header, kept.Header) || !bytes.Equal(ev, evidence) {
+		if !has || !bytes.Equal(header, h.Append(nil)) || !bytes.Equal(ev, evidence) {
 			t.Error("not the rollup's evidence")
 		}
 		w, err := s.Window(k)
 		ok(t, err)
-		if !bytes.Equal(w.Header, kept.Header) || !bytes.Equal(w.Evidence, evidence) || !bytes.Equal(w.Acks, kept.Acks) {
+		if !bytes.Equal(w.Header, h.Append(nil)) || !bytes.Equal(w.Evidence, evidence) || !bytes.Equal(w.Acks, kept.Acks) {
 			t.Error("not the window")
 		}
 		next(t, s, 0, 3, 2)
 		s = reopen(t, s)
 	}
 	member := open(t, vfs.NewMem()) // another node knows the evidence alone
-	ok(t, member.PutEvidence(h.ID(), kept.Header, evidence))
+	ok(t, member.PutEvidence(h.ID(), h.Append(nil), evidence))
 	if _, ev, has, err := member.Evidence(h.ID(), 0); err != nil || !has || !bytes.Equal(ev, evidence) {
 		t.Error("a member does not keep the evidence", err)
 	}
@@ -412,7 +413,7 @@ func TestPrune(t *testing.T) {
 		ok(t, s.PutCertificate(key(1, epoch, 0), []byte("certificate")))
 		ok(t, s.PutSettlement(epoch, []byte("settlement")))
 		ok(t, putSealed(s, key(0, epoch, 0), 5))
-		ok(t, s.AppendAcks([]pipeline.Run{run(key(0, epoch, 1), 1, 0, 1)}))
+		ok(t, s.AppendAcks([]rollup.Run{run(key(0, epoch, 1), 1, 0, 1)}))
 	}
 	ok(t, s.MarkOrdered(key(0, 0, 0))) // that of epoch 1 is still to be ordered
 	if n, err := s.Prune(2); err != nil || n != 3 {
@@ -530,7 +531,7 @@ func TestCorrupt(t *testing.T) {
 		{"pool frames", append(windowKey(keyPool, k), 0, 0, 0, 0), make([]byte, 127), readPool},
 		{"pool gap", append(windowKey(keyPool, k), 0, 0, 0, 1), frames(0, 0, 1), readPool},
 		{"pool overlap", append(windowKey(keyPool, key(0, 1, 9)), 0, 0, 0, 1), frames(0, 0, 1), func(s *Store) error {
-			return errors.Join(s.AppendAcks([]pipeline.Run{run(key(0, 1, 9), 0, 0, 2)}), s.ReadPool(key(0, 1, 9), func([]byte) error { return nil }))
+			return errors.Join(s.AppendAcks([]rollup.Run{run(key(0, 1, 9), 0, 0, 2)}), s.ReadPool(key(0, 1, 9), func([]byte) error { return nil }))
 		}},
 		{"next window", []byte{keyOwn, 0, 0, 0, 1, 0, 0, 0, 0, 1}, nil, func(s *Store) error { _, err := s.NextWindow(0, 1); return err }},
 		{"own id", windowKey(keyOwn, k), id[1:], func(s *Store) error { _, err := s.Sealed(k); return err }},
@@ -555,7 +556,7 @@ func TestCorrupt(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := open(t, vfs.NewMem())
-			ok(t, s.PutSealed(cosignedHeader.Key(), cosignedID, kept))
+			ok(t, s.PutSealed(kept))
 			ok(t, s.db.Set(c.key, c.value, pebble.Sync))
 			is(t, c.read(s), ErrCorrupt)
 			ok(t, s.Err())

@@ -123,13 +123,17 @@ const (
 	WindowGrace      WindowState = "grace"
 	WindowCosigning  WindowState = "cosigning"
 	WindowSealing    WindowState = "sealing"
+	WindowSealed     WindowState = "sealed"
 	WindowProving    WindowState = "proving"
-	WindowCertifying WindowState = "certifying"
+	WindowCertifying WindowState = "collecting"
+	WindowOrdering   WindowState = "ordering"
 	WindowOrdered    WindowState = "ordered"
+	WindowStuck      WindowState = "stuck"
 )
 
 // WindowStates are the states of a window, in order.
-var WindowStates = []WindowState{WindowOpen, WindowGrace, WindowCosigning, WindowSealing, WindowProving, WindowCertifying, WindowOrdered}
+var WindowStates = []WindowState{WindowOpen, WindowGrace, WindowCosigning, WindowSealing, WindowSealed, WindowProving,
+	WindowCertifying, WindowOrdering, WindowOrdered, WindowStuck}
 
 // Window is one window of this node and, from sealing on, its rollup.
 type Window struct {

@@ -275,7 +275,7 @@ func TestPage(t *testing.T) {
 			"t-stages":      {"admit", "verify", "commit", "window", "cosign", "seal", "certify"},
 			"f-rollups":     {"1.2M · 7.9M", "88.0k of 90.1k"},
 			"open":          {"Window 12/91", "Window 12/90", "in grace"},
-			"t-windows":     {"12/89", "cosigning", "certifying 63%", "5,515", "60.0k", "ordered", "1.0 s", "0f3a9bc2…"},
+			"t-windows":     {"12/89", "cosigning", "collecting 63%", "5,515", "60.0k", "ordered", "1.0 s", "0f3a9bc2…"},
 			"t-answers":     {"window_closed", "bad_signature", "replayed_seq"},
 			"f-answers":     {"1,203"},
 			"quarantine":    {"3 clients", "17, 4021, 99812"},

@@ -47,7 +47,7 @@ func (n *node) snapshot() telemetry.Snapshot {
 	for k, name := range []string{"accepted", "known", "malformed", "wrong_network", "window_closed", "unknown_client", "replayed_seq", "bad_signature", "overloaded"} {
 		s.Answers = append(s.Answers, telemetry.Answer{Name: name, Count: []uint64{acks, 1_203, 0, 0, 2_204, 310, 12, 921, uint64(i)}[k]})
 	}
-	states := []telemetry.WindowState{"open", "grace", "cosigning", "certifying"}
+	states := []telemetry.WindowState{"open", "grace", "cosigning", "collecting"}
 	for k := range 12 {
 		w := telemetry.Window{Epoch: 12, Window: 91 - uint32(k), State: telemetry.WindowOrdered, Acks: 65_536, MaxAcks: 65_536, Units: 31_203_441_902, Rows: 14, Opened: now, Closes: now.Add(12 * time.Second), Quorum: 48, Power: 52}
 		if k < len(states) {

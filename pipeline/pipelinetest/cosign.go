@@ -9,8 +9,8 @@ import (
 	"github.com/waybill-network/waybill/pipeline"
 )
 
-// Cosigners implements pipeline.Cosigners: every client signs what it is offered, in the same process. It is safe for
-// concurrent use.
+// Cosigners implements pipeline.Cosigners: every client signs what it is offered, in the same
+// process. It is safe for concurrent use.
 type Cosigners struct {
 	Network *Network
 

@@ -1,6 +1,7 @@
-// Package pipelinetest surrounds a pipeline with what it needs in tests and benchmarks: a chain that is a ledger
-// without consensus, clients that sign, and a committee in the same process. Nothing in it is a mock of the protocol:
-// the ledger, the signatures and the members' verification are the real ones, except for [Accepting].
+// Package pipelinetest surrounds a pipeline with what it needs in tests and benchmarks: a chain
+// that is a ledger without consensus, clients that sign, and a committee in the same process.
+// Nothing in it is a mock of the protocol: the ledger, the signatures and the members'
+// verification are the real ones, except for [Accepting].
 package pipelinetest
 
 import (
@@ -34,8 +35,8 @@ type Config struct {
 // UnitCap is the cap of every service.
 const UnitCap = 1 << 30
 
-// Network is a ledger that makes a block for each transaction, and the keys of everyone in it. It implements
-// pipeline.Chain. It is safe for concurrent use.
+// Network is a ledger that makes a block for each transaction, and the keys of everyone in it. It
+// implements pipeline.Chain. It is safe for concurrent use.
 type Network struct {
 	ID      rollup.Network
 	Clients []*bls.SecretKey
@@ -170,9 +171,10 @@ func (n *Network) show() {
 	n.updated = make(chan struct{})
 }
 
-// Enroll adds clients that have not proved possession of their keys: for tens of thousands the proofs take minutes. The
-// ledger is the one that a node restores from its records, with records of these clients among them; the registered clients'
-// payers pay for them by turns. Their indices follow those of the clients that are there.
+// Enroll adds clients that have not proved possession of their keys: for tens of thousands the
+// proofs take minutes. The ledger is the one that a node restores from its records, with records
+// of these clients among them; the registered clients' payers pay for them by turns. Their
+// indices follow those of the clients that are there.
 func (n *Network) Enroll(keys []*bls.PublicKey) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -266,8 +268,8 @@ func (n *Network) Sign(a *rollup.Ack) {
 	a.Signature = signature.Bytes()
 }
 
-// Committee implements pipeline.Members: every member verifies what is pushed to it, signs one rollup a window, and
-// keeps it. It is safe for concurrent use.
+// Committee implements certify.Members: every member verifies what is pushed to it, signs one
+// rollup a window, and keeps it. It is safe for concurrent use.
 type Committee struct {
 	Network *Network
 
@@ -296,7 +298,7 @@ func (r *Refusal) Error() string { return "refused for good: " + r.Err.Error() }
 // Retry reports that a retry is useless.
 func (r *Refusal) Retry() bool { return false }
 
-// Push implements pipeline.Members.
+// Push implements certify.Members.
 func (c *Committee) Push(ctx context.Context, member int, header, evidence []byte) (share [48]byte, err error) {
 	if err := ctx.Err(); err != nil {
 		return share, err
@@ -349,8 +351,8 @@ func (c *Committee) lock(s signing, id rollup.Hash, rung rollup.Rung) rollup.Has
 	return c.signed[s]
 }
 
-// Accepting finds every signature valid and takes one point for all of them: it measures a pipeline without its
-// cryptography. Rollups sealed over it do not verify.
+// Accepting finds every signature valid and takes one point for all of them: it measures a
+// pipeline without its cryptography. Rollups sealed over it do not verify.
 type Accepting struct {
 	point      bls.Signature
 	signatures []bls.Signature

@@ -9,9 +9,9 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// Prover implements pipeline.Prover and rollup.ProofVerifier with digests of the public inputs: anyone can make such a proof, so
-// it shows nothing about statements, but it is as easily wrong as a real one. A network that would accept it is one of
-// this package.
+// Prover implements certify.Prover and rollup.ProofVerifier with digests of the public inputs:
+// anyone can make such a proof, so it shows nothing about statements, but it is as easily wrong
+// as a real one. A network that would accept it is one of this package.
 type Prover struct {
 	Statements int // a proof is about so many; 0: 256
 	// Before, when it is not nil, may fail a proof, or take its time over it.
@@ -24,7 +24,7 @@ type Prover struct {
 
 var errTag = errors.New("pipelinetest: a proof of something else")
 
-// Size implements pipeline.Prover.
+// Size implements certify.Prover.
 func (p *Prover) Size(int) int {
 	if p.Statements == 0 {
 		return 256
@@ -32,7 +32,7 @@ func (p *Prover) Size(int) int {
 	return p.Statements
 }
 
-// Prove implements pipeline.Prover.
+// Prove implements certify.Prover.
 func (p *Prover) Prove(ctx context.Context, s *rollup.Segment, statements []rollup.Statement) (proof [rollup.ProofSize]byte, err error) {
 	p.Calls.Add(1)
 	if len(statements) != len(s.Clients) {

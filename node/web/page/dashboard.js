@@ -281,7 +281,7 @@ function cosigning(c) {
   }]];
 }
 
-const stateTag = { open: "good", grace: "warn", cosigning: "warn", sealing: "warn", proving: "warn", certifying: "warn", ordered: "dim" };
+const stateTag = { open: "good", grace: "warn", cosigning: "warn", sealing: "warn", sealed: "warn", proving: "warn", collecting: "warn", ordering: "warn", ordered: "dim", stuck: "bad" };
 
 function showWindows(s) {
   const windows = s.windows ?? [];
@@ -316,7 +316,7 @@ function showWindows(s) {
   const done = windows.filter((w) => !open.includes(w)).slice(0, 10);
   rows("t-windows", done, (w) => w.epoch + "/" + w.window, (w) => {
     const took = w.ordered ? duration(between(w.sealed, w.ordered)) : w.sealed ? "…" : "–";
-    let share = w.state === "certifying" && w.quorum ? ` ${Math.min(100, Math.round((100 * w.power) / w.quorum))}%` : "";
+    let share = w.state === "collecting" && w.quorum ? ` ${Math.min(100, Math.round((100 * w.power) / w.quorum))}%` : "";
     if (w.state === "proving" && w.segments) share = ` ${w.proven} of ${w.segments}`;
     return [
       { text: `${w.epoch}/${w.window}`, title: `epoch ${w.epoch}, window ${w.window}` },

@@ -1,0 +1,215 @@
+package certify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/pipeline/status"
+	"github.com/waybill-network/waybill/rollup"
+)
+
+// drainTime is how long members that are still verifying when there is a quorum may go on: they
+// keep the evidence then, and others can fetch it from them.
+const drainTime = time.Second
+
+var errEnough = errors.New("certify: enough shares")
+
+// shown is evidence of a rollup as a member sees it.
+type shown struct {
+	rung     rollup.Rung
+	evidence []byte
+}
+
+// collect gets a certificate from the committee and keeps it. Errors: a Reason, ErrStore, the
+// context's.
+func (j *job) collect() error {
+	o := j.o
+	a, err := j.load()
+	if err != nil {
+		return err
+	}
+	var list []shown
+	for _, rung := range a.Rungs() { // the best first, behind it what a member may be shown instead
+		evidence, err := a.Evidence(rung)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ReasonUnreadable, err)
+		}
+		list = append(list, shown{rung, evidence})
+	}
+	// Pushes that are under way when there is a quorum end a while after the order, see drain.
+	pushes, stop := context.WithCancelCause(o.ctx)
+	var pushing sync.WaitGroup
+	certificate, rung, err := j.shares(pushes, a.Header, list, &pushing)
+	if err != nil {
+		stop(err)
+		pushing.Wait()
+		return err
+	}
+	o.tasks.Go(pushing.Wait)
+	j.stopPushes = stop
+	encoded := certificate.Append(nil)
+	if err := o.store.PutCertificate(j.key, encoded); err != nil {
+		return o.fail("keeping a certificate", err)
+	}
+	j.certificate = encoded
+	j.update(func(s *status.Window) { s.Certified = time.Now() })
+	o.counters.certified.Add(1)
+	o.counters.rungs[rollup.RungAcks-1].Add(uint64(j.status.Acks - j.status.Cosigned))
+	o.counters.rungs[rung-1].Add(uint64(j.status.Cosigned))
+	return nil
+}
+
+// drain gives pushes that are still under way some time to end.
+func (j *job) drain() {
+	if stop := j.stopPushes; stop != nil {
+		time.AfterFunc(drainTime, func() { stop(errEnough) })
+	}
+}
+
+// shares pushes a rollup to all members until shares of a quorum are verified. It returns the
+// certificate and the lowest rung that one of the signers saw.
+func (j *job) shares(ctx context.Context, h *rollup.Header, list []shown, pushing *sync.WaitGroup) (
+	*rollup.Certificate, rollup.Rung, error) {
+	o := j.o
+	committee := o.chain.View().Committee()
+	n := len(committee.Members)
+	round := &round{j: j, committee: committee, header: h.Append(nil), list: list,
+		message: rollup.CertificateMessage(o.cfg.Network, h.Epoch, h.ID()),
+		answers: make(chan answer, n), enough: make(chan struct{})} // one answer each: none waits
+	defer close(round.enough)
+	j.stated = make(map[uint32]bool)
+	signers, open := rollup.NewBitmap(n), rollup.NewBitmap(n)
+	j.update(func(s *status.Window) { s.Power, s.Quorum = 0, committee.TotalPower()*2/3+1 })
+	for i := range n {
+		open.Set(i)
+		pushing.Go(func() { round.answers <- round.push(ctx, i) })
+	}
+	var shares []bls.Signature
+	rung := list[0].rung
+	for left := n; left > 0; {
+		updated := o.chain.Updated()
+		if o.expired(j.key) {
+			return nil, 0, fmt.Errorf("%w: %d of %d members have signed", ReasonLate, len(shares), n)
+		}
+		var a answer
+		select {
+		case a = <-round.answers:
+			left--
+		case <-updated:
+			continue
+		case <-ctx.Done():
+			return nil, 0, context.Cause(ctx)
+		}
+		if a.err != nil {
+			open[a.member/8] &^= 1 << (a.member % 8)
+			if !committee.Quorum(open) {
+				return nil, 0, fmt.Errorf("%w; the last: %w", ReasonRefused, a.err)
+			}
+			continue
+		}
+		signers.Set(a.member)
+		if rung = min(rung, a.rung); a.rung == rollup.RungStatements {
+			j.stated[committee.Members[a.member].Node] = true
+		}
+		shares = append(shares, a.share)
+		j.update(func(s *status.Window) { s.Power = committee.Power(signers) })
+		if committee.Quorum(signers) {
+			aggregate := bls.AggregateSignatures(shares)
+			return &rollup.Certificate{Header: *h, Signers: signers, Signature: aggregate.Bytes()},
+				rung, nil
+		}
+	}
+	return nil, 0, ReasonRefused
+}
+
+// expired reports whether the chain orders a window no more, for its epoch is too old.
+func (o *Outbox) expired(key rollup.WindowKey) bool {
+	v := o.chain.View()
+	return uint64(v.Epoch()) > uint64(key.Epoch)+uint64(v.Params().LateEpochs)
+}
+
+// round is one collection of shares.
+type round struct {
+	j         *job
+	committee *rollup.Committee
+	header    []byte
+	message   []byte
+	list      []shown
+	answers   chan answer
+	enough    chan struct{} // closed when no more shares are wanted
+}
+
+// answer is a verified share of a member and what it was given for, or the member's refusal for
+// good.
+type answer struct {
+	member int
+	rung   rollup.Rung
+	share  bls.Signature
+	err    error
+}
+
+// push pushes to one member until it signs, refuses all evidence for good, or there are enough
+// shares.
+func (r *round) push(ctx context.Context, member int) answer {
+	o, list := r.j.o, r.list
+	log := o.log.With("epoch", r.j.key.Epoch, "window", r.j.key.Window, "member", member)
+	for retry := newBackoff(); ; {
+		start := time.Now()
+		encoded, err := o.members.Push(ctx, member, r.header, list[0].evidence)
+		took := time.Since(start)
+		if err == nil {
+			var share bls.Signature
+			share, err = verifyShare(r.committee.Members[member].Key, r.message, encoded)
+			if err == nil {
+				o.shared(member, took)
+				return answer{member: member, rung: list[0].rung, share: share}
+			}
+		}
+		if ctx.Err() != nil {
+			return answer{member: member, err: context.Cause(ctx)}
+		}
+		final := isFinal(err)
+		if final && len(list) > 1 {
+			log.Warn("member refuses a rollup by its proof", "err", err)
+			list = list[1:]
+			continue
+		}
+		o.missed(member, err, final)
+		if final {
+			log.Error("member refuses a rollup for good", "err", err)
+			return answer{member: member, err: err}
+		}
+		log.Warn("no share from member", "err", err)
+		select {
+		case <-retry.after():
+		case <-r.enough:
+			return answer{member: member, err: errEnough}
+		case <-ctx.Done():
+			return answer{member: member, err: context.Cause(ctx)}
+		}
+	}
+}
+
+func verifyShare(key *bls.PublicKey, message []byte, encoded [48]byte) (bls.Signature, error) {
+	share, err := bls.ParseSignature(encoded[:])
+	if err == nil && !bls.Default.Verify(key, message, &share) {
+		err = bls.ErrBadSignature
+	}
+	if err != nil {
+		return share, fmt.Errorf("the member's share: %w", err)
+	}
+	return share, nil
+}
+
+// isFinal reports whether an error says that a retry is useless.
+func isFinal(err error) bool {
+	var e interface {
+		error
+		Retry() bool
+	}
+	return errors.As(err, &e) && !e.Retry()
+}

@@ -1,0 +1,74 @@
+package certify
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/ledger"
+)
+
+// order offers the certificate until the chain has the window. Errors: a Reason, the context's.
+func (j *job) order() error {
+	o := j.o
+	var tx []byte
+	retry := newBackoff()
+	for again := time.Now(); ; {
+		updated := o.chain.Updated()
+		switch {
+		case o.chain.View().IsOrdered(j.key):
+			return nil
+		case o.expired(j.key):
+			return ReasonLate
+		}
+		if tx == nil {
+			c, err := rollup.ParseCertificate(j.certificate)
+			if err != nil {
+				return fmt.Errorf("%w: its certificate: %w", ReasonUnreadable, err)
+			}
+			tx = ledger.NewCertificate(o.cfg.Network, c)
+		}
+		if time.Until(again) <= 0 {
+			err := o.chain.SubmitTx(o.ctx, tx)
+			if errors.Is(err, ledger.CodeEpochTooOld) {
+				return fmt.Errorf("%w: %w", ReasonLate, err)
+			}
+			if err != nil && o.ctx.Err() == nil && !errors.Is(err, ledger.CodeAlreadyOrdered) {
+				o.log.Warn("certificate not taken", "epoch", j.key.Epoch, "window", j.key.Window,
+					"err", err)
+			}
+			again = time.Now().Add(retry.next())
+		}
+		timer := time.NewTimer(time.Until(again))
+		select {
+		case <-updated:
+		case <-timer.C:
+		case <-o.ctx.Done():
+		}
+		timer.Stop()
+		if o.ctx.Err() != nil {
+			return o.ctx.Err()
+		}
+	}
+}
+
+// Retries wait from retryFirst to retryLast, doubling, a fifth more or less.
+const (
+	retryFirst = 100 * time.Millisecond
+	retryLast  = 10 * time.Second
+)
+
+// backoff is a series of growing delays.
+type backoff struct{ delay time.Duration }
+
+func newBackoff() *backoff { return &backoff{retryFirst} }
+
+func (b *backoff) next() time.Duration {
+	d := b.delay
+	b.delay = min(2*d, retryLast)
+	return time.Duration(float64(d) * (0.8 + 0.4*rand.Float64()))
+}
+
+func (b *backoff) after() <-chan time.Time { return time.After(b.next()) }

@@ -1,0 +1,159 @@
+package certify
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/waybill-network/waybill/pipeline/status"
+)
+
+// The stages of this room. For both a batch is a window; prove counts acks under co-signed
+// statements only, and stands beside the way of an ack.
+const (
+	StageProve   = "prove"
+	StageCertify = "certify"
+)
+
+// Stages returns the names of the stages of this room.
+func Stages() []string { return []string{StageProve, StageCertify} }
+
+const (
+	maxOrdered = 32 // windows that are remembered once they are ordered
+	maxListed  = 32 // windows that Stats lists, and as many stuck ones
+)
+
+// Stats is what the outbox says about itself at one instant. Counters only grow while the process
+// lives.
+type Stats struct {
+	Prove   status.Stage `json:"prove"`
+	Certify status.Stage `json:"certify"`
+
+	States  []status.Count  `json:"states"`  // windows by state, all of States
+	Windows []status.Window `json:"windows"` // newest first; stuck ones are there at any age
+	Stuck   []status.Count  `json:"stuck"`   // counter: windows that got stuck, by reason
+
+	Rungs     [3]uint64 `json:"rung_acks"`      // counter: acks in certificates, by what members saw
+	Certified uint64    `json:"certified"`      // counter: certificates made
+	Ordered   uint64    `json:"ordered"`        // counter: windows ordered
+	Pending   int       `json:"pending"`        // windows that are neither ordered nor stuck
+	Oldest    float64   `json:"oldest_seconds"` // since the oldest of them was sealed, or found
+
+	Proofs        uint64         `json:"proofs"`         // counter: proofs made, one a segment
+	ProofFailures []status.Count `json:"proof_failures"` // counter: windows without one, by reason
+	Proving       int            `json:"proving"`        // windows in the prover's work
+	ProofQueue    int            `json:"proof_queue"`    // windows that wait to be proved
+
+	Members []Member `json:"members"` // in no order; those that were never pushed to are missing
+}
+
+// Member is what this node knows about a committee member.
+type Member struct {
+	Member    int       `json:"member"`   // place in the committee
+	Shares    uint64    `json:"shares"`   // counter: certificate shares from it
+	Failures  uint64    `json:"failures"` // counter: pushes without a share
+	Refusals  uint64    `json:"refusals"` // counter: of them, refusals for good
+	Refusing  bool      `json:"refusing"` // the last answer was one
+	LastShare time.Time `json:"last_share,omitzero"`
+	Latency   float64   `json:"latency_seconds"`     // of the last share
+	LastError string    `json:"last_error,omitzero"` // empty after a share
+}
+
+// counters are written by the jobs.
+type counters struct {
+	prove, certify             status.Counters
+	certified, ordered, proofs atomic.Uint64
+	rungs                      [3]atomic.Uint64
+	stuck                      [reasons]atomic.Uint64
+	unproven                   [proofFailures]atomic.Uint64
+}
+
+// Stats returns the state of the outbox.
+func (o *Outbox) Stats() Stats {
+	c := &o.counters
+	s := Stats{
+		Prove: c.prove.Stage(StageProve, true), Certify: c.certify.Stage(StageCertify, true),
+		Certified: c.certified.Load(), Ordered: c.ordered.Load(), Proofs: c.proofs.Load(),
+	}
+	for i := range c.rungs {
+		s.Rungs[i] = c.rungs[i].Load()
+	}
+	for _, r := range Reasons() {
+		s.Stuck = append(s.Stuck, status.Count{Name: r.String(), Count: c.stuck[r].Load()})
+	}
+	for _, f := range ProofFailures() {
+		s.ProofFailures = append(s.ProofFailures,
+			status.Count{Name: f.String(), Count: c.unproven[f].Load()})
+	}
+	now := time.Now()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.list(&s, now)
+	for _, jobs := range [][]*job{o.prover.working, o.prover.waiting} {
+		for _, j := range jobs {
+			s.Prove.Queue(j.status.Cosigned, j.proof.since, now)
+		}
+	}
+	s.Proving, s.ProofQueue = len(o.prover.working), len(o.prover.waiting)
+	for _, m := range o.known {
+		s.Members = append(s.Members, *m)
+	}
+	return s
+}
+
+// list fills in the windows, and what follows from them.
+func (o *Outbox) list(s *Stats, now time.Time) {
+	count := make(map[status.State]uint64)
+	stuck := 0
+	for i := len(o.jobs) - 1; i >= 0; i-- {
+		j := o.jobs[i]
+		w := &j.status
+		count[w.State]++
+		switch w.State {
+		case StateOrdered:
+		case StateStuck:
+			stuck++
+		default:
+			s.Pending++
+			s.Certify.Queue(w.Acks, j.since, now)
+		}
+		recent := len(o.jobs)-i <= maxListed
+		if recent || w.State == StateStuck && stuck <= maxListed {
+			s.Windows = append(s.Windows, *w)
+		}
+	}
+	s.Oldest = s.Certify.Oldest
+	for _, state := range States() {
+		s.States = append(s.States, status.Count{Name: string(state), Count: count[state]})
+	}
+}
+
+// shared and missed keep what is known about a member.
+func (o *Outbox) shared(member int, took time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	m := o.member(member)
+	m.Shares++
+	m.LastShare, m.Latency = time.Now(), took.Seconds()
+	m.LastError, m.Refusing = "", false
+}
+
+func (o *Outbox) missed(member int, err error, final bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	m := o.member(member)
+	m.Failures++
+	m.LastError = err.Error()
+	if final {
+		m.Refusals++
+		m.Refusing = true
+	}
+}
+
+func (o *Outbox) member(i int) *Member {
+	m := o.known[i]
+	if m == nil {
+		m = &Member{Member: i}
+		o.known[i] = m
+	}
+	return m
+}

@@ -1,0 +1,146 @@
+package rollup
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// ErrNotFound says that something is not kept: a rung of an archive, an entry of a store.
+var ErrNotFound = errors.New("rollup: not found")
+
+// Run is a run of acks of one window, in the order of the window.
+type Run struct {
+	Key    WindowKey
+	First  uint32 // index of the first ack in the window
+	Frames []byte // 128 bytes each; borrowed for the call
+}
+
+// Archive is what a node keeps of a window that it sealed. Evidence of every rung is made from it.
+// It is not changed once it is made, so it may be shared.
+type Archive struct {
+	Header  *Header
+	Acks    Acks       // all of the window's, whatever the rung
+	Clients ClientList // of the statements part; nil when there is none
+	// Proof is the evidence of rung 3 without its acks; nil until the window is proved.
+	Proof []byte
+	// Tree is that of the statements part. It is nil in an archive that was read back: what needs
+	// statements then makes them again from the acks, which costs a hash of each.
+	Tree *StatementTree
+}
+
+// noAcks is what evidence without acks has in their place.
+var noAcks = Acks{0, 0, 0, 0}
+
+// NewArchive returns the archive of a window that was just sealed. Tree and list are those of its
+// statements part, or nil. The archive keeps what it is given.
+func NewArchive(h *Header, acks Acks, tree *StatementTree, list ClientList) *Archive {
+	return &Archive{Header: h, Acks: acks, Clients: list, Tree: tree}
+}
+
+// ParseArchive reads an archive back: the header, the acks, and for a window with a statements
+// part the client list and the proof, when there is one. It keeps acks and proof, and does not
+// check that the parts belong together: Evidence does. The error is that of the part that does
+// not decode.
+func ParseArchive(header, acks, clients, proof []byte) (a *Archive, err error) {
+	a = new(Archive)
+	if a.Header, err = ParseHeader(header); err != nil {
+		return nil, fmt.Errorf("archive: %w", err)
+	}
+	if a.Acks, err = ParseAcks(acks); err != nil {
+		return nil, fmt.Errorf("archive: %w", err)
+	}
+	if clients == nil {
+		return a, nil
+	}
+	if a.Clients, err = ParseClientList(clients); err != nil {
+		return nil, fmt.Errorf("archive: %w", err)
+	}
+	if proof != nil && len(proof) <= len(noAcks) {
+		return nil, fmt.Errorf("archive: %w: a proof of %d bytes", ErrMalformed, len(proof))
+	}
+	a.Proof = proof
+	return a, nil
+}
+
+// Key names the window.
+func (a *Archive) Key() WindowKey { return a.Header.Key() }
+
+// Stated reports whether the rollup has a statements part.
+func (a *Archive) Stated() bool { return a.Clients != nil }
+
+// Rungs returns the rungs of which there is evidence, the best first.
+func (a *Archive) Rungs() []Rung {
+	switch {
+	case !a.Stated():
+		return []Rung{RungAcks}
+	case a.Proof == nil:
+		return []Rung{RungStatements}
+	}
+	return []Rung{RungProof, RungStatements}
+}
+
+// Evidence returns the encoded evidence of a rung, of the best that there is when that is 0.
+// Errors: ErrNotFound for a rung that is not among Rungs, ErrClientList for an archive whose list
+// is not that of its acks.
+func (a *Archive) Evidence(rung Rung) ([]byte, error) {
+	if rung == 0 {
+		rung = a.Rungs()[0]
+	}
+	switch {
+	case !slices.Contains(a.Rungs(), rung):
+		return nil, fmt.Errorf("%w: evidence of %v", ErrNotFound, rung)
+	case rung == RungAcks:
+		return a.Acks, nil
+	case rung == RungProof:
+		return slices.Concat(a.Acks.Without(a.Clients), a.Proof[len(noAcks):]), nil
+	case a.Tree != nil:
+		ev := &Evidence{Acks: a.Acks.Without(a.Clients), Rung: RungStatements,
+			Clients: a.Clients, Statements: a.Tree.Statements()}
+		return ev.Append(nil), nil
+	}
+	ev, err := RestoreEvidence(a.Acks, a.Key(), a.Clients)
+	if err != nil {
+		return nil, err
+	}
+	return ev.Append(nil), nil
+}
+
+// WithTree returns the archive with the tree over its statements, which it makes when there is
+// none. The registry's payers are those of the window's epoch. Errors: ErrUnknownClient,
+// ErrClientList.
+func (a *Archive) WithTree(reg Registry) (*Archive, error) {
+	if a.Tree != nil {
+		return a, nil
+	}
+	statements, err := Statements(a.Acks, a.Key(), reg, a.Clients.Has())
+	if err == nil && len(statements) == 0 {
+		err = fmt.Errorf("%w: no statements", ErrClientList)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("archive: %w", err)
+	}
+	grown := *a
+	grown.Tree = NewStatementTree(statements)
+	return &grown, nil
+}
+
+// Segments returns what is to be proved about a window with a statements part, for a circuit's
+// size. The archive must have its tree, see WithTree. Errors: those of [Segments].
+func (a *Archive) Segments(size int) ([]Segment, error) {
+	return Segments(a.Header, a.Tree, a.Clients, size)
+}
+
+// WithProof returns the archive with the evidence of rung 3 that segments and a proof of each make.
+func (a *Archive) WithProof(segments []Segment, proofs [][ProofSize]byte) *Archive {
+	proved := *a
+	proved.Proof = ProofEvidence(noAcks, a.Clients, segments, proofs).Append(nil)
+	return &proved
+}
+
+// Clone returns a copy that shares nothing with the header.
+func (h *Header) Clone() *Header {
+	c := *h
+	c.Rows = slices.Clone(h.Rows)
+	return &c
+}
