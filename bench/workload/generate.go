@@ -49,9 +49,9 @@ func (g Generator) Deliveries() iter.Seq2[Delivery, error] {
 				client>>16&255, client>>8&255, client&255, at.Format("02/Jan/2006:15:04:05 -0700"),
 				generatedSites[object%uint64(len(generatedSites))], object, generatedFiles[object%uint64(len(generatedFiles))],
 				status, size)
-			d, reason := parseLine([]byte(line))
-			if reason != "" {
-				panic("workload: generated line does not parse: " + reason)
+			d, err := parseCombined([]byte(line), true)
+			if err != nil {
+				panic("workload: generated line does not parse: " + err.Error())
 			}
 			if !yield(d, nil) {
 				return

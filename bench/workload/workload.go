@@ -1,88 +1,67 @@
-// Package workload turns traffic into deliveries: a web access log, or a generator that imitates one.
+// Package workload turns traffic into deliveries: a web server's access log, or a generator that
+// imitates one.
 //
-// A delivery says who was served what, in the log's own terms; it knows nothing of keys, indices or acks.
+// A delivery says who was served what, in the log's own terms. It knows nothing of keys, indices or
+// acks. A log decides whose money moves, so nothing of it is guessed: [Open] tells the format by
+// content or takes it from the caller, refuses every other format by its name, and a line that is not
+// of the format is skipped, counted and named by a [LineError]. Names that came from outside are made
+// fit to be shown (see [Delivery]).
 package workload
 
-import (
-	"bufio"
-	"bytes"
-	"compress/gzip"
-	"errors"
-	"fmt"
-	"io"
-	"iter"
-	"os"
-)
+import "fmt"
 
-// MaxLine is the longest log line accepted, in bytes.
+// MaxLine is the longest log line that is read, in bytes.
 const MaxLine = 64 << 10
 
-// Delivery is one fulfilled request. A client belongs to one payer, so the pair (Address, Payer) identifies it.
+// Delivery is one fulfilled request. A client belongs to one payer, so the pair (Address, Payer)
+// identifies it.
 type Delivery struct {
-	Address string // who asked: the log's remote host
-	Payer   string // whose content it was: the first path segment
-	Service string // what was delivered: the kind of the response
-	Units   uint64 // bytes sent; 0 where the log says "-"
-	Record  []byte // the request record: the log line without its line ending
+	// Address is who asked, in the one canonical spelling that netip gives an address: without a
+	// port, and as IPv4 where IPv6 only wraps it.
+	Address string
+	// Payer is whose content it was: the first segment of the path, decoded. Characters that are not
+	// printable stand as \xNN, and a name of more than MaxName runes ends in a digest of itself.
+	Payer string
+	// Service is what was delivered: the kind of the response.
+	Service string
+	// Units are the bytes sent; 0 where the log says "-".
+	Units uint64
+	// Record is the request's record: the line without its ending.
+	Record []byte
 }
 
-// LineError reports a log line that is not in Common or Combined Log Format.
+// LineError reports a line that is not of the log's format. Reading goes on behind it.
 type LineError struct {
 	Line   int // from 1
-	Reason string
+	Reason Reason
 }
 
-func (e *LineError) Error() string { return fmt.Sprintf("log line %d: %s", e.Line, e.Reason) }
+func (e *LineError) Error() string { return fmt.Sprintf("line %d: %s", e.Line, e.Reason) }
 
-// ErrLineTooLong reports a line of more than MaxLine bytes.
-var ErrLineTooLong = errors.New("line too long")
+// Unwrap gives the reason, so that errors.Is tells one from another.
+func (e *LineError) Unwrap() error { return e.Reason }
 
-// Open opens a log file, uncompressed or gzip (told by its first bytes, not by its name).
-func Open(path string) (io.ReadCloser, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	r := bufio.NewReaderSize(f, 1<<16)
-	if magic, _ := r.Peek(2); !bytes.Equal(magic, []byte{0x1f, 0x8b}) {
-		return &logFile{Reader: r, file: f}, nil
-	}
-	z, err := gzip.NewReader(r)
-	if err != nil {
-		f.Close()
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return &logFile{Reader: z, file: f}, nil
+// ReadError ends a log: what was read of it before stands, the rest cannot be had.
+type ReadError struct {
+	Name string // of the log
+	Line int    // the line in which it ended
+	Err  error
 }
 
-type logFile struct {
-	io.Reader
-	file *os.File
+func (e *ReadError) Error() string { return fmt.Sprintf("%s: line %d: %v", e.Name, e.Line, e.Err) }
+
+func (e *ReadError) Unwrap() error { return e.Err }
+
+// FormatError refuses a log as a whole: it is of a format that is not read.
+type FormatError struct {
+	Name string // of the log
+	Line int    // the line by which the format is known; 0 where it is known by its bytes
+	What string // the format, and what to do about it
 }
 
-func (l *logFile) Close() error { return l.file.Close() }
-
-// ReadLog yields a delivery a line. A line that cannot be read yields a *LineError and reading goes on; an error of the
-// reader itself, or a line over MaxLine, is yielded last.
-func ReadLog(r io.Reader) iter.Seq2[Delivery, error] {
-	return func(yield func(Delivery, error) bool) {
-		lines := bufio.NewScanner(r)
-		lines.Buffer(make([]byte, 0, 4096), MaxLine)
-		for n := 1; lines.Scan(); n++ {
-			d, reason := parseLine(lines.Bytes())
-			var err error
-			if reason != "" {
-				err = &LineError{Line: n, Reason: reason}
-			}
-			if !yield(d, err) {
-				return
-			}
-		}
-		if err := lines.Err(); err != nil {
-			if errors.Is(err, bufio.ErrTooLong) {
-				err = ErrLineTooLong
-			}
-			yield(Delivery{}, err)
-		}
+func (e *FormatError) Error() string {
+	if e.Line == 0 {
+		return fmt.Sprintf("%s: %s", e.Name, e.What)
 	}
+	return fmt.Sprintf("%s: line %d: %s", e.Name, e.Line, e.What)
 }
