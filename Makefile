@@ -68,8 +68,9 @@ fuzz: ## every fuzz target for FUZZTIME (default 10s)
 	    echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
 	  done; done
 
-vectors: ## published test vectors and the real log, from SHARED
+vectors: ## published test vectors, inputs that readers get wrong and the real log, from SHARED
 	REQUIRE_VECTORS=1 WAYBILL_VECTORS=$(abspath $(SHARED))/vectors $(GO) test -count=1 ./kernels/...
+	REQUIRE_CASES=1 WAYBILL_CASES=$(abspath $(SHARED))/cases $(GO) test -count=1 ./bench/workload ./node/keys
 	$(MAKE) run LOG=$(abspath $(SHARED))/data/access.log.gz
 
 outsider: build ## the independent verifier against files that this build exports

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/waybill-network/waybill/bench/workload"
 	"github.com/waybill-network/waybill/internal/mainjob"
 	"github.com/waybill-network/waybill/internal/text"
 	"github.com/waybill-network/waybill/node"
@@ -24,6 +25,8 @@ import (
 type devnetFlags struct {
 	job               bool
 	log, exports, dir string
+	logFormat         workload.Format
+	unreadable        float64
 	requests          int
 	seed              uint64
 	nodes, serving    int
@@ -58,7 +61,8 @@ only when everything adds up.`,
 	asJSON := jsonFlag(cmd)
 	fl := cmd.Flags()
 	fl.BoolVar(&f.job, "job", false, "do the main job once and exit")
-	fl.StringVar(&f.log, "log", "", "with --job: access log to replay (`file`)")
+	fl.StringVar(&f.log, "log", "", "with --job: access log to replay (`file`, or - for standard input)")
+	logFlags(fl, &f, "with --log: ")
 	fl.IntVar(&f.requests, "requests", 10000, "with --job and no --log: requests to generate")
 	fl.Uint64Var(&f.seed, "seed", 1, "seed of the generator")
 	rung1Flag(cmd, &f.rung1, mainjob.Rung1, "with --job: ")
@@ -113,6 +117,7 @@ func runDevnet(parent context.Context, f *devnetFlags, out, errOut io.Writer, as
 		if source, err = f.source(); err != nil {
 			return err
 		}
+		defer func() { err = errors.Join(err, source.Close()) }()
 	}
 	dir := f.dir
 	if dir == "" {
@@ -186,7 +191,7 @@ func (f *devnetFlags) source() (mainjob.Source, error) {
 	if f.log == "" {
 		return mainjob.Generated(f.seed, f.requests), nil
 	}
-	return mainjob.Log(f.log)
+	return mainjob.Log(f.log, f.logFormat, f.unreadable)
 }
 
 // write writes the network's folders.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -13,13 +14,19 @@ import (
 func newReplay() *cobra.Command {
 	var f devnetFlags
 	var nodes []string
+	var dryRun bool
 	var genesisFile, seedFile, deposit, evidence string
 	var price uint64
 	cmd := &cobra.Command{
 		Use:   "replay --genesis FILE --treasury FILE [LOG]",
 		Short: "Replay an access log against a running network",
 		Long: `Registers the parties of a log (payers, services, clients), has the clients sign an ack for every request, submits them to
-the nodes given, and prints what was accepted and refused. Without a log it generates requests.
+the nodes given, and prints what was accepted and refused. Without a log it generates requests; "-" is a log on
+standard input.
+
+The log may be plain or compressed by gzip, in Common or Combined Log Format, with the virtual host before it
+(vhost_combined), or as JSON of Caddy or nginx. The format is told by content, or said by --format. Lines that are not of
+the format are skipped, counted and named; --dry-run shows all that without a network.
 
 All parties' keys derive from one seed, so that a second run with the same --seed-file continues with the same parties.
 Without --seed-file a new seed is drawn.`,
@@ -43,9 +50,14 @@ Without --seed-file a new seed is drawn.`,
 	fl.Uint64Var(&f.seed, "seed", 1, "seed of the generator")
 	rung1Flag(cmd, &f.rung1, 0, "")
 	fl.StringVar(&evidence, "offers", "", "keep offers that are not true in this `folder`")
+	fl.BoolVar(&dryRun, "dry-run", false, "say what would be read of the log, without a network")
+	logFlags(fl, &f, "")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 1 {
 			f.log = args[0]
+		}
+		if dryRun {
+			return surveyLog(cmd.OutOrStdout(), &f, *asJSON)
 		}
 		genesis, err := readGenesis(genesisFile)
 		if err != nil {
@@ -71,6 +83,7 @@ Without --seed-file a new seed is drawn.`,
 		if err != nil {
 			return err
 		}
+		defer source.Close()
 		r, err := replay.New(cmd.Context(), cfg)
 		if err != nil {
 			return err
@@ -81,10 +94,11 @@ Without --seed-file a new seed is drawn.`,
 			return err
 		}
 		if *asJSON {
-			return printJSON(cmd.OutOrStdout(), result)
+			err = printJSON(cmd.OutOrStdout(), result)
+		} else {
+			result.Print(cmd.OutOrStdout())
 		}
-		result.Print(cmd.OutOrStdout())
-		return nil
+		return errors.Join(err, result.Check())
 	}
 	return cmd
 }

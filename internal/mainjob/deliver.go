@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -26,13 +27,13 @@ type crowd struct {
 }
 
 // registered says what a crowd found in its workload.
-type registered struct{ requests, badLines, clients int }
+type registered struct{ requests, clients int }
 
 func (c *crowd) register(ctx context.Context) (n registered, err error) {
 	bar := progress.New(c.progress, "register", "clients")
 	defer bar.End("")
 	count := func(yield func(workload.Delivery) bool) {
-		for d := range c.workload.each(0, int(^uint(0)>>1), &n.badLines, &err) {
+		for d := range c.workload.each(0, math.MaxInt, &err) {
 			n.requests++
 			if !yield(d) {
 				return
@@ -44,9 +45,6 @@ func (c *crowd) register(ctx context.Context) (n registered, err error) {
 	if err = errors.Join(err, registerErr); err != nil {
 		return n, err
 	}
-	if n.requests == 0 {
-		return n, fmt.Errorf("%s: no requests", c.workload.what)
-	}
 	n.clients = parties.Clients
 	bar.End(fmt.Sprintf("%d payers, %d services, %s with proofs of possession",
 		parties.Payers, parties.Services, text.Plural(parties.Clients, "client")))
@@ -55,9 +53,8 @@ func (c *crowd) register(ctx context.Context) (n registered, err error) {
 
 // part delivers the workload from index from up to to.
 func (c *crowd) part(ctx context.Context, from, to int) error {
-	var bad int
 	var readErr error
-	err := c.replay.Deliver(ctx, c.workload.each(from, to, &bad, &readErr))
+	err := c.replay.Deliver(ctx, c.workload.each(from, to, &readErr))
 	return errors.Join(err, readErr)
 }
 
@@ -124,18 +121,18 @@ func pause(ctx context.Context) error {
 
 // Delivered is what became of the requests of a workload.
 type Delivered struct {
-	Requests int               `json:"requests"`
-	BadLines int               `json:"bad_lines"`
-	Received uint64            `json:"received"`
-	Accepted uint64            `json:"accepted"`
-	Refused  map[string]uint64 `json:"refused"`
-	Again    uint64            `json:"signed_or_sent_again"`
-	Cosigned uint64            `json:"cosigned"`          // signatures under the statements of a window
-	Offers   map[string]uint64 `json:"offers_not_signed"` // clients, by reason
+	Requests int                `json:"requests"`
+	Unread   []workload.Refused `json:"unread"` // lines of the log, by reason
+	Received uint64             `json:"received"`
+	Accepted uint64             `json:"accepted"`
+	Refused  map[string]uint64  `json:"refused"`
+	Again    uint64             `json:"signed_or_sent_again"`
+	Cosigned uint64             `json:"cosigned"`          // signatures under the statements of a window
+	Offers   map[string]uint64  `json:"offers_not_signed"` // clients, by reason
 }
 
-func delivered(n registered, t *replay.Tally) Delivered {
-	d := Delivered{Requests: n.requests, BadLines: n.badLines, Received: t.Received, Accepted: t.Accepted,
+func delivered(n registered, unread []workload.Refused, t *replay.Tally) Delivered {
+	d := Delivered{Requests: n.requests, Unread: unread, Received: t.Received, Accepted: t.Accepted,
 		Again: t.Again, Refused: map[string]uint64{}}
 	for code, n := range t.Refused {
 		d.Refused[code.String()] = n
@@ -154,7 +151,7 @@ func Replay(ctx context.Context, r *replay.Replay, s Source, w io.Writer) (*Deli
 	bar, stop := c.deliveries(n.requests)
 	err = c.part(ctx, 0, n.requests)
 	stop()
-	d := delivered(n, r.Tally())
+	d := delivered(n, s.refused, r.Tally())
 	bar.End(fmt.Sprintf("%s accepted, %s", text.Plural(d.Accepted, "ack"), d.reasons()))
 	if err == nil {
 		err = c.finish(ctx, &d)
@@ -206,7 +203,16 @@ func (d *Delivered) Print(w io.Writer) {
 	for _, reason := range slices.Sorted(maps.Keys(d.Offers)) {
 		fmt.Fprintf(w, "%s refused an offer: %s.\n", text.Plural(d.Offers[reason], "client"), reason)
 	}
-	if d.BadLines > 0 {
-		fmt.Fprintf(w, "%s of the log could not be read as requests.\n", text.Plural(d.BadLines, "line"))
+	PrintRefused(w, d.Unread)
+}
+
+// ErrUnanswered says that a node answered fewer acks than there were requests.
+var ErrUnanswered = errors.New("not every request was answered")
+
+// Check fails unless every request got an answer.
+func (d *Delivered) Check() error {
+	if uint64(d.Requests) != d.Received {
+		return fmt.Errorf("%w: %s, but %s received", ErrUnanswered, text.Plural(d.Requests, "request"), text.Grouped(d.Received))
 	}
+	return nil
 }

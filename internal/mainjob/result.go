@@ -142,9 +142,7 @@ func (r *Result) Print(w io.Writer) {
 		fmt.Fprintf(w, "Of the last, %s were certified by their statements, before the proofs were made.\n",
 			text.Grouped(late))
 	}
-	if r.BadLines > 0 {
-		fmt.Fprintf(w, "%s of the log could not be read as requests.\n", text.Plural(r.BadLines, "line"))
-	}
+	PrintRefused(w, r.Unread)
 	fmt.Fprintln(w, "\nVerified offline, from the genesis file alone:")
 	var held []uint32 // settlements without rows, whose lines would all be the same
 	for i, v := range r.Verified {
@@ -171,8 +169,8 @@ func (r *Result) Check() error {
 		refused += n
 	}
 	switch {
-	case r.Received != uint64(r.Requests):
-		return fmt.Errorf("%d requests, but %d received", r.Requests, r.Received)
+	case r.Delivered.Check() != nil:
+		return r.Delivered.Check()
 	case r.Received != r.Accepted+refused:
 		return fmt.Errorf("%d received, but %d accepted and %d refused", r.Received, r.Accepted, refused)
 	case r.Settled != r.Accepted:

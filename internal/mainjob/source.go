@@ -3,64 +3,83 @@ package mainjob
 import (
 	"errors"
 	"fmt"
+	"io"
 	"iter"
+	"strings"
 
 	"github.com/waybill-network/waybill/bench/workload"
 	"github.com/waybill-network/waybill/internal/text"
 )
 
-// deliveries yields a workload and the lines that are none; closing ends what it reads from.
-type deliveries func() (all iter.Seq2[workload.Delivery, error], closing func() error, err error)
-
 // Source is a workload that can be read more than once.
 type Source struct {
-	what string
-	open deliveries
+	what    string
+	all     iter.Seq2[workload.Delivery, error]
+	refused []workload.Refused
+	log     *workload.Log // nil when it is generated
 }
 
 // Generated is a workload that a seed determines.
 func Generated(seed uint64, requests int) Source {
 	g := workload.Generator{Seed: seed, Requests: requests}
 	what := fmt.Sprintf("%s generated with seed %d", text.Plural(requests, "request"), seed)
-	return Source{what, func() (iter.Seq2[workload.Delivery, error], func() error, error) {
-		return g.Deliveries(), func() error { return nil }, nil
-	}}
+	return Source{what: what, all: g.Deliveries()}
 }
 
-// Log is the workload of an access log. That the file cannot be read is found here, and not only
-// when the job has started.
-func Log(file string) (Source, error) {
-	r, err := workload.Open(file)
+// Log is the workload of an access log. It is read once here, so that whatever is wrong with it is
+// said before a network is started or anybody registered. most is the share of unreadable lines, 0 to
+// 1, above which the log is refused.
+func Log(file string, format workload.Format, most float64) (Source, error) {
+	log, err := workload.Open(file, format)
 	if err != nil {
-		return Source{}, fmt.Errorf("access log: %w", err)
+		return Source{}, fmt.Errorf("access log %w", err)
 	}
-	return Source{file, func() (iter.Seq2[workload.Delivery, error], func() error, error) {
-		r, err := workload.Open(file)
-		if err != nil {
-			return nil, nil, err
-		}
-		return workload.ReadLog(r), r.Close, nil
-	}}, r.Close()
+	survey, err := workload.Take(log.Deliveries())
+	if err == nil {
+		err = CheckSurvey(log, survey, most)
+	}
+	if err != nil {
+		return Source{}, errors.Join(fmt.Errorf("access log %w", err), log.Close())
+	}
+	return Source{what: log.Name, all: log.Deliveries(), refused: survey.Refused, log: log}, nil
 }
 
-// each yields the deliveries from index from up to to. Lines that are no requests are counted in
-// bad; err is the first failure to read.
-func (s Source) each(from, to int, bad *int, err *error) iter.Seq[workload.Delivery] {
+// ErrUnreadable refuses a log of which too little can be read.
+var ErrUnreadable = errors.New("too much of it cannot be read")
+
+// CheckSurvey refuses a log without requests, and one of which more than the share most is unreadable.
+func CheckSurvey(log *workload.Log, s *workload.Survey, most float64) error {
+	var reasons strings.Builder
+	for _, r := range s.Refused {
+		reasons.WriteString("\n  " + refusedLine(r))
+	}
+	if s.Requests == 0 {
+		return fmt.Errorf("%s: %w: no requests (read as %s)%s", log.Name, ErrUnreadable, log.Format, reasons.String())
+	}
+	if s.RefusedShare() > most {
+		return fmt.Errorf("%s: %w: %s of %s (read as %s)%s", log.Name, ErrUnreadable,
+			text.Grouped(s.RefusedLines()), text.Plural(s.Lines, "line"), log.Format, reasons.String())
+	}
+	return nil
+}
+
+// Close ends the source.
+func (s Source) Close() error {
+	if s.log == nil {
+		return nil
+	}
+	return s.log.Close()
+}
+
+// each yields the deliveries from index from up to to. err is the first failure to read.
+func (s Source) each(from, to int, err *error) iter.Seq[workload.Delivery] {
 	return func(yield func(workload.Delivery) bool) {
-		all, done, e := s.open()
-		if e != nil {
-			*err = e
-			return
-		}
-		defer func() { *err = errors.Join(*err, done()) }()
 		i := 0
-		for d, e := range all {
-			var line *workload.LineError
-			switch {
-			case errors.As(e, &line):
-				*bad++
-				continue
-			case e != nil:
+		for d, e := range s.all {
+			if errors.As(e, new(*workload.LineError)) {
+				continue // it is among the refused
+			}
+			if e != nil {
 				*err = e
 				return
 			}
@@ -70,4 +89,15 @@ func (s Source) each(from, to int, bad *int, err *error) iter.Seq[workload.Deliv
 			i++
 		}
 	}
+}
+
+// PrintRefused names the lines that were not read: how many for each reason, and the first of them.
+func PrintRefused(w io.Writer, refused []workload.Refused) {
+	for _, r := range refused {
+		fmt.Fprintln(w, refusedLine(r))
+	}
+}
+
+func refusedLine(r workload.Refused) string {
+	return fmt.Sprintf("%s not read, the first is line %d: %s", text.Plural(r.Count, "line"), r.FirstLine, r.Reason)
 }
