@@ -86,7 +86,7 @@ func (c Chain) SubmitTx(ctx context.Context, tx []byte) error {
 	if err != nil || parseErr != nil || parsed.Kind != ledger.KindCertificate {
 		return err
 	}
-	certificate, ok := parsed.Body.(*rollup.Certificate)
+	certificate, ok := parsed.Body.(*ledger.RollupCertificate)
 	if !ok {
 		return errors.New("testnode: a certificate transaction without a certificate")
 	}

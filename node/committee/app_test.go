@@ -230,7 +230,7 @@ func TestSettlementIsCertified(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cert := parsed.Body.(*rollup.SettlementCertificate)
+	cert := parsed.Body.(*ledger.SettlementCertificate)
 	if cert.Signers.Has(0) || cert.Signers.Len() != 3 {
 		t.Errorf("signers %v", cert.Signers.Positions())
 	}

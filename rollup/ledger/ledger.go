@@ -15,9 +15,12 @@
 // judge reads is a world, and a View is a copy of one (vector.go says why that is cheap), so the mempool judges by the
 // same code.
 //
-// Files: genesis.go, genesis_json.go: what a network starts from. tx.go, build.go: transactions and their encoding.
-// judge.go, execute.go: what they need and do. settle.go: the division of payments. records.go, restore.go: what is
-// stored, and the way back. view.go, world.go, vector.go, windows.go: the state and its snapshots.
+// Files: genesis.go, genesis_json.go: what a network starts from. kinds.go: the table of kinds, and
+// what each of them must say of itself. payment.go, node.go, service.go, clients.go, payer.go,
+// certificate.go, settlement.go: the kinds. tx.go: what transactions have in common, and their
+// encoding. judge.go, execute.go: the way of a transaction. settle.go: the division of payments.
+// records.go, restore.go: what is stored, and the way back. view.go, world.go, vector.go,
+// windows.go: the state and its snapshots.
 package ledger
 
 import (
@@ -185,39 +188,6 @@ func (s *State) addAccount(key Key) uint32 {
 		return digestOf(s.accounts.at(i).key[:])
 	})
 	s.touch(indexKey(prefixAccount, index))
-	return index
-}
-
-// addNode registers a node; its stake must have been taken from somewhere.
-func (s *State) addNode(n node) uint32 {
-	index := uint32(s.nodes.len())
-	s.nodes.push(s.gen, n)
-	s.held += n.stake
-	digest := digestOf(n.key[:])
-	s.nodeKeys.insert(s.gen, &digest, index, func(i uint32) [32]byte { return digestOf(s.nodes.at(i).key[:]) })
-	digest = digestOf(n.transport[:])
-	s.transportKeys.insert(s.gen, &digest, index, func(i uint32) [32]byte {
-		return digestOf(s.nodes.at(i).transport[:])
-	})
-	s.touch(indexKey(prefixNode, index))
-	return index
-}
-
-func (s *State) addService(v Service) uint32 {
-	v.Index = uint32(s.services.len())
-	s.services.push(s.gen, v)
-	s.touch(indexKey(prefixService, v.Index))
-	return v.Index
-}
-
-func (s *State) addClient(key BLSKey, payers ...payerSpan) uint32 {
-	index := uint32(s.clients.len())
-	s.clients.push(s.gen, client{key: &clientKey{bytes: key}, payers: payers})
-	digest := digestOf(key[:])
-	s.clientKeys.insert(s.gen, &digest, index, func(i uint32) [32]byte {
-		return digestOf(s.clients.at(i).key.bytes[:])
-	})
-	s.touch(indexKey(prefixClient, index))
 	return index
 }
 

@@ -87,7 +87,8 @@ func randomStep(t *testing.T, rng *rand.Rand, g *Genesis, s *State, nonces map[s
 	case n == 6:
 		for _, settled := range s.settlements {
 			if settled.Certificate == nil && rng.IntN(2) == 0 {
-				s.certify(&rollup.SettlementCertificate{Epoch: settled.Epoch, Signers: rollup.Bitmap{7}})
+				certified := rollup.SettlementCertificate{Epoch: settled.Epoch, Signers: rollup.Bitmap{7}}
+				(&SettlementCertificate{&certified}).execute(s, 0, nil)
 			}
 		}
 		return
@@ -98,8 +99,8 @@ func randomStep(t *testing.T, rng *rand.Rand, g *Genesis, s *State, nonces map[s
 		h.AckCount = 1
 		h.Rows = []rollup.Row{{Payer: uint32(rng.IntN(s.accounts.len())), Service: uint32(rng.IntN(s.services.len())),
 			Acks: 1, Units: 1 + rng.Uint64N(200)}}
-		if s.judgeCertificate(h) == nil {
-			s.order(&rollup.Certificate{Header: *h})
+		if (&RollupCertificate{&rollup.Certificate{Header: *h}}).judge(&s.world, nil, nil) == nil {
+			(&RollupCertificate{&rollup.Certificate{Header: *h}}).execute(s, 0, nil)
 		}
 		return
 	default:

@@ -77,3 +77,49 @@ func charge(units, price uint64) uint64 {
 	}
 	return hi<<44 | lo>>20
 }
+
+// keepEpochs is how many epochs a certified settlement is kept beyond those that a certificate may name.
+const keepEpochs = 8
+
+// settle settles the oldest epoch that is not.
+func (s *State) settle() {
+	epoch := s.unsettled
+	credits := s.credits[epoch]
+	rows := divide(credits, s.params.Shares,
+		func(service uint32) uint64 { return s.services.at(service).Price },
+		func(payer uint32) uint64 { return s.accounts.at(payer).balance })
+	for k := range credits {
+		s.touch(creditRecordKey(epoch, k))
+	}
+	delete(s.credits, epoch)
+	for _, r := range rows {
+		s.setBalance(r.Payer, s.accounts.at(r.Payer).balance-r.Paid)
+	}
+	for _, r := range rows {
+		s.pay(s.nodes.at(r.Node).owner, r.ToNode)
+		s.pay(s.services.at(r.Service).Owner, r.ToService)
+		s.pay(0, r.Paid-r.ToNode-r.ToService)
+	}
+	settlement := &Settlement{Epoch: epoch, Root: rollup.SettlementRoot(rows), Rows: rows}
+	s.settlements = append(s.settlements[:len(s.settlements):len(s.settlements)], settlement)
+	s.touch(settlementKey(epoch))
+	s.touch(epochKey(epoch))
+	s.unsettled, s.starts = epoch+1, s.starts[1:]
+	s.full = true
+	s.events = append(s.events, Settled{settlement})
+	s.forgetSettlements()
+}
+
+// forgetSettlements drops settlements that are certified and old.
+func (s *State) forgetSettlements() {
+	keep := s.settlements[:0:0]
+	for _, t := range s.settlements {
+		if t.Certificate != nil && uint64(t.Epoch)+uint64(s.params.LateEpochs)+keepEpochs < uint64(s.epoch()) {
+			s.touch(settlementKey(t.Epoch))
+			s.touch(certificateKey(t.Epoch))
+			continue
+		}
+		keep = append(keep, t)
+	}
+	s.settlements = keep
+}

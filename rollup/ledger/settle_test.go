@@ -158,7 +158,7 @@ func settleAtRandom(t *testing.T, rng *rand.Rand) {
 		for w := range uint32(windows) {
 			h := rollup.NewHeader(g.Network(), rollup.WindowKey{Node: uint32(rng.IntN(nodes)), Epoch: epoch, Window: w})
 			h.Rows = randomRows(rng, services, payers)
-			s.order(&rollup.Certificate{Header: *h})
+			(&RollupCertificate{&rollup.Certificate{Header: *h}}).execute(s, 0, nil)
 			for _, r := range h.Rows {
 				ref.credit(creditKey{h.Node, r.Service, r.Payer}, r.Acks, r.Units)
 			}

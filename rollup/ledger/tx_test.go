@@ -391,15 +391,12 @@ func TestParseTx(t *testing.T) {
 // encodeTx is the inverse of ParseTx.
 func encodeTx(tx *Tx) []byte {
 	b := head(tx.Network, tx.Kind)
-	switch body := tx.Body.(type) {
-	case *rollup.Certificate:
-		return body.Append(b)
-	case *rollup.SettlementCertificate:
-		return body.Append(b)
+	if tx.Signed == nil {
+		return tx.Body.append(b)
 	}
 	b = append(b, tx.Signed.Sender[:]...)
 	b = le.AppendUint64(b, tx.Signed.Nonce)
-	return append(appendPayload(b, tx.Body), tx.Signed.Signature[:]...)
+	return append(tx.Body.append(b), tx.Signed.Signature[:]...)
 }
 
 func must[T any](v T, err error) T {

@@ -195,7 +195,7 @@ func TestViewsWhileWriting(t *testing.T) {
 		s.deposit(5, 1)
 		c := rollup.Certificate{Header: *rollup.NewHeader(g.Network(), rollup.WindowKey{Node: 1, Epoch: s.epoch(), Window: uint32(2 * i)})}
 		c.Header.Rows = goodRows
-		s.order(&c)
+		(&RollupCertificate{&c}).execute(s, 0, nil)
 		s.End()
 		s.View()
 	}

@@ -1,0 +1,89 @@
+package ledger
+
+// Kind is the kind of a transaction (section 8).
+type Kind uint8
+
+// The kinds. Numbers may have gaps.
+const (
+	KindDeposit Kind = 1 + iota
+	KindTransfer
+	KindRegisterNode
+	KindRegisterService
+	KindRegisterClients
+	KindSetPayer
+	KindCertificate
+	KindSettlement
+)
+
+// Payload is what a transaction of one kind carries and does. Each kind has a type, a file with all
+// of the type's methods, and a line in the table below; the kind's tests find what else is missing.
+//
+// A transaction passes judge and verify, which only read, and then execute, which cannot fail. That
+// is why it is atomic.
+type Payload interface {
+	// decode reads what append wrote. Failures stay in the reader.
+	decode(r *reader)
+	// append appends the encoding to b.
+	append(b []byte) []byte
+	// judge checks the payload against the state, at little cost. The sender is nil unless the kind
+	// is one of accounts.
+	judge(w *world, tx *Tx, sender *account) error
+	// verify checks keys, proofs and certificates. What passed once is not asked for again, so it
+	// depends on nothing but the transaction and on what a genesis, a registration or a settlement
+	// fixed for good.
+	verify(w *world, tx *Tx) error
+	// execute does what was found possible, with the sender's account, and notes in the result what
+	// was created.
+	execute(s *State, sender uint32, r *Result)
+}
+
+// sender says who signs a transaction and counts it.
+type sender uint8
+
+const (
+	senderAccount  sender = iota // an account, which signs with its key
+	senderTreasury               // the treasury, whose count is its own
+	senderNone                   // nobody: the payload proves itself
+)
+
+// kind is one line of the table of kinds.
+type kind struct {
+	name   string
+	sender sender
+	make   func() Payload // an empty one, to decode into
+}
+
+var kinds = [...]kind{
+	KindDeposit:         {"deposit", senderTreasury, func() Payload { return new(Deposit) }},
+	KindTransfer:        {"transfer", senderAccount, func() Payload { return new(Transfer) }},
+	KindRegisterNode:    {"register_node", senderAccount, func() Payload { return new(NodeRegistration) }},
+	KindRegisterService: {"register_service", senderAccount, func() Payload { return new(ServiceRegistration) }},
+	KindRegisterClients: {"register_clients", senderAccount, func() Payload { return new(ClientRegistration) }},
+	KindSetPayer:        {"set_payer", senderAccount, func() Payload { return new(PayerChange) }},
+	KindCertificate:     {"certificate", senderNone, func() Payload { return new(RollupCertificate) }},
+	KindSettlement:      {"settlement_certificate", senderNone, func() Payload { return new(SettlementCertificate) }},
+}
+
+// Kinds returns all kinds, ascending.
+func Kinds() (all []Kind) {
+	for k := range kinds {
+		if kinds[k].make != nil {
+			all = append(all, Kind(k))
+		}
+	}
+	return all
+}
+
+// known reports whether there is such a kind.
+func (k Kind) known() bool { return int(k) < len(kinds) && kinds[k].make != nil }
+
+// String returns the name of the kind.
+func (k Kind) String() string {
+	if !k.known() {
+		return "unknown"
+	}
+	return kinds[k].name
+}
+
+// MarshalText implements [encoding.TextMarshaler].
+func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }

@@ -1,0 +1,83 @@
+package ledger
+
+import (
+	"crypto/ed25519"
+
+	"github.com/waybill-network/waybill/rollup"
+)
+
+// NodeRegistration is the payload of register node.
+type NodeRegistration struct {
+	BLSKey       BLSKey       `json:"bls_key"`
+	Proof        BLSSignature `json:"proof"`
+	TransportKey Key          `json:"transport_key"`
+	Stake        uint64       `json:"stake,string"` // micro-credits
+	PeerAddress  string       `json:"peer_address"`
+}
+
+// NewRegisterNode builds the registration of a node that the sender owns.
+func NewRegisterNode(
+	net rollup.Network, owner ed25519.PrivateKey, nonce uint64, node *NodeRegistration,
+) []byte {
+	return sign(net, KindRegisterNode, owner, nonce, node)
+}
+
+func (p *NodeRegistration) decode(r *reader) {
+	r.Fill(p.BLSKey[:])
+	r.Fill(p.Proof[:])
+	r.Fill(p.TransportKey[:])
+	p.Stake = r.U64()
+	p.PeerAddress = r.Name()
+}
+
+func (p *NodeRegistration) append(b []byte) []byte {
+	b = append(b, p.BLSKey[:]...)
+	b = append(b, p.Proof[:]...)
+	b = append(b, p.TransportKey[:]...)
+	b = le.AppendUint64(b, p.Stake)
+	return appendName(b, p.PeerAddress)
+}
+
+func (p *NodeRegistration) judge(w *world, _ *Tx, sender *account) error {
+	_, known := w.nodeByTransport(p.TransportKey)
+	switch {
+	case known:
+		return refuse(CodeKeyTaken, "transport key %s", p.TransportKey)
+	case w.taken(&p.BLSKey):
+		return refuse(CodeKeyTaken, "BLS key %s", p.BLSKey)
+	case p.Stake > sender.balance:
+		return refuse(CodeInsufficientBalance, "%d of %d", sender.balance, p.Stake)
+	}
+	return room("nodes", w.nodes.len(), 1)
+}
+
+func (p *NodeRegistration) verify(*world, *Tx) error {
+	if !p.TransportKey.Valid() {
+		return refuse(CodeOutOfRange, "%s is not a valid key", p.TransportKey)
+	}
+	return verifyProofs([]ClientProof{{p.BLSKey, p.Proof}})
+}
+
+func (p *NodeRegistration) execute(s *State, sender uint32, r *Result) {
+	s.setBalance(sender, s.accounts.at(sender).balance-p.Stake)
+	r.Index, r.Count = s.addNode(node{owner: sender, stake: p.Stake, key: p.BLSKey,
+		transport: p.TransportKey, address: p.PeerAddress}), 1
+	s.events = append(s.events, NodeRegistered{s.world.node(r.Index)})
+}
+
+// addNode registers a node; its stake must have been taken from somewhere.
+func (s *State) addNode(n node) uint32 {
+	index := uint32(s.nodes.len())
+	s.nodes.push(s.gen, n)
+	s.held += n.stake
+	digest := digestOf(n.key[:])
+	s.nodeKeys.insert(s.gen, &digest, index, func(i uint32) [32]byte {
+		return digestOf(s.nodes.at(i).key[:])
+	})
+	digest = digestOf(n.transport[:])
+	s.transportKeys.insert(s.gen, &digest, index, func(i uint32) [32]byte {
+		return digestOf(s.nodes.at(i).transport[:])
+	})
+	s.touch(indexKey(prefixNode, index))
+	return index
+}
