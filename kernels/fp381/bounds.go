@@ -7,57 +7,51 @@ import (
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fp"
 )
 
-// Bounds of lazy values: what stands in a lane is less than 2^k·p.
+// Bounds of lazy values, in multiples of p, that all implementations share.
 const (
-	loose      = 16 // what any operation takes
-	loose2     = 14 // what operations of the extension take: they add two of them
-	tight      = 1  // what multiplications leave
-	subtrahend = 3  // what operations of the extension subtract
-	tight2     = 2  // what squares in the extension leave
+	tight      = 2 // what multiplications leave
+	subtrahend = 8 // what MulSub and its like subtract
+	tight2     = 4 // what squares in the extension leave, and coefficients of lines
 )
 
-const limbBits = 52
+// bounds are those that differ. The package's head states the least of them.
+type bounds struct {
+	any     int64 // what may stand in a lane
+	factor  int64 // what multiplications take
+	factor2 int64 // what multiplications in the extension take
+}
+
+// format is how an implementation writes down integers in a block.
+type format struct {
+	bits  uint // of a limb; R is 2^(8·bits)
+	limbs func(v *big.Int) [8]uint64
+	value func(b *Block, l int) (v *big.Int, ok bool) // in lane l; not ok if a limb is too long
+}
 
 func modulus() *big.Int { return fp.Modulus() }
 
-// limbsOf cuts v < 2^416 into limbs.
-func limbsOf(v *big.Int) (l [8]uint64) {
-	for i := range l {
-		l[i] = new(big.Int).Rsh(v, uint(limbBits*i)).Uint64() & (1<<limbBits - 1)
+// all is a block of eight times v.
+func (f *format) all(v *big.Int) (b Block) {
+	for i, limb := range f.limbs(v) {
+		for l := range Lanes {
+			b[i][l] = limb
+		}
 	}
-	return l
+	return b
 }
 
-// multiples are the 2^k·p in limbs.
-var multiples = func() (m [loose]([8]uint64)) {
-	for k := range m {
-		m[k] = limbsOf(new(big.Int).Lsh(modulus(), uint(k)))
-	}
-	return m
-}()
-
-// laneValue returns the integer in lane l of a block of limbs.
-func laneValue(b *Block, l int) *big.Int {
-	v := new(big.Int)
-	for i := len(b) - 1; i >= 0; i-- {
-		v.Add(v.Lsh(v, limbBits), new(big.Int).SetUint64(b[i][l]))
-	}
-	return v
-}
-
-// mustBeBelow panics unless every limb of v has 52 bits and every lane is less than 2^k·p. It is called in builds with
-// the tag invariants.
-func mustBeBelow(v Vec, k int) {
-	limit := new(big.Int).Lsh(modulus(), uint(k))
+// mustBeBelow panics unless the limbs of v have their width and every lane is less than limit·p,
+// and more than −limit·p. It is called in builds with the tag invariants.
+func (f *format) mustBeBelow(v Vec, limit int64) {
+	bound := new(big.Int).Mul(modulus(), big.NewInt(limit))
 	for i := range v {
 		for l := range Lanes {
-			for j := range v[i] {
-				if v[i][j][l]>>limbBits != 0 {
-					panic(fmt.Sprintf("fp381: block %d, lane %d: limb %d is %#x", i, l, j, v[i][j][l]))
-				}
+			x, ok := f.value(&v[i], l)
+			if !ok {
+				panic(fmt.Sprintf("fp381: block %d, lane %d has a limb that is too long", i, l))
 			}
-			if x := laneValue(&v[i], l); x.Cmp(limit) >= 0 {
-				panic(fmt.Sprintf("fp381: block %d, lane %d: %#x is not below 2^%d·p", i, l, x, k))
+			if x.CmpAbs(bound) >= 0 {
+				panic(fmt.Sprintf("fp381: block %d, lane %d: %#x is not below %d·p", i, l, x, limit))
 			}
 		}
 	}

@@ -1,35 +1,44 @@
-// Package fp381 computes in the base field of BLS12-381, the integers modulo the 381-bit prime p, on vectors: eight
-// elements at a time where the CPU can.
+// Package fp381 computes in the base field of BLS12-381, the integers modulo the 381-bit prime p,
+// on vectors: eight elements at a time where the CPU can.
 //
-// A [Vec] holds elements in blocks of eight, the lanes of a vector register. What stands in a block is the business of the
-// implementation that filled it: [Field.Pack] and [Field.Unpack] convert from and to gnark-crypto's [fp.Element]. All
-// vectors of one computation belong to one Field, which [Use] returns. The two are avx512ifma, whose algorithm and bounds
-// stand at the head of fp381_amd64.s, and generic, which is gnark-crypto's scalar arithmetic and the specification.
+// A [Vec] holds elements in blocks of eight, the lanes of a vector register. What stands in a block
+// is the business of the implementation that filled it: [Field.Pack] and [Field.Unpack] convert
+// from and to gnark-crypto's [fp.Element]. All vectors of one computation belong to one Field,
+// which [Use] returns:
+//
+//	avx512ifma  eight lanes of AVX-512 IFMA: limbs of 52 bits; see the head of fp381_amd64.s
+//	avx512      eight lanes of AVX-512 without IFMA: limbs of 49 bits in doubles; see avx2_amd64.s
+//	avx2        two times four lanes of AVX2 with FMA, which compute the same
+//	generic     gnark-crypto's scalar arithmetic, and the specification
 //
 // # Lazy values
 //
-// Elements are represented by any of their residues in [0, 2^16·p), so that additions and subtractions need no reduction.
-// Each method says what it takes and leaves, in multiples of p:
+// Elements are represented by any of their residues below 2^8·p, so that additions and subtractions
+// need no reduction. Implementations in doubles have negative ones too; then bounds are those of
+// magnitudes. Each method says what it takes and leaves, in multiples of p:
 //
 //	Pack                    leaves < 1
-//	Mul, Sqr, PowP34        take < 2^16, leave < 2
-//	Add                     leaves the sum of both bounds, which must be ≤ 2^16
-//	Sub(z, x, y, k)         takes y < 2^k, leaves the bound of x plus 2^k, which must be ≤ 2^16
-//	Tighten                 takes < 2^16, leaves < 2
-//	Reduce                  takes < 2^16, leaves < 1, the one canonical residue
-//	MulSub, SqrSub          take < 2^16, subtract < 2^3, leave < 2
-//	Mul2, Sqr2              take < 2^14, leave < 2 and < 2^2
-//	MulAdd2                 takes < 2^14, leaves what it adds plus 2
-//	MulSub2, SqrSub2        take < 2^14, subtract < 2^3, leave < 2
-//	Norm                    takes < 2^14, leaves < 2
+//	Mul, Sqr, PowP34        take < 40, leave < 2
+//	Add                     leaves the sum of both bounds, which must be ≤ 2^8
+//	Sub(z, x, y, k)         takes y < 2^k, leaves the bound of x plus 2^k, which must be ≤ 2^8
+//	Tighten                 takes < 2^8, leaves < 2
+//	Reduce                  takes < 2^8, leaves < 1
+//	MulSub, SqrSub          take < 40, subtract < 2^3, leave < 2
+//	Mul2, Sqr2              take < 20, leave < 2 and < 2^2
+//	MulAdd2                 takes < 20, leaves what it adds plus 2
+//	MulSub2, SqrSub2        take < 20, subtract < 2^3, leave < 2
+//	Norm                    takes < 20, leaves < 2
 //	MulLines, Sqr12         take and leave < 2; lines are < 2^2
 //	Select, Gather, Scatter leave what they find
-//	Zero, Odd, Unpack       take < 2^16
+//	Zero                    takes < 2^8
+//	Odd, Unpack             take < 40
 //
-// A build with the tag invariants checks every operand and panics beyond its bound.
+// A build with the tag invariants checks every operand and panics beyond its bound. That of
+// avx512ifma takes more: bounds for all hold in doubles.
 //
-// Data are taken to be public: nothing here runs in constant time. All functions are safe for concurrent use on vectors
-// that nobody else writes. A result may be the same vector as an operand; vectors that overlap otherwise must not meet.
+// Data are taken to be public: nothing here runs in constant time. All functions are safe for
+// concurrent use on vectors that nobody else writes. A result may be the same vector as an operand;
+// vectors that overlap otherwise must not meet.
 package fp381
 
 import (
@@ -45,20 +54,22 @@ import (
 // Lanes is the number of elements of a block.
 const Lanes = 8
 
-// MulOps and SqrOps are the vector multiply-adds of a multiplication and of a squaring of one block in avx512ifma.
+// MulOps and SqrOps are the vector multiply-adds of a multiplication and of a squaring of one block
+// in avx512ifma.
 const (
 	MulOps = 257
 	SqrOps = 201
 )
 
-// Row is one element by itself, in the form of one Field, for data that meet in blocks in another order than they stand.
-// The zero Row is zero.
+// Row is one element by itself, in the form of one Field, for data that meet in blocks in another
+// order than they stand. The zero Row is zero.
 type Row [8]uint64
 
 // Block is eight elements in the form of one Field.
 type Block [8][Lanes]uint64
 
-// Vec is a vector of elements. Lanes of the last block that are not used hold any valid element, zero after Pack.
+// Vec is a vector of elements. Lanes of the last block that are not used hold any valid element,
+// zero after Pack.
 type Vec []Block
 
 // Vec2 is a vector of elements A0 + A1·u of the quadratic extension, u² = −1.
@@ -79,9 +90,9 @@ func NewMask(n int) Mask { return make(Mask, (n+Lanes-1)/Lanes) }
 // Has reports whether element i is in m.
 func (m Mask) Has(i int) bool { return m[i/Lanes]>>(i%Lanes)&1 != 0 }
 
-// Field is an implementation. Vectors of one call have the same number of blocks, except that the operand y of Mul,
-// Add, Sub and Select may be a single block, which then meets every block of x: see [Field.Broadcast]. Masks cover the
-// vector at least. Other lengths panic.
+// Field is an implementation. Vectors of one call have the same number of blocks, except that the
+// operand y of Mul, Add, Sub and Select may be a single block, which then meets every block of x:
+// see [Field.Broadcast]. Masks cover the vector at least. Other lengths panic.
 type Field interface {
 	// Pack fills z with x, and unused lanes with zero. Unpack is its inverse.
 	Pack(z Vec, x []fp.Element)
@@ -92,8 +103,8 @@ type Field interface {
 	Mul(z, x, y Vec)        // z = x·y
 	Sqr(z, x Vec)           // z = x²
 	Add(z, x, y Vec)        // z = x + y
-	Sub(z, x, y Vec, k int) // z = x − y for y < 2^k·p, 0 ≤ k < 16
-	Reduce(z, x Vec)        // z = x, in its canonical residue
+	Sub(z, x, y Vec, k int) // z = x − y for y < 2^k·p, 0 ≤ k < 8
+	Reduce(z, x Vec)        // z = x, in a residue below p
 	Tighten(z, x Vec)       // z = x, in a residue below 2p
 	PowP34(z, x Vec)        // z = x^((p−3)/4): square roots are x·z, inverse square roots z, up to sign
 
@@ -103,7 +114,8 @@ type Field interface {
 
 	Blank(m Mask, x Vec) // m = the elements whose words are all zero, as Pack, new rows and Select make them
 
-	// Gather fills z with rows[index[i]], and unused lanes with one of them. Scatter sets rows[index[i]] to element i.
+	// Gather fills z with rows[index[i]], and unused lanes with one of them. Scatter sets
+	// rows[index[i]] to element i.
 	Gather(z Vec, rows []Row, index []int32)
 	Scatter(rows []Row, index []int32, x Vec)
 
@@ -118,10 +130,12 @@ type Field interface {
 	SqrSub2(z, x, a Vec2)    // z = x² − a
 	Norm(z Vec, x Vec2)      // z = A0² + A1²
 
-	// MulLines multiplies z by free[i] + slope[i]·w² + w³, and by two, for each block i: lines of a Miller loop, one a lane.
+	// MulLines multiplies z by free[i] + slope[i]·w² + w³, and by two, for each block i: lines of a
+	// Miller loop, one a lane.
 	MulLines(z *Block12, free, slope Vec2)
 
-	// The two halves of ChordSums.Add and of ChordSums2.Add. chords reports false if an x may be zero.
+	// The two halves of ChordSums.Add and of ChordSums2.Add. chords reports false if an x may be
+	// zero.
 	chords(d, x, s Vec, points []Row, pairs []Pair) bool
 	sums(to, from []Row, pairs []Pair, d, x, s Vec)
 	chords2(c [][6]Block, norm Vec, points []Row, pairs []Pair) bool
@@ -133,8 +147,8 @@ var kernel = cpu.Register[Field]("fp381", selfTest, implementations()...)
 // Use returns the implementation for this CPU.
 func Use() Field { return kernel.Use() }
 
-// Wide reports whether the implementation in use computes eight elements at a time. Where it does not, its vectors gain
-// nothing over scalar code, and unused lanes lose.
+// Wide reports whether the implementation in use computes eight elements at a time. Where it does
+// not, its vectors gain nothing over scalar code, and unused lanes lose.
 func Wide() bool {
 	_, scalar := Use().(generic)
 	return !scalar
@@ -165,7 +179,8 @@ func selfTest(f, g Field) error {
 	return compare(f, g, x, y)
 }
 
-// chordTrace adds pairs of points until one is left. They are on no curve, which the sums do not ask.
+// chordTrace adds pairs of points until one is left. They are on no curve, which the sums do not
+// ask.
 func chordTrace(f Field, add func(f Field, to, from []Row, pairs []Pair) bool, x []fp.Element) (sum [4]fp.Element) {
 	const points = 32 // of the extension
 	coordinates, index := make([]fp.Element, 4*points), make([]int32, 4*points)
@@ -310,7 +325,8 @@ func checkIndex(rows []Row, index []int32) {
 	}
 }
 
-// Rows returns the coordinates of points as one slice, without a copy: those of points[0], then those of points[1].
+// Rows returns the coordinates of points as one slice, without a copy: those of points[0], then
+// those of points[1].
 func Rows[P [2]Row | [4]Row](points []P) []Row {
 	if len(points) == 0 {
 		return nil

@@ -3,7 +3,9 @@
 package fp381
 
 import (
+	"math"
 	"math/big"
+	"math/bits"
 	"slices"
 	"testing"
 
@@ -11,136 +13,210 @@ import (
 	"github.com/waybill-network/waybill/kernels/cpu/cputest"
 )
 
-// lazyValues are integers in [0, 2^16·p) about multiples of p, about every carry, and with limbs of ones.
-func lazyValues(t *testing.T) (vs []*big.Int) {
+// machineOf is the machine of an implementation in assembly.
+func machineOf(f Field) *machine {
+	switch f := f.(type) {
+	case ifma:
+		return f.machine
+	case doubles:
+		return f.machine
+	}
+	return nil // others have no limbs
+}
+
+// signed reports whether values may be negative.
+func (m *machine) signed() bool { return m.bits == doublesBits }
+
+// lazyValues are integers in [0, limit·p), or in (−limit·p, limit·p), about multiples of p, about every carry, and with
+// limbs of ones.
+func (m *machine) lazyValues(t *testing.T, limit int64) (vs []*big.Int) {
 	p := modulus()
-	limit := new(big.Int).Lsh(p, loose)
+	bound := new(big.Int).Mul(p, big.NewInt(limit))
 	around := func(v *big.Int) {
 		for d := int64(-1); d <= 1; d++ {
-			if e := new(big.Int).Add(v, big.NewInt(d)); e.Sign() >= 0 && e.Cmp(limit) < 0 {
+			e := new(big.Int).Add(v, big.NewInt(d))
+			if e.Sign() >= 0 && e.Cmp(bound) < 0 {
 				vs = append(vs, e)
+			}
+			if m.signed() && e.CmpAbs(bound) < 0 && e.Sign() != 0 {
+				vs = append(vs, e.Neg(e))
 			}
 		}
 	}
-	for k := range uint(loose + 1) {
-		multiple := new(big.Int).Lsh(p, k)
+	for k := int64(1); k <= 2*limit; k *= 2 {
+		multiple := new(big.Int).Mul(p, big.NewInt(min(k, limit)))
 		around(multiple)
 		around(new(big.Int).Sub(multiple, p))
+		around(new(big.Int).Rsh(multiple, 1))
 	}
-	for bits := uint(0); bits < 397; bits += 13 {
-		around(new(big.Int).Lsh(big.NewInt(1), bits))
+	for bits := uint(0); bits < 397; bits++ {
+		if bits%13 == 0 || bits%m.bits == m.bits-1 || bits%m.bits == 0 {
+			around(new(big.Int).Lsh(big.NewInt(1), bits))
+		}
 	}
-	ones := big.NewInt(1<<limbBits - 1)
+	ones := big.NewInt(1<<m.bits - 1)
+	high := new(big.Int) // limbs as large as they may be
 	for i := range uint(7) {
-		around(new(big.Int).Lsh(ones, limbBits*i))
+		around(new(big.Int).Lsh(ones, m.bits*i))
+		around(new(big.Int).Lsh(new(big.Int).Rsh(ones, 1), m.bits*i))
+		high.Add(high, new(big.Int).Lsh(new(big.Int).Rsh(ones, 1), m.bits*i))
+		around(high)
 	}
 	r := seeded(t)
 	for range 100 {
-		around(new(big.Int).Mul(p, big.NewInt(r.Int64N(1<<loose))))
+		around(new(big.Int).Mul(p, big.NewInt(r.Int64N(limit))))
 		v := new(big.Int)
 		for range 7 {
 			v.Add(v.Lsh(v, 64), new(big.Int).SetUint64(r.Uint64()))
 		}
-		around(v.Mod(v, limit))
+		around(v.Mod(v, bound))
 	}
 	return vs
 }
 
 // blocks lays values into lanes, limb by limb.
-func blocks(vs []*big.Int) Vec {
+func (m *machine) blocks(vs []*big.Int) Vec {
 	v := NewVec(len(vs))
 	for i := range vs {
-		for j, limb := range limbsOf(vs[i]) {
+		for j, limb := range m.limbs(vs[i]) {
 			v[i/Lanes][j][i%Lanes] = limb
 		}
 	}
 	return v
 }
 
+// inverse is 1/R.
+func (m *machine) inverse() *big.Int {
+	return new(big.Int).ModInverse(new(big.Int).Lsh(big.NewInt(1), 8*m.bits), modulus())
+}
+
+// scaled is vs·to/from, rounded towards zero.
+func scaled(vs []*big.Int, to, from int64) (s []*big.Int) {
+	for _, v := range vs {
+		e := new(big.Int).Mul(v, big.NewInt(to))
+		s = append(s, e.Quo(e, big.NewInt(from)))
+	}
+	return s
+}
+
 // TestLazyValues compares the assembly with math/big on the integers in the lanes, before any conversion.
 func TestLazyValues(t *testing.T) {
-	vs := lazyValues(t)
 	p := modulus()
-	inverse := new(big.Int).ModInverse(new(big.Int).Lsh(big.NewInt(1), 416), p)
 	cputest.Each(t, kernel, func(t *testing.T, f Field) {
-		if _, ok := f.(ifma); !ok {
-			return // the others have no limbs
+		m := machineOf(f)
+		if m == nil {
+			return
 		}
-		check := func(op string, z Vec, limit int, want func(i int) *big.Int) {
+		inverse := m.inverse()
+		any := m.lazyValues(t, m.any)
+		check := func(op string, z Vec, limit int64, vs []*big.Int, want func(i int) *big.Int) {
 			t.Helper()
-			bound := new(big.Int).Lsh(p, uint(limit))
 			for i := range vs {
-				got := laneValue(&z[i/Lanes], i%Lanes)
-				if got.Cmp(bound) >= 0 || new(big.Int).Mod(got, p).Cmp(new(big.Int).Mod(want(i), p)) != 0 {
+				got, _ := m.value(&z[i/Lanes], i%Lanes)
+				if new(big.Int).Mod(got, p).Cmp(new(big.Int).Mod(want(i), p)) != 0 {
 					t.Fatalf("%s of %x: %x", op, vs[i], got)
 				}
 			}
-			mustBeBelow(z, limit)
+			m.mustBeBelow(z, limit)
 		}
-		x, z := blocks(vs), NewVec(len(vs))
+		vs := any
+		x, z := m.blocks(vs), NewVec(len(vs))
 		one := func(i int) *big.Int { return vs[i] }
 		f.Tighten(z, x)
-		check("tightening", z, tight, one)
+		check("tightening", z, tight, vs, one)
 		f.Reduce(z, x)
-		check("residue", z, 0, one)
-		f.Sqr(z, x)
-		check("square", z, tight, func(i int) *big.Int {
-			v := new(big.Int).Mul(vs[i], vs[i])
-			return v.Mul(v, inverse)
-		})
-		m := NewMask(len(vs))
-		f.Zero(m, x)
+		check("residue", z, 1, vs, one)
+		mask := NewMask(len(vs))
+		f.Zero(mask, x)
 		for i := range vs {
-			if m.Has(i) != (new(big.Int).Mod(vs[i], p).Sign() == 0) {
-				t.Fatalf("%x is zero: %v", vs[i], m.Has(i))
+			if mask.Has(i) != (new(big.Int).Mod(vs[i], p).Sign() == 0) {
+				t.Fatalf("%x is zero: %v", vs[i], mask.Has(i))
 			}
 		}
+		m.words(&z[0], &x[0], len(z))
+		for i := range vs {
+			words := new(big.Int)
+			for j := 7; j >= 0; j-- {
+				words.Add(words.Lsh(words, m.bits), new(big.Int).SetUint64(z[i/Lanes][j][i%Lanes]))
+			}
+			if words.Cmp(new(big.Int).Mod(vs[i], p)) != 0 {
+				t.Fatalf("words of %x: %x", vs[i], words)
+			}
+		}
+		m.fromWords(&z[0], &z[0], len(z))
+		check("words and back", z, 1, vs, one)
+		half, quarter := scaled(vs, 1, 2), make([]*big.Int, len(vs))
+		for i := range vs {
+			quarter[i] = new(big.Int).Quo(vs[len(vs)-1-i], big.NewInt(4))
+		}
+		f.Add(z, m.blocks(half), m.blocks(quarter))
+		check("sum", z, m.any, half, func(i int) *big.Int { return new(big.Int).Add(half[i], quarter[i]) })
+		f.Sub(z, m.blocks(half), m.blocks(quarter), bits.Len64(uint64(m.any-1))-1)
+		check("difference", z, m.any, half, func(i int) *big.Int { return new(big.Int).Sub(half[i], quarter[i]) })
+
+		vs = m.lazyValues(t, m.factor)
+		x, z = m.blocks(vs), NewVec(len(vs))
+		subtrahends := scaled(vs, subtrahend, m.factor)
+		slices.Reverse(subtrahends)
+		a := m.blocks(subtrahends)
+		square := func(i int) *big.Int {
+			v := new(big.Int).Mul(vs[i], vs[i])
+			return v.Mul(v, inverse)
+		}
+		f.Sqr(z, x)
+		check("square", z, tight, vs, square)
+		f.SqrSub(z, x, a)
+		check("square less another", z, tight, vs, func(i int) *big.Int { return new(big.Int).Sub(square(i), subtrahends[i]) })
 		y := make([]*big.Int, len(vs))
-		for shift := 1; shift < len(vs); shift += 7 {
+		for shift := 1; shift < len(vs); shift += len(vs)/20 + 1 {
 			for i := range y {
 				y[i] = vs[(i+shift)%len(vs)]
 			}
-			vy := blocks(y)
-			f.Mul(z, x, vy)
-			check("product", z, tight, func(i int) *big.Int {
+			vy := m.blocks(y)
+			product := func(i int) *big.Int {
 				v := new(big.Int).Mul(vs[i], y[i])
 				return v.Mul(v, inverse)
-			})
+			}
+			f.Mul(z, x, vy)
+			check("product", z, tight, vs, product)
+			f.MulSub(z, x, vy, a)
+			check("product less another", z, tight, vs, func(i int) *big.Int { return new(big.Int).Sub(product(i), subtrahends[i]) })
 		}
-		half, quarter := make([]*big.Int, len(vs)), make([]*big.Int, len(vs))
+		f.Odd(mask, x)
 		for i := range vs {
-			half[i], quarter[i] = new(big.Int).Rsh(vs[i], 1), new(big.Int).Rsh(vs[len(vs)-1-i], 1)
+			v := new(big.Int).Mul(vs[i], inverse)
+			if odd := v.Mod(v, p).Bit(0) == 1; mask.Has(i) != odd {
+				t.Fatalf("%x is odd: %v", vs[i], mask.Has(i))
+			}
 		}
-		f.Add(z, blocks(half), blocks(quarter))
-		check("sum", z, loose, func(i int) *big.Int { return new(big.Int).Add(half[i], quarter[i]) })
-		f.Sub(z, blocks(half), blocks(quarter), loose-1)
-		check("difference", z, loose, func(i int) *big.Int { return new(big.Int).Sub(half[i], quarter[i]) })
 	})
 }
 
 // TestLazyExtension does the same for the extension.
 func TestLazyExtension(t *testing.T) {
-	vs := lazyValues(t)
-	n, p := len(vs), modulus()
-	quarter := func(shift int) (q []*big.Int) { // < 2^14·p
-		for i := range vs {
-			q = append(q, new(big.Int).Rsh(vs[(i+shift)%n], loose-loose2))
-		}
-		return q
-	}
-	inverse := new(big.Int).ModInverse(new(big.Int).Lsh(big.NewInt(1), 416), p)
+	p := modulus()
 	cputest.Each(t, kernel, func(t *testing.T, f Field) {
-		if _, ok := f.(ifma); !ok {
-			return // the others have no limbs
+		m := machineOf(f)
+		if m == nil {
+			return
 		}
-		for shift := 0; shift < n; shift += 11 {
-			a0, a1, b0, b1 := quarter(0), quarter(shift), quarter(3*shift), quarter(n-1-shift)
+		vs, inverse := m.lazyValues(t, m.factor2), m.inverse()
+		n := len(vs)
+		shifted := func(shift int) (q []*big.Int) { // < factor2·p
+			for i := range vs {
+				q = append(q, vs[(i+shift)%n])
+			}
+			return q
+		}
+		for shift := 0; shift < n; shift += n/9 + 1 {
+			a0, a1, b0, b1 := shifted(0), shifted(shift), shifted(3*shift), shifted(n-1-shift)
 			check := func(op string, z Vec, want func(i int) *big.Int) {
 				t.Helper()
-				mustBeBelow(z, tight2)
+				m.mustBeBelow(z, tight2)
 				for i := range vs {
 					w := want(i)
-					if got := laneValue(&z[i/Lanes], i%Lanes); got.Mod(got, p).Cmp(w.Mod(w.Mul(w, inverse), p)) != 0 {
+					got, _ := m.value(&z[i/Lanes], i%Lanes)
+					if got.Mod(got, p).Cmp(w.Mod(w.Mul(w, inverse), p)) != 0 {
 						t.Fatalf("%s, %x and %x, %x and %x", op, a0[i], a1[i], b0[i], b1[i])
 					}
 				}
@@ -150,42 +226,36 @@ func TestLazyExtension(t *testing.T) {
 				return v.Add(v, w.Mul(w, big.NewInt(sign)))
 			}
 			z := NewVec2(n)
-			x, y := Vec2{blocks(a0), blocks(a1)}, Vec2{blocks(b0), blocks(b1)}
+			x, y := Vec2{m.blocks(a0), m.blocks(a1)}, Vec2{m.blocks(b0), m.blocks(b1)}
 			f.Mul2(z, x, y)
 			check("real part", z.A0, func(i int) *big.Int { return dot(-1, a0[i], b0[i], a1[i], b1[i]) })
 			check("imaginary part", z.A1, func(i int) *big.Int { return dot(1, a0[i], b1[i], a1[i], b0[i]) })
 			f.Sqr2(z, x)
 			check("real part of the square", z.A0, func(i int) *big.Int { return dot(-1, a0[i], a0[i], a1[i], a1[i]) })
 			check("imaginary part of the square", z.A1, func(i int) *big.Int { return dot(1, a0[i], a1[i], a1[i], a0[i]) })
-			eighth := func(vs []*big.Int) (e []*big.Int) { // < 2^3·p
-				for i := range vs {
-					e = append(e, new(big.Int).Rsh(vs[i], loose2-subtrahend))
-				}
-				return e
-			}
-			c0, c1 := eighth(b1), eighth(a0)
+			c0, c1 := scaled(b1, subtrahend, m.factor2), scaled(a0, subtrahend, m.factor2)
 			less := func(v, c *big.Int) *big.Int { // v − c·R, for check divides by R
-				return v.Sub(v, new(big.Int).Lsh(c, 416))
+				return v.Sub(v, new(big.Int).Lsh(c, 8*m.bits))
 			}
-			c := Vec2{blocks(c0), blocks(c1)}
+			c := Vec2{m.blocks(c0), m.blocks(c1)}
 			f.MulSub2(z, x, y, c)
 			check("real part less another", z.A0, func(i int) *big.Int { return less(dot(-1, a0[i], b0[i], a1[i], b1[i]), c0[i]) })
 			check("imaginary part less another", z.A1, func(i int) *big.Int { return less(dot(1, a0[i], b1[i], a1[i], b0[i]), c1[i]) })
-			mustBeBelow(z.A0, tight)
-			mustBeBelow(z.A1, tight)
+			m.mustBeBelow(z.A0, tight)
+			m.mustBeBelow(z.A1, tight)
 			f.SqrSub2(z, x, c)
 			check("real part of the square less another", z.A0, func(i int) *big.Int { return less(dot(-1, a0[i], a0[i], a1[i], a1[i]), c0[i]) })
 			check("imaginary part of the square less another", z.A1, func(i int) *big.Int { return less(dot(1, a0[i], a1[i], a1[i], a0[i]), c1[i]) })
-			mustBeBelow(z.A0, tight)
-			mustBeBelow(z.A1, tight)
+			m.mustBeBelow(z.A0, tight)
+			m.mustBeBelow(z.A1, tight)
 			f.MulAdd2(z, x, y, Vec2{NewVec(n), NewVec(n)})
 			check("real part and nothing", z.A0, func(i int) *big.Int { return dot(-1, a0[i], b0[i], a1[i], b1[i]) })
 			f.MulAdd2(z, x, y, y)
-			mustBeBelow(z.A0, loose)
+			m.mustBeBelow(z.A0, m.factor2+tight)
 			f.Tighten(z.A0, z.A0)
 			check("real part and another", z.A0, func(i int) *big.Int { return less(dot(-1, a0[i], b0[i], a1[i], b1[i]), new(big.Int).Neg(b0[i])) })
 			f.Norm(z.A0, x)
-			mustBeBelow(z.A0, tight)
+			m.mustBeBelow(z.A0, tight)
 			check("norm", z.A0, func(i int) *big.Int { return dot(1, a0[i], a0[i], a1[i], a1[i]) })
 		}
 	})
@@ -195,9 +265,10 @@ func TestSqrMulBlocks(t *testing.T) {
 	if _, err := kernel.Implementation(cpu.AVX512IFMA); err != nil {
 		t.Skip(err)
 	}
-	vs := lazyValues(t)
+	m := &ifmaMachine
+	vs := m.lazyValues(t, m.factor)
 	for count := 1; count <= 3; count++ {
-		x, y, want := blocks(vs[:count*Lanes]), blocks(vs[len(vs)-count*Lanes:]), make(Vec, count)
+		x, y, want := m.blocks(vs[:count*Lanes]), m.blocks(vs[len(vs)-count*Lanes:]), make(Vec, count)
 		for n := 1; n < 6; n++ {
 			copy(want, x)
 			for range n {
@@ -221,21 +292,53 @@ func TestIssueMultiplyAdds(t *testing.T) {
 
 // A value beyond its bound is seen in builds with the tag invariants; the check itself is in every build.
 func TestBoundsAreChecked(t *testing.T) {
-	v := blocks([]*big.Int{new(big.Int).Lsh(modulus(), 3)})
-	mustBeBelow(v, 4)
-	wide := NewVec(1)
-	wide[0][2][5] = 1 << limbBits
-	for name, call := range map[string]func(){
-		"value": func() { mustBeBelow(v, 3) },
-		"limb":  func() { mustBeBelow(wide, loose) },
-	} {
+	cases := map[string]func(){}
+	for name, m := range map[string]*machine{"ifma": &ifmaMachine, "doubles": &avx2Machine} {
+		v := m.blocks([]*big.Int{new(big.Int).Lsh(modulus(), 3)})
+		m.mustBeBelow(v, 9)
+		cases[name+": value"] = func() { m.mustBeBelow(v, 8) }
+		long := NewVec(1)
+		long[0][2][5] = m.limbs(big.NewInt(1 << 20))[0]
+		m.mustBeBelow(long, m.any)
+		if long[0][2][5] = 1 << ifmaBits; m.signed() {
+			long[0][2][5] = math.Float64bits(doublesMost + 1)
+		}
+		cases[name+": limb"] = func() { m.mustBeBelow(long, m.any) }
+	}
+	for what, limb := range map[string]float64{"fraction": 0.5, "zero with a sign": math.Copysign(0, -1), "NaN": math.NaN()} {
+		v := NewVec(1)
+		v[0][3][2] = math.Float64bits(limb)
+		cases[what] = func() { avx2Machine.mustBeBelow(v, avx2Machine.any) }
+	}
+	for name, call := range cases {
 		func() {
 			defer func() {
 				if recover() == nil {
-					t.Errorf("a %s beyond its bound passes", name)
+					t.Errorf("%s beyond its bound passes", name)
 				}
 			}()
 			call()
 		}()
+	}
+}
+
+// lift adds p to the residue in a row.
+func lift(f Field, r *Row) {
+	m := machineOf(f)
+	if m == nil {
+		return // always reduced
+	}
+	var b Block
+	for i := range r {
+		b[i][0] = r[i]
+	}
+	v, _ := m.value(&b, 0)
+	*r = m.limbs(v.Add(v, modulus()))
+}
+
+// below panics unless v is below limit·p.
+func below(f Field, v Vec, limit int64) {
+	if m := machineOf(f); m != nil {
+		m.mustBeBelow(v, limit)
 	}
 }

@@ -116,7 +116,7 @@ func TestArithmetic(t *testing.T) {
 		agree(t, "square", f, z, x, y, func(z, x, _ *big.Int) { z.Mul(x, x) }, func(z, x, _ *fp.Element) { z.Square(x) })
 		f.Add(z, vx, vy)
 		agree(t, "sum", f, z, x, y, func(z, x, y *big.Int) { z.Add(x, y) }, func(z, x, y *fp.Element) { z.Add(x, y) })
-		for k := range loose - 1 {
+		for k := range 8 {
 			f.Sub(z, vx, vy, k)
 			agree(t, "difference", f, z, x, y, func(z, x, y *big.Int) { z.Sub(x, y) }, func(z, x, y *fp.Element) { z.Sub(x, y) })
 		}

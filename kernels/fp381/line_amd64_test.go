@@ -34,7 +34,7 @@ func TestLineCombine(t *testing.T) {
 	}
 	fill := func(b *Block, multiple int64, choice func(l int) int) {
 		for l := range Lanes {
-			for i, limb := range limbsOf(below(choice(l), multiple)) {
+			for i, limb := range ifmaLimbs(below(choice(l), multiple)) {
 				b[i][l] = limb
 			}
 		}
@@ -67,9 +67,9 @@ func TestLineCombine(t *testing.T) {
 		for l := range Lanes {
 			want := combined(&x, &products, l)
 			for c, half := range [2]*[6]Block{&z.A0, &z.A1} {
-				mustBeBelow(half[:], tight)
+				ifmaMachine.mustBeBelow(half[:], tight)
 				for k := range half {
-					got := laneValue(&half[k], l)
+					got := ifmaInteger(&half[k], l)
 					if new(big.Int).Mul(got, big.NewInt(10)).Cmp(limit) >= 0 || got.Mod(got, p).Cmp(want[k][c].Mod(want[k][c], p)) != 0 {
 						t.Fatalf("round %d, lane %d, coefficient %d, coordinate %d: %x", round, l, k, c, got)
 					}
@@ -95,7 +95,7 @@ func uncarry(b *Block, seed uint64) {
 			} else if seed%3 == 1 {
 				carry = -most
 			}
-			b[i][l] += uint64(carry << limbBits)
+			b[i][l] += uint64(carry << ifmaBits)
 			b[i+1][l] -= uint64(carry)
 		}
 	}
@@ -105,7 +105,7 @@ func uncarry(b *Block, seed uint64) {
 func columnsValue(b *Block, l int) *big.Int {
 	v := new(big.Int)
 	for i := len(b) - 1; i >= 0; i-- {
-		v.Add(v.Lsh(v, limbBits), big.NewInt(int64(b[i][l])))
+		v.Add(v.Lsh(v, ifmaBits), big.NewInt(int64(b[i][l])))
 	}
 	return v
 }
@@ -139,7 +139,7 @@ func combined(x *Block12, products *[2][8]Block, l int) (z [6][2]*big.Int) {
 		*at(3) = add(*at(3), r[3], 2)
 	}
 	for k := range 6 { // the product with w³
-		sum[k+3] = add(sum[k+3], two{laneValue(&x.A0[k], l), laneValue(&x.A1[k], l)}, 2)
+		sum[k+3] = add(sum[k+3], two{ifmaInteger(&x.A0[k], l), ifmaInteger(&x.A1[k], l)}, 2)
 	}
 	for k := range z {
 		if k+6 < len(sum) {
@@ -148,4 +148,10 @@ func combined(x *Block12, products *[2][8]Block, l int) (z [6][2]*big.Int) {
 		z[k] = sum[k]
 	}
 	return z
+}
+
+// ifmaInteger is the integer in lane l of a block of limbs.
+func ifmaInteger(b *Block, l int) *big.Int {
+	v, _ := ifmaValue(b, l)
+	return v
 }

@@ -25,11 +25,7 @@ func twistRows(f Field, pts []bls12381.G2Affine, mask int) []Row {
 	f.Scatter(rows, index, pack(f, coordinates))
 	for i := range rows {
 		if mask>>(i%4)&1 == 1 {
-			v := new(big.Int)
-			for j := 7; j >= 0; j-- {
-				v.Add(v.Lsh(v, limbBits), new(big.Int).SetUint64(rows[i][j]))
-			}
-			rows[i] = limbsOf(v.Add(v, modulus()))
+			lift(f, &rows[i])
 		}
 	}
 	return rows
@@ -41,9 +37,7 @@ func twistPoints(t *testing.T, f Field, rows []Row) []bls12381.G2Affine {
 		index[i] = int32(i)
 	}
 	f.Gather(v, rows, index)
-	if _, scalar := f.(generic); !scalar {
-		mustBeBelow(v, tight)
-	}
+	below(f, v, tight)
 	e, pts := unpack(f, v, len(rows)), make([]bls12381.G2Affine, len(rows)/4)
 	for i := range pts {
 		pts[i].X.A0, pts[i].X.A1, pts[i].Y.A0, pts[i].Y.A1 = e[4*i], e[4*i+1], e[4*i+2], e[4*i+3]

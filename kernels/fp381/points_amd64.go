@@ -2,8 +2,6 @@
 
 package fp381
 
-import "sync"
-
 //go:noescape
 func chordBlocks(d, x, s *Block, points *Row, pairs *Pair, n int) uint64
 
@@ -26,13 +24,14 @@ func (f ifma) chords(d, x, s Vec, points []Row, pairs []Pair) bool {
 		zero |= chordBlocks(&d[whole], &x[whole], &s[whole], &points[0], &last[0], 1)
 	}
 	f.require(tight, x)
-	f.require(2, d)
+	f.require(tight2, d)
 	return zero == 0
 }
 
 func (f ifma) sums(to, from []Row, pairs []Pair, d, x, s Vec) {
-	t := scratch.Get().(*[4]Block)
-	defer scratch.Put(t)
+	w := scratch.Get().(*space)
+	defer scratch.Put(w)
+	t := (*[4]Block)(w[:4])
 	whole := len(pairs) / Lanes
 	if whole > 0 {
 		sumBlocks(&to[0], &from[0], &pairs[0], &d[0], &x[0], &s[0], whole, t)
@@ -56,11 +55,10 @@ func (f ifma) chords2(c [][6]Block, norm Vec, points []Row, pairs []Pair) bool {
 	return zero == 0
 }
 
-var scratch2 = sync.Pool{New: func() any { return new([14]Block) }}
-
 func (f ifma) sums2(to, from []Row, pairs []Pair, c [][6]Block, inverse Vec) {
-	t := scratch2.Get().(*[14]Block)
-	defer scratch2.Put(t)
+	w := scratch.Get().(*space)
+	defer scratch.Put(w)
+	t := (*[14]Block)(w[:14])
 	whole := len(pairs) / Lanes
 	if whole > 0 {
 		sum2Blocks(&to[0], &from[0], &pairs[0], &c[0], &inverse[0], whole, t)

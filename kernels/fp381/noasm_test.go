@@ -1,0 +1,8 @@
+//go:build purego || !amd64
+
+package fp381
+
+// lift and below do nothing: residues of the generic field are always reduced.
+func lift(Field, *Row) {}
+
+func below(Field, Vec, int64) {}
