@@ -2,7 +2,6 @@ package rollup
 
 import (
 	"fmt"
-	"runtime"
 	"slices"
 
 	"github.com/waybill-network/waybill/kernels/blake3"
@@ -22,6 +21,9 @@ type Trust struct {
 	Proofs func(size int, key []byte) (ProofVerifier, error)
 	// Development says that whoever made those keys may be able to forge proofs.
 	Development bool
+
+	// Workers bounds the goroutines that check a rollup's acks; 0 means 1.
+	Workers int
 
 	// Checked is called when a check is done, with its name, and more than once when it is done in parts; nil is ignored. A
 	// caller with a clock learns from it how long each took.
@@ -54,7 +56,7 @@ func (r *Report) Summary() string { return r.summary }
 
 // VerifyExport decides whether an export file is valid (section 10) for what the genesis file tells. Errors are those of
 // ParseExport, Certificate.Verify and Verify, and ErrPath, ErrWindow, ErrClients, ErrSettlement, and ErrProof for a verifying
-// key that is not the network's. The check of a large rollup uses all cores.
+// key that is not the network's.
 func VerifyExport(file []byte, trust *Trust) (*Report, error) {
 	e, err := ParseExport(file)
 	if err != nil {
@@ -164,7 +166,7 @@ func (e *RollupExport) verify(v *exportVerifier) error {
 	v.done(Check{Name: "keys", What: fmt.Sprintf("the keys of %d clients are points of the right group", len(e.Clients)),
 		Bytes: len(e.Clients) * rollupClientSize})
 	rung := func(r Rung) { v.part(r.String()) }
-	if err := verify(h, e.Evidence, h.Network, &reg, proofs, runtime.GOMAXPROCS(0), rung); err != nil {
+	if err := verify(h, e.Evidence, h.Network, &reg, proofs, max(1, v.Workers), rung); err != nil {
 		return err
 	}
 	v.checks = append(v.checks, e.rungs(v.Development)...)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"math/big"
+	"runtime"
 	"slices"
 
 	"github.com/waybill-network/waybill/client"
@@ -100,7 +101,7 @@ func (n *Network) awaitOrdered(ctx context.Context, b *Books) ([]rollup.WindowKe
 // trust is what export files are verified against.
 func (n *Network) trust() *rollup.Trust {
 	trust := n.Genesis.Trust()
-	trust.Proofs = verifier.OfKey
+	trust.Proofs, trust.Workers = verifier.OfKey, runtime.GOMAXPROCS(0)
 	return trust
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"runtime"
 	"strings"
 	"time"
 
@@ -73,7 +74,7 @@ func Of(g *ledger.Genesis, name string) Verdict {
 		trust := g.Trust()
 		watch := stopwatch{last: time.Now(), took: make(map[string]time.Duration)}
 		trust.Checked = watch.checked
-		trust.Proofs = verifier.OfKey
+		trust.Proofs, trust.Workers = verifier.OfKey, runtime.GOMAXPROCS(0)
 		v.Content, err = rollup.VerifyExport(file, trust)
 		v.Took = watch.microseconds()
 	}

@@ -204,7 +204,7 @@ func Witness(values fr.Vector) (witness.Witness, error) {
 		return nil, fmt.Errorf("circuit: %w", err)
 	}
 	in := make(chan any, 1024)
-	go func() {
+	go func() { // pure: Fill takes the values from a channel, in their order
 		for i := range values {
 			in <- &values[i]
 		}

@@ -167,7 +167,7 @@ func (c *check) refuses() (Reason, bool) {
 		c.seqs = c.seqs[s.Acks:]
 	}
 	accepted := 0
-	for _, ack := range c.signed {
+	for _, ack := range c.signed { // order-free: a count
 		if ack.Accepted {
 			accepted++
 		}
@@ -205,7 +205,7 @@ func (c *check) statementRefused(s *rollup.Statement, seqs []uint32) (accepted i
 
 // used reports whether the client acknowledged something of a service.
 func (c *check) used(service uint32) bool {
-	for _, ack := range c.signed {
+	for _, ack := range c.signed { // order-free: any one is enough
 		if rollup.Entry(ack.Entry[:]).Service() == service {
 			return true
 		}

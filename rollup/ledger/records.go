@@ -72,7 +72,7 @@ func appHash(previous rollup.Hash, height int64, records []Record) rollup.Hash {
 // changes returns the records that the block changed, in key order.
 func (s *State) changes() []Record {
 	records := make([]Record, 0, len(s.dirty)+1)
-	for k := range s.dirty {
+	for k := range s.dirty { // order-free: sorted below
 		records = append(records, Record{Key: []byte(k), Value: s.encode(k)})
 	}
 	slices.SortFunc(records, func(a, b Record) int { return bytes.Compare(a.Key, b.Key) })

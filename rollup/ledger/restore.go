@@ -206,7 +206,7 @@ func (s *restorer) finish() error {
 	if len(s.starts) == 0 || len(s.starts) != len(s.epochs) {
 		return errors.New("the start of an epoch is missing")
 	}
-	for epoch := range s.credits {
+	for epoch := range s.credits { // order-free: any one is wrong
 		if epoch < s.unsettled || epoch > s.epoch() {
 			return fmt.Errorf("credits for epoch %d", epoch)
 		}

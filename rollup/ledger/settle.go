@@ -45,7 +45,7 @@ func (s *Settlement) Arrears(payer uint32) (arrears uint64) {
 // (section 9, steps 1 to 3).
 func divide(credits map[creditKey]*credit, shares rollup.Shares, price, balance func(uint32) uint64) []rollup.SettlementRow {
 	rows := make([]rollup.SettlementRow, 0, len(credits))
-	for k, c := range credits { // in any order: they are sorted below
+	for k, c := range credits { // order-free: sorted below
 		rows = append(rows, rollup.SettlementRow{Node: k.node, Service: k.service, Payer: k.payer,
 			Acks: c.acks, Units: c.units, Charge: charge(c.units, price(k.service))})
 	}
@@ -55,7 +55,7 @@ func divide(credits map[creditKey]*credit, shares rollup.Shares, price, balance 
 		byPayer[rows[i].Payer] = append(byPayer[rows[i].Payer], &rows[i])
 	}
 	var charges, paid []uint64
-	for payer, owed := range byPayer { // in any order: payers do not touch each other
+	for payer, owed := range byPayer { // order-free: payers do not touch each other
 		charges, paid = charges[:0], paid[:0]
 		for _, r := range owed {
 			charges, paid = append(charges, r.Charge), append(paid, 0)
@@ -88,7 +88,7 @@ func (s *State) settle() {
 	rows := divide(credits, s.params.Shares,
 		func(service uint32) uint64 { return s.services.at(service).Price },
 		func(payer uint32) uint64 { return s.accounts.at(payer).balance })
-	for k := range credits {
+	for k := range credits { // order-free: a set of records
 		s.touch(creditRecordKey(epoch, k))
 	}
 	delete(s.credits, epoch)
