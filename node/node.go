@@ -25,6 +25,7 @@ import (
 	"github.com/waybill-network/waybill/kernels/cpu"
 	"github.com/waybill-network/waybill/node/committee"
 	"github.com/waybill-network/waybill/node/config"
+	"github.com/waybill-network/waybill/node/door"
 	"github.com/waybill-network/waybill/node/ingest"
 	"github.com/waybill-network/waybill/node/peer"
 	"github.com/waybill-network/waybill/node/store"
@@ -312,8 +313,9 @@ func (n *Node) startHistory(context.Context) error {
 func (n *Node) startIngest(context.Context) error {
 	c := ingest.Config{
 		Network: n.network, Node: n.index, Version: telemetry.BuildInfo().Version, Pipeline: n.pipeline, Sessions: n.sessions, Chain: n.chain, Store: n.store,
-		VerifyingKey: n.keys.verifyingKey, Status: func() any { return n.Snapshot() }, MaxConnections: n.cfg.Ingest.MaxConnections, MaxSubmission: n.cfg.Ingest.MaxSubmission,
-		IdleTimeout: n.cfg.Ingest.IdleTimeout, Logger: n.log,
+		VerifyingKey: n.keys.verifyingKey, Status: func() any { return n.Snapshot() }, MaxConnections: n.cfg.Ingest.MaxConnections, MaxOfOne: n.cfg.Ingest.MaxPerAddress,
+		MaxSubmission: n.cfg.Ingest.MaxSubmission,
+		IdleTimeout:   n.cfg.Ingest.IdleTimeout, Logger: n.log,
 	}
 	if n.cfg.Ingest.TLSCert != "" {
 		pair, err := tls.LoadX509KeyPair(n.cfg.Path(n.cfg.Ingest.TLSCert), n.cfg.Path(n.cfg.Ingest.TLSKey))
@@ -339,9 +341,9 @@ func (n *Node) startOperator(context.Context) error {
 			mux.Handle(path, page)
 		}
 	}
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug)}
+	server := operatorServer(mux, n.log)
 	return n.serve("operator.listen", n.cfg.Operator.Listen, func(l net.Listener) error {
-		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(door.Listen(l, operatorConnections, operatorOfOne)); !errors.Is(err, http.ErrServerClosed) {
 			return err
 		}
 		return nil
@@ -349,6 +351,25 @@ func (n *Node) startOperator(context.Context) error {
 		cancel() // ends the event streams, which Shutdown would wait for
 		return server.Shutdown(c)
 	})
+}
+
+// Connections at the operator's port, in all and of one address.
+const (
+	operatorConnections = 512
+	operatorOfOne       = 128
+)
+
+// operatorServer serves the operator's port, each handler within the bounds of door.Operator.
+func operatorServer(handler http.Handler, log *slog.Logger) *http.Server {
+	d := door.New(door.Config{Table: door.Operator(), Pace: door.Pace{Grace: 5 * time.Second, Rate: 1 << 10}, Budget: []int64{1 << 20}})
+	return &http.Server{
+		Handler:           d.Handler(handler),
+		ConnState:         door.Track,
+		ReadHeaderTimeout: 5 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // what strangers send
+	}
 }
 
 // Failed yields an error when a part of the node cannot go on. Stop it then.

@@ -50,8 +50,8 @@ func (t Table) Find(path string) (at string, limit Limit, ok bool) {
 	return "", Limit{}, false
 }
 
-// elsewhere is the limit of all paths for which there is no handler.
-var elsewhere = Limit{Time: 5 * time.Second, Calls: 16, Places: 64}
+// notFound is how long the answer may take that there is no such handler.
+const notFound = 5 * time.Second
 
 // Caller is who makes a call, as far as the port knows.
 type Caller struct {
@@ -94,17 +94,12 @@ func New(cfg Config) *Door {
 	for _, bytes := range cfg.Budget {
 		d.budgets = append(d.budgets, NewShares[string](bytes))
 	}
-	d.addGates("", elsewhere)
 	for path, limit := range cfg.Table {
-		d.addGates(path, limit)
+		for range d.budgets {
+			d.gates[path] = append(d.gates[path], newGate(limit))
+		}
 	}
 	return d
-}
-
-func (d *Door) addGates(path string, limit Limit) {
-	for range d.budgets {
-		d.gates[path] = append(d.gates[path], newGate(limit))
-	}
 }
 
 // Reserved returns the bytes of requests that are being read or worked on.
@@ -115,15 +110,17 @@ func (d *Door) Reserved() (bytes int64) {
 	return bytes
 }
 
-// Handler bounds what next does. Bounds end with the handler, so next must not go on behind it.
+// Handler bounds what next does, and answers that there is nothing where the table has no limit. Bounds end with the handler, so next must not go on behind it.
 func (d *Door) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		at, limit, known := d.cfg.Table.Find(r.URL.Path)
-		if !known {
-			limit = elsewhere
-		}
 		deadlines := NewDeadlines(w)
 		defer deadlines.End()
+		at, limit, known := d.cfg.Table.Find(r.URL.Path)
+		if !known {
+			deadlines.Write(notFound)
+			http.NotFound(w, r) // a handler without a limit is none
+			return
+		}
 		deadlines.Write(limit.Time)
 		caller, err := d.cfg.Identify(r)
 		if err == nil && d.cfg.Admit != nil {
@@ -165,7 +162,8 @@ func DeadlinesOf(ctx context.Context) *Deadlines { return aboutCall(ctx).deadlin
 
 func (d *Door) serve(w http.ResponseWriter, r *http.Request, next http.Handler, limit *Limit, caller Caller,
 	deadlines *Deadlines) {
-	body, err := NewBody(r, caller.Key, Bound{limit.Body, d.cfg.Pace, d.budgets[caller.Class], limit.Stream && r.Method == http.MethodPost}, deadlines)
+	body, err := NewBody(r, caller.Key, Bound{Bytes: limit.Body, Pace: d.cfg.Pace, Budget: d.budgets[caller.Class],
+		Stream: limit.Stream && r.Method == http.MethodPost}, deadlines)
 	if err == nil {
 		defer body.Release()
 		r.Body = body

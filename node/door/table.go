@@ -7,9 +7,14 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// MaxPush is the size in bytes of the largest message of the peer port: a full rollup, with room for
-// the field headers.
-const MaxPush = rollup.MaxHeaderSize + rollup.MaxEvidenceSize + 64
+// The bounds of every handler of every port. A Door answers nothing that is not in its table, so a
+// handler that is added without an entry is found at once.
+
+const (
+	// MaxPush is the size in bytes of the largest message of the port for nodes: a full rollup, with
+	// room for the field headers.
+	MaxPush = rollup.MaxHeaderSize + rollup.MaxEvidenceSize + 64
+)
 
 // Peer returns the limits of the port for nodes. Places count for callers of one standing.
 func Peer(maxInflight int) Table {
@@ -19,5 +24,58 @@ func Peer(maxInflight int) Table {
 		// An answer is as large as a push, and stays in memory until it is read.
 		api.PeerServicePullProcedure: {Body: 1 << 10, Time: time.Minute, Calls: maxInflight,
 			Places: max(16, maxInflight)},
+	}
+}
+
+// Submission returns the size in bytes of the largest message of a stream of acks.
+func Submission(acks int) int64 { return max(api.MaxMessageSize, int64(acks)*rollup.AckSize+16) }
+
+// Ingest returns the limits of the port for clients, where so many acks fit into a submission.
+func Ingest(maxSubmission int) Table {
+	const answer = 30 * time.Second
+	var (
+		read = Limit{Body: api.MaxMessageSize, Time: answer, Calls: 128, Places: 512}
+		// A file is up to 30 MiB, and stays in memory until it is read.
+		file = Limit{Body: 4 << 10, Time: time.Minute, Calls: 4, Places: 16}
+	)
+	return Table{
+		api.IngestServiceSubmitAcksProcedure: {Body: Submission(maxSubmission), Time: answer, Calls: 128, Places: 4096,
+			Stream: true},
+		api.IngestServiceCosignProcedure:    {Body: api.MaxMessageSize, Time: answer, Calls: 128, Places: 4096, Stream: true},
+		api.IngestServiceSubmitAckProcedure: {Body: 4 << 10, Time: answer, Calls: 128, Places: 1024},
+		api.IngestServiceGetAckProcedure:    {Body: 4 << 10, Time: answer, Calls: 128, Places: 512},
+		api.IngestServiceFollowWindowsProcedure: {Body: 4 << 10, Time: answer, Calls: 128, Places: 4096, Stream: true,
+			Yields: true},
+
+		api.LedgerServiceSubmitTxProcedure:         {Body: api.MaxMessageSize, Time: answer, Calls: 64, Places: 256},
+		api.LedgerServiceGetStatusProcedure:        read,
+		api.LedgerServiceGetAccountProcedure:       read,
+		api.LedgerServiceGetClientsProcedure:       read,
+		api.LedgerServiceGetServicesProcedure:      read,
+		api.LedgerServiceGetNodesProcedure:         read,
+		api.LedgerServiceGetSettlementProcedure:    read,
+		api.LedgerServiceListRollupsProcedure:      read,
+		api.LedgerServiceListOwnRollupsProcedure:   read,
+		api.LedgerServiceExportAckProcedure:        file,
+		api.LedgerServiceExportRollupProcedure:     file,
+		api.LedgerServiceExportSettlementProcedure: file,
+	}
+}
+
+// Operator returns the limits of the operator's port. Nothing there takes a body.
+func Operator() Table {
+	const answer = 10 * time.Second
+	page := Limit{Time: answer, Calls: 32, Places: 128}
+	return Table{
+		"/":              page,
+		"/dashboard.css": page,
+		"/dashboard.js":  page,
+		"/icon.svg":      page,
+		"/api/snapshot":  {Time: answer, Calls: 8, Places: 64},
+		"/events":        {Time: answer, Calls: 16, Places: 64, Stream: true, Yields: true},
+		"/metrics":       {Time: answer, Calls: 4, Places: 16},
+		"/livez":         {Time: answer, Calls: 16, Places: 64},
+		"/readyz":        {Time: answer, Calls: 16, Places: 64},
+		"/debug/pprof/":  {Time: 2 * time.Minute, Calls: 2, Places: 4}, // a profile takes as long as is asked for
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/waybill-network/waybill/node/api"
+	"github.com/waybill-network/waybill/node/door"
 	"github.com/waybill-network/waybill/pipeline"
 	"github.com/waybill-network/waybill/rollup"
 )
@@ -46,10 +47,10 @@ func (s ackService) SubmitAcks(ctx context.Context, stream *connect.BidiStream[a
 	defer release()
 	source := s.cfg.Pipeline.OpenSession(stream.Peer().Addr, number)
 	defer source.Close()
-	d := deadlinesOf(ctx)
+	d := door.DeadlinesOf(ctx)
 	ctx, cancel := context.WithCancel(ctx)
-	defer context.AfterFunc(ctx, d.expire)()
-	defer context.AfterFunc(s.drain, d.expire)()
+	defer context.AfterFunc(ctx, d.Expire)()
+	defer context.AfterFunc(s.drain, d.Expire)()
 
 	futures := make(chan *pipeline.Future, api.InFlight-2) // one is being answered, one waits to get in
 	var readErr error
@@ -67,10 +68,10 @@ func (s ackService) SubmitAcks(ctx context.Context, stream *connect.BidiStream[a
 	return err
 }
 
-func (s ackService) read(ctx context.Context, stream *connect.BidiStream[api.SubmitAcksRequest, api.SubmitAcksResponse], source *pipeline.Source, d *deadlines, futures chan<- *pipeline.Future) error {
+func (s ackService) read(ctx context.Context, stream *connect.BidiStream[api.SubmitAcksRequest, api.SubmitAcksResponse], source *pipeline.Source, d *door.Deadlines, futures chan<- *pipeline.Future) error {
 	for {
-		d.read(s.cfg.IdleTimeout)
-		if s.drain.Err() != nil || ctx.Err() != nil { // asked after the deadline moved, which may have undone expire
+		d.Silence(s.cfg.IdleTimeout)
+		if s.drain.Err() != nil || ctx.Err() != nil {
 			return errDraining
 		}
 		request, err := stream.Receive()
@@ -99,8 +100,8 @@ func (s ackService) read(ctx context.Context, stream *connect.BidiStream[api.Sub
 
 // answer sends what the futures hold, until there are no more. A future whose answer can not be sent is left to the
 // pipeline; its client learns the outcome when it asks again.
-func (s ackService) answer(ctx context.Context, stream *connect.BidiStream[api.SubmitAcksRequest, api.SubmitAcksResponse], d *deadlines, futures <-chan *pipeline.Future) error {
-	d.unboundedWrite()
+func (s ackService) answer(ctx context.Context, stream *connect.BidiStream[api.SubmitAcksRequest, api.SubmitAcksResponse], d *door.Deadlines, futures <-chan *pipeline.Future) error {
+	d.Write(0)
 	var codes []byte
 	for future := range futures {
 		answers, receipt, err := future.Wait(ctx)
@@ -111,13 +112,13 @@ func (s ackService) answer(ctx context.Context, stream *connect.BidiStream[api.S
 		for _, code := range answers {
 			codes = append(codes, byte(code))
 		}
-		d.write(s.callTimeout) // a client that does not read its answers holds api.InFlight requests, and no longer than this
+		d.Write(s.callTimeout) // a client that does not read its answers holds InFlight requests, and no longer than this
 		err = stream.Send(&api.SubmitAcksResponse{Codes: codes, OpenEpoch: receipt.OpenEpoch,
 			OpenWindow: receipt.OpenWindow, RetryAfterMs: milliseconds(receipt.RetryAfter)})
 		if err != nil {
 			return err
 		}
-		d.unboundedWrite()
+		d.Write(0)
 	}
 	return nil
 }
@@ -176,20 +177,20 @@ func (s ackService) GetAck(_ context.Context, req *connect.Request[api.GetAckReq
 }
 
 func (s ackService) FollowWindows(ctx context.Context, _ *connect.Request[api.FollowWindowsRequest], stream *connect.ServerStream[api.WindowInfo]) error {
-	d := deadlinesOf(ctx)
-	d.unboundedRead()
-	d.unboundedWrite()
+	d := door.DeadlinesOf(ctx)
+	d.Silence(0)
+	d.Write(0)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.drain, cancel)()
 	for window := range s.cfg.Pipeline.Follow(ctx) {
-		d.write(s.callTimeout)
+		d.Write(s.callTimeout)
 		err := stream.Send(&api.WindowInfo{Network: s.cfg.Network.String(), Node: s.cfg.Node, Epoch: window.Epoch,
 			Window: window.Window, ClosesAtMs: window.Closes.UnixMilli(), EpochEndsAtMs: s.cfg.Chain.View().EpochEnd().UnixMilli()})
 		if err != nil {
 			return err
 		}
-		d.unboundedWrite()
+		d.Write(0)
 	}
 	return errDraining // or the caller left, and does not hear it
 }

@@ -11,6 +11,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/waybill-network/waybill/node/api"
+	"github.com/waybill-network/waybill/node/door"
 	"github.com/waybill-network/waybill/pipeline"
 )
 
@@ -34,9 +35,9 @@ func (s ackService) Cosign(ctx context.Context, stream *connect.BidiStream[api.C
 	}
 	defer sessions.release(session)
 
-	d := deadlinesOf(ctx)
-	d.unboundedRead()
-	d.unboundedWrite()
+	d := door.DeadlinesOf(ctx)
+	d.Silence(0)
+	d.Write(0)
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	defer context.AfterFunc(s.drain, func() { stop(errDraining) })()
@@ -44,7 +45,7 @@ func (s ackService) Cosign(ctx context.Context, stream *connect.BidiStream[api.C
 	defer sessions.unfollow(f)
 	var reader sync.WaitGroup
 	defer reader.Wait()
-	defer context.AfterFunc(ctx, d.expire)() // lets the reader go, before it is waited for
+	defer context.AfterFunc(ctx, d.Expire)() // lets the reader go, before it is waited for
 	defer stop(nil)
 	reader.Go(func() { stop(receiveAnswers(sessions, f, stream)) })
 	for {
@@ -94,12 +95,12 @@ func receiveAnswers(sessions *Sessions, f *follower, stream *connect.BidiStream[
 }
 
 // sendOffer sends one window's offer as long as answers to it count.
-func (s ackService) sendOffer(t *task, stream *connect.BidiStream[api.CosignRequest, api.CosignOffer], d *deadlines) error {
+func (s ackService) sendOffer(t *task, stream *connect.BidiStream[api.CosignRequest, api.CosignOffer], d *door.Deadlines) error {
 	for offer := range t.offers() {
 		if !t.live() {
 			return nil
 		}
-		d.write(s.callTimeout)
+		d.Write(s.callTimeout)
 		message := api.NewCosignOffer(offer)
 		if !t.deadline.IsZero() {
 			message.AnswerWithinMs = milliseconds(max(0, time.Until(t.deadline)))
@@ -107,7 +108,7 @@ func (s ackService) sendOffer(t *task, stream *connect.BidiStream[api.CosignRequ
 		if err := stream.Send(message); err != nil {
 			return err
 		}
-		d.unboundedWrite()
+		d.Write(0)
 	}
 	return nil
 }

@@ -276,7 +276,8 @@ func TestBadAnswers(t *testing.T) {
 		}},
 		"too large": {code: connect.CodeResourceExhausted, answer: func(_ *fixture, a *asked, _ *api.CosignOffer, good *api.CosignRequest) error {
 			good.Signatures = make([]byte, 2*api.MaxMessageSize)
-			return a.Send(good)
+			_ = a.Send(good) // the stream may end before all of it is sent
+			return nil
 		}, check: func(s CosignStats) bool { return s.Silent == 2 }},
 		"another window": {ends: true, answer: func(_ *fixture, a *asked, _ *api.CosignOffer, good *api.CosignRequest) error {
 			good.Window++

@@ -17,12 +17,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"sync"
 	"time"
 
 	"connectrpc.com/connect"
 
 	"github.com/waybill-network/waybill/node/api"
+	"github.com/waybill-network/waybill/node/door"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/pipeline"
 	"github.com/waybill-network/waybill/rollup"
@@ -31,9 +31,16 @@ import (
 
 const (
 	readHeaderTimeout = 10 * time.Second
-	callTimeout       = 30 * time.Second // to read a request, and to write an answer
+	callTimeout       = 30 * time.Second // to write an answer of a stream; those of calls are in door.Ingest
 	maxStreams        = 256              // calls at once on one connection
+
+	// budget is how many bytes of requests may be read or worked on at once. Acks that were read have
+	// their own budget in the pipeline.
+	budget = 64 << 20
 )
+
+// pace is the least rate of a request or, in a stream, of a message.
+var pace = door.Pace{Grace: 10 * time.Second, Rate: 32 << 10}
 
 // Chain is the committee as this package needs it. Safe for concurrent use.
 type Chain interface {
@@ -60,7 +67,8 @@ type Config struct {
 	Status func() any
 
 	TLS            *tls.Config   // with certificates; nil: unencrypted
-	MaxConnections int           // 0: 4096; more are closed at once
+	MaxConnections int           // 0: 4096
+	MaxOfOne       int           // connections of one address; 0: 256
 	MaxSubmission  int           // acks in a request; 0: api.MaxSubmission
 	IdleTimeout    time.Duration // of a connection or an ack stream; 0: 5 minutes
 	Logger         *slog.Logger
@@ -69,6 +77,7 @@ type Config struct {
 // Server serves IngestService and LedgerService. It is safe for concurrent use.
 type Server struct {
 	cfg   Config
+	door  *door.Door
 	http  *http.Server
 	drain context.Context // done when Shutdown begins
 	stop  context.CancelFunc
@@ -81,6 +90,9 @@ func NewServer(cfg Config) *Server {
 	if cfg.MaxConnections == 0 {
 		cfg.MaxConnections = 4096
 	}
+	if cfg.MaxOfOne == 0 {
+		cfg.MaxOfOne = 256
+	}
 	if cfg.MaxSubmission == 0 {
 		cfg.MaxSubmission = api.MaxSubmission
 	}
@@ -89,20 +101,22 @@ func NewServer(cfg Config) *Server {
 	}
 	s := &Server{cfg: cfg, callTimeout: callTimeout}
 	s.drain, s.stop = context.WithCancel(context.Background())
+	largest := door.Submission(cfg.MaxSubmission)
+	s.door = door.New(door.Config{Table: door.Ingest(cfg.MaxSubmission), Pace: pace, Budget: []int64{max(budget, 8*largest)}})
 	mux := http.NewServeMux()
+	plain := connect.WithCompression("gzip", nil, nil) // nothing is inflated here; signatures do not compress
 	if cfg.Pipeline != nil {
 		mux.Handle(api.NewIngestServiceHandler(newAckService(s),
-			connect.WithReadMaxBytes(max(api.MaxMessageSize, cfg.MaxSubmission*rollup.AckSize+16)),
-			connect.WithCompression("gzip", nil, nil), // signatures do not compress
-		))
+			connect.WithReadMaxBytes(int(largest)), plain))
 	}
-	mux.Handle(api.NewLedgerServiceHandler(ledgerService{s}, connect.WithReadMaxBytes(api.MaxMessageSize)))
+	mux.Handle(api.NewLedgerServiceHandler(ledgerService{s}, connect.WithReadMaxBytes(api.MaxMessageSize), plain))
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(cfg.TLS != nil)
 	protocols.SetUnencryptedHTTP2(cfg.TLS == nil)
 	s.http = &http.Server{
-		Handler:           s.withDeadlines(mux),
+		Handler:           s.door.Handler(mux),
+		ConnState:         door.Track,
 		TLSConfig:         cfg.TLS,
 		Protocols:         protocols,
 		ReadHeaderTimeout: readHeaderTimeout,
@@ -124,7 +138,7 @@ func NewServer(cfg Config) *Server {
 
 // Serve answers on the listener until Shutdown, and returns nil then.
 func (s *Server) Serve(listener net.Listener) error {
-	listener = &boundedListener{Listener: listener, room: make(chan struct{}, s.cfg.MaxConnections)}
+	listener = door.Listen(listener, s.cfg.MaxConnections, s.cfg.MaxOfOne)
 	var err error
 	if s.cfg.TLS != nil {
 		err = s.http.ServeTLS(listener, "", "")
@@ -147,89 +161,3 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	return err
 }
-
-// boundedListener closes connections above a limit as they come.
-type boundedListener struct {
-	net.Listener
-	room chan struct{}
-}
-
-func (l *boundedListener) Accept() (net.Conn, error) {
-	for {
-		conn, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		select {
-		case l.room <- struct{}{}:
-			return &boundedConn{Conn: conn, leave: sync.OnceFunc(func() { <-l.room })}, nil
-		default:
-			_ = conn.Close() // refused; nothing was written
-		}
-	}
-}
-
-type boundedConn struct {
-	net.Conn
-	leave func()
-}
-
-func (c *boundedConn) Close() error {
-	defer c.leave()
-	return c.Conn.Close()
-}
-
-type deadlinesKey struct{}
-
-// deadlines moves the deadlines of one call. A failure to do so means that the connection is gone, which the next read
-// or write tells.
-type deadlines struct {
-	mu      sync.Mutex
-	control *http.ResponseController // nil once the call is over
-}
-
-// withDeadlines bounds how long a caller may take to send its request and to read the answer. Streams move the bounds.
-func (s *Server) withDeadlines(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		d := &deadlines{control: http.NewResponseController(w)}
-		defer d.end()
-		d.read(s.callTimeout)
-		d.write(2 * s.callTimeout)
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), deadlinesKey{}, d)))
-	})
-}
-
-func deadlinesOf(ctx context.Context) *deadlines { return ctx.Value(deadlinesKey{}).(*deadlines) }
-
-// end keeps a late expire off the connection, which serves other calls by then.
-func (d *deadlines) end() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.control = nil
-}
-
-func (d *deadlines) setRead(at time.Time) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.control != nil {
-		_ = d.control.SetReadDeadline(at)
-	}
-}
-
-func (d *deadlines) setWrite(at time.Time) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.control != nil {
-		_ = d.control.SetWriteDeadline(at)
-	}
-}
-
-func (d *deadlines) read(timeout time.Duration)  { d.setRead(time.Now().Add(timeout)) }
-func (d *deadlines) write(timeout time.Duration) { d.setWrite(time.Now().Add(timeout)) }
-
-// expire makes a read that waits fail at once.
-func (d *deadlines) expire() { d.setRead(time.Unix(1, 0)) }
-
-// unboundedRead and unboundedWrite are for the time in which a stream has nothing to read or write.
-func (d *deadlines) unboundedRead()  { d.setRead(time.Time{}) }
-func (d *deadlines) unboundedWrite() { d.setWrite(time.Time{}) }

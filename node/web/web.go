@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"path"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/waybill-network/waybill/node/telemetry"
@@ -22,10 +21,7 @@ import (
 // Interval is the time between two events of a stream.
 const Interval = time.Second
 
-const (
-	maxWatchers  = 64               // streams at once; more get 503
-	writeTimeout = 10 * time.Second // for one event to a reader that does not read
-)
+const writeTimeout = 10 * time.Second // for one event to a reader that does not read
 
 //go:embed page
 var embedded embed.FS
@@ -96,7 +92,6 @@ type dashboard struct {
 	ctx      context.Context
 	source   func() telemetry.Snapshot
 	interval time.Duration
-	watchers atomic.Int32
 
 	mu    sync.Mutex
 	last  []byte // the latest snapshot as JSON, shared by all watchers
@@ -133,15 +128,9 @@ func (d *dashboard) snapshot(w http.ResponseWriter, r *http.Request) {
 	w.Write(b) // a client that went away is no error of ours
 }
 
-// events streams snapshots. Writing happens here, in the connection's own goroutine, so that a slow reader holds up
+// events streams snapshots. How many streams there are at once is bounded at the door. Writing happens here, in the connection's own goroutine, so that a slow reader holds up
 // nobody and simply gets the newest snapshot when it is ready for one.
 func (d *dashboard) events(w http.ResponseWriter, r *http.Request) {
-	if d.watchers.Add(1) > maxWatchers {
-		d.watchers.Add(-1)
-		http.Error(w, "too many watchers", http.StatusServiceUnavailable)
-		return
-	}
-	defer d.watchers.Add(-1)
 	control := http.NewResponseController(w)
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")

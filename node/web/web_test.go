@@ -198,20 +198,3 @@ func TestEvents(t *testing.T) {
 		t.Error("the stream outlives its context")
 	}
 }
-
-func TestTooManyWatchers(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	srv := httptest.NewServer(Handler(ctx, new(node).snapshot))
-	defer srv.Close()
-	defer cancel()
-	for i := range maxWatchers + 1 {
-		res, err := http.Get(srv.URL + "/events")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer res.Body.Close()
-		if want := map[bool]int{true: 200, false: 503}[i < maxWatchers]; res.StatusCode != want {
-			t.Fatalf("watcher %d: %d", i+1, res.StatusCode)
-		}
-	}
-}
