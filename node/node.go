@@ -313,7 +313,8 @@ func (n *Node) startHistory(context.Context) error {
 func (n *Node) startIngest(context.Context) error {
 	c := ingest.Config{
 		Network: n.network, Node: n.index, Version: telemetry.BuildInfo().Version, Pipeline: n.pipeline, Sessions: n.sessions, Chain: n.chain, Store: n.store,
-		VerifyingKey: n.keys.verifyingKey, Status: func() any { return n.Snapshot() }, MaxConnections: n.cfg.Ingest.MaxConnections, MaxOfOne: n.cfg.Ingest.MaxPerAddress,
+		VerifyingKey: n.keys.verifyingKey, Status: func() any { return n.Snapshot() },
+		MaxConnections: n.cfg.Ingest.MaxConnections, MaxOfOne: n.cfg.Ingest.MaxPerAddress,
 		MaxSubmission: n.cfg.Ingest.MaxSubmission,
 		IdleTimeout:   n.cfg.Ingest.IdleTimeout, Logger: n.log,
 	}
@@ -343,7 +344,8 @@ func (n *Node) startOperator(context.Context) error {
 	}
 	server := operatorServer(mux, n.log)
 	return n.serve("operator.listen", n.cfg.Operator.Listen, func(l net.Listener) error {
-		if err := server.Serve(door.Listen(l, operatorConnections, operatorOfOne)); !errors.Is(err, http.ErrServerClosed) {
+		l = door.Listen(l, operatorConnections, operatorOfOne)
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			return err
 		}
 		return nil
@@ -361,7 +363,8 @@ const (
 
 // operatorServer serves the operator's port, each handler within the bounds of door.Operator.
 func operatorServer(handler http.Handler, log *slog.Logger) *http.Server {
-	d := door.New(door.Config{Table: door.Operator(), Pace: door.Pace{Grace: 5 * time.Second, Rate: 1 << 10}, Budget: []int64{1 << 20}})
+	d := door.New(door.Config{Table: door.Operator(), Budget: []int64{1 << 20},
+		Pace: door.Pace{Grace: 5 * time.Second, Rate: 1 << 10}})
 	return &http.Server{
 		Handler:           d.Handler(handler),
 		ConnState:         door.Track,

@@ -110,7 +110,8 @@ func (d *Door) Reserved() (bytes int64) {
 	return bytes
 }
 
-// Handler bounds what next does, and answers that there is nothing where the table has no limit. Bounds end with the handler, so next must not go on behind it.
+// Handler bounds what next does, and answers that there is nothing where the table has no limit.
+// Bounds end with the handler, so next must not go on behind it.
 func (d *Door) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		deadlines := NewDeadlines(w)
@@ -162,8 +163,8 @@ func DeadlinesOf(ctx context.Context) *Deadlines { return aboutCall(ctx).deadlin
 
 func (d *Door) serve(w http.ResponseWriter, r *http.Request, next http.Handler, limit *Limit, caller Caller,
 	deadlines *Deadlines) {
-	body, err := NewBody(r, caller.Key, Bound{Bytes: limit.Body, Pace: d.cfg.Pace, Budget: d.budgets[caller.Class],
-		Stream: limit.Stream && r.Method == http.MethodPost}, deadlines)
+	body, err := NewBody(r, caller.Key, Bound{Bytes: limit.Body, Pace: d.cfg.Pace,
+		Budget: d.budgets[caller.Class], Stream: limit.Stream && r.Method == http.MethodPost}, deadlines)
 	if err == nil {
 		defer body.Release()
 		r.Body = body

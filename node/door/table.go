@@ -34,20 +34,25 @@ func Submission(acks int) int64 { return max(api.MaxMessageSize, int64(acks)*rol
 func Ingest(maxSubmission int) Table {
 	const answer = 30 * time.Second
 	var (
+		acks = Limit{Body: Submission(maxSubmission), Time: answer, Calls: 128, Places: 4096,
+			Stream: true}
+		answers = Limit{Body: api.MaxMessageSize, Time: answer, Calls: 128, Places: 4096,
+			Stream: true}
+		follow = Limit{Body: 4 << 10, Time: answer, Calls: 128, Places: 4096, Stream: true,
+			Yields: true}
+		one  = Limit{Body: 4 << 10, Time: answer, Calls: 128, Places: 1024}
 		read = Limit{Body: api.MaxMessageSize, Time: answer, Calls: 128, Places: 512}
 		// A file is up to 30 MiB, and stays in memory until it is read.
 		file = Limit{Body: 4 << 10, Time: time.Minute, Calls: 4, Places: 16}
 	)
 	return Table{
-		api.IngestServiceSubmitAcksProcedure: {Body: Submission(maxSubmission), Time: answer, Calls: 128, Places: 4096,
-			Stream: true},
-		api.IngestServiceCosignProcedure:    {Body: api.MaxMessageSize, Time: answer, Calls: 128, Places: 4096, Stream: true},
-		api.IngestServiceSubmitAckProcedure: {Body: 4 << 10, Time: answer, Calls: 128, Places: 1024},
-		api.IngestServiceGetAckProcedure:    {Body: 4 << 10, Time: answer, Calls: 128, Places: 512},
-		api.IngestServiceFollowWindowsProcedure: {Body: 4 << 10, Time: answer, Calls: 128, Places: 4096, Stream: true,
-			Yields: true},
+		api.IngestServiceSubmitAcksProcedure:    acks,
+		api.IngestServiceCosignProcedure:        answers,
+		api.IngestServiceFollowWindowsProcedure: follow,
+		api.IngestServiceSubmitAckProcedure:     one,
+		api.IngestServiceGetAckProcedure:        one,
 
-		api.LedgerServiceSubmitTxProcedure:         {Body: api.MaxMessageSize, Time: answer, Calls: 64, Places: 256},
+		api.LedgerServiceSubmitTxProcedure:         read,
 		api.LedgerServiceGetStatusProcedure:        read,
 		api.LedgerServiceGetAccountProcedure:       read,
 		api.LedgerServiceGetClientsProcedure:       read,
@@ -76,6 +81,7 @@ func Operator() Table {
 		"/metrics":       {Time: answer, Calls: 4, Places: 16},
 		"/livez":         {Time: answer, Calls: 16, Places: 64},
 		"/readyz":        {Time: answer, Calls: 16, Places: 64},
-		"/debug/pprof/":  {Time: 2 * time.Minute, Calls: 2, Places: 4}, // a profile takes as long as is asked for
+		// A profile takes as long as is asked for.
+		"/debug/pprof/": {Time: 2 * time.Minute, Calls: 2, Places: 4},
 	}
 }

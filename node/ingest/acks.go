@@ -34,6 +34,8 @@ type ackService struct {
 	hosts *hostSources
 }
 
+type ackStream = connect.BidiStream[api.SubmitAcksRequest, api.SubmitAcksResponse]
+
 func newAckService(s *Server) ackService {
 	return ackService{s, &hostSources{pipeline: s.cfg.Pipeline, open: make(map[string]*hostSource)}}
 }
@@ -68,7 +70,8 @@ func (s ackService) SubmitAcks(ctx context.Context, stream *connect.BidiStream[a
 	return err
 }
 
-func (s ackService) read(ctx context.Context, stream *connect.BidiStream[api.SubmitAcksRequest, api.SubmitAcksResponse], source *pipeline.Source, d *door.Deadlines, futures chan<- *pipeline.Future) error {
+func (s ackService) read(ctx context.Context, stream *ackStream, source *pipeline.Source,
+	d *door.Deadlines, futures chan<- *pipeline.Future) error {
 	for {
 		d.Silence(s.cfg.IdleTimeout)
 		if s.drain.Err() != nil || ctx.Err() != nil {
@@ -100,7 +103,8 @@ func (s ackService) read(ctx context.Context, stream *connect.BidiStream[api.Sub
 
 // answer sends what the futures hold, until there are no more. A future whose answer can not be sent is left to the
 // pipeline; its client learns the outcome when it asks again.
-func (s ackService) answer(ctx context.Context, stream *connect.BidiStream[api.SubmitAcksRequest, api.SubmitAcksResponse], d *door.Deadlines, futures <-chan *pipeline.Future) error {
+func (s ackService) answer(ctx context.Context, stream *ackStream, d *door.Deadlines,
+	futures <-chan *pipeline.Future) error {
 	d.Write(0)
 	var codes []byte
 	for future := range futures {
@@ -112,7 +116,8 @@ func (s ackService) answer(ctx context.Context, stream *connect.BidiStream[api.S
 		for _, code := range answers {
 			codes = append(codes, byte(code))
 		}
-		d.Write(s.callTimeout) // a client that does not read its answers holds InFlight requests, and no longer than this
+		// A client that does not read its answers holds api.InFlight requests, and no longer than this.
+		d.Write(s.callTimeout)
 		err = stream.Send(&api.SubmitAcksResponse{Codes: codes, OpenEpoch: receipt.OpenEpoch,
 			OpenWindow: receipt.OpenWindow, RetryAfterMs: milliseconds(receipt.RetryAfter)})
 		if err != nil {

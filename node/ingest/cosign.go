@@ -95,7 +95,8 @@ func receiveAnswers(sessions *Sessions, f *follower, stream *connect.BidiStream[
 }
 
 // sendOffer sends one window's offer as long as answers to it count.
-func (s ackService) sendOffer(t *task, stream *connect.BidiStream[api.CosignRequest, api.CosignOffer], d *door.Deadlines) error {
+func (s ackService) sendOffer(t *task, stream *connect.BidiStream[api.CosignRequest, api.CosignOffer],
+	d *door.Deadlines) error {
 	for offer := range t.offers() {
 		if !t.live() {
 			return nil

@@ -31,7 +31,7 @@ import (
 
 const (
 	readHeaderTimeout = 10 * time.Second
-	callTimeout       = 30 * time.Second // to write an answer of a stream; those of calls are in door.Ingest
+	callTimeout       = 30 * time.Second // to write an answer of a stream; see door.Ingest for calls
 	maxStreams        = 256              // calls at once on one connection
 
 	// budget is how many bytes of requests may be read or worked on at once. Acks that were read have
@@ -102,14 +102,16 @@ func NewServer(cfg Config) *Server {
 	s := &Server{cfg: cfg, callTimeout: callTimeout}
 	s.drain, s.stop = context.WithCancel(context.Background())
 	largest := door.Submission(cfg.MaxSubmission)
-	s.door = door.New(door.Config{Table: door.Ingest(cfg.MaxSubmission), Pace: pace, Budget: []int64{max(budget, 8*largest)}})
+	s.door = door.New(door.Config{Table: door.Ingest(cfg.MaxSubmission), Pace: pace,
+		Budget: []int64{max(budget, 8*largest)}})
 	mux := http.NewServeMux()
-	plain := connect.WithCompression("gzip", nil, nil) // nothing is inflated here; signatures do not compress
+	plain := connect.WithCompression("gzip", nil, nil) // nothing is inflated here
 	if cfg.Pipeline != nil {
 		mux.Handle(api.NewIngestServiceHandler(newAckService(s),
 			connect.WithReadMaxBytes(int(largest)), plain))
 	}
-	mux.Handle(api.NewLedgerServiceHandler(ledgerService{s}, connect.WithReadMaxBytes(api.MaxMessageSize), plain))
+	mux.Handle(api.NewLedgerServiceHandler(ledgerService{s},
+		connect.WithReadMaxBytes(api.MaxMessageSize), plain))
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(cfg.TLS != nil)

@@ -128,8 +128,9 @@ func (d *dashboard) snapshot(w http.ResponseWriter, r *http.Request) {
 	w.Write(b) // a client that went away is no error of ours
 }
 
-// events streams snapshots. How many streams there are at once is bounded at the door. Writing happens here, in the connection's own goroutine, so that a slow reader holds up
-// nobody and simply gets the newest snapshot when it is ready for one.
+// events streams snapshots. How many streams there are at once is bounded at the door. Writing
+// happens here, in the connection's own goroutine, so that a slow reader holds up nobody and simply
+// gets the newest snapshot when it is ready for one.
 func (d *dashboard) events(w http.ResponseWriter, r *http.Request) {
 	control := http.NewResponseController(w)
 	w.Header().Set("Content-Type", "text/event-stream")
