@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,6 +14,8 @@ import (
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/rollup"
 )
+
+var rewrite = flag.Bool("rewrite", false, "write what blocks do into the traces, and testdata/kinds.json")
 
 // TestTraces runs the files in testdata, one line after the other:
 //
@@ -30,54 +33,139 @@ import (
 //	nonce=7 at the end of a transaction    instead of the right one
 //	expect WHAT ... VALUE                  ends the block; see trace.answer
 //
-// Each trace runs three times: as it is; with every transaction checked before it is applied; and with the state
-// restored from its records after each block. All three must pass and give the same application hashes.
+// Lines that begin with > are output: what the block above them did. With -rewrite they are written
+// anew, to be read in the difference.
+//
+// Each trace runs three times: as it is; with every transaction checked before it is applied; and
+// with the state restored from its records after each block. All three must pass and give the same
+// output and application hashes.
 func TestTraces(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) < 5 {
 		t.Fatalf("traces: %v, %v", files, err)
 	}
 	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			var first []rollup.Hash
-			for _, mode := range []string{"plain", "checked", "restored"} {
-				tr := trace{t: t, mode: mode}
-				for i, line := range strings.Split(string(text), "\n") {
-					line, _, _ = strings.Cut(line, "#")
-					if fields := strings.Fields(line); len(fields) > 0 {
-						if err := tr.run(fields); err != nil {
-							t.Fatalf("%s:%d (%s): %v", file, i+1, mode, err)
-						}
-					}
-				}
-				tr.end()
-				if first == nil {
-					first = tr.hashes
-				} else if !slices.Equal(first, tr.hashes) {
-					t.Errorf("%s: the application hashes differ when %s", file, mode)
-				}
-				for i, v := range tr.views {
-					if d := diff(tr.dumps[i], dump(&State{world: v.world})); d != "" {
-						t.Errorf("the view of block %d changed later (%s):\n%s", i, mode, d)
-					}
-				}
-			}
-		})
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) { runTrace(t, file) })
 	}
 }
 
-// TestTraceCanFail is the checker's companion: a trace with a wrong expectation must be noticed.
+func runTrace(t *testing.T, file string) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := slices.DeleteFunc(strings.Split(string(text), "\n"), func(line string) bool {
+		return strings.HasPrefix(line, ">")
+	})
+	var first []rollup.Hash
+	for _, mode := range []string{"plain", "checked", "restored"} {
+		tr := trace{t: t, mode: mode, output: map[int][]string{}}
+		for i, line := range lines {
+			line, _, _ = strings.Cut(line, "#")
+			if fields := strings.Fields(line); len(fields) > 0 {
+				if err := tr.run(fields); err != nil {
+					t.Fatalf("%s: %q (%s): %v", file, line, mode, err)
+				}
+				if tr.open {
+					tr.line = i
+				}
+			}
+		}
+		tr.end()
+		if first == nil {
+			first = tr.hashes
+		} else if !slices.Equal(first, tr.hashes) {
+			t.Errorf("%s: the application hashes differ when %s", file, mode)
+		}
+		for i, v := range tr.views {
+			if d := diff(tr.dumps[i], dump(&State{world: v.world})); d != "" {
+				t.Errorf("the view of block %d changed later (%s):\n%s", i, mode, d)
+			}
+		}
+		var printed []string
+		for i, line := range lines {
+			printed = append(append(printed, line), tr.output[i]...)
+		}
+		wantTrace(t, file, mode, string(text), strings.Join(printed, "\n"))
+	}
+}
+
+// wantTrace holds a trace with its output against the file.
+func wantTrace(t *testing.T, file, mode, text, printed string) {
+	t.Helper()
+	if difference(text, printed) == "" {
+		return
+	}
+	if *rewrite {
+		if mode != "plain" {
+			return // the plain one is in the file already, or wrong
+		}
+		if err := os.WriteFile(file, []byte(printed), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	t.Fatalf("%s (%s): %s\nIf the change is meant: go test ./rollup/ledger -rewrite", file, mode,
+		difference(text, printed))
+}
+
+// difference says where a trace and what happened part, and nothing when they do not.
+func difference(text, printed string) string {
+	was, is := strings.Split(text, "\n"), strings.Split(printed, "\n")
+	for i := range min(len(was), len(is)) {
+		if was[i] != is[i] {
+			return fmt.Sprintf("line %d is\n%s\nbut what happens is\n%s", i+1, was[i], is[i])
+		}
+	}
+	if len(was) != len(is) {
+		return fmt.Sprintf("%d lines, not %d", len(is), len(was))
+	}
+	return ""
+}
+
+// describe says what an event is, as a trace prints it.
+func describe(e Event) string {
+	switch e := e.(type) {
+	case EpochStarted:
+		return fmt.Sprintf("epoch %d starts at %v", e.Epoch, e.Start.Sub(genesisTime))
+	case Settled:
+		charged, paid := e.Settlement.Totals()
+		return fmt.Sprintf("epoch %d is settled: %d rows, charged %d, paid %d", e.Settlement.Epoch,
+			len(e.Settlement.Rows), charged, paid)
+	case SettlementCertified:
+		return fmt.Sprintf("the settlement of epoch %d is certified by %v", e.Certificate.Epoch,
+			e.Certificate.Signers.Positions())
+	case Ordered:
+		return fmt.Sprintf("node %d's window %d of epoch %d is ordered: %d acks, settled in epoch %d",
+			e.Key.Node, e.Key.Window, e.Key.Epoch, e.Acks, e.SettledIn)
+	case NodeRegistered:
+		return fmt.Sprintf("node %d of account %d at %s with stake %d", e.Node.Index, e.Node.Owner,
+			e.Node.PeerAddress, e.Node.Stake)
+	case ServiceRegistered:
+		return fmt.Sprintf("service %d of account %d at %d for 2^20 %s, at most %d an ack",
+			e.Service.Index, e.Service.Owner, e.Service.Price, e.Service.Unit, e.Service.UnitCap)
+	case ClientsRegistered:
+		return fmt.Sprintf("clients %d to %d, paid for by account %d", e.First, e.First+e.Count-1, e.Payer)
+	case PayerChanged:
+		return fmt.Sprintf("client %d is paid for by account %d from epoch %d on", e.Client, e.Payer, e.From)
+	}
+	return fmt.Sprintf("an event that no trace can print: %T", e)
+}
+
+// TestTraceCanFail is the checker's companion: a trace with a wrong expectation or output must be
+// noticed.
 func TestTraceCanFail(t *testing.T) {
+	for _, printed := range []string{"block +1s\n> b", "block +1s", "block +1s\n> a\n> a", ""} {
+		if difference("block +1s\n> a", printed) == "" {
+			t.Errorf("%q passed", printed)
+		}
+	}
 	for _, line := range []string{
 		"expect balance alice 99", "expect epoch 1", "refuse bad_nonce transfer alice -> bob 1",
 		"refuse bad_nonce transfer alice -> bob 1000", "transfer alice -> bob 1000", "deposit alice -> bob 1",
 		"expect nonsense 1", "nonsense",
 	} {
-		tr := trace{t: t, mode: "plain"}
+		tr := trace{t: t, mode: "plain", output: map[int][]string{}}
 		for _, l := range []string{"genesis stakes=1", "block +1s", "deposit treasury -> alice 100"} {
 			if err := tr.run(strings.Fields(l)); err != nil {
 				t.Fatal(err)
@@ -99,6 +187,9 @@ type trace struct {
 	open    bool
 	stored  storage
 	clients map[string]uint32
+	line    int              // of the last transaction, or of the block's begin
+	moved   []string         // payments of the block, which are no events
+	output  map[int][]string // what blocks did, by the line that it stands after
 	hashes  []rollup.Hash
 	views   []*View
 	dumps   []map[string]string // of the views
@@ -206,6 +297,13 @@ func (tr *trace) end() {
 	tr.open = false
 	b := tr.s.End()
 	tr.stored.write(b.Records)
+	for _, e := range b.Events {
+		tr.moved = append(tr.moved, describe(e))
+	}
+	for _, what := range tr.moved {
+		tr.output[tr.line] = append(tr.output[tr.line], "> "+what)
+	}
+	tr.moved = nil
 	tr.hashes = append(tr.hashes, b.AppHash)
 	if sum, ok := tr.s.sum(); !ok || sum != tr.s.supply {
 		tr.t.Errorf("block %d: balances and stakes are %d, the supply is %d", tr.height, sum, tr.s.supply)
@@ -246,6 +344,10 @@ func (tr *trace) apply(want string, fields []string) error {
 	}
 	if r.OK() {
 		after(r)
+		if r.Kind == KindDeposit || r.Kind == KindTransfer {
+			balance := tr.s.accounts.at(r.Index).balance
+			tr.moved = append(tr.moved, fmt.Sprintf("%s: account %d has %d", r.Kind, r.Index, balance))
+		}
 	} else if d := diff(before, dump(tr.s)); d != "" {
 		return fmt.Errorf("a transaction that failed changed the state:\n%s", d)
 	}
