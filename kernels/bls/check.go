@@ -85,9 +85,13 @@ func (v *Verifier) inSubgroup(bits *[coefficientBits]affine, pts []affine) bool 
 
 // expel finds the entries outside the subgroup and removes them from the columns.
 func (v *Verifier) expel(verdicts []Verdict) {
+	// A test of membership is less than a sixteenth of a verification, and so are the additions of
+	// two points. The search may take one for each point beyond the one that looking at it takes.
 	s := search{
-		leaf:   subgroupBatch,
-		budget: 8 + len(v.sigma)/256,
+		leaf:  subgroupBatch,
+		slack: len(v.sigma),
+		cost:  func(lo, hi int) int { return subgroupBits + (hi-lo+1)/2*workPoint },
+		rest:  func(lo, hi int) int { return hi - lo },
 		pass: func(lo, hi int) bool {
 			pts := v.sigma[lo:hi]
 			return v.inSubgroup(v.bitSums(&g1, pts, v.coef[lo:hi]), pts)
@@ -244,7 +248,7 @@ func (v *Verifier) check(total *affine) bool {
 		v.p, v.q = append(v.p, v.groups[i].h), append(v.q, v.groups[i].key.p)
 	}
 	f := v.millerLoop(v.p, v.q)
-	return isOne(&f)
+	return v.lanes[0].isOne(&f)
 }
 
 // millerLoop is lane.millerLoop of any number of pairs, on all lanes.

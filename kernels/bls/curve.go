@@ -37,6 +37,8 @@ type lane struct {
 	wide    *wide
 	pairing *pairing
 	scaling *scaling
+
+	pairings pairings
 }
 
 // segment is a run of points; summing it leaves its sum at start and n at 0 or 1.

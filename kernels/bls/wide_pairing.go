@@ -51,6 +51,7 @@ func (l *lane) pairingFor(n int) *pairing {
 // millerLoop is the product of the Miller loops of all pairs, at most loopPairs, up to a factor that the final
 // exponentiation takes to one.
 func (l *lane) millerLoop(p []affine, q []bls12381.G2Affine) bls12381.GT {
+	l.pairings.loops += len(p)
 	w := l.pairingFor(len(p))
 	if w == nil {
 		return millerLoop(p, q)
@@ -73,6 +74,7 @@ func (s *Steps) MillerLoop(points []bls12381.G1Affine, keys []*PublicKey) bls123
 
 // millerLoops sets out[i] to the product of the pairs j ≡ i modulo len(out), as millerLoop does.
 func (l *lane) millerLoops(out []bls12381.GT, p []affine, q []bls12381.G2Affine) {
+	l.pairings.loops += len(p)
 	if w := l.pairingFor(len(p)); w != nil {
 		w.loops(out, p, q)
 		return
