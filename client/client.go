@@ -7,49 +7,70 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/url"
 	"time"
 
 	"connectrpc.com/connect"
 
+	"github.com/waybill-network/waybill/internal/retry"
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// Config says how to reach a node. Zero values mean the defaults.
+// Config says how to reach a node. Only URL is required.
 type Config struct {
-	URL      string      // http://host:port or https://host:port
-	TLS      *tls.Config // for https; nil means the system's authorities
-	Batch    int         // acks in a request, at most the node's limit; 0: 1024
-	Inflight int         // requests of a stream without an answer; 0: api.InFlight
-	// Backoff is the first wait before connecting again; it doubles up to 5 seconds. 0: 100 milliseconds.
+	// URL is the client port of the node that this client's acks are for: http://host:port or
+	// https://host:port. Deliveries and co-signing go there and nowhere else. Everything else goes
+	// there first.
+	URL string
+
+	// Others are the client ports of other nodes of the network. They are asked about the ledger, and
+	// given transactions, while URL does not answer: see the package's documentation. By default there
+	// are none, and a call fails when its node does not answer.
+	Others []string
+
+	// TLS is how https is spoken. By default the system's authorities vouch for the nodes.
+	TLS *tls.Config
+
+	// CallTimeout is how long a node may be silent within a call: until the answer begins, and between
+	// two pieces of it. The call has failed then, and the node counts as down for a while. Streams are
+	// not bounded by it. By default it is 5 seconds.
+	CallTimeout time.Duration
+
+	// Hedge is how long a read waits for one node before it asks the next one beside it; the first
+	// answer counts. By default it is a fifth of CallTimeout.
+	Hedge time.Duration
+
+	// Patience is how long Deliver, Windows and Cosign try to reach a node that does not answer at all,
+	// before they return with ErrNoAnswer. By default they try until their context ends.
+	Patience time.Duration
+
+	// Batch is the number of acks in one submission, at most the node's limit. By default it is 1024.
+	Batch int
+
+	// Inflight is the number of submissions of one stream that are on their way at once. More than the
+	// default, api.InFlight, wait in the connection.
+	Inflight int
+
+	// Backoff is about the first wait before something is tried again. It doubles up to 5 seconds with
+	// each failure in a row. By default it is 100 milliseconds.
 	Backoff time.Duration
-	Dial    func(ctx context.Context, network, address string) (net.Conn, error) // nil: a net.Dialer
-	Logger  *slog.Logger                                                         // nil discards
-	Cosign  *CosignConfig                                                        // for Cosign; nil: submitted acks stay on rung 1
+
+	// Dial opens connections. By default a net.Dialer does, with a bound of 10 seconds.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+	// Logger gets what is tried again, at level Debug; nodes that went down and came back, at level
+	// Info; and offers that are not true, at level Warn. By default nothing is logged.
+	Logger *slog.Logger
+
+	// Cosign says how the clients whose acks are submitted co-sign their windows. By default they do
+	// not: their acks stay on rung 1.
+	Cosign *CosignConfig
 }
 
 const maxBackoff = 5 * time.Second
 
-// Client talks to one node over one HTTP/2 connection that all calls share. It is safe for concurrent use.
-type Client struct {
-	cfg       Config
-	transport *http.Transport
-	ingest    api.IngestServiceClient
-	ledger    api.LedgerServiceClient
-	cosigner  *cosigner // nil when the client does not co-sign
-}
-
-// New returns a client; it connects when it is used. Close it.
-func New(cfg Config) (*Client, error) {
-	u, err := url.Parse(cfg.URL)
-	if err != nil {
-		return nil, fmt.Errorf("node address: %w", err)
-	}
-	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, fmt.Errorf("node address %q: not http://host:port or https://host:port", cfg.URL)
-	}
+func (cfg *Config) complete() {
 	if cfg.Batch <= 0 {
 		cfg.Batch = 1024
 	}
@@ -59,33 +80,48 @@ func New(cfg Config) (*Client, error) {
 	if cfg.Backoff <= 0 {
 		cfg.Backoff = 100 * time.Millisecond
 	}
+	if cfg.CallTimeout <= 0 {
+		cfg.CallTimeout = 5 * time.Second
+	}
+	if cfg.Hedge <= 0 {
+		cfg.Hedge = cfg.CallTimeout / 5
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	if cfg.Dial == nil {
 		cfg.Dial = (&net.Dialer{Timeout: 10 * time.Second}).DialContext
 	}
-	protocols := new(http.Protocols)
-	protocols.SetHTTP2(u.Scheme == "https")
-	protocols.SetUnencryptedHTTP2(u.Scheme == "http")
-	transport := &http.Transport{
-		DialContext:         cfg.Dial,
-		TLSClientConfig:     cfg.TLS,
-		TLSHandshakeTimeout: 10 * time.Second,
-		IdleConnTimeout:     2 * time.Minute,
-		DisableCompression:  true,
-		Protocols:           protocols,
-		HTTP2:               &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 5 * time.Second},
+}
+
+// Client talks to a node, over one HTTP/2 connection that all calls share, and to others when that
+// does not answer. It is safe for concurrent use.
+type Client struct {
+	cfg      Config
+	nodes    *nodes
+	ingest   api.IngestServiceClient
+	acks     api.IngestServiceClient // ingest with CallTimeout
+	cosigner *cosigner               // nil when the client does not co-sign
+}
+
+// New returns a client; it connects when it is used. Close it.
+func New(cfg Config) (*Client, error) {
+	cfg.complete()
+	c := &Client{cfg: cfg, nodes: &nodes{hedge: cfg.Hedge, log: cfg.Logger}}
+	for _, text := range append([]string{cfg.URL}, cfg.Others...) {
+		u, err := url.Parse(text)
+		if err != nil {
+			return nil, fmt.Errorf("client: node address: %w", err)
+		}
+		if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+			return nil, fmt.Errorf("client: node address %q: not http://host:port or https://host:port", text)
+		}
+		c.nodes.list = append(c.nodes.list, newEndpoint(u, &cfg))
 	}
-	calls := judgedCalls{&http.Client{Transport: transport}}
-	base := u.Scheme + "://" + u.Host
-	plain := connect.WithAcceptCompression("gzip", nil, nil)
-	c := &Client{
-		cfg:       cfg,
-		transport: transport,
-		ingest:    api.NewIngestServiceClient(calls, base, plain, connect.WithReadMaxBytes(api.MaxMessageSize)),
-		ledger:    api.NewLedgerServiceClient(calls, base, plain, connect.WithReadMaxBytes(api.MaxExportSize+1024)),
-	}
+	own := c.nodes.list[0]
+	limit := connect.WithReadMaxBytes(api.MaxMessageSize)
+	c.ingest = api.NewIngestServiceClient(judgedCalls{own.http, 0}, own.base, compression, limit)
+	c.acks = api.NewIngestServiceClient(judgedCalls{own.http, cfg.CallTimeout}, own.base, compression, limit)
 	if cfg.Cosign != nil {
 		c.cosigner = newCosigner(*cfg.Cosign, cfg.Logger)
 	}
@@ -93,12 +129,17 @@ func New(cfg Config) (*Client, error) {
 }
 
 // Close closes idle connections. Calls that run end with their own contexts.
-func (c *Client) Close() { c.transport.CloseIdleConnections() }
+func (c *Client) Close() {
+	for _, e := range c.nodes.list {
+		e.http.CloseIdleConnections()
+	}
+}
 
-// Ledger returns the generated client of LedgerService, for the reads.
-func (c *Client) Ledger() api.LedgerServiceClient { return c.ledger }
+// Ledger returns the client of LedgerService, for the reads. Its calls turn to another node when one
+// does not answer.
+func (c *Client) Ledger() api.LedgerServiceClient { return c.nodes }
 
-// Ingest returns the generated client of IngestService.
+// Ingest returns the generated client of the node's IngestService.
 func (c *Client) Ingest() api.IngestServiceClient { return c.ingest }
 
 // OpenWindow is the window that acks are signed for, and whose.
@@ -108,29 +149,23 @@ type OpenWindow struct {
 	Closes  time.Time // at the latest
 }
 
-// Windows calls yield with the open window, at once and whenever it changes, until ctx ends or yield returns false.
-// It connects again when the connection breaks, and returns only ctx's error, or what can not pass: that the node
-// takes no acks, or does not speak this API.
+// Windows calls yield with the open window, at once and whenever it changes, until ctx ends or yield
+// returns false. It connects again when the connection breaks. It returns only ctx's error, or what can
+// not pass: that the node takes no acks, does not speak this API, or has not answered for
+// Config.Patience.
 func (c *Client) Windows(ctx context.Context, yield func(OpenWindow) bool) error {
-	backoff := c.cfg.Backoff
+	again := c.attempts()
 	for {
 		more, err := c.follow(ctx, func(w OpenWindow) bool {
-			backoff = c.cfg.Backoff
+			again.answered()
 			return yield(w)
 		})
-		switch {
-		case !more:
+		if !more {
 			return nil
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case permanent(err):
-			return fmt.Errorf("follow windows: %w", err)
 		}
-		c.cfg.Logger.Debug("following windows was interrupted", "err", err)
-		if err := pause(ctx, backoff); err != nil {
+		if err := again.after(ctx, "follow windows", err); err != nil {
 			return err
 		}
-		backoff = min(2*backoff, maxBackoff)
 	}
 }
 
@@ -158,25 +193,50 @@ func (c *Client) follow(ctx context.Context, yield func(OpenWindow) bool) (more 
 	return true, stream.Err()
 }
 
+// attempts is the loop around a stream to the client's own node.
+type attempts struct {
+	client  *Client
+	backoff *retry.Backoff
+	last    time.Time // when the node answered, or the loop began
+}
+
+func (c *Client) attempts() *attempts {
+	return &attempts{c, retry.New(c.cfg.Backoff, maxBackoff), time.Now()}
+}
+
+// answered notes that the node is there.
+func (a *attempts) answered() {
+	a.backoff.Reset()
+	a.last = time.Now()
+}
+
+// after waits after a failure. It returns an error when there is no point in another attempt.
+func (a *attempts) after(ctx context.Context, phase string, err error) error {
+	cfg := &a.client.cfg
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case permanent(err):
+		return &NodeError{cfg.URL, phase, err}
+	case cfg.Patience > 0 && time.Since(a.last) >= cfg.Patience:
+		return &NodeError{cfg.URL, phase, fmt.Errorf("%w for %v: %w", ErrNoAnswer, cfg.Patience, err)}
+	}
+	cfg.Logger.Debug("will be tried again", "node", cfg.URL, "phase", phase, "err", err)
+	delay := a.backoff.Next()
+	if cfg.Patience > 0 {
+		delay = min(delay, time.Until(a.last.Add(cfg.Patience)))
+	}
+	return retry.Pause(ctx, delay)
+}
+
 // permanent reports whether trying again can not help.
 func permanent(err error) bool {
 	switch connect.CodeOf(err) {
-	case connect.CodeInvalidArgument, connect.CodeUnimplemented, connect.CodePermissionDenied, connect.CodeUnauthenticated, connect.CodeNotFound:
+	case connect.CodeInvalidArgument, connect.CodeUnimplemented, connect.CodePermissionDenied,
+		connect.CodeUnauthenticated, connect.CodeNotFound:
 		return true
 	}
 	return false
-}
-
-// pause waits, or returns ctx's error.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // Detail finds a detail of the given type in the error of a call, such as *api.AckRefusal.

@@ -98,20 +98,12 @@ func (c *Client) Cosign(ctx context.Context) error {
 	if c.cosigner == nil {
 		return errors.New("client: Cosign without Config.Cosign")
 	}
-	backoff := c.cfg.Backoff
+	again := c.attempts()
 	for {
-		err := c.followOffers(ctx, func() { backoff = c.cfg.Backoff })
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case permanent(err):
-			return fmt.Errorf("co-sign: %w", err)
-		}
-		c.cfg.Logger.Debug("co-signing was interrupted", "err", err)
-		if err := pause(ctx, backoff); err != nil {
+		err := c.followOffers(ctx, again.answered)
+		if err := again.after(ctx, "co-sign", err); err != nil {
 			return err
 		}
-		backoff = min(2*backoff, maxBackoff)
 	}
 }
 

@@ -14,13 +14,6 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// ErrUnknownOutcome is the error of a submission whose answer was lost: the node may hold its acks or not. Send the
-// same frames again while their window takes acks (those it holds are answered rollup.CodeKnown), or ask GetAck.
-var ErrUnknownOutcome = errors.New("the answer was lost: the node may hold the acks or not")
-
-// ErrNotSent is the error of a submission that never left, because the stream had ended.
-var ErrNotSent = errors.New("not sent: the stream has ended")
-
 // Answer is a node's answer to one submission.
 type Answer struct {
 	Codes                 []rollup.Code // one per ack, in order
@@ -127,7 +120,7 @@ func (s *Stream) receive() {
 	s.err = err
 	close(s.ended)
 	s.cancel()
-	s.sending.Lock() // whoever sends now has put its submission into waiting, and later ones see ended
+	s.sending.Lock() // who sends now has put its submission into waiting, and later ones see ended
 	defer s.sending.Unlock()
 	for {
 		select {

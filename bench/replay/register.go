@@ -57,7 +57,8 @@ func (r *Replay) Register(ctx context.Context, deliveries iter.Seq[workload.Deli
 	if err := r.registerClients(ctx, progress); err != nil {
 		return Parties{}, fmt.Errorf("clients: %w", err)
 	}
-	if err := r.clients[0].WaitForHeight(ctx, r.clients[1:]...); err != nil {
+	var err error
+	if r.height, err = r.clients[0].Height(ctx); err != nil {
 		return Parties{}, err
 	}
 	return Parties{len(r.payers), len(r.services), len(r.parties)}, nil

@@ -11,9 +11,12 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/waybill-network/waybill/bench/workload"
 	"github.com/waybill-network/waybill/client"
@@ -22,7 +25,6 @@ import (
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
-	"golang.org/x/sync/errgroup"
 )
 
 // Config says where to replay and in whose name.
@@ -35,6 +37,10 @@ type Config struct {
 	Price    uint64             // of a service that is not registered yet, micro-credits per 2^20 units
 	Batch    int                // acks in a submission; 0: 512
 
+	// Patience is how long a node may be silent before it is given up; 0: 30 seconds.
+	Patience time.Duration
+	Logger   *slog.Logger // of the nodes' conditions; nil: nothing is logged
+
 	Rung1    int    // percentage of clients that do not co-sign their windows, so that their acks are verified one by one
 	Evidence string // directory for offers of a node that are not true; empty: they are not kept
 }
@@ -45,6 +51,7 @@ type Replay struct {
 	clients []*client.Client // one per node
 	nodes   []uint32         // their registry indices
 
+	height   int64 // of the chain on which all parties are registered
 	services map[string]uint32
 	payers   map[string]*payer
 	parties  map[party]*customer
@@ -85,12 +92,14 @@ type Sum struct{ Acks, Units uint64 }
 
 // Tally is the replay's own account of what became of its deliveries.
 type Tally struct {
-	Received uint64                 // deliveries submitted
+	Received uint64                 // deliveries that a node answered finally
 	Accepted uint64                 // acks that a node answered accepted or known
 	Refused  map[rollup.Code]uint64 // by the node's last word
 	Again    uint64                 // submissions beyond each delivery's first: signed for a window that had closed, or overloaded
 	Accounts map[Account]Sum        // accepted
-	Sample   *rollup.Ack            // one accepted ack
+
+	Undelivered uint64      // deliveries that a node has not answered: Deliver's error says why
+	Sample      *rollup.Ack // one accepted ack
 
 	last map[uint32]rollup.Ack // the latest accepted ack of each node
 }
@@ -109,32 +118,50 @@ func New(ctx context.Context, cfg Config) (*Replay, error) {
 	if cfg.Batch == 0 {
 		cfg.Batch = 512
 	}
+	if cfg.Patience == 0 {
+		cfg.Patience = 30 * time.Second
+	}
 	if cfg.Rung1 < 0 || cfg.Rung1 > 100 {
 		return nil, fmt.Errorf("replay: %d %% of the clients", cfg.Rung1)
 	}
 	r := &Replay{cfg: cfg, services: map[string]uint32{}, payers: map[string]*payer{}, parties: map[party]*customer{},
 		tally: Tally{Refused: map[rollup.Code]uint64{}, Accounts: map[Account]Sum{}, last: map[uint32]rollup.Ack{}}}
-	for _, url := range cfg.Nodes {
-		c, err := client.New(client.Config{URL: url, Batch: cfg.Batch, Cosign: r.cosign()})
-		if err != nil {
+	for i, url := range cfg.Nodes {
+		if err := r.connect(ctx, i, url); err != nil {
 			return nil, errors.Join(err, r.Close())
 		}
-		r.clients = append(r.clients, c)
-		// A call first, since Windows would wait for a node that is not there.
-		if _, err := client.Call(ctx, c.Ledger().GetStatus, &api.GetStatusRequest{}); err != nil {
-			return nil, errors.Join(c.Explain(err), r.Close())
-		}
-		var open client.OpenWindow
-		if err := c.Windows(ctx, func(w client.OpenWindow) bool { open = w; return false }); err != nil {
-			return nil, errors.Join(c.Explain(err), r.Close())
-		}
-		if open.Network != cfg.Network {
-			return nil, errors.Join(fmt.Errorf("node %s is of network %s, not %s", url, open.Network, cfg.Network), r.Close())
-		}
-		r.nodes = append(r.nodes, open.Key.Node)
 	}
 	r.follow()
 	return r, nil
+}
+
+// connect opens a client for one node, and asks the node itself who it is. What is asked of the ledger
+// later goes to the other nodes, too.
+func (r *Replay) connect(ctx context.Context, i int, url string) error {
+	own, err := client.New(client.Config{URL: url})
+	if err != nil {
+		return err
+	}
+	defer own.Close()
+	// A call first, since Windows would wait for a node that is not there.
+	if _, err := client.Call(ctx, own.Ledger().GetStatus, &api.GetStatusRequest{}); err != nil {
+		return own.Explain(err)
+	}
+	var open client.OpenWindow
+	if err := own.Windows(ctx, func(w client.OpenWindow) bool { open = w; return false }); err != nil {
+		return own.Explain(err)
+	}
+	if open.Network != r.cfg.Network {
+		return fmt.Errorf("node %s is of network %s, not %s", url, open.Network, r.cfg.Network)
+	}
+	others := slices.Delete(slices.Clone(r.cfg.Nodes), i, i+1)
+	c, err := client.New(client.Config{URL: url, Others: others, Batch: r.cfg.Batch,
+		Patience: r.cfg.Patience, Cosign: r.cosign(), Logger: r.cfg.Logger})
+	if err != nil {
+		return err
+	}
+	r.clients, r.nodes = append(r.clients, c), append(r.nodes, open.Key.Node)
+	return nil
 }
 
 // Close ends co-signing and closes the connections.
@@ -168,61 +195,83 @@ func (r *Replay) secret(purpose string, names ...string) []byte {
 	return b[:]
 }
 
-// Deliver signs and submits every delivery and returns when each has its outcome. Their parties must be registered.
+// Deliver signs and submits every delivery, and returns when each has its outcome. Their parties must be
+// registered. While one node does not answer the others go on; one that does not for Config.Patience is
+// given up, and the error names it and says what it was not given.
 func (r *Replay) Deliver(ctx context.Context, deliveries iter.Seq[workload.Delivery]) error {
-	group, ctx := errgroup.WithContext(ctx)
-	lanes := make([]chan rollup.Ack, len(r.clients))
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	queues := make([]*queue, len(r.clients))
 	signers := make([]map[uint32]*customer, len(r.clients))
-	for i := range lanes {
-		lanes[i], signers[i] = make(chan rollup.Ack, 2*r.cfg.Batch), map[uint32]*customer{}
+	for i := range queues {
+		queues[i], signers[i] = newQueue(), map[uint32]*customer{}
 	}
 	all := make(map[uint32]*customer, len(r.parties))
 	for _, c := range r.parties {
-		signers[r.lane(c)][c.index], all[c.index] = c, c
+		signers[r.nodeOf(c)][c.index], all[c.index] = c, c
 	}
 	r.byIndex.Store(&all)
-	group.Go(func() error {
-		defer func() {
-			for _, lane := range lanes {
-				close(lane)
-			}
-		}()
-		for d := range deliveries {
-			c, ok := r.parties[party{d.Address, d.Payer}]
-			if !ok {
-				return fmt.Errorf("replay: client %s of %s is not registered", d.Address, d.Payer)
-			}
-			service, ok := r.services[d.Service]
-			if !ok {
-				return fmt.Errorf("replay: service %s is not registered", d.Service)
-			}
-			ack := rollup.Ack{Client: c.index, Service: service, Units: d.Units, Request: blake3.Sum256(d.Record)}
-			select {
-			case lanes[r.lane(c)] <- ack:
-				r.received.Add(1)
-			case <-ctx.Done():
-				return ctx.Err()
-			}
+	errs := make([]error, len(r.clients)+1)
+	var running sync.WaitGroup
+	running.Go(func() {
+		errs[len(r.clients)] = r.produce(ctx, deliveries, queues)
+		for _, q := range queues {
+			q.close()
 		}
-		return nil
+		if errs[len(r.clients)] != nil {
+			cancel()
+		}
 	})
-	for i, lane := range lanes {
-		group.Go(func() error {
-			acks := func(yield func(rollup.Ack) bool) {
-				for ack := range lane {
-					if !yield(ack) {
-						return
-					}
-				}
-			}
-			return r.clients[i].Deliver(ctx, acks, signer(signers[i]), func(o *client.Outcome) { r.book(signers[i], o) })
+	for i, q := range queues {
+		running.Go(func() {
+			errs[i] = r.deliverTo(ctx, i, q, signers[i])
+			q.abandon()
 		})
 	}
-	return group.Wait()
+	running.Wait()
+	left := uint64(0)
+	for _, q := range queues {
+		left += q.left()
+	}
+	r.tally.Undelivered += left
+	if err := errors.Join(errs...); err != nil && left > 0 {
+		return fmt.Errorf("replay: %d deliveries were not tried: %w", left, err)
+	}
+	return errors.Join(errs...)
 }
 
-// lane spreads clients over nodes.
-func (r *Replay) lane(c *customer) int { return int(c.index) % len(r.clients) }
+// produce puts what is to be acknowledged into the queues of the nodes.
+func (r *Replay) produce(ctx context.Context, deliveries iter.Seq[workload.Delivery], queues []*queue) error {
+	for d := range deliveries {
+		c, ok := r.parties[party{d.Address, d.Payer}]
+		if !ok {
+			return fmt.Errorf("replay: client %s of %s is not registered", d.Address, d.Payer)
+		}
+		service, ok := r.services[d.Service]
+		if !ok {
+			return fmt.Errorf("replay: service %s is not registered", d.Service)
+		}
+		ack := rollup.Ack{Client: c.index, Service: service, Units: d.Units, Request: blake3.Sum256(d.Record)}
+		if err := queues[r.nodeOf(c)].put(ctx, ack); err != nil {
+			return err
+		}
+		r.received.Add(1)
+	}
+	return nil
+}
+
+// deliverTo delivers to one node, once its chain has come to where the parties are registered.
+func (r *Replay) deliverTo(ctx context.Context, i int, q *queue, signers map[uint32]*customer) error {
+	c := r.clients[i]
+	err := c.WaitForHeight(ctx, r.height)
+	if err == nil {
+		err = c.Deliver(ctx, q.all(ctx), signer(signers), func(o *client.Outcome) { r.book(signers, o) })
+	}
+	return c.Explain(err)
+}
+
+// nodeOf spreads clients over nodes.
+func (r *Replay) nodeOf(c *customer) int { return int(c.index) % len(r.clients) }
 
 // signer signs on all processors, numbering each client's acks.
 func signer(clients map[uint32]*customer) client.Signer {
@@ -260,10 +309,13 @@ func (r *Replay) book(clients map[uint32]*customer, o *client.Outcome) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	t := &r.tally
-	t.Received++
 	t.Again += uint64(max(0, o.Attempts-1))
+	if o.Err != nil { // Deliver ended early and returns why
+		t.Undelivered++
+		return
+	}
+	t.Received++
 	switch {
-	case o.Err != nil: // Deliver ended early and returns why
 	case o.Code.OK():
 		r.accepted.Add(1)
 		t.Accepted++

@@ -90,12 +90,12 @@ Without --seed-file a new seed is drawn.`,
 		}
 		defer r.Close()
 		result, err := mainjob.Replay(cmd.Context(), r, source, cmd.ErrOrStderr())
-		if err != nil {
+		switch {
+		case result == nil:
 			return err
-		}
-		if *asJSON {
-			err = printJSON(cmd.OutOrStdout(), result)
-		} else {
+		case *asJSON:
+			err = errors.Join(err, printJSON(cmd.OutOrStdout(), result))
+		default:
 			result.Print(cmd.OutOrStdout())
 		}
 		return errors.Join(err, result.Check())

@@ -119,7 +119,18 @@ func (n *Network) Register(ctx context.Context, node, clients int) (*Parties, er
 	if err := n.registerClients(ctx, node, p, clients); err != nil {
 		return nil, err
 	}
-	return p, n.Clients[node].WaitForHeight(ctx, n.Clients[:Serving]...)
+	return p, n.sameHeight(ctx, node)
+}
+
+// sameHeight waits until the serving nodes know what a node knows.
+func (n *Network) sameHeight(ctx context.Context, node int) error {
+	height, err := n.Clients[node].Height(ctx)
+	for _, c := range n.Clients[:Serving] {
+		if err == nil {
+			err = c.WaitForHeight(ctx, height)
+		}
+	}
+	return err
 }
 
 // submit hands in a transaction, again and again while the node is too busy for it.

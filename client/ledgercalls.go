@@ -1,0 +1,103 @@
+package client
+
+import (
+	"context"
+
+	"connectrpc.com/connect"
+
+	"github.com/waybill-network/waybill/node/api"
+)
+
+// The reads of LedgerService, each of which any node can answer.
+
+// GetStatus implements api.LedgerServiceClient.
+func (n *nodes) GetStatus(ctx context.Context, req *connect.Request[api.GetStatusRequest]) (
+	*connect.Response[api.GetStatusResponse], error) {
+	return read(ctx, n, "GetStatus", req,
+		func(c api.LedgerServiceClient) unary[api.GetStatusRequest, api.GetStatusResponse] { return c.GetStatus })
+}
+
+// GetAccount implements api.LedgerServiceClient.
+func (n *nodes) GetAccount(ctx context.Context, req *connect.Request[api.GetAccountRequest]) (
+	*connect.Response[api.GetAccountResponse], error) {
+	return read(ctx, n, "GetAccount", req,
+		func(c api.LedgerServiceClient) unary[api.GetAccountRequest, api.GetAccountResponse] {
+			return c.GetAccount
+		})
+}
+
+// GetClients implements api.LedgerServiceClient.
+func (n *nodes) GetClients(ctx context.Context, req *connect.Request[api.GetClientsRequest]) (
+	*connect.Response[api.GetClientsResponse], error) {
+	return read(ctx, n, "GetClients", req,
+		func(c api.LedgerServiceClient) unary[api.GetClientsRequest, api.GetClientsResponse] {
+			return c.GetClients
+		})
+}
+
+// GetServices implements api.LedgerServiceClient.
+func (n *nodes) GetServices(ctx context.Context, req *connect.Request[api.GetServicesRequest]) (
+	*connect.Response[api.GetServicesResponse], error) {
+	return read(ctx, n, "GetServices", req,
+		func(c api.LedgerServiceClient) unary[api.GetServicesRequest, api.GetServicesResponse] {
+			return c.GetServices
+		})
+}
+
+// GetNodes implements api.LedgerServiceClient.
+func (n *nodes) GetNodes(ctx context.Context, req *connect.Request[api.GetNodesRequest]) (
+	*connect.Response[api.GetNodesResponse], error) {
+	return read(ctx, n, "GetNodes", req,
+		func(c api.LedgerServiceClient) unary[api.GetNodesRequest, api.GetNodesResponse] { return c.GetNodes })
+}
+
+// GetSettlement implements api.LedgerServiceClient.
+func (n *nodes) GetSettlement(ctx context.Context, req *connect.Request[api.GetSettlementRequest]) (
+	*connect.Response[api.GetSettlementResponse], error) {
+	return read(ctx, n, "GetSettlement", req,
+		func(c api.LedgerServiceClient) unary[api.GetSettlementRequest, api.GetSettlementResponse] {
+			return c.GetSettlement
+		})
+}
+
+// ListRollups implements api.LedgerServiceClient.
+func (n *nodes) ListRollups(ctx context.Context, req *connect.Request[api.ListRollupsRequest]) (
+	*connect.Response[api.ListRollupsResponse], error) {
+	return read(ctx, n, "ListRollups", req,
+		func(c api.LedgerServiceClient) unary[api.ListRollupsRequest, api.ListRollupsResponse] {
+			return c.ListRollups
+		})
+}
+
+// ExportAck implements api.LedgerServiceClient.
+func (n *nodes) ExportAck(ctx context.Context, req *connect.Request[api.ExportAckRequest]) (
+	*connect.Response[api.ExportResponse], error) {
+	return read(ctx, n, "ExportAck", req,
+		func(c api.LedgerServiceClient) unary[api.ExportAckRequest, api.ExportResponse] { return c.ExportAck })
+}
+
+// ExportRollup implements api.LedgerServiceClient.
+func (n *nodes) ExportRollup(ctx context.Context, req *connect.Request[api.ExportRollupRequest]) (
+	*connect.Response[api.ExportResponse], error) {
+	return read(ctx, n, "ExportRollup", req,
+		func(c api.LedgerServiceClient) unary[api.ExportRollupRequest, api.ExportResponse] {
+			return c.ExportRollup
+		})
+}
+
+// ExportSettlement implements api.LedgerServiceClient.
+func (n *nodes) ExportSettlement(ctx context.Context, req *connect.Request[api.ExportSettlementRequest]) (
+	*connect.Response[api.ExportResponse], error) {
+	return read(ctx, n, "ExportSettlement", req,
+		func(c api.LedgerServiceClient) unary[api.ExportSettlementRequest, api.ExportResponse] {
+			return c.ExportSettlement
+		})
+}
+
+// ListOwnRollups implements api.LedgerServiceClient. Only the client's own node knows the answer.
+func (n *nodes) ListOwnRollups(ctx context.Context, req *connect.Request[api.ListOwnRollupsRequest]) (
+	*connect.Response[api.ListOwnRollupsResponse], error) {
+	own := n.list[0]
+	res, err := own.ledger.ListOwnRollups(ctx, again(req))
+	return res, named(own, "ListOwnRollups", err)
+}
