@@ -345,7 +345,7 @@ func TestPatience(t *testing.T) {
 // TestDeliverNamesTheNode: a delivery whose node dies says at which node, and what became of each ack.
 func TestDeliverNamesTheNode(t *testing.T) {
 	f := start(t, options{})
-	c := f.client(t, func(c *Config) { c.Batch, c.Patience = 8, 300 * time.Millisecond })
+	c := f.client(t, func(c *Config) { c.Batch, c.Patience = 8, 300*time.Millisecond })
 	var outcomes, accepted int
 	err := c.Deliver(t.Context(), deliveries(1<<30), f.sign, func(o *Outcome) {
 		outcomes++
