@@ -7,7 +7,7 @@ LDFLAGS := -X github.com/waybill-network/waybill/node/telemetry.version=$(VERSIO
 export GOFLAGS += -buildvcs=false
 
 .DEFAULT_GOAL := help
-.PHONY: help run test race bench generate lint build install fuzz vectors outsider crash browser matrix peers circuits prove solidity
+.PHONY: help run test race bench generate lint build install release dist fuzz vectors outsider crash browser matrix peers circuits prove solidity
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,13 @@ build: ## bin/waybill
 
 install: ## waybill into GOBIN
 	$(GO) install -ldflags '$(LDFLAGS)' ./cmd/waybill
+
+TARGETS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 freebsd/amd64
+release: ## archives of VERSION for TARGETS, and SHA256SUMS, in bin/release: the same bytes for everyone
+	$(GO) run ./internal/release -version $(VERSION) -out $(BIN)/release $(TARGETS)
+
+dist: ## go install through a module proxy, and a release built twice
+	WAYBILL_DIST=1 $(GO) test -count=1 -v -timeout 30m ./internal/release
 
 FUZZTIME ?= 10s
 fuzz: ## every fuzz target for FUZZTIME (default 10s)

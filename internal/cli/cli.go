@@ -56,6 +56,8 @@ are debited and nodes rewarded, exactly.
   waybill testnet --dir net     write the folders of a network, start each with: waybill start --home net/node0
   waybill verify FILE           check what a node exported, trusting nothing but the genesis file`)
 	root.SilenceUsage, root.SilenceErrors = true, true
+	root.Version = programVersion()
+	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%s: %w", cmd.CommandPath(), err)}
 	})
@@ -113,6 +115,7 @@ func newHelp() *cobra.Command {
 				return unknownCommand(about, args[len(args)-max(1, len(rest))])
 			}
 			about.InitDefaultHelpFlag()
+			about.InitDefaultVersionFlag()
 			return about.Help()
 		},
 	}

@@ -153,8 +153,12 @@ func TestVersion(t *testing.T) {
 	if v.Build != telemetry.BuildInfo() {
 		t.Errorf("version says %+v, nodes say %+v", v.Build, telemetry.BuildInfo())
 	}
-	if out := must(t, "version"); !strings.HasPrefix(out, "waybill "+v.Version+" (") {
+	out := must(t, "version")
+	if !strings.HasPrefix(out, "waybill "+v.Version+" (") {
 		t.Error(out)
+	}
+	if short := must(t, "--version"); !strings.HasPrefix(out, short) {
+		t.Errorf("--version prints %q, version %q", short, out)
 	}
 }
 

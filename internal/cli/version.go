@@ -19,6 +19,15 @@ type versionInfo struct {
 // notable are the modules whose versions decide what a node computes.
 var notable = []string{"github.com/consensys/gnark-crypto", "github.com/cometbft/cometbft", "github.com/cockroachdb/pebble/v2", "github.com/zeebo/blake3"}
 
+// programVersion is what "waybill --version" prints after the name.
+func programVersion() string {
+	b, commit := telemetry.BuildInfo(), ""
+	if b.Commit != "" {
+		commit = "commit " + b.Commit + ", "
+	}
+	return fmt.Sprintf("%s (%s%s, %s/%s)", b.Version, commit, b.Go, runtime.GOOS, runtime.GOARCH)
+}
+
 func newVersion() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "version",
@@ -41,11 +50,7 @@ func newVersion() *cobra.Command {
 		if *asJSON {
 			return printJSON(out, v)
 		}
-		commit := ""
-		if v.Commit != "" {
-			commit = "commit " + v.Commit + ", "
-		}
-		fmt.Fprintf(out, "waybill %s (%s%s, %s)\n", v.Version, commit, v.Go, v.Platform)
+		fmt.Fprintf(out, "waybill %s\n", programVersion())
 		var rows []string
 		for _, name := range notable {
 			rows = append(rows, "  "+name, v.Modules[name])

@@ -109,6 +109,7 @@ var guests = map[string][]string{
 	"github.com/schollz/progressbar/v3": {"bench", "internal/cli"},
 	"github.com/gorilla/websocket":      {"node/web"},
 	"golang.org/x/crypto":               {"node/keys", "proofs"},
+	"golang.org/x/mod":                  {"internal/release"},
 	"golang.org/x/perf":                 {"bench"},
 	"golang.org/x/text":                 {"node/keys"},
 	"golang.org/x/term":                 {"bench", "node/keys", "internal/cli", "internal/progress"},
