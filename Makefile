@@ -7,7 +7,7 @@ LDFLAGS := -X github.com/waybill-network/waybill/node/telemetry.version=$(VERSIO
 export GOFLAGS += -buildvcs=false
 
 .DEFAULT_GOAL := help
-.PHONY: help run test race bench generate lint build install release dist fuzz vectors outsider crash browser matrix peers circuits prove solidity
+.PHONY: help run test race bench generate lint vulncheck latest build install release dist fuzz vectors outsider crash browser matrix variants emulate peers circuits prove solidity
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,12 @@ lint: ## gofmt, go.mod files, vet, staticcheck, govulncheck; assembly is what it
 	@GO="$(GO)" .ci/vulncheck
 	cd asm && $(GO) vet ./... && $(GO) test -count=1 ./...
 
+vulncheck: ## known vulnerabilities that the program reaches
+	@GO="$(GO)" .ci/vulncheck
+
+latest: ## the newest versions of all dependencies into go.mod, to try them
+	$(GO) get -u ./... && $(GO) mod tidy
+
 build: ## bin/waybill
 	$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/waybill ./cmd/waybill
 
@@ -90,10 +96,24 @@ crash: build ## a network of processes: killed under load (ROUNDS times, default
 browser: ## the dashboard in headless Chromium
 	REQUIRE_CHROMIUM=1 $(GO) test -count=1 ./node/web/...
 
-matrix: ## builds and short tests of the other targets: GOAMD64=v3, purego, invariants, arm64 under qemu-user
+# What make emulate runs on a CPU that this machine is not: the kernels, and the protocol over them.
+EMULATED := ./kernels/cpu/... ./kernels/fp381 ./kernels/bls ./kernels/blake3 ./kernels/sha256 ./kernels/poseidon2 ./rollup
+CPU ?= haswell
+haswell := amd64 avx2 qemu-x86_64 -cpu Haswell
+x86-64  := amd64 generic qemu-x86_64 -cpu qemu64
+arm64   := arm64 neon qemu-aarch64
+s390x   := s390x generic qemu-s390x
+
+emulate: ## kernels and rollup on an emulated CPU: haswell (AVX2), x86-64 (generic), arm64, s390x (big-endian)
+	GOARCH=$(word 1,$($(CPU))) CGO_ENABLED=0 REQUIRE_KERNELS=$(word 2,$($(CPU))) \
+	$(GO) test -short -timeout 60m -exec '$(wordlist 3,9,$($(CPU)))' $(EMULATED)
+
+variants: ## builds and short tests of other builds: purego, invariants, GOAMD64=v3, arm64
 	$(GO) test -short -tags purego ./kernels/...
 	$(GO) test -short -tags invariants ./kernels/fp381
 	$(GO) test -short -tags invariants -run Wide ./kernels/bls
 	GOAMD64=v3 $(GO) test -short ./kernels/... ./rollup/...
 	GOARCH=arm64 CGO_ENABLED=0 $(GO) build ./...
-	GOARCH=arm64 CGO_ENABLED=0 REQUIRE_KERNELS=neon $(GO) test -short -exec qemu-aarch64 ./kernels/cpu/... ./kernels/fp381 ./kernels/bls ./kernels/blake3 ./kernels/sha256 ./kernels/poseidon2 ./rollup
+
+matrix: variants ## variants, and every CPU of emulate
+	@for cpu in haswell x86-64 arm64 s390x; do $(MAKE) emulate CPU=$$cpu || exit 1; done
