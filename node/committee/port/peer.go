@@ -85,7 +85,7 @@ func (p *peer) fail(why any) {
 		err = fmt.Errorf("%v", why)
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		err = refuse(ReasonSilent, nil)
+		err = ReasonSilent
 	}
 	p.s.StopPeerForError(p, err)
 }

@@ -56,7 +56,7 @@ const (
 	MinBackoff = 100 * time.Millisecond  // between two dials, at first
 	MaxBackoff = 1500 * time.Millisecond // and at last
 
-	dialTimeout      = 3 * time.Second
+	dialTimeout      = 2 * time.Second
 	handshakeTimeout = 3 * time.Second
 	knockTimeout     = time.Second // for a caller's first bytes
 	sameMoment       = 2 * time.Second
@@ -195,13 +195,13 @@ func (s *Switch) OnStop() {
 	if s.door != nil {
 		s.door.close()
 	}
-	for _, p := range s.peers.Copy() {
-		s.drop(p.(*peer), refuse(ReasonStopped, nil))
+	s.joining.Lock() // nobody joins after this
+	peers := s.peers.Copy()
+	s.joining.Unlock()
+	for _, p := range peers {
+		s.drop(p.(*peer), ReasonStopped)
 	}
 	s.tasks.Wait()
-	for _, p := range s.peers.Copy() { // that joined meanwhile
-		s.drop(p.(*peer), refuse(ReasonStopped, nil))
-	}
 	for _, r := range s.reactors {
 		if r.IsRunning() {
 			_ = r.Stop() // fails only when it is stopped
@@ -238,11 +238,12 @@ func (s *Switch) join(p *peer) error {
 		return ReasonStopped
 	}
 	if old, ok := s.peers.Get(p.ID()).(*peer); ok {
-		if s.keeps(old, p) {
+		if old.IsRunning() &&
+			keepsOlder(s.c.Info.ID(), p.ID(), old.outbound, p.outbound, time.Since(old.since)) {
 			p.CloseConn()
 			return ReasonDuplicate
 		}
-		s.leave(old, refuse(ReasonReplaced, nil))
+		s.leave(old, ReasonReplaced)
 	}
 	for _, r := range s.reactors {
 		r.InitPeer(p)
@@ -262,14 +263,11 @@ func (s *Switch) join(p *peer) error {
 	return nil
 }
 
-// keeps says whether a peer's older connection outlives its newer one: only when each side has
+// keepsOlder says whether a peer's older connection outlives its newer one: only when each side has
 // called the other at the same moment, for then the two would otherwise close each other's choice.
-func (s *Switch) keeps(old, young *peer) bool {
-	if !old.IsRunning() || old.outbound == young.outbound || time.Since(old.since) > sameMoment {
-		return false
-	}
-	dials := old.outbound
-	return dials == (s.c.Info.ID() < old.ID())
+// Both keep the call of the lower id.
+func keepsOlder(own, other p2p.ID, olderOut, youngerOut bool, age time.Duration) bool {
+	return olderOut != youngerOut && age <= sameMoment && olderOut == (own < other)
 }
 
 // leave takes a peer out; joining is held.
@@ -311,7 +309,7 @@ func (s *Switch) StopPeerForError(p p2p.Peer, reason any) {
 	if own.IsRunning() {
 		_ = own.Stop() // fails only when it is stopped
 	}
-	s.tasks.Go(func() { s.drop(own, err) })
+	go s.drop(own, err) // it ends as soon as whoever joins or leaves now has done so
 }
 
 // StopPeerGracefully closes a peer's connection.

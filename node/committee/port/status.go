@@ -110,7 +110,7 @@ func (b *board) disconnected(p *peer, why error) {
 	}
 	e.Connected, e.Since, e.Reason, e.LastError = false, now, reason.String(), why.Error()
 	if reason != ReasonStopped {
-		b.say(e, "consensus peer lost", "reason", reason, "err", why)
+		b.say(e, "consensus peer lost", "reason", reason.String(), "err", why)
 	}
 	if !e.target {
 		b.entries = slices.DeleteFunc(b.entries, func(other *entry) bool { return other == e })
@@ -128,11 +128,12 @@ func (b *board) failed(id p2p.ID, address string, why error) {
 	}
 	reason := ReasonOf(why)
 	e.Reason, e.LastError = reason.String(), why.Error()
+	b.wake()
 	if slices.Contains(e.told, reason) {
 		return
 	}
 	e.told = append(e.told, reason)
-	b.log.Warn("consensus peer cannot be reached", "peer", e.Name(), "address", address, "reason", reason,
+	b.log.Warn("consensus peer cannot be reached", "peer", e.Name(), "address", address, "reason", reason.String(),
 		"for", time.Since(e.Since).Round(time.Millisecond), "err", why)
 }
 
