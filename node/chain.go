@@ -9,7 +9,7 @@ import (
 	"github.com/waybill-network/waybill/node/committee"
 	"github.com/waybill-network/waybill/node/peer"
 	"github.com/waybill-network/waybill/node/store"
-	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/export"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
@@ -26,7 +26,7 @@ func (h history) keep(view *ledger.View, events []ledger.Event) error {
 			}
 		case ledger.SettlementCertified:
 			if s, ok := view.Settlement(e.Certificate.Epoch); ok {
-				export := &rollup.SettlementExport{Network: view.Network(), Rows: s.Rows, NextCommittee: view.Committee().Root(), Certificate: s.Certificate}
+				export := &export.Settlement{Network: view.Network(), Rows: s.Rows, NextCommittee: view.Committee().Root(), Certificate: s.Certificate}
 				if err := h.store.PutSettlement(s.Epoch, export.Append(nil)); err != nil {
 					return err
 				}

@@ -22,6 +22,7 @@ import (
 	"github.com/waybill-network/waybill/node/config"
 	"github.com/waybill-network/waybill/node/testnet"
 	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/export"
 	"github.com/waybill-network/waybill/rollup/ledger"
 	"golang.org/x/sync/errgroup"
 )
@@ -208,7 +209,7 @@ func (w *world) verify(res *api.ExportResponse, err error) {
 		w.Error(err)
 		return
 	}
-	report, err := rollup.VerifyExport(res.File, w.net.Genesis.Trust())
+	report, err := export.Verify(res.File, export.TrustOf(w.net.Genesis))
 	if err != nil || report.Summary() == "" {
 		w.Error(err)
 	}

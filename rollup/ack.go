@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/waybill-network/waybill/kernels/blake3"
+	"github.com/waybill-network/waybill/rollup/internal/wire"
 )
 
 // Layout of an ack (section 4), in bytes.
@@ -59,18 +60,12 @@ func (h Hash) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, h[:])
 // UnmarshalText implements [encoding.TextUnmarshaler]; only lower-case hexadecimal is accepted.
 func (h *Hash) UnmarshalText(text []byte) error { return parseHex(h[:], text) }
 
-// parseHex fills dst from lower-case hexadecimal of exactly its size.
+// parseHex fills dst from lower-case hexadecimal of exactly its size. The error is ErrMalformed.
 func parseHex(dst, text []byte) error {
-	if len(text) != 2*len(dst) {
-		return fmt.Errorf("%w: %d hexadecimal digits where %d belong", ErrMalformed, len(text), 2*len(dst))
+	if err := wire.ParseHex(dst, text); err != nil {
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	for _, c := range text {
-		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return fmt.Errorf("%w: %q is not a lower-case hexadecimal digit", ErrMalformed, c)
-		}
-	}
-	_, err := hex.Decode(dst, text)
-	return err
+	return nil
 }
 
 // Ack is a delivery acknowledgement: a client's signed word that a request was fulfilled (section 4).
@@ -99,10 +94,10 @@ func (a *Ack) Message(dst *[MessageSize]byte) { a.appendMessage(dst[:0]) }
 func (a *Ack) appendMessage(dst []byte) []byte {
 	dst = append(dst, ackTag...)
 	dst = append(dst, a.Network[:]...)
-	return a.appendLeaf(dst)
+	return a.AppendLeaf(dst)
 }
 
-func (a *Ack) appendLeaf(dst []byte) []byte {
+func (a *Ack) AppendLeaf(dst []byte) []byte {
 	dst = le.AppendUint32(dst, a.Epoch)
 	dst = le.AppendUint32(dst, a.Window)
 	dst = le.AppendUint32(dst, a.Node)
@@ -113,8 +108,8 @@ func (a *Ack) appendLeaf(dst []byte) []byte {
 	return append(dst, a.Request[:]...)
 }
 
-// setLeaf fills the fields that the 64 bytes of a tree entry hold.
-func (a *Ack) setLeaf(b []byte) {
+// SetLeaf fills the fields that the 64 bytes of a tree entry hold.
+func (a *Ack) SetLeaf(b []byte) {
 	a.Epoch = le.Uint32(b[0:])
 	a.Window = le.Uint32(b[4:])
 	a.Node = le.Uint32(b[8:])
@@ -137,7 +132,7 @@ func ParseAck(b []byte) (Ack, error) {
 		return a, fmt.Errorf("%w: an ack begins with %q, not %q", ErrMalformed, ackTag, b[:len(ackTag)])
 	}
 	a.Network = f.Network()
-	a.setLeaf(f.Leaf())
+	a.SetLeaf(f.Leaf())
 	a.Signature = [SignatureSize]byte(f.Signature())
 	return a, nil
 }

@@ -38,7 +38,7 @@ func randomStatements(rng *rand.Rand, n int, reg crowd) (statements []Statement)
 			for i := range s.Root {
 				s.Root[i] = byte(rng.Uint32())
 			}
-			s.Root = truncate(s.Root)
+			s.Root = TruncateRoot(s.Root)
 			statements = append(statements, s)
 		}
 	}

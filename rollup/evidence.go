@@ -226,8 +226,8 @@ func (ev *Evidence) checkSegments() error {
 	return ev.Clients.check()
 }
 
-// clients returns the clients of both parts, ascending, each once.
-func (ev *Evidence) clients() []uint32 {
+// AllClients returns the clients of both parts, ascending, each once.
+func (ev *Evidence) AllClients() []uint32 {
 	clients := ev.Clients.Clients()
 	for i := range ev.Acks.Len() {
 		if client := ev.Acks.Entry(i).Client(); i == 0 || client != ev.Acks.Entry(i-1).Client() {

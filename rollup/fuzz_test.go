@@ -9,11 +9,10 @@ import (
 func seeds(t testing.TB) map[string][][]byte {
 	h, ev := forge(t, testKey, testAcks())
 	cert := certify(h, 0, 1, 3)
-	exports := testExports(t)
-	settlement := settle(testRows, 0, 1, 3)
+	exports := FixtureExports(t)
+	settlement, _ := settle(testRows, 0, 1, 3)
 	w := goldenCosigned(t)
 	third, _ := w.third(t, 256)
-	proven := &RollupExport{Certificate: certify(w.header, 0, 1, 3), Evidence: third, VerifyingKey: bytes.Repeat([]byte("key"), VerifyingKeySize/3)}
 	all := map[string][][]byte{
 		"FuzzParseStatement":             {w.tree.Statements()[0].Append(nil)},
 		"FuzzParseClientList":            {w.evidence.Clients.Append(nil)},
@@ -21,9 +20,9 @@ func seeds(t testing.TB) map[string][][]byte {
 		"FuzzParseHeader":                {h.Append(nil), w.header.Append(nil)},
 		"FuzzParseEvidence":              {ev, w.evidence.Append(nil), third.Append(nil)},
 		"FuzzParseCertificate":           {cert.Append(nil)},
-		"FuzzParseSettlementCertificate": {settlement.Certificate.Append(nil)},
+		"FuzzParseSettlementCertificate": {settlement.Append(nil)},
 		"FuzzParseSettlementRow":         {testRows[0].Append(nil)},
-		"FuzzParseExport":                {exports["ack"], exports["rollup"], exports["settlement"], exports["statements"], exports["statement-ack"], proven.Append(nil)},
+		"FuzzParse":                      {exports["ack"], exports["rollup"], exports["settlement"], exports["statements"], exports["statement-ack"], FixtureProven(t)},
 	}
 	for name, files := range all {
 		first := files[0]
@@ -77,10 +76,6 @@ func FuzzParseSettlementCertificate(f *testing.F) {
 
 func FuzzParseSettlementRow(f *testing.F) {
 	roundTrip(f, ParseSettlementRow, func(r SettlementRow) []byte { return r.Append(nil) })
-}
-
-func FuzzParseExport(f *testing.F) {
-	roundTrip(f, ParseExport, func(e Export) []byte { return e.Append(nil) })
 }
 
 // TestMaxEvidenceSize: no evidence of rung 3 is larger than the largest of rung 2.

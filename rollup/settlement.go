@@ -139,8 +139,8 @@ func part(paid uint64, share uint16) uint64 {
 	return q
 }
 
-// checkSettlement holds the rules of section 10, type 3, that need no signature.
-func checkSettlement(rows []SettlementRow, shares Shares) error {
+// CheckSettlement holds the rules of section 10, type 3, that need no signature.
+func CheckSettlement(rows []SettlementRow, shares Shares) error {
 	var acks, paid uint64
 	for i := range rows {
 		r := &rows[i]

@@ -30,9 +30,10 @@ type Statement struct {
 
 // StatementRoot returns the root that a statement about these acks has: that of the ack tree over them, with the top three
 // bits of its last byte cleared, so that it is below the order of the proof's field.
-func StatementRoot(acks Acks, key WindowKey) Hash { return truncate(AckTree(acks, key).Root()) }
+func StatementRoot(acks Acks, key WindowKey) Hash { return TruncateRoot(AckTree(acks, key).Root()) }
 
-func truncate(root Hash) Hash {
+// TruncateRoot clears the top three bits of the last byte of a root, as those in statements are.
+func TruncateRoot(root Hash) Hash {
 	root[len(root)-1] &= 0x1f
 	return root
 }
@@ -52,7 +53,7 @@ func ParseStatement(b []byte) (Statement, error) {
 	s := r.statement()
 	err := r.End()
 	if err == nil {
-		err = s.check()
+		err = s.Check()
 	}
 	if err != nil {
 		return Statement{}, fmt.Errorf("statement: %w", err)
@@ -64,12 +65,12 @@ func (r *reader) statement() Statement {
 	return Statement{Client: r.U32(), Service: r.U32(), Acks: r.U32(), Units: r.U64(), Root: r.hash()}
 }
 
-// check holds the bounds of a statement.
-func (s *Statement) check() error {
+// Check holds the bounds of a statement: ErrStatement.
+func (s *Statement) Check() error {
 	switch {
 	case s.Acks == 0 || s.Acks > MaxStatementAcks || s.Units < uint64(s.Acks) || s.Units > MaxStatementUnits:
 		return fmt.Errorf("%w: %d acks, %d units", ErrStatement, s.Acks, s.Units)
-	case s.Root != truncate(s.Root):
+	case s.Root != TruncateRoot(s.Root):
 		return fmt.Errorf("%w: root %s is not below 2^253", ErrStatement, s.Root)
 	}
 	return nil
@@ -85,7 +86,7 @@ func checkStatements(statements []Statement) error {
 		return fmt.Errorf("%w: %d statements, where 1 to %d may be", ErrCount, n, MaxStatements)
 	}
 	for i := range statements {
-		if err := statements[i].check(); err != nil {
+		if err := statements[i].Check(); err != nil {
 			return at("statement", i, err)
 		}
 		if i > 0 && statements[i-1].compare(&statements[i]) >= 0 {
@@ -137,10 +138,10 @@ func appendStatements(dst []Statement, acks Acks, leaves []byte, from, to int, p
 			fits = fits && add(&s.Units, acks.Entry(from).Units())
 			s.Acks++
 		}
-		if !fits || s.check() != nil {
+		if !fits || s.Check() != nil {
 			return dst[:before]
 		}
-		s.Root = truncate(blake3.Root(&AckTreeKind.Node, leaves[begin*blake3.Size:from*blake3.Size]))
+		s.Root = TruncateRoot(blake3.Root(&AckTreeKind.Node, leaves[begin*blake3.Size:from*blake3.Size]))
 		dst = append(dst, s)
 	}
 	return dst

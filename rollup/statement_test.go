@@ -170,7 +170,7 @@ func TestStatementsOf(t *testing.T) {
 				if a := &acks[i]; a.Client == client && a.Service == service {
 					s.Acks++
 					s.Units += a.Units
-					leaves = append(leaves, a.appendLeaf(nil))
+					leaves = append(leaves, a.AppendLeaf(nil))
 					list = append(list, a.Append(nil)[EntryOffset:MessageSize]...)
 				}
 			}
@@ -234,7 +234,7 @@ func TestStatementLimits(t *testing.T) {
 }
 
 func TestParseStatement(t *testing.T) {
-	good := Statement{Client: 1, Service: 2, Acks: MaxStatementAcks, Units: MaxStatementUnits, Root: truncate(Hash(bytes.Repeat([]byte{255}, 32)))}
+	good := Statement{Client: 1, Service: 2, Acks: MaxStatementAcks, Units: MaxStatementUnits, Root: TruncateRoot(Hash(bytes.Repeat([]byte{255}, 32)))}
 	parsed, err := ParseStatement(good.Append(nil))
 	if err != nil || parsed != good {
 		t.Fatal(parsed, err)

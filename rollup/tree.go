@@ -118,15 +118,15 @@ func (t *Tree) Path(i int) []Hash {
 // 2.1.3.2). For one root and size, one index and one path fit a leaf at most, unless a hash collides. The error is
 // ErrPath.
 func VerifyPath(kind *TreeKind, root, leaf Hash, index, size uint64, path []Hash) error {
-	led, err := rootOfPath(kind, leaf, index, size, path)
+	led, err := RootOfPath(kind, leaf, index, size, path)
 	if err == nil && led != root {
 		err = ErrPath
 	}
 	return err
 }
 
-// rootOfPath returns the root to which a path leads. The error, of a path with another shape, is ErrPath.
-func rootOfPath(kind *TreeKind, leaf Hash, index, size uint64, path []Hash) (root Hash, err error) {
+// RootOfPath returns the root to which a path leads. The error, of a path with another shape, is ErrPath.
+func RootOfPath(kind *TreeKind, leaf Hash, index, size uint64, path []Hash) (root Hash, err error) {
 	if index >= size {
 		return root, fmt.Errorf("%w: there is no entry %d of %d", ErrPath, index, size)
 	}
@@ -174,7 +174,7 @@ func (l *leafHasher) hash(acks Acks, key WindowKey) []byte {
 	prefix := Ack{Epoch: key.Epoch, Window: key.Window, Node: key.Node}
 	const entry = EntryOffset - LeafOffset
 	for i := range min(n, leafChunk) {
-		prefix.appendLeaf(l.entries[i*LeafSize : i*LeafSize])
+		prefix.AppendLeaf(l.entries[i*LeafSize : i*LeafSize])
 	}
 	for from := 0; from < n; from += leafChunk {
 		to := min(from+leafChunk, n)

@@ -15,14 +15,16 @@ import (
 // ErrTooManyRows, ErrOverflow, ErrRows, ErrRoot, ErrSignature, and for a statements part ErrStatement, ErrClientList,
 // ErrBothParts, ErrNoProofs, ErrProof; a *VerifyError in between tells where.
 func Verify(h *Header, ev *Evidence, net Network, reg Registry, proofs ProofVerifier, workers int) error {
-	if err := verify(h, ev, net, reg, proofs, workers, func(Rung) {}); err != nil {
+	if err := VerifyParts(h, ev, net, reg, proofs, workers, func(Rung) {}); err != nil {
 		return fmt.Errorf("rollup of %s: %w", h.Key(), err)
 	}
 	return nil
 }
 
-// verify tells done whenever a part of a rung's checks has passed.
-func verify(h *Header, ev *Evidence, net Network, reg Registry, proofs ProofVerifier, workers int, done func(Rung)) error {
+// VerifyParts is Verify, and tells done whenever a part of a rung's checks has passed.
+func VerifyParts(
+	h *Header, ev *Evidence, net Network, reg Registry, proofs ProofVerifier, workers int, done func(Rung),
+) error {
 	if h.Network != net {
 		return fmt.Errorf("%w: %s", ErrNetwork, h.Network)
 	}

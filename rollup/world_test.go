@@ -208,12 +208,12 @@ var testRows = func() (rows []SettlementRow) {
 	return rows
 }()
 
-func settle(rows []SettlementRow, members ...int) *SettlementExport {
-	e := &SettlementExport{Network: testNet, Rows: rows, NextCommittee: committee().Root()}
-	c := &SettlementCertificate{Epoch: 1}
-	c.Signers, c.Signature = multiSign(SettlementMessage(testNet, 1, SettlementRoot(rows), e.NextCommittee), members...)
-	e.Certificate = c
-	return e
+// settle certifies the settlement of epoch 1, with this committee as the next.
+func settle(rows []SettlementRow, members ...int) (c *SettlementCertificate, next Hash) {
+	next = committee().Root()
+	c = &SettlementCertificate{Epoch: 1}
+	c.Signers, c.Signature = multiSign(SettlementMessage(testNet, 1, SettlementRoot(rows), next), members...)
+	return c, next
 }
 
 // sentinels are the package's reasons; an error wraps exactly one of them.

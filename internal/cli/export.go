@@ -13,7 +13,7 @@ import (
 	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/internal/text"
 	"github.com/waybill-network/waybill/node/api"
-	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/export"
 	"golang.org/x/term"
 )
 
@@ -72,7 +72,7 @@ func exportCommand(use, short string, numbers int, get func(context.Context, *cl
 
 func writeExport(w io.Writer, name string, file []byte, asJSON bool) error {
 	if asJSON {
-		export, err := rollup.ParseExport(file)
+		export, err := export.Parse(file)
 		if err != nil {
 			return err
 		}

@@ -16,7 +16,7 @@ import (
 	"github.com/waybill-network/waybill/internal/mainjob"
 	"github.com/waybill-network/waybill/internal/verdict"
 	"github.com/waybill-network/waybill/node/config"
-	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/export"
 )
 
 // judged is what a test reads of a verdict.
@@ -307,7 +307,7 @@ func TestDevnetJob(t *testing.T) {
 	result := decoded.Result
 	for _, v := range decoded.Verified {
 		result.Verified = append(result.Verified, verdict.Verdict{
-			File: v.File, Holds: v.Holds, Summary: v.Summary, Content: new(rollup.Report)})
+			File: v.File, Holds: v.Holds, Summary: v.Summary, Content: new(export.Report)})
 	}
 	result.Want = mainjob.Rungs{Acks: 1, Statements: 1, Proofs: 1} // which is not printed
 	if err := result.Check(); err != nil || result.Accepted != 120 || result.Settled != 120 {

@@ -16,6 +16,7 @@ import (
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/proofs/verifier"
 	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/export"
 )
 
 // Audit is what the network certified, read from export files that were verified against the genesis file alone.
@@ -99,8 +100,8 @@ func (n *Network) awaitOrdered(ctx context.Context, b *Books) ([]rollup.WindowKe
 }
 
 // trust is what export files are verified against.
-func (n *Network) trust() *rollup.Trust {
-	trust := n.Genesis.Trust()
+func (n *Network) trust() *export.Trust {
+	trust := export.TrustOf(n.Genesis)
 	trust.Proofs, trust.Workers = verifier.OfKey, runtime.GOMAXPROCS(0)
 	return trust
 }
@@ -154,7 +155,7 @@ func (n *Network) addRollup(ctx context.Context, a *Audit, b *Books, key rollup.
 }
 
 // exportRollup has a node export a rollup, with evidence of a rung, and verifies it.
-func (n *Network) exportRollup(ctx context.Context, node int, key rollup.WindowKey, rung rollup.Rung) (*rollup.RollupExport, error) {
+func (n *Network) exportRollup(ctx context.Context, node int, key rollup.WindowKey, rung rollup.Rung) (*export.Rollup, error) {
 	var file []byte
 	what := fmt.Sprintf("the rollup of %v on node %d", key, node)
 	err := n.await(ctx, what, func() (bool, error) {
@@ -169,11 +170,11 @@ func (n *Network) exportRollup(ctx context.Context, node int, key rollup.WindowK
 	if err != nil {
 		return nil, err
 	}
-	report, err := rollup.VerifyExport(file, n.trust())
+	report, err := export.Verify(file, n.trust())
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
-	return report.Export.(*rollup.RollupExport), nil
+	return report.File.(*export.Rollup), nil
 }
 
 func (a *Audit) add(id AckID, entry Entry) error {
@@ -247,11 +248,11 @@ func (n *Network) awaitSettled(ctx context.Context, a *Audit) error {
 				return fmt.Errorf("nodes 0 and %d export different settlements of epoch %d", i, epoch)
 			}
 		}
-		report, err := rollup.VerifyExport(first, n.Genesis.Trust())
+		report, err := export.Verify(first, export.TrustOf(n.Genesis))
 		if err != nil {
 			return err
 		}
-		a.Rows = append(a.Rows, report.Export.(*rollup.SettlementExport).Rows)
+		a.Rows = append(a.Rows, report.File.(*export.Settlement).Rows)
 	}
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/export"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
@@ -193,9 +194,9 @@ func (in *inputs) someRollup(ctx context.Context) (*rollup.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := rollup.ParseExport(response.File)
+	e, err := export.Parse(response.File)
 	if err != nil {
 		return nil, err
 	}
-	return e.(*rollup.RollupExport).Certificate, nil
+	return e.(*export.Rollup).Certificate, nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/telemetry"
 	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/export"
 )
 
 // Snapshot asks a node what it does.
@@ -120,7 +121,7 @@ func (n *Network) AuditHolders(ctx context.Context, node int) (held int, err err
 		if err != nil {
 			return held, fmt.Errorf("node %d should hold the statements of %d/%d: %w", r.GetHolder(), r.Epoch, r.Window, err)
 		}
-		if _, err := rollup.VerifyExport(response.File, n.trust()); err != nil || int(r.GetHolder()) == node {
+		if _, err := export.Verify(response.File, n.trust()); err != nil || int(r.GetHolder()) == node {
 			return held, fmt.Errorf("the statements of %d/%d from node %d: %w", r.Epoch, r.Window, r.GetHolder(), err)
 		}
 	}

@@ -37,7 +37,7 @@ var rooms = []struct {
 	{"rollup", []string{"kernels"}},
 	{"rollup/ledger", []string{"kernels", "rollup"}},
 	{"rollup/cosign", []string{"kernels", "rollup"}},
-	{"rollup/export", []string{"kernels", "rollup"}},
+	{"rollup/export", core},
 	{"proofs", []string{"kernels", "rollup"}},
 
 	// The pipeline ends with a sealed window, which certify brings to its order. Both say what they

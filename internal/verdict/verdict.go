@@ -13,6 +13,7 @@ import (
 	"github.com/waybill-network/waybill/internal/text"
 	"github.com/waybill-network/waybill/proofs/verifier"
 	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/export"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
@@ -25,7 +26,7 @@ type Verdict struct {
 	Holds   bool           `json:"holds"`
 	Summary string         `json:"summary,omitempty"`
 	Error   string         `json:"error,omitempty"`
-	Content *rollup.Report `json:"content,omitempty"`
+	Content *export.Report `json:"content,omitempty"`
 
 	// Took has the microseconds that each of the content's checks took, by name.
 	Took map[string]int64 `json:"took_us,omitempty"`
@@ -71,11 +72,11 @@ func Of(g *ledger.Genesis, name string) Verdict {
 	v := Verdict{File: name}
 	file, err := os.ReadFile(name)
 	if err == nil {
-		trust := g.Trust()
+		trust := export.TrustOf(g)
 		watch := stopwatch{last: time.Now(), took: make(map[string]time.Duration)}
 		trust.Checked = watch.checked
 		trust.Proofs, trust.Workers = verifier.OfKey, runtime.GOMAXPROCS(0)
-		v.Content, err = rollup.VerifyExport(file, trust)
+		v.Content, err = export.Verify(file, trust)
 		v.Took = watch.microseconds()
 	}
 	var unreadable *fs.PathError

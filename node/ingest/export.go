@@ -11,6 +11,7 @@ import (
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/export"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
@@ -22,10 +23,10 @@ func (s ledgerService) ExportAck(_ context.Context, req *connect.Request[api.Exp
 	}
 	client, seq := req.Msg.Client, req.Msg.Seq
 	if index, ok := findAck(evidence.Acks, client, seq); ok {
-		return exported(rollup.NewAckExport(certificate, evidence.Acks, index))
+		return exported(export.NewAck(certificate, evidence.Acks, index))
 	}
 	if index, ok := findAck(archive, client, seq); ok {
-		export, err := rollup.NewStatementAckExport(certificate, archive, evidence.Clients, s.cfg.Chain.View(), index)
+		export, err := export.NewStatementAck(certificate, archive, evidence.Clients, s.cfg.Chain.View(), index)
 		if err != nil {
 			return nil, internal(err)
 		}
@@ -53,7 +54,7 @@ func (s ledgerService) ExportRollup(_ context.Context, req *connect.Request[api.
 	if evidence.Rung == rollup.RungProof && verifyingKey == nil {
 		return nil, early("this node lacks the verifying key for %d statements, which belongs to the file", evidence.Size)
 	}
-	export, err := rollup.NewRollupExport(certificate, evidence, s.cfg.Chain.View(), verifyingKey)
+	export, err := export.NewRollup(certificate, evidence, s.cfg.Chain.View(), verifyingKey)
 	if err != nil {
 		return nil, early("this node's chain has not caught up with the rollup: %w", err)
 	}
@@ -76,7 +77,7 @@ func (s ledgerService) ExportSettlement(_ context.Context, req *connect.Request[
 	if settlement.Certificate == nil {
 		return nil, early("the committee has not certified the settlement of epoch %d yet", epoch)
 	}
-	return exported(&rollup.SettlementExport{Network: s.cfg.Network, Rows: settlement.Rows,
+	return exported(&export.Settlement{Network: s.cfg.Network, Rows: settlement.Rows,
 		NextCommittee: s.cfg.Chain.View().Committee().Root(), Certificate: settlement.Certificate})
 }
 
@@ -102,7 +103,7 @@ func (s ledgerService) ofRung(c *rollup.Certificate, best *rollup.Evidence, rung
 	return evidence, nil
 }
 
-func exported(e rollup.Export) (*connect.Response[api.ExportResponse], error) {
+func exported(e export.File) (*connect.Response[api.ExportResponse], error) {
 	return connect.NewResponse(&api.ExportResponse{File: e.Append(nil)}), nil
 }
 

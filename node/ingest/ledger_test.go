@@ -13,6 +13,7 @@ import (
 	"github.com/waybill-network/waybill/internal/testnet"
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/export"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
@@ -128,12 +129,12 @@ func TestExports(t *testing.T) {
 	_, err = client.Call(t.Context(), c.Ledger().ExportRollup, &api.ExportRollupRequest{Window: key.Window + 5})
 	want(err, connect.CodeNotFound)
 	f.ordered(t, key)
-	verify := func(response *api.ExportResponse, err error) *rollup.Report {
+	verify := func(response *api.ExportResponse, err error) *export.Report {
 		t.Helper()
 		if err != nil {
 			t.Fatal(err)
 		}
-		report, err := rollup.VerifyExport(response.File, f.Genesis.Trust())
+		report, err := export.Verify(response.File, export.TrustOf(f.Genesis))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/waybill-network/waybill/proofs/prover"
 	"github.com/waybill-network/waybill/proofs/verifier"
 	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/export"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
@@ -25,14 +26,14 @@ func TestExport(t *testing.T) {
 		write(t, second)
 	}
 	genesis := genesisOf(t, "proofs/genesis.json")
-	trust := genesis.Trust()
+	trust := export.TrustOf(genesis)
 	trust.Proofs = verifier.OfKey
 	file := read(t, "proofs/export-proof.wbx")
-	report, err := rollup.VerifyExport(file, trust)
+	report, err := export.Verify(file, trust)
 	if err != nil {
 		t.Fatal(err)
 	}
-	third := report.Export.(*rollup.RollupExport)
+	third := report.File.(*export.Rollup)
 	if !bytes.Equal(third.Certificate.Append(nil), second.Certificate.Append(nil)) || third.Evidence.Rung != rollup.RungProof {
 		t.Error("it is about another rollup, or on another rung")
 	}
@@ -49,22 +50,22 @@ func TestExport(t *testing.T) {
 	}
 	other := *trust
 	other.ProofKey = func(size int) (rollup.Hash, bool) { return rollup.Hash{}, true }
-	if _, err := rollup.VerifyExport(file, &other); !errors.Is(err, rollup.ErrProof) {
+	if _, err := export.Verify(file, &other); !errors.Is(err, rollup.ErrProof) {
 		t.Errorf("under another key's digest: %v", err)
 	}
 }
 
-func refuse(t *testing.T, file []byte, i int, trust *rollup.Trust) {
+func refuse(t *testing.T, file []byte, i int, trust *export.Trust) {
 	t.Helper()
 	bad := bytes.Clone(file)
 	bad[i] ^= 1
-	if _, err := rollup.VerifyExport(bad, trust); !errors.Is(err, rollup.ErrProof) {
+	if _, err := export.Verify(bad, trust); !errors.Is(err, rollup.ErrProof) {
 		t.Errorf("with byte %d changed: %v", i, err)
 	}
 }
 
 // write proves the rollup with a development key of this machine, which goes into the genesis file beside it.
-func write(t *testing.T, second *rollup.RollupExport) {
+func write(t *testing.T, second *export.Rollup) {
 	const size = 256
 	pair := Keys(t, size)
 	proving, err := pair.Proving()
@@ -104,12 +105,12 @@ func write(t *testing.T, second *rollup.RollupExport) {
 	}
 }
 
-func parse(t *testing.T, name string) *rollup.RollupExport {
-	e, err := rollup.ParseExport(read(t, name))
+func parse(t *testing.T, name string) *export.Rollup {
+	e, err := export.Parse(read(t, name))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return e.(*rollup.RollupExport)
+	return e.(*export.Rollup)
 }
 
 func genesisOf(t *testing.T, name string) *ledger.Genesis {

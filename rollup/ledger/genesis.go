@@ -128,13 +128,6 @@ func (g *Genesis) Committee() *rollup.Committee {
 	return c
 }
 
-// Trust returns what export files are checked against. The genesis must be valid; a verifier of proofs is for the caller to
-// add.
-func (g *Genesis) Trust() *rollup.Trust {
-	return &rollup.Trust{Network: g.Network(), Committee: g.Committee(), Shares: g.Params.Shares,
-		ProofKey: g.Params.Proofs.Key, Development: g.Params.Proofs.Development}
-}
-
 // Validate checks every range, key and proof of possession. The error is a *GenesisError.
 func (g *Genesis) Validate() error {
 	year := g.GenesisTime.UTC().Year()

@@ -3,9 +3,10 @@ package ledger
 import (
 	"crypto/ed25519"
 	"encoding/hex"
-	"fmt"
 
 	"filippo.io/edwards25519"
+
+	"github.com/waybill-network/waybill/rollup/internal/wire"
 )
 
 // Key is an Ed25519 public key. The zero key, which is not valid, stands for the protocol's account: it signs nothing
@@ -46,7 +47,7 @@ func (k Key) String() string { return hex.EncodeToString(k[:]) }
 func (k Key) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, k[:]), nil }
 
 // UnmarshalText implements [encoding.TextUnmarshaler]; only lower-case hexadecimal is accepted.
-func (k *Key) UnmarshalText(text []byte) error { return parseHex(k[:], text) }
+func (k *Key) UnmarshalText(text []byte) error { return wire.ParseHex(k[:], text) }
 
 // BLSKey is an encoded BLS public key.
 type BLSKey [96]byte
@@ -57,7 +58,7 @@ func (k BLSKey) String() string { return hex.EncodeToString(k[:]) }
 func (k BLSKey) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, k[:]), nil }
 
 // UnmarshalText implements [encoding.TextUnmarshaler]; only lower-case hexadecimal is accepted.
-func (k *BLSKey) UnmarshalText(text []byte) error { return parseHex(k[:], text) }
+func (k *BLSKey) UnmarshalText(text []byte) error { return wire.ParseHex(k[:], text) }
 
 // BLSSignature is an encoded BLS signature; a proof of possession is one.
 type BLSSignature [48]byte
@@ -68,21 +69,7 @@ func (s BLSSignature) String() string { return hex.EncodeToString(s[:]) }
 func (s BLSSignature) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, s[:]), nil }
 
 // UnmarshalText implements [encoding.TextUnmarshaler]; only lower-case hexadecimal is accepted.
-func (s *BLSSignature) UnmarshalText(text []byte) error { return parseHex(s[:], text) }
-
-// parseHex fills dst from lower-case hexadecimal of exactly its size.
-func parseHex(dst, text []byte) error {
-	if len(text) != 2*len(dst) {
-		return fmt.Errorf("%d hexadecimal digits where %d belong", len(text), 2*len(dst))
-	}
-	for _, c := range text {
-		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return fmt.Errorf("%q is not a lower-case hexadecimal digit", c)
-		}
-	}
-	_, err := hex.Decode(dst, text)
-	return err
-}
+func (s *BLSSignature) UnmarshalText(text []byte) error { return wire.ParseHex(s[:], text) }
 
 // Signature is an Ed25519 signature.
 type Signature [ed25519.SignatureSize]byte
@@ -91,4 +78,4 @@ type Signature [ed25519.SignatureSize]byte
 func (s Signature) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, s[:]), nil }
 
 // UnmarshalText implements [encoding.TextUnmarshaler]; only lower-case hexadecimal is accepted.
-func (s *Signature) UnmarshalText(text []byte) error { return parseHex(s[:], text) }
+func (s *Signature) UnmarshalText(text []byte) error { return wire.ParseHex(s[:], text) }

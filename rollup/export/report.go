@@ -1,24 +1,28 @@
-package rollup
+package export
 
 import (
 	"fmt"
+	"math"
+	"math/bits"
 	"slices"
 
 	"github.com/waybill-network/waybill/kernels/blake3"
 	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
 // Trust is what the check of an export file starts from, all of it from the genesis file, which is trusted.
 type Trust struct {
-	Network   Network
-	Committee *Committee
-	Shares    Shares
+	Network   rollup.Network
+	Committee *rollup.Committee
+	Shares    rollup.Shares
 
 	// ProofKey returns the digest of the verifying key for a circuit's size; nil when the network accepts no proofs.
-	ProofKey func(size int) (digest Hash, ok bool)
+	ProofKey func(size int) (digest rollup.Hash, ok bool)
 	// Proofs returns a verifier from the verifying key that the file holds, once it has that digest; nil when the program has
 	// none.
-	Proofs func(size int, key []byte) (ProofVerifier, error)
+	Proofs func(size int, key []byte) (rollup.ProofVerifier, error)
 	// Development says that whoever made those keys may be able to forge proofs.
 	Development bool
 
@@ -30,11 +34,18 @@ type Trust struct {
 	Checked func(name string)
 }
 
+// TrustOf returns what the files of a network are checked against. The genesis must be valid; a
+// verifier of proofs is for the caller to add.
+func TrustOf(g *ledger.Genesis) *Trust {
+	return &Trust{Network: g.Network(), Committee: g.Committee(), Shares: g.Params.Shares,
+		ProofKey: g.Params.Proofs.Key, Development: g.Params.Proofs.Development}
+}
+
 // Report is what a verified export file proves.
 type Report struct {
-	Type    ExportType
-	Network Network
-	Export  Export  // *AckExport, *RollupExport, *SettlementExport or *StatementAckExport
+	Type    Type
+	Network rollup.Network
+	File    File    // *Ack, *Rollup, *Settlement or *StatementAck
 	Checks  []Check // in order
 	Signers []int   // committee members that certified, ascending
 	Members int     // of the committee
@@ -54,16 +65,16 @@ type Check struct {
 // Summary says in one sentence what the file proves.
 func (r *Report) Summary() string { return r.summary }
 
-// VerifyExport decides whether an export file is valid (section 10) for what the genesis file tells. Errors are those of
-// ParseExport, Certificate.Verify and Verify, and ErrPath, ErrWindow, ErrClients, ErrSettlement, and ErrProof for a verifying
+// Verify decides whether an export file is valid (section 10) for what the genesis file tells. Errors are those of
+// Parse, Certificate.Verify and Verify, and ErrPath, ErrWindow, ErrClients, ErrSettlement, and ErrProof for a verifying
 // key that is not the network's.
-func VerifyExport(file []byte, trust *Trust) (*Report, error) {
-	e, err := ParseExport(file)
+func Verify(file []byte, trust *Trust) (*Report, error) {
+	e, err := Parse(file)
 	if err != nil {
 		return nil, err
 	}
 	if e.network() != trust.Network {
-		return nil, fmt.Errorf("export: %w: %s", ErrNetwork, e.network())
+		return nil, fmt.Errorf("export: %w: %s", rollup.ErrNetwork, e.network())
 	}
 	v := exportVerifier{Trust: trust}
 	if err := e.verify(&v); err != nil {
@@ -71,7 +82,7 @@ func VerifyExport(file []byte, trust *Trust) (*Report, error) {
 	}
 	signers, committee := e.signers(), trust.Committee
 	return &Report{
-		Type: e.Type(), Network: trust.Network, Export: e, Checks: v.checks,
+		Type: e.Type(), Network: trust.Network, File: e, Checks: v.checks,
 		Signers: signers.Positions(), Members: len(committee.Members),
 		Power: committee.Power(signers), Total: committee.TotalPower(),
 		summary: e.summary() + fmt.Sprintf("; certified by %d of %d committee members with %d of %d of the power.",
@@ -98,7 +109,7 @@ func (v *exportVerifier) part(name string) {
 	}
 }
 
-func (v *exportVerifier) certificate(c *Certificate) error {
+func (v *exportVerifier) certificate(c *rollup.Certificate) error {
 	if err := c.Verify(v.Network, v.Committee); err != nil {
 		return err
 	}
@@ -107,43 +118,43 @@ func (v *exportVerifier) certificate(c *Certificate) error {
 	return nil
 }
 
-func (e *AckExport) signers() Bitmap { return e.Certificate.Signers }
+func (e *Ack) signers() rollup.Bitmap { return e.Certificate.Signers }
 
-func (e *AckExport) verify(v *exportVerifier) error {
+func (e *Ack) verify(v *exportVerifier) error {
 	h := &e.Certificate.Header
-	if err := e.Ack.of(h); err != nil {
+	if err := ofWindow(&e.Ack, h); err != nil {
 		return err
 	}
-	leaf := AckTreeKind.LeafHash(e.Ack.appendLeaf(nil))
-	if err := VerifyPath(AckTreeKind, h.AckRoot, leaf, uint64(e.Index), uint64(h.AckCount), e.Path); err != nil {
+	leaf := rollup.AckTreeKind.LeafHash(e.Ack.AppendLeaf(nil))
+	if err := rollup.VerifyPath(rollup.AckTreeKind, h.AckRoot, leaf, uint64(e.Index), uint64(h.AckCount), e.Path); err != nil {
 		return err
 	}
 	v.done(Check{Name: "inclusion", What: fmt.Sprintf("the ack leads to the root of the rollup's acks with %d hashes", len(e.Path)),
-		Bytes: LeafSize + 32*len(e.Path)})
+		Bytes: rollup.LeafSize + 32*len(e.Path)})
 	return v.certificate(e.Certificate)
 }
 
-// of checks that the ack is of the header's window: ErrWindow.
-func (a *Ack) of(h *Header) error {
-	if key := (WindowKey{Node: a.Node, Epoch: a.Epoch, Window: a.Window}); key != h.Key() {
-		return fmt.Errorf("%w: %s", ErrWindow, key)
+// ofWindow checks that the ack is of the header's window: ErrWindow.
+func ofWindow(a *rollup.Ack, h *rollup.Header) error {
+	if key := (rollup.WindowKey{Node: a.Node, Epoch: a.Epoch, Window: a.Window}); key != h.Key() {
+		return fmt.Errorf("%w: %s", rollup.ErrWindow, key)
 	}
 	return nil
 }
 
 // sentence says what was acknowledged.
-func (a *Ack) sentence() string {
+func sentence(a *rollup.Ack) string {
 	return fmt.Sprintf("client %d acknowledged %d units of service %d from node %d in window %d of epoch %d (seq %d, request %s)",
 		a.Client, a.Units, a.Service, a.Node, a.Window, a.Epoch, a.Seq, a.Request)
 }
 
-func (e *AckExport) summary() string {
-	return fmt.Sprintf("%s: ack %d of %d in rollup %s", e.Ack.sentence(), e.Index, e.Certificate.Header.AckCount, e.Certificate.Header.ID())
+func (e *Ack) summary() string {
+	return fmt.Sprintf("%s: ack %d of %d in rollup %s", sentence(&e.Ack), e.Index, e.Certificate.Header.AckCount, e.Certificate.Header.ID())
 }
 
-func (e *RollupExport) signers() Bitmap { return e.Certificate.Signers }
+func (e *Rollup) signers() rollup.Bitmap { return e.Certificate.Signers }
 
-func (e *RollupExport) verify(v *exportVerifier) error {
+func (e *Rollup) verify(v *exportVerifier) error {
 	if err := e.checkClients(); err != nil {
 		return err
 	}
@@ -159,14 +170,14 @@ func (e *RollupExport) verify(v *exportVerifier) error {
 	for i := range e.Clients {
 		key, err := bls.ParsePublicKey(e.Clients[i].Key[:])
 		if err != nil {
-			return at("client", i, fmt.Errorf("%w: %w", ErrMalformed, err))
+			return at("client", i, fmt.Errorf("%w: %w", rollup.ErrMalformed, err))
 		}
 		reg.keys[i] = key
 	}
 	v.done(Check{Name: "keys", What: fmt.Sprintf("the keys of %d clients are points of the right group", len(e.Clients)),
 		Bytes: len(e.Clients) * rollupClientSize})
-	rung := func(r Rung) { v.part(r.String()) }
-	if err := verify(h, e.Evidence, h.Network, &reg, proofs, max(1, v.Workers), rung); err != nil {
+	rung := func(r rollup.Rung) { v.part(r.String()) }
+	if err := rollup.VerifyParts(h, e.Evidence, h.Network, &reg, proofs, max(1, v.Workers), rung); err != nil {
 		return err
 	}
 	v.checks = append(v.checks, e.rungs(v.Development)...)
@@ -174,40 +185,40 @@ func (e *RollupExport) verify(v *exportVerifier) error {
 }
 
 // proofVerifier returns what checks the proofs of rung 3: ErrNoProofs, ErrProof. For other rungs there is none.
-func (e *RollupExport) proofVerifier(trust *Trust) (ProofVerifier, error) {
-	if e.Evidence.Rung != RungProof {
+func (e *Rollup) proofVerifier(trust *Trust) (rollup.ProofVerifier, error) {
+	if e.Evidence.Rung != rollup.RungProof {
 		return nil, nil
 	}
 	if trust.ProofKey == nil || trust.Proofs == nil {
-		return nil, ErrNoProofs
+		return nil, rollup.ErrNoProofs
 	}
 	digest, ok := trust.ProofKey(e.Evidence.Size)
 	if !ok {
-		return nil, fmt.Errorf("%w for circuits of %d statements", ErrNoProofs, e.Evidence.Size)
+		return nil, fmt.Errorf("%w for circuits of %d statements", rollup.ErrNoProofs, e.Evidence.Size)
 	}
-	if got := Hash(blake3.Sum256(e.VerifyingKey)); got != digest {
-		return nil, fmt.Errorf("%w: the verifying key is %s, not %s", ErrProof, got, digest)
+	if got := rollup.Hash(blake3.Sum256(e.VerifyingKey)); got != digest {
+		return nil, fmt.Errorf("%w: the verifying key is %s, not %s", rollup.ErrProof, got, digest)
 	}
 	proofs, err := trust.Proofs(e.Evidence.Size, e.VerifyingKey)
 	if err != nil {
-		return nil, fmt.Errorf("%w: verifying key: %w", ErrProof, err)
+		return nil, fmt.Errorf("%w: verifying key: %w", rollup.ErrProof, err)
 	}
 	return proofs, nil
 }
 
 // rungs says what was checked of each part.
-func (e *RollupExport) rungs(development bool) (checks []Check) {
+func (e *Rollup) rungs(development bool) (checks []Check) {
 	ev, whole := e.Evidence, len(e.Evidence.Append(nil))
 	if n := ev.Acks.Len(); n > 0 {
-		checks = append(checks, Check{Name: RungAcks.String(), Bytes: len(ev.Acks), What: fmt.Sprintf("%d acks of %d clients hashed to the "+
+		checks = append(checks, Check{Name: rollup.RungAcks.String(), Bytes: len(ev.Acks), What: fmt.Sprintf("%d acks of %d clients hashed to the "+
 			"curve and one aggregate signature checked against them, their tree and totals recomputed", n, len(e.Clients)-len(ev.Clients.Signers()))})
 	}
 	signers, bytes := len(ev.Clients.Signers()), whole-len(ev.Acks)
 	switch ev.Rung {
-	case RungStatements:
+	case rollup.RungStatements:
 		checks = append(checks, Check{Name: ev.Rung.String(), Bytes: bytes, What: fmt.Sprintf("the keys of %d clients added and one "+
 			"signature of theirs checked, %d statements hashed to its root, the totals recomputed", signers, len(ev.Statements))})
-	case RungProof:
+	case rollup.RungProof:
 		what := fmt.Sprintf("the keys of %d clients added and one signature of theirs checked, the totals of %d statements verified by a "+
 			"proof for every %d of them", signers, len(ev.Clients), ev.Size)
 		if development {
@@ -219,27 +230,29 @@ func (e *RollupExport) rungs(development bool) (checks []Check) {
 }
 
 // checkClients requires that the clients are those of the evidence, no more and no fewer.
-func (e *RollupExport) checkClients() error {
+func (e *Rollup) checkClients() error {
 	next := 0
-	for _, client := range e.Evidence.clients() {
+	for _, client := range e.Evidence.AllClients() {
 		if next == len(e.Clients) || e.Clients[next].Client != client {
-			return at("client", next, fmt.Errorf("%w: client %d is in the evidence", ErrClients, client))
+			return at("client", next, fmt.Errorf("%w: client %d is in the evidence", rollup.ErrClients, client))
 		}
 		next++
 	}
 	if next != len(e.Clients) {
-		return at("client", next, fmt.Errorf("%w: client %d is not in the evidence", ErrClients, e.Clients[next].Client))
+		return at("client", next, fmt.Errorf("%w: client %d is not in the evidence", rollup.ErrClients, e.Clients[next].Client))
 	}
 	return nil
 }
 
-func (e *RollupExport) summary() string {
+func (e *Rollup) summary() string {
 	h := &e.Certificate.Header
 	var acks, units uint64
 	for _, r := range h.Rows {
 		acks += r.Acks
-		if !add(&units, r.Units) {
-			units = 1<<64 - 1
+		if sum, carry := bits.Add64(units, r.Units, 0); carry == 0 {
+			units = sum
+		} else {
+			units = math.MaxUint64
 		}
 	}
 	how := "each one signed by its client"
@@ -253,7 +266,7 @@ func (e *RollupExport) summary() string {
 
 // exportRegistry is the registry's extract in a rollup export.
 type exportRegistry struct {
-	clients []RollupClient
+	clients []Client
 	keys    []*bls.PublicKey
 }
 
@@ -274,20 +287,20 @@ func (r *exportRegistry) Payer(client, _ uint32) (uint32, bool) {
 }
 
 // UnitCap returns the largest cap there can be: the file does not hold the services' own.
-func (r *exportRegistry) UnitCap(uint32) (uint64, bool) { return MaxUnitCap, true }
+func (r *exportRegistry) UnitCap(uint32) (uint64, bool) { return rollup.MaxUnitCap, true }
 
-func (e *SettlementExport) signers() Bitmap { return e.Certificate.Signers }
+func (e *Settlement) signers() rollup.Bitmap { return e.Certificate.Signers }
 
-func (e *SettlementExport) verify(v *exportVerifier) error {
-	if err := checkSettlement(e.Rows, v.Shares); err != nil {
+func (e *Settlement) verify(v *exportVerifier) error {
+	if err := rollup.CheckSettlement(e.Rows, v.Shares); err != nil {
 		return err
 	}
 	if e.NextCommittee != v.Committee.Root() {
-		return fmt.Errorf("%w: another next committee", ErrSettlement)
+		return fmt.Errorf("%w: another next committee", rollup.ErrSettlement)
 	}
-	root := SettlementRoot(e.Rows)
+	root := rollup.SettlementRoot(e.Rows)
 	v.done(Check{Name: "settlement", What: fmt.Sprintf("%d rows obey the rules of payment and shares, and are hashed to the root", len(e.Rows)),
-		Bytes: len(e.Rows) * SettlementRowSize})
+		Bytes: len(e.Rows) * rollup.SettlementRowSize})
 	if err := e.Certificate.Verify(e.Network, v.Committee, root, e.NextCommittee); err != nil {
 		return err
 	}
@@ -296,7 +309,7 @@ func (e *SettlementExport) verify(v *exportVerifier) error {
 	return nil
 }
 
-func (e *SettlementExport) summary() string {
+func (e *Settlement) summary() string {
 	var acks, paid uint64
 	short := 0
 	for i := range e.Rows {
@@ -307,5 +320,5 @@ func (e *SettlementExport) summary() string {
 		}
 	}
 	return fmt.Sprintf("the settlement of epoch %d moved %d micro-credits for %d acks, with %d of %d rows paid in full: "+
-		"settlement root %s", e.Certificate.Epoch, paid, acks, len(e.Rows)-short, len(e.Rows), SettlementRoot(e.Rows))
+		"settlement root %s", e.Certificate.Epoch, paid, acks, len(e.Rows)-short, len(e.Rows), rollup.SettlementRoot(e.Rows))
 }

@@ -1,0 +1,64 @@
+package rollup_test
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log"
+
+	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/rollup"
+)
+
+// registry is a registry of one client and one service.
+type registry struct{ client *bls.PublicKey }
+
+func (r registry) ClientKey(client uint32) (*bls.PublicKey, bool) { return r.client, client == 0 }
+func (r registry) Payer(client, _ uint32) (uint32, bool)          { return 5, client == 0 }
+func (r registry) UnitCap(service uint32) (uint64, bool)          { return 1 << 20, service == 0 }
+
+// A client acknowledges three requests, a node seals them into a rollup, and a member of the
+// committee verifies it.
+func Example() {
+	seed := sha256.Sum256([]byte("an example's client"))
+	client, err := bls.KeyGen(seed[:])
+	if err != nil {
+		log.Fatal(err)
+	}
+	network, window := rollup.NetworkID("example"), rollup.WindowKey{Node: 2, Epoch: 1, Window: 7}
+
+	var frames []byte
+	var sum bls.Sum
+	for seq := range uint32(3) {
+		ack := rollup.Ack{Network: network, Node: window.Node, Epoch: window.Epoch, Window: window.Window,
+			Client: 0, Service: 0, Seq: seq, Units: 1000, Request: sha256.Sum256([]byte{byte(seq)})}
+		var message [rollup.MessageSize]byte
+		ack.Message(&message)
+		signature := bls.Default.Sign(client, message[:])
+		ack.Signature = signature.Bytes()
+		frames = ack.Append(frames)
+		sum.Add(&signature)
+	}
+
+	registry := registry{client.PublicKey()}
+	aggregate := sum.Signature()
+	header, acks, err := rollup.Seal(network, window, frames, aggregate.Bytes(), registry)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, row := range header.Rows {
+		fmt.Printf("account %d pays for %d units of service %d in %d acks\n",
+			row.Payer, row.Units, row.Service, row.Acks)
+	}
+
+	evidence := rollup.AcksEvidence(acks)
+	fmt.Println("honest:", rollup.Verify(header, evidence, network, registry, nil, 1))
+
+	header.Rows[0].Units++
+	err = rollup.Verify(header, evidence, network, registry, nil, 1)
+	fmt.Println("a unit more:", errors.Is(err, rollup.ErrRows))
+	// Output:
+	// account 5 pays for 3000 units of service 0 in 3 acks
+	// honest: <nil>
+	// a unit more: true
+}

@@ -1,0 +1,71 @@
+package export_test
+
+import (
+	"crypto/ed25519"
+	"crypto/sha256"
+	"fmt"
+	"log"
+	"time"
+
+	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/export"
+	"github.com/waybill-network/waybill/rollup/ledger"
+)
+
+// A committee of one certifies the settlement of an epoch. The file that says so is checked by who
+// has nothing but the genesis file.
+func ExampleVerify() {
+	genesis, member := newGenesis()
+	settlement := &export.Settlement{
+		Network: genesis.Network(),
+		Rows: []rollup.SettlementRow{{Node: 0, Service: 0, Payer: 2, Acks: 3, Units: 3072,
+			Charge: 1000, Paid: 1000, ToNode: 800, ToService: 150}},
+		NextCommittee: genesis.Committee().Root(),
+		Certificate:   &rollup.SettlementCertificate{Epoch: 7, Signers: genesis.Committee().Signers(0)},
+	}
+	message := rollup.SettlementMessage(genesis.Network(), 7, rollup.SettlementRoot(settlement.Rows),
+		settlement.NextCommittee)
+	signature := bls.Default.Sign(member, message)
+	settlement.Certificate.Signature = signature.Bytes()
+	file := settlement.Append(nil)
+
+	report, err := export.Verify(file, export.TrustOf(genesis))
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, check := range report.Checks {
+		fmt.Printf("%s: %s\n", check.Name, check.What)
+	}
+
+	file[len(file)-60] ^= 1 // in the root of the next committee
+	_, err = export.Verify(file, export.TrustOf(genesis))
+	fmt.Println("changed:", err)
+	// Output:
+	// settlement: 1 rows obey the rules of payment and shares, and are hashed to the root
+	// certificate: 1 members of the committee vouch for the root with one signature under the sum of their keys
+	// changed: settlement export: a settlement that the rules do not give: another next committee
+}
+
+// newGenesis returns the genesis of a network with one member, and the member's key.
+func newGenesis() (*ledger.Genesis, *bls.SecretKey) {
+	key := func(name string) ledger.Key {
+		seed := sha256.Sum256([]byte(name))
+		return ledger.KeyOf(ed25519.NewKeyFromSeed(seed[:]))
+	}
+	seed := sha256.Sum256([]byte("an example's member"))
+	secret, err := bls.KeyGen(seed[:])
+	if err != nil {
+		log.Fatal(err)
+	}
+	proof := bls.Prove(secret)
+	return &ledger.Genesis{
+		Version: ledger.GenesisVersion, ChainID: "example", Treasury: key("treasury"),
+		GenesisTime: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
+		Params: ledger.Params{EpochSeconds: 60, GraceSeconds: 10, LateEpochs: 4,
+			Shares: rollup.Shares{Node: 8000, Service: 1500, Protocol: 500}},
+		Members: []ledger.Member{{Owner: key("owner"), BLSKey: secret.PublicKey().Bytes(),
+			Proof: proof.Bytes(), TransportKey: key("transport"), ConsensusKey: key("consensus"),
+			PeerAddress: "127.0.0.1:7401", P2PAddress: "127.0.0.1:7402", Stake: 1_000_000}},
+	}, secret
+}

@@ -1,0 +1,91 @@
+package export
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"slices"
+
+	"github.com/waybill-network/waybill/rollup"
+)
+
+// hexBytes renders as hexadecimal.
+type hexBytes []byte
+
+func (b hexBytes) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, b), nil }
+
+// MarshalJSON implements [json.Marshaler].
+func (e *Ack) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Certificate *rollup.Certificate `json:"certificate"`
+		Ack         *rollup.Ack         `json:"ack"`
+		Index       uint32              `json:"index"`
+		Path        []rollup.Hash       `json:"path"`
+	}{e.Certificate, &e.Ack, e.Index, e.Path})
+}
+
+// MarshalJSON implements [json.Marshaler]. Acks come in tree order.
+func (e *Rollup) MarshalJSON() ([]byte, error) {
+	acks := make([]rollup.Ack, e.Evidence.Acks.Len())
+	for i := range acks {
+		acks[i] = e.Evidence.Acks.Ack(&e.Certificate.Header, i)
+	}
+	statements := slices.Clone(e.Evidence.Statements)
+	for i := range statements { // payers are in the file, but not in the evidence
+		if j, ok := slices.BinarySearchFunc(e.Clients, statements[i].Client, compareClient); ok {
+			statements[i].Payer = e.Clients[j].Payer
+		}
+	}
+	return json.Marshal(struct {
+		Certificate  *rollup.Certificate   `json:"certificate"`
+		Acks         []rollup.Ack          `json:"acks"`
+		Rung         rollup.Rung           `json:"rung"`
+		Listed       rollup.ClientList     `json:"listed,omitempty"`
+		Statements   []rollup.Statement    `json:"statements,omitempty"`
+		Size         int                   `json:"circuit,omitempty"`
+		Segments     []rollup.SegmentProof `json:"segments,omitempty"`
+		VerifyingKey hexBytes              `json:"verifying_key,omitempty"`
+		Clients      []Client              `json:"clients"`
+	}{e.Certificate, acks, e.Evidence.Rung, e.Evidence.Clients, statements, e.Evidence.Size, e.Evidence.Segments, e.VerifyingKey, e.Clients})
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (e *StatementAck) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Certificate *rollup.Certificate `json:"certificate"`
+		Listed      rollup.ClientList   `json:"listed"`
+		Ack         *rollup.Ack         `json:"ack"`
+		Index       uint32              `json:"index"`
+		Path        []rollup.Hash       `json:"path"`
+		Payer       uint32              `json:"payer"`
+		Acks        uint32              `json:"acks"`
+		Units       uint64              `json:"units,string"`
+		Statement   uint32              `json:"statement"`
+		Statements  []rollup.Hash       `json:"statement_path"`
+	}{e.Certificate, e.Clients, &e.Ack, e.Index, e.Path, e.Payer, e.Acks, e.Units, e.Statement, e.Statements})
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (e *Settlement) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Network       rollup.Network                `json:"network"`
+		Root          rollup.Hash                   `json:"root"`
+		NextCommittee rollup.Hash                   `json:"next_committee"`
+		Certificate   *rollup.SettlementCertificate `json:"certificate"`
+		Rows          []rollup.SettlementRow        `json:"rows"`
+	}{e.Network, rollup.SettlementRoot(e.Rows), e.NextCommittee, e.Certificate, e.Rows})
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (r *Report) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Type    Type           `json:"type"`
+		Network rollup.Network `json:"network"`
+		Summary string         `json:"summary"`
+		Checks  []Check        `json:"checks"`
+		Signers []int          `json:"signers"`
+		Members int            `json:"members"`
+		Power   uint64         `json:"power,string"`
+		Total   uint64         `json:"total_power,string"`
+		File    File           `json:"export"`
+	}{r.Type, r.Network, r.summary, r.Checks, r.Signers, r.Members, r.Power, r.Total, r.File})
+}

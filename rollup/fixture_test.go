@@ -1,0 +1,57 @@
+package rollup
+
+import "testing"
+
+// The fixtures below are for the tests in package rollup_test. Those may import rollup/export, which
+// imports this package.
+
+// Fixtures of the test network.
+var (
+	FixtureKey       = testKey
+	FixtureShares    = testShares
+	FixtureNet       = testNet
+	FixtureRows      = testRows
+	FixtureAcks      = testAcks
+	FixtureForge     = forge
+	FixtureSigned    = signed
+	FixtureCertify   = certify
+	FixtureSettle    = settle
+	FixtureCommittee = committee
+	FixtureSentinels = sentinels
+	FixtureWantError = wantError
+	FixtureWantBytes = wantBytes
+	FixtureUnpayable = unpayable
+	FixtureRich      = rich
+	FixturePay       = pay
+	FixturePaying    = paying
+)
+
+// FixtureRegistry returns the registry of the test network.
+func FixtureRegistry() Registry { return registry() }
+
+// FixtureKeyless returns a registry that knows no keys.
+func FixtureKeyless() Registry { return keyless{registry()} }
+
+// FixtureWindow is the co-signed window.
+type FixtureWindow struct {
+	Header   *Header
+	Archive  Acks
+	Evidence *Evidence
+	Third    *Evidence     // on rung 3
+	Prover   ProofVerifier // that accepts Third
+}
+
+// FixtureCosigned returns the co-signed window of docs/protocol.md.
+func FixtureCosigned(t testing.TB) *FixtureWindow {
+	t.Helper()
+	w := goldenCosigned(t)
+	third, _ := w.third(t, 256)
+	return &FixtureWindow{w.header, w.archive, w.evidence, third, w.prove(256)}
+}
+
+// Set by package rollup_test: one honest file of each type, one of a rollup on rung 2, and one on
+// rung 3 whose proofs nothing but FixtureWindow.Prover accepts.
+var (
+	FixtureExports func(testing.TB) map[string][]byte
+	FixtureProven  func(testing.TB) []byte
+)
