@@ -90,6 +90,9 @@ type Account struct{ Node, Service, Payer uint32 }
 // Sum is what was accepted for an Account.
 type Sum struct{ Acks, Units uint64 }
 
+// Plus returns the sum with so many acks and units more.
+func (s Sum) Plus(acks, units uint64) Sum { return Sum{s.Acks + acks, s.Units + units} }
+
 // Tally is the replay's own account of what became of its deliveries.
 type Tally struct {
 	Received uint64                 // deliveries that a node answered finally
@@ -125,7 +128,7 @@ func New(ctx context.Context, cfg Config) (*Replay, error) {
 		return nil, fmt.Errorf("replay: %d %% of the clients", cfg.Rung1)
 	}
 	r := &Replay{cfg: cfg, services: map[string]uint32{}, payers: map[string]*payer{}, parties: map[party]*customer{},
-		tally: Tally{Refused: map[rollup.Code]uint64{}, Accounts: map[Account]Sum{}, last: map[uint32]rollup.Ack{}}}
+		tally: NewTally()}
 	for i, url := range cfg.Nodes {
 		if err := r.connect(ctx, i, url); err != nil {
 			return nil, errors.Join(err, r.Close())
@@ -308,26 +311,38 @@ func each(n int, do func(i int)) {
 func (r *Replay) book(clients map[uint32]*customer, o *client.Outcome) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	t := &r.tally
+	r.tally.Book(o, clients[o.Ack.Client].payer)
+	switch {
+	case o.Err != nil:
+	case o.Code.OK():
+		r.accepted.Add(1)
+	default:
+		r.refused.Add(1)
+	}
+}
+
+// NewTally returns books without an entry.
+func NewTally() Tally {
+	return Tally{Refused: map[rollup.Code]uint64{}, Accounts: map[Account]Sum{}, last: map[uint32]rollup.Ack{}}
+}
+
+// Book enters what became of a delivery that an account pays for.
+func (t *Tally) Book(o *client.Outcome, payer uint32) {
 	t.Again += uint64(max(0, o.Attempts-1))
 	if o.Err != nil { // Deliver ended early and returns why
 		t.Undelivered++
 		return
 	}
 	t.Received++
-	switch {
-	case o.Code.OK():
-		r.accepted.Add(1)
-		t.Accepted++
-		account := Account{o.Ack.Node, o.Ack.Service, clients[o.Ack.Client].payer}
-		sum := t.Accounts[account]
-		t.Accounts[account] = Sum{sum.Acks + 1, sum.Units + o.Ack.Units}
-		t.last[o.Ack.Node] = o.Ack
-		if t.Sample == nil {
-			t.Sample = &o.Ack
-		}
-	default:
-		r.refused.Add(1)
+	if !o.Code.OK() {
 		t.Refused[o.Code]++
+		return
+	}
+	t.Accepted++
+	account := Account{o.Ack.Node, o.Ack.Service, payer}
+	t.Accounts[account] = t.Accounts[account].Plus(1, o.Ack.Units)
+	t.last[o.Ack.Node] = o.Ack
+	if t.Sample == nil {
+		t.Sample = &o.Ack
 	}
 }

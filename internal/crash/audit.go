@@ -11,8 +11,11 @@ import (
 	"math/big"
 	"runtime"
 	"slices"
+	"strings"
 
+	"github.com/waybill-network/waybill/bench/replay"
 	"github.com/waybill-network/waybill/client"
+	"github.com/waybill-network/waybill/internal/mainjob"
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/proofs/verifier"
 	"github.com/waybill-network/waybill/rollup"
@@ -257,27 +260,14 @@ func (n *Network) awaitSettled(ctx context.Context, a *Audit) error {
 	return nil
 }
 
-type account struct{ node, service, payer uint32 }
-
-type sum struct{ acks, units *big.Int }
-
-func add(sums map[account]sum, k account, acks, units uint64) {
-	s, ok := sums[k]
-	if !ok {
-		s = sum{new(big.Int), new(big.Int)}
-		sums[k] = s
-	}
-	s.acks.Add(s.acks, new(big.Int).SetUint64(acks))
-	s.units.Add(s.units, new(big.Int).SetUint64(units))
-}
-
-// compareSettlements requires that the settlements together are the sum over the ordered acks, computed anew with big
-// integers, and that every charge and every payment is what price and balance say.
+// compareSettlements requires that the settlements together are the sum over the ordered acks, and
+// that every charge and every payment, computed anew with big integers, is what price and balance say.
 func (n *Network) compareSettlements(a *Audit, p *Parties, before []uint64) error {
-	want, got := map[account]sum{}, map[account]sum{}
+	want, got := map[replay.Account]replay.Sum{}, map[replay.Account]replay.Sum{}
 	for id, entry := range a.Ordered {
 		payer, _ := p.Payer(id.Client, id.Epoch)
-		add(want, account{id.Node, entry.Service, payer}, 1, entry.Units)
+		account := replay.Account{Node: id.Node, Service: entry.Service, Payer: payer}
+		want[account] = want[account].Plus(1, entry.Units)
 	}
 	balance := map[uint32]*big.Int{}
 	for i, v := range before {
@@ -291,7 +281,8 @@ func (n *Network) compareSettlements(a *Audit, p *Parties, before []uint64) erro
 		charged, paid := map[uint32]*big.Int{}, map[uint32]*big.Int{}
 		for i := range rows {
 			r := &rows[i]
-			add(got, account{r.Node, r.Service, r.Payer}, r.Acks, r.Units)
+			account := replay.Account{Node: r.Node, Service: r.Service, Payer: r.Payer}
+			got[account] = got[account].Plus(r.Acks, r.Units)
 			owing[epoch] -= int(r.Acks)
 			charge := new(big.Int).Mul(new(big.Int).SetUint64(r.Units), new(big.Int).SetUint64(prices[r.Service]))
 			if charge.Rsh(charge, 20); charge.Cmp(new(big.Int).SetUint64(r.Charge)) != 0 {
@@ -318,13 +309,8 @@ func (n *Network) compareSettlements(a *Audit, p *Parties, before []uint64) erro
 	for _, n := range owing {
 		a.Late += max(0, n)
 	}
-	if len(want) != len(got) {
-		return fmt.Errorf("the settlements have %d (node, service, payer), the acks %d", len(got), len(want))
-	}
-	for k, w := range want {
-		if g, ok := got[k]; !ok || g.acks.Cmp(w.acks) != 0 || g.units.Cmp(w.units) != 0 {
-			return fmt.Errorf("settled for %v are %v acks with %v units, ordered are %v with %v", k, g.acks, g.units, w.acks, w.units)
-		}
+	if differs := mainjob.Reconcile(want, got); len(differs) > 0 {
+		return fmt.Errorf("the settlements differ from the acks ordered:\n%s", strings.Join(differs, "\n"))
 	}
 	return nil
 }

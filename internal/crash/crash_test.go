@@ -112,14 +112,14 @@ func run(t *testing.T, long time.Duration, victims func(*rand.Rand) []int) *Audi
 	}
 	b := load.Books
 	t.Logf("%d kills; %d acks signed, %d deliveries accepted, %d submissions repeated; %d acks in %d ordered rollups; "+
-		"%d of them under co-signed statements; %d settlements, %d acks settled late, arrears %v", kills, len(b.Signed), b.Delivered, b.Resent,
+		"%d of them under co-signed statements; %d settlements, %d acks settled late, arrears %v", kills, len(b.Signed), b.Tally.Accepted, b.Tally.Again,
 		len(audit.Ordered), audit.Rollups, audit.Stated,
 		len(audit.Rows), audit.Late, audit.Arrears)
 	if audit.Stated == 0 {
 		t.Error("no ack was rolled up under a co-signed statement")
 	}
-	if b.Delivered < 100*rounds(t) {
-		t.Errorf("only %d deliveries: that is no load", b.Delivered)
+	if b.Tally.Accepted < uint64(100*rounds(t)) {
+		t.Errorf("only %d deliveries: that is no load", b.Tally.Accepted)
 	}
 	return audit
 }

@@ -41,7 +41,7 @@ func TestBadInputs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in := &inputs{T: t, Network: n, parties: p, books: NewBooks(), stream: n.Clients[0].Open(ctx)}
+	in := &inputs{T: t, Network: n, parties: p, books: NewBooks(p), stream: n.Clients[0].Open(ctx)}
 	in.refuseAcks(ctx)
 	in.refuseSubmissions(ctx)
 	if err := in.stream.Close(ctx); err != nil {

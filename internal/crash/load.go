@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/waybill-network/waybill/bench/replay"
 	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/kernels/blake3"
 	"github.com/waybill-network/waybill/rollup"
@@ -29,20 +30,21 @@ type Entry struct {
 	Request rollup.Hash
 }
 
-// Books is the clients' own account: every signature they ever gave, and what was accepted.
+// Books is the clients' own account: every signature they ever gave, what was accepted, and the
+// sums over it.
 type Books struct {
-	mu        sync.Mutex
-	Signed    map[AckID]Entry
-	Accepted  map[AckID]Entry
-	Delivered int                 // deliveries whose ack was accepted
-	Refused   map[rollup.Code]int // deliveries that were refused for good
-	Resent    int                 // submissions beyond each delivery's first
-	errs      []error
+	parties  *Parties
+	mu       sync.Mutex
+	Signed   map[AckID]Entry
+	Accepted map[AckID]Entry
+	Tally    replay.Tally
+	errs     []error
 }
 
-// NewBooks returns empty books.
-func NewBooks() *Books {
-	return &Books{Signed: map[AckID]Entry{}, Accepted: map[AckID]Entry{}, Refused: map[rollup.Code]int{}}
+// NewBooks returns empty books of the parties' clients.
+func NewBooks(p *Parties) *Books {
+	return &Books{parties: p, Signed: map[AckID]Entry{}, Accepted: map[AckID]Entry{},
+		Tally: replay.NewTally()}
 }
 
 func entryOf(a *rollup.Ack) (AckID, Entry) {
@@ -63,18 +65,17 @@ func (b *Books) report(o *client.Outcome) {
 	id, e := entryOf(&o.Ack)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.Resent += max(0, o.Attempts-1)
+	payer, _ := b.parties.Payer(id.Client, id.Epoch)
+	b.Tally.Book(o, payer)
 	switch {
 	case o.Err != nil:
 		b.errs = append(b.errs, fmt.Errorf("%v: %w", id, o.Err))
 	case !o.Code.OK():
-		b.Refused[o.Code]++
 	default:
 		if _, again := b.Accepted[id]; again {
 			b.errs = append(b.errs, fmt.Errorf("%v was reported accepted twice", id))
 		}
 		b.Accepted[id] = e
-		b.Delivered++
 	}
 }
 
@@ -83,8 +84,8 @@ func (b *Books) Err() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	errs := b.errs
-	if len(b.Refused) > 0 {
-		errs = append(errs, fmt.Errorf("valid acks were refused: %v", b.Refused))
+	if len(b.Tally.Refused) > 0 {
+		errs = append(errs, fmt.Errorf("valid acks were refused: %v", b.Tally.Refused))
 	}
 	return errors.Join(errs[:min(len(errs), 10)]...)
 }
@@ -93,7 +94,7 @@ func (b *Books) Err() error {
 func (b *Books) Count() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.Delivered
+	return int(b.Tally.Accepted)
 }
 
 // Load is clients that deliver until Stop, and co-sign their windows until Close.
@@ -119,7 +120,7 @@ func (l *Load) fail(err error) {
 // Load has a node's clients submit in small batches over several connections, so that at any moment some are on their way:
 // burst acks an interval on each connection. Client i delivers to node i mod Serving.
 func (n *Network) Load(ctx context.Context, p *Parties, lanes, burst int, interval time.Duration) (*Load, error) {
-	l := &Load{Books: NewBooks(), stop: make(chan struct{})}
+	l := &Load{Books: NewBooks(p), stop: make(chan struct{})}
 	l.following, l.leave = context.WithCancel(ctx)
 	for node := range Serving {
 		for lane := range lanes {

@@ -47,7 +47,7 @@ func TestOverload(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	books := NewBooks()
+	books := NewBooks(p)
 	polite, rude := p.Clients[:8], p.Clients[8:]
 	alone := deliver(ctx, t, n, p, books, polite)
 
@@ -81,7 +81,7 @@ func TestOverload(t *testing.T) {
 		f.overloaded.Load(), f.closed.Load(), f.sent.Load()/max(1, f.verified()), time.Duration(f.delay.Load()))
 	t.Logf("%d acks of a client that behaves: %v alone, %v when the flood came, %v later, %d submitted again; "+
 		"the node's memory peaked at %d MiB", politeAcks, alone.Round(time.Millisecond), onset.Round(time.Millisecond),
-		later.Round(time.Millisecond), books.Resent, peak>>20)
+		later.Round(time.Millisecond), books.Tally.Again, peak>>20)
 	if later > fairShare*alone {
 		t.Errorf("%d acks of a client that behaves take %v, and %v beside the flood", politeAcks, alone, later)
 	}

@@ -88,7 +88,7 @@ func TestCrashProving(t *testing.T) {
 	if err := errors.Join(err, load.Close()); err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%d deliveries accepted; %d rollups, by rung %v; %d acks under statements", load.Books.Delivered, audit.Rollups, audit.Rungs, audit.Stated)
+	t.Logf("%d deliveries accepted; %d rollups, by rung %v; %d acks under statements", load.Books.Tally.Accepted, audit.Rollups, audit.Rungs, audit.Stated)
 	if audit.Rungs[rollup.RungStatements] == 0 || audit.Rungs[rollup.RungProof] == 0 {
 		t.Error("not both rungs were settled")
 	}
