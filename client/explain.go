@@ -90,6 +90,8 @@ func explainAt(url string, err error) string {
 	switch {
 	case !errors.As(err, &wire):
 		return ""
+	case errors.Is(err, ErrNoAnswer), strings.Contains(wire.Message(), "client connection lost"):
+		return node + " did not answer in time"
 	case connect.IsWireError(wire):
 		return fmt.Sprintf("%s answers: %s", node, wire.Message())
 	case wire.Code() == connect.CodeUnimplemented:
@@ -108,8 +110,7 @@ func silence(err *connect.Error) string {
 		return " does not answer: " + number.Error()
 	case errors.As(err, &name):
 		return fmt.Sprintf(" does not answer: %s: %s", name.Err, name.Name)
-	case errors.Is(err, ErrNoAnswer), errors.Is(err, context.DeadlineExceeded),
-		err.Code() == connect.CodeDeadlineExceeded:
+	case errors.Is(err, context.DeadlineExceeded), err.Code() == connect.CodeDeadlineExceeded:
 		return " did not answer in time"
 	case errors.Is(err, ErrBehind):
 		return " is behind: its chain has not come to where another node's is"

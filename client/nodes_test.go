@@ -336,8 +336,12 @@ func TestPatience(t *testing.T) {
 		if took := time.Since(began); took < time.Minute || took > 61*time.Second {
 			t.Errorf("it ended after %v", took)
 		}
-		if err := c.WaitForHeight(t.Context(), 1); !errors.Is(err, ErrNoAnswer) {
+		err = c.WaitForHeight(t.Context(), 1)
+		if !errors.Is(err, ErrNoAnswer) {
 			t.Errorf("waiting: %v", err)
+		}
+		if text := c.Explain(err).Error(); text != "node http://one:1 did not answer in time" {
+			t.Errorf("explained: %s", text)
 		}
 	})
 }
@@ -362,7 +366,7 @@ func TestDeliverNamesTheNode(t *testing.T) {
 		int(d.Accepted+d.Refused+d.Unsent+d.Unknown) != outcomes {
 		t.Errorf("%d outcomes, %d accepted: %v", outcomes, accepted, err)
 	}
-	if text := c.Explain(err).Error(); !strings.HasPrefix(text, "node "+f.url()+" does not answer: ") {
+	if text := c.Explain(err).Error(); !strings.HasPrefix(text, "node "+f.url()+" did not answer in time (") {
 		t.Errorf("explained: %s", text)
 	}
 }
