@@ -7,7 +7,7 @@ LDFLAGS := -X github.com/waybill-network/waybill/node/telemetry.version=$(VERSIO
 export GOFLAGS += -buildvcs=false
 
 .DEFAULT_GOAL := help
-.PHONY: help run test race bench generate lint vulncheck latest build install release dist fuzz vectors outsider crash browser matrix variants emulate peers circuits prove solidity
+.PHONY: help run test race bench generate lint vulncheck latest build install release dist fuzz vectors outsider crash doors browser matrix variants emulate peers circuits prove solidity
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +92,10 @@ outsider: build ## the independent verifier against files that this build export
 
 crash: build ## a network of processes: killed under load (ROUNDS times, default 10), flooded, fed bad input
 	WAYBILL=$(CURDIR)/$(BIN)/waybill CRASH_ROUNDS=$(or $(ROUNDS),10) $(GO) test -count=1 -v -timeout 30m ./internal/crash
+
+doors: build ## attack x port against a real node: honest calls, memory; a table (QUICK=1 for the short form)
+	WAYBILL=$(CURDIR)/$(BIN)/waybill DOORS=$(if $(QUICK),quick,full) REQUIRE_DOORS=1 WAYBILL_REQUIRE=1 \
+	$(GO) test -count=1 -v -timeout 30m -run 'Doors|Attacks' ./internal/crash
 
 browser: ## the dashboard in headless Chromium
 	REQUIRE_CHROMIUM=1 $(GO) test -count=1 ./node/web/...

@@ -103,6 +103,7 @@ func Start(ctx context.Context, cfg *config.Config, id *Identity, log *slog.Logg
 		{"outbox", n.startOutbox},
 		{"pipeline", n.startPipeline},
 		{"telemetry", n.startHistory},
+		{"memory", n.startMemory},
 		{"ingest API", n.startIngest},
 		{"operator port", n.startOperator},
 	} {

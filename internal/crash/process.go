@@ -116,7 +116,12 @@ func (p *Process) Kills() int {
 }
 
 // PeakMemory returns the most memory that the running program ever had resident, in bytes.
-func (p *Process) PeakMemory() (int64, error) {
+func (p *Process) PeakMemory() (int64, error) { return p.memory("VmHWM:") }
+
+// Memory returns the memory that the running program has resident, in bytes.
+func (p *Process) Memory() (int64, error) { return p.memory("VmRSS:") }
+
+func (p *Process) memory(which string) (int64, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
@@ -124,12 +129,12 @@ func (p *Process) PeakMemory() (int64, error) {
 		return 0, err
 	}
 	for line := range strings.Lines(string(status)) {
-		if kib, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+		if kib, ok := strings.CutPrefix(line, which); ok {
 			n, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(kib), "kB")), 10, 64)
 			return n << 10, err
 		}
 	}
-	return 0, errors.New("no VmHWM in the process's status")
+	return 0, fmt.Errorf("no %s in the process's status", which)
 }
 
 // LogTail returns the last lines of the log.
