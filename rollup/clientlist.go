@@ -72,14 +72,11 @@ func ParseClientList(b []byte) (ClientList, error) {
 }
 
 func (r *reader) clientList() ClientList {
-	n := int(r.U32())
+	n := r.U32()
 	if r.Err == nil && (n == 0 || n > MaxStatements) {
 		r.Err = fmt.Errorf("%w: %d in the client list, where 1 to %d may be", ErrCount, n, MaxStatements)
 	}
-	if !r.Has(n) { // an entry has at least a byte
-		return nil
-	}
-	l := make(ClientList, n)
+	l := make(ClientList, r.Count(uint64(n), 1)) // an entry has at least a byte
 	var last uint64
 	for i := range l {
 		v := r.uvarint()

@@ -130,10 +130,10 @@ func (r *reader) statements(ev *Evidence) {
 	if r.Err == nil && (n == 0 || n > MaxStatements) {
 		r.Err = fmt.Errorf("%w: %d statements, where 1 to %d may be", ErrCount, n, MaxStatements)
 	}
-	if !r.Has(n * StatementSize) {
+	ev.Statements = make([]Statement, r.Count(uint64(n), StatementSize))
+	if r.Err != nil {
 		return
 	}
-	ev.Statements = make([]Statement, n)
 	for i := range ev.Statements {
 		ev.Statements[i] = r.statement()
 	}
@@ -169,10 +169,10 @@ func (r *reader) proofs(ev *Evidence) {
 	ev.Segments = make([]SegmentProof, segmentCount(len(ev.Clients), ev.Size))
 	for i := range ev.Segments {
 		s := &ev.Segments[i]
-		if !r.Has(segmentNodes(ev.Size) * len(Hash{})) {
+		s.Nodes = make([]Hash, r.Count(uint64(segmentNodes(ev.Size)), len(Hash{})))
+		if r.Err != nil {
 			return
 		}
-		s.Nodes = make([]Hash, segmentNodes(ev.Size))
 		for j := range s.Nodes {
 			s.Nodes[j] = r.hash()
 		}

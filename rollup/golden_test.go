@@ -110,7 +110,7 @@ func testValues(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	message := CosignMessage(testNet, cosignKey, w.header.StatementCount, w.header.StatementRoot)
+	message := CosignMessage(testNet, w.header.Key(), w.header.StatementCount, w.header.StatementRoot)
 	s := segments[0]
 	row("co-signed window: statement 0, as in evidence", statement.Append(nil))
 	row("its element e0", Hash(fields.Bytes()))

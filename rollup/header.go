@@ -193,14 +193,11 @@ func (r *reader) header() *Header {
 }
 
 func (r *reader) rows() []Row {
-	n := int(r.U16())
+	n := r.U16()
 	if n > MaxRows {
 		r.Fail("%d rows, where %d may be", n, MaxRows)
 	}
-	if !r.Has(n * rowSize) {
-		return nil
-	}
-	rows := make([]Row, n)
+	rows := make([]Row, r.Count(uint64(n), rowSize))
 	for i := range rows {
 		rows[i] = Row{Payer: r.U32(), Service: r.U32(), Acks: r.U64(), Units: r.U64()}
 	}

@@ -120,7 +120,7 @@ func appendPath(dst []byte, path []rollup.Hash) []byte {
 }
 
 func (r *reader) path() []rollup.Hash {
-	path := make([]rollup.Hash, r.U8())
+	path := make([]rollup.Hash, r.Count(uint64(r.U8()), len(rollup.Hash{})))
 	for i := range path {
 		path[i] = r.hash()
 	}
@@ -220,14 +220,14 @@ func (r *reader) rollupExport() *Rollup {
 	if r.Err == nil {
 		e.Evidence, r.Err = rollup.ParseEvidence(evidence)
 	}
-	n := int(r.U32())
+	n := r.U32()
 	if n > maxExportClients {
 		r.Fail("%d clients, where %d may be", n, maxExportClients)
 	}
-	if !r.Has(n * rollupClientSize) {
+	e.Clients = make([]Client, r.Count(uint64(n), rollupClientSize))
+	if r.Err != nil {
 		return e
 	}
-	e.Clients = make([]Client, n)
 	for i := range e.Clients {
 		c := &e.Clients[i]
 		c.Client, c.Payer = r.U32(), r.U32()
@@ -273,11 +273,8 @@ func (e *Settlement) network() rollup.Network { return e.Network }
 func (r *reader) settlementExport(net rollup.Network) *Settlement {
 	e := &Settlement{Network: net, Certificate: new(rollup.SettlementCertificate)}
 	e.Certificate.Epoch = r.U32()
-	n := int(r.U32())
-	if !r.Has(n * rollup.SettlementRowSize) {
-		return e
-	}
-	e.Rows = make([]rollup.SettlementRow, n)
+	n := r.U32()
+	e.Rows = make([]rollup.SettlementRow, r.Count(uint64(n), rollup.SettlementRowSize))
 	for i := range e.Rows {
 		e.Rows[i], r.Err = rollup.ParseSettlementRow(r.Next(rollup.SettlementRowSize))
 		if i > 0 && e.Rows[i-1].Compare(&e.Rows[i]) >= 0 {

@@ -32,14 +32,11 @@ func NewRegisterClients(
 }
 
 func (p *ClientRegistration) decode(r *reader) {
-	n := int(r.U16())
+	n := r.U16()
 	if n == 0 || n > MaxClientsPerTx {
 		r.Fail("%d clients, where 1 to %d may be", n, MaxClientsPerTx)
 	}
-	if !r.Has(n * clientProofSize) {
-		return
-	}
-	p.Clients = make([]ClientProof, n)
+	p.Clients = make([]ClientProof, r.Count(uint64(n), clientProofSize))
 	for i := range p.Clients {
 		r.Fill(p.Clients[i].Key[:])
 		r.Fill(p.Clients[i].Proof[:])

@@ -34,6 +34,19 @@ func (r *Reader) Has(n int) bool {
 	return r.Err == nil
 }
 
+// Count returns n if as many elements of at least size bytes each are left, and else fails and
+// returns 0. It stands before whatever is allocated for n elements: what a length of a stranger
+// drives is bounded by the bytes that came with it.
+func (r *Reader) Count(n uint64, size int) int {
+	if r.Err == nil && n > uint64(len(r.B)/size) {
+		r.Fail("%d elements of %d bytes, where %d bytes are left", n, size, len(r.B))
+	}
+	if r.Err != nil {
+		return 0
+	}
+	return int(n)
+}
+
 // Next returns the next n bytes in place, or nil.
 func (r *Reader) Next(n int) []byte {
 	if !r.Has(n) {

@@ -1,0 +1,399 @@
+// Package decoders holds every decoder of the tree against lengths that lie: what a stranger's
+// length drives is bounded by the bytes that came with it.
+package decoders
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/kernels/poseidon2"
+	"github.com/waybill-network/waybill/node/api"
+	"github.com/waybill-network/waybill/node/keys"
+	"github.com/waybill-network/waybill/proofs/circuit"
+	"github.com/waybill-network/waybill/proofs/verifier"
+	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/cosign"
+	"github.com/waybill-network/waybill/rollup/export"
+	"github.com/waybill-network/waybill/rollup/ledger"
+)
+
+const root = "../.."
+
+// decoder is one function, with encodings that it takes; their lengths are overwritten one by one.
+type decoder struct {
+	decode  func(b []byte) error
+	samples [][]byte
+}
+
+// of adapts a decoder whose value is of no interest.
+func of[T any](decode func([]byte) (T, error)) func([]byte) error {
+	return func(b []byte) error { _, err := decode(b); return err }
+}
+
+// text adapts a decoder of text.
+func text[T any, P interface {
+	*T
+	UnmarshalText([]byte) error
+}]() func([]byte) error {
+	return func(b []byte) error { return P(new(T)).UnmarshalText(b) }
+}
+
+// elsewhere are decoders with a test of lengths of their own, or that no stranger reaches.
+var elsewhere = map[string]string{
+	"rollup/internal/wire.ParseHex":            "internal; the UnmarshalText methods of this table call it",
+	"kernels/bls.Steps.Decode":                 "signatures of fixed size, in a benchmark",
+	"node/keys.hexText.UnmarshalJSON":          "a field of the operator's own file",
+	"bench/workload.text.UnmarshalJSON":        "a field of a line of the operator's own log",
+	"bench/workload.ParseLine":                 "a line of the operator's own log",
+	"internal/outsider.hexBytes.UnmarshalText": "a module of its own",
+	"internal/outsider.ParseGenesis":           "a module of its own",
+}
+
+func table(t testing.TB) map[string]decoder {
+	t.Helper()
+	files, txs := exports(t), transactions(t)
+	header, evidence, clients, acks, certificate, rows := parts(t, files)
+	hexes := func(n int) [][]byte { return [][]byte{bytes.Repeat([]byte("0a"), n)} }
+	zeros := func(n int) [][]byte { return [][]byte{make([]byte, n)} }
+	genesis, err := os.ReadFile(root + "/rollup/testdata/genesis.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	settlement := [][]byte{slices.Concat([]byte{0, 0, 0, 0, 1, 1}, bls.IdentitySignature[:])}
+	key := read(t, "proofs/verifier/testdata/256.key")
+	proof := read(t, "proofs/verifier/testdata/256.proof")
+	return map[string]decoder{
+		"kernels/bls.ParseSecretKey":     {of(bls.ParseSecretKey), zeros(bls.SecretKeySize)},
+		"kernels/bls.ParseSignature":     {of(bls.ParseSignature), zeros(bls.SignatureSize)},
+		"kernels/bls.ParsePublicKey":     {of(bls.ParsePublicKey), zeros(bls.PublicKeySize)},
+		"kernels/poseidon2.ParseElement": {of(poseidon2.ParseElement), zeros(poseidon2.Size)},
+
+		"rollup.ParseHeader":     {of(rollup.ParseHeader), header},
+		"rollup.ParseEvidence":   {of(rollup.ParseEvidence), evidence},
+		"rollup.ParseClientList": {of(rollup.ParseClientList), clients},
+		"rollup.ParseAcks":       {of(rollup.ParseAcks), acks},
+		"rollup.ParseAck":        {of(rollup.ParseAck), zeros(rollup.AckSize)},
+		"rollup.ParseStatement":  {of(rollup.ParseStatement), zeros(rollup.StatementSize)},
+		"rollup.ParseArchive": {func(b []byte) error {
+			if len(header[0]) > len(b) {
+				return rollup.ErrMalformed
+			}
+			_, err := rollup.ParseArchive(header[0], b, b, b)
+			return err
+		}, slices.Concat(acks, clients)},
+		"rollup.ParseCertificate":           {of(rollup.ParseCertificate), certificate},
+		"rollup.ParseSettlementRow":         {of(rollup.ParseSettlementRow), rows},
+		"rollup.ParseSettlementCertificate": {of(rollup.ParseSettlementCertificate), settlement},
+		"rollup/export.Parse":               {of(export.Parse), files},
+		"rollup.Network.UnmarshalText":      {text[rollup.Network](), hexes(16)},
+		"rollup.Hash.UnmarshalText":         {text[rollup.Hash](), hexes(32)},
+		"rollup.Code.UnmarshalText":         {text[rollup.Code](), [][]byte{[]byte("accepted")}},
+		"rollup/cosign.Encoded.Decode": {func(b []byte) error {
+			_, err := offer(b).Decode()
+			return err
+		}, zeros(4 * rollup.StatementSize)},
+		"node/api.CosignOffer.Decode": {func(b []byte) error {
+			e := offer(b)
+			m := &api.CosignOffer{Network: e.Network, Root: e.Root, Count: e.Count, Seqs: e.Seqs,
+				Clients: e.Clients}
+			for _, r := range e.Ranges {
+				m.Ranges = append(m.Ranges, &api.StatementRange{First: r.First,
+					Statements: r.Statements, Payers: r.Payers, Siblings: r.Siblings})
+			}
+			_, err := m.Decode()
+			return err
+		}, zeros(4 * rollup.StatementSize)},
+		"node/api.Ack.Decode":        {of(decodeAck), hexes(96)},
+		"node/api.Ack.DecodeMessage": {of(decodeMessage), hexes(64)},
+
+		"rollup/ledger.ParseTx":                    {of(ledger.ParseTx), txs},
+		"rollup/ledger.ParseGenesis":               {of(ledger.ParseGenesis), [][]byte{genesis}},
+		"rollup/ledger.Key.UnmarshalText":          {text[ledger.Key](), hexes(32)},
+		"rollup/ledger.BLSKey.UnmarshalText":       {text[ledger.BLSKey](), hexes(96)},
+		"rollup/ledger.BLSSignature.UnmarshalText": {text[ledger.BLSSignature](), hexes(48)},
+		"rollup/ledger.Signature.UnmarshalText":    {text[ledger.Signature](), hexes(64)},
+
+		"proofs/circuit.Digest.UnmarshalText":   {text[circuit.Digest](), hexes(32)},
+		"proofs/verifier.KeyHash.UnmarshalText": {text[verifier.KeyHash](), hexes(32)},
+		"proofs/verifier.ParseKey":              {of(verifier.ParseKey), [][]byte{key}},
+		"proofs/verifier.ParseProof": {func(b []byte) error {
+			if len(b) != rollup.ProofSize {
+				return rollup.ErrMalformed
+			}
+			_, err := verifier.ParseProof((*[rollup.ProofSize]byte)(b))
+			return err
+		}, [][]byte{proof}},
+		"node/keys.ParseSeed": {of(parseSeed), hexes(32)},
+	}
+}
+
+// offer is one that claims as much as it can, with b in every field of bytes.
+func offer(b []byte) *cosign.Encoded {
+	return &cosign.Encoded{
+		Network: strings.Repeat("00", 16), Root: make([]byte, 32), Count: 1<<32 - 1,
+		Ranges: []cosign.EncodedRange{{First: 1<<32 - 2, Statements: b,
+			Payers: make([]byte, 4*(len(b)/rollup.StatementSize)), Siblings: b[:len(b)&^31]}},
+		Clients: []uint32{0, 1<<32 - 1}, Seqs: b,
+	}
+}
+
+func parseSeed(b []byte) ([]byte, error)         { return keys.ParseSeed(string(b)) }
+func decodeAck(b []byte) (rollup.Ack, error)     { return ack(b).Decode() }
+func decodeMessage(b []byte) (rollup.Ack, error) { return ack(b).DecodeMessage() }
+
+func ack(b []byte) *api.Ack {
+	return &api.Ack{Network: strings.Repeat("00", 16), Request: string(b), Signature: string(b)}
+}
+
+func read(t testing.TB, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(root, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// exports are the golden export files.
+func exports(t testing.TB) (files [][]byte) {
+	t.Helper()
+	names, err := filepath.Glob(root + "/rollup/testdata/export-*.wbx")
+	if err != nil || len(names) < 5 {
+		t.Fatal(names, err)
+	}
+	for _, name := range names {
+		files = append(files, read(t, strings.TrimPrefix(name, root)))
+	}
+	return files
+}
+
+// transactions are one of each kind.
+func transactions(t testing.TB) (txs [][]byte) {
+	t.Helper()
+	var kinds map[string]string
+	if err := json.Unmarshal(read(t, "rollup/ledger/testdata/kinds.json"), &kinds); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(kinds)) {
+		b, err := hex.DecodeString(kinds[name])
+		if err != nil {
+			t.Fatal(err)
+		}
+		txs = append(txs, b)
+	}
+	return txs
+}
+
+// parts takes export files apart.
+func parts(t testing.TB, files [][]byte) (
+	header, evidence, clients, acks, certificate, rows [][]byte,
+) {
+	t.Helper()
+	for _, file := range files {
+		e, err := export.Parse(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch e := e.(type) {
+		case *export.Rollup:
+			header = append(header, e.Certificate.Header.Append(nil))
+			certificate = append(certificate, e.Certificate.Append(nil))
+			b := e.Evidence.Append(nil)
+			evidence = append(evidence, b)
+			acks = append(acks, b[:4+e.Evidence.Acks.Len()*rollup.EntrySize])
+			if len(e.Evidence.Clients) > 0 {
+				clients = append(clients, e.Evidence.Clients.Append(nil))
+			}
+		case *export.Settlement:
+			rows = append(rows, e.Rows[0].Append(nil))
+		}
+	}
+	if len(header) == 0 || len(clients) == 0 || len(rows) == 0 {
+		t.Fatal("no export of a kind")
+	}
+	return header, evidence, clients, acks, certificate, rows
+}
+
+// lengths are what is written over each offset, in either order of bytes.
+var lengths = [][]byte{
+	bytes.Repeat([]byte{0xff}, 8), bytes.Repeat([]byte{0xff}, 4), {0xff, 0xff}, {0xff},
+	{0xff, 0xff, 0xff, 0x7f}, {0x7f, 0xff, 0xff, 0xff},
+	{0xff, 0xff, 0xff, 0x0f}, // in LEB128 too
+	{0, 0, 0, 4}, {0, 0, 16, 0}, {0, 0, 1, 0},
+}
+
+// limit is what decoding n bytes may allocate. An ack or a client of a few bytes becomes a struct
+// of some words, and JSON becomes maps; errors are formatted.
+func limit(n int) uint64 { return 64<<10 + 64*uint64(n) }
+
+func allocated(f func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
+}
+
+// overlong returns the first change of a sample that makes a decoder allocate more than its limit.
+func (d *decoder) overlong() string {
+	for _, sample := range d.samples {
+		// The first kilobytes hold every kind of field; behind them are more of the same.
+		for at := range min(len(sample), 2048) {
+			for _, length := range lengths {
+				b := bytes.Clone(sample)
+				copy(b[at:], length)
+				for _, input := range [][]byte{b, b[:min(len(b), at+len(length))]} {
+					if n := allocated(func() { d.decode(input) }); n > limit(len(input)) {
+						return fmt.Sprintf("%x at %d of %d bytes: %d allocated", length, at, len(input), n)
+					}
+				}
+			}
+		}
+	}
+	return ""
+}
+
+// TestLengths is the check. Counting allocations stops the world; the test does not run beside
+// others.
+func TestLengths(t *testing.T) {
+	decoders := table(t)
+	for _, name := range slices.Sorted(maps.Keys(decoders)) {
+		d := decoders[name]
+		if len(d.samples) == 0 {
+			t.Errorf("%s: no sample", name)
+		}
+		if what := d.overlong(); what != "" {
+			t.Errorf("%s: %s", name, what)
+		}
+	}
+}
+
+// TestLengthsCanFail is the companion: a decoder that believes a length is found.
+func TestLengthsCanFail(t *testing.T) {
+	d := decoder{samples: [][]byte{{1, 0, 0, 0, 7}}, decode: func(b []byte) error {
+		if len(b) < 4 {
+			return rollup.ErrMalformed
+		}
+		n := uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24
+		_ = make([]byte, min(n, 1<<20))
+		return nil
+	}}
+	if d.overlong() == "" {
+		t.Error("a decoder that allocates what it is told passes")
+	}
+}
+
+// TestTableIsWhole walks the tree for functions that decode, by their names.
+func TestTableIsWhole(t *testing.T) {
+	decoders, found := table(t), map[string]bool{}
+	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && d.Name() != ".." && strings.HasPrefix(d.Name(), "."),
+			d.IsDir() && d.Name() == "node_modules":
+			return filepath.SkipDir
+		case d.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go"):
+			return nil
+		case strings.HasSuffix(name, ".pb.go"):
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			return err
+		}
+		dir, _ := filepath.Rel(root, filepath.Dir(name))
+		for _, of := range decodersOf(file) {
+			found[path.Join(filepath.ToSlash(dir))+"."+of] = true
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range found {
+		if _, ok := decoders[name]; !ok && elsewhere[name] == "" {
+			t.Errorf("%s is not in the table", name)
+		}
+	}
+	for name := range decoders {
+		if !found[name] {
+			t.Errorf("%s is in the table, and not in the tree", name)
+		}
+	}
+}
+
+// decodersOf returns the exported functions of a file whose names say that they decode, except
+// those of nothing but strings, which have their length from who calls.
+func decodersOf(file *ast.File) (names []string) {
+	for _, decl := range file.Decls {
+		f, ok := decl.(*ast.FuncDecl)
+		if !ok || !decodes(f.Name.Name) || onlyStrings(f.Type.Params) && f.Name.Name != "ParseSeed" {
+			continue
+		}
+		name := f.Name.Name
+		if f.Recv != nil {
+			of := f.Recv.List[0].Type
+			if star, ok := of.(*ast.StarExpr); ok {
+				of = star.X
+			}
+			if id, ok := of.(*ast.Ident); ok {
+				name = id.Name + "." + name
+			}
+		}
+		names = append(names, name)
+	}
+	return names
+}
+
+func decodes(name string) bool {
+	for _, prefix := range []string{"Parse", "Decode", "Unmarshal", "ReadFrom"} {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+func onlyStrings(params *ast.FieldList) bool {
+	for _, p := range params.List {
+		if id, ok := p.Type.(*ast.Ident); !ok || id.Name != "string" {
+			return false
+		}
+	}
+	return len(params.List) > 0
+}
+
+// TestWalkCanFail: the walk knows a decoder when it sees one.
+func TestWalkCanFail(t *testing.T) {
+	const source = `package p
+func ParseThing(b []byte) error { return nil }
+func (t *thing) UnmarshalBinary(b []byte) error { return nil }
+func DecodeFrom(r io.Reader) error { return nil }
+func ParseName(s string) error { return nil }
+func parse(b []byte) {}
+func Write(b []byte) {}`
+	file, err := parser.ParseFile(token.NewFileSet(), "p.go", source, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"ParseThing", "thing.UnmarshalBinary", "DecodeFrom"}
+	if got := decodersOf(file); !slices.Equal(got, want) {
+		t.Errorf("found %v, want %v", got, want)
+	}
+}
