@@ -118,7 +118,7 @@ func (r *rollupWay) verify(c *committee) error {
 }
 
 func (r *rollupWay) push(ctx context.Context, c *committee, member int) (err error) {
-	r.shares[member], err = c.reach.Push(ctx, member, r.encoded, r.evidence)
+	r.shares[member], err = c.reach.Push(ctx, uint32(member), r.encoded, r.evidence)
 	return err
 }
 

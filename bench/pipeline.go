@@ -324,7 +324,7 @@ type sealed chan rollup.WindowKey
 var errRefused = &pipelinetest.Refusal{Err: errors.New("this committee refuses everything")}
 
 // Push implements certify.Members.
-func (s sealed) Push(ctx context.Context, _ int, header, _ []byte) (share [48]byte, err error) {
+func (s sealed) Push(ctx context.Context, _ uint32, header, _ []byte) (share [48]byte, err error) {
 	h, err := rollup.ParseHeader(header)
 	if err != nil {
 		return share, err

@@ -182,13 +182,13 @@ func (n *Node) fillCosign(s *telemetry.Cosign) {
 
 func (n *Node) fillCommittee(s *telemetry.Snapshot, view *ledger.View, pushed []certify.Member) {
 	self, member := n.id.member()
-	for i, m := range view.Committee().Members {
+	for _, m := range view.Committee().Members {
 		t := telemetry.Member{Node: m.Node, Power: m.Power, Self: member && m.Node == self, Healthy: true}
 		if registered, ok := view.Node(m.Node); ok {
 			t.Address = registered.PeerAddress
 		}
 		for _, p := range pushed {
-			if p.Member == i {
+			if p.Node == m.Node {
 				t.Shares, t.Failures, t.LastShare, t.Latency, t.LastError = p.Shares, p.Failures, p.LastShare, p.Latency, p.LastError
 				t.Healthy = p.LastError == ""
 			}

@@ -17,25 +17,25 @@ import (
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
-// moody is how each member answers a push, and how often it was asked.
-type moody struct {
+// scriptedMembers is how each member answers a push, and how often it was asked.
+type scriptedMembers struct {
 	mu     sync.Mutex
-	answer map[int]func(ctx context.Context, member int, header []byte) ([48]byte, error) // nil: as it should
-	pushes map[int]int
+	answer map[uint32]func(ctx context.Context, node uint32, header []byte) ([48]byte, error) // nil: as it should
+	pushes map[uint32]int
 }
 
-func (m *moody) before(ctx context.Context, member int, header []byte) ([48]byte, error) {
+func (m *scriptedMembers) before(ctx context.Context, node uint32, header []byte) ([48]byte, error) {
 	m.mu.Lock()
-	m.pushes[member]++
-	answer := m.answer[member]
+	m.pushes[node]++
+	answer := m.answer[node]
 	m.mu.Unlock()
 	if answer == nil {
 		return [48]byte{}, nil
 	}
-	return answer(ctx, member, header)
+	return answer(ctx, node, header)
 }
 
-func (m *moody) set(answer func(ctx context.Context, member int, header []byte) ([48]byte, error), members ...int) {
+func (m *scriptedMembers) set(answer func(ctx context.Context, node uint32, header []byte) ([48]byte, error), members ...uint32) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, member := range members {
@@ -43,7 +43,7 @@ func (m *moody) set(answer func(ctx context.Context, member int, header []byte) 
 	}
 }
 
-func (m *moody) pushed() (n int) {
+func (m *scriptedMembers) pushed() (n int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, pushes := range m.pushes {
@@ -54,9 +54,9 @@ func (m *moody) pushed() (n int) {
 
 // committee is a fixture with four members, of whom three are a quorum, and one window that is
 // about to be certified.
-func committee(t *testing.T, setUp func(f *fixture, m *moody)) (*fixture, *moody) {
+func committee(t *testing.T, setUp func(f *fixture, m *scriptedMembers)) (*fixture, *scriptedMembers) {
 	f := newFixture(t, pipelinetest.Config{Members: 4, Clients: 2})
-	m := &moody{answer: map[int]func(context.Context, int, []byte) ([48]byte, error){}, pushes: map[int]int{}}
+	m := &scriptedMembers{answer: map[uint32]func(context.Context, uint32, []byte) ([48]byte, error){}, pushes: map[uint32]int{}}
 	f.members.Before = m.before
 	setUp(f, m)
 	f.start(nil)
@@ -86,20 +86,20 @@ func (f *fixture) wantOrdered() {
 
 var errDown = errors.New("member is down")
 
-func down(context.Context, int, []byte) ([48]byte, error) { return [48]byte{}, errDown }
+func down(context.Context, uint32, []byte) ([48]byte, error) { return [48]byte{}, errDown }
 
-func hang(ctx context.Context, _ int, _ []byte) ([48]byte, error) {
+func hang(ctx context.Context, _ uint32, _ []byte) ([48]byte, error) {
 	<-ctx.Done()
 	return [48]byte{}, context.Cause(ctx)
 }
 
-func refuse(context.Context, int, []byte) ([48]byte, error) {
+func refuse(context.Context, uint32, []byte) ([48]byte, error) {
 	return [48]byte{}, &pipelinetest.Refusal{Err: errors.New("not to my liking")}
 }
 
 func TestMembersDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, m := committee(t, func(f *fixture, m *moody) { m.set(down, 1, 2) })
+		f, m := committee(t, func(f *fixture, m *scriptedMembers) { m.set(down, 1, 2) })
 		defer f.blocks()()
 		defer f.p.Close()
 		time.Sleep(5 * time.Minute) // two shares are there, a third is needed
@@ -109,7 +109,7 @@ func TestMembersDown(t *testing.T) {
 			t.Errorf("%+v, %+v", w, s)
 		}
 		for _, member := range s.Certify.Members {
-			wantDown := member.Member == 1 || member.Member == 2
+			wantDown := member.Node == 1 || member.Node == 2
 			if (member.Shares == 0) != wantDown || (member.LastError == errDown.Error()) != wantDown || member.Refusing {
 				t.Errorf("%+v", member)
 			}
@@ -129,7 +129,7 @@ func TestMembersDown(t *testing.T) {
 // TestSlowMember: a quorum is enough, and the rest do not hold the certificate up, nor Close.
 func TestSlowMember(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, m := committee(t, func(f *fixture, m *moody) {
+		f, m := committee(t, func(f *fixture, m *scriptedMembers) {
 			f.cfg.WindowAge, f.cfg.Grace = time.Second, time.Second
 			m.set(hang, 3)
 		})
@@ -137,7 +137,7 @@ func TestSlowMember(t *testing.T) {
 		defer f.p.Close()
 		time.Sleep(3 * time.Second)
 		f.wantOrdered()
-		m.set(func(ctx context.Context, member int, header []byte) ([48]byte, error) {
+		m.set(func(ctx context.Context, node uint32, header []byte) ([48]byte, error) {
 			time.Sleep(20 * time.Second) // slow, and yet in time
 			return [48]byte{}, nil
 		}, 1, 2)
@@ -154,7 +154,7 @@ func TestSlowMember(t *testing.T) {
 
 func TestRefusingMembers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, m := committee(t, func(f *fixture, m *moody) { m.set(refuse, 0) })
+		f, m := committee(t, func(f *fixture, m *scriptedMembers) { m.set(refuse, 0) })
 		defer f.blocks()()
 		defer f.p.Close()
 		f.settled()
@@ -168,7 +168,7 @@ func TestRefusingMembers(t *testing.T) {
 		}
 		s := f.p.Stats()
 		for _, member := range s.Certify.Members {
-			if wantRefusals := uint64(max(0, 2-member.Member)); member.Refusals != wantRefusals || member.Refusing != (wantRefusals > 0) {
+			if wantRefusals := uint64(max(0, 2-int(member.Node))); member.Refusals != wantRefusals || member.Refusing != (wantRefusals > 0) {
 				t.Errorf("%+v", member)
 			}
 		}
@@ -198,8 +198,8 @@ func TestLyingMembers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				lie := func(context.Context, int, []byte) ([48]byte, error) { return share, nil }
-				f, m := committee(t, func(f *fixture, m *moody) { m.set(lie, 0, 1) })
+				lie := func(context.Context, uint32, []byte) ([48]byte, error) { return share, nil }
+				f, m := committee(t, func(f *fixture, m *scriptedMembers) { m.set(lie, 0, 1) })
 				defer f.blocks()()
 				defer f.p.Close()
 				time.Sleep(time.Minute)
@@ -221,7 +221,7 @@ func TestLyingMembers(t *testing.T) {
 // TestCertificateIsKept: after a restart nobody is asked again.
 func TestCertificateIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, m := committee(t, func(f *fixture, m *moody) {
+		f, m := committee(t, func(f *fixture, m *scriptedMembers) {
 			f.net.Refuse = func([]byte) error { return errors.New("mempool is full") }
 		})
 		time.Sleep(5 * time.Minute)
@@ -251,7 +251,7 @@ func TestCertificateIsKept(t *testing.T) {
 // TestAlreadyOrdered: what the chain has is not offered again, although the store did not remember.
 func TestAlreadyOrdered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, m := committee(t, func(*fixture, *moody) {})
+		f, m := committee(t, func(*fixture, *scriptedMembers) {})
 		defer f.blocks()()
 		f.settled()
 		f.p.Close()
@@ -274,7 +274,7 @@ func TestAlreadyOrdered(t *testing.T) {
 func TestOrderIsLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		offers := 0
-		f, _ := committee(t, func(f *fixture, m *moody) {
+		f, _ := committee(t, func(f *fixture, m *scriptedMembers) {
 			f.net.Refuse = func([]byte) error {
 				if offers++; offers < 4 {
 					return ledger.CodeAlreadyOrdered // it is not, as the view shows

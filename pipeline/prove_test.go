@@ -52,7 +52,7 @@ func (f *fixture) wantRung(rung rollup.Rung) {
 	if got := f.p.Stats().Certify.Rungs; got != want {
 		f.t.Errorf("acks by rung: %v, not %v", got, want)
 	}
-	for member := range 3 {
+	for member := range uint32(3) {
 		if kept := f.members.Kept(member, rollup.WindowKey{}); len(kept) == 0 || kept[0] != rung {
 			f.t.Errorf("member %d signed for rungs %v", member, kept)
 		}
@@ -115,10 +115,10 @@ func TestProven(t *testing.T) {
 		}
 		// One member besides holds the statements, the one that the id names or the next.
 		holders := certify.Holders(f.net.View().Committee(), 0, f.disk.rollup(rollup.WindowKey{}).id)
-		if node, ok := f.disk.holder(rollup.WindowKey{}); !ok || node != uint32(holders[0]) {
+		if node, ok := f.disk.holder(rollup.WindowKey{}); !ok || node != holders[0] {
 			t.Errorf("held by %d, %v, not by %d", node, ok, holders[0])
 		}
-		for member := range 3 {
+		for member := range uint32(3) {
 			want := []rollup.Rung{rollup.RungProof}
 			if member == holders[0] {
 				want = append(want, rollup.RungStatements)
@@ -239,7 +239,7 @@ func TestMembersRefuseProof(t *testing.T) {
 					t.Errorf("acks by rung: %v", got)
 				}
 				stated := 0
-				for member := range 3 {
+				for member := range uint32(3) {
 					if f.members.Kept(member, rollup.WindowKey{})[0] == rollup.RungStatements {
 						stated++
 					}
@@ -413,7 +413,7 @@ func TestHolders(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := newFixture(t, pipelinetest.Config{Members: 4, Clients: 1})
 				f.rungs()
-				m := &moody{answer: map[int]func(context.Context, int, []byte) ([48]byte, error){}, pushes: map[int]int{}}
+				m := &scriptedMembers{answer: map[uint32]func(context.Context, uint32, []byte) ([48]byte, error){}, pushes: map[uint32]int{}}
 				f.members.Before = m.before
 				f.store = f.disk.open(nil)
 				f.start(nil)
@@ -431,7 +431,7 @@ func TestHolders(t *testing.T) {
 				time.Sleep(time.Minute)
 				want := uint32(certify.NoHolder)
 				if c.want >= 0 {
-					want = uint32(certify.Holders(f.net.View().Committee(), 0, f.disk.rollup(rollup.WindowKey{}).id)[c.want])
+					want = certify.Holders(f.net.View().Committee(), 0, f.disk.rollup(rollup.WindowKey{}).id)[c.want]
 				}
 				if node, ok := f.disk.holder(rollup.WindowKey{}); !ok || node != want {
 					t.Errorf("held by %v, %v, not by %d", node, ok, want)

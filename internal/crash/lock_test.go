@@ -90,7 +90,7 @@ func (n *Network) push(ctx context.Context, members *peer.Members, member int, s
 	var final error
 	err = n.await(ctx, "a share", func() (bool, error) {
 		var refusal *peer.Refusal
-		share, err = members.Push(ctx, member, s.header.Append(nil), s.evidence)
+		share, err = members.Push(ctx, uint32(member), s.header.Append(nil), s.evidence)
 		if errors.As(err, &refusal) && !refusal.Code.Retry() {
 			final = refusal
 			return true, nil
@@ -172,7 +172,7 @@ func (n *Network) lockUnanswered(ctx context.Context, t *testing.T, members *pee
 	t.Helper()
 	answered := make(chan bool, 1)
 	go func() {
-		_, err := members.Push(ctx, victim, first.header.Append(nil), first.evidence)
+		_, err := members.Push(ctx, uint32(victim), first.header.Append(nil), first.evidence)
 		answered <- err == nil
 	}()
 	pause(ctx, after)

@@ -76,17 +76,14 @@ func (m *Members) Close() {
 	}
 }
 
-// Push asks a committee member to verify a rollup of this node and to sign it. The share is the member's word alone:
-// whoever aggregates it verifies it. Errors are a *Refusal, or what the connection gave; all but a final Refusal may
-// be tried again.
-func (m *Members) Push(ctx context.Context, member int, header, evidence []byte) (share [bls.SignatureSize]byte, err error) {
+// Push asks the committee member that a node is to verify a rollup of this node and to sign it. The
+// share is the member's word alone: the caller verifies it. Errors are a *Refusal, or what the
+// connection gave; all but a final Refusal may be tried again.
+func (m *Members) Push(
+	ctx context.Context, node uint32, header, evidence []byte,
+) (share [bls.SignatureSize]byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout)
 	defer cancel()
-	members := m.cfg.Chain.View().Committee().Members
-	if member < 0 || member >= len(members) {
-		return share, fmt.Errorf("%w: %d of %d", ErrNoMember, member, len(members))
-	}
-	node := members[member].Node
 	if m.cfg.Local == nil || node != m.cfg.Self {
 		return m.push(ctx, node, header, evidence)
 	}

@@ -140,7 +140,7 @@ func TestPushGivesShares(t *testing.T) {
 	for i := range nodes { // member 1 is the pusher's own
 		var first [48]byte
 		for round := range 2 {
-			share, err := nodes[1].members.Push(t.Context(), i, header, evidence)
+			share, err := nodes[1].members.Push(t.Context(), uint32(i), header, evidence)
 			if err != nil {
 				t.Fatalf("member %d: %v", i, err)
 			}
@@ -408,7 +408,7 @@ func TestPuller(t *testing.T) {
 		key := rollup.WindowKey{Node: 1, Window: window}
 		header, evidence := network.Rollup(t, key, 0, 4)
 		for i := range 3 {
-			if _, err := nodes[1].members.Push(t.Context(), i, header, evidence); err != nil {
+			if _, err := nodes[1].members.Push(t.Context(), uint32(i), header, evidence); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -72,7 +72,7 @@ func TestPushRungs(t *testing.T) {
 	for member, order := range [][][]byte{{proven, statements}, {statements, proven}, {proven}} {
 		var first [48]byte
 		for i, evidence := range append(order, order...) {
-			share, err := nodes[1].members.Push(t.Context(), member, header, evidence)
+			share, err := nodes[1].members.Push(t.Context(), uint32(member), header, evidence)
 			if err != nil {
 				t.Fatalf("member %d, push %d: %v", member, i, err)
 			}

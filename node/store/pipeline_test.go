@@ -133,7 +133,7 @@ func (l *life) live(disk *vfs.MemFS, run uint32) *vfs.MemFS {
 		}
 	}
 	l.net.Refuse = func([]byte) error { return alive() }
-	l.members.Before = func(context.Context, int, []byte) ([48]byte, error) { return [48]byte{}, alive() }
+	l.members.Before = func(context.Context, uint32, []byte) ([48]byte, error) { return [48]byte{}, alive() }
 	s, p := l.start(fs)
 	source, cosigning := p.Open("client"), p.OpenSession("co-signing client", 1)
 	for round := range uint32(30) {

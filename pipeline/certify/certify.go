@@ -78,10 +78,10 @@ type Chain interface {
 
 // Members reaches the committee.
 type Members interface {
-	// Push hands a rollup to a member, by its place in the committee, and returns its share of the
+	// Push hands a rollup to the member that a node is, and returns its share of the
 	// certificate. It may be repeated. An error with a method Retry() bool that answers false is a
 	// refusal for good. Calls for one member may overlap; a call returns soon after its context ended.
-	Push(ctx context.Context, member int, header, evidence []byte) (share [48]byte, err error)
+	Push(ctx context.Context, node uint32, header, evidence []byte) (share [48]byte, err error)
 }
 
 // Config is what an outbox works with. A zero value of an optional field stands for the value in
@@ -146,7 +146,7 @@ type Outbox struct {
 	jobs           []*job // pending ones, stuck ones, and the last that were ordered, by age
 	archives       int    // of jobs that have theirs at hand
 	prover         queue
-	known          map[int]*Member
+	known          map[uint32]*Member
 }
 
 // maxArchives is how many jobs keep their archive at hand: some 12 MiB each when a window is full.
@@ -160,7 +160,7 @@ func New(cfg Config, store Store, chain Chain, members Members) (*Outbox, error)
 	}
 	o := &Outbox{cfg: cfg, store: store, chain: chain, members: members, log: cfg.Logger,
 		certifying: semaphore.NewWeighted(int64(cfg.Certifying)), holding: semaphore.NewWeighted(1),
-		prover: queue{free: cfg.Proving}, known: make(map[int]*Member)}
+		prover: queue{free: cfg.Proving}, known: make(map[uint32]*Member)}
 	o.ctx, o.cancel = context.WithCancel(context.Background())
 	return o, nil
 }

@@ -77,16 +77,16 @@ func (j *job) shares(ctx context.Context, h *rollup.Header, list []shown, pushin
 	o := j.o
 	committee := o.chain.View().Committee()
 	n := len(committee.Members)
-	round := &round{j: j, committee: committee, header: h.Append(nil), list: list,
+	round := &round{j: j, header: h.Append(nil), list: list,
 		message: rollup.CertificateMessage(o.cfg.Network, h.Epoch, h.ID()),
 		answers: make(chan answer, n), enough: make(chan struct{})} // one answer each: none waits
 	defer close(round.enough)
 	j.stated = make(map[uint32]bool)
 	signers, open := rollup.NewBitmap(n), rollup.NewBitmap(n)
 	j.update(func(s *status.Window) { s.Power, s.Quorum = 0, committee.TotalPower()*2/3+1 })
-	for i := range n {
+	for i, member := range committee.Members {
 		open.Set(i)
-		pushing.Go(func() { round.answers <- round.push(ctx, i) })
+		pushing.Go(func() { round.answers <- round.push(ctx, i, member) })
 	}
 	var shares []bls.Signature
 	rung := list[0].rung
@@ -105,15 +105,15 @@ func (j *job) shares(ctx context.Context, h *rollup.Header, list []shown, pushin
 			return nil, 0, context.Cause(ctx)
 		}
 		if a.err != nil {
-			open[a.member/8] &^= 1 << (a.member % 8)
+			open[a.position/8] &^= 1 << (a.position % 8)
 			if !committee.Quorum(open) {
 				return nil, 0, fmt.Errorf("%w; the last: %w", ReasonRefused, a.err)
 			}
 			continue
 		}
-		signers.Set(a.member)
+		signers.Set(a.position)
 		if rung = min(rung, a.rung); a.rung == rollup.RungStatements {
-			j.stated[committee.Members[a.member].Node] = true
+			j.stated[a.node] = true
 		}
 		shares = append(shares, a.share)
 		j.update(func(s *status.Window) { s.Power = committee.Power(signers) })
@@ -134,43 +134,46 @@ func (o *Outbox) expired(key rollup.WindowKey) bool {
 
 // round is one collection of shares.
 type round struct {
-	j         *job
-	committee *rollup.Committee
-	header    []byte
-	message   []byte
-	list      []shown
-	answers   chan answer
-	enough    chan struct{} // closed when no more shares are wanted
+	j       *job
+	header  []byte
+	message []byte
+	list    []shown
+	answers chan answer
+	enough  chan struct{} // closed when no more shares are wanted
 }
 
 // answer is a verified share of a member and what it was given for, or the member's refusal for
 // good.
 type answer struct {
-	member int
-	rung   rollup.Rung
-	share  bls.Signature
-	err    error
+	position int // in the committee that the collection is of
+	node     uint32
+	rung     rollup.Rung
+	share    bls.Signature
+	err      error
 }
 
 // push pushes to one member until it signs, refuses all evidence for good, or there are enough
 // shares.
-func (r *round) push(ctx context.Context, member int) answer {
-	o, list := r.j.o, r.list
-	log := o.log.With("epoch", r.j.key.Epoch, "window", r.j.key.Window, "member", member)
+func (r *round) push(ctx context.Context, position int, member rollup.Member) answer {
+	o, list, node := r.j.o, r.list, member.Node
+	a := answer{position: position, node: node}
+	log := o.log.With("epoch", r.j.key.Epoch, "window", r.j.key.Window, "node", node)
 	for retry := newBackoff(); ; {
 		start := time.Now()
-		encoded, err := o.members.Push(ctx, member, r.header, list[0].evidence)
+		encoded, err := o.members.Push(ctx, node, r.header, list[0].evidence)
 		took := time.Since(start)
 		if err == nil {
 			var share bls.Signature
-			share, err = verifyShare(r.committee.Members[member].Key, r.message, encoded)
+			share, err = verifyShare(member.Key, r.message, encoded)
 			if err == nil {
-				o.shared(member, took)
-				return answer{member: member, rung: list[0].rung, share: share}
+				o.shared(node, took)
+				a.rung, a.share = list[0].rung, share
+				return a
 			}
 		}
 		if ctx.Err() != nil {
-			return answer{member: member, err: context.Cause(ctx)}
+			a.err = context.Cause(ctx)
+			return a
 		}
 		final := isFinal(err)
 		if final && len(list) > 1 {
@@ -178,18 +181,21 @@ func (r *round) push(ctx context.Context, member int) answer {
 			list = list[1:]
 			continue
 		}
-		o.missed(member, err, final)
+		o.missed(node, err, final)
 		if final {
 			log.Error("member refuses a rollup for good", "err", err)
-			return answer{member: member, err: err}
+			a.err = err
+			return a
 		}
 		log.Warn("no share from member", "err", err)
 		select {
 		case <-retry.after():
 		case <-r.enough:
-			return answer{member: member, err: errEnough}
+			a.err = errEnough
+			return a
 		case <-ctx.Done():
-			return answer{member: member, err: context.Cause(ctx)}
+			a.err = context.Cause(ctx)
+			return a
 		}
 	}
 }

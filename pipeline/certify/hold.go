@@ -14,17 +14,17 @@ const NoHolder = math.MaxUint32
 // holderTries is how often one member is asked to hold a window before the next one is.
 const holderTries = 3
 
-// Holders returns the committee's members, by index, in the order in which the node asks them to
-// hold the statements of a rollup: from the one that the id names, without the node itself.
-func Holders(c *rollup.Committee, node uint32, id rollup.Hash) []int {
+// Holders returns the nodes of the committee's members in the order in which a node asks them to hold
+// the statements of a rollup: from the one that the id names, without the node itself.
+func Holders(c *rollup.Committee, node uint32, id rollup.Hash) []uint32 {
 	n := uint64(len(c.Members))
 	if n == 0 {
 		return nil
 	}
-	var order []int
+	var order []uint32
 	first := binary.LittleEndian.Uint64(id[:]) % n
 	for i := range n {
-		if member := int((first + i) % n); c.Members[member].Node != node {
+		if member := c.Members[(first+i)%n].Node; member != node {
 			order = append(order, member)
 		}
 	}
@@ -68,19 +68,17 @@ func (j *job) handOver(asked *holder) (again bool) {
 		log.Warn("statements that no other node holds are gone", "err", err)
 		return false
 	}
-	committee := o.chain.View().Committee()
-	order := Holders(committee, o.cfg.Node, a.Header.ID())
+	order := Holders(o.chain.View().Committee(), o.cfg.Node, a.Header.ID())
 	if asked.final >= len(order) {
 		log.Warn("no other node holds the statements", "members", len(order))
 		j.held(NoHolder)
 		return false
 	}
-	member := order[asked.tries/holderTries%len(order)]
-	node := committee.Members[member].Node
+	node := order[asked.tries/holderTries%len(order)]
 	if !j.stated[node] {
 		evidence, err := a.Evidence(rollup.RungStatements)
 		if err == nil {
-			_, err = o.members.Push(o.ctx, member, a.Header.Append(nil), evidence)
+			_, err = o.members.Push(o.ctx, node, a.Header.Append(nil), evidence)
 		}
 		if o.ctx.Err() != nil {
 			return false

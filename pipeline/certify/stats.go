@@ -48,7 +48,7 @@ type Stats struct {
 
 // Member is what this node knows about a committee member.
 type Member struct {
-	Member    int       `json:"member"`   // place in the committee
+	Node      uint32    `json:"node"`
 	Shares    uint64    `json:"shares"`   // counter: certificate shares from it
 	Failures  uint64    `json:"failures"` // counter: pushes without a share
 	Refusals  uint64    `json:"refusals"` // counter: of them, refusals for good
@@ -128,19 +128,19 @@ func (o *Outbox) list(s *Stats, now time.Time) {
 }
 
 // shared and missed keep what is known about a member.
-func (o *Outbox) shared(member int, took time.Duration) {
+func (o *Outbox) shared(node uint32, took time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	m := o.member(member)
+	m := o.member(node)
 	m.Shares++
 	m.LastShare, m.Latency = time.Now(), took.Seconds()
 	m.LastError, m.Refusing = "", false
 }
 
-func (o *Outbox) missed(member int, err error, final bool) {
+func (o *Outbox) missed(node uint32, err error, final bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	m := o.member(member)
+	m := o.member(node)
 	m.Failures++
 	m.LastError = err.Error()
 	if final {
@@ -149,11 +149,11 @@ func (o *Outbox) missed(member int, err error, final bool) {
 	}
 }
 
-func (o *Outbox) member(i int) *Member {
-	m := o.known[i]
+func (o *Outbox) member(node uint32) *Member {
+	m := o.known[node]
 	if m == nil {
-		m = &Member{Member: i}
-		o.known[i] = m
+		m = &Member{Node: node}
+		o.known[node] = m
 	}
 	return m
 }

@@ -274,7 +274,7 @@ type Committee struct {
 	Network *Network
 
 	// Before, when it is not nil, may answer a push before the member looks at it.
-	Before func(ctx context.Context, member int, header []byte) ([48]byte, error)
+	Before func(ctx context.Context, node uint32, header []byte) ([48]byte, error)
 	// Proofs checks those of rung 3; nil: the members refuse them.
 	Proofs rollup.ProofVerifier
 	// Trusting members sign without verifying; a benchmark of everything but signatures needs them.
@@ -286,7 +286,7 @@ type Committee struct {
 }
 
 type signing struct {
-	member int
+	node uint32
 	key    rollup.WindowKey
 }
 
@@ -299,12 +299,12 @@ func (r *Refusal) Error() string { return "refused for good: " + r.Err.Error() }
 func (r *Refusal) Retry() bool { return false }
 
 // Push implements certify.Members.
-func (c *Committee) Push(ctx context.Context, member int, header, evidence []byte) (share [48]byte, err error) {
+func (c *Committee) Push(ctx context.Context, node uint32, header, evidence []byte) (share [48]byte, err error) {
 	if err := ctx.Err(); err != nil {
 		return share, err
 	}
 	if c.Before != nil {
-		if share, err = c.Before(ctx, member, header); err != nil || share != [48]byte{} {
+		if share, err = c.Before(ctx, node, header); err != nil || share != [48]byte{} {
 			return share, err
 		}
 	}
@@ -322,18 +322,18 @@ func (c *Committee) Push(ctx context.Context, member int, header, evidence []byt
 		}
 	}
 	id := h.ID()
-	if prior := c.lock(signing{member, h.Key()}, id, ev.Rung); prior != id {
-		return share, &Refusal{fmt.Errorf("member %d has signed %v for %v, not %v", member, prior, h.Key(), id)}
+	if prior := c.lock(signing{node, h.Key()}, id, ev.Rung); prior != id {
+		return share, &Refusal{fmt.Errorf("node %d has signed %v for %v, not %v", node, prior, h.Key(), id)}
 	}
-	signature := bls.Default.Sign(c.Network.members[member], rollup.CertificateMessage(c.Network.ID, h.Epoch, id))
+	signature := bls.Default.Sign(c.Network.members[node], rollup.CertificateMessage(c.Network.ID, h.Epoch, id))
 	return signature.Bytes(), nil
 }
 
-// Kept returns the rungs of the evidence that a member signed for, in order of arrival.
-func (c *Committee) Kept(member int, key rollup.WindowKey) []rollup.Rung {
+// Kept returns the rungs of the evidence that the member that a node is signed for, in order of arrival.
+func (c *Committee) Kept(node uint32, key rollup.WindowKey) []rollup.Rung {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return slices.Clone(c.kept[signing{member, key}])
+	return slices.Clone(c.kept[signing{node, key}])
 }
 
 func (c *Committee) lock(s signing, id rollup.Hash, rung rollup.Rung) rollup.Hash {
