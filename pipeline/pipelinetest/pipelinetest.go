@@ -287,7 +287,7 @@ type Committee struct {
 
 type signing struct {
 	node uint32
-	key    rollup.WindowKey
+	key  rollup.WindowKey
 }
 
 // Refusal is a member's refusal for good.
