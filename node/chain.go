@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/waybill-network/waybill/node/committee"
 	"github.com/waybill-network/waybill/node/peer"
 	"github.com/waybill-network/waybill/node/store"
+	"github.com/waybill-network/waybill/pipeline/status"
 	"github.com/waybill-network/waybill/rollup/export"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
@@ -50,11 +52,35 @@ type chain struct {
 	changed  chan struct{}
 	executed time.Time // when the last block came
 	earned   uint64
-	pruned   uint32 // touched by follow only
+	answers  map[ledger.TxCode]uint64 // to transactions that were offered here
+	pruned   uint32                   // touched by follow only
 }
 
 func newChain(e *committee.Engine, s *store.Store, retention uint32, log *slog.Logger) *chain {
-	return &chain{Engine: e, store: s, retention: retention, log: log, changed: make(chan struct{}), executed: time.Now()}
+	return &chain{Engine: e, store: s, retention: retention, log: log, changed: make(chan struct{}), executed: time.Now(),
+		answers: make(map[ledger.TxCode]uint64)}
+}
+
+// SubmitTx offers a transaction to the engine, and counts the answer.
+func (c *chain) SubmitTx(ctx context.Context, tx []byte) error {
+	err := c.Engine.SubmitTx(ctx, tx)
+	code := ledger.CodeOK
+	if err == nil || errors.As(err, &code) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.answers[code]++
+	}
+	return err
+}
+
+// transactions returns how many transactions were answered with each code.
+func (c *chain) transactions() (list []status.Count) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, code := range ledger.TxCodes() {
+		list = append(list, status.Count{Name: code.String(), Count: c.answers[code]})
+	}
+	return list
 }
 
 // Updated implements pipeline.Chain. The engine publishes a view before its subscribers hear of it, so a channel taken

@@ -1,15 +1,16 @@
 package node
 
 import (
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/waybill-network/waybill/kernels/cpu"
+	"github.com/waybill-network/waybill/node/peer"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/node/telemetry"
 	"github.com/waybill-network/waybill/pipeline"
 	"github.com/waybill-network/waybill/pipeline/certify"
+	"github.com/waybill-network/waybill/pipeline/status"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/cosign"
 	"github.com/waybill-network/waybill/rollup/ledger"
@@ -36,14 +37,15 @@ func (u *usage) get(s *store.Store) (store.Usage, error) {
 	return u.value, u.err
 }
 
-// room reports whether more than min bytes are free. A disk that can not be measured is no reason to refuse: writes to
-// it fail loudly.
+// room reports whether more than min bytes are free. A disk that can not be measured is no reason
+// to refuse: writes to it fail loudly.
 func (u *usage) room(s *store.Store, min uint64) bool {
 	now, err := u.get(s)
 	return err != nil || now.Free >= min
 }
 
-// kernels says which implementation of each batch primitive was selected; the first call tests them.
+// kernels says which implementation of each batch primitive was selected; the first call tests
+// them.
 var kernels = sync.OnceValue(func() (list []telemetry.Kernel) {
 	for _, c := range cpu.Selected() {
 		list = append(list, telemetry.Kernel{Name: c.Kernel, Implementation: c.Implementation, FellBack: c.SelfTestFailed()})
@@ -64,15 +66,14 @@ func (n *Node) Snapshot() telemetry.Snapshot {
 	view := n.chain.View()
 	n.fillChain(&s, view)
 	n.fillEpoch(&s, view)
-	var p pipeline.Stats
-	var c certify.Stats
 	if n.pipeline != nil {
-		p, c = n.pipeline.Stats(), n.outbox.Stats()
-		n.fillPipeline(&s, &p, &c)
+		s.Pipeline, s.Certify = n.pipeline.Stats(), n.outbox.Stats()
+		s.Node.Serving, s.ShuttingDown = true, n.stopping.Load()
+		n.fillCosign(&s.Cosign)
 	}
-	s.Recent = n.history.Recent(s.Taken, countersOf(view, &p, &c))
-	n.fillProving(&s.Proving, &c)
-	n.fillCommittee(&s, view, c.Members)
+	s.Recent = n.history.Recent(s.Taken, countersOf(view, &s.Pipeline, &s.Certify))
+	n.fillProving(&s.Proving)
+	n.fillCommittee(&s, view)
 	n.fillStore(&s)
 	return s
 }
@@ -101,17 +102,18 @@ func countersOf(view *ledger.View, p *pipeline.Stats, o *certify.Stats) telemetr
 }
 
 func (n *Node) fillChain(s *telemetry.Snapshot, view *ledger.View) {
-	status := n.engine.Status()
+	engine := n.engine.Status()
 	executed, earned := n.chain.stats()
 	s.Chain = telemetry.Chain{
-		Height: status.Height, BlockTime: status.Time, Executed: executed, AppHash: view.AppHash().String(), Peers: status.Peers,
-		Network:    status.Network,
-		Validators: len(view.Committee().Members), Validator: status.Member >= 0, CatchingUp: status.CatchingUp,
-		Mempool: status.Mempool, Skew: executed.Sub(status.Time).Seconds(),
+		Height: engine.Height, BlockTime: engine.Time, Executed: executed, AppHash: view.AppHash().String(), Peers: engine.Peers,
+		Network:    engine.Network,
+		Validators: len(view.Committee().Members), Validator: engine.Member >= 0, CatchingUp: engine.CatchingUp,
+		Mempool: engine.Mempool, Skew: executed.Sub(engine.Time).Seconds(),
 	}
-	if status.Err != nil {
-		s.Chain.Failure = status.Err.Error()
+	if engine.Err != nil {
+		s.Chain.Failure = engine.Err.Error()
 	}
+	s.Transactions = n.chain.transactions()
 	s.Node.Earned = earned
 	if account, ok := view.Account(n.owner); ok && n.known {
 		s.Node.Balance = account.Balance
@@ -140,67 +142,45 @@ func (n *Node) fillEpoch(s *telemetry.Snapshot, view *ledger.View) {
 	}
 }
 
-func (n *Node) fillPipeline(s *telemetry.Snapshot, p *pipeline.Stats, c *certify.Stats) {
-	s.Node.Serving = true
-	s.ShuttingDown = n.stopping.Load()
-	for _, stage := range append(slices.Clone(p.Stages), c.Certify) {
-		s.Stages = append(s.Stages, telemetry.Stage{Name: stage.Name, Acks: stage.Acks, Refused: stage.Refused, Batches: stage.Batches,
-			Queued: stage.Queued, Oldest: stage.Oldest, BatchAcks: stage.Size, Busy: stage.Busy, Last: stage.Last})
-	}
-	s.Budget = telemetry.Budget(p.Budget)
-	for _, a := range p.Answers {
-		s.Answers = append(s.Answers, telemetry.Answer(a))
-	}
-	s.Quarantine = telemetry.Quarantine(p.Quarantine)
-	for _, w := range slices.Concat(p.Windows, c.Windows) {
-		t := telemetry.Window{Epoch: w.Epoch, Window: w.Window, State: telemetry.WindowState(w.State), Acks: uint32(w.Acks), MaxAcks: rollup.MaxAcks,
-			Units: w.Units, Rows: w.Rows, Statements: uint32(w.Statements), Cosigned: uint32(w.Cosigned), Rung: int(w.Rung),
-			Segments: w.Segments, Proven: w.Proven, ProofFailure: w.ProofFailure, Opened: w.Opened, Closes: w.Closes,
-			Sealed: w.Sealed, Ordered: w.Ordered, Power: w.Power, Quorum: w.Quorum}
-		if w.ID != (rollup.Hash{}) {
-			t.ID, t.Root = w.ID.String(), w.Root.String()
-		}
-		s.Windows = append(s.Windows, t)
-	}
-	s.Cosign.Acks = p.Offered
-	n.fillCosign(&s.Cosign)
-	s.Rollups = telemetry.RollupCounts{Sealed: p.Stage(pipeline.StageSeal).Batches, Rung1: c.Rungs[0], Rung2: c.Rungs[1], Rung3: c.Rungs[2],
-		Certified: c.Certified, Ordered: c.Ordered, Pending: c.Pending, Oldest: c.Oldest}
-}
-
 func (n *Node) fillCosign(s *telemetry.Cosign) {
 	if n.sessions == nil {
 		return
 	}
 	stats := n.sessions.Stats()
-	s.On, s.Sessions, s.Offers, s.Asked, s.Signed = true, stats.Following, stats.Offers, stats.Asked, stats.Signed
-	s.Silent, s.Late, s.Garbage = stats.Silent, stats.Late, stats.Garbage
+	s.On, s.Sessions, s.Offers, s.Asked = true, stats.Following, stats.Offers, stats.Asked
+	s.Signed, s.Silent, s.Late, s.Garbage = stats.Signed, stats.Silent, stats.Late, stats.Garbage
 	for _, reason := range cosign.Reasons() {
-		s.Refusals = append(s.Refusals, telemetry.Answer{Name: reason.String(), Count: stats.Refused[reason]})
+		count := status.Count{Name: reason.String(), Count: stats.Refused[reason]}
+		s.Refusals = append(s.Refusals, count)
 	}
 }
 
-func (n *Node) fillCommittee(s *telemetry.Snapshot, view *ledger.View, pushed []certify.Member) {
+func (n *Node) fillCommittee(s *telemetry.Snapshot, view *ledger.View) {
 	self, member := n.id.member()
 	for _, m := range view.Committee().Members {
-		t := telemetry.Member{Node: m.Node, Power: m.Power, Self: member && m.Node == self, Healthy: true}
+		t := telemetry.Member{Power: m.Power, Self: member && m.Node == self, Healthy: true}
+		t.Node = m.Node
 		if registered, ok := view.Node(m.Node); ok {
 			t.Address = registered.PeerAddress
 		}
-		for _, p := range pushed {
-			if p.Node == m.Node {
-				t.Shares, t.Failures, t.LastShare, t.Latency, t.LastError = p.Shares, p.Failures, p.LastShare, p.Latency, p.LastError
-				t.Healthy = p.LastError == ""
+		for _, pushed := range s.Certify.Members {
+			if pushed.Node == m.Node {
+				t.Member, t.Healthy = pushed, pushed.LastError == ""
 			}
 		}
 		s.Committee = append(s.Committee, t)
 	}
-	if n.member != nil {
-		stats := n.member.Stats()
-		s.Rollups.MemberSigned = stats.Signed
-		for _, count := range stats.Refused {
-			s.Rollups.MemberRefused += count
-		}
+	if n.member == nil {
+		return
+	}
+	stats := n.member.Stats()
+	s.Member.Signed = stats.Signed
+	for _, reason := range peer.Reasons() {
+		count := status.Count{Name: reason.String(), Count: stats.Refused[reason]}
+		s.Member.Refusals = append(s.Member.Refusals, count)
+	}
+	if n.puller != nil {
+		s.Member.Pulls = n.puller.Stats()
 	}
 }
 
@@ -216,20 +196,15 @@ func (n *Node) fillStore(s *telemetry.Snapshot) {
 	}
 }
 
-// fillProving says what the node knows of proofs; p is empty while the node does not serve.
-func (n *Node) fillProving(s *telemetry.Proving, p *certify.Stats) {
+// fillProving says what the node has for proofs.
+func (n *Node) fillProving(s *telemetry.Proving) {
 	s.Development = n.id.Genesis.Params.Proofs.Development
 	for _, named := range n.keys.named {
 		_, found := n.keys.found[int(named.Statements)]
-		s.Keys = append(s.Keys, telemetry.ProofKey{Statements: int(named.Statements), Key: named.Key.String(), Found: found})
+		key := telemetry.ProofKey{Statements: int(named.Statements), Key: named.Key.String(), Found: found}
+		s.Keys = append(s.Keys, key)
 	}
-	if n.prover == nil {
-		return
-	}
-	s.On, s.Wait, s.Prover = true, n.cfg.Proofs.Wait.Seconds(), n.prover.snapshot()
-	s.Windows, s.Proofs, s.Acks = p.Prove.Batches, p.Proofs, p.Prove.Acks
-	s.Queued, s.Working, s.Oldest, s.Last = p.ProofQueue, p.Proving, p.Prove.Oldest, p.Prove.Last
-	for _, why := range p.ProofFailures {
-		s.Failures = append(s.Failures, telemetry.Answer(why))
+	if n.prover != nil {
+		s.On, s.Wait, s.Prover = true, n.cfg.Proofs.Wait.Seconds(), n.prover.snapshot()
 	}
 }

@@ -112,7 +112,7 @@ func TestReplay(t *testing.T) {
 		t.Errorf("both runs used seq %d of client %d", first.Sample.Seq, first.Sample.Client)
 	}
 	// The node must have taken every ack for new: none of the second run's was known.
-	for _, a := range n.Snapshot().Answers {
+	for _, a := range n.Snapshot().Pipeline.Answers {
 		want := uint64(0)
 		if a.Name == rollup.CodeAccepted.String() {
 			want = 2 * uint64(g.Requests)

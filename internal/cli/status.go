@@ -14,6 +14,8 @@ import (
 	"github.com/waybill-network/waybill/internal/text"
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/telemetry"
+	"github.com/waybill-network/waybill/pipeline"
+	"github.com/waybill-network/waybill/pipeline/certify"
 	"github.com/waybill-network/waybill/rollup"
 )
 
@@ -148,7 +150,7 @@ func (s *nodeStatus) members() string {
 func (s *nodeStatus) printAcks(w io.Writer) {
 	var accepted, refused uint64
 	var reasons []string
-	for _, a := range s.Answers {
+	for _, a := range s.Pipeline.Answers {
 		switch {
 		case a.Name == rollup.CodeAccepted.String():
 			accepted = a.Count
@@ -168,26 +170,31 @@ func (s *nodeStatus) printAcks(w io.Writer) {
 		"acks", answers,
 		"rate", fmt.Sprintf("%.1f accepted and %.1f refused a second in the last %.0f s; %.1f and %.1f since the start",
 			s.Recent.PerSecond(s.Recent.Accepted), s.Recent.PerSecond(s.Recent.Refused), s.Recent.Seconds, float64(accepted)/max(seconds, 1), float64(refused)/max(seconds, 1)),
-		"waiting", fmt.Sprintf("%s without an answer yet, from %s", text.Plural(s.Budget.Acks, "ack"), text.Plural(s.Budget.Sources, "connection")),
-		"rollups", fmt.Sprintf("%s sealed, %s certified, %s ordered, %d pending", text.Grouped(s.Rollups.Sealed), text.Grouped(s.Rollups.Certified),
-			text.Grouped(s.Rollups.Ordered), s.Rollups.Pending),
+		"waiting", fmt.Sprintf("%s without an answer yet, from %s", text.Plural(s.Pipeline.Budget.Acks, "ack"),
+			text.Plural(s.Pipeline.Budget.Sources, "connection")),
+		"rollups", fmt.Sprintf("%s sealed, %s certified, %s ordered, %d pending",
+			text.Grouped(s.Pipeline.Stage(pipeline.StageSeal).Batches), text.Grouped(s.Certify.Certified),
+			text.Grouped(s.Certify.Ordered), s.Certify.Pending),
+		"stuck", s.stuck(),
 		"by rung", fmt.Sprintf("%s acks one by one (1), %s under statements that their clients co-signed (2), %s under proofs of them (3)",
-			text.Grouped(s.Rollups.Rung1), text.Grouped(s.Rollups.Rung2), text.Grouped(s.Rollups.Rung3)),
+			text.Grouped(s.Certify.Rungs[0]), text.Grouped(s.Certify.Rungs[1]), text.Grouped(s.Certify.Rungs[2])),
 		"co-signing", s.cosigning(),
 		"proofs", s.proving(),
 	)
 	rows := [][]string{}
-	for _, v := range s.Windows {
+	for _, v := range s.Windows() {
 		closes := ""
-		if v.State == telemetry.WindowOpen && !v.Closes.IsZero() {
+		if v.State == pipeline.StateOpen && !v.Closes.IsZero() {
 			closes = v.Closes.Sub(s.Taken).Round(time.Second).String()
 		}
 		power := ""
 		switch v.State {
-		case telemetry.WindowProving:
+		case certify.StateProving:
 			power = fmt.Sprintf("%d of %s", v.Proven, text.Plural(v.Segments, "proof"))
-		case telemetry.WindowCertifying:
+		case certify.StateCollecting:
 			power = fmt.Sprintf("%d of %d", v.Power, v.Quorum)
+		case certify.StateStuck:
+			power = v.Reason
 		}
 		rows = append(rows, []string{strconv.Itoa(int(v.Epoch)), strconv.Itoa(int(v.Window)), string(v.State), closes, text.Grouped(v.Acks), rungText(uint32(v.Rung)), power})
 		if len(rows) == 8 {
@@ -198,6 +205,16 @@ func (s *nodeStatus) printAcks(w io.Writer) {
 		fmt.Fprintln(w, "\nWindows of this node, newest first:")
 		text.Table(w, []string{">epoch", ">window", "state", ">closes in", ">acks", ">rung", ">power so far"}, rows)
 	}
+}
+
+// stuck says which windows were accepted and will not be paid, why, and what can be done.
+func (s *nodeStatus) stuck() string {
+	for _, c := range s.Checks {
+		if c.Name == "stuck" && c.Warning {
+			return "ATTENTION: " + c.Detail
+		}
+	}
+	return "none"
 }
 
 // cosigning says what became of the offers to clients.
@@ -221,19 +238,19 @@ func (s *nodeStatus) cosigning() string {
 
 // proving says what became of proofs, and what is missing for them.
 func (s *nodeStatus) proving() string {
-	p := &s.Proving
+	p, made := &s.Proving, &s.Certify
 	if !p.On {
 		if len(p.Keys) == 0 {
 			return "none: the genesis file names no keys"
 		}
 		return "checked, not made"
 	}
-	line := fmt.Sprintf("%s proved with %s, %d waiting, %d in work; the prover is %s", text.Plural(p.Windows, "window"), text.Plural(p.Proofs, "proof"),
-		p.Queued, p.Working, p.Prover.Stage)
-	if p.Proofs > 0 {
-		line += fmt.Sprintf(", %.1f s a proof, %s at most", p.Prover.Seconds/float64(p.Proofs), text.Bytes(p.Prover.PeakMemory))
+	line := fmt.Sprintf("%s proved with %s, %d waiting, %d in work; the prover is %s", text.Plural(made.Prove.Batches, "window"), text.Plural(made.Proofs, "proof"),
+		made.ProofQueue, made.Proving, p.Prover.Stage)
+	if made.Proofs > 0 {
+		line += fmt.Sprintf(", %.1f s a proof, %s at most", p.Prover.Seconds/float64(made.Proofs), text.Bytes(p.Prover.PeakMemory))
 	}
-	for _, f := range p.Failures {
+	for _, f := range made.ProofFailures {
 		if f.Count > 0 {
 			line += fmt.Sprintf("; %s without: %s", text.Plural(f.Count, "window"), f.Name)
 		}

@@ -44,7 +44,7 @@ func (n *Network) AwaitProving(ctx context.Context, i int) error {
 func (n *Network) AwaitProved(ctx context.Context, i int) error {
 	return n.await(ctx, "the last proof", func() (bool, error) {
 		s, err := n.Snapshot(ctx, i)
-		return err == nil && s.Proving.Windows > 0 && s.Proving.Queued == 0 && s.Proving.Working == 0, err
+		return err == nil && s.Certify.Prove.Batches > 0 && s.Certify.ProofQueue == 0 && s.Certify.Proving == 0, err
 	})
 }
 

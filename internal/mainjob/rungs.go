@@ -39,8 +39,8 @@ func (j *job) rungs(ctx context.Context, r *Result) error {
 	}
 	for i, n := range j.Nodes {
 		s := n.Snapshot()
-		r.Rungs.InTime += s.Rollups.Rung3
-		for _, f := range s.Proving.Failures {
+		r.Rungs.InTime += s.Certify.Rungs[2]
+		for _, f := range s.Certify.ProofFailures {
 			if f.Count > 0 {
 				return fmt.Errorf("node%d: %s without a proof: %s", i, text.Plural(f.Count, "window"), f.Name)
 			}
@@ -53,14 +53,14 @@ func (j *job) rungs(ctx context.Context, r *Result) error {
 func (j *job) proofs() (done, left int) {
 	for _, n := range j.Nodes {
 		s := n.Snapshot()
-		done += int(s.Proving.Proofs)
-		left += s.Proving.Queued
-		for _, w := range s.Windows {
+		done += int(s.Certify.Proofs)
+		left += s.Certify.ProofQueue
+		for _, w := range s.Windows() {
 			if w.Segments > w.Proven {
 				left += w.Segments - w.Proven
 			}
 		}
-		left = max(left, s.Proving.Working)
+		left = max(left, s.Certify.Proving)
 	}
 	return done, left
 }

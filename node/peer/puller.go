@@ -81,8 +81,10 @@ type want struct {
 
 // PullerStats counts since the puller was made; Wanted is the number of rollups that wait.
 type PullerStats struct {
-	Pulled, Failed, Dropped uint64
-	Wanted                  int
+	Pulled  uint64 `json:"pulled"`
+	Failed  uint64 `json:"failed"`
+	Dropped uint64 `json:"dropped"`
+	Wanted  int    `json:"wanted"`
 }
 
 // NewPuller returns a puller; Run makes it work.

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/waybill-network/waybill/pipeline/certify"
+
 	"github.com/waybill-network/waybill/internal/text"
 )
 
@@ -29,8 +31,8 @@ type Check struct {
 	Warning bool `json:"warning,omitzero"`
 }
 
-// Checks judges a snapshot. The node is ready to take acks when every check is OK, and should be restarted when a fatal
-// one is not.
+// Checks judges a snapshot. The node is ready to take acks when every check is OK, and should be
+// restarted when a fatal one is not.
 func Checks(s *Snapshot) []Check {
 	checks := []Check{
 		{Name: "store", OK: s.Store.Failure == "", Detail: orText(s.Store.Failure, "taking writes"), Fatal: true},
@@ -40,12 +42,8 @@ func Checks(s *Snapshot) []Check {
 	}
 
 	oldest, stage := 0.0, ""
-	for _, st := range s.Stages {
-		// Acks stay in the stages after commit by design; they have been answered.
-		if answered(st.Name) {
-			break
-		}
-		if st.Oldest > oldest {
+	for _, st := range s.Stages() {
+		if st.Oldest > oldest && !st.Answered { // behind commit acks stay by design
 			oldest, stage = st.Oldest, st.Name
 		}
 	}
@@ -71,7 +69,7 @@ func Checks(s *Snapshot) []Check {
 	if len(s.Proving.Keys) > 0 {
 		checks = append(checks, proofCheck(&s.Proving))
 	}
-	return append(checks, sync, peersCheck(s),
+	return append(checks, stuckCheck(s), sync, peersCheck(s),
 		Check{Name: "clock", OK: skew.Abs() <= MaxClockSkew,
 			Detail: fmt.Sprintf("%v from the chain's, at most %v", skew, MaxClockSkew)},
 		Check{Name: "serving", OK: !s.ShuttingDown, Detail: servingText(s)},
@@ -101,8 +99,41 @@ func proofCheck(p *Proving) Check {
 	return Check{Name: "proofs", OK: true, Warning: warning, Detail: detail}
 }
 
-func answered(stage string) bool {
-	return stage == "window" || stage == "cosign" || stage == "seal" || stage == "certify"
+// stuckCheck warns of windows that were accepted and will not be paid. It is OK, because that
+// does not keep the node from taking acks, and a restart of a node that is ready mends little;
+// but it is the loudest of the warnings: somebody has lost money.
+func stuckCheck(s *Snapshot) Check {
+	var text []string
+	acks := 0
+	for _, w := range s.Certify.Windows {
+		if w.State != certify.StateStuck {
+			continue
+		}
+		if acks += w.Acks; len(text) < 3 {
+			text = append(text, fmt.Sprintf("window %d/%d (%d acks): %s. %s", w.Epoch, w.Window, w.Acks,
+				w.Error, w.Advice))
+		}
+	}
+	n := s.stuck()
+	if n == 0 {
+		return Check{Name: "stuck", OK: true, Detail: "every accepted ack is on its way or ordered"}
+	}
+	detail := fmt.Sprintf("%d windows will not be ordered, their acks were accepted and are not paid: %s",
+		n, strings.Join(text, "; "))
+	if n == 1 {
+		detail = strings.Replace(detail, "1 windows will", "1 window will", 1)
+	}
+	return Check{Name: "stuck", OK: true, Warning: true, Detail: detail}
+}
+
+// stuck is how many windows are stuck now.
+func (s *Snapshot) stuck() uint64 {
+	for _, c := range s.Certify.States {
+		if c.Name == string(certify.StateStuck) {
+			return c.Count
+		}
+	}
+	return 0
 }
 
 func servingText(s *Snapshot) string {
@@ -127,8 +158,9 @@ func seconds(s float64) time.Duration {
 	return time.Duration(s * float64(time.Second)).Round(time.Millisecond)
 }
 
-// healthHandler answers 200 when none of the checks that count fails and 503 otherwise. The body names the failed ones;
-// with ?verbose all of them, and as JSON when the client accepts application/json.
+// healthHandler answers 200 when none of the checks that count fails and 503 otherwise. The body
+// names the failed ones; with ?verbose all of them, and as JSON when the client accepts
+// application/json.
 func healthHandler(source func() Snapshot, counts func(Check) bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s := source()

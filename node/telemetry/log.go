@@ -1,6 +1,6 @@
-// Package telemetry is how a node shows itself: a Snapshot of its state, and from it metrics, health checks and, in
-// node/web, the dashboard. It also sets up the log. Nothing in it is global, so that several nodes can live in one
-// process.
+// Package telemetry is how a node shows itself: a Snapshot of its state, and from it metrics,
+// health checks and, in node/web, the dashboard. It also sets up the log. Nothing in it is
+// global, so that several nodes can live in one process.
 package telemetry
 
 import (
@@ -13,8 +13,8 @@ import (
 	"strings"
 )
 
-// NewLogger writes records of at least a level (debug, info, warn, error) as "text" or "json" lines. It is safe for
-// concurrent use when Write of w is called by it alone.
+// NewLogger writes records of at least a level (debug, info, warn, error) as "text" or "json"
+// lines. It is safe for concurrent use when Write of w is called by it alone.
 func NewLogger(w io.Writer, level, format string) (*slog.Logger, error) {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(level)); err != nil {
@@ -33,8 +33,9 @@ func NewLogger(w io.Writer, level, format string) (*slog.Logger, error) {
 // version is set by the linker (see the Makefile) and goes before what Go recorded.
 var version string
 
-// BuildInfo says which program this is: what the linker was told, or else what it recorded. A build that was told
-// nothing, outside version control, has the version "devel" and no commit; a commit with local changes ends in "+".
+// BuildInfo says which program this is: what the linker was told, or else what it recorded. A
+// build that was told nothing, outside version control, has the version "devel" and no commit; a
+// commit with local changes ends in "+".
 func BuildInfo() Build {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

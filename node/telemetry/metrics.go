@@ -8,10 +8,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/waybill-network/waybill/pipeline"
+	"github.com/waybill-network/waybill/pipeline/status"
 )
 
-// metric is one family of metrics, read off a snapshot. The values of its labels come from small closed sets: stages,
-// codes, window states, kernels, checks, committee members; never from clients, errors or addresses.
+// metric is one family of metrics, read off a snapshot. The values of its labels come from small
+// closed sets: stages, codes, window states, kernels, checks, committee members; never from
+// clients, errors or addresses.
 type metric struct {
 	desc *prometheus.Desc
 	kind prometheus.ValueType
@@ -32,10 +36,10 @@ func many(name, help string, kind prometheus.ValueType, labels []string, read fu
 	return metric{prometheus.NewDesc("waybill_"+name, help, labels, nil), kind, read}
 }
 
-func stageMetric(name, help string, kind prometheus.ValueType, value func(*Stage) float64) metric {
+func stageMetric(name, help string, kind prometheus.ValueType, value func(*status.Stage) float64) metric {
 	return many("stage_"+name, help, kind, []string{"stage"}, func(s *Snapshot, emit func(float64, ...string)) {
-		for i := range s.Stages {
-			emit(value(&s.Stages[i]), s.Stages[i].Name)
+		for _, stage := range s.Stages() {
+			emit(value(&stage), stage.Name)
 		}
 	})
 }
@@ -45,6 +49,15 @@ func memberMetric(name, help string, kind prometheus.ValueType, value func(*Snap
 		for i := range s.Committee {
 			m := &s.Committee[i]
 			emit(value(s, m), strconv.FormatUint(uint64(m.Node), 10))
+		}
+	})
+}
+
+func countMetric(name, help string, kind prometheus.ValueType, label string,
+	counts func(*Snapshot) []status.Count) metric {
+	return many(name, help, kind, []string{label}, func(s *Snapshot, emit func(float64, ...string)) {
+		for _, c := range counts(s) {
+			emit(float64(c.Count), c.Name)
 		}
 	})
 }
@@ -79,94 +92,95 @@ var metrics = []metric{
 				emit(truth(c.OK), c.Name)
 			}
 		}),
-	many("answers_total", "Acks answered, by code.", counter, []string{"code"},
+	countMetric("answers_total", "Acks answered, by code.", counter, "code",
+		func(s *Snapshot) []status.Count { return s.Pipeline.Answers }),
+
+	stageMetric("acks_total", "Acks that left a stage for the next.", counter, func(s *status.Stage) float64 { return float64(s.Acks) }),
+	stageMetric("refused_total", "Acks that a stage refused.", counter, func(s *status.Stage) float64 { return float64(s.Refused) }),
+	stageMetric("batches_total", "Batches of a stage; windows for cosign, seal and certify.", counter, func(s *status.Stage) float64 { return float64(s.Batches) }),
+	stageMetric("busy_seconds_total", "Time worked, summed over workers.", counter, func(s *status.Stage) float64 { return s.Busy }),
+	stageMetric("queued_acks", "Acks waiting or in work.", gauge, func(s *status.Stage) float64 { return float64(s.Queued) }),
+	stageMetric("oldest_seconds", "Age of the oldest ack in a stage.", gauge, func(s *status.Stage) float64 { return s.Oldest }),
+	stageMetric("batch_acks", "Acks in the last batch.", gauge, func(s *status.Stage) float64 { return float64(s.Size) }),
+	stageMetric("batch_seconds", "Duration of the last batch.", gauge, func(s *status.Stage) float64 { return s.Last }),
+
+	one("budget_acks", "Acks admitted and not answered.", gauge, func(s *Snapshot) float64 { return float64(s.Pipeline.Budget.Acks) }),
+	one("budget_max_acks", "Budget of acks.", gauge, func(s *Snapshot) float64 { return float64(s.Pipeline.Budget.MaxAcks) }),
+	one("budget_new_acks", "Of budget_acks, those of connections that have not sent enough good acks yet.", gauge, func(s *Snapshot) float64 { return float64(s.Pipeline.Budget.New) }),
+	one("budget_bytes", "Bytes of acks admitted and not answered.", gauge, func(s *Snapshot) float64 { return float64(s.Pipeline.Budget.Bytes) }),
+	one("budget_max_bytes", "Budget of bytes.", gauge, func(s *Snapshot) float64 { return float64(s.Pipeline.Budget.MaxBytes) }),
+	one("commit_writes_total", "Synced writes of acks.", counter,
+		func(s *Snapshot) float64 { return float64(s.Pipeline.Writes) }),
+	one("sources", "Open client connections.", gauge, func(s *Snapshot) float64 { return float64(s.Pipeline.Budget.Sources) }),
+	one("quarantined_clients", "Clients that are verified apart.", gauge, func(s *Snapshot) float64 { return float64(s.Pipeline.Quarantine.Total) }),
+
+	countMetric("windows", "Windows of this node by state; of ordered ones the last 32.", gauge, "state",
+		func(s *Snapshot) []status.Count { return s.States() }),
+	countMetric("windows_stuck_total", "Windows that were accepted and will not be paid.", counter,
+		"reason", func(s *Snapshot) []status.Count { return s.Certify.Stuck }),
+	one("rollups_sealed_total", "Own windows sealed.", counter, func(s *Snapshot) float64 { return float64(s.Pipeline.Stage(pipeline.StageSeal).Batches) }),
+	many("certified_acks_total", "Acks of certified own rollups by what the committee verified: "+
+		"1 each ack, 2 co-signed statements, 3 proofs of them.", counter, []string{"rung"},
 		func(s *Snapshot, emit func(float64, ...string)) {
-			for _, a := range s.Answers {
-				emit(float64(a.Count), a.Name)
+			for i, acks := range s.Certify.Rungs {
+				emit(float64(acks), strconv.Itoa(i+1))
 			}
-		}),
-
-	stageMetric("acks_total", "Acks that left a stage for the next.", counter, func(s *Stage) float64 { return float64(s.Acks) }),
-	stageMetric("refused_total", "Acks that a stage refused.", counter, func(s *Stage) float64 { return float64(s.Refused) }),
-	stageMetric("batches_total", "Batches of a stage; windows for cosign, seal and certify.", counter, func(s *Stage) float64 { return float64(s.Batches) }),
-	stageMetric("busy_seconds_total", "Time worked, summed over workers.", counter, func(s *Stage) float64 { return s.Busy }),
-	stageMetric("queued_acks", "Acks waiting or in work.", gauge, func(s *Stage) float64 { return float64(s.Queued) }),
-	stageMetric("oldest_seconds", "Age of the oldest ack in a stage.", gauge, func(s *Stage) float64 { return s.Oldest }),
-	stageMetric("batch_acks", "Acks in the last batch.", gauge, func(s *Stage) float64 { return float64(s.BatchAcks) }),
-	stageMetric("batch_seconds", "Duration of the last batch.", gauge, func(s *Stage) float64 { return s.Last }),
-
-	one("budget_acks", "Acks admitted and not answered.", gauge, func(s *Snapshot) float64 { return float64(s.Budget.Acks) }),
-	one("budget_max_acks", "Budget of acks.", gauge, func(s *Snapshot) float64 { return float64(s.Budget.MaxAcks) }),
-	one("budget_new_acks", "Of budget_acks, those of connections that have not sent enough good acks yet.", gauge, func(s *Snapshot) float64 { return float64(s.Budget.New) }),
-	one("budget_bytes", "Bytes of acks admitted and not answered.", gauge, func(s *Snapshot) float64 { return float64(s.Budget.Bytes) }),
-	one("budget_max_bytes", "Budget of bytes.", gauge, func(s *Snapshot) float64 { return float64(s.Budget.MaxBytes) }),
-	one("sources", "Open client connections.", gauge, func(s *Snapshot) float64 { return float64(s.Budget.Sources) }),
-	one("quarantined_clients", "Clients that are verified apart.", gauge, func(s *Snapshot) float64 { return float64(s.Quarantine.Total) }),
-
-	many("windows", "Recent windows, by state.", gauge, []string{"state"},
-		func(s *Snapshot, emit func(float64, ...string)) {
-			for _, state := range WindowStates {
-				n := 0
-				for _, w := range s.Windows {
-					if w.State == state {
-						n++
-					}
-				}
-				emit(float64(n), string(state))
-			}
-		}),
-	one("rollups_sealed_total", "Own windows sealed.", counter, func(s *Snapshot) float64 { return float64(s.Rollups.Sealed) }),
-	many("certified_acks_total", "Acks of certified own rollups by what the committee verified: 1 each ack, 2 co-signed statements, 3 proofs of them.", counter, []string{"rung"},
-		func(s *Snapshot, emit func(float64, ...string)) {
-			emit(float64(s.Rollups.Rung1), "1")
-			emit(float64(s.Rollups.Rung2), "2")
-			emit(float64(s.Rollups.Rung3), "3")
 		}),
 	one("cosign_sessions", "Client processes that can be asked to co-sign.", gauge, func(s *Snapshot) float64 { return float64(s.Cosign.Sessions) }),
 	one("cosign_offers_total", "Offers of a window to a session.", counter, func(s *Snapshot) float64 { return float64(s.Cosign.Offers) }),
-	one("cosign_offered_acks_total", "Acks under offered statements.", counter, func(s *Snapshot) float64 { return float64(s.Cosign.Acks) }),
+	one("cosign_offered_acks_total", "Acks under offered statements.", counter, func(s *Snapshot) float64 { return float64(s.Pipeline.Offered) }),
 	one("cosign_asked_total", "Clients asked to co-sign.", counter, func(s *Snapshot) float64 { return float64(s.Cosign.Asked) }),
 	one("cosign_signed_total", "Co-signatures that came in time.", counter, func(s *Snapshot) float64 { return float64(s.Cosign.Signed) }),
 	one("cosign_silent_total", "Clients that did not answer an offer in time.", counter, func(s *Snapshot) float64 { return float64(s.Cosign.Silent) }),
 	one("cosign_late_total", "Answers to offers that were over.", counter, func(s *Snapshot) float64 { return float64(s.Cosign.Late) }),
 	one("cosign_garbage_total", "Sessions barred for an answer that was none.", counter, func(s *Snapshot) float64 { return float64(s.Cosign.Garbage) }),
-	many("cosign_refusals_total", "Clients that refused an offer, by reason.", counter, []string{"reason"},
-		func(s *Snapshot, emit func(float64, ...string)) {
-			for _, a := range s.Cosign.Refusals {
-				emit(float64(a.Count), a.Name)
-			}
-		}),
+	countMetric("cosign_refusals_total", "Clients that refused an offer, by reason.", counter, "reason",
+		func(s *Snapshot) []status.Count { return s.Cosign.Refusals }),
 	many("proof_key", "Whether the node has a verifying key that the genesis file names.", gauge, []string{"statements"},
 		func(s *Snapshot, emit func(float64, ...string)) {
 			for _, k := range s.Proving.Keys {
 				emit(truth(k.Found), strconv.Itoa(k.Statements))
 			}
 		}),
-	one("proving_windows_total", "Windows proved.", counter, func(s *Snapshot) float64 { return float64(s.Proving.Windows) }),
-	one("proving_proofs_total", "Proofs made, one for each segment of a window.", counter, func(s *Snapshot) float64 { return float64(s.Proving.Proofs) }),
-	many("proving_failures_total", "Windows that stay without a proof.", counter, []string{"reason"},
-		func(s *Snapshot, emit func(float64, ...string)) {
-			for _, a := range s.Proving.Failures {
-				emit(float64(a.Count), a.Name)
-			}
-		}),
-	one("proving_queued_windows", "Windows that wait to be proved.", gauge, func(s *Snapshot) float64 { return float64(s.Proving.Queued) }),
-	one("proving_working_windows", "Windows that are being proved.", gauge, func(s *Snapshot) float64 { return float64(s.Proving.Working) }),
+	one("proving_windows_total", "Windows proved.", counter,
+		func(s *Snapshot) float64 { return float64(s.Certify.Prove.Batches) }),
+	one("proving_proofs_total", "Proofs made, one for each segment of a window.", counter,
+		func(s *Snapshot) float64 { return float64(s.Certify.Proofs) }),
+	countMetric("proving_failures_total", "Windows that stay without a proof.", counter, "reason",
+		func(s *Snapshot) []status.Count { return s.Certify.ProofFailures }),
+	one("proving_queued_windows", "Windows that wait to be proved.", gauge,
+		func(s *Snapshot) float64 { return float64(s.Certify.ProofQueue) }),
+	one("proving_working_windows", "Windows that are being proved.", gauge,
+		func(s *Snapshot) float64 { return float64(s.Certify.Proving) }),
 	one("proving_seconds_total", "Time spent on proofs, loading of keys included.", counter, func(s *Snapshot) float64 { return s.Proving.Prover.Seconds }),
 	one("proving_cpu_seconds_total", "Processor time of proofs.", counter, func(s *Snapshot) float64 { return s.Proving.Prover.CPU }),
 	one("proving_starts_total", "Child processes started to prove in.", counter, func(s *Snapshot) float64 { return float64(s.Proving.Prover.Starts) }),
 	one("proving_peak_memory_bytes", "Most memory that a child process had resident.", gauge, func(s *Snapshot) float64 { return float64(s.Proving.Prover.PeakMemory) }),
-	one("rollups_certified_total", "Certificates made for own rollups.", counter, func(s *Snapshot) float64 { return float64(s.Rollups.Certified) }),
-	one("rollups_ordered_total", "Own certificates that the chain executed.", counter, func(s *Snapshot) float64 { return float64(s.Rollups.Ordered) }),
-	one("rollups_pending", "Own rollups sealed and not ordered.", gauge, func(s *Snapshot) float64 { return float64(s.Rollups.Pending) }),
-	one("rollups_oldest_seconds", "Age of the oldest pending rollup.", gauge, func(s *Snapshot) float64 { return s.Rollups.Oldest }),
-	one("member_signed_total", "Rollups that this node signed as a member.", counter, func(s *Snapshot) float64 { return float64(s.Rollups.MemberSigned) }),
-	one("member_refused_total", "Rollups that this node refused to sign.", counter, func(s *Snapshot) float64 { return float64(s.Rollups.MemberRefused) }),
+	one("rollups_certified_total", "Certificates made for own rollups.", counter, func(s *Snapshot) float64 { return float64(s.Certify.Certified) }),
+	one("rollups_ordered_total", "Own certificates that the chain executed.", counter, func(s *Snapshot) float64 { return float64(s.Certify.Ordered) }),
+	one("rollups_pending", "Own rollups sealed and not ordered.", gauge, func(s *Snapshot) float64 { return float64(s.Certify.Pending) }),
+	one("rollups_oldest_seconds", "Age of the oldest pending rollup.", gauge, func(s *Snapshot) float64 { return s.Certify.Oldest }),
+	one("member_signed_total", "Rollups that this node signed as a member.", counter,
+		func(s *Snapshot) float64 { return float64(s.Member.Signed) }),
+	countMetric("member_refused_total", "Rollups that this node refused to sign, by reason.", counter,
+		"reason", func(s *Snapshot) []status.Count { return s.Member.Refusals }),
+	one("pulls_total", "Evidence fetched from other members.", counter,
+		func(s *Snapshot) float64 { return float64(s.Member.Pulls.Pulled) }),
+	one("pulls_failed_total", "Tries to fetch evidence that failed.", counter,
+		func(s *Snapshot) float64 { return float64(s.Member.Pulls.Failed) }),
+	one("pulls_dropped_total", "Evidence that the node gave up on.", counter,
+		func(s *Snapshot) float64 { return float64(s.Member.Pulls.Dropped) }),
+	one("pulls_wanted", "Rollups whose evidence the node lacks and looks for.", gauge,
+		func(s *Snapshot) float64 { return float64(s.Member.Pulls.Wanted) }),
 
 	memberMetric("healthy", "Whether a member answers.", gauge, func(_ *Snapshot, m *Member) float64 { return truth(m.Healthy) }),
 	memberMetric("power", "Voting power of a member.", gauge, func(_ *Snapshot, m *Member) float64 { return float64(m.Power) }),
 	memberMetric("shares_total", "Certificate shares received from a member.", counter, func(_ *Snapshot, m *Member) float64 { return float64(m.Shares) }),
 	memberMetric("failures_total", "Pushes to a member that failed.", counter, func(_ *Snapshot, m *Member) float64 { return float64(m.Failures) }),
+	memberMetric("refusals_total", "Pushes that a member refused for good.", counter,
+		func(_ *Snapshot, m *Member) float64 { return float64(m.Refusals) }),
+	memberMetric("refusing", "Whether a member refused the last push for good.", gauge,
+		func(_ *Snapshot, m *Member) float64 { return truth(m.Refusing) }),
 	memberMetric("latency_seconds", "From push to share, last time.", gauge, func(_ *Snapshot, m *Member) float64 { return m.Latency }),
 
 	one("chain_height", "Height of the last executed block.", gauge, func(s *Snapshot) float64 { return float64(s.Chain.Height) }),
@@ -176,6 +190,8 @@ var metrics = []metric{
 		}
 		return s.Taken.Sub(s.Chain.Executed).Seconds()
 	}),
+	countMetric("transactions_total", "Transactions offered to the chain here, by its answer.", counter,
+		"code", func(s *Snapshot) []status.Count { return s.Transactions }),
 	one("chain_peers", "Connected peers of the engine.", gauge, func(s *Snapshot) float64 { return float64(s.Chain.Peers) }),
 	many("chain_member_connected", "Whether a member of the committee is connected to the engine.",
 		gauge, []string{"node"}, func(s *Snapshot, emit func(float64, ...string)) {
@@ -221,8 +237,9 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// NewRegistry returns a registry of its own for one node, with the Go runtime's and the process's metrics and those of
-// the snapshot that source takes at every scrape. More collectors, such as the consensus engine's, may be added to it.
+// NewRegistry returns a registry of its own for one node, with the Go runtime's and the process's
+// metrics and those of the snapshot that source takes at every scrape. More collectors, such as
+// the consensus engine's, may be added to it.
 func NewRegistry(source func() Snapshot) *prometheus.Registry {
 	r := prometheus.NewRegistry()
 	r.MustRegister(
@@ -233,8 +250,9 @@ func NewRegistry(source func() Snapshot) *prometheus.Registry {
 	return r
 }
 
-// Handler serves /metrics from the registry, /livez and /readyz from the source, and /debug/pprof/ when profiles is set.
-// /readyz fails while any check fails, /livez only when a restart is the remedy.
+// Handler serves /metrics from the registry, /livez and /readyz from the source, and
+// /debug/pprof/ when profiles is set. /readyz fails while any check fails, /livez only when a
+// restart is the remedy.
 func Handler(r *prometheus.Registry, source func() Snapshot, profiles bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(r, promhttp.HandlerOpts{Registry: r}))

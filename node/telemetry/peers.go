@@ -9,8 +9,8 @@ import (
 	"github.com/waybill-network/waybill/node/committee"
 )
 
-// MaxUnreachable is how long the committee's majority may be out of reach before a node says that it
-// is not ready. Members that restart take a second or two.
+// MaxUnreachable is how long the committee's majority may be out of reach before a node says that
+// it is not ready. Members that restart take a second or two.
 const MaxUnreachable = 5 * time.Second
 
 // peersCheck says which members have no connection to this node, since when and why. It fails when

@@ -6,10 +6,11 @@ import (
 	"time"
 
 	"github.com/waybill-network/waybill/node/committee"
+	"github.com/waybill-network/waybill/pipeline/certify"
 )
 
-// TestPeersCheck: one member of four may be away with a warning that names it; with two away no block
-// is decided, and after a moment the node is not ready.
+// TestPeersCheck: one member of four may be away with a warning that names it; with two away no
+// block is decided, and after a moment the node is not ready.
 func TestPeersCheck(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	member := func(node uint32, connected bool, for_ time.Duration) committee.PeerStatus {
@@ -39,7 +40,7 @@ func TestPeersCheck(t *testing.T) {
 	} {
 		s := Snapshot{Taken: now, Chain: Chain{Network: c.network}}
 		for i := range uint32(4) {
-			s.Committee = append(s.Committee, Member{Node: i, Power: 10, Self: i == 0})
+			s.Committee = append(s.Committee, Member{Member: certify.Member{Node: i}, Power: 10, Self: i == 0})
 		}
 		got := peersCheck(&s)
 		if got.OK != c.ok || got.Warning != c.warning || !strings.Contains(got.Detail, c.says) {

@@ -19,7 +19,8 @@ type Counters struct {
 	Blocks   uint64 `json:"blocks"`   // executed
 }
 
-// Recent is by how much counters grew in the last seconds before a snapshot, or since the start if that is later.
+// Recent is by how much counters grew in the last seconds before a snapshot, or since the start
+// if that is later.
 type Recent struct {
 	Seconds float64 `json:"seconds"`
 	Counters
@@ -33,7 +34,8 @@ func (r Recent) PerSecond(grown uint64) float64 {
 	return float64(grown) / r.Seconds
 }
 
-// History remembers the counters of the last seconds. The zero value is empty; it is safe for concurrent use.
+// History remembers the counters of the last seconds. The zero value is empty; it is safe for
+// concurrent use.
 type History struct {
 	mu      sync.Mutex
 	samples []sample // oldest first, at most one older than RecentSpan

@@ -1,18 +1,23 @@
 package telemetry
 
 import (
+	"slices"
 	"time"
 
 	"github.com/waybill-network/waybill/node/committee"
+	"github.com/waybill-network/waybill/node/peer"
+	"github.com/waybill-network/waybill/pipeline"
+	"github.com/waybill-network/waybill/pipeline/certify"
+	"github.com/waybill-network/waybill/pipeline/status"
 )
 
-// Snapshot is what one node says about itself at one instant. The metrics collector, the health checks and the
-// dashboard read nothing else. Whoever takes it fills it from the pipeline's, the committee's and the ledger's own
-// statistics; it holds values only and may be shared once taken.
+// Snapshot is what one node says about itself at one instant. The metrics collector, the health
+// checks and the dashboard read nothing else. Whoever takes it fills it from the pipeline's, the
+// committee's and the ledger's own statistics; it holds values only and may be shared once taken.
 //
-// Counters only grow while the process lives, so a reader gets a rate from two snapshots, and current rates from Recent of
-// one. In JSON, durations are
-// seconds, absent times are left out, and amounts that may exceed 2^53 are decimal strings.
+// Counters only grow while the process lives, so a reader gets a rate from two snapshots, and
+// current rates from Recent of one. In JSON, durations are seconds, absent times are left out,
+// and amounts that may exceed 2^53 are decimal strings.
 type Snapshot struct {
 	Taken   time.Time `json:"taken"`
 	Started time.Time `json:"started"`
@@ -21,20 +26,19 @@ type Snapshot struct {
 	Node    Node     `json:"node"`
 	Kernels []Kernel `json:"kernels"`
 
-	Stages     []Stage      `json:"stages"` // in the order of StageNames
-	Budget     Budget       `json:"budget"`
-	Answers    []Answer     `json:"answers"` // one per code of section 11 of docs/protocol.md, in its order
-	Recent     Recent       `json:"recent"`
-	Quarantine Quarantine   `json:"quarantine"`
-	Windows    []Window     `json:"windows"` // newest first, at most 32
-	Rollups    RollupCounts `json:"rollups"`
-	Cosign     Cosign       `json:"cosign"`
-	Proving    Proving      `json:"proving"`
+	Pipeline pipeline.Stats `json:"pipeline"` // the windows until they are sealed
+	Certify  certify.Stats  `json:"certify"`  // and after that
+	Recent   Recent         `json:"recent"`
+	Cosign   Cosign         `json:"cosign"`
+	Proving  Proving        `json:"proving"`
+	Member   MemberWork     `json:"member"`
 
-	Committee   []Member     `json:"committee"`
-	Chain       Chain        `json:"chain"`
-	Epoch       Epoch        `json:"epoch"`
-	Settlements []Settlement `json:"settlements"` // newest first, at most 8
+	Committee []Member `json:"committee"`
+	Chain     Chain    `json:"chain"`
+	// Transactions counts those that the node offered to the chain, by ledger.TxCode.
+	Transactions []status.Count `json:"transactions"`
+	Epoch        Epoch          `json:"epoch"`
+	Settlements  []Settlement   `json:"settlements"` // newest first, at most 8
 
 	Store Store `json:"store"`
 
@@ -58,160 +62,73 @@ type Node struct {
 	ChainID string `json:"chain_id"`
 	Serving bool   `json:"serving"` // it takes acks
 
-	// Balance and Earned are the owner's balance and what settlements credited to it through this node since the
-	// process started, in micro-credits.
+	// Balance and Earned are the owner's balance and what settlements credited to it through this
+	// node since the process started, in micro-credits.
 	Balance uint64 `json:"balance,string"`
 	Earned  uint64 `json:"earned,string"`
 }
 
-// Kernel is one batch primitive and the implementation that was selected for it. FellBack says that the self-test
-// found a faster one to be wrong on this machine.
+// Kernel is one batch primitive and the implementation that was selected for it. FellBack says
+// that the self-test found a faster one to be wrong on this machine.
 type Kernel struct {
 	Name           string `json:"name"`
 	Implementation string `json:"implementation"`
 	FellBack       bool   `json:"fell_back"`
 }
 
-// StageNames are the stages of an ack's way, in order; they are the values of the metric label "stage".
-var StageNames = []string{"admit", "verify", "commit", "window", "cosign", "seal", "certify"}
-
-// Stage is one stage of the pipeline. Every stage counts acks, so that their rates compare; for admit to window a batch
-// is a batch of acks, for cosign, seal and certify it is a window. What leaves cosign are acks under co-signed statements.
-type Stage struct {
-	Name string `json:"name"`
-
-	Acks    uint64 `json:"acks"`    // counter: acks that left the stage for the next one
-	Refused uint64 `json:"refused"` // counter: acks that the stage refused
-	Batches uint64 `json:"batches"` // counter: batches done
-
-	Queued    int     `json:"queued"`            // acks waiting or in work
-	Oldest    float64 `json:"oldest_seconds"`    // age of the oldest of them, 0 when there is none
-	BatchAcks int     `json:"batch_acks"`        // acks in the last batch
-	Busy      float64 `json:"busy_seconds"`      // counter: time spent working, summed over workers
-	Last      float64 `json:"last_seconds"`      // duration of the last batch
-	Capacity  int     `json:"capacity,omitzero"` // acks the queue can hold, 0 when the budget alone bounds it
+// Stages returns all stages, in order; prove stands beside the way, before certify.
+func (s *Snapshot) Stages() []status.Stage {
+	if len(s.Pipeline.Stages) == 0 { // the node takes no acks
+		return nil
+	}
+	return append(slices.Clone(s.Pipeline.Stages), s.Certify.Prove, s.Certify.Certify)
 }
 
-// Budget is what admission has lent out.
-type Budget struct {
-	Acks     int   `json:"acks"`
-	MaxAcks  int   `json:"max_acks"`
-	Bytes    int64 `json:"bytes"`
-	MaxBytes int64 `json:"max_bytes"`
-	New      int   `json:"new_acks"` // of Acks, those of connections that have not sent enough good acks yet
-	Sources  int   `json:"sources"`  // open client connections
+// Windows returns the windows that are listed, the newest first.
+func (s *Snapshot) Windows() []status.Window {
+	return slices.Concat(s.Pipeline.Windows, s.Certify.Windows)
 }
 
-// Answer counts what was answered with one code. The names are those of section 11 of docs/protocol.md.
-type Answer struct {
-	Name  string `json:"name"`
-	Count uint64 `json:"count"`
+// States returns how many windows are in each state, in order.
+func (s *Snapshot) States() []status.Count {
+	return slices.Concat(s.Pipeline.States, s.Certify.States)
 }
 
-// Quarantine lists clients that sent bad signatures and are verified apart. Clients holds at most 32 of them.
-type Quarantine struct {
-	Total   int      `json:"total"`
-	Clients []uint32 `json:"clients"`
+// MemberWork is what the node did for others as a member of the committee.
+type MemberWork struct {
+	Signed   uint64           `json:"signed"`   // counter: rollups that it verified and signed
+	Refusals []status.Count   `json:"refusals"` // counters: those it refused, by peer.Reason
+	Pulls    peer.PullerStats `json:"pulls"`    // of evidence that it lacked
 }
 
-// WindowState is where a window is on its way; the values are also those of the metric label "state".
-type WindowState string
-
-// The states of a window, in order.
-const (
-	WindowOpen       WindowState = "open"
-	WindowGrace      WindowState = "grace"
-	WindowCosigning  WindowState = "cosigning"
-	WindowSealing    WindowState = "sealing"
-	WindowSealed     WindowState = "sealed"
-	WindowProving    WindowState = "proving"
-	WindowCertifying WindowState = "collecting"
-	WindowOrdering   WindowState = "ordering"
-	WindowOrdered    WindowState = "ordered"
-	WindowStuck      WindowState = "stuck"
-)
-
-// WindowStates are the states of a window, in order.
-var WindowStates = []WindowState{WindowOpen, WindowGrace, WindowCosigning, WindowSealing, WindowSealed, WindowProving,
-	WindowCertifying, WindowOrdering, WindowOrdered, WindowStuck}
-
-// Window is one window of this node and, from sealing on, its rollup.
-type Window struct {
-	Epoch  uint32      `json:"epoch"`
-	Window uint32      `json:"window"`
-	State  WindowState `json:"state"`
-
-	Acks    uint32 `json:"acks"`
-	MaxAcks uint32 `json:"max_acks"`
-	Units   uint64 `json:"units,string"`
-	Rows    int    `json:"rows"`
-
-	Statements uint32 `json:"statements"` // in the tree, once sealed
-	Cosigned   uint32 `json:"cosigned"`   // of the acks, those under co-signed statements, once sealed
-
-	Rung     int `json:"rung"`     // of the best evidence that is kept, once sealed
-	Segments int `json:"segments"` // that it is cut into to be proved, once that has begun
-	Proven   int `json:"proven"`   // of them, those that are proved
-	// ProofFailure is why there will be no proof, one of the reasons of Proving.
-	ProofFailure string `json:"proof_failure,omitzero"`
-
-	Root string `json:"root,omitzero"` // ack root, hex, once sealed
-	ID   string `json:"id,omitzero"`   // rollup id, hex, once sealed
-
-	Opened  time.Time `json:"opened,omitzero"`
-	Closes  time.Time `json:"closes,omitzero"` // when it stops taking new acks at the latest
-	Sealed  time.Time `json:"sealed,omitzero"`
-	Ordered time.Time `json:"ordered,omitzero"`
-
-	Power  uint64 `json:"power"`  // voting power behind its certificate so far
-	Quorum uint64 `json:"quorum"` // least power that makes a quorum
-}
-
-// RollupCounts count this node's own rollups and what it did for others as a member.
-type RollupCounts struct {
-	Sealed    uint64  `json:"sealed"`         // counter
-	Rung1     uint64  `json:"rung1_acks"`     // counter: acks that the committee has verified one by one
-	Rung2     uint64  `json:"rung2_acks"`     // counter: acks that it has verified by co-signed statements
-	Rung3     uint64  `json:"rung3_acks"`     // counter: acks that it has verified by proofs of such statements
-	Certified uint64  `json:"certified"`      // counter: certificates made
-	Ordered   uint64  `json:"ordered"`        // counter: certificates executed by the chain
-	Pending   int     `json:"pending"`        // sealed, not yet ordered
-	Oldest    float64 `json:"oldest_seconds"` // age of the oldest pending one since it was sealed
-
-	MemberSigned  uint64 `json:"member_signed"`  // counter: rollups that this node verified and signed as a member
-	MemberRefused uint64 `json:"member_refused"` // counter: rollups it refused to sign
+// Refused is how many rollups the node refused to sign.
+func (m *MemberWork) Refused() (n uint64) {
+	for _, r := range m.Refusals {
+		n += r.Count
+	}
+	return n
 }
 
 // Cosign is what became of the offers to co-sign closed windows.
 type Cosign struct {
-	On       bool     `json:"on"`       // the node asks
-	Sessions int      `json:"sessions"` // client processes that can be asked now
-	Acks     uint64   `json:"acks"`     // counter: acks under the statements that were offered
-	Offers   uint64   `json:"offers"`   // counter: sessions asked, once per window
-	Asked    uint64   `json:"asked"`    // counter: clients asked
-	Signed   uint64   `json:"signed"`   // counter: signatures that came in time
-	Silent   uint64   `json:"silent"`   // counter: clients that did not answer in time
-	Late     uint64   `json:"late"`     // counter: answers after the end
-	Garbage  uint64   `json:"garbage"`  // counter: sessions that are asked no more for a while, for an answer that was none
-	Refusals []Answer `json:"refusals"` // counters: clients that refused, by reason of section 16 of docs/protocol.md, in its order
+	On       bool           `json:"on"`       // the node asks
+	Sessions int            `json:"sessions"` // client processes that can be asked now
+	Offers   uint64         `json:"offers"`   // counter: sessions asked, once per window
+	Asked    uint64         `json:"asked"`    // counter: clients asked
+	Signed   uint64         `json:"signed"`   // counter: signatures that came in time
+	Silent   uint64         `json:"silent"`   // counter: clients that did not answer in time
+	Late     uint64         `json:"late"`     // counter: answers after the end
+	Garbage  uint64         `json:"garbage"`  // counter: sessions that are asked no more for a while, for an answer that was none
+	Refusals []status.Count `json:"refusals"` // counters: clients that refused, by cosign.Reason
 }
 
-// Proving is the stage beside the way of an ack: proofs of co-signed windows.
+// Proving is what the node has for proofs of co-signed windows; what became of them is in Certify.
 type Proving struct {
 	On          bool       `json:"on"`          // the node makes proofs
-	Development bool       `json:"development"` // the network accepts keys that somebody may have made alone
+	Development bool       `json:"development"` // keys that somebody may have made alone are accepted
 	Keys        []ProofKey `json:"keys"`        // that the genesis file names
 	Wait        float64    `json:"wait_seconds"`
-
-	Windows  uint64   `json:"windows"`  // counter: windows proved
-	Proofs   uint64   `json:"proofs"`   // counter: proofs made, one for each segment of a window
-	Acks     uint64   `json:"acks"`     // counter: acks under the statements of proved windows
-	Failures []Answer `json:"failures"` // counters: windows that stay without a proof, by reason
-	Queued   int      `json:"queued"`   // windows that wait to be proved
-	Working  int      `json:"working"`  // windows in work
-	Oldest   float64  `json:"oldest_seconds"`
-	Last     float64  `json:"last_seconds"` // duration of the last window's proofs
-	Prover   Prover   `json:"prover"`
+	Prover      Prover     `json:"prover"`
 }
 
 // ProofKey is a verifying key that the genesis file names.
@@ -232,17 +149,11 @@ type Prover struct {
 
 // Member is one committee member as this node sees it.
 type Member struct {
-	Node    uint32 `json:"node"`
-	Power   uint64 `json:"power"`
-	Address string `json:"address"`
-	Self    bool   `json:"self"`
-	Healthy bool   `json:"healthy"`
-
-	Shares    uint64    `json:"shares"`   // counter: certificate shares received from it
-	Failures  uint64    `json:"failures"` // counter: pushes that failed
-	LastShare time.Time `json:"last_share,omitzero"`
-	Latency   float64   `json:"latency_seconds"` // of the last share: from push to answer
-	LastError string    `json:"last_error,omitzero"`
+	certify.Member        // what its answers to pushes showed
+	Power          uint64 `json:"power"`
+	Address        string `json:"address"`
+	Self           bool   `json:"self"`
+	Healthy        bool   `json:"healthy"` // it answered the last push, or there was none
 }
 
 // Chain is the state of consensus.
@@ -261,8 +172,8 @@ type Chain struct {
 
 	Mempool int `json:"mempool"` // transactions waiting
 
-	// Skew is this node's clock minus the chain's when the last block arrived. Network and consensus delay make a
-	// healthy node's skew slightly positive.
+	// Skew is this node's clock minus the chain's when the last block arrived. Network and consensus
+	// delay make a healthy node's skew slightly positive.
 	Skew float64 `json:"skew_seconds"`
 }
 

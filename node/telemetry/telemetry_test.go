@@ -13,6 +13,9 @@ import (
 	"time"
 
 	"github.com/waybill-network/waybill/node/committee"
+	"github.com/waybill-network/waybill/pipeline"
+	"github.com/waybill-network/waybill/pipeline/certify"
+	"github.com/waybill-network/waybill/pipeline/status"
 )
 
 func healthy() Snapshot {
@@ -22,21 +25,30 @@ func healthy() Snapshot {
 		Build:     Build{Version: "v1", Go: "go1.26"},
 		Node:      Node{Name: "a", Serving: true, Balance: 1 << 63},
 		Kernels:   []Kernel{{Name: "bls", Implementation: "avx512ifma"}, {Name: "blake3", Implementation: "avx2", FellBack: true}},
-		Answers:   []Answer{{"accepted", 7}, {"bad_signature", 2}},
-		Windows:   []Window{{State: WindowOpen}, {State: WindowOrdered}, {State: WindowOrdered}},
-		Cosign:    Cosign{On: true, Refusals: []Answer{{"declined", 5}, {"wrong_units", 0}}},
-		Committee: []Member{{Node: 3, Power: 9, Self: true, Healthy: true, Shares: 4}},
+		Pipeline:  pipeline.Stats{Answers: []status.Count{{Name: "accepted", Count: 7}, {Name: "bad_signature", Count: 2}}},
+		Cosign:    Cosign{On: true, Refusals: []status.Count{{Name: "declined", Count: 5}, {Name: "wrong_units", Count: 0}}},
+		Member:    MemberWork{Refusals: []status.Count{{Name: "bad_signature", Count: 1}}},
+		Committee: []Member{{Member: certify.Member{Node: 3, Shares: 4}, Power: 9, Self: true, Healthy: true}},
 		Chain: Chain{Height: 10, Executed: now.Add(-time.Second), Skew: 0.2,
 			Network: []committee.PeerStatus{{Node: 2, Member: true, Connected: true}}},
 		Store: Store{Free: 10 << 30, MinFree: 1 << 30},
-		Proving: Proving{On: true, Keys: []ProofKey{{256, "ab", true}, {1024, "cd", true}}, Failures: []Answer{{"wrong", 1}},
+		Proving: Proving{On: true, Keys: []ProofKey{{256, "ab", true}, {1024, "cd", true}},
 			Prover: Prover{Stage: "ready"}},
 	}
-	for i, name := range StageNames {
-		s.Stages = append(s.Stages, Stage{Name: name, Acks: uint64(100 - i), Oldest: 0.1, Queued: i})
+	for i, name := range pipeline.Stages() {
+		s.Pipeline.Stages = append(s.Pipeline.Stages, status.Stage{Name: name, Acks: uint64(100 - i),
+			Oldest: 0.1, Queued: i, Answered: i > 2})
 	}
-	s.Stages[3].Oldest = 60 // acks stay in the window until it closes, and while it is offered
-	s.Stages[4].Oldest = 70
+	// Acks stay in the window until it closes, and while it is offered.
+	s.Pipeline.Stages[3].Oldest, s.Pipeline.Stages[4].Oldest = 60, 70
+	for _, state := range pipeline.States() {
+		s.Pipeline.States = append(s.Pipeline.States, status.Count{Name: string(state)})
+	}
+	s.Certify.Prove.Name, s.Certify.Certify.Name = certify.StageProve, certify.StageCertify
+	s.Certify.ProofFailures = []status.Count{{Name: "wrong", Count: 1}}
+	s.Transactions = []status.Count{{Name: "ok", Count: 3}}
+	s.Certify.Stuck = []status.Count{{Name: "late", Count: 0}}
+	s.Certify.States = []status.Count{{Name: "ordered", Count: 2}}
 	return s
 }
 
@@ -49,7 +61,8 @@ func get(t *testing.T, h http.Handler, path, accept string) (int, string) {
 	return w.Code, w.Body.String()
 }
 
-// TestChecks breaks one thing at a time: exactly that check fails, and only the fatal ones are failures of life.
+// TestChecks breaks one thing at a time: exactly that check fails, and only the fatal ones are
+// failures of life.
 func TestChecks(t *testing.T) {
 	for _, c := range []struct {
 		failed string
@@ -60,7 +73,7 @@ func TestChecks(t *testing.T) {
 		{"store", false, func(s *Snapshot) { s.Store.Failure = "sync: input/output error" }},
 		{"consensus", false, func(s *Snapshot) { s.Chain.Failure = "app hash mismatch" }},
 		{"disk", true, func(s *Snapshot) { s.Store.Free = 1<<30 - 1 }},
-		{"queue", true, func(s *Snapshot) { s.Stages[1].Oldest = 5.1 }},
+		{"queue", true, func(s *Snapshot) { s.Pipeline.Stages[1].Oldest = 5.1 }},
 		{"blocks", true, func(s *Snapshot) { s.Chain.Executed = s.Taken.Add(-31 * time.Second) }},
 		{"blocks", true, func(s *Snapshot) { s.Chain.Executed = time.Time{} }},
 		{"sync", true, func(s *Snapshot) { s.Chain.CatchingUp = true }},

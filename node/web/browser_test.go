@@ -253,7 +253,7 @@ func TestPage(t *testing.T) {
 	o.start()
 	b.viewport(1280, 900, "light")
 	b.call("Page.navigate", map[string]any{"url": "http://" + o.address + "/"})
-	waitFor(t, "the first snapshot", func() bool { return b.eval(`document.readyState`) == "complete" && b.text("state") == "ready" })
+	waitFor(t, "the first snapshot", func() bool { return b.eval(`document.readyState`) == "complete" && b.text("state") == "1 window stuck" })
 
 	t.Run("live", func(t *testing.T) {
 		first := n.steps.Load()
@@ -275,7 +275,8 @@ func TestPage(t *testing.T) {
 			"t-stages":      {"admit", "verify", "commit", "window", "cosign", "seal", "certify"},
 			"f-rollups":     {"1.2M · 7.9M", "88.0k of 90.1k"},
 			"open":          {"Window 12/91", "Window 12/90", "in grace"},
-			"t-windows":     {"12/89", "cosigning", "collecting 63%", "5,515", "60.0k", "ordered", "1.0 s", "0f3a9bc2…"},
+			"stuck":         {"Window 12/87 is stuck", "will not be paid", "refuse the rollup for good", "What to do"},
+			"t-windows":     {"stuck: refused", "12/89", "cosigning", "collecting 63%", "5,515", "60.0k", "ordered", "1.1 s", "0f3a9bc2…"},
 			"t-answers":     {"window_closed", "bad_signature", "replayed_seq"},
 			"f-answers":     {"1,203"},
 			"quarantine":    {"3 clients", "17, 4021, 99812"},
@@ -297,6 +298,15 @@ func TestPage(t *testing.T) {
 		}
 		if got := b.text("t-answers"); strings.Contains(got, "malformed") || strings.Index(got, "window_closed") > strings.Index(got, "bad_signature") {
 			t.Errorf("refusals are not the non-zero ones by size: %q", got)
+		}
+		words := b.eval(`document.getElementById("t-words").textContent`)
+		for _, w := range telemetry.Vocabulary() {
+			if !strings.Contains(words, w.Name) || !strings.Contains(words, w.Meaning) {
+				t.Errorf("the page does not explain %s %q", w.Set, w.Name)
+			}
+		}
+		if got := b.eval(`document.querySelector("#t-windows .tag").className`); got != "tag bad" {
+			t.Errorf("the stuck window is first, and %q", got)
 		}
 		if got := b.eval(`document.querySelector("#f-node dd").title`); got != "48,213.990112 credits" {
 			t.Errorf("exact amount %q", got)
@@ -351,7 +361,7 @@ func TestPage(t *testing.T) {
 		o.start()
 		waitFor(t, "the banner to go", func() bool { return b.eval(`document.getElementById("stale").hidden`) == "true" })
 		waitFor(t, "fresh numbers", func() bool {
-			return b.eval(`document.body.classList.contains("stale")`) == "false" && b.text("state") == "ready"
+			return b.eval(`document.body.classList.contains("stale")`) == "false" && b.text("state") == "1 window stuck"
 		})
 	})
 }

@@ -53,8 +53,16 @@ func newHandler(ctx context.Context, source func() telemetry.Snapshot, interval 
 		mux.Handle(at, file(files, name))
 	}
 	mux.HandleFunc("GET /api/snapshot", d.snapshot)
+	mux.HandleFunc("GET /api/vocabulary", vocabulary)
 	mux.HandleFunc("GET /events", d.events)
 	return secured(mux)
+}
+
+// vocabulary answers with the words that the node uses about itself.
+func vocabulary(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-cache")
+	json.NewEncoder(w).Encode(telemetry.Vocabulary()) // a client that went away is no error of ours
 }
 
 func secured(h http.Handler) http.Handler {

@@ -6,12 +6,18 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/waybill-network/waybill/node/committee"
 	"github.com/waybill-network/waybill/node/telemetry"
+	"github.com/waybill-network/waybill/pipeline"
+	"github.com/waybill-network/waybill/pipeline/certify"
+	"github.com/waybill-network/waybill/pipeline/status"
+	"github.com/waybill-network/waybill/rollup"
 )
 
 var started = time.Now().Add(-7 * time.Hour)
@@ -26,59 +32,95 @@ func (n *node) snapshot() telemetry.Snapshot {
 	acks := 8_412_345 + uint64(i)*12_400 + uint64(i*i%97)*90
 	s := telemetry.Snapshot{
 		Taken: now, Started: started,
-		Build:      telemetry.Build{Version: "v0.1.0", Commit: "4a83a9c0d2e1", Go: "go1.26.8"},
-		Node:       telemetry.Node{Name: "edge-lisbon-2", Index: 2, Owner: 5, Network: "9bd35a90c1ff02e4", ChainID: "waybill-test-1", Serving: true, Balance: 18_446_744_073_709_551_615, Earned: 48_213_990_112},
-		Kernels:    []telemetry.Kernel{{Name: "fp381", Implementation: "avx512ifma"}, {Name: "blake3", Implementation: "avx2"}, {Name: "sha256", Implementation: "generic", FellBack: true}},
-		Budget:     telemetry.Budget{Acks: 15_230, MaxAcks: 262_144, Bytes: 1_949_440, MaxBytes: 64 << 20, Sources: 18},
-		Quarantine: telemetry.Quarantine{Total: 3, Clients: []uint32{17, 4021, 99812}},
-		Rollups:    telemetry.RollupCounts{Sealed: 141, Rung1: 1_204_113, Rung2: 7_911_406, Certified: 140, Ordered: 139, Pending: 2, Oldest: 1.9, MemberSigned: 402},
-		Cosign:     telemetry.Cosign{On: true, Sessions: 21, Acks: 8_000_000, Offers: 2_961, Asked: 90_113, Signed: 88_004, Silent: 2_109, Refusals: []telemetry.Answer{{Name: "declined", Count: 17}}},
-		Chain:      telemetry.Chain{Height: 128_403, BlockTime: now.Add(-1200 * time.Millisecond), Executed: now.Add(-900 * time.Millisecond), AppHash: hash, Peers: 6, Validators: 7, Validator: true, Mempool: 2, Skew: 0.31},
-		Epoch:      telemetry.Epoch{Number: 12, Start: now.Add(-41 * time.Minute), End: now.Add(19 * time.Minute), NextToSettle: 12, Clients: 100_214, Services: 3, Nodes: 7},
-		Store:      telemetry.Store{Path: "/var/lib/waybill/data", Bytes: 13_958_643_712, Free: 214_748_364_800, MinFree: 2 << 30},
+		Build:   telemetry.Build{Version: "v0.1.0", Commit: "4a83a9c0d2e1", Go: "go1.26.8"},
+		Node:    telemetry.Node{Name: "edge-lisbon-2", Index: 2, Owner: 5, Network: "9bd35a90c1ff02e4", ChainID: "waybill-test-1", Serving: true, Balance: 18_446_744_073_709_551_615, Earned: 48_213_990_112},
+		Kernels: []telemetry.Kernel{{Name: "fp381", Implementation: "avx512ifma"}, {Name: "blake3", Implementation: "avx2"}, {Name: "sha256", Implementation: "generic", FellBack: true}},
+		Pipeline: pipeline.Stats{
+			Budget:     pipeline.Budget{Acks: 15_230, MaxAcks: 262_144, Bytes: 1_949_440, MaxBytes: 64 << 20, Sources: 18},
+			Quarantine: pipeline.Quarantine{Total: 3, Clients: []uint32{17, 4021, 99812}},
+			Offered:    8_000_000,
+		},
+		Certify: certify.Stats{Rungs: [3]uint64{1_204_113, 7_911_406}, Certified: 140, Ordered: 139, Pending: 2, Oldest: 1.9},
+		Member:  telemetry.MemberWork{Signed: 402},
+		Cosign:  telemetry.Cosign{On: true, Sessions: 21, Offers: 2_961, Asked: 90_113, Signed: 88_004, Silent: 2_109, Refusals: []status.Count{{Name: "declined", Count: 17}}},
+		Chain:   telemetry.Chain{Height: 128_403, BlockTime: now.Add(-1200 * time.Millisecond), Executed: now.Add(-900 * time.Millisecond), AppHash: hash, Peers: 6, Validators: 7, Validator: true, Mempool: 2, Skew: 0.31},
+		Epoch:   telemetry.Epoch{Number: 12, Start: now.Add(-41 * time.Minute), End: now.Add(19 * time.Minute), NextToSettle: 12, Clients: 100_214, Services: 3, Nodes: 7},
+		Store:   telemetry.Store{Path: "/var/lib/waybill/data", Bytes: 13_958_643_712, Free: 214_748_364_800, MinFree: 2 << 30},
 	}
-	for k, name := range telemetry.StageNames {
-		st := telemetry.Stage{Name: name, Acks: acks - uint64(k)*1_500, Refused: uint64(k) * 3, Batches: uint64(i) + 9_000, Queued: 4_000 / (k + 1), Oldest: 0.012 * float64(k+1), BatchAcks: 4_096, Busy: float64(i) * 0.3 / float64(k+1), Last: 0.0412 / float64(k+1)}
+	names := slices.Concat(pipeline.Stages(), certify.Stages())
+	for k, name := range names {
+		st := status.Stage{Name: name, Acks: acks - uint64(k)*1_500, Refused: uint64(k) * 3, Batches: uint64(i) + 9_000, Queued: 4_000 / (k + 1), Oldest: 0.012 * float64(k+1), Size: 4_096, Busy: float64(i) * 0.3 / float64(k+1), Last: 0.0412 / float64(k+1)}
 		if name == "commit" {
 			st.Queued, st.Oldest = 0, 0
 		}
-		s.Stages = append(s.Stages, st)
+		st.Answered = k > 2
+		switch name {
+		case certify.StageProve:
+			s.Certify.Prove = st
+		case certify.StageCertify:
+			s.Certify.Certify = st
+		default:
+			s.Pipeline.Stages = append(s.Pipeline.Stages, st)
+		}
 	}
 	for k, name := range []string{"accepted", "known", "malformed", "wrong_network", "window_closed", "unknown_client", "replayed_seq", "bad_signature", "overloaded"} {
-		s.Answers = append(s.Answers, telemetry.Answer{Name: name, Count: []uint64{acks, 1_203, 0, 0, 2_204, 310, 12, 921, uint64(i)}[k]})
+		s.Pipeline.Answers = append(s.Pipeline.Answers, status.Count{Name: name, Count: []uint64{acks, 1_203, 0, 0, 2_204, 310, 12, 921, uint64(i)}[k]})
 	}
-	states := []telemetry.WindowState{"open", "grace", "cosigning", "collecting"}
+	states := []status.State{"open", "grace", "cosigning", "collecting", "stuck"}
 	for k := range 12 {
-		w := telemetry.Window{Epoch: 12, Window: 91 - uint32(k), State: telemetry.WindowOrdered, Acks: 65_536, MaxAcks: 65_536, Units: 31_203_441_902, Rows: 14, Opened: now, Closes: now.Add(12 * time.Second), Quorum: 48, Power: 52}
+		w := status.Window{Epoch: 12, Window: 91 - uint32(k), State: certify.StateOrdered, Acks: 65_536, MaxAcks: 65_536, Units: 31_203_441_902, Rows: 14, Opened: now, Closes: now.Add(12 * time.Second), Quorum: 48, Power: 52}
 		if k < len(states) {
 			w.State = states[k]
 		}
 		switch w.State {
-		case telemetry.WindowOpen:
-			w.Acks = 12_000 + uint32(i*1_240)%50_000
-		case telemetry.WindowCertifying, telemetry.WindowOrdered:
+		case pipeline.StateOpen:
+			w.Acks = 12_000 + int(i*1_240)%50_000
+		case certify.StateStuck:
+			reason := certify.ReasonRefused
+			w.Reason, w.Error, w.Advice = reason.String(), reason.Error(), reason.Advice()
+		case certify.StateCollecting, certify.StateOrdered:
 			w.Sealed = now.Add(-time.Duration(k) * 20 * time.Second)
-			w.Root, w.ID = hash, hash[8:]+hash[:8]
+			w.Root, w.ID = rollup.Hash{0x0f, 0x3a, 0x9b, 0xc2}, rollup.Hash{0xd4, 0xe5}
 			w.Statements, w.Cosigned = 9_000, 60_021
-			if w.State == telemetry.WindowOrdered {
+			if w.State == certify.StateOrdered {
 				w.Ordered = w.Sealed.Add(time.Duration(700+k*83) * time.Millisecond)
 			} else {
 				w.Power = 30
 			}
 		}
-		s.Windows = append(s.Windows, w)
+		if k < 3 {
+			s.Pipeline.Windows = append(s.Pipeline.Windows, w)
+		} else {
+			s.Certify.Windows = append(s.Certify.Windows, w)
+		}
 	}
 	for k := range uint32(7) {
-		m := telemetry.Member{Node: k, Power: 10 + uint64(k), Address: "10.0.0.1:7401", Self: k == 2, Healthy: k != 4, Shares: 140 - uint64(k), LastShare: now.Add(-time.Duration(k+1) * time.Second), Latency: 0.21 + float64(k)*0.03}
+		m := telemetry.Member{Power: 10 + uint64(k), Address: "10.0.0.1:7401", Self: k == 2, Healthy: k != 4}
+		m.Member = certify.Member{Node: k, Shares: 140 - uint64(k), Latency: 0.21 + float64(k)*0.03, LastShare: now.Add(-time.Duration(k+1) * time.Second)}
 		if !m.Healthy {
 			m.Failures, m.LastError, m.LastShare = 9, "dial: connection refused", now.Add(-40*time.Minute)
 		}
 		s.Committee = append(s.Committee, m)
+		s.Chain.Network = append(s.Chain.Network, committee.PeerStatus{Node: k, Member: true, Connected: true})
 	}
+	s.Pipeline.States, s.Certify.States = counted(s.Pipeline.Windows, pipeline.States()), counted(s.Certify.Windows, certify.States())
 	for k := range uint32(3) {
 		s.Settlements = append(s.Settlements, telemetry.Settlement{Epoch: 11 - k, Root: hash, Rows: 42, Acks: 9_120_000, Units: 4_410_000_000_000, Paid: 9_812_400_000, Arrears: uint64(k) * 1_400_000, ToNode: 1_200_345_678, Certified: k > 0})
 	}
 	return s
+}
+
+func counted(windows []status.Window, states []status.State) (list []status.Count) {
+	for _, state := range states {
+		c := status.Count{Name: string(state)}
+		for _, w := range windows {
+			if w.State == state {
+				c.Count++
+			}
+		}
+		list = append(list, c)
+	}
+	return list
 }
 
 func TestFiles(t *testing.T) {
@@ -126,7 +168,7 @@ func TestSnapshot(t *testing.T) {
 		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
 			t.Fatal(err)
 		}
-		if got.Node.Balance != 1<<64-1 || len(got.Checks) == 0 || len(got.Stages) != len(telemetry.StageNames) {
+		if got.Node.Balance != 1<<64-1 || len(got.Checks) == 0 || len(got.Stages()) != len(pipeline.Stages())+2 {
 			t.Errorf("snapshot lost something: %+v", got)
 		}
 	}

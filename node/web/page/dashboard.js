@@ -196,7 +196,7 @@ let samples = []; // {t: seconds, started, counters: {name: value}}
 
 function remember(s) {
   const counters = { accepted: answer(s, "accepted") };
-  for (const st of s.stages ?? []) {
+  for (const st of stages(s)) {
     counters[st.name] = st.acks;
     counters["busy " + st.name] = st.busy_seconds;
   }
@@ -207,7 +207,25 @@ function remember(s) {
   while (samples.length > 2 && samples[0].t < sample.t - SPAN - 1) samples.shift();
 }
 
-const answer = (s, name) => s.answers?.find((a) => a.name === name)?.count ?? 0;
+// What the pipeline and the outbox say each, in one list.
+const stages = (s) => (s.pipeline.stages ? [...s.pipeline.stages, s.certify.prove, s.certify.certify] : []);
+const windowsOf = (s) => [...(s.pipeline.windows ?? []), ...(s.certify.windows ?? [])];
+
+// words explains the names of states, stages, checks and codes: the node's own list of them.
+let words = [];
+const word = (set, name) => words.find((w) => w.set === set && w.name === name) ?? { meaning: "", tone: "" };
+
+async function learn() {
+  const response = await fetch("api/vocabulary");
+  words = await response.json();
+  rows("t-words", words, (w) => w.set + "/" + w.name, (w) => [
+    { text: w.name, class: "code" },
+    w.set,
+    { text: w.meaning + (w.advice ? ". What to do: " + w.advice : ""), class: "detail" },
+  ]);
+}
+
+const answer = (s, name) => s.pipeline.answers?.find((a) => a.name === name)?.count ?? 0;
 
 // perSecond is the growth of a counter over the last three seconds.
 function perSecond(name) {
@@ -233,10 +251,11 @@ function showHead(s) {
   put($("who"), s.node.chain_id ? `node ${s.node.index} of ${s.node.chain_id}` : "");
   put($("clock"), new Date(s.taken).toLocaleTimeString());
   const failed = s.checks.filter((c) => !c.ok);
+  const lost = stuckWindows(s);
   const state = $("state");
-  put(state, failed.length ? "not ready: " + failed.map((c) => c.name).join(", ") : s.node.serving ? "ready" : "ready, not serving");
-  state.className = "pill " + (failed.length ? "unready" : "ready");
-  document.title = `${failed.length ? "✕ " : ""}${s.node.name || "Waybill"} · Waybill`;
+  put(state, failed.length ? "not ready: " + failed.map((c) => c.name).join(", ") : lost.length ? `${lost.length} window${lost.length > 1 ? "s" : ""} stuck` : s.node.serving ? "ready" : "ready, not serving");
+  state.className = "pill " + (failed.length || lost.length ? "unready" : "ready");
+  document.title = `${failed.length || lost.length ? "✕ " : ""}${s.node.name || "Waybill"} · Waybill`;
 }
 
 function showPipeline(s) {
@@ -245,17 +264,17 @@ function showPipeline(s) {
   const points = series("accepted");
   draw($("chart"), points);
   put($("peak"), points.length ? "peak " + rate(Math.max(...points.map((p) => p[1]))) + "/s" : "");
-  const b = s.budget;
+  const b = s.pipeline.budget;
   facts("f-flow", [
     ["in flight", { text: `${human(b.acks)} of ${human(b.max_acks)}`, title: `${exact(b.acks)} of ${exact(b.max_acks)} acks` }],
     ["memory", { text: `${bytes(b.bytes)} of ${bytes(b.max_bytes)}`, title: `${exact(b.bytes)} of ${exact(b.max_bytes)} bytes` }],
     ["connections", count(b.sources)],
   ]);
-  rows("t-stages", s.stages ?? [], (st) => st.name, (st) => {
+  rows("t-stages", stages(s), (st) => st.name, (st) => {
     const r = perSecond(st.name);
-    const late = st.oldest_seconds > 5 && ["admit", "verify", "commit"].includes(st.name);
+    const late = st.oldest_seconds > 5 && !st.answered;
     return [
-      st.name,
+      { text: st.name, title: word("stage", st.name).meaning },
       { text: rate(r), title: exact(Math.round(r * 10) / 10) + " acks per second" },
       { spark: series(st.name) },
       { ...count(st.queued, "acks"), class: st.queued ? "" : "dim" },
@@ -281,10 +300,22 @@ function cosigning(c) {
   }]];
 }
 
-const stateTag = { open: "good", grace: "warn", cosigning: "warn", sealing: "warn", sealed: "warn", proving: "warn", collecting: "warn", ordering: "warn", ordered: "dim", stuck: "bad" };
+const stuckWindows = (s) => windowsOf(s).filter((w) => w.reason);
+
+// showStuck says loudly which windows were accepted and will not be paid, and what can be done.
+function showStuck(s) {
+  const lost = stuckWindows(s);
+  const box = $("stuck");
+  box.hidden = lost.length === 0;
+  const text = lost.slice(0, 3).map((w) => `Window ${w.epoch}/${w.window} is stuck: its ${exact(w.acks)} acks were accepted and will not be paid. ${w.error}. What to do: ${w.advice}.`);
+  if (lost.length > 3) text.push(`${lost.length - 3} more are stuck.`);
+  put(box, text.join(" "));
+}
+
 
 function showWindows(s) {
-  const windows = s.windows ?? [];
+  const windows = windowsOf(s);
+  showStuck(s);
   const open = windows.filter((w) => w.state === "open" || w.state === "grace");
   const box = $("open");
   while (box.children.length > open.length) box.lastElementChild.remove();
@@ -301,26 +332,31 @@ function showWindows(s) {
     bar.style.setProperty("--fill", w.max_acks ? w.acks / w.max_acks : 0);
     for (const [k, v] of [["role", "progressbar"], ["aria-label", `window ${w.epoch}/${w.window}`], ["aria-valuemin", 0], ["aria-valuemax", w.max_acks], ["aria-valuenow", w.acks]]) bar.setAttribute(k, v);
   });
-  const r = s.rollups;
+  const [r, member] = [s.certify, s.member];
+  const sealed = stages(s).find((st) => st.name === "seal")?.batches ?? 0;
+  const refusedAsMember = (member.refusals ?? []).filter((x) => x.count > 0);
   facts("f-rollups", [
-    ["sealed", count(r.sealed)],
+    ["sealed", count(sealed)],
     ["certified", count(r.certified)],
     ["ordered", count(r.ordered)],
     ["pending", { text: r.pending ? `${human(r.pending)}, oldest ${duration(r.oldest_seconds)}` : "0", class: r.oldest_seconds > 120 ? "bad" : "" }],
-    ["acks by rung", { text: `${human(r.rung1_acks)} · ${human(r.rung2_acks)} · ${human(r.rung3_acks)}`, title: `what the committee verified: rung 1, one by one: ${exact(r.rung1_acks)} acks; rung 2, co-signed statements: ${exact(r.rung2_acks)} acks; rung 3, proofs of such statements: ${exact(r.rung3_acks)} acks` }],
+    ["acks by rung", { text: `${r.rung_acks.map((n) => human(n)).join(" · ")}`, title: `what the committee verified: rung 1, one by one: ${exact(r.rung_acks[0])} acks; rung 2, co-signed statements: ${exact(r.rung_acks[1])} acks; rung 3, proofs of such statements: ${exact(r.rung_acks[2])} acks` }],
     ...cosigning(s.cosign),
-    ["signed as member", { ...count(r.member_signed, `signed, ${exact(r.member_refused)} refused`) }],
-    ...(r.member_refused ? [["refused as member", { ...count(r.member_refused), class: "bad" }]] : []),
+    ...(r.states ?? []).filter((x) => x.count > 0 && word("state", x.name).tone === "bad").map((x) => [x.name, { ...count(x.count, "windows"), class: "bad" }]),
+    ["signed as member", count(member.signed, "rollups")],
+    ...refusedAsMember.map((x) => ["refused as member: " + x.name, { ...count(x.count, word("member refusal", x.name).meaning), class: "bad" }]),
+    ["evidence pulled", { ...count(member.pulls.pulled, `rollups; ${exact(member.pulls.failed)} tries failed, ${exact(member.pulls.dropped)} given up, ${exact(member.pulls.wanted)} wanted`) }],
   ]);
   showProofs(s);
-  const done = windows.filter((w) => !open.includes(w)).slice(0, 10);
+  const done = windows.filter((w) => !open.includes(w)).sort((a, b) => (b.reason ? 1 : 0) - (a.reason ? 1 : 0)).slice(0, 10);
   rows("t-windows", done, (w) => w.epoch + "/" + w.window, (w) => {
     const took = w.ordered ? duration(between(w.sealed, w.ordered)) : w.sealed ? "…" : "–";
     let share = w.state === "collecting" && w.quorum ? ` ${Math.min(100, Math.round((100 * w.power) / w.quorum))}%` : "";
     if (w.state === "proving" && w.segments) share = ` ${w.proven} of ${w.segments}`;
+    if (w.reason) share = ": " + w.reason;
     return [
       { text: `${w.epoch}/${w.window}`, title: `epoch ${w.epoch}, window ${w.window}` },
-      { text: w.state + share, tag: stateTag[w.state] ?? "dim", title: w.quorum ? `power ${exact(w.power)} of ${exact(w.quorum)} for a quorum` : "" },
+      { text: w.state + share, tag: word("state", w.state).tone || "dim", title: w.error ? `${w.error}. ${w.advice}` : w.quorum ? `power ${exact(w.power)} of ${exact(w.quorum)} for a quorum` : "" },
       count(w.acks - w.cosigned, `acks of ${exact(w.acks)}, verified one by one`),
       { ...count(w.cosigned, `acks of ${exact(w.acks)}, under statements that their clients co-signed (${exact(w.statements)} were offered)`), class: w.cosigned ? "" : "dim" },
       { text: ["–", "acks", "statements", "proof"][w.rung], title: rungTitle[w.rung] + (w.proof_failure ? "; no proof: " + w.proof_failure : ""), class: w.rung ? "" : "dim" },
@@ -335,25 +371,25 @@ function showWindows(s) {
 const rungTitle = { 0: "not sealed yet", 1: "every ack is verified", 2: "co-signed statements are verified", 3: "a proof of co-signed statements is verified" };
 
 function showProofs(s) {
-  const p = s.proving;
-  const lost = (p.failures ?? []).filter((f) => f.count > 0);
+  const [p, made] = [s.proving, s.certify];
+  const lost = (made.proof_failures ?? []).filter((f) => f.count > 0);
   const missing = (p.keys ?? []).filter((k) => !k.found);
-  const busy = (s.windows ?? []).filter((w) => w.segments && w.proven < w.segments && !w.proof_failure && w.rung < 3);
+  const busy = windowsOf(s).filter((w) => w.segments && w.proven < w.segments && !w.proof_failure && w.rung < 3);
   facts("f-proofs", [
     ...(!p.on ? [["prover", (p.keys ?? []).length ? "proofs are checked, not made" : "no keys in the genesis file"]] : [
       ["prover", { text: p.prover.stage, class: p.prover.stage === "failed" ? "warn" : "", title: `${exact(p.prover.starts)} started, ${duration(p.prover.seconds)} at work, ${bytes(p.prover.peak_memory)} at most` }],
       ["proving", busy.length ? busy.map((w) => `${w.epoch}/${w.window}: ${w.proven} of ${w.segments}`).join(", ") : "nothing"],
-      ["queue", { text: p.queued ? `${human(p.queued)}, oldest ${duration(p.oldest_seconds)}` : "0", title: `windows wait at most ${duration(p.wait_seconds)} for their proofs` }],
-      ["windows proved", count(p.windows, `windows with ${exact(p.proofs)} proofs, the last in ${duration(p.last_seconds)}`)],
+      ["queue", { text: made.proof_queue ? `${human(made.proof_queue)}, oldest ${duration(made.prove.oldest_seconds)}` : "0", title: `windows wait at most ${duration(p.wait_seconds)} for their proofs` }],
+      ["windows proved", count(made.prove.batches, `windows with ${exact(made.proofs)} proofs, the last in ${duration(made.prove.last_seconds)}`)],
     ]),
-    ...lost.map((f) => ["no proof: " + f.name, { ...count(f.count, "windows"), class: "warn" }]),
+    ...lost.map((f) => ["no proof: " + f.name, { ...count(f.count, "windows: " + word("no proof", f.name).meaning), class: "warn" }]),
     ...missing.map((k) => ["key missing", { text: `${k.statements} statements`, title: k.key, class: "warn" }]),
     ...(p.development ? [["keys", { text: "for development", class: "warn" }]] : []),
   ]);
 }
 
 function showAnswers(s) {
-  const answers = s.answers ?? [];
+  const answers = s.pipeline.answers ?? [];
   const refused = answers.filter((a) => a.name !== "accepted" && a.name !== "known" && a.count > 0).sort((a, b) => b.count - a.count);
   const sum = (list) => list.reduce((n, a) => n + a.count, 0);
   const [total, bad] = [sum(answers), sum(refused)];
@@ -363,11 +399,11 @@ function showAnswers(s) {
     ["refused", { text: human(bad) + (total ? ` (${share(bad / total)})` : ""), title: `${exact(bad)} of ${exact(total)} acks` }],
   ]);
   rows("t-answers", refused, (a) => a.name, (a) => [
-    { text: a.name, class: "code" },
+    { text: a.name, class: "code", title: word("answer", a.name).meaning },
     { fill: a.count / refused[0].count },
     { text: human(a.count), title: `${exact(a.count)} acks, ${share(a.count / bad)} of the refusals` },
   ], "No ack was refused.");
-  const q = s.quarantine;
+  const q = s.pipeline.quarantine;
   const named = q.clients ?? [];
   put($("quarantine"), q.total ? `${human(q.total)} client${q.total > 1 ? "s" : ""} verified apart for bad signatures: ${named.join(", ")}${q.total > named.length ? ", …" : ""}` : "");
 }
@@ -404,10 +440,11 @@ function showCommittee(s) {
   const total = (s.committee ?? []).reduce((n, m) => n + m.power, 0);
   rows("t-committee", s.committee ?? [], (m) => m.node, (m) => [
     { text: m.node + (m.self ? " (self)" : ""), title: m.address },
+    m.refusing ? { text: "refuses", tag: "bad", title: m.last_error ?? "" } :
     m.healthy ? { text: "answers", tag: "good" } : { text: "silent", tag: "bad", title: m.last_error ?? "" },
     { text: human(m.power), title: `${exact(m.power)}, ${share(m.power / total)} of the committee's` },
     count(m.shares, "certificate shares"),
-    { ...count(m.failures, m.last_error ? "failures, the last: " + m.last_error : "failures"), class: m.failures ? "warn" : "dim" },
+    { ...count(m.failures, m.last_error ? `failures, ${exact(m.refusals)} of them refusals for good, the last: ` + m.last_error : "failures"), class: m.failures ? "warn" : "dim" },
     { text: ago(m.last_share, s.taken), title: m.last_share ?? "" },
     m.latency_seconds ? duration(m.latency_seconds) : "–",
   ], "The committee is not known yet.");
@@ -429,9 +466,10 @@ function showChain(s) {
 }
 
 function showNode(s) {
-  const order = [...s.checks].sort((a, b) => a.ok - b.ok);
+  const rank = (c) => (c.ok ? (c.warning ? 1 : 2) : 0);
+  const order = [...s.checks].sort((a, b) => rank(a) - rank(b));
   rows("t-checks", order, (c) => c.name, (c) => [
-    c.name,
+    { text: c.name, title: word("check", c.name).meaning },
     c.ok && c.warning ? { text: "warning", tag: "warn" } :
     c.ok ? { text: "ok", tag: "good" } : { text: c.fatal ? "failed, restart" : "failed", tag: "bad" },
     { text: c.detail, class: "detail" },
@@ -461,6 +499,8 @@ function show(s) {
 }
 
 // ---- the stream ----
+
+learn();
 
 let stream = null;
 let heard = 0; // when the last snapshot came, by this browser's clock

@@ -1,0 +1,162 @@
+package telemetry
+
+// Term is a word that a node uses about itself, and what it means. The words belong to the rooms
+// that say them; here they are explained, once, for the dashboard and for docs/status.md. A test
+// sees to it that every word of every room is here, in the metrics and in the document.
+type Term struct {
+	Set     string `json:"set"`
+	Name    string `json:"name"`
+	Tone    string `json:"tone,omitzero"` // how a state looks: good, warn, bad, dim
+	Meaning string `json:"meaning"`
+	Advice  string `json:"advice,omitzero"` // what the operator does; nothing when it is empty
+}
+
+// The sets of terms.
+const (
+	SetState       = "state"
+	SetStage       = "stage"
+	SetCheck       = "check"
+	SetStuck       = "stuck"
+	SetProof       = "no proof"
+	SetAnswer      = "answer"
+	SetCosign      = "co-sign refusal"
+	SetMember      = "member refusal"
+	SetTransaction = "transaction"
+)
+
+// Vocabulary returns every term, set by set, in the order in which the rooms list them.
+func Vocabulary() []Term { return vocabulary }
+
+var vocabulary = []Term{
+	{SetState, "open", "good", "takes acks", ""},
+	{SetState, "grace", "warn", "takes late acks; the next window is open", ""},
+	{SetState, "cosigning", "warn", "its clients are asked to co-sign", ""},
+	{SetState, "sealing", "warn", "takes no acks; its rollup is being made durable", ""},
+	{SetState, "sealed", "warn", "durable; it waits for its turn after a start", ""},
+	{SetState, "proving", "warn", "waits for its proof, as long as proofs.wait allows", ""},
+	{SetState, "collecting", "warn", "members are asked for shares of its certificate",
+		"if it stays so, look at the committee: too few members answer"},
+	{SetState, "ordering", "warn", "certified; the chain is to order it",
+		"if it stays so, look at the chain: it makes no blocks, or takes no transactions"},
+	{SetState, "ordered", "dim", "on the chain, and paid when its epoch is settled", ""},
+	{SetState, "stuck", "bad", "accepted, and it will not be paid",
+		"see the reasons of stuck windows; the check stuck names the windows"},
+
+	{SetStage, "admit", "", "cheap checks and places, in the caller's turn", ""},
+	{SetStage, "verify", "", "signatures, in batches",
+		"if acks grow old here the processor is the limit"},
+	{SetStage, "commit", "", "one synced write for all that came meanwhile",
+		"if acks grow old here the disk is the limit"},
+	{SetStage, "window", "", "answered acks in windows that are open or in grace", ""},
+	{SetStage, "cosign", "", "acks of windows whose clients are asked", ""},
+	{SetStage, "seal", "", "acks of windows that become rollups", ""},
+	{SetStage, "prove", "", "beside the way: acks of windows that are to be proved",
+		"if it grows the prover is too slow; windows go without proofs then, and lose nothing else"},
+	{SetStage, "certify", "", "acks of windows between the seal and the chain",
+		"if acks grow old here look at the committee and at the chain"},
+
+	{SetCheck, "store", "", "the store takes writes", "restart the node; if the disk is at fault, mend it"},
+	{SetCheck, "consensus", "", "the engine runs", "restart the node; the log says why it stopped"},
+	{SetCheck, "disk", "", "more than store.min_free is free", "make room, or lower store.retention"},
+	{SetCheck, "queue", "", "no ack waits long for its answer", "see the stages"},
+	{SetCheck, "blocks", "", "the last block is young",
+		"see the check peers; if they are there, ask the other members' operators"},
+	{SetCheck, "proofs", "", "keys are there, and the prover runs", "fetch the keys that are missing"},
+	{SetCheck, "stuck", "", "no window is accepted and unpaid",
+		"the check names the windows, their reasons and what can be done"},
+	{SetCheck, "sync", "", "the node has caught up with the chain", "wait"},
+	{SetCheck, "clock", "", "the node's clock agrees with the chain's", "set the clock (NTP)"},
+	{SetCheck, "peers", "", "members are connected to this node's engine",
+		"the check names the member that is not, since when and why"},
+	{SetCheck, "serving", "", "the node is not shutting down", ""},
+
+	{SetStuck, "refused", "", "so many members refused it for good that no quorum is left",
+		"ask those members' operators, remove the cause, restart this node: it tries again"},
+	{SetStuck, "late", "", "its epoch is older than late_epochs: the chain orders it no more",
+		"nothing brings it back; find out why this node or a quorum of members was away so long"},
+	{SetStuck, "unreadable", "", "what the store keeps of it does not decode",
+		"restore the store from a copy, restart"},
+
+	{SetProof, "error", "", "the prover gave no proof, twice", "look at the prover's log lines"},
+	{SetProof, "wrong", "", "what the prover gave does not verify",
+		"compare the proving key's hash with the genesis file"},
+	{SetProof, "late", "", "the chain forgot its epoch before its turn came", "see the stage prove"},
+	{SetProof, "crowded", "", "newer windows took its place in the queue", "see the stage prove"},
+
+	{SetAnswer, "accepted", "", "verified and durable", ""},
+	{SetAnswer, "known", "", "byte for byte an ack that was accepted before", ""},
+	{SetAnswer, "malformed", "", "length or tag", ""},
+	{SetAnswer, "wrong_network", "", "the ack is for another network", ""},
+	{SetAnswer, "wrong_node", "", "the ack is for another node", ""},
+	{SetAnswer, "wrong_epoch", "", "not the current epoch", ""},
+	{SetAnswer, "window_closed", "", "the window takes no more acks", ""},
+	{SetAnswer, "window_ahead", "", "the window is not open yet", ""},
+	{SetAnswer, "unknown_client", "", "the client is not registered", ""},
+	{SetAnswer, "unknown_service", "", "the service is not registered", ""},
+	{SetAnswer, "zero_units", "", "an ack is about one unit at least", ""},
+	{SetAnswer, "excess_units", "", "above the service's cap", ""},
+	{SetAnswer, "replayed_seq", "", "(client, seq) was used for another ack of this window", ""},
+	{SetAnswer, "bad_encoding", "", "the signature is not canonical", ""},
+	{SetAnswer, "not_on_curve", "", "the signature is no point of the curve", ""},
+	{SetAnswer, "not_in_subgroup", "", "the signature is a point outside the subgroup", ""},
+	{SetAnswer, "identity", "", "the signature is the identity", ""},
+	{SetAnswer, "bad_signature", "", "it does not verify", ""},
+	{SetAnswer, "overloaded", "", "no budget; the client comes back after the delay given",
+		"see the stages and the budget, or the free disk"},
+	{SetAnswer, "clock", "", "the node's clock is not in step with the chain's", "see the check clock"},
+	{SetAnswer, "store_failed", "", "the node could not make it durable; outcome unknown until a restart",
+		"see the check store"},
+	{SetAnswer, "shutting_down", "", "the node leaves", ""},
+	{SetAnswer, "overflow", "", "the window's sum for the pair would overflow", ""},
+
+	{SetCosign, "declined", "", "the client does not co-sign; nothing is wrong with the offer", ""},
+	{SetCosign, "malformed", "", "the offer does not decode", cosignAdvice},
+	{SetCosign, "wrong_network", "", "the offer is of another network", cosignAdvice},
+	{SetCosign, "wrong_window", "", "the client signed nothing for this window, or forgot it", ""},
+	{SetCosign, "repeated", "", "another root was signed for this window", cosignAdvice},
+	{SetCosign, "wrong_path", "", "the statements are not under the root", cosignAdvice},
+	{SetCosign, "neighbour", "", "the statement beside the client's is out of order", cosignAdvice},
+	{SetCosign, "extra_statement", "", "a statement about a service without acks", cosignAdvice},
+	{SetCosign, "wrong_payer", "", "somebody else pays for the client", ""},
+	{SetCosign, "wrong_acks", "", "the client never signed such an ack", cosignAdvice},
+	{SetCosign, "wrong_units", "", "the units are not the acks' sum", cosignAdvice},
+	{SetCosign, "wrong_root", "", "the root is not that of the client's acks", cosignAdvice},
+	{SetCosign, "missing_ack", "", "an accepted ack is under no statement", cosignAdvice},
+
+	{SetMember, "not_owner", "", "the caller is not the rollup's node", ""},
+	{SetMember, "invalid", "", "the rollup is not valid",
+		"if one node's rollups are, tell its operator"},
+	{SetMember, "conflict", "", "another rollup was signed for this window",
+		"the caller lost its store, or cheats: tell its operator"},
+	{SetMember, "lagging", "", "this member's chain has not caught up", "see the check sync"},
+	{SetMember, "busy", "", "no room to verify; the caller comes back", "see peer.max_inflight"},
+	{SetMember, "too_old", "", "the chain orders this epoch no more", ""},
+	{SetMember, "no_proofs", "", "this member lacks the key of the proof", "see the check proofs"},
+
+	{SetTransaction, "ok", "", "taken, or executed", ""},
+	{SetTransaction, "malformed", "", "it does not decode", ""},
+	{SetTransaction, "wrong_network", "", "it is for another network", ""},
+	{SetTransaction, "bad_signature", "", "the sender's signature does not verify", ""},
+	{SetTransaction, "bad_nonce", "", "the nonce is not the account's next", ""},
+	{SetTransaction, "unknown_account", "", "there is no such account", ""},
+	{SetTransaction, "insufficient_balance", "", "the account has too little", ""},
+	{SetTransaction, "bad_proof", "", "a proof of possession does not verify", ""},
+	{SetTransaction, "key_taken", "", "the key is registered already", ""},
+	{SetTransaction, "unknown_node", "", "there is no such node", ""},
+	{SetTransaction, "unknown_client", "", "there is no such client", ""},
+	{SetTransaction, "unknown_payer", "", "there is no such payer", ""},
+	{SetTransaction, "unknown_service", "", "there is no such service", ""},
+	{SetTransaction, "out_of_range", "", "a value is beyond its limits", ""},
+	{SetTransaction, "already_ordered", "", "the window has been ordered", ""},
+	{SetTransaction, "epoch_ahead", "", "the rollup's epoch has not begun", ""},
+	{SetTransaction, "epoch_too_old", "", "the rollup's epoch is older than late_epochs", ""},
+	{SetTransaction, "no_quorum", "", "the signers are no quorum", ""},
+	{SetTransaction, "bad_bitmap", "", "the bitmap of signers is not canonical", ""},
+	{SetTransaction, "bad_certificate", "", "the certificate does not verify", ""},
+	{SetTransaction, "not_settled", "", "the epoch is not settled", ""},
+	{SetTransaction, "already_certified", "", "the settlement is certified", ""},
+	{SetTransaction, "overflow", "", "a sum would overflow", ""},
+	{SetTransaction, "not_proposer", "", "only the proposer may bring it", ""},
+}
+
+const cosignAdvice = "the client says that this node lies: save the log, and look for a bug here or there"
