@@ -1,12 +1,13 @@
-// Package bench measures Waybill: contenders that do the same work take turns in one process, so that every figure is a
-// ratio from one run and a machine's drift touches all of them alike.
+// Package bench measures Waybill: contenders that do the same work take turns in one process, so
+// that every figure is a ratio from one run and a machine's drift touches all of them alike.
 //
-// A suite is a list of comparisons. The result is kept as samples; medians and confidence intervals come from
-// golang.org/x/perf/benchmath, the text is in the Go benchmark format, so benchstat reads it.
+// A suite is a list of comparisons. The result is kept as samples; medians and confidence intervals
+// come from golang.org/x/perf/benchmath, the text is in the Go benchmark format, so benchstat reads
+// it.
 //
-// Files: bench.go runs suites, peers.go is where other libraries come in, report.go, html.go, plot.go and rungtable.go write
-// what came out, command.go serves the programs that run suites, traffic.go and crowd.go make what clients sign; each suite
-// has a file of its name.
+// Files: bench.go runs suites, peers.go is where other libraries come in, report.go, html.go,
+// plot.go and rungtable.go write what came out, command.go serves the programs that run suites,
+// traffic.go and crowd.go make what clients sign; each suite has a file of its name.
 package bench
 
 import (
@@ -69,14 +70,16 @@ const (
 	ViewSpeedup View = "speedup" // one program on ever more cores
 )
 
-// Usage is what another process used: processor time for one run, and memory at most in all its life.
+// Usage is what another process used: processor time for one run, and memory at most in all its
+// life.
 type Usage struct {
 	CPU    time.Duration
 	Memory int64
 }
 
-// Comparison measures contenders that do the same work, with ratios against the first, the baseline, and of the last,
-// which is what the comparison is about; or, as ViewParts, the steps of one work, with their shares of the whole.
+// Comparison measures contenders that do the same work, with ratios against the first, the
+// baseline, and of the last, which is what the comparison is about; or, as ViewParts, the steps of
+// one work, with their shares of the whole.
 type Comparison struct {
 	Name       string // benchfmt name, CamelCase, no spaces
 	What       string // one line for people
@@ -111,7 +114,8 @@ type Goal struct {
 	Met       bool    `json:"met"`
 }
 
-// judge sets the outcome. It reports false if a contender that the goal speaks of did not take part.
+// judge sets the outcome. It reports false if a contender that the goal speaks of did not take
+// part.
 func (g *Goal) judge(samples []Sample, time func(Round) float64) bool {
 	find := func(name string, otherwise int) *Sample {
 		if name == "" {
@@ -144,7 +148,8 @@ func (g *Goal) judge(samples []Sample, time func(Round) float64) bool {
 	return true
 }
 
-// Point is a place on a curve: comparisons of one Axis become one plot, with a line for the first and the last contender.
+// Point is a place on a curve: comparisons of one Axis become one plot, with a line for the first
+// and the last contender.
 type Point struct {
 	Axis string  `json:"axis"`
 	X    float64 `json:"x"`
@@ -157,12 +162,14 @@ type Suite struct {
 	Build func(ctx context.Context, quick bool) ([]Comparison, error)
 }
 
-// Suites lists all, in the order they run, with peers beside those that this module depends on anyway.
+// Suites lists all, in the order they run, with peers beside those that this module depends on
+// anyway.
 func Suites(p Peers) []Suite {
 	return []Suite{fieldSuite(p), hashSuite(p), curveSuite(p), verifySuite(p), treeSuite, rungsSuite(p), pipelineSuite, certifySuite}
 }
 
-// Select returns the suites of the given names in that order, all for none. The error is ErrNoSuite.
+// Select returns the suites of the given names in that order, all for none. The error is
+// ErrNoSuite.
 func Select(all []Suite, names ...string) ([]Suite, error) {
 	if len(names) == 0 {
 		return all, nil
@@ -267,7 +274,8 @@ func load() float64 {
 	return l
 }
 
-// Run measures the suites one after another. After an error the report holds what was measured before it.
+// Run measures the suites one after another. After an error the report holds what was measured
+// before it.
 func Run(ctx context.Context, suites []Suite, o Options) (*Report, error) {
 	r := &Report{CPU: strings.TrimSpace(cpuid.CPU.BrandName), Cores: runtime.GOMAXPROCS(0), Load: load(), Go: runtime.Version(), Quick: o.Quick,
 		Started: time.Now().UTC()}

@@ -14,8 +14,8 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// besideProver compares a whole pipeline on all cores with the same beside a node's prover, which may use one of them and is
-// never idle.
+// besideProver compares a whole pipeline on all cores with the same beside a node's prover, which
+// may use one of them and is never idle.
 func besideProver(ctx context.Context, network *pipelinetest.Network, t *traffic) *Comparison {
 	cores, measured := runtime.NumCPU(), t.len()-introduced
 	var d *door

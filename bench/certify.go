@@ -38,8 +38,8 @@ const (
 	pushTimeout = 10 * time.Minute
 )
 
-// certification measures one rollup's way in parts, each with all cores, one after the other; and what a push costs
-// beyond the verification in it.
+// certification measures one rollup's way in parts, each with all cores, one after the other; and
+// what a push costs beyond the verification in it.
 func certification(ctx context.Context, acks, clients int) ([]Comparison, error) {
 	c := &committee{config: pipelinetest.Config{Members: members, Clients: clients, Payers: 8, Services: services}}
 	if err := c.restart(); err != nil {
@@ -159,7 +159,8 @@ func (r *rollupWay) order(ctx context.Context, c *committee) error {
 	return nil
 }
 
-// committee is four members with stores on disk, who serve the peer API over TLS on loopback; node 0 reaches them.
+// committee is four members with stores on disk, who serve the peer API over TLS on loopback; node
+// 0 reaches them.
 type committee struct {
 	config  pipelinetest.Config
 	network *pipelinetest.Network
@@ -170,7 +171,8 @@ type committee struct {
 	reach   *peer.Members
 }
 
-// restart begins with a new ledger and empty stores: members sign a window once, and the ledger orders it once.
+// restart begins with a new ledger and empty stores: members sign a window once, and the ledger
+// orders it once.
 func (c *committee) restart() (err error) {
 	if err := c.close(); err != nil {
 		return err

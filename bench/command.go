@@ -24,8 +24,8 @@ type Command struct {
 	Err    io.Writer // shows the progress
 }
 
-// Run measures the suites of the given names, all for none, and publishes the report, also what was measured before an
-// error. The error is ErrNoSuite, before anything is done, if a name is unknown.
+// Run measures the suites of the given names, all for none, and publishes the report, also what was
+// measured before an error. The error is ErrNoSuite, before anything is done, if a name is unknown.
 func (c *Command) Run(ctx context.Context, names ...string) error {
 	suites, err := Select(c.Suites, names...)
 	if err != nil {

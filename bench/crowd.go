@@ -16,11 +16,12 @@ import (
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
-// payers is how many accounts pay for a crowd; prime to services, so that each pays for all of them.
+// payers is how many accounts pay for a crowd; prime to services, so that each pays for all of
+// them.
 const payers = 7
 
-// crowd is many clients of one network. Its secret keys being known, one multiplication makes what all of them sign
-// together, and its public keys cost an addition each.
+// crowd is many clients of one network. Its secret keys being known, one multiplication makes what
+// all of them sign together, and its public keys cost an addition each.
 type crowd struct {
 	network *pipelinetest.Network
 	view    *ledger.View // the keys of all clients are decoded
@@ -28,8 +29,8 @@ type crowd struct {
 	keys    []*bls.PublicKey
 }
 
-// newCrowd returns n clients, at least payers. The key of each is that of the client before plus one of 64 steps, in no
-// order, so that sums of them do not meet as those of a series would.
+// newCrowd returns n clients, at least payers. The key of each is that of the client before plus
+// one of 64 steps, in no order, so that sums of them do not meet as those of a series would.
 func newCrowd(n int) (*crowd, error) {
 	network, err := pipelinetest.New(pipelinetest.Config{Clients: payers, Payers: payers, Services: services})
 	if err != nil {
@@ -80,7 +81,8 @@ func (c *crowd) cosign(clients int, message []byte) (out [bls.SignatureSize]byte
 	return signature.Bytes(), nil
 }
 
-// aggregate is the sum of the signatures of acks, of which each of the first clients has one by turns.
+// aggregate is the sum of the signatures of acks, of which each of the first clients has one by
+// turns.
 func (c *crowd) aggregate(clients int, frames []byte) (bls12381.G1Affine, error) {
 	sums, errs := make([]bls12381.G1Jac, clients), make([]error, clients)
 	parallel(clients, func(client int) {
@@ -158,7 +160,8 @@ func (c *crowd) ackWindow(clients, acks int) (*ackWindow, error) {
 	return w, nil
 }
 
-// statementWindow is a window that each of the first clients has co-signed, with one statement about so many acks.
+// statementWindow is a window that each of the first clients has co-signed, with one statement
+// about so many acks.
 type statementWindow struct {
 	header   *rollup.Header
 	tree     *rollup.StatementTree

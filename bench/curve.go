@@ -141,7 +141,8 @@ func hashes(p Peers, msgs bls.Column) ([]Comparison, error) {
 	}}, nil
 }
 
-// millerLoops compares products of Miller loops of the batch's signatures with their keys, and of the opposite signatures.
+// millerLoops compares products of Miller loops of the batch's signatures with their keys, and of
+// the opposite signatures.
 func millerLoops(p Peers, b *bls.Batch) (*Comparison, error) {
 	const most = 1024
 	n := min(most, b.Signatures.Len()) / 2 * 2

@@ -57,7 +57,8 @@ func newFieldWork(p Peers) *fieldWork {
 	return w
 }
 
-// comparison measures an operation, times vectors a run, with the bound of its multiply-adds a block.
+// comparison measures an operation, times vectors a run, with the bound of its multiply-adds a
+// block.
 func (w *fieldWork) comparison(op, name, what string, multiplyAdds, times int, goals ...Goal) Comparison {
 	c := Comparison{Name: name, What: what + ", an element of a vector of " + fmt.Sprint(elements), Op: "element", Cores: 1, Compute: true, Goals: goals}
 	repeat := func(do func()) func() (int, error) {

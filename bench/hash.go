@@ -65,7 +65,8 @@ func pattern(n int) []byte {
 	return b
 }
 
-// manyBLAKE3 compares keyed and not keyed hashing, which cost the same; so results are compared in the tree suite.
+// manyBLAKE3 compares keyed and not keyed hashing, which cost the same; so results are compared in
+// the tree suite.
 func manyBLAKE3(p Peers, messages int) Comparison {
 	in := pattern(messages * blake3.MessageSize)
 	out := make([]byte, messages*blake3.Size)
@@ -143,7 +144,8 @@ func expansion(p Peers, messages int) Comparison {
 		Goals: []Goal{{What: "expand_message ≥ 3× sha256-simd one at a time", Against: sha256SIMDName, Ratio: 3}}}
 }
 
-// compressions compares nodes of the statement tree, a multiple of eight, with gnark-crypto's permutation.
+// compressions compares nodes of the statement tree, a multiple of eight, with gnark-crypto's
+// permutation.
 func compressions(nodes int) Comparison {
 	in := make([]poseidon2.Element, nodes*poseidon2.Width)
 	bytes := pattern(len(in) * poseidon2.Size)

@@ -17,7 +17,8 @@ var reportHTML string
 
 var reportTemplate = template.Must(template.New("report").Parse(reportHTML))
 
-// WriteHTML writes one page that needs nothing else: styles and plots are in it, and it asks no network.
+// WriteHTML writes one page that needs nothing else: styles and plots are in it, and it asks no
+// network.
 func (r *Report) WriteHTML(w io.Writer) error {
 	p := page{Report: r, Busy: r.Load > float64(r.Cores)/2, Rungs: tableOf(r.Results)}
 	for i := range r.Results {
@@ -95,7 +96,8 @@ type roof struct {
 	Time, Bound     string
 }
 
-// against is how much faster a comparison's last contender is than a peer, on a logarithmic axis from a quarter.
+// against is how much faster a comparison's last contender is than a peer, on a logarithmic axis
+// from a quarter.
 type against struct {
 	Name, Peer string // Name only where it differs from the row before
 	Ratio      float64
@@ -144,7 +146,8 @@ type resultView struct {
 	Rows []row
 }
 
-// row is a contender's bar: its time, with the interval of the median, as parts of the slowest one's in percent.
+// row is a contender's bar: its time, with the interval of the median, as parts of the slowest
+// one's in percent.
 type row struct {
 	Contender, Class          string
 	Time, Spread, Rate, Ratio string

@@ -46,8 +46,9 @@ var pipelineSuite = Suite{
 	},
 }
 
-// submission is how many acks a source hands in at a time, and sources how many connections take turns. Each first sends
-// introduction acks that are not measured: until a connection has sent good ones, the pipeline keeps its batches small.
+// submission is how many acks a source hands in at a time, and sources how many connections take
+// turns. Each first sends introduction acks that are not measured: until a connection has sent good
+// ones, the pipeline keeps its batches small.
 const (
 	submission   = 1024
 	sources      = 4
@@ -55,8 +56,8 @@ const (
 	introduced   = sources * introduction
 )
 
-// withoutCryptography measures a pipeline on one core whose verifier accepts everything: decode, checks, duplicates,
-// numbering, the synced write, tree, rollup.
+// withoutCryptography measures a pipeline on one core whose verifier accepts everything: decode,
+// checks, duplicates, numbering, the synced write, tree, rollup.
 func withoutCryptography(ctx context.Context, network *pipelinetest.Network, windows int) (*Comparison, error) {
 	d, err := newDoor(network, 1, func() pipeline.BatchVerifier { return pipelinetest.NewAccepting() })
 	if err != nil {
@@ -82,7 +83,8 @@ func withoutCryptography(ctx context.Context, network *pipelinetest.Network, win
 	}, nil
 }
 
-// withVerification compares a whole pipeline with batch verification alone, both on the same cores and acks.
+// withVerification compares a whole pipeline with batch verification alone, both on the same cores
+// and acks.
 func withVerification(ctx context.Context, network *pipelinetest.Network, t *traffic, cores int) *Comparison {
 	const batch = 8192 // the pipeline's largest
 	verifiers, verdicts := make([]*bls.Verifier, cores), make([][]bls.Verdict, cores)
@@ -222,8 +224,9 @@ func (d *door) introduce(ctx context.Context, frames []byte) error {
 	return nil
 }
 
-// feed hands in acks for the next windows, and returns when all are answered accepted and, if that fills the windows,
-// they are sealed. The same frames serve for all: their window field is written first.
+// feed hands in acks for the next windows, and returns when all are answered accepted and, if that
+// fills the windows, they are sealed. The same frames serve for all: their window field is written
+// first.
 func (d *door) feed(ctx context.Context, frames []byte, windows int, full bool) error {
 	var before []*pipeline.Future // of the window before; its last write may go on while the next window fills
 	for range windows {
@@ -318,7 +321,8 @@ func (d *door) describe() string {
 		os.TempDir(), stats.Writes, stats.Stage(pipeline.StageCommit).Acks/max(1, stats.Writes), syncs.Average.Round(10*time.Microsecond))
 }
 
-// sealed is a committee that hears of sealed windows and refuses them all: certificates are another suite's affair.
+// sealed is a committee that hears of sealed windows and refuses them all: certificates are another
+// suite's affair.
 type sealed chan rollup.WindowKey
 
 var errRefused = &pipelinetest.Refusal{Err: errors.New("this committee refuses everything")}

@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// plot is a quantity against another, both axes logarithmic. Places are in percent of its area, from the lower left.
+// plot is a quantity against another, both axes logarithmic. Places are in percent of its area,
+// from the lower left.
 type plot struct {
 	Title  string
 	Lines  []line
@@ -105,7 +106,8 @@ func (p *plot) draw(e extent) {
 	}
 }
 
-// class is the colour of a line: this program's own lines have one each, the last of them that of the program.
+// class is the colour of a line: this program's own lines have one each, the last of them that of
+// the program.
 func (p *plot) class(i int) string {
 	if !p.series[i].own {
 		return "peer"

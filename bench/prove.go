@@ -19,7 +19,8 @@ type Circuit struct {
 	ProofSize  int `json:"proof_bytes"`
 }
 
-// proving makes the proofs of windows with one circuit: one a run, in the order in which they were asked for.
+// proving makes the proofs of windows with one circuit: one a run, in the order in which they were
+// asked for.
 type proving struct {
 	ctx   context.Context
 	size  int
@@ -76,7 +77,8 @@ func (w *provenWindow) encode() (*encodedRollup, error) {
 	return encode(w.header, rollup.ProofEvidence(noAcks, w.evidence.Clients, segments, proofs)), nil
 }
 
-// prepare makes or finds keys and starts a process that holds them: this program with the command prove-worker.
+// prepare makes or finds keys and starts a process that holds them: this program with the command
+// prove-worker.
 func (p *proving) prepare() error {
 	if p.worker != nil {
 		return nil

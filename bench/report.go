@@ -8,7 +8,8 @@ import (
 	"github.com/waybill-network/waybill/internal/text"
 )
 
-// WriteText writes the report for people: times and rates with their spread, ratios or shares, allocations, CPU time.
+// WriteText writes the report for people: times and rates with their spread, ratios or shares,
+// allocations, CPU time.
 func (r *Report) WriteText(w io.Writer) error {
 	p := printer{w: w}
 	p.printf("%s, %d cores, %s\n", r.CPU, r.Cores, r.Go)

@@ -21,7 +21,8 @@ type Window struct {
 	Clients int `json:"clients"` // on rungs 2 and 3
 	Acks    int `json:"acks"`    // of each client
 
-	// Rung 1 is measured with fewer clients, of as many acks each, where the window is more than what it holds.
+	// Rung 1 is measured with fewer clients, of as many acks each, where the window is more than
+	// what it holds.
 	FirstRungClients int `json:"first_rung_clients"`
 }
 
@@ -94,8 +95,8 @@ func (r *rungs) circuit(statements int) *proving {
 	return r.circuits[len(r.circuits)-1]
 }
 
-// comparison holds the rungs against each other, and the first against the best use of blst for its signatures, for a
-// window of so many acks of each of so many clients.
+// comparison holds the rungs against each other, and the first against the best use of blst for its
+// signatures, for a window of so many acks of each of so many clients.
 func (r *rungs) comparison(clients, acks int) (*Comparison, error) {
 	w := &Window{Clients: clients, Acks: acks, FirstRungClients: min(clients, r.most/acks)}
 	first, err := r.ackWindow(w.FirstRungClients, acks)
@@ -146,8 +147,8 @@ func (r *rungs) ackWindow(clients, acks int) (w *ackWindow, err error) {
 	return r.windows[size], nil
 }
 
-// contender verifies a rollup of so many acks, a small one a few times, for a time that is long enough to be measured. It is
-// encoded before the first run.
+// contender verifies a rollup of so many acks, a small one a few times, for a time that is long
+// enough to be measured. It is encoded before the first run.
 func (r *rungs) contender(name string, acks int, proofs *proving, encode func() (*encodedRollup, error)) Contender {
 	var e *encodedRollup
 	var times int

@@ -32,7 +32,8 @@ type rungRow struct {
 	Times, Bytes  []rungCell // empty where a contender did not take part
 }
 
-// rungCell is a figure by ack, and how many times better it is than rung 1, or rung 1 than its peer.
+// rungCell is a figure by ack, and how many times better it is than rung 1, or rung 1 than its
+// peer.
 type rungCell struct{ Value, Gain string }
 
 // tableOf collects the results that have a window; nil when there are none.
@@ -231,7 +232,8 @@ func (p *printer) columns(lines [][]string) {
 	}
 }
 
-// Note says what is behind the rows that are marked, and what is beyond the node that makes windows.
+// Note says what is behind the rows that are marked, and what is beyond the node that makes
+// windows.
 func (t *rungTable) Note() string {
 	var notes []string
 	if t.Capped {

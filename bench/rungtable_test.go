@@ -75,7 +75,8 @@ func TestRungTable(t *testing.T) {
 	}
 }
 
-// TestRungsAreShown: in the page, the text and the benchmark format, and not among the ratios against peers.
+// TestRungsAreShown: in the page, the text and the benchmark format, and not among the ratios
+// against peers.
 func TestRungsAreShown(t *testing.T) {
 	r := report()
 	r.Results = append(r.Results, rungResults()...)

@@ -160,8 +160,9 @@ func TestCertifySuite(t *testing.T) {
 	}
 	runOnce(t, comparisons...)
 
-	// Twice the same window: the members answer from their locks, which would be a measurement of nothing, so the harness
-	// starts anew before each round, and the ledger refuses the certificate otherwise.
+	// Twice the same window: the members answer from their locks, which would be a measurement of
+	// nothing, so the harness starts anew before each round, and the ledger refuses the certificate
+	// otherwise.
 	c := comparisons[0]
 	if err := c.Contenders[0].Prepare(); err != nil {
 		t.Fatal(err)
@@ -262,7 +263,8 @@ func TestRungsSuite(t *testing.T) {
 	}
 }
 
-// TestRungsCanRefuse: rollups that a member refuses are no measurement, and what the clients sign together is theirs.
+// TestRungsCanRefuse: rollups that a member refuses are no measurement, and what the clients sign
+// together is theirs.
 func TestRungsCanRefuse(t *testing.T) {
 	c := testRungs(t, 40, 60).crowd
 	first, err := c.ackWindow(5, 3)

@@ -13,7 +13,8 @@ import (
 // services is how many services the clients of traffic use; the client's index says which.
 const services = 4
 
-// traffic is acks of one node and window in the order of arrival: clients take turns, each with its own counter.
+// traffic is acks of one node and window in the order of arrival: clients take turns, each with its
+// own counter.
 type traffic struct {
 	frames     []byte // 128 bytes an ack
 	signer     []uint32

@@ -127,7 +127,8 @@ func oneByOne(h *zeebo.Hasher, level []byte) [blake3.Size]byte {
 	return [blake3.Size]byte(level)
 }
 
-// scrambled makes the unsigned acks of a window of n, a power of two, in an order far from the sealed one.
+// scrambled makes the unsigned acks of a window of n, a power of two, in an order far from the
+// sealed one.
 func scrambled(n, clients int) []byte {
 	frames := make([]byte, 0, n*rollup.AckSize)
 	for i := range n {
@@ -141,7 +142,8 @@ func scrambled(n, clients int) []byte {
 	return frames
 }
 
-// everyone is a registry in which every client exists, in eight payers' names. Only sealing, which needs no keys, uses it.
+// everyone is a registry in which every client exists, in eight payers' names. Only sealing, which
+// needs no keys, uses it.
 type everyone struct{}
 
 func (everyone) ClientKey(uint32) (*bls.PublicKey, bool) { return nil, false }

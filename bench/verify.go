@@ -120,8 +120,8 @@ func (v *verification) own(acks, workers int) Contender {
 	return Contender{Name: name, Kind: KindOwn, Run: func() (int, error) { return acks, verifyBatch(verifier, b, verdicts) }}
 }
 
-// comparison holds BatchVerify on one core against peers, the best of them first, on the first acks. Peers are prepared
-// at their first use.
+// comparison holds BatchVerify on one core against peers, the best of them first, on the first
+// acks. Peers are prepared at their first use.
 func (v *verification) comparison(acks int) (c Comparison) {
 	clients := len(v.traffic.keys)
 	c = Comparison{Name: "BatchVerify/" + v.size(acks), What: fmt.Sprintf("%d compressed signatures of %d clients, distinct messages", acks, clients), Op: "ack",
@@ -222,8 +222,8 @@ func verifyBatch(v *bls.Verifier, b *bls.Batch, verdicts []bls.Verdict) error {
 	return err
 }
 
-// gnark is what a user of gnark-crypto would write in the manner of blst's MultipleAggregateVerify: random coefficients,
-// one Miller loop a signature, one final exponentiation.
+// gnark is what a user of gnark-crypto would write in the manner of blst's MultipleAggregateVerify:
+// random coefficients, one Miller loop a signature, one final exponentiation.
 type gnark struct {
 	keys         []bls12381.G2Affine
 	g2           bls12381.G2Affine

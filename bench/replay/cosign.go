@@ -58,8 +58,8 @@ func (r *Replay) follow() {
 	}
 }
 
-// Finish waits until the windows of everything delivered are sealed, which they are when their clients had the time to
-// co-sign them.
+// Finish waits until the windows of everything delivered are sealed, which they are when their
+// clients had the time to co-sign them.
 func (r *Replay) Finish(ctx context.Context) error {
 	if _, err := r.Cosigned(); r.cfg.Rung1 == 100 || client.NotOffered(err) {
 		return nil
@@ -82,7 +82,8 @@ type Cosigned struct {
 	Refused map[cosign.Reason]uint64
 }
 
-// Cosigned returns what the clients did so far. The error is why a node could not be followed, if one could not.
+// Cosigned returns what the clients did so far. The error is why a node could not be followed, if
+// one could not.
 func (r *Replay) Cosigned() (Cosigned, error) {
 	sum := Cosigned{Refused: map[cosign.Reason]uint64{}}
 	for _, c := range r.clients {

@@ -8,8 +8,8 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// maxQueued bounds the acks that wait for one node, so that the others go on while that is silent: about
-// 150 MB.
+// maxQueued bounds the acks that wait for one node, so that the others go on while that is silent:
+// about 150 MB.
 const maxQueued = 1 << 20
 
 // queue is what is still to be delivered to one node. It has one writer and one reader.

@@ -25,8 +25,9 @@ const clientsPerTx = 256
 // Parties says how many of each kind a workload has.
 type Parties struct{ Payers, Services, Clients int }
 
-// Register makes sure that every party of the workload is registered: payers with an account, services, and clients with
-// proofs of possession. progress is called with the number of clients done and their total; it may be nil.
+// Register makes sure that every party of the workload is registered: payers with an account,
+// services, and clients with proofs of possession. progress is called with the number of clients
+// done and their total; it may be nil.
 func (r *Replay) Register(ctx context.Context, deliveries iter.Seq[workload.Delivery], progress func(done, total int)) (Parties, error) {
 	names := map[string]bool{}
 	for d := range deliveries {
@@ -64,7 +65,8 @@ func (r *Replay) Register(ctx context.Context, deliveries iter.Seq[workload.Deli
 	return Parties{len(r.payers), len(r.services), len(r.parties)}, nil
 }
 
-// account returns the account of a key; Index is nil when there is none. The treasury has a count without one.
+// account returns the account of a key; Index is nil when there is none. The treasury has a count
+// without one.
 func (r *Replay) account(ctx context.Context, key ledger.Key) (*api.GetAccountResponse, error) {
 	a, err := client.Retry(ctx, r.clients[0].Ledger().GetAccount, &api.GetAccountRequest{By: &api.GetAccountRequest_Key{Key: key.String()}})
 	if client.NotFound(err) {
@@ -115,7 +117,8 @@ func (r *Replay) fund(ctx context.Context) error {
 	return nil
 }
 
-// registerServices registers a service a name, owned by the replay, whose unit says what its bytes are.
+// registerServices registers a service a name, owned by the replay, whose unit says what its bytes
+// are.
 func (r *Replay) registerServices(ctx context.Context, names []string) error {
 	owner := ed25519.NewKeyFromSeed(r.secret("services"))
 	account, err := r.account(ctx, ledger.KeyOf(owner))
@@ -157,7 +160,8 @@ func (r *Replay) registerServices(ctx context.Context, names []string) error {
 	return list()
 }
 
-// registerClients proves possession of the clients' keys on all processors, and registers them payer by payer.
+// registerClients proves possession of the clients' keys on all processors, and registers them
+// payer by payer.
 func (r *Replay) registerClients(ctx context.Context, progress func(done, total int)) error {
 	total := len(r.parties)
 	var done atomic.Int64
@@ -249,7 +253,8 @@ func (r *Replay) lookUp(ctx context.Context, found func(n int)) error {
 	return nil
 }
 
-// Services returns the indices of the registered services by name, Payers those of the payers' accounts.
+// Services returns the indices of the registered services by name, Payers those of the payers'
+// accounts.
 func (r *Replay) Services() map[string]uint32 { return r.services }
 
 // Payers returns the payers' account indices by name.

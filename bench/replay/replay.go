@@ -1,8 +1,10 @@
-// Package replay plays the part of a network's customers: it registers payers, services and clients, has the clients sign
-// an ack for every delivery of a workload, submits them to serving nodes, and keeps its own account of what was accepted,
-// so that the settlements can be checked against it.
+// Package replay plays the part of a network's customers: it registers payers, services and
+// clients, has the clients sign an ack for every delivery of a workload, submits them to serving
+// nodes, and keeps its own account of what was accepted, so that the settlements can be checked
+// against it.
 //
-// All keys derive from one seed, so a second run with the same seed continues with the same parties.
+// All keys derive from one seed, so a second run with the same seed continues with the same
+// parties.
 package replay
 
 import (
@@ -45,7 +47,8 @@ type Config struct {
 	Evidence string // directory for offers of a node that are not true; empty: they are not kept
 }
 
-// Replay is a workload on its way into a network. Its methods are called one after another, except Progress.
+// Replay is a workload on its way into a network. Its methods are called one after another, except
+// Progress.
 type Replay struct {
 	cfg     Config
 	clients []*client.Client // one per node
@@ -138,8 +141,8 @@ func New(ctx context.Context, cfg Config) (*Replay, error) {
 	return r, nil
 }
 
-// connect opens a client for one node, and asks the node itself who it is. What is asked of the ledger
-// later goes to the other nodes, too.
+// connect opens a client for one node, and asks the node itself who it is. What is asked of the
+// ledger later goes to the other nodes, too.
 func (r *Replay) connect(ctx context.Context, i int, url string) error {
 	own, err := client.New(client.Config{URL: url})
 	if err != nil {
@@ -198,9 +201,9 @@ func (r *Replay) secret(purpose string, names ...string) []byte {
 	return b[:]
 }
 
-// Deliver signs and submits every delivery, and returns when each has its outcome. Their parties must be
-// registered. While one node does not answer the others go on; one that does not for Config.Patience is
-// given up, and the error names it and says what it was not given.
+// Deliver signs and submits every delivery, and returns when each has its outcome. Their parties
+// must be registered. While one node does not answer the others go on; one that does not for
+// Config.Patience is given up, and the error names it and says what it was not given.
 func (r *Replay) Deliver(ctx context.Context, deliveries iter.Seq[workload.Delivery]) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

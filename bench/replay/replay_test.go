@@ -95,7 +95,8 @@ func run(t *testing.T, cfg replay.Config, g workload.Generator) (replay.Parties,
 	return parties, tally
 }
 
-// TestReplay replays twice with one seed: the second run finds its parties registered and signs other acks.
+// TestReplay replays twice with one seed: the second run finds its parties registered and signs
+// other acks.
 func TestReplay(t *testing.T) {
 	net, n := network(t)
 	g := workload.Generator{Seed: 1, Requests: 60}

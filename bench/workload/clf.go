@@ -132,8 +132,8 @@ func parseSize(s string) (uint64, error) {
 	return size, nil
 }
 
-// checkQuoted looks at referer and agent. The line may end within them, since loggers cut long lines;
-// but what goes on right behind a closing quote is another record, or was not escaped.
+// checkQuoted looks at referer and agent. The line may end within them, since loggers cut long
+// lines; but what goes on right behind a closing quote is another record, or was not escaped.
 func checkQuoted(b []byte) error {
 	for i := 0; i < 2 && len(b) > 0 && b[0] == '"'; i++ {
 		_, after, closed := cutQuoted(b[1:])

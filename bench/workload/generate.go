@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// Generator imitates a content network's log: objects by a Zipf law (popular ones first), sizes log-normal per object,
-// clients by a flatter Zipf law. The same seed gives the same deliveries on every machine.
+// Generator imitates a content network's log: objects by a Zipf law (popular ones first), sizes
+// log-normal per object, clients by a flatter Zipf law. The same seed gives the same deliveries on
+// every machine.
 type Generator struct {
 	Seed     uint64
 	Requests int

@@ -19,9 +19,9 @@ type Log struct {
 	gzip   bool
 }
 
-// Open opens a log, plain or compressed by gzip, and looks at its beginning. The path "-" is standard
-// input. What can be read only once, such as a pipe, is read to its end into a temporary file first.
-// The errors are those of the file system and a [*FormatError].
+// Open opens a log, plain or compressed by gzip, and looks at its beginning. The path "-" is
+// standard input. What can be read only once, such as a pipe, is read to its end into a temporary
+// file first. The errors are those of the file system and a [*FormatError].
 func Open(path string, format Format) (*Log, error) {
 	l := &Log{Name: path, Format: format}
 	if err := l.open(path); err != nil {

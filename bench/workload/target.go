@@ -28,8 +28,9 @@ func delivery(address string, p site, status int, size uint64, line []byte) Deli
 	}
 }
 
-// requestPath is the path of a request line (RFC 9112, section 3). What is no request of HTTP, such as
-// the bytes of a TLS handshake, has the site's root; so have the forms without a path of the site.
+// requestPath is the path of a request line (RFC 9112, section 3). What is no request of HTTP, such
+// as the bytes of a TLS handshake, has the site's root; so have the forms without a path of the
+// site.
 func requestPath(request string) site {
 	match := requestLine.FindStringSubmatch(request)
 	if match == nil {

@@ -3,9 +3,9 @@
 //
 // A delivery says who was served what, in the log's own terms. It knows nothing of keys, indices or
 // acks. A log decides whose money moves, so nothing of it is guessed: [Open] tells the format by
-// content or takes it from the caller, refuses every other format by its name, and a line that is not
-// of the format is skipped, counted and named by a [LineError]. Names that came from outside are made
-// fit to be shown (see [Delivery]).
+// content or takes it from the caller, refuses every other format by its name, and a line that is
+// not of the format is skipped, counted and named by a [LineError]. Names that came from outside
+// are made fit to be shown (see [Delivery]).
 package workload
 
 import "fmt"
@@ -19,8 +19,9 @@ type Delivery struct {
 	// Address is who asked, in the one canonical spelling that netip gives an address: without a
 	// port, and as IPv4 where IPv6 only wraps it.
 	Address string
-	// Payer is whose content it was: the first segment of the path, decoded. Characters that are not
-	// printable stand as \xNN, and a name of more than MaxName runes ends in a digest of itself.
+	// Payer is whose content it was: the first segment of the path, decoded. Characters that are
+	// not printable stand as \xNN, and a name of more than MaxName runes ends in a digest of
+	// itself.
 	Payer string
 	// Service is what was delivered: the kind of the response.
 	Service string

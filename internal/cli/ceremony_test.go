@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// TestCeremonyCommands goes as far as a ceremony of a real circuit goes in a test; package ceremony has the rest.
+// TestCeremonyCommands goes as far as a ceremony of a real circuit goes in a test; package ceremony
+// has the rest.
 func TestCeremonyCommands(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "ceremony")
 	fails(t, 1, "there is none of that size", "ceremony", "init", "--statements", "300", dir)

@@ -1,5 +1,6 @@
-// Package cli is the command line of the program waybill: one file a command, which parses its flags and calls the room
-// that does the work. What a command prints, and how its errors read, is decided here.
+// Package cli is the command line of the program waybill: one file a command, which parses its
+// flags and calls the room that does the work. What a command prints, and how its errors read, is
+// decided here.
 package cli
 
 import (
@@ -20,8 +21,8 @@ func (e usageError) Unwrap() error { return e.error }
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
-// Run executes one command line, args without the program's name, and returns its exit code: 0 done, 1 failed or does
-// not hold, 2 wrong usage. The context's end interrupts the command.
+// Run executes one command line, args without the program's name, and returns its exit code: 0
+// done, 1 failed or does not hold, 2 wrong usage. The context's end interrupts the command.
 func Run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
 	root := newRoot()
 	root.SetArgs(args)

@@ -28,8 +28,8 @@ func sizes() string {
 	return strings.Join(list, ", ")
 }
 
-// developmentKeys returns a key for a network of one's own: from the user's cache or, where there can be none, from a folder.
-// One that has to be made first is announced.
+// developmentKeys returns a key for a network of one's own: from the user's cache or, where there
+// can be none, from a folder. One that has to be made first is announced.
 func developmentKeys(size int, folder string, progress io.Writer) ([]keys.Pair, error) {
 	if size == 0 {
 		return nil, nil

@@ -203,8 +203,9 @@ func (f *devnetFlags) write(dir string, pairs []keys.Pair) (*testnet.Network, er
 			c.Pipeline.WindowAge, c.Pipeline.Grace = 2*time.Second, 500*time.Millisecond
 			// All clients answer, however busy the machine is with both sides; then the wait ends.
 			c.Pipeline.CosignWait = 5 * time.Second
-			// All serving nodes prove, but for the job, which shows a rung each: only the first does.
-			// It keeps its priority, so that proofs come in time on a machine that is busy with both sides.
+			// All serving nodes prove, but for the job, which shows a rung each: only the first
+			// does. It keeps its priority, so that proofs come in time on a machine that is busy
+			// with both sides.
 			c.Proofs.Enabled, c.Proofs.Wait, c.Proofs.Nice = i == 0 || !f.job, 10*time.Second, 0
 			switch {
 			case f.verbose:
@@ -232,7 +233,8 @@ func causeOr(ctx context.Context, err error) error {
 	return err
 }
 
-// stopAll stops the nodes side by side. One that does not stop is left behind: the process is about to end.
+// stopAll stops the nodes side by side. One that does not stop is left behind: the process is about
+// to end.
 func stopAll(nodes []*node.Node) error {
 	stopped := make(chan struct{})
 	go func() {

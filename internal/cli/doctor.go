@@ -40,7 +40,8 @@ func (d *diagnosis) print(w io.Writer) {
 	}
 }
 
-// Limits beyond which doctor warns. A commit waits for one sync, so sync latency is the floor of an ack's latency.
+// Limits beyond which doctor warns. A commit waits for one sync, so sync latency is the floor of an
+// ack's latency.
 const (
 	slowSync     = 10 * time.Millisecond
 	verySlowSync = 100 * time.Millisecond
@@ -111,7 +112,8 @@ func checkCPU() finding {
 	return finding{Check: "cpu", Status: "ok", Detail: detail}
 }
 
-// checkKernels lists the selected implementations, with the reason where a better one was passed over.
+// checkKernels lists the selected implementations, with the reason where a better one was passed
+// over.
 func checkKernels() finding {
 	d := finding{Check: "kernels", Status: "ok"}
 	var list []string

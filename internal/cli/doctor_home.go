@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// checkHome looks at what a start of the node in this folder would meet. The password is not asked for: public keys stand
-// in keystores in clear.
+// checkHome looks at what a start of the node in this folder would meet. The password is not asked
+// for: public keys stand in keystores in clear.
 func checkHome(home string) ([]finding, *config.Loaded) {
 	loaded, err := loadConfig(home, nil)
 	if err != nil {
@@ -116,7 +116,8 @@ func checkPassword(c *config.Config) finding {
 	return finding{"password", "warn", "no node.password_file and no " + keys.PasswordEnv, "the node asks on its terminal, and starts nowhere else"}
 }
 
-// checkStore asks who holds the database's lock instead of opening it, and returns the process when a node runs.
+// checkStore asks who holds the database's lock instead of opening it, and returns the process when
+// a node runs.
 func checkStore(c *config.Config) (finding, int) {
 	dir := c.Path(c.Store.Path)
 	f, err := os.OpenFile(filepath.Join(dir, "LOCK"), os.O_RDWR, 0)

@@ -6,7 +6,8 @@ import (
 	"github.com/waybill-network/waybill/proofs/prover"
 )
 
-// newProveWorker is what a node starts as a child to prove in. It is no command for people, so help does not list it.
+// newProveWorker is what a node starts as a child to prove in. It is no command for people, so help
+// does not list it.
 func newProveWorker() *cobra.Command {
 	return &cobra.Command{
 		Use:    "prove-worker",

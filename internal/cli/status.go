@@ -130,8 +130,8 @@ func (s *nodeStatus) epochEnd() string {
 	return "ends with the next block"
 }
 
-// members tells what the last pushes to the committee's members showed. A member that was pushed nothing yet counts as
-// one that answers.
+// members tells what the last pushes to the committee's members showed. A member that was pushed
+// nothing yet counts as one that answers.
 func (s *nodeStatus) members() string {
 	var healthy int
 	var ill []string

@@ -37,7 +37,8 @@ const executionTime = 30 * time.Second
 // builder makes the bytes of a transaction.
 type builder func(net rollup.Network, key ed25519.PrivateKey, nonce uint64) ([]byte, error)
 
-// txCommand is what the signed transactions have in common. prepare reads the command's own arguments.
+// txCommand is what the signed transactions have in common. prepare reads the command's own
+// arguments.
 func txCommand(use, short string, args cobra.PositionalArgs, prepare func(args []string) (builder, error)) *cobra.Command {
 	cmd := &cobra.Command{Use: use, Short: short, Args: args}
 	with := nodeFlag(cmd)

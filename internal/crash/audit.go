@@ -22,7 +22,8 @@ import (
 	"github.com/waybill-network/waybill/rollup/export"
 )
 
-// Audit is what the network certified, read from export files that were verified against the genesis file alone.
+// Audit is what the network certified, read from export files that were verified against the
+// genesis file alone.
 type Audit struct {
 	Rollups int
 	Rungs   map[rollup.Rung]int // rollups by the best evidence that their own node has
@@ -33,8 +34,8 @@ type Audit struct {
 	Arrears *big.Int                 // charged and not paid
 }
 
-// AuditAcks waits until everything in the books is ordered, on every node, and holds books and rollups against each
-// other. The load has ended.
+// AuditAcks waits until everything in the books is ordered, on every node, and holds books and
+// rollups against each other. The load has ended.
 func (n *Network) AuditAcks(ctx context.Context, b *Books) (*Audit, error) {
 	a := &Audit{Rungs: map[rollup.Rung]int{}, Ordered: map[AckID]Entry{}, Arrears: new(big.Int)}
 	keys, err := n.awaitOrdered(ctx, b)
@@ -49,8 +50,8 @@ func (n *Network) AuditAcks(ctx context.Context, b *Books) (*Audit, error) {
 	return a, a.compareAcks(b)
 }
 
-// Audit is AuditAcks, and then waits for the settlements and checks them and the balances. before are the balances before
-// the first ack was delivered.
+// Audit is AuditAcks, and then waits for the settlements and checks them and the balances. before
+// are the balances before the first ack was delivered.
 func (n *Network) Audit(ctx context.Context, p *Parties, b *Books, before []uint64) (*Audit, error) {
 	a, err := n.AuditAcks(ctx, b)
 	if err != nil {
@@ -65,8 +66,8 @@ func (n *Network) Audit(ctx context.Context, p *Parties, b *Books, before []uint
 	return a, n.compareBalances(ctx, a, p, before)
 }
 
-// awaitOrdered waits until each window with an accepted ack is ordered and its certificate is known on every node, and
-// returns all ordered windows.
+// awaitOrdered waits until each window with an accepted ack is ordered and its certificate is known
+// on every node, and returns all ordered windows.
 func (n *Network) awaitOrdered(ctx context.Context, b *Books) ([]rollup.WindowKey, error) {
 	want := map[rollup.WindowKey]bool{}
 	for id := range b.Accepted {
@@ -109,8 +110,8 @@ func (n *Network) trust() *export.Trust {
 	return trust
 }
 
-// addRollup exports a rollup from every node, requires that they agree and that it verifies, and adds its acks. Those under
-// statements are the ones of the books that the statements are about.
+// addRollup exports a rollup from every node, requires that they agree and that it verifies, and
+// adds its acks. Those under statements are the ones of the books that the statements are about.
 func (n *Network) addRollup(ctx context.Context, a *Audit, b *Books, key rollup.WindowKey) error {
 	e, err := n.exportRollup(ctx, int(key.Node), key, 0)
 	if err != nil {
@@ -188,8 +189,9 @@ func (a *Audit) add(id AckID, entry Entry) error {
 	return nil
 }
 
-// compareAcks requires that what was ordered is what the clients have in their books: no ack lost, none invented, none
-// that its client gave up and signed again, none for a delivery that is paid for already.
+// compareAcks requires that what was ordered is what the clients have in their books: no ack lost,
+// none invented, none that its client gave up and signed again, none for a delivery that is paid
+// for already.
 func (a *Audit) compareAcks(b *Books) error {
 	var errs []error
 	deliveries := map[rollup.Hash]AckID{}
@@ -223,8 +225,8 @@ func (a *Audit) compareAcks(b *Books) error {
 	return nil
 }
 
-// awaitSettled waits until the epochs in which something may have been ordered are settled and certified, the same on
-// every node, and collects their rows.
+// awaitSettled waits until the epochs in which something may have been ordered are settled and
+// certified, the same on every node, and collects their rows.
 func (n *Network) awaitSettled(ctx context.Context, a *Audit) error {
 	status, err := n.Status(ctx, 0)
 	if err != nil {
@@ -261,7 +263,8 @@ func (n *Network) awaitSettled(ctx context.Context, a *Audit) error {
 }
 
 // compareSettlements requires that the settlements together are the sum over the ordered acks, and
-// that every charge and every payment, computed anew with big integers, is what price and balance say.
+// that every charge and every payment, computed anew with big integers, is what price and balance
+// say.
 func (n *Network) compareSettlements(a *Audit, p *Parties, before []uint64) error {
 	want, got := map[replay.Account]replay.Sum{}, map[replay.Account]replay.Sum{}
 	for id, entry := range a.Ordered {
@@ -315,7 +318,8 @@ func (n *Network) compareSettlements(a *Audit, p *Parties, before []uint64) erro
 	return nil
 }
 
-// compareBalances requires that the balances, on every node, have changed by what the settlements say and nothing else.
+// compareBalances requires that the balances, on every node, have changed by what the settlements
+// say and nothing else.
 func (n *Network) compareBalances(ctx context.Context, a *Audit, p *Parties, before []uint64) error {
 	want, total := make([]*big.Int, len(before)), new(big.Int)
 	for i, v := range before {

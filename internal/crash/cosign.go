@@ -45,8 +45,8 @@ func (l *Load) follow(client *client.Client) {
 	})
 }
 
-// stated returns the acks that a client has in its books for a service of a window: what a statement about them must be
-// about.
+// stated returns the acks that a client has in its books for a service of a window: what a
+// statement about them must be about.
 func (b *Books) stated(h *rollup.Header, s *rollup.Statement) (ids []AckID, err error) {
 	for id, entry := range b.Accepted {
 		if id.WindowKey == h.Key() && id.Client == s.Client && entry.Service == s.Service {

@@ -50,8 +50,8 @@ func short() testnet.Options {
 	}}
 }
 
-// TestCrashServingNode kills one of the two nodes that take acks. The last time it stays down until its epoch is settled,
-// so that what it had accepted is settled late.
+// TestCrashServingNode kills one of the two nodes that take acks. The last time it stays down until
+// its epoch is settled, so that what it had accepted is settled late.
 func TestCrashServingNode(t *testing.T) {
 	audit := run(t, epoch+grace+time.Second, func(rng *rand.Rand) []int { return []int{rng.IntN(Serving)} })
 	if audit.Late == 0 {
@@ -69,8 +69,8 @@ func TestCrashAll(t *testing.T) {
 	run(t, 0, func(*rand.Rand) []int { return []int{0, 1, 2, 3} })
 }
 
-// run kills nodes under load, at random moments, and audits what is left. After the last time they stay down for long
-// more.
+// run kills nodes under load, at random moments, and audits what is left. After the last time they
+// stay down for long more.
 func run(t *testing.T, long time.Duration, victims func(*rand.Rand) []int) *Audit {
 	Binary(t)
 	ctx := deadline(t, 2*time.Minute, 30*time.Second)
@@ -124,7 +124,8 @@ func run(t *testing.T, long time.Duration, victims func(*rand.Rand) []int) *Audi
 	return audit
 }
 
-// crash is one round: wait until acks are accepted, then for a while; kill; wait again; start again.
+// crash is one round: wait until acks are accepted, then for a while; kill; wait again; start
+// again.
 func (n *Network) crash(ctx context.Context, t *testing.T, load *Load, victims []int, up, down time.Duration) {
 	t.Helper()
 	if err := n.progress(ctx, load); err != nil {

@@ -26,8 +26,9 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// TestBadInputs feeds a live node what is not valid. Each input has a refusal of its own, and afterwards nothing is
-// ordered, settled or moved but the valid acks and transactions that the test sent for comparison.
+// TestBadInputs feeds a live node what is not valid. Each input has a refusal of its own, and
+// afterwards nothing is ordered, settled or moved but the valid acks and transactions that the test
+// sent for comparison.
 func TestBadInputs(t *testing.T) {
 	Binary(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
@@ -200,7 +201,8 @@ var badAcks = []badAck{
 	{"units of 2^64 - 1", resigned(func(a *rollup.Ack) { a.Units = ^uint64(0) }), rollup.CodeExcessUnits},
 }
 
-// refuseAcks sends every bad ack over the stream and as JSON, and those that take more than one ack.
+// refuseAcks sends every bad ack over the stream and as JSON, and those that take more than one
+// ack.
 func (in *inputs) refuseAcks(ctx context.Context) {
 	in.Helper()
 	client := in.parties.Clients[0]
@@ -236,8 +238,8 @@ func (in *inputs) refuseAcks(ctx context.Context) {
 	in.late(ctx)
 }
 
-// refuse requires the refusal of all acks, signed for the open window. When the window has moved meanwhile, it is tried
-// again.
+// refuse requires the refusal of all acks, signed for the open window. When the window has moved
+// meanwhile, it is tried again.
 func (in *inputs) refuse(ctx context.Context, what string, want rollup.Code, make func(open rollup.WindowKey) []rollup.Ack) {
 	in.Helper()
 	wrong := bytes.Repeat([]byte("waybill!"), rollup.AckSize/8)
@@ -311,7 +313,8 @@ func (in *inputs) postAck(ctx context.Context, body string) string {
 	return answer.Code
 }
 
-// repeat sends accepted acks again: the same, with other content, and the same under another signature.
+// repeat sends accepted acks again: the same, with other content, and the same under another
+// signature.
 func (in *inputs) repeat(ctx context.Context) {
 	in.Helper()
 	client := in.parties.Clients[3]

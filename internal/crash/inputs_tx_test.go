@@ -111,8 +111,8 @@ func (in *inputs) badRegistrations() []badTx {
 	}
 }
 
-// badCertificates makes certificates with the members' own keys: whatever a minority may sign, and what outsiders may
-// make of it.
+// badCertificates makes certificates with the members' own keys: whatever a minority may sign, and
+// what outsiders may make of it.
 func (in *inputs) badCertificates(ctx context.Context) []badTx {
 	in.Helper()
 	var keys []*bls.SecretKey

@@ -79,7 +79,8 @@ func (b *Books) report(o *client.Outcome) {
 	}
 }
 
-// Err returns what the clients found wrong: outcomes they could not learn, refusals, repeated reports.
+// Err returns what the clients found wrong: outcomes they could not learn, refusals, repeated
+// reports.
 func (b *Books) Err() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -117,8 +118,9 @@ func (l *Load) fail(err error) {
 	l.errs = append(l.errs, err)
 }
 
-// Load has a node's clients submit in small batches over several connections, so that at any moment some are on their way:
-// burst acks an interval on each connection. Client i delivers to node i mod Serving.
+// Load has a node's clients submit in small batches over several connections, so that at any moment
+// some are on their way: burst acks an interval on each connection. Client i delivers to node i mod
+// Serving.
 func (n *Network) Load(ctx context.Context, p *Parties, lanes, burst int, interval time.Duration) (*Load, error) {
 	l := &Load{Books: NewBooks(p), stop: make(chan struct{})}
 	l.following, l.leave = context.WithCancel(ctx)
@@ -190,7 +192,8 @@ func (l *Load) Stop() error {
 	return errors.Join(append(l.errs, l.Books.Err())...)
 }
 
-// Close ends co-signing, with what went wrong since Stop. The windows of everything delivered are sealed by then.
+// Close ends co-signing, with what went wrong since Stop. The windows of everything delivered are
+// sealed by then.
 func (l *Load) Close() error {
 	l.mu.Lock()
 	l.errs = nil

@@ -167,7 +167,8 @@ func (n *Network) lockAnswered(ctx context.Context, t *testing.T, members *peer.
 	}
 }
 
-// lockUnanswered kills the member at some moment of the first push, and reports whether it was locked by then.
+// lockUnanswered kills the member at some moment of the first push, and reports whether it was
+// locked by then.
 func (n *Network) lockUnanswered(ctx context.Context, t *testing.T, members *peer.Members, victim int, first, second sealed, after time.Duration) (locked bool) {
 	t.Helper()
 	answered := make(chan bool, 1)

@@ -47,7 +47,8 @@ func Binary(t testing.TB) string {
 	return binary
 }
 
-// Start writes a network, starts its nodes and waits until all answer. It is torn down with the test.
+// Start writes a network, starts its nodes and waits until all answer. It is torn down with the
+// test.
 func Start(ctx context.Context, t testing.TB, o testnet.Options) *Network {
 	t.Helper()
 	binary := Binary(t)
@@ -138,7 +139,8 @@ func (n *Network) Alive() error {
 // errNotYet is an error of what is waited for that passes.
 var errNotYet = errors.New("not yet")
 
-// await asks until done answers true. Errors that may pass count as not yet; the last one is told when time is over.
+// await asks until done answers true. Errors that may pass count as not yet; the last one is told
+// when time is over.
 func (n *Network) await(ctx context.Context, what string, done func() (bool, error)) error {
 	var last error
 	for {

@@ -33,8 +33,8 @@ const (
 	memoryBound  = 3 << 29 // 1.5 GiB
 )
 
-// TestOverload: a client that sends far more than the node can verify is told to come back later, costs it no more than
-// its budgets, and leaves room for a client that behaves.
+// TestOverload: a client that sends far more than the node can verify is told to come back later,
+// costs it no more than its budgets, and leaves room for a client that behaves.
 func TestOverload(t *testing.T) {
 	Binary(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
@@ -129,8 +129,9 @@ func deliver(ctx context.Context, t *testing.T, n *Network, p *Parties, books *B
 	return time.Since(start)
 }
 
-// flood is a client that does not listen. It sends the same valid acks over all streams at once, and then acks whose
-// signatures are good points for other messages, which have to be verified to be refused.
+// flood is a client that does not listen. It sends the same valid acks over all streams at once,
+// and then acks whose signatures are good points for other messages, which have to be verified to
+// be refused.
 type flood struct {
 	network *Network
 	books   *Books

@@ -89,7 +89,8 @@ func seed(parts ...any) []byte {
 	return sum[:]
 }
 
-// Register gives three payers accounts, registers two services, and clients for each payer in turn, through a node.
+// Register gives three payers accounts, registers two services, and clients for each payer in turn,
+// through a node.
 func (n *Network) Register(ctx context.Context, node, clients int) (*Parties, error) {
 	p := &Parties{Owner: ed25519.NewKeyFromSeed(seed("owner")), byIndex: map[uint32]*Client{}}
 	for i := range 3 {

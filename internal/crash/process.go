@@ -18,7 +18,8 @@ import (
 	"github.com/waybill-network/waybill/node/testnet"
 )
 
-// Process is one node, which may be killed and started again. Its methods are safe for concurrent use.
+// Process is one node, which may be killed and started again. Its methods are safe for concurrent
+// use.
 type Process struct {
 	Node   testnet.Node
 	binary string
@@ -43,7 +44,8 @@ func (p *Process) Start() error {
 	cmd := exec.Command(p.binary, "start", "--home", p.Node.Home)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + p.Node.Home, "GOTRACEBACK=all"}
 	cmd.Stdout, cmd.Stderr = log, log
-	// A process group of its own keeps the terminal's signals away; the death signal ends it with this process.
+	// A process group of its own keeps the terminal's signals away; the death signal ends it with
+	// this process.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		return err

@@ -91,8 +91,8 @@ func gone(pid int) bool {
 	return len(fields) > 0 && fields[0] == "Z"
 }
 
-// AuditHolders waits until the statements of all of a node's co-signed rollups are held by another, and has that give them. It
-// returns how many there are.
+// AuditHolders waits until the statements of all of a node's co-signed rollups are held by another,
+// and has that give them. It returns how many there are.
 func (n *Network) AuditHolders(ctx context.Context, node int) (held int, err error) {
 	var own []*api.Rollup
 	err = n.await(ctx, "holders of statements", func() (bool, error) {

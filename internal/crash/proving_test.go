@@ -14,8 +14,9 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// TestCrashProving kills, in turn, a node's prover and the node itself while a proof is being made. The other node that takes
-// acks makes none. Rollups of both rungs are settled, and the statements of all of them are held by a second node.
+// TestCrashProving kills, in turn, a node's prover and the node itself while a proof is being made.
+// The other node that takes acks makes none. Rollups of both rungs are settled, and the statements
+// of all of them are held by a second node.
 func TestCrashProving(t *testing.T) {
 	Binary(t)
 	ctx := deadline(t, 3*time.Minute, 30*time.Second)

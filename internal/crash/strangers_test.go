@@ -17,8 +17,9 @@ import (
 // ports; WAYBILL_FLOOD says another number.
 const strangerConnections = 400
 
-// TestStrangers: while a stranger holds all the silent connections to the consensus ports that it can
-// get, two members of four are killed and started again. The chain goes on while the attack lasts.
+// TestStrangers: while a stranger holds all the silent connections to the consensus ports that it
+// can get, two members of four are killed and started again. The chain goes on while the attack
+// lasts.
 func TestStrangers(t *testing.T) {
 	Binary(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)

@@ -27,8 +27,8 @@ func Generated(seed uint64, requests int) Source {
 }
 
 // Log is the workload of an access log. It is read once here, so that whatever is wrong with it is
-// said before a network is started or anybody registered. most is the share of unreadable lines, 0 to
-// 1, above which the log is refused.
+// said before a network is started or anybody registered. most is the share of unreadable lines, 0
+// to 1, above which the log is refused.
 func Log(file string, format workload.Format, most float64) (Source, error) {
 	log, err := workload.Open(file, format)
 	if err != nil {
@@ -47,7 +47,8 @@ func Log(file string, format workload.Format, most float64) (Source, error) {
 // ErrUnreadable refuses a log of which too little can be read.
 var ErrUnreadable = errors.New("too much of it cannot be read")
 
-// CheckSurvey refuses a log without requests, and one of which more than the share most is unreadable.
+// CheckSurvey refuses a log without requests, and one of which more than the share most is
+// unreadable.
 func CheckSurvey(log *workload.Log, s *workload.Survey, most float64) error {
 	var reasons strings.Builder
 	for _, r := range s.Refused {
