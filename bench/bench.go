@@ -397,7 +397,7 @@ func sameResults(contenders []Contender) error {
 	return nil
 }
 
-// measure runs the contender once. Garbage of whoever ran before is collected first.
+// measure runs the contender once. Garbage of the one before is collected first.
 func (c *Contender) measure() (Round, error) {
 	if c.Prepare != nil {
 		if err := c.Prepare(); err != nil {

@@ -12,7 +12,7 @@ import (
 )
 
 func newCeremony() *cobra.Command {
-	return group("ceremony", "Make the keys of a proof circuit together", `The keys with which rollups are proved and verified come from secrets that nobody may know: whoever knows them
+	return group("ceremony", "Make the keys of a proof circuit together", `The keys with which rollups are proved and verified come from secrets that nobody may know: anyone who knows them
 all can forge proofs. In a ceremony everyone adds a secret of their own and destroys it, so that the keys are safe if
 one contributor was honest. The ceremony is a directory, its transcript, that is passed from hand to hand:
 

@@ -231,7 +231,7 @@ func (s *nodeStatus) cosigning() string {
 		}
 	}
 	if c.Garbage > 0 {
-		line += fmt.Sprintf("; %s barred for an answer that was none", text.Plural(c.Garbage, "session"))
+		line += fmt.Sprintf("; %s excluded for ten minutes after a malformed answer", text.Plural(c.Garbage, "session"))
 	}
 	return line
 }

@@ -81,7 +81,7 @@ func parentOf(pid int) (int, error) {
 	return strconv.Atoi(fields[1])
 }
 
-// gone reports whether a process has ended, whoever is to hear of it.
+// gone reports whether a process has ended, also when nothing has waited for it yet.
 func gone(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

@@ -119,11 +119,11 @@ func (r *Result) checkRungs() error {
 	}
 	switch w := r.Want; {
 	case w.Acks > 0 && n.Acks == 0:
-		return errors.New("all clients have co-signed, where some were to decline")
+		return errors.New("all clients co-signed, although some were meant to decline")
 	case w.Statements > 0 && n.Statements == 0:
-		return errors.New("nothing went by co-signed statements")
+		return errors.New("no ack is under a co-signed statement alone, although some were meant to be")
 	case w.Proofs > 0 && n.Proofs == 0:
-		return errors.New("nothing was proved")
+		return errors.New("no ack is under a proof, although some were meant to be")
 	}
 	return nil
 }
