@@ -20,8 +20,8 @@ import (
 	"github.com/waybill-network/waybill/rollup/cosign"
 )
 
-// lies is a node that may lie, and the program of one client that it lies to. Clients 0 to 3 have acks in the window; the
-// program is client 1's.
+// lies is a node that may lie, and the program of one client that it lies to. Clients 0 to 3 have
+// acks in the window; the program is client 1's.
 type lies struct {
 	*testnet.Network
 	t      *testing.T
@@ -37,13 +37,20 @@ const victim = 1
 
 func newLies(t *testing.T, change func(*CosignConfig)) *lies {
 	t.Helper()
-	l := &lies{Network: testnet.New(t, []string{"127.0.0.1:1"}, 5), t: t, key: rollup.WindowKey{Epoch: 0, Window: 3}, dir: t.TempDir()}
+	l := &lies{
+		Network: testnet.New(t, []string{"127.0.0.1:1"}, 5),
+		t:       t,
+		key:     rollup.WindowKey{Epoch: 0, Window: 3},
+		dir:     t.TempDir(),
+	}
 	for seq := range uint32(12) {
 		a := l.Ack(l.key, seq%4, seq)
 		a.Service = seq / 8 // acks 0 to 7 and 8 to 11
 		l.acks = append(l.acks, a)
 	}
-	cfg := CosignConfig{Evidence: filepath.Join(l.dir, "offers"), Payer: func(uint32) (uint32, bool) { return l.payer(), true },
+	cfg := CosignConfig{
+		Evidence: filepath.Join(l.dir, "offers"),
+		Payer:    func(uint32) (uint32, bool) { return l.payer(), true },
 		Sign: func(clients []uint32, message []byte, signatures [][rollup.SignatureSize]byte) error {
 			for i, c := range clients {
 				l.signed = append(l.signed, slices.Clone(message))
@@ -51,7 +58,8 @@ func newLies(t *testing.T, change func(*CosignConfig)) *lies {
 				signatures[i] = s.Bytes()
 			}
 			return nil
-		}}
+		},
+	}
 	if change != nil {
 		change(&cfg)
 	}
@@ -69,8 +77,12 @@ func (l *lies) payer() uint32 {
 	return payer
 }
 
-// offer is what a node offers that holds the given acks, after change has done something to its statements.
-func (l *lies) offer(acks []rollup.Ack, change func([]rollup.Statement) []rollup.Statement) *api.CosignOffer {
+// offer is what a node offers that holds the given acks, after change has done something to its
+// statements.
+func (l *lies) offer(
+	acks []rollup.Ack,
+	change func([]rollup.Statement) []rollup.Statement,
+) *api.CosignOffer {
 	l.t.Helper()
 	var frames []byte
 	for i := range acks {
@@ -80,7 +92,12 @@ func (l *lies) offer(acks []rollup.Ack, change func([]rollup.Statement) []rollup
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	statements, err := rollup.Statements(archive, l.key, l.View(), func(uint32) bool { return true })
+	statements, err := rollup.Statements(
+		archive,
+		l.key,
+		l.View(),
+		func(uint32) bool { return true },
+	)
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -90,7 +107,10 @@ func (l *lies) offer(acks []rollup.Ack, change func([]rollup.Statement) []rollup
 	tree := rollup.NewStatementTree(statements)
 	w := cosign.Window{Network: l.ID, Key: l.key, Tree: tree, Acks: archive}
 	c := cosign.Asked{Client: victim}
-	c.FirstStatement = slices.IndexFunc(statements, func(s rollup.Statement) bool { return s.Client == victim })
+	c.FirstStatement = slices.IndexFunc(
+		statements,
+		func(s rollup.Statement) bool { return s.Client == victim },
+	)
 	for i := range archive.Len() {
 		if archive.Entry(i).Client() == victim {
 			if c.Acks == 0 {
@@ -129,7 +149,8 @@ func (l *lies) decide(m *api.CosignOffer) (cosign.Reason, bool) {
 			why, _ = cosign.ParseReason(r.Reason)
 		}
 	}
-	if signed == refused || signed != (len(l.signed) > before) || len(answer.Signatures) != len(answer.Clients)*rollup.SignatureSize {
+	if signed == refused || signed != (len(l.signed) > before) ||
+		len(answer.Signatures) != len(answer.Clients)*rollup.SignatureSize {
 		l.t.Fatalf("%+v after %d signatures", answer, len(l.signed)-before)
 	}
 	if signed {
@@ -147,8 +168,8 @@ func (l *lies) accept() {
 	l.k.book.accept(l.booked, codes)
 }
 
-// TestHonestOffer: what is true is signed, again if it is asked again, with acks that the client does not know to be accepted
-// or without them.
+// TestHonestOffer: what is true is signed, again if it is asked again, with acks that the client
+// does not know to be accepted or without them.
 func TestHonestOffer(t *testing.T) {
 	for _, known := range []bool{false, true} {
 		l := newLies(t, nil)
@@ -166,7 +187,10 @@ func TestHonestOffer(t *testing.T) {
 	}
 	l := newLies(t, nil)
 	l.k.book.accept(l.booked[:2], []rollup.Code{rollup.CodeAccepted, rollup.CodeWindowClosed})
-	rest := slices.DeleteFunc(slices.Clone(l.acks), func(a rollup.Ack) bool { return a.Client == victim && a.Seq != l.booked[0].seq })
+	rest := slices.DeleteFunc(
+		slices.Clone(l.acks),
+		func(a rollup.Ack) bool { return a.Client == victim && a.Seq != l.booked[0].seq },
+	)
 	if why, refused := l.decide(l.offer(rest, nil)); refused {
 		t.Errorf("an offer without the ack that was refused: %v", why)
 	}
@@ -175,12 +199,16 @@ func TestHonestOffer(t *testing.T) {
 	}
 }
 
-// TestLyingOffers: whatever a node says that is not true is refused for its reason, not signed, and kept.
+// TestLyingOffers: whatever a node says that is not true is refused for its reason, not signed, and
+// kept.
 func TestLyingOffers(t *testing.T) {
 	edit := func(change func(s *rollup.Statement)) func(l *lies) *api.CosignOffer {
 		return func(l *lies) *api.CosignOffer {
 			return l.offer(l.acks, func(all []rollup.Statement) []rollup.Statement {
-				i := slices.IndexFunc(all, func(s rollup.Statement) bool { return s.Client == victim })
+				i := slices.IndexFunc(
+					all,
+					func(s rollup.Statement) bool { return s.Client == victim },
+				)
 				change(&all[i])
 				return all
 			})
@@ -201,7 +229,8 @@ func TestLyingOffers(t *testing.T) {
 			})
 		}
 	}
-	// Each client has a statement about service 0 and one about service 1: those of client 1 are at 2 and 3.
+	// Each client has a statement about service 0 and one about service 1: those of client 1 are at
+	// 2 and 3.
 	for name, c := range map[string]struct {
 		offer func(l *lies) *api.CosignOffer
 		want  cosign.Reason
@@ -288,7 +317,8 @@ func TestLyingOffers(t *testing.T) {
 				t.Fatalf("refused %v: %v, want %v", refused, why, c.want)
 			}
 			l.kept(m, c.want)
-			if stats := l.k.stats; stats.Signed != 0 || !maps.Equal(stats.Refused, map[cosign.Reason]uint64{c.want: 1}) {
+			if stats := l.k.stats; stats.Signed != 0 ||
+				!maps.Equal(stats.Refused, map[cosign.Reason]uint64{c.want: 1}) {
 				t.Errorf("%+v", stats)
 			}
 		})
@@ -299,7 +329,10 @@ func TestLyingOffers(t *testing.T) {
 func (l *lies) hidden() *api.CosignOffer {
 	m := l.offer(l.acks, nil)
 	var tree *rollup.StatementTree
-	l.offer(l.acks, func(all []rollup.Statement) []rollup.Statement { tree = rollup.NewStatementTree(all); return all })
+	l.offer(
+		l.acks,
+		func(all []rollup.Statement) []rollup.Statement { tree = rollup.NewStatementTree(all); return all },
+	)
 	o, err := m.Decode()
 	if err != nil {
 		l.t.Fatal(err)
@@ -331,7 +364,8 @@ func (l *lies) kept(m *api.CosignOffer, reason cosign.Reason) {
 	if reason == cosign.ReasonWrongWindow {
 		want = 0
 	}
-	if c.Reason != reason.String() || !slices.Equal(c.Clients, []uint32{victim}) || len(c.Signed) != want {
+	if c.Reason != reason.String() || !slices.Equal(c.Clients, []uint32{victim}) ||
+		len(c.Signed) != want {
 		l.t.Errorf("kept: %+v", c)
 	}
 }
@@ -342,7 +376,10 @@ func TestOneRoot(t *testing.T) {
 	if why, refused := l.decide(l.offer(l.acks, nil)); refused {
 		t.Fatal(why)
 	}
-	other := slices.DeleteFunc(slices.Clone(l.acks), func(a rollup.Ack) bool { return a.Client == 3 })
+	other := slices.DeleteFunc(
+		slices.Clone(l.acks),
+		func(a rollup.Ack) bool { return a.Client == 3 },
+	)
 	if why, refused := l.decide(l.offer(other, nil)); !refused || why != cosign.ReasonRepeated {
 		t.Errorf("a second root: %v, %v", refused, why)
 	}
@@ -351,7 +388,10 @@ func TestOneRoot(t *testing.T) {
 	}
 	// A refused root binds nobody.
 	l = newLies(t, nil)
-	lie := l.offer(l.acks, func(all []rollup.Statement) []rollup.Statement { all[2].Units++; return all })
+	lie := l.offer(
+		l.acks,
+		func(all []rollup.Statement) []rollup.Statement { all[2].Units++; return all },
+	)
 	if _, refused := l.decide(lie); !refused {
 		t.Fatal("a lie is signed")
 	}
@@ -362,7 +402,10 @@ func TestOneRoot(t *testing.T) {
 
 // TestDeclined: who does not co-sign says so, whatever the offer, and keeps nothing.
 func TestDeclined(t *testing.T) {
-	l := newLies(t, func(c *CosignConfig) { c.Willing = func(client uint32) bool { return client != victim } })
+	l := newLies(
+		t,
+		func(c *CosignConfig) { c.Willing = func(client uint32) bool { return client != victim } },
+	)
 	for _, m := range []*api.CosignOffer{l.offer(l.acks, nil), {Clients: []uint32{victim}}} {
 		if why, refused := l.decide(m); !refused || why != cosign.ReasonDeclined {
 			t.Errorf("%v, %v", refused, why)
@@ -373,17 +416,25 @@ func TestDeclined(t *testing.T) {
 	}
 }
 
-// TestEvidenceBounds: a node that lies without end fills no disk, and a directory that can not be written changes nothing.
+// TestEvidenceBounds: a node that lies without end fills no disk, and a directory that can not be
+// written changes nothing.
 func TestEvidenceBounds(t *testing.T) {
 	l := newLies(t, nil)
 	for range maxEvidence + 5 {
-		l.decide(l.offer(l.acks, func(all []rollup.Statement) []rollup.Statement { all[2].Units++; return all }))
+		l.decide(
+			l.offer(
+				l.acks,
+				func(all []rollup.Statement) []rollup.Statement { all[2].Units++; return all },
+			),
+		)
 	}
-	if files, err := os.ReadDir(filepath.Join(l.dir, "offers")); err != nil || len(files) != maxEvidence {
+	if files, err := os.ReadDir(filepath.Join(l.dir, "offers")); err != nil ||
+		len(files) != maxEvidence {
 		t.Errorf("%d files, %v", len(files), err)
 	}
 	l = newLies(t, func(c *CosignConfig) { c.Evidence = "/dev/null/offers" })
-	if why, refused := l.decide(l.offer(l.acks, func(all []rollup.Statement) []rollup.Statement { all[2].Units++; return all })); !refused || why != cosign.ReasonWrongUnits {
+	if why, refused := l.decide(l.offer(l.acks, func(all []rollup.Statement) []rollup.Statement { all[2].Units++; return all })); !refused ||
+		why != cosign.ReasonWrongUnits {
 		t.Errorf("%v, %v", refused, why)
 	}
 }
@@ -399,7 +450,8 @@ func TestSignFails(t *testing.T) {
 	}
 }
 
-// TestBookForgets: the book is bounded by age and by acks, the oldest go first, and what is forgotten is not signed for.
+// TestBookForgets: the book is bounded by age and by acks, the oldest go first, and what is
+// forgotten is not signed for.
 func TestBookForgets(t *testing.T) {
 	n := testnet.New(t, []string{"127.0.0.1:1"}, 2)
 	b := newBook(time.Minute, 10)
@@ -434,7 +486,10 @@ func TestBookForgets(t *testing.T) {
 	if got := windows(); !slices.Equal(got, []uint32{3}) || b.acks != 1 {
 		t.Errorf("%v with %d acks", got, b.acks)
 	}
-	b.accept([]reference{{rollup.WindowKey{Window: 2}, 0, 0}}, []rollup.Code{rollup.CodeAccepted}) // of a forgotten window
+	b.accept(
+		[]reference{{rollup.WindowKey{Window: 2}, 0, 0}},
+		[]rollup.Code{rollup.CodeAccepted},
+	) // of a forgotten window
 	b.sign(frames(4, 20))
 	b.sign(nil)
 	if len(b.windows) != 0 || b.acks != 0 {

@@ -12,8 +12,8 @@ import (
 	"github.com/waybill-network/waybill/node/api"
 )
 
-// Call makes one unary call, as in Call(ctx, c.Ledger().GetNodes, &api.GetNodesRequest{}), for callers
-// that have no use for headers.
+// Call makes one unary call, as in Call(ctx, c.Ledger().GetNodes, &api.GetNodesRequest{}), for
+// callers that have no use for headers.
 func Call[Req, Res any](ctx context.Context, method func(context.Context, *connect.Request[Req]) (
 	*connect.Response[Res], error), req *Req) (*Res, error) {
 	res, err := method(ctx, connect.NewRequest(req))
@@ -64,13 +64,22 @@ func retryAfter(err error) time.Duration {
 }
 
 // passes is what of the failures of calls may pass, for package retry.
-func passes(err error) (atLeast time.Duration, again bool) { return retryAfter(err), Temporary(err) }
+func passes(
+	err error,
+) (atLeast time.Duration, again bool) {
+	return retryAfter(err), Temporary(err)
+}
 
 // Retry is Call, again and again while it fails for what may pass, until ctx ends.
 func Retry[Req, Res any](ctx context.Context, method func(context.Context, *connect.Request[Req]) (
 	*connect.Response[Res], error), req *Req) (*Res, error) {
 	b := retry.New(firstRetry, time.Second)
-	return retry.Do(ctx, b, func(ctx context.Context) (*Res, error) { return Call(ctx, method, req) }, passes)
+	return retry.Do(
+		ctx,
+		b,
+		func(ctx context.Context) (*Res, error) { return Call(ctx, method, req) },
+		passes,
+	)
 }
 
 const firstRetry = 50 * time.Millisecond
@@ -87,8 +96,8 @@ func (c *Client) Height(ctx context.Context) (int64, error) {
 }
 
 // WaitForHeight waits until the chain of the client's own node has come to a height: until it knows
-// who is registered by then, since it refuses acks of clients that it does not know yet. It waits for
-// a node that does not answer for Config.Patience.
+// who is registered by then, since it refuses acks of clients that it does not know yet. It waits
+// for a node that does not answer for Config.Patience.
 func (c *Client) WaitForHeight(ctx context.Context, height int64) error {
 	own, again := c.nodes.list[0], c.attempts()
 	for {

@@ -24,36 +24,37 @@ type Config struct {
 	// there first.
 	URL string
 
-	// Others are the client ports of other nodes of the network. They are asked about the ledger, and
-	// given transactions, while URL does not answer: see the package's documentation. By default there
-	// are none, and a call fails when its node does not answer.
+	// Others are the client ports of other nodes of the network. They are asked about the ledger,
+	// and given transactions, while URL does not answer: see the package's documentation. By
+	// default there are none, and a call fails when its node does not answer.
 	Others []string
 
 	// TLS is how https is spoken. By default the system's authorities vouch for the nodes.
 	TLS *tls.Config
 
-	// CallTimeout is how long a node may be silent within a call: until the answer begins, and between
-	// two pieces of it. The call has failed then, and the node counts as down for a while. Streams are
-	// not bounded by it. By default it is 5 seconds.
+	// CallTimeout is how long a node may be silent within a call: until the answer begins, and
+	// between two pieces of it. The call has failed then, and the node counts as down for a while.
+	// Streams are not bounded by it. By default it is 5 seconds.
 	CallTimeout time.Duration
 
 	// Hedge is how long a read waits for one node before it asks the next one beside it; the first
 	// answer counts. By default it is a fifth of CallTimeout.
 	Hedge time.Duration
 
-	// Patience is how long Deliver, Windows and Cosign try to reach a node that does not answer at all,
-	// before they return with ErrNoAnswer. By default they try until their context ends.
+	// Patience is how long Deliver, Windows and Cosign try to reach a node that does not answer at
+	// all, before they return with ErrNoAnswer. By default they try until their context ends.
 	Patience time.Duration
 
-	// Batch is the number of acks in one submission, at most the node's limit. By default it is 1024.
+	// Batch is the number of acks in one submission, at most the node's limit. By default it is
+	// 1024.
 	Batch int
 
-	// Inflight is the number of submissions of one stream that are on their way at once. More than the
-	// default, api.InFlight, wait in the connection.
+	// Inflight is the number of submissions of one stream that are on their way at once. More than
+	// the default, api.InFlight, wait in the connection.
 	Inflight int
 
-	// Backoff is about the first wait before something is tried again. It doubles up to 5 seconds with
-	// each failure in a row. By default it is 100 milliseconds.
+	// Backoff is about the first wait before something is tried again. It doubles up to 5 seconds
+	// with each failure in a row. By default it is 100 milliseconds.
 	Backoff time.Duration
 
 	// Dial opens connections. By default a net.Dialer does, with a bound of 10 seconds.
@@ -63,8 +64,8 @@ type Config struct {
 	// Info; and offers that are not true, at level Warn. By default nothing is logged.
 	Logger *slog.Logger
 
-	// Cosign says how the clients whose acks are submitted co-sign their windows. By default they do
-	// not: their acks stay on rung 1.
+	// Cosign says how the clients whose acks are submitted co-sign their windows. By default they
+	// do not: their acks stay on rung 1.
 	Cosign *CosignConfig
 }
 
@@ -114,14 +115,22 @@ func New(cfg Config) (*Client, error) {
 			return nil, fmt.Errorf("client: node address: %w", err)
 		}
 		if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-			return nil, fmt.Errorf("client: node address %q: not http://host:port or https://host:port", text)
+			return nil, fmt.Errorf(
+				"client: node address %q: not http://host:port or https://host:port",
+				text,
+			)
 		}
 		c.nodes.list = append(c.nodes.list, newEndpoint(u, &cfg))
 	}
 	own := c.nodes.list[0]
 	limit := connect.WithReadMaxBytes(api.MaxMessageSize)
 	c.ingest = api.NewIngestServiceClient(judgedCalls{own.http, 0}, own.base, compression, limit)
-	c.acks = api.NewIngestServiceClient(judgedCalls{own.http, cfg.CallTimeout}, own.base, compression, limit)
+	c.acks = api.NewIngestServiceClient(
+		judgedCalls{own.http, cfg.CallTimeout},
+		own.base,
+		compression,
+		limit,
+	)
 	if cfg.Cosign != nil {
 		c.cosigner = newCosigner(*cfg.Cosign, cfg.Logger)
 	}
@@ -135,8 +144,8 @@ func (c *Client) Close() {
 	}
 }
 
-// Ledger returns the client of LedgerService, for the reads. Its calls turn to another node when one
-// does not answer.
+// Ledger returns the client of LedgerService, for the reads. Its calls turn to another node when
+// one does not answer.
 func (c *Client) Ledger() api.LedgerServiceClient { return c.nodes }
 
 // Ingest returns the generated client of the node's IngestService.
@@ -149,10 +158,10 @@ type OpenWindow struct {
 	Closes  time.Time // at the latest
 }
 
-// Windows calls yield with the open window, at once and whenever it changes, until ctx ends or yield
-// returns false. It connects again when the connection breaks. It returns only ctx's error, or what can
-// not pass: that the node takes no acks, does not speak this API, or has not answered for
-// Config.Patience.
+// Windows calls yield with the open window, at once and whenever it changes, until ctx ends or
+// yield returns false. It connects again when the connection breaks. It returns only ctx's error,
+// or what can not pass: that the node takes no acks, does not speak this API, or has not answered
+// for Config.Patience.
 func (c *Client) Windows(ctx context.Context, yield func(OpenWindow) bool) error {
 	again := c.attempts()
 	for {
@@ -219,7 +228,11 @@ func (a *attempts) after(ctx context.Context, phase string, err error) error {
 	case permanent(err):
 		return &NodeError{cfg.URL, phase, err}
 	case cfg.Patience > 0 && time.Since(a.last) >= cfg.Patience:
-		return &NodeError{cfg.URL, phase, fmt.Errorf("%w for %v: %w", ErrNoAnswer, cfg.Patience, err)}
+		return &NodeError{
+			cfg.URL,
+			phase,
+			fmt.Errorf("%w for %v: %w", ErrNoAnswer, cfg.Patience, err),
+		}
 	}
 	cfg.Logger.Debug("will be tried again", "node", cfg.URL, "phase", phase, "err", err)
 	delay := a.backoff.Next()

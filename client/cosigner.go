@@ -20,12 +20,12 @@ import (
 
 // CosignConfig says how a program co-signs for the clients whose acks it submits.
 type CosignConfig struct {
-	// Sign signs one message for several clients: signatures[i] for clients[i]. It is required. It is
-	// called from one goroutine; to sign in parallel is its own affair. An error ends Cosign.
+	// Sign signs one message for several clients: signatures[i] for clients[i]. It is required. It
+	// is called from one goroutine; to sign in parallel is its own affair. An error ends Cosign.
 	Sign func(clients []uint32, message []byte, signatures [][rollup.SignatureSize]byte) error
 
-	// Willing says whether a client co-signs at all. The acks of one that does not are verified one by
-	// one, and nobody thinks worse of it. By default all do.
+	// Willing says whether a client co-signs at all. The acks of one that does not are verified one
+	// by one, and nobody thinks worse of it. By default all do.
 	Willing func(client uint32) bool
 
 	// Payer returns who pays for a client in the present epoch, if that is known. When it is, a
@@ -36,13 +36,13 @@ type CosignConfig struct {
 	// signed: proof that the node lied. At most 64 files are written. By default none are.
 	Evidence string
 
-	// Keep is how long a window is remembered after the last ack for it was sent. It must be more than
-	// the time for which a window stays open: offers about a forgotten window are refused. By default
-	// it is 10 minutes.
+	// Keep is how long a window is remembered after the last ack for it was sent. It must be more
+	// than the time for which a window stays open: offers about a forgotten window are refused. By
+	// default it is 10 minutes.
 	Keep time.Duration
 
-	// MaxAcks is the number of acks that are remembered, at about 150 bytes each; the oldest windows
-	// are forgotten first. By default it is 1,048,576.
+	// MaxAcks is the number of acks that are remembered, at about 150 bytes each; the oldest
+	// windows are forgotten first. By default it is 1,048,576.
 	MaxAcks int
 }
 
@@ -89,11 +89,12 @@ func (c *Client) CosignStats() CosignStats {
 	return stats
 }
 
-// Cosign answers the node's offers until ctx ends: each statement about a client is held against the
-// acks that this Client submitted for it, and what is true is signed. For one window no two roots are
-// ever signed. It connects again when the connection breaks, and returns only ctx's error or what can
-// not pass: that the node asks nobody (see NotOffered), or does not speak this API. Run it beside
-// Deliver, and for some time after: a window is offered when it has closed. Config.Cosign must be set.
+// Cosign answers the node's offers until ctx ends: each statement about a client is held against
+// the acks that this Client submitted for it, and what is true is signed. For one window no two
+// roots are ever signed. It connects again when the connection breaks, and returns only ctx's error
+// or what can not pass: that the node asks nobody (see NotOffered), or does not speak this API. Run
+// it beside Deliver, and for some time after: a window is offered when it has closed. Config.Cosign
+// must be set.
 func (c *Client) Cosign(ctx context.Context) error {
 	if c.cosigner == nil {
 		return errors.New("client: Cosign without Config.Cosign")
@@ -125,7 +126,10 @@ func (c *Client) followOffers(ctx context.Context, answered func()) error {
 		}
 		answer, err := c.cosigner.answer(offer)
 		if err != nil {
-			return connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("sign: %w", err)) // it would fail again
+			return connect.NewError(
+				connect.CodeInvalidArgument,
+				fmt.Errorf("sign: %w", err),
+			) // it would fail again
 		}
 		if err := stream.Send(answer); err != nil && !errors.Is(err, io.EOF) {
 			return err

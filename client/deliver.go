@@ -18,8 +18,8 @@ import (
 )
 
 // Signer signs acks for a window: it sets the Signature of each, whose other fields are set; it may
-// also set Seq. It is called with up to Config.Batch acks, from one goroutine. To sign in parallel is
-// its own affair.
+// also set Seq. It is called with up to Config.Batch acks, from one goroutine. To sign in parallel
+// is its own affair.
 type Signer func(acks []rollup.Ack) error
 
 // Outcome is what became of an ack.
@@ -27,29 +27,29 @@ type Outcome struct {
 	Ack      rollup.Ack  // as it was last signed
 	Code     rollup.Code // the node's last word, when Err is nil
 	Attempts int         // submissions
-	// Err is nil; ErrNotSent for an ack that the node certainly does not hold; or ErrUnknownOutcome.
-	// The latter two occur only when Deliver ends early.
+	// Err is nil; ErrNotSent for an ack that the node certainly does not hold; or
+	// ErrUnknownOutcome. The latter two occur only when Deliver ends early.
 	Err error
 }
 
-// Deliver gets acks accepted. They come with Client, Service, Seq, Units and Request set. Deliver sets
-// the rest, has them signed for the open window, and submits them. It calls report once for each, from
-// its own goroutine, when its outcome is known. Acks are taken from the sequence as there is room for
-// them.
+// Deliver gets acks accepted. They come with Client, Service, Seq, Units and Request set. Deliver
+// sets the rest, has them signed for the open window, and submits them. It calls report once for
+// each, from its own goroutine, when its outcome is known. Acks are taken from the sequence as
+// there is room for them.
 //
 // A delivery counts once:
 //
 //   - An ack that is refused because its window has closed is signed again for the open one.
 //   - One for which the node has no room waits as long as the node asks.
-//   - When the connection breaks, acks without an answer are sent again byte for byte. The node answers
-//     "known" to those that it holds.
+//   - When the connection breaks, acks without an answer are sent again byte for byte. The node
+//     answers "known" to those that it holds.
 //   - If their window has closed by then, the node is asked whether it holds them before they are
 //     signed again.
 //
-// So Deliver returns nil when every ack has been accepted or refused for good. Otherwise it returns a
-// *DeliveryError, which wraps the reason: ctx's error, what the node said that can not pass, sign's
-// error, or ErrNoAnswer after Config.Patience. When there was no window yet to sign for, it returns the
-// reason alone, and has taken no ack.
+// So Deliver returns nil when every ack has been accepted or refused for good. Otherwise it returns
+// a *DeliveryError, which wraps the reason: ctx's error, what the node said that can not pass,
+// sign's error, or ErrNoAnswer after Config.Patience. When there was no window yet to sign for, it
+// returns the reason alone, and has taken no ack.
 func (c *Client) Deliver(ctx context.Context, acks iter.Seq[rollup.Ack], sign Signer,
 	report func(*Outcome)) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -84,7 +84,8 @@ func (c *Client) Deliver(ctx context.Context, acks iter.Seq[rollup.Ack], sign Si
 	return nil
 }
 
-// delivery is the state of one Deliver. It belongs to the goroutine that called it, except for window.
+// delivery is the state of one Deliver. It belongs to the goroutine that called it, except for
+// window.
 type delivery struct {
 	client   *Client
 	sign     Signer
@@ -266,8 +267,8 @@ func (d *delivery) handleAnswer(ctx context.Context) error {
 	return d.clarify(ctx, lost)
 }
 
-// decide acts on one ack's code. It returns false for an ack of a closed window that the node may hold
-// from an earlier submission: the node has to be asked.
+// decide acts on one ack's code. It returns false for an ack of a closed window that the node may
+// hold from an earlier submission: the node has to be asked.
 func (d *delivery) decide(p *item, code rollup.Code, answer *Answer) bool {
 	backoff := d.client.cfg.Backoff
 	switch {
@@ -278,7 +279,8 @@ func (d *delivery) decide(p *item, code rollup.Code, answer *Answer) bool {
 	case moved(code):
 		p.signed = false
 		d.again = append(d.again, p)
-		if answer.OpenEpoch == p.ack.Epoch && answer.OpenWindow == p.ack.Window { // the next opens soon
+		if answer.OpenEpoch == p.ack.Epoch &&
+			answer.OpenWindow == p.ack.Window { // the next opens soon
 			d.notBefore = later(d.notBefore, time.Now().Add(backoff))
 		}
 	default:
@@ -314,7 +316,10 @@ func (d *delivery) follow(answer *Answer) {
 // moved reports whether an ack with the code may be accepted in another window.
 func moved(code rollup.Code) bool {
 	switch code {
-	case rollup.CodeWindowClosed, rollup.CodeWindowAhead, rollup.CodeWrongEpoch, rollup.CodeOverflow:
+	case rollup.CodeWindowClosed,
+		rollup.CodeWindowAhead,
+		rollup.CodeWrongEpoch,
+		rollup.CodeOverflow:
 		return true
 	}
 	return false
@@ -385,8 +390,8 @@ func (d *delivery) abandon() {
 	}
 }
 
-// Holds reports whether the node holds the ack, by the bytes that are signed. It waits until the answer
-// is final: until the ack's window has sealed, if the node does not hold it yet.
+// Holds reports whether the node holds the ack, by the bytes that are signed. It waits until the
+// answer is final: until the ack's window has sealed, if the node does not hold it yet.
 func (c *Client) Holds(ctx context.Context, ack *rollup.Ack) (bool, error) {
 	for {
 		found, err := Call(ctx, c.acks.GetAck, &api.GetAckRequest{Ack: api.NewAck(ack)})
@@ -404,8 +409,8 @@ func (c *Client) Holds(ctx context.Context, ack *rollup.Ack) (bool, error) {
 	}
 }
 
-// AwaitSealed waits until an accepted ack is in a rollup. It waits for a node that does not answer for
-// Config.Patience.
+// AwaitSealed waits until an accepted ack is in a rollup. It waits for a node that does not answer
+// for Config.Patience.
 func (c *Client) AwaitSealed(ctx context.Context, ack *rollup.Ack) error {
 	again := c.attempts()
 	for {
@@ -413,7 +418,8 @@ func (c *Client) AwaitSealed(ctx context.Context, ack *rollup.Ack) error {
 		switch {
 		case err != nil:
 			err = again.after(ctx, "wait for a rollup", err)
-		case found.State == api.AckState_ACK_STATE_SEALED, found.State == api.AckState_ACK_STATE_ORDERED:
+		case found.State == api.AckState_ACK_STATE_SEALED,
+			found.State == api.AckState_ACK_STATE_ORDERED:
 			return nil
 		default:
 			again.answered()

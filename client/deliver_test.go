@@ -76,7 +76,12 @@ func (f *fixture) exactlyOnce(t *testing.T, count uint32, outcomes []*Outcome) {
 	settled := f.settled(t)
 	for seq := range count {
 		if reported[seq] != 1 || settled[seq] != 1 {
-			t.Errorf("seq %d: reported %d times, settled %d times", seq, reported[seq], settled[seq])
+			t.Errorf(
+				"seq %d: reported %d times, settled %d times",
+				seq,
+				reported[seq],
+				settled[seq],
+			)
 		}
 	}
 	if len(reported) != int(count) || len(settled) != int(count) {
@@ -172,8 +177,10 @@ func TestDeliverReportsRefusals(t *testing.T) {
 	f := start(t, options{})
 	c := f.client(t, nil)
 	acks := func(yield func(rollup.Ack) bool) {
-		_ = yield(rollup.Ack{Client: 1, Seq: 1, Units: 1}) && yield(rollup.Ack{Client: 99, Seq: 2, Units: 1}) &&
-			yield(rollup.Ack{Client: 1, Seq: 3, Units: 0}) && yield(rollup.Ack{Client: 1, Service: 9, Seq: 4, Units: 1})
+		_ = yield(rollup.Ack{Client: 1, Seq: 1, Units: 1}) &&
+			yield(rollup.Ack{Client: 99, Seq: 2, Units: 1}) &&
+			yield(rollup.Ack{Client: 1, Seq: 3, Units: 0}) &&
+			yield(rollup.Ack{Client: 1, Service: 9, Seq: 4, Units: 1})
 	}
 	got := make(map[uint32]rollup.Code)
 	err := c.Deliver(t.Context(), acks, func(acks []rollup.Ack) error {
@@ -198,8 +205,9 @@ func TestDeliverEndsEarly(t *testing.T) {
 	f := start(t, options{})
 	failed := errors.New("no key")
 	states := make(map[uint32]error)
-	err := f.client(t, nil).Deliver(t.Context(), deliveries(3), func([]rollup.Ack) error { return failed },
-		func(o *Outcome) { states[o.Ack.Seq] = o.Err })
+	err := f.client(t, nil).
+		Deliver(t.Context(), deliveries(3), func([]rollup.Ack) error { return failed },
+			func(o *Outcome) { states[o.Ack.Seq] = o.Err })
 	if !errors.Is(err, failed) {
 		t.Errorf("got %v", err)
 	}
@@ -211,12 +219,13 @@ func TestDeliverEndsEarly(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	reported := make(map[uint32]error)
-	err = f.client(t, func(c *Config) { c.Batch = 8 }).Deliver(ctx, deliveries(1<<30), f.sign, func(o *Outcome) {
-		reported[o.Ack.Seq] = o.Err
-		if o.Err == nil && len(reported) == 100 {
-			cancel()
-		}
-	})
+	err = f.client(t, func(c *Config) { c.Batch = 8 }).
+		Deliver(ctx, deliveries(1<<30), f.sign, func(o *Outcome) {
+			reported[o.Ack.Seq] = o.Err
+			if o.Err == nil && len(reported) == 100 {
+				cancel()
+			}
+		})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
@@ -233,7 +242,10 @@ func TestDeliverEndsEarly(t *testing.T) {
 	f.shutdown()
 	gone, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer stop()
-	if err := f.client(t, nil).Deliver(gone, deliveries(1), f.sign, func(*Outcome) { t.Error("an outcome without a node") }); !errors.Is(err, context.DeadlineExceeded) {
+	if err := f.client(t, nil).Deliver(gone, deliveries(1), f.sign, func(*Outcome) { t.Error("an outcome without a node") }); !errors.Is(
+		err,
+		context.DeadlineExceeded,
+	) {
 		t.Errorf("without a node: %v", err)
 	}
 }
@@ -243,7 +255,12 @@ func TestDeliverBatchAboveTheLimit(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	c := f.client(t, func(c *Config) { c.Batch = api.MaxSubmission + 1 })
-	err := c.Deliver(ctx, deliveries(api.MaxSubmission+1), func([]rollup.Ack) error { return nil }, func(*Outcome) {})
+	err := c.Deliver(
+		ctx,
+		deliveries(api.MaxSubmission+1),
+		func([]rollup.Ack) error { return nil },
+		func(*Outcome) {},
+	)
 	if err == nil || errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v, want an end at once", err)
 	}

@@ -89,15 +89,17 @@ func ExampleClient_SubmitTx() {
 	// Output: true false
 }
 
-// A program that co-signs the windows of its clients runs Cosign beside Deliver. Its own memory of what
-// it signed decides what it signs: an offer that is not true is refused with a reason.
+// A program that co-signs the windows of its clients runs Cosign beside Deliver. Its own memory of
+// what it signed decides what it signs: an offer that is not true is refused with a reason.
 func ExampleClient_Cosign() {
 	node := client.StartExampleNode()
 	defer node.Stop()
 	c, err := client.New(client.Config{
 		URL: node.URL,
 		Cosign: &client.CosignConfig{
-			Sign:     client.CosignWith(func(client uint32) *bls.SecretKey { return node.Clients[client] }),
+			Sign: client.CosignWith(
+				func(client uint32) *bls.SecretKey { return node.Clients[client] },
+			),
 			Evidence: "offers", // a folder for offers that are not true
 		},
 	})

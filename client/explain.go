@@ -14,8 +14,8 @@ import (
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
-// Explain puts the error of a call into words for those who run the program: what the node said, or why
-// it said nothing, for each node that was asked. The result wraps err; nil stays nil.
+// Explain puts the error of a call into words for those who run the program: what the node said, or
+// why it said nothing, for each node that was asked. The result wraps err; nil stays nil.
 func (c *Client) Explain(err error) error {
 	text := c.explanation(err)
 	if text == "" {
@@ -49,8 +49,14 @@ func (c *Client) explanation(err error) string {
 		return text
 	case errors.As(err, &delivery):
 		if why := explainAt(delivery.Node, delivery.Err); why != "" {
-			return fmt.Sprintf("%s (%d accepted, %d refused, %d not sent, %d without an answer)", why,
-				delivery.Accepted, delivery.Refused, delivery.Unsent, delivery.Unknown)
+			return fmt.Sprintf(
+				"%s (%d accepted, %d refused, %d not sent, %d without an answer)",
+				why,
+				delivery.Accepted,
+				delivery.Refused,
+				delivery.Unsent,
+				delivery.Unknown,
+			)
 		}
 		return ""
 	case !errors.As(err, &wire):
@@ -95,7 +101,8 @@ func explainAt(url string, err error) string {
 	case connect.IsWireError(wire):
 		return fmt.Sprintf("%s answers: %s", node, wire.Message())
 	case wire.Code() == connect.CodeUnimplemented:
-		return node + " does not know this call: it takes no acks (node.serving), or it is no Waybill node"
+		return node + " does not know this call: it takes no acks (node.serving)," +
+			" or it is no Waybill node"
 	}
 	return node + silence(wire)
 }
@@ -118,7 +125,9 @@ func silence(err *connect.Error) string {
 		return ": interrupted"
 	case strings.Contains(message, "server gave HTTP response to HTTPS client"):
 		return " has no TLS: say http:// instead of https://"
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), strings.Contains(message, "http2: "):
+	case errors.Is(err, io.EOF),
+		errors.Is(err, io.ErrUnexpectedEOF),
+		strings.Contains(message, "http2: "):
 		return " answers, but not as the client port of a Waybill node (ingest.listen) does;" +
 			" with TLS, say https://"
 	}

@@ -43,7 +43,9 @@ func TestExplain(t *testing.T) {
 		cancel()
 		client.Close()
 		got := client.Explain(err)
-		if err == nil || !strings.HasPrefix(got.Error(), "node "+c.url+" ") || !strings.Contains(got.Error(), c.want) || !errors.Is(got, err) {
+		if err == nil || !strings.HasPrefix(got.Error(), "node "+c.url+" ") ||
+			!strings.Contains(got.Error(), c.want) ||
+			!errors.Is(got, err) {
 			t.Errorf("%s: %v becomes %q, want %q", c.url, err, got, c.want)
 		}
 	}
@@ -59,7 +61,8 @@ func TestExplainRefusal(t *testing.T) {
 		t.Error(got)
 	}
 	plain := errors.New("something of this machine")
-	if client.Explain(plain) != plain || client.Explain(nil) != nil { //nolint:errorlint // identity is what is tested
+	if client.Explain(plain) != plain ||
+		client.Explain(nil) != nil { //nolint:errorlint // identity is what is tested
 		t.Error("an error that speaks for itself was changed")
 	}
 }

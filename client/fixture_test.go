@@ -16,7 +16,8 @@ import (
 // clients is how many clients the network of a fixture has.
 const clients = 4
 
-// fixture is one serving node on a real socket. Everything in it is the real thing but for consensus.
+// fixture is one serving node on a real socket. Everything in it is the real thing but for
+// consensus.
 type fixture struct {
 	*testnode.Node
 	store    *store.Store
@@ -37,8 +38,16 @@ func start(t testing.TB, o options) *fixture {
 	f.Node = testnode.Start(t, testnode.Options{Clients: clients, WindowAge: o.windowAge,
 		CosignWait: o.cosignWait, Cosigners: f.sessions})
 	f.store = f.Store
-	config := ingest.Config{Network: f.ID, Version: "test", Pipeline: f.Pipeline.Pipeline, Sessions: f.sessions,
-		Chain: f.Chain, Store: f.store, Status: func() any { return struct{}{} }, Logger: quiet()}
+	config := ingest.Config{
+		Network:  f.ID,
+		Version:  "test",
+		Pipeline: f.Pipeline.Pipeline,
+		Sessions: f.sessions,
+		Chain:    f.Chain,
+		Store:    f.store,
+		Status:   func() any { return struct{}{} },
+		Logger:   quiet(),
+	}
 	if o.config != nil {
 		o.config(&config)
 	}

@@ -13,8 +13,15 @@ import (
 // GetStatus implements api.LedgerServiceClient.
 func (n *nodes) GetStatus(ctx context.Context, req *connect.Request[api.GetStatusRequest]) (
 	*connect.Response[api.GetStatusResponse], error) {
-	return read(ctx, n, "GetStatus", req,
-		func(c api.LedgerServiceClient) unary[api.GetStatusRequest, api.GetStatusResponse] { return c.GetStatus })
+	return read(
+		ctx,
+		n,
+		"GetStatus",
+		req,
+		func(c api.LedgerServiceClient) unary[api.GetStatusRequest, api.GetStatusResponse] {
+			return c.GetStatus
+		},
+	)
 }
 
 // GetAccount implements api.LedgerServiceClient.
@@ -47,8 +54,13 @@ func (n *nodes) GetServices(ctx context.Context, req *connect.Request[api.GetSer
 // GetNodes implements api.LedgerServiceClient.
 func (n *nodes) GetNodes(ctx context.Context, req *connect.Request[api.GetNodesRequest]) (
 	*connect.Response[api.GetNodesResponse], error) {
-	return read(ctx, n, "GetNodes", req,
-		func(c api.LedgerServiceClient) unary[api.GetNodesRequest, api.GetNodesResponse] { return c.GetNodes })
+	return read(
+		ctx,
+		n,
+		"GetNodes",
+		req,
+		func(c api.LedgerServiceClient) unary[api.GetNodesRequest, api.GetNodesResponse] { return c.GetNodes },
+	)
 }
 
 // GetSettlement implements api.LedgerServiceClient.
@@ -72,8 +84,13 @@ func (n *nodes) ListRollups(ctx context.Context, req *connect.Request[api.ListRo
 // ExportAck implements api.LedgerServiceClient.
 func (n *nodes) ExportAck(ctx context.Context, req *connect.Request[api.ExportAckRequest]) (
 	*connect.Response[api.ExportResponse], error) {
-	return read(ctx, n, "ExportAck", req,
-		func(c api.LedgerServiceClient) unary[api.ExportAckRequest, api.ExportResponse] { return c.ExportAck })
+	return read(
+		ctx,
+		n,
+		"ExportAck",
+		req,
+		func(c api.LedgerServiceClient) unary[api.ExportAckRequest, api.ExportResponse] { return c.ExportAck },
+	)
 }
 
 // ExportRollup implements api.LedgerServiceClient.
@@ -86,7 +103,10 @@ func (n *nodes) ExportRollup(ctx context.Context, req *connect.Request[api.Expor
 }
 
 // ExportSettlement implements api.LedgerServiceClient.
-func (n *nodes) ExportSettlement(ctx context.Context, req *connect.Request[api.ExportSettlementRequest]) (
+func (n *nodes) ExportSettlement(
+	ctx context.Context,
+	req *connect.Request[api.ExportSettlementRequest],
+) (
 	*connect.Response[api.ExportResponse], error) {
 	return read(ctx, n, "ExportSettlement", req,
 		func(c api.LedgerServiceClient) unary[api.ExportSettlementRequest, api.ExportResponse] {
@@ -95,7 +115,10 @@ func (n *nodes) ExportSettlement(ctx context.Context, req *connect.Request[api.E
 }
 
 // ListOwnRollups implements api.LedgerServiceClient. Only the client's own node knows the answer.
-func (n *nodes) ListOwnRollups(ctx context.Context, req *connect.Request[api.ListOwnRollupsRequest]) (
+func (n *nodes) ListOwnRollups(
+	ctx context.Context,
+	req *connect.Request[api.ListOwnRollupsRequest],
+) (
 	*connect.Response[api.ListOwnRollupsResponse], error) {
 	own := n.list[0]
 	res, err := own.ledger.ListOwnRollups(ctx, again(req))

@@ -32,8 +32,8 @@ type nodes struct {
 	log   *slog.Logger
 
 	mu sync.Mutex
-	// height is of the chain after everything that this client was told. A node whose chain is lower
-	// is asked nothing: what it would answer has been overtaken.
+	// height is of the chain after everything that this client was told. A node whose chain is
+	// lower is asked nothing: what it would answer has been overtaken.
 	height int64
 }
 
@@ -55,7 +55,11 @@ func newEndpoint(u *url.URL, cfg *Config) *endpoint {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP2(u.Scheme == "https")
 	protocols.SetUnencryptedHTTP2(u.Scheme == "http")
-	e := &endpoint{url: u.String(), base: u.Scheme + "://" + u.Host, backoff: retry.New(time.Second, maxDown)}
+	e := &endpoint{
+		url:     u.String(),
+		base:    u.Scheme + "://" + u.Host,
+		backoff: retry.New(time.Second, maxDown),
+	}
 	e.http = &http.Client{Transport: &http.Transport{
 		DialContext:         cfg.Dial,
 		TLSClientConfig:     cfg.TLS,
@@ -63,7 +67,10 @@ func newEndpoint(u *url.URL, cfg *Config) *endpoint {
 		IdleConnTimeout:     2 * time.Minute,
 		DisableCompression:  true,
 		Protocols:           protocols,
-		HTTP2:               &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 5 * time.Second},
+		HTTP2: &http.HTTP2Config{
+			SendPingTimeout: 10 * time.Second,
+			PingTimeout:     5 * time.Second,
+		},
 	}}
 	e.ledger = api.NewLedgerServiceClient(judgedCalls{e.http, cfg.CallTimeout}, e.base, compression,
 		connect.WithReadMaxBytes(api.MaxExportSize+1024))
@@ -73,8 +80,8 @@ func newEndpoint(u *url.URL, cfg *Config) *endpoint {
 // first returns the node that what changes something is sent to.
 func (n *nodes) first() *endpoint { return n.order(false)[0] }
 
-// order returns all nodes, those that answered last in front, in the order of preference; a node that
-// is down comes back to its place when it has had some rest, if probe allows to try it.
+// order returns all nodes, those that answered last in front, in the order of preference; a node
+// that is down comes back to its place when it has had some rest, if probe allows to try it.
 func (n *nodes) order(probe bool) []*endpoint {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -146,7 +153,10 @@ func (n *nodes) current(ctx context.Context, e *endpoint) error {
 	}
 	height, err := n.heightOf(ctx, e)
 	if err == nil && height < want {
-		err = connect.NewError(connect.CodeUnavailable, fmt.Errorf("%w: at block %d, not %d", ErrBehind, height, want))
+		err = connect.NewError(
+			connect.CodeUnavailable,
+			fmt.Errorf("%w: at block %d, not %d", ErrBehind, height, want),
+		)
 	}
 	return err
 }
@@ -240,7 +250,8 @@ func (n *nodes) finish(ctx context.Context, from *endpoint, waiting []*endpoint,
 }
 
 // unary is a generated method.
-type unary[Req, Res any] = func(context.Context, *connect.Request[Req]) (*connect.Response[Res], error)
+type unary[Req, Res any] = func(context.Context, *connect.Request[Req]) (
+	*connect.Response[Res], error)
 
 // again returns a request that can be sent beside another with the same message.
 func again[Req any](req *connect.Request[Req]) *connect.Request[Req] {
@@ -266,9 +277,9 @@ func joined(failures []error) error {
 	return errors.Join(failures...)
 }
 
-// write makes a call that changes something. It turns to another node only when the first can not have
-// got it; otherwise the caller, who knows what a second attempt means, has to ask again, and finds the
-// silent node at the end of the order.
+// write makes a call that changes something. It turns to another node only when the first can not
+// have got it; otherwise the caller, who knows what a second attempt means, has to ask again, and
+// finds the silent node at the end of the order.
 func (n *nodes) write(ctx context.Context, e *endpoint, req *connect.Request[api.SubmitTxRequest]) (
 	*connect.Response[api.SubmitTxResponse], error) {
 	res, err := e.ledger.SubmitTx(ctx, again(req))

@@ -60,7 +60,11 @@ func (n *placeNode) Addr() net.Addr { return &net.TCPAddr{} }
 // inPlace runs a test with nodes of the given names, which follow one chain.
 func inPlace(t *testing.T, names []string, test func(t *testing.T, p *place)) {
 	synctest.Test(t, func(t *testing.T) {
-		p := &place{t: t, chain: testnet.New(t, []string{"127.0.0.1:1"}, 1), nodes: map[string]*placeNode{}}
+		p := &place{
+			t:     t,
+			chain: testnet.New(t, []string{"127.0.0.1:1"}, 1),
+			nodes: map[string]*placeNode{},
+		}
 		for _, name := range names {
 			p.add(name, p.chain)
 		}
@@ -141,8 +145,8 @@ func (p *place) client(names ...string) *Client {
 	return c
 }
 
-// register has transfers executed, which stand for any transactions of one sender, and looks at their
-// effect. between is called when half of them were.
+// register has transfers executed, which stand for any transactions of one sender, and looks at
+// their effect. between is called when half of them were.
 func (p *place) register(t *testing.T, c *Client, count int, between func()) {
 	t.Helper()
 	payer, to := p.chain.Members[0].Owner, ledger.KeyOf(testnet.Key("to", 0))
@@ -269,8 +273,13 @@ func TestNodeBehind(t *testing.T) {
 		c := p.client("one", "two")
 		p.register(t, c, 10, nil)
 		p.kill("one")
-		_, err := Call(t.Context(), c.Ledger().GetAccount, accountOf(ledger.KeyOf(testnet.Key("to", 0))))
-		if !errors.Is(err, ErrBehind) || !Temporary(err) || !strings.Contains(err.Error(), "http://one:1") {
+		_, err := Call(
+			t.Context(),
+			c.Ledger().GetAccount,
+			accountOf(ledger.KeyOf(testnet.Key("to", 0))),
+		)
+		if !errors.Is(err, ErrBehind) || !Temporary(err) ||
+			!strings.Contains(err.Error(), "http://one:1") {
 			t.Errorf("got %v", err)
 		}
 		text := c.Explain(err).Error()
@@ -289,7 +298,10 @@ func TestRefusalIsAnAnswer(t *testing.T) {
 		if !NotFound(err) {
 			t.Errorf("got %v", err)
 		}
-		if _, err := c.SubmitTx(t.Context(), []byte("nonsense")); !errors.Is(err, ledger.CodeMalformed) {
+		if _, err := c.SubmitTx(t.Context(), []byte("nonsense")); !errors.Is(
+			err,
+			ledger.CodeMalformed,
+		) {
 			t.Errorf("got %v", err)
 		}
 		if p.nodes["two:1"].dials.Load() > 0 {
@@ -309,7 +321,8 @@ func TestNoNodeAnswers(t *testing.T) {
 		if took := time.Since(began); took != c.cfg.CallTimeout {
 			t.Errorf("it took %v", took)
 		}
-		if !Temporary(err) || !errors.Is(err, ErrNoAnswer) || !errors.Is(err, syscall.ECONNREFUSED) {
+		if !Temporary(err) || !errors.Is(err, ErrNoAnswer) ||
+			!errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("got %v", err)
 		}
 		text := c.Explain(err).Error()
@@ -346,7 +359,8 @@ func TestPatience(t *testing.T) {
 	})
 }
 
-// TestDeliverNamesTheNode: a delivery whose node dies says at which node, and what became of each ack.
+// TestDeliverNamesTheNode: a delivery whose node dies says at which node, and what became of each
+// ack.
 func TestDeliverNamesTheNode(t *testing.T) {
 	f := start(t, options{})
 	c := f.client(t, func(c *Config) { c.Batch, c.Patience = 8, 300*time.Millisecond })
@@ -362,11 +376,15 @@ func TestDeliverNamesTheNode(t *testing.T) {
 	})
 	f.shutdown()
 	var d *DeliveryError
-	if !errors.As(err, &d) || !errors.Is(err, ErrNoAnswer) || d.Node != f.url() || int(d.Accepted) != accepted ||
+	if !errors.As(err, &d) || !errors.Is(err, ErrNoAnswer) || d.Node != f.url() ||
+		int(d.Accepted) != accepted ||
 		int(d.Accepted+d.Refused+d.Unsent+d.Unknown) != outcomes {
 		t.Errorf("%d outcomes, %d accepted: %v", outcomes, accepted, err)
 	}
-	if text := c.Explain(err).Error(); !strings.HasPrefix(text, "node "+f.url()+" did not answer in time (") {
+	if text := c.Explain(err).Error(); !strings.HasPrefix(
+		text,
+		"node "+f.url()+" did not answer in time (",
+	) {
 		t.Errorf("explained: %s", text)
 	}
 }

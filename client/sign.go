@@ -10,9 +10,9 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// SignWith returns a Signer that signs with the clients' keys, on all processors. key returns a client's
-// key, and nil for a client that it does not know, which is an error. It is called from several
-// goroutines.
+// SignWith returns a Signer that signs with the clients' keys, on all processors. key returns a
+// client's key, and nil for a client that it does not know, which is an error. It is called from
+// several goroutines.
 func SignWith(key func(client uint32) *bls.SecretKey) Signer {
 	return func(acks []rollup.Ack) error {
 		var group errgroup.Group

@@ -21,8 +21,8 @@ type Answer struct {
 	RetryAfter            time.Duration // for overloaded acks
 }
 
-// Stream submits frames over one connection, up to Config.Window submissions ahead of their answers. Its methods
-// are safe for concurrent use.
+// Stream submits frames over one connection, up to Config.Window submissions ahead of their
+// answers. Its methods are safe for concurrent use.
 type Stream struct {
 	book   *book // nil when the client does not co-sign
 	rpc    *connect.BidiStreamForClient[api.SubmitAcksRequest, api.SubmitAcksResponse]
@@ -46,8 +46,8 @@ type Pending struct {
 // Done is closed when Wait will not block.
 func (p *Pending) Done() <-chan struct{} { return p.done }
 
-// Wait returns the answer. Its error wraps ErrUnknownOutcome when the connection was lost; ctx's error leaves the
-// submission on its way.
+// Wait returns the answer. Its error wraps ErrUnknownOutcome when the connection was lost; ctx's
+// error leaves the submission on its way.
 func (p *Pending) Wait(ctx context.Context) (Answer, error) {
 	select {
 	case <-p.done:
@@ -57,7 +57,8 @@ func (p *Pending) Wait(ctx context.Context) (Answer, error) {
 	}
 }
 
-// Open begins a stream of submissions that lasts until Close, ctx's end, or a failure; after one, open another.
+// Open begins a stream of submissions that lasts until Close, ctx's end, or a failure; after one,
+// open another.
 func (c *Client) Open(ctx context.Context) *Stream {
 	ctx, cancel := context.WithCancel(ctx)
 	s := &Stream{
@@ -74,9 +75,10 @@ func (c *Client) Open(ctx context.Context) *Stream {
 	return s
 }
 
-// Submit sends acks, 128 bytes each, end to end, at most the node's limit of them. It blocks while the window is full.
-// The frames may be reused when it returns. Errors: ErrNotSent, which wraps the reason why the stream ended, and
-// ctx's error; whatever breaks once sending began is the answer's error. If ctx ends while sending, the stream breaks.
+// Submit sends acks, 128 bytes each, end to end, at most the node's limit of them. It blocks while
+// the window is full. The frames may be reused when it returns. Errors: ErrNotSent, which wraps the
+// reason why the stream ended, and ctx's error; whatever breaks once sending began is the answer's
+// error. If ctx ends while sending, the stream breaks.
 func (s *Stream) Submit(ctx context.Context, frames []byte) (*Pending, error) {
 	if len(frames) == 0 || len(frames)%rollup.AckSize != 0 {
 		return nil, fmt.Errorf("%w: %d bytes are not acks", rollup.ErrMalformed, len(frames))
@@ -108,13 +110,16 @@ func (s *Stream) send(ctx context.Context, p *Pending, frames []byte) error {
 	}
 	stop := context.AfterFunc(ctx, s.cancel)
 	defer stop()
-	if err := s.rpc.Send(&api.SubmitAcksRequest{Frames: frames}); err != nil && !errors.Is(err, io.EOF) {
-		s.cancel() // the receiver ends, and resolves p; at EOF it has ended by itself, and knows why
+	if err := s.rpc.Send(&api.SubmitAcksRequest{Frames: frames}); err != nil &&
+		!errors.Is(err, io.EOF) {
+		// The receiver ends, and resolves p. At EOF it has ended by itself, and knows why.
+		s.cancel()
 	}
 	return nil
 }
 
-// receive matches answers with submissions until the stream ends. It runs until then, and Close waits for it.
+// receive matches answers with submissions until the stream ends. It runs until then, and Close
+// waits for it.
 func (s *Stream) receive() {
 	err := s.receiveAll()
 	s.err = err
@@ -141,12 +146,21 @@ func (s *Stream) receiveAll() error {
 		select {
 		case p := <-s.waiting:
 			if len(response.Codes) != p.acks {
-				err := fmt.Errorf("%w: %d codes for %d acks", ErrUnknownOutcome, len(response.Codes), p.acks)
+				err := fmt.Errorf(
+					"%w: %d codes for %d acks",
+					ErrUnknownOutcome,
+					len(response.Codes),
+					p.acks,
+				)
 				p.resolve(Answer{}, err)
 				return err
 			}
-			answer := Answer{Codes: make([]rollup.Code, p.acks), OpenEpoch: response.OpenEpoch, OpenWindow: response.OpenWindow,
-				RetryAfter: time.Duration(response.RetryAfterMs) * time.Millisecond}
+			answer := Answer{
+				Codes:      make([]rollup.Code, p.acks),
+				OpenEpoch:  response.OpenEpoch,
+				OpenWindow: response.OpenWindow,
+				RetryAfter: time.Duration(response.RetryAfterMs) * time.Millisecond,
+			}
 			for i, code := range response.Codes {
 				answer.Codes[i] = rollup.Code(code)
 			}
@@ -165,7 +179,8 @@ func (p *Pending) resolve(answer Answer, err error) {
 	close(p.done)
 }
 
-// Close tells the node that no more acks come, waits for the answers that are due, and ends the stream.
+// Close tells the node that no more acks come, waits for the answers that are due, and ends the
+// stream.
 func (s *Stream) Close(ctx context.Context) error {
 	s.sending.Lock()
 	err := s.rpc.CloseRequest()

@@ -16,8 +16,8 @@ import (
 )
 
 // SubmitTx submits a transaction and returns its hash. An error that wraps *ledger.Refusal is the
-// ledger's answer. After any other a node may have taken the transaction; submitting it again does no
-// harm, since the ledger executes it once.
+// ledger's answer. After any other a node may have taken the transaction; submitting it again does
+// no harm, since the ledger executes it once.
 func (c *Client) SubmitTx(ctx context.Context, tx []byte) (hash string, err error) {
 	response, err := c.nodes.SubmitTx(ctx, txRequest(tx))
 	if err != nil {
@@ -53,8 +53,8 @@ func refusalText(err error, code string) string {
 	return strings.TrimPrefix(strings.TrimPrefix(wire.Message(), code), ": ")
 }
 
-// NextNonce returns how many transactions a key has had executed. NotFound says of the error that the
-// key has no account.
+// NextNonce returns how many transactions a key has had executed. NotFound says of the error that
+// the key has no account.
 func (c *Client) NextNonce(ctx context.Context, key ledger.Key) (uint64, error) {
 	account, err := Call(ctx, c.nodes.GetAccount, accountOf(key))
 	return account.GetNextNonce(), err
@@ -67,26 +67,39 @@ func accountOf(key ledger.Key) *api.GetAccountRequest {
 // ahead is how many transactions of one sender Execute has wait for a block.
 const ahead = 32
 
-// resubmission is after how many backoffs Execute hands in again what was taken and is not executed:
-// the node may have lost it, with all behind it, to a restart or to a block in which it failed; or it
-// is cut off from the committee.
+// resubmission is after how many backoffs Execute hands in again what was taken and is not
+// executed: the node may have lost it, with all behind it, to a restart or to a block in which it
+// failed; or it is cut off from the committee.
 const resubmission = 30
 
 // errStalled is why Execute turns to another node when nothing happens.
 var errStalled = errors.New("client: transactions were taken and are not executed")
 
 // Execute submits transactions of one sender, in the order of their nonces, from first on without a
-// gap, and waits until the sender's count shows that all were executed. What may pass is waited for: a
-// broken connection, a node that is busy. It turns to another node when one does not answer, or takes
-// transactions that are not executed. What any node answers afterwards includes their effect. Errors:
-// the ledger's final refusal, which wraps *ledger.Refusal; what can not pass; and, when ctx ends, its
-// error with the last one that stood in the way.
-func (c *Client) Execute(ctx context.Context, sender ledger.Key, first uint64, txs ...[]byte) error {
+// gap, and waits until the sender's count shows that all were executed. What may pass is waited
+// for: a broken connection, a node that is busy. It turns to another node when one does not answer,
+// or takes transactions that are not executed. What any node answers afterwards includes their
+// effect. Errors: the ledger's final refusal, which wraps *ledger.Refusal; what can not pass; and,
+// when ctx ends, its error with the last one that stood in the way.
+func (c *Client) Execute(
+	ctx context.Context,
+	sender ledger.Key,
+	first uint64,
+	txs ...[]byte,
+) error {
 	if len(txs) == 0 {
 		return nil
 	}
-	x := &execution{nodes: c.nodes, sender: sender, txs: txs, first: first, next: first, sent: first,
-		taken: first, resubmit: resubmission * c.cfg.Backoff}
+	x := &execution{
+		nodes:    c.nodes,
+		sender:   sender,
+		txs:      txs,
+		first:    first,
+		next:     first,
+		sent:     first,
+		taken:    first,
+		resubmit: resubmission * c.cfg.Backoff,
+	}
 	x.again = time.Now().Add(x.resubmit)
 	for {
 		done, err := x.step(ctx)
@@ -177,8 +190,8 @@ func (x *execution) submit(ctx context.Context, at *endpoint) error {
 	return nil
 }
 
-// count asks a node how many transactions of the sender were executed. When it is all of them, nodes
-// whose chains are behind that are asked nothing from then on.
+// count asks a node how many transactions of the sender were executed. When it is all of them,
+// nodes whose chains are behind that are asked nothing from then on.
 func (x *execution) count(ctx context.Context, at *endpoint) (uint64, error) {
 	err := x.nodes.current(ctx, at)
 	var account *api.GetAccountResponse

@@ -25,8 +25,9 @@ func TestNewClientRefusesAddresses(t *testing.T) {
 	}
 }
 
-// mempool is a chain that takes transactions and executes them later: up to a hundred at each block, which comes when
-// somebody asks for the view. Some it loses, and some it answers in a way that leaves the caller in doubt.
+// mempool is a chain that takes transactions and executes them later: up to a hundred at each
+// block, which comes when somebody asks for the view. Some it loses, and some it answers in a way
+// that leaves the caller in doubt.
 type mempool struct {
 	testnode.Chain
 	lose  map[uint64]int   // by nonce: how often it is taken, and not executed
@@ -72,8 +73,15 @@ func (m *mempool) View() *ledger.View {
 }
 
 func TestExecute(t *testing.T) {
-	m := &mempool{waiting: map[uint64][]byte{}, lose: map[uint64]int{5: 1}, doubt: map[uint64]error{7: errors.New("busy")}}
-	f := start(t, options{config: func(c *ingest.Config) { m.Chain = c.Chain.(testnode.Chain); c.Chain = m }})
+	m := &mempool{
+		waiting: map[uint64][]byte{},
+		lose:    map[uint64]int{5: 1},
+		doubt:   map[uint64]error{7: errors.New("busy")},
+	}
+	f := start(
+		t,
+		options{config: func(c *ingest.Config) { m.Chain = c.Chain.(testnode.Chain); c.Chain = m }},
+	)
 	c := f.client(t, nil)
 	payer, to := f.Members[0].Owner, ledger.KeyOf(testnet.Key("to", 0))
 	transfers := func(from, until uint64, amount uint64) (txs [][]byte) {
@@ -97,11 +105,17 @@ func TestExecute(t *testing.T) {
 	if err := c.Execute(t.Context(), sender, next-1, other); !errors.Is(err, ledger.CodeBadNonce) {
 		t.Errorf("a nonce that another transaction had: %v", err)
 	}
-	if err := c.Execute(t.Context(), sender, next+1000, ledger.NewTransfer(f.ID, payer, next+1000, to, 5)); !errors.Is(err, ledger.CodeBadNonce) {
+	if err := c.Execute(t.Context(), sender, next+1000, ledger.NewTransfer(f.ID, payer, next+1000, to, 5)); !errors.Is(
+		err,
+		ledger.CodeBadNonce,
+	) {
 		t.Errorf("a nonce far ahead: %v", err)
 	}
 	bad := append(transfers(next, next+3, 1), transfers(next+3, next+4, 1<<60)...)
-	if err := c.Execute(t.Context(), sender, next, append(bad, transfers(next+4, next+6, 1)...)...); !errors.Is(err, ledger.CodeInsufficientBalance) {
+	if err := c.Execute(t.Context(), sender, next, append(bad, transfers(next+4, next+6, 1)...)...); !errors.Is(
+		err,
+		ledger.CodeInsufficientBalance,
+	) {
 		t.Errorf("one that fails: %v", err)
 	}
 	if nonce, err := c.NextNonce(t.Context(), sender); err != nil || nonce != next+3 {
@@ -115,7 +129,11 @@ func TestExecute(t *testing.T) {
 	m.mu.Unlock()
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	if err := c.Execute(ctx, sender, next+3, transfers(next+3, next+4, 1)...); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "0 of 1") {
+	if err := c.Execute(ctx, sender, next+3, transfers(next+3, next+4, 1)...); !errors.Is(
+		err,
+		context.DeadlineExceeded,
+	) ||
+		!strings.Contains(err.Error(), "0 of 1") {
 		t.Errorf("lost for ever: %v", err)
 	}
 	ctx, cancel = context.WithCancel(t.Context())
@@ -130,7 +148,8 @@ func TestExecute(t *testing.T) {
 		}
 	})
 	err := gone.Execute(ctx, sender, next+3, transfers(next+3, next+4, 1)...)
-	if !errors.Is(err, context.Canceled) || !strings.Contains(gone.Explain(err).Error(), "does not answer: connection refused") {
+	if !errors.Is(err, context.Canceled) ||
+		!strings.Contains(gone.Explain(err).Error(), "does not answer: connection refused") {
 		t.Errorf("without a node: %v", gone.Explain(err))
 	}
 }
@@ -153,7 +172,12 @@ func TestWaitForHeight(t *testing.T) {
 	for behind.View().Height() < ahead.View().Height() {
 		select {
 		case err := <-done:
-			t.Fatalf("level at heights %d and %d: %v", ahead.View().Height(), behind.View().Height(), err)
+			t.Fatalf(
+				"level at heights %d and %d: %v",
+				ahead.View().Height(),
+				behind.View().Height(),
+				err,
+			)
 		default:
 			behind.Advance(0)
 		}

@@ -12,9 +12,9 @@ import (
 )
 
 // judgedCalls is an HTTP client that gives what breaks between client and node its code where it
-// breaks: the caller's context decides whether a call was given up; while that lives, whatever happened
-// to the connection may pass. Connect alone would take a reset connection for one that the caller gave
-// up, and an aborted stream for one that can not work.
+// breaks: the caller's context decides whether a call was given up; while that lives, whatever
+// happened to the connection may pass. Connect alone would take a reset connection for one that the
+// caller gave up, and an aborted stream for one that can not work.
 type judgedCalls struct {
 	*http.Client
 	silence time.Duration // how long a node may be silent; 0: for ever

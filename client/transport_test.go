@@ -43,7 +43,8 @@ func (c *resetConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// TestResetIsTemporary has connections reset at every point of a call, under a caller who waits and one who gave up.
+// TestResetIsTemporary has connections reset at every point of a call, under a caller who waits and
+// one who gave up.
 func TestResetIsTemporary(t *testing.T) {
 	f := start(t, options{})
 	temporary := func(t *testing.T, err error) {
@@ -111,7 +112,10 @@ func TestResetIsTemporary(t *testing.T) {
 		if connect.CodeOf(err) != connect.CodeCanceled || Temporary(err) {
 			t.Errorf("a call that was given up: %v", err)
 		}
-		if _, err := Call(ctx, c.Ledger().GetStatus, &api.GetStatusRequest{}); connect.CodeOf(err) != connect.CodeCanceled || Temporary(err) {
+		if _, err := Call(ctx, c.Ledger().GetStatus, &api.GetStatusRequest{}); connect.CodeOf(
+			err,
+		) != connect.CodeCanceled ||
+			Temporary(err) {
 			t.Errorf("a call that was given up before it began: %v", err)
 		}
 	})
@@ -126,7 +130,8 @@ func TestJudged(t *testing.T) {
 		ctx  context.Context
 		code connect.Code
 	}{{t.Context(), connect.CodeUnavailable}, {canceled, connect.CodeCanceled}, {late, connect.CodeDeadlineExceeded}} {
-		if err := judged(c.ctx, syscall.ECONNRESET); connect.CodeOf(err) != c.code || !errors.Is(err, syscall.ECONNRESET) {
+		if err := judged(c.ctx, syscall.ECONNRESET); connect.CodeOf(err) != c.code ||
+			!errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("%v, want %v", err, c.code)
 		}
 	}

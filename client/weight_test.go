@@ -10,13 +10,15 @@ import (
 	"testing"
 )
 
-// maxPackages is how many packages beyond the standard library a program may compile that sends an ack.
+// maxPackages is how many packages beyond the standard library a program may compile that sends an
+// ack.
 const maxPackages = 90
 
 // weight counts the packages beyond the standard library that a package compiles.
 func weight(t *testing.T, path string) int {
 	t.Helper()
-	out, err := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", path).Output()
+	out, err := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", path).
+		Output()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,9 @@ func (r *Replay) cosign() *client.CosignConfig {
 			return nil
 		},
 		// 37 spreads the clients of a node, whose indices are so far apart, over the percentages.
-		Willing:  func(client uint32) bool { return int(client/uint32(len(r.clients))*37%100) >= r.cfg.Rung1 },
+		Willing: func(client uint32) bool {
+			return int(client/uint32(len(r.clients))*37%100) >= r.cfg.Rung1
+		},
 		Payer:    r.payerOf,
 		Evidence: r.cfg.Evidence,
 	}

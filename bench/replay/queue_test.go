@@ -48,8 +48,8 @@ func TestQueue(t *testing.T) {
 	})
 }
 
-// TestQueueIsBounded: a writer waits while the queue is full, until a reader takes one or its context
-// ends.
+// TestQueueIsBounded: a writer waits while the queue is full, until a reader takes one or its
+// context ends.
 func TestQueueIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue()

@@ -28,7 +28,11 @@ type Parties struct{ Payers, Services, Clients int }
 // Register makes sure that every party of the workload is registered: payers with an account,
 // services, and clients with proofs of possession. progress is called with the number of clients
 // done and their total; it may be nil.
-func (r *Replay) Register(ctx context.Context, deliveries iter.Seq[workload.Delivery], progress func(done, total int)) (Parties, error) {
+func (r *Replay) Register(
+	ctx context.Context,
+	deliveries iter.Seq[workload.Delivery],
+	progress func(done, total int),
+) (Parties, error) {
 	names := map[string]bool{}
 	for d := range deliveries {
 		names[d.Service] = true
@@ -68,7 +72,11 @@ func (r *Replay) Register(ctx context.Context, deliveries iter.Seq[workload.Deli
 // account returns the account of a key; Index is nil when there is none. The treasury has a count
 // without one.
 func (r *Replay) account(ctx context.Context, key ledger.Key) (*api.GetAccountResponse, error) {
-	a, err := client.Retry(ctx, r.clients[0].Ledger().GetAccount, &api.GetAccountRequest{By: &api.GetAccountRequest_Key{Key: key.String()}})
+	a, err := client.Retry(
+		ctx,
+		r.clients[0].Ledger().GetAccount,
+		&api.GetAccountRequest{By: &api.GetAccountRequest_Key{Key: key.String()}},
+	)
 	if client.NotFound(err) {
 		return &api.GetAccountResponse{}, nil
 	}
@@ -94,7 +102,10 @@ func (r *Replay) fund(ctx context.Context) error {
 		return nil
 	}
 	if r.cfg.Treasury == nil {
-		return fmt.Errorf("%d have no account, and without the treasury's key none can be funded", len(poor))
+		return fmt.Errorf(
+			"%d have no account, and without the treasury's key none can be funded",
+			len(poor),
+		)
 	}
 	treasury, err := r.account(ctx, ledger.KeyOf(r.cfg.Treasury))
 	if err != nil {
@@ -102,9 +113,16 @@ func (r *Replay) fund(ctx context.Context) error {
 	}
 	deposits := make([][]byte, len(poor))
 	for i, key := range poor {
-		deposits[i] = ledger.NewDeposit(r.cfg.Network, r.cfg.Treasury, treasury.NextNonce+uint64(i), key, r.cfg.Deposit)
+		deposits[i] = ledger.NewDeposit(
+			r.cfg.Network,
+			r.cfg.Treasury,
+			treasury.NextNonce+uint64(i),
+			key,
+			r.cfg.Deposit,
+		)
 	}
-	if err := r.clients[0].Execute(ctx, ledger.KeyOf(r.cfg.Treasury), treasury.NextNonce, deposits...); err != nil {
+	sender := ledger.KeyOf(r.cfg.Treasury)
+	if err := r.clients[0].Execute(ctx, sender, treasury.NextNonce, deposits...); err != nil {
 		return err
 	}
 	for _, p := range all {
@@ -128,7 +146,11 @@ func (r *Replay) registerServices(ctx context.Context, names []string) error {
 	unit := func(name string) string { return "byte of " + name }
 	list := func() error {
 		for from := uint32(0); ; {
-			page, err := client.Retry(ctx, r.clients[0].Ledger().GetServices, &api.GetServicesRequest{From: from})
+			page, err := client.Retry(
+				ctx,
+				r.clients[0].Ledger().GetServices,
+				&api.GetServicesRequest{From: from},
+			)
 			if err != nil {
 				return err
 			}
@@ -150,8 +172,20 @@ func (r *Replay) registerServices(ctx context.Context, names []string) error {
 	var txs [][]byte
 	for _, name := range names {
 		if _, ok := r.services[name]; !ok {
-			service := &ledger.ServiceRegistration{Price: r.cfg.Price, UnitCap: 1 << 32, Unit: unit(name)}
-			txs = append(txs, ledger.NewRegisterService(r.cfg.Network, owner, account.NextNonce+uint64(len(txs)), service))
+			service := &ledger.ServiceRegistration{
+				Price:   r.cfg.Price,
+				UnitCap: 1 << 32,
+				Unit:    unit(name),
+			}
+			txs = append(
+				txs,
+				ledger.NewRegisterService(
+					r.cfg.Network,
+					owner,
+					account.NextNonce+uint64(len(txs)),
+					service,
+				),
+			)
 		}
 	}
 	if err := r.clients[0].Execute(ctx, ledger.KeyOf(owner), account.NextNonce, txs...); err != nil {
@@ -214,7 +248,10 @@ func (r *Replay) registerFor(ctx context.Context, p *payer) error {
 	if err != nil {
 		return err
 	}
-	missing := slices.DeleteFunc(slices.Clone(p.clients), func(c *customer) bool { return c.index != unknown })
+	missing := slices.DeleteFunc(
+		slices.Clone(p.clients),
+		func(c *customer) bool { return c.index != unknown },
+	)
 	var txs [][]byte
 	for chunk := range slices.Chunk(missing, clientsPerTx) {
 		proofs := make([]ledger.ClientProof, len(chunk))
@@ -222,7 +259,15 @@ func (r *Replay) registerFor(ctx context.Context, p *payer) error {
 			proof := bls.Prove(c.secret)
 			proofs[i] = ledger.ClientProof{Key: c.public, Proof: proof.Bytes()}
 		}
-		txs = append(txs, ledger.NewRegisterClients(r.cfg.Network, p.key, account.NextNonce+uint64(len(txs)), proofs))
+		txs = append(
+			txs,
+			ledger.NewRegisterClients(
+				r.cfg.Network,
+				p.key,
+				account.NextNonce+uint64(len(txs)),
+				proofs,
+			),
+		)
 	}
 	return r.clients[0].Execute(ctx, ledger.KeyOf(p.key), account.NextNonce, txs...)
 }
@@ -230,7 +275,10 @@ func (r *Replay) registerFor(ctx context.Context, p *payer) error {
 // lookUp asks for the indices of clients that have none yet.
 func (r *Replay) lookUp(ctx context.Context, found func(n int)) error {
 	for _, p := range r.payers {
-		pending := slices.DeleteFunc(slices.Clone(p.clients), func(c *customer) bool { return c.index != unknown })
+		pending := slices.DeleteFunc(
+			slices.Clone(p.clients),
+			func(c *customer) bool { return c.index != unknown },
+		)
 		for chunk := range slices.Chunk(pending, ledger.MaxClientsPerTx) {
 			req := &api.GetClientsRequest{}
 			for _, c := range chunk {

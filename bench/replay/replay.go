@@ -36,14 +36,16 @@ type Config struct {
 	Treasury ed25519.PrivateKey // funds the payers; nil when they have accounts already
 	Seed     []byte             // 32 or more secret bytes that all keys derive from
 	Deposit  uint64             // micro-credits for a payer that has no account yet
-	Price    uint64             // of a service that is not registered yet, micro-credits per 2^20 units
+	Price    uint64             // of a service to register, micro-credits per 2^20 units
 	Batch    int                // acks in a submission; 0: 512
 
 	// Patience is how long a node may be silent before it is given up; 0: 30 seconds.
 	Patience time.Duration
 	Logger   *slog.Logger // of the nodes' conditions; nil: nothing is logged
 
-	Rung1    int    // percentage of clients that do not co-sign their windows, so that their acks are verified one by one
+	// Rung1 is the percentage of clients that do not co-sign their windows, so that their acks are
+	// verified one by one.
+	Rung1    int
 	Evidence string // directory for offers of a node that are not true; empty: they are not kept
 }
 
@@ -84,7 +86,7 @@ type customer struct {
 	public ledger.BLSKey
 	index  uint32
 	payer  uint32
-	seq    uint32 // of its next ack; touched by the one goroutine that delivers to the client's node
+	seq    uint32 // of its next ack; belongs to the goroutine that delivers to its node
 }
 
 // Account is one line of the replay's own books.
@@ -101,8 +103,10 @@ type Tally struct {
 	Received uint64                 // deliveries that a node answered finally
 	Accepted uint64                 // acks that a node answered accepted or known
 	Refused  map[rollup.Code]uint64 // by the node's last word
-	Again    uint64                 // submissions beyond each delivery's first: signed for a window that had closed, or overloaded
-	Accounts map[Account]Sum        // accepted
+	// Again counts submissions beyond each delivery's first: signed for a window that had closed, or
+	// overloaded.
+	Again    uint64
+	Accounts map[Account]Sum // accepted
 
 	Undelivered uint64      // deliveries that a node has not answered: Deliver's error says why
 	Sample      *rollup.Ack // one accepted ack
@@ -130,8 +134,13 @@ func New(ctx context.Context, cfg Config) (*Replay, error) {
 	if cfg.Rung1 < 0 || cfg.Rung1 > 100 {
 		return nil, fmt.Errorf("replay: %d %% of the clients", cfg.Rung1)
 	}
-	r := &Replay{cfg: cfg, services: map[string]uint32{}, payers: map[string]*payer{}, parties: map[party]*customer{},
-		tally: NewTally()}
+	r := &Replay{
+		cfg:      cfg,
+		services: map[string]uint32{},
+		payers:   map[string]*payer{},
+		parties:  map[party]*customer{},
+		tally:    NewTally(),
+	}
 	for i, url := range cfg.Nodes {
 		if err := r.connect(ctx, i, url); err != nil {
 			return nil, errors.Join(err, r.Close())
@@ -247,7 +256,11 @@ func (r *Replay) Deliver(ctx context.Context, deliveries iter.Seq[workload.Deliv
 }
 
 // produce puts what is to be acknowledged into the queues of the nodes.
-func (r *Replay) produce(ctx context.Context, deliveries iter.Seq[workload.Delivery], queues []*queue) error {
+func (r *Replay) produce(
+	ctx context.Context,
+	deliveries iter.Seq[workload.Delivery],
+	queues []*queue,
+) error {
 	for d := range deliveries {
 		c, ok := r.parties[party{d.Address, d.Payer}]
 		if !ok {
@@ -257,7 +270,12 @@ func (r *Replay) produce(ctx context.Context, deliveries iter.Seq[workload.Deliv
 		if !ok {
 			return fmt.Errorf("replay: service %s is not registered", d.Service)
 		}
-		ack := rollup.Ack{Client: c.index, Service: service, Units: d.Units, Request: blake3.Sum256(d.Record)}
+		ack := rollup.Ack{
+			Client:  c.index,
+			Service: service,
+			Units:   d.Units,
+			Request: blake3.Sum256(d.Record),
+		}
 		if err := queues[r.nodeOf(c)].put(ctx, ack); err != nil {
 			return err
 		}
@@ -267,11 +285,21 @@ func (r *Replay) produce(ctx context.Context, deliveries iter.Seq[workload.Deliv
 }
 
 // deliverTo delivers to one node, once its chain has come to where the parties are registered.
-func (r *Replay) deliverTo(ctx context.Context, i int, q *queue, signers map[uint32]*customer) error {
+func (r *Replay) deliverTo(
+	ctx context.Context,
+	i int,
+	q *queue,
+	signers map[uint32]*customer,
+) error {
 	c := r.clients[i]
 	err := c.WaitForHeight(ctx, r.height)
 	if err == nil {
-		err = c.Deliver(ctx, q.all(ctx), signer(signers), func(o *client.Outcome) { r.book(signers, o) })
+		err = c.Deliver(
+			ctx,
+			q.all(ctx),
+			signer(signers),
+			func(o *client.Outcome) { r.book(signers, o) },
+		)
 	}
 	return c.Explain(err)
 }
@@ -326,7 +354,11 @@ func (r *Replay) book(clients map[uint32]*customer, o *client.Outcome) {
 
 // NewTally returns books without an entry.
 func NewTally() Tally {
-	return Tally{Refused: map[rollup.Code]uint64{}, Accounts: map[Account]Sum{}, last: map[uint32]rollup.Ack{}}
+	return Tally{
+		Refused:  map[rollup.Code]uint64{},
+		Accounts: map[Account]Sum{},
+		last:     map[uint32]rollup.Ack{},
+	}
 }
 
 // Book enters what became of a delivery that an account pays for.

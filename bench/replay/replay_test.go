@@ -41,8 +41,15 @@ func network(t *testing.T) (*testnet.Network, *node.Node) {
 }
 
 func configOf(net *testnet.Network) replay.Config {
-	return replay.Config{Network: net.Genesis.Network(), Nodes: []string{net.Nodes[0].Ingest}, Treasury: net.Treasury,
-		Seed: bytes.Repeat([]byte{9}, 32), Deposit: 1_000_000, Price: 1000, Batch: 16}
+	return replay.Config{
+		Network:  net.Genesis.Network(),
+		Nodes:    []string{net.Nodes[0].Ingest},
+		Treasury: net.Treasury,
+		Seed:     bytes.Repeat([]byte{9}, 32),
+		Deposit:  1_000_000,
+		Price:    1000,
+		Batch:    16,
+	}
 }
 
 func deliveries(g workload.Generator) iter.Seq[workload.Delivery] {
@@ -70,8 +77,15 @@ func run(t *testing.T, cfg replay.Config, g workload.Generator) (replay.Parties,
 	if err != nil {
 		t.Fatal(err)
 	}
-	if clients != parties.Clients || len(r.Payers()) != parties.Payers || len(r.Services()) != parties.Services {
-		t.Errorf("%d clients done, %+v, payers %v, services %v", clients, parties, r.Payers(), r.Services())
+	if clients != parties.Clients || len(r.Payers()) != parties.Payers ||
+		len(r.Services()) != parties.Services {
+		t.Errorf(
+			"%d clients done, %+v, payers %v, services %v",
+			clients,
+			parties,
+			r.Payers(),
+			r.Services(),
+		)
 	}
 	if err := r.Deliver(ctx, deliveries(g)); err != nil {
 		t.Fatal(err)
@@ -86,10 +100,14 @@ func run(t *testing.T, cfg replay.Config, g workload.Generator) (replay.Parties,
 		units -= sum.Units
 		acks -= sum.Acks
 	}
-	if units != 0 || acks != 0 || tally.Received != uint64(g.Requests) || tally.Accepted != tally.Received || len(tally.Refused) != 0 || tally.Sample == nil {
+	if units != 0 || acks != 0 || tally.Received != uint64(g.Requests) ||
+		tally.Accepted != tally.Received ||
+		len(tally.Refused) != 0 ||
+		tally.Sample == nil {
 		t.Errorf("%d units and %d acks are missing in %+v", units, acks, tally)
 	}
-	if p := r.Progress(); p.Accepted != tally.Accepted || p.Refused != 0 || p.Received != tally.Received {
+	if p := r.Progress(); p.Accepted != tally.Accepted || p.Refused != 0 ||
+		p.Received != tally.Received {
 		t.Errorf("%+v after %+v", p, tally)
 	}
 	return parties, tally
@@ -103,10 +121,17 @@ func TestReplay(t *testing.T) {
 	parties, first := run(t, configOf(net), g)
 	view := n.View()
 	if view.Clients() != parties.Clients || view.Services() != parties.Services {
-		t.Errorf("registered are %d clients and %d services of %+v", view.Clients(), view.Services(), parties)
+		t.Errorf(
+			"registered are %d clients and %d services of %+v",
+			view.Clients(),
+			view.Services(),
+			parties,
+		)
 	}
 	again, second := run(t, configOf(net), g)
-	if now := n.View(); again != parties || now.Clients() != view.Clients() || now.Services() != view.Services() || now.Accounts() != view.Accounts() {
+	if now := n.View(); again != parties || now.Clients() != view.Clients() ||
+		now.Services() != view.Services() ||
+		now.Accounts() != view.Accounts() {
 		t.Errorf("the second run registered anew: %+v after %+v", again, parties)
 	}
 	if first.Sample.Client == second.Sample.Client && first.Sample.Seq == second.Sample.Seq {
@@ -150,10 +175,12 @@ func TestRefusals(t *testing.T) {
 	}
 	defer r.Close()
 	g := workload.Generator{Seed: 1, Requests: 5}
-	if _, err := r.Register(t.Context(), deliveries(g), nil); err == nil || !strings.Contains(err.Error(), "treasury") {
+	if _, err := r.Register(t.Context(), deliveries(g), nil); err == nil ||
+		!strings.Contains(err.Error(), "treasury") {
 		t.Errorf("payers without a treasury: %v", err)
 	}
-	if err := r.Deliver(t.Context(), deliveries(g)); err == nil || !strings.Contains(err.Error(), "not registered") {
+	if err := r.Deliver(t.Context(), deliveries(g)); err == nil ||
+		!strings.Contains(err.Error(), "not registered") {
 		t.Errorf("deliveries of strangers: %v", err)
 	}
 }

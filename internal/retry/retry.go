@@ -1,6 +1,7 @@
-// Package retry is how this project tries again what failed for a reason that may pass: after delays
-// that double up to a bound and are spread at random, so that many who failed together do not come
-// back together; no earlier than the other side asked for; and never past the end of a context.
+// Package retry is how this project tries again what failed for a reason that may pass: after
+// delays that double up to a bound and are spread at random, so that many who failed together do
+// not come back together; no earlier than the other side asked for; and never past the end of a
+// context.
 //
 // [Do] is the whole loop. A loop with a shape of its own waits on a [Backoff].
 package retry
@@ -18,8 +19,8 @@ const spread = 0.3
 // Backoff counts the failures in a row and waits longer after each. It belongs to one goroutine.
 type Backoff struct{ delays *backoff.ExponentialBackOff }
 
-// New returns a Backoff whose first delay is about first, and none of whose delays is more than about
-// most. Both are positive.
+// New returns a Backoff whose first delay is about first, and none of whose delays is more than
+// about most. Both are positive.
 func New(first, most time.Duration) *Backoff {
 	delays := backoff.NewExponentialBackOff()
 	delays.InitialInterval, delays.MaxInterval = first, max(first, most)

@@ -1,5 +1,5 @@
-// Package testnet is a small network in memory for the tests of node/peer and node/ingest: real keys, a real ledger
-// whose blocks are made on demand, and acks that verify.
+// Package testnet is a small network in memory for the tests of node/peer and node/ingest: real
+// keys, a real ledger whose blocks are made on demand, and acks that verify.
 package testnet
 
 import (
@@ -32,7 +32,8 @@ type Member struct {
 	Transport ed25519.PrivateKey
 }
 
-// Network is a chain that executes a transaction when it is submitted, one block each. It is safe for concurrent use.
+// Network is a chain that executes a transaction when it is submitted, one block each. It is safe
+// for concurrent use.
 type Network struct {
 	Genesis  *ledger.Genesis
 	ID       rollup.Network
@@ -66,22 +67,33 @@ func SecretKey(tb testing.TB, name string, i int) *bls.SecretKey {
 	return key
 }
 
-// New starts a network whose members listen at the given addresses, with a funded payer, one service and some clients.
+// New starts a network whose members listen at the given addresses, with a funded payer, one
+// service and some clients.
 func New(tb testing.TB, addresses []string, clients int) *Network {
 	tb.Helper()
-	n := &Network{Treasury: Key("treasury", 0), time: time.Now().Truncate(time.Second), updated: make(chan struct{})}
+	n := &Network{
+		Treasury: Key("treasury", 0),
+		time:     time.Now().Truncate(time.Second),
+		updated:  make(chan struct{}),
+	}
 	n.Genesis = &ledger.Genesis{
 		Version: ledger.GenesisVersion, ChainID: "testnet", GenesisTime: n.time, Treasury: ledger.KeyOf(n.Treasury),
 		Params: ledger.Params{EpochSeconds: EpochSeconds, GraceSeconds: 10, LateEpochs: 2,
 			Shares: rollup.Shares{Node: 7000, Service: 2000, Protocol: 1000}},
 	}
 	for i, address := range addresses {
-		m := Member{BLS: SecretKey(tb, "member", i), Owner: Key("owner", i), Transport: Key("transport", i)}
+		m := Member{
+			BLS:       SecretKey(tb, "member", i),
+			Owner:     Key("owner", i),
+			Transport: Key("transport", i),
+		}
 		proof := bls.Prove(m.BLS)
 		n.Members = append(n.Members, m)
 		n.Genesis.Members = append(n.Genesis.Members, ledger.Member{
 			Owner: ledger.KeyOf(m.Owner), BLSKey: m.BLS.PublicKey().Bytes(), Proof: proof.Bytes(),
-			TransportKey: ledger.KeyOf(m.Transport), ConsensusKey: ledger.KeyOf(Key("consensus", i)),
+			TransportKey: ledger.KeyOf(
+				m.Transport,
+			), ConsensusKey: ledger.KeyOf(Key("consensus", i)),
 			PeerAddress: address, P2PAddress: "127.0.0.1:1", Stake: 5 * ledger.StakePerPower,
 		})
 	}
@@ -94,7 +106,15 @@ func New(tb testing.TB, addresses []string, clients int) *Network {
 	n.Advance(0)
 	payer := n.Members[0].Owner
 	n.MustSubmit(tb, ledger.NewDeposit(n.ID, n.Treasury, 0, ledger.KeyOf(payer), 1_000_000_000))
-	n.MustSubmit(tb, ledger.NewRegisterService(n.ID, payer, 0, &ledger.ServiceRegistration{Price: 1 << 20, UnitCap: UnitCap, Unit: "byte"}))
+	n.MustSubmit(
+		tb,
+		ledger.NewRegisterService(
+			n.ID,
+			payer,
+			0,
+			&ledger.ServiceRegistration{Price: 1 << 20, UnitCap: UnitCap, Unit: "byte"},
+		),
+	)
 	n.AddClients(tb, payer, 1, clients)
 	return n
 }
@@ -107,7 +127,10 @@ func (n *Network) AddClients(tb testing.TB, payer ed25519.PrivateKey, nonce uint
 		key := SecretKey(tb, "client", len(n.Clients))
 		proof := bls.Prove(key)
 		n.Clients = append(n.Clients, key)
-		proofs = append(proofs, ledger.ClientProof{Key: key.PublicKey().Bytes(), Proof: proof.Bytes()})
+		proofs = append(
+			proofs,
+			ledger.ClientProof{Key: key.PublicKey().Bytes(), Proof: proof.Bytes()},
+		)
 	}
 	n.MustSubmit(tb, ledger.NewRegisterClients(n.ID, payer, nonce, proofs))
 }
@@ -168,8 +191,15 @@ func (n *Network) block(d time.Duration, tx []byte) (err error) {
 
 // Ack returns an ack that client signed for a window; what it is for follows from seq.
 func (n *Network) Ack(key rollup.WindowKey, client, seq uint32) rollup.Ack {
-	ack := rollup.Ack{Network: n.ID, Epoch: key.Epoch, Window: key.Window, Node: key.Node, Client: client,
-		Seq: seq, Units: uint64(seq%1000) + 1}
+	ack := rollup.Ack{
+		Network: n.ID,
+		Epoch:   key.Epoch,
+		Window:  key.Window,
+		Node:    key.Node,
+		Client:  client,
+		Seq:     seq,
+		Units:   uint64(seq%1000) + 1,
+	}
 	binary.LittleEndian.PutUint32(ack.Request[:], seq)
 	n.Sign(&ack)
 	return ack
@@ -183,9 +213,14 @@ func (n *Network) Sign(ack *rollup.Ack) {
 	ack.Signature = signature.Bytes()
 }
 
-// acks returns the frames of signed acks with seqs first to first+count-1, spread over the clients, and their signatures by
-// client.
-func (n *Network) acks(tb testing.TB, key rollup.WindowKey, first uint32, count int) (frames []byte, signatures map[uint32][]bls.Signature) {
+// acks returns the frames of signed acks with seqs first to first+count-1, spread over the clients,
+// and their signatures by client.
+func (n *Network) acks(
+	tb testing.TB,
+	key rollup.WindowKey,
+	first uint32,
+	count int,
+) (frames []byte, signatures map[uint32][]bls.Signature) {
 	tb.Helper()
 	signatures = make(map[uint32][]bls.Signature)
 	for i := range count {
@@ -202,7 +237,12 @@ func (n *Network) acks(tb testing.TB, key rollup.WindowKey, first uint32, count 
 }
 
 // Rollup returns a valid rollup of acks with seqs first to first+count-1, spread over the clients.
-func (n *Network) Rollup(tb testing.TB, key rollup.WindowKey, first uint32, count int) (header, evidence []byte) {
+func (n *Network) Rollup(
+	tb testing.TB,
+	key rollup.WindowKey,
+	first uint32,
+	count int,
+) (header, evidence []byte) {
 	tb.Helper()
 	frames, signatures := n.acks(tb, key, first, count)
 	aggregate := bls.AggregateSignatures(slices.Concat(slices.Collect(maps.Values(signatures))...))
@@ -213,10 +253,15 @@ func (n *Network) Rollup(tb testing.TB, key rollup.WindowKey, first uint32, coun
 	return h.Append(nil), bytes.Clone(ev)
 }
 
-// Cosigned is Rollup with a window that all clients but client 0 have co-signed. It returns evidence of rung 2, and of rung 3
-// with the proofs that prove makes.
-func (n *Network) Cosigned(tb testing.TB, key rollup.WindowKey, first uint32, count int,
-	prove func(s *rollup.Segment, statements []rollup.Statement) [rollup.ProofSize]byte) (header, statements, proven []byte) {
+// Cosigned is Rollup with a window that all clients but client 0 have co-signed. It returns
+// evidence of rung 2, and of rung 3 with the proofs that prove makes.
+func (n *Network) Cosigned(
+	tb testing.TB,
+	key rollup.WindowKey,
+	first uint32,
+	count int,
+	prove func(s *rollup.Segment, statements []rollup.Statement) [rollup.ProofSize]byte,
+) (header, statements, proven []byte) {
 	tb.Helper()
 	frames, signatures := n.acks(tb, key, first, count)
 	var sealer rollup.Sealer
@@ -236,7 +281,16 @@ func (n *Network) Cosigned(tb testing.TB, key rollup.WindowKey, first uint32, co
 		shares = append(shares, bls.Default.Sign(n.Clients[client], message[:]))
 	}
 	cosigned, rest := bls.AggregateSignatures(shares), bls.AggregateSignatures(signatures[0])
-	h, ev, err := sealer.SealCosigned(n.ID, archive, key, tree, list, cosigned.Bytes(), rest.Bytes(), n.View())
+	h, ev, err := sealer.SealCosigned(
+		n.ID,
+		archive,
+		key,
+		tree,
+		list,
+		cosigned.Bytes(),
+		rest.Bytes(),
+		n.View(),
+	)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -249,7 +303,12 @@ func (n *Network) Cosigned(tb testing.TB, key rollup.WindowKey, first uint32, co
 		s := &segments[i]
 		proofs = append(proofs, prove(s, stated[s.First:s.First+len(s.Clients)]))
 	}
-	return h.Append(nil), ev.Append(nil), rollup.ProofEvidence(ev.Acks, list, segments, proofs).Append(nil)
+	return h.Append(
+			nil,
+		), ev.Append(
+			nil,
+		), rollup.ProofEvidence(ev.Acks, list, segments, proofs).
+			Append(nil)
 }
 
 // Certificate certifies a rollup with the given members' shares.

@@ -36,8 +36,8 @@ type Node struct {
 	Chain    Chain
 }
 
-// Start starts a node, which ends with the test. What serves its doors must end before: register that
-// with tb.Cleanup afterwards.
+// Start starts a node, which ends with the test. What serves its doors must end before: register
+// that with tb.Cleanup afterwards.
 func Start(tb testing.TB, o Options) *Node {
 	tb.Helper()
 	n := &Node{Network: testnet.New(tb, []string{"127.0.0.1:1"}, cmp.Or(o.Clients, 4))}
@@ -52,7 +52,9 @@ func Start(tb testing.TB, o Options) *Node {
 	}
 	member := peer.NewMember(peer.MemberConfig{Network: n.ID, Key: n.Members[0].BLS, Chain: n,
 		Store: n.Store, Logger: slog.New(slog.DiscardHandler)})
-	members := peer.NewMembers(peer.MembersConfig{Chain: n, Certificate: certificate, Local: member})
+	members := peer.NewMembers(
+		peer.MembersConfig{Chain: n, Certificate: certificate, Local: member},
+	)
 	cfg := pipelinetest.NodeConfig{Config: pipeline.Config{Network: n.ID, Workers: 1,
 		WindowAge: cmp.Or(o.WindowAge, time.Hour), Grace: 20 * time.Millisecond, MaxSkew: time.Hour,
 		CosignWait: o.CosignWait, Cosigners: o.Cosigners}}

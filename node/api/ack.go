@@ -11,8 +11,8 @@ import (
 // NewAck returns an ack as people read it.
 func NewAck(a *rollup.Ack) *Ack {
 	return &Ack{Network: a.Network.String(), Epoch: a.Epoch, Window: a.Window, Node: a.Node,
-		Client: a.Client, Service: a.Service, Seq: a.Seq, Units: a.Units, Request: a.Request.String(),
-		Signature: hex.EncodeToString(a.Signature[:])}
+		Client: a.Client, Service: a.Service, Seq: a.Seq, Units: a.Units,
+		Request: a.Request.String(), Signature: hex.EncodeToString(a.Signature[:])}
 }
 
 // DecodeMessage reads what a client signs: the ack without its signature. A nil Ack is an error.

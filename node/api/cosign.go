@@ -8,8 +8,16 @@ import (
 // NewCosignOffer returns the message that carries an offer.
 func NewCosignOffer(o *cosign.Offer) *CosignOffer {
 	e := o.Encode()
-	m := &CosignOffer{Network: e.Network, Node: e.Key.Node, Epoch: e.Key.Epoch, Window: e.Key.Window,
-		Count: e.Count, Root: e.Root, Clients: e.Clients, Seqs: e.Seqs}
+	m := &CosignOffer{
+		Network: e.Network,
+		Node:    e.Key.Node,
+		Epoch:   e.Key.Epoch,
+		Window:  e.Key.Window,
+		Count:   e.Count,
+		Root:    e.Root,
+		Clients: e.Clients,
+		Seqs:    e.Seqs,
+	}
 	for _, r := range e.Ranges {
 		m.Ranges = append(m.Ranges, &StatementRange{First: r.First, Statements: r.Statements,
 			Payers: r.Payers, Siblings: r.Siblings})

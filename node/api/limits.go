@@ -7,11 +7,11 @@ const (
 	// MaxSubmission is the number of acks in a request of SubmitAcks, unless a node is configured
 	// otherwise.
 	MaxSubmission = 8192
-	// InFlight is the number of requests of one SubmitAcks stream that a node works on at once; more
-	// wait in the connection.
+	// InFlight is the number of requests of one SubmitAcks stream that a node works on at once;
+	// more wait in the connection.
 	InFlight = 16
-	// MaxMessageSize bounds the other requests, in bytes: a transaction that registers 1024 clients,
-	// in hexadecimal, and 1024 keys asked for, in JSON, fit.
+	// MaxMessageSize bounds the other requests, in bytes: a transaction that registers 1024
+	// clients, in hexadecimal, and 1024 keys asked for, in JSON, fit.
 	MaxMessageSize = 1 << 20
 	// MaxPage is the number of entries in one answer of a list.
 	MaxPage = 1024

@@ -11,9 +11,9 @@ import (
 // SessionHeader names the caller's session in the headers of SubmitAcks and Cosign.
 const SessionHeader = "Waybill-Session"
 
-// SessionID is what a client process calls itself: 16 random bytes that it tells nobody but the node.
-// The clients whose acks came in under a session are asked to co-sign through the Cosign stream of the
-// same session.
+// SessionID is what a client process calls itself: 16 random bytes that it tells nobody but the
+// node. The clients whose acks came in under a session are asked to co-sign through the Cosign
+// stream of the same session.
 type SessionID [16]byte
 
 // NewSessionID draws an id.
@@ -33,7 +33,11 @@ func SessionOf(h http.Header) (id SessionID, ok bool, err error) {
 	}
 	b, err := hex.DecodeString(text)
 	if err != nil || len(b) != len(id) {
-		return id, false, fmt.Errorf("header %s: not %d hexadecimal digits", SessionHeader, 2*len(id))
+		return id, false, fmt.Errorf(
+			"header %s: not %d hexadecimal digits",
+			SessionHeader,
+			2*len(id),
+		)
 	}
 	return SessionID(b), true, nil
 }

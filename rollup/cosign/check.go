@@ -33,10 +33,13 @@ func refuse(r Reason) Verdict { return Verdict{true, r} }
 // put it into Signed.Root, so that no other is signed for the window.
 func (o *Offer) Tree() Root { return Root{o.Count, o.Root} }
 
-// Check returns which of the offer's clients may sign, in the order of o.Clients. A nil signed stands
-// for a window that nobody remembers. payer returns who pays for a client, if that is known; it may
-// be nil.
-func (o *Offer) Check(signed *Signed, payer func(client uint32) (account uint32, known bool)) []Verdict {
+// Check returns which of the offer's clients may sign, in the order of o.Clients. A nil signed
+// stands for a window that nobody remembers. payer returns who pays for a client, if that is known;
+// it may be nil.
+func (o *Offer) Check(
+	signed *Signed,
+	payer func(client uint32) (account uint32, known bool),
+) []Verdict {
 	verdicts := make([]Verdict, len(o.Clients))
 	if reason, bad := o.refusesAll(signed); bad {
 		for i := range verdicts {
@@ -90,8 +93,8 @@ func (r run) own() []rollup.Statement {
 	return r.in.Statements[r.lo:r.hi]
 }
 
-// between reports whether the statements before and behind the client's are shown, and of smaller and
-// of larger clients: in a tree in order there can be no others in the client's name then.
+// between reports whether the statements before and behind the client's are shown, and of smaller
+// and of larger clients: in a tree in order there can be no others in the client's name then.
 func (r run) between(client, count uint32) bool {
 	statements, first := r.in.Statements, uint64(r.in.First)
 	if r.lo == 0 && first > 0 || r.hi == len(statements) && first+uint64(r.hi) < uint64(count) {
@@ -177,7 +180,10 @@ func (c *check) refuses() (Reason, bool) {
 
 // statementRefused holds a statement, and the seqs that are said to be under it, against what the
 // client signed. It returns the number of accepted acks among them.
-func (c *check) statementRefused(s *rollup.Statement, seqs []uint32) (accepted int, _ Reason, _ bool) {
+func (c *check) statementRefused(
+	s *rollup.Statement,
+	seqs []uint32,
+) (accepted int, _ Reason, _ bool) {
 	if !c.used(s.Service) {
 		return 0, ReasonExtraStatement, true
 	}

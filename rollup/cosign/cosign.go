@@ -3,14 +3,14 @@
 //
 // # The exchange
 //
-// When a window closes, its node makes a statement for every client and service: so many acks, for so
-// many units, with this root. The statements form a tree. The node asks each client program for a
-// signature under the root of the tree. With it the acks of that client need no verification one by
-// one any more.
+// When a window closes, its node makes a statement for every client and service: so many acks, for
+// so many units, with this root. The statements form a tree. The node asks each client program for
+// a signature under the root of the tree. With it the acks of that client need no verification one
+// by one any more.
 //
-// A program sees only what concerns its own clients: a [Window] is cut into [Offer] values, each with
-// the statements about some clients, those beside them, and their paths to the root. An offer travels
-// as an [Encoded], which has the fields of the wire's message.
+// A program sees only what concerns its own clients: a [Window] is cut into [Offer] values, each
+// with the statements about some clients, those beside them, and their paths to the root. An offer
+// travels as an [Encoded], which has the fields of the wire's message.
 //
 // # What a client checks
 //
@@ -66,8 +66,8 @@ type Asked struct {
 // behind is the index behind a client's statements.
 func (a *Asked) behind() int { return a.FirstStatement + a.Statements }
 
-// Offers yields what the clients, which are in ascending order, are asked: each of them in one offer.
-// An offer is made when it is its turn, so that what nobody takes costs nothing.
+// Offers yields what the clients, which are in ascending order, are asked: each of them in one
+// offer. An offer is made when it is its turn, so that what nobody takes costs nothing.
 func (w *Window) Offers(clients []Asked) iter.Seq[*Offer] {
 	return func(yield func(*Offer) bool) {
 		for len(clients) > 0 {
@@ -136,7 +136,8 @@ type Offer struct {
 	Clients []Client // ascending
 }
 
-// Range is neighbouring statements, from the tree's statement First on, with their path to the root.
+// Range is neighbouring statements, from the tree's statement First on, with their path to the
+// root.
 type Range struct {
 	First      uint32
 	Statements []rollup.Statement
@@ -257,7 +258,9 @@ func (e *EncodedRange) decode() (Range, error) {
 			rollup.ErrMalformed, len(e.Statements), len(e.Payers), len(e.Siblings))
 	}
 	for i := range n {
-		s, err := rollup.ParseStatement(e.Statements[i*rollup.StatementSize:][:rollup.StatementSize])
+		s, err := rollup.ParseStatement(
+			e.Statements[i*rollup.StatementSize:][:rollup.StatementSize],
+		)
 		if err != nil {
 			return r, err
 		}

@@ -20,8 +20,8 @@ func (registry) Payer(client, _ uint32) (uint32, bool) { return 100 + client%3, 
 
 var key = rollup.WindowKey{Node: 1, Epoch: 2, Window: 3}
 
-// window is a closed window in which client c acknowledged acks(c) times, and what its node knows and
-// each client remembers of it.
+// window is a closed window in which client c acknowledged acks(c) times, and what its node knows
+// and each client remembers of it.
 func window(clients uint32, acks func(client uint32) uint32) (
 	*cosign.Window, []cosign.Asked, *cosign.Signed) {
 	net := rollup.Network{7: 9}
@@ -30,22 +30,43 @@ func window(clients uint32, acks func(client uint32) uint32) (
 	for c := range clients {
 		signed.Clients[c] = map[uint32]cosign.Ack{}
 		for seq := range acks(c) {
-			a := rollup.Ack{Network: net, Node: key.Node, Epoch: key.Epoch, Window: key.Window, Client: c,
-				Service: seq % 2, Seq: seq, Units: uint64(seq) + 1}
+			a := rollup.Ack{
+				Network: net,
+				Node:    key.Node,
+				Epoch:   key.Epoch,
+				Window:  key.Window,
+				Client:  c,
+				Service: seq % 2,
+				Seq:     seq,
+				Units:   uint64(seq) + 1,
+			}
 			frame := a.Append(nil)
 			frames = append(frames, frame...)
-			signed.Clients[c][seq] = cosign.Ack{Entry: [rollup.EntrySize]byte(rollup.Frame(frame).Entry()), Accepted: true}
+			signed.Clients[c][seq] = cosign.Ack{
+				Entry:    [rollup.EntrySize]byte(rollup.Frame(frame).Entry()),
+				Accepted: true,
+			}
 		}
 	}
 	archive, err := new(rollup.Sealer).Archive(net, key, frames, registry{})
 	if err != nil {
 		panic(err) // none of this can fail
 	}
-	statements, err := rollup.Statements(archive, key, registry{}, func(uint32) bool { return true })
+	statements, err := rollup.Statements(
+		archive,
+		key,
+		registry{},
+		func(uint32) bool { return true },
+	)
 	if err != nil {
 		panic(err) // none of this can fail
 	}
-	w := &cosign.Window{Network: net, Key: key, Tree: rollup.NewStatementTree(statements), Acks: bytes.Clone(archive)}
+	w := &cosign.Window{
+		Network: net,
+		Key:     key,
+		Tree:    rollup.NewStatementTree(statements),
+		Acks:    bytes.Clone(archive),
+	}
 	return w, asked(w), signed
 }
 
@@ -59,7 +80,10 @@ func asked(w *cosign.Window) (all []cosign.Asked) {
 		all[len(all)-1].Acks++
 	}
 	for i := range all {
-		first := slices.IndexFunc(w.Tree.Statements(), func(s rollup.Statement) bool { return s.Client == all[i].Client })
+		first := slices.IndexFunc(
+			w.Tree.Statements(),
+			func(s rollup.Statement) bool { return s.Client == all[i].Client },
+		)
 		all[i].FirstStatement = first
 		for _, s := range w.Tree.Statements()[first:] {
 			if s.Client == all[i].Client {
@@ -111,14 +135,20 @@ func TestRoundTrip(t *testing.T) {
 				want = append(want, a.Client)
 			}
 			if !slices.Equal(clients, want) || offers < c.offers {
-				t.Errorf("%d clients in %d offers, want %d in %d or more", len(clients), offers, len(want), c.offers)
+				t.Errorf(
+					"%d clients in %d offers, want %d in %d or more",
+					len(clients),
+					offers,
+					len(want),
+					c.offers,
+				)
 			}
 		})
 	}
 }
 
-// TestCheckCanFail: the check sees a lie about each thing that it looks at. Package client tries many
-// more.
+// TestCheckCanFail: the check sees a lie about each thing that it looks at. Package client tries
+// many more.
 func TestCheckCanFail(t *testing.T) {
 	w, list, signed := window(3, func(uint32) uint32 { return 2 })
 	check := func(change func(*cosign.Offer, *cosign.Signed)) cosign.Verdict {
@@ -155,7 +185,8 @@ func TestReasons(t *testing.T) {
 	seen := map[string]bool{}
 	for _, r := range cosign.Reasons() {
 		back, ok := cosign.ParseReason(r.String())
-		if !ok || back != r || seen[r.String()] || r.Meaning() == r.String() || r.Error() != "cosign: "+r.String() {
+		if !ok || back != r || seen[r.String()] || r.Meaning() == r.String() ||
+			r.Error() != "cosign: "+r.String() {
 			t.Errorf("%d is %q, which is %d: %s", r, r.String(), back, r.Meaning())
 		}
 		seen[r.String()] = true
@@ -164,7 +195,8 @@ func TestReasons(t *testing.T) {
 	if _, ok := cosign.ParseReason(none.String()); ok || none.Meaning() == "" {
 		t.Error("a reason that there is not")
 	}
-	if !errors.Is(error(cosign.ReasonWrongUnits), cosign.ReasonWrongUnits) || strings.Contains(cosign.ReasonDeclined.Meaning(), "_") {
+	if !errors.Is(error(cosign.ReasonWrongUnits), cosign.ReasonWrongUnits) ||
+		strings.Contains(cosign.ReasonDeclined.Meaning(), "_") {
 		t.Error("a reason is no error")
 	}
 }

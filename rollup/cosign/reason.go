@@ -2,8 +2,8 @@ package cosign
 
 //go:generate go tool stringer -type=Reason -linecomment -output=reason_string.go
 
-// Reason is why a client does not co-sign what it was offered (protocol section 16). It is an error.
-// Its names are used on the wire, in logs and in metrics.
+// Reason is why a client does not co-sign what it was offered (protocol section 16). It is an
+// error. Its names are used on the wire, in logs and in metrics.
 type Reason uint8
 
 // The reasons, in the order of the document.
