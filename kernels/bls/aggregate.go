@@ -29,7 +29,7 @@ func (s *Sum) Signature() Signature {
 
 // Adder adds many signatures to a sum at once: a thousand in less than half the time of as many calls of Sum.Add. It
 // owns a workspace that grows to the most signatures seen, about 200 bytes each. It is not safe for concurrent use.
-type Adder struct{ lane lane }
+type Adder struct{ space workspace }
 
 // adderFrom is from how many signatures on shared inversions pay.
 const adderFrom = 128
@@ -42,7 +42,7 @@ func (a *Adder) Add(s *Sum, sigs []Signature) {
 		}
 		return
 	}
-	l := &a.lane
+	l := &a.space
 	l.points = grow(l.points, len(sigs))
 	for i := range sigs {
 		l.points[i] = sigs[i].p
@@ -52,7 +52,7 @@ func (a *Adder) Add(s *Sum, sigs []Signature) {
 }
 
 // total returns the sum of l.points, which it overwrites.
-func (l *lane) total() affine {
+func (l *workspace) total() affine {
 	if len(l.points) == 0 {
 		return affine{}
 	}
@@ -67,7 +67,7 @@ func (l *lane) total() affine {
 
 // AggregateSignatures returns the sum of the signatures, the identity for none.
 func AggregateSignatures(sigs []Signature) Signature {
-	var l lane
+	var l workspace
 	l.points = grow(l.points, len(sigs)+1)
 	l.points[0] = affine{}
 	for i := range sigs {

@@ -121,8 +121,8 @@ type Report struct {
 // to the largest batch seen, about a kilobyte an entry, and allocates nothing per entry
 // after that. It is not safe for concurrent use: one per goroutine.
 type Verifier struct {
-	dst   []byte
-	lanes []*lane
+	dst    []byte
+	spaces []*workspace
 
 	sigs []Signature // by entry of the batch
 
@@ -162,7 +162,7 @@ type group struct {
 func NewVerifier(su Suite, workers int) *Verifier {
 	v := &Verifier{dst: su.dstPrime()}
 	for range max(1, workers) {
-		v.lanes = append(v.lanes, new(lane))
+		v.spaces = append(v.spaces, new(workspace))
 	}
 	return v
 }
@@ -257,7 +257,7 @@ func VerifyProofs(pks []*PublicKey, proofs []Signature) ([]int, error) {
 // skips the subgroup check if they are known to be in the subgroup.
 func (v *Verifier) verify(b *Batch, verdicts []Verdict, inSubgroup bool) Report {
 	v.report = Report{}
-	for _, l := range v.lanes {
+	for _, l := range v.spaces {
 		l.pairings = pairings{}
 	}
 	v.arrange(b, verdicts)
@@ -277,7 +277,7 @@ func (v *Verifier) verify(b *Batch, verdicts []Verdict, inSubgroup bool) Report 
 			v.report.Invalid++
 		}
 	}
-	for _, l := range v.lanes {
+	for _, l := range v.spaces {
 		v.report.Loops += l.pairings.loops
 		v.report.Exponentiations += l.pairings.exps
 	}
@@ -289,7 +289,7 @@ func (v *Verifier) decode(signatures Column, verdicts []Verdict) {
 	const block = 64
 	n := len(verdicts)
 	v.sigs = grow(v.sigs, n)
-	v.each((n+block-1)/block, func(l *lane, task int) {
+	v.each((n+block-1)/block, func(l *workspace, task int) {
 		lo, hi := task*block, min(n, (task+1)*block)
 		if w := l.wideFor(hi - lo); w != nil {
 			w.decode(v.sigs, verdicts, signatures, lo, hi)
@@ -351,25 +351,25 @@ func (v *Verifier) draw() {
 func (v *Verifier) hashMessages(b *Batch) {
 	n := len(v.entry)
 	v.hashed = grow(v.hashed, n)
-	v.each((n+hashBlock-1)/hashBlock, func(l *lane, task int) {
+	v.each((n+hashBlock-1)/hashBlock, func(l *workspace, task int) {
 		lo := task * hashBlock
 		hi := min(n, lo+hashBlock)
 		l.hashToIso(v.hashed[lo:hi], v.dst, func(i int) []byte { return b.Messages.At(int(v.entry[lo+i])) })
 	})
 }
 
-// each runs the tasks on the lanes and waits for them.
-func (v *Verifier) each(tasks int, run func(l *lane, task int)) {
-	workers := min(len(v.lanes), tasks)
+// each runs the tasks in the workspaces, a goroutine for each, and waits for them.
+func (v *Verifier) each(tasks int, run func(l *workspace, task int)) {
+	workers := min(len(v.spaces), tasks)
 	if workers <= 1 {
 		for task := range tasks {
-			run(v.lanes[0], task)
+			run(v.spaces[0], task)
 		}
 		return
 	}
 	var next atomic.Int64
 	var wg sync.WaitGroup
-	for _, l := range v.lanes[:workers] {
+	for _, l := range v.spaces[:workers] {
 		wg.Go(func() {
 			for task := int(next.Add(1)) - 1; task < tasks; task = int(next.Add(1)) - 1 {
 				run(l, task)

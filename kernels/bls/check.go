@@ -33,7 +33,7 @@ func (v *Verifier) AggregateVerify(b *Batch, sig *Signature) bool {
 	v.arrange(b, nil)
 	v.group(b)
 	v.hashMessages(b)
-	v.eachChunk(len(v.groups), func(l *lane, lo, hi int) {
+	v.eachChunk(len(v.groups), func(l *workspace, lo, hi int) {
 		groups := v.groups[lo:hi]
 		first := groups[0].lo
 		l.segments, l.combined = grow(l.segments, len(groups)), grow(l.combined, len(groups))
@@ -75,7 +75,7 @@ func (v *Verifier) inSubgroup(bits *[coefficientBits]affine, pts []affine) bool 
 		pts = bits[:subgroupBits]
 	}
 	var outside atomic.Bool
-	v.each((len(pts)+wideChunk-1)/wideChunk, func(l *lane, task int) {
+	v.each((len(pts)+wideChunk-1)/wideChunk, func(l *workspace, task int) {
 		if !outside.Load() && !l.inSubgroup(pts[task*wideChunk:min(len(pts), (task+1)*wideChunk)]) {
 			outside.Store(true)
 		}
@@ -110,18 +110,18 @@ func (v *Verifier) expel(verdicts []Verdict) {
 	v.entry, v.sigma, v.coef = v.entry[:kept], v.sigma[:kept], v.coef[:kept]
 }
 
-// bitSums is lane.bitSums on all lanes. The result is valid until the next call.
+// bitSums is workspace.bitSums in all workspaces. The result is valid until the next call.
 func (v *Verifier) bitSums(c *curve, pts []affine, coef []coefficient) *[coefficientBits]affine {
-	parts := min(len(v.lanes), len(pts)/splitSize)
+	parts := min(len(v.spaces), len(pts)/splitSize)
 	if parts <= 1 {
-		return v.lanes[0].bitSums(c, pts, coef)
+		return v.spaces[0].bitSums(c, pts, coef)
 	}
 	v.partial = grow(v.partial, parts)
-	v.each(parts, func(l *lane, task int) {
+	v.each(parts, func(l *workspace, task int) {
 		lo, hi := len(pts)*task/parts, len(pts)*(task+1)/parts
 		v.partial[task] = *l.bitSums(c, pts[lo:hi], coef[lo:hi])
 	})
-	l := v.lanes[0]
+	l := v.spaces[0]
 	l.points = grow(l.points, parts*coefficientBits)
 	l.segments = grow(l.segments, coefficientBits)
 	bits := &v.partial[0]
@@ -138,14 +138,14 @@ func (v *Verifier) bitSums(c *curve, pts []affine, coef []coefficient) *[coeffic
 	return bits
 }
 
-// sumHashes sets h of every group: large groups one by one on all lanes, those of a few entries together, if that is worth
-// it, and the others some per lane.
+// sumHashes sets h of every group: large groups one by one in all workspaces, those of a few entries
+// together, if that is worth it, and the others some in each workspace.
 func (v *Verifier) sumHashes() {
 	large, few := len(v.entry)+1, v.scaleFew()
-	if len(v.lanes) > 1 {
+	if len(v.spaces) > 1 {
 		large = 2 * splitSize
 	}
-	v.eachChunk(len(v.groups), func(l *lane, lo, hi int) {
+	v.eachChunk(len(v.groups), func(l *workspace, lo, hi int) {
 		l.some = l.some[:0]
 		for i := lo; i < hi; i++ {
 			if g := &v.groups[i]; g.hi-g.lo > few && g.hi-g.lo < large {
@@ -175,11 +175,11 @@ func (v *Verifier) scaleFew() (few int) {
 		return 0
 	}
 	part := v.loopPart(len(v.scaled), scalePoints)
-	v.each((len(v.scaled)+part-1)/part, func(l *lane, task int) {
+	v.each((len(v.scaled)+part-1)/part, func(l *workspace, task int) {
 		lo, hi := part*task, min(len(v.scaled), part*(task+1))
 		l.scale(&iso, v.scaled[lo:hi], v.scaledBy[lo:hi])
 	})
-	l, at := v.lanes[0], 0
+	l, at := v.spaces[0], 0
 	l.segments = grow(l.segments, len(v.few))
 	for i, group := range v.few {
 		g := &v.groups[group]
@@ -190,7 +190,7 @@ func (v *Verifier) scaleFew() (few int) {
 	for i := range v.few {
 		v.scaled[i] = v.scaled[l.segments[i].start]
 	}
-	v.eachChunk(len(v.few), func(l *lane, lo, hi int) {
+	v.eachChunk(len(v.few), func(l *workspace, lo, hi int) {
 		l.toG1(v.scaled[lo:hi])
 		for i := lo; i < hi; i++ {
 			v.groups[v.few[i]].h = v.scaled[i]
@@ -200,7 +200,7 @@ func (v *Verifier) scaleFew() (few int) {
 }
 
 // sumGroups sets h of groups, in order.
-func (l *lane) sumGroups(hashed []affine, coef []coefficient, groups []*group) {
+func (l *workspace) sumGroups(hashed []affine, coef []coefficient, groups []*group) {
 	if len(groups) == 0 {
 		return
 	}
@@ -222,13 +222,13 @@ func (l *lane) sumGroups(hashed []affine, coef []coefficient, groups []*group) {
 	}
 }
 
-// eachChunk runs a function on parts of n things, whole blocks of eight, on the lanes, and waits.
-func (v *Verifier) eachChunk(n int, run func(l *lane, lo, hi int)) {
+// eachChunk runs a function on parts of n things, whole blocks of eight, in the workspaces, and waits.
+func (v *Verifier) eachChunk(n int, run func(l *workspace, lo, hi int)) {
 	if n == 0 {
 		return
 	}
 	part := min(wideChunk, v.loopPart(n, n))
-	v.each((n+part-1)/part, func(l *lane, task int) { run(l, task*part, min(n, (task+1)*part)) })
+	v.each((n+part-1)/part, func(l *workspace, task int) { run(l, task*part, min(n, (task+1)*part)) })
 }
 
 // check reports whether e(total, -g2)·Π e(h', key) = 1 over the groups, where h' is h without its cofactor, which is still in
@@ -248,15 +248,15 @@ func (v *Verifier) check(total *affine) bool {
 		v.p, v.q = append(v.p, v.groups[i].h), append(v.q, v.groups[i].key.p)
 	}
 	f := v.millerLoop(v.p, v.q)
-	return v.lanes[0].isOne(&f)
+	return v.spaces[0].isOne(&f)
 }
 
-// millerLoop is lane.millerLoop of any number of pairs, on all lanes.
+// millerLoop is workspace.millerLoop of any number of pairs, in all workspaces.
 func (v *Verifier) millerLoop(p []affine, q []bls12381.G2Affine) bls12381.GT {
 	part := v.loopPart(len(p), loopPairs)
 	parts := (len(p) + part - 1) / part
 	v.loops = grow(v.loops, parts)
-	v.each(parts, func(l *lane, task int) {
+	v.each(parts, func(l *workspace, task int) {
 		lo, hi := part*task, min(len(p), part*(task+1))
 		v.loops[task] = l.millerLoop(p[lo:hi], q[lo:hi])
 	})
@@ -265,7 +265,7 @@ func (v *Verifier) millerLoop(p []affine, q []bls12381.G2Affine) bls12381.GT {
 
 // clearHashes clears the cofactor of every h.
 func (v *Verifier) clearHashes() {
-	v.eachChunk(len(v.groups), func(l *lane, lo, hi int) {
+	v.eachChunk(len(v.groups), func(l *workspace, lo, hi int) {
 		l.combined = grow(l.combined, hi-lo)
 		for i := range l.combined {
 			l.combined[i] = v.groups[lo+i].h
@@ -277,10 +277,11 @@ func (v *Verifier) clearHashes() {
 	})
 }
 
-// loopPart is how many of n Miller loops, or groups of them, one lane does at a time: whole blocks of eight, an equal share
-// of what the lanes of this verifier do together, but not more than most.
+// loopPart is how many of n Miller loops, or groups of them, one workspace does at a time: whole
+// blocks of eight, an equal share
+// of what the workspaces of this verifier do together, but not more than most.
 func (v *Verifier) loopPart(n, most int) int {
-	share := (n + len(v.lanes) - 1) / len(v.lanes)
+	share := (n + len(v.spaces) - 1) / len(v.spaces)
 	rounds := (share + most - 1) / most
 	share = (share + rounds - 1) / rounds
 	return (share + fp381.Lanes - 1) / fp381.Lanes * fp381.Lanes

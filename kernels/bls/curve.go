@@ -20,8 +20,8 @@ var (
 	iso = func() (c curve) { c.a, c.b = hash_to_curve.G1SSWUIsogenyCurveCoefficients(); return }()
 )
 
-// lane is the workspace of one goroutine. Its slices keep their capacity.
-type lane struct {
+// workspace is what one goroutine works in. Its slices keep their capacity.
+type workspace struct {
 	sums[affine]
 	den, prefix []fp.Element
 	tangent     []bool
@@ -49,12 +49,12 @@ type segment struct{ start, n int }
 const addBlock = 256
 
 // sum is sums.sum on c; each addition costs six multiplications with its share of the inversion.
-func (l *lane) sum(c *curve, pts []affine, segs []segment) {
+func (l *workspace) sum(c *curve, pts []affine, segs []segment) {
 	l.sums.sum(pts, segs, addBlock, func(to, from []affine, pairs []fp381.Pair) { l.addPairs(c, to, from, pairs) })
 }
 
 // bitSums returns the sums.bitSums of one run on c, in vectors if that is worth it. They are valid until the next call.
-func (l *lane) bitSums(c *curve, pts []affine, coef []coefficient) *[coefficientBits]affine {
+func (l *workspace) bitSums(c *curve, pts []affine, coef []coefficient) *[coefficientBits]affine {
 	if w := l.wideFor(len(pts)); w != nil && len(pts) >= wideSumFrom {
 		l.bits = grow(l.bits, 1)
 		w.narrow(l.bits[0][:], w.bitSums(c, pts, coef, []segment{{0, len(pts)}})[0][:])
@@ -64,12 +64,12 @@ func (l *lane) bitSums(c *curve, pts []affine, coef []coefficient) *[coefficient
 	return &l.bits[0]
 }
 
-func (l *lane) scalarBitSums(c *curve, pts []affine, coef []coefficient) {
+func (l *workspace) scalarBitSums(c *curve, pts []affine, coef []coefficient) {
 	l.sums.bitSums(pts, coef, []segment{{0, len(pts)}}, addBlock, func(to, from []affine, pairs []fp381.Pair) { l.addPairs(c, to, from, pairs) })
 }
 
 // toG1, clearCofactors and inSubgroup do what their scalar counterparts do for many points, in vectors if that is worth it.
-func (l *lane) toG1(pts []affine) {
+func (l *workspace) toG1(pts []affine) {
 	if w := l.wideFor(len(pts)); w != nil {
 		w.toG1(pts)
 		return
@@ -79,7 +79,7 @@ func (l *lane) toG1(pts []affine) {
 	}
 }
 
-func (l *lane) clearCofactors(pts []affine) {
+func (l *workspace) clearCofactors(pts []affine) {
 	if w := l.wideFor(len(pts)); w != nil {
 		w.clearCofactors(pts)
 		return
@@ -89,7 +89,7 @@ func (l *lane) clearCofactors(pts []affine) {
 	}
 }
 
-func (l *lane) inSubgroup(pts []affine) bool {
+func (l *workspace) inSubgroup(pts []affine) bool {
 	if w := l.wideFor(len(pts)); w != nil {
 		return w.inSubgroup(pts)
 	}
@@ -102,7 +102,7 @@ func (l *lane) inSubgroup(pts []affine) bool {
 }
 
 // addPairs is an adder on c.
-func (l *lane) addPairs(c *curve, to, from []affine, pairs []fp381.Pair) {
+func (l *workspace) addPairs(c *curve, to, from []affine, pairs []fp381.Pair) {
 	l.den, l.tangent = grow(l.den, len(pairs)), grow(l.tangent, len(pairs))
 	for i, p := range pairs {
 		a, b, d := &from[p.A], &from[p.B], &l.den[i]
@@ -145,7 +145,7 @@ func (c *curve) addWithInverse(dst, a, b *affine, inverse *fp.Element, tangent b
 
 // invert replaces every non-zero element by its inverse, with one inversion
 // (Montgomery's trick); zeros stay.
-func (l *lane) invert(x []fp.Element) {
+func (l *workspace) invert(x []fp.Element) {
 	if len(x) == 0 {
 		return
 	}

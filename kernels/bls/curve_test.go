@@ -36,7 +36,7 @@ func somePoints(c *curve, rng *rand.Rand, n int) []affine {
 func TestSums(t *testing.T) {
 	for name, c := range map[string]*curve{"g1": &g1, "iso": &iso} {
 		rng := rand.New(rand.NewPCG(1, 1))
-		var l lane
+		var l workspace
 		for _, n := range []int{0, 1, 2, 3, 7, 100, 700, 5000} {
 			pts := somePoints(c, rng, n)
 			coef := make([]coefficient, n)
@@ -64,7 +64,7 @@ func TestSums(t *testing.T) {
 			}
 			v := NewVerifier(Default, 3)
 			if got, want := c.combine(v.bitSums(c, pts, coef)), combined.affine(); got != want {
-				t.Errorf("%s: combination of %d points on three lanes: got %v, want %v", name, n, got, want)
+				t.Errorf("%s: combination of %d points in three workspaces: got %v, want %v", name, n, got, want)
 			}
 			segs := []segment{{0, n}}
 			got := affine{}

@@ -55,7 +55,7 @@ var (
 
 // hash maps one message to G1.
 func (su Suite) hash(msg []byte) affine {
-	var l lane
+	var l workspace
 	var p [1]affine
 	l.hashToIso(p[:], su.dstPrime(), func(int) []byte { return msg })
 	return clearCofactor(toG1(p[0]))
@@ -77,7 +77,7 @@ func fieldElement(b []byte) fp.Element {
 
 // hashToIso sets dst[i] to the point of the isogenous curve that message i hashes to,
 // before the isogeny.
-func (l *lane) hashToIso(dst []affine, dstPrime []byte, msg func(i int) []byte) {
+func (l *workspace) hashToIso(dst []affine, dstPrime []byte, msg func(i int) []byte) {
 	for base := 0; base < len(dst); base += hashBlock {
 		block := dst[base:min(base+hashBlock, len(dst))]
 		l.messages = grow(l.messages, len(block))
@@ -109,7 +109,7 @@ func (l *lane) hashToIso(dst []affine, dstPrime []byte, msg func(i int) []byte) 
 
 // mapToIso is the simplified SWU map, RFC 9380 section 6.6.2, on many field elements:
 // with the denominators inverted together, each costs one exponentiation.
-func (l *lane) mapToIso(dst []affine, u []fp.Element) {
+func (l *workspace) mapToIso(dst []affine, u []fp.Element) {
 	l.den = grow(l.den, len(u))
 	for i := range u {
 		zu2 := &dst[i].X // Zu², needed again below

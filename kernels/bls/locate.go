@@ -110,12 +110,12 @@ func (v *Verifier) locate(verdicts []Verdict) {
 		left += v.groups[of.group].hi - v.groups[of.group].lo
 	}
 	var checks, singles atomic.Int64
-	v.each(len(suspects), func(l *lane, task int) {
+	v.each(len(suspects), func(l *workspace, task int) {
 		g := &v.groups[suspects[task].group]
 		n := g.hi - g.lo
 		s := search{
 			leaf:  1,
-			slack: slack * n / left, // the same whichever lane does it
+			slack: slack * n / left, // the same in whichever workspace
 			pass:  func(lo, hi int) bool { return v.runIsValid(l, g.key, lo, hi) },
 			cost:  func(lo, hi int) int { return workOne + workLoop + workPoint*(hi-lo) },
 			rest:  func(lo, hi int) int { return workOne * (hi - lo) },
@@ -185,7 +185,7 @@ func (v *Verifier) suspectGroups(verdicts []Verdict, slack int) (suspects []susp
 	s := search{
 		leaf:  1,
 		slack: slack,
-		pass:  func(lo, hi int) bool { return productIsOne(v.lanes[0], v.loops[lo:hi]) },
+		pass:  func(lo, hi int) bool { return productIsOne(v.spaces[0], v.loops[lo:hi]) },
 		cost:  func(lo, hi int) int { return workExp },
 		rest:  rest,
 		bad: func(i int) {
@@ -199,7 +199,7 @@ func (v *Verifier) suspectGroups(verdicts []Verdict, slack int) (suspects []susp
 	s.one = func(i int) bool {
 		switch p := v.parts[i]; {
 		case p.entry >= 0:
-			return v.lanes[0].isOne(&v.loops[i])
+			return v.spaces[0].isOne(&v.loops[i])
 		case s.cost(i, i+1) > s.slack: // what is set aside is for the group's entries
 			suspects = append(suspects, suspect{p.group, false})
 			return true
@@ -217,7 +217,7 @@ func (v *Verifier) loopParts() {
 	v.loops = grow(v.loops, n)
 	v.p, v.q = grow(v.p, 2*n), grow(v.q, 2*n)
 	share := v.loopPart(n, loopPairs/2)
-	v.each((n+share-1)/share, func(l *lane, task int) {
+	v.each((n+share-1)/share, func(l *workspace, task int) {
 		lo, hi := share*task, min(n, share*(task+1))
 		p, q := v.p[2*lo:2*hi], v.q[2*lo:2*hi] // the sums of signatures, then the groups
 		v.partPoints(l, p[:hi-lo], p[hi-lo:], v.parts[lo:hi])
@@ -230,7 +230,7 @@ func (v *Verifier) loopParts() {
 
 // partPoints sets sigma and h to what is paired for each part: sums of signatures and hashes with
 // their coefficients, the hashes without their cofactor.
-func (v *Verifier) partPoints(l *lane, sigma, h []affine, parts []part) {
+func (v *Verifier) partPoints(l *workspace, sigma, h []affine, parts []part) {
 	var signatures, hashes scaledRun
 	for i, part := range parts {
 		g := &v.groups[part.group]
@@ -270,7 +270,7 @@ func (r *scaledRun) store(dst []affine) {
 }
 
 // runIsValid checks the entries lo to hi, all by one signer.
-func (v *Verifier) runIsValid(l *lane, key *PublicKey, lo, hi int) bool {
+func (v *Verifier) runIsValid(l *workspace, key *PublicKey, lo, hi int) bool {
 	s := g1.combine(l.bitSums(&g1, v.sigma[lo:hi], v.coef[lo:hi]))
 	h := clearCofactor(toG1(iso.combine(l.bitSums(&iso, v.hashed[lo:hi], v.coef[lo:hi]))))
 	l.pairings.loops += 2
@@ -282,20 +282,20 @@ func (v *Verifier) runIsValid(l *lane, key *PublicKey, lo, hi int) bool {
 type pairings struct{ loops, exps int }
 
 // verifyOne is the function of that name, counted.
-func (l *lane) verifyOne(pk *PublicKey, h, sig *affine) bool {
+func (l *workspace) verifyOne(pk *PublicKey, h, sig *affine) bool {
 	l.pairings.loops, l.pairings.exps = l.pairings.loops+2, l.pairings.exps+1
 	return verifyOne(pk, h, sig)
 }
 
 // isOne is the function of that name, counted.
-func (l *lane) isOne(f *bls12381.GT) bool {
+func (l *workspace) isOne(f *bls12381.GT) bool {
 	l.pairings.exps++
 	return isOne(f)
 }
 
 // productIsOne reports whether the product of Miller loops is one after the final
 // exponentiation.
-func productIsOne(l *lane, loops []bls12381.GT) bool {
+func productIsOne(l *workspace, loops []bls12381.GT) bool {
 	f := product(loops)
 	return l.isOne(&f)
 }

@@ -70,7 +70,7 @@ func (v *Verifier) VerifyMulti(m *Multi, verdicts []Verdict) (Signature, Report,
 	c := multiCheck{v: v, m: m, verdicts: verdicts}
 	c.decode()
 	var hashed [1]affine
-	v.lanes[0].hashToIso(hashed[:], v.dst, func(int) []byte { return m.Message })
+	v.spaces[0].hashToIso(hashed[:], v.dst, func(int) []byte { return m.Message })
 	c.h = clearCofactor(toG1(hashed[0]))
 	sum := c.settle()
 	for i := range verdicts {
@@ -154,7 +154,7 @@ func (c *multiCheck) settle() Signature {
 // check adds signatures and keys of some parts and decides whether the sums belong together.
 func (c *multiCheck) check(parts []int) (Signature, bool) {
 	c.report.Checks++
-	l := c.v.lanes[0]
+	l := c.v.spaces[0]
 	l.points, c.keys = l.points[:0], c.keys[:0]
 	for _, part := range parts {
 		from, to := c.m.bounds(part, part+1)
@@ -184,7 +184,7 @@ func (v *Verifier) AddEncoded(s *Sum, signatures Column) error {
 			return fmt.Errorf("signature %d: %w", i, verdict.Err())
 		}
 	}
-	l := v.lanes[0]
+	l := v.spaces[0]
 	l.points = grow(l.points, len(verdicts))
 	for i := range l.points {
 		l.points[i] = v.sigs[i].p

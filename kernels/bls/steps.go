@@ -37,14 +37,14 @@ func (s *Steps) InSubgroup() bool {
 // combination. Isogeny and cofactor follow once per signer.
 func (s *Steps) HashDeferred(messages Column) {
 	s.points = grow(s.points, messages.Len())
-	s.v.lanes[0].hashToIso(s.points, s.v.dst, messages.At)
+	s.v.spaces[0].hashToIso(s.points, s.v.dst, messages.At)
 }
 
 // Hash hashes messages to G1.
 func (s *Steps) Hash(messages Column) {
 	s.HashDeferred(messages)
-	s.v.lanes[0].toG1(s.points)
-	s.v.lanes[0].clearCofactors(s.points)
+	s.v.spaces[0].toG1(s.points)
+	s.v.spaces[0].clearCofactors(s.points)
 }
 
 // Encoded appends the compressed points of the last Decode or Hash.

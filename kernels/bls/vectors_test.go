@@ -46,7 +46,7 @@ func (file *hashVectors) run(t *testing.T) {
 	for _, v := range file.Vectors {
 		var uniform [uniformBytes]byte
 		sha256.ExpandXMD(uniform[:], uniformBytes, su.dstPrime(), [][]byte{[]byte(v.Msg)})
-		var l lane
+		var l workspace
 		for i, want := range []vectorPoint{v.Q0, v.Q1} {
 			u := fieldElement(uniform[64*i:][:64])
 			if w := element(t, v.U[i]); !u.Equal(&w) {
@@ -79,7 +79,7 @@ func TestVectorsHashToCurve(t *testing.T) {
 
 // TestMapException: u = 0 and the roots of Z²u⁴ + Zu² take the exceptional branch.
 func TestMapException(t *testing.T) {
-	var l lane
+	var l workspace
 	var q [3]affine
 	var root fp.Element // u² = -1/Z
 	root.Inverse(&swuZ).Neg(&root)

@@ -51,7 +51,7 @@ func newWideConstants(f fp381.Field) *wideConstants {
 var selectedConstants = sync.OnceValue(func() *wideConstants { return newWideConstants(fp381.Use()) })
 
 // wideFor returns l's workspace if n exponentiations are worth it on this CPU, and else nil.
-func (l *lane) wideFor(n int) *wide {
+func (l *workspace) wideFor(n int) *wide {
 	if l.wide == nil && n >= wideFrom && fp381.Wide() {
 		l.wide = &wide{f: fp381.Use(), wideConstants: selectedConstants()}
 	}
@@ -145,7 +145,7 @@ func (w *wide) hashToIso(dst []affine, u []fp.Element) {
 	}
 }
 
-// mapToIso is lane.mapToIso.
+// mapToIso is workspace.mapToIso.
 func (w *wide) mapToIso(dst []affine, u []fp.Element) {
 	w.grow(len(u))
 	w.f.Pack(w.v[0], u)

@@ -161,7 +161,7 @@ func TestWideRuns(t *testing.T) {
 		runs = append(runs, segment{at, n})
 	}
 	eachWide(t, func(t *testing.T, w *wide) {
-		var l lane
+		var l workspace
 		var got [coefficientBits]affine
 		for i, bits := range w.bitSums(&iso, pts, coef, runs) {
 			w.narrow(got[:], bits[:])

@@ -38,7 +38,7 @@ const (
 )
 
 // pairingFor returns l's workspace if n Miller loops are worth it on this CPU, and else nil.
-func (l *lane) pairingFor(n int) *pairing {
+func (l *workspace) pairingFor(n int) *pairing {
 	if n < loopsFrom || !fp381.Wide() {
 		return nil
 	}
@@ -50,7 +50,7 @@ func (l *lane) pairingFor(n int) *pairing {
 
 // millerLoop is the product of the Miller loops of all pairs, at most loopPairs, up to a factor that the final
 // exponentiation takes to one.
-func (l *lane) millerLoop(p []affine, q []bls12381.G2Affine) bls12381.GT {
+func (l *workspace) millerLoop(p []affine, q []bls12381.G2Affine) bls12381.GT {
 	l.pairings.loops += len(p)
 	w := l.pairingFor(len(p))
 	if w == nil {
@@ -73,7 +73,7 @@ func (s *Steps) MillerLoop(points []bls12381.G1Affine, keys []*PublicKey) bls123
 }
 
 // millerLoops sets out[i] to the product of the pairs j ≡ i modulo len(out), as millerLoop does.
-func (l *lane) millerLoops(out []bls12381.GT, p []affine, q []bls12381.G2Affine) {
+func (l *workspace) millerLoops(out []bls12381.GT, p []affine, q []bls12381.G2Affine) {
 	l.pairings.loops += len(p)
 	if w := l.pairingFor(len(p)); w != nil {
 		w.loops(out, p, q)

@@ -160,7 +160,7 @@ func TestMutatedLoops(t *testing.T) {
 		product := func() bool {
 			var out [fp381.Lanes]bls12381.GT
 			w.loops(out[:], p, q)
-			return productIsOne(new(lane), out[:])
+			return productIsOne(new(workspace), out[:])
 		}
 		if !product() {
 			t.Fatal("a product of opposite pairs is not one")
@@ -187,7 +187,7 @@ func TestMutatedLoops(t *testing.T) {
 // The functions that choose between lanes and scalar code.
 func TestWideMillerLoop(t *testing.T) {
 	p, q := somePairs(seeded(t), 24)
-	for name, l := range map[string]*lane{"as chosen": {}, "in lanes": {pairing: newPairing(fp381.Use())}} {
+	for name, l := range map[string]*workspace{"as chosen": {}, "in lanes": {pairing: newPairing(fp381.Use())}} {
 		for _, n := range []int{0, 1, loopsFrom - 1, loopsFrom, 24} {
 			if reduced(l.millerLoop(p[:n], q[:n])) != reduced(millerLoop(p[:n], q[:n])) {
 				t.Errorf("%s: the product of %d pairs is wrong", name, n)

@@ -50,7 +50,7 @@ func newScaling(f fp381.Field) *scaling {
 }
 
 // scalingFor returns l's workspace if multiples of n points are worth it on this CPU, and else nil.
-func (l *lane) scalingFor(n int) *scaling {
+func (l *workspace) scalingFor(n int) *scaling {
 	if n < scaleFrom || !fp381.Wide() {
 		return nil
 	}
@@ -61,7 +61,7 @@ func (l *lane) scalingFor(n int) *scaling {
 }
 
 // scale multiplies points of c by coefficients.
-func (l *lane) scale(c *curve, pts []affine, coef []coefficient) {
+func (l *workspace) scale(c *curve, pts []affine, coef []coefficient) {
 	if w := l.scalingFor(len(pts)); w != nil && w.scale(c, pts, coef) {
 		return
 	}

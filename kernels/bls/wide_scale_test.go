@@ -35,7 +35,7 @@ func someCoefficients(r *rand.Rand, n int) []coefficient {
 
 // multiple is k·p by affine additions, from the right.
 func (c *curve) multiple(p affine, k *big.Int) (sum affine) {
-	var l lane
+	var l workspace
 	for i := range k.BitLen() {
 		if k.Bit(i) != 0 {
 			two := []affine{sum, p}

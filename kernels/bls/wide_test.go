@@ -107,7 +107,7 @@ func TestWideMapToIso(t *testing.T) {
 		for _, n := range []int{1, 5, 8, 9, len(u)} {
 			got, want := make([]affine, n), make([]affine, n)
 			w.mapToIso(got, u[:n])
-			new(lane).mapToIso(want, u[:n])
+			new(workspace).mapToIso(want, u[:n])
 			for i := range n {
 				if got[i] != want[i] {
 					t.Fatalf("u = %s: %v, scalar %v", u[i].String(), got[i], want[i])
@@ -122,7 +122,7 @@ func TestWideMapToIso(t *testing.T) {
 				both = append(both, u[i], other)
 			}
 			points := make([]affine, len(both))
-			new(lane).mapToIso(points, both)
+			new(workspace).mapToIso(points, both)
 			w.hashToIso(got, both)
 			for i := range got {
 				if sum := sumOn(&iso, points[2*i], points[2*i+1]); got[i] != sum {
@@ -167,7 +167,7 @@ func TestWideSums(t *testing.T) {
 				for i := range coef {
 					coef[i] = coefficient{r.Uint64(), r.Uint64()}
 				}
-				var l lane
+				var l workspace
 				l.scalarBitSums(c, pts, coef)
 				eachWide(t, func(t *testing.T, w *wide) {
 					var bits [coefficientBits]affine
@@ -279,7 +279,7 @@ func TestWideVerdicts(t *testing.T) {
 	copy(fx.Signatures.At(77), fx.Signatures.At(78))
 	run := func(w *wide) ([]Verdict, []Signature) {
 		v := NewVerifier(Default, 1)
-		v.lanes[0].wide = w
+		v.spaces[0].wide = w
 		verdicts := make([]Verdict, 150)
 		if _, err := v.Verify(&fx.Batch, verdicts); err != nil {
 			t.Fatal(err)

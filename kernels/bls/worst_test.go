@@ -88,20 +88,20 @@ func TestWorkIsCounted(t *testing.T) {
 	if report := f.verify(t, v, want(n, Valid)); report.Loops != 2 || report.Exponentiations != 1 {
 		t.Errorf("a good batch of one signer: %+v", report)
 	}
-	before := v.lanes[0].pairings
+	before := v.spaces[0].pairings
 	s := search{
 		leaf:  1,
 		slack: 1 << 30, // no account
-		pass:  func(lo, hi int) bool { v.runIsValid(v.lanes[0], f.Keys[0], lo, hi); return false },
+		pass:  func(lo, hi int) bool { v.runIsValid(v.spaces[0], f.Keys[0], lo, hi); return false },
 		cost:  func(lo, hi int) int { return 0 },
 		rest:  func(lo, hi int) int { return 0 },
-		one:   func(int) bool { v.runIsValid(v.lanes[0], f.Keys[0], 0, 1); return false },
+		one:   func(int) bool { v.runIsValid(v.spaces[0], f.Keys[0], 0, 1); return false },
 		bad:   func(int) {},
 	}
 	s.failing(0, n)
 	report := Report{
-		Loops:           v.lanes[0].pairings.loops - before.loops,
-		Exponentiations: v.lanes[0].pairings.exps - before.exps,
+		Loops:           v.spaces[0].pairings.loops - before.loops,
+		Exponentiations: v.spaces[0].pairings.exps - before.exps,
 	}
 	if report.work() <= allowed(n) {
 		t.Errorf("bisection without a bound takes %d of work, %d may be", report.work(), allowed(n))
