@@ -68,7 +68,8 @@ func parseHex(dst, text []byte) error {
 	return nil
 }
 
-// Ack is a delivery acknowledgement: a client's signed word that a request was fulfilled (section 4).
+// Ack is a delivery acknowledgement: a client's signed word that a request was fulfilled (section
+// 4).
 type Ack struct {
 	Network   Network
 	Epoch     uint32
@@ -120,8 +121,8 @@ func (a *Ack) SetLeaf(b []byte) {
 	a.Request = Hash(b[32:64])
 }
 
-// ParseAck decodes exactly 128 bytes. It checks length and tag; what the fields say, and the signature, are for the
-// caller to judge. The error is ErrMalformed.
+// ParseAck decodes exactly 128 bytes. It checks length and tag; what the fields say, and the
+// signature, are for the caller to judge. The error is ErrMalformed.
 func ParseAck(b []byte) (Ack, error) {
 	var a Ack
 	if len(b) != AckSize {
@@ -139,8 +140,8 @@ func ParseAck(b []byte) (Ack, error) {
 
 var le = binary.LittleEndian
 
-// Frame is an ack in place: exactly 128 bytes, read without a copy. Its methods panic on a shorter slice; the slices
-// they return alias the frame.
+// Frame is an ack in place: exactly 128 bytes, read without a copy. Its methods panic on a shorter
+// slice; the slices they return alias the frame.
 type Frame []byte
 
 // Tagged reports whether the frame begins with the ack tag.

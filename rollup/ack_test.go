@@ -13,7 +13,8 @@ import (
 
 // TestAckLayout spells the layout of section 4 out byte by byte.
 func TestAckLayout(t *testing.T) {
-	a := Ack{Network: Network{1, 2, 3, 4, 5, 6, 7, 8}, Epoch: 0x11121314, Window: 0x21222324, Node: 0x31323334,
+	a := Ack{Network: Network{1, 2, 3, 4, 5, 6, 7, 8}, Epoch: 0x11121314, Window: 0x21222324,
+		Node:   0x31323334,
 		Client: 0x41424344, Service: 0x51525354, Seq: 0x61626364, Units: 0x7172737475767778}
 	for i := range a.Request {
 		a.Request[i] = byte(i)
@@ -21,10 +22,12 @@ func TestAckLayout(t *testing.T) {
 	for i := range a.Signature {
 		a.Signature[i] = byte(0x80 + i)
 	}
-	want, err := hex.DecodeString("77622d61636b2f31" + "0102030405060708" + "14131211" + "24232221" + "34333231" +
+	want, err := hex.DecodeString("77622d61636b2f31" + "0102030405060708" + "14131211" + "24232221" +
+		"34333231" +
 		"44434241" + "54535251" + "64636261" + "7877767574737271" +
 		"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f" +
-		"808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9fa0a1a2a3a4a5a6a7a8a9aaabacadaeaf")
+		"808182838485868788898a8b8c8d8e8f" +
+		"909192939495969798999a9b9c9d9e9fa0a1a2a3a4a5a6a7a8a9aaabacadaeaf")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +42,8 @@ func TestAckLayout(t *testing.T) {
 		t.Fatalf("ParseAck = %+v, %v", got, err)
 	}
 	f := Frame(b)
-	if !f.Tagged() || f.Network() != a.Network || f.Epoch() != a.Epoch || f.Window() != a.Window || f.Node() != a.Node ||
+	if !f.Tagged() || f.Network() != a.Network || f.Epoch() != a.Epoch || f.Window() != a.Window ||
+		f.Node() != a.Node ||
 		f.Client() != a.Client || f.Service() != a.Service || f.Seq() != a.Seq || f.Units() != a.Units ||
 		f.Request() != a.Request || f.Key() != (WindowKey{a.Node, a.Epoch, a.Window}) {
 		t.Fatalf("frame reads other fields than ParseAck")
@@ -52,7 +56,8 @@ func TestAckLayout(t *testing.T) {
 		t.Fatal("Leaf is a copy")
 	}
 
-	for _, bad := range [][]byte{nil, b[:127], append(b[:128:128], 0), append([]byte("wb-ack/2"), b[8:]...)} {
+	for _, bad := range [][]byte{nil, b[:127], append(b[:128:128], 0),
+		append([]byte("wb-ack/2"), b[8:]...)} {
 		_, err := ParseAck(bad)
 		wantError(t, err, ErrMalformed)
 	}
@@ -89,10 +94,12 @@ func TestNetworkID(t *testing.T) {
 		t.Fatal("not the first 8 bytes of the digest")
 	}
 	var n Network
-	for _, bad := range []string{"", "00", "0123456789ABCDEF", "0123456789abcdeg", "0123456789abcdef0"} {
+	for _, bad := range []string{"", "00", "0123456789ABCDEF", "0123456789abcdeg",
+		"0123456789abcdef0"} {
 		wantError(t, n.UnmarshalText([]byte(bad)), ErrMalformed)
 	}
-	if err := n.UnmarshalText([]byte("0123456789abcdef")); err != nil || n.String() != "0123456789abcdef" {
+	if err := n.UnmarshalText([]byte("0123456789abcdef")); err != nil ||
+		n.String() != "0123456789abcdef" {
 		t.Fatalf("%s, %v", n, err)
 	}
 }
@@ -116,7 +123,8 @@ func TestAckJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"network":"` + testNet.String() + `","epoch":1,"window":7,"node":2,"client":2,"service":1,"seq":1,` +
+	want := `{"network":"` + testNet.String() + `","epoch":1,"window":7,` +
+		`"node":2,"client":2,"service":1,"seq":1,` +
 		`"units":"9223372036854775809","request":"` + a.Request.String() + `","signature":"` +
 		hex.EncodeToString(a.Signature[:]) + `"}`
 	if string(got) != want {
@@ -130,7 +138,8 @@ func TestCodesAgainstDocument(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows := regexp.MustCompile("(?m)^\\| (\\d+) \\| `(\\w+)` \\|").FindAllStringSubmatch(string(doc), -1)
+	rows := regexp.MustCompile("(?m)^\\| (\\d+) \\| `(\\w+)` \\|").FindAllStringSubmatch(string(doc),
+		-1)
 	if len(rows) != NumCodes || len(Codes()) != NumCodes {
 		t.Fatalf("the document has %d codes, the code %d", len(rows), NumCodes)
 	}
@@ -140,7 +149,8 @@ func TestCodesAgainstDocument(t *testing.T) {
 			t.Errorf("code %d is %s, in the document %s %s", i, Code(i), row[1], row[2])
 		}
 		var c Code
-		if text, err := Code(i).MarshalText(); err != nil || c.UnmarshalText(text) != nil || c != Code(i) {
+		if text, err := Code(i).MarshalText(); err != nil || c.UnmarshalText(text) != nil ||
+			c != Code(i) {
 			t.Errorf("code %d comes back as %d", i, c)
 		}
 	}

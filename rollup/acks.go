@@ -9,13 +9,14 @@ import (
 // MaxAcksSize is the size in bytes of the list of a full window's acks.
 const MaxAcksSize = 4 + MaxAcks*EntrySize
 
-// Acks is an encoded list of acks without their signatures (section 6): a u32 count, then 52 bytes per ack in tree order. It
-// is the archive of a window when it holds all of them, and the evidence of a rollup's acks part. Values come from ParseAcks,
-// ParseEvidence and a Sealer; methods on anything else may panic.
+// Acks is an encoded list of acks without their signatures (section 6): a u32 count, then 52 bytes
+// per ack in tree order. It is the archive of a window when it holds all of them, and the evidence
+// of a rollup's acks part. Values come from ParseAcks, ParseEvidence and a Sealer; methods on
+// anything else may panic.
 type Acks []byte
 
-// ParseAcks checks length, limits and order, and that no client uses a seq twice. It does not copy b. Errors:
-// ErrMalformed, ErrCount, ErrUnsorted, ErrDuplicateSeq.
+// ParseAcks checks length, limits and order, and that no client uses a seq twice. It does not copy
+// b. Errors: ErrMalformed, ErrCount, ErrUnsorted, ErrDuplicateSeq.
 func ParseAcks(b []byte) (Acks, error) {
 	r := newReader(b)
 	acks := r.acks(1)
@@ -92,8 +93,8 @@ func (a Acks) endOfClient(i int) int {
 	return i
 }
 
-// Without returns the acks of those clients that did not sign, in memory of its own: the acks part of a rollup whose window
-// holds these acks.
+// Without returns the acks of those clients that did not sign, in memory of its own: the acks part
+// of a rollup whose window holds these acks.
 func (a Acks) Without(list ClientList) Acks {
 	signers := list.Signers()
 	rest := make(Acks, 4, len(a))
@@ -139,8 +140,8 @@ func (e Entry) compare(f Entry) int {
 	return 0
 }
 
-// checkOrder requires strict order and that no client uses a seq twice, whatever the service. scratch, which may be
-// nil, is reused for the seqs of one client.
+// checkOrder requires strict order and that no client uses a seq twice, whatever the service.
+// scratch, which may be nil, is reused for the seqs of one client.
 func (a Acks) checkOrder(scratch []uint32) error {
 	n := a.Len()
 	for i := 1; i < n; i++ {
@@ -167,7 +168,8 @@ func (a Acks) checkOrder(scratch []uint32) error {
 			slices.Sort(scratch)
 			for i := 1; i < len(scratch); i++ {
 				if scratch[i-1] == scratch[i] {
-					return at("ack", from, fmt.Errorf("%w: client %d, seq %d", ErrDuplicateSeq, client, scratch[i]))
+					return at("ack", from, fmt.Errorf("%w: client %d, seq %d", ErrDuplicateSeq, client,
+						scratch[i]))
 				}
 			}
 		}

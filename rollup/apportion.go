@@ -6,9 +6,10 @@ import (
 	"slices"
 )
 
-// Apportion divides a payer's balance among its charges (section 9, step 2): in full when the balance covers them,
-// otherwise ⌊charge · balance / sum⌋ each, with what is left in units of one to the largest remainders, ties to the
-// earlier charge. paid receives the parts; it is as long as charges, which are in order of (node, service).
+// Apportion divides a payer's balance among its charges (section 9, step 2): in full when the
+// balance covers them, otherwise ⌊charge · balance / sum⌋ each, with what is left in units of one
+// to the largest remainders, ties to the earlier charge. paid receives the parts; it is as long as
+// charges, which are in order of (node, service).
 func Apportion(paid, charges []uint64, balance uint64) {
 	var sum uint128
 	for _, c := range charges {
@@ -45,7 +46,9 @@ func (x uint128) add(y uint64) uint128 {
 	return uint128{x.hi + carry, lo}
 }
 
-func (x uint128) cmp(y uint128) int { return cmp.Or(cmp.Compare(x.hi, y.hi), cmp.Compare(x.lo, y.lo)) }
+func (x uint128) cmp(y uint128) int {
+	return cmp.Or(cmp.Compare(x.hi, y.hi), cmp.Compare(x.lo, y.lo))
+}
 
 // subMul returns x - q·y, which is not negative.
 func (x uint128) subMul(q uint64, y uint128) uint128 {
@@ -55,9 +58,9 @@ func (x uint128) subMul(q uint64, y uint128) uint128 {
 	return uint128{hi, lo}
 }
 
-// div returns quotient and remainder; y is not zero and the quotient is below 2^64. For a divisor of more than 64
-// bits, the quotient by its upper 64 bits is at most one too large (Warren, Hacker's Delight, 9-5), so that one less
-// is right or one too small.
+// div returns quotient and remainder; y is not zero and the quotient is below 2^64. For a divisor
+// of more than 64 bits, the quotient by its upper 64 bits is at most one too large (Warren,
+// Hacker's Delight, 9-5), so that one less is right or one too small.
 func (x uint128) div(y uint128) (uint64, uint128) {
 	if y.hi == 0 {
 		q, r := bits.Div64(x.hi, x.lo, y.lo)

@@ -12,7 +12,8 @@ import (
 	"github.com/waybill-network/waybill/kernels/blake3"
 )
 
-// The statement tree and a segment's public input, once more, on big integers and from docs/protocol.md sections 13 to 15 alone.
+// The statement tree and a segment's public input, once more, on big integers and from
+// docs/protocol.md sections 13 to 15 alone.
 
 type poseidon struct {
 	Modulus  string     `json:"modulus"`
@@ -150,7 +151,8 @@ func packed(pairs ...uint64) *big.Int {
 func (p *poseidon) levels(statements []Statement) [][]*big.Int {
 	var level []*big.Int
 	for _, s := range statements {
-		level = append(level, packed(uint64(s.Payer), 0, uint64(s.Service), 32, uint64(s.Client), 64, uint64(s.Acks), 96, s.Units, 128),
+		level = append(level, packed(uint64(s.Payer), 0, uint64(s.Service), 32, uint64(s.Client), 64,
+			uint64(s.Acks), 96, s.Units, 128),
 			littleEndian(s.Root))
 	}
 	depth := 3
@@ -185,7 +187,8 @@ func bigSegments(h *Header, statements []Statement, signed []bool, size int) []*
 	}
 	var segments []*bigSegment
 	list := le.AppendUint32(nil, uint32(len(statements)))
-	x := slices.Concat(h.Network[:], le.AppendUint32(nil, h.Epoch), le.AppendUint32(nil, h.Window), le.AppendUint32(nil, h.Node),
+	x := slices.Concat(h.Network[:], le.AppendUint32(nil, h.Epoch), le.AppendUint32(nil, h.Window),
+		le.AppendUint32(nil, h.Node),
 		le.AppendUint32(nil, uint32(len(statements))))
 	root := encoded(levels[len(levels)-1][0])
 	x = append(x, root[:]...)
@@ -280,7 +283,8 @@ func (s *bigSegment) finish(size int) {
 	s.pub = p.compress(append(in, big.NewInt(int64(len(s.statements))), s.d, s.b, s.γ, s.f))
 }
 
-// TestSegmentsOnBigIntegers compares tree, digests, challenge and public inputs of windows of many shapes.
+// TestSegmentsOnBigIntegers compares tree, digests, challenge and public inputs of windows of many
+// shapes.
 func TestSegmentsOnBigIntegers(t *testing.T) {
 	rounds := 60
 	if testing.Short() {
@@ -312,12 +316,15 @@ func TestSegmentsOnBigIntegers(t *testing.T) {
 		for i, s := range segments {
 			b := want[i]
 			for name, pair := range map[string][2]Hash{
-				"table digest": {s.Table.Bytes(), encoded(b.d)}, "signed digest": {s.Signed.Bytes(), encoded(b.b)},
-				"challenge": {s.Challenge.Bytes(), encoded(b.γ)}, "fingerprint": {s.Fingerprint.Bytes(), encoded(b.f)},
-				"public input": {s.Public.Bytes(), encoded(b.pub)},
+				"table digest":  {s.Table.Bytes(), encoded(b.d)},
+				"signed digest": {s.Signed.Bytes(), encoded(b.b)},
+				"challenge":     {s.Challenge.Bytes(), encoded(b.γ)},
+				"fingerprint":   {s.Fingerprint.Bytes(), encoded(b.f)},
+				"public input":  {s.Public.Bytes(), encoded(b.pub)},
 			} {
 				if pair[0] != pair[1] {
-					t.Fatalf("round %d, %d statements of %d, segment %d: %s %s, not %s", round, n, size, i, name, pair[0], pair[1])
+					t.Fatalf("round %d, %d statements of %d, segment %d: %s %s, not %s", round, n, size, i, name,
+						pair[0], pair[1])
 				}
 			}
 			if !slices.Equal(s.Rows, b.table) {

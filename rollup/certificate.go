@@ -28,7 +28,8 @@ func (c *Certificate) Append(dst []byte) []byte {
 	return append(dst, c.Signature[:]...)
 }
 
-// ParseCertificate decodes a certificate and nothing after it; its errors are those of ParseHeader. Verify judges it.
+// ParseCertificate decodes a certificate and nothing after it; its errors are those of ParseHeader.
+// Verify judges it.
 func ParseCertificate(b []byte) (*Certificate, error) {
 	r := newReader(b)
 	c := r.certificate()
@@ -47,8 +48,8 @@ func (r *reader) certificate() *Certificate {
 	return c
 }
 
-// Verify checks the certificate against the committee: ErrNetwork, ErrBitmap, ErrQuorum, ErrSignature, and what
-// ParseHeader may answer. It costs two pairings.
+// Verify checks the certificate against the committee: ErrNetwork, ErrBitmap, ErrQuorum,
+// ErrSignature, and what ParseHeader may answer. It costs two pairings.
 func (c *Certificate) Verify(net Network, committee *Committee) error {
 	if c.Header.Network != net {
 		return fmt.Errorf("certificate: %w: %s", ErrNetwork, c.Header.Network)

@@ -20,7 +20,8 @@ type ListedClient struct {
 	Signed bool   `json:"signed"` // the same for all of a client's statements
 }
 
-// ClientList names the client of every statement of a window, in their order, and says who signed (section 14).
+// ClientList names the client of every statement of a window, in their order, and says who signed
+// (section 14).
 type ClientList []ListedClient
 
 // NewClientList returns the list for statements in order.
@@ -38,8 +39,8 @@ func NewClientList(statements []Statement, signed func(client uint32) bool) Clie
 	return list
 }
 
-// Append appends the encoding: a u32 count, then per entry the shortest unsigned LEB128 of twice the distance from the
-// client before, plus one for a signed one.
+// Append appends the encoding: a u32 count, then per entry the shortest unsigned LEB128 of twice
+// the distance from the client before, plus one for a signed one.
 func (l ClientList) Append(dst []byte) []byte {
 	dst = le.AppendUint32(dst, uint32(len(l)))
 	var last uint32
@@ -57,8 +58,8 @@ func (l ClientList) Append(dst []byte) []byte {
 // Digest returns what the header holds of the list.
 func (l ClientList) Digest() Hash { return blake3.Keyed(&clientListKey, l.Append(nil)) }
 
-// ParseClientList decodes a list and nothing after it. Errors: ErrMalformed, ErrCount, and ErrClientList for a client with
-// both flags or a list in which nobody signed.
+// ParseClientList decodes a list and nothing after it. Errors: ErrMalformed, ErrCount, and
+// ErrClientList for a client with both flags or a list in which nobody signed.
 func ParseClientList(b []byte) (ClientList, error) {
 	r := newReader(b)
 	l := r.clientList()
@@ -109,7 +110,8 @@ func (l ClientList) check() error {
 	anyone := false
 	for i, c := range l {
 		if i > 0 && l[i-1].Client == c.Client && l[i-1].Signed != c.Signed {
-			return at("list entry", i, fmt.Errorf("%w: client %d signed and did not sign", ErrClientList, c.Client))
+			return at("list entry", i, fmt.Errorf("%w: client %d signed and did not sign", ErrClientList,
+				c.Client))
 		}
 		anyone = anyone || c.Signed
 	}
@@ -155,9 +157,10 @@ const CosignMessageSize = 64
 
 const cosignTag = "wb-win/1"
 
-// CosignMessage returns what the clients of a window's statements sign (section 14): count and root are those of the whole
-// tree.
-func CosignMessage(net Network, key WindowKey, count uint32, root Hash) (m [CosignMessageSize]byte) {
+// CosignMessage returns what the clients of a window's statements sign (section 14): count and root
+// are those of the whole tree.
+func CosignMessage(net Network, key WindowKey, count uint32,
+	root Hash) (m [CosignMessageSize]byte) {
 	b := append(m[:0], cosignTag...)
 	b = append(b, net[:]...)
 	b = le.AppendUint32(b, key.Epoch)

@@ -8,8 +8,8 @@ import "fmt"
 // CodeKnown is a refusal; as an error, a code has its name behind the package's.
 type Code uint8
 
-// The answers. CodeAccepted means verified and durable; CodeKnown repeats the answer for an ack that
-// was accepted before.
+// The answers. CodeAccepted means verified and durable; CodeKnown repeats the answer for an ack
+// that was accepted before.
 const (
 	CodeAccepted       Code = iota // accepted
 	CodeKnown                      // known

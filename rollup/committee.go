@@ -77,7 +77,8 @@ func (c *Committee) Root() Hash {
 	return RootOf(CommitteeTreeKind, entries, memberSize)
 }
 
-// TotalPower returns the sum of the members' powers. The genesis file's rules keep it far below 2^64.
+// TotalPower returns the sum of the members' powers. The genesis file's rules keep it far below
+// 2^64.
 func (c *Committee) TotalPower() (power uint64) {
 	for _, m := range c.Members {
 		power += m.Power
@@ -102,7 +103,8 @@ func (c *Committee) Quorum(signers Bitmap) bool {
 	return hi3 > hi2 || hi3 == hi2 && lo3 > lo2
 }
 
-// verify checks bitmap, quorum and the multi-signature on message: ErrBitmap, ErrQuorum, ErrSignature.
+// verify checks bitmap, quorum and the multi-signature on message: ErrBitmap, ErrQuorum,
+// ErrSignature.
 func (c *Committee) verify(message []byte, signers Bitmap, signature *[SignatureSize]byte) error {
 	if err := signers.Validate(len(c.Members)); err != nil {
 		return err

@@ -18,7 +18,8 @@ const (
 // String returns "rung 1" and so on.
 func (r Rung) String() string { return fmt.Sprintf("rung %d", uint8(r)) }
 
-// MaxEvidenceSize is the size in bytes of the largest evidence that decodes: that of rung 2, for acks and for statements.
+// MaxEvidenceSize is the size in bytes of the largest evidence that decodes: that of rung 2, for
+// acks and for statements.
 const MaxEvidenceSize = MaxAcksSize + 1 + 4 + MaxStatements*StatementSize + MaxStatements/8
 
 // Evidence shows that a rollup's header is right (section 6).
@@ -38,7 +39,8 @@ func AcksEvidence(acks Acks) *Evidence { return &Evidence{Acks: acks, Rung: Rung
 // SegmentProof is the proof of one segment of the statements.
 type SegmentProof struct {
 	Nodes []Hash // see Segment
-	Rows  []Row  // sums over the signed statements of the segment; the last segment has what is left instead
+	// sums over the signed statements of the segment; the last segment has what is left instead
+	Rows  []Row
 	Proof [ProofSize]byte
 }
 
@@ -79,9 +81,9 @@ func (ev *Evidence) Append(dst []byte) []byte {
 	return dst
 }
 
-// ParseEvidence decodes evidence and checks limits and orders; it does not copy the acks. Whether it belongs to a header,
-// Verify decides. Errors: ErrMalformed, ErrCount, ErrUnsorted, ErrDuplicateSeq, ErrStatement, ErrClientList, ErrRows,
-// ErrOverflow.
+// ParseEvidence decodes evidence and checks limits and orders; it does not copy the acks. Whether
+// it belongs to a header, Verify decides. Errors: ErrMalformed, ErrCount, ErrUnsorted,
+// ErrDuplicateSeq, ErrStatement, ErrClientList, ErrRows, ErrOverflow.
 func ParseEvidence(b []byte) (*Evidence, error) {
 	ev := &Evidence{Rung: RungAcks}
 	r := newReader(b)

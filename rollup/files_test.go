@@ -35,7 +35,8 @@ func trust() *export.Trust {
 // settle returns the file of a settlement of epoch 1 that the members certify.
 func settle(rows []rollup.SettlementRow, members ...int) *export.Settlement {
 	c, next := rollup.FixtureSettle(rows, members...)
-	return &export.Settlement{Network: rollup.FixtureNet, Rows: rows, NextCommittee: next, Certificate: c}
+	return &export.Settlement{Network: rollup.FixtureNet, Rows: rows, NextCommittee: next,
+		Certificate: c}
 }
 
 // testExports returns one honest file of each type, and one of a rollup on rung 2.
@@ -53,7 +54,8 @@ func testExports(t testing.TB) map[string][]byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	under, err := export.NewStatementAck(cosigned, w.Archive, w.Evidence.Clients, rollup.FixtureRegistry(), 1)
+	under, err := export.NewStatementAck(cosigned, w.Archive, w.Evidence.Clients,
+		rollup.FixtureRegistry(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +79,8 @@ func TestVerifyExport(t *testing.T) {
 		if kind == "" {
 			kind = name
 		}
-		if r.Type.String() != kind || r.Network != rollup.FixtureNet || !slices.Equal(r.Signers, []int{0, 1, 3}) || r.Power != 80 || r.Total != 100 || r.Members != 4 {
+		if r.Type.String() != kind || r.Network != rollup.FixtureNet ||
+			!slices.Equal(r.Signers, []int{0, 1, 3}) || r.Power != 80 || r.Total != 100 || r.Members != 4 {
 			t.Fatalf("report %+v", r)
 		}
 		rollup.FixtureWantBytes(t, name, r.File.Append(nil), file)
@@ -89,7 +92,8 @@ func TestVerifyExport(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, want := range []string{`"type":"` + kind + `"`, `"signers":[0,1,3]`, `"power":"80"`, `"network":"` + rollup.FixtureNet.String()} {
+		for _, want := range []string{`"type":"` + kind + `"`, `"signers":[0,1,3]`, `"power":"80"`,
+			`"network":"` + rollup.FixtureNet.String()} {
 			if !strings.Contains(string(text), want) {
 				t.Errorf("no %s in %s", want, text)
 			}
@@ -112,7 +116,8 @@ func TestEveryByteCounts(t *testing.T) {
 				if err == nil {
 					t.Fatalf("passes with byte %d of %d changed from %#x to %#x", i, len(file), file[i], b[i])
 				}
-				if !slices.ContainsFunc(rollup.FixtureSentinels, func(s error) bool { return errors.Is(err, s) }) {
+				if !slices.ContainsFunc(rollup.FixtureSentinels,
+					func(s error) bool { return errors.Is(err, s) }) {
 					t.Fatalf("byte %d: an error without a reason: %v", i, err)
 				}
 			}
@@ -157,7 +162,8 @@ func TestBadExports(t *testing.T) {
 	}
 	w := rollup.FixtureCosigned(t)
 	under := func(f func(*export.StatementAck)) error {
-		e, err := export.NewStatementAck(rollup.FixtureCertify(w.Header, 0, 1, 3), w.Archive, slices.Clone(w.Evidence.Clients), rollup.FixtureRegistry(), 1)
+		e, err := export.NewStatementAck(rollup.FixtureCertify(w.Header, 0, 1, 3), w.Archive,
+			slices.Clone(w.Evidence.Clients), rollup.FixtureRegistry(), 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -168,7 +174,8 @@ func TestBadExports(t *testing.T) {
 	certified := func(acks []rollup.Ack, f func(*rollup.Header)) *export.Rollup {
 		h, ev := rollup.FixtureForge(t, rollup.FixtureKey, acks)
 		f(h)
-		e, err := export.NewRollup(rollup.FixtureCertify(h, 0, 1, 2, 3), rollup.AcksEvidence(ev), rollup.FixtureRegistry(), nil)
+		e, err := export.NewRollup(rollup.FixtureCertify(h, 0, 1, 2, 3), rollup.AcksEvidence(ev),
+			rollup.FixtureRegistry(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -187,17 +194,27 @@ func TestBadExports(t *testing.T) {
 		want error
 	}{
 		{"another index", ack(func(e *export.Ack) { e.Index = 2 }), rollup.ErrPath},
-		{"another ack's path", ack(func(e *export.Ack) { e.Path = rollup.AckTree(ev, h.Key()).Path(2) }), rollup.ErrPath},
+		{"another ack's path", ack(func(e *export.Ack) { e.Path = rollup.AckTree(ev, h.Key()).Path(2) }),
+			rollup.ErrPath},
 		{"no path", ack(func(e *export.Ack) { e.Path = nil }), rollup.ErrPath},
 		{"other units", ack(func(e *export.Ack) { e.Ack.Units++ }), rollup.ErrPath},
 		{"another window", ack(func(e *export.Ack) { e.Ack.Window++ }), rollup.ErrWindow},
-		{"no quorum", ack(func(e *export.Ack) { e.Certificate = rollup.FixtureCertify(h, 1, 2, 3) }), rollup.ErrQuorum},
-		{"a client too many", whole(func(e *export.Rollup) { e.Clients = append(e.Clients, export.Client{Client: 9}) }), rollup.ErrClients},
-		{"a client too few", whole(func(e *export.Rollup) { e.Clients = e.Clients[:4] }), rollup.ErrClients},
+		{"no quorum", ack(func(e *export.Ack) { e.Certificate = rollup.FixtureCertify(h, 1, 2, 3) }),
+			rollup.ErrQuorum},
+		{"a client too many", whole(func(e *export.Rollup) {
+			e.Clients = append(e.Clients,
+				export.Client{Client: 9})
+		}), rollup.ErrClients},
+		{"a client too few", whole(func(e *export.Rollup) { e.Clients = e.Clients[:4] }),
+			rollup.ErrClients},
 		{"another client", whole(func(e *export.Rollup) { e.Clients[4].Client++ }), rollup.ErrClients},
-		{"unsorted clients", whole(func(e *export.Rollup) { e.Clients[0], e.Clients[1] = e.Clients[1], e.Clients[0] }), rollup.ErrUnsorted},
+		{"unsorted clients", whole(func(e *export.Rollup) {
+			e.Clients[0], e.Clients[1] = e.Clients[1],
+				e.Clients[0]
+		}), rollup.ErrUnsorted},
 		{"another payer", whole(func(e *export.Rollup) { e.Clients[4].Payer = 6 }), rollup.ErrRows},
-		{"another key", whole(func(e *export.Rollup) { e.Clients[4].Key = e.Clients[3].Key }), rollup.ErrSignature},
+		{"another key", whole(func(e *export.Rollup) { e.Clients[4].Key = e.Clients[3].Key }),
+			rollup.ErrSignature},
 		{"no key", whole(func(e *export.Rollup) { clear(e.Clients[4].Key[:]) }), rollup.ErrMalformed},
 		{"another rollup's certificate", whole(func(e *export.Rollup) {
 			e.Certificate = rollup.FixtureCertify(func() *rollup.Header {
@@ -205,29 +222,60 @@ func TestBadExports(t *testing.T) {
 				return h
 			}(), 0, 1)
 		}), rollup.ErrCount},
-		{"a certified lying root", verify(certified(rollup.FixtureAcks(), func(h *rollup.Header) { h.AckRoot[0]++ })), rollup.ErrRoot},
-		{"a certified lying row", verify(certified(rollup.FixtureAcks(), func(h *rollup.Header) { h.Rows[0].Units++ })), rollup.ErrRows},
-		{"a certified lying aggregate", verify(certified(rollup.FixtureAcks(), func(h *rollup.Header) { h.AckSignature = bls.IdentitySignature })), rollup.ErrSignature},
+		{"a certified lying root", verify(certified(rollup.FixtureAcks(), func(
+			h *rollup.Header) {
+			h.AckRoot[0]++
+		})), rollup.ErrRoot},
+		{"a certified lying row", verify(certified(rollup.FixtureAcks(),
+			func(h *rollup.Header) { h.Rows[0].Units++ })), rollup.ErrRows},
+		{"a certified lying aggregate", verify(certified(rollup.FixtureAcks(), func(
+			h *rollup.Header) {
+			h.AckSignature = bls.IdentitySignature
+		})), rollup.ErrSignature},
 		{"certified excess units", verify(certified(excess, func(*rollup.Header) {})), rollup.ErrUnits},
 		{"units up to the largest cap", verify(certified(above, func(*rollup.Header) {})), nil},
 		{"under a statement: nothing", under(func(*export.StatementAck) {}), nil},
-		{"under a statement: another window", under(func(e *export.StatementAck) { e.Ack.Epoch++ }), rollup.ErrWindow},
-		{"under a statement: another index", under(func(e *export.StatementAck) { e.Index = 0 }), rollup.ErrPath},
-		{"under a statement: beyond the acks", under(func(e *export.StatementAck) { e.Index = 2 }), rollup.ErrPath},
-		{"under a statement: more acks", under(func(e *export.StatementAck) { e.Acks++ }), rollup.ErrPath},
-		{"under a statement: no path", under(func(e *export.StatementAck) { e.Path = nil }), rollup.ErrPath},
-		{"under a statement: other units of the ack", under(func(e *export.StatementAck) { e.Ack.Units++ }), rollup.ErrPath},
-		{"under a statement: another client", under(func(e *export.StatementAck) { e.Ack.Client = 2 }), rollup.ErrClientList},
-		{"under a statement: another service", under(func(e *export.StatementAck) { e.Ack.Service = 1 }), rollup.ErrPath},
-		{"under a statement: another payer", under(func(e *export.StatementAck) { e.Payer++ }), rollup.ErrPath},
-		{"under a statement: other units", under(func(e *export.StatementAck) { e.Units++ }), rollup.ErrPath},
-		{"under a statement: units out of bounds", under(func(e *export.StatementAck) { e.Units = 1 }), rollup.ErrStatement},
-		{"under a statement: a neighbour of the client's", under(func(e *export.StatementAck) { e.Statement = 1 }), rollup.ErrPath},
-		{"under a statement: one that did not sign", under(func(e *export.StatementAck) { e.Statement = 2 }), rollup.ErrClientList},
-		{"under a statement: beyond the last", under(func(e *export.StatementAck) { e.Statement = 10 }), rollup.ErrClientList},
-		{"under a statement: another list", under(func(e *export.StatementAck) { e.Clients = e.Clients[:9] }), rollup.ErrClientList},
-		{"under a statement: a longer path", under(func(e *export.StatementAck) { e.Statements = append(e.Statements, rollup.Hash{}) }), rollup.ErrPath},
-		{"under a statement: no quorum", under(func(e *export.StatementAck) { e.Certificate = rollup.FixtureCertify(w.Header, 1, 2, 3) }), rollup.ErrQuorum},
+		{"under a statement: another window", under(func(e *export.StatementAck) { e.Ack.Epoch++ }),
+			rollup.ErrWindow},
+		{"under a statement: another index", under(func(e *export.StatementAck) { e.Index = 0 }),
+			rollup.ErrPath},
+		{"under a statement: beyond the acks", under(func(e *export.StatementAck) { e.Index = 2 }),
+			rollup.ErrPath},
+		{"under a statement: more acks", under(func(e *export.StatementAck) { e.Acks++ }),
+			rollup.ErrPath},
+		{"under a statement: no path", under(func(e *export.StatementAck) { e.Path = nil }),
+			rollup.ErrPath},
+		{"under a statement: other units of the ack",
+			under(func(e *export.StatementAck) { e.Ack.Units++ }), rollup.ErrPath},
+		{"under a statement: another client", under(func(e *export.StatementAck) { e.Ack.Client = 2 }),
+			rollup.ErrClientList},
+		{"under a statement: another service", under(func(e *export.StatementAck) { e.Ack.Service = 1 }),
+			rollup.ErrPath},
+		{"under a statement: another payer", under(func(e *export.StatementAck) { e.Payer++ }),
+			rollup.ErrPath},
+		{"under a statement: other units", under(func(e *export.StatementAck) { e.Units++ }),
+			rollup.ErrPath},
+		{"under a statement: units out of bounds", under(func(e *export.StatementAck) { e.Units = 1 }),
+			rollup.ErrStatement},
+		{"under a statement: a neighbour of the client's",
+			under(func(e *export.StatementAck) { e.Statement = 1 }), rollup.ErrPath},
+		{"under a statement: one that did not sign",
+			under(func(e *export.StatementAck) { e.Statement = 2 }), rollup.ErrClientList},
+		{"under a statement: beyond the last", under(func(e *export.StatementAck) { e.Statement = 10 }),
+			rollup.ErrClientList},
+		{"under a statement: another list", under(func(
+			e *export.StatementAck) {
+			e.Clients = e.Clients[:9]
+		}), rollup.ErrClientList},
+		{"under a statement: a longer path", under(func(e *export.StatementAck) {
+			e.Statements = append(
+				e.Statements, rollup.Hash{})
+		}), rollup.ErrPath},
+		{"under a statement: no quorum", under(func(
+			e *export.StatementAck) {
+			e.Certificate = rollup.FixtureCertify(w.Header, 1, 2, 3)
+		}),
+			rollup.ErrQuorum},
 		{"under a statement: another root", under(func(e *export.StatementAck) {
 			h := *w.Header
 			h.StatementRoot[0] ^= 1
@@ -239,11 +287,13 @@ func TestBadExports(t *testing.T) {
 
 	for _, i := range []int{3, 14} { // of clients 1 and 4
 		w := rollup.FixtureCosigned(t)
-		_, err := export.NewStatementAck(rollup.FixtureCertify(w.Header, 0, 1, 3), w.Archive, w.Evidence.Clients, rollup.FixtureRegistry(), i)
+		_, err := export.NewStatementAck(rollup.FixtureCertify(w.Header, 0, 1, 3), w.Archive,
+			w.Evidence.Clients, rollup.FixtureRegistry(), i)
 		rollup.FixtureWantError(t, err, rollup.ErrClientList)
 	}
 	file := export.NewAck(cert, ev, 0).Append(nil)
-	_, err := export.Verify(file, &export.Trust{Network: rollup.NetworkID("another"), Committee: rollup.FixtureCommittee(), Shares: rollup.FixtureShares})
+	_, err := export.Verify(file, &export.Trust{Network: rollup.NetworkID("another"),
+		Committee: rollup.FixtureCommittee(), Shares: rollup.FixtureShares})
 	rollup.FixtureWantError(t, err, rollup.ErrNetwork)
 	copy(file[8:16], "another!")
 	_, err = export.Parse(file)
@@ -255,12 +305,14 @@ func TestBadExports(t *testing.T) {
 	rollup.FixtureWantError(t, err, rollup.ErrUnknownClient)
 }
 
-// TestProofExport checks a rollup on rung 3 against a prover that knows the co-rollup.FixtureSigned window.
+// TestProofExport checks a rollup on rung 3 against a prover that knows the co-rollup.FixtureSigned
+// window.
 func TestProofExport(t *testing.T) {
 	w := rollup.FixtureCosigned(t)
 	third := w.Third
 	key := bytes.Repeat([]byte("key"), rollup.VerifyingKeySize/3)
-	e, err := export.NewRollup(rollup.FixtureCertify(w.Header, 0, 1, 3), third, rollup.FixtureRegistry(), key)
+	e, err := export.NewRollup(rollup.FixtureCertify(w.Header, 0, 1, 3), third,
+		rollup.FixtureRegistry(), key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,7 +338,8 @@ func TestProofExport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{"certificate", "keys", "rung 1", "rung 3", "rung 1"}; !slices.Equal(checked, want) {
+	if want := []string{"certificate", "keys", "rung 1", "rung 3", "rung 1"}; !slices.Equal(checked,
+		want) {
 		t.Errorf("checked %q, not %q", checked, want)
 	}
 	var names []string
@@ -296,7 +349,8 @@ func TestProofExport(t *testing.T) {
 			t.Errorf("%+v", c)
 		}
 	}
-	if want := []string{"certificate", "keys", "rung 1", "rung 3"}; !slices.Equal(names, want) || !strings.Contains(r.Checks[3].What, "development keys") {
+	if want := []string{"certificate", "keys", "rung 1", "rung 3"}; !slices.Equal(names, want) ||
+		!strings.Contains(r.Checks[3].What, "development keys") {
 		t.Errorf("checks %+v", r.Checks)
 	}
 	rollup.FixtureWantBytes(t, "encoded again", r.File.Append(nil), file)
@@ -336,18 +390,33 @@ func TestBadSettlements(t *testing.T) {
 	}{
 		{"honest", rollup.FixtureRows, nil},
 		{"none", nil, nil},
-		{"unsorted", change(0, func(r *rollup.SettlementRow) { r.Node = 3; r.Service = 9 }), rollup.ErrUnsorted},
+		{"unsorted", change(0, func(r *rollup.SettlementRow) { r.Node = 3; r.Service = 9 }),
+			rollup.ErrUnsorted},
 		{"twice", change(1, func(r *rollup.SettlementRow) { r.Payer = 5 }), rollup.ErrUnsorted},
 		{"no acks", change(1, func(r *rollup.SettlementRow) { r.Acks = 0 }), rollup.ErrSettlement},
-		{"fewer units than acks", change(1, func(r *rollup.SettlementRow) { r.Acks = r.Units + 1 }), rollup.ErrSettlement},
-		{"paid more than charged", change(1, func(r *rollup.SettlementRow) { r.Charge = r.Paid - 1 }), rollup.ErrSettlement},
+		{"fewer units than acks", change(1, func(r *rollup.SettlementRow) { r.Acks = r.Units + 1 }),
+			rollup.ErrSettlement},
+		{"paid more than charged", change(1, func(r *rollup.SettlementRow) { r.Charge = r.Paid - 1 }),
+			rollup.ErrSettlement},
 		{"node's share", change(1, func(r *rollup.SettlementRow) { r.ToNode++ }), rollup.ErrSettlement},
-		{"service's share", change(1, func(r *rollup.SettlementRow) { r.ToService-- }), rollup.ErrSettlement},
-		{"acks overflow", change(3, func(r *rollup.SettlementRow) { r.Acks, r.Units = math.MaxUint64, math.MaxUint64 }), rollup.ErrOverflow},
-		{"paid overflows", []rollup.SettlementRow{rollup.FixtureRich(1), rollup.FixtureRich(2)}, rollup.ErrOverflow},
-		{"the balance divided otherwise", change(0, func(r *rollup.SettlementRow) { rollup.FixturePay(r, r.Paid+100) }), rollup.ErrSettlement},
-		{"the remainder to another", []rollup.SettlementRow{rollup.FixtureRows[0], rollup.FixtureRows[1], rollup.FixturePaying(rollup.FixtureRows[2], 7), rollup.FixturePaying(rollup.FixtureRows[3], 9998)}, rollup.ErrSettlement},
-		{"one left short while another is paid", change(1, func(r *rollup.SettlementRow) { r.Payer = 7; rollup.FixturePay(r, 0) }), nil}, // payers are apart
+		{"service's share", change(1, func(r *rollup.SettlementRow) { r.ToService-- }),
+			rollup.ErrSettlement},
+		{"acks overflow", change(3, func(r *rollup.SettlementRow) {
+			r.Acks, r.Units = math.MaxUint64,
+				math.MaxUint64
+		}), rollup.ErrOverflow},
+		{"paid overflows", []rollup.SettlementRow{rollup.FixtureRich(1), rollup.FixtureRich(2)},
+			rollup.ErrOverflow},
+		{"the balance divided otherwise", change(0, func(r *rollup.SettlementRow) {
+			rollup.FixturePay(r,
+				r.Paid+100)
+		}), rollup.ErrSettlement},
+		{"the remainder to another", []rollup.SettlementRow{rollup.FixtureRows[0], rollup.FixtureRows[1],
+			rollup.FixturePaying(rollup.FixtureRows[2], 7),
+			rollup.FixturePaying(rollup.FixtureRows[3], 9998)}, rollup.ErrSettlement},
+		// payers are apart
+		{"one left short while another is paid", change(1,
+			func(r *rollup.SettlementRow) { r.Payer = 7; rollup.FixturePay(r, 0) }), nil},
 		{"charges that no balance could cover", rollup.FixtureUnpayable, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {

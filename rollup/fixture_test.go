@@ -2,8 +2,8 @@ package rollup
 
 import "testing"
 
-// The fixtures below are for the tests in package rollup_test. Those may import rollup/export, which
-// imports this package.
+// The fixtures below are for the tests in package rollup_test. Those may import rollup/export,
+// which imports this package.
 
 // Fixtures of the test network.
 var (

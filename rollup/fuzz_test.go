@@ -22,7 +22,8 @@ func seeds(t testing.TB) map[string][][]byte {
 		"FuzzParseCertificate":           {cert.Append(nil)},
 		"FuzzParseSettlementCertificate": {settlement.Append(nil)},
 		"FuzzParseSettlementRow":         {testRows[0].Append(nil)},
-		"FuzzParse":                      {exports["ack"], exports["rollup"], exports["settlement"], exports["statements"], exports["statement-ack"], FixtureProven(t)},
+		"FuzzParse": {exports["ack"], exports["rollup"], exports["settlement"],
+			exports["statements"], exports["statement-ack"], FixtureProven(t)},
 	}
 	for name, files := range all {
 		first := files[0]
@@ -71,7 +72,10 @@ func FuzzParseCertificate(f *testing.F) {
 }
 
 func FuzzParseSettlementCertificate(f *testing.F) {
-	roundTrip(f, ParseSettlementCertificate, func(c *SettlementCertificate) []byte { return c.Append(nil) })
+	roundTrip(f, ParseSettlementCertificate, func(c *SettlementCertificate) []byte {
+		return c.Append(
+			nil)
+	})
 }
 
 func FuzzParseSettlementRow(f *testing.F) {
@@ -82,7 +86,8 @@ func FuzzParseSettlementRow(f *testing.F) {
 func TestMaxEvidenceSize(t *testing.T) {
 	for _, size := range CircuitSizes {
 		segment := segmentNodes(size)*len(Hash{}) + 2 + MaxRows*rowSize + ProofSize
-		if n := MaxAcksSize + 1 + 4 + MaxClientListSize + 4 + segmentCount(MaxStatements, size)*segment; n > MaxEvidenceSize {
+		if n := MaxAcksSize + 1 + 4 + MaxClientListSize + 4 +
+			segmentCount(MaxStatements, size)*segment; n > MaxEvidenceSize {
 			t.Errorf("circuits of %d: %d bytes, more than %d", size, n, MaxEvidenceSize)
 		}
 	}

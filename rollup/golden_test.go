@@ -31,7 +31,8 @@ func TestGolden(t *testing.T) {
 			if target == "FuzzParse" {
 				dir = "export/"
 			}
-			golden(t, fmt.Sprintf("%stestdata/fuzz/%s/seed-%d", dir, target, i), fmt.Appendf(nil, "go test fuzz v1\n[]byte(%q)\n", b))
+			golden(t, fmt.Sprintf("%stestdata/fuzz/%s/seed-%d", dir, target, i),
+				fmt.Appendf(nil, "go test fuzz v1\n[]byte(%q)\n", b))
 		}
 	}
 
@@ -63,7 +64,8 @@ func golden(t *testing.T, path string, want []byte) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got, want) {
-		t.Errorf("%s is not what the code gives; if the change is meant: go test ./rollup -run TestGolden -update", path)
+		t.Errorf("%s is not what the code gives; "+
+			"if the change is meant: go test ./rollup -run TestGolden -update", path)
 	}
 }
 
@@ -132,7 +134,8 @@ func testValues(t *testing.T) string {
 		file := FixtureExports(t)[name]
 		row(fmt.Sprintf("B3 of `export-%s.wbx` (%d bytes)", name, len(file)), blake3.Sum256(file))
 	}
-	proven, err := os.ReadFile("testdata/proofs/export-proof.wbx") // made by proofs/prooftest: proofs are random
+	// made by proofs/prooftest: proofs are random
+	proven, err := os.ReadFile("testdata/proofs/export-proof.wbx")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,11 +164,14 @@ func testGenesis(t *testing.T) []byte {
 		proof := bls.Prove(sk)
 		encoded, key := proof.Bytes(), sk.PublicKey().Bytes()
 		members = append(members, member{ed("owner", i), key[:], encoded[:], ed("transport", i),
-			ed("consensus", i), fmt.Sprintf("127.0.0.1:%d", 7000+i), fmt.Sprintf("127.0.0.1:%d", 7100+i), testPowers[i] * 1_000_000})
+			ed("consensus", i), fmt.Sprintf("127.0.0.1:%d", 7000+i), fmt.Sprintf("127.0.0.1:%d", 7100+i),
+			testPowers[i] * 1_000_000})
 	}
 	b, err := json.MarshalIndent(map[string]any{
-		"version": 1, "chain_id": testChain, "genesis_time": "2026-01-01T00:00:00Z", "treasury": ed("treasury", 0),
-		"params": map[string]any{"epoch_seconds": 60, "grace_seconds": 10, "late_epochs": 4, "shares": testShares,
+		"version": 1, "chain_id": testChain, "genesis_time": "2026-01-01T00:00:00Z",
+		"treasury": ed("treasury", 0),
+		"params": map[string]any{"epoch_seconds": 60, "grace_seconds": 10, "late_epochs": 4,
+			"shares": testShares,
 			"proofs": map[string]any{"development": false, "keys": []any{}}},
 		"committee": members,
 	}, "", "  ")

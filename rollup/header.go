@@ -43,8 +43,8 @@ func (k WindowKey) String() string {
 	return fmt.Sprintf("node %d, epoch %d, window %d", k.Node, k.Epoch, k.Window)
 }
 
-// Header is a rollup's commitment to its acks (section 6): an acks part, a statements part, or both. NewHeader sets the fields
-// of an absent part.
+// Header is a rollup's commitment to its acks (section 6): an acks part, a statements part, or
+// both. NewHeader sets the fields of an absent part.
 type Header struct {
 	Network      Network
 	Epoch        uint32
@@ -69,10 +69,12 @@ func NewHeader(net Network, key WindowKey) *Header {
 }
 
 // Key returns the window that the header is about.
-func (h *Header) Key() WindowKey { return WindowKey{Node: h.Node, Epoch: h.Epoch, Window: h.Window} }
+func (h *Header) Key() WindowKey {
+	return WindowKey{Node: h.Node, Epoch: h.Epoch, Window: h.Window}
+}
 
-// Totals returns how many acks and units the rollup is about, on all rungs. Those beyond AckCount are under statements that
-// their clients co-signed.
+// Totals returns how many acks and units the rollup is about, on all rungs. Those beyond AckCount
+// are under statements that their clients co-signed.
 func (h *Header) Totals() (acks, units uint64) {
 	for _, r := range h.Rows {
 		acks += r.Acks
@@ -83,7 +85,8 @@ func (h *Header) Totals() (acks, units uint64) {
 
 // ID returns the rollup id, the keyed digest of the header's encoding.
 func (h *Header) ID() Hash {
-	var buf [headerFixed + 16*rowSize]byte // most windows have few rows; append grows it for the others
+	// most windows have few rows; append grows it for the others
+	var buf [headerFixed + 16*rowSize]byte
 	return blake3.Keyed(&rollupKey, h.Append(buf[:0]))
 }
 
@@ -116,10 +119,10 @@ func appendRows(dst []byte, rows []Row) []byte {
 	return dst
 }
 
-// ParseHeader decodes a header and nothing after it. Besides the layout it checks what holds for every valid header
-// whatever its evidence: ErrMalformed, ErrCount (neither part, or too many acks or statements), ErrUnsorted (rows), ErrRows
-// (their acks do not add up to the ack count, or exceed their units), ErrOverflow. Whether the signatures are some, Verify
-// decides.
+// ParseHeader decodes a header and nothing after it. Besides the layout it checks what holds for
+// every valid header whatever its evidence: ErrMalformed, ErrCount (neither part, or too many acks
+// or statements), ErrUnsorted (rows), ErrRows (their acks do not add up to the ack count, or exceed
+// their units), ErrOverflow. Whether the signatures are some, Verify decides.
 func ParseHeader(b []byte) (*Header, error) {
 	r := newReader(b)
 	h := r.header()
@@ -135,12 +138,14 @@ func ParseHeader(b []byte) (*Header, error) {
 // check holds the rules that need nothing but the header.
 func (h *Header) check() error {
 	noAcks := h.AckRoot == Hash{} && h.AckSignature == bls.IdentitySignature
-	noStatements := h.StatementRoot == Hash{} && h.ClientListDigest == Hash{} && h.StatementSignature == bls.IdentitySignature
+	noStatements := h.StatementRoot == Hash{} && h.ClientListDigest == Hash{} &&
+		h.StatementSignature == bls.IdentitySignature
 	switch {
 	case h.AckCount == 0 && h.StatementCount == 0:
 		return fmt.Errorf("%w: neither acks nor statements", ErrCount)
 	case h.AckCount > MaxAcks || h.StatementCount > MaxStatements:
-		return fmt.Errorf("%w: %d acks, %d statements, where %d and %d may be", ErrCount, h.AckCount, h.StatementCount, MaxAcks, MaxStatements)
+		return fmt.Errorf("%w: %d acks, %d statements, where %d and %d may be", ErrCount, h.AckCount,
+			h.StatementCount, MaxAcks, MaxStatements)
 	case h.AckCount == 0 && !noAcks || h.StatementCount == 0 && !noStatements:
 		return fmt.Errorf("%w: an absent part with something in it", ErrMalformed)
 	case len(h.Rows) == 0 || len(h.Rows) > MaxRows:
@@ -159,7 +164,8 @@ func (h *Header) check() error {
 	return nil
 }
 
-// sumRows checks order and bounds of rows and returns how many acks they are together: ErrUnsorted, ErrRows, ErrOverflow.
+// sumRows checks order and bounds of rows and returns how many acks they are together: ErrUnsorted,
+// ErrRows, ErrOverflow.
 func sumRows(rows []Row) (acks uint64, err error) {
 	for i, r := range rows {
 		switch {

@@ -5,15 +5,16 @@ import (
 	"encoding/json"
 )
 
-// JSON renderings are for people and scripts: bytes in hexadecimal, u64 as decimal strings, so that no reader loses
-// digits. Row, SettlementRow, WindowKey and Shares carry theirs in field tags.
+// JSON renderings are for people and scripts: bytes in hexadecimal, u64 as decimal strings, so that
+// no reader loses digits. Row, SettlementRow, WindowKey and Shares carry theirs in field tags.
 
 // hexBytes renders as hexadecimal.
 type hexBytes []byte
 
 func (b hexBytes) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, b), nil }
 
-// MarshalJSON implements [json.Marshaler]. A signature of zeros, as in an ack of an export, is left out.
+// MarshalJSON implements [json.Marshaler]. A signature of zeros, as in an ack of an export, is left
+// out.
 func (a Ack) MarshalJSON() ([]byte, error) {
 	v := struct {
 		Network   Network  `json:"network"`
@@ -58,7 +59,8 @@ func (h Header) MarshalJSON() ([]byte, error) {
 		v.Acks = &acks{h.AckCount, h.AckRoot, h.AckSignature[:]}
 	}
 	if h.StatementCount > 0 {
-		v.Statements = &statements{h.StatementCount, h.StatementRoot, h.ClientListDigest, h.StatementSignature[:]}
+		v.Statements = &statements{h.StatementCount, h.StatementRoot, h.ClientListDigest,
+			h.StatementSignature[:]}
 	}
 	return json.Marshal(v)
 }

@@ -7,8 +7,9 @@ import (
 	"github.com/waybill-network/waybill/kernels/blake3"
 )
 
-// Sealer turns the acks of a window into a rollup. Its memory is reused, so that sealing allocates nothing once the
-// Sealer has seen a window of the size. The zero value is ready. Not safe for concurrent use.
+// Sealer turns the acks of a window into a rollup. Its memory is reused, so that sealing allocates
+// nothing once the Sealer has seen a window of the size. The zero value is ready. Not safe for
+// concurrent use.
 type Sealer struct {
 	order   sorter
 	tally   tally
@@ -17,11 +18,13 @@ type Sealer struct {
 	leaves  leafHasher
 }
 
-// Seal builds header and evidence of a window's rollup from its acks in any order: frames holds 1 to MaxAcks acks of 128
-// bytes, whose signatures were verified, and aggregate is the sum of those signatures. The registry's payers are those of the
-// window's epoch. Errors: ErrMalformed, ErrCount, ErrNetwork, ErrWindow, ErrDuplicateSeq, ErrUnknownClient,
-// ErrUnknownService, ErrUnits, ErrTooManyRows, ErrOverflow. The result is valid until the next call.
-func (s *Sealer) Seal(net Network, key WindowKey, frames []byte, aggregate [SignatureSize]byte, reg Registry) (*Header, Acks, error) {
+// Seal builds header and evidence of a window's rollup from its acks in any order: frames holds 1
+// to MaxAcks acks of 128 bytes, whose signatures were verified, and aggregate is the sum of those
+// signatures. The registry's payers are those of the window's epoch. Errors: ErrMalformed,
+// ErrCount, ErrNetwork, ErrWindow, ErrDuplicateSeq, ErrUnknownClient, ErrUnknownService, ErrUnits,
+// ErrTooManyRows, ErrOverflow. The result is valid until the next call.
+func (s *Sealer) Seal(net Network, key WindowKey, frames []byte, aggregate [SignatureSize]byte,
+	reg Registry) (*Header, Acks, error) {
 	if _, err := s.Archive(net, key, frames, reg); err != nil {
 		return nil, nil, err
 	}
@@ -31,8 +34,9 @@ func (s *Sealer) Seal(net Network, key WindowKey, frames []byte, aggregate [Sign
 	return &s.header, s.archive, nil
 }
 
-// Archive returns the acks of a window in order, as Seal takes them and with its errors: what is offered to clients for
-// their co-signatures is made from it, and then SealCosigned. The result is valid until the next call.
+// Archive returns the acks of a window in order, as Seal takes them and with its errors: what is
+// offered to clients for their co-signatures is made from it, and then SealCosigned. The result is
+// valid until the next call.
 func (s *Sealer) Archive(net Network, key WindowKey, frames []byte, reg Registry) (Acks, error) {
 	n := len(frames) / AckSize
 	switch {
@@ -67,15 +71,18 @@ func (s *Sealer) root(acks Acks, key WindowKey) Hash {
 	return blake3.Root(&AckTreeKind.Node, s.leaves.hash(acks, key))
 }
 
-// SealCosigned builds header and evidence of a window of which clients have co-signed the tree of statements: archive holds
-// the acks of the window, list who signed, cosigned is the sum of their signatures of the CosignMessage, and aggregate the sum
-// of the signatures of the acks of everybody else, the identity when there are none. It checks no signature, and nothing that
-// Archive and Statements see to. Errors: ErrClientList for a list that is not that of the tree or in which nobody signed,
-// ErrUnknownClient, ErrUnknownService, ErrUnits, ErrTooManyRows, ErrOverflow. The header is valid until the next call, the
-// evidence is the caller's and of rung 2.
-func (s *Sealer) SealCosigned(net Network, archive Acks, key WindowKey, tree *StatementTree, list ClientList,
+// SealCosigned builds header and evidence of a window of which clients have co-signed the tree of
+// statements: archive holds the acks of the window, list who signed, cosigned is the sum of their
+// signatures of the CosignMessage, and aggregate the sum of the signatures of the acks of everybody
+// else, the identity when there are none. It checks no signature, and nothing that Archive and
+// Statements see to. Errors: ErrClientList for a list that is not that of the tree or in which
+// nobody signed, ErrUnknownClient, ErrUnknownService, ErrUnits, ErrTooManyRows, ErrOverflow. The
+// header is valid until the next call, the evidence is the caller's and of rung 2.
+func (s *Sealer) SealCosigned(net Network, archive Acks, key WindowKey, tree *StatementTree,
+	list ClientList,
 	cosigned, aggregate [SignatureSize]byte, reg Registry) (*Header, *Evidence, error) {
-	ev := &Evidence{Acks: archive.Without(list), Rung: RungStatements, Clients: list, Statements: tree.Statements()}
+	ev := &Evidence{Acks: archive.Without(list), Rung: RungStatements, Clients: list,
+		Statements: tree.Statements()}
 	if err := list.of(tree.Statements()); err != nil {
 		return nil, nil, fmt.Errorf("seal: %w", err)
 	}
@@ -95,7 +102,8 @@ func (s *Sealer) SealCosigned(net Network, archive Acks, key WindowKey, tree *St
 }
 
 // Seal is Sealer.Seal with memory of its own.
-func Seal(net Network, key WindowKey, frames []byte, aggregate [SignatureSize]byte, reg Registry) (*Header, Acks, error) {
+func Seal(net Network, key WindowKey, frames []byte, aggregate [SignatureSize]byte,
+	reg Registry) (*Header, Acks, error) {
 	return new(Sealer).Seal(net, key, frames, aggregate, reg)
 }
 
@@ -104,15 +112,16 @@ func frame(frames []byte, i int) Frame { return Frame(frames[i*AckSize : (i+1)*A
 // sortKey is what acks are sorted by, and where the ack lies.
 type sortKey struct{ client, service, seq, index uint32 }
 
-// sorter sorts acks by (client, service, seq): a least-significant-digit radix sort over the bytes of the key, which
-// leaves out the bytes in which all acks agree. With clients in the hundred thousands and few services that is some
-// six passes over 1 MiB.
+// sorter sorts acks by (client, service, seq): a least-significant-digit radix sort over the bytes
+// of the key, which leaves out the bytes in which all acks agree. With clients in the hundred
+// thousands and few services that is some six passes over 1 MiB.
 type sorter struct {
 	keys, spare []sortKey
 	counts      [12][256]uint32
 }
 
-// load checks tag, network and window of every frame and takes its key: ErrMalformed, ErrNetwork, ErrWindow.
+// load checks tag, network and window of every frame and takes its key: ErrMalformed, ErrNetwork,
+// ErrWindow.
 func (s *sorter) load(net Network, key WindowKey, frames []byte) error {
 	n := len(frames) / AckSize
 	if cap(s.keys) < n {
@@ -178,7 +187,8 @@ func (s *sorter) sort() []sortKey {
 	return s.keys
 }
 
-// digit returns a byte of key i, counted from the least significant of seq to the most significant of client.
+// digit returns a byte of key i, counted from the least significant of seq to the most significant
+// of client.
 func (s *sorter) digit(i, digit int) byte {
 	k := s.keys[i]
 	return byte([...]uint32{k.seq, k.service, k.client}[digit/4] >> (8 * (digit % 4)))

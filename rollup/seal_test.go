@@ -39,7 +39,8 @@ func TestSealAgainstForge(t *testing.T) {
 	}
 }
 
-// randomWindow returns unsigned acks with clients, services and seqs over the whole of their ranges, in random order.
+// randomWindow returns unsigned acks with clients, services and seqs over the whole of their
+// ranges, in random order.
 func randomWindow(n int, seed uint64) []byte {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	services := []uint32{0, 1, 255, 256, 1 << 24, math.MaxUint32}
@@ -67,8 +68,8 @@ func shuffle(frames []byte, rng *rand.Rand) (shuffled []byte) {
 	return shuffled
 }
 
-// TestSealInAnyOrder: the same acks give the same bytes in whatever order they came, at whatever parallelism, with a
-// fresh or a used Sealer.
+// TestSealInAnyOrder: the same acks give the same bytes in whatever order they came, at whatever
+// parallelism, with a fresh or a used Sealer.
 func TestSealInAnyOrder(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -125,7 +126,8 @@ func TestSealRefuses(t *testing.T) {
 		{"another window", change(3, func(a *Ack) { a.Window++ }), reg, ErrWindow},
 		{"another node", change(3, func(a *Ack) { a.Node++ }), reg, ErrWindow},
 		{"the same ack twice", many(2), reg, ErrDuplicateSeq},
-		{"a seq twice", change(5, func(a *Ack) { a.Seq = 0 }), reg, ErrDuplicateSeq}, // of client 0, service 1
+		// of client 0, service 1
+		{"a seq twice", change(5, func(a *Ack) { a.Seq = 0 }), reg, ErrDuplicateSeq},
 		{"unknown client", change(3, func(a *Ack) { a.Client = 5 }), reg, ErrUnknownClient},
 		{"unknown service", change(3, func(a *Ack) { a.Service = 2 }), reg, ErrUnknownService},
 		{"no units", change(3, func(a *Ack) { a.Units = 0 }), reg, ErrUnits},
@@ -138,7 +140,8 @@ func TestSealRefuses(t *testing.T) {
 			wantError(t, err, c.want)
 		})
 	}
-	if _, _, err := Seal(testNet, testKey, randomWindow(4000, 1), bls.IdentitySignature, openRegistry{payers: 42}); err != nil {
+	if _, _, err := Seal(testNet, testKey, randomWindow(4000, 1), bls.IdentitySignature,
+		openRegistry{payers: 42}); err != nil {
 		t.Fatalf("252 pairs: %v", err)
 	}
 }
@@ -169,7 +172,8 @@ func TestSealerAllocates(t *testing.T) {
 	for _, n := range []int{1000, 20000} {
 		acks := benchWindow(n, 5000)
 		seal := func() {
-			if _, _, err := s.Seal(testNet, testKey, acks, bls.IdentitySignature, openRegistry{payers: 3}); err != nil {
+			if _, _, err := s.Seal(testNet, testKey, acks, bls.IdentitySignature,
+				openRegistry{payers: 3}); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -14,8 +14,9 @@ const (
 	VerifyingKeySize = 900
 )
 
-// ProofVerifier checks the proof of one segment: size is the circuit's, public its single input, in the little-endian
-// encoding of elements. Any error means that the proof counts for nothing. Implementations are safe for concurrent use.
+// ProofVerifier checks the proof of one segment: size is the circuit's, public its single input, in
+// the little-endian encoding of elements. Any error means that the proof counts for nothing.
+// Implementations are safe for concurrent use.
 type ProofVerifier interface {
 	VerifyProof(size int, public [32]byte, proof *[ProofSize]byte) error
 }
@@ -39,15 +40,16 @@ func segmentNodes(size int) int { return size / perNode(segmentLevel(size)) }
 
 func segmentCount(statements, size int) int { return (statements + size - 1) / size }
 
-// Segment is what one proof is about: up to Size consecutive statements of a window (section 15). Prover and verifier
-// compute the same from what each of them has.
+// Segment is what one proof is about: up to Size consecutive statements of a window (section 15).
+// Prover and verifier compute the same from what each of them has.
 type Segment struct {
 	Size    int                 // of the circuit
 	First   int                 // index of the first statement
 	Clients ClientList          // of its 1 to Size statements
 	Payers  []uint32            // of the clients
 	Nodes   []poseidon2.Element // 2 or 8 of the tree, zero where no statement is below
-	Rows    []Row               // keys of all of the header's rows, sums over the signed statements; acks and units may be zero
+	// keys of all of the header's rows, sums over the signed statements; acks and units may be zero
+	Rows []Row
 
 	Table       poseidon2.Element // digest of Rows
 	Signed      poseidon2.Element // digest of the flags in Clients
@@ -56,8 +58,9 @@ type Segment struct {
 	Public      poseidon2.Element // input of the circuit: the digest of all this
 }
 
-// Segments returns what the proofs of a rollup are about, for a circuit's size. The tree and the list are those of the
-// header. Errors: ErrClientList, ErrRows for a statement that belongs to no row of the header, ErrOverflow.
+// Segments returns what the proofs of a rollup are about, for a circuit's size. The tree and the
+// list are those of the header. Errors: ErrClientList, ErrRows for a statement that belongs to no
+// row of the header, ErrOverflow.
 func Segments(h *Header, tree *StatementTree, list ClientList, size int) ([]Segment, error) {
 	statements := tree.Statements()
 	if err := list.of(statements); err != nil {
@@ -91,7 +94,8 @@ func cut(list ClientList, payers []uint32, size int) []Segment {
 	return segments
 }
 
-// finish computes digests, challenge and public inputs of a rollup's segments, whose nodes and rows are known.
+// finish computes digests, challenge and public inputs of a rollup's segments, whose nodes and rows
+// are known.
 func finish(h *Header, segments []Segment) {
 	gamma := challenge(h, segments)
 	for i := range segments {
@@ -141,7 +145,8 @@ func challenge(h *Header, segments []Segment) poseidon2.Element {
 func tableDigest(rows []Row) poseidon2.Element {
 	elements := make([]poseidon2.Element, len(rows))
 	for i, r := range rows {
-		elements[i] = poseidon2.FromUint64s([3]uint64{uint64(r.Payer) | uint64(r.Service)<<32, r.Acks, r.Units})
+		elements[i] = poseidon2.FromUint64s([3]uint64{uint64(r.Payer) | uint64(r.Service)<<32, r.Acks,
+			r.Units})
 	}
 	blocks := poseidon2.ReduceLevel(elements)
 	for len(blocks) < MaxRows/poseidon2.Width {
@@ -198,8 +203,8 @@ func emptyRows(rows []Row) []Row {
 	return empty
 }
 
-// sumSigned adds the signed statements to the rows of their payers and services. Every statement must have a row, signed or
-// not: ErrRows. A sum beyond 64 bits is ErrOverflow.
+// sumSigned adds the signed statements to the rows of their payers and services. Every statement
+// must have a row, signed or not: ErrRows. A sum beyond 64 bits is ErrOverflow.
 func sumSigned(rows []Row, statements []Statement, list ClientList) error {
 	last := 0
 	for i := range statements {
@@ -208,22 +213,27 @@ func sumSigned(rows []Row, statements []Statement, list ClientList) error {
 		if last >= len(rows) || compareRows(rows[last], key) != 0 {
 			var found bool
 			if last, found = slices.BinarySearchFunc(rows, key, compareRows); !found {
-				return at("statement", i, fmt.Errorf("%w: there is none of payer %d for service %d", ErrRows, s.Payer, s.Service))
+				return at("statement", i, fmt.Errorf("%w: there is none of payer %d for service %d", ErrRows,
+					s.Payer, s.Service))
 			}
 		}
 		if !list[i].Signed {
 			continue
 		}
 		if !add(&rows[last].Acks, uint64(s.Acks)) || !add(&rows[last].Units, s.Units) {
-			return at("statement", i, fmt.Errorf("%w: payer %d, service %d", ErrOverflow, s.Payer, s.Service))
+			return at("statement", i, fmt.Errorf("%w: payer %d, service %d", ErrOverflow, s.Payer,
+				s.Service))
 		}
 	}
 	return nil
 }
 
-// ProofEvidence returns the evidence of rung 3 from the acks of the acks part, the rollup's segments and a proof of each.
-func ProofEvidence(acks Acks, list ClientList, segments []Segment, proofs [][ProofSize]byte) *Evidence {
-	ev := &Evidence{Acks: acks, Rung: RungProof, Clients: list, Size: segments[0].Size, Segments: make([]SegmentProof, len(segments))}
+// ProofEvidence returns the evidence of rung 3 from the acks of the acks part, the rollup's
+// segments and a proof of each.
+func ProofEvidence(acks Acks, list ClientList, segments []Segment,
+	proofs [][ProofSize]byte) *Evidence {
+	ev := &Evidence{Acks: acks, Rung: RungProof, Clients: list, Size: segments[0].Size,
+		Segments: make([]SegmentProof, len(segments))}
 	for i := range segments {
 		p := &ev.Segments[i]
 		p.Proof = proofs[i]

@@ -10,8 +10,8 @@ import (
 // SettlementRowSize is the size of an encoded settlement row in bytes.
 const SettlementRowSize = 3*4 + 6*8
 
-// SettlementRow is what one payer owed and paid to one node for one service in one epoch. Amounts are in
-// micro-credits (section 9).
+// SettlementRow is what one payer owed and paid to one node for one service in one epoch. Amounts
+// are in micro-credits (section 9).
 type SettlementRow struct {
 	Node      uint32 `json:"node"`
 	Service   uint32 `json:"service"`
@@ -26,7 +26,8 @@ type SettlementRow struct {
 
 // Compare orders rows by (node, service, payer).
 func (r *SettlementRow) Compare(s *SettlementRow) int {
-	return cmp.Or(cmp.Compare(r.Node, s.Node), cmp.Compare(r.Service, s.Service), cmp.Compare(r.Payer, s.Payer))
+	return cmp.Or(cmp.Compare(r.Node, s.Node), cmp.Compare(r.Service, s.Service),
+		cmp.Compare(r.Payer, s.Payer))
 }
 
 // Append appends the 60-byte encoding to dst.
@@ -51,7 +52,8 @@ func ParseSettlementRow(b []byte) (SettlementRow, error) {
 }
 
 func (r *reader) settlementRow() SettlementRow {
-	return SettlementRow{Node: r.U32(), Service: r.U32(), Payer: r.U32(), Acks: r.U64(), Units: r.U64(),
+	return SettlementRow{Node: r.U32(), Service: r.U32(), Payer: r.U32(), Acks: r.U64(),
+		Units:  r.U64(),
 		Charge: r.U64(), Paid: r.U64(), ToNode: r.U64(), ToService: r.U64()}
 }
 
@@ -77,7 +79,8 @@ func SettlementMessage(net Network, epoch uint32, root, nextCommittee Hash) []by
 	return append(b, nextCommittee[:]...)
 }
 
-// SettlementCertificate is the committee's word on the settlement of an epoch; root and next committee are not in it.
+// SettlementCertificate is the committee's word on the settlement of an epoch; root and next
+// committee are not in it.
 type SettlementCertificate struct {
 	Epoch     uint32
 	Signers   Bitmap
@@ -91,7 +94,8 @@ func (c *SettlementCertificate) Append(dst []byte) []byte {
 	return append(dst, c.Signature[:]...)
 }
 
-// ParseSettlementCertificate decodes a settlement certificate and nothing after it. The error is ErrMalformed.
+// ParseSettlementCertificate decodes a settlement certificate and nothing after it. The error is
+// ErrMalformed.
 func ParseSettlementCertificate(b []byte) (*SettlementCertificate, error) {
 	r := newReader(b)
 	c := &SettlementCertificate{Epoch: r.U32(), Signers: r.bitmap()}
@@ -102,9 +106,10 @@ func ParseSettlementCertificate(b []byte) (*SettlementCertificate, error) {
 	return c, nil
 }
 
-// Verify checks the certificate over a settlement root and the next committee's root: ErrBitmap, ErrQuorum,
-// ErrSignature. It costs two pairings.
-func (c *SettlementCertificate) Verify(net Network, committee *Committee, root, nextCommittee Hash) error {
+// Verify checks the certificate over a settlement root and the next committee's root: ErrBitmap,
+// ErrQuorum, ErrSignature. It costs two pairings.
+func (c *SettlementCertificate) Verify(net Network, committee *Committee, root,
+	nextCommittee Hash) error {
 	message := SettlementMessage(net, c.Epoch, root, nextCommittee)
 	if err := committee.verify(message, c.Signers, &c.Signature); err != nil {
 		return fmt.Errorf("settlement certificate: %w", err)
@@ -122,7 +127,8 @@ type Shares struct {
 // Valid reports whether the shares add up to 10,000.
 func (s Shares) Valid() bool { return uint32(s.Node)+uint32(s.Service)+uint32(s.Protocol) == 10000 }
 
-// Split divides a payment (section 9, step 3). The three parts add up to paid. It panics on invalid shares.
+// Split divides a payment (section 9, step 3). The three parts add up to paid. It panics on invalid
+// shares.
 func (s Shares) Split(paid uint64) (node, service, protocol uint64) {
 	if !s.Valid() {
 		panic("rollup: shares do not add up")
@@ -150,7 +156,8 @@ func CheckSettlement(rows []SettlementRow, shares Shares) error {
 		node, service, _ := shares.Split(r.Paid)
 		switch {
 		case r.Acks == 0 || r.Units < r.Acks:
-			return at("settlement row", i, fmt.Errorf("%w: %d acks, %d units", ErrSettlement, r.Acks, r.Units))
+			return at("settlement row", i, fmt.Errorf("%w: %d acks, %d units", ErrSettlement, r.Acks,
+				r.Units))
 		case r.Paid > r.Charge:
 			return at("settlement row", i, fmt.Errorf("%w: paid %d of %d", ErrSettlement, r.Paid, r.Charge))
 		case r.ToNode != node || r.ToService != service:
@@ -164,13 +171,17 @@ func CheckSettlement(rows []SettlementRow, shares Shares) error {
 	return checkApportioned(rows)
 }
 
-// checkApportioned requires that what a payer paid in all is divided among its charges by the rules.
+// checkApportioned requires that what a payer paid in all is divided among its charges by the
+// rules.
 func checkApportioned(rows []SettlementRow) error {
 	byPayer := make([]int, len(rows))
 	for i := range byPayer {
 		byPayer[i] = i
 	}
-	slices.SortStableFunc(byPayer, func(i, j int) int { return cmp.Compare(rows[i].Payer, rows[j].Payer) })
+	slices.SortStableFunc(byPayer, func(i, j int) int {
+		return cmp.Compare(rows[i].Payer,
+			rows[j].Payer)
+	})
 	var charges, paid []uint64
 	for len(byPayer) > 0 {
 		payer, total := rows[byPayer[0]].Payer, uint64(0)

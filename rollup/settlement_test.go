@@ -28,8 +28,10 @@ func TestSettlementRowLayout(t *testing.T) {
 		wantError(t, err, ErrMalformed)
 	}
 	text, err := json.Marshal(row)
-	if want := `{"node":1,"service":2,"payer":3,"acks":"4","units":"5","charge":"6","paid":"7","to_node":"8","to_service":"9"}`; err != nil || string(text) != want {
-		t.Fatalf("got %s, %v\nwant %s", text, err, want)
+	wantText := `{"node":1,"service":2,"payer":3,"acks":"4","units":"5",` +
+		`"charge":"6","paid":"7","to_node":"8","to_service":"9"}`
+	if err != nil || string(text) != wantText {
+		t.Fatalf("got %s, %v\nwant %s", text, err, wantText)
 	}
 }
 
@@ -43,7 +45,8 @@ func TestSharesSplit(t *testing.T) {
 		v := new(big.Int).Mul(new(big.Int).SetUint64(paid), big.NewInt(int64(share)))
 		return v.Quo(v, big.NewInt(10000)).Uint64()
 	}
-	for _, s := range []Shares{testShares, {10000, 0, 0}, {0, 10000, 0}, {0, 0, 10000}, {3333, 3333, 3334}} {
+	for _, s := range []Shares{testShares, {10000, 0, 0}, {0, 10000, 0}, {0, 0, 10000},
+		{3333, 3333, 3334}} {
 		for _, paid := range amounts {
 			node, service, protocol := s.Split(paid)
 			if node != of(paid, s.Node) || service != of(paid, s.Service) || node+service+protocol != paid {
@@ -70,16 +73,19 @@ func paying(r SettlementRow, paid uint64) SettlementRow {
 }
 
 func rich(payer uint32) SettlementRow {
-	return paying(SettlementRow{Payer: payer, Acks: 1, Units: 1, Charge: math.MaxUint64}, math.MaxUint64)
+	return paying(SettlementRow{Payer: payer, Acks: 1, Units: 1, Charge: math.MaxUint64},
+		math.MaxUint64)
 }
 
-// unpayable charges one payer more than 2^64; sums of charges and units are beyond u64, and the table is honest.
+// unpayable charges one payer more than 2^64; sums of charges and units are beyond u64, and the
+// table is honest.
 var unpayable = func() (rows []SettlementRow) {
 	charges := []uint64{math.MaxUint64, math.MaxUint64, 1 << 63}
 	paid := make([]uint64, len(charges))
 	Apportion(paid, charges, 1001)
 	for i, c := range charges {
-		rows = append(rows, paying(SettlementRow{Node: uint32(i), Acks: 1, Units: math.MaxUint64, Charge: c}, paid[i]))
+		rows = append(rows, paying(SettlementRow{Node: uint32(i), Acks: 1, Units: math.MaxUint64,
+			Charge: c}, paid[i]))
 	}
 	return rows
 }()
@@ -144,7 +150,8 @@ func TestSettlementCertificateCodec(t *testing.T) {
 	wantBytes(t, "certificate", got.Append(nil), b)
 	wantError(t, got.Verify(testNet, committee(), SettlementRoot(testRows), committee().Root()), nil)
 	got.Epoch++
-	wantError(t, got.Verify(testNet, committee(), SettlementRoot(testRows), committee().Root()), ErrSignature)
+	wantError(t, got.Verify(testNet, committee(), SettlementRoot(testRows), committee().Root()),
+		ErrSignature)
 	for n := range len(b) {
 		_, err := ParseSettlementCertificate(b[:n])
 		wantError(t, err, ErrMalformed)

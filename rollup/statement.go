@@ -14,7 +14,8 @@ const (
 	MaxStatementAcks  = 65536     // in a statement
 	MaxStatementUnits = 1<<56 - 1 // in a statement
 
-	// StatementSize is the size in bytes of an encoded statement. The payer, whom the registry names, is not in it.
+	// StatementSize is the size in bytes of an encoded statement. The payer, whom the registry names,
+	// is not in it.
 	StatementSize = 52
 )
 
@@ -28,8 +29,9 @@ type Statement struct {
 	Root    Hash   `json:"root"`         // see StatementRoot
 }
 
-// StatementRoot returns the root that a statement about these acks has: that of the ack tree over them, with the top three
-// bits of its last byte cleared, so that it is below the order of the proof's field.
+// StatementRoot returns the root that a statement about these acks has: that of the ack tree over
+// them, with the top three bits of its last byte cleared, so that it is below the order of the
+// proof's field.
 func StatementRoot(acks Acks, key WindowKey) Hash { return TruncateRoot(AckTree(acks, key).Root()) }
 
 // TruncateRoot clears the top three bits of the last byte of a root, as those in statements are.
@@ -47,7 +49,8 @@ func (s *Statement) Append(dst []byte) []byte {
 	return append(dst, s.Root[:]...)
 }
 
-// ParseStatement decodes exactly StatementSize bytes; the payer stays zero. Errors: ErrMalformed, ErrStatement.
+// ParseStatement decodes exactly StatementSize bytes; the payer stays zero. Errors: ErrMalformed,
+// ErrStatement.
 func ParseStatement(b []byte) (Statement, error) {
 	r := newReader(b)
 	s := r.statement()
@@ -68,7 +71,8 @@ func (r *reader) statement() Statement {
 // Check holds the bounds of a statement: ErrStatement.
 func (s *Statement) Check() error {
 	switch {
-	case s.Acks == 0 || s.Acks > MaxStatementAcks || s.Units < uint64(s.Acks) || s.Units > MaxStatementUnits:
+	case s.Acks == 0 || s.Acks > MaxStatementAcks || s.Units < uint64(s.Acks) ||
+		s.Units > MaxStatementUnits:
 		return fmt.Errorf("%w: %d acks, %d units", ErrStatement, s.Acks, s.Units)
 	case s.Root != TruncateRoot(s.Root):
 		return fmt.Errorf("%w: root %s is not below 2^253", ErrStatement, s.Root)
@@ -80,7 +84,8 @@ func (s *Statement) compare(other *Statement) int {
 	return cmp.Or(cmp.Compare(s.Client, other.Client), cmp.Compare(s.Service, other.Service))
 }
 
-// checkStatements requires 1 to MaxStatements statements in bounds, strictly in order of (client, service).
+// checkStatements requires 1 to MaxStatements statements in bounds, strictly in order of (client,
+// service).
 func checkStatements(statements []Statement) error {
 	if n := len(statements); n == 0 || n > MaxStatements {
 		return fmt.Errorf("%w: %d statements, where 1 to %d may be", ErrCount, n, MaxStatements)
@@ -105,10 +110,11 @@ func (s *Statement) Elements() (fields, root poseidon2.Element) {
 	}), poseidon2.Truncate(s.Root)
 }
 
-// Statements returns the statements about the acks of a window's offered clients, in order: one for each of a client's
-// services, and none for a client with a service beyond the limits. The registry's payers are those of the key's epoch. The
-// error is ErrUnknownClient.
-func Statements(acks Acks, key WindowKey, reg Registry, offered func(client uint32) bool) ([]Statement, error) {
+// Statements returns the statements about the acks of a window's offered clients, in order: one for
+// each of a client's services, and none for a client with a service beyond the limits. The
+// registry's payers are those of the key's epoch. The error is ErrUnknownClient.
+func Statements(acks Acks, key WindowKey, reg Registry,
+	offered func(client uint32) bool) ([]Statement, error) {
 	leaves := new(leafHasher).hash(acks, key)
 	var statements []Statement
 	for from := 0; from < acks.Len(); {
@@ -117,7 +123,8 @@ func Statements(acks Acks, key WindowKey, reg Registry, offered func(client uint
 		if offered(client) {
 			payer, ok := reg.Payer(client, key.Epoch)
 			if !ok {
-				return nil, fmt.Errorf("statements: %w", at("ack", from, fmt.Errorf("%w %d", ErrUnknownClient, client)))
+				return nil, fmt.Errorf("statements: %w", at("ack", from,
+					fmt.Errorf("%w %d", ErrUnknownClient, client)))
 			}
 			statements = appendStatements(statements, acks, leaves, from, to, payer)
 		}
@@ -126,9 +133,10 @@ func Statements(acks Acks, key WindowKey, reg Registry, offered func(client uint
 	return statements, nil
 }
 
-// appendStatements appends those of the client whose acks are from to to, or nothing when one is beyond the limits. It uses
-// up the leaves.
-func appendStatements(dst []Statement, acks Acks, leaves []byte, from, to int, payer uint32) []Statement {
+// appendStatements appends those of the client whose acks are from to to, or nothing when one is
+// beyond the limits. It uses up the leaves.
+func appendStatements(dst []Statement, acks Acks, leaves []byte, from, to int,
+	payer uint32) []Statement {
 	before := len(dst)
 	for from < to {
 		first, begin := acks.Entry(from), from

@@ -18,8 +18,10 @@ var cosignKey = WindowKey{Node: 2, Epoch: 1, Window: 8}
 
 var cosignAcks = sync.OnceValue(func() (acks []Ack) {
 	for i := range uint32(15) {
-		acks = append(acks, signed(Ack{Network: testNet, Epoch: cosignKey.Epoch, Window: cosignKey.Window, Node: cosignKey.Node,
-			Client: i % 5, Service: i / 10, Seq: i, Units: 1000 * uint64(i+1), Request: blake3.Sum256(fmt.Appendf(nil, "GET /%d", i))}))
+		acks = append(acks, signed(Ack{Network: testNet, Epoch: cosignKey.Epoch, Window: cosignKey.Window,
+			Node:   cosignKey.Node,
+			Client: i % 5, Service: i / 10, Seq: i, Units: 1000 * uint64(i+1),
+			Request: blake3.Sum256(fmt.Appendf(nil, "GET /%d", i))}))
 	}
 	return acks
 })
@@ -31,7 +33,8 @@ func among(clients ...uint32) func(uint32) bool {
 var everyone = []uint32{0, 1, 2, 3, 4}
 
 // cosign has clients sign a tree of statements and returns the sum.
-func cosign(t testing.TB, key WindowKey, count uint32, root Hash, clients ...uint32) [SignatureSize]byte {
+func cosign(t testing.TB, key WindowKey, count uint32, root Hash,
+	clients ...uint32) [SignatureSize]byte {
 	t.Helper()
 	m := CosignMessage(testNet, key, count, root)
 	var sum bls.Sum
@@ -64,8 +67,10 @@ func cosignedOf(t testing.TB, key WindowKey, acks []Ack, offered, signed []uint3
 		t.Fatal(err)
 	}
 	tree := NewStatementTree(statements)
-	rest := slices.DeleteFunc(slices.Clone(acks), func(a Ack) bool { return slices.Contains(signed, a.Client) })
-	h, ev, err := s.SealCosigned(testNet, archive, key, tree, NewClientList(statements, among(signed...)),
+	rest := slices.DeleteFunc(slices.Clone(acks),
+		func(a Ack) bool { return slices.Contains(signed, a.Client) })
+	h, ev, err := s.SealCosigned(testNet, archive, key, tree,
+		NewClientList(statements, among(signed...)),
 		cosign(t, key, uint32(tree.Len()), tree.Root(), signed...), aggregate(t, rest), registry())
 	if err != nil {
 		t.Fatal(err)
@@ -84,7 +89,8 @@ func (w cosigned) third(t testing.TB, size int) (*Evidence, []Segment) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return ProofEvidence(w.evidence.Acks, w.evidence.Clients, segments, make([][ProofSize]byte, len(segments))), segments
+	return ProofEvidence(w.evidence.Acks, w.evidence.Clients, segments,
+		make([][ProofSize]byte, len(segments))), segments
 }
 
 func TestCosigned(t *testing.T) {
@@ -94,7 +100,8 @@ func TestCosigned(t *testing.T) {
 		{[]uint32{1, 4}, []uint32{1, 4}},
 		{[]uint32{0}, []uint32{0}},
 	} {
-		for _, w := range []cosigned{cosignedWindow(t, c.offered, c.signed), cosignedOf(t, cosignKey, cosignAcks(), c.offered, c.signed)} {
+		for _, w := range []cosigned{cosignedWindow(t, c.offered, c.signed),
+			cosignedOf(t, cosignKey, cosignAcks(), c.offered, c.signed)} {
 			ev, err := ParseEvidence(w.evidence.Append(nil))
 			if err != nil {
 				t.Fatal(err)
@@ -129,15 +136,18 @@ func TestRungOf(t *testing.T) {
 	}
 	for _, acks := range []Acks{w.evidence.Acks, {0, 0, 0, 0}} {
 		for rung, ev := range map[Rung]*Evidence{
-			RungAcks:       AcksEvidence(acks),
-			RungStatements: {Acks: acks, Rung: RungStatements, Clients: w.evidence.Clients, Statements: w.evidence.Statements},
-			RungProof:      ProofEvidence(acks, w.evidence.Clients, segments, make([][ProofSize]byte, len(segments))),
+			RungAcks: AcksEvidence(acks),
+			RungStatements: {Acks: acks, Rung: RungStatements, Clients: w.evidence.Clients,
+				Statements: w.evidence.Statements},
+			RungProof: ProofEvidence(acks, w.evidence.Clients, segments,
+				make([][ProofSize]byte, len(segments))),
 		} {
 			encoded := ev.Append(nil)
 			if got, err := RungOf(encoded); got != rung || err != nil {
 				t.Errorf("rung %d: %d, %v", rung, got, err)
 			}
-			for _, bad := range [][]byte{nil, encoded[:3], encoded[:len(acks)-1], append(bytes.Clone(acks), 4), append(bytes.Clone(acks), 1), {255, 255, 255, 255, 2}} {
+			for _, bad := range [][]byte{nil, encoded[:3], encoded[:len(acks)-1],
+				append(bytes.Clone(acks), 4), append(bytes.Clone(acks), 1), {255, 255, 255, 255, 2}} {
 				_, err := RungOf(bad)
 				wantError(t, err, ErrMalformed)
 			}
@@ -188,7 +198,8 @@ func TestStatementsOf(t *testing.T) {
 	}
 	_, err = Statements(archive, cosignKey, keylessPayers{registry()}, among(1))
 	wantError(t, err, ErrUnknownClient)
-	if none, err := Statements(archive, cosignKey, keylessPayers{registry()}, among(9)); err != nil || len(none) != 0 {
+	if none, err := Statements(archive, cosignKey, keylessPayers{registry()}, among(9)); err != nil ||
+		len(none) != 0 {
 		t.Fatal(none, err)
 	}
 }
@@ -226,7 +237,8 @@ func TestStatementLimits(t *testing.T) {
 			acks = append(acks, Ack{Client: 1, Seq: uint32(i), Units: u})
 		}
 		acks = append(acks, Ack{Client: 1, Service: 1, Seq: 99, Units: 1}, Ack{Client: 2, Units: 1})
-		statements, err := Statements(archiveOf(acks...), cosignKey, reg, func(uint32) bool { return true })
+		statements, err := Statements(archiveOf(acks...), cosignKey, reg,
+			func(uint32) bool { return true })
 		if err != nil || len(statements) != c.want {
 			t.Errorf("units %d: %d statements, want %d: %v", c.units, len(statements), c.want, err)
 		}
@@ -234,7 +246,8 @@ func TestStatementLimits(t *testing.T) {
 }
 
 func TestParseStatement(t *testing.T) {
-	good := Statement{Client: 1, Service: 2, Acks: MaxStatementAcks, Units: MaxStatementUnits, Root: TruncateRoot(Hash(bytes.Repeat([]byte{255}, 32)))}
+	good := Statement{Client: 1, Service: 2, Acks: MaxStatementAcks, Units: MaxStatementUnits,
+		Root: TruncateRoot(Hash(bytes.Repeat([]byte{255}, 32)))}
 	parsed, err := ParseStatement(good.Append(nil))
 	if err != nil || parsed != good {
 		t.Fatal(parsed, err)
@@ -269,7 +282,8 @@ func TestClientList(t *testing.T) {
 		{{0, true}},
 		{{1<<32 - 1, true}},
 		{{0, false}, {1<<32 - 1, true}, {1<<32 - 1, true}},
-		{{5, true}, {5, true}, {6, false}, {69, true}, {70, false}, {70 + 8191, true}, {70 + 8191 + 8192, false}},
+		{{5, true}, {5, true}, {6, false}, {69, true}, {70, false}, {70 + 8191, true},
+			{70 + 8191 + 8192, false}},
 	} {
 		b := l.Append(nil)
 		parsed, err := ParseClientList(b)
@@ -325,7 +339,10 @@ func TestDepth(t *testing.T) {
 func TestSealCosignedRefuses(t *testing.T) {
 	w := cosignedOf(t, cosignKey, cosignAcks(), everyone, []uint32{0})
 	list := w.evidence.Clients
-	flip := func(clients ...uint32) ClientList { return NewClientList(w.tree.Statements(), among(clients...)) }
+	flip := func(clients ...uint32) ClientList {
+		return NewClientList(w.tree.Statements(),
+			among(clients...))
+	}
 	for name, c := range map[string]struct {
 		list ClientList
 		reg  Registry
@@ -339,7 +356,8 @@ func TestSealCosignedRefuses(t *testing.T) {
 		"everyone signed": {flip(everyone...), registry(), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, _, err := new(Sealer).SealCosigned(testNet, w.archive, cosignKey, w.tree, c.list, bls.IdentitySignature, bls.IdentitySignature, c.reg)
+			_, _, err := new(Sealer).SealCosigned(testNet, w.archive, cosignKey, w.tree, c.list,
+				bls.IdentitySignature, bls.IdentitySignature, c.reg)
 			wantError(t, err, c.want)
 		})
 	}

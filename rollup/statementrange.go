@@ -7,9 +7,9 @@ import (
 	"github.com/waybill-network/waybill/kernels/poseidon2"
 )
 
-// RangePath returns what leads from statements lo to hi, at least one, to the root: on every level, from the statements up,
-// the nodes before and then those behind that complete the parents of the range. Nodes that do not exist are left out. It
-// panics when there are no such statements.
+// RangePath returns what leads from statements lo to hi, at least one, to the root: on every level,
+// from the statements up, the nodes before and then those behind that complete the parents of the
+// range. Nodes that do not exist are left out. It panics when there are no such statements.
 func (t *StatementTree) RangePath(lo, hi int) []Hash {
 	if lo < 0 || lo >= hi || hi > t.Len() {
 		panic("rollup: no such statements")
@@ -28,7 +28,8 @@ func (t *StatementTree) RangePath(lo, hi int) []Hash {
 	return path
 }
 
-// beside returns how many of a level's total nodes complete the parents of those from from to to, before and behind them.
+// beside returns how many of a level's total nodes complete the parents of those from from to to,
+// before and behind them.
 func beside(from, to, total int) (left, right int) {
 	return from % poseidon2.Width, min(total, nodesOver(to)*poseidon2.Width) - to
 }
@@ -36,12 +37,15 @@ func beside(from, to, total int) (left, right int) {
 // nodesOver is how many parents n nodes have.
 func nodesOver(n int) int { return (n + poseidon2.Width - 1) / poseidon2.Width }
 
-// VerifyStatementRange checks that the path leads from neighbouring statements, the first of them at index first of count,
-// to the root. That their fields are in bounds and their order is right it leaves to the caller. The error is ErrPath.
-func VerifyStatementRange(root Hash, statements []Statement, first, count uint32, path []Hash) error {
+// VerifyStatementRange checks that the path leads from neighbouring statements, the first of them
+// at index first of count, to the root. That their fields are in bounds and their order is right it
+// leaves to the caller. The error is ErrPath.
+func VerifyStatementRange(root Hash, statements []Statement, first, count uint32,
+	path []Hash) error {
 	n := len(statements)
 	if n == 0 || count > MaxStatements || uint64(first)+uint64(n) > uint64(count) {
-		return fmt.Errorf("%w: there are no statements %d to %d of %d", ErrPath, first, uint64(first)+uint64(n), count)
+		return fmt.Errorf("%w: there are no statements %d to %d of %d", ErrPath, first,
+			uint64(first)+uint64(n), count)
 	}
 	level := make([]poseidon2.Element, 0, 2*n)
 	for i := range statements {
@@ -84,8 +88,9 @@ func parseElements(dst []poseidon2.Element, nodes []Hash) ([]poseidon2.Element, 
 	return dst, nil
 }
 
-// RestoreEvidence makes evidence of rung 2 again from what a node keeps of a window that clients have co-signed: all its acks
-// and the client list. Errors: ErrClientList for a list that is not that of the acks.
+// RestoreEvidence makes evidence of rung 2 again from what a node keeps of a window that clients
+// have co-signed: all its acks and the client list. Errors: ErrClientList for a list that is not
+// that of the acks.
 func RestoreEvidence(archive Acks, key WindowKey, list ClientList) (*Evidence, error) {
 	statements, err := Statements(archive, key, noPayers{}, list.Has())
 	if err == nil {
@@ -94,7 +99,8 @@ func RestoreEvidence(archive Acks, key WindowKey, list ClientList) (*Evidence, e
 	if err != nil {
 		return nil, fmt.Errorf("restore evidence: %w", err)
 	}
-	return &Evidence{Acks: archive.Without(list), Rung: RungStatements, Clients: list, Statements: statements}, nil
+	return &Evidence{Acks: archive.Without(list), Rung: RungStatements, Clients: list,
+		Statements: statements}, nil
 }
 
 // noPayers stands in where statements are made for their encoding, which has no payers.

@@ -6,8 +6,9 @@ import (
 	"github.com/waybill-network/waybill/kernels/poseidon2"
 )
 
-// The tree over the statements of a window (section 14): eight statements a node of level 1, sixteen nodes a node above,
-// absent places zero, and at least three levels, so that the nodes of every circuit's segments are in it.
+// The tree over the statements of a window (section 14): eight statements a node of level 1,
+// sixteen nodes a node above, absent places zero, and at least three levels, so that the nodes of
+// every circuit's segments are in it.
 const (
 	statementsPerNode = poseidon2.Width / 2
 	minDepth          = 3
@@ -25,15 +26,15 @@ func depthOf(count int) int {
 // perNode returns how many statements are under a node of a level.
 func perNode(level int) int { return statementsPerNode << (4 * (level - 1)) }
 
-// StatementTree keeps every level, for paths and for segments: some 70 bytes per statement beside the statements. It is
-// immutable.
+// StatementTree keeps every level, for paths and for segments: some 70 bytes per statement beside
+// the statements. It is immutable.
 type StatementTree struct {
 	statements []Statement
 	levels     [][]poseidon2.Element // from the statements' elements to the root
 }
 
-// NewStatementTree builds the tree over 1 to MaxStatements statements, which it keeps; it panics on another number. It
-// checks nothing else.
+// NewStatementTree builds the tree over 1 to MaxStatements statements, which it keeps; it panics on
+// another number. It checks nothing else.
 func NewStatementTree(statements []Statement) *StatementTree {
 	if n := len(statements); n == 0 || n > MaxStatements {
 		panic(fmt.Sprintf("rollup: a tree of %d statements", n))
@@ -69,5 +70,6 @@ func (t *StatementTree) nodes(level, first, n int) []poseidon2.Element {
 	return nodes
 }
 
-// StatementPathLen returns the most elements that the path of one statement of a tree of count statements has.
+// StatementPathLen returns the most elements that the path of one statement of a tree of count
+// statements has.
 func StatementPathLen(count int) int { return 15*depthOf(count) - 1 }

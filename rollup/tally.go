@@ -7,8 +7,8 @@ import (
 	"github.com/waybill-network/waybill/kernels/bls"
 )
 
-// Registry answers for clients and services at the time of the header's epoch. Implementations must be safe for
-// concurrent use when the caller is.
+// Registry answers for clients and services at the time of the header's epoch. Implementations must
+// be safe for concurrent use when the caller is.
 type Registry interface {
 	// ClientKey returns the key of a registered client.
 	ClientKey(client uint32) (*bls.PublicKey, bool)
@@ -25,8 +25,9 @@ type tally struct {
 	seqs []uint32
 }
 
-// sum checks evidence in order, with clients and services known and units in range, and leaves the sums in t.rows.
-// Errors: ErrUnsorted, ErrDuplicateSeq, ErrUnknownClient, ErrUnknownService, ErrUnits, ErrTooManyRows, ErrOverflow.
+// sum checks evidence in order, with clients and services known and units in range, and leaves the
+// sums in t.rows. Errors: ErrUnsorted, ErrDuplicateSeq, ErrUnknownClient, ErrUnknownService,
+// ErrUnits, ErrTooManyRows, ErrOverflow.
 func (t *tally) sum(acks Acks, epoch uint32, reg Registry) error {
 	if t.seqs == nil {
 		t.seqs = make([]uint32, 0, acks.Len())
@@ -63,7 +64,8 @@ func (t *tally) sum(acks Acks, epoch uint32, reg Registry) error {
 		}
 		row.Acks++
 		if !add(&row.Units, units) {
-			return at("ack", i, fmt.Errorf("%w: units of payer %d for service %d", ErrOverflow, payer, service))
+			return at("ack", i, fmt.Errorf("%w: units of payer %d for service %d", ErrOverflow, payer,
+				service))
 		}
 	}
 	return nil

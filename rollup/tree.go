@@ -35,7 +35,8 @@ func (k *TreeKind) nodeHash(l, r *Hash) Hash {
 	return blake3.Keyed(&k.Node, b[:])
 }
 
-// leaves writes the hashes of the entries, of the given width and stride bytes apart, into level: 32 bytes for each.
+// leaves writes the hashes of the entries, of the given width and stride bytes apart, into level:
+// 32 bytes for each.
 func (k *TreeKind) leaves(level, entries []byte, stride, width int) {
 	if width == blake3.MessageSize {
 		blake3.HashStrided64(&k.Leaf, level, entries, stride)
@@ -47,8 +48,8 @@ func (k *TreeKind) leaves(level, entries []byte, stride, width int) {
 	}
 }
 
-// RootOf returns the root of the tree over entries of the same width, which lie one after the other. That of no
-// entries is zero.
+// RootOf returns the root of the tree over entries of the same width, which lie one after the
+// other. That of no entries is zero.
 func RootOf(kind *TreeKind, entries []byte, width int) Hash {
 	level := make([]byte, len(entries)/width*blake3.Size)
 	kind.leaves(level, entries, width, width)
@@ -98,8 +99,8 @@ func (t *Tree) node(level, i int) Hash {
 	return Hash(t.levels[level][i*blake3.Size : (i+1)*blake3.Size])
 }
 
-// Path returns the audit path of entry i, from the leaf up (RFC 9162 section 2.1.3.1). It panics when there is no
-// such entry.
+// Path returns the audit path of entry i, from the leaf up (RFC 9162 section 2.1.3.1). It panics
+// when there is no such entry.
 func (t *Tree) Path(i int) []Hash {
 	if i < 0 || i >= t.Len() {
 		panic("rollup: no such leaf")
@@ -114,9 +115,9 @@ func (t *Tree) Path(i int) []Hash {
 	return path
 }
 
-// VerifyPath checks that the path leads from the hash of entry index, of size entries, to the root (RFC 9162 section
-// 2.1.3.2). For one root and size, one index and one path fit a leaf at most, unless a hash collides. The error is
-// ErrPath.
+// VerifyPath checks that the path leads from the hash of entry index, of size entries, to the root
+// (RFC 9162 section 2.1.3.2). For one root and size, one index and one path fit a leaf at most,
+// unless a hash collides. The error is ErrPath.
 func VerifyPath(kind *TreeKind, root, leaf Hash, index, size uint64, path []Hash) error {
 	led, err := RootOfPath(kind, leaf, index, size, path)
 	if err == nil && led != root {
@@ -125,7 +126,8 @@ func VerifyPath(kind *TreeKind, root, leaf Hash, index, size uint64, path []Hash
 	return err
 }
 
-// RootOfPath returns the root to which a path leads. The error, of a path with another shape, is ErrPath.
+// RootOfPath returns the root to which a path leads. The error, of a path with another shape, is
+// ErrPath.
 func RootOfPath(kind *TreeKind, leaf Hash, index, size uint64, path []Hash) (root Hash, err error) {
 	if index >= size {
 		return root, fmt.Errorf("%w: there is no entry %d of %d", ErrPath, index, size)
@@ -157,8 +159,8 @@ type leafHasher struct {
 	level   []byte
 }
 
-// leafChunk is the number of entries that are laid out at a time: 512 KiB, which stay in the second cache and are
-// enough for the hash function to spread over cores.
+// leafChunk is the number of entries that are laid out at a time: 512 KiB, which stay in the second
+// cache and are enough for the hash function to spread over cores.
 const leafChunk = 8192
 
 // hash returns the leaf hashes of acks of a window, 32 bytes each, valid until the next call.

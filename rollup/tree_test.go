@@ -21,8 +21,10 @@ func TestTreeShape(t *testing.T) {
 		name  string
 		kind  *TreeKind
 		width int
-	}{{"ack", AckTreeKind, LeafSize}, {"settlement", SettlementTreeKind, SettlementRowSize}, {"committee", CommitteeTreeKind, memberSize}} {
-		for _, n := range []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 100, 127, 129, 255, 257, 1000} {
+	}{{"ack", AckTreeKind, LeafSize}, {"settlement", SettlementTreeKind, SettlementRowSize},
+		{"committee", CommitteeTreeKind, memberSize}} {
+		for _, n := range []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 100, 127,
+			129, 255, 257, 1000} {
 			flat, entries := numbered(n, k.width)
 			want := mth(k.name, entries)
 			if got := RootOf(k.kind, flat, k.width); got != want {
@@ -40,7 +42,8 @@ func TestTreeBeyondOneGoroutine(t *testing.T) {
 	for _, n := range []int{4095, 8193, 20001} {
 		flat, entries := numbered(n, LeafSize)
 		want := mth("ack", entries)
-		if NewTree(AckTreeKind, flat, LeafSize).Root() != want || RootOf(AckTreeKind, flat, LeafSize) != want {
+		if NewTree(AckTreeKind, flat, LeafSize).Root() != want ||
+			RootOf(AckTreeKind, flat, LeafSize) != want {
 			t.Fatalf("tree of %d has another root", n)
 		}
 	}
@@ -77,7 +80,8 @@ func TestPaths(t *testing.T) {
 			}
 			refuse("a huge index", verify(leaf, uint64(i)+1<<32, size, path))
 			refuse("another leaf", verify(AckTreeKind.LeafHash(nil), uint64(i), size, path))
-			refuse("a longer path", verify(leaf, uint64(i), size, append(path[:len(path):len(path)], Hash{})))
+			refuse("a longer path", verify(leaf, uint64(i), size,
+				append(path[:len(path):len(path)], Hash{})))
 			if len(path) > 0 {
 				refuse("a shorter path", verify(leaf, uint64(i), size, path[:len(path)-1]))
 				refuse("a path without its start", verify(leaf, uint64(i), size, path[1:]))
@@ -86,19 +90,22 @@ func TestPaths(t *testing.T) {
 				refuse(fmt.Sprint("another node ", k), verify(leaf, uint64(i), size, mutated(path, k)))
 			}
 			refuse("another root", VerifyPath(AckTreeKind, Hash{}, leaf, uint64(i), size, path))
-			refuse("another kind", VerifyPath(SettlementTreeKind, root, SettlementTreeKind.LeafHash(flat[i*LeafSize:(i+1)*LeafSize]), uint64(i), size, path))
+			refuse("another kind", VerifyPath(SettlementTreeKind, root,
+				SettlementTreeKind.LeafHash(flat[i*LeafSize:(i+1)*LeafSize]), uint64(i), size, path))
 		}
 	}
 	wantError(t, VerifyPath(AckTreeKind, Hash{}, Hash{}, 0, 0, nil), ErrPath)
 }
 
-// TestInnerNodeIsNoLeaf is the second-preimage attack that separate keys for leaves and nodes prevent.
+// TestInnerNodeIsNoLeaf is the second-preimage attack that separate keys for leaves and nodes
+// prevent.
 func TestInnerNodeIsNoLeaf(t *testing.T) {
 	flat, _ := numbered(4, LeafSize)
 	tree := NewTree(AckTreeKind, flat, LeafSize)
 	l, r := tree.Leaf(0), tree.Leaf(1)
 	entry := append(l[:], r[:]...) // 64 bytes, as an ack's entry has
-	if err := VerifyPath(AckTreeKind, tree.Root(), AckTreeKind.LeafHash(entry), 0, 2, tree.Path(0)[1:]); err == nil {
+	if err := VerifyPath(AckTreeKind, tree.Root(), AckTreeKind.LeafHash(entry), 0, 2,
+		tree.Path(0)[1:]); err == nil {
 		t.Fatal("an inner node passes as an ack")
 	}
 }

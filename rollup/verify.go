@@ -8,13 +8,16 @@ import (
 	"github.com/waybill-network/waybill/kernels/bls"
 )
 
-// Verify decides whether a rollup is valid (section 6): header and evidence of any rung, against the registry of the
-// header's epoch. proofs checks those of rung 3; when it is nil they are refused. workers bounds the goroutines of the check
-// of the acks' signatures; the keys of many co-signers are added on all cores. Checks run from cheap to dear. Errors:
-// ErrNetwork, ErrMalformed, ErrCount, ErrParts, ErrUnsorted, ErrDuplicateSeq, ErrUnknownClient, ErrUnknownService, ErrUnits,
-// ErrTooManyRows, ErrOverflow, ErrRows, ErrRoot, ErrSignature, and for a statements part ErrStatement, ErrClientList,
-// ErrBothParts, ErrNoProofs, ErrProof; a *VerifyError in between tells where.
-func Verify(h *Header, ev *Evidence, net Network, reg Registry, proofs ProofVerifier, workers int) error {
+// Verify decides whether a rollup is valid (section 6): header and evidence of any rung, against
+// the registry of the header's epoch. proofs checks those of rung 3; when it is nil they are
+// refused. workers bounds the goroutines of the check of the acks' signatures; the keys of many
+// co-signers are added on all cores. Checks run from cheap to dear. Errors: ErrNetwork,
+// ErrMalformed, ErrCount, ErrParts, ErrUnsorted, ErrDuplicateSeq, ErrUnknownClient,
+// ErrUnknownService, ErrUnits, ErrTooManyRows, ErrOverflow, ErrRows, ErrRoot, ErrSignature, and for
+// a statements part ErrStatement, ErrClientList, ErrBothParts, ErrNoProofs, ErrProof; a
+// *VerifyError in between tells where.
+func Verify(h *Header, ev *Evidence, net Network, reg Registry, proofs ProofVerifier,
+	workers int) error {
 	if err := VerifyParts(h, ev, net, reg, proofs, workers, func(Rung) {}); err != nil {
 		return fmt.Errorf("rollup of %s: %w", h.Key(), err)
 	}
@@ -23,7 +26,8 @@ func Verify(h *Header, ev *Evidence, net Network, reg Registry, proofs ProofVeri
 
 // VerifyParts is Verify, and tells done whenever a part of a rung's checks has passed.
 func VerifyParts(
-	h *Header, ev *Evidence, net Network, reg Registry, proofs ProofVerifier, workers int, done func(Rung),
+	h *Header, ev *Evidence, net Network, reg Registry, proofs ProofVerifier, workers int,
+	done func(Rung),
 ) error {
 	if h.Network != net {
 		return fmt.Errorf("%w: %s", ErrNetwork, h.Network)
@@ -57,7 +61,8 @@ func VerifyParts(
 	return nil
 }
 
-// fits checks that the evidence has the header's parts and as many acks and statements: ErrParts, ErrMalformed, ErrCount.
+// fits checks that the evidence has the header's parts and as many acks and statements: ErrParts,
+// ErrMalformed, ErrCount.
 func (ev *Evidence) fits(h *Header) error {
 	if (ev.Rung == RungAcks) != (h.StatementCount == 0) {
 		return fmt.Errorf("%w: %s, and %d statements in the header", ErrParts, ev.Rung, h.StatementCount)
@@ -66,14 +71,16 @@ func (ev *Evidence) fits(h *Header) error {
 		return err
 	}
 	if ev.Acks.Len() != int(h.AckCount) || len(ev.Clients) != int(h.StatementCount) {
-		return fmt.Errorf("%w: %d acks and %d statements in the evidence, %d and %d in the header", ErrCount,
+		return fmt.Errorf("%w: %d acks and %d statements in the evidence, %d and %d in the header",
+			ErrCount,
 			ev.Acks.Len(), len(ev.Clients), h.AckCount, h.StatementCount)
 	}
 	return nil
 }
 
-// Match checks that the evidence is what the header commits to, without its signatures and proofs, for a header that is
-// known to be right: ErrParts, ErrCount, ErrRoot, and of a statements part what Verify may answer.
+// Match checks that the evidence is what the header commits to, without its signatures and proofs,
+// for a header that is known to be right: ErrParts, ErrCount, ErrRoot, and of a statements part
+// what Verify may answer.
 func (ev *Evidence) Match(h *Header, reg Registry) error {
 	if err := ev.fits(h); err != nil {
 		return err

@@ -48,23 +48,37 @@ func TestBadRollups(t *testing.T) {
 	}{
 		{"network", nil, header(func(h *Header) { h.Network = otherNet }), nil, ErrNetwork, -1},
 		{"statement count", nil, header(func(h *Header) { h.StatementCount = 1 }), nil, ErrRows, -1},
-		{"statement count and acks for it", nil, header(func(h *Header) { h.StatementCount = 1; h.Rows[0].Acks++ }), nil, ErrParts, -1},
-		{"statement root", nil, header(func(h *Header) { h.StatementRoot[31] = 1 }), nil, ErrMalformed, -1},
-		{"client list digest", nil, header(func(h *Header) { h.ClientListDigest[0] = 1 }), nil, ErrMalformed, -1},
-		{"statement signature", nil, header(func(h *Header) { h.StatementSignature = h.AckSignature }), nil, ErrMalformed, -1},
-		{"statement signature of zeros", nil, header(func(h *Header) { h.StatementSignature[0] = 0 }), nil, ErrMalformed, -1},
+		{"statement count and acks for it", nil, header(func(
+			h *Header) {
+			h.StatementCount = 1
+			h.Rows[0].Acks++
+		}), nil, ErrParts, -1},
+		{"statement root", nil, header(func(h *Header) { h.StatementRoot[31] = 1 }), nil, ErrMalformed,
+			-1},
+		{"client list digest", nil, header(func(h *Header) { h.ClientListDigest[0] = 1 }), nil,
+			ErrMalformed, -1},
+		{"statement signature", nil, header(func(h *Header) { h.StatementSignature = h.AckSignature }),
+			nil, ErrMalformed, -1},
+		{"statement signature of zeros", nil, header(func(h *Header) { h.StatementSignature[0] = 0 }),
+			nil, ErrMalformed, -1},
 		{"no acks", nil, header(func(h *Header) { h.AckCount = 0 }), nil, ErrCount, -1},
 		{"65,537 acks", nil, header(func(h *Header) { h.AckCount = MaxAcks + 1 }), nil, ErrCount, -1},
-		{"one ack more", nil, header(func(h *Header) { h.AckCount++; h.Rows[0].Acks++ }), nil, ErrCount, -1},
-		{"one ack fewer", nil, header(func(h *Header) { h.AckCount--; h.Rows[0].Acks-- }), nil, ErrCount, -1},
-		{"one ack more than the rows have", nil, header(func(h *Header) { h.AckCount++ }), nil, ErrRows, -1},
-		{"one ack fewer than the rows have", nil, header(func(h *Header) { h.AckCount-- }), nil, ErrRows, -1},
+		{"one ack more", nil, header(func(h *Header) { h.AckCount++; h.Rows[0].Acks++ }), nil, ErrCount,
+			-1},
+		{"one ack fewer", nil, header(func(h *Header) { h.AckCount--; h.Rows[0].Acks-- }), nil, ErrCount,
+			-1},
+		{"one ack more than the rows have", nil, header(func(h *Header) { h.AckCount++ }), nil, ErrRows,
+			-1},
+		{"one ack fewer than the rows have", nil, header(func(h *Header) { h.AckCount-- }), nil, ErrRows,
+			-1},
 		{"acks of rows that wrap around", nil, header(func(h *Header) {
 			h.Rows[1].Acks += math.MaxUint64 - 1
 			h.Rows[1].Units, h.Rows[0].Acks = math.MaxUint64, h.Rows[0].Acks+2
 		}), nil, ErrRows, 1},
-		{"more acks than units", nil, header(func(h *Header) { h.Rows[1].Units = h.Rows[1].Acks - 1 }), nil, ErrRows, 1},
-		{"an ack moved between rows", nil, header(func(h *Header) { h.Rows[0].Acks--; h.Rows[1].Acks++ }), nil, ErrRows, -1},
+		{"more acks than units", nil, header(func(h *Header) { h.Rows[1].Units = h.Rows[1].Acks - 1 }),
+			nil, ErrRows, 1},
+		{"an ack moved between rows", nil, header(func(h *Header) { h.Rows[0].Acks--; h.Rows[1].Acks++ }),
+			nil, ErrRows, -1},
 		{"no rows", nil, header(func(h *Header) { h.Rows = nil }), nil, ErrMalformed, -1},
 		{"257 rows", nil, header(func(h *Header) {
 			h.Rows = make([]Row, 257)
@@ -72,14 +86,20 @@ func TestBadRollups(t *testing.T) {
 				h.Rows[i].Payer = uint32(i)
 			}
 		}), nil, ErrMalformed, -1},
-		{"unsorted rows", nil, header(func(h *Header) { h.Rows[0], h.Rows[1] = h.Rows[1], h.Rows[0] }), nil, ErrUnsorted, 1},
-		{"a row twice", nil, header(func(h *Header) { h.Rows[1].Payer, h.Rows[1].Service = h.Rows[0].Payer, h.Rows[0].Service }), nil, ErrUnsorted, 1},
+		{"unsorted rows", nil, header(func(h *Header) { h.Rows[0], h.Rows[1] = h.Rows[1], h.Rows[0] }),
+			nil, ErrUnsorted, 1},
+		{"a row twice", nil, header(func(h *Header) {
+			h.Rows[1].Payer,
+				h.Rows[1].Service = h.Rows[0].Payer, h.Rows[0].Service
+		}), nil, ErrUnsorted, 1},
 
 		{"no evidence", nil, func(_ *Header, ev *Acks) { *ev = nil }, nil, ErrMalformed, -1},
-		{"short evidence", nil, func(_ *Header, ev *Acks) { *ev = (*ev)[:len(*ev)-1] }, nil, ErrMalformed, -1},
+		{"short evidence", nil, func(_ *Header, ev *Acks) { *ev = (*ev)[:len(*ev)-1] }, nil, ErrMalformed,
+			-1},
 		{"long evidence", nil, func(_ *Header, ev *Acks) { *ev = append(*ev, 0) }, nil, ErrMalformed, -1},
 		{"evidence of none", nil, func(_ *Header, ev *Acks) { *ev = make(Acks, 4) }, nil, ErrCount, -1},
-		{"evidence of too many", nil, func(_ *Header, ev *Acks) { le.PutUint32(*ev, MaxAcks+1) }, nil, ErrCount, -1},
+		{"evidence of too many", nil, func(_ *Header, ev *Acks) { le.PutUint32(*ev, MaxAcks+1) }, nil,
+			ErrCount, -1},
 		{"unsorted leaves", nil, func(_ *Header, ev *Acks) {
 			a, b := ev.change(2), ev.change(3)
 			for i := range a {
@@ -87,15 +107,18 @@ func TestBadRollups(t *testing.T) {
 			}
 		}, nil, ErrUnsorted, 3},
 		{"a leaf twice", append(slices.Clone(honest), honest[3]), nil, nil, ErrDuplicateSeq, 3},
-		{"a seq twice, same service", resigned(5, func(a *Ack) { a.Service, a.Seq = 0, 0 }), nil, nil, ErrDuplicateSeq, 1},
-		{"a seq twice, across services", resigned(5, func(a *Ack) { a.Seq = 0 }), nil, nil, ErrDuplicateSeq, 0},
+		{"a seq twice, same service", resigned(5, func(a *Ack) { a.Service, a.Seq = 0, 0 }), nil, nil,
+			ErrDuplicateSeq, 1},
+		{"a seq twice, across services", resigned(5, func(a *Ack) { a.Seq = 0 }), nil, nil,
+			ErrDuplicateSeq, 0},
 
 		{"unknown client", resigned(6, func(a *Ack) { a.Client = 5 }), nil, nil, ErrUnknownClient, 6},
 		{"a client without a key", nil, nil, keyless{registry()}, ErrUnknownClient, 0},
 		{"unknown service", resigned(4, func(a *Ack) { a.Service = 2 }), nil, nil, ErrUnknownService, 5},
 		{"no units", resigned(0, func(a *Ack) { a.Units = 0 }), nil, nil, ErrUnits, 0},
 		{"excess units", resigned(4, func(a *Ack) { a.Units = 1<<20 + 1 }), nil, nil, ErrUnits, 5},
-		{"overflow", resigned(0, func(a *Ack) { a.Units = math.MaxUint64 }), nil, capless{registry()}, ErrOverflow, 3},
+		{"overflow", resigned(0, func(a *Ack) { a.Units = math.MaxUint64 }), nil, capless{registry()},
+			ErrOverflow, 3},
 
 		{"root", nil, header(func(h *Header) { h.AckRoot[0] ^= 1 }), nil, ErrRoot, -1},
 		{"epoch", nil, header(func(h *Header) { h.Epoch++ }), nil, ErrRoot, -1},
@@ -106,14 +129,22 @@ func TestBadRollups(t *testing.T) {
 		{"row acks", nil, header(func(h *Header) { h.Rows[0].Acks++ }), nil, ErrRows, -1},
 		{"row payer", nil, header(func(h *Header) { h.Rows[len(h.Rows)-1].Payer++ }), nil, ErrRows, -1},
 		{"a row missing", nil, header(func(h *Header) { h.Rows = h.Rows[1:] }), nil, ErrRows, -1},
-		{"a row of nothing", nil, header(func(h *Header) { h.Rows = append(h.Rows, Row{Payer: 99}) }), nil, ErrRows, 4},
+		{"a row of nothing", nil, header(func(h *Header) { h.Rows = append(h.Rows, Row{Payer: 99}) }),
+			nil, ErrRows, 4},
 		{"another payer in the registry", nil, nil, otherPayers{registry()}, ErrRows, -1},
 
-		{"aggregate of fewer", nil, header(func(h *Header) { h.AckSignature = aggregate(t, honest[1:]) }), nil, ErrSignature, -1},
-		{"aggregate of more", nil, header(func(h *Header) { h.AckSignature = aggregate(t, append(slices.Clone(honest), honest[0])) }), nil, ErrSignature, -1},
-		{"identity aggregate", nil, header(func(h *Header) { h.AckSignature = bls.IdentitySignature }), nil, ErrSignature, -1},
-		{"negated aggregate", nil, header(func(h *Header) { h.AckSignature[0] ^= 0x20 }), nil, ErrSignature, -1},
-		{"aggregate that is no point", nil, header(func(h *Header) { clear(h.AckSignature[:]) }), nil, ErrSignature, -1},
+		{"aggregate of fewer", nil, header(func(h *Header) { h.AckSignature = aggregate(t, honest[1:]) }),
+			nil, ErrSignature, -1},
+		{"aggregate of more", nil, header(func(h *Header) {
+			h.AckSignature = aggregate(t, append(
+				slices.Clone(honest), honest[0]))
+		}), nil, ErrSignature, -1},
+		{"identity aggregate", nil, header(func(h *Header) { h.AckSignature = bls.IdentitySignature }),
+			nil, ErrSignature, -1},
+		{"negated aggregate", nil, header(func(h *Header) { h.AckSignature[0] ^= 0x20 }), nil,
+			ErrSignature, -1},
+		{"aggregate that is no point", nil, header(func(h *Header) { clear(h.AckSignature[:]) }), nil,
+			ErrSignature, -1},
 		{"a leaf that was not signed", nil, func(h *Header, ev *Acks) {
 			ev.change(1)[51] ^= 1
 			h.AckRoot = AckTree(*ev, h.Key()).Root()
@@ -194,14 +225,19 @@ func TestCertificate(t *testing.T) {
 		{"network", func(c *Certificate) { c.Header.Network[0]++ }, ErrNetwork},
 		{"statements", func(c *Certificate) { c.Header.StatementRoot[0] = 1 }, ErrMalformed},
 		{"no acks", func(c *Certificate) { c.Header.AckCount = 0 }, ErrCount},
-		{"rows of other acks", func(c *Certificate) { c.Header.AckCount++; *c = *certify(&c.Header, 0, 1, 3) }, ErrRows},
+		{"rows of other acks", func(c *Certificate) {
+			c.Header.AckCount++
+			*c = *certify(&c.Header, 0, 1,
+				3)
+		}, ErrRows},
 		{"an aggregate that is no point, which it does not look at", func(c *Certificate) {
 			clear(c.Header.AckSignature[:])
 			*c = *certify(&c.Header, 0, 1, 3)
 		}, nil},
 		{"no bitmap", func(c *Certificate) { c.Signers = nil }, ErrBitmap},
 		{"a longer bitmap", func(c *Certificate) { c.Signers = append(c.Signers, 0) }, ErrBitmap},
-		{"a bit beyond the last member", func(c *Certificate) { c.Signers = Bitmap{c.Signers[0] | 16} }, ErrBitmap},
+		{"a bit beyond the last member", func(c *Certificate) { c.Signers = Bitmap{c.Signers[0] | 16} },
+			ErrBitmap},
 		{"nobody", func(c *Certificate) { c.Signers = Bitmap{0} }, ErrQuorum},
 		{"two of four, 60 of 100", func(c *Certificate) { *c = *certify(h, 1, 2, 3) }, ErrQuorum},
 		{"another set", func(c *Certificate) { c.Signers = Bitmap{0b0111} }, ErrSignature},
@@ -267,7 +303,8 @@ func TestQuorum(t *testing.T) {
 			if got := com.Quorum(b); got != c.want {
 				t.Fatalf("quorum %v, want %v", got, c.want)
 			}
-			if err := b.Validate(len(c.powers)); err != nil || b.Len() != len(c.set) || !slices.Equal(b.Positions(), append([]int{}, c.set...)) {
+			if err := b.Validate(len(c.powers)); err != nil || b.Len() != len(c.set) ||
+				!slices.Equal(b.Positions(), append([]int{}, c.set...)) {
 				t.Fatalf("bitmap %v of %v: %v", b, c.set, err)
 			}
 		})
@@ -278,7 +315,8 @@ func BenchmarkVerify(b *testing.B) {
 	const n = 2048 // a full window takes long to sign; the cost per ack is the same
 	acks := make([]Ack, n)
 	for i := range acks {
-		acks[i] = signed(Ack{Network: testNet, Epoch: 1, Window: 7, Node: 2, Client: uint32(i % 5), Seq: uint32(i), Units: 1})
+		acks[i] = signed(Ack{Network: testNet, Epoch: 1, Window: 7, Node: 2, Client: uint32(i % 5),
+			Seq: uint32(i), Units: 1})
 	}
 	h, ev, err := Seal(testNet, testKey, frames(acks), aggregate(b, acks), registry())
 	if err != nil {
@@ -294,7 +332,8 @@ func BenchmarkVerify(b *testing.B) {
 
 // TestCommitteeNodes checks the way between nodes and positions in a committee with gaps.
 func TestCommitteeNodes(t *testing.T) {
-	c := &Committee{Term: 7, Members: []Member{{Node: 2, Power: 1}, {Node: 5, Power: 3}, {Node: 9, Power: 2}}}
+	c := &Committee{Term: 7, Members: []Member{{Node: 2, Power: 1}, {Node: 5, Power: 3},
+		{Node: 9, Power: 2}}}
 	for position, node := range []uint32{2, 5, 9} {
 		if i, ok := c.Position(node); !ok || i != position {
 			t.Errorf("node %d is at %d, %v", node, i, ok)

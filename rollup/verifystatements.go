@@ -10,7 +10,8 @@ import (
 )
 
 // verifyStatements checks the statements part of a rollup whose acks part has the rows acks.
-func verifyStatements(h *Header, ev *Evidence, acks []Row, reg Registry, proofs ProofVerifier) error {
+func verifyStatements(h *Header, ev *Evidence, acks []Row, reg Registry,
+	proofs ProofVerifier) error {
 	payers, err := ev.listed(h, reg)
 	if err != nil {
 		return err
@@ -52,8 +53,8 @@ func (ev *Evidence) matchStatements(h *Header, reg Registry) error {
 	return checkNodes(h, segments)
 }
 
-// listed checks the statements part by itself and its client list against the header, and returns who pays for each of the
-// list's clients.
+// listed checks the statements part by itself and its client list against the header, and returns
+// who pays for each of the list's clients.
 func (ev *Evidence) listed(h *Header, reg Registry) ([]uint32, error) {
 	if err := ev.checkStatementsPart(); err != nil {
 		return nil, err
@@ -71,14 +72,15 @@ func (l ClientList) of(statements []Statement) error {
 	}
 	for i := range l {
 		if l[i].Client != statements[i].Client {
-			return at("list entry", i, fmt.Errorf("%w: client %d, in place of %d", ErrClientList, l[i].Client, statements[i].Client))
+			return at("list entry", i, fmt.Errorf("%w: client %d, in place of %d", ErrClientList,
+				l[i].Client, statements[i].Client))
 		}
 	}
 	return l.check()
 }
 
-// checkClients requires that the acks part holds acks of each listed client that did not sign, and none of those that did:
-// ErrBothParts, ErrClientList. Both are in order.
+// checkClients requires that the acks part holds acks of each listed client that did not sign, and
+// none of those that did: ErrBothParts, ErrClientList. Both are in order.
 func checkClients(acks Acks, list ClientList) error {
 	i := 0
 	for j, c := range list {
@@ -90,7 +92,8 @@ func checkClients(acks Acks, list ClientList) error {
 			return at("list entry", j, fmt.Errorf("%w: client %d", ErrBothParts, c.Client))
 		}
 		if !has && !c.Signed {
-			return at("list entry", j, fmt.Errorf("%w: client %d neither signed nor has acks", ErrClientList, c.Client))
+			return at("list entry", j, fmt.Errorf("%w: client %d neither signed nor has acks", ErrClientList,
+				c.Client))
 		}
 	}
 	return nil
@@ -113,14 +116,15 @@ func payersOf(list ClientList, epoch uint32, reg Registry) ([]uint32, error) {
 	return payers, nil
 }
 
-// subtractRows returns rows with the same keys from which parts are taken away; acks and units may come down to zero. The
-// error is ErrRows: a part has no row, or more than it.
+// subtractRows returns rows with the same keys from which parts are taken away; acks and units may
+// come down to zero. The error is ErrRows: a part has no row, or more than it.
 func subtractRows(rows, parts []Row) ([]Row, error) {
 	rest := slices.Clone(rows)
 	for _, p := range parts {
 		i, found := slices.BinarySearchFunc(rest, p, compareRows)
 		if !found || rest[i].Acks < p.Acks || rest[i].Units < p.Units {
-			return nil, fmt.Errorf("%w: %d acks and %d units of payer %d for service %d are not in them", ErrRows, p.Acks, p.Units, p.Payer, p.Service)
+			return nil, fmt.Errorf("%w: %d acks and %d units of payer %d for service %d are not in them",
+				ErrRows, p.Acks, p.Units, p.Payer, p.Service)
 		}
 		rest[i].Acks -= p.Acks
 		rest[i].Units -= p.Units
@@ -128,7 +132,8 @@ func subtractRows(rows, parts []Row) ([]Row, error) {
 	return rest, nil
 }
 
-// checkTotals checks the rows of the statements part, which may be zero: ErrRows, ErrUnknownService, ErrUnits.
+// checkTotals checks the rows of the statements part, which may be zero: ErrRows,
+// ErrUnknownService, ErrUnits.
 func checkTotals(totals []Row, reg Registry) error {
 	for i, r := range totals {
 		unitCap, known := reg.UnitCap(r.Service)
@@ -139,7 +144,8 @@ func checkTotals(totals []Row, reg Registry) error {
 			return at("row", i, fmt.Errorf("%w: %d acks, %d units", ErrRows, r.Acks, r.Units))
 		}
 		if hi, most := bits.Mul64(r.Acks, unitCap); hi == 0 && r.Units > most {
-			return at("row", i, fmt.Errorf("%w: %d for %d acks, where %d each may be", ErrUnits, r.Units, r.Acks, unitCap))
+			return at("row", i, fmt.Errorf("%w: %d for %d acks, where %d each may be", ErrUnits, r.Units,
+				r.Acks, unitCap))
 		}
 	}
 	return nil
@@ -154,7 +160,8 @@ func (ev *Evidence) withPayers(payers []uint32) []Statement {
 	return statements
 }
 
-// verifyTree checks the statements of rung 2 against root and totals: ErrRows, ErrOverflow, ErrRoot.
+// verifyTree checks the statements of rung 2 against root and totals: ErrRows, ErrOverflow,
+// ErrRoot.
 func verifyTree(h *Header, ev *Evidence, payers []uint32, totals []Row) error {
 	statements := ev.withPayers(payers)
 	sums := emptyRows(totals)
@@ -175,7 +182,8 @@ func checkTree(h *Header, statements []Statement) error {
 }
 
 // verifyProofs checks the proofs of rung 3: ErrNoProofs, ErrRows, ErrRoot, ErrProof.
-func verifyProofs(h *Header, ev *Evidence, payers []uint32, totals []Row, proofs ProofVerifier) error {
+func verifyProofs(h *Header, ev *Evidence, payers []uint32, totals []Row,
+	proofs ProofVerifier) error {
 	if proofs == nil {
 		return ErrNoProofs
 	}
@@ -203,7 +211,8 @@ func verifyProofs(h *Header, ev *Evidence, payers []uint32, totals []Row, proofs
 	}
 	finish(h, segments)
 	for i := range segments {
-		if err := proofs.VerifyProof(ev.Size, segments[i].Public.Bytes(), &ev.Segments[i].Proof); err != nil {
+		if err := proofs.VerifyProof(ev.Size, segments[i].Public.Bytes(),
+			&ev.Segments[i].Proof); err != nil {
 			return at("segment", i, fmt.Errorf("%w: %w", ErrProof, err))
 		}
 	}
@@ -225,7 +234,8 @@ func (ev *Evidence) segments(payers []uint32) ([]Segment, error) {
 // parseNodes decodes the nodes of one segment: ErrMalformed.
 func parseNodes(encoded []Hash, size int) ([]poseidon2.Element, error) {
 	if len(encoded) != segmentNodes(size) {
-		return nil, fmt.Errorf("%w: %d nodes, where %d belong", ErrMalformed, len(encoded), segmentNodes(size))
+		return nil, fmt.Errorf("%w: %d nodes, where %d belong", ErrMalformed, len(encoded),
+			segmentNodes(size))
 	}
 	nodes := make([]poseidon2.Element, len(encoded))
 	for i := range encoded {
@@ -237,8 +247,8 @@ func parseNodes(encoded []Hash, size int) ([]poseidon2.Element, error) {
 	return nodes, nil
 }
 
-// checkNodes checks that the segments' nodes lead to the header's root, and that none stands where no statement is:
-// ErrRoot.
+// checkNodes checks that the segments' nodes lead to the header's root, and that none stands where
+// no statement is: ErrRoot.
 func checkNodes(h *Header, segments []Segment) error {
 	var nodes []poseidon2.Element
 	for i := range segments {
@@ -261,7 +271,8 @@ func checkNodes(h *Header, segments []Segment) error {
 	return nil
 }
 
-// verifyCosigned checks the multi-signature of the clients that signed: ErrUnknownClient, ErrSignature.
+// verifyCosigned checks the multi-signature of the clients that signed: ErrUnknownClient,
+// ErrSignature.
 func verifyCosigned(h *Header, signers []uint32, reg Registry) error {
 	sum, err := parseSum(&h.StatementSignature)
 	if err != nil {

@@ -87,7 +87,8 @@ var committee = sync.OnceValue(func() *Committee {
 // testAcks are the acks of the test window, signed.
 var testAcks = sync.OnceValue(func() (acks []Ack) {
 	for i := range uint32(7) {
-		acks = append(acks, signed(Ack{Network: testNet, Epoch: testKey.Epoch, Window: testKey.Window, Node: testKey.Node,
+		acks = append(acks, signed(Ack{Network: testNet, Epoch: testKey.Epoch, Window: testKey.Window,
+			Node:   testKey.Node,
 			Client: 2 * i % 5, Service: i % 2, Seq: i, Units: 1000 * uint64(i+1),
 			Request: blake3.Sum256(fmt.Appendf(nil, "GET /%d", i))}))
 	}
@@ -129,13 +130,14 @@ func aggregate(t testing.TB, acks []Ack) [SignatureSize]byte {
 	return sig.Bytes()
 }
 
-// forge puts a rollup together from acks as the document says, without the package's own sealing and without its
-// refusals, so that a test can tell one lie at a time.
+// forge puts a rollup together from acks as the document says, without the package's own sealing
+// and without its refusals, so that a test can tell one lie at a time.
 func forge(t testing.TB, key WindowKey, acks []Ack) (*Header, Acks) {
 	t.Helper()
 	acks = slices.Clone(acks)
 	slices.SortStableFunc(acks, func(a, b Ack) int {
-		return cmp.Or(cmp.Compare(a.Client, b.Client), cmp.Compare(a.Service, b.Service), cmp.Compare(a.Seq, b.Seq))
+		return cmp.Or(cmp.Compare(a.Client, b.Client), cmp.Compare(a.Service, b.Service),
+			cmp.Compare(a.Seq, b.Seq))
 	})
 	h := NewHeader(testNet, key)
 	h.AckCount = uint32(len(acks))
@@ -147,7 +149,10 @@ func forge(t testing.TB, key WindowKey, acks []Ack) (*Header, Acks) {
 		ev = append(ev, b[28:80]...)
 		leaves = append(leaves, b[16:80])
 		payer, _ := registry().Payer(acks[i].Client, key.Epoch)
-		j := slices.IndexFunc(h.Rows, func(r Row) bool { return r.Payer == payer && r.Service == acks[i].Service })
+		j := slices.IndexFunc(h.Rows, func(r Row) bool {
+			return r.Payer == payer &&
+				r.Service == acks[i].Service
+		})
 		if j < 0 {
 			h.Rows = append(h.Rows, Row{Payer: payer, Service: acks[i].Service})
 			j = len(h.Rows) - 1
@@ -212,14 +217,17 @@ var testRows = func() (rows []SettlementRow) {
 func settle(rows []SettlementRow, members ...int) (c *SettlementCertificate, next Hash) {
 	next = committee().Root()
 	c = &SettlementCertificate{Epoch: 1}
-	c.Signers, c.Signature = multiSign(SettlementMessage(testNet, 1, SettlementRoot(rows), next), members...)
+	c.Signers, c.Signature = multiSign(SettlementMessage(testNet, 1, SettlementRoot(rows), next),
+		members...)
 	return c, next
 }
 
 // sentinels are the package's reasons; an error wraps exactly one of them.
 var sentinels = []error{ErrMalformed, ErrNetwork, ErrCount, ErrWindow, ErrUnsorted, ErrDuplicateSeq,
-	ErrUnknownClient, ErrUnknownService, ErrUnits, ErrOverflow, ErrRoot, ErrRows, ErrTooManyRows, ErrSignature,
-	ErrBitmap, ErrQuorum, ErrPath, ErrClients, ErrSettlement, ErrParts, ErrStatement, ErrClientList, ErrBothParts, ErrNoProofs, ErrProof}
+	ErrUnknownClient, ErrUnknownService, ErrUnits, ErrOverflow, ErrRoot, ErrRows, ErrTooManyRows,
+	ErrSignature,
+	ErrBitmap, ErrQuorum, ErrPath, ErrClients, ErrSettlement, ErrParts, ErrStatement, ErrClientList,
+	ErrBothParts, ErrNoProofs, ErrProof}
 
 func wantError(t *testing.T, err, want error) {
 	t.Helper()

@@ -20,8 +20,19 @@ var (
 	protocol = join(core, "rollup/cosign", "rollup/export", "proofs")
 	ways     = []string{"pipeline", "pipeline/status", "pipeline/certify"}
 	doors    = []string{"node/api", "client"}
-	nodes    = []string{"node", "node/door", "node/store", "node/keys", "node/config", "node/committee",
-		"node/ingest", "node/peer", "node/telemetry", "node/web", "node/testnet"}
+	nodes    = []string{
+		"node",
+		"node/door",
+		"node/store",
+		"node/keys",
+		"node/config",
+		"node/committee",
+		"node/ingest",
+		"node/peer",
+		"node/telemetry",
+		"node/web",
+		"node/testnet",
+	}
 	all = join(protocol, join(ways, join(doors, nodes...)...)...)
 )
 
@@ -80,12 +91,12 @@ var rooms = []struct {
 	{"internal/testnode", join(all, "internal/testnet", "pipeline/pipelinetest")},
 }
 
-// pure are the rooms whose results depend on nothing but their arguments. Rooms under a pure one are
-// pure, too.
+// pure are the rooms whose results depend on nothing but their arguments. Rooms under a pure one
+// are pure, too.
 var pure = []string{"rollup", "proofs/circuit"}
 
-// ownGround are the rooms that stand on nothing of this module but what their line names. All others may
-// also use the tools in internal: numbers as text, retries, progress.
+// ownGround are the rooms that stand on nothing of this module but what their line names. All
+// others may also use the tools in internal: numbers as text, retries, progress.
 var ownGround = []string{"kernels", "rollup", "proofs"}
 
 // guests are third parties that only the named packages may import, in tests too.
@@ -100,7 +111,14 @@ var guests = map[string][]string{
 	"github.com/cometbft":               {"node/committee"},
 	"github.com/cosmos/gogoproto":       {"node/committee"},
 	"github.com/cenkalti/backoff/v5":    {"internal/retry"},
-	"connectrpc.com/connect":            {"client", "node/door", "node/ingest", "node/peer", "node/api", "internal/crash"},
+	"connectrpc.com/connect": {
+		"client",
+		"node/door",
+		"node/ingest",
+		"node/peer",
+		"node/api",
+		"internal/crash",
+	},
 	"google.golang.org/protobuf":        {"client", "node/ingest", "node/peer", "node/api"},
 	"google.golang.org/grpc":            {"node/ingest"},
 	"github.com/pelletier/go-toml/v2":   {"node/config"},
@@ -113,14 +131,24 @@ var guests = map[string][]string{
 	"golang.org/x/perf":                 {"bench"},
 	"golang.org/x/text":                 {"node/keys"},
 	"golang.org/x/term":                 {"bench", "node/keys", "internal/cli", "internal/progress"},
-	"golang.org/x/sync":                 {"kernels", "pipeline", "rollup/cosign", "node/api", "client", "node", "bench", "internal/cli", "internal/crash"},
-	"golang.org/x/tools":                {"internal/layering"},
-	"golang.org/x/sys":                  {"kernels/blake3", "node", "internal/cli"},
+	"golang.org/x/sync": {
+		"kernels",
+		"pipeline",
+		"rollup/cosign",
+		"node/api",
+		"client",
+		"node",
+		"bench",
+		"internal/cli",
+		"internal/crash",
+	},
+	"golang.org/x/tools": {"internal/layering"},
+	"golang.org/x/sys":   {"kernels/blake3", "node", "internal/cli"},
 }
 
-// impure are standard packages that the deterministic core must not import outside its tests: it has
-// no clock, environment, randomness or I/O. "time" is not among them, because the ledger handles
-// instants that it is given; TestPurity sees what is used of it.
+// impure are standard packages that the deterministic core must not import outside its tests: it
+// has no clock, environment, randomness or I/O. "time" is not among them, because the ledger
+// handles instants that it is given; TestPurity sees what is used of it.
 var impure = []string{"os", "net", "net/http", "math/rand", "math/rand/v2", "crypto/rand", "io/fs",
 	"log", "log/slog", "sync", "runtime", "hash/maphash", "syscall", "unsafe"}
 
@@ -246,7 +274,11 @@ func isUnder(path string, rooms []string) bool {
 	return slices.ContainsFunc(rooms, func(r string) bool { return within(path, r) })
 }
 
-func within(path, prefix string) bool { return path == prefix || strings.HasPrefix(path, prefix+"/") }
+func within(
+	path, prefix string,
+) bool {
+	return path == prefix || strings.HasPrefix(path, prefix+"/")
+}
 
 func list(t *testing.T) []pkg {
 	cmd := exec.Command("go", "list", "-json=ImportPath,Imports,TestImports,XTestImports", "./...")

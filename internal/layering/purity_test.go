@@ -16,8 +16,9 @@ import (
 )
 
 // TestPurity reads the sources of the pure rooms, tests aside. It forbids what would make a result
-// depend on more than the arguments: see inspector.look. A comment on the same line or the one above
-// makes an exception and says why: "order-free:" for the order of a map, "pure:" for all else.
+// depend on more than the arguments: see inspector.look. A comment on the same line or the one
+// above makes an exception and says why: "order-free:" for the order of a map, "pure:" for all
+// else.
 func TestPurity(t *testing.T) {
 	patterns := make([]string, len(pure))
 	for i, room := range pure {
@@ -56,7 +57,8 @@ func TestPurityCanFail(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("found\n%s\n\nnot\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	for _, rule := range []string{ruleClock, ruleHost, ruleGo, ruleSelect, ruleGlobal, ruleMap, ruleFloat} {
+	for _, rule := range []string{ruleClock, ruleHost, ruleGo, ruleSelect, ruleGlobal, ruleMap,
+		ruleFloat} {
 		if !rules[rule] {
 			t.Errorf("no line breaks the rule: %s", rule)
 		}
@@ -104,7 +106,10 @@ func impurities(t *testing.T, patterns ...string) (found []impurity, files int) 
 		}
 	}
 	slices.SortStableFunc(found, func(a, b impurity) int {
-		return strings.Compare(fmt.Sprintf("%s:%9d", a.file, a.line), fmt.Sprintf("%s:%9d", b.file, b.line))
+		return strings.Compare(
+			fmt.Sprintf("%s:%9d", a.file, a.line),
+			fmt.Sprintf("%s:%9d", b.file, b.line),
+		)
 	})
 	return slices.Compact(found), files
 }

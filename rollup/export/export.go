@@ -1,7 +1,7 @@
 // Package export is the files that outsiders check (section 10 of docs/protocol.md): that an ack is
-// in a certified rollup, a whole rollup with its evidence, the settlement of an epoch. Verify decides
-// whether a file is valid from what the genesis file tells, and nothing else; a Report says in plain
-// sentences what was proved, and of which bytes.
+// in a certified rollup, a whole rollup with its evidence, the settlement of an epoch. Verify
+// decides whether a file is valid from what the genesis file tells, and nothing else; a Report says
+// in plain sentences what was proved, and of which bytes.
 package export
 
 import (
@@ -92,10 +92,11 @@ type Ack struct {
 	Path        []rollup.Hash
 }
 
-// NewAck makes the file for ack i, in tree order, of the rollup that the certificate is about. It does not
-// check the acks against the certificate.
+// NewAck makes the file for ack i, in tree order, of the rollup that the certificate is about. It
+// does not check the acks against the certificate.
 func NewAck(c *rollup.Certificate, acks rollup.Acks, i int) *Ack {
-	return &Ack{Certificate: c, Ack: acks.Ack(&c.Header, i), Index: uint32(i), Path: rollup.AckTree(acks, c.Header.Key()).Path(i)}
+	return &Ack{Certificate: c, Ack: acks.Ack(&c.Header, i), Index: uint32(i),
+		Path: rollup.AckTree(acks, c.Header.Key()).Path(i)}
 }
 
 // Type returns TypeAck.
@@ -166,9 +167,11 @@ type Rollup struct {
 	VerifyingKey []byte   // of the proofs' circuit, VerifyingKeySize bytes, only for rung 3
 }
 
-// NewRollup makes the file for the rollup that the certificate is about, with clients from the registry and, for rung
-// 3, the verifying key of the circuit. It does not verify the rollup. The error is ErrUnknownClient.
-func NewRollup(c *rollup.Certificate, ev *rollup.Evidence, reg rollup.Registry, verifyingKey []byte) (*Rollup, error) {
+// NewRollup makes the file for the rollup that the certificate is about, with clients from the
+// registry and, for rung 3, the verifying key of the circuit. It does not verify the rollup. The
+// error is ErrUnknownClient.
+func NewRollup(c *rollup.Certificate, ev *rollup.Evidence, reg rollup.Registry,
+	verifyingKey []byte) (*Rollup, error) {
 	e := &Rollup{Certificate: c, Evidence: ev}
 	if ev.Rung == rollup.RungProof {
 		e.VerifyingKey = verifyingKey
@@ -295,9 +298,9 @@ func (r *reader) settlementExport(net rollup.Network) *Settlement {
 	return e
 }
 
-// Parse decodes an export file and nothing after it. It checks the encoding; Verify also checks what the
-// file claims. Errors: ErrMalformed, ErrNetwork (the parts are of two networks), and those of ParseHeader and
-// ParseEvidence.
+// Parse decodes an export file and nothing after it. It checks the encoding; Verify also checks
+// what the file claims. Errors: ErrMalformed, ErrNetwork (the parts are of two networks), and those
+// of ParseHeader and ParseEvidence.
 func Parse(file []byte) (File, error) {
 	r := newReader(file)
 	r.Tag(exportTag)
@@ -321,7 +324,8 @@ func Parse(file []byte) (File, error) {
 		return nil, fmt.Errorf("export: %w", err)
 	}
 	if e.network() != net {
-		return nil, fmt.Errorf("export: %w: the certificate is of %s, the file of %s", rollup.ErrNetwork, e.network(), net)
+		return nil, fmt.Errorf("export: %w: the certificate is of %s, the file of %s", rollup.ErrNetwork,
+			e.network(), net)
 	}
 	return e, nil
 }

@@ -45,7 +45,8 @@ func (e *Rollup) MarshalJSON() ([]byte, error) {
 		Segments     []rollup.SegmentProof `json:"segments,omitempty"`
 		VerifyingKey hexBytes              `json:"verifying_key,omitempty"`
 		Clients      []Client              `json:"clients"`
-	}{e.Certificate, acks, e.Evidence.Rung, e.Evidence.Clients, statements, e.Evidence.Size, e.Evidence.Segments, e.VerifyingKey, e.Clients})
+	}{e.Certificate, acks, e.Evidence.Rung, e.Evidence.Clients, statements, e.Evidence.Size,
+		e.Evidence.Segments, e.VerifyingKey, e.Clients})
 }
 
 // MarshalJSON implements [json.Marshaler].
@@ -61,7 +62,8 @@ func (e *StatementAck) MarshalJSON() ([]byte, error) {
 		Units       uint64              `json:"units,string"`
 		Statement   uint32              `json:"statement"`
 		Statements  []rollup.Hash       `json:"statement_path"`
-	}{e.Certificate, e.Clients, &e.Ack, e.Index, e.Path, e.Payer, e.Acks, e.Units, e.Statement, e.Statements})
+	}{e.Certificate, e.Clients, &e.Ack, e.Index, e.Path, e.Payer, e.Acks, e.Units, e.Statement,
+		e.Statements})
 }
 
 // MarshalJSON implements [json.Marshaler].

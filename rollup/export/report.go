@@ -12,16 +12,18 @@ import (
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
-// Trust is what the check of an export file starts from, all of it from the genesis file, which is trusted.
+// Trust is what the check of an export file starts from, all of it from the genesis file, which is
+// trusted.
 type Trust struct {
 	Network   rollup.Network
 	Committee *rollup.Committee
 	Shares    rollup.Shares
 
-	// ProofKey returns the digest of the verifying key for a circuit's size; nil when the network accepts no proofs.
+	// ProofKey returns the digest of the verifying key for a circuit's size; nil when the network
+	// accepts no proofs.
 	ProofKey func(size int) (digest rollup.Hash, ok bool)
-	// Proofs returns a verifier from the verifying key that the file holds, once it has that digest; nil when the program has
-	// none.
+	// Proofs returns a verifier from the verifying key that the file holds, once it has that digest;
+	// nil when the program has none.
 	Proofs func(size int, key []byte) (rollup.ProofVerifier, error)
 	// Development says that whoever made those keys may be able to forge proofs.
 	Development bool
@@ -29,8 +31,8 @@ type Trust struct {
 	// Workers bounds the goroutines that check a rollup's acks; 0 means 1.
 	Workers int
 
-	// Checked is called when a check is done, with its name, and more than once when it is done in parts; nil is ignored. A
-	// caller with a clock learns from it how long each took.
+	// Checked is called when a check is done, with its name, and more than once when it is done in
+	// parts; nil is ignored. A caller with a clock learns from it how long each took.
 	Checked func(name string)
 }
 
@@ -57,7 +59,8 @@ type Report struct {
 
 // Check is one thing that was checked.
 type Check struct {
-	Name  string `json:"name"`  // "certificate", "inclusion", "settlement", "keys", "rung 1", "rung 2" or "rung 3"
+	// Name is "certificate", "inclusion", "settlement", "keys", "rung 1", "rung 2" or "rung 3".
+	Name  string `json:"name"`
 	What  string `json:"what"`  // a sentence without its end
 	Bytes int    `json:"bytes"` // of the file that it needed
 }
@@ -65,9 +68,9 @@ type Check struct {
 // Summary says in one sentence what the file proves.
 func (r *Report) Summary() string { return r.summary }
 
-// Verify decides whether an export file is valid (section 10) for what the genesis file tells. Errors are those of
-// Parse, Certificate.Verify and Verify, and ErrPath, ErrWindow, ErrClients, ErrSettlement, and ErrProof for a verifying
-// key that is not the network's.
+// Verify decides whether an export file is valid (section 10) for what the genesis file tells.
+// Errors are those of Parse, Certificate.Verify and Verify, and ErrPath, ErrWindow, ErrClients,
+// ErrSettlement, and ErrProof for a verifying key that is not the network's.
 func Verify(file []byte, trust *Trust) (*Report, error) {
 	e, err := Parse(file)
 	if err != nil {
@@ -85,7 +88,8 @@ func Verify(file []byte, trust *Trust) (*Report, error) {
 		Type: e.Type(), Network: trust.Network, File: e, Checks: v.checks,
 		Signers: signers.Positions(), Members: len(committee.Members),
 		Power: committee.Power(signers), Total: committee.TotalPower(),
-		summary: e.summary() + fmt.Sprintf("; certified by %d of %d committee members with %d of %d of the power.",
+		summary: e.summary() + fmt.Sprintf(
+			"; certified by %d of %d committee members with %d of %d of the power.",
 			signers.Len(), len(committee.Members), committee.Power(signers), committee.TotalPower()),
 	}, nil
 }
@@ -113,8 +117,9 @@ func (v *exportVerifier) certificate(c *rollup.Certificate) error {
 	if err := c.Verify(v.Network, v.Committee); err != nil {
 		return err
 	}
-	v.done(Check{Name: "certificate", What: fmt.Sprintf("%d members of the committee vouch for the header with one signature under the "+
-		"sum of their keys", c.Signers.Len()), Bytes: len(c.Append(nil))})
+	v.done(Check{Name: "certificate", What: fmt.Sprintf(
+		"%d members of the committee vouch for the header with one signature under the "+
+			"sum of their keys", c.Signers.Len()), Bytes: len(c.Append(nil))})
 	return nil
 }
 
@@ -126,10 +131,12 @@ func (e *Ack) verify(v *exportVerifier) error {
 		return err
 	}
 	leaf := rollup.AckTreeKind.LeafHash(e.Ack.AppendLeaf(nil))
-	if err := rollup.VerifyPath(rollup.AckTreeKind, h.AckRoot, leaf, uint64(e.Index), uint64(h.AckCount), e.Path); err != nil {
+	if err := rollup.VerifyPath(rollup.AckTreeKind, h.AckRoot, leaf, uint64(e.Index),
+		uint64(h.AckCount), e.Path); err != nil {
 		return err
 	}
-	v.done(Check{Name: "inclusion", What: fmt.Sprintf("the ack leads to the root of the rollup's acks with %d hashes", len(e.Path)),
+	v.done(Check{Name: "inclusion", What: fmt.Sprintf(
+		"the ack leads to the root of the rollup's acks with %d hashes", len(e.Path)),
 		Bytes: rollup.LeafSize + 32*len(e.Path)})
 	return v.certificate(e.Certificate)
 }
@@ -144,12 +151,14 @@ func ofWindow(a *rollup.Ack, h *rollup.Header) error {
 
 // sentence says what was acknowledged.
 func sentence(a *rollup.Ack) string {
-	return fmt.Sprintf("client %d acknowledged %d units of service %d from node %d in window %d of epoch %d (seq %d, request %s)",
+	return fmt.Sprintf("client %d acknowledged %d units of service %d from node %d "+
+		"in window %d of epoch %d (seq %d, request %s)",
 		a.Client, a.Units, a.Service, a.Node, a.Window, a.Epoch, a.Seq, a.Request)
 }
 
 func (e *Ack) summary() string {
-	return fmt.Sprintf("%s: ack %d of %d in rollup %s", sentence(&e.Ack), e.Index, e.Certificate.Header.AckCount, e.Certificate.Header.ID())
+	return fmt.Sprintf("%s: ack %d of %d in rollup %s", sentence(&e.Ack), e.Index,
+		e.Certificate.Header.AckCount, e.Certificate.Header.ID())
 }
 
 func (e *Rollup) signers() rollup.Bitmap { return e.Certificate.Signers }
@@ -174,17 +183,20 @@ func (e *Rollup) verify(v *exportVerifier) error {
 		}
 		reg.keys[i] = key
 	}
-	v.done(Check{Name: "keys", What: fmt.Sprintf("the keys of %d clients are points of the right group", len(e.Clients)),
+	v.done(Check{Name: "keys", What: fmt.Sprintf(
+		"the keys of %d clients are points of the right group", len(e.Clients)),
 		Bytes: len(e.Clients) * rollupClientSize})
 	rung := func(r rollup.Rung) { v.part(r.String()) }
-	if err := rollup.VerifyParts(h, e.Evidence, h.Network, &reg, proofs, max(1, v.Workers), rung); err != nil {
+	if err := rollup.VerifyParts(h, e.Evidence, h.Network, &reg, proofs, max(1, v.Workers),
+		rung); err != nil {
 		return err
 	}
 	v.checks = append(v.checks, e.rungs(v.Development)...)
 	return nil
 }
 
-// proofVerifier returns what checks the proofs of rung 3: ErrNoProofs, ErrProof. For other rungs there is none.
+// proofVerifier returns what checks the proofs of rung 3: ErrNoProofs, ErrProof. For other rungs
+// there is none.
 func (e *Rollup) proofVerifier(trust *Trust) (rollup.ProofVerifier, error) {
 	if e.Evidence.Rung != rollup.RungProof {
 		return nil, nil
@@ -210,21 +222,27 @@ func (e *Rollup) proofVerifier(trust *Trust) (rollup.ProofVerifier, error) {
 func (e *Rollup) rungs(development bool) (checks []Check) {
 	ev, whole := e.Evidence, len(e.Evidence.Append(nil))
 	if n := ev.Acks.Len(); n > 0 {
-		checks = append(checks, Check{Name: rollup.RungAcks.String(), Bytes: len(ev.Acks), What: fmt.Sprintf("%d acks of %d clients hashed to the "+
-			"curve and one aggregate signature checked against them, their tree and totals recomputed", n, len(e.Clients)-len(ev.Clients.Signers()))})
+		checks = append(checks, Check{Name: rollup.RungAcks.String(), Bytes: len(ev.Acks),
+			What: fmt.Sprintf("%d acks of %d clients hashed to the "+
+				"curve and one aggregate signature checked against them, their tree and totals recomputed", n,
+				len(e.Clients)-len(ev.Clients.Signers()))})
 	}
 	signers, bytes := len(ev.Clients.Signers()), whole-len(ev.Acks)
 	switch ev.Rung {
 	case rollup.RungStatements:
-		checks = append(checks, Check{Name: ev.Rung.String(), Bytes: bytes, What: fmt.Sprintf("the keys of %d clients added and one "+
-			"signature of theirs checked, %d statements hashed to its root, the totals recomputed", signers, len(ev.Statements))})
+		checks = append(checks, Check{Name: ev.Rung.String(), Bytes: bytes,
+			What: fmt.Sprintf("the keys of %d clients added and one "+
+				"signature of theirs checked, %d statements hashed to its root, the totals recomputed", signers,
+				len(ev.Statements))})
 	case rollup.RungProof:
-		what := fmt.Sprintf("the keys of %d clients added and one signature of theirs checked, the totals of %d statements verified by a "+
-			"proof for every %d of them", signers, len(ev.Clients), ev.Size)
+		what := fmt.Sprintf("the keys of %d clients added and one signature of theirs checked, "+
+			"the totals of %d statements verified by a proof for every %d of them",
+			signers, len(ev.Clients), ev.Size)
 		if development {
 			what += ", under development keys, with which their maker can forge proofs"
 		}
-		checks = append(checks, Check{Name: ev.Rung.String(), Bytes: bytes + len(e.VerifyingKey), What: what})
+		checks = append(checks, Check{Name: ev.Rung.String(), Bytes: bytes + len(e.VerifyingKey),
+			What: what})
 	}
 	return checks
 }
@@ -234,12 +252,14 @@ func (e *Rollup) checkClients() error {
 	next := 0
 	for _, client := range e.Evidence.AllClients() {
 		if next == len(e.Clients) || e.Clients[next].Client != client {
-			return at("client", next, fmt.Errorf("%w: client %d is in the evidence", rollup.ErrClients, client))
+			return at("client", next, fmt.Errorf("%w: client %d is in the evidence", rollup.ErrClients,
+				client))
 		}
 		next++
 	}
 	if next != len(e.Clients) {
-		return at("client", next, fmt.Errorf("%w: client %d is not in the evidence", rollup.ErrClients, e.Clients[next].Client))
+		return at("client", next, fmt.Errorf("%w: client %d is not in the evidence", rollup.ErrClients,
+			e.Clients[next].Client))
 	}
 	return nil
 }
@@ -257,10 +277,12 @@ func (e *Rollup) summary() string {
 	}
 	how := "each one signed by its client"
 	if n := h.StatementCount; n > 0 {
-		how = fmt.Sprintf("%d of them signed one by one and %d by the statements of %d clients", h.AckCount, acks-uint64(h.AckCount),
+		how = fmt.Sprintf("%d of them signed one by one and %d by the statements of %d clients",
+			h.AckCount, acks-uint64(h.AckCount),
 			len(e.Evidence.Clients.Signers()))
 	}
-	return fmt.Sprintf("node %d rolled up %d acks for %d units from %d clients in window %d of epoch %d, %s: rollup %s",
+	return fmt.Sprintf("node %d rolled up %d acks for %d units from %d clients "+
+		"in window %d of epoch %d, %s: rollup %s",
 		h.Node, acks, units, len(e.Clients), h.Window, h.Epoch, how, h.ID())
 }
 
@@ -299,13 +321,15 @@ func (e *Settlement) verify(v *exportVerifier) error {
 		return fmt.Errorf("%w: another next committee", rollup.ErrSettlement)
 	}
 	root := rollup.SettlementRoot(e.Rows)
-	v.done(Check{Name: "settlement", What: fmt.Sprintf("%d rows obey the rules of payment and shares, and are hashed to the root", len(e.Rows)),
+	v.done(Check{Name: "settlement", What: fmt.Sprintf(
+		"%d rows obey the rules of payment and shares, and are hashed to the root", len(e.Rows)),
 		Bytes: len(e.Rows) * rollup.SettlementRowSize})
 	if err := e.Certificate.Verify(e.Network, v.Committee, root, e.NextCommittee); err != nil {
 		return err
 	}
-	v.done(Check{Name: "certificate", What: fmt.Sprintf("%d members of the committee vouch for the root with one signature under the sum of "+
-		"their keys", e.Certificate.Signers.Len()), Bytes: len(e.Certificate.Append(nil))})
+	v.done(Check{Name: "certificate", What: fmt.Sprintf(
+		"%d members of the committee vouch for the root with one signature under the sum of "+
+			"their keys", e.Certificate.Signers.Len()), Bytes: len(e.Certificate.Append(nil))})
 	return nil
 }
 
@@ -319,6 +343,8 @@ func (e *Settlement) summary() string {
 			short++
 		}
 	}
-	return fmt.Sprintf("the settlement of epoch %d moved %d micro-credits for %d acks, with %d of %d rows paid in full: "+
-		"settlement root %s", e.Certificate.Epoch, paid, acks, len(e.Rows)-short, len(e.Rows), rollup.SettlementRoot(e.Rows))
+	return fmt.Sprintf("the settlement of epoch %d moved %d micro-credits for %d acks, "+
+		"with %d of %d rows paid in full: settlement root %s",
+		e.Certificate.Epoch, paid, acks, len(e.Rows)-short, len(e.Rows),
+		rollup.SettlementRoot(e.Rows))
 }

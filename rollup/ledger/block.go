@@ -20,8 +20,8 @@ type Block struct {
 	Events  []Event  // in order of execution
 }
 
-// Event is something that a block did: EpochStarted, Settled, SettlementCertified, Ordered, NodeRegistered,
-// ServiceRegistered, ClientsRegistered or PayerChanged.
+// Event is something that a block did: EpochStarted, Settled, SettlementCertified, Ordered,
+// NodeRegistered, ServiceRegistered, ClientsRegistered or PayerChanged.
 type Event interface{ event() }
 
 // EpochStarted says that an epoch began, and so that the one before it ended.
@@ -36,7 +36,8 @@ type Settled struct{ Settlement *Settlement }
 // SettlementCertified says that the committee's signature on a settlement is in the state.
 type SettlementCertified struct{ Certificate *rollup.SettlementCertificate }
 
-// Ordered says that a rollup's certificate was executed, and the settlement of which epoch its rows are credited to.
+// Ordered says that a rollup's certificate was executed, and the settlement of which epoch its rows
+// are credited to.
 type Ordered struct {
 	Certificate *rollup.Certificate // must not be changed
 	Key         rollup.WindowKey

@@ -9,8 +9,8 @@ import (
 //go:generate go tool stringer -type=TxCode -linecomment
 
 // TxCode says what became of a transaction. The set is closed; names are used in logs, metrics and
-// JSON, the numbers on the consensus engine's wire. Every code but CodeOK is a refusal; as an error,
-// a code has its name behind the package's.
+// JSON, the numbers on the consensus engine's wire. Every code but CodeOK is a refusal; as an
+// error, a code has its name behind the package's.
 type TxCode uint8
 
 // The codes.

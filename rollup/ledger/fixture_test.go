@@ -57,16 +57,19 @@ var genesisTime = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // testGenesis is a network of members with the given stakes, in units of voting power.
 func testGenesis(stakes ...uint64) *Genesis {
-	g := &Genesis{Version: 1, ChainID: "ledger-test", GenesisTime: genesisTime, Treasury: accountOf("treasury"),
-		Params: Params{EpochSeconds: 60, GraceSeconds: 10, LateEpochs: 2, Shares: rollup.Shares{Node: 7000, Service: 2000, Protocol: 1000}}}
+	g := &Genesis{Version: 1, ChainID: "ledger-test", GenesisTime: genesisTime,
+		Treasury: accountOf("treasury"),
+		Params: Params{EpochSeconds: 60, GraceSeconds: 10, LateEpochs: 2,
+			Shares: rollup.Shares{Node: 7000, Service: 2000, Protocol: 1000}}}
 	for i, stake := range stakes {
 		name := fmt.Sprintf("node%d", i)
 		id := identity(name)
 		g.Members = append(g.Members, Member{
 			Owner: accountOf(fmt.Sprintf("owner%d", i)), BLSKey: id.Key, Proof: id.Proof,
 			TransportKey: accountOf(name + " transport"), ConsensusKey: accountOf(name + " consensus"),
-			PeerAddress: fmt.Sprintf("%s.example:7000", name), P2PAddress: fmt.Sprintf("%s.example:7001", name),
-			Stake: stake * StakePerPower,
+			PeerAddress: fmt.Sprintf("%s.example:7000", name),
+			P2PAddress:  fmt.Sprintf("%s.example:7001", name),
+			Stake:       stake * StakePerPower,
 		})
 	}
 	return g
@@ -94,19 +97,23 @@ func signAs(g *Genesis, message []byte, members ...int) (rollup.Bitmap, [48]byte
 	return bitmap, aggregate.Bytes()
 }
 
-// certificate returns a rollup's certificate. Its roots are of no acks: the ledger never sees those.
-func certificate(g *Genesis, key rollup.WindowKey, rows []rollup.Row, members ...int) *rollup.Certificate {
+// certificate returns a rollup's certificate. Its roots are of no acks: the ledger never sees
+// those.
+func certificate(g *Genesis, key rollup.WindowKey, rows []rollup.Row,
+	members ...int) *rollup.Certificate {
 	h := rollup.NewHeader(g.Network(), key)
 	h.Rows = rows
 	for _, r := range rows {
 		h.AckCount += uint32(r.Acks)
 	}
 	c := &rollup.Certificate{Header: *h}
-	c.Signers, c.Signature = signAs(g, rollup.CertificateMessage(g.Network(), key.Epoch, h.ID()), members...)
+	c.Signers, c.Signature = signAs(g, rollup.CertificateMessage(g.Network(), key.Epoch, h.ID()),
+		members...)
 	return c
 }
 
-func settlementCertificate(g *Genesis, epoch uint32, root rollup.Hash, members ...int) *rollup.SettlementCertificate {
+func settlementCertificate(g *Genesis, epoch uint32, root rollup.Hash,
+	members ...int) *rollup.SettlementCertificate {
 	message := rollup.SettlementMessage(g.Network(), epoch, root, g.Committee().Root())
 	c := &rollup.SettlementCertificate{Epoch: epoch}
 	c.Signers, c.Signature = signAs(g, message, members...)

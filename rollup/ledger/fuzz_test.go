@@ -48,8 +48,8 @@ func FuzzParseTx(f *testing.F) {
 	})
 }
 
-// FuzzApply executes any bytes: no panic, nothing changes when it fails, and the sum is right when it does not. The
-// seeds with a wrong signature are signed again, so that the fuzzer gets past it.
+// FuzzApply executes any bytes: no panic, nothing changes when it fails, and the sum is right when
+// it does not. The seeds with a wrong signature are signed again, so that the fuzzer gets past it.
 func FuzzApply(f *testing.F) {
 	g, s := scene(f)
 	for _, tx := range goodTxs(g) {

@@ -35,14 +35,14 @@ type Genesis struct {
 type Params struct {
 	EpochSeconds uint32        `json:"epoch_seconds"` // at least 1
 	GraceSeconds uint32        `json:"grace_seconds"` // from an epoch's end to its settlement
-	LateEpochs   uint32        `json:"late_epochs"`   // how many epochs after its own a certificate may be ordered
+	LateEpochs   uint32        `json:"late_epochs"`   // that a certificate may come after its own
 	Shares       rollup.Shares `json:"shares"`
 	Proofs       Proofs        `json:"proofs"`
 }
 
 // Proofs says which proofs a network accepts.
 type Proofs struct {
-	Development bool       `json:"development"` // the keys may come from a setup whose secrets somebody knows
+	Development bool       `json:"development"` // somebody may know the secrets of the keys
 	Keys        []ProofKey `json:"keys"`        // sorted by size; none: no proofs
 }
 
@@ -52,7 +52,8 @@ type ProofKey struct {
 	Key        rollup.Hash `json:"key"`        // digest of its canonical encoding
 }
 
-// Key returns the digest of the verifying key for a circuit's size; ok says whether the network accepts its proofs.
+// Key returns the digest of the verifying key for a circuit's size; ok says whether the network
+// accepts its proofs.
 func (p *Proofs) Key(statements int) (key rollup.Hash, ok bool) {
 	for _, k := range p.Keys {
 		if int(k.Statements) == statements {
@@ -188,7 +189,8 @@ func (g *Genesis) validateMembers() error {
 		case m.Stake > math.MaxUint64-stakes:
 			return wrong(field("stake"), "the sum exceeds 64 bits")
 		}
-		for _, u := range [...]use{{"bls_key", m.BLSKey}, {"transport_key", m.TransportKey}, {"consensus_key", m.ConsensusKey}} {
+		for _, u := range [...]use{{"bls_key", m.BLSKey}, {"transport_key", m.TransportKey},
+			{"consensus_key", m.ConsensusKey}} {
 			if keys[u] {
 				return wrong(field(u.field), "of another member, too")
 			}
@@ -227,7 +229,8 @@ var (
 	errProof = errors.New("the proof of possession does not verify")
 )
 
-// hostPort reports whether s is 1 to MaxName characters of ASCII without spaces: a host, a colon and a port.
+// hostPort reports whether s is 1 to MaxName characters of ASCII without spaces: a host, a colon
+// and a port.
 func hostPort(s string) bool {
 	i := strings.LastIndexByte(s, ':')
 	if !wire.Printable(s) || strings.Contains(s, " ") || i <= 0 {

@@ -12,8 +12,9 @@ import (
 	"time"
 )
 
-// ParseGenesis decodes and validates a genesis file. Unknown, repeated and missing fields are errors, like everything
-// that Validate refuses; the order of fields and white space are free. The error is a *GenesisError.
+// ParseGenesis decodes and validates a genesis file. Unknown, repeated and missing fields are
+// errors, like everything that Validate refuses; the order of fields and white space are free. The
+// error is a *GenesisError.
 func ParseGenesis(b []byte) (*Genesis, error) {
 	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.UseNumber()
@@ -38,8 +39,8 @@ func ParseGenesis(b []byte) (*Genesis, error) {
 
 const maxDepth = 8 // of objects and arrays within each other
 
-// parseJSON reads one value: map[string]any without repeated names, []any, string, json.Number, bool or nil.
-// encoding/json alone would accept repeated names, and names in another case.
+// parseJSON reads one value: map[string]any without repeated names, []any, string, json.Number,
+// bool or nil. encoding/json alone would accept repeated names, and names in another case.
 func parseJSON(dec *json.Decoder, path string, depth int) (any, error) {
 	tok, err := dec.Token()
 	if err != nil {
@@ -236,7 +237,8 @@ func (d *genesisDecoder) time(dst *time.Time) func(string, any) {
 	return func(path string, v any) {
 		s, _ := v.(string)
 		t, err := time.Parse(time.RFC3339Nano, s)
-		if err != nil || t.UTC().Format(time.RFC3339Nano) != s { // Parse alone takes more than the RFC has
+		// Parse alone takes more than the RFC has
+		if err != nil || t.UTC().Format(time.RFC3339Nano) != s {
 			d.fail(path, "not a time as in RFC 3339, in UTC and in its shortest form")
 		}
 		*dst = t.UTC()

@@ -10,8 +10,8 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// PendingNonces is how far ahead of the sender's count a nonce may be for Check, so that a sender can have that many
-// transactions wait for a block, in order. Apply takes the exact nonce only.
+// PendingNonces is how far ahead of the sender's count a nonce may be for Check, so that a sender
+// can have that many transactions wait for a block, in order. Apply takes the exact nonce only.
 const PendingNonces = 64
 
 func refuse(code TxCode, format string, args ...any) error {
@@ -27,8 +27,9 @@ func verdict(kind Kind, err error) Result {
 	return r
 }
 
-// judge says whether a transaction can be executed now, or, for ahead > 0, once up to ahead transactions of the same
-// sender have been. It changes nothing but the memory of what verified. The cheap checks come first.
+// judge says whether a transaction can be executed now, or, for ahead > 0, once up to ahead
+// transactions of the same sender have been. It changes nothing but the memory of what verified.
+// The cheap checks come first.
 func (w *world) judge(raw []byte, ahead uint64) (*Tx, error) {
 	tx, err := ParseTx(raw)
 	if err != nil {
@@ -55,8 +56,8 @@ func (w *world) judge(raw []byte, ahead uint64) (*Tx, error) {
 	return tx, nil
 }
 
-// judgeSender returns the sender's account. There is none when the kind has no sender or the treasury
-// is.
+// judgeSender returns the sender's account. There is none when the kind has no sender or the
+// treasury is.
 func (w *world) judgeSender(tx *Tx, ahead uint64) (*account, error) {
 	var account *account
 	var next uint64
@@ -90,7 +91,8 @@ func room(what string, used, more int) error {
 	return nil
 }
 
-// verify checks signatures, keys, proofs and certificates. A sender with an account has a valid key.
+// verify checks signatures, keys, proofs and certificates. A sender with an account has a valid
+// key.
 func (w *world) verify(tx *Tx, raw []byte) error {
 	if s := tx.Signed; s != nil {
 		signed := raw[:len(raw)-len(s.Signature)]

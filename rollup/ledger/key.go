@@ -9,8 +9,8 @@ import (
 	"github.com/waybill-network/waybill/rollup/internal/wire"
 )
 
-// Key is an Ed25519 public key. The zero key, which is not valid, stands for the protocol's account: it signs nothing
-// and receives nothing by transaction.
+// Key is an Ed25519 public key. The zero key, which is not valid, stands for the protocol's
+// account: it signs nothing and receives nothing by transaction.
 type Key [ed25519.PublicKeySize]byte
 
 // KeyOf returns the public half of a private key.
@@ -19,7 +19,8 @@ func KeyOf(k ed25519.PrivateKey) Key { return Key(k[ed25519.SeedSize:]) }
 // Public returns the key for package ed25519.
 func (k Key) Public() ed25519.PublicKey { return k[:] }
 
-// minusOne is the order of the base point less one: a multiple of minusOne and then one more is a multiple of the order.
+// minusOne is the order of the base point less one: a multiple of minusOne and then one more is a
+// multiple of the order.
 var minusOne = func() *edwards25519.Scalar {
 	one, err := edwards25519.NewScalar().SetCanonicalBytes(append([]byte{1}, make([]byte, 31)...))
 	if err != nil {
@@ -28,9 +29,9 @@ var minusOne = func() *edwards25519.Scalar {
 	return one.Negate(one)
 }()
 
-// Valid reports whether k is a key that somebody can have (section 2): the canonical encoding of a point of the
-// prime-order subgroup, other than the identity. Under a key of small order, one signature can verify for many messages.
-// It costs about as much as verifying a signature.
+// Valid reports whether k is a key that somebody can have (section 2): the canonical encoding of a
+// point of the prime-order subgroup, other than the identity. Under a key of small order, one
+// signature can verify for many messages. It costs about as much as verifying a signature.
 func (k Key) Valid() bool {
 	p, err := new(edwards25519.Point).SetBytes(k[:])
 	if err != nil || [32]byte(p.Bytes()) != k {

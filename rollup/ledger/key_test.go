@@ -24,14 +24,15 @@ func TestKeyValid(t *testing.T) {
 		return s + last
 	}
 	for name, text := range map[string]string{
-		"zeros, of order 4":             pad("00", "00", "00"),
-		"order 4, negative":             pad("00", "00", "80"),
-		"the identity":                  pad("01", "00", "00"),
-		"the identity with a sign":      pad("01", "00", "80"),
-		"order 2":                       pad("ec", "ff", "7f"),
-		"order 8":                       order8,
-		"order 8, negative":             order8[:62] + "85",
-		"another order 8":               "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+		"zeros, of order 4":        pad("00", "00", "00"),
+		"order 4, negative":        pad("00", "00", "80"),
+		"the identity":             pad("01", "00", "00"),
+		"the identity with a sign": pad("01", "00", "80"),
+		"order 2":                  pad("ec", "ff", "7f"),
+		"order 8":                  order8,
+		"order 8, negative":        order8[:62] + "85",
+		"another order 8": "c7176a703d4dd84fba3c0b760d10670f" +
+			"2a2053fa2c39ccc64ec7fd7792ac037a",
 		"zero, not canonical":           pad("ed", "ff", "7f"),
 		"the identity, not canonical":   pad("ee", "ff", "7f"),
 		"y = 3 + p, not canonical":      pad("f0", "ff", "7f"),

@@ -54,14 +54,18 @@ type kind struct {
 }
 
 var kinds = [...]kind{
-	KindDeposit:         {"deposit", senderTreasury, func() Payload { return new(Deposit) }},
-	KindTransfer:        {"transfer", senderAccount, func() Payload { return new(Transfer) }},
-	KindRegisterNode:    {"register_node", senderAccount, func() Payload { return new(NodeRegistration) }},
-	KindRegisterService: {"register_service", senderAccount, func() Payload { return new(ServiceRegistration) }},
-	KindRegisterClients: {"register_clients", senderAccount, func() Payload { return new(ClientRegistration) }},
-	KindSetPayer:        {"set_payer", senderAccount, func() Payload { return new(PayerChange) }},
-	KindCertificate:     {"certificate", senderNone, func() Payload { return new(RollupCertificate) }},
-	KindSettlement:      {"settlement_certificate", senderNone, func() Payload { return new(SettlementCertificate) }},
+	KindDeposit:  {"deposit", senderTreasury, func() Payload { return new(Deposit) }},
+	KindTransfer: {"transfer", senderAccount, func() Payload { return new(Transfer) }},
+	KindRegisterNode: {"register_node", senderAccount,
+		func() Payload { return new(NodeRegistration) }},
+	KindRegisterService: {"register_service", senderAccount,
+		func() Payload { return new(ServiceRegistration) }},
+	KindRegisterClients: {"register_clients", senderAccount,
+		func() Payload { return new(ClientRegistration) }},
+	KindSetPayer:    {"set_payer", senderAccount, func() Payload { return new(PayerChange) }},
+	KindCertificate: {"certificate", senderNone, func() Payload { return new(RollupCertificate) }},
+	KindSettlement: {"settlement_certificate", senderNone,
+		func() Payload { return new(SettlementCertificate) }},
 }
 
 // Kinds returns all kinds, ascending.

@@ -45,11 +45,17 @@ func TestKinds(t *testing.T) {
 // TestKindsCanFail is the companion: without any one of them, a kind lacks something.
 func TestKindsCanFail(t *testing.T) {
 	for name, spoil := range map[string]func(*kindsMaterial){
-		"golden bytes":    func(m *kindsMaterial) { m.golden["transfer"] += "00" },
-		"a transaction":   func(m *kindsMaterial) { delete(m.good, KindTransfer) },
-		"a trace":         func(m *kindsMaterial) { delete(m.verbs, "transfer") },
-		"the document":    func(m *kindsMaterial) { m.document = strings.ReplaceAll(m.document, "| 2 |", "|") },
-		"a command":       func(m *kindsMaterial) { m.commands = strings.ReplaceAll(m.commands, "NewTransfer", "") },
+		"golden bytes":  func(m *kindsMaterial) { m.golden["transfer"] += "00" },
+		"a transaction": func(m *kindsMaterial) { delete(m.good, KindTransfer) },
+		"a trace":       func(m *kindsMaterial) { delete(m.verbs, "transfer") },
+		"the document": func(m *kindsMaterial) {
+			m.document = strings.ReplaceAll(m.document, "| 2 |",
+				"|")
+		},
+		"a command": func(m *kindsMaterial) {
+			m.commands = strings.ReplaceAll(m.commands,
+				"NewTransfer", "")
+		},
 		"the right bytes": func(m *kindsMaterial) { m.good[KindTransfer] = m.good[KindDeposit] },
 	} {
 		m := kindMaterial(t)
@@ -138,7 +144,8 @@ func (m *kindsMaterial) lacks(kind Kind) (lacks []string) {
 	parsed, err := ParseTx(tx)
 	miss(err != nil || parsed.Kind != kind, "the good transaction is none of the kind: %v", err)
 	if err == nil && kind.known() {
-		miss(reflect.TypeOf(parsed.Body) != reflect.TypeOf(kinds[kind].make()), "it has another's payload")
+		miss(reflect.TypeOf(parsed.Body) != reflect.TypeOf(kinds[kind].make()),
+			"it has another's payload")
 		miss((parsed.Signed == nil) != (kinds[kind].sender == senderNone), "who signs it is unclear")
 	}
 	miss(!m.verbs[test.verb], "no trace in testdata executes it")

@@ -1,19 +1,22 @@
-// Package ledger is the settlement state machine: a genesis and a sequence of blocks of transactions give accounts, a
-// registry of nodes, services and clients, the order of rollups, and the settlement of epochs. docs/protocol.md,
-// sections 3 and 7 to 9, is the truth that it implements.
+// Package ledger is the settlement state machine: a genesis and a sequence of blocks of
+// transactions give accounts, a registry of nodes, services and clients, the order of rollups, and
+// the settlement of epochs. docs/protocol.md, sections 3 and 7 to 9, is the truth that it
+// implements.
 //
-// It reads no clock, no environment and no randomness, does no I/O and starts no goroutine: block times come in with
-// Begin, and what is to be stored goes out with End. The same blocks give the same AppHash and the same records
-// everywhere. The application hash of height 0 is H(0, 0, genesis file as Encode prints it); later ones are
+// It reads no clock, no environment and no randomness, does no I/O and starts no goroutine: block
+// times come in with Begin, and what is to be stored goes out with End. The same blocks give the
+// same AppHash and the same records everywhere. The application hash of height 0 is H(0, 0, genesis
+// file as Encode prints it); later ones are
 //
 //	B3k(K("waybill/app/1"), previous hash ‖ height u64 ‖ B3(records))
 //
-// over the records that the block changed, in key order, each as key length u8 ‖ key ‖ value length + 1 u32 ‖ value, or
-// 0 u32 for one that is gone. It is the engine's own affair, and no outsider needs it.
+// over the records that the block changed, in key order, each as key length u8 ‖ key ‖ value length
+// + 1 u32 ‖ value, or 0 u32 for one that is gone. It is the engine's own affair, and no outsider
+// needs it.
 //
-// A transaction passes judge, which only reads, and then execute, which cannot fail: that is why it is atomic. What
-// judge reads is a world, and a View is a copy of one (vector.go says why that is cheap), so the mempool judges by the
-// same code.
+// A transaction passes judge, which only reads, and then execute, which cannot fail: that is why it
+// is atomic. What judge reads is a world, and a View is a copy of one (vector.go says why that is
+// cheap), so the mempool judges by the same code.
 //
 // Files: genesis.go, genesis_json.go: what a network starts from. kinds.go: the table of kinds, and
 // what each of them must say of itself. payment.go, node.go, service.go, clients.go, payer.go,
@@ -31,13 +34,15 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// State is the ledger. It is not safe for concurrent use; its views are. A block is Begin, Apply for each transaction,
-// End; between blocks, View and Restore's counterpart, the records, describe it completely.
+// State is the ledger. It is not safe for concurrent use; its views are. A block is Begin, Apply
+// for each transaction, End; between blocks, View and Restore's counterpart, the records, describe
+// it completely.
 type State struct {
 	world
 	gen     uint64 // distinguishes what may be changed in place from what a view shares
 	credits map[uint32]map[creditKey]*credit
-	held    uint64 // balances and stakes, as the changes to them add up modulo 2^64; equals the supply after a block
+	// balances and stakes, as the changes to them add up modulo 2^64; equals the supply after a block
+	held uint64
 
 	open   bool                // between Begin and End
 	full   bool                // the block settled: End sums everything
@@ -46,10 +51,11 @@ type State struct {
 	view   *View // nil when the world changed since the last one was taken
 }
 
-// Check says what Apply would answer, and changes nothing. It allows nonces up to PendingNonces ahead of the sender's
-// count, so that transactions which wait for a block can build on each other; everything else is judged by the state as
-// it is. It remembers which signatures and proofs verified, so that Apply need not verify them again. Settlement
-// certificates are judged like all others: that only a proposer may put one into a block is for the engine to enforce.
+// Check says what Apply would answer, and changes nothing. It allows nonces up to PendingNonces
+// ahead of the sender's count, so that transactions which wait for a block can build on each other;
+// everything else is judged by the state as it is. It remembers which signatures and proofs
+// verified, so that Apply need not verify them again. Settlement certificates are judged like all
+// others: that only a proposer may put one into a block is for the engine to enforce.
 func (s *State) Check(tx []byte) Result { return s.check(tx) }
 
 func (w *world) check(raw []byte) Result {
@@ -60,8 +66,9 @@ func (w *world) check(raw []byte) Result {
 	return verdict(tx.Kind, err)
 }
 
-// Begin starts a block. It starts an epoch when the current one is over, and then settles the oldest unsettled epoch
-// when its grace period is. It panics inside a block. Times before 1970 and after 2200 are not supported.
+// Begin starts a block. It starts an epoch when the current one is over, and then settles the
+// oldest unsettled epoch when its grace period is. It panics inside a block. Times before 1970 and
+// after 2200 are not supported.
 func (s *State) Begin(height int64, blockTime time.Time) {
 	if s.open {
 		panic("ledger: Begin inside a block")
@@ -93,8 +100,8 @@ func (s *State) Apply(raw []byte) Result {
 	return r
 }
 
-// End finishes the block. It panics when the sum of balances and stakes is not the supply: then the ledger is broken,
-// and nothing that it says may be stored.
+// End finishes the block. It panics when the sum of balances and stakes is not the supply: then the
+// ledger is broken, and nothing that it says may be stored.
 func (s *State) End() Block {
 	if !s.open {
 		panic("ledger: End outside a block")
@@ -104,7 +111,8 @@ func (s *State) End() Block {
 		held, ok = s.sum()
 	}
 	if !ok || held != s.held || held != s.supply {
-		panic(fmt.Sprintf("ledger: block %d: balances and stakes are %d, the supply is %d", s.height, held, s.supply))
+		panic(fmt.Sprintf("ledger: block %d: balances and stakes are %d, the supply is %d", s.height,
+			held, s.supply))
 	}
 	b := Block{Height: s.height, Records: s.changes(), Events: s.events}
 	s.appHash = appHash(s.appHash, s.height, b.Records)
@@ -129,8 +137,9 @@ func (s *State) sum() (sum uint64, ok bool) {
 	return sum, over == 0
 }
 
-// View returns the state after the last block, or the genesis before the first. It panics inside a block. It costs a
-// few hundred bytes, and later changes copy what it shares with them, page by page.
+// View returns the state after the last block, or the genesis before the first. It panics inside a
+// block. It costs a few hundred bytes, and later changes copy what it shares with them, page by
+// page.
 func (s *State) View() *View {
 	if s.open {
 		panic("ledger: View inside a block")
@@ -142,13 +151,15 @@ func (s *State) View() *View {
 	return s.view
 }
 
-// startEpoch starts the next epoch at the block's time and forgets the windows that no certificate may name any more.
+// startEpoch starts the next epoch at the block's time and forgets the windows that no certificate
+// may name any more.
 func (s *State) startEpoch() {
 	s.starts = append(s.starts[:len(s.starts):len(s.starts)], s.time)
 	epoch := s.epoch()
 	s.touch(epochKey(epoch))
 	s.events = append(s.events, EpochStarted{Epoch: epoch, Start: at(s.time)})
-	for len(s.ordered) > 0 && s.ordered[0].epoch < epoch && epoch-s.ordered[0].epoch > s.params.LateEpochs {
+	for len(s.ordered) > 0 && s.ordered[0].epoch < epoch &&
+		epoch-s.ordered[0].epoch > s.params.LateEpochs {
 		for node := range s.ordered[0].nodes.len() {
 			if len(*s.ordered[0].nodes.at(uint32(node))) > 0 {
 				s.touch(windowsKey(s.ordered[0].epoch, uint32(node)))
@@ -160,7 +171,8 @@ func (s *State) startEpoch() {
 
 func seconds(n uint32) int64 { return int64(n) * int64(time.Second) }
 
-// touch marks a record as changed by the block. What a genesis or a restoration makes is no block's.
+// touch marks a record as changed by the block. What a genesis or a restoration makes is no
+// block's.
 func (s *State) touch(key string) {
 	if s.open {
 		s.dirty[key] = struct{}{}
@@ -191,7 +203,8 @@ func (s *State) addAccount(key Key) uint32 {
 	return index
 }
 
-// New returns the state that a genesis describes, before the first block. The error is a *GenesisError.
+// New returns the state that a genesis describes, before the first block. The error is a
+// *GenesisError.
 func New(g *Genesis) (*State, error) {
 	if err := g.Validate(); err != nil {
 		return nil, err
@@ -214,7 +227,8 @@ func New(g *Genesis) (*State, error) {
 		if !ok {
 			owner = s.addAccount(m.Owner)
 		}
-		s.addNode(node{owner: owner, stake: m.Stake, key: m.BLSKey, transport: m.TransportKey, address: m.PeerAddress})
+		s.addNode(node{owner: owner, stake: m.Stake, key: m.BLSKey, transport: m.TransportKey,
+			address: m.PeerAddress})
 		s.supply += m.Stake
 	}
 	return s, nil

@@ -12,9 +12,9 @@ import (
 // ErrRecords says that records are not those of the genesis, or damaged.
 var ErrRecords = errors.New("ledger: records do not fit")
 
-// Restore returns the state that blocks left behind: the last value of each record that their Block.Records held, in
-// key order, without those that are gone. Without a record it is New. It takes seconds per million clients. The error
-// is a *GenesisError or ErrRecords.
+// Restore returns the state that blocks left behind: the last value of each record that their
+// Block.Records held, in key order, without those that are gone. Without a record it is New. It
+// takes seconds per million clients. The error is a *GenesisError or ErrRecords.
 func Restore(g *Genesis, records iter.Seq2[[]byte, []byte]) (*State, error) {
 	s, err := New(g)
 	if err != nil {
@@ -39,8 +39,10 @@ type restorer struct {
 	epochs     map[uint32]int64 // their starts
 }
 
-var recordNumbers = map[byte]int{prefixAccount: 1, prefixClient: 1, prefixEpoch: 1, prefixNode: 1, prefixService: 1,
-	prefixSettlement: 1, prefixCertificate: 1, prefixWindows: 2, prefixCredit: 4, keyMeta[0]: 0, keyAppHash[0]: 0}
+var recordNumbers = map[byte]int{prefixAccount: 1, prefixClient: 1, prefixEpoch: 1, prefixNode: 1,
+	prefixService:    1,
+	prefixSettlement: 1, prefixCertificate: 1, prefixWindows: 2, prefixCredit: 4, keyMeta[0]: 0,
+	keyAppHash[0]: 0}
 
 func (s *restorer) load(k, v []byte) error {
 	if s.last != nil && bytes.Compare(s.last, k) >= 0 {
@@ -94,7 +96,8 @@ func (s *restorer) loadValue(prefix byte, n [4]uint32, r *reader) error {
 			}
 			rows = append(rows, row)
 		}
-		s.settlements = append(s.settlements, &Settlement{Epoch: n[0], Root: rollup.SettlementRoot(rows), Rows: rows})
+		s.settlements = append(s.settlements, &Settlement{Epoch: n[0], Root: rollup.SettlementRoot(rows),
+			Rows: rows})
 	case prefixCertificate:
 		c, err := rollup.ParseSettlementCertificate(r.Next(len(r.B)))
 		t, ok := s.settlement(n[0]) // settlements come before certificates, and are not shared yet
@@ -106,7 +109,8 @@ func (s *restorer) loadValue(prefix byte, n [4]uint32, r *reader) error {
 		var windows spans
 		for r.Err == nil && len(r.B) > 0 {
 			x := span{r.U32(), r.U32()}
-			if last := len(windows) - 1; x.first > x.last || last >= 0 && uint64(windows[last].last)+1 >= uint64(x.first) {
+			if last := len(windows) - 1; x.first > x.last || last >= 0 &&
+				uint64(windows[last].last)+1 >= uint64(x.first) {
 				return errors.New("not a set of windows")
 			}
 			windows = append(windows, x)

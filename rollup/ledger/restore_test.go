@@ -12,8 +12,8 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// TestRestoreAnywhere runs a random history of 150 blocks, restores it after every block from what a store would hold,
-// and lets the restored state go on: every hash must be the same as without.
+// TestRestoreAnywhere runs a random history of 150 blocks, restores it after every block from what
+// a store would hold, and lets the restored state go on: every hash must be the same as without.
 func TestRestoreAnywhere(t *testing.T) {
 	for seed := range uint64(3) {
 		plain, restored := history(t, seed, false), history(t, seed, true)
@@ -23,8 +23,8 @@ func TestRestoreAnywhere(t *testing.T) {
 	}
 }
 
-// history runs random blocks and returns their hashes. Certificates enter without their signatures, which are tested
-// elsewhere and cost milliseconds each.
+// history runs random blocks and returns their hashes. Certificates enter without their signatures,
+// which are tested elsewhere and cost milliseconds each.
 func history(t *testing.T, seed uint64, restore bool) (hashes []rollup.Hash) {
 	rng := rand.New(rand.NewPCG(seed, 3))
 	g := testGenesis(4, 4, 4)
@@ -40,7 +40,10 @@ func history(t *testing.T, seed uint64, restore bool) (hashes []rollup.Hash) {
 		}
 		b := s.End()
 		hashes = append(hashes, b.AppHash)
-		if !slices.IsSortedFunc(b.Records, func(a, b Record) int { return slices.Compare(a.Key, b.Key) }) {
+		if !slices.IsSortedFunc(b.Records, func(a, b Record) int {
+			return slices.Compare(a.Key,
+				b.Key)
+		}) {
 			t.Fatalf("block %d: records are not sorted", height)
 		}
 		stored.write(b.Records)
@@ -59,8 +62,10 @@ func history(t *testing.T, seed uint64, restore bool) (hashes []rollup.Hash) {
 		}
 		s = again
 	}
-	if s.epoch() < 10 || len(s.settlements) == 0 || s.clients.len() == 0 || s.services.len() == 0 || len(s.ordered) == 0 {
-		t.Fatalf("a dull history: epoch %d, %d clients, %d services", s.epoch(), s.clients.len(), s.services.len())
+	if s.epoch() < 10 || len(s.settlements) == 0 || s.clients.len() == 0 || s.services.len() == 0 ||
+		len(s.ordered) == 0 {
+		t.Fatalf("a dull history: epoch %d, %d clients, %d services", s.epoch(), s.clients.len(),
+			s.services.len())
 	}
 	return hashes
 }
@@ -72,13 +77,16 @@ func randomStep(t *testing.T, rng *rand.Rand, g *Genesis, s *State, nonces map[s
 	var tx []byte
 	switch n := rng.IntN(10); {
 	case !known || n == 0:
-		tx, name = NewDeposit(net, accountKey("treasury"), nonces["treasury"], KeyOf(key), rng.Uint64N(1000)+1), "treasury"
+		tx, name = NewDeposit(net, accountKey("treasury"), nonces["treasury"], KeyOf(key),
+			rng.Uint64N(1000)+1), "treasury"
 	case n == 1:
 		tx = NewTransfer(net, key, nonce, accountOf(fmt.Sprint("user", rng.IntN(6))), rng.Uint64N(200)+1)
 	case n == 2:
-		tx = NewRegisterService(net, key, nonce, &ServiceRegistration{Price: rng.Uint64N(1 << 21), UnitCap: 9, Unit: "x"})
+		tx = NewRegisterService(net, key, nonce, &ServiceRegistration{Price: rng.Uint64N(1 << 21),
+			UnitCap: 9, Unit: "x"})
 	case n == 3:
-		tx = NewRegisterClients(net, key, nonce, []ClientProof{identity(fmt.Sprint("c", rng.IntN(30))).ClientProof})
+		tx = NewRegisterClients(net, key, nonce, []ClientProof{identity(fmt.Sprint("c", rng.IntN(
+			30))).ClientProof})
 	case n == 4 && s.clients.len() > 0:
 		s.setPayer(uint32(rng.IntN(s.clients.len())), uint32(rng.IntN(s.accounts.len())))
 		return
@@ -93,12 +101,14 @@ func randomStep(t *testing.T, rng *rand.Rand, g *Genesis, s *State, nonces map[s
 		}
 		return
 	case s.services.len() > 0:
-		key := rollup.WindowKey{Node: uint32(rng.IntN(s.nodes.len())), Epoch: s.epoch() - min(s.epoch(), uint32(rng.IntN(2))),
+		key := rollup.WindowKey{Node: uint32(rng.IntN(s.nodes.len())),
+			Epoch:  s.epoch() - min(s.epoch(), uint32(rng.IntN(2))),
 			Window: uint32(rng.IntN(20))}
 		h := rollup.NewHeader(net, key)
 		h.AckCount = 1
-		h.Rows = []rollup.Row{{Payer: uint32(rng.IntN(s.accounts.len())), Service: uint32(rng.IntN(s.services.len())),
-			Acks: 1, Units: 1 + rng.Uint64N(200)}}
+		h.Rows = []rollup.Row{{Payer: uint32(rng.IntN(s.accounts.len())),
+			Service: uint32(rng.IntN(s.services.len())),
+			Acks:    1, Units: 1 + rng.Uint64N(200)}}
 		if (&RollupCertificate{&rollup.Certificate{Header: *h}}).judge(&s.world, nil, nil) == nil {
 			(&RollupCertificate{&rollup.Certificate{Header: *h}}).execute(s, 0, nil)
 		}
@@ -111,8 +121,8 @@ func randomStep(t *testing.T, rng *rand.Rand, g *Genesis, s *State, nonces map[s
 	}
 }
 
-// TestRestoreRefuses damages records one by one: each damage is an error or, where the value has no redundancy, shows
-// up in the state; none is a panic.
+// TestRestoreRefuses damages records one by one: each damage is an error or, where the value has no
+// redundancy, shows up in the state; none is a panic.
 func TestRestoreRefuses(t *testing.T) {
 	g, s := scene(t)
 	stored, fresh := storage{}, dump(newState(t, g))
@@ -164,7 +174,8 @@ func TestRestoreRefuses(t *testing.T) {
 		t.Errorf("another genesis: %v", err)
 	}
 	unsorted := func(yield func([]byte, []byte) bool) {
-		_ = yield([]byte("m"), stored["m"]) && yield([]byte("a\x00\x00\x00\x00"), stored["a\x00\x00\x00\x00"])
+		_ = yield([]byte("m"), stored["m"]) && yield([]byte("a\x00\x00\x00\x00"),
+			stored["a\x00\x00\x00\x00"])
 	}
 	if _, err := Restore(g, unsorted); !errors.Is(err, ErrRecords) {
 		t.Errorf("unsorted: %v", err)
@@ -172,7 +183,8 @@ func TestRestoreRefuses(t *testing.T) {
 	if _, err := Restore(g, storage{"": nil}.all()); !errors.Is(err, ErrRecords) {
 		t.Errorf("an empty key: %v", err)
 	}
-	if again, err := Restore(g, storage{}.all()); err != nil || diff(dump(newState(t, g)), dump(again)) != "" {
+	if again, err := Restore(g, storage{}.all()); err != nil ||
+		diff(dump(newState(t, g)), dump(again)) != "" {
 		t.Errorf("no records: %v", err)
 	}
 }
@@ -182,7 +194,8 @@ func TestEvents(t *testing.T) {
 	g, s := scene(t)
 	var kinds []string
 	for i, tx := range goodTxs(g) {
-		if kind := Kind(i + 1); kind != KindTransfer && kind != KindRegisterNode && kind != KindSetPayer && kind != KindRegisterClients {
+		if kind := Kind(i + 1); kind != KindTransfer && kind != KindRegisterNode &&
+			kind != KindSetPayer && kind != KindRegisterClients {
 			b := block(t, s, int64(100+i), 301*time.Second, tx)
 			for _, e := range b.Events {
 				kinds = append(kinds, fmt.Sprintf("%T", e))
@@ -193,7 +206,8 @@ func TestEvents(t *testing.T) {
 	for _, e := range b.Events {
 		kinds = append(kinds, fmt.Sprintf("%T", e))
 	}
-	want := []string{"ledger.ServiceRegistered", "ledger.Ordered", "ledger.SettlementCertified", "ledger.EpochStarted"}
+	want := []string{"ledger.ServiceRegistered", "ledger.Ordered", "ledger.SettlementCertified",
+		"ledger.EpochStarted"}
 	if !slices.Equal(kinds, want) {
 		t.Errorf("%v, not %v", kinds, want)
 	}

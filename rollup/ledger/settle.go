@@ -9,7 +9,8 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// Settlement is the table of a settled epoch (section 9). It is immutable; a certified one is a new value.
+// Settlement is the table of a settled epoch (section 9). It is immutable; a certified one is a new
+// value.
 type Settlement struct {
 	Epoch       uint32                        `json:"epoch"`
 	Root        rollup.Hash                   `json:"root"`
@@ -18,11 +19,13 @@ type Settlement struct {
 }
 
 func searchSettlement(settlements []*Settlement, epoch uint32) (int, bool) {
-	return slices.BinarySearchFunc(settlements, epoch, func(s *Settlement, e uint32) int { return cmp.Compare(s.Epoch, e) })
+	return slices.BinarySearchFunc(settlements, epoch,
+		func(s *Settlement, e uint32) int { return cmp.Compare(s.Epoch, e) })
 }
 
-// Totals returns the sums of the table's charges and payments in micro-credits; the difference is arrears. A sum of
-// charges above 2^64 - 1 is given as 2^64 - 1; that of payments is at most the supply.
+// Totals returns the sums of the table's charges and payments in micro-credits; the difference is
+// arrears. A sum of charges above 2^64 - 1 is given as 2^64 - 1; that of payments is at most the
+// supply.
 func (s *Settlement) Totals() (charged, paid uint64) {
 	for i := range s.Rows {
 		charged = addSaturating(charged, s.Rows[i].Charge)
@@ -41,9 +44,10 @@ func (s *Settlement) Arrears(payer uint32) (arrears uint64) {
 	return arrears
 }
 
-// divide makes the settlement table of an epoch's credits, sorted: what each pays out of a balance, and who gets it
-// (section 9, steps 1 to 3).
-func divide(credits map[creditKey]*credit, shares rollup.Shares, price, balance func(uint32) uint64) []rollup.SettlementRow {
+// divide makes the settlement table of an epoch's credits, sorted: what each pays out of a balance,
+// and who gets it (section 9, steps 1 to 3).
+func divide(credits map[creditKey]*credit, shares rollup.Shares, price,
+	balance func(uint32) uint64) []rollup.SettlementRow {
 	rows := make([]rollup.SettlementRow, 0, len(credits))
 	for k, c := range credits { // order-free: sorted below
 		rows = append(rows, rollup.SettlementRow{Node: k.node, Service: k.service, Payer: k.payer,
@@ -78,7 +82,8 @@ func charge(units, price uint64) uint64 {
 	return hi<<44 | lo>>20
 }
 
-// keepEpochs is how many epochs a certified settlement is kept beyond those that a certificate may name.
+// keepEpochs is how many epochs a certified settlement is kept beyond those that a certificate may
+// name.
 const keepEpochs = 8
 
 // settle settles the oldest epoch that is not.
@@ -114,7 +119,8 @@ func (s *State) settle() {
 func (s *State) forgetSettlements() {
 	keep := s.settlements[:0:0]
 	for _, t := range s.settlements {
-		if t.Certificate != nil && uint64(t.Epoch)+uint64(s.params.LateEpochs)+keepEpochs < uint64(s.epoch()) {
+		if t.Certificate != nil && uint64(t.Epoch)+uint64(s.params.LateEpochs)+keepEpochs < uint64(
+			s.epoch()) {
 			s.touch(settlementKey(t.Epoch))
 			s.touch(certificateKey(t.Epoch))
 			continue

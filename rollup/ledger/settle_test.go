@@ -35,14 +35,16 @@ func (ref *reference) credit(k creditKey, acks, units uint64) {
 	}
 }
 
-func (ref *reference) settle(owner func(what string, index uint32) uint32) (rows []rollup.SettlementRow) {
+func (ref *reference) settle(owner func(what string, index uint32) uint32) (
+	rows []rollup.SettlementRow) {
 	debts := map[uint32]*big.Int{}
 	for k, c := range ref.credits {
 		charge := new(big.Int).Mul(c[1], ref.prices[k.service])
 		if charge.Rsh(charge, 20); !charge.IsUint64() {
 			charge.SetUint64(math.MaxUint64)
 		}
-		rows = append(rows, rollup.SettlementRow{Node: k.node, Service: k.service, Payer: k.payer, Acks: c[0].Uint64(),
+		rows = append(rows, rollup.SettlementRow{Node: k.node, Service: k.service, Payer: k.payer,
+			Acks:  c[0].Uint64(),
 			Units: c[1].Uint64(), Charge: charge.Uint64()})
 		if debts[k.payer] == nil {
 			debts[k.payer] = new(big.Int)
@@ -116,8 +118,9 @@ func (ref *reference) pay(rows []rollup.SettlementRow, payer uint32, debt *big.I
 	ref.balances[payer] = new(big.Int).Sub(balance, b)
 }
 
-// TestSettlementReference orders thousands of random windows over many epochs and compares every row and balance with
-// the reference. Payers are often insolvent; charges tie, vanish, and exceed 64 bits.
+// TestSettlementReference orders thousands of random windows over many epochs and compares every
+// row and balance with the reference. Payers are often insolvent; charges tie, vanish, and exceed
+// 64 bits.
 func TestSettlementReference(t *testing.T) {
 	for seed := range uint64(6) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { settleAtRandom(t, rand.New(rand.NewPCG(seed, 7))) })
@@ -129,11 +132,13 @@ func settleAtRandom(t *testing.T, rng *rand.Rand) {
 	g := testGenesis(1, 1, 1, 1)
 	node := rng.IntN(10001)
 	service := rng.IntN(10001 - node)
-	g.Params.Shares = rollup.Shares{Node: uint16(node), Service: uint16(service), Protocol: uint16(10000 - node - service)}
+	g.Params.Shares = rollup.Shares{Node: uint16(node), Service: uint16(service),
+		Protocol: uint16(10000 - node - service)}
 	s := newState(t, g)
 	s.open = true
-	ref := reference{shares: g.Params.Shares, prices: map[uint32]*big.Int{}, balances: map[uint32]*big.Int{},
-		credits: map[creditKey]*[2]*big.Int{}}
+	ref := reference{shares: g.Params.Shares, prices: map[uint32]*big.Int{},
+		balances: map[uint32]*big.Int{},
+		credits:  map[creditKey]*[2]*big.Int{}}
 	for i := range payers {
 		account := s.addAccount(accountOf(fmt.Sprint("payer", i)))
 		s.deposit(account, rng.Uint64()>>(4+rng.IntN(60)))
@@ -156,7 +161,8 @@ func settleAtRandom(t *testing.T, rng *rand.Rand) {
 	for epoch := range uint32(epochs) {
 		s.Begin(int64(2*epoch+1), genesisTime.Add(time.Duration(epoch)*70*time.Second+time.Second))
 		for w := range uint32(windows) {
-			h := rollup.NewHeader(g.Network(), rollup.WindowKey{Node: uint32(rng.IntN(nodes)), Epoch: epoch, Window: w})
+			h := rollup.NewHeader(g.Network(), rollup.WindowKey{Node: uint32(rng.IntN(nodes)), Epoch: epoch,
+				Window: w})
 			h.Rows = randomRows(rng, services, payers)
 			(&RollupCertificate{&rollup.Certificate{Header: *h}}).execute(s, 0, nil)
 			for _, r := range h.Rows {
@@ -211,7 +217,8 @@ func randomRows(rng *rand.Rand, services, payers int) (rows []rollup.Row) {
 			}
 			acks := 1 + rng.Uint64N(65536)
 			units := acks + rng.Uint64()>>(8+rng.IntN(56)) // up to 2^56, often equal
-			rows = append(rows, rollup.Row{Payer: uint32(5 + payer), Service: uint32(service), Acks: acks, Units: units})
+			rows = append(rows, rollup.Row{Payer: uint32(5 + payer), Service: uint32(service), Acks: acks,
+				Units: units})
 		}
 	}
 	if rng.IntN(50) == 0 && len(rows) > 0 {
@@ -220,8 +227,8 @@ func randomRows(rng *rand.Rand, services, payers int) (rows []rollup.Row) {
 	return rows
 }
 
-// TestConservationIsChecked is the checker's companion: money out of nowhere must stop the block, at once or, when the
-// running sum was cheated as well, at the next settlement.
+// TestConservationIsChecked is the checker's companion: money out of nowhere must stop the block,
+// at once or, when the running sum was cheated as well, at the next settlement.
 func TestConservationIsChecked(t *testing.T) {
 	g := testGenesis(1)
 	for name, cheat := range map[string]func(*State){

@@ -15,7 +15,8 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write what blocks do into the traces, and testdata/kinds.json")
+var rewrite = flag.Bool("rewrite", false,
+	"write what blocks do into the traces, and testdata/kinds.json")
 
 // TestTraces runs the files in testdata, one line after the other:
 //
@@ -145,9 +146,11 @@ func describe(e Event) string {
 		return fmt.Sprintf("service %d of account %d at %d for 2^20 %s, at most %d an ack",
 			e.Service.Index, e.Service.Owner, e.Service.Price, e.Service.Unit, e.Service.UnitCap)
 	case ClientsRegistered:
-		return fmt.Sprintf("clients %d to %d, paid for by account %d", e.First, e.First+e.Count-1, e.Payer)
+		return fmt.Sprintf("clients %d to %d, paid for by account %d", e.First, e.First+e.Count-1,
+			e.Payer)
 	case PayerChanged:
-		return fmt.Sprintf("client %d is paid for by account %d from epoch %d on", e.Client, e.Payer, e.From)
+		return fmt.Sprintf("client %d is paid for by account %d from epoch %d on", e.Client, e.Payer,
+			e.From)
 	}
 	return fmt.Sprintf("an event that no trace can print: %T", e)
 }
@@ -162,7 +165,8 @@ func TestTraceCanFail(t *testing.T) {
 	}
 	for _, line := range []string{
 		"expect balance alice 99", "expect epoch 1", "refuse bad_nonce transfer alice -> bob 1",
-		"refuse bad_nonce transfer alice -> bob 1000", "transfer alice -> bob 1000", "deposit alice -> bob 1",
+		"refuse bad_nonce transfer alice -> bob 1000", "transfer alice -> bob 1000",
+		"deposit alice -> bob 1",
 		"expect nonsense 1", "nonsense",
 	} {
 		tr := trace{t: t, mode: "plain", output: map[int][]string{}}
@@ -281,7 +285,8 @@ func (tr *trace) genesis(a args) error {
 		p.LateEpochs = uint32(a.number("late"))
 	}
 	if v, ok := a.options["shares"]; ok {
-		if _, err := fmt.Sscanf(v, "%d/%d/%d", &p.Shares.Node, &p.Shares.Service, &p.Shares.Protocol); err != nil {
+		if _, err := fmt.Sscanf(v, "%d/%d/%d", &p.Shares.Node, &p.Shares.Service,
+			&p.Shares.Protocol); err != nil {
 			return err
 		}
 	}
@@ -381,13 +386,15 @@ func (tr *trace) build(fields []string) (tx []byte, after func(Result)) {
 		}
 		return NewTransfer(net, accountKey(a.plain[0]), nonce, to, amount), after
 	case "service":
-		return NewRegisterService(net, accountKey(a.plain[0]), nonce, &ServiceRegistration{Price: a.number("price"),
-			UnitCap: a.number("cap"), Unit: a.options["unit"]}), after
+		return NewRegisterService(net, accountKey(a.plain[0]), nonce,
+			&ServiceRegistration{Price: a.number("price"),
+				UnitCap: a.number("cap"), Unit: a.options["unit"]}), after
 	case "node":
 		id := identity(a.options["name"])
-		return NewRegisterNode(net, accountKey(a.plain[0]), nonce, &NodeRegistration{BLSKey: id.Key, Proof: id.Proof,
-			TransportKey: accountOf(a.options["name"] + " transport"), Stake: a.number("stake"),
-			PeerAddress: a.options["name"] + ".example:7000"}), after
+		return NewRegisterNode(net, accountKey(a.plain[0]), nonce,
+			&NodeRegistration{BLSKey: id.Key, Proof: id.Proof,
+				TransportKey: accountOf(a.options["name"] + " transport"), Stake: a.number("stake"),
+				PeerAddress: a.options["name"] + ".example:7000"}), after
 	case "clients":
 		proofs := make([]ClientProof, 0, len(a.plain)-1)
 		for _, name := range a.plain[1:] {
@@ -400,18 +407,22 @@ func (tr *trace) build(fields []string) (tx []byte, after func(Result)) {
 		}
 	case "payer":
 		index := tr.clients[a.options["client"]]
-		consent := bls.Default.Sign(identity(a.options["consent"]).secret, PayerMessage(net, index, key(0), nonce))
+		consent := bls.Default.Sign(identity(a.options["consent"]).secret,
+			PayerMessage(net, index, key(0), nonce))
 		return NewSetPayer(net, accountKey(a.plain[0]), nonce, index, consent.Bytes()), after
 	case "certificate":
-		window := rollup.WindowKey{Node: uint32(a.number("node")), Epoch: uint32(a.number("epoch")), Window: uint32(a.number("window"))}
-		return NewCertificate(net, certificate(tr.g, window, tr.rows(a.options["rows"]), a.members()...)), after
+		window := rollup.WindowKey{Node: uint32(a.number("node")), Epoch: uint32(a.number("epoch")),
+			Window: uint32(a.number("window"))}
+		return NewCertificate(net, certificate(tr.g, window, tr.rows(a.options["rows"]), a.members()...)),
+			after
 	case "certify":
 		epoch := uint32(a.number("epoch"))
 		var root rollup.Hash
 		if s, ok := tr.s.settlement(epoch); ok {
 			root = s.Root
 		}
-		return NewSettlementCertificate(net, settlementCertificate(tr.g, epoch, root, a.members()...)), after
+		return NewSettlementCertificate(net, settlementCertificate(tr.g, epoch, root, a.members()...)),
+			after
 	}
 	return nil, nil
 }
@@ -423,7 +434,8 @@ func key0(a args) Key {
 	return accountOf(a.plain[0])
 }
 
-// rows reads payer/service:acks:units, separated by commas; a payer is a name or an account's number.
+// rows reads payer/service:acks:units, separated by commas; a payer is a name or an account's
+// number.
 func (tr *trace) rows(text string) (rows []rollup.Row) {
 	for _, f := range strings.Split(text, ",") {
 		var row rollup.Row
@@ -472,7 +484,8 @@ func (tr *trace) answer(what string, a args) (string, error) {
 		want, _ := v.AccountByKey(accountOf(a.options["is"]))
 		return fmt.Sprint(payer == want.Index), nil
 	case "ordered":
-		return fmt.Sprint(v.IsOrdered(rollup.WindowKey{Node: uint32(a.number("node")), Epoch: uint32(a.number("epoch")),
+		return fmt.Sprint(v.IsOrdered(rollup.WindowKey{Node: uint32(a.number("node")),
+			Epoch:  uint32(a.number("epoch")),
 			Window: uint32(a.number("window"))})), nil
 	case "pending":
 		epoch, _, ok := v.PendingSettlement()
@@ -502,8 +515,10 @@ func (tr *trace) settlement(v *View, what string, a args) (string, error) {
 		return fmt.Sprint(s.Certificate != nil), nil
 	}
 	for _, r := range s.Rows {
-		if r.Payer == payer.Index && uint64(r.Node) == a.number("node") && uint64(r.Service) == a.number("service") {
-			return fmt.Sprintf("%d:%d:%d:%d:%d:%d", r.Acks, r.Units, r.Charge, r.Paid, r.ToNode, r.ToService), nil
+		if r.Payer == payer.Index && uint64(r.Node) == a.number("node") &&
+			uint64(r.Service) == a.number("service") {
+			return fmt.Sprintf("%d:%d:%d:%d:%d:%d", r.Acks, r.Units, r.Charge, r.Paid, r.ToNode,
+				r.ToService), nil
 		}
 	}
 	return "none", nil

@@ -68,9 +68,9 @@ func ParseTx(b []byte) (*Tx, error) {
 	return tx, nil
 }
 
-// The builders beside the kinds encode what they are given, and sign it; whether it will be executed
-// is for the ledger to judge. A nonce is the number of transactions that the sender's key has had
-// executed: see Account.Nonce and View.Treasury.
+// The builders beside the kinds encode what they are given, and sign it; whether it will be
+// executed is for the ledger to judge. A nonce is the number of transactions that the sender's key
+// has had executed: see Account.Nonce and View.Treasury.
 
 func head(net rollup.Network, kind Kind) []byte {
 	return append(append([]byte(txTag), net[:]...), byte(kind))

@@ -15,15 +15,16 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// scene is a network in epoch 4 with an account, a service and a client, of which epochs 0 to 2 are settled, 0 with a
-// certificate, and a node 0 that ordered window 0 of epoch 4.
+// scene is a network in epoch 4 with an account, a service and a client, of which epochs 0 to 2 are
+// settled, 0 with a certificate, and a node 0 that ordered window 0 of epoch 4.
 func scene(t testing.TB) (*Genesis, *State) {
 	g := testGenesis(4, 4, 4, 4)
 	s := newState(t, g)
 	net := g.Network()
 	block(t, s, 1, time.Second,
 		NewDeposit(net, accountKey("treasury"), 0, accountOf("alice"), 1000),
-		NewRegisterService(net, accountKey("alice"), 0, &ServiceRegistration{Price: 1 << 20, UnitCap: 100, Unit: "bytes"}),
+		NewRegisterService(net, accountKey("alice"), 0,
+			&ServiceRegistration{Price: 1 << 20, UnitCap: 100, Unit: "bytes"}),
 		NewRegisterClients(net, accountKey("alice"), 1, []ClientProof{identity("one").ClientProof}))
 	var height int64 = 2
 	for i := range 4 {
@@ -42,7 +43,8 @@ func scene(t testing.TB) (*Genesis, *State) {
 	return g, s
 }
 
-var goodRows = []rollup.Row{{Payer: 5, Service: 0, Acks: 1, Units: 2}} // alice comes after protocol and four owners
+// alice comes after protocol and four owners
+var goodRows = []rollup.Row{{Payer: 5, Service: 0, Acks: 1, Units: 2}}
 
 // goodTxs are transactions that the scene executes, of every kind.
 func goodTxs(g *Genesis) [][]byte {
@@ -53,16 +55,19 @@ func goodTxs(g *Genesis) [][]byte {
 		NewTransfer(net, alice, 2, accountOf("bob"), 7),
 		NewRegisterNode(net, alice, 2, newNode("edge", 5)),
 		NewRegisterService(net, alice, 2, &ServiceRegistration{Price: 3, UnitCap: 9, Unit: "requests"}),
-		NewRegisterClients(net, alice, 2, []ClientProof{identity("two").ClientProof, identity("three").ClientProof}),
+		NewRegisterClients(net, alice, 2, []ClientProof{identity("two").ClientProof,
+			identity("three").ClientProof}),
 		NewSetPayer(net, alice, 2, 0, consent.Bytes()),
-		NewCertificate(net, certificate(g, rollup.WindowKey{Node: 1, Epoch: 3, Window: 9}, goodRows, 1, 2, 3)),
+		NewCertificate(net, certificate(g, rollup.WindowKey{Node: 1, Epoch: 3, Window: 9}, goodRows, 1, 2,
+			3)),
 		NewSettlementCertificate(net, settlementCertificate(g, 1, rollup.Hash{}, 0, 2, 3)),
 	}
 }
 
 func newNode(name string, stake uint64) *NodeRegistration {
 	id := identity(name)
-	return &NodeRegistration{BLSKey: id.Key, Proof: id.Proof, TransportKey: accountOf(name + " transport"), Stake: stake,
+	return &NodeRegistration{BLSKey: id.Key, Proof: id.Proof,
+		TransportKey: accountOf(name + " transport"), Stake: stake,
 		PeerAddress: name + ".example:7000"}
 }
 
@@ -86,8 +91,8 @@ func TestGoodTransactions(t *testing.T) {
 	}
 }
 
-// TestBadTransactions gives each code what it is for. Nothing that fails changes anything, or leaves something behind
-// that would let it pass the next time.
+// TestBadTransactions gives each code what it is for. Nothing that fails changes anything, or
+// leaves something behind that would let it pass the next time.
 func TestBadTransactions(t *testing.T) {
 	g, s := scene(t)
 	net, alice, bob := g.Network(), accountKey("alice"), accountOf("bob")
@@ -134,21 +139,33 @@ func TestBadTransactions(t *testing.T) {
 		{"a byte left over", CodeMalformed, append(bytes.Clone(transfer), 0)},
 		{"oversized", CodeMalformed, make([]byte, MaxTxSize+1)},
 		{"no clients", CodeMalformed, clients(func(c *[]ClientProof) { *c = nil })},
-		{"unprintable name", CodeMalformed, NewRegisterService(net, alice, 2, &ServiceRegistration{UnitCap: 1, Unit: "a\n"})},
+		{"unprintable name", CodeMalformed, NewRegisterService(net, alice, 2,
+			&ServiceRegistration{UnitCap: 1, Unit: "a\n"})},
 		{"no address", CodeMalformed, NewRegisterNode(net, alice, 2, &NodeRegistration{})},
-		{"rows of other acks", CodeMalformed, cert(func(c *rollup.Certificate) { c.Header.AckCount = 2 })},
-		{"rows unsorted", CodeMalformed, cert(func(c *rollup.Certificate) { c.Header.Rows = append(c.Header.Rows, goodRows[0]) })},
+		{"rows of other acks", CodeMalformed, cert(func(
+			c *rollup.Certificate) {
+			c.Header.AckCount = 2
+		})},
+		{"rows unsorted", CodeMalformed, cert(func(c *rollup.Certificate) {
+			c.Header.Rows = append(
+				c.Header.Rows, goodRows[0])
+		})},
 		{"no rows", CodeMalformed, cert(func(c *rollup.Certificate) { c.Header.Rows = nil })},
-		{"a statements part", CodeMalformed, cert(func(c *rollup.Certificate) { c.Header.StatementCount = 1 })},
+		{"a statements part", CodeMalformed, cert(func(
+			c *rollup.Certificate) {
+			c.Header.StatementCount = 1
+		})},
 		{"no bitmap", CodeMalformed, cert(func(c *rollup.Certificate) { c.Signers = nil })},
 
 		{"another network", CodeWrongNetwork, NewTransfer(other, alice, 2, bob, 7)},
-		{"a header of another network", CodeWrongNetwork, cert(func(c *rollup.Certificate) { c.Header.Network = other })},
+		{"a header of another network", CodeWrongNetwork,
+			cert(func(c *rollup.Certificate) { c.Header.Network = other })},
 
 		{"amount changed", CodeBadSignature, flip(transfer, -72)},
 		{"signature changed", CodeBadSignature, flip(transfer, -1)},
 		{"a deposit by alice", CodeBadSignature, NewDeposit(net, alice, 1, bob, 7)},
-		{"a deposit made a transfer", CodeUnknownAccount, append(head(net, KindTransfer), NewDeposit(net, treasury, 1, bob, 7)[txHead:]...)},
+		{"a deposit made a transfer", CodeUnknownAccount,
+			append(head(net, KindTransfer), NewDeposit(net, treasury, 1, bob, 7)[txHead:]...)},
 		{"the zero key", CodeUnknownAccount, zeroKey},
 		{"a stranger", CodeUnknownAccount, NewTransfer(net, accountKey("stranger"), 0, bob, 7)},
 		{"nonce below", CodeBadNonce, NewTransfer(net, alice, 1, bob, 7)},
@@ -156,7 +173,8 @@ func TestBadTransactions(t *testing.T) {
 		{"deposit replayed", CodeBadNonce, NewDeposit(net, treasury, 0, accountOf("alice"), 1000)},
 
 		{"more than there is", CodeInsufficientBalance, NewTransfer(net, alice, 2, bob, 1001)},
-		{"more stake than there is", CodeInsufficientBalance, NewRegisterNode(net, alice, 2, newNode("edge", 1001))},
+		{"more stake than there is", CodeInsufficientBalance,
+			NewRegisterNode(net, alice, 2, newNode("edge", 1001))},
 		{"to the zero key", CodeOutOfRange, NewTransfer(net, alice, 2, Key{}, 7)},
 		{"to a key of small order", CodeOutOfRange, NewDeposit(net, treasury, 1, Key{1}, 7)},
 		{"no amount", CodeOutOfRange, NewTransfer(net, alice, 2, bob, 0)},
@@ -165,27 +183,43 @@ func TestBadTransactions(t *testing.T) {
 			n.TransportKey = Key{}
 			return n
 		}())},
-		{"a transport key of mixed order", CodeOutOfRange, NewRegisterNode(net, alice, 2, func() *NodeRegistration {
-			n := newNode("edge", 1)
-			n.TransportKey = plus(t, n.TransportKey, order8)
-			return n
-		}())},
-		{"price times cap", CodeOutOfRange, NewRegisterService(net, alice, 2, &ServiceRegistration{Price: 1 << 33, UnitCap: 1 << 32, Unit: "x"})},
-		{"no cap", CodeOutOfRange, NewRegisterService(net, alice, 2, &ServiceRegistration{Price: 1, Unit: "x"})},
+		{"a transport key of mixed order", CodeOutOfRange,
+			NewRegisterNode(net, alice, 2, func() *NodeRegistration {
+				n := newNode("edge", 1)
+				n.TransportKey = plus(t, n.TransportKey, order8)
+				return n
+			}())},
+		{"price times cap", CodeOutOfRange, NewRegisterService(net, alice, 2,
+			&ServiceRegistration{Price: 1 << 33, UnitCap: 1 << 32, Unit: "x"})},
+		{"no cap", CodeOutOfRange, NewRegisterService(net, alice, 2,
+			&ServiceRegistration{Price: 1, Unit: "x"})},
 		{"supply", CodeOverflow, NewDeposit(net, treasury, 1, bob, 1<<64-1)},
 
 		{"a client twice", CodeKeyTaken, clients(func(c *[]ClientProof) { (*c)[1] = (*c)[0] })},
-		{"a client that is there", CodeKeyTaken, clients(func(c *[]ClientProof) { (*c)[1] = identity("one").ClientProof })},
-		{"a client that is a node", CodeKeyTaken, clients(func(c *[]ClientProof) { (*c)[1] = identity("node3").ClientProof })},
+		{"a client that is there", CodeKeyTaken, clients(func(c *[]ClientProof) {
+			(*c)[1] = identity(
+				"one").ClientProof
+		})},
+		{"a client that is a node", CodeKeyTaken, clients(func(c *[]ClientProof) {
+			(*c)[1] = identity(
+				"node3").ClientProof
+		})},
 		{"a node that is a client", CodeKeyTaken, NewRegisterNode(net, alice, 2, newNode("one", 1))},
-		{"a transport key that is there", CodeKeyTaken, NewRegisterNode(net, alice, 2, func() *NodeRegistration {
-			n := newNode("edge", 1)
-			n.TransportKey = accountOf("node0 transport")
-			return n
-		}())},
-		{"proofs exchanged", CodeBadProof, clients(func(c *[]ClientProof) { (*c)[0].Proof, (*c)[1].Proof = (*c)[1].Proof, (*c)[0].Proof })},
-		{"an identity proof", CodeBadProof, clients(func(c *[]ClientProof) { (*c)[1].Proof = bls.IdentitySignature })},
-		{"an identity key", CodeBadProof, clients(func(c *[]ClientProof) { (*c)[1].Key = BLSKey{0: 0xc0} })},
+		{"a transport key that is there", CodeKeyTaken,
+			NewRegisterNode(net, alice, 2, func() *NodeRegistration {
+				n := newNode("edge", 1)
+				n.TransportKey = accountOf("node0 transport")
+				return n
+			}())},
+		{"proofs exchanged", CodeBadProof, clients(func(c *[]ClientProof) {
+			(*c)[0].Proof, (*c)[1].Proof = (*c)[1].Proof, (*c)[0].Proof
+		})},
+		{"an identity proof", CodeBadProof, clients(func(c *[]ClientProof) {
+			(*c)[1].Proof = bls.IdentitySignature
+		})},
+		{"an identity key", CodeBadProof, clients(func(c *[]ClientProof) {
+			(*c)[1].Key = BLSKey{0: 0xc0}
+		})},
 		{"a key off the curve", CodeBadProof, clients(func(c *[]ClientProof) { (*c)[1].Key[95] ^= 1 })},
 		{"a node's proof", CodeBadProof, NewRegisterNode(net, alice, 2, func() *NodeRegistration {
 			n := newNode("edge", 1)
@@ -194,36 +228,61 @@ func TestBadTransactions(t *testing.T) {
 		}())},
 		{"no consent", CodeBadProof, NewSetPayer(net, alice, 2, 0, BLSSignature{})},
 		{"the identity's consent", CodeBadProof, NewSetPayer(net, alice, 2, 0, BLSSignature{0: 0xc0})},
-		{"another's consent", CodeBadProof, NewSetPayer(net, alice, 2, 0, consent("two", PayerMessage(net, 0, KeyOf(alice), 2)))},
-		{"consent to another nonce", CodeBadProof, NewSetPayer(net, alice, 2, 0, consent("one", PayerMessage(net, 0, KeyOf(alice), 1)))},
-		{"consent to another payer", CodeBadProof, NewSetPayer(net, alice, 2, 0, consent("one", PayerMessage(net, 0, bob, 2)))},
-		{"consent in another network", CodeBadProof, NewSetPayer(net, alice, 2, 0, consent("one", PayerMessage(other, 0, KeyOf(alice), 2)))},
+		{"another's consent", CodeBadProof, NewSetPayer(net, alice, 2, 0,
+			consent("two", PayerMessage(net, 0, KeyOf(alice), 2)))},
+		{"consent to another nonce", CodeBadProof, NewSetPayer(net, alice, 2, 0,
+			consent("one", PayerMessage(net, 0, KeyOf(alice), 1)))},
+		{"consent to another payer", CodeBadProof, NewSetPayer(net, alice, 2, 0,
+			consent("one", PayerMessage(net, 0, bob, 2)))},
+		{"consent in another network", CodeBadProof,
+			NewSetPayer(net, alice, 2, 0, consent("one", PayerMessage(other, 0, KeyOf(alice), 2)))},
 		{"no such client", CodeUnknownClient, NewSetPayer(net, alice, 2, 1, BLSSignature{})},
 
-		{"no such node", CodeUnknownNode, NewCertificate(net, certificate(g, rollup.WindowKey{Node: 4, Epoch: 4}, goodRows, 0, 1, 2))},
-		{"no such payer", CodeUnknownPayer, NewCertificate(net, certificate(g, window, []rollup.Row{{Payer: 6, Acks: 1, Units: 1}}, 0, 1, 2))},
-		{"no such service", CodeUnknownService, NewCertificate(net, certificate(g, window, []rollup.Row{{Payer: 5, Service: 1, Acks: 1, Units: 1}}, 0, 1, 2))},
-		{"the next epoch", CodeEpochAhead, NewCertificate(net, certificate(g, rollup.WindowKey{Epoch: 5}, goodRows, 0, 1, 2))},
-		{"too old", CodeEpochTooOld, NewCertificate(net, certificate(g, rollup.WindowKey{Epoch: 1}, goodRows, 0, 1, 2))},
-		{"ordered before", CodeAlreadyOrdered, NewCertificate(net, certificate(g, rollup.WindowKey{Epoch: 4}, goodRows, 0, 1, 3))},
+		{"no such node", CodeUnknownNode, NewCertificate(net,
+			certificate(g, rollup.WindowKey{Node: 4, Epoch: 4}, goodRows, 0, 1, 2))},
+		{"no such payer", CodeUnknownPayer, NewCertificate(net,
+			certificate(g, window, []rollup.Row{{Payer: 6, Acks: 1, Units: 1}}, 0, 1, 2))},
+		{"no such service", CodeUnknownService, NewCertificate(net,
+			certificate(g, window, []rollup.Row{{Payer: 5, Service: 1, Acks: 1, Units: 1}}, 0, 1, 2))},
+		{"the next epoch", CodeEpochAhead, NewCertificate(net,
+			certificate(g, rollup.WindowKey{Epoch: 5}, goodRows, 0, 1, 2))},
+		{"too old", CodeEpochTooOld, NewCertificate(net,
+			certificate(g, rollup.WindowKey{Epoch: 1}, goodRows, 0, 1, 2))},
+		{"ordered before", CodeAlreadyOrdered, NewCertificate(net,
+			certificate(g, rollup.WindowKey{Epoch: 4}, goodRows, 0, 1, 3))},
 		{"half the power", CodeNoQuorum, NewCertificate(net, certificate(g, window, goodRows, 0, 1))},
 		{"nobody", CodeNoQuorum, cert(func(c *rollup.Certificate) { c.Signers[0] = 0 })},
 		{"a bit too many", CodeNoQuorum, cert(func(c *rollup.Certificate) { c.Signers[0] = 1 })},
-		{"a bit beyond the committee", CodeBadBitmap, cert(func(c *rollup.Certificate) { c.Signers[0] |= 16 })},
-		{"a byte too long", CodeBadBitmap, cert(func(c *rollup.Certificate) { c.Signers = append(c.Signers, 0) })},
-		{"a member who did not sign", CodeBadCertificate, cert(func(c *rollup.Certificate) { c.Signers[0] = 15 })},
-		{"another three members", CodeBadCertificate, cert(func(c *rollup.Certificate) { c.Signers[0] = 14 })},
+		{"a bit beyond the committee", CodeBadBitmap,
+			cert(func(c *rollup.Certificate) { c.Signers[0] |= 16 })},
+		{"a byte too long", CodeBadBitmap, cert(func(c *rollup.Certificate) {
+			c.Signers = append(
+				c.Signers, 0)
+		})},
+		{"a member who did not sign", CodeBadCertificate,
+			cert(func(c *rollup.Certificate) { c.Signers[0] = 15 })},
+		{"another three members", CodeBadCertificate,
+			cert(func(c *rollup.Certificate) { c.Signers[0] = 14 })},
 		{"another committee", CodeBadCertificate, NewCertificate(net, foreign(g, window))},
-		{"rows changed", CodeBadCertificate, cert(func(c *rollup.Certificate) { c.Header.Rows = []rollup.Row{{Payer: 5, Acks: 1, Units: 3}} })},
-		{"an identity signature", CodeBadCertificate, cert(func(c *rollup.Certificate) { c.Signature = bls.IdentitySignature })},
+		{"rows changed", CodeBadCertificate, cert(func(
+			c *rollup.Certificate) {
+			c.Header.Rows = []rollup.Row{{Payer: 5, Acks: 1, Units: 3}}
+		})},
+		{"an identity signature", CodeBadCertificate,
+			cert(func(c *rollup.Certificate) { c.Signature = bls.IdentitySignature })},
 
 		{"not settled", CodeNotSettled, settlement(4, func(*rollup.SettlementCertificate) {})},
 		{"certified before", CodeAlreadyCertified, settlement(0, func(*rollup.SettlementCertificate) {})},
-		{"settlement without quorum", CodeNoQuorum, settlement(1, func(c *rollup.SettlementCertificate) { c.Signers[0] = 6 })},
-		{"settlement's bitmap", CodeBadBitmap, settlement(1, func(c *rollup.SettlementCertificate) { c.Signers[0] = 0x17 })},
-		{"settlement's signers", CodeBadCertificate, settlement(1, func(c *rollup.SettlementCertificate) { c.Signers[0] = 13 })},
-		{"another epoch's word", CodeBadCertificate, settlement(1, func(c *rollup.SettlementCertificate) { c.Epoch = 2 })},
-		{"another root", CodeBadCertificate, NewSettlementCertificate(net, settlementCertificate(g, 1, rollup.Hash{1}, 0, 1, 2))},
+		{"settlement without quorum", CodeNoQuorum, settlement(1,
+			func(c *rollup.SettlementCertificate) { c.Signers[0] = 6 })},
+		{"settlement's bitmap", CodeBadBitmap, settlement(1,
+			func(c *rollup.SettlementCertificate) { c.Signers[0] = 0x17 })},
+		{"settlement's signers", CodeBadCertificate,
+			settlement(1, func(c *rollup.SettlementCertificate) { c.Signers[0] = 13 })},
+		{"another epoch's word", CodeBadCertificate,
+			settlement(1, func(c *rollup.SettlementCertificate) { c.Epoch = 2 })},
+		{"another root", CodeBadCertificate, NewSettlementCertificate(net,
+			settlementCertificate(g, 1, rollup.Hash{1}, 0, 1, 2))},
 	}
 	seen := map[TxCode]bool{CodeOK: true, CodeNotProposer: true} // the latter is the engine's to give
 	before := dump(s)
@@ -271,7 +330,8 @@ func foreign(g *Genesis, key rollup.WindowKey) *rollup.Certificate {
 	id := c.Header.ID()
 	var sum bls.Sum
 	for _, name := range []string{"one", "two", "three"} {
-		sig := bls.Default.Sign(identity(name).secret, rollup.CertificateMessage(g.Network(), key.Epoch, id))
+		sig := bls.Default.Sign(identity(name).secret,
+			rollup.CertificateMessage(g.Network(), key.Epoch, id))
 		sum.Add(&sig)
 	}
 	aggregate := sum.Signature()
@@ -302,7 +362,8 @@ func TestEveryByteCounts(t *testing.T) {
 	}
 }
 
-// TestPendingNonces lets a sender have transactions wait for a block, which are then executed in order only.
+// TestPendingNonces lets a sender have transactions wait for a block, which are then executed in
+// order only.
 func TestPendingNonces(t *testing.T) {
 	g := testGenesis(1)
 	s := newState(t, g)
@@ -380,7 +441,8 @@ func TestParseTx(t *testing.T) {
 		}
 	}
 	text, _ := json.Marshal(must(ParseTx(goodTxs(g)[1])))
-	want := fmt.Sprintf(`{"network":"%s","kind":"transfer","signed":{"sender":"%s","nonce":"2","signature":"`,
+	want := fmt.Sprintf(`{"network":"%s","kind":"transfer","signed":{"sender":"%s",`+
+		`"nonce":"2","signature":"`,
 		g.Network(), accountOf("alice"))
 	if !strings.HasPrefix(string(text), want) || !strings.HasSuffix(string(text),
 		fmt.Sprintf(`"},"body":{"to":"%s","amount":"7"}}`, accountOf("bob"))) {
@@ -406,12 +468,14 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// TestLayout spells out one transaction byte by byte, so that the document, not the code, says what it is.
+// TestLayout spells out one transaction byte by byte, so that the document, not the code, says what
+// it is.
 func TestLayout(t *testing.T) {
 	net, key := rollup.NetworkID("layout"), accountKey("alice")
 	tx := NewRegisterService(net, key, 3, &ServiceRegistration{Price: 0x0102, UnitCap: 5, Unit: "MB"})
 	want := slices.Concat([]byte("wb-txn/1"), net[:], []byte{4}, key.Public().(ed25519.PublicKey),
-		[]byte{3, 0, 0, 0, 0, 0, 0, 0}, []byte{2, 1, 0, 0, 0, 0, 0, 0}, []byte{5, 0, 0, 0, 0, 0, 0, 0}, []byte{2, 'M', 'B'})
+		[]byte{3, 0, 0, 0, 0, 0, 0, 0}, []byte{2, 1, 0, 0, 0, 0, 0, 0}, []byte{5, 0, 0, 0, 0, 0, 0, 0},
+		[]byte{2, 'M', 'B'})
 	want = append(want, ed25519.Sign(key, want)...)
 	if !bytes.Equal(tx, want) {
 		t.Errorf("%x, not\n%x", tx, want)

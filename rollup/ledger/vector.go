@@ -5,9 +5,10 @@ import "slices"
 // pageSize is how many elements of a vector are copied when one of them changes after a snapshot.
 const pageSize = 256
 
-// vector is an array whose snapshots share what did not change: copying the struct is a snapshot, provided that the
-// owner changes its generation, the gen that it passes to push and edit, before it writes again. One owner writes;
-// snapshots are only read, and may be read while the owner writes.
+// vector is an array whose snapshots share what did not change: copying the struct is a snapshot,
+// provided that the owner changes its generation, the gen that it passes to push and edit, before
+// it writes again. One owner writes; snapshots are only read, and may be read while the owner
+// writes.
 type vector[T any] struct {
 	pages []*page[T]
 	gen   uint64 // of the pages slice, as far as its first elements may be overwritten
@@ -49,8 +50,8 @@ func (v *vector[T]) edit(gen uint64, i uint32) *T {
 	return &p.items[i%pageSize]
 }
 
-// trie maps the digests of keys to the indices of their owners, which are in a vector. Its snapshots share what did
-// not change, as those of vector do. Entries are never removed.
+// trie maps the digests of keys to the indices of their owners, which are in a vector. Its
+// snapshots share what did not change, as those of vector do. Entries are never removed.
 type trie struct{ root *branch }
 
 // branch is indexed by the next four bits of the digest.
@@ -62,7 +63,8 @@ type branch struct {
 
 func nibble(digest *[32]byte, depth int) byte { return digest[depth/2] >> (4 * (depth % 2)) & 15 }
 
-// find returns the only index whose key can have the digest; whether it has is for the caller to compare.
+// find returns the only index whose key can have the digest; whether it has is for the caller to
+// compare.
 func (t *trie) find(digest *[32]byte) (uint32, bool) {
 	b := t.root
 	for depth := 0; b != nil; depth++ {
@@ -75,7 +77,8 @@ func (t *trie) find(digest *[32]byte) (uint32, bool) {
 	return 0, false
 }
 
-// insert adds an index whose digest is not among those there are; digestOf returns the digest of an index.
+// insert adds an index whose digest is not among those there are; digestOf returns the digest of an
+// index.
 func (t *trie) insert(gen uint64, digest *[32]byte, index uint32, digestOf func(uint32) [32]byte) {
 	at := &t.root
 	for depth := 0; ; depth++ {

@@ -12,7 +12,8 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// TestVectorSnapshots compares a vector and all its snapshots with plain slices under random pushes and edits.
+// TestVectorSnapshots compares a vector and all its snapshots with plain slices under random pushes
+// and edits.
 func TestVectorSnapshots(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	var v vector[int]
@@ -165,7 +166,8 @@ func TestManyClients(t *testing.T) {
 	}
 }
 
-// TestViewsWhileWriting reads a view from several goroutines while blocks change the state; the race detector watches.
+// TestViewsWhileWriting reads a view from several goroutines while blocks change the state; the
+// race detector watches.
 func TestViewsWhileWriting(t *testing.T) {
 	g, s := scene(t)
 	v, want, tx := s.View(), dump(&State{world: s.world}), goodTxs(g)[6]
@@ -193,7 +195,8 @@ func TestViewsWhileWriting(t *testing.T) {
 		}
 		s.setPayer(0, uint32(i%5+1))
 		s.deposit(5, 1)
-		c := rollup.Certificate{Header: *rollup.NewHeader(g.Network(), rollup.WindowKey{Node: 1, Epoch: s.epoch(), Window: uint32(2 * i)})}
+		c := rollup.Certificate{Header: *rollup.NewHeader(g.Network(),
+			rollup.WindowKey{Node: 1, Epoch: s.epoch(), Window: uint32(2 * i)})}
 		c.Header.Rows = goodRows
 		(&RollupCertificate{&c}).execute(s, 0, nil)
 		s.End()
@@ -202,8 +205,9 @@ func TestViewsWhileWriting(t *testing.T) {
 	readers.Wait()
 }
 
-// BenchmarkRegister is the cost per client of registering 1000 of them in a block, proofs aside, with a view of each
-// block, in a registry that has many already; it must hardly depend on how many.
+// BenchmarkRegister is the cost per client of registering 1000 of them in a block, proofs aside,
+// with a view of each block, in a registry that has many already; it must hardly depend on how
+// many.
 func BenchmarkRegister(b *testing.B) {
 	for _, n := range []int{10_000, 100_000, 1_000_000} {
 		b.Run(rollupCount(n), func(b *testing.B) {
@@ -265,12 +269,14 @@ func BenchmarkRestore(b *testing.B) {
 	}
 }
 
-// BenchmarkApplyCertificate is the cost of a certificate that was checked before, and of one that was not.
+// BenchmarkApplyCertificate is the cost of a certificate that was checked before, and of one that
+// was not.
 func BenchmarkApplyCertificate(b *testing.B) {
 	g, s := scene(b)
 	for _, name := range []string{"checked", "unchecked"} {
 		b.Run(name, func(b *testing.B) {
-			tx := NewCertificate(g.Network(), certificate(g, rollup.WindowKey{Node: 2, Epoch: 4, Window: 7}, goodRows, 0, 1, 2))
+			tx := NewCertificate(g.Network(), certificate(g, rollup.WindowKey{Node: 2, Epoch: 4, Window: 7},
+				goodRows, 0, 1, 2))
 			for b.Loop() {
 				if name == "unchecked" {
 					s.proven = memory{}

@@ -34,8 +34,8 @@ type Service struct {
 	UnitCap uint64 // units of one ack
 }
 
-// View is the state as it was when State.View was called. It is immutable and safe for concurrent use. It implements
-// rollup.Registry.
+// View is the state as it was when State.View was called. It is immutable and safe for concurrent
+// use. It implements rollup.Registry.
 type View struct{ world }
 
 var _ rollup.Registry = (*View)(nil)
@@ -76,8 +76,8 @@ func (v *View) ClientKey(client uint32) (*bls.PublicKey, bool) {
 	return key, key != nil
 }
 
-// Payer returns the account that pays for a client in an epoch that lies at most Params.LateEpochs behind. Before the
-// client's first change of payer that is whoever registered it.
+// Payer returns the account that pays for a client in an epoch that lies at most Params.LateEpochs
+// behind. Before the client's first change of payer that is whoever registered it.
 func (v *View) Payer(client, epoch uint32) (uint32, bool) {
 	if !v.clients.has(client) {
 		return 0, false
@@ -136,8 +136,9 @@ func (v *View) Node(index uint32) (Node, bool) {
 
 func (w *world) node(index uint32) Node {
 	n := w.nodes.at(index)
-	return Node{Index: index, Owner: n.owner, BLSKey: n.key, TransportKey: n.transport, PeerAddress: n.address,
-		Stake: n.stake}
+	return Node{Index: index, Owner: n.owner, BLSKey: n.key, TransportKey: n.transport,
+		PeerAddress: n.address,
+		Stake:       n.stake}
 }
 
 // NodeByKey returns the node with a transport key.
@@ -160,15 +161,16 @@ func (v *View) Service(index uint32) (Service, bool) {
 	return *v.services.at(index), true
 }
 
-// IsOrdered reports whether a rollup for the window was executed. Windows of epochs that lie more than
-// Params.LateEpochs behind are forgotten; no certificate for them is accepted either.
+// IsOrdered reports whether a rollup for the window was executed. Windows of epochs that lie more
+// than Params.LateEpochs behind are forgotten; no certificate for them is accepted either.
 func (v *View) IsOrdered(key rollup.WindowKey) bool { return v.ordered.has(key) }
 
 // NextToSettle returns the oldest epoch that is not settled.
 func (v *View) NextToSettle() uint32 { return v.unsettled }
 
-// PendingSettlement returns the oldest settled epoch without a certificate, and its settlement root. The committee
-// signs rollup.SettlementMessage of both, with the committee's root as the next.
+// PendingSettlement returns the oldest settled epoch without a certificate, and its settlement
+// root. The committee signs rollup.SettlementMessage of both, with the committee's root as the
+// next.
 func (v *View) PendingSettlement() (epoch uint32, root rollup.Hash, ok bool) {
 	for _, s := range v.settlements {
 		if s.Certificate == nil {
@@ -178,8 +180,8 @@ func (v *View) PendingSettlement() (epoch uint32, root rollup.Hash, ok bool) {
 	return 0, rollup.Hash{}, false
 }
 
-// Settlement returns the settlement of an epoch. It is kept until it is certified and its epoch lies more than
-// Params.LateEpochs + 8 behind.
+// Settlement returns the settlement of an epoch. It is kept until it is certified and its epoch
+// lies more than Params.LateEpochs + 8 behind.
 func (v *View) Settlement(epoch uint32) (*Settlement, bool) { return v.settlement(epoch) }
 
 // Supply returns the sum of all balances and stakes, in micro-credits.

@@ -52,12 +52,16 @@ type orderedEpoch struct {
 	nodes vector[spans] // of the nodes up to the highest that ordered any
 }
 
-// orderedWindows remembers which windows were ordered, for the epochs that a certificate may still name; ascending by
-// epoch. The slice is replaced when it changes, so that copies of it are snapshots.
+// orderedWindows remembers which windows were ordered, for the epochs that a certificate may still
+// name; ascending by epoch. The slice is replaced when it changes, so that copies of it are
+// snapshots.
 type orderedWindows []orderedEpoch
 
 func (o orderedWindows) search(epoch uint32) (int, bool) {
-	return slices.BinarySearchFunc(o, epoch, func(x orderedEpoch, e uint32) int { return cmp.Compare(x.epoch, e) })
+	return slices.BinarySearchFunc(o, epoch, func(x orderedEpoch,
+		e uint32) int {
+		return cmp.Compare(x.epoch, e)
+	})
 }
 
 func (o orderedWindows) of(node, epoch uint32) spans {

@@ -20,8 +20,8 @@ type network struct {
 	proven        memory
 }
 
-// world is everything that views show and transactions are judged by. A copy of it is a snapshot as long as the
-// original goes on under another generation (see vector).
+// world is everything that views show and transactions are judged by. A copy of it is a snapshot as
+// long as the original goes on under another generation (see vector).
 type world struct {
 	*network
 	height   int64
@@ -62,10 +62,12 @@ type client struct {
 	payers []payerSpan // ascending; never changed in place
 }
 
-// payerSpan says who pays from an epoch on. The first of a client's also holds for the epochs before.
+// payerSpan says who pays from an epoch on. The first of a client's also holds for the epochs
+// before.
 type payerSpan struct{ from, payer uint32 }
 
-// clientKey is a registered key. It is decoded when it is first asked for: at a restart, millions need not be.
+// clientKey is a registered key. It is decoded when it is first asked for: at a restart, millions
+// need not be.
 type clientKey struct {
 	bytes   BLSKey
 	decoded atomic.Pointer[bls.PublicKey]
@@ -115,7 +117,8 @@ func (w *world) taken(key *BLSKey) bool {
 	return ok && w.clients.at(i).key.bytes == *key
 }
 
-// payer returns who pays for a client in an epoch, which is right for epochs that may still be ordered.
+// payer returns who pays for a client in an epoch, which is right for epochs that may still be
+// ordered.
 func (w *world) payer(c uint32, epoch uint32) uint32 {
 	payers := w.clients.at(c).payers
 	i := len(payers) - 1
@@ -139,10 +142,11 @@ func digestOf(key []byte) [32]byte { return blake3.Sum256(key) }
 
 func at(ns int64) time.Time { return time.Unix(0, ns).UTC() }
 
-// memory holds digests of transactions whose signatures and proofs verified, so that they are verified once: when a
-// transaction is checked, and not again when it is applied. It is bounded, and its contents change how long an answer
-// takes, never the answer: for the rest of a transaction's judgement nothing is remembered, and what is remembered
-// depends on nothing but the transaction and what the genesis or a settlement fixed for good. Safe for concurrent use.
+// memory holds digests of transactions whose signatures and proofs verified, so that they are
+// verified once: when a transaction is checked, and not again when it is applied. It is bounded,
+// and its contents change how long an answer takes, never the answer: for the rest of a
+// transaction's judgement nothing is remembered, and what is remembered depends on nothing but the
+// transaction and what the genesis or a settlement fixed for good. Safe for concurrent use.
 type memory struct {
 	slots [1 << 12]atomic.Pointer[rollup.Hash]
 }

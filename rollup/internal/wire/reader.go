@@ -8,7 +8,8 @@ import (
 
 var le = binary.LittleEndian
 
-// Reader decodes fields from the front of B. It remembers the first failure; after one, every field reads as zero.
+// Reader decodes fields from the front of B. It remembers the first failure; after one, every field
+// reads as zero.
 type Reader struct {
 	B    []byte // what is left
 	Err  error
