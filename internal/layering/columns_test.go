@@ -62,6 +62,7 @@ var wide = []string{
 	"node/testnet",
 	"node/web",
 	"pipeline",
+	"pipeline/certify",
 	"pipeline/pipelinetest",
 	"proofs/ceremony",
 	"proofs/circuit",
