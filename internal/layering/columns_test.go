@@ -32,14 +32,13 @@ var wide = []string{
 	"client",
 	"internal/cli",
 	"internal/crash",
+	"internal/decoders",
 	"internal/flood",
 	"internal/mainjob",
 	"internal/outsider",
 	"internal/progress",
 	"internal/release",
-	"internal/retry",
 	"internal/testnet",
-	"internal/testnode",
 	"kernels/blake3",
 	"kernels/bls",
 	"kernels/cpu",
@@ -71,6 +70,7 @@ var wide = []string{
 	"proofs/prover",
 	"proofs/solidity",
 	"proofs/verifier",
+	"rollup/cosign",
 }
 
 // TestColumns checks the length of lines outside of wide; generated files are left alone.

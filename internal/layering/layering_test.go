@@ -71,7 +71,8 @@ var rooms = []struct {
 	{"node/ingest", join(core, "rollup/cosign", "rollup/export", "pipeline", "pipeline/status",
 		"pipeline/certify", "node/api", "node/door", "node/store")},
 	{"node/peer", join(core, "node/api", "node/door", "node/store")},
-	// What is seen of a node: the engine's condition, the pipeline's numbers and the puller's as they are.
+	// What is seen of a node: the engine's condition, the pipeline's numbers and the puller's as they
+	// are.
 	{"node/telemetry", join(ways, "node/committee", "node/peer")},
 	{"node/web", []string{"node/door", "node/telemetry"}},
 	// The node puts all of it together.
