@@ -196,11 +196,12 @@ func read[Req, Res any](ctx context.Context, n *nodes, name string, req *connect
 	next := func() {
 		e := order[0]
 		order, waiting = order[1:], append(waiting, e)
+		twin := again(req) // here: a request makes its header when it is first asked for
 		go func() {
 			err := n.current(ctx, e)
 			var res *connect.Response[Res]
 			if err == nil {
-				res, err = method(e.ledger)(ctx, again(req))
+				res, err = method(e.ledger)(ctx, twin)
 			}
 			answers <- answer[Res]{e, res, err}
 		}()
