@@ -36,7 +36,7 @@ func (j *job) collect() error {
 	for _, rung := range a.Rungs() { // the best first, behind it what a member may be shown instead
 		evidence, err := a.Evidence(rung)
 		if err != nil {
-			return fmt.Errorf("%w: %w", ReasonUnreadable, err)
+			return rollup.Refuse(ReasonUnreadable, "%w", err)
 		}
 		list = append(list, shown{rung, evidence})
 	}
@@ -93,7 +93,8 @@ func (j *job) shares(ctx context.Context, h *rollup.Header, list []shown, pushin
 	for left := n; left > 0; {
 		updated := o.chain.Updated()
 		if o.expired(j.key) {
-			return nil, 0, fmt.Errorf("%w: %d of %d members have signed", ReasonLate, len(shares), n)
+			return nil, 0, rollup.Refuse(ReasonLate, "%d of %d members have signed",
+				len(shares), n)
 		}
 		var a answer
 		select {
@@ -107,7 +108,7 @@ func (j *job) shares(ctx context.Context, h *rollup.Header, list []shown, pushin
 		if a.err != nil {
 			open[a.position/8] &^= 1 << (a.position % 8)
 			if !committee.Quorum(open) {
-				return nil, 0, fmt.Errorf("%w; the last: %w", ReasonRefused, a.err)
+				return nil, 0, rollup.Refuse(ReasonRefused, "the last: %w", a.err)
 			}
 			continue
 		}

@@ -152,7 +152,7 @@ func (j *job) lookUp() error {
 	case err == nil:
 		c, err := rollup.ParseCertificate(encoded)
 		if err != nil {
-			return fmt.Errorf("%w: its certificate: %w", ReasonUnreadable, err)
+			return rollup.Refuse(ReasonUnreadable, "its certificate: %w", err)
 		}
 		j.certificate = encoded
 		j.describe(&c.Header)
@@ -193,7 +193,7 @@ func (j *job) load() (*rollup.Archive, error) {
 	o := j.o
 	a, err := o.store.Sealed(j.key)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ReasonUnreadable, err)
+		return nil, rollup.Refuse(ReasonUnreadable, "%w", err)
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()

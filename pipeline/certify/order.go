@@ -2,7 +2,6 @@ package certify
 
 import (
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -26,14 +25,14 @@ func (j *job) order() error {
 		if tx == nil {
 			c, err := rollup.ParseCertificate(j.certificate)
 			if err != nil {
-				return fmt.Errorf("%w: its certificate: %w", ReasonUnreadable, err)
+				return rollup.Refuse(ReasonUnreadable, "its certificate: %w", err)
 			}
 			tx = ledger.NewCertificate(o.cfg.Network, c)
 		}
 		if time.Until(again) <= 0 {
 			err := o.chain.SubmitTx(o.ctx, tx)
 			if errors.Is(err, ledger.CodeEpochTooOld) {
-				return fmt.Errorf("%w: %w", ReasonLate, err)
+				return rollup.Refuse(ReasonLate, "%w", err)
 			}
 			if err != nil && o.ctx.Err() == nil && !errors.Is(err, ledger.CodeAlreadyOrdered) {
 				o.log.Warn("certificate not taken", "epoch", j.key.Epoch, "window", j.key.Window,

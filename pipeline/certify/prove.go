@@ -232,7 +232,7 @@ func (o *Outbox) proveSegment(s *rollup.Segment, statements []rollup.Statement) 
 		return proof, err
 	}
 	if err := o.cfg.Proofs.VerifyProof(s.Size, s.Public.Bytes(), &proof); err != nil {
-		return proof, fmt.Errorf("%w: %w", ProofWrong, err)
+		return proof, rollup.Refuse(ProofWrong, "%w", err)
 	}
 	return proof, nil
 }
