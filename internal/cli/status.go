@@ -59,12 +59,8 @@ func statusOf(ctx context.Context, c *client.Client) (*nodeStatus, error) {
 	if err != nil {
 		return nil, err
 	}
-	detail, err := answer.Detail.MarshalJSON()
-	if err != nil {
-		return nil, err
-	}
 	s := &nodeStatus{Ready: true}
-	if err := json.Unmarshal(detail, &s.Snapshot); err != nil {
+	if err := json.Unmarshal([]byte(answer.DetailJson), &s.Snapshot); err != nil {
 		return nil, fmt.Errorf("the node's snapshot is not of this version (%s, this is %s): %w", answer.Version, telemetry.BuildInfo().Version, err)
 	}
 	s.Checks = telemetry.Checks(&s.Snapshot)

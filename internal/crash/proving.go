@@ -24,12 +24,8 @@ func (n *Network) Snapshot(ctx context.Context, i int) (*telemetry.Snapshot, err
 	if err != nil {
 		return nil, err
 	}
-	b, err := status.Detail.MarshalJSON()
-	if err != nil {
-		return nil, err
-	}
 	s := new(telemetry.Snapshot)
-	return s, json.Unmarshal(b, s)
+	return s, json.Unmarshal([]byte(status.DetailJson), s)
 }
 
 // AwaitProving waits until a node's prover works on a proof.

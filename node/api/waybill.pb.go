@@ -16,7 +16,6 @@ package api
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
-	structpb "google.golang.org/protobuf/types/known/structpb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -1234,8 +1233,8 @@ type GetStatusResponse struct {
 	Clients          uint32                 `protobuf:"varint,12,opt,name=clients,proto3" json:"clients,omitempty"`
 	Nodes            uint32                 `protobuf:"varint,13,opt,name=nodes,proto3" json:"nodes,omitempty"`
 	Services         uint32                 `protobuf:"varint,14,opt,name=services,proto3" json:"services,omitempty"`
-	// The node's own snapshot: pipeline, committee, store.
-	Detail        *structpb.Struct `protobuf:"bytes,15,opt,name=detail,proto3" json:"detail,omitempty"`
+	// The node's own snapshot as JSON: pipeline, committee, store. docs/status.md explains its words.
+	DetailJson    string `protobuf:"bytes,16,opt,name=detail_json,json=detailJson,proto3" json:"detail_json,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1368,11 +1367,11 @@ func (x *GetStatusResponse) GetServices() uint32 {
 	return 0
 }
 
-func (x *GetStatusResponse) GetDetail() *structpb.Struct {
+func (x *GetStatusResponse) GetDetailJson() string {
 	if x != nil {
-		return x.Detail
+		return x.DetailJson
 	}
-	return nil
+	return ""
 }
 
 type GetAccountRequest struct {
@@ -2890,7 +2889,7 @@ var File_waybill_proto protoreflect.FileDescriptor
 const file_waybill_proto_rawDesc = "" +
 	"\n" +
 	"\rwaybill.proto\x12\n" +
-	"waybill.v1\x1a\x1cgoogle/protobuf/struct.proto\"\x9f\x02\n" +
+	"waybill.v1\"\x9f\x02\n" +
 	"\vCosignOffer\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\rR\x04node\x12\x14\n" +
@@ -2981,7 +2980,7 @@ const file_waybill_proto_rawDesc = "" +
 	"\x04hash\x18\x01 \x01(\tR\x04hash\"\x1f\n" +
 	"\tTxRefusal\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\"\x12\n" +
-	"\x10GetStatusRequest\"\xdd\x03\n" +
+	"\x10GetStatusRequest\"\xdb\x03\n" +
 	"\x11GetStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x18\n" +
 	"\anetwork\x18\x02 \x01(\tR\anetwork\x12\x12\n" +
@@ -2999,8 +2998,9 @@ const file_waybill_proto_rawDesc = "" +
 	"openWindow\x12\x18\n" +
 	"\aclients\x18\f \x01(\rR\aclients\x12\x14\n" +
 	"\x05nodes\x18\r \x01(\rR\x05nodes\x12\x1a\n" +
-	"\bservices\x18\x0e \x01(\rR\bservices\x12/\n" +
-	"\x06detail\x18\x0f \x01(\v2\x17.google.protobuf.StructR\x06detail\"E\n" +
+	"\bservices\x18\x0e \x01(\rR\bservices\x12\x1f\n" +
+	"\vdetail_json\x18\x10 \x01(\tR\n" +
+	"detailJsonJ\x04\b\x0f\x10\x10R\x06detail\"E\n" +
 	"\x11GetAccountRequest\x12\x12\n" +
 	"\x03key\x18\x01 \x01(\tH\x00R\x03key\x12\x16\n" +
 	"\x05index\x18\x02 \x01(\rH\x00R\x05indexB\x04\n" +
@@ -3198,7 +3198,6 @@ var file_waybill_proto_goTypes = []any{
 	(*ExportRollupRequest)(nil),     // 40: waybill.v1.ExportRollupRequest
 	(*ExportSettlementRequest)(nil), // 41: waybill.v1.ExportSettlementRequest
 	(*ExportResponse)(nil),          // 42: waybill.v1.ExportResponse
-	(*structpb.Struct)(nil),         // 43: google.protobuf.Struct
 }
 var file_waybill_proto_depIdxs = []int32{
 	2,  // 0: waybill.v1.CosignOffer.ranges:type_name -> waybill.v1.StatementRange
@@ -3206,52 +3205,51 @@ var file_waybill_proto_depIdxs = []int32{
 	7,  // 2: waybill.v1.SubmitAckRequest.ack:type_name -> waybill.v1.Ack
 	7,  // 3: waybill.v1.GetAckRequest.ack:type_name -> waybill.v1.Ack
 	0,  // 4: waybill.v1.GetAckResponse.state:type_name -> waybill.v1.AckState
-	43, // 5: waybill.v1.GetStatusResponse.detail:type_name -> google.protobuf.Struct
-	23, // 6: waybill.v1.GetClientsResponse.clients:type_name -> waybill.v1.Client
-	26, // 7: waybill.v1.GetServicesResponse.services:type_name -> waybill.v1.Service
-	29, // 8: waybill.v1.GetNodesResponse.nodes:type_name -> waybill.v1.Node
-	32, // 9: waybill.v1.GetSettlementResponse.rows:type_name -> waybill.v1.SettlementRow
-	37, // 10: waybill.v1.ListOwnRollupsResponse.rollups:type_name -> waybill.v1.Rollup
-	37, // 11: waybill.v1.ListRollupsResponse.rollups:type_name -> waybill.v1.Rollup
-	5,  // 12: waybill.v1.IngestService.SubmitAcks:input_type -> waybill.v1.SubmitAcksRequest
-	8,  // 13: waybill.v1.IngestService.SubmitAck:input_type -> waybill.v1.SubmitAckRequest
-	11, // 14: waybill.v1.IngestService.FollowWindows:input_type -> waybill.v1.FollowWindowsRequest
-	13, // 15: waybill.v1.IngestService.GetAck:input_type -> waybill.v1.GetAckRequest
-	3,  // 16: waybill.v1.IngestService.Cosign:input_type -> waybill.v1.CosignRequest
-	15, // 17: waybill.v1.LedgerService.SubmitTx:input_type -> waybill.v1.SubmitTxRequest
-	18, // 18: waybill.v1.LedgerService.GetStatus:input_type -> waybill.v1.GetStatusRequest
-	20, // 19: waybill.v1.LedgerService.GetAccount:input_type -> waybill.v1.GetAccountRequest
-	22, // 20: waybill.v1.LedgerService.GetClients:input_type -> waybill.v1.GetClientsRequest
-	25, // 21: waybill.v1.LedgerService.GetServices:input_type -> waybill.v1.GetServicesRequest
-	28, // 22: waybill.v1.LedgerService.GetNodes:input_type -> waybill.v1.GetNodesRequest
-	31, // 23: waybill.v1.LedgerService.GetSettlement:input_type -> waybill.v1.GetSettlementRequest
-	34, // 24: waybill.v1.LedgerService.ListOwnRollups:input_type -> waybill.v1.ListOwnRollupsRequest
-	36, // 25: waybill.v1.LedgerService.ListRollups:input_type -> waybill.v1.ListRollupsRequest
-	39, // 26: waybill.v1.LedgerService.ExportAck:input_type -> waybill.v1.ExportAckRequest
-	40, // 27: waybill.v1.LedgerService.ExportRollup:input_type -> waybill.v1.ExportRollupRequest
-	41, // 28: waybill.v1.LedgerService.ExportSettlement:input_type -> waybill.v1.ExportSettlementRequest
-	6,  // 29: waybill.v1.IngestService.SubmitAcks:output_type -> waybill.v1.SubmitAcksResponse
-	9,  // 30: waybill.v1.IngestService.SubmitAck:output_type -> waybill.v1.SubmitAckResponse
-	12, // 31: waybill.v1.IngestService.FollowWindows:output_type -> waybill.v1.WindowInfo
-	14, // 32: waybill.v1.IngestService.GetAck:output_type -> waybill.v1.GetAckResponse
-	1,  // 33: waybill.v1.IngestService.Cosign:output_type -> waybill.v1.CosignOffer
-	16, // 34: waybill.v1.LedgerService.SubmitTx:output_type -> waybill.v1.SubmitTxResponse
-	19, // 35: waybill.v1.LedgerService.GetStatus:output_type -> waybill.v1.GetStatusResponse
-	21, // 36: waybill.v1.LedgerService.GetAccount:output_type -> waybill.v1.GetAccountResponse
-	24, // 37: waybill.v1.LedgerService.GetClients:output_type -> waybill.v1.GetClientsResponse
-	27, // 38: waybill.v1.LedgerService.GetServices:output_type -> waybill.v1.GetServicesResponse
-	30, // 39: waybill.v1.LedgerService.GetNodes:output_type -> waybill.v1.GetNodesResponse
-	33, // 40: waybill.v1.LedgerService.GetSettlement:output_type -> waybill.v1.GetSettlementResponse
-	35, // 41: waybill.v1.LedgerService.ListOwnRollups:output_type -> waybill.v1.ListOwnRollupsResponse
-	38, // 42: waybill.v1.LedgerService.ListRollups:output_type -> waybill.v1.ListRollupsResponse
-	42, // 43: waybill.v1.LedgerService.ExportAck:output_type -> waybill.v1.ExportResponse
-	42, // 44: waybill.v1.LedgerService.ExportRollup:output_type -> waybill.v1.ExportResponse
-	42, // 45: waybill.v1.LedgerService.ExportSettlement:output_type -> waybill.v1.ExportResponse
-	29, // [29:46] is the sub-list for method output_type
-	12, // [12:29] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	23, // 5: waybill.v1.GetClientsResponse.clients:type_name -> waybill.v1.Client
+	26, // 6: waybill.v1.GetServicesResponse.services:type_name -> waybill.v1.Service
+	29, // 7: waybill.v1.GetNodesResponse.nodes:type_name -> waybill.v1.Node
+	32, // 8: waybill.v1.GetSettlementResponse.rows:type_name -> waybill.v1.SettlementRow
+	37, // 9: waybill.v1.ListOwnRollupsResponse.rollups:type_name -> waybill.v1.Rollup
+	37, // 10: waybill.v1.ListRollupsResponse.rollups:type_name -> waybill.v1.Rollup
+	5,  // 11: waybill.v1.IngestService.SubmitAcks:input_type -> waybill.v1.SubmitAcksRequest
+	8,  // 12: waybill.v1.IngestService.SubmitAck:input_type -> waybill.v1.SubmitAckRequest
+	11, // 13: waybill.v1.IngestService.FollowWindows:input_type -> waybill.v1.FollowWindowsRequest
+	13, // 14: waybill.v1.IngestService.GetAck:input_type -> waybill.v1.GetAckRequest
+	3,  // 15: waybill.v1.IngestService.Cosign:input_type -> waybill.v1.CosignRequest
+	15, // 16: waybill.v1.LedgerService.SubmitTx:input_type -> waybill.v1.SubmitTxRequest
+	18, // 17: waybill.v1.LedgerService.GetStatus:input_type -> waybill.v1.GetStatusRequest
+	20, // 18: waybill.v1.LedgerService.GetAccount:input_type -> waybill.v1.GetAccountRequest
+	22, // 19: waybill.v1.LedgerService.GetClients:input_type -> waybill.v1.GetClientsRequest
+	25, // 20: waybill.v1.LedgerService.GetServices:input_type -> waybill.v1.GetServicesRequest
+	28, // 21: waybill.v1.LedgerService.GetNodes:input_type -> waybill.v1.GetNodesRequest
+	31, // 22: waybill.v1.LedgerService.GetSettlement:input_type -> waybill.v1.GetSettlementRequest
+	34, // 23: waybill.v1.LedgerService.ListOwnRollups:input_type -> waybill.v1.ListOwnRollupsRequest
+	36, // 24: waybill.v1.LedgerService.ListRollups:input_type -> waybill.v1.ListRollupsRequest
+	39, // 25: waybill.v1.LedgerService.ExportAck:input_type -> waybill.v1.ExportAckRequest
+	40, // 26: waybill.v1.LedgerService.ExportRollup:input_type -> waybill.v1.ExportRollupRequest
+	41, // 27: waybill.v1.LedgerService.ExportSettlement:input_type -> waybill.v1.ExportSettlementRequest
+	6,  // 28: waybill.v1.IngestService.SubmitAcks:output_type -> waybill.v1.SubmitAcksResponse
+	9,  // 29: waybill.v1.IngestService.SubmitAck:output_type -> waybill.v1.SubmitAckResponse
+	12, // 30: waybill.v1.IngestService.FollowWindows:output_type -> waybill.v1.WindowInfo
+	14, // 31: waybill.v1.IngestService.GetAck:output_type -> waybill.v1.GetAckResponse
+	1,  // 32: waybill.v1.IngestService.Cosign:output_type -> waybill.v1.CosignOffer
+	16, // 33: waybill.v1.LedgerService.SubmitTx:output_type -> waybill.v1.SubmitTxResponse
+	19, // 34: waybill.v1.LedgerService.GetStatus:output_type -> waybill.v1.GetStatusResponse
+	21, // 35: waybill.v1.LedgerService.GetAccount:output_type -> waybill.v1.GetAccountResponse
+	24, // 36: waybill.v1.LedgerService.GetClients:output_type -> waybill.v1.GetClientsResponse
+	27, // 37: waybill.v1.LedgerService.GetServices:output_type -> waybill.v1.GetServicesResponse
+	30, // 38: waybill.v1.LedgerService.GetNodes:output_type -> waybill.v1.GetNodesResponse
+	33, // 39: waybill.v1.LedgerService.GetSettlement:output_type -> waybill.v1.GetSettlementResponse
+	35, // 40: waybill.v1.LedgerService.ListOwnRollups:output_type -> waybill.v1.ListOwnRollupsResponse
+	38, // 41: waybill.v1.LedgerService.ListRollups:output_type -> waybill.v1.ListRollupsResponse
+	42, // 42: waybill.v1.LedgerService.ExportAck:output_type -> waybill.v1.ExportResponse
+	42, // 43: waybill.v1.LedgerService.ExportRollup:output_type -> waybill.v1.ExportResponse
+	42, // 44: waybill.v1.LedgerService.ExportSettlement:output_type -> waybill.v1.ExportResponse
+	28, // [28:45] is the sub-list for method output_type
+	11, // [11:28] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_waybill_proto_init() }

@@ -10,7 +10,6 @@ import (
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/store"
@@ -84,13 +83,10 @@ func (s ledgerService) GetStatus(context.Context, *connect.Request[api.GetStatus
 	}
 	if s.cfg.Status != nil {
 		snapshot, err := json.Marshal(s.cfg.Status())
-		if err == nil {
-			status.Detail = new(structpb.Struct)
-			err = status.Detail.UnmarshalJSON(snapshot)
-		}
 		if err != nil {
 			return nil, connect.NewError(connect.CodeInternal, fmt.Errorf("snapshot: %w", err))
 		}
+		status.DetailJson = string(snapshot)
 	}
 	return connect.NewResponse(status), nil
 }
