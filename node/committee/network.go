@@ -8,6 +8,7 @@ import (
 
 	"github.com/cometbft/cometbft/config"
 	cmted25519 "github.com/cometbft/cometbft/crypto/ed25519"
+	"github.com/cometbft/cometbft/mempool"
 	"github.com/cometbft/cometbft/p2p"
 	"github.com/cometbft/cometbft/p2p/conn"
 	"github.com/cometbft/cometbft/version"
@@ -21,6 +22,7 @@ func (e *Engine) connect(ec *config.Config, c *Config) error {
 	pc := port.Config{
 		Key: c.TransportKey, Listen: c.Listen, Info: e.nodeInfo(c), Admit: admission(e.app, c),
 		Mconn: multiplexing(ec.P2P), Logger: c.Logger, Engine: e.log.With("module", "p2p"),
+		Metered: mempool.MempoolChannel,
 	}
 	for _, p := range c.Peers {
 		who, _ := e.app.registered(p.Key)
@@ -67,19 +69,13 @@ func admission(a *app, c *Config) func(ed25519.PublicKey) (port.Identity, bool) 
 
 // nodeInfo is what the node tells its peers about itself. Nobody dials the address in it.
 func (e *Engine) nodeInfo(c *Config) p2p.DefaultNodeInfo {
-	info := p2p.DefaultNodeInfo{
+	return p2p.DefaultNodeInfo{
 		ProtocolVersion: p2p.NewProtocolVersion(version.P2PProtocol, e.parts.state.Version.Consensus.Block,
 			e.parts.state.Version.Consensus.App),
 		DefaultNodeID: p2p.PubKeyToID(cmted25519.PrivKey(c.TransportKey).PubKey()),
 		Network:       c.Genesis.ChainID, Version: version.TMCoreSemVer, ListenAddr: "tcp://" + c.Listen,
 		Moniker: "waybill",
 	}
-	for _, r := range e.parts.reactors {
-		for _, d := range r.GetChannels() {
-			info.Channels = append(info.Channels, d.ID)
-		}
-	}
-	return info
 }
 
 // multiplexing keeps the engine's own pings, which a busy node may answer late, far apart:

@@ -106,7 +106,7 @@ func (s *Switch) compatible(info p2p.DefaultNodeInfo) error {
 		return refuse(ReasonNetwork, err)
 	}
 	if !info.HasChannel(heartbeatChannel) {
-		return refuse(ReasonEngine, errors.New("no heartbeats"))
+		return refuse(ReasonEngine, fmt.Errorf("%q without heartbeats", info.Version))
 	}
 	return nil
 }

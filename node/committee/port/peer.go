@@ -96,6 +96,9 @@ func (p *peer) receive(id byte, b []byte) {
 	if id == heartbeatChannel {
 		return
 	}
+	if id == p.s.c.Metered && !p.who.Member && !p.s.meter.take(p.ID()) {
+		return
+	}
 	c := p.s.byID[id]
 	if f, ok := c.reactor.(p2p.MsgBytesFilter); ok {
 		if err := f.FilterMsgBytes(id, p, b); err != nil {

@@ -7,9 +7,11 @@ import (
 	"time"
 )
 
-// limits bound what callers may have before they are known.
+// limits bound what callers and peers may have.
 type limits struct {
 	strangers, members gates
+	followers          int     // peers that are registered and no members
+	metered            float64 // messages a second on the metered channel, of each of them
 }
 
 // gates are the limits of one class of addresses.
@@ -25,6 +27,7 @@ type gates struct {
 // strangers can take one per cent of a processor, and a member's address two; what waits costs
 // about 8 kB, and a handshake at most 1 MiB.
 var defaults = limits{
+	followers: 64, metered: 200,
 	strangers: gates{waiting: 256, waitingEach: 64, shaking: 16, shakingEach: 4, rate: 30, burst: 60, rateEach: 3, burstEach: 10,
 		patience: 100 * time.Millisecond},
 	members: gates{waiting: 1024, waitingEach: 128, shaking: 128, shakingEach: 32, rate: 500, burst: 1000, rateEach: 60, burstEach: 120,

@@ -75,11 +75,14 @@ type Config struct {
 	// Admit says whether the holder of a transport key may be a peer, and which one it is. It is
 	// asked for every caller that has shown its key, so a node that is registered while others run
 	// is admitted by them from then on.
-	Admit   func(ed25519.PublicKey) (Identity, bool)
-	Mconn   conn.MConnConfig
-	Logger  *slog.Logger
-	Engine  log.Logger // of the engine's own parts
-	limits  limits     // in tests; zero: the defaults
+	Admit  func(ed25519.PublicKey) (Identity, bool)
+	Mconn  conn.MConnConfig
+	Logger *slog.Logger
+	Engine log.Logger // of the engine's own parts
+	// Metered is a channel on which peers that are not members are heard only so often: what they
+	// send there costs this node more than them. What is too much is dropped.
+	Metered byte
+	limits  limits // in tests; zero: the defaults
 	silence time.Duration
 }
 
@@ -114,6 +117,7 @@ type Switch struct {
 	door    *door
 	known   *addresses
 	board   *board
+	meter   rates[p2p.ID] // of Metered
 	tasks   sync.WaitGroup
 	ctx     context.Context
 	cancel  context.CancelFunc
@@ -137,6 +141,10 @@ func New(c Config) *Switch {
 	s := &Switch{
 		c: c, key: cmted25519.PrivKey(c.Key), byID: map[byte]channel{}, peers: p2p.NewPeerSet(),
 		known: newAddresses(), board: newBoard(c.Peers, c.Logger),
+		meter: rates[p2p.ID]{
+			each: c.limits.metered, burstEach: 10 * c.limits.metered,
+			all: 5 * c.limits.metered, burst: 20 * c.limits.metered,
+		},
 	}
 	s.channels = []*conn.ChannelDescriptor{{ID: heartbeatChannel, Priority: 10, SendQueueCapacity: 1, RecvMessageCapacity: 16}}
 	s.c.Info.Channels = append([]byte{heartbeatChannel}, c.Info.Channels...)
@@ -149,6 +157,7 @@ func New(c Config) *Switch {
 func (s *Switch) AddReactor(name string, r p2p.Reactor) p2p.Reactor {
 	for _, d := range r.GetChannels() {
 		s.channels = append(s.channels, d)
+		s.c.Info.Channels = append(s.c.Info.Channels, d.ID)
 		s.byID[d.ID] = channel{reactor: r, message: d.MessageType}
 	}
 	s.reactors = append(s.reactors, reactor{name, r})
@@ -245,6 +254,10 @@ func (s *Switch) join(p *peer) error {
 		}
 		s.leave(old, ReasonReplaced)
 	}
+	if !s.room(p) {
+		p.CloseConn()
+		return ReasonBusy
+	}
 	for _, r := range s.reactors {
 		r.InitPeer(p)
 	}
@@ -261,6 +274,21 @@ func (s *Switch) join(p *peer) error {
 		r.AddPeer(p)
 	}
 	return nil
+}
+
+// room says whether a peer may join. Members, and whom the operator names, always may; of others,
+// whose registration need not have cost much, so many.
+func (s *Switch) room(p *peer) bool {
+	if p.who.Member || !p.who.Registered || p.outbound {
+		return true
+	}
+	followers := 0
+	for _, other := range s.peers.Copy() {
+		if o := other.(*peer); o.who.Registered && !o.who.Member && !o.outbound {
+			followers++
+		}
+	}
+	return followers < s.c.limits.followers
 }
 
 // keepsOlder says whether a peer's older connection outlives its newer one: only when each side has

@@ -54,11 +54,25 @@ func info(k ed25519.PrivateKey) p2p.DefaultNodeInfo {
 		Version: "0.39.4", ListenAddr: "tcp://127.0.0.1:1", Moniker: "test"}
 }
 
+// build makes a switch with small limits for peers that are not members.
+func build(name string, r *registry, peers ...Target) *Switch {
+	small := defaults
+	small.followers, small.metered = 6, 5
+	return New(Config{
+		Key: key(name), Info: info(key(name)), Listen: "127.0.0.1:0", Peers: peers, Admit: r.admit,
+		Mconn: conn.DefaultMConnConfig(), Engine: log.NewNopLogger(), limits: small,
+		Logger: slog.New(slog.DiscardHandler),
+	})
+}
+
 // open starts a switch without reactors.
 func open(t *testing.T, name string, r *registry, peers ...Target) *Switch {
 	t.Helper()
-	s := New(Config{Key: key(name), Info: info(key(name)), Listen: "127.0.0.1:0", Peers: peers, Admit: r.admit,
-		Mconn: conn.DefaultMConnConfig(), Logger: slog.New(slog.DiscardHandler), Engine: log.NewNopLogger()})
+	return begin(t, build(name, r, peers...))
+}
+
+func begin(t *testing.T, s *Switch) *Switch {
+	t.Helper()
 	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -34,6 +34,9 @@ func (s Status) Name() string {
 	return "peer " + s.ID
 }
 
+// minOutage is how long a peer may be away, as one that starts is, before the log says why.
+const minOutage = time.Second
+
 // minLineGap bounds the lines of the log about one peer that comes and goes.
 const minLineGap = 2 * time.Second
 
@@ -129,7 +132,7 @@ func (b *board) failed(id p2p.ID, address string, why error) {
 	reason := ReasonOf(why)
 	e.Reason, e.LastError = reason.String(), why.Error()
 	b.wake()
-	if slices.Contains(e.told, reason) {
+	if time.Since(e.Since) < minOutage || slices.Contains(e.told, reason) {
 		return
 	}
 	e.told = append(e.told, reason)
