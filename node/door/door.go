@@ -85,7 +85,7 @@ type Door struct {
 // New returns a door.
 func New(cfg Config) *Door {
 	if cfg.Identify == nil {
-		cfg.Identify = func(r *http.Request) (Caller, error) { return Caller{Key: AddressOf(r.RemoteAddr)}, nil }
+		cfg.Identify = byAddress
 	}
 	if cfg.Wire == nil {
 		cfg.Wire = Wire
@@ -100,6 +100,10 @@ func New(cfg Config) *Door {
 		}
 	}
 	return d
+}
+
+func byAddress(r *http.Request) (Caller, error) {
+	return Caller{Key: AddressOf(r.RemoteAddr)}, nil
 }
 
 // Reserved returns the bytes of requests that are being read or worked on.
@@ -161,8 +165,8 @@ func CallerOf(ctx context.Context) Caller { return aboutCall(ctx).caller }
 // DeadlinesOf returns the deadlines of such a call.
 func DeadlinesOf(ctx context.Context) *Deadlines { return aboutCall(ctx).deadlines }
 
-func (d *Door) serve(w http.ResponseWriter, r *http.Request, next http.Handler, limit *Limit, caller Caller,
-	deadlines *Deadlines) {
+func (d *Door) serve(w http.ResponseWriter, r *http.Request, next http.Handler, limit *Limit,
+	caller Caller, deadlines *Deadlines) {
 	body, err := NewBody(r, caller.Key, Bound{Bytes: limit.Body, Pace: d.cfg.Pace,
 		Budget: d.budgets[caller.Class], Stream: limit.Stream && r.Method == http.MethodPost}, deadlines)
 	if err == nil {
@@ -249,11 +253,12 @@ type call struct {
 }
 
 func newGate(limit Limit) *gate {
-	return &gate{limit: limit, places: NewShares[string](int64(limit.Places)), held: make(map[string]int)}
+	places := NewShares[string](int64(limit.Places))
+	return &gate{limit: limit, places: places, held: make(map[string]int)}
 }
 
 // enter takes a place for a call; leave gives it back.
-func (g *gate) enter(caller string, cancel context.CancelCauseFunc) (leave func(), refusal *Refusal) {
+func (g *gate) enter(caller string, cancel context.CancelCauseFunc) (leave func(), _ *Refusal) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.limit.Yields {

@@ -64,6 +64,9 @@ func (e *DelayError) Error() string {
 
 func (e *DelayError) Unwrap() error { return e.Err }
 
+// RetryAfter lets those who do not know this package find the delay with errors.As.
+func (e *DelayError) RetryAfter() time.Duration { return e.After }
+
 // RetryAfter returns when to come again after an error that says so, or 0.
 func RetryAfter(err error) time.Duration {
 	var delay *DelayError

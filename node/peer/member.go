@@ -105,7 +105,8 @@ var atFault = map[Reason]bool{ReasonNotOwner: true, ReasonInvalid: true, ReasonC
 // Push verifies a rollup on behalf of the node that holds the transport key caller, keeps it durably
 // and returns this member's signature on it. The same rollup again gets the same signature. Errors
 // are a *Refusal, ctx's error, or the store's.
-func (m *Member) Push(ctx context.Context, caller TransportKey, header, evidence []byte) (share [bls.SignatureSize]byte, err error) {
+func (m *Member) Push(ctx context.Context, caller TransportKey, header, evidence []byte) (
+	share [bls.SignatureSize]byte, err error) {
 	h, err := m.certify(ctx, caller, header, evidence)
 	if err != nil {
 		if refusal := (*Refusal)(nil); errors.As(err, &refusal) {

@@ -34,18 +34,26 @@ var reasons = [...]struct {
 	code    connect.Code
 	wire    api.PushReason
 }{
-	ReasonNotOwner: {"the caller is not the rollup's node", connect.CodePermissionDenied, api.PushReason_PUSH_REASON_NOT_OWNER},
-	ReasonInvalid:  {"the rollup is not valid", connect.CodeInvalidArgument, api.PushReason_PUSH_REASON_INVALID},
-	ReasonConflict: {"another rollup was signed for this window", connect.CodeAlreadyExists, api.PushReason_PUSH_REASON_CONFLICT},
-	ReasonLagging:  {"the member's chain has not caught up", connect.CodeUnavailable, api.PushReason_PUSH_REASON_LAGGING},
-	ReasonBusy:     {"no room to verify", connect.CodeResourceExhausted, api.PushReason_PUSH_REASON_BUSY},
-	ReasonTooOld:   {"the chain orders this epoch no more", connect.CodeFailedPrecondition, api.PushReason_PUSH_REASON_TOO_OLD},
-	ReasonNoProofs: {"the member lacks the key of these proofs, another rung may do", connect.CodeUnimplemented, api.PushReason_PUSH_REASON_NO_PROOFS},
+	ReasonNotOwner: {"the caller is not the rollup's node",
+		connect.CodePermissionDenied, api.PushReason_PUSH_REASON_NOT_OWNER},
+	ReasonInvalid: {"the rollup is not valid",
+		connect.CodeInvalidArgument, api.PushReason_PUSH_REASON_INVALID},
+	ReasonConflict: {"another rollup was signed for this window",
+		connect.CodeAlreadyExists, api.PushReason_PUSH_REASON_CONFLICT},
+	ReasonLagging: {"the member's chain has not caught up",
+		connect.CodeUnavailable, api.PushReason_PUSH_REASON_LAGGING},
+	ReasonBusy: {"no room to verify",
+		connect.CodeResourceExhausted, api.PushReason_PUSH_REASON_BUSY},
+	ReasonTooOld: {"the chain orders this epoch no more",
+		connect.CodeFailedPrecondition, api.PushReason_PUSH_REASON_TOO_OLD},
+	ReasonNoProofs: {"the member lacks the key of these proofs, another rung may do",
+		connect.CodeUnimplemented, api.PushReason_PUSH_REASON_NO_PROOFS},
 }
 
 // Reasons returns every reason.
 func Reasons() []Reason {
-	return []Reason{ReasonNotOwner, ReasonInvalid, ReasonConflict, ReasonLagging, ReasonBusy, ReasonTooOld, ReasonNoProofs}
+	return []Reason{ReasonNotOwner, ReasonInvalid, ReasonConflict, ReasonLagging, ReasonBusy,
+		ReasonTooOld, ReasonNoProofs}
 }
 
 func (r Reason) Error() string {

@@ -70,7 +70,8 @@ type place struct {
 // newRoom returns a room with some turns at once, and places for those who wait besides: for members
 // of the committee as many as given, for all others a fixed number.
 func newRoom(turns, members int) *room {
-	r := &room{turns: turns, spare: max(1, turns-1), running: make(map[TransportKey]int), last: make(map[TransportKey]uint64)}
+	r := &room{turns: turns, spare: max(1, turns-1), running: make(map[TransportKey]int),
+		last: make(map[TransportKey]uint64)}
 	for s, places := range [standings]int{stakeless: 8, staked: 16, seated: members} {
 		r.places[s] = door.NewShares[TransportKey](int64(turns + places))
 	}

@@ -24,7 +24,8 @@ import (
 )
 
 // strangers registers nodes with a stake each, and returns their transport keys.
-func strangers(t *testing.T, network *testnet.Network, count int, stake uint64) (keys []ed25519.PrivateKey) {
+func strangers(t *testing.T, network *testnet.Network, count int, stake uint64) (
+	keys []ed25519.PrivateKey) {
 	t.Helper()
 	owner := network.Members[0].Owner
 	account, ok := network.View().AccountByKey(ledger.KeyOf(owner))
@@ -35,10 +36,12 @@ func strangers(t *testing.T, network *testnet.Network, count int, stake uint64) 
 		name := fmt.Sprintf("stranger of %d", stake)
 		key, secret := testnet.Key(name, i), testnet.SecretKey(t, name, i)
 		proof := bls.Prove(secret)
-		network.MustSubmit(t, ledger.NewRegisterNode(network.ID, owner, account.Nonce+uint64(i), &ledger.NodeRegistration{
+		registration := &ledger.NodeRegistration{
 			BLSKey: secret.PublicKey().Bytes(), Proof: proof.Bytes(), TransportKey: ledger.KeyOf(key),
 			Stake: stake, PeerAddress: "127.0.0.1:1",
-		}))
+		}
+		nonce := account.Nonce + uint64(i)
+		network.MustSubmit(t, ledger.NewRegisterNode(network.ID, owner, nonce, registration))
 		keys = append(keys, key)
 	}
 	return keys
@@ -62,7 +65,8 @@ func (b *slowBody) Read(p []byte) (n int, err error) {
 }
 
 // holdPlaces opens pushes whose bodies do not come, calls of them for each key, until the test ends.
-func holdPlaces(t *testing.T, network *testnet.Network, address string, keys []ed25519.PrivateKey, calls int) {
+func holdPlaces(t *testing.T, network *testnet.Network, address string, keys []ed25519.PrivateKey,
+	calls int) {
 	t.Helper()
 	end := make(chan struct{})
 	var begun, running sync.WaitGroup

@@ -162,7 +162,8 @@ func refusedAtDoor(r *door.Refusal) error {
 // service implements api.PeerServiceHandler.
 type service struct{ *Server }
 
-func (s service) Push(ctx context.Context, req *connect.Request[api.PushRequest]) (*connect.Response[api.PushResponse], error) {
+func (s service) Push(ctx context.Context, req *connect.Request[api.PushRequest]) (
+	*connect.Response[api.PushResponse], error) {
 	if s.member == nil {
 		return nil, connect.NewError(connect.CodeUnimplemented, errors.New("this node is no member of the committee"))
 	}
@@ -173,7 +174,8 @@ func (s service) Push(ctx context.Context, req *connect.Request[api.PushRequest]
 	return connect.NewResponse(&api.PushResponse{Share: share[:]}), nil
 }
 
-func (s service) Pull(_ context.Context, req *connect.Request[api.PullRequest]) (*connect.Response[api.PullResponse], error) {
+func (s service) Pull(_ context.Context, req *connect.Request[api.PullRequest]) (
+	*connect.Response[api.PullResponse], error) {
 	if len(req.Msg.RollupId) != len(rollup.Hash{}) {
 		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("a rollup id has %d bytes, not %d", len(rollup.Hash{}), len(req.Msg.RollupId)))
 	}
