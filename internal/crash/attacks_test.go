@@ -246,16 +246,13 @@ func (t *target) post(ctx context.Context, client *http.Client, body io.Reader, 
 	c.refused.Add(1)
 }
 
-// bomb is a gigabyte of zeros, compressed.
+// bomb is a gigabyte of zeros, compressed: sixteen members, which gzip takes for one stream.
 var bomb = sync.OnceValue(func() []byte {
 	var b bytes.Buffer
 	w := gzip.NewWriter(&b)
-	zeros := make([]byte, 1<<20)
-	for range 1 << 10 {
-		_, _ = w.Write(zeros) // to memory
-	}
+	_, _ = w.Write(make([]byte, 64<<20)) // to memory
 	_ = w.Close()
-	return b.Bytes()
+	return bytes.Repeat(b.Bytes(), 16)
 })
 
 func gzipBombs(ctx context.Context, t *target, n int, c *tally) {

@@ -209,18 +209,63 @@ type Deadlines struct {
 	control *http.ResponseController // nil once the call is over
 	silence time.Time                // until when a stream may be silent between two messages
 	expired bool
+
+	// HTTP/2 keeps a timer for each deadline, and one that is set on a stream that was reset holds the
+	// memory of its connection until it fires. So there the timers are these, which End stops.
+	http2       bool
+	read, write *time.Timer
 }
 
 // NewDeadlines returns the deadlines of a call; End must follow.
-func NewDeadlines(w http.ResponseWriter) *Deadlines {
-	return &Deadlines{control: http.NewResponseController(w)}
+func NewDeadlines(w http.ResponseWriter, r *http.Request) *Deadlines {
+	return &Deadlines{control: http.NewResponseController(w), http2: r.ProtoMajor == 2}
 }
 
-// End keeps a late Expire off the connection, which serves other calls by then.
+// End sends what is left of the answer, within its deadline, and keeps a late Expire off the
+// connection, which serves other calls by then.
 func (d *Deadlines) End() {
+	if d.http2 {
+		_ = d.control.Flush() // fails when nobody is there to hear the answer
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.control = nil
+	for _, timer := range []*time.Timer{d.read, d.write} {
+		if timer != nil {
+			timer.Stop()
+		}
+	}
+}
+
+// after runs f at an instant in place of what the timer would have run before; never when at is zero.
+func after(timer **time.Timer, at time.Time, f func()) {
+	if *timer != nil {
+		(*timer).Stop()
+		*timer = nil
+	}
+	if !at.IsZero() {
+		*timer = time.AfterFunc(time.Until(at), f)
+	}
+}
+
+// past is a deadline that is over.
+var past = time.Unix(1, 0)
+
+// cutRead and cutWrite fail what reads or writes, at once, unless the call is over.
+func (d *Deadlines) cutRead() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.control != nil {
+		_ = d.control.SetReadDeadline(past)
+	}
+}
+
+func (d *Deadlines) cutWrite() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.control != nil {
+		_ = d.control.SetWriteDeadline(past)
+	}
 }
 
 // Silence sets how long a stream may be silent before its next message; 0 is for ever.
@@ -238,7 +283,7 @@ func (d *Deadlines) Silence(most time.Duration) {
 func (d *Deadlines) Expire() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.setRead(time.Unix(1, 0))
+	d.setRead(past)
 	d.expired = true
 }
 
@@ -253,11 +298,19 @@ func (d *Deadlines) Write(most time.Duration) {
 	if most > 0 {
 		at = time.Now().Add(most)
 	}
+	if d.http2 {
+		after(&d.write, at, d.cutWrite)
+		return
+	}
 	_ = d.control.SetWriteDeadline(at)
 }
 
 func (d *Deadlines) setRead(at time.Time) {
-	if d.control != nil && !d.expired {
+	switch {
+	case d.control == nil, d.expired:
+	case d.http2:
+		after(&d.read, at, d.cutRead)
+	default:
 		_ = d.control.SetReadDeadline(at)
 	}
 }

@@ -118,7 +118,7 @@ func (d *Door) Reserved() (bytes int64) {
 // Bounds end with the handler, so next must not go on behind it.
 func (d *Door) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		deadlines := NewDeadlines(w)
+		deadlines := NewDeadlines(w, r)
 		defer deadlines.End()
 		at, limit, known := d.cfg.Table.Find(r.URL.Path)
 		if !known {

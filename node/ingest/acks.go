@@ -50,6 +50,7 @@ func (s ackService) SubmitAcks(ctx context.Context, stream *connect.BidiStream[a
 	source := s.cfg.Pipeline.OpenSession(stream.Peer().Addr, number)
 	defer source.Close()
 	d := door.DeadlinesOf(ctx)
+	defer d.Write(s.callTimeout) // for the end of the stream
 	ctx, cancel := context.WithCancel(ctx)
 	defer context.AfterFunc(ctx, d.Expire)()
 	defer context.AfterFunc(s.drain, d.Expire)()
@@ -185,6 +186,7 @@ func (s ackService) FollowWindows(ctx context.Context, _ *connect.Request[api.Fo
 	d := door.DeadlinesOf(ctx)
 	d.Silence(0)
 	d.Write(0)
+	defer d.Write(s.callTimeout) // for the end of the stream
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.drain, cancel)()

@@ -38,6 +38,7 @@ func (s ackService) Cosign(ctx context.Context, stream *connect.BidiStream[api.C
 	d := door.DeadlinesOf(ctx)
 	d.Silence(0)
 	d.Write(0)
+	defer d.Write(s.callTimeout) // for the end of the stream
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	defer context.AfterFunc(s.drain, func() { stop(errDraining) })()
