@@ -51,7 +51,9 @@ func Start(from string, to []string, each int, speak func(net.Conn) error) (*Flo
 }
 
 // keep holds one connection open for ever.
-func (f *Flood) keep(ctx context.Context, dialer *net.Dialer, address string, speak func(net.Conn) error) {
+func (f *Flood) keep(
+	ctx context.Context, dialer *net.Dialer, address string, speak func(net.Conn) error,
+) {
 	for ctx.Err() == nil {
 		f.once(ctx, dialer, address, speak)
 		select {
@@ -61,7 +63,9 @@ func (f *Flood) keep(ctx context.Context, dialer *net.Dialer, address string, sp
 	}
 }
 
-func (f *Flood) once(ctx context.Context, dialer *net.Dialer, address string, speak func(net.Conn) error) {
+func (f *Flood) once(
+	ctx context.Context, dialer *net.Dialer, address string, speak func(net.Conn) error,
+) {
 	c, err := dialer.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return // it listens again later

@@ -17,6 +17,7 @@ import (
 	"github.com/cometbft/cometbft/p2p/conn"
 
 	"github.com/waybill-network/waybill/internal/flood"
+	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
@@ -160,4 +161,50 @@ func shakeHands(c net.Conn) error {
 	}
 	_, err = conn.MakeSecretConnection(c, cmted25519.PrivKey(own))
 	return err
+}
+
+// TestNewcomer: a node that nobody knows is turned away and says so. Once the ledger registers it, or
+// an operator names it, it follows the chain, and no other node has to restart.
+func TestNewcomer(t *testing.T) {
+	n := newNetwork(t, "newcomer", 1, 3600, 1, freeAddresses(t, 1), time.Now().UTC())
+	own, named := key("newcomer"), key("named")
+	observer := Peer{Key: ledger.KeyOf(named)}
+	member, _ := n.logged(t, 0, t.TempDir(), func(c *Config) { c.Observers = []string{observer.ID()} })
+	follow := func(transport ed25519.PrivateKey) (*running, *lines) {
+		return n.logged(t, 0, t.TempDir(), func(c *Config) {
+			c.ConsensusKey, c.BLSKey, c.TransportKey = key("votes for nothing"), nil, transport
+			c.Listen = freeAddresses(t, 1)[0]
+			c.Peers = []Peer{{Key: ledger.KeyOf(n.members[0].transport), Address: n.members[0].address}}
+		})
+	}
+	higher := func(v *ledger.View) bool { return v.Height() > 2 }
+	watcher, _ := follow(named)
+	watcher.wait(t, "the chain, as an observer", higher)
+
+	late, log := follow(own)
+	member.wait(t, "its refusal", func(*ledger.View) bool {
+		return len(log.about("does not admit this node")) > 0
+	})
+	if late.View().Height() != 0 || late.Status().Peers != 0 {
+		t.Errorf("an unregistered node follows the chain: %+v", late.Status())
+	}
+	payer := key("account/0")
+	deposit, to := n.deposit(0)
+	if err := member.SubmitTx(t.Context(), deposit); err != nil {
+		t.Fatal(err)
+	}
+	member.wait(t, "a deposit", funded(to))
+	secret, err := bls.KeyGen(bytes.Repeat([]byte{7}, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	proof := bls.Prove(secret)
+	register := ledger.NewRegisterNode(n.genesis.Network(), payer, 0, &ledger.NodeRegistration{
+		BLSKey: secret.PublicKey().Bytes(), Proof: proof.Bytes(), TransportKey: ledger.KeyOf(own),
+		PeerAddress: "127.0.0.1:1",
+	})
+	if err := member.SubmitTx(t.Context(), register); err != nil {
+		t.Fatal(err)
+	}
+	late.wait(t, "the chain, as a registered node", higher)
 }

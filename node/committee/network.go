@@ -46,7 +46,9 @@ func (a *app) registered(key ledger.Key) (who port.Identity, ok bool) {
 	if !ok {
 		return port.Identity{}, false
 	}
-	member := slices.ContainsFunc(a.genesis.Members, func(m ledger.Member) bool { return m.TransportKey == key })
+	member := slices.ContainsFunc(a.genesis.Members, func(m ledger.Member) bool {
+		return m.TransportKey == key
+	})
 	return port.Identity{Node: node.Index, Registered: true, Member: member}, true
 }
 
@@ -70,11 +72,13 @@ func admission(a *app, c *Config) func(ed25519.PublicKey) (port.Identity, bool) 
 // nodeInfo is what the node tells its peers about itself. Nobody dials the address in it.
 func (e *Engine) nodeInfo(c *Config) p2p.DefaultNodeInfo {
 	return p2p.DefaultNodeInfo{
-		ProtocolVersion: p2p.NewProtocolVersion(version.P2PProtocol, e.parts.state.Version.Consensus.Block,
-			e.parts.state.Version.Consensus.App),
+		ProtocolVersion: p2p.NewProtocolVersion(version.P2PProtocol,
+			e.parts.state.Version.Consensus.Block, e.parts.state.Version.Consensus.App),
 		DefaultNodeID: p2p.PubKeyToID(cmted25519.PrivKey(c.TransportKey).PubKey()),
-		Network:       c.Genesis.ChainID, Version: version.TMCoreSemVer, ListenAddr: "tcp://" + c.Listen,
-		Moniker: "waybill",
+		Network:       c.Genesis.ChainID,
+		Version:       version.TMCoreSemVer,
+		ListenAddr:    "tcp://" + c.Listen,
+		Moniker:       "waybill",
 	}
 }
 

@@ -42,8 +42,9 @@ type namedReactor struct {
 }
 
 // assemble builds the engine. Blocks that were decided and not executed are executed meanwhile.
-func assemble(ctx context.Context, ec *config.Config, validator types.PrivValidator, creator proxy.ClientCreator,
-	doc *types.GenesisDoc, s *store.Store, log log.Logger,
+func assemble(
+	ctx context.Context, ec *config.Config, validator types.PrivValidator,
+	creator proxy.ClientCreator, doc *types.GenesisDoc, s *store.Store, log log.Logger,
 ) (_ *parts, err error) {
 	p := &parts{
 		blocks: blockstore.NewBlockStore(db{s.KV("engine/blockstore")}),
@@ -92,14 +93,16 @@ func (p *parts) replay(ctx context.Context, doc *types.GenesisDoc, log log.Logge
 }
 
 // react builds the reactors. All but the only member of a committee begin by fetching blocks.
-func (p *parts) react(ec *config.Config, validator types.PrivValidator, self crypto.Address, s *store.Store,
+func (p *parts) react(
+	ec *config.Config, validator types.PrivValidator, self crypto.Address, s *store.Store,
 	log log.Logger,
 ) (err error) {
 	fetch := !alone(p.state.Validators, self)
 	p.mempool = mempool.NewCListMempool(ec.Mempool, p.app.Mempool(), p.state.LastBlockHeight,
-		mempool.WithPreCheck(state.TxPreCheck(p.state)), mempool.WithPostCheck(state.TxPostCheck(p.state)))
+		mempool.WithPreCheck(state.TxPreCheck(p.state)),
+		mempool.WithPostCheck(state.TxPostCheck(p.state)))
 	p.mempool.SetLogger(log.With("module", "mempool"))
-	p.mempool.EnableTxsAvailable() // a chain at rest makes a block when there is something to put into it
+	p.mempool.EnableTxsAvailable() // a chain at rest makes a block when there is something for it
 	gossip := mempool.NewReactor(ec.Mempool, p.mempool, fetch)
 
 	p.evidence, err = evidence.NewPool(db{s.KV("engine/evidence")}, p.states, p.blocks)
@@ -108,17 +111,21 @@ func (p *parts) react(ec *config.Config, validator types.PrivValidator, self cry
 	}
 	p.evidence.SetLogger(log.With("module", "evidence"))
 
-	executor := state.NewBlockExecutor(p.states, log.With("module", "state"), p.app.Consensus(), p.mempool, p.evidence, p.blocks)
-	p.blocksync = blocksync.NewReactor(fetch, false, p.state.Copy(), executor, p.blocks, self, 0, blocksync.NopMetrics())
+	executor := state.NewBlockExecutor(p.states, log.With("module", "state"), p.app.Consensus(),
+		p.mempool, p.evidence, p.blocks)
+	p.blocksync = blocksync.NewReactor(fetch, false, p.state.Copy(), executor, p.blocks, self, 0,
+		blocksync.NopMetrics())
 
-	core := consensus.NewState(ec.Consensus, p.state.Copy(), executor, p.blocks, p.mempool, p.evidence)
+	core := consensus.NewState(ec.Consensus, p.state.Copy(), executor, p.blocks, p.mempool,
+		p.evidence)
 	core.SetLogger(log.With("module", "consensus"))
 	core.SetPrivValidator(validator)
 	p.consensus = consensus.NewReactor(core, fetch)
 	p.consensus.SetEventBus(p.events)
 
 	p.reactors = []namedReactor{
-		{"MEMPOOL", gossip}, {"BLOCKSYNC", p.blocksync}, {"CONSENSUS", p.consensus}, {"EVIDENCE", evidence.NewReactor(p.evidence)},
+		{"MEMPOOL", gossip}, {"BLOCKSYNC", p.blocksync}, {"CONSENSUS", p.consensus},
+		{"EVIDENCE", evidence.NewReactor(p.evidence)},
 	}
 	for _, r := range p.reactors {
 		r.SetLogger(log.With("module", r.name))

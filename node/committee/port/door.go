@@ -38,7 +38,9 @@ func newLane(g gates) *lane {
 	return &lane{
 		waiting: newPlaces(g.waiting, g.waitingEach, g.patience),
 		shaking: newPlaces(g.shaking, g.shakingEach, g.patience),
-		rate:    &rates[netip.Addr]{each: g.rateEach, burstEach: g.burstEach, all: g.rate, burst: g.burst},
+		rate: &rates[netip.Addr]{
+			each: g.rateEach, burstEach: g.burstEach, all: g.rate, burst: g.burst,
+		},
 	}
 }
 
@@ -59,10 +61,13 @@ type door struct {
 	turned  atomic.Uint64 // callers that found no place
 }
 
-func newDoor(l net.Listener, limits limits, known *addresses, log *slog.Logger, welcome func(*caller)) *door {
+func newDoor(
+	l net.Listener, limits limits, known *addresses, log *slog.Logger, welcome func(*caller),
+) *door {
 	return &door{
-		listener: l, strangers: newLane(limits.strangers), members: newLane(limits.members), known: known,
-		keys: rates[p2p.ID]{each: 1, burstEach: 8}, log: log, welcome: welcome, callers: map[*caller]struct{}{},
+		listener: l, strangers: newLane(limits.strangers), members: newLane(limits.members),
+		known: known, keys: rates[p2p.ID]{each: 1, burstEach: 8}, log: log, welcome: welcome,
+		callers: map[*caller]struct{}{},
 	}
 }
 

@@ -47,7 +47,9 @@ func (l *live) watch(silence time.Duration) error {
 
 // shake authenticates the other side, which has to be want unless that is empty, and exchanges node
 // infos with it once it is known. The connection has a deadline.
-func (s *Switch) shake(c *caller, want p2p.ID) (_ *conn.SecretConnection, info p2p.DefaultNodeInfo, who Identity, err error) {
+func (s *Switch) shake(c *caller, want p2p.ID) (
+	_ *conn.SecretConnection, info p2p.DefaultNodeInfo, who Identity, err error,
+) {
 	secret, err := conn.MakeSecretConnection(c.live, s.key)
 	if err != nil {
 		return nil, info, who, err
@@ -73,7 +75,8 @@ func (s *Switch) shake(c *caller, want p2p.ID) (_ *conn.SecretConnection, info p
 		return nil, info, who, err
 	}
 	if info.ID() != id {
-		return nil, info, who, refuse(ReasonIdentity, fmt.Errorf("%s, by its own account %s", id, info.ID()))
+		return nil, info, who, refuse(ReasonIdentity,
+			fmt.Errorf("%s, by its own account %s", id, info.ID()))
 	}
 	return secret, info, who, s.compatible(info)
 }
@@ -85,7 +88,8 @@ func (s *Switch) introduce(secret *conn.SecretConnection) (info p2p.DefaultNodeI
 		return info, err
 	}
 	var message pb.DefaultNodeInfo
-	if _, err := protoio.NewDelimitedReader(secret, p2p.MaxNodeInfoSize()).ReadMsg(&message); err != nil {
+	_, err = protoio.NewDelimitedReader(secret, p2p.MaxNodeInfoSize()).ReadMsg(&message)
+	if err != nil {
 		if errors.Is(err, io.EOF) || ReasonOf(err) == ReasonClosed {
 			// It knows our key by now, and did not like it.
 			return info, refuse(ReasonNotAdmitted, err)

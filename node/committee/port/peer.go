@@ -39,7 +39,10 @@ type peer struct {
 
 var _ p2p.Peer = (*peer)(nil)
 
-func newPeer(s *Switch, raw *live, secret *conn.SecretConnection, info p2p.DefaultNodeInfo, who Identity, outbound bool) *peer {
+func newPeer(
+	s *Switch, raw *live, secret *conn.SecretConnection, info p2p.DefaultNodeInfo, who Identity,
+	outbound bool,
+) *peer {
 	p := &peer{s: s, raw: raw, info: info, who: who, outbound: outbound, since: time.Now(),
 		socket: p2p.NewNetAddress(info.ID(), raw.RemoteAddr())}
 	p.mconn = conn.NewMConnectionWithConfig(secret, s.channels, p.receive, p.fail, s.c.Mconn)

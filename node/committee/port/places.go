@@ -16,7 +16,7 @@ type limits struct {
 
 // gates are the limits of one class of addresses.
 type gates struct {
-	waiting, waitingEach int           // callers whose first bytes have not come: all, and by address
+	waiting, waitingEach int           // callers whose first bytes have not come: all, by address
 	shaking, shakingEach int           // handshakes
 	rate, rateEach       float64       // handshakes a second
 	burst, burstEach     float64       // at once, after a pause
@@ -28,10 +28,14 @@ type gates struct {
 // about 8 kB, and a handshake at most 1 MiB.
 var defaults = limits{
 	followers: 64, metered: 200,
-	strangers: gates{waiting: 256, waitingEach: 64, shaking: 16, shakingEach: 4, rate: 30, burst: 60, rateEach: 3, burstEach: 10,
-		patience: 100 * time.Millisecond},
-	members: gates{waiting: 1024, waitingEach: 128, shaking: 128, shakingEach: 32, rate: 500, burst: 1000, rateEach: 60, burstEach: 120,
-		patience: 100 * time.Millisecond},
+	strangers: gates{
+		waiting: 256, waitingEach: 64, shaking: 16, shakingEach: 4,
+		rate: 30, burst: 60, rateEach: 3, burstEach: 10, patience: 100 * time.Millisecond,
+	},
+	members: gates{
+		waiting: 1024, waitingEach: 128, shaking: 128, shakingEach: 32,
+		rate: 500, burst: 1000, rateEach: 60, burstEach: 120, patience: 100 * time.Millisecond,
+	},
 }
 
 // block is what counts as one address: of IPv6 one customer's network.

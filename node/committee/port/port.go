@@ -9,12 +9,13 @@
 //
 // A caller passes three gates, and each is cheap beside the next:
 //
-//  1. It waits for a caller's first 35 bytes, its ephemeral key, for a second. A caller that is waited for costs a
-//     goroutine and a file descriptor. When the places are taken, the address that holds most of them loses its oldest.
-//  2. It shakes hands, which costs both sides about a third of a millisecond of processor time. Places and rate are
-//     bounded by address, and for all strangers together.
-//  3. It is known: by its transport key, which the ledger registers, or which the operator names. Others are turned away
-//     before they learn anything. There is no address book.
+//  1. It waits for a caller's first 35 bytes, its ephemeral key, for a second. A caller that is
+//     waited for costs a goroutine and a file descriptor. When the places are taken, the address
+//     that holds most of them loses its oldest.
+//  2. It shakes hands, which costs both sides about a third of a millisecond of processor time.
+//     Places and rate are bounded by address, and for all strangers together.
+//  3. It is known: by its transport key, which the ledger registers, or which the operator names.
+//     Others are turned away before they learn anything. There is no address book.
 //
 // Addresses of committee members, and addresses that a member has called from, have places and
 // rates of their own at the first two gates. So strangers compete with each other, and members with
@@ -146,7 +147,9 @@ func New(c Config) *Switch {
 			all: 5 * c.limits.metered, burst: 20 * c.limits.metered,
 		},
 	}
-	s.channels = []*conn.ChannelDescriptor{{ID: heartbeatChannel, Priority: 10, SendQueueCapacity: 1, RecvMessageCapacity: 16}}
+	s.channels = []*conn.ChannelDescriptor{
+		{ID: heartbeatChannel, Priority: 10, SendQueueCapacity: 1, RecvMessageCapacity: 16},
+	}
 	s.c.Info.Channels = append([]byte{heartbeatChannel}, c.Info.Channels...)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.BaseService = *service.NewBaseService(c.Engine, "Port", s)
@@ -235,7 +238,8 @@ func (s *Switch) welcome(c *caller) {
 		c.Close()
 		return
 	}
-	_ = s.join(newPeer(s, c.live, secret, info, who, false)) // the other side sees that it is closed
+	// When it may not join, the other side sees that it is closed.
+	_ = s.join(newPeer(s, c.live, secret, info, who, false))
 }
 
 // join makes a peer of an authenticated connection, or closes it.

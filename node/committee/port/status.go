@@ -62,7 +62,8 @@ func newBoard(targets []Target, log *slog.Logger) *board {
 	b := &board{log: log, changed: make(chan struct{})}
 	for _, t := range targets {
 		b.entries = append(b.entries, &entry{target: true, Status: Status{
-			ID: string(t.ID), Node: t.Who.Node, Registered: t.Who.Registered, Member: t.Who.Member, Address: t.Address, Since: time.Now(),
+			ID: string(t.ID), Node: t.Who.Node, Registered: t.Who.Registered, Member: t.Who.Member,
+			Address: t.Address, Since: time.Now(),
 		}})
 	}
 	return b
@@ -136,8 +137,8 @@ func (b *board) failed(id p2p.ID, address string, why error) {
 		return
 	}
 	e.told = append(e.told, reason)
-	b.log.Warn("consensus peer cannot be reached", "peer", e.Name(), "address", address, "reason", reason.String(),
-		"for", time.Since(e.Since).Round(time.Millisecond), "err", why)
+	b.log.Warn("consensus peer cannot be reached", "peer", e.Name(), "address", address,
+		"reason", reason.String(), "for", time.Since(e.Since).Round(time.Millisecond), "err", why)
 }
 
 // say logs that a peer came or went: quietly when it does so all the time, or is not dialled.
@@ -148,7 +149,8 @@ func (b *board) say(e *entry, what string, more ...any) {
 	} else {
 		e.line = now
 	}
-	b.log.Log(context.Background(), level, what, append([]any{"peer", e.Name(), "address", e.Address}, more...)...)
+	about := append([]any{"peer", e.Name(), "address", e.Address}, more...)
+	b.log.Log(context.Background(), level, what, about...)
 }
 
 func (b *board) wake() {
