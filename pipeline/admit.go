@@ -15,7 +15,7 @@ import (
 // Receipt accompanies the codes of a submission.
 type Receipt struct {
 	OpenEpoch, OpenWindow uint32        // what to sign next acks for
-	RetryAfter            time.Duration // when to come back with acks that were answered overloaded; 0 when none was
+	RetryAfter            time.Duration // for acks that were answered overloaded; 0 when none was
 }
 
 // Source is where acks come from: one per connection. Sources share the budget and the verifiers
@@ -96,7 +96,8 @@ func (f *Future) resolve(n int) {
 // after the return.
 func (s *Source) Submit(ctx context.Context, frames []byte, codes []rollup.Code) (Receipt, error) {
 	if len(codes) != len(frames)/rollup.AckSize {
-		return Receipt{}, fmt.Errorf("%w: %d bytes, room for %d codes", ErrFrames, len(frames), len(codes))
+		return Receipt{}, fmt.Errorf("%w: %d bytes, room for %d codes",
+			ErrFrames, len(frames), len(codes))
 	}
 	f, err := s.SubmitAsync(frames)
 	if err != nil {
@@ -117,7 +118,8 @@ func (s *Source) SubmitAsync(frames []byte) (*Future, error) {
 		return nil, fmt.Errorf("%w: %d bytes", ErrFrames, len(frames))
 	}
 	p := s.p
-	f := &Future{p: p, codes: make([]rollup.Code, len(frames)/rollup.AckSize), done: make(chan struct{})}
+	codes := make([]rollup.Code, len(frames)/rollup.AckSize)
+	f := &Future{p: p, codes: codes, done: make(chan struct{})}
 	f.left.Store(1)
 	defer f.resolve(1)
 	p.counters.admit.Batch(len(f.codes), 0)
@@ -260,7 +262,7 @@ func (a *admission) elsewhere(f rollup.Frame) rollup.Code {
 	// missed.
 	known, draining := a.p.windows.drains(f)
 	if !draining && (!a.priorLooked || a.priorKey != key) {
-		a.prior, _ = a.p.sealedWindow(key) // one that can not be read holds nothing, as far as the door can tell
+		a.prior, _ = a.p.sealedWindow(key) // one that can not be read has nothing for the door
 		a.priorKey, a.priorLooked = key, true
 	}
 	if known || a.priorKey == key && a.prior.contains(f) {
@@ -383,7 +385,8 @@ func newChunk(n int) *chunk {
 		return c
 	}
 	size := chunkSizes[pool]
-	return &chunk{frames: make([]byte, 0, size*rollup.AckSize), at: make([]uint32, 0, size), pool: pool}
+	frames := make([]byte, 0, size*rollup.AckSize)
+	return &chunk{frames: frames, at: make([]uint32, 0, size), pool: pool}
 }
 
 func (c *chunk) recycle() {

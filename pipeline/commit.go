@@ -145,7 +145,8 @@ func (g *group) add(w *window) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if n := w.acks(); n > w.written {
-		run := rollup.Run{Key: w.key, First: uint32(w.written), Frames: w.frames[w.written*rollup.AckSize:]}
+		run := rollup.Run{Key: w.key, First: uint32(w.written),
+			Frames: w.frames[w.written*rollup.AckSize:]}
 		g.runs = append(g.runs, run)
 		w.written = n
 	}

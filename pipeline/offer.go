@@ -14,7 +14,7 @@ import (
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
-// Session names a way to reach clients for a second signature: whoever handed in their acks.
+// Session names a way to reach clients for a second signature: that through which their acks came.
 // [Cosigners] give the numbers out, and use none again.
 type Session uint32
 
@@ -105,7 +105,8 @@ func (p *Pipeline) offerWindows() {
 			start := time.Now()
 			c, err := p.offer(w, reached)
 			if err != nil { // the acks are there, and the sealer says what is wrong with them
-				p.log.Error("a window could not be offered", "epoch", w.key.Epoch, "window", w.key.Window, "err", err)
+				p.log.Error("a window could not be offered", "epoch", w.key.Epoch,
+					"window", w.key.Window, "err", err)
 			}
 			p.counters.cosign.Batch(w.acks(), time.Since(start))
 			p.windows.toSeal <- closing{w, c}
@@ -114,7 +115,7 @@ func (p *Pipeline) offerWindows() {
 }
 
 // reached returns the clients of a drained window that can be asked: those whose acks all came
-// through one session, so that whoever answers has seen all of them.
+// through one session, so that a client that answers has seen all of them.
 func (p *Pipeline) reached(w *window) map[uint32]Session {
 	if p.cfg.Cosigners == nil || p.cfg.CosignWait == 0 {
 		return nil
@@ -168,16 +169,19 @@ func (p *Pipeline) offer(w *window, reached map[uint32]Session) (*cosigned, erro
 
 // makeOffer builds the statements of the reached clients; it returns nil when none has statements
 // within the limits.
-func (p *Pipeline) makeOffer(w *window, reached map[uint32]Session, view *ledger.View) (*Offer, error) {
+func (p *Pipeline) makeOffer(w *window, reached map[uint32]Session, view *ledger.View) (
+	*Offer, error) {
 	archive, err := new(rollup.Sealer).Archive(p.cfg.Network, w.key, w.frames, view)
 	if err != nil {
 		return nil, err
 	}
-	statements, err := rollup.Statements(archive, w.key, view, func(client uint32) bool { return reached[client] != NoSession })
+	offered := func(client uint32) bool { return reached[client] != NoSession }
+	statements, err := rollup.Statements(archive, w.key, view, offered)
 	if err != nil || len(statements) == 0 {
 		return nil, err
 	}
-	o := &Offer{Network: p.cfg.Network, Key: w.key, Acks: archive, Tree: rollup.NewStatementTree(statements)}
+	o := &Offer{Network: p.cfg.Network, Key: w.key, Acks: archive,
+		Tree: rollup.NewStatementTree(statements)}
 	parties := make(map[Session]*Party)
 	ack := 0
 	for i := 0; i < len(statements); {
@@ -215,7 +219,8 @@ func (o *Offer) acks() (n int) {
 }
 
 // settleOffer verifies the answers and takes the acks of those who signed out of the window's sum.
-func (p *Pipeline) settleOffer(w *window, o *Offer, answers []Cosignature, view *ledger.View) (*cosigned, error) {
+func (p *Pipeline) settleOffer(w *window, o *Offer, answers []Cosignature, view *ledger.View) (
+	*cosigned, error) {
 	if len(answers) == 0 || p.ctx.Err() != nil {
 		return nil, nil
 	}
@@ -225,7 +230,8 @@ func (p *Pipeline) settleOffer(w *window, o *Offer, answers []Cosignature, view 
 		return nil, err
 	}
 	signed := func(client uint32) bool { _, ok := signers[client]; return ok }
-	c := &cosigned{archive: o.Acks, tree: o.Tree, list: rollup.NewClientList(o.Tree.Statements(), signed), signature: sum.Bytes()}
+	list := rollup.NewClientList(o.Tree.Statements(), signed)
+	c := &cosigned{archive: o.Acks, tree: o.Tree, list: list, signature: sum.Bytes()}
 	rest, err := w.sumWithout(verifier, signed)
 	c.rest = rest.Bytes()
 	return c, err
@@ -233,15 +239,18 @@ func (p *Pipeline) settleOffer(w *window, o *Offer, answers []Cosignature, view 
 
 // verifyAnswers verifies all answers together, each session's as one part, and returns the sum of
 // the valid ones with the clients they are from.
-func (p *Pipeline) verifyAnswers(v *bls.Verifier, o *Offer, answers []Cosignature, view *ledger.View) (bls.Signature, map[uint32]struct{}, error) {
+func (p *Pipeline) verifyAnswers(v *bls.Verifier, o *Offer, answers []Cosignature,
+	view *ledger.View) (bls.Signature, map[uint32]struct{}, error) {
 	slices.SortFunc(answers, func(a, b Cosignature) int { return cmp.Compare(a.Client, b.Client) })
 	message := o.Message()
-	m := bls.Multi{Message: message[:], Signatures: bls.Column{Stride: bls.SignatureSize, Width: bls.SignatureSize}}
+	m := bls.Multi{Message: message[:],
+		Signatures: bls.Column{Stride: bls.SignatureSize, Width: bls.SignatureSize}}
 	var sessions []Session
 	var clients []uint32
 	for _, party := range o.Parties {
 		for _, c := range party.Clients {
-			i, ok := slices.BinarySearchFunc(answers, c.Client, func(a Cosignature, client uint32) int { return cmp.Compare(a.Client, client) })
+			i, ok := slices.BinarySearchFunc(answers, c.Client,
+				func(a Cosignature, client uint32) int { return cmp.Compare(a.Client, client) })
 			if !ok {
 				continue
 			}
@@ -279,7 +288,8 @@ func (p *Pipeline) verifyAnswers(v *bls.Verifier, o *Offer, answers []Cosignatur
 // sumWithout is the sum of the signatures of a drained window's acks, without those of some
 // clients. Whichever are fewer are decoded again: keeping every point would take more memory than
 // the acks do.
-func (w *window) sumWithout(v *bls.Verifier, without func(client uint32) bool) (bls.Signature, error) {
+func (w *window) sumWithout(v *bls.Verifier, without func(client uint32) bool) (
+	bls.Signature, error) {
 	var parts [2][]byte // the signatures of the others, and of the clients to leave out
 	for i := range w.acks() {
 		f, out := w.frame(i), 0

@@ -120,8 +120,8 @@ import (
 // Errors that callers branch on.
 var (
 	ErrClosed = errors.New("pipeline: closed")              // after Close, or before Start
-	ErrStore  = errors.New("pipeline: the store failed")    // outcome unknown until the store is opened again
-	ErrClock  = errors.New("pipeline: clock out of step")   // the node's clock and the chain's disagree
+	ErrStore  = errors.New("pipeline: the store failed")    // outcome unknown until it is opened again
+	ErrClock  = errors.New("pipeline: clock out of step")   // the node's and the chain's disagree
 	ErrRoom   = errors.New("pipeline: no room on the disk") // until something makes room
 	ErrPool   = errors.New("pipeline: the pool is corrupt") // a committed ack does not verify
 	ErrFrames = errors.New("pipeline: not a whole number of acks")
@@ -187,15 +187,15 @@ type Config struct {
 	MaxBatch int   // acks in one verification (8192)
 	MaxAcks  int   // acks admitted and not answered (262,144)
 	MaxBytes int64 // memory that they may hold (96 MiB)
-	MaxNew   int   // of MaxAcks, and in proportion of MaxBytes, for sources not established (a quarter)
+	MaxNew   int   // of MaxAcks and, in proportion, MaxBytes: for sources not established (1/4)
 
 	WindowAge  time.Duration // how long a window with acks stays open (10 s)
 	Grace      time.Duration // how long it takes late acks after that (2 s)
-	MaxSkew    time.Duration // between the node's clock and the last block's time, beyond which acks are refused (1 min)
-	CosignWait time.Duration // how long the clients of a closed window may take to co-sign; 0: they are not asked
+	MaxSkew    time.Duration // from the last block's time, beyond which acks are refused (1 min)
+	CosignWait time.Duration // that clients may take to co-sign a window; 0: they are not asked
 
 	Now         func() time.Time     // the node's clock, to hold against the chain's (time.Now)
-	Room        func() bool          // whether the disk has room for more acks; asked for every submission (always)
+	Room        func() bool          // for more acks on the disk; asked at every submission (always)
 	Logger      *slog.Logger         // (discards)
 	NewVerifier func() BatchVerifier // one per worker (bls.NewVerifier(bls.Default, 1))
 	Cosigners   Cosigners            // (nobody is asked)
@@ -385,7 +385,8 @@ func (p *Pipeline) Ready() error {
 // the epoch.
 func (p *Pipeline) checkClock(v *ledger.View) error {
 	if skew := p.cfg.Now().Sub(v.Time()); skew > p.cfg.MaxSkew || skew < -p.cfg.MaxSkew {
-		return fmt.Errorf("%w: %v from the last block, %v is allowed", ErrClock, skew.Round(time.Millisecond), p.cfg.MaxSkew)
+		return fmt.Errorf("%w: %v from the last block, %v is allowed",
+			ErrClock, skew.Round(time.Millisecond), p.cfg.MaxSkew)
 	}
 	return nil
 }
@@ -394,7 +395,8 @@ func (p *Pipeline) checkClock(v *ledger.View) error {
 func (p *Pipeline) fail(doing string, err error) {
 	wrapped := fmt.Errorf("%w: %s: %w", ErrStore, doing, err)
 	if p.failure.CompareAndSwap(nil, &wrapped) {
-		p.log.Error("pipeline stops: outcome of a write unknown until restart", "doing", doing, "err", err)
+		p.log.Error("pipeline stops: outcome of a write unknown until restart",
+			"doing", doing, "err", err)
 	}
 }
 

@@ -7,7 +7,7 @@ import (
 
 // Classes of budgets and of the verify queue. A batch is of one class, so what quarantined
 // clients send delays nobody else's batch, and what sources send that nobody knows yet delays the
-// proven ones by a batch at most, however many there are: anyone can open connections, and bad
+// established ones by a batch at most, however many there are: anyone can open connections, and bad
 // acks are found out only by verifying them.
 const (
 	classEstablished = iota
@@ -25,7 +25,7 @@ type queue struct {
 	waiting int          // idle workers
 	busy    [classes]int // workers with a batch of the class
 	turn    int          // batches since suspects had theirs
-	newTurn bool         // the last batch that was not of suspects was of proven sources
+	newTurn bool         // the last batch that was not of suspects was of established sources
 	closed  bool
 }
 
@@ -132,11 +132,12 @@ func (q *queue) setApartOf(class int) {
 const suspectTurns = 4
 
 // next returns whose turn it is. Never more than one worker is busy with suspects, and only one
-// with new sources while proven ones wait, which take turns with them.
+// with new sources while established ones wait, which take turns with them.
 func (q *queue) next() (class int, ok bool) {
 	waits := func(class int) bool { return q.rings[class].first != nil }
 	switch {
-	case waits(classSuspect) && q.busy[classSuspect] == 0 && (q.turn >= suspectTurns || !waits(classEstablished) && !waits(classNew)):
+	case waits(classSuspect) && q.busy[classSuspect] == 0 &&
+		(q.turn >= suspectTurns || !waits(classEstablished) && !waits(classNew)):
 		return classSuspect, true
 	case waits(classNew) && (!waits(classEstablished) || q.newTurn && q.busy[classNew] == 0):
 		return classNew, true
@@ -167,7 +168,9 @@ func (q *queue) fill(batch []*chunk, class, limit int) []*chunk {
 		quantum, full := maxChunk, false
 		for l.first != nil && quantum > 0 && !full {
 			c := l.first
-			if full = len(batch) > 0 && (taken+len(c.at) > limit || c.window.key.Epoch != batch[0].window.key.Epoch); !full {
+			full = len(batch) > 0 && (taken+len(c.at) > limit ||
+				c.window.key.Epoch != batch[0].window.key.Epoch)
+			if !full {
 				l.first, c.next = c.next, nil
 				batch = append(batch, c)
 				taken += len(c.at)

@@ -65,8 +65,8 @@ func TestProvenBatches(t *testing.T) {
 	}
 }
 
-// TestTurns: new sources, however many, take turns with proven ones, and never more than one
-// worker is busy with them while proven ones wait.
+// TestTurns: new sources, however many, take turns with established ones, and never more than one
+// worker is busy with them while established ones wait.
 func TestTurns(t *testing.T) {
 	var q queue
 	q.init()

@@ -18,12 +18,14 @@ func (p *Pipeline) recoverPool(ctx context.Context) ([]*window, error) {
 	var recovered []*window
 	for _, key := range keys {
 		if key.Node != p.cfg.Node {
-			return nil, fmt.Errorf("%w: a window of node %d in the pool of node %d", ErrPool, key.Node, p.cfg.Node)
+			return nil, fmt.Errorf("%w: a window of node %d in the pool of node %d",
+				ErrPool, key.Node, p.cfg.Node)
 		}
 		w := newWindow(key, StateSealing)
 		w.closed, w.queued = true, true
 		p.windows.give(w)
-		if err := p.store.ReadPool(key, func(frames []byte) error { return p.reload(ctx, w, frames) }); err != nil {
+		reload := func(frames []byte) error { return p.reload(ctx, w, frames) }
+		if err := p.store.ReadPool(key, reload); err != nil {
 			return nil, fmt.Errorf("recover %v: %w", key, err)
 		}
 		w.written, w.durable = w.acks(), w.acks()
@@ -84,7 +86,8 @@ func (p *Pipeline) reverifyWindow(w *window, verifier BatchVerifier) (*bls.Sum, 
 	for from := 0; from < w.acks() && p.ctx.Err() == nil; from += p.cfg.MaxBatch {
 		to := min(from+p.cfg.MaxBatch, w.acks())
 		b.reset()
-		if err := b.append(w.frames[from*rollup.AckSize:to*rollup.AckSize], view, w.key.Epoch); err != nil {
+		frames := w.frames[from*rollup.AckSize : to*rollup.AckSize]
+		if err := b.append(frames, view, w.key.Epoch); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrPool, err)
 		}
 		verdicts, err := b.run(verifier)

@@ -208,7 +208,8 @@ func (p *Pipeline) Lookup(message []byte) (Found, error) {
 	case !s.contains(f):
 		open := slots[0].key
 		ahead := key.Epoch > open.Epoch || key.Epoch == open.Epoch && key.Window > open.Window
-		return Found{State: AckUnknown, Final: !ahead && (err == nil || errors.Is(err, rollup.ErrNotFound))}, nil
+		final := !ahead && (err == nil || errors.Is(err, rollup.ErrNotFound))
+		return Found{State: AckUnknown, Final: final}, nil
 	case p.chain.View().IsOrdered(key):
 		return Found{State: AckOrdered, Rollup: s.id}, nil
 	}

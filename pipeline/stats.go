@@ -46,7 +46,7 @@ type Stats struct {
 	Writes     uint64          `json:"writes"`  // counter: synced writes of acks
 	Budget     Budget          `json:"budget"`
 	Quarantine Quarantine      `json:"quarantine"`
-	Offered    uint64          `json:"offered_acks"` // counter: acks that clients were asked to co-sign
+	Offered    uint64          `json:"offered_acks"` // counter: for clients to co-sign
 	States     []status.Count  `json:"states"`       // windows by state, all of States
 	Windows    []status.Window `json:"windows"`      // newest first
 }

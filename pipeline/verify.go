@@ -66,7 +66,8 @@ func (w *worker) verify() {
 		err = errors.Join(err, w.batch.append(c.frames, c.view, c.window.key.Epoch))
 	}
 	verdicts, runErr := w.batch.run(w.verifier)
-	if err = errors.Join(err, runErr); err != nil { // admission found the clients, and the columns are made here
+	// Admission found the clients, and the columns are made here.
+	if err = errors.Join(err, runErr); err != nil {
 		panic(fmt.Sprintf("pipeline: broken batch: %v", err))
 	}
 	w.codes = w.codes[:0]
@@ -228,10 +229,11 @@ func (b *batch) run(v BatchVerifier) ([]bls.Verdict, error) {
 	b.verdicts = b.verdicts[:n]
 	clear(b.verdicts)
 	_, err := v.Verify(&bls.Batch{
-		Keys:       b.keys,
-		Signer:     b.signer,
-		Messages:   bls.Column{Data: b.frames, Stride: rollup.AckSize, Width: rollup.MessageSize},
-		Signatures: bls.Column{Data: b.frames[rollup.SignatureOffset:], Stride: rollup.AckSize, Width: rollup.SignatureSize},
+		Keys:     b.keys,
+		Signer:   b.signer,
+		Messages: bls.Column{Data: b.frames, Stride: rollup.AckSize, Width: rollup.MessageSize},
+		Signatures: bls.Column{Data: b.frames[rollup.SignatureOffset:], Stride: rollup.AckSize,
+			Width: rollup.SignatureSize},
 	}, b.verdicts)
 	return b.verdicts, err
 }

@@ -58,7 +58,8 @@ func newWindow(key rollup.WindowKey, state status.State) *window {
 }
 
 func newWindowMemory() *windowMemory {
-	m := &windowMemory{frames: make([]byte, 0, rollup.MaxAcks*rollup.AckSize), sessions: make([]Session, 0, rollup.MaxAcks)}
+	m := &windowMemory{frames: make([]byte, 0, rollup.MaxAcks*rollup.AckSize),
+		sessions: make([]Session, 0, rollup.MaxAcks)}
 	m.rows.index = make(map[uint64]int, rollup.MaxRows)
 	return m
 }
@@ -108,7 +109,8 @@ func (w *window) reserve(n int) (granted int, full bool) {
 // insert adds the acks whose signatures are valid, and turns verdicts into codes. payers are
 // those of the acks, session is how all of them came in. added says how many are new: they are
 // the last frames of the window.
-func (w *window) insert(frames []byte, payers []uint32, session Session, codes []rollup.Code) (added int, full bool) {
+func (w *window) insert(frames []byte, payers []uint32, session Session, codes []rollup.Code) (
+	added int, full bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.inFlight -= len(codes)
@@ -124,7 +126,8 @@ func (w *window) insert(frames []byte, payers []uint32, session Session, codes [
 		case found:
 			codes[i] = rollup.CodeReplayedSeq
 		default:
-			if codes[i] = w.memory.rows.add(payers[i], f.Service(), f.Units()); codes[i] == rollup.CodeAccepted {
+			codes[i] = w.memory.rows.add(payers[i], f.Service(), f.Units())
+			if codes[i] == rollup.CodeAccepted {
 				w.memory.table.insert(f.Client(), f.Seq(), w.acks())
 				w.frames = append(w.frames, f...)
 				w.sessions = append(w.sessions, session)
@@ -240,7 +243,7 @@ func (ws *windows) init() {
 // WindowInfo names the window that acks are to be signed for.
 type WindowInfo struct {
 	Epoch, Window uint32
-	Closes        time.Time // when it stops taking acks at the latest; an empty window then starts over
+	Closes        time.Time // at the latest; an empty window then starts over
 }
 
 // OpenWindow returns the open window.

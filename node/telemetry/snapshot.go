@@ -12,7 +12,7 @@ import (
 )
 
 // Snapshot is what one node says about itself at one instant. The metrics collector, the health
-// checks and the dashboard read nothing else. Whoever takes it fills it from the pipeline's, the
+// checks and the dashboard read nothing else. It is filled from the pipeline's, the
 // committee's and the ledger's own statistics; it holds values only and may be shared once taken.
 //
 // Counters only grow while the process lives, so a reader gets a rate from two snapshots, and
