@@ -128,7 +128,7 @@ func (r *rollupWay) verifyShares(c *committee) error {
 	for i, m := range c.network.View().Committee().Members {
 		share, err := bls.ParseSignature(r.shares[i][:])
 		if err == nil && !bls.Default.Verify(m.Key, message, &share) {
-			err = bls.ErrBadSignature
+			err = bls.VerdictBadSignature
 		}
 		if err != nil {
 			return fmt.Errorf("share of member %d: %w", i, err)

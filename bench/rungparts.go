@@ -126,7 +126,7 @@ func (p *rungParts) verifyCosigned() error {
 	}
 	message := rollup.CosignMessage(h.Network, h.Key(), h.StatementCount, h.StatementRoot)
 	if !bls.Default.Verify(p.sum, message[:], &signature) {
-		return bls.ErrBadSignature
+		return bls.VerdictBadSignature
 	}
 	return nil
 }

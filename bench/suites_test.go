@@ -200,7 +200,7 @@ func testRungs(t *testing.T, clients, most int) *rungs {
 	r, err := newRungs(t.Context(), Peers{AggregateVerify: func(dst string, b *bls.Batch, aggregate *bls.Signature) []Contender {
 		return []Contender{{Name: groupedName, Run: func() (int, error) {
 			if dst != bls.SignatureDST || !bls.Default.AggregateVerify(b, aggregate) {
-				return 0, bls.ErrBadSignature
+				return 0, bls.VerdictBadSignature
 			}
 			return len(b.Signer), nil
 		}}}

@@ -155,7 +155,7 @@ func (v *verification) ed25519(acks int) Contender {
 	return Contender{Name: ed25519Name, Kind: KindContext, Run: func() (int, error) {
 		for i := range signatures {
 			if err == nil && !ed25519.Verify(public, b.Messages.At(i), signatures[i]) {
-				err = bls.ErrBadSignature
+				err = bls.VerdictBadSignature
 			}
 		}
 		return acks, err
@@ -206,7 +206,7 @@ func fastAggregate(p Peers, n, distinct int) (*Comparison, error) {
 	}
 	c.Contenders = append(c.Contenders, Contender{Name: "FastAggregateVerify", Kind: KindOwn, Run: func() (int, error) {
 		if !bls.Default.FastAggregateVerify(keys, msg, &signature) {
-			return 0, bls.ErrBadSignature
+			return 0, bls.VerdictBadSignature
 		}
 		return n, nil
 	}})

@@ -345,7 +345,7 @@ func (v *stub) Verify(b *bls.Batch, verdicts []bls.Verdict) (bls.Report, error) 
 		f := rollup.Frame(b.Messages.At(i))
 		clients = append(clients, f.Client())
 		if v.bad != 0 && f.Units() == v.bad {
-			verdicts[i] = bls.BadSignature
+			verdicts[i] = bls.VerdictBadSignature
 			bad++
 		}
 	}

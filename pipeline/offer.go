@@ -273,7 +273,7 @@ func (p *Pipeline) verifyAnswers(v *bls.Verifier, o *Offer, answers []Cosignatur
 	signers := make(map[uint32]struct{}, len(clients))
 	from := 0
 	for part, end := range m.Parts {
-		if verdicts[part] == bls.Valid {
+		if verdicts[part] == bls.VerdictValid {
 			for _, client := range clients[from:end] {
 				signers[client] = struct{}{}
 			}

@@ -95,7 +95,7 @@ func (p *Pipeline) reverifyWindow(w *window, verifier BatchVerifier) (*bls.Sum, 
 			return nil, err
 		}
 		for i, v := range verdicts {
-			if v != bls.Valid {
+			if v != bls.VerdictValid {
 				return nil, fmt.Errorf("%w: ack %d: %w", ErrPool, from+i, v.Err())
 			}
 		}

@@ -13,12 +13,12 @@ import (
 
 // verdictCodes are the answers for verdicts.
 var verdictCodes = [...]rollup.Code{
-	bls.Valid:         rollup.CodeAccepted,
-	bls.BadEncoding:   rollup.CodeBadEncoding,
-	bls.NotOnCurve:    rollup.CodeNotOnCurve,
-	bls.NotInSubgroup: rollup.CodeNotInSubgroup,
-	bls.Identity:      rollup.CodeIdentity,
-	bls.BadSignature:  rollup.CodeBadSignature,
+	bls.VerdictValid:         rollup.CodeAccepted,
+	bls.VerdictBadEncoding:   rollup.CodeBadEncoding,
+	bls.VerdictNotOnCurve:    rollup.CodeNotOnCurve,
+	bls.VerdictNotInSubgroup: rollup.CodeNotInSubgroup,
+	bls.VerdictIdentity:      rollup.CodeIdentity,
+	bls.VerdictBadSignature:  rollup.CodeBadSignature,
 }
 
 // worker verifies batches. Everything it needs for one is allocated once.

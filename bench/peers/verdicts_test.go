@@ -128,78 +128,78 @@ var spoilers = []struct {
 	spoil   func(b *batch)
 }{
 	{"valid", nil, func(*batch) {}},
-	{"one bad among many", []bls.Verdict{bls.BadSignature}, func(b *batch) { b.Messages.At(b.any())[7] ^= 1 }},
-	{"some bad", []bls.Verdict{bls.BadSignature}, func(b *batch) {
+	{"one bad among many", []bls.Verdict{bls.VerdictBadSignature}, func(b *batch) { b.Messages.At(b.any())[7] ^= 1 }},
+	{"some bad", []bls.Verdict{bls.VerdictBadSignature}, func(b *batch) {
 		for range 20 {
 			b.Messages.At(b.any())[b.rng.IntN(messageSize)] ^= 0x10
 		}
 	}},
-	{"all bad", []bls.Verdict{bls.BadSignature}, func(b *batch) {
+	{"all bad", []bls.Verdict{bls.VerdictBadSignature}, func(b *batch) {
 		for i := range entries {
 			b.Signatures.At(i)[0] ^= 0x20
 		}
 	}},
-	{"torsion of order 3", []bls.Verdict{bls.NotInSubgroup}, func(b *batch) { p := outside(0); b.shift(b.any(), &p) }},
-	{"torsion of several", []bls.Verdict{bls.NotInSubgroup}, func(b *batch) {
+	{"torsion of order 3", []bls.Verdict{bls.VerdictNotInSubgroup}, func(b *batch) { p := outside(0); b.shift(b.any(), &p) }},
+	{"torsion of several", []bls.Verdict{bls.VerdictNotInSubgroup}, func(b *batch) {
 		for i := range 9 {
 			p := outside(uint64(i))
 			b.shift(b.any(), &p)
 		}
 	}},
-	{"torsion that cancels", []bls.Verdict{bls.NotInSubgroup}, func(b *batch) {
+	{"torsion that cancels", []bls.Verdict{bls.VerdictNotInSubgroup}, func(b *batch) {
 		p, i := outside(0), b.rng.IntN(entries-1)
 		b.shift(i, &p)
 		p.Neg(&p)
 		b.shift(i+1, &p)
 	}},
-	{"torsion alone", []bls.Verdict{bls.NotInSubgroup}, func(b *batch) { p := outside(0); b.set(b.any(), &p) }},
-	{"shifts that cancel", []bls.Verdict{bls.BadSignature}, func(b *batch) {
+	{"torsion alone", []bls.Verdict{bls.VerdictNotInSubgroup}, func(b *batch) { p := outside(0); b.set(b.any(), &p) }},
+	{"shifts that cancel", []bls.Verdict{bls.VerdictBadSignature}, func(b *batch) {
 		p, i := b.point(5), b.rng.IntN(entries-1)
 		b.shift(i, &p)
 		p.Neg(&p)
 		b.shift(i+1, &p)
 	}},
-	{"shifts that cancel, of one signer", []bls.Verdict{bls.BadSignature}, func(b *batch) {
+	{"shifts that cancel, of one signer", []bls.Verdict{bls.VerdictBadSignature}, func(b *batch) {
 		p, first := b.point(5), slices.Index(b.Signer, 3)
 		b.shift(first, &p)
 		p.Neg(&p)
 		b.shift(first+1+slices.Index(b.Signer[first+1:], 3), &p)
 	}},
-	{"exchanged", []bls.Verdict{bls.BadSignature}, func(b *batch) {
+	{"exchanged", []bls.Verdict{bls.VerdictBadSignature}, func(b *batch) {
 		p, q := b.point(0), b.point(140)
 		b.set(0, &q)
 		b.set(140, &p)
 	}},
-	{"of another signer", []bls.Verdict{bls.BadSignature}, func(b *batch) {
+	{"of another signer", []bls.Verdict{bls.VerdictBadSignature}, func(b *batch) {
 		for range 3 {
 			i := b.any()
 			b.Signer[i] = (b.Signer[i] + 1) % signers
 		}
 	}},
-	{"identity", []bls.Verdict{bls.Identity}, func(b *batch) {
+	{"identity", []bls.Verdict{bls.VerdictIdentity}, func(b *batch) {
 		copy(b.Signatures.At(b.any()), bls.IdentitySignature[:])
 		copy(b.Signatures.At(b.any()), bls.IdentitySignature[:])
 	}},
-	{"generator", []bls.Verdict{bls.BadSignature}, func(b *batch) { _, _, g, _ := bls12381.Generators(); b.set(b.any(), &g) }},
+	{"generator", []bls.Verdict{bls.VerdictBadSignature}, func(b *batch) { _, _, g, _ := bls12381.Generators(); b.set(b.any(), &g) }},
 	{"duplicates", nil, func(b *batch) {
 		for i := 1; i < 40; i++ {
 			copy(b.frames[i*frameSize:(i+1)*frameSize], b.frames)
 			b.Signer[i] = b.Signer[0]
 		}
 	}},
-	{"duplicates of a bad one", []bls.Verdict{bls.BadSignature}, func(b *batch) {
+	{"duplicates of a bad one", []bls.Verdict{bls.VerdictBadSignature}, func(b *batch) {
 		b.Messages.At(0)[0] ^= 1
 		for i := 1; i < 40; i++ {
 			copy(b.frames[i*frameSize:(i+1)*frameSize], b.frames)
 			b.Signer[i] = b.Signer[0]
 		}
 	}},
-	{"encodings", []bls.Verdict{bls.BadEncoding, bls.NotOnCurve, bls.Identity}, func(b *batch) {
+	{"encodings", []bls.Verdict{bls.VerdictBadEncoding, bls.VerdictNotOnCurve, bls.VerdictIdentity}, func(b *batch) {
 		for i, s := range encodings() {
 			copy(b.Signatures.At(3*i), s)
 		}
 	}},
-	{"noise", []bls.Verdict{bls.BadEncoding, bls.NotOnCurve, bls.NotInSubgroup}, func(b *batch) {
+	{"noise", []bls.Verdict{bls.VerdictBadEncoding, bls.VerdictNotOnCurve, bls.VerdictNotInSubgroup}, func(b *batch) {
 		for range 60 {
 			s := b.Signatures.At(b.any())
 			for j := range s {
@@ -208,7 +208,7 @@ var spoilers = []struct {
 			s[0] = s[0]&0x3f | 0x80 // compressed; x is above p in some
 		}
 	}},
-	{"one bit", []bls.Verdict{bls.BadEncoding, bls.BadSignature}, func(b *batch) {
+	{"one bit", []bls.Verdict{bls.VerdictBadEncoding, bls.VerdictBadSignature}, func(b *batch) {
 		for bit := range 8 { // of the flags and of the first bits of x
 			b.Signatures.At(10 * bit)[0] ^= 1 << bit
 		}
@@ -217,7 +217,7 @@ var spoilers = []struct {
 			b.Signatures.At(odd)[b.rng.IntN(bls.SignatureSize)] ^= 1 << b.rng.IntN(8)
 		}
 	}},
-	{"everything", []bls.Verdict{bls.BadEncoding, bls.Identity, bls.NotInSubgroup, bls.BadSignature}, func(b *batch) {
+	{"everything", []bls.Verdict{bls.VerdictBadEncoding, bls.VerdictIdentity, bls.VerdictNotInSubgroup, bls.VerdictBadSignature}, func(b *batch) {
 		copy(b.Signatures.At(10), bls.IdentitySignature[:])
 		b.Signatures.At(11)[0] &^= 0x80
 		b.Messages.At(12)[3]++
@@ -367,21 +367,19 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
-var sentinels = map[error]bls.Verdict{bls.ErrEncoding: bls.BadEncoding, bls.ErrNotOnCurve: bls.NotOnCurve, bls.ErrNotInSubgroup: bls.NotInSubgroup,
-	bls.ErrIdentity: bls.Identity, bls.ErrLength: bls.BadEncoding}
-
 // scalar is the path of a single signature.
 func scalar(b *batch, i int) bls.Verdict {
 	s, err := bls.ParseSignature(b.Signatures.At(i))
-	for sentinel, verdict := range sentinels {
-		if errors.Is(err, sentinel) {
-			return verdict
-		}
+	if errors.Is(err, bls.ErrLength) {
+		return bls.VerdictBadEncoding
+	}
+	if verdict := bls.VerdictPending; errors.As(err, &verdict) {
+		return verdict
 	}
 	if err != nil || !bls.Default.Verify(b.Keys[b.Signer[i]], b.Messages.At(i), &s) {
-		return bls.BadSignature
+		return bls.VerdictBadSignature
 	}
-	return bls.Valid
+	return bls.VerdictValid
 }
 
 // blstVerdict reads blst's answers as the table at the head of this file says.
@@ -389,35 +387,35 @@ func blstVerdict(key *blst.P2Affine, msg, encoded []byte) bls.Verdict {
 	var s blst.P1Affine
 	switch code := uncompress(&s, encoded); {
 	case code != accepted:
-		return map[refusal]bls.Verdict{badEncoding: bls.BadEncoding, notOnCurve: bls.NotOnCurve, notInGroup: bls.NotInSubgroup}[code]
+		return map[refusal]bls.Verdict{badEncoding: bls.VerdictBadEncoding, notOnCurve: bls.VerdictNotOnCurve, notInGroup: bls.VerdictNotInSubgroup}[code]
 	case s.Equals(new(blst.P1Affine)):
-		return bls.Identity
+		return bls.VerdictIdentity
 	case !s.SigValidate(false):
-		return bls.NotInSubgroup
+		return bls.VerdictNotInSubgroup
 	case !s.Verify(false, key, false, msg, []byte(bls.SignatureDST)):
-		return bls.BadSignature
+		return bls.VerdictBadSignature
 	}
-	return bls.Valid
+	return bls.VerdictValid
 }
 
 // TestDisagreementShows is the companion of TestVerdicts: another answer to any entry would be seen.
 func TestDisagreementShows(t *testing.T) {
 	valid := newBatch(t, 2)
 	keys := decodedKeys(valid.Keys)
-	for _, want := range []bls.Verdict{bls.Valid, bls.BadEncoding, bls.NotOnCurve, bls.NotInSubgroup, bls.Identity, bls.BadSignature} {
+	for _, want := range []bls.Verdict{bls.VerdictValid, bls.VerdictBadEncoding, bls.VerdictNotOnCurve, bls.VerdictNotInSubgroup, bls.VerdictIdentity, bls.VerdictBadSignature} {
 		b := valid.clone()
 		s := b.Signatures.At(0)
 		switch p := outside(1); want {
-		case bls.BadEncoding:
+		case bls.VerdictBadEncoding:
 			s[0] &^= 0x80
-		case bls.NotOnCurve:
+		case bls.VerdictNotOnCurve:
 			clear(s)
 			s[0], s[47] = 0x80, 1
-		case bls.NotInSubgroup:
+		case bls.VerdictNotInSubgroup:
 			b.set(0, &p)
-		case bls.Identity:
+		case bls.VerdictIdentity:
 			copy(s, bls.IdentitySignature[:])
-		case bls.BadSignature:
+		case bls.VerdictBadSignature:
 			s[0] ^= 0x20
 		}
 		if ours, theirs := scalar(b, 0), blstVerdict(&keys[b.Signer[0]], b.Messages.At(0), s); ours != want || theirs != want {
@@ -443,11 +441,11 @@ func TestOneBadAmongThousands(t *testing.T) {
 		t.Error("blst accepts the whole batch")
 	}
 	for i, verdict := range verdicts {
-		want := bls.Valid
+		want := bls.VerdictValid
 		if i == bad || i == torsion {
 			want = blstVerdict(&keys[b.Signer[i]], b.Messages.At(i), b.Signatures.At(i))
 		}
-		if verdict != want || (want == bls.Valid) != (i != bad && i != torsion) {
+		if verdict != want || (want == bls.VerdictValid) != (i != bad && i != torsion) {
 			t.Errorf("entry %d: %v, want %v", i, verdict, want)
 		}
 	}

@@ -54,55 +54,14 @@ type Batch struct {
 // check returns an error wrapping ErrBatch if the parts do not fit together.
 func (b *Batch) check() error {
 	if b.Messages.Len() != len(b.Signer) {
-		return fmt.Errorf("%d signers, %d messages: %w", len(b.Signer), b.Messages.Len(), ErrBatch)
+		return fmt.Errorf("%w: %d signers, %d messages", ErrBatch, len(b.Signer), b.Messages.Len())
 	}
 	for i, s := range b.Signer {
 		if uint64(s) >= uint64(len(b.Keys)) || b.Keys[s] == nil || b.Keys[s].p.IsInfinity() {
-			return fmt.Errorf("entry %d has no usable key %d: %w", i, s, ErrBatch)
+			return fmt.Errorf("%w: entry %d has no usable key %d", ErrBatch, i, s)
 		}
 	}
 	return nil
-}
-
-// Verdict says what was found out about one entry of a batch.
-type Verdict uint8
-
-const (
-	Pending       Verdict = iota // not examined; never left behind by a successful call
-	Valid                        // the signature verifies
-	BadEncoding                  // not a canonical compressed point
-	NotOnCurve                   // no point has this x
-	NotInSubgroup                // a point outside the subgroup of order r
-	Identity                     // the identity element
-	BadSignature                 // a proper point, but not this key's signature on this message
-)
-
-var verdictErrors = [...]error{
-	BadEncoding: ErrEncoding, NotOnCurve: ErrNotOnCurve, NotInSubgroup: ErrNotInSubgroup,
-	Identity: ErrIdentity, BadSignature: ErrBadSignature,
-}
-
-var verdictNames = [...]string{
-	"pending", "valid", "bad encoding", "not on curve", "not in subgroup", "identity", "bad signature",
-}
-
-// ErrBadSignature is the error of the verdict [BadSignature].
-var ErrBadSignature = errors.New("bls: signature does not verify")
-
-// Err returns the sentinel error for a refusal, nil for Valid and Pending.
-func (v Verdict) Err() error {
-	if int(v) < len(verdictErrors) {
-		return verdictErrors[v]
-	}
-	return nil
-}
-
-// String returns a short lower-case name, usable as a metric label.
-func (v Verdict) String() string {
-	if int(v) < len(verdictNames) {
-		return verdictNames[v]
-	}
-	return fmt.Sprintf("verdict %d", uint8(v))
 }
 
 // Report says how much work a batch was.
@@ -111,7 +70,7 @@ type Report struct {
 	Checks   int // pairing-product checks: 1 if nothing was wrong
 	Bisected int // signers whose entries were looked at to find the bad ones
 	Singles  int // entries verified one by one
-	Invalid  int // entries with a verdict other than Valid
+	Invalid  int // entries with a verdict other than VerdictValid
 
 	Loops           int // Miller loops; verifying one signature takes two
 	Exponentiations int // final exponentiations; verifying one signature takes one
@@ -205,8 +164,8 @@ func (v *Verifier) Verify(b *Batch, verdicts []Verdict) (Report, error) {
 	}
 	n := len(b.Signer)
 	if len(verdicts) != n || n > 0 && (b.Signatures.Len() != n || b.Signatures.Width != SignatureSize) {
-		return Report{}, fmt.Errorf("%d entries, %d signatures of %d bytes, %d verdicts: %w",
-			n, b.Signatures.Len(), b.Signatures.Width, len(verdicts), ErrBatch)
+		return Report{}, fmt.Errorf("%w: %d entries, %d signatures of %d bytes, %d verdicts",
+			ErrBatch, n, b.Signatures.Len(), b.Signatures.Width, len(verdicts))
 	}
 	v.decode(b.Signatures, verdicts)
 	return v.verify(b, verdicts, false), nil
@@ -214,27 +173,27 @@ func (v *Verifier) Verify(b *Batch, verdicts []Verdict) (Report, error) {
 
 // Signatures returns the decoded signatures of the last batch, by entry, so that the
 // caller can add them to a [Sum] without decoding again. Only those with the verdict
-// Valid are meaningful. The slice is overwritten by the next call.
+// VerdictValid are meaningful. The slice is overwritten by the next call.
 func (v *Verifier) Signatures() []Signature { return v.sigs }
 
 // VerifyProofs checks many proofs of possession at once and returns the indices of
 // those that do not verify, in order. The error wraps [ErrBatch].
 func VerifyProofs(pks []*PublicKey, proofs []Signature) ([]int, error) {
 	if len(pks) != len(proofs) {
-		return nil, fmt.Errorf("%d keys, %d proofs: %w", len(pks), len(proofs), ErrBatch)
+		return nil, fmt.Errorf("%w: %d keys, %d proofs", ErrBatch, len(pks), len(proofs))
 	}
 	b := Batch{Keys: pks, Signer: make([]uint32, len(pks))}
 	encoded := make([]byte, 0, len(pks)*PublicKeySize)
 	verdicts := make([]Verdict, len(pks))
 	for i, pk := range pks {
 		if pk == nil {
-			return nil, fmt.Errorf("key %d is missing: %w", i, ErrBatch)
+			return nil, fmt.Errorf("%w: key %d is missing", ErrBatch, i)
 		}
 		b.Signer[i] = uint32(i)
 		bytes := pk.Bytes()
 		encoded = append(encoded, bytes[:]...)
 		if proofs[i].IsIdentity() {
-			verdicts[i] = Identity
+			verdicts[i] = VerdictIdentity
 		}
 	}
 	b.Messages = Column{encoded, PublicKeySize, PublicKeySize}
@@ -246,14 +205,14 @@ func VerifyProofs(pks []*PublicKey, proofs []Signature) ([]int, error) {
 	v.verify(&b, verdicts, true)
 	var bad []int
 	for i, verdict := range verdicts {
-		if verdict != Valid {
+		if verdict != VerdictValid {
 			bad = append(bad, i)
 		}
 	}
 	return bad, nil
 }
 
-// verify settles the entries whose verdict is Pending; v.sigs holds their points. It
+// verify settles the entries whose verdict is VerdictPending; v.sigs holds their points. It
 // skips the subgroup check if they are known to be in the subgroup.
 func (v *Verifier) verify(b *Batch, verdicts []Verdict, inSubgroup bool) Report {
 	v.report = Report{}
@@ -270,10 +229,10 @@ func (v *Verifier) verify(b *Batch, verdicts []Verdict, inSubgroup bool) Report 
 		v.locate(verdicts)
 	}
 	for i := range verdicts {
-		if verdicts[i] == Pending {
-			verdicts[i] = Valid
+		if verdicts[i] == VerdictPending {
+			verdicts[i] = VerdictValid
 		}
-		if verdicts[i] != Valid {
+		if verdicts[i] != VerdictValid {
 			v.report.Invalid++
 		}
 	}
@@ -305,7 +264,7 @@ func (v *Verifier) decode(signatures Column, verdicts []Verdict) {
 func (v *Verifier) arrange(b *Batch, verdicts []Verdict) {
 	v.entry = v.entry[:0]
 	for i := range b.Signer {
-		if verdicts == nil || verdicts[i] == Pending {
+		if verdicts == nil || verdicts[i] == VerdictPending {
 			v.entry = append(v.entry, int32(i))
 		}
 	}

@@ -80,15 +80,11 @@ func (f *fixture) clone() *fixture {
 func (f *fixture) oneByOne() []Verdict {
 	want := make([]Verdict, len(f.Signer))
 	for i := range want {
-		want[i] = Valid
+		want[i] = VerdictValid
 		sig, err := ParseSignature(f.Signatures.At(i))
-		for v, sentinel := range verdictErrors {
-			if sentinel != nil && errors.Is(err, sentinel) {
-				want[i] = Verdict(v)
-			}
-		}
+		errors.As(err, &want[i])
 		if err == nil && !Default.Verify(f.Keys[f.Signer[i]], f.Messages.At(i), &sig) {
-			want[i] = BadSignature
+			want[i] = VerdictBadSignature
 		}
 	}
 	return want
@@ -110,7 +106,7 @@ func (f *fixture) verify(t *testing.T, v *Verifier, want []Verdict) Report {
 		if got[i] != want[i] {
 			t.Fatalf("entry %d of %d: %v, want %v (%+v)", i, len(got), got[i], want[i], report)
 		}
-		if want[i] != Valid {
+		if want[i] != VerdictValid {
 			invalid++
 		} else if b := v.Signatures()[i].Bytes(); string(b[:]) != string(f.Signatures.At(i)) {
 			t.Fatalf("entry %d: decoded signature differs", i)
@@ -135,7 +131,7 @@ func (f *fixture) shift(t testing.TB, i int, by affine) {
 }
 
 func want(n int, bad Verdict, at ...int) []Verdict {
-	w := slices.Repeat([]Verdict{Valid}, n)
+	w := slices.Repeat([]Verdict{VerdictValid}, n)
 	for _, i := range at {
 		w[i] = bad
 	}
@@ -150,64 +146,64 @@ func TestBatchAttacks(t *testing.T) {
 		corrupt func(f *fixture)
 		want    []Verdict
 	}{
-		{"none", func(f *fixture) {}, want(n, Valid)},
+		{"none", func(f *fixture) {}, want(n, VerdictValid)},
 		{"cancelling pair of one signer", func(f *fixture) {
 			d := f.sig(t, 50).p
 			f.shift(t, 3, d)
 			d.Neg(&d)
 			f.shift(t, 3+signers, d)
-		}, want(n, BadSignature, 3, 3+signers)},
+		}, want(n, VerdictBadSignature, 3, 3+signers)},
 		{"cancelling pair of two signers", func(f *fixture) {
 			d := f.sig(t, 50).p
 			f.shift(t, 3, d)
 			d.Neg(&d)
 			f.shift(t, 4, d)
-		}, want(n, BadSignature, 3, 4)},
-		{"torsion", func(f *fixture) { f.shift(t, 100, torsion()) }, want(n, NotInSubgroup, 100)},
+		}, want(n, VerdictBadSignature, 3, 4)},
+		{"torsion", func(f *fixture) { f.shift(t, 100, torsion()) }, want(n, VerdictNotInSubgroup, 100)},
 		{"cancelling torsion", func(f *fixture) {
 			d := torsion()
 			f.shift(t, 100, d)
 			d.Neg(&d)
 			f.shift(t, 107, d)
-		}, want(n, NotInSubgroup, 100, 107)},
-		{"identity", func(f *fixture) { copy(f.Signatures.At(9), IdentitySignature[:]) }, want(n, Identity, 9)},
+		}, want(n, VerdictNotInSubgroup, 100, 107)},
+		{"identity", func(f *fixture) { copy(f.Signatures.At(9), IdentitySignature[:]) }, want(n, VerdictIdentity, 9)},
 		{"identity with garbage", func(f *fixture) {
 			copy(f.Signatures.At(9), IdentitySignature[:])
 			f.Signatures.At(9)[47] = 1
-		}, want(n, BadEncoding, 9)},
+		}, want(n, VerdictBadEncoding, 9)},
 		{"identity with sign", func(f *fixture) {
 			copy(f.Signatures.At(9), IdentitySignature[:])
 			f.Signatures.At(9)[0] |= flagLargest
-		}, want(n, BadEncoding, 9)},
-		{"uncompressed flag", func(f *fixture) { f.Signatures.At(0)[0] &^= flagCompressed }, want(n, BadEncoding, 0)},
-		{"negated", func(f *fixture) { f.Signatures.At(0)[0] ^= flagLargest }, want(n, BadSignature, 0)},
+		}, want(n, VerdictBadEncoding, 9)},
+		{"uncompressed flag", func(f *fixture) { f.Signatures.At(0)[0] &^= flagCompressed }, want(n, VerdictBadEncoding, 0)},
+		{"negated", func(f *fixture) { f.Signatures.At(0)[0] ^= flagLargest }, want(n, VerdictBadSignature, 0)},
 		{"x not below p", func(f *fixture) {
 			s := f.Signatures.At(n - 1)
 			copy(s, unhex(t, modulusHex))
 			s[0] |= flagCompressed
-		}, want(n, BadEncoding, n-1)},
+		}, want(n, VerdictBadEncoding, n-1)},
 		{"off curve", func(f *fixture) {
 			copy(f.Signatures.At(5), offCurve[:])
-		}, want(n, NotOnCurve, 5)},
+		}, want(n, VerdictNotOnCurve, 5)},
 		{"swapped", func(f *fixture) {
 			a, b := f.sig(t, 8), f.sig(t, 8+signers)
 			f.set(8, b)
 			f.set(8+signers, a)
-		}, want(n, BadSignature, 8, 8+signers)},
-		{"wrong signer", func(f *fixture) { f.Signer[20]-- }, want(n, BadSignature, 20)},
+		}, want(n, VerdictBadSignature, 8, 8+signers)},
+		{"wrong signer", func(f *fixture) { f.Signer[20]-- }, want(n, VerdictBadSignature, 20)},
 		{"duplicates", func(f *fixture) {
 			for i := 7; i < 70; i += signers {
 				copy(f.frames[i*frameSize:][:frameSize], f.frames[:frameSize])
 			}
-		}, want(n, Valid)},
+		}, want(n, VerdictValid)},
 		{"one of each", func(f *fixture) {
 			copy(f.Signatures.At(1), offCurve[:])
 			f.shift(t, 2, torsion())
 			f.Signatures.At(3)[0] ^= flagLargest
 			f.Signatures.At(4)[0] &^= flagCompressed
 		}, func() []Verdict {
-			w := want(n, Valid)
-			w[1], w[2], w[3], w[4] = NotOnCurve, NotInSubgroup, BadSignature, BadEncoding
+			w := want(n, VerdictValid)
+			w[1], w[2], w[3], w[4] = VerdictNotOnCurve, VerdictNotInSubgroup, VerdictBadSignature, VerdictBadEncoding
 			return w
 		}()},
 	}
@@ -242,7 +238,7 @@ func TestBatchRandomSubsets(t *testing.T) {
 			for _, i := range bad {
 				f.Signatures.At(i)[0] ^= flagLargest
 			}
-			f.verify(t, v, want(n, BadSignature, bad...))
+			f.verify(t, v, want(n, VerdictBadSignature, bad...))
 		}
 	}
 }
@@ -325,7 +321,7 @@ func TestCancellingAggregate(t *testing.T) {
 	if !Default.AggregateVerify(&f.Batch, &sig) {
 		t.Error("shifts that cancel changed the aggregate")
 	}
-	f.verify(t, NewVerifier(Default, 1), want(20, BadSignature, 1, 2))
+	f.verify(t, NewVerifier(Default, 1), want(20, VerdictBadSignature, 1, 2))
 }
 
 // TestSearchBound: whatever is bad, and whatever checks cost, bisection finds exactly that, and
@@ -375,7 +371,7 @@ func TestSearchBound(t *testing.T) {
 func TestOneBadIsCheap(t *testing.T) {
 	f := newFixture(t, 512, 16)
 	f.Signatures.At(100)[0] ^= flagLargest
-	report := f.verify(t, NewVerifier(Default, 2), want(512, BadSignature, 100))
+	report := f.verify(t, NewVerifier(Default, 2), want(512, VerdictBadSignature, 100))
 	// 16 signers of 32: at most two checks a level.
 	if report.Bisected != 1 || report.Checks > 1+2*4+2*5 || report.Singles > 2 {
 		t.Errorf("one bad signature cost %+v", report)
@@ -399,5 +395,28 @@ func TestBatchAllocations(t *testing.T) {
 	measure(2048)
 	if few, many := measure(256), measure(2048); many > few {
 		t.Errorf("%v allocations for 256 entries, %v for 2048", few, many)
+	}
+}
+
+// TestVerdictsAreErrors holds the verdicts against what the documentation promises of them.
+func TestVerdictsAreErrors(t *testing.T) {
+	last := VerdictBadSignature
+	if n := len(_Verdict_index) - 1; int(last) != n-1 {
+		t.Fatalf("%d verdicts are named, the last is %d", n, last)
+	}
+	for v := range last + 1 {
+		if refusal := v.Err(); (refusal != nil) != (v > VerdictValid) {
+			t.Errorf("%v: error %v", v, refusal)
+		} else if refusal != nil && (!errors.Is(refusal, v) || v.Error() != "bls: "+v.String()) {
+			t.Errorf("%v: error %v", v, refusal)
+		}
+	}
+	_, err := ParseSignature(IdentitySignature[:])
+	var verdict Verdict
+	if !errors.As(err, &verdict) || verdict != VerdictIdentity {
+		t.Errorf("error %v, want %v", err, VerdictIdentity)
+	}
+	if err == nil || err.Error() != "bls: identity: signature" {
+		t.Errorf("error %v", err)
 	}
 }

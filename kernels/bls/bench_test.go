@@ -78,7 +78,7 @@ func peerInput(b *testing.B, f *fixture, unchecked bool) (sigs, hashes []bls1238
 	var err error
 	for i := range n {
 		if unchecked {
-			if verdict := decodeG1(&sigs[i], f.Signatures.At(i)); verdict != Pending {
+			if verdict := decodeG1(&sigs[i], f.Signatures.At(i)); verdict != VerdictPending {
 				b.Fatal(verdict)
 			}
 		} else if _, err = sigs[i].SetBytes(f.Signatures.At(i)); err != nil {

@@ -48,16 +48,12 @@ var Default = Suite{SignatureDST}
 // proofSuite hashes public keys for proofs of possession.
 var proofSuite = Suite{ProofDST}
 
-// Reasons for which an encoding is refused. Errors returned by the parsers wrap
-// exactly one of them.
+// Reasons for which a parser or KeyGen refuses its input, beside a [Verdict]. Their errors wrap one
+// of these or a verdict.
 var (
-	ErrLength        = errors.New("bls: wrong length")
-	ErrEncoding      = errors.New("bls: not a canonical encoding")
-	ErrNotOnCurve    = errors.New("bls: not on the curve")
-	ErrNotInSubgroup = errors.New("bls: not in the subgroup of order r")
-	ErrIdentity      = errors.New("bls: identity element")
-	ErrZeroKey       = errors.New("bls: secret key is zero")
-	ErrShortSeed     = errors.New("bls: key material shorter than 32 bytes")
+	ErrLength    = errors.New("bls: wrong length")
+	ErrZeroKey   = errors.New("bls: secret key is zero")
+	ErrShortSeed = errors.New("bls: key material shorter than 32 bytes")
 )
 
 // IdentitySignature is the encoding of the identity, which no parser accepts. The

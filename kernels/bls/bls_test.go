@@ -64,7 +64,7 @@ const modulusHex = "1a0111ea397fe69a4b1ba7b6434bacd764774b84f38512bf6730d2a0f6b0
 var offCurve = func() (b [SignatureSize]byte) {
 	for b[0] = flagCompressed; ; b[47]++ {
 		var p affine
-		if decodeG1(&p, b[:]) == NotOnCurve {
+		if decodeG1(&p, b[:]) == VerdictNotOnCurve {
 			return b
 		}
 	}
@@ -147,7 +147,7 @@ func TestParse(t *testing.T) {
 	outside := twistAffine.FromJacobian(&twist).Bytes()
 	offTwist := edit(pk[:], func(b []byte) {
 		for b[95] = 0; ; b[95]++ {
-			if decodeG2(&twistAffine, b) == NotOnCurve {
+			if decodeG2(&twistAffine, b) == VerdictNotOnCurve {
 				return
 			}
 		}
@@ -166,33 +166,33 @@ func TestParse(t *testing.T) {
 		{"short signature", signature, sig[:47], ErrLength},
 		{"long signature", signature, append(sig[:48:48], 0), ErrLength},
 		{"no signature", signature, nil, ErrLength},
-		{"uncompressed signature", signature, edit(sig[:], func(b []byte) { b[0] &^= flagCompressed }), ErrEncoding},
-		{"signature with x = p", signature, edit(p, func(b []byte) { b[0] |= flagCompressed }), ErrEncoding},
+		{"uncompressed signature", signature, edit(sig[:], func(b []byte) { b[0] &^= flagCompressed }), VerdictBadEncoding},
+		{"signature with x = p", signature, edit(p, func(b []byte) { b[0] |= flagCompressed }), VerdictBadEncoding},
 		{"signature with x of ones", signature, edit(sig[:], func(b []byte) {
 			for i := range b {
 				b[i] = 0xff &^ (flagInfinity * byte(1-min(i, 1)))
 			}
-		}), ErrEncoding},
-		{"identity signature", signature, IdentitySignature[:], ErrIdentity},
-		{"dirty identity signature", signature, edit(IdentitySignature[:], func(b []byte) { b[20] = 1 }), ErrEncoding},
-		{"negative identity signature", signature, edit(IdentitySignature[:], func(b []byte) { b[0] |= flagLargest }), ErrEncoding},
-		{"signature off the curve", signature, offCurve[:], ErrNotOnCurve},
-		{"signature of order 3", signature, order3Bytes[:], ErrNotInSubgroup},
+		}), VerdictBadEncoding},
+		{"identity signature", signature, IdentitySignature[:], VerdictIdentity},
+		{"dirty identity signature", signature, edit(IdentitySignature[:], func(b []byte) { b[20] = 1 }), VerdictBadEncoding},
+		{"negative identity signature", signature, edit(IdentitySignature[:], func(b []byte) { b[0] |= flagLargest }), VerdictBadEncoding},
+		{"signature off the curve", signature, offCurve[:], VerdictNotOnCurve},
+		{"signature of order 3", signature, order3Bytes[:], VerdictNotInSubgroup},
 		{"key", key, pk[:], nil},
 		{"short key", key, pk[:95], ErrLength},
 		{"key of a signature's size", key, sig[:], ErrLength},
-		{"uncompressed key", key, edit(pk[:], func(b []byte) { b[0] &^= flagCompressed }), ErrEncoding},
-		{"key with imaginary part p", key, edit(pk[:], func(b []byte) { copy(b, p); b[0] |= flagCompressed }), ErrEncoding},
-		{"key with real part p", key, edit(pk[:], func(b []byte) { copy(b[48:], p) }), ErrEncoding},
-		{"key with flags in its real part", key, edit(pk[:], func(b []byte) { b[48] |= flagCompressed }), ErrEncoding},
-		{"identity key", key, edit(make([]byte, 96), func(b []byte) { b[0] = 0xc0 }), ErrIdentity},
-		{"dirty identity key", key, edit(make([]byte, 96), func(b []byte) { b[0], b[95] = 0xc0, 1 }), ErrEncoding},
-		{"key off the curve", key, offTwist, ErrNotOnCurve},
-		{"key outside the subgroup", key, outside[:], ErrNotInSubgroup},
+		{"uncompressed key", key, edit(pk[:], func(b []byte) { b[0] &^= flagCompressed }), VerdictBadEncoding},
+		{"key with imaginary part p", key, edit(pk[:], func(b []byte) { copy(b, p); b[0] |= flagCompressed }), VerdictBadEncoding},
+		{"key with real part p", key, edit(pk[:], func(b []byte) { copy(b[48:], p) }), VerdictBadEncoding},
+		{"key with flags in its real part", key, edit(pk[:], func(b []byte) { b[48] |= flagCompressed }), VerdictBadEncoding},
+		{"identity key", key, edit(make([]byte, 96), func(b []byte) { b[0] = 0xc0 }), VerdictIdentity},
+		{"dirty identity key", key, edit(make([]byte, 96), func(b []byte) { b[0], b[95] = 0xc0, 1 }), VerdictBadEncoding},
+		{"key off the curve", key, offTwist, VerdictNotOnCurve},
+		{"key outside the subgroup", key, outside[:], VerdictNotInSubgroup},
 		{"secret", scalar, secret[:], nil},
 		{"largest secret", scalar, below, nil},
 		{"zero secret", scalar, make([]byte, 32), ErrZeroKey},
-		{"secret r", scalar, order, ErrEncoding},
+		{"secret r", scalar, order, VerdictBadEncoding},
 		{"short secret", scalar, secret[:31], ErrLength},
 	}
 	for _, tt := range tests {

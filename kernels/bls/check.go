@@ -97,12 +97,12 @@ func (v *Verifier) expel(verdicts []Verdict) {
 			return v.inSubgroup(v.bitSums(&g1, pts, v.coef[lo:hi]), pts)
 		},
 		one: func(i int) bool { return v.sigma[i].IsInSubGroup() },
-		bad: func(i int) { verdicts[v.entry[i]] = NotInSubgroup },
+		bad: func(i int) { verdicts[v.entry[i]] = VerdictNotInSubgroup },
 	}
 	s.failing(0, len(v.sigma))
 	kept := 0
 	for at, i := range v.entry {
-		if verdicts[i] == Pending {
+		if verdicts[i] == VerdictPending {
 			v.entry[kept], v.sigma[kept], v.coef[kept] = i, v.sigma[at], v.coef[at]
 			kept++
 		}

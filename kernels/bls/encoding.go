@@ -16,68 +16,70 @@ const (
 )
 
 // ParseSignature decodes a compressed signature strictly. The error wraps
-// [ErrLength], [ErrEncoding], [ErrNotOnCurve], [ErrNotInSubgroup] or [ErrIdentity].
+// [ErrLength], [VerdictBadEncoding], [VerdictNotOnCurve], [VerdictNotInSubgroup] or
+// [VerdictIdentity].
 func ParseSignature(b []byte) (Signature, error) {
 	if len(b) != SignatureSize {
-		return Signature{}, fmt.Errorf("signature of %d bytes: %w", len(b), ErrLength)
+		return Signature{}, fmt.Errorf("%w: signature of %d bytes", ErrLength, len(b))
 	}
 	var s Signature
 	verdict := decodeG1(&s.p, b)
-	if verdict == Pending && !s.p.IsInSubGroup() {
-		verdict = NotInSubgroup
+	if verdict == VerdictPending && !s.p.IsInSubGroup() {
+		verdict = VerdictNotInSubgroup
 	}
-	if verdict != Pending {
-		return Signature{}, fmt.Errorf("signature: %w", verdict.Err())
+	if verdict != VerdictPending {
+		return Signature{}, fmt.Errorf("%w: signature", verdict)
 	}
 	return s, nil
 }
 
-// decodeG1 decodes 48 bytes into a point on the curve; it returns Pending when that
+// decodeG1 decodes 48 bytes into a point on the curve; it returns VerdictPending when that
 // succeeds, with the subgroup still to be checked, and the reason otherwise.
 func decodeG1(p *affine, b []byte) Verdict {
 	x, verdict := decodeX(b)
-	if verdict != Pending {
+	if verdict != VerdictPending {
 		return verdict
 	}
 	var y2, y fp.Element
 	y2.Square(&x).Mul(&y2, &x).Add(&y2, &g1.b)
 	if y.Sqrt(&y2) == nil {
-		return NotOnCurve
+		return VerdictNotOnCurve
 	}
 	if y.LexicographicallyLargest() != (b[0]&flagLargest != 0) {
 		y.Neg(&y)
 	}
 	p.X, p.Y = x, y
-	return Pending
+	return VerdictPending
 }
 
-// decodeX decodes the coordinate of 48 bytes; anything but Pending is why there is none.
+// decodeX decodes the coordinate of 48 bytes; anything but VerdictPending is why there is none.
 func decodeX(b []byte) (x fp.Element, verdict Verdict) {
-	if verdict = checkFlags(b); verdict != Pending {
+	if verdict = checkFlags(b); verdict != VerdictPending {
 		return x, verdict
 	}
 	raw := [fp.Bytes]byte(b)
 	raw[0] &^= flagMask
 	x, err := fp.BigEndian.Element(&raw)
 	if err != nil {
-		return fp.Element{}, BadEncoding
+		return fp.Element{}, VerdictBadEncoding
 	}
-	return x, Pending
+	return x, VerdictPending
 }
 
 // ParsePublicKey decodes a compressed public key strictly. The error wraps
-// [ErrLength], [ErrEncoding], [ErrNotOnCurve], [ErrNotInSubgroup] or [ErrIdentity].
+// [ErrLength], [VerdictBadEncoding], [VerdictNotOnCurve], [VerdictNotInSubgroup] or
+// [VerdictIdentity].
 func ParsePublicKey(b []byte) (*PublicKey, error) {
 	if len(b) != PublicKeySize {
-		return nil, fmt.Errorf("public key of %d bytes: %w", len(b), ErrLength)
+		return nil, fmt.Errorf("%w: public key of %d bytes", ErrLength, len(b))
 	}
 	pk := new(PublicKey)
 	verdict := decodeG2(&pk.p, b)
-	if verdict == Pending && !pk.p.IsInSubGroup() {
-		verdict = NotInSubgroup
+	if verdict == VerdictPending && !pk.p.IsInSubGroup() {
+		verdict = VerdictNotInSubgroup
 	}
-	if verdict != Pending {
-		return nil, fmt.Errorf("public key: %w", verdict.Err())
+	if verdict != VerdictPending {
+		return nil, fmt.Errorf("%w: public key", verdict)
 	}
 	return pk, nil
 }
@@ -85,7 +87,7 @@ func ParsePublicKey(b []byte) (*PublicKey, error) {
 // decodeG2 is decodeG1 for the 96 bytes of a point of the twist; the imaginary part
 // of x comes first.
 func decodeG2(p *bls12381.G2Affine, b []byte) Verdict {
-	if verdict := checkFlags(b); verdict != Pending {
+	if verdict := checkFlags(b); verdict != VerdictPending {
 		return verdict
 	}
 	im, re := [fp.Bytes]byte(b), [fp.Bytes]byte(b[fp.Bytes:])
@@ -95,7 +97,7 @@ func decodeG2(p *bls12381.G2Affine, b []byte) Verdict {
 	x.A1, errIm = fp.BigEndian.Element(&im)
 	x.A0, errRe = fp.BigEndian.Element(&re)
 	if errIm != nil || errRe != nil {
-		return BadEncoding
+		return VerdictBadEncoding
 	}
 	// y² = x³ + 4(1+u)
 	y2.Square(&x).Mul(&y2, &x)
@@ -103,30 +105,30 @@ func decodeG2(p *bls12381.G2Affine, b []byte) Verdict {
 	y2.A1.Add(&y2.A1, &g1.b)
 	y.Sqrt(&y2)
 	if check.Square(&y); !check.Equal(&y2) {
-		return NotOnCurve
+		return VerdictNotOnCurve
 	}
 	if y.LexicographicallyLargest() != (b[0]&flagLargest != 0) {
 		y.Neg(&y)
 	}
 	p.X, p.Y = x, y
-	return Pending
+	return VerdictPending
 }
 
-// checkFlags returns Pending for the flags of a compressed point other than the
+// checkFlags returns VerdictPending for the flags of a compressed point other than the
 // identity. The only valid encoding of the identity has no other bit set.
 func checkFlags(b []byte) Verdict {
 	if b[0]&flagCompressed == 0 {
-		return BadEncoding
+		return VerdictBadEncoding
 	}
 	if b[0]&flagInfinity == 0 {
-		return Pending
+		return VerdictPending
 	}
 	rest := b[0] &^ (flagCompressed | flagInfinity)
 	for _, c := range b[1:] {
 		rest |= c
 	}
 	if rest != 0 {
-		return BadEncoding
+		return VerdictBadEncoding
 	}
-	return Identity
+	return VerdictIdentity
 }

@@ -70,10 +70,14 @@ func ExampleVerifier_Verify() {
 		Signatures: bls.Column{Data: frames[messageSize:], Stride: frameSize, Width: bls.SignatureSize},
 	}, verdicts)
 	fmt.Println(err, report.Groups, "signers,", report.Invalid, "invalid")
-	fmt.Println(verdicts)
+	for i, verdict := range verdicts {
+		if err := verdict.Err(); err != nil {
+			fmt.Printf("entry %d: %v\n", i, err)
+		}
+	}
 	// Output:
 	// <nil> 2 signers, 1 invalid
-	// [valid valid valid bad signature valid valid]
+	// entry 3: bls: bad signature
 }
 
 // Signatures by many keys on one message become one signature, and their keys one key.

@@ -70,7 +70,7 @@ func FuzzBatchVerify(f *testing.F) {
 			edits = edits[4:]
 		}
 		// Only what was touched can be invalid; the reference is slow.
-		want := slices.Repeat([]Verdict{Valid}, len(fx.Signer))
+		want := slices.Repeat([]Verdict{VerdictValid}, len(fx.Signer))
 		for at := range touched {
 			one := Batch{Keys: fx.Keys, Signer: fx.Signer[at : at+1]}
 			one.Messages = Column{fx.Messages.At(at), messageSize, messageSize}
@@ -101,7 +101,7 @@ func (f *fixture) corrupt(at int, how, x, y byte) {
 		binary.BigEndian.PutUint16(sig[46:], uint16(x)<<8|uint16(y))
 	case 6:
 		var s Signature
-		if decodeG1(&s.p, sig) == Pending {
+		if decodeG1(&s.p, sig) == VerdictPending {
 			shift := torsion()
 			s.p.Add(&s.p, &shift)
 			f.set(at, s)

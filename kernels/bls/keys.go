@@ -25,7 +25,7 @@ func (sk *SecretKey) GoString() string { return sk.String() }
 // (EIP-2333, derive_master_SK). Less gives [ErrShortSeed].
 func KeyGen(ikm []byte) (*SecretKey, error) {
 	if len(ikm) < 32 {
-		return nil, fmt.Errorf("%d bytes: %w", len(ikm), ErrShortSeed)
+		return nil, fmt.Errorf("%w: %d bytes", ErrShortSeed, len(ikm))
 	}
 	return hkdfModR(ikm), nil
 }
@@ -82,14 +82,14 @@ func must(b []byte, err error) []byte {
 }
 
 // ParseSecretKey decodes 32 big-endian bytes. Zero gives [ErrZeroKey], a value of r
-// or more [ErrEncoding], another size [ErrLength].
+// or more [VerdictBadEncoding], another size [ErrLength].
 func ParseSecretKey(b []byte) (*SecretKey, error) {
 	if len(b) != SecretKeySize {
-		return nil, fmt.Errorf("secret key of %d bytes: %w", len(b), ErrLength)
+		return nil, fmt.Errorf("%w: secret key of %d bytes", ErrLength, len(b))
 	}
 	sk := new(SecretKey)
 	if err := sk.s.SetBytesCanonical(b); err != nil {
-		return nil, fmt.Errorf("secret key: %w", ErrEncoding)
+		return nil, fmt.Errorf("%w: secret key", VerdictBadEncoding)
 	}
 	if sk.s.IsZero() {
 		return nil, ErrZeroKey

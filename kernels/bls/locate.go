@@ -93,7 +93,7 @@ func (s *search) oneByOne(lo, hi int) {
 	}
 }
 
-// locate gives BadSignature to the wrong entries of a batch that failed its check.
+// locate gives VerdictBadSignature to the wrong entries of a batch that failed its check.
 // Points and hashes are those of the batch; nothing is decoded or hashed again.
 func (v *Verifier) locate(verdicts []Verdict) {
 	if !v.cleared {
@@ -123,7 +123,7 @@ func (v *Verifier) locate(verdicts []Verdict) {
 				h := clearCofactor(toG1(v.hashed[i]))
 				return l.verifyOne(g.key, &h, &v.sigma[i])
 			},
-			bad: func(i int) { verdicts[v.entry[i]] = BadSignature },
+			bad: func(i int) { verdicts[v.entry[i]] = VerdictBadSignature },
 		}
 		if suspects[task].fails {
 			s.failing(g.lo, g.hi)
@@ -192,7 +192,7 @@ func (v *Verifier) suspectGroups(verdicts []Verdict, slack int) (suspects []susp
 			if p := v.parts[i]; p.entry < 0 {
 				suspects = append(suspects, suspect{p.group, true})
 			} else {
-				verdicts[v.entry[p.entry]] = BadSignature
+				verdicts[v.entry[p.entry]] = VerdictBadSignature
 			}
 		},
 	}

@@ -13,22 +13,23 @@ type Multi struct {
 
 func (m *Multi) check() error {
 	if m.Signatures.Len() != len(m.Keys) || m.Signatures.Width != SignatureSize {
-		return fmt.Errorf("%d keys, %d signatures of %d bytes: %w", len(m.Keys), m.Signatures.Len(), m.Signatures.Width, ErrBatch)
+		return fmt.Errorf("%w: %d keys, %d signatures of %d bytes",
+			ErrBatch, len(m.Keys), m.Signatures.Len(), m.Signatures.Width)
 	}
 	for i, key := range m.Keys {
 		if key == nil || key.p.IsInfinity() {
-			return fmt.Errorf("signer %d has no usable key: %w", i, ErrBatch)
+			return fmt.Errorf("%w: signer %d has no usable key", ErrBatch, i)
 		}
 	}
 	end := 0
 	for i, e := range m.Parts {
 		if e <= end {
-			return fmt.Errorf("part %d ends at %d, the one before at %d: %w", i, e, end, ErrBatch)
+			return fmt.Errorf("%w: part %d ends at %d, the one before at %d", ErrBatch, i, e, end)
 		}
 		end = e
 	}
 	if m.Parts != nil && end != len(m.Keys) {
-		return fmt.Errorf("the parts end at %d of %d signers: %w", end, len(m.Keys), ErrBatch)
+		return fmt.Errorf("%w: the parts end at %d of %d signers", ErrBatch, end, len(m.Keys))
 	}
 	return nil
 }
@@ -58,14 +59,14 @@ func (m *Multi) bounds(lo, hi int) (from, to int) {
 // All signatures are added, and all keys; one check of the subgroup and one pairing check tell whether the sums belong
 // together. If they do not, bisection names the parts that spoil them. So a verdict is about sums: parts whose owners
 // act together may be valid together without being so alone, which is as good a multi-signature of theirs as any. A
-// part with a signature that is no point gets the first such verdict, any other bad part gets BadSignature. For k bad
+// part with a signature that is no point gets the first such verdict, any other bad part gets VerdictBadSignature. For k bad
 // parts among n the cost is O(k log n) checks, and never more than 1.3·n + 2.
 func (v *Verifier) VerifyMulti(m *Multi, verdicts []Verdict) (Signature, Report, error) {
 	if err := m.check(); err != nil {
 		return Signature{}, Report{}, err
 	}
 	if len(verdicts) != m.parts() {
-		return Signature{}, Report{}, fmt.Errorf("%d parts, %d verdicts: %w", m.parts(), len(verdicts), ErrBatch)
+		return Signature{}, Report{}, fmt.Errorf("%w: %d parts, %d verdicts", ErrBatch, m.parts(), len(verdicts))
 	}
 	c := multiCheck{v: v, m: m, verdicts: verdicts}
 	c.decode()
@@ -74,8 +75,8 @@ func (v *Verifier) VerifyMulti(m *Multi, verdicts []Verdict) (Signature, Report,
 	c.h = clearCofactor(toG1(hashed[0]))
 	sum := c.settle()
 	for i := range verdicts {
-		if verdicts[i] == Pending {
-			verdicts[i] = Valid
+		if verdicts[i] == VerdictPending {
+			verdicts[i] = VerdictValid
 		} else {
 			c.report.Invalid++
 		}
@@ -99,12 +100,12 @@ func (c *multiCheck) decode() {
 	signers := make([]Verdict, len(c.m.Keys))
 	c.v.decode(c.m.Signatures, signers)
 	for part := range c.verdicts {
-		c.verdicts[part] = Pending
+		c.verdicts[part] = VerdictPending
 		from, to := c.m.bounds(part, part+1)
-		for i := from; i < to && c.verdicts[part] == Pending; i++ {
+		for i := from; i < to && c.verdicts[part] == VerdictPending; i++ {
 			c.verdicts[part] = signers[i]
 		}
-		if c.verdicts[part] == Pending {
+		if c.verdicts[part] == VerdictPending {
 			c.pending = append(c.pending, part)
 		}
 	}
@@ -128,12 +129,12 @@ func (c *multiCheck) settle() Signature {
 		cost:  func(lo, hi int) int { return workOne + workPoint*(hi-lo) },
 		rest:  func(lo, hi int) int { return workOne * (hi - lo) },
 		one:   func(i int) bool { _, ok := c.check(all[i : i+1]); return ok },
-		bad:   func(i int) { c.verdicts[all[i]] = BadSignature },
+		bad:   func(i int) { c.verdicts[all[i]] = VerdictBadSignature },
 	}
 	s.failing(0, len(all))
 	var good []int
 	for _, part := range all {
-		if c.verdicts[part] == Pending {
+		if c.verdicts[part] == VerdictPending {
 			good = append(good, part)
 		}
 	}
@@ -146,7 +147,7 @@ func (c *multiCheck) settle() Signature {
 	}
 	// What passed in pieces passes together, unless it cancels out: then all of it is by signers who act together.
 	for _, part := range good {
-		c.verdicts[part] = BadSignature
+		c.verdicts[part] = VerdictBadSignature
 	}
 	return Signature{}
 }
@@ -180,8 +181,8 @@ func (v *Verifier) AddEncoded(s *Sum, signatures Column) error {
 	verdicts := make([]Verdict, signatures.Len())
 	v.decode(signatures, verdicts)
 	for i, verdict := range verdicts {
-		if verdict != Pending {
-			return fmt.Errorf("signature %d: %w", i, verdict.Err())
+		if verdict != VerdictPending {
+			return fmt.Errorf("%w: signature %d", verdict, i)
 		}
 	}
 	l := v.spaces[0]

@@ -47,7 +47,7 @@ func (m *Multi) verify(t testing.TB, workers int) ([]Verdict, Report) {
 	var keys []*PublicKey
 	var sigs []Signature
 	for part, verdict := range verdicts {
-		if verdict != Valid {
+		if verdict != VerdictValid {
 			continue
 		}
 		from, to := m.bounds(part, part+1)
@@ -77,7 +77,7 @@ func TestVerifyMulti(t *testing.T) {
 		m, secrets := newMulti(t, n)
 		for _, workers := range []int{1, 2} {
 			verdicts, report := m.verify(t, workers)
-			if slices.ContainsFunc(verdicts, func(v Verdict) bool { return v != Valid }) || report.Invalid != 0 || report.Checks != min(n, 1) {
+			if slices.ContainsFunc(verdicts, func(v Verdict) bool { return v != VerdictValid }) || report.Invalid != 0 || report.Checks != min(n, 1) {
 				t.Errorf("%d good signers: %v, %+v", n, verdicts, report)
 			}
 		}
@@ -85,18 +85,18 @@ func TestVerifyMulti(t *testing.T) {
 			c := m.clone()
 			want := make([]Verdict, n)
 			for i := range want {
-				want[i] = Valid
+				want[i] = VerdictValid
 				if rng.Float64() >= share {
 					continue
 				}
-				switch want[i] = []Verdict{BadSignature, BadSignature, BadEncoding, Identity, NotOnCurve}[rng.IntN(5)]; want[i] {
-				case BadSignature:
+				switch want[i] = []Verdict{VerdictBadSignature, VerdictBadSignature, VerdictBadEncoding, VerdictIdentity, VerdictNotOnCurve}[rng.IntN(5)]; want[i] {
+				case VerdictBadSignature:
 					c.set(i, Default.Sign(secrets[i], []byte("another message")))
-				case BadEncoding:
+				case VerdictBadEncoding:
 					c.Signatures.At(i)[0] &^= flagCompressed
-				case Identity:
+				case VerdictIdentity:
 					copy(c.Signatures.At(i), IdentitySignature[:])
-				case NotOnCurve:
+				case VerdictNotOnCurve:
 					copy(c.Signatures.At(i), notOnCurve(t))
 				}
 			}
@@ -112,7 +112,7 @@ func notOnCurve(t testing.TB) []byte {
 	b := make([]byte, SignatureSize)
 	b[0] = flagCompressed
 	for ; ; b[SignatureSize-1]++ {
-		if _, err := ParseSignature(b); errors.Is(err, ErrNotOnCurve) {
+		if _, err := ParseSignature(b); errors.Is(err, VerdictNotOnCurve) {
 			return b
 		}
 	}
@@ -125,13 +125,13 @@ func TestVerifyMultiParts(t *testing.T) {
 	for i := range 12 {
 		for _, garbage := range []bool{false, true} {
 			c := m.clone()
-			want := []Verdict{Valid, Valid, Valid, Valid}
+			want := []Verdict{VerdictValid, VerdictValid, VerdictValid, VerdictValid}
 			part := slices.IndexFunc(m.Parts, func(end int) bool { return i < end })
 			if garbage {
-				c.Signatures.At(i)[0], want[part] = 0, BadEncoding
+				c.Signatures.At(i)[0], want[part] = 0, VerdictBadEncoding
 			} else {
 				c.set(i, Default.Sign(secrets[i], nil))
-				want[part] = BadSignature
+				want[part] = VerdictBadSignature
 			}
 			if verdicts, _ := c.verify(t, 1); !slices.Equal(verdicts, want) {
 				t.Errorf("signer %d: %v, want %v", i, verdicts, want)
@@ -154,11 +154,11 @@ func TestVerifyMultiTogether(t *testing.T) {
 	minus.p.Neg(&minus.p)
 	move(1, shift)
 	move(4, minus)
-	if verdicts, _ := m.verify(t, 1); slices.Contains(verdicts, BadSignature) {
+	if verdicts, _ := m.verify(t, 1); slices.Contains(verdicts, VerdictBadSignature) {
 		t.Errorf("errors that cancel: %v", verdicts)
 	}
 	m.set(3, shift)
-	if verdicts, _ := m.verify(t, 1); verdicts[3] == Valid || verdicts[0] != Valid || verdicts[2] != Valid || verdicts[5] != Valid {
+	if verdicts, _ := m.verify(t, 1); verdicts[3] == VerdictValid || verdicts[0] != VerdictValid || verdicts[2] != VerdictValid || verdicts[5] != VerdictValid {
 		t.Errorf("with a bad one besides: %v", verdicts)
 	}
 
@@ -167,7 +167,7 @@ func TestVerifyMultiTogether(t *testing.T) {
 	opposite.s.Neg(&opposite.s)
 	two.Keys[1] = opposite.PublicKey()
 	two.set(1, Default.Sign(&opposite, two.Message))
-	if verdicts, _ := two.verify(t, 1); slices.Equal(verdicts, []Verdict{Valid, Valid}) {
+	if verdicts, _ := two.verify(t, 1); slices.Equal(verdicts, []Verdict{VerdictValid, VerdictValid}) {
 		t.Errorf("signatures that cancel: %v", verdicts)
 	}
 }
@@ -182,7 +182,7 @@ func TestVerifyMultiSubgroup(t *testing.T) {
 	outside := torsion()
 	s.p.Add(&s.p, &outside)
 	m.set(2, s)
-	if verdicts, _ := m.verify(t, 1); !slices.Equal(verdicts, []Verdict{Valid, Valid, BadSignature, Valid, Valid}) {
+	if verdicts, _ := m.verify(t, 1); !slices.Equal(verdicts, []Verdict{VerdictValid, VerdictValid, VerdictBadSignature, VerdictValid, VerdictValid}) {
 		t.Errorf("%v", verdicts)
 	}
 }
@@ -231,7 +231,7 @@ func TestAddEncoded(t *testing.T) {
 			t.Errorf("the sum of %d signatures is another", n)
 		}
 		f.Signatures.At(n - 1)[0] = 0
-		if err := v.AddEncoded(&got, f.Signatures); !errors.Is(err, ErrEncoding) || got.Signature() != want.Signature() {
+		if err := v.AddEncoded(&got, f.Signatures); !errors.Is(err, VerdictBadEncoding) || got.Signature() != want.Signature() {
 			t.Errorf("a signature that is none: %v", err)
 		}
 	}

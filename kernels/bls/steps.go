@@ -18,7 +18,7 @@ func (s *Steps) Decode(signatures Column) (points int) {
 	s.v.decode(signatures, s.verdicts)
 	s.points = s.points[:0]
 	for i, verdict := range s.verdicts {
-		if verdict == Pending {
+		if verdict == VerdictPending {
 			s.points = append(s.points, s.v.sigs[i].p)
 		}
 	}

@@ -99,9 +99,9 @@ func (w *wide) decode(pts []Signature, verdicts []Verdict, encoded Column, lo, h
 	f.Unpack(w.y, y)
 	for i := range n {
 		switch {
-		case verdicts[lo+i] != Pending:
+		case verdicts[lo+i] != VerdictPending:
 		case !w.n.Has(i):
-			verdicts[lo+i] = NotOnCurve
+			verdicts[lo+i] = VerdictNotOnCurve
 		default:
 			pts[lo+i].p = affine{X: w.x[i], Y: w.y[i]}
 		}

@@ -118,7 +118,7 @@ func TestFewEntries(t *testing.T) {
 		for _, wrong := range []int{0, 60, 249} {
 			bad := f.clone()
 			bad.Signatures.At(wrong)[0] ^= flagLargest
-			if report, err = v.Verify(&bad.Batch, verdicts); err != nil || report.Invalid != 1 || verdicts[wrong] != BadSignature {
+			if report, err = v.Verify(&bad.Batch, verdicts); err != nil || report.Invalid != 1 || verdicts[wrong] != VerdictBadSignature {
 				t.Errorf("%d workers, entry %d is wrong: %+v, %v, %v", workers, wrong, report, verdicts[wrong], err)
 			}
 		}

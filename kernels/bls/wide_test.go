@@ -80,7 +80,7 @@ func TestWideDecode(t *testing.T) {
 				seen[verdicts[i]] = true
 			}
 		}
-		for _, verdict := range []Verdict{Pending, BadEncoding, NotOnCurve, Identity} {
+		for _, verdict := range []Verdict{VerdictPending, VerdictBadEncoding, VerdictNotOnCurve, VerdictIdentity} {
 			if !seen[verdict] {
 				t.Errorf("no encoding was %v", verdict)
 			}
@@ -291,10 +291,10 @@ func TestWideVerdicts(t *testing.T) {
 		got, decoded := run(w)
 		for i := range want {
 			one, err := ParseSignature(fx.Signatures.At(i))
-			if valid := err == nil && Default.Verify(fx.Keys[fx.Signer[i]], fx.Messages.At(i), &one); valid != (got[i] == Valid) {
+			if valid := err == nil && Default.Verify(fx.Keys[fx.Signer[i]], fx.Messages.At(i), &one); valid != (got[i] == VerdictValid) {
 				t.Errorf("entry %d: %v, alone %v", i, got[i], valid)
 			}
-			if got[i] != want[i] || got[i] == Valid && decoded[i] != points[i] {
+			if got[i] != want[i] || got[i] == VerdictValid && decoded[i] != points[i] {
 				t.Errorf("entry %d: %v, not %v", i, got[i], want[i])
 			}
 		}

@@ -45,20 +45,20 @@ func TestWorstCase(t *testing.T) {
 				continue
 			}
 			for _, d := range bads {
-				f, expected, points := base.clone(), want(c.n, Valid), 0
+				f, expected, points := base.clone(), want(c.n, VerdictValid), 0
 				for i := range expected {
 					switch {
 					case malformed && i%7 == 3:
 						f.Signatures.At(i)[0] = 0xff
-						expected[i] = BadEncoding
+						expected[i] = VerdictBadEncoding
 						continue
 					case malformed && i%11 == 5:
 						f.shift(t, i, torsion())
-						expected[i] = NotInSubgroup
+						expected[i] = VerdictNotInSubgroup
 						continue
 					case d.bad(i, c.n, c.signers):
 						f.Signatures.At(i)[0] ^= flagLargest
-						expected[i] = BadSignature
+						expected[i] = VerdictBadSignature
 					}
 					points++
 				}
@@ -85,7 +85,7 @@ func TestWorkIsCounted(t *testing.T) {
 	const n = 64
 	f := newFixture(t, n, 1)
 	v := NewVerifier(Default, 1)
-	if report := f.verify(t, v, want(n, Valid)); report.Loops != 2 || report.Exponentiations != 1 {
+	if report := f.verify(t, v, want(n, VerdictValid)); report.Loops != 2 || report.Exponentiations != 1 {
 		t.Errorf("a good batch of one signer: %+v", report)
 	}
 	before := v.spaces[0].pairings

@@ -204,7 +204,7 @@ func (r *round) push(ctx context.Context, position int, member rollup.Member) an
 func verifyShare(key *bls.PublicKey, message []byte, encoded [48]byte) (bls.Signature, error) {
 	share, err := bls.ParseSignature(encoded[:])
 	if err == nil && !bls.Default.Verify(key, message, &share) {
-		err = bls.ErrBadSignature
+		err = bls.VerdictBadSignature
 	}
 	if err != nil {
 		return share, fmt.Errorf("the member's share: %w", err)

@@ -369,7 +369,7 @@ func (v *Accepting) Verify(b *bls.Batch, verdicts []bls.Verdict) (bls.Report, er
 		v.signatures = append(v.signatures, v.point)
 	}
 	for i := range verdicts {
-		verdicts[i] = bls.Valid
+		verdicts[i] = bls.VerdictValid
 	}
 	return bls.Report{}, nil
 }
