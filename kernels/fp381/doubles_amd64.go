@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/big"
 	"sync"
+	"unsafe"
 )
 
 //go:generate go run -C ../../asm ./fp381avx2 -out ../kernels/fp381/avx2_amd64.s
@@ -79,7 +80,7 @@ type doublesSpace struct {
 	values, factors, products pairsOfBlocks
 	index                     [doublesStretch * Lanes]int32
 	mask                      [doublesStretch]uint8
-	t                         [6][doublesStretch]Block
+	t                         [4][doublesStretch]Block
 }
 
 var doublesSpaces = sync.Pool{New: func() any { return new(doublesSpace) }}
@@ -105,14 +106,17 @@ func (f doubles) MulLines(z *Block12, free, slope Vec2) {
 	f.require(tight, z.A0[:], z.A1[:])
 }
 
-// doublesStretch is how many blocks of additions are worked on at a time, so that they stay in the
-// first cache.
-const doublesStretch = 8
+// doublesStretch and doublesStretch2 are how many blocks of additions are worked on at a time: few, so
+// that they stay in the first cache, and enough for each routine to stay in it for a while, too.
+const (
+	doublesStretch  = 8
+	doublesStretch2 = 4 // over the extension
+)
 
 // stretches calls one for parts of n blocks of pairs.
-func (w *doublesSpace) stretches(blocks int, pairs []Pair, one func(lo, hi int, pairs []Pair)) {
-	for lo := 0; lo < blocks; lo += doublesStretch {
-		hi := min(blocks, lo+doublesStretch)
+func stretches(blocks, most int, pairs []Pair, one func(lo, hi int, pairs []Pair)) {
+	for lo := 0; lo < blocks; lo += most {
+		hi := min(blocks, lo+most)
 		one(lo, hi, pairs[lo*Lanes:min(len(pairs), hi*Lanes)])
 	}
 }
@@ -145,7 +149,7 @@ func (f doubles) chords(d, x, s Vec, points []Row, pairs []Pair) bool {
 	w := doublesSpaces.Get().(*doublesSpace)
 	defer doublesSpaces.Put(w)
 	found := false
-	w.stretches(len(d), pairs, func(lo, hi int, pairs []Pair) {
+	stretches(len(d), doublesStretch, pairs, func(lo, hi int, pairs []Pair) {
 		n := hi - lo
 		f.gather(&d[lo], &points[0], w.rows(pairs, ofB, 2, 0), n)
 		f.gather(&x[lo], &points[0], w.rows(pairs, ofA, 2, 0), n)
@@ -173,7 +177,7 @@ func (f doubles) sums(to, from []Row, pairs []Pair, d, x, s Vec) {
 	w := doublesSpaces.Get().(*doublesSpace)
 	defer doublesSpaces.Put(w)
 	y1, slope, x3, t := &w.t[0][0], &w.t[1][0], &w.t[2][0], &w.t[3][0]
-	w.stretches(len(d), pairs, func(lo, hi int, pairs []Pair) {
+	stretches(len(d), doublesStretch, pairs, func(lo, hi int, pairs []Pair) {
 		n := hi - lo
 		f.gather(slope, &from[0], w.rows(pairs, ofB, 2, 1), n)
 		f.gather(y1, &from[0], w.rows(pairs, ofA, 2, 1), n)
@@ -187,61 +191,51 @@ func (f doubles) sums(to, from []Row, pairs []Pair, d, x, s Vec) {
 	})
 }
 
-// chords2 leaves in c, by block, the conjugate of d, x1 and x1 + x2, as chord2Blocks does.
+// chords2 leaves in c the conjugate of d, x1 and x1 + x2, by stretch and coordinate: see [flat].
 func (f doubles) chords2(c [][6]Block, norm Vec, points []Row, pairs []Pair) bool {
 	w := doublesSpaces.Get().(*doublesSpace)
 	defer doublesSpaces.Put(w)
 	found := false
-	d, x, s := w.t[0:2], w.t[2:4], w.t[4:6]
-	w.stretches(len(c), pairs, func(lo, hi int, pairs []Pair) {
-		n := hi - lo
+	stretches(len(c), doublesStretch2, pairs, func(lo, hi int, pairs []Pair) {
+		n, c := hi-lo, flat(c[lo:hi])
+		d, x, s := c[:2*n], c[2*n:4*n], c[4*n:]
 		for i := range 2 {
-			f.gather(&d[i][0], &points[0], w.rows(pairs, ofB, 4, i), n)
-			f.gather(&x[i][0], &points[0], w.rows(pairs, ofA, 4, i), n)
-			if i == 0 {
-				found = found || f.anyBlank(w, d[i][:n]) || f.anyBlank(w, x[i][:n])
-			}
-			f.add(&s[i][0], &d[i][0], &x[i][0], n, blockBytes)
+			f.gather(&d[i*n], &points[0], w.rows(pairs, ofB, 4, i), n)
+			f.gather(&x[i*n], &points[0], w.rows(pairs, ofA, 4, i), n)
 		}
-		f.sub(&d[0][0], &d[0][0], &x[0][0], n, blockBytes, 1)
-		f.sub(&d[1][0], &x[1][0], &d[1][0], n, blockBytes, 1)
-		f.norm(&norm[lo], &d[0][0], &d[1][0], n)
-		for j := range n {
-			for i := range w.t {
-				c[lo+j][i] = w.t[i][j]
-			}
-		}
+		found = found || f.anyBlank(w, d[:n]) || f.anyBlank(w, x[:n])
+		f.add(&s[0], &d[0], &x[0], 2*n, blockBytes)
+		f.sub(&d[0], &d[0], &x[0], n, blockBytes, 1)
+		f.sub(&d[n], &x[n], &d[n], n, blockBytes, 1)
+		f.norm(&norm[lo], &d[0], &d[n], n)
 	})
 	f.require(tight, norm)
 	return !found
 }
 
+// flat is the blocks of a stretch of c: those of its first coordinate, then of the next.
+func flat(c [][6]Block) Vec { return unsafe.Slice(&c[0][0], len(c)*len(c[0])) }
+
 func (f doubles) sums2(to, from []Row, pairs []Pair, c [][6]Block, inverse Vec) {
 	w := doublesSpaces.Get().(*doublesSpace)
 	defer doublesSpaces.Put(w)
-	for lo := range c {
-		f.block2(w, to, from, pairs[lo*Lanes:min(len(pairs), (lo+1)*Lanes)], &c[lo], &inverse[lo])
-	}
-}
-
-// block2 does one block of additions over the extension.
-func (f doubles) block2(
-	w *doublesSpace, to, from []Row, pairs []Pair, c *[6]Block, inverse *Block,
-) {
-	d, x1, s := c[0:2], c[2:4], c[4:6]
-	y1, slope, x3, t := w.t[0][:2], w.t[1][:2], w.t[2][:2], w.t[3][:2]
-	for i := range 2 {
-		f.gather(&y1[i], &from[0], w.rows(pairs, ofA, 4, 2+i), 1)
-		f.gather(&t[i], &from[0], w.rows(pairs, ofB, 4, 2+i), 1)
-	}
-	f.sub(&t[0], &t[0], &y1[0], 2, blockBytes, 1)
-	f.mul(&slope[0], &d[0], inverse, 2, 0)
-	f.mul2(&slope[0], &slope[1], &t[0], &t[1], &slope[0], &slope[1], 1)
-	f.sqrSub2(&x3[0], &x3[1], &slope[0], &slope[1], &s[0], &s[1], 1)
-	f.sub(&t[0], &x1[0], &x3[0], 2, blockBytes, 1)
-	f.mulSub2(&t[0], &t[1], &slope[0], &slope[1], &t[0], &t[1], &y1[0], &y1[1], 1)
-	for i := range 2 {
-		f.scatter(&to[0], w.rows(pairs, ofTo, 4, 2+i), &t[i], 1)
-		f.scatter(&to[0], w.rows(pairs, ofTo, 4, i), &x3[i], 1)
-	}
+	stretches(len(c), doublesStretch2, pairs, func(lo, hi int, pairs []Pair) {
+		n, c := hi-lo, flat(c[lo:hi])
+		d, x1, s := c[:2*n], c[2*n:4*n], c[4*n:]
+		y1, slope, x3, t := w.t[0][:2*n], w.t[1][:2*n], w.t[2][:2*n], w.t[3][:2*n]
+		for i := range 2 {
+			f.gather(&y1[i*n], &from[0], w.rows(pairs, ofA, 4, 2+i), n)
+			f.gather(&t[i*n], &from[0], w.rows(pairs, ofB, 4, 2+i), n)
+			f.mul(&slope[i*n], &d[i*n], &inverse[lo], n, blockBytes)
+		}
+		f.sub(&t[0], &t[0], &y1[0], 2*n, blockBytes, 1)
+		f.mul2(&slope[0], &slope[n], &t[0], &t[n], &slope[0], &slope[n], n)
+		f.sqrSub2(&x3[0], &x3[n], &slope[0], &slope[n], &s[0], &s[n], n)
+		f.sub(&t[0], &x1[0], &x3[0], 2*n, blockBytes, 1)
+		f.mulSub2(&t[0], &t[n], &slope[0], &slope[n], &t[0], &t[n], &y1[0], &y1[n], n)
+		for i := range 2 {
+			f.scatter(&to[0], w.rows(pairs, ofTo, 4, 2+i), &t[i*n], n)
+			f.scatter(&to[0], w.rows(pairs, ofTo, 4, i), &x3[i*n], n)
+		}
+	})
 }
