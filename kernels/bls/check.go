@@ -16,8 +16,6 @@ const (
 	subgroupBits = 64
 	// subgroupBatch is the batch size from which that beats checking every point.
 	subgroupBatch = 96
-	// clearHashesBelow is the number of groups from which on it takes less to divide one point by the cofactor.
-	clearHashesBelow = 4
 	// splitSize is how many points of one linear combination are worth a goroutine.
 	splitSize = 1024
 )
@@ -165,7 +163,7 @@ func (v *Verifier) sumHashes() {
 func (v *Verifier) scaleFew() (few int) {
 	v.few, v.scaled = v.few[:0], v.scaled[:0]
 	for i := range v.groups {
-		if g := &v.groups[i]; g.hi-g.lo <= scaleMost {
+		if g := &v.groups[i]; g.hi-g.lo <= crossover().scaled {
 			v.few = append(v.few, int32(i))
 			v.scaled = append(v.scaled, v.hashed[g.lo:g.hi]...)
 			v.scaledBy = append(v.scaledBy[:len(v.scaled)-(g.hi-g.lo)], v.coef[g.lo:g.hi]...)
@@ -196,7 +194,7 @@ func (v *Verifier) scaleFew() (few int) {
 			v.groups[v.few[i]].h = v.scaled[i]
 		}
 	})
-	return scaleMost
+	return crossover().scaled
 }
 
 // sumGroups sets h of groups, in order.
@@ -236,7 +234,7 @@ func (v *Verifier) eachChunk(n int, run func(l *workspace, lo, hi int)) {
 // and instead of all h, total may lose it.
 func (v *Verifier) check(total *affine) bool {
 	v.report.Checks++
-	v.cleared = len(v.groups) < clearHashesBelow
+	v.cleared = len(v.groups) < crossover().cleared
 	scaled := *total
 	if v.cleared {
 		v.clearHashes()

@@ -90,7 +90,7 @@ func (l *workspace) hashToIso(dst []affine, dstPrime []byte, msg func(i int) []b
 		for i := range l.u {
 			l.u[i] = fieldElement(l.uniform[64*i:][:64])
 		}
-		if w := l.wideFor(len(l.u)); w != nil {
+		if w := l.wideFor(len(l.u)); w != nil && len(l.u) >= crossover().hashed {
 			w.hashToIso(block, l.u)
 			continue
 		}

@@ -12,9 +12,6 @@ import (
 // scalar counterparts, decodeG1 and mapToIso, do, with the same results for every input; those remain for other CPUs and
 // for few points. Bounds of lazy values, in multiples of p as in package fp381, stand beside the steps.
 
-// wideFrom is how many exponentiations are worth a block of eight: one block takes as long as two alone.
-const wideFrom = 3
-
 // wide is a workspace for vectors.
 type wide struct {
 	f fp381.Field
@@ -52,10 +49,10 @@ var selectedConstants = sync.OnceValue(func() *wideConstants { return newWideCon
 
 // wideFor returns l's workspace if n exponentiations are worth it on this CPU, and else nil.
 func (l *workspace) wideFor(n int) *wide {
-	if l.wide == nil && n >= wideFrom && fp381.Wide() {
+	if l.wide == nil && n >= crossover().exponentiations && fp381.Wide() {
 		l.wide = &wide{f: fp381.Use(), wideConstants: selectedConstants()}
 	}
-	if n < wideFrom {
+	if n < crossover().exponentiations {
 		return nil
 	}
 	return l.wide

@@ -33,13 +33,11 @@ const (
 	// loopPairs is how many pairs go through the loop together. Their points, six kilobytes for eight, stay in the second
 	// cache; the inversion, the squarings and what else is done once in a step is little beside the rest.
 	loopPairs = 1024
-	// loopsFrom is from how many pairs on lanes are worth it.
-	loopsFrom = 5
 )
 
 // pairingFor returns l's workspace if n Miller loops are worth it on this CPU, and else nil.
 func (l *workspace) pairingFor(n int) *pairing {
-	if n < loopsFrom || !fp381.Wide() {
+	if n < crossover().loops || !fp381.Wide() {
 		return nil
 	}
 	if l.pairing == nil {

@@ -17,8 +17,6 @@ const (
 	// scaleFrom is from how many points on that is worth it, scalePoints how many go through the steps together.
 	scaleFrom   = 64
 	scalePoints = 2048
-	// scaleMost is up to how many entries of a signer are multiplied one by one: beyond, bit sums are.
-	scaleMost = 3
 
 	digitBits  = 4
 	digits     = coefficientBits / digitBits

@@ -8,7 +8,7 @@ type widePoint = [2]fp381.Row
 
 const (
 	// wideSumFrom is from how many points on a linear combination is worth the conversion.
-	wideSumFrom = 16
+	wideSumFrom = 8
 	// wideAddBlock is how many additions share an inversion; wideAddBlock2 is that on the twist.
 	wideAddBlock  = 1024
 	wideAddBlock2 = 512

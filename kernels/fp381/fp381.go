@@ -94,6 +94,9 @@ func (m Mask) Has(i int) bool { return m[i/Lanes]>>(i%Lanes)&1 != 0 }
 // operand y of Mul, Add, Sub and Select may be a single block, which then meets every block of x:
 // see [Field.Broadcast]. Masks cover the vector at least. Other lengths panic.
 type Field interface {
+	// Name is that of the implementation, as package cpu has it.
+	Name() string
+
 	// Pack fills z with x, and unused lanes with zero. Unpack is its inverse.
 	Pack(z Vec, x []fp.Element)
 	Unpack(x []fp.Element, z Vec)

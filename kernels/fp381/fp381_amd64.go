@@ -59,22 +59,23 @@ func issueRounds(n int)
 
 func implementations() []cpu.Implementation[Field] {
 	return []cpu.Implementation[Field]{
-		needing(cpu.AVX512IFMA, ifma{lanes{&ifmaMachine}},
+		needing(ifma{lanes{&ifmaMachine}},
 			cpuid.AVX512F, cpuid.AVX512DQ, cpuid.AVX512IFMA),
-		needing(cpu.AVX512, doubles{lanes{&avx512Machine}}, cpuid.AVX512F, cpuid.AVX512DQ),
-		needing(cpu.AVX2, doubles{lanes{&avx2Machine}}, cpuid.AVX2, cpuid.FMA3),
+		needing(doubles{lanes{&avx512Machine}}, cpuid.AVX512F, cpuid.AVX512DQ),
+		needing(doubles{lanes{&avx2Machine}}, cpuid.AVX2, cpuid.FMA3),
 		genericField(),
 	}
 }
 
-func needing(name string, code Field, features ...cpuid.FeatureID) cpu.Implementation[Field] {
-	return cpu.Implementation[Field]{Name: name, Needs: features, Code: code}
+func needing(code Field, features ...cpuid.FeatureID) cpu.Implementation[Field] {
+	return cpu.Implementation[Field]{Name: code.Name(), Needs: features, Code: code}
 }
 
 // ifma keeps limb i of lane l of a block, 52 bits of x·2^416, in word [i][l].
 type ifma struct{ lanes }
 
 var ifmaMachine = machine{
+	name:   cpu.AVX512IFMA,
 	bounds: bounds{any: 1 << 16, factor: 1 << 16, factor2: 1 << 14},
 	format: format{bits: 52, limbs: ifmaLimbs, value: ifmaValue},
 

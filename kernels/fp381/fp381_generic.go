@@ -14,6 +14,8 @@ func genericField() cpu.Implementation[Field] {
 	return cpu.Implementation[Field]{Name: cpu.Generic, Code: generic{}}
 }
 
+func (generic) Name() string { return cpu.Generic }
+
 // lane returns lane l of b in generic form.
 func (b *Block) lane(l int) *fp.Element { return (*fp.Element)(b[l][:6]) }
 

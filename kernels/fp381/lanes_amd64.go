@@ -16,6 +16,7 @@ type lanes struct{ *machine }
 // machine is the routines of an implementation. n is a number of blocks, at least one; step the
 // distance of the blocks y in bytes, 0 if there is only one.
 type machine struct {
+	name string
 	bounds
 	format
 
@@ -64,6 +65,8 @@ func (*format) power(n uint) *big.Int {
 	v := new(big.Int).Lsh(big.NewInt(1), n)
 	return v.Mod(v, modulus())
 }
+
+func (f lanes) Name() string { return f.name }
 
 // space is temporaries of routines.
 type space [16]Block

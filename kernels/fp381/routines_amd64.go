@@ -2,6 +2,8 @@
 
 package fp381
 
+import "github.com/waybill-network/waybill/kernels/cpu"
+
 // The routines of avx2_amd64.s and of avx512_amd64.s. The latter lack those that only move words,
 // for which limbs are as good as any others: see fp381_amd64.s.
 
@@ -132,6 +134,7 @@ func lineCombineAVX512(z, x *Block12, p *pairsOfBlocks)
 func setControl(mxcsr uint32) uint32
 
 var avx2Machine = machine{
+	name:   cpu.AVX2,
 	bounds: doublesBounds, format: doublesFormat,
 
 	mul: mulBlocksAVX2, sqr: sqrBlocksAVX2, sqrMul: powerOf(sqrBlocksAVX2, mulBlocksAVX2),
@@ -147,6 +150,7 @@ var avx2Machine = machine{
 }
 
 var avx512Machine = machine{
+	name:   cpu.AVX512,
 	bounds: doublesBounds, format: doublesFormat,
 
 	mul: mulBlocksAVX512, sqr: sqrBlocksAVX512, sqrMul: powerOf(sqrBlocksAVX512, mulBlocksAVX512),
