@@ -11,10 +11,14 @@ import (
 
 // Machine is what programs are compiled for.
 type Machine struct {
+	// Registers are four at least: three operands and a result. Width is a vector's, in bytes.
 	Registers []reg.VecPhysical
-	Width     int  // of a vector, in bytes
-	Broadcast bool // constants are single doubles, which instructions broadcast; else they are vectors
-	Soon      int  // a value in memory that is needed again within so many operations gets a register
+	Width     int
+	// Broadcast says that constants are single doubles, which instructions broadcast; else they are
+	// vectors.
+	Broadcast bool
+	// Soon is within how many operations a value must be needed again to be read into a register.
+	Soon int
 }
 
 // allocator emits a program.

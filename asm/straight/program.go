@@ -105,8 +105,11 @@ func (p *Program) Or(a, b Value) Value {
 	return p.push(node{operation: or, operands: []Value{a, b}})
 }
 
-// Store sets memory to a value when the program ends.
+// Store sets memory to the result of an operation when the program ends.
 func (p *Program) Store(v Value, base reg.Register, offset int) {
+	if p.nodes[v].operation == inMemory {
+		panic("straight: what was loaded may be overwritten before it is stored")
+	}
 	p.stores = append(p.stores, store{v, Mem{Base: base, Disp: offset}})
 }
 
