@@ -42,10 +42,11 @@ var (
 type Contender struct {
 	Name    string
 	Run     func() (ops int, err error)
-	Prepare func() error  // before each Run, not measured; may be nil
-	Result  func() []byte // what Run computed, the same for all contenders that have one; may be nil
-	Receive func() int    // bytes that had to be sent for what Run did; may be nil
-	Child   func() Usage  // of the process in which Run had its work done; may be nil
+	Prepare func() error // before each Run, not measured; may be nil
+	// what Run computed, the same for all contenders that have one; may be nil
+	Result  func() []byte
+	Receive func() int   // bytes that had to be sent for what Run did; may be nil
+	Child   func() Usage // of the process in which Run had its work done; may be nil
 	Kind    Kind
 }
 
@@ -91,27 +92,32 @@ type Comparison struct {
 	Curves     []Point // where the comparison stands on curves of the report
 	Window     *Window // the row of the table of the rungs that the comparison is
 	Circuit    *Circuit
-	Compute    bool // nothing but computing on one core: its time is the CPU time of the process, which neighbours hardly lengthen
-	Rounds     int  // 0: chosen from Options
-	Cold       bool // no warm-up round before the measured ones: a round takes many seconds
-	Close      func() error
-	Extra      func(samples []Sample) string // printed under the result, may be nil
+	// nothing but computing on one core: its time is the CPU time of the process, which neighbours
+	// hardly lengthen
+	Compute bool
+	Rounds  int  // 0: chosen from Options
+	Cold    bool // no warm-up round before the measured ones: a round takes many seconds
+	Close   func() error
+	Extra   func(samples []Sample) string // printed under the result, may be nil
 }
 
 // Goal is what the project asks of a contender. Limits that are 0 ask nothing.
 type Goal struct {
-	What      string  `json:"what"`
-	Of        string  `json:"of,omitempty"`         // a contender, the last one if empty
-	Against   string  `json:"against,omitempty"`    // the contender that Ratio is against, the first one if empty
+	What string `json:"what"`
+	Of   string `json:"of,omitempty"` // a contender, the last one if empty
+	// the contender that Ratio is against, the first one if empty
+	Against   string  `json:"against,omitempty"`
 	Ratio     float64 `json:"ratio,omitempty"`      // at least
 	PerSecond float64 `json:"per_second,omitempty"` // operations, at least
-	Bytes     float64 `json:"bytes,omitempty"`      // received by Against over those by Of, at least
+	// received by Against over those by Of, at least
+	Bytes     float64 `json:"bytes,omitempty"`
 	MaxNs     float64 `json:"max_ns,omitempty"`     // an operation, at most
 	MaxAllocs float64 `json:"max_allocs,omitempty"` // per operation, at most
 	MaxMemory float64 `json:"max_memory,omitempty"` // bytes, at most
-	Reached   float64 `json:"reached"`              // the ratio of times or bytes, the time of an operation, or else the operations a second
-	Memory    float64 `json:"memory,omitempty"`     // bytes, where they are limited
-	Met       bool    `json:"met"`
+	// the ratio of times or bytes, the time of an operation, or else the operations a second
+	Reached float64 `json:"reached"`
+	Memory  float64 `json:"memory,omitempty"` // bytes, where they are limited
+	Met     bool    `json:"met"`
 }
 
 // judge sets the outcome. It reports false if a contender that the goal speaks of did not take
@@ -121,7 +127,8 @@ func (g *Goal) judge(samples []Sample, time func(Round) float64) bool {
 		if name == "" {
 			return &samples[otherwise]
 		}
-		if i := slices.IndexFunc(samples, func(s Sample) bool { return s.Contender == name }); i >= 0 {
+		if i := slices.IndexFunc(samples,
+			func(s Sample) bool { return s.Contender == name }); i >= 0 {
 			return &samples[i]
 		}
 		return nil
@@ -144,7 +151,8 @@ func (g *Goal) judge(samples []Sample, time func(Round) float64) bool {
 	}
 	within := func(value, most float64) bool { return most == 0 || value <= most }
 	g.Met = ratio >= g.Ratio && rate >= g.PerSecond && (g.Bytes == 0 || received >= g.Bytes) &&
-		within(s.Median, g.MaxNs) && within(s.AllocsPerOp, g.MaxAllocs) && within(s.PeakMemory, g.MaxMemory)
+		within(s.Median, g.MaxNs) && within(s.AllocsPerOp, g.MaxAllocs) &&
+		within(s.PeakMemory, g.MaxMemory)
 	return true
 }
 
@@ -165,7 +173,8 @@ type Suite struct {
 // Suites lists all, in the order they run, with peers beside those that this module depends on
 // anyway.
 func Suites(p Peers) []Suite {
-	return []Suite{fieldSuite(p), hashSuite(p), curveSuite(p), verifySuite(p), treeSuite, rungsSuite(p), pipelineSuite, certifySuite}
+	return []Suite{fieldSuite(p), hashSuite(p), curveSuite(p), verifySuite(p), treeSuite,
+		rungsSuite(p), pipelineSuite, certifySuite}
 }
 
 // Select returns the suites of the given names in that order, all for none. The error is
@@ -193,33 +202,40 @@ type Options struct {
 
 // Round is one measured run of a contender, by operation.
 type Round struct {
-	Ns     float64 `json:"ns"`     // wall clock
-	CPUNs  float64 `json:"cpu_ns"` // of the processes at work, on all cores: what the time would be without neighbours
-	Bytes  float64 `json:"bytes"`  // allocated
+	Ns float64 `json:"ns"` // wall clock
+	// of the processes at work, on all cores: what the time would be without neighbours
+	CPUNs  float64 `json:"cpu_ns"`
+	Bytes  float64 `json:"bytes"` // allocated
 	Allocs float64 `json:"allocs"`
 
-	Received   float64 `json:"received,omitempty"`    // bytes that had to be sent
-	PeakMemory float64 `json:"peak_memory,omitempty"` // bytes, of another process, at most so far; not by operation
+	Received float64 `json:"received,omitempty"` // bytes that had to be sent
+	// bytes, of another process, at most so far; not by operation
+	PeakMemory float64 `json:"peak_memory,omitempty"`
 }
 
 // Sample is one contender's measurement.
 type Sample struct {
-	Contender   string  `json:"contender"`
-	Rounds      []Round `json:"rounds"`
-	Median      float64 `json:"median_ns_per_op"`
-	Low         float64 `json:"low_ns_per_op"` // of the median's confidence interval; of all rounds when Confidence is 0
-	High        float64 `json:"high_ns_per_op"`
-	Confidence  float64 `json:"confidence"` // of the interval, 0 when there are too few rounds for 95 %
+	Contender string  `json:"contender"`
+	Rounds    []Round `json:"rounds"`
+	Median    float64 `json:"median_ns_per_op"`
+	// of the median's confidence interval; of all rounds when Confidence is 0
+	Low  float64 `json:"low_ns_per_op"`
+	High float64 `json:"high_ns_per_op"`
+	// of the interval, 0 when there are too few rounds for 95 %
+	Confidence  float64 `json:"confidence"`
 	CPUNsPerOp  float64 `json:"cpu_ns_per_op"`
 	BytesPerOp  float64 `json:"bytes_per_op"`
 	AllocsPerOp float64 `json:"allocs_per_op"`
 	Received    float64 `json:"received_bytes_per_op,omitempty"`
 	PeakMemory  float64 `json:"peak_memory_bytes,omitempty"`
-	Ratio       float64 `json:"ratio"`           // baseline's time over this one's, median of the rounds' ratios: above 1 is faster
-	CPURatio    float64 `json:"cpu_ratio"`       // the same of the CPU times
-	Lead        float64 `json:"lead"`            // this one's time over the last one's, in the same way: how far ahead that is
-	Share       float64 `json:"share,omitempty"` // of a part: its median over the sum of all parts' medians
-	Kind        Kind    `json:"kind,omitempty"`
+	// baseline's time over this one's, median of the rounds' ratios: above 1 is faster
+	Ratio    float64 `json:"ratio"`
+	CPURatio float64 `json:"cpu_ratio"` // the same of the CPU times
+	// this one's time over the last one's, in the same way: how far ahead that is
+	Lead float64 `json:"lead"`
+	// of a part: its median over the sum of all parts' medians
+	Share float64 `json:"share,omitempty"`
+	Kind  Kind    `json:"kind,omitempty"`
 }
 
 // Result is one comparison's outcome.
@@ -241,9 +257,10 @@ type Result struct {
 
 // Report is a whole run.
 type Report struct {
-	CPU     string    `json:"cpu"`
-	Cores   int       `json:"cores"`
-	Load    float64   `json:"load"` // of the machine when the run began, in busy cores; 0 where it is unknown
+	CPU   string `json:"cpu"`
+	Cores int    `json:"cores"`
+	// of the machine when the run began, in busy cores; 0 where it is unknown
+	Load    float64   `json:"load"`
 	Go      string    `json:"go"`
 	Kernels []string  `json:"kernels"` // what each kernel of this program runs on this CPU
 	Quick   bool      `json:"quick"`
@@ -260,7 +277,8 @@ type Gas struct {
 
 // String says it in words.
 func (g *Gas) String() string {
-	return fmt.Sprintf("On an EVM chain a transaction that verifies a proof takes %s gas, and the contract %s to deploy.", text.Grouped(int(g.Verify)), text.Grouped(int(g.Deploy)))
+	return fmt.Sprintf("On an EVM chain a transaction that verifies a proof takes %s gas, and "+
+		"the contract %s to deploy.", text.Grouped(int(g.Verify)), text.Grouped(int(g.Deploy)))
 }
 
 // load is the average of the last minute, as Linux tells it.
@@ -277,7 +295,8 @@ func load() float64 {
 // Run measures the suites one after another. After an error the report holds what was measured
 // before it.
 func Run(ctx context.Context, suites []Suite, o Options) (*Report, error) {
-	r := &Report{CPU: strings.TrimSpace(cpuid.CPU.BrandName), Cores: runtime.GOMAXPROCS(0), Load: load(), Go: runtime.Version(), Quick: o.Quick,
+	r := &Report{CPU: strings.TrimSpace(cpuid.CPU.BrandName), Cores: runtime.GOMAXPROCS(0),
+		Load: load(), Go: runtime.Version(), Quick: o.Quick,
 		Started: time.Now().UTC()}
 	for _, c := range cpu.Selected() {
 		r.Kernels = append(r.Kernels, c.String())
@@ -326,7 +345,8 @@ func (p *progress) step(done, total int, what string) {
 	}
 }
 
-func measure(ctx context.Context, c Comparison, quick bool, step func(round, rounds int)) (*Result, error) {
+func measure(ctx context.Context, c Comparison, quick bool,
+	step func(round, rounds int)) (*Result, error) {
 	rounds := c.Rounds
 	if rounds == 0 {
 		rounds = 9
@@ -334,7 +354,8 @@ func measure(ctx context.Context, c Comparison, quick bool, step func(round, rou
 			rounds = 6 // the fewest with a 95 % confidence interval
 		}
 	}
-	res := &Result{Name: c.Name, What: c.What, Op: c.Op, Cores: c.Cores, Compute: c.Compute, View: c.View, Curves: c.Curves,
+	res := &Result{Name: c.Name, What: c.What, Op: c.Op, Cores: c.Cores, Compute: c.Compute,
+		View: c.View, Curves: c.Curves,
 		Window: c.Window, Circuit: c.Circuit, Samples: make([]Sample, len(c.Contenders))}
 	if c.Cores > 0 {
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(c.Cores))
@@ -421,8 +442,10 @@ func (c *Contender) measure() (Round, error) {
 	if c.Child != nil {
 		child = c.Child()
 	}
-	return Round{Ns: float64(took) / n, CPUNs: float64(cpu+child.CPU) / n, Bytes: float64(after.TotalAlloc-before.TotalAlloc) / n,
-		Allocs: float64(after.Mallocs-before.Mallocs) / n, Received: float64(received) / n, PeakMemory: float64(child.Memory)}, err
+	return Round{Ns: float64(took) / n, CPUNs: float64(cpu+child.CPU) / n,
+		Bytes:  float64(after.TotalAlloc-before.TotalAlloc) / n,
+		Allocs: float64(after.Mallocs-before.Mallocs) / n, Received: float64(received) / n,
+		PeakMemory: float64(child.Memory)}, err
 }
 
 // cpuTime is what this process has used, in user and kernel mode.
@@ -441,8 +464,10 @@ func (res *Result) summarise() {
 	for i := range res.Samples {
 		s := &res.Samples[i]
 		ns := s.column(time)
-		summary := benchmath.AssumeNothing.Summary(benchmath.NewSample(ns, &benchmath.DefaultThresholds), 0.95)
-		s.Median, s.Low, s.High, s.Confidence = summary.Center, summary.Lo, summary.Hi, summary.Confidence
+		summary := benchmath.AssumeNothing.Summary(benchmath.NewSample(ns,
+			&benchmath.DefaultThresholds), 0.95)
+		s.Median, s.Low, s.High, s.Confidence = summary.Center, summary.Lo, summary.Hi,
+			summary.Confidence
 		if math.IsInf(s.Low, 0) || math.IsInf(s.High, 0) {
 			s.Low, s.High, s.Confidence = slices.Min(ns), slices.Max(ns), 0
 		}
@@ -483,7 +508,8 @@ func (s *Sample) column(of func(Round) float64) []float64 {
 func (s *Sample) ratio(base []Round, of func(Round) float64) float64 {
 	ratios := make([]float64, len(base))
 	for i, b := range base {
-		if mine := of(s.Rounds[i]); mine > 0 { // CPU time comes in ticks, and short work may take none
+		// CPU time comes in ticks, and short work may take none
+		if mine := of(s.Rounds[i]); mine > 0 {
 			ratios[i] = of(b) / mine
 		}
 	}

@@ -27,8 +27,9 @@ func TestRatiosAreOfTheSameRound(t *testing.T) {
 		base, other []float64
 		want        float64
 	}{
-		{[]float64{300, 100, 200}, []float64{100, 50, 100}, 2}, // 3, 2, 2: not the ratio of sorted times
-		{[]float64{100, 400}, []float64{50, 100}, 3},           // the mean of 2 and 4
+		// 3, 2, 2: not the ratio of sorted times
+		{[]float64{300, 100, 200}, []float64{100, 50, 100}, 2},
+		{[]float64{100, 400}, []float64{50, 100}, 3}, // the mean of 2 and 4
 		{[]float64{100}, []float64{200}, 0.5},
 		{[]float64{10, 1000, 20}, []float64{10, 1000, 20}, 1}, // drift that touches both
 	} {
@@ -50,7 +51,8 @@ func TestRatiosAreOfTheSameRound(t *testing.T) {
 }
 
 func TestSummary(t *testing.T) {
-	res := Result{View: ViewParts, Samples: []Sample{{Rounds: rounds(9, 1, 5)}, {Rounds: rounds(12, 18, 15)}}}
+	res := Result{View: ViewParts,
+		Samples: []Sample{{Rounds: rounds(9, 1, 5)}, {Rounds: rounds(12, 18, 15)}}}
 	res.summarise()
 	few := res.Samples[0]
 	if few.Median != 5 || few.Low != 1 || few.High != 9 || few.Confidence != 0 {
@@ -65,13 +67,15 @@ func TestSummary(t *testing.T) {
 	res = Result{Samples: []Sample{{Rounds: rounds(1, 2, 3, 4, 5, 6, 7, 8, 100)}}}
 	res.summarise()
 	many := res.Samples[0]
-	if many.Median != 5 || many.Confidence < 0.95 || many.Low <= 1 || many.High >= 100 || many.Low > many.Median || many.High < many.Median {
+	if many.Median != 5 || many.Confidence < 0.95 || many.Low <= 1 || many.High >= 100 ||
+		many.Low > many.Median || many.High < many.Median {
 		t.Errorf("nine rounds: %+v", many)
 	}
 }
 
 func TestGoal(t *testing.T) {
-	res := Result{Samples: []Sample{{Contender: "peer", Rounds: rounds(2800, 2800)}, {Contender: "other", Rounds: rounds(7000, 7000)},
+	res := Result{Samples: []Sample{{Contender: "peer", Rounds: rounds(2800, 2800)},
+		{Contender: "other", Rounds: rounds(7000, 7000)},
 		{Contender: "ours", Rounds: rounds(2000, 2000)}}}
 	res.summarise()
 	samples := res.Samples
@@ -111,11 +115,13 @@ func TestGoalsOfTheAbsent(t *testing.T) {
 // TestComputingIsCPUTime: work on one core is judged by what the process used.
 func TestComputingIsCPUTime(t *testing.T) {
 	samples := func() []Sample {
-		return []Sample{{Rounds: []Round{{Ns: 900, CPUNs: 300}, {Ns: 300, CPUNs: 300}}}, {Rounds: []Round{{Ns: 100, CPUNs: 100}, {Ns: 900, CPUNs: 100}}}}
+		return []Sample{{Rounds: []Round{{Ns: 900, CPUNs: 300}, {Ns: 300, CPUNs: 300}}},
+			{Rounds: []Round{{Ns: 100, CPUNs: 100}, {Ns: 900, CPUNs: 100}}}}
 	}
 	res := Result{Compute: true, Samples: samples()}
 	res.summarise()
-	if s := res.Samples; s[0].Median != 300 || s[1].Median != 100 || s[1].Ratio != 3 || s[0].Lead != 3 {
+	if s := res.Samples; s[0].Median != 300 || s[1].Median != 100 || s[1].Ratio != 3 ||
+		s[0].Lead != 3 {
 		t.Errorf("%+v", s)
 	}
 	res = Result{Samples: samples()}
@@ -141,7 +147,8 @@ func (s *script) contender(name string, err error) Contender {
 }
 
 func suiteOf(name string, comparisons ...Comparison) Suite {
-	return Suite{Name: name, Build: func(context.Context, bool) ([]Comparison, error) { return comparisons, nil }}
+	return Suite{Name: name,
+		Build: func(context.Context, bool) ([]Comparison, error) { return comparisons, nil }}
 }
 
 func TestContendersTakeTurns(t *testing.T) {
@@ -149,8 +156,9 @@ func TestContendersTakeTurns(t *testing.T) {
 		var s script
 		closed := false
 		before := runtime.GOMAXPROCS(0)
-		c := Comparison{Name: "A", Rounds: 2, Cores: before + 1, Cold: cold, Contenders: []Contender{s.contender("a", nil), s.contender("b", nil)},
-			Close: func() error { closed = true; return nil }}
+		c := Comparison{Name: "A", Rounds: 2, Cores: before + 1, Cold: cold,
+			Contenders: []Contender{s.contender("a", nil), s.contender("b", nil)},
+			Close:      func() error { closed = true; return nil }}
 		inside := 0
 		run := c.Contenders[1].Run
 		c.Contenders[1].Run = func() (int, error) { inside = runtime.GOMAXPROCS(0); return run() }
@@ -162,10 +170,12 @@ func TestContendersTakeTurns(t *testing.T) {
 		if cold {
 			turns = 2
 		}
-		if want := slices.Repeat([]string{"prepare a", "a", "prepare b", "b"}, turns); !slices.Equal(s.calls, want) {
+		if want := slices.Repeat([]string{"prepare a", "a", "prepare b", "b"},
+			turns); !slices.Equal(s.calls, want) {
 			t.Errorf("cold %v: %q", cold, s.calls)
 		}
-		if got := r.Results[0]; len(got.Samples[0].Rounds) != 2 || len(got.Samples[1].Rounds) != 2 || got.Suite != "s" || got.Cores != before+1 {
+		if got := r.Results[0]; len(got.Samples[0].Rounds) != 2 ||
+			len(got.Samples[1].Rounds) != 2 || got.Suite != "s" || got.Cores != before+1 {
 			t.Errorf("%+v", got)
 		}
 		if inside != before+1 || runtime.GOMAXPROCS(0) != before {
@@ -179,13 +189,16 @@ func TestContendersTakeTurns(t *testing.T) {
 
 func TestFailuresSurface(t *testing.T) {
 	broken := errors.New("broken")
-	good := Comparison{Name: "Good", Rounds: 1, Contenders: []Contender{new(script).contender("a", nil)}}
+	good := Comparison{Name: "Good", Rounds: 1,
+		Contenders: []Contender{new(script).contender("a", nil)}}
 	says := func(name, result string) Contender {
 		c := new(script).contender(name, nil)
 		c.Result = func() []byte { return []byte(result) }
 		return c
 	}
-	differing := Comparison{Name: "Bad", Contenders: []Contender{says("a", "one"), new(script).contender("b", nil), says("c", "two")}}
+	differing := Comparison{Name: "Bad",
+		Contenders: []Contender{says("a", "one"), new(script).contender("b", nil),
+			says("c", "two")}}
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
 	for name, c := range map[string]struct {
@@ -193,14 +206,29 @@ func TestFailuresSurface(t *testing.T) {
 		suite Suite
 		want  error
 	}{
-		"run":       {t.Context(), suiteOf("bad", good, Comparison{Name: "Bad", Contenders: []Contender{new(script).contender("a", broken)}}), broken},
-		"no work":   {t.Context(), suiteOf("bad", Comparison{Name: "Bad", Contenders: []Contender{{Run: func() (int, error) { return 0, nil }}}}), ErrNoWork},
-		"prepare":   {t.Context(), suiteOf("bad", Comparison{Name: "Bad", Contenders: []Contender{{Prepare: func() error { return broken }}}}), broken},
-		"close":     {t.Context(), suiteOf("bad", Comparison{Name: "Bad", Contenders: good.Contenders, Close: func() error { return broken }}), broken},
+		"run": {t.Context(),
+			suiteOf("bad", good,
+				Comparison{Name: "Bad",
+					Contenders: []Contender{new(script).contender("a", broken)}}),
+			broken},
+		"no work": {t.Context(),
+			suiteOf("bad",
+				Comparison{Name: "Bad",
+					Contenders: []Contender{{Run: func() (int, error) { return 0, nil }}}}),
+			ErrNoWork},
+		"prepare": {t.Context(),
+			suiteOf("bad",
+				Comparison{Name: "Bad",
+					Contenders: []Contender{{Prepare: func() error { return broken }}}}), broken},
+		"close": {t.Context(),
+			suiteOf("bad",
+				Comparison{Name: "Bad", Contenders: good.Contenders,
+					Close: func() error { return broken }}), broken},
 		"different": {t.Context(), suiteOf("bad", differing), ErrDiffers},
-		"build": {t.Context(), Suite{Name: "bad", Build: func(context.Context, bool) ([]Comparison, error) {
-			return nil, broken
-		}}, broken},
+		"build": {t.Context(),
+			Suite{Name: "bad", Build: func(context.Context, bool) ([]Comparison, error) {
+				return nil, broken
+			}}, broken},
 		"context": {cancelled, suiteOf("bad", good), context.Canceled},
 	} {
 		closed := false
@@ -210,7 +238,8 @@ func TestFailuresSurface(t *testing.T) {
 		if !errors.Is(err, c.want) {
 			t.Errorf("%s: %v", name, err)
 		}
-		if c.want != context.Canceled && (len(r.Results) == 0 || r.Results[0].Suite != "first" || !strings.Contains(err.Error(), "suite bad")) {
+		if c.want != context.Canceled && (len(r.Results) == 0 || r.Results[0].Suite != "first" ||
+			!strings.Contains(err.Error(), "suite bad")) {
 			t.Errorf("%s: %v, results %+v", name, err, r.Results)
 		}
 		if !closed {
@@ -237,21 +266,24 @@ func TestSelect(t *testing.T) {
 func TestProgressOnlyGrows(t *testing.T) {
 	c := Comparison{Name: "A", Rounds: 3, Contenders: []Contender{new(script).contender("a", nil)}}
 	last, steps := -1, 0
-	_, err := Run(t.Context(), []Suite{suiteOf("s", c, c), suiteOf("t", c)}, Options{Progress: func(done, total int, what string) {
-		steps++
-		if done < last || done > total || total != 2000 {
-			t.Errorf("%d of %d after %d: %s", done, total, last, what)
-		}
-		last = done
-	}})
+	_, err := Run(t.Context(), []Suite{suiteOf("s", c, c), suiteOf("t", c)},
+		Options{Progress: func(done, total int, what string) {
+			steps++
+			if done < last || done > total || total != 2000 {
+				t.Errorf("%d of %d after %d: %s", done, total, last, what)
+			}
+			last = done
+		}})
 	if err != nil || steps != 2+3*4 {
 		t.Errorf("%d steps, %v", steps, err)
 	}
 }
 
 func report() *Report {
-	res := Result{Suite: "verify", Name: "BatchVerify/acks=8/clients=2", What: "something", Op: "ack", Cores: 2,
-		Samples: []Sample{{Contender: "gnark-crypto, one by one", Rounds: rounds(300, 100, 200)}, {Contender: "a/b=c", Rounds: rounds(100, 50, 100)}}}
+	res := Result{Suite: "verify", Name: "BatchVerify/acks=8/clients=2", What: "something",
+		Op: "ack", Cores: 2,
+		Samples: []Sample{{Contender: "gnark-crypto, one by one", Rounds: rounds(300, 100, 200)},
+			{Contender: "a/b=c", Rounds: rounds(100, 50, 100)}}}
 	res.summarise()
 	res.Goals = []Goal{{What: "at least 3×", Ratio: 3}}
 	res.Goals[0].judge(res.Samples, res.time())
@@ -288,7 +320,9 @@ func TestBenchfmtParses(t *testing.T) {
 	if want := []float64{300, 0, 100, 1, 200, 2, 100, 0, 50, 1, 100, 2}; !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
-	for _, name := range []string{"BatchVerify/acks=8/clients=2/contender=gnark-crypto,_one_by_one-2", "BatchVerify/acks=8/clients=2/contender=a_b_c-2"} {
+	for _, name := range []string{
+		"BatchVerify/acks=8/clients=2/contender=gnark-crypto,_one_by_one-2",
+		"BatchVerify/acks=8/clients=2/contender=a_b_c-2"} {
 		if names[name] != 3 {
 			t.Errorf("%q is not 3 times in %v", name, names)
 		}
@@ -307,7 +341,8 @@ func TestJSONHoldsEverything(t *testing.T) {
 	if err := d.Decode(&got); err != nil {
 		t.Fatal(err)
 	}
-	if s := got.Results[0].Samples[1]; s.Ratio != 2 || len(s.Rounds) != 3 || s.Rounds[1].Ns != 50 || got.Results[0].Goals[0].Met {
+	if s := got.Results[0].Samples[1]; s.Ratio != 2 || len(s.Rounds) != 3 || s.Rounds[1].Ns != 50 ||
+		got.Results[0].Goals[0].Met {
 		t.Errorf("%+v", got.Results[0])
 	}
 }
@@ -324,7 +359,9 @@ func TestText(t *testing.T) {
 	if err := r.WriteText(&b); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"Some CPU, 2 cores, go1\n", "verify/BatchVerify/acks=8/clients=2: something (2 cores)", "200.0 ns/ack", "2.00×", "5000000/s",
+	for _, want := range []string{"Some CPU, 2 cores, go1\n",
+		"verify/BatchVerify/acks=8/clients=2: something (2 cores)", "200.0 ns/ack", "2.00×",
+		"5000000/s",
 		"goal missed: at least 3×", "[±50.0%]"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, b.String())
@@ -336,10 +373,13 @@ func TestText(t *testing.T) {
 	r.Load, r.Results[0].View = 3, ViewParts
 	r.Results[0].summarise()
 	b.Reset()
-	if err := r.WriteText(&b); err != nil || !strings.Contains(b.String(), "busy") || !strings.Contains(b.String(), "66.7 %") || strings.Contains(b.String(), "×  ") {
+	if err := r.WriteText(&b); err != nil || !strings.Contains(b.String(), "busy") ||
+		!strings.Contains(b.String(), "66.7 %") || strings.Contains(b.String(), "×  ") {
 		t.Errorf("%v\n%s", err, b.String())
 	}
-	for _, write := range []func() error{func() error { return r.WriteText(full{}) }, func() error { return r.WriteBenchfmt(full{}) }, func() error { return r.WriteJSON(full{}) }, func() error { return r.WriteHTML(full{}) }} {
+	for _, write := range []func() error{func() error { return r.WriteText(full{}) },
+		func() error { return r.WriteBenchfmt(full{}) },
+		func() error { return r.WriteJSON(full{}) }, func() error { return r.WriteHTML(full{}) }} {
 		if err := write(); !errors.Is(err, errFull) {
 			t.Errorf("a failed write gave %v", err)
 		}

@@ -38,24 +38,30 @@ func besideProver(ctx context.Context, network *pipelinetest.Network, t *traffic
 		return err
 	}
 	run := func() (int, error) {
-		return measured, d.feed(ctx, t.frames[introduced*rollup.AckSize:], 1, t.len() == rollup.MaxAcks)
+		return measured, d.feed(ctx, t.frames[introduced*rollup.AckSize:], 1,
+			t.len() == rollup.MaxAcks)
 	}
 	return &Comparison{
-		Name: fmt.Sprintf("PipelineBesideProver/acks=%d", t.len()), What: "the whole pipeline on all cores, alone and beside a prover that may use one of them", Op: "ack",
+		Name: fmt.Sprintf("PipelineBesideProver/acks=%d", t.len()),
+		What: "the whole pipeline on all cores, alone and beside a prover that may use one " +
+			"of them", Op: "ack",
 		Cores: cores, Rounds: 6,
 		Contenders: []Contender{
 			{Name: "pipeline alone", Kind: KindOwn, Prepare: prepare, Run: run},
-			{Name: "pipeline beside a prover on one core", Kind: KindOwn, Prepare: func() error { return errors.Join(prepare(), p.start()) },
+			{Name: "pipeline beside a prover on one core", Kind: KindOwn,
+				Prepare: func() error { return errors.Join(prepare(), p.start()) },
 				Run: func() (int, error) {
 					defer p.stop()
 					return run()
 				}},
 		},
-		Goals: []Goal{{What: fmt.Sprintf("proving takes no more than the core it is allowed: at least %d/%d of the throughput is left", cores-1, cores),
+		Goals: []Goal{{What: fmt.Sprintf("proving takes no more than the core it is allowed: at "+
+			"least %d/%d of the throughput is left", cores-1, cores),
 			Ratio: float64(cores-1) / float64(cores)}},
 		Close: func() error { return errors.Join(p.wait(), closeDoor(), p.close()) },
 		Extra: func([]Sample) string {
-			return fmt.Sprintf("%d proofs about %d statements were made meanwhile", p.made, rollup.CircuitSizes[0])
+			return fmt.Sprintf("%d proofs about %d statements were made meanwhile", p.made,
+				rollup.CircuitSizes[0])
 		},
 	}
 }
@@ -87,18 +93,21 @@ func (n *neighbour) prepare() error {
 		return err
 	}
 	var sealer rollup.Sealer
-	archive, err := sealer.Archive(n.network.ID, rollup.WindowKey{}, n.acks.frames, n.network.View())
+	archive, err := sealer.Archive(n.network.ID, rollup.WindowKey{}, n.acks.frames,
+		n.network.View())
 	if err != nil {
 		return err
 	}
-	all, err := rollup.Statements(archive, rollup.WindowKey{}, n.network.View(), func(client uint32) bool { return int(client) < len(n.network.Clients)/services })
+	all, err := rollup.Statements(archive, rollup.WindowKey{}, n.network.View(),
+		func(client uint32) bool { return int(client) < len(n.network.Clients)/services })
 	if err != nil {
 		return err
 	}
 	list := rollup.NewClientList(all, func(uint32) bool { return true })
 	tree := rollup.NewStatementTree(all)
 	var signature [rollup.SignatureSize]byte // nobody looks at it
-	h, _, err := sealer.SealCosigned(n.network.ID, archive, rollup.WindowKey{}, tree, list, signature, signature, n.network.View())
+	h, _, err := sealer.SealCosigned(n.network.ID, archive, rollup.WindowKey{}, tree, list,
+		signature, signature, n.network.View())
 	if err != nil {
 		return err
 	}
@@ -108,7 +117,9 @@ func (n *neighbour) prepare() error {
 	}
 	n.segment, n.statements = &segments[0], all[:len(segments[0].Clients)]
 	use := config.Default().Proofs
-	n.worker, err = prover.Start(n.ctx, prover.Config{Dir: pair.Dir(), Key: pair.Key, Cores: use.Cores, Memory: int64(use.Memory), Nice: use.Nice})
+	n.worker, err = prover.Start(n.ctx,
+		prover.Config{Dir: pair.Dir(), Key: pair.Key, Cores: use.Cores, Memory: int64(use.Memory),
+			Nice: use.Nice})
 	return err
 }
 

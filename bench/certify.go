@@ -41,7 +41,8 @@ const (
 // certification measures one rollup's way in parts, each with all cores, one after the other; and
 // what a push costs beyond the verification in it.
 func certification(ctx context.Context, acks, clients int) ([]Comparison, error) {
-	c := &committee{config: pipelinetest.Config{Members: members, Clients: clients, Payers: 8, Services: services}}
+	c := &committee{config: pipelinetest.Config{Members: members, Clients: clients, Payers: 8,
+		Services: services}}
 	if err := c.restart(); err != nil {
 		return nil, err
 	}
@@ -50,14 +51,16 @@ func certification(ctx context.Context, acks, clients int) ([]Comparison, error)
 	part := func(name string, run func(*rollupWay) error) Contender {
 		return Contender{Name: name, Kind: KindOwn, Run: func() (int, error) { return 1, run(r) }}
 	}
-	parts := []Contender{{Name: "seal: sort, tree, rows, header; durable", Kind: KindOwn, Prepare: c.restart, Run: func() (int, error) { return 1, r.seal(c) }}}
+	parts := []Contender{{Name: "seal: sort, tree, rows, header; durable", Kind: KindOwn,
+		Prepare: c.restart, Run: func() (int, error) { return 1, r.seal(c) }}}
 	for i := range members {
 		where := "over TLS"
 		if i == 0 {
 			where = "own, in process"
 		}
-		parts = append(parts, part(fmt.Sprintf("member %d (%s): verify, keep, lock, sign", i, where),
-			func(r *rollupWay) error { return r.push(ctx, c, i) }))
+		parts = append(parts,
+			part(fmt.Sprintf("member %d (%s): verify, keep, lock, sign", i, where),
+				func(r *rollupWay) error { return r.push(ctx, c, i) }))
 	}
 	parts = append(parts,
 		part("verify the four shares", func(r *rollupWay) error { return r.verifyShares(c) }),
@@ -66,23 +69,28 @@ func certification(ctx context.Context, acks, clients int) ([]Comparison, error)
 	few := min(acks, 8192)
 	small := newRollup(t, few)
 	return []Comparison{{
-		Name: fmt.Sprintf("Certify/acks=%d/clients=%d", acks, clients), What: fmt.Sprintf("parts of certifying a rollup of %d acks", acks), Op: "rollup",
+		Name: fmt.Sprintf("Certify/acks=%d/clients=%d", acks, clients),
+		What: fmt.Sprintf("parts of certifying a rollup of %d acks", acks), Op: "rollup",
 		Contenders: parts, View: ViewParts, Rounds: 3, Cold: true, Close: c.close,
 		Extra: func(samples []Sample) string {
 			verifying := 0.0
 			for _, s := range samples[1 : 1+members] {
 				verifying += s.Share
 			}
-			return fmt.Sprintf("the four members' verification is %.1f %% of the work; here they share a machine and take turns, "+
-				"on machines of their own a certificate takes about as long as the slowest of three", 100*verifying)
+			return fmt.Sprintf("the four members' verification is %.1f %% of the work; here they "+
+				"share a machine and take turns, "+
+				"on machines of their own a certificate takes about as long as the slowest of "+
+				"three", 100*verifying)
 		},
 	}, {
-		Name: fmt.Sprintf("Push/acks=%d/clients=%d", few, clients), What: "what a push over TLS costs beyond the verification in it", Op: "ack", Rounds: 6,
+		Name: fmt.Sprintf("Push/acks=%d/clients=%d", few, clients),
+		What: "what a push over TLS costs beyond the verification in it", Op: "ack", Rounds: 6,
 		Contenders: []Contender{
 			{Name: "rollup.Verify alone", Kind: KindOwn, Prepare: func() error {
 				return errors.Join(c.restart(), small.seal(c))
 			}, Run: func() (int, error) { return few, small.verify(c) }},
-			{Name: "push to a member over TLS", Kind: KindOwn, Run: func() (int, error) { return few, small.push(ctx, c, 1) }},
+			{Name: "push to a member over TLS", Kind: KindOwn,
+				Run: func() (int, error) { return few, small.push(ctx, c, 1) }},
 		},
 		Close: c.close,
 	}}, nil
@@ -106,7 +114,8 @@ func newRollup(t *traffic, acks int) *rollupWay {
 }
 
 func (r *rollupWay) seal(c *committee) (err error) {
-	if r.header, r.evidence, err = r.sealer.Seal(c.network.ID, rollup.WindowKey{}, r.frames, r.aggregate, c.network.View()); err != nil {
+	if r.header, r.evidence, err = r.sealer.Seal(c.network.ID, rollup.WindowKey{}, r.frames,
+		r.aggregate, c.network.View()); err != nil {
 		return err
 	}
 	r.encoded = r.header.Append(nil)
@@ -114,7 +123,8 @@ func (r *rollupWay) seal(c *committee) (err error) {
 }
 
 func (r *rollupWay) verify(c *committee) error {
-	return rollup.Verify(r.header, rollup.AcksEvidence(r.evidence), c.network.ID, c.network.View(), nil, runtime.GOMAXPROCS(0))
+	return rollup.Verify(r.header, rollup.AcksEvidence(r.evidence), c.network.ID, c.network.View(),
+		nil, runtime.GOMAXPROCS(0))
 }
 
 func (r *rollupWay) push(ctx context.Context, c *committee, member int) (err error) {
@@ -144,7 +154,8 @@ func (r *rollupWay) certify(c *committee) error {
 		signers.Set(i)
 	}
 	aggregate := bls.AggregateSignatures(r.parsed)
-	certificate := &rollup.Certificate{Header: *r.header, Signers: signers, Signature: aggregate.Bytes()}
+	certificate := &rollup.Certificate{Header: *r.header, Signers: signers,
+		Signature: aggregate.Bytes()}
 	r.transaction = ledger.NewCertificate(c.network.ID, certificate)
 	return c.stores[0].PutCertificate(r.header.Key(), certificate.Append(nil))
 }
@@ -186,7 +197,8 @@ func (c *committee) restart() (err error) {
 		return err
 	}
 	view := c.network.View()
-	parallel(view.Clients(), func(i int) { view.ClientKey(uint32(i)) }) // decoded at first use, which is no part of the work
+	// decoded at first use, which is no part of the work
+	parallel(view.Clients(), func(i int) { view.ClientKey(uint32(i)) })
 	if c.dir, err = os.MkdirTemp("", "waybill-bench-"); err != nil {
 		return err
 	}
@@ -213,7 +225,8 @@ func (c *committee) restart() (err error) {
 	if err != nil {
 		return err
 	}
-	c.reach = peer.NewMembers(peer.MembersConfig{Chain: c.network, Certificate: certificate, Local: own, Self: 0, Timeout: pushTimeout,
+	c.reach = peer.NewMembers(peer.MembersConfig{Chain: c.network, Certificate: certificate,
+		Local: own, Self: 0, Timeout: pushTimeout,
 		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, network, addresses[address])
 		}})
@@ -227,7 +240,8 @@ func (c *committee) member(i int) (*peer.Member, error) {
 	}
 	c.stores = append(c.stores, s)
 	key, _ := c.network.MemberKeys(i)
-	return peer.NewMember(peer.MemberConfig{Network: c.network.ID, Key: key, Chain: c.network, Store: s, Workers: runtime.GOMAXPROCS(0),
+	return peer.NewMember(peer.MemberConfig{Network: c.network.ID, Key: key, Chain: c.network,
+		Store: s, Workers: runtime.GOMAXPROCS(0),
 		Concurrent: 1, Waiting: 1, Logger: slog.New(slog.DiscardHandler)}), nil
 }
 
@@ -241,7 +255,8 @@ func (c *committee) serve(i int, member *peer.Member) (address string, err error
 	if err != nil {
 		return "", err
 	}
-	server := peer.NewServer(peer.ServerConfig{Member: member, Chain: c.network, Certificate: certificate, Logger: slog.New(slog.DiscardHandler)})
+	server := peer.NewServer(peer.ServerConfig{Member: member, Chain: c.network,
+		Certificate: certificate, Logger: slog.New(slog.DiscardHandler)})
 	c.servers = append(c.servers, server)
 	c.serving.Go(func() { _ = server.Serve(listener) }) // an early end shows in the next push
 	return listener.Addr().String(), nil

@@ -17,11 +17,12 @@ import (
 type Command struct {
 	Suites []Suite // to choose from
 	Quick  bool
-	JSON   bool   // to Out, instead of text
-	Gas    string // the file in which "make solidity" left what a proof costs on an EVM chain; empty for none
-	Dir    string // also receives bench.txt, bench.json and report.html; empty for none
-	Out    io.Writer
-	Err    io.Writer // shows the progress
+	JSON   bool // to Out, instead of text
+	// the file in which "make solidity" left what a proof costs on an EVM chain; empty for none
+	Gas string
+	Dir string // also receives bench.txt, bench.json and report.html; empty for none
+	Out io.Writer
+	Err io.Writer // shows the progress
 }
 
 // Run measures the suites of the given names, all for none, and publishes the report, also what was
@@ -69,7 +70,8 @@ func (c *Command) publish(r *Report) error {
 	}
 	err := write(c.Out)
 	if c.Dir != "" {
-		for name, write := range map[string]func(io.Writer) error{"bench.txt": r.WriteBenchfmt, "bench.json": r.WriteJSON, "report.html": r.WriteHTML} {
+		for name, write := range map[string]func(io.Writer) error{"bench.txt": r.WriteBenchfmt,
+			"bench.json": r.WriteJSON, "report.html": r.WriteHTML} {
 			err = errors.Join(err, writeFile(filepath.Join(c.Dir, name), write))
 		}
 	}
@@ -90,8 +92,10 @@ func progressOn(w io.Writer) (show func(done, total int, what string), end func(
 			}
 		}, func() {}
 	}
-	bar := progressbar.NewOptions(1, progressbar.OptionSetWriter(w), progressbar.OptionSetWidth(barWidth), progressbar.OptionClearOnFinish(),
-		progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(true), progressbar.OptionFullWidth())
+	bar := progressbar.NewOptions(1, progressbar.OptionSetWriter(w),
+		progressbar.OptionSetWidth(barWidth), progressbar.OptionClearOnFinish(),
+		progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(true),
+		progressbar.OptionFullWidth())
 	return func(done, total int, what string) {
 		bar.ChangeMax(total)
 		bar.Describe(what)

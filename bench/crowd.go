@@ -32,7 +32,8 @@ type crowd struct {
 // newCrowd returns n clients, at least payers. The key of each is that of the client before plus
 // one of 64 steps, in no order, so that sums of them do not meet as those of a series would.
 func newCrowd(n int) (*crowd, error) {
-	network, err := pipelinetest.New(pipelinetest.Config{Clients: payers, Payers: payers, Services: services})
+	network, err := pipelinetest.New(pipelinetest.Config{Clients: payers, Payers: payers,
+		Services: services})
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +46,8 @@ func newCrowd(n int) (*crowd, error) {
 		c.secrets[i], c.keys[i] = scalar(sk), sk.PublicKey()
 	}
 	scalars, points := make([]fr.Element, len(steps)), make([]*bls.PublicKey, len(steps))
-	parallel(len(steps), func(i int) { scalars[i], points[i] = scalar(steps[i]), steps[i].PublicKey() })
+	parallel(len(steps),
+		func(i int) { scalars[i], points[i] = scalar(steps[i]), steps[i].PublicKey() })
 	order := pattern(n)
 	for i := payers; i < n; i++ {
 		step := int(order[i]) % len(steps)
@@ -100,7 +102,8 @@ func (c *crowd) aggregate(clients int, frames []byte) (bls12381.G1Affine, error)
 			return sum, err
 		}
 	}
-	_, err := sum.MultiExp(bls12381.BatchJacobianToAffineG1(sums), c.secrets[:clients], ecc.MultiExpConfig{})
+	_, err := sum.MultiExp(bls12381.BatchJacobianToAffineG1(sums), c.secrets[:clients],
+		ecc.MultiExpConfig{})
 	return sum, err
 }
 
@@ -177,20 +180,23 @@ func (c *crowd) statementWindow(clients, acks int) (*statementWindow, error) {
 		if !known {
 			return nil, fmt.Errorf("%w %d", rollup.ErrUnknownClient, i)
 		}
-		*s = rollup.Statement{Client: uint32(i), Payer: payer, Service: uint32(i) % services, Acks: uint32(acks), Units: uint64(acks) * 1009}
+		*s = rollup.Statement{Client: uint32(i), Payer: payer, Service: uint32(i) % services,
+			Acks: uint32(acks), Units: uint64(acks) * 1009}
 		copy(s.Root[:], roots[i*len(s.Root):])
 		s.Root[len(s.Root)-1] &= 0x1f
 	}
 	tree := rollup.NewStatementTree(statements)
 	list := rollup.NewClientList(statements, func(uint32) bool { return true })
-	h.StatementCount, h.StatementRoot, h.ClientListDigest = uint32(clients), tree.Root(), list.Digest()
+	h.StatementCount, h.StatementRoot, h.ClientListDigest = uint32(clients), tree.Root(),
+		list.Digest()
 	h.Rows = rowsOf(statements)
 	message := rollup.CosignMessage(h.Network, h.Key(), h.StatementCount, h.StatementRoot)
 	var err error
 	if h.StatementSignature, err = c.cosign(clients, message[:]); err != nil {
 		return nil, err
 	}
-	return &statementWindow{h, tree, &rollup.Evidence{Acks: noAcks, Rung: rollup.RungStatements, Clients: list, Statements: statements}}, nil
+	return &statementWindow{h, tree, &rollup.Evidence{Acks: noAcks, Rung: rollup.RungStatements,
+		Clients: list, Statements: statements}}, nil
 }
 
 // noAcks is the acks part of a rollup that has none.

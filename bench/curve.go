@@ -15,7 +15,8 @@ import (
 func curveSuite(p Peers) Suite {
 	return Suite{
 		Name: "curve",
-		What: "the steps of batch verification: decompression, subgroup check, hash to the curve, Miller loops",
+		What: "the steps of batch verification: decompression, subgroup check, hash to the " +
+			"curve, Miller loops",
 		Build: func(_ context.Context, quick bool) ([]Comparison, error) {
 			n := 4096
 			if quick {
@@ -25,7 +26,8 @@ func curveSuite(p Peers) Suite {
 			if err != nil {
 				return nil, err
 			}
-			return steps(p, newTraffic(rollup.NetworkID("waybill-bench"), rollup.WindowKey{}, secrets, n))
+			return steps(p, newTraffic(rollup.NetworkID("waybill-bench"), rollup.WindowKey{},
+				secrets, n))
 		},
 	}
 }
@@ -47,7 +49,8 @@ func steps(p Peers, t *traffic) ([]Comparison, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []Comparison{decompression(p, b.Signatures), *checking, hashing[0], hashing[1], *pairing}, nil
+	return []Comparison{decompression(p, b.Signatures), *checking, hashing[0], hashing[1],
+		*pairing}, nil
 }
 
 func decompression(p Peers, signatures bls.Column) Comparison {
@@ -61,22 +64,29 @@ func decompression(p Peers, signatures bls.Column) Comparison {
 		encoded = append(encoded, signatures.At(i)...)
 	}
 	own := bls.NewSteps(bls.Default)
-	list = append(list, Contender{Name: "gnark-crypto", Result: func() []byte { return compressed(points) }, Run: func() (int, error) {
-		d := bls12381.NewDecoder(bytes.NewReader(encoded), bls12381.NoSubgroupChecks())
-		for i := range points {
-			if err := d.Decode(&points[i]); err != nil {
-				return 0, err
-			}
-		}
-		return n, nil
-	}}, Contender{Name: "kernels/bls", Kind: KindOwn, Result: func() []byte { return own.Encoded(nil) }, Run: func() (int, error) {
-		if own.Decode(signatures) != n {
-			return 0, errPoints
-		}
-		return n, nil
-	}})
-	return Comparison{Name: fmt.Sprintf("Decompress/points=%d", n), What: "points of G1 from their encodings, without the subgroup check", Op: "point", Cores: 1, Compute: true,
-		Contenders: list, Goals: []Goal{{What: "batch decompression ≥ 5× blst", Against: blstName, Ratio: 5}}}
+	list = append(list,
+		Contender{Name: "gnark-crypto", Result: func() []byte { return compressed(points) },
+			Run: func() (int, error) {
+				d := bls12381.NewDecoder(bytes.NewReader(encoded), bls12381.NoSubgroupChecks())
+				for i := range points {
+					if err := d.Decode(&points[i]); err != nil {
+						return 0, err
+					}
+				}
+				return n, nil
+			}},
+		Contender{Name: "kernels/bls", Kind: KindOwn,
+			Result: func() []byte { return own.Encoded(nil) }, Run: func() (int, error) {
+				if own.Decode(signatures) != n {
+					return 0, errPoints
+				}
+				return n, nil
+			}})
+	return Comparison{Name: fmt.Sprintf("Decompress/points=%d", n),
+		What: "points of G1 from their encodings, without the subgroup check", Op: "point",
+		Cores: 1, Compute: true,
+		Contenders: list,
+		Goals:      []Goal{{What: "batch decompression ≥ 5× blst", Against: blstName, Ratio: 5}}}
 }
 
 func subgroupChecks(p Peers, signatures bls.Column) (*Comparison, error) {
@@ -102,10 +112,14 @@ func subgroupChecks(p Peers, signatures bls.Column) (*Comparison, error) {
 		return n, nil
 	}
 	list = append(list,
-		Contender{Name: "gnark-crypto, together", Run: func() (int, error) { return check(bls12381.IsInSubGroupBatchG1(points)) }},
-		Contender{Name: "kernels/bls, with the linear combination", Kind: KindOwn, Run: func() (int, error) { return check(own.InSubgroup()) }})
-	return &Comparison{Name: fmt.Sprintf("SubgroupCheck/points=%d", n), Op: "point", Cores: 1, Compute: true, Contenders: list,
-		What: "membership in the subgroup; this program's figure includes the sum with 128-bit coefficients, which a batch needs anyway"}, nil
+		Contender{Name: "gnark-crypto, together",
+			Run: func() (int, error) { return check(bls12381.IsInSubGroupBatchG1(points)) }},
+		Contender{Name: "kernels/bls, with the linear combination", Kind: KindOwn,
+			Run: func() (int, error) { return check(own.InSubgroup()) }})
+	return &Comparison{Name: fmt.Sprintf("SubgroupCheck/points=%d", n), Op: "point", Cores: 1,
+		Compute: true, Contenders: list,
+		What: "membership in the subgroup; this program's figure includes the sum with 128-bit " +
+			"coefficients, which a batch needs anyway"}, nil
 }
 
 // hashes are two comparisons, of complete points in G1, and of what a batch does for each message.
@@ -117,27 +131,35 @@ func hashes(p Peers, msgs bls.Column) ([]Comparison, error) {
 		if p.Hash != nil {
 			list = p.Hash(bls.SignatureDST, msgs)
 		}
-		last := Contender{Name: name, Kind: KindOwn, Run: func() (int, error) { run(msgs); return n, nil }}
+		last := Contender{Name: name, Kind: KindOwn,
+			Run: func() (int, error) { run(msgs); return n, nil }}
 		if result {
 			last.Result = func() []byte { return own.Encoded(nil) }
 		}
-		return append(list, Contender{Name: "gnark-crypto", Result: func() []byte { return compressed(gnark) }, Run: func() (_ int, err error) {
-			for i := range gnark {
-				if gnark[i], err = bls12381.HashToG1(msgs.At(i), []byte(bls.SignatureDST)); err != nil {
-					return 0, err
-				}
-			}
-			return n, nil
-		}}, last)
+		return append(list,
+			Contender{Name: "gnark-crypto", Result: func() []byte { return compressed(gnark) },
+				Run: func() (_ int, err error) {
+					for i := range gnark {
+						if gnark[i], err = bls12381.HashToG1(msgs.At(i),
+							[]byte(bls.SignatureDST)); err != nil {
+							return 0, err
+						}
+					}
+					return n, nil
+				}}, last)
 	}
 	return []Comparison{{
-		Name: fmt.Sprintf("HashToG1/messages=%d", n), What: "messages of 80 bytes to points of G1", Op: "message", Cores: 1, Compute: true,
-		Contenders: list("kernels/bls", true, own.Hash), Goals: []Goal{{What: "hash to G1, complete ≥ 5× blst", Against: blstName, Ratio: 5}},
+		Name: fmt.Sprintf("HashToG1/messages=%d", n), What: "messages of 80 bytes to points of G1",
+		Op: "message", Cores: 1, Compute: true,
+		Contenders: list("kernels/bls", true, own.Hash),
+		Goals:      []Goal{{What: "hash to G1, complete ≥ 5× blst", Against: blstName, Ratio: 5}},
 	}, {
 		Name: fmt.Sprintf("HashInBatch/messages=%d", n), Op: "message", Cores: 1, Compute: true,
-		What:       "the same against what a batch does for each message: to the isogenous curve, the rest once per signer",
+		What: "the same against what a batch does for each message: to the isogenous " +
+			"curve, the rest once per signer",
 		Contenders: list("kernels/bls, inside a batch", false, own.HashDeferred),
-		Goals:      []Goal{{What: "hash to G1, inside a batch ≥ 9× blst", Against: blstName, Ratio: 9}},
+		Goals: []Goal{{What: "hash to G1, inside a batch ≥ 9× blst", Against: blstName,
+			Ratio: 9}},
 	}}, nil
 }
 
@@ -166,7 +188,8 @@ func millerLoops(p Peers, b *bls.Batch) (*Comparison, error) {
 	}
 	var list []Contender
 	if p.MillerLoop != nil {
-		list = p.MillerLoop(bls.Column{Data: encoded, Stride: bls.SignatureSize, Width: bls.SignatureSize}, keys)
+		list = p.MillerLoop(bls.Column{Data: encoded, Stride: bls.SignatureSize,
+			Width: bls.SignatureSize}, keys)
 	}
 	contender := func(name string, kind Kind, loop func() (bls12381.GT, error)) Contender {
 		var f bls12381.GT
@@ -182,9 +205,12 @@ func millerLoops(p Peers, b *bls.Batch) (*Comparison, error) {
 	}
 	steps := bls.NewSteps(bls.Default)
 	list = append(list,
-		contender("gnark-crypto", KindPeer, func() (bls12381.GT, error) { return bls12381.MillerLoop(points, q) }),
-		contender("kernels/bls", KindOwn, func() (bls12381.GT, error) { return steps.MillerLoop(points, keys), nil }))
-	return &Comparison{Name: fmt.Sprintf("MillerLoop/pairs=%d", n), Op: "pair", Cores: 1, Compute: true, Contenders: list,
+		contender("gnark-crypto", KindPeer,
+			func() (bls12381.GT, error) { return bls12381.MillerLoop(points, q) }),
+		contender("kernels/bls", KindOwn,
+			func() (bls12381.GT, error) { return steps.MillerLoop(points, keys), nil }))
+	return &Comparison{Name: fmt.Sprintf("MillerLoop/pairs=%d", n), Op: "pair", Cores: 1,
+		Compute: true, Contenders: list,
 		What: "the Miller loops of a product of pairings, without its final exponentiation"}, nil
 }
 

@@ -23,20 +23,27 @@ const (
 func fieldSuite(p Peers) Suite {
 	return Suite{
 		Name: "field",
-		What: "the base field of BLS12-381 in lanes, and how close it comes to what the CPU can issue",
+		What: "the base field of BLS12-381 in lanes, and how close it comes to what the CPU can " +
+			"issue",
 		Build: func(context.Context, bool) ([]Comparison, error) {
 			w := newFieldWork(p)
 			return []Comparison{
 				w.comparison("mul", "FpMul", "multiplication", fp381.MulOps, repetition,
 					Goal{What: "multiplication ≥ 3.6× blst", Against: blstName, Ratio: 3.6},
-					Goal{What: "multiplication ≥ 92 % of the issue bound", Against: boundName, Ratio: 0.92}),
+					Goal{What: "multiplication ≥ 92 % of the issue bound", Against: boundName,
+						Ratio: 0.92}),
 				w.comparison("sqr", "FpSqr", "squaring", fp381.SqrOps, repetition,
 					Goal{What: "squaring ≥ 4.4× blst", Against: blstName, Ratio: 4.4},
-					Goal{What: "squaring ≥ 92 % of the issue bound", Against: boundName, Ratio: 0.92}),
-				w.comparison("pow", "FpPowP34", "exponentiation to (p−3)/4", fp381.PowOps(), repetition/200,
-					Goal{What: "(p−3)/4 exponentiation ≥ 4.2× blst", Against: blstName, Ratio: 4.2}),
-				w.comparison("mul2", "Fp2Mul", "multiplication in the quadratic extension", fp381.Mul2Ops, repetition/4),
-				w.comparison("sqr2", "Fp2Sqr", "squaring in the quadratic extension", 2*fp381.MulOps, repetition/4),
+					Goal{What: "squaring ≥ 92 % of the issue bound", Against: boundName,
+						Ratio: 0.92}),
+				w.comparison("pow", "FpPowP34", "exponentiation to (p−3)/4", fp381.PowOps(),
+					repetition/200,
+					Goal{What: "(p−3)/4 exponentiation ≥ 4.2× blst", Against: blstName,
+						Ratio: 4.2}),
+				w.comparison("mul2", "Fp2Mul", "multiplication in the quadratic extension",
+					fp381.Mul2Ops, repetition/4),
+				w.comparison("sqr2", "Fp2Sqr", "squaring in the quadratic extension",
+					2*fp381.MulOps, repetition/4),
 			}, nil
 		},
 	}
@@ -50,7 +57,8 @@ type fieldWork struct {
 func newFieldWork(p Peers) *fieldWork {
 	w := &fieldWork{p, make([]fp.Element, elements), make([]fp.Element, elements)}
 	for i := range elements {
-		w.x[i].SetUint64(uint64(i)).Square(&w.x[i]).Add(&w.x[i], new(fp.Element).SetInt64(-3)) // the first few are boundary values
+		// the first few are boundary values
+		w.x[i].SetUint64(uint64(i)).Square(&w.x[i]).Add(&w.x[i], new(fp.Element).SetInt64(-3))
 		w.y[i].Inverse(&w.x[i])
 		w.y[i].Sub(&w.y[i], &w.x[elements-1-i])
 	}
@@ -59,8 +67,10 @@ func newFieldWork(p Peers) *fieldWork {
 
 // comparison measures an operation, times vectors a run, with the bound of its multiply-adds a
 // block.
-func (w *fieldWork) comparison(op, name, what string, multiplyAdds, times int, goals ...Goal) Comparison {
-	c := Comparison{Name: name, What: what + ", an element of a vector of " + fmt.Sprint(elements), Op: "element", Cores: 1, Compute: true, Goals: goals}
+func (w *fieldWork) comparison(op, name, what string, multiplyAdds, times int,
+	goals ...Goal) Comparison {
+	c := Comparison{Name: name, What: what + ", an element of a vector of " + fmt.Sprint(elements),
+		Op: "element", Cores: 1, Compute: true, Goals: goals}
 	repeat := func(do func()) func() (int, error) {
 		return func() (int, error) {
 			for range times {
@@ -77,15 +87,19 @@ func (w *fieldWork) comparison(op, name, what string, multiplyAdds, times int, g
 		}
 	}
 	if do, result := w.gnark(op); do != nil {
-		c.Contenders = append(c.Contenders, Contender{Name: "gnark-crypto", Result: result, Run: repeat(do)})
+		c.Contenders = append(c.Contenders,
+			Contender{Name: "gnark-crypto", Result: result, Run: repeat(do)})
 	}
 	if issue := multiplyAdds * elements / fp381.Lanes; fp381.IssueMultiplyAdds(issue) > 0 {
-		c.Contenders = append(c.Contenders, Contender{Name: boundName, Kind: KindBound, Run: repeat(func() { fp381.IssueMultiplyAdds(issue) })})
+		c.Contenders = append(c.Contenders,
+			Contender{Name: boundName, Kind: KindBound,
+				Run: repeat(func() { fp381.IssueMultiplyAdds(issue) })})
 	}
 	var own []Contender
 	for implementation, f := range fp381.Each {
 		if do, result := w.lanes(f, op); implementation != cpu.Generic || len(own) == 0 {
-			own = append(own, Contender{Name: "kernels/fp381, " + implementation, Kind: KindOwn, Result: result, Run: repeat(do)})
+			own = append(own, Contender{Name: "kernels/fp381, " + implementation, Kind: KindOwn,
+				Result: result, Run: repeat(do)})
 		}
 	}
 	slices.Reverse(own) // the best one last
@@ -110,7 +124,8 @@ func (w *fieldWork) gnark(op string) (do func(), result func() []byte) {
 	case "sqr":
 		return each(func(z, x, _ *fp.Element) { z.Square(x) }), result
 	case "pow":
-		return each(func(z, x, _ *fp.Element) { z.ExpBySqrtPp1o4(*x) }), nil // x^((p+1)/4) costs one multiplication more
+		// x^((p+1)/4) costs one multiplication more
+		return each(func(z, x, _ *fp.Element) { z.ExpBySqrtPp1o4(*x) }), nil
 	}
 	return nil, nil
 }

@@ -28,10 +28,12 @@ const (
 func hashSuite(p Peers) Suite {
 	return Suite{
 		Name: "hash",
-		What: "many short messages: BLAKE3 of 64 bytes, SHA-256 and expand_message_xmd; Poseidon2 of sixteen field elements",
+		What: "many short messages: BLAKE3 of 64 bytes, SHA-256 and expand_message_xmd; " +
+			"Poseidon2 of sixteen field elements",
 		Build: func(context.Context, bool) ([]Comparison, error) {
 			const messages = 4096
-			out := []Comparison{manyBLAKE3(p, messages), manySHA256(p, messages, 64), manySHA256(p, messages, 128), expansion(p, messages)}
+			out := []Comparison{manyBLAKE3(p, messages), manySHA256(p, messages, 64),
+				manySHA256(p, messages, 128), expansion(p, messages)}
 			for i := range out {
 				for j := range out[i].Contenders {
 					out[i].Contenders[j].repeat(16)
@@ -85,16 +87,21 @@ func manyBLAKE3(p Peers, messages int) Comparison {
 	key := blake3.ContextKey("waybill/bench/1")
 	for name, hash := range blake3.Each {
 		digests := make([]byte, len(out))
-		own = append(own, Contender{Name: "kernels/blake3, " + name, Kind: KindOwn, Result: func() []byte { return digests }, Run: func() (int, error) {
-			hash(&key, digests, in, blake3.MessageSize)
-			return messages, nil
-		}})
+		own = append(own, Contender{Name: "kernels/blake3, " + name, Kind: KindOwn,
+			Result: func() []byte { return digests }, Run: func() (int, error) {
+				hash(&key, digests, in, blake3.MessageSize)
+				return messages, nil
+			}})
 	}
 	slices.Reverse(own)
-	return Comparison{Name: fmt.Sprintf("BLAKE3/messages=%d/bytes=%d", messages, blake3.MessageSize), What: "digests of 64-byte messages", Op: "message", Cores: 1, Compute: true,
+	return Comparison{Name: fmt.Sprintf("BLAKE3/messages=%d/bytes=%d", messages,
+		blake3.MessageSize), What: "digests of 64-byte messages", Op: "message", Cores: 1,
+		Compute:    true,
 		Contenders: append(list, own...),
-		Goals: []Goal{{What: "BLAKE3 of 64 bytes ≥ 8× zeebo (AVX-512)", Of: blake3AVX512, Against: zeeboName, Ratio: 8},
-			{What: "BLAKE3 of 64 bytes ≥ 4× zeebo (AVX2)", Of: blake3AVX2, Against: zeeboName, Ratio: 4}}}
+		Goals: []Goal{{What: "BLAKE3 of 64 bytes ≥ 8× zeebo (AVX-512)", Of: blake3AVX512,
+			Against: zeeboName, Ratio: 8},
+			{What: "BLAKE3 of 64 bytes ≥ 4× zeebo (AVX2)", Of: blake3AVX2, Against: zeeboName,
+				Ratio: 4}}}
 }
 
 func manySHA256(p Peers, messages, length int) Comparison {
@@ -104,21 +111,25 @@ func manySHA256(p Peers, messages, length int) Comparison {
 		list = p.SHA256(in, length)
 	}
 	out := make([]byte, messages*sha256.Size)
-	list = append(list, Contender{Name: "standard library", Result: func() []byte { return out }, Run: func() (int, error) {
-		for i := range messages {
-			digest := stdsha256.Sum256(in[i*length:][:length])
-			copy(out[i*sha256.Size:], digest[:])
-		}
-		return messages, nil
-	}})
-	for _, i := range sha256Each() {
-		digests := make([]byte, len(out))
-		list = append(list, Contender{Name: i.name, Kind: KindOwn, Result: func() []byte { return digests }, Run: func() (int, error) {
-			i.SumMany(digests, in, length)
+	list = append(list, Contender{Name: "standard library", Result: func() []byte { return out },
+		Run: func() (int, error) {
+			for i := range messages {
+				digest := stdsha256.Sum256(in[i*length:][:length])
+				copy(out[i*sha256.Size:], digest[:])
+			}
 			return messages, nil
 		}})
+	for _, i := range sha256Each() {
+		digests := make([]byte, len(out))
+		list = append(list,
+			Contender{Name: i.name, Kind: KindOwn, Result: func() []byte { return digests },
+				Run: func() (int, error) {
+					i.SumMany(digests, in, length)
+					return messages, nil
+				}})
 	}
-	return Comparison{Name: fmt.Sprintf("SHA256/messages=%d/bytes=%d", messages, length), What: fmt.Sprintf("digests of %d-byte messages", length), Op: "message",
+	return Comparison{Name: fmt.Sprintf("SHA256/messages=%d/bytes=%d", messages, length),
+		What: fmt.Sprintf("digests of %d-byte messages", length), Op: "message",
 		Cores: 1, Compute: true, Contenders: list}
 }
 
@@ -134,14 +145,18 @@ func expansion(p Peers, messages int) Comparison {
 	dst := sha256.DSTPrime(bls.SignatureDST)
 	for _, i := range sha256Each() {
 		out := make([]byte, messages*width)
-		list = append(list, Contender{Name: i.name, Kind: KindOwn, Result: func() []byte { return out }, Run: func() (int, error) {
-			i.ExpandXMD(out, width, dst, msgs)
-			return messages, nil
-		}})
+		list = append(list,
+			Contender{Name: i.name, Kind: KindOwn, Result: func() []byte { return out },
+				Run: func() (int, error) {
+					i.ExpandXMD(out, width, dst, msgs)
+					return messages, nil
+				}})
 	}
-	return Comparison{Name: fmt.Sprintf("ExpandMessageXMD/messages=%d/bytes=%d", messages, rollup.MessageSize), What: "expand_message_xmd of acks to 128 bytes", Op: "message",
+	return Comparison{Name: fmt.Sprintf("ExpandMessageXMD/messages=%d/bytes=%d", messages,
+		rollup.MessageSize), What: "expand_message_xmd of acks to 128 bytes", Op: "message",
 		Cores: 1, Compute: true, Contenders: list,
-		Goals: []Goal{{What: "expand_message ≥ 3× sha256-simd one at a time", Against: sha256SIMDName, Ratio: 3}}}
+		Goals: []Goal{{What: "expand_message ≥ 3× sha256-simd one at a time",
+			Against: sha256SIMDName, Ratio: 3}}}
 }
 
 // compressions compares nodes of the statement tree, a multiple of eight, with gnark-crypto's
@@ -154,15 +169,17 @@ func compressions(nodes int) Comparison {
 	}
 	out := make([]poseidon2.Element, nodes)
 	gnark := newGnarkPoseidon2()
-	list := []Contender{{Name: gnarkPoseidon2Name, Result: func() []byte { return encoded(out) }, Run: func() (int, error) {
-		for i := range out {
-			var err error
-			if out[i], err = gnark.compress(in[i*poseidon2.Width:][:poseidon2.Width]); err != nil {
-				return 0, err
+	list := []Contender{{Name: gnarkPoseidon2Name, Result: func() []byte { return encoded(out) },
+		Run: func() (int, error) {
+			for i := range out {
+				var err error
+				if out[i], err = gnark.compress(
+					in[i*poseidon2.Width:][:poseidon2.Width]); err != nil {
+					return 0, err
+				}
 			}
-		}
-		return nodes, nil
-	}}}
+			return nodes, nil
+		}}}
 	if issue := nodes / 8 * poseidon2.MultiplyAdds; fp381.IssueMultiplyAdds(1) > 0 {
 		list = append(list, Contender{Name: boundName, Kind: KindBound, Run: func() (int, error) {
 			fp381.IssueMultiplyAdds(issue)
@@ -172,14 +189,16 @@ func compressions(nodes int) Comparison {
 	var own []Contender
 	for name, compressMany := range poseidon2.Each {
 		out := make([]poseidon2.Element, nodes)
-		own = append(own, Contender{Name: "kernels/poseidon2, " + name, Kind: KindOwn, Result: func() []byte { return encoded(out) },
+		own = append(own, Contender{Name: "kernels/poseidon2, " + name, Kind: KindOwn,
+			Result: func() []byte { return encoded(out) },
 			Run: func() (int, error) {
 				compressMany(out, in)
 				return nodes, nil
 			}})
 	}
 	slices.Reverse(own)
-	return Comparison{Name: fmt.Sprintf("Poseidon2/nodes=%d", nodes), What: "compressions of sixteen field elements", Op: "node",
+	return Comparison{Name: fmt.Sprintf("Poseidon2/nodes=%d", nodes),
+		What: "compressions of sixteen field elements", Op: "node",
 		Cores: 1, Compute: true, Contenders: append(list, own...)}
 }
 

@@ -32,12 +32,15 @@ func (r *Report) WriteHTML(w io.Writer) error {
 		for _, s := range res.Samples {
 			if s.Kind == KindBound {
 				last := res.Samples[len(res.Samples)-1]
-				p.Roofline = append(p.Roofline, roof{res.Name, last.Contender, 100 * s.Lead, nanos(last.Median), nanos(s.Median)})
+				p.Roofline = append(p.Roofline,
+					roof{res.Name, last.Contender, 100 * s.Lead, nanos(last.Median),
+						nanos(s.Median)})
 			}
 		}
 		for _, s := range res.Samples {
 			if res.View == ViewSpeedup {
-				p.Speedups = append(p.Speedups, speedup{res.Name, s.Contender, s.Ratio, res.Cores, 100 * min(1, s.Ratio/float64(res.Cores))})
+				p.Speedups = append(p.Speedups, speedup{res.Name, s.Contender, s.Ratio, res.Cores,
+					100 * min(1, s.Ratio/float64(res.Cores))})
 			}
 		}
 		p.compare(res)
@@ -161,8 +164,10 @@ func view(res *Result) resultView {
 		most = max(most, s.High)
 	}
 	for i, s := range res.Samples {
-		r := row{Contender: s.Contender, Class: cmp.Or(string(s.Kind), "peer"), Time: nanos(s.Median), Spread: s.spread(), Rate: rate(1e9 / s.Median),
-			Length: 100 * s.Median / most, Low: 100 * s.Low / most, Span: max(0.2, 100*(s.High-s.Low)/most)}
+		r := row{Contender: s.Contender, Class: cmp.Or(string(s.Kind), "peer"),
+			Time: nanos(s.Median), Spread: s.spread(), Rate: rate(1e9 / s.Median),
+			Length: 100 * s.Median / most, Low: 100 * s.Low / most,
+			Span: max(0.2, 100*(s.High-s.Low)/most)}
 		switch {
 		case res.View == ViewParts:
 			r.Ratio = fmt.Sprintf("%.1f %%", 100*s.Share)

@@ -37,5 +37,6 @@ type Peers struct {
 	// keys are decoded. The first contender is the best use of its library.
 	AggregateVerify func(dst string, b *bls.Batch, aggregate *bls.Signature) []Contender
 	// FastAggregate verifies a signature on one message by all keys.
-	FastAggregate func(dst string, keys []*bls.PublicKey, msg []byte, signature *bls.Signature) []Contender
+	FastAggregate func(dst string, keys []*bls.PublicKey, msg []byte,
+		signature *bls.Signature) []Contender
 }

@@ -22,7 +22,8 @@ var pipelineSuite = Suite{
 	Name: "pipeline",
 	What: "acks from the door to sealed windows, on a store on disk",
 	Build: func(ctx context.Context, quick bool) ([]Comparison, error) {
-		network, err := pipelinetest.New(pipelinetest.Config{Clients: 256, Payers: 8, Services: services})
+		network, err := pipelinetest.New(pipelinetest.Config{Clients: 256, Payers: 8,
+			Services: services})
 		if err != nil {
 			return nil, err
 		}
@@ -58,8 +59,10 @@ const (
 
 // withoutCryptography measures a pipeline on one core whose verifier accepts everything: decode,
 // checks, duplicates, numbering, the synced write, tree, rollup.
-func withoutCryptography(ctx context.Context, network *pipelinetest.Network, windows int) (*Comparison, error) {
-	d, err := newDoor(network, 1, func() pipeline.BatchVerifier { return pipelinetest.NewAccepting() })
+func withoutCryptography(ctx context.Context, network *pipelinetest.Network,
+	windows int) (*Comparison, error) {
+	d, err := newDoor(network, 1,
+		func() pipeline.BatchVerifier { return pipelinetest.NewAccepting() })
 	if err != nil {
 		return nil, err
 	}
@@ -72,12 +75,16 @@ func withoutCryptography(ctx context.Context, network *pipelinetest.Network, win
 		return nil, errors.Join(err, d.close())
 	}
 	return &Comparison{
-		Name: "PipelineWithoutCryptography", What: "from the door to sealed windows, with a verifier that accepts everything in place of BLS", Op: "ack",
+		Name: "PipelineWithoutCryptography", What: "from the door to sealed windows, with a " +
+			"verifier that accepts everything in place of BLS", Op: "ack",
 		Cores: 1,
-		Contenders: []Contender{{Name: "pipeline on Pebble, synced", Kind: KindOwn, Run: func() (int, error) {
-			return windows * rollup.MaxAcks, d.feed(ctx, frames, windows, true)
-		}}},
-		Goals: []Goal{{What: "without cryptography at least 500,000 acks/s on one core, and no allocation per ack (under 0.05, for what a submission allocates)", PerSecond: 500_000, MaxAllocs: 0.05}},
+		Contenders: []Contender{{Name: "pipeline on Pebble, synced", Kind: KindOwn,
+			Run: func() (int, error) {
+				return windows * rollup.MaxAcks, d.feed(ctx, frames, windows, true)
+			}}},
+		Goals: []Goal{{What: "without cryptography at least 500,000 acks/s on one core, and no " +
+			"allocation per ack (under 0.05, for what a submission allocates)", PerSecond: 500_000,
+			MaxAllocs: 0.05}},
 		Close: d.close,
 		Extra: func([]Sample) string { return d.describe() },
 	}, nil
@@ -85,7 +92,8 @@ func withoutCryptography(ctx context.Context, network *pipelinetest.Network, win
 
 // withVerification compares a whole pipeline with batch verification alone, both on the same cores
 // and acks.
-func withVerification(ctx context.Context, network *pipelinetest.Network, t *traffic, cores int) *Comparison {
+func withVerification(ctx context.Context, network *pipelinetest.Network, t *traffic,
+	cores int) *Comparison {
 	const batch = 8192 // the pipeline's largest
 	verifiers, verdicts := make([]*bls.Verifier, cores), make([][]bls.Verdict, cores)
 	for i := range verifiers {
@@ -101,12 +109,15 @@ func withVerification(ctx context.Context, network *pipelinetest.Network, t *tra
 		return err
 	}
 	return &Comparison{
-		Name: fmt.Sprintf("Pipeline/acks=%d/clients=%d", t.len(), len(t.keys)), What: "the whole pipeline, on connections that it knows, against the verification in it", Op: "ack",
+		Name:  fmt.Sprintf("Pipeline/acks=%d/clients=%d", t.len(), len(t.keys)),
+		What:  "the whole pipeline, on connections that it knows, against the verification in it",
+		Op:    "ack",
 		Cores: cores, Rounds: 6,
 		Contenders: []Contender{
-			{Name: fmt.Sprintf("BatchVerify alone, batches of %d", batch), Kind: KindOwn, Run: func() (int, error) {
-				return measured, verifyAll(t, introduced, batch, verifiers, verdicts)
-			}},
+			{Name: fmt.Sprintf("BatchVerify alone, batches of %d", batch), Kind: KindOwn,
+				Run: func() (int, error) {
+					return measured, verifyAll(t, introduced, batch, verifiers, verdicts)
+				}},
 			{Name: "pipeline on Pebble, synced", Kind: KindOwn, Prepare: func() error {
 				err := closeDoor() // the acks are for window 0, which is new only in a new store
 				if err == nil {
@@ -117,16 +128,19 @@ func withVerification(ctx context.Context, network *pipelinetest.Network, t *tra
 				}
 				return err
 			}, Run: func() (int, error) {
-				return measured, d.feed(ctx, t.frames[introduced*rollup.AckSize:], 1, t.len() == rollup.MaxAcks)
+				return measured, d.feed(ctx, t.frames[introduced*rollup.AckSize:], 1,
+					t.len() == rollup.MaxAcks)
 			}},
 		},
-		Goals: []Goal{{What: "whole pipeline ≥ 0.85× BatchVerify: storing, numbering and sealing hide behind verification", Ratio: 0.85}},
+		Goals: []Goal{{What: "whole pipeline ≥ 0.85× BatchVerify: storing, numbering and sealing " +
+			"hide behind verification", Ratio: 0.85}},
 		Close: closeDoor,
 	}
 }
 
 // verifyAll verifies batches of the acks from an index on with all verifiers at once.
-func verifyAll(t *traffic, from, size int, verifiers []*bls.Verifier, verdicts [][]bls.Verdict) error {
+func verifyAll(t *traffic, from, size int, verifiers []*bls.Verifier,
+	verdicts [][]bls.Verdict) error {
 	var wg sync.WaitGroup
 	var next atomic.Int64
 	next.Store(int64(from))
@@ -159,7 +173,8 @@ type door struct {
 }
 
 // newDoor starts a pipeline for node 0. Its clock is the last block's, because nobody makes blocks.
-func newDoor(network *pipelinetest.Network, workers int, verifier func() pipeline.BatchVerifier) (d *door, err error) {
+func newDoor(network *pipelinetest.Network, workers int,
+	verifier func() pipeline.BatchVerifier) (d *door, err error) {
 	d = &door{sealed: make(sealed, 64)}
 	if d.dir, err = os.MkdirTemp("", "waybill-bench-"); err != nil {
 		return nil, err
@@ -228,7 +243,8 @@ func (d *door) introduce(ctx context.Context, frames []byte) error {
 // fills the windows, they are sealed. The same frames serve for all: their window field is written
 // first.
 func (d *door) feed(ctx context.Context, frames []byte, windows int, full bool) error {
-	var before []*pipeline.Future // of the window before; its last write may go on while the next window fills
+	// of the window before; its last write may go on while the next window fills
+	var before []*pipeline.Future
 	for range windows {
 		if err := d.await(ctx, d.window); err != nil {
 			return err
@@ -317,8 +333,10 @@ func accepted(ctx context.Context, futures []*pipeline.Future) error {
 
 func (d *door) describe() string {
 	stats, syncs := d.pipeline.Stats(), d.store.SyncLatency()
-	return fmt.Sprintf("store in %s: %d synced writes of %d acks on average, about %v each; windows are sealed and not certified",
-		os.TempDir(), stats.Writes, stats.Stage(pipeline.StageCommit).Acks/max(1, stats.Writes), syncs.Average.Round(10*time.Microsecond))
+	return fmt.Sprintf("store in %s: %d synced writes of %d acks on average, about %v each; "+
+		"windows are sealed and not certified",
+		os.TempDir(), stats.Writes, stats.Stage(pipeline.StageCommit).Acks/max(1, stats.Writes),
+		syncs.Average.Round(10*time.Microsecond))
 }
 
 // sealed is a committee that hears of sealed windows and refuses them all: certificates are another

@@ -85,7 +85,8 @@ func (p *plot) draw(e extent) {
 		var path strings.Builder
 		for _, v := range s.points {
 			fmt.Fprintf(&path, "%.2f,%.2f ", x(v.x), 100-y(v.y))
-			l.Dots = append(l.Dots, dot{x(v.x), y(v.y), 100 - y(v.low), 100 - y(v.high), fmt.Sprintf("%s at %g: %s", s.name, v.x, p.unit(v.y))})
+			l.Dots = append(l.Dots, dot{x(v.x), y(v.y), 100 - y(v.low), 100 - y(v.high),
+				fmt.Sprintf("%s at %g: %s", s.name, v.x, p.unit(v.y))})
 			if label := (tick{x(v.x), fmt.Sprintf("%g", v.x)}); !slices.Contains(p.XTicks, label) {
 				p.XTicks = append(p.XTicks, label)
 			}

@@ -55,7 +55,8 @@ func (p *proving) window(w *statementWindow) (*provenWindow, error) {
 	}
 	proven := &provenWindow{statementWindow: w, with: p}
 	for i := range segments {
-		s := &provenSegment{Segment: segments[i], statements: w.tree.Statements()[segments[i].First:][:len(segments[i].Clients)]}
+		s := &provenSegment{Segment: segments[i],
+			statements: w.tree.Statements()[segments[i].First:][:len(segments[i].Clients)]}
 		proven.segments = append(proven.segments, s)
 	}
 	p.asked = append(p.asked, proven.segments...)
@@ -88,7 +89,8 @@ func (p *proving) prepare() error {
 		return err
 	}
 	start := time.Now()
-	if p.keys, err = keys.Development(dir, p.size, func(keys.Info) { start = time.Now(); p.setup = 1 }); err != nil {
+	if p.keys, err = keys.Development(dir, p.size,
+		func(keys.Info) { start = time.Now(); p.setup = 1 }); err != nil {
 		return err
 	}
 	if p.setup > 0 {
@@ -125,8 +127,9 @@ func (p *proving) close() error {
 // comparisons measures each proof that was asked for, and the verification of them.
 func (p *proving) comparisons() []Comparison {
 	circuit := &Circuit{Statements: p.size, ProofSize: rollup.ProofSize}
-	prove := Comparison{Name: fmt.Sprintf("Prove/statements=%d", p.size), What: fmt.Sprintf("proofs about %d statements, in a process of its own", p.size),
-		Op: "proof", Rounds: len(p.asked), Cold: true, Circuit: circuit, Close: p.close,
+	prove := Comparison{Name: fmt.Sprintf("Prove/statements=%d", p.size),
+		What: fmt.Sprintf("proofs about %d statements, in a process of its own", p.size),
+		Op:   "proof", Rounds: len(p.asked), Cold: true, Circuit: circuit, Close: p.close,
 		Contenders: []Contender{{Name: "prover", Kind: KindOwn, Prepare: p.prepare, Run: p.prove,
 			Child: func() Usage { return Usage{p.stats.CPU, p.stats.PeakMemory} }}},
 		Extra: func([]Sample) string {
@@ -139,13 +142,19 @@ func (p *proving) comparisons() []Comparison {
 		}}
 	switch p.size {
 	case 4096:
-		prove.Goals = []Goal{{What: "proving 4,096 statements ≤ 8 s and ≤ 1 GB", MaxNs: 8e9, MaxMemory: 1e9}}
+		prove.Goals = []Goal{{What: "proving 4,096 statements ≤ 8 s and ≤ 1 GB", MaxNs: 8e9,
+			MaxMemory: 1e9}}
 	case 16384:
-		prove.Goals = []Goal{{What: "proving 16,384 statements ≤ 25 s and ≤ 3 GB", MaxNs: 25e9, MaxMemory: 3e9}}
+		prove.Goals = []Goal{{What: "proving 16,384 statements ≤ 25 s and ≤ 3 GB", MaxNs: 25e9,
+			MaxMemory: 3e9}}
 	}
 	const times = 8
-	verify := Comparison{Name: fmt.Sprintf("VerifyProof/statements=%d", p.size), What: "the check of one proof, without what surrounds it", Op: "proof",
-		Cores: 1, Compute: true, Circuit: circuit, Goals: []Goal{{What: fmt.Sprintf("verifying a proof of %s statements ≤ 2 ms", text.Grouped(p.size)), MaxNs: 2e6}},
+	verify := Comparison{Name: fmt.Sprintf("VerifyProof/statements=%d", p.size),
+		What: "the check of one proof, without what surrounds it", Op: "proof",
+		Cores: 1, Compute: true, Circuit: circuit,
+		Goals: []Goal{
+			{What: fmt.Sprintf("verifying a proof of %s statements ≤ 2 ms", text.Grouped(p.size)),
+				MaxNs: 2e6}},
 		Contenders: []Contender{{Name: "verifier", Kind: KindOwn, Run: func() (int, error) {
 			for i := range times {
 				s := p.asked[i%len(p.asked)]

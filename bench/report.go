@@ -14,7 +14,8 @@ func (r *Report) WriteText(w io.Writer) error {
 	p := printer{w: w}
 	p.printf("%s, %d cores, %s\n", r.CPU, r.Cores, r.Go)
 	if r.Load > float64(r.Cores)/2 {
-		p.printf("The machine was busy when this began (load %.1f): times suffer, ratios less; those of work on one core are of CPU time and suffer least.\n", r.Load)
+		p.printf("The machine was busy when this began (load %.1f): times suffer, ratios less; "+
+			"those of work on one core are of CPU time and suffer least.\n", r.Load)
 	}
 	for _, k := range r.Kernels {
 		p.printf("%s\n", k)
@@ -137,7 +138,8 @@ func (r *Report) WriteBenchfmt(w io.Writer) error {
 	for _, res := range r.Results {
 		for _, s := range res.Samples {
 			for _, m := range s.Rounds {
-				p.printf("Benchmark%s/contender=%s-%d\t1\t%.2f ns/op\t%.2f cpu-ns/op\t%.4f B/op\t%.4f allocs/op",
+				p.printf("Benchmark%s/contender=%s-%d\t1\t%.2f ns/op\t%.2f cpu-ns/op\t%.4f "+
+					"B/op\t%.4f allocs/op",
 					res.Name, token(s.Contender), res.Cores, m.Ns, m.CPUNs, m.Bytes, m.Allocs)
 				if m.Received > 0 {
 					p.printf("\t%.4f received-B/op", m.Received)

@@ -34,7 +34,8 @@ func (p *rungParts) comparisons() []Comparison {
 	keys := p.part("the clients' keys: look-up and sum", func() error { p.sumKeys(); return nil })
 	signature := p.part("the multi-signature under that sum", p.verifyCosigned)
 	parts := func(rung int, what string, contenders ...Contender) Comparison {
-		return Comparison{Name: fmt.Sprintf("Rung%d/statements=%d", rung, n), What: what, Op: "rollup", Cores: 1, Compute: true, View: ViewParts, Contenders: contenders}
+		return Comparison{Name: fmt.Sprintf("Rung%d/statements=%d", rung, n), What: what,
+			Op: "rollup", Cores: 1, Compute: true, View: ViewParts, Contenders: contenders}
 	}
 	return []Comparison{
 		parts(2, fmt.Sprintf("steps of verifying %d statements", n),
@@ -85,7 +86,8 @@ func decode(e *encodedRollup) error {
 func (p *rungParts) unsigned() error {
 	h := *p.window.header
 	h.StatementSignature = bls.IdentitySignature
-	if err := rollup.Verify(&h, p.window.evidence, h.Network, p.crowd.view, nil, 1); !errors.Is(err, rollup.ErrSignature) {
+	if err := rollup.Verify(&h, p.window.evidence, h.Network, p.crowd.view, nil, 1); !errors.Is(err,
+		rollup.ErrSignature) {
 		return errors.Join(errPassed, err)
 	}
 	return nil
@@ -94,7 +96,8 @@ func (p *rungParts) unsigned() error {
 // unproven verifies until the first proof.
 func (p *rungParts) unproven() error {
 	h := p.window.header
-	if err := rollup.Verify(h, p.proven, h.Network, p.crowd.view, stop{}, 1); !errors.Is(err, errStop) {
+	if err := rollup.Verify(h, p.proven, h.Network, p.crowd.view, stop{}, 1); !errors.Is(err,
+		errStop) {
 		return errors.Join(errPassed, err)
 	}
 	return nil

@@ -34,9 +34,11 @@ func (w *Window) capped() bool { return w.FirstRungClients < w.Clients }
 func rungsSuite(p Peers) Suite {
 	return Suite{
 		Name: "rungs",
-		What: "bytes that a committee member receives and time that it spends per ack, on each rung",
+		What: "bytes that a committee member receives and time that it spends per ack, on each " +
+			"rung",
 		Build: func(ctx context.Context, quick bool) ([]Comparison, error) {
-			clients, circuits, most := []int{1024, 4096, 16384, 65536}, rollup.CircuitSizes[1:], rollup.MaxAcks
+			clients, circuits, most := []int{1024, 4096, 16384, 65536}, rollup.CircuitSizes[1:],
+				rollup.MaxAcks
 			if quick {
 				clients, circuits, most = clients[:2], circuits[:1], 4096
 			}
@@ -111,8 +113,11 @@ func (r *rungs) comparison(clients, acks int) (*Comparison, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Comparison{Name: fmt.Sprintf("Rungs/clients=%d/acks=%d", clients, acks), Op: "ack", Cores: 1, Compute: true, Rounds: 6, Window: w,
-		What: fmt.Sprintf("verification by a committee member of a rollup of %d clients with %d acks each", clients, acks)}
+	c := &Comparison{Name: fmt.Sprintf("Rungs/clients=%d/acks=%d", clients, acks), Op: "ack",
+		Cores: 1, Compute: true, Rounds: 6, Window: w,
+		What: fmt.Sprintf(
+			"verification by a committee member of a rollup of %d clients with %d acks each",
+			clients, acks)}
 	if w.capped() {
 		c.What += fmt.Sprintf("; rung 1 with %d of these clients", w.FirstRungClients)
 	}
@@ -123,14 +128,21 @@ func (r *rungs) comparison(clients, acks int) (*Comparison, error) {
 		c.Contenders = r.peers.AggregateVerify(bls.SignatureDST, &first.batch, &first.aggregate)
 	}
 	c.Contenders = append(c.Contenders,
-		r.contender(rung1Name, first.acks(), nil, func() (*encodedRollup, error) { return first.encodedRollup, nil }),
-		r.contender(rung2Name, w.acks(), nil, func() (*encodedRollup, error) { return encode(statements.header, statements.evidence), nil }),
+		r.contender(rung1Name, first.acks(), nil,
+			func() (*encodedRollup, error) { return first.encodedRollup, nil }),
+		r.contender(rung2Name, w.acks(), nil,
+			func() (*encodedRollup, error) {
+				return encode(statements.header, statements.evidence), nil
+			}),
 		r.contender(rung3Name, w.acks(), proven.with, proven.encode))
 	if clients == 4096 && acks == 16 {
 		r.parts = (&rungParts{crowd: r.crowd, window: proven}).comparisons()
-		c.Goals = []Goal{{What: "rung 2 ≤ 1/20 of rung 1's time per ack, at 16 acks a client", Of: rung2Name, Against: rung1Name, Ratio: 20},
-			{What: "rung 3 ≤ 1/2 of rung 2's time at 4,096 statements", Of: rung3Name, Against: rung2Name, Ratio: 2},
-			{What: "rung 3 ≤ 1/10 of rung 2's bytes at 4,096 statements", Of: rung3Name, Against: rung2Name, Bytes: 10}}
+		c.Goals = []Goal{{What: "rung 2 ≤ 1/20 of rung 1's time per ack, at 16 acks a client",
+			Of: rung2Name, Against: rung1Name, Ratio: 20},
+			{What: "rung 3 ≤ 1/2 of rung 2's time at 4,096 statements", Of: rung3Name,
+				Against: rung2Name, Ratio: 2},
+			{What: "rung 3 ≤ 1/10 of rung 2's bytes at 4,096 statements", Of: rung3Name,
+				Against: rung2Name, Bytes: 10}}
 	}
 	return c, nil
 }
@@ -149,7 +161,8 @@ func (r *rungs) ackWindow(clients, acks int) (w *ackWindow, err error) {
 
 // contender verifies a rollup of so many acks, a small one a few times, for a time that is long
 // enough to be measured. It is encoded before the first run.
-func (r *rungs) contender(name string, acks int, proofs *proving, encode func() (*encodedRollup, error)) Contender {
+func (r *rungs) contender(name string, acks int, proofs *proving,
+	encode func() (*encodedRollup, error)) Contender {
 	var e *encodedRollup
 	var times int
 	var check rollup.ProofVerifier

@@ -79,11 +79,14 @@ func (t *rungTable) circuits(results []Result) {
 		if at < 0 {
 			at = len(sizes)
 			sizes = append(sizes, res.Circuit.Statements)
-			t.Circuits = append(t.Circuits, circuitRow{Statements: text.Grouped(res.Circuit.Statements), Size: text.Bytes(float64(res.Circuit.ProofSize))})
+			t.Circuits = append(t.Circuits,
+				circuitRow{Statements: text.Grouped(res.Circuit.Statements),
+					Size: text.Bytes(float64(res.Circuit.ProofSize))})
 		}
 		row, s := &t.Circuits[at], &res.Samples[0]
 		if s.PeakMemory > 0 {
-			row.Prove, row.CPU, row.Memory = text.Nanos(s.Median), text.Nanos(s.CPUNsPerOp), text.Bytes(s.PeakMemory)
+			row.Prove, row.CPU, row.Memory = text.Nanos(s.Median), text.Nanos(s.CPUNsPerOp),
+				text.Bytes(s.PeakMemory)
 		} else {
 			row.Verify = text.Nanos(s.Median)
 		}
@@ -106,8 +109,9 @@ func (res *Result) sample(name string) *Sample {
 }
 
 func (t *rungTable) row(res *Result) rungRow {
-	row := rungRow{Clients: text.Grouped(res.Window.Clients), Acks: fmt.Sprint(res.Window.Acks), Capped: res.Window.capped(),
-		Times: make([]rungCell, len(t.Names)), Bytes: make([]rungCell, len(t.Sent))}
+	row := rungRow{Clients: text.Grouped(res.Window.Clients), Acks: fmt.Sprint(res.Window.Acks),
+		Capped: res.Window.capped(),
+		Times:  make([]rungCell, len(t.Names)), Bytes: make([]rungCell, len(t.Sent))}
 	first := res.sample(rung1Name)
 	for i, name := range t.Names {
 		s := res.sample(name)
@@ -156,17 +160,21 @@ func (t *rungTable) plot(results []Result) {
 			at = len(clients)
 			clients = append(clients, res.Window.Clients)
 			by := fmt.Sprintf(", by acks of each of %s clients", text.Grouped(res.Window.Clients))
-			t.Pairs = append(t.Pairs, [2]plot{{Title: "time per ack" + by, unit: text.Nanos}, {Title: "bytes per ack" + by, unit: text.Bytes[float64]}})
+			t.Pairs = append(t.Pairs, [2]plot{{Title: "time per ack" + by, unit: text.Nanos},
+				{Title: "bytes per ack" + by, unit: text.Bytes[float64]}})
 		}
 		for j := range res.Samples {
 			s, x := &res.Samples[j], float64(res.Window.Acks)
 			t.Pairs[at][0].time(s, x)
 			if s.Received > 0 {
-				t.Pairs[at][1].add(s.Contender, s.Kind == KindOwn, sampled{x, s.Received, s.Received, s.Received})
+				t.Pairs[at][1].add(s.Contender, s.Kind == KindOwn,
+					sampled{x, s.Received, s.Received, s.Received})
 			}
 		}
 	}
-	t.Pairs = slices.DeleteFunc(t.Pairs, func(pair [2]plot) bool { return len(pair[0].series[0].points) < 2 }) // no curve
+	// no curve
+	t.Pairs = slices.DeleteFunc(t.Pairs,
+		func(pair [2]plot) bool { return len(pair[0].series[0].points) < 2 })
 	for column := range 2 {
 		var all []*plot
 		for i := range t.Pairs {
@@ -182,7 +190,8 @@ func (t *rungTable) plot(results []Result) {
 // text writes the table for people.
 func (t *rungTable) text(w io.Writer) error {
 	p := printer{w: w}
-	p.printf("\nThe rungs: time and received bytes per ack; in brackets how many times less than on rung 1\n")
+	p.printf("\nThe rungs: time and received bytes per ack; in brackets how many times less than " +
+		"on rung 1\n")
 	lines := [][]string{append([]string{"clients", "acks each"}, t.Names...)}
 	for _, name := range t.Sent {
 		lines[0] = append(lines[0], "bytes, "+name)
@@ -206,10 +215,12 @@ func (t *rungTable) text(w io.Writer) error {
 		p.printf("  %s\n", note)
 	}
 	if len(t.Circuits) > 0 {
-		p.printf("\nProofs: time on all cores, processor time, peak memory, size, and the check on one core\n")
+		p.printf("\nProofs: time on all cores, processor time, peak memory, size, and the check " +
+			"on one core\n")
 		lines = [][]string{{"statements", "proving", "processor", "memory", "proof", "verifying"}}
 		for _, c := range t.Circuits {
-			lines = append(lines, []string{c.Statements, c.Prove, c.CPU, c.Memory, c.Size, c.Verify})
+			lines = append(lines,
+				[]string{c.Statements, c.Prove, c.CPU, c.Memory, c.Size, c.Verify})
 		}
 		p.columns(lines)
 	}
@@ -237,10 +248,12 @@ func (p *printer) columns(lines [][]string) {
 func (t *rungTable) Note() string {
 	var notes []string
 	if t.Capped {
-		notes = append(notes, fmt.Sprintf("* A window of rung 1 was filled with up to %s acks; here it has fewer clients, with as many acks each.", text.Grouped(t.Most)))
+		notes = append(notes, fmt.Sprintf("* A window of rung 1 was filled with up to %s acks; "+
+			"here it has fewer clients, with as many acks each.", text.Grouped(t.Most)))
 	}
 	if t.Large {
-		notes = append(notes, fmt.Sprintf("Rollups of more than %s acks are valid on rungs 2 and 3, but a node closes its window there.", text.Grouped(rollup.MaxAcks)))
+		notes = append(notes, fmt.Sprintf("Rollups of more than %s acks are valid on rungs 2 and "+
+			"3, but a node closes its window there.", text.Grouped(rollup.MaxAcks)))
 	}
 	return strings.Join(notes, " ")
 }

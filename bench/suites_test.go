@@ -67,7 +67,8 @@ func TestVerifiersCanRefuse(t *testing.T) {
 		t.Fatal(err)
 	}
 	v, verdicts := bls.NewVerifier(bls.Default, 1), make([]bls.Verdict, tr.len())
-	if err := errors.Join(g.verify(tr.batch(0, 100)), verifyBatch(v, tr.batch(0, 100), verdicts)); err != nil {
+	if err := errors.Join(g.verify(tr.batch(0, 100)),
+		verifyBatch(v, tr.batch(0, 100), verdicts)); err != nil {
 		t.Fatal(err)
 	}
 	tr.ack(57)[40] ^= 1 // units
@@ -77,7 +78,8 @@ func TestVerifiersCanRefuse(t *testing.T) {
 	if err := verifyBatch(v, tr.batch(0, 100), verdicts); err == nil {
 		t.Error("BatchVerify accepts another message")
 	}
-	if err := verifyAll(tr, 0, 30, []*bls.Verifier{v, bls.NewVerifier(bls.Default, 1)}, [][]bls.Verdict{verdicts[:50], verdicts[50:]}); err == nil {
+	if err := verifyAll(tr, 0, 30, []*bls.Verifier{v, bls.NewVerifier(bls.Default, 1)},
+		[][]bls.Verdict{verdicts[:50], verdicts[50:]}); err == nil {
 		t.Error("batches on two verifiers accept another message")
 	}
 	if err := verifyBatch(v, tr.batch(58, 100), verdicts); err != nil {
@@ -122,7 +124,8 @@ func TestTreeSuite(t *testing.T) {
 }
 
 func TestPipelineSuite(t *testing.T) {
-	network, err := pipelinetest.New(pipelinetest.Config{Clients: 16, Payers: 8, Services: services})
+	network, err := pipelinetest.New(pipelinetest.Config{Clients: 16, Payers: 8,
+		Services: services})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,14 +200,16 @@ func TestMain(m *testing.M) {
 
 func testRungs(t *testing.T, clients, most int) *rungs {
 	t.Helper()
-	r, err := newRungs(t.Context(), Peers{AggregateVerify: func(dst string, b *bls.Batch, aggregate *bls.Signature) []Contender {
-		return []Contender{{Name: groupedName, Run: func() (int, error) {
-			if dst != bls.SignatureDST || !bls.Default.AggregateVerify(b, aggregate) {
-				return 0, bls.VerdictBadSignature
-			}
-			return len(b.Signer), nil
-		}}}
-	}}, clients, []int{256}, most)
+	r, err := newRungs(t.Context(),
+		Peers{
+			AggregateVerify: func(dst string, b *bls.Batch, aggregate *bls.Signature) []Contender {
+				return []Contender{{Name: groupedName, Run: func() (int, error) {
+					if dst != bls.SignatureDST || !bls.Default.AggregateVerify(b, aggregate) {
+						return 0, bls.VerdictBadSignature
+					}
+					return len(b.Signer), nil
+				}}}
+			}}, clients, []int{256}, most)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,7 +224,8 @@ func TestRungsSuite(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if c.Window.FirstRungClients != size.first || c.Window.capped() != (size.first < size.clients) || len(c.Contenders) != 4 {
+		if c.Window.FirstRungClients != size.first ||
+			c.Window.capped() != (size.first < size.clients) || len(c.Contenders) != 4 {
 			t.Errorf("%+v: %+v", size, c.Window)
 		}
 		list = append(list, *c)
@@ -275,7 +281,8 @@ func TestRungsCanRefuse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, e := range []*encodedRollup{first.encodedRollup, encode(second.header, second.evidence)} {
+	for _, e := range []*encodedRollup{first.encodedRollup,
+		encode(second.header, second.evidence)} {
 		if err := e.verify(c.view, nil); err != nil {
 			t.Error(err)
 		}
@@ -288,7 +295,8 @@ func TestRungsCanRefuse(t *testing.T) {
 	if h.StatementSignature, err = c.cosign(19, nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := encode(&h, second.evidence).verify(c.view, nil); !errors.Is(err, rollup.ErrSignature) {
+	if err := encode(&h, second.evidence).verify(c.view, nil); !errors.Is(err,
+		rollup.ErrSignature) {
 		t.Errorf("another multi-signature: %v", err)
 	}
 }

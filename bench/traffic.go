@@ -24,9 +24,11 @@ type traffic struct {
 }
 
 // newTraffic signs n acks on all cores; it takes about half a millisecond an ack.
-func newTraffic(network rollup.Network, key rollup.WindowKey, secrets []*bls.SecretKey, n int) *traffic {
-	t := &traffic{frames: unsigned(network, key, len(secrets), n), signer: make([]uint32, n), secrets: secrets,
-		keys: make([]*bls.PublicKey, len(secrets)), signatures: make([]bls.Signature, n)}
+func newTraffic(network rollup.Network, key rollup.WindowKey, secrets []*bls.SecretKey,
+	n int) *traffic {
+	t := &traffic{frames: unsigned(network, key, len(secrets), n), signer: make([]uint32, n),
+		secrets: secrets,
+		keys:    make([]*bls.PublicKey, len(secrets)), signatures: make([]bls.Signature, n)}
 	parallel(len(secrets), func(i int) { t.keys[i] = secrets[i].PublicKey() })
 	parallel(n, func(i int) {
 		f := t.ack(i)
@@ -46,8 +48,9 @@ func (t *traffic) ack(i int) rollup.Frame { return frame(t.frames, i) }
 func (t *traffic) batch(from, to int) *bls.Batch {
 	frames := t.frames[from*rollup.AckSize : to*rollup.AckSize]
 	return &bls.Batch{Keys: t.keys, Signer: t.signer[from:to],
-		Messages:   bls.Column{Data: frames, Stride: rollup.AckSize, Width: rollup.MessageSize},
-		Signatures: bls.Column{Data: frames[rollup.SignatureOffset:], Stride: rollup.AckSize, Width: bls.SignatureSize}}
+		Messages: bls.Column{Data: frames, Stride: rollup.AckSize, Width: rollup.MessageSize},
+		Signatures: bls.Column{Data: frames[rollup.SignatureOffset:], Stride: rollup.AckSize,
+			Width: bls.SignatureSize}}
 }
 
 // aggregate is the sum of the first n signatures.
@@ -65,7 +68,8 @@ func unsigned(network rollup.Network, key rollup.WindowKey, clients, n int) []by
 	frames := make([]byte, 0, n*rollup.AckSize)
 	for i := range n {
 		client, seq := uint32(i%clients), uint32(i/clients)
-		ack := rollup.Ack{Network: network, Epoch: key.Epoch, Window: key.Window, Node: key.Node, Client: client, Service: client % services,
+		ack := rollup.Ack{Network: network, Epoch: key.Epoch, Window: key.Window, Node: key.Node,
+			Client: client, Service: client % services,
 			Seq: seq, Units: 1 + uint64(seq)*1009%65536}
 		binary.LittleEndian.PutUint64(ack.Request[:], uint64(client)<<32|uint64(seq))
 		frames = ack.Append(frames)
@@ -81,7 +85,8 @@ func frame(frames []byte, i int) rollup.Frame {
 func clientSecrets(n int) ([]*bls.SecretKey, error) {
 	secrets := make([]*bls.SecretKey, n)
 	for i := range secrets {
-		seed := blake3.Sum256(binary.LittleEndian.AppendUint64([]byte("waybill/bench/client"), uint64(i)))
+		seed := blake3.Sum256(binary.LittleEndian.AppendUint64([]byte("waybill/bench/client"),
+			uint64(i)))
 		sk, err := bls.KeyGen(seed[:])
 		if err != nil {
 			return nil, err

@@ -28,7 +28,8 @@ var errRoots = errors.New("contenders found different roots")
 // trees measures windows of n acks, a power of two.
 func trees(n int) ([]Comparison, error) {
 	frames := scrambled(n, 4096)
-	leafKey, nodeKey := blake3.ContextKey("waybill/ack-leaf/1"), blake3.ContextKey("waybill/ack-node/1")
+	leafKey, nodeKey := blake3.ContextKey("waybill/ack-leaf/1"),
+		blake3.ContextKey("waybill/ack-node/1")
 	leafHasher, err := zeebo.NewKeyed(leafKey[:])
 	if err != nil {
 		return nil, err
@@ -41,7 +42,8 @@ func trees(n int) ([]Comparison, error) {
 	var want [blake3.Size]byte // as the first contender found it
 	var sealer rollup.Sealer
 	return []Comparison{{
-		Name: fmt.Sprintf("AckTree/leaves=%d", n), What: "leaf and node hashes of a full window", Op: "leaf", Cores: 1, Compute: true,
+		Name: fmt.Sprintf("AckTree/leaves=%d", n), What: "leaf and node hashes of a full window",
+		Op: "leaf", Cores: 1, Compute: true,
 		Contenders: []Contender{
 			{Name: "zeebo/blake3, hash by hash", Run: func() (int, error) {
 				for i := range n {
@@ -60,11 +62,15 @@ func trees(n int) ([]Comparison, error) {
 				return n, nil
 			}},
 		},
-		Goals: []Goal{{What: "ack tree of 65,536 leaves ≤ 1.6 ms a core: 40.96 million leaves/s", PerSecond: rollup.MaxAcks / 1.6e-3}},
+		Goals: []Goal{{What: "ack tree of 65,536 leaves ≤ 1.6 ms a core: 40.96 million leaves/s",
+			PerSecond: rollup.MaxAcks / 1.6e-3}},
 	}, {
-		Name: fmt.Sprintf("Seal/acks=%d", n), What: "sort, tree, totals, header and evidence of a full window", Op: "ack", Cores: 1, Compute: true,
+		Name: fmt.Sprintf("Seal/acks=%d", n),
+		What: "sort, tree, totals, header and evidence of a full window", Op: "ack", Cores: 1,
+		Compute: true,
 		Contenders: []Contender{{Name: "rollup.Sealer", Kind: KindOwn, Run: func() (int, error) {
-			_, _, err := sealer.Seal(rollup.NetworkID("waybill-bench"), rollup.WindowKey{}, frames, bls.IdentitySignature, everyone{})
+			_, _, err := sealer.Seal(rollup.NetworkID("waybill-bench"), rollup.WindowKey{}, frames,
+				bls.IdentitySignature, everyone{})
 			return n, err
 		}}},
 	}}, nil
@@ -75,40 +81,47 @@ func statementTree(n int) Comparison {
 	statements, roots := make([]rollup.Statement, n), pattern(n*len(rollup.Hash{}))
 	for i := range statements {
 		root := rollup.Hash(roots[i*len(rollup.Hash{}):])
-		statements[i] = rollup.Statement{Client: uint32(i), Payer: uint32(i % 8), Acks: 1 + uint32(i%100), Units: 1 << (i % 56), Root: root}
+		statements[i] = rollup.Statement{Client: uint32(i), Payer: uint32(i % 8),
+			Acks: 1 + uint32(i%100), Units: 1 << (i % 56), Root: root}
 	}
 	gnark := newGnarkPoseidon2()
 	var theirs poseidon2.Element
 	var ours rollup.Hash
 	return Comparison{
-		Name: fmt.Sprintf("StatementTree/statements=%d", n), What: "the tree over the statements of a window", Op: "statement", Cores: 1, Compute: true,
+		Name: fmt.Sprintf("StatementTree/statements=%d", n),
+		What: "the tree over the statements of a window", Op: "statement", Cores: 1,
+		Compute: true,
 		Contenders: []Contender{
-			{Name: gnarkPoseidon2Name, Result: func() []byte { return encoded([]poseidon2.Element{theirs}) }, Run: func() (int, error) {
-				level := make([]poseidon2.Element, 0, 2*n)
-				for i := range statements {
-					fields, root := statements[i].Elements()
-					level = append(level, fields, root)
-				}
-				for depth := 0; depth < 3 || len(level) > 1; depth++ {
-					parents := level[:0]
-					for children := range slices.Chunk(level, poseidon2.Width) {
-						parent, err := gnark.compress(children)
-						if err != nil {
-							return 0, err
-						}
-						parents = append(parents, parent)
+			{Name: gnarkPoseidon2Name,
+				Result: func() []byte { return encoded([]poseidon2.Element{theirs}) },
+				Run: func() (int, error) {
+					level := make([]poseidon2.Element, 0, 2*n)
+					for i := range statements {
+						fields, root := statements[i].Elements()
+						level = append(level, fields, root)
 					}
-					level = parents
-				}
-				theirs = level[0]
-				return n, nil
-			}},
-			{Name: "rollup.NewStatementTree", Kind: KindOwn, Result: func() []byte { return ours[:] }, Run: func() (int, error) {
-				ours = rollup.NewStatementTree(statements).Root()
-				return n, nil
-			}},
+					for depth := 0; depth < 3 || len(level) > 1; depth++ {
+						parents := level[:0]
+						for children := range slices.Chunk(level, poseidon2.Width) {
+							parent, err := gnark.compress(children)
+							if err != nil {
+								return 0, err
+							}
+							parents = append(parents, parent)
+						}
+						level = parents
+					}
+					theirs = level[0]
+					return n, nil
+				}},
+			{Name: "rollup.NewStatementTree", Kind: KindOwn,
+				Result: func() []byte { return ours[:] }, Run: func() (int, error) {
+					ours = rollup.NewStatementTree(statements).Root()
+					return n, nil
+				}},
 		},
-		Goals: []Goal{{What: "statement tree of 65,536 statements ≤ 150 ms a core", PerSecond: rollup.MaxStatements / 150e-3}},
+		Goals: []Goal{{What: "statement tree of 65,536 statements ≤ 150 ms a core",
+			PerSecond: rollup.MaxStatements / 150e-3}},
 	}
 }
 
@@ -133,7 +146,8 @@ func scrambled(n, clients int) []byte {
 	frames := make([]byte, 0, n*rollup.AckSize)
 	for i := range n {
 		k := uint32(i*40503) % uint32(n) // odd, so a permutation of a power of two
-		ack := rollup.Ack{Network: rollup.NetworkID("waybill-bench"), Client: k % uint32(clients), Service: k % services, Seq: k / uint32(clients),
+		ack := rollup.Ack{Network: rollup.NetworkID("waybill-bench"), Client: k % uint32(clients),
+			Service: k % services, Seq: k / uint32(clients),
 			Units: 1 + uint64(k)}
 		binary.LittleEndian.PutUint32(ack.Request[:], k)
 		ack.Signature = bls.IdentitySignature

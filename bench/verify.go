@@ -31,7 +31,8 @@ func verifySuite(p Peers) Suite {
 		Name: "verify",
 		What: "batch verification of client signatures, by batch size, signers and cores",
 		Build: func(ctx context.Context, quick bool) ([]Comparison, error) {
-			acks, sizes, signers, distinct := 8192, []int{16, 64, 256, 1024, 4096}, []int{1, 16, 256, 1024}, 4096
+			acks, sizes, signers, distinct := 8192, []int{16, 64, 256, 1024, 4096},
+				[]int{1, 16, 256, 1024}, 4096
 			if quick {
 				acks, sizes, signers, distinct = 2048, []int{64, 512}, []int{1}, 1024
 			}
@@ -49,8 +50,10 @@ func verifySuite(p Peers) Suite {
 			}
 			all := few.comparison(acks)
 			all.Goals = []Goal{
-				{What: "64 signers ≥ 10× the best hand-grouped use of blst", Against: groupedName, Ratio: 10},
-				{What: "64 signers ≥ 25× blst's MultipleAggregateVerify", Against: multipleName, Ratio: 25},
+				{What: "64 signers ≥ 10× the best hand-grouped use of blst", Against: groupedName,
+					Ratio: 10},
+				{What: "64 signers ≥ 25× blst's MultipleAggregateVerify", Against: multipleName,
+					Ratio: 25},
 				{What: "64 signers ≥ 2× gnark-crypto on any CPU", Against: gnarkName, Ratio: 2},
 			}
 			strangers := many.comparison(acks)
@@ -58,7 +61,8 @@ func verifySuite(p Peers) Suite {
 				all.keep(multipleName, ed25519Name)
 				strangers.keep()
 			}
-			strangers.Goals = []Goal{{What: "all signers distinct ≥ 5× blst", Against: groupedName, Ratio: 5}}
+			strangers.Goals = []Goal{{What: "all signers distinct ≥ 5× blst", Against: groupedName,
+				Ratio: 5}}
 			out := []Comparison{all, strangers, few.cores(runtime.NumCPU()), *fast}
 			for _, n := range sizes {
 				c := few.comparison(n)
@@ -82,7 +86,8 @@ func verifySuite(p Peers) Suite {
 // keep drops contenders other than the first, the last and those named.
 func (c *Comparison) keep(names ...string) {
 	names = append(names, c.Contenders[0].Name, c.Contenders[len(c.Contenders)-1].Name)
-	c.Contenders = slices.DeleteFunc(c.Contenders, func(one Contender) bool { return !slices.Contains(names, one.Name) })
+	c.Contenders = slices.DeleteFunc(c.Contenders,
+		func(one Contender) bool { return !slices.Contains(names, one.Name) })
 }
 
 // Axes of the curves of this suite, each with the other quantity at its usual value.
@@ -102,7 +107,8 @@ func newVerification(p Peers, acks, clients int) (*verification, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &verification{p, newTraffic(rollup.NetworkID("waybill-bench"), rollup.WindowKey{}, secrets, acks)}, nil
+	return &verification{p, newTraffic(rollup.NetworkID("waybill-bench"), rollup.WindowKey{},
+		secrets, acks)}, nil
 }
 
 func (v *verification) size(acks int) string {
@@ -117,14 +123,17 @@ func (v *verification) own(acks, workers int) Contender {
 		name = fmt.Sprintf("BatchVerify, %d workers", workers)
 	}
 	b := v.traffic.batch(0, acks)
-	return Contender{Name: name, Kind: KindOwn, Run: func() (int, error) { return acks, verifyBatch(verifier, b, verdicts) }}
+	return Contender{Name: name, Kind: KindOwn,
+		Run: func() (int, error) { return acks, verifyBatch(verifier, b, verdicts) }}
 }
 
 // comparison holds BatchVerify on one core against peers, the best of them first, on the first
 // acks. Peers are prepared at their first use.
 func (v *verification) comparison(acks int) (c Comparison) {
 	clients := len(v.traffic.keys)
-	c = Comparison{Name: "BatchVerify/" + v.size(acks), What: fmt.Sprintf("%d compressed signatures of %d clients, distinct messages", acks, clients), Op: "ack",
+	c = Comparison{Name: "BatchVerify/" + v.size(acks),
+		What: fmt.Sprintf("%d compressed signatures of %d clients, distinct messages", acks,
+			clients), Op: "ack",
 		Cores: 1, Compute: true, Rounds: 6}
 	if clients == 64 {
 		c.Curves = append(c.Curves, Point{axisAcks, float64(acks)})
@@ -172,13 +181,15 @@ func (v *verification) ed25519(acks int) Contender {
 // cores holds BatchVerify on more cores against one.
 func (v *verification) cores(most int) Comparison {
 	acks := v.traffic.len()
-	c := Comparison{Name: "BatchVerifyCores/" + v.size(acks), What: "the same batch on more cores", Op: "ack", Cores: most, Rounds: 6, View: ViewSpeedup}
+	c := Comparison{Name: "BatchVerifyCores/" + v.size(acks), What: "the same batch on more cores",
+		Op: "ack", Cores: most, Rounds: 6, View: ViewSpeedup}
 	for workers := 1; workers < most; workers *= 2 {
 		c.Contenders = append(c.Contenders, v.own(acks, workers))
 	}
 	c.Contenders = append(c.Contenders, v.own(acks, most))
 	if most >= 2 {
-		c.Goals = []Goal{{What: "two cores against one ≥ 1.9×", Of: "BatchVerify, 2 workers", Ratio: 1.9}}
+		c.Goals = []Goal{{What: "two cores against one ≥ 1.9×", Of: "BatchVerify, 2 workers",
+			Ratio: 1.9}}
 	}
 	return c
 }
@@ -198,18 +209,21 @@ func fastAggregate(p Peers, n, distinct int) (*Comparison, error) {
 		keys[i], signatures[i] = keys[i-distinct], signatures[i-distinct]
 	}
 	signature := bls.AggregateSignatures(signatures)
-	c := &Comparison{Name: fmt.Sprintf("FastAggregateVerify/signers=%d", n), Op: "signer", Cores: 1, Compute: true, Rounds: 6,
-		What:  fmt.Sprintf("one message signed by %d signers, with %d different keys", n, distinct),
-		Goals: []Goal{{What: "FastAggregateVerify, 65,536 signers ≥ 4× blst", Against: blstName, Ratio: 4}}}
+	c := &Comparison{Name: fmt.Sprintf("FastAggregateVerify/signers=%d", n), Op: "signer", Cores: 1,
+		Compute: true, Rounds: 6,
+		What: fmt.Sprintf("one message signed by %d signers, with %d different keys", n, distinct),
+		Goals: []Goal{{What: "FastAggregateVerify, 65,536 signers ≥ 4× blst", Against: blstName,
+			Ratio: 4}}}
 	if p.FastAggregate != nil {
 		c.Contenders = p.FastAggregate(bls.SignatureDST, keys, msg, &signature)
 	}
-	c.Contenders = append(c.Contenders, Contender{Name: "FastAggregateVerify", Kind: KindOwn, Run: func() (int, error) {
-		if !bls.Default.FastAggregateVerify(keys, msg, &signature) {
-			return 0, bls.VerdictBadSignature
-		}
-		return n, nil
-	}})
+	c.Contenders = append(c.Contenders,
+		Contender{Name: "FastAggregateVerify", Kind: KindOwn, Run: func() (int, error) {
+			if !bls.Default.FastAggregateVerify(keys, msg, &signature) {
+				return 0, bls.VerdictBadSignature
+			}
+			return n, nil
+		}})
 	return c, nil
 }
 
@@ -234,7 +248,8 @@ type gnark struct {
 }
 
 func newGnark(keys []*bls.PublicKey, n int) (*gnark, error) {
-	p := &gnark{keys: make([]bls12381.G2Affine, len(keys)), left: make([]bls12381.G1Affine, n+1), right: make([]bls12381.G2Affine, n+1),
+	p := &gnark{keys: make([]bls12381.G2Affine, len(keys)), left: make([]bls12381.G1Affine, n+1),
+		right:      make([]bls12381.G2Affine, n+1),
 		signatures: make([]bls12381.G1Affine, n), coefficients: make([]fr.Element, n)}
 	_, _, _, p.g2 = bls12381.Generators()
 	for i, key := range keys {
@@ -265,7 +280,8 @@ func (p *gnark) verify(b *bls.Batch) error {
 		p.right[i] = p.keys[b.Signer[i]]
 	}
 	last := &p.left[n]
-	if _, err := last.MultiExp(p.signatures, p.coefficients, ecc.MultiExpConfig{NbTasks: 1}); err != nil {
+	if _, err := last.MultiExp(p.signatures, p.coefficients,
+		ecc.MultiExpConfig{NbTasks: 1}); err != nil {
 		return err
 	}
 	last.Neg(last)

@@ -14,7 +14,8 @@ import (
 // cosign says how the clients answer when a node asks them to co-sign a window.
 func (r *Replay) cosign() *client.CosignConfig {
 	return &client.CosignConfig{
-		Sign: func(clients []uint32, message []byte, signatures [][rollup.SignatureSize]byte) error {
+		Sign: func(clients []uint32, message []byte,
+			signatures [][rollup.SignatureSize]byte) error {
 			known := *r.byIndex.Load()
 			for _, c := range clients {
 				if known[c] == nil {

@@ -188,7 +188,8 @@ func (r *Replay) registerServices(ctx context.Context, names []string) error {
 			)
 		}
 	}
-	if err := r.clients[0].Execute(ctx, ledger.KeyOf(owner), account.NextNonce, txs...); err != nil {
+	if err := r.clients[0].Execute(ctx, ledger.KeyOf(owner), account.NextNonce,
+		txs...); err != nil {
 		return err
 	}
 	return list()

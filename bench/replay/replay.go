@@ -103,8 +103,8 @@ type Tally struct {
 	Received uint64                 // deliveries that a node answered finally
 	Accepted uint64                 // acks that a node answered accepted or known
 	Refused  map[rollup.Code]uint64 // by the node's last word
-	// Again counts submissions beyond each delivery's first: signed for a window that had closed, or
-	// overloaded.
+	// Again counts submissions beyond each delivery's first: signed for a window that had closed,
+	// or overloaded.
 	Again    uint64
 	Accounts map[Account]Sum // accepted
 
@@ -163,7 +163,8 @@ func (r *Replay) connect(ctx context.Context, i int, url string) error {
 		return own.Explain(err)
 	}
 	var open client.OpenWindow
-	if err := own.Windows(ctx, func(w client.OpenWindow) bool { open = w; return false }); err != nil {
+	if err := own.Windows(ctx,
+		func(w client.OpenWindow) bool { open = w; return false }); err != nil {
 		return own.Explain(err)
 	}
 	if open.Network != r.cfg.Network {

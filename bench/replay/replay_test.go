@@ -152,12 +152,20 @@ func TestReplay(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	net, _ := network(t)
 	for want, spoil := range map[string]func(*replay.Config){
-		"no nodes":                            func(c *replay.Config) { c.Nodes = nil },
-		"fewer than 32":                       func(c *replay.Config) { c.Seed = c.Seed[:31] },
-		"does not answer":                     func(c *replay.Config) { c.Nodes = append(c.Nodes, "http://127.0.0.1:1") },
-		"not http://host:port":                func(c *replay.Config) { c.Nodes = []string{"localhost"} },
-		"not 0000000000000001":                func(c *replay.Config) { c.Network = rollup.Network{7: 1} },
-		"answers, but not as the client port": func(c *replay.Config) { c.Nodes = []string{net.Nodes[0].Operator} },
+		"no nodes":      func(c *replay.Config) { c.Nodes = nil },
+		"fewer than 32": func(c *replay.Config) { c.Seed = c.Seed[:31] },
+		"does not answer": func(c *replay.Config) {
+			c.Nodes = append(c.Nodes, "http://127.0.0.1:1")
+		},
+		"not http://host:port": func(c *replay.Config) {
+			c.Nodes = []string{"localhost"}
+		},
+		"not 0000000000000001": func(c *replay.Config) {
+			c.Network = rollup.Network{7: 1}
+		},
+		"answers, but not as the client port": func(c *replay.Config) {
+			c.Nodes = []string{net.Nodes[0].Operator}
+		},
 	} {
 		cfg := configOf(net)
 		spoil(&cfg)

@@ -35,7 +35,8 @@ func (f *Format) Set(name string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("workload: no log format is named %q; there are %s", name, strings.Join(formatNames[:], ", "))
+	return fmt.Errorf("workload: no log format is named %q; there are %s", name,
+		strings.Join(formatNames[:], ", "))
 }
 
 // Type is what a value of the command line is called in its help.
@@ -115,24 +116,29 @@ var foreign = []struct {
 	line *regexp.Regexp
 	what string
 }{
-	{regexp.MustCompile(`^#Software: Microsoft Internet Information Services`), "W3C extended log (IIS)"},
+	{regexp.MustCompile(`^#Software: Microsoft Internet Information Services`),
+		"W3C extended log (IIS)"},
 	{regexp.MustCompile(`^#Fields: .*x-edge-location`), "CloudFront's standard log"},
 	{regexp.MustCompile(`^#(Version|Fields):`), "W3C extended log"},
 	{regexp.MustCompile(`^\{"log":`), "JSON of Docker; take its field log, as docker logs does"},
-	{regexp.MustCompile(`^\{`), "JSON of an access log that is not known; Caddy's and nginx's are read"},
+	{regexp.MustCompile(`^\{`),
+		"JSON of an access log that is not known; Caddy's and nginx's are read"},
 	{regexp.MustCompile(`^(<\d+>1 \d{4}-|(<\d+>)?[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d )`),
 		"a header of syslog before the record; take it off first"},
-	{regexp.MustCompile(`^\d{4}-\d\d-\d\dT\S+ `), "a time before the record (logs --timestamps); take it off first"},
+	{regexp.MustCompile(`^\d{4}-\d\d-\d\dT\S+ `),
+		"a time before the record (logs --timestamps); take it off first"},
 	{regexp.MustCompile(`^\S+ \S+ \[[^]]+\] \S+ \S+ \S+ [A-Z]+\.`), "server access log of S3"},
 	{regexp.MustCompile(`^\d+\.\d{3} +\d+ \S+ [A-Z_]+/\d{3} `), "native log of Squid"},
 	{regexp.MustCompile(`^\[[A-Z][a-z]{2} [A-Z][a-z]{2} \d\d `), "error log of Apache"},
 	{regexp.MustCompile(`^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[`), "error log of nginx"},
-	{regexp.MustCompile(`^(https?|h2|wss?|grpcs) \d{4}-\d\d-\d\dT`), "access log of a load balancer of AWS"},
+	{regexp.MustCompile(`^(https?|h2|wss?|grpcs) \d{4}-\d\d-\d\dT`),
+		"access log of a load balancer of AWS"},
 }
 
 // foreignFormat names a format that is known and not read.
 func foreignFormat(line, head []byte) string {
-	if bytes.HasPrefix(line, []byte("#Version:")) && bytes.Contains(head, []byte("x-edge-location")) {
+	if bytes.HasPrefix(line, []byte("#Version:")) &&
+		bytes.Contains(head, []byte("x-edge-location")) {
 		return "CloudFront's standard log"
 	}
 	for _, f := range foreign {

@@ -46,9 +46,11 @@ func (g Generator) Deliveries() iter.Seq2[Delivery, error] {
 			case p < 0.05:
 				status, size = 301, 178
 			}
-			line := fmt.Sprintf(`10.%d.%d.%d - - [%s] "GET /%s/o%d%s HTTP/1.1" %d %d "-" "generator"`,
+			line := fmt.Sprintf(
+				`10.%d.%d.%d - - [%s] "GET /%s/o%d%s HTTP/1.1" %d %d "-" "generator"`,
 				client>>16&255, client>>8&255, client&255, at.Format("02/Jan/2006:15:04:05 -0700"),
-				generatedSites[object%uint64(len(generatedSites))], object, generatedFiles[object%uint64(len(generatedFiles))],
+				generatedSites[object%uint64(len(generatedSites))], object,
+				generatedFiles[object%uint64(len(generatedFiles))],
 				status, size)
 			d, err := parseCombined([]byte(line), true)
 			if err != nil {

@@ -21,10 +21,12 @@ func parseCaddy(line []byte, _ bool) (Delivery, error) {
 	if err := json.Unmarshal(line, &entry); err != nil {
 		return Delivery{}, ReasonJSON
 	}
-	if entry.Request == nil || entry.Status == nil || entry.Size == nil || entry.Message != "handled request" {
+	if entry.Request == nil || entry.Status == nil || entry.Size == nil ||
+		entry.Message != "handled request" {
 		return Delivery{}, ReasonJSONRequest
 	}
-	address, ok := firstAddress(entry.Request.ClientIP, entry.Request.RemoteIP, entry.Request.RemoteAddr)
+	address, ok := firstAddress(entry.Request.ClientIP, entry.Request.RemoteIP,
+		entry.Request.RemoteAddr)
 	if !ok {
 		return Delivery{}, ReasonAddress
 	}

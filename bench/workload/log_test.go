@@ -16,7 +16,8 @@ import (
 
 // record is a line of Combined Log Format.
 func record(address, request string, size any) string {
-	return fmt.Sprintf(`%s - - [20/Nov/2026:10:00:00 +0000] "%s" 200 %v "-" "agent"`, address, request, size)
+	return fmt.Sprintf(`%s - - [20/Nov/2026:10:00:00 +0000] "%s" 200 %v "-" "agent"`, address,
+		request, size)
 }
 
 var three = []string{
@@ -72,7 +73,8 @@ func TestParseCombined(t *testing.T) {
 		{`::1 - - ` + at + ` "-" 408 7`, "::1", "root", "not-found"},
 		{`::1 - - ` + at + ` "GET /blog/a HTTP/1.1" 500 7 "-" "cut off agent`,
 			"::1", "blog", "server-error"},
-		{`::1 - - [17/May/2015:10:05:03.123 +0000] "GET /blog/a HTTP/1.1" 200 7`, "::1", "blog", "page"},
+		{`::1 - - [17/May/2015:10:05:03.123 +0000] "GET /blog/a HTTP/1.1" 200 7`, "::1", "blog",
+			"page"},
 	} {
 		got, err := parseCombined([]byte(c.line), true)
 		if err != nil {
@@ -82,7 +84,8 @@ func TestParseCombined(t *testing.T) {
 		if string(got.Record) != c.line {
 			t.Errorf("record %q is not the line %q", got.Record, c.line)
 		}
-		if got.Address != c.address || got.Payer != c.payer || got.Service != c.service || got.Units != 7 {
+		if got.Address != c.address || got.Payer != c.payer || got.Service != c.service ||
+			got.Units != 7 {
 			t.Errorf("%s:\n got %+v", c.line, got)
 		}
 	}
@@ -124,17 +127,21 @@ func TestEveryReasonIsGiven(t *testing.T) {
 		{FormatCombined, three[0] + "198.51.100.7 - - ", ReasonQuotes},
 		{FormatVhostCombined, three[0], ReasonVirtualHost},
 		{FormatCommon, three[0], ReasonTrailing},
-		{FormatCaddy, `{"request":{"client_ip":"192.0.2.1","uri":"/"},"status":200,"si`, ReasonJSON},
-		{FormatCaddy, `{"msg":"handled request","request":{"uri":"/"},"status":200}`, ReasonJSONRequest},
+		{FormatCaddy, `{"request":{"client_ip":"192.0.2.1","uri":"/"},"status":200,"si`,
+			ReasonJSON},
+		{FormatCaddy, `{"msg":"handled request","request":{"uri":"/"},"status":200}`,
+			ReasonJSONRequest},
 		{FormatNginxJSON, `{"remote_addr":"192.0.2.1","status":"200"}`, ReasonJSONRequest},
-		{FormatNginxJSON, `{"remote_addr":"x","request":"","status":200,"bytes_sent":1}`, ReasonAddress},
+		{FormatNginxJSON, `{"remote_addr":"x","request":"","status":200,"bytes_sent":1}`,
+			ReasonAddress},
 	} {
 		content := c.line
 		if c.want != ReasonCutSize {
 			content += "\n"
 		}
 		s, err := survey(t, write(t, []byte(content)), c.format)
-		if err != nil || s.Requests != 0 || len(s.Refused) != 1 || s.Refused[0] != (Refused{c.want.String(), 1, 1}) {
+		if err != nil || s.Requests != 0 || len(s.Refused) != 1 ||
+			s.Refused[0] != (Refused{c.want.String(), 1, 1}) {
 			t.Errorf("%.200q: %+v, %v; want it refused: %s", c.line, s, err, c.want)
 		}
 		given[c.want] = true
@@ -147,10 +154,12 @@ func TestEveryReasonIsGiven(t *testing.T) {
 }
 
 func TestReadingGoesOnBehindBadLines(t *testing.T) {
-	text := three[0] + "\n\n" + strings.Repeat("x", 3*MaxLine) + "\n" + three[1] + "\r\n" + strings.Repeat("\x00", 100_000) + three[2]
+	text := three[0] + "\n\n" + strings.Repeat("x", 3*MaxLine) + "\n" + three[1] + "\r\n" +
+		strings.Repeat("\x00", 100_000) + three[2]
 	s, err := survey(t, write(t, []byte(text)), FormatAuto)
 	want := []Refused{{ReasonEmpty.String(), 1, 2}, {ReasonTooLong.String(), 1, 3}}
-	if err != nil || s.Requests != 3 || s.Units != 600 || !slices.Equal(s.Refused, want) || s.RefusedShare() != 0.4 {
+	if err != nil || s.Requests != 3 || s.Units != 600 || !slices.Equal(s.Refused, want) ||
+		s.RefusedShare() != 0.4 {
 		t.Errorf("%+v, %v", s, err)
 	}
 }
@@ -167,7 +176,8 @@ func TestOneClientHasOneAddress(t *testing.T) {
 			}
 		}
 	}
-	d, err := parseCombined([]byte(record("192.0.2.1, 203.0.113.9,198.51.100.7", "GET / HTTP/1.1", 1)), true)
+	d, err := parseCombined(
+		[]byte(record("192.0.2.1, 203.0.113.9,198.51.100.7", "GET / HTTP/1.1", 1)), true)
 	if err != nil || d.Address != "192.0.2.1" {
 		t.Errorf("of a list: %+v, %v", d, err)
 	}
@@ -198,7 +208,8 @@ func TestTargetsNameTheirPayers(t *testing.T) {
 	} {
 		d, err := parseCombined([]byte(record("192.0.2.1", c.request, 1)), true)
 		if err != nil || d.Payer != c.payer || d.Service != c.service {
-			t.Errorf("%s: %s, %s, %v; want %s, %s", c.request, d.Payer, d.Service, err, c.payer, c.service)
+			t.Errorf("%s: %s, %s, %v; want %s, %s", c.request, d.Payer, d.Service, err, c.payer,
+				c.service)
 		}
 	}
 }
@@ -207,10 +218,12 @@ func TestForgedUserTakesNothing(t *testing.T) {
 	const at = "[20/Nov/2026:10:00:00 +0000]"
 	user := `x] "GET /shop/forged.html HTTP/1.1" 200 999999`
 	line := `192.0.2.1 - ` + user + ` ` + at + ` "GET /blog/b.html HTTP/1.1" 200 200`
-	if d, err := parseCombined([]byte(line), true); err != nil || d.Payer != "blog" || d.Units != 200 {
+	if d, err := parseCombined([]byte(line), true); err != nil || d.Payer != "blog" ||
+		d.Units != 200 {
 		t.Errorf("%+v, %v", d, err)
 	}
-	line = `192.0.2.1 - x ` + at + ` "GET /shop/f HTTP/1.1" 200 999999 ` + at + ` "GET /blog/b HTTP/1.1" 200 200`
+	line = `192.0.2.1 - x ` + at + ` "GET /shop/f HTTP/1.1" 200 999999 ` + at +
+		` "GET /blog/b HTTP/1.1" 200 200`
 	if d, err := parseCombined([]byte(line), true); !errors.Is(err, ReasonTwoRecords) {
 		t.Errorf("%+v, %v", d, err)
 	}
@@ -230,7 +243,8 @@ func TestNamesAreFitToBeShown(t *testing.T) {
 		{long, ""},
 		{long + "n", ""},
 	} {
-		d, err := parseCombined([]byte(record("192.0.2.1", "GET /"+c.segment+"/x HTTP/1.1", 1)), true)
+		d, err := parseCombined([]byte(record("192.0.2.1", "GET /"+c.segment+"/x HTTP/1.1", 1)),
+			true)
 		if err != nil || c.want != "" && d.Payer != c.want || len([]rune(d.Payer)) > MaxName {
 			t.Errorf("%.40s: %q, %v; want %q", c.segment, d.Payer, err, c.want)
 		}
@@ -242,15 +256,18 @@ func TestNamesAreFitToBeShown(t *testing.T) {
 }
 
 func TestFormatsAreToldByContent(t *testing.T) {
-	caddy := `{"msg":"handled request","request":{"client_ip":"192.0.2.1","uri":"/blog/a"},"status":200,"size":600}`
-	nginx := `{"remote_addr":"192.0.2.1","request":"GET /blog/a HTTP/1.1","status":"200","body_bytes_sent":600}`
+	caddy := `{"msg":"handled request","request":{"client_ip":"192.0.2.1","uri":"/blog/a"},` +
+		`"status":200,"size":600}`
+	nginx := `{"remote_addr":"192.0.2.1","request":"GET /blog/a HTTP/1.1",` +
+		`"status":"200","body_bytes_sent":600}`
 	for _, c := range []struct {
 		text string
 		want Format
 		n    uint64
 	}{
 		{strings.Join(three, "\n"), FormatCombined, 3},
-		{"example.org:443 " + three[0] + "\n*:80 " + three[1] + "\n_ " + three[2], FormatVhostCombined, 3},
+		{"example.org:443 " + three[0] + "\n*:80 " + three[1] + "\n_ " + three[2],
+			FormatVhostCombined, 3},
 		{caddy, FormatCaddy, 1},
 		{nginx, FormatNginxJSON, 1},
 		{"torn " + three[0] + "\n" + strings.Join(three, "\n"), FormatCombined, 3},
@@ -297,17 +314,24 @@ func TestOtherFormatsAreRefusedByName(t *testing.T) {
 		{[]byte(`{"time":1}`), "line 1: JSON of an access log that is not known"},
 		{[]byte("<190>Nov 20 10:00:00 web1 nginx: " + three[0]), "line 1: a header of syslog"},
 		{[]byte("Nov 20 10:00:00 web1 nginx: " + three[0]), "line 1: a header of syslog"},
-		{[]byte("<190>1 2026-11-20T10:00:00Z web1 nginx - - - " + three[0]), "line 1: a header of syslog"},
+		{[]byte("<190>1 2026-11-20T10:00:00Z web1 nginx - - - " + three[0]),
+			"line 1: a header of syslog"},
 		{[]byte("2026-11-20T10:00:00Z " + three[0]), "line 1: a time before the record"},
-		{[]byte("#Software: Microsoft Internet Information Services 10.0\r\n#Version: 1.0\r\n"), "(IIS)"},
+		{[]byte("#Software: Microsoft Internet Information Services 10.0\r\n#Version: 1.0\r\n"),
+			"(IIS)"},
 		{[]byte("#Version: 1.0\n#Fields: date time x-edge-location\n"), "CloudFront"},
-		{[]byte("1795168800.120     69 192.0.2.1 TCP_MISS/200 1200 GET http://example.org/ - X"), "Squid"},
+		{[]byte("1795168800.120     69 192.0.2.1 TCP_MISS/200 1200 GET http://example.org/ - X"),
+			"Squid"},
 		{[]byte("[Fri Nov 20 10:00:00.000 2026] [core:error] [pid 1] x"), "error log of Apache"},
 		{[]byte("2026/11/20 10:00:00 [error] 1#1: *1 open() failed"), "error log of nginx"},
-		{[]byte(`https 2026-11-20T10:00:00.1Z app/x 192.0.2.1:1 - 0 0 0 200 200 1 1 "GET / HTTP/1.1"`), "AWS"},
+		{
+			[]byte("https 2026-11-20T10:00:00.1Z app/x 192.0.2.1:1 - 0 0 0 200 200 1 1 " +
+				`"GET / HTTP/1.1"`),
+			"AWS"},
 	} {
 		_, err := survey(t, write(t, c.content), FormatAuto)
-		if _, ok := errors.AsType[*FormatError](err); !ok || !strings.Contains(err.Error(), c.want) {
+		if _, ok := errors.AsType[*FormatError](err); !ok ||
+			!strings.Contains(err.Error(), c.want) {
 			t.Errorf("%.60q: %v; want it refused by the name %q", c.content, err, c.want)
 		}
 	}
@@ -315,7 +339,8 @@ func TestOtherFormatsAreRefusedByName(t *testing.T) {
 
 func TestFormatCanBeSaid(t *testing.T) {
 	path := write(t, []byte("example.org:443 "+three[0]+"\n"))
-	if s, err := survey(t, path, FormatCombined); err != nil || s.Requests != 0 || s.Refused[0].Reason != ReasonAddress.String() {
+	if s, err := survey(t, path, FormatCombined); err != nil || s.Requests != 0 ||
+		s.Refused[0].Reason != ReasonAddress.String() {
 		t.Errorf("%+v, %v", s, err)
 	}
 	var f Format
@@ -380,7 +405,8 @@ func TestGzip(t *testing.T) {
 		if !errors.Is(err, c.err) || c.what != "truncated" && s.Requests != c.n || s.Requests > 3 {
 			t.Errorf("%s: %+v, %v; want %d requests, %v", c.what, s, err, c.n, c.err)
 		}
-		if failure, ok := errors.AsType[*ReadError](err); c.err != nil && (!ok || failure.Line == 0) {
+		if failure, ok := errors.AsType[*ReadError](err); c.err != nil &&
+			(!ok || failure.Line == 0) {
 			t.Errorf("%s: %v names no line", c.what, err)
 		}
 	}
@@ -391,8 +417,10 @@ func FuzzLog(f *testing.F) {
 		f.Add([]byte(line))
 		f.Add([]byte("example.org:80 " + line))
 	}
-	f.Add([]byte(`{"msg":"handled request","request":{"client_ip":"::1","uri":"/%zz"},"status":200,"size":1}`))
-	f.Add([]byte(`{"remote_addr":"::1","request":"GET / HTTP/1.1","status":"200","bytes_sent":"1"}`))
+	f.Add([]byte(`{"msg":"handled request","request":{"client_ip":"::1","uri":"/%zz"},` +
+		`"status":200,"size":1}`))
+	f.Add(
+		[]byte(`{"remote_addr":"::1","request":"GET / HTTP/1.1","status":"200","bytes_sent":"1"}`))
 	f.Add(zipped(&testing.T{}, []byte(three[0])))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		path := write(t, b)

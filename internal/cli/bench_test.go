@@ -42,7 +42,8 @@ func TestBenchWritesReports(t *testing.T) {
 		t.Errorf("bench.json differs from --json: %v", err)
 	}
 	var r bench.Report
-	if err := json.Unmarshal(file, &r); err != nil || !r.Quick || len(r.Results) == 0 || r.Results[0].Suite != "tree" {
+	if err := json.Unmarshal(file, &r); err != nil || !r.Quick || len(r.Results) == 0 ||
+		r.Results[0].Suite != "tree" {
 		t.Errorf("%v: %+v", err, r)
 	}
 	text, err := os.ReadFile(filepath.Join(dir, "bench.txt"))
@@ -53,7 +54,8 @@ func TestBenchWritesReports(t *testing.T) {
 	if err != nil || !strings.Contains(string(page), "AckTree/") {
 		t.Errorf("report.html: %v, %d bytes", err, len(page))
 	}
-	if want := "tree: preparing\n"; !strings.HasPrefix(progress.String(), want) || strings.Count(progress.String(), want) != 1 {
+	if want := "tree: preparing\n"; !strings.HasPrefix(progress.String(), want) ||
+		strings.Count(progress.String(), want) != 1 {
 		t.Errorf("progress: %q", progress.String())
 	}
 }

@@ -18,7 +18,8 @@ func TestCeremonyCommands(t *testing.T) {
 	var state struct {
 		Statements, Domain int
 	}
-	if err := json.Unmarshal([]byte(read(t, filepath.Join(dir, "ceremony.json"))), &state); err != nil || state.Statements != 256 || state.Domain != 1<<16 {
+	if err := json.Unmarshal([]byte(read(t, filepath.Join(dir, "ceremony.json"))),
+		&state); err != nil || state.Statements != 256 || state.Domain != 1<<16 {
 		t.Errorf("%+v, %v", state, err)
 	}
 	if out := must(t, "ceremony", "verify", dir); !strings.Contains(out, "256 statements") {
@@ -29,8 +30,10 @@ func TestCeremonyCommands(t *testing.T) {
 	fails(t, 2, "--beacon", "ceremony", "seal", dir)
 	fails(t, 2, "--beacon", "ceremony", "seal", "--beacon", "abcd", dir)
 	fails(t, 2, "hexadecimal digits", "ceremony", "contract", "abc")
-	fails(t, 1, "there is no such key", "ceremony", "contract", "--keys", dir, strings.Repeat("ab", 32))
-	fails(t, 1, "nobody has contributed", "ceremony", "seal", "--beacon", strings.Repeat("ab", 16), dir)
+	fails(t, 1, "there is no such key", "ceremony", "contract", "--keys", dir,
+		strings.Repeat("ab", 32))
+	fails(t, 1, "nobody has contributed", "ceremony", "seal", "--beacon", strings.Repeat("ab", 16),
+		dir)
 }
 
 func TestProveWorkerWithoutParent(t *testing.T) {

@@ -38,9 +38,11 @@ func Run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 		if strings.HasPrefix(err.Error(), "waybill ") { // it begins with the command
 			message = err.Error()
 		}
-		fmt.Fprintf(errOut, "%s\nTry '%s --help'.\n", message, strings.TrimSuffix(cmd.CommandPath(), " help"))
+		fmt.Fprintf(errOut, "%s\nTry '%s --help'.\n", message,
+			strings.TrimSuffix(cmd.CommandPath(), " help"))
 		return 2
-	case ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.Cause(ctx))):
+	case ctx.Err() != nil && (errors.Is(err, context.Canceled) ||
+		errors.Is(err, context.Cause(ctx))):
 		fmt.Fprintln(errOut, "waybill: interrupted")
 		return 1
 	}
@@ -49,12 +51,14 @@ func Run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 }
 
 func newRoot() *cobra.Command {
-	root := group("waybill", "Provable delivery for edge networks", `Waybill makes delivery provable. Clients sign an acknowledgement for what they received; a node verifies,
-keeps and rolls up acks window by window; a committee certifies the rollups, and each epoch settles: payers
-are debited and nodes rewarded, exactly.
+	root := group("waybill", "Provable delivery for edge networks",
+		`Waybill makes delivery provable. Clients sign an acknowledgement for what they
+received; a node verifies, keeps and rolls up acks window by window; a committee
+certifies the rollups, and each epoch settles: payers are debited and nodes
+rewarded, exactly.
 
   waybill devnet --job          see it all at work in one process, then verify the result offline
-  waybill testnet --dir net     write the folders of a network, start each with: waybill start --home net/node0
+  waybill testnet --dir net     write the folders of a network, then: waybill start --home net/node0
   waybill verify FILE           check what a node exported, trusting nothing but the genesis file`)
 	root.SilenceUsage, root.SilenceErrors = true, true
 	root.Version = programVersion()

@@ -40,7 +40,8 @@ func fails(t *testing.T, code int, message string, args ...string) {
 	t.Helper()
 	got, out, errOut := cli(t, args...)
 	if got != code || !strings.Contains(out+errOut, message) {
-		t.Errorf("waybill %s: exit code %d, want %d and %q:\n%s%s", strings.Join(args, " "), got, code, message, out, errOut)
+		t.Errorf("waybill %s: exit code %d, want %d and %q:\n%s%s", strings.Join(args, " "), got,
+			code, message, out, errOut)
 	}
 }
 
@@ -163,8 +164,10 @@ func TestVersion(t *testing.T) {
 }
 
 func TestNoNode(t *testing.T) {
-	for _, args := range []string{"status", "export settlement 0", "export rollup 0 0 0", "export ack 0 0 0 0 0"} {
-		fails(t, 1, "node http://127.0.0.1:1 does not answer: connection refused", append(strings.Fields(args), "--node", "http://127.0.0.1:1")...)
+	for _, args := range []string{"status", "export settlement 0", "export rollup 0 0 0",
+		"export ack 0 0 0 0 0"} {
+		fails(t, 1, "node http://127.0.0.1:1 does not answer: connection refused",
+			append(strings.Fields(args), "--node", "http://127.0.0.1:1")...)
 	}
 }
 
@@ -179,7 +182,8 @@ func TestKeys(t *testing.T) {
 		t.Errorf("new prints %q, show %q", out, shown)
 	}
 	list := must(t, "keys", "list", dir)
-	if !strings.Contains(list, publicKey(t, payer)) || !strings.Contains(list, publicKey(t, client)[:16]+"…") {
+	if !strings.Contains(list, publicKey(t, payer)) ||
+		!strings.Contains(list, publicKey(t, client)[:16]+"…") {
 		t.Error(list)
 	}
 	must(t, "keys", "list", dir, "--json")
@@ -192,8 +196,10 @@ func TestKeys(t *testing.T) {
 	must(t, "keys", "derive", "--dir", derived, "--count", "2")
 	fails(t, 1, "--seed-file", "keys", "derive", "--dir", derived)
 	again := filepath.Join(dir, "again")
-	must(t, "keys", "derive", "--dir", again, "--first", "1", "--seed-file", filepath.Join(derived, "seed.hex"))
-	if a, b := publicKey(t, filepath.Join(derived, "client-1.json")), publicKey(t, filepath.Join(again, "client-1.json")); a != b {
+	must(t, "keys", "derive", "--dir", again, "--first", "1", "--seed-file",
+		filepath.Join(derived, "seed.hex"))
+	if a, b := publicKey(t, filepath.Join(derived, "client-1.json")),
+		publicKey(t, filepath.Join(again, "client-1.json")); a != b {
 		t.Errorf("the same seed gives %s and %s", a, b)
 	}
 	bad := write(t, filepath.Join(dir, "bad.hex"), "zz")
@@ -207,7 +213,8 @@ func publicKey(t *testing.T, file string) string {
 	var infos []struct {
 		PublicKey string `json:"public_key"`
 	}
-	if err := json.Unmarshal([]byte(must(t, "keys", "show", "--json", file)), &infos); err != nil || len(infos) != 1 {
+	if err := json.Unmarshal([]byte(must(t, "keys", "show", "--json", file)), &infos); err != nil ||
+		len(infos) != 1 {
 		t.Fatal(infos, err)
 	}
 	return infos[0].PublicKey
@@ -229,11 +236,13 @@ func TestTxOffline(t *testing.T) {
 		"register_service": {"register-service", "byte", "--price", "7"},
 		"register_clients": {"register-clients", client},
 		"set_payer":        {"set-payer", "3", client},
-		"register_node": {"register-node", "--bls-key", filepath.Join(node, "bls.json"), "--transport-key", account,
+		"register_node": {"register-node", "--bls-key", filepath.Join(node, "bls.json"),
+			"--transport-key", account,
 			"--address", "example.org:7401", "--stake", "12.5"},
 	} {
 		file := filepath.Join(dir, kind+".hex")
-		out := must(t, append(append([]string{"tx"}, args...), "--key", treasury, "--out", file, "--genesis", filepath.Join(net, "genesis.json"), "--nonce", "4")...)
+		out := must(t, append(append([]string{"tx"}, args...), "--key", treasury, "--out", file,
+			"--genesis", filepath.Join(net, "genesis.json"), "--nonce", "4")...)
 		if !strings.Contains(out, "waybill tx send "+file) {
 			t.Error(out)
 		}
@@ -245,7 +254,8 @@ func TestTxOffline(t *testing.T) {
 		if err := json.Unmarshal([]byte(must(t, "tx", "show", file)), &tx); err != nil {
 			t.Fatal(err)
 		}
-		if strings.ReplaceAll(tx.Kind, " ", "_") != kind || tx.Signed.Sender != account || tx.Signed.Nonce != "4" {
+		if strings.ReplaceAll(tx.Kind, " ", "_") != kind || tx.Signed.Sender != account ||
+			tx.Signed.Nonce != "4" {
 			t.Errorf("%s: %+v", kind, tx)
 		}
 		if amount, ok := tx.Body["amount"]; ok && amount != "12500000" {

@@ -68,7 +68,8 @@ func ed25519Flag(cmd *cobra.Command, name, usage string) func() (ed25519.Private
 func nextNonce(ctx context.Context, c *client.Client, key ledger.Key) (uint64, error) {
 	nonce, err := c.NextNonce(ctx, key)
 	if client.NotFound(err) {
-		return 0, fmt.Errorf("key %s has no account yet: it needs a deposit or a transfer first", key)
+		return 0, fmt.Errorf("key %s has no account yet: it needs a deposit or a transfer first",
+			key)
 	}
 	return nonce, err
 }

@@ -17,7 +17,8 @@ import (
 
 // proofsFlag adds the flag that says for how many statements a network's proofs are.
 func proofsFlag(f *pflag.FlagSet, size *int) {
-	f.IntVar(size, "proofs", rollup.CircuitSizes[0], "co-signed `statements` that one proof is about: "+sizes()+"; 0: no proofs")
+	f.IntVar(size, "proofs", rollup.CircuitSizes[0],
+		"co-signed `statements` that one proof is about: "+sizes()+"; 0: no proofs")
 }
 
 func sizes() string {
@@ -47,13 +48,15 @@ func developmentKeys(size int, folder string, progress io.Writer) ([]keys.Pair, 
 	var started time.Time
 	pair, err := keys.Development(dir, size, func(info keys.Info) {
 		started = time.Now()
-		fmt.Fprintf(progress, "Making the development key for proofs about %d statements. That is done once on this machine, and takes %s …\n", size, setupTakes(size))
+		fmt.Fprintf(progress, "Making the development key for proofs about %d statements. That "+
+			"is done once on this machine, and takes %s …\n", size, setupTakes(size))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("development key: %w", err)
 	}
 	if !started.IsZero() {
-		fmt.Fprintf(progress, "… made in %.1f s, and kept in %s.\n", time.Since(started).Seconds(), dir)
+		fmt.Fprintf(progress, "… made in %.1f s, and kept in %s.\n", time.Since(started).Seconds(),
+			dir)
 	}
 	return []keys.Pair{pair}, nil
 }

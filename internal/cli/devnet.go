@@ -42,37 +42,45 @@ func newDevnet() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "devnet",
 		Short: "Run a whole network in this process, on loopback",
-		Long: `Starts a committee in this process: real consensus, real TLS and TCP between the members, real keys and disks. Two of the
-four members serve clients.
+		Long: `Starts a committee in this process: real consensus, real TLS and TCP between the
+members, real keys and disks. Two of the four members serve clients.
 
-Without --job it runs until it is interrupted; its folder has the genesis file, the treasury's key and the password, so
-every other command can be tried on it.
+Without --job it runs until it is interrupted; its folder has the genesis file, the
+treasury's key and the password, so every other command can be tried on it.
 
-With --job it does the main job once and exits: every request of a web access log (--log FILE in Combined Log Format, gzip
-accepted; without one a seeded generator) becomes a delivery. The client is the address, the payer the first path
-segment, the service the kind of the response, the units are the bytes sent, and the request record is the log line.
-Clients sign acks and submit them, over at least two epochs, and most of them co-sign their windows; the first node proves
-what its clients have co-signed, the others show the committee the statements. Then it prints what was settled and by which
-rung, holds that against the clients' own account, exports settlements and rollups, and verifies them offline. Exit code 0
-only when everything adds up.`,
+With --job it does the main job once and exits: every request of a web access log
+(--log FILE in Combined Log Format, gzip accepted; without one a seeded generator)
+becomes a delivery. The client is the address, the payer the first path segment, the
+service the kind of the response, the units are the bytes sent, and the request
+record is the log line. Clients sign acks and submit them, over at least two epochs,
+and most of them co-sign their windows; the first node proves what its clients have
+co-signed, the others show the committee the statements. Then it prints what was
+settled and by which rung, holds that against the clients' own account, exports
+settlements and rollups, and verifies them offline. Exit code 0 only when everything
+adds up.`,
 		Example: "  waybill devnet --job --log access.log.gz\n  waybill devnet --epoch 60",
 		Args:    noArgs,
 	}
 	asJSON := jsonFlag(cmd)
 	fl := cmd.Flags()
 	fl.BoolVar(&f.job, "job", false, "do the main job once and exit")
-	fl.StringVar(&f.log, "log", "", "with --job: access log to replay (`file`, or - for standard input)")
+	fl.StringVar(&f.log, "log", "",
+		"with --job: access log to replay (`file`, or - for standard input)")
 	logFlags(fl, &f, "with --log: ")
 	fl.IntVar(&f.requests, "requests", 10000, "with --job and no --log: requests to generate")
 	fl.Uint64Var(&f.seed, "seed", 1, "seed of the generator")
 	rung1Flag(cmd, &f.rung1, mainjob.Rung1, "with --job: ")
-	fl.StringVar(&f.exports, "exports", "", "with --job: write all exported files and the genesis file to this `folder`")
-	fl.StringVar(&f.dir, "dir", "", "`folder` for the network (default: a temporary one, removed at the end)")
+	fl.StringVar(&f.exports, "exports", "",
+		"with --job: write all exported files and the genesis file to this `folder`")
+	fl.StringVar(&f.dir, "dir", "",
+		"`folder` for the network (default: a temporary one, removed at the end)")
 	fl.IntVar(&f.nodes, "nodes", 4, "committee members")
 	fl.IntVar(&f.serving, "serving", 2, "how many of them take acks")
 	fl.IntVar(&f.basePort, "base-port", 0, "first port (default 7400, or free ones with --job)")
-	fl.Uint32Var(&f.epoch, "epoch", 0, "length of an epoch in `seconds` (default 60, or 8 with --job)")
-	fl.Uint32Var(&f.grace, "grace", 0, "wait before an epoch settles, in `seconds` (default 5, or 9 with --job, so that proofs are made in time)")
+	fl.Uint32Var(&f.epoch, "epoch", 0,
+		"length of an epoch in `seconds` (default 60, or 8 with --job)")
+	fl.Uint32Var(&f.grace, "grace", 0, "wait before an epoch settles, in `seconds` (default 5, "+
+		"or 9 with --job, so that proofs are made in time)")
 	proofsFlag(fl, &f.proofs)
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "show the nodes' logs on standard error")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -86,7 +94,8 @@ only when everything adds up.`,
 		for _, c := range []struct {
 			flag string
 			bad  bool
-		}{{"--nodes", f.nodes < 1}, {"--serving", f.serving < 1 || f.serving > f.nodes}, {"--requests", f.requests < 1}} {
+		}{{"--nodes", f.nodes < 1}, {"--serving", f.serving < 1 || f.serving > f.nodes},
+			{"--requests", f.requests < 1}} {
 			if c.bad {
 				return usagef("%s: want at least 1 node, 1 of them serving, and 1 request", c.flag)
 			}
@@ -111,7 +120,8 @@ func (f *devnetFlags) defaults() {
 	}
 }
 
-func runDevnet(parent context.Context, f *devnetFlags, out, errOut io.Writer, asJSON bool) (err error) {
+func runDevnet(parent context.Context, f *devnetFlags, out, errOut io.Writer,
+	asJSON bool) (err error) {
 	var source mainjob.Source
 	if f.job {
 		if source, err = f.source(); err != nil {
@@ -197,7 +207,8 @@ func (f *devnetFlags) source() (mainjob.Source, error) {
 // write writes the network's folders.
 func (f *devnetFlags) write(dir string, pairs []keys.Pair) (*testnet.Network, error) {
 	net, err := testnet.Write(testnet.Options{
-		Dir: dir, Nodes: f.nodes, Serving: f.serving, BasePort: f.basePort, EpochSeconds: f.epoch, GraceSeconds: f.grace, ChainID: "waybill-devnet",
+		Dir: dir, Nodes: f.nodes, Serving: f.serving, BasePort: f.basePort, EpochSeconds: f.epoch,
+		GraceSeconds: f.grace, ChainID: "waybill-devnet",
 		Proofs: pairs,
 		Configure: func(i int, c *config.Config) {
 			c.Pipeline.WindowAge, c.Pipeline.Grace = 2*time.Second, 500*time.Millisecond
@@ -209,7 +220,9 @@ func (f *devnetFlags) write(dir string, pairs []keys.Pair) (*testnet.Network, er
 			c.Proofs.Enabled, c.Proofs.Wait, c.Proofs.Nice = i == 0 || !f.job, 10*time.Second, 0
 			switch {
 			case f.verbose:
-			case f.job: // four nodes that start at once, on a machine that is busy with them, have much to warn of
+			case f.job:
+				// four nodes that start at once, on a machine that is busy with them, have much to
+				// warn of
 				c.Log.Level = "error"
 			default:
 				c.Log.Level = "warn"
@@ -291,7 +304,8 @@ func startAll(ctx context.Context, net *testnet.Network, logs io.Writer) ([]*nod
 }
 
 func describe(out io.Writer, net *testnet.Network, f *devnetFlags) {
-	fmt.Fprintf(out, "Network %s runs in %s: epochs of %d seconds. Ctrl-C ends it.\n\n", net.Genesis.ChainID, net.Dir, f.epoch)
+	fmt.Fprintf(out, "Network %s runs in %s: epochs of %d seconds. Ctrl-C ends it.\n\n",
+		net.Genesis.ChainID, net.Dir, f.epoch)
 	rows := make([][]string, len(net.Nodes))
 	for i, n := range net.Nodes {
 		role := "member"
@@ -305,7 +319,8 @@ func describe(out io.Writer, net *testnet.Network, f *devnetFlags) {
 Try, from another terminal:
   waybill status --node %s
   waybill replay --node %s --genesis %s --treasury %s --password-file %s
-`, net.Nodes[0].Ingest, net.Nodes[0].Ingest, filepath.Join(net.Dir, testnet.GenesisFile), filepath.Join(net.Dir, testnet.TreasuryFile), filepath.Join(net.Dir, testnet.PasswordFile))
+`, net.Nodes[0].Ingest, net.Nodes[0].Ingest, filepath.Join(net.Dir, testnet.GenesisFile),
+		filepath.Join(net.Dir, testnet.TreasuryFile), filepath.Join(net.Dir, testnet.PasswordFile))
 }
 
 // lockedWriter lets several loggers share a writer.

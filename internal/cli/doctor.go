@@ -54,9 +54,10 @@ func newDoctor() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Look at this machine as a node would: CPU, kernels, disk, clock, limits",
-		Long: `Looks at what decides how well a node runs here, and says what to do about it. With --home it
-also checks that node's configuration, genesis, keys, password, store and ports, and lists the settings in effect. It
-changes nothing and may be run beside the node. Exit code 1 when something would keep a node from working.`,
+		Long: `Looks at what decides how well a node runs here, and says what to do about it. With
+--home it also checks that node's configuration, genesis, keys, password, store and
+ports, and lists the settings in effect. It changes nothing and may be run beside
+the node. Exit code 1 when something would keep a node from working.`,
 		Args: noArgs,
 	}
 	asJSON := jsonFlag(cmd)
@@ -66,7 +67,8 @@ changes nothing and may be run beside the node. Exit code 1 when something would
 		if dir == "" || !exists(dir) {
 			dir = os.TempDir()
 		}
-		d := diagnosis{Checks: []finding{checkCPU(), checkKernels(), checkSync(dir), checkSpace(dir), checkClock(), checkFiles()}}
+		d := diagnosis{Checks: []finding{checkCPU(), checkKernels(), checkSync(dir),
+			checkSpace(dir), checkClock(), checkFiles()}}
 		var loaded *config.Loaded
 		if home != "" {
 			var findings []finding
@@ -100,14 +102,17 @@ changes nothing and may be run beside the node. Exit code 1 when something would
 
 func checkCPU() finding {
 	features := []string{}
-	for _, f := range []cpuid.FeatureID{cpuid.AVX2, cpuid.BMI2, cpuid.ADX, cpuid.SHA, cpuid.AVX512F, cpuid.AVX512IFMA, cpuid.ASIMD, cpuid.SHA2} {
+	for _, f := range []cpuid.FeatureID{cpuid.AVX2, cpuid.BMI2, cpuid.ADX, cpuid.SHA, cpuid.AVX512F,
+		cpuid.AVX512IFMA, cpuid.ASIMD, cpuid.SHA2} {
 		if cpuid.CPU.Supports(f) {
 			features = append(features, f.String())
 		}
 	}
-	detail := fmt.Sprintf("%s, %d cores for this process, %s", strings.TrimSpace(cpuid.CPU.BrandName), runtime.GOMAXPROCS(0), strings.Join(features, " "))
+	detail := fmt.Sprintf("%s, %d cores for this process, %s",
+		strings.TrimSpace(cpuid.CPU.BrandName), runtime.GOMAXPROCS(0), strings.Join(features, " "))
 	if runtime.GOARCH == "amd64" && !cpuid.CPU.Supports(cpuid.ADX, cpuid.BMI2) {
-		return finding{"cpu", "warn", detail, "without ADX and BMI2 field arithmetic takes its slowest path"}
+		return finding{"cpu", "warn", detail,
+			"without ADX and BMI2 field arithmetic takes its slowest path"}
 	}
 	return finding{Check: "cpu", Status: "ok", Detail: detail}
 }
@@ -120,7 +125,8 @@ func checkKernels() finding {
 	for _, c := range cpu.Selected() {
 		list = append(list, c.String())
 		if c.SelfTestFailed() {
-			d.Status, d.Advice = "warn", "a faster implementation failed its self-test on this machine: report that, with the processor"
+			d.Status, d.Advice = "warn", "a faster implementation failed its self-test on this "+
+				"machine: report that, with the processor"
 		}
 	}
 	for _, err := range cpu.OverrideErrors() {
@@ -151,14 +157,19 @@ func checkSync(dir string) finding {
 	}
 	slices.Sort(took)
 	median, worst := took[len(took)/2], took[len(took)-1]
-	d := finding{Check: "sync", Status: "ok", Detail: fmt.Sprintf("4 KiB durable in %v (median of %d), %v at worst, in %s", median.Round(time.Microsecond), len(took), worst.Round(time.Microsecond), dir)}
+	d := finding{Check: "sync", Status: "ok",
+		Detail: fmt.Sprintf("4 KiB durable in %v (median of %d), %v at worst, in %s",
+			median.Round(time.Microsecond), len(took), worst.Round(time.Microsecond), dir)}
 	switch {
 	case median > verySlowSync:
-		d.Status, d.Advice = "warn", "every ack waits at least this long: use a disk with power-loss protection"
+		d.Status, d.Advice = "warn",
+			"every ack waits at least this long: use a disk with power-loss protection"
 	case median > slowSync:
-		d.Status, d.Advice = "warn", "commits are grouped, so throughput holds, but each ack waits this long"
+		d.Status, d.Advice = "warn",
+			"commits are grouped, so throughput holds, but each ack waits this long"
 	case median < 20*time.Microsecond:
-		d.Advice = "suspiciously fast: does this file system, or the disk's cache, really survive a power cut?"
+		d.Advice = "suspiciously fast: does this file system, or the disk's cache, really " +
+			"survive a power cut?"
 	}
 	return d
 }
@@ -169,9 +180,11 @@ func checkSpace(dir string) finding {
 		return finding{"disk", "fail", err.Error(), ""}
 	}
 	free := s.Bavail * uint64(s.Bsize)
-	d := finding{Check: "disk", Status: "ok", Detail: fmt.Sprintf("%.1f GiB free in %s", float64(free)/(1<<30), dir)}
+	d := finding{Check: "disk", Status: "ok",
+		Detail: fmt.Sprintf("%.1f GiB free in %s", float64(free)/(1<<30), dir)}
 	if free < lowDisk {
-		d.Status, d.Advice = "warn", "evidence takes 52 bytes an ack for every node of the network: make room"
+		d.Status, d.Advice = "warn",
+			"evidence takes 52 bytes an ack for every node of the network: make room"
 	}
 	return d
 }
@@ -185,9 +198,12 @@ func checkClock() finding {
 		return finding{"clock", "warn", now + ", synchronisation unknown: " + err.Error(), ""}
 	}
 	if state == unix.TIME_ERROR || t.Status&unix.STA_UNSYNC != 0 {
-		return finding{"clock", "warn", now + ", not synchronised according to the kernel", "run chrony or systemd-timesyncd: a node whose clock is off refuses acks"}
+		return finding{"clock", "warn", now + ", not synchronised according to the kernel",
+			"run chrony or systemd-timesyncd: a node whose clock is off refuses acks"}
 	}
-	return finding{Check: "clock", Status: "ok", Detail: fmt.Sprintf("%s, synchronised, estimated error %v", now, time.Duration(t.Esterror)*time.Microsecond)}
+	return finding{Check: "clock", Status: "ok",
+		Detail: fmt.Sprintf("%s, synchronised, estimated error %v", now,
+			time.Duration(t.Esterror)*time.Microsecond)}
 }
 
 func checkFiles() finding {
@@ -197,7 +213,8 @@ func checkFiles() finding {
 	}
 	d := finding{Check: "files", Status: "ok", Detail: fmt.Sprintf("up to %d open files", l.Cur)}
 	if l.Cur < lowFiles {
-		d.Status, d.Advice = "warn", fmt.Sprintf("raise the limit to %d or more (LimitNOFILE= in a systemd unit)", lowFiles)
+		d.Status, d.Advice = "warn",
+			fmt.Sprintf("raise the limit to %d or more (LimitNOFILE= in a systemd unit)", lowFiles)
 	}
 	return d
 }

@@ -25,16 +25,19 @@ func checkHome(home string) ([]finding, *config.Loaded) {
 		return []finding{failed("config", err, "")}, nil
 	}
 	c := loaded.Config
-	findings := []finding{{Check: "config", Status: "ok", Detail: loaded.File + " is valid; the settings in effect follow below"}}
+	findings := []finding{{Check: "config", Status: "ok",
+		Detail: loaded.File + " is valid; the settings in effect follow below"}}
 	for _, w := range loaded.Warnings {
 		findings = append(findings, finding{"config", "warn", w, "unset it, or correct its name"})
 	}
 	genesis, err := readGenesis(c.Path(c.Node.Genesis))
 	if err != nil {
-		findings = append(findings, failed("genesis", err, "put the network's genesis file there, or set node.genesis"))
+		findings = append(findings,
+			failed("genesis", err, "put the network's genesis file there, or set node.genesis"))
 	} else {
 		findings = append(findings, finding{Check: "genesis", Status: "ok",
-			Detail: fmt.Sprintf("%s: chain %s, network %s, a committee of %d", c.Path(c.Node.Genesis), genesis.ChainID, genesis.Network(), len(genesis.Members))})
+			Detail: fmt.Sprintf("%s: chain %s, network %s, a committee of %d",
+				c.Path(c.Node.Genesis), genesis.ChainID, genesis.Network(), len(genesis.Members))})
 	}
 	findings = append(findings, checkKeys(c, genesis)...)
 	findings = append(findings, checkPassword(c))
@@ -54,15 +57,19 @@ func checkKeys(c *config.Config, genesis *ledger.Genesis) []finding {
 	for _, want := range []struct {
 		file string
 		kind keys.Kind
-	}{{node.BLSKeyFile, keys.BLS}, {node.TransportKeyFile, keys.Ed25519}, {node.ConsensusKeyFile, keys.Ed25519}} {
+	}{{node.BLSKeyFile, keys.BLS}, {node.TransportKeyFile, keys.Ed25519},
+		{node.ConsensusKeyFile, keys.Ed25519}} {
 		info, err := keys.Inspect(filepath.Join(dir, want.file))
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			findings = append(findings, failed("keys", err, "bring back the key from where you keep it; a new home with new keys is made by: waybill init"))
+			findings = append(findings, failed("keys", err, "bring back the key from where you "+
+				"keep it; a new home with new keys is made by: waybill init"))
 		case err != nil:
 			findings = append(findings, failed("keys", err, ""))
 		case info.Kind != want.kind:
-			findings = append(findings, failed("keys", fmt.Errorf("%s holds a %s key, not %s", info.File, info.Kind, want.kind), ""))
+			findings = append(findings,
+				failed("keys", fmt.Errorf("%s holds a %s key, not %s", info.File, info.Kind,
+					want.kind), ""))
 		default:
 			public[want.file] = info.PublicKey
 		}
@@ -72,28 +79,37 @@ func checkKeys(c *config.Config, genesis *ledger.Genesis) []finding {
 	}
 	findings = append(findings, keysMatch(dir, public, genesis))
 	if owner := filepath.Join(dir, testnet.OwnerKeyFile); exists(owner) {
-		findings = append(findings, finding{"keys", "warn", owner + " is here, and the node does not need it", "move the owner's key somewhere safer: it spends what the node earns"})
+		findings = append(findings,
+			finding{"keys", "warn", owner + " is here, and the node does not need it",
+				"move the owner's key somewhere safer: it spends what the node earns"})
 	}
 	return findings
 }
 
 func keysMatch(dir string, public map[string]string, genesis *ledger.Genesis) finding {
 	if genesis == nil {
-		return finding{Check: "keys", Status: "ok", Detail: dir + ": all three are there; without a genesis file they are not compared"}
+		return finding{Check: "keys", Status: "ok",
+			Detail: dir + ": all three are there; without a genesis file they are not compared"}
 	}
 	for i := range genesis.Members {
 		m := &genesis.Members[i]
 		if m.TransportKey.String() != public[node.TransportKeyFile] {
 			continue
 		}
-		for file, key := range map[string]string{node.BLSKeyFile: m.BLSKey.String(), node.ConsensusKeyFile: m.ConsensusKey.String()} {
+		for file, key := range map[string]string{node.BLSKeyFile: m.BLSKey.String(),
+			node.ConsensusKeyFile: m.ConsensusKey.String()} {
 			if public[file] != key {
-				return failed("keys", fmt.Errorf("%s is not the key that the genesis file has for member %d", filepath.Join(dir, file), i), "all keys of a home belong together: bring back the right one")
+				return failed("keys",
+					fmt.Errorf("%s is not the key that the genesis file has for member %d",
+						filepath.Join(dir, file), i),
+					"all keys of a home belong together: bring back the right one")
 			}
 		}
-		return finding{Check: "keys", Status: "ok", Detail: fmt.Sprintf("%s: those of committee member %d", dir, i)}
+		return finding{Check: "keys", Status: "ok",
+			Detail: fmt.Sprintf("%s: those of committee member %d", dir, i)}
 	}
-	return finding{Check: "keys", Status: "ok", Detail: dir + ": all three are there; they are of no committee member, so the node follows the chain and must be registered to serve"}
+	return finding{Check: "keys", Status: "ok", Detail: dir + ": all three are there; they are " +
+		"of no committee member, so the node follows the chain and must be registered to serve"}
 }
 
 func exists(file string) bool {
@@ -113,7 +129,8 @@ func checkPassword(c *config.Config) finding {
 	case inEnv:
 		return finding{Check: "password", Status: "ok", Detail: "from " + keys.PasswordEnv}
 	}
-	return finding{"password", "warn", "no node.password_file and no " + keys.PasswordEnv, "the node asks on its terminal, and starts nowhere else"}
+	return finding{"password", "warn", "no node.password_file and no " + keys.PasswordEnv,
+		"the node asks on its terminal, and starts nowhere else"}
 }
 
 // checkStore asks who holds the database's lock instead of opening it, and returns the process when
@@ -133,9 +150,12 @@ func checkStore(c *config.Config) (finding, int) {
 		return failed("store", fmt.Errorf("%s: %w", f.Name(), err), ""), 0
 	}
 	if lock.Type != unix.F_UNLCK {
-		return finding{Check: "store", Status: "ok", Detail: fmt.Sprintf("%s is in use by process %d: the node runs", dir, lock.Pid)}, int(lock.Pid)
+		return finding{Check: "store", Status: "ok",
+				Detail: fmt.Sprintf("%s is in use by process %d: the node runs", dir, lock.Pid)},
+			int(lock.Pid)
 	}
-	return finding{Check: "store", Status: "ok", Detail: dir + " is there and no process holds it; only a start opens and checks it"}, 0
+	return finding{Check: "store", Status: "ok",
+		Detail: dir + " is there and no process holds it; only a start opens and checks it"}, 0
 }
 
 // checkPorts tries to listen where the node would.
@@ -143,7 +163,8 @@ func checkPorts(c *config.Config, pid int) []finding {
 	var findings []finding
 	var free, taken []string
 	for _, l := range []struct{ setting, address string }{
-		{"ingest.listen", c.Ingest.Listen}, {"peer.listen", c.Peer.Listen}, {"consensus.listen", c.Consensus.Listen}, {"operator.listen", c.Operator.Listen},
+		{"ingest.listen", c.Ingest.Listen}, {"peer.listen", c.Peer.Listen},
+		{"consensus.listen", c.Consensus.Listen}, {"operator.listen", c.Operator.Listen},
 	} {
 		if l.address == "" {
 			continue
@@ -156,17 +177,23 @@ func checkPorts(c *config.Config, pid int) []finding {
 		case errors.Is(err, unix.EADDRINUSE) && pid != 0:
 			taken = append(taken, l.address)
 		default:
-			findings = append(findings, failed("ports", fmt.Errorf("%s: %w", l.setting, err), "end what listens there, or change the setting"))
+			findings = append(findings, failed("ports", fmt.Errorf("%s: %w", l.setting, err),
+				"end what listens there, or change the setting"))
 		}
 	}
 	if len(taken) > 0 {
-		findings = append(findings, finding{Check: "ports", Status: "ok", Detail: strings.Join(taken, ", ") + " in use, as they should while the node runs"})
+		findings = append(findings,
+			finding{Check: "ports", Status: "ok",
+				Detail: strings.Join(taken, ", ") + " in use, as they should while the node runs"})
 	}
 	if len(free) > 0 && pid == 0 {
-		findings = append(findings, finding{Check: "ports", Status: "ok", Detail: strings.Join(free, ", ") + " are free"})
+		findings = append(findings,
+			finding{Check: "ports", Status: "ok", Detail: strings.Join(free, ", ") + " are free"})
 	}
 	if len(free) > 0 && pid != 0 {
-		findings = append(findings, finding{"ports", "warn", strings.Join(free, ", ") + " are free although the node runs", "it was started with other settings, or has no use for them"})
+		findings = append(findings,
+			finding{"ports", "warn", strings.Join(free, ", ") + " are free although the node runs",
+				"it was started with other settings, or has no use for them"})
 	}
 	return findings
 }

@@ -18,35 +18,48 @@ import (
 )
 
 func newExport() *cobra.Command {
-	return group("export", "Get proofs out of a node, as files that 'waybill verify' checks offline", "",
-		exportCommand("ack NODE EPOCH WINDOW CLIENT SEQ", "The proof that an ack is in a certified rollup", 5,
+	return group("export",
+		"Get proofs out of a node, as files that 'waybill verify' checks offline", "",
+		exportCommand("ack NODE EPOCH WINDOW CLIENT SEQ",
+			"The proof that an ack is in a certified rollup", 5,
 			func(ctx context.Context, c *client.Client, n []uint32) (*api.ExportResponse, error) {
-				return client.Call(ctx, c.Ledger().ExportAck, &api.ExportAckRequest{Node: n[0], Epoch: n[1], Window: n[2], Client: n[3], Seq: n[4]})
+				return client.Call(ctx, c.Ledger().ExportAck,
+					&api.ExportAckRequest{Node: n[0], Epoch: n[1], Window: n[2], Client: n[3],
+						Seq: n[4]})
 			}),
 		exportRollup(),
 		exportCommand("settlement EPOCH", "The certified settlement of an epoch", 1,
 			func(ctx context.Context, c *client.Client, n []uint32) (*api.ExportResponse, error) {
-				return client.Call(ctx, c.Ledger().ExportSettlement, &api.ExportSettlementRequest{Epoch: n[0]})
+				return client.Call(ctx, c.Ledger().ExportSettlement,
+					&api.ExportSettlementRequest{Epoch: n[0]})
 			}),
 	)
 }
 
 func exportRollup() *cobra.Command {
 	var rung uint32
-	cmd := exportCommand("rollup NODE EPOCH WINDOW", "A certified rollup with everything needed to recompute it", 3,
+	cmd := exportCommand("rollup NODE EPOCH WINDOW",
+		"A certified rollup with everything needed to recompute it", 3,
 		func(ctx context.Context, c *client.Client, n []uint32) (*api.ExportResponse, error) {
-			return client.Call(ctx, c.Ledger().ExportRollup, &api.ExportRollupRequest{Node: n[0], Epoch: n[1], Window: n[2], Rung: rung})
+			return client.Call(ctx, c.Ledger().ExportRollup,
+				&api.ExportRollupRequest{Node: n[0], Epoch: n[1], Window: n[2], Rung: rung})
 		})
-	cmd.Flags().Uint32Var(&rung, "rung", 0, "evidence: 2 with co-signed statements, 3 with proofs of them (default: the best that the node keeps)")
+	cmd.Flags().Uint32Var(&rung, "rung", 0, "evidence: 2 with co-signed statements, 3 with "+
+		"proofs of them (default: the best that the node keeps)")
 	return cmd
 }
 
-func exportCommand(use, short string, numbers int, get func(context.Context, *client.Client, []uint32) (*api.ExportResponse, error)) *cobra.Command {
-	cmd := &cobra.Command{Use: use, Short: short, Args: exactly(numbers, use[strings.Index(use, " ")+1:]+", as numbers")}
+func exportCommand(use, short string, numbers int,
+	get func(context.Context, *client.Client, []uint32) (*api.ExportResponse, error),
+) *cobra.Command {
+	cmd := &cobra.Command{Use: use, Short: short,
+		Args: exactly(numbers, use[strings.Index(use, " ")+1:]+", as numbers")}
 	with := nodeFlag(cmd)
-	asJSON := cmd.Flags().Bool("json", false, "write a JSON rendering for people instead of the file that verify checks")
+	asJSON := cmd.Flags().Bool("json", false,
+		"write a JSON rendering for people instead of the file that verify checks")
 	var out string
-	cmd.Flags().StringVarP(&out, "out", "o", "", "write to this `file` (default: standard output, unless that is a terminal)")
+	cmd.Flags().StringVarP(&out, "out", "o", "",
+		"write to this `file` (default: standard output, unless that is a terminal)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		n := make([]uint32, numbers)
 		for i, a := range args {
@@ -56,7 +69,8 @@ func exportCommand(use, short string, numbers int, get func(context.Context, *cl
 			}
 			n[i] = uint32(v)
 		}
-		if f, ok := cmd.OutOrStdout().(*os.File); ok && out == "" && !*asJSON && term.IsTerminal(int(f.Fd())) {
+		if f, ok := cmd.OutOrStdout().(*os.File); ok && out == "" && !*asJSON &&
+			term.IsTerminal(int(f.Fd())) {
 			return usagef("the file is binary: name one with --out, or ask for --json")
 		}
 		return with(cmd.Context(), func(ctx context.Context, c *client.Client) error {

@@ -24,10 +24,12 @@ func newInit() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "init --home FOLDER",
 		Short: "Write a new node's home: configuration and keys",
-		Long: `Writes a commented configuration file and four keystores: the node's BLS key, its transport and consensus keys, and
-the key of its owner's account. Prints the entry by which a genesis file names this node.
+		Long: `Writes a commented configuration file and four keystores: the node's BLS key, its
+transport and consensus keys, and the key of its owner's account. Prints the entry
+by which a genesis file names this node.
 
-The owner's key receives the rewards and is not needed to run the node: move it somewhere safer.`,
+The owner's key receives the rewards and is not needed to run the node: move it
+somewhere safer.`,
 		Args: noArgs,
 	}
 	password := passwordFlag(cmd, "the node's keys", true)
@@ -57,10 +59,14 @@ The owner's key receives the rewards and is not needed to run the node: move it 
 		if err := errors.Join(config.WriteFile(f, c), f.Sync(), f.Close()); err != nil {
 			return err
 		}
-		member.PeerAddress, member.P2PAddress, member.Stake = "HOST:7401", "HOST:7402", testnet.Stake
+		member.PeerAddress, member.P2PAddress, member.Stake = "HOST:7401", "HOST:7402",
+			testnet.Stake
 		out := cmd.OutOrStdout()
 		if !*asJSON {
-			fmt.Fprintf(out, "Wrote %s and four keys.\nNext: put the network's genesis file into %s, or make one with this committee entry (with your HOST and stake):\n\n", file, home)
+			fmt.Fprintf(out,
+				"Wrote %s and four keys.\nNext: put the network's genesis file into %s, "+
+					"or make one with this committee entry (with your HOST and stake):\n\n",
+				file, home)
 		}
 		return printJSON(out, member)
 	}
@@ -75,7 +81,8 @@ func writeKeys(dir string, pass []byte) (*ledger.Member, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := keys.CreateBLS(filepath.Join(dir, node.BLSKeyFile), sk, pass, keys.Template{Role: "node"}); err != nil {
+	if err := keys.CreateBLS(filepath.Join(dir, node.BLSKeyFile), sk, pass,
+		keys.Template{Role: "node"}); err != nil {
 		return nil, err
 	}
 	proof := bls.Prove(sk)
@@ -92,7 +99,8 @@ func writeKeys(dir string, pass []byte) (*ledger.Member, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := keys.CreateEd25519(filepath.Join(dir, k.file), key, pass, keys.Template{Role: k.role}); err != nil {
+		if err := keys.CreateEd25519(filepath.Join(dir, k.file), key, pass,
+			keys.Template{Role: k.role}); err != nil {
 			return nil, err
 		}
 		*k.public = ledger.Key(pub)

@@ -18,8 +18,10 @@ import (
 )
 
 func newKeys() *cobra.Command {
-	return group("keys", "Make, derive and list keystores", `Keys are kept in EIP-2335 keystores, one file a key, encrypted under a password that comes from --password-file, from
-the environment variable `+keys.PasswordEnv+`, or from a prompt, in this order. Files are never overwritten.`,
+	return group("keys", "Make, derive and list keystores",
+		`Keys are kept in EIP-2335 keystores, one file a key, encrypted under a password that
+comes from --password-file, from the environment variable`+keys.PasswordEnv+`,
+or from a prompt, in this order. Files are never overwritten.`,
 		newKeysNew(), newKeysDerive(), newKeysList(), newKeysShow())
 }
 
@@ -28,7 +30,8 @@ func passwordFlag(cmd *cobra.Command, what string, confirm bool) func() ([]byte,
 	var file string
 	cmd.Flags().StringVar(&file, "password-file", "", "read the password from this `file`")
 	return func() ([]byte, error) {
-		return keys.PasswordSource{File: file, Env: os.Environ(), Terminal: os.Stdin, Prompt: cmd.ErrOrStderr(), What: what, Confirm: confirm}.Password()
+		return keys.PasswordSource{File: file, Env: os.Environ(), Terminal: os.Stdin,
+			Prompt: cmd.ErrOrStderr(), What: what, Confirm: confirm}.Password()
 	}
 }
 
@@ -36,15 +39,18 @@ func newKeysNew() *cobra.Command {
 	var kind, role string
 	var light bool
 	cmd := &cobra.Command{
-		Use:     "new FILE",
-		Short:   "Make a key and write its keystore",
-		Example: "  waybill keys new --kind ed25519 --role payer payer.json\n  waybill keys new --kind bls12-381 --role client client.json",
-		Args:    exactly(1, "the keystore's file name"),
+		Use:   "new FILE",
+		Short: "Make a key and write its keystore",
+		Example: `  waybill keys new --kind ed25519 --role payer payer.json
+  waybill keys new --kind bls12-381 --role client client.json`,
+		Args: exactly(1, "the keystore's file name"),
 	}
 	password := passwordFlag(cmd, "the new key", true)
-	cmd.Flags().StringVar(&kind, "kind", string(keys.Ed25519), "ed25519 (accounts, transport) or bls12-381 (nodes, clients)")
+	cmd.Flags().StringVar(&kind, "kind", string(keys.Ed25519),
+		"ed25519 (accounts, transport) or bls12-381 (nodes, clients)")
 	cmd.Flags().StringVar(&role, "role", "", "what the key is for, kept in the file in clear")
-	cmd.Flags().BoolVar(&light, "light", false, "derive the encryption key with PBKDF2 instead of scrypt: faster, weaker against guessing")
+	cmd.Flags().BoolVar(&light, "light", false,
+		"derive the encryption key with PBKDF2 instead of scrypt: faster, weaker against guessing")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if kind != string(keys.Ed25519) && kind != string(keys.BLS) {
@@ -86,8 +92,10 @@ func newKeysDerive() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "derive --seed-file FILE --dir FOLDER",
 		Short: "Derive many client keys from one seed (EIP-2333)",
-		Long: `Derives the keys ` + string(keys.Clients) + `/i from a seed of 32 or more bytes in hexadecimal and writes a keystore for each. The
-same seed gives the same keys again. With no --seed-file a seed is drawn, and written to seed.hex in the folder.`,
+		Long: `Derives the keys ` + string(keys.Clients) + `/i from a seed of
+32 or more bytes in hexadecimal and writes a keystore for each. The same seed gives
+the same keys again. With no --seed-file a seed is drawn, and written to seed.hex in
+the folder.`,
 		Args: noArgs,
 	}
 	password := passwordFlag(cmd, "the derived keys", true)
@@ -101,7 +109,8 @@ same seed gives the same keys again. With no --seed-file a seed is drawn, and wr
 			return usagef("--dir is required")
 		}
 		if count == 0 || count > 10000 || uint64(first)+uint64(count) > 1<<32 {
-			return usagef("--count %d --first %d: between 1 and 10000 keys with indices below 2^32", count, first)
+			return usagef("--count %d --first %d: between 1 and 10000 keys with indices below 2^32",
+				count, first)
 		}
 		pass, err := password()
 		if err != nil {
@@ -148,7 +157,8 @@ func seedFrom(file, dir string) ([]byte, error) {
 	name := filepath.Join(dir, "seed.hex")
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("%s is there already: go on from it with --seed-file %s --first N", name, name)
+		return nil, fmt.Errorf("%s is there already: go on from it with --seed-file %s --first N",
+			name, name)
 	}
 	if err != nil {
 		return nil, err
@@ -161,7 +171,8 @@ func seedFrom(file, dir string) ([]byte, error) {
 }
 
 func newKeysList() *cobra.Command {
-	cmd := &cobra.Command{Use: "list FOLDER", Short: "List the keystores of a folder", Args: exactly(1, "a folder")}
+	cmd := &cobra.Command{Use: "list FOLDER", Short: "List the keystores of a folder",
+		Args: exactly(1, "a folder")}
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		infos, err := keys.List(args[0])
@@ -178,9 +189,12 @@ func newKeysList() *cobra.Command {
 }
 
 func newKeysShow() *cobra.Command {
-	cmd := &cobra.Command{Use: "show FILE...", Short: "Show the public part of keystores", Args: atLeastOne("one or more keystores")}
+	cmd := &cobra.Command{Use: "show FILE...", Short: "Show the public part of keystores",
+		Args: atLeastOne("one or more keystores")}
 	asJSON := jsonFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error { return showKeys(cmd, *asJSON, args...) }
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return showKeys(cmd, *asJSON, args...)
+	}
 	return cmd
 }
 
@@ -199,11 +213,13 @@ func showKeys(cmd *cobra.Command, asJSON bool, files ...string) error {
 // printKeys shows a single key in full, and of several keys what tells them apart.
 func printKeys(cmd *cobra.Command, asJSON bool, infos []*keys.Info) error {
 	if asJSON {
-		return printJSON(cmd.OutOrStdout(), slices.Concat([]*keys.Info{}, infos)) // none: [] and not null
+		// none: [] and not null
+		return printJSON(cmd.OutOrStdout(), slices.Concat([]*keys.Info{}, infos))
 	}
 	if len(infos) == 1 {
 		k := infos[0]
-		text.Pairs(cmd.OutOrStdout(), "file", k.File, "kind", string(k.Kind), "role", k.Role, "public key", k.PublicKey)
+		text.Pairs(cmd.OutOrStdout(), "file", k.File, "kind", string(k.Kind), "role", k.Role,
+			"public key", k.PublicKey)
 		return nil
 	}
 	rows := make([][]string, len(infos))

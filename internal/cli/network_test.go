@@ -35,11 +35,13 @@ func newNetwork(t *testing.T, epoch string) *network {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "net")
 	var info testnetInfo
-	if err := json.Unmarshal([]byte(must(t, "testnet", "--dir", dir, "--nodes", "1", "--base-port", "0", "--epoch", epoch, "--grace", "1", "--json")), &info); err != nil {
+	if err := json.Unmarshal([]byte(must(t, "testnet", "--dir", dir, "--nodes", "1", "--base-port",
+		"0", "--epoch", epoch, "--grace", "1", "--json")), &info); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("WAYBILL_PASSWORD", strings.TrimSpace(read(t, filepath.Join(dir, "password"))))
-	return &network{dir, info.Nodes[0].Home, info.Nodes[0].Ingest, info.Genesis, info.Treasury, publicKey(t, info.Treasury)}
+	return &network{dir, info.Nodes[0].Home, info.Nodes[0].Ingest, info.Genesis, info.Treasury,
+		publicKey(t, info.Treasury)}
 }
 
 // start runs the node until the returned function is called, which checks that it ends well.
@@ -88,7 +90,8 @@ func TestOperator(t *testing.T) {
 	stop := n.start(t)
 	defer func() { stop() }()
 
-	if out := must(t, with("status")...); !strings.Contains(out, "yes, takes acks") || !strings.Contains(out, "refused a second in the last") {
+	if out := must(t, with("status")...); !strings.Contains(out, "yes, takes acks") ||
+		!strings.Contains(out, "refused a second in the last") {
 		t.Error(out)
 	}
 	payer := filepath.Join(n.dir, "payer.json")
@@ -96,21 +99,26 @@ func TestOperator(t *testing.T) {
 	key := publicKey(t, payer)
 	fails(t, 1, "has no account yet", with("tx", "transfer", key, "1", "--key", payer)...)
 	must(t, with("tx", "deposit", key, "5", "--key", n.treasury)...)
-	fails(t, 1, "the ledger refuses the transaction: insufficient_balance", with("tx", "transfer", n.account, "6", "--key", payer)...)
+	fails(t, 1, "the ledger refuses the transaction: insufficient_balance",
+		with("tx", "transfer", n.account, "6", "--key", payer)...)
 	file := filepath.Join(n.dir, "transfer.hex")
 	must(t, with("tx", "transfer", n.account, "1", "--key", payer, "--out", file)...)
 	must(t, with("tx", "send", file)...)
 	fails(t, 1, "bad_nonce", with("tx", "send", file)...)
-	fails(t, 1, "does not answer: connection refused", "tx", "send", file, "--node", "http://127.0.0.1:1")
-	if out := must(t, with("tx", "register-service", "byte", "--key", payer)...); !strings.Contains(out, "service 0: byte") {
+	fails(t, 1, "does not answer: connection refused", "tx", "send", file, "--node",
+		"http://127.0.0.1:1")
+	out := must(t, with("tx", "register-service", "byte", "--key", payer)...)
+	if !strings.Contains(out, "service 0: byte") {
 		t.Error(out)
 	}
-	if out := must(t, with("tx", "register-service", "minute", "--json", "--key", payer)...); !strings.Contains(out, `"index": 1,`) {
+	if out := must(t, with("tx", "register-service", "minute", "--json", "--key",
+		payer)...); !strings.Contains(out, `"index": 1,`) {
 		t.Error(out)
 	}
 	client := filepath.Join(n.dir, "client.json")
 	must(t, "keys", "new", "--light", "--kind", "bls12-381", client)
-	if out := must(t, with("tx", "register-clients", client, "--key", payer)...); !strings.Contains(out, "client 0: ") {
+	out = must(t, with("tx", "register-clients", client, "--key", payer)...)
+	if !strings.Contains(out, "client 0: ") {
 		t.Error(out)
 	}
 	fails(t, 1, "key_taken", with("tx", "register-clients", client, "--key", payer)...)
@@ -119,14 +127,17 @@ func TestOperator(t *testing.T) {
 
 	seed := write(t, filepath.Join(n.dir, "seed.hex"), strings.Repeat("5a", 32))
 	var done mainjob.Delivered
-	args := with("replay", "--genesis", n.genesis, "--treasury", n.treasury, "--seed-file", seed, "--requests", "40", "--json")
+	args := with("replay", "--genesis", n.genesis, "--treasury", n.treasury, "--seed-file", seed,
+		"--requests", "40", "--json")
 	for range 2 { // the second run finds its parties registered, and its acks are others
-		if err := json.Unmarshal([]byte(must(t, args...)), &done); err != nil || done.Accepted != 40 {
+		if err := json.Unmarshal([]byte(must(t, args...)), &done); err != nil ||
+			done.Accepted != 40 {
 			t.Fatalf("%+v, %v", done, err)
 		}
 	}
 	stop()
-	stop = n.start(t, "--set", "pipeline.window_age=1s", "--set", "pipeline.grace=100ms") // what was accepted is there again
+	// what was accepted is there again
+	stop = n.start(t, "--set", "pipeline.window_age=1s", "--set", "pipeline.grace=100ms")
 	epoch := n.awaitSettled(t, 80)
 
 	dir := t.TempDir()
@@ -142,7 +153,8 @@ func (n *network) awaitSettled(t *testing.T, want uint64) (epoch uint32) {
 	t.Helper()
 	for deadline := time.Now().Add(40 * time.Second); ; time.Sleep(200 * time.Millisecond) {
 		var s nodeStatus
-		if err := json.Unmarshal([]byte(must(t, "status", "--json", "--node", n.url)), &s); err != nil {
+		if err := json.Unmarshal([]byte(must(t, "status", "--json", "--node", n.url)),
+			&s); err != nil {
 			t.Fatal(err)
 		}
 		var acks uint64
@@ -164,25 +176,30 @@ func (n *network) awaitSettled(t *testing.T, want uint64) (epoch uint32) {
 func (n *network) verify(t *testing.T, good string) {
 	t.Helper()
 	check := []string{"verify", "--genesis", n.genesis}
-	if out := must(t, append(check, good)...); !strings.Contains(out, "settlement.wbx: holds: ") || strings.Count(out, "\n") != 3 {
+	if out := must(t, append(check, good)...); !strings.Contains(out, "settlement.wbx: holds: ") ||
+		strings.Count(out, "\n") != 3 {
 		t.Error(out)
 	}
 	file := []byte(read(t, good))
 	for _, at := range []int{0, 9, len(file) / 2, len(file) - 1} {
 		mutated := bytes.Clone(file)
 		mutated[at] ^= 1
-		fails(t, 1, "DOES NOT HOLD", append(check, write(t, filepath.Join(t.TempDir(), "mutated.wbx"), string(mutated)))...)
+		fails(t, 1, "DOES NOT HOLD",
+			append(check, write(t, filepath.Join(t.TempDir(), "mutated.wbx"), string(mutated)))...)
 	}
-	fails(t, 1, "DOES NOT HOLD", append(check, write(t, filepath.Join(t.TempDir(), "short.wbx"), string(file[:20])))...)
+	fails(t, 1, "DOES NOT HOLD",
+		append(check, write(t, filepath.Join(t.TempDir(), "short.wbx"), string(file[:20])))...)
 	fails(t, 1, "cannot be read: no such file", append(check, good, good+".nosuch")...)
 	var verdicts []judged
 	code, out, _ := cli(t, append(check, "--json", good, n.genesis)...)
-	if err := json.Unmarshal([]byte(out), &verdicts); err != nil || code != 1 || len(verdicts) != 2 || !verdicts[0].Holds || verdicts[1].Holds {
+	if err := json.Unmarshal([]byte(out), &verdicts); err != nil || code != 1 ||
+		len(verdicts) != 2 || !verdicts[0].Holds || verdicts[1].Holds {
 		t.Errorf("exit code %d, %+v, %v", code, verdicts, err)
 	}
 	other := filepath.Join(t.TempDir(), "other")
 	must(t, "testnet", "--dir", other, "--nodes", "1")
-	fails(t, 1, "another network", "verify", "--genesis", filepath.Join(other, "genesis.json"), good)
+	fails(t, 1, "another network", "verify", "--genesis", filepath.Join(other, "genesis.json"),
+		good)
 	fails(t, 1, "genesis file", "verify", "--genesis", good, good)
 }
 
@@ -194,7 +211,8 @@ func TestDoctorHome(t *testing.T) {
 		return filepath.Join(append([]string{dir, fmt.Sprintf("node%d", i)}, parts...)...)
 	}
 	var d diagnosis
-	if err := json.Unmarshal([]byte(must(t, "doctor", "--home", home(0), "--json")), &d); err != nil {
+	if err := json.Unmarshal([]byte(must(t, "doctor", "--home", home(0), "--json")),
+		&d); err != nil {
 		t.Fatal(err)
 	}
 	if len(d.Settings) != len(config.Fields()) {
@@ -202,7 +220,8 @@ func TestDoctorHome(t *testing.T) {
 	}
 	t.Setenv("WAYBILL_LOG_LEVEL", "debug")
 	out := must(t, "doctor", "--home", home(0))
-	for _, want := range []string{"those of committee member 0", "is made at the first start", "are free", "WAYBILL_LOG_LEVEL\n"} {
+	for _, want := range []string{"those of committee member 0", "is made at the first start",
+		"are free", "WAYBILL_LOG_LEVEL\n"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("doctor does not say %q:\n%s", want, out)
 		}
@@ -223,8 +242,10 @@ func TestDoctorHome(t *testing.T) {
 	while(home(0, "config.toml"), "[log\n", "config.toml:1")
 	while(filepath.Join(dir, "genesis.json"), "{}", "genesis.json: ")
 	while(home(0, "keys", "bls.json"), "{}", "bls.json: ")
-	while(home(0, "keys", "bls.json"), read(t, home(1, "keys", "bls.json")), "is not the key that the genesis file has for member 0")
-	while(home(0, "keys", "consensus.json"), read(t, home(1, "keys", "bls.json")), "holds a bls12-381 key, not ed25519")
+	while(home(0, "keys", "bls.json"), read(t, home(1, "keys", "bls.json")),
+		"is not the key that the genesis file has for member 0")
+	while(home(0, "keys", "consensus.json"), read(t, home(1, "keys", "bls.json")),
+		"holds a bls12-381 key, not ed25519")
 	while(filepath.Join(dir, "password"), "", "the file is empty")
 	if err := os.Chmod(home(0, "keys", "transport.json"), 0o644); err != nil {
 		t.Fatal(err)
@@ -270,7 +291,8 @@ func TestStartRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	for _, setting := range []string{"consensus.listen", "peer.listen", "ingest.listen", "operator.listen"} {
+	for _, setting := range []string{"consensus.listen", "peer.listen", "ingest.listen",
+		"operator.listen"} {
 		start(setting+": ", "--set", setting+"="+taken.Addr().String())
 	}
 	fails(t, 1, "no node lives in", "start", "--home", n.dir)
@@ -280,10 +302,12 @@ func TestInit(t *testing.T) {
 	t.Setenv("WAYBILL_PASSWORD", "secret")
 	home := filepath.Join(t.TempDir(), "home")
 	var member map[string]any
-	if err := json.Unmarshal([]byte(must(t, "init", "--home", home, "--json")), &member); err != nil {
+	if err := json.Unmarshal([]byte(must(t, "init", "--home", home, "--json")),
+		&member); err != nil {
 		t.Fatal(err)
 	}
-	if got := publicKey(t, filepath.Join(home, "keys", "transport.json")); member["transport_key"] != got {
+	if got := publicKey(t,
+		filepath.Join(home, "keys", "transport.json")); member["transport_key"] != got {
 		t.Errorf("init prints %v, the keystore holds %s", member["transport_key"], got)
 	}
 	fails(t, 1, "has been initialised", "init", "--home", home)
@@ -300,7 +324,8 @@ func TestDevnetJob(t *testing.T) {
 		mainjob.Result
 		Verified []judged `json:"verified"`
 	}
-	out := must(t, "devnet", "--job", "--requests", "120", "--epoch", "4", "--grace", "1", "--exports", exports, "--json")
+	out := must(t, "devnet", "--job", "--requests", "120", "--epoch", "4", "--grace", "1",
+		"--exports", exports, "--json")
 	if err := json.Unmarshal([]byte(out), &decoded); err != nil {
 		t.Fatal(err)
 	}
@@ -314,14 +339,19 @@ func TestDevnetJob(t *testing.T) {
 		t.Errorf("%+v, %v", result, err)
 	}
 	files, err := filepath.Glob(filepath.Join(exports, "*.wbx"))
-	if err != nil || len(files) < 5 || !slices.Contains(files, filepath.Join(exports, "proof.wbx")) {
+	if err != nil || len(files) < 5 ||
+		!slices.Contains(files, filepath.Join(exports, "proof.wbx")) {
 		t.Fatal(files, err)
 	}
-	must(t, append([]string{"verify", "--genesis", filepath.Join(exports, "genesis.json")}, files...)...)
+	must(t, append([]string{"verify", "--genesis", filepath.Join(exports, "genesis.json")},
+		files...)...)
 	var text bytes.Buffer
 	result.Print(&text)
-	for _, want := range []string{"120 received = 120 accepted + 0 refused; 120 accepted = 120 settled + 0 pending", "ack.wbx: holds: ",
-		fmt.Sprintf("Acks by rung: %d verified one by one (1) + %d under statements that their clients co-signed (2) + %d under proofs",
+	for _, want := range []string{
+		"120 received = 120 accepted + 0 refused; 120 accepted = 120 settled + 0 pending",
+		"ack.wbx: holds: ",
+		fmt.Sprintf("Acks by rung: %d verified one by one (1) + %d under statements that their "+
+			"clients co-signed (2) + %d under proofs",
 			result.Rungs.Acks, result.Rungs.Statements, result.Rungs.Proofs)} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("%q is missing in %s", want, &text)

@@ -17,7 +17,8 @@ type entry struct {
 }
 
 // registered returns what an executed registration created; other transactions create nothing.
-func registered(ctx context.Context, c *client.Client, sender ledger.Key, b []byte) (entries []entry, err error) {
+func registered(ctx context.Context, c *client.Client, sender ledger.Key,
+	b []byte) (entries []entry, err error) {
 	tx, err := ledger.ParseTx(b)
 	if err != nil {
 		return nil, err
@@ -36,12 +37,14 @@ func registered(ctx context.Context, c *client.Client, sender ledger.Key, b []by
 			entries = append(entries, entry{"client", client.GetIndex(), req.Keys[i]})
 		}
 	case *ledger.ServiceRegistration:
-		owner, err := client.Call(ctx, c.Ledger().GetAccount, &api.GetAccountRequest{By: &api.GetAccountRequest_Key{Key: sender.String()}})
+		owner, err := client.Call(ctx, c.Ledger().GetAccount,
+			&api.GetAccountRequest{By: &api.GetAccountRequest_Key{Key: sender.String()}})
 		if err != nil {
 			return nil, err
 		}
 		for s, err := range pages(func(from uint32) ([]*api.Service, uint32, error) {
-			page, err := client.Call(ctx, c.Ledger().GetServices, &api.GetServicesRequest{From: from})
+			page, err := client.Call(ctx, c.Ledger().GetServices,
+				&api.GetServicesRequest{From: from})
 			return page.GetServices(), page.GetTotal(), err
 		}) {
 			if err != nil {
@@ -68,7 +71,9 @@ func registered(ctx context.Context, c *client.Client, sender ledger.Key, b []by
 }
 
 // pages yields the entries of a list that a node answers page by page.
-func pages[T any](page func(from uint32) (entries []T, total uint32, err error)) iter.Seq2[T, error] {
+func pages[T any](
+	page func(from uint32) (entries []T, total uint32, err error),
+) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for from := uint32(0); ; {
 			entries, total, err := page(from)

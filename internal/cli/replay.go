@@ -20,17 +20,20 @@ func newReplay() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "replay --genesis FILE --treasury FILE [LOG]",
 		Short: "Replay an access log against a running network",
-		Long: `Registers the parties of a log (payers, services, clients), has the clients sign an ack for every request, submits them to
-the nodes given, and prints what was accepted and refused. Without a log it generates requests; "-" is a log on
-standard input.
+		Long: `Registers the parties of a log (payers, services, clients), has the clients sign an
+ack for every request, submits them to the nodes given, and prints what was accepted
+and refused. Without a log it generates requests; "-" is a log on standard input.
 
-The log may be plain or compressed by gzip, in Common or Combined Log Format, with the virtual host before it
-(vhost_combined), or as JSON of Caddy or nginx. The format is told by content, or said by --format. Lines that are not of
-the format are skipped, counted and named; --dry-run shows all that without a network.
+The log may be plain or compressed by gzip, in Common or Combined Log Format, with
+the virtual host before it (vhost_combined), or as JSON of Caddy or nginx. The
+format is told by content, or said by --format. Lines that are not of the format are
+skipped, counted and named; --dry-run shows all that without a network.
 
-All parties' keys derive from one seed, so that a second run with the same --seed-file continues with the same parties.
-Without --seed-file a new seed is drawn.`,
-		Example: "  waybill replay --genesis net/genesis.json --treasury net/treasury.json --password-file net/password access.log.gz",
+All parties' keys derive from one seed, so that a second run with the same
+--seed-file continues with the same parties. Without --seed-file a new seed is
+drawn.`,
+		Example: "  waybill replay --genesis net/genesis.json --treasury net/treasury.json " +
+			"--password-file net/password access.log.gz",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return usagef("replay takes one log, got %d", len(args))
@@ -41,7 +44,8 @@ Without --seed-file a new seed is drawn.`,
 	asJSON := jsonFlag(cmd)
 	treasury := ed25519Flag(cmd, "treasury", "fund payers with the treasury's key")
 	fl := cmd.Flags()
-	fl.StringArrayVar(&nodes, "node", []string{defaultNode}, "`URL` of a serving node; may be repeated")
+	fl.StringArrayVar(&nodes, "node", []string{defaultNode},
+		"`URL` of a serving node; may be repeated")
 	fl.StringVarP(&genesisFile, "genesis", "g", "genesis.json", "the network's genesis `file`")
 	fl.StringVar(&seedFile, "seed-file", "", "`file` with 32 or more bytes in hexadecimal")
 	fl.StringVar(&deposit, "deposit", "1000", "`credits` for each new payer")
@@ -63,7 +67,8 @@ Without --seed-file a new seed is drawn.`,
 		if err != nil {
 			return err
 		}
-		cfg := replay.Config{Network: genesis.Network(), Nodes: nodes, Price: price, Seed: keys.NewSeed(), Rung1: f.rung1, Evidence: evidence}
+		cfg := replay.Config{Network: genesis.Network(), Nodes: nodes, Price: price,
+			Seed: keys.NewSeed(), Rung1: f.rung1, Evidence: evidence}
 		if cfg.Treasury, err = treasury(); err != nil {
 			return err
 		}
@@ -105,5 +110,6 @@ Without --seed-file a new seed is drawn.`,
 
 // rung1Flag leaves clients out of co-signing.
 func rung1Flag(cmd *cobra.Command, percent *int, otherwise int, when string) {
-	cmd.Flags().IntVar(percent, "rung1", otherwise, when+"`percentage` of the clients that do not co-sign their windows")
+	cmd.Flags().IntVar(percent, "rung1", otherwise,
+		when+"`percentage` of the clients that do not co-sign their windows")
 }

@@ -21,17 +21,22 @@ func newStart() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "start --home FOLDER",
 		Short: "Run the node in this folder until it is interrupted",
-		Long: `Runs a node. Settings come from, in this order: --set, the environment (WAYBILL_SECTION_KEY), the file
-config.toml in the home, defaults. 'waybill doctor --home FOLDER' shows them all, with where each came from.
+		Long: `Runs a node. Settings come from, in this order: --set, the environment
+(WAYBILL_SECTION_KEY), the file config.toml in the home, defaults. 'waybill doctor
+--home FOLDER' shows them all, with where each came from.
 
-On SIGINT or SIGTERM the node closes its doors, answers what it admitted, and exits; a second signal ends it at once. It
-may also be killed at any moment: whatever it answered 'accepted' is on disk, and the next start carries on with it.`,
-		Example: "  waybill start --home net/node0\n  waybill start --home net/node0 --set log.level=debug --set pipeline.window_age=5s",
-		Args:    noArgs,
+On SIGINT or SIGTERM the node closes its doors, answers what it admitted, and exits;
+a second signal ends it at once. It may also be killed at any moment: whatever it
+answered 'accepted' is on disk, and the next start carries on with it.`,
+		Example: `  waybill start --home net/node0
+  waybill start --home net/node0 --set log.level=debug --set pipeline.window_age=5s`,
+		Args: noArgs,
 	}
 	cmd.Flags().StringVar(&home, "home", ".", "the node's `folder`")
-	cmd.Flags().StringVar(&passwordFile, "password-file", "", "read the keystores' password from this `file`")
-	cmd.Flags().StringArrayVar(&set, "set", nil, "`section.key=value` that goes before environment and file")
+	cmd.Flags().StringVar(&passwordFile, "password-file", "",
+		"read the keystores' password from this `file`")
+	cmd.Flags().StringArrayVar(&set, "set", nil,
+		"`section.key=value` that goes before environment and file")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		loaded, err := loadConfig(home, set)
 		if err != nil {
@@ -47,13 +52,15 @@ may also be killed at any moment: whatever it answered 'accepted' is on disk, an
 		if passwordFile == "" {
 			passwordFile = loaded.Path(loaded.Node.PasswordFile)
 		}
-		password, err := keys.PasswordSource{File: passwordFile, Env: os.Environ(), Terminal: os.Stdin, Prompt: cmd.ErrOrStderr(), What: "the node's keys"}.Password()
+		password, err := keys.PasswordSource{File: passwordFile, Env: os.Environ(),
+			Terminal: os.Stdin, Prompt: cmd.ErrOrStderr(), What: "the node's keys"}.Password()
 		if err != nil {
 			return err
 		}
 		id, err := node.LoadIdentity(loaded.Config, password)
 		if err != nil {
-			return fmt.Errorf("%w ('waybill doctor --home %s' looks at everything that a start needs)", err, home)
+			return fmt.Errorf(
+				"%w ('waybill doctor --home %s' looks at everything that a start needs)", err, home)
 		}
 		n, err := node.Start(cmd.Context(), loaded.Config, id, log.With("name", loaded.Node.Name))
 		if err != nil {
@@ -92,7 +99,8 @@ func loadConfig(home string, set []string) (*config.Loaded, error) {
 	}
 	loaded, err := config.Load(filepath.Join(home, "config.toml"), os.Environ(), overrides)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("no node lives in %s (%w): write one with 'waybill init --home %s', or a whole network with 'waybill testnet'", home, err, home)
+		return nil, fmt.Errorf("no node lives in %s (%w): write one with 'waybill init --home "+
+			"%s', or a whole network with 'waybill testnet'", home, err, home)
 	}
 	return loaded, err
 }

@@ -31,9 +31,10 @@ func newStatus() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show what a node says about itself, its windows and the chain",
-		Long: `Asks a node for its snapshot and shows it: whether it is ready for acks, and if not, why; what became of the acks that it
-answered, in the last seconds and since it started; where its windows and rollups are; the chain, the committee and the disk. The dashboard
-(operator.listen) shows the same, live.`,
+		Long: `Asks a node for its snapshot and shows it: whether it is ready for acks, and if not,
+why; what became of the acks that it answered, in the last seconds and since it
+started; where its windows and rollups are; the chain, the committee and the disk.
+The dashboard (operator.listen) shows the same, live.`,
 		Args: noArgs,
 	}
 	with := nodeFlag(cmd)
@@ -61,7 +62,8 @@ func statusOf(ctx context.Context, c *client.Client) (*nodeStatus, error) {
 	}
 	s := &nodeStatus{Ready: true}
 	if err := json.Unmarshal([]byte(answer.DetailJson), &s.Snapshot); err != nil {
-		return nil, fmt.Errorf("the node's snapshot is not of this version (%s, this is %s): %w", answer.Version, telemetry.BuildInfo().Version, err)
+		return nil, fmt.Errorf("the node's snapshot is not of this version (%s, this is %s): %w",
+			answer.Version, telemetry.BuildInfo().Version, err)
 	}
 	s.Checks = telemetry.Checks(&s.Snapshot)
 	for _, check := range s.Checks {
@@ -77,16 +79,26 @@ func statusOf(ctx context.Context, c *client.Client) (*nodeStatus, error) {
 
 func (s *nodeStatus) print(w io.Writer) {
 	text.Pairs(w,
-		"node", fmt.Sprintf("%s, number %d, version %s, up %v", s.Node.Name, s.Node.Index, s.Build.Version, s.Taken.Sub(s.Started).Round(time.Second)),
+		"node", fmt.Sprintf("%s, number %d, version %s, up %v", s.Node.Name, s.Node.Index,
+			s.Build.Version, s.Taken.Sub(s.Started).Round(time.Second)),
 		"network", fmt.Sprintf("%s (%s)", s.Node.ChainID, s.Node.Network),
 		"ready", s.readiness(),
-		"chain", fmt.Sprintf("block %s, %v old, %.1f blocks a second, %s, %s waiting, application hash %s", text.Grouped(s.Chain.Height),
-			s.Taken.Sub(s.Chain.BlockTime).Round(time.Millisecond), s.Recent.PerSecond(s.Recent.Blocks), text.Plural(s.Chain.Peers, "peer"), text.Plural(s.Chain.Mempool, "transaction"), text.ShortHashes(s.Chain.AppHash)),
-		"epoch", fmt.Sprintf("%d, %s; the next to settle is %d", s.Epoch.Number, s.epochEnd(), s.Epoch.NextToSettle),
-		"registry", fmt.Sprintf("%s, %s, %s", text.Plural(s.Epoch.Nodes, "node"), text.Plural(s.Epoch.Services, "service"), text.Plural(s.Epoch.Clients, "client")),
+		"chain",
+		fmt.Sprintf(
+			"block %s, %v old, %.1f blocks a second, %s, %s waiting, application hash %s",
+			text.Grouped(s.Chain.Height),
+			s.Taken.Sub(s.Chain.BlockTime).Round(time.Millisecond),
+			s.Recent.PerSecond(s.Recent.Blocks), text.Plural(s.Chain.Peers, "peer"),
+			text.Plural(s.Chain.Mempool, "transaction"), text.ShortHashes(s.Chain.AppHash)),
+		"epoch", fmt.Sprintf("%d, %s; the next to settle is %d", s.Epoch.Number, s.epochEnd(),
+			s.Epoch.NextToSettle),
+		"registry", fmt.Sprintf("%s, %s, %s", text.Plural(s.Epoch.Nodes, "node"),
+			text.Plural(s.Epoch.Services, "service"), text.Plural(s.Epoch.Clients, "client")),
 		"committee", s.members(),
-		"disk", fmt.Sprintf("%s used, %s free", text.Bytes(s.Store.Bytes), text.Bytes(s.Store.Free)),
-		"owner", fmt.Sprintf("%s credits, %s earned by this node since it started", text.Credits(s.Node.Balance), text.Credits(s.Node.Earned)),
+		"disk", fmt.Sprintf("%s used, %s free", text.Bytes(s.Store.Bytes),
+			text.Bytes(s.Store.Free)),
+		"owner", fmt.Sprintf("%s credits, %s earned by this node since it started",
+			text.Credits(s.Node.Balance), text.Credits(s.Node.Earned)),
 	)
 	if s.Node.Serving {
 		s.printAcks(w)
@@ -95,9 +107,12 @@ func (s *nodeStatus) print(w io.Writer) {
 		fmt.Fprintln(w, "\nRollups of the network that were ordered last:")
 		rows := make([][]string, len(s.recent))
 		for i, r := range s.recent {
-			rows[i] = []string{strconv.Itoa(int(r.Node)), strconv.Itoa(int(r.Epoch)), strconv.Itoa(int(r.Window)), text.Grouped(r.Acks), text.Grouped(r.CosignedAcks), rungText(r.Rung), text.Grouped(r.Units), text.ShortHashes(r.Id), numbers(r.Signers)}
+			rows[i] = []string{strconv.Itoa(int(r.Node)), strconv.Itoa(int(r.Epoch)),
+				strconv.Itoa(int(r.Window)), text.Grouped(r.Acks), text.Grouped(r.CosignedAcks),
+				rungText(r.Rung), text.Grouped(r.Units), text.ShortHashes(r.Id), numbers(r.Signers)}
 		}
-		text.Table(w, []string{">node", ">epoch", ">window", ">acks", ">co-signed", ">rung", ">units", "id", "signers"}, rows)
+		text.Table(w, []string{">node", ">epoch", ">window", ">acks", ">co-signed", ">rung",
+			">units", "id", "signers"}, rows)
 	}
 }
 
@@ -138,7 +153,8 @@ func (s *nodeStatus) members() string {
 			ill = append(ill, fmt.Sprintf("%d did not: %s", m.Node, m.LastError))
 		}
 	}
-	line := fmt.Sprintf("%d of %d answered the last rollup pushed to them", healthy, len(s.Committee))
+	line := fmt.Sprintf("%d of %d answered the last rollup pushed to them", healthy,
+		len(s.Committee))
 	return strings.Join(append([]string{line}, ill...), "; ")
 }
 
@@ -164,16 +180,23 @@ func (s *nodeStatus) printAcks(w io.Writer) {
 	fmt.Fprintln(w)
 	text.Pairs(w,
 		"acks", answers,
-		"rate", fmt.Sprintf("%.1f accepted and %.1f refused a second in the last %.0f s; %.1f and %.1f since the start",
-			s.Recent.PerSecond(s.Recent.Accepted), s.Recent.PerSecond(s.Recent.Refused), s.Recent.Seconds, float64(accepted)/max(seconds, 1), float64(refused)/max(seconds, 1)),
-		"waiting", fmt.Sprintf("%s without an answer yet, from %s", text.Plural(s.Pipeline.Budget.Acks, "ack"),
+		"rate", fmt.Sprintf("%.1f accepted and %.1f refused a second in the last %.0f s; %.1f "+
+			"and %.1f since the start",
+			s.Recent.PerSecond(s.Recent.Accepted), s.Recent.PerSecond(s.Recent.Refused),
+			s.Recent.Seconds, float64(accepted)/max(seconds, 1),
+			float64(refused)/max(seconds, 1)),
+		"waiting", fmt.Sprintf("%s without an answer yet, from %s",
+			text.Plural(s.Pipeline.Budget.Acks, "ack"),
 			text.Plural(s.Pipeline.Budget.Sources, "connection")),
 		"rollups", fmt.Sprintf("%s sealed, %s certified, %s ordered, %d pending",
-			text.Grouped(s.Pipeline.Stage(pipeline.StageSeal).Batches), text.Grouped(s.Certify.Certified),
+			text.Grouped(s.Pipeline.Stage(pipeline.StageSeal).Batches),
+			text.Grouped(s.Certify.Certified),
 			text.Grouped(s.Certify.Ordered), s.Certify.Pending),
 		"stuck", s.stuck(),
-		"by rung", fmt.Sprintf("%s acks one by one (1), %s under statements that their clients co-signed (2), %s under proofs of them (3)",
-			text.Grouped(s.Certify.Rungs[0]), text.Grouped(s.Certify.Rungs[1]), text.Grouped(s.Certify.Rungs[2])),
+		"by rung", fmt.Sprintf("%s acks one by one (1), %s under statements that their clients "+
+			"co-signed (2), %s under proofs of them (3)",
+			text.Grouped(s.Certify.Rungs[0]), text.Grouped(s.Certify.Rungs[1]),
+			text.Grouped(s.Certify.Rungs[2])),
 		"co-signing", s.cosigning(),
 		"proofs", s.proving(),
 	)
@@ -192,14 +215,16 @@ func (s *nodeStatus) printAcks(w io.Writer) {
 		case certify.StateStuck:
 			power = v.Reason
 		}
-		rows = append(rows, []string{strconv.Itoa(int(v.Epoch)), strconv.Itoa(int(v.Window)), string(v.State), closes, text.Grouped(v.Acks), rungText(uint32(v.Rung)), power})
+		rows = append(rows, []string{strconv.Itoa(int(v.Epoch)), strconv.Itoa(int(v.Window)),
+			string(v.State), closes, text.Grouped(v.Acks), rungText(uint32(v.Rung)), power})
 		if len(rows) == 8 {
 			break
 		}
 	}
 	if len(rows) > 0 {
 		fmt.Fprintln(w, "\nWindows of this node, newest first:")
-		text.Table(w, []string{">epoch", ">window", "state", ">closes in", ">acks", ">rung", ">power so far"}, rows)
+		text.Table(w, []string{">epoch", ">window", "state", ">closes in", ">acks", ">rung",
+			">power so far"}, rows)
 	}
 }
 
@@ -219,7 +244,9 @@ func (s *nodeStatus) cosigning() string {
 	if !c.On {
 		return "off (pipeline.cosign_wait)"
 	}
-	line := fmt.Sprintf("%s can be asked; of %s asked so far, %s signed and %s did not answer in time", text.Plural(c.Sessions, "session"),
+	line := fmt.Sprintf(
+		"%s can be asked; of %s asked so far, %s signed and %s did not answer in time",
+		text.Plural(c.Sessions, "session"),
 		text.Plural(c.Asked, "client"), text.Grouped(c.Signed), text.Grouped(c.Silent))
 	for _, r := range c.Refusals {
 		if r.Count > 0 {
@@ -227,7 +254,8 @@ func (s *nodeStatus) cosigning() string {
 		}
 	}
 	if c.Garbage > 0 {
-		line += fmt.Sprintf("; %s excluded for ten minutes after a malformed answer", text.Plural(c.Garbage, "session"))
+		line += fmt.Sprintf("; %s excluded for ten minutes after a malformed answer",
+			text.Plural(c.Garbage, "session"))
 	}
 	return line
 }
@@ -241,10 +269,12 @@ func (s *nodeStatus) proving() string {
 		}
 		return "checked, not made"
 	}
-	line := fmt.Sprintf("%s proved with %s, %d waiting, %d in work; the prover is %s", text.Plural(made.Prove.Batches, "window"), text.Plural(made.Proofs, "proof"),
+	line := fmt.Sprintf("%s proved with %s, %d waiting, %d in work; the prover is %s",
+		text.Plural(made.Prove.Batches, "window"), text.Plural(made.Proofs, "proof"),
 		made.ProofQueue, made.Proving, p.Prover.Stage)
 	if made.Proofs > 0 {
-		line += fmt.Sprintf(", %.1f s a proof, %s at most", p.Prover.Seconds/float64(made.Proofs), text.Bytes(p.Prover.PeakMemory))
+		line += fmt.Sprintf(", %.1f s a proof, %s at most", p.Prover.Seconds/float64(made.Proofs),
+			text.Bytes(p.Prover.PeakMemory))
 	}
 	for _, f := range made.ProofFailures {
 		if f.Count > 0 {

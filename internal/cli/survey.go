@@ -14,7 +14,8 @@ import (
 
 // logFlags say how an access log is read.
 func logFlags(fl *pflag.FlagSet, f *devnetFlags, when string) {
-	fl.Var(&f.logFormat, "format", when+"the log's `format`: "+strings.Join(workload.FormatNames(), ", "))
+	fl.Var(&f.logFormat, "format", when+"the log's `format`: "+strings.Join(workload.FormatNames(),
+		", "))
 	fl.Float64Var(&f.unreadable, "max-unreadable", 0.1,
 		when+"largest `share` of its lines, 0 to 1, that may not be readable")
 }
@@ -33,7 +34,7 @@ func surveyLog(out io.Writer, f *devnetFlags, asJSON bool) error {
 	}
 	log, err := workload.Open(f.log, f.logFormat)
 	if err != nil {
-		return fmt.Errorf("access log %w", err)
+		return fmt.Errorf("access log: %w", err)
 	}
 	defer log.Close()
 	survey, err := workload.Take(log.Deliveries())
@@ -54,10 +55,13 @@ func surveyLog(out io.Writer, f *devnetFlags, asJSON bool) error {
 const shownPayers = 20
 
 func printSurvey(out io.Writer, log *workload.Log, s *workload.Survey) {
-	fmt.Fprintf(out, "%s, read as %s: %s in %s\n", log.Name, log.Format, text.Plural(s.Requests, "request"),
+	fmt.Fprintf(out, "%s, read as %s: %s in %s\n", log.Name, log.Format,
+		text.Plural(s.Requests, "request"),
 		text.Plural(s.Lines, "line"))
-	fmt.Fprintf(out, "%s at %s, %s, %s, %s\n", text.Plural(s.Clients, "client"), addresses(s.Addresses),
-		text.Plural(s.Payers, "payer"), text.Plural(s.Services, "service"), text.Plural(s.Units, "unit"))
+	fmt.Fprintf(out, "%s at %s, %s, %s, %s\n", text.Plural(s.Clients, "client"),
+		addresses(s.Addresses),
+		text.Plural(s.Payers, "payer"), text.Plural(s.Services, "service"),
+		text.Plural(s.Units, "unit"))
 	if s.Requests == 0 {
 		return
 	}

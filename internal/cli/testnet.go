@@ -32,15 +32,19 @@ func newTestnet() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "testnet --dir FOLDER",
 		Short: "Write the folders of a network on this machine",
-		Long: `Writes a genesis file and one home per node: configuration, keys, ports on the loopback. Start each node with
-'waybill start --home FOLDER/nodeN', in its own terminal or under a supervisor.
+		Long: `Writes a genesis file and one home per node: configuration, keys, ports on the
+loopback. Start each node with 'waybill start --home FOLDER/nodeN', in its own
+terminal or under a supervisor.
 
-Proofs are made and checked with a development key, whose maker could prove anything; the genesis file says so.
+Proofs are made and checked with a development key, whose maker could prove
+anything; the genesis file says so.
 
-All keys stand under one password in FOLDER/password, and the treasury's key beside it: a network for trying things
-out, not for money. Every member's homes may be moved to other machines after changing the addresses.`,
-		Example: "  waybill testnet --dir net --nodes 4 --serving 2\n  waybill start --home net/node0",
-		Args:    noArgs,
+All keys stand under one password in FOLDER/password, and the treasury's key beside
+it: a network for trying things out, not for money. Every member's homes may be
+moved to other machines after changing the addresses.`,
+		Example: `  waybill testnet --dir net --nodes 4 --serving 2
+  waybill start --home net/node0`,
+		Args: noArgs,
 	}
 	asJSON := jsonFlag(cmd)
 	f := cmd.Flags()
@@ -49,7 +53,8 @@ out, not for money. Every member's homes may be moved to other machines after ch
 	f.IntVar(&o.Serving, "serving", 0, "how many of them take acks from clients (default all)")
 	f.StringVar(&o.ChainID, "chain-id", "", "the network's name (default: a random one)")
 	f.StringVar(&o.Host, "host", "127.0.0.1", "address to listen on")
-	f.IntVar(&o.BasePort, "base-port", 7400, "node i listens on four ports from here plus 10·i; 0 picks free ones")
+	f.IntVar(&o.BasePort, "base-port", 7400,
+		"node i listens on four ports from here plus 10·i; 0 picks free ones")
 	f.Uint32Var(&o.EpochSeconds, "epoch", 3600, "length of an epoch in `seconds`")
 	f.Uint32Var(&o.GraceSeconds, "grace", 10, "wait before an epoch settles, in `seconds`")
 	proofsFlag(f, &proofs)
@@ -72,8 +77,10 @@ out, not for money. Every member's homes may be moved to other machines after ch
 		case err != nil:
 			return err
 		}
-		info := testnetInfo{Dir: n.Dir, ChainID: n.Genesis.ChainID, Network: n.Genesis.Network().String(),
-			Genesis: filepath.Join(n.Dir, testnet.GenesisFile), Treasury: filepath.Join(n.Dir, testnet.TreasuryFile)}
+		info := testnetInfo{Dir: n.Dir, ChainID: n.Genesis.ChainID,
+			Network:  n.Genesis.Network().String(),
+			Genesis:  filepath.Join(n.Dir, testnet.GenesisFile),
+			Treasury: filepath.Join(n.Dir, testnet.TreasuryFile)}
 		for _, node := range n.Nodes {
 			info.Nodes = append(info.Nodes, testnetNode{node.Home, node.Ingest, node.Operator})
 		}

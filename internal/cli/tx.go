@@ -23,12 +23,16 @@ import (
 )
 
 func newTx() *cobra.Command {
-	return group("tx", "Build, sign and submit registry transactions", `Each subcommand builds one transaction, signs it with the key in --key, submits it to --node, and waits until it
-was executed. With --out FILE it is written there instead, for 'waybill tx send'. To sign on a machine without a
-network, name the chain and the sender's next nonce by hand: --out FILE --genesis FILE --nonce N.
+	return group("tx", "Build, sign and submit registry transactions",
+		`Each subcommand builds one transaction, signs it with the key in --key, submits it
+to --node, and waits until it was executed. With --out FILE it is written there
+instead, for 'waybill tx send'. To sign on a machine without a network, name the
+chain and the sender's next nonce by hand: --out FILE --genesis FILE --nonce N.
 
-Amounts are in credits, with up to six decimals; one credit is 1,000,000 micro-credits.`,
-		txDeposit(), txTransfer(), txRegisterNode(), txRegisterService(), txRegisterClients(), txSetPayer(), txSend(), txShow())
+Amounts are in credits, with up to six decimals; one credit is 1,000,000
+micro-credits.`,
+		txDeposit(), txTransfer(), txRegisterNode(), txRegisterService(), txRegisterClients(),
+		txSetPayer(), txSend(), txShow())
 }
 
 // executionTime bounds the wait for a transaction's block.
@@ -39,15 +43,19 @@ type builder func(net rollup.Network, key ed25519.PrivateKey, nonce uint64) ([]b
 
 // txCommand is what the signed transactions have in common. prepare reads the command's own
 // arguments.
-func txCommand(use, short string, args cobra.PositionalArgs, prepare func(args []string) (builder, error)) *cobra.Command {
+func txCommand(use, short string, args cobra.PositionalArgs,
+	prepare func(args []string) (builder, error)) *cobra.Command {
 	cmd := &cobra.Command{Use: use, Short: short, Args: args}
 	with := nodeFlag(cmd)
 	key := ed25519Flag(cmd, "key", "sign with this key")
 	var out, genesisFile string
 	var nonce uint64
-	cmd.Flags().StringVar(&out, "out", "", "write the transaction to this `file` (hexadecimal) instead of submitting it")
-	cmd.Flags().StringVar(&genesisFile, "genesis", "", "with --out and --nonce: take the network from this genesis `file`, and ask no node")
-	cmd.Flags().Uint64Var(&nonce, "nonce", 0, "with --genesis: how many transactions the sender's key has had executed")
+	cmd.Flags().StringVar(&out, "out", "",
+		"write the transaction to this `file` (hexadecimal) instead of submitting it")
+	cmd.Flags().StringVar(&genesisFile, "genesis", "",
+		"with --out and --nonce: take the network from this genesis `file`, and ask no node")
+	cmd.Flags().Uint64Var(&nonce, "nonce", 0,
+		"with --genesis: how many transactions the sender's key has had executed")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		offline := genesisFile != ""
@@ -101,12 +109,14 @@ func writeTx(w io.Writer, name string, tx []byte, asJSON bool) error {
 	if asJSON {
 		return printJSON(w, map[string]any{"file": name, "bytes": len(tx)})
 	}
-	fmt.Fprintf(w, "%s: %s; submit it with: waybill tx send %s\n", name, text.Plural(len(tx), "byte"), name)
+	fmt.Fprintf(w, "%s: %s; submit it with: waybill tx send %s\n", name,
+		text.Plural(len(tx), "byte"), name)
 	return nil
 }
 
 // sendTx submits a transaction, waits for its execution, and says what it made.
-func sendTx(ctx context.Context, w io.Writer, c *client.Client, sender ledger.Key, nonce uint64, tx []byte, asJSON bool) error {
+func sendTx(ctx context.Context, w io.Writer, c *client.Client, sender ledger.Key, nonce uint64,
+	tx []byte, asJSON bool) error {
 	hash := api.TxHash(tx)
 	waiting, cancel := context.WithTimeout(ctx, executionTime)
 	defer cancel()
@@ -158,7 +168,9 @@ func payment(args []string) (to ledger.Key, amount uint64, err error) {
 }
 
 func txDeposit() *cobra.Command {
-	return txCommand("deposit ACCOUNT-KEY CREDITS", "Create credits on an account (signed by the treasury)", exactly(2, "an account key and an amount"),
+	return txCommand("deposit ACCOUNT-KEY CREDITS",
+		"Create credits on an account (signed by the treasury)",
+		exactly(2, "an account key and an amount"),
 		func(args []string) (builder, error) {
 			to, amount, err := payment(args)
 			return func(net rollup.Network, k ed25519.PrivateKey, nonce uint64) ([]byte, error) {
@@ -168,7 +180,8 @@ func txDeposit() *cobra.Command {
 }
 
 func txTransfer() *cobra.Command {
-	return txCommand("transfer ACCOUNT-KEY CREDITS", "Move credits to another account", exactly(2, "an account key and an amount"),
+	return txCommand("transfer ACCOUNT-KEY CREDITS", "Move credits to another account",
+		exactly(2, "an account key and an amount"),
 		func(args []string) (builder, error) {
 			to, amount, err := payment(args)
 			return func(net rollup.Network, k ed25519.PrivateKey, nonce uint64) ([]byte, error) {
@@ -179,42 +192,51 @@ func txTransfer() *cobra.Command {
 
 func txRegisterNode() *cobra.Command {
 	var blsFile, transport, address, stake, blsPassword string
-	cmd := txCommand("register-node", "Register a node that the signer owns", noArgs, func([]string) (builder, error) {
-		if blsFile == "" || transport == "" || address == "" {
-			return nil, usagef("--bls-key, --transport-key and --address are required")
-		}
-		sk, err := loadBLS(blsFile, blsPassword)
-		if err != nil {
-			return nil, err
-		}
-		transportKey, err := parseKey(transport)
-		if err != nil {
-			return nil, err
-		}
-		micro, err := parseCredits(stake)
-		if err != nil {
-			return nil, err
-		}
-		proof := bls.Prove(sk)
-		return func(net rollup.Network, k ed25519.PrivateKey, nonce uint64) ([]byte, error) {
-			return ledger.NewRegisterNode(net, k, nonce, &ledger.NodeRegistration{BLSKey: sk.PublicKey().Bytes(), Proof: proof.Bytes(),
-				TransportKey: transportKey, Stake: micro, PeerAddress: address}), nil
-		}, nil
-	})
+	cmd := txCommand("register-node", "Register a node that the signer owns", noArgs,
+		func([]string) (builder, error) {
+			if blsFile == "" || transport == "" || address == "" {
+				return nil, usagef("--bls-key, --transport-key and --address are required")
+			}
+			sk, err := loadBLS(blsFile, blsPassword)
+			if err != nil {
+				return nil, err
+			}
+			transportKey, err := parseKey(transport)
+			if err != nil {
+				return nil, err
+			}
+			micro, err := parseCredits(stake)
+			if err != nil {
+				return nil, err
+			}
+			proof := bls.Prove(sk)
+			return func(net rollup.Network, k ed25519.PrivateKey, nonce uint64) ([]byte, error) {
+				return ledger.NewRegisterNode(net, k, nonce,
+					&ledger.NodeRegistration{BLSKey: sk.PublicKey().Bytes(), Proof: proof.Bytes(),
+						TransportKey: transportKey, Stake: micro, PeerAddress: address}), nil
+			}, nil
+		})
 	cmd.Flags().StringVar(&blsFile, "bls-key", "", "the node's BLS keystore `file` (required)")
-	cmd.Flags().StringVar(&blsPassword, "bls-password-file", "", "`file` with that keystore's password (default: as for --key)")
-	cmd.Flags().StringVar(&transport, "transport-key", "", "the node's public transport `key`, hexadecimal (required)")
-	cmd.Flags().StringVar(&address, "address", "", "`host:port` where other nodes reach it (required)")
-	cmd.Flags().StringVar(&stake, "stake", "0", "stake in `credits`, taken from the signer's balance")
+	cmd.Flags().StringVar(&blsPassword, "bls-password-file", "",
+		"`file` with that keystore's password (default: as for --key)")
+	cmd.Flags().StringVar(&transport, "transport-key", "",
+		"the node's public transport `key`, hexadecimal (required)")
+	cmd.Flags().StringVar(&address, "address", "",
+		"`host:port` where other nodes reach it (required)")
+	cmd.Flags().StringVar(&stake, "stake", "0",
+		"stake in `credits`, taken from the signer's balance")
 	return cmd
 }
 
 func txRegisterService() *cobra.Command {
 	var price, unitCap uint64
-	cmd := txCommand("register-service UNIT", "Register a service that the signer owns, by the name of its unit", exactly(1, "the unit's name"),
+	cmd := txCommand("register-service UNIT",
+		"Register a service that the signer owns, by the name of its unit",
+		exactly(1, "the unit's name"),
 		func(args []string) (builder, error) {
 			return func(net rollup.Network, k ed25519.PrivateKey, nonce uint64) ([]byte, error) {
-				return ledger.NewRegisterService(net, k, nonce, &ledger.ServiceRegistration{Price: price, UnitCap: unitCap, Unit: args[0]}), nil
+				return ledger.NewRegisterService(net, k, nonce,
+					&ledger.ServiceRegistration{Price: price, UnitCap: unitCap, Unit: args[0]}), nil
 			}, nil
 		})
 	cmd.Flags().Uint64Var(&price, "price", 0, "`micro-credits` per 2^20 units")
@@ -224,10 +246,13 @@ func txRegisterService() *cobra.Command {
 
 func txRegisterClients() *cobra.Command {
 	var blsPassword string
-	cmd := txCommand("register-clients KEYSTORE...", "Register clients that the signer pays for, by their BLS keystores", atLeastOne("one or more keystores"),
+	cmd := txCommand("register-clients KEYSTORE...",
+		"Register clients that the signer pays for, by their BLS keystores",
+		atLeastOne("one or more keystores"),
 		func(args []string) (builder, error) {
 			if len(args) > ledger.MaxClientsPerTx {
-				return nil, usagef("%d clients: at most %d in one transaction", len(args), ledger.MaxClientsPerTx)
+				return nil, usagef("%d clients: at most %d in one transaction", len(args),
+					ledger.MaxClientsPerTx)
 			}
 			proofs := make([]ledger.ClientProof, len(args))
 			for i, file := range args {
@@ -242,13 +267,16 @@ func txRegisterClients() *cobra.Command {
 				return ledger.NewRegisterClients(net, k, nonce, proofs), nil
 			}, nil
 		})
-	cmd.Flags().StringVar(&blsPassword, "bls-password-file", "", "`file` with the keystores' password (default: the environment, or a prompt)")
+	cmd.Flags().StringVar(&blsPassword, "bls-password-file", "",
+		"`file` with the keystores' password (default: the environment, or a prompt)")
 	return cmd
 }
 
 func txSetPayer() *cobra.Command {
 	var blsPassword string
-	cmd := txCommand("set-payer CLIENT-INDEX CLIENT-KEYSTORE", "Take over the payment for a client, with its consent", exactly(2, "a client's index and its keystore"),
+	cmd := txCommand("set-payer CLIENT-INDEX CLIENT-KEYSTORE",
+		"Take over the payment for a client, with its consent",
+		exactly(2, "a client's index and its keystore"),
 		func(args []string) (builder, error) {
 			client, err := strconv.ParseUint(args[0], 10, 32)
 			if err != nil {
@@ -259,16 +287,19 @@ func txSetPayer() *cobra.Command {
 				return nil, err
 			}
 			return func(net rollup.Network, k ed25519.PrivateKey, nonce uint64) ([]byte, error) {
-				consent := bls.Default.Sign(sk, ledger.PayerMessage(net, uint32(client), ledger.KeyOf(k), nonce))
+				consent := bls.Default.Sign(sk,
+					ledger.PayerMessage(net, uint32(client), ledger.KeyOf(k), nonce))
 				return ledger.NewSetPayer(net, k, nonce, uint32(client), consent.Bytes()), nil
 			}, nil
 		})
-	cmd.Flags().StringVar(&blsPassword, "bls-password-file", "", "`file` with the keystore's password (default: the environment, or a prompt)")
+	cmd.Flags().StringVar(&blsPassword, "bls-password-file", "",
+		"`file` with the keystore's password (default: the environment, or a prompt)")
 	return cmd
 }
 
 func loadBLS(file, passwordFile string) (*bls.SecretKey, error) {
-	pass, err := keys.PasswordSource{File: passwordFile, Env: os.Environ(), Terminal: os.Stdin, Prompt: os.Stderr, What: file}.Password()
+	pass, err := keys.PasswordSource{File: passwordFile, Env: os.Environ(), Terminal: os.Stdin,
+		Prompt: os.Stderr, What: file}.Password()
 	if err != nil {
 		return nil, err
 	}
@@ -288,7 +319,9 @@ func readTx(file string) ([]byte, error) {
 }
 
 func txSend() *cobra.Command {
-	cmd := &cobra.Command{Use: "send FILE", Short: "Submit a transaction that was written with --out, and wait until it was executed", Args: exactly(1, "a file with a transaction in hexadecimal")}
+	cmd := &cobra.Command{Use: "send FILE",
+		Short: "Submit a transaction that was written with --out, and wait until it was executed",
+		Args:  exactly(1, "a file with a transaction in hexadecimal")}
 	with := nodeFlag(cmd)
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -314,7 +347,9 @@ func txSend() *cobra.Command {
 }
 
 func txShow() *cobra.Command {
-	cmd := &cobra.Command{Use: "show FILE", Short: "Show what a transaction says, without sending it", Args: exactly(1, "a file with a transaction in hexadecimal")}
+	cmd := &cobra.Command{Use: "show FILE",
+		Short: "Show what a transaction says, without sending it",
+		Args:  exactly(1, "a file with a transaction in hexadecimal")}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		b, err := readTx(args[0])
 		if err != nil {

@@ -14,24 +14,31 @@ func newVerify() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify --genesis FILE EXPORT...",
 		Short: "Check exported files offline",
-		Long: `Checks files written by 'waybill export' without a network connection. The only thing trusted is the genesis
-file: it names the committee whose signatures everything leads back to.
+		Long: `Checks files written by 'waybill export' without a network connection. The only
+thing trusted is the genesis file: it names the committee whose signatures
+everything leads back to.
 
-An ack inclusion shows that an acknowledgement is in a certified rollup, by itself or under a statement that its client
-signed at the close of the window. A settlement is recomputed from its table. A rollup is checked on the rungs on which it
-stands, each of which needs no trust in anybody:
+An ack inclusion shows that an acknowledgement is in a certified rollup, by itself
+or under a statement that its client signed at the close of the window. A settlement
+is recomputed from its table. A rollup is checked on the rungs on which it stands,
+each of which needs no trust in anybody:
 
-  rung 1  the acks themselves: order, tree, totals, and the aggregate of their clients' signatures
-  rung 2  statements: one for each client and service, their tree, totals, and one signature of all who signed its root
-  rung 3  proofs: the totals are shown by proofs in the statements' place, the signature is checked as on rung 2
+  rung 1  the acks themselves: order, tree, totals, and the aggregate of their
+          clients' signatures
+  rung 2  statements: one for each client and service, their tree, totals, and one
+          signature of all who signed its root
+  rung 3  proofs: the totals are shown by proofs in the statements' place, the
+          signature is checked as on rung 2
 
-Exit code 0 only when every file holds; each gets a sentence that says what it shows, and one for each thing that was
-checked, how long it took, and how many bytes it needed.`,
+Exit code 0 only when every file holds; each gets a sentence that says what it
+shows, and one for each thing that was checked, how long it took, and how many bytes
+it needed.`,
 		Example: "  waybill verify --genesis genesis.json settlement-0.wbx",
 		Args:    atLeastOne("one or more exported files"),
 	}
 	asJSON := jsonFlag(cmd)
-	cmd.Flags().StringVarP(&genesisFile, "genesis", "g", "genesis.json", "the network's genesis `file`")
+	cmd.Flags().StringVarP(&genesisFile, "genesis", "g", "genesis.json",
+		"the network's genesis `file`")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		genesis, err := readGenesis(genesisFile)
 		if err != nil {

@@ -17,7 +17,8 @@ type versionInfo struct {
 }
 
 // notable are the modules whose versions decide what a node computes.
-var notable = []string{"github.com/consensys/gnark-crypto", "github.com/cometbft/cometbft", "github.com/cockroachdb/pebble/v2", "github.com/zeebo/blake3"}
+var notable = []string{"github.com/consensys/gnark-crypto", "github.com/cometbft/cometbft",
+	"github.com/cockroachdb/pebble/v2", "github.com/zeebo/blake3"}
 
 // programVersion is what "waybill --version" prints after the name.
 func programVersion() string {
@@ -36,7 +37,8 @@ func newVersion() *cobra.Command {
 	}
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		v := versionInfo{telemetry.BuildInfo(), runtime.GOOS + "/" + runtime.GOARCH, map[string]string{}}
+		v := versionInfo{telemetry.BuildInfo(), runtime.GOOS + "/" + runtime.GOARCH,
+			map[string]string{}}
 		if info, ok := debug.ReadBuildInfo(); ok {
 			for _, dep := range info.Deps {
 				for _, name := range notable {

@@ -22,7 +22,8 @@ import (
 )
 
 // The attacks of TestDoors. They come from addresses of the loopback network that honest callers do
-// not have, from one unless the target says more, are bounded in number, and end with their context.
+// not have, from one unless the target says more, are bounded in number, and end with their
+// context.
 
 // target is a port under attack.
 type target struct {
@@ -152,7 +153,8 @@ func hold(ctx context.Context, conn net.Conn, drip []byte, c *tally) {
 }
 
 // opened is hold of a connection that begins with what open sends.
-func opened(ctx context.Context, dial func(context.Context) (net.Conn, error), begin, drip []byte, c *tally) {
+func opened(ctx context.Context, dial func(context.Context) (net.Conn, error), begin, drip []byte,
+	c *tally) {
 	c.tried.Add(1)
 	conn, err := dial(ctx)
 	if err != nil {
@@ -174,15 +176,17 @@ func idleConnections(ctx context.Context, t *target, n int, c *tally) {
 func slowHeaders(ctx context.Context, t *target, n int, c *tally) {
 	begin := []byte("GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ")
 	if t.tls != nil {
-		begin = []byte{22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3} // the beginning of a client's first record
+		// the beginning of a client's first record
+		begin = []byte{22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3}
 	}
 	each(ctx, n, n, func(int) { opened(ctx, t.dial, begin, []byte("a"), c) })
 }
 
 func slowBodies(ctx context.Context, t *target, n int, c *tally) {
 	if t.tls == nil {
-		begin := fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"+
-			"Content-Length: 500000\r\n\r\n{", t.path)
+		begin := fmt.Appendf(nil,
+			"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"+
+				"Content-Length: 500000\r\n\r\n{", t.path)
 		each(ctx, n, n, func(int) { opened(ctx, t.dial, begin, []byte(" "), c) })
 		return
 	}
@@ -191,11 +195,14 @@ func slowBodies(ctx context.Context, t *target, n int, c *tally) {
 }
 
 func hugeHeaders(ctx context.Context, t *target, n int, c *tally) {
-	huge := append([]byte("GET / HTTP/1.1\r\nHost: x\r\nX-Huge: "), bytes.Repeat([]byte("a"), 1<<20)...)
+	huge := append([]byte("GET / HTTP/1.1\r\nHost: x\r\nX-Huge: "),
+		bytes.Repeat([]byte("a"), 1<<20)...)
 	if t.http2 {
-		huge = append(h2Begin(), h2Headers(t, "GET", t.path, "application/proto", 1, 0)...) // more follow
+		// more follow
+		huge = append(h2Begin(), h2Headers(t, "GET", t.path, "application/proto", 1, 0)...)
 		for range 64 {
-			field := append([]byte{0, 1, 'x', 0x7f, 0x80, 0x7f}, bytes.Repeat([]byte("a"), 16<<10)...)
+			field := append([]byte{0, 1, 'x', 0x7f, 0x80, 0x7f},
+				bytes.Repeat([]byte("a"), 16<<10)...)
 			huge = append(huge, h2Frame(9, 0, 1, field[:16<<10])...)
 		}
 	}
@@ -204,8 +211,11 @@ func hugeHeaders(ctx context.Context, t *target, n int, c *tally) {
 
 // client returns an HTTP client that attacks.
 func (t *target) client() *http.Client {
-	transport := &http.Transport{DisableCompression: true, MaxConnsPerHost: 8, TLSClientConfig: t.tls,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return t.dial(ctx) }}
+	transport := &http.Transport{DisableCompression: true, MaxConnsPerHost: 8,
+		TLSClientConfig: t.tls,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return t.dial(ctx)
+		}}
 	if t.tls != nil {
 		transport.Protocols = new(http.Protocols)
 		transport.Protocols.SetHTTP2(true)
@@ -239,7 +249,8 @@ func (t *target) post(ctx context.Context, client *http.Client, body io.Reader, 
 	}
 	defer response.Body.Close()
 	text, _ := io.ReadAll(io.LimitReader(response.Body, 4096))
-	if response.StatusCode < 400 || response.StatusCode >= 500 && !strings.Contains(string(text), `"code"`) {
+	if response.StatusCode < 400 || response.StatusCode >= 500 &&
+		!strings.Contains(string(text), `"code"`) {
 		c.answered.Add(1)
 		return
 	}
@@ -293,7 +304,8 @@ func plainBodies(ctx context.Context, t *target, n int, c *tally) {
 }
 
 func h2Frame(kind, flags byte, stream uint32, payload []byte) []byte {
-	frame := []byte{byte(len(payload) >> 16), byte(len(payload) >> 8), byte(len(payload)), kind, flags}
+	frame := []byte{byte(len(payload) >> 16), byte(len(payload) >> 8), byte(len(payload)), kind,
+		flags}
 	return append(binary.BigEndian.AppendUint32(frame, stream), payload...)
 }
 
@@ -366,7 +378,8 @@ func watchers(ctx context.Context, t *target, n int, c *tally) {
 	const streams = 100
 	begin := h2Begin()
 	for i := range uint32(streams) {
-		begin = append(begin, h2Headers(t, "POST", t.stream, "application/connect+proto", 2*i+1, 4)...)
+		begin = append(begin, h2Headers(t, "POST", t.stream, "application/connect+proto", 2*i+1,
+			4)...)
 		begin = append(begin, h2Frame(0, 1, 2*i+1, make([]byte, 5))...) // an empty message
 	}
 	each(ctx, n/streams, n/streams, func(int) {
@@ -375,7 +388,8 @@ func watchers(ctx context.Context, t *target, n int, c *tally) {
 	})
 }
 
-// TestAttacksAreWhatTheySay: the hand-made frames are HTTP/2, and the bomb inflates to what it claims.
+// TestAttacksAreWhatTheySay: the hand-made frames are HTTP/2, and the bomb inflates to what it
+// claims.
 func TestAttacksAreWhatTheySay(t *testing.T) {
 	if r, err := gzip.NewReader(bytes.NewReader(bomb())); err != nil {
 		t.Error(err)

@@ -52,7 +52,8 @@ func (n *Network) AuditAcks(ctx context.Context, b *Books) (*Audit, error) {
 
 // Audit is AuditAcks, and then waits for the settlements and checks them and the balances. before
 // are the balances before the first ack was delivered.
-func (n *Network) Audit(ctx context.Context, p *Parties, b *Books, before []uint64) (*Audit, error) {
+func (n *Network) Audit(ctx context.Context, p *Parties, b *Books,
+	before []uint64) (*Audit, error) {
 	a, err := n.AuditAcks(ctx, b)
 	if err != nil {
 		return a, err
@@ -76,7 +77,8 @@ func (n *Network) awaitOrdered(ctx context.Context, b *Books) ([]rollup.WindowKe
 	ordered := map[rollup.WindowKey]bool{}
 	for i := range n.Clients {
 		err := n.await(ctx, fmt.Sprintf("certificates on node %d", i), func() (bool, error) {
-			list, err := client.Call(ctx, n.Clients[i].Ledger().ListRollups, &api.ListRollupsRequest{Count: api.MaxPage})
+			list, err := client.Call(ctx, n.Clients[i].Ledger().ListRollups,
+				&api.ListRollupsRequest{Count: api.MaxPage})
 			if err != nil {
 				return false, err
 			}
@@ -85,7 +87,8 @@ func (n *Network) awaitOrdered(ctx context.Context, b *Books) ([]rollup.WindowKe
 			}
 			here := map[rollup.WindowKey]bool{}
 			for _, r := range list.Rollups {
-				if key := (rollup.WindowKey{Node: r.Node, Epoch: r.Epoch, Window: r.Window}); r.Ordered {
+				if key := (rollup.WindowKey{Node: r.Node, Epoch: r.Epoch,
+					Window: r.Window}); r.Ordered {
 					here[key], ordered[key] = true, true
 				}
 			}
@@ -124,7 +127,8 @@ func (n *Network) addRollup(ctx context.Context, a *Audit, b *Books, key rollup.
 		if err != nil {
 			return err
 		}
-		if e.Certificate.Header.ID() != other.Certificate.Header.ID() || !bytes.Equal(e.Evidence.Acks, other.Evidence.Acks) {
+		if e.Certificate.Header.ID() != other.Certificate.Header.ID() ||
+			!bytes.Equal(e.Evidence.Acks, other.Evidence.Acks) {
 			return fmt.Errorf("nodes %d and %d export different rollups of %v", key.Node, i, key)
 		}
 	}
@@ -159,12 +163,14 @@ func (n *Network) addRollup(ctx context.Context, a *Audit, b *Books, key rollup.
 }
 
 // exportRollup has a node export a rollup, with evidence of a rung, and verifies it.
-func (n *Network) exportRollup(ctx context.Context, node int, key rollup.WindowKey, rung rollup.Rung) (*export.Rollup, error) {
+func (n *Network) exportRollup(ctx context.Context, node int, key rollup.WindowKey,
+	rung rollup.Rung) (*export.Rollup, error) {
 	var file []byte
 	what := fmt.Sprintf("the rollup of %v on node %d", key, node)
 	err := n.await(ctx, what, func() (bool, error) {
 		response, err := client.Call(ctx, n.Clients[node].Ledger().ExportRollup,
-			&api.ExportRollupRequest{Node: key.Node, Epoch: key.Epoch, Window: key.Window, Rung: uint32(rung)})
+			&api.ExportRollupRequest{Node: key.Node, Epoch: key.Epoch, Window: key.Window,
+				Rung: uint32(rung)})
 		if err != nil {
 			return false, err
 		}
@@ -202,11 +208,13 @@ func (a *Audit) compareAcks(b *Books) error {
 		case !known:
 			errs = append(errs, fmt.Errorf("%v was ordered, and no client signed it", id))
 		case signed != entry:
-			errs = append(errs, fmt.Errorf("%v was ordered as %v, and signed as %v", id, entry, signed))
+			errs = append(errs, fmt.Errorf("%v was ordered as %v, and signed as %v", id, entry,
+				signed))
 		case !booked:
 			errs = append(errs, fmt.Errorf("%v was ordered, but its client never heard of it", id))
 		case accepted != entry:
-			errs = append(errs, fmt.Errorf("%v was ordered as %v, and accepted as %v", id, entry, accepted))
+			errs = append(errs, fmt.Errorf("%v was ordered as %v, and accepted as %v", id, entry,
+				accepted))
 		}
 		if other, twice := deliveries[entry.Request]; twice {
 			errs = append(errs, fmt.Errorf("one delivery was ordered as %v and as %v", id, other))
@@ -236,21 +244,24 @@ func (n *Network) awaitSettled(ctx context.Context, a *Audit) error {
 		var first []byte
 		for i := range n.Clients {
 			var file []byte
-			err := n.await(ctx, fmt.Sprintf("the settlement of epoch %d on node %d", epoch, i), func() (bool, error) {
-				response, err := client.Call(ctx, n.Clients[i].Ledger().ExportSettlement, &api.ExportSettlementRequest{Epoch: epoch})
-				if err != nil {
-					return false, err
-				}
-				file = response.File
-				return true, nil
-			})
+			err := n.await(ctx, fmt.Sprintf("the settlement of epoch %d on node %d", epoch, i),
+				func() (bool, error) {
+					response, err := client.Call(ctx, n.Clients[i].Ledger().ExportSettlement,
+						&api.ExportSettlementRequest{Epoch: epoch})
+					if err != nil {
+						return false, err
+					}
+					file = response.File
+					return true, nil
+				})
 			if err != nil {
 				return err
 			}
 			if first == nil {
 				first = file
 			} else if !bytes.Equal(first, file) {
-				return fmt.Errorf("nodes 0 and %d export different settlements of epoch %d", i, epoch)
+				return fmt.Errorf("nodes 0 and %d export different settlements of epoch %d", i,
+					epoch)
 			}
 		}
 		report, err := export.Verify(first, export.TrustOf(n.Genesis))
@@ -287,9 +298,11 @@ func (n *Network) compareSettlements(a *Audit, p *Parties, before []uint64) erro
 			account := replay.Account{Node: r.Node, Service: r.Service, Payer: r.Payer}
 			got[account] = got[account].Plus(r.Acks, r.Units)
 			owing[epoch] -= int(r.Acks)
-			charge := new(big.Int).Mul(new(big.Int).SetUint64(r.Units), new(big.Int).SetUint64(prices[r.Service]))
+			charge := new(big.Int).Mul(new(big.Int).SetUint64(r.Units),
+				new(big.Int).SetUint64(prices[r.Service]))
 			if charge.Rsh(charge, 20); charge.Cmp(new(big.Int).SetUint64(r.Charge)) != 0 {
-				return fmt.Errorf("epoch %d, row %d: charge %d, should be %v", epoch, i, r.Charge, charge)
+				return fmt.Errorf("epoch %d, row %d: charge %d, should be %v", epoch, i, r.Charge,
+					charge)
 			}
 			if charged[r.Payer] == nil {
 				charged[r.Payer], paid[r.Payer] = new(big.Int), new(big.Int)
@@ -303,7 +316,8 @@ func (n *Network) compareSettlements(a *Audit, p *Parties, before []uint64) erro
 				due = balance[payer]
 			}
 			if paid[payer].Cmp(due) != 0 {
-				return fmt.Errorf("epoch %d: payer %d paid %v, should have paid %v", epoch, payer, paid[payer], due)
+				return fmt.Errorf("epoch %d: payer %d paid %v, should have paid %v", epoch, payer,
+					paid[payer], due)
 			}
 			a.Arrears.Add(a.Arrears, new(big.Int).Sub(c, due))
 			balance[payer] = new(big.Int).Sub(balance[payer], due)
@@ -313,24 +327,29 @@ func (n *Network) compareSettlements(a *Audit, p *Parties, before []uint64) erro
 		a.Late += max(0, n)
 	}
 	if differs := mainjob.Reconcile(want, got); len(differs) > 0 {
-		return fmt.Errorf("the settlements differ from the acks ordered:\n%s", strings.Join(differs, "\n"))
+		return fmt.Errorf("the settlements differ from the acks ordered:\n%s",
+			strings.Join(differs, "\n"))
 	}
 	return nil
 }
 
 // compareBalances requires that the balances, on every node, have changed by what the settlements
 // say and nothing else.
-func (n *Network) compareBalances(ctx context.Context, a *Audit, p *Parties, before []uint64) error {
+func (n *Network) compareBalances(ctx context.Context, a *Audit, p *Parties,
+	before []uint64) error {
 	want, total := make([]*big.Int, len(before)), new(big.Int)
 	for i, v := range before {
 		want[i] = new(big.Int).SetUint64(v)
 		total.Add(total, want[i])
 	}
-	move := func(to uint32, amount uint64) { want[to].Add(want[to], new(big.Int).SetUint64(amount)) }
+	move := func(to uint32, amount uint64) {
+		want[to].Add(want[to], new(big.Int).SetUint64(amount))
+	}
 	for _, rows := range a.Rows {
 		for _, r := range rows {
 			want[r.Payer].Sub(want[r.Payer], new(big.Int).SetUint64(r.Paid))
-			move(1+r.Node, r.ToNode) // genesis makes account 0 the protocol's, and the owners of the nodes come next
+			// genesis makes account 0 the protocol's, and the owners of the nodes come next
+			move(1+r.Node, r.ToNode)
 			move(p.OwnerAccount, r.ToService)
 			move(0, r.Paid-r.ToNode-r.ToService)
 		}
@@ -341,7 +360,8 @@ func (n *Network) compareBalances(ctx context.Context, a *Audit, p *Parties, bef
 			return err
 		}
 		if len(balances) != len(want) {
-			return fmt.Errorf("node %d has %d accounts, should have %d", i, len(balances), len(want))
+			return fmt.Errorf("node %d has %d accounts, should have %d", i, len(balances),
+				len(want))
 		}
 		sum := new(big.Int)
 		for j, v := range balances {

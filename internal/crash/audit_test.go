@@ -12,7 +12,8 @@ import (
 
 // ledgerOf makes books of three acks, and an audit that agrees with them.
 func ledgerOf() (*Network, *Parties, *Books, *Audit, []uint64) {
-	p := &Parties{Services: []uint32{0, 1}, byIndex: map[uint32]*Client{0: {Index: 0, Payer: 5}, 1: {Index: 1, Payer: 6}}}
+	p := &Parties{Services: []uint32{0, 1},
+		byIndex: map[uint32]*Client{0: {Index: 0, Payer: 5}, 1: {Index: 1, Payer: 6}}}
 	b := NewBooks(p)
 	a := &Audit{Ordered: map[AckID]Entry{}, Arrears: new(big.Int)}
 	for i := range uint32(3) {
@@ -40,12 +41,14 @@ func TestAuditCanFail(t *testing.T) {
 	first := AckID{Client: 0, Seq: 0}
 	stranger := AckID{Client: 1, Seq: 99}
 	for what, spoil := range map[string]func(*Books, *Audit){
-		"is lost":              func(_ *Books, a *Audit) { delete(a.Ordered, first) },
-		"no client signed it":  func(_ *Books, a *Audit) { a.Ordered[stranger] = Entry{} },
-		"never heard of it":    func(b *Books, _ *Audit) { delete(b.Accepted, first) },
-		"and signed as":        func(_ *Books, a *Audit) { a.Ordered[first] = Entry{Units: 7} },
-		"and accepted as":      func(b *Books, _ *Audit) { b.Accepted[first] = Entry{Units: 7} },
-		"one delivery was":     func(b *Books, a *Audit) { a.Ordered[stranger], b.Signed[stranger] = a.Ordered[first], a.Ordered[first] },
+		"is lost":             func(_ *Books, a *Audit) { delete(a.Ordered, first) },
+		"no client signed it": func(_ *Books, a *Audit) { a.Ordered[stranger] = Entry{} },
+		"never heard of it":   func(b *Books, _ *Audit) { delete(b.Accepted, first) },
+		"and signed as":       func(_ *Books, a *Audit) { a.Ordered[first] = Entry{Units: 7} },
+		"and accepted as":     func(b *Books, _ *Audit) { b.Accepted[first] = Entry{Units: 7} },
+		"one delivery was": func(b *Books, a *Audit) {
+			a.Ordered[stranger], b.Signed[stranger] = a.Ordered[first], a.Ordered[first]
+		},
 		"charge 1, should":     func(_ *Books, a *Audit) { a.Rows[0][0].Charge = 1 },
 		"payer 5 paid":         func(_ *Books, a *Audit) { a.Rows[0][0].Paid-- },
 		"payer 6 paid":         func(_ *Books, a *Audit) { a.Rows[0][1].Paid++ },

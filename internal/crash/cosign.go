@@ -19,7 +19,8 @@ import (
 // cosign has the clients with even indices co-sign.
 func (p *Parties) cosign() *client.CosignConfig {
 	return &client.CosignConfig{
-		Sign: func(clients []uint32, message []byte, signatures [][rollup.SignatureSize]byte) error {
+		Sign: func(clients []uint32, message []byte,
+			signatures [][rollup.SignatureSize]byte) error {
 			for i, client := range clients {
 				s := bls.Default.Sign(p.byIndex[client].Secret, message)
 				signatures[i] = s.Bytes()
@@ -58,12 +59,15 @@ func (b *Books) stated(h *rollup.Header, s *rollup.Statement) (ids []AckID, err 
 	var units uint64
 	for _, id := range ids {
 		e := b.Accepted[id]
-		ack := rollup.Ack{Client: id.Client, Service: e.Service, Seq: id.Seq, Units: e.Units, Request: e.Request}
+		ack := rollup.Ack{Client: id.Client, Service: e.Service, Seq: id.Seq, Units: e.Units,
+			Request: e.Request}
 		acks = append(acks, rollup.Frame(ack.Append(nil)).Entry()...)
 		units += e.Units
 	}
-	if len(ids) != int(s.Acks) || units != s.Units || rollup.StatementRoot(acks, h.Key()) != s.Root {
-		return nil, fmt.Errorf("%v: a co-signed statement is about %d acks and %d units of client %d for service %d, whose books have %d and %d, "+
+	if len(ids) != int(s.Acks) || units != s.Units ||
+		rollup.StatementRoot(acks, h.Key()) != s.Root {
+		return nil, fmt.Errorf("%v: a co-signed statement is about %d acks and %d units of "+
+			"client %d for service %d, whose books have %d and %d, "+
 			"or about others", h.Key(), s.Acks, s.Units, s.Client, s.Service, len(ids), units)
 	}
 	return ids, nil

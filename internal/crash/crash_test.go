@@ -45,15 +45,18 @@ const (
 
 // short makes short epochs and windows of a second.
 func short() testnet.Options {
-	return testnet.Options{EpochSeconds: uint32(epoch / time.Second), GraceSeconds: uint32(grace / time.Second), Configure: func(_ int, c *config.Config) {
-		c.Pipeline.WindowAge, c.Pipeline.Grace, c.Pipeline.CosignWait = time.Second, 300*time.Millisecond, 5*time.Second
-	}}
+	return testnet.Options{EpochSeconds: uint32(epoch / time.Second),
+		GraceSeconds: uint32(grace / time.Second), Configure: func(_ int, c *config.Config) {
+			c.Pipeline.WindowAge, c.Pipeline.Grace, c.Pipeline.CosignWait = time.Second,
+				300*time.Millisecond, 5*time.Second
+		}}
 }
 
 // TestCrashServingNode kills one of the two nodes that take acks. The last time it stays down until
 // its epoch is settled, so that what it had accepted is settled late.
 func TestCrashServingNode(t *testing.T) {
-	audit := run(t, epoch+grace+time.Second, func(rng *rand.Rand) []int { return []int{rng.IntN(Serving)} })
+	audit := run(t, epoch+grace+time.Second,
+		func(rng *rand.Rand) []int { return []int{rng.IntN(Serving)} })
 	if audit.Late == 0 {
 		t.Error("no ack was settled after its epoch")
 	}
@@ -92,7 +95,8 @@ func run(t *testing.T, long time.Duration, victims func(*rand.Rand) []int) *Audi
 		t.Fatal(err)
 	}
 	for round := range rounds(t) {
-		up, down := time.Duration(rng.Int64N(int64(3*time.Second))), time.Duration(rng.Int64N(int64(1500*time.Millisecond)))
+		up, down := time.Duration(rng.Int64N(int64(3*time.Second))),
+			time.Duration(rng.Int64N(int64(1500*time.Millisecond)))
 		if round == rounds(t)-1 {
 			down += long
 		}
@@ -111,8 +115,10 @@ func run(t *testing.T, long time.Duration, victims func(*rand.Rand) []int) *Audi
 		kills += p.Kills()
 	}
 	b := load.Books
-	t.Logf("%d kills; %d acks signed, %d deliveries accepted, %d submissions repeated; %d acks in %d ordered rollups; "+
-		"%d of them under co-signed statements; %d settlements, %d acks settled late, arrears %v", kills, len(b.Signed), b.Tally.Accepted, b.Tally.Again,
+	t.Logf("%d kills; %d acks signed, %d deliveries accepted, %d submissions repeated; %d acks "+
+		"in %d ordered rollups; "+
+		"%d of them under co-signed statements; %d settlements, %d acks settled late, arrears %v",
+		kills, len(b.Signed), b.Tally.Accepted, b.Tally.Again,
 		len(audit.Ordered), audit.Rollups, audit.Stated,
 		len(audit.Rows), audit.Late, audit.Arrears)
 	if audit.Stated == 0 {
@@ -126,7 +132,8 @@ func run(t *testing.T, long time.Duration, victims func(*rand.Rand) []int) *Audi
 
 // crash is one round: wait until acks are accepted, then for a while; kill; wait again; start
 // again.
-func (n *Network) crash(ctx context.Context, t *testing.T, load *Load, victims []int, up, down time.Duration) {
+func (n *Network) crash(ctx context.Context, t *testing.T, load *Load, victims []int, up,
+	down time.Duration) {
 	t.Helper()
 	if err := n.progress(ctx, load); err != nil {
 		t.Fatal(err)
@@ -135,7 +142,8 @@ func (n *Network) crash(ctx context.Context, t *testing.T, load *Load, victims [
 	for _, i := range victims {
 		n.Processes[i].Kill()
 	}
-	t.Logf("killed %v after %v, with %d deliveries accepted; down for %v", victims, up, load.Books.Count(), down)
+	t.Logf("killed %v after %v, with %d deliveries accepted; down for %v", victims, up,
+		load.Books.Count(), down)
 	pause(ctx, down)
 	for _, i := range victims {
 		if err := n.Processes[i].Start(); err != nil {
@@ -152,7 +160,9 @@ func (n *Network) crash(ctx context.Context, t *testing.T, load *Load, victims [
 // progress waits until the load gets on.
 func (n *Network) progress(ctx context.Context, load *Load) error {
 	from := load.Books.Count()
-	return n.await(ctx, "deliveries", func() (bool, error) { return load.Books.Count() >= from+50, nil })
+	return n.await(ctx, "deliveries", func() (bool, error) {
+		return load.Books.Count() >= from+50, nil
+	})
 }
 
 // pause lets a random time pass, which is what these tests are about.

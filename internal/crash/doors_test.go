@@ -42,8 +42,8 @@ type door struct {
 }
 
 // TestDoors runs every attack against every port of a node, with honest calls before, during and
-// after, and prints what they took and what the node's memory was. Another node, which gets the same
-// honest calls and no attack, is the control. What is required is behaviour: honest calls are
+// after, and prints what they took and what the node's memory was. Another node, which gets the
+// same honest calls and no attack, is the control. What is required is behaviour: honest calls are
 // answered, what the attacker sends is refused, and memory stays within bounds and comes back.
 func TestDoors(t *testing.T) {
 	form := os.Getenv("DOORS")
@@ -75,7 +75,8 @@ func TestDoors(t *testing.T) {
 				size = a.quick
 			}
 			c := new(tally)
-			m := n.measure(ctx, t, d, span, func(ctx context.Context) { a.run(ctx, d.target, size, c) })
+			m := n.measure(ctx, t, d, span,
+				func(ctx context.Context) { a.run(ctx, d.target, size, c) })
 			table.add(a.name, d.name, m, c.String())
 			m.check(t, a.name+" at "+d.name)
 			if a.typed && c.answered.Load() > 0 {
@@ -96,27 +97,34 @@ func (n *Network) doors(t *testing.T) []door {
 	if err != nil {
 		t.Fatal(err)
 	}
-	registered := &tls.Config{Certificates: []tls.Certificate{certificate}, NextProtos: []string{"h2"},
+	registered := &tls.Config{Certificates: []tls.Certificate{certificate},
+		NextProtos: []string{"h2"},
 		MinVersion: tls.VersionTLS13, InsecureSkipVerify: true}
 	members := n.Impostor(t, 2)
-	one := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // a connection for each call
+	// a connection for each call
+	one := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	return []door{
-		{"ingest", &target{address: hosts(n.Nodes[0].Ingest), path: api.LedgerServiceGetClientsProcedure,
-			stream: api.IngestServiceFollowWindowsProcedure, http2: true}, func(ctx context.Context, node int) error {
-			_, err := client.Call(ctx, n.Clients[node].Ledger().GetStatus, &api.GetStatusRequest{})
-			return err
-		}},
+		{"ingest",
+			&target{address: hosts(n.Nodes[0].Ingest), path: api.LedgerServiceGetClientsProcedure,
+				stream: api.IngestServiceFollowWindowsProcedure, http2: true},
+			func(ctx context.Context, node int) error {
+				_, err := client.Call(ctx, n.Clients[node].Ledger().GetStatus,
+					&api.GetStatusRequest{})
+				return err
+			}},
 		{"peer", &target{address: n.Genesis.Members[0].PeerAddress, tls: registered,
-			path: api.PeerServicePushProcedure, http2: true}, func(ctx context.Context, node int) error {
-			_, _, err := members.Pull(ctx, uint32(node), rollup.Hash{1}, 0)
-			if connect.CodeOf(err) != connect.CodeNotFound {
-				return fmt.Errorf("a rollup that is not there: %w", err)
-			}
-			return nil
-		}},
+			path: api.PeerServicePushProcedure, http2: true},
+			func(ctx context.Context, node int) error {
+				_, _, err := members.Pull(ctx, uint32(node), rollup.Hash{1}, 0)
+				if connect.CodeOf(err) != connect.CodeNotFound {
+					return fmt.Errorf("a rollup that is not there: %w", err)
+				}
+				return nil
+			}},
 		{"operator", &target{address: hosts(n.Nodes[0].Operator), path: "/metrics",
 			stream: "/events"}, func(ctx context.Context, node int) error {
-			r, err := http.NewRequestWithContext(ctx, http.MethodGet, n.Nodes[node].Operator+"/livez", nil)
+			r, err := http.NewRequestWithContext(ctx, http.MethodGet,
+				n.Nodes[node].Operator+"/livez", nil)
 			if err != nil {
 				return err
 			}
@@ -125,7 +133,8 @@ func (n *Network) doors(t *testing.T) []door {
 				return err
 			}
 			defer response.Body.Close()
-			if _, err := io.Copy(io.Discard, response.Body); err != nil || response.StatusCode != http.StatusOK {
+			if _, err := io.Copy(io.Discard, response.Body); err != nil ||
+				response.StatusCode != http.StatusOK {
 				return fmt.Errorf("%s: %w", response.Status, err)
 			}
 			return nil
@@ -241,7 +250,8 @@ func (n *Network) watch(ctx context.Context, t *testing.T) {
 }
 
 // settled requires that the memory of the attacked node comes back to what the control has.
-func (n *Network) settled(ctx context.Context, t *testing.T, most time.Duration, table *doorsTable) {
+func (n *Network) settled(ctx context.Context, t *testing.T, most time.Duration,
+	table *doorsTable) {
 	t.Helper()
 	start := time.Now()
 	var attacked, control int64
@@ -257,7 +267,8 @@ func (n *Network) settled(ctx context.Context, t *testing.T, most time.Duration,
 		}
 		pause(ctx, time.Second)
 	}
-	table.end = fmt.Sprintf("%v after the last attack the node has %d MiB, and the control %d MiB.\n",
+	table.end = fmt.Sprintf(
+		"%v after the last attack the node has %d MiB, and the control %d MiB.\n",
 		time.Since(start).Round(time.Second), attacked>>20, control>>20)
 	if attacked > control+memoryKept {
 		t.Errorf("the node keeps %d MiB, the control %d MiB", attacked>>20, control>>20)
@@ -273,7 +284,8 @@ type doorsTable struct {
 func (d *doorsTable) add(attack, door string, m *measured, what string) {
 	row := attack + "\t" + door
 	for _, p := range []*phase{&m.before, &m.during, &m.after, &m.control} {
-		row += fmt.Sprintf("\t%.1f / %.1f", p.quantile(0.5).Seconds()*1e3, p.quantile(0.99).Seconds()*1e3)
+		row += fmt.Sprintf("\t%.1f / %.1f", p.quantile(0.5).Seconds()*1e3,
+			p.quantile(0.99).Seconds()*1e3)
 	}
 	row += fmt.Sprintf("\t%d/%d", len(m.during.failed), len(m.during.calls)+len(m.during.failed))
 	for _, p := range []*phase{&m.before, &m.during, &m.after, &m.control} {
@@ -284,7 +296,8 @@ func (d *doorsTable) add(attack, door string, m *measured, what string) {
 
 func (d *doorsTable) String() string {
 	var b strings.Builder
-	fmt.Fprintln(&b, "\nHonest calls, median / 99th percentile in ms: before, during and after an attack, and at\n"+
+	fmt.Fprintln(&b, "\nHonest calls, median / 99th percentile in ms: before, during and after "+
+		"an attack, and at\n"+
 		"the node that is left alone. Then honest calls that failed, and the most memory in MiB.")
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	const four = "\tbefore\tduring\tafter\tcontrol"

@@ -58,7 +58,8 @@ func TestBadInputs(t *testing.T) {
 		t.Errorf("the transactions changed the registry or a nonce: %s, before %s", now, registry)
 	}
 	t.Logf("%d inputs:\n%s", len(in.table), strings.Join(in.table, "\n"))
-	t.Logf("%d valid acks in %d rollups, nothing else; balances as these say", len(audit.Ordered), audit.Rollups)
+	t.Logf("%d valid acks in %d rollups, nothing else; balances as these say", len(audit.Ordered),
+		audit.Rollups)
 }
 
 // inputs is a test of bad inputs on its way.
@@ -79,7 +80,8 @@ func (in *inputs) registry(ctx context.Context) string {
 	if err != nil {
 		in.Fatal(err)
 	}
-	text := fmt.Sprintf("%d nodes, %d services, %d clients, nonces", status.Nodes, status.Services, status.Clients)
+	text := fmt.Sprintf("%d nodes, %d services, %d clients, nonces", status.Nodes, status.Services,
+		status.Clients)
 	for _, index := range in.parties.Accounts {
 		account, err := in.Account(ctx, 1, index)
 		if err != nil {
@@ -101,14 +103,16 @@ func (in *inputs) record(what, way, got, want string) {
 // fresh returns a valid ack for a window, of a client that signs nothing else.
 func (in *inputs) fresh(w rollup.WindowKey, c *Client) rollup.Ack {
 	in.next++
-	ack := rollup.Ack{Network: in.ID, Node: w.Node, Epoch: w.Epoch, Window: w.Window, Service: in.parties.Services[in.next%2], Units: 1000,
+	ack := rollup.Ack{Network: in.ID, Node: w.Node, Epoch: w.Epoch, Window: w.Window,
+		Service: in.parties.Services[in.next%2], Units: 1000,
 		Request: blake3.Sum256(fmt.Appendf(nil, "GET /inputs/%d", in.next))}
 	c.Sign(&ack)
 	return ack
 }
 
 // submit sends acks over the stream and returns the codes and the window that is open after them.
-func (in *inputs) submit(ctx context.Context, acks ...rollup.Ack) ([]rollup.Code, rollup.WindowKey) {
+func (in *inputs) submit(ctx context.Context, acks ...rollup.Ack) ([]rollup.Code,
+	rollup.WindowKey) {
 	in.Helper()
 	var frames []byte
 	for i := range acks {
@@ -117,7 +121,8 @@ func (in *inputs) submit(ctx context.Context, acks ...rollup.Ack) ([]rollup.Code
 	return in.submitFrames(ctx, frames)
 }
 
-func (in *inputs) submitFrames(ctx context.Context, frames []byte) ([]rollup.Code, rollup.WindowKey) {
+func (in *inputs) submitFrames(ctx context.Context, frames []byte) ([]rollup.Code,
+	rollup.WindowKey) {
 	in.Helper()
 	pending, err := in.stream.Submit(ctx, frames)
 	if err != nil {
@@ -175,30 +180,41 @@ var badAcks = []badAck{
 		secret, _ := bls.KeyGen(seed("forger"))
 		(&Client{Secret: secret}).Resign(a)
 	}, rollup.CodeBadSignature},
-	{"units changed after signing", func(a *rollup.Ack, _ *Client) { a.Units++ }, rollup.CodeBadSignature},
-	{"request changed after signing", func(a *rollup.Ack, _ *Client) { a.Request[31] ^= 1 }, rollup.CodeBadSignature},
-	{"another client's index", func(a *rollup.Ack, _ *Client) { a.Client++ }, rollup.CodeBadSignature},
-	{"signature negated", func(a *rollup.Ack, _ *Client) { a.Signature[0] ^= 0x20 }, rollup.CodeBadSignature},
-	{"signature plus a point of order 3", func(a *rollup.Ack, _ *Client) { shift(a, 2) }, rollup.CodeNotInSubgroup},
+	{"units changed after signing", func(a *rollup.Ack, _ *Client) { a.Units++ },
+		rollup.CodeBadSignature},
+	{"request changed after signing", func(a *rollup.Ack, _ *Client) { a.Request[31] ^= 1 },
+		rollup.CodeBadSignature},
+	{"another client's index", func(a *rollup.Ack, _ *Client) { a.Client++ },
+		rollup.CodeBadSignature},
+	{"signature negated", func(a *rollup.Ack, _ *Client) { a.Signature[0] ^= 0x20 },
+		rollup.CodeBadSignature},
+	{"signature plus a point of order 3", func(a *rollup.Ack, _ *Client) { shift(a, 2) },
+		rollup.CodeNotInSubgroup},
 	{"a point of order 3", signature([48]byte{0: 0x80}), rollup.CodeNotInSubgroup},
 	{"identity", signature(bls.IdentitySignature), rollup.CodeIdentity},
 	{"identity with the sign bit", signature([48]byte{0: 0xe0}), rollup.CodeBadEncoding},
 	{"identity with a stray byte", signature([48]byte{0: 0xc0, 47: 1}), rollup.CodeBadEncoding},
 	{"x = p", func(a *rollup.Ack, _ *Client) { a.Signature = modulus() }, rollup.CodeBadEncoding},
-	{"not marked as compressed", func(a *rollup.Ack, _ *Client) { a.Signature[0] &^= 0x80 }, rollup.CodeBadEncoding},
+	{"not marked as compressed", func(a *rollup.Ack, _ *Client) { a.Signature[0] &^= 0x80 },
+		rollup.CodeBadEncoding},
 	{"all zero", signature([48]byte{}), rollup.CodeBadEncoding},
 	{"all ones", signature([48]byte(bytes.Repeat([]byte{0xff}, 48))), rollup.CodeBadEncoding},
-	{"off the curve", func(a *rollup.Ack, _ *Client) { a.Signature = offCurve() }, rollup.CodeNotOnCurve},
+	{"off the curve", func(a *rollup.Ack, _ *Client) { a.Signature = offCurve() },
+		rollup.CodeNotOnCurve},
 	{"wrong network", resigned(func(a *rollup.Ack) { a.Network[0] ^= 1 }), rollup.CodeWrongNetwork},
 	{"wrong node", resigned(func(a *rollup.Ack) { a.Node++ }), rollup.CodeWrongNode},
 	{"next epoch", resigned(func(a *rollup.Ack) { a.Epoch++ }), rollup.CodeWrongEpoch},
-	{"an epoch far ahead", resigned(func(a *rollup.Ack) { a.Epoch = ^uint32(0) }), rollup.CodeWrongEpoch},
+	{"an epoch far ahead", resigned(func(a *rollup.Ack) { a.Epoch = ^uint32(0) }),
+		rollup.CodeWrongEpoch},
 	{"window ahead", resigned(func(a *rollup.Ack) { a.Window += 5 }), rollup.CodeWindowAhead},
-	{"unknown client", resigned(func(a *rollup.Ack) { a.Client = 1 << 30 }), rollup.CodeUnknownClient},
+	{"unknown client", resigned(func(a *rollup.Ack) { a.Client = 1 << 30 }),
+		rollup.CodeUnknownClient},
 	{"unknown service", resigned(func(a *rollup.Ack) { a.Service = 7 }), rollup.CodeUnknownService},
 	{"zero units", resigned(func(a *rollup.Ack) { a.Units = 0 }), rollup.CodeZeroUnits},
-	{"units above the cap", resigned(func(a *rollup.Ack) { a.Units = unitCap + 1 }), rollup.CodeExcessUnits},
-	{"units of 2^64 - 1", resigned(func(a *rollup.Ack) { a.Units = ^uint64(0) }), rollup.CodeExcessUnits},
+	{"units above the cap", resigned(func(a *rollup.Ack) { a.Units = unitCap + 1 }),
+		rollup.CodeExcessUnits},
+	{"units of 2^64 - 1", resigned(func(a *rollup.Ack) { a.Units = ^uint64(0) }),
+		rollup.CodeExcessUnits},
 }
 
 // refuseAcks sends every bad ack over the stream and as JSON, and those that take more than one
@@ -217,22 +233,25 @@ func (in *inputs) refuseAcks(ctx context.Context) {
 		in.refuseJSON(ctx, bad.what, bad.want, make)
 	}
 	a, b := in.parties.Clients[1], in.parties.Clients[2]
-	in.refuse(ctx, "signatures of two acks exchanged", rollup.CodeBadSignature, func(open rollup.WindowKey) []rollup.Ack {
-		x, y := in.fresh(open, a), in.fresh(open, b)
-		x.Signature, y.Signature = y.Signature, x.Signature
-		return []rollup.Ack{x, y}
-	})
-	in.refuse(ctx, "errors of two signatures cancel out", rollup.CodeNotInSubgroup, func(open rollup.WindowKey) []rollup.Ack {
-		x, y := in.fresh(open, a), in.fresh(open, b)
-		shift(&x, 2)
-		shift(&y, -2)
-		return []rollup.Ack{x, y}
-	})
-	in.refuse(ctx, "shares of two signatures exchanged", rollup.CodeBadSignature, func(open rollup.WindowKey) []rollup.Ack {
-		x, y := in.fresh(open, a), in.fresh(open, a)
-		exchange(&x, &y)
-		return []rollup.Ack{x, y}
-	})
+	in.refuse(ctx, "signatures of two acks exchanged", rollup.CodeBadSignature,
+		func(open rollup.WindowKey) []rollup.Ack {
+			x, y := in.fresh(open, a), in.fresh(open, b)
+			x.Signature, y.Signature = y.Signature, x.Signature
+			return []rollup.Ack{x, y}
+		})
+	in.refuse(ctx, "errors of two signatures cancel out", rollup.CodeNotInSubgroup,
+		func(open rollup.WindowKey) []rollup.Ack {
+			x, y := in.fresh(open, a), in.fresh(open, b)
+			shift(&x, 2)
+			shift(&y, -2)
+			return []rollup.Ack{x, y}
+		})
+	in.refuse(ctx, "shares of two signatures exchanged", rollup.CodeBadSignature,
+		func(open rollup.WindowKey) []rollup.Ack {
+			x, y := in.fresh(open, a), in.fresh(open, a)
+			exchange(&x, &y)
+			return []rollup.Ack{x, y}
+		})
 	in.refuse(ctx, "wrong tag", rollup.CodeMalformed, nil)
 	in.repeat(ctx)
 	in.late(ctx)
@@ -240,7 +259,8 @@ func (in *inputs) refuseAcks(ctx context.Context) {
 
 // refuse requires the refusal of all acks, signed for the open window. When the window has moved
 // meanwhile, it is tried again.
-func (in *inputs) refuse(ctx context.Context, what string, want rollup.Code, make func(open rollup.WindowKey) []rollup.Ack) {
+func (in *inputs) refuse(ctx context.Context, what string, want rollup.Code,
+	make func(open rollup.WindowKey) []rollup.Ack) {
 	in.Helper()
 	wrong := bytes.Repeat([]byte("waybill!"), rollup.AckSize/8)
 	codes, open := in.submitFrames(ctx, wrong)
@@ -261,7 +281,8 @@ func (in *inputs) refuse(ctx context.Context, what string, want rollup.Code, mak
 }
 
 // refuseJSON is refuse with the call that people make.
-func (in *inputs) refuseJSON(ctx context.Context, what string, want rollup.Code, make func(open rollup.WindowKey) []rollup.Ack) {
+func (in *inputs) refuseJSON(ctx context.Context, what string, want rollup.Code,
+	make func(open rollup.WindowKey) []rollup.Ack) {
 	in.Helper()
 	var got string
 	for range 10 {
@@ -276,14 +297,18 @@ func (in *inputs) refuseJSON(ctx context.Context, what string, want rollup.Code,
 }
 
 func jsonAck(a *rollup.Ack) string {
-	return fmt.Sprintf(`{"ack":{"network":"%v","epoch":%d,"window":%d,"node":%d,"client":%d,"service":%d,"seq":%d,"units":"%d","request":"%v","signature":"%x"}}`,
-		a.Network, a.Epoch, a.Window, a.Node, a.Client, a.Service, a.Seq, a.Units, a.Request, a.Signature)
+	return fmt.Sprintf(
+		`{"ack":{"network":"%v","epoch":%d,"window":%d,"node":%d,"client":%d,"service":%d,`+
+			`"seq":%d,"units":"%d","request":"%v","signature":"%x"}}`,
+		a.Network, a.Epoch, a.Window, a.Node, a.Client, a.Service, a.Seq, a.Units, a.Request,
+		a.Signature)
 }
 
 // postAck returns the code that SubmitAck answers, or what else it says.
 func (in *inputs) postAck(ctx context.Context, body string) string {
 	in.Helper()
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, in.Nodes[0].Ingest+api.IngestServiceSubmitAckProcedure, strings.NewReader(body))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost,
+		in.Nodes[0].Ingest+api.IngestServiceSubmitAckProcedure, strings.NewReader(body))
 	if err != nil {
 		in.Fatal(err)
 	}
@@ -324,10 +349,14 @@ func (in *inputs) repeat(ctx context.Context) {
 		want   rollup.Code
 	}{
 		{"accepted before, the same", func(*rollup.Ack) {}, rollup.CodeKnown},
-		{"accepted before, other units", func(a *rollup.Ack) { a.Units++; client.Resign(a) }, rollup.CodeReplayedSeq},
-		{"accepted before, another service", func(a *rollup.Ack) { a.Service ^= 1; client.Resign(a) }, rollup.CodeReplayedSeq},
-		{"accepted before, other units and no signature", func(a *rollup.Ack) { a.Units++; a.Signature = [48]byte{} }, rollup.CodeReplayedSeq},
-		{"accepted before, without a signature", func(a *rollup.Ack) { a.Signature = [48]byte{} }, rollup.CodeKnown},
+		{"accepted before, other units", func(a *rollup.Ack) { a.Units++; client.Resign(a) },
+			rollup.CodeReplayedSeq},
+		{"accepted before, another service",
+			func(a *rollup.Ack) { a.Service ^= 1; client.Resign(a) }, rollup.CodeReplayedSeq},
+		{"accepted before, other units and no signature",
+			func(a *rollup.Ack) { a.Units++; a.Signature = [48]byte{} }, rollup.CodeReplayedSeq},
+		{"accepted before, without a signature", func(a *rollup.Ack) { a.Signature = [48]byte{} },
+			rollup.CodeKnown},
 	} {
 		in.refuse(ctx, c.what, c.want, func(rollup.WindowKey) []rollup.Ack {
 			ack := in.accept(ctx, client)
@@ -354,7 +383,8 @@ func (in *inputs) late(ctx context.Context) {
 		if open.Epoch != own.Epoch {
 			continue // the epoch's end came between
 		}
-		in.record("accepted before, its window closed", "stream", codes[0].String(), rollup.CodeKnown.String())
+		in.record("accepted before, its window closed", "stream", codes[0].String(),
+			rollup.CodeKnown.String())
 		in.record("window closed", "stream", codes[1].String(), rollup.CodeWindowClosed.String())
 		return
 	}
@@ -392,11 +422,15 @@ func (in *inputs) refuseSubmissions(ctx context.Context) {
 	}
 	for _, c := range []struct{ what, body, want string }{
 		{"no ack", `{}`, "malformed"},
-		{"half a signature", strings.Replace(jsonAck(&ack), fmt.Sprintf("%x", ack.Signature), "a0", 1), "malformed"},
-		{"a request that is not hexadecimal", strings.Replace(jsonAck(&ack), ack.Request.String(), strings.Repeat("zz", 32), 1), "malformed"},
-		{"units below zero", strings.Replace(jsonAck(&ack), `"1000"`, `"-1"`, 1), "invalid_argument"},
+		{"half a signature", strings.Replace(jsonAck(&ack), fmt.Sprintf("%x", ack.Signature), "a0",
+			1), "malformed"},
+		{"a request that is not hexadecimal", strings.Replace(jsonAck(&ack), ack.Request.String(),
+			strings.Repeat("zz", 32), 1), "malformed"},
+		{"units below zero", strings.Replace(jsonAck(&ack), `"1000"`, `"-1"`, 1),
+			"invalid_argument"},
 		{"broken JSON", jsonAck(&ack)[:40], "invalid_argument"},
-		{"two megabytes of JSON", `{"ack":{"network":"` + strings.Repeat("0", 2<<20) + `"}}`, "resource_exhausted"},
+		{"two megabytes of JSON", `{"ack":{"network":"` + strings.Repeat("0", 2<<20) + `"}}`,
+			"resource_exhausted"},
 	} {
 		in.record(c.what, "JSON", in.postAck(ctx, c.body), c.want)
 	}

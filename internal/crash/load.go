@@ -48,7 +48,8 @@ func NewBooks(p *Parties) *Books {
 }
 
 func entryOf(a *rollup.Ack) (AckID, Entry) {
-	return AckID{rollup.WindowKey{Node: a.Node, Epoch: a.Epoch, Window: a.Window}, a.Client, a.Seq}, Entry{a.Service, a.Units, a.Request}
+	return AckID{rollup.WindowKey{Node: a.Node, Epoch: a.Epoch, Window: a.Window}, a.Client, a.Seq},
+		Entry{a.Service, a.Units, a.Request}
 }
 
 func (b *Books) sign(a *rollup.Ack) {
@@ -121,7 +122,8 @@ func (l *Load) fail(err error) {
 // Load has a node's clients submit in small batches over several connections, so that at any moment
 // some are on their way: burst acks an interval on each connection. Client i delivers to node i mod
 // Serving.
-func (n *Network) Load(ctx context.Context, p *Parties, lanes, burst int, interval time.Duration) (*Load, error) {
+func (n *Network) Load(ctx context.Context, p *Parties, lanes, burst int,
+	interval time.Duration) (*Load, error) {
 	l := &Load{Books: NewBooks(p), stop: make(chan struct{})}
 	l.following, l.leave = context.WithCancel(ctx)
 	for node := range Serving {
@@ -130,7 +132,8 @@ func (n *Network) Load(ctx context.Context, p *Parties, lanes, burst int, interv
 			for i := node + Serving*lane; i < len(p.Clients); i += Serving * lanes {
 				clients = append(clients, p.Clients[i])
 			}
-			client, err := client.New(client.Config{URL: n.Nodes[node].Ingest, Batch: max(1, burst/4), Backoff: poll, Cosign: p.cosign()})
+			client, err := client.New(client.Config{URL: n.Nodes[node].Ingest,
+				Batch: max(1, burst/4), Backoff: poll, Cosign: p.cosign()})
 			if err != nil {
 				return nil, err
 			}
@@ -148,15 +151,18 @@ func (n *Network) Load(ctx context.Context, p *Parties, lanes, burst int, interv
 }
 
 // acks yields a lane's deliveries in bursts until Stop.
-func (l *Load) acks(p *Parties, clients []*Client, lane string, burst int, interval time.Duration) iter.Seq[rollup.Ack] {
+func (l *Load) acks(p *Parties, clients []*Client, lane string, burst int,
+	interval time.Duration) iter.Seq[rollup.Ack] {
 	return func(yield func(rollup.Ack) bool) {
 		rng := rand.New(rand.NewChaCha8([32]byte(seed(lane))))
 		ticks := time.NewTicker(interval)
 		defer ticks.Stop()
 		for i := 0; ; i++ {
 			ack := rollup.Ack{
-				Client: clients[rng.IntN(len(clients))].Index, Service: p.Services[rng.IntN(len(p.Services))],
-				Units: 1 + rng.Uint64N(unitCap), Request: blake3.Sum256(fmt.Appendf(nil, "GET /%s/%d", lane, i)),
+				Client:  clients[rng.IntN(len(clients))].Index,
+				Service: p.Services[rng.IntN(len(p.Services))],
+				Units:   1 + rng.Uint64N(unitCap),
+				Request: blake3.Sum256(fmt.Appendf(nil, "GET /%s/%d", lane, i)),
 			}
 			if !yield(ack) {
 				return

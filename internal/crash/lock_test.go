@@ -50,7 +50,8 @@ func (n *Network) Impostor(t testing.TB, i int) *peer.Members {
 	if err != nil {
 		t.Fatal(err)
 	}
-	members := peer.NewMembers(peer.MembersConfig{Chain: atGenesis{state.View()}, Certificate: certificate})
+	members := peer.NewMembers(peer.MembersConfig{Chain: atGenesis{state.View()},
+		Certificate: certificate})
 	t.Cleanup(members.Close)
 	return members
 }
@@ -62,13 +63,15 @@ type sealed struct {
 }
 
 // seal makes a valid rollup of fresh acks.
-func (n *Network) seal(t testing.TB, p *Parties, key rollup.WindowKey, acks int, what string) sealed {
+func (n *Network) seal(t testing.TB, p *Parties, key rollup.WindowKey, acks int,
+	what string) sealed {
 	t.Helper()
 	var frames []byte
 	var sum bls.Sum
 	for i := range acks {
-		ack := rollup.Ack{Network: n.ID, Node: key.Node, Epoch: key.Epoch, Window: key.Window, Service: p.Services[i%len(p.Services)],
-			Units: uint64(i + 1), Request: blake3.Sum256(fmt.Appendf(nil, "GET /%s/%d", what, i))}
+		ack := rollup.Ack{Network: n.ID, Node: key.Node, Epoch: key.Epoch, Window: key.Window,
+			Service: p.Services[i%len(p.Services)],
+			Units:   uint64(i + 1), Request: blake3.Sum256(fmt.Appendf(nil, "GET /%s/%d", what, i))}
 		p.Clients[i%len(p.Clients)].Sign(&ack)
 		signature, err := bls.ParseSignature(ack.Signature[:])
 		if err != nil {
@@ -86,7 +89,8 @@ func (n *Network) seal(t testing.TB, p *Parties, key rollup.WindowKey, acks int,
 }
 
 // push pushes a rollup to a member until it is signed or refused for good.
-func (n *Network) push(ctx context.Context, members *peer.Members, member int, s sealed) (share [bls.SignatureSize]byte, err error) {
+func (n *Network) push(ctx context.Context, members *peer.Members, member int,
+	s sealed) (share [bls.SignatureSize]byte, err error) {
 	var final error
 	err = n.await(ctx, "a share", func() (bool, error) {
 		var refusal *peer.Refusal
@@ -96,7 +100,8 @@ func (n *Network) push(ctx context.Context, members *peer.Members, member int, s
 			return true, nil
 		}
 		if err != nil {
-			err = fmt.Errorf("%w: %w", errNotYet, err) // the connection, or a member that has just started
+			// the connection, or a member that has just started
+			err = fmt.Errorf("%w: %w", errNotYet, err)
 		}
 		return err == nil, err
 	})
@@ -117,13 +122,15 @@ func TestCrashLock(t *testing.T) {
 	members, rng := n.Impostor(t, 0), rand.New(rand.NewPCG(number(t, "CRASH_SEED", 1), 1))
 	early, midway := 0, 0
 	for round := range 2 * rounds(t) {
-		key := rollup.WindowKey{Window: 1_000_000 + uint32(round)} // of node 0, which will not come so far
+		// of node 0, which will not come so far
+		key := rollup.WindowKey{Window: 1_000_000 + uint32(round)}
 		first, second := n.seal(t, p, key, 20, "first"), n.seal(t, p, key, 30, "second")
 		if round%2 == 0 {
 			n.lockAnswered(ctx, t, members, victim, first, second)
 			continue
 		}
-		if n.lockUnanswered(ctx, t, members, victim, first, second, time.Duration(rng.Int64N(int64(20*time.Millisecond)))) {
+		if n.lockUnanswered(ctx, t, members, victim, first, second,
+			time.Duration(rng.Int64N(int64(20*time.Millisecond)))) {
 			midway++
 		} else {
 			early++
@@ -149,7 +156,8 @@ func (n *Network) restart(ctx context.Context, t *testing.T, i int) {
 }
 
 // lockAnswered kills the member as soon as it has given its share.
-func (n *Network) lockAnswered(ctx context.Context, t *testing.T, members *peer.Members, victim int, first, second sealed) {
+func (n *Network) lockAnswered(ctx context.Context, t *testing.T, members *peer.Members, victim int,
+	first, second sealed) {
 	t.Helper()
 	before, err := n.push(ctx, members, victim, first)
 	if err != nil {
@@ -169,7 +177,8 @@ func (n *Network) lockAnswered(ctx context.Context, t *testing.T, members *peer.
 
 // lockUnanswered kills the member at some moment of the first push, and reports whether it was
 // locked by then.
-func (n *Network) lockUnanswered(ctx context.Context, t *testing.T, members *peer.Members, victim int, first, second sealed, after time.Duration) (locked bool) {
+func (n *Network) lockUnanswered(ctx context.Context, t *testing.T, members *peer.Members,
+	victim int, first, second sealed, after time.Duration) (locked bool) {
 	t.Helper()
 	answered := make(chan bool, 1)
 	go func() {
@@ -197,7 +206,8 @@ func (n *Network) lockUnanswered(ctx context.Context, t *testing.T, members *pee
 }
 
 // refused requires that a push is refused because of another rollup.
-func (n *Network) refused(ctx context.Context, t *testing.T, members *peer.Members, member int, pushed, signed sealed) {
+func (n *Network) refused(ctx context.Context, t *testing.T, members *peer.Members, member int,
+	pushed, signed sealed) {
 	t.Helper()
 	_, err := n.push(ctx, members, member, pushed)
 	var prior *peer.PriorError

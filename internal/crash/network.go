@@ -68,7 +68,8 @@ func Start(ctx context.Context, t testing.TB, o testnet.Options) *Network {
 	n := &Network{Network: written, ID: written.Genesis.Network()}
 	t.Cleanup(func() { n.close(t) })
 	for i, node := range written.Nodes {
-		p := &Process{Node: node, binary: binary, log: filepath.Join(written.Dir, "node"+strconv.Itoa(i)+".log")}
+		p := &Process{Node: node, binary: binary,
+			log: filepath.Join(written.Dir, "node"+strconv.Itoa(i)+".log")}
 		n.Processes = append(n.Processes, p)
 		client, err := client.New(client.Config{URL: node.Ingest, Backoff: poll})
 		if err != nil {
@@ -165,7 +166,8 @@ func (n *Network) await(ctx context.Context, what string, done func() (bool, err
 }
 
 func passes(err error) bool {
-	return client.Temporary(err) || client.NotReady(err) || client.NotFound(err) || errors.Is(err, errNotYet)
+	return client.Temporary(err) || client.NotReady(err) || client.NotFound(err) ||
+		errors.Is(err, errNotYet)
 }
 
 // Status asks a node for its state.
@@ -174,8 +176,10 @@ func (n *Network) Status(ctx context.Context, i int) (*api.GetStatusResponse, er
 }
 
 // Account asks a node for an account by its index.
-func (n *Network) Account(ctx context.Context, node int, index uint32) (*api.GetAccountResponse, error) {
-	return client.Call(ctx, n.Clients[node].Ledger().GetAccount, &api.GetAccountRequest{By: &api.GetAccountRequest_Index{Index: index}})
+func (n *Network) Account(ctx context.Context, node int, index uint32,
+) (*api.GetAccountResponse, error) {
+	return client.Call(ctx, n.Clients[node].Ledger().GetAccount,
+		&api.GetAccountRequest{By: &api.GetAccountRequest_Index{Index: index}})
 }
 
 // Balances returns the balances of all accounts as a node knows them.

@@ -58,15 +58,18 @@ func TestOverload(t *testing.T) {
 	for range floodStreams {
 		streams.Go(func() error { return f.stream(ctx, stop) })
 	}
-	if err := n.await(ctx, "pushback", func() (bool, error) { return f.overloaded.Load() > 0, nil }); err != nil {
+	if err := n.await(ctx, "pushback",
+		func() (bool, error) { return f.overloaded.Load() > 0, nil }); err != nil {
 		t.Fatal(err)
 	}
 	onset := deliver(ctx, t, n, p, books, polite) // while the flood runs
 	later := deliver(ctx, t, n, p, books, polite)
-	for try := 0; try < 10 && later > fairShare*alone; try++ { // this machine may be busy with other things, too
+	// this machine may be busy with other things, too
+	for try := 0; try < 10 && later > fairShare*alone; try++ {
 		later = deliver(ctx, t, n, p, books, polite)
 	}
-	err = n.await(ctx, "the flood to be one", func() (bool, error) { return f.sent.Load() >= floodRatio*f.verified(), nil })
+	err = n.await(ctx, "the flood to be one",
+		func() (bool, error) { return f.sent.Load() >= floodRatio*f.verified(), nil })
 	close(stop)
 	if err = errors.Join(err, streams.Wait()); err != nil {
 		t.Fatal(err)
@@ -76,14 +79,20 @@ func TestOverload(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("the flood sent %d acks: %d accepted, %d known, %d with a bad signature, %d overloaded, %d for a closed window; "+
-		"%d for one verified; longest delay asked %v", f.sent.Load(), f.accepted.Load(), f.known.Load(), f.bad.Load(),
-		f.overloaded.Load(), f.closed.Load(), f.sent.Load()/max(1, f.verified()), time.Duration(f.delay.Load()))
-	t.Logf("%d acks of a client that behaves: %v alone, %v when the flood came, %v later, %d submitted again; "+
-		"the node's memory peaked at %d MiB", politeAcks, alone.Round(time.Millisecond), onset.Round(time.Millisecond),
+	t.Logf("the flood sent %d acks: %d accepted, %d known, %d with a bad signature, %d "+
+		"overloaded, %d for a closed window; "+
+		"%d for one verified; longest delay asked %v", f.sent.Load(), f.accepted.Load(),
+		f.known.Load(), f.bad.Load(),
+		f.overloaded.Load(), f.closed.Load(), f.sent.Load()/max(1, f.verified()),
+		time.Duration(f.delay.Load()))
+	t.Logf("%d acks of a client that behaves: %v alone, %v when the flood came, %v later, %d "+
+		"submitted again; "+
+		"the node's memory peaked at %d MiB", politeAcks, alone.Round(time.Millisecond),
+		onset.Round(time.Millisecond),
 		later.Round(time.Millisecond), books.Tally.Again, peak>>20)
 	if later > fairShare*alone {
-		t.Errorf("%d acks of a client that behaves take %v, and %v beside the flood", politeAcks, alone, later)
+		t.Errorf("%d acks of a client that behaves take %v, and %v beside the flood", politeAcks,
+			alone, later)
 	}
 	if f.delay.Load() == 0 {
 		t.Error("no overloaded ack was given a delay")
@@ -95,11 +104,13 @@ func TestOverload(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%d acks in %d ordered rollups, as in the clients' books", len(audit.Ordered), audit.Rollups)
+	t.Logf("%d acks in %d ordered rollups, as in the clients' books", len(audit.Ordered),
+		audit.Rollups)
 }
 
 // deliver has clients deliver in small batches until all is accepted, and returns how long it took.
-func deliver(ctx context.Context, t *testing.T, n *Network, p *Parties, books *Books, clients []*Client) time.Duration {
+func deliver(ctx context.Context, t *testing.T, n *Network, p *Parties, books *Books,
+	clients []*Client) time.Duration {
 	t.Helper()
 	client, err := client.New(client.Config{URL: n.Nodes[0].Ingest, Batch: 32})
 	if err != nil {
@@ -110,7 +121,8 @@ func deliver(ctx context.Context, t *testing.T, n *Network, p *Parties, books *B
 		for i := range politeAcks {
 			c := clients[i%len(clients)]
 			request := blake3.Sum256(fmt.Appendf(nil, "GET /%d/%d/%d", c.Index, c.seq, i))
-			if !yield(rollup.Ack{Client: c.Index, Service: p.Services[0], Units: 1, Request: request}) {
+			if !yield(rollup.Ack{Client: c.Index, Service: p.Services[0], Units: 1,
+				Request: request}) {
 				return
 			}
 		}
@@ -151,7 +163,8 @@ func (f *flood) verified() int64 { return f.accepted.Load() + f.bad.Load() }
 func (f *flood) prepare(ctx context.Context, t *testing.T, p *Parties, clients []*Client) {
 	t.Helper()
 	var open client.OpenWindow
-	if err := f.network.Clients[0].Windows(ctx, func(w client.OpenWindow) bool { open = w; return false }); err != nil {
+	if err := f.network.Clients[0].Windows(ctx,
+		func(w client.OpenWindow) bool { open = w; return false }); err != nil {
 		t.Fatal(err)
 	}
 	f.acks = make([]rollup.Ack, floodAcks)
@@ -160,8 +173,10 @@ func (f *flood) prepare(ctx context.Context, t *testing.T, p *Parties, clients [
 	for i, c := range clients {
 		signers.Go(func() error {
 			for j := i; j < len(f.acks); j += len(clients) {
-				f.acks[j] = rollup.Ack{Network: open.Network, Node: open.Key.Node, Epoch: open.Key.Epoch, Window: open.Key.Window,
-					Service: p.Services[1], Units: 1, Request: blake3.Sum256(fmt.Appendf(nil, "GET /flood/%d", j))}
+				f.acks[j] = rollup.Ack{Network: open.Network, Node: open.Key.Node,
+					Epoch: open.Key.Epoch, Window: open.Key.Window,
+					Service: p.Services[1], Units: 1,
+					Request: blake3.Sum256(fmt.Appendf(nil, "GET /flood/%d", j))}
 				c.Sign(&f.acks[j])
 				f.books.sign(&f.acks[j])
 			}

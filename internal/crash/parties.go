@@ -98,7 +98,9 @@ func (n *Network) Register(ctx context.Context, node, clients int) (*Parties, er
 	}
 	deposits := []uint64{richDeposit, richDeposit, poorDeposit, 1}
 	for i, key := range append(p.Payers, p.Owner) {
-		if err := n.submit(ctx, node, ledger.NewDeposit(n.ID, n.Treasury, uint64(i), ledger.KeyOf(key), deposits[i])); err != nil {
+		if err := n.submit(ctx, node,
+			ledger.NewDeposit(n.ID, n.Treasury, uint64(i), ledger.KeyOf(key),
+				deposits[i])); err != nil {
 			return nil, err
 		}
 	}
@@ -111,7 +113,8 @@ func (n *Network) Register(ctx context.Context, node, clients int) (*Parties, er
 	}
 	p.Accounts, p.OwnerAccount = p.Accounts[:len(p.Payers)], p.Accounts[len(p.Payers)]
 	for i, price := range prices {
-		tx := ledger.NewRegisterService(n.ID, p.Owner, uint64(i), &ledger.ServiceRegistration{Price: price, UnitCap: unitCap, Unit: "byte"})
+		tx := ledger.NewRegisterService(n.ID, p.Owner, uint64(i),
+			&ledger.ServiceRegistration{Price: price, UnitCap: unitCap, Unit: "byte"})
 		if err := n.submit(ctx, node, tx); err != nil {
 			return nil, err
 		}
@@ -145,7 +148,8 @@ func (n *Network) submit(ctx context.Context, node int, tx []byte) error {
 	})
 }
 
-func (n *Network) awaitAccount(ctx context.Context, node int, key ledger.Key) (index uint32, err error) {
+func (n *Network) awaitAccount(ctx context.Context, node int, key ledger.Key,
+) (index uint32, err error) {
 	err = n.await(ctx, "an account", func() (bool, error) {
 		account, err := client.Call(ctx, n.Clients[node].Ledger().GetAccount,
 			&api.GetAccountRequest{By: &api.GetAccountRequest_Key{Key: key.String()}})
@@ -168,12 +172,14 @@ func (n *Network) registerClients(ctx context.Context, node int, p *Parties, cli
 		}
 		c := &Client{Secret: secret, Key: secret.PublicKey().Bytes()}
 		proof := bls.Prove(secret)
-		proofs[i%len(proofs)] = append(proofs[i%len(proofs)], ledger.ClientProof{Key: c.Key, Proof: proof.Bytes()})
+		proofs[i%len(proofs)] = append(proofs[i%len(proofs)],
+			ledger.ClientProof{Key: c.Key, Proof: proof.Bytes()})
 		p.Clients = append(p.Clients, c)
 		request.Keys = append(request.Keys, c.Key.String())
 	}
 	for i, payer := range p.Payers {
-		if err := n.submit(ctx, node, ledger.NewRegisterClients(n.ID, payer, 0, proofs[i])); err != nil {
+		if err := n.submit(ctx, node,
+			ledger.NewRegisterClients(n.ID, payer, 0, proofs[i])); err != nil {
 			return err
 		}
 	}
@@ -189,7 +195,8 @@ func (n *Network) registerClients(ctx context.Context, node int, p *Parties, cli
 			p.Clients[i].Index, p.Clients[i].Payer = c.GetIndex(), c.Payer
 			p.byIndex[c.GetIndex()] = p.Clients[i]
 		}
-		services, err := client.Call(ctx, n.Clients[node].Ledger().GetServices, &api.GetServicesRequest{})
+		services, err := client.Call(ctx, n.Clients[node].Ledger().GetServices,
+			&api.GetServicesRequest{})
 		return err == nil && int(services.Total) == len(prices), err
 	})
 }

@@ -132,7 +132,8 @@ func (p *Process) memory(which string) (int64, error) {
 	}
 	for line := range strings.Lines(string(status)) {
 		if kib, ok := strings.CutPrefix(line, which); ok {
-			n, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(kib), "kB")), 10, 64)
+			n, err := strconv.ParseInt(
+				strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(kib), "kB")), 10, 64)
 			return n << 10, err
 		}
 	}

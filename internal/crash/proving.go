@@ -40,7 +40,8 @@ func (n *Network) AwaitProving(ctx context.Context, i int) error {
 func (n *Network) AwaitProved(ctx context.Context, i int) error {
 	return n.await(ctx, "the last proof", func() (bool, error) {
 		s, err := n.Snapshot(ctx, i)
-		return err == nil && s.Certify.Prove.Batches > 0 && s.Certify.ProofQueue == 0 && s.Certify.Proving == 0, err
+		return err == nil && s.Certify.Prove.Batches > 0 && s.Certify.ProofQueue == 0 &&
+			s.Certify.Proving == 0, err
 	})
 }
 
@@ -92,7 +93,8 @@ func gone(pid int) bool {
 func (n *Network) AuditHolders(ctx context.Context, node int) (held int, err error) {
 	var own []*api.Rollup
 	err = n.await(ctx, "holders of statements", func() (bool, error) {
-		list, err := client.Call(ctx, n.Clients[node].Ledger().ListOwnRollups, &api.ListOwnRollupsRequest{Count: api.MaxPage})
+		list, err := client.Call(ctx, n.Clients[node].Ledger().ListOwnRollups,
+			&api.ListOwnRollupsRequest{Count: api.MaxPage})
 		if err != nil {
 			return false, err
 		}
@@ -113,12 +115,16 @@ func (n *Network) AuditHolders(ctx context.Context, node int) (held int, err err
 		}
 		held++
 		response, err := client.Call(ctx, n.Clients[r.GetHolder()].Ledger().ExportRollup,
-			&api.ExportRollupRequest{Node: r.Node, Epoch: r.Epoch, Window: r.Window, Rung: uint32(rollup.RungStatements)})
+			&api.ExportRollupRequest{Node: r.Node, Epoch: r.Epoch, Window: r.Window,
+				Rung: uint32(rollup.RungStatements)})
 		if err != nil {
-			return held, fmt.Errorf("node %d should hold the statements of %d/%d: %w", r.GetHolder(), r.Epoch, r.Window, err)
+			return held, fmt.Errorf("node %d should hold the statements of %d/%d: %w",
+				r.GetHolder(), r.Epoch, r.Window, err)
 		}
-		if _, err := export.Verify(response.File, n.trust()); err != nil || int(r.GetHolder()) == node {
-			return held, fmt.Errorf("the statements of %d/%d from node %d: %w", r.Epoch, r.Window, r.GetHolder(), err)
+		if _, err := export.Verify(response.File, n.trust()); err != nil ||
+			int(r.GetHolder()) == node {
+			return held, fmt.Errorf("the statements of %d/%d from node %d: %w", r.Epoch, r.Window,
+				r.GetHolder(), err)
 		}
 	}
 	return held, nil

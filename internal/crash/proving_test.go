@@ -51,7 +51,8 @@ func TestCrashProving(t *testing.T) {
 		if round%2 == 0 {
 			t.Logf("killing the prover, %v", children)
 			for _, pid := range children {
-				if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+				if err := syscall.Kill(pid, syscall.SIGKILL); err != nil &&
+					!errors.Is(err, syscall.ESRCH) {
 					t.Fatal(err)
 				}
 			}
@@ -60,7 +61,8 @@ func TestCrashProving(t *testing.T) {
 			n.Processes[0].Kill()
 		}
 		for _, pid := range children {
-			if err := n.await(ctx, "the end of the prover", func() (bool, error) { return gone(pid), nil }); err != nil {
+			if err := n.await(ctx, "the end of the prover",
+				func() (bool, error) { return gone(pid), nil }); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -89,7 +91,8 @@ func TestCrashProving(t *testing.T) {
 	if err := errors.Join(err, load.Close()); err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%d deliveries accepted; %d rollups, by rung %v; %d acks under statements", load.Books.Tally.Accepted, audit.Rollups, audit.Rungs, audit.Stated)
+	t.Logf("%d deliveries accepted; %d rollups, by rung %v; %d acks under statements",
+		load.Books.Tally.Accepted, audit.Rollups, audit.Rungs, audit.Stated)
 	if audit.Rungs[rollup.RungStatements] == 0 || audit.Rungs[rollup.RungProof] == 0 {
 		t.Error("not both rungs were settled")
 	}

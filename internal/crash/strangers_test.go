@@ -42,7 +42,8 @@ func TestStrangers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Stop()
-	err = n.await(ctx, "the flood", func() (bool, error) { return f.Opened() >= int64(4*each), nil })
+	err = n.await(ctx, "the flood",
+		func() (bool, error) { return f.Opened() >= int64(4*each), nil })
 	if err != nil {
 		t.Fatal(err)
 	}

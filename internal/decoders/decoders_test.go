@@ -55,7 +55,8 @@ func text[T any, P interface {
 
 // elsewhere are decoders with a test of lengths of their own, or that no stranger reaches.
 var elsewhere = map[string]string{
-	"rollup/internal/wire.ParseHex":            "internal; the UnmarshalText methods of this table call it",
+	"rollup/internal/wire.ParseHex": "internal; the UnmarshalText methods of this " +
+		"table call it",
 	"kernels/bls.Steps.Decode":                 "signatures of fixed size, in a benchmark",
 	"node/keys.hexText.UnmarshalJSON":          "a field of the operator's own file",
 	"bench/workload.text.UnmarshalJSON":        "a field of a line of the operator's own log",
@@ -259,7 +260,8 @@ func (d *decoder) overlong() string {
 				copy(b[at:], length)
 				for _, input := range [][]byte{b, b[:min(len(b), at+len(length))]} {
 					if n := allocated(func() { d.decode(input) }); n > limit(len(input)) {
-						return fmt.Sprintf("%x at %d of %d bytes: %d allocated", length, at, len(input), n)
+						return fmt.Sprintf("%x at %d of %d bytes: %d allocated", length, at,
+							len(input), n)
 					}
 				}
 			}
@@ -343,7 +345,8 @@ func TestTableIsWhole(t *testing.T) {
 func decodersOf(file *ast.File) (names []string) {
 	for _, decl := range file.Decls {
 		f, ok := decl.(*ast.FuncDecl)
-		if !ok || !decodes(f.Name.Name) || onlyStrings(f.Type.Params) && f.Name.Name != "ParseSeed" {
+		if !ok || !decodes(f.Name.Name) || onlyStrings(f.Type.Params) &&
+			f.Name.Name != "ParseSeed" {
 			continue
 		}
 		name := f.Name.Name

@@ -24,7 +24,9 @@ var (
 
 // decisions holds the records in docs/adr against their index.
 func decisions(tree fs.FS) (faults []string) {
-	say := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
+	say := func(format string, args ...any) {
+		faults = append(faults, fmt.Sprintf(format, args...))
+	}
 	index, err := fs.ReadFile(tree, "docs/adr/README.md")
 	if err != nil {
 		say("%v", err)
@@ -137,8 +139,9 @@ func TestChecksCanFail(t *testing.T) {
 		return fstest.MapFS{
 			"docs/adr/0001-a.md": file("# 1. A\n\n2026-01-01\n"),
 			"docs/adr/README.md": file("# Index\n" + row),
-			"page.md":            file("[here](docs/adr/README.md#x), `make test`, [out](https://a.b/c)"),
-			"Makefile":           file("test:\n"),
+			"page.md": file(
+				"[here](docs/adr/README.md#x), `make test`, [out](https://a.b/c)"),
+			"Makefile": file("test:\n"),
 		}
 	}
 	check := func(tree fs.FS) []string {
@@ -149,10 +152,12 @@ func TestChecksCanFail(t *testing.T) {
 		t.Fatal(faults)
 	}
 	for what, spoil := range map[string]func(fstest.MapFS){
-		"no date":   func(m fstest.MapFS) { m["docs/adr/0001-a.md"] = file("# 1. A\n") },
-		"no row":    func(m fstest.MapFS) { m["docs/adr/README.md"] = file("# Index\n\n| [2]") },
-		"2 rows":    func(m fstest.MapFS) { m["docs/adr/README.md"] = file(row + row) },
-		"number 2":  func(m fstest.MapFS) { m["docs/adr/0003-b.md"] = file("# 2. B\n\n2026-01-02\n") },
+		"no date": func(m fstest.MapFS) { m["docs/adr/0001-a.md"] = file("# 1. A\n") },
+		"no row":  func(m fstest.MapFS) { m["docs/adr/README.md"] = file("# Index\n\n| [2]") },
+		"2 rows":  func(m fstest.MapFS) { m["docs/adr/README.md"] = file(row + row) },
+		"number 2": func(m fstest.MapFS) {
+			m["docs/adr/0003-b.md"] = file("# 2. B\n\n2026-01-02\n")
+		},
 		"no such":   func(m fstest.MapFS) { m["page.md"] = file("[there](nowhere.md)") },
 		"no target": func(m fstest.MapFS) { m["page.md"] = file("`make nothing`") },
 	} {

@@ -27,8 +27,8 @@ type Flood struct {
 	opened atomic.Int64
 }
 
-// Start opens as many connections to each address as asked for, from another loopback address. On each
-// it speaks, if there is something to say, and then reads until it is closed.
+// Start opens as many connections to each address as asked for, from another loopback address. On
+// each it speaks, if there is something to say, and then reads until it is closed.
 func Start(from string, to []string, each int, speak func(net.Conn) error) (*Flood, error) {
 	source, err := netip.ParseAddr(from)
 	if err != nil || !source.IsLoopback() {

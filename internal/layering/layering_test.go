@@ -71,8 +71,8 @@ var rooms = []struct {
 	{"node/ingest", join(core, "rollup/cosign", "rollup/export", "pipeline", "pipeline/status",
 		"pipeline/certify", "node/api", "node/door", "node/store")},
 	{"node/peer", join(core, "node/api", "node/door", "node/store")},
-	// What is seen of a node: the engine's condition, the pipeline's numbers and the puller's as they
-	// are.
+	// What is seen of a node: the engine's condition, the pipeline's numbers and the puller's as
+	// they are.
 	{"node/telemetry", join(ways, "node/committee", "node/peer")},
 	{"node/web", []string{"node/door", "node/telemetry"}},
 	// The node puts all of it together.
@@ -131,7 +131,8 @@ var guests = map[string][]string{
 	"golang.org/x/mod":                  {"internal/release"},
 	"golang.org/x/perf":                 {"bench"},
 	"golang.org/x/text":                 {"node/keys"},
-	"golang.org/x/term":                 {"bench", "node/keys", "internal/cli", "internal/progress"},
+	"golang.org/x/term": {"bench", "node/keys", "internal/cli",
+		"internal/progress"},
 	"golang.org/x/sync": {
 		"kernels",
 		"pipeline",

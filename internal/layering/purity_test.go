@@ -135,7 +135,8 @@ func (in *inspector) report(n ast.Node, rule string) {
 }
 
 var (
-	clocks = []string{"Now", "Since", "Until", "After", "AfterFunc", "Tick", "NewTicker", "NewTimer",
+	clocks = []string{"Now", "Since", "Until", "After", "AfterFunc", "Tick", "NewTicker",
+		"NewTimer",
 		"Sleep", "Local", "LoadLocation"}
 	hosts = []string{"runtime", "runtime/debug", "os", "os/signal", "os/exec", "syscall", "net",
 		"crypto/rand", "math/rand", "math/rand/v2", "hash/maphash", "io/fs", "log", "log/slog"}

@@ -63,7 +63,8 @@ func (c *crowd) deliveries(total int) (bar *progress.Bar, stop func()) {
 	bar = progress.New(c.progress, "deliver", "acks")
 	return bar, bar.Follow(func() (int, int, string) {
 		p := c.replay.Progress()
-		note := fmt.Sprintf("%s accepted, %s refused", text.Grouped(p.Accepted), text.Grouped(p.Refused))
+		note := fmt.Sprintf("%s accepted, %s refused", text.Grouped(p.Accepted),
+			text.Grouped(p.Refused))
 		return int(p.Accepted + p.Refused), total, note
 	})
 }
@@ -127,8 +128,9 @@ type Delivered struct {
 	Accepted uint64             `json:"accepted"`
 	Refused  map[string]uint64  `json:"refused"`
 	Again    uint64             `json:"signed_or_sent_again"`
-	Cosigned uint64             `json:"cosigned"`          // signatures under the statements of a window
-	Offers   map[string]uint64  `json:"offers_not_signed"` // clients, by reason
+	// signatures under the statements of a window
+	Cosigned uint64            `json:"cosigned"`
+	Offers   map[string]uint64 `json:"offers_not_signed"` // clients, by reason
 }
 
 func delivered(n registered, unread []workload.Refused, t *replay.Tally) Delivered {
@@ -193,7 +195,8 @@ func (d *Delivered) Print(w io.Writer) {
 	fmt.Fprintf(w, "%s: %s received = %s accepted + %s\n", text.Plural(d.Requests, "request"),
 		text.Grouped(d.Received), text.Grouped(d.Accepted), d.reasons())
 	if d.Again > 0 {
-		fmt.Fprintf(w, "%s signed or sent again, because the window had closed or the node had no room.\n",
+		fmt.Fprintf(w,
+			"%s signed or sent again, because the window had closed or the node had no room.\n",
 			text.Plural(d.Again, "ack"))
 	}
 	if d.Cosigned > 0 {
@@ -201,18 +204,20 @@ func (d *Delivered) Print(w io.Writer) {
 			text.Plural(d.Cosigned, "co-signature"))
 	}
 	for _, reason := range slices.Sorted(maps.Keys(d.Offers)) {
-		fmt.Fprintf(w, "%s refused an offer: %s.\n", text.Plural(d.Offers[reason], "client"), reason)
+		fmt.Fprintf(w, "%s refused an offer: %s.\n", text.Plural(d.Offers[reason], "client"),
+			reason)
 	}
 	PrintRefused(w, d.Unread)
 }
 
 // ErrUnanswered says that a node answered fewer acks than there were requests.
-var ErrUnanswered = errors.New("not every request was answered")
+var ErrUnanswered = errors.New("mainjob: not every request was answered")
 
 // Check fails unless every request got an answer.
 func (d *Delivered) Check() error {
 	if uint64(d.Requests) != d.Received {
-		return fmt.Errorf("%w: %s, but %s received", ErrUnanswered, text.Plural(d.Requests, "request"), text.Grouped(d.Received))
+		return fail(ErrUnanswered, "not every request was answered: %s, but %s received",
+			text.Plural(d.Requests, "request"), text.Grouped(d.Received))
 	}
 	return nil
 }

@@ -40,7 +40,8 @@ func (j *job) export(ctx context.Context, r *Result) error {
 	}
 	lc := j.client.Ledger()
 	for _, e := range r.Epochs {
-		res, err := client.Call(ctx, lc.ExportSettlement, &api.ExportSettlementRequest{Epoch: e.Epoch})
+		res, err := client.Call(ctx, lc.ExportSettlement,
+			&api.ExportSettlementRequest{Epoch: e.Epoch})
 		if err := save(fmt.Sprintf("settlement-%d.wbx", e.Epoch), res, err); err != nil {
 			return err
 		}

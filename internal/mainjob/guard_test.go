@@ -32,7 +32,8 @@ func TestGuard(t *testing.T) {
 		time.Sleep(70 * time.Second)
 		var still *stillError
 		if err := context.Cause(ctx); !errors.As(err, &still) ||
-			!strings.Contains(err.Error(), "deliver acks") || !strings.Contains(err.Error(), "10 acks") {
+			!strings.Contains(err.Error(), "deliver acks") ||
+			!strings.Contains(err.Error(), "10 acks") {
 			t.Errorf("a job that stands still: %v", err)
 		}
 	})

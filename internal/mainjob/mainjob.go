@@ -113,7 +113,8 @@ func (j *job) prepare(ctx context.Context) (err error) {
 	for i := range j.Serving {
 		urls = append(urls, nodes[i].Ingest)
 	}
-	fmt.Fprintf(j.Progress, "A committee of %d runs, %d serve clients. Dashboards:", len(nodes), j.Serving)
+	fmt.Fprintf(j.Progress, "A committee of %d runs, %d serve clients. Dashboards:", len(nodes),
+		j.Serving)
 	for _, n := range nodes {
 		fmt.Fprintf(j.Progress, " %s", n.Operator)
 	}
@@ -123,7 +124,8 @@ func (j *job) prepare(ctx context.Context) (err error) {
 	}
 	r, err := replay.New(ctx, replay.Config{
 		Network: j.Network.Genesis.Network(), Nodes: urls, Treasury: j.Network.Treasury, Seed: seed,
-		Deposit: Deposit, Price: Price, Rung1: j.Rung1, Evidence: filepath.Join(j.Network.Dir, "offers"),
+		Deposit: Deposit, Price: Price, Rung1: j.Rung1,
+		Evidence: filepath.Join(j.Network.Dir, "offers"),
 	})
 	if err != nil {
 		return err

@@ -15,14 +15,22 @@ func TestReconcile(t *testing.T) {
 		t.Errorf("equal books differ: %q", differs)
 	}
 	for what, spoil := range map[string]func(settled map[replay.Account]replay.Sum){
-		"nothing was settled":    func(s map[replay.Account]replay.Sum) { delete(s, a) },
-		"settled were {Acks:3 U": func(s map[replay.Account]replay.Sum) { s[a] = replay.Sum{Acks: 3, Units: 31} },
-		"settled were {Acks:2 U": func(s map[replay.Account]replay.Sum) { s[b] = replay.Sum{Acks: 2, Units: 5} },
-		"the books have nothing": func(s map[replay.Account]replay.Sum) { s[replay.Account{Node: 3}] = replay.Sum{} },
+		"nothing was settled": func(s map[replay.Account]replay.Sum) { delete(s, a) },
+		"settled were {Acks:3 U": func(s map[replay.Account]replay.Sum) {
+			s[a] = replay.Sum{Acks: 3, Units: 31}
+		},
+		"settled were {Acks:2 U": func(s map[replay.Account]replay.Sum) {
+			s[b] = replay.Sum{Acks: 2, Units: 5}
+		},
+		"the books have nothing": func(
+			s map[replay.Account]replay.Sum) {
+			s[replay.Account{Node: 3}] = replay.Sum{}
+		},
 	} {
 		settled := maps.Clone(books)
 		spoil(settled)
-		if differs := Reconcile(books, settled); len(differs) != 1 || !strings.Contains(differs[0], what) {
+		if differs := Reconcile(books, settled); len(differs) != 1 ||
+			!strings.Contains(differs[0], what) {
 			t.Errorf("%q: %q", what, differs)
 		}
 	}

@@ -117,7 +117,8 @@ func (r *Result) Print(w io.Writer) {
 		units += row.Units
 		paid += row.Paid
 	}
-	rows = append(rows, []string{"", "", "total", text.Grouped(r.Settled), text.Grouped(units), text.Credits(paid)})
+	rows = append(rows, []string{"", "", "total", text.Grouped(r.Settled), text.Grouped(units),
+		text.Credits(paid)})
 	text.Table(w, []string{">node", "service", "payer", ">acks", ">units", ">amount"}, rows)
 	fmt.Fprintln(w)
 	var empty []uint32
@@ -126,20 +127,25 @@ func (r *Result) Print(w io.Writer) {
 			empty = append(empty, e.Epoch)
 			continue
 		}
-		fmt.Fprintf(w, "epoch %d: %s in %s, %s credits paid, root %s\n", e.Epoch, text.Plural(e.Acks, "ack"),
+		fmt.Fprintf(w, "epoch %d: %s in %s, %s credits paid, root %s\n", e.Epoch,
+			text.Plural(e.Acks, "ack"),
 			text.Plural(e.Rows, "row"), text.Credits(e.Paid), text.ShortHashes(e.Root))
 	}
 	if len(empty) > 0 {
-		fmt.Fprintf(w, "Nothing to settle in %s %s.\n", text.Noun(len(empty), "epoch"), text.Ranges(empty))
+		fmt.Fprintf(w, "Nothing to settle in %s %s.\n", text.Noun(len(empty), "epoch"),
+			text.Ranges(empty))
 	}
-	fmt.Fprintf(w, "\nReconciliation: %s received = %s accepted + %s; %s accepted = %s settled + %s pending\n",
+	fmt.Fprintf(w,
+		"\nReconciliation: %s received = %s accepted + %s; %s accepted = %s settled + %s pending\n",
 		text.Grouped(r.Received), text.Grouped(r.Accepted), r.reasons(),
 		text.Grouped(r.Accepted), text.Grouped(r.Settled), text.Grouped(r.Pending))
 	fmt.Fprintf(w, "Acks by rung: %s verified one by one (1) "+
-		"+ %s under statements that their clients co-signed (2) + %s under proofs of such statements (3)\n",
+		"+ %s under statements that their clients co-signed (2) + %s under proofs of such "+
+		"statements (3)\n",
 		text.Grouped(r.Rungs.Acks), text.Grouped(r.Rungs.Statements), text.Grouped(r.Rungs.Proofs))
 	if late := r.Rungs.Proofs - min(r.Rungs.InTime, r.Rungs.Proofs); late > 0 {
-		fmt.Fprintf(w, "Of the last, %s were certified by their statements, before the proofs were made.\n",
+		fmt.Fprintf(w,
+			"Of the last, %s were certified by their statements, before the proofs were made.\n",
 			text.Grouped(late))
 	}
 	PrintRefused(w, r.Unread)
@@ -154,7 +160,8 @@ func (r *Result) Print(w io.Writer) {
 		fmt.Fprintln(w, " ", strings.ReplaceAll(v.String(), "\n", "\n  "))
 	}
 	if len(held) > 0 {
-		fmt.Fprintf(w, "  The empty %s of %s %s: certified as well\n", text.Noun(len(held), "settlement"),
+		fmt.Fprintf(w, "  The empty %s of %s %s: certified as well\n",
+			text.Noun(len(held), "settlement"),
 			text.Noun(len(held), "epoch"), text.Ranges(held))
 	}
 	fmt.Fprintf(w, "\n%s in %.1f s.\n", text.Plural(r.Requests, "request"), r.Seconds)
@@ -172,11 +179,13 @@ func (r *Result) Check() error {
 	case r.Delivered.Check() != nil:
 		return r.Delivered.Check()
 	case r.Received != r.Accepted+refused:
-		return fmt.Errorf("%d received, but %d accepted and %d refused", r.Received, r.Accepted, refused)
+		return fmt.Errorf("%d received, but %d accepted and %d refused", r.Received, r.Accepted,
+			refused)
 	case r.Settled != r.Accepted:
 		return fmt.Errorf("%d accepted, but %d settled", r.Accepted, r.Settled)
 	case len(r.Differs) > 0:
-		return fmt.Errorf("the settlement differs from the clients' account:\n  %s", strings.Join(r.Differs, "\n  "))
+		return fmt.Errorf("the settlement differs from the clients' account:\n  %s",
+			strings.Join(r.Differs, "\n  "))
 	case len(r.Epochs) < 2:
 		return fmt.Errorf("%d epochs settled, want at least 2", len(r.Epochs))
 	}

@@ -42,7 +42,8 @@ func (j *job) rungs(ctx context.Context, r *Result) error {
 		r.Rungs.InTime += s.Certify.Rungs[2]
 		for _, f := range s.Certify.ProofFailures {
 			if f.Count > 0 {
-				return fmt.Errorf("node%d: %s without a proof: %s", i, text.Plural(f.Count, "window"), f.Name)
+				return fmt.Errorf("node%d: %s without a proof: %s", i,
+					text.Plural(f.Count, "window"), f.Name)
 			}
 		}
 	}
@@ -115,13 +116,15 @@ func (r *Result) checkRungs() error {
 			r.Settled, n.Acks, n.Statements, n.Proofs)
 	}
 	if n.InTime > n.Proofs {
-		return fmt.Errorf("the committee has seen proofs for %d acks, and there are proofs for %d", n.InTime, n.Proofs)
+		return fmt.Errorf("the committee has seen proofs for %d acks, and there are proofs for %d",
+			n.InTime, n.Proofs)
 	}
 	switch w := r.Want; {
 	case w.Acks > 0 && n.Acks == 0:
 		return errors.New("all clients co-signed, although some were meant to decline")
 	case w.Statements > 0 && n.Statements == 0:
-		return errors.New("no ack is under a co-signed statement alone, although some were meant to be")
+		return errors.New(
+			"no ack is under a co-signed statement alone, although some were meant to be")
 	case w.Proofs > 0 && n.Proofs == 0:
 		return errors.New("no ack is under a proof, although some were meant to be")
 	}

@@ -54,7 +54,8 @@ func (j *job) cosigned() error {
 	did, err := j.replay.Cosigned()
 	for reason, n := range did.Refused {
 		if reason != cosign.ReasonDeclined {
-			err = errors.Join(err, fmt.Errorf("%s refused to co-sign: %v", text.Plural(n, "client"), reason))
+			err = errors.Join(err, fmt.Errorf("%s refused to co-sign: %v", text.Plural(n, "client"),
+				reason))
 		}
 	}
 	return err

@@ -32,20 +32,35 @@ func Generated(seed uint64, requests int) Source {
 func Log(file string, format workload.Format, most float64) (Source, error) {
 	log, err := workload.Open(file, format)
 	if err != nil {
-		return Source{}, fmt.Errorf("access log %w", err)
+		return Source{}, fmt.Errorf("access log: %w", err)
 	}
 	survey, err := workload.Take(log.Deliveries())
 	if err == nil {
 		err = CheckSurvey(log, survey, most)
 	}
 	if err != nil {
-		return Source{}, errors.Join(fmt.Errorf("access log %w", err), log.Close())
+		return Source{}, errors.Join(fmt.Errorf("access log: %w", err), log.Close())
 	}
 	return Source{what: log.Name, all: log.Deliveries(), refused: survey.Refused, log: log}, nil
 }
 
 // ErrUnreadable refuses a log of which too little can be read.
-var ErrUnreadable = errors.New("too much of it cannot be read")
+var ErrUnreadable = errors.New("mainjob: too much of a log cannot be read")
+
+// failure says for people what went wrong. It is the sentinel kind to errors.Is, whose text is for
+// programmers.
+type failure struct {
+	kind error
+	text string
+}
+
+func fail(kind error, format string, args ...any) error {
+	return &failure{kind, fmt.Sprintf(format, args...)}
+}
+
+func (f *failure) Error() string { return f.text }
+
+func (f *failure) Unwrap() error { return f.kind }
 
 // CheckSurvey refuses a log without requests, and one of which more than the share most is
 // unreadable.
@@ -55,11 +70,14 @@ func CheckSurvey(log *workload.Log, s *workload.Survey, most float64) error {
 		reasons.WriteString("\n  " + refusedLine(r))
 	}
 	if s.Requests == 0 {
-		return fmt.Errorf("%s: %w: no requests (read as %s)%s", log.Name, ErrUnreadable, log.Format, reasons.String())
+		return fail(ErrUnreadable, "%s: no requests (read as %s)%s", log.Name, log.Format,
+			reasons.String())
 	}
 	if s.RefusedShare() > most {
-		return fmt.Errorf("%s: %w: %s of %s (read as %s)%s", log.Name, ErrUnreadable,
-			text.Grouped(s.RefusedLines()), text.Plural(s.Lines, "line"), log.Format, reasons.String())
+		return fail(ErrUnreadable,
+			"%s: too much of it cannot be read: %s of %s (read as %s)%s", log.Name,
+			text.Grouped(s.RefusedLines()), text.Plural(s.Lines, "line"), log.Format,
+			reasons.String())
 	}
 	return nil
 }
@@ -100,5 +118,6 @@ func PrintRefused(w io.Writer, refused []workload.Refused) {
 }
 
 func refusedLine(r workload.Refused) string {
-	return fmt.Sprintf("%s not read, the first is line %d: %s", text.Plural(r.Count, "line"), r.FirstLine, r.Reason)
+	return fmt.Sprintf("%s not read, the first is line %d: %s", text.Plural(r.Count, "line"),
+		r.FirstLine, r.Reason)
 }

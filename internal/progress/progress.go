@@ -44,7 +44,8 @@ func New(w io.Writer, name, unit string) *Bar {
 	f, ok := w.(*os.File)
 	now := time.Now()
 	interactive := ok && term.IsTerminal(int(f.Fd()))
-	return &Bar{w: w, name: name, unit: unit, interactive: interactive, started: now, at: now, shown: now}
+	return &Bar{w: w, name: name, unit: unit, interactive: interactive, started: now, at: now,
+		shown: now}
 }
 
 // Set records progress and shows it when it is time to.

@@ -31,7 +31,8 @@ func proxy(t *testing.T, source, version string) (url string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	files := map[string][]byte{"list": []byte(version + "\n"), version + ".info": info, version + ".mod": mod}
+	files := map[string][]byte{"list": []byte(version + "\n"), version + ".info": info,
+		version + ".mod": mod}
 	for name, content := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
 			t.Fatal(err)
@@ -43,7 +44,8 @@ func proxy(t *testing.T, source, version string) (url string) {
 	}
 	defer w.Close()
 	// Nested modules stay out, as they do for every user.
-	if err := zip.CreateFromDir(w, module.Version{Path: path, Version: version}, source); err != nil {
+	if err := zip.CreateFromDir(w, module.Version{Path: path, Version: version},
+		source); err != nil {
 		t.Fatal(err)
 	}
 	return "file://" + filepath.ToSlash(root)
@@ -60,10 +62,12 @@ func goEnv(t *testing.T, name string) string {
 
 // install runs go install as a user does, in a folder without a module. This module comes from
 // url, and the others from the module cache, which has verified them when it was filled.
-func install(ctx context.Context, t *testing.T, url, version string) (program string, output string, err error) {
+func install(ctx context.Context, t *testing.T, url, version string,
+) (program, output string, err error) {
 	t.Helper()
 	bin := t.TempDir()
-	downloaded := "file://" + filepath.ToSlash(filepath.Join(goEnv(t, "GOMODCACHE"), "cache", "download"))
+	downloaded := "file://" +
+		filepath.ToSlash(filepath.Join(goEnv(t, "GOMODCACHE"), "cache", "download"))
 	proxies := strings.Join([]string{url, downloaded, goEnv(t, "GOPROXY")}, ",")
 	cmd := exec.CommandContext(ctx, "go", "install", path+"/cmd/waybill@"+version)
 	cmd.Dir = t.TempDir()
@@ -109,7 +113,8 @@ func TestInstallRefuses(t *testing.T) {
 		}
 		word, _, _ := strings.Cut(directive, " ")
 		const version = "v0.0.8"
-		if _, text, err := install(t.Context(), t, proxy(t, source, version), version); err == nil ||
+		if _, text, err := install(t.Context(), t, proxy(t, source, version),
+			version); err == nil ||
 			!strings.Contains(text, word+" directives") {
 			t.Errorf("a go.mod with %q: %v\n%s", directive, err, text)
 		}

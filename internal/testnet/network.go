@@ -77,7 +77,8 @@ func New(tb testing.TB, addresses []string, clients int) *Network {
 		updated:  make(chan struct{}),
 	}
 	n.Genesis = &ledger.Genesis{
-		Version: ledger.GenesisVersion, ChainID: "testnet", GenesisTime: n.time, Treasury: ledger.KeyOf(n.Treasury),
+		Version: ledger.GenesisVersion, ChainID: "testnet", GenesisTime: n.time,
+		Treasury: ledger.KeyOf(n.Treasury),
 		Params: ledger.Params{EpochSeconds: EpochSeconds, GraceSeconds: 10, LateEpochs: 2,
 			Shares: rollup.Shares{Node: 7000, Service: 2000, Protocol: 1000}},
 	}

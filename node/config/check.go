@@ -152,10 +152,12 @@ func together(c *Config) (path, why string) {
 		return "ingest.tls_key", "ingest.tls_cert and ingest.tls_key both set or both empty"
 	}
 	if c.Pipeline.MaxAcks < c.Ingest.MaxSubmission {
-		return "pipeline.max_acks", fmt.Sprintf("at least ingest.max_submission, which is %d", c.Ingest.MaxSubmission)
+		return "pipeline.max_acks", fmt.Sprintf("at least ingest.max_submission, which is %d",
+			c.Ingest.MaxSubmission)
 	}
 	if least := Size(c.Ingest.MaxSubmission) * ackSize; c.Pipeline.MaxBytes < least {
-		return "pipeline.max_bytes", fmt.Sprintf("at least %v: a submission of ingest.max_submission acks", least)
+		return "pipeline.max_bytes",
+			fmt.Sprintf("at least %v: a submission of ingest.max_submission acks", least)
 	}
 	taken := map[string]string{}
 	for _, l := range []struct{ path, address string }{

@@ -1,9 +1,9 @@
-// Package config holds a node's settings: one struct, whose tags are the only place where a setting is described. The
-// commented file that `waybill init` writes, the environment names, the paths that flags use, the checks and the errors
-// all come from those tags.
+// Package config holds a node's settings: one struct, whose tags are the only place where a setting
+// is described. The commented file that `waybill init` writes, the environment names, the paths
+// that flags use, the checks and the errors all come from those tags.
 //
-// A value is taken from the first of: flag, environment, file, default. Every value remembers where it came from, and an
-// error names the key, the value, that source and what is allowed.
+// A value is taken from the first of: flag, environment, file, default. Every value remembers where
+// it came from, and an error names the key, the value, that source and what is allowed.
 package config
 
 import (
@@ -108,17 +108,22 @@ type Log struct {
 // Default returns the settings of a node that nobody configured. They are valid.
 func Default() *Config {
 	return &Config{
-		Node: Node{Name: "waybill", Home: ".", Genesis: "genesis.json", Keys: "keys", Serving: true},
+		Node: Node{Name: "waybill", Home: ".", Genesis: "genesis.json", Keys: "keys",
+			Serving: true},
 		Ingest: Ingest{
-			Listen: ":7400", MaxConnections: 4096, MaxPerAddress: 256, MaxSubmission: 8192, IdleTimeout: 5 * time.Minute,
+			Listen: ":7400", MaxConnections: 4096, MaxPerAddress: 256, MaxSubmission: 8192,
+			IdleTimeout: 5 * time.Minute,
 		},
-		Peer:      Peer{Listen: ":7401", PushTimeout: 15 * time.Second, MaxInflight: 4},
-		Consensus: Consensus{Listen: ":7402", Peers: []string{}, Observers: []string{}, KeepBlocks: 30 * 24 * time.Hour, Preset: "wan"},
+		Peer: Peer{Listen: ":7401", PushTimeout: 15 * time.Second, MaxInflight: 4},
+		Consensus: Consensus{Listen: ":7402", Peers: []string{}, Observers: []string{},
+			KeepBlocks: 30 * 24 * time.Hour, Preset: "wan"},
 		Pipeline: Pipeline{
-			WindowAge: 30 * time.Second, Grace: 5 * time.Second, CosignWait: 2 * time.Second, MaxBatch: 8192,
-			MaxAcks: 256 << 10, MaxBytes: 64 << 20,
+			WindowAge: 30 * time.Second, Grace: 5 * time.Second, CosignWait: 2 * time.Second,
+			MaxBatch: 8192,
+			MaxAcks:  256 << 10, MaxBytes: 64 << 20,
 		},
-		Proofs:   Proofs{Enabled: true, Keys: "proofs", Wait: 20 * time.Second, Cores: 1, Memory: 2 << 30, Nice: 5},
+		Proofs: Proofs{Enabled: true, Keys: "proofs", Wait: 20 * time.Second, Cores: 1,
+			Memory: 2 << 30, Nice: 5},
 		Store:    Store{Path: "data", Cache: 64 << 20, Retention: 30, MinFree: 2 << 30},
 		Operator: Operator{Listen: "127.0.0.1:7403", Dashboard: true},
 		Log:      Log{Level: "info", Format: "text"},

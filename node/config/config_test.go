@@ -22,7 +22,9 @@ func write(t *testing.T, content string) string {
 }
 
 func TestPrecedence(t *testing.T) {
-	file := write(t, "[log]\nlevel = \"warn\"\nformat = \"json\"\n\n[pipeline]\nworkers = 3\nwindow_age = \"2s\"\n")
+	file := write(t,
+		"[log]\nlevel = \"warn\"\nformat = \"json\"\n\n"+
+			"[pipeline]\nworkers = 3\nwindow_age = \"2s\"\n")
 	env := []string{"WAYBILL_LOG_LEVEL=debug", "WAYBILL_PIPELINE_WORKERS=5", "HOME=/"}
 	got, err := Load(file, env, map[string]string{"pipeline.workers": "7"})
 	if err != nil {
@@ -37,18 +39,21 @@ func TestPrecedence(t *testing.T) {
 	} {
 		for _, v := range got.Effective() {
 			if v.Path == path && (v.Value != want[0] || string(v.Source) != want[1]) {
-				t.Errorf("%s = %q from %q, want %q from %q", path, v.Value, v.Source, want[0], want[1])
+				t.Errorf("%s = %q from %q, want %q from %q", path, v.Value, v.Source, want[0],
+					want[1])
 			}
 		}
 	}
-	if got.Pipeline.Workers != 7 || got.Log.Level != "debug" || got.Pipeline.WindowAge != 2*time.Second {
+	if got.Pipeline.Workers != 7 || got.Log.Level != "debug" ||
+		got.Pipeline.WindowAge != 2*time.Second {
 		t.Errorf("values did not arrive: %+v", got.Config)
 	}
 	var out bytes.Buffer
 	if err := got.WriteEffective(&out); err != nil {
 		t.Fatal(err)
 	}
-	for _, line := range []string{`"7" `, "--set pipeline.workers", "· pipeline.grace", file + ":3"} {
+	for _, line := range []string{`"7" `, "--set pipeline.workers", "· pipeline.grace",
+		file + ":3"} {
 		if !strings.Contains(out.String(), line) {
 			t.Errorf("effective settings lack %q:\n%s", line, out.String())
 		}
@@ -143,28 +148,33 @@ func TestTemplate(t *testing.T) {
 	}
 }
 
-// TestEveryField holds what each setting must have, and that its environment variable and its flag reach it.
+// TestEveryField holds what each setting must have, and that its environment variable and its flag
+// reach it.
 func TestEveryField(t *testing.T) {
 	seen := map[string]bool{}
 	for _, f := range Fields() {
 		if f.Path == "" || f.Doc == "" || f.Allowed == "" || !strings.HasSuffix(f.Doc, ".") {
 			t.Errorf("%s: doc %q, allowed %q", f.Path, f.Doc, f.Allowed)
 		}
-		if want := "WAYBILL_" + strings.ToUpper(strings.ReplaceAll(f.Path, ".", "_")); f.Env != want || seen[f.Env] {
+		if want := "WAYBILL_" +
+			strings.ToUpper(strings.ReplaceAll(f.Path, ".", "_")); f.Env != want || seen[f.Env] {
 			t.Errorf("%s: environment name %s (want %s, unique)", f.Path, f.Env, want)
 		}
 		seen[f.Env] = true
 		got, err := Load("", []string{f.Env + "=" + f.Default}, nil)
-		if err != nil || got.Sources[f.Path] != Source(f.Env) || !reflect.DeepEqual(got.Config, Default()) {
+		if err != nil || got.Sources[f.Path] != Source(f.Env) ||
+			!reflect.DeepEqual(got.Config, Default()) {
 			t.Errorf("%s=%s: %v", f.Env, f.Default, err)
 		}
 		got, err = Load("", nil, map[string]string{f.Path: f.Default})
-		if err != nil || got.Sources[f.Path] != Source("--set "+f.Path) || !reflect.DeepEqual(got.Config, Default()) {
+		if err != nil || got.Sources[f.Path] != Source("--set "+f.Path) ||
+			!reflect.DeepEqual(got.Config, Default()) {
 			t.Errorf("--%s=%s: %v", f.Path, f.Default, err)
 		}
 		// A value that breaks every rule but that of free text.
 		_, err = Load("", []string{f.Env + "=\x01"}, nil)
-		if e, ok := errors.AsType[*ValueError](err); !strings.HasPrefix(f.Allowed, "a list") && (!ok || e.Path != f.Path) {
+		if e, ok := errors.AsType[*ValueError](err); !strings.HasPrefix(f.Allowed, "a list") &&
+			(!ok || e.Path != f.Path) {
 			t.Errorf("%s: a control character gives %v", f.Path, err)
 		}
 	}
@@ -183,31 +193,50 @@ func TestErrors(t *testing.T) {
 		want       []string // every one of these is in the error
 	}{
 		{"unknown key", "[log]\n\n  levle = \"info\" # x\n", nil, nil,
-			[]string{"waybill.toml:3", "unknown setting log.levle", "did you mean log.level?", `levle = "info" # x`}},
-		{"unknown section", "[logs]\nlevel = \"info\"\n", nil, nil, []string{"waybill.toml:1", "did you mean log?"}},
-		{"key outside a section", "level = 1\n", nil, nil, []string{"waybill.toml:1", "unknown setting level"}},
+			[]string{"waybill.toml:3", "unknown setting log.levle", "did you mean log.level?",
+				`levle = "info" # x`}},
+		{"unknown section", "[logs]\nlevel = \"info\"\n", nil, nil,
+			[]string{"waybill.toml:1", "did you mean log?"}},
+		{"key outside a section", "level = 1\n", nil, nil,
+			[]string{"waybill.toml:1", "unknown setting level"}},
 		{"dotted and inline", "log.level = \"x\"\npipeline = {workers = -1}\n", nil, nil,
-			[]string{`log.level = "x"`, "waybill.toml:1", `pipeline.workers = "-1"`, "waybill.toml:2", "0 to 1024"}},
-		{"array of tables", "[[log]]\nlevel = \"info\"\n", nil, nil, []string{"unknown setting log"}},
+			[]string{`log.level = "x"`, "waybill.toml:1", `pipeline.workers = "-1"`,
+				"waybill.toml:2", "0 to 1024"}},
+		{"array of tables", "[[log]]\nlevel = \"info\"\n", nil, nil,
+			[]string{"unknown setting log"}},
 		{"syntax", "[log]\nlevel = \n", nil, nil, []string{"waybill.toml:2:", "level ="}},
-		{"twice", "[log]\nlevel = \"info\"\nlevel = \"info\"\n", nil, nil, []string{"waybill.toml", "level"}},
+		{"twice", "[log]\nlevel = \"info\"\nlevel = \"info\"\n", nil, nil,
+			[]string{"waybill.toml", "level"}},
 		{"wrong type", "[pipeline]\nworkers = \"3\"\nmax_bytes = 5\ngrace = 3\n", nil, nil,
-			[]string{"waybill.toml:2", "waybill.toml:3", "in quotes", "waybill.toml:4", "a duration from 0s to 5m"}},
-		{"list of numbers", "[consensus]\npeers = [1]\n", nil, nil, []string{"consensus.peers", "id@host:port"}},
+			[]string{"waybill.toml:2", "waybill.toml:3", "in quotes", "waybill.toml:4",
+				"a duration from 0s to 5m"}},
+		{"list of numbers", "[consensus]\npeers = [1]\n", nil, nil,
+			[]string{"consensus.peers", "id@host:port"}},
 		{"environment", "", []string{"WAYBILL_LOG_FORMAT=xml"}, nil,
 			[]string{`log.format = "xml" (WAYBILL_LOG_FORMAT): allowed is text or json`}},
-		{"flag", "", nil, map[string]string{"pipeline.grace": "6m"}, []string{`"6m" (--set pipeline.grace)`, "0s to 5m"}},
-		{"unknown flag", "", nil, map[string]string{"pipeline.gracee": "6m"}, []string{"did you mean pipeline.grace?"}},
-		{"all at once", "[log]\nlevel = \"x\"\n", []string{"WAYBILL_LOG_FORMAT=xml"}, map[string]string{"peer.listen": "7"},
+		{"flag", "", nil, map[string]string{"pipeline.grace": "6m"},
+			[]string{`"6m" (--set pipeline.grace)`, "0s to 5m"}},
+		{"unknown flag", "", nil, map[string]string{"pipeline.gracee": "6m"},
+			[]string{"did you mean pipeline.grace?"}},
+		{"all at once", "[log]\nlevel = \"x\"\n", []string{"WAYBILL_LOG_FORMAT=xml"},
+			map[string]string{"peer.listen": "7"},
 			[]string{"log.level", "log.format", "peer.listen", "host:port"}},
-		{"half of TLS", "[ingest]\ntls_cert = \"c.pem\"\n", nil, nil, []string{"both set or both empty"}},
-		{"one address twice", "[peer]\nlisten = \":7400\"\n", nil, nil, []string{"peer.listen", "ingest.listen has the same"}},
-		{"budget below a submission", "[pipeline]\nmax_acks = 1024\n", nil, nil, []string{"pipeline.max_acks", "8192"}},
-		{"peer without a host", "", []string{"WAYBILL_CONSENSUS_PEERS=" + strings.Repeat("a", 40) + "@:1"}, nil, []string{"consensus.peers"}},
-		{"observer without all digits", "", []string{"WAYBILL_CONSENSUS_OBSERVERS=" + strings.Repeat("a", 39)}, nil,
+		{"half of TLS", "[ingest]\ntls_cert = \"c.pem\"\n", nil, nil,
+			[]string{"both set or both empty"}},
+		{"one address twice", "[peer]\nlisten = \":7400\"\n", nil, nil,
+			[]string{"peer.listen", "ingest.listen has the same"}},
+		{"budget below a submission", "[pipeline]\nmax_acks = 1024\n", nil, nil,
+			[]string{"pipeline.max_acks", "8192"}},
+		{"peer without a host", "",
+			[]string{"WAYBILL_CONSENSUS_PEERS=" + strings.Repeat("a", 40) + "@:1"}, nil,
+			[]string{"consensus.peers"}},
+		{"observer without all digits", "",
+			[]string{"WAYBILL_CONSENSUS_OBSERVERS=" + strings.Repeat("a", 39)}, nil,
 			[]string{"consensus.observers", "40 hexadecimal digits"}},
-		{"list in a word", "", []string{"WAYBILL_LOG_LEVEL=debug|info"}, nil, []string{"log.level"}},
-		{"port out of range", "", []string{"WAYBILL_PEER_LISTEN=:65536"}, nil, []string{"peer.listen"}},
+		{"list in a word", "", []string{"WAYBILL_LOG_LEVEL=debug|info"}, nil,
+			[]string{"log.level"}},
+		{"port out of range", "", []string{"WAYBILL_PEER_LISTEN=:65536"}, nil,
+			[]string{"peer.listen"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := Load(write(t, c.file), c.env, c.flags)
@@ -221,17 +250,20 @@ func TestErrors(t *testing.T) {
 			}
 		})
 	}
-	if _, err := Load("/nonexistent/waybill.toml", nil, nil); !errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrInvalid) {
+	if _, err := Load("/nonexistent/waybill.toml", nil, nil); !errors.Is(err, fs.ErrNotExist) ||
+		errors.Is(err, ErrInvalid) {
 		t.Errorf("missing file: %v", err)
 	}
 }
 
 func TestWarnings(t *testing.T) {
-	got, err := Load("", []string{"WAYBILL_PORT_7400_TCP=x", "WAYBILL_PASSWORD=secret", "WAYBILL_LOG_LVL=x"}, nil)
+	got, err := Load("", []string{"WAYBILL_PORT_7400_TCP=x", "WAYBILL_PASSWORD=secret",
+		"WAYBILL_LOG_LVL=x"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{"WAYBILL_LOG_LVL is not a setting", "WAYBILL_PORT_7400_TCP is not a setting"}; !reflect.DeepEqual(got.Warnings, want) {
+	if want := []string{"WAYBILL_LOG_LVL is not a setting",
+		"WAYBILL_PORT_7400_TCP is not a setting"}; !reflect.DeepEqual(got.Warnings, want) {
 		t.Errorf("warnings %q, want %q", got.Warnings, want)
 	}
 }
@@ -251,7 +283,8 @@ func TestPaths(t *testing.T) {
 }
 
 func TestSize(t *testing.T) {
-	for text, want := range map[string]Size{"0B": 0, "1KiB": 1024, "1536MiB": 1536 << 20, "3 GiB": 3 << 30, "8388607TiB": 8388607 << 40} {
+	for text, want := range map[string]Size{"0B": 0, "1KiB": 1024, "1536MiB": 1536 << 20,
+		"3 GiB": 3 << 30, "8388607TiB": 8388607 << 40} {
 		got, err := ParseSize(text)
 		if err != nil || got != want {
 			t.Errorf("ParseSize(%q) = %d, %v", text, got, err)
@@ -260,7 +293,8 @@ func TestSize(t *testing.T) {
 			t.Errorf("%q is rendered as %q", text, got)
 		}
 	}
-	for _, text := range []string{"", "5", "B", "-1B", "1.5GiB", "8388608TiB", "99999999999999999999B", "1GB"} {
+	for _, text := range []string{"", "5", "B", "-1B", "1.5GiB", "8388608TiB",
+		"99999999999999999999B", "1GB"} {
 		if got, err := ParseSize(text); err == nil {
 			t.Errorf("ParseSize(%q) = %d", text, got)
 		}

@@ -77,7 +77,8 @@ func sections(c *Config) []section {
 		s := section{name: st.Tag.Get("toml"), doc: st.Tag.Get("doc")}
 		for j := range v.Field(i).NumField() {
 			ft := v.Field(i).Type().Field(j)
-			f := field{section: s.name, key: ft.Tag.Get("toml"), rule: ft.Tag.Get("allow"), value: v.Field(i).Field(j)}
+			f := field{section: s.name, key: ft.Tag.Get("toml"), rule: ft.Tag.Get("allow"),
+				value: v.Field(i).Field(j)}
 			f.Path = s.name + "." + f.key
 			f.Env = "WAYBILL_" + strings.ToUpper(s.name+"_"+f.key)
 			f.Doc = ft.Tag.Get("doc")
@@ -168,7 +169,8 @@ func (f *field) set(text string) error {
 	return nil
 }
 
-// setTOML takes a decoded TOML value, which must be of the setting's own type: a quoted number is an error.
+// setTOML takes a decoded TOML value, which must be of the setting's own type: a quoted number is
+// an error.
 func (f *field) setTOML(v any) error {
 	kind := f.value.Kind()
 	switch v := v.(type) {

@@ -13,10 +13,12 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 )
 
-// ErrInvalid is wrapped by every error about the settings themselves, as opposed to one about reading the file.
+// ErrInvalid is wrapped by every error about the settings themselves, as opposed to one about
+// reading the file.
 var ErrInvalid = errors.New("invalid configuration")
 
-// Source says where a value came from: "default", "config.toml:12", "WAYBILL_LOG_LEVEL" or "--set log.level".
+// Source says where a value came from: "default", "config.toml:12", "WAYBILL_LOG_LEVEL" or "--set
+// log.level".
 type Source string
 
 // DefaultSource is the source of a value that nobody set.
@@ -64,14 +66,15 @@ type Loaded struct {
 	*Config
 	File    string            // that was read, empty when none was
 	Sources map[string]Source // by path
-	// Warnings name environment variables that look like settings and are none. They are not errors, since container
-	// platforms set such variables by themselves.
+	// Warnings name environment variables that look like settings and are none. They are not
+	// errors, since container platforms set such variables by themselves.
 	Warnings []string
 }
 
-// Load reads the settings: overrides (by path, as the flag --set gives them) before env (in the form of os.Environ) before the
-// TOML file before the defaults. An empty file name means that there is no file; a named one must exist. The error joins
-// everything that is wrong, as *ValueError, *UnknownError, or a syntax error with its line; all of these wrap ErrInvalid.
+// Load reads the settings: overrides (by path, as the flag --set gives them) before env (in the
+// form of os.Environ) before the TOML file before the defaults. An empty file name means that there
+// is no file; a named one must exist. The error joins everything that is wrong, as *ValueError,
+// *UnknownError, or a syntax error with its line; all of these wrap ErrInvalid.
 func Load(file string, env []string, overrides map[string]string) (*Loaded, error) {
 	l := &loader{Loaded: &Loaded{Config: Default(), File: file, Sources: map[string]Source{}}}
 	l.fields = fields(l.Config)
@@ -121,7 +124,8 @@ func (l *loader) reject(f *field, value string, source Source, allowed string) {
 	l.errs = append(l.errs, &ValueError{f.Path, value, source, allowed})
 }
 
-// file applies a TOML document. Syntax errors end the loading at once, since nothing after them can be trusted.
+// file applies a TOML document. Syntax errors end the loading at once, since nothing after them can
+// be trusted.
 func (l *loader) file(b []byte) error {
 	var doc map[string]any
 	if err := toml.Unmarshal(b, &doc); err != nil {
@@ -170,7 +174,8 @@ func positions(b []byte) map[string]int {
 	lines := map[string]int{}
 	var p unstable.Parser
 	p.Reset(b)
-	// note records the key of an expression below a table, and what an inline table holds; it returns the whole key.
+	// note records the key of an expression below a table, and what an inline table holds; it
+	// returns the whole key.
 	var note func(e *unstable.Node, table []string) []string
 	note = func(e *unstable.Node, table []string) []string {
 		key := slices.Clone(table)
@@ -231,7 +236,8 @@ func (l *loader) flags(overrides map[string]string) {
 		if f := l.find(path); f != nil {
 			l.override(f, overrides[path], source)
 		} else {
-			l.errs = append(l.errs, &UnknownError{Path: path, Source: source, Nearest: l.nearest(path)})
+			l.errs = append(l.errs,
+				&UnknownError{Path: path, Source: source, Nearest: l.nearest(path)})
 		}
 	}
 }

@@ -9,15 +9,18 @@ import (
 	"strings"
 )
 
-// WriteTemplate writes a commented file that holds every setting with its default, for `waybill init`.
+// WriteTemplate writes a commented file that holds every setting with its default, for `waybill
+// init`.
 func WriteTemplate(w io.Writer) error { return WriteFile(w, Default()) }
 
 // WriteFile writes settings as a commented file that Load reads back to the same values.
 func WriteFile(w io.Writer, c *Config) error {
 	b := bufio.NewWriter(w)
-	fmt.Fprint(b, `# Settings of a Waybill node (TOML). The flag "--set section.key=value" and the environment variable WAYBILL_SECTION_KEY
-# override what stands here; "waybill doctor" shows the value in effect and where it came from. Durations are like 500ms,
-# 30s, 5m; sizes like 64MiB, 2GiB. Restart the node after a change.
+	fmt.Fprint(b,
+		`# Settings of a Waybill node (TOML). The flag "--set section.key=value" and the environment
+# variable WAYBILL_SECTION_KEY override what stands here; "waybill doctor" shows the value in
+# effect and where it came from. Durations are like 500ms, 30s, 5m; sizes like 64MiB, 2GiB.
+# Restart the node after a change.
 `)
 	for _, s := range sections(c) {
 		fmt.Fprintf(b, "\n%s[%s]\n", comment(s.doc), s.name)
@@ -36,7 +39,8 @@ func comment(doc string) string {
 	return "# " + strings.ReplaceAll(doc, "\n", "\n# ") + "\n"
 }
 
-// toml renders the value as TOML. Strings hold no control characters (see check), and for the rest Go's quoting is TOML's.
+// toml renders the value as TOML. Strings hold no control characters (see check), and for the rest
+// Go's quoting is TOML's.
 func (f *field) toml() string {
 	switch v := f.value.Interface().(type) {
 	case bool, int, uint32:
@@ -65,12 +69,14 @@ type Value struct {
 func (l *Loaded) Effective() []Value {
 	var out []Value
 	for _, f := range fields(l.Config) {
-		out = append(out, Value{f.Path, f.text(), l.Sources[f.Path], f.Env, strings.ReplaceAll(f.Doc, "\n", " ")})
+		out = append(out,
+			Value{f.Path, f.text(), l.Sources[f.Path], f.Env, strings.ReplaceAll(f.Doc, "\n", " ")})
 	}
 	return out
 }
 
-// WriteEffective writes Effective as aligned lines; what still has its default is marked with a dot.
+// WriteEffective writes Effective as aligned lines; what still has its default is marked with a
+// dot.
 func (l *Loaded) WriteEffective(w io.Writer) error {
 	b := bufio.NewWriter(w)
 	for _, v := range l.Effective() {
@@ -78,7 +84,9 @@ func (l *Loaded) WriteEffective(w io.Writer) error {
 		if v.Source == DefaultSource {
 			mark, source = "·", ""
 		}
-		fmt.Fprintln(b, strings.TrimRight(fmt.Sprintf("%s %-24s %-28s %s", mark, v.Path, strconv.Quote(v.Value), source), " "))
+		fmt.Fprintln(b,
+			strings.TrimRight(fmt.Sprintf("%s %-24s %-28s %s", mark, v.Path, strconv.Quote(v.Value),
+				source), " "))
 	}
 	return b.Flush()
 }

@@ -10,9 +10,9 @@ import (
 	"github.com/waybill-network/waybill/kernels/bls"
 )
 
-// Branch is a path prefix under which keys are numbered. The paths are EIP-2334's m/purpose/coin/account/use; coin 1 is
-// the number that SLIP-44 sets aside for networks without a coin of their own, so that a seed shared with a wallet never
-// yields the same keys.
+// Branch is a path prefix under which keys are numbered. The paths are EIP-2334's
+// m/purpose/coin/account/use; coin 1 is the number that SLIP-44 sets aside for networks without a
+// coin of their own, so that a seed shared with a wallet never yields the same keys.
 type Branch string
 
 // The branches of this network.
@@ -31,8 +31,8 @@ func NewSeed() []byte {
 	return seed
 }
 
-// ParseSeed reads a seed of 32 or more bytes in hexadecimal, with or without 0x and surrounding space. Errors wrap ErrSeed
-// and never quote the seed.
+// ParseSeed reads a seed of 32 or more bytes in hexadecimal, with or without 0x and surrounding
+// space. Errors wrap ErrSeed and never quote the seed.
 func ParseSeed(s string) ([]byte, error) {
 	seed, err := hex.DecodeString(strings.TrimPrefix(strings.TrimSpace(s), "0x"))
 	if err != nil {
@@ -44,8 +44,8 @@ func ParseSeed(s string) ([]byte, error) {
 	return seed, nil
 }
 
-// Derive computes the key at a path such as m/12381/1/0/7 below a seed of at least 32 bytes (EIP-2333; every step is
-// hardened). The path "m" is the master key. Errors wrap ErrSeed.
+// Derive computes the key at a path such as m/12381/1/0/7 below a seed of at least 32 bytes
+// (EIP-2333; every step is hardened). The path "m" is the master key. Errors wrap ErrSeed.
 func Derive(seed []byte, path string) (*bls.SecretKey, error) {
 	steps := strings.Split(path, "/")
 	if steps[0] != "m" {
@@ -58,15 +58,17 @@ func Derive(seed []byte, path string) (*bls.SecretKey, error) {
 	for _, step := range steps[1:] {
 		i, err := strconv.ParseUint(step, 10, 32)
 		if err != nil || step != strconv.FormatUint(i, 10) {
-			return nil, fmt.Errorf("%w: path %q: step %q is not a number below 2^32", ErrSeed, path, step)
+			return nil, fmt.Errorf("%w: path %q: step %q is not a number below 2^32", ErrSeed, path,
+				step)
 		}
 		sk = sk.Derive(uint32(i))
 	}
 	return sk, nil
 }
 
-// DeriveMany computes keys first to first+n-1 of a branch; key i equals Derive(seed, branch.Path(i)). It costs about one
-// derivation step each, since the branch's own key is computed once.
+// DeriveMany computes keys first to first+n-1 of a branch; key i equals Derive(seed,
+// branch.Path(i)). It costs about one derivation step each, since the branch's own key is computed
+// once.
 func DeriveMany(seed []byte, branch Branch, first uint32, n int) ([]*bls.SecretKey, error) {
 	if n < 0 || uint64(first)+uint64(n) > 1<<32 {
 		return nil, fmt.Errorf("%w: %d keys from %d on: indices end at 2^32-1", ErrSeed, n, first)

@@ -40,7 +40,8 @@ func normalise(password []byte) ([]byte, error) {
 		}
 	}
 	if len(out) == 0 {
-		return nil, fmt.Errorf("%w: nothing is left of it without control characters", ErrNoPassword)
+		return nil, fmt.Errorf("%w: nothing is left of it without control characters",
+			ErrNoPassword)
 	}
 	return out, nil
 }
@@ -63,7 +64,8 @@ func encrypt(secret, password []byte, kdf KDF) (*cryptoPart, error) {
 	case PBKDF2:
 		p.C, p.PRF = pbkdf2Rounds, "hmac-sha256"
 	default:
-		return nil, fmt.Errorf("key derivation function %q is neither %s nor %s", kdf, Scrypt, PBKDF2)
+		return nil, fmt.Errorf("key derivation function %q is neither %s nor %s", kdf, Scrypt,
+			PBKDF2)
 	}
 	key, err := c.derive(password)
 	if err != nil {

@@ -59,7 +59,8 @@ func TestForeignShapes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	prefixed := strings.NewReplacer(`"salt": "`, `"salt": "0x`, `"message": "1`, `"message": "0x1`, `"iv": "`, `"iv": "0x`, `"pubkey": "`, `"pubkey": "0x`).Replace(string(good))
+	prefixed := strings.NewReplacer(`"salt": "`, `"salt": "0x`, `"message": "1`, `"message": "0x1`,
+		`"iv": "`, `"iv": "0x`, `"pubkey": "`, `"pubkey": "0x`).Replace(string(good))
 	ks, err := parse([]byte(prefixed))
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +73,8 @@ func TestForeignShapes(t *testing.T) {
 		`{"version":3,"crypto":{}}`: "Web3 Secret Storage",
 		strings.Replace(string(good), `"version": 4`, `"version": 1`, 1): "version 1",
 	} {
-		if _, err := parse([]byte(text)); !errors.Is(err, ErrMalformed) || !strings.Contains(err.Error(), want) {
+		if _, err := parse([]byte(text)); !errors.Is(err, ErrMalformed) ||
+			!strings.Contains(err.Error(), want) {
 			t.Errorf("%.40q: %v; want it to say %q", text, err, want)
 		}
 	}
@@ -100,7 +102,8 @@ func TestPasswordFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		got, err := PasswordSource{File: file}.Password()
-		if !errors.Is(err, c.want) || err == nil && string(got) != c.password || err != nil && !strings.Contains(err.Error(), file) {
+		if !errors.Is(err, c.want) || err == nil && string(got) != c.password ||
+			err != nil && !strings.Contains(err.Error(), file) {
 			t.Errorf("%q: %q, %v; want %q, %v", c.content, got, err, c.password, c.want)
 		}
 	}
@@ -117,7 +120,8 @@ func TestPublishedCases(t *testing.T) {
 		t.Skip("WAYBILL_CASES names no folder")
 	}
 	copied := t.TempDir() // only the owner may read it
-	for _, name := range []string{"umlaut-spec.json", "passwort.json", "v3.json", "0x.json", "empty.json", "pw-nfc", "pw-nfd", "pw-full", "pw-plain"} {
+	for _, name := range []string{"umlaut-spec.json", "passwort.json", "v3.json", "0x.json",
+		"empty.json", "pw-nfc", "pw-nfd", "pw-full", "pw-plain"} {
 		b, err := os.ReadFile(filepath.Join(dir, "keystores", name))
 		if err != nil {
 			t.Fatal(err)
@@ -132,7 +136,8 @@ func TestPublishedCases(t *testing.T) {
 			t.Fatal(err)
 		}
 		for name, opens := range map[string]bool{
-			"umlaut-spec.json": pw != "pw-plain", "passwort.json": pw == "pw-plain", "v3.json": false, "empty.json": false,
+			"umlaut-spec.json": pw != "pw-plain", "passwort.json": pw == "pw-plain",
+			"v3.json": false, "empty.json": false,
 		} {
 			file := filepath.Join(copied, name)
 			_, err := LoadEd25519(file, password)

@@ -1,12 +1,13 @@
 // Package keys keeps secret keys on disk and gets the passwords that open them.
 //
-// Every key is one EIP-2335 keystore, version 4. The standard was written for BLS secrets; an Ed25519 seed is 32 bytes as
-// well and fits the same encryption, so those keys use the format too and say so: "description" begins with the kind of
-// the key, "path" is empty, and "pubkey" is the Ed25519 public key. A BLS keystore differs from an Ethereum validator's
-// in "pubkey" alone, which is the 96-byte key in G2 because this protocol's signatures are in G1.
+// Every key is one EIP-2335 keystore, version 4. The standard was written for BLS secrets; an
+// Ed25519 seed is 32 bytes as well and fits the same encryption, so those keys use the format too
+// and say so: "description" begins with the kind of the key, "path" is empty, and "pubkey" is the
+// Ed25519 public key. A BLS keystore differs from an Ethereum validator's in "pubkey" alone, which
+// is the 96-byte key in G2 because this protocol's signatures are in G1.
 //
-// Files are written once, whole and durably, and are never overwritten. A file that others on the machine may read is not
-// opened. All functions are safe for concurrent use.
+// Files are written once, whole and durably, and are never overwritten. A file that others on the
+// machine may read is not opened. All functions are safe for concurrent use.
 package keys
 
 import (
@@ -29,8 +30,8 @@ import (
 )
 
 var (
-	// ErrWrongPassword says that the password does not open the keystore (or that its ciphertext was altered: the
-	// format cannot tell these apart).
+	// ErrWrongPassword says that the password does not open the keystore (or that its ciphertext
+	// was altered: the format cannot tell these apart).
 	ErrWrongPassword = errors.New("wrong password")
 	// ErrMalformed says that a file is no keystore that this package can read.
 	ErrMalformed = errors.New("not a valid EIP-2335 keystore")
@@ -40,7 +41,8 @@ var (
 	ErrExists = fs.ErrExist
 	// ErrKind says that the keystore holds another kind of key than the one asked for.
 	ErrKind = errors.New("keystore holds another kind of key")
-	// ErrMismatch says that the secret in a keystore does not belong to the public key that the file names.
+	// ErrMismatch says that the secret in a keystore does not belong to the public key that the
+	// file names.
 	ErrMismatch = errors.New("secret does not belong to the keystore's public key")
 	// ErrNoPassword says that no source had a password, or an empty one.
 	ErrNoPassword = errors.New("no password")
@@ -62,9 +64,10 @@ const (
 
 // Info is the public part of a keystore, readable without a password.
 type Info struct {
-	File      string `json:"file"`
-	Kind      Kind   `json:"kind"`
-	Role      string `json:"role"`          // what the key is for, such as "node", "consensus", "client"
+	File string `json:"file"`
+	Kind Kind   `json:"kind"`
+	// what the key is for, such as "node", "consensus", "client"
+	Role      string `json:"role"`
 	PublicKey string `json:"public_key"`    // hex, 96 bytes for BLS and 32 for Ed25519
 	Path      string `json:"path,omitzero"` // EIP-2334 path, empty when the key was not derived
 	UUID      string `json:"uuid"`          // RFC 9562, version 4
@@ -79,8 +82,8 @@ type Template struct {
 	KDF  KDF    // zero means Scrypt
 }
 
-// CreateBLS writes sk into a new keystore. It fails with ErrExists rather than replace a file, and with ErrNoPassword
-// for an empty password. When it returns nil the file is durable.
+// CreateBLS writes sk into a new keystore. It fails with ErrExists rather than replace a file, and
+// with ErrNoPassword for an empty password. When it returns nil the file is durable.
 func CreateBLS(file string, sk *bls.SecretKey, password []byte, t Template) error {
 	secret := sk.Bytes()
 	public := sk.PublicKey().Bytes()
@@ -88,7 +91,8 @@ func CreateBLS(file string, sk *bls.SecretKey, password []byte, t Template) erro
 	return create(file, BLS, secret[:], public[:], password, t)
 }
 
-// CreateEd25519 writes the 32-byte seed of key into a new keystore, under the same conditions as CreateBLS.
+// CreateEd25519 writes the 32-byte seed of key into a new keystore, under the same conditions as
+// CreateBLS.
 func CreateEd25519(file string, key ed25519.PrivateKey, password []byte, t Template) error {
 	if t.Path != "" {
 		return fmt.Errorf("%s: %w: ed25519 keys have no path", file, ErrSeed)
@@ -124,8 +128,9 @@ func create(file string, kind Kind, secret, public, password []byte, t Template)
 	return writeNew(file, append(b, '\n'))
 }
 
-// LoadBLS opens a keystore that holds a BLS key and checks the secret against the public key that the file names.
-// Errors wrap ErrWrongPassword, ErrMalformed, ErrPermissions, ErrKind, ErrMismatch or fs.ErrNotExist.
+// LoadBLS opens a keystore that holds a BLS key and checks the secret against the public key that
+// the file names. Errors wrap ErrWrongPassword, ErrMalformed, ErrPermissions, ErrKind, ErrMismatch
+// or fs.ErrNotExist.
 func LoadBLS(file string, password []byte) (*bls.SecretKey, error) {
 	secret, info, err := load(file, BLS, password)
 	if err != nil {
@@ -171,14 +176,16 @@ func load(file string, want Kind, password []byte) ([]byte, *Info, error) {
 	return secret, info, nil
 }
 
-// Inspect reads the public part of a keystore. It needs no password and proves nothing about the secret.
+// Inspect reads the public part of a keystore. It needs no password and proves nothing about the
+// secret.
 func Inspect(file string) (*Info, error) {
 	_, info, err := read(file)
 	return info, err
 }
 
-// List inspects every file *.json in a directory that says it is a keystore, sorted by name. Other JSON files are passed
-// over; a keystore that cannot be read is reported in the error, beside the ones that can.
+// List inspects every file *.json in a directory that says it is a keystore, sorted by name. Other
+// JSON files are passed over; a keystore that cannot be read is reported in the error, beside the
+// ones that can.
 func List(dir string) ([]*Info, error) {
 	files, err := os.ReadDir(dir)
 	if err != nil {
@@ -213,18 +220,21 @@ func read(file string) (*keystore, *Info, error) {
 		return nil, nil, fmt.Errorf("%s: %w", file, err)
 	}
 	info := &Info{
-		File: file, Kind: Other, PublicKey: string(ks.PublicKey), Path: ks.Path, UUID: ks.UUID, KDF: ks.Crypto.KDF.Function,
+		File: file, Kind: Other, PublicKey: string(ks.PublicKey), Path: ks.Path, UUID: ks.UUID,
+		KDF: ks.Crypto.KDF.Function,
 	}
 	info.public = ks.PublicKey.bytes()
 	first, rest, _ := strings.Cut(ks.Description, " ")
 	switch {
-	case Kind(first) == BLS && len(info.public) == 96, Kind(first) == Ed25519 && len(info.public) == ed25519.PublicKeySize:
+	case Kind(first) == BLS && len(info.public) == 96,
+		Kind(first) == Ed25519 && len(info.public) == ed25519.PublicKeySize:
 		info.Kind, info.Role = Kind(first), rest
 	}
 	return ks, info, nil
 }
 
-// readSecret reads a file of at most limit bytes that only its owner may access. The check is made on the open file.
+// readSecret reads a file of at most limit bytes that only its owner may access. The check is made
+// on the open file.
 func readSecret(file string, limit int64) ([]byte, error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -239,7 +249,8 @@ func readSecret(file string, limit int64) ([]byte, error) {
 		return nil, fmt.Errorf("%s: %w: not a regular file", file, ErrMalformed)
 	}
 	if perm := st.Mode().Perm(); perm&0o077 != 0 && runtime.GOOS != "windows" {
-		return nil, fmt.Errorf("%s: %w: its mode is %04o; run: chmod 600 %s", file, ErrPermissions, perm, file)
+		return nil, fmt.Errorf("%s: %w: its mode is %04o; run: chmod 600 %s", file, ErrPermissions,
+			perm, file)
 	}
 	b, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
@@ -251,8 +262,8 @@ func readSecret(file string, limit int64) ([]byte, error) {
 	return b, nil
 }
 
-// writeNew makes a file of mode 0600 appear under its name whole and durable, or not at all. A hard link instead of a
-// rename is what makes it fail when the name is taken, without a race.
+// writeNew makes a file of mode 0600 appear under its name whole and durable, or not at all. A hard
+// link instead of a rename is what makes it fail when the name is taken, without a race.
 func writeNew(file string, b []byte) (err error) {
 	dir := filepath.Dir(file)
 	if err := os.MkdirAll(dir, 0o700); err != nil {

@@ -51,14 +51,18 @@ func TestPublishedVectors(t *testing.T) {
 // TestDerivationVectors holds the test cases 0 to 3 of EIP-2333.
 func TestDerivationVectors(t *testing.T) {
 	for _, v := range []struct{ seed, master, index, child string }{
-		{"c55257c360c07c72029aebc1b53c05ed0362ada38ead3e3e9efa3708e53495531f09a6987599d18264c1e1c92f2cf141630c7a3c4ab7c81b2f001698e7463b04",
+		{
+			"c55257c360c07c72029aebc1b53c05ed0362ada38ead3e3e9efa3708e53495531f09a6987599d182" +
+				"64c1e1c92f2cf141630c7a3c4ab7c81b2f001698e7463b04",
 			"6083874454709270928345386274498605044986640685124978867557563392430687146096", "0",
 			"20397789859736650942317412262472558107875392172444076792671091975210932703118"},
 		{"3141592653589793238462643383279502884197169399375105820974944592",
-			"29757020647961307431480504535336562678282505419141012933316116377660817309383", "3141592653",
+			"29757020647961307431480504535336562678282505419141012933316116377660817309383",
+			"3141592653",
 			"25457201688850691947727629385191704516744796114925897962676248250929345014287"},
 		{"0x0099FF991111002299DD7744EE3355BBDD8844115566CC55663355668888CC00",
-			"27580842291869792442942448775674722299803720648445448686099262467207037398656", "4294967295",
+			"27580842291869792442942448775674722299803720648445448686099262467207037398656",
+			"4294967295",
 			"29358610794459428860402234341874281240803786294062035874021252734817515685787"},
 		{"d4e56740f876aef8c010b86a40d5f56745a118d0906a34e69aec8c0db1cb8fa3",
 			"19022158461524446591288038168518313374041767046816487870552872741050760015818", "42",
@@ -120,8 +124,10 @@ func TestCreateLoad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	blsFile, edFile := filepath.Join(dir, "a", "node.json"), filepath.Join(dir, "a", "transport.json")
-	if err := CreateBLS(blsFile, sk, password, Template{Role: "node", Path: Nodes.Path(3), KDF: PBKDF2}); err != nil {
+	blsFile, edFile := filepath.Join(dir, "a", "node.json"),
+		filepath.Join(dir, "a", "transport.json")
+	if err := CreateBLS(blsFile, sk, password,
+		Template{Role: "node", Path: Nodes.Path(3), KDF: PBKDF2}); err != nil {
 		t.Fatal(err)
 	}
 	if err := CreateEd25519(edFile, ed, password, Template{Role: "transport"}); err != nil {
@@ -142,20 +148,28 @@ func TestCreateLoad(t *testing.T) {
 		err  error
 		do   func() error
 	}{
-		{"wrong password", ErrWrongPassword, func() error { _, err := LoadBLS(blsFile, []byte("wrong")); return err }},
-		{"no such file", fs.ErrNotExist, func() error { _, err := LoadBLS(blsFile+"x", password); return err }},
-		{"BLS file as ed25519", ErrKind, func() error { _, err := LoadEd25519(blsFile, password); return err }},
-		{"ed25519 file as BLS", ErrKind, func() error { _, err := LoadBLS(edFile, password); return err }},
-		{"name taken", ErrExists, func() error { return CreateBLS(blsFile, sk, password, Template{KDF: PBKDF2}) }},
-		{"empty password", ErrNoPassword, func() error { return CreateBLS(blsFile+"2", sk, nil, Template{}) }},
-		{"path on ed25519", ErrSeed, func() error { return CreateEd25519(edFile+"2", ed, password, Template{Path: "m/1"}) }},
+		{"wrong password", ErrWrongPassword,
+			func() error { _, err := LoadBLS(blsFile, []byte("wrong")); return err }},
+		{"no such file", fs.ErrNotExist,
+			func() error { _, err := LoadBLS(blsFile+"x", password); return err }},
+		{"BLS file as ed25519", ErrKind,
+			func() error { _, err := LoadEd25519(blsFile, password); return err }},
+		{"ed25519 file as BLS", ErrKind,
+			func() error { _, err := LoadBLS(edFile, password); return err }},
+		{"name taken", ErrExists,
+			func() error { return CreateBLS(blsFile, sk, password, Template{KDF: PBKDF2}) }},
+		{"empty password", ErrNoPassword,
+			func() error { return CreateBLS(blsFile+"2", sk, nil, Template{}) }},
+		{"path on ed25519", ErrSeed,
+			func() error { return CreateEd25519(edFile+"2", ed, password, Template{Path: "m/1"}) }},
 	} {
 		if err := c.do(); !errors.Is(err, c.err) {
 			t.Errorf("%s: %v, want %v", c.name, err, c.err)
 		}
 	}
 
-	if err := os.WriteFile(filepath.Join(dir, "a", "genesis.json"), []byte(`{"chain_id":"x"}`), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "a", "genesis.json"), []byte(`{"chain_id":"x"}`),
+		0o644); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Chmod(filepath.Join(dir, "a", "genesis.json"), 0o600); err != nil {
@@ -166,15 +180,18 @@ func TestCreateLoad(t *testing.T) {
 		t.Fatalf("List: %d files, %v", len(infos), err)
 	}
 	public := sk.PublicKey().Bytes()
-	if i := infos[0]; i.Kind != BLS || i.Role != "node" || i.Path != "m/12381/1/1/3" || i.KDF != PBKDF2 || i.PublicKey != hex.EncodeToString(public[:]) {
+	if i := infos[0]; i.Kind != BLS || i.Role != "node" || i.Path != "m/12381/1/1/3" ||
+		i.KDF != PBKDF2 || i.PublicKey != hex.EncodeToString(public[:]) {
 		t.Errorf("info of the BLS key: %+v", i)
 	}
-	if i := infos[1]; i.Kind != Ed25519 || i.Role != "transport" || i.Path != "" || i.KDF != Scrypt {
+	if i := infos[1]; i.Kind != Ed25519 || i.Role != "transport" || i.Path != "" ||
+		i.KDF != Scrypt {
 		t.Errorf("info of the ed25519 key: %+v", i)
 	}
 	entries, err := os.ReadDir(filepath.Join(dir, "a"))
 	if err != nil || len(entries) != 3 {
-		t.Errorf("directory holds %d files, want 3: a temporary one was left behind (%v)", len(entries), err)
+		t.Errorf("directory holds %d files, want 3: a temporary one was left behind (%v)",
+			len(entries), err)
 	}
 	for _, e := range entries {
 		if i, _ := e.Info(); i.Mode().Perm() != 0o600 {
@@ -185,10 +202,12 @@ func TestCreateLoad(t *testing.T) {
 	if err := os.Chmod(blsFile, 0o640); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := LoadBLS(blsFile, password); !errors.Is(err, ErrPermissions) || !strings.Contains(err.Error(), "chmod 600") {
+	if _, err := LoadBLS(blsFile, password); !errors.Is(err, ErrPermissions) ||
+		!strings.Contains(err.Error(), "chmod 600") {
 		t.Errorf("mode 640: %v, want ErrPermissions with the remedy", err)
 	}
-	if infos, err := List(filepath.Join(dir, "a")); len(infos) != 1 || !errors.Is(err, ErrPermissions) {
+	if infos, err := List(filepath.Join(dir, "a")); len(infos) != 1 ||
+		!errors.Is(err, ErrPermissions) {
 		t.Errorf("List with an open file: %d, %v", len(infos), err)
 	}
 }

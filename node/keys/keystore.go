@@ -14,8 +14,8 @@ type KDF string
 const (
 	// Scrypt takes 256 MiB and about a second (N = 2^18, r = 8, p = 1). It is the default.
 	Scrypt KDF = "scrypt"
-	// PBKDF2 is 2^18 rounds of HMAC-SHA-256: no memory, a tenth of a second. For machines that open many keystores and
-	// networks whose credits are worth nothing.
+	// PBKDF2 is 2^18 rounds of HMAC-SHA-256: no memory, a tenth of a second. For machines that open
+	// many keystores and networks whose credits are worth nothing.
 	PBKDF2 KDF = "pbkdf2"
 )
 
@@ -82,8 +82,9 @@ type cryptoPart struct {
 	} `json:"cipher"`
 }
 
-// parse reads a keystore and checks everything that can be checked without the password, so that decryption can neither
-// be made to fail for another reason than the password nor to use unbounded memory or time.
+// parse reads a keystore and checks everything that can be checked without the password, so that
+// decryption can neither be made to fail for another reason than the password nor to use unbounded
+// memory or time.
 func parse(b []byte) (*keystore, error) {
 	var ks keystore
 	if len(b) == 0 {
@@ -103,7 +104,8 @@ func parse(b []byte) (*keystore, error) {
 
 func (ks *keystore) check() error {
 	if ks.Version == 3 {
-		return errors.New("a Web3 Secret Storage file (version 3), which holds keys of another curve")
+		return errors.New(
+			"a Web3 Secret Storage file (version 3), which holds keys of another curve")
 	}
 	if ks.Version != 4 {
 		return fmt.Errorf("version %d, not 4", ks.Version)
@@ -121,7 +123,8 @@ func (ks *keystore) check() error {
 	p := c.KDF.Params
 	switch c.KDF.Function {
 	case Scrypt:
-		if p.N < 2 || p.N&(p.N-1) != 0 || p.R < 1 || p.P < 1 || p.P > 16 || p.R > maxScryptSize/128/p.N {
+		if p.N < 2 || p.N&(p.N-1) != 0 || p.R < 1 || p.P < 1 || p.P > 16 ||
+			p.R > maxScryptSize/128/p.N {
 			return fmt.Errorf("scrypt parameters n=%d r=%d p=%d", p.N, p.R, p.P)
 		}
 	case PBKDF2:

@@ -14,10 +14,12 @@ import (
 // PasswordEnv is the environment variable that may hold the password.
 const PasswordEnv = "WAYBILL_PASSWORD"
 
-// PasswordSource says where a password comes from. The first that applies is used, and when it fails the others are not
-// tried, so that a mistyped file name never turns into a prompt or into another password:
+// PasswordSource says where a password comes from. The first that applies is used, and when it
+// fails the others are not tried, so that a mistyped file name never turns into a prompt or into
+// another password:
 //
-//  1. File, when it is set: the file's content without one trailing line ending. Only its owner may have access to it.
+//  1. File, when it is set: the file's content without one trailing line ending. Only its owner may
+//     have access to it.
 //  2. The variable WAYBILL_PASSWORD in Env, when it is set and not empty.
 //  3. A prompt, when Terminal is a terminal. With Confirm it asks twice, for new keys.
 //
@@ -42,7 +44,8 @@ func (s PasswordSource) Password() ([]byte, error) {
 		}
 	}
 	if s.Terminal == nil || !term.IsTerminal(int(s.Terminal.Fd())) {
-		return nil, fmt.Errorf("%w: set a password file or %s, or run on a terminal", ErrNoPassword, PasswordEnv)
+		return nil, fmt.Errorf("%w: set a password file or %s, or run on a terminal", ErrNoPassword,
+			PasswordEnv)
 	}
 	return s.ask(func() ([]byte, error) { return term.ReadPassword(int(s.Terminal.Fd())) })
 }
@@ -57,7 +60,8 @@ func passwordFile(file string) ([]byte, error) {
 	case len(b) == 0:
 		err = fmt.Errorf("%w: the file is empty", ErrNoPassword)
 	case bytes.HasPrefix(b, []byte("\xef\xbb\xbf")), bytes.HasPrefix(b, []byte("\xff\xfe")):
-		err = fmt.Errorf("%w: the file begins with a byte order mark; save it without one", ErrPassword)
+		err = fmt.Errorf("%w: the file begins with a byte order mark; save it without one",
+			ErrPassword)
 	case bytes.ContainsAny(b, "\r\n"):
 		err = fmt.Errorf("%w: the file has more than one line", ErrPassword)
 	default:

@@ -29,13 +29,19 @@ func TestPasswordPrecedence(t *testing.T) {
 		want string
 		err  error
 	}{
-		{"file before env", PasswordSource{File: write("a", "from file\n", 0o600), Env: env}, "from file", nil},
-		{"one line ending is cut, blanks are not", PasswordSource{File: write("b", " two \r\n", 0o600)}, " two ", nil},
-		{"a missing file does not fall through", PasswordSource{File: dir + "/none", Env: env}, "", os.ErrNotExist},
-		{"an empty file does not fall through", PasswordSource{File: write("c", "\n", 0o600), Env: env}, "", ErrNoPassword},
-		{"an open file is refused", PasswordSource{File: write("d", "x", 0o644), Env: env}, "", ErrPermissions},
+		{"file before env", PasswordSource{File: write("a", "from file\n", 0o600), Env: env},
+			"from file", nil},
+		{"one line ending is cut, blanks are not",
+			PasswordSource{File: write("b", " two \r\n", 0o600)}, " two ", nil},
+		{"a missing file does not fall through", PasswordSource{File: dir + "/none", Env: env}, "",
+			os.ErrNotExist},
+		{"an empty file does not fall through",
+			PasswordSource{File: write("c", "\n", 0o600), Env: env}, "", ErrNoPassword},
+		{"an open file is refused", PasswordSource{File: write("d", "x", 0o644), Env: env}, "",
+			ErrPermissions},
 		{"env", PasswordSource{Env: env, Terminal: notTerminal}, "from env", nil},
-		{"empty env counts as unset", PasswordSource{Env: []string{PasswordEnv + "="}}, "", ErrNoPassword},
+		{"empty env counts as unset", PasswordSource{Env: []string{PasswordEnv + "="}}, "",
+			ErrNoPassword},
 		{"no terminal, no prompt", PasswordSource{Terminal: notTerminal}, "", ErrNoPassword},
 	} {
 		got, err := c.src.Password()

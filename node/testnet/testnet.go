@@ -1,6 +1,7 @@
-// Package testnet writes the folders of a network on one machine: a genesis file, and for each member a home with its
-// configuration and keys. What it writes is what `waybill start` reads; nothing in a test network is special but that
-// all secrets stand in one folder, under one password that stands there too.
+// Package testnet writes the folders of a network on one machine: a genesis file, and for each
+// member a home with its configuration and keys. What it writes is what `waybill start` reads;
+// nothing in a test network is special but that all secrets stand in one folder, under one password
+// that stands there too.
 package testnet
 
 import (
@@ -39,17 +40,20 @@ const (
 
 // Options say what network to write. The zero value of a field means its default.
 type Options struct {
-	Dir          string // must not exist or be empty
-	Nodes        int    // members; default 4
-	Serving      int    // how many of them, from the first, take acks; default all
-	ChainID      string // default "waybill-testnet-" and six random hex digits
-	Host         string // default 127.0.0.1
-	BasePort     int    // node i listens on BasePort+10i and the next three ports; 0 picks free ports
+	Dir     string // must not exist or be empty
+	Nodes   int    // members; default 4
+	Serving int    // how many of them, from the first, take acks; default all
+	ChainID string // default "waybill-testnet-" and six random hex digits
+	Host    string // default 127.0.0.1
+	// node i listens on BasePort+10i and the next three ports; 0 picks free ports
+	BasePort     int
 	EpochSeconds uint32 // default 3600
 	GraceSeconds uint32 // default 10
 	GenesisTime  time.Time
-	Proofs       []keyfile.Pair                // that the genesis file names, by size; none: a network without proofs
-	Configure    func(i int, c *config.Config) // may adjust a node's settings before they are written; may be nil
+	// that the genesis file names, by size; none: a network without proofs
+	Proofs []keyfile.Pair
+	// may adjust a node's settings before they are written; may be nil
+	Configure func(i int, c *config.Config)
 }
 
 // Stake is what each member stakes, in micro-credits.
@@ -100,12 +104,15 @@ func Write(o Options) (*Network, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Network{Dir: o.Dir, Treasury: newEd25519(), Password: hex.EncodeToString(keys.NewSeed()[:16])}
+	n := &Network{Dir: o.Dir, Treasury: newEd25519(),
+		Password: hex.EncodeToString(keys.NewSeed()[:16])}
 	members := make([]secrets, o.Nodes)
 	n.Genesis = &ledger.Genesis{
-		Version: ledger.GenesisVersion, ChainID: o.ChainID, GenesisTime: o.GenesisTime, Treasury: ledger.Key(n.Treasury.Public().(ed25519.PublicKey)),
-		Params: ledger.Params{EpochSeconds: o.EpochSeconds, GraceSeconds: o.GraceSeconds, LateEpochs: 1024,
-			Shares: rollup.Shares{Node: 8000, Service: 1500, Protocol: 500}},
+		Version: ledger.GenesisVersion, ChainID: o.ChainID, GenesisTime: o.GenesisTime,
+		Treasury: ledger.Key(n.Treasury.Public().(ed25519.PublicKey)),
+		Params: ledger.Params{EpochSeconds: o.EpochSeconds, GraceSeconds: o.GraceSeconds,
+			LateEpochs: 1024,
+			Shares:     rollup.Shares{Node: 8000, Service: 1500, Protocol: 500}},
 	}
 	if err := n.nameProofs(o.Proofs); err != nil {
 		return nil, err
@@ -145,7 +152,8 @@ func (n *Network) nameProofs(pairs []keyfile.Pair) error {
 	p := &n.Genesis.Params.Proofs
 	for _, pair := range pairs {
 		p.Development = p.Development || pair.Development
-		p.Keys = append(p.Keys, ledger.ProofKey{Statements: uint32(pair.Statements), Key: rollup.Hash(pair.Key)})
+		p.Keys = append(p.Keys,
+			ledger.ProofKey{Statements: uint32(pair.Statements), Key: rollup.Hash(pair.Key)})
 		if err := pair.Link(filepath.Join(n.Dir, ProofsDir)); err != nil {
 			return err
 		}
@@ -197,8 +205,9 @@ func (o *Options) ports() ([][4]int, error) {
 				ports[i][j] = o.BasePort + 10*i + j
 				continue
 			}
-			// All stay open until each is known, so that none is handed out twice. They lie below the range that systems
-			// give outgoing connections, one of which could otherwise take a port before its node listens.
+			// All stay open until each is known, so that none is handed out twice. They lie below
+			// the range that systems give outgoing connections, one of which could otherwise take a
+			// port before its node listens.
 			l, err := freePort(o.Host)
 			if err != nil {
 				return nil, fmt.Errorf("free port: %w", err)
@@ -213,8 +222,8 @@ func (o *Options) ports() ([][4]int, error) {
 // handedOut counts the free ports that this process has looked at.
 var handedOut atomic.Uint32
 
-// freePort listens on a port from 15,000 to 31,999. Processes that look for ports at the same time begin 64 ports apart,
-// so that none takes what another has chosen and not opened yet.
+// freePort listens on a port from 15,000 to 31,999. Processes that look for ports at the same time
+// begin 64 ports apart, so that none takes what another has chosen and not opened yet.
 func freePort(host string) (l net.Listener, err error) {
 	for range 500 {
 		port := 15000 + (64*os.Getpid()+int(handedOut.Add(1)))%17000
@@ -243,13 +252,16 @@ func newEd25519() ed25519.PrivateKey {
 func public(k ed25519.PrivateKey) ledger.Key { return ledger.Key(k.Public().(ed25519.PublicKey)) }
 
 func (n *Network) writeShared() error {
-	if err := os.WriteFile(filepath.Join(n.Dir, GenesisFile), n.Genesis.Encode(), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(n.Dir, GenesisFile), n.Genesis.Encode(),
+		0o644); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(n.Dir, PasswordFile), []byte(n.Password+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(n.Dir, PasswordFile), []byte(n.Password+"\n"),
+		0o600); err != nil {
 		return err
 	}
-	return keys.CreateEd25519(filepath.Join(n.Dir, TreasuryFile), n.Treasury, []byte(n.Password), keys.Template{Role: "treasury", KDF: keys.PBKDF2})
+	return keys.CreateEd25519(filepath.Join(n.Dir, TreasuryFile), n.Treasury, []byte(n.Password),
+		keys.Template{Role: "treasury", KDF: keys.PBKDF2})
 }
 
 func (n *Network) writeHome(i int, s *secrets, o Options, ports [4]int) (Node, error) {
@@ -259,12 +271,15 @@ func (n *Network) writeHome(i int, s *secrets, o Options, ports [4]int) (Node, e
 		return Node{}, err
 	}
 	pass := []byte(n.Password)
-	if err := keys.CreateBLS(filepath.Join(keyDir, node.BLSKeyFile), s.bls, pass, keys.Template{Role: "node", KDF: keys.PBKDF2}); err != nil {
+	if err := keys.CreateBLS(filepath.Join(keyDir, node.BLSKeyFile), s.bls, pass,
+		keys.Template{Role: "node", KDF: keys.PBKDF2}); err != nil {
 		return Node{}, err
 	}
-	for name, key := range map[string]ed25519.PrivateKey{node.TransportKeyFile: s.transport, node.ConsensusKeyFile: s.consensus, OwnerKeyFile: s.owner} {
+	for name, key := range map[string]ed25519.PrivateKey{node.TransportKeyFile: s.transport,
+		node.ConsensusKeyFile: s.consensus, OwnerKeyFile: s.owner} {
 		role := name[:len(name)-len(".json")]
-		if err := keys.CreateEd25519(filepath.Join(keyDir, name), key, pass, keys.Template{Role: role, KDF: keys.PBKDF2}); err != nil {
+		if err := keys.CreateEd25519(filepath.Join(keyDir, name), key, pass,
+			keys.Template{Role: role, KDF: keys.PBKDF2}); err != nil {
 			return Node{}, err
 		}
 	}
@@ -290,6 +305,7 @@ func (n *Network) writeHome(i int, s *secrets, o Options, ports [4]int) (Node, e
 	if err := config.WriteFile(&file, c); err != nil {
 		return Node{}, err
 	}
-	written := Node{Home: home, Config: filepath.Join(home, "config.toml"), Ingest: "http://" + c.Ingest.Listen, Operator: "http://" + c.Operator.Listen}
+	written := Node{Home: home, Config: filepath.Join(home, "config.toml"),
+		Ingest: "http://" + c.Ingest.Listen, Operator: "http://" + c.Operator.Listen}
 	return written, os.WriteFile(written.Config, file.Bytes(), 0o644)
 }

@@ -21,8 +21,9 @@ import (
 // TestWrite reads back what it wrote, as a node's start does.
 func TestWrite(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "net")
-	n, err := testnet.Write(testnet.Options{Dir: dir, Nodes: 3, Serving: 2, BasePort: 20000, EpochSeconds: 7,
-		Configure: func(i int, c *config.Config) { c.Pipeline.MaxBatch = 100 + i }})
+	n, err := testnet.Write(testnet.Options{Dir: dir, Nodes: 3, Serving: 2, BasePort: 20000,
+		EpochSeconds: 7,
+		Configure:    func(i int, c *config.Config) { c.Pipeline.MaxBatch = 100 + i }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +35,8 @@ func TestWrite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if g.Network() != n.Genesis.Network() || len(g.Members) != 3 || g.Params.EpochSeconds != 7 || !strings.HasPrefix(g.ChainID, "waybill-testnet-") {
+	if g.Network() != n.Genesis.Network() || len(g.Members) != 3 || g.Params.EpochSeconds != 7 ||
+		!strings.HasPrefix(g.ChainID, "waybill-testnet-") {
 		t.Errorf("%+v", g)
 	}
 	seen := map[string]bool{}
@@ -54,17 +56,21 @@ func TestWrite(t *testing.T) {
 		if ledger.KeyOf(id.Transport) != g.Members[i].TransportKey {
 			t.Errorf("node %d has the keys of another", i)
 		}
-		owner, err := keys.LoadEd25519(filepath.Join(loaded.Path(loaded.Node.Keys), testnet.OwnerKeyFile), password)
+		owner, err := keys.LoadEd25519(filepath.Join(loaded.Path(loaded.Node.Keys),
+			testnet.OwnerKeyFile), password)
 		if err != nil || ledger.KeyOf(owner) != g.Members[i].Owner || !owner.Equal(n.Owners[i]) {
 			t.Errorf("node %d: owner: %v", i, err)
 		}
-		if loaded.Node.Serving != (i < 2) || loaded.Pipeline.MaxBatch != 100+i || home.Ingest != "http://"+loaded.Ingest.Listen {
+		if loaded.Node.Serving != (i < 2) || loaded.Pipeline.MaxBatch != 100+i ||
+			home.Ingest != "http://"+loaded.Ingest.Listen {
 			t.Errorf("node %d: %+v", i, loaded.Config)
 		}
-		if loaded.Peer.Listen != g.Members[i].PeerAddress || loaded.Consensus.Listen != g.Members[i].P2PAddress {
+		if loaded.Peer.Listen != g.Members[i].PeerAddress ||
+			loaded.Consensus.Listen != g.Members[i].P2PAddress {
 			t.Errorf("node %d listens elsewhere than the genesis file says", i)
 		}
-		for _, a := range []string{loaded.Ingest.Listen, loaded.Peer.Listen, loaded.Consensus.Listen, loaded.Operator.Listen} {
+		for _, a := range []string{loaded.Ingest.Listen, loaded.Peer.Listen,
+			loaded.Consensus.Listen, loaded.Operator.Listen} {
 			if seen[a] {
 				t.Errorf("%s is given out twice", a)
 			}
@@ -85,14 +91,16 @@ func TestForeignKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Rename(filepath.Join(n.Nodes[1].Home, "keys", node.ConsensusKeyFile), filepath.Join(n.Nodes[0].Home, "keys", node.ConsensusKeyFile)); err != nil {
+	if err := os.Rename(filepath.Join(n.Nodes[1].Home, "keys", node.ConsensusKeyFile),
+		filepath.Join(n.Nodes[0].Home, "keys", node.ConsensusKeyFile)); err != nil {
 		t.Fatal(err)
 	}
 	loaded, err := config.Load(n.Nodes[0].Config, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := node.LoadIdentity(loaded.Config, []byte(n.Password)); !errors.Is(err, node.ErrIdentity) {
+	if _, err := node.LoadIdentity(loaded.Config, []byte(n.Password)); !errors.Is(err,
+		node.ErrIdentity) {
 		t.Errorf("another member's consensus key: %v", err)
 	}
 }
@@ -114,7 +122,8 @@ func TestFreePorts(t *testing.T) {
 
 func TestOptions(t *testing.T) {
 	for _, o := range []testnet.Options{
-		{Nodes: -1}, {Nodes: 101}, {Serving: -1}, {Nodes: 3, Serving: 4}, {BasePort: -1}, {BasePort: 65533}, {ChainID: strings.Repeat("x", 51)},
+		{Nodes: -1}, {Nodes: 101}, {Serving: -1}, {Nodes: 3, Serving: 4}, {BasePort: -1},
+		{BasePort: 65533}, {ChainID: strings.Repeat("x", 51)},
 	} {
 		o.Dir = filepath.Join(t.TempDir(), "net")
 		if _, err := testnet.Write(o); !errors.Is(err, testnet.ErrOptions) {
@@ -129,7 +138,8 @@ func TestOptions(t *testing.T) {
 // TestProofs names keys in the genesis file, and puts them where every node looks.
 func TestProofs(t *testing.T) {
 	pair := prooftest.Keys(t, 256)
-	n, err := testnet.Write(testnet.Options{Dir: t.TempDir(), Nodes: 2, Proofs: []keyfile.Pair{pair}})
+	n, err := testnet.Write(testnet.Options{Dir: t.TempDir(), Nodes: 2,
+		Proofs: []keyfile.Pair{pair}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +151,8 @@ func TestProofs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if key, ok := g.Params.Proofs.Key(256); !ok || key != rollup.Hash(pair.Key) || !g.Params.Proofs.Development || len(g.Params.Proofs.Keys) != 1 {
+	if key, ok := g.Params.Proofs.Key(256); !ok || key != rollup.Hash(pair.Key) ||
+		!g.Params.Proofs.Development || len(g.Params.Proofs.Keys) != 1 {
 		t.Errorf("%+v", g.Params.Proofs)
 	}
 	for _, home := range n.Nodes {
