@@ -3,6 +3,8 @@
 package fp381
 
 import (
+	"bytes"
+	"encoding/binary"
 	"math"
 	"math/big"
 	"math/rand/v2"
@@ -133,4 +135,71 @@ func longLimbs(r *rand.Rand, b *Block, l int) *big.Int {
 	}
 	v, _ := doublesValue(b, l)
 	return v
+}
+
+// FuzzLimbs holds products of lanes of doubles to math/big, on limbs of any length and sign that is
+// allowed.
+func FuzzLimbs(f *testing.F) {
+	most := binary.LittleEndian.AppendUint64(nil, doublesMost)
+	least := binary.LittleEndian.AppendUint64(nil, ^uint64(doublesMost)+1)
+	for _, limb := range [][]byte{make([]byte, 8), most, least, append(most, least...)} {
+		f.Add(bytes.Repeat(limb, 32*8/len(limb)))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var x, y, z Vec2
+		for _, v := range []*Vec2{&x, &y, &z} {
+			*v = NewVec2(Lanes)
+		}
+		var in [4]*big.Int
+		for i, v := range []Vec{x.A0, x.A1, y.A0, y.A1} {
+			raw = limbsFrom(raw, &v[0])
+			in[i], _ = doublesValue(&v[0], 0)
+		}
+		p := modulus()
+		for name, m := range map[string]*machine{"avx2": &avx2Machine, "avx512": &avx512Machine} {
+			if _, err := kernel.Implementation(name); err != nil {
+				continue
+			}
+			check := func(op string, z *Block, a, b, c, d *big.Int, sign int64) {
+				want := new(big.Int).Mul(c, d)
+				want.Mul(want, big.NewInt(sign)).Add(want, new(big.Int).Mul(a, b))
+				want.Mod(want.Mul(want, m.inverse()), p)
+				got, ok := m.value(z, 0)
+				if !ok || got.Mod(got, p).Cmp(want) != 0 {
+					t.Errorf("%s: %s of %x: %x, not %x", name, op, in, got, want)
+				}
+			}
+			m.mul(&z.A0[0], &x.A0[0], &y.A0[0], 1, 0)
+			check("product", &z.A0[0], in[0], in[2], p, p, 0)
+			m.sqr(&z.A0[0], &x.A0[0], 1)
+			check("square", &z.A0[0], in[0], in[0], p, p, 0)
+			m.mul2(&z.A0[0], &z.A1[0], &x.A0[0], &x.A1[0], &y.A0[0], &y.A1[0], 1)
+			check("real part", &z.A0[0], in[0], in[2], in[1], in[3], -1)
+			check("imaginary part", &z.A1[0], in[0], in[3], in[1], in[2], 1)
+			m.norm(&z.A0[0], &x.A0[0], &x.A1[0], 1)
+			check("norm", &z.A0[0], in[0], in[0], in[1], in[1], 1)
+		}
+	})
+}
+
+// limbsFrom fills all lanes of b with the same limbs, which bytes say, and returns the bytes that
+// are left.
+func limbsFrom(raw []byte, b *Block) []byte {
+	for i := range b {
+		var limb int64
+		if len(raw) >= 8 {
+			limb, raw = int64(binary.LittleEndian.Uint64(raw)), raw[8:]
+		}
+		most := int64(doublesMost)
+		if i == len(b)-1 {
+			most = 1 << 44 // values below 2^8·p have no more
+		}
+		if limb < -most || limb > most {
+			limb %= most + 1
+		}
+		for l := range Lanes {
+			b[i][l] = math.Float64bits(float64(limb))
+		}
+	}
+	return raw
 }
