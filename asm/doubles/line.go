@@ -22,7 +22,7 @@ func (g *generator) lineFactors() {
 	f := [2]parameter{{"f0", reg.RSI, nil}, {"f1", reg.RAX, nil}}
 	s := [2]parameter{{"s0", reg.RDX, nil}, {"s1", reg.RBX, nil}}
 	g.perBlock("lineFactors", "func(b *[2][8][8][8]uint64, f0, f1, s0, s1 *[8][8]uint64)",
-		"lays out f, f - s, f + s and s, the values of f + s*v at 0, -1, 1 and infinity, for both halves.",
+		"lays out f, f - s, f + s and s, f + s*v at 0, -1, 1 and infinity, for both halves.",
 		[]parameter{{"b", b, nil}, f[0], f[1], s[0], s[1]}, func(p *program) {
 			for c := range 2 {
 				f, s := p.of(f[c]), p.of(s[c])

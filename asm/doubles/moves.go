@@ -94,7 +94,7 @@ func (g *generator) test(
 }
 
 func (g *generator) zeroBlocks() {
-	g.test("zeroBlocks", "sets bit l of m[i] if all words of lane l of block i are zero, or clears it.",
+	g.test("zeroBlocks", "sets bit l of m[i] if all words of lane l of block i are zero.",
 		func(xp reg.GPPhysical, offset int, v reg.VecPhysical) {
 			g.VMOVDQU(at(xp, offset), v)
 			for i := 1; i < limbs; i++ {
@@ -106,7 +106,7 @@ func (g *generator) zeroBlocks() {
 }
 
 func (g *generator) oddBlocks() {
-	g.test("oddBlocks", "sets bit l of m[i] if the first word of lane l of block i is odd, or clears it.",
+	g.test("oddBlocks", "sets bit l of m[i] if the first word of lane l of block i is odd.",
 		func(xp reg.GPPhysical, offset int, v reg.VecPhysical) {
 			g.VMOVDQU(at(xp, offset), v)
 			g.VPSLLQ(U8(63), v, v)

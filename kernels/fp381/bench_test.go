@@ -7,7 +7,8 @@ import (
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fp"
 )
 
-// The figures are per element: vectors of 128 elements, of which operands and results stay in the first cache.
+// The figures are per element: vectors of 128 elements, of which operands and results stay in the
+// first cache.
 const benchmarked = 128
 
 func BenchmarkField(b *testing.B) {
@@ -71,8 +72,8 @@ func BenchmarkField(b *testing.B) {
 
 var x0 = fp.NewElement(3)
 
-// perElement runs a function over the benchmarked elements. The best run is what the code can do, the mean what this
-// machine let it do.
+// perElement runs a function over the benchmarked elements. The best run is what the code can do,
+// the mean what this machine let it do.
 func perElement(b *testing.B, do func()) {
 	best := time.Hour
 	for b.Loop() {
@@ -85,7 +86,8 @@ func perElement(b *testing.B, do func()) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// BenchmarkBound is the roofline: the time that the multiply-adds of an operation take when nothing else is in the way.
+// BenchmarkBound is the roofline: the time that the multiply-adds of an operation take when nothing
+// else is in the way.
 func BenchmarkBound(b *testing.B) {
 	for _, c := range []struct {
 		op  string

@@ -2,15 +2,15 @@ package fp381
 
 import "math/big"
 
-// window is the width of the exponentiations' sliding window in bits. With five, (p−3)/4 takes the least number of
-// multiplications, the powers of the table included.
+// window is the width of the exponentiations' sliding window in bits. With five, (p−3)/4 takes the
+// least number of multiplications, the powers of the table included.
 const window = 5
 
 // powers are x, x³, x⁵, …: the factors of a chain, by half of their exponent.
 type powers [1 << (window - 1)]Block
 
-// chain is an exponentiation by a fixed exponent: begin with power first; for each step square and multiply by a power;
-// square a last few times.
+// chain is an exponentiation by a fixed exponent: begin with power first; for each step square and
+// multiply by a power; square a last few times.
 type chain struct {
 	first int
 	steps []chainStep

@@ -106,8 +106,8 @@ func (f doubles) MulLines(z *Block12, free, slope Vec2) {
 	f.require(tight, z.A0[:], z.A1[:])
 }
 
-// doublesStretch and doublesStretch2 are how many blocks of additions are worked on at a time: few, so
-// that they stay in the first cache, and enough for each routine to stay in it for a while, too.
+// doublesStretch and doublesStretch2 are how many blocks of additions are worked on at a time: few,
+// so that they stay in the first cache, and enough for each routine to stay in it for a while, too.
 const (
 	doublesStretch  = 8
 	doublesStretch2 = 4 // over the extension

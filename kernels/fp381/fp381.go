@@ -109,13 +109,16 @@ type Field interface {
 	Sub(z, x, y Vec, k int) // z = x − y for y < 2^k·p, 0 ≤ k < 8
 	Reduce(z, x Vec)        // z = x, in a residue below p
 	Tighten(z, x Vec)       // z = x, in a residue below 2p
-	PowP34(z, x Vec)        // z = x^((p−3)/4): square roots are x·z, inverse square roots z, up to sign
+	// PowP34 sets z = x^((p−3)/4): square roots are x·z, inverse square roots z, up to sign.
+	PowP34(z, x Vec)
 
 	Select(z Vec, m Mask, x, y Vec) // z = x where m, else y
 	Zero(m Mask, x Vec)             // m = the elements that are zero
-	Odd(m Mask, x Vec)              // m = the elements that are odd as integers in [0, p): sgn0 of RFC 9380, section 4.1
+	// Odd sets m to the elements that are odd as integers in [0, p): sgn0 of RFC 9380, section 4.1.
+	Odd(m Mask, x Vec)
 
-	Blank(m Mask, x Vec) // m = the elements whose words are all zero, as Pack, new rows and Select make them
+	// Blank sets m to the elements whose words are all zero, as Pack, new rows and Select make them.
+	Blank(m Mask, x Vec)
 
 	// Gather fills z with rows[index[i]], and unused lanes with one of them. Scatter sets
 	// rows[index[i]] to element i.
@@ -173,8 +176,14 @@ func selfTest(f, g Field) error {
 	var one, top fp.Element
 	one.SetOne()
 	top.Sub(&top, &one)
-	x := []fp.Element{{}, one, top, {1}, {0, 0, 0, 0, 0, 1}, {^uint64(0), ^uint64(0)}, {0, ^uint64(0), 0, ^uint64(0)}, {7, 6, 5, 4, 3, 2}, top}
-	y := []fp.Element{top, top, top, {3, ^uint64(0)}, {0, 0, 0, 0, ^uint64(0), 1}, {^uint64(0)}, one, {2, 3, 4, 5, 6, 7}, {1}}
+	x := []fp.Element{
+		{}, one, top, {1}, {0, 0, 0, 0, 0, 1}, {^uint64(0), ^uint64(0)}, {0, ^uint64(0), 0, ^uint64(0)},
+		{7, 6, 5, 4, 3, 2}, top,
+	}
+	y := []fp.Element{
+		top, top, top, {3, ^uint64(0)}, {0, 0, 0, 0, ^uint64(0), 1}, {^uint64(0)}, one,
+		{2, 3, 4, 5, 6, 7}, {1},
+	}
 	if chordTrace(f, new(ChordSums).Add, y[3:]) != chordTrace(g, new(ChordSums).Add, y[3:]) ||
 		chordTrace(f, new(ChordSums2).Add, y[3:]) != chordTrace(g, new(ChordSums2).Add, y[3:]) {
 		return fmt.Errorf("sums of points: %w", errLanes)
@@ -184,7 +193,9 @@ func selfTest(f, g Field) error {
 
 // chordTrace adds pairs of points until one is left. They are on no curve, which the sums do not
 // ask.
-func chordTrace(f Field, add func(f Field, to, from []Row, pairs []Pair) bool, x []fp.Element) (sum [4]fp.Element) {
+func chordTrace(
+	f Field, add func(f Field, to, from []Row, pairs []Pair) bool, x []fp.Element,
+) (sum [4]fp.Element) {
 	const points = 32 // of the extension
 	coordinates, index := make([]fp.Element, 4*points), make([]int32, 4*points)
 	for i := range coordinates {

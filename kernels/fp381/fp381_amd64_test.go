@@ -27,8 +27,8 @@ func machineOf(f Field) *machine {
 // signed reports whether values may be negative.
 func (m *machine) signed() bool { return m.bits == doublesBits }
 
-// lazyValues are integers in [0, limit·p), or in (−limit·p, limit·p), about multiples of p, about every carry, and with
-// limbs of ones.
+// lazyValues are integers in [0, limit·p), or in (−limit·p, limit·p), about multiples of p, about
+// every carry, and with limbs of ones.
 func (m *machine) lazyValues(t *testing.T, limit int64) (vs []*big.Int) {
 	p := modulus()
 	bound := new(big.Int).Mul(p, big.NewInt(limit))
@@ -99,7 +99,8 @@ func scaled(vs []*big.Int, to, from int64) (s []*big.Int) {
 	return s
 }
 
-// TestLazyValues compares the assembly with math/big on the integers in the lanes, before any conversion.
+// TestLazyValues compares the assembly with math/big on the integers in the lanes, before any
+// conversion.
 func TestLazyValues(t *testing.T) {
 	p := modulus()
 	cputest.Each(t, kernel, func(t *testing.T, f Field) {
@@ -150,9 +151,13 @@ func TestLazyValues(t *testing.T) {
 			quarter[i] = new(big.Int).Quo(vs[len(vs)-1-i], big.NewInt(4))
 		}
 		f.Add(z, m.blocks(half), m.blocks(quarter))
-		check("sum", z, m.any, half, func(i int) *big.Int { return new(big.Int).Add(half[i], quarter[i]) })
+		check("sum", z, m.any, half, func(i int) *big.Int {
+			return new(big.Int).Add(half[i], quarter[i])
+		})
 		f.Sub(z, m.blocks(half), m.blocks(quarter), bits.Len64(uint64(m.any-1))-1)
-		check("difference", z, m.any, half, func(i int) *big.Int { return new(big.Int).Sub(half[i], quarter[i]) })
+		check("difference", z, m.any, half, func(i int) *big.Int {
+			return new(big.Int).Sub(half[i], quarter[i])
+		})
 
 		vs = m.lazyValues(t, m.factor)
 		x, z = m.blocks(vs), NewVec(len(vs))
@@ -166,7 +171,9 @@ func TestLazyValues(t *testing.T) {
 		f.Sqr(z, x)
 		check("square", z, tight, vs, square)
 		f.SqrSub(z, x, a)
-		check("square less another", z, tight, vs, func(i int) *big.Int { return new(big.Int).Sub(square(i), subtrahends[i]) })
+		check("square less another", z, tight, vs, func(i int) *big.Int {
+			return new(big.Int).Sub(square(i), subtrahends[i])
+		})
 		y := make([]*big.Int, len(vs))
 		for shift := 1; shift < len(vs); shift += len(vs)/20 + 1 {
 			for i := range y {
@@ -180,7 +187,9 @@ func TestLazyValues(t *testing.T) {
 			f.Mul(z, x, vy)
 			check("product", z, tight, vs, product)
 			f.MulSub(z, x, vy, a)
-			check("product less another", z, tight, vs, func(i int) *big.Int { return new(big.Int).Sub(product(i), subtrahends[i]) })
+			check("product less another", z, tight, vs, func(i int) *big.Int {
+				return new(big.Int).Sub(product(i), subtrahends[i])
+			})
 		}
 		f.Odd(mask, x)
 		for i := range vs {
@@ -228,32 +237,52 @@ func TestLazyExtension(t *testing.T) {
 			z := NewVec2(n)
 			x, y := Vec2{m.blocks(a0), m.blocks(a1)}, Vec2{m.blocks(b0), m.blocks(b1)}
 			f.Mul2(z, x, y)
-			check("real part", z.A0, func(i int) *big.Int { return dot(-1, a0[i], b0[i], a1[i], b1[i]) })
-			check("imaginary part", z.A1, func(i int) *big.Int { return dot(1, a0[i], b1[i], a1[i], b0[i]) })
+			check("real part", z.A0, func(i int) *big.Int {
+				return dot(-1, a0[i], b0[i], a1[i], b1[i])
+			})
+			check("imaginary part", z.A1, func(i int) *big.Int {
+				return dot(1, a0[i], b1[i], a1[i], b0[i])
+			})
 			f.Sqr2(z, x)
-			check("real part of the square", z.A0, func(i int) *big.Int { return dot(-1, a0[i], a0[i], a1[i], a1[i]) })
-			check("imaginary part of the square", z.A1, func(i int) *big.Int { return dot(1, a0[i], a1[i], a1[i], a0[i]) })
+			check("real part of the square", z.A0, func(i int) *big.Int {
+				return dot(-1, a0[i], a0[i], a1[i], a1[i])
+			})
+			check("imaginary part of the square", z.A1, func(i int) *big.Int {
+				return dot(1, a0[i], a1[i], a1[i], a0[i])
+			})
 			c0, c1 := scaled(b1, subtrahend, m.factor2), scaled(a0, subtrahend, m.factor2)
 			less := func(v, c *big.Int) *big.Int { // v − c·R, for check divides by R
 				return v.Sub(v, new(big.Int).Lsh(c, 8*m.bits))
 			}
 			c := Vec2{m.blocks(c0), m.blocks(c1)}
 			f.MulSub2(z, x, y, c)
-			check("real part less another", z.A0, func(i int) *big.Int { return less(dot(-1, a0[i], b0[i], a1[i], b1[i]), c0[i]) })
-			check("imaginary part less another", z.A1, func(i int) *big.Int { return less(dot(1, a0[i], b1[i], a1[i], b0[i]), c1[i]) })
+			check("real part less another", z.A0, func(i int) *big.Int {
+				return less(dot(-1, a0[i], b0[i], a1[i], b1[i]), c0[i])
+			})
+			check("imaginary part less another", z.A1, func(i int) *big.Int {
+				return less(dot(1, a0[i], b1[i], a1[i], b0[i]), c1[i])
+			})
 			m.mustBeBelow(z.A0, tight)
 			m.mustBeBelow(z.A1, tight)
 			f.SqrSub2(z, x, c)
-			check("real part of the square less another", z.A0, func(i int) *big.Int { return less(dot(-1, a0[i], a0[i], a1[i], a1[i]), c0[i]) })
-			check("imaginary part of the square less another", z.A1, func(i int) *big.Int { return less(dot(1, a0[i], a1[i], a1[i], a0[i]), c1[i]) })
+			check("real part of the square less another", z.A0, func(i int) *big.Int {
+				return less(dot(-1, a0[i], a0[i], a1[i], a1[i]), c0[i])
+			})
+			check("imaginary part of the square less another", z.A1, func(i int) *big.Int {
+				return less(dot(1, a0[i], a1[i], a1[i], a0[i]), c1[i])
+			})
 			m.mustBeBelow(z.A0, tight)
 			m.mustBeBelow(z.A1, tight)
 			f.MulAdd2(z, x, y, Vec2{NewVec(n), NewVec(n)})
-			check("real part and nothing", z.A0, func(i int) *big.Int { return dot(-1, a0[i], b0[i], a1[i], b1[i]) })
+			check("real part and nothing", z.A0, func(i int) *big.Int {
+				return dot(-1, a0[i], b0[i], a1[i], b1[i])
+			})
 			f.MulAdd2(z, x, y, y)
 			m.mustBeBelow(z.A0, m.factor2+tight)
 			f.Tighten(z.A0, z.A0)
-			check("real part and another", z.A0, func(i int) *big.Int { return less(dot(-1, a0[i], b0[i], a1[i], b1[i]), new(big.Int).Neg(b0[i])) })
+			check("real part and another", z.A0, func(i int) *big.Int {
+				return less(dot(-1, a0[i], b0[i], a1[i], b1[i]), new(big.Int).Neg(b0[i]))
+			})
 			f.Norm(z.A0, x)
 			m.mustBeBelow(z.A0, tight)
 			check("norm", z.A0, func(i int) *big.Int { return dot(1, a0[i], a0[i], a1[i], a1[i]) })
@@ -276,7 +305,8 @@ func TestSqrMulBlocks(t *testing.T) {
 			}
 			mulBlocks(&want[0], &want[0], &y[0], count, blockBytes)
 			z := make(Vec, count+1)
-			if sqrMulBlocks(&z[0], &x[0], &y[0], n, count); !slices.Equal(z[:count], want) || z[count] != (Block{}) {
+			sqrMulBlocks(&z[0], &x[0], &y[0], n, count)
+			if !slices.Equal(z[:count], want) || z[count] != (Block{}) {
 				t.Errorf("%d blocks after %d squarings: %x, not %x", count, n, z, want)
 			}
 		}
@@ -290,7 +320,8 @@ func TestIssueMultiplyAdds(t *testing.T) {
 	}
 }
 
-// A value beyond its bound is seen in builds with the tag invariants; the check itself is in every build.
+// A value beyond its bound is seen in builds with the tag invariants; the check itself is in every
+// build.
 func TestBoundsAreChecked(t *testing.T) {
 	cases := map[string]func(){}
 	for name, m := range map[string]*machine{"ifma": &ifmaMachine, "doubles": &avx2Machine} {
@@ -305,7 +336,9 @@ func TestBoundsAreChecked(t *testing.T) {
 		}
 		cases[name+": limb"] = func() { m.mustBeBelow(long, m.any) }
 	}
-	for what, limb := range map[string]float64{"fraction": 0.5, "zero with a sign": math.Copysign(0, -1), "NaN": math.NaN()} {
+	for what, limb := range map[string]float64{
+		"fraction": 0.5, "zero with a sign": math.Copysign(0, -1), "NaN": math.NaN(),
+	} {
 		v := NewVec(1)
 		v[0][3][2] = math.Float64bits(limb)
 		cases[what] = func() { avx2Machine.mustBeBelow(v, avx2Machine.any) }

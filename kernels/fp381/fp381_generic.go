@@ -7,7 +7,8 @@ import (
 	"github.com/waybill-network/waybill/kernels/cpu"
 )
 
-// generic keeps lane l of a block as the fp.Element in its first six words of row l, always reduced.
+// generic keeps lane l of a block as the fp.Element in its first six words of row l, always
+// reduced.
 type generic struct{}
 
 func genericField() cpu.Implementation[Field] {
@@ -184,11 +185,15 @@ func (generic) Sqr2(z, x Vec2) {
 }
 
 func (generic) MulAdd2(z, x, y, a Vec2) {
-	inExtension(z, x, y, a, func(x, y, a bls12381.E2) bls12381.E2 { return *x.Mul(&x, &y).Add(&x, &a) })
+	inExtension(z, x, y, a, func(x, y, a bls12381.E2) bls12381.E2 {
+		return *x.Mul(&x, &y).Add(&x, &a)
+	})
 }
 
 func (generic) MulSub2(z, x, y, a Vec2) {
-	inExtension(z, x, y, a, func(x, y, a bls12381.E2) bls12381.E2 { return *x.Mul(&x, &y).Sub(&x, &a) })
+	inExtension(z, x, y, a, func(x, y, a bls12381.E2) bls12381.E2 {
+		return *x.Mul(&x, &y).Sub(&x, &a)
+	})
 }
 
 func (generic) SqrSub2(z, x, a Vec2) {

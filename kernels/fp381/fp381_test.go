@@ -29,8 +29,8 @@ func randomElement(r *rand.Rand) (e fp.Element) {
 	return *e.SetBigInt(v)
 }
 
-// boundaries are elements about the ends of the field and about each carry, as integers and in Montgomery's form with
-// words of 64 bits and limbs of 52.
+// boundaries are elements about the ends of the field and about each carry, as integers and in
+// Montgomery's form with words of 64 bits and limbs of 52.
 func boundaries() (es []fp.Element) {
 	p := modulus()
 	add := func(v *big.Int) {
@@ -89,7 +89,10 @@ func unpack(f Field, v Vec, n int) []fp.Element {
 }
 
 // agree compares v with math/big and with gnark-crypto.
-func agree(t *testing.T, op string, f Field, v Vec, x, y []fp.Element, big1 func(z, x, y *big.Int), gnark func(z, x, y *fp.Element)) {
+func agree(
+	t *testing.T, op string, f Field, v Vec, x, y []fp.Element,
+	big1 func(z, x, y *big.Int), gnark func(z, x, y *fp.Element),
+) {
 	t.Helper()
 	var a, b, c big.Int
 	for i, got := range unpack(f, v, len(x)) {
@@ -101,7 +104,8 @@ func agree(t *testing.T, op string, f Field, v Vec, x, y []fp.Element, big1 func
 		var reference fp.Element
 		reference.SetBigInt(&c)
 		if got != want || got != reference {
-			t.Fatalf("%s of %s and %s: %s, gnark-crypto %s, math/big %s", op, x[i].String(), y[i].String(), got.String(), want.String(), reference.String())
+			t.Fatalf("%s of %s and %s: %s, gnark-crypto %s, math/big %s", op,
+				x[i].String(), y[i].String(), got.String(), want.String(), reference.String())
 		}
 	}
 }
@@ -111,17 +115,27 @@ func TestArithmetic(t *testing.T) {
 	cputest.Each(t, kernel, func(t *testing.T, f Field) {
 		vx, vy, z := pack(f, x), pack(f, y), NewVec(len(x))
 		f.Mul(z, vx, vy)
-		agree(t, "product", f, z, x, y, func(z, x, y *big.Int) { z.Mul(x, y) }, func(z, x, y *fp.Element) { z.Mul(x, y) })
+		agree(t, "product", f, z, x, y,
+			func(z, x, y *big.Int) { z.Mul(x, y) },
+			func(z, x, y *fp.Element) { z.Mul(x, y) })
 		f.Sqr(z, vx)
-		agree(t, "square", f, z, x, y, func(z, x, _ *big.Int) { z.Mul(x, x) }, func(z, x, _ *fp.Element) { z.Square(x) })
+		agree(t, "square", f, z, x, y,
+			func(z, x, _ *big.Int) { z.Mul(x, x) },
+			func(z, x, _ *fp.Element) { z.Square(x) })
 		f.Add(z, vx, vy)
-		agree(t, "sum", f, z, x, y, func(z, x, y *big.Int) { z.Add(x, y) }, func(z, x, y *fp.Element) { z.Add(x, y) })
+		agree(t, "sum", f, z, x, y,
+			func(z, x, y *big.Int) { z.Add(x, y) },
+			func(z, x, y *fp.Element) { z.Add(x, y) })
 		for k := range 8 {
 			f.Sub(z, vx, vy, k)
-			agree(t, "difference", f, z, x, y, func(z, x, y *big.Int) { z.Sub(x, y) }, func(z, x, y *fp.Element) { z.Sub(x, y) })
+			agree(t, "difference", f, z, x, y,
+				func(z, x, y *big.Int) { z.Sub(x, y) },
+				func(z, x, y *fp.Element) { z.Sub(x, y) })
 		}
 		f.Reduce(z, z)
-		agree(t, "reduced difference", f, z, x, y, func(z, x, y *big.Int) { z.Sub(x, y) }, func(z, x, y *fp.Element) { z.Sub(x, y) })
+		agree(t, "reduced difference", f, z, x, y,
+			func(z, x, y *big.Int) { z.Sub(x, y) },
+			func(z, x, y *fp.Element) { z.Sub(x, y) })
 	})
 }
 
@@ -207,7 +221,9 @@ func TestPowP34(t *testing.T) {
 	cputest.Each(t, kernel, func(t *testing.T, f Field) {
 		z := NewVec(len(x))
 		f.PowP34(z, pack(f, x))
-		agree(t, "power", f, z, x, x, func(z, x, _ *big.Int) { z.Exp(x, exponentP34(), modulus()) }, func(z, x, _ *fp.Element) { z.Exp(*x, exponentP34()) })
+		agree(t, "power", f, z, x, x,
+			func(z, x, _ *big.Int) { z.Exp(x, exponentP34(), modulus()) },
+			func(z, x, _ *fp.Element) { z.Exp(*x, exponentP34()) })
 		// Times x it is a square root where there is one: the same as gnark-crypto's, up to sign.
 		f.Mul(z, z, pack(f, x))
 		for i, root := range unpack(f, z, len(x)) {
@@ -307,12 +323,14 @@ func TestExtension(t *testing.T) {
 			c0, c1 := unpack(f, z.A0, n), unpack(f, z.A1, n)
 			for i := range n {
 				var w bls12381.E2
-				if want(&w, &bls12381.E2{A0: a0[i], A1: a1[i]}, &bls12381.E2{A0: b0[i], A1: b1[i]}); c0[i] != w.A0 || c1[i] != w.A1 {
+				want(&w, &bls12381.E2{A0: a0[i], A1: a1[i]}, &bls12381.E2{A0: b0[i], A1: b1[i]})
+				if c0[i] != w.A0 || c1[i] != w.A1 {
 					t.Fatalf("%s: element %d", op, i)
 				}
 			}
 		}
-		a, b := func() Vec2 { return Vec2{pack(f, a0), pack(f, a1)} }, func() Vec2 { return Vec2{pack(f, b0), pack(f, b1)} }
+		a := func() Vec2 { return Vec2{pack(f, a0), pack(f, a1)} }
+		b := func() Vec2 { return Vec2{pack(f, b0), pack(f, b1)} }
 		mul, sqr := func(z, x, y *bls12381.E2) { z.Mul(x, y) }, func(z, x, _ *bls12381.E2) { z.Square(x) }
 		z, v, w := NewVec2(n), a(), b()
 		f.Mul2(z, v, w)

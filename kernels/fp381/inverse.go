@@ -7,16 +7,17 @@ import (
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fp"
 )
 
-// Inverse sets z = 1/x, and 0 where x is 0, with three multiplications an element and a single inversion: Montgomery's
-// method, as a tree of products over the blocks, so that its multiplications are independent, and then across the lanes.
-// It takes < 2^16·p and leaves < 2·p.
+// Inverse sets z = 1/x, and 0 where x is 0, with three multiplications an element and a single
+// inversion: Montgomery's method, as a tree of products over the blocks, so that its
+// multiplications are independent, and then across the lanes. It takes < 2^16·p and leaves < 2·p.
 func Inverse(f Field, z, x Vec) {
 	sameLength(len(z), x)
 	if Invertible(f, z, x) {
 		return
 	}
 	// Some element is zero, which hardly happens: invert ones in their place.
-	zero, filled, nothing := make(Mask, len(x)), make(Vec, len(x)), make(Vec, len(x)) // zero words are zero in any form
+	zero, filled := make(Mask, len(x)), make(Vec, len(x))
+	nothing := make(Vec, len(x)) // zero words are zero in any form
 	var one fp.Element
 	one.SetOne()
 	f.Zero(zero, x)
@@ -30,14 +31,16 @@ func Inverse(f Field, z, x Vec) {
 	f.Select(z, zero, z, nothing)
 }
 
-// Invertible is Inverse for a vector without zeros. It reports false, and leaves z alone, if there are some.
+// Invertible is Inverse for a vector without zeros. It reports false, and leaves z alone, if there
+// are some.
 func Invertible(f Field, z, x Vec) bool {
 	w := inversions.Get().(*inversion)
 	defer inversions.Put(w)
 	return len(x) == 0 || w.invert(f, z, x)
 }
 
-// inversion is the workspace of an inversion: the levels of the tree above x, one level's half, and the lanes of the root.
+// inversion is the workspace of an inversion: the levels of the tree above x, one level's half, and
+// the lanes of the root.
 type inversion struct {
 	tree, half  Vec
 	e, products [Lanes]fp.Element
@@ -46,7 +49,8 @@ type inversion struct {
 var inversions = sync.Pool{New: func() any { return new(inversion) }}
 
 func (w *inversion) invert(f Field, z, x Vec) bool {
-	if size := len(x) + bits.Len(uint(len(x))); len(w.tree) < size { // each level is half of the one below, rounded up
+	// Each level is half of the one below, rounded up.
+	if size := len(x) + bits.Len(uint(len(x))); len(w.tree) < size {
 		w.tree, w.half = make(Vec, size), make(Vec, size/2)
 	}
 	return w.level(f, z, x, w.tree)

@@ -10,7 +10,8 @@ import (
 	"github.com/waybill-network/waybill/kernels/cpu"
 )
 
-// TestLineCombine compares the assembly with math/big on integers at the ends of what it takes, before any conversion.
+// TestLineCombine compares the assembly with math/big on integers at the ends of what it takes,
+// before any conversion.
 func TestLineCombine(t *testing.T) {
 	if _, err := kernel.Implementation(cpu.AVX512IFMA); err != nil {
 		t.Skip(err)
@@ -70,7 +71,8 @@ func TestLineCombine(t *testing.T) {
 				ifmaMachine.mustBeBelow(half[:], tight)
 				for k := range half {
 					got := ifmaInteger(&half[k], l)
-					if new(big.Int).Mul(got, big.NewInt(10)).Cmp(limit) >= 0 || got.Mod(got, p).Cmp(want[k][c].Mod(want[k][c], p)) != 0 {
+					small := new(big.Int).Mul(got, big.NewInt(10)).Cmp(limit) < 0
+					if !small || got.Mod(got, p).Cmp(want[k][c].Mod(want[k][c], p)) != 0 {
 						t.Fatalf("round %d, lane %d, coefficient %d, coordinate %d: %x", round, l, k, c, got)
 					}
 				}
@@ -79,8 +81,9 @@ func TestLineCombine(t *testing.T) {
 	}
 }
 
-// uncarry adds multiples of 2^52 to limbs and takes them from the next ones, as columns that were not carried have them:
-// nine at most for the last but one, or as many below zero, and 2^6 for others.
+// uncarry adds multiples of 2^52 to limbs and takes them from the next ones, as columns that were
+// not carried have them: nine at most for the last but one, or as many below zero, and 2^6 for
+// others.
 func uncarry(b *Block, seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 0))
 	for l := range Lanes {

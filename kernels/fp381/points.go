@@ -5,17 +5,18 @@ import (
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fp"
 )
 
-// Pair is an addition of affine points of a curve over the field: point To is to be the sum of points A and B. Point i
-// stands in rows 2i and 2i+1, x and y < 2.
+// Pair is an addition of affine points of a curve over the field: point To is to be the sum of
+// points A and B. Point i stands in rows 2i and 2i+1, x and y < 2.
 type Pair struct{ To, A, B int32 }
 
 // ChordSums is a workspace for additions. The zero value is ready.
 type ChordSums struct{ d, x, s, inverse Vec }
 
-// Add does additions of points with different x, none of which is the identity in the form of zero rows, and reports true;
-// or it reports false and has changed nothing: always where points are not so, and rarely where they are. The sums go into to, which may be from: then a sum may overwrite operands
-// of its own pair and of earlier ones. No pairs are fine. It takes about six multiplications an addition, and panics if
-// there is no such point.
+// Add does additions of points with different x, none of which is the identity in the form of zero
+// rows, and reports true; or it reports false and has changed nothing: always where points are not
+// so, and rarely where they are. The sums go into to, which may be from: then a sum may overwrite
+// operands of its own pair and of earlier ones. No pairs are fine. It takes about six
+// multiplications an addition, and panics if there is no such point.
 func (w *ChordSums) Add(f Field, to, from []Row, pairs []Pair) bool {
 	if len(pairs) == 0 {
 		return true
@@ -23,7 +24,8 @@ func (w *ChordSums) Add(f Field, to, from []Row, pairs []Pair) bool {
 	checkPairs(len(to)/2, len(from)/2, pairs)
 	blocks := (len(pairs) + Lanes - 1) / Lanes
 	if cap(w.d) < blocks {
-		w.d, w.x, w.s, w.inverse = make(Vec, blocks), make(Vec, blocks), make(Vec, blocks), make(Vec, blocks)
+		w.d, w.x = make(Vec, blocks), make(Vec, blocks)
+		w.s, w.inverse = make(Vec, blocks), make(Vec, blocks)
 	}
 	w.d, w.x, w.s, w.inverse = w.d[:blocks], w.x[:blocks], w.s[:blocks], w.inverse[:blocks]
 	if !f.chords(w.d, w.x, w.s, from, pairs) || !Invertible(f, w.inverse, w.d) {
@@ -33,7 +35,8 @@ func (w *ChordSums) Add(f Field, to, from []Row, pairs []Pair) bool {
 	return true
 }
 
-// ChordSums2 is ChordSums for points over the extension. Point i stands in rows 4i to 4i+3: both coordinates of x, then of y.
+// ChordSums2 is ChordSums for points over the extension. Point i stands in rows 4i to 4i+3: both
+// coordinates of x, then of y.
 type ChordSums2 struct {
 	c             [][6]Block
 	norm, inverse Vec

@@ -12,7 +12,8 @@ import (
 	"github.com/waybill-network/waybill/kernels/cpu/cputest"
 )
 
-// twistRows converts points of the twist to the form of f. The residues of coordinates named by mask are larger by p.
+// twistRows converts points of the twist to the form of f. The residues of coordinates named by
+// mask are larger by p.
 func twistRows(f Field, pts []bls12381.G2Affine, mask int) []Row {
 	coordinates, index := make([]fp.Element, 0, 4*len(pts)), make([]int32, 4*len(pts))
 	for i := range pts {

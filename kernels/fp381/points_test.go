@@ -12,7 +12,8 @@ import (
 	"github.com/waybill-network/waybill/kernels/cpu/cputest"
 )
 
-// pointRows converts points to the form of f, each coordinate in a residue below 2p where that is given.
+// pointRows converts points to the form of f, each coordinate in a residue below 2p where that is
+// given.
 func pointRows(f Field, pts []bls12381.G1Affine) []Row {
 	coordinates, index := make([]fp.Element, 2*len(pts)), make([]int32, 2*len(pts))
 	for i := range pts {

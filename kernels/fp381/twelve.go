@@ -6,8 +6,9 @@ import (
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fp"
 )
 
-// Block12 is eight elements of Fp12 = Fp2[w], w⁶ = ξ = 1 + u: block k of A0 + A1·u is the coefficient of wᵏ. With v = w² and
-// v³ = ξ, it is g + hw for elements g and h of Fp6 = Fp2[v], whose coefficients are those of the even and of the odd powers.
+// Block12 is eight elements of Fp12 = Fp2[w], w⁶ = ξ = 1 + u: block k of A0 + A1·u is the
+// coefficient of wᵏ. With v = w² and v³ = ξ, it is g + hw for elements g and h of Fp6 = Fp2[v],
+// whose coefficients are those of the even and of the odd powers.
 type Block12 struct{ A0, A1 [6]Block }
 
 // Coefficients returns those of w^lo up to w^hi, without the last. They share memory with z.
@@ -26,7 +27,8 @@ func Sqr12(f Field, z *Block12) {
 	w := squarings.Get().(*squaring)
 	defer squarings.Put(w)
 	w.f = f
-	g, h, sum, mixed, shifted := w.t.part(0, 3), w.t.part(3, 6), w.t.part(6, 9), w.t.part(9, 12), w.t.part(0, 3)
+	g, h, sum, mixed := w.t.part(0, 3), w.t.part(3, 6), w.t.part(6, 9), w.t.part(9, 12)
+	shifted := g // whose place it takes
 	for i := range 3 {
 		g.part(i, i+1).copy(z.Coefficients(2*i, 2*i+1))
 		h.part(i, i+1).copy(z.Coefficients(2*i+1, 2*i+2))
@@ -63,7 +65,8 @@ var squarings = sync.Pool{New: func() any {
 	return &squaring{x: room(), y: room(), p: room(), t: room()}
 }}
 
-// factors lays out the factors of a product in Fp6 after Karatsuba: x0, x1, x2, x1 + x2, x0 + x1, x0 + x2.
+// factors lays out the factors of a product in Fp6 after Karatsuba: x0, x1, x2, x1 + x2, x0 + x1,
+// x0 + x2.
 func (w *squaring) factors(z, x Vec2) {
 	z.part(0, 3).copy(x)
 	w.add(z.part(3, 4), x.part(1, 2), x.part(2, 3))

@@ -15,7 +15,8 @@ func coefficients(e *bls12381.E12) [6]*bls12381.E2 {
 	return [6]*bls12381.E2{&e.C0.B0, &e.C1.B0, &e.C0.B1, &e.C1.B1, &e.C0.B2, &e.C1.B2}
 }
 
-// twelves are elements of Fp12 with boundary values in all coordinates, with mixed ones, and random ones.
+// twelves are elements of Fp12 with boundary values in all coordinates, with mixed ones, and random
+// ones.
 func twelves(r *rand.Rand, n int) []bls12381.E12 {
 	b := boundaries()
 	es := make([]bls12381.E12, n)
@@ -36,7 +37,8 @@ func twelves(r *rand.Rand, n int) []bls12381.E12 {
 	return es
 }
 
-// pack2 packs eight elements of the extension; to lifted ones, p is added, as lazy values below 2p may have it.
+// pack2 packs eight elements of the extension; to lifted ones, p is added, as lazy values below 2p
+// may have it.
 func pack2(f Field, z Vec2, lifted bool, of func(l int) *bls12381.E2) {
 	var c [2][Lanes]fp.Element
 	for l := range Lanes {
@@ -52,7 +54,9 @@ func pack2(f Field, z Vec2, lifted bool, of func(l int) *bls12381.E2) {
 
 func pack12(f Field, es []bls12381.E12, lifted bool) (z Block12) {
 	for k := range 6 {
-		pack2(f, z.Coefficients(k, k+1), lifted, func(l int) *bls12381.E2 { return coefficients(&es[l])[k] })
+		pack2(f, z.Coefficients(k, k+1), lifted, func(l int) *bls12381.E2 {
+			return coefficients(&es[l])[k]
+		})
 	}
 	return z
 }
@@ -97,8 +101,14 @@ func TestTwelve(t *testing.T) {
 					return c[2*i], c[2*i+1]
 				}
 				for i := range lines {
-					pack2(f, free.part(i, i+1), lifted, func(l int) *bls12381.E2 { free, _ := line(i, l); return free })
-					pack2(f, slope.part(i, i+1), lifted, func(l int) *bls12381.E2 { _, slope := line(i, l); return slope })
+					pack2(f, free.part(i, i+1), lifted, func(l int) *bls12381.E2 {
+						free, _ := line(i, l)
+						return free
+					})
+					pack2(f, slope.part(i, i+1), lifted, func(l int) *bls12381.E2 {
+						_, slope := line(i, l)
+						return slope
+					})
 				}
 				for count := range lines + 1 {
 					z = pack12(f, x, lifted)
