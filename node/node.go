@@ -345,7 +345,7 @@ func (n *Node) startOperator(context.Context) error {
 	}
 	server := operatorServer(mux, n.log)
 	return n.serve("operator.listen", n.cfg.Operator.Listen, func(l net.Listener) error {
-		l = door.Listen(l, operatorConnections, operatorOfOne)
+		l = door.Listen(l, operatorBounds)
 		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			return err
 		}
@@ -356,11 +356,8 @@ func (n *Node) startOperator(context.Context) error {
 	})
 }
 
-// Connections at the operator's port, in all and of one address.
-const (
-	operatorConnections = 512
-	operatorOfOne       = 128
-)
+// operatorBounds is for connections at the operator's port.
+var operatorBounds = door.Bounds{Most: 512, OfOne: 128, Idle: time.Minute}
 
 // operatorServer serves the operator's port, each handler within the bounds of door.Operator.
 func operatorServer(handler http.Handler, log *slog.Logger) *http.Server {
@@ -370,7 +367,6 @@ func operatorServer(handler http.Handler, log *slog.Logger) *http.Server {
 		Handler:           d.Handler(handler),
 		ConnState:         door.Track,
 		ReadHeaderTimeout: 5 * time.Second,
-		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // what strangers send
 	}

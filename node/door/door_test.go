@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -411,81 +410,5 @@ func TestAddressOf(t *testing.T) {
 		if got := AddressOf(remote); got != want {
 			t.Errorf("%s is %s, not %s", remote, got, want)
 		}
-	}
-}
-
-// addressed is a connection of a given address.
-type addressed struct {
-	net.Conn
-	remote string
-	closed bool
-}
-
-func (a *addressed) RemoteAddr() net.Addr { return remoteAddr(a.remote) }
-func (a *addressed) Close() error         { a.closed = true; return nil }
-
-type remoteAddr string
-
-func (r remoteAddr) Network() string { return "tcp" }
-func (r remoteAddr) String() string  { return string(r) + ":1" }
-
-// queued is a listener of connections that are there.
-type queued struct {
-	net.Listener
-	conns []*addressed
-}
-
-func (q *queued) Accept() (net.Conn, error) {
-	if len(q.conns) == 0 {
-		return nil, net.ErrClosed
-	}
-	c := q.conns[0]
-	q.conns = q.conns[1:]
-	return c, nil
-}
-
-// TestListener: an address has its share; its connections that wait for a call give way to its new
-// ones, those that serve one do not; a full port takes from the address that has the most.
-func TestListener(t *testing.T) {
-	q := new(queued)
-	l := Listen(q, 8, 3)
-	accept := func(address string) (*addressed, net.Conn) {
-		inner := &addressed{remote: address}
-		q.conns = append(q.conns, inner)
-		c, err := l.Accept()
-		if err != nil {
-			return inner, nil
-		}
-		return inner, c
-	}
-	a1, c1 := accept("192.0.2.1")
-	a2, c2 := accept("192.0.2.1")
-	accept("192.0.2.1")
-	Track(c1, http.StateActive)
-	_, c4 := accept("192.0.2.1") // its fourth
-	if a1.closed || !a2.closed {
-		t.Error("not the connection that waited longest gave way")
-	}
-	Track(c1, http.StateIdle) // waits again, behind the others
-	for i := range 5 {
-		accept(fmt.Sprintf("192.0.2.%d", 10+i))
-	}
-	if got := l.Stats(); got != (ListenerStats{Open: 8, Accepted: 9, Yielded: 1}) {
-		t.Errorf("%+v", got)
-	}
-	accept("192.0.2.20") // full: one of the first address gives way
-	Track(c1, http.StateActive)
-	Track(c4, http.StateActive)
-	if _, c := accept("192.0.2.1"); c != nil {
-		t.Error("an address with two active connections of two has a third")
-	}
-	if got := l.Stats(); got != (ListenerStats{Open: 8, Accepted: 10, Yielded: 2, Refused: 1}) {
-		t.Errorf("%+v", got)
-	}
-	c1.Close()
-	c1.Close()
-	c2.Close() // gave way before
-	if got := l.Stats().Open; got != 7 {
-		t.Errorf("%d are open", got)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"time"
 )
 
 // Listener bounds the connections of a port, in all and by address. An address may hold as many as
@@ -13,16 +14,27 @@ import (
 // one that serves no call gives way: the address's own that waited longest or, when the port is full,
 // one of the address that has the most. Only if all of these serve calls the new one is closed.
 //
-// The http.Server behind it must have Track as its ConnState.
+// It also closes connections that served no call for a while. The http.Server behind it must have
+// Track as its ConnState, and no IdleTimeout: when a connection breaks while calls are open, HTTP/2
+// in net/http stops its idle timer first and starts it again as it ends the calls, and so all memory
+// of the connection, with the calls that wait in it, is kept until that timer fires.
 type Listener struct {
 	net.Listener
-	most int // of one address
+	bounds Bounds
 
 	mu      sync.Mutex
 	places  *Shares[string]
 	byAddr  map[string]int
-	waiting list.List // of *conn that serve no call; the one that waited longest is in front
+	waiting list.List   // of *conn that serve no call; the one that waited longest is in front
+	sweep   *time.Timer // closes those that waited too long; runs while there are any
 	stats   ListenerStats
+}
+
+// Bounds is what a Listener keeps to.
+type Bounds struct {
+	Most  int           // connections
+	OfOne int           // of one address
+	Idle  time.Duration // that a connection may wait for a call; 0: for ever
 }
 
 // ListenerStats counts connections since a listener was made; Open is how many there are now.
@@ -30,9 +42,9 @@ type ListenerStats struct {
 	Open, Accepted, Refused, Yielded uint64
 }
 
-// Listen bounds a listener to so many connections, and so many of one address.
-func Listen(inner net.Listener, most, ofOneAddress int) *Listener {
-	return &Listener{Listener: inner, most: ofOneAddress, places: NewShares[string](int64(most)),
+// Listen bounds the connections of a listener.
+func Listen(inner net.Listener, bounds Bounds) *Listener {
+	return &Listener{Listener: inner, bounds: bounds, places: NewShares[string](int64(bounds.Most)),
 		byAddr: make(map[string]int)}
 }
 
@@ -66,7 +78,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 func (l *Listener) admit(c *conn) (victim *conn, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.byAddr[c.address] >= l.most || !l.places.Take(c.address, 1) {
+	if l.byAddr[c.address] >= l.bounds.OfOne || !l.places.Take(c.address, 1) {
 		if victim = l.victim(c.address); victim == nil {
 			l.stats.Refused++
 			return nil, false
@@ -79,7 +91,7 @@ func (l *Listener) admit(c *conn) (victim *conn, ok bool) {
 		}
 	}
 	l.byAddr[c.address]++
-	c.at = l.waiting.PushBack(c)
+	l.wait(c, true)
 	l.stats.Open++
 	l.stats.Accepted++
 	return victim, true
@@ -124,8 +136,43 @@ func (l *Listener) wait(c *conn, waits bool) {
 		c.at = nil
 	}
 	if waits && !c.left {
-		c.at = l.waiting.PushBack(c)
+		c.at, c.since = l.waiting.PushBack(c), time.Now()
+		l.arm()
 	}
+}
+
+// arm starts the timer for the connection that waits longest. The caller holds l.mu.
+func (l *Listener) arm() {
+	first := l.waiting.Front()
+	if l.bounds.Idle == 0 || l.sweep != nil || first == nil {
+		return
+	}
+	after := time.Until(first.Value.(*conn).since.Add(l.bounds.Idle))
+	l.sweep = time.AfterFunc(after, l.closeIdle)
+}
+
+// closeIdle closes the connections that waited too long.
+func (l *Listener) closeIdle() {
+	for _, c := range l.idle() {
+		_ = c.Close() // nobody is served on it
+	}
+}
+
+// idle takes the places of the connections that waited too long.
+func (l *Listener) idle() (over []*conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for e := l.waiting.Front(); e != nil; e = l.waiting.Front() {
+		c := e.Value.(*conn)
+		if time.Since(c.since) < l.bounds.Idle {
+			break
+		}
+		l.leave(c)
+		over = append(over, c)
+	}
+	l.sweep = nil
+	l.arm()
+	return over
 }
 
 // conn is a connection with a place.
@@ -133,8 +180,11 @@ type conn struct {
 	net.Conn
 	listener *Listener
 	address  string
-	at       *list.Element // in waiting; guarded by the listener's lock, as is left
-	left     bool
+
+	// Guarded by the listener's lock.
+	at    *list.Element // in waiting
+	since time.Time     // when it began to wait
+	left  bool
 }
 
 func (c *conn) Close() error {

@@ -122,7 +122,6 @@ func NewServer(cfg Config) *Server {
 		TLSConfig:         cfg.TLS,
 		Protocols:         protocols,
 		ReadHeaderTimeout: readHeaderTimeout,
-		IdleTimeout:       cfg.IdleTimeout,
 		MaxHeaderBytes:    16 << 10,
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: maxStreams,
@@ -140,7 +139,8 @@ func NewServer(cfg Config) *Server {
 
 // Serve answers on the listener until Shutdown, and returns nil then.
 func (s *Server) Serve(listener net.Listener) error {
-	listener = door.Listen(listener, s.cfg.MaxConnections, s.cfg.MaxOfOne)
+	listener = door.Listen(listener, door.Bounds{
+		Most: s.cfg.MaxConnections, OfOne: s.cfg.MaxOfOne, Idle: s.cfg.IdleTimeout})
 	var err error
 	if s.cfg.TLS != nil {
 		err = s.http.ServeTLS(listener, "", "")

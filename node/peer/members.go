@@ -167,7 +167,7 @@ func (m *Members) dial(node *ledger.Node) *link {
 		DialContext:         m.cfg.Dial,
 		TLSClientConfig:     clientTLS(m.cfg.Certificate, TransportKey(node.TransportKey)),
 		TLSHandshakeTimeout: handshakeTimeout,
-		IdleConnTimeout:     idleTimeout,
+		IdleConnTimeout:     idleTimeout * 3 / 4,
 		DisableCompression:  true,
 		Protocols:           protocols,
 		HTTP2: &http.HTTP2Config{

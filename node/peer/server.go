@@ -26,7 +26,7 @@ const (
 	MaxMessageSize = door.MaxPush
 
 	handshakeTimeout = 10 * time.Second
-	idleTimeout      = 120 * time.Second // a connection without a call
+	idleTimeout      = 120 * time.Second // a connection without a call; callers hang up earlier
 	maxConnections   = 1024
 	maxOfOneAddress  = 128 // many nodes may share one
 )
@@ -85,7 +85,6 @@ func NewServer(cfg ServerConfig) *Server {
 		}),
 		Protocols:         protocols,
 		ReadHeaderTimeout: handshakeTimeout,
-		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    16 << 10,
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: 2 * cfg.MaxInflight,
@@ -100,7 +99,8 @@ func NewServer(cfg ServerConfig) *Server {
 
 // Serve answers on the listener until Shutdown, and returns nil then.
 func (s *Server) Serve(listener net.Listener) error {
-	listener = door.Listen(listener, maxConnections, maxOfOneAddress)
+	listener = door.Listen(listener,
+		door.Bounds{Most: maxConnections, OfOne: maxOfOneAddress, Idle: idleTimeout})
 	if err := s.http.ServeTLS(listener, "", ""); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("peer API: %w", err)
 	}
