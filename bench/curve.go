@@ -8,6 +8,7 @@ import (
 
 	"github.com/consensys/gnark-crypto/ecc/bls12-381"
 
+	"github.com/waybill-network/waybill/internal/kernelbench"
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/rollup"
 )
@@ -63,7 +64,7 @@ func decompression(p Peers, signatures bls.Column) Comparison {
 	for i := range n {
 		encoded = append(encoded, signatures.At(i)...)
 	}
-	own := bls.NewSteps(bls.Default)
+	own := kernelbench.NewSteps()
 	list = append(list,
 		Contender{Name: "gnark-crypto", Result: func() []byte { return compressed(points) },
 			Run: func() (int, error) {
@@ -77,7 +78,7 @@ func decompression(p Peers, signatures bls.Column) Comparison {
 			}},
 		Contender{Name: "kernels/bls", Kind: KindOwn,
 			Result: func() []byte { return own.Encoded(nil) }, Run: func() (int, error) {
-				if own.Decode(signatures) != n {
+				if own.Decode(signatures.Data, signatures.Stride) != n {
 					return 0, errPoints
 				}
 				return n, nil
@@ -101,8 +102,8 @@ func subgroupChecks(p Peers, signatures bls.Column) (*Comparison, error) {
 			return nil, err
 		}
 	}
-	own := bls.NewSteps(bls.Default)
-	if own.Decode(signatures) != n {
+	own := kernelbench.NewSteps()
+	if own.Decode(signatures.Data, signatures.Stride) != n {
 		return nil, errPoints
 	}
 	check := func(ok bool) (int, error) {
@@ -126,13 +127,17 @@ func subgroupChecks(p Peers, signatures bls.Column) (*Comparison, error) {
 func hashes(p Peers, msgs bls.Column) ([]Comparison, error) {
 	n := msgs.Len()
 	gnark := make([]bls12381.G1Affine, n)
-	own := bls.NewSteps(bls.Default)
-	list := func(name string, result bool, run func(bls.Column)) (list []Contender) {
+	own := kernelbench.NewSteps()
+	type hash = func(data []byte, stride, width int)
+	list := func(name string, result bool, run hash) (list []Contender) {
 		if p.Hash != nil {
 			list = p.Hash(bls.SignatureDST, msgs)
 		}
 		last := Contender{Name: name, Kind: KindOwn,
-			Run: func() (int, error) { run(msgs); return n, nil }}
+			Run: func() (int, error) {
+				run(msgs.Data, msgs.Stride, msgs.Width)
+				return n, nil
+			}}
 		if result {
 			last.Result = func() []byte { return own.Encoded(nil) }
 		}
@@ -170,10 +175,12 @@ func millerLoops(p Peers, b *bls.Batch) (*Comparison, error) {
 	n := min(most, b.Signatures.Len()) / 2 * 2
 	points, encoded := make([]bls12381.G1Affine, n), make([]byte, 0, n*bls.SignatureSize)
 	keys, q := make([]*bls.PublicKey, n), make([]bls12381.G2Affine, n)
+	encodedKeys := make([]byte, 0, n*bls.PublicKeySize)
 	for i := range n {
 		at := i % (n / 2)
 		keys[i] = b.Keys[b.Signer[at]]
 		key := keys[i].Bytes()
+		encodedKeys = append(encodedKeys, key[:]...)
 		if _, err := q[i].SetBytes(key[:]); err != nil {
 			return nil, err
 		}
@@ -191,24 +198,27 @@ func millerLoops(p Peers, b *bls.Batch) (*Comparison, error) {
 		list = p.MillerLoop(bls.Column{Data: encoded, Stride: bls.SignatureSize,
 			Width: bls.SignatureSize}, keys)
 	}
-	contender := func(name string, kind Kind, loop func() (bls12381.GT, error)) Contender {
-		var f bls12381.GT
-		return Contender{Name: name, Kind: kind, Run: func() (_ int, err error) {
-			f, err = loop()
-			return n, err
-		}, Result: func() []byte {
-			if product := bls12381.FinalExponentiation(&f); product.IsOne() {
-				return []byte{1}
-			}
-			return []byte{0}
-		}}
+	own := kernelbench.NewSteps()
+	if err := own.Pair(encoded, encodedKeys); err != nil {
+		return nil, err
 	}
-	steps := bls.NewSteps(bls.Default)
-	list = append(list,
-		contender("gnark-crypto", KindPeer,
-			func() (bls12381.GT, error) { return bls12381.MillerLoop(points, q) }),
-		contender("kernels/bls", KindOwn,
-			func() (bls12381.GT, error) { return steps.MillerLoop(points, keys), nil }))
+	result := func(isOne bool) []byte {
+		if isOne {
+			return []byte{1}
+		}
+		return []byte{0}
+	}
+	var f bls12381.GT
+	list = append(list, Contender{Name: "gnark-crypto", Run: func() (_ int, err error) {
+		f, err = bls12381.MillerLoop(points, q)
+		return n, err
+	}, Result: func() []byte {
+		product := bls12381.FinalExponentiation(&f)
+		return result(product.IsOne())
+	}}, Contender{Name: "kernels/bls", Kind: KindOwn, Run: func() (int, error) {
+		own.MillerLoop()
+		return n, nil
+	}, Result: func() []byte { return result(own.IsOne()) }})
 	return &Comparison{Name: fmt.Sprintf("MillerLoop/pairs=%d", n), Op: "pair", Cores: 1,
 		Compute: true, Contenders: list,
 		What: "the Miller loops of a product of pairings, without its final exponentiation"}, nil

@@ -8,6 +8,7 @@ import (
 
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fp"
 
+	"github.com/waybill-network/waybill/internal/kernelbench"
 	"github.com/waybill-network/waybill/kernels/cpu"
 	"github.com/waybill-network/waybill/kernels/fp381"
 )
@@ -26,24 +27,24 @@ func fieldSuite(p Peers) Suite {
 		What: "the base field of BLS12-381 in lanes, and how close it comes to what the CPU can " +
 			"issue",
 		Build: func(context.Context, bool) ([]Comparison, error) {
-			w := newFieldWork(p)
+			w, ops := newFieldWork(p), &kernelbench.Field
 			return []Comparison{
-				w.comparison("mul", "FpMul", "multiplication", fp381.MulOps, repetition,
+				w.comparison("mul", "FpMul", "multiplication", ops.Mul, repetition,
 					Goal{What: "multiplication ≥ 3.6× blst", Against: blstName, Ratio: 3.6},
 					Goal{What: "multiplication ≥ 92 % of the issue bound", Against: boundName,
 						Ratio: 0.92}),
-				w.comparison("sqr", "FpSqr", "squaring", fp381.SqrOps, repetition,
+				w.comparison("sqr", "FpSqr", "squaring", ops.Sqr, repetition,
 					Goal{What: "squaring ≥ 4.4× blst", Against: blstName, Ratio: 4.4},
 					Goal{What: "squaring ≥ 92 % of the issue bound", Against: boundName,
 						Ratio: 0.92}),
-				w.comparison("pow", "FpPowP34", "exponentiation to (p−3)/4", fp381.PowOps(),
+				w.comparison("pow", "FpPowP34", "exponentiation to (p−3)/4", ops.Pow,
 					repetition/200,
 					Goal{What: "(p−3)/4 exponentiation ≥ 4.2× blst", Against: blstName,
 						Ratio: 4.2}),
 				w.comparison("mul2", "Fp2Mul", "multiplication in the quadratic extension",
-					fp381.Mul2Ops, repetition/4),
+					ops.Mul2, repetition/4),
 				w.comparison("sqr2", "Fp2Sqr", "squaring in the quadratic extension",
-					2*fp381.MulOps, repetition/4),
+					ops.Sqr2, repetition/4),
 			}, nil
 		},
 	}
@@ -90,13 +91,14 @@ func (w *fieldWork) comparison(op, name, what string, multiplyAdds, times int,
 		c.Contenders = append(c.Contenders,
 			Contender{Name: "gnark-crypto", Result: result, Run: repeat(do)})
 	}
-	if issue := multiplyAdds * elements / fp381.Lanes; fp381.IssueMultiplyAdds(issue) > 0 {
+	issue := multiplyAdds * elements / fp381.Lanes
+	if kernelbench.IssueMultiplyAdds(issue) > 0 {
 		c.Contenders = append(c.Contenders,
 			Contender{Name: boundName, Kind: KindBound,
-				Run: repeat(func() { fp381.IssueMultiplyAdds(issue) })})
+				Run: repeat(func() { kernelbench.IssueMultiplyAdds(issue) })})
 	}
 	var own []Contender
-	for implementation, f := range fp381.Each {
+	for implementation, f := range kernelbench.Each[fp381.Field]("fp381") {
 		if do, result := w.lanes(f, op); implementation != cpu.Generic || len(own) == 0 {
 			own = append(own, Contender{Name: "kernels/fp381, " + implementation, Kind: KindOwn,
 				Result: result, Run: repeat(do)})

@@ -8,9 +8,9 @@ import (
 
 	"github.com/consensys/gnark-crypto/ecc/bn254/fr"
 	gnarkposeidon2 "github.com/consensys/gnark-crypto/ecc/bn254/fr/poseidon2"
+	"github.com/waybill-network/waybill/internal/kernelbench"
 	"github.com/waybill-network/waybill/kernels/blake3"
 	"github.com/waybill-network/waybill/kernels/bls"
-	"github.com/waybill-network/waybill/kernels/fp381"
 	"github.com/waybill-network/waybill/kernels/poseidon2"
 	"github.com/waybill-network/waybill/kernels/sha256"
 	"github.com/waybill-network/waybill/rollup"
@@ -43,6 +43,12 @@ func hashSuite(p Peers) Suite {
 		},
 	}
 }
+
+// What kernels register of an implementation.
+type (
+	blake3Hash        = func(key *blake3.Key, out, in []byte, stride int)
+	poseidon2Compress = func(out, in []poseidon2.Element)
+)
 
 // repeat makes a short run long enough to be timed.
 func (c *Contender) repeat(times int) {
@@ -85,7 +91,7 @@ func manyBLAKE3(p Peers, messages int) Comparison {
 	}}}, list...)
 	var own []Contender
 	key := blake3.ContextKey("waybill/bench/1")
-	for name, hash := range blake3.Each {
+	for name, hash := range kernelbench.Each[blake3Hash]("blake3") {
 		digests := make([]byte, len(out))
 		own = append(own, Contender{Name: "kernels/blake3, " + name, Kind: KindOwn,
 			Result: func() []byte { return digests }, Run: func() (int, error) {
@@ -180,14 +186,15 @@ func compressions(nodes int) Comparison {
 			}
 			return nodes, nil
 		}}}
-	if issue := nodes / 8 * poseidon2.MultiplyAdds; fp381.IssueMultiplyAdds(1) > 0 {
+	issue := nodes / 8 * kernelbench.Compressions
+	if kernelbench.IssueMultiplyAdds(1) > 0 {
 		list = append(list, Contender{Name: boundName, Kind: KindBound, Run: func() (int, error) {
-			fp381.IssueMultiplyAdds(issue)
+			kernelbench.IssueMultiplyAdds(issue)
 			return nodes, nil
 		}})
 	}
 	var own []Contender
-	for name, compressMany := range poseidon2.Each {
+	for name, compressMany := range kernelbench.Each[poseidon2Compress]("poseidon2") {
 		out := make([]poseidon2.Element, nodes)
 		own = append(own, Contender{Name: "kernels/poseidon2, " + name, Kind: KindOwn,
 			Result: func() []byte { return encoded(out) },
@@ -237,13 +244,13 @@ func encoded(elements []poseidon2.Element) (out []byte) {
 }
 
 type namedSHA256 struct {
-	sha256.Implementation
+	kernelbench.SHA256
 	name string
 }
 
 // sha256Each lists this program's implementations, the best one last.
 func sha256Each() (list []namedSHA256) {
-	for name, i := range sha256.Each {
+	for name, i := range kernelbench.Each[kernelbench.SHA256]("sha256") {
 		list = append(list, namedSHA256{i, "kernels/sha256, " + name})
 	}
 	slices.Reverse(list)

@@ -57,7 +57,7 @@ func text[T any, P interface {
 var elsewhere = map[string]string{
 	"rollup/internal/wire.ParseHex": "internal; the UnmarshalText methods of this " +
 		"table call it",
-	"kernels/bls.Steps.Decode":                 "signatures of fixed size, in a benchmark",
+	"kernels/bls.steps.Decode":                 "signatures of fixed size, in a benchmark",
 	"node/keys.hexText.UnmarshalJSON":          "a field of the operator's own file",
 	"bench/workload.text.UnmarshalJSON":        "a field of a line of the operator's own log",
 	"bench/workload.ParseLine":                 "a line of the operator's own log",

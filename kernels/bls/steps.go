@@ -1,19 +1,31 @@
 package bls
 
-// Steps are the single steps of batch verification on one core, for benchmarks that hold them against other libraries.
-// It is not safe for concurrent use.
-type Steps struct {
+import (
+	"fmt"
+
+	bls12381 "github.com/consensys/gnark-crypto/ecc/bls12-381"
+
+	"github.com/waybill-network/waybill/internal/kernelbench"
+)
+
+func init() {
+	kernelbench.NewSteps = func() kernelbench.Steps { return &steps{v: NewVerifier(Default, 1)} }
+}
+
+// steps are the single steps of batch verification, for benchmarks that compare them with those of
+// other libraries. kernelbench.Steps says what the methods do.
+type steps struct {
 	v        *Verifier
 	verdicts []Verdict
 	points   []affine
+
+	p       []affine
+	q       []bls12381.G2Affine
+	product bls12381.GT
 }
 
-// NewSteps returns the steps for a suite.
-func NewSteps(su Suite) *Steps { return &Steps{v: NewVerifier(su, 1)} }
-
-// Decode decompresses signatures, without the check of the subgroup, and returns how many are points. They are available
-// until the next call.
-func (s *Steps) Decode(signatures Column) (points int) {
+func (s *steps) Decode(data []byte, stride int) int {
+	signatures := Column{data, stride, SignatureSize}
 	s.verdicts = grow(s.verdicts, signatures.Len())
 	s.v.decode(signatures, s.verdicts)
 	s.points = s.points[:0]
@@ -25,33 +37,52 @@ func (s *Steps) Decode(signatures Column) (points int) {
 	return len(s.points)
 }
 
-// InSubgroup checks the points of the last Decode together, as Verify does: random subset sums, which also make up the
-// linear combination that Verify needs, and their membership.
-func (s *Steps) InSubgroup() bool {
+func (s *steps) InSubgroup() bool {
 	s.v.entry = grow(s.v.entry, len(s.points)) // as many coefficients are drawn
 	s.v.draw()
 	return s.v.inSubgroup(s.v.bitSums(&g1, s.points, s.v.coef), s.points)
 }
 
-// HashDeferred hashes messages to the isogenous curve: all that Verify does for each message before the linear
-// combination. Isogeny and cofactor follow once per signer.
-func (s *Steps) HashDeferred(messages Column) {
+func (s *steps) HashDeferred(data []byte, stride, width int) {
+	messages := Column{data, stride, width}
 	s.points = grow(s.points, messages.Len())
 	s.v.spaces[0].hashToIso(s.points, s.v.dst, messages.At)
 }
 
-// Hash hashes messages to G1.
-func (s *Steps) Hash(messages Column) {
-	s.HashDeferred(messages)
+func (s *steps) Hash(data []byte, stride, width int) {
+	s.HashDeferred(data, stride, width)
 	s.v.spaces[0].toG1(s.points)
 	s.v.spaces[0].clearCofactors(s.points)
 }
 
-// Encoded appends the compressed points of the last Decode or Hash.
-func (s *Steps) Encoded(out []byte) []byte {
+func (s *steps) Encoded(out []byte) []byte {
 	for i := range s.points {
 		b := s.points[i].Bytes()
 		out = append(out, b[:]...)
 	}
 	return out
 }
+
+func (s *steps) Pair(points, keys []byte) error {
+	n := len(points) / SignatureSize
+	if len(points) != n*SignatureSize || len(keys) != n*PublicKeySize {
+		return fmt.Errorf("%w: points of %d bytes, keys of %d", ErrLength, len(points), len(keys))
+	}
+	s.p, s.q = grow(s.p, n), grow(s.q, n)
+	for i := range n {
+		sig, err := ParseSignature(points[i*SignatureSize:][:SignatureSize])
+		if err != nil {
+			return err
+		}
+		key, err := ParsePublicKey(keys[i*PublicKeySize:][:PublicKeySize])
+		if err != nil {
+			return err
+		}
+		s.p[i], s.q[i] = sig.p, key.p
+	}
+	return nil
+}
+
+func (s *steps) MillerLoop() { s.product = s.v.millerLoop(s.p, s.q) }
+
+func (s *steps) IsOne() bool { return s.v.spaces[0].isOne(&s.product) }

@@ -59,17 +59,6 @@ func (l *workspace) millerLoop(p []affine, q []bls12381.G2Affine) bls12381.GT {
 	return product(f[:])
 }
 
-// MillerLoop returns the product of the Miller loops of points and keys, as a batch computes it: up to a factor that the
-// final exponentiation takes to one. The slices have the same length.
-func (s *Steps) MillerLoop(points []bls12381.G1Affine, keys []*PublicKey) bls12381.GT {
-	v := s.v
-	v.q = grow(v.q, len(keys))
-	for i, key := range keys {
-		v.q[i] = key.p
-	}
-	return v.millerLoop(points, v.q)
-}
-
 // millerLoops sets out[i] to the product of the pairs j ≡ i modulo len(out), as millerLoop does.
 func (l *workspace) millerLoops(out []bls12381.GT, p []affine, q []bls12381.G2Affine) {
 	l.pairings.loops += len(p)

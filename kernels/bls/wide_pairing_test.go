@@ -10,12 +10,13 @@ import (
 	bls12381 "github.com/consensys/gnark-crypto/ecc/bls12-381"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
 
+	"github.com/waybill-network/waybill/internal/kernelbench"
 	"github.com/waybill-network/waybill/kernels/fp381"
 )
 
 // eachPairing runs f with a workspace of every implementation of the field that this CPU has.
 func eachPairing(t *testing.T, f func(t *testing.T, w *pairing)) {
-	for name, field := range fp381.Each {
+	for name, field := range kernelbench.Each[fp381.Field]("fp381") {
 		t.Run(name, func(t *testing.T) { f(t, newPairing(field)) })
 	}
 }
@@ -233,7 +234,7 @@ func BenchmarkLoops(b *testing.B) {
 	}
 	for _, n := range []int{4, 8, 16, 64, loopPairs} {
 		p, q := somePairs(rand.New(rand.NewPCG(1, 2)), n)
-		for name, f := range fp381.Each {
+		for name, f := range kernelbench.Each[fp381.Field]("fp381") {
 			w := newPairing(f)
 			run(name, n, func() {
 				var out [fp381.Lanes]bls12381.GT

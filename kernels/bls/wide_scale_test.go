@@ -8,12 +8,13 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/waybill-network/waybill/internal/kernelbench"
 	"github.com/waybill-network/waybill/kernels/fp381"
 )
 
 // eachScaling runs f with a workspace of every implementation of the field that this CPU has.
 func eachScaling(t *testing.T, f func(t *testing.T, w *scaling)) {
-	for name, field := range fp381.Each {
+	for name, field := range kernelbench.Each[fp381.Field]("fp381") {
 		t.Run(name, func(t *testing.T) { f(t, newScaling(field)) })
 	}
 }

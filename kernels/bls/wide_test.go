@@ -10,6 +10,7 @@ import (
 	bls12381 "github.com/consensys/gnark-crypto/ecc/bls12-381"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fp"
 
+	"github.com/waybill-network/waybill/internal/kernelbench"
 	"github.com/waybill-network/waybill/kernels/fp381"
 )
 
@@ -21,7 +22,7 @@ func seeded(t *testing.T) *rand.Rand {
 
 // eachWide runs f with a workspace of every implementation of the field that this CPU has.
 func eachWide(t *testing.T, f func(t *testing.T, w *wide)) {
-	for name, field := range fp381.Each {
+	for name, field := range kernelbench.Each[fp381.Field]("fp381") {
 		t.Run(name, func(t *testing.T) { f(t, &wide{f: field, wideConstants: newWideConstants(field)}) })
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fp"
+
+	"github.com/waybill-network/waybill/internal/kernelbench"
 )
 
 // The figures are per element: vectors of 128 elements, of which operands and results stay in the
@@ -17,7 +19,7 @@ func BenchmarkField(b *testing.B) {
 	for i := range x {
 		x[i] = randomElement(r)
 	}
-	for name, f := range Each {
+	for name, f := range kernelbench.Each[Field]("fp381") {
 		u, v, z := pack(f, x), pack(f, x), NewVec(benchmarked)
 		v2, z2 := Vec2{u, v}, NewVec2(benchmarked)
 		m := NewMask(benchmarked)
@@ -92,13 +94,13 @@ func BenchmarkBound(b *testing.B) {
 	for _, c := range []struct {
 		op  string
 		ops int
-	}{{"mul", MulOps}, {"sqr", SqrOps}} {
+	}{{"mul", mulOps}, {"sqr", sqrOps}} {
 		b.Run("op="+c.op, func(b *testing.B) {
 			n := c.ops * benchmarked / Lanes
-			if IssueMultiplyAdds(n) == 0 {
+			if issueMultiplyAdds(n) == 0 {
 				b.Skip("no vector multiply-adds")
 			}
-			perElement(b, func() { IssueMultiplyAdds(n) })
+			perElement(b, func() { issueMultiplyAdds(n) })
 		})
 	}
 }

@@ -54,13 +54,6 @@ import (
 // Lanes is the number of elements of a block.
 const Lanes = 8
 
-// MulOps and SqrOps are the vector multiply-adds of a multiplication and of a squaring of one block
-// in avx512ifma.
-const (
-	MulOps = 257
-	SqrOps = 201
-)
-
 // Row is one element by itself, in the form of one Field, for data that meet in blocks in another
 // order than they stand. The zero Row is zero.
 type Row [8]uint64
@@ -158,15 +151,6 @@ func Use() Field { return kernel.Use() }
 func Wide() bool {
 	_, scalar := Use().(generic)
 	return !scalar
-}
-
-// Each implementation that this CPU can run, by name, best first: for benchmarks.
-func Each(yield func(name string, f Field) bool) {
-	for _, name := range kernel.Names() {
-		if f, err := kernel.Implementation(name); err == nil && !yield(name, f) {
-			return
-		}
-	}
 }
 
 var errLanes = errors.New("lanes differ from generic")

@@ -131,10 +131,10 @@ var multiples = func() (m [16]([8]uint64)) {
 	return m
 }()
 
-// IssueMultiplyAdds issues at least n > 0 vector multiply-adds that do not wait for each other and
+// issueMultiplyAdds issues at least n > 0 vector multiply-adds that do not wait for each other and
 // returns how many, or 0 on a CPU without them. Timed, it is the roofline of Mul and Sqr, which
-// need MulOps and SqrOps a block.
-func IssueMultiplyAdds(n int) int {
+// need mulOps and sqrOps a block.
+func issueMultiplyAdds(n int) int {
 	if _, err := kernel.Implementation(cpu.AVX512IFMA); err != nil {
 		return 0
 	}

@@ -315,7 +315,7 @@ func TestSqrMulBlocks(t *testing.T) {
 
 func TestIssueMultiplyAdds(t *testing.T) {
 	_, err := kernel.Implementation(cpu.AVX512IFMA)
-	if n := IssueMultiplyAdds(1000); n < 1000 && err == nil || n != 0 && err != nil {
+	if n := issueMultiplyAdds(1000); n < 1000 && err == nil || n != 0 && err != nil {
 		t.Errorf("%d of 1000 issued", n)
 	}
 }

@@ -8,5 +8,5 @@ func implementations() []cpu.Implementation[Field] {
 	return []cpu.Implementation[Field]{genericField()}
 }
 
-// IssueMultiplyAdds returns 0: this build has no vector multiply-adds.
-func IssueMultiplyAdds(int) int { return 0 }
+// issueMultiplyAdds returns 0: this build has no vector multiply-adds.
+func issueMultiplyAdds(int) int { return 0 }

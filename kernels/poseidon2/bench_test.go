@@ -6,6 +6,8 @@ import (
 
 	"github.com/consensys/gnark-crypto/ecc/bn254/fr"
 	"github.com/consensys/gnark-crypto/ecc/bn254/fr/poseidon2"
+
+	"github.com/waybill-network/waybill/internal/kernelbench"
 )
 
 // BenchmarkCompress gives times per compression, of sixty-four. The best run is what the code can do, the mean what the
@@ -37,7 +39,7 @@ func BenchmarkCompress(b *testing.B) {
 			}
 		})
 	})
-	for name, compressMany := range Each {
+	for name, compressMany := range kernelbench.Each[func(out, in []Element)]("poseidon2") {
 		b.Run("kernel="+name, func(b *testing.B) { perState(b, func() { compressMany(out, in) }) })
 	}
 }

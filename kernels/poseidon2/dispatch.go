@@ -16,15 +16,6 @@ type implementation interface {
 var kernel = cpu.Register("poseidon2", selfTest,
 	append(vectorized, cpu.Implementation[implementation]{Name: cpu.Generic, Code: generic{}})...)
 
-// Each implementation that this CPU can run, by name, best first: CompressMany. For benchmarks.
-func Each(yield func(name string, compressMany func(out, in []Element)) bool) {
-	for _, name := range kernel.Names() {
-		if i, err := kernel.Implementation(name); err == nil && !yield(name, i.compressMany) {
-			return
-		}
-	}
-}
-
 // selfTest compares the two on boundary values: as many states as fill lanes, and one more.
 func selfTest(candidate, generic implementation) error {
 	const states = 9

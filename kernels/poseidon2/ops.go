@@ -1,7 +1,15 @@
 package poseidon2
 
-// MultiplyAdds is the number of vector multiply-adds of eight compressions in avx512ifma.
-const MultiplyAdds = (externalRounds*Width+internalRounds)*sboxOps +
+import "github.com/waybill-network/waybill/internal/kernelbench"
+
+func init() {
+	type compress = func(out, in []Element)
+	kernelbench.Register(kernel, func(i implementation) compress { return i.compressMany })
+	kernelbench.Compressions = multiplyAdds
+}
+
+// multiplyAdds is the number of vector multiply-adds of eight compressions in avx512ifma.
+const multiplyAdds = (externalRounds*Width+internalRounds)*sboxOps +
 	(externalRounds+1)*Width*tightenOps +
 	internalRounds*(Width*factorOps+tightenOps) + mulOps
 
