@@ -1,0 +1,94 @@
+package pipeline
+
+import (
+	"math/bits"
+	"math/rand/v2"
+
+	"github.com/waybill-network/waybill/rollup"
+)
+
+// table finds acks by (client, seq): open addressing with linear probing, at most half full. A
+// slot is zero or 32 bits of the hash and the ack's index plus one. The seed keeps clients from
+// choosing colliding numbers.
+type table struct {
+	slots []uint64
+	seed  uint64
+}
+
+const tableSlots = 2 * rollup.MaxAcks
+
+func (t *table) reset() {
+	if t.slots == nil {
+		t.slots = make([]uint64, tableSlots)
+	} else {
+		clear(t.slots)
+	}
+	t.seed = rand.Uint64() | 1
+}
+
+func (t *table) hash(client, seq uint32) uint64 {
+	hi, lo := bits.Mul64((uint64(client)<<32|uint64(seq))^t.seed, 0x9e3779b97f4a7c15)
+	hi, lo = bits.Mul64(hi^lo^t.seed, 0xd6e8feb86659fd93)
+	return hi ^ lo
+}
+
+func (t *table) find(frames []byte, client, seq uint32) (int, bool) {
+	h := t.hash(client, seq)
+	for i := h % tableSlots; t.slots[i] != 0; i = (i + 1) % tableSlots {
+		if t.slots[i]>>32 != h>>32 {
+			continue
+		}
+		at := int(uint32(t.slots[i])) - 1
+		f := rollup.Frame(frames[at*rollup.AckSize : (at+1)*rollup.AckSize])
+		if f.Client() == client && f.Seq() == seq {
+			return at, true
+		}
+	}
+	return 0, false
+}
+
+// insert adds an ack that find did not find.
+func (t *table) insert(client, seq uint32, at int) {
+	h := t.hash(client, seq)
+	i := h % tableSlots
+	for t.slots[i] != 0 {
+		i = (i + 1) % tableSlots
+	}
+	t.slots[i] = h>>32<<32 | uint64(at+1)
+}
+
+// rows sums units by (payer, service).
+type rows struct {
+	index map[uint64]int
+	units []uint64
+	last  uint64
+	at    int
+}
+
+func (r *rows) reset() {
+	clear(r.index)
+	r.units = r.units[:0]
+}
+
+// add answers Accepted, WindowClosed for a pair too many, or Overflow.
+func (r *rows) add(payer, service uint32, units uint64) rollup.Code {
+	pair := uint64(payer)<<32 | uint64(service)
+	if len(r.units) == 0 || pair != r.last {
+		at, ok := r.index[pair]
+		if !ok {
+			if len(r.units) == rollup.MaxRows {
+				return rollup.CodeWindowClosed
+			}
+			at = len(r.units)
+			r.index[pair] = at
+			r.units = append(r.units, 0)
+		}
+		r.last, r.at = pair, at
+	}
+	sum, carry := bits.Add64(r.units[r.at], units, 0)
+	if carry != 0 {
+		return rollup.CodeOverflow
+	}
+	r.units[r.at] = sum
+	return rollup.CodeAccepted
+}
