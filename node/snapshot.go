@@ -48,7 +48,8 @@ func (u *usage) room(s *store.Store, min uint64) bool {
 // them.
 var kernels = sync.OnceValue(func() (list []telemetry.Kernel) {
 	for _, c := range cpu.Selected() {
-		list = append(list, telemetry.Kernel{Name: c.Kernel, Implementation: c.Implementation, FellBack: c.SelfTestFailed()})
+		list = append(list, telemetry.Kernel{Name: c.Kernel, Implementation: c.Implementation,
+			FellBack: c.SelfTestFailed()})
 	}
 	return list
 })
@@ -57,7 +58,8 @@ var kernels = sync.OnceValue(func() (list []telemetry.Kernel) {
 func (n *Node) Snapshot() telemetry.Snapshot {
 	s := telemetry.Snapshot{
 		Taken: time.Now(), Started: n.started, Build: telemetry.BuildInfo(),
-		Node:    telemetry.Node{Name: n.cfg.Node.Name, Index: n.index, Owner: n.owner, Network: n.network.String(), ChainID: n.id.Genesis.ChainID},
+		Node: telemetry.Node{Name: n.cfg.Node.Name, Index: n.index, Owner: n.owner,
+			Network: n.network.String(), ChainID: n.id.Genesis.ChainID},
 		Kernels: kernels(),
 	}
 	if n.chain == nil {
@@ -105,10 +107,12 @@ func (n *Node) fillChain(s *telemetry.Snapshot, view *ledger.View) {
 	engine := n.engine.Status()
 	executed, earned := n.chain.stats()
 	s.Chain = telemetry.Chain{
-		Height: engine.Height, BlockTime: engine.Time, Executed: executed, AppHash: view.AppHash().String(), Peers: engine.Peers,
+		Height: engine.Height, BlockTime: engine.Time, Executed: executed,
+		AppHash: view.AppHash().String(), Peers: engine.Peers,
 		Network:    engine.Network,
-		Validators: len(view.Committee().Members), Validator: engine.Member >= 0, CatchingUp: engine.CatchingUp,
-		Mempool: engine.Mempool, Skew: executed.Sub(engine.Time).Seconds(),
+		Validators: len(view.Committee().Members), Validator: engine.Member >= 0,
+		CatchingUp: engine.CatchingUp,
+		Mempool:    engine.Mempool, Skew: executed.Sub(engine.Time).Seconds(),
 	}
 	if engine.Err != nil {
 		s.Chain.Failure = engine.Err.Error()
@@ -121,14 +125,16 @@ func (n *Node) fillChain(s *telemetry.Snapshot, view *ledger.View) {
 }
 
 func (n *Node) fillEpoch(s *telemetry.Snapshot, view *ledger.View) {
-	s.Epoch = telemetry.Epoch{Number: view.Epoch(), Start: view.EpochStart(), End: view.EpochEnd(), NextToSettle: view.NextToSettle(),
-		Clients: view.Clients(), Services: view.Services(), Nodes: view.Nodes()}
+	s.Epoch = telemetry.Epoch{Number: view.Epoch(), Start: view.EpochStart(), End: view.EpochEnd(),
+		NextToSettle: view.NextToSettle(),
+		Clients:      view.Clients(), Services: view.Services(), Nodes: view.Nodes()}
 	for epoch := int64(view.NextToSettle()) - 1; epoch >= 0 && len(s.Settlements) < 8; epoch-- {
 		settled, ok := view.Settlement(uint32(epoch))
 		if !ok {
 			break
 		}
-		t := telemetry.Settlement{Epoch: settled.Epoch, Root: settled.Root.String(), Rows: len(settled.Rows), Certified: settled.Certificate != nil}
+		t := telemetry.Settlement{Epoch: settled.Epoch, Root: settled.Root.String(),
+			Rows: len(settled.Rows), Certified: settled.Certificate != nil}
 		charged, paid := settled.Totals()
 		t.Paid, t.Arrears = paid, charged-paid
 		for _, row := range settled.Rows {
@@ -201,7 +207,8 @@ func (n *Node) fillProving(s *telemetry.Proving) {
 	s.Development = n.id.Genesis.Params.Proofs.Development
 	for _, named := range n.keys.named {
 		_, found := n.keys.found[int(named.Statements)]
-		key := telemetry.ProofKey{Statements: int(named.Statements), Key: named.Key.String(), Found: found}
+		key := telemetry.ProofKey{Statements: int(named.Statements), Key: named.Key.String(),
+			Found: found}
 		s.Keys = append(s.Keys, key)
 	}
 	if n.prover != nil {

@@ -19,12 +19,14 @@ import (
 
 // scriptedMembers is how each member answers a push, and how often it was asked.
 type scriptedMembers struct {
-	mu     sync.Mutex
-	answer map[uint32]func(ctx context.Context, node uint32, header []byte) ([48]byte, error) // nil: as it should
+	mu sync.Mutex
+	// nil: as it should
+	answer map[uint32]func(ctx context.Context, node uint32, header []byte) ([48]byte, error)
 	pushes map[uint32]int
 }
 
-func (m *scriptedMembers) before(ctx context.Context, node uint32, header []byte) ([48]byte, error) {
+func (m *scriptedMembers) before(ctx context.Context, node uint32,
+	header []byte) ([48]byte, error) {
 	m.mu.Lock()
 	m.pushes[node]++
 	answer := m.answer[node]
@@ -35,7 +37,8 @@ func (m *scriptedMembers) before(ctx context.Context, node uint32, header []byte
 	return answer(ctx, node, header)
 }
 
-func (m *scriptedMembers) set(answer func(ctx context.Context, node uint32, header []byte) ([48]byte, error), members ...uint32) {
+func (m *scriptedMembers) set(answer func(ctx context.Context, node uint32,
+	header []byte) ([48]byte, error), members ...uint32) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, member := range members {
@@ -54,9 +57,11 @@ func (m *scriptedMembers) pushed() (n int) {
 
 // committee is a fixture with four members, of whom three are a quorum, and one window that is
 // about to be certified.
-func committee(t *testing.T, setUp func(f *fixture, m *scriptedMembers)) (*fixture, *scriptedMembers) {
+func committee(t *testing.T, setUp func(f *fixture,
+	m *scriptedMembers)) (*fixture, *scriptedMembers) {
 	f := newFixture(t, pipelinetest.Config{Members: 4, Clients: 2})
-	m := &scriptedMembers{answer: map[uint32]func(context.Context, uint32, []byte) ([48]byte, error){}, pushes: map[uint32]int{}}
+	m := &scriptedMembers{answer: map[uint32]func(context.Context, uint32, []byte) ([48]byte, error){},
+		pushes: map[uint32]int{}}
 	f.members.Before = m.before
 	setUp(f, m)
 	f.start(nil)
@@ -105,12 +110,14 @@ func TestMembersDown(t *testing.T) {
 		time.Sleep(5 * time.Minute) // two shares are there, a third is needed
 		s := f.p.Stats()
 		w := f.state()
-		if w.State != certify.StateCollecting || w.Power != 20 || w.Quorum != 27 || s.Certify.Pending != 1 || s.Certify.Oldest < 240 || s.Certify.Certified != 0 {
+		if w.State != certify.StateCollecting || w.Power != 20 || w.Quorum != 27 ||
+			s.Certify.Pending != 1 || s.Certify.Oldest < 240 || s.Certify.Certified != 0 {
 			t.Errorf("%+v, %+v", w, s)
 		}
 		for _, member := range s.Certify.Members {
 			wantDown := member.Node == 1 || member.Node == 2
-			if (member.Shares == 0) != wantDown || (member.LastError == errDown.Error()) != wantDown || member.Refusing {
+			if (member.Shares == 0) != wantDown || (member.LastError == errDown.Error()) != wantDown ||
+				member.Refusing {
 				t.Errorf("%+v", member)
 			}
 			if wantDown && (member.Failures < 20 || member.Failures > 60) { // 0.1 s to 10 s apart
@@ -120,7 +127,8 @@ func TestMembersDown(t *testing.T) {
 		m.set(nil, 2)
 		time.Sleep(15 * time.Second)
 		f.wantOrdered()
-		if s := f.p.Stats(); s.Certify.Pending != 0 || s.Certify.Certified != 1 || s.Certify.Ordered != 1 {
+		if s := f.p.Stats(); s.Certify.Pending != 0 || s.Certify.Certified != 1 ||
+			s.Certify.Ordered != 1 {
 			t.Errorf("%+v", s)
 		}
 	})
@@ -168,7 +176,8 @@ func TestRefusingMembers(t *testing.T) {
 		}
 		s := f.p.Stats()
 		for _, member := range s.Certify.Members {
-			if wantRefusals := uint64(max(0, 2-int(member.Node))); member.Refusals != wantRefusals || member.Refusing != (wantRefusals > 0) {
+			if wantRefusals := uint64(max(0, 2-int(member.Node))); member.Refusals != wantRefusals ||
+				member.Refusing != (wantRefusals > 0) {
 				t.Errorf("%+v", member)
 			}
 		}
@@ -227,7 +236,8 @@ func TestCertificateIsKept(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		f.net.Block()
 		w := f.state()
-		if w.State != certify.StateOrdering || w.Certified.IsZero() || f.p.Stats().Certify.Certified != 1 {
+		if w.State != certify.StateOrdering || w.Certified.IsZero() ||
+			f.p.Stats().Certify.Certified != 1 {
 			t.Errorf("%+v", w)
 		}
 		f.p.Close()

@@ -82,7 +82,8 @@ func failWrite(t *testing.T, n int, polarity fault, setUp func(f *fixture)) (fai
 		if err := f.p.Ready(); !errors.Is(err, pipeline.ErrStore) || !errors.Is(err, errDisk) {
 			t.Errorf("ready after a failed %s: %v", failed, err)
 		}
-		f.want(f.submit(f.net.Ack(f.open(), 0, 0, 99, 1), sent[0]), rollup.CodeStoreFailed, rollup.CodeStoreFailed)
+		f.want(f.submit(f.net.Ack(f.open(), 0, 0, 99, 1), sent[0]), rollup.CodeStoreFailed,
+			rollup.CodeStoreFailed)
 	} else if err := f.p.Ready(); err != nil {
 		t.Error(err)
 	}
@@ -127,7 +128,9 @@ func TestFailureResolvesAll(t *testing.T) {
 			f := newFixture(t, pipelinetest.Config{Clients: 2})
 			f.cfg.Workers, f.cfg.MaxBatch = 1, 4
 			verifying := make(chan struct{})
-			f.cfg.NewVerifier = func() pipeline.BatchVerifier { return &stub{Accepting: pipelinetest.NewAccepting(), gate: verifying} }
+			f.cfg.NewVerifier = func() pipeline.BatchVerifier {
+				return &stub{Accepting: pipelinetest.NewAccepting(), gate: verifying}
+			}
 			f.start(func(string) fault { return polarity })
 			writing := make(chan struct{})
 			f.store.before = func(string) { <-writing }
@@ -163,7 +166,8 @@ func TestFailureResolvesAll(t *testing.T) {
 				}
 			}
 			s := f.p.Stats()
-			if s.Budget.Acks != 0 || s.Budget.Bytes != 0 || s.Answered(rollup.CodeStoreFailed) != 20 || s.Stage(pipeline.StageCommit).Queued != 0 || s.Stage(pipeline.StageVerify).Queued != 0 {
+			if s.Budget.Acks != 0 || s.Budget.Bytes != 0 || s.Answered(rollup.CodeStoreFailed) != 20 ||
+				s.Stage(pipeline.StageCommit).Queued != 0 || s.Stage(pipeline.StageVerify).Queued != 0 {
 				t.Errorf("%+v", s)
 			}
 			f.p.Close()

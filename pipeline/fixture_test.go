@@ -41,7 +41,8 @@ func (r *rolled) archive() (*rollup.Archive, error) {
 
 func newDisk() *disk {
 	return &disk{pools: map[rollup.WindowKey][]byte{}, sealed: map[rollup.WindowKey]rolled{},
-		unordered: map[rollup.WindowKey]bool{}, certs: map[rollup.WindowKey][]byte{}, holders: map[rollup.WindowKey]uint32{}}
+		unordered: map[rollup.WindowKey]bool{}, certs: map[rollup.WindowKey][]byte{},
+		holders: map[rollup.WindowKey]uint32{}}
 }
 
 // rollup returns what is kept of a sealed window.
@@ -107,7 +108,8 @@ func (s *store) AppendAcks(runs []rollup.Run) error {
 	return s.write("append", func() {
 		for _, r := range runs {
 			if have := len(s.pools[r.Key]) / rollup.AckSize; have != int(r.First) || len(r.Frames) == 0 {
-				panic(fmt.Sprintf("run of %v at %d, %d are there, %d bytes", r.Key, r.First, have, len(r.Frames)))
+				panic(fmt.Sprintf("run of %v at %d, %d are there, %d bytes", r.Key, r.First, have,
+					len(r.Frames)))
 			}
 			s.pools[r.Key] = append(s.pools[r.Key], r.Frames...)
 		}
@@ -240,7 +242,8 @@ func newFixture(t testing.TB, size pipelinetest.Config) *fixture {
 		t.Fatal(err)
 	}
 	f := &fixture{t: t, net: net, members: &pipelinetest.Committee{Network: net}, disk: newDisk()}
-	f.cfg.Config = pipeline.Config{Network: net.ID, Workers: 2, Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))}
+	f.cfg.Config = pipeline.Config{Network: net.ID, Workers: 2,
+		Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))}
 	return f
 }
 
@@ -364,7 +367,8 @@ func (f *fixture) settled() {
 	for range 100 {
 		time.Sleep(5 * time.Second)
 		s := f.p.Stats()
-		if s.Certify.Pending == 0 && s.Stage(pipeline.StageWindow).Queued == 0 && s.Stage(pipeline.StageCosign).Queued == 0 && s.Stage(pipeline.StageSeal).Queued == 0 {
+		if s.Certify.Pending == 0 && s.Stage(pipeline.StageWindow).Queued == 0 &&
+			s.Stage(pipeline.StageCosign).Queued == 0 && s.Stage(pipeline.StageSeal).Queued == 0 {
 			return
 		}
 	}

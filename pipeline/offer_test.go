@@ -27,7 +27,8 @@ func (f *fixture) through(s pipeline.Session, seq uint32, clients ...uint32) {
 	f.t.Helper()
 	var acks []*rollup.Ack
 	for _, c := range clients {
-		acks = append(acks, f.net.Ack(f.open(), c, 0, seq, uint64(5+c)), f.net.Ack(f.open(), c, 1, seq+1, 7))
+		acks = append(acks, f.net.Ack(f.open(), c, 0, seq, uint64(5+c)),
+			f.net.Ack(f.open(), c, 1, seq+1, 7))
 	}
 	source := f.p.OpenSession(fmt.Sprint("session ", s), s)
 	defer source.Close()
@@ -47,13 +48,18 @@ func (f *fixture) header(key rollup.WindowKey) *rollup.Header {
 // TestOffer: who can be asked is, and whose answer is good moves to the statements; everybody
 // else stays. The totals are the same whatever happens, and the chain orders it.
 func TestOffer(t *testing.T) {
-	drop := func(clients ...uint32) func(context.Context, *pipeline.Offer, []pipeline.Cosignature) []pipeline.Cosignature {
-		return func(_ context.Context, _ *pipeline.Offer, a []pipeline.Cosignature) []pipeline.Cosignature {
-			return slices.DeleteFunc(a, func(c pipeline.Cosignature) bool { return slices.Contains(clients, c.Client) })
+	drop := func(clients ...uint32) func(context.Context, *pipeline.Offer,
+		[]pipeline.Cosignature) []pipeline.Cosignature {
+		return func(_ context.Context, _ *pipeline.Offer,
+			a []pipeline.Cosignature) []pipeline.Cosignature {
+			return slices.DeleteFunc(a,
+				func(c pipeline.Cosignature) bool { return slices.Contains(clients, c.Client) })
 		}
 	}
-	spoil := func(client uint32) func(context.Context, *pipeline.Offer, []pipeline.Cosignature) []pipeline.Cosignature {
-		return func(_ context.Context, _ *pipeline.Offer, a []pipeline.Cosignature) []pipeline.Cosignature {
+	spoil := func(client uint32) func(context.Context, *pipeline.Offer,
+		[]pipeline.Cosignature) []pipeline.Cosignature {
+		return func(_ context.Context, _ *pipeline.Offer,
+			a []pipeline.Cosignature) []pipeline.Cosignature {
 			for i := range a {
 				if a[i].Client == client {
 					a[i].Signature = a[(i+1)%len(a)].Signature
@@ -77,10 +83,12 @@ func TestOffer(t *testing.T) {
 		"one signs":      {answer: drop(0, 1, 2, 4), signed: 1, statements: 10},
 		"nobody answers": {answer: drop(0, 1, 2, 3, 4)},
 		"one is bad":     {answer: spoil(3), signed: 3, statements: 10, disproved: []pipeline.Session{2}},
-		"session 1 away": {away: func(s pipeline.Session) bool { return s == 1 }, signed: 2, statements: 4},
-		"all away":       {away: func(pipeline.Session) bool { return true }},
-		"not asked":      {wait: -1},
-		"time is over": {answer: func(ctx context.Context, _ *pipeline.Offer, a []pipeline.Cosignature) []pipeline.Cosignature {
+		"session 1 away": {away: func(s pipeline.Session) bool { return s == 1 }, signed: 2,
+			statements: 4},
+		"all away":  {away: func(pipeline.Session) bool { return true }},
+		"not asked": {wait: -1},
+		"time is over": {answer: func(ctx context.Context, _ *pipeline.Offer,
+			a []pipeline.Cosignature) []pipeline.Cosignature {
 			<-ctx.Done() // and then what came until then
 			return a[:2]
 		}, signed: 2, statements: 10},
@@ -122,13 +130,16 @@ func TestOffer(t *testing.T) {
 					t.Errorf("disproved: %v", disproved)
 				}
 				s := f.p.Stats()
-				if s.Certify.Rungs != [3]uint64{uint64(h.AckCount), uint64(2 * c.signed)} || s.AllWindows()[len(s.AllWindows())-1].Cosigned != 2*c.signed {
+				if s.Certify.Rungs != [3]uint64{uint64(h.AckCount), uint64(2 * c.signed)} ||
+					s.AllWindows()[len(s.AllWindows())-1].Cosigned != 2*c.signed {
 					t.Errorf("stats say %v: %+v", s.Certify.Rungs, s.AllWindows())
 				}
-				for i := range rollup.Acks(f.disk.sealed[key].acks).Len() { // every ack is known and found, whatever its rung
+				// every ack is known and found, whatever its rung
+				for i := range rollup.Acks(f.disk.sealed[key].acks).Len() {
 					a := rollup.Acks(f.disk.sealed[key].acks).Ack(h, i)
 					m := message(&a)
-					if found, err := f.p.Lookup(m[:]); err != nil || found.State != pipeline.AckOrdered || found.Rollup != h.ID() {
+					if found, err := f.p.Lookup(m[:]); err != nil || found.State != pipeline.AckOrdered ||
+						found.Rollup != h.ID() {
 						t.Errorf("%+v, %v", found, err)
 					}
 				}
@@ -152,7 +163,8 @@ func TestOfferSays(t *testing.T) {
 		f.through(pipeline.NoSession, 0, 0, 3)
 		f.settled()
 		offers, _ := co.Seen()
-		if len(offers) != 1 || offers[0].Key != key || offers[0].Network != f.net.ID || offers[0].Acks.Len() != 10 || offers[0].Tree.Len() != 6 {
+		if len(offers) != 1 || offers[0].Key != key || offers[0].Network != f.net.ID ||
+			offers[0].Acks.Len() != 10 || offers[0].Tree.Len() != 6 {
 			t.Fatalf("%+v", offers)
 		}
 		o := offers[0]
@@ -192,7 +204,8 @@ func TestOffersOverlap(t *testing.T) {
 		f, co := cosigned(t, 4)
 		f.cfg.WindowAge, f.cfg.Grace, f.cfg.CosignWait = time.Second, 0, time.Hour
 		ended := make(chan rollup.WindowKey, 100)
-		co.Answer = func(ctx context.Context, o *pipeline.Offer, a []pipeline.Cosignature) []pipeline.Cosignature {
+		co.Answer = func(ctx context.Context, o *pipeline.Offer,
+			a []pipeline.Cosignature) []pipeline.Cosignature {
 			<-ctx.Done()
 			ended <- o.Key
 			return a
@@ -225,7 +238,8 @@ func TestOfferEndsAtClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, co := cosigned(t, 4)
 		f.cfg.CosignWait = time.Hour
-		co.Answer = func(ctx context.Context, _ *pipeline.Offer, a []pipeline.Cosignature) []pipeline.Cosignature {
+		co.Answer = func(ctx context.Context, _ *pipeline.Offer,
+			a []pipeline.Cosignature) []pipeline.Cosignature {
 			<-ctx.Done()
 			return a // what came until then
 		}
@@ -234,12 +248,14 @@ func TestOfferEndsAtClose(t *testing.T) {
 		key := f.open()
 		f.through(1, 0, 0, 1, 2, 3)
 		time.Sleep(20 * time.Second)
-		if s := f.p.Stats(); s.AllWindows()[len(s.AllWindows())-1].State != pipeline.StateCosigning || s.Stage(pipeline.StageCosign).Queued != 8 {
+		if s := f.p.Stats(); s.AllWindows()[len(s.AllWindows())-1].State != pipeline.StateCosigning ||
+			s.Stage(pipeline.StageCosign).Queued != 8 {
 			t.Errorf("%+v", s.AllWindows())
 		}
 		began := time.Now()
 		f.p.Close()
-		if took := time.Since(began); took != 0 || len(f.disk.sealed) != 0 || len(f.disk.pools[key]) != 8*rollup.AckSize {
+		if took := time.Since(began); took != 0 || len(f.disk.sealed) != 0 ||
+			len(f.disk.pools[key]) != 8*rollup.AckSize {
 			t.Errorf("closed after %v, %d windows sealed", took, len(f.disk.sealed))
 		}
 		f.start(nil)
@@ -274,7 +290,8 @@ func TestSealCosignedFailure(t *testing.T) {
 			if count := f.rolledUp(); len(count) != 6 {
 				t.Errorf("%d acks rolled up", len(count))
 			}
-			want := map[fault]uint32{lost: 0, kept: 4}[polarity] // the sessions of the second start are others
+			// the sessions of the second start are others
+			want := map[fault]uint32{lost: 0, kept: 4}[polarity]
 			if h := f.header(key); h.StatementCount != want {
 				t.Errorf("%d statements, want %d", h.StatementCount, want)
 			}
@@ -287,7 +304,8 @@ func TestSumWithout(t *testing.T) {
 	for signers := range 7 {
 		synctest.Test(t, func(t *testing.T) {
 			f, co := cosigned(t, 6)
-			co.Answer = func(_ context.Context, _ *pipeline.Offer, a []pipeline.Cosignature) []pipeline.Cosignature {
+			co.Answer = func(_ context.Context, _ *pipeline.Offer,
+				a []pipeline.Cosignature) []pipeline.Cosignature {
 				return a[:signers]
 			}
 			f.start(nil)
@@ -298,7 +316,8 @@ func TestSumWithout(t *testing.T) {
 			f.settled()
 			f.rolledUp() // which verifies
 			h := f.header(key)
-			if int(h.AckCount) != 12-2*signers || (h.AckSignature == bls.IdentitySignature) != (signers == 6) {
+			if int(h.AckCount) != 12-2*signers ||
+				(h.AckSignature == bls.IdentitySignature) != (signers == 6) {
 				t.Errorf("%d acks, %x", h.AckCount, h.AckSignature)
 			}
 		})

@@ -22,7 +22,9 @@ func TestOverloadIsFair(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, pipelinetest.Config{Clients: 2})
 		f.cfg.Workers, f.cfg.MaxBatch, f.cfg.MaxAcks, f.cfg.WindowAge = 1, 500, 4000, time.Hour
-		f.cfg.NewVerifier = func() pipeline.BatchVerifier { return &stub{Accepting: pipelinetest.NewAccepting(), took: slow} }
+		f.cfg.NewVerifier = func() pipeline.BatchVerifier {
+			return &stub{Accepting: pipelinetest.NewAccepting(), took: slow}
+		}
 		f.start(nil)
 		defer f.blocks()()
 		defer f.p.Close()
@@ -84,7 +86,8 @@ func TestOverloadIsFair(t *testing.T) {
 		close(stop)
 		flood.Wait()
 		s := f.p.Stats()
-		if s.Budget.Acks != 0 || s.Budget.Bytes != 0 || s.Answered(rollup.CodeOverloaded) == 0 || s.Stage(pipeline.StageVerify).Queued != 0 {
+		if s.Budget.Acks != 0 || s.Budget.Bytes != 0 || s.Answered(rollup.CodeOverloaded) == 0 ||
+			s.Stage(pipeline.StageVerify).Queued != 0 {
 			t.Errorf("%+v", s)
 		}
 	})
@@ -98,7 +101,8 @@ func TestManyNewSources(t *testing.T) {
 	run := func(maxNew int) (refused int, waited time.Duration) {
 		synctest.Test(t, func(t *testing.T) {
 			f := newFixture(t, pipelinetest.Config{Clients: 401})
-			f.cfg.Workers, f.cfg.MaxBatch, f.cfg.MaxAcks, f.cfg.MaxNew, f.cfg.WindowAge = 1, 1000, maxAcks, maxNew, time.Hour
+			f.cfg.Workers, f.cfg.MaxBatch, f.cfg.MaxAcks, f.cfg.MaxNew, f.cfg.WindowAge = 1, 1000, maxAcks,
+				maxNew, time.Hour
 			f.cfg.NewVerifier = func() pipeline.BatchVerifier {
 				return &stub{Accepting: pipelinetest.NewAccepting(), bad: 13, took: func(acks, bad int) {
 					time.Sleep(time.Duration(acks+4*bad) * time.Millisecond)
@@ -123,7 +127,8 @@ func TestManyNewSources(t *testing.T) {
 				}
 				return future
 			}
-			if codes, _, _ := submit(f.source, acks(400, 256, 1)).Wait(t.Context()); slices.Max(codes) != rollup.CodeAccepted {
+			if codes, _, _ := submit(f.source, acks(400, 256, 1)).Wait(t.Context()); slices.Max(
+				codes) != rollup.CodeAccepted {
 				t.Fatal(codes)
 			}
 			var pushback []*pipeline.Future
@@ -181,7 +186,9 @@ func TestByteBudget(t *testing.T) {
 		f := newFixture(t, pipelinetest.Config{Clients: 1})
 		gate := make(chan struct{})
 		f.cfg.Workers, f.cfg.MaxBytes = 1, 1<<20
-		f.cfg.NewVerifier = func() pipeline.BatchVerifier { return &stub{Accepting: pipelinetest.NewAccepting(), gate: gate} }
+		f.cfg.NewVerifier = func() pipeline.BatchVerifier {
+			return &stub{Accepting: pipelinetest.NewAccepting(), gate: gate}
+		}
 		f.start(nil)
 		defer f.p.Close()
 		var futures []*pipeline.Future
@@ -193,7 +200,8 @@ func TestByteBudget(t *testing.T) {
 			futures = append(futures, future)
 		}
 		b := f.p.Stats().Budget
-		if share := b.MaxBytes / 4; b.Bytes > share*2/3 || b.Bytes < share/3 || b.Acks > 1000 || b.New != b.Acks {
+		if share := b.MaxBytes / 4; b.Bytes > share*2/3 || b.Bytes < share/3 || b.Acks > 1000 ||
+			b.New != b.Acks {
 			t.Errorf("one source holds %+v", b)
 		}
 		close(gate)
@@ -217,12 +225,13 @@ func TestQuarantine(t *testing.T) {
 		var mu sync.Mutex
 		mixed := false
 		f.cfg.NewVerifier = func() pipeline.BatchVerifier {
-			return &stub{Accepting: pipelinetest.NewAccepting(), took: slow, bad: 13, record: func(clients []uint32) {
-				mu.Lock()
-				defer mu.Unlock()
-				bad := slices.Contains(clients, 0)
-				mixed = mixed || bad && len(slices.Compact(slices.Sorted(slices.Values(clients)))) > 1
-			}}
+			return &stub{Accepting: pipelinetest.NewAccepting(), took: slow, bad: 13,
+				record: func(clients []uint32) {
+					mu.Lock()
+					defer mu.Unlock()
+					bad := slices.Contains(clients, 0)
+					mixed = mixed || bad && len(slices.Compact(slices.Sorted(slices.Values(clients)))) > 1
+				}}
 		}
 		f.cfg.WindowAge = time.Hour
 		f.start(nil)
@@ -308,7 +317,8 @@ func TestForgedVictim(t *testing.T) {
 		defer forger.Close()
 		var forged []*rollup.Ack
 		for seq := range uint32(64) {
-			forged = append(forged, f.net.Unsigned(key, 0, 0, seq, 13)) // the numbers that the victim will use
+			// the numbers that the victim will use
+			forged = append(forged, f.net.Unsigned(key, 0, 0, seq, 13))
 		}
 		stop := make(chan struct{})
 		var flood sync.WaitGroup
@@ -354,7 +364,8 @@ func TestAllocations(t *testing.T) {
 	codes := make([]rollup.Code, batch)
 	submit := func() {
 		for range rounds {
-			if _, err := f.source.Submit(t.Context(), all[:batch*rollup.AckSize], codes); err != nil || slices.Max(codes) != rollup.CodeAccepted {
+			if _, err := f.source.Submit(t.Context(), all[:batch*rollup.AckSize], codes); err != nil ||
+				slices.Max(codes) != rollup.CodeAccepted {
 				t.Fatal(codes[0], err)
 			}
 			all = all[batch*rollup.AckSize:]

@@ -46,10 +46,12 @@ func TestFromDoorToOrder(t *testing.T) {
 		}
 		s := f.p.Stats()
 		w := s.AllWindows()[len(s.AllWindows())-1]
-		if w.State != certify.StateOrdered || w.Acks != 20 || w.Units != 210 || w.Sealed.IsZero() || w.Ordered.IsZero() {
+		if w.State != certify.StateOrdered || w.Acks != 20 || w.Units != 210 || w.Sealed.IsZero() ||
+			w.Ordered.IsZero() {
 			t.Errorf("%+v", w)
 		}
-		if s.Answered(rollup.CodeAccepted) != 20 || s.Answered(rollup.CodeKnown) != 3 || s.Certify.Ordered != 1 || s.Certify.Certified != 1 {
+		if s.Answered(rollup.CodeAccepted) != 20 || s.Answered(rollup.CodeKnown) != 3 ||
+			s.Certify.Ordered != 1 || s.Certify.Certified != 1 {
 			t.Errorf("%+v", s)
 		}
 		if s.Budget.Acks != 0 || s.Budget.Bytes != 0 {
@@ -68,16 +70,21 @@ var refusals = []struct {
 	{rollup.CodeWrongNetwork, func(f *fixture) *rollup.Ack {
 		return changed(f, func(a *rollup.Ack) { a.Network[3]++ })
 	}},
-	{rollup.CodeWrongNode, func(f *fixture) *rollup.Ack { return changed(f, func(a *rollup.Ack) { a.Node = 1 }) }},
-	{rollup.CodeWrongEpoch, func(f *fixture) *rollup.Ack { return changed(f, func(a *rollup.Ack) { a.Epoch = 1 }) }},
-	{rollup.CodeWindowAhead, func(f *fixture) *rollup.Ack { return changed(f, func(a *rollup.Ack) { a.Window++ }) }},
-	{rollup.CodeWindowClosed, func(f *fixture) *rollup.Ack { return changed(f, func(a *rollup.Ack) { a.Window = 0 }) }},
+	{rollup.CodeWrongNode,
+		func(f *fixture) *rollup.Ack { return changed(f, func(a *rollup.Ack) { a.Node = 1 }) }},
+	{rollup.CodeWrongEpoch,
+		func(f *fixture) *rollup.Ack { return changed(f, func(a *rollup.Ack) { a.Epoch = 1 }) }},
+	{rollup.CodeWindowAhead,
+		func(f *fixture) *rollup.Ack { return changed(f, func(a *rollup.Ack) { a.Window++ }) }},
+	{rollup.CodeWindowClosed,
+		func(f *fixture) *rollup.Ack { return changed(f, func(a *rollup.Ack) { a.Window = 0 }) }},
 	{rollup.CodeUnknownClient, func(f *fixture) *rollup.Ack {
 		a := f.net.Ack(f.open(), 0, 0, 1, 1)
 		a.Client = 77
 		return a
 	}},
-	{rollup.CodeUnknownService, func(f *fixture) *rollup.Ack { return f.net.Ack(f.open(), 0, 9, 1, 1) }},
+	{rollup.CodeUnknownService,
+		func(f *fixture) *rollup.Ack { return f.net.Ack(f.open(), 0, 9, 1, 1) }},
 	{rollup.CodeZeroUnits, func(f *fixture) *rollup.Ack { return f.net.Ack(f.open(), 0, 0, 1, 0) }},
 	{rollup.CodeExcessUnits, func(f *fixture) *rollup.Ack {
 		return f.net.Ack(f.open(), 0, 0, 1, pipelinetest.UnitCap+1)
@@ -164,7 +171,8 @@ func TestRefusals(t *testing.T) {
 		// Bad ones and good ones together: each has its own answer.
 		codes := f.submit(acks...)
 		for i, r := range refusals {
-			if want := r.code; want != codes[i] && !(want == rollup.CodeAccepted && codes[i] == rollup.CodeKnown) {
+			if want := r.code; want != codes[i] && !(want == rollup.CodeAccepted &&
+				codes[i] == rollup.CodeKnown) {
 				t.Errorf("together: %v where %v belongs", codes[i], want)
 			}
 		}
@@ -179,10 +187,12 @@ func TestMalformed(t *testing.T) {
 		b := frames(f.acks(2)...)
 		b[128]++
 		codes := make([]rollup.Code, 2)
-		if _, err := f.source.Submit(t.Context(), b, codes); err != nil || codes[0] != rollup.CodeAccepted || codes[1] != rollup.CodeMalformed {
+		if _, err := f.source.Submit(t.Context(), b, codes); err != nil ||
+			codes[0] != rollup.CodeAccepted || codes[1] != rollup.CodeMalformed {
 			t.Errorf("%v, %v", codes, err)
 		}
-		if _, err := f.source.Submit(t.Context(), b[:200], codes[:1]); !errors.Is(err, pipeline.ErrFrames) {
+		if _, err := f.source.Submit(t.Context(), b[:200], codes[:1]); !errors.Is(err,
+			pipeline.ErrFrames) {
 			t.Error(err)
 		}
 		if _, err := f.source.Submit(t.Context(), b, codes[:1]); !errors.Is(err, pipeline.ErrFrames) {
@@ -227,7 +237,8 @@ func TestSameAckInFlight(t *testing.T) {
 			t.Fatal(err)
 		}
 		close(release)
-		for i, want := range []rollup.Code{rollup.CodeAccepted, rollup.CodeKnown, rollup.CodeReplayedSeq, rollup.CodeKnown} {
+		for i, want := range []rollup.Code{rollup.CodeAccepted, rollup.CodeKnown, rollup.CodeReplayedSeq,
+			rollup.CodeKnown} {
 			codes, _, err := futures[i].Wait(t.Context())
 			if err != nil || codes[0] != want {
 				t.Errorf("%v, %v, want %v", codes, err, want)
@@ -318,7 +329,8 @@ func TestClose(t *testing.T) {
 		}
 		for i, future := range futures {
 			codes, _, err := future.Wait(t.Context())
-			if err != nil || codes[0] != rollup.CodeAccepted && codes[0] != rollup.CodeShuttingDown || i < 20 && codes[0] != rollup.CodeAccepted {
+			if err != nil || codes[0] != rollup.CodeAccepted && codes[0] != rollup.CodeShuttingDown ||
+				i < 20 && codes[0] != rollup.CodeAccepted {
 				t.Errorf("%d: %v, %v", i, codes, err)
 			}
 			if accepted := codes[0] == rollup.CodeAccepted; accepted != pool[message(acks[i])] {
@@ -343,7 +355,8 @@ func TestClose(t *testing.T) {
 // stay.
 func TestSameRoots(t *testing.T) {
 	var want rollup.Hash
-	for i, c := range []struct{ workers, batch, submission int }{{1, 8192, 60}, {2, 7, 60}, {3, 1, 9}, {2, 16, 1}} {
+	for i, c := range []struct{ workers, batch, submission int }{{1, 8192, 60}, {2, 7, 60}, {3, 1, 9},
+		{2, 16, 1}} {
 		synctest.Test(t, func(t *testing.T) {
 			f := newFixture(t, pipelinetest.Config{Clients: 5, Payers: 2, Start: time.Unix(946684800, 0)})
 			f.cfg.Workers, f.cfg.MaxBatch = c.workers, c.batch
@@ -351,7 +364,8 @@ func TestSameRoots(t *testing.T) {
 			defer f.blocks()()
 			defer f.p.Close()
 			acks := f.acks(60)
-			rand.New(rand.NewPCG(uint64(i), 0)).Shuffle(len(acks), func(i, j int) { acks[i], acks[j] = acks[j], acks[i] })
+			rand.New(rand.NewPCG(uint64(i), 0)).Shuffle(len(acks),
+				func(i, j int) { acks[i], acks[j] = acks[j], acks[i] })
 			var wg sync.WaitGroup
 			for len(acks) > 0 {
 				n := min(c.submission, len(acks))

@@ -20,18 +20,22 @@ import (
 func (f *fixture) rungs() *pipelinetest.Prover {
 	prover := new(pipelinetest.Prover)
 	f.session = 1
-	silent := func(_ context.Context, _ *pipeline.Offer, answers []pipeline.Cosignature) []pipeline.Cosignature {
+	silent := func(_ context.Context, _ *pipeline.Offer,
+		answers []pipeline.Cosignature) []pipeline.Cosignature {
 		return slices.DeleteFunc(answers, func(a pipeline.Cosignature) bool { return a.Client == 3 })
 	}
-	f.cfg.Cosigners, f.cfg.CosignWait = &pipelinetest.Cosigners{Network: f.net, Answer: silent}, time.Second
-	f.cfg.Certify.Prover, f.cfg.Certify.Proofs, f.cfg.Certify.ProofWait = prover, prover, 10*time.Second
+	f.cfg.Cosigners, f.cfg.CosignWait = &pipelinetest.Cosigners{Network: f.net, Answer: silent},
+		time.Second
+	f.cfg.Certify.Prover, f.cfg.Certify.Proofs, f.cfg.Certify.ProofWait = prover, prover,
+		10*time.Second
 	f.members.Proofs = prover
 	return prover
 }
 
 // proven is a network of three members, all of whom are a quorum, whose node 0 has taken eight
 // acks of four clients.
-func proven(t *testing.T, setUp func(f *fixture, prover *pipelinetest.Prover)) (*fixture, *pipelinetest.Prover) {
+func proven(t *testing.T, setUp func(f *fixture,
+	prover *pipelinetest.Prover)) (*fixture, *pipelinetest.Prover) {
 	f := newFixture(t, pipelinetest.Config{Members: 3, Clients: 4, Payers: 2})
 	prover := f.rungs()
 	setUp(f, prover)
@@ -75,10 +79,12 @@ func (f *fixture) wantProof() {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	if err := rollup.Verify(h, ev, f.net.ID, f.net.View(), f.members.Proofs, 1); ev.Rung != rollup.RungProof || err != nil {
+	if err := rollup.Verify(h, ev, f.net.ID, f.net.View(), f.members.Proofs,
+		1); ev.Rung != rollup.RungProof || err != nil {
 		f.t.Errorf("rung %d: %v", ev.Rung, err)
 	}
-	if w := f.state(); w.Rung != rollup.RungProof || w.Proved.IsZero() || w.Segments != 1 || w.Proven != 1 {
+	if w := f.state(); w.Rung != rollup.RungProof || w.Proved.IsZero() || w.Segments != 1 ||
+		w.Proven != 1 {
 		f.t.Errorf("%+v", w)
 	}
 }
@@ -110,7 +116,9 @@ func TestProven(t *testing.T) {
 		f.wantRung(rollup.RungProof)
 		f.wantProof()
 		s := f.p.Stats()
-		if prover.Calls.Load() != 1 || s.Certify.Proofs != 1 || s.Certify.Prove.Acks != 6 || s.Certify.Prove.Refused != 0 || s.Certify.Prove.Queued != 0 || s.Certify.ProofQueue != 0 || s.Certify.Proving != 0 {
+		if prover.Calls.Load() != 1 || s.Certify.Proofs != 1 || s.Certify.Prove.Acks != 6 ||
+			s.Certify.Prove.Refused != 0 || s.Certify.Prove.Queued != 0 || s.Certify.ProofQueue != 0 ||
+			s.Certify.Proving != 0 {
 			t.Errorf("%+v, %d proofs", s.Certify.Prove, s.Certify.Proofs)
 		}
 		// One member besides holds the statements, the one that the id names or the next.
@@ -133,24 +141,31 @@ func TestProven(t *testing.T) {
 // TestSlowProver: the window does not wait for longer than it may, and a proof that comes later
 // is kept.
 func TestSlowProver(t *testing.T) {
-	for name, wait := range map[string]time.Duration{"not at all": 0, "for a while": 10 * time.Second} {
+	for name, wait := range map[string]time.Duration{"not at all": 0,
+		"for a while": 10 * time.Second} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f, _ := proven(t, func(f *fixture, prover *pipelinetest.Prover) {
 					f.cfg.Certify.ProofWait = wait
-					prover.Before = func(context.Context, *rollup.Segment) error { time.Sleep(time.Minute); return nil }
+					prover.Before = func(context.Context, *rollup.Segment) error {
+						time.Sleep(time.Minute)
+						return nil
+					}
 				})
 				defer f.blocks()()
 				defer f.p.Close()
 				time.Sleep(13 * time.Second) // the window is sealed
-				if w := f.state(); (wait > 0) != (w.State == certify.StateProving) || w.Rung != rollup.RungStatements {
+				if w := f.state(); (wait > 0) != (w.State == certify.StateProving) ||
+					w.Rung != rollup.RungStatements {
 					t.Errorf("%+v", w)
 				}
-				if s := f.p.Stats(); s.Certify.Prove.Queued != 6 || s.Certify.Proving != 1 || (s.Certify.Pending == 1) != (wait > 0) {
+				if s := f.p.Stats(); s.Certify.Prove.Queued != 6 || s.Certify.Proving != 1 ||
+					(s.Certify.Pending == 1) != (wait > 0) {
 					t.Errorf("%+v, %d pending", s.Certify.Prove, s.Certify.Pending)
 				}
 				time.Sleep(wait)
-				if w := f.state(); w.State != certify.StateOrdered || w.Certified.Sub(w.Sealed).Round(time.Second) != wait {
+				if w := f.state(); w.State != certify.StateOrdered ||
+					w.Certified.Sub(w.Sealed).Round(time.Second) != wait {
 					t.Errorf("%+v", w)
 				}
 				f.wantRung(rollup.RungStatements)
@@ -318,7 +333,8 @@ func TestProofSegments(t *testing.T) {
 		}
 		f.want(f.submit(acks...), all(rollup.CodeAccepted, len(acks))...)
 		f.settled()
-		if s := f.p.Stats(); len(f.rolledUp()) != 264 || s.Certify.Rungs != [3]uint64{4, 0, 260} || prover.Calls.Load() != 2 || s.Certify.Proofs != 2 {
+		if s := f.p.Stats(); len(f.rolledUp()) != 264 || s.Certify.Rungs != [3]uint64{4, 0, 260} ||
+			prover.Calls.Load() != 2 || s.Certify.Proofs != 2 {
 			t.Errorf("%v, %d calls", s.Certify.Rungs, prover.Calls.Load())
 		}
 	})
@@ -329,7 +345,8 @@ func TestProofSegments(t *testing.T) {
 // not proved.
 func TestProofQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFixture(t, pipelinetest.Config{Members: 1, Clients: 1, EpochSeconds: 1200}) // orders certificates of four epochs before
+		// orders certificates of four epochs before
+		f := newFixture(t, pipelinetest.Config{Members: 1, Clients: 1, EpochSeconds: 1200})
 		gate := make(chan struct{})
 		prover := f.rungs()
 		prover.Before = func(ctx context.Context, _ *rollup.Segment) error {
@@ -351,25 +368,31 @@ func TestProofQueue(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		s := f.p.Stats()
-		if s.Certify.Ordered != windows || failures(s, certify.ProofCrowded) != 3 || s.Certify.ProofQueue != 64 || s.Certify.Proving != 1 || s.Certify.Prove.Queued != 65 {
-			t.Errorf("%d ordered, %v, %d and %d", s.Certify.Ordered, s.Certify.ProofFailures, s.Certify.ProofQueue, s.Certify.Proving)
+		if s.Certify.Ordered != windows || failures(s, certify.ProofCrowded) != 3 ||
+			s.Certify.ProofQueue != 64 || s.Certify.Proving != 1 || s.Certify.Prove.Queued != 65 {
+			t.Errorf("%d ordered, %v, %d and %d", s.Certify.Ordered, s.Certify.ProofFailures,
+				s.Certify.ProofQueue, s.Certify.Proving)
 		}
 		f.want(f.submit(f.net.Ack(f.open(), 0, 0, windows, 1)), rollup.CodeAccepted)
 		time.Sleep(14 * time.Second)
 		gate <- struct{}{} // for the first window
 		gate <- struct{}{} // for the last, which waits
 		synctest.Wait()
-		if s = f.p.Stats(); s.Certify.Ordered != windows+1 || s.Certify.Rungs != [3]uint64{0, windows, 1} || failures(s, certify.ProofCrowded) != 4 {
+		if s = f.p.Stats(); s.Certify.Ordered != windows+1 ||
+			s.Certify.Rungs != [3]uint64{0, windows, 1} || failures(s, certify.ProofCrowded) != 4 {
 			t.Errorf("%d ordered, %v, %v", s.Certify.Ordered, s.Certify.Rungs, s.Certify.ProofFailures)
 		}
 		time.Sleep(6000 * time.Second) // one more is in work
 		close(gate)
 		synctest.Wait()
 		s = f.p.Stats()
-		if s.Certify.Prove.Batches != 3 || failures(s, certify.ProofLate) != 62 || s.Certify.ProofQueue != 0 || s.Certify.Proving != 0 {
-			t.Errorf("%d proved, %v, %d and %d", s.Certify.Prove.Batches, s.Certify.ProofFailures, s.Certify.ProofQueue, s.Certify.Proving)
+		if s.Certify.Prove.Batches != 3 || failures(s, certify.ProofLate) != 62 ||
+			s.Certify.ProofQueue != 0 || s.Certify.Proving != 0 {
+			t.Errorf("%d proved, %v, %d and %d", s.Certify.Prove.Batches, s.Certify.ProofFailures,
+				s.Certify.ProofQueue, s.Certify.Proving)
 		}
-		for i, want := range map[uint32]bool{0: true, 1: false, 4: false, 5: true, 6: false, windows: true} {
+		for i, want := range map[uint32]bool{0: true, 1: false, 4: false, 5: true, 6: false,
+			windows: true} {
 			if kept := f.disk.rollup(rollup.WindowKey{Window: i}); (kept.proof != nil) != want {
 				t.Errorf("window %d: proved is %v", i, !want)
 			}
@@ -381,9 +404,13 @@ func TestProofQueue(t *testing.T) {
 func TestProofWaitEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		f := newFixture(t, pipelinetest.Config{Members: 1, Clients: 1, EpochSeconds: 60, GraceSeconds: 20})
+		f := newFixture(t, pipelinetest.Config{Members: 1, Clients: 1, EpochSeconds: 60,
+			GraceSeconds: 20})
 		prover := f.rungs()
-		prover.Before = func(ctx context.Context, _ *rollup.Segment) error { <-ctx.Done(); return ctx.Err() }
+		prover.Before = func(ctx context.Context, _ *rollup.Segment) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}
 		f.cfg.Certify.ProofWait = time.Hour
 		f.start(nil)
 		defer f.blocks()()
@@ -396,8 +423,10 @@ func TestProofWaitEnds(t *testing.T) {
 			t.Errorf("%d ordered, %d pending", s.Certify.Ordered, s.Certify.Pending)
 		}
 		time.Sleep(3 * time.Second)
-		if s := f.p.Stats(); s.Certify.Ordered != 2 || time.Since(start) > 75*time.Second || f.net.View().NextToSettle() != 0 {
-			t.Errorf("%d ordered, epoch %d is next to be settled", s.Certify.Ordered, f.net.View().NextToSettle())
+		if s := f.p.Stats(); s.Certify.Ordered != 2 || time.Since(start) > 75*time.Second ||
+			f.net.View().NextToSettle() != 0 {
+			t.Errorf("%d ordered, epoch %d is next to be settled", s.Certify.Ordered,
+				f.net.View().NextToSettle())
 		}
 	})
 }
@@ -413,7 +442,8 @@ func TestHolders(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := newFixture(t, pipelinetest.Config{Members: 4, Clients: 1})
 				f.rungs()
-				m := &scriptedMembers{answer: map[uint32]func(context.Context, uint32, []byte) ([48]byte, error){}, pushes: map[uint32]int{}}
+				m := &scriptedMembers{answer: map[uint32]func(context.Context, uint32,
+					[]byte) ([48]byte, error){}, pushes: map[uint32]int{}}
 				f.members.Before = m.before
 				f.store = f.disk.open(nil)
 				f.start(nil)
@@ -431,7 +461,8 @@ func TestHolders(t *testing.T) {
 				time.Sleep(time.Minute)
 				want := uint32(certify.NoHolder)
 				if c.want >= 0 {
-					want = certify.Holders(f.net.View().Committee(), 0, f.disk.rollup(rollup.WindowKey{}).id)[c.want]
+					want = certify.Holders(f.net.View().Committee(), 0,
+						f.disk.rollup(rollup.WindowKey{}).id)[c.want]
 				}
 				if node, ok := f.disk.holder(rollup.WindowKey{}); !ok || node != want {
 					t.Errorf("held by %v, %v, not by %d", node, ok, want)
@@ -459,7 +490,10 @@ func TestProofStoreFailure(t *testing.T) {
 func TestLateProofStoreFailure(t *testing.T) {
 	failWrites(t, func(f *fixture) {
 		prover := f.rungs()
-		prover.Before = func(ctx context.Context, _ *rollup.Segment) error { time.Sleep(time.Second); return ctx.Err() }
+		prover.Before = func(ctx context.Context, _ *rollup.Segment) error {
+			time.Sleep(time.Second)
+			return ctx.Err()
+		}
 		f.cfg.Certify.ProofWait = 0
 	}, "seal", "proof", "certificate", "ordered", "holder")
 }

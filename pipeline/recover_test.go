@@ -48,7 +48,8 @@ func TestRecovery(t *testing.T) {
 			t.Errorf("%+v, %v", got, err)
 		}
 		never := message(f.net.Unsigned(rollup.WindowKey{}, 0, 0, 77, 1))
-		if got, err := f.p.Lookup(never[:]); err != nil || got.State != pipeline.AckUnknown || !got.Final {
+		if got, err := f.p.Lookup(never[:]); err != nil || got.State != pipeline.AckUnknown ||
+			!got.Final {
 			t.Errorf("%+v, %v", got, err)
 		}
 		if count := f.rolledUp(); len(count) != 27 {
@@ -81,8 +82,7 @@ func TestCorruptPool(t *testing.T) {
 		"too many": {func(d *disk, b []byte) {
 			d.pools[rollup.WindowKey{}] = append(b, make([]byte, rollup.MaxAcks*rollup.AckSize)...)
 		}, false},
-		"other node": {func(d *disk, b []byte) { d.pools[rollup.WindowKey{Node: 1}] = b }, false},
-	} {
+		"other node": {func(d *disk, b []byte) { d.pools[rollup.WindowKey{Node: 1}] = b }, false}} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := newFixture(t, pipelinetest.Config{Clients: 3})
@@ -206,7 +206,8 @@ func TestCloseAnywhere(t *testing.T) {
 			f.p.Close()
 			f.cfg.MaxBatch = 2
 			f.cfg.NewVerifier = func() pipeline.BatchVerifier {
-				return &stub{Accepting: pipelinetest.NewAccepting(), took: func(int, int) { time.Sleep(time.Second) }}
+				return &stub{Accepting: pipelinetest.NewAccepting(),
+					took: func(int, int) { time.Sleep(time.Second) }}
 			}
 			f.start(nil)
 			f.p.Close()
@@ -231,7 +232,11 @@ func TestCloseAnywhere(t *testing.T) {
 				stop := f.blocks()
 				run(t, f)
 				if f.p != nil {
-					f.want(f.submit(f.net.Ack(rollup.WindowKey{}, 0, 0, 9, 1)), map[bool]rollup.Code{true: rollup.CodeStoreFailed, false: rollup.CodeShuttingDown}[name == "failed"])
+					want := rollup.CodeShuttingDown
+					if name == "failed" {
+						want = rollup.CodeStoreFailed
+					}
+					f.want(f.submit(f.net.Ack(rollup.WindowKey{}, 0, 0, 9, 1)), want)
 				}
 				stop()
 				// The next start finds everything in order.
@@ -269,8 +274,7 @@ func TestConfig(t *testing.T) {
 		"Grace":      func(c *pipeline.Config) { c.Grace = -1 },
 		"MaxSkew":    func(c *pipeline.Config) { c.MaxSkew = -1 },
 		"MaxNew":     func(c *pipeline.Config) { c.MaxNew = -1 },
-		"CosignWait": func(c *pipeline.Config) { c.CosignWait = -1 },
-	} {
+		"CosignWait": func(c *pipeline.Config) { c.CosignWait = -1 }} {
 		cfg := f.cfg.Config
 		change(&cfg)
 		_, err := pipeline.New(cfg, f.disk.open(nil), f.net, nil)

@@ -164,12 +164,15 @@ func TestGrace(t *testing.T) {
 		defer f.blocks()()
 		defer f.p.Close()
 		for window := range uint32(3) {
-			f.want(f.submit(f.net.Unsigned(rollup.WindowKey{Window: window}, 0, 0, 1, 1)), rollup.CodeAccepted)
+			f.want(f.submit(f.net.Unsigned(rollup.WindowKey{Window: window}, 0, 0, 1, 1)),
+				rollup.CodeAccepted)
 			if window > 0 {
-				f.want(f.submit(f.net.Unsigned(rollup.WindowKey{Window: window - 1}, 0, 0, 2, 1)), rollup.CodeAccepted)
+				f.want(f.submit(f.net.Unsigned(rollup.WindowKey{Window: window - 1}, 0, 0, 2, 1)),
+					rollup.CodeAccepted)
 			}
 			if window > 1 {
-				f.want(f.submit(f.net.Unsigned(rollup.WindowKey{Window: window - 2}, 0, 0, 3, 1)), rollup.CodeWindowClosed)
+				f.want(f.submit(f.net.Unsigned(rollup.WindowKey{Window: window - 2}, 0, 0, 3, 1)),
+					rollup.CodeWindowClosed)
 			}
 			time.Sleep(11 * time.Second)
 		}
@@ -215,14 +218,16 @@ func TestEpochChange(t *testing.T) {
 		f.want(codes, all(rollup.CodeAccepted, 4)...)
 		f.want(f.submit(f.acks(2)...), all(rollup.CodeAccepted, 2)...)
 		time.Sleep(5 * time.Second)
-		f.want(f.submit(f.net.Ack(rollup.WindowKey{}, 0, 0, 51, 1), f.net.Ack(rollup.WindowKey{}, 0, 0, 50, 1)),
+		f.want(f.submit(f.net.Ack(rollup.WindowKey{}, 0, 0, 51, 1),
+			f.net.Ack(rollup.WindowKey{}, 0, 0, 50, 1)),
 			rollup.CodeWrongEpoch, rollup.CodeKnown)
 		f.settled()
 		if n := len(f.rolledUp()); n != 7 {
 			t.Errorf("%d acks rolled up", n)
 		}
 		for _, o := range f.net.Ordered() {
-			if want := map[uint32]uint32{0: 5, 1: 2}[o.Key.Epoch]; uint32(o.Acks) != want || o.Key.Window != 0 {
+			if want := map[uint32]uint32{0: 5, 1: 2}[o.Key.Epoch]; uint32(o.Acks) != want ||
+				o.Key.Window != 0 {
 				t.Errorf("%+v, want %d acks", o, want)
 			}
 		}

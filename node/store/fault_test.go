@@ -18,7 +18,8 @@ import (
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
-// faultFS counts operations that change its files, and may fail some: without doing them, or after doing them.
+// faultFS counts operations that change its files, and may fail some: without doing them, or after
+// doing them.
 type faultFS struct {
 	vfs.FS
 	faults *faults
@@ -80,11 +81,14 @@ func (fs faultFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error)
 }
 
 func (fs faultFS) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	return fs.file("reuse", name, func() (vfs.File, error) { return fs.FS.ReuseForWrite(old, name, c) })
+	return fs.file("reuse", name,
+		func() (vfs.File, error) { return fs.FS.ReuseForWrite(old, name, c) })
 }
 
-func (fs faultFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
-	return fs.file("open", name, func() (vfs.File, error) { return fs.FS.OpenReadWrite(name, c, o...) })
+func (fs faultFS) OpenReadWrite(name string, c vfs.DiskWriteCategory,
+	o ...vfs.OpenOption) (vfs.File, error) {
+	return fs.file("open", name,
+		func() (vfs.File, error) { return fs.FS.OpenReadWrite(name, c, o...) })
 }
 
 func (fs faultFS) OpenDir(name string) (vfs.File, error) {
@@ -127,8 +131,8 @@ func (f faultFile) SyncTo(n int64) (full bool, err error) {
 	return full, err
 }
 
-// The script is one write after another; only the last but one is not synced. What it writes fits into one table in
-// memory, or with large entries makes the store flush several times.
+// The script is one write after another; only the last but one is not synced. What it writes fits
+// into one table in memory, or with large entries makes the store flush several times.
 var (
 	script      = newScript(6)
 	largeScript = newScript(600)
@@ -151,13 +155,17 @@ func newScript(size int) (list []func(s *Store) error) {
 	})
 	add(func(s *Store) error { return s.PutProof(key(0, 1, 1), frames(6, 0, size)) })
 	add(func(s *Store) error { return s.PutHolder(key(0, 1, 1), 3) })
-	add(func(s *Store) error { return s.PutEvidence(id, h.Append(nil), append(proof(1), frames(1, 1, size)...)) })
+	add(func(s *Store) error {
+		return s.PutEvidence(id, h.Append(nil), append(proof(1), frames(1, 1, size)...))
+	})
 	add(func(s *Store) error { _, _, err := s.Lock(h.Key(), id); return err })
 	add(func(s *Store) error { return s.PutCertificate(k, []byte("certificate")) })
 	for height := range int64(3) {
 		add(func(s *Store) error {
-			return s.CommitLedger(height, rollup.Hash{byte(height)}, []ledger.Record{{Key: []byte("account"), Value: frames(1, int(height), size)},
-				{Key: fmt.Appendf(nil, "at %d", height), Value: []byte{}}, {Key: fmt.Appendf(nil, "at %d", height-1)}})
+			return s.CommitLedger(height, rollup.Hash{byte(height)},
+				[]ledger.Record{{Key: []byte("account"), Value: frames(1, int(height), size)},
+					{Key: fmt.Appendf(nil, "at %d", height), Value: []byte{}},
+					{Key: fmt.Appendf(nil, "at %d", height-1)}})
 		})
 	}
 	add(func(s *Store) error { return s.PutSettlement(1, []byte("settlement")) })
@@ -201,10 +209,12 @@ func states(t testing.TB, script []func(s *Store) error) (list []map[string]stri
 	return list
 }
 
-func small(fs vfs.FS) Options { return Options{FS: fs, CacheSize: 1 << 20, MemTableSize: 256 << 10} }
+func small(fs vfs.FS) Options {
+	return Options{FS: fs, CacheSize: 1 << 20, MemTableSize: 256 << 10}
+}
 
-// TestCrash loses power after every write of the script, with nothing, some or all of what was not synced left: what
-// was durable is there, and nothing by halves.
+// TestCrash loses power after every write of the script, with nothing, some or all of what was not
+// synced left: what was durable is there, and nothing by halves.
 func TestCrash(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -236,8 +246,9 @@ func crash(t *testing.T, script []func(s *Store) error, rng *rand.Rand) {
 	ok(t, s.Close())
 }
 
-// TestFaults fails every operation on files in turn, without doing it and after doing it. The write that it hits fails,
-// so do all later ones, and the store that is opened next has all of it or nothing.
+// TestFaults fails every operation on files in turn, without doing it and after doing it. The write
+// that it hits fails, so do all later ones, and the store that is opened next has all of it or
+// nothing.
 func TestFaults(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -266,7 +277,8 @@ func TestFaults(t *testing.T) {
 
 var errInjected = errors.New("injected")
 
-func runWithFault(t *testing.T, script []func(s *Store) error, want []map[string]string, at int, done bool) (hit bool) {
+func runWithFault(t *testing.T, script []func(s *Store) error, want []map[string]string, at int,
+	done bool) (hit bool) {
 	mem := vfs.NewCrashableMem()
 	f := &faults{fail: func(op int, kind, name string) (error, bool) {
 		if op == at {
@@ -291,14 +303,16 @@ func runWithFault(t *testing.T, script []func(s *Store) error, want []map[string
 	}
 	clones := []*vfs.MemFS{mem.CrashClone(vfs.CrashCloneCfg{})}
 	if s != nil { // else it was still being created, with names of files on disk in any order
-		clones = append(clones, mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: rand.New(rand.NewPCG(uint64(at), 0))}))
+		clones = append(clones, mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50,
+			RNG: rand.New(rand.NewPCG(uint64(at), 0))}))
 		_ = s.Close() // may complain of the fault too
 	}
 	clones = append(clones, mem)
 	for n, fs := range clones {
 		again, openErr := Open("store", small(fs))
 		if openErr != nil {
-			t.Fatalf("fault %s (done: %v), write %d failed with %v: reopening %d: %v", f.failed(), done, i, err, n, openErr)
+			t.Fatalf("fault %s (done: %v), write %d failed with %v: reopening %d: %v", f.failed(), done, i,
+				err, n, openErr)
 		}
 		got := contents(t, again)
 		match := slices.IndexFunc(want, func(m map[string]string) bool { return maps.Equal(m, got) })
@@ -310,7 +324,8 @@ func runWithFault(t *testing.T, script []func(s *Store) error, want []map[string
 			last++
 		}
 		if match < first || match > last {
-			t.Errorf("fault %s (done: %v), write %d failed with %v: reopened %d after write %d", f.failed(), done, i, err, n, match)
+			t.Errorf("fault %s (done: %v), write %d failed with %v: reopened %d after write %d", f.failed(),
+				done, i, err, n, match)
 		}
 		for rest := match; n == 0 && rest >= 0 && rest < len(script); rest++ { // it works again
 			ok(t, script[rest](again))
@@ -377,7 +392,8 @@ func TestDiskFull(t *testing.T) {
 		}
 		f.set(nil)
 		s = open(t, mem)
-		match := slices.IndexFunc(want, func(m map[string]string) bool { return maps.Equal(m, contents(t, s)) })
+		match := slices.IndexFunc(want,
+			func(m map[string]string) bool { return maps.Equal(m, contents(t, s)) })
 		if match < i || match > i+1 {
 			t.Errorf("full %q: write %d failed, %d are there", suffix, i, match)
 			continue
@@ -424,8 +440,7 @@ func TestClosed(t *testing.T) {
 		func() error { _, _, _, err := s.Evidence(h, 0); return err },
 		func() error { _, _, err := s.Locked(k); return err },
 		func() error { _, _, _, err := s.LoadLedger(); return err },
-		func() error { _, err := s.Usage(); return err },
-	} {
+		func() error { _, err := s.Usage(); return err }} {
 		if err := read(); !errors.Is(err, ErrClosed) {
 			t.Errorf("read %d: %v", i, err)
 		}
@@ -444,7 +459,8 @@ func TestClosed(t *testing.T) {
 	is(t, kv.Batch().Write(true), ErrClosed)
 }
 
-// TestConcurrent closes a store while everything is called: Close waits for iterators, and what succeeded is there.
+// TestConcurrent closes a store while everything is called: Close waits for iterators, and what
+// succeeded is there.
 func TestConcurrent(t *testing.T) {
 	fs := vfs.NewCrashableMem()
 	fs.TestingSetDiskUsage(vfs.DiskUsage{TotalBytes: 1})

@@ -6,11 +6,12 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// guardedFS stands between Pebble and its files. Pebble ends the process, tries again without end, or goes on from a
-// state that it does not know, when something can not be written. Here the first such failure fails the store, and from
-// then on nothing reaches the files any more: they stay as a crash at that moment would have left them, and opening the
-// store again is an ordinary recovery. Pebble itself goes on in memory until the store is closed. Nobody takes
-// that for a success, since every write looks at the store's state before it returns.
+// guardedFS stands between Pebble and its files. Pebble ends the process, tries again without end,
+// or goes on from a state that it does not know, when something can not be written. Here the first
+// such failure fails the store, and from then on nothing reaches the files any more: they stay as a
+// crash at that moment would have left them, and opening the store again is an ordinary recovery.
+// Pebble itself goes on in memory until the store is closed. Nobody takes that for a success, since
+// every write looks at the store's state before it returns.
 type guardedFS struct {
 	vfs.FS
 	s      *Store
@@ -22,8 +23,9 @@ func newGuardedFS(fs vfs.FS, s *Store) (guardedFS, error) {
 	return g, g.memory.MkdirAll(s.dir, 0o700)
 }
 
-// do changes a file, unless the store has failed. For tables an error is the answer, because what is half written must
-// not be read; they are made again. The rest is only read by the next recovery, and Pebble hears that all is well.
+// do changes a file, unless the store has failed. For tables an error is the answer, because what
+// is half written must not be read; they are made again. The rest is only read by the next
+// recovery, and Pebble hears that all is well.
 func (fs guardedFS) do(name string, change func() error) error {
 	err := fs.s.Err()
 	if err == nil {
@@ -41,9 +43,10 @@ func isTable(name string) bool {
 	return strings.HasSuffix(name, ".sst") || strings.HasSuffix(name, ".blob")
 }
 
-// file makes a file. After a failure it is made in memory, except for compactions, which may be large and wait for
-// Close.
-func (fs guardedFS) file(name string, c vfs.DiskWriteCategory, make func() (vfs.File, error)) (vfs.File, error) {
+// file makes a file. After a failure it is made in memory, except for compactions, which may be
+// large and wait for Close.
+func (fs guardedFS) file(name string, c vfs.DiskWriteCategory,
+	make func() (vfs.File, error)) (vfs.File, error) {
 	if fs.s.Err() == nil {
 		f, err := make()
 		if err == nil {
@@ -86,7 +89,8 @@ func (fs guardedFS) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vf
 	return fs.file(name, c, func() (vfs.File, error) { return fs.FS.ReuseForWrite(old, name, c) })
 }
 
-func (fs guardedFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
+func (fs guardedFS) OpenReadWrite(name string, c vfs.DiskWriteCategory,
+	o ...vfs.OpenOption) (vfs.File, error) {
 	return fs.file(name, c, func() (vfs.File, error) { return fs.FS.OpenReadWrite(name, c, o...) })
 }
 

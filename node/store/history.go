@@ -108,7 +108,9 @@ func (s *Store) Rung(id rollup.Hash) (rollup.Rung, error) {
 
 // Recent returns the windows of the latest certificates, newest epoch first, within an epoch by
 // node and window descending, at most limit.
-func (s *Store) Recent(limit int) ([]rollup.WindowKey, error) { return s.recent(keyCertificate, limit) }
+func (s *Store) Recent(limit int) ([]rollup.WindowKey, error) {
+	return s.recent(keyCertificate, limit)
+}
 
 // RecentOwn is Recent for the windows that this node sealed, certified or not.
 func (s *Store) RecentOwn(limit int) ([]rollup.WindowKey, error) { return s.recent(keyOwn, limit) }

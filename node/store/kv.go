@@ -8,15 +8,17 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// KV is a key-value view of its own within the store, in which the consensus engine keeps its blocks and state. After
-// the store is closed, reads find nothing and iterators are empty, because a gossip routine of the engine still reads
-// for a moment after it was stopped; writes answer ErrClosed.
+// KV is a key-value view of its own within the store, in which the consensus engine keeps its
+// blocks and state. After the store is closed, reads find nothing and iterators are empty, because
+// a gossip routine of the engine still reads for a moment after it was stopped; writes answer
+// ErrClosed.
 type KV struct {
 	s      *Store
 	prefix []byte
 }
 
-// KV returns the view with the given name, of 1 to 255 bytes. Views with different names share nothing.
+// KV returns the view with the given name, of 1 to 255 bytes. Views with different names share
+// nothing.
 func (s *Store) KV(name string) *KV {
 	if len(name) < 1 || len(name) > 255 {
 		panic(fmt.Sprintf("store: view name of %d bytes", len(name)))
@@ -63,7 +65,8 @@ func (kv *KV) delete(key []byte, o *pebble.WriteOptions) error {
 	return kv.s.commit(func(b *pebble.Batch) error { return b.Delete(kv.key(key), nil) }, o)
 }
 
-// Batch returns an empty batch of writes that take effect together. A batch is not safe for concurrent use.
+// Batch returns an empty batch of writes that take effect together. A batch is not safe for
+// concurrent use.
 func (kv *KV) Batch() *Batch { return &Batch{kv: kv} }
 
 // Batch collects writes.
@@ -111,8 +114,8 @@ func (b *Batch) Write(sync bool) error {
 	}, o)
 }
 
-// Iterator walks over entries of a view as they were when it was made. It must be closed, and the store's Close waits
-// for that. It is not safe for concurrent use.
+// Iterator walks over entries of a view as they were when it was made. It must be closed, and the
+// store's Close waits for that. It is not safe for concurrent use.
 type Iterator struct {
 	kv      *KV
 	it      *pebble.Iterator // nil: the store was closed, or the iterator is
@@ -120,8 +123,8 @@ type Iterator struct {
 	valid   bool
 }
 
-// Iterator returns an iterator at the first entry of [start, end), or at the last if reverse is set. A nil bound is
-// none.
+// Iterator returns an iterator at the first entry of [start, end), or at the last if reverse is
+// set. A nil bound is none.
 func (kv *KV) Iterator(start, end []byte, reverse bool) (*Iterator, error) {
 	from, to := kv.key(start), after(kv.prefix)
 	if end != nil {

@@ -113,7 +113,8 @@ func wantEntries(t *testing.T, kv *KV, m map[string]string, start, end []byte, r
 	}
 }
 
-// TestIteratorSnapshot: an iterator does not see later writes, and what it returned is the caller's.
+// TestIteratorSnapshot: an iterator does not see later writes, and what it returned is the
+// caller's.
 func TestIteratorSnapshot(t *testing.T) {
 	s := open(t, vfs.NewMem())
 	kv := s.KV("v")

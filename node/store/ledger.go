@@ -12,8 +12,8 @@ import (
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
-// CommitLedger makes a block durable: height, app hash and the records that it changed, in one write. A record with a
-// nil value is deleted.
+// CommitLedger makes a block durable: height, app hash and the records that it changed, in one
+// write. A record with a nil value is deleted.
 func (s *Store) CommitLedger(height int64, hash rollup.Hash, records []ledger.Record) error {
 	return s.commit(func(b *pebble.Batch) error {
 		var key []byte
@@ -29,14 +29,17 @@ func (s *Store) CommitLedger(height int64, hash rollup.Hash, records []ledger.Re
 				return err
 			}
 		}
-		return b.Set([]byte{keyLedger}, append(binary.BigEndian.AppendUint64(nil, uint64(height)), hash[:]...), nil)
+		return b.Set([]byte{keyLedger}, append(binary.BigEndian.AppendUint64(nil, uint64(height)),
+			hash[:]...), nil)
 	}, pebble.Sync)
 }
 
-// LoadLedger returns height and app hash of the last committed block, and all records in order of their keys; height
-// 0 means that there is no block. The records are read while they are ranged over, once, and key and value are valid
-// until the next. A loop that an error cuts short panics with it: half a ledger must not be taken for one.
-func (s *Store) LoadLedger() (height int64, hash rollup.Hash, records iter.Seq2[[]byte, []byte], err error) {
+// LoadLedger returns height and app hash of the last committed block, and all records in order of
+// their keys; height 0 means that there is no block. The records are read while they are ranged
+// over, once, and key and value are valid until the next. A loop that an error cuts short panics
+// with it: half a ledger must not be taken for one.
+func (s *Store) LoadLedger() (height int64, hash rollup.Hash, records iter.Seq2[[]byte, []byte],
+	err error) {
 	records = func(yield func(k, v []byte) bool) {
 		err := s.scan([]byte{keyRecord}, []byte{keyRecord + 1}, func(key, value []byte) (bool, error) {
 			return yield(key[1:], value), nil

@@ -68,7 +68,8 @@ func (s *Store) has(key []byte) (bool, error) {
 // Evidence returns the rollup with the given id and its evidence of a rung, of the highest that
 // is kept when that is 0; ok says whether it is there. That of an own co-signed window is made
 // from its acks, its client list and its proof. Error: ErrCorrupt when it can not.
-func (s *Store) Evidence(id rollup.Hash, rung rollup.Rung) (header, evidence []byte, ok bool, err error) {
+func (s *Store) Evidence(id rollup.Hash,
+	rung rollup.Rung) (header, evidence []byte, ok bool, err error) {
 	if own, err := s.has(idKey(keyArchive, id)); own || err != nil {
 		if err != nil {
 			return nil, nil, false, err
@@ -131,7 +132,8 @@ func (s *Store) Lock(k rollup.WindowKey, id rollup.Hash) (prior rollup.Hash, ok 
 	if err != nil || bound {
 		return prior, bound && prior == id, err
 	}
-	err = s.commit(func(b *pebble.Batch) error { return b.Set(windowKey(keyLock, k), id[:], nil) }, pebble.Sync)
+	err = s.commit(func(b *pebble.Batch) error { return b.Set(windowKey(keyLock, k), id[:], nil) },
+		pebble.Sync)
 	if err != nil {
 		return prior, false, err
 	}

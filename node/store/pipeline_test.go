@@ -17,7 +17,8 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// crashing is a file system that can be looked at, as a crash would leave it, just before any of its syncs.
+// crashing is a file system that can be looked at, as a crash would leave it, just before any of
+// its syncs.
 type crashing struct {
 	vfs.FS
 	sync func()
@@ -65,7 +66,8 @@ type life struct {
 }
 
 // answer has clients take their time, and sometimes too long.
-func (l *life) answer(ctx context.Context, _ *pipeline.Offer, answers []pipeline.Cosignature) []pipeline.Cosignature {
+func (l *life) answer(ctx context.Context, _ *pipeline.Offer,
+	answers []pipeline.Cosignature) []pipeline.Cosignature {
 	l.mu.Lock()
 	wait := time.Duration(l.delays.IntN(2500)) * time.Millisecond
 	l.mu.Unlock()
@@ -77,8 +79,9 @@ func (l *life) answer(ctx context.Context, _ *pipeline.Offer, answers []pipeline
 	}
 }
 
-// TestPipelineCrash crashes a node at random syncs of its store, over and over, each time going on from what the disk
-// shows: every ack that was accepted ends up in one rollup, and what was ordered is never made otherwise.
+// TestPipelineCrash crashes a node at random syncs of its store, over and over, each time going on
+// from what the disk shows: every ack that was accepted ends up in one rollup, and what was ordered
+// is never made otherwise.
 func TestPipelineCrash(t *testing.T) {
 	chains, crashes := 8, 8
 	if testing.Short() {
@@ -98,7 +101,8 @@ func TestPipelineCrash(t *testing.T) {
 			defer blocks.Wait()
 			defer cancel()
 			l := &life{t: t, net: net, members: &pipelinetest.Committee{Network: net},
-				rng: rand.New(rand.NewPCG(seed, uint64(chain))), delays: rand.New(rand.NewPCG(seed, uint64(chain))), accepted: map[message]bool{}}
+				rng:    rand.New(rand.NewPCG(seed, uint64(chain))),
+				delays: rand.New(rand.NewPCG(seed, uint64(chain))), accepted: map[message]bool{}}
 			disk := vfs.NewCrashableMem()
 			for crash := range crashes {
 				disk = l.live(disk, uint32(crash))
@@ -108,8 +112,9 @@ func TestPipelineCrash(t *testing.T) {
 	}
 }
 
-// live runs a node on the disk for a while and returns the disk after a crash at one of its syncs. The acks that were
-// answered after the crash are forgotten: the node that answered them is another history.
+// live runs a node on the disk for a while and returns the disk after a crash at one of its syncs.
+// The acks that were answered after the crash are forgotten: the node that answered them is another
+// history.
 func (l *life) live(disk *vfs.MemFS, run uint32) *vfs.MemFS {
 	at := l.rng.IntN(12)
 	rng := rand.New(rand.NewPCG(l.rng.Uint64(), 0)) // of the crash
@@ -120,7 +125,8 @@ func (l *life) live(disk *vfs.MemFS, run uint32) *vfs.MemFS {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if syncs++; syncs-1 == at {
-			after = disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: []int{0, 30, 100}[rng.IntN(3)], RNG: rng})
+			after = disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: []int{0, 30, 100}[rng.IntN(3)],
+				RNG: rng})
 			close(crashed)
 		}
 	}}
@@ -133,7 +139,9 @@ func (l *life) live(disk *vfs.MemFS, run uint32) *vfs.MemFS {
 		}
 	}
 	l.net.Refuse = func([]byte) error { return alive() }
-	l.members.Before = func(context.Context, uint32, []byte) ([48]byte, error) { return [48]byte{}, alive() }
+	l.members.Before = func(context.Context, uint32, []byte) ([48]byte, error) {
+		return [48]byte{}, alive()
+	}
 	s, p := l.start(fs)
 	source, cosigning := p.Open("client"), p.OpenSession("co-signing client", 1)
 	for round := range uint32(30) {
@@ -141,7 +149,8 @@ func (l *life) live(disk *vfs.MemFS, run uint32) *vfs.MemFS {
 		var frames []byte
 		var sent []message
 		for client := range uint32(4) {
-			a := l.net.Ack(rollup.WindowKey{Epoch: open.Epoch, Window: open.Window}, client, 0, run<<16|round, 7)
+			a := l.net.Ack(rollup.WindowKey{Epoch: open.Epoch, Window: open.Window}, client, 0,
+				run<<16|round, 7)
 			frames = a.Append(frames)
 			var m message
 			a.Message(&m)
@@ -259,7 +268,8 @@ func (l *life) settle(disk *vfs.MemFS) {
 	if unordered, err := s.Unordered(); err != nil || len(unordered) != 0 {
 		l.t.Error(unordered, err)
 	}
-	l.t.Logf("%d acks accepted, %d rolled up in %d windows, %d of them co-signed", len(l.accepted), len(count), len(l.net.Ordered()), l.cosigned)
+	l.t.Logf("%d acks accepted, %d rolled up in %d windows, %d of them co-signed", len(l.accepted),
+		len(count), len(l.net.Ordered()), l.cosigned)
 	if err := s.Close(); err != nil {
 		l.t.Error(err)
 	}

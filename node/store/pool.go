@@ -249,5 +249,6 @@ func (s *Store) hash(key []byte) (rollup.Hash, error) {
 
 // MarkOrdered removes a window from Unordered. A crash may undo it.
 func (s *Store) MarkOrdered(k rollup.WindowKey) error {
-	return s.commit(func(b *pebble.Batch) error { return b.Delete(windowKey(keyUnordered, k), nil) }, pebble.NoSync)
+	return s.commit(func(b *pebble.Batch) error { return b.Delete(windowKey(keyUnordered, k), nil) },
+		pebble.NoSync)
 }

@@ -13,7 +13,8 @@ type Usage struct {
 	Total uint64 // size of its file system
 }
 
-// Usage measures disk usage. It takes Pebble's lock for a moment: for a probe every few seconds, not for every ack.
+// Usage measures disk usage. It takes Pebble's lock for a moment: for a probe every few seconds,
+// not for every ack.
 func (s *Store) Usage() (Usage, error) {
 	if !s.enter() {
 		return Usage{}, ErrClosed

@@ -12,7 +12,8 @@ import (
 // proof is evidence of rung 3 without acks, by its beginning.
 func proof(tag byte) []byte { return []byte{0, 0, 0, 0, byte(rollup.RungProof), tag} }
 
-// TestProofs keeps a proof beside what is there: of an own window without acks, of another node's as it came.
+// TestProofs keeps a proof beside what is there: of an own window without acks, of another node's
+// as it came.
 func TestProofs(t *testing.T) {
 	s := open(t, vfs.NewMem())
 	k := key(0, 3, 1)
@@ -35,17 +36,20 @@ func TestProofs(t *testing.T) {
 		if !bytes.Equal(got.Proof, proof(2)) {
 			t.Errorf("kept %x", got.Proof)
 		}
-		for rung, want := range map[rollup.Rung][]byte{0: proven, rollup.RungProof: proven, rollup.RungStatements: statements, rollup.RungAcks: nil} {
+		for rung, want := range map[rollup.Rung][]byte{0: proven, rollup.RungProof: proven,
+			rollup.RungStatements: statements, rollup.RungAcks: nil} {
 			header, evidence, there, err := s.Evidence(id, rung)
 			ok(t, err)
-			if there != (want != nil) || there && (!bytes.Equal(header, encoded) || !bytes.Equal(evidence, want)) {
+			if there != (want != nil) || there && (!bytes.Equal(header, encoded) ||
+				!bytes.Equal(evidence, want)) {
 				t.Errorf("rung %d: %v, %d bytes", rung, there, len(evidence))
 			}
 			if has, err := s.HasEvidence(id, rung); err != nil || has != there && rung != rollup.RungAcks {
 				t.Errorf("rung %d: %v, %v", rung, has, err)
 			}
 		}
-		if w, err := s.Window(k); err != nil || !bytes.Equal(w.Evidence, proven) || !bytes.Equal(w.Acks, kept.Acks) {
+		if w, err := s.Window(k); err != nil || !bytes.Equal(w.Evidence, proven) ||
+			!bytes.Equal(w.Acks, kept.Acks) {
 			t.Errorf("%+v, %v", w, err)
 		}
 		if rung, err := s.Rung(id); rung != rollup.RungProof || err != nil {
@@ -71,7 +75,8 @@ func TestProofs(t *testing.T) {
 		for rung, want := range map[rollup.Rung][]byte{0: proven, 3: proven, 2: statements, 1: nil} {
 			_, evidence, there, err := member.Evidence(id, rung)
 			ok(t, err)
-			if expected := want != nil && (rung != 2 || i > 0); there != expected || there && !bytes.Equal(evidence, want) {
+			if expected := want != nil && (rung != 2 || i > 0); there != expected || there &&
+				!bytes.Equal(evidence, want) {
 				t.Errorf("after %d: rung %d: %v, %d bytes", i, rung, there, len(evidence))
 			}
 		}

@@ -34,7 +34,7 @@ var (
 	ErrNotFound = rollup.ErrNotFound                      // no such entry
 	ErrClosed   = errors.New("store: closed")             // after Close
 	ErrFailed   = errors.New("store: a write failed")     // the outcome is unknown; reopen the store
-	ErrDiskFull = errors.New("store: the disk is full")   // joined to ErrFailed when that was the reason
+	ErrDiskFull = errors.New("store: the disk is full")   // joined to ErrFailed
 	ErrFormat   = errors.New("store: unknown format")     // a store of another version
 	ErrPruned   = errors.New("store: epoch is pruned")    // below the retention watermark
 	ErrCorrupt  = errors.New("store: malformed contents") // an entry is not what the store writes
@@ -43,17 +43,18 @@ var (
 // The first byte of a key says what it is. Window stands for epoch, node, window; numbers in keys
 // are big-endian, so that order is numeric and an epoch is one range.
 const (
-	keyFormat      = 'v' // → FormatVersion u32
-	keyWatermark   = 'q' // → first epoch that is not pruned, u32
-	keyPool        = 'a' // window, index of the first ack u32 → frames, 128 bytes each
-	keyOwn         = 'w' // window → id of this node's rollup
-	keyUnordered   = 'u' // window → nothing: sealed by this node, not yet ordered
-	keyHeader      = 'h' // id → header
-	keyEvidence    = 'e' // id → evidence, unless it is made from the two below
-	keyArchive     = 'b' // id of an own co-signed rollup → all acks of its window
-	keyClients     = 't' // id of an own co-signed rollup → client list
-	keyProof       = 'p' // id → evidence of rung 3; of an own rollup, without its acks
-	keyUnheld      = 'n' // window → nothing: co-signed, sealed by this node, not known to be held by another
+	keyFormat    = 'v' // → FormatVersion u32
+	keyWatermark = 'q' // → first epoch that is not pruned, u32
+	keyPool      = 'a' // window, index of the first ack u32 → frames, 128 bytes each
+	keyOwn       = 'w' // window → id of this node's rollup
+	keyUnordered = 'u' // window → nothing: sealed by this node, not yet ordered
+	keyHeader    = 'h' // id → header
+	keyEvidence  = 'e' // id → evidence, unless it is made from the two below
+	keyArchive   = 'b' // id of an own co-signed rollup → all acks of its window
+	keyClients   = 't' // id of an own co-signed rollup → client list
+	keyProof     = 'p' // id → evidence of rung 3; of an own rollup, without its acks
+	// window → nothing: co-signed, sealed by this node, not known to be held by another
+	keyUnheld      = 'n'
 	keyHolder      = 'o' // window → node that holds the statements of this node's rollup, u32
 	keyByWindow    = 'x' // window, id → nothing: what keyHeader and the evidence are there for
 	keyLock        = 'l' // window → id that this member signed
@@ -123,7 +124,8 @@ func Open(dir string, o Options) (*Store, error) {
 		FormatMajorVersion:          pebble.FormatNewest,
 	}
 	// Hashes and signatures do not compress.
-	options.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionNone })
+	options.ApplyCompressionSettings(
+		func() pebble.DBCompressionSettings { return pebble.DBCompressionNone })
 	if err := s.fs.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("store: %w", diskFull(err))
 	}
@@ -157,7 +159,8 @@ func (s *Store) checkFormat() error {
 	case err != nil:
 		return err
 	case len(v) != 4 || binary.BigEndian.Uint32(v) != FormatVersion:
-		return fmt.Errorf("%w: %s holds version %x, this program knows %d", ErrFormat, s.dir, v, FormatVersion)
+		return fmt.Errorf("%w: %s holds version %x, this program knows %d", ErrFormat, s.dir, v,
+			FormatVersion)
 	}
 	w, err := s.get([]byte{keyWatermark})
 	if err == nil && len(w) == 4 {
@@ -296,7 +299,9 @@ func (l pebbleLog) Infof(format string, args ...any) {
 	}
 }
 
-func (l pebbleLog) Errorf(format string, args ...any) { l.s.log.Error(fmt.Sprintf(format, args...)) }
+func (l pebbleLog) Errorf(format string, args ...any) {
+	l.s.log.Error(fmt.Sprintf(format, args...))
+}
 
 func (l pebbleLog) Fatalf(format string, args ...any) {
 	for _, arg := range args {
@@ -320,7 +325,8 @@ func parseWindowKey(key []byte) (rollup.WindowKey, error) {
 		return rollup.WindowKey{}, fmt.Errorf("%w: key %x", ErrCorrupt, key)
 	}
 	be := binary.BigEndian
-	return rollup.WindowKey{Epoch: be.Uint32(key[1:]), Node: be.Uint32(key[5:]), Window: be.Uint32(key[9:])}, nil
+	return rollup.WindowKey{Epoch: be.Uint32(key[1:]), Node: be.Uint32(key[5:]),
+		Window: be.Uint32(key[9:])}, nil
 }
 
 func idKey(kind byte, id rollup.Hash) []byte {

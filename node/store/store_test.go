@@ -84,12 +84,15 @@ func putSealed(s *Store, k rollup.WindowKey, root byte) error {
 	return s.PutSealed(rollup.NewArchive(h, oneAck(root), nil, nil))
 }
 
-// cosigned is a window of three clients, of whom two have co-signed. No signature is one, which the store does not mind.
-func cosigned(t testing.TB, k rollup.WindowKey) (h *rollup.Header, kept *rollup.Archive, evidence []byte) {
+// cosigned is a window of three clients, of whom two have co-signed. No signature is one, which the
+// store does not mind.
+func cosigned(t testing.TB,
+	k rollup.WindowKey) (h *rollup.Header, kept *rollup.Archive, evidence []byte) {
 	t.Helper()
 	var frames []byte
 	for i := range uint32(9) {
-		a := rollup.Ack{Network: rollup.NetworkID("store"), Epoch: k.Epoch, Window: k.Window, Node: k.Node, Client: i % 3, Seq: i, Units: 5}
+		a := rollup.Ack{Network: rollup.NetworkID("store"), Epoch: k.Epoch, Window: k.Window,
+			Node: k.Node, Client: i % 3, Seq: i, Units: 5}
 		frames = a.Append(frames)
 	}
 	var sealer rollup.Sealer
@@ -139,7 +142,8 @@ func TestPool(t *testing.T) {
 	a, b, c := key(0, 1, 255), key(0, 1, 256), key(1, 0, 7)
 	next(t, s, 0, 1, 0)
 	ok(t, s.AppendAcks([]rollup.Run{run(b, 2, 0, 300), run(a, 1, 0, 1), run(c, 3, 0, 5)}))
-	for first := 1; first < 600; first += 100 { // the order of runs is that of numbers, not of their decimal digits
+	// The order of runs is that of numbers, not of their decimal digits.
+	for first := 1; first < 600; first += 100 {
 		ok(t, s.AppendAcks([]rollup.Run{run(a, 1, first, 100)}))
 	}
 	ok(t, s.AppendAcks([]rollup.Run{run(b, 2, 300, 2)}))
@@ -162,10 +166,12 @@ func TestPool(t *testing.T) {
 	}
 	stop := errors.New("stop")
 	is(t, s.ReadPool(a, func([]byte) error { return stop }), stop)
-	if err := s.AppendAcks([]rollup.Run{run(key(0, 1, 300), 1, 0, 1), {Key: a, First: 601, Frames: make([]byte, 100)}}); err == nil {
+	if err := s.AppendAcks([]rollup.Run{run(key(0, 1, 300), 1, 0, 1),
+		{Key: a, First: 601, Frames: make([]byte, 100)}}); err == nil {
 		t.Error("a part of an ack was stored")
 	}
-	if err := s.AppendAcks([]rollup.Run{run(key(0, 1, 300), 1, 0, 1), {Key: a, First: 601}}); err == nil {
+	if err := s.AppendAcks([]rollup.Run{run(key(0, 1, 300), 1, 0, 1),
+		{Key: a, First: 601}}); err == nil {
 		t.Error("a run without acks was stored")
 	}
 	ok(t, s.Err()) // a caller's mistake is not the disk's
@@ -195,7 +201,8 @@ func TestSealed(t *testing.T) {
 		windows(t, list, err, b)
 		kept, err := s.Sealed(b)
 		ok(t, err)
-		if !bytes.Equal(kept.Header.Append(nil), h.Append(nil)) || !bytes.Equal(kept.Acks, oneAck(7)) || kept.Stated() {
+		if !bytes.Equal(kept.Header.Append(nil), h.Append(nil)) || !bytes.Equal(kept.Acks, oneAck(7)) ||
+			kept.Stated() {
 			t.Error("not the rollup that was sealed")
 		}
 		if has, err := s.HasEvidence(id, 0); err != nil || !has {
@@ -235,7 +242,8 @@ func TestSealedCosigned(t *testing.T) {
 		}
 		w, err := s.Window(k)
 		ok(t, err)
-		if !bytes.Equal(w.Header, h.Append(nil)) || !bytes.Equal(w.Evidence, evidence) || !bytes.Equal(w.Acks, kept.Acks) {
+		if !bytes.Equal(w.Header, h.Append(nil)) || !bytes.Equal(w.Evidence, evidence) ||
+			!bytes.Equal(w.Acks, kept.Acks) {
 			t.Error("not the window")
 		}
 		next(t, s, 0, 3, 2)
@@ -243,7 +251,8 @@ func TestSealedCosigned(t *testing.T) {
 	}
 	member := open(t, vfs.NewMem()) // another node knows the evidence alone
 	ok(t, member.PutEvidence(h.ID(), h.Append(nil), evidence))
-	if _, ev, has, err := member.Evidence(h.ID(), 0); err != nil || !has || !bytes.Equal(ev, evidence) {
+	if _, ev, has, err := member.Evidence(h.ID(), 0); err != nil || !has ||
+		!bytes.Equal(ev, evidence) {
 		t.Error("a member does not keep the evidence", err)
 	}
 
@@ -306,7 +315,8 @@ func TestHistory(t *testing.T) {
 	}
 }
 
-// TestWindow: of several rollups of a window the certified one counts, then the node's own, then the one that was signed.
+// TestWindow: of several rollups of a window the certified one counts, then the node's own, then
+// the one that was signed.
 func TestWindow(t *testing.T) {
 	s := open(t, vfs.NewMem())
 	k := key(2, 1, 3)
@@ -315,7 +325,8 @@ func TestWindow(t *testing.T) {
 		w, err := s.Window(k)
 		ok(t, err)
 		h, id := header(k, root)
-		if w.ID != id || !bytes.Equal(w.Header, h.Append(nil)) || !bytes.Equal(w.Evidence, oneAck(root)) || (w.Certificate != nil) != certified {
+		if w.ID != id || !bytes.Equal(w.Header, h.Append(nil)) ||
+			!bytes.Equal(w.Evidence, oneAck(root)) || (w.Certificate != nil) != certified {
 			t.Errorf("%+v, want rollup %d", w, root)
 		}
 	}
@@ -354,7 +365,8 @@ func TestEvidence(t *testing.T) {
 	}
 	s = reopen(t, s)
 	header, evidence, there, err := s.Evidence(id, 0)
-	if err != nil || !there || !bytes.Equal(header, h.Append(nil)) || !bytes.Equal(evidence, oneAck(9)) {
+	if err != nil || !there || !bytes.Equal(header, h.Append(nil)) ||
+		!bytes.Equal(evidence, oneAck(9)) {
 		t.Error(there, err)
 	}
 }
@@ -487,9 +499,11 @@ func TestLedger(t *testing.T) {
 		}
 	}
 	load(0, rollup.Hash{}, map[string]string{})
-	ok(t, s.CommitLedger(1, rollup.Hash{1}, []ledger.Record{{Key: []byte("b"), Value: []byte("1")}, {Key: []byte("a"), Value: []byte{}}}))
+	ok(t, s.CommitLedger(1, rollup.Hash{1}, []ledger.Record{{Key: []byte("b"), Value: []byte("1")},
+		{Key: []byte("a"), Value: []byte{}}}))
 	load(1, rollup.Hash{1}, map[string]string{"a": "", "b": "1"})
-	ok(t, s.CommitLedger(2, rollup.Hash{2}, []ledger.Record{{Key: []byte("b")}, {Key: []byte("\xff\xff"), Value: []byte("2")}, {Key: []byte("a"), Value: []byte("3")}}))
+	ok(t, s.CommitLedger(2, rollup.Hash{2}, []ledger.Record{{Key: []byte("b")},
+		{Key: []byte("\xff\xff"), Value: []byte("2")}, {Key: []byte("a"), Value: []byte("3")}}))
 	for range 2 {
 		load(2, rollup.Hash{2}, map[string]string{"a": "3", "\xff\xff": "2"})
 		s = reopen(t, s)
@@ -526,28 +540,55 @@ func TestCorrupt(t *testing.T) {
 		key, value []byte
 		read       func(s *Store) error
 	}{
-		{"pool window", []byte{keyPool, 0, 1}, nil, func(s *Store) error { _, err := s.PoolWindows(); return err }},
+		{"pool window", []byte{keyPool, 0, 1}, nil, func(s *Store) error {
+			_, err := s.PoolWindows()
+			return err
+		}},
 		{"pool key", append(windowKey(keyPool, k), 0, 0), frames(0, 0, 1), readPool},
 		{"pool frames", append(windowKey(keyPool, k), 0, 0, 0, 0), make([]byte, 127), readPool},
 		{"pool gap", append(windowKey(keyPool, k), 0, 0, 0, 1), frames(0, 0, 1), readPool},
-		{"pool overlap", append(windowKey(keyPool, key(0, 1, 9)), 0, 0, 0, 1), frames(0, 0, 1), func(s *Store) error {
-			return errors.Join(s.AppendAcks([]rollup.Run{run(key(0, 1, 9), 0, 0, 2)}), s.ReadPool(key(0, 1, 9), func([]byte) error { return nil }))
+		{"pool overlap", append(windowKey(keyPool, key(0, 1, 9)), 0, 0, 0, 1), frames(0, 0, 1),
+			func(s *Store) error {
+				return errors.Join(s.AppendAcks([]rollup.Run{run(key(0, 1, 9), 0, 0, 2)}),
+					s.ReadPool(key(0, 1, 9), func([]byte) error { return nil }))
+			}},
+		{"next window", []byte{keyOwn, 0, 0, 0, 1, 0, 0, 0, 0, 1}, nil,
+			func(s *Store) error { _, err := s.NextWindow(0, 1); return err }},
+		{"own id", windowKey(keyOwn, k), id[1:], func(s *Store) error {
+			_, err := s.Sealed(k)
+			return err
 		}},
-		{"next window", []byte{keyOwn, 0, 0, 0, 1, 0, 0, 0, 0, 1}, nil, func(s *Store) error { _, err := s.NextWindow(0, 1); return err }},
-		{"own id", windowKey(keyOwn, k), id[1:], func(s *Store) error { _, err := s.Sealed(k); return err }},
-		{"own evidence", windowKey(keyOwn, k), id[:], func(s *Store) error { _, err := s.Sealed(k); return err }},
-		{"clients", idKey(keyClients, cosignedID), []byte{1}, func(s *Store) error { _, _, _, err := s.Evidence(cosignedID, 0); return err }},
-		{"archive", idKey(keyArchive, cosignedID), []byte{1}, func(s *Store) error { _, _, _, err := s.Evidence(cosignedID, 2); return err }},
-		{"holder", windowKey(keyHolder, k), []byte{1}, func(s *Store) error { _, err := s.Holder(k); return err }},
+		{"own evidence", windowKey(keyOwn, k), id[:],
+			func(s *Store) error { _, err := s.Sealed(k); return err }},
+		{"clients", idKey(keyClients, cosignedID), []byte{1},
+			func(s *Store) error { _, _, _, err := s.Evidence(cosignedID, 0); return err }},
+		{"archive", idKey(keyArchive, cosignedID), []byte{1},
+			func(s *Store) error { _, _, _, err := s.Evidence(cosignedID, 2); return err }},
+		{"holder", windowKey(keyHolder, k), []byte{1},
+			func(s *Store) error { _, err := s.Holder(k); return err }},
 		{"unheld", []byte{keyUnheld, 1}, nil, func(s *Store) error { _, err := s.Unheld(); return err }},
-		{"unordered", []byte{keyUnordered, 1}, nil, func(s *Store) error { _, err := s.Unordered(); return err }},
-		{"lock", windowKey(keyLock, k), id[:31], func(s *Store) error { _, _, err := s.Locked(k); return err }},
-		{"lock, locking", windowKey(keyLock, k), id[:31], func(s *Store) error { _, _, err := s.Lock(k, id); return err }},
-		{"certificate", windowKey(keyCertificate, k), []byte("certificate"), func(s *Store) error { _, err := s.Window(k); return err }},
-		{"recent", []byte{keyCertificate, 1}, nil, func(s *Store) error { _, err := s.Recent(1); return err }},
-		{"settlement", []byte{keySettlement, 1}, nil, func(s *Store) error { _, err := s.Settlements(1); return err }},
-		{"ledger", []byte{keyLedger}, []byte("short"), func(s *Store) error { _, _, _, err := s.LoadLedger(); return err }},
-		{"by window", append(windowKey(keyByWindow, k), 1), nil, func(s *Store) error { _, err := s.Prune(5); return err }},
+		{"unordered", []byte{keyUnordered, 1}, nil, func(s *Store) error {
+			_, err := s.Unordered()
+			return err
+		}},
+		{"lock", windowKey(keyLock, k), id[:31], func(s *Store) error {
+			_, _, err := s.Locked(k)
+			return err
+		}},
+		{"lock, locking", windowKey(keyLock, k), id[:31],
+			func(s *Store) error { _, _, err := s.Lock(k, id); return err }},
+		{"certificate", windowKey(keyCertificate, k), []byte("certificate"),
+			func(s *Store) error { _, err := s.Window(k); return err }},
+		{"recent", []byte{keyCertificate, 1}, nil, func(s *Store) error {
+			_, err := s.Recent(1)
+			return err
+		}},
+		{"settlement", []byte{keySettlement, 1}, nil,
+			func(s *Store) error { _, err := s.Settlements(1); return err }},
+		{"ledger", []byte{keyLedger}, []byte("short"),
+			func(s *Store) error { _, _, _, err := s.LoadLedger(); return err }},
+		{"by window", append(windowKey(keyByWindow, k), 1), nil,
+			func(s *Store) error { _, err := s.Prune(5); return err }},
 		{"watermark", []byte{keyWatermark}, []byte{1}, func(s *Store) error {
 			ok(t, s.Close())
 			_, err := Open("store", Options{FS: s.fs})
@@ -586,7 +627,8 @@ func TestFormat(t *testing.T) {
 
 func TestKeys(t *testing.T) {
 	for _, c := range []struct{ prefix, want []byte }{
-		{[]byte{1}, []byte{2}}, {[]byte{1, 255}, []byte{2}}, {[]byte{1, 2, 255, 255}, []byte{1, 3}}, {[]byte{255, 255}, nil},
+		{[]byte{1}, []byte{2}}, {[]byte{1, 255}, []byte{2}}, {[]byte{1, 2, 255, 255}, []byte{1, 3}},
+		{[]byte{255, 255}, nil},
 	} {
 		prefix := bytes.Clone(c.prefix)
 		if got := after(prefix); !bytes.Equal(got, c.want) || !bytes.Equal(prefix, c.prefix) {
@@ -624,7 +666,8 @@ func TestUsage(t *testing.T) {
 	}
 	if real, err := Open(t.TempDir(), Options{}); err != nil { // on a real file system
 		t.Error(err)
-	} else if u, err := real.Usage(); err != nil || u.Free == 0 || u.Total < u.Free || real.Close() != nil {
+	} else if u, err := real.Usage(); err != nil || u.Free == 0 || u.Total < u.Free ||
+		real.Close() != nil {
 		t.Errorf("%+v, %v", u, err)
 	}
 }

@@ -35,10 +35,13 @@ type Check struct {
 // restarted when a fatal one is not.
 func Checks(s *Snapshot) []Check {
 	checks := []Check{
-		{Name: "store", OK: s.Store.Failure == "", Detail: orText(s.Store.Failure, "taking writes"), Fatal: true},
-		{Name: "consensus", OK: s.Chain.Failure == "", Detail: orText(s.Chain.Failure, "running"), Fatal: true},
+		{Name: "store", OK: s.Store.Failure == "", Detail: orText(s.Store.Failure, "taking writes"),
+			Fatal: true},
+		{Name: "consensus", OK: s.Chain.Failure == "", Detail: orText(s.Chain.Failure, "running"),
+			Fatal: true},
 		{Name: "disk", OK: s.Store.Free >= s.Store.MinFree,
-			Detail: fmt.Sprintf("%s free, at least %s wanted", text.Bytes(s.Store.Free), text.Bytes(s.Store.MinFree))},
+			Detail: fmt.Sprintf("%s free, at least %s wanted", text.Bytes(s.Store.Free),
+				text.Bytes(s.Store.MinFree))},
 	}
 
 	oldest, stage := 0.0, ""
@@ -49,7 +52,8 @@ func Checks(s *Snapshot) []Check {
 	}
 	queue := Check{Name: "queue", OK: seconds(oldest) <= MaxQueueAge, Detail: "nothing is waiting"}
 	if stage != "" {
-		queue.Detail = fmt.Sprintf("oldest ack waits for %v in %s, at most %v", seconds(oldest), stage, MaxQueueAge)
+		queue.Detail = fmt.Sprintf("oldest ack waits for %v in %s, at most %v", seconds(oldest), stage,
+			MaxQueueAge)
 	}
 	checks = append(checks, queue)
 
@@ -57,7 +61,8 @@ func Checks(s *Snapshot) []Check {
 	if !s.Chain.Executed.IsZero() {
 		age := s.Taken.Sub(s.Chain.Executed)
 		blocks.OK = age <= MaxBlockAge
-		blocks.Detail = fmt.Sprintf("block %d is %v old, at most %v", s.Chain.Height, age.Round(time.Millisecond), MaxBlockAge)
+		blocks.Detail = fmt.Sprintf("block %d is %v old, at most %v", s.Chain.Height,
+			age.Round(time.Millisecond), MaxBlockAge)
 	}
 	checks = append(checks, blocks)
 
@@ -94,7 +99,8 @@ func proofCheck(p *Proving) Check {
 		}
 	}
 	if len(missing) > 0 {
-		detail = strings.TrimPrefix(detail+"; no key for "+strings.Join(missing, ", ")+" statements, which the genesis file names", "; ")
+		detail = strings.TrimPrefix(detail+"; no key for "+strings.Join(missing,
+			", ")+" statements, which the genesis file names", "; ")
 	}
 	return Check{Name: "proofs", OK: true, Warning: warning, Detail: detail}
 }
@@ -118,7 +124,8 @@ func stuckCheck(s *Snapshot) Check {
 	if n == 0 {
 		return Check{Name: "stuck", OK: true, Detail: "every accepted ack is on its way or ordered"}
 	}
-	detail := fmt.Sprintf("%d windows will not be ordered, their acks were accepted and are not paid: %s",
+	detail := fmt.Sprintf(
+		"%d windows will not be ordered, their acks were accepted and are not paid: %s",
 		n, strings.Join(text, "; "))
 	if n == 1 {
 		detail = strings.Replace(detail, "1 windows will", "1 window will", 1)

@@ -41,7 +41,8 @@ func BuildInfo() Build {
 	if !ok {
 		return Build{Version: cmp.Or(version, "devel"), Go: runtime.Version()}
 	}
-	b := Build{Version: cmp.Or(version, strings.Trim(info.Main.Version, "()"), "devel"), Go: info.GoVersion}
+	b := Build{Version: cmp.Or(version, strings.Trim(info.Main.Version, "()"), "devel"),
+		Go: info.GoVersion}
 	changed := ""
 	for _, s := range info.Settings {
 		switch {

@@ -32,25 +32,30 @@ func one(name, help string, kind prometheus.ValueType, value func(*Snapshot) flo
 		func(s *Snapshot, emit func(float64, ...string)) { emit(value(s)) }}
 }
 
-func many(name, help string, kind prometheus.ValueType, labels []string, read func(*Snapshot, func(float64, ...string))) metric {
+func many(name, help string, kind prometheus.ValueType, labels []string,
+	read func(*Snapshot, func(float64, ...string))) metric {
 	return metric{prometheus.NewDesc("waybill_"+name, help, labels, nil), kind, read}
 }
 
-func stageMetric(name, help string, kind prometheus.ValueType, value func(*status.Stage) float64) metric {
-	return many("stage_"+name, help, kind, []string{"stage"}, func(s *Snapshot, emit func(float64, ...string)) {
-		for _, stage := range s.Stages() {
-			emit(value(&stage), stage.Name)
-		}
-	})
+func stageMetric(name, help string, kind prometheus.ValueType,
+	value func(*status.Stage) float64) metric {
+	return many("stage_"+name, help, kind, []string{"stage"},
+		func(s *Snapshot, emit func(float64, ...string)) {
+			for _, stage := range s.Stages() {
+				emit(value(&stage), stage.Name)
+			}
+		})
 }
 
-func memberMetric(name, help string, kind prometheus.ValueType, value func(*Snapshot, *Member) float64) metric {
-	return many("member_"+name, help, kind, []string{"node"}, func(s *Snapshot, emit func(float64, ...string)) {
-		for i := range s.Committee {
-			m := &s.Committee[i]
-			emit(value(s, m), strconv.FormatUint(uint64(m.Node), 10))
-		}
-	})
+func memberMetric(name, help string, kind prometheus.ValueType,
+	value func(*Snapshot, *Member) float64) metric {
+	return many("member_"+name, help, kind, []string{"node"},
+		func(s *Snapshot, emit func(float64, ...string)) {
+			for i := range s.Committee {
+				m := &s.Committee[i]
+				emit(value(s, m), strconv.FormatUint(uint64(m.Node), 10))
+			}
+		})
 }
 
 func countMetric(name, help string, kind prometheus.ValueType, label string,
@@ -80,7 +85,8 @@ var metrics = []metric{
 				emit(1, k.Name, k.Implementation)
 			}
 		}),
-	many("kernel_fell_back", "Whether a faster implementation failed its self-test.", gauge, []string{"kernel"},
+	many("kernel_fell_back", "Whether a faster implementation failed its self-test.", gauge,
+		[]string{"kernel"},
 		func(s *Snapshot, emit func(float64, ...string)) {
 			for _, k := range s.Kernels {
 				emit(truth(k.FellBack), k.Name)
@@ -130,7 +136,8 @@ var metrics = []metric{
 	one("quarantined_clients", "Clients that are verified apart.", gauge,
 		func(s *Snapshot) float64 { return float64(s.Pipeline.Quarantine.Total) }),
 
-	countMetric("windows", "Windows of this node by state; of ordered ones the last 32.", gauge, "state",
+	countMetric("windows", "Windows of this node by state; of ordered ones the last 32.", gauge,
+		"state",
 		func(s *Snapshot) []status.Count { return s.States() }),
 	countMetric("windows_stuck_total", "Windows that were accepted and will not be paid.", counter,
 		"reason", func(s *Snapshot) []status.Count { return s.Certify.Stuck }),
@@ -159,9 +166,11 @@ var metrics = []metric{
 		func(s *Snapshot) float64 { return float64(s.Cosign.Late) }),
 	one("cosign_garbage_total", "Sessions barred for an answer that was none.", counter,
 		func(s *Snapshot) float64 { return float64(s.Cosign.Garbage) }),
-	countMetric("cosign_refusals_total", "Clients that refused an offer, by reason.", counter, "reason",
+	countMetric("cosign_refusals_total", "Clients that refused an offer, by reason.", counter,
+		"reason",
 		func(s *Snapshot) []status.Count { return s.Cosign.Refusals }),
-	many("proof_key", "Whether the node has a verifying key that the genesis file names.", gauge, []string{"statements"},
+	many("proof_key", "Whether the node has a verifying key that the genesis file names.", gauge,
+		[]string{"statements"},
 		func(s *Snapshot, emit func(float64, ...string)) {
 			for _, k := range s.Proving.Keys {
 				emit(truth(k.Found), strconv.Itoa(k.Statements))
@@ -230,7 +239,8 @@ var metrics = []metric{
 			}
 			return s.Taken.Sub(s.Chain.Executed).Seconds()
 		}),
-	countMetric("transactions_total", "Transactions offered to the chain here, by its answer.", counter,
+	countMetric("transactions_total", "Transactions offered to the chain here, by its answer.",
+		counter,
 		"code", func(s *Snapshot) []status.Count { return s.Transactions }),
 	one("chain_peers", "Connected peers of the engine.", gauge,
 		func(s *Snapshot) float64 { return float64(s.Chain.Peers) }),

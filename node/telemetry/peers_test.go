@@ -29,18 +29,22 @@ func TestPeersCheck(t *testing.T) {
 	}{
 		{"all", []committee.PeerStatus{member(1, true, 0), member(2, true, 0), member(3, true, 0)},
 			true, false, "every member"},
-		{"one away", []committee.PeerStatus{member(1, true, 0), member(2, false, time.Minute), member(3, true, 0)},
+		{"one away", []committee.PeerStatus{member(1, true, 0), member(2, false, time.Minute),
+			member(3, true, 0)},
 			true, true, "node 2 at h:1 for 1m0s (timeout)"},
-		{"two away, just now", []committee.PeerStatus{member(1, false, time.Second), member(2, false, time.Minute),
+		{"two away, just now", []committee.PeerStatus{member(1, false, time.Second),
+			member(2, false, time.Minute),
 			member(3, true, 0)}, true, true, "node 1 at h:1 for 1s (timeout); node 2"},
-		{"two away", []committee.PeerStatus{member(1, false, 6*time.Second), member(2, false, time.Minute),
+		{"two away", []committee.PeerStatus{member(1, false, 6*time.Second),
+			member(2, false, time.Minute),
 			member(3, true, 0)}, false, true, "too few members"},
 		{"another node with a member's number", []committee.PeerStatus{{Node: 1, Connected: true}},
 			false, true, "node 1; node 2; node 3"},
 	} {
 		s := Snapshot{Taken: now, Chain: Chain{Network: c.network}}
 		for i := range uint32(4) {
-			s.Committee = append(s.Committee, Member{Member: certify.Member{Node: i}, Power: 10, Self: i == 0})
+			s.Committee = append(s.Committee, Member{Member: certify.Member{Node: i}, Power: 10,
+				Self: i == 0})
 		}
 		got := peersCheck(&s)
 		if got.OK != c.ok || got.Warning != c.warning || !strings.Contains(got.Detail, c.says) {

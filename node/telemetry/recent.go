@@ -69,5 +69,6 @@ func (h *History) Recent(at time.Time, c Counters) Recent {
 			old = s
 		}
 	}
-	return Recent{at.Sub(old.at).Seconds(), Counters{c.Accepted - old.Accepted, c.Refused - old.Refused, c.Ordered - old.Ordered, c.Blocks - old.Blocks}}
+	return Recent{at.Sub(old.at).Seconds(), Counters{c.Accepted - old.Accepted,
+		c.Refused - old.Refused, c.Ordered - old.Ordered, c.Blocks - old.Blocks}}
 }

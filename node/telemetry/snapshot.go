@@ -111,14 +111,15 @@ func (m *MemberWork) Refused() (n uint64) {
 
 // Cosign is what became of the offers to co-sign closed windows.
 type Cosign struct {
-	On       bool           `json:"on"`       // the node asks
-	Sessions int            `json:"sessions"` // client processes that can be asked now
-	Offers   uint64         `json:"offers"`   // counter: sessions asked, once per window
-	Asked    uint64         `json:"asked"`    // counter: clients asked
-	Signed   uint64         `json:"signed"`   // counter: signatures that came in time
-	Silent   uint64         `json:"silent"`   // counter: clients that did not answer in time
-	Late     uint64         `json:"late"`     // counter: answers after the end
-	Garbage  uint64         `json:"garbage"`  // counter: sessions that are asked no more for a while, for an answer that was none
+	On       bool   `json:"on"`       // the node asks
+	Sessions int    `json:"sessions"` // client processes that can be asked now
+	Offers   uint64 `json:"offers"`   // counter: sessions asked, once per window
+	Asked    uint64 `json:"asked"`    // counter: clients asked
+	Signed   uint64 `json:"signed"`   // counter: signatures that came in time
+	Silent   uint64 `json:"silent"`   // counter: clients that did not answer in time
+	Late     uint64 `json:"late"`     // counter: answers after the end
+	// counter: sessions that are asked no more for a while, for an answer that was none
+	Garbage  uint64         `json:"garbage"`
 	Refusals []status.Count `json:"refusals"` // counters: clients that refused, by cosign.Reason
 }
 
@@ -140,7 +141,8 @@ type ProofKey struct {
 
 // Prover is the child process that makes proofs.
 type Prover struct {
-	Stage      string  `json:"stage"`       // "idle" before the first proof, then the child's: loading, ready, proving, proved, failed
+	// "idle" before the first proof, then the child's: loading, ready, proving, proved, failed
+	Stage      string  `json:"stage"`
 	Starts     uint64  `json:"starts"`      // counter: children started
 	Seconds    float64 `json:"seconds"`     // counter: time spent on proofs, loading included
 	CPU        float64 `json:"cpu_seconds"` // counter: processor time of proofs
@@ -207,5 +209,6 @@ type Store struct {
 	Bytes   uint64 `json:"bytes"` // used by the store
 	Free    uint64 `json:"free"`  // free on its file system
 	MinFree uint64 `json:"min_free"`
-	Failure string `json:"failure,omitzero"` // why the store stopped taking writes; only a restart mends it
+	// why the store stopped taking writes; only a restart mends it
+	Failure string `json:"failure,omitzero"`
 }

@@ -22,13 +22,17 @@ func healthy() Snapshot {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	s := Snapshot{
 		Taken: now, Started: now.Add(-time.Hour),
-		Build:     Build{Version: "v1", Go: "go1.26"},
-		Node:      Node{Name: "a", Serving: true, Balance: 1 << 63},
-		Kernels:   []Kernel{{Name: "bls", Implementation: "avx512ifma"}, {Name: "blake3", Implementation: "avx2", FellBack: true}},
-		Pipeline:  pipeline.Stats{Answers: []status.Count{{Name: "accepted", Count: 7}, {Name: "bad_signature", Count: 2}}},
-		Cosign:    Cosign{On: true, Refusals: []status.Count{{Name: "declined", Count: 5}, {Name: "wrong_units", Count: 0}}},
-		Member:    MemberWork{Refusals: []status.Count{{Name: "bad_signature", Count: 1}}},
-		Committee: []Member{{Member: certify.Member{Node: 3, Shares: 4}, Power: 9, Self: true, Healthy: true}},
+		Build: Build{Version: "v1", Go: "go1.26"},
+		Node:  Node{Name: "a", Serving: true, Balance: 1 << 63},
+		Kernels: []Kernel{{Name: "bls", Implementation: "avx512ifma"},
+			{Name: "blake3", Implementation: "avx2", FellBack: true}},
+		Pipeline: pipeline.Stats{Answers: []status.Count{{Name: "accepted", Count: 7},
+			{Name: "bad_signature", Count: 2}}},
+		Cosign: Cosign{On: true, Refusals: []status.Count{{Name: "declined", Count: 5},
+			{Name: "wrong_units", Count: 0}}},
+		Member: MemberWork{Refusals: []status.Count{{Name: "bad_signature", Count: 1}}},
+		Committee: []Member{{Member: certify.Member{Node: 3, Shares: 4}, Power: 9, Self: true,
+			Healthy: true}},
 		Chain: Chain{Height: 10, Executed: now.Add(-time.Second), Skew: 0.2,
 			Network: []committee.PeerStatus{{Node: 2, Member: true, Connected: true}}},
 		Store: Store{Free: 10 << 30, MinFree: 1 << 30},
@@ -79,8 +83,7 @@ func TestChecks(t *testing.T) {
 		{"sync", true, func(s *Snapshot) { s.Chain.CatchingUp = true }},
 		{"clock", true, func(s *Snapshot) { s.Chain.Skew = 5.5 }},
 		{"clock", true, func(s *Snapshot) { s.Chain.Skew = -5.5 }},
-		{"serving", true, func(s *Snapshot) { s.ShuttingDown = true }},
-	} {
+		{"serving", true, func(s *Snapshot) { s.ShuttingDown = true }}} {
 		s := healthy()
 		c.damage(&s)
 		source := func() Snapshot { return s }
@@ -90,7 +93,8 @@ func TestChecks(t *testing.T) {
 		if want := map[bool]int{true: 200, false: 503}[c.failed == ""]; code != want {
 			t.Errorf("%s: /readyz answers %d", c.failed, code)
 		}
-		if c.failed == "" && body != "ok\n" || c.failed != "" && (!strings.HasPrefix(body, "failed "+c.failed+": ") || strings.Count(body, "\n") != 1) {
+		if c.failed == "" && body != "ok\n" || c.failed != "" &&
+			(!strings.HasPrefix(body, "failed "+c.failed+": ") || strings.Count(body, "\n") != 1) {
 			t.Errorf("%s: /readyz says %q", c.failed, body)
 		}
 		if code, _ := get(t, h, "/livez", ""); (code == 200) != c.alive {
@@ -98,7 +102,8 @@ func TestChecks(t *testing.T) {
 		}
 		_, body = get(t, h, "/readyz?verbose", "")
 		for _, check := range Checks(&s) {
-			if line := map[bool]string{true: "ok ", false: "failed "}[check.OK] + check.Name + ": "; !strings.Contains(body, line) {
+			if line := map[bool]string{true: "ok ", false: "failed "}[check.OK] + check.Name +
+				": "; !strings.Contains(body, line) {
 				t.Errorf("%s: verbose lacks %q: %q", c.failed, line, body)
 			}
 		}
@@ -127,14 +132,21 @@ func TestProofsWarn(t *testing.T) {
 		line   string
 		damage func(*Snapshot)
 	}{
-		{"ok proofs: checks proofs about 256, 1024 statements and makes them, the prover is ready\n", func(*Snapshot) {}},
-		{"ok proofs: checks proofs about 256, 1024 statements\n", func(s *Snapshot) { s.Proving.On = false }},
-		{"warning proofs: checks proofs about 256, 1024 statements and makes them, the prover is failed\n", func(s *Snapshot) { s.Proving.Prover.Stage = "failed" }},
-		{"warning proofs: checks proofs about 256 statements and makes them, the prover is ready; no key for 1024 statements, which the genesis file names\n",
-			func(s *Snapshot) { s.Proving.Keys[1].Found = false }},
-		{"warning proofs: no key for 256, 1024 statements, which the genesis file names\n", func(s *Snapshot) {
-			s.Proving.On, s.Proving.Keys[0].Found, s.Proving.Keys[1].Found = false, false, false
+		{"ok proofs: checks proofs about 256, 1024 statements and makes them, the prover is ready\n",
+			func(*Snapshot) {}},
+		{"ok proofs: checks proofs about 256, 1024 statements\n",
+			func(s *Snapshot) { s.Proving.On = false }},
+		{"warning proofs: checks proofs about 256, 1024 statements and makes them, " +
+			"the prover is failed\n", func(s *Snapshot) {
+			s.Proving.Prover.Stage = "failed"
 		}},
+		{"warning proofs: checks proofs about 256 statements and makes them, the prover is ready; " +
+			"no key for 1024 statements, which the genesis file names\n",
+			func(s *Snapshot) { s.Proving.Keys[1].Found = false }},
+		{"warning proofs: no key for 256, 1024 statements, which the genesis file names\n",
+			func(s *Snapshot) {
+				s.Proving.On, s.Proving.Keys[0].Found, s.Proving.Keys[1].Found = false, false, false
+			}},
 	} {
 		s := healthy()
 		c.damage(&s)
@@ -191,7 +203,8 @@ func TestMetrics(t *testing.T) {
 	have := map[string]bool{}
 	for _, f := range families {
 		have[f.GetName()] = true
-		if isCounter := f.GetType().String() == "COUNTER"; strings.HasPrefix(f.GetName(), "waybill_") && isCounter != strings.HasSuffix(f.GetName(), "_total") {
+		if isCounter := f.GetType().String() == "COUNTER"; strings.HasPrefix(f.GetName(), "waybill_") &&
+			isCounter != strings.HasSuffix(f.GetName(), "_total") {
 			t.Errorf("%s is a %s", f.GetName(), f.GetType())
 		}
 	}
@@ -201,17 +214,20 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("no sample of %v", m.desc)
 		}
 	}
-	if code, body := get(t, Handler(NewRegistry(func() Snapshot { return Snapshot{} }), source, false), "/metrics", ""); code != 200 {
+	if code, body := get(t, Handler(NewRegistry(func() Snapshot { return Snapshot{} }), source, false),
+		"/metrics", ""); code != 200 {
 		t.Errorf("metrics of an empty snapshot: %d %s", code, body)
 	}
 }
 
 func TestProfilesAreOff(t *testing.T) {
 	source := func() Snapshot { return healthy() }
-	if code, _ := get(t, Handler(NewRegistry(source), source, false), "/debug/pprof/", ""); code != 404 {
+	if code, _ := get(t, Handler(NewRegistry(source), source, false), "/debug/pprof/",
+		""); code != 404 {
 		t.Errorf("off: %d", code)
 	}
-	if code, _ := get(t, Handler(NewRegistry(source), source, true), "/debug/pprof/", ""); code != 200 {
+	if code, _ := get(t, Handler(NewRegistry(source), source, true), "/debug/pprof/",
+		""); code != 200 {
 		t.Errorf("on: %d", code)
 	}
 }
@@ -243,7 +259,8 @@ func TestLogger(t *testing.T) {
 	l.Info("no")
 	l.Warn("yes", "window", 3)
 	var line map[string]any
-	if err := json.Unmarshal(out.Bytes(), &line); err != nil || line[slog.MessageKey] != "yes" || line["window"] != 3.0 {
+	if err := json.Unmarshal(out.Bytes(), &line); err != nil || line[slog.MessageKey] != "yes" ||
+		line["window"] != 3.0 {
 		t.Errorf("%s: %v", out.String(), err)
 	}
 	out.Reset()
@@ -267,12 +284,15 @@ func TestLogger(t *testing.T) {
 func TestRecent(t *testing.T) {
 	var h History
 	start := time.Unix(1_700_000_000, 0)
-	at := func(seconds float64) time.Time { return start.Add(time.Duration(seconds * float64(time.Second))) }
+	at := func(seconds float64) time.Time {
+		return start.Add(time.Duration(seconds * float64(time.Second)))
+	}
 	if r := h.Recent(start, Counters{Accepted: 5}); r != (Recent{}) || r.PerSecond(5) != 0 {
 		t.Errorf("nothing noted: %+v", r)
 	}
 	h.Note(start, Counters{Accepted: 100, Blocks: 7})
-	if r := h.Recent(at(4), Counters{Accepted: 120, Refused: 8, Blocks: 9}); r.Seconds != 4 || r.Counters != (Counters{20, 8, 0, 2}) || r.PerSecond(r.Accepted) != 5 {
+	if r := h.Recent(at(4), Counters{Accepted: 120, Refused: 8, Blocks: 9}); r.Seconds != 4 ||
+		r.Counters != (Counters{20, 8, 0, 2}) || r.PerSecond(r.Accepted) != 5 {
 		t.Errorf("after 4 s: %+v", r)
 	}
 	for s := 1; s <= 100; s++ { // ten acks a second, and none in the last five
@@ -281,10 +301,12 @@ func TestRecent(t *testing.T) {
 	if n := len(h.samples); n > 12 {
 		t.Errorf("%d samples", n)
 	}
-	if r := h.Recent(at(100.5), Counters{Accepted: 1050, Ordered: 100}); r.Seconds != 10.5 || r.Accepted != 50 || r.Ordered != 10 {
+	if r := h.Recent(at(100.5), Counters{Accepted: 1050, Ordered: 100}); r.Seconds != 10.5 ||
+		r.Accepted != 50 || r.Ordered != 10 {
 		t.Errorf("after 100.5 s: %+v", r)
 	}
-	if r := h.Recent(at(150), Counters{Accepted: 1055, Ordered: 100}); r.Seconds != 50 || r.Accepted != 5 {
+	if r := h.Recent(at(150), Counters{Accepted: 1055, Ordered: 100}); r.Seconds != 50 ||
+		r.Accepted != 5 {
 		t.Errorf("noted nothing for 50 s: %+v", r)
 	}
 }

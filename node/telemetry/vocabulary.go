@@ -55,7 +55,8 @@ var vocabulary = []Term{
 	{SetStage, "certify", "", "acks of windows between the seal and the chain",
 		"if acks grow old here look at the committee and at the chain"},
 
-	{SetCheck, "store", "", "the store takes writes", "restart the node; if the disk is at fault, mend it"},
+	{SetCheck, "store", "", "the store takes writes",
+		"restart the node; if the disk is at fault, mend it"},
 	{SetCheck, "consensus", "", "the engine runs", "restart the node; the log says why it stopped"},
 	{SetCheck, "disk", "", "more than store.min_free is free", "make room, or lower store.retention"},
 	{SetCheck, "queue", "", "no ack waits long for its answer", "see the stages"},
@@ -103,8 +104,10 @@ var vocabulary = []Term{
 	{SetAnswer, "bad_signature", "", "it does not verify", ""},
 	{SetAnswer, "overloaded", "", "no budget; the client comes back after the delay given",
 		"see the stages and the budget, or the free disk"},
-	{SetAnswer, "clock", "", "the node's clock is not in step with the chain's", "see the check clock"},
-	{SetAnswer, "store_failed", "", "the node could not make it durable; outcome unknown until a restart",
+	{SetAnswer, "clock", "", "the node's clock is not in step with the chain's",
+		"see the check clock"},
+	{SetAnswer, "store_failed", "",
+		"the node could not make it durable; outcome unknown until a restart",
 		"see the check store"},
 	{SetAnswer, "shutting_down", "", "the node leaves", ""},
 	{SetAnswer, "overflow", "", "the window's sum for the pair would overflow", ""},
@@ -159,4 +162,5 @@ var vocabulary = []Term{
 	{SetTransaction, "not_proposer", "", "only the proposer may bring it", ""},
 }
 
-const cosignAdvice = "the client says that this node lies: save the log, and look for a bug here or there"
+const cosignAdvice = "the client says that this node lies: save the log, " +
+	"and look for a bug here or there"

@@ -222,7 +222,8 @@ func TestStuckIsLoud(t *testing.T) {
 	s.Certify.Windows = []status.Window{w}
 	source := func() Snapshot { return s }
 	h := Handler(NewRegistry(source), source, false)
-	if _, body := get(t, h, "/metrics", ""); !strings.Contains(body, `waybill_windows{state="stuck"} 1`) {
+	if _, body := get(t, h, "/metrics", ""); !strings.Contains(body,
+		`waybill_windows{state="stuck"} 1`) {
 		t.Error("no metric")
 	}
 	code, body := get(t, h, "/readyz?verbose", "")

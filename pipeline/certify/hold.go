@@ -14,8 +14,8 @@ const NoHolder = math.MaxUint32
 // holderTries is how often one member is asked to hold a window before the next one is.
 const holderTries = 3
 
-// Holders returns the nodes of the committee's members in the order in which a node asks them to hold
-// the statements of a rollup: from the one that the id names, without the node itself.
+// Holders returns the nodes of the committee's members in the order in which a node asks them to
+// hold the statements of a rollup: from the one that the id names, without the node itself.
 func Holders(c *rollup.Committee, node uint32, id rollup.Hash) []uint32 {
 	n := uint64(len(c.Members))
 	if n == 0 {

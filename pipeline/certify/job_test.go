@@ -90,7 +90,8 @@ func newOffice(t *testing.T) *office {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shelf := &shelf{sealed: map[rollup.WindowKey]*rollup.Archive{}, certs: map[rollup.WindowKey][]byte{}}
+	shelf := &shelf{sealed: map[rollup.WindowKey]*rollup.Archive{},
+		certs: map[rollup.WindowKey][]byte{}}
 	o := &office{t: t, net: net, members: &pipelinetest.Committee{Network: net}, shelf: shelf}
 	o.start()
 	return o
@@ -163,8 +164,9 @@ func (o *office) count(state status.State) uint64 {
 	return pipelinetest.Count(o.outbox.Stats().States, string(state))
 }
 
-// TestAway: members were away until the window's epoch is too old. It was accepted and will never be
-// paid: the window is stuck at once, says why and what can be done, and does so again after a restart.
+// TestAway: members were away until the window's epoch is too old. It was accepted and will never
+// be paid: the window is stuck at once, says why and what can be done, and does so again after a
+// restart.
 func TestAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOffice(t)

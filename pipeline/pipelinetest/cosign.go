@@ -15,7 +15,8 @@ type Cosigners struct {
 	Network *Network
 
 	// Answer, when it is not nil, changes what the clients answered, and may take its time.
-	Answer func(ctx context.Context, o *pipeline.Offer, answers []pipeline.Cosignature) []pipeline.Cosignature
+	Answer func(ctx context.Context, o *pipeline.Offer,
+		answers []pipeline.Cosignature) []pipeline.Cosignature
 	// Away, when it is not nil, says which sessions can not be asked.
 	Away func(s pipeline.Session) bool
 

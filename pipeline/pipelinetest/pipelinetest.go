@@ -66,19 +66,24 @@ func New(cfg Config) (*Network, error) {
 		cfg.Start = time.Now()
 	}
 	treasury := account("treasury", 0)
-	g := &ledger.Genesis{Version: 1, ChainID: "pipelinetest", GenesisTime: cfg.Start.UTC().Truncate(time.Second),
-		Treasury: ledger.KeyOf(treasury), Params: ledger.Params{EpochSeconds: cfg.EpochSeconds, GraceSeconds: cfg.GraceSeconds, LateEpochs: 4,
+	g := &ledger.Genesis{Version: 1, ChainID: "pipelinetest",
+		GenesisTime: cfg.Start.UTC().Truncate(time.Second),
+		Treasury:    ledger.KeyOf(treasury), Params: ledger.Params{EpochSeconds: cfg.EpochSeconds,
+			GraceSeconds: cfg.GraceSeconds, LateEpochs: 4,
 			Shares: rollup.Shares{Node: 7000, Service: 2000, Protocol: 1000}}}
-	n := &Network{ID: g.Network(), genesis: g, records: make(map[string][]byte), updated: make(chan struct{})}
+	n := &Network{ID: g.Network(), genesis: g, records: make(map[string][]byte),
+		updated: make(chan struct{})}
 	for i := range members {
 		sk := blsKey("member", i)
 		proof := bls.Prove(sk)
 		n.members = append(n.members, sk)
 		g.Members = append(g.Members, ledger.Member{
 			Owner: ledger.KeyOf(account("owner", i)), BLSKey: sk.PublicKey().Bytes(), Proof: proof.Bytes(),
-			TransportKey: ledger.KeyOf(account("transport", i)), ConsensusKey: ledger.KeyOf(account("consensus", i)),
-			PeerAddress: fmt.Sprintf("node%d.example:7000", i), P2PAddress: fmt.Sprintf("node%d.example:7001", i),
-			Stake: 10 * ledger.StakePerPower,
+			TransportKey: ledger.KeyOf(account("transport", i)),
+			ConsensusKey: ledger.KeyOf(account("consensus", i)),
+			PeerAddress:  fmt.Sprintf("node%d.example:7000", i),
+			P2PAddress:   fmt.Sprintf("node%d.example:7001", i),
+			Stake:        10 * ledger.StakePerPower,
 		})
 	}
 	state, err := ledger.New(g)
@@ -92,7 +97,8 @@ func New(cfg Config) (*Network, error) {
 func (n *Network) register(treasury ed25519.PrivateKey, clients, payers, services int) error {
 	var txs [][]byte
 	for i := range payers {
-		txs = append(txs, ledger.NewDeposit(n.ID, treasury, uint64(i), ledger.KeyOf(account("payer", i)), 1<<40))
+		txs = append(txs, ledger.NewDeposit(n.ID, treasury, uint64(i), ledger.KeyOf(account("payer", i)),
+			1<<40))
 	}
 	nonces := make([]uint64, payers)
 	for range services {
@@ -110,7 +116,8 @@ func (n *Network) register(treasury ed25519.PrivateKey, clients, payers, service
 				n.Clients = append(n.Clients, sk)
 				proofs = append(proofs, ledger.ClientProof{Key: sk.PublicKey().Bytes(), Proof: proof.Bytes()})
 			}
-			txs = append(txs, ledger.NewRegisterClients(n.ID, account("payer", payer), nonces[payer], proofs))
+			txs = append(txs, ledger.NewRegisterClients(n.ID, account("payer", payer), nonces[payer],
+				proofs))
 			nonces[payer]++
 		}
 	}
@@ -178,7 +185,9 @@ func (n *Network) show() {
 func (n *Network) Enroll(keys []*bls.PublicKey) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	record := func(client int) string { return string(binary.BigEndian.AppendUint32([]byte{'c'}, uint32(client))) }
+	record := func(client int) string {
+		return string(binary.BigEndian.AppendUint32([]byte{'c'}, uint32(client)))
+	}
 	there := n.view.Clients()
 	for i, key := range keys {
 		encoded, payers := key.Bytes(), n.records[record(i%len(n.Clients))][bls.PublicKeySize:]
@@ -255,9 +264,11 @@ func (n *Network) Ack(key rollup.WindowKey, client, service, seq uint32, units u
 }
 
 // Unsigned is Ack without the signature.
-func (n *Network) Unsigned(key rollup.WindowKey, client, service, seq uint32, units uint64) *rollup.Ack {
-	return &rollup.Ack{Network: n.ID, Epoch: key.Epoch, Window: key.Window, Node: key.Node, Client: client,
-		Service: service, Seq: seq, Units: units, Request: blake3.Sum256(fmt.Appendf(nil, "request %d of %d", seq, client))}
+func (n *Network) Unsigned(key rollup.WindowKey, client, service, seq uint32,
+	units uint64) *rollup.Ack {
+	return &rollup.Ack{Network: n.ID, Epoch: key.Epoch, Window: key.Window, Node: key.Node,
+		Client: client, Service: service, Seq: seq, Units: units,
+		Request: blake3.Sum256(fmt.Appendf(nil, "request %d of %d", seq, client))}
 }
 
 // Sign puts the client's signature on an ack.
@@ -299,7 +310,8 @@ func (r *Refusal) Error() string { return "refused for good: " + r.Err.Error() }
 func (r *Refusal) Retry() bool { return false }
 
 // Push implements certify.Members.
-func (c *Committee) Push(ctx context.Context, node uint32, header, evidence []byte) (share [48]byte, err error) {
+func (c *Committee) Push(ctx context.Context, node uint32, header,
+	evidence []byte) (share [48]byte, err error) {
 	if err := ctx.Err(); err != nil {
 		return share, err
 	}
@@ -323,13 +335,16 @@ func (c *Committee) Push(ctx context.Context, node uint32, header, evidence []by
 	}
 	id := h.ID()
 	if prior := c.lock(signing{node, h.Key()}, id, ev.Rung); prior != id {
-		return share, &Refusal{fmt.Errorf("node %d has signed %v for %v, not %v", node, prior, h.Key(), id)}
+		return share, &Refusal{fmt.Errorf("node %d has signed %v for %v, not %v", node, prior, h.Key(),
+			id)}
 	}
-	signature := bls.Default.Sign(c.Network.members[node], rollup.CertificateMessage(c.Network.ID, h.Epoch, id))
+	signature := bls.Default.Sign(c.Network.members[node],
+		rollup.CertificateMessage(c.Network.ID, h.Epoch, id))
 	return signature.Bytes(), nil
 }
 
-// Kept returns the rungs of the evidence that the member that a node is signed for, in order of arrival.
+// Kept returns the rungs of the evidence that the member that a node is signed for, in order of
+// arrival.
 func (c *Committee) Kept(node uint32, key rollup.WindowKey) []rollup.Rung {
 	c.mu.Lock()
 	defer c.mu.Unlock()

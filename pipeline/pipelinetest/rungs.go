@@ -33,7 +33,8 @@ func (p *Prover) Size(int) int {
 }
 
 // Prove implements certify.Prover.
-func (p *Prover) Prove(ctx context.Context, s *rollup.Segment, statements []rollup.Statement) (proof [rollup.ProofSize]byte, err error) {
+func (p *Prover) Prove(ctx context.Context, s *rollup.Segment,
+	statements []rollup.Statement) (proof [rollup.ProofSize]byte, err error) {
 	p.Calls.Add(1)
 	if len(statements) != len(s.Clients) {
 		return proof, errors.New("pipelinetest: statements of another segment")
