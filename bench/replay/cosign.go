@@ -30,7 +30,7 @@ func (r *Replay) cosign() *client.CosignConfig {
 		},
 		// 37 spreads the clients of a node, whose indices are so far apart, over the percentages.
 		Willing: func(client uint32) bool {
-			return int(client/uint32(len(r.clients))*37%100) >= r.cfg.Rung1
+			return int(client/uint32(len(r.cfg.Nodes))*37%100) >= r.cfg.Rung1
 		},
 		Payer:    r.payerOf,
 		Evidence: r.cfg.Evidence,
@@ -46,33 +46,30 @@ func (r *Replay) payerOf(client uint32) (account uint32, known bool) {
 	return (*all)[client].payer, true
 }
 
-// follow co-signs beside the deliveries, and after them: a window is offered when it has closed.
-func (r *Replay) follow() {
-	ctx, cancel := context.WithCancel(context.Background())
-	r.stopCosign = cancel
-	for _, c := range r.clients {
-		r.cosigning.Go(func() {
-			if err := c.Cosign(ctx); err != nil && !errors.Is(err, context.Canceled) {
-				r.mu.Lock()
-				defer r.mu.Unlock()
-				r.cosignErr = errors.Join(r.cosignErr, err)
-			}
-		})
-	}
+// follow co-signs beside the deliveries to a node, and after them: a window is offered when it has
+// closed.
+func (r *Replay) follow(s *server) {
+	r.cosigning.Go(func() {
+		if err := s.client.Cosign(r.running); err != nil && !errors.Is(err, context.Canceled) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			s.cosignErr = err
+		}
+	})
 }
 
 // Finish waits until the windows of everything delivered are sealed, which they are when their
-// clients had the time to co-sign them.
+// clients had the time to co-sign them. It does not wait for nodes that Deliver has given up.
 func (r *Replay) Finish(ctx context.Context) error {
 	if _, err := r.Cosigned(); r.cfg.Rung1 == 100 || client.NotOffered(err) {
 		return nil
 	}
-	for i, c := range r.clients {
-		ack, ok := r.tally.last[r.nodes[i]]
-		if !ok {
+	for _, s := range r.servers {
+		ack, ok := r.tally.last[s.node]
+		if !ok || !s.known || s.failed != nil {
 			continue
 		}
-		if err := c.AwaitSealed(ctx, &ack); err != nil {
+		if err := s.client.AwaitSealed(ctx, &ack); err != nil {
 			return err
 		}
 	}
@@ -86,17 +83,21 @@ type Cosigned struct {
 }
 
 // Cosigned returns what the clients did so far. The error is why a node could not be followed, if
-// one could not.
+// one could not that Deliver has not given up.
 func (r *Replay) Cosigned() (Cosigned, error) {
 	sum := Cosigned{Refused: map[cosign.Reason]uint64{}}
-	for _, c := range r.clients {
-		stats := c.CosignStats()
+	var errs []error
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range r.servers {
+		stats := s.client.CosignStats()
 		sum.Signed += stats.Signed
 		for reason, n := range stats.Refused {
 			sum.Refused[reason] += n
 		}
+		if s.failed == nil {
+			errs = append(errs, s.cosignErr)
+		}
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return sum, r.cosignErr
+	return sum, errors.Join(errs...)
 }

@@ -63,18 +63,22 @@ func (r *Replay) Register(
 		return Parties{}, fmt.Errorf("clients: %w", err)
 	}
 	var err error
-	if r.height, err = r.clients[0].Height(ctx); err != nil {
+	if r.height, err = r.ledger().Height(ctx); err != nil {
 		return Parties{}, err
 	}
 	return Parties{len(r.payers), len(r.services), len(r.parties)}, nil
 }
+
+// ledger is the client that is asked about the ledger, and given transactions. It turns to the
+// other nodes while its own does not answer.
+func (r *Replay) ledger() *client.Client { return r.servers[0].client }
 
 // account returns the account of a key; Index is nil when there is none. The treasury has a count
 // without one.
 func (r *Replay) account(ctx context.Context, key ledger.Key) (*api.GetAccountResponse, error) {
 	a, err := client.Retry(
 		ctx,
-		r.clients[0].Ledger().GetAccount,
+		r.ledger().Ledger().GetAccount,
 		&api.GetAccountRequest{By: &api.GetAccountRequest_Key{Key: key.String()}},
 	)
 	if client.NotFound(err) {
@@ -122,7 +126,7 @@ func (r *Replay) fund(ctx context.Context) error {
 		)
 	}
 	sender := ledger.KeyOf(r.cfg.Treasury)
-	if err := r.clients[0].Execute(ctx, sender, treasury.NextNonce, deposits...); err != nil {
+	if err := r.ledger().Execute(ctx, sender, treasury.NextNonce, deposits...); err != nil {
 		return err
 	}
 	for _, p := range all {
@@ -148,7 +152,7 @@ func (r *Replay) registerServices(ctx context.Context, names []string) error {
 		for from := uint32(0); ; {
 			page, err := client.Retry(
 				ctx,
-				r.clients[0].Ledger().GetServices,
+				r.ledger().Ledger().GetServices,
 				&api.GetServicesRequest{From: from},
 			)
 			if err != nil {
@@ -188,8 +192,7 @@ func (r *Replay) registerServices(ctx context.Context, names []string) error {
 			)
 		}
 	}
-	if err := r.clients[0].Execute(ctx, ledger.KeyOf(owner), account.NextNonce,
-		txs...); err != nil {
+	if err := r.ledger().Execute(ctx, ledger.KeyOf(owner), account.NextNonce, txs...); err != nil {
 		return err
 	}
 	return list()
@@ -270,7 +273,7 @@ func (r *Replay) registerFor(ctx context.Context, p *payer) error {
 			),
 		)
 	}
-	return r.clients[0].Execute(ctx, ledger.KeyOf(p.key), account.NextNonce, txs...)
+	return r.ledger().Execute(ctx, ledger.KeyOf(p.key), account.NextNonce, txs...)
 }
 
 // lookUp asks for the indices of clients that have none yet.
@@ -285,7 +288,7 @@ func (r *Replay) lookUp(ctx context.Context, found func(n int)) error {
 			for _, c := range chunk {
 				req.Keys = append(req.Keys, c.public.String())
 			}
-			res, err := client.Retry(ctx, r.clients[0].Ledger().GetClients, req)
+			res, err := client.Retry(ctx, r.ledger().Ledger().GetClients, req)
 			if err != nil {
 				return err
 			}

@@ -15,7 +15,6 @@ import (
 	"iter"
 	"log/slog"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,7 +23,6 @@ import (
 	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/kernels/blake3"
 	"github.com/waybill-network/waybill/kernels/bls"
-	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
@@ -53,8 +51,7 @@ type Config struct {
 // Progress.
 type Replay struct {
 	cfg     Config
-	clients []*client.Client // one per node
-	nodes   []uint32         // their registry indices
+	servers []*server // one for each node
 
 	height   int64 // of the chain on which all parties are registered
 	services map[string]uint32
@@ -63,13 +60,13 @@ type Replay struct {
 
 	received, accepted, refused atomic.Uint64
 
-	byIndex    atomic.Pointer[map[uint32]*customer] // once they are registered
-	cosigning  sync.WaitGroup
-	stopCosign context.CancelFunc
+	byIndex   atomic.Pointer[map[uint32]*customer] // once they are registered
+	cosigning sync.WaitGroup
+	running   context.Context // until Close
+	stop      context.CancelFunc
 
-	mu        sync.Mutex
-	tally     Tally
-	cosignErr error
+	mu    sync.Mutex
+	tally Tally
 }
 
 // party identifies a client: an address that visits two payers' content has a client with each.
@@ -117,7 +114,8 @@ type Tally struct {
 // Progress is a moment of a running replay.
 type Progress struct{ Received, Accepted, Refused uint64 }
 
-// New connects to the nodes.
+// New connects to the nodes. One that does not answer is no error while another one does: what is
+// for it waits in Deliver.
 func New(ctx context.Context, cfg Config) (*Replay, error) {
 	if len(cfg.Nodes) == 0 {
 		return nil, errors.New("replay: no nodes")
@@ -141,53 +139,19 @@ func New(ctx context.Context, cfg Config) (*Replay, error) {
 		parties:  map[party]*customer{},
 		tally:    NewTally(),
 	}
-	for i, url := range cfg.Nodes {
-		if err := r.connect(ctx, i, url); err != nil {
-			return nil, errors.Join(err, r.Close())
-		}
+	r.running, r.stop = context.WithCancel(context.Background())
+	if err := r.connect(ctx); err != nil {
+		return nil, errors.Join(err, r.Close())
 	}
-	r.follow()
 	return r, nil
-}
-
-// connect opens a client for one node, and asks the node itself who it is. What is asked of the
-// ledger later goes to the other nodes, too.
-func (r *Replay) connect(ctx context.Context, i int, url string) error {
-	own, err := client.New(client.Config{URL: url})
-	if err != nil {
-		return err
-	}
-	defer own.Close()
-	// A call first, since Windows would wait for a node that is not there.
-	if _, err := client.Call(ctx, own.Ledger().GetStatus, &api.GetStatusRequest{}); err != nil {
-		return own.Explain(err)
-	}
-	var open client.OpenWindow
-	if err := own.Windows(ctx,
-		func(w client.OpenWindow) bool { open = w; return false }); err != nil {
-		return own.Explain(err)
-	}
-	if open.Network != r.cfg.Network {
-		return fmt.Errorf("node %s is of network %s, not %s", url, open.Network, r.cfg.Network)
-	}
-	others := slices.Delete(slices.Clone(r.cfg.Nodes), i, i+1)
-	c, err := client.New(client.Config{URL: url, Others: others, Batch: r.cfg.Batch,
-		Patience: r.cfg.Patience, Cosign: r.cosign(), Logger: r.cfg.Logger})
-	if err != nil {
-		return err
-	}
-	r.clients, r.nodes = append(r.clients, c), append(r.nodes, open.Key.Node)
-	return nil
 }
 
 // Close ends co-signing and closes the connections.
 func (r *Replay) Close() error {
-	if r.stopCosign != nil {
-		r.stopCosign()
-		r.cosigning.Wait()
-	}
-	for _, c := range r.clients {
-		c.Close()
+	r.stop()
+	r.cosigning.Wait()
+	for _, s := range r.servers {
+		s.client.Close()
 	}
 	return nil
 }
@@ -217,50 +181,49 @@ func (r *Replay) secret(purpose string, names ...string) []byte {
 func (r *Replay) Deliver(ctx context.Context, deliveries iter.Seq[workload.Delivery]) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	queues := make([]*queue, len(r.clients))
-	signers := make([]map[uint32]*customer, len(r.clients))
-	for i := range queues {
-		queues[i], signers[i] = newQueue(), map[uint32]*customer{}
-	}
 	all := make(map[uint32]*customer, len(r.parties))
+	for _, s := range r.servers {
+		s.queue, s.signers = newQueue(), map[uint32]*customer{}
+	}
 	for _, c := range r.parties {
-		signers[r.nodeOf(c)][c.index], all[c.index] = c, c
+		r.serverOf(c).signers[c.index], all[c.index] = c, c
 	}
 	r.byIndex.Store(&all)
-	errs := make([]error, len(r.clients)+1)
+	var producing error
 	var running sync.WaitGroup
 	running.Go(func() {
-		errs[len(r.clients)] = r.produce(ctx, deliveries, queues)
-		for _, q := range queues {
-			q.close()
+		producing = r.produce(ctx, deliveries)
+		for _, s := range r.servers {
+			s.queue.close()
 		}
-		if errs[len(r.clients)] != nil {
+		if producing != nil {
 			cancel()
 		}
 	})
-	for i, q := range queues {
+	errs := make([]error, len(r.servers))
+	for i, s := range r.servers {
 		running.Go(func() {
-			errs[i] = r.deliverTo(ctx, i, q, signers[i])
-			q.abandon()
+			errs[i] = r.deliverTo(ctx, s)
+			s.queue.abandon()
 		})
 	}
 	running.Wait()
-	left := uint64(0)
-	for _, q := range queues {
-		left += q.left()
+	for i, s := range r.servers {
+		left := s.queue.left()
+		s.undelivered += left
+		r.tally.Undelivered += left
+		if errs[i] != nil && s.undelivered > 0 {
+			errs[i] = fmt.Errorf("%d deliveries have no answer: %w", s.undelivered, errs[i])
+		}
+		s.failed = errors.Join(s.failed, errs[i])
 	}
-	r.tally.Undelivered += left
-	if err := errors.Join(errs...); err != nil && left > 0 {
-		return fmt.Errorf("replay: %d deliveries were not tried: %w", left, err)
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, producing)...)
 }
 
 // produce puts what is to be acknowledged into the queues of the nodes.
 func (r *Replay) produce(
 	ctx context.Context,
 	deliveries iter.Seq[workload.Delivery],
-	queues []*queue,
 ) error {
 	for d := range deliveries {
 		c, ok := r.parties[party{d.Address, d.Payer}]
@@ -277,7 +240,7 @@ func (r *Replay) produce(
 			Units:   d.Units,
 			Request: blake3.Sum256(d.Record),
 		}
-		if err := queues[r.nodeOf(c)].put(ctx, ack); err != nil {
+		if err := r.serverOf(c).queue.put(ctx, ack); err != nil {
 			return err
 		}
 		r.received.Add(1)
@@ -286,27 +249,26 @@ func (r *Replay) produce(
 }
 
 // deliverTo delivers to one node, once its chain has come to where the parties are registered.
-func (r *Replay) deliverTo(
-	ctx context.Context,
-	i int,
-	q *queue,
-	signers map[uint32]*customer,
-) error {
-	c := r.clients[i]
-	err := c.WaitForHeight(ctx, r.height)
+func (r *Replay) deliverTo(ctx context.Context, s *server) error {
+	err := s.client.WaitForHeight(ctx, r.height)
+	if err == nil && !s.known {
+		err = r.identify(ctx, s)
+	}
 	if err == nil {
-		err = c.Deliver(
+		err = s.client.Deliver(
 			ctx,
-			q.all(ctx),
-			signer(signers),
-			func(o *client.Outcome) { r.book(signers, o) },
+			s.queue.all(ctx),
+			signer(s.signers),
+			func(o *client.Outcome) { r.book(s, o) },
 		)
 	}
-	return c.Explain(err)
+	return s.client.Explain(err)
 }
 
-// nodeOf spreads clients over nodes.
-func (r *Replay) nodeOf(c *customer) int { return int(c.index) % len(r.clients) }
+// serverOf spreads clients over nodes.
+func (r *Replay) serverOf(c *customer) *server {
+	return r.servers[int(c.index)%len(r.servers)]
+}
 
 // signer signs on all processors, numbering each client's acks.
 func signer(clients map[uint32]*customer) client.Signer {
@@ -340,12 +302,13 @@ func each(n int, do func(i int)) {
 	wg.Wait()
 }
 
-func (r *Replay) book(clients map[uint32]*customer, o *client.Outcome) {
+func (r *Replay) book(s *server, o *client.Outcome) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.tally.Book(o, clients[o.Ack.Client].payer)
+	r.tally.Book(o, s.signers[o.Ack.Client].payer)
 	switch {
 	case o.Err != nil:
+		s.undelivered++
 	case o.Code.OK():
 		r.accepted.Add(1)
 	default:

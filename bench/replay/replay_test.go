@@ -155,7 +155,7 @@ func TestRefusals(t *testing.T) {
 		"no nodes":      func(c *replay.Config) { c.Nodes = nil },
 		"fewer than 32": func(c *replay.Config) { c.Seed = c.Seed[:31] },
 		"does not answer": func(c *replay.Config) {
-			c.Nodes = append(c.Nodes, "http://127.0.0.1:1")
+			c.Nodes = []string{"http://127.0.0.1:1"}
 		},
 		"not http://host:port": func(c *replay.Config) {
 			c.Nodes = []string{"localhost"}

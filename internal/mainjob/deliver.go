@@ -128,6 +128,8 @@ type Delivered struct {
 	Accepted uint64             `json:"accepted"`
 	Refused  map[string]uint64  `json:"refused"`
 	Again    uint64             `json:"signed_or_sent_again"`
+	// Undelivered are the requests that a node was not given or has not answered, by node.
+	Undelivered []replay.Undelivered `json:"undelivered,omitempty"`
 	// signatures under the statements of a window
 	Cosigned uint64            `json:"cosigned"`
 	Offers   map[string]uint64 `json:"offers_not_signed"` // clients, by reason
@@ -154,9 +156,10 @@ func Replay(ctx context.Context, r *replay.Replay, s Source, w io.Writer) (*Deli
 	err = c.part(ctx, 0, n.requests)
 	stop()
 	d := delivered(n, s.refused, r.Tally())
+	d.Undelivered = r.Undelivered()
 	bar.End(fmt.Sprintf("%s accepted, %s", text.Plural(d.Accepted, "ack"), d.reasons()))
-	if err == nil {
-		err = c.finish(ctx, &d)
+	if ctx.Err() == nil { // after a failure, too: the other nodes' windows end as usual
+		err = errors.Join(err, c.finish(ctx, &d))
 	}
 	return &d, err
 }
@@ -194,6 +197,10 @@ func (d *Delivered) reasons() string {
 func (d *Delivered) Print(w io.Writer) {
 	fmt.Fprintf(w, "%s: %s received = %s accepted + %s\n", text.Plural(d.Requests, "request"),
 		text.Grouped(d.Received), text.Grouped(d.Accepted), d.reasons())
+	for _, u := range d.Undelivered {
+		fmt.Fprintf(w, "%s for %s without an answer.\n",
+			text.Plural(u.Acks, "request"), u.Node)
+	}
 	if d.Again > 0 {
 		fmt.Fprintf(w,
 			"%s signed or sent again, because the window had closed or the node had no room.\n",

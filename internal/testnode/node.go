@@ -26,6 +26,9 @@ type Options struct {
 	WindowAge  time.Duration // after which a window closes; 0: an hour
 	CosignWait time.Duration
 	Cosigners  pipeline.Cosigners
+
+	Network *testnet.Network // that the node is of; nil: one of its own, with Clients
+	Index   uint32           // of the node, which is the member of the same index
 }
 
 // Node is a running node without its doors.
@@ -34,28 +37,33 @@ type Node struct {
 	Store    *store.Store
 	Pipeline *pipelinetest.Node
 	Chain    Chain
+
+	index uint32
 }
 
 // Start starts a node, which ends with the test. What serves its doors must end before: register
 // that with tb.Cleanup afterwards.
 func Start(tb testing.TB, o Options) *Node {
 	tb.Helper()
-	n := &Node{Network: testnet.New(tb, []string{"127.0.0.1:1"}, cmp.Or(o.Clients, 4))}
+	n := &Node{Network: o.Network, index: o.Index}
+	if n.Network == nil {
+		n.Network = testnet.New(tb, []string{"127.0.0.1:1"}, cmp.Or(o.Clients, 4))
+	}
 	var err error
 	if n.Store, err = store.OpenMemory(); err != nil {
 		tb.Fatal(err)
 	}
 	n.Chain = Chain{n.Network, n.Store}
-	certificate, err := peer.NewCertificate(n.Members[0].Transport)
+	certificate, err := peer.NewCertificate(n.Members[o.Index].Transport)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	member := peer.NewMember(peer.MemberConfig{Network: n.ID, Key: n.Members[0].BLS, Chain: n,
+	member := peer.NewMember(peer.MemberConfig{Network: n.ID, Key: n.Members[o.Index].BLS, Chain: n,
 		Store: n.Store, Logger: slog.New(slog.DiscardHandler)})
 	members := peer.NewMembers(
 		peer.MembersConfig{Chain: n, Certificate: certificate, Local: member},
 	)
-	cfg := pipelinetest.NodeConfig{Config: pipeline.Config{Network: n.ID, Workers: 1,
+	cfg := pipelinetest.NodeConfig{Config: pipeline.Config{Network: n.ID, Node: o.Index, Workers: 1,
 		WindowAge: cmp.Or(o.WindowAge, time.Hour), Grace: 20 * time.Millisecond, MaxSkew: time.Hour,
 		CosignWait: o.CosignWait, Cosigners: o.Cosigners}}
 	n.Pipeline, err = pipelinetest.NewNode(cfg, n.Store, n.Chain, members)
@@ -98,7 +106,7 @@ func (c Chain) SubmitTx(ctx context.Context, tx []byte) error {
 // Open is the open window.
 func (n *Node) Open() rollup.WindowKey {
 	w := n.Pipeline.OpenWindow()
-	return rollup.WindowKey{Epoch: w.Epoch, Window: w.Window}
+	return rollup.WindowKey{Node: n.index, Epoch: w.Epoch, Window: w.Window}
 }
 
 // Frames are acks with the given seqs for the open window, of the clients by turns.
