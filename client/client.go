@@ -124,13 +124,10 @@ func New(cfg Config) (*Client, error) {
 	}
 	own := c.nodes.list[0]
 	limit := connect.WithReadMaxBytes(api.MaxMessageSize)
-	c.ingest = api.NewIngestServiceClient(judgedCalls{own.http, 0}, own.base, compression, limit)
-	c.acks = api.NewIngestServiceClient(
-		judgedCalls{own.http, cfg.CallTimeout},
-		own.base,
-		compression,
-		limit,
-	)
+	calls := judgedCalls{own.http, 0, api.MaxMessageSize}
+	c.ingest = api.NewIngestServiceClient(calls, own.base, compression, limit)
+	calls.silence = cfg.CallTimeout
+	c.acks = api.NewIngestServiceClient(calls, own.base, compression, limit)
 	if cfg.Cosign != nil {
 		c.cosigner = newCosigner(*cfg.Cosign, cfg.Logger)
 	}

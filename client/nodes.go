@@ -72,8 +72,9 @@ func newEndpoint(u *url.URL, cfg *Config) *endpoint {
 			PingTimeout:     5 * time.Second,
 		},
 	}}
-	e.ledger = api.NewLedgerServiceClient(judgedCalls{e.http, cfg.CallTimeout}, e.base, compression,
-		connect.WithReadMaxBytes(api.MaxExportSize+1024))
+	const most = api.MaxExportSize + 1024
+	e.ledger = api.NewLedgerServiceClient(judgedCalls{e.http, cfg.CallTimeout, most}, e.base,
+		compression, connect.WithReadMaxBytes(most))
 	return e
 }
 

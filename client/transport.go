@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+
+	"github.com/waybill-network/waybill/node/api"
 )
 
 // judgedCalls is an HTTP client that gives what breaks between client and node its code where it
@@ -18,6 +20,7 @@ import (
 type judgedCalls struct {
 	*http.Client
 	silence time.Duration // how long a node may be silent; 0: for ever
+	most    int           // bytes of an answer, or of a message of a stream
 }
 
 // Do implements connect.HTTPClient.
@@ -40,6 +43,7 @@ func (c judgedCalls) Do(r *http.Request) (*http.Response, error) {
 	}
 	w.heard()
 	response.Body = &judgedBody{response.Body, w}
+	api.LimitAnswer(response, int64(c.most))
 	return response, nil
 }
 

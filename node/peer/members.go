@@ -176,9 +176,21 @@ func (m *Members) dial(node *ledger.Node) *link {
 			WriteByteTimeout: 30 * time.Second,
 		},
 	}
-	client := api.NewPeerServiceClient(&http.Client{Transport: transport}, "https://"+node.PeerAddress,
+	client := api.NewPeerServiceClient(bounded{transport}, "https://"+node.PeerAddress,
 		connect.WithReadMaxBytes(MaxMessageSize),
 		connect.WithAcceptCompression("gzip", nil, nil),
 	)
-	return &link{address: node.PeerAddress, key: TransportKey(node.TransportKey), transport: transport, client: client}
+	return &link{address: node.PeerAddress, key: TransportKey(node.TransportKey),
+		transport: transport, client: client}
+}
+
+// bounded makes HTTP calls whose answers are read to the bound of messages and no further.
+type bounded struct{ transport *http.Transport }
+
+func (b bounded) Do(r *http.Request) (*http.Response, error) {
+	response, err := b.transport.RoundTrip(r)
+	if err == nil {
+		api.LimitAnswer(response, MaxMessageSize)
+	}
+	return response, err
 }
