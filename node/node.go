@@ -106,6 +106,7 @@ func Start(ctx context.Context, cfg *config.Config, id *Identity, log *slog.Logg
 		{"memory", n.startMemory},
 		{"ingest API", n.startIngest},
 		{"operator port", n.startOperator},
+		{"watch", n.startWatch},
 	} {
 		if err := step.do(ctx); err != nil {
 			return nil, fmt.Errorf("%s: %w", step.what, err)

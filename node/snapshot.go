@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/waybill-network/waybill/kernels/cpu"
+	"github.com/waybill-network/waybill/node/committee"
 	"github.com/waybill-network/waybill/node/peer"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/node/telemetry"
@@ -66,7 +67,8 @@ func (n *Node) Snapshot() telemetry.Snapshot {
 		return s
 	}
 	view := n.chain.View()
-	n.fillChain(&s, view)
+	engine := n.engine.Status()
+	n.fillChain(&s, view, &engine)
 	n.fillEpoch(&s, view)
 	if n.pipeline != nil {
 		s.Pipeline, s.Certify = n.pipeline.Stats(), n.outbox.Stats()
@@ -75,7 +77,8 @@ func (n *Node) Snapshot() telemetry.Snapshot {
 	}
 	s.Recent = n.history.Recent(s.Taken, countersOf(view, &s.Pipeline, &s.Certify))
 	n.fillProving(&s.Proving)
-	n.fillCommittee(&s, view)
+	n.fillCommittee(&s, view, engine.Votes)
+	s.JudgeMembers()
 	n.fillStore(&s)
 	return s
 }
@@ -103,8 +106,7 @@ func countersOf(view *ledger.View, p *pipeline.Stats, o *certify.Stats) telemetr
 	return c
 }
 
-func (n *Node) fillChain(s *telemetry.Snapshot, view *ledger.View) {
-	engine := n.engine.Status()
+func (n *Node) fillChain(s *telemetry.Snapshot, view *ledger.View, engine *committee.Status) {
 	executed, earned := n.chain.stats()
 	s.Chain = telemetry.Chain{
 		Height: engine.Height, BlockTime: engine.Time, Executed: executed,
@@ -161,17 +163,22 @@ func (n *Node) fillCosign(s *telemetry.Cosign) {
 	}
 }
 
-func (n *Node) fillCommittee(s *telemetry.Snapshot, view *ledger.View) {
+// fillCommittee says what is known of each member; votes are by position.
+func (n *Node) fillCommittee(s *telemetry.Snapshot, view *ledger.View, votes []committee.Vote) {
 	self, member := n.id.member()
-	for _, m := range view.Committee().Members {
-		t := telemetry.Member{Power: m.Power, Self: member && m.Node == self, Healthy: true}
+	for i, m := range view.Committee().Members {
+		t := telemetry.Member{Power: m.Power, Self: member && m.Node == self}
 		t.Node = m.Node
+		if i < len(votes) {
+			v := votes[i]
+			t.Voted, t.VotedAt, t.Missed, t.Silent = v.Height, v.At, v.Missed, v.Silent.Seconds()
+		}
 		if registered, ok := view.Node(m.Node); ok {
 			t.Address = registered.PeerAddress
 		}
 		for _, pushed := range s.Certify.Members {
 			if pushed.Node == m.Node {
-				t.Member, t.Healthy = pushed, pushed.LastError == ""
+				t.Member = pushed
 			}
 		}
 		s.Committee = append(s.Committee, t)

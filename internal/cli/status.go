@@ -128,9 +128,19 @@ func (s *nodeStatus) readiness() string {
 	case len(why) > 0:
 		return "NO: " + strings.Join(why, "; ")
 	case !s.Node.Serving:
-		return "yes; it does not take acks"
+		return "yes; it does not take acks" + s.warnings()
 	}
-	return "yes, takes acks"
+	return "yes, takes acks" + s.warnings()
+}
+
+// warnings lists the checks that warn; windows that are stuck have a line of their own.
+func (s *nodeStatus) warnings() (text string) {
+	for _, c := range s.Checks {
+		if c.Warning && c.Name != "stuck" {
+			text += "; WARNING " + c.Name + ": " + c.Detail
+		}
+	}
+	return text
 }
 
 // epochEnd says when the epoch ends: with the first block after its time.
@@ -141,8 +151,7 @@ func (s *nodeStatus) epochEnd() string {
 	return "ends with the next block"
 }
 
-// members tells what the last pushes to the committee's members showed. A member that was pushed
-// nothing yet counts as one that answers.
+// members tells which members are there: connected, voting, and not failing pushes.
 func (s *nodeStatus) members() string {
 	var healthy int
 	var ill []string
@@ -150,11 +159,10 @@ func (s *nodeStatus) members() string {
 		if m.Healthy {
 			healthy++
 		} else {
-			ill = append(ill, fmt.Sprintf("%d did not: %s", m.Node, m.LastError))
+			ill = append(ill, fmt.Sprintf("node %d: %s", m.Node, m.Trouble))
 		}
 	}
-	line := fmt.Sprintf("%d of %d answered the last rollup pushed to them", healthy,
-		len(s.Committee))
+	line := fmt.Sprintf("%d of %d are connected and vote", healthy, len(s.Committee))
 	return strings.Join(append([]string{line}, ill...), "; ")
 }
 

@@ -38,6 +38,7 @@ type app struct {
 	view    atomic.Pointer[ledger.View]
 	line    line
 	feed    feed
+	votes   *votes
 	metrics *metrics
 	log     *slog.Logger
 	fail    func(error) // told once when the chain cannot go on
@@ -173,6 +174,7 @@ func (a *app) FinalizeBlock(_ context.Context, req *abci.RequestFinalizeBlock) (
 	}
 	a.block = a.state.End()
 	a.hash = a.agreed(len(req.Txs))
+	a.votes.carried(req, a.members)
 	a.metrics.round.Set(float64(req.DecidedLastCommit.Round))
 	return &abci.ResponseFinalizeBlock{TxResults: results, AppHash: a.hash[:]}, nil
 }

@@ -184,7 +184,8 @@ type Status struct {
 	Time       time.Time     // of the last committed block
 	Lag        time.Duration // its age, by this machine's clock
 	Peers      int           // connected
-	Network    []PeerStatus  // those that are dialled, connected or not, and the others that are connected
+	Network    []PeerStatus  // those that are dialled, and the others that are connected
+	Votes      []Vote        // of the members, by their positions
 	Mempool    int           // transactions waiting
 	CatchingUp bool          // blocks are fetched instead of voted on
 	Member     int           // this node's position in the committee, -1 when it has none
@@ -194,8 +195,12 @@ type Status struct {
 // Status returns the engine's condition.
 func (e *Engine) Status() Status {
 	view := e.View()
-	s := Status{Height: view.Height(), Time: view.Time(), Lag: time.Since(view.Time()), Peers: e.peers(), Network: e.network.Status(), Mempool: e.parts.mempool.Size(),
-		CatchingUp: e.parts.consensus.WaitSync(), Member: e.app.self}
+	s := Status{
+		Height: view.Height(), Time: view.Time(), Lag: time.Since(view.Time()),
+		Peers: e.peers(), Network: e.network.Status(), Votes: e.app.votes.status(),
+		Mempool: e.parts.mempool.Size(), CatchingUp: e.parts.consensus.WaitSync(),
+		Member: e.app.self,
+	}
 	select {
 	case <-e.failed:
 		s.Err = e.err

@@ -77,7 +77,8 @@ func newApp(c *Config, fail func(error)) (*app, error) {
 	a := &app{
 		genesis: c.Genesis, genesisHash: fresh.View().AppHash(), committee: c.Genesis.Committee(),
 		members: map[string]int{}, self: -1, key: c.BLSKey,
-		state: fresh, store: c.Store, keep: c.Keep, metrics: newMetrics(), log: c.Logger, fail: fail,
+		state: fresh, store: c.Store, keep: c.Keep, votes: newVotes(len(c.Genesis.Members)),
+		metrics: newMetrics(), log: c.Logger, fail: fail,
 	}
 	for i, m := range c.Genesis.Members {
 		a.members[address(m.ConsensusKey)] = i

@@ -17,6 +17,7 @@ import (
 const (
 	MaxQueueAge  = 5 * time.Second  // of an ack between admission and its answer
 	MaxBlockAge  = 30 * time.Second // since this node executed a block
+	OldBlockAge  = 10 * time.Second // the same, with a warning
 	MaxClockSkew = 5 * time.Second  // between this node's clock and the chain's
 )
 
@@ -60,7 +61,7 @@ func Checks(s *Snapshot) []Check {
 	blocks := Check{Name: "blocks", Detail: "no block yet"}
 	if !s.Chain.Executed.IsZero() {
 		age := s.Taken.Sub(s.Chain.Executed)
-		blocks.OK = age <= MaxBlockAge
+		blocks.OK, blocks.Warning = age <= MaxBlockAge, age > OldBlockAge
 		blocks.Detail = fmt.Sprintf("block %d is %v old, at most %v", s.Chain.Height,
 			age.Round(time.Millisecond), MaxBlockAge)
 	}
@@ -74,7 +75,7 @@ func Checks(s *Snapshot) []Check {
 	if len(s.Proving.Keys) > 0 {
 		checks = append(checks, proofCheck(&s.Proving))
 	}
-	return append(checks, stuckCheck(s), sync, peersCheck(s),
+	return append(checks, stuckCheck(s), sync, peersCheck(s), votesCheck(s),
 		Check{Name: "clock", OK: skew.Abs() <= MaxClockSkew,
 			Detail: fmt.Sprintf("%v from the chain's, at most %v", skew, MaxClockSkew)},
 		Check{Name: "serving", OK: !s.ShuttingDown, Detail: servingText(s)},

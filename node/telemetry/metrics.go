@@ -215,8 +215,21 @@ var metrics = []metric{
 	one("pulls_wanted", "Rollups whose evidence the node lacks and looks for.", gauge,
 		func(s *Snapshot) float64 { return float64(s.Member.Pulls.Wanted) }),
 
-	memberMetric("healthy", "Whether a member answers.", gauge,
+	memberMetric("healthy", "Whether a member is connected, votes, and took the last push.", gauge,
 		func(_ *Snapshot, m *Member) float64 { return truth(m.Healthy) }),
+	memberMetric("voted_height", "Last block that a member voted on, by the chain; 0: none seen.",
+		gauge, func(_ *Snapshot, m *Member) float64 { return float64(m.Voted) }),
+	memberMetric("missed_blocks", "Blocks since, without a vote of the member.", gauge,
+		func(_ *Snapshot, m *Member) float64 { return float64(m.Missed) }),
+	many("member_vote_age_seconds", "Age of a member's last vote; absent when none was seen.",
+		gauge, []string{"node"}, func(s *Snapshot, emit func(float64, ...string)) {
+			for _, m := range s.Committee {
+				if !m.VotedAt.IsZero() {
+					age := s.Taken.Sub(m.VotedAt).Seconds()
+					emit(age, strconv.FormatUint(uint64(m.Node), 10))
+				}
+			}
+		}),
 	memberMetric("power", "Voting power of a member.", gauge,
 		func(_ *Snapshot, m *Member) float64 { return float64(m.Power) }),
 	memberMetric("shares_total", "Certificate shares received from a member.", counter,

@@ -155,7 +155,19 @@ type Member struct {
 	Power          uint64 `json:"power"`
 	Address        string `json:"address"`
 	Self           bool   `json:"self"`
-	Healthy        bool   `json:"healthy"` // it answered the last push, or there was none
+
+	// Voted is the last block that the member voted on, by the chain; 0 when this node has seen no
+	// vote of it since it started. VotedAt is the time of the block that carries the vote, and
+	// Missed how many blocks since carry none, over Silent seconds of the chain's clock.
+	Voted   int64     `json:"voted_height"`
+	VotedAt time.Time `json:"voted_at,omitzero"`
+	Missed  int64     `json:"missed_blocks"`
+	Silent  float64   `json:"silent_seconds"`
+
+	// Healthy says that the engine is connected to it, that the chain carries its votes, and that
+	// no push to it failed lately. Trouble says what of that is not so, and since when.
+	Healthy bool   `json:"healthy"`
+	Trouble string `json:"trouble,omitzero"`
 }
 
 // Chain is the state of consensus.

@@ -32,7 +32,7 @@ func healthy() Snapshot {
 			{Name: "wrong_units", Count: 0}}},
 		Member: MemberWork{Refusals: []status.Count{{Name: "bad_signature", Count: 1}}},
 		Committee: []Member{{Member: certify.Member{Node: 3, Shares: 4}, Power: 9, Self: true,
-			Healthy: true}},
+			Healthy: true, Voted: 9, VotedAt: now.Add(-time.Second)}},
 		Chain: Chain{Height: 10, Executed: now.Add(-time.Second), Skew: 0.2,
 			Network: []committee.PeerStatus{{Node: 2, Member: true, Connected: true}}},
 		Store: Store{Free: 10 << 30, MinFree: 1 << 30},

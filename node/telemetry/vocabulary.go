@@ -69,6 +69,8 @@ var vocabulary = []Term{
 	{SetCheck, "clock", "", "the node's clock agrees with the chain's", "set the clock (NTP)"},
 	{SetCheck, "peers", "", "members are connected to this node's engine",
 		"the check names the member that is not, since when and why"},
+	{SetCheck, "votes", "", "the chain carries the votes of every member",
+		"the check names the member: its operator should look at its log, and at its clock"},
 	{SetCheck, "serving", "", "the node is not shutting down", ""},
 
 	{SetStuck, "refused", "", "so many members refused it for good that no quorum is left",

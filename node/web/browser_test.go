@@ -282,7 +282,7 @@ func TestPage(t *testing.T) {
 			"quarantine":    {"3 clients", "17, 4021, 99812"},
 			"t-settlements": {"certified", "settled", "9,812.40", "1,200.35"},
 			"f-node":        {"48,213.99", "18.4T", "account 5"},
-			"t-committee":   {"2 (self)", "silent", "answers", "40 min"},
+			"t-committee":   {"2 (self)", "away", "there", "8,211, 1 s ago", "40 min"},
 			"f-chain":       {"128,403", "in step", "7, this node too"},
 			"epoch":         {"Epoch 12", "min"},
 			"t-checks":      {"disk", "200 GiB free"},

@@ -97,7 +97,9 @@ func (n *node) snapshot() telemetry.Snapshot {
 	for k := range uint32(7) {
 		m := telemetry.Member{Power: 10 + uint64(k), Address: "10.0.0.1:7401", Self: k == 2, Healthy: k != 4}
 		m.Member = certify.Member{Node: k, Shares: 140 - uint64(k), Latency: 0.21 + float64(k)*0.03, LastShare: now.Add(-time.Duration(k+1) * time.Second)}
+		m.Voted, m.VotedAt = 8211, now.Add(-time.Second)
 		if !m.Healthy {
+			m.Trouble = "not connected for 40m0s (refused)"
 			m.Failures, m.LastError, m.LastShare = 9, "dial: connection refused", now.Add(-40*time.Minute)
 		}
 		s.Committee = append(s.Committee, m)

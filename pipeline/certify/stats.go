@@ -56,6 +56,8 @@ type Member struct {
 	LastShare time.Time `json:"last_share,omitzero"`
 	Latency   float64   `json:"latency_seconds"`     // of the last share
 	LastError string    `json:"last_error,omitzero"` // empty after a share
+	// LastFailure is when LastError was seen; the last one ever when LastError is empty.
+	LastFailure time.Time `json:"last_failure,omitzero"`
 }
 
 // counters are written by the jobs.
@@ -142,7 +144,7 @@ func (o *Outbox) missed(node uint32, err error, final bool) {
 	defer o.mu.Unlock()
 	m := o.member(node)
 	m.Failures++
-	m.LastError = err.Error()
+	m.LastError, m.LastFailure = err.Error(), time.Now()
 	if final {
 		m.Refusals++
 		m.Refusing = true
