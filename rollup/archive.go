@@ -16,17 +16,20 @@ type Run struct {
 	Frames []byte // 128 bytes each; borrowed for the call
 }
 
-// Archive is what a node keeps of a window that it sealed. Evidence of every rung is made from it.
-// It is not changed once it is made, so it may be shared.
+// Archive is what a node keeps of a rollup. Of a window that it sealed it has all acks, and
+// evidence of every rung is made from them. Of another node's rollup it has evidence as it was
+// received. An archive is not changed once it is made, so it may be shared.
 type Archive struct {
 	Header  *Header
-	Acks    Acks       // all of the window's, whatever the rung
+	Acks    Acks       // all of the window's; nil when they were not received
 	Clients ClientList // of the statements part; nil when there is none
 	// Proof is the evidence of rung 3 without its acks; nil until the window is proved.
 	Proof []byte
 	// Tree is that of the statements part. It is nil in an archive that was read back: what needs
 	// statements then makes them again from the acks, which costs a hash of each.
 	Tree *StatementTree
+
+	received [][]byte // evidence of another node's rollup, the best first; nil for an own one
 }
 
 // noAcks is what evidence without acks has in their place.
@@ -63,6 +66,34 @@ func ParseArchive(header, acks, clients, proof []byte) (a *Archive, err error) {
 	return a, nil
 }
 
+// ReceivedArchive returns the archive of another node's rollup, which has the given evidence and
+// no more. Both may be nil: it is of rung 1 or 2, and of rung 3. What does not decode is an error;
+// that header and evidence belong together is for [Verify].
+func ReceivedArchive(header, evidence, proof []byte) (*Archive, error) {
+	h, err := ParseHeader(header)
+	if err != nil {
+		return nil, fmt.Errorf("archive: %w", err)
+	}
+	a := &Archive{Header: h, received: [][]byte{}}
+	for i, encoded := range [][]byte{proof, evidence} {
+		if encoded == nil {
+			continue
+		}
+		rung, err := RungOf(encoded)
+		if err == nil && (rung == RungProof) != (i == 0) {
+			err = fmt.Errorf("%w: %v in the wrong place", ErrMalformed, rung)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("archive: %w", err)
+		}
+		if rung == RungAcks {
+			a.Acks = encoded
+		}
+		a.received = append(a.received, encoded)
+	}
+	return a, nil
+}
+
 // Key names the window.
 func (a *Archive) Key() WindowKey { return a.Header.Key() }
 
@@ -70,8 +101,14 @@ func (a *Archive) Key() WindowKey { return a.Header.Key() }
 func (a *Archive) Stated() bool { return a.Clients != nil }
 
 // Rungs returns the rungs of which there is evidence, the best first.
-func (a *Archive) Rungs() []Rung {
+func (a *Archive) Rungs() (rungs []Rung) {
 	switch {
+	case a.received != nil:
+		for _, encoded := range a.received {
+			rung, _ := RungOf(encoded)
+			rungs = append(rungs, rung)
+		}
+		return rungs
 	case !a.Stated():
 		return []Rung{RungAcks}
 	case a.Proof == nil:
@@ -84,12 +121,16 @@ func (a *Archive) Rungs() []Rung {
 // Errors: ErrNotFound for a rung that is not among Rungs, ErrClientList for an archive whose list
 // is not that of its acks.
 func (a *Archive) Evidence(rung Rung) ([]byte, error) {
-	if rung == 0 {
-		rung = a.Rungs()[0]
+	rungs := a.Rungs()
+	at := slices.Index(rungs, rung)
+	if rung == 0 && len(rungs) > 0 {
+		at, rung = 0, rungs[0]
 	}
 	switch {
-	case !slices.Contains(a.Rungs(), rung):
+	case at < 0:
 		return nil, fmt.Errorf("%w: evidence of %v", ErrNotFound, rung)
+	case a.received != nil:
+		return a.received[at], nil
 	case rung == RungAcks:
 		return a.Acks, nil
 	case rung == RungProof:

@@ -3,6 +3,7 @@ package rollup
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"testing"
 )
 
@@ -123,6 +124,59 @@ func TestArchiveRungs(t *testing.T) {
 	}
 }
 
+// TestReceivedArchive: evidence of another node's rollup is given as it came, the best first.
+func TestReceivedArchive(t *testing.T) {
+	own := twoParts(t)
+	header, statements := own.Header.Append(nil), evidence(t, own, RungStatements)
+	segments, err := own.Segments(CircuitSizes[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	proof := evidence(t, own.WithProof(segments, make([][ProofSize]byte, len(segments))), RungProof)
+	for _, c := range []struct {
+		evidence, proof []byte
+		rungs           []Rung
+	}{
+		{nil, nil, nil},
+		{statements, nil, []Rung{RungStatements}},
+		{nil, proof, []Rung{RungProof}},
+		{statements, proof, []Rung{RungProof, RungStatements}},
+		{own.Acks, nil, []Rung{RungAcks}},
+	} {
+		a, err := ReceivedArchive(header, c.evidence, c.proof)
+		if err != nil || !slices.Equal(a.Rungs(), c.rungs) || a.Stated() {
+			t.Fatalf("%v, want %v, %v", a.Rungs(), c.rungs, err)
+		}
+		for rung, want := range map[Rung][]byte{RungProof: c.proof, RungStatements: statements,
+			RungAcks: own.Acks} {
+			got, err := a.Evidence(rung)
+			switch {
+			case !slices.Contains(c.rungs, rung):
+				if !errors.Is(err, ErrNotFound) {
+					t.Errorf("%v of %v: %v", rung, c.rungs, err)
+				}
+			case err != nil || !bytes.Equal(got, want):
+				t.Errorf("%v of %v: %d bytes, %v", rung, c.rungs, len(got), err)
+			}
+		}
+		best, err := a.Evidence(0)
+		if (err == nil) != (len(c.rungs) > 0) || err == nil &&
+			!bytes.Equal(best, evidence(t, a, c.rungs[0])) {
+			t.Errorf("the best of %v: %v", c.rungs, err)
+		}
+	}
+	for name, parts := range map[string][3][]byte{
+		"header":      {header[1:], statements, nil},
+		"evidence":    {header, statements[1:], nil},
+		"proof":       {header, nil, proof[:len(own.Acks.Without(own.Clients))]},
+		"wrong place": {header, proof, statements},
+	} {
+		if _, err := ReceivedArchive(parts[0], parts[1], parts[2]); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
 // TestArchiveDamaged: what can not be read is an error, and not evidence.
 func TestArchiveDamaged(t *testing.T) {
 	a := twoParts(t)
@@ -156,13 +210,18 @@ func FuzzParseArchive(f *testing.F) {
 	f.Add(a.Header.Append(nil), []byte(a.Acks), a.Clients.Append(nil), []byte(nil))
 	f.Add([]byte(nil), []byte{255, 255, 255, 255}, []byte{255, 255, 255, 255}, []byte{1})
 	f.Fuzz(func(t *testing.T, header, acks, clients, proof []byte) {
-		a, err := ParseArchive(header, acks, clients, proof)
-		if err != nil {
-			return
-		}
-		for _, rung := range a.Rungs() {
-			if b, err := a.Evidence(rung); err == nil && len(b) == 0 {
-				t.Error("empty evidence")
+		for i := range 2 {
+			a, err := ParseArchive(header, acks, clients, proof)
+			if i > 0 {
+				a, err = ReceivedArchive(header, acks, proof)
+			}
+			if err != nil {
+				continue
+			}
+			for _, rung := range a.Rungs() {
+				if b, err := a.Evidence(rung); err == nil && len(b) == 0 {
+					t.Error("empty evidence")
+				}
 			}
 		}
 	})

@@ -71,15 +71,20 @@ func (f *fixture) rolledUp(t *testing.T, windows []rollup.WindowKey) (acks, cosi
 	t.Helper()
 	for _, key := range windows {
 		f.ordered(t, key)
-		w, err := f.store.Window(key)
+		id, _, err := f.store.Rollup(key)
 		if err != nil {
 			t.Fatal(err)
 		}
-		h, err := rollup.ParseHeader(w.Header)
+		a, err := f.store.Archive(id)
 		if err != nil {
 			t.Fatal(err)
 		}
-		ev, err := rollup.ParseEvidence(w.Evidence)
+		encoded, err := a.Evidence(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := a.Header
+		ev, err := rollup.ParseEvidence(encoded)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -17,22 +17,30 @@ import (
 
 func (s ledgerService) ExportAck(_ context.Context, req *connect.Request[api.ExportAckRequest]) (*connect.Response[api.ExportResponse], error) {
 	key := rollup.WindowKey{Node: req.Msg.Node, Epoch: req.Msg.Epoch, Window: req.Msg.Window}
-	certificate, evidence, archive, err := s.certified(key)
+	certificate, archive, err := s.certified(key)
 	if err != nil {
 		return nil, err
+	}
+	evidence, err := evidence(archive, 0)
+	if err != nil {
+		return nil, err
+	}
+	var all rollup.Acks // of a window that clients of this node co-signed
+	if archive.Stated() {
+		all = archive.Acks
 	}
 	client, seq := req.Msg.Client, req.Msg.Seq
 	if index, ok := findAck(evidence.Acks, client, seq); ok {
 		return exported(export.NewAck(certificate, evidence.Acks, index))
 	}
-	if index, ok := findAck(archive, client, seq); ok {
-		export, err := export.NewStatementAck(certificate, archive, evidence.Clients, s.cfg.Chain.View(), index)
+	if index, ok := findAck(all, client, seq); ok {
+		export, err := export.NewStatementAck(certificate, all, evidence.Clients, s.cfg.Chain.View(), index)
 		if err != nil {
 			return nil, internal(err)
 		}
 		return exported(export)
 	}
-	if _, signed := slices.BinarySearch(evidence.Clients.Signers(), client); signed && len(archive) == 0 {
+	if _, signed := slices.BinarySearch(evidence.Clients.Signers(), client); signed && len(all) == 0 {
 		return nil, early("client %d co-signed statements about the acks of %v: the acks are kept by node %d alone", client, key, key.Node)
 	}
 	return nil, missing("client %d has no ack with seq %d in the rollup of %v", client, seq, key)
@@ -40,11 +48,12 @@ func (s ledgerService) ExportAck(_ context.Context, req *connect.Request[api.Exp
 
 func (s ledgerService) ExportRollup(_ context.Context, req *connect.Request[api.ExportRollupRequest]) (*connect.Response[api.ExportResponse], error) {
 	key := rollup.WindowKey{Node: req.Msg.Node, Epoch: req.Msg.Epoch, Window: req.Msg.Window}
-	certificate, evidence, _, err := s.certified(key)
+	certificate, archive, err := s.certified(key)
 	if err != nil {
 		return nil, err
 	}
-	if evidence, err = s.ofRung(certificate, evidence, req.Msg.Rung); err != nil {
+	evidence, err := evidence(archive, req.Msg.Rung)
+	if err != nil {
 		return nil, err
 	}
 	var verifyingKey []byte
@@ -81,24 +90,22 @@ func (s ledgerService) ExportSettlement(_ context.Context, req *connect.Request[
 		NextCommittee: s.cfg.Chain.View().Committee().Root(), Certificate: settlement.Certificate})
 }
 
-// ofRung returns the evidence that a request asks for, in place of the best.
-func (s ledgerService) ofRung(c *rollup.Certificate, best *rollup.Evidence, rung uint32) (*rollup.Evidence, error) {
-	if rung == 0 || rung == uint32(best.Rung) {
-		return best, nil
-	}
+// evidence returns the evidence of a rung that a request asks for, of the best one for 0.
+func evidence(a *rollup.Archive, rung uint32) (*rollup.Evidence, error) {
 	if rung > uint32(rollup.RungProof) {
 		return nil, invalid("rung: there is no rung %d", rung)
 	}
-	_, encoded, ok, err := s.cfg.Store.Evidence(c.Header.ID(), rollup.Rung(rung))
-	if err != nil {
-		return nil, internal(err)
+	encoded, err := a.Evidence(rollup.Rung(rung))
+	if errors.Is(err, rollup.ErrNotFound) {
+		return nil, missing("no evidence of rung %d is kept here for the rollup of %v, the best is of "+
+			"rung %d", rung, a.Key(), a.Rungs()[0])
 	}
-	if !ok {
-		return nil, missing("no evidence of rung %d is kept here for the rollup of %v, the best is of rung %d", rung, c.Header.Key(), best.Rung)
+	if err != nil {
+		return nil, internal(fmt.Errorf("stored rollup of %v: %w", a.Key(), err))
 	}
 	evidence, err := rollup.ParseEvidence(encoded)
 	if err != nil {
-		return nil, internal(fmt.Errorf("stored evidence of %v: %w", c.Header.Key(), err))
+		return nil, internal(fmt.Errorf("stored evidence of %v: %w", a.Key(), err))
 	}
 	return evidence, nil
 }
@@ -122,38 +129,45 @@ func (s ledgerService) settlement(epoch uint32) (*ledger.Settlement, error) {
 	return nil, missing("the settlement of epoch %d is kept no longer", epoch)
 }
 
-// certified returns the certificate and evidence of a window's executed rollup, or says what is missing for it. The archive
-// has all acks of a window that clients of this node co-signed, and is empty otherwise.
-func (s ledgerService) certified(key rollup.WindowKey) (_ *rollup.Certificate, _ *rollup.Evidence, archive rollup.Acks, _ error) {
-	window, err := s.cfg.Store.Window(key)
+// certified returns the certificate of a window's executed rollup and what is kept of it, or says
+// what is missing.
+func (s ledgerService) certified(key rollup.WindowKey) (*rollup.Certificate, *rollup.Archive, error) {
+	id, encoded, err := s.cfg.Store.Rollup(key)
 	view := s.cfg.Chain.View()
 	ordered := view.IsOrdered(key)
-	forgotten := uint64(key.Epoch)+uint64(view.Params().LateEpochs) < uint64(view.Epoch()) // see View.IsOrdered
+	// See View.IsOrdered.
+	forgotten := uint64(key.Epoch)+uint64(view.Params().LateEpochs) < uint64(view.Epoch())
 	switch {
 	case errors.Is(err, store.ErrNotFound) && ordered:
-		return nil, nil, nil, early("the rollup of %v is executed, but this node has neither its certificate nor its acks yet", key)
+		return nil, nil, early("the rollup of %v is executed, but this node has neither its "+
+			"certificate nor its acks yet", key)
 	case errors.Is(err, store.ErrNotFound):
-		return nil, nil, nil, missing("no rollup of %v is known here: its window has not sealed, or it is kept no longer", key)
+		return nil, nil, missing("no rollup of %v is known here: its window has not sealed, or it is "+
+			"kept no longer", key)
 	case err != nil:
-		return nil, nil, nil, internal(err)
-	case window.Certificate == nil && ordered:
-		return nil, nil, nil, early("the rollup of %v is executed, but its certificate is not known here yet", key)
-	case window.Certificate == nil:
-		return nil, nil, nil, early("the rollup of %v is sealed, but not certified yet", key)
+		return nil, nil, internal(err)
+	case encoded == nil && ordered:
+		return nil, nil, early("the rollup of %v is executed, but its certificate is not known here "+
+			"yet", key)
+	case encoded == nil:
+		return nil, nil, early("the rollup of %v is sealed, but not certified yet", key)
 	case !ordered && !forgotten:
-		return nil, nil, nil, early("the rollup of %v is certified, but the chain has not executed its certificate yet", key)
-	case window.Evidence == nil:
-		return nil, nil, nil, early("the acks of %v are not kept here; ask the rollup's own node or another member", key)
+		return nil, nil, early("the rollup of %v is certified, but the chain has not executed its "+
+			"certificate yet", key)
 	}
-	certificate, err := rollup.ParseCertificate(window.Certificate)
+	archive, err := s.cfg.Store.Archive(id)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil, early("the acks of %v are not kept here; ask the rollup's own node or another "+
+			"member", key)
+	}
 	if err != nil {
-		return nil, nil, nil, internal(fmt.Errorf("stored certificate of %v: %w", key, err))
+		return nil, nil, internal(err)
 	}
-	evidence, err := rollup.ParseEvidence(window.Evidence)
+	certificate, err := rollup.ParseCertificate(encoded)
 	if err != nil {
-		return nil, nil, nil, internal(fmt.Errorf("stored evidence of %v: %w", key, err))
+		return nil, nil, internal(fmt.Errorf("stored certificate of %v: %w", key, err))
 	}
-	return certificate, evidence, window.Acks, nil
+	return certificate, archive, nil
 }
 
 // header returns what the store has of a window's rollup: its header, and its certificate unless that is nil.
@@ -169,15 +183,15 @@ func (s ledgerService) header(key rollup.WindowKey) (*rollup.Header, *rollup.Cer
 	if !errors.Is(err, store.ErrNotFound) {
 		return nil, nil, err
 	}
-	window, err := s.cfg.Store.Window(key)
+	id, _, err := s.cfg.Store.Rollup(key)
 	if err != nil {
 		return nil, nil, err
 	}
-	header, err := rollup.ParseHeader(window.Header)
+	archive, err := s.cfg.Store.Archive(id)
 	if err != nil {
-		return nil, nil, fmt.Errorf("stored header of %v: %w", key, err)
+		return nil, nil, fmt.Errorf("stored rollup of %v: %w", key, err)
 	}
-	return header, nil, nil
+	return archive.Header, nil, nil
 }
 
 // findAck finds a client's ack by its seq, which is unique whatever the service.

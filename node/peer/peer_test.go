@@ -431,9 +431,15 @@ func TestPuller(t *testing.T) {
 	cancel()
 	running.Wait()
 	for _, id := range want {
-		header, evidence, ok, err := nodes[3].store.Evidence(id, 0)
-		if err != nil || !ok || match(id, 0, header, evidence, network.View(), nil) != nil {
-			t.Errorf("rollup %v: %v %v", id, ok, err)
+		a, err := nodes[3].store.Archive(id)
+		if err != nil {
+			t.Errorf("rollup %v: %v", id, err)
+			continue
+		}
+		evidence, err := a.Evidence(0)
+		header := a.Header.Append(nil)
+		if err != nil || match(id, 0, header, evidence, network.View(), nil) != nil {
+			t.Errorf("rollup %v: %v", id, err)
 		}
 	}
 	if stats := puller.Stats(); stats.Pulled != 3 || stats.Wanted != 0 {

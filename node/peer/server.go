@@ -183,14 +183,23 @@ func (s service) Pull(_ context.Context, req *connect.Request[api.PullRequest]) 
 		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("there is no rung %d", req.Msg.Rung))
 	}
 	id, rung := rollup.Hash(req.Msg.RollupId), rollup.Rung(req.Msg.Rung)
-	header, evidence, ok, err := s.cfg.Store.Evidence(id, rung)
+	header, evidence, err := s.kept(id, rung)
 	switch {
-	case err != nil:
+	case err != nil && !errors.Is(err, store.ErrNotFound):
 		return nil, connect.NewError(connect.CodeInternal, fmt.Errorf("read rollup %v: %w", id, err))
-	case !ok:
+	case err != nil:
 		return nil, connect.NewError(connect.CodeNotFound, fmt.Errorf("rollup %v is not kept here%s", id, ofRung(rung)))
 	}
 	return connect.NewResponse(&api.PullResponse{Header: header, Evidence: evidence}), nil
+}
+
+func (s service) kept(id rollup.Hash, rung rollup.Rung) (header, evidence []byte, err error) {
+	a, err := s.cfg.Store.Archive(id)
+	if err != nil {
+		return nil, nil, err
+	}
+	evidence, err = a.Evidence(rung)
+	return a.Header.Append(nil), evidence, err
 }
 
 // ofRung says which evidence was asked for.

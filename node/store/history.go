@@ -47,43 +47,25 @@ func (s *Store) put(key, value []byte) error {
 	return s.commit(func(b *pebble.Batch) error { return b.Set(key, value, nil) }, pebble.Sync)
 }
 
-// Window is what the store knows about a rollup; parts that it does not hold are nil.
-type Window struct {
-	ID          rollup.Hash
-	Header      []byte
-	Evidence    []byte // of the highest rung
-	Certificate []byte
-	Acks        []byte // of an own co-signed window: all of them, of which the evidence has some
-}
-
-// Window collects everything about the rollup of a window: the certified one, or else this node's
-// own, or else the one that this member signed. Error: ErrNotFound when none of them is there.
-func (s *Store) Window(k rollup.WindowKey) (Window, error) {
-	var w Window
-	certificate, err := s.Certificate(k)
+// Rollup returns which rollup of a window counts: the certified one, or else this node's own, or
+// else the one that this member signed. The certificate is nil when there is none. Error:
+// ErrNotFound when none of them is there.
+func (s *Store) Rollup(k rollup.WindowKey) (id rollup.Hash, certificate []byte, err error) {
+	certificate, err = s.Certificate(k)
 	switch {
 	case err == nil:
 		c, err := rollup.ParseCertificate(certificate)
 		if err != nil {
-			return w, fmt.Errorf("%w: certificate of %v: %w", ErrCorrupt, k, err)
+			return id, nil, fmt.Errorf("%w: certificate of %v: %w", ErrCorrupt, k, err)
 		}
-		w.Certificate, w.ID = certificate, c.Header.ID()
+		return c.Header.ID(), certificate, nil
 	case !errors.Is(err, ErrNotFound):
-		return w, err
-	default:
-		if w.ID, err = s.hash(windowKey(keyOwn, k)); errors.Is(err, ErrNotFound) {
-			w.ID, err = s.hash(windowKey(keyLock, k))
-		}
-		if err != nil {
-			return w, err
-		}
+		return id, nil, err
 	}
-	if w.Header, w.Evidence, _, err = s.Evidence(w.ID, 0); err == nil {
-		if w.Acks, err = s.get(idKey(keyArchive, w.ID)); errors.Is(err, ErrNotFound) {
-			err = nil
-		}
+	if id, err = s.hash(windowKey(keyOwn, k)); errors.Is(err, ErrNotFound) {
+		id, err = s.hash(windowKey(keyLock, k))
 	}
-	return w, err
+	return id, nil, err
 }
 
 // Rung returns the highest rung of which there is evidence of a rollup, 0 when there is none.

@@ -65,54 +65,63 @@ func (s *Store) has(key []byte) (bool, error) {
 	return err == nil, err
 }
 
-// Evidence returns the rollup with the given id and its evidence of a rung, of the highest that
-// is kept when that is 0; ok says whether it is there. That of an own co-signed window is made
-// from its acks, its client list and its proof. Error: ErrCorrupt when it can not.
-func (s *Store) Evidence(id rollup.Hash,
-	rung rollup.Rung) (header, evidence []byte, ok bool, err error) {
-	if own, err := s.has(idKey(keyArchive, id)); own || err != nil {
-		if err != nil {
-			return nil, nil, false, err
-		}
-		return s.ownEvidence(id, rung)
+// Archive returns what is kept of a rollup, this node's or another's. Errors: ErrNotFound,
+// ErrCorrupt for one that does not decode.
+func (s *Store) Archive(id rollup.Hash) (*rollup.Archive, error) {
+	header, err := s.get(idKey(keyHeader, id))
+	if err != nil {
+		return nil, err
 	}
-	if header, err = s.get(idKey(keyHeader, id)); err == nil {
-		err = ErrNotFound
-		if rung == 0 || rung == rollup.RungProof {
-			evidence, err = s.get(idKey(keyProof, id))
-		}
-		if rung != rollup.RungProof && errors.Is(err, ErrNotFound) {
-			evidence, err = s.get(idKey(keyEvidence, id))
-		}
-	}
+	acks, err := s.get(idKey(keyArchive, id))
 	if errors.Is(err, ErrNotFound) {
-		return nil, nil, false, nil
+		return s.received(id, header)
 	}
-	if err == nil && rung != 0 {
-		var got rollup.Rung
-		got, err = rollup.RungOf(evidence)
-		ok = got == rung
-	} else {
-		ok = err == nil
+	var clients, proof []byte
+	if err == nil {
+		clients, err = s.get(idKey(keyClients, id))
 	}
-	return header, evidence, ok, err
+	if err == nil {
+		proof, err = s.optional(idKey(keyProof, id))
+	}
+	if err != nil {
+		return nil, err
+	}
+	a, err := rollup.ParseArchive(header, acks, clients, proof)
+	return decoded(id, a, err)
 }
 
-// ownEvidence makes the evidence of an own co-signed window.
-func (s *Store) ownEvidence(id rollup.Hash, rung rollup.Rung) (header, evidence []byte, ok bool,
-	err error) {
-	a, err := s.archive(id)
+// received returns the archive of a rollup of which there is evidence as it came, or the acks.
+func (s *Store) received(id rollup.Hash, header []byte) (*rollup.Archive, error) {
+	evidence, err := s.optional(idKey(keyEvidence, id))
 	if err != nil {
-		return nil, nil, false, err
+		return nil, err
 	}
-	evidence, err = a.Evidence(rung)
-	switch header = a.Header.Append(nil); {
-	case errors.Is(err, ErrNotFound):
-		return header, nil, false, nil
+	proof, err := s.optional(idKey(keyProof, id))
+	switch {
 	case err != nil:
-		return header, nil, false, fmt.Errorf("%w: rollup %v: %w", ErrCorrupt, id, err)
+		return nil, err
+	case evidence == nil && proof == nil:
+		return nil, ErrNotFound
 	}
-	return header, evidence, true, nil
+	a, err := rollup.ReceivedArchive(header, evidence, proof)
+	return decoded(id, a, err)
+}
+
+// optional returns nil for what is not there.
+func (s *Store) optional(key []byte) ([]byte, error) {
+	b, err := s.get(key)
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	return b, err
+}
+
+// decoded says of an archive that does not decode that the store is corrupt.
+func decoded(id rollup.Hash, a *rollup.Archive, err error) (*rollup.Archive, error) {
+	if err != nil {
+		return nil, fmt.Errorf("%w: rollup %v: %w", ErrCorrupt, id, err)
+	}
+	return a, nil
 }
 
 // Lock binds this member to one rollup of a window, durably, before it signs. ok means that it is

@@ -228,16 +228,21 @@ func (l *life) settle(disk *vfs.MemFS) {
 	p.Close()
 	count := map[message]int{}
 	for _, o := range l.net.Ordered() {
-		w, err := s.Window(o.Key)
-		if err != nil || w.ID != o.ID || w.Header == nil {
-			l.t.Errorf("%v was ordered as %v, the store has %v, %v", o.Key, o.ID, w.ID, err)
+		id, _, err := s.Rollup(o.Key)
+		if err != nil || id != o.ID {
+			l.t.Errorf("%v was ordered as %v, the store has %v, %v", o.Key, o.ID, id, err)
 			continue
 		}
-		h, err := rollup.ParseHeader(w.Header)
+		kept, err := s.Archive(id)
 		if err != nil {
 			l.t.Fatal(err)
 		}
-		ev, err := rollup.ParseEvidence(w.Evidence)
+		encoded, err := kept.Evidence(0)
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		h := kept.Header
+		ev, err := rollup.ParseEvidence(encoded)
 		if err != nil {
 			l.t.Fatal(err)
 		}
@@ -246,7 +251,7 @@ func (l *life) settle(disk *vfs.MemFS) {
 		}
 		acks := ev.Acks
 		if h.StatementCount > 0 {
-			acks, l.cosigned = w.Acks, l.cosigned+1 // which the evidence, just verified, was made from
+			acks, l.cosigned = kept.Acks, l.cosigned+1 // which the evidence, just verified, was made from
 		}
 		for i := range acks.Len() {
 			a := acks.Ack(h, i)

@@ -198,41 +198,13 @@ func (s *Store) Sealed(k rollup.WindowKey) (*rollup.Archive, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, err := s.archive(id)
+	a, err := s.Archive(id)
 	if errors.Is(err, ErrNotFound) {
 		if err = s.checkRetained(k.Epoch); err == nil {
 			err = fmt.Errorf("%w: no evidence for %v", ErrCorrupt, k)
 		}
 	}
 	return a, err
-}
-
-// archive reads what is kept of an own rollup. Errors: ErrNotFound, ErrCorrupt.
-func (s *Store) archive(id rollup.Hash) (*rollup.Archive, error) {
-	header, err := s.get(idKey(keyHeader, id))
-	if err != nil {
-		return nil, err
-	}
-	var clients, proof []byte
-	acks, err := s.get(idKey(keyArchive, id))
-	if errors.Is(err, ErrNotFound) {
-		acks, err = s.get(idKey(keyEvidence, id))
-	} else if err == nil {
-		if clients, err = s.get(idKey(keyClients, id)); err == nil {
-			proof, err = s.get(idKey(keyProof, id))
-			if errors.Is(err, ErrNotFound) {
-				proof, err = nil, nil
-			}
-		}
-	}
-	if err != nil {
-		return nil, err
-	}
-	a, err := rollup.ParseArchive(header, acks, clients, proof)
-	if err != nil {
-		return nil, fmt.Errorf("%w: rollup %v: %w", ErrCorrupt, id, err)
-	}
-	return a, nil
 }
 
 // hash reads a value that is a hash.

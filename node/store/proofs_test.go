@@ -38,7 +38,7 @@ func TestProofs(t *testing.T) {
 		}
 		for rung, want := range map[rollup.Rung][]byte{0: proven, rollup.RungProof: proven,
 			rollup.RungStatements: statements, rollup.RungAcks: nil} {
-			header, evidence, there, err := s.Evidence(id, rung)
+			header, evidence, there, err := evidenceOf(s, id, rung)
 			ok(t, err)
 			if there != (want != nil) || there && (!bytes.Equal(header, encoded) ||
 				!bytes.Equal(evidence, want)) {
@@ -48,7 +48,7 @@ func TestProofs(t *testing.T) {
 				t.Errorf("rung %d: %v, %v", rung, has, err)
 			}
 		}
-		if w, err := s.Window(k); err != nil || !bytes.Equal(w.Evidence, proven) ||
+		if w, err := windowOf(s, k); err != nil || !bytes.Equal(w.Evidence, proven) ||
 			!bytes.Equal(w.Acks, kept.Acks) {
 			t.Errorf("%+v, %v", w, err)
 		}
@@ -73,7 +73,7 @@ func TestProofs(t *testing.T) {
 			t.Error(rung, err)
 		}
 		for rung, want := range map[rollup.Rung][]byte{0: proven, 3: proven, 2: statements, 1: nil} {
-			_, evidence, there, err := member.Evidence(id, rung)
+			_, evidence, there, err := evidenceOf(member, id, rung)
 			ok(t, err)
 			if expected := want != nil && (rung != 2 || i > 0); there != expected || there &&
 				!bytes.Equal(evidence, want) {

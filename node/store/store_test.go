@@ -235,12 +235,12 @@ func TestSealedCosigned(t *testing.T) {
 			!slices.Equal(got.Clients, kept.Clients) {
 			t.Error("not what was sealed")
 		}
-		header, ev, has, err := s.Evidence(h.ID(), 0)
+		header, ev, has, err := evidenceOf(s, h.ID(), 0)
 		ok(t, err)
 		if !has || !bytes.Equal(header, h.Append(nil)) || !bytes.Equal(ev, evidence) {
 			t.Error("not the rollup's evidence")
 		}
-		w, err := s.Window(k)
+		w, err := windowOf(s, k)
 		ok(t, err)
 		if !bytes.Equal(w.Header, h.Append(nil)) || !bytes.Equal(w.Evidence, evidence) ||
 			!bytes.Equal(w.Acks, kept.Acks) {
@@ -251,7 +251,7 @@ func TestSealedCosigned(t *testing.T) {
 	}
 	member := open(t, vfs.NewMem()) // another node knows the evidence alone
 	ok(t, member.PutEvidence(h.ID(), h.Append(nil), evidence))
-	if _, ev, has, err := member.Evidence(h.ID(), 0); err != nil || !has ||
+	if _, ev, has, err := evidenceOf(member, h.ID(), 0); err != nil || !has ||
 		!bytes.Equal(ev, evidence) {
 		t.Error("a member does not keep the evidence", err)
 	}
@@ -260,7 +260,7 @@ func TestSealedCosigned(t *testing.T) {
 	ok(t, s.MarkOrdered(k))
 	_, err := s.Prune(4)
 	ok(t, err)
-	if _, _, has, err := s.Evidence(h.ID(), 0); has || err != nil {
+	if _, _, has, err := evidenceOf(s, h.ID(), 0); has || err != nil {
 		t.Error("pruned evidence", err)
 	}
 	is(t, sealedErr(s, k), ErrPruned)
@@ -277,7 +277,7 @@ func TestHistory(t *testing.T) {
 	is(t, err, ErrNotFound)
 	_, err = s.Settlement(0)
 	is(t, err, ErrNotFound)
-	_, err = s.Window(key(0, 0, 0))
+	_, err = windowOf(s, key(0, 0, 0))
 	is(t, err, ErrNotFound)
 	var keys []rollup.WindowKey
 	for epoch := range uint32(3) {
@@ -322,7 +322,7 @@ func TestWindow(t *testing.T) {
 	k := key(2, 1, 3)
 	want := func(root byte, certified bool) {
 		t.Helper()
-		w, err := s.Window(k)
+		w, err := windowOf(s, k)
 		ok(t, err)
 		h, id := header(k, root)
 		if w.ID != id || !bytes.Equal(w.Header, h.Append(nil)) ||
@@ -341,7 +341,7 @@ func TestWindow(t *testing.T) {
 	h, id = header(k, 3)
 	c := rollup.Certificate{Header: *h, Signers: rollup.NewBitmap(4)}
 	ok(t, s.PutCertificate(k, c.Append(nil)))
-	w, err := s.Window(k)
+	w, err := windowOf(s, k)
 	if err != nil || w.ID != id || w.Header != nil || w.Evidence != nil || w.Certificate == nil {
 		t.Errorf("a certificate without the evidence: %+v, %v", w, err)
 	}
@@ -354,7 +354,7 @@ func TestEvidence(t *testing.T) {
 	h, id := header(key(3, 1, 4), 1)
 	is(t, s.PutEvidence(id, h.Append(nil)[1:], oneAck(1)), ErrCorrupt)
 	is(t, s.PutEvidence(id, h.Append(nil), oneAck(1)[1:]), ErrCorrupt)
-	if _, _, there, err := s.Evidence(id, 0); there || err != nil {
+	if _, _, there, err := evidenceOf(s, id, 0); there || err != nil {
 		t.Error("evidence from nowhere", err)
 	}
 	ok(t, s.PutEvidence(id, h.Append(nil), oneAck(9)))
@@ -364,7 +364,7 @@ func TestEvidence(t *testing.T) {
 		t.Error("evidence that is there was written again")
 	}
 	s = reopen(t, s)
-	header, evidence, there, err := s.Evidence(id, 0)
+	header, evidence, there, err := evidenceOf(s, id, 0)
 	if err != nil || !there || !bytes.Equal(header, h.Append(nil)) ||
 		!bytes.Equal(evidence, oneAck(9)) {
 		t.Error(there, err)
@@ -561,9 +561,9 @@ func TestCorrupt(t *testing.T) {
 		{"own evidence", windowKey(keyOwn, k), id[:],
 			func(s *Store) error { _, err := s.Sealed(k); return err }},
 		{"clients", idKey(keyClients, cosignedID), []byte{1},
-			func(s *Store) error { _, _, _, err := s.Evidence(cosignedID, 0); return err }},
+			func(s *Store) error { _, _, _, err := evidenceOf(s, cosignedID, 0); return err }},
 		{"archive", idKey(keyArchive, cosignedID), []byte{1},
-			func(s *Store) error { _, _, _, err := s.Evidence(cosignedID, 2); return err }},
+			func(s *Store) error { _, _, _, err := evidenceOf(s, cosignedID, 2); return err }},
 		{"holder", windowKey(keyHolder, k), []byte{1},
 			func(s *Store) error { _, err := s.Holder(k); return err }},
 		{"unheld", []byte{keyUnheld, 1}, nil, func(s *Store) error { _, err := s.Unheld(); return err }},
@@ -578,7 +578,7 @@ func TestCorrupt(t *testing.T) {
 		{"lock, locking", windowKey(keyLock, k), id[:31],
 			func(s *Store) error { _, _, err := s.Lock(k, id); return err }},
 		{"certificate", windowKey(keyCertificate, k), []byte("certificate"),
-			func(s *Store) error { _, err := s.Window(k); return err }},
+			func(s *Store) error { _, err := windowOf(s, k); return err }},
 		{"recent", []byte{keyCertificate, 1}, nil, func(s *Store) error {
 			_, err := s.Recent(1)
 			return err
@@ -670,4 +670,39 @@ func TestUsage(t *testing.T) {
 		real.Close() != nil {
 		t.Errorf("%+v, %v", u, err)
 	}
+}
+
+// evidenceOf returns a rollup and its evidence of a rung, if they are there.
+func evidenceOf(s *Store, id rollup.Hash, rung rollup.Rung) (header, evidence []byte, ok bool,
+	err error) {
+	a, err := s.Archive(id)
+	if err == nil {
+		header = a.Header.Append(nil)
+		evidence, err = a.Evidence(rung)
+	}
+	if errors.Is(err, ErrNotFound) {
+		return header, nil, false, nil
+	}
+	return header, evidence, err == nil, err
+}
+
+// found is what the store knows about a window; parts that it does not hold are nil.
+type found struct {
+	ID                                  rollup.Hash
+	Header, Evidence, Certificate, Acks []byte
+}
+
+func windowOf(s *Store, k rollup.WindowKey) (w found, err error) {
+	if w.ID, w.Certificate, err = s.Rollup(k); err != nil {
+		return w, err
+	}
+	a, err := s.Archive(w.ID)
+	if errors.Is(err, ErrNotFound) {
+		return w, nil
+	}
+	if err == nil {
+		w.Header, w.Acks = a.Header.Append(nil), a.Acks
+		w.Evidence, err = a.Evidence(0)
+	}
+	return w, err
 }
