@@ -9,9 +9,9 @@ import (
 	"github.com/waybill-network/waybill/kernels/fp381"
 )
 
-// widePoint2 is an affine point of the twist, the rows of x and y, all < 2p. The identity has zero rows. No other point
+// widePoint2 is an affine point of the twist, the cells of x and y, all < 2p. The identity has zero cells. No other point
 // here has y = 0, for all are in the subgroup of odd order.
-type widePoint2 = [4]fp381.Row
+type widePoint2 = [4]fp381.Cell
 
 const (
 	// wideKeysFrom is from how many keys on a sum in lanes is worth the conversion. On other CPUs it is the shared inversion
@@ -36,7 +36,7 @@ type wideSums2 struct {
 	f              fp381.Field
 	chords         fp381.ChordSums2
 	one, none      fp381.Vec
-	from, to       []int32 // rows
+	from, to       []int32 // cells
 	x1, y1, x2, y2 fp381.Vec2
 	den, dy, t, u  fp381.Vec2
 	zero, same     fp381.Mask
@@ -112,7 +112,7 @@ func (s *wideSums2) load(dst []widePoint2, pks []*PublicKey) {
 		}
 	}
 	const part = 128
-	rows := fp381.Rows(dst)
+	cells := fp381.Cells(dst)
 	for fresh := range slices.Chunk(s.fresh, part) {
 		s.grow(len(fresh))
 		s.e = grow(s.e, len(fresh))
@@ -122,7 +122,7 @@ func (s *wideSums2) load(dst []widePoint2, pks []*PublicKey) {
 				s.e[j] = *coordinate(&pks[i].p, row)
 			}
 			s.f.Pack(s.t.A0, s.e)
-			s.f.Scatter(rows, s.to, s.t.A0)
+			s.f.Scatter(cells, s.to, s.t.A0)
 		}
 		for _, i := range fresh {
 			if remembered {
@@ -158,7 +158,7 @@ func coordinate(p *bls12381.G2Affine, row int) *fp.Element {
 
 // addPairs is an adder.
 func (s *wideSums2) addPairs(to, from []widePoint2, pairs []fp381.Pair) {
-	if s.chords.Add(s.f, fp381.Rows(to), fp381.Rows(from), pairs) {
+	if s.chords.Add(s.f, fp381.Cells(to), fp381.Cells(from), pairs) {
 		return
 	}
 	s.grow(len(pairs))
@@ -167,7 +167,7 @@ func (s *wideSums2) addPairs(to, from []widePoint2, pairs []fp381.Pair) {
 			s.from[i] = 4 * point(p)
 		}
 		for _, v := range []fp381.Vec{x.A0, x.A1, y.A0, y.A1} {
-			s.f.Gather(v, fp381.Rows(from), s.from)
+			s.f.Gather(v, fp381.Cells(from), s.from)
 			next(s.from)
 		}
 	}
@@ -178,7 +178,7 @@ func (s *wideSums2) addPairs(to, from []widePoint2, pairs []fp381.Pair) {
 		s.to[i] = 4 * p.To
 	}
 	for _, v := range []fp381.Vec{s.x1.A0, s.x1.A1, s.y1.A0, s.y1.A1} {
-		s.f.Scatter(fp381.Rows(to), s.to, v)
+		s.f.Scatter(fp381.Cells(to), s.to, v)
 		next(s.to)
 	}
 }

@@ -27,7 +27,7 @@ type wideJacobian struct {
 	blank   fp381.Mask
 	empty   fp381.Mask
 	lost    fp381.Mask
-	rows    []int32
+	cells   []int32
 }
 
 // grow makes room for n points.
@@ -40,7 +40,7 @@ func (j *wideJacobian) grow(n int) {
 		j.t[i] = grow(j.t[i], blocks)
 	}
 	j.blank, j.empty, j.lost = grow(j.blank, blocks), grow(j.empty, blocks), grow(j.lost, blocks)
-	j.rows = grow(j.rows, n)
+	j.cells = grow(j.cells, n)
 }
 
 // double doubles the points, as curve.double does.
@@ -146,15 +146,15 @@ func (w *wide) horner(c *curve, bitSums [][coefficientBits]widePoint) {
 	for i := range j.empty {
 		j.empty[i] = 0xff
 	}
-	rows := fp381.Rows(flat(bitSums))
+	cells := fp381.Cells(flat(bitSums))
 	for k := coefficientBits - 1; k >= 0; k-- {
 		w.double(c)
-		for i := range j.rows {
-			j.rows[i] = int32(2 * (i*coefficientBits + k))
+		for i := range j.cells {
+			j.cells[i] = int32(2 * (i*coefficientBits + k))
 		}
-		f.Gather(j.px, rows, j.rows)
-		next(j.rows)
-		f.Gather(j.py, rows, j.rows)
+		f.Gather(j.px, cells, j.cells)
+		next(j.cells)
+		f.Gather(j.py, cells, j.cells)
 		w.addMixed()
 		if some(j.empty) {
 			f.Select(j.sum[0], j.empty, j.px, j.sum[0])

@@ -34,7 +34,7 @@ type scaling struct {
 	x, y, tx, ty, den fp381.Vec
 	negative, even    fp381.Mask
 
-	table []fp381.Row // the multiples of each point, x and y
+	table []fp381.Cell // the multiples of each point, x and y
 	index []int32
 
 	slope, u, v, w fp381.Vec // for a few blocks

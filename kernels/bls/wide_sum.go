@@ -2,9 +2,9 @@ package bls
 
 import "github.com/waybill-network/waybill/kernels/fp381"
 
-// widePoint is an affine point, x and y < 2p. The identity has zero rows; no other point has, for the orders of both
+// widePoint is an affine point, x and y < 2p. The identity has zero cells; no other point has, for the orders of both
 // curves are odd, and so y is never zero.
-type widePoint = [2]fp381.Row
+type widePoint = [2]fp381.Cell
 
 const (
 	// wideSumFrom is from how many points on a linear combination is worth the conversion.
@@ -19,7 +19,7 @@ type wideSums struct {
 	sums[widePoint]
 	chords         fp381.ChordSums
 	converted      []widePoint
-	from, to       []int32 // rows
+	from, to       []int32 // cells
 	x1, y1, x2, y2 fp381.Vec
 	den, dy, t, u  fp381.Vec
 	zero, same     fp381.Mask
@@ -68,13 +68,13 @@ func (w *wide) widen(dst []widePoint, src []affine) {
 			}
 		}
 		w.f.Pack(v, w.x)
-		w.f.Scatter(fp381.Rows(dst), index, v)
+		w.f.Scatter(fp381.Cells(dst), index, v)
 	})
 }
 
 func (w *wide) narrow(dst []affine, src []widePoint) {
 	w.convert(len(src), func(lo, hi, row int, index []int32, v fp381.Vec) {
-		w.f.Gather(v, fp381.Rows(src), index)
+		w.f.Gather(v, fp381.Cells(src), index)
 		w.f.Unpack(w.x, v)
 		for i := range hi - lo {
 			if p := &dst[lo+i]; row == 0 {
@@ -86,7 +86,7 @@ func (w *wide) narrow(dst []affine, src []widePoint) {
 	})
 }
 
-// convert calls one for parts of n points and both coordinates, with their rows and room for as many elements.
+// convert calls one for parts of n points and both coordinates, with their cells and room for as many elements.
 func (w *wide) convert(n int, one func(lo, hi, row int, index []int32, v fp381.Vec)) {
 	const part = 128
 	for lo := 0; lo < n; lo += part {
@@ -104,7 +104,7 @@ func (w *wide) convert(n int, one func(lo, hi, row int, index []int32, v fp381.V
 
 // addPairs is an adder on c.
 func (w *wide) addPairs(c *curve, to, from []widePoint, pairs []fp381.Pair) {
-	if w.sums.chords.Add(w.f, fp381.Rows(to), fp381.Rows(from), pairs) {
+	if w.sums.chords.Add(w.f, fp381.Cells(to), fp381.Cells(from), pairs) {
 		return
 	}
 	s := &w.sums
@@ -113,9 +113,9 @@ func (w *wide) addPairs(c *curve, to, from []widePoint, pairs []fp381.Pair) {
 		for i, p := range pairs {
 			s.from[i] = 2 * point(p)
 		}
-		w.f.Gather(x, fp381.Rows(from), s.from)
+		w.f.Gather(x, fp381.Cells(from), s.from)
 		next(s.from)
-		w.f.Gather(y, fp381.Rows(from), s.from)
+		w.f.Gather(y, fp381.Cells(from), s.from)
 	}
 	gather(s.x1, s.y1, func(p fp381.Pair) int32 { return p.A })
 	gather(s.x2, s.y2, func(p fp381.Pair) int32 { return p.B })
@@ -123,14 +123,14 @@ func (w *wide) addPairs(c *curve, to, from []widePoint, pairs []fp381.Pair) {
 	for i, p := range pairs {
 		s.to[i] = 2 * p.To
 	}
-	w.f.Scatter(fp381.Rows(to), s.to, s.x1)
+	w.f.Scatter(fp381.Cells(to), s.to, s.x1)
 	next(s.to)
-	w.f.Scatter(fp381.Rows(to), s.to, s.y1)
+	w.f.Scatter(fp381.Cells(to), s.to, s.y1)
 }
 
-func next(rows []int32) {
-	for i := range rows {
-		rows[i]++
+func next(cells []int32) {
+	for i := range cells {
+		cells[i]++
 	}
 }
 

@@ -23,7 +23,7 @@ func BenchmarkField(b *testing.B) {
 		u, v, z := pack(f, x), pack(f, x), NewVec(benchmarked)
 		v2, z2 := Vec2{u, v}, NewVec2(benchmarked)
 		m := NewMask(benchmarked)
-		rows, order := make([]Row, benchmarked), make([]int32, benchmarked)
+		cells, order := make([]Cell, benchmarked), make([]int32, benchmarked)
 		for i, at := range r.Perm(benchmarked) {
 			order[i] = int32(at)
 		}
@@ -39,8 +39,8 @@ func BenchmarkField(b *testing.B) {
 			{"tighten", func() { f.Tighten(z, u) }},
 			{"zero", func() { f.Zero(m, u) }},
 			{"odd", func() { f.Odd(m, u) }},
-			{"gather", func() { f.Gather(z, rows, order) }},
-			{"scatter", func() { f.Scatter(rows, order, u) }},
+			{"gather", func() { f.Gather(z, cells, order) }},
+			{"scatter", func() { f.Scatter(cells, order, u) }},
 			{"pow", func() { f.PowP34(z, u) }},
 			{"inverse", func() { Inverse(f, z, u) }},
 			{"mul2", func() { f.Mul2(z2, v2, v2) }},

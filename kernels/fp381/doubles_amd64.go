@@ -128,13 +128,13 @@ const (
 	ofB
 )
 
-// rows lists a row of a point of each pair, where points have size rows, and the last block's first
-// again in unused lanes.
-func (w *doublesSpace) rows(pairs []Pair, point, size, row int) *int32 {
+// cells lists a coordinate of a point of each pair, where points have size cells, and the last
+// block's first again in unused lanes.
+func (w *doublesSpace) cells(pairs []Pair, point, size, coordinate int) *int32 {
 	for i := range pairs {
 		p := &pairs[i]
 		at := [...]int32{p.To, p.A, p.B}[point]
-		w.index[i] = at*int32(size) + int32(row)
+		w.index[i] = at*int32(size) + int32(coordinate)
 	}
 	if tail := len(pairs) % Lanes; tail != 0 {
 		first := w.index[len(pairs)-tail]
@@ -145,14 +145,14 @@ func (w *doublesSpace) rows(pairs []Pair, point, size, row int) *int32 {
 	return &w.index[0]
 }
 
-func (f doubles) chords(d, x, s Vec, points []Row, pairs []Pair) bool {
+func (f doubles) chords(d, x, s Vec, points []Cell, pairs []Pair) bool {
 	w := doublesSpaces.Get().(*doublesSpace)
 	defer doublesSpaces.Put(w)
 	found := false
 	stretches(len(d), doublesStretch, pairs, func(lo, hi int, pairs []Pair) {
 		n := hi - lo
-		f.gather(&d[lo], &points[0], w.rows(pairs, ofB, 2, 0), n)
-		f.gather(&x[lo], &points[0], w.rows(pairs, ofA, 2, 0), n)
+		f.gather(&d[lo], &points[0], w.cells(pairs, ofB, 2, 0), n)
+		f.gather(&x[lo], &points[0], w.cells(pairs, ofA, 2, 0), n)
 		found = found || f.anyBlank(w, d[lo:hi]) || f.anyBlank(w, x[lo:hi])
 		f.add(&s[lo], &d[lo], &x[lo], n, blockBytes)
 		f.sub(&d[lo], &d[lo], &x[lo], n, blockBytes, 1)
@@ -173,26 +173,26 @@ func (f doubles) anyBlank(w *doublesSpace, x Vec) bool {
 	return false
 }
 
-func (f doubles) sums(to, from []Row, pairs []Pair, d, x, s Vec) {
+func (f doubles) sums(to, from []Cell, pairs []Pair, d, x, s Vec) {
 	w := doublesSpaces.Get().(*doublesSpace)
 	defer doublesSpaces.Put(w)
 	y1, slope, x3, t := &w.t[0][0], &w.t[1][0], &w.t[2][0], &w.t[3][0]
 	stretches(len(d), doublesStretch, pairs, func(lo, hi int, pairs []Pair) {
 		n := hi - lo
-		f.gather(slope, &from[0], w.rows(pairs, ofB, 2, 1), n)
-		f.gather(y1, &from[0], w.rows(pairs, ofA, 2, 1), n)
+		f.gather(slope, &from[0], w.cells(pairs, ofB, 2, 1), n)
+		f.gather(y1, &from[0], w.cells(pairs, ofA, 2, 1), n)
 		f.sub(slope, slope, y1, n, blockBytes, 1)
 		f.mul(slope, slope, &d[lo], n, blockBytes)
 		f.sqrSub(x3, slope, &s[lo], n) // x1 + x2
 		f.sub(t, &x[lo], x3, n, blockBytes, 1)
 		f.mulSub(t, slope, t, y1, n)
-		f.scatter(&to[0], w.rows(pairs, ofTo, 2, 1), t, n)
-		f.scatter(&to[0], w.rows(pairs, ofTo, 2, 0), x3, n)
+		f.scatter(&to[0], w.cells(pairs, ofTo, 2, 1), t, n)
+		f.scatter(&to[0], w.cells(pairs, ofTo, 2, 0), x3, n)
 	})
 }
 
 // chords2 leaves in c the conjugate of d, x1 and x1 + x2, by stretch and coordinate: see [flat].
-func (f doubles) chords2(c [][6]Block, norm Vec, points []Row, pairs []Pair) bool {
+func (f doubles) chords2(c [][6]Block, norm Vec, points []Cell, pairs []Pair) bool {
 	w := doublesSpaces.Get().(*doublesSpace)
 	defer doublesSpaces.Put(w)
 	found := false
@@ -200,8 +200,8 @@ func (f doubles) chords2(c [][6]Block, norm Vec, points []Row, pairs []Pair) boo
 		n, c := hi-lo, flat(c[lo:hi])
 		d, x, s := c[:2*n], c[2*n:4*n], c[4*n:]
 		for i := range 2 {
-			f.gather(&d[i*n], &points[0], w.rows(pairs, ofB, 4, i), n)
-			f.gather(&x[i*n], &points[0], w.rows(pairs, ofA, 4, i), n)
+			f.gather(&d[i*n], &points[0], w.cells(pairs, ofB, 4, i), n)
+			f.gather(&x[i*n], &points[0], w.cells(pairs, ofA, 4, i), n)
 		}
 		found = found || f.anyBlank(w, d[:n]) || f.anyBlank(w, x[:n])
 		f.add(&s[0], &d[0], &x[0], 2*n, blockBytes)
@@ -216,7 +216,7 @@ func (f doubles) chords2(c [][6]Block, norm Vec, points []Row, pairs []Pair) boo
 // flat is the blocks of a stretch of c: those of its first coordinate, then of the next.
 func flat(c [][6]Block) Vec { return unsafe.Slice(&c[0][0], len(c)*len(c[0])) }
 
-func (f doubles) sums2(to, from []Row, pairs []Pair, c [][6]Block, inverse Vec) {
+func (f doubles) sums2(to, from []Cell, pairs []Pair, c [][6]Block, inverse Vec) {
 	w := doublesSpaces.Get().(*doublesSpace)
 	defer doublesSpaces.Put(w)
 	stretches(len(c), doublesStretch2, pairs, func(lo, hi int, pairs []Pair) {
@@ -224,8 +224,8 @@ func (f doubles) sums2(to, from []Row, pairs []Pair, c [][6]Block, inverse Vec) 
 		d, x1, s := c[:2*n], c[2*n:4*n], c[4*n:]
 		y1, slope, x3, t := w.t[0][:2*n], w.t[1][:2*n], w.t[2][:2*n], w.t[3][:2*n]
 		for i := range 2 {
-			f.gather(&y1[i*n], &from[0], w.rows(pairs, ofA, 4, 2+i), n)
-			f.gather(&t[i*n], &from[0], w.rows(pairs, ofB, 4, 2+i), n)
+			f.gather(&y1[i*n], &from[0], w.cells(pairs, ofA, 4, 2+i), n)
+			f.gather(&t[i*n], &from[0], w.cells(pairs, ofB, 4, 2+i), n)
 			f.mul(&slope[i*n], &d[i*n], &inverse[lo], n, blockBytes)
 		}
 		f.sub(&t[0], &t[0], &y1[0], 2*n, blockBytes, 1)
@@ -234,8 +234,8 @@ func (f doubles) sums2(to, from []Row, pairs []Pair, c [][6]Block, inverse Vec) 
 		f.sub(&t[0], &x1[0], &x3[0], 2*n, blockBytes, 1)
 		f.mulSub2(&t[0], &t[n], &slope[0], &slope[n], &t[0], &t[n], &y1[0], &y1[n], n)
 		for i := range 2 {
-			f.scatter(&to[0], w.rows(pairs, ofTo, 4, 2+i), &t[i*n], n)
-			f.scatter(&to[0], w.rows(pairs, ofTo, 4, i), &x3[i*n], n)
+			f.scatter(&to[0], w.cells(pairs, ofTo, 4, 2+i), &t[i*n], n)
+			f.scatter(&to[0], w.cells(pairs, ofTo, 4, i), &x3[i*n], n)
 		}
 	})
 }

@@ -54,9 +54,9 @@ import (
 // Lanes is the number of elements of a block.
 const Lanes = 8
 
-// Row is one element by itself, in the form of one Field, for data that meet in blocks in another
-// order than they stand. The zero Row is zero.
-type Row [8]uint64
+// Cell is one element by itself, in the form of one Field, for data that meet in blocks in another
+// order than they stand. The zero Cell is zero.
+type Cell [8]uint64
 
 // Block is eight elements in the form of one Field.
 type Block [8][Lanes]uint64
@@ -110,13 +110,13 @@ type Field interface {
 	// Odd sets m to the elements that are odd as integers in [0, p): sgn0 of RFC 9380, section 4.1.
 	Odd(m Mask, x Vec)
 
-	// Blank sets m to the elements whose words are all zero, as Pack, new rows and Select make them.
+	// Blank sets m to the elements whose words are all zero, as Pack, new cells and Select make them.
 	Blank(m Mask, x Vec)
 
-	// Gather fills z with rows[index[i]], and unused lanes with one of them. Scatter sets
-	// rows[index[i]] to element i.
-	Gather(z Vec, rows []Row, index []int32)
-	Scatter(rows []Row, index []int32, x Vec)
+	// Gather fills z with cells[index[i]], and unused lanes with one of them. Scatter sets
+	// cells[index[i]] to element i.
+	Gather(z Vec, cells []Cell, index []int32)
+	Scatter(cells []Cell, index []int32, x Vec)
 
 	MulSub(z, x, y, a Vec) // z = x·y − a, for vectors of one length
 	SqrSub(z, x, a Vec)    // z = x² − a
@@ -135,10 +135,10 @@ type Field interface {
 
 	// The two halves of ChordSums.Add and of ChordSums2.Add. chords reports false if an x may be
 	// zero.
-	chords(d, x, s Vec, points []Row, pairs []Pair) bool
-	sums(to, from []Row, pairs []Pair, d, x, s Vec)
-	chords2(c [][6]Block, norm Vec, points []Row, pairs []Pair) bool
-	sums2(to, from []Row, pairs []Pair, c [][6]Block, inverse Vec)
+	chords(d, x, s Vec, points []Cell, pairs []Pair) bool
+	sums(to, from []Cell, pairs []Pair, d, x, s Vec)
+	chords2(c [][6]Block, norm Vec, points []Cell, pairs []Pair) bool
+	sums2(to, from []Cell, pairs []Pair, c [][6]Block, inverse Vec)
 }
 
 var kernel = cpu.Register[Field]("fp381", selfTest, implementations()...)
@@ -178,7 +178,7 @@ func selfTest(f, g Field) error {
 // chordTrace adds pairs of points until one is left. They are on no curve, which the sums do not
 // ask.
 func chordTrace(
-	f Field, add func(f Field, to, from []Row, pairs []Pair) bool, x []fp.Element,
+	f Field, add func(f Field, to, from []Cell, pairs []Pair) bool, x []fp.Element,
 ) (sum [4]fp.Element) {
 	const points = 32 // of the extension
 	coordinates, index := make([]fp.Element, 4*points), make([]int32, 4*points)
@@ -186,19 +186,19 @@ func chordTrace(
 		coordinates[i].Add(&coordinates[max(0, i-1)], &x[i%len(x)])
 		index[i] = int32(i)
 	}
-	v, rows := NewVec(len(coordinates)), make([]Row, len(coordinates))
+	v, cells := NewVec(len(coordinates)), make([]Cell, len(coordinates))
 	f.Pack(v, coordinates)
-	f.Scatter(rows, index, v)
+	f.Scatter(cells, index, v)
 	for n := points / 2; n > 0; n /= 2 {
 		pairs := make([]Pair, n)
 		for i := range pairs {
 			pairs[i] = Pair{int32(i), int32(2 * i), int32(2*i + 1)}
 		}
-		if !add(f, rows, rows, pairs) {
+		if !add(f, cells, cells, pairs) {
 			return sum
 		}
 	}
-	f.Gather(v[:1], rows, index[:len(sum)])
+	f.Gather(v[:1], cells, index[:len(sum)])
 	f.Unpack(sum[:], v[:1])
 	return sum
 }
@@ -241,12 +241,12 @@ func trace(f Field, x, y []fp.Element) (results [][]fp.Element) {
 	f.Tighten(vz, vz)
 	f.Reduce(vz, vz)
 	keep(vz)
-	rows, index := make([]Row, n), make([]int32, n)
+	cells, index := make([]Cell, n), make([]int32, n)
 	for i := range index {
 		index[i] = int32(n - 1 - i)
 	}
-	f.Scatter(rows, index, vz)
-	f.Gather(vz, rows, index[:n:n])
+	f.Scatter(cells, index, vz)
+	f.Gather(vz, cells, index[:n:n])
 	f.Add(vz, vz, vx)
 	keep(vz)
 	f.Zero(m, vx)
@@ -314,20 +314,20 @@ func covers(m Mask, v Vec) {
 	}
 }
 
-// checkIndex panics unless every index names a row.
-func checkIndex(rows []Row, index []int32) {
+// checkIndex panics unless every index names a cell.
+func checkIndex(cells []Cell, index []int32) {
 	for _, at := range index {
-		if uint(at) >= uint(len(rows)) {
-			panic("fp381: no such row")
+		if uint(at) >= uint(len(cells)) {
+			panic("fp381: no such cell")
 		}
 	}
 }
 
-// Rows returns the coordinates of points as one slice, without a copy: those of points[0], then
+// Cells returns the coordinates of points as one slice, without a copy: those of points[0], then
 // those of points[1].
-func Rows[P [2]Row | [4]Row](points []P) []Row {
+func Cells[P [2]Cell | [4]Cell](points []P) []Cell {
 	if len(points) == 0 {
 		return nil
 	}
-	return unsafe.Slice((*Row)(unsafe.Pointer(&points[0])), len(points)*len(points[0]))
+	return unsafe.Slice((*Cell)(unsafe.Pointer(&points[0])), len(points)*len(points[0]))
 }

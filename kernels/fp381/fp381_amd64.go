@@ -40,10 +40,10 @@ func reduceBlocks(z, x *Block, n int)
 func tightenBlocks(z, x *Block, n int)
 
 //go:noescape
-func gatherBlocks(z *Block, rows *Row, index *int32, n int)
+func gatherBlocks(z *Block, rows *Cell, index *int32, n int)
 
 //go:noescape
-func scatterBlocks(rows *Row, index *int32, x *Block, n int)
+func scatterBlocks(rows *Cell, index *int32, x *Block, n int)
 
 //go:noescape
 func selectBlocks(z, x, y *Block, m *uint8, n, step int)

@@ -355,8 +355,8 @@ func TestBoundsAreChecked(t *testing.T) {
 	}
 }
 
-// lift adds p to the residue in a row.
-func lift(f Field, r *Row) {
+// lift adds p to the residue in a cell.
+func lift(f Field, r *Cell) {
 	m := machineOf(f)
 	if m == nil {
 		return // always reduced

@@ -86,25 +86,25 @@ func (generic) Reduce(z, x Vec) { lanewise1(z, x, func(z, x *fp.Element) { *z = 
 
 func (generic) Tighten(z, x Vec) { generic{}.Reduce(z, x) }
 
-func (generic) Gather(z Vec, rows []Row, index []int32) {
+func (generic) Gather(z Vec, cells []Cell, index []int32) {
 	fits(z, len(index))
-	checkIndex(rows, index)
+	checkIndex(cells, index)
 	for i := range z {
 		for l := range Lanes {
 			at := i*Lanes + l
 			if at >= len(index) {
 				at = i * Lanes
 			}
-			z[i][l] = rows[index[at]]
+			z[i][l] = cells[index[at]]
 		}
 	}
 }
 
-func (generic) Scatter(rows []Row, index []int32, x Vec) {
+func (generic) Scatter(cells []Cell, index []int32, x Vec) {
 	fits(x, len(index))
-	checkIndex(rows, index)
+	checkIndex(cells, index)
 	for i, at := range index {
-		rows[at] = x[i/Lanes][i%Lanes]
+		cells[at] = x[i/Lanes][i%Lanes]
 	}
 }
 

@@ -455,7 +455,7 @@ func FuzzField(f *testing.F) {
 	})
 }
 
-func TestRows(t *testing.T) {
+func TestCells(t *testing.T) {
 	r := seeded(t)
 	cputest.Each(t, kernel, func(t *testing.T, f Field) {
 		for _, n := range []int{0, 1, 7, 8, 9, 64, 77} {
@@ -463,18 +463,18 @@ func TestRows(t *testing.T) {
 			for i, at := range r.Perm(n) {
 				x[i], order[i] = randomElement(r), int32(2*at+1)
 			}
-			rows := make([]Row, 2*n+1)
-			f.Scatter(rows, order, pack(f, x))
-			for i := 0; i < len(rows); i += 2 {
-				if rows[i] != (Row{}) {
-					t.Fatalf("n=%d: row %d was written", n, i)
+			cells := make([]Cell, 2*n+1)
+			f.Scatter(cells, order, pack(f, x))
+			for i := 0; i < len(cells); i += 2 {
+				if cells[i] != (Cell{}) {
+					t.Fatalf("n=%d: cell %d was written", n, i)
 				}
 			}
 			for i, j := range r.Perm(n) {
 				x[i], x[j], order[i], order[j] = x[j], x[i], order[j], order[i]
 			}
 			z := NewVec(n)
-			f.Gather(z, rows, order)
+			f.Gather(z, cells, order)
 			for i, e := range unpack(f, z, n) {
 				if e != x[i] {
 					t.Fatalf("n=%d: element %d is another", n, i)
@@ -483,7 +483,7 @@ func TestRows(t *testing.T) {
 			if n > 0 {
 				order[n-1] = 0
 				x[n-1] = fp.Element{}
-				f.Gather(z, rows, order)
+				f.Gather(z, cells, order)
 				blank := NewMask(n)
 				f.Blank(blank, z)
 				for i := range n {
@@ -495,13 +495,13 @@ func TestRows(t *testing.T) {
 		}
 		for name, index := range map[string][]int32{"negative": {-1}, "beyond": {0, 1, 2}} {
 			for op, call := range map[string]func(){
-				"gathered":  func() { f.Gather(NewVec(3), make([]Row, 2), index) },
-				"scattered": func() { f.Scatter(make([]Row, 2), index, NewVec(3)) },
+				"gathered":  func() { f.Gather(NewVec(3), make([]Cell, 2), index) },
+				"scattered": func() { f.Scatter(make([]Cell, 2), index, NewVec(3)) },
 			} {
 				func() {
 					defer func() {
 						if recover() == nil {
-							t.Errorf("a row %s is %s", name, op)
+							t.Errorf("a cell %s is %s", name, op)
 						}
 					}()
 					call()

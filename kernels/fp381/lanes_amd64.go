@@ -28,8 +28,8 @@ type machine struct {
 	reduce    func(z, x *Block, n int)
 	words     func(z, x *Block, n int) // the canonical residues in words of as many bits as limbs have
 	fromWords func(z, x *Block, n int) // its inverse
-	gather    func(z *Block, rows *Row, index *int32, n int)
-	scatter   func(rows *Row, index *int32, x *Block, n int)
+	gather    func(z *Block, cells *Cell, index *int32, n int)
+	scatter   func(cells *Cell, index *int32, x *Block, n int)
 	choose    func(z, x, y *Block, m *uint8, n, step int)
 	zero      func(m *uint8, x *Block, n int) // all words are zero
 	odd       func(m *uint8, x *Block, n int) // the first word is odd
@@ -213,40 +213,40 @@ func (f lanes) Tighten(z, x Vec) {
 
 var lastIndices = sync.Pool{New: func() any { return new([Lanes]int32) }}
 
-func (f lanes) Gather(z Vec, rows []Row, index []int32) {
+func (f lanes) Gather(z Vec, cells []Cell, index []int32) {
 	fits(z, len(index))
-	checkIndex(rows, index)
+	checkIndex(cells, index)
 	whole := len(index) / Lanes
 	if whole > 0 {
-		f.gather(&z[0], &rows[0], &index[0], whole)
+		f.gather(&z[0], &cells[0], &index[0], whole)
 	}
 	if whole < len(z) {
-		last := lastIndices.Get().(*[Lanes]int32) // in unused lanes, the first row again
+		last := lastIndices.Get().(*[Lanes]int32) // in unused lanes, the first cell again
 		defer lastIndices.Put(last)
 		for l := range last {
 			last[l] = index[whole*Lanes]
 		}
 		copy(last[:], index[whole*Lanes:])
-		f.gather(&z[whole], &rows[0], &last[0], 1)
+		f.gather(&z[whole], &cells[0], &last[0], 1)
 	}
 }
 
 var inOrder = [Lanes]int32{0, 1, 2, 3, 4, 5, 6, 7}
 
-func (f lanes) Scatter(rows []Row, index []int32, x Vec) {
+func (f lanes) Scatter(cells []Cell, index []int32, x Vec) {
 	fits(x, len(index))
-	checkIndex(rows, index)
+	checkIndex(cells, index)
 	whole := len(index) / Lanes
 	if whole > 0 {
-		f.scatter(&rows[0], &index[0], &x[0], whole)
+		f.scatter(&cells[0], &index[0], &x[0], whole)
 	}
 	if whole < len(x) {
 		w := scratch.Get().(*space)
 		defer scratch.Put(w)
 		last := w[0][:]
-		f.scatter((*Row)(&last[0]), &inOrder[0], &x[whole], 1)
+		f.scatter((*Cell)(&last[0]), &inOrder[0], &x[whole], 1)
 		for l, at := range index[whole*Lanes:] {
-			rows[at] = last[l]
+			cells[at] = last[l]
 		}
 	}
 }

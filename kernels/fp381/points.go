@@ -6,18 +6,18 @@ import (
 )
 
 // Pair is an addition of affine points of a curve over the field: point To is to be the sum of
-// points A and B. Point i stands in rows 2i and 2i+1, x and y < 2.
+// points A and B. Point i stands in cells 2i and 2i+1, x and y < 2.
 type Pair struct{ To, A, B int32 }
 
 // ChordSums is a workspace for additions. The zero value is ready.
 type ChordSums struct{ d, x, s, inverse Vec }
 
 // Add does additions of points with different x, none of which is the identity in the form of zero
-// rows, and reports true; or it reports false and has changed nothing: always where points are not
+// cells, and reports true; or it reports false and has changed nothing: always where points are not
 // so, and rarely where they are. The sums go into to, which may be from: then a sum may overwrite
 // operands of its own pair and of earlier ones. No pairs are fine. It takes about six
 // multiplications an addition, and panics if there is no such point.
-func (w *ChordSums) Add(f Field, to, from []Row, pairs []Pair) bool {
+func (w *ChordSums) Add(f Field, to, from []Cell, pairs []Pair) bool {
 	if len(pairs) == 0 {
 		return true
 	}
@@ -35,7 +35,7 @@ func (w *ChordSums) Add(f Field, to, from []Row, pairs []Pair) bool {
 	return true
 }
 
-// ChordSums2 is ChordSums for points over the extension. Point i stands in rows 4i to 4i+3: both
+// ChordSums2 is ChordSums for points over the extension. Point i stands in cells 4i to 4i+3: both
 // coordinates of x, then of y.
 type ChordSums2 struct {
 	c             [][6]Block
@@ -43,7 +43,7 @@ type ChordSums2 struct {
 }
 
 // Add is ChordSums.Add. It takes about fifteen multiplications an addition.
-func (w *ChordSums2) Add(f Field, to, from []Row, pairs []Pair) bool {
+func (w *ChordSums2) Add(f Field, to, from []Cell, pairs []Pair) bool {
 	if len(pairs) == 0 {
 		return true
 	}
@@ -79,7 +79,7 @@ func lastPairs(pairs []Pair) (last [Lanes]Pair) {
 	return last
 }
 
-func (generic) chords(d, x, s Vec, points []Row, pairs []Pair) bool {
+func (generic) chords(d, x, s Vec, points []Cell, pairs []Pair) bool {
 	for i := range d {
 		for l := range Lanes {
 			p := pairs[min(i*Lanes+l, len(pairs)-1)]
@@ -95,7 +95,7 @@ func (generic) chords(d, x, s Vec, points []Row, pairs []Pair) bool {
 	return true
 }
 
-func (generic) sums(to, from []Row, pairs []Pair, d, x, s Vec) {
+func (generic) sums(to, from []Cell, pairs []Pair, d, x, s Vec) {
 	for i, p := range pairs {
 		y1, y2 := from[2*p.A+1].element(), from[2*p.B+1].element()
 		var slope, x3, y3 fp.Element
@@ -106,7 +106,7 @@ func (generic) sums(to, from []Row, pairs []Pair, d, x, s Vec) {
 	}
 }
 
-func (generic) chords2(c [][6]Block, norm Vec, points []Row, pairs []Pair) bool {
+func (generic) chords2(c [][6]Block, norm Vec, points []Cell, pairs []Pair) bool {
 	for i := range c {
 		for l := range Lanes {
 			p := pairs[min(i*Lanes+l, len(pairs)-1)]
@@ -126,7 +126,7 @@ func (generic) chords2(c [][6]Block, norm Vec, points []Row, pairs []Pair) bool 
 	return true
 }
 
-func (generic) sums2(to, from []Row, pairs []Pair, c [][6]Block, inverse Vec) {
+func (generic) sums2(to, from []Cell, pairs []Pair, c [][6]Block, inverse Vec) {
 	for i, p := range pairs {
 		at := func(j int) bls12381.E2 {
 			return bls12381.E2{A0: *c[i/Lanes][j].lane(i % Lanes), A1: *c[i/Lanes][j+1].lane(i % Lanes)}
@@ -144,10 +144,10 @@ func (generic) sums2(to, from []Row, pairs []Pair, c [][6]Block, inverse Vec) {
 	}
 }
 
-// extended is two rows in generic form.
-func extended(rows []Row, at int32) bls12381.E2 {
-	return bls12381.E2{A0: *rows[at].element(), A1: *rows[at+1].element()}
+// extended is two cells in generic form.
+func extended(cells []Cell, at int32) bls12381.E2 {
+	return bls12381.E2{A0: *cells[at].element(), A1: *cells[at+1].element()}
 }
 
-// element is a row in generic form.
-func (r *Row) element() *fp.Element { return (*fp.Element)(r[:6]) }
+// element is a cell in generic form.
+func (r *Cell) element() *fp.Element { return (*fp.Element)(r[:6]) }

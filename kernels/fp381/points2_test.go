@@ -12,9 +12,9 @@ import (
 	"github.com/waybill-network/waybill/kernels/cpu/cputest"
 )
 
-// twistRows converts points of the twist to the form of f. The residues of coordinates named by
+// twistCells converts points of the twist to the form of f. The residues of coordinates named by
 // mask are larger by p.
-func twistRows(f Field, pts []bls12381.G2Affine, mask int) []Row {
+func twistCells(f Field, pts []bls12381.G2Affine, mask int) []Cell {
 	coordinates, index := make([]fp.Element, 0, 4*len(pts)), make([]int32, 4*len(pts))
 	for i := range pts {
 		coordinates = append(coordinates, pts[i].X.A0, pts[i].X.A1, pts[i].Y.A0, pts[i].Y.A1)
@@ -22,24 +22,24 @@ func twistRows(f Field, pts []bls12381.G2Affine, mask int) []Row {
 	for i := range index {
 		index[i] = int32(i)
 	}
-	rows := make([]Row, len(index))
-	f.Scatter(rows, index, pack(f, coordinates))
-	for i := range rows {
+	cells := make([]Cell, len(index))
+	f.Scatter(cells, index, pack(f, coordinates))
+	for i := range cells {
 		if mask>>(i%4)&1 == 1 {
-			lift(f, &rows[i])
+			lift(f, &cells[i])
 		}
 	}
-	return rows
+	return cells
 }
 
-func twistPoints(t *testing.T, f Field, rows []Row) []bls12381.G2Affine {
-	index, v := make([]int32, len(rows)), NewVec(len(rows))
+func twistPoints(t *testing.T, f Field, cells []Cell) []bls12381.G2Affine {
+	index, v := make([]int32, len(cells)), NewVec(len(cells))
 	for i := range index {
 		index[i] = int32(i)
 	}
-	f.Gather(v, rows, index)
+	f.Gather(v, cells, index)
 	below(f, v, tight)
-	e, pts := unpack(f, v, len(rows)), make([]bls12381.G2Affine, len(rows)/4)
+	e, pts := unpack(f, v, len(cells)), make([]bls12381.G2Affine, len(cells)/4)
 	for i := range pts {
 		pts[i].X.A0, pts[i].X.A1, pts[i].Y.A0, pts[i].Y.A1 = e[4*i], e[4*i+1], e[4*i+2], e[4*i+3]
 	}
@@ -66,7 +66,7 @@ func TestChordSums2(t *testing.T) {
 		for mask := range masks {
 			for _, n := range []int{0, 1, 7, 8, 9, 31} {
 				var w ChordSums2
-				rows, to := twistRows(f, pts, mask), make([]Row, 4*n)
+				cells, to := twistCells(f, pts, mask), make([]Cell, 4*n)
 				want, pairs, order := make([]bls12381.G2Affine, n), make([]Pair, n), r.Perm(n)
 				for i := range pairs {
 					a := r.IntN(len(pts))
@@ -74,7 +74,7 @@ func TestChordSums2(t *testing.T) {
 					pairs[i] = Pair{int32(order[i]), int32(a), int32(b)}
 					want[order[i]].Add(&pts[a], &pts[b])
 				}
-				if !w.Add(f, to, rows, pairs) || !slices.Equal(twistPoints(t, f, to), want) {
+				if !w.Add(f, to, cells, pairs) || !slices.Equal(twistPoints(t, f, to), want) {
 					t.Fatalf("mask %b: %d sums differ", mask, n)
 				}
 				for size := len(pts); size > 1; size /= 2 { // in place
@@ -82,7 +82,7 @@ func TestChordSums2(t *testing.T) {
 					for i := range halves {
 						halves[i] = Pair{int32(i), int32(2 * i), int32(2*i + 1)}
 					}
-					if !w.Add(f, rows, rows, halves) {
+					if !w.Add(f, cells, cells, halves) {
 						t.Fatal("sums in place are refused")
 					}
 				}
@@ -90,7 +90,7 @@ func TestChordSums2(t *testing.T) {
 				for i := range pts {
 					total.AddMixed(&pts[i])
 				}
-				if got := twistPoints(t, f, rows[:4])[0]; got != *new(bls12381.G2Affine).FromJacobian(&total) {
+				if got := twistPoints(t, f, cells[:4])[0]; got != *new(bls12381.G2Affine).FromJacobian(&total) {
 					t.Fatal("the sum of all differs")
 				}
 			}
@@ -113,10 +113,10 @@ func TestChordSums2Refuse(t *testing.T) {
 			} {
 				changed := slices.Clone(pts)
 				changed[2*at+1] = b(pts[2*at])
-				rows := twistRows(f, changed, 0)
-				before := slices.Clone(rows)
+				cells := twistCells(f, changed, 0)
+				before := slices.Clone(cells)
 				var w ChordSums2
-				if w.Add(f, rows, rows, pairs) || !slices.Equal(rows, before) {
+				if w.Add(f, cells, cells, pairs) || !slices.Equal(cells, before) {
 					t.Errorf("%s points in pair %d: added", what, at)
 				}
 			}

@@ -3,18 +3,18 @@
 package fp381
 
 //go:noescape
-func chordBlocks(d, x, s *Block, points *Row, pairs *Pair, n int) uint64
+func chordBlocks(d, x, s *Block, points *Cell, pairs *Pair, n int) uint64
 
 //go:noescape
-func sumBlocks(to, from *Row, pairs *Pair, d, x, s *Block, n int, t *[4]Block)
+func sumBlocks(to, from *Cell, pairs *Pair, d, x, s *Block, n int, t *[4]Block)
 
 //go:noescape
-func chord2Blocks(c *[6]Block, norm *Block, points *Row, pairs *Pair, n int) uint64
+func chord2Blocks(c *[6]Block, norm *Block, points *Cell, pairs *Pair, n int) uint64
 
 //go:noescape
-func sum2Blocks(to, from *Row, pairs *Pair, c *[6]Block, inverse *Block, n int, t *[14]Block)
+func sum2Blocks(to, from *Cell, pairs *Pair, c *[6]Block, inverse *Block, n int, t *[14]Block)
 
-func (f ifma) chords(d, x, s Vec, points []Row, pairs []Pair) bool {
+func (f ifma) chords(d, x, s Vec, points []Cell, pairs []Pair) bool {
 	zero, whole := uint64(0), len(pairs)/Lanes
 	if whole > 0 {
 		zero = chordBlocks(&d[0], &x[0], &s[0], &points[0], &pairs[0], whole)
@@ -28,7 +28,7 @@ func (f ifma) chords(d, x, s Vec, points []Row, pairs []Pair) bool {
 	return zero == 0
 }
 
-func (f ifma) sums(to, from []Row, pairs []Pair, d, x, s Vec) {
+func (f ifma) sums(to, from []Cell, pairs []Pair, d, x, s Vec) {
 	w := scratch.Get().(*space)
 	defer scratch.Put(w)
 	t := (*[4]Block)(w[:4])
@@ -42,7 +42,7 @@ func (f ifma) sums(to, from []Row, pairs []Pair, d, x, s Vec) {
 	}
 }
 
-func (f ifma) chords2(c [][6]Block, norm Vec, points []Row, pairs []Pair) bool {
+func (f ifma) chords2(c [][6]Block, norm Vec, points []Cell, pairs []Pair) bool {
 	zero, whole := uint64(0), len(pairs)/Lanes
 	if whole > 0 {
 		zero = chord2Blocks(&c[0], &norm[0], &points[0], &pairs[0], whole)
@@ -55,7 +55,7 @@ func (f ifma) chords2(c [][6]Block, norm Vec, points []Row, pairs []Pair) bool {
 	return zero == 0
 }
 
-func (f ifma) sums2(to, from []Row, pairs []Pair, c [][6]Block, inverse Vec) {
+func (f ifma) sums2(to, from []Cell, pairs []Pair, c [][6]Block, inverse Vec) {
 	w := scratch.Get().(*space)
 	defer scratch.Put(w)
 	t := (*[14]Block)(w[:14])

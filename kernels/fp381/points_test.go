@@ -12,9 +12,9 @@ import (
 	"github.com/waybill-network/waybill/kernels/cpu/cputest"
 )
 
-// pointRows converts points to the form of f, each coordinate in a residue below 2p where that is
+// pointCells converts points to the form of f, each coordinate in a residue below 2p where that is
 // given.
-func pointRows(f Field, pts []bls12381.G1Affine) []Row {
+func pointCells(f Field, pts []bls12381.G1Affine) []Cell {
 	coordinates, index := make([]fp.Element, 2*len(pts)), make([]int32, 2*len(pts))
 	for i := range pts {
 		coordinates[2*i], coordinates[2*i+1] = pts[i].X, pts[i].Y
@@ -22,18 +22,18 @@ func pointRows(f Field, pts []bls12381.G1Affine) []Row {
 	for i := range index {
 		index[i] = int32(i)
 	}
-	rows := make([]Row, len(index))
-	f.Scatter(rows, index, pack(f, coordinates))
-	return rows
+	cells := make([]Cell, len(index))
+	f.Scatter(cells, index, pack(f, coordinates))
+	return cells
 }
 
-func pointsOf(f Field, rows []Row) []bls12381.G1Affine {
-	index, v := make([]int32, len(rows)), NewVec(len(rows))
+func pointsOf(f Field, cells []Cell) []bls12381.G1Affine {
+	index, v := make([]int32, len(cells)), NewVec(len(cells))
 	for i := range index {
 		index[i] = int32(i)
 	}
-	f.Gather(v, rows, index)
-	coordinates, pts := unpack(f, v, len(rows)), make([]bls12381.G1Affine, len(rows)/2)
+	f.Gather(v, cells, index)
+	coordinates, pts := unpack(f, v, len(cells)), make([]bls12381.G1Affine, len(cells)/2)
 	for i := range pts {
 		pts[i].X, pts[i].Y = coordinates[2*i], coordinates[2*i+1]
 	}
@@ -55,7 +55,7 @@ func TestChordSums(t *testing.T) {
 	cputest.Each(t, kernel, func(t *testing.T, f Field) {
 		for _, n := range []int{0, 1, 2, 7, 8, 9, 16, 31} {
 			var w ChordSums
-			rows, to := pointRows(f, pts), make([]Row, 2*n)
+			cells, to := pointCells(f, pts), make([]Cell, 2*n)
 			want, pairs := make([]bls12381.G1Affine, n), make([]Pair, n)
 			order := r.Perm(n)
 			for i := range pairs {
@@ -64,7 +64,7 @@ func TestChordSums(t *testing.T) {
 				pairs[i] = Pair{int32(order[i]), int32(a), int32(b)}
 				want[order[i]].Add(&pts[a], &pts[b])
 			}
-			if !w.Add(f, to, rows, pairs) || !slices.Equal(pointsOf(f, to), want) {
+			if !w.Add(f, to, cells, pairs) || !slices.Equal(pointsOf(f, to), want) {
 				t.Fatalf("%d sums differ", n)
 			}
 			// In place, halving, the sums of sums of sums.
@@ -73,7 +73,7 @@ func TestChordSums(t *testing.T) {
 				for i := range halves {
 					halves[i] = Pair{int32(i), int32(2 * i), int32(2*i + 1)}
 				}
-				if !w.Add(f, rows, rows, halves) {
+				if !w.Add(f, cells, cells, halves) {
 					t.Fatal("sums in place are refused")
 				}
 			}
@@ -81,7 +81,7 @@ func TestChordSums(t *testing.T) {
 			for i := range pts {
 				total.AddMixed(&pts[i])
 			}
-			if got := pointsOf(f, rows[:2])[0]; got != *new(bls12381.G1Affine).FromJacobian(&total) {
+			if got := pointsOf(f, cells[:2])[0]; got != *new(bls12381.G1Affine).FromJacobian(&total) {
 				t.Fatal("the sum of all differs")
 			}
 		}
@@ -95,20 +95,20 @@ func TestChordSumsOfLargeResidues(t *testing.T) {
 		if _, scalar := f.(generic); scalar {
 			t.Skip("always reduced")
 		}
-		rows, pairs, want := pointRows(f, pts), make([]Pair, 16), make([]bls12381.G1Affine, 16)
+		cells, pairs, want := pointCells(f, pts), make([]Pair, 16), make([]bls12381.G1Affine, 16)
 		for i := range pairs {
 			pairs[i] = Pair{int32(i), int32(i), int32(i + 16)}
 			want[i].Add(&pts[i], &pts[i+16])
 		}
 		for mask := range 16 { // which coordinates are larger by p
-			large := slices.Clone(rows)
+			large := slices.Clone(cells)
 			for i := range large {
 				if mask>>(i%2+2*(i/32))&1 == 1 {
 					lift(f, &large[i])
 				}
 			}
 			var w ChordSums
-			to := make([]Row, 32)
+			to := make([]Cell, 32)
 			if !w.Add(f, to, large, pairs) || !slices.Equal(pointsOf(f, to), want) {
 				t.Fatalf("coordinates %b: sums differ", mask)
 			}
@@ -139,10 +139,10 @@ func TestChordSumsRefuse(t *testing.T) {
 			} {
 				changed := slices.Clone(pts)
 				changed[2*at+1] = b(pts[2*at])
-				rows := pointRows(f, changed)
-				before := slices.Clone(rows)
+				cells := pointCells(f, changed)
+				before := slices.Clone(cells)
 				var w ChordSums
-				if w.Add(f, rows, rows, pairs) || !slices.Equal(rows, before) {
+				if w.Add(f, cells, cells, pairs) || !slices.Equal(cells, before) {
 					t.Errorf("%s points in pair %d: added", what, at)
 				}
 			}
@@ -155,8 +155,8 @@ func TestChordSumsRefuse(t *testing.T) {
 					}
 				}()
 				var w ChordSums
-				rows := pointRows(f, pts)
-				w.Add(f, rows, rows, []Pair{p})
+				cells := pointCells(f, pts)
+				w.Add(f, cells, cells, []Pair{p})
 			}()
 		}
 	})
@@ -168,7 +168,7 @@ func TestChordTrace(t *testing.T) {
 	for i := range x {
 		x[i] = fp.NewElement(uint64(i + 2))
 	}
-	for name, add := range map[string]func(f Field, to, from []Row, pairs []Pair) bool{
+	for name, add := range map[string]func(f Field, to, from []Cell, pairs []Pair) bool{
 		"ChordSums": new(ChordSums).Add, "ChordSums2": new(ChordSums2).Add,
 	} {
 		want := chordTrace(generic{}, add, x)
@@ -188,11 +188,11 @@ func TestChordTrace(t *testing.T) {
 
 type wrongSums struct{ Field }
 
-func (w wrongSums) sums(to, from []Row, pairs []Pair, d, x, s Vec) {
+func (w wrongSums) sums(to, from []Cell, pairs []Pair, d, x, s Vec) {
 	w.Field.sums(to, from, pairs, d, s, x)
 }
 
-func (w wrongSums) sums2(to, from []Row, pairs []Pair, c [][6]Block, inverse Vec) {
+func (w wrongSums) sums2(to, from []Cell, pairs []Pair, c [][6]Block, inverse Vec) {
 	for i := range c {
 		c[i][2], c[i][3] = c[i][4], c[i][5]
 	}

@@ -71,10 +71,10 @@ func zeroBlocksAVX2(m *uint8, x *Block, n int)
 func oddBlocksAVX2(m *uint8, x *Block, n int)
 
 //go:noescape
-func gatherBlocksAVX2(z *Block, rows *Row, index *int32, n int)
+func gatherBlocksAVX2(z *Block, rows *Cell, index *int32, n int)
 
 //go:noescape
-func scatterBlocksAVX2(rows *Row, index *int32, x *Block, n int)
+func scatterBlocksAVX2(rows *Cell, index *int32, x *Block, n int)
 
 //go:noescape
 func mulBlocksAVX512(z, x, y *Block, n, step int)
