@@ -30,7 +30,7 @@ import (
 // What a node may take of memory beyond what it had, during an attack, and what it may keep beyond
 // what the node keeps that was left alone.
 const (
-	memoryDuring = 768 << 20
+	memoryDuring = 384 << 20
 	memoryKept   = 64 << 20
 )
 

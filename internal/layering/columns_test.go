@@ -39,7 +39,6 @@ var wide = []string{
 	"node/committee",
 	"node/committee/port",
 	"node/config",
-	"node/door",
 	"node/ingest",
 	"node/peer",
 	"node/web",

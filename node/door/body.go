@@ -27,8 +27,9 @@ func (p Pace) due(start time.Time, n int64) time.Time {
 // reserveStep is how many bytes of a request whose length is not declared are reserved at a time.
 const reserveStep = 64 << 10
 
-// Body is the body of a request, read under a bound of bytes, a least rate and a budget that callers
-// share. What goes beyond ends the reading with a *Refusal. The bytes stay reserved until Release.
+// Body is the body of a request, read under a bound of bytes, a least rate and a budget that
+// callers share. What goes beyond ends the reading with a *Refusal. The bytes stay reserved until
+// Release.
 type Body struct {
 	io.ReadCloser
 	ctx       context.Context
@@ -237,7 +238,8 @@ func (d *Deadlines) End() {
 	}
 }
 
-// after runs f at an instant in place of what the timer would have run before; never when at is zero.
+// after runs f at an instant in place of what the timer would have run before; never when at is
+// zero.
 func after(timer **time.Timer, at time.Time, f func()) {
 	if *timer != nil {
 		(*timer).Stop()

@@ -23,8 +23,8 @@ type Limit struct {
 	Calls  int  // of one caller at once
 	Places int  // calls at once, of all callers together, who share them
 	Stream bool // a stream of messages from the caller, or of answers to it, or both
-	// Yields says that the oldest call ends when there is no place for a new one: the caller's own when
-	// it has all of its calls, else one of the caller that has the most.
+	// Yields says that the oldest call ends when there is no place for a new one: the caller's own
+	// when it has all of its calls, else one of the caller that has the most.
 	Yields bool
 }
 
@@ -33,8 +33,8 @@ func (l *Limit) bounded() bool {
 	return l.Body >= 0 && l.Time > 0 && l.Calls > 0 && l.Places >= l.Calls
 }
 
-// Table is the limits of a port's handlers by path. A path that ends in a slash stands for all below
-// it.
+// Table is the limits of a port's handlers by path. A path that ends in a slash stands for all
+// below it.
 type Table map[string]Limit
 
 // Find returns the limit for a path, and the path that it stands under.
@@ -215,8 +215,8 @@ func (d *Door) deny(w http.ResponseWriter, r *http.Request, err error) {
 	http.Error(w, err.Error(), status)
 }
 
-// AddressOf returns what a remote address counts as: its IPv4 address, or the /64 of its IPv6 address,
-// which one host has to itself.
+// AddressOf returns what a remote address counts as: its IPv4 address, or the /64 of its IPv6
+// address, which one host has to itself.
 func AddressOf(remote string) string {
 	host, _, err := net.SplitHostPort(remote)
 	if err != nil {

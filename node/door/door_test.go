@@ -18,7 +18,8 @@ import (
 	"github.com/waybill-network/waybill/node/api"
 )
 
-// TestEveryProcedureIsBounded walks the services of the wire and demands a limit for each procedure.
+// TestEveryProcedureIsBounded walks the services of the wire and demands a limit for each
+// procedure.
 func TestEveryProcedureIsBounded(t *testing.T) {
 	ports := []Table{Ingest(api.MaxSubmission), Peer(4)}
 	procedures := 0
@@ -90,7 +91,8 @@ func TestShares(t *testing.T) {
 	if a, b, c := take("a"), take("b"), take("c"); a != 8 || b != 4 || c != 2 {
 		t.Errorf("the shares are %d, %d, %d", a, b, c)
 	}
-	for _, late := range []string{"d", "e"} { // while there is any room, whoever has nothing gets something
+	// While there is any room, a caller that has nothing gets something.
+	for _, late := range []string{"d", "e"} {
 		if take(late) != 1 {
 			t.Errorf("%s has no share", late)
 		}
@@ -167,8 +169,8 @@ type endless struct{ read int64 }
 
 func (e *endless) Read(p []byte) (int, error) { e.read += int64(len(p)); return len(p), nil }
 
-// TestTooLarge: a request beyond its bound is refused by its length, or where it passes the bound; its
-// end is not waited for.
+// TestTooLarge: a request beyond its bound is refused by its length, or where it passes the bound;
+// its end is not waited for.
 func TestTooLarge(t *testing.T) {
 	var mu sync.Mutex
 	seen := make(map[string]int64)
@@ -234,7 +236,8 @@ func TestTooLarge(t *testing.T) {
 // TestSlow: a request that stops coming in is cut off, others are not.
 func TestSlow(t *testing.T) {
 	cut := make(chan error, 10)
-	_, url := serve(t, Config{Table: Table{"/": {Body: 1 << 20, Time: time.Minute, Calls: 8, Places: 8}},
+	table := Table{"/": {Body: 1 << 20, Time: time.Minute, Calls: 8, Places: 8}}
+	_, url := serve(t, Config{Table: table,
 		Pace:  Pace{50 * time.Millisecond, 1 << 20},
 		Ended: func(_ *http.Request, _ Caller, err error) { cut <- err }},
 		func(w http.ResponseWriter, r *http.Request) {
@@ -269,13 +272,14 @@ func TestSlow(t *testing.T) {
 	}
 }
 
-// TestStreamMessages: each message of a stream has its own bound and its own share of the budget, and
-// one that announces more than the bound ends the stream before it comes.
+// TestStreamMessages: each message of a stream has its own bound and its own share of the budget,
+// and one that announces more than the bound ends the stream before it comes.
 func TestStreamMessages(t *testing.T) {
 	held := make(chan int64, 10)
 	cut := make(chan error, 1)
 	var d *Door
-	d, url := serve(t, Config{Table: Table{"/": {Body: 1000, Time: time.Minute, Calls: 8, Places: 8, Stream: true}},
+	table := Table{"/": {Body: 1000, Time: time.Minute, Calls: 8, Places: 8, Stream: true}}
+	d, url := serve(t, Config{Table: table,
 		Ended: func(_ *http.Request, _ Caller, err error) { cut <- err }},
 		func(w http.ResponseWriter, r *http.Request) {
 			for {
@@ -283,7 +287,8 @@ func TestStreamMessages(t *testing.T) {
 				if _, err := io.ReadFull(r.Body, head[:]); err != nil {
 					return
 				}
-				if _, err := io.CopyN(io.Discard, r.Body, int64(binary.BigEndian.Uint32(head[1:]))); err != nil {
+				n := int64(binary.BigEndian.Uint32(head[1:]))
+				if _, err := io.CopyN(io.Discard, r.Body, n); err != nil {
 					return
 				}
 				held <- d.Reserved()
@@ -315,8 +320,10 @@ func TestStreamMessages(t *testing.T) {
 func TestCalls(t *testing.T) {
 	entered, leave := make(chan struct{}, 10), make(chan struct{})
 	_, url := serve(t, Config{
-		Table:    Table{"/": {Time: time.Minute, Calls: 2, Places: 8}},
-		Identify: func(r *http.Request) (Caller, error) { return Caller{Key: r.Header.Get("Caller")}, nil },
+		Table: Table{"/": {Time: time.Minute, Calls: 2, Places: 8}},
+		Identify: func(r *http.Request) (Caller, error) {
+			return Caller{Key: r.Header.Get("Caller")}, nil
+		},
 	}, func(http.ResponseWriter, *http.Request) { entered <- struct{}{}; <-leave })
 	client := over(t)["HTTP/1.1"]
 	call := func(caller string) (*http.Response, error) {
@@ -341,7 +348,8 @@ func TestCalls(t *testing.T) {
 		<-entered
 	}
 	response, err := call("a")
-	if err != nil || response.StatusCode != http.StatusTooManyRequests || response.Header.Get("Retry-After") != "1" {
+	if err != nil || response.StatusCode != http.StatusTooManyRequests ||
+		response.Header.Get("Retry-After") != "1" {
 		t.Errorf("a third call: %v %v", response, err)
 	}
 	close(leave)
@@ -387,9 +395,11 @@ func TestYields(t *testing.T) {
 
 // TestNoLimitNoHandler: what has no limit is not served.
 func TestNoLimitNoHandler(t *testing.T) {
-	_, url := serve(t, Config{Table: Table{"/a": {Time: time.Minute, Calls: 1, Places: 1}, "/b/": {Time: time.Minute, Calls: 1, Places: 1}}},
+	one := Limit{Time: time.Minute, Calls: 1, Places: 1}
+	_, url := serve(t, Config{Table: Table{"/a": one, "/b/": one}},
 		func(http.ResponseWriter, *http.Request) {})
-	for path, want := range map[string]int{"/a": 200, "/b/": 200, "/b/c/d": 200, "/": 404, "/ab": 404, "/a/": 404, "/b": 404} {
+	for path, want := range map[string]int{"/a": 200, "/b/": 200, "/b/c/d": 200,
+		"/": 404, "/ab": 404, "/a/": 404, "/b": 404} {
 		response, err := over(t)["HTTP/1.1"].Get(url + path)
 		if err != nil {
 			t.Fatal(err)

@@ -10,14 +10,15 @@ import (
 )
 
 // Listener bounds the connections of a port, in all and by address. An address may hold as many as
-// are free besides, and never more than its own bound. Where there is no room for a new connection,
-// one that serves no call gives way: the address's own that waited longest or, when the port is full,
-// one of the address that has the most. Only if all of these serve calls the new one is closed.
+// are free besides, and never more than its own bound. Where there is no room for a new
+// connection, one that serves no call gives way: the address's own that waited longest or, when
+// the port is full, one of the address that has the most. Only if all of these serve calls the new
+// one is closed.
 //
 // It also closes connections that served no call for a while. The http.Server behind it must have
-// Track as its ConnState, and no IdleTimeout: when a connection breaks while calls are open, HTTP/2
-// in net/http stops its idle timer first and starts it again as it ends the calls, and so all memory
-// of the connection, with the calls that wait in it, is kept until that timer fires.
+// Track as its ConnState, and no IdleTimeout: when a connection breaks while calls are open,
+// HTTP/2 in net/http stops its idle timer first and starts it again as it ends the calls, and so
+// all memory of the connection, with the calls that wait in it, is kept until that timer fires.
 type Listener struct {
 	net.Listener
 	bounds Bounds

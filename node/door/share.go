@@ -6,10 +6,10 @@ import (
 )
 
 // Shares divides a capacity among callers. A caller may hold as much as is free besides: alone it
-// gets half, n busy callers 1/(n+1) each, and one share stays free for the next that comes, without
-// anyone knowing how many callers there are (the dynamic thresholds of Choudhury and Hahne). A
-// caller that holds nothing gets what it asks for while there is any room. It is safe for concurrent
-// use.
+// gets half, n busy callers 1/(n+1) each, and one share stays free for the next that comes,
+// without anyone knowing how many callers there are (the dynamic thresholds of Choudhury and
+// Hahne). A caller that holds nothing gets what it asks for while there is any room. It is safe
+// for concurrent use.
 type Shares[K comparable] struct {
 	capacity int64
 

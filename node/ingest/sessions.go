@@ -57,7 +57,7 @@ type CosignStats struct {
 	Refused  [cosign.NumReasons]uint64
 	Silent   uint64 // clients that did not answer in time
 	Late     uint64 // answers to offers that were over
-	Garbage  uint64 // sessions that were barred for an answer that was none
+	Garbage  uint64 // sessions that are not asked for a while, for a malformed answer
 	Overfull uint64 // sessions that were not remembered, for want of room
 }
 

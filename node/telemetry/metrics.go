@@ -164,7 +164,7 @@ var metrics = []metric{
 		func(s *Snapshot) float64 { return float64(s.Cosign.Silent) }),
 	one("cosign_late_total", "Answers to offers that were over.", counter,
 		func(s *Snapshot) float64 { return float64(s.Cosign.Late) }),
-	one("cosign_garbage_total", "Sessions barred for an answer that was none.", counter,
+	one("cosign_garbage_total", "Sessions not asked for a while after a malformed answer.", counter,
 		func(s *Snapshot) float64 { return float64(s.Cosign.Garbage) }),
 	countMetric("cosign_refusals_total", "Clients that refused an offer, by reason.", counter,
 		"reason",

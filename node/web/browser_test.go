@@ -215,6 +215,26 @@ func waitFor(t *testing.T, what string, ready func() bool) {
 	}
 }
 
+// waitForState waits until the page is there and says in which state the node is. When it does not,
+// what it shows instead is told.
+func (b *browser) waitForState(want string) {
+	b.t.Helper()
+	var ready, state, stale string
+	waiting := true
+	defer func() {
+		if waiting {
+			b.t.Logf("the page is %s, state %q, notice %q, complaints %q", ready, state, stale,
+				b.complaints())
+		}
+	}()
+	waitFor(b.t, "the state "+want, func() bool {
+		ready, state = b.eval(`document.readyState`), b.text("state")
+		stale = b.text("stale")
+		return ready == "complete" && state == want
+	})
+	waiting = false
+}
+
 // operator is a node's operator port that can go away and come back under the same address.
 type operator struct {
 	t       *testing.T
@@ -253,7 +273,7 @@ func TestPage(t *testing.T) {
 	o.start()
 	b.viewport(1280, 900, "light")
 	b.call("Page.navigate", map[string]any{"url": "http://" + o.address + "/"})
-	waitFor(t, "the first snapshot", func() bool { return b.eval(`document.readyState`) == "complete" && b.text("state") == "1 window stuck" })
+	b.waitForState("1 window stuck")
 
 	t.Run("live", func(t *testing.T) {
 		first := n.steps.Load()
@@ -375,9 +395,7 @@ func TestPageOfNewNode(t *testing.T) {
 	o.start()
 	b.viewport(1280, 900, "light")
 	b.call("Page.navigate", map[string]any{"url": "http://" + o.address + "/"})
-	waitFor(t, "the first snapshot", func() bool {
-		return b.eval(`document.readyState`) == "complete" && b.text("state") == "not ready: blocks"
-	})
+	b.waitForState("not ready: blocks")
 	for id, want := range map[string]string{
 		"t-windows": "No window has been sealed yet.", "t-answers": "No ack was refused.",
 		"t-settlements": "No epoch has been settled yet.", "t-committee": "The committee is not known yet.", "epoch": "not begun",

@@ -1,5 +1,5 @@
-// Package web serves the dashboard of a node: one page, embedded, without any outside resource, fed by server-sent
-// events. It reads telemetry.Snapshot and changes nothing.
+// Package web serves the dashboard of a node: one page, embedded, without any outside resource,
+// fed by server-sent events. It reads telemetry.Snapshot and changes nothing.
 package web
 
 import (
@@ -30,10 +30,12 @@ var embedded embed.FS
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// Handler serves the page at /, its files beside it, one snapshot as JSON at /api/snapshot, and one a second at /events.
+// Handler serves the page at /, its files beside it, one snapshot as JSON at /api/snapshot, and
+// one a second at /events.
 //
-// source is called at most once per interval for all watchers together, and not at all while nobody watches. A slow
-// reader gets fewer events, never old ones. The streams end when ctx does, so that a server can shut down.
+// source is called at most once per interval for all watchers together, and not at all while
+// nobody watches. A slow reader gets fewer events, never old ones. The streams end when ctx does,
+// so that a server can shut down.
 func Handler(ctx context.Context, source func() telemetry.Snapshot) http.Handler {
 	return newHandler(ctx, source, Interval)
 }
@@ -76,7 +78,8 @@ func secured(h http.Handler) http.Handler {
 	})
 }
 
-// file serves one embedded file, revalidated by its hash at every load, so that a new version of the node shows at once.
+// file serves one embedded file, revalidated by its hash at every load, so that a new version of
+// the node shows at once.
 func file(files fs.FS, name string) http.Handler {
 	b, err := fs.ReadFile(files, name)
 	if err != nil {
@@ -106,7 +109,8 @@ type dashboard struct {
 	taken time.Time
 }
 
-// latest returns the snapshot as JSON and when it was taken, taking a new one when the last is about an interval old.
+// latest returns the snapshot as JSON and when it was taken, taking a new one when the last is
+// about an interval old.
 func (d *dashboard) latest() ([]byte, time.Time, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
