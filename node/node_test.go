@@ -20,7 +20,7 @@ import (
 	"github.com/waybill-network/waybill/node"
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/config"
-	"github.com/waybill-network/waybill/node/testnet"
+	"github.com/waybill-network/waybill/node/homes"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/export"
 	"github.com/waybill-network/waybill/rollup/ledger"
@@ -35,7 +35,7 @@ const (
 // world is a network of four nodes in this process, with customers.
 type world struct {
 	*testing.T
-	net    *testnet.Network
+	net    *homes.Network
 	nodes  []*node.Node
 	nonces map[ledger.Key]uint64
 	keys   []*bls.SecretKey // of the clients, by index
@@ -43,7 +43,7 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
-	net, err := testnet.Write(testnet.Options{Dir: t.TempDir() + "/net", Serving: serving, EpochSeconds: 5, GraceSeconds: 1,
+	net, err := homes.Write(homes.Options{Dir: t.TempDir() + "/net", Serving: serving, EpochSeconds: 5, GraceSeconds: 1,
 		Configure: func(_ int, c *config.Config) {
 			c.Pipeline.WindowAge, c.Pipeline.Grace = time.Second, 100*time.Millisecond
 		}})
@@ -313,7 +313,7 @@ func (w *world) operator() {
 
 // TestNoRoom asks a node whose disk is too small to take an ack.
 func TestNoRoom(t *testing.T) {
-	net, err := testnet.Write(testnet.Options{Dir: t.TempDir() + "/net", Nodes: 1, Configure: func(_ int, c *config.Config) { c.Store.MinFree = 1 << 40 }})
+	net, err := homes.Write(homes.Options{Dir: t.TempDir() + "/net", Nodes: 1, Configure: func(_ int, c *config.Config) { c.Store.MinFree = 1 << 40 }})
 	if err != nil {
 		t.Fatal(err)
 	}

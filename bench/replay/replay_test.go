@@ -13,14 +13,14 @@ import (
 	"github.com/waybill-network/waybill/bench/workload"
 	"github.com/waybill-network/waybill/node"
 	"github.com/waybill-network/waybill/node/config"
-	"github.com/waybill-network/waybill/node/testnet"
+	"github.com/waybill-network/waybill/node/homes"
 	"github.com/waybill-network/waybill/rollup"
 )
 
 // network runs one node.
-func network(t *testing.T) (*testnet.Network, *node.Node) {
+func network(t *testing.T) (*homes.Network, *node.Node) {
 	t.Helper()
-	net, err := testnet.Write(testnet.Options{Dir: t.TempDir() + "/net", Nodes: 1})
+	net, err := homes.Write(homes.Options{Dir: t.TempDir() + "/net", Nodes: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func network(t *testing.T) (*testnet.Network, *node.Node) {
 	return net, n
 }
 
-func configOf(net *testnet.Network) replay.Config {
+func configOf(net *homes.Network) replay.Config {
 	return replay.Config{
 		Network:  net.Genesis.Network(),
 		Nodes:    []string{net.Nodes[0].Ingest},

@@ -16,8 +16,8 @@ import (
 	"github.com/waybill-network/waybill/internal/text"
 	"github.com/waybill-network/waybill/node"
 	"github.com/waybill-network/waybill/node/config"
+	"github.com/waybill-network/waybill/node/homes"
 	"github.com/waybill-network/waybill/node/telemetry"
-	"github.com/waybill-network/waybill/node/testnet"
 	"github.com/waybill-network/waybill/proofs/keys"
 	"golang.org/x/sync/errgroup"
 )
@@ -205,8 +205,8 @@ func (f *devnetFlags) source() (mainjob.Source, error) {
 }
 
 // write writes the network's folders.
-func (f *devnetFlags) write(dir string, pairs []keys.Pair) (*testnet.Network, error) {
-	net, err := testnet.Write(testnet.Options{
+func (f *devnetFlags) write(dir string, pairs []keys.Pair) (*homes.Network, error) {
+	net, err := homes.Write(homes.Options{
 		Dir: dir, Nodes: f.nodes, Serving: f.serving, BasePort: f.basePort, EpochSeconds: f.epoch,
 		GraceSeconds: f.grace, ChainID: "waybill-devnet",
 		Proofs: pairs,
@@ -229,7 +229,7 @@ func (f *devnetFlags) write(dir string, pairs []keys.Pair) (*testnet.Network, er
 			}
 		},
 	})
-	if errors.Is(err, testnet.ErrOptions) {
+	if errors.Is(err, homes.ErrOptions) {
 		return nil, usageError{err}
 	}
 	return net, err
@@ -267,7 +267,7 @@ func stopAll(nodes []*node.Node) error {
 }
 
 // startAll starts the nodes side by side: none makes progress before a quorum is up.
-func startAll(ctx context.Context, net *testnet.Network, logs io.Writer) ([]*node.Node, error) {
+func startAll(ctx context.Context, net *homes.Network, logs io.Writer) ([]*node.Node, error) {
 	nodes := make([]*node.Node, len(net.Nodes))
 	logs = &lockedWriter{w: logs}
 	var group errgroup.Group
@@ -303,7 +303,7 @@ func startAll(ctx context.Context, net *testnet.Network, logs io.Writer) ([]*nod
 	return nodes, nil
 }
 
-func describe(out io.Writer, net *testnet.Network, f *devnetFlags) {
+func describe(out io.Writer, net *homes.Network, f *devnetFlags) {
 	fmt.Fprintf(out, "Network %s runs in %s: epochs of %d seconds. Ctrl-C ends it.\n\n",
 		net.Genesis.ChainID, net.Dir, f.epoch)
 	rows := make([][]string, len(net.Nodes))
@@ -319,8 +319,8 @@ func describe(out io.Writer, net *testnet.Network, f *devnetFlags) {
 Try, from another terminal:
   waybill status --node %s
   waybill replay --node %s --genesis %s --treasury %s --password-file %s
-`, net.Nodes[0].Ingest, net.Nodes[0].Ingest, filepath.Join(net.Dir, testnet.GenesisFile),
-		filepath.Join(net.Dir, testnet.TreasuryFile), filepath.Join(net.Dir, testnet.PasswordFile))
+`, net.Nodes[0].Ingest, net.Nodes[0].Ingest, filepath.Join(net.Dir, homes.GenesisFile),
+		filepath.Join(net.Dir, homes.TreasuryFile), filepath.Join(net.Dir, homes.PasswordFile))
 }
 
 // lockedWriter lets several loggers share a writer.

@@ -11,8 +11,8 @@ import (
 
 	"github.com/waybill-network/waybill/node"
 	"github.com/waybill-network/waybill/node/config"
+	"github.com/waybill-network/waybill/node/homes"
 	"github.com/waybill-network/waybill/node/keys"
-	"github.com/waybill-network/waybill/node/testnet"
 	"github.com/waybill-network/waybill/rollup/ledger"
 	"golang.org/x/sys/unix"
 )
@@ -78,7 +78,7 @@ func checkKeys(c *config.Config, genesis *ledger.Genesis) []finding {
 		return findings
 	}
 	findings = append(findings, keysMatch(dir, public, genesis))
-	if owner := filepath.Join(dir, testnet.OwnerKeyFile); exists(owner) {
+	if owner := filepath.Join(dir, homes.OwnerKeyFile); exists(owner) {
 		findings = append(findings,
 			finding{"keys", "warn", owner + " is here, and the node does not need it",
 				"move the owner's key somewhere safer: it spends what the node earns"})

@@ -14,8 +14,8 @@ import (
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node"
 	"github.com/waybill-network/waybill/node/config"
+	"github.com/waybill-network/waybill/node/homes"
 	"github.com/waybill-network/waybill/node/keys"
-	"github.com/waybill-network/waybill/node/testnet"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
@@ -60,7 +60,7 @@ somewhere safer.`,
 			return err
 		}
 		member.PeerAddress, member.P2PAddress, member.Stake = "HOST:7401", "HOST:7402",
-			testnet.Stake
+			homes.Stake
 		out := cmd.OutOrStdout()
 		if !*asJSON {
 			fmt.Fprintf(out,
@@ -93,7 +93,7 @@ func writeKeys(dir string, pass []byte) (*ledger.Member, error) {
 	}{
 		{node.TransportKeyFile, "transport", &m.TransportKey},
 		{node.ConsensusKeyFile, "consensus", &m.ConsensusKey},
-		{testnet.OwnerKeyFile, "owner", &m.Owner},
+		{homes.OwnerKeyFile, "owner", &m.Owner},
 	} {
 		pub, key, err := ed25519.GenerateKey(rand.Reader)
 		if err != nil {

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/waybill-network/waybill/internal/text"
-	"github.com/waybill-network/waybill/node/testnet"
+	"github.com/waybill-network/waybill/node/homes"
 )
 
 type testnetInfo struct {
@@ -27,7 +27,7 @@ type testnetNode struct {
 }
 
 func newTestnet() *cobra.Command {
-	var o testnet.Options
+	var o homes.Options
 	var proofs int
 	cmd := &cobra.Command{
 		Use:   "testnet --dir FOLDER",
@@ -68,19 +68,19 @@ moved to other machines after changing the addresses.`,
 		if o.Proofs, err = developmentKeys(proofs, os.TempDir(), cmd.ErrOrStderr()); err != nil {
 			return err
 		}
-		n, err := testnet.Write(o)
+		n, err := homes.Write(o)
 		switch {
-		case errors.Is(err, testnet.ErrOptions):
+		case errors.Is(err, homes.ErrOptions):
 			return usageError{err}
-		case errors.Is(err, testnet.ErrNotEmpty):
+		case errors.Is(err, homes.ErrNotEmpty):
 			return fmt.Errorf("%w: name a new one", err)
 		case err != nil:
 			return err
 		}
 		info := testnetInfo{Dir: n.Dir, ChainID: n.Genesis.ChainID,
 			Network:  n.Genesis.Network().String(),
-			Genesis:  filepath.Join(n.Dir, testnet.GenesisFile),
-			Treasury: filepath.Join(n.Dir, testnet.TreasuryFile)}
+			Genesis:  filepath.Join(n.Dir, homes.GenesisFile),
+			Treasury: filepath.Join(n.Dir, homes.TreasuryFile)}
 		for _, node := range n.Nodes {
 			info.Nodes = append(info.Nodes, testnetNode{node.Home, node.Ingest, node.Operator})
 		}

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/waybill-network/waybill/node/config"
-	"github.com/waybill-network/waybill/node/testnet"
+	"github.com/waybill-network/waybill/node/homes"
 )
 
 // number reads a number from the environment.
@@ -44,8 +44,8 @@ const (
 )
 
 // short makes short epochs and windows of a second.
-func short() testnet.Options {
-	return testnet.Options{EpochSeconds: uint32(epoch / time.Second),
+func short() homes.Options {
+	return homes.Options{EpochSeconds: uint32(epoch / time.Second),
 		GraceSeconds: uint32(grace / time.Second), Configure: func(_ int, c *config.Config) {
 			c.Pipeline.WindowAge, c.Pipeline.Grace, c.Pipeline.CosignWait = time.Second,
 				300*time.Millisecond, 5*time.Second

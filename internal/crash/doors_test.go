@@ -22,8 +22,8 @@ import (
 
 	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/node/api"
+	"github.com/waybill-network/waybill/node/homes"
 	"github.com/waybill-network/waybill/node/peer"
-	"github.com/waybill-network/waybill/node/testnet"
 	"github.com/waybill-network/waybill/rollup"
 )
 
@@ -64,7 +64,7 @@ func TestDoors(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 25*time.Minute)
 	defer cancel()
-	n := Start(ctx, t, testnet.Options{})
+	n := Start(ctx, t, homes.Options{})
 	table := new(doorsTable)
 	defer func() { fmt.Print(table) }()
 	for _, d := range n.doors(t) {

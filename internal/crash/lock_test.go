@@ -15,8 +15,8 @@ import (
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node"
 	"github.com/waybill-network/waybill/node/config"
+	"github.com/waybill-network/waybill/node/homes"
 	"github.com/waybill-network/waybill/node/peer"
-	"github.com/waybill-network/waybill/node/testnet"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
@@ -112,7 +112,7 @@ func (n *Network) push(ctx context.Context, members *peer.Members, member int,
 func TestCrashLock(t *testing.T) {
 	Binary(t)
 	ctx := deadline(t, time.Minute, 20*time.Second)
-	n := Start(ctx, t, testnet.Options{})
+	n := Start(ctx, t, homes.Options{})
 	p, err := n.Register(ctx, 3, 6)
 	if err != nil {
 		t.Fatal(err)

@@ -16,7 +16,7 @@ import (
 	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/config"
-	"github.com/waybill-network/waybill/node/testnet"
+	"github.com/waybill-network/waybill/node/homes"
 	"github.com/waybill-network/waybill/rollup"
 )
 
@@ -28,7 +28,7 @@ const poll = 50 * time.Millisecond
 
 // Network is four nodes, each a process, and a connection to each.
 type Network struct {
-	*testnet.Network
+	*homes.Network
 	ID        rollup.Network
 	Processes []*Process
 	Clients   []*client.Client
@@ -49,7 +49,7 @@ func Binary(t testing.TB) string {
 
 // Start writes a network, starts its nodes and waits until all answer. It is torn down with the
 // test.
-func Start(ctx context.Context, t testing.TB, o testnet.Options) *Network {
+func Start(ctx context.Context, t testing.TB, o homes.Options) *Network {
 	t.Helper()
 	binary := Binary(t)
 	o.Dir, o.Nodes, o.Serving = t.TempDir(), 4, Serving
@@ -61,7 +61,7 @@ func Start(ctx context.Context, t testing.TB, o testnet.Options) *Network {
 			configure(i, c)
 		}
 	}
-	written, err := testnet.Write(o)
+	written, err := homes.Write(o)
 	if err != nil {
 		t.Fatal(err)
 	}

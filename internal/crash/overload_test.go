@@ -20,7 +20,7 @@ import (
 	"github.com/waybill-network/waybill/kernels/blake3"
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/config"
-	"github.com/waybill-network/waybill/node/testnet"
+	"github.com/waybill-network/waybill/node/homes"
 	"github.com/waybill-network/waybill/rollup"
 )
 
@@ -39,7 +39,7 @@ func TestOverload(t *testing.T) {
 	Binary(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	n := Start(ctx, t, testnet.Options{Configure: func(_ int, c *config.Config) {
+	n := Start(ctx, t, homes.Options{Configure: func(_ int, c *config.Config) {
 		c.Pipeline.WindowAge, c.Pipeline.Grace = 20*time.Second, time.Second
 		c.Pipeline.MaxAcks = 2 * floodAcks // two of the flood's hundred submissions
 	}})

@@ -15,13 +15,13 @@ import (
 	"sync"
 	"syscall"
 
-	"github.com/waybill-network/waybill/node/testnet"
+	"github.com/waybill-network/waybill/node/homes"
 )
 
 // Process is one node, which may be killed and started again. Its methods are safe for concurrent
 // use.
 type Process struct {
-	Node   testnet.Node
+	Node   homes.Node
 	binary string
 	log    string // file
 

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	hostile "github.com/waybill-network/waybill/internal/flood"
-	"github.com/waybill-network/waybill/node/testnet"
+	"github.com/waybill-network/waybill/node/homes"
 )
 
 // strangerConnections is how many connections TestStrangers holds to each of the four consensus
@@ -32,7 +32,7 @@ func TestStrangers(t *testing.T) {
 		}
 		each = n
 	}
-	n := Start(ctx, t, testnet.Options{})
+	n := Start(ctx, t, homes.Options{})
 	var ports []string
 	for _, m := range n.Genesis.Members {
 		ports = append(ports, m.P2PAddress)

@@ -31,7 +31,7 @@ var (
 		"node/peer",
 		"node/telemetry",
 		"node/web",
-		"node/testnet",
+		"node/homes",
 	}
 	all = join(protocol, join(ways, join(doors, nodes...)...)...)
 )
@@ -79,7 +79,7 @@ var rooms = []struct {
 	{"node/web", []string{"node/door", "node/telemetry"}},
 	// The node puts all of it together.
 	{"node", join(protocol, join(ways, nodes...)...)},
-	{"node/testnet", []string{"kernels", "rollup", "rollup/ledger", "proofs", "node", "node/config",
+	{"node/homes", []string{"kernels", "rollup", "rollup/ledger", "proofs", "node", "node/config",
 		"node/keys"}},
 
 	{"bench/workload", nil},

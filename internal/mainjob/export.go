@@ -9,7 +9,7 @@ import (
 	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/internal/verdict"
 	"github.com/waybill-network/waybill/node/api"
-	"github.com/waybill-network/waybill/node/testnet"
+	"github.com/waybill-network/waybill/node/homes"
 	"github.com/waybill-network/waybill/rollup"
 )
 
@@ -34,7 +34,7 @@ func (j *job) export(ctx context.Context, r *Result) error {
 		r.Verified = append(r.Verified, verdict.Of(j.Network.Genesis, file))
 		return nil
 	}
-	genesis := filepath.Join(dir, testnet.GenesisFile)
+	genesis := filepath.Join(dir, homes.GenesisFile)
 	if err := os.WriteFile(genesis, j.Network.Genesis.Encode(), 0o644); err != nil {
 		return err
 	}

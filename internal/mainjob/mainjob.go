@@ -20,7 +20,7 @@ import (
 	"github.com/waybill-network/waybill/bench/replay"
 	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/node"
-	"github.com/waybill-network/waybill/node/testnet"
+	"github.com/waybill-network/waybill/node/homes"
 )
 
 // What the job's parties have and cost: deposits cover the charges of any sensible log, except that
@@ -33,7 +33,7 @@ const (
 
 // Config is a network that runs, and what to do on it.
 type Config struct {
-	Network  *testnet.Network
+	Network  *homes.Network
 	Nodes    []*node.Node // all of the network's
 	Serving  int          // how many of the nodes, from the first, take acks
 	Proving  bool         // the first node proves, and no other

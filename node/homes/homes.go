@@ -1,8 +1,8 @@
-// Package testnet writes the folders of a network on one machine: a genesis file, and for each
+// Package homes writes the folders of a network on one machine: a genesis file, and for each
 // member a home with its configuration and keys. What it writes is what `waybill start` reads;
 // nothing in a test network is special but that all secrets stand in one folder, under one password
 // that stands there too.
-package testnet
+package homes
 
 import (
 	"bytes"

@@ -1,4 +1,4 @@
-package testnet_test
+package homes_test
 
 import (
 	"errors"
@@ -10,8 +10,8 @@ import (
 
 	"github.com/waybill-network/waybill/node"
 	"github.com/waybill-network/waybill/node/config"
+	"github.com/waybill-network/waybill/node/homes"
 	"github.com/waybill-network/waybill/node/keys"
-	"github.com/waybill-network/waybill/node/testnet"
 	keyfile "github.com/waybill-network/waybill/proofs/keys"
 	"github.com/waybill-network/waybill/proofs/prooftest"
 	"github.com/waybill-network/waybill/rollup"
@@ -21,13 +21,13 @@ import (
 // TestWrite reads back what it wrote, as a node's start does.
 func TestWrite(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "net")
-	n, err := testnet.Write(testnet.Options{Dir: dir, Nodes: 3, Serving: 2, BasePort: 20000,
+	n, err := homes.Write(homes.Options{Dir: dir, Nodes: 3, Serving: 2, BasePort: 20000,
 		EpochSeconds: 7,
 		Configure:    func(i int, c *config.Config) { c.Pipeline.MaxBatch = 100 + i }})
 	if err != nil {
 		t.Fatal(err)
 	}
-	file, err := os.ReadFile(filepath.Join(dir, testnet.GenesisFile))
+	file, err := os.ReadFile(filepath.Join(dir, homes.GenesisFile))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func TestWrite(t *testing.T) {
 			t.Errorf("node %d has the keys of another", i)
 		}
 		owner, err := keys.LoadEd25519(filepath.Join(loaded.Path(loaded.Node.Keys),
-			testnet.OwnerKeyFile), password)
+			homes.OwnerKeyFile), password)
 		if err != nil || ledger.KeyOf(owner) != g.Members[i].Owner || !owner.Equal(n.Owners[i]) {
 			t.Errorf("node %d: owner: %v", i, err)
 		}
@@ -77,17 +77,17 @@ func TestWrite(t *testing.T) {
 			seen[a] = true
 		}
 	}
-	treasury, err := keys.LoadEd25519(filepath.Join(dir, testnet.TreasuryFile), []byte(n.Password))
+	treasury, err := keys.LoadEd25519(filepath.Join(dir, homes.TreasuryFile), []byte(n.Password))
 	if err != nil || ledger.KeyOf(treasury) != g.Treasury {
 		t.Error("treasury:", err)
 	}
-	if _, err := testnet.Write(testnet.Options{Dir: dir}); !errors.Is(err, testnet.ErrNotEmpty) {
+	if _, err := homes.Write(homes.Options{Dir: dir}); !errors.Is(err, homes.ErrNotEmpty) {
 		t.Errorf("a second network in one folder: %v", err)
 	}
 }
 
 func TestForeignKeys(t *testing.T) {
-	n, err := testnet.Write(testnet.Options{Dir: t.TempDir(), Nodes: 2})
+	n, err := homes.Write(homes.Options{Dir: t.TempDir(), Nodes: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func TestForeignKeys(t *testing.T) {
 }
 
 func TestFreePorts(t *testing.T) {
-	n, err := testnet.Write(testnet.Options{Dir: t.TempDir(), Nodes: 2})
+	n, err := homes.Write(homes.Options{Dir: t.TempDir(), Nodes: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,15 +121,15 @@ func TestFreePorts(t *testing.T) {
 }
 
 func TestOptions(t *testing.T) {
-	for _, o := range []testnet.Options{
+	for _, o := range []homes.Options{
 		{Nodes: -1}, {Nodes: 101}, {Serving: -1}, {Nodes: 3, Serving: 4}, {BasePort: -1},
 		{BasePort: 65533}, {ChainID: strings.Repeat("x", 51)},
 	} {
 		o.Dir = filepath.Join(t.TempDir(), "net")
-		if _, err := testnet.Write(o); !errors.Is(err, testnet.ErrOptions) {
+		if _, err := homes.Write(o); !errors.Is(err, homes.ErrOptions) {
 			t.Errorf("%+v: %v", o, err)
 		}
-		if _, err := os.Stat(filepath.Join(o.Dir, testnet.GenesisFile)); err == nil {
+		if _, err := os.Stat(filepath.Join(o.Dir, homes.GenesisFile)); err == nil {
 			t.Errorf("%+v: a genesis file was written", o)
 		}
 	}
@@ -138,12 +138,12 @@ func TestOptions(t *testing.T) {
 // TestProofs names keys in the genesis file, and puts them where every node looks.
 func TestProofs(t *testing.T) {
 	pair := prooftest.Keys(t, 256)
-	n, err := testnet.Write(testnet.Options{Dir: t.TempDir(), Nodes: 2,
+	n, err := homes.Write(homes.Options{Dir: t.TempDir(), Nodes: 2,
 		Proofs: []keyfile.Pair{pair}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	file, err := os.ReadFile(filepath.Join(n.Dir, testnet.GenesisFile))
+	file, err := os.ReadFile(filepath.Join(n.Dir, homes.GenesisFile))
 	if err != nil {
 		t.Fatal(err)
 	}
