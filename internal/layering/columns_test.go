@@ -37,7 +37,6 @@ var wide = []string{
 	"node",
 	"node/api",
 	"node/committee",
-	"node/committee/port",
 	"node/config",
 	"node/ingest",
 	"node/peer",

@@ -26,7 +26,8 @@ func newListener(channel byte) *listener {
 }
 
 func (l *listener) GetChannels() []*conn.ChannelDescriptor {
-	return []*conn.ChannelDescriptor{{ID: l.channel, Priority: 1, SendQueueCapacity: 100, MessageType: &pb.Message{}}}
+	return []*conn.ChannelDescriptor{{ID: l.channel, Priority: 1, SendQueueCapacity: 100,
+		MessageType: &pb.Message{}}}
 }
 
 func (l *listener) Receive(p2p.Envelope) {
@@ -113,7 +114,9 @@ func TestFollowers(t *testing.T) {
 	if err := join("late", Identity{Node: 99, Registered: true}); err != nil {
 		t.Fatal(err) // it is turned away after both have introduced themselves
 	}
-	await(t, a, "the member and the observer", func(l []Status) bool { return len(l) == a.c.limits.followers+2 })
+	await(t, a, "the member and the observer", func(l []Status) bool {
+		return len(l) == a.c.limits.followers+2
+	})
 	if a.Peers().Has(id(key("late"))) {
 		t.Error("one follower too many")
 	}

@@ -157,7 +157,9 @@ func (p *peer) Status() conn.ConnectionStatus { return p.mconn.Status() }
 func (p *peer) SetRemovalFailed()             { p.unwanted.Store(true) }
 func (p *peer) GetRemovalFailed() bool        { return p.unwanted.Load() }
 func (p *peer) Set(key string, value any)     { p.data.Store(key, value) }
-func (p *peer) String() string                { return fmt.Sprintf("%s@%v", p.ID(), p.RemoteAddr()) }
+func (p *peer) String() string {
+	return fmt.Sprintf("%s@%v", p.ID(), p.RemoteAddr())
+}
 
 // Get returns what a reactor has put under a key.
 func (p *peer) Get(key string) any {

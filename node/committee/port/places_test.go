@@ -18,7 +18,8 @@ func someone(t *testing.T, address string) *caller {
 func (c *caller) lost() bool {
 	_ = c.SetReadDeadline(time.Now().Add(-time.Second))
 	_, err := c.Conn.Read(make([]byte, 1))
-	return ReasonOf(err) == ReasonClosed || err != nil && err.Error() == "io: read/write on closed pipe"
+	return ReasonOf(err) == ReasonClosed ||
+		err != nil && err.Error() == "io: read/write on closed pipe"
 }
 
 // TestPlaces: a flood displaces itself, and nobody loses a place at once.

@@ -50,7 +50,8 @@ func (r *registry) admit(k ed25519.PublicKey) (Identity, bool) {
 }
 
 func info(k ed25519.PrivateKey) p2p.DefaultNodeInfo {
-	return p2p.DefaultNodeInfo{ProtocolVersion: p2p.NewProtocolVersion(8, 11, 1), DefaultNodeID: id(k), Network: "net",
+	return p2p.DefaultNodeInfo{ProtocolVersion: p2p.NewProtocolVersion(8, 11, 1),
+		DefaultNodeID: id(k), Network: "net",
 		Version: "0.39.4", ListenAddr: "tcp://127.0.0.1:1", Moniker: "test"}
 }
 
@@ -86,7 +87,9 @@ func begin(t *testing.T, s *Switch) *Switch {
 
 func (s *Switch) address() string { return s.door.listener.Addr().String() }
 
-func (s *Switch) target(name string) Target { return Target{ID: id(key(name)), Address: s.address()} }
+func (s *Switch) target(name string) Target {
+	return Target{ID: id(key(name)), Address: s.address()}
+}
 
 // await waits until the status of a peer is as wanted.
 func await(t *testing.T, s *Switch, what string, done func([]Status) bool) {
@@ -110,7 +113,8 @@ func await(t *testing.T, s *Switch, what string, done func([]Status) bool) {
 
 func one(connected bool, reason Reason) func([]Status) bool {
 	return func(list []Status) bool {
-		return len(list) == 1 && list[0].Connected == connected && (connected || list[0].Reason == reason.String())
+		return len(list) == 1 && list[0].Connected == connected &&
+			(connected || list[0].Reason == reason.String())
 	}
 }
 
@@ -139,7 +143,8 @@ func TestAdmission(t *testing.T) {
 }
 
 // caller is a node by hand.
-func call(t *testing.T, s *Switch, as ed25519.PrivateKey, change func(*p2p.DefaultNodeInfo)) (*conn.SecretConnection, error) {
+func call(t *testing.T, s *Switch, as ed25519.PrivateKey,
+	change func(*p2p.DefaultNodeInfo)) (*conn.SecretConnection, error) {
 	t.Helper()
 	raw, err := net.Dial("tcp", s.address())
 	if err != nil {
@@ -212,7 +217,8 @@ func TestIncompatible(t *testing.T) {
 		t.Error("without heartbeats")
 	}
 	known.add(key("b"), Identity{Registered: true})
-	if _, err := call(t, a, key("b"), func(i *p2p.DefaultNodeInfo) { i.DefaultNodeID = id(key("c")) }); err == nil {
+	lie := func(i *p2p.DefaultNodeInfo) { i.DefaultNodeID = id(key("c")) }
+	if _, err := call(t, a, key("b"), lie); err == nil {
 		await(t, a, "nobody", func(l []Status) bool { return len(l) == 0 })
 	}
 	if a.Peers().Size() != 0 {
@@ -249,7 +255,8 @@ func TestSameMoment(t *testing.T) {
 func TestKnock(t *testing.T) {
 	a := open(t, "a", &registry{})
 	for name, first := range map[string][]byte{
-		"silence": nil, "HTTP": []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n0123456789"), "half": {34, 0x0a, 32},
+		"silence": nil, "HTTP": []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n0123456789"),
+		"half":               {34, 0x0a, 32},
 		"a length of 2^32-1": append([]byte{0xff, 0xff, 0xff, 0xff, 0x0f}, make([]byte, 30)...),
 	} {
 		raw, err := net.Dial("tcp", a.address())
@@ -282,7 +289,8 @@ func TestReasons(t *testing.T) {
 			t.Errorf("%d: %v", r, r)
 		}
 	}
-	if ReasonOf(io.EOF) != ReasonClosed || ReasonOf(errors.New("?")) != ReasonProtocol || ReasonOf(nil) != ReasonNone {
+	if ReasonOf(io.EOF) != ReasonClosed || ReasonOf(errors.New("?")) != ReasonProtocol ||
+		ReasonOf(nil) != ReasonNone {
 		t.Error("reasons of plain errors")
 	}
 }
