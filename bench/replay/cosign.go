@@ -50,7 +50,7 @@ func (r *Replay) payerOf(client uint32) (account uint32, known bool) {
 // closed.
 func (r *Replay) follow(s *server) {
 	r.cosigning.Go(func() {
-		if err := s.client.Cosign(r.running); err != nil && !errors.Is(err, context.Canceled) {
+		if err := s.client.Cosign(r.running); !errors.Is(err, context.Canceled) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			s.cosignErr = err

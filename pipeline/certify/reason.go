@@ -1,6 +1,6 @@
 package certify
 
-//go:generate go tool stringer -type=Reason,ProofFailure -linecomment -output=reason_string.go
+//go:generate go tool stringer -type=Reason,ProofFailure -linecomment
 
 // Reason is why a window is stuck: its acks were accepted, and the chain will not order it. It is
 // an error, which wraps what exactly happened.
