@@ -168,24 +168,23 @@ func payment(args []string) (to ledger.Key, amount uint64, err error) {
 }
 
 func txDeposit() *cobra.Command {
-	return txCommand("deposit ACCOUNT-KEY CREDITS",
-		"Create credits on an account (signed by the treasury)",
-		exactly(2, "an account key and an amount"),
-		func(args []string) (builder, error) {
-			to, amount, err := payment(args)
-			return func(net rollup.Network, k ed25519.PrivateKey, nonce uint64) ([]byte, error) {
-				return ledger.NewDeposit(net, k, nonce, to, amount), nil
-			}, err
-		})
+	return txPayment("deposit", "Create credits on an account (signed by the treasury)",
+		ledger.NewDeposit)
 }
 
 func txTransfer() *cobra.Command {
-	return txCommand("transfer ACCOUNT-KEY CREDITS", "Move credits to another account",
-		exactly(2, "an account key and an amount"),
+	return txPayment("transfer", "Move credits to another account", ledger.NewTransfer)
+}
+
+func txPayment(
+	use, short string,
+	sign func(rollup.Network, ed25519.PrivateKey, uint64, ledger.Key, uint64) []byte,
+) *cobra.Command {
+	return txCommand(use+" ACCOUNT-KEY CREDITS", short, exactly(2, "an account key and an amount"),
 		func(args []string) (builder, error) {
 			to, amount, err := payment(args)
 			return func(net rollup.Network, k ed25519.PrivateKey, nonce uint64) ([]byte, error) {
-				return ledger.NewTransfer(net, k, nonce, to, amount), nil
+				return sign(net, k, nonce, to, amount), nil
 			}, err
 		})
 }

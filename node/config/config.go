@@ -20,7 +20,7 @@ type Config struct {
 	Pipeline  Pipeline  `toml:"pipeline" doc:"The way of an ack from the door to its rollup. The budgets bound memory: beyond them acks are refused\nwith a retry delay, and nothing that was admitted is dropped."`
 	Proofs    Proofs    `toml:"proofs" doc:"Proofs take the place of the statements that clients co-signed when the committee verifies a rollup. Every node checks\nthem with the keys that the genesis file names; one that takes acks makes them too."`
 	Store     Store     `toml:"store" doc:"The disk. An ack is answered only after it is durable here."`
-	Operator  Operator  `toml:"operator" doc:"The port for whoever runs the node: dashboard at /, /metrics, /livez, /readyz. It shows much and changes\nnothing, but it has no login: keep it on a private address."`
+	Operator  Operator  `toml:"operator" doc:"The operator's port: dashboard at /, /metrics, /livez, /readyz. It shows much and changes\nnothing, but it has no login: keep it on a private address."`
 	Log       Log       `toml:"log" doc:"What the node writes to its standard error."`
 
 	dir string // that relative paths start from
@@ -78,7 +78,7 @@ type Pipeline struct {
 type Proofs struct {
 	Enabled bool          `toml:"enabled" doc:"Make proofs. Without them rollups cost the committee more, and nothing else."`
 	Keys    string        `toml:"keys" allow:"path" doc:"Directory of verifying and proving keys, relative to home. Keys that are not there are looked for in the user's cache."`
-	Wait    time.Duration `toml:"wait" allow:"0s..1h" doc:"How long a sealed window may wait for its proof before it goes to the committee with its statements; never beyond half of\nits epoch's grace. A proof that comes later is kept for whoever asks. 0s: it goes at once."`
+	Wait    time.Duration `toml:"wait" allow:"0s..1h" doc:"How long a sealed window may wait for its proof before it goes to the committee with its statements; never beyond half of\nits epoch's grace. A later proof is kept for those who ask. 0s: it goes at once."`
 	Cores   int           `toml:"cores" allow:"1..1024" doc:"Processors of the child process that proves. All others are left to acks."`
 	Memory  Size          `toml:"memory" allow:"64MiB..1TiB" doc:"Memory that the child process keeps to, if it can. A proof about 16,384 statements takes some 2 GiB."`
 	Nice    int           `toml:"nice" allow:"0..19" doc:"How much lower the child's priority is than the node's."`
