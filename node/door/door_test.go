@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -165,9 +166,10 @@ func over(t *testing.T) map[string]*http.Client {
 }
 
 // endless is a body that never ends, of a declared length or none.
-type endless struct{ read int64 }
+// endless is a body without an end. Its sender may still read it when the answer is there.
+type endless struct{ read atomic.Int64 }
 
-func (e *endless) Read(p []byte) (int, error) { e.read += int64(len(p)); return len(p), nil }
+func (e *endless) Read(p []byte) (int, error) { e.read.Add(int64(len(p))); return len(p), nil }
 
 // TestTooLarge: a request beyond its bound is refused by its length, or where it passes the bound;
 // its end is not waited for.
@@ -223,8 +225,8 @@ func TestTooLarge(t *testing.T) {
 				t.Errorf("%s: the handler saw %d bytes", id, n)
 			}
 			mu.Unlock()
-			if e, ok := c.body.(*endless); ok && e.read > 32<<20 {
-				t.Errorf("%s: %d bytes were sent", id, e.read)
+			if e, ok := c.body.(*endless); ok && e.read.Load() > 32<<20 {
+				t.Errorf("%s: %d bytes were sent", id, e.read.Load())
 			}
 		}
 	}

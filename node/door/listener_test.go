@@ -16,11 +16,11 @@ import (
 type addressed struct {
 	net.Conn
 	remote string
-	closed bool
+	closed atomic.Bool
 }
 
 func (a *addressed) RemoteAddr() net.Addr { return remoteAddr(a.remote) }
-func (a *addressed) Close() error         { a.closed = true; return nil }
+func (a *addressed) Close() error         { a.closed.Store(true); return nil }
 
 type remoteAddr string
 
@@ -61,7 +61,7 @@ func TestListener(t *testing.T) {
 	accept("192.0.2.1")
 	Track(c1, http.StateActive)
 	_, c4 := accept("192.0.2.1") // its fourth
-	if a1.closed || !a2.closed {
+	if a1.closed.Load() || !a2.closed.Load() {
 		t.Error("not the connection that waited longest gave way")
 	}
 	Track(c1, http.StateIdle) // waits again, behind the others
@@ -97,7 +97,7 @@ func TestIdle(t *testing.T) {
 		closed := func() string { // after half a minute more
 			time.Sleep(30 * time.Second)
 			synctest.Wait()
-			return fmt.Sprint(silent.closed, busy.closed, l.Stats().Open)
+			return fmt.Sprint(silent.closed.Load(), busy.closed.Load(), l.Stats().Open)
 		}
 		if _, err := l.Accept(); err != nil {
 			t.Fatal(err)
