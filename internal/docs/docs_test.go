@@ -23,8 +23,7 @@ var (
 	rule   = regexp.MustCompile(`(?m)^([a-z]+):`)
 )
 
-// decisions holds the records in docs/adr against their index. A number may be missing: one that
-// was given to a decision that was not taken, or not yet.
+// decisions holds the records in docs/adr against their index. Their numbers leave no gap.
 func decisions(tree fs.FS) (faults []string) {
 	say := func(format string, args ...any) {
 		faults = append(faults, fmt.Sprintf(format, args...))
@@ -46,11 +45,11 @@ func decisions(tree fs.FS) (faults []string) {
 		}
 		head := title.FindStringSubmatch(string(text))
 		number, err := strconv.Atoi(path.Base(name)[:4])
-		if err != nil || number <= last || head == nil || head[1] != strconv.Itoa(number) {
-			say("%s: want a number of its own in its name and title, above %d", name, last)
+		last++
+		if err != nil || number != last || head == nil || head[1] != strconv.Itoa(number) {
+			say("%s: want a number of its own in its name and title: %d", name, last)
 			continue
 		}
-		last = number
 		lines := strings.SplitN(string(text), "\n", 5)
 		day := date.FindString(strings.Join(lines[:min(4, len(lines))], "\n"))
 		if day == "" {
