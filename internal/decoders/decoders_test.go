@@ -25,6 +25,7 @@ import (
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/keys"
 	"github.com/waybill-network/waybill/proofs/circuit"
+	"github.com/waybill-network/waybill/proofs/quicknet"
 	"github.com/waybill-network/waybill/proofs/verifier"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/cosign"
@@ -75,6 +76,8 @@ func table(t testing.TB) map[string]decoder {
 	if err != nil {
 		t.Fatal(err)
 	}
+	rounds := [][]byte{[]byte(`{"round":1000,"signature":"b44679b9a59af2ec876b1a6b1ad52ea9b1615f` +
+		`c3982b19576350f93447cb1125e342b73a8dd2bacbe47e4b6b63ed5e39"}`)}
 	settlement := [][]byte{slices.Concat([]byte{0, 0, 0, 0, 1, 1}, bls.IdentitySignature[:])}
 	key := read(t, "proofs/verifier/testdata/256.key")
 	proof := read(t, "proofs/verifier/testdata/256.proof")
@@ -140,6 +143,10 @@ func table(t testing.TB) map[string]decoder {
 			return err
 		}, [][]byte{proof}},
 		"node/keys.ParseSeed": {of(parseSeed), hexes(32)},
+
+		"proofs/quicknet.Parse": {of(quicknet.Parse), rounds},
+		"proofs/quicknet.Beacon.UnmarshalJSON": {
+			new(quicknet.Beacon).UnmarshalJSON, rounds},
 	}
 }
 
