@@ -41,7 +41,6 @@ var wide = []string{
 	"node/ingest",
 	"node/peer",
 	"node/web",
-	"proofs/ceremony",
 	"proofs/circuit",
 	"proofs/keys",
 	"proofs/prooftest",

@@ -1,30 +1,29 @@
-// Package ceremony makes a circuit's keys together with people who need not trust each other: whoever destroyed the secret of
-// their contribution knows that nobody can forge proofs. It drives gnark's multi-party setup (Bowe, Gabizon and Miers, eprint
-// 2017/1050) over a directory that is the ceremony's transcript and is passed from hand to hand.
+// Package ceremony makes a circuit's keys together with people who need not trust each other:
+// whoever destroyed the secret of their contribution knows that nobody can forge proofs. It drives
+// gnark's multi-party setup (Bowe, Gabizon and Miers, eprint 2017/1050) over a directory that is
+// the ceremony's transcript and is passed from hand to hand.
 //
-// Phase 1 makes powers of a secret, phase 2 fits them to the circuit. Each ends with a beacon, a public value that nobody could
-// know before the last contribution. Everything can be verified from the transcript and the program alone.
+// Phase 1 makes powers of a secret, unless a public file has them (package ptau). Phase 2 fits them
+// to the circuit. A phase ends with a round of a public beacon (package quicknet), which is named
+// when the ceremony begins: nobody could know its value before the last contribution, and nobody
+// chooses it. Everything can be verified from the transcript and the program alone.
 package ceremony
 
 import (
-	"bufio"
-	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/consensys/gnark-crypto/ecc"
 	"github.com/consensys/gnark/backend/groth16/bn254/mpcsetup"
 	cs "github.com/consensys/gnark/constraint/bn254"
 
 	"github.com/waybill-network/waybill/proofs/circuit"
-	"github.com/waybill-network/waybill/proofs/internal/layout"
 	"github.com/waybill-network/waybill/proofs/keys"
+	"github.com/waybill-network/waybill/proofs/quicknet"
 )
 
 // Errors; use errors.Is.
@@ -32,51 +31,31 @@ var (
 	ErrTranscript = errors.New("ceremony: the transcript does not hold")
 	ErrPhase      = errors.New("ceremony: not in this phase")
 	ErrCircuit    = errors.New("ceremony: of another circuit than this program's")
+	ErrPowers     = errors.New("ceremony: it cannot start from these powers")
+	ErrRound      = errors.New("ceremony: no round to end a phase with")
+	ErrBeacon     = errors.New("ceremony: not the beacon that was named when it began")
+	ErrLate       = errors.New("ceremony: too late")
+	ErrName       = errors.New("ceremony: a name is up to 64 printable characters")
 )
 
-const (
-	format    = "waybill-ceremony/1"
-	stateFile = "ceremony.json"
-	maxState  = 1 << 20
-	minBeacon = 16 // bytes
-)
-
-// State is the table of contents of a transcript.
-type State struct {
-	Format        string         `json:"format"`
-	Statements    int            `json:"statements"`
-	Circuit       circuit.Digest `json:"circuit"`
-	Domain        uint64         `json:"domain"` // power of two, at least the number of constraints
-	Contributions []Contribution `json:"contributions"`
-	Beacons       []string       `json:"beacons"`       // of the phases that are over, hexadecimal
-	Key           string         `json:"key,omitempty"` // hash of the verifying key, once sealed
-}
-
-// Contribution is one file of a transcript. Contributors publish its digest, so that nobody can exchange it unnoticed.
-type Contribution struct {
-	Phase  int    `json:"phase"`
-	Name   string `json:"name"`
-	SHA256 string `json:"sha256"`
-}
-
-// Phase returns 1 or 2, and 3 when the ceremony is over.
-func (s *State) Phase() int { return len(s.Beacons) + 1 }
-
-func (s *State) of(phase int) (out []Contribution) {
-	for _, c := range s.Contributions {
-		if c.Phase == phase {
-			out = append(out, c)
-		}
-	}
-	return out
-}
-
-// Ceremony is a transcript in a directory. Its methods change the directory only when they succeed; they take from seconds for
-// small circuits to an hour for the largest, and are for one process at a time.
+// Ceremony is a transcript in a directory. Its methods change the directory only when they succeed;
+// they take from seconds for small circuits to an hour for the largest, and are for one process at
+// a time.
 type Ceremony struct {
 	State
 	dir     string
 	compile func(size int) (*cs.R1CS, error)
+}
+
+// Plan is what the coordinator decides.
+type Plan struct {
+	Statements int       // of the circuit
+	Begins     time.Time // now
+	// Powers is the path of a powers-of-tau file. If it is empty, phase 1 makes powers, until
+	// PowersEnd.
+	Powers    string
+	PowersEnd time.Time
+	End       time.Time // of the ceremony
 }
 
 func compile(size int) (*cs.R1CS, error) {
@@ -87,26 +66,47 @@ func compile(size int) (*cs.R1CS, error) {
 	return system.(*cs.R1CS), nil
 }
 
-// Create begins a ceremony for a circuit in a directory that must not have one.
-func Create(dir string, statements int) (*Ceremony, error) {
-	digest, err := circuit.DigestOf(statements)
+// Create begins a ceremony in a directory that must not have one. The rounds that end its phases
+// are the first at or after the times of the plan. Errors: ErrRound, ErrPowers.
+func Create(dir string, p Plan) (*Ceremony, error) {
+	digest, err := circuit.DigestOf(p.Statements)
 	if err != nil {
 		return nil, err
 	}
-	return create(dir, State{Statements: statements, Circuit: digest}, compile)
+	return create(dir, p, digest, compile)
 }
 
-func create(dir string, s State, compile func(int) (*cs.R1CS, error)) (*Ceremony, error) {
-	system, err := compile(s.Statements)
+func create(dir string, p Plan, digest circuit.Digest, compile func(int) (*cs.R1CS, error)) (
+	c *Ceremony, err error) {
+	c = &Ceremony{dir: dir, compile: compile}
+	c.Header = Header{Format: format, Statements: p.Statements, Circuit: digest,
+		Begun: p.Begins.UTC().Truncate(time.Second), Chain: quicknet.Chain}
+	if p.Powers == "" {
+		c.Rounds = append(c.Rounds, quicknet.From(p.PowersEnd))
+	} else {
+		c.Powers = new(Powers)
+	}
+	c.Rounds = append(c.Rounds, quicknet.From(p.End))
+	system, err := compile(p.Statements)
 	if err != nil {
 		return nil, err
 	}
-	s.Format, s.Domain = format, ecc.NextPowerOfTwo(uint64(system.GetNbConstraints()))
-	c := &Ceremony{State: s, dir: dir, compile: compile}
+	c.Domain = ecc.NextPowerOfTwo(uint64(system.GetNbConstraints()))
+	if err := c.Header.check(); err != nil {
+		return nil, err
+	}
+	if _, err := os.Lstat(c.statePath()); !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("ceremony: %s: %w", c.statePath(), errors.Join(err, os.ErrExist))
+	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("ceremony: %w", err)
 	}
-	f, err := os.OpenFile(filepath.Join(dir, stateFile), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if p.Powers != "" {
+		if err := c.startFrom(p.Powers, system); err != nil {
+			return nil, err
+		}
+	}
+	f, err := os.OpenFile(c.statePath(), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("ceremony: %w", err)
 	}
@@ -125,64 +125,63 @@ func Open(dir string) (*Ceremony, error) {
 	return c, nil
 }
 
-func open(dir string, compile func(int) (*cs.R1CS, error)) (*Ceremony, error) {
-	f, err := os.Open(filepath.Join(dir, stateFile))
-	if err != nil {
-		return nil, fmt.Errorf("ceremony: %w", err)
-	}
-	defer f.Close()
-	c := &Ceremony{dir: dir, compile: compile}
-	if err := json.NewDecoder(io.LimitReader(f, maxState)).Decode(&c.State); err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrTranscript, stateFile, err)
-	}
-	if c.Format != format || len(c.Beacons) > 2 || c.Domain == 0 || ecc.NextPowerOfTwo(c.Domain) != c.Domain {
-		return nil, fmt.Errorf("%w: %s: format %q, domain %d, %d beacons", ErrTranscript, stateFile, c.Format, c.Domain, len(c.Beacons))
-	}
-	last := 1
-	for _, entry := range c.Contributions {
-		if entry.Phase < last || entry.Phase > 2 || entry.Phase > c.Phase() {
-			return nil, fmt.Errorf("%w: %s: a contribution to phase %d", ErrTranscript, stateFile, entry.Phase)
-		}
-		last = entry.Phase
-	}
-	return c, nil
-}
-
-// Contribute adds fresh randomness to the phase that is under way, and forgets it. The error is ErrPhase when the ceremony is
-// over, ErrTranscript when the contribution before cannot be read; whether that one is sound only Verify tells.
-func (c *Ceremony) Contribute(name string) (Contribution, error) {
+// Contribute adds fresh randomness to the phase that is under way, and forgets it. Errors: ErrName;
+// ErrPhase when the ceremony is over; ErrLate when the phase's round is published by now, since who
+// knows its value could choose a contribution by it; ErrTranscript when the contribution before
+// cannot be read. Whether that one is sound only Verify tells.
+func (c *Ceremony) Contribute(name string, now time.Time) (Contribution, error) {
 	entry := Contribution{Phase: c.Phase(), Name: name}
-	n := len(c.of(entry.Phase))
-	var made io.WriterTo
-	switch entry.Phase {
-	case 1:
+	switch {
+	case !validName(name):
+		return Contribution{}, fmt.Errorf("%w: %q", ErrName, name)
+	case entry.Phase > 2:
+		return Contribution{}, fmt.Errorf("%w: the ceremony is over", ErrPhase)
+	}
+	if end := c.Round(entry.Phase); !now.Before(end.Time()) {
+		return Contribution{}, fmt.Errorf("%w: round %d, which ends phase %d, was published at %s",
+			ErrLate, end, entry.Phase, end.Time())
+	}
+	n := len(c.To(entry.Phase))
+	var made interface {
+		io.WriterTo
+		io.ReaderFrom
+		Contribute()
+	} = new(mpcsetup.Phase2)
+	if entry.Phase == 1 {
 		if _, err := c.system(); err != nil {
 			return Contribution{}, err
 		}
-		p := mpcsetup.NewPhase1(c.Domain)
-		if n > 0 {
-			if err := c.read(1, n, p); err != nil {
-				return Contribution{}, err
-			}
-		}
-		p.Contribute()
-		made = p
-	case 2:
-		p := new(mpcsetup.Phase2)
-		if err := c.read(2, n, p); err != nil {
+		made = c.startOfPowers()
+	}
+	if entry.Phase == 2 || n > 0 {
+		if err := c.read(entry.Phase, n, made); err != nil {
 			return Contribution{}, err
 		}
-		p.Contribute()
-		made = p
-	default:
-		return Contribution{}, fmt.Errorf("%w: the ceremony is over", ErrPhase)
 	}
+	made.Contribute()
 	var err error
-	if entry.SHA256, err = c.write(entry.Phase, n+1, made); err != nil {
+	if entry.SHA256, err = c.write(c.path(entry.Phase, n+1), made); err != nil {
 		return Contribution{}, err
 	}
 	c.Contributions = append(c.Contributions, entry)
 	return entry, c.save()
+}
+
+// startOfPowers is what phase 1 begins with. The first contribution's challenge is the hash of
+// this, so that all proofs of the phase are about the header.
+func (c *Ceremony) startOfPowers() *mpcsetup.Phase1 {
+	p, digest := mpcsetup.NewPhase1(c.Domain), c.Digest()
+	p.Challenge = digest[:]
+	return p
+}
+
+// startOfKeys is what phase 2 begins with. It names the header, as phase 1 does.
+func (c *Ceremony) startOfKeys(system *cs.R1CS, powers *mpcsetup.SrsCommons) (
+	*mpcsetup.Phase2, mpcsetup.Phase2Evaluations) {
+	p, digest := new(mpcsetup.Phase2), c.Digest()
+	evaluations := p.Initialize(system, powers)
+	p.Challenge = digest[:]
+	return p, evaluations
 }
 
 // system compiles the circuit and checks that the domain, which memory is allocated for, is the
@@ -198,33 +197,38 @@ func (c *Ceremony) system() (*cs.R1CS, error) {
 	return system, nil
 }
 
-// Seal ends the phase that is under way with a beacon of at least 16 bytes, after verifying the transcript. After phase 1 it
-// prepares phase 2; after phase 2 it writes the keys into a directory and returns them. Errors: ErrPhase when nobody has
-// contributed to the phase or the ceremony is over, ErrTranscript.
-func (c *Ceremony) Seal(beacon []byte, keysDir string) (*keys.Pair, error) {
+// Seal ends the phase that is under way with the round that was named for it, after verifying round
+// and transcript. After phase 1 it prepares phase 2; after phase 2 it writes the keys into a
+// directory and returns them. They are for development if fewer than keys.MinContributors people
+// took part. Errors: ErrPhase when nobody has contributed to the phase or the ceremony is over,
+// ErrBeacon, ErrTranscript.
+func (c *Ceremony) Seal(v quicknet.Beacon, keysDir string) (*keys.Pair, error) {
 	phase := c.Phase()
 	switch {
 	case phase > 2:
 		return nil, fmt.Errorf("%w: the ceremony is over", ErrPhase)
-	case len(c.of(phase)) == 0:
+	case len(c.To(phase)) == 0:
 		return nil, fmt.Errorf("%w: nobody has contributed to phase %d", ErrPhase, phase)
-	case len(beacon) < minBeacon:
-		return nil, fmt.Errorf("%w: a beacon has at least %d bytes", ErrPhase, minBeacon)
 	}
 	sealed := *c
-	sealed.Beacons = append(append([]string(nil), c.Beacons...), hex.EncodeToString(beacon))
+	sealed.Beacons = append(append([]quicknet.Beacon(nil), c.Beacons...), v)
+	if err := sealed.checkBeacon(phase); err != nil {
+		return nil, err
+	}
 	r, err := sealed.replay(true)
 	if err != nil {
 		return nil, err
 	}
 	if phase == 1 {
-		if _, err := c.write(2, 0, r.start); err != nil {
+		if _, err := c.write(c.path(2, 0), r.start); err != nil {
 			return nil, err
 		}
 		*c = sealed
 		return nil, c.save()
 	}
-	pair, err := keys.Save(keysDir, keys.Info{Statements: c.Statements, Circuit: c.Circuit}, r.system, r.proving, r.verifying)
+	n := c.Contributors()
+	pair, err := keys.Save(keysDir, keys.Info{Statements: c.Statements, Circuit: c.Circuit,
+		Contributors: n, Development: n < keys.MinContributors}, r.system, r.proving, r.verifying)
 	if err != nil {
 		return nil, err
 	}
@@ -233,8 +237,22 @@ func (c *Ceremony) Seal(beacon []byte, keysDir string) (*keys.Pair, error) {
 	return &pair, c.save()
 }
 
-// Verify replays the whole transcript: every contribution builds on the one before and is known to its contributor, both phases
-// ended with their beacons, and a sealed key is what follows. The error is ErrTranscript.
+// checkBeacon verifies the value that a phase ended with: ErrBeacon.
+func (c *Ceremony) checkBeacon(phase int) error {
+	v, _ := c.Beacon(phase)
+	if want := c.Round(phase); v.Round != want {
+		return fmt.Errorf("%w: round %d, where phase %d ends with %d, published at %s", ErrBeacon,
+			v.Round, phase, want, want.Time())
+	}
+	if err := v.Verify(); err != nil {
+		return fmt.Errorf("%w: %w", ErrBeacon, err)
+	}
+	return nil
+}
+
+// Verify replays the whole transcript: every contribution builds on the one before and is known to
+// its contributor, the phases ended with the rounds that the header names, and a sealed key is what
+// follows. The error is ErrTranscript.
 func (c *Ceremony) Verify() error {
 	r, err := c.replay(false)
 	if err != nil {
@@ -253,118 +271,8 @@ func (c *Ceremony) Verify() error {
 	return nil
 }
 
+func (c *Ceremony) statePath() string { return filepath.Join(c.dir, stateFile) }
+
 func (c *Ceremony) path(phase, n int) string {
 	return filepath.Join(c.dir, fmt.Sprintf("phase%d-%03d", phase, n))
-}
-
-// write makes a file of the transcript, whole or not at all, and returns its digest.
-func (c *Ceremony) write(phase, n int, what io.WriterTo) (string, error) {
-	f, err := os.CreateTemp(c.dir, ".part-*")
-	if err != nil {
-		return "", fmt.Errorf("ceremony: %w", err)
-	}
-	defer os.Remove(f.Name())
-	defer f.Close()
-	digest := sha256.New()
-	w := bufio.NewWriterSize(io.MultiWriter(f, digest), 1<<20)
-	if _, err = what.WriteTo(w); err == nil {
-		err = errors.Join(w.Flush(), f.Chmod(0o644), f.Sync(), os.Rename(f.Name(), c.path(phase, n)))
-	}
-	if err != nil {
-		return "", fmt.Errorf("ceremony: %w", err)
-	}
-	return hex.EncodeToString(digest.Sum(nil)), nil
-}
-
-func (c *Ceremony) save() error {
-	b, err := json.MarshalIndent(&c.State, "", "  ")
-	if err != nil {
-		return fmt.Errorf("ceremony: %w", err)
-	}
-	f, err := os.CreateTemp(c.dir, ".part-*")
-	if err != nil {
-		return fmt.Errorf("ceremony: %w", err)
-	}
-	defer os.Remove(f.Name())
-	defer f.Close()
-	if _, err = f.Write(append(b, '\n')); err == nil {
-		err = errors.Join(f.Chmod(0o644), f.Sync(), os.Rename(f.Name(), filepath.Join(c.dir, stateFile)))
-	}
-	if err != nil {
-		return fmt.Errorf("ceremony: %w", err)
-	}
-	return nil
-}
-
-// read decodes a file of the transcript, all points of which are checked to be in their groups, after comparing its digest.
-func (c *Ceremony) read(phase, n int, into io.ReaderFrom) (err error) {
-	defer func() {
-		if r := recover(); r != nil { // gnark's decoders are not made for files from strangers
-			err = fmt.Errorf("%v", r)
-		}
-		if err != nil {
-			err = fmt.Errorf("%w: contribution %d to phase %d: %w", ErrTranscript, n, phase, err)
-		}
-	}()
-	f, err := os.Open(c.path(phase, n))
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	digest := sha256.New()
-	if _, err := io.Copy(digest, f); err != nil {
-		return err
-	}
-	if n > 0 && hex.EncodeToString(digest.Sum(nil)) != c.of(phase)[n-1].SHA256 {
-		return errors.New("its digest is another one")
-	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	if err := c.walk(phase, f); err != nil {
-		return err
-	}
-	r := bufio.NewReaderSize(f, 1<<20)
-	if _, err := into.ReadFrom(r); err != nil {
-		return err
-	}
-	if _, err := r.ReadByte(); err != io.EOF {
-		return errors.New("something stands behind it")
-	}
-	return nil
-}
-
-// walk checks that the lengths in a file agree with its size, as gnark's decoders allocate what the
-// lengths say. It leaves the file at its beginning.
-func (c *Ceremony) walk(phase int, f *os.File) error {
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	w, domain := layout.New(f, info.Size()), c.Domain
-	if phase == 1 {
-		domain = w.Phase1()
-	} else {
-		w.Phase2()
-	}
-	if err := w.End(); err != nil {
-		return err
-	}
-	if domain != c.Domain {
-		return fmt.Errorf("its domain is %d, not %d", domain, c.Domain)
-	}
-	_, err = f.Seek(0, io.SeekStart)
-	return err
-}
-
-func equal(a, b io.WriterTo) (bool, error) {
-	var sums [2][]byte
-	for i, v := range []io.WriterTo{a, b} {
-		h := sha256.New()
-		if _, err := v.WriteTo(h); err != nil {
-			return false, err
-		}
-		sums[i] = h.Sum(nil)
-	}
-	return bytes.Equal(sums[0], sums[1]), nil
 }

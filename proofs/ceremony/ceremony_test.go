@@ -2,15 +2,14 @@ package ceremony
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/consensys/gnark-crypto/ecc"
 	"github.com/consensys/gnark/backend"
@@ -21,12 +20,15 @@ import (
 	"github.com/consensys/gnark/frontend"
 	"github.com/consensys/gnark/frontend/cs/r1cs"
 
+	"github.com/waybill-network/waybill/proofs/circuit"
 	"github.com/waybill-network/waybill/proofs/keys"
+	"github.com/waybill-network/waybill/proofs/ptau"
+	"github.com/waybill-network/waybill/proofs/quicknet"
 	"github.com/waybill-network/waybill/proofs/verifier"
 )
 
-// toy is a circuit of the form of the real ones, one public input and one commitment, with a handful of constraints. A real one
-// takes minutes of ceremony.
+// toy is a circuit of the form of the real ones, one public input and one commitment, with a
+// handful of constraints. A real one takes minutes of ceremony.
 type toy struct {
 	Square frontend.Variable `gnark:",public"`
 	Root   frontend.Variable
@@ -50,26 +52,63 @@ func compileToy(int) (*cs.R1CS, error) {
 	return system.(*cs.R1CS), nil
 }
 
-// phase1Domain is where a contribution to phase 1 says its size, behind three proofs of a point of
-// G1 and one of G2.
-const phase1Domain = 3 * (32 + 64)
+// published are two rounds that the network published in August 2023, at which the ceremonies of
+// these tests end their phases.
+var published = []quicknet.Beacon{
+	beacon(1000, "b44679b9a59af2ec876b1a6b1ad52ea9b1615fc3982b19576350f93447cb1125"+
+		"e342b73a8dd2bacbe47e4b6b63ed5e39"),
+	beacon(1001, "b33bf3667cbd5a82de3a24b4e0e9fe5513cc1a0e840368c6e31f5fcfa79bea03"+
+		"f73896b25883abf2853d10337fb8fa41"),
+}
 
-var beacons = [][]byte{[]byte("the first beacon's value"), []byte("the second beacon's value")}
+func beacon(round quicknet.Round, signature string) quicknet.Beacon {
+	b, err := hex.DecodeString(signature)
+	if err != nil {
+		panic(err)
+	}
+	return quicknet.Beacon{Round: round, Signature: [48]byte(b)}
+}
 
-// transcript makes a whole ceremony with three contributors a phase, opening the directory anew for each step.
-func transcript(t *testing.T) (dir string, pair *keys.Pair) {
+// before is a moment before both rounds.
+var before = published[0].Round.Time().Add(-time.Minute)
+
+// The ways to begin.
+const (
+	ownPowers = ""
+	fromFile  = "../ptau/testdata/power4.ptau"
+)
+
+func plan(powers string) Plan {
+	return Plan{Statements: 256, Begins: before, Powers: powers,
+		PowersEnd: published[0].Round.Time(), End: published[1].Round.Time()}
+}
+
+func begin(t *testing.T, powers string) *Ceremony {
 	t.Helper()
-	dir = filepath.Join(t.TempDir(), "ceremony")
-	if _, err := create(dir, State{Statements: 256}, compileToy); err != nil {
+	c, err := create(filepath.Join(t.TempDir(), "ceremony"), plan(powers), circuit.Digest{},
+		compileToy)
+	if err != nil {
 		t.Fatal(err)
 	}
-	for phase := range 2 {
-		for i := range 3 {
-			entry, err := reopen(t, dir).Contribute(fmt.Sprint("contributor ", i))
+	return c
+}
+
+// value is what ends a phase.
+func value(phase int) quicknet.Beacon { return published[phase-1] }
+
+// transcript makes a whole ceremony with a contribution by each name a phase, opening the directory
+// anew for each step.
+func transcript(t *testing.T, powers string, names ...string) (dir string, pair *keys.Pair) {
+	t.Helper()
+	c := begin(t, powers)
+	dir = c.dir
+	for phase := c.First(); phase <= 2; phase++ {
+		for _, name := range names {
+			entry, err := reopen(t, dir).Contribute(name, before)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if entry.Phase != phase+1 || len(entry.SHA256) != 64 {
+			if entry.Phase != phase || entry.Name != name || len(entry.SHA256) != 64 {
 				t.Errorf("entry %+v", entry)
 			}
 			if err := reopen(t, dir).Verify(); err != nil {
@@ -77,7 +116,7 @@ func transcript(t *testing.T) (dir string, pair *keys.Pair) {
 			}
 		}
 		var err error
-		if pair, err = reopen(t, dir).Seal(beacons[phase], filepath.Join(dir, "keys")); err != nil {
+		if pair, err = reopen(t, dir).Seal(value(phase), filepath.Join(dir, "keys")); err != nil {
 			t.Fatal(err)
 		}
 		if err := reopen(t, dir).Verify(); err != nil {
@@ -86,6 +125,8 @@ func transcript(t *testing.T) (dir string, pair *keys.Pair) {
 	}
 	return dir, pair
 }
+
+var three = []string{"alice", "bob", "carol"}
 
 func reopen(t *testing.T, dir string) *Ceremony {
 	t.Helper()
@@ -97,28 +138,35 @@ func reopen(t *testing.T, dir string) *Ceremony {
 }
 
 func TestCeremony(t *testing.T) {
-	dir, pair := transcript(t)
-	if pair.Development {
-		t.Error("the key is marked as for development")
+	for _, powers := range []string{ownPowers, fromFile} {
+		dir, pair := transcript(t, powers, three...)
+		if pair.Development || pair.Contributors != 3 {
+			t.Errorf("a key by three: %s", pair)
+		}
+		found, err := keys.Find(filepath.Join(dir, "keys"), pair.Key)
+		if err != nil || found.Info != pair.Info {
+			t.Fatalf("%s, %v", found, err)
+		}
+		c := reopen(t, dir)
+		if c.Phase() != 3 || c.Key != pair.Key.String() {
+			t.Errorf("phase %d, key %s", c.Phase(), c.Key)
+		}
+		if _, err := c.Contribute("late", before); !errors.Is(err, ErrPhase) {
+			t.Errorf("after the end: %v", err)
+		}
+		if _, err := c.Seal(value(2), dir); !errors.Is(err, ErrPhase) {
+			t.Errorf("sealed twice: %v", err)
+		}
+		prove(t, filepath.Join(dir, "keys"), pair)
 	}
-	found, err := keys.Find(filepath.Join(dir, "keys"), pair.Key)
-	if err != nil || found.Info != pair.Info {
-		t.Fatalf("%s, %v", found, err)
-	}
-	if c := reopen(t, dir); c.Phase() != 3 || c.Key != pair.Key.String() {
-		t.Errorf("phase %d, key %s", c.Phase(), c.Key)
-	}
-	if _, err := reopen(t, dir).Contribute("late"); !errors.Is(err, ErrPhase) {
-		t.Errorf("after the end: %v", err)
-	}
-	if _, err := reopen(t, dir).Seal(beacons[0], dir); !errors.Is(err, ErrPhase) {
-		t.Errorf("sealed twice: %v", err)
-	}
+}
 
-	// A proof with the sealed key, read back from its file, verifies.
+// prove makes a proof with the sealed key, read back from its file, and verifies it.
+func prove(t *testing.T, dir string, pair *keys.Pair) {
+	t.Helper()
 	system, _ := compileToy(0)
 	proving := groth16.NewProvingKey(ecc.BN254)
-	b, err := os.ReadFile(matches(t, filepath.Join(dir, "keys", "*.pk")))
+	b, err := os.ReadFile(matches(t, filepath.Join(dir, "*.pk")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,12 +177,14 @@ func TestCeremony(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	made, err := groth16.Prove(system, proving, w, solidity.WithProverTargetSolidityVerifier(backend.GROTH16))
+	made, err := groth16.Prove(system, proving, w,
+		solidity.WithProverTargetSolidityVerifier(backend.GROTH16))
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := made.(*groth16bn254.Proof)
-	proof := (&verifier.Proof{Ar: p.Ar, Bs: p.Bs, Krs: p.Krs, Commitment: p.Commitments[0], Known: p.CommitmentPok}).Bytes()
+	proof := (&verifier.Proof{Ar: p.Ar, Bs: p.Bs, Krs: p.Krs, Commitment: p.Commitments[0],
+		Known: p.CommitmentPok}).Bytes()
 	v, err := verifier.New(pair.Verifying)
 	if err != nil {
 		t.Fatal(err)
@@ -156,163 +206,251 @@ func matches(t *testing.T, pattern string) string {
 	return paths[0]
 }
 
-func TestTooEarly(t *testing.T) {
-	dir := t.TempDir()
-	c, err := create(dir, State{Statements: 256}, compileToy)
-	if err != nil {
-		t.Fatal(err)
+// TestTooFewContributors seals keys that one person may know the secrets of.
+func TestTooFewContributors(t *testing.T) {
+	for _, names := range [][]string{{"alice"}, {"alice", "Alice"}} {
+		dir, pair := transcript(t, ownPowers, names...)
+		if !pair.Development || pair.Contributors != 1 ||
+			!strings.Contains(pair.String(), "one contributor") {
+			t.Errorf("a key by %q: %s", names, pair)
+		}
+		if found, err := keys.Find(filepath.Join(dir, "keys"), pair.Key); err != nil ||
+			!found.Development {
+			t.Errorf("read back: %s, %v", found, err)
+		}
 	}
-	if _, err := create(dir, State{Statements: 256}, compileToy); !errors.Is(err, os.ErrExist) {
+	_, pair := transcript(t, fromFile, "alice", "bob")
+	if pair.Development || !strings.Contains(pair.String(), "2 contributors") {
+		t.Errorf("a key by two: %s", pair)
+	}
+	c := begin(t, ownPowers)
+	c.Contributions = []Contribution{{Phase: 1, Name: "alice"}, {Phase: 1, Name: "bob"},
+		{Phase: 2, Name: "bob"}, {Phase: 2, Name: "bob"}}
+	if n := c.Contributors(); n != 1 {
+		t.Errorf("%d contributors, where phase 2 has one", n)
+	}
+}
+
+func TestTooEarly(t *testing.T) {
+	c := begin(t, ownPowers)
+	if _, err := create(c.dir, plan(ownPowers), c.Circuit, compileToy); !errors.Is(err,
+		os.ErrExist) {
 		t.Errorf("a second ceremony in a directory: %v", err)
 	}
-	if _, err := c.Seal(beacons[0], dir); !errors.Is(err, ErrPhase) {
+	if _, err := c.Seal(value(1), c.dir); !errors.Is(err, ErrPhase) {
 		t.Errorf("sealed without a contribution: %v", err)
 	}
-	if _, err := c.Contribute("one"); err != nil {
+	if _, err := c.Contribute("one", before); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Seal([]byte("short"), dir); !errors.Is(err, ErrPhase) {
-		t.Errorf("a short beacon: %v", err)
-	}
-	if _, err := c.Seal(beacons[0], dir); err != nil {
+	if _, err := c.Seal(value(1), c.dir); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Seal(beacons[1], dir); !errors.Is(err, ErrPhase) {
+	if _, err := c.Seal(value(2), c.dir); !errors.Is(err, ErrPhase) {
 		t.Errorf("phase 2 without a contribution: %v", err)
 	}
 }
 
-func TestCircuitsOfThisProgram(t *testing.T) {
-	if _, err := Create(t.TempDir(), 257); err == nil {
-		t.Error("a ceremony for 257 statements")
-	}
-	dir := t.TempDir()
-	if _, err := create(dir, State{Statements: 256}, compileToy); err != nil {
+// TestBeacons ends a phase with other values than the one that was named.
+func TestBeacons(t *testing.T) {
+	c := begin(t, fromFile)
+	if _, err := c.Contribute("one", before); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(dir); !errors.Is(err, ErrCircuit) {
+	forged := value(2)
+	forged.Signature = value(1).Signature
+	for name, v := range map[string]quicknet.Beacon{
+		"none":                       {},
+		"an earlier round":           value(1),
+		"another round's signature":  forged,
+		"a signature that is no one": {Round: value(2).Round},
+	} {
+		if _, err := c.Seal(v, filepath.Join(c.dir, "keys")); !errors.Is(err, ErrBeacon) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if again := reopen(t, c.dir); again.Phase() != 2 {
+		t.Error("a refused beacon changes the transcript")
+	}
+}
+
+// TestLate contributes when the value that ends the phase is known.
+func TestLate(t *testing.T) {
+	c := begin(t, ownPowers)
+	end := c.Round(1).Time()
+	for _, now := range []time.Time{end, end.Add(time.Hour)} {
+		if _, err := c.Contribute("late", now); !errors.Is(err, ErrLate) {
+			t.Errorf("at %s: %v", now, err)
+		}
+	}
+	if _, err := c.Contribute("in time", end.Add(-1)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestNames(t *testing.T) {
+	c := begin(t, ownPowers)
+	for _, name := range []string{"", " alice", "bob\n", "\x1b[2J", "\xff",
+		strings.Repeat("é", maxName+1)} {
+		if _, err := c.Contribute(name, before); !errors.Is(err, ErrName) {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+	if _, err := c.Contribute(strings.Repeat("é", maxName), before); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestRounds begins ceremonies that would end before they begin.
+func TestRounds(t *testing.T) {
+	for name, p := range map[string]Plan{
+		"in the past":         {End: before.Add(-time.Hour), Powers: fromFile},
+		"now":                 {End: before, Powers: fromFile},
+		"phase 1 in the past": {PowersEnd: before.Add(-time.Hour), End: before.Add(time.Hour)},
+		"both at once":        {PowersEnd: before.Add(time.Hour), End: before.Add(time.Hour)},
+		"no time":             {},
+		"the first way on":    {PowersEnd: before.Add(2 * time.Hour), End: before.Add(time.Hour)},
+		"beyond all rounds":   {End: time.Date(1e6, 1, 1, 0, 0, 0, 0, time.UTC), Powers: fromFile},
+	} {
+		p.Statements, p.Begins = 256, before
+		dir := filepath.Join(t.TempDir(), "ceremony")
+		if _, err := create(dir, p, circuit.Digest{}, compileToy); !errors.Is(err, ErrRound) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: something was written", name)
+		}
+	}
+}
+
+// TestPowers begins with files from which no ceremony can start.
+func TestPowers(t *testing.T) {
+	good, err := os.ReadFile(fromFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	system, _ := compileToy(0)
+	changed := bytes.Clone(good)
+	changed[12+12+44+12+64] ^= 1 // τ in G1, behind file, header and section
+	for name, c := range map[string]struct {
+		file   []byte
+		reason ptau.Reason
+	}{
+		"empty":   {nil, ptau.ReasonFormat},
+		"changed": {changed, ptau.ReasonPoint},
+		"cut":     {good[:len(good)-1], ptau.ReasonSections},
+	} {
+		dir := t.TempDir()
+		file := filepath.Join(dir, "powers.ptau")
+		if err := os.WriteFile(file, c.file, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := create(dir, plan(file), circuit.Digest{}, compileToy)
+		if !errors.Is(err, ErrPowers) || !errors.Is(err, c.reason) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if left := matches(t, filepath.Join(dir, "*")); left != file {
+			t.Errorf("%s: %s is left", name, left)
+		}
+	}
+	if _, err := create(t.TempDir(), plan("nosuch.ptau"), circuit.Digest{},
+		compileToy); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no file: %v", err)
+	}
+	large := func(int) (*cs.R1CS, error) { return compileLarge(system.GetNbConstraints()) }
+	if _, err := create(t.TempDir(), plan(fromFile), circuit.Digest{},
+		large); !errors.Is(err, ptau.ReasonSize) {
+		t.Errorf("too few powers: %v", err)
+	}
+}
+
+// wide is a circuit with more constraints than the file has powers.
+type wide struct{ Square, Root frontend.Variable }
+
+func (c *wide) Define(api frontend.API) error {
+	x := c.Root
+	for range 64 {
+		x = api.Mul(x, x)
+	}
+	api.AssertIsEqual(x, c.Square)
+	return nil
+}
+
+func compileLarge(int) (*cs.R1CS, error) {
+	system, err := frontend.Compile(ecc.BN254.ScalarField(), r1cs.NewBuilder, &wide{})
+	if err != nil {
+		return nil, err
+	}
+	return system.(*cs.R1CS), nil
+}
+
+// TestVerifyPowers compares a transcript's powers with public files.
+func TestVerifyPowers(t *testing.T) {
+	c := begin(t, fromFile)
+	if err := c.VerifyPowers(fromFile); err != nil {
+		t.Error(err)
+	}
+	if err := c.VerifyPowers("../ptau/testdata/power3-cut.ptau"); !errors.Is(err, ErrTranscript) {
+		t.Errorf("another file: %v", err)
+	}
+	if err := c.VerifyPowers("ceremony.go"); !errors.Is(err, ErrPowers) {
+		t.Errorf("no such file: %v", err)
+	}
+	if err := begin(t, ownPowers).VerifyPowers(fromFile); !errors.Is(err, ErrPhase) {
+		t.Errorf("own powers: %v", err)
+	}
+	other := begin(t, "../ptau/testdata/power3-cut.ptau")
+	other.Powers.BLAKE2b = c.Powers.BLAKE2b
+	if err := other.VerifyPowers(fromFile); !errors.Is(err, ErrTranscript) {
+		t.Errorf("another file under this one's digest: %v", err)
+	}
+	c.Powers.Contributions[0].Name = "somebody else"
+	if err := c.VerifyPowers(fromFile); !errors.Is(err, ErrTranscript) {
+		t.Errorf("another name: %v", err)
+	}
+}
+
+func TestCircuitsOfThisProgram(t *testing.T) {
+	p := plan(ownPowers)
+	p.Statements = 257
+	if _, err := Create(t.TempDir(), p); err == nil {
+		t.Error("a ceremony for 257 statements")
+	}
+	c := begin(t, ownPowers)
+	if _, err := Open(c.dir); !errors.Is(err, ErrCircuit) {
 		t.Errorf("another circuit: %v", err)
 	}
-	if _, err := Open(filepath.Join(dir, "none")); !errors.Is(err, os.ErrNotExist) {
+	if _, err := Open(filepath.Join(c.dir, "none")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no directory: %v", err)
 	}
 }
 
-// TestTampering changes a finished transcript in one place at a time; that the digests are made to fit helps nobody.
-func TestTampering(t *testing.T) {
-	original, _ := transcript(t)
-	other, _ := transcript(t)
-	swap := func(c *Ceremony, name string) {
-		b, err := os.ReadFile(filepath.Join(other, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		forge(t, c, name, b)
-	}
-	for name, change := range map[string]func(c *Ceremony){
-		"first of phase 1 from elsewhere":  func(c *Ceremony) { swap(c, "phase1-001") },
-		"last of phase 1 from elsewhere":   func(c *Ceremony) { swap(c, "phase1-003") },
-		"start of phase 2 from elsewhere":  func(c *Ceremony) { swap(c, "phase2-000") },
-		"second of phase 2 from elsewhere": func(c *Ceremony) { swap(c, "phase2-002") },
-		"last of phase 2 from elsewhere":   func(c *Ceremony) { swap(c, "phase2-003") },
-		"a contribution skipped": func(c *Ceremony) {
-			b, err := os.ReadFile(c.path(1, 3))
-			if err != nil {
-				t.Fatal(err)
-			}
-			c.Contributions = slices.Delete(c.Contributions, 1, 2)
-			forge(t, c, "phase1-002", b)
-		},
-		"another first beacon":  func(c *Ceremony) { c.Beacons[0] = strings.Repeat("ab", 16) },
-		"another second beacon": func(c *Ceremony) { c.Beacons[1] = strings.Repeat("ab", 16) },
-		"no beacon":             func(c *Ceremony) { c.Beacons[1] = "" },
-		"another key":           func(c *Ceremony) { c.Key = strings.Repeat("0", 64) },
-		"a larger domain":       func(c *Ceremony) { c.Domain *= 2 },
-		"a smaller domain":      func(c *Ceremony) { c.Domain = 2 },
-		"a digest":              func(c *Ceremony) { c.Contributions[0].SHA256 = strings.Repeat("0", 64) },
-		"a file missing":        func(c *Ceremony) { os.Remove(c.path(2, 2)) },
-		"a domain that fills the memory": func(c *Ceremony) {
-			edit(t, c, "phase1-001", func(b []byte) []byte { binary.BigEndian.PutUint64(b[phase1Domain:], 1<<40); return b })
-		},
-		"a phase 2 of 38 bytes that fills the memory": func(c *Ceremony) {
-			edit(t, c, "phase2-001", func(b []byte) []byte {
-				return append(b[:2+32], 0xff, 0xff, 0xff, 0xff)
-			})
-		},
-		"a domain for which there is no memory": func(c *Ceremony) { c.Domain = 1 << 60 },
-		"a point":                               func(c *Ceremony) { edit(t, c, "phase2-001", func(b []byte) []byte { b[40] ^= 1; return b }) },
-		"cut":                                   func(c *Ceremony) { edit(t, c, "phase2-001", func(b []byte) []byte { return b[:len(b)-1] }) },
-		"longer":                                func(c *Ceremony) { edit(t, c, "phase1-002", func(b []byte) []byte { return append(b, 0) }) },
+// TestHeaderIsProved moves contributions into a ceremony that differs in one field of its header.
+func TestHeaderIsProved(t *testing.T) {
+	dir, _ := transcript(t, ownPowers, "alice", "bob")
+	for name, change := range map[string]func(h *Header){
+		"another moment":    func(h *Header) { h.Begun = h.Begun.Add(-time.Second) },
+		"another round":     func(h *Header) { h.Rounds[0]-- },
+		"another last one":  func(h *Header) { h.Rounds[1]++ },
+		"another circuit":   func(h *Header) { h.Circuit[0]++ },
+		"another statement": func(h *Header) { h.Statements = 1024 },
 	} {
-		dir := filepath.Join(t.TempDir(), "copy")
-		if err := os.CopyFS(dir, os.DirFS(original)); err != nil {
-			t.Fatal(err)
-		}
 		c := reopen(t, dir)
-		change(c)
-		if err := c.save(); err != nil {
+		c.Beacons, c.Key = nil, "" // as far as phase 1
+		c.Contributions = c.To(1)
+		if err := c.Verify(); err != nil {
 			t.Fatal(err)
 		}
-		if err := reopen(t, dir).Verify(); !errors.Is(err, ErrTranscript) {
+		change(&c.Header)
+		if err := c.Verify(); !errors.Is(err, ErrTranscript) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
 
-func edit(t *testing.T, c *Ceremony, name string, change func([]byte) []byte) {
-	t.Helper()
-	b, err := os.ReadFile(filepath.Join(c.dir, name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	forge(t, c, name, change(b))
+func ExampleState_Contributors() {
+	s := State{Header: Header{Powers: new(Powers)}, Contributions: []Contribution{
+		{Phase: 2, Name: "alice"}, {Phase: 2, Name: "bob"}, {Phase: 2, Name: "alice"}}}
+	fmt.Println(s.Contributors())
+	// Output: 2
 }
-
-// forge replaces a file and its digest.
-func forge(t *testing.T, c *Ceremony, name string, b []byte) {
-	t.Helper()
-	if err := os.WriteFile(filepath.Join(c.dir, name), b, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	var phase, n int
-	if _, err := fmt.Sscanf(name, "phase%d-%d", &phase, &n); err != nil {
-		t.Fatal(err)
-	}
-	if n == 0 {
-		return
-	}
-	for i := range c.Contributions {
-		if c.Contributions[i].Phase == phase {
-			if n--; n == 0 {
-				c.Contributions[i].SHA256 = digestOf(b)
-			}
-		}
-	}
-}
-
-func TestBrokenState(t *testing.T) {
-	dir, _ := transcript(t)
-	path := filepath.Join(dir, stateFile)
-	good, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, change := range map[string]func(b []byte) []byte{
-		"empty":   func([]byte) []byte { return nil },
-		"cut":     func(b []byte) []byte { return b[:len(b)/2] },
-		"format":  func(b []byte) []byte { return bytes.Replace(b, []byte(format), []byte("waybill-ceremony/9"), 1) },
-		"domain":  func(b []byte) []byte { return bytes.Replace(b, []byte(`"domain": `), []byte(`"domain": 3`), 1) },
-		"phase":   func(b []byte) []byte { return bytes.Replace(b, []byte(`"phase": 2`), []byte(`"phase": 3`), 1) },
-		"order":   func(b []byte) []byte { return bytes.Replace(b, []byte(`"phase": 1`), []byte(`"phase": 2`), 1) },
-		"beacons": func(b []byte) []byte { return bytes.Replace(b, []byte(`"beacons": [`), []byte(`"beacons": ["", `), 1) },
-	} {
-		if err := os.WriteFile(path, change(slices.Clone(good)), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := open(dir, compileToy); !errors.Is(err, ErrTranscript) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
-func digestOf(b []byte) string { return fmt.Sprintf("%x", sha256.Sum256(b)) }

@@ -1,7 +1,6 @@
 package ceremony
 
 import (
-	"encoding/hex"
 	"errors"
 	"fmt"
 
@@ -13,13 +12,13 @@ import (
 // replayed is what a transcript leads to.
 type replayed struct {
 	system    *cs.R1CS
-	start     *mpcsetup.Phase2 // of phase 2, once phase 1 is over
+	start     *mpcsetup.Phase2 // of phase 2, once there are powers
 	proving   groth16.ProvingKey
 	verifying groth16.VerifyingKey // once phase 2 is over
 }
 
-// replay verifies the transcript as far as it goes. It holds two contributions at a time. While phase 1 is being sealed, the file
-// with which phase 2 starts is not there yet.
+// replay verifies the transcript as far as it goes. It holds two contributions at a time. While
+// phase 1 is being sealed, the file with which phase 2 starts is not there yet.
 func (c *Ceremony) replay(sealing bool) (r replayed, err error) {
 	if r.system, err = c.system(); err != nil {
 		return r, err
@@ -28,23 +27,15 @@ func (c *Ceremony) replay(sealing bool) (r replayed, err error) {
 	if err != nil || powers == nil {
 		return r, err
 	}
-	r.start = new(mpcsetup.Phase2)
-	evaluations := r.start.Initialize(r.system, powers)
-	last := r.start
+	var evaluations mpcsetup.Phase2Evaluations
+	r.start, evaluations = c.startOfKeys(r.system, powers)
 	if !sealing || c.Phase() > 2 {
-		stored := new(mpcsetup.Phase2)
-		if err := c.read(2, 0, stored); err != nil {
+		if err := c.checkStart(r.start); err != nil {
 			return r, err
-		}
-		same, err := equal(stored, r.start)
-		if err != nil {
-			return r, err
-		}
-		if !same {
-			return r, fmt.Errorf("%w: phase 2 does not begin with what phase 1 and the circuit lead to", ErrTranscript)
 		}
 	}
-	for n := range c.of(2) {
+	last := r.start
+	for n := range c.To(2) {
 		next := new(mpcsetup.Phase2)
 		if err := c.read(2, n+1, next); err != nil {
 			return r, err
@@ -68,10 +59,31 @@ func (c *Ceremony) replay(sealing bool) (r replayed, err error) {
 	return r, nil
 }
 
-// replayPowers verifies phase 1 and returns the sealed powers, nil if the phase is not over.
+// checkStart compares the file with which phase 2 starts with what it has to be.
+func (c *Ceremony) checkStart(start *mpcsetup.Phase2) error {
+	stored := new(mpcsetup.Phase2)
+	if err := c.read(2, 0, stored); err != nil {
+		return err
+	}
+	same, err := equal(stored, start)
+	if err != nil {
+		return err
+	}
+	if !same {
+		return fmt.Errorf("%w: phase 2 does not begin with what powers, circuit and header lead to",
+			ErrTranscript)
+	}
+	return nil
+}
+
+// replayPowers returns the powers of a public file, or verifies phase 1 and returns what it made,
+// nil if it is not over.
 func (c *Ceremony) replayPowers() (*mpcsetup.SrsCommons, error) {
-	last := mpcsetup.NewPhase1(c.Domain)
-	for n := range c.of(1) {
+	if c.Powers != nil {
+		return c.readPowers()
+	}
+	last := c.startOfPowers()
+	for n := range c.To(1) {
 		next := new(mpcsetup.Phase1)
 		if err := c.read(1, n+1, next); err != nil {
 			return nil, err
@@ -92,24 +104,23 @@ func (c *Ceremony) replayPowers() (*mpcsetup.SrsCommons, error) {
 	return &powers, nil
 }
 
+// beacon returns the public value that a phase ended with: ErrTranscript.
 func (c *Ceremony) beacon(phase int) ([]byte, error) {
-	b, err := hex.DecodeString(c.Beacons[phase-1])
-	if err != nil || len(b) < minBeacon {
-		return nil, fmt.Errorf("%w: the beacon of phase %d is %q", ErrTranscript, phase, c.Beacons[phase-1])
+	if err := c.checkBeacon(phase); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrTranscript, err)
 	}
-	if len(c.of(phase)) == 0 {
+	if len(c.To(phase)) == 0 {
 		return nil, fmt.Errorf("%w: phase %d ended without a contribution", ErrTranscript, phase)
 	}
-	return b, nil
-}
-
-func (c *Ceremony) broken(phase, n int, err error) error {
-	return fmt.Errorf("%w: contribution %d to phase %d: %w", ErrTranscript, n, phase, err)
+	v, _ := c.Beacon(phase)
+	value := v.Randomness()
+	return value[:], nil
 }
 
 // like compares the sizes that gnark's verification takes for granted.
 func like(a, b *mpcsetup.Phase2) error {
-	if len(a.Parameters.G1.SigmaCKK) != len(b.Parameters.G1.SigmaCKK) || len(a.Sigmas) != len(b.Sigmas) {
+	if len(a.Parameters.G1.SigmaCKK) != len(b.Parameters.G1.SigmaCKK) ||
+		len(a.Sigmas) != len(b.Sigmas) {
 		return errors.New("it has another number of commitments")
 	}
 	for i := range a.Parameters.G1.SigmaCKK {

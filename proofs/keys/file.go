@@ -126,6 +126,9 @@ func (f *file) readHeader() error {
 	if f.Format != format || extensions[f.Kind] == "" {
 		return fmt.Errorf("a %q of format %q", f.Kind, f.Format)
 	}
+	if f.Kind != kindConstraints && f.Development != (f.Contributors < MinContributors) {
+		return fmt.Errorf("development %t of %d contributors", f.Development, f.Contributors)
+	}
 	if filepath.Base(f.path("")) != filepath.Base(f.f.Name()) {
 		return errors.New("its name is that of another key")
 	}
@@ -185,12 +188,21 @@ type Info struct {
 	Circuit     circuit.Digest   `json:"circuit"` // of the constraint system
 	Key         verifier.KeyHash `json:"key"`     // of the verifying key
 	Development bool             `json:"development"`
+	// Contributors is how many people made the key in a ceremony; 0: it is of a local setup.
+	Contributors int `json:"contributors,omitempty"`
 }
+
+// MinContributors is how many people have to make a key that is not for development: one alone
+// knows all of its secrets.
+const MinContributors = 2
 
 // String is for logs: it says DEVELOPMENT in capitals.
 func (i Info) String() string {
-	use := "sealed by a ceremony"
-	if i.Development {
+	use := fmt.Sprintf("sealed by a ceremony of %d contributors", i.Contributors)
+	switch {
+	case i.Contributors == 1:
+		use = "of a ceremony with one contributor, who may know its secrets: for DEVELOPMENT only"
+	case i.Development:
 		use = "for DEVELOPMENT only"
 	}
 	return fmt.Sprintf("key %s for %d statements, %s", i.Key, i.Statements, use)

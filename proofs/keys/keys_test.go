@@ -143,13 +143,41 @@ func TestDamagedFiles(t *testing.T) {
 		if _, err := found.Proving(); (name != "not a sealed") != errors.Is(err, ErrFile) {
 			t.Errorf("constraint system, %s: %v", name, err)
 		}
-		if name == "not a sealed" {
-			continue // the mark is the directory owner's word, checked against the genesis file
-		}
 		dir, pair = linked(t)
 		replace(t, files(t, dir, "*.vk")[0], change)
 		if _, err := Open(dir); !errors.Is(err, ErrFile) {
 			t.Errorf("verifying key, %s: %v", name, err)
+		}
+	}
+}
+
+// TestMarkAndContributors has headers whose mark and number of contributors do not agree: a key that
+// one person made is for development, whoever says otherwise.
+func TestMarkAndContributors(t *testing.T) {
+	const mark = `"development":true`
+	for _, other := range []string{`"development":false`, mark + `,"contributors":2`,
+		`"development":false,"contributors":1`, `"development":false,"contributors":-1`} {
+		dir, _ := linked(t)
+		replace(t, files(t, dir, "*.vk")[0], func(b []byte) []byte {
+			changed := bytes.Replace(b[:1024], []byte(mark), []byte(other), 1)
+			if bytes.Equal(changed, b[:1024]) {
+				t.Fatalf("no mark in %s", b[:400])
+			}
+			changed = append(bytes.TrimRight(changed, " "), bytes.Repeat([]byte(" "), 1024)...)
+			return append(changed[:1024:1024], b[1024:]...)
+		})
+		if _, err := Open(dir); !errors.Is(err, ErrFile) {
+			t.Errorf("%s: %v", other, err)
+		}
+	}
+	for want, info := range map[string]Info{
+		"for DEVELOPMENT only": {Development: true},
+		"one contributor, who may know its secrets: for DEVELOPMENT only": {Development: true,
+			Contributors: 1},
+		"sealed by a ceremony of 2 contributors": {Contributors: 2},
+	} {
+		if got := info.String(); !strings.HasSuffix(got, want) {
+			t.Errorf("%q, want %q", got, want)
 		}
 	}
 }

@@ -13,8 +13,8 @@ import (
 
 // Contribution is one step of the ceremony that made a file, by the name that its maker gave.
 type Contribution struct {
-	Name   string
-	Beacon bool // made from a public value, by nobody
+	Name   string `json:"name"`
+	Beacon bool   `json:"beacon,omitempty"` // made from a public value, by nobody
 }
 
 // accumulator is what a contribution left, in the points from which all others follow.
