@@ -31,6 +31,9 @@ type proofKeys struct {
 // One that is in neither is no error: the node does without proofs of that size. Errors: ErrDevelopmentKey, keys.ErrFile.
 func loadProofKeys(dir string, params *ledger.Proofs, log *slog.Logger) (*proofKeys, error) {
 	k := &proofKeys{named: params.Keys, found: make(map[int]keys.Pair)}
+	if len(params.Keys) == 0 {
+		log.Info("this network has no proof keys: rollups are shown on rungs 1 and 2")
+	}
 	dirs := []string{dir}
 	if cache, err := keys.DefaultDir(); err == nil {
 		dirs = append(dirs, cache)
@@ -73,6 +76,10 @@ func findKey(dirs []string, hash verifier.KeyHash) (pair keys.Pair, err error) {
 // rollup.ErrNoProofs: others can check what this node can not.
 func (k *proofKeys) VerifyProof(size int, public [32]byte, proof *[rollup.ProofSize]byte) error {
 	if _, ok := k.found[size]; !ok {
+		if len(k.named) == 0 {
+			return fmt.Errorf("%w: this network has none, its rollups are shown on rungs 1 and 2",
+				verifier.ErrKey)
+		}
 		for _, named := range k.named {
 			if int(named.Statements) == size {
 				return fmt.Errorf("%w: this node lacks the verifying key for %d statements", rollup.ErrNoProofs, size)

@@ -1,10 +1,12 @@
 package node
 
 import (
+	"bytes"
 	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/waybill-network/waybill/node/config"
@@ -71,6 +73,56 @@ func TestProofKeys(t *testing.T) {
 	}
 	if _, err := loadProofKeys(dir, &ledger.Proofs{Development: true, Keys: []ledger.ProofKey{known}}, quiet); !errors.Is(err, keys.ErrFile) {
 		t.Errorf("a damaged key: %v", err)
+	}
+}
+
+// TestKeyOfOneContributor has a key from a ceremony with one contributor, who may know its secrets.
+func TestKeyOfOneContributor(t *testing.T) {
+	pair, dir := prooftest.Keys(t, 256), t.TempDir()
+	if err := pair.Link(dir); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*.vk"))
+	if err != nil || len(files) != 1 {
+		t.Fatal(files, err)
+	}
+	b, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	const mark, more = `"development":true`, `,"contributors":1`
+	header := bytes.Replace(b[:1024], []byte(mark), []byte(mark+more), 1)[:1024]
+	if err := os.Remove(files[0]); err != nil { // the file in the cache is the same
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(files[0], append(header, b[1024:]...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	named := []ledger.ProofKey{{Statements: 256, Key: rollup.Hash(pair.Key)}}
+	quiet := slog.New(slog.DiscardHandler)
+	_, err = loadProofKeys(dir, &ledger.Proofs{Keys: named}, quiet)
+	if !errors.Is(err, ErrDevelopmentKey) || !strings.Contains(err.Error(), "one contributor") {
+		t.Errorf("in a network that is not for development: %v", err)
+	}
+	k, err := loadProofKeys(dir, &ledger.Proofs{Development: true, Keys: named}, quiet)
+	if err != nil || len(k.Sizes()) != 1 {
+		t.Errorf("in a network for development: %v", err)
+	}
+}
+
+// TestNoProofKeys is a network as it is by default.
+func TestNoProofKeys(t *testing.T) {
+	k, err := loadProofKeys(t.TempDir(), new(ledger.Proofs), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if size := (&proofWorker{keys: k}).Size(100); size != 0 || len(k.Sizes()) != 0 {
+		t.Errorf("proofs about %d statements are made", size)
+	}
+	err = k.VerifyProof(256, [32]byte{}, new([rollup.ProofSize]byte))
+	if !errors.Is(err, verifier.ErrKey) || !strings.Contains(err.Error(), "rungs 1 and 2") {
+		t.Errorf("a proof: %v", err)
 	}
 }
 

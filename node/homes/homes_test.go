@@ -135,6 +135,17 @@ func TestOptions(t *testing.T) {
 	}
 }
 
+// TestNoProofs writes a network as it is by default: not for development, and without proof keys.
+func TestNoProofs(t *testing.T) {
+	n, err := homes.Write(homes.Options{Dir: t.TempDir(), Nodes: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := n.Genesis.Params.Proofs; p.Development || len(p.Keys) != 0 {
+		t.Errorf("%+v", p)
+	}
+}
+
 // TestProofs names keys in the genesis file, and puts them where every node looks.
 func TestProofs(t *testing.T) {
 	pair := prooftest.Keys(t, 256)

@@ -139,7 +139,7 @@ func (c *Ceremony) Contribute(name string, now time.Time) (Contribution, error) 
 	}
 	if end := c.Round(entry.Phase); !now.Before(end.Time()) {
 		return Contribution{}, fmt.Errorf("%w: round %d, which ends phase %d, was published at %s",
-			ErrLate, end, entry.Phase, end.Time())
+			ErrLate, end, entry.Phase, moment(end.Time()))
 	}
 	n := len(c.To(entry.Phase))
 	var made interface {
@@ -242,7 +242,7 @@ func (c *Ceremony) checkBeacon(phase int) error {
 	v, _ := c.Beacon(phase)
 	if want := c.Round(phase); v.Round != want {
 		return fmt.Errorf("%w: round %d, where phase %d ends with %d, published at %s", ErrBeacon,
-			v.Round, phase, want, want.Time())
+			v.Round, phase, want, moment(want.Time()))
 	}
 	if err := v.Verify(); err != nil {
 		return fmt.Errorf("%w: %w", ErrBeacon, err)
@@ -270,6 +270,9 @@ func (c *Ceremony) Verify() error {
 	}
 	return nil
 }
+
+// moment is a time for people.
+func moment(t time.Time) string { return t.Format(time.DateTime) + " UTC" }
 
 func (c *Ceremony) statePath() string { return filepath.Join(c.dir, stateFile) }
 

@@ -140,8 +140,8 @@ func (h *Header) check() error {
 	last := h.Begun
 	for _, r := range h.Rounds {
 		if r < 1 || r > quicknet.MaxRound || !r.Time().After(last) {
-			return fmt.Errorf("%w: round %d was published at %s, no later than %s", ErrRound, r,
-				r.Time(), last)
+			return fmt.Errorf("%w: round %d is published at %s, which is not after %s", ErrRound, r,
+				moment(r.Time()), moment(last))
 		}
 		last = r.Time()
 	}
