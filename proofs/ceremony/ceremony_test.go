@@ -448,6 +448,36 @@ func TestHeaderIsProved(t *testing.T) {
 	}
 }
 
+// TestHeaderIsProvedInPhase2 makes the start of phase 2 anew for another header, as anybody can.
+func TestHeaderIsProvedInPhase2(t *testing.T) {
+	dir, _ := transcript(t, fromFile, "alice", "bob")
+	c := reopen(t, dir)
+	c.Beacons, c.Key = nil, ""
+	restart := func() error {
+		system, err := c.system()
+		if err != nil {
+			t.Fatal(err)
+		}
+		powers, err := c.readPowers()
+		if err != nil {
+			t.Fatal(err)
+		}
+		start, _ := c.startOfKeys(system, powers)
+		if _, err := c.write(c.path(2, 0), start); err != nil {
+			t.Fatal(err)
+		}
+		return c.Verify()
+	}
+	if err := restart(); err != nil {
+		t.Fatal(err)
+	}
+	c.Rounds[0]++
+	if err := restart(); !errors.Is(err, ErrTranscript) ||
+		!strings.Contains(err.Error(), "contribution 1 to phase 2") {
+		t.Errorf("another round: %v", err)
+	}
+}
+
 func ExampleState_Contributors() {
 	s := State{Header: Header{Powers: new(Powers)}, Contributions: []Contribution{
 		{Phase: 2, Name: "alice"}, {Phase: 2, Name: "bob"}, {Phase: 2, Name: "alice"}}}
