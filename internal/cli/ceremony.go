@@ -186,7 +186,7 @@ where it is found.`,
 			showNext(w, &c.State)
 			return nil
 		}
-		fmt.Fprintf(w, "The ceremony is over. Its key is %s.\nA genesis file names it so:\n"+
+		fmt.Fprintf(w, "The ceremony is over: a key %s.\nA genesis file names it so:\n"+
 			"{\"statements\": %d, \"key\": \"%s\"}\n", contributors(pair.Contributors),
 			pair.Statements, pair.Key)
 		return nil
