@@ -41,8 +41,8 @@ ceremony begins. Contributions are refused from then on.
 
 Keys that only one person contributed to are marked as for development, and refused
 elsewhere. A genesis file names the sealed verifying key by its hash. Any change to a
-circuit takes another ceremony. For 256 statements every step takes minutes, for
-16,384 hours, and tens of gigabytes of disk.`,
+circuit takes another ceremony. For 256 statements contributions take seconds and
+the other steps minutes, for 16,384 up to hours, and gigabytes of disk.`,
 		newCeremonyInit(), newCeremonyContribute(), newCeremonyShow(), newCeremonySeal(),
 		newCeremonyVerify(), newCeremonyContract())
 }
