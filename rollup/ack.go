@@ -12,32 +12,53 @@ import (
 // Layout of an ack (section 4), in bytes.
 const (
 	AckSize         = 128 // the whole ack
-	MessageSize     = 80  // what the client signs: bytes 0 to 79
 	SignatureOffset = 80
 	SignatureSize   = 48
 	LeafOffset      = 16 // the entry of the ack tree: bytes 16 to 79
 	LeafSize        = 64
-	EntryOffset     = 28 // the entry of the evidence: bytes 28 to 79
-	EntrySize       = 52
+	BodyOffset      = 40 // what the ack has for itself in a run: bytes 40 to 79
+	BodySize        = 40
+
+	// MessageSize is the size of what the client signs: tag, network, and the entry of the ack tree.
+	MessageSize = messagePrefix + LeafSize
+
+	messagePrefix = 8 + 32
 )
 
-// Limits of a rollup and of a service.
+// Limits of a rollup, a service and a registry.
 const (
 	MaxAcks    = 65536   // acks in a window
 	MaxRows    = 256     // (payer, service) pairs in a window
 	MaxUnitCap = 1 << 40 // the largest cap a service may set on the units of one ack
+	MaxClients = 1 << 40 // clients of a network; a client's index is below it
 )
 
-const ackTag = "wb-ack/1"
+const ackTag = "wb-ack/2"
 
-// Network identifies a network; it is part of everything that is signed.
-type Network [8]byte
+// Network identifies a network: the digest of its whole genesis. It is part of everything that is
+// signed, right behind the tag.
+type Network [32]byte
 
-// NetworkID returns the identifier of the network with the given chain id (section 3).
-func NetworkID(chainID string) Network {
-	sum := blake3.Sum256([]byte("waybill/network/1" + chainID))
-	return Network(sum[:8])
-}
+var networkKey = blake3.ContextKey("waybill/network/2")
+
+// NetworkOf returns the identifier of the network with the given canonical genesis (section 3).
+func NetworkOf(genesis []byte) Network { return blake3.Keyed(&networkKey, genesis) }
+
+// Net returns the beginning of the identifier, which stands in acks.
+func (n Network) Net() Net { return Net(n[:8]) }
+
+// Net is the first eight bytes of a Network. It is on the wire, so that what was meant for another
+// network is refused early. It is never signed.
+type Net [8]byte
+
+// String returns the bytes in hexadecimal.
+func (n Net) String() string { return hex.EncodeToString(n[:]) }
+
+// MarshalText implements [encoding.TextMarshaler].
+func (n Net) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, n[:]), nil }
+
+// UnmarshalText implements [encoding.TextUnmarshaler]; only lower-case hexadecimal is accepted.
+func (n *Net) UnmarshalText(text []byte) error { return parseHex(n[:], text) }
 
 // String returns the identifier in hexadecimal.
 func (n Network) String() string { return hex.EncodeToString(n[:]) }
@@ -71,40 +92,42 @@ func parseHex(dst, text []byte) error {
 // Ack is a delivery acknowledgement: a client's signed word that a request was fulfilled (section
 // 4).
 type Ack struct {
-	Network   Network
+	Net       Net
 	Epoch     uint32
-	Window    uint32
 	Node      uint32
-	Client    uint32
+	Client    uint64 // below MaxClients
 	Service   uint32
-	Seq       uint32 // the client's counter within this node, epoch and window
+	Number    uint32 // counts from 0 for each client, node, service and epoch
 	Units     uint64 // of the service; at least 1
-	Request   Hash   // of the request record
+	Request   Hash   // root over the request records
 	Signature [SignatureSize]byte
 }
 
 // Append appends the 128-byte encoding to dst.
 func (a *Ack) Append(dst []byte) []byte {
-	dst = a.appendMessage(dst)
+	dst = append(dst, ackTag...)
+	dst = append(dst, a.Net[:]...)
+	dst = a.AppendLeaf(dst)
 	return append(dst, a.Signature[:]...)
 }
 
-// Message writes the 80 bytes that the client signs.
-func (a *Ack) Message(dst *[MessageSize]byte) { a.appendMessage(dst[:0]) }
-
-func (a *Ack) appendMessage(dst []byte) []byte {
-	dst = append(dst, ackTag...)
-	dst = append(dst, a.Network[:]...)
-	return a.AppendLeaf(dst)
+// AppendMessage appends the 104 bytes that the client signs on the network. Whether the network is
+// the one that the ack names, the caller sees to.
+func (a *Ack) AppendMessage(dst []byte, network *Network) []byte {
+	return a.AppendLeaf(appendMessagePrefix(dst, network))
 }
 
+func appendMessagePrefix(dst []byte, network *Network) []byte {
+	return append(append(dst, ackTag...), network[:]...)
+}
+
+// AppendLeaf appends the 64 bytes that enter the ack tree.
 func (a *Ack) AppendLeaf(dst []byte) []byte {
 	dst = le.AppendUint32(dst, a.Epoch)
-	dst = le.AppendUint32(dst, a.Window)
 	dst = le.AppendUint32(dst, a.Node)
-	dst = le.AppendUint32(dst, a.Client)
+	dst = le.AppendUint64(dst, a.Client)
 	dst = le.AppendUint32(dst, a.Service)
-	dst = le.AppendUint32(dst, a.Seq)
+	dst = le.AppendUint32(dst, a.Number)
 	dst = le.AppendUint64(dst, a.Units)
 	return append(dst, a.Request[:]...)
 }
@@ -112,11 +135,10 @@ func (a *Ack) AppendLeaf(dst []byte) []byte {
 // SetLeaf fills the fields that the 64 bytes of a tree entry hold.
 func (a *Ack) SetLeaf(b []byte) {
 	a.Epoch = le.Uint32(b[0:])
-	a.Window = le.Uint32(b[4:])
-	a.Node = le.Uint32(b[8:])
-	a.Client = le.Uint32(b[12:])
+	a.Node = le.Uint32(b[4:])
+	a.Client = le.Uint64(b[8:])
 	a.Service = le.Uint32(b[16:])
-	a.Seq = le.Uint32(b[20:])
+	a.Number = le.Uint32(b[20:])
 	a.Units = le.Uint64(b[24:])
 	a.Request = Hash(b[32:64])
 }
@@ -132,7 +154,7 @@ func ParseAck(b []byte) (Ack, error) {
 	if !f.Tagged() {
 		return a, fmt.Errorf("%w: an ack begins with %q, not %q", ErrMalformed, ackTag, b[:len(ackTag)])
 	}
-	a.Network = f.Network()
+	a.Net = f.Net()
 	a.SetLeaf(f.Leaf())
 	a.Signature = [SignatureSize]byte(f.Signature())
 	return a, nil
@@ -147,46 +169,40 @@ type Frame []byte
 // Tagged reports whether the frame begins with the ack tag.
 func (f Frame) Tagged() bool { return string(f[:8]) == ackTag }
 
-// Network returns the network field.
-func (f Frame) Network() Network { return Network(f[8:16]) }
+// Net returns the beginning of the network.
+func (f Frame) Net() Net { return Net(f[8:16]) }
 
 // Epoch returns the epoch field.
 func (f Frame) Epoch() uint32 { return le.Uint32(f[16:]) }
 
-// Window returns the window field.
-func (f Frame) Window() uint32 { return le.Uint32(f[20:]) }
-
 // Node returns the node field.
-func (f Frame) Node() uint32 { return le.Uint32(f[24:]) }
+func (f Frame) Node() uint32 { return le.Uint32(f[20:]) }
 
 // Client returns the client field.
-func (f Frame) Client() uint32 { return le.Uint32(f[28:]) }
+func (f Frame) Client() uint64 { return le.Uint64(f[24:]) }
 
 // Service returns the service field.
 func (f Frame) Service() uint32 { return le.Uint32(f[32:]) }
 
-// Seq returns the client's counter.
-func (f Frame) Seq() uint32 { return le.Uint32(f[36:]) }
+// Number returns the ack's number.
+func (f Frame) Number() uint32 { return le.Uint32(f[36:]) }
 
 // Units returns the units field.
 func (f Frame) Units() uint64 { return le.Uint64(f[40:]) }
 
-// Request returns the hash of the request record.
+// Request returns the root over the request records.
 func (f Frame) Request() Hash { return Hash(f[48:80]) }
 
-// Key returns the node, epoch and window that the ack belongs to.
-func (f Frame) Key() WindowKey {
-	return WindowKey{Node: f.Node(), Epoch: f.Epoch(), Window: f.Window()}
+// AppendMessage appends the 104 bytes that the client signed on the network.
+func (f Frame) AppendMessage(dst []byte, network *Network) []byte {
+	return append(appendMessagePrefix(dst, network), f.Leaf()...)
 }
 
-// Message returns the 80 bytes that the client signed.
-func (f Frame) Message() []byte { return f[:MessageSize:MessageSize] }
-
 // Leaf returns the 64 bytes that enter the ack tree.
-func (f Frame) Leaf() []byte { return f[LeafOffset:MessageSize:MessageSize] }
+func (f Frame) Leaf() []byte { return f[LeafOffset:SignatureOffset:SignatureOffset] }
 
-// Entry returns the 52 bytes that enter the evidence.
-func (f Frame) Entry() []byte { return f[EntryOffset:MessageSize:MessageSize] }
+// Body returns the 40 bytes that stand for the ack in a run: units and request.
+func (f Frame) Body() []byte { return f[BodyOffset:SignatureOffset:SignatureOffset] }
 
 // Signature returns the 48 bytes of the client's signature.
 func (f Frame) Signature() []byte { return f[SignatureOffset:AckSize:AckSize] }

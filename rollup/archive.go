@@ -9,8 +9,8 @@ import (
 // ErrNotFound says that something is not kept: a rung of an archive, an entry of a store.
 var ErrNotFound = errors.New("rollup: not found")
 
-// Run is a run of acks of one window, in the order of the window.
-type Run struct {
+// Chunk is acks of one window that lie side by side, in the order in which the window took them.
+type Chunk struct {
 	Key    WindowKey
 	First  uint32 // index of the first ack in the window
 	Frames []byte // 128 bytes each; borrowed for the call
@@ -31,9 +31,6 @@ type Archive struct {
 
 	received [][]byte // evidence of another node's rollup, the best first; nil for an own one
 }
-
-// noAcks is what evidence without acks has in their place.
-var noAcks = Acks{0, 0, 0, 0}
 
 // NewArchive returns the archive of a window that was just sealed. Tree and list are those of its
 // statements part, or nil. The archive keeps what it is given.
@@ -134,9 +131,9 @@ func (a *Archive) Evidence(rung Rung) ([]byte, error) {
 	case rung == RungAcks:
 		return a.Acks, nil
 	case rung == RungProof:
-		return slices.Concat(a.Acks.Without(a.Clients), a.Proof[len(noAcks):]), nil
+		return slices.Concat(a.Acks.Without(a.Clients.Signers()), a.Proof[len(noAcks):]), nil
 	case a.Tree != nil:
-		ev := &Evidence{Acks: a.Acks.Without(a.Clients), Rung: RungStatements,
+		ev := &Evidence{Acks: a.Acks.Without(a.Clients.Signers()), Rung: RungStatements,
 			Clients: a.Clients, Statements: a.Tree.Statements()}
 		return ev.Append(nil), nil
 	}
@@ -148,7 +145,7 @@ func (a *Archive) Evidence(rung Rung) ([]byte, error) {
 }
 
 // WithTree returns the archive with the tree over its statements, which it makes when there is
-// none. The registry's payers are those of the window's epoch. Errors: ErrUnknownClient,
+// none. Errors: ErrUnknownClient,
 // ErrClientList.
 func (a *Archive) WithTree(reg Registry) (*Archive, error) {
 	if a.Tree != nil {

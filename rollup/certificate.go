@@ -3,27 +3,35 @@ package rollup
 import "fmt"
 
 // MaxCertificateSize is the size in bytes of the largest certificate that decodes.
-const MaxCertificateSize = MaxHeaderSize + 1 + 255 + SignatureSize
+const MaxCertificateSize = MaxHeaderSize + WordSize + 4 + 1 + 255 + SignatureSize
 
-// Certificate is the committee's word that a rollup is valid (section 7).
+// Certificate is the committee's word that a rollup is valid, and its node's that the rollup is its
+// own: a ticket to a block (section 7).
 type Certificate struct {
 	Header    Header
+	Own       [WordSize]byte // the node's, see SignOwn
+	Term      uint32         // of the committee
 	Signers   Bitmap
 	Signature [SignatureSize]byte // the signers' aggregate over CertificateMessage
 }
 
-// CertificateMessage returns what a member signs when it found a rollup valid.
-func CertificateMessage(net Network, epoch uint32, id Hash) []byte {
-	b := make([]byte, 0, 8+8+4+32)
-	b = append(b, "wb-crt/1"...)
-	b = append(b, net[:]...)
-	b = le.AppendUint32(b, epoch)
+// CertificateMessage returns what a member signs in a term when it found a rollup valid.
+func CertificateMessage(network *Network, term uint32, key WindowKey, id Hash) []byte {
+	b := make([]byte, 0, 8+32+4*4+32)
+	b = append(b, "wb-tkt/2"...)
+	b = append(b, network[:]...)
+	b = le.AppendUint32(b, term)
+	b = le.AppendUint32(b, key.Epoch)
+	b = le.AppendUint32(b, key.Node)
+	b = le.AppendUint32(b, key.Window)
 	return append(b, id[:]...)
 }
 
 // Append appends the encoding to dst. The bitmap has at most 255 bytes.
 func (c *Certificate) Append(dst []byte) []byte {
 	dst = c.Header.Append(dst)
+	dst = append(dst, c.Own[:]...)
+	dst = le.AppendUint32(dst, c.Term)
 	dst = c.Signers.append(dst)
 	return append(dst, c.Signature[:]...)
 }
@@ -43,21 +51,28 @@ func ParseCertificate(b []byte) (*Certificate, error) {
 }
 
 func (r *reader) certificate() *Certificate {
-	c := &Certificate{Header: *r.header(), Signers: r.bitmap()}
+	c := &Certificate{Header: *r.header()}
+	r.Fill(c.Own[:])
+	c.Term = r.U32()
+	c.Signers = r.bitmap()
 	r.Fill(c.Signature[:])
 	return c
 }
 
-// Verify checks the certificate against the committee: ErrNetwork, ErrBitmap, ErrQuorum,
-// ErrSignature, and what ParseHeader may answer. It costs two pairings.
-func (c *Certificate) Verify(net Network, committee *Committee) error {
-	if c.Header.Network != net {
+// Verify checks the committee's part of the certificate: ErrNetwork, ErrTerm, ErrBitmap, ErrQuorum,
+// ErrSignature, and what ParseHeader may answer. It costs two pairings. The node's word is
+// VerifyOwn's.
+func (c *Certificate) Verify(network Network, committee *Committee) error {
+	if c.Header.Network != network {
 		return fmt.Errorf("certificate: %w: %s", ErrNetwork, c.Header.Network)
+	}
+	if c.Term != committee.Term {
+		return fmt.Errorf("certificate: %w: %d, not %d", ErrTerm, c.Term, committee.Term)
 	}
 	if err := c.Header.check(); err != nil {
 		return fmt.Errorf("certificate: %w", err)
 	}
-	message := CertificateMessage(net, c.Header.Epoch, c.Header.ID())
+	message := CertificateMessage(&network, c.Term, c.Header.Key(), c.Header.ID())
 	if err := committee.verify(message, c.Signers, &c.Signature); err != nil {
 		return fmt.Errorf("certificate: %w", err)
 	}

@@ -3,20 +3,19 @@ package rollup
 import (
 	"encoding/binary"
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/waybill-network/waybill/kernels/blake3"
 )
 
 // MaxClientListSize is the size in bytes of the longest client list.
-const MaxClientListSize = 4 + MaxStatements*5
+const MaxClientListSize = 4 + MaxStatements*6
 
-var clientListKey = blake3.ContextKey("waybill/client-list/1")
+var clientListKey = blake3.ContextKey("waybill/client-list/2")
 
 // ListedClient stands for one statement of a client.
 type ListedClient struct {
-	Client uint32 `json:"client"`
+	Client uint64 `json:"client"`
 	Signed bool   `json:"signed"` // the same for all of a client's statements
 }
 
@@ -25,7 +24,7 @@ type ListedClient struct {
 type ClientList []ListedClient
 
 // NewClientList returns the list for statements in order.
-func NewClientList(statements []Statement, signed func(client uint32) bool) ClientList {
+func NewClientList(statements []Statement, signed func(client uint64) bool) ClientList {
 	list := make(ClientList, len(statements))
 	for i := range statements {
 		client := statements[i].Client
@@ -43,9 +42,9 @@ func NewClientList(statements []Statement, signed func(client uint32) bool) Clie
 // the distance from the client before, plus one for a signed one.
 func (l ClientList) Append(dst []byte) []byte {
 	dst = le.AppendUint32(dst, uint32(len(l)))
-	var last uint32
+	var last uint64
 	for _, c := range l {
-		v := uint64(c.Client-last) << 1
+		v := (c.Client - last) << 1
 		if c.Signed {
 			v |= 1
 		}
@@ -81,17 +80,17 @@ func (r *reader) clientList() ClientList {
 	var last uint64
 	for i := range l {
 		v := r.uvarint()
-		if last += v >> 1; last > math.MaxUint32 {
+		if last += v >> 1; last >= MaxClients {
 			r.Fail("entry %d: client %d", i, last)
 		}
-		l[i] = ListedClient{Client: uint32(last), Signed: v&1 == 1}
+		l[i] = ListedClient{Client: last, Signed: v&1 == 1}
 	}
 	return l
 }
 
-// uvarint reads an unsigned LEB128 of at most five bytes, in its shortest form.
+// uvarint reads an unsigned LEB128 of at most six bytes, in its shortest form.
 func (r *reader) uvarint() (v uint64) {
-	for shift := 0; shift < 35; shift += 7 {
+	for shift := 0; shift < 42; shift += 7 {
 		b := r.U8()
 		v |= uint64(b&0x7f) << shift
 		if b < 0x80 {
@@ -101,7 +100,7 @@ func (r *reader) uvarint() (v uint64) {
 			return v
 		}
 	}
-	r.Fail("a number of more than five bytes")
+	r.Fail("a number of more than six bytes")
 	return 0
 }
 
@@ -122,8 +121,8 @@ func (l ClientList) check() error {
 }
 
 // Signers returns the clients that signed, ascending, each once.
-func (l ClientList) Signers() []uint32 {
-	var clients []uint32
+func (l ClientList) Signers() []uint64 {
+	var clients []uint64
 	for _, c := range l {
 		if c.Signed && (len(clients) == 0 || clients[len(clients)-1] != c.Client) {
 			clients = append(clients, c.Client)
@@ -133,8 +132,8 @@ func (l ClientList) Signers() []uint32 {
 }
 
 // Clients returns the clients of the list, ascending, each once.
-func (l ClientList) Clients() []uint32 {
-	var clients []uint32
+func (l ClientList) Clients() []uint64 {
+	var clients []uint64
 	for i, c := range l {
 		if i == 0 || l[i-1].Client != c.Client {
 			clients = append(clients, c.Client)
@@ -144,25 +143,25 @@ func (l ClientList) Clients() []uint32 {
 }
 
 // Has returns a function that tells whether a client is in the list.
-func (l ClientList) Has() func(client uint32) bool {
+func (l ClientList) Has() func(client uint64) bool {
 	clients := l.Clients()
-	return func(client uint32) bool {
+	return func(client uint64) bool {
 		_, ok := slices.BinarySearch(clients, client)
 		return ok
 	}
 }
 
 // CosignMessageSize is the size in bytes of what a client signs at the close of a window.
-const CosignMessageSize = 64
+const CosignMessageSize = 88
 
-const cosignTag = "wb-win/1"
+const cosignTag = "wb-win/2"
 
 // CosignMessage returns what the clients of a window's statements sign (section 14): count and root
 // are those of the whole tree.
-func CosignMessage(net Network, key WindowKey, count uint32,
+func CosignMessage(network Network, key WindowKey, count uint32,
 	root Hash) (m [CosignMessageSize]byte) {
 	b := append(m[:0], cosignTag...)
-	b = append(b, net[:]...)
+	b = append(b, network[:]...)
 	b = le.AppendUint32(b, key.Epoch)
 	b = le.AppendUint32(b, key.Window)
 	b = le.AppendUint32(b, key.Node)

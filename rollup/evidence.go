@@ -83,7 +83,7 @@ func (ev *Evidence) Append(dst []byte) []byte {
 
 // ParseEvidence decodes evidence and checks limits and orders; it does not copy the acks. Whether
 // it belongs to a header, Verify decides. Errors: ErrMalformed, ErrCount, ErrUnsorted,
-// ErrDuplicateSeq, ErrStatement, ErrClientList, ErrRows, ErrOverflow.
+// ErrNumbers, ErrStatement, ErrClientList, ErrRows, ErrOverflow.
 func ParseEvidence(b []byte) (*Evidence, error) {
 	ev := &Evidence{Rung: RungAcks}
 	r := newReader(b)
@@ -101,19 +101,21 @@ func ParseEvidence(b []byte) (*Evidence, error) {
 	return ev, nil
 }
 
-// RungOf returns the rung of encoded evidence, and looks at nothing else: ErrMalformed.
+// RungOf returns the rung of encoded evidence, and looks at nothing but the acks' runs: ErrMalformed
+// and what ParseAcks may answer.
 func RungOf(b []byte) (Rung, error) {
-	if len(b) < 4 {
-		return 0, fmt.Errorf("evidence: %w: %d bytes", ErrMalformed, len(b))
+	r := newReader(b)
+	r.acks(0)
+	if r.Err != nil {
+		return 0, fmt.Errorf("evidence: %w", r.Err)
 	}
-	acks := 4 + uint64(le.Uint32(b))*EntrySize
-	switch n := uint64(len(b)); {
-	case n == acks:
+	if len(r.B) == 0 {
 		return RungAcks, nil
-	case n > acks && (Rung(b[acks]) == RungStatements || Rung(b[acks]) == RungProof):
-		return Rung(b[acks]), nil
 	}
-	return 0, fmt.Errorf("evidence: %w: %d bytes of no known rung", ErrMalformed, len(b))
+	if rung := Rung(r.B[0]); rung == RungStatements || rung == RungProof {
+		return rung, nil
+	}
+	return 0, fmt.Errorf("evidence: %w: there is no rung %d", ErrMalformed, r.B[0])
 }
 
 func (r *reader) statementsPart(ev *Evidence) {
@@ -191,10 +193,7 @@ func (ev *Evidence) check() error {
 	if ev.Rung != RungAcks {
 		least = 0
 	}
-	if err := ev.Acks.checkLength(least); err != nil {
-		return err
-	}
-	if err := ev.Acks.checkOrder(nil); err != nil {
+	if err := ev.Acks.check(least); err != nil {
 		return err
 	}
 	return ev.checkStatementsPart()
@@ -229,13 +228,8 @@ func (ev *Evidence) checkSegments() error {
 }
 
 // AllClients returns the clients of both parts, ascending, each once.
-func (ev *Evidence) AllClients() []uint32 {
-	clients := ev.Clients.Clients()
-	for i := range ev.Acks.Len() {
-		if client := ev.Acks.Entry(i).Client(); i == 0 || client != ev.Acks.Entry(i-1).Client() {
-			clients = append(clients, client)
-		}
-	}
+func (ev *Evidence) AllClients() []uint64 {
+	clients := append(ev.Clients.Clients(), ev.Acks.Clients()...)
 	slices.Sort(clients)
 	return slices.Compact(clients)
 }

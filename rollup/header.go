@@ -9,15 +9,17 @@ import (
 )
 
 const (
-	headerTag   = "wb-rol/1"
-	headerFixed = 8 + 8 + 3*4 + (4 + 32 + SignatureSize) + (4 + 32 + 32 + SignatureSize) + 2
-	rowSize     = 24
+	headerTag = "wb-rol/2"
+	rowSize   = 24
 
-	// MaxHeaderSize is the size in bytes of a header with the most rows.
-	MaxHeaderSize = headerFixed + MaxRows*rowSize
+	// HeaderSize is the size in bytes of a header without the rows beside it.
+	HeaderSize = 8 + 32 + 3*4 + (4 + 32 + SignatureSize) + (4 + 32 + 32 + SignatureSize) + 2 + 32
+
+	// MaxHeaderSize is the size in bytes of a header with the most rows beside it.
+	MaxHeaderSize = HeaderSize + MaxRows*rowSize
 )
 
-var rollupKey = blake3.ContextKey("waybill/rollup/1")
+var rollupKey = blake3.ContextKey("waybill/rollup/2")
 
 // Row is what one payer owes for one service in one window.
 type Row struct {
@@ -56,10 +58,10 @@ type Header struct {
 
 	StatementCount     uint32 // 1 to MaxStatements, 0: absent
 	StatementRoot      Hash
-	ClientListDigest   Hash
+	ListRoot           Hash
 	StatementSignature [SignatureSize]byte // the sum of the signatures of the clients that co-signed
 
-	Rows []Row // 1 to MaxRows, sorted by (payer, service)
+	Rows []Row // 1 to MaxRows, sorted by (payer, service); their root is in the header
 }
 
 // NewHeader returns a header for the window with both parts absent and no rows.
@@ -85,13 +87,16 @@ func (h *Header) Totals() (acks, units uint64) {
 
 // ID returns the rollup id, the keyed digest of the header's encoding.
 func (h *Header) ID() Hash {
-	// most windows have few rows; append grows it for the others
-	var buf [headerFixed + 16*rowSize]byte
-	return blake3.Keyed(&rollupKey, h.Append(buf[:0]))
+	var buf [HeaderSize]byte
+	return blake3.Keyed(&rollupKey, h.appendHeader(buf[:0]))
 }
 
-// Append appends the encoding to dst.
+// Append appends the header and the rows beside it to dst.
 func (h *Header) Append(dst []byte) []byte {
+	return appendRowEntries(h.appendHeader(dst), h.Rows)
+}
+
+func (h *Header) appendHeader(dst []byte) []byte {
 	dst = append(dst, headerTag...)
 	dst = append(dst, h.Network[:]...)
 	dst = le.AppendUint32(dst, h.Epoch)
@@ -102,14 +107,25 @@ func (h *Header) Append(dst []byte) []byte {
 	dst = append(dst, h.AckSignature[:]...)
 	dst = le.AppendUint32(dst, h.StatementCount)
 	dst = append(dst, h.StatementRoot[:]...)
-	dst = append(dst, h.ClientListDigest[:]...)
+	dst = append(dst, h.ListRoot[:]...)
 	dst = append(dst, h.StatementSignature[:]...)
-	return appendRows(dst, h.Rows)
+	dst = le.AppendUint16(dst, uint16(len(h.Rows)))
+	root := RowsRoot(h.Rows)
+	return append(dst, root[:]...)
+}
+
+// RowsRoot returns the root of the tree over rows.
+func RowsRoot(rows []Row) Hash {
+	var buf [16 * rowSize]byte // most windows have few rows
+	return RootOf(RowTreeKind, appendRowEntries(buf[:0], rows), rowSize)
 }
 
 // appendRows appends a count and the rows.
 func appendRows(dst []byte, rows []Row) []byte {
-	dst = le.AppendUint16(dst, uint16(len(rows)))
+	return appendRowEntries(le.AppendUint16(dst, uint16(len(rows))), rows)
+}
+
+func appendRowEntries(dst []byte, rows []Row) []byte {
 	for _, r := range rows {
 		dst = le.AppendUint32(dst, r.Payer)
 		dst = le.AppendUint32(dst, r.Service)
@@ -119,10 +135,10 @@ func appendRows(dst []byte, rows []Row) []byte {
 	return dst
 }
 
-// ParseHeader decodes a header and nothing after it. Besides the layout it checks what holds for
+// ParseHeader decodes a header, the rows beside it, and nothing after them. Besides the layout it checks what holds for
 // every valid header whatever its evidence: ErrMalformed, ErrCount (neither part, or too many acks
-// or statements), ErrUnsorted (rows), ErrRows (their acks do not add up to the ack count, or exceed
-// their units), ErrOverflow. Whether the signatures are some, Verify decides.
+// or statements), ErrUnsorted (rows), ErrRows (they have another root, their acks do not add up to the
+// ack count, or exceed their units), ErrOverflow. Whether the signatures are some, Verify decides.
 func ParseHeader(b []byte) (*Header, error) {
 	r := newReader(b)
 	h := r.header()
@@ -138,7 +154,7 @@ func ParseHeader(b []byte) (*Header, error) {
 // check holds the rules that need nothing but the header.
 func (h *Header) check() error {
 	noAcks := h.AckRoot == Hash{} && h.AckSignature == bls.IdentitySignature
-	noStatements := h.StatementRoot == Hash{} && h.ClientListDigest == Hash{} &&
+	noStatements := h.StatementRoot == Hash{} && h.ListRoot == Hash{} &&
 		h.StatementSignature == bls.IdentitySignature
 	switch {
 	case h.AckCount == 0 && h.StatementCount == 0:
@@ -192,14 +208,20 @@ func (r *reader) header() *Header {
 	r.Fill(h.AckSignature[:])
 	h.StatementCount = r.U32()
 	r.Fill(h.StatementRoot[:])
-	r.Fill(h.ClientListDigest[:])
+	r.Fill(h.ListRoot[:])
 	r.Fill(h.StatementSignature[:])
-	h.Rows = r.rows()
+	n := r.U16()
+	root := r.hash()
+	h.Rows = r.rowEntries(n)
+	if r.Err == nil && RowsRoot(h.Rows) != root {
+		r.Err = fmt.Errorf("%w: they have another root", ErrRows)
+	}
 	return h
 }
 
-func (r *reader) rows() []Row {
-	n := r.U16()
+func (r *reader) rows() []Row { return r.rowEntries(r.U16()) }
+
+func (r *reader) rowEntries(n uint16) []Row {
 	if n > MaxRows {
 		r.Fail("%d rows, where %d may be", n, MaxRows)
 	}

@@ -17,17 +17,16 @@ func (b hexBytes) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, b
 // out.
 func (a Ack) MarshalJSON() ([]byte, error) {
 	v := struct {
-		Network   Network  `json:"network"`
+		Net       Net      `json:"net"`
 		Epoch     uint32   `json:"epoch"`
-		Window    uint32   `json:"window"`
 		Node      uint32   `json:"node"`
-		Client    uint32   `json:"client"`
+		Client    uint64   `json:"client"`
 		Service   uint32   `json:"service"`
-		Seq       uint32   `json:"seq"`
+		Number    uint32   `json:"number"`
 		Units     uint64   `json:"units,string"`
 		Request   Hash     `json:"request"`
 		Signature hexBytes `json:"signature,omitempty"`
-	}{a.Network, a.Epoch, a.Window, a.Node, a.Client, a.Service, a.Seq, a.Units, a.Request, nil}
+	}{a.Net, a.Epoch, a.Node, a.Client, a.Service, a.Number, a.Units, a.Request, nil}
 	if a.Signature != [SignatureSize]byte{} {
 		v.Signature = a.Signature[:]
 	}
@@ -44,7 +43,7 @@ func (h Header) MarshalJSON() ([]byte, error) {
 	type statements struct {
 		Count     uint32   `json:"count"`
 		Root      Hash     `json:"root"`
-		List      Hash     `json:"client_list_digest"`
+		List      Hash     `json:"list_root"`
 		Signature hexBytes `json:"signature"`
 	}
 	v := struct {
@@ -59,7 +58,7 @@ func (h Header) MarshalJSON() ([]byte, error) {
 		v.Acks = &acks{h.AckCount, h.AckRoot, h.AckSignature[:]}
 	}
 	if h.StatementCount > 0 {
-		v.Statements = &statements{h.StatementCount, h.StatementRoot, h.ClientListDigest,
+		v.Statements = &statements{h.StatementCount, h.StatementRoot, h.ListRoot,
 			h.StatementSignature[:]}
 	}
 	return json.Marshal(v)
@@ -69,9 +68,11 @@ func (h Header) MarshalJSON() ([]byte, error) {
 func (c Certificate) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Rollup    *Header  `json:"rollup"`
+		Own       hexBytes `json:"own"`
+		Term      uint32   `json:"term"`
 		Signers   Bitmap   `json:"signers"`
 		Signature hexBytes `json:"signature"`
-	}{&c.Header, c.Signers, c.Signature[:]})
+	}{&c.Header, c.Own[:], c.Term, c.Signers, c.Signature[:]})
 }
 
 // MarshalJSON implements [json.Marshaler].

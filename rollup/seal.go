@@ -21,14 +21,14 @@ type Sealer struct {
 // Seal builds header and evidence of a window's rollup from its acks in any order: frames holds 1
 // to MaxAcks acks of 128 bytes, whose signatures were verified, and aggregate is the sum of those
 // signatures. The registry's payers are those of the window's epoch. Errors: ErrMalformed,
-// ErrCount, ErrNetwork, ErrWindow, ErrDuplicateSeq, ErrUnknownClient, ErrUnknownService, ErrUnits,
-// ErrTooManyRows, ErrOverflow. The result is valid until the next call.
-func (s *Sealer) Seal(net Network, key WindowKey, frames []byte, aggregate [SignatureSize]byte,
+// ErrCount, ErrNetwork, ErrWindow, ErrNumbers, ErrUnknownClient, ErrNotValid, ErrNotGranted,
+// ErrUnknownService, ErrUnits, ErrTooManyRows, ErrOverflow. The result is valid until the next call.
+func (s *Sealer) Seal(network Network, key WindowKey, frames []byte, aggregate [SignatureSize]byte,
 	reg Registry) (*Header, Acks, error) {
-	if _, err := s.Archive(net, key, frames, reg); err != nil {
+	if _, err := s.Archive(network, key, frames, reg); err != nil {
 		return nil, nil, err
 	}
-	s.header = *NewHeader(net, key)
+	s.header = *NewHeader(network, key)
 	s.sealAcks(s.archive, aggregate)
 	s.header.Rows = s.tally.rows
 	return &s.header, s.archive, nil
@@ -37,7 +37,7 @@ func (s *Sealer) Seal(net Network, key WindowKey, frames []byte, aggregate [Sign
 // Archive returns the acks of a window in order, as Seal takes them and with its errors: what is
 // offered to clients for their co-signatures is made from it, and then SealCosigned. The result is
 // valid until the next call.
-func (s *Sealer) Archive(net Network, key WindowKey, frames []byte, reg Registry) (Acks, error) {
+func (s *Sealer) Archive(network Network, key WindowKey, frames []byte, reg Registry) (Acks, error) {
 	n := len(frames) / AckSize
 	switch {
 	case len(frames)%AckSize != 0:
@@ -45,18 +45,46 @@ func (s *Sealer) Archive(net Network, key WindowKey, frames []byte, reg Registry
 	case n == 0 || n > MaxAcks:
 		return nil, fmt.Errorf("seal: %w: %d, where 1 to %d may be", ErrCount, n, MaxAcks)
 	}
-	if err := s.order.load(net, key, frames); err != nil {
+	if err := s.order.load(network, key, frames); err != nil {
 		return nil, fmt.Errorf("seal: %w", err)
 	}
-	s.archive = slices.Grow(s.archive[:0], 4+n*EntrySize)
-	s.archive = le.AppendUint32(s.archive, uint32(n))
-	for _, k := range s.order.sort() {
-		s.archive = append(s.archive, frame(frames, int(k.index)).Entry()...)
+	if err := s.gather(frames); err != nil {
+		return nil, fmt.Errorf("seal: %w", err)
 	}
 	if err := s.tally.sum(s.archive, key.Epoch, reg); err != nil {
 		return nil, fmt.Errorf("seal: %w", err)
 	}
 	return s.archive, nil
+}
+
+// gather puts the archive together from the frames that were loaded: ErrNumbers.
+func (s *Sealer) gather(frames []byte) error {
+	keys := s.order.sort()
+	s.archive = append(s.archive[:0], noAcks...)
+	var run Run
+	for i := range keys {
+		f := frame(frames, int(keys[i].index()))
+		next := Run{Client: f.Client(), Service: f.Service(), First: f.Number(), Count: 1}
+		if i > 0 && compareRuns(run, next) == 0 {
+			if uint64(next.First) != run.End() {
+				return at("frame", int(keys[i].index()), fmt.Errorf("%w: client %d, service %d: %d, where %d is next",
+					ErrNumbers, run.Client, run.Service, next.First, run.End()))
+			}
+			run.Count++
+			continue
+		}
+		if i > 0 {
+			s.archive = appendRun(s.archive, run)
+		}
+		run = next
+	}
+	s.archive = appendRun(s.archive, run)
+	le.PutUint32(s.archive, uint32((len(s.archive)-4)/runSize))
+	s.archive = slices.Grow(s.archive, len(keys)*BodySize)
+	for i := range keys {
+		s.archive = append(s.archive, frame(frames, int(keys[i].index())).Body()...)
+	}
+	return nil
 }
 
 // sealAcks fills the header's acks part.
@@ -78,10 +106,10 @@ func (s *Sealer) root(acks Acks, key WindowKey) Hash {
 // Statements see to. Errors: ErrClientList for a list that is not that of the tree or in which
 // nobody signed, ErrUnknownClient, ErrUnknownService, ErrUnits, ErrTooManyRows, ErrOverflow. The
 // header is valid until the next call, the evidence is the caller's and of rung 2.
-func (s *Sealer) SealCosigned(net Network, archive Acks, key WindowKey, tree *StatementTree,
+func (s *Sealer) SealCosigned(network Network, archive Acks, key WindowKey, tree *StatementTree,
 	list ClientList,
 	cosigned, aggregate [SignatureSize]byte, reg Registry) (*Header, *Evidence, error) {
-	ev := &Evidence{Acks: archive.Without(list), Rung: RungStatements, Clients: list,
+	ev := &Evidence{Acks: archive.Without(list.Signers()), Rung: RungStatements, Clients: list,
 		Statements: tree.Statements()}
 	if err := list.of(tree.Statements()); err != nil {
 		return nil, nil, fmt.Errorf("seal: %w", err)
@@ -89,62 +117,80 @@ func (s *Sealer) SealCosigned(net Network, archive Acks, key WindowKey, tree *St
 	if err := s.tally.sum(archive, key.Epoch, reg); err != nil {
 		return nil, nil, fmt.Errorf("seal: %w", err)
 	}
-	s.header = *NewHeader(net, key)
+	s.header = *NewHeader(network, key)
 	if ev.Acks.Len() > 0 {
 		s.sealAcks(ev.Acks, aggregate)
 	}
 	s.header.StatementCount = uint32(tree.Len())
 	s.header.StatementRoot = tree.Root()
-	s.header.ClientListDigest = list.Digest()
+	s.header.ListRoot = list.Digest()
 	s.header.StatementSignature = cosigned
 	s.header.Rows = s.tally.rows
 	return &s.header, ev, nil
 }
 
 // Seal is Sealer.Seal with memory of its own.
-func Seal(net Network, key WindowKey, frames []byte, aggregate [SignatureSize]byte,
+func Seal(network Network, key WindowKey, frames []byte, aggregate [SignatureSize]byte,
 	reg Registry) (*Header, Acks, error) {
-	return new(Sealer).Seal(net, key, frames, aggregate, reg)
+	return new(Sealer).Seal(network, key, frames, aggregate, reg)
 }
 
 func frame(frames []byte, i int) Frame { return Frame(frames[i*AckSize : (i+1)*AckSize]) }
 
-// sortKey is what acks are sorted by, and where the ack lies.
-type sortKey struct{ client, service, seq, index uint32 }
+// sortKey is what an ack is sorted by, and where it lies: from the most significant bit of hi on 40
+// bits of the client, 32 of the service, 32 of the number and 24 of the index.
+type sortKey struct{ hi, lo uint64 }
 
-// sorter sorts acks by (client, service, seq): a least-significant-digit radix sort over the bytes
-// of the key, which leaves out the bytes in which all acks agree. With clients in the hundred
+func (k sortKey) index() uint32 { return uint32(k.lo & (1<<24 - 1)) }
+
+// sortDigits is how many bytes of a key are sorted by.
+const sortDigits = 13
+
+// digit returns a byte of the key, counted from the least significant of the number to the most
+// significant of the client.
+func (k sortKey) digit(i int) byte {
+	if i < 5 {
+		return byte(k.lo >> (24 + 8*i))
+	}
+	return byte(k.hi >> (8 * (i - 5)))
+}
+
+// sorter sorts acks by (client, service, number): a least-significant-digit radix sort over the
+// bytes of the key, which leaves out the bytes in which all acks agree. With clients in the hundred
 // thousands and few services that is some six passes over 1 MiB.
 type sorter struct {
 	keys, spare []sortKey
-	counts      [12][256]uint32
+	counts      [sortDigits][256]uint32
 }
 
-// load checks tag, network and window of every frame and takes its key: ErrMalformed, ErrNetwork,
-// ErrWindow.
-func (s *sorter) load(net Network, key WindowKey, frames []byte) error {
+// load checks tag, network, node and epoch of every frame and takes its key: ErrMalformed,
+// ErrNetwork, ErrWindow.
+func (s *sorter) load(network Network, key WindowKey, frames []byte) error {
 	n := len(frames) / AckSize
 	if cap(s.keys) < n {
 		s.keys, s.spare = make([]sortKey, n), make([]sortKey, n)
 	}
 	s.keys, s.spare = s.keys[:n], s.spare[:n]
 	clear(s.counts[:])
+	net := network.Net()
 	for i := range n {
 		f := frame(frames, i)
+		client, service := f.Client(), f.Service()
 		switch {
 		case !f.Tagged():
 			return at("frame", i, fmt.Errorf("%w: no ack tag", ErrMalformed))
-		case f.Network() != net:
-			return at("frame", i, fmt.Errorf("%w: %s", ErrNetwork, f.Network()))
-		case f.Key() != key:
-			return at("frame", i, fmt.Errorf("%w: %s", ErrWindow, f.Key()))
+		case f.Net() != net:
+			return at("frame", i, fmt.Errorf("%w: %s", ErrNetwork, f.Net()))
+		case f.Epoch() != key.Epoch || f.Node() != key.Node:
+			return at("frame", i, fmt.Errorf("%w: node %d, epoch %d", ErrWindow, f.Node(), f.Epoch()))
+		case client >= MaxClients:
+			return at("frame", i, fmt.Errorf("%w: client %d", ErrMalformed, client))
 		}
-		k := sortKey{f.Client(), f.Service(), f.Seq(), uint32(i)}
+		k := sortKey{client<<24 | uint64(service>>8),
+			uint64(service)<<56 | uint64(f.Number())<<24 | uint64(i)}
 		s.keys[i] = k
-		for d := range 4 {
-			s.counts[d][byte(k.seq>>(8*d))]++
-			s.counts[4+d][byte(k.service>>(8*d))]++
-			s.counts[8+d][byte(k.client>>(8*d))]++
+		for d := range sortDigits {
+			s.counts[d][k.digit(d)]++
 		}
 	}
 	return nil
@@ -154,42 +200,19 @@ func (s *sorter) load(net Network, key WindowKey, frames []byte) error {
 func (s *sorter) sort() []sortKey {
 	for digit := range s.counts {
 		counts := &s.counts[digit]
-		if int(counts[s.digit(0, digit)]) == len(s.keys) {
+		if int(counts[s.keys[0].digit(digit)]) == len(s.keys) {
 			continue // all agree
 		}
 		var sum uint32
 		for i, c := range counts {
 			counts[i], sum = sum, sum+c
 		}
-		shift := 8 * (digit % 4)
-		switch digit / 4 {
-		case 0:
-			for _, k := range s.keys {
-				c := &counts[byte(k.seq>>shift)]
-				s.spare[*c] = k
-				*c++
-			}
-		case 1:
-			for _, k := range s.keys {
-				c := &counts[byte(k.service>>shift)]
-				s.spare[*c] = k
-				*c++
-			}
-		case 2:
-			for _, k := range s.keys {
-				c := &counts[byte(k.client>>shift)]
-				s.spare[*c] = k
-				*c++
-			}
+		for _, k := range s.keys {
+			c := &counts[k.digit(digit)]
+			s.spare[*c] = k
+			*c++
 		}
 		s.keys, s.spare = s.spare, s.keys
 	}
 	return s.keys
-}
-
-// digit returns a byte of key i, counted from the least significant of seq to the most significant
-// of client.
-func (s *sorter) digit(i, digit int) byte {
-	k := s.keys[i]
-	return byte([...]uint32{k.seq, k.service, k.client}[digit/4] >> (8 * (digit % 4)))
 }

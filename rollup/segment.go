@@ -112,7 +112,7 @@ func finish(h *Header, segments []Segment) {
 	}
 }
 
-var challengeKey = blake3.ContextKey("waybill/proof-challenge/1")
+var challengeKey = blake3.ContextKey("waybill/proof-challenge/2")
 
 // challenge is a digest of everything that the segments say and that a prover could choose.
 func challenge(h *Header, segments []Segment) poseidon2.Element {
@@ -122,7 +122,7 @@ func challenge(h *Header, segments []Segment) poseidon2.Element {
 	b = le.AppendUint32(b, h.Node)
 	b = le.AppendUint32(b, h.StatementCount)
 	b = append(b, h.StatementRoot[:]...)
-	b = append(b, h.ClientListDigest[:]...)
+	b = append(b, h.ListRoot[:]...)
 	b = le.AppendUint32(b, uint32(segments[0].Size))
 	for i := range segments {
 		for _, node := range segments[i].Nodes {
@@ -189,7 +189,7 @@ func fold(elements []poseidon2.Element) poseidon2.Element {
 func fingerprint(list ClientList, payers []uint32, gamma poseidon2.Element) poseidon2.Element {
 	pairs := make([]uint64, len(list))
 	for i, c := range list {
-		pairs[i] = uint64(c.Client) | uint64(payers[i])<<32
+		pairs[i] = c.Client | uint64(payers[i])<<32
 	}
 	return poseidon2.Evaluate(pairs, gamma)
 }

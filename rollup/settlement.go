@@ -71,8 +71,8 @@ func appendSettlementRows(dst []byte, rows []SettlementRow) []byte {
 
 // SettlementMessage returns what a member signs for the settlement of an epoch.
 func SettlementMessage(net Network, epoch uint32, root, nextCommittee Hash) []byte {
-	b := make([]byte, 0, 8+8+4+32+32)
-	b = append(b, "wb-set/1"...)
+	b := make([]byte, 0, 8+32+4+32+32)
+	b = append(b, "wb-set/2"...)
 	b = append(b, net[:]...)
 	b = le.AppendUint32(b, epoch)
 	b = append(b, root[:]...)

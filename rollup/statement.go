@@ -16,12 +16,12 @@ const (
 
 	// StatementSize is the size in bytes of an encoded statement. The payer, whom the registry names,
 	// is not in it.
-	StatementSize = 52
+	StatementSize = 56
 )
 
 // Statement says what a client acknowledged for one service in one window (section 14).
 type Statement struct {
-	Client  uint32 `json:"client"`
+	Client  uint64 `json:"client"`
 	Payer   uint32 `json:"payer"` // account that pays for the client in the window's epoch
 	Service uint32 `json:"service"`
 	Acks    uint32 `json:"acks"`         // 1 to MaxStatementAcks
@@ -42,7 +42,7 @@ func TruncateRoot(root Hash) Hash {
 
 // Append appends the encoding, which leaves the payer out.
 func (s *Statement) Append(dst []byte) []byte {
-	dst = le.AppendUint32(dst, s.Client)
+	dst = le.AppendUint64(dst, s.Client)
 	dst = le.AppendUint32(dst, s.Service)
 	dst = le.AppendUint32(dst, s.Acks)
 	dst = le.AppendUint64(dst, s.Units)
@@ -65,7 +65,7 @@ func ParseStatement(b []byte) (Statement, error) {
 }
 
 func (r *reader) statement() Statement {
-	return Statement{Client: r.U32(), Service: r.U32(), Acks: r.U32(), Units: r.U64(), Root: r.hash()}
+	return Statement{Client: r.U64(), Service: r.U32(), Acks: r.U32(), Units: r.U64(), Root: r.hash()}
 }
 
 // Check holds the bounds of a statement: ErrStatement.
@@ -105,7 +105,7 @@ func checkStatements(statements []Statement) error {
 func (s *Statement) Elements() (fields, root poseidon2.Element) {
 	return poseidon2.FromUint64s([3]uint64{
 		uint64(s.Payer) | uint64(s.Service)<<32,
-		uint64(s.Client) | uint64(s.Acks)<<32,
+		s.Client | uint64(s.Acks)<<32,
 		s.Units,
 	}), poseidon2.Truncate(s.Root)
 }
@@ -114,43 +114,33 @@ func (s *Statement) Elements() (fields, root poseidon2.Element) {
 // each of a client's services, and none for a client with a service beyond the limits. The
 // registry's payers are those of the key's epoch. The error is ErrUnknownClient.
 func Statements(acks Acks, key WindowKey, reg Registry,
-	offered func(client uint32) bool) ([]Statement, error) {
+	offered func(client uint64) bool) ([]Statement, error) {
 	leaves := new(leafHasher).hash(acks, key)
 	var statements []Statement
-	for from := 0; from < acks.Len(); {
-		client := acks.Entry(from).Client()
-		to := acks.endOfClient(from)
-		if offered(client) {
-			payer, ok := reg.Payer(client, key.Epoch)
-			if !ok {
-				return nil, fmt.Errorf("statements: %w", at("ack", from,
-					fmt.Errorf("%w %d", ErrUnknownClient, client)))
-			}
-			statements = appendStatements(statements, acks, leaves, from, to, payer)
+	last, before, fits := uint64(MaxClients), 0, true // of the client whose runs are looked at
+	for from, run := range acks.Runs() {
+		if !offered(run.Client) {
+			continue
 		}
-		from = to
+		if run.Client != last {
+			last, before, fits = run.Client, len(statements), true
+		}
+		client, ok := reg.Client(run.Client)
+		if !ok {
+			return nil, fmt.Errorf("statements: %w", at("ack", from,
+				fmt.Errorf("%w %d", ErrUnknownClient, run.Client)))
+		}
+		to := from + int(run.Count)
+		s := Statement{Client: run.Client, Payer: client.Payer, Service: run.Service, Acks: run.Count}
+		for i := from; i < to; i++ {
+			fits = fits && add(&s.Units, acks.Units(i))
+		}
+		if fits = fits && s.Check() == nil; !fits {
+			statements = statements[:before]
+			continue
+		}
+		s.Root = TruncateRoot(blake3.Root(&AckTreeKind.Node, leaves[from*blake3.Size:to*blake3.Size]))
+		statements = append(statements, s)
 	}
 	return statements, nil
-}
-
-// appendStatements appends those of the client whose acks are from to to, or nothing when one is
-// beyond the limits. It uses up the leaves.
-func appendStatements(dst []Statement, acks Acks, leaves []byte, from, to int,
-	payer uint32) []Statement {
-	before := len(dst)
-	for from < to {
-		first, begin := acks.Entry(from), from
-		s := Statement{Client: first.Client(), Payer: payer, Service: first.Service()}
-		fits := true
-		for ; from < to && acks.Entry(from).Service() == s.Service; from++ {
-			fits = fits && add(&s.Units, acks.Entry(from).Units())
-			s.Acks++
-		}
-		if !fits || s.Check() != nil {
-			return dst[:before]
-		}
-		s.Root = TruncateRoot(blake3.Root(&AckTreeKind.Node, leaves[begin*blake3.Size:from*blake3.Size]))
-		dst = append(dst, s)
-	}
-	return dst
 }

@@ -99,11 +99,11 @@ func RestoreEvidence(archive Acks, key WindowKey, list ClientList) (*Evidence, e
 	if err != nil {
 		return nil, fmt.Errorf("restore evidence: %w", err)
 	}
-	return &Evidence{Acks: archive.Without(list), Rung: RungStatements, Clients: list,
+	return &Evidence{Acks: archive.Without(list.Signers()), Rung: RungStatements, Clients: list,
 		Statements: statements}, nil
 }
 
 // noPayers stands in where statements are made for their encoding, which has no payers.
 type noPayers struct{ Registry }
 
-func (noPayers) Payer(uint32, uint32) (uint32, bool) { return math.MaxUint32, true }
+func (noPayers) Client(uint64) (Client, bool) { return Client{Payer: math.MaxUint32}, true }

@@ -13,15 +13,17 @@ type TreeKind struct{ Leaf, Node blake3.Key }
 
 // The trees of the protocol.
 var (
-	AckTreeKind        = newTreeKind("ack")
-	SettlementTreeKind = newTreeKind("settlement")
-	CommitteeTreeKind  = newTreeKind("committee")
+	AckTreeKind        = NewTreeKind("ack")
+	RowTreeKind        = NewTreeKind("row")
+	SettlementTreeKind = NewTreeKind("settlement")
+	CommitteeTreeKind  = NewTreeKind("committee")
 )
 
-func newTreeKind(name string) *TreeKind {
+// NewTreeKind returns the keys of the trees of a context.
+func NewTreeKind(context string) *TreeKind {
 	return &TreeKind{
-		Leaf: blake3.ContextKey("waybill/" + name + "-leaf/1"),
-		Node: blake3.ContextKey("waybill/" + name + "-node/1"),
+		Leaf: blake3.ContextKey("waybill/" + context + "-leaf/2"),
+		Node: blake3.ContextKey("waybill/" + context + "-node/2"),
 	}
 }
 
@@ -170,20 +172,38 @@ func (l *leafHasher) hash(acks Acks, key WindowKey) []byte {
 		l.level = make([]byte, n*blake3.Size)
 	}
 	l.level = l.level[:n*blake3.Size]
-	if chunk := min(n, leafChunk); len(l.entries) < chunk*LeafSize {
-		l.entries = make([]byte, chunk*LeafSize)
+	if chunk := min(n, leafChunk); cap(l.entries) < chunk*LeafSize {
+		l.entries = make([]byte, 0, chunk*LeafSize)
 	}
-	prefix := Ack{Epoch: key.Epoch, Window: key.Window, Node: key.Node}
-	const entry = EntryOffset - LeafOffset
-	for i := range min(n, leafChunk) {
-		prefix.AppendLeaf(l.entries[i*LeafSize : i*LeafSize])
-	}
-	for from := 0; from < n; from += leafChunk {
-		to := min(from+leafChunk, n)
-		for i := from; i < to; i++ {
-			copy(l.entries[(i-from)*LeafSize+entry:], acks.Entry(i))
+	l.entries = l.entries[:0]
+	done, bodies := 0, acks.bodies()
+	for from, run := range acks.Runs() {
+		for i := range run.Count {
+			l.entries = appendLeaf(l.entries, key, run, i, bodies[(from+int(i))*BodySize:])
+			if len(l.entries) == leafChunk*LeafSize {
+				done = l.chunk(done)
+			}
 		}
-		AckTreeKind.leaves(l.level[from*blake3.Size:to*blake3.Size], l.entries, LeafSize, LeafSize)
 	}
+	l.chunk(done)
 	return l.level
+}
+
+// chunk hashes the entries that are laid out, the first of which is entry done, and returns how
+// many are done then.
+func (l *leafHasher) chunk(done int) int {
+	n := len(l.entries) / LeafSize
+	AckTreeKind.leaves(l.level[done*blake3.Size:(done+n)*blake3.Size], l.entries, LeafSize, LeafSize)
+	l.entries = l.entries[:0]
+	return done + n
+}
+
+// appendLeaf appends the entry of ack i of a run, whose body begins the given bytes.
+func appendLeaf(dst []byte, key WindowKey, run Run, i uint32, body []byte) []byte {
+	dst = le.AppendUint32(dst, key.Epoch)
+	dst = le.AppendUint32(dst, key.Node)
+	dst = le.AppendUint64(dst, run.Client)
+	dst = le.AppendUint32(dst, run.Service)
+	dst = le.AppendUint32(dst, run.First+i)
+	return append(dst, body[:BodySize]...)
 }

@@ -12,8 +12,8 @@ import (
 // the registry of the header's epoch. proofs checks those of rung 3; when it is nil they are
 // refused. workers bounds the goroutines of the check of the acks' signatures; the keys of many
 // co-signers are added on all cores. Checks run from cheap to dear. Errors: ErrNetwork,
-// ErrMalformed, ErrCount, ErrParts, ErrUnsorted, ErrDuplicateSeq, ErrUnknownClient,
-// ErrUnknownService, ErrUnits, ErrTooManyRows, ErrOverflow, ErrRows, ErrRoot, ErrSignature, and for
+// ErrMalformed, ErrCount, ErrParts, ErrUnsorted, ErrNumbers, ErrUnknownClient, ErrNotValid,
+// ErrNotGranted, ErrUnknownService, ErrUnits, ErrTooManyRows, ErrOverflow, ErrRows, ErrRoot, ErrSignature, and for
 // a statements part ErrStatement, ErrClientList, ErrBothParts, ErrNoProofs, ErrProof; a
 // *VerifyError in between tells where.
 func Verify(h *Header, ev *Evidence, net Network, reg Registry, proofs ProofVerifier,
@@ -67,7 +67,7 @@ func (ev *Evidence) fits(h *Header) error {
 	if (ev.Rung == RungAcks) != (h.StatementCount == 0) {
 		return fmt.Errorf("%w: %s, and %d statements in the header", ErrParts, ev.Rung, h.StatementCount)
 	}
-	if err := ev.Acks.checkLength(0); err != nil {
+	if err := ev.Acks.check(0); err != nil {
 		return err
 	}
 	if ev.Acks.Len() != int(h.AckCount) || len(ev.Clients) != int(h.StatementCount) {
@@ -98,7 +98,7 @@ func (ev *Evidence) Match(h *Header, reg Registry) error {
 func verifyAcks(h *Header, acks Acks, reg Registry, workers int) error {
 	messages := appendMessages(nil, h, acks)
 	level := make([]byte, acks.Len()*blake3.Size)
-	AckTreeKind.leaves(level, messages[LeafOffset:], MessageSize, LeafSize)
+	AckTreeKind.leaves(level, messages[messagePrefix:], MessageSize, LeafSize)
 	if root := Hash(blake3.Root(&AckTreeKind.Node, level)); root != h.AckRoot {
 		return fmt.Errorf("%w: %s, not %s", ErrRoot, root, h.AckRoot)
 	}
@@ -107,20 +107,22 @@ func verifyAcks(h *Header, acks Acks, reg Registry, workers int) error {
 		return err
 	}
 	batch := bls.Batch{
-		Signer:   make([]uint32, acks.Len()),
+		Signer:   make([]uint32, 0, acks.Len()),
 		Messages: bls.Column{Data: messages, Stride: MessageSize, Width: MessageSize},
 	}
-	var client uint32
-	for i := range batch.Signer {
-		if c := acks.Entry(i).Client(); i == 0 || c != client {
-			key, ok := reg.ClientKey(c)
+	var client uint64
+	for from, run := range acks.Runs() {
+		if from == 0 || run.Client != client {
+			c, ok := reg.Client(run.Client)
 			if !ok {
-				return at("ack", i, fmt.Errorf("%w %d", ErrUnknownClient, c))
+				return at("ack", from, fmt.Errorf("%w %d", ErrUnknownClient, run.Client))
 			}
-			batch.Keys = append(batch.Keys, key)
-			client = c
+			batch.Keys = append(batch.Keys, c.Key)
+			client = run.Client
 		}
-		batch.Signer[i] = uint32(len(batch.Keys) - 1)
+		for range run.Count {
+			batch.Signer = append(batch.Signer, uint32(len(batch.Keys)-1))
+		}
 	}
 	if !bls.NewVerifier(bls.Default, workers).AggregateVerify(&batch, &aggregate) {
 		return ErrSignature
@@ -128,15 +130,15 @@ func verifyAcks(h *Header, acks Acks, reg Registry, workers int) error {
 	return nil
 }
 
-// appendMessages appends the 80-byte messages of a rollup's acks, one after the other.
+// appendMessages appends the 104-byte messages of a rollup's acks, one after the other.
 func appendMessages(dst []byte, h *Header, acks Acks) []byte {
-	prefix := Ack{Network: h.Network, Epoch: h.Epoch, Window: h.Window, Node: h.Node}
-	var head [MessageSize]byte
-	prefix.Message(&head)
 	dst = slices.Grow(dst, acks.Len()*MessageSize)
-	for i := range acks.Len() {
-		dst = append(dst, head[:EntryOffset]...)
-		dst = append(dst, acks.Entry(i)...)
+	key, bodies := h.Key(), acks.bodies()
+	for from, run := range acks.Runs() {
+		for i := range run.Count {
+			dst = appendMessagePrefix(dst, &h.Network)
+			dst = appendLeaf(dst, key, run, i, bodies[(from+int(i))*BodySize:])
+		}
 	}
 	return dst
 }

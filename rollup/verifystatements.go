@@ -59,10 +59,10 @@ func (ev *Evidence) listed(h *Header, reg Registry) ([]uint32, error) {
 	if err := ev.checkStatementsPart(); err != nil {
 		return nil, err
 	}
-	if digest := ev.Clients.Digest(); digest != h.ClientListDigest {
-		return nil, fmt.Errorf("%w: %s, not %s", ErrClientList, digest, h.ClientListDigest)
+	if digest := ev.Clients.Digest(); digest != h.ListRoot {
+		return nil, fmt.Errorf("%w: %s, not %s", ErrClientList, digest, h.ListRoot)
 	}
-	return payersOf(ev.Clients, h.Epoch, reg)
+	return payersOf(ev.Clients, reg)
 }
 
 // of checks that the list is one for the statements: ErrClientList, or what check answers.
@@ -82,12 +82,9 @@ func (l ClientList) of(statements []Statement) error {
 // checkClients requires that the acks part holds acks of each listed client that did not sign, and
 // none of those that did: ErrBothParts, ErrClientList. Both are in order.
 func checkClients(acks Acks, list ClientList) error {
-	i := 0
+	clients := acks.Clients()
 	for j, c := range list {
-		for i < acks.Len() && acks.Entry(i).Client() < c.Client {
-			i++
-		}
-		has := i < acks.Len() && acks.Entry(i).Client() == c.Client
+		_, has := slices.BinarySearch(clients, c.Client)
 		if has && c.Signed {
 			return at("list entry", j, fmt.Errorf("%w: client %d", ErrBothParts, c.Client))
 		}
@@ -100,18 +97,18 @@ func checkClients(acks Acks, list ClientList) error {
 }
 
 // payersOf returns who pays for each entry's client: ErrUnknownClient.
-func payersOf(list ClientList, epoch uint32, reg Registry) ([]uint32, error) {
+func payersOf(list ClientList, reg Registry) ([]uint32, error) {
 	payers := make([]uint32, len(list))
 	for i, c := range list {
 		if i > 0 && list[i-1].Client == c.Client {
 			payers[i] = payers[i-1]
 			continue
 		}
-		payer, ok := reg.Payer(c.Client, epoch)
+		client, ok := reg.Client(c.Client)
 		if !ok {
 			return nil, at("list entry", i, fmt.Errorf("%w %d", ErrUnknownClient, c.Client))
 		}
-		payers[i] = payer
+		payers[i] = client.Payer
 	}
 	return payers, nil
 }
@@ -273,17 +270,18 @@ func checkNodes(h *Header, segments []Segment) error {
 
 // verifyCosigned checks the multi-signature of the clients that signed: ErrUnknownClient,
 // ErrSignature.
-func verifyCosigned(h *Header, signers []uint32, reg Registry) error {
+func verifyCosigned(h *Header, signers []uint64, reg Registry) error {
 	sum, err := parseSum(&h.StatementSignature)
 	if err != nil {
 		return err
 	}
 	keys := make([]*bls.PublicKey, len(signers))
 	for i, client := range signers {
-		var ok bool
-		if keys[i], ok = reg.ClientKey(client); !ok {
+		c, ok := reg.Client(client)
+		if !ok {
 			return at("client", i, fmt.Errorf("%w %d", ErrUnknownClient, client))
 		}
+		keys[i] = c.Key
 	}
 	message := CosignMessage(h.Network, h.Key(), h.StatementCount, h.StatementRoot)
 	if !bls.Default.FastAggregateVerify(keys, message[:], &sum) {

@@ -176,27 +176,24 @@ func (v *Verifier) Verify(b *Batch, verdicts []Verdict) (Report, error) {
 // VerdictValid are meaningful. The slice is overwritten by the next call.
 func (v *Verifier) Signatures() []Signature { return v.sigs }
 
-// VerifyProofs checks many proofs of possession at once and returns the indices of
-// those that do not verify, in order. The error wraps [ErrBatch].
-func VerifyProofs(pks []*PublicKey, proofs []Signature) ([]int, error) {
-	if len(pks) != len(proofs) {
-		return nil, fmt.Errorf("%w: %d keys, %d proofs", ErrBatch, len(pks), len(proofs))
+// VerifyProofs checks many proofs of possession at once, each of its own message, and
+// returns the indices of those that do not verify, in order. The error wraps [ErrBatch].
+func VerifyProofs(pks []*PublicKey, messages Column, proofs []Signature) ([]int, error) {
+	if len(pks) != len(proofs) || len(pks) > 0 && messages.Len() != len(pks) {
+		return nil, fmt.Errorf("%w: %d keys, %d messages, %d proofs", ErrBatch, len(pks),
+			messages.Len(), len(proofs))
 	}
-	b := Batch{Keys: pks, Signer: make([]uint32, len(pks))}
-	encoded := make([]byte, 0, len(pks)*PublicKeySize)
+	b := Batch{Keys: pks, Signer: make([]uint32, len(pks)), Messages: messages}
 	verdicts := make([]Verdict, len(pks))
 	for i, pk := range pks {
 		if pk == nil {
 			return nil, fmt.Errorf("%w: key %d is missing", ErrBatch, i)
 		}
 		b.Signer[i] = uint32(i)
-		bytes := pk.Bytes()
-		encoded = append(encoded, bytes[:]...)
 		if proofs[i].IsIdentity() {
 			verdicts[i] = VerdictIdentity
 		}
 	}
-	b.Messages = Column{encoded, PublicKeySize, PublicKeySize}
 	if err := b.check(); err != nil {
 		return nil, err
 	}

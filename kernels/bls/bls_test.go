@@ -100,29 +100,41 @@ func TestSignVerify(t *testing.T) {
 func TestProofOfPossession(t *testing.T) {
 	const n = 20
 	pks, proofs := make([]*PublicKey, n), make([]Signature, n)
+	const size = PublicKeySize + 8
+	data := make([]byte, 0, n*size)
+	messages := func(i int) []byte { return data[i*size : (i+1)*size] }
 	for i := range pks {
 		sk := testKey(t, uint32(i))
-		pks[i], proofs[i] = sk.PublicKey(), Prove(sk)
-		if !VerifyProof(pks[i], &proofs[i]) {
+		pks[i] = sk.PublicKey()
+		key := pks[i].Bytes()
+		data = append(append(data, "network!"...), key[:]...)
+		proofs[i] = Prove(sk, messages(i))
+		if !VerifyProof(pks[i], messages(i), &proofs[i]) {
 			t.Fatalf("proof %d does not verify", i)
 		}
 	}
-	if bad, err := VerifyProofs(pks, proofs); len(bad) != 0 || err != nil {
+	column := Column{data, size, size}
+	if bad, err := VerifyProofs(pks, column, proofs); len(bad) != 0 || err != nil {
 		t.Fatalf("valid proofs: %v, %v", bad, err)
 	}
-	if VerifyProof(pks[0], &proofs[1]) {
+	if VerifyProof(pks[0], messages(0), &proofs[1]) {
 		t.Error("another key's proof verifies")
 	}
+	if VerifyProof(pks[0], append([]byte("another!"), messages(0)[8:]...), &proofs[0]) {
+		t.Error("a proof for another network verifies")
+	}
 	proofs[3], proofs[4], proofs[9] = proofs[4], proofs[3], Signature{}
-	msg := pks[12].Bytes()
-	proofs[12] = Default.Sign(testKey(t, 12), msg[:]) // right key and bytes, wrong suite
-	if bad, err := VerifyProofs(pks, proofs); !slices.Equal(bad, []int{3, 4, 9, 12}) || err != nil {
+	proofs[12] = Default.Sign(testKey(t, 12), messages(12)) // right key and bytes, wrong suite
+	if bad, err := VerifyProofs(pks, column, proofs); !slices.Equal(bad, []int{3, 4, 9, 12}) || err != nil {
 		t.Errorf("got %v, %v", bad, err)
 	}
 	for _, keys := range [][]*PublicKey{pks[1:], append(pks[1:n:n], nil), append(pks[1:n:n], new(PublicKey))} {
-		if _, err := VerifyProofs(keys, proofs); !errors.Is(err, ErrBatch) {
+		if _, err := VerifyProofs(keys, column, proofs); !errors.Is(err, ErrBatch) {
 			t.Errorf("error %v, want ErrBatch", err)
 		}
+	}
+	if _, err := VerifyProofs(pks, Column{data[size:], size, size}, proofs); !errors.Is(err, ErrBatch) {
+		t.Errorf("a message is missing: error %v, want ErrBatch", err)
 	}
 }
 

@@ -37,9 +37,11 @@ func ExampleSuite_Sign() {
 // key that cancels the keys of others.
 func ExampleVerifyProof() {
 	sk := secret(1)
-	proof := bls.Prove(sk)
-	fmt.Println(bls.VerifyProof(sk.PublicKey(), &proof))
-	fmt.Println(bls.VerifyProof(secret(2).PublicKey(), &proof))
+	key := sk.PublicKey().Bytes()
+	message := append([]byte("for this network and owner only: "), key[:]...)
+	proof := bls.Prove(sk, message)
+	fmt.Println(bls.VerifyProof(sk.PublicKey(), message, &proof))
+	fmt.Println(bls.VerifyProof(secret(2).PublicKey(), message, &proof))
 	// Output:
 	// true
 	// false

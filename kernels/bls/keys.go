@@ -136,15 +136,12 @@ func (sk *SecretKey) split() (a, b *big.Int) {
 	return x.BigInt(new(big.Int)), y.BigInt(new(big.Int))
 }
 
-// Prove makes a proof of possession: the key's own signature on its 96-byte public
-// key under [ProofDST].
-func Prove(sk *SecretKey) Signature {
-	pk := sk.PublicKey().Bytes()
-	return proofSuite.Sign(sk, pk[:])
-}
+// Prove makes a proof of possession: the key's signature under [ProofDST] of a message
+// that names the key, and whatever else the proof is to be bound to.
+func Prove(sk *SecretKey, message []byte) Signature { return proofSuite.Sign(sk, message) }
 
-// VerifyProof checks a proof of possession.
-func VerifyProof(pk *PublicKey, proof *Signature) bool {
-	msg := pk.Bytes()
-	return proofSuite.Verify(pk, msg[:], proof)
+// VerifyProof checks a proof of possession. That the message names the key is the
+// caller's to see to.
+func VerifyProof(pk *PublicKey, message []byte, proof *Signature) bool {
+	return proofSuite.Verify(pk, message, proof)
 }
