@@ -21,7 +21,7 @@ type Block struct {
 }
 
 // Event is something that a block did: EpochStarted, Settled, SettlementCertified, Ordered,
-// NodeRegistered, ServiceRegistered, ClientsRegistered or PayerChanged.
+// NodeRegistered, ServiceRegistered, ClientsGranted or ClientsRevoked.
 type Event interface{ event() }
 
 // EpochStarted says that an epoch began, and so that the one before it ended.
@@ -36,14 +36,12 @@ type Settled struct{ Settlement *Settlement }
 // SettlementCertified says that the committee's signature on a settlement is in the state.
 type SettlementCertified struct{ Certificate *rollup.SettlementCertificate }
 
-// Ordered says that a rollup's certificate was executed, and the settlement of which epoch its rows
-// are credited to.
+// Ordered says that a rollup's ticket was executed.
 type Ordered struct {
 	Certificate *rollup.Certificate // must not be changed
 	Key         rollup.WindowKey
 	ID          rollup.Hash // rollup id
 	Acks        uint32
-	SettledIn   uint32
 }
 
 // NodeRegistered says that a node joined the registry.
@@ -52,15 +50,17 @@ type NodeRegistered struct{ Node Node }
 // ServiceRegistered says that a service joined the registry.
 type ServiceRegistered struct{ Service Service }
 
-// ClientsRegistered says that Count clients, from First on, joined the registry.
-type ClientsRegistered struct {
-	First, Count uint32
-	Payer        uint32
+// ClientsGranted says that Count clients, from First on, joined the registry.
+type ClientsGranted struct {
+	First uint64
+	Count uint32
 }
 
-// PayerChanged says that a client has another payer from epoch From on.
-type PayerChanged struct {
-	Client, Payer, From uint32
+// ClientsRevoked says that clients are not valid from an epoch on, which is earlier than what their
+// payer granted.
+type ClientsRevoked struct {
+	Clients []uint64 // as the payer named them; there may be none
+	Until   uint32
 }
 
 func (EpochStarted) event()        {}
@@ -69,5 +69,5 @@ func (SettlementCertified) event() {}
 func (Ordered) event()             {}
 func (NodeRegistered) event()      {}
 func (ServiceRegistered) event()   {}
-func (ClientsRegistered) event()   {}
-func (PayerChanged) event()        {}
+func (ClientsGranted) event()      {}
+func (ClientsRevoked) event()      {}

@@ -1,109 +1,89 @@
 package ledger
 
 import (
-	"crypto/ed25519"
+	"sync/atomic"
 
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// MaxClientsPerTx is how many clients one transaction can register.
-const MaxClientsPerTx = 1024
+// Clients are two arrays. What a client may do has no pointers, and changes when it is revoked; its
+// key stays, so that views may share it and decode it where it stands. A client takes 136 bytes,
+// some 80 more for its place in the index of keys, and 200 when its key was asked for.
 
-// ClientRegistration is the payload of register clients.
-type ClientRegistration struct {
-	Clients []ClientProof `json:"clients"` // 1 to MaxClientsPerTx
+// client is what a client may do. The fields are those of rollup.Client.
+type client struct {
+	payer, since, until uint32
+	taken               uint32 // the until that the payer signed: so long its key is nobody else's
+	numbers             uint32
+	services            [3]uint32
 }
 
-const clientProofSize = 96 + 48
-
-// ClientProof is a client's key with its proof of possession.
-type ClientProof struct {
-	Key   BLSKey       `json:"bls_key"`
-	Proof BLSSignature `json:"proof"`
+// clientKey is a registered key. It is decoded when it is first asked for: at a restart, millions
+// need not be.
+type clientKey struct {
+	bytes   BLSKey
+	decoded atomic.Pointer[bls.PublicKey]
 }
 
-// NewRegisterClients builds the registration of 1 to MaxClientsPerTx clients that the sender pays
-// for.
-func NewRegisterClients(
-	net rollup.Network, payer ed25519.PrivateKey, nonce uint64, clients []ClientProof,
-) []byte {
-	return sign(net, KindRegisterClients, payer, nonce, &ClientRegistration{Clients: clients})
-}
-
-func (p *ClientRegistration) decode(r *reader) {
-	n := r.U16()
-	if n == 0 || n > MaxClientsPerTx {
-		r.Fail("%d clients, where 1 to %d may be", n, MaxClientsPerTx)
+// public returns the key, which was valid when it was registered.
+func (k *clientKey) public() *bls.PublicKey {
+	if pk := k.decoded.Load(); pk != nil {
+		return pk
 	}
-	p.Clients = make([]ClientProof, r.Count(uint64(n), clientProofSize))
-	for i := range p.Clients {
-		r.Fill(p.Clients[i].Key[:])
-		r.Fill(p.Clients[i].Proof[:])
+	pk, err := bls.ParsePublicKey(k.bytes[:])
+	if err != nil {
+		return nil
 	}
+	k.decoded.Store(pk)
+	return pk
 }
 
-func (p *ClientRegistration) append(b []byte) []byte {
-	b = le.AppendUint16(b, uint16(len(p.Clients)))
-	for i := range p.Clients {
-		b = append(b, p.Clients[i].Key[:]...)
-		b = append(b, p.Clients[i].Proof[:]...)
-	}
-	return b
-}
-
-func (p *ClientRegistration) judge(w *world, _ *Tx, _ *account) error {
-	seen := make(map[BLSKey]bool, len(p.Clients))
-	for i := range p.Clients {
-		key := &p.Clients[i].Key
-		if seen[*key] || w.taken(key) {
-			return refuse(CodeKeyTaken, "client %d of the transaction", i)
-		}
-		seen[*key] = true
-	}
-	return room("clients", w.clients.len(), len(p.Clients))
-}
-
-func (p *ClientRegistration) verify(*world, *Tx) error { return verifyProofs(p.Clients) }
-
-func (p *ClientRegistration) execute(s *State, sender uint32, r *Result) {
-	r.Index, r.Count = uint32(s.clients.len()), uint32(len(p.Clients))
-	for i := range p.Clients {
-		s.addClient(p.Clients[i].Key, payerSpan{payer: sender})
-	}
-	s.events = append(s.events, ClientsRegistered{First: r.Index, Count: r.Count, Payer: sender})
-}
-
-func (s *State) addClient(key BLSKey, payers ...payerSpan) uint32 {
-	index := uint32(s.clients.len())
-	s.clients.push(s.gen, client{key: &clientKey{bytes: key}, payers: payers})
+// addClient registers a client. A key that had one before has the new one from now on.
+func (s *State) addClient(key *BLSKey, c client) uint64 {
+	index := s.clients.size()
+	s.clients.push(s.gen, c)
+	s.keys.extend(s.gen).bytes = *key
 	digest := digestOf(key[:])
-	s.clientKeys.insert(s.gen, &digest, index, func(i uint32) [32]byte {
-		return digestOf(s.clients.at(i).key.bytes[:])
+	s.clientKeys.insert(s.gen, &digest, index, func(i uint64) [32]byte {
+		return digestOf(s.keys.at(i).bytes[:])
 	})
-	s.touch(indexKey(prefixClient, index))
+	s.touch(clientRecordKey(index))
 	return index
 }
 
-// verifyProofs checks keys strictly and their proofs of possession as one batch.
-func verifyProofs(clients []ClientProof) error {
-	keys := make([]*bls.PublicKey, len(clients))
-	proofs := make([]bls.Signature, len(clients))
-	for i := range clients {
-		var err error
-		if keys[i], err = bls.ParsePublicKey(clients[i].Key[:]); err != nil {
-			return refuse(CodeBadProof, "key %d: %w", i, err)
-		}
-		if proofs[i], err = bls.ParseSignature(clients[i].Proof[:]); err != nil {
-			return refuse(CodeBadProof, "proof %d: %w", i, err)
-		}
+// clientByKey returns the client that a key has, or had last.
+func (w *world) clientByKey(key *BLSKey) (uint64, bool) {
+	digest := digestOf(key[:])
+	i, ok := w.clientKeys.find(&digest)
+	return i, ok && w.keys.at(i).bytes == *key
+}
+
+// taken reports whether a BLS key may not be registered: a node has it, or a client until an epoch
+// to come. A revoked client keeps its key until the epoch that its payer signed, so that a grant
+// does nothing when it is sent again.
+func (w *world) taken(key *BLSKey) bool {
+	if w.hasNode(key) {
+		return true
 	}
-	bad, err := bls.VerifyProofs(keys, proofs)
-	if err != nil {
-		return refuse(CodeBadProof, "%w", err)
+	i, ok := w.clientByKey(key)
+	return ok && w.epoch() < w.clients.at(i).taken
+}
+
+// hasNode reports whether a BLS key is a node's.
+func (w *world) hasNode(key *BLSKey) bool {
+	digest := digestOf(key[:])
+	i, ok := w.nodeKeys.find(&digest)
+	return ok && w.nodes.at(uint32(i)).key == *key
+}
+
+// Client implements rollup.Registry. The first call for a client after a restart decodes its key.
+func (w *world) Client(index uint64) (rollup.Client, bool) {
+	if !w.clients.has(index) {
+		return rollup.Client{}, false
 	}
-	if len(bad) > 0 {
-		return refuse(CodeBadProof, "of key %d", bad[0])
-	}
-	return nil
+	c := w.clients.at(index)
+	key := w.keys.at(index).public()
+	return rollup.Client{Key: key, Payer: c.payer, Since: c.since, Until: c.until, Numbers: c.numbers,
+		Services: c.services}, key != nil
 }

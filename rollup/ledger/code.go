@@ -31,7 +31,7 @@ const (
 	CodeOutOfRange                        // out_of_range
 	CodeAlreadyOrdered                    // already_ordered
 	CodeEpochAhead                        // epoch_ahead
-	CodeEpochTooOld                       // epoch_too_old
+	CodeSettled                           // settled
 	CodeNoQuorum                          // no_quorum
 	CodeBadBitmap                         // bad_bitmap
 	CodeBadCertificate                    // bad_certificate
@@ -39,6 +39,11 @@ const (
 	CodeAlreadyCertified                  // already_certified
 	CodeOverflow                          // overflow
 	CodeNotProposer                       // not_proposer
+	CodeTooEarly                          // too_early
+	CodeExpired                           // expired
+	CodeNotPayer                          // not_payer
+	CodeBadWord                           // bad_word
+	CodeWrongTerm                         // wrong_term
 )
 
 const numTxCodes = len(_TxCode_index) - 1
@@ -77,9 +82,10 @@ type Result struct {
 	Kind Kind // zero when the transaction is malformed
 	// Index is that of the account that was created or credited, of the node, service or first
 	// client that was registered.
-	Index uint32
-	Count uint32 // how many were registered from Index on
-	Err   error  // nil for CodeOK, otherwise a *Refusal
+	Index uint64
+	Count uint32   // how many were registered from Index on
+	Fell  []Fallen // the grants of a transaction that are not executed
+	Err   error    // nil for CodeOK, otherwise a *Refusal
 }
 
 // OK reports whether the transaction was executed, or would be.

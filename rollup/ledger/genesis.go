@@ -15,9 +15,8 @@ import (
 
 // Limits of a genesis.
 const (
-	GenesisVersion = 1
+	GenesisVersion = 2
 	MaxChainID     = 50        // characters; the consensus engine's limit
-	MaxLateEpochs  = 1024      // bounds how long ordered windows are remembered
 	StakePerPower  = 1_000_000 // micro-credits for one unit of voting power
 )
 
@@ -35,7 +34,7 @@ type Genesis struct {
 type Params struct {
 	EpochSeconds uint32        `json:"epoch_seconds"` // at least 1
 	GraceSeconds uint32        `json:"grace_seconds"` // from an epoch's end to its settlement
-	LateEpochs   uint32        `json:"late_epochs"`   // that a certificate may come after its own
+	GraceBlocks  uint32        `json:"grace_blocks"`  // the same, in blocks; both must be over
 	Shares       rollup.Shares `json:"shares"`
 	Proofs       Proofs        `json:"proofs"`
 }
@@ -67,12 +66,14 @@ func (p *Proofs) Key(statements int) (key rollup.Hash, ok bool) {
 type Member struct {
 	Owner        Key          `json:"owner"` // account key
 	BLSKey       BLSKey       `json:"bls_key"`
-	Proof        BLSSignature `json:"proof"` // of possession
-	TransportKey Key          `json:"transport_key"`
-	ConsensusKey Key          `json:"consensus_key"`
-	PeerAddress  string       `json:"peer_address"` // host:port
-	P2PAddress   string       `json:"p2p_address"`  // host:port
-	Stake        uint64       `json:"stake"`        // micro-credits
+	Proof        BLSSignature `json:"proof"`         // of possession
+	TransportKey Key          `json:"transport_key"` // the node key
+	// the node key's, of rollup.NodeMessage
+	NodeSignature Signature `json:"node_signature"`
+	ConsensusKey  Key       `json:"consensus_key"`
+	PeerAddress   string    `json:"peer_address"` // host:port
+	P2PAddress    string    `json:"p2p_address"`  // host:port
+	Stake         uint64    `json:"stake"`        // micro-credits
 }
 
 // Power returns the member's voting power.
@@ -111,9 +112,6 @@ func (g *Genesis) Encode() []byte {
 	return append(b, '\n')
 }
 
-// Network returns the identifier that the chain id gives.
-func (g *Genesis) Network() rollup.Network { return rollup.NetworkID(g.ChainID) }
-
 // Committee returns the committee of term 0, as signatures are checked against it. The genesis must
 // be valid.
 func (g *Genesis) Committee() *rollup.Committee {
@@ -144,8 +142,6 @@ func (g *Genesis) Validate() error {
 		return wrong("treasury", "%w", errKey)
 	case p.EpochSeconds == 0:
 		return wrong("params.epoch_seconds", "zero")
-	case p.LateEpochs > MaxLateEpochs:
-		return wrong("params.late_epochs", "%d, where %d may be", p.LateEpochs, MaxLateEpochs)
 	case !p.Shares.Valid():
 		return wrong("params.shares", "the sum is not 10000")
 	case len(g.Members) == 0 || len(g.Members) > rollup.MaxMembers:
@@ -203,31 +199,27 @@ func (g *Genesis) validateMembers() error {
 }
 
 func (g *Genesis) verifyProofs() error {
-	keys := make([]*bls.PublicKey, len(g.Members))
-	proofs := make([]bls.Signature, len(g.Members))
+	net := g.Network()
+	claims := make([]possession, len(g.Members))
 	for i := range g.Members {
-		var err error
-		if keys[i], err = bls.ParsePublicKey(g.Members[i].BLSKey[:]); err != nil {
-			return wrong(fmt.Sprintf("committee[%d].bls_key", i), "%w", err)
+		m := &g.Members[i]
+		if !signedByNode(net, m.Owner, &m.BLSKey, m.TransportKey, &m.NodeSignature) {
+			return wrong(fmt.Sprintf("committee[%d].node_signature", i), "%w", errNodeWord)
 		}
-		if proofs[i], err = bls.ParseSignature(g.Members[i].Proof[:]); err != nil {
+		claims[i] = possession{rollup.RoleNode, m.Owner, &m.BLSKey, &m.Proof}
+	}
+	for i, err := range verifyPossessions(net, claims) {
+		switch {
+		case errors.Is(err, errBLSKey):
+			return wrong(fmt.Sprintf("committee[%d].bls_key", i), "%w", err)
+		case err != nil:
 			return wrong(fmt.Sprintf("committee[%d].proof", i), "%w", err)
 		}
-	}
-	bad, err := bls.VerifyProofs(keys, proofs)
-	if err == nil && len(bad) > 0 {
-		return wrong(fmt.Sprintf("committee[%d].proof", bad[0]), "%w", errProof)
-	}
-	if err != nil {
-		return wrong("committee", "%w", err)
 	}
 	return nil
 }
 
-var (
-	errKey   = errors.New("not a valid Ed25519 key")
-	errProof = errors.New("the proof of possession does not verify")
-)
+var errKey = errors.New("not a valid Ed25519 key")
 
 // hostPort reports whether s is 1 to MaxName characters of ASCII without spaces: a host, a colon
 // and a port.

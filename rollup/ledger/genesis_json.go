@@ -143,7 +143,7 @@ func (d *genesisDecoder) params(path string, v any, p *Params) {
 	d.object(path, v, map[string]func(string, any){
 		"epoch_seconds": integer(d, &p.EpochSeconds, 32),
 		"grace_seconds": integer(d, &p.GraceSeconds, 32),
-		"late_epochs":   integer(d, &p.LateEpochs, 32),
+		"grace_blocks":  integer(d, &p.GraceBlocks, 32),
 		"shares": func(path string, v any) {
 			d.object(path, v, map[string]func(string, any){
 				"node":     integer(d, &p.Shares.Node, 16),
@@ -178,14 +178,15 @@ func (d *genesisDecoder) proofs(path string, v any, p *Proofs) {
 
 func (d *genesisDecoder) member(path string, v any, m *Member) {
 	d.object(path, v, map[string]func(string, any){
-		"owner":         d.binary(&m.Owner),
-		"bls_key":       d.binary(&m.BLSKey),
-		"proof":         d.binary(&m.Proof),
-		"transport_key": d.binary(&m.TransportKey),
-		"consensus_key": d.binary(&m.ConsensusKey),
-		"peer_address":  d.text(&m.PeerAddress),
-		"p2p_address":   d.text(&m.P2PAddress),
-		"stake":         integer(d, &m.Stake, 64),
+		"owner":          d.binary(&m.Owner),
+		"bls_key":        d.binary(&m.BLSKey),
+		"proof":          d.binary(&m.Proof),
+		"transport_key":  d.binary(&m.TransportKey),
+		"node_signature": d.binary(&m.NodeSignature),
+		"consensus_key":  d.binary(&m.ConsensusKey),
+		"peer_address":   d.text(&m.PeerAddress),
+		"p2p_address":    d.text(&m.P2PAddress),
+		"stake":          integer(d, &m.Stake, 64),
 	})
 }
 

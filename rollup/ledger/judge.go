@@ -4,7 +4,6 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"math"
 
 	"github.com/waybill-network/waybill/kernels/blake3"
 	"github.com/waybill-network/waybill/rollup"
@@ -18,9 +17,15 @@ func refuse(code TxCode, format string, args ...any) error {
 	return rollup.Refuse(code, format, args...)
 }
 
-// verdict makes a result of a judgement.
-func verdict(kind Kind, err error) Result {
-	r := Result{Kind: kind, Err: err}
+// verdict makes a result of a judgement. There is no transaction when it does not decode.
+func verdict(tx *Tx, err error) Result {
+	r := Result{Err: err}
+	if tx != nil {
+		r.Kind = tx.Kind
+		if parts, ok := tx.Body.(inParts); ok {
+			r.Fell = parts.fallen()
+		}
+	}
 	if err != nil && !errors.As(err, &r.Code) {
 		panic(fmt.Sprintf("ledger: a refusal without a code: %v", err))
 	}
@@ -44,6 +49,9 @@ func (w *world) judge(raw []byte, ahead uint64) (*Tx, error) {
 	}
 	if err := tx.Body.judge(w, tx, sender); err != nil {
 		return tx, err
+	}
+	if _, ok := tx.Body.(inParts); ok {
+		return tx, w.verify(tx, raw) // what verified is remembered part by part
 	}
 	digest := rollup.Hash(blake3.Sum256(raw))
 	if w.proven.has(&digest) {
@@ -84,8 +92,8 @@ func (w *world) judgeSender(tx *Tx, ahead uint64) (*account, error) {
 }
 
 // room refuses what has no index left.
-func room(what string, used, more int) error {
-	if uint64(used)+uint64(more) > math.MaxUint32 {
+func room(what string, used uint64, more int, most uint64) error {
+	if used+uint64(more) > most {
 		return refuse(CodeOutOfRange, "no index is left for %s", what)
 	}
 	return nil

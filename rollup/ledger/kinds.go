@@ -9,9 +9,9 @@ const (
 	KindTransfer
 	KindRegisterNode
 	KindRegisterService
-	KindRegisterClients
-	KindSetPayer
-	KindCertificate
+	KindGrants
+	KindRevoke
+	KindTicket
 	KindSettlement
 )
 
@@ -37,6 +37,12 @@ type Payload interface {
 	execute(s *State, sender uint32, r *Result)
 }
 
+// inParts is a payload whose parts stand or fall alone.
+type inParts interface {
+	// fallen lists the parts that judge and verify refused.
+	fallen() []Fallen
+}
+
 // sender says who signs a transaction and counts it.
 type sender uint8
 
@@ -60,10 +66,9 @@ var kinds = [...]kind{
 		func() Payload { return new(NodeRegistration) }},
 	KindRegisterService: {"register_service", senderAccount,
 		func() Payload { return new(ServiceRegistration) }},
-	KindRegisterClients: {"register_clients", senderAccount,
-		func() Payload { return new(ClientRegistration) }},
-	KindSetPayer:    {"set_payer", senderAccount, func() Payload { return new(PayerChange) }},
-	KindCertificate: {"certificate", senderNone, func() Payload { return new(RollupCertificate) }},
+	KindGrants: {"grants", senderNone, func() Payload { return new(Grants) }},
+	KindRevoke: {"revoke", senderAccount, func() Payload { return new(Revocation) }},
+	KindTicket: {"ticket", senderNone, func() Payload { return new(Ticket) }},
 	KindSettlement: {"settlement_certificate", senderNone,
 		func() Payload { return new(SettlementCertificate) }},
 }

@@ -8,7 +8,7 @@
 // same AppHash and the same records everywhere. The application hash of height 0 is H(0, 0, genesis
 // file as Encode prints it); later ones are
 //
-//	B3k(K("waybill/app/1"), previous hash ‖ height u64 ‖ B3(records))
+//	B3k(K("waybill/app/2"), previous hash ‖ height u64 ‖ B3(records))
 //
 // over the records that the block changed, in key order, each as key length u8 ‖ key ‖ value length
 // + 1 u32 ‖ value, or 0 u32 for one that is gone. It is the engine's own affair, and no outsider
@@ -19,8 +19,8 @@
 // cheap), so the mempool judges by the same code.
 //
 // Files: genesis.go, genesis_json.go: what a network starts from. kinds.go: the table of kinds, and
-// what each of them must say of itself. payment.go, node.go, service.go, clients.go, payer.go,
-// certificate.go, settlement.go: the kinds. tx.go: what transactions have in common, and their
+// what each of them must say of itself. payment.go, node.go, service.go, grants.go, revoke.go,
+// ticket.go, settlement.go: the kinds. tx.go: what transactions have in common, and their
 // encoding. judge.go, execute.go: the way of a transaction. settle.go: the division of payments.
 // records.go, restore.go: what is stored, and the way back. view.go, world.go, vector.go,
 // windows.go: the state and its snapshots.
@@ -53,17 +53,25 @@ type State struct {
 
 // Check says what Apply would answer, and changes nothing. It allows nonces up to PendingNonces
 // ahead of the sender's count, so that transactions which wait for a block can build on each other;
-// everything else is judged by the state as it is. It remembers which signatures and proofs
-// verified, so that Apply need not verify them again. Settlement certificates are judged like all
+// everything else is judged by the state as it is. It is stricter than Apply in one thing: among
+// grants of which some would stand, it takes none with a false signature or proof, since nobody
+// honest sends such and each costs pairings. It remembers which signatures and proofs verified, so
+// that Apply need not verify them again. Settlement certificates are judged like all
 // others: that only a proposer may put one into a block is for the engine to enforce.
 func (s *State) Check(tx []byte) Result { return s.check(tx) }
 
 func (w *world) check(raw []byte) Result {
 	tx, err := w.judge(raw, PendingNonces)
-	if tx == nil {
-		return verdict(0, err)
+	r := verdict(tx, err)
+	if !r.OK() {
+		return r
 	}
-	return verdict(tx.Kind, err)
+	for _, f := range r.Fell {
+		if code := f.Code(); code == CodeBadSignature || code == CodeBadProof {
+			return verdict(tx, f.Err)
+		}
+	}
+	return r
 }
 
 // Begin starts a block. It starts an epoch when the current one is over, and then settles the
@@ -76,10 +84,10 @@ func (s *State) Begin(height int64, blockTime time.Time) {
 	s.open, s.view = true, nil
 	s.height, s.time = height, blockTime.UnixNano()
 	s.touch(keyMeta)
-	if s.time >= s.epochStart()+seconds(s.params.EpochSeconds) {
+	if s.time >= s.begin().time+seconds(s.params.EpochSeconds) {
 		s.startEpoch()
 	}
-	if len(s.starts) > 1 && s.time >= s.starts[1]+seconds(s.params.GraceSeconds) {
+	if s.due() {
 		s.settle()
 	}
 }
@@ -90,10 +98,7 @@ func (s *State) Apply(raw []byte) Result {
 		panic("ledger: Apply outside a block")
 	}
 	tx, err := s.judge(raw, 0)
-	if tx == nil {
-		return verdict(0, err)
-	}
-	r := verdict(tx.Kind, err)
+	r := verdict(tx, err)
 	if r.OK() {
 		s.execute(tx, &r)
 	}
@@ -151,22 +156,24 @@ func (s *State) View() *View {
 	return s.view
 }
 
-// startEpoch starts the next epoch at the block's time and forgets the windows that no certificate
-// may name any more.
+// startEpoch starts the next epoch at this block.
 func (s *State) startEpoch() {
-	s.starts = append(s.starts[:len(s.starts):len(s.starts)], s.time)
+	s.starts = append(s.starts[:len(s.starts):len(s.starts)], start{s.time, s.height})
 	epoch := s.epoch()
 	s.touch(epochKey(epoch))
 	s.events = append(s.events, EpochStarted{Epoch: epoch, Start: at(s.time)})
-	for len(s.ordered) > 0 && s.ordered[0].epoch < epoch &&
-		epoch-s.ordered[0].epoch > s.params.LateEpochs {
-		for node := range s.ordered[0].nodes.len() {
-			if len(*s.ordered[0].nodes.at(uint32(node))) > 0 {
-				s.touch(windowsKey(s.ordered[0].epoch, uint32(node)))
-			}
-		}
-		s.ordered = s.ordered[1:]
+}
+
+// due reports whether the oldest epoch that is not settled is to be: its grace is over by the clock
+// and by blocks. By blocks too, since a chain that stood still could else settle before it took what
+// waited for it.
+func (s *State) due() bool {
+	if len(s.starts) < 2 {
+		return false
 	}
+	end := s.starts[1]
+	return s.time >= end.time+seconds(s.params.GraceSeconds) &&
+		s.height-end.height >= int64(s.params.GraceBlocks)
 }
 
 func seconds(n uint32) int64 { return int64(n) * int64(time.Second) }
@@ -196,8 +203,8 @@ func (s *State) addAccount(key Key) uint32 {
 	index := uint32(s.accounts.len())
 	s.accounts.push(s.gen, account{key: key})
 	digest := digestOf(key[:])
-	s.accountKeys.insert(s.gen, &digest, index, func(i uint32) [32]byte {
-		return digestOf(s.accounts.at(i).key[:])
+	s.accountKeys.insert(s.gen, &digest, uint64(index), func(i uint64) [32]byte {
+		return digestOf(s.accounts.at(uint32(i)).key[:])
 	})
 	s.touch(indexKey(prefixAccount, index))
 	return index
@@ -216,9 +223,10 @@ func New(g *Genesis) (*State, error) {
 		dirty:   make(map[string]struct{}),
 	}
 	s.network = &network{id: g.Network(), params: g.Params, treasury: g.Treasury, committee: committee,
-		committeeRoot: committee.Root(), digest: digest}
+		committeeRoot: committee.Root(), digest: digest,
+		proven: make(memory, provenSlots), granted: make(memory, grantedSlots)}
 	s.time = g.GenesisTime.UnixNano()
-	s.starts = []int64{s.time}
+	s.starts = []start{{time: s.time}}
 	s.appHash = genesisHash(digest)
 	s.addAccount(Key{})
 	for i := range g.Members {

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"crypto/ed25519"
+	"math"
 
 	"github.com/waybill-network/waybill/rollup"
 )
@@ -11,8 +12,10 @@ type NodeRegistration struct {
 	BLSKey       BLSKey       `json:"bls_key"`
 	Proof        BLSSignature `json:"proof"`
 	TransportKey Key          `json:"transport_key"`
-	Stake        uint64       `json:"stake,string"` // micro-credits
-	PeerAddress  string       `json:"peer_address"`
+	// the transport key's, of rollup.NodeMessage: without it somebody could take a stranger's key
+	NodeSignature Signature `json:"node_signature"`
+	Stake         uint64    `json:"stake,string"` // micro-credits
+	PeerAddress   string    `json:"peer_address"`
 }
 
 // NewRegisterNode builds the registration of a node that the sender owns.
@@ -26,6 +29,7 @@ func (p *NodeRegistration) decode(r *reader) {
 	r.Fill(p.BLSKey[:])
 	r.Fill(p.Proof[:])
 	r.Fill(p.TransportKey[:])
+	r.Fill(p.NodeSignature[:])
 	p.Stake = r.U64()
 	p.PeerAddress = r.Name()
 }
@@ -34,6 +38,7 @@ func (p *NodeRegistration) append(b []byte) []byte {
 	b = append(b, p.BLSKey[:]...)
 	b = append(b, p.Proof[:]...)
 	b = append(b, p.TransportKey[:]...)
+	b = append(b, p.NodeSignature[:]...)
 	b = le.AppendUint64(b, p.Stake)
 	return appendName(b, p.PeerAddress)
 }
@@ -48,21 +53,30 @@ func (p *NodeRegistration) judge(w *world, _ *Tx, sender *account) error {
 	case p.Stake > sender.balance:
 		return refuse(CodeInsufficientBalance, "%d of %d", sender.balance, p.Stake)
 	}
-	return room("nodes", w.nodes.len(), 1)
+	return room("nodes", uint64(w.nodes.len()), 1, math.MaxUint32)
 }
 
-func (p *NodeRegistration) verify(*world, *Tx) error {
+func (p *NodeRegistration) verify(w *world, tx *Tx) error {
 	if !p.TransportKey.Valid() {
 		return refuse(CodeOutOfRange, "%s is not a valid key", p.TransportKey)
 	}
-	return verifyProofs([]ClientProof{{p.BLSKey, p.Proof}})
+	owner := tx.Signed.Sender
+	if !signedByNode(w.id, owner, &p.BLSKey, p.TransportKey, &p.NodeSignature) {
+		return refuse(CodeBadProof, "%w", errNodeWord)
+	}
+	claim := possession{rollup.RoleNode, owner, &p.BLSKey, &p.Proof}
+	if err := verifyPossessions(w.id, []possession{claim})[0]; err != nil {
+		return refuse(CodeBadProof, "%w", err)
+	}
+	return nil
 }
 
 func (p *NodeRegistration) execute(s *State, sender uint32, r *Result) {
 	s.setBalance(sender, s.accounts.at(sender).balance-p.Stake)
-	r.Index, r.Count = s.addNode(node{owner: sender, stake: p.Stake, key: p.BLSKey,
-		transport: p.TransportKey, address: p.PeerAddress}), 1
-	s.events = append(s.events, NodeRegistered{s.world.node(r.Index)})
+	index := s.addNode(node{owner: sender, stake: p.Stake, key: p.BLSKey, transport: p.TransportKey,
+		address: p.PeerAddress})
+	r.Index, r.Count = uint64(index), 1
+	s.events = append(s.events, NodeRegistered{s.world.node(index)})
 }
 
 // addNode registers a node; its stake must have been taken from somewhere.
@@ -71,12 +85,12 @@ func (s *State) addNode(n node) uint32 {
 	s.nodes.push(s.gen, n)
 	s.held += n.stake
 	digest := digestOf(n.key[:])
-	s.nodeKeys.insert(s.gen, &digest, index, func(i uint32) [32]byte {
-		return digestOf(s.nodes.at(i).key[:])
+	s.nodeKeys.insert(s.gen, &digest, uint64(index), func(i uint64) [32]byte {
+		return digestOf(s.nodes.at(uint32(i)).key[:])
 	})
 	digest = digestOf(n.transport[:])
-	s.transportKeys.insert(s.gen, &digest, index, func(i uint32) [32]byte {
-		return digestOf(s.nodes.at(i).transport[:])
+	s.transportKeys.insert(s.gen, &digest, uint64(index), func(i uint64) [32]byte {
+		return digestOf(s.nodes.at(uint32(i)).transport[:])
 	})
 	s.touch(indexKey(prefixNode, index))
 	return index

@@ -66,7 +66,7 @@ func (p *Payment) receivable(w *world) error {
 	if _, ok := w.accountByKey(p.To); ok {
 		return nil
 	}
-	return room("accounts", w.accounts.len(), 1)
+	return room("accounts", uint64(w.accounts.len()), 1, math.MaxUint32)
 }
 
 // verify checks the key of a new account. One that has an account was valid when it got it.
@@ -94,5 +94,5 @@ func (p *Payment) credit(s *State, r *Result) {
 		to = s.addAccount(p.To)
 	}
 	s.pay(to, p.Amount)
-	r.Index, r.Count = to, 1
+	r.Index, r.Count = uint64(to), 1
 }

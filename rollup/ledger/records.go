@@ -14,8 +14,8 @@ const (
 	keyAppHash = "z" // not part of what is hashed; the last
 
 	prefixAccount     = 'a' // index
-	prefixClient      = 'c' // index
-	prefixEpoch       = 'e' // epoch: its start, until it is settled
+	prefixClient      = 'c' // index, of 64 bits
+	prefixEpoch       = 'e' // epoch: where it starts, until it is settled
 	prefixNode        = 'n' // index
 	prefixService     = 's' // index
 	prefixSettlement  = 't' // epoch: the rows
@@ -24,7 +24,7 @@ const (
 	prefixCredit      = 'x' // epoch, node, service, payer
 )
 
-var appKey = blake3.ContextKey("waybill/app/1")
+var appKey = blake3.ContextKey("waybill/app/2")
 
 func key(prefix byte, numbers ...uint32) string {
 	b := append(make([]byte, 0, 17), prefix)
@@ -35,10 +35,14 @@ func key(prefix byte, numbers ...uint32) string {
 }
 
 func indexKey(prefix byte, index uint32) string { return key(prefix, index) }
-func epochKey(epoch uint32) string              { return key(prefixEpoch, epoch) }
-func settlementKey(epoch uint32) string         { return key(prefixSettlement, epoch) }
-func certificateKey(epoch uint32) string        { return key(prefixCertificate, epoch) }
-func windowsKey(epoch, node uint32) string      { return key(prefixWindows, epoch, node) }
+func clientRecordKey(index uint64) string {
+	return key(prefixClient, uint32(index>>32), uint32(index))
+}
+
+func epochKey(epoch uint32) string         { return key(prefixEpoch, epoch) }
+func settlementKey(epoch uint32) string    { return key(prefixSettlement, epoch) }
+func certificateKey(epoch uint32) string   { return key(prefixCertificate, epoch) }
+func windowsKey(epoch, node uint32) string { return key(prefixWindows, epoch, node) }
 
 func creditRecordKey(epoch uint32, k creditKey) string {
 	return key(prefixCredit, epoch, k.node, k.service, k.payer)
@@ -97,13 +101,7 @@ func (s *State) encode(k string) []byte {
 		b = le.AppendUint64(b, a.balance)
 		return le.AppendUint64(b, a.nonce)
 	case prefixClient:
-		c := s.clients.at(number(0))
-		b := append(make([]byte, 0, 96+8*len(c.payers)), c.key.bytes[:]...)
-		for _, p := range c.payers {
-			b = le.AppendUint32(b, p.from)
-			b = le.AppendUint32(b, p.payer)
-		}
-		return b
+		return s.encodeClient(uint64(number(0))<<32 | uint64(number(1)))
 	case prefixNode:
 		n := s.nodes.at(number(0))
 		b := le.AppendUint32(nil, n.owner)
@@ -134,6 +132,16 @@ func (s *State) encode(k string) []byte {
 	return s.encodeEpoch(k[0], number(0))
 }
 
+func (s *State) encodeClient(index uint64) []byte {
+	c := s.clients.at(index)
+	b := append(make([]byte, 0, 128), s.keys.at(index).bytes[:]...)
+	for _, v := range [...]uint32{c.payer, c.since, c.until, c.taken, c.numbers, c.services[0],
+		c.services[1], c.services[2]} {
+		b = le.AppendUint32(b, v)
+	}
+	return b
+}
+
 func (s *State) encodeMeta() []byte {
 	b := append(make([]byte, 0, 76), s.digest[:]...)
 	b = le.AppendUint64(b, uint64(s.height))
@@ -148,7 +156,8 @@ func (s *State) encodeEpoch(prefix byte, epoch uint32) []byte {
 		if epoch < s.unsettled {
 			return nil
 		}
-		return le.AppendUint64(nil, uint64(s.starts[epoch-s.unsettled]))
+		begin := s.starts[epoch-s.unsettled]
+		return le.AppendUint64(le.AppendUint64(nil, uint64(begin.time)), uint64(begin.height))
 	}
 	t, ok := s.settlement(epoch)
 	switch {

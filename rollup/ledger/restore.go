@@ -20,7 +20,7 @@ func Restore(g *Genesis, records iter.Seq2[[]byte, []byte]) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := restorer{State: s, epochs: make(map[uint32]int64)}
+	r := restorer{State: s, epochs: make(map[uint32]start)}
 	for k, v := range records {
 		if err := r.load(k, v); err != nil {
 			return nil, fmt.Errorf("%w: record %x: %v", ErrRecords, k, err)
@@ -36,10 +36,10 @@ type restorer struct {
 	*State
 	last       []byte // key
 	meta, hash bool
-	epochs     map[uint32]int64 // their starts
+	epochs     map[uint32]start
 }
 
-var recordNumbers = map[byte]int{prefixAccount: 1, prefixClient: 1, prefixEpoch: 1, prefixNode: 1,
+var recordNumbers = map[byte]int{prefixAccount: 1, prefixClient: 2, prefixEpoch: 1, prefixNode: 1,
 	prefixService:    1,
 	prefixSettlement: 1, prefixCertificate: 1, prefixWindows: 2, prefixCredit: 4, keyMeta[0]: 0,
 	keyAppHash[0]: 0}
@@ -75,11 +75,11 @@ func (s *restorer) loadValue(prefix byte, n [4]uint32, r *reader) error {
 		r.Fill(s.appHash[:])
 		s.hash = true
 	case prefixEpoch:
-		s.epochs[n[0]] = int64(r.U64())
+		s.epochs[n[0]] = start{time: int64(r.U64()), height: int64(r.U64())}
 	case prefixAccount:
 		return s.loadAccount(n[0], r)
 	case prefixClient:
-		return s.loadClient(n[0], r)
+		return s.loadClient(uint64(n[0])<<32|uint64(n[1]), r)
 	case prefixNode:
 		return s.loadNode(n[0], r)
 	case prefixService:
@@ -154,21 +154,21 @@ func (s *restorer) loadAccount(index uint32, r *reader) error {
 	return nil
 }
 
-func (s *restorer) loadClient(index uint32, r *reader) error {
+func (s *restorer) loadClient(index uint64, r *reader) error {
 	var key BLSKey
 	r.Fill(key[:])
-	payers := make([]payerSpan, 0, len(r.B)/8)
-	for r.Err == nil && len(r.B) > 0 {
-		p := payerSpan{from: r.U32(), payer: r.U32()}
-		if !s.accounts.has(p.payer) || len(payers) > 0 && payers[len(payers)-1].from >= p.from {
-			return errors.New("payers that cannot be")
-		}
-		payers = append(payers, p)
+	c := client{payer: r.U32(), since: r.U32(), until: r.U32(), taken: r.U32(), numbers: r.U32(),
+		services: [3]uint32{r.U32(), r.U32(), r.U32()}}
+	switch {
+	case index != s.clients.size():
+		return errors.New("an index is missing")
+	case !s.accounts.has(c.payer) || c.since >= c.until || c.until > c.taken:
+		return errors.New("a client that cannot be")
 	}
-	if uint64(index) != uint64(s.clients.len()) || len(payers) == 0 || s.taken(&key) {
-		return errors.New("an index is missing, a key there twice, or a payer missing")
+	if other, ok := s.clientByKey(&key); ok && s.clients.at(other).taken > c.since {
+		return errors.New("a key that is another client's")
 	}
-	s.addClient(key, payers...)
+	s.addClient(&key, c)
 	return nil
 }
 
@@ -178,7 +178,7 @@ func (s *restorer) loadNode(index uint32, r *reader) error {
 	r.Fill(n.key[:])
 	r.Fill(n.transport[:])
 	n.address = r.Name()
-	if uint64(index) != uint64(s.nodes.len()) || !s.accounts.has(n.owner) || s.taken(&n.key) {
+	if uint64(index) != uint64(s.nodes.len()) || !s.accounts.has(n.owner) || s.hasNode(&n.key) {
 		return errors.New("an index is missing, a key there twice, or the owner unknown")
 	}
 	if _, known := s.nodeByTransport(n.transport); known {

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"crypto/ed25519"
+	"math"
 	"math/bits"
 
 	"github.com/waybill-network/waybill/rollup"
@@ -41,15 +42,16 @@ func (p *ServiceRegistration) judge(w *world, _ *Tx, _ *account) error {
 		hi > 1 || hi == 1 && lo > 0 {
 		return refuse(CodeOutOfRange, "price %d with cap %d", p.Price, p.UnitCap)
 	}
-	return room("services", w.services.len(), 1)
+	return room("services", uint64(w.services.len()), 1, math.MaxUint32)
 }
 
 func (p *ServiceRegistration) verify(*world, *Tx) error { return nil }
 
 func (p *ServiceRegistration) execute(s *State, sender uint32, r *Result) {
 	service := Service{Owner: sender, Unit: p.Unit, Price: p.Price, UnitCap: p.UnitCap}
-	r.Index, r.Count = s.addService(service), 1
-	s.events = append(s.events, ServiceRegistered{*s.services.at(r.Index)})
+	index := s.addService(service)
+	r.Index, r.Count = uint64(index), 1
+	s.events = append(s.events, ServiceRegistered{*s.services.at(index)})
 }
 
 func (s *State) addService(v Service) uint32 {

@@ -82,8 +82,7 @@ func charge(units, price uint64) uint64 {
 	return hi<<44 | lo>>20
 }
 
-// keepEpochs is how many epochs a certified settlement is kept beyond those that a certificate may
-// name.
+// keepEpochs is how many epochs a certified settlement is kept beyond its own.
 const keepEpochs = 8
 
 // settle settles the oldest epoch that is not.
@@ -110,17 +109,31 @@ func (s *State) settle() {
 	s.touch(settlementKey(epoch))
 	s.touch(epochKey(epoch))
 	s.unsettled, s.starts = epoch+1, s.starts[1:]
+	s.forgetWindows(epoch)
 	s.full = true
 	s.events = append(s.events, Settled{settlement})
 	s.forgetSettlements()
+}
+
+// forgetWindows forgets what was ordered of a settled epoch.
+func (s *State) forgetWindows(epoch uint32) {
+	if len(s.ordered) == 0 || s.ordered[0].epoch != epoch {
+		return
+	}
+	nodes := &s.ordered[0].nodes
+	for node := range nodes.size() {
+		if len(*nodes.at(node)) > 0 {
+			s.touch(windowsKey(epoch, node))
+		}
+	}
+	s.ordered = s.ordered[1:]
 }
 
 // forgetSettlements drops settlements that are certified and old.
 func (s *State) forgetSettlements() {
 	keep := s.settlements[:0:0]
 	for _, t := range s.settlements {
-		if t.Certificate != nil && uint64(t.Epoch)+uint64(s.params.LateEpochs)+keepEpochs < uint64(
-			s.epoch()) {
+		if t.Certificate != nil && uint64(t.Epoch)+keepEpochs < uint64(s.epoch()) {
 			s.touch(settlementKey(t.Epoch))
 			s.touch(certificateKey(t.Epoch))
 			continue

@@ -9,12 +9,12 @@ import (
 // Limits of a transaction.
 const (
 	MaxName   = 255 // bytes of a unit name or an address
-	MaxTxSize = txHead + 40 + 2 + MaxClientsPerTx*clientProofSize + 64
+	MaxTxSize = txHead + 2 + MaxGrants*grantSize
 )
 
 const (
-	txTag  = "wb-txn/1"
-	txHead = 8 + 8 + 1
+	txTag  = "wb-txn/2"
+	txHead = 8 + 32 + 1
 )
 
 // Tx is a transaction in parts, as JSON for people.

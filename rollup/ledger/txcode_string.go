@@ -24,7 +24,7 @@ func _() {
 	_ = x[CodeOutOfRange-13]
 	_ = x[CodeAlreadyOrdered-14]
 	_ = x[CodeEpochAhead-15]
-	_ = x[CodeEpochTooOld-16]
+	_ = x[CodeSettled-16]
 	_ = x[CodeNoQuorum-17]
 	_ = x[CodeBadBitmap-18]
 	_ = x[CodeBadCertificate-19]
@@ -32,11 +32,16 @@ func _() {
 	_ = x[CodeAlreadyCertified-21]
 	_ = x[CodeOverflow-22]
 	_ = x[CodeNotProposer-23]
+	_ = x[CodeTooEarly-24]
+	_ = x[CodeExpired-25]
+	_ = x[CodeNotPayer-26]
+	_ = x[CodeBadWord-27]
+	_ = x[CodeWrongTerm-28]
 }
 
-const _TxCode_name = "okmalformedwrong_networkbad_signaturebad_nonceunknown_accountinsufficient_balancebad_proofkey_takenunknown_nodeunknown_clientunknown_payerunknown_serviceout_of_rangealready_orderedepoch_aheadepoch_too_oldno_quorumbad_bitmapbad_certificatenot_settledalready_certifiedoverflownot_proposer"
+const _TxCode_name = "okmalformedwrong_networkbad_signaturebad_nonceunknown_accountinsufficient_balancebad_proofkey_takenunknown_nodeunknown_clientunknown_payerunknown_serviceout_of_rangealready_orderedepoch_aheadsettledno_quorumbad_bitmapbad_certificatenot_settledalready_certifiedoverflownot_proposertoo_earlyexpirednot_payerbad_wordwrong_term"
 
-var _TxCode_index = [...]uint16{0, 2, 11, 24, 37, 46, 61, 81, 90, 99, 111, 125, 138, 153, 165, 180, 191, 204, 213, 223, 238, 249, 266, 274, 286}
+var _TxCode_index = [...]uint16{0, 2, 11, 24, 37, 46, 61, 81, 90, 99, 111, 125, 138, 153, 165, 180, 191, 198, 207, 217, 232, 243, 260, 268, 280, 289, 296, 305, 313, 323}
 
 func (i TxCode) String() string {
 	idx := int(i) - 0

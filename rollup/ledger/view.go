@@ -3,7 +3,6 @@ package ledger
 import (
 	"time"
 
-	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/rollup"
 )
 
@@ -53,10 +52,16 @@ func (v *View) AppHash() rollup.Hash { return v.appHash }
 func (v *View) Epoch() uint32 { return v.epoch() }
 
 // EpochStart returns when the current epoch began.
-func (v *View) EpochStart() time.Time { return at(v.epochStart()) }
+func (v *View) EpochStart() time.Time { return at(v.begin().time) }
+
+// EpochHeight returns the height of the block in which the current epoch began, 0 for epoch 0.
+func (v *View) EpochHeight() int64 { return v.begin().height }
 
 // EpochEnd returns the earliest time at which a block ends the current epoch.
-func (v *View) EpochEnd() time.Time { return at(v.epochStart() + seconds(v.params.EpochSeconds)) }
+func (v *View) EpochEnd() time.Time { return at(v.begin().time + seconds(v.params.EpochSeconds)) }
+
+// Settled reports whether an epoch is settled: then nothing of it can be ordered any more.
+func (v *View) Settled(epoch uint32) bool { return epoch < v.unsettled }
 
 // Network returns the network's identifier.
 func (v *View) Network() rollup.Network { return v.id }
@@ -67,37 +72,27 @@ func (v *View) Params() Params { return v.params }
 // Committee returns the committee; it must not be changed.
 func (v *View) Committee() *rollup.Committee { return v.committee }
 
-// ClientKey returns a client's key. The first call for a client after a restart decodes it.
-func (v *View) ClientKey(client uint32) (*bls.PublicKey, bool) {
-	if !v.clients.has(client) {
-		return nil, false
-	}
-	key := v.clients.at(client).key.public()
-	return key, key != nil
-}
+// Client implements rollup.Registry. The first call for a client after a restart decodes its key.
+func (v *View) Client(index uint64) (rollup.Client, bool) { return v.world.Client(index) }
 
-// Payer returns the account that pays for a client in an epoch that lies at most Params.LateEpochs
-// behind. Before the client's first change of payer that is whoever registered it.
-func (v *View) Payer(client, epoch uint32) (uint32, bool) {
-	if !v.clients.has(client) {
-		return 0, false
-	}
-	return v.payer(client, epoch), true
-}
+// UnitCap implements rollup.Registry.
+func (v *View) UnitCap(service uint32) (uint64, bool) { return v.world.UnitCap(service) }
 
-// UnitCap returns the most units that one ack for a service may claim.
-func (v *View) UnitCap(service uint32) (uint64, bool) {
-	if !v.services.has(service) {
-		return 0, false
-	}
-	return v.services.at(service).UnitCap, true
-}
+// NodeKey implements rollup.Registry: it returns a node's transport key, with which the node signs
+// its words.
+func (v *View) NodeKey(node uint32) ([32]byte, bool) { return v.world.NodeKey(node) }
 
 // Clients returns the number of clients.
-func (v *View) Clients() int { return v.clients.len() }
+func (v *View) Clients() uint64 { return v.clients.size() }
 
-// ClientByKey returns the index of the client with a key.
-func (v *View) ClientByKey(key BLSKey) (uint32, bool) { return v.clientByKey(&key) }
+// ClientByKey returns the index of the client that a key has, or had last.
+func (v *View) ClientByKey(key BLSKey) (uint64, bool) { return v.clientByKey(&key) }
+
+// Revoked reports whether a client's payer ended it before the epoch that its grant names. Doors
+// take no more from it; what it signed for epochs before its until stays good.
+func (v *View) Revoked(client uint64) bool {
+	return v.clients.has(client) && v.clients.at(client).until < v.clients.at(client).taken
+}
 
 // Accounts returns the number of accounts, the protocol's included.
 func (v *View) Accounts() int { return v.accounts.len() }
@@ -161,8 +156,8 @@ func (v *View) Service(index uint32) (Service, bool) {
 	return *v.services.at(index), true
 }
 
-// IsOrdered reports whether a rollup for the window was executed. Windows of epochs that lie more
-// than Params.LateEpochs behind are forgotten; no certificate for them is accepted either.
+// IsOrdered reports whether a rollup for the window was executed. Windows of settled epochs are
+// forgotten; no ticket for them is accepted either.
 func (v *View) IsOrdered(key rollup.WindowKey) bool { return v.ordered.has(key) }
 
 // NextToSettle returns the oldest epoch that is not settled.
@@ -181,7 +176,7 @@ func (v *View) PendingSettlement() (epoch uint32, root rollup.Hash, ok bool) {
 }
 
 // Settlement returns the settlement of an epoch. It is kept until it is certified and its epoch
-// lies more than Params.LateEpochs + 8 behind.
+// lies more than 8 behind.
 func (v *View) Settlement(epoch uint32) (*Settlement, bool) { return v.settlement(epoch) }
 
 // Supply returns the sum of all balances and stakes, in micro-credits.

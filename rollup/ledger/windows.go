@@ -49,7 +49,7 @@ func (s spans) with(w uint32) spans {
 // orderedEpoch holds the windows of one epoch that were ordered, by node.
 type orderedEpoch struct {
 	epoch uint32
-	nodes vector[spans] // of the nodes up to the highest that ordered any
+	nodes vector[uint32, spans] // of the nodes up to the highest that ordered any
 }
 
 // orderedWindows remembers which windows were ordered, for the epochs that a certificate may still

@@ -7,31 +7,34 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// RollupCertificate is the payload of certificate: it orders a rollup.
-type RollupCertificate struct{ *rollup.Certificate }
+// Ticket is the payload of ticket: it orders a rollup. It has no sender: the node's word and the
+// committee's signature are in it.
+type Ticket struct{ *rollup.Certificate }
 
-// NewCertificate builds the transaction that orders a rollup.
-func NewCertificate(net rollup.Network, c *rollup.Certificate) []byte {
-	return c.Append(head(net, KindCertificate))
+// NewTicket builds the transaction that orders a rollup.
+func NewTicket(net rollup.Network, c *rollup.Certificate) []byte {
+	return c.Append(head(net, KindTicket))
 }
 
-func (p *RollupCertificate) decode(r *reader) {
+func (p *Ticket) decode(r *reader) {
 	if b := r.Next(len(r.B)); r.Err == nil {
 		p.Certificate, r.Err = rollup.ParseCertificate(b)
 	}
 }
 
-func (p *RollupCertificate) append(b []byte) []byte { return p.Certificate.Append(b) }
+func (p *Ticket) append(b []byte) []byte { return p.Certificate.Append(b) }
 
-func (p *RollupCertificate) judge(w *world, _ *Tx, _ *account) error {
+// judge admits a ticket from its epoch's begin to its settlement. Nothing is late: what comes after
+// is never paid, and what comes before is settled with its own epoch.
+func (p *Ticket) judge(w *world, _ *Tx, _ *account) error {
 	h, current := &p.Header, w.epoch()
 	switch {
 	case !w.nodes.has(h.Node):
 		return refuse(CodeUnknownNode, "%d", h.Node)
 	case h.Epoch > current:
 		return refuse(CodeEpochAhead, "%d, now %d", h.Epoch, current)
-	case current-h.Epoch > w.params.LateEpochs:
-		return refuse(CodeEpochTooOld, "%d, now %d", h.Epoch, current)
+	case h.Epoch < w.unsettled:
+		return refuse(CodeSettled, "epoch %d, now %d", h.Epoch, current)
 	case w.ordered.has(h.Key()):
 		return refuse(CodeAlreadyOrdered, "node %d, epoch %d, window %d", h.Node, h.Epoch, h.Window)
 	}
@@ -46,32 +49,37 @@ func (p *RollupCertificate) judge(w *world, _ *Tx, _ *account) error {
 	return nil
 }
 
-func (p *RollupCertificate) verify(w *world, _ *Tx) error {
+func (p *Ticket) verify(w *world, _ *Tx) error {
+	if err := rollup.VerifyOwn(&p.Header, &p.Own, w); err != nil {
+		return certificateError(err)
+	}
 	return certificateError(p.Verify(w.id, w.committee))
 }
 
 // execute notes that a window was ordered and credits its rows.
-func (p *RollupCertificate) execute(s *State, _ uint32, _ *Result) {
+func (p *Ticket) execute(s *State, _ uint32, _ *Result) {
 	h := &p.Header
 	windows := s.ordered.of(h.Node, h.Epoch).with(h.Window)
 	s.ordered = s.ordered.set(s.gen, h.Node, h.Epoch, windows)
 	s.touch(windowsKey(h.Epoch, h.Node))
-	epoch := max(h.Epoch, s.unsettled)
 	for _, row := range h.Rows {
+		if row.Acks == 0 {
+			continue // of statements that nobody signed
+		}
 		k := creditKey{node: h.Node, service: row.Service, payer: row.Payer}
-		sum := s.credit(epoch, k)
+		sum := s.credit(h.Epoch, k)
 		sum.acks = addSaturating(sum.acks, row.Acks)
 		sum.units = addSaturating(sum.units, row.Units)
-		s.touch(creditRecordKey(epoch, k))
+		s.touch(creditRecordKey(h.Epoch, k))
 	}
 	s.events = append(s.events, Ordered{Certificate: p.Certificate, Key: h.Key(), ID: h.ID(),
-		Acks: h.AckCount, SettledIn: epoch})
+		Acks: h.AckCount})
 }
 
 // creditKey is what credits are added up by. Its order is that of the settlement table.
 type creditKey struct{ node, service, payer uint32 }
 
-// credit is what certificates credited so far; sums stop at 2^64 - 1.
+// credit is what tickets credited so far; sums stop at 2^64 - 1.
 type credit struct{ acks, units uint64 }
 
 // credit returns the credit of an epoch to add to.
@@ -96,13 +104,17 @@ func addSaturating(a, b uint64) uint64 {
 	return a + b
 }
 
-// certificateError gives a failed check of a certificate its code.
+// certificateError gives a failed check of a ticket or a certificate its code.
 func certificateError(err error) error {
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, rollup.ErrNetwork):
 		return refuse(CodeWrongNetwork, "%w", err)
+	case errors.Is(err, rollup.ErrWord):
+		return refuse(CodeBadWord, "%w", err)
+	case errors.Is(err, rollup.ErrTerm):
+		return refuse(CodeWrongTerm, "%w", err)
 	case errors.Is(err, rollup.ErrBitmap):
 		return refuse(CodeBadBitmap, "%w", err)
 	case errors.Is(err, rollup.ErrQuorum):
