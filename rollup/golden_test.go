@@ -76,7 +76,8 @@ func testValues(t *testing.T) string {
 	cert := certify(h, 0, 1, 3)
 	settlement, _ := settle(testRows, 0, 1, 3)
 	client, member := registry().secrets[0], committeeSecrets()[0]
-	proof := bls.Prove(member)
+	memberKey := member.PublicKey().Bytes()
+	proof := bls.Prove(member, ProofMessage(&testNet, RoleNode, testOwner(0), memberKey))
 	var out strings.Builder
 	out.WriteString("| what | bytes |\n|---|---|\n")
 	row := func(what string, b any) {
@@ -102,6 +103,7 @@ func testValues(t *testing.T) string {
 	row("rollup id", h.ID())
 	row("committee root", committee().Root())
 	row("bitmap of members 0, 1 and 3", []byte(cert.Signers))
+	row("node 2's word for the rollup", cert.Own)
 	row("certificate's signature", cert.Signature)
 	row("settlement root", SettlementRoot(testRows))
 	row("settlement certificate's signature", settlement.Signature)
@@ -121,7 +123,7 @@ func testValues(t *testing.T) string {
 	row("co-signed message", message[:])
 	row("multi-signature of clients 0, 2 and 3", w.header.StatementSignature)
 	row("client list", w.evidence.Clients.Append(nil))
-	row("client list digest", w.header.ClientListDigest)
+	row("list root", w.header.ListRoot)
 	row("header of the co-signed window", w.header.Append(nil))
 	row("its rollup id", w.header.ID())
 	row("segment of 256: node 0", Hash(s.Nodes[0].Bytes()))
@@ -143,6 +145,41 @@ func testValues(t *testing.T) string {
 	return out.String()
 }
 
+func testOwner(i int) [32]byte {
+	return [32]byte(testEd25519("owner", i).Public().(ed25519.PublicKey))
+}
+
+// testCanonical is the canonical encoding of that genesis, which the network's id is a digest of, put
+// together as section 3 says.
+func testCanonical() (b []byte) {
+	text := func(s string) { b = append(le.AppendUint16(b, uint16(len(s))), s...) }
+	key := func(role string, i int) { b = append(b, testEd25519(role, i).Public().(ed25519.PublicKey)...) }
+	b = le.AppendUint16(b, 2)
+	text(testChain)
+	text("2026-01-01T00:00:00Z")
+	key("treasury", 0)
+	for _, v := range [...]uint32{60, 10, 5} {
+		b = le.AppendUint32(b, v)
+	}
+	for _, v := range [...]uint16{8000, 1500, 500} {
+		b = le.AppendUint16(b, v)
+	}
+	b = append(b, 0)          // no development network
+	b = le.AppendUint32(b, 0) // no proof keys
+	b = le.AppendUint32(b, 4) // members
+	for i, power := range testPowers {
+		key("owner", i)
+		bls := testSecret("member", i).PublicKey().Bytes()
+		b = append(b, bls[:]...)
+		key("transport", i)
+		key("consensus", i)
+		text(fmt.Sprintf("127.0.0.1:%d", 7000+i))
+		text(fmt.Sprintf("127.0.0.1:%d", 7100+i))
+		b = le.AppendUint64(b, power*1_000_000)
+	}
+	return b
+}
+
 // testGenesis is the genesis file of the test network.
 func testGenesis(t *testing.T) []byte {
 	type member struct {
@@ -150,27 +187,29 @@ func testGenesis(t *testing.T) []byte {
 		BLSKey       hexBytes `json:"bls_key"`
 		Proof        hexBytes `json:"proof"`
 		TransportKey hexBytes `json:"transport_key"`
+		NodeSig      hexBytes `json:"node_signature"`
 		ConsensusKey hexBytes `json:"consensus_key"`
 		PeerAddress  string   `json:"peer_address"`
 		P2PAddress   string   `json:"p2p_address"`
 		Stake        uint64   `json:"stake"`
 	}
 	ed := func(role string, i int) hexBytes {
-		seed := blake3.Sum256(fmt.Appendf(nil, "waybill/test/%s/%d", role, i))
-		return hexBytes(ed25519.NewKeyFromSeed(seed[:]).Public().(ed25519.PublicKey))
+		return hexBytes(testEd25519(role, i).Public().(ed25519.PublicKey))
 	}
 	var members []member
 	for i, sk := range committeeSecrets() {
-		proof := bls.Prove(sk)
-		encoded, key := proof.Bytes(), sk.PublicKey().Bytes()
-		members = append(members, member{ed("owner", i), key[:], encoded[:], ed("transport", i),
+		key, owner := sk.PublicKey().Bytes(), testOwner(i)
+		proof := bls.Prove(sk, ProofMessage(&testNet, RoleNode, owner, key))
+		encoded, node := proof.Bytes(), testEd25519("transport", i)
+		word := ed25519.Sign(node, NodeMessage(&testNet, owner, key, [32]byte(ed("transport", i))))
+		members = append(members, member{ed("owner", i), key[:], encoded[:], ed("transport", i), word,
 			ed("consensus", i), fmt.Sprintf("127.0.0.1:%d", 7000+i), fmt.Sprintf("127.0.0.1:%d", 7100+i),
 			testPowers[i] * 1_000_000})
 	}
 	b, err := json.MarshalIndent(map[string]any{
-		"version": 1, "chain_id": testChain, "genesis_time": "2026-01-01T00:00:00Z",
+		"version": 2, "chain_id": testChain, "genesis_time": "2026-01-01T00:00:00Z",
 		"treasury": ed("treasury", 0),
-		"params": map[string]any{"epoch_seconds": 60, "grace_seconds": 10, "late_epochs": 4,
+		"params": map[string]any{"epoch_seconds": 60, "grace_seconds": 10, "grace_blocks": 5,
 			"shares": testShares,
 			"proofs": map[string]any{"development": false, "keys": []any{}}},
 		"committee": members,

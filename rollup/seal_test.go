@@ -30,7 +30,7 @@ func TestSealAgainstForge(t *testing.T) {
 	}
 	for i := range ev.Len() {
 		a := ev.Ack(h, i)
-		if j, ok := ev.Index(a.Client, a.Service, a.Seq); !ok || i != j {
+		if j, ok := ev.Index(a.Client, a.Service, a.Number); !ok || i != j {
 			t.Fatalf("ack %d is found at %d, %v", i, j, ok)
 		}
 	}
@@ -39,28 +39,39 @@ func TestSealAgainstForge(t *testing.T) {
 	}
 }
 
-// randomWindow returns unsigned acks with clients, services and seqs over the whole of their
+// randomServices are over the whole range.
+var randomServices = [3]uint32{0, 1 << 24, NoService - 1}
+
+// randomWindow returns unsigned acks with clients, services and numbers over the whole of their
 // ranges, in random order.
 func randomWindow(n int, seed uint64) []byte {
 	rng := rand.New(rand.NewPCG(seed, 1))
-	services := []uint32{0, 1, 255, 256, 1 << 24, math.MaxUint32}
+	var used Numbers
 	var b []byte
-	for i := range n {
-		a := Ack{Network: testNet, Epoch: testKey.Epoch, Window: testKey.Window, Node: testKey.Node,
-			Client: rng.Uint32() >> rng.IntN(32), Service: services[rng.IntN(len(services))],
-			Seq: rng.Uint32()&^0xffff | uint32(i), Units: 1 + rng.Uint64N(1<<40)}
+	for range n {
+		a := Ack{Net: testNet.Net(), Epoch: testKey.Epoch, Node: testKey.Node,
+			Client:  rng.Uint64N(MaxClients) >> rng.IntN(40),
+			Service: randomServices[rng.IntN(len(randomServices))], Units: 1 + rng.Uint64N(1<<40)}
+		if a.Number = used.Next(a.Client, a.Service); a.Number == 0 {
+			a.Number = rng.Uint32() >> 1 >> rng.IntN(32)
+		}
+		used.Take(Run{a.Client, a.Service, a.Number, 1})
 		binary.LittleEndian.PutUint64(a.Request[:], rng.Uint64())
 		b = a.Append(b)
 	}
-	return b
+	return shuffle(b, rng)
 }
 
-// openRegistry knows every client and service.
-type openRegistry struct{ payers uint32 }
+// openRegistry knows every client, and grants it randomServices.
+type openRegistry struct{ payers uint64 }
 
-func (openRegistry) ClientKey(uint32) (*bls.PublicKey, bool) { return nil, true }
-func (r openRegistry) Payer(client, _ uint32) (uint32, bool) { return client % r.payers, true }
-func (openRegistry) UnitCap(uint32) (uint64, bool)           { return MaxUnitCap, true }
+func (r openRegistry) Client(client uint64) (Client, bool) {
+	return Client{Payer: uint32(client % r.payers), Until: math.MaxUint32, Numbers: math.MaxUint32,
+		Services: randomServices}, true
+}
+func (openRegistry) UnitCap(uint32) (uint64, bool)   { return MaxUnitCap, true }
+func (openRegistry) NodeKey(uint32) ([32]byte, bool) { return [32]byte{}, true }
+
 func shuffle(frames []byte, rng *rand.Rand) (shuffled []byte) {
 	for _, i := range rng.Perm(len(frames) / AckSize) {
 		shuffled = append(shuffled, frame(frames, i)...)
@@ -121,18 +132,25 @@ func TestSealRefuses(t *testing.T) {
 		{"too many acks", many(MaxAcks + 1), reg, ErrCount},
 		{"half an ack", frames(honest)[:200], reg, ErrMalformed},
 		{"no tag", append([]byte("wb-ack/0"), frames(honest)[8:]...), reg, ErrMalformed},
-		{"another network", change(3, func(a *Ack) { a.Network[7]++ }), reg, ErrNetwork},
+		{"another network", change(3, func(a *Ack) { a.Net[7]++ }), reg, ErrNetwork},
 		{"another epoch", change(3, func(a *Ack) { a.Epoch++ }), reg, ErrWindow},
-		{"another window", change(3, func(a *Ack) { a.Window++ }), reg, ErrWindow},
 		{"another node", change(3, func(a *Ack) { a.Node++ }), reg, ErrWindow},
-		{"the same ack twice", many(2), reg, ErrDuplicateSeq},
-		// of client 0, service 1
-		{"a seq twice", change(5, func(a *Ack) { a.Seq = 0 }), reg, ErrDuplicateSeq},
+		{"the same ack twice", many(2), reg, ErrNumbers},
+		// the second of client 0 for service 0
+		{"a number left out", change(5, func(a *Ack) { a.Service, a.Number = 0, 2 }), reg, ErrNumbers},
+		{"a client beyond 2^40", change(3, func(a *Ack) { a.Client = MaxClients }), reg, ErrMalformed},
+		{"a service that was not granted", change(3, func(a *Ack) { a.Service = 2 }), reg, ErrNotGranted},
+		{"before the client is valid", frames(honest), clientsWith(func(c *Client) { c.Since = 2 }),
+			ErrNotValid},
+		{"after it was", frames(honest), clientsWith(func(c *Client) { c.Until = 1 }), ErrNotValid},
+		{"numbers beyond the limit", frames(honest), clientsWith(func(c *Client) { c.Numbers = 3 }),
+			ErrNumbers},
 		{"unknown client", change(3, func(a *Ack) { a.Client = 5 }), reg, ErrUnknownClient},
-		{"unknown service", change(3, func(a *Ack) { a.Service = 2 }), reg, ErrUnknownService},
+		{"unknown service", change(3, func(a *Ack) { a.Service = 2 }),
+			clientsWith(func(c *Client) { c.Services[2] = 2 }), ErrUnknownService},
 		{"no units", change(3, func(a *Ack) { a.Units = 0 }), reg, ErrUnits},
 		{"excess units", change(0, func(a *Ack) { a.Units = 1<<20 + 1 }), reg, ErrUnits},
-		{"257 pairs", randomWindow(4000, 1), openRegistry{payers: 43}, ErrTooManyRows},
+		{"257 pairs", randomWindow(4000, 1), openRegistry{payers: 86}, ErrTooManyRows},
 		{"overflow", change(0, func(a *Ack) { a.Units = math.MaxUint64 }), capless{reg}, ErrOverflow},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -141,9 +159,23 @@ func TestSealRefuses(t *testing.T) {
 		})
 	}
 	if _, _, err := Seal(testNet, testKey, randomWindow(4000, 1), bls.IdentitySignature,
-		openRegistry{payers: 42}); err != nil {
-		t.Fatalf("252 pairs: %v", err)
+		openRegistry{payers: 85}); err != nil {
+		t.Fatalf("255 pairs: %v", err)
 	}
+}
+
+// clientsWith is the registry with all clients changed.
+func clientsWith(change func(*Client)) Registry { return changed{registry(), change} }
+
+type changed struct {
+	Registry
+	change func(*Client)
+}
+
+func (r changed) Client(client uint64) (Client, bool) {
+	c, ok := r.Registry.Client(client)
+	r.change(&c)
+	return c, ok
 }
 
 // capless sets no cap on units.
@@ -154,14 +186,15 @@ func (capless) UnitCap(uint32) (uint64, bool) { return math.MaxUint64, true }
 // benchWindow is a full window: clients in the ten thousands, two services, a counter per client.
 func benchWindow(n, clients int) []byte {
 	rng := rand.New(rand.NewPCG(7, 7))
-	seqs := make([]uint32, clients)
+	var used Numbers
 	b := make([]byte, 0, n*AckSize)
 	for range n {
 		c := rng.IntN(clients)
-		a := Ack{Network: testNet, Epoch: testKey.Epoch, Window: testKey.Window, Node: testKey.Node,
-			Client: uint32(c), Service: rng.Uint32N(2), Seq: seqs[c], Units: 1 + rng.Uint64N(1<<20)}
+		a := Ack{Net: testNet.Net(), Epoch: testKey.Epoch, Node: testKey.Node, Client: uint64(c),
+			Service: randomServices[rng.IntN(2)], Units: 1 + rng.Uint64N(1<<20)}
+		a.Number = used.Next(a.Client, a.Service)
+		used.Take(Run{a.Client, a.Service, a.Number, 1})
 		binary.LittleEndian.PutUint64(a.Request[:], rng.Uint64())
-		seqs[c]++
 		b = a.Append(b)
 	}
 	return b

@@ -21,8 +21,9 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// entry returns ack i of evidence for changing.
-func (a Acks) change(i int) []byte { return a[4+i*EntrySize : 4+(i+1)*EntrySize] }
+// change returns what ack i of evidence has for itself, changeRun run i, for changing.
+func (a Acks) change(i int) []byte    { return a.Body(i) }
+func (a Acks) changeRun(i int) []byte { return a[4+i*runSize : 4+(i+1)*runSize] }
 
 // TestBadRollups tells one lie at a time; whatever is not the lie is honest.
 func TestBadRollups(t *testing.T) {
@@ -36,7 +37,7 @@ func TestBadRollups(t *testing.T) {
 	header := func(f func(*Header)) func(*Header, *Acks) {
 		return func(h *Header, _ *Acks) { f(h) }
 	}
-	otherNet := NetworkID("another")
+	otherNet := NetworkOf([]byte("another"))
 	type lie = func(*Header, *Acks)
 	for _, c := range []struct {
 		name string
@@ -55,7 +56,7 @@ func TestBadRollups(t *testing.T) {
 		}), nil, ErrParts, -1},
 		{"statement root", nil, header(func(h *Header) { h.StatementRoot[31] = 1 }), nil, ErrMalformed,
 			-1},
-		{"client list digest", nil, header(func(h *Header) { h.ClientListDigest[0] = 1 }), nil,
+		{"list root", nil, header(func(h *Header) { h.ListRoot[0] = 1 }), nil,
 			ErrMalformed, -1},
 		{"statement signature", nil, header(func(h *Header) { h.StatementSignature = h.AckSignature }),
 			nil, ErrMalformed, -1},
@@ -100,21 +101,41 @@ func TestBadRollups(t *testing.T) {
 		{"evidence of none", nil, func(_ *Header, ev *Acks) { *ev = make(Acks, 4) }, nil, ErrCount, -1},
 		{"evidence of too many", nil, func(_ *Header, ev *Acks) { le.PutUint32(*ev, MaxAcks+1) }, nil,
 			ErrCount, -1},
-		{"unsorted leaves", nil, func(_ *Header, ev *Acks) {
-			a, b := ev.change(2), ev.change(3)
+		{"more runs than acks", nil, func(_ *Header, ev *Acks) { le.PutUint32(*ev, 8) }, nil, ErrMalformed,
+			-1},
+		{"runs out of order", nil, func(_ *Header, ev *Acks) {
+			a, b := ev.changeRun(2), ev.changeRun(3)
 			for i := range a {
 				a[i], b[i] = b[i], a[i]
 			}
 		}, nil, ErrUnsorted, 3},
-		{"a leaf twice", append(slices.Clone(honest), honest[3]), nil, nil, ErrDuplicateSeq, 3},
-		{"a seq twice, same service", resigned(5, func(a *Ack) { a.Service, a.Seq = 0, 0 }), nil, nil,
-			ErrDuplicateSeq, 1},
-		{"a seq twice, across services", resigned(5, func(a *Ack) { a.Seq = 0 }), nil, nil,
-			ErrDuplicateSeq, 0},
+		{"a run twice", nil, func(_ *Header, ev *Acks) { copy(ev.changeRun(3), ev.changeRun(2)) }, nil,
+			ErrUnsorted, 3},
+		{"an empty run", nil, func(_ *Header, ev *Acks) { le.PutUint32(ev.changeRun(2)[16:], 0) }, nil,
+			ErrCount, 2},
+		{"a run of too many", nil, func(_ *Header, ev *Acks) {
+			le.PutUint32(ev.changeRun(2)[16:], MaxAcks+1)
+		}, nil, ErrCount, 2},
+		{"a run beyond the last number", nil, func(_ *Header, ev *Acks) {
+			le.PutUint32(ev.changeRun(2)[12:], math.MaxUint32)
+		}, nil, ErrNumbers, 2},
+		{"a client beyond 2^40", nil, func(_ *Header, ev *Acks) {
+			le.PutUint64(ev.changeRun(5)[:], MaxClients)
+		}, nil, ErrMalformed, 5},
+		{"an ack twice", append(slices.Clone(honest), honest[3]), nil, nil, ErrRoot, -1},
 
+		{"a number beyond the client's limit", nil, nil, clientsWith(func(c *Client) { c.Numbers = 12 }),
+			ErrNumbers, 5},
+		{"a client that is not valid yet", nil, nil, clientsWith(func(c *Client) { c.Since = 2 }),
+			ErrNotValid, 0},
+		{"a client that is valid no more", nil, nil, clientsWith(func(c *Client) { c.Until = 1 }),
+			ErrNotValid, 0},
+		{"a service that was not granted", resigned(4, func(a *Ack) { a.Service = 2 }), nil, nil,
+			ErrNotGranted, 5},
 		{"unknown client", resigned(6, func(a *Ack) { a.Client = 5 }), nil, nil, ErrUnknownClient, 6},
 		{"a client without a key", nil, nil, keyless{registry()}, ErrUnknownClient, 0},
-		{"unknown service", resigned(4, func(a *Ack) { a.Service = 2 }), nil, nil, ErrUnknownService, 5},
+		{"unknown service", resigned(4, func(a *Ack) { a.Service = 2 }), nil,
+			clientsWith(func(c *Client) { c.Services[2] = 2 }), ErrUnknownService, 5},
 		{"no units", resigned(0, func(a *Ack) { a.Units = 0 }), nil, nil, ErrUnits, 0},
 		{"excess units", resigned(4, func(a *Ack) { a.Units = 1<<20 + 1 }), nil, nil, ErrUnits, 5},
 		{"overflow", resigned(0, func(a *Ack) { a.Units = math.MaxUint64 }), nil, capless{registry()},
@@ -122,16 +143,15 @@ func TestBadRollups(t *testing.T) {
 
 		{"root", nil, header(func(h *Header) { h.AckRoot[0] ^= 1 }), nil, ErrRoot, -1},
 		{"epoch", nil, header(func(h *Header) { h.Epoch++ }), nil, ErrRoot, -1},
-		{"window", nil, header(func(h *Header) { h.Window++ }), nil, ErrRoot, -1},
 		{"node", nil, header(func(h *Header) { h.Node++ }), nil, ErrRoot, -1},
-		{"a leaf's request", nil, func(_ *Header, ev *Acks) { ev.change(1)[51] ^= 1 }, nil, ErrRoot, -1},
+		{"a leaf's request", nil, func(_ *Header, ev *Acks) { ev.change(1)[39] ^= 1 }, nil, ErrRoot, -1},
 		{"row units", nil, header(func(h *Header) { h.Rows[0].Units++ }), nil, ErrRows, -1},
 		{"row acks", nil, header(func(h *Header) { h.Rows[0].Acks++ }), nil, ErrRows, -1},
 		{"row payer", nil, header(func(h *Header) { h.Rows[len(h.Rows)-1].Payer++ }), nil, ErrRows, -1},
 		{"a row missing", nil, header(func(h *Header) { h.Rows = h.Rows[1:] }), nil, ErrRows, -1},
 		{"a row of nothing", nil, header(func(h *Header) { h.Rows = append(h.Rows, Row{Payer: 99}) }),
 			nil, ErrRows, 4},
-		{"another payer in the registry", nil, nil, otherPayers{registry()}, ErrRows, -1},
+		{"another payer in the registry", nil, nil, otherPayers(), ErrRows, -1},
 
 		{"aggregate of fewer", nil, header(func(h *Header) { h.AckSignature = aggregate(t, honest[1:]) }),
 			nil, ErrSignature, -1},
@@ -146,7 +166,7 @@ func TestBadRollups(t *testing.T) {
 		{"aggregate that is no point", nil, header(func(h *Header) { clear(h.AckSignature[:]) }), nil,
 			ErrSignature, -1},
 		{"a leaf that was not signed", nil, func(h *Header, ev *Acks) {
-			ev.change(1)[51] ^= 1
+			ev.change(1)[39] ^= 1
 			h.AckRoot = AckTree(*ev, h.Key()).Root()
 		}, nil, ErrSignature, -1},
 		{"a leaf signed by another", swappedSigner(honest), nil, nil, ErrSignature, -1},
@@ -179,20 +199,17 @@ func TestBadRollups(t *testing.T) {
 // swappedSigner has client 2's ack signed by client 4.
 func swappedSigner(acks []Ack) []Ack {
 	acks = slices.Clone(acks)
-	var m [MessageSize]byte
-	acks[1].Message(&m)
-	sig := bls.Default.Sign(registry().secrets[4], m[:])
+	sig := bls.Default.Sign(registry().secrets[4], acks[1].AppendMessage(nil, &testNet))
 	acks[1].Signature = sig.Bytes()
 	return acks
 }
 
+// keyless knows no clients.
 type keyless struct{ Registry }
 
-func (keyless) ClientKey(uint32) (*bls.PublicKey, bool) { return nil, false }
+func (keyless) Client(uint64) (Client, bool) { return Client{}, false }
 
-type otherPayers struct{ Registry }
-
-func (otherPayers) Payer(uint32, uint32) (uint32, bool) { return 9, true }
+func otherPayers() Registry { return clientsWith(func(c *Client) { c.Payer = 9 }) }
 
 func TestParseHeaderRefuses(t *testing.T) {
 	h, _ := forge(t, testKey, testAcks())
@@ -208,7 +225,10 @@ func TestParseHeaderRefuses(t *testing.T) {
 	_, err = ParseHeader(b)
 	wantError(t, err, ErrMalformed)
 	b[0]--
-	le.PutUint16(b[headerFixed-2:], MaxRows+1)
+	b[HeaderSize]++ // of a row
+	_, err = ParseHeader(b)
+	wantError(t, err, ErrRows)
+	le.PutUint16(b[HeaderSize-34:], MaxRows+1)
 	_, err = ParseHeader(append(b, make([]byte, MaxRows*rowSize)...))
 	wantError(t, err, ErrMalformed)
 }
@@ -222,7 +242,8 @@ func TestCertificate(t *testing.T) {
 		lie  func(*Certificate)
 		want error
 	}{
-		{"network", func(c *Certificate) { c.Header.Network[0]++ }, ErrNetwork},
+		{"network", func(c *Certificate) { c.Header.Network[31]++ }, ErrNetwork},
+		{"term", func(c *Certificate) { c.Term++ }, ErrTerm},
 		{"statements", func(c *Certificate) { c.Header.StatementRoot[0] = 1 }, ErrMalformed},
 		{"no acks", func(c *Certificate) { c.Header.AckCount = 0 }, ErrCount},
 		{"rows of other acks", func(c *Certificate) {
@@ -256,6 +277,35 @@ func TestCertificate(t *testing.T) {
 			wantError(t, cert.Verify(testNet, committee()), c.want)
 		})
 	}
+}
+
+// TestOwn: the node's word is about one rollup, by its node key.
+func TestOwn(t *testing.T) {
+	h, _ := forge(t, testKey, testAcks())
+	word := SignOwn(testEd25519("transport", 2), h)
+	wantError(t, VerifyOwn(h, &word, registry()), nil)
+	for i := range word {
+		bad := word
+		bad[i] ^= 1 << (i % 8)
+		wantError(t, VerifyOwn(h, &bad, registry()), ErrWord)
+	}
+	other := SignOwn(testEd25519("transport", 1), h)
+	wantError(t, VerifyOwn(h, &other, registry()), ErrWord)
+	for name, change := range map[string]func(*Header){
+		"window":  func(h *Header) { h.Window++ },
+		"epoch":   func(h *Header) { h.Epoch++ },
+		"network": func(h *Header) { h.Network[31]++ },
+		"node":    func(h *Header) { h.Node-- },
+		"acks":    func(h *Header) { h.AckRoot[0]++ },
+	} {
+		changed := *h
+		change(&changed)
+		if err := VerifyOwn(&changed, &word, registry()); !errors.Is(err, ErrWord) {
+			t.Errorf("another %s: %v", name, err)
+		}
+	}
+	h.Node = 4
+	wantError(t, VerifyOwn(h, &word, registry()), ErrUnknownNode)
 }
 
 // TestIdentityOfKeys: two keys that add up to the identity certify nothing, whatever the signature.
@@ -315,8 +365,8 @@ func BenchmarkVerify(b *testing.B) {
 	const n = 2048 // a full window takes long to sign; the cost per ack is the same
 	acks := make([]Ack, n)
 	for i := range acks {
-		acks[i] = signed(Ack{Network: testNet, Epoch: 1, Window: 7, Node: 2, Client: uint32(i % 5),
-			Seq: uint32(i), Units: 1})
+		acks[i] = signed(Ack{Net: testNet.Net(), Epoch: 1, Node: 2, Client: uint64(i % 5),
+			Number: uint32(i / 5), Units: 1})
 	}
 	h, ev, err := Seal(testNet, testKey, frames(acks), aggregate(b, acks), registry())
 	if err != nil {

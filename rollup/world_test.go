@@ -3,8 +3,10 @@ package rollup
 import (
 	"bytes"
 	"cmp"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"math"
 	"math/bits"
 	"slices"
 	"sync"
@@ -19,7 +21,7 @@ import (
 const testChain = "waybill-test"
 
 var (
-	testNet    = NetworkID(testChain)
+	testNet    = NetworkOf(testCanonical())
 	testKey    = WindowKey{Node: 2, Epoch: 1, Window: 7}
 	testShares = Shares{Node: 8000, Service: 1500, Protocol: 500}
 	testPowers = []uint64{40, 30, 20, 10}
@@ -34,6 +36,11 @@ func testSecret(role string, i int) *bls.SecretKey {
 	return sk
 }
 
+func testEd25519(role string, i int) ed25519.PrivateKey {
+	seed := blake3.Sum256(fmt.Appendf(nil, "waybill/test/%s/%d", role, i))
+	return ed25519.NewKeyFromSeed(seed[:])
+}
+
 // testRegistry is a registry of a few clients and services.
 type testRegistry struct {
 	secrets []*bls.SecretKey
@@ -41,15 +48,19 @@ type testRegistry struct {
 	caps    []uint64
 }
 
-func (r *testRegistry) ClientKey(client uint32) (*bls.PublicKey, bool) {
-	if int(client) >= len(r.keys) {
-		return nil, false
+func (r *testRegistry) Client(client uint64) (Client, bool) {
+	if client >= uint64(len(r.keys)) {
+		return Client{}, false
 	}
-	return r.keys[client], true
+	return Client{Key: r.keys[client], Payer: 5 + uint32(client%2), Until: math.MaxUint32,
+		Numbers: math.MaxUint32, Services: [3]uint32{0, 1, NoService}}, true
 }
 
-func (r *testRegistry) Payer(client, _ uint32) (uint32, bool) {
-	return 5 + client%2, int(client) < len(r.keys)
+func (r *testRegistry) NodeKey(node uint32) (key [32]byte, ok bool) {
+	if int(node) >= len(testPowers) {
+		return key, false
+	}
+	return [32]byte(testEd25519("transport", int(node)).Public().(ed25519.PublicKey)), true
 }
 
 func (r *testRegistry) UnitCap(service uint32) (uint64, bool) {
@@ -87,13 +98,24 @@ var committee = sync.OnceValue(func() *Committee {
 // testAcks are the acks of the test window, signed.
 var testAcks = sync.OnceValue(func() (acks []Ack) {
 	for i := range uint32(7) {
-		acks = append(acks, signed(Ack{Network: testNet, Epoch: testKey.Epoch, Window: testKey.Window,
-			Node:   testKey.Node,
-			Client: 2 * i % 5, Service: i % 2, Seq: i, Units: 1000 * uint64(i+1),
-			Request: blake3.Sum256(fmt.Appendf(nil, "GET /%d", i))}))
+		acks = append(acks, Ack{Net: testNet.Net(), Epoch: testKey.Epoch, Node: testKey.Node,
+			Client: uint64(2 * i % 5), Service: i % 2, Units: 1000 * uint64(i+1),
+			Request: blake3.Sum256(fmt.Appendf(nil, "GET /%d", i))})
+	}
+	return signAll(acks)
+})
+
+// signAll numbers the acks, those of client c for each service from 3c on, and signs them.
+func signAll(acks []Ack) []Ack {
+	var used Numbers
+	for i := range acks {
+		a := &acks[i]
+		a.Number = max(used.Next(a.Client, a.Service), 3*uint32(a.Client))
+		used.Take(Run{a.Client, a.Service, a.Number, 1})
+		*a = signed(*a)
 	}
 	return acks
-})
+}
 
 // signed signs with the client's key; a client that is not registered signs with that of client 0.
 func signed(a Ack) Ack {
@@ -102,9 +124,7 @@ func signed(a Ack) Ack {
 	if int(a.Client) < len(secrets) {
 		sk = secrets[a.Client]
 	}
-	var m [MessageSize]byte
-	a.Message(&m)
-	sig := bls.Default.Sign(sk, m[:])
+	sig := bls.Default.Sign(sk, a.AppendMessage(nil, &testNet))
 	a.Signature = sig.Bytes()
 	return a
 }
@@ -137,24 +157,29 @@ func forge(t testing.TB, key WindowKey, acks []Ack) (*Header, Acks) {
 	acks = slices.Clone(acks)
 	slices.SortStableFunc(acks, func(a, b Ack) int {
 		return cmp.Or(cmp.Compare(a.Client, b.Client), cmp.Compare(a.Service, b.Service),
-			cmp.Compare(a.Seq, b.Seq))
+			cmp.Compare(a.Number, b.Number))
 	})
 	h := NewHeader(testNet, key)
 	h.AckCount = uint32(len(acks))
 	h.AckSignature = aggregate(t, acks)
-	ev := le.AppendUint32(nil, h.AckCount)
+	var runs []Run
+	var bodies []byte
 	var leaves [][]byte
 	for i := range acks {
-		b := acks[i].Append(nil)
-		ev = append(ev, b[28:80]...)
+		a, b := &acks[i], acks[i].Append(nil)
+		if n := len(runs); n > 0 && runs[n-1].Client == a.Client && runs[n-1].Service == a.Service {
+			runs[n-1].Count++
+		} else {
+			runs = append(runs, Run{a.Client, a.Service, a.Number, 1})
+		}
+		bodies = append(bodies, b[40:80]...)
 		leaves = append(leaves, b[16:80])
-		payer, _ := registry().Payer(acks[i].Client, key.Epoch)
+		client, _ := registry().Client(acks[i].Client)
 		j := slices.IndexFunc(h.Rows, func(r Row) bool {
-			return r.Payer == payer &&
-				r.Service == acks[i].Service
+			return r.Payer == client.Payer && r.Service == acks[i].Service
 		})
 		if j < 0 {
-			h.Rows = append(h.Rows, Row{Payer: payer, Service: acks[i].Service})
+			h.Rows = append(h.Rows, Row{Payer: client.Payer, Service: acks[i].Service})
 			j = len(h.Rows) - 1
 		}
 		h.Rows[j].Acks++
@@ -162,7 +187,14 @@ func forge(t testing.TB, key WindowKey, acks []Ack) (*Header, Acks) {
 	}
 	slices.SortFunc(h.Rows, compareRows)
 	h.AckRoot = mth("ack", leaves)
-	return h, Acks(ev)
+	ev := le.AppendUint32(nil, uint32(len(runs)))
+	for _, r := range runs {
+		ev = le.AppendUint64(ev, r.Client)
+		for _, v := range [...]uint32{r.Service, r.First, r.Count} {
+			ev = le.AppendUint32(ev, v)
+		}
+	}
+	return h, append(ev, bodies...)
 }
 
 // mth is the recursive definition of RFC 9162 section 2.1.1 over section 5's hashes.
@@ -171,12 +203,12 @@ func mth(name string, d [][]byte) Hash {
 	case 0:
 		return Hash{}
 	case 1:
-		key := blake3.Key(blake3.Sum256([]byte("waybill/" + name + "-leaf/1")))
+		key := blake3.Key(blake3.Sum256([]byte("waybill/" + name + "-leaf/2")))
 		return blake3.Keyed(&key, d[0])
 	}
 	k := 1 << (bits.Len(uint(len(d)-1)) - 1)
 	l, r := mth(name, d[:k]), mth(name, d[k:])
-	key := blake3.Key(blake3.Sum256([]byte("waybill/" + name + "-node/1")))
+	key := blake3.Key(blake3.Sum256([]byte("waybill/" + name + "-node/2")))
 	return blake3.Keyed(&key, append(l[:], r[:]...))
 }
 
@@ -194,8 +226,8 @@ func multiSign(message []byte, members ...int) (Bitmap, [SignatureSize]byte) {
 }
 
 func certify(h *Header, members ...int) *Certificate {
-	c := &Certificate{Header: *h}
-	c.Signers, c.Signature = multiSign(CertificateMessage(h.Network, h.Epoch, h.ID()), members...)
+	c := &Certificate{Header: *h, Own: SignOwn(testEd25519("transport", int(h.Node)), h)}
+	c.Signers, c.Signature = multiSign(CertificateMessage(&h.Network, 0, h.Key(), h.ID()), members...)
 	return c
 }
 
@@ -223,7 +255,8 @@ func settle(rows []SettlementRow, members ...int) (c *SettlementCertificate, nex
 }
 
 // sentinels are the package's reasons; an error wraps exactly one of them.
-var sentinels = []error{ErrMalformed, ErrNetwork, ErrCount, ErrWindow, ErrUnsorted, ErrDuplicateSeq,
+var sentinels = []error{ErrMalformed, ErrNetwork, ErrCount, ErrWindow, ErrUnsorted, ErrNumbers, ErrNotValid, ErrNotGranted,
+	ErrWord, ErrUnknownNode, ErrTerm,
 	ErrUnknownClient, ErrUnknownService, ErrUnits, ErrOverflow, ErrRoot, ErrRows, ErrTooManyRows,
 	ErrSignature,
 	ErrBitmap, ErrQuorum, ErrPath, ErrClients, ErrSettlement, ErrParts, ErrStatement, ErrClientList,
