@@ -13,9 +13,12 @@ import (
 // registry is a registry of one client and one service.
 type registry struct{ client *bls.PublicKey }
 
-func (r registry) ClientKey(client uint32) (*bls.PublicKey, bool) { return r.client, client == 0 }
-func (r registry) Payer(client, _ uint32) (uint32, bool)          { return 5, client == 0 }
-func (r registry) UnitCap(service uint32) (uint64, bool)          { return 1 << 20, service == 0 }
+func (r registry) Client(client uint64) (rollup.Client, bool) {
+	return rollup.Client{Key: r.client, Payer: 5, Until: 100, Numbers: 1000,
+		Services: [3]uint32{0, rollup.NoService, rollup.NoService}}, client == 0
+}
+func (r registry) UnitCap(service uint32) (uint64, bool)      { return 1 << 20, service == 0 }
+func (r registry) NodeKey(node uint32) (key [32]byte, _ bool) { return key, false }
 
 // A client acknowledges three requests, a node seals them into a rollup, and a member of the
 // committee verifies it.
@@ -25,16 +28,15 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	network, window := rollup.NetworkID("example"), rollup.WindowKey{Node: 2, Epoch: 1, Window: 7}
+	network := rollup.NetworkOf([]byte("an example's genesis"))
+	window := rollup.WindowKey{Node: 2, Epoch: 1, Window: 7}
 
 	var frames []byte
 	var sum bls.Sum
-	for seq := range uint32(3) {
-		ack := rollup.Ack{Network: network, Node: window.Node, Epoch: window.Epoch, Window: window.Window,
-			Client: 0, Service: 0, Seq: seq, Units: 1000, Request: sha256.Sum256([]byte{byte(seq)})}
-		var message [rollup.MessageSize]byte
-		ack.Message(&message)
-		signature := bls.Default.Sign(client, message[:])
+	for number := range uint32(3) {
+		ack := rollup.Ack{Net: network.Net(), Node: window.Node, Epoch: window.Epoch, Client: 0,
+			Service: 0, Number: number, Units: 1000, Request: sha256.Sum256([]byte{byte(number)})}
+		signature := bls.Default.Sign(client, ack.AppendMessage(nil, &network))
 		ack.Signature = signature.Bytes()
 		frames = ack.Append(frames)
 		sum.Add(&signature)

@@ -13,14 +13,21 @@ type Numbers struct {
 	service  uint32
 }
 
-const numbersPerPage = 64
+// The pages of a service: clients are dense, so they are found by index below a directory of 65,536
+// neighbouring clients.
+const (
+	numbersPerPage    = 64
+	pagesPerDirectory = 1024
+)
 
 type numberPage [numbersPerPage]uint32
 
+type numberDirectory [pagesPerDirectory]*numberPage
+
 type numberPages struct {
-	pages map[uint64]*numberPage
-	at    uint64 // of last
-	last  *numberPage
+	directories map[uint64]*numberDirectory
+	at          uint64 // of last
+	last        *numberDirectory
 }
 
 // Next returns the next number of a client for a service.
@@ -29,11 +36,11 @@ func (n *Numbers) Next(client uint64, service uint32) uint32 {
 	if p == nil {
 		return 0
 	}
-	page := p.page(client / numbersPerPage)
-	if page == nil {
-		return 0
+	at, page := split(client)
+	if d := p.directory(at); d != nil && d[page] != nil {
+		return d[page][client%numbersPerPage]
 	}
-	return page[client%numbersPerPage]
+	return 0
 }
 
 // Check returns ErrNumbers for a run that begins below the next number.
@@ -52,18 +59,26 @@ func (n *Numbers) Take(run Run) {
 		if n.services == nil {
 			n.services = make(map[uint32]*numberPages)
 		}
-		p = &numberPages{pages: make(map[uint64]*numberPage)}
+		p = &numberPages{directories: make(map[uint64]*numberDirectory)}
 		n.services[run.Service] = p
 		n.last, n.service = p, run.Service
 	}
-	at := run.Client / numbersPerPage
-	page := p.page(at)
-	if page == nil {
-		page = new(numberPage)
-		p.pages[at] = page
-		p.at, p.last = at, page
+	at, page := split(run.Client)
+	d := p.directory(at)
+	if d == nil {
+		d = new(numberDirectory)
+		p.directories[at] = d
+		p.at, p.last = at, d
 	}
-	page[run.Client%numbersPerPage] = run.First + run.Count
+	if d[page] == nil {
+		d[page] = new(numberPage)
+	}
+	d[page][run.Client%numbersPerPage] = run.First + run.Count
+}
+
+// split returns where a client's directory is, and its page in there.
+func split(client uint64) (directory, page uint64) {
+	return client / (numbersPerPage * pagesPerDirectory), client / numbersPerPage % pagesPerDirectory
 }
 
 func (n *Numbers) of(service uint32) *numberPages {
@@ -73,9 +88,9 @@ func (n *Numbers) of(service uint32) *numberPages {
 	return n.last
 }
 
-func (p *numberPages) page(at uint64) *numberPage {
+func (p *numberPages) directory(at uint64) *numberDirectory {
 	if p.last == nil || p.at != at {
-		p.last, p.at = p.pages[at], at
+		p.last, p.at = p.directories[at], at
 	}
 	return p.last
 }
