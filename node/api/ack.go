@@ -8,39 +8,31 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// NewAck returns an ack as people read it.
-func NewAck(a *rollup.Ack) *Ack {
-	return &Ack{Network: a.Network.String(), Epoch: a.Epoch, Window: a.Window, Node: a.Node,
-		Client: a.Client, Service: a.Service, Seq: a.Seq, Units: a.Units,
-		Request: a.Request.String(), Signature: hex.EncodeToString(a.Signature[:])}
+// NewAck returns an ack of a network as people read it.
+func NewAck(network *rollup.Network, a *rollup.Ack) *Ack {
+	return &Ack{Network: network.String(), Epoch: a.Epoch, Node: a.Node, Client: a.Client,
+		Service: a.Service, Number: a.Number, Units: a.Units, Request: a.Request.String(),
+		Signature: hex.EncodeToString(a.Signature[:])}
 }
 
-// DecodeMessage reads what a client signs: the ack without its signature. A nil Ack is an error.
-func (a *Ack) DecodeMessage() (ack rollup.Ack, err error) {
+// Decode reads an ack and the network that it says it is of. A nil Ack is an error.
+func (a *Ack) Decode() (ack rollup.Ack, network rollup.Network, err error) {
 	if a == nil {
-		return ack, errors.New("no ack")
+		return ack, network, errors.New("no ack")
 	}
-	ack = rollup.Ack{Epoch: a.Epoch, Window: a.Window, Node: a.Node, Client: a.Client,
-		Service: a.Service, Seq: a.Seq, Units: a.Units}
-	if err := ack.Network.UnmarshalText([]byte(a.Network)); err != nil {
-		return ack, fmt.Errorf("network: %w", err)
+	ack = rollup.Ack{Epoch: a.Epoch, Node: a.Node, Client: a.Client, Service: a.Service,
+		Number: a.Number, Units: a.Units}
+	if err := network.UnmarshalText([]byte(a.Network)); err != nil {
+		return ack, network, fmt.Errorf("network: %w", err)
 	}
+	ack.Net = network.Net()
 	if err := ack.Request.UnmarshalText([]byte(a.Request)); err != nil {
-		return ack, fmt.Errorf("request: %w", err)
-	}
-	return ack, nil
-}
-
-// Decode reads the whole ack.
-func (a *Ack) Decode() (rollup.Ack, error) {
-	ack, err := a.DecodeMessage()
-	if err != nil {
-		return ack, err
+		return ack, network, fmt.Errorf("request: %w", err)
 	}
 	signature, err := hex.DecodeString(a.Signature)
 	if err != nil || len(signature) != len(ack.Signature) {
-		return ack, fmt.Errorf("signature: not %d hexadecimal digits", 2*len(ack.Signature))
+		return ack, network, fmt.Errorf("signature: not %d hexadecimal digits", 2*len(ack.Signature))
 	}
 	ack.Signature = [rollup.SignatureSize]byte(signature)
-	return ack, nil
+	return ack, network, nil
 }

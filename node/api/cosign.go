@@ -16,7 +16,7 @@ func NewCosignOffer(o *cosign.Offer) *CosignOffer {
 		Count:   e.Count,
 		Root:    e.Root,
 		Clients: e.Clients,
-		Seqs:    e.Seqs,
+		Firsts:  e.Firsts,
 	}
 	for _, r := range e.Ranges {
 		m.Ranges = append(m.Ranges, &StatementRange{First: r.First, Statements: r.Statements,
@@ -33,7 +33,7 @@ func (m *CosignOffer) Key() rollup.WindowKey {
 // Decode returns the offer that the message carries. The error wraps one of rollup's.
 func (m *CosignOffer) Decode() (*cosign.Offer, error) {
 	e := &cosign.Encoded{Network: m.Network, Key: m.Key(), Count: m.Count, Root: m.Root,
-		Clients: m.Clients, Seqs: m.Seqs}
+		Clients: m.Clients, Firsts: m.Firsts}
 	for _, r := range m.Ranges {
 		e.Ranges = append(e.Ranges, cosign.EncodedRange{First: r.GetFirst(),
 			Statements: r.GetStatements(), Payers: r.GetPayers(), Siblings: r.GetSiblings()})

@@ -17,7 +17,7 @@ func FuzzCosignOffer(f *testing.F) {
 	good := api.NewCosignOffer(
 		&cosign.Offer{Network: rollup.Network{7: 1}, Key: rollup.WindowKey{Node: 1},
 			Count: 1, Ranges: []cosign.Range{{Statements: []rollup.Statement{statement}}},
-			Clients: []cosign.Client{{Client: 3, Seqs: []uint32{1, 2}}}},
+			Clients: []cosign.Client{{Client: 3, Firsts: []uint32{7}}}},
 	)
 	seed := func(change func(m *api.CosignOffer)) {
 		m := proto.CloneOf(good)
@@ -36,8 +36,7 @@ func FuzzCosignOffer(f *testing.F) {
 		statement.Acks = 1<<32 - 1
 		m.Ranges[0].Statements = statement.Append(nil)
 	})
-	signed := &cosign.Signed{Network: rollup.Network{7: 1},
-		Clients: map[uint32]map[uint32]cosign.Ack{3: {1: {}, 2: {Accepted: true}}}}
+	signed := &cosign.Signed{Network: rollup.Network{7: 1}, Book: zeros{}}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var m api.CosignOffer
 		if proto.Unmarshal(b, &m) != nil {
@@ -60,4 +59,16 @@ func FuzzCosignOffer(f *testing.F) {
 			t.Fatalf("decoded and encoded again:\n%v\nbecame\n%v", &m, back)
 		}
 	})
+}
+
+// zeros is a book of clients that signed acks under the first ten numbers, for no units.
+type zeros struct{}
+
+func (zeros) Has(uint64) bool { return true }
+
+func (zeros) AppendRun(dst []byte, run rollup.Run) ([]byte, bool) {
+	if run.End() > 10 {
+		return dst, false
+	}
+	return append(dst, make([]byte, run.Count*rollup.BodySize)...), true
 }

@@ -34,6 +34,8 @@ const (
 	PushReason_PUSH_REASON_BUSY        PushReason = 5 // no room to verify; try again
 	PushReason_PUSH_REASON_TOO_OLD     PushReason = 6 // the chain orders this epoch no more
 	PushReason_PUSH_REASON_NO_PROOFS   PushReason = 7 // the member cannot check proofs; show it the statements
+	PushReason_PUSH_REASON_NUMBERS     PushReason = 8 // the member signed a number of the rollup before, or a later window
+	PushReason_PUSH_REASON_NO_TABLE    PushReason = 9 // the member has lost what it signed in this epoch
 )
 
 // Enum value maps for PushReason.
@@ -47,6 +49,8 @@ var (
 		5: "PUSH_REASON_BUSY",
 		6: "PUSH_REASON_TOO_OLD",
 		7: "PUSH_REASON_NO_PROOFS",
+		8: "PUSH_REASON_NUMBERS",
+		9: "PUSH_REASON_NO_TABLE",
 	}
 	PushReason_value = map[string]int32{
 		"PUSH_REASON_UNSPECIFIED": 0,
@@ -57,6 +61,8 @@ var (
 		"PUSH_REASON_BUSY":        5,
 		"PUSH_REASON_TOO_OLD":     6,
 		"PUSH_REASON_NO_PROOFS":   7,
+		"PUSH_REASON_NUMBERS":     8,
+		"PUSH_REASON_NO_TABLE":    9,
 	}
 )
 
@@ -89,8 +95,9 @@ func (PushReason) EnumDescriptor() ([]byte, []int) {
 
 type PushRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Header        []byte                 `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
+	Header        []byte                 `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"` // with its rows
 	Evidence      []byte                 `protobuf:"bytes,2,opt,name=evidence,proto3" json:"evidence,omitempty"`
+	Word          []byte                 `protobuf:"bytes,3,opt,name=word,proto3" json:"word,omitempty"` // the node's word wb-own/2 on the rollup (protocol section 4), 64 bytes
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -139,9 +146,16 @@ func (x *PushRequest) GetEvidence() []byte {
 	return nil
 }
 
+func (x *PushRequest) GetWord() []byte {
+	if x != nil {
+		return x.Word
+	}
+	return nil
+}
+
 type PushResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The member's BLS signature over the certificate message (protocol section 7), 48 bytes.
+	// The member's BLS signature over the ticket's message (protocol section 7), 48 bytes.
 	Share         []byte `protobuf:"bytes,1,opt,name=share,proto3" json:"share,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -290,8 +304,9 @@ func (x *PullRequest) GetRung() uint32 {
 
 type PullResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Header        []byte                 `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
+	Header        []byte                 `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"` // with its rows
 	Evidence      []byte                 `protobuf:"bytes,2,opt,name=evidence,proto3" json:"evidence,omitempty"`
+	Word          []byte                 `protobuf:"bytes,3,opt,name=word,proto3" json:"word,omitempty"` // see PushRequest
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -340,16 +355,24 @@ func (x *PullResponse) GetEvidence() []byte {
 	return nil
 }
 
+func (x *PullResponse) GetWord() []byte {
+	if x != nil {
+		return x.Word
+	}
+	return nil
+}
+
 var File_peer_proto protoreflect.FileDescriptor
 
 const file_peer_proto_rawDesc = "" +
 	"\n" +
 	"\n" +
 	"peer.proto\x12\n" +
-	"waybill.v1\"A\n" +
+	"waybill.v1\"U\n" +
 	"\vPushRequest\x12\x16\n" +
 	"\x06header\x18\x01 \x01(\fR\x06header\x12\x1a\n" +
-	"\bevidence\x18\x02 \x01(\fR\bevidence\"$\n" +
+	"\bevidence\x18\x02 \x01(\fR\bevidence\x12\x12\n" +
+	"\x04word\x18\x03 \x01(\fR\x04word\"$\n" +
 	"\fPushResponse\x12\x14\n" +
 	"\x05share\x18\x01 \x01(\fR\x05share\"S\n" +
 	"\vPushRefusal\x12.\n" +
@@ -357,10 +380,11 @@ const file_peer_proto_rawDesc = "" +
 	"\x05prior\x18\x02 \x01(\fR\x05prior\">\n" +
 	"\vPullRequest\x12\x1b\n" +
 	"\trollup_id\x18\x01 \x01(\fR\brollupId\x12\x12\n" +
-	"\x04rung\x18\x02 \x01(\rR\x04rung\"B\n" +
+	"\x04rung\x18\x02 \x01(\rR\x04rung\"V\n" +
 	"\fPullResponse\x12\x16\n" +
 	"\x06header\x18\x01 \x01(\fR\x06header\x12\x1a\n" +
-	"\bevidence\x18\x02 \x01(\fR\bevidence*\xda\x01\n" +
+	"\bevidence\x18\x02 \x01(\fR\bevidence\x12\x12\n" +
+	"\x04word\x18\x03 \x01(\fR\x04word*\x8d\x02\n" +
 	"\n" +
 	"PushReason\x12\x1b\n" +
 	"\x17PUSH_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
@@ -370,7 +394,9 @@ const file_peer_proto_rawDesc = "" +
 	"\x13PUSH_REASON_LAGGING\x10\x04\x12\x14\n" +
 	"\x10PUSH_REASON_BUSY\x10\x05\x12\x17\n" +
 	"\x13PUSH_REASON_TOO_OLD\x10\x06\x12\x19\n" +
-	"\x15PUSH_REASON_NO_PROOFS\x10\a2\x88\x01\n" +
+	"\x15PUSH_REASON_NO_PROOFS\x10\a\x12\x17\n" +
+	"\x13PUSH_REASON_NUMBERS\x10\b\x12\x18\n" +
+	"\x14PUSH_REASON_NO_TABLE\x10\t2\x88\x01\n" +
 	"\vPeerService\x129\n" +
 	"\x04Push\x12\x17.waybill.v1.PushRequest\x1a\x18.waybill.v1.PushResponse\x12>\n" +
 	"\x04Pull\x12\x17.waybill.v1.PullRequest\x1a\x18.waybill.v1.PullResponse\"\x03\x90\x02\x01B-Z+github.com/waybill-network/waybill/node/apib\x06proto3"

@@ -45,9 +45,11 @@ const (
 	IngestServiceSubmitAcksProcedure = "/waybill.v1.IngestService/SubmitAcks"
 	// IngestServiceSubmitAckProcedure is the fully-qualified name of the IngestService's SubmitAck RPC.
 	IngestServiceSubmitAckProcedure = "/waybill.v1.IngestService/SubmitAck"
-	// IngestServiceFollowWindowsProcedure is the fully-qualified name of the IngestService's
-	// FollowWindows RPC.
-	IngestServiceFollowWindowsProcedure = "/waybill.v1.IngestService/FollowWindows"
+	// IngestServiceFollowEpochsProcedure is the fully-qualified name of the IngestService's
+	// FollowEpochs RPC.
+	IngestServiceFollowEpochsProcedure = "/waybill.v1.IngestService/FollowEpochs"
+	// IngestServiceCounterProcedure is the fully-qualified name of the IngestService's Counter RPC.
+	IngestServiceCounterProcedure = "/waybill.v1.IngestService/Counter"
 	// IngestServiceGetAckProcedure is the fully-qualified name of the IngestService's GetAck RPC.
 	IngestServiceGetAckProcedure = "/waybill.v1.IngestService/GetAck"
 	// IngestServiceCosignProcedure is the fully-qualified name of the IngestService's Cosign RPC.
@@ -94,8 +96,11 @@ type IngestServiceClient interface {
 	SubmitAcks(context.Context) *connect.BidiStreamForClient[SubmitAcksRequest, SubmitAcksResponse]
 	// SubmitAck submits one ack. A refusal is an error with an AckRefusal in its details.
 	SubmitAck(context.Context, *connect.Request[SubmitAckRequest]) (*connect.Response[SubmitAckResponse], error)
-	// FollowWindows sends the open window at once and again whenever it changes.
-	FollowWindows(context.Context, *connect.Request[FollowWindowsRequest]) (*connect.ServerStreamForClient[WindowInfo], error)
+	// FollowEpochs says at once who answers here and which epoch acks are taken for, and again whenever that changes.
+	FollowEpochs(context.Context, *connect.Request[FollowEpochsRequest]) (*connect.ServerStreamForClient[EpochInfo], error)
+	// Counter gives the next numbers, by what the node holds durably: for a client that has lost its book. Nobody signs the
+	// answer; a false one harms the node alone.
+	Counter(context.Context, *connect.Request[CounterRequest]) (*connect.Response[CounterResponse], error)
 	// GetAck tells what became of an ack: the way out of an unknown outcome after a lost connection.
 	GetAck(context.Context, *connect.Request[GetAckRequest]) (*connect.Response[GetAckResponse], error)
 	// Cosign asks for second signatures (protocol section 16): when a window has closed, the node offers what it states about
@@ -127,10 +132,16 @@ func NewIngestServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithSchema(ingestServiceMethods.ByName("SubmitAck")),
 			connect.WithClientOptions(opts...),
 		),
-		followWindows: connect.NewClient[FollowWindowsRequest, WindowInfo](
+		followEpochs: connect.NewClient[FollowEpochsRequest, EpochInfo](
 			httpClient,
-			baseURL+IngestServiceFollowWindowsProcedure,
-			connect.WithSchema(ingestServiceMethods.ByName("FollowWindows")),
+			baseURL+IngestServiceFollowEpochsProcedure,
+			connect.WithSchema(ingestServiceMethods.ByName("FollowEpochs")),
+			connect.WithClientOptions(opts...),
+		),
+		counter: connect.NewClient[CounterRequest, CounterResponse](
+			httpClient,
+			baseURL+IngestServiceCounterProcedure,
+			connect.WithSchema(ingestServiceMethods.ByName("Counter")),
 			connect.WithClientOptions(opts...),
 		),
 		getAck: connect.NewClient[GetAckRequest, GetAckResponse](
@@ -150,11 +161,12 @@ func NewIngestServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 
 // ingestServiceClient implements IngestServiceClient.
 type ingestServiceClient struct {
-	submitAcks    *connect.Client[SubmitAcksRequest, SubmitAcksResponse]
-	submitAck     *connect.Client[SubmitAckRequest, SubmitAckResponse]
-	followWindows *connect.Client[FollowWindowsRequest, WindowInfo]
-	getAck        *connect.Client[GetAckRequest, GetAckResponse]
-	cosign        *connect.Client[CosignRequest, CosignOffer]
+	submitAcks   *connect.Client[SubmitAcksRequest, SubmitAcksResponse]
+	submitAck    *connect.Client[SubmitAckRequest, SubmitAckResponse]
+	followEpochs *connect.Client[FollowEpochsRequest, EpochInfo]
+	counter      *connect.Client[CounterRequest, CounterResponse]
+	getAck       *connect.Client[GetAckRequest, GetAckResponse]
+	cosign       *connect.Client[CosignRequest, CosignOffer]
 }
 
 // SubmitAcks calls waybill.v1.IngestService.SubmitAcks.
@@ -167,9 +179,14 @@ func (c *ingestServiceClient) SubmitAck(ctx context.Context, req *connect.Reques
 	return c.submitAck.CallUnary(ctx, req)
 }
 
-// FollowWindows calls waybill.v1.IngestService.FollowWindows.
-func (c *ingestServiceClient) FollowWindows(ctx context.Context, req *connect.Request[FollowWindowsRequest]) (*connect.ServerStreamForClient[WindowInfo], error) {
-	return c.followWindows.CallServerStream(ctx, req)
+// FollowEpochs calls waybill.v1.IngestService.FollowEpochs.
+func (c *ingestServiceClient) FollowEpochs(ctx context.Context, req *connect.Request[FollowEpochsRequest]) (*connect.ServerStreamForClient[EpochInfo], error) {
+	return c.followEpochs.CallServerStream(ctx, req)
+}
+
+// Counter calls waybill.v1.IngestService.Counter.
+func (c *ingestServiceClient) Counter(ctx context.Context, req *connect.Request[CounterRequest]) (*connect.Response[CounterResponse], error) {
+	return c.counter.CallUnary(ctx, req)
 }
 
 // GetAck calls waybill.v1.IngestService.GetAck.
@@ -190,8 +207,11 @@ type IngestServiceHandler interface {
 	SubmitAcks(context.Context, *connect.BidiStream[SubmitAcksRequest, SubmitAcksResponse]) error
 	// SubmitAck submits one ack. A refusal is an error with an AckRefusal in its details.
 	SubmitAck(context.Context, *connect.Request[SubmitAckRequest]) (*connect.Response[SubmitAckResponse], error)
-	// FollowWindows sends the open window at once and again whenever it changes.
-	FollowWindows(context.Context, *connect.Request[FollowWindowsRequest], *connect.ServerStream[WindowInfo]) error
+	// FollowEpochs says at once who answers here and which epoch acks are taken for, and again whenever that changes.
+	FollowEpochs(context.Context, *connect.Request[FollowEpochsRequest], *connect.ServerStream[EpochInfo]) error
+	// Counter gives the next numbers, by what the node holds durably: for a client that has lost its book. Nobody signs the
+	// answer; a false one harms the node alone.
+	Counter(context.Context, *connect.Request[CounterRequest]) (*connect.Response[CounterResponse], error)
 	// GetAck tells what became of an ack: the way out of an unknown outcome after a lost connection.
 	GetAck(context.Context, *connect.Request[GetAckRequest]) (*connect.Response[GetAckResponse], error)
 	// Cosign asks for second signatures (protocol section 16): when a window has closed, the node offers what it states about
@@ -219,10 +239,16 @@ func NewIngestServiceHandler(svc IngestServiceHandler, opts ...connect.HandlerOp
 		connect.WithSchema(ingestServiceMethods.ByName("SubmitAck")),
 		connect.WithHandlerOptions(opts...),
 	)
-	ingestServiceFollowWindowsHandler := connect.NewServerStreamHandler(
-		IngestServiceFollowWindowsProcedure,
-		svc.FollowWindows,
-		connect.WithSchema(ingestServiceMethods.ByName("FollowWindows")),
+	ingestServiceFollowEpochsHandler := connect.NewServerStreamHandler(
+		IngestServiceFollowEpochsProcedure,
+		svc.FollowEpochs,
+		connect.WithSchema(ingestServiceMethods.ByName("FollowEpochs")),
+		connect.WithHandlerOptions(opts...),
+	)
+	ingestServiceCounterHandler := connect.NewUnaryHandler(
+		IngestServiceCounterProcedure,
+		svc.Counter,
+		connect.WithSchema(ingestServiceMethods.ByName("Counter")),
 		connect.WithHandlerOptions(opts...),
 	)
 	ingestServiceGetAckHandler := connect.NewUnaryHandler(
@@ -243,8 +269,10 @@ func NewIngestServiceHandler(svc IngestServiceHandler, opts ...connect.HandlerOp
 			ingestServiceSubmitAcksHandler.ServeHTTP(w, r)
 		case IngestServiceSubmitAckProcedure:
 			ingestServiceSubmitAckHandler.ServeHTTP(w, r)
-		case IngestServiceFollowWindowsProcedure:
-			ingestServiceFollowWindowsHandler.ServeHTTP(w, r)
+		case IngestServiceFollowEpochsProcedure:
+			ingestServiceFollowEpochsHandler.ServeHTTP(w, r)
+		case IngestServiceCounterProcedure:
+			ingestServiceCounterHandler.ServeHTTP(w, r)
 		case IngestServiceGetAckProcedure:
 			ingestServiceGetAckHandler.ServeHTTP(w, r)
 		case IngestServiceCosignProcedure:
@@ -266,8 +294,12 @@ func (UnimplementedIngestServiceHandler) SubmitAck(context.Context, *connect.Req
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("waybill.v1.IngestService.SubmitAck is not implemented"))
 }
 
-func (UnimplementedIngestServiceHandler) FollowWindows(context.Context, *connect.Request[FollowWindowsRequest], *connect.ServerStream[WindowInfo]) error {
-	return connect.NewError(connect.CodeUnimplemented, errors.New("waybill.v1.IngestService.FollowWindows is not implemented"))
+func (UnimplementedIngestServiceHandler) FollowEpochs(context.Context, *connect.Request[FollowEpochsRequest], *connect.ServerStream[EpochInfo]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("waybill.v1.IngestService.FollowEpochs is not implemented"))
+}
+
+func (UnimplementedIngestServiceHandler) Counter(context.Context, *connect.Request[CounterRequest]) (*connect.Response[CounterResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("waybill.v1.IngestService.Counter is not implemented"))
 }
 
 func (UnimplementedIngestServiceHandler) GetAck(context.Context, *connect.Request[GetAckRequest]) (*connect.Response[GetAckResponse], error) {

@@ -31,13 +31,13 @@ const (
 type AckState int32
 
 const (
-	// Not accepted by this node in this window (see final), or longer ago than the node remembers.
+	// Not held, or longer ago than the node remembers.
 	AckState_ACK_STATE_UNKNOWN AckState = 0
 	// Accepted: verified and durable.
 	AckState_ACK_STATE_POOLED AckState = 1
-	// In a rollup that waits for its certificate.
+	// In a rollup that waits for its ticket.
 	AckState_ACK_STATE_SEALED AckState = 2
-	// In a rollup whose certificate the chain has executed.
+	// In a rollup whose ticket the chain has executed.
 	AckState_ACK_STATE_ORDERED AckState = 3
 )
 
@@ -88,7 +88,7 @@ func (AckState) EnumDescriptor() ([]byte, []int) {
 // count and root.
 type CosignOffer struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
-	Network string                 `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"` // 16 hex digits
+	Network string                 `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"` // 64 hex digits
 	Node    uint32                 `protobuf:"varint,2,opt,name=node,proto3" json:"node,omitempty"`
 	Epoch   uint32                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	Window  uint32                 `protobuf:"varint,4,opt,name=window,proto3" json:"window,omitempty"`
@@ -96,10 +96,10 @@ type CosignOffer struct {
 	Root    []byte                 `protobuf:"bytes,6,opt,name=root,proto3" json:"root,omitempty"`    // 32 bytes
 	// Statements with what proves their places: the clients' own, and their neighbours.
 	Ranges []*StatementRange `protobuf:"bytes,7,rep,name=ranges,proto3" json:"ranges,omitempty"`
-	// The clients that are asked, in order, and the seqs of the acks under their statements, 4 bytes each (little-endian), by
-	// client, service, seq.
-	Clients        []uint32 `protobuf:"varint,8,rep,packed,name=clients,proto3" json:"clients,omitempty"`
-	Seqs           []byte   `protobuf:"bytes,9,opt,name=seqs,proto3" json:"seqs,omitempty"`
+	// The clients that are asked, in order, and the number of the first ack under each of their statements, 4 bytes each
+	// (little-endian), by client and service.
+	Clients        []uint64 `protobuf:"varint,8,rep,packed,name=clients,proto3" json:"clients,omitempty"`
+	Firsts         []byte   `protobuf:"bytes,9,opt,name=firsts,proto3" json:"firsts,omitempty"`
 	AnswerWithinMs uint32   `protobuf:"varint,10,opt,name=answer_within_ms,json=answerWithinMs,proto3" json:"answer_within_ms,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
@@ -184,16 +184,16 @@ func (x *CosignOffer) GetRanges() []*StatementRange {
 	return nil
 }
 
-func (x *CosignOffer) GetClients() []uint32 {
+func (x *CosignOffer) GetClients() []uint64 {
 	if x != nil {
 		return x.Clients
 	}
 	return nil
 }
 
-func (x *CosignOffer) GetSeqs() []byte {
+func (x *CosignOffer) GetFirsts() []byte {
 	if x != nil {
-		return x.Seqs
+		return x.Firsts
 	}
 	return nil
 }
@@ -209,7 +209,7 @@ func (x *CosignOffer) GetAnswerWithinMs() uint32 {
 type StatementRange struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	First      uint32                 `protobuf:"varint,1,opt,name=first,proto3" json:"first,omitempty"`          // index of the first
-	Statements []byte                 `protobuf:"bytes,2,opt,name=statements,proto3" json:"statements,omitempty"` // 52 bytes each, as in evidence
+	Statements []byte                 `protobuf:"bytes,2,opt,name=statements,proto3" json:"statements,omitempty"` // end to end, as in evidence
 	Payers     []byte                 `protobuf:"bytes,3,opt,name=payers,proto3" json:"payers,omitempty"`         // 4 bytes each (little-endian)
 	// On each level, from the statements up, the nodes to the left and to the right that complete a parent; 32 bytes each.
 	Siblings      []byte `protobuf:"bytes,4,opt,name=siblings,proto3" json:"siblings,omitempty"`
@@ -280,7 +280,7 @@ type CosignRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Epoch         uint32                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	Window        uint32                 `protobuf:"varint,2,opt,name=window,proto3" json:"window,omitempty"`
-	Clients       []uint32               `protobuf:"varint,3,rep,packed,name=clients,proto3" json:"clients,omitempty"` // that sign
+	Clients       []uint64               `protobuf:"varint,3,rep,packed,name=clients,proto3" json:"clients,omitempty"` // that sign
 	Signatures    []byte                 `protobuf:"bytes,4,opt,name=signatures,proto3" json:"signatures,omitempty"`   // 48 bytes each
 	Refusals      []*CosignRefusal       `protobuf:"bytes,5,rep,name=refusals,proto3" json:"refusals,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -331,7 +331,7 @@ func (x *CosignRequest) GetWindow() uint32 {
 	return 0
 }
 
-func (x *CosignRequest) GetClients() []uint32 {
+func (x *CosignRequest) GetClients() []uint64 {
 	if x != nil {
 		return x.Clients
 	}
@@ -355,7 +355,7 @@ func (x *CosignRequest) GetRefusals() []*CosignRefusal {
 type CosignRefusal struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Reason        string                 `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"` // protocol section 16
-	Clients       []uint32               `protobuf:"varint,2,rep,packed,name=clients,proto3" json:"clients,omitempty"`
+	Clients       []uint64               `protobuf:"varint,2,rep,packed,name=clients,proto3" json:"clients,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -397,7 +397,7 @@ func (x *CosignRefusal) GetReason() string {
 	return ""
 }
 
-func (x *CosignRefusal) GetClients() []uint32 {
+func (x *CosignRefusal) GetClients() []uint64 {
 	if x != nil {
 		return x.Clients
 	}
@@ -449,15 +449,21 @@ func (x *SubmitAcksRequest) GetFrames() []byte {
 	return nil
 }
 
+// SubmitAcksResponse answers every ack of a request, in its order.
 type SubmitAcksResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// One refusal code (protocol section 11) per ack of the request, in its order.
+	// One code (protocol section 11) per ack.
 	Codes []byte `protobuf:"bytes,1,opt,name=codes,proto3" json:"codes,omitempty"`
-	// The window that takes acks now: what to sign for when a code was window_closed, window_ahead or wrong_epoch.
-	OpenEpoch  uint32 `protobuf:"varint,2,opt,name=open_epoch,json=openEpoch,proto3" json:"open_epoch,omitempty"`
-	OpenWindow uint32 `protobuf:"varint,3,opt,name=open_window,json=openWindow,proto3" json:"open_window,omitempty"`
+	// What the code says besides, per ack; none at all when nothing is said about any.
+	Args []uint64 `protobuf:"varint,2,rep,packed,name=args,proto3" json:"args,omitempty"`
+	// For each number_used, in order: the 128 bytes that this node holds under the number, or nothing when it has them no
+	// more.
+	Held [][]byte `protobuf:"bytes,3,rep,name=held,proto3" json:"held,omitempty"`
 	// How long to wait before sending overloaded acks again; 0 when none was overloaded.
-	RetryAfterMs  uint32 `protobuf:"varint,4,opt,name=retry_after_ms,json=retryAfterMs,proto3" json:"retry_after_ms,omitempty"`
+	RetryAfterMs uint32 `protobuf:"varint,4,opt,name=retry_after_ms,json=retryAfterMs,proto3" json:"retry_after_ms,omitempty"`
+	// The node's word on these answers (protocol section 4). Nodes give none yet.
+	Height        uint64 `protobuf:"varint,5,opt,name=height,proto3" json:"height,omitempty"`      // of a decided block that the node has
+	Signature     []byte `protobuf:"bytes,6,opt,name=signature,proto3" json:"signature,omitempty"` // 64 bytes
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -499,18 +505,18 @@ func (x *SubmitAcksResponse) GetCodes() []byte {
 	return nil
 }
 
-func (x *SubmitAcksResponse) GetOpenEpoch() uint32 {
+func (x *SubmitAcksResponse) GetArgs() []uint64 {
 	if x != nil {
-		return x.OpenEpoch
+		return x.Args
 	}
-	return 0
+	return nil
 }
 
-func (x *SubmitAcksResponse) GetOpenWindow() uint32 {
+func (x *SubmitAcksResponse) GetHeld() [][]byte {
 	if x != nil {
-		return x.OpenWindow
+		return x.Held
 	}
-	return 0
+	return nil
 }
 
 func (x *SubmitAcksResponse) GetRetryAfterMs() uint32 {
@@ -520,19 +526,32 @@ func (x *SubmitAcksResponse) GetRetryAfterMs() uint32 {
 	return 0
 }
 
+func (x *SubmitAcksResponse) GetHeight() uint64 {
+	if x != nil {
+		return x.Height
+	}
+	return 0
+}
+
+func (x *SubmitAcksResponse) GetSignature() []byte {
+	if x != nil {
+		return x.Signature
+	}
+	return nil
+}
+
 // Ack is an acknowledgement (protocol section 4) for people.
 type Ack struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Network       string                 `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"` // 16 hex digits
+	Network       string                 `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"` // 64 hex digits; the ack itself has the first 16
 	Epoch         uint32                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	Window        uint32                 `protobuf:"varint,3,opt,name=window,proto3" json:"window,omitempty"`
-	Node          uint32                 `protobuf:"varint,4,opt,name=node,proto3" json:"node,omitempty"`
-	Client        uint32                 `protobuf:"varint,5,opt,name=client,proto3" json:"client,omitempty"`
-	Service       uint32                 `protobuf:"varint,6,opt,name=service,proto3" json:"service,omitempty"`
-	Seq           uint32                 `protobuf:"varint,7,opt,name=seq,proto3" json:"seq,omitempty"`
-	Units         uint64                 `protobuf:"varint,8,opt,name=units,proto3" json:"units,omitempty"`
-	Request       string                 `protobuf:"bytes,9,opt,name=request,proto3" json:"request,omitempty"`      // 64 hex digits
-	Signature     string                 `protobuf:"bytes,10,opt,name=signature,proto3" json:"signature,omitempty"` // 96 hex digits
+	Node          uint32                 `protobuf:"varint,3,opt,name=node,proto3" json:"node,omitempty"`
+	Client        uint64                 `protobuf:"varint,4,opt,name=client,proto3" json:"client,omitempty"`
+	Service       uint32                 `protobuf:"varint,5,opt,name=service,proto3" json:"service,omitempty"`
+	Number        uint32                 `protobuf:"varint,6,opt,name=number,proto3" json:"number,omitempty"`
+	Units         uint64                 `protobuf:"varint,7,opt,name=units,proto3" json:"units,omitempty"`
+	Request       string                 `protobuf:"bytes,8,opt,name=request,proto3" json:"request,omitempty"`     // 64 hex digits
+	Signature     string                 `protobuf:"bytes,9,opt,name=signature,proto3" json:"signature,omitempty"` // 96 hex digits
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -581,13 +600,6 @@ func (x *Ack) GetEpoch() uint32 {
 	return 0
 }
 
-func (x *Ack) GetWindow() uint32 {
-	if x != nil {
-		return x.Window
-	}
-	return 0
-}
-
 func (x *Ack) GetNode() uint32 {
 	if x != nil {
 		return x.Node
@@ -595,7 +607,7 @@ func (x *Ack) GetNode() uint32 {
 	return 0
 }
 
-func (x *Ack) GetClient() uint32 {
+func (x *Ack) GetClient() uint64 {
 	if x != nil {
 		return x.Client
 	}
@@ -609,9 +621,9 @@ func (x *Ack) GetService() uint32 {
 	return 0
 }
 
-func (x *Ack) GetSeq() uint32 {
+func (x *Ack) GetNumber() uint32 {
 	if x != nil {
-		return x.Seq
+		return x.Number
 	}
 	return 0
 }
@@ -685,8 +697,8 @@ type SubmitAckResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Code          string                 `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"` // "accepted" or "known"
 	Meaning       string                 `protobuf:"bytes,2,opt,name=meaning,proto3" json:"meaning,omitempty"`
-	OpenEpoch     uint32                 `protobuf:"varint,3,opt,name=open_epoch,json=openEpoch,proto3" json:"open_epoch,omitempty"`
-	OpenWindow    uint32                 `protobuf:"varint,4,opt,name=open_window,json=openWindow,proto3" json:"open_window,omitempty"`
+	Height        uint64                 `protobuf:"varint,3,opt,name=height,proto3" json:"height,omitempty"`      // see SubmitAcksResponse
+	Signature     string                 `protobuf:"bytes,4,opt,name=signature,proto3" json:"signature,omitempty"` // 128 hex digits
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -735,27 +747,30 @@ func (x *SubmitAckResponse) GetMeaning() string {
 	return ""
 }
 
-func (x *SubmitAckResponse) GetOpenEpoch() uint32 {
+func (x *SubmitAckResponse) GetHeight() uint64 {
 	if x != nil {
-		return x.OpenEpoch
+		return x.Height
 	}
 	return 0
 }
 
-func (x *SubmitAckResponse) GetOpenWindow() uint32 {
+func (x *SubmitAckResponse) GetSignature() string {
 	if x != nil {
-		return x.OpenWindow
+		return x.Signature
 	}
-	return 0
+	return ""
 }
 
 // AckRefusal is the error detail of SubmitAck.
 type AckRefusal struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Code          string                 `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"` // protocol section 11
-	OpenEpoch     uint32                 `protobuf:"varint,2,opt,name=open_epoch,json=openEpoch,proto3" json:"open_epoch,omitempty"`
-	OpenWindow    uint32                 `protobuf:"varint,3,opt,name=open_window,json=openWindow,proto3" json:"open_window,omitempty"`
-	RetryAfterMs  uint32                 `protobuf:"varint,4,opt,name=retry_after_ms,json=retryAfterMs,proto3" json:"retry_after_ms,omitempty"`
+	Code          string                 `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`   // protocol section 11
+	Class         string                 `protobuf:"bytes,2,opt,name=class,proto3" json:"class,omitempty"` // "not_now", "never" or "faulty"
+	Arg           uint64                 `protobuf:"varint,3,opt,name=arg,proto3" json:"arg,omitempty"`
+	Held          string                 `protobuf:"bytes,4,opt,name=held,proto3" json:"held,omitempty"` // with number_used, the ack that this node holds: 256 hex digits
+	RetryAfterMs  uint32                 `protobuf:"varint,5,opt,name=retry_after_ms,json=retryAfterMs,proto3" json:"retry_after_ms,omitempty"`
+	Height        uint64                 `protobuf:"varint,6,opt,name=height,proto3" json:"height,omitempty"`      // see SubmitAcksResponse
+	Signature     string                 `protobuf:"bytes,7,opt,name=signature,proto3" json:"signature,omitempty"` // 128 hex digits
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -797,18 +812,25 @@ func (x *AckRefusal) GetCode() string {
 	return ""
 }
 
-func (x *AckRefusal) GetOpenEpoch() uint32 {
+func (x *AckRefusal) GetClass() string {
 	if x != nil {
-		return x.OpenEpoch
+		return x.Class
+	}
+	return ""
+}
+
+func (x *AckRefusal) GetArg() uint64 {
+	if x != nil {
+		return x.Arg
 	}
 	return 0
 }
 
-func (x *AckRefusal) GetOpenWindow() uint32 {
+func (x *AckRefusal) GetHeld() string {
 	if x != nil {
-		return x.OpenWindow
+		return x.Held
 	}
-	return 0
+	return ""
 }
 
 func (x *AckRefusal) GetRetryAfterMs() uint32 {
@@ -818,26 +840,40 @@ func (x *AckRefusal) GetRetryAfterMs() uint32 {
 	return 0
 }
 
-type FollowWindowsRequest struct {
+func (x *AckRefusal) GetHeight() uint64 {
+	if x != nil {
+		return x.Height
+	}
+	return 0
+}
+
+func (x *AckRefusal) GetSignature() string {
+	if x != nil {
+		return x.Signature
+	}
+	return ""
+}
+
+type FollowEpochsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *FollowWindowsRequest) Reset() {
-	*x = FollowWindowsRequest{}
+func (x *FollowEpochsRequest) Reset() {
+	*x = FollowEpochsRequest{}
 	mi := &file_waybill_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *FollowWindowsRequest) String() string {
+func (x *FollowEpochsRequest) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*FollowWindowsRequest) ProtoMessage() {}
+func (*FollowEpochsRequest) ProtoMessage() {}
 
-func (x *FollowWindowsRequest) ProtoReflect() protoreflect.Message {
+func (x *FollowEpochsRequest) ProtoReflect() protoreflect.Message {
 	mi := &file_waybill_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -849,40 +885,39 @@ func (x *FollowWindowsRequest) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use FollowWindowsRequest.ProtoReflect.Descriptor instead.
-func (*FollowWindowsRequest) Descriptor() ([]byte, []int) {
+// Deprecated: Use FollowEpochsRequest.ProtoReflect.Descriptor instead.
+func (*FollowEpochsRequest) Descriptor() ([]byte, []int) {
 	return file_waybill_proto_rawDescGZIP(), []int{10}
 }
 
-// WindowInfo is the open window.
-type WindowInfo struct {
+// EpochInfo is whose acks are taken here, and for which epoch. A client that was configured with another network, node or
+// key signs nothing.
+type EpochInfo struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
-	Network string                 `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"`
+	Network string                 `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"` // 64 hex digits
 	Node    uint32                 `protobuf:"varint,2,opt,name=node,proto3" json:"node,omitempty"`
-	Epoch   uint32                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	Window  uint32                 `protobuf:"varint,4,opt,name=window,proto3" json:"window,omitempty"`
-	// Unix milliseconds. The window may close earlier, when it is full; the epoch ends with the first block at or past
-	// its end.
-	ClosesAtMs    int64 `protobuf:"varint,5,opt,name=closes_at_ms,json=closesAtMs,proto3" json:"closes_at_ms,omitempty"`
-	EpochEndsAtMs int64 `protobuf:"varint,6,opt,name=epoch_ends_at_ms,json=epochEndsAtMs,proto3" json:"epoch_ends_at_ms,omitempty"`
+	NodeKey string                 `protobuf:"bytes,3,opt,name=node_key,json=nodeKey,proto3" json:"node_key,omitempty"` // 64 hex digits
+	Epoch   uint32                 `protobuf:"varint,4,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// Unix milliseconds. The epoch ends with the first block at or past this.
+	EpochEndsAtMs int64 `protobuf:"varint,5,opt,name=epoch_ends_at_ms,json=epochEndsAtMs,proto3" json:"epoch_ends_at_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *WindowInfo) Reset() {
-	*x = WindowInfo{}
+func (x *EpochInfo) Reset() {
+	*x = EpochInfo{}
 	mi := &file_waybill_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *WindowInfo) String() string {
+func (x *EpochInfo) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*WindowInfo) ProtoMessage() {}
+func (*EpochInfo) ProtoMessage() {}
 
-func (x *WindowInfo) ProtoReflect() protoreflect.Message {
+func (x *EpochInfo) ProtoReflect() protoreflect.Message {
 	mi := &file_waybill_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -894,64 +929,164 @@ func (x *WindowInfo) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use WindowInfo.ProtoReflect.Descriptor instead.
-func (*WindowInfo) Descriptor() ([]byte, []int) {
+// Deprecated: Use EpochInfo.ProtoReflect.Descriptor instead.
+func (*EpochInfo) Descriptor() ([]byte, []int) {
 	return file_waybill_proto_rawDescGZIP(), []int{11}
 }
 
-func (x *WindowInfo) GetNetwork() string {
+func (x *EpochInfo) GetNetwork() string {
 	if x != nil {
 		return x.Network
 	}
 	return ""
 }
 
-func (x *WindowInfo) GetNode() uint32 {
+func (x *EpochInfo) GetNode() uint32 {
 	if x != nil {
 		return x.Node
 	}
 	return 0
 }
 
-func (x *WindowInfo) GetEpoch() uint32 {
+func (x *EpochInfo) GetNodeKey() string {
+	if x != nil {
+		return x.NodeKey
+	}
+	return ""
+}
+
+func (x *EpochInfo) GetEpoch() uint32 {
 	if x != nil {
 		return x.Epoch
 	}
 	return 0
 }
 
-func (x *WindowInfo) GetWindow() uint32 {
-	if x != nil {
-		return x.Window
-	}
-	return 0
-}
-
-func (x *WindowInfo) GetClosesAtMs() int64 {
-	if x != nil {
-		return x.ClosesAtMs
-	}
-	return 0
-}
-
-func (x *WindowInfo) GetEpochEndsAtMs() int64 {
+func (x *EpochInfo) GetEpochEndsAtMs() int64 {
 	if x != nil {
 		return x.EpochEndsAtMs
 	}
 	return 0
 }
 
+// CounterRequest names pairs of a client and a service, at most 1024.
+type CounterRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Epoch         uint32                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Clients       []uint64               `protobuf:"varint,2,rep,packed,name=clients,proto3" json:"clients,omitempty"`
+	Services      []uint32               `protobuf:"varint,3,rep,packed,name=services,proto3" json:"services,omitempty"` // one for each client
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CounterRequest) Reset() {
+	*x = CounterRequest{}
+	mi := &file_waybill_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CounterRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CounterRequest) ProtoMessage() {}
+
+func (x *CounterRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_waybill_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CounterRequest.ProtoReflect.Descriptor instead.
+func (*CounterRequest) Descriptor() ([]byte, []int) {
+	return file_waybill_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *CounterRequest) GetEpoch() uint32 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *CounterRequest) GetClients() []uint64 {
+	if x != nil {
+		return x.Clients
+	}
+	return nil
+}
+
+func (x *CounterRequest) GetServices() []uint32 {
+	if x != nil {
+		return x.Services
+	}
+	return nil
+}
+
+type CounterResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Next          []uint32               `protobuf:"varint,1,rep,packed,name=next,proto3" json:"next,omitempty"` // for each pair the number that is taken next
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CounterResponse) Reset() {
+	*x = CounterResponse{}
+	mi := &file_waybill_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CounterResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CounterResponse) ProtoMessage() {}
+
+func (x *CounterResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_waybill_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CounterResponse.ProtoReflect.Descriptor instead.
+func (*CounterResponse) Descriptor() ([]byte, []int) {
+	return file_waybill_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *CounterResponse) GetNext() []uint32 {
+	if x != nil {
+		return x.Next
+	}
+	return nil
+}
+
 type GetAckRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// All fields but the signature name the ack.
-	Ack           *Ack `protobuf:"bytes,1,opt,name=ack,proto3" json:"ack,omitempty"`
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Epoch         uint32                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Client        uint64                 `protobuf:"varint,2,opt,name=client,proto3" json:"client,omitempty"`
+	Service       uint32                 `protobuf:"varint,3,opt,name=service,proto3" json:"service,omitempty"`
+	Number        uint32                 `protobuf:"varint,4,opt,name=number,proto3" json:"number,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetAckRequest) Reset() {
 	*x = GetAckRequest{}
-	mi := &file_waybill_proto_msgTypes[12]
+	mi := &file_waybill_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -963,7 +1098,7 @@ func (x *GetAckRequest) String() string {
 func (*GetAckRequest) ProtoMessage() {}
 
 func (x *GetAckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[12]
+	mi := &file_waybill_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -976,30 +1111,51 @@ func (x *GetAckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAckRequest.ProtoReflect.Descriptor instead.
 func (*GetAckRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{12}
+	return file_waybill_proto_rawDescGZIP(), []int{14}
 }
 
-func (x *GetAckRequest) GetAck() *Ack {
+func (x *GetAckRequest) GetEpoch() uint32 {
 	if x != nil {
-		return x.Ack
+		return x.Epoch
 	}
-	return nil
+	return 0
+}
+
+func (x *GetAckRequest) GetClient() uint64 {
+	if x != nil {
+		return x.Client
+	}
+	return 0
+}
+
+func (x *GetAckRequest) GetService() uint32 {
+	if x != nil {
+		return x.Service
+	}
+	return 0
+}
+
+func (x *GetAckRequest) GetNumber() uint32 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
 }
 
 type GetAckResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	State AckState               `protobuf:"varint,1,opt,name=state,proto3,enum=waybill.v1.AckState" json:"state,omitempty"`
-	// With an unknown ack: its window is sealed without it, or never was. The ack does not count, and its client may sign
-	// again for the same delivery without its counting twice.
-	Final         bool   `protobuf:"varint,2,opt,name=final,proto3" json:"final,omitempty"`
-	RollupId      string `protobuf:"bytes,3,opt,name=rollup_id,json=rollupId,proto3" json:"rollup_id,omitempty"` // once sealed
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	State         AckState               `protobuf:"varint,1,opt,name=state,proto3,enum=waybill.v1.AckState" json:"state,omitempty"`
+	Units         uint64                 `protobuf:"varint,2,opt,name=units,proto3" json:"units,omitempty"`                      // of the ack that is held
+	Request       string                 `protobuf:"bytes,3,opt,name=request,proto3" json:"request,omitempty"`                   // 64 hex digits
+	Window        uint32                 `protobuf:"varint,4,opt,name=window,proto3" json:"window,omitempty"`                    // that it went into
+	RollupId      string                 `protobuf:"bytes,5,opt,name=rollup_id,json=rollupId,proto3" json:"rollup_id,omitempty"` // once sealed
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetAckResponse) Reset() {
 	*x = GetAckResponse{}
-	mi := &file_waybill_proto_msgTypes[13]
+	mi := &file_waybill_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1011,7 +1167,7 @@ func (x *GetAckResponse) String() string {
 func (*GetAckResponse) ProtoMessage() {}
 
 func (x *GetAckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[13]
+	mi := &file_waybill_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1024,7 +1180,7 @@ func (x *GetAckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAckResponse.ProtoReflect.Descriptor instead.
 func (*GetAckResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{13}
+	return file_waybill_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetAckResponse) GetState() AckState {
@@ -1034,11 +1190,25 @@ func (x *GetAckResponse) GetState() AckState {
 	return AckState_ACK_STATE_UNKNOWN
 }
 
-func (x *GetAckResponse) GetFinal() bool {
+func (x *GetAckResponse) GetUnits() uint64 {
 	if x != nil {
-		return x.Final
+		return x.Units
 	}
-	return false
+	return 0
+}
+
+func (x *GetAckResponse) GetRequest() string {
+	if x != nil {
+		return x.Request
+	}
+	return ""
+}
+
+func (x *GetAckResponse) GetWindow() uint32 {
+	if x != nil {
+		return x.Window
+	}
+	return 0
 }
 
 func (x *GetAckResponse) GetRollupId() string {
@@ -1057,7 +1227,7 @@ type SubmitTxRequest struct {
 
 func (x *SubmitTxRequest) Reset() {
 	*x = SubmitTxRequest{}
-	mi := &file_waybill_proto_msgTypes[14]
+	mi := &file_waybill_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1069,7 +1239,7 @@ func (x *SubmitTxRequest) String() string {
 func (*SubmitTxRequest) ProtoMessage() {}
 
 func (x *SubmitTxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[14]
+	mi := &file_waybill_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1082,7 +1252,7 @@ func (x *SubmitTxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitTxRequest.ProtoReflect.Descriptor instead.
 func (*SubmitTxRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{14}
+	return file_waybill_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SubmitTxRequest) GetTx() string {
@@ -1101,7 +1271,7 @@ type SubmitTxResponse struct {
 
 func (x *SubmitTxResponse) Reset() {
 	*x = SubmitTxResponse{}
-	mi := &file_waybill_proto_msgTypes[15]
+	mi := &file_waybill_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1113,7 +1283,7 @@ func (x *SubmitTxResponse) String() string {
 func (*SubmitTxResponse) ProtoMessage() {}
 
 func (x *SubmitTxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[15]
+	mi := &file_waybill_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1126,7 +1296,7 @@ func (x *SubmitTxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitTxResponse.ProtoReflect.Descriptor instead.
 func (*SubmitTxResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{15}
+	return file_waybill_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SubmitTxResponse) GetHash() string {
@@ -1146,7 +1316,7 @@ type TxRefusal struct {
 
 func (x *TxRefusal) Reset() {
 	*x = TxRefusal{}
-	mi := &file_waybill_proto_msgTypes[16]
+	mi := &file_waybill_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1158,7 +1328,7 @@ func (x *TxRefusal) String() string {
 func (*TxRefusal) ProtoMessage() {}
 
 func (x *TxRefusal) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[16]
+	mi := &file_waybill_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1171,7 +1341,7 @@ func (x *TxRefusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TxRefusal.ProtoReflect.Descriptor instead.
 func (*TxRefusal) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{16}
+	return file_waybill_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *TxRefusal) GetCode() string {
@@ -1189,7 +1359,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_waybill_proto_msgTypes[17]
+	mi := &file_waybill_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1201,7 +1371,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[17]
+	mi := &file_waybill_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1214,13 +1384,13 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{17}
+	return file_waybill_proto_rawDescGZIP(), []int{19}
 }
 
 type GetStatusResponse struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
 	Version          string                 `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
-	Network          string                 `protobuf:"bytes,2,opt,name=network,proto3" json:"network,omitempty"`
+	Network          string                 `protobuf:"bytes,2,opt,name=network,proto3" json:"network,omitempty"` // 64 hex digits
 	Node             uint32                 `protobuf:"varint,3,opt,name=node,proto3" json:"node,omitempty"`
 	Height           int64                  `protobuf:"varint,4,opt,name=height,proto3" json:"height,omitempty"`
 	BlockTimeMs      int64                  `protobuf:"varint,5,opt,name=block_time_ms,json=blockTimeMs,proto3" json:"block_time_ms,omitempty"`
@@ -1230,7 +1400,7 @@ type GetStatusResponse struct {
 	EpochEndsAtMs    int64                  `protobuf:"varint,9,opt,name=epoch_ends_at_ms,json=epochEndsAtMs,proto3" json:"epoch_ends_at_ms,omitempty"`
 	OpenEpoch        uint32                 `protobuf:"varint,10,opt,name=open_epoch,json=openEpoch,proto3" json:"open_epoch,omitempty"`
 	OpenWindow       uint32                 `protobuf:"varint,11,opt,name=open_window,json=openWindow,proto3" json:"open_window,omitempty"`
-	Clients          uint32                 `protobuf:"varint,12,opt,name=clients,proto3" json:"clients,omitempty"`
+	Clients          uint64                 `protobuf:"varint,12,opt,name=clients,proto3" json:"clients,omitempty"`
 	Nodes            uint32                 `protobuf:"varint,13,opt,name=nodes,proto3" json:"nodes,omitempty"`
 	Services         uint32                 `protobuf:"varint,14,opt,name=services,proto3" json:"services,omitempty"`
 	// The node's own snapshot as JSON: pipeline, committee, store. docs/status.md explains its words.
@@ -1241,7 +1411,7 @@ type GetStatusResponse struct {
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_waybill_proto_msgTypes[18]
+	mi := &file_waybill_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1253,7 +1423,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[18]
+	mi := &file_waybill_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1266,7 +1436,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{18}
+	return file_waybill_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetStatusResponse) GetVersion() string {
@@ -1346,7 +1516,7 @@ func (x *GetStatusResponse) GetOpenWindow() uint32 {
 	return 0
 }
 
-func (x *GetStatusResponse) GetClients() uint32 {
+func (x *GetStatusResponse) GetClients() uint64 {
 	if x != nil {
 		return x.Clients
 	}
@@ -1387,7 +1557,7 @@ type GetAccountRequest struct {
 
 func (x *GetAccountRequest) Reset() {
 	*x = GetAccountRequest{}
-	mi := &file_waybill_proto_msgTypes[19]
+	mi := &file_waybill_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1399,7 +1569,7 @@ func (x *GetAccountRequest) String() string {
 func (*GetAccountRequest) ProtoMessage() {}
 
 func (x *GetAccountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[19]
+	mi := &file_waybill_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1412,7 +1582,7 @@ func (x *GetAccountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAccountRequest.ProtoReflect.Descriptor instead.
 func (*GetAccountRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{19}
+	return file_waybill_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GetAccountRequest) GetBy() isGetAccountRequest_By {
@@ -1470,7 +1640,7 @@ type GetAccountResponse struct {
 
 func (x *GetAccountResponse) Reset() {
 	*x = GetAccountResponse{}
-	mi := &file_waybill_proto_msgTypes[20]
+	mi := &file_waybill_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1482,7 +1652,7 @@ func (x *GetAccountResponse) String() string {
 func (*GetAccountResponse) ProtoMessage() {}
 
 func (x *GetAccountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[20]
+	mi := &file_waybill_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1495,7 +1665,7 @@ func (x *GetAccountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAccountResponse.ProtoReflect.Descriptor instead.
 func (*GetAccountResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{20}
+	return file_waybill_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetAccountResponse) GetIndex() uint32 {
@@ -1537,7 +1707,7 @@ type GetClientsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Either up to 1024 keys, or a range of indices.
 	Keys          []string `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"` // 192 hex digits each
-	From          uint32   `protobuf:"varint,2,opt,name=from,proto3" json:"from,omitempty"`
+	From          uint64   `protobuf:"varint,2,opt,name=from,proto3" json:"from,omitempty"`
 	Count         uint32   `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"` // at most 1024; 0 means 1024
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1545,7 +1715,7 @@ type GetClientsRequest struct {
 
 func (x *GetClientsRequest) Reset() {
 	*x = GetClientsRequest{}
-	mi := &file_waybill_proto_msgTypes[21]
+	mi := &file_waybill_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1557,7 +1727,7 @@ func (x *GetClientsRequest) String() string {
 func (*GetClientsRequest) ProtoMessage() {}
 
 func (x *GetClientsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[21]
+	mi := &file_waybill_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1570,7 +1740,7 @@ func (x *GetClientsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClientsRequest.ProtoReflect.Descriptor instead.
 func (*GetClientsRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{21}
+	return file_waybill_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GetClientsRequest) GetKeys() []string {
@@ -1580,7 +1750,7 @@ func (x *GetClientsRequest) GetKeys() []string {
 	return nil
 }
 
-func (x *GetClientsRequest) GetFrom() uint32 {
+func (x *GetClientsRequest) GetFrom() uint64 {
 	if x != nil {
 		return x.From
 	}
@@ -1597,16 +1767,21 @@ func (x *GetClientsRequest) GetCount() uint32 {
 type Client struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Absent when the key asked for is not registered.
-	Index         *uint32 `protobuf:"varint,1,opt,name=index,proto3,oneof" json:"index,omitempty"`
-	Key           string  `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
-	Payer         uint32  `protobuf:"varint,3,opt,name=payer,proto3" json:"payer,omitempty"` // in the current epoch
+	Index *uint64 `protobuf:"varint,1,opt,name=index,proto3,oneof" json:"index,omitempty"`
+	Key   string  `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	Payer uint32  `protobuf:"varint,3,opt,name=payer,proto3" json:"payer,omitempty"`
+	// Epochs that its acks are valid in: from since to before until.
+	Since         uint32   `protobuf:"varint,4,opt,name=since,proto3" json:"since,omitempty"`
+	Until         uint32   `protobuf:"varint,5,opt,name=until,proto3" json:"until,omitempty"`
+	Numbers       uint32   `protobuf:"varint,6,opt,name=numbers,proto3" json:"numbers,omitempty"`          // acks at one node for one service in one epoch, at most
+	Services      []uint32 `protobuf:"varint,7,rep,packed,name=services,proto3" json:"services,omitempty"` // that it may use
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Client) Reset() {
 	*x = Client{}
-	mi := &file_waybill_proto_msgTypes[22]
+	mi := &file_waybill_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1618,7 +1793,7 @@ func (x *Client) String() string {
 func (*Client) ProtoMessage() {}
 
 func (x *Client) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[22]
+	mi := &file_waybill_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1631,10 +1806,10 @@ func (x *Client) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Client.ProtoReflect.Descriptor instead.
 func (*Client) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{22}
+	return file_waybill_proto_rawDescGZIP(), []int{24}
 }
 
-func (x *Client) GetIndex() uint32 {
+func (x *Client) GetIndex() uint64 {
 	if x != nil && x.Index != nil {
 		return *x.Index
 	}
@@ -1655,17 +1830,45 @@ func (x *Client) GetPayer() uint32 {
 	return 0
 }
 
+func (x *Client) GetSince() uint32 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+func (x *Client) GetUntil() uint32 {
+	if x != nil {
+		return x.Until
+	}
+	return 0
+}
+
+func (x *Client) GetNumbers() uint32 {
+	if x != nil {
+		return x.Numbers
+	}
+	return 0
+}
+
+func (x *Client) GetServices() []uint32 {
+	if x != nil {
+		return x.Services
+	}
+	return nil
+}
+
 type GetClientsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Clients       []*Client              `protobuf:"bytes,1,rep,name=clients,proto3" json:"clients,omitempty"`
-	Total         uint32                 `protobuf:"varint,2,opt,name=total,proto3" json:"total,omitempty"`
+	Total         uint64                 `protobuf:"varint,2,opt,name=total,proto3" json:"total,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetClientsResponse) Reset() {
 	*x = GetClientsResponse{}
-	mi := &file_waybill_proto_msgTypes[23]
+	mi := &file_waybill_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1677,7 +1880,7 @@ func (x *GetClientsResponse) String() string {
 func (*GetClientsResponse) ProtoMessage() {}
 
 func (x *GetClientsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[23]
+	mi := &file_waybill_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1690,7 +1893,7 @@ func (x *GetClientsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClientsResponse.ProtoReflect.Descriptor instead.
 func (*GetClientsResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{23}
+	return file_waybill_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GetClientsResponse) GetClients() []*Client {
@@ -1700,7 +1903,7 @@ func (x *GetClientsResponse) GetClients() []*Client {
 	return nil
 }
 
-func (x *GetClientsResponse) GetTotal() uint32 {
+func (x *GetClientsResponse) GetTotal() uint64 {
 	if x != nil {
 		return x.Total
 	}
@@ -1717,7 +1920,7 @@ type GetServicesRequest struct {
 
 func (x *GetServicesRequest) Reset() {
 	*x = GetServicesRequest{}
-	mi := &file_waybill_proto_msgTypes[24]
+	mi := &file_waybill_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1729,7 +1932,7 @@ func (x *GetServicesRequest) String() string {
 func (*GetServicesRequest) ProtoMessage() {}
 
 func (x *GetServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[24]
+	mi := &file_waybill_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1742,7 +1945,7 @@ func (x *GetServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServicesRequest.ProtoReflect.Descriptor instead.
 func (*GetServicesRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{24}
+	return file_waybill_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *GetServicesRequest) GetFrom() uint32 {
@@ -1772,7 +1975,7 @@ type Service struct {
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_waybill_proto_msgTypes[25]
+	mi := &file_waybill_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1784,7 +1987,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[25]
+	mi := &file_waybill_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1797,7 +2000,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{25}
+	return file_waybill_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Service) GetIndex() uint32 {
@@ -1845,7 +2048,7 @@ type GetServicesResponse struct {
 
 func (x *GetServicesResponse) Reset() {
 	*x = GetServicesResponse{}
-	mi := &file_waybill_proto_msgTypes[26]
+	mi := &file_waybill_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1857,7 +2060,7 @@ func (x *GetServicesResponse) String() string {
 func (*GetServicesResponse) ProtoMessage() {}
 
 func (x *GetServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[26]
+	mi := &file_waybill_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1870,7 +2073,7 @@ func (x *GetServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServicesResponse.ProtoReflect.Descriptor instead.
 func (*GetServicesResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{26}
+	return file_waybill_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *GetServicesResponse) GetServices() []*Service {
@@ -1897,7 +2100,7 @@ type GetNodesRequest struct {
 
 func (x *GetNodesRequest) Reset() {
 	*x = GetNodesRequest{}
-	mi := &file_waybill_proto_msgTypes[27]
+	mi := &file_waybill_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1909,7 +2112,7 @@ func (x *GetNodesRequest) String() string {
 func (*GetNodesRequest) ProtoMessage() {}
 
 func (x *GetNodesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[27]
+	mi := &file_waybill_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1922,7 +2125,7 @@ func (x *GetNodesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodesRequest.ProtoReflect.Descriptor instead.
 func (*GetNodesRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{27}
+	return file_waybill_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *GetNodesRequest) GetFrom() uint32 {
@@ -1955,7 +2158,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_waybill_proto_msgTypes[28]
+	mi := &file_waybill_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1967,7 +2170,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[28]
+	mi := &file_waybill_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1980,7 +2183,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{28}
+	return file_waybill_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Node) GetIndex() uint32 {
@@ -2042,7 +2245,7 @@ type GetNodesResponse struct {
 
 func (x *GetNodesResponse) Reset() {
 	*x = GetNodesResponse{}
-	mi := &file_waybill_proto_msgTypes[29]
+	mi := &file_waybill_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2054,7 +2257,7 @@ func (x *GetNodesResponse) String() string {
 func (*GetNodesResponse) ProtoMessage() {}
 
 func (x *GetNodesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[29]
+	mi := &file_waybill_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2067,7 +2270,7 @@ func (x *GetNodesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodesResponse.ProtoReflect.Descriptor instead.
 func (*GetNodesResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{29}
+	return file_waybill_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *GetNodesResponse) GetNodes() []*Node {
@@ -2095,7 +2298,7 @@ type GetSettlementRequest struct {
 
 func (x *GetSettlementRequest) Reset() {
 	*x = GetSettlementRequest{}
-	mi := &file_waybill_proto_msgTypes[30]
+	mi := &file_waybill_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2107,7 +2310,7 @@ func (x *GetSettlementRequest) String() string {
 func (*GetSettlementRequest) ProtoMessage() {}
 
 func (x *GetSettlementRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[30]
+	mi := &file_waybill_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2120,7 +2323,7 @@ func (x *GetSettlementRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSettlementRequest.ProtoReflect.Descriptor instead.
 func (*GetSettlementRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{30}
+	return file_waybill_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *GetSettlementRequest) GetEpoch() uint32 {
@@ -2161,7 +2364,7 @@ type SettlementRow struct {
 
 func (x *SettlementRow) Reset() {
 	*x = SettlementRow{}
-	mi := &file_waybill_proto_msgTypes[31]
+	mi := &file_waybill_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2173,7 +2376,7 @@ func (x *SettlementRow) String() string {
 func (*SettlementRow) ProtoMessage() {}
 
 func (x *SettlementRow) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[31]
+	mi := &file_waybill_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2186,7 +2389,7 @@ func (x *SettlementRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettlementRow.ProtoReflect.Descriptor instead.
 func (*SettlementRow) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{31}
+	return file_waybill_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *SettlementRow) GetNode() uint32 {
@@ -2267,7 +2470,7 @@ type GetSettlementResponse struct {
 
 func (x *GetSettlementResponse) Reset() {
 	*x = GetSettlementResponse{}
-	mi := &file_waybill_proto_msgTypes[32]
+	mi := &file_waybill_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2279,7 +2482,7 @@ func (x *GetSettlementResponse) String() string {
 func (*GetSettlementResponse) ProtoMessage() {}
 
 func (x *GetSettlementResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[32]
+	mi := &file_waybill_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2292,7 +2495,7 @@ func (x *GetSettlementResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSettlementResponse.ProtoReflect.Descriptor instead.
 func (*GetSettlementResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{32}
+	return file_waybill_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *GetSettlementResponse) GetEpoch() uint32 {
@@ -2353,7 +2556,7 @@ type ListOwnRollupsRequest struct {
 
 func (x *ListOwnRollupsRequest) Reset() {
 	*x = ListOwnRollupsRequest{}
-	mi := &file_waybill_proto_msgTypes[33]
+	mi := &file_waybill_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2365,7 +2568,7 @@ func (x *ListOwnRollupsRequest) String() string {
 func (*ListOwnRollupsRequest) ProtoMessage() {}
 
 func (x *ListOwnRollupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[33]
+	mi := &file_waybill_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2378,7 +2581,7 @@ func (x *ListOwnRollupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOwnRollupsRequest.ProtoReflect.Descriptor instead.
 func (*ListOwnRollupsRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{33}
+	return file_waybill_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ListOwnRollupsRequest) GetCount() uint32 {
@@ -2397,7 +2600,7 @@ type ListOwnRollupsResponse struct {
 
 func (x *ListOwnRollupsResponse) Reset() {
 	*x = ListOwnRollupsResponse{}
-	mi := &file_waybill_proto_msgTypes[34]
+	mi := &file_waybill_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2409,7 +2612,7 @@ func (x *ListOwnRollupsResponse) String() string {
 func (*ListOwnRollupsResponse) ProtoMessage() {}
 
 func (x *ListOwnRollupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[34]
+	mi := &file_waybill_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2422,7 +2625,7 @@ func (x *ListOwnRollupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOwnRollupsResponse.ProtoReflect.Descriptor instead.
 func (*ListOwnRollupsResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{34}
+	return file_waybill_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ListOwnRollupsResponse) GetRollups() []*Rollup {
@@ -2441,7 +2644,7 @@ type ListRollupsRequest struct {
 
 func (x *ListRollupsRequest) Reset() {
 	*x = ListRollupsRequest{}
-	mi := &file_waybill_proto_msgTypes[35]
+	mi := &file_waybill_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2453,7 +2656,7 @@ func (x *ListRollupsRequest) String() string {
 func (*ListRollupsRequest) ProtoMessage() {}
 
 func (x *ListRollupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[35]
+	mi := &file_waybill_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2466,7 +2669,7 @@ func (x *ListRollupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRollupsRequest.ProtoReflect.Descriptor instead.
 func (*ListRollupsRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{35}
+	return file_waybill_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ListRollupsRequest) GetCount() uint32 {
@@ -2496,7 +2699,7 @@ type Rollup struct {
 
 func (x *Rollup) Reset() {
 	*x = Rollup{}
-	mi := &file_waybill_proto_msgTypes[36]
+	mi := &file_waybill_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2508,7 +2711,7 @@ func (x *Rollup) String() string {
 func (*Rollup) ProtoMessage() {}
 
 func (x *Rollup) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[36]
+	mi := &file_waybill_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2521,7 +2724,7 @@ func (x *Rollup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rollup.ProtoReflect.Descriptor instead.
 func (*Rollup) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{36}
+	return file_waybill_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Rollup) GetNode() uint32 {
@@ -2617,7 +2820,7 @@ type ListRollupsResponse struct {
 
 func (x *ListRollupsResponse) Reset() {
 	*x = ListRollupsResponse{}
-	mi := &file_waybill_proto_msgTypes[37]
+	mi := &file_waybill_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2629,7 +2832,7 @@ func (x *ListRollupsResponse) String() string {
 func (*ListRollupsResponse) ProtoMessage() {}
 
 func (x *ListRollupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[37]
+	mi := &file_waybill_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2642,7 +2845,7 @@ func (x *ListRollupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRollupsResponse.ProtoReflect.Descriptor instead.
 func (*ListRollupsResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{37}
+	return file_waybill_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ListRollupsResponse) GetRollups() []*Rollup {
@@ -2657,15 +2860,16 @@ type ExportAckRequest struct {
 	Node          uint32                 `protobuf:"varint,1,opt,name=node,proto3" json:"node,omitempty"`
 	Epoch         uint32                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	Window        uint32                 `protobuf:"varint,3,opt,name=window,proto3" json:"window,omitempty"`
-	Client        uint32                 `protobuf:"varint,4,opt,name=client,proto3" json:"client,omitempty"`
-	Seq           uint32                 `protobuf:"varint,5,opt,name=seq,proto3" json:"seq,omitempty"`
+	Client        uint64                 `protobuf:"varint,4,opt,name=client,proto3" json:"client,omitempty"`
+	Service       uint32                 `protobuf:"varint,5,opt,name=service,proto3" json:"service,omitempty"`
+	Number        uint32                 `protobuf:"varint,6,opt,name=number,proto3" json:"number,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ExportAckRequest) Reset() {
 	*x = ExportAckRequest{}
-	mi := &file_waybill_proto_msgTypes[38]
+	mi := &file_waybill_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2677,7 +2881,7 @@ func (x *ExportAckRequest) String() string {
 func (*ExportAckRequest) ProtoMessage() {}
 
 func (x *ExportAckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[38]
+	mi := &file_waybill_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2690,7 +2894,7 @@ func (x *ExportAckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportAckRequest.ProtoReflect.Descriptor instead.
 func (*ExportAckRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{38}
+	return file_waybill_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ExportAckRequest) GetNode() uint32 {
@@ -2714,16 +2918,23 @@ func (x *ExportAckRequest) GetWindow() uint32 {
 	return 0
 }
 
-func (x *ExportAckRequest) GetClient() uint32 {
+func (x *ExportAckRequest) GetClient() uint64 {
 	if x != nil {
 		return x.Client
 	}
 	return 0
 }
 
-func (x *ExportAckRequest) GetSeq() uint32 {
+func (x *ExportAckRequest) GetService() uint32 {
 	if x != nil {
-		return x.Seq
+		return x.Service
+	}
+	return 0
+}
+
+func (x *ExportAckRequest) GetNumber() uint32 {
+	if x != nil {
+		return x.Number
 	}
 	return 0
 }
@@ -2740,7 +2951,7 @@ type ExportRollupRequest struct {
 
 func (x *ExportRollupRequest) Reset() {
 	*x = ExportRollupRequest{}
-	mi := &file_waybill_proto_msgTypes[39]
+	mi := &file_waybill_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2752,7 +2963,7 @@ func (x *ExportRollupRequest) String() string {
 func (*ExportRollupRequest) ProtoMessage() {}
 
 func (x *ExportRollupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[39]
+	mi := &file_waybill_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2765,7 +2976,7 @@ func (x *ExportRollupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRollupRequest.ProtoReflect.Descriptor instead.
 func (*ExportRollupRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{39}
+	return file_waybill_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ExportRollupRequest) GetNode() uint32 {
@@ -2805,7 +3016,7 @@ type ExportSettlementRequest struct {
 
 func (x *ExportSettlementRequest) Reset() {
 	*x = ExportSettlementRequest{}
-	mi := &file_waybill_proto_msgTypes[40]
+	mi := &file_waybill_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2817,7 +3028,7 @@ func (x *ExportSettlementRequest) String() string {
 func (*ExportSettlementRequest) ProtoMessage() {}
 
 func (x *ExportSettlementRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[40]
+	mi := &file_waybill_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2830,7 +3041,7 @@ func (x *ExportSettlementRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportSettlementRequest.ProtoReflect.Descriptor instead.
 func (*ExportSettlementRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{40}
+	return file_waybill_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ExportSettlementRequest) GetEpoch() uint32 {
@@ -2849,7 +3060,7 @@ type ExportResponse struct {
 
 func (x *ExportResponse) Reset() {
 	*x = ExportResponse{}
-	mi := &file_waybill_proto_msgTypes[41]
+	mi := &file_waybill_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2861,7 +3072,7 @@ func (x *ExportResponse) String() string {
 func (*ExportResponse) ProtoMessage() {}
 
 func (x *ExportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[41]
+	mi := &file_waybill_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2874,7 +3085,7 @@ func (x *ExportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
 func (*ExportResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{41}
+	return file_waybill_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ExportResponse) GetFile() []byte {
@@ -2889,7 +3100,7 @@ var File_waybill_proto protoreflect.FileDescriptor
 const file_waybill_proto_rawDesc = "" +
 	"\n" +
 	"\rwaybill.proto\x12\n" +
-	"waybill.v1\"\x9f\x02\n" +
+	"waybill.v1\"\xa3\x02\n" +
 	"\vCosignOffer\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\rR\x04node\x12\x14\n" +
@@ -2898,8 +3109,8 @@ const file_waybill_proto_rawDesc = "" +
 	"\x05count\x18\x05 \x01(\rR\x05count\x12\x12\n" +
 	"\x04root\x18\x06 \x01(\fR\x04root\x122\n" +
 	"\x06ranges\x18\a \x03(\v2\x1a.waybill.v1.StatementRangeR\x06ranges\x12\x18\n" +
-	"\aclients\x18\b \x03(\rR\aclients\x12\x12\n" +
-	"\x04seqs\x18\t \x01(\fR\x04seqs\x12(\n" +
+	"\aclients\x18\b \x03(\x04R\aclients\x12\x16\n" +
+	"\x06firsts\x18\t \x01(\fR\x06firsts\x12(\n" +
 	"\x10answer_within_ms\x18\n" +
 	" \x01(\rR\x0eanswerWithinMs\"z\n" +
 	"\x0eStatementRange\x12\x14\n" +
@@ -2912,68 +3123,73 @@ const file_waybill_proto_rawDesc = "" +
 	"\rCosignRequest\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\rR\x05epoch\x12\x16\n" +
 	"\x06window\x18\x02 \x01(\rR\x06window\x12\x18\n" +
-	"\aclients\x18\x03 \x03(\rR\aclients\x12\x1e\n" +
+	"\aclients\x18\x03 \x03(\x04R\aclients\x12\x1e\n" +
 	"\n" +
 	"signatures\x18\x04 \x01(\fR\n" +
 	"signatures\x125\n" +
 	"\brefusals\x18\x05 \x03(\v2\x19.waybill.v1.CosignRefusalR\brefusals\"A\n" +
 	"\rCosignRefusal\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n" +
-	"\aclients\x18\x02 \x03(\rR\aclients\"+\n" +
+	"\aclients\x18\x02 \x03(\x04R\aclients\"+\n" +
 	"\x11SubmitAcksRequest\x12\x16\n" +
-	"\x06frames\x18\x01 \x01(\fR\x06frames\"\x90\x01\n" +
+	"\x06frames\x18\x01 \x01(\fR\x06frames\"\xae\x01\n" +
 	"\x12SubmitAcksResponse\x12\x14\n" +
-	"\x05codes\x18\x01 \x01(\fR\x05codes\x12\x1d\n" +
-	"\n" +
-	"open_epoch\x18\x02 \x01(\rR\topenEpoch\x12\x1f\n" +
-	"\vopen_window\x18\x03 \x01(\rR\n" +
-	"openWindow\x12$\n" +
-	"\x0eretry_after_ms\x18\x04 \x01(\rR\fretryAfterMs\"\xf3\x01\n" +
+	"\x05codes\x18\x01 \x01(\fR\x05codes\x12\x12\n" +
+	"\x04args\x18\x02 \x03(\x04R\x04args\x12\x12\n" +
+	"\x04held\x18\x03 \x03(\fR\x04held\x12$\n" +
+	"\x0eretry_after_ms\x18\x04 \x01(\rR\fretryAfterMs\x12\x16\n" +
+	"\x06height\x18\x05 \x01(\x04R\x06height\x12\x1c\n" +
+	"\tsignature\x18\x06 \x01(\fR\tsignature\"\xe1\x01\n" +
 	"\x03Ack\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x14\n" +
-	"\x05epoch\x18\x02 \x01(\rR\x05epoch\x12\x16\n" +
-	"\x06window\x18\x03 \x01(\rR\x06window\x12\x12\n" +
-	"\x04node\x18\x04 \x01(\rR\x04node\x12\x16\n" +
-	"\x06client\x18\x05 \x01(\rR\x06client\x12\x18\n" +
-	"\aservice\x18\x06 \x01(\rR\aservice\x12\x10\n" +
-	"\x03seq\x18\a \x01(\rR\x03seq\x12\x14\n" +
-	"\x05units\x18\b \x01(\x04R\x05units\x12\x18\n" +
-	"\arequest\x18\t \x01(\tR\arequest\x12\x1c\n" +
-	"\tsignature\x18\n" +
-	" \x01(\tR\tsignature\"5\n" +
+	"\x05epoch\x18\x02 \x01(\rR\x05epoch\x12\x12\n" +
+	"\x04node\x18\x03 \x01(\rR\x04node\x12\x16\n" +
+	"\x06client\x18\x04 \x01(\x04R\x06client\x12\x18\n" +
+	"\aservice\x18\x05 \x01(\rR\aservice\x12\x16\n" +
+	"\x06number\x18\x06 \x01(\rR\x06number\x12\x14\n" +
+	"\x05units\x18\a \x01(\x04R\x05units\x12\x18\n" +
+	"\arequest\x18\b \x01(\tR\arequest\x12\x1c\n" +
+	"\tsignature\x18\t \x01(\tR\tsignature\"5\n" +
 	"\x10SubmitAckRequest\x12!\n" +
-	"\x03ack\x18\x01 \x01(\v2\x0f.waybill.v1.AckR\x03ack\"\x81\x01\n" +
+	"\x03ack\x18\x01 \x01(\v2\x0f.waybill.v1.AckR\x03ack\"w\n" +
 	"\x11SubmitAckResponse\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x18\n" +
-	"\ameaning\x18\x02 \x01(\tR\ameaning\x12\x1d\n" +
-	"\n" +
-	"open_epoch\x18\x03 \x01(\rR\topenEpoch\x12\x1f\n" +
-	"\vopen_window\x18\x04 \x01(\rR\n" +
-	"openWindow\"\x86\x01\n" +
+	"\ameaning\x18\x02 \x01(\tR\ameaning\x12\x16\n" +
+	"\x06height\x18\x03 \x01(\x04R\x06height\x12\x1c\n" +
+	"\tsignature\x18\x04 \x01(\tR\tsignature\"\xb8\x01\n" +
 	"\n" +
 	"AckRefusal\x12\x12\n" +
-	"\x04code\x18\x01 \x01(\tR\x04code\x12\x1d\n" +
-	"\n" +
-	"open_epoch\x18\x02 \x01(\rR\topenEpoch\x12\x1f\n" +
-	"\vopen_window\x18\x03 \x01(\rR\n" +
-	"openWindow\x12$\n" +
-	"\x0eretry_after_ms\x18\x04 \x01(\rR\fretryAfterMs\"\x16\n" +
-	"\x14FollowWindowsRequest\"\xb3\x01\n" +
-	"\n" +
-	"WindowInfo\x12\x18\n" +
+	"\x04code\x18\x01 \x01(\tR\x04code\x12\x14\n" +
+	"\x05class\x18\x02 \x01(\tR\x05class\x12\x10\n" +
+	"\x03arg\x18\x03 \x01(\x04R\x03arg\x12\x12\n" +
+	"\x04held\x18\x04 \x01(\tR\x04held\x12$\n" +
+	"\x0eretry_after_ms\x18\x05 \x01(\rR\fretryAfterMs\x12\x16\n" +
+	"\x06height\x18\x06 \x01(\x04R\x06height\x12\x1c\n" +
+	"\tsignature\x18\a \x01(\tR\tsignature\"\x15\n" +
+	"\x13FollowEpochsRequest\"\x93\x01\n" +
+	"\tEpochInfo\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x12\n" +
-	"\x04node\x18\x02 \x01(\rR\x04node\x12\x14\n" +
-	"\x05epoch\x18\x03 \x01(\rR\x05epoch\x12\x16\n" +
-	"\x06window\x18\x04 \x01(\rR\x06window\x12 \n" +
-	"\fcloses_at_ms\x18\x05 \x01(\x03R\n" +
-	"closesAtMs\x12'\n" +
-	"\x10epoch_ends_at_ms\x18\x06 \x01(\x03R\repochEndsAtMs\"2\n" +
-	"\rGetAckRequest\x12!\n" +
-	"\x03ack\x18\x01 \x01(\v2\x0f.waybill.v1.AckR\x03ack\"o\n" +
+	"\x04node\x18\x02 \x01(\rR\x04node\x12\x19\n" +
+	"\bnode_key\x18\x03 \x01(\tR\anodeKey\x12\x14\n" +
+	"\x05epoch\x18\x04 \x01(\rR\x05epoch\x12'\n" +
+	"\x10epoch_ends_at_ms\x18\x05 \x01(\x03R\repochEndsAtMs\"\\\n" +
+	"\x0eCounterRequest\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\rR\x05epoch\x12\x18\n" +
+	"\aclients\x18\x02 \x03(\x04R\aclients\x12\x1a\n" +
+	"\bservices\x18\x03 \x03(\rR\bservices\"%\n" +
+	"\x0fCounterResponse\x12\x12\n" +
+	"\x04next\x18\x01 \x03(\rR\x04next\"o\n" +
+	"\rGetAckRequest\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\rR\x05epoch\x12\x16\n" +
+	"\x06client\x18\x02 \x01(\x04R\x06client\x12\x18\n" +
+	"\aservice\x18\x03 \x01(\rR\aservice\x12\x16\n" +
+	"\x06number\x18\x04 \x01(\rR\x06number\"\xa1\x01\n" +
 	"\x0eGetAckResponse\x12*\n" +
 	"\x05state\x18\x01 \x01(\x0e2\x14.waybill.v1.AckStateR\x05state\x12\x14\n" +
-	"\x05final\x18\x02 \x01(\bR\x05final\x12\x1b\n" +
-	"\trollup_id\x18\x03 \x01(\tR\brollupId\"!\n" +
+	"\x05units\x18\x02 \x01(\x04R\x05units\x12\x18\n" +
+	"\arequest\x18\x03 \x01(\tR\arequest\x12\x16\n" +
+	"\x06window\x18\x04 \x01(\rR\x06window\x12\x1b\n" +
+	"\trollup_id\x18\x05 \x01(\tR\brollupId\"!\n" +
 	"\x0fSubmitTxRequest\x12\x0e\n" +
 	"\x02tx\x18\x01 \x01(\tR\x02tx\"&\n" +
 	"\x10SubmitTxResponse\x12\x12\n" +
@@ -2996,7 +3212,7 @@ const file_waybill_proto_rawDesc = "" +
 	" \x01(\rR\topenEpoch\x12\x1f\n" +
 	"\vopen_window\x18\v \x01(\rR\n" +
 	"openWindow\x12\x18\n" +
-	"\aclients\x18\f \x01(\rR\aclients\x12\x14\n" +
+	"\aclients\x18\f \x01(\x04R\aclients\x12\x14\n" +
 	"\x05nodes\x18\r \x01(\rR\x05nodes\x12\x1a\n" +
 	"\bservices\x18\x0e \x01(\rR\bservices\x12\x1f\n" +
 	"\vdetail_json\x18\x10 \x01(\tR\n" +
@@ -3015,16 +3231,20 @@ const file_waybill_proto_rawDesc = "" +
 	"\x06_index\"Q\n" +
 	"\x11GetClientsRequest\x12\x12\n" +
 	"\x04keys\x18\x01 \x03(\tR\x04keys\x12\x12\n" +
-	"\x04from\x18\x02 \x01(\rR\x04from\x12\x14\n" +
-	"\x05count\x18\x03 \x01(\rR\x05count\"U\n" +
+	"\x04from\x18\x02 \x01(\x04R\x04from\x12\x14\n" +
+	"\x05count\x18\x03 \x01(\rR\x05count\"\xb7\x01\n" +
 	"\x06Client\x12\x19\n" +
-	"\x05index\x18\x01 \x01(\rH\x00R\x05index\x88\x01\x01\x12\x10\n" +
+	"\x05index\x18\x01 \x01(\x04H\x00R\x05index\x88\x01\x01\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +
-	"\x05payer\x18\x03 \x01(\rR\x05payerB\b\n" +
+	"\x05payer\x18\x03 \x01(\rR\x05payer\x12\x14\n" +
+	"\x05since\x18\x04 \x01(\rR\x05since\x12\x14\n" +
+	"\x05until\x18\x05 \x01(\rR\x05until\x12\x18\n" +
+	"\anumbers\x18\x06 \x01(\rR\anumbers\x12\x1a\n" +
+	"\bservices\x18\a \x03(\rR\bservicesB\b\n" +
 	"\x06_index\"X\n" +
 	"\x12GetClientsResponse\x12,\n" +
 	"\aclients\x18\x01 \x03(\v2\x12.waybill.v1.ClientR\aclients\x12\x14\n" +
-	"\x05total\x18\x02 \x01(\rR\x05total\">\n" +
+	"\x05total\x18\x02 \x01(\x04R\x05total\">\n" +
 	"\x12GetServicesRequest\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\rR\x04from\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\rR\x05count\"z\n" +
@@ -3096,13 +3316,14 @@ const file_waybill_proto_rawDesc = "" +
 	"\x06holder\x18\f \x01(\rH\x00R\x06holder\x88\x01\x01B\t\n" +
 	"\a_holder\"C\n" +
 	"\x13ListRollupsResponse\x12,\n" +
-	"\arollups\x18\x01 \x03(\v2\x12.waybill.v1.RollupR\arollups\"~\n" +
+	"\arollups\x18\x01 \x03(\v2\x12.waybill.v1.RollupR\arollups\"\x9e\x01\n" +
 	"\x10ExportAckRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\rR\x04node\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\rR\x05epoch\x12\x16\n" +
 	"\x06window\x18\x03 \x01(\rR\x06window\x12\x16\n" +
-	"\x06client\x18\x04 \x01(\rR\x06client\x12\x10\n" +
-	"\x03seq\x18\x05 \x01(\rR\x03seq\"k\n" +
+	"\x06client\x18\x04 \x01(\x04R\x06client\x12\x18\n" +
+	"\aservice\x18\x05 \x01(\rR\aservice\x12\x16\n" +
+	"\x06number\x18\x06 \x01(\rR\x06number\"k\n" +
 	"\x13ExportRollupRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\rR\x04node\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\rR\x05epoch\x12\x16\n" +
@@ -3116,12 +3337,13 @@ const file_waybill_proto_rawDesc = "" +
 	"\x11ACK_STATE_UNKNOWN\x10\x00\x12\x14\n" +
 	"\x10ACK_STATE_POOLED\x10\x01\x12\x14\n" +
 	"\x10ACK_STATE_SEALED\x10\x02\x12\x15\n" +
-	"\x11ACK_STATE_ORDERED\x10\x032\xfa\x02\n" +
+	"\x11ACK_STATE_ORDERED\x10\x032\xbb\x03\n" +
 	"\rIngestService\x12O\n" +
 	"\n" +
 	"SubmitAcks\x12\x1d.waybill.v1.SubmitAcksRequest\x1a\x1e.waybill.v1.SubmitAcksResponse(\x010\x01\x12H\n" +
-	"\tSubmitAck\x12\x1c.waybill.v1.SubmitAckRequest\x1a\x1d.waybill.v1.SubmitAckResponse\x12K\n" +
-	"\rFollowWindows\x12 .waybill.v1.FollowWindowsRequest\x1a\x16.waybill.v1.WindowInfo0\x01\x12?\n" +
+	"\tSubmitAck\x12\x1c.waybill.v1.SubmitAckRequest\x1a\x1d.waybill.v1.SubmitAckResponse\x12H\n" +
+	"\fFollowEpochs\x12\x1f.waybill.v1.FollowEpochsRequest\x1a\x15.waybill.v1.EpochInfo0\x01\x12B\n" +
+	"\aCounter\x12\x1a.waybill.v1.CounterRequest\x1a\x1b.waybill.v1.CounterResponse\x12?\n" +
 	"\x06GetAck\x12\x19.waybill.v1.GetAckRequest\x1a\x1a.waybill.v1.GetAckResponse\x12@\n" +
 	"\x06Cosign\x12\x19.waybill.v1.CosignRequest\x1a\x17.waybill.v1.CosignOffer(\x010\x012\xf0\a\n" +
 	"\rLedgerService\x12E\n" +
@@ -3153,7 +3375,7 @@ func file_waybill_proto_rawDescGZIP() []byte {
 }
 
 var file_waybill_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_waybill_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
+var file_waybill_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
 var file_waybill_proto_goTypes = []any{
 	(AckState)(0),                   // 0: waybill.v1.AckState
 	(*CosignOffer)(nil),             // 1: waybill.v1.CosignOffer
@@ -3166,90 +3388,93 @@ var file_waybill_proto_goTypes = []any{
 	(*SubmitAckRequest)(nil),        // 8: waybill.v1.SubmitAckRequest
 	(*SubmitAckResponse)(nil),       // 9: waybill.v1.SubmitAckResponse
 	(*AckRefusal)(nil),              // 10: waybill.v1.AckRefusal
-	(*FollowWindowsRequest)(nil),    // 11: waybill.v1.FollowWindowsRequest
-	(*WindowInfo)(nil),              // 12: waybill.v1.WindowInfo
-	(*GetAckRequest)(nil),           // 13: waybill.v1.GetAckRequest
-	(*GetAckResponse)(nil),          // 14: waybill.v1.GetAckResponse
-	(*SubmitTxRequest)(nil),         // 15: waybill.v1.SubmitTxRequest
-	(*SubmitTxResponse)(nil),        // 16: waybill.v1.SubmitTxResponse
-	(*TxRefusal)(nil),               // 17: waybill.v1.TxRefusal
-	(*GetStatusRequest)(nil),        // 18: waybill.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),       // 19: waybill.v1.GetStatusResponse
-	(*GetAccountRequest)(nil),       // 20: waybill.v1.GetAccountRequest
-	(*GetAccountResponse)(nil),      // 21: waybill.v1.GetAccountResponse
-	(*GetClientsRequest)(nil),       // 22: waybill.v1.GetClientsRequest
-	(*Client)(nil),                  // 23: waybill.v1.Client
-	(*GetClientsResponse)(nil),      // 24: waybill.v1.GetClientsResponse
-	(*GetServicesRequest)(nil),      // 25: waybill.v1.GetServicesRequest
-	(*Service)(nil),                 // 26: waybill.v1.Service
-	(*GetServicesResponse)(nil),     // 27: waybill.v1.GetServicesResponse
-	(*GetNodesRequest)(nil),         // 28: waybill.v1.GetNodesRequest
-	(*Node)(nil),                    // 29: waybill.v1.Node
-	(*GetNodesResponse)(nil),        // 30: waybill.v1.GetNodesResponse
-	(*GetSettlementRequest)(nil),    // 31: waybill.v1.GetSettlementRequest
-	(*SettlementRow)(nil),           // 32: waybill.v1.SettlementRow
-	(*GetSettlementResponse)(nil),   // 33: waybill.v1.GetSettlementResponse
-	(*ListOwnRollupsRequest)(nil),   // 34: waybill.v1.ListOwnRollupsRequest
-	(*ListOwnRollupsResponse)(nil),  // 35: waybill.v1.ListOwnRollupsResponse
-	(*ListRollupsRequest)(nil),      // 36: waybill.v1.ListRollupsRequest
-	(*Rollup)(nil),                  // 37: waybill.v1.Rollup
-	(*ListRollupsResponse)(nil),     // 38: waybill.v1.ListRollupsResponse
-	(*ExportAckRequest)(nil),        // 39: waybill.v1.ExportAckRequest
-	(*ExportRollupRequest)(nil),     // 40: waybill.v1.ExportRollupRequest
-	(*ExportSettlementRequest)(nil), // 41: waybill.v1.ExportSettlementRequest
-	(*ExportResponse)(nil),          // 42: waybill.v1.ExportResponse
+	(*FollowEpochsRequest)(nil),     // 11: waybill.v1.FollowEpochsRequest
+	(*EpochInfo)(nil),               // 12: waybill.v1.EpochInfo
+	(*CounterRequest)(nil),          // 13: waybill.v1.CounterRequest
+	(*CounterResponse)(nil),         // 14: waybill.v1.CounterResponse
+	(*GetAckRequest)(nil),           // 15: waybill.v1.GetAckRequest
+	(*GetAckResponse)(nil),          // 16: waybill.v1.GetAckResponse
+	(*SubmitTxRequest)(nil),         // 17: waybill.v1.SubmitTxRequest
+	(*SubmitTxResponse)(nil),        // 18: waybill.v1.SubmitTxResponse
+	(*TxRefusal)(nil),               // 19: waybill.v1.TxRefusal
+	(*GetStatusRequest)(nil),        // 20: waybill.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),       // 21: waybill.v1.GetStatusResponse
+	(*GetAccountRequest)(nil),       // 22: waybill.v1.GetAccountRequest
+	(*GetAccountResponse)(nil),      // 23: waybill.v1.GetAccountResponse
+	(*GetClientsRequest)(nil),       // 24: waybill.v1.GetClientsRequest
+	(*Client)(nil),                  // 25: waybill.v1.Client
+	(*GetClientsResponse)(nil),      // 26: waybill.v1.GetClientsResponse
+	(*GetServicesRequest)(nil),      // 27: waybill.v1.GetServicesRequest
+	(*Service)(nil),                 // 28: waybill.v1.Service
+	(*GetServicesResponse)(nil),     // 29: waybill.v1.GetServicesResponse
+	(*GetNodesRequest)(nil),         // 30: waybill.v1.GetNodesRequest
+	(*Node)(nil),                    // 31: waybill.v1.Node
+	(*GetNodesResponse)(nil),        // 32: waybill.v1.GetNodesResponse
+	(*GetSettlementRequest)(nil),    // 33: waybill.v1.GetSettlementRequest
+	(*SettlementRow)(nil),           // 34: waybill.v1.SettlementRow
+	(*GetSettlementResponse)(nil),   // 35: waybill.v1.GetSettlementResponse
+	(*ListOwnRollupsRequest)(nil),   // 36: waybill.v1.ListOwnRollupsRequest
+	(*ListOwnRollupsResponse)(nil),  // 37: waybill.v1.ListOwnRollupsResponse
+	(*ListRollupsRequest)(nil),      // 38: waybill.v1.ListRollupsRequest
+	(*Rollup)(nil),                  // 39: waybill.v1.Rollup
+	(*ListRollupsResponse)(nil),     // 40: waybill.v1.ListRollupsResponse
+	(*ExportAckRequest)(nil),        // 41: waybill.v1.ExportAckRequest
+	(*ExportRollupRequest)(nil),     // 42: waybill.v1.ExportRollupRequest
+	(*ExportSettlementRequest)(nil), // 43: waybill.v1.ExportSettlementRequest
+	(*ExportResponse)(nil),          // 44: waybill.v1.ExportResponse
 }
 var file_waybill_proto_depIdxs = []int32{
 	2,  // 0: waybill.v1.CosignOffer.ranges:type_name -> waybill.v1.StatementRange
 	4,  // 1: waybill.v1.CosignRequest.refusals:type_name -> waybill.v1.CosignRefusal
 	7,  // 2: waybill.v1.SubmitAckRequest.ack:type_name -> waybill.v1.Ack
-	7,  // 3: waybill.v1.GetAckRequest.ack:type_name -> waybill.v1.Ack
-	0,  // 4: waybill.v1.GetAckResponse.state:type_name -> waybill.v1.AckState
-	23, // 5: waybill.v1.GetClientsResponse.clients:type_name -> waybill.v1.Client
-	26, // 6: waybill.v1.GetServicesResponse.services:type_name -> waybill.v1.Service
-	29, // 7: waybill.v1.GetNodesResponse.nodes:type_name -> waybill.v1.Node
-	32, // 8: waybill.v1.GetSettlementResponse.rows:type_name -> waybill.v1.SettlementRow
-	37, // 9: waybill.v1.ListOwnRollupsResponse.rollups:type_name -> waybill.v1.Rollup
-	37, // 10: waybill.v1.ListRollupsResponse.rollups:type_name -> waybill.v1.Rollup
-	5,  // 11: waybill.v1.IngestService.SubmitAcks:input_type -> waybill.v1.SubmitAcksRequest
-	8,  // 12: waybill.v1.IngestService.SubmitAck:input_type -> waybill.v1.SubmitAckRequest
-	11, // 13: waybill.v1.IngestService.FollowWindows:input_type -> waybill.v1.FollowWindowsRequest
-	13, // 14: waybill.v1.IngestService.GetAck:input_type -> waybill.v1.GetAckRequest
+	0,  // 3: waybill.v1.GetAckResponse.state:type_name -> waybill.v1.AckState
+	25, // 4: waybill.v1.GetClientsResponse.clients:type_name -> waybill.v1.Client
+	28, // 5: waybill.v1.GetServicesResponse.services:type_name -> waybill.v1.Service
+	31, // 6: waybill.v1.GetNodesResponse.nodes:type_name -> waybill.v1.Node
+	34, // 7: waybill.v1.GetSettlementResponse.rows:type_name -> waybill.v1.SettlementRow
+	39, // 8: waybill.v1.ListOwnRollupsResponse.rollups:type_name -> waybill.v1.Rollup
+	39, // 9: waybill.v1.ListRollupsResponse.rollups:type_name -> waybill.v1.Rollup
+	5,  // 10: waybill.v1.IngestService.SubmitAcks:input_type -> waybill.v1.SubmitAcksRequest
+	8,  // 11: waybill.v1.IngestService.SubmitAck:input_type -> waybill.v1.SubmitAckRequest
+	11, // 12: waybill.v1.IngestService.FollowEpochs:input_type -> waybill.v1.FollowEpochsRequest
+	13, // 13: waybill.v1.IngestService.Counter:input_type -> waybill.v1.CounterRequest
+	15, // 14: waybill.v1.IngestService.GetAck:input_type -> waybill.v1.GetAckRequest
 	3,  // 15: waybill.v1.IngestService.Cosign:input_type -> waybill.v1.CosignRequest
-	15, // 16: waybill.v1.LedgerService.SubmitTx:input_type -> waybill.v1.SubmitTxRequest
-	18, // 17: waybill.v1.LedgerService.GetStatus:input_type -> waybill.v1.GetStatusRequest
-	20, // 18: waybill.v1.LedgerService.GetAccount:input_type -> waybill.v1.GetAccountRequest
-	22, // 19: waybill.v1.LedgerService.GetClients:input_type -> waybill.v1.GetClientsRequest
-	25, // 20: waybill.v1.LedgerService.GetServices:input_type -> waybill.v1.GetServicesRequest
-	28, // 21: waybill.v1.LedgerService.GetNodes:input_type -> waybill.v1.GetNodesRequest
-	31, // 22: waybill.v1.LedgerService.GetSettlement:input_type -> waybill.v1.GetSettlementRequest
-	34, // 23: waybill.v1.LedgerService.ListOwnRollups:input_type -> waybill.v1.ListOwnRollupsRequest
-	36, // 24: waybill.v1.LedgerService.ListRollups:input_type -> waybill.v1.ListRollupsRequest
-	39, // 25: waybill.v1.LedgerService.ExportAck:input_type -> waybill.v1.ExportAckRequest
-	40, // 26: waybill.v1.LedgerService.ExportRollup:input_type -> waybill.v1.ExportRollupRequest
-	41, // 27: waybill.v1.LedgerService.ExportSettlement:input_type -> waybill.v1.ExportSettlementRequest
+	17, // 16: waybill.v1.LedgerService.SubmitTx:input_type -> waybill.v1.SubmitTxRequest
+	20, // 17: waybill.v1.LedgerService.GetStatus:input_type -> waybill.v1.GetStatusRequest
+	22, // 18: waybill.v1.LedgerService.GetAccount:input_type -> waybill.v1.GetAccountRequest
+	24, // 19: waybill.v1.LedgerService.GetClients:input_type -> waybill.v1.GetClientsRequest
+	27, // 20: waybill.v1.LedgerService.GetServices:input_type -> waybill.v1.GetServicesRequest
+	30, // 21: waybill.v1.LedgerService.GetNodes:input_type -> waybill.v1.GetNodesRequest
+	33, // 22: waybill.v1.LedgerService.GetSettlement:input_type -> waybill.v1.GetSettlementRequest
+	36, // 23: waybill.v1.LedgerService.ListOwnRollups:input_type -> waybill.v1.ListOwnRollupsRequest
+	38, // 24: waybill.v1.LedgerService.ListRollups:input_type -> waybill.v1.ListRollupsRequest
+	41, // 25: waybill.v1.LedgerService.ExportAck:input_type -> waybill.v1.ExportAckRequest
+	42, // 26: waybill.v1.LedgerService.ExportRollup:input_type -> waybill.v1.ExportRollupRequest
+	43, // 27: waybill.v1.LedgerService.ExportSettlement:input_type -> waybill.v1.ExportSettlementRequest
 	6,  // 28: waybill.v1.IngestService.SubmitAcks:output_type -> waybill.v1.SubmitAcksResponse
 	9,  // 29: waybill.v1.IngestService.SubmitAck:output_type -> waybill.v1.SubmitAckResponse
-	12, // 30: waybill.v1.IngestService.FollowWindows:output_type -> waybill.v1.WindowInfo
-	14, // 31: waybill.v1.IngestService.GetAck:output_type -> waybill.v1.GetAckResponse
-	1,  // 32: waybill.v1.IngestService.Cosign:output_type -> waybill.v1.CosignOffer
-	16, // 33: waybill.v1.LedgerService.SubmitTx:output_type -> waybill.v1.SubmitTxResponse
-	19, // 34: waybill.v1.LedgerService.GetStatus:output_type -> waybill.v1.GetStatusResponse
-	21, // 35: waybill.v1.LedgerService.GetAccount:output_type -> waybill.v1.GetAccountResponse
-	24, // 36: waybill.v1.LedgerService.GetClients:output_type -> waybill.v1.GetClientsResponse
-	27, // 37: waybill.v1.LedgerService.GetServices:output_type -> waybill.v1.GetServicesResponse
-	30, // 38: waybill.v1.LedgerService.GetNodes:output_type -> waybill.v1.GetNodesResponse
-	33, // 39: waybill.v1.LedgerService.GetSettlement:output_type -> waybill.v1.GetSettlementResponse
-	35, // 40: waybill.v1.LedgerService.ListOwnRollups:output_type -> waybill.v1.ListOwnRollupsResponse
-	38, // 41: waybill.v1.LedgerService.ListRollups:output_type -> waybill.v1.ListRollupsResponse
-	42, // 42: waybill.v1.LedgerService.ExportAck:output_type -> waybill.v1.ExportResponse
-	42, // 43: waybill.v1.LedgerService.ExportRollup:output_type -> waybill.v1.ExportResponse
-	42, // 44: waybill.v1.LedgerService.ExportSettlement:output_type -> waybill.v1.ExportResponse
-	28, // [28:45] is the sub-list for method output_type
-	11, // [11:28] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	12, // 30: waybill.v1.IngestService.FollowEpochs:output_type -> waybill.v1.EpochInfo
+	14, // 31: waybill.v1.IngestService.Counter:output_type -> waybill.v1.CounterResponse
+	16, // 32: waybill.v1.IngestService.GetAck:output_type -> waybill.v1.GetAckResponse
+	1,  // 33: waybill.v1.IngestService.Cosign:output_type -> waybill.v1.CosignOffer
+	18, // 34: waybill.v1.LedgerService.SubmitTx:output_type -> waybill.v1.SubmitTxResponse
+	21, // 35: waybill.v1.LedgerService.GetStatus:output_type -> waybill.v1.GetStatusResponse
+	23, // 36: waybill.v1.LedgerService.GetAccount:output_type -> waybill.v1.GetAccountResponse
+	26, // 37: waybill.v1.LedgerService.GetClients:output_type -> waybill.v1.GetClientsResponse
+	29, // 38: waybill.v1.LedgerService.GetServices:output_type -> waybill.v1.GetServicesResponse
+	32, // 39: waybill.v1.LedgerService.GetNodes:output_type -> waybill.v1.GetNodesResponse
+	35, // 40: waybill.v1.LedgerService.GetSettlement:output_type -> waybill.v1.GetSettlementResponse
+	37, // 41: waybill.v1.LedgerService.ListOwnRollups:output_type -> waybill.v1.ListOwnRollupsResponse
+	40, // 42: waybill.v1.LedgerService.ListRollups:output_type -> waybill.v1.ListRollupsResponse
+	44, // 43: waybill.v1.LedgerService.ExportAck:output_type -> waybill.v1.ExportResponse
+	44, // 44: waybill.v1.LedgerService.ExportRollup:output_type -> waybill.v1.ExportResponse
+	44, // 45: waybill.v1.LedgerService.ExportSettlement:output_type -> waybill.v1.ExportResponse
+	28, // [28:46] is the sub-list for method output_type
+	10, // [10:28] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_waybill_proto_init() }
@@ -3257,20 +3482,20 @@ func file_waybill_proto_init() {
 	if File_waybill_proto != nil {
 		return
 	}
-	file_waybill_proto_msgTypes[19].OneofWrappers = []any{
+	file_waybill_proto_msgTypes[21].OneofWrappers = []any{
 		(*GetAccountRequest_Key)(nil),
 		(*GetAccountRequest_Index)(nil),
 	}
-	file_waybill_proto_msgTypes[20].OneofWrappers = []any{}
 	file_waybill_proto_msgTypes[22].OneofWrappers = []any{}
-	file_waybill_proto_msgTypes[36].OneofWrappers = []any{}
+	file_waybill_proto_msgTypes[24].OneofWrappers = []any{}
+	file_waybill_proto_msgTypes[38].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_waybill_proto_rawDesc), len(file_waybill_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   42,
+			NumMessages:   44,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

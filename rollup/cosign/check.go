@@ -1,18 +1,25 @@
 package cosign
 
-import "github.com/waybill-network/waybill/rollup"
+import (
+	"math/bits"
 
-// Signed is what the clients of one program signed for one window, as they remember it.
+	"github.com/waybill-network/waybill/rollup"
+)
+
+// Signed is what the clients of one program signed, as their book remembers it.
 type Signed struct {
 	Network rollup.Network
-	Clients map[uint32]map[uint32]Ack // by client and seq
-	Root    *Root                     // of the tree that was signed for the window; nil: none yet
+	Book    Book
+	Root    *Root // of the tree that was signed for the window; nil: none yet
 }
 
-// Ack is an ack that a client signed.
-type Ack struct {
-	Entry    [rollup.EntrySize]byte
-	Accepted bool // the node answered so
+// Book remembers the acks that clients signed at one node in one epoch.
+type Book interface {
+	// Has reports whether a client signed any that is remembered.
+	Has(client uint64) bool
+	// AppendRun appends units and request of each ack of a run, 40 bytes each as in [rollup.Acks].
+	// It reports false when it does not remember one of them.
+	AppendRun(dst []byte, run rollup.Run) ([]byte, bool)
 }
 
 // Root names a tree of statements.
@@ -34,11 +41,11 @@ func refuse(r Reason) Verdict { return Verdict{true, r} }
 func (o *Offer) Tree() Root { return Root{o.Count, o.Root} }
 
 // Check returns which of the offer's clients may sign, in the order of o.Clients. A nil signed
-// stands for a window that nobody remembers. payer returns who pays for a client, if that is known;
+// stands for a node and epoch that nobody remembers. payer returns who pays for a client, if that is known;
 // it may be nil.
 func (o *Offer) Check(
 	signed *Signed,
-	payer func(client uint32) (account uint32, known bool),
+	payer func(client uint64) (account uint32, known bool),
 ) []Verdict {
 	verdicts := make([]Verdict, len(o.Clients))
 	if reason, bad := o.refusesAll(signed); bad {
@@ -50,8 +57,8 @@ func (o *Offer) Check(
 	runs := o.runs()
 	for i := range o.Clients {
 		c := &o.Clients[i]
-		own := check{offer: o, client: c.Client, seqs: c.Seqs, run: runs[c.Client],
-			signed: signed.Clients[c.Client], payer: payer}
+		own := check{offer: o, client: c.Client, firsts: c.Firsts, run: runs[c.Client],
+			book: signed.Book, payer: payer}
 		if reason, bad := own.refuses(); bad {
 			verdicts[i] = refuse(reason)
 		}
@@ -95,7 +102,7 @@ func (r run) own() []rollup.Statement {
 
 // between reports whether the statements before and behind the client's are shown, and of smaller
 // and of larger clients: in a tree in order there can be no others in the client's name then.
-func (r run) between(client, count uint32) bool {
+func (r run) between(client uint64, count uint32) bool {
 	statements, first := r.in.Statements, uint64(r.in.First)
 	if r.lo == 0 && first > 0 || r.hi == len(statements) && first+uint64(r.hi) < uint64(count) {
 		return false
@@ -105,8 +112,8 @@ func (r run) between(client, count uint32) bool {
 }
 
 // runs finds where each client's statements stand.
-func (o *Offer) runs() map[uint32]run {
-	runs := make(map[uint32]run)
+func (o *Offer) runs() map[uint64]run {
+	runs := make(map[uint64]run)
 	for i := range o.Ranges {
 		r := &o.Ranges[i]
 		for lo := 0; lo < len(r.Statements); {
@@ -129,26 +136,28 @@ func (o *Offer) runs() map[uint32]run {
 // check is an offer as one client sees it.
 type check struct {
 	offer  *Offer
-	client uint32
-	seqs   []uint32
+	client uint64
+	firsts []uint32
 	run    run
-	signed map[uint32]Ack // by seq
-	payer  func(client uint32) (account uint32, known bool)
+	book   Book
+	payer  func(client uint64) (account uint32, known bool)
 }
 
 // refuses returns why the client must not sign, if there is a reason.
 func (c *check) refuses() (Reason, bool) {
 	switch {
-	case len(c.signed) == 0:
+	case !c.book.Has(c.client):
 		return ReasonWrongWindow, true
 	case c.run.in == nil:
-		return ReasonMissingAck, true
+		return ReasonNoStatement, true
 	case c.run.scattered:
 		return ReasonExtraStatement, true
 	case !c.run.between(c.client, c.offer.Count):
 		return ReasonNeighbour, true
+	case len(c.firsts) != c.run.hi-c.run.lo: // in no decoded offer
+		return ReasonWrongAcks, true
 	}
-	own, listed := c.run.own(), 0
+	own := c.run.own()
 	for i := range own {
 		s := &own[i]
 		if i > 0 && s.Service <= own[i-1].Service {
@@ -159,62 +168,48 @@ func (c *check) refuses() (Reason, bool) {
 				return ReasonWrongPayer, true
 			}
 		}
-		if uint64(s.Acks) > uint64(len(c.seqs)) {
-			return ReasonWrongAcks, true
-		}
-		accepted, reason, bad := c.statementRefused(s, c.seqs[:s.Acks])
-		if bad {
+		if reason, bad := c.statementRefused(s, c.firsts[i]); bad {
 			return reason, true
 		}
-		listed += accepted
-		c.seqs = c.seqs[s.Acks:]
 	}
-	accepted := 0
-	for _, ack := range c.signed { // order-free: a count
-		if ack.Accepted {
-			accepted++
-		}
-	}
-	return ReasonMissingAck, listed < accepted
+	return 0, false
 }
 
-// statementRefused holds a statement, and the seqs that are said to be under it, against what the
-// client signed. It returns the number of accepted acks among them.
-func (c *check) statementRefused(
-	s *rollup.Statement,
-	seqs []uint32,
-) (accepted int, _ Reason, _ bool) {
-	if !c.used(s.Service) {
-		return 0, ReasonExtraStatement, true
+// statementRefused holds a statement against the run of acks that it is said to be about.
+func (c *check) statementRefused(s *rollup.Statement, first uint32) (_ Reason, bad bool) {
+	run := rollup.Run{Client: s.Client, Service: s.Service, First: first, Count: s.Acks}
+	if run.Count > rollup.MaxAcks {
+		return ReasonWrongAcks, true
 	}
-	acks := le.AppendUint32(make([]byte, 0, 4+len(seqs)*rollup.EntrySize), uint32(len(seqs)))
-	units := uint64(0)
-	for i, seq := range seqs {
-		ack, ok := c.signed[seq]
-		if !ok || i > 0 && seq <= seqs[i-1] || rollup.Entry(ack.Entry[:]).Service() != s.Service {
-			return 0, ReasonWrongAcks, true
-		}
-		if ack.Accepted {
-			accepted++
-		}
-		units += rollup.Entry(ack.Entry[:]).Units() // at most 2^16 of at most 2^40: a service's cap
-		acks = append(acks, ack.Entry[:]...)
+	acks, known := c.book.AppendRun(listOf(run), run)
+	if !known {
+		return ReasonWrongAcks, true
+	}
+	list, err := rollup.ParseAcks(acks)
+	if err != nil {
+		return ReasonWrongAcks, true
+	}
+	units, carry := uint64(0), uint64(0)
+	for i := range list.Len() {
+		var over uint64
+		units, over = bits.Add64(units, list.Units(i), 0)
+		carry |= over
 	}
 	switch {
-	case units != s.Units:
-		return 0, ReasonWrongUnits, true
-	case rollup.StatementRoot(rollup.Acks(acks), c.offer.Key) != s.Root:
-		return 0, ReasonWrongRoot, true
+	case carry != 0 || units != s.Units:
+		return ReasonWrongUnits, true
+	case rollup.StatementRoot(list, c.offer.Key) != s.Root:
+		return ReasonWrongRoot, true
 	}
-	return accepted, 0, false
+	return 0, false
 }
 
-// used reports whether the client acknowledged something of a service.
-func (c *check) used(service uint32) bool {
-	for _, ack := range c.signed { // order-free: any one is enough
-		if rollup.Entry(ack.Entry[:]).Service() == service {
-			return true
-		}
-	}
-	return false
+// listOf begins the encoding of a list of acks that are one run.
+func listOf(run rollup.Run) []byte {
+	const head = 4 + 8 + 3*4
+	list := le.AppendUint32(make([]byte, 0, head+int(run.Count)*rollup.BodySize), 1)
+	list = le.AppendUint64(list, run.Client)
+	list = le.AppendUint32(list, run.Service)
+	list = le.AppendUint32(list, run.First)
+	return le.AppendUint32(list, run.Count)
 }

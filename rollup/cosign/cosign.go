@@ -15,15 +15,16 @@
 // # What a client checks
 //
 // A signature under a wrong statement is money given away. [Offer.Check] therefore holds an offer
-// against what the clients [Signed] for the window, and gives a [Reason] for each client that must
-// not sign:
+// against what the clients [Signed] for the node and epoch, and gives a [Reason] for each client
+// that must not sign:
 //
 //   - The statements are under the root, and the client's stand between those of smaller and of
 //     larger clients: there can be no others in its name.
-//   - Each is about a service that the client used, is paid by the client's payer, and its count,
-//     units and root are those of acks that the client signed.
-//   - Every ack that the node answered "accepted" is under one of the statements.
+//   - Each is about a run of acks that the client signed: it names the first number and how many,
+//     and units and root are those of these acks. The payer is the client's.
 //   - No other root was signed for the window before.
+//
+// What a statement leaves out is its node's own loss, so that nobody looks for it.
 //
 // The package reads no clock, starts nothing and keeps nothing; its values may be used by one
 // goroutine at a time.
@@ -34,6 +35,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"sort"
 
 	"github.com/waybill-network/waybill/rollup"
 )
@@ -56,11 +58,10 @@ type Window struct {
 	Acks    rollup.Acks // all of the window
 }
 
-// Asked is a client that is asked to co-sign, and where that stands what it is asked about.
+// Asked is a client that is asked to co-sign, and where in the tree its statements stand.
 type Asked struct {
-	Client                     uint32
-	FirstStatement, Statements int // in the tree
-	FirstAck, Acks             int // in the window's acks
+	Client                     uint64
+	FirstStatement, Statements int
 }
 
 // behind is the index behind a client's statements.
@@ -86,7 +87,7 @@ func (w *Window) fitting(clients []Asked) int {
 	path := 32 * rollup.StatementPathLen(w.Tree.Len())
 	for i := range clients {
 		c := &clients[i]
-		size += (c.Statements+2)*(rollup.StatementSize+4) + 4*c.Acks + 8
+		size += (c.Statements+2)*(rollup.StatementSize+4) + 4*c.Statements + 8
 		if i == 0 || c.FirstStatement > clients[i-1].behind()+rangeGap {
 			size += path
 		}
@@ -107,13 +108,19 @@ func (w *Window) offer(clients []Asked) *Offer {
 		o.Ranges = append(o.Ranges, RangeOf(w.Tree, lo, min(hi, w.Tree.Len())))
 	}
 	for _, c := range clients {
-		seqs := make([]uint32, 0, c.Acks)
-		for i := c.FirstAck; i < c.FirstAck+c.Acks; i++ {
-			seqs = append(seqs, w.Acks.Entry(i).Seq())
-		}
-		o.Clients = append(o.Clients, Client{Client: c.Client, Seqs: seqs})
+		o.Clients = append(o.Clients, Client{Client: c.Client, Firsts: w.firsts(&c)})
 	}
 	return o
+}
+
+// firsts returns the first numbers of a client's runs, each of which has its statement.
+func (w *Window) firsts(c *Asked) []uint32 {
+	i := sort.Search(w.Acks.RunCount(), func(i int) bool { return w.Acks.Run(i).Client >= c.Client })
+	firsts := make([]uint32, c.Statements)
+	for k := range firsts {
+		firsts[k] = w.Acks.Run(i + k).First
+	}
+	return firsts
 }
 
 // RangeOf returns statements lo to hi-1 of a tree with their path.
@@ -144,11 +151,11 @@ type Range struct {
 	Path       []rollup.Hash
 }
 
-// Client is a client that is asked, with the seqs of the acks under its statements: statement by
-// statement as they stand in the offer, each with as many as it counts.
+// Client is a client that is asked, with the number of the first ack under each of its statements,
+// as these stand in the offer.
 type Client struct {
-	Client uint32
-	Seqs   []uint32
+	Client uint64
+	Firsts []uint32
 }
 
 // Message returns what the clients sign.
@@ -158,13 +165,13 @@ func (o *Offer) Message() [rollup.CosignMessageSize]byte {
 
 // Encoded is an offer as it travels: the fields of the message waybill.v1.CosignOffer.
 type Encoded struct {
-	Network string // 16 hexadecimal digits
+	Network string // 64 hexadecimal digits
 	Key     rollup.WindowKey
 	Count   uint32
 	Root    []byte // 32 bytes
 	Ranges  []EncodedRange
-	Clients []uint32
-	Seqs    []byte // 4 bytes each, of all clients
+	Clients []uint64
+	Firsts  []byte // 4 bytes for each statement of each client
 }
 
 // EncodedRange is a range as it travels.
@@ -178,14 +185,14 @@ type EncodedRange struct {
 // Encode returns the offer as it travels.
 func (o *Offer) Encode() *Encoded {
 	e := &Encoded{Network: o.Network.String(), Key: o.Key, Count: o.Count, Root: o.Root[:],
-		Ranges: make([]EncodedRange, len(o.Ranges)), Clients: make([]uint32, len(o.Clients))}
+		Ranges: make([]EncodedRange, len(o.Ranges)), Clients: make([]uint64, len(o.Clients))}
 	for i := range o.Ranges {
 		e.Ranges[i] = o.Ranges[i].encode()
 	}
 	for i, c := range o.Clients {
 		e.Clients[i] = c.Client
-		for _, seq := range c.Seqs {
-			e.Seqs = le.AppendUint32(e.Seqs, seq)
+		for _, first := range c.Firsts {
+			e.Firsts = le.AppendUint32(e.Firsts, first)
 		}
 	}
 	return e
@@ -221,30 +228,28 @@ func (e *Encoded) Decode() (*Offer, error) {
 		}
 		o.Ranges = append(o.Ranges, r)
 	}
-	return o, o.decodeClients(e.Clients, e.Seqs)
+	return o, o.decodeClients(e.Clients, e.Firsts)
 }
 
-// decodeClients gives each client as many seqs as its statements count.
-func (o *Offer) decodeClients(clients []uint32, seqs []byte) error {
+// decodeClients gives each client as many first numbers as it has statements.
+func (o *Offer) decodeClients(clients []uint64, firsts []byte) error {
 	runs := o.runs()
 	for i, client := range clients {
 		if i > 0 && client <= clients[i-1] {
 			return fmt.Errorf("%w: the clients are not in order", rollup.ErrMalformed)
 		}
-		c, acks := Client{Client: client}, uint64(0)
-		for _, s := range runs[client].own() {
-			acks += uint64(s.Acks)
+		c, n := Client{Client: client}, len(runs[client].own())
+		if len(firsts) < 4*n {
+			return fmt.Errorf("%w: first numbers are missing", rollup.ErrMalformed)
 		}
-		if uint64(len(seqs)) < 4*acks {
-			return fmt.Errorf("%w: seqs are missing", rollup.ErrMalformed)
-		}
-		for ; acks > 0; acks-- {
-			c.Seqs, seqs = append(c.Seqs, le.Uint32(seqs)), seqs[4:]
+		for range n {
+			c.Firsts, firsts = append(c.Firsts, le.Uint32(firsts)), firsts[4:]
 		}
 		o.Clients = append(o.Clients, c)
 	}
-	if len(seqs) > 0 {
-		return fmt.Errorf("%w: %d bytes of seqs are left over", rollup.ErrMalformed, len(seqs))
+	if len(firsts) > 0 {
+		return fmt.Errorf("%w: %d bytes of first numbers are left over", rollup.ErrMalformed,
+			len(firsts))
 	}
 	return nil
 }

@@ -3,12 +3,14 @@ package cosign_test
 import (
 	"fmt"
 	"log"
+
+	"github.com/waybill-network/waybill/rollup"
 )
 
 // A node's statements hold against what client 1 remembers. When it remembers an ack with other
 // units, they do not.
 func ExampleOffer_Check() {
-	w, clients, signed := window(3, func(client uint32) uint32 { return 2 })
+	w, clients, signed := window(3, func(uint64) uint32 { return 2 })
 	for offer := range w.Offers(clients[1:2]) {
 		received, err := offer.Encode().Decode() // as it travels
 		if err != nil {
@@ -16,9 +18,10 @@ func ExampleOffer_Check() {
 		}
 		fmt.Println("refused:", received.Check(signed, nil)[0].Refused)
 
-		ack := signed.Clients[1][0]
-		ack.Entry[12]++ // the lowest byte of the units
-		signed.Clients[1][0] = ack
+		own, ack := signed.Book.(book), rollup.Run{Client: 1, Service: 0, First: 10, Count: 1}
+		body := own[ack]
+		body[0]++ // the lowest byte of the units
+		own[ack] = body
 		verdict := received.Check(signed, nil)[0]
 		fmt.Printf(
 			"refused: %v, %s: %s\n",

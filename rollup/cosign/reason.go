@@ -20,27 +20,27 @@ const (
 	ReasonWrongAcks                    // wrong_acks
 	ReasonWrongUnits                   // wrong_units
 	ReasonWrongRoot                    // wrong_root
-	ReasonMissingAck                   // missing_ack
+	ReasonNoStatement                  // no_statement
 )
 
 // NumReasons is the number of reasons: they are 0 to NumReasons-1.
-const NumReasons = int(ReasonMissingAck) + 1
+const NumReasons = int(ReasonNoStatement) + 1
 
 // meanings say in a sentence what the names say in a word.
 var meanings = [NumReasons]string{
 	ReasonDeclined:       "the client does not co-sign; nothing is wrong with the offer",
 	ReasonMalformed:      "the offer does not decode, or does not say what it must",
 	ReasonWrongNetwork:   "the offer is of another network",
-	ReasonWrongWindow:    "the client signed no acks for this window, or does not remember them",
+	ReasonWrongWindow:    "the client signed no ack of this node and epoch, or does not remember any",
 	ReasonRepeated:       "another root was signed for this window",
 	ReasonWrongPath:      "the statements are not under the root",
 	ReasonNeighbour:      "the statement beside the client's is out of order, or missing",
-	ReasonExtraStatement: "a statement is about a service that the client acknowledged nothing of",
+	ReasonExtraStatement: "two statements are about one service, or do not stand side by side",
 	ReasonWrongPayer:     "somebody else pays for the client",
-	ReasonWrongAcks:      "the client never signed such an ack",
+	ReasonWrongAcks:      "the client signed no such run of acks, or does not remember it",
 	ReasonWrongUnits:     "the units are not the acks' sum",
 	ReasonWrongRoot:      "the statement's root is not that of the client's acks",
-	ReasonMissingAck:     "an ack that was answered accepted is under no statement",
+	ReasonNoStatement:    "no statement is in the client's name",
 }
 
 // Reasons lists all reasons.

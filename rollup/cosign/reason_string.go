@@ -20,12 +20,12 @@ func _() {
 	_ = x[ReasonWrongAcks-9]
 	_ = x[ReasonWrongUnits-10]
 	_ = x[ReasonWrongRoot-11]
-	_ = x[ReasonMissingAck-12]
+	_ = x[ReasonNoStatement-12]
 }
 
-const _Reason_name = "declinedmalformedwrong_networkwrong_windowrepeatedwrong_pathneighbourextra_statementwrong_payerwrong_ackswrong_unitswrong_rootmissing_ack"
+const _Reason_name = "declinedmalformedwrong_networkwrong_windowrepeatedwrong_pathneighbourextra_statementwrong_payerwrong_ackswrong_unitswrong_rootno_statement"
 
-var _Reason_index = [...]uint8{0, 8, 17, 30, 42, 50, 60, 69, 84, 95, 105, 116, 126, 137}
+var _Reason_index = [...]uint8{0, 8, 17, 30, 42, 50, 60, 69, 84, 95, 105, 116, 126, 138}
 
 func (i Reason) String() string {
 	idx := int(i) - 0
