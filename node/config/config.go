@@ -66,7 +66,7 @@ type Consensus struct {
 // Pipeline is section [pipeline].
 type Pipeline struct {
 	WindowAge  time.Duration `toml:"window_age" allow:"100ms..1h" doc:"A window stops taking new acks at this age, or when it holds 65,536. Shorter: sooner certified. Longer:\nfewer, larger rollups, which cost the committee less per ack."`
-	Grace      time.Duration `toml:"grace" allow:"0s..5m" doc:"Afterwards, how long acks that clients had already signed for the window may still arrive."`
+	Tail       time.Duration `toml:"tail" allow:"0s..24h" doc:"How long after an epoch's end acks of it are still taken, into windows of their own epoch; never beyond a quarter of\nthe grace after which the network settles it. Later ones are refused for good: past_epoch."`
 	CosignWait time.Duration `toml:"cosign_wait" allow:"0s..1m" doc:"How long the clients of a closed window may take to co-sign it, which makes it far cheaper for the committee\nto verify; those who do not answer lose nothing. It ends early when all have answered, or when windows wait for room.\n0s: they are not asked."`
 	MaxBatch   int           `toml:"max_batch" allow:"64..65536" doc:"Acks verified in one batch. Batches grow to this only under load."`
 	Workers    int           `toml:"workers" allow:"0..1024" doc:"Verification workers; 0 means one per processor."`
@@ -118,7 +118,7 @@ func Default() *Config {
 		Consensus: Consensus{Listen: ":7402", Peers: []string{}, Observers: []string{},
 			KeepBlocks: 30 * 24 * time.Hour, Preset: "wan"},
 		Pipeline: Pipeline{
-			WindowAge: 30 * time.Second, Grace: 5 * time.Second, CosignWait: 2 * time.Second,
+			WindowAge: 30 * time.Second, Tail: 30 * time.Second, CosignWait: 2 * time.Second,
 			MaxBatch: 8192,
 			MaxAcks:  256 << 10, MaxBytes: 64 << 20,
 		},

@@ -35,7 +35,7 @@ func TestPrecedence(t *testing.T) {
 		"log.level":           {"debug", "WAYBILL_LOG_LEVEL"},
 		"log.format":          {"json", file + ":3"},
 		"pipeline.window_age": {"2s", file + ":7"},
-		"pipeline.grace":      {"5s", "default"},
+		"pipeline.tail":       {"30s", "default"},
 	} {
 		for _, v := range got.Effective() {
 			if v.Path == path && (v.Value != want[0] || string(v.Source) != want[1]) {
@@ -52,7 +52,7 @@ func TestPrecedence(t *testing.T) {
 	if err := got.WriteEffective(&out); err != nil {
 		t.Fatal(err)
 	}
-	for _, line := range []string{`"7" `, "--set pipeline.workers", "· pipeline.grace",
+	for _, line := range []string{`"7" `, "--set pipeline.workers", "· pipeline.tail",
 		file + ":3"} {
 		if !strings.Contains(out.String(), line) {
 			t.Errorf("effective settings lack %q:\n%s", line, out.String())
@@ -207,17 +207,17 @@ func TestErrors(t *testing.T) {
 		{"syntax", "[log]\nlevel = \n", nil, nil, []string{"waybill.toml:2:", "level ="}},
 		{"twice", "[log]\nlevel = \"info\"\nlevel = \"info\"\n", nil, nil,
 			[]string{"waybill.toml", "level"}},
-		{"wrong type", "[pipeline]\nworkers = \"3\"\nmax_bytes = 5\ngrace = 3\n", nil, nil,
+		{"wrong type", "[pipeline]\nworkers = \"3\"\nmax_bytes = 5\ntail = 3\n", nil, nil,
 			[]string{"waybill.toml:2", "waybill.toml:3", "in quotes", "waybill.toml:4",
-				"a duration from 0s to 5m"}},
+				"a duration from 0s to 24h"}},
 		{"list of numbers", "[consensus]\npeers = [1]\n", nil, nil,
 			[]string{"consensus.peers", "id@host:port"}},
 		{"environment", "", []string{"WAYBILL_LOG_FORMAT=xml"}, nil,
 			[]string{`log.format = "xml" (WAYBILL_LOG_FORMAT): allowed is text or json`}},
-		{"flag", "", nil, map[string]string{"pipeline.grace": "6m"},
-			[]string{`"6m" (--set pipeline.grace)`, "0s to 5m"}},
-		{"unknown flag", "", nil, map[string]string{"pipeline.gracee": "6m"},
-			[]string{"did you mean pipeline.grace?"}},
+		{"flag", "", nil, map[string]string{"pipeline.tail": "25h"},
+			[]string{`"25h" (--set pipeline.tail)`, "0s to 24h"}},
+		{"unknown flag", "", nil, map[string]string{"pipeline.taill": "6m"},
+			[]string{"did you mean pipeline.tail?"}},
 		{"all at once", "[log]\nlevel = \"x\"\n", []string{"WAYBILL_LOG_FORMAT=xml"},
 			map[string]string{"peer.listen": "7"},
 			[]string{"log.level", "log.format", "peer.listen", "host:port"}},
