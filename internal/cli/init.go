@@ -65,8 +65,9 @@ somewhere safer.`,
 		if !*asJSON {
 			fmt.Fprintf(out,
 				"Wrote %s and four keys.\nNext: put the network's genesis file into %s, "+
-					"or make one with this committee entry (with your HOST and stake):\n\n",
-				file, home)
+					"or make one with this committee entry (with your HOST and stake)\n"+
+					"and sign it: waybill genesis sign FILE --home %s\n\n",
+				file, home, home)
 		}
 		return printJSON(out, member)
 	}
@@ -85,8 +86,7 @@ func writeKeys(dir string, pass []byte) (*ledger.Member, error) {
 		keys.Template{Role: "node"}); err != nil {
 		return nil, err
 	}
-	proof := bls.Prove(sk)
-	m := &ledger.Member{BLSKey: sk.PublicKey().Bytes(), Proof: proof.Bytes()}
+	m := &ledger.Member{BLSKey: sk.PublicKey().Bytes()}
 	for _, k := range []struct {
 		file, role string
 		public     *ledger.Key

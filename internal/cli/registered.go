@@ -12,11 +12,12 @@ import (
 // entry is what a registration created in the registry.
 type entry struct {
 	Kind  string `json:"kind"` // client, service or node
-	Index uint32 `json:"index"`
+	Index uint64 `json:"index"`
 	Name  string `json:"name"` // a client's key, a service's unit, a node's address
 }
 
-// registered returns what an executed registration created; other transactions create nothing.
+// registered returns what an executed registration of an account created; other transactions create
+// nothing.
 func registered(ctx context.Context, c *client.Client, sender ledger.Key,
 	b []byte) (entries []entry, err error) {
 	tx, err := ledger.ParseTx(b)
@@ -24,18 +25,6 @@ func registered(ctx context.Context, c *client.Client, sender ledger.Key,
 		return nil, err
 	}
 	switch body := tx.Body.(type) {
-	case *ledger.ClientRegistration:
-		req := &api.GetClientsRequest{}
-		for _, p := range body.Clients {
-			req.Keys = append(req.Keys, p.Key.String())
-		}
-		found, err := client.Call(ctx, c.Ledger().GetClients, req)
-		if err != nil {
-			return nil, err
-		}
-		for i, client := range found.Clients {
-			entries = append(entries, entry{"client", client.GetIndex(), req.Keys[i]})
-		}
 	case *ledger.ServiceRegistration:
 		owner, err := client.Call(ctx, c.Ledger().GetAccount,
 			&api.GetAccountRequest{By: &api.GetAccountRequest_Key{Key: sender.String()}})
@@ -51,7 +40,7 @@ func registered(ctx context.Context, c *client.Client, sender ledger.Key,
 				return nil, err
 			}
 			if s.Owner == owner.GetIndex() && s.Unit == body.Unit { // of several the newest
-				entries = []entry{{"service", s.Index, s.Unit}}
+				entries = []entry{{"service", uint64(s.Index), s.Unit}}
 			}
 		}
 	case *ledger.NodeRegistration:
@@ -63,7 +52,7 @@ func registered(ctx context.Context, c *client.Client, sender ledger.Key,
 				return nil, err
 			}
 			if n.TransportKey == body.TransportKey.String() {
-				entries = []entry{{"node", n.Index, n.PeerAddress}}
+				entries = []entry{{"node", uint64(n.Index), n.PeerAddress}}
 			}
 		}
 	}

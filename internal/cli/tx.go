@@ -31,9 +31,12 @@ chain and the sender's next nonce by hand: --out FILE --genesis FILE --nonce N.
 
 Amounts are in credits, with up to six decimals; one credit is 1,000,000
 micro-credits.`,
-		txDeposit(), txTransfer(), txRegisterNode(), txRegisterService(), txRegisterClients(),
-		txSetPayer(), txSend(), txShow())
+		txDeposit(), txTransfer(), txRegisterNode(), txRegisterService(), txGrants(),
+		txRevoke(), txSend(), txShow())
 }
+
+// pollTime is between two looks for what a transaction did.
+const pollTime = 100 * time.Millisecond
 
 // executionTime bounds the wait for a transaction's block.
 const executionTime = 30 * time.Second
@@ -124,18 +127,25 @@ func sendTx(ctx context.Context, w io.Writer, c *client.Client, sender ledger.Ke
 		return fmt.Errorf("transaction %s: %w", hash, err)
 	}
 	entries, err := registered(ctx, c, sender, tx)
+	return errors.Join(err, printExecuted(w, executed{hash, &nonce, entries}, asJSON))
+}
+
+// executed is what a transaction did.
+type executed struct {
+	Hash       string  `json:"hash"`
+	Nonce      *uint64 `json:"nonce,omitempty"` // of the sender, where there is one
+	Registered []entry `json:"registered,omitempty"`
+}
+
+func printExecuted(w io.Writer, e executed, asJSON bool) error {
 	if asJSON {
-		return errors.Join(err, printJSON(w, struct {
-			Hash       string  `json:"hash"`
-			Nonce      uint64  `json:"nonce"`
-			Registered []entry `json:"registered,omitempty"`
-		}{hash, nonce, entries}))
+		return printJSON(w, e)
 	}
-	fmt.Fprintf(w, "executed, hash %s\n", hash)
-	for _, e := range entries {
-		fmt.Fprintf(w, "%s %d: %s\n", e.Kind, e.Index, text.ShortHashes(e.Name))
+	fmt.Fprintf(w, "executed, hash %s\n", e.Hash)
+	for _, r := range e.Registered {
+		fmt.Fprintf(w, "%s %d: %s\n", r.Kind, r.Index, text.ShortHashes(r.Name))
 	}
-	return err
+	return nil
 }
 
 // parseCredits reads "12.5" as 12,500,000 micro-credits.
@@ -200,7 +210,7 @@ func txRegisterNode() *cobra.Command {
 			if err != nil {
 				return nil, err
 			}
-			transportKey, err := parseKey(transport)
+			transportKey, err := loadEd25519(transport, blsPassword)
 			if err != nil {
 				return nil, err
 			}
@@ -208,23 +218,34 @@ func txRegisterNode() *cobra.Command {
 			if err != nil {
 				return nil, err
 			}
-			proof := bls.Prove(sk)
 			return func(net rollup.Network, k ed25519.PrivateKey, nonce uint64) ([]byte, error) {
 				return ledger.NewRegisterNode(net, k, nonce,
-					&ledger.NodeRegistration{BLSKey: sk.PublicKey().Bytes(), Proof: proof.Bytes(),
-						TransportKey: transportKey, Stake: micro, PeerAddress: address}), nil
+					nodeRegistration(net, ledger.KeyOf(k), sk, transportKey, micro, address)), nil
 			}, nil
 		})
 	cmd.Flags().StringVar(&blsFile, "bls-key", "", "the node's BLS keystore `file` (required)")
-	cmd.Flags().StringVar(&blsPassword, "bls-password-file", "",
-		"`file` with that keystore's password (default: as for --key)")
 	cmd.Flags().StringVar(&transport, "transport-key", "",
-		"the node's public transport `key`, hexadecimal (required)")
+		"the node's transport keystore `file` (required)")
+	cmd.Flags().StringVar(&blsPassword, "node-password-file", "",
+		"`file` with the password of these keystores (default: the environment, or a prompt)")
 	cmd.Flags().StringVar(&address, "address", "",
 		"`host:port` where other nodes reach it (required)")
 	cmd.Flags().StringVar(&stake, "stake", "0",
 		"stake in `credits`, taken from the signer's balance")
 	return cmd
+}
+
+// nodeRegistration has both keys of a node consent to its owner: a copy of it registers the node for
+// nobody else.
+func nodeRegistration(net rollup.Network, owner ledger.Key, sk *bls.SecretKey,
+	transport ed25519.PrivateKey, stake uint64, address string) *ledger.NodeRegistration {
+	key := ledger.BLSKey(sk.PublicKey().Bytes())
+	n := &ledger.NodeRegistration{BLSKey: key,
+		Proof:        ledger.ProvePossession(sk, net, ledger.RoleNode, owner),
+		TransportKey: ledger.KeyOf(transport), Stake: stake, PeerAddress: address}
+	message := ledger.NodeMessage(net, owner, key, n.TransportKey)
+	n.NodeSignature = ledger.Signature(ed25519.Sign(transport, message))
+	return n
 }
 
 func txRegisterService() *cobra.Command {
@@ -243,59 +264,6 @@ func txRegisterService() *cobra.Command {
 	return cmd
 }
 
-func txRegisterClients() *cobra.Command {
-	var blsPassword string
-	cmd := txCommand("register-clients KEYSTORE...",
-		"Register clients that the signer pays for, by their BLS keystores",
-		atLeastOne("one or more keystores"),
-		func(args []string) (builder, error) {
-			if len(args) > ledger.MaxClientsPerTx {
-				return nil, usagef("%d clients: at most %d in one transaction", len(args),
-					ledger.MaxClientsPerTx)
-			}
-			proofs := make([]ledger.ClientProof, len(args))
-			for i, file := range args {
-				sk, err := loadBLS(file, blsPassword)
-				if err != nil {
-					return nil, err
-				}
-				proof := bls.Prove(sk)
-				proofs[i] = ledger.ClientProof{Key: sk.PublicKey().Bytes(), Proof: proof.Bytes()}
-			}
-			return func(net rollup.Network, k ed25519.PrivateKey, nonce uint64) ([]byte, error) {
-				return ledger.NewRegisterClients(net, k, nonce, proofs), nil
-			}, nil
-		})
-	cmd.Flags().StringVar(&blsPassword, "bls-password-file", "",
-		"`file` with the keystores' password (default: the environment, or a prompt)")
-	return cmd
-}
-
-func txSetPayer() *cobra.Command {
-	var blsPassword string
-	cmd := txCommand("set-payer CLIENT-INDEX CLIENT-KEYSTORE",
-		"Take over the payment for a client, with its consent",
-		exactly(2, "a client's index and its keystore"),
-		func(args []string) (builder, error) {
-			client, err := strconv.ParseUint(args[0], 10, 32)
-			if err != nil {
-				return nil, usagef("client index %q: want a number", args[0])
-			}
-			sk, err := loadBLS(args[1], blsPassword)
-			if err != nil {
-				return nil, err
-			}
-			return func(net rollup.Network, k ed25519.PrivateKey, nonce uint64) ([]byte, error) {
-				consent := bls.Default.Sign(sk,
-					ledger.PayerMessage(net, uint32(client), ledger.KeyOf(k), nonce))
-				return ledger.NewSetPayer(net, k, nonce, uint32(client), consent.Bytes()), nil
-			}, nil
-		})
-	cmd.Flags().StringVar(&blsPassword, "bls-password-file", "",
-		"`file` with the keystore's password (default: the environment, or a prompt)")
-	return cmd
-}
-
 func loadBLS(file, passwordFile string) (*bls.SecretKey, error) {
 	pass, err := keys.PasswordSource{File: passwordFile, Env: os.Environ(), Terminal: os.Stdin,
 		Prompt: os.Stderr, What: file}.Password()
@@ -303,6 +271,15 @@ func loadBLS(file, passwordFile string) (*bls.SecretKey, error) {
 		return nil, err
 	}
 	return keys.LoadBLS(file, pass)
+}
+
+func loadEd25519(file, passwordFile string) (ed25519.PrivateKey, error) {
+	pass, err := keys.PasswordSource{File: passwordFile, Env: os.Environ(), Terminal: os.Stdin,
+		Prompt: os.Stderr, What: file}.Password()
+	if err != nil {
+		return nil, err
+	}
+	return keys.LoadEd25519(file, pass)
 }
 
 func readTx(file string) ([]byte, error) {
@@ -332,10 +309,14 @@ func txSend() *cobra.Command {
 		if err != nil {
 			return fmt.Errorf("%s: %w", args[0], err)
 		}
-		if tx.Signed == nil {
+		grants, ok := tx.Body.(*ledger.Grants)
+		if tx.Signed == nil && !ok {
 			return fmt.Errorf("%s: a %v is sent by nodes, not by people", args[0], tx.Kind)
 		}
 		return with(cmd.Context(), func(ctx context.Context, c *client.Client) error {
+			if ok {
+				return sendGrants(ctx, cmd.OutOrStdout(), c, grants.Grants, b, *asJSON)
+			}
 			if _, err := nextNonce(ctx, c, tx.Signed.Sender); err != nil {
 				return err // at once, where sending would insist
 			}

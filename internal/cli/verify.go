@@ -10,13 +10,14 @@ import (
 )
 
 func newVerify() *cobra.Command {
-	var genesisFile string
+	var genesisFile, network string
 	cmd := &cobra.Command{
 		Use:   "verify --genesis FILE EXPORT...",
 		Short: "Check exported files offline",
 		Long: `Checks files written by 'waybill export' without a network connection. The only
 thing trusted is the genesis file: it names the committee whose signatures
-everything leads back to.
+everything leads back to. Its digest, the network's identifier, is printed first: get
+it from somebody you trust, or pass it as --network.
 
 An ack inclusion shows that an acknowledgement is in a certified rollup, by itself
 or under a statement that its client signed at the close of the window. A settlement
@@ -39,9 +40,13 @@ it needed.`,
 	asJSON := jsonFlag(cmd)
 	cmd.Flags().StringVarP(&genesisFile, "genesis", "g", "genesis.json",
 		"the network's genesis `file`")
+	networkFlag(cmd, &network)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		genesis, err := readGenesis(genesisFile)
 		if err != nil {
+			return err
+		}
+		if err := isNetwork(genesis, genesisFile, network); err != nil {
 			return err
 		}
 		verdicts, all := make([]verdict.Verdict, len(args)), true
@@ -55,6 +60,8 @@ it needed.`,
 				return err
 			}
 		} else {
+			fmt.Fprintf(out, "Trusting %s, the genesis file of network %s:\n", genesisFile,
+				genesis.Network())
 			for _, v := range verdicts {
 				fmt.Fprintln(out, v)
 			}

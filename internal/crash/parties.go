@@ -7,6 +7,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/kernels/blake3"
@@ -25,27 +26,36 @@ const (
 
 var prices = []uint64{70_001, 123_457} // of the services, micro-credits per 2^20 units
 
-// Client signs acks. Its counter belongs to the goroutine that delivers for it.
+// Client signs acks. Its counters belong to the goroutine that delivers for it without the library's
+// book.
 type Client struct {
 	Secret *bls.SecretKey
 	Key    ledger.BLSKey
-	Index  uint32
+	Index  uint64
 	Payer  uint32 // account
-	seq    uint32
+
+	network rollup.Network
+	next    map[series]uint32
 }
+
+// series is what a client's acks are numbered within.
+type series struct{ node, epoch, service uint32 }
 
 // Sign numbers an ack and signs it.
 func (c *Client) Sign(ack *rollup.Ack) {
-	ack.Client, ack.Seq = c.Index, c.seq
-	c.seq++
+	if c.next == nil {
+		c.next = make(map[series]uint32)
+	}
+	of := series{ack.Node, ack.Epoch, ack.Service}
+	ack.Client, ack.Number = c.Index, c.next[of]
+	c.next[of]++
 	c.Resign(ack)
 }
 
 // Resign signs an ack as it is.
 func (c *Client) Resign(ack *rollup.Ack) {
-	var message [rollup.MessageSize]byte
-	ack.Message(&message)
-	signature := bls.Default.Sign(c.Secret, message[:])
+	message := ack.AppendMessage(make([]byte, 0, rollup.MessageSize), &c.network)
+	signature := bls.Default.Sign(c.Secret, message)
 	ack.Signature = signature.Bytes()
 }
 
@@ -58,25 +68,35 @@ type Parties struct {
 	Services     []uint32 // indices, with the price in prices
 	Clients      []*Client
 
-	byIndex map[uint32]*Client
+	byIndex map[uint64]*Client
+	nodes   []ledger.Key // their transport keys
 }
 
-// ClientKey implements rollup.Registry.
-func (p *Parties) ClientKey(client uint32) (*bls.PublicKey, bool) {
-	c, ok := p.byIndex[client]
+// Client implements rollup.Registry.
+func (p *Parties) Client(index uint64) (rollup.Client, bool) {
+	c, ok := p.byIndex[index]
 	if !ok {
-		return nil, false
+		return rollup.Client{}, false
 	}
-	return c.Secret.PublicKey(), true
+	return rollup.Client{Key: c.Secret.PublicKey(), Payer: c.Payer, Until: math.MaxUint32,
+		Numbers: math.MaxUint32, Services: ledger.Services(p.Services...)}, true
 }
 
-// Payer implements rollup.Registry.
-func (p *Parties) Payer(client, _ uint32) (uint32, bool) {
+// Payer returns the account that pays for a client.
+func (p *Parties) Payer(client uint64) (uint32, bool) {
 	c, ok := p.byIndex[client]
 	if !ok {
 		return 0, false
 	}
 	return c.Payer, true
+}
+
+// NodeKey implements rollup.Registry.
+func (p *Parties) NodeKey(node uint32) ([32]byte, bool) {
+	if int(node) >= len(p.nodes) {
+		return [32]byte{}, false
+	}
+	return p.nodes[node], true
 }
 
 // UnitCap implements rollup.Registry.
@@ -92,7 +112,10 @@ func seed(parts ...any) []byte {
 // Register gives three payers accounts, registers two services, and clients for each payer in turn,
 // through a node.
 func (n *Network) Register(ctx context.Context, node, clients int) (*Parties, error) {
-	p := &Parties{Owner: ed25519.NewKeyFromSeed(seed("owner")), byIndex: map[uint32]*Client{}}
+	p := &Parties{Owner: ed25519.NewKeyFromSeed(seed("owner")), byIndex: map[uint64]*Client{}}
+	for i := range n.Genesis.Members {
+		p.nodes = append(p.nodes, n.Genesis.Members[i].TransportKey)
+	}
 	for i := range 3 {
 		p.Payers = append(p.Payers, ed25519.NewKeyFromSeed(seed("payer", i)))
 	}
@@ -163,23 +186,25 @@ func (n *Network) awaitAccount(ctx context.Context, node int, key ledger.Key,
 }
 
 func (n *Network) registerClients(ctx context.Context, node int, p *Parties, clients int) error {
-	proofs := make([][]ledger.ClientProof, len(p.Payers))
+	grants := make([]ledger.Grant, clients)
 	request := &api.GetClientsRequest{}
-	for i := range clients {
+	for i := range grants {
 		secret, err := bls.KeyGen(seed("client", i))
 		if err != nil {
 			return err
 		}
-		c := &Client{Secret: secret, Key: secret.PublicKey().Bytes()}
-		proof := bls.Prove(secret)
-		proofs[i%len(proofs)] = append(proofs[i%len(proofs)],
-			ledger.ClientProof{Key: c.Key, Proof: proof.Bytes()})
+		c := &Client{Secret: secret, Key: secret.PublicKey().Bytes(), network: n.ID}
+		grants[i] = n.grant(p, i%len(p.Payers), c)
 		p.Clients = append(p.Clients, c)
 		request.Keys = append(request.Keys, c.Key.String())
 	}
-	for i, payer := range p.Payers {
-		if err := n.submit(ctx, node,
-			ledger.NewRegisterClients(n.ID, payer, 0, proofs[i])); err != nil {
+	// Each payer's in a transaction of its own, so that a small one is among them.
+	for payer := range p.Payers {
+		var own []ledger.Grant
+		for i := payer; i < len(grants); i += len(p.Payers) {
+			own = append(own, grants[i])
+		}
+		if err := n.submit(ctx, node, ledger.NewGrants(n.ID, own)); err != nil {
 			return err
 		}
 	}
@@ -199,4 +224,13 @@ func (n *Network) registerClients(ctx context.Context, node int, p *Parties, cli
 			&api.GetServicesRequest{})
 		return err == nil && int(services.Total) == len(prices), err
 	})
+}
+
+// grant lets a client use all services at a payer's cost, from now on.
+func (n *Network) grant(p *Parties, payer int, c *Client) ledger.Grant {
+	key := p.Payers[payer]
+	return ledger.NewGrant(n.ID, key, ledger.Grant{Payer: p.Accounts[payer], Key: c.Key,
+		Proof:    ledger.ProvePossession(c.Secret, n.ID, ledger.RoleClient, ledger.KeyOf(key)),
+		Services: ledger.Services(p.Services...), Numbers: math.MaxUint32,
+		Until: math.MaxUint32})
 }

@@ -85,7 +85,8 @@ func Of(g *ledger.Genesis, name string) Verdict {
 		v.Error = "cannot be read: " + unreadable.Err.Error()
 		return v
 	case errors.Is(err, rollup.ErrNetwork):
-		v.Error = fmt.Sprintf("%v, and the genesis file is of %s", err, g.Network())
+		v.Error = fmt.Sprintf("is this the right genesis file? It is that of network %s; %v",
+			g.Network(), err)
 		return v
 	case err != nil:
 		v.Error = err.Error()

@@ -49,6 +49,7 @@ type Options struct {
 	BasePort     int
 	EpochSeconds uint32 // default 3600
 	GraceSeconds uint32 // default 10
+	GraceBlocks  uint32 // default 10: on one machine they are made in a few seconds
 	GenesisTime  time.Time
 	// that the genesis file names, by size; none: a network without proofs
 	Proofs []keyfile.Pair
@@ -111,8 +112,8 @@ func Write(o Options) (*Network, error) {
 		Version: ledger.GenesisVersion, ChainID: o.ChainID, GenesisTime: o.GenesisTime,
 		Treasury: ledger.Key(n.Treasury.Public().(ed25519.PublicKey)),
 		Params: ledger.Params{EpochSeconds: o.EpochSeconds, GraceSeconds: o.GraceSeconds,
-			LateEpochs: 1024,
-			Shares:     rollup.Shares{Node: 8000, Service: 1500, Protocol: 500}},
+			GraceBlocks: o.GraceBlocks,
+			Shares:      rollup.Shares{Node: 8000, Service: 1500, Protocol: 500}},
 	}
 	if err := n.nameProofs(o.Proofs); err != nil {
 		return nil, err
@@ -124,12 +125,14 @@ func Write(o Options) (*Network, error) {
 		}
 		members[i] = s
 		n.Owners = append(n.Owners, s.owner)
-		proof := bls.Prove(s.bls)
 		n.Genesis.Members = append(n.Genesis.Members, ledger.Member{
-			Owner: public(s.owner), BLSKey: s.bls.PublicKey().Bytes(), Proof: proof.Bytes(),
+			Owner: public(s.owner), BLSKey: s.bls.PublicKey().Bytes(),
 			TransportKey: public(s.transport), ConsensusKey: public(s.consensus),
 			PeerAddress: o.address(ports[i][1]), P2PAddress: o.address(ports[i][2]), Stake: Stake,
 		})
+	}
+	for i := range members { // of a genesis that does not change any more: they sign its digest
+		n.Genesis.Sign(i, members[i].bls, members[i].transport)
 	}
 	if err := n.Genesis.Validate(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrOptions, err)
@@ -188,6 +191,9 @@ func (o *Options) complete() error {
 	}
 	if o.GraceSeconds == 0 {
 		o.GraceSeconds = 10
+	}
+	if o.GraceBlocks == 0 {
+		o.GraceBlocks = 10
 	}
 	if o.GenesisTime.IsZero() {
 		o.GenesisTime = time.Now()
