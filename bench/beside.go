@@ -99,11 +99,11 @@ func (n *neighbour) prepare() error {
 		return err
 	}
 	all, err := rollup.Statements(archive, rollup.WindowKey{}, n.network.View(),
-		func(client uint32) bool { return int(client) < len(n.network.Clients)/services })
+		func(client uint64) bool { return int(client) < len(n.network.Clients)/services })
 	if err != nil {
 		return err
 	}
-	list := rollup.NewClientList(all, func(uint32) bool { return true })
+	list := rollup.NewClientList(all, func(uint64) bool { return true })
 	tree := rollup.NewStatementTree(all)
 	var signature [rollup.SignatureSize]byte // nobody looks at it
 	h, _, err := sealer.SealCosigned(n.network.ID, archive, rollup.WindowKey{}, tree, list,

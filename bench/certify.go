@@ -104,6 +104,7 @@ type rollupWay struct {
 	header      *rollup.Header
 	evidence    rollup.Acks
 	encoded     []byte // the header
+	own         [rollup.WordSize]byte
 	shares      [members][bls.SignatureSize]byte
 	parsed      []bls.Signature
 	transaction []byte
@@ -133,7 +134,7 @@ func (r *rollupWay) push(ctx context.Context, c *committee, member int) (err err
 }
 
 func (r *rollupWay) verifyShares(c *committee) error {
-	message := rollup.CertificateMessage(c.network.ID, r.header.Epoch, r.header.ID())
+	message := rollup.CertificateMessage(&c.network.ID, 0, r.header.Key(), r.header.ID())
 	r.parsed = r.parsed[:0]
 	for i, m := range c.network.View().Committee().Members {
 		share, err := bls.ParseSignature(r.shares[i][:])
@@ -154,9 +155,9 @@ func (r *rollupWay) certify(c *committee) error {
 		signers.Set(i)
 	}
 	aggregate := bls.AggregateSignatures(r.parsed)
-	certificate := &rollup.Certificate{Header: *r.header, Signers: signers,
+	certificate := &rollup.Certificate{Header: *r.header, Own: r.own, Signers: signers,
 		Signature: aggregate.Bytes()}
-	r.transaction = ledger.NewCertificate(c.network.ID, certificate)
+	r.transaction = ledger.NewTicket(c.network.ID, certificate)
 	return c.stores[0].PutCertificate(r.header.Key(), certificate.Append(nil))
 }
 
@@ -198,7 +199,7 @@ func (c *committee) restart() (err error) {
 	}
 	view := c.network.View()
 	// decoded at first use, which is no part of the work
-	parallel(view.Clients(), func(i int) { view.ClientKey(uint32(i)) })
+	parallel(int(view.Clients()), func(i int) { view.Client(uint64(i)) })
 	if c.dir, err = os.MkdirTemp("", "waybill-bench-"); err != nil {
 		return err
 	}

@@ -58,7 +58,7 @@ func newCrowd(n int) (*crowd, error) {
 		return nil, err
 	}
 	c.view = network.View()
-	parallel(n, func(i int) { c.view.ClientKey(uint32(i)) })
+	parallel(n, func(i int) { c.view.Client(uint64(i)) })
 	return c, nil
 }
 
@@ -83,13 +83,13 @@ func (c *crowd) cosign(clients int, message []byte) (out [bls.SignatureSize]byte
 	return signature.Bytes(), nil
 }
 
-// aggregate is the sum of the signatures of acks, of which each of the first clients has one by
+// aggregate is the sum of the signatures of messages, of which each of the first clients has one by
 // turns.
-func (c *crowd) aggregate(clients int, frames []byte) (bls12381.G1Affine, error) {
+func (c *crowd) aggregate(clients int, messages []byte) (bls12381.G1Affine, error) {
 	sums, errs := make([]bls12381.G1Jac, clients), make([]error, clients)
 	parallel(clients, func(client int) {
-		for i := client; i < len(frames)/rollup.AckSize; i += clients {
-			h, err := bls12381.HashToG1(frame(frames, i).Message(), []byte(bls.SignatureDST))
+		for i := client; i < len(messages)/rollup.MessageSize; i += clients {
+			h, err := bls12381.HashToG1(message(messages, i), []byte(bls.SignatureDST))
 			if err != nil {
 				errs[client] = err
 			}
@@ -142,12 +142,13 @@ func (w *ackWindow) acks() int { return len(w.batch.Signer) }
 func (c *crowd) ackWindow(clients, acks int) (*ackWindow, error) {
 	key := rollup.WindowKey{}
 	frames := unsigned(c.network.ID, key, clients, clients*acks)
-	sum, err := c.aggregate(clients, frames)
+	signed := messages(&c.network.ID, frames)
+	sum, err := c.aggregate(clients, signed)
 	if err != nil {
 		return nil, err
 	}
 	w := &ackWindow{batch: bls.Batch{Keys: c.keys[:clients], Signer: make([]uint32, clients*acks),
-		Messages: bls.Column{Data: frames, Stride: rollup.AckSize, Width: rollup.MessageSize}}}
+		Messages: column(signed)}}
 	for i := range w.batch.Signer {
 		w.batch.Signer[i] = uint32(i % clients)
 	}
@@ -176,18 +177,18 @@ func (c *crowd) statementWindow(clients, acks int) (*statementWindow, error) {
 	statements, roots := make([]rollup.Statement, clients), pattern(clients*len(rollup.Hash{}))
 	for i := range statements {
 		s := &statements[i]
-		payer, known := c.view.Payer(uint32(i), h.Epoch)
+		client, known := c.view.Client(uint64(i))
 		if !known {
 			return nil, fmt.Errorf("%w %d", rollup.ErrUnknownClient, i)
 		}
-		*s = rollup.Statement{Client: uint32(i), Payer: payer, Service: uint32(i) % services,
+		*s = rollup.Statement{Client: uint64(i), Payer: client.Payer, Service: uint32(i) % services,
 			Acks: uint32(acks), Units: uint64(acks) * 1009}
 		copy(s.Root[:], roots[i*len(s.Root):])
 		s.Root[len(s.Root)-1] &= 0x1f
 	}
 	tree := rollup.NewStatementTree(statements)
-	list := rollup.NewClientList(statements, func(uint32) bool { return true })
-	h.StatementCount, h.StatementRoot, h.ClientListDigest = uint32(clients), tree.Root(),
+	list := rollup.NewClientList(statements, func(uint64) bool { return true })
+	h.StatementCount, h.StatementRoot, h.ListRoot = uint32(clients), tree.Root(),
 		list.Digest()
 	h.Rows = rowsOf(statements)
 	message := rollup.CosignMessage(h.Network, h.Key(), h.StatementCount, h.StatementRoot)

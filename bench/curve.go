@@ -27,7 +27,7 @@ func curveSuite(p Peers) Suite {
 			if err != nil {
 				return nil, err
 			}
-			return steps(p, newTraffic(rollup.NetworkID("waybill-bench"), rollup.WindowKey{},
+			return steps(p, newTraffic(benchNetwork, rollup.WindowKey{},
 				secrets, n))
 		},
 	}

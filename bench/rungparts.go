@@ -115,8 +115,9 @@ func (p *rungParts) verifyProofs() error {
 func (p *rungParts) sumKeys() {
 	signers := p.window.evidence.Clients.Signers()
 	keys := make([]*bls.PublicKey, len(signers))
-	for i, client := range signers {
-		keys[i], _ = p.crowd.view.ClientKey(client)
+	for i, index := range signers {
+		client, _ := p.crowd.view.Client(index)
+		keys[i] = client.Key
 	}
 	p.sum = bls.AggregatePublicKeys(keys)
 }

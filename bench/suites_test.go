@@ -39,7 +39,7 @@ func testTraffic(t *testing.T, n, clients int) *traffic {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newTraffic(rollup.NetworkID("waybill-bench"), rollup.WindowKey{}, secrets, n)
+	return newTraffic(benchNetwork, rollup.WindowKey{}, secrets, n)
 }
 
 func TestVerifySuite(t *testing.T) {

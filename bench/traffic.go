@@ -17,6 +17,7 @@ const services = 4
 // own counter.
 type traffic struct {
 	frames     []byte // 128 bytes an ack
+	messages   []byte // rollup.MessageSize bytes an ack: what is signed
 	signer     []uint32
 	secrets    []*bls.SecretKey
 	keys       []*bls.PublicKey
@@ -29,11 +30,12 @@ func newTraffic(network rollup.Network, key rollup.WindowKey, secrets []*bls.Sec
 	t := &traffic{frames: unsigned(network, key, len(secrets), n), signer: make([]uint32, n),
 		secrets: secrets,
 		keys:    make([]*bls.PublicKey, len(secrets)), signatures: make([]bls.Signature, n)}
+	t.messages = messages(&network, t.frames)
 	parallel(len(secrets), func(i int) { t.keys[i] = secrets[i].PublicKey() })
 	parallel(n, func(i int) {
 		f := t.ack(i)
-		t.signer[i] = f.Client()
-		t.signatures[i] = bls.Default.Sign(secrets[f.Client()], f.Message())
+		t.signer[i] = uint32(f.Client())
+		t.signatures[i] = bls.Default.Sign(secrets[f.Client()], message(t.messages, i))
 		encoded := t.signatures[i].Bytes()
 		copy(f.Signature(), encoded[:])
 	})
@@ -48,7 +50,7 @@ func (t *traffic) ack(i int) rollup.Frame { return frame(t.frames, i) }
 func (t *traffic) batch(from, to int) *bls.Batch {
 	frames := t.frames[from*rollup.AckSize : to*rollup.AckSize]
 	return &bls.Batch{Keys: t.keys, Signer: t.signer[from:to],
-		Messages: bls.Column{Data: frames, Stride: rollup.AckSize, Width: rollup.MessageSize},
+		Messages: column(t.messages[from*rollup.MessageSize : to*rollup.MessageSize]),
 		Signatures: bls.Column{Data: frames[rollup.SignatureOffset:], Stride: rollup.AckSize,
 			Width: bls.SignatureSize}}
 }
@@ -63,19 +65,40 @@ func (t *traffic) aggregate(n int) [bls.SignatureSize]byte {
 	return s.Bytes()
 }
 
-// unsigned makes n acks without signatures.
+// unsigned makes n acks without signatures; clients take turns, and each uses one service.
 func unsigned(network rollup.Network, key rollup.WindowKey, clients, n int) []byte {
 	frames := make([]byte, 0, n*rollup.AckSize)
 	for i := range n {
-		client, seq := uint32(i%clients), uint32(i/clients)
-		ack := rollup.Ack{Network: network, Epoch: key.Epoch, Window: key.Window, Node: key.Node,
-			Client: client, Service: client % services,
-			Seq: seq, Units: 1 + uint64(seq)*1009%65536}
-		binary.LittleEndian.PutUint64(ack.Request[:], uint64(client)<<32|uint64(seq))
+		client, number := i%clients, i/clients
+		ack := rollup.Ack{Net: network.Net(), Epoch: key.Epoch, Node: key.Node,
+			Client: uint64(client), Service: uint32(client % services),
+			Number: uint32(number), Units: 1 + uint64(number)*1009%65536}
+		binary.LittleEndian.PutUint64(ack.Request[:], uint64(client)<<32|uint64(number))
 		frames = ack.Append(frames)
 	}
 	return frames
 }
+
+// messages returns what the clients of acks sign, one after the other.
+func messages(network *rollup.Network, frames []byte) []byte {
+	n := len(frames) / rollup.AckSize
+	out := make([]byte, 0, n*rollup.MessageSize)
+	for i := range n {
+		out = frame(frames, i).AppendMessage(out, network)
+	}
+	return out
+}
+
+func message(messages []byte, i int) []byte {
+	return messages[i*rollup.MessageSize : (i+1)*rollup.MessageSize]
+}
+
+func column(messages []byte) bls.Column {
+	return bls.Column{Data: messages, Stride: rollup.MessageSize, Width: rollup.MessageSize}
+}
+
+// benchNetwork is a network of which there is nothing but the name.
+var benchNetwork = rollup.NetworkOf([]byte("waybill-bench"))
 
 func frame(frames []byte, i int) rollup.Frame {
 	return rollup.Frame(frames[i*rollup.AckSize : (i+1)*rollup.AckSize])

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/waybill-network/waybill/kernels/blake3"
@@ -28,8 +29,8 @@ var errRoots = errors.New("contenders found different roots")
 // trees measures windows of n acks, a power of two.
 func trees(n int) ([]Comparison, error) {
 	frames := scrambled(n, 4096)
-	leafKey, nodeKey := blake3.ContextKey("waybill/ack-leaf/1"),
-		blake3.ContextKey("waybill/ack-node/1")
+	leafKey, nodeKey := blake3.ContextKey("waybill/ack-leaf/2"),
+		blake3.ContextKey("waybill/ack-node/2")
 	leafHasher, err := zeebo.NewKeyed(leafKey[:])
 	if err != nil {
 		return nil, err
@@ -69,7 +70,7 @@ func trees(n int) ([]Comparison, error) {
 		What: "sort, tree, totals, header and evidence of a full window", Op: "ack", Cores: 1,
 		Compute: true,
 		Contenders: []Contender{{Name: "rollup.Sealer", Kind: KindOwn, Run: func() (int, error) {
-			_, _, err := sealer.Seal(rollup.NetworkID("waybill-bench"), rollup.WindowKey{}, frames,
+			_, _, err := sealer.Seal(benchNetwork, rollup.WindowKey{}, frames,
 				bls.IdentitySignature, everyone{})
 			return n, err
 		}}},
@@ -81,7 +82,7 @@ func statementTree(n int) Comparison {
 	statements, roots := make([]rollup.Statement, n), pattern(n*len(rollup.Hash{}))
 	for i := range statements {
 		root := rollup.Hash(roots[i*len(rollup.Hash{}):])
-		statements[i] = rollup.Statement{Client: uint32(i), Payer: uint32(i % 8),
+		statements[i] = rollup.Statement{Client: uint64(i), Payer: uint32(i % 8),
 			Acks: 1 + uint32(i%100), Units: 1 << (i % 56), Root: root}
 	}
 	gnark := newGnarkPoseidon2()
@@ -146,9 +147,9 @@ func scrambled(n, clients int) []byte {
 	frames := make([]byte, 0, n*rollup.AckSize)
 	for i := range n {
 		k := uint32(i*40503) % uint32(n) // odd, so a permutation of a power of two
-		ack := rollup.Ack{Network: rollup.NetworkID("waybill-bench"), Client: k % uint32(clients),
-			Service: k % services, Seq: k / uint32(clients),
-			Units: 1 + uint64(k)}
+		client := k % uint32(clients)
+		ack := rollup.Ack{Net: benchNetwork.Net(), Client: uint64(client),
+			Service: client % services, Number: k / uint32(clients), Units: 1 + uint64(k)}
 		binary.LittleEndian.PutUint32(ack.Request[:], k)
 		ack.Signature = bls.IdentitySignature
 		frames = ack.Append(frames)
@@ -160,6 +161,10 @@ func scrambled(n, clients int) []byte {
 // needs no keys, uses it.
 type everyone struct{}
 
-func (everyone) ClientKey(uint32) (*bls.PublicKey, bool) { return nil, false }
-func (everyone) Payer(client, _ uint32) (uint32, bool)   { return client % 8, true }
-func (everyone) UnitCap(uint32) (uint64, bool)           { return rollup.MaxUnitCap, true }
+func (everyone) Client(index uint64) (rollup.Client, bool) {
+	return rollup.Client{Payer: uint32(index % 8), Until: math.MaxUint32, Numbers: math.MaxUint32,
+		Services: [3]uint32{uint32(index % services), rollup.NoService, rollup.NoService}}, true
+}
+
+func (everyone) UnitCap(uint32) (uint64, bool)   { return rollup.MaxUnitCap, true }
+func (everyone) NodeKey(uint32) ([32]byte, bool) { return [32]byte{}, false }

@@ -107,7 +107,7 @@ func newVerification(p Peers, acks, clients int) (*verification, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &verification{p, newTraffic(rollup.NetworkID("waybill-bench"), rollup.WindowKey{},
+	return &verification{p, newTraffic(benchNetwork, rollup.WindowKey{},
 		secrets, acks)}, nil
 }
 

@@ -3,34 +3,18 @@ package replay
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/waybill-network/waybill/client"
-	"github.com/waybill-network/waybill/kernels/bls"
-	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/cosign"
 )
 
 // cosign says how the clients answer when a node asks them to co-sign a window.
 func (r *Replay) cosign() *client.CosignConfig {
 	return &client.CosignConfig{
-		Sign: func(clients []uint32, message []byte,
-			signatures [][rollup.SignatureSize]byte) error {
-			known := *r.byIndex.Load()
-			for _, c := range clients {
-				if known[c] == nil {
-					return fmt.Errorf("replay: client %d is not one of ours", c)
-				}
-			}
-			each(len(clients), func(i int) {
-				sig := bls.Default.Sign(known[clients[i]].secret, message)
-				signatures[i] = sig.Bytes()
-			})
-			return nil
-		},
+		Sign: client.CosignWith(r.secretOf),
 		// 37 spreads the clients of a node, whose indices are so far apart, over the percentages.
-		Willing: func(client uint32) bool {
-			return int(client/uint32(len(r.cfg.Nodes))*37%100) >= r.cfg.Rung1
+		Willing: func(client uint64) bool {
+			return int(client/uint64(len(r.cfg.Nodes))*37%100) >= r.cfg.Rung1
 		},
 		Payer:    r.payerOf,
 		Evidence: r.cfg.Evidence,
@@ -38,7 +22,7 @@ func (r *Replay) cosign() *client.CosignConfig {
 }
 
 // payerOf knows who pays for the replay's own clients: nobody else can change that.
-func (r *Replay) payerOf(client uint32) (account uint32, known bool) {
+func (r *Replay) payerOf(client uint64) (account uint32, known bool) {
 	all := r.byIndex.Load()
 	if all == nil || (*all)[client] == nil {
 		return 0, false
@@ -50,7 +34,7 @@ func (r *Replay) payerOf(client uint32) (account uint32, known bool) {
 // closed.
 func (r *Replay) follow(s *server) {
 	r.cosigning.Go(func() {
-		if err := s.client.Cosign(r.running); !errors.Is(err, context.Canceled) {
+		if err := s.own.Cosign(r.running); !errors.Is(err, context.Canceled) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			s.cosignErr = err
@@ -65,11 +49,11 @@ func (r *Replay) Finish(ctx context.Context) error {
 		return nil
 	}
 	for _, s := range r.servers {
-		ack, ok := r.tally.last[s.node]
-		if !ok || !s.known || s.failed != nil {
+		ack, ok := r.tally.last[s.pin.Node]
+		if !ok || s.own == nil || s.failed != nil {
 			continue
 		}
-		if err := s.client.AwaitSealed(ctx, &ack); err != nil {
+		if err := s.own.AwaitSealed(ctx, &ack); err != nil {
 			return err
 		}
 	}
@@ -90,7 +74,10 @@ func (r *Replay) Cosigned() (Cosigned, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, s := range r.servers {
-		stats := s.client.CosignStats()
+		if s.own == nil {
+			continue
+		}
+		stats := s.own.CosignStats()
 		sum.Signed += stats.Signed
 		for reason, n := range stats.Refused {
 			sum.Refused[reason] += n

@@ -98,7 +98,7 @@ func serve(t *testing.T, network *testnet.Network, index uint32) *serving {
 }
 
 func downConfig(network *testnet.Network, urls ...string) replay.Config {
-	return replay.Config{Network: network.ID, Nodes: urls, Treasury: network.Treasury,
+	return replay.Config{Genesis: network.Genesis, Nodes: urls, Treasury: network.Treasury,
 		Seed: bytes.Repeat([]byte{9}, 32), Deposit: 1_000_000_000, Price: 1000, Batch: 4,
 		Patience: 5 * time.Second}
 }

@@ -5,7 +5,7 @@ import (
 	"iter"
 	"sync"
 
-	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/client"
 )
 
 // maxQueued bounds the acks that wait for one node, so that the others go on while that is silent:
@@ -15,7 +15,7 @@ const maxQueued = 1 << 20
 // queue is what is still to be delivered to one node. It has one writer and one reader.
 type queue struct {
 	mu      sync.Mutex
-	acks    []rollup.Ack
+	acks    []client.Delivery
 	closed  bool   // no more come
 	given   bool   // no more are taken
 	refused uint64 // that were put after that
@@ -45,7 +45,7 @@ func (q *queue) left() uint64 {
 }
 
 // put waits while the queue is full.
-func (q *queue) put(ctx context.Context, ack rollup.Ack) error {
+func (q *queue) put(ctx context.Context, ack client.Delivery) error {
 	for {
 		q.mu.Lock()
 		room, changed := q.given || len(q.acks) < maxQueued, q.changed
@@ -69,8 +69,8 @@ func (q *queue) put(ctx context.Context, ack rollup.Ack) error {
 }
 
 // all yields what is put until the queue is closed and empty, or ctx ends.
-func (q *queue) all(ctx context.Context) iter.Seq[rollup.Ack] {
-	return func(yield func(rollup.Ack) bool) {
+func (q *queue) all(ctx context.Context) iter.Seq[client.Delivery] {
+	return func(yield func(client.Delivery) bool) {
 		for {
 			q.mu.Lock()
 			acks, closed, changed := q.acks, q.closed, q.changed

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/client"
 )
 
 // TestQueue: what is put comes out in order, and a reader that has ended blocks nobody and loses no
@@ -18,8 +18,8 @@ func TestQueue(t *testing.T) {
 		go func() {
 			want := uint32(0)
 			for ack := range q.all(t.Context()) {
-				if ack.Seq != want {
-					t.Errorf("seq %d, want %d", ack.Seq, want)
+				if ack.Service != want {
+					t.Errorf("%d came out, want %d", ack.Service, want)
 				}
 				if want++; want == 10 {
 					break
@@ -28,8 +28,8 @@ func TestQueue(t *testing.T) {
 			q.abandon()
 			done <- want
 		}()
-		for seq := range uint32(10) {
-			if err := q.put(t.Context(), rollup.Ack{Seq: seq}); err != nil {
+		for i := range uint32(10) {
+			if err := q.put(t.Context(), client.Delivery{Service: i}); err != nil {
 				t.Fatal(err)
 			}
 			synctest.Wait()
@@ -38,7 +38,7 @@ func TestQueue(t *testing.T) {
 			t.Errorf("%d came out, %d are left", got, q.left())
 		}
 		for range 5 {
-			if err := q.put(t.Context(), rollup.Ack{}); err != nil {
+			if err := q.put(t.Context(), client.Delivery{}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -53,10 +53,10 @@ func TestQueue(t *testing.T) {
 func TestQueueIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue()
-		q.acks = make([]rollup.Ack, maxQueued)
+		q.acks = make([]client.Delivery, maxQueued)
 		ctx, cancel := context.WithCancel(t.Context())
 		put := make(chan error, 1)
-		go func() { put <- q.put(ctx, rollup.Ack{}) }()
+		go func() { put <- q.put(ctx, client.Delivery{}) }()
 		synctest.Wait()
 		select {
 		case err := <-put:
@@ -70,7 +70,7 @@ func TestQueueIsBounded(t *testing.T) {
 			t.Errorf("%d are left, %v", q.left(), err)
 		}
 		cancel()
-		if err := q.put(ctx, rollup.Ack{}); !errors.Is(err, context.Canceled) {
+		if err := q.put(ctx, client.Delivery{}); !errors.Is(err, context.Canceled) {
 			t.Errorf("after its context ended: %v", err)
 		}
 		q.close()

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
-	"math/rand/v2"
+	"math"
 	"runtime"
 	"slices"
 	"sync/atomic"
@@ -19,14 +19,14 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// clientsPerTx keeps a registration small enough to be verified within a block's time.
-const clientsPerTx = 256
+// grantsPerTx keeps a transaction small enough to be verified within a block's time.
+const grantsPerTx = 256
 
 // Parties says how many of each kind a workload has.
 type Parties struct{ Payers, Services, Clients int }
 
 // Register makes sure that every party of the workload is registered: payers with an account,
-// services, and clients with proofs of possession. progress is called with the number of clients
+// services, and clients by grants of their payers. progress is called with the number of clients
 // done and their total; it may be nil.
 func (r *Replay) Register(
 	ctx context.Context,
@@ -35,20 +35,22 @@ func (r *Replay) Register(
 ) (Parties, error) {
 	names := map[string]bool{}
 	for d := range deliveries {
-		names[d.Service] = true
+		bundle := workload.Bundle(d.Service)
+		for _, name := range bundle {
+			names[name] = true
+		}
 		p := r.payers[d.Payer]
 		if p == nil {
 			p = &payer{key: ed25519.NewKeyFromSeed(r.secret("payer", d.Payer))}
 			r.payers[d.Payer] = p
 		}
-		id := party{d.Address, d.Payer}
+		id := partyOf(&d)
 		if r.parties[id] == nil {
-			sk, err := bls.KeyGen(r.secret("client", d.Address, d.Payer))
+			sk, err := bls.KeyGen(r.secret("client", d.Address, d.Payer, bundle[0]))
 			if err != nil {
 				return Parties{}, err
 			}
-			// A random start keeps two runs in one window from using a seq twice.
-			c := &customer{secret: sk, index: unknown, seq: rand.Uint32()}
+			c := &customer{secret: sk, services: bundle, index: unknown}
 			r.parties[id] = c
 			p.clients = append(p.clients, c)
 		}
@@ -118,7 +120,7 @@ func (r *Replay) fund(ctx context.Context) error {
 	deposits := make([][]byte, len(poor))
 	for i, key := range poor {
 		deposits[i] = ledger.NewDeposit(
-			r.cfg.Network,
+			r.network,
 			r.cfg.Treasury,
 			treasury.NextNonce+uint64(i),
 			key,
@@ -184,7 +186,7 @@ func (r *Replay) registerServices(ctx context.Context, names []string) error {
 			txs = append(
 				txs,
 				ledger.NewRegisterService(
-					r.cfg.Network,
+					r.network,
 					owner,
 					account.NextNonce+uint64(len(txs)),
 					service,
@@ -198,8 +200,7 @@ func (r *Replay) registerServices(ctx context.Context, names []string) error {
 	return list()
 }
 
-// registerClients proves possession of the clients' keys on all processors, and registers them
-// payer by payer.
+// registerClients has payers grant their clients the services that they use, on all processors.
 func (r *Replay) registerClients(ctx context.Context, progress func(done, total int)) error {
 	total := len(r.parties)
 	var done atomic.Int64
@@ -212,9 +213,13 @@ func (r *Replay) registerClients(ctx context.Context, progress func(done, total 
 	if err := r.lookUp(ctx, report); err != nil {
 		return err
 	}
+	status, err := client.Retry(ctx, r.ledger().Ledger().GetStatus, &api.GetStatusRequest{})
+	if err != nil {
+		return err
+	}
 	group, gctx := errgroup.WithContext(ctx)
 	for _, p := range r.payers {
-		group.Go(func() error { return r.registerFor(gctx, p) })
+		group.Go(func() error { return r.registerFor(gctx, p, status.Epoch) })
 	}
 	if err := group.Wait(); err != nil {
 		return err
@@ -244,36 +249,39 @@ func (r *Replay) derive() {
 }
 
 // unknown marks a client whose index is not known yet.
-const unknown = ^uint32(0)
+const unknown = ^uint64(0)
 
-// registerFor submits the registrations of one payer's clients that have no index.
-func (r *Replay) registerFor(ctx context.Context, p *payer) error {
-	account, err := r.account(ctx, ledger.KeyOf(p.key))
-	if err != nil {
-		return err
-	}
+// registerFor submits grants to those of one payer's clients that have no index.
+func (r *Replay) registerFor(ctx context.Context, p *payer, epoch uint32) error {
 	missing := slices.DeleteFunc(
 		slices.Clone(p.clients),
 		func(c *customer) bool { return c.index != unknown },
 	)
-	var txs [][]byte
-	for chunk := range slices.Chunk(missing, clientsPerTx) {
-		proofs := make([]ledger.ClientProof, len(chunk))
-		for i, c := range chunk {
-			proof := bls.Prove(c.secret)
-			proofs[i] = ledger.ClientProof{Key: c.public, Proof: proof.Bytes()}
+	for chunk := range slices.Chunk(missing, grantsPerTx) {
+		grants, keys := make([]ledger.Grant, len(chunk)), make([]ledger.BLSKey, len(chunk))
+		each(len(chunk), func(i int) {
+			keys[i], grants[i] = chunk[i].public, r.grant(p, chunk[i], epoch)
+		})
+		tx := ledger.NewGrants(r.network, grants)
+		if _, err := r.ledger().ExecuteGrants(ctx, keys, tx); err != nil {
+			return err
 		}
-		txs = append(
-			txs,
-			ledger.NewRegisterClients(
-				r.cfg.Network,
-				p.key,
-				account.NextNonce+uint64(len(txs)),
-				proofs,
-			),
-		)
 	}
-	return r.ledger().Execute(ctx, ledger.KeyOf(p.key), account.NextNonce, txs...)
+	return nil
+}
+
+// grant lets a client use its bundle of services at its payer's cost.
+func (r *Replay) grant(p *payer, c *customer, epoch uint32) ledger.Grant {
+	var services []uint32
+	for _, name := range c.services {
+		services = append(services, r.services[name])
+	}
+	slices.Sort(services)
+	proof := ledger.ProvePossession(c.secret, r.network, ledger.RoleClient, ledger.KeyOf(p.key))
+	return ledger.NewGrant(r.network, p.key, ledger.Grant{
+		Payer: p.account, Key: c.public, Proof: proof, Services: ledger.Services(services...),
+		Numbers: math.MaxUint32, From: epoch, Until: math.MaxUint32,
+	})
 }
 
 // lookUp asks for the indices of clients that have none yet.

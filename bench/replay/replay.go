@@ -1,7 +1,8 @@
-// Package replay plays the part of a network's customers: it registers payers, services and
-// clients, has the clients sign an ack for every delivery of a workload, submits them to serving
-// nodes, and keeps its own account of what was accepted, so that the settlements can be checked
-// against it.
+// Package replay plays the part of a network's customers: it registers payers and services, has the
+// payers grant their clients the use of them, has the clients sign an ack for every delivery of a
+// workload, submits them to serving nodes, and keeps its own account of what was accepted, so that
+// the settlements can be checked against it. What the clients have signed stands in the book of the
+// client library, which numbers their acks.
 //
 // All keys derive from one seed, so a second run with the same seed continues with the same
 // parties.
@@ -29,13 +30,17 @@ import (
 
 // Config says where to replay and in whose name.
 type Config struct {
-	Network  rollup.Network
+	Genesis  *ledger.Genesis
 	Nodes    []string           // base URLs of serving nodes; a client always uses the same one
 	Treasury ed25519.PrivateKey // funds the payers; nil when they have accounts already
 	Seed     []byte             // 32 or more secret bytes that all keys derive from
 	Deposit  uint64             // micro-credits for a payer that has no account yet
 	Price    uint64             // of a service to register, micro-credits per 2^20 units
 	Batch    int                // acks in a submission; 0: 512
+
+	// Book is where the clients write what they sign, so that another run with the same seed goes on
+	// with it. Nil: it is forgotten at the end.
+	Book *client.Book
 
 	// Patience is how long a node may be silent before it is given up; 0: 30 seconds.
 	Patience time.Duration
@@ -51,6 +56,7 @@ type Config struct {
 // Progress.
 type Replay struct {
 	cfg     Config
+	network rollup.Network
 	servers []*server // one for each node
 
 	height   int64 // of the chain on which all parties are registered
@@ -60,7 +66,7 @@ type Replay struct {
 
 	received, accepted, refused atomic.Uint64
 
-	byIndex   atomic.Pointer[map[uint32]*customer] // once they are registered
+	byIndex   atomic.Pointer[map[uint64]*customer] // once they are registered
 	cosigning sync.WaitGroup
 	running   context.Context // until Close
 	stop      context.CancelFunc
@@ -69,8 +75,13 @@ type Replay struct {
 	tally Tally
 }
 
-// party identifies a client: an address that visits two payers' content has a client with each.
-type party struct{ address, payer string }
+// party identifies a client: an address that visits two payers' content has a client with each, and
+// with each one for every bundle of services, since a grant names three of them at most.
+type party struct{ address, payer, bundle string }
+
+func partyOf(d *workload.Delivery) party {
+	return party{d.Address, d.Payer, workload.Bundle(d.Service)[0]}
+}
 
 type payer struct {
 	key     ed25519.PrivateKey
@@ -79,11 +90,11 @@ type payer struct {
 }
 
 type customer struct {
-	secret *bls.SecretKey
-	public ledger.BLSKey
-	index  uint32
-	payer  uint32
-	seq    uint32 // of its next ack; belongs to the goroutine that delivers to its node
+	secret   *bls.SecretKey
+	public   ledger.BLSKey
+	services []string // that it may use
+	index    uint64
+	payer    uint32
 }
 
 // Account is one line of the replay's own books.
@@ -100,8 +111,7 @@ type Tally struct {
 	Received uint64                 // deliveries that a node answered finally
 	Accepted uint64                 // acks that a node answered accepted or known
 	Refused  map[rollup.Code]uint64 // by the node's last word
-	// Again counts submissions beyond each delivery's first: signed for a window that had closed,
-	// or overloaded.
+	// Again counts submissions beyond each delivery's first: the same bytes, sent again.
 	Again    uint64
 	Accounts map[Account]Sum // accepted
 
@@ -126,6 +136,9 @@ func New(ctx context.Context, cfg Config) (*Replay, error) {
 	if cfg.Batch == 0 {
 		cfg.Batch = 512
 	}
+	if cfg.Book == nil {
+		cfg.Book = client.MemoryBook()
+	}
 	if cfg.Patience == 0 {
 		cfg.Patience = 30 * time.Second
 	}
@@ -134,6 +147,7 @@ func New(ctx context.Context, cfg Config) (*Replay, error) {
 	}
 	r := &Replay{
 		cfg:      cfg,
+		network:  cfg.Genesis.Network(),
 		services: map[string]uint32{},
 		payers:   map[string]*payer{},
 		parties:  map[party]*customer{},
@@ -152,6 +166,9 @@ func (r *Replay) Close() error {
 	r.cosigning.Wait()
 	for _, s := range r.servers {
 		s.client.Close()
+		if s.own != nil {
+			s.own.Close()
+		}
 	}
 	return nil
 }
@@ -181,12 +198,12 @@ func (r *Replay) secret(purpose string, names ...string) []byte {
 func (r *Replay) Deliver(ctx context.Context, deliveries iter.Seq[workload.Delivery]) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	all := make(map[uint32]*customer, len(r.parties))
+	all := make(map[uint64]*customer, len(r.parties))
 	for _, s := range r.servers {
-		s.queue, s.signers = newQueue(), map[uint32]*customer{}
+		s.queue = newQueue()
 	}
 	for _, c := range r.parties {
-		r.serverOf(c).signers[c.index], all[c.index] = c, c
+		all[c.index] = c
 	}
 	r.byIndex.Store(&all)
 	var producing error
@@ -226,7 +243,7 @@ func (r *Replay) produce(
 	deliveries iter.Seq[workload.Delivery],
 ) error {
 	for d := range deliveries {
-		c, ok := r.parties[party{d.Address, d.Payer}]
+		c, ok := r.parties[partyOf(&d)]
 		if !ok {
 			return fmt.Errorf("replay: client %s of %s is not registered", d.Address, d.Payer)
 		}
@@ -234,13 +251,13 @@ func (r *Replay) produce(
 		if !ok {
 			return fmt.Errorf("replay: service %s is not registered", d.Service)
 		}
-		ack := rollup.Ack{
+		delivery := client.Delivery{
 			Client:  c.index,
 			Service: service,
 			Units:   d.Units,
 			Request: blake3.Sum256(d.Record),
 		}
-		if err := r.serverOf(c).queue.put(ctx, ack); err != nil {
+		if err := r.serverOf(c).queue.put(ctx, delivery); err != nil {
 			return err
 		}
 		r.received.Add(1)
@@ -251,41 +268,31 @@ func (r *Replay) produce(
 // deliverTo delivers to one node, once its chain has come to where the parties are registered.
 func (r *Replay) deliverTo(ctx context.Context, s *server) error {
 	err := s.client.WaitForHeight(ctx, r.height)
-	if err == nil && !s.known {
+	if err == nil && s.own == nil {
 		err = r.identify(ctx, s)
 	}
 	if err == nil {
-		err = s.client.Deliver(
+		err = s.own.Deliver(
 			ctx,
 			s.queue.all(ctx),
-			signer(s.signers),
+			client.SignWith(r.network, r.secretOf),
 			func(o *client.Outcome) { r.book(s, o) },
 		)
 	}
 	return s.client.Explain(err)
 }
 
-// serverOf spreads clients over nodes.
-func (r *Replay) serverOf(c *customer) *server {
-	return r.servers[int(c.index)%len(r.servers)]
+// secretOf is a client's key, nil of one that is not ours.
+func (r *Replay) secretOf(index uint64) *bls.SecretKey {
+	if c := (*r.byIndex.Load())[index]; c != nil {
+		return c.secret
+	}
+	return nil
 }
 
-// signer signs on all processors, numbering each client's acks.
-func signer(clients map[uint32]*customer) client.Signer {
-	return func(acks []rollup.Ack) error {
-		for i := range acks {
-			c := clients[acks[i].Client]
-			acks[i].Seq = c.seq
-			c.seq++
-		}
-		each(len(acks), func(i int) {
-			var msg [rollup.MessageSize]byte
-			acks[i].Message(&msg)
-			sig := bls.Default.Sign(clients[acks[i].Client].secret, msg[:])
-			acks[i].Signature = sig.Bytes()
-		})
-		return nil
-	}
+// serverOf spreads clients over nodes.
+func (r *Replay) serverOf(c *customer) *server {
+	return r.servers[c.index%uint64(len(r.servers))]
 }
 
 // each calls do for 0 to n-1 on all processors.
@@ -305,7 +312,7 @@ func each(n int, do func(i int)) {
 func (r *Replay) book(s *server, o *client.Outcome) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.tally.Book(o, s.signers[o.Ack.Client].payer)
+	r.tally.Book(o, (*r.byIndex.Load())[o.Delivery.Client].payer)
 	switch {
 	case o.Err != nil:
 		s.undelivered++

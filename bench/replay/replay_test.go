@@ -42,7 +42,7 @@ func network(t *testing.T) (*homes.Network, *node.Node) {
 
 func configOf(net *homes.Network) replay.Config {
 	return replay.Config{
-		Network:  net.Genesis.Network(),
+		Genesis:  net.Genesis,
 		Nodes:    []string{net.Nodes[0].Ingest},
 		Treasury: net.Treasury,
 		Seed:     bytes.Repeat([]byte{9}, 32),
@@ -134,8 +134,10 @@ func TestReplay(t *testing.T) {
 		now.Accounts() != view.Accounts() {
 		t.Errorf("the second run registered anew: %+v after %+v", again, parties)
 	}
-	if first.Sample.Client == second.Sample.Client && first.Sample.Seq == second.Sample.Seq {
-		t.Errorf("both runs used seq %d of client %d", first.Sample.Seq, first.Sample.Client)
+	a, b := first.Sample, second.Sample
+	if a.Client == b.Client && a.Service == b.Service && a.Epoch == b.Epoch &&
+		a.Number == b.Number {
+		t.Errorf("both runs used number %d of client %d", a.Number, a.Client)
 	}
 	// The node must have taken every ack for new: none of the second run's was known.
 	for _, a := range n.Snapshot().Pipeline.Answers {
@@ -151,6 +153,8 @@ func TestReplay(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	net, _ := network(t)
+	foreign := *net.Genesis
+	foreign.ChainID += "-2"
 	for want, spoil := range map[string]func(*replay.Config){
 		"no nodes":      func(c *replay.Config) { c.Nodes = nil },
 		"fewer than 32": func(c *replay.Config) { c.Seed = c.Seed[:31] },
@@ -160,9 +164,7 @@ func TestRefusals(t *testing.T) {
 		"not http://host:port": func(c *replay.Config) {
 			c.Nodes = []string{"localhost"}
 		},
-		"not 0000000000000001": func(c *replay.Config) {
-			c.Network = rollup.Network{7: 1}
-		},
+		", not " + foreign.Network().String(): func(c *replay.Config) { c.Genesis = &foreign },
 		"answers, but not as the client port": func(c *replay.Config) {
 			c.Nodes = []string{net.Nodes[0].Operator}
 		},

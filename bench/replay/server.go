@@ -9,18 +9,17 @@ import (
 
 	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/node/api"
+	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
 // server is one serving node, and what it was given.
 type server struct {
 	url    string
-	client *client.Client
-	node   uint32 // its registry index
-	known  bool   // that it is of the network, and its index: it has answered
+	client *client.Client // for reads and transactions
+	own    *client.Client // for acks and co-signing; nil until it has said who it is
+	pin    client.Pin     // who it is
 
-	// Of the deliveries that run, or ran last.
-	queue   *queue
-	signers map[uint32]*customer // by index
+	queue *queue // of the deliveries that run, or ran last
 
 	undelivered uint64 // guarded by Replay.mu while deliveries run
 	failed      error  // why it was given up; set between deliveries
@@ -62,7 +61,7 @@ func (r *Replay) connect(ctx context.Context) error {
 		asking.Go(func() { errs[i] = r.identify(ctx, s) })
 	}
 	asking.Wait()
-	answered := slices.ContainsFunc(r.servers, func(s *server) bool { return s.known })
+	answered := slices.ContainsFunc(r.servers, func(s *server) bool { return s.own != nil })
 	var wrong []error
 	for _, err := range errs {
 		if err != nil && !silent(err) {
@@ -83,26 +82,38 @@ func silent(err error) bool {
 	return client.Temporary(err) || errors.Is(err, client.ErrNoAnswer)
 }
 
-// identify asks a node, and no other, who it is. From then on its clients co-sign.
+// identify asks a node, and no other, who it is, and holds that against the genesis. From then on its
+// clients sign for it and co-sign.
 func (r *Replay) identify(ctx context.Context, s *server) error {
-	own, err := client.New(client.Config{URL: s.url, Patience: r.cfg.Patience})
+	asked, err := client.New(client.Config{URL: s.url, Patience: r.cfg.Patience})
 	if err != nil {
 		return err
 	}
-	defer own.Close()
-	// One call first, which fails soon: Windows waits for a node that is not there.
-	if _, err := client.Call(ctx, own.Ledger().GetStatus, &api.GetStatusRequest{}); err != nil {
-		return own.Explain(err)
+	defer asked.Close()
+	// One call first, which fails soon: Identity may wait for a node that is not there.
+	if _, err := client.Call(ctx, asked.Ledger().GetStatus, &api.GetStatusRequest{}); err != nil {
+		return asked.Explain(err)
 	}
-	var open client.OpenWindow
-	err = own.Windows(ctx, func(w client.OpenWindow) bool { open = w; return false })
-	switch {
-	case err != nil:
-		return own.Explain(err)
-	case open.Network != r.cfg.Network:
-		return fmt.Errorf("node %s is of network %s, not %s", s.url, open.Network, r.cfg.Network)
+	pin, err := asked.Identity(ctx)
+	if err != nil {
+		return asked.Explain(err)
 	}
-	s.node, s.known = open.Key.Node, true
+	if pin.Network != r.network {
+		return fmt.Errorf("node %s is of network %s, not %s", s.url, pin.Network, r.network)
+	}
+	if members := r.cfg.Genesis.Members; int(pin.Node) < len(members) &&
+		members[pin.Node].TransportKey != ledger.Key(pin.Key) {
+		return fmt.Errorf("node %s says that it is node %d, whose key is another one in the genesis",
+			s.url, pin.Node)
+	}
+	own, err := client.New(client.Config{URL: s.url, Pin: &pin, Book: r.cfg.Book,
+		Batch: r.cfg.Batch, Patience: r.cfg.Patience, Cosign: r.cosign(), Logger: r.cfg.Logger})
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	s.own, s.pin = own, pin
+	r.mu.Unlock()
 	r.follow(s)
 	return nil
 }

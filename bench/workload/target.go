@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -134,4 +135,23 @@ func (p site) kind(status int) string {
 		return kind
 	}
 	return "download"
+}
+
+// bundles are the services that one client of a workload uses: three at most, as many as a grant
+// names.
+var bundles = [...][]string{
+	{"page", "image", "style"},
+	{"script", "feed", "download"},
+	{"redirect", "not-found", "server-error"},
+}
+
+// Bundle returns the services that come with one under the same grant. It is the same for every log,
+// so that the parties of one are those of another.
+func Bundle(service string) []string {
+	for _, bundle := range bundles {
+		if slices.Contains(bundle, service) {
+			return bundle
+		}
+	}
+	return []string{service}
 }

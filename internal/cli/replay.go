@@ -67,7 +67,7 @@ drawn.`,
 		if err != nil {
 			return err
 		}
-		cfg := replay.Config{Network: genesis.Network(), Nodes: nodes, Price: price,
+		cfg := replay.Config{Genesis: genesis, Nodes: nodes, Price: price,
 			Seed: keys.NewSeed(), Rung1: f.rung1, Evidence: evidence}
 		if cfg.Treasury, err = treasury(); err != nil {
 			return err

@@ -123,7 +123,7 @@ func (j *job) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	r, err := replay.New(ctx, replay.Config{
-		Network: j.Network.Genesis.Network(), Nodes: urls, Treasury: j.Network.Treasury, Seed: seed,
+		Genesis: j.Network.Genesis, Nodes: urls, Treasury: j.Network.Treasury, Seed: seed,
 		Deposit: Deposit, Price: Price, Rung1: j.Rung1,
 		Evidence: filepath.Join(j.Network.Dir, "offers"),
 	})

@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"testing"
@@ -79,7 +80,7 @@ func New(tb testing.TB, addresses []string, clients int) *Network {
 	n.Genesis = &ledger.Genesis{
 		Version: ledger.GenesisVersion, ChainID: "testnet", GenesisTime: n.time,
 		Treasury: ledger.KeyOf(n.Treasury),
-		Params: ledger.Params{EpochSeconds: EpochSeconds, GraceSeconds: 10, LateEpochs: 2,
+		Params: ledger.Params{EpochSeconds: EpochSeconds, GraceSeconds: 10, GraceBlocks: 1,
 			Shares: rollup.Shares{Node: 7000, Service: 2000, Protocol: 1000}},
 	}
 	for i, address := range addresses {
@@ -88,17 +89,18 @@ func New(tb testing.TB, addresses []string, clients int) *Network {
 			Owner:     Key("owner", i),
 			Transport: Key("transport", i),
 		}
-		proof := bls.Prove(m.BLS)
 		n.Members = append(n.Members, m)
 		n.Genesis.Members = append(n.Genesis.Members, ledger.Member{
-			Owner: ledger.KeyOf(m.Owner), BLSKey: m.BLS.PublicKey().Bytes(), Proof: proof.Bytes(),
-			TransportKey: ledger.KeyOf(
-				m.Transport,
-			), ConsensusKey: ledger.KeyOf(Key("consensus", i)),
-			PeerAddress: address, P2PAddress: "127.0.0.1:1", Stake: 5 * ledger.StakePerPower,
+			Owner: ledger.KeyOf(m.Owner), BLSKey: m.BLS.PublicKey().Bytes(),
+			TransportKey: ledger.KeyOf(m.Transport),
+			ConsensusKey: ledger.KeyOf(Key("consensus", i)),
+			PeerAddress:  address, P2PAddress: "127.0.0.1:1", Stake: 5 * ledger.StakePerPower,
 		})
 	}
 	n.ID = n.Genesis.Network()
+	for i, m := range n.Members {
+		n.Genesis.Sign(i, m.BLS, m.Transport)
+	}
 	state, err := ledger.New(n.Genesis)
 	if err != nil {
 		tb.Fatal(err)
@@ -116,24 +118,29 @@ func New(tb testing.TB, addresses []string, clients int) *Network {
 			&ledger.ServiceRegistration{Price: 1 << 20, UnitCap: UnitCap, Unit: "byte"},
 		),
 	)
-	n.AddClients(tb, payer, 1, clients)
+	n.AddClients(tb, payer, clients)
 	return n
 }
 
-// AddClients registers more clients.
-func (n *Network) AddClients(tb testing.TB, payer ed25519.PrivateKey, nonce uint64, count int) {
+// AddClients makes more clients, who may use the service at a payer's cost from now on.
+func (n *Network) AddClients(tb testing.TB, payer ed25519.PrivateKey, count int) {
 	tb.Helper()
-	var proofs []ledger.ClientProof
+	view := n.View()
+	account, ok := view.AccountByKey(ledger.KeyOf(payer))
+	if !ok {
+		tb.Fatal("the payer has no account")
+	}
+	var grants []ledger.Grant
 	for range count {
 		key := SecretKey(tb, "client", len(n.Clients))
-		proof := bls.Prove(key)
 		n.Clients = append(n.Clients, key)
-		proofs = append(
-			proofs,
-			ledger.ClientProof{Key: key.PublicKey().Bytes(), Proof: proof.Bytes()},
-		)
+		grants = append(grants, ledger.NewGrant(n.ID, payer, ledger.Grant{Payer: account.Index,
+			Key:      key.PublicKey().Bytes(),
+			Proof:    ledger.ProvePossession(key, n.ID, ledger.RoleClient, ledger.KeyOf(payer)),
+			Services: ledger.Services(0), Numbers: math.MaxUint32,
+			From: view.Epoch(), Until: math.MaxUint32}))
 	}
-	n.MustSubmit(tb, ledger.NewRegisterClients(n.ID, payer, nonce, proofs))
+	n.MustSubmit(tb, ledger.NewGrants(n.ID, grants))
 }
 
 // MustSubmit executes a transaction that has to succeed.
@@ -190,43 +197,49 @@ func (n *Network) block(d time.Duration, tx []byte) (err error) {
 	return err
 }
 
-// Ack returns an ack that client signed for a window; what it is for follows from seq.
-func (n *Network) Ack(key rollup.WindowKey, client, seq uint32) rollup.Ack {
+// Ack returns a signed ack of a client for the service at a window's node, in its epoch. What it is
+// about follows from client and number.
+func (n *Network) Ack(key rollup.WindowKey, client uint64, number uint32) rollup.Ack {
 	ack := rollup.Ack{
-		Network: n.ID,
-		Epoch:   key.Epoch,
-		Window:  key.Window,
-		Node:    key.Node,
-		Client:  client,
-		Seq:     seq,
-		Units:   uint64(seq%1000) + 1,
+		Net:    n.ID.Net(),
+		Epoch:  key.Epoch,
+		Node:   key.Node,
+		Client: client,
+		Number: number,
+		Units:  uint64(number%1000) + 1,
 	}
-	binary.LittleEndian.PutUint32(ack.Request[:], seq)
+	binary.LittleEndian.PutUint32(ack.Request[:], number)
+	binary.LittleEndian.PutUint64(ack.Request[4:], client)
 	n.Sign(&ack)
 	return ack
 }
 
+// Nth is Ack for the nth ack of a traffic in which the clients take turns, from 0 on. Any stretch of
+// it is runs.
+func (n *Network) Nth(key rollup.WindowKey, nth uint32) rollup.Ack {
+	clients := uint32(len(n.Clients))
+	return n.Ack(key, uint64(nth%clients), nth/clients)
+}
+
 // Sign signs an ack with its client's key.
 func (n *Network) Sign(ack *rollup.Ack) {
-	var message [rollup.MessageSize]byte
-	ack.Message(&message)
-	signature := bls.Default.Sign(n.Clients[ack.Client], message[:])
+	message := ack.AppendMessage(make([]byte, 0, rollup.MessageSize), &n.ID)
+	signature := bls.Default.Sign(n.Clients[ack.Client], message)
 	ack.Signature = signature.Bytes()
 }
 
-// acks returns the frames of signed acks with seqs first to first+count-1, spread over the clients,
-// and their signatures by client.
+// acks returns the frames of the acks first to first+count-1 of the traffic, and their signatures
+// by client.
 func (n *Network) acks(
 	tb testing.TB,
 	key rollup.WindowKey,
 	first uint32,
 	count int,
-) (frames []byte, signatures map[uint32][]bls.Signature) {
+) (frames []byte, signatures map[uint64][]bls.Signature) {
 	tb.Helper()
-	signatures = make(map[uint32][]bls.Signature)
+	signatures = make(map[uint64][]bls.Signature)
 	for i := range count {
-		seq := first + uint32(i)
-		ack := n.Ack(key, seq%uint32(len(n.Clients)), seq)
+		ack := n.Nth(key, first+uint32(i))
 		signature, err := bls.ParseSignature(ack.Signature[:])
 		if err != nil {
 			tb.Fatal(err)
@@ -237,7 +250,7 @@ func (n *Network) acks(
 	return frames, signatures
 }
 
-// Rollup returns a valid rollup of acks with seqs first to first+count-1, spread over the clients.
+// Rollup returns a valid rollup of the acks first to first+count-1 of the traffic (see Nth).
 func (n *Network) Rollup(
 	tb testing.TB,
 	key rollup.WindowKey,
@@ -270,12 +283,12 @@ func (n *Network) Cosigned(
 	if err != nil {
 		tb.Fatal(err)
 	}
-	stated, err := rollup.Statements(archive, key, n.View(), func(uint32) bool { return true })
+	stated, err := rollup.Statements(archive, key, n.View(), func(uint64) bool { return true })
 	if err != nil {
 		tb.Fatal(err)
 	}
 	tree := rollup.NewStatementTree(stated)
-	list := rollup.NewClientList(stated, func(client uint32) bool { return client != 0 })
+	list := rollup.NewClientList(stated, func(client uint64) bool { return client != 0 })
 	message := rollup.CosignMessage(n.ID, key, uint32(tree.Len()), tree.Root())
 	var shares []bls.Signature
 	for _, client := range list.Signers() {
@@ -312,15 +325,26 @@ func (n *Network) Cosigned(
 			Append(nil)
 }
 
-// Certificate certifies a rollup with the given members' shares.
+// Own returns the word of a rollup's node that the rollup is its own.
+func (n *Network) Own(tb testing.TB, header []byte) [rollup.WordSize]byte {
+	tb.Helper()
+	h, err := rollup.ParseHeader(header)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return rollup.SignOwn(n.Members[h.Node].Transport, h)
+}
+
+// Certificate certifies a rollup with its node's word and the given members' shares.
 func (n *Network) Certificate(tb testing.TB, header []byte, signers ...int) *rollup.Certificate {
 	tb.Helper()
 	h, err := rollup.ParseHeader(header)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	c := &rollup.Certificate{Header: *h, Signers: rollup.NewBitmap(len(n.Members))}
-	message := rollup.CertificateMessage(n.ID, h.Epoch, h.ID())
+	c := &rollup.Certificate{Header: *h, Own: n.Own(tb, header),
+		Signers: rollup.NewBitmap(len(n.Members))}
+	message := rollup.CertificateMessage(&n.ID, c.Term, h.Key(), h.ID())
 	var shares []bls.Signature
 	for _, i := range signers {
 		c.Signers.Set(i)

@@ -64,7 +64,7 @@ func Start(tb testing.TB, o Options) *Node {
 		peer.MembersConfig{Chain: n, Certificate: certificate, Local: member},
 	)
 	cfg := pipelinetest.NodeConfig{Config: pipeline.Config{Network: n.ID, Node: o.Index, Workers: 1,
-		WindowAge: cmp.Or(o.WindowAge, time.Hour), Grace: 20 * time.Millisecond, MaxSkew: time.Hour,
+		WindowAge: cmp.Or(o.WindowAge, time.Hour), Tail: time.Hour, MaxSkew: time.Hour,
 		CosignWait: o.CosignWait, Cosigners: o.Cosigners}}
 	n.Pipeline, err = pipelinetest.NewNode(cfg, n.Store, n.Chain, members)
 	if err != nil {
@@ -109,11 +109,12 @@ func (n *Node) Open() rollup.WindowKey {
 	return rollup.WindowKey{Node: n.index, Epoch: w.Epoch, Window: w.Window}
 }
 
-// Frames are acks with the given seqs for the open window, of the clients by turns.
+// Frames are count acks of the traffic for the node in the epoch of the open window, from one on
+// (see testnet.Network.Nth).
 func (n *Node) Frames(from, count uint32) []byte {
 	var b []byte
-	for seq := from; seq < from+count; seq++ {
-		ack := n.Ack(n.Open(), seq%uint32(len(n.Clients)), seq)
+	for nth := from; nth < from+count; nth++ {
+		ack := n.Nth(n.Open(), nth)
 		b = ack.Append(b)
 	}
 	return b
