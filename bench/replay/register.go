@@ -277,7 +277,7 @@ func (r *Replay) grant(p *payer, c *customer, epoch uint32) ledger.Grant {
 		services = append(services, r.services[name])
 	}
 	slices.Sort(services)
-	proof := ledger.ProvePossession(c.secret, r.network, ledger.RoleClient, ledger.KeyOf(p.key))
+	proof := ledger.ProvePossession(c.secret, r.network, rollup.RoleClient, ledger.KeyOf(p.key))
 	return ledger.NewGrant(r.network, p.key, ledger.Grant{
 		Payer: p.account, Key: c.public, Proof: proof, Services: ledger.Services(services...),
 		Numbers: math.MaxUint32, From: epoch, Until: math.MaxUint32,

@@ -183,7 +183,7 @@ type possession struct {
 // prove proves to a payer that the caller holds a client's key.
 func prove(net rollup.Network, sk *bls.SecretKey, payer ledger.Key) possession {
 	return possession{sk.PublicKey().Bytes(),
-		ledger.ProvePossession(sk, net, ledger.RoleClient, payer)}
+		ledger.ProvePossession(sk, net, rollup.RoleClient, payer)}
 }
 
 // proofOf reads a client's proof from its file, or makes it with the key from its keystore.
@@ -263,9 +263,9 @@ func txRevoke() *cobra.Command {
 		"End grants of the signer from the next epoch on",
 		atLeastOne("one or more indices of clients"),
 		func(args []string) (builder, error) {
-			if len(args) > ledger.MaxRevoked {
+			if len(args) > ledger.MaxGrants {
 				return nil, usagef("%d clients: at most %d in one transaction", len(args),
-					ledger.MaxRevoked)
+					ledger.MaxGrants)
 			}
 			clients := make([]uint64, len(args))
 			for i, a := range args {

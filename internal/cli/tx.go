@@ -240,12 +240,11 @@ func txRegisterNode() *cobra.Command {
 func nodeRegistration(net rollup.Network, owner ledger.Key, sk *bls.SecretKey,
 	transport ed25519.PrivateKey, stake uint64, address string) *ledger.NodeRegistration {
 	key := ledger.BLSKey(sk.PublicKey().Bytes())
-	n := &ledger.NodeRegistration{BLSKey: key,
-		Proof:        ledger.ProvePossession(sk, net, ledger.RoleNode, owner),
-		TransportKey: ledger.KeyOf(transport), Stake: stake, PeerAddress: address}
-	message := ledger.NodeMessage(net, owner, key, n.TransportKey)
-	n.NodeSignature = ledger.Signature(ed25519.Sign(transport, message))
-	return n
+	return &ledger.NodeRegistration{BLSKey: key,
+		Proof:         ledger.ProvePossession(sk, net, rollup.RoleNode, owner),
+		TransportKey:  ledger.KeyOf(transport),
+		NodeSignature: ledger.SignNode(net, owner, key, transport),
+		Stake:         stake, PeerAddress: address}
 }
 
 func txRegisterService() *cobra.Command {

@@ -416,7 +416,7 @@ func TestAttacksAreWhatTheySay(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	const path, kind = api.IngestServiceFollowWindowsProcedure, "application/connect+proto"
+	const path, kind = api.IngestServiceFollowEpochsProcedure, "application/connect+proto"
 	out := append(h2Begin(), h2Headers(&target{}, "POST", path, kind, 1, 4)...)
 	if _, err := conn.Write(append(out, h2Frame(0, 1, 1, make([]byte, 5))...)); err != nil {
 		t.Fatal(err)

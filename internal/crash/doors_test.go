@@ -109,7 +109,7 @@ func (n *Network) doors(t *testing.T) []door {
 	return []door{
 		{"ingest",
 			&target{address: hosts(n.Nodes[0].Ingest), path: api.LedgerServiceGetClientsProcedure,
-				stream: api.IngestServiceFollowWindowsProcedure, http2: true},
+				stream: api.IngestServiceFollowEpochsProcedure, http2: true},
 			func(ctx context.Context, node int) error {
 				_, err := client.Call(ctx, n.Clients[node].Ledger().GetStatus,
 					&api.GetStatusRequest{})

@@ -230,7 +230,7 @@ func (n *Network) registerClients(ctx context.Context, node int, p *Parties, cli
 func (n *Network) grant(p *Parties, payer int, c *Client) ledger.Grant {
 	key := p.Payers[payer]
 	return ledger.NewGrant(n.ID, key, ledger.Grant{Payer: p.Accounts[payer], Key: c.Key,
-		Proof:    ledger.ProvePossession(c.Secret, n.ID, ledger.RoleClient, ledger.KeyOf(key)),
+		Proof:    ledger.ProvePossession(c.Secret, n.ID, rollup.RoleClient, ledger.KeyOf(key)),
 		Services: ledger.Services(p.Services...), Numbers: math.MaxUint32,
 		Until: math.MaxUint32})
 }

@@ -136,7 +136,7 @@ func (n *Network) AddClients(tb testing.TB, payer ed25519.PrivateKey, count int)
 		n.Clients = append(n.Clients, key)
 		grants = append(grants, ledger.NewGrant(n.ID, payer, ledger.Grant{Payer: account.Index,
 			Key:      key.PublicKey().Bytes(),
-			Proof:    ledger.ProvePossession(key, n.ID, ledger.RoleClient, ledger.KeyOf(payer)),
+			Proof:    ledger.ProvePossession(key, n.ID, rollup.RoleClient, ledger.KeyOf(payer)),
 			Services: ledger.Services(0), Numbers: math.MaxUint32,
 			From: view.Epoch(), Until: math.MaxUint32}))
 	}

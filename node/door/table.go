@@ -40,17 +40,21 @@ func Ingest(maxSubmission int) Table {
 			Stream: true}
 		follow = Limit{Body: 4 << 10, Time: answer, Calls: 128, Places: 4096, Stream: true,
 			Yields: true}
+		// 1,024 pairs, each up to eleven bytes.
+		counter = Limit{Body: 16 << 10, Time: answer, Calls: 128, Places: 1024}
+
 		one  = Limit{Body: 4 << 10, Time: answer, Calls: 128, Places: 1024}
 		read = Limit{Body: api.MaxMessageSize, Time: answer, Calls: 128, Places: 512}
 		// A file is up to 30 MiB, and stays in memory until it is read.
 		file = Limit{Body: 4 << 10, Time: time.Minute, Calls: 4, Places: 16}
 	)
 	return Table{
-		api.IngestServiceSubmitAcksProcedure:    acks,
-		api.IngestServiceCosignProcedure:        answers,
-		api.IngestServiceFollowWindowsProcedure: follow,
-		api.IngestServiceSubmitAckProcedure:     one,
-		api.IngestServiceGetAckProcedure:        one,
+		api.IngestServiceSubmitAcksProcedure:   acks,
+		api.IngestServiceCosignProcedure:       answers,
+		api.IngestServiceFollowEpochsProcedure: follow,
+		api.IngestServiceCounterProcedure:      counter,
+		api.IngestServiceSubmitAckProcedure:    one,
+		api.IngestServiceGetAckProcedure:       one,
 
 		api.LedgerServiceSubmitTxProcedure:         read,
 		api.LedgerServiceGetStatusProcedure:        read,
