@@ -31,6 +31,7 @@ import (
 	"github.com/waybill-network/waybill/rollup/cosign"
 	"github.com/waybill-network/waybill/rollup/export"
 	"github.com/waybill-network/waybill/rollup/ledger"
+	"github.com/waybill-network/waybill/rollup/registry"
 )
 
 const root = "../.."
@@ -124,6 +125,12 @@ func table(t testing.TB) map[string]decoder {
 		}, zeros(4 * rollup.StatementSize)},
 		"node/api.Ack.Decode":        {of(decodeAck), hexes(96)},
 		"node/api.Ack.DecodeMessage": {of(decodeMessage), hexes(64)},
+
+		"rollup/registry.ParseClient":   {of(registry.ParseClient), zeros(registry.ClientSize)},
+		"rollup/registry.ParseNode":     {of(registry.ParseNode), zeros(registry.NodeSize)},
+		"rollup/registry.ParseService":  {of(registry.ParseService), zeros(registry.ServiceSize)},
+		"rollup/registry.ParseProofKey": {of(registry.ParseProofKey), zeros(registry.ProofKeySize)},
+		"rollup/registry.ParseHeads":    {of(registry.ParseHeads), zeros(registry.HeadsSize)},
 
 		"rollup/ledger.ParseTx":                    {of(ledger.ParseTx), txs},
 		"rollup/ledger.ParseGenesis":               {of(ledger.ParseGenesis), [][]byte{genesis}},

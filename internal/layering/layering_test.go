@@ -16,7 +16,7 @@ const module = "github.com/waybill-network/waybill/"
 
 // Groups of rooms that often are imported together.
 var (
-	core     = []string{"kernels", "rollup", "rollup/ledger"}
+	core     = []string{"kernels", "rollup", "rollup/registry", "rollup/ledger"}
 	protocol = join(core, "rollup/cosign", "rollup/export", "proofs")
 	ways     = []string{"pipeline", "pipeline/status", "pipeline/certify"}
 	doors    = []string{"node/api", "client"}
@@ -48,7 +48,8 @@ var rooms = []struct {
 	{"internal/kernelbench", nil},
 	{"kernels", []string{"internal/kernelbench"}},
 	{"rollup", []string{"kernels"}},
-	{"rollup/ledger", []string{"kernels", "rollup"}},
+	{"rollup/registry", []string{"kernels"}},
+	{"rollup/ledger", []string{"kernels", "rollup", "rollup/registry"}},
 	{"rollup/cosign", []string{"kernels", "rollup"}},
 	{"rollup/export", core},
 	{"proofs", []string{"kernels", "rollup"}},
@@ -221,6 +222,7 @@ func TestPolicyCanFail(t *testing.T) {
 		{"pipeline", module + "pipeline/certify"},
 		{"pipeline/certify", module + "pipeline"},
 		{"rollup", module + "rollup/export"},
+		{"rollup/registry", module + "rollup"},
 		{"rollup/ledger", module + "internal/text"},
 		{"rollup", module + "internal/retry"},
 		{"internal/text", module + "node"},
