@@ -27,30 +27,34 @@ type PushReason int32
 
 const (
 	PushReason_PUSH_REASON_UNSPECIFIED PushReason = 0
-	PushReason_PUSH_REASON_NOT_OWNER   PushReason = 1 // the caller is not the rollup's node
-	PushReason_PUSH_REASON_INVALID     PushReason = 2 // the rollup is not valid
-	PushReason_PUSH_REASON_CONFLICT    PushReason = 3 // another rollup was signed for this window
-	PushReason_PUSH_REASON_LAGGING     PushReason = 4 // the member's chain has not caught up; try again
-	PushReason_PUSH_REASON_BUSY        PushReason = 5 // no room to verify; try again
-	PushReason_PUSH_REASON_TOO_OLD     PushReason = 6 // the chain orders this epoch no more
-	PushReason_PUSH_REASON_NO_PROOFS   PushReason = 7 // the member cannot check proofs; show it the statements
-	PushReason_PUSH_REASON_NUMBERS     PushReason = 8 // the member signed a number of the rollup before, or a later window
-	PushReason_PUSH_REASON_NO_TABLE    PushReason = 9 // the member has lost what it signed in this epoch
+	PushReason_PUSH_REASON_NOT_OWNER   PushReason = 1  // the caller is not the rollup's node
+	PushReason_PUSH_REASON_INVALID     PushReason = 2  // the rollup is not valid
+	PushReason_PUSH_REASON_CONFLICT    PushReason = 3  // another rollup was signed for this window
+	PushReason_PUSH_REASON_LAGGING     PushReason = 4  // the member's chain has not caught up; try again
+	PushReason_PUSH_REASON_BUSY        PushReason = 5  // no room to verify; try again
+	PushReason_PUSH_REASON_TOO_OLD     PushReason = 6  // the chain orders this epoch no more
+	PushReason_PUSH_REASON_NO_PROOFS   PushReason = 7  // the member cannot check proofs; show it the statements
+	PushReason_PUSH_REASON_BAD_WORD    PushReason = 8  // the node's word on the rollup is none
+	PushReason_PUSH_REASON_NUMBERS     PushReason = 9  // the member signed a number of the rollup before
+	PushReason_PUSH_REASON_BEHIND      PushReason = 10 // the member signed this window or a later one before
+	PushReason_PUSH_REASON_NO_TABLE    PushReason = 11 // the member does not know what it signed in this epoch
 )
 
 // Enum value maps for PushReason.
 var (
 	PushReason_name = map[int32]string{
-		0: "PUSH_REASON_UNSPECIFIED",
-		1: "PUSH_REASON_NOT_OWNER",
-		2: "PUSH_REASON_INVALID",
-		3: "PUSH_REASON_CONFLICT",
-		4: "PUSH_REASON_LAGGING",
-		5: "PUSH_REASON_BUSY",
-		6: "PUSH_REASON_TOO_OLD",
-		7: "PUSH_REASON_NO_PROOFS",
-		8: "PUSH_REASON_NUMBERS",
-		9: "PUSH_REASON_NO_TABLE",
+		0:  "PUSH_REASON_UNSPECIFIED",
+		1:  "PUSH_REASON_NOT_OWNER",
+		2:  "PUSH_REASON_INVALID",
+		3:  "PUSH_REASON_CONFLICT",
+		4:  "PUSH_REASON_LAGGING",
+		5:  "PUSH_REASON_BUSY",
+		6:  "PUSH_REASON_TOO_OLD",
+		7:  "PUSH_REASON_NO_PROOFS",
+		8:  "PUSH_REASON_BAD_WORD",
+		9:  "PUSH_REASON_NUMBERS",
+		10: "PUSH_REASON_BEHIND",
+		11: "PUSH_REASON_NO_TABLE",
 	}
 	PushReason_value = map[string]int32{
 		"PUSH_REASON_UNSPECIFIED": 0,
@@ -61,8 +65,10 @@ var (
 		"PUSH_REASON_BUSY":        5,
 		"PUSH_REASON_TOO_OLD":     6,
 		"PUSH_REASON_NO_PROOFS":   7,
-		"PUSH_REASON_NUMBERS":     8,
-		"PUSH_REASON_NO_TABLE":    9,
+		"PUSH_REASON_BAD_WORD":    8,
+		"PUSH_REASON_NUMBERS":     9,
+		"PUSH_REASON_BEHIND":      10,
+		"PUSH_REASON_NO_TABLE":    11,
 	}
 )
 
@@ -97,7 +103,7 @@ type PushRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Header        []byte                 `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"` // with its rows
 	Evidence      []byte                 `protobuf:"bytes,2,opt,name=evidence,proto3" json:"evidence,omitempty"`
-	Word          []byte                 `protobuf:"bytes,3,opt,name=word,proto3" json:"word,omitempty"` // the node's word wb-own/2 on the rollup (protocol section 4), 64 bytes
+	Own           []byte                 `protobuf:"bytes,3,opt,name=own,proto3" json:"own,omitempty"` // the node's word wb-own/2 on the rollup (protocol section 4), 64 bytes
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -146,9 +152,9 @@ func (x *PushRequest) GetEvidence() []byte {
 	return nil
 }
 
-func (x *PushRequest) GetWord() []byte {
+func (x *PushRequest) GetOwn() []byte {
 	if x != nil {
-		return x.Word
+		return x.Own
 	}
 	return nil
 }
@@ -306,7 +312,7 @@ type PullResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Header        []byte                 `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"` // with its rows
 	Evidence      []byte                 `protobuf:"bytes,2,opt,name=evidence,proto3" json:"evidence,omitempty"`
-	Word          []byte                 `protobuf:"bytes,3,opt,name=word,proto3" json:"word,omitempty"` // see PushRequest
+	Own           []byte                 `protobuf:"bytes,3,opt,name=own,proto3" json:"own,omitempty"` // see PushRequest
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -355,9 +361,9 @@ func (x *PullResponse) GetEvidence() []byte {
 	return nil
 }
 
-func (x *PullResponse) GetWord() []byte {
+func (x *PullResponse) GetOwn() []byte {
 	if x != nil {
-		return x.Word
+		return x.Own
 	}
 	return nil
 }
@@ -368,11 +374,11 @@ const file_peer_proto_rawDesc = "" +
 	"\n" +
 	"\n" +
 	"peer.proto\x12\n" +
-	"waybill.v1\"U\n" +
+	"waybill.v1\"S\n" +
 	"\vPushRequest\x12\x16\n" +
 	"\x06header\x18\x01 \x01(\fR\x06header\x12\x1a\n" +
-	"\bevidence\x18\x02 \x01(\fR\bevidence\x12\x12\n" +
-	"\x04word\x18\x03 \x01(\fR\x04word\"$\n" +
+	"\bevidence\x18\x02 \x01(\fR\bevidence\x12\x10\n" +
+	"\x03own\x18\x03 \x01(\fR\x03own\"$\n" +
 	"\fPushResponse\x12\x14\n" +
 	"\x05share\x18\x01 \x01(\fR\x05share\"S\n" +
 	"\vPushRefusal\x12.\n" +
@@ -380,11 +386,11 @@ const file_peer_proto_rawDesc = "" +
 	"\x05prior\x18\x02 \x01(\fR\x05prior\">\n" +
 	"\vPullRequest\x12\x1b\n" +
 	"\trollup_id\x18\x01 \x01(\fR\brollupId\x12\x12\n" +
-	"\x04rung\x18\x02 \x01(\rR\x04rung\"V\n" +
+	"\x04rung\x18\x02 \x01(\rR\x04rung\"T\n" +
 	"\fPullResponse\x12\x16\n" +
 	"\x06header\x18\x01 \x01(\fR\x06header\x12\x1a\n" +
-	"\bevidence\x18\x02 \x01(\fR\bevidence\x12\x12\n" +
-	"\x04word\x18\x03 \x01(\fR\x04word*\x8d\x02\n" +
+	"\bevidence\x18\x02 \x01(\fR\bevidence\x12\x10\n" +
+	"\x03own\x18\x03 \x01(\fR\x03own*\xbf\x02\n" +
 	"\n" +
 	"PushReason\x12\x1b\n" +
 	"\x17PUSH_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
@@ -394,9 +400,12 @@ const file_peer_proto_rawDesc = "" +
 	"\x13PUSH_REASON_LAGGING\x10\x04\x12\x14\n" +
 	"\x10PUSH_REASON_BUSY\x10\x05\x12\x17\n" +
 	"\x13PUSH_REASON_TOO_OLD\x10\x06\x12\x19\n" +
-	"\x15PUSH_REASON_NO_PROOFS\x10\a\x12\x17\n" +
-	"\x13PUSH_REASON_NUMBERS\x10\b\x12\x18\n" +
-	"\x14PUSH_REASON_NO_TABLE\x10\t2\x88\x01\n" +
+	"\x15PUSH_REASON_NO_PROOFS\x10\a\x12\x18\n" +
+	"\x14PUSH_REASON_BAD_WORD\x10\b\x12\x17\n" +
+	"\x13PUSH_REASON_NUMBERS\x10\t\x12\x16\n" +
+	"\x12PUSH_REASON_BEHIND\x10\n" +
+	"\x12\x18\n" +
+	"\x14PUSH_REASON_NO_TABLE\x10\v2\x88\x01\n" +
 	"\vPeerService\x129\n" +
 	"\x04Push\x12\x17.waybill.v1.PushRequest\x1a\x18.waybill.v1.PushResponse\x12>\n" +
 	"\x04Pull\x12\x17.waybill.v1.PullRequest\x1a\x18.waybill.v1.PullResponse\"\x03\x90\x02\x01B-Z+github.com/waybill-network/waybill/node/apib\x06proto3"
