@@ -20,11 +20,11 @@ var kernel = cpu.Register("poseidon2", selfTest,
 func selfTest(candidate, generic implementation) error {
 	const states = 9
 	const ones = ^uint64(0)
-	one := FromUint64s([3]uint64{1})
+	one := FromUint64s([4]uint64{1})
 	top := one
 	e(&top).Neg(e(&top))
 	// Some are taken as they stand in memory, times 2^256.
-	values := []Element{{}, one, top, FromUint64s([3]uint64{1<<52 - 1}), {ones, ones, ones}, {1}, {0, 0, 0, 1}}
+	values := []Element{{}, one, top, FromUint64s([4]uint64{1<<52 - 1}), {ones, ones, ones}, {1}, {0, 0, 0, 1}}
 	in := make([]Element, states*Width)
 	for i := range in {
 		in[i] = values[(i+i/Width*i/len(values))%len(values)]

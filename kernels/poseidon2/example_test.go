@@ -10,7 +10,7 @@ import (
 func ExampleCompressMany() {
 	in := make([]poseidon2.Element, 2*poseidon2.Width)
 	for i := range in {
-		in[i] = poseidon2.FromUint64s([3]uint64{uint64(i)})
+		in[i] = poseidon2.FromUint64s([4]uint64{uint64(i)})
 	}
 	out := make([]poseidon2.Element, 2)
 	poseidon2.CompressMany(out, in)

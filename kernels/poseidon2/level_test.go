@@ -9,7 +9,7 @@ import (
 func counted(first, n int) []Element {
 	out := make([]Element, n)
 	for i := range out {
-		out[i] = FromUint64s([3]uint64{uint64(first + i)})
+		out[i] = FromUint64s([4]uint64{uint64(first + i)})
 	}
 	return out
 }

@@ -9,8 +9,8 @@ import (
 // chains is how many of Horner's rules Evaluate has under way, so that none waits for the product of another.
 const chains = 4
 
-// Evaluate returns the sum of coefficients[i]·x^i.
-func Evaluate(coefficients []uint64, x Element) Element {
+// Evaluate returns the sum of coefficients[i]·x^i, where a coefficient is the integer of three little-endian words.
+func Evaluate(coefficients [][3]uint64, x Element) Element {
 	at := fr.Element(x)
 	var step fr.Element // x^chains
 	step.Square(&at).Square(&step)
@@ -19,13 +19,13 @@ func Evaluate(coefficients []uint64, x Element) Element {
 	var sums [chains]fr.Element
 	n := len(coefficients)
 	for i := n % chains; i > 0; i-- {
-		sums[i-1][0] = coefficients[n-n%chains+i-1]
+		copy(sums[i-1][:], coefficients[n-n%chains+i-1][:])
 	}
 	for i := n - n%chains; i > 0; i -= chains {
 		c := coefficients[i-chains : i : i]
 		for j := range sums {
 			sums[j].Mul(&sums[j], &step)
-			sums[j].Add(&sums[j], &fr.Element{c[j]})
+			sums[j].Add(&sums[j], &fr.Element{c[j][0], c[j][1], c[j][2]})
 		}
 	}
 	sum := sums[chains-1]

@@ -10,11 +10,12 @@ import (
 func TestEvaluate(t *testing.T) {
 	rng := seeded(t)
 	x := randomElement(rng)
-	list := [][]uint64{nil, {0}, {7}, {0, 1}, {^uint64(0), 0, ^uint64(0), 5, 0}}
+	most := [3]uint64{^uint64(0), ^uint64(0), ^uint64(0)}
+	list := [][][3]uint64{nil, {{}}, {{7}}, {{}, {1}}, {most, {}, most, {0, 0, 5}, {}, {0, 1}}}
 	for n := range 3*chains + 1 {
-		coefficients := make([]uint64, n)
+		coefficients := make([][3]uint64, n)
 		for i := range coefficients {
-			coefficients[i] = rng.Uint64()
+			coefficients[i] = [3]uint64{rng.Uint64(), rng.Uint64(), rng.Uint64()}
 		}
 		list = append(list, coefficients)
 	}
@@ -22,7 +23,11 @@ func TestEvaluate(t *testing.T) {
 		want := new(big.Int)
 		for i, c := range coefficients {
 			power := new(big.Int).Exp(integer(x), big.NewInt(int64(i)), nil)
-			want.Add(want, power.Mul(power, new(big.Int).SetUint64(c)))
+			coefficient := new(big.Int)
+			for j := 2; j >= 0; j-- {
+				coefficient.Lsh(coefficient, 64).Add(coefficient, new(big.Int).SetUint64(c[j]))
+			}
+			want.Add(want, power.Mul(power, coefficient))
 		}
 		if got := integer(Evaluate(coefficients, x)); got.Cmp(want.Mod(want, fr.Modulus())) != 0 {
 			t.Errorf("%v at %v: %v, not %v", coefficients, x, got, want)
@@ -31,9 +36,9 @@ func TestEvaluate(t *testing.T) {
 }
 
 func BenchmarkEvaluate(b *testing.B) {
-	coefficients := make([]uint64, 4096)
+	coefficients := make([][3]uint64, 4096)
 	for i := range coefficients {
-		coefficients[i] = uint64(i) << 20
+		coefficients[i] = [3]uint64{uint64(i) << 20, uint64(i), uint64(i)}
 	}
 	x := randomElement(seeded(b))
 	for b.Loop() {

@@ -56,8 +56,9 @@ func Truncate(b [Size]byte) Element {
 	return Element(e)
 }
 
-// FromUint64s returns the integer of three little-endian words, w[0] + 2^64·w[1] + 2^128·w[2].
-func FromUint64s(w [3]uint64) Element {
+// FromUint64s returns the integer of four little-endian words, w[0] + 2^64·w[1] + 2^128·w[2] + 2^192·w[3], of which the
+// top three bits count for nothing.
+func FromUint64s(w [4]uint64) Element {
 	var b [Size]byte
 	for i := range w {
 		binary.LittleEndian.PutUint64(b[8*i:], w[i])

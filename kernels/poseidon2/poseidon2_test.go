@@ -222,7 +222,7 @@ func TestElement(t *testing.T) {
 		t.Errorf("truncated ones: %v", got)
 	}
 	const words = "ffffffffffffffff00000000000000020000000000000001"
-	if got := integer(FromUint64s([3]uint64{1, 2, ^uint64(0)})).Text(16); got != words {
+	if got := integer(FromUint64s([4]uint64{1, 2, ^uint64(0)})).Text(16); got != words {
 		t.Errorf("words: %s", got)
 	}
 }

@@ -108,20 +108,14 @@ func (b *builder) evaluate(v []frontend.Variable, x frontend.Variable) frontend.
 	return horner(sums, x)
 }
 
-// Places of the numerators in lookups, as powers of two: sums over a segment's statements stay below 2^140.
-const (
-	sumsAt  = 64
-	countAt = 64 + 140
-)
-
 // lookups is the part with random points: it commits to all that was noted and proves with sums of fractions, which are equal
 // as functions of the points except with negligible probability if they are equal at them,
 //
 //	Σ over limbs 1/(x − limb) = Σ over t < 2^Width uses(t)/(x − t)
-//	Σ over statements (2^64·sums + 2^204·present)/(x − key) = Σ over rows (2^64·sums + 2^204·count)/(x − key)
+//	Σ over statements (2^64·sums + 2^236·present)/(x − key) = Σ over rows (2^64·sums + 2^236·count)/(x − key)
 //
 // so every limb is in the table; every present statement's key is a row's; and each row's sums and count are those of its
-// statements. A key is id + y·payer + y²·index, the point y a digest of x.
+// statements. A key is id + y·cap + y²·index, the point y a digest of x.
 func (b *builder) lookups(uses []frontend.Variable, statements []defined, rows []definedRow) error {
 	committer, ok := b.Compiler().(frontend.Committer)
 	if !ok {
@@ -158,7 +152,7 @@ func (b *builder) lookups(uses []frontend.Variable, statements []defined, rows [
 	right := make([]frontend.Variable, len(rows))
 	for i := range rows {
 		r := &rows[i]
-		key := b.Add(r.id, b.Mul(r.payer, y), b.Mul(y2, i))
+		key := b.Add(r.id, b.Mul(r.cap, y), b.Mul(y2, i))
 		right[i] = b.DivUnchecked(b.Add(r.sums, b.Mul(r.count, power(countAt))), b.Sub(x, key))
 	}
 	b.AssertIsEqual(b.sum(left), b.sum(right))

@@ -44,45 +44,56 @@ func ShapeOf(size int) (Shape, error) {
 	return s, nil
 }
 
-// Bits of the fields that are ranges, and how their wires are laid out.
+// Where the fields of a statement stand in its first element, and of how many bits they are ranges.
+// The first five are its public part.
 const (
-	clientBits = 32
-	idBits     = 32 // of payers and services in the table
-	acksBits   = 16 // of the acks less one
-	unitsBits  = 56
-	rowBits    = 8  // of an index into the table
-	countBits  = 16 // of the statements of one row
-	maxClient  = 1<<clientBits - 1
-	lastRow    = 1<<rowBits - 1
-	flagBits   = 128 // flags in one element of the signed digest
-	maxNodes   = 8
+	clientAt = 2 * idBits
+	firstAt  = clientAt + 44
+	acksAt   = firstAt + 33
+	unitsAt  = acksAt + acksBits
+
+	clientBits = 40
+	firstBits  = 32
+	acksBits   = 24
+	excessBits = 44 // of the units above one for each ack
+	slackBits  = 44 // of the units below the cap for each ack
 )
 
-// number is an integer in limbs of Shape.Width bits and single bits above them, from the least significant on.
+// The same of a row in its element, and what else there is of it.
+const (
+	idBits    = 32 // of payer, and of service
+	sumsAt    = 2 * idBits
+	capAt     = sumsAt + 2*64
+	capBits   = 40
+	countAt   = capAt + 44 // in the numerators of lookups
+	countBits = 16         // of the statements of one row
+
+	flagBits = 128 // flags in one element of the signed digest
+	maxNodes = 8
+)
+
+// number is an integer in limbs of Shape.Width bits and single bits above them, from the least
+// significant on.
 type number struct {
 	Limbs, Bits []frontend.Variable
 }
 
 // statement is one place of a segment. Every wire that an absent statement leaves free is ignored.
 type statement struct {
-	Present, Signed        frontend.Variable // flags
-	Client, Payer, Service frontend.Variable
-	Row                    frontend.Variable // index of (Payer, Service) in the table
-	Acks                   number            // less one
-	Units                  number
-	Root                   frontend.Variable
-
-	// The order: clients grow by Gap + Carry, and where Carry is 0, Row by 1 + RowGap.
-	Carry       frontend.Variable
-	Gap, RowGap number
+	Present, Signed     frontend.Variable // flags
+	ID, Cap, Row        frontend.Variable // payer + 2^32·service, its row's cap and index in the table
+	Client, First, Acks number
+	Excess              number // units - acks
+	Slack               number // acks·cap - units
+	Root                frontend.Variable
 }
 
 // row is one row of the table. Its element in the table digest is Element.
 type row struct {
-	Payer, Service number
-	Element        frontend.Variable
-	Count          number            // of present statements
-	Ratio          frontend.Variable // Count / Element: where Element is zero, so is Count
+	ID      number // payer + 2^32·service
+	Cap     number
+	Count   number // of present statements
+	Element frontend.Variable
 }
 
 // Circuit has the wires of the relation. The order of the fields is the order of a witness.
@@ -91,7 +102,6 @@ type Circuit struct {
 
 	Challenge  frontend.Variable // of the fingerprint, gamma
 	Statements []statement
-	Tail       number // maxClient less the last client
 	Rows       []row
 	Uses       []frontend.Variable // of each entry of the lookup table
 
@@ -104,22 +114,23 @@ func New(shape Shape) *Circuit {
 		Statements: make([]statement, shape.Statements),
 		Rows:       make([]row, shape.Rows),
 		Uses:       make([]frontend.Variable, 1<<shape.Width),
-		Tail:       shape.atLeast(clientBits),
 		shape:      shape,
 	}
 	for i := range c.Statements {
 		s := &c.Statements[i]
-		s.Acks, s.Units = shape.exactly(acksBits), shape.exactly(unitsBits)
-		s.Gap, s.RowGap = shape.atLeast(clientBits), shape.atLeast(rowBits)
+		s.Client, s.First = shape.atLeast(clientBits), shape.atLeast(firstBits)
+		s.Acks = shape.atMost(acksBits)
+		s.Excess, s.Slack = shape.atLeast(excessBits), shape.atLeast(slackBits)
 	}
 	for i := range c.Rows {
 		r := &c.Rows[i]
-		r.Payer, r.Service, r.Count = shape.exactly(idBits), shape.exactly(idBits), shape.atLeast(countBits)
+		r.ID, r.Cap, r.Count = shape.exactly(2*idBits), shape.atLeast(capBits), shape.exactly(countBits)
 	}
 	return c
 }
 
-// exactly lays out an integer below 2^bits, atLeast one whose bound may be higher, which saves wires.
+// exactly lays out an integer below 2^bits. atLeast lays out one whose bound may be higher, atMost
+// one whose bound may be lower, which saves wires.
 func (s Shape) exactly(bits uint) number {
 	return number{Limbs: make([]frontend.Variable, bits/s.Width), Bits: make([]frontend.Variable, bits%s.Width)}
 }
@@ -128,21 +139,24 @@ func (s Shape) atLeast(bits uint) number {
 	return number{Limbs: make([]frontend.Variable, (bits+s.Width-1)/s.Width)}
 }
 
+func (s Shape) atMost(bits uint) number {
+	return number{Limbs: make([]frontend.Variable, bits/s.Width)}
+}
+
 // Define is the relation; it implements [frontend.Circuit].
 func (c *Circuit) Define(api frontend.API) error {
 	b := &builder{API: api, shape: c.shape}
 	rows := c.defineRows(b)
 	statements := c.defineStatements(b)
-	c.defineOrder(b, statements)
 
 	elements := make([]frontend.Variable, len(c.Rows))
 	for i := range c.Rows {
 		elements[i] = c.Rows[i].Element
 	}
 	present := make([]frontend.Variable, len(c.Statements))
-	pairs, leaves := slices.Clone(present), make([]frontend.Variable, 0, 2*len(c.Statements))
+	public, leaves := slices.Clone(present), make([]frontend.Variable, 0, 2*len(c.Statements))
 	for i := range statements {
-		present[i], pairs[i] = c.Statements[i].Present, statements[i].pair
+		present[i], public[i] = c.Statements[i].Present, statements[i].public
 		leaves = append(leaves, statements[i].elements[:]...)
 	}
 	var x [16]frontend.Variable
@@ -154,7 +168,7 @@ func (c *Circuit) Define(api frontend.API) error {
 	x[9] = b.fold(elements)
 	x[10] = b.fold(c.flags(b))
 	x[11] = c.Challenge
-	x[12] = b.evaluate(pairs, c.Challenge)
+	x[12] = b.evaluate(public, c.Challenge)
 	api.AssertIsEqual(c.Public, b.compress(x))
 
 	b.commit(c.Public)
@@ -167,8 +181,8 @@ func (c *Circuit) Define(api frontend.API) error {
 // defined is what the other constraints need of a statement.
 type defined struct {
 	elements [2]frontend.Variable // in the tree; zero when absent
-	pair     frontend.Variable    // client + 2^32·payer; zero when absent
-	key      [3]frontend.Variable // of its row: payer + 2^32·service, payer, index
+	public   frontend.Variable    // its public part; zero when absent
+	key      [3]frontend.Variable // of its row: id, cap, index
 	present  frontend.Variable
 	sums     frontend.Variable // acks + 2^64·units if signed, otherwise zero
 }
@@ -181,56 +195,36 @@ func (c *Circuit) defineStatements(b *builder) []defined {
 		b.AssertIsBoolean(s.Signed)
 		b.AssertIsBoolean(b.Sub(s.Present, s.Signed)) // no absent one is signed
 
-		acks := b.Add(s.Present, b.value(s.Acks))
-		units := b.value(s.Units)
-		id := b.Add(s.Payer, b.Mul(s.Service, power(32)))
-		fields := b.Add(id, b.Mul(s.Client, power(64)), b.Mul(acks, power(96)), b.Mul(units, power(128)))
+		acks := b.value(s.Acks)
+		units := b.Add(acks, b.value(s.Excess))
+		b.AssertIsEqual(b.Mul(acks, s.Cap), b.Add(units, b.value(s.Slack)))
+		public := b.Add(s.ID, b.Mul(b.value(s.Client), power(clientAt)),
+			b.Mul(b.value(s.First), power(firstAt)), b.Mul(acks, power(acksAt)))
+		fields := b.Add(public, b.Mul(units, power(unitsAt)))
 		d.elements = [2]frontend.Variable{b.Mul(fields, s.Present), b.Mul(s.Root, s.Present)}
-		d.pair = b.Mul(b.Add(s.Client, b.Mul(s.Payer, power(32))), s.Present)
-		d.key = [3]frontend.Variable{id, s.Payer, s.Row}
+		d.public = b.Mul(public, s.Present)
+		d.key = [3]frontend.Variable{s.ID, s.Cap, s.Row}
 		d.present = s.Present
 		d.sums = b.Mul(b.Add(acks, b.Mul(units, power(64))), s.Signed)
-		b.commit(s.Present, s.Signed, s.Payer, s.Service, s.Row)
+		b.commit(s.Present, s.Signed, s.ID, s.Cap, s.Row)
 	}
 	return out
 }
 
-// defineOrder makes (client, row) grow strictly. Absent statements stand as (maxClient, lastRow), where nothing has to grow
-// any more, so that all clients are integers between 0 and maxClient.
-func (c *Circuit) defineOrder(b *builder, statements []defined) {
-	var client, index frontend.Variable = 0, -1
-	for i := range c.Statements {
-		s := &c.Statements[i]
-		absent := b.Sub(1, s.Present)
-		nextClient := b.Add(s.Client, b.Mul(absent, maxClient))
-		nextIndex := b.Add(s.Row, b.Mul(absent, lastRow))
-		b.AssertIsBoolean(s.Carry)
-		b.AssertIsEqual(b.Add(client, s.Carry, b.value(s.Gap)), nextClient)
-		b.AssertIsEqual(b.Add(index, s.Present, b.value(s.RowGap)), b.Add(nextIndex, b.Mul(s.Carry, 1<<rowBits)))
-		client, index = nextClient, nextIndex
-	}
-	b.AssertIsEqual(b.Add(client, b.value(c.Tail)), maxClient)
-}
-
 // definedRow is what the lookups need of a row.
 type definedRow struct {
-	id, payer frontend.Variable // payer + 2^32·service, payer
-	sums      frontend.Variable // 2^64·(acks + 2^64·units)
-	count     frontend.Variable
+	id, cap frontend.Variable
+	sums    frontend.Variable // 2^64·(acks + 2^64·units)
+	count   frontend.Variable
 }
 
 func (c *Circuit) defineRows(b *builder) []definedRow {
 	out := make([]definedRow, len(c.Rows))
 	for i := range c.Rows {
 		r := &c.Rows[i]
-		payer, count := b.value(r.Payer), b.value(r.Count)
-		id := b.Add(payer, b.Mul(b.value(r.Service), power(32)))
-		out[i] = definedRow{id: id, payer: payer, sums: b.Sub(r.Element, id), count: count}
-		if i > 0 { // a row of zeros is the first or padding, and no statement belongs to padding
-			b.AssertIsEqual(b.Mul(r.Element, r.Ratio), count)
-		} else {
-			b.AssertIsEqual(r.Ratio, 0)
-		}
+		id, most := b.value(r.ID), b.value(r.Cap)
+		sums := b.Sub(r.Element, id, b.Mul(most, power(capAt)))
+		out[i] = definedRow{id: id, cap: most, sums: sums, count: b.value(r.Count)}
 	}
 	return out
 }
