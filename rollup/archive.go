@@ -20,9 +20,9 @@ type Chunk struct {
 // evidence of every rung is made from them. Of another node's rollup it has evidence as it was
 // received. An archive is not changed once it is made, so it may be shared.
 type Archive struct {
-	Header  *Header
-	Acks    Acks       // all of the window's; nil when they were not received
-	Clients ClientList // of the statements part; nil when there is none
+	Header *Header
+	Acks   Acks // all of the window's; nil when they were not received
+	List   List // of the statements part; nil when there is none
 	// Proof is the evidence of rung 3 without its acks; nil until the window is proved.
 	Proof []byte
 	// Tree is that of the statements part. It is nil in an archive that was read back: what needs
@@ -34,15 +34,15 @@ type Archive struct {
 
 // NewArchive returns the archive of a window that was just sealed. Tree and list are those of its
 // statements part, or nil. The archive keeps what it is given.
-func NewArchive(h *Header, acks Acks, tree *StatementTree, list ClientList) *Archive {
-	return &Archive{Header: h, Acks: acks, Clients: list, Tree: tree}
+func NewArchive(h *Header, acks Acks, tree *StatementTree, list List) *Archive {
+	return &Archive{Header: h, Acks: acks, List: list, Tree: tree}
 }
 
 // ParseArchive reads an archive back: the header, the acks, and for a window with a statements
-// part the client list and the proof, when there is one. It keeps acks and proof, and does not
+// part the list and the proof, when there is one. It keeps acks and proof, and does not
 // check that the parts belong together: Evidence does. The error is that of the part that does
 // not decode.
-func ParseArchive(header, acks, clients, proof []byte) (a *Archive, err error) {
+func ParseArchive(header, acks, list, proof []byte) (a *Archive, err error) {
 	a = new(Archive)
 	if a.Header, err = ParseHeader(header); err != nil {
 		return nil, fmt.Errorf("archive: %w", err)
@@ -50,10 +50,10 @@ func ParseArchive(header, acks, clients, proof []byte) (a *Archive, err error) {
 	if a.Acks, err = ParseAcks(acks); err != nil {
 		return nil, fmt.Errorf("archive: %w", err)
 	}
-	if clients == nil {
+	if list == nil {
 		return a, nil
 	}
-	if a.Clients, err = ParseClientList(clients); err != nil {
+	if a.List, err = ParseList(list); err != nil {
 		return nil, fmt.Errorf("archive: %w", err)
 	}
 	if proof != nil && len(proof) <= len(noAcks) {
@@ -95,7 +95,7 @@ func ReceivedArchive(header, evidence, proof []byte) (*Archive, error) {
 func (a *Archive) Key() WindowKey { return a.Header.Key() }
 
 // Stated reports whether the rollup has a statements part.
-func (a *Archive) Stated() bool { return a.Clients != nil }
+func (a *Archive) Stated() bool { return a.List != nil }
 
 // Rungs returns the rungs of which there is evidence, the best first.
 func (a *Archive) Rungs() (rungs []Rung) {
@@ -115,7 +115,7 @@ func (a *Archive) Rungs() (rungs []Rung) {
 }
 
 // Evidence returns the encoded evidence of a rung, of the best that there is when that is 0.
-// Errors: ErrNotFound for a rung that is not among Rungs, ErrClientList for an archive whose list
+// Errors: ErrNotFound for a rung that is not among Rungs, ErrList for an archive whose list
 // is not that of its acks.
 func (a *Archive) Evidence(rung Rung) ([]byte, error) {
 	rungs := a.Rungs()
@@ -131,13 +131,13 @@ func (a *Archive) Evidence(rung Rung) ([]byte, error) {
 	case rung == RungAcks:
 		return a.Acks, nil
 	case rung == RungProof:
-		return slices.Concat(a.Acks.Without(a.Clients.Signers()), a.Proof[len(noAcks):]), nil
+		return slices.Concat(a.Acks.Without(a.List.Signers()), a.Proof[len(noAcks):]), nil
 	case a.Tree != nil:
-		ev := &Evidence{Acks: a.Acks.Without(a.Clients.Signers()), Rung: RungStatements,
-			Clients: a.Clients, Statements: a.Tree.Statements()}
+		ev := &Evidence{Acks: a.Acks.Without(a.List.Signers()), Rung: RungStatements,
+			List: a.List, Statements: a.Tree.Statements()}
 		return ev.Append(nil), nil
 	}
-	ev, err := RestoreEvidence(a.Acks, a.Key(), a.Clients)
+	ev, err := RestoreEvidence(a.Acks, a.Key(), a.List)
 	if err != nil {
 		return nil, err
 	}
@@ -145,15 +145,14 @@ func (a *Archive) Evidence(rung Rung) ([]byte, error) {
 }
 
 // WithTree returns the archive with the tree over its statements, which it makes when there is
-// none. Errors: ErrUnknownClient,
-// ErrClientList.
+// none. Errors: ErrUnknownClient, ErrUnknownService, ErrList.
 func (a *Archive) WithTree(reg Registry) (*Archive, error) {
 	if a.Tree != nil {
 		return a, nil
 	}
-	statements, err := Statements(a.Acks, a.Key(), reg, a.Clients.Has())
+	statements, err := Statements(a.Acks, a.Key(), reg, a.List.Has())
 	if err == nil && len(statements) == 0 {
-		err = fmt.Errorf("%w: no statements", ErrClientList)
+		err = fmt.Errorf("%w: no statements", ErrList)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("archive: %w", err)
@@ -165,14 +164,14 @@ func (a *Archive) WithTree(reg Registry) (*Archive, error) {
 
 // Segments returns what is to be proved about a window with a statements part, for a circuit's
 // size. The archive must have its tree, see WithTree. Errors: those of [Segments].
-func (a *Archive) Segments(size int) ([]Segment, error) {
-	return Segments(a.Header, a.Tree, a.Clients, size)
+func (a *Archive) Segments(size int, reg Registry) ([]Segment, error) {
+	return Segments(a.Header, a.Tree, a.List, size, reg)
 }
 
 // WithProof returns the archive with the evidence of rung 3 that segments and a proof of each make.
 func (a *Archive) WithProof(segments []Segment, proofs [][ProofSize]byte) *Archive {
 	proved := *a
-	proved.Proof = ProofEvidence(noAcks, a.Clients, segments, proofs).Append(nil)
+	proved.Proof = ProofEvidence(noAcks, a.List, segments, proofs).Append(nil)
 	return &proved
 }
 

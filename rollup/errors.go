@@ -12,7 +12,7 @@ var (
 	ErrCount      = errors.New("rollup: wrong number of acks or statements")
 	ErrParts      = errors.New("rollup: the evidence is not of the parts that the header has")
 	ErrStatement  = errors.New("rollup: a statement out of bounds")
-	ErrClientList = errors.New("rollup: another client list")
+	ErrList       = errors.New("rollup: another list of statements")
 	ErrBothParts  = errors.New("rollup: a client that co-signed has acks in the acks part, too")
 	ErrNoProofs   = errors.New("rollup: proofs are not accepted")
 	ErrProof      = errors.New("rollup: the proof does not verify")

@@ -20,14 +20,14 @@ func (r Rung) String() string { return fmt.Sprintf("rung %d", uint8(r)) }
 
 // MaxEvidenceSize is the size in bytes of the largest evidence that decodes: that of rung 2, for
 // acks and for statements.
-const MaxEvidenceSize = MaxAcksSize + 1 + 4 + MaxStatements*StatementSize + MaxStatements/8
+const MaxEvidenceSize = MaxAcksSize + 1 + 4 + MaxListSize + MaxStatements*privateSize
 
 // Evidence shows that a rollup's header is right (section 6).
 type Evidence struct {
 	Acks Acks // of the acks part; none when the header has no such part
 	Rung Rung
 
-	Clients    ClientList     // rungs 2 and 3: who has statements, and who co-signed
+	List       List           // rungs 2 and 3: what everybody sees of the statements
 	Statements []Statement    // rung 2; their payers are not in the encoding, and not looked at
 	Size       int            // rung 3: how many statements a proof is about, at most
 	Segments   []SegmentProof // rung 3: one for every Size statements
@@ -47,43 +47,36 @@ type SegmentProof struct {
 // Append appends the encoding to dst.
 func (ev *Evidence) Append(dst []byte) []byte {
 	dst = append(dst, ev.Acks...)
-	switch ev.Rung {
-	case RungStatements:
-		dst = append(dst, byte(ev.Rung))
-		dst = le.AppendUint32(dst, uint32(len(ev.Statements)))
+	if ev.Rung == RungAcks {
+		return dst
+	}
+	dst = append(dst, byte(ev.Rung))
+	start := len(dst)
+	dst = ev.List.Append(append(dst, 0, 0, 0, 0))
+	le.PutUint32(dst[start:], uint32(len(dst)-start-4))
+	if ev.Rung == RungStatements {
 		for i := range ev.Statements {
-			dst = ev.Statements[i].Append(dst)
+			dst = ev.Statements[i].appendPrivate(dst)
 		}
-		start := len(dst)
-		dst = append(dst, make([]byte, (len(ev.Clients)+7)/8)...)
-		for i, c := range ev.Clients {
-			if c.Signed {
-				dst[start+i/8] |= 1 << (i % 8)
-			}
+		return dst
+	}
+	dst = le.AppendUint32(dst, uint32(ev.Size))
+	for i := range ev.Segments {
+		s := &ev.Segments[i]
+		for _, node := range s.Nodes {
+			dst = append(dst, node[:]...)
 		}
-	case RungProof:
-		dst = append(dst, byte(ev.Rung))
-		list := ev.Clients.Append(nil)
-		dst = le.AppendUint32(dst, uint32(len(list)))
-		dst = append(dst, list...)
-		dst = le.AppendUint32(dst, uint32(ev.Size))
-		for i := range ev.Segments {
-			s := &ev.Segments[i]
-			for _, node := range s.Nodes {
-				dst = append(dst, node[:]...)
-			}
-			if i < len(ev.Segments)-1 {
-				dst = appendRows(dst, s.Rows)
-			}
-			dst = append(dst, s.Proof[:]...)
+		if i < len(ev.Segments)-1 {
+			dst = appendRows(dst, s.Rows)
 		}
+		dst = append(dst, s.Proof[:]...)
 	}
 	return dst
 }
 
 // ParseEvidence decodes evidence and checks limits and orders; it does not copy the acks. Whether
 // it belongs to a header, Verify decides. Errors: ErrMalformed, ErrCount, ErrUnsorted,
-// ErrNumbers, ErrStatement, ErrClientList, ErrRows, ErrOverflow.
+// ErrNumbers, ErrStatement, ErrList, ErrRows, ErrOverflow.
 func ParseEvidence(b []byte) (*Evidence, error) {
 	ev := &Evidence{Rung: RungAcks}
 	r := newReader(b)
@@ -119,50 +112,35 @@ func RungOf(b []byte) (Rung, error) {
 }
 
 func (r *reader) statementsPart(ev *Evidence) {
-	switch ev.Rung = Rung(r.U8()); ev.Rung {
-	case RungStatements:
-		r.statements(ev)
-	case RungProof:
-		r.proofs(ev)
-	default:
+	ev.Rung = Rung(r.U8())
+	if ev.Rung != RungStatements && ev.Rung != RungProof {
 		r.Fail("there is no %s here", ev.Rung)
 	}
-}
-
-func (r *reader) statements(ev *Evidence) {
-	n := int(r.U32())
-	if r.Err == nil && (n == 0 || n > MaxStatements) {
-		r.Err = fmt.Errorf("%w: %d statements, where 1 to %d may be", ErrCount, n, MaxStatements)
-	}
-	ev.Statements = make([]Statement, r.Count(uint64(n), StatementSize))
-	if r.Err != nil {
-		return
-	}
-	for i := range ev.Statements {
-		ev.Statements[i] = r.statement()
-	}
-	bitmap := Bitmap(r.Next((n + 7) / 8))
-	if r.Err == nil && n%8 != 0 && bitmap[len(bitmap)-1]>>(n%8) != 0 {
-		r.Fail("a bit beyond statement %d", n-1)
-	}
-	if r.Err != nil {
-		return
-	}
-	ev.Clients = make(ClientList, n)
-	for i := range ev.Clients {
-		ev.Clients[i] = ListedClient{Client: ev.Statements[i].Client, Signed: bitmap.Has(i)}
-	}
-}
-
-func (r *reader) proofs(ev *Evidence) {
 	list := newReader(r.Next(int(r.U32())))
 	if r.Err != nil {
 		return
 	}
-	ev.Clients = list.clientList()
+	ev.List = list.list()
 	if r.Err = list.End(); r.Err != nil {
 		return
 	}
+	if ev.Rung == RungStatements {
+		r.statements(ev)
+	} else {
+		r.proofs(ev)
+	}
+}
+
+func (r *reader) statements(ev *Evidence) {
+	ev.Statements = make([]Statement, r.Count(uint64(len(ev.List)), privateSize))
+	for i := range ev.Statements {
+		e := &ev.List[i]
+		ev.Statements[i] = Statement{Client: e.Client, Service: e.Service, First: e.First, Acks: e.Count,
+			Units: r.U64(), Root: r.hash()}
+	}
+}
+
+func (r *reader) proofs(ev *Evidence) {
 	ev.Size = int(r.U32())
 	if r.Err == nil && !IsCircuitSize(ev.Size) {
 		r.Fail("there is no circuit of %d statements", ev.Size)
@@ -170,7 +148,7 @@ func (r *reader) proofs(ev *Evidence) {
 	if r.Err != nil {
 		return
 	}
-	ev.Segments = make([]SegmentProof, segmentCount(len(ev.Clients), ev.Size))
+	ev.Segments = make([]SegmentProof, segmentCount(len(ev.List), ev.Size))
 	for i := range ev.Segments {
 		s := &ev.Segments[i]
 		s.Nodes = make([]Hash, r.Count(uint64(segmentNodes(ev.Size)), len(Hash{})))
@@ -201,14 +179,15 @@ func (ev *Evidence) check() error {
 
 // checkStatementsPart holds those about the statements part.
 func (ev *Evidence) checkStatementsPart() error {
-	switch ev.Rung {
-	case RungAcks:
+	if ev.Rung == RungAcks {
 		return nil
+	}
+	if err := ev.List.check(); err != nil {
+		return err
+	}
+	switch ev.Rung {
 	case RungStatements:
-		if err := checkStatements(ev.Statements); err != nil {
-			return err
-		}
-		return ev.Clients.of(ev.Statements)
+		return ev.List.of(ev.Statements)
 	case RungProof:
 		return ev.checkSegments()
 	}
@@ -216,20 +195,20 @@ func (ev *Evidence) checkStatementsPart() error {
 }
 
 func (ev *Evidence) checkSegments() error {
-	if !IsCircuitSize(ev.Size) || len(ev.Segments) != segmentCount(len(ev.Clients), ev.Size) {
+	if !IsCircuitSize(ev.Size) || len(ev.Segments) != segmentCount(len(ev.List), ev.Size) {
 		return fmt.Errorf("%w: %d segments of %d statements", ErrMalformed, len(ev.Segments), ev.Size)
 	}
 	for i := range ev.Segments {
-		if _, err := sumRows(ev.Segments[i].Rows); err != nil {
+		if _, err := sumRows(ev.Segments[i].Rows, false); err != nil {
 			return at("segment", i, err)
 		}
 	}
-	return ev.Clients.check()
+	return nil
 }
 
 // AllClients returns the clients of both parts, ascending, each once.
 func (ev *Evidence) AllClients() []uint64 {
-	clients := append(ev.Clients.Clients(), ev.Acks.Clients()...)
+	clients := append(ev.List.Clients(), ev.Acks.Clients()...)
 	slices.Sort(clients)
 	return slices.Compact(clients)
 }

@@ -167,7 +167,7 @@ func (h *Header) check() error {
 	case len(h.Rows) == 0 || len(h.Rows) > MaxRows:
 		return fmt.Errorf("%w: %d rows, where 1 to %d may be", ErrMalformed, len(h.Rows), MaxRows)
 	}
-	acks, err := sumRows(h.Rows)
+	acks, err := sumRows(h.Rows, h.StatementCount > 0)
 	if err != nil {
 		return err
 	}
@@ -180,13 +180,14 @@ func (h *Header) check() error {
 	return nil
 }
 
-// sumRows checks order and bounds of rows and returns how many acks they are together: ErrUnsorted,
-// ErrRows, ErrOverflow.
-func sumRows(rows []Row) (acks uint64, err error) {
+// sumRows checks order and bounds of rows, which may be of zeros where zeros says so, and returns how
+// many acks they are together: ErrUnsorted, ErrRows, ErrOverflow.
+func sumRows(rows []Row, zeros bool) (acks uint64, err error) {
 	for i, r := range rows {
 		switch {
 		case i > 0 && compareRows(rows[i-1], r) >= 0:
 			return 0, at("row", i, ErrUnsorted)
+		case zeros && r.Acks == 0 && r.Units == 0:
 		case r.Acks == 0 || r.Units < r.Acks:
 			return 0, at("row", i, fmt.Errorf("%w: %d acks, %d units", ErrRows, r.Acks, r.Units))
 		case !add(&acks, r.Acks):

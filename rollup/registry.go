@@ -44,18 +44,25 @@ type Registry interface {
 // checkRun checks that a client may have signed the run in an epoch: ErrUnknownClient, ErrNotValid,
 // ErrNotGranted, ErrNumbers.
 func checkRun(run Run, epoch uint32, reg Registry) (Client, error) {
-	c, ok := reg.Client(run.Client)
-	switch {
-	case !ok:
+	c, known := reg.Client(run.Client)
+	if !known {
 		return c, fmt.Errorf("%w %d", ErrUnknownClient, run.Client)
+	}
+	return c, c.check(run, epoch)
+}
+
+// check checks that the client may have signed the run in an epoch: ErrNotValid, ErrNotGranted,
+// ErrNumbers.
+func (c *Client) check(run Run, epoch uint32) error {
+	switch {
 	case !c.ValidIn(epoch):
-		return c, fmt.Errorf("%w: client %d in epoch %d, where it is from %d to before %d", ErrNotValid,
+		return fmt.Errorf("%w: client %d in epoch %d, where it is from %d to before %d", ErrNotValid,
 			run.Client, epoch, c.Since, c.Until)
 	case !c.MayUse(run.Service):
-		return c, fmt.Errorf("%w: service %d to client %d", ErrNotGranted, run.Service, run.Client)
+		return fmt.Errorf("%w: service %d to client %d", ErrNotGranted, run.Service, run.Client)
 	case run.End() > uint64(c.Numbers):
-		return c, fmt.Errorf("%w: client %d, %d from number %d on, where %d may be", ErrNumbers, run.Client,
+		return fmt.Errorf("%w: client %d, %d from number %d on, where %d may be", ErrNumbers, run.Client,
 			run.Count, run.First, c.Numbers)
 	}
-	return c, nil
+	return nil
 }

@@ -103,15 +103,19 @@ func (s *Sealer) root(acks Acks, key WindowKey) Hash {
 // statements: archive holds the acks of the window, list who signed, cosigned is the sum of their
 // signatures of the CosignMessage, and aggregate the sum of the signatures of the acks of everybody
 // else, the identity when there are none. It checks no signature, and nothing that Archive and
-// Statements see to. Errors: ErrClientList for a list that is not that of the tree or in which
+// Statements see to. Errors: ErrList for a list that is not that of the tree or in which
 // nobody signed, ErrUnknownClient, ErrUnknownService, ErrUnits, ErrTooManyRows, ErrOverflow. The
 // header is valid until the next call, the evidence is the caller's and of rung 2.
 func (s *Sealer) SealCosigned(network Network, archive Acks, key WindowKey, tree *StatementTree,
-	list ClientList,
+	list List,
 	cosigned, aggregate [SignatureSize]byte, reg Registry) (*Header, *Evidence, error) {
-	ev := &Evidence{Acks: archive.Without(list.Signers()), Rung: RungStatements, Clients: list,
+	ev := &Evidence{Acks: archive.Without(list.Signers()), Rung: RungStatements, List: list,
 		Statements: tree.Statements()}
-	if err := list.of(tree.Statements()); err != nil {
+	err := list.of(tree.Statements())
+	if err == nil {
+		err = list.check()
+	}
+	if err != nil {
 		return nil, nil, fmt.Errorf("seal: %w", err)
 	}
 	if err := s.tally.sum(archive, key.Epoch, reg); err != nil {
@@ -123,7 +127,7 @@ func (s *Sealer) SealCosigned(network Network, archive Acks, key WindowKey, tree
 	}
 	s.header.StatementCount = uint32(tree.Len())
 	s.header.StatementRoot = tree.Root()
-	s.header.ListRoot = list.Digest()
+	s.header.ListRoot = list.Root()
 	s.header.StatementSignature = cosigned
 	s.header.Rows = s.tally.rows
 	return &s.header, ev, nil

@@ -2,6 +2,7 @@ package rollup
 
 import (
 	"fmt"
+	"math/bits"
 	"slices"
 
 	"github.com/waybill-network/waybill/kernels/blake3"
@@ -43,25 +44,26 @@ func segmentCount(statements, size int) int { return (statements + size - 1) / s
 // Segment is what one proof is about: up to Size consecutive statements of a window (section 15).
 // Prover and verifier compute the same from what each of them has.
 type Segment struct {
-	Size    int                 // of the circuit
-	First   int                 // index of the first statement
-	Clients ClientList          // of its 1 to Size statements
-	Payers  []uint32            // of the clients
-	Nodes   []poseidon2.Element // 2 or 8 of the tree, zero where no statement is below
+	Size   int                 // of the circuit
+	First  int                 // index of the first statement
+	List   List                // of its 1 to Size statements
+	Payers []uint32            // of their clients
+	Nodes  []poseidon2.Element // 2 or 8 of the tree, zero where no statement is below
 	// keys of all of the header's rows, sums over the signed statements; acks and units may be zero
 	Rows []Row
+	Caps []uint64 // of the rows' services
 
-	Table       poseidon2.Element // digest of Rows
-	Signed      poseidon2.Element // digest of the flags in Clients
+	Table       poseidon2.Element // digest of Rows and Caps
+	Signed      poseidon2.Element // digest of the flags in List
 	Challenge   poseidon2.Element // the same for all segments
-	Fingerprint poseidon2.Element // of Clients and Payers under the challenge
+	Fingerprint poseidon2.Element // of List and Payers under the challenge
 	Public      poseidon2.Element // input of the circuit: the digest of all this
 }
 
 // Segments returns what the proofs of a rollup are about, for a circuit's size. The tree and the
-// list are those of the header. Errors: ErrClientList, ErrRows for a statement that belongs to no
-// row of the header, ErrOverflow.
-func Segments(h *Header, tree *StatementTree, list ClientList, size int) ([]Segment, error) {
+// list are those of the header, the services' caps are the registry's. Errors: ErrList, ErrRows for
+// a statement that belongs to no row of the header, ErrUnknownService, ErrStatement, ErrOverflow.
+func Segments(h *Header, tree *StatementTree, list List, size int, reg Registry) ([]Segment, error) {
 	statements := tree.Statements()
 	if err := list.of(statements); err != nil {
 		return nil, fmt.Errorf("segments: %w", err)
@@ -70,13 +72,17 @@ func Segments(h *Header, tree *StatementTree, list ClientList, size int) ([]Segm
 	for i := range statements {
 		payers[i] = statements[i].Payer
 	}
-	segments := cut(list, payers, size)
+	t, err := newTable(h.Rows, list, payers, reg)
+	if err != nil {
+		return nil, fmt.Errorf("segments: %w", err)
+	}
+	segments := t.cut(size)
 	for i := range segments {
 		s := &segments[i]
 		n := segmentNodes(size)
 		s.Nodes = tree.nodes(segmentLevel(size), i*n, n)
-		s.Rows = emptyRows(h.Rows)
-		if err := sumSigned(s.Rows, statements[s.First:s.First+len(s.Clients)], s.Clients); err != nil {
+		s.Rows, err = t.sum(statements, s.First, s.First+len(s.List))
+		if err != nil {
 			return nil, fmt.Errorf("segments: %w", err)
 		}
 	}
@@ -84,12 +90,102 @@ func Segments(h *Header, tree *StatementTree, list ClientList, size int) ([]Segm
 	return segments, nil
 }
 
-// cut makes segments that know their statements' clients and payers.
-func cut(list ClientList, payers []uint32, size int) []Segment {
-	segments := make([]Segment, segmentCount(len(list), size))
+// table is what header and registry say of a list: rows, and where each entry belongs.
+type table struct {
+	rows   []Row    // the header's
+	caps   []uint64 // of their services
+	list   List
+	payers []uint32 // of each entry's client
+	index  []uint8  // of each entry's row
+}
+
+// newTable finds the rows of a list's entries: ErrUnknownService, ErrRows for an entry that has
+// none, ErrStatement for one that may have too many units.
+func newTable(rows []Row, list List, payers []uint32, reg Registry) (*table, error) {
+	t := &table{rows: rows, list: list, payers: payers, caps: make([]uint64, len(rows)),
+		index: make([]uint8, len(list))}
+	for i, r := range rows {
+		unitCap, known := reg.UnitCap(r.Service)
+		if !known {
+			return nil, at("row", i, fmt.Errorf("%w %d", ErrUnknownService, r.Service))
+		}
+		t.caps[i] = unitCap
+	}
+	last := 0
+	for i := range list {
+		key := Row{Payer: payers[i], Service: list[i].Service}
+		if compareRows(rows[last], key) != 0 {
+			j, found := slices.BinarySearchFunc(rows, key, compareRows)
+			if !found {
+				return nil, at("list entry", i, fmt.Errorf("%w: there is none of payer %d for service %d",
+					ErrRows, key.Payer, key.Service))
+			}
+			last = j
+		}
+		if err := checkStatementAcks(list[i].Count, t.caps[last]); err != nil {
+			return nil, at("list entry", i, err)
+		}
+		t.index[i] = uint8(last)
+	}
+	return t, nil
+}
+
+// empty returns rows of the same keys without acks.
+func (t *table) empty() []Row {
+	empty := make([]Row, len(t.rows))
+	for i, r := range t.rows {
+		empty[i] = Row{Payer: r.Payer, Service: r.Service}
+	}
+	return empty
+}
+
+// sum returns the sums over those statements from lo to hi that are signed. A sum beyond 64 bits is
+// ErrOverflow.
+func (t *table) sum(statements []Statement, lo, hi int) ([]Row, error) {
+	rows := t.empty()
+	for i := lo; i < hi; i++ {
+		if !t.list[i].Signed {
+			continue
+		}
+		r := &rows[t.index[i]]
+		r.Acks += uint64(t.list[i].Count) // less than 2^38 in all
+		if !add(&r.Units, statements[i].Units) {
+			return nil, at("statement", i, fmt.Errorf("%w: payer %d, service %d", ErrOverflow, r.Payer,
+				r.Service))
+		}
+	}
+	return rows, nil
+}
+
+// check holds sums over the statements from lo to hi to what the list shows: the acks of those that
+// are signed, and units within one and the cap for each: ErrRows, ErrUnits.
+func (t *table) check(sums []Row, lo, hi int) error {
+	acks := make([]uint64, len(t.rows))
+	for i := lo; i < hi; i++ {
+		if t.list[i].Signed {
+			acks[t.index[i]] += uint64(t.list[i].Count)
+		}
+	}
+	for i, r := range sums {
+		if r.Acks != acks[i] || r.Units < r.Acks {
+			return at("row", i, fmt.Errorf("%w: %d acks, %d units, where entries of %d acks are signed",
+				ErrRows, r.Acks, r.Units, acks[i]))
+		}
+		if hi, most := bits.Mul64(r.Acks, t.caps[i]); hi == 0 && r.Units > most {
+			return at("row", i, fmt.Errorf("%w: %d for %d acks, where %d each may be", ErrUnits, r.Units,
+				r.Acks, t.caps[i]))
+		}
+	}
+	return nil
+}
+
+// cut makes segments that know what the table shows of them.
+func (t *table) cut(size int) []Segment {
+	segments := make([]Segment, segmentCount(len(t.list), size))
 	for i := range segments {
-		lo, hi := i*size, min((i+1)*size, len(list))
-		segments[i] = Segment{Size: size, First: lo, Clients: list[lo:hi], Payers: payers[lo:hi]}
+		lo, hi := i*size, min((i+1)*size, len(t.list))
+		segments[i] = Segment{Size: size, First: lo, List: t.list[lo:hi], Payers: t.payers[lo:hi],
+			Caps: t.caps}
 	}
 	return segments
 }
@@ -100,13 +196,13 @@ func finish(h *Header, segments []Segment) {
 	gamma := challenge(h, segments)
 	for i := range segments {
 		s := &segments[i]
-		s.Table = tableDigest(s.Rows)
-		s.Signed = signedDigest(s.Clients, s.Size)
+		s.Table = tableDigest(s.Rows, s.Caps)
+		s.Signed = signedDigest(s.List, s.Size)
 		s.Challenge = gamma
-		s.Fingerprint = fingerprint(s.Clients, s.Payers, gamma)
+		s.Fingerprint = fingerprint(s.List, s.Payers, gamma)
 		var x [poseidon2.Width]poseidon2.Element
 		copy(x[:8], s.Nodes)
-		x[8] = poseidon2.FromUint64s([3]uint64{uint64(len(s.Clients))})
+		x[8] = poseidon2.FromUint64s([4]uint64{uint64(len(s.List))})
 		x[9], x[10], x[11], x[12] = s.Table, s.Signed, s.Challenge, s.Fingerprint
 		s.Public = poseidon2.Compress(&x)
 	}
@@ -131,7 +227,11 @@ func challenge(h *Header, segments []Segment) poseidon2.Element {
 		}
 	}
 	for i := range segments {
-		b = appendRows(b, segments[i].Rows)
+		b = le.AppendUint16(b, uint16(len(segments[i].Rows)))
+		for j := range segments[i].Rows {
+			b = appendRowEntries(b, segments[i].Rows[j:j+1])
+			b = le.AppendUint64(b, segments[i].Caps[j])
+		}
 	}
 	for i := range segments {
 		for _, payer := range segments[i].Payers {
@@ -142,17 +242,22 @@ func challenge(h *Header, segments []Segment) poseidon2.Element {
 }
 
 // tableDigest folds the rows of a segment, padded with zeros to MaxRows.
-func tableDigest(rows []Row) poseidon2.Element {
+func tableDigest(rows []Row, caps []uint64) poseidon2.Element {
 	elements := make([]poseidon2.Element, len(rows))
 	for i, r := range rows {
-		elements[i] = poseidon2.FromUint64s([3]uint64{uint64(r.Payer) | uint64(r.Service)<<32, r.Acks,
-			r.Units})
+		elements[i] = RowElement(r, caps[i])
 	}
 	blocks := poseidon2.ReduceLevel(elements)
 	for len(blocks) < MaxRows/poseidon2.Width {
 		blocks = append(blocks, noRows)
 	}
 	return fold(blocks)
+}
+
+// RowElement returns the element that stands for a row of a service with a cap in the table digest.
+func RowElement(r Row, unitCap uint64) poseidon2.Element {
+	return poseidon2.FromUint64s([4]uint64{uint64(r.Payer) | uint64(r.Service)<<32, r.Acks, r.Units,
+		unitCap})
 }
 
 // noRows is the digest of sixteen zeros.
@@ -162,10 +267,10 @@ var noRows = poseidon2.Compress(new([poseidon2.Width]poseidon2.Element))
 const bitsPerElement = 128
 
 // signedDigest folds the flags of a segment, padded with zeros to the circuit's size.
-func signedDigest(list ClientList, size int) poseidon2.Element {
-	words := make([][3]uint64, size/bitsPerElement)
-	for i, c := range list {
-		if c.Signed {
+func signedDigest(list List, size int) poseidon2.Element {
+	words := make([][4]uint64, size/bitsPerElement)
+	for i := range list {
+		if list[i].Signed {
 			words[i/bitsPerElement][i%bitsPerElement/64] |= 1 << (i % 64)
 		}
 	}
@@ -185,54 +290,20 @@ func fold(elements []poseidon2.Element) poseidon2.Element {
 	}
 }
 
-// fingerprint is the sum of (client + 2^32·payer)·gamma^i over the statements of a segment.
-func fingerprint(list ClientList, payers []uint32, gamma poseidon2.Element) poseidon2.Element {
-	pairs := make([]uint64, len(list))
-	for i, c := range list {
-		pairs[i] = c.Client | uint64(payers[i])<<32
+// fingerprint is the sum of p_i·gamma^i over the public parts of a segment's statements.
+func fingerprint(list List, payers []uint32, gamma poseidon2.Element) poseidon2.Element {
+	parts := make([][3]uint64, len(list))
+	for i := range list {
+		parts[i] = publicPart(payers[i], &list[i].Run)
 	}
-	return poseidon2.Evaluate(pairs, gamma)
-}
-
-// emptyRows returns rows of the same keys without acks.
-func emptyRows(rows []Row) []Row {
-	empty := make([]Row, len(rows))
-	for i, r := range rows {
-		empty[i] = Row{Payer: r.Payer, Service: r.Service}
-	}
-	return empty
-}
-
-// sumSigned adds the signed statements to the rows of their payers and services. Every statement
-// must have a row, signed or not: ErrRows. A sum beyond 64 bits is ErrOverflow.
-func sumSigned(rows []Row, statements []Statement, list ClientList) error {
-	last := 0
-	for i := range statements {
-		s := &statements[i]
-		key := Row{Payer: s.Payer, Service: s.Service}
-		if last >= len(rows) || compareRows(rows[last], key) != 0 {
-			var found bool
-			if last, found = slices.BinarySearchFunc(rows, key, compareRows); !found {
-				return at("statement", i, fmt.Errorf("%w: there is none of payer %d for service %d", ErrRows,
-					s.Payer, s.Service))
-			}
-		}
-		if !list[i].Signed {
-			continue
-		}
-		if !add(&rows[last].Acks, uint64(s.Acks)) || !add(&rows[last].Units, s.Units) {
-			return at("statement", i, fmt.Errorf("%w: payer %d, service %d", ErrOverflow, s.Payer,
-				s.Service))
-		}
-	}
-	return nil
+	return poseidon2.Evaluate(parts, gamma)
 }
 
 // ProofEvidence returns the evidence of rung 3 from the acks of the acks part, the rollup's
 // segments and a proof of each.
-func ProofEvidence(acks Acks, list ClientList, segments []Segment,
+func ProofEvidence(acks Acks, list List, segments []Segment,
 	proofs [][ProofSize]byte) *Evidence {
-	ev := &Evidence{Acks: acks, Rung: RungProof, Clients: list, Size: segments[0].Size,
+	ev := &Evidence{Acks: acks, Rung: RungProof, List: list, Size: segments[0].Size,
 		Segments: make([]SegmentProof, len(segments))}
 	for i := range segments {
 		p := &ev.Segments[i]

@@ -2,7 +2,6 @@ package rollup
 
 import (
 	"fmt"
-	"math"
 
 	"github.com/waybill-network/waybill/kernels/poseidon2"
 )
@@ -39,7 +38,7 @@ func nodesOver(n int) int { return (n + poseidon2.Width - 1) / poseidon2.Width }
 
 // VerifyStatementRange checks that the path leads from neighbouring statements, the first of them
 // at index first of count, to the root. That their fields are in bounds and their order is right it
-// leaves to the caller. The error is ErrPath.
+// leaves to the caller. Errors: ErrPath, ErrStatement for a root that is no element.
 func VerifyStatementRange(root Hash, statements []Statement, first, count uint32,
 	path []Hash) error {
 	n := len(statements)
@@ -49,7 +48,10 @@ func VerifyStatementRange(root Hash, statements []Statement, first, count uint32
 	}
 	level := make([]poseidon2.Element, 0, 2*n)
 	for i := range statements {
-		fields, acks := statements[i].Elements()
+		fields, acks, err := statements[i].Elements()
+		if err != nil {
+			return at("statement", i, err)
+		}
 		level = append(level, fields, acks)
 	}
 	from, total := 2*int(first), 2*int(count)
@@ -89,21 +91,27 @@ func parseElements(dst []poseidon2.Element, nodes []Hash) ([]poseidon2.Element, 
 }
 
 // RestoreEvidence makes evidence of rung 2 again from what a node keeps of a window that clients
-// have co-signed: all its acks and the client list. Errors: ErrClientList for a list that is not
-// that of the acks.
-func RestoreEvidence(archive Acks, key WindowKey, list ClientList) (*Evidence, error) {
-	statements, err := Statements(archive, key, noPayers{}, list.Has())
+// have co-signed: all its acks and the list. The error is ErrList for a list that is not that of
+// the acks.
+func RestoreEvidence(archive Acks, key WindowKey, list List) (*Evidence, error) {
+	leaves := new(leafHasher).hash(archive, key)
+	statements := make([]Statement, 0, len(list))
+	for from, run := range archive.Runs() {
+		if n := len(statements); n < len(list) && list[n].Run == run {
+			s, ok := newStatement(archive, leaves, from, run)
+			if !ok {
+				return nil, fmt.Errorf("restore evidence: %w", at("ack", from, ErrOverflow))
+			}
+			statements = append(statements, s)
+		}
+	}
+	err := list.of(statements)
 	if err == nil {
-		err = list.of(statements)
+		err = list.check()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("restore evidence: %w", err)
 	}
-	return &Evidence{Acks: archive.Without(list.Signers()), Rung: RungStatements, Clients: list,
+	return &Evidence{Acks: archive.Without(list.Signers()), Rung: RungStatements, List: list,
 		Statements: statements}, nil
 }
-
-// noPayers stands in where statements are made for their encoding, which has no payers.
-type noPayers struct{ Registry }
-
-func (noPayers) Client(uint64) (Client, bool) { return Client{Payer: math.MaxUint32}, true }

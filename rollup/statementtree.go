@@ -34,14 +34,26 @@ type StatementTree struct {
 }
 
 // NewStatementTree builds the tree over 1 to MaxStatements statements, which it keeps; it panics on
-// another number. It checks nothing else.
+// another number, and on a root that is no element. It checks nothing else.
 func NewStatementTree(statements []Statement) *StatementTree {
+	t, err := newStatementTree(statements)
+	if err != nil {
+		panic(err)
+	}
+	return t
+}
+
+// newStatementTree is NewStatementTree, with ErrStatement for a root that is no element.
+func newStatementTree(statements []Statement) (*StatementTree, error) {
 	if n := len(statements); n == 0 || n > MaxStatements {
 		panic(fmt.Sprintf("rollup: a tree of %d statements", n))
 	}
 	level := make([]poseidon2.Element, 0, 2*len(statements))
 	for i := range statements {
-		fields, root := statements[i].Elements()
+		fields, root, err := statements[i].Elements()
+		if err != nil {
+			return nil, at("statement", i, err)
+		}
 		level = append(level, fields, root)
 	}
 	t := &StatementTree{statements: statements, levels: [][]poseidon2.Element{level}}
@@ -49,7 +61,7 @@ func NewStatementTree(statements []Statement) *StatementTree {
 		level = poseidon2.ReduceLevel(level)
 		t.levels = append(t.levels, level)
 	}
-	return t
+	return t, nil
 }
 
 // Statements returns the statements, which must not be changed.

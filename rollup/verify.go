@@ -14,7 +14,7 @@ import (
 // co-signers are added on all cores. Checks run from cheap to dear. Errors: ErrNetwork,
 // ErrMalformed, ErrCount, ErrParts, ErrUnsorted, ErrNumbers, ErrUnknownClient, ErrNotValid,
 // ErrNotGranted, ErrUnknownService, ErrUnits, ErrTooManyRows, ErrOverflow, ErrRows, ErrRoot, ErrSignature, and for
-// a statements part ErrStatement, ErrClientList, ErrBothParts, ErrNoProofs, ErrProof; a
+// a statements part ErrStatement, ErrList, ErrBothParts, ErrNoProofs, ErrProof; a
 // *VerifyError in between tells where.
 func Verify(h *Header, ev *Evidence, net Network, reg Registry, proofs ProofVerifier,
 	workers int) error {
@@ -70,10 +70,10 @@ func (ev *Evidence) fits(h *Header) error {
 	if err := ev.Acks.check(0); err != nil {
 		return err
 	}
-	if ev.Acks.Len() != int(h.AckCount) || len(ev.Clients) != int(h.StatementCount) {
+	if ev.Acks.Len() != int(h.AckCount) || len(ev.List) != int(h.StatementCount) {
 		return fmt.Errorf("%w: %d acks and %d statements in the evidence, %d and %d in the header",
 			ErrCount,
-			ev.Acks.Len(), len(ev.Clients), h.AckCount, h.StatementCount)
+			ev.Acks.Len(), len(ev.List), h.AckCount, h.StatementCount)
 	}
 	return nil
 }

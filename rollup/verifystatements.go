@@ -2,115 +2,148 @@ package rollup
 
 import (
 	"fmt"
-	"math/bits"
 	"slices"
 
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/kernels/poseidon2"
 )
 
-// verifyStatements checks the statements part of a rollup whose acks part has the rows acks.
+// verifyStatements checks the statements part of a rollup whose acks part has the rows acks. All of
+// its rules but the last are the same on both rungs: what the list shows is checked here, and of
+// the rest the statements or the proofs speak.
 func verifyStatements(h *Header, ev *Evidence, acks []Row, reg Registry,
 	proofs ProofVerifier) error {
-	payers, err := ev.listed(h, reg)
+	if err := ev.listed(h); err != nil {
+		return err
+	}
+	payers, signers, err := entitled(ev.List, h.Epoch, reg)
 	if err != nil {
 		return err
 	}
-	if err := checkClients(ev.Acks, ev.Clients); err != nil {
+	if err := checkBothParts(ev.Acks, ev.List); err != nil {
 		return err
 	}
-	totals, err := subtractRows(h.Rows, acks)
+	t, err := newTable(h.Rows, ev.List, payers, reg)
 	if err != nil {
 		return err
 	}
-	if err := checkTotals(totals, reg); err != nil {
+	totals, err := t.totals(acks)
+	if err != nil {
 		return err
 	}
 	if ev.Rung == RungStatements {
-		err = verifyTree(h, ev, payers, totals)
+		err = verifyTree(h, ev, t, totals)
 	} else {
-		err = verifyProofs(h, ev, payers, totals, proofs)
+		err = verifyProofs(h, ev, t, totals, proofs)
 	}
 	if err != nil {
 		return err
 	}
-	return verifyCosigned(h, ev.Clients.Signers(), reg)
+	return verifyCosigned(h, signers)
 }
 
 // matchStatements is Match for the statements part.
 func (ev *Evidence) matchStatements(h *Header, reg Registry) error {
-	payers, err := ev.listed(h, reg)
-	if err != nil {
+	if err := ev.listed(h); err != nil {
 		return err
+	}
+	payers := make([]uint32, len(ev.List))
+	for i := range ev.List {
+		client, known := reg.Client(ev.List[i].Client)
+		if !known {
+			return at("list entry", i, fmt.Errorf("%w %d", ErrUnknownClient, ev.List[i].Client))
+		}
+		payers[i] = client.Payer
 	}
 	if ev.Rung == RungStatements {
 		return checkTree(h, ev.withPayers(payers))
 	}
-	segments, err := ev.segments(payers)
+	t := &table{list: ev.List, payers: payers}
+	segments, err := ev.segments(t)
 	if err != nil {
 		return err
 	}
 	return checkNodes(h, segments)
 }
 
-// listed checks the statements part by itself and its client list against the header, and returns
-// who pays for each of the list's clients.
-func (ev *Evidence) listed(h *Header, reg Registry) ([]uint32, error) {
+// listed checks the statements part by itself and its list against the header.
+func (ev *Evidence) listed(h *Header) error {
 	if err := ev.checkStatementsPart(); err != nil {
-		return nil, err
+		return err
 	}
-	if digest := ev.Clients.Digest(); digest != h.ListRoot {
-		return nil, fmt.Errorf("%w: %s, not %s", ErrClientList, digest, h.ListRoot)
+	if root := ev.List.Root(); root != h.ListRoot {
+		return fmt.Errorf("%w: %s, not %s", ErrList, root, h.ListRoot)
 	}
-	return payersOf(ev.Clients, reg)
+	return nil
 }
 
-// of checks that the list is one for the statements: ErrClientList, or what check answers.
-func (l ClientList) of(statements []Statement) error {
-	if len(l) != len(statements) {
-		return fmt.Errorf("%w: %d entries for %d statements", ErrClientList, len(l), len(statements))
-	}
-	for i := range l {
-		if l[i].Client != statements[i].Client {
-			return at("list entry", i, fmt.Errorf("%w: client %d, in place of %d", ErrClientList,
-				l[i].Client, statements[i].Client))
+// entitled checks that the clients of a list exist, and of those that signed that they may sign
+// these runs in the epoch. It returns the payer of each entry's client, and the key of each client
+// that signed. Errors: ErrUnknownClient, ErrNotValid, ErrNotGranted, ErrNumbers.
+func entitled(list List, epoch uint32, reg Registry) (payers []uint32, signers []*bls.PublicKey,
+	err error) {
+	payers = make([]uint32, len(list))
+	var client Client
+	for i := range list {
+		e := &list[i]
+		begins := i == 0 || list[i-1].Client != e.Client
+		if begins {
+			var known bool
+			if client, known = reg.Client(e.Client); !known {
+				return nil, nil, at("list entry", i, fmt.Errorf("%w %d", ErrUnknownClient, e.Client))
+			}
+		}
+		payers[i] = client.Payer
+		if !e.Signed {
+			continue
+		}
+		if err := client.check(e.Run, epoch); err != nil {
+			return nil, nil, at("list entry", i, err)
+		}
+		if begins {
+			signers = append(signers, client.Key)
 		}
 	}
-	return l.check()
+	return payers, signers, nil
 }
 
-// checkClients requires that the acks part holds acks of each listed client that did not sign, and
-// none of those that did: ErrBothParts, ErrClientList. Both are in order.
-func checkClients(acks Acks, list ClientList) error {
-	clients := acks.Clients()
-	for j, c := range list {
-		_, has := slices.BinarySearch(clients, c.Client)
-		if has && c.Signed {
-			return at("list entry", j, fmt.Errorf("%w: client %d", ErrBothParts, c.Client))
+// checkBothParts requires that the acks part has no run of a client that signed: ErrBothParts. Both
+// are in order.
+func checkBothParts(acks Acks, list List) error {
+	i := 0
+	for _, run := range acks.Runs() {
+		for i < len(list) && list[i].Client < run.Client {
+			i++
 		}
-		if !has && !c.Signed {
-			return at("list entry", j, fmt.Errorf("%w: client %d neither signed nor has acks", ErrClientList,
-				c.Client))
+		if i < len(list) && list[i].Client == run.Client && list[i].Signed {
+			return at("list entry", i, fmt.Errorf("%w: client %d", ErrBothParts, run.Client))
 		}
 	}
 	return nil
 }
 
-// payersOf returns who pays for each entry's client: ErrUnknownClient.
-func payersOf(list ClientList, reg Registry) ([]uint32, error) {
-	payers := make([]uint32, len(list))
-	for i, c := range list {
-		if i > 0 && list[i-1].Client == c.Client {
-			payers[i] = payers[i-1]
-			continue
-		}
-		client, ok := reg.Client(c.Client)
-		if !ok {
-			return nil, at("list entry", i, fmt.Errorf("%w %d", ErrUnknownClient, c.Client))
-		}
-		payers[i] = client.Payer
+// totals returns what the statements part has of the header's rows, those of the acks part being
+// acks, and holds it to what the list shows. Each row must be that of a run or of an entry: ErrRows,
+// ErrUnits.
+func (t *table) totals(acks []Row) ([]Row, error) {
+	totals, err := subtractRows(t.rows, acks)
+	if err != nil {
+		return nil, err
 	}
-	return payers, nil
+	var used [MaxRows]bool
+	for _, i := range t.index {
+		used[i] = true
+	}
+	for i, r := range t.rows {
+		if _, has := slices.BinarySearchFunc(acks, r, compareRows); !has && !used[i] {
+			return nil, at("row", i, fmt.Errorf("%w: nobody has acks of payer %d for service %d", ErrRows,
+				r.Payer, r.Service))
+		}
+	}
+	if err := t.check(totals, 0, len(t.list)); err != nil {
+		return nil, err
+	}
+	return totals, nil
 }
 
 // subtractRows returns rows with the same keys from which parts are taken away; acks and units may
@@ -129,25 +162,6 @@ func subtractRows(rows, parts []Row) ([]Row, error) {
 	return rest, nil
 }
 
-// checkTotals checks the rows of the statements part, which may be zero: ErrRows,
-// ErrUnknownService, ErrUnits.
-func checkTotals(totals []Row, reg Registry) error {
-	for i, r := range totals {
-		unitCap, known := reg.UnitCap(r.Service)
-		if !known {
-			return at("row", i, fmt.Errorf("%w %d", ErrUnknownService, r.Service))
-		}
-		if r.Units < r.Acks {
-			return at("row", i, fmt.Errorf("%w: %d acks, %d units", ErrRows, r.Acks, r.Units))
-		}
-		if hi, most := bits.Mul64(r.Acks, unitCap); hi == 0 && r.Units > most {
-			return at("row", i, fmt.Errorf("%w: %d for %d acks, where %d each may be", ErrUnits, r.Units,
-				r.Acks, unitCap))
-		}
-	}
-	return nil
-}
-
 // withPayers returns the statements with payers.
 func (ev *Evidence) withPayers(payers []uint32) []Statement {
 	statements := slices.Clone(ev.Statements)
@@ -157,12 +171,18 @@ func (ev *Evidence) withPayers(payers []uint32) []Statement {
 	return statements
 }
 
-// verifyTree checks the statements of rung 2 against root and totals: ErrRows, ErrOverflow,
-// ErrRoot.
-func verifyTree(h *Header, ev *Evidence, payers []uint32, totals []Row) error {
-	statements := ev.withPayers(payers)
-	sums := emptyRows(totals)
-	if err := sumSigned(sums, statements, ev.Clients); err != nil {
+// verifyTree checks the statements of rung 2 against bounds, root and totals: ErrStatement, ErrRows,
+// ErrOverflow, ErrRoot.
+func verifyTree(h *Header, ev *Evidence, t *table, totals []Row) error {
+	statements := ev.withPayers(t.payers)
+	for i := range statements {
+		s := &statements[i]
+		if err := s.checkPrivate(uint64(s.Acks) * t.caps[t.index[i]]); err != nil {
+			return at("statement", i, err)
+		}
+	}
+	sums, err := t.sum(statements, 0, len(statements))
+	if err != nil {
 		return err
 	}
 	if !slices.Equal(sums, totals) {
@@ -172,19 +192,22 @@ func verifyTree(h *Header, ev *Evidence, payers []uint32, totals []Row) error {
 }
 
 func checkTree(h *Header, statements []Statement) error {
-	if root := NewStatementTree(statements).Root(); root != h.StatementRoot {
+	tree, err := newStatementTree(statements)
+	if err != nil {
+		return err
+	}
+	if root := tree.Root(); root != h.StatementRoot {
 		return fmt.Errorf("%w: %s, not %s", ErrRoot, root, h.StatementRoot)
 	}
 	return nil
 }
 
-// verifyProofs checks the proofs of rung 3: ErrNoProofs, ErrRows, ErrRoot, ErrProof.
-func verifyProofs(h *Header, ev *Evidence, payers []uint32, totals []Row,
-	proofs ProofVerifier) error {
+// verifyProofs checks the proofs of rung 3: ErrNoProofs, ErrRows, ErrUnits, ErrRoot, ErrProof.
+func verifyProofs(h *Header, ev *Evidence, t *table, totals []Row, proofs ProofVerifier) error {
 	if proofs == nil {
 		return ErrNoProofs
 	}
-	segments, err := ev.segments(payers)
+	segments, err := ev.segments(t)
 	if err != nil {
 		return err
 	}
@@ -192,18 +215,20 @@ func verifyProofs(h *Header, ev *Evidence, payers []uint32, totals []Row,
 		return err
 	}
 	for i := range segments {
-		if i == len(segments)-1 {
-			segments[i].Rows = totals // what is left
-			break
+		s := &segments[i]
+		if s.Rows = totals; i < len(segments)-1 { // the last has what is left
+			parts := ev.Segments[i].Rows
+			if totals, err = subtractRows(totals, parts); err != nil {
+				return at("segment", i, err)
+			}
+			s.Rows = t.empty()
+			for _, r := range parts {
+				j, _ := slices.BinarySearchFunc(totals, r, compareRows) // subtractRows found it
+				s.Rows[j] = r
+			}
 		}
-		parts := ev.Segments[i].Rows
-		if totals, err = subtractRows(totals, parts); err != nil {
+		if err := t.check(s.Rows, s.First, s.First+len(s.List)); err != nil {
 			return at("segment", i, err)
-		}
-		segments[i].Rows = emptyRows(totals)
-		for _, r := range parts {
-			j, _ := slices.BinarySearchFunc(totals, r, compareRows) // subtractRows found it
-			segments[i].Rows[j] = r
 		}
 	}
 	finish(h, segments)
@@ -217,8 +242,8 @@ func verifyProofs(h *Header, ev *Evidence, payers []uint32, totals []Row,
 }
 
 // segments returns the segments of rung 3 without their rows: ErrMalformed.
-func (ev *Evidence) segments(payers []uint32) ([]Segment, error) {
-	segments := cut(ev.Clients, payers, ev.Size)
+func (ev *Evidence) segments(t *table) ([]Segment, error) {
+	segments := t.cut(ev.Size)
 	for i := range segments {
 		var err error
 		if segments[i].Nodes, err = parseNodes(ev.Segments[i].Nodes, ev.Size); err != nil {
@@ -268,23 +293,14 @@ func checkNodes(h *Header, segments []Segment) error {
 	return nil
 }
 
-// verifyCosigned checks the multi-signature of the clients that signed: ErrUnknownClient,
-// ErrSignature.
-func verifyCosigned(h *Header, signers []uint64, reg Registry) error {
+// verifyCosigned checks the multi-signature under the keys of the clients that signed: ErrSignature.
+func verifyCosigned(h *Header, signers []*bls.PublicKey) error {
 	sum, err := parseSum(&h.StatementSignature)
 	if err != nil {
 		return err
 	}
-	keys := make([]*bls.PublicKey, len(signers))
-	for i, client := range signers {
-		c, ok := reg.Client(client)
-		if !ok {
-			return at("client", i, fmt.Errorf("%w %d", ErrUnknownClient, client))
-		}
-		keys[i] = c.Key
-	}
 	message := CosignMessage(h.Network, h.Key(), h.StatementCount, h.StatementRoot)
-	if !bls.Default.FastAggregateVerify(keys, message[:], &sum) {
+	if !bls.Default.FastAggregateVerify(signers, message[:], &sum) {
 		return fmt.Errorf("%w: of the clients that co-signed", ErrSignature)
 	}
 	return nil
