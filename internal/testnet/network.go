@@ -288,7 +288,7 @@ func (n *Network) Cosigned(
 		tb.Fatal(err)
 	}
 	tree := rollup.NewStatementTree(stated)
-	list := rollup.NewClientList(stated, func(client uint64) bool { return client != 0 })
+	list := rollup.NewList(stated, func(client uint64) bool { return client != 0 })
 	message := rollup.CosignMessage(n.ID, key, uint32(tree.Len()), tree.Root())
 	var shares []bls.Signature
 	for _, client := range list.Signers() {
@@ -308,14 +308,14 @@ func (n *Network) Cosigned(
 	if err != nil {
 		tb.Fatal(err)
 	}
-	segments, err := rollup.Segments(h, tree, list, rollup.CircuitSizes[0])
+	segments, err := rollup.Segments(h, tree, list, rollup.CircuitSizes[0], n.View())
 	if err != nil {
 		tb.Fatal(err)
 	}
 	var proofs [][rollup.ProofSize]byte
 	for i := range segments {
 		s := &segments[i]
-		proofs = append(proofs, prove(s, stated[s.First:s.First+len(s.Clients)]))
+		proofs = append(proofs, prove(s, stated[s.First:s.First+len(s.List)]))
 	}
 	return h.Append(
 			nil,
