@@ -59,7 +59,7 @@ type ClientsGranted struct {
 // ClientsRevoked says that clients are not valid from an epoch on, which is earlier than what their
 // payer granted.
 type ClientsRevoked struct {
-	Clients []uint64 // as the payer named them; there may be none
+	Clients []uint64 // sorted
 	Until   uint32
 }
 

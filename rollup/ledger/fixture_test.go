@@ -27,15 +27,16 @@ func accountOf(name string) Key { return KeyOf(accountKey(name)) }
 
 type blsIdentity struct {
 	secret *bls.SecretKey
-	ClientProof
+	Key    BLSKey
 }
 
 var (
 	identitiesMu sync.Mutex
 	identities   = map[string]*blsIdentity{}
+	proofs       = map[string]BLSSignature{} // by the message that they prove
 )
 
-// identity returns the BLS key of a name, with its proof; they are computed once.
+// identity returns the BLS key of a name; it is computed once.
 func identity(name string) *blsIdentity {
 	identitiesMu.Lock()
 	defer identitiesMu.Unlock()
@@ -47,32 +48,77 @@ func identity(name string) *blsIdentity {
 	if err != nil {
 		panic(err)
 	}
-	proof := bls.Prove(secret)
-	id := &blsIdentity{secret, ClientProof{Key: secret.PublicKey().Bytes(), Proof: proof.Bytes()}}
+	id := &blsIdentity{secret, secret.PublicKey().Bytes()}
 	identities[name] = id
 	return id
+}
+
+// prove returns the name's proof of possession, computed once.
+func prove(net rollup.Network, name string, role rollup.Role, owner Key) BLSSignature {
+	id := identity(name)
+	message := string(rollup.ProofMessage(&net, role, owner, id.Key))
+	identitiesMu.Lock()
+	defer identitiesMu.Unlock()
+	proof, known := proofs[message]
+	if !known {
+		proof = ProvePossession(id.secret, net, role, owner)
+		proofs[message] = proof
+	}
+	return proof
 }
 
 var genesisTime = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // testGenesis is a network of members with the given stakes, in units of voting power.
 func testGenesis(stakes ...uint64) *Genesis {
-	g := &Genesis{Version: 1, ChainID: "ledger-test", GenesisTime: genesisTime,
+	g := &Genesis{Version: GenesisVersion, ChainID: "ledger-test", GenesisTime: genesisTime,
 		Treasury: accountOf("treasury"),
-		Params: Params{EpochSeconds: 60, GraceSeconds: 10, LateEpochs: 2,
+		Params: Params{EpochSeconds: 60, GraceSeconds: 10,
 			Shares: rollup.Shares{Node: 7000, Service: 2000, Protocol: 1000}}}
 	for i, stake := range stakes {
 		name := fmt.Sprintf("node%d", i)
-		id := identity(name)
 		g.Members = append(g.Members, Member{
-			Owner: accountOf(fmt.Sprintf("owner%d", i)), BLSKey: id.Key, Proof: id.Proof,
+			Owner: accountOf(fmt.Sprintf("owner%d", i)), BLSKey: identity(name).Key,
 			TransportKey: accountOf(name + " transport"), ConsensusKey: accountOf(name + " consensus"),
 			PeerAddress: fmt.Sprintf("%s.example:7000", name),
 			P2PAddress:  fmt.Sprintf("%s.example:7001", name),
 			Stake:       stake * StakePerPower,
 		})
 	}
+	signGenesis(g)
 	return g
+}
+
+// signGenesis signs a genesis that was changed anew.
+func signGenesis(g *Genesis) {
+	net := g.Network()
+	for i := range g.Members {
+		m, name := &g.Members[i], fmt.Sprintf("node%d", i)
+		m.Proof = prove(net, name, rollup.RoleNode, m.Owner)
+		m.NodeSignature = SignNode(net, m.Owner, m.BLSKey, accountKey(name+" transport"))
+	}
+}
+
+// newNode returns the registration of a node for an owner.
+func newNode(g *Genesis, owner, name string, stake uint64) *NodeRegistration {
+	net, key := g.Network(), identity(name).Key
+	return &NodeRegistration{BLSKey: key, Proof: prove(net, name, rollup.RoleNode, accountOf(owner)),
+		TransportKey:  accountOf(name + " transport"),
+		NodeSignature: SignNode(net, accountOf(owner), key, accountKey(name+" transport")),
+		Stake:         stake, PeerAddress: name + ".example:7000"}
+}
+
+// newGrant returns a payer's grant of service 0 to a client, for ever; index is the payer's account.
+func newGrant(
+	g *Genesis, payer string, index uint32, client string, changes ...func(*Grant),
+) Grant {
+	net := g.Network()
+	grant := Grant{Payer: index, Key: identity(client).Key, Services: Services(0), Numbers: Forever,
+		Until: Forever, Proof: prove(net, client, rollup.RoleClient, accountOf(payer))}
+	for _, change := range changes {
+		change(&grant)
+	}
+	return NewGrant(net, accountKey(payer), grant)
 }
 
 func newState(t testing.TB, g *Genesis) *State {
@@ -107,9 +153,15 @@ func certificate(g *Genesis, key rollup.WindowKey, rows []rollup.Row,
 		h.AckCount += uint32(r.Acks)
 	}
 	c := &rollup.Certificate{Header: *h}
-	c.Signers, c.Signature = signAs(g, rollup.CertificateMessage(g.Network(), key.Epoch, h.ID()),
-		members...)
+	own(c, fmt.Sprintf("node%d transport", key.Node))
+	net := g.Network()
+	c.Signers, c.Signature = signAs(g, rollup.CertificateMessage(&net, 0, key, h.ID()), members...)
 	return c
+}
+
+// own signs a certificate with a node key.
+func own(c *rollup.Certificate, name string) {
+	c.Own = rollup.SignOwn(accountKey(name), &c.Header)
 }
 
 func settlementCertificate(g *Genesis, epoch uint32, root rollup.Hash,
@@ -123,11 +175,14 @@ func settlementCertificate(g *Genesis, epoch uint32, root rollup.Hash,
 // dump encodes the whole state, record by record.
 func dump(s *State) map[string]string {
 	keys := []string{keyMeta}
-	for prefix, n := range map[byte]int{prefixAccount: s.accounts.len(), prefixClient: s.clients.len(),
+	for prefix, n := range map[byte]int{prefixAccount: s.accounts.len(),
 		prefixNode: s.nodes.len(), prefixService: s.services.len()} {
 		for i := range n {
 			keys = append(keys, indexKey(prefix, uint32(i)))
 		}
+	}
+	for i := range s.clients.size() {
+		keys = append(keys, clientRecordKey(i))
 	}
 	for i := range s.starts {
 		keys = append(keys, epochKey(s.unsettled+uint32(i)))

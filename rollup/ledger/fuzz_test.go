@@ -10,7 +10,7 @@ import (
 func FuzzParseGenesis(f *testing.F) {
 	f.Add(testGenesis(4).Encode())
 	f.Add(testGenesis(4, 3).Encode())
-	f.Add([]byte(`{"version":1}`))
+	f.Add([]byte(`{"version":2}`))
 	f.Add([]byte(`{"committee":[{"owner":[[[[[[[[[[`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		g, err := ParseGenesis(b)

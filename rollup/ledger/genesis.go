@@ -198,22 +198,28 @@ func (g *Genesis) validateMembers() error {
 	return g.verifyProofs()
 }
 
+// verifyProofs checks what the members' keys sign. A key that is none comes first: the others sign a
+// network that has it.
 func (g *Genesis) verifyProofs() error {
 	net := g.Network()
 	claims := make([]possession, len(g.Members))
 	for i := range g.Members {
 		m := &g.Members[i]
-		if !signedByNode(net, m.Owner, &m.BLSKey, m.TransportKey, &m.NodeSignature) {
-			return wrong(fmt.Sprintf("committee[%d].node_signature", i), "%w", errNodeWord)
-		}
 		claims[i] = possession{rollup.RoleNode, m.Owner, &m.BLSKey, &m.Proof}
 	}
-	for i, err := range verifyPossessions(net, claims) {
-		switch {
-		case errors.Is(err, errBLSKey):
+	verdicts := verifyPossessions(net, claims)
+	for i, err := range verdicts {
+		if errors.Is(err, errBLSKey) {
 			return wrong(fmt.Sprintf("committee[%d].bls_key", i), "%w", err)
-		case err != nil:
+		}
+	}
+	for i, err := range verdicts {
+		m := &g.Members[i]
+		if err != nil {
 			return wrong(fmt.Sprintf("committee[%d].proof", i), "%w", err)
+		}
+		if !signedByNode(net, m.Owner, &m.BLSKey, m.TransportKey, &m.NodeSignature) {
+			return wrong(fmt.Sprintf("committee[%d].node_signature", i), "%w", errNodeWord)
 		}
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"reflect"
 	"strings"
@@ -18,6 +19,7 @@ func TestGenesisRoundTrip(t *testing.T) {
 	g.Params.Proofs = Proofs{Development: true, Keys: []ProofKey{{256, rollup.Hash{1}},
 		{16384, rollup.Hash{2}}}}
 	g.GenesisTime = time.Date(2026, 3, 1, 12, 0, 0, 500, time.FixedZone("east", 3600))
+	signGenesis(g)
 	b := g.Encode()
 	again, err := ParseGenesis(b)
 	if err != nil {
@@ -63,6 +65,7 @@ func TestGenesisRoundTrip(t *testing.T) {
 func TestGenesisOwners(t *testing.T) {
 	g := testGenesis(1, 2, 3)
 	g.Members[2].Owner = g.Members[0].Owner
+	signGenesis(g)
 	v := newState(t, g).View()
 	n, _ := v.Node(2)
 	if v.Accounts() != 3 || n.Owner != 1 {
@@ -76,6 +79,7 @@ func TestGenesisOwners(t *testing.T) {
 func TestGenesisRefusals(t *testing.T) {
 	proven := testGenesis(4, 4)
 	proven.Params.Proofs.Keys = []ProofKey{{256, rollup.Hash{1}}, {1024, rollup.Hash{2}}}
+	signGenesis(proven)
 	good := string(proven.Encode())
 	swap := func(old, new string) func(string) string {
 		return func(s string) string { return strings.Replace(s, old, new, 1) }
@@ -90,7 +94,7 @@ func TestGenesisRefusals(t *testing.T) {
 			return string(must(json.Marshal(object)))
 		}
 	}
-	m := testGenesis(4, 4).Members
+	m := proven.Members
 	for _, tt := range []struct {
 		path   string
 		mutate func(string) string
@@ -100,15 +104,15 @@ func TestGenesisRefusals(t *testing.T) {
 		{"", func(string) string { return "null" }},
 		{"", func(s string) string { return s + "{}" }},
 		{"", func(s string) string { return s[:len(s)-3] }},
-		{"", swap(`"version": 1,`, `"version": 1,,`)},
+		{"", swap(`"version": 2,`, `"version": 2,,`)},
 		{"a.a.a.a.a.a.a.a", func(string) string { return strings.Repeat(`{"a":`, 100) }},
-		{"version", swap(`"version": 1`, `"version": 2`)},
-		{"version", swap(`"version": 1`, `"version": 1.0`)},
-		{"version", swap(`"version": 1`, `"version": "1"`)},
-		{"version", swap(`"version": 1`, `"version": 1, "version": 1`)},
-		{"version", swap(`"version": 1,`, ``)},
-		{"Version", swap(`"version": 1`, `"Version": 1`)},
-		{"comment", swap(`"version": 1`, `"version": 1, "comment": "x"`)},
+		{"version", swap(`"version": 2`, `"version": 1`)},
+		{"version", swap(`"version": 2`, `"version": 2.0`)},
+		{"version", swap(`"version": 2`, `"version": "2"`)},
+		{"version", swap(`"version": 2`, `"version": 2, "version": 2`)},
+		{"version", swap(`"version": 2,`, ``)},
+		{"Version", swap(`"version": 2`, `"Version": 2`)},
+		{"comment", swap(`"version": 2`, `"version": 2, "comment": "x"`)},
 		{"params.shares.burn", swap(`"node": 7000`, `"node": 7000, "burn": 0`)},
 		{"params.shares", swap(`"node": 7000`, `"node": 7001`)},
 		{"params.shares.node", swap(`"node": 7000`, `"node": 65536`)},
@@ -117,7 +121,8 @@ func TestGenesisRefusals(t *testing.T) {
 		{"params.epoch_seconds", swap(`"epoch_seconds": 60`, `"epoch_seconds": 0`)},
 		{"params.epoch_seconds", swap(`"epoch_seconds": 60`, `"epoch_seconds": 6e1`)},
 		{"params.grace_seconds", swap(`"grace_seconds": 10`, `"grace_seconds": 4294967296`)},
-		{"params.late_epochs", swap(`"late_epochs": 2`, `"late_epochs": 1025`)},
+		{"params.grace_blocks", swap(`"grace_blocks": 0`, `"grace_blocks": -1`)},
+		{"params.late_epochs", swap(`"grace_blocks": 0`, `"grace_blocks": 0, "late_epochs": 2`)},
 		{"params.proofs.development", swap(`"development": false`, `"development": 0`)},
 		{"params.proofs.development", swap(`"development": false,`, ``)},
 		{"params.proofs.keys", swap(`"keys": [`, `"keys": 1, "keys": [`)},
@@ -155,6 +160,9 @@ func TestGenesisRefusals(t *testing.T) {
 		{"committee[1].bls_key", swap(m[1].BLSKey.String(), strings.Repeat("f", 192))},
 		{"committee[1].proof", swap(m[1].Proof.String(), m[0].Proof.String())},
 		{"committee[1].proof", swap(m[1].Proof.String(), "c0"+strings.Repeat("0", 94))},
+		{"committee[1].node_signature", swap(fmt.Sprintf("%x", m[1].NodeSignature), fmt.Sprintf("%x", m[0].NodeSignature))},
+		{"committee[1].node_signature", swap(fmt.Sprintf("%x", m[1].NodeSignature), "")},
+		{"committee[0].proof", swap(`"grace_blocks": 0`, `"grace_blocks": 1`)}, // another network
 		{"committee[1].transport_key", swap(m[1].TransportKey.String(),
 			"ec"+strings.Repeat("f", 60)+"7f")},
 		{"committee[1].transport_key", swap(m[1].TransportKey.String(), m[0].TransportKey.String())},
@@ -188,9 +196,11 @@ func TestGenesisRefusals(t *testing.T) {
 	if err := empty.Validate(); err == nil || !strings.Contains(err.Error(), "committee") {
 		t.Errorf("no committee: %v", err)
 	}
-	ok := strings.Replace(good, "node0.example:7000", "[::1]:65535", 1)
-	ok = strings.Replace(ok, `"stake": 4000000`, `"stake": 18446744073705551615`, 1)
-	g, err := ParseGenesis([]byte(ok))
+	largest := testGenesis(4, 4)
+	largest.Members[0].PeerAddress = "[::1]:65535"
+	largest.Members[0].Stake = math.MaxUint64 - largest.Members[1].Stake
+	signGenesis(largest)
+	g, err := ParseGenesis(largest.Encode())
 	if err != nil {
 		t.Fatalf("the largest stakes: %v", err)
 	}

@@ -22,9 +22,9 @@ var kindTests = map[Kind]struct {
 	KindTransfer:        {"transfer", "NewTransfer"},
 	KindRegisterNode:    {"node", "NewRegisterNode"},
 	KindRegisterService: {"service", "NewRegisterService"},
-	KindRegisterClients: {"clients", "NewRegisterClients"},
-	KindSetPayer:        {"payer", "NewSetPayer"},
-	KindCertificate:     {"certificate", ""},
+	KindGrants:          {"grants", "NewGrants"},
+	KindRevoke:          {"revoke", "NewRevoke"},
+	KindTicket:          {"ticket", ""},
 	KindSettlement:      {"certify", ""},
 }
 

@@ -28,7 +28,8 @@ func TestRestoreAnywhere(t *testing.T) {
 func history(t *testing.T, seed uint64, restore bool) (hashes []rollup.Hash) {
 	rng := rand.New(rand.NewPCG(seed, 3))
 	g := testGenesis(4, 4, 4)
-	g.Params.LateEpochs = 1
+	g.Params.GraceSeconds, g.Params.GraceBlocks = 70, 3
+	signGenesis(g)
 	s, stored := newState(t, g), storage{}
 	clock := time.Second
 	nonces := map[string]uint64{}
@@ -85,13 +86,17 @@ func randomStep(t *testing.T, rng *rand.Rand, g *Genesis, s *State, nonces map[s
 		tx = NewRegisterService(net, key, nonce, &ServiceRegistration{Price: rng.Uint64N(1 << 21),
 			UnitCap: 9, Unit: "x"})
 	case n == 3:
-		tx = NewRegisterClients(net, key, nonce, []ClientProof{identity(fmt.Sprint("c", rng.IntN(
-			30))).ClientProof})
-	case n == 4 && s.clients.len() > 0:
-		s.setPayer(uint32(rng.IntN(s.clients.len())), uint32(rng.IntN(s.accounts.len())))
+		index, _ := s.accountByKey(KeyOf(key))
+		until := s.epoch() + 1 + uint32(rng.IntN(3))
+		grant := newGrant(g, name, index, fmt.Sprint("c", rng.IntN(12)), func(g *Grant) {
+			g.Until = until
+		})
+		s.Apply(NewGrants(net, []Grant{grant}))
 		return
+	case n == 4 && s.clients.len() > 0:
+		tx = NewRevoke(net, key, nonce, []uint64{rng.Uint64N(s.clients.size())})
 	case n == 5:
-		tx = NewRegisterNode(net, key, nonce, newNode(fmt.Sprint("extra", rng.IntN(9)), rng.Uint64N(20)))
+		tx = NewRegisterNode(net, key, nonce, newNode(g, name, fmt.Sprint("extra", rng.IntN(9)), rng.Uint64N(20)))
 	case n == 6:
 		for _, settled := range s.settlements {
 			if settled.Certificate == nil && rng.IntN(2) == 0 {
@@ -109,8 +114,8 @@ func randomStep(t *testing.T, rng *rand.Rand, g *Genesis, s *State, nonces map[s
 		h.Rows = []rollup.Row{{Payer: uint32(rng.IntN(s.accounts.len())),
 			Service: uint32(rng.IntN(s.services.len())),
 			Acks:    1, Units: 1 + rng.Uint64N(200)}}
-		if (&RollupCertificate{&rollup.Certificate{Header: *h}}).judge(&s.world, nil, nil) == nil {
-			(&RollupCertificate{&rollup.Certificate{Header: *h}}).execute(s, 0, nil)
+		if (&Ticket{&rollup.Certificate{Header: *h}}).judge(&s.world, nil, nil) == nil {
+			(&Ticket{&rollup.Certificate{Header: *h}}).execute(s, 0, nil)
 		}
 		return
 	default:
@@ -195,7 +200,7 @@ func TestEvents(t *testing.T) {
 	var kinds []string
 	for i, tx := range goodTxs(g) {
 		if kind := Kind(i + 1); kind != KindTransfer && kind != KindRegisterNode &&
-			kind != KindSetPayer && kind != KindRegisterClients {
+			kind != KindRevoke {
 			b := block(t, s, int64(100+i), 301*time.Second, tx)
 			for _, e := range b.Events {
 				kinds = append(kinds, fmt.Sprintf("%T", e))
@@ -206,8 +211,8 @@ func TestEvents(t *testing.T) {
 	for _, e := range b.Events {
 		kinds = append(kinds, fmt.Sprintf("%T", e))
 	}
-	want := []string{"ledger.ServiceRegistered", "ledger.Ordered", "ledger.SettlementCertified",
-		"ledger.EpochStarted"}
+	want := []string{"ledger.ServiceRegistered", "ledger.ClientsGranted", "ledger.Ordered",
+		"ledger.SettlementCertified", "ledger.EpochStarted"}
 	if !slices.Equal(kinds, want) {
 		t.Errorf("%v, not %v", kinds, want)
 	}

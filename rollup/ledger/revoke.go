@@ -69,5 +69,7 @@ func (p *Revocation) execute(s *State, _ uint32, r *Result) {
 		revoked = append(revoked, c)
 	}
 	r.Count = uint32(len(revoked))
-	s.events = append(s.events, ClientsRevoked{Clients: revoked, Until: next})
+	if len(revoked) > 0 {
+		s.events = append(s.events, ClientsRevoked{Clients: revoked, Until: next})
+	}
 }

@@ -134,6 +134,7 @@ func settleAtRandom(t *testing.T, rng *rand.Rand) {
 	service := rng.IntN(10001 - node)
 	g.Params.Shares = rollup.Shares{Node: uint16(node), Service: uint16(service),
 		Protocol: uint16(10000 - node - service)}
+	signGenesis(g)
 	s := newState(t, g)
 	s.open = true
 	ref := reference{shares: g.Params.Shares, prices: map[uint32]*big.Int{},
@@ -164,7 +165,7 @@ func settleAtRandom(t *testing.T, rng *rand.Rand) {
 			h := rollup.NewHeader(g.Network(), rollup.WindowKey{Node: uint32(rng.IntN(nodes)), Epoch: epoch,
 				Window: w})
 			h.Rows = randomRows(rng, services, payers)
-			(&RollupCertificate{&rollup.Certificate{Header: *h}}).execute(s, 0, nil)
+			(&Ticket{&rollup.Certificate{Header: *h}}).execute(s, 0, nil)
 			for _, r := range h.Rows {
 				ref.credit(creditKey{h.Node, r.Service, r.Payer}, r.Acks, r.Units)
 			}

@@ -29,6 +29,8 @@ func (p *Ticket) append(b []byte) []byte { return p.Certificate.Append(b) }
 func (p *Ticket) judge(w *world, _ *Tx, _ *account) error {
 	h, current := &p.Header, w.epoch()
 	switch {
+	case h.Network != w.id:
+		return refuse(CodeWrongNetwork, "%s", h.Network)
 	case !w.nodes.has(h.Node):
 		return refuse(CodeUnknownNode, "%d", h.Node)
 	case h.Epoch > current:

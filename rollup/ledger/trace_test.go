@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/rollup"
 )
 
@@ -20,15 +19,18 @@ var rewrite = flag.Bool("rewrite", false,
 
 // TestTraces runs the files in testdata, one line after the other:
 //
-//	genesis stakes=4,4,4,4 epoch=60s grace=10s late=2 shares=7000/2000/1000
+//	genesis stakes=4,4,4,4 epoch=60s grace=10s blocks=1 shares=7000/2000/1000
 //	block +5s                              ends the block before and begins one
 //	deposit treasury -> alice 1000
 //	transfer alice -> bob 10
 //	service alice price=1048576 cap=100 unit=bytes
 //	node alice name=edge stake=5
-//	clients alice one two                  registers clients of these names
-//	payer bob client=one consent=one       consent: whose key signs it
-//	certificate node=0 epoch=0 window=0 rows=alice/0:3:300 signers=0,1,2
+//	grants alice one two services=0,1 numbers=9 from=0 until=5
+//	                                       alice's grants to clients of these names, each alone;
+//	                                       proof=bob: proven for bob; signer=bob: signed by bob
+//	revoke alice one two
+//	ticket node=0 epoch=0 window=0 rows=alice/0:3:300 signers=0,1,2
+//	                                       word=bob: bob's key instead of the node's
 //	certify epoch=0 signers=0,1,2          the settlement's certificate
 //	refuse CODE TRANSACTION                it must fail with that code, and change nothing
 //	nonce=7 at the end of a transaction    instead of the right one
@@ -137,20 +139,18 @@ func describe(e Event) string {
 		return fmt.Sprintf("the settlement of epoch %d is certified by %v", e.Certificate.Epoch,
 			e.Certificate.Signers.Positions())
 	case Ordered:
-		return fmt.Sprintf("node %d's window %d of epoch %d is ordered: %d acks, settled in epoch %d",
-			e.Key.Node, e.Key.Window, e.Key.Epoch, e.Acks, e.SettledIn)
+		return fmt.Sprintf("node %d's window %d of epoch %d is ordered: %d acks", e.Key.Node,
+			e.Key.Window, e.Key.Epoch, e.Acks)
 	case NodeRegistered:
 		return fmt.Sprintf("node %d of account %d at %s with stake %d", e.Node.Index, e.Node.Owner,
 			e.Node.PeerAddress, e.Node.Stake)
 	case ServiceRegistered:
 		return fmt.Sprintf("service %d of account %d at %d for 2^20 %s, at most %d an ack",
 			e.Service.Index, e.Service.Owner, e.Service.Price, e.Service.Unit, e.Service.UnitCap)
-	case ClientsRegistered:
-		return fmt.Sprintf("clients %d to %d, paid for by account %d", e.First, e.First+e.Count-1,
-			e.Payer)
-	case PayerChanged:
-		return fmt.Sprintf("client %d is paid for by account %d from epoch %d on", e.Client, e.Payer,
-			e.From)
+	case ClientsGranted:
+		return fmt.Sprintf("%d clients from %d on", e.Count, e.First)
+	case ClientsRevoked:
+		return fmt.Sprintf("clients %v end with epoch %d", e.Clients, e.Until-1)
 	}
 	return fmt.Sprintf("an event that no trace can print: %T", e)
 }
@@ -190,7 +190,7 @@ type trace struct {
 	height  int64
 	open    bool
 	stored  storage
-	clients map[string]uint32
+	clients map[string]uint64
 	line    int              // of the last transaction, or of the block's begin
 	moved   []string         // payments of the block, which are no events
 	output  map[int][]string // what blocks did, by the line that it stands after
@@ -281,16 +281,15 @@ func (tr *trace) genesis(a args) error {
 			*dst = uint32(d / time.Second)
 		}
 	}
-	if _, ok := a.options["late"]; ok {
-		p.LateEpochs = uint32(a.number("late"))
-	}
+	p.GraceBlocks = uint32(a.number("blocks"))
 	if v, ok := a.options["shares"]; ok {
 		if _, err := fmt.Sscanf(v, "%d/%d/%d", &p.Shares.Node, &p.Shares.Service,
 			&p.Shares.Protocol); err != nil {
 			return err
 		}
 	}
-	tr.s, tr.stored, tr.clients = newState(tr.t, tr.g), storage{}, map[string]uint32{}
+	signGenesis(tr.g)
+	tr.s, tr.stored, tr.clients = newState(tr.t, tr.g), storage{}, map[string]uint64{}
 	return nil
 }
 
@@ -350,8 +349,11 @@ func (tr *trace) apply(want string, fields []string) error {
 	if r.OK() {
 		after(r)
 		if r.Kind == KindDeposit || r.Kind == KindTransfer {
-			balance := tr.s.accounts.at(r.Index).balance
+			balance := tr.s.accounts.at(uint32(r.Index)).balance
 			tr.moved = append(tr.moved, fmt.Sprintf("%s: account %d has %d", r.Kind, r.Index, balance))
+		}
+		for _, f := range r.Fell {
+			tr.moved = append(tr.moved, fmt.Sprintf("grant %d falls: %s", f.Grant, f.Code().String()))
 		}
 	} else if d := diff(before, dump(tr.s)); d != "" {
 		return fmt.Errorf("a transaction that failed changed the state:\n%s", d)
@@ -390,31 +392,31 @@ func (tr *trace) build(fields []string) (tx []byte, after func(Result)) {
 			&ServiceRegistration{Price: a.number("price"),
 				UnitCap: a.number("cap"), Unit: a.options["unit"]}), after
 	case "node":
-		id := identity(a.options["name"])
 		return NewRegisterNode(net, accountKey(a.plain[0]), nonce,
-			&NodeRegistration{BLSKey: id.Key, Proof: id.Proof,
-				TransportKey: accountOf(a.options["name"] + " transport"), Stake: a.number("stake"),
-				PeerAddress: a.options["name"] + ".example:7000"}), after
-	case "clients":
-		proofs := make([]ClientProof, 0, len(a.plain)-1)
-		for _, name := range a.plain[1:] {
-			proofs = append(proofs, identity(name).ClientProof)
-		}
-		return NewRegisterClients(net, accountKey(a.plain[0]), nonce, proofs), func(r Result) {
-			for i, name := range a.plain[1:] {
-				tr.clients[name] = r.Index + uint32(i)
+			newNode(tr.g, a.plain[0], a.options["name"], a.number("stake"))), after
+	case "grants":
+		return NewGrants(net, tr.grants(a)), func(Result) {
+			for _, name := range a.plain[1:] {
+				if i, ok := tr.s.clientByKey(&identity(name).Key); ok {
+					tr.clients[name] = i
+				}
 			}
 		}
-	case "payer":
-		index := tr.clients[a.options["client"]]
-		consent := bls.Default.Sign(identity(a.options["consent"]).secret,
-			PayerMessage(net, index, key(0), nonce))
-		return NewSetPayer(net, accountKey(a.plain[0]), nonce, index, consent.Bytes()), after
-	case "certificate":
+	case "revoke":
+		var clients []uint64
+		for _, name := range a.plain[1:] {
+			clients = append(clients, tr.clients[name])
+		}
+		slices.Sort(clients)
+		return NewRevoke(net, accountKey(a.plain[0]), nonce, clients), after
+	case "ticket":
 		window := rollup.WindowKey{Node: uint32(a.number("node")), Epoch: uint32(a.number("epoch")),
 			Window: uint32(a.number("window"))}
-		return NewCertificate(net, certificate(tr.g, window, tr.rows(a.options["rows"]), a.members()...)),
-			after
+		c := certificate(tr.g, window, tr.rows(a.options["rows"]), a.members()...)
+		if name, ok := a.options["word"]; ok {
+			own(c, name)
+		}
+		return NewTicket(net, c), after
 	case "certify":
 		epoch := uint32(a.number("epoch"))
 		var root rollup.Hash
@@ -425,6 +427,46 @@ func (tr *trace) build(fields []string) (tx []byte, after func(Result)) {
 			after
 	}
 	return nil, nil
+}
+
+// grants returns the grants of a line.
+func (tr *trace) grants(a args) (grants []Grant) {
+	payer := a.plain[0]
+	index, known := tr.s.accountByKey(accountOf(payer))
+	if !known {
+		index = 0 // the protocol's
+	}
+	net := tr.g.Network()
+	for _, name := range a.plain[1:] {
+		g := newGrant(tr.g, payer, index, name, func(g *Grant) {
+			if list, ok := a.options["services"]; ok {
+				g.Services = Services(numbers(list)...)
+			}
+			for option, dst := range map[string]*uint32{"numbers": &g.Numbers, "from": &g.From,
+				"until": &g.Until} {
+				if _, ok := a.options[option]; ok {
+					*dst = uint32(a.number(option))
+				}
+			}
+			if owner, ok := a.options["proof"]; ok {
+				g.Proof = prove(net, name, rollup.RoleClient, accountOf(owner))
+			}
+		})
+		if signer, ok := a.options["signer"]; ok {
+			g = NewGrant(net, accountKey(signer), g)
+		}
+		grants = append(grants, g)
+	}
+	return grants
+}
+
+func numbers(list string) (numbers []uint32) {
+	for _, f := range strings.Split(list, ",") {
+		if n, err := strconv.ParseUint(f, 0, 32); err == nil {
+			numbers = append(numbers, uint32(n))
+		}
+	}
+	return numbers
 }
 
 func key0(a args) Key {
@@ -479,10 +521,25 @@ func (tr *trace) answer(what string, a args) (string, error) {
 		return fmt.Sprint(v.Nodes()), nil
 	case "clients":
 		return fmt.Sprint(v.Clients()), nil
-	case "payer":
-		payer, _ := v.Payer(tr.clients[a.plain[0]], uint32(a.number("epoch")))
-		want, _ := v.AccountByKey(accountOf(a.options["is"]))
-		return fmt.Sprint(payer == want.Index), nil
+	case "client": // payer:since:until:numbers:services, and whether it is revoked
+		c, ok := v.Client(tr.clients[a.plain[0]])
+		if !ok || BLSKey(c.Key.Bytes()) != identity(a.plain[0]).Key {
+			return "none", nil
+		}
+		var services []string
+		for _, service := range c.Services {
+			if service != rollup.NoService {
+				services = append(services, fmt.Sprint(service))
+			}
+		}
+		answer := fmt.Sprintf("%d:%d:%d:%d:%s", c.Payer, c.Since, c.Until, c.Numbers,
+			strings.Join(services, ","))
+		if v.Revoked(tr.clients[a.plain[0]]) {
+			answer += ":revoked"
+		}
+		return answer, nil
+	case "settled":
+		return fmt.Sprint(v.Settled(uint32(a.number("epoch")))), nil
 	case "ordered":
 		return fmt.Sprint(v.IsOrdered(rollup.WindowKey{Node: uint32(a.number("node")),
 			Epoch:  uint32(a.number("epoch")),

@@ -16,11 +16,11 @@ import (
 // and edits.
 func TestVectorSnapshots(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	var v vector[int]
+	var v vector[uint32, int]
 	var plain []int
 	var gen uint64
 	type snapshot struct {
-		v    vector[int]
+		v    vector[uint32, int]
 		want []int
 	}
 	var snapshots []snapshot
@@ -64,6 +64,7 @@ func TestTrieSnapshots(t *testing.T) {
 			digests[i] = blake3.Sum256(binary.LittleEndian.AppendUint32(nil, uint32(i)))
 		}
 	}
+	const base = 1<<40 - 4000 // of the indices, which have 40 bits
 	var tr trie
 	var gen uint64
 	snapshots := map[int]trie{}
@@ -72,16 +73,17 @@ func TestTrieSnapshots(t *testing.T) {
 			snapshots[i] = tr
 			gen++
 		}
-		if found, ok := tr.find(&digests[i]); ok && digests[found] == digests[i] {
+		if found, ok := tr.find(&digests[i]); ok && digests[found-base] == digests[i] {
 			t.Fatalf("digest %d is there before", i)
 		}
-		tr.insert(gen, &digests[i], uint32(i), func(k uint32) [32]byte { return digests[k] })
+		tr.insert(gen, &digests[i], base+uint64(i), func(k uint64) [32]byte { return digests[k-base] })
 	}
 	snapshots[len(digests)] = tr
 	for n, s := range snapshots {
 		for i := range digests {
 			found, ok := s.find(&digests[i])
-			if there := ok && digests[found] == digests[i]; there != (i < n) || there && found != uint32(i) {
+			there := ok && digests[found-base] == digests[i]
+			if there != (i < n) || there && found != base+uint64(i) {
 				t.Fatalf("snapshot of %d: digest %d found as %d (%v)", n, i, found, ok)
 			}
 		}
@@ -135,7 +137,7 @@ func registerMany(s *State, n int) (views []*View) {
 		}
 		key := BLSKey{0: 0x80}
 		be.PutUint64(key[8:], uint64(i))
-		s.addClient(key, payerSpan{payer: 1})
+		s.addClient(&key, client{payer: 1, until: Forever, taken: Forever})
 	}
 	s.End()
 	return append(views, s.View())
@@ -146,22 +148,19 @@ func TestManyClients(t *testing.T) {
 	s := newState(t, testGenesis(1))
 	views := registerMany(s, 20000)
 	for i, v := range views {
-		if v.Clients() != 1000*(i+1) {
+		if v.Clients() != 1000*uint64(i+1) {
 			t.Fatalf("view %d has %d clients", i, v.Clients())
 		}
-		for _, k := range []int{0, 999, v.Clients() - 1, v.Clients()} {
+		for _, k := range []uint64{0, 999, v.Clients() - 1, v.Clients()} {
 			key := BLSKey{0: 0x80}
-			be.PutUint64(key[8:], uint64(k))
+			be.PutUint64(key[8:], k)
 			index, ok := v.ClientByKey(key)
-			if ok != (k < v.Clients()) || ok && index != uint32(k) {
+			if ok != (k < v.Clients()) || ok && index != k {
 				t.Fatalf("view %d: client %d is %d, %v", i, k, index, ok)
-			}
-			if payer, ok := v.Payer(uint32(k), 0); ok != (k < v.Clients()) || ok && payer != 1 {
-				t.Fatalf("view %d: client %d is paid for by %d, %v", i, k, payer, ok)
 			}
 		}
 	}
-	if _, ok := views[0].ClientKey(0); ok {
+	if _, ok := views[0].Client(0); ok {
 		t.Error("a key that does not decode was handed out")
 	}
 }
@@ -178,7 +177,7 @@ func TestViewsWhileWriting(t *testing.T) {
 				if d := diff(want, dump(&State{world: v.world})); d != "" {
 					t.Errorf("a view changed:\n%s", d)
 				}
-				if key, ok := v.ClientKey(0); !ok || BLSKey(key.Bytes()) != identity("one").Key {
+				if c, ok := v.Client(0); !ok || BLSKey(c.Key.Bytes()) != identity("one").Key {
 					t.Error("client 0 has another key")
 				}
 				if r := v.Check(tx); !r.OK() {
@@ -190,15 +189,16 @@ func TestViewsWhileWriting(t *testing.T) {
 	for i := range 40 {
 		s.Begin(int64(100+i), genesisTime.Add(time.Duration(301+20*i)*time.Second))
 		for range 20 {
-			s.addClient(BLSKey{0: 0x80, 1: byte(i), 2: byte(s.clients.len())}, payerSpan{payer: 5})
+			s.addClient(&BLSKey{0: 0x80, 1: byte(i), 2: byte(s.clients.len())}, client{payer: 5})
 			s.deposit(s.addAccount(Key{1, byte(i), byte(s.accounts.len())}), 3)
 		}
-		s.setPayer(0, uint32(i%5+1))
+		s.clients.edit(s.gen, 0).until--
+		s.touch(clientRecordKey(0))
 		s.deposit(5, 1)
 		c := rollup.Certificate{Header: *rollup.NewHeader(g.Network(),
 			rollup.WindowKey{Node: 1, Epoch: s.epoch(), Window: uint32(2 * i)})}
 		c.Header.Rows = goodRows
-		(&RollupCertificate{&c}).execute(s, 0, nil)
+		(&Ticket{&c}).execute(s, 0, nil)
 		s.End()
 		s.View()
 	}
@@ -225,7 +225,7 @@ func BenchmarkRegister(b *testing.B) {
 				}
 				key := BLSKey{0: 0x80}
 				be.PutUint64(key[8:], uint64(i))
-				s.addClient(key, payerSpan{payer: 1})
+				s.addClient(&key, client{payer: 1, until: Forever, taken: Forever})
 				i++
 			}
 		})
@@ -247,7 +247,7 @@ func BenchmarkRestore(b *testing.B) {
 	for i := range 1_000_000 {
 		key := BLSKey{0: 0x80}
 		be.PutUint64(key[8:], uint64(i))
-		s.addClient(key, payerSpan{payer: 1})
+		s.addClient(&key, client{payer: 1, until: Forever, taken: Forever})
 	}
 	stored.write(s.End().Records)
 	var records []Record
@@ -269,17 +269,17 @@ func BenchmarkRestore(b *testing.B) {
 	}
 }
 
-// BenchmarkApplyCertificate is the cost of a certificate that was checked before, and of one that
+// BenchmarkApplyTicket is the cost of a ticket that was checked before, and of one that
 // was not.
-func BenchmarkApplyCertificate(b *testing.B) {
+func BenchmarkApplyTicket(b *testing.B) {
 	g, s := scene(b)
 	for _, name := range []string{"checked", "unchecked"} {
 		b.Run(name, func(b *testing.B) {
-			tx := NewCertificate(g.Network(), certificate(g, rollup.WindowKey{Node: 2, Epoch: 4, Window: 7},
+			tx := NewTicket(g.Network(), certificate(g, rollup.WindowKey{Node: 2, Epoch: 4, Window: 7},
 				goodRows, 0, 1, 2))
 			for b.Loop() {
 				if name == "unchecked" {
-					s.proven = memory{}
+					s.proven = make(memory, provenSlots)
 				}
 				if r := s.Check(tx); !r.OK() {
 					b.Fatal(r.Err)
