@@ -21,7 +21,7 @@ const Forever = 1<<32 - 1
 type Grants struct {
 	Grants []Grant `json:"grants"` // 1 to MaxGrants
 
-	judged
+	fell []error // why each fell so far, nil for one that stands
 }
 
 const grantSize = 4 + 96 + 48 + 3*4 + 4 + 4 + 4 + 64
@@ -124,15 +124,17 @@ func (f *Fallen) Code() (code TxCode) {
 	return code
 }
 
-// judged is what became of each grant so far: nil while it stands.
-type judged struct{ fell []error }
-
 // outcome says what became of the transaction: the refusal of the first grant when none stands.
-func (j *judged) outcome() error {
-	if slices.Contains(j.fell, nil) {
+func (p *Grants) outcome() error {
+	if slices.Contains(p.fell, nil) {
 		return nil
 	}
-	return j.fell[0]
+	return p.fell[0]
+}
+
+// whole implements inParts.
+func (p *Grants) whole() bool {
+	return !slices.ContainsFunc(p.fell, func(err error) bool { return err != nil })
 }
 
 func (p *Grants) judge(w *world, _ *Tx, _ *account) error {
@@ -177,9 +179,19 @@ func (g *Grant) judgeServices(w *world) error {
 	return nil
 }
 
-// verify checks payers' signatures and then proofs, of the grants that stand and did not verify
-// before.
-func (p *Grants) verify(w *world, _ *Tx) error {
+// settle implements inParts: it checks signatures and proofs, and who has a key that several name.
+func (p *Grants) settle(w *world, known bool) error {
+	if !known {
+		p.verifyStanding(w)
+	}
+	p.fellRepeated()
+	return p.outcome()
+}
+
+// verifyStanding checks payers' signatures and then proofs, of the grants that stand and did not
+// verify before. It remembers them one by one only when not all verify: a whole transaction is
+// remembered as one.
+func (p *Grants) verifyStanding(w *world) {
 	var claims []possession
 	var open []int
 	digests := make([]rollup.Hash, len(p.Grants))
@@ -202,15 +214,22 @@ func (p *Grants) verify(w *world, _ *Tx) error {
 		open = append(open, i)
 	}
 	for k, err := range verifyPossessions(w.id, claims) {
-		if i := open[k]; err != nil {
-			p.fell[i] = refuse(CodeBadProof, "%w", err)
-		} else {
+		if err != nil {
+			p.fell[open[k]] = refuse(CodeBadProof, "%w", err)
+		}
+	}
+	if p.whole() {
+		return
+	}
+	for _, i := range open {
+		if p.fell[i] == nil {
 			w.granted.add(&digests[i])
 		}
 	}
-	p.fellRepeated()
-	return p.outcome()
 }
+
+// verify is settle's.
+func (p *Grants) verify(*world, *Tx) error { return nil }
 
 // fellRepeated lets the first of the grants that stand have a key that several name.
 func (p *Grants) fellRepeated() {

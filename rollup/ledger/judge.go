@@ -50,11 +50,16 @@ func (w *world) judge(raw []byte, ahead uint64) (*Tx, error) {
 	if err := tx.Body.judge(w, tx, sender); err != nil {
 		return tx, err
 	}
-	if _, ok := tx.Body.(inParts); ok {
-		return tx, w.verify(tx, raw) // what verified is remembered part by part
-	}
 	digest := rollup.Hash(blake3.Sum256(raw))
-	if w.proven.has(&digest) {
+	known := w.proven.has(&digest)
+	if parts, ok := tx.Body.(inParts); ok {
+		err := parts.settle(w, known)
+		if !known && parts.whole() {
+			w.proven.add(&digest)
+		}
+		return tx, err
+	}
+	if known {
 		return tx, nil
 	}
 	if err := w.verify(tx, raw); err != nil {

@@ -39,7 +39,12 @@ type Payload interface {
 
 // inParts is a payload whose parts stand or fall alone.
 type inParts interface {
-	// fallen lists the parts that judge and verify refused.
+	// settle takes the place of verify: known says that all parts verified before. The error is that
+	// of a transaction of which no part stands.
+	settle(w *world, known bool) error
+	// whole reports whether all parts stand, so that all verified.
+	whole() bool
+	// fallen lists the parts that fell.
 	fallen() []Fallen
 }
 

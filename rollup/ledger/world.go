@@ -118,7 +118,7 @@ type memory []atomic.Pointer[rollup.Hash]
 // How many transactions and grants are remembered.
 const (
 	provenSlots  = 1 << 12
-	grantedSlots = 1 << 16
+	grantedSlots = 1 << 14
 )
 
 func (m memory) slot(h *rollup.Hash) *atomic.Pointer[rollup.Hash] {
