@@ -6,6 +6,7 @@ package outsider
 import (
 	"bytes"
 	"crypto/ed25519"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -32,13 +33,13 @@ func mth(stem string, d [][]byte) []byte {
 	}
 	var level [][]byte
 	for _, entry := range d {
-		level = append(level, b3k("waybill/"+stem+"-leaf/1", entry))
+		level = append(level, b3k("waybill/"+stem+"-leaf/2", entry))
 	}
 	for len(level) > 1 {
 		var above [][]byte
 		for pair := range slices.Chunk(level, 2) {
 			if len(pair) == 2 {
-				pair = [][]byte{b3k("waybill/"+stem+"-node/1", slices.Concat(pair...))}
+				pair = [][]byte{b3k("waybill/"+stem+"-node/2", slices.Concat(pair...))}
 			}
 			above = append(above, pair[0])
 		}
@@ -76,6 +77,8 @@ func enc(fields ...any) (out []byte) {
 			out = append(out, v...)
 		case uint8:
 			out = append(out, v)
+		case [3]uint32:
+			out = append(out, u32s(v[:]...)...)
 		case uint16:
 			out = le.AppendUint16(out, v)
 		case uint32:
@@ -112,17 +115,26 @@ func add(points ...[]byte) []byte {
 const (
 	suite = "BLS_SIG_BLS12381G1_XMD:SHA-256_SSWU_RO_POP_"
 	pop   = "BLS_POP_BLS12381G1_XMD:SHA-256_SSWU_RO_POP_"
-	chain = "waybill-outsider-1"
+	chain = "waybill-outsider-2"
 )
 
 // The tests' network has the keys of section 12, but a chain id and powers of its own: members 0 and 1 have two thirds
 // exactly, which is no quorum.
 var (
-	network  = b3("waybill/network/1" + chain)[:8]
+	network  = networkOf(genesisObject())
 	powers   = []uint64{2, 2, 1, 1}
 	identity = append([]byte{0xc0}, make([]byte, 47)...)
 	members  = []secret{newSecret("member", 0), newSecret("member", 1), newSecret("member", 2), newSecret("member", 3)}
 )
+
+// edwards is an Ed25519 key of section 12.
+func edwards(role string, i uint32) ed25519.PrivateKey {
+	return ed25519.NewKeyFromSeed(b3(fmt.Sprint("waybill/test/", role, "/", i)))
+}
+
+func edwardsPublic(role string, i uint32) []byte {
+	return edwards(role, i).Public().(ed25519.PublicKey)
+}
 
 func committeeRoot(powers []uint64) []byte {
 	var entries [][]byte
@@ -134,27 +146,86 @@ func committeeRoot(powers []uint64) []byte {
 
 type obj = map[string]any
 
+// genesisObject lacks what signs the network; sealed adds it.
 func genesisObject() obj {
-	hexed := func(name string, i int) string {
-		return fmt.Sprintf("%x", ed25519.NewKeyFromSeed(b3(fmt.Sprint(name, i))).Public())
-	}
+	hexed := func(role string, i uint32) string { return fmt.Sprintf("%x", edwardsPublic(role, i)) }
 	committee := []any{}
-	for i, k := range members {
+	for i := range uint32(4) {
 		committee = append(committee, obj{
 			"owner": hexed("owner", i), "transport_key": hexed("transport", i), "consensus_key": hexed("consensus", i),
-			"bls_key": fmt.Sprintf("%x", k.public()), "proof": fmt.Sprintf("%x", k.sign(k.public(), pop)),
+			"bls_key":      fmt.Sprintf("%x", newSecret("member", i).public()),
 			"peer_address": fmt.Sprintf("127.0.0.1:%d", 7000+i), "p2p_address": fmt.Sprintf("node-%d.example:26656", i),
-			"stake": powers[i]*1_000_000 + 999_999,
+			"stake": []uint64{2_999_999, 2_999_999, 1_999_999, 1_999_999}[i],
 		})
 	}
 	return obj{
-		"version": 1, "chain_id": chain, "genesis_time": "2026-01-02T03:04:05Z", "treasury": hexed("treasury", 0),
-		"params": obj{"epoch_seconds": 60, "grace_seconds": 10, "late_epochs": 4,
+		"version": 2, "chain_id": chain, "genesis_time": "2026-01-02T03:04:05Z", "treasury": hexed("treasury", 0),
+		"params": obj{"epoch_seconds": 60, "grace_seconds": 10, "grace_blocks": 5,
 			"shares": obj{"node": 7001, "service": 1999, "protocol": 1000},
 			"proofs": obj{"development": false, "keys": []any{
 				obj{"statements": 256, "key": strings.Repeat("01", 32)}, obj{"statements": 4096, "key": strings.Repeat("02", 32)}}}},
 		"committee": committee,
 	}
+}
+
+// canonical is section 3's encoding of whatever is where it should be; a lie of another type counts as zero.
+func canonical(o obj) []byte {
+	object := func(v any) obj { o, _ := v.(obj); return o }
+	list := func(v any) []any { l, _ := v.([]any); return l }
+	text := func(v any) []byte { s, _ := v.(string); return enc(uint16(len(s)), s) }
+	raw := func(v any) []byte { s, _ := v.(string); b, _ := hex.DecodeString(s); return b }
+	number := func(v any) uint64 {
+		switch v := v.(type) {
+		case int:
+			return uint64(v)
+		case uint64:
+			return v
+		}
+		return 0
+	}
+	p := object(o["params"])
+	s, proofs := object(p["shares"]), object(p["proofs"])
+	development := uint8(0)
+	if proofs["development"] == true {
+		development = 1
+	}
+	b := enc(uint16(number(o["version"])), text(o["chain_id"]), text(o["genesis_time"]), raw(o["treasury"]),
+		uint32(number(p["epoch_seconds"])), uint32(number(p["grace_seconds"])), uint32(number(p["grace_blocks"])),
+		uint16(number(s["node"])), uint16(number(s["service"])), uint16(number(s["protocol"])), development,
+		uint32(len(list(proofs["keys"]))))
+	for _, k := range list(proofs["keys"]) {
+		b = enc(b, uint32(number(object(k)["statements"])), raw(object(k)["key"]))
+	}
+	b = enc(b, uint32(len(list(o["committee"]))))
+	for _, v := range list(o["committee"]) {
+		m := object(v)
+		b = enc(b, raw(m["owner"]), raw(m["bls_key"]), raw(m["transport_key"]), raw(m["consensus_key"]),
+			text(m["peer_address"]), text(m["p2p_address"]), number(m["stake"]))
+	}
+	return b
+}
+
+func networkOf(o obj) []byte { return b3k("waybill/network/2", canonical(o)) }
+
+// possession is the rest of the message of a proof of possession: role, account, key.
+func possession(network []byte, role uint8, account, key []byte) []byte {
+	return enc(network, role, account, key)
+}
+
+// sealed adds the members' proofs and node signatures for the network that the object has.
+func sealed(o obj) obj {
+	network := networkOf(o)
+	committee, _ := o["committee"].([]any)
+	for i, v := range committee {
+		m := v.(obj)
+		k, node := members[i%4], edwards("transport", uint32(i%4))
+		owner, _ := m["owner"].(string)
+		account, _ := hex.DecodeString(owner)
+		rest := possession(network, 2, account, k.public())
+		m["proof"] = fmt.Sprintf("%x", k.sign(enc("wb-pop/2", rest), pop))
+		m["node_signature"] = fmt.Sprintf("%x", ed25519.Sign(node, enc("wb-nod/2", rest, edwardsPublic("transport", uint32(i%4)))))
+	}
+	return o
 }
 
 func encodeGenesis(o obj) []byte {
@@ -191,9 +262,10 @@ func (q quorum) over(tag string, rest ...any) []byte {
 }
 
 type ack struct {
-	client, service, seq uint32
-	units                uint64
-	request              string
+	client          uint64
+	service, number uint32
+	units           uint64
+	request         string
 }
 
 type row struct {
@@ -202,34 +274,45 @@ type row struct {
 }
 
 type listed struct {
-	index, payer uint32
-	key          []byte
+	index                        uint64
+	key                          []byte
+	payer, since, until, numbers uint32
+	services                     [3]uint32
+	zero                         uint32
+}
+
+type limit struct {
+	service uint32
+	units   uint64
 }
 
 type draft struct {
 	quorum
-	network, root, sigma, statements []byte
-	epoch, window, node, count       uint32
-	acks                             []ack
-	rows                             []row
-	clients                          []listed
-	extra                            []byte // evidence behind the acks
+	network, root, rowsRoot, sigma, statements []byte
+	epoch, window, node, count, term           uint32
+	acks                                       []ack
+	runs                                       []run
+	rows                                       []row
+	clients                                    []listed
+	caps                                       []limit
+	extra                                      []byte // evidence behind the acks
+	nodeKey, own                               []byte
 }
 
-func clientKey(i uint32) secret { return newSecret("client", i) }
-func payerOf(c uint32) uint32   { return 5 + c%2 }
+func clientKey(i uint64) secret { return newSecret("client", uint32(i)) }
+func payerOf(c uint64) uint32   { return 5 + uint32(c%2) }
 
 func newDraft() *draft {
 	d := &draft{quorum: quorum{signers: []int{0, 1, 2}}, epoch: 3, window: 5, node: 2, statements: enc(make([]byte, 68), identity)}
 	d.acks = []ack{ // clients 4 and 6 have one payer
-		{4, 0, 1, 1000, "a"}, {4, 0, 9, 1, "b"}, {4, 1, 0, 1 << 40, "c"}, {6, 0, 1, 77, "a"}, {7, 1, 4_000_000_000, 5, "d"},
+		{4, 0, 8, 1000, "a"}, {4, 0, 9, 1, "b"}, {4, 1, 0, 1 << 40, "c"}, {6, 0, 1, 77, "a"}, {7, 1, 4_000_000_000, 5, "d"},
 	}
 	d.network = network
 	return d
 }
 
 func (d *draft) entry(a ack) []byte {
-	return enc(d.epoch, d.window, d.node, a.client, a.service, a.seq, a.units, b3(a.request))
+	return enc(d.epoch, d.node, a.client, a.service, a.number, a.units, b3(a.request))
 }
 
 func (d *draft) entries() (out [][]byte) {
@@ -237,6 +320,34 @@ func (d *draft) entries() (out [][]byte) {
 		out = append(out, d.entry(a))
 	}
 	return out
+}
+
+// grouped are the runs of the acks as they stand.
+func (d *draft) grouped() (out []run) {
+	for i, a := range d.acks {
+		if i > 0 && d.acks[i-1].client == a.client && d.acks[i-1].service == a.service && d.acks[i-1].number+1 == a.number {
+			out[len(out)-1].count++
+		} else {
+			out = append(out, run{a.client, a.service, a.number, 1})
+		}
+	}
+	return out
+}
+
+// evidence is that of the acks part.
+func (d *draft) evidence() []byte {
+	runs := d.runs
+	if runs == nil {
+		runs = d.grouped()
+	}
+	b := enc(uint32(len(runs)))
+	for _, r := range runs {
+		b = enc(b, r.client, r.service, r.first, r.count)
+	}
+	for _, a := range d.acks {
+		b = enc(b, a.units, b3(a.request))
+	}
+	return b
 }
 
 func (d *draft) sum() (out []row) {
@@ -255,72 +366,120 @@ func (d *draft) sum() (out []row) {
 func (d *draft) aggregate() []byte {
 	var sigs [][]byte
 	for _, a := range d.acks {
-		sigs = append(sigs, clientKey(a.client).sign(enc("wb-ack/1", d.network, d.entry(a)), suite))
+		sigs = append(sigs, clientKey(a.client).sign(enc("wb-ack/2", d.network, d.entry(a)), suite))
 	}
 	return add(sigs...)
 }
 
+// list are the clients as a registry has them that bounds nothing.
 func (d *draft) list() (out []listed) {
 	for _, a := range d.acks {
 		if !slices.ContainsFunc(out, func(c listed) bool { return c.index == a.client }) {
-			out = append(out, listed{a.client, payerOf(a.client), clientKey(a.client).public()})
+			out = append(out, listed{a.client, clientKey(a.client).public(), payerOf(a.client), 0, none, none, [3]uint32{0, 1, none}, 0})
 		}
 	}
 	slices.SortFunc(out, func(x, y listed) int { return int(x.index) - int(y.index) })
 	return out
 }
 
-func (d *draft) header() []byte {
-	rows, count, root, sigma := d.rows, d.count, d.root, d.sigma
-	if rows == nil {
-		rows = d.sum()
+// theRows are those of the header.
+func (d *draft) theRows() []row {
+	if d.rows == nil {
+		return d.sum()
 	}
+	return d.rows
+}
+
+// limits are the caps of the rows' services, 2^40 each.
+func (d *draft) limits() (out []limit) {
+	for _, r := range d.theRows() {
+		if !slices.ContainsFunc(out, func(l limit) bool { return l.service == r.service }) {
+			out = append(out, limit{r.service, 1 << 40})
+		}
+	}
+	slices.SortFunc(out, func(x, y limit) int { return int(x.service) - int(y.service) })
+	return out
+}
+
+func (d *draft) encodedRows() (out [][]byte) {
+	for _, r := range d.theRows() {
+		out = append(out, enc(r.payer, r.service, r.acks, r.units))
+	}
+	return out
+}
+
+func (d *draft) header() []byte {
+	rows, count, root, sigma, rowsRoot := d.encodedRows(), d.count, d.root, d.sigma, d.rowsRoot
 	if count == 0 {
 		count = uint32(len(d.acks))
 	}
-	if root == nil {
+	if root == nil && len(d.acks) == 0 {
+		root = make([]byte, 32)
+	} else if root == nil {
 		root = mth("ack", d.entries())
 	}
 	if sigma == nil {
 		sigma = d.aggregate()
 	}
-	h := enc("wb-rol/1", d.network, d.epoch, d.window, d.node, count, root, sigma, d.statements, uint16(len(rows)))
-	for _, r := range rows {
-		h = enc(h, r.payer, r.service, r.acks, r.units)
+	if rowsRoot == nil {
+		rowsRoot = mth("row", rows)
 	}
-	return h
+	return enc("wb-rol/2", d.network, d.epoch, d.window, d.node, count, root, sigma, d.statements, uint16(len(rows)), rowsRoot)
 }
 
-func (d *draft) certificate() []byte {
-	h := d.header()
-	return enc(h, d.over("wb-crt/1", d.network, d.epoch, b3k("waybill/rollup/1", h)))
+func (d *draft) id() []byte { return b3k("waybill/rollup/2", d.header()) }
+
+// word is the node's.
+func (d *draft) word() []byte {
+	return ed25519.Sign(edwards("transport", d.node), enc("wb-own/2", d.network, d.node, d.epoch, d.window, d.id()))
+}
+
+// ticket is what files begin with: node key, length, ticket.
+func (d *draft) ticket() []byte {
+	own, key := d.own, d.nodeKey
+	if own == nil {
+		own = d.word()
+	}
+	if key == nil {
+		key = edwardsPublic("transport", d.node)
+	}
+	t := enc(d.header(), slices.Concat(d.encodedRows()...), own, d.term,
+		d.over("wb-tkt/2", d.network, d.term, d.epoch, d.node, d.window, d.id()))
+	return enc(key, uint32(len(t)), t)
 }
 
 func export(network []byte, kind uint8, parts ...any) []byte {
-	return enc("wb-exp/1", network, kind, enc(parts...))
+	return enc("wb-exp/2", network, kind, enc(parts...))
 }
 
-func (d *draft) rollupFile() []byte {
-	c := d.certificate()
-	ev := enc(uint32(len(d.acks)))
-	for _, a := range d.acks {
-		ev = append(ev, d.entry(a)[12:]...)
-	}
-	ev = append(ev, d.extra...)
-	clients := d.clients
+// extracted are the clients and services of a file.
+func (d *draft) extracted() []byte {
+	clients, caps := d.clients, d.caps
 	if clients == nil {
 		clients = d.list()
 	}
-	f := export(d.network, 2, uint32(len(c)), c, uint32(len(ev)), ev, uint32(len(clients)))
-	for _, c := range clients {
-		f = enc(f, c.index, c.payer, c.key)
+	if caps == nil {
+		caps = d.limits()
 	}
-	return f
+	b := enc(uint32(len(clients)))
+	for _, c := range clients {
+		b = enc(b, c.index, c.key, c.payer, c.since, c.until, c.numbers, c.services, c.zero)
+	}
+	b = enc(b, uint32(len(caps)))
+	for _, c := range caps {
+		b = enc(b, c.service, c.units)
+	}
+	return b
+}
+
+func (d *draft) rollupFile() []byte {
+	ev := enc(d.evidence(), d.extra)
+	return export(d.network, 2, d.ticket(), uint32(len(ev)), ev, d.extracted())
 }
 
 func (d *draft) ackFile(i int) []byte {
-	c, path := d.certificate(), trail("ack", i, d.entries())
-	return export(d.network, 1, uint32(len(c)), c, d.entry(d.acks[i]), uint32(i), uint8(len(path)), slices.Concat(path...))
+	path := trail("ack", i, d.entries())
+	return export(d.network, 1, d.ticket(), d.entry(d.acks[i]), uint32(i), uint8(len(path)), slices.Concat(path...))
 }
 
 type settled struct {
@@ -357,7 +516,7 @@ func (t *table) encoded() (rows [][]byte) {
 func (t *table) file() []byte {
 	rows := t.encoded()
 	return export(t.network, 3, t.epoch, uint32(len(rows)), slices.Concat(rows...), t.next,
-		t.over("wb-set/1", t.network, t.epoch, mth("settlement", rows), t.next))
+		t.over("wb-set/2", t.network, t.epoch, mth("settlement", rows), t.next))
 }
 
 // torsion is a point of E(Fp) whose order divides the cofactor: the order of the subgroup times a point of the curve.

@@ -2,10 +2,13 @@ package outsider
 
 import (
 	"bytes"
+	"crypto/sha512"
 	"errors"
 	"math/bits"
+	"slices"
 
 	"github.com/oasisprotocol/curve25519-voi/curve"
+	"github.com/oasisprotocol/curve25519-voi/curve/scalar"
 	"github.com/supranational/blst/bindings/go"
 	"lukechampine.com/blake3"
 )
@@ -28,11 +31,11 @@ func keyed(context string, parts ...[]byte) (out hash) {
 	return out
 }
 
-// A tree is named by the stem of its two contexts: "waybill/<stem>-leaf/1" and "waybill/<stem>-node/1".
+// A tree has the name that section 5 gives it.
 type tree string
 
-func (t tree) leaf(entry []byte) hash { return keyed("waybill/"+string(t)+"-leaf/1", entry) }
-func (t tree) node(l, r hash) hash    { return keyed("waybill/"+string(t)+"-node/1", l[:], r[:]) }
+func (t tree) leaf(entry []byte) hash { return keyed("waybill/"+string(t)+"-leaf/2", entry) }
+func (t tree) node(l, r hash) hash    { return keyed("waybill/"+string(t)+"-node/2", l[:], r[:]) }
 
 // root is the recursive definition of RFC 9162 section 2.1.1.
 func (t tree) root(entries [][]byte) hash {
@@ -109,7 +112,7 @@ func judge(b, again []byte, inSubgroup bool) error {
 
 var errIdentity = errors.New("is the identity")
 
-// validEd25519 is section 2's rule for keys of accounts, transport and consensus.
+// validEd25519 is section 2's rule for keys of accounts, nodes and consensus.
 func validEd25519(b []byte) bool {
 	encoded, err := curve.NewCompressedEdwardsYFromBytes(b)
 	if err != nil {
@@ -121,6 +124,25 @@ func validEd25519(b []byte) bool {
 	}
 	again, err := p.MarshalBinary()
 	return err == nil && bytes.Equal(again, b) && p.IsTorsionFree() && !p.IsIdentity()
+}
+
+// signedEd25519 is section 2's rule for signatures: S below the order, and R is what [S]B − [k]A encodes to.
+func signedEd25519(key, msg, sig []byte) bool {
+	if !validEd25519(key) || len(sig) != 64 {
+		return false
+	}
+	a := curve.NewEdwardsPoint()
+	s, err := scalar.NewFromCanonicalBytes(sig[32:])
+	if err != nil || a.UnmarshalBinary(key) != nil {
+		return false
+	}
+	digest := sha512.Sum512(slices.Concat(sig[:32], key, msg))
+	k, err := scalar.NewFromBytesModOrderWide(digest[:])
+	if err != nil {
+		return false
+	}
+	r, err := curve.NewEdwardsPoint().DoubleScalarMulBasepointVartime(k, a.Neg(a), s).MarshalBinary()
+	return err == nil && bytes.Equal(r, sig[:32])
 }
 
 // verifySame checks one signature over one message under the sum of keys.

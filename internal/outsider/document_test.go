@@ -10,16 +10,45 @@ import (
 	"testing"
 )
 
+// sectionTwelveGenesis is the test network's genesis file, from the text of section 12.
+func sectionTwelveGenesis() obj {
+	o := genesisObject()
+	o["chain_id"], o["genesis_time"] = "waybill-test", "2026-01-01T00:00:00Z"
+	o["params"] = obj{"epoch_seconds": 60, "grace_seconds": 10, "grace_blocks": 5,
+		"shares": obj{"node": 8000, "service": 1500, "protocol": 500}, "proofs": obj{"development": false, "keys": []any{}}}
+	for i, v := range o["committee"].([]any) {
+		m := v.(obj)
+		m["peer_address"], m["p2p_address"] = fmt.Sprintf("127.0.0.1:%d", 7000+i), fmt.Sprintf("127.0.0.1:%d", 7100+i)
+		m["stake"] = []uint64{40, 30, 20, 10}[i] * 1_000_000
+	}
+	return o
+}
+
+// numbered gives acks in order of their making the numbers of section 12, and sorts them.
+func numbered(acks []ack) []ack {
+	for i := range acks {
+		a := &acks[i]
+		a.number = uint32(3 * a.client)
+		for _, b := range acks[:i] {
+			if b.client == a.client && b.service == a.service {
+				a.number++
+			}
+		}
+	}
+	slices.SortFunc(acks, func(x, y ack) int {
+		return slices.Compare([]uint64{x.client, uint64(x.service), uint64(x.number)}, []uint64{y.client, uint64(y.service), uint64(y.number)})
+	})
+	return acks
+}
+
 // sectionTwelve is the window of section 12, from its text.
 func sectionTwelve() *draft {
-	d := &draft{quorum: quorum{signers: []int{0, 1, 3}}, network: b3("waybill/network/1" + "waybill-test")[:8],
-		epoch: 1, window: 7, node: 2, statements: enc(make([]byte, 68), identity)}
-	for i := range uint32(7) {
-		d.acks = append(d.acks, ack{2 * i % 5, i % 2, i, 1000 * uint64(i+1), fmt.Sprint("GET /", i)})
+	d := &draft{quorum: quorum{signers: []int{0, 1, 3}}, network: networkOf(sectionTwelveGenesis()),
+		epoch: 1, window: 7, node: 2, statements: enc(make([]byte, 68), identity), caps: []limit{{0, 1 << 20}, {1, 1 << 30}}}
+	for i := range uint64(7) {
+		d.acks = append(d.acks, ack{2 * i % 5, uint32(i % 2), 0, 1000 * (i + 1), fmt.Sprint("GET /", i)})
 	}
-	slices.SortFunc(d.acks, func(x, y ack) int {
-		return slices.Compare([]uint32{x.client, x.service, x.seq}, []uint32{y.client, y.service, y.seq})
-	})
+	d.acks = numbered(d.acks)
 	return d
 }
 
@@ -27,7 +56,7 @@ func sectionTwelve() *draft {
 func sectionTwelveTable(t *testing.T) *table {
 	s := &table{quorum: quorum{signers: []int{0, 1, 3}}, network: sectionTwelve().network, epoch: 1,
 		next: committeeRoot([]uint64{40, 30, 20, 10})}
-	r := &reader{b: read(t, filepath.Join(testdata, "export-settlement.wbx"))[21:]}
+	r := &reader{b: read(t, filepath.Join(testdata, "export-settlement.wbx"))[45:]}
 	for range r.u32() {
 		s.rows = append(s.rows, settled{r.u32(), r.u32(), r.u32(), r.uint(8), r.uint(8), r.uint(8), r.uint(8), r.uint(8), r.uint(8)})
 	}
@@ -42,21 +71,21 @@ func cosignedValues(t *testing.T, want map[string][]byte) {
 	d := sectionTwelve()
 	d.window = 8
 	var all []ack
-	for i := range uint32(15) {
-		all = append(all, ack{i % 5, i / 10, i, 1000 * uint64(i+1), fmt.Sprint("GET /", i)})
+	for i := range uint64(15) {
+		all = append(all, ack{i % 5, uint32(i / 10), 0, 1000 * (i + 1), fmt.Sprint("GET /", i)})
 	}
-	slices.SortStableFunc(all, func(x, y ack) int { return int(x.client) - int(y.client) })
+	all = numbered(all)
 	w := newWindow(d, all, 0, 2, 3).complete()
 	first, header := w.stmts[0], w.header()
 	e0 := first.e0()
-	want["co-signed window: statement 0, as in evidence"] = first.encoded()
+	want["co-signed window: statement 0, as in evidence"] = enc(first.units, first.root)
 	want["its element e0"], want["its element e1"] = e0[:], first.root
 	want["statement root"] = w.root()
 	want["co-signed message"] = w.message()
 	want["multi-signature of clients 0, 2 and 3"] = w.cosigned
-	want["client list"], want["client list digest"] = w.listed(), w.digest
+	want["list"], want["list root"] = w.listed(), w.listRoot
 	want["header of the co-signed window"] = header
-	want["its rollup id"] = b3k("waybill/rollup/1", header)
+	want["its rollup id"] = b3k("waybill/rollup/2", header)
 	for name, file := range map[string][]byte{"statements": w.file(), "statement-ack": w.underFile(0, 1)} {
 		want[fmt.Sprintf("B3 of `export-%s.wbx` (%d bytes)", name, len(file))] = b3(string(file))
 		if string(file) != string(read(t, filepath.Join(testdata, "export-"+name+".wbx"))) {
@@ -72,7 +101,7 @@ func cosignedValues(t *testing.T, want map[string][]byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := g.header(&reader{b: header})
+	h, err := g.header(&reader{b: enc(header, slices.Concat(w.encodedRows()...))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +110,7 @@ func cosignedValues(t *testing.T, want map[string][]byte) {
 		t.Fatal(err)
 	}
 	var payers []uint32
-	rows := map[pair]sum{}
+	rows, caps := map[pair]sum{}, map[uint32]uint64{0: 1 << 20, 1: 1 << 30}
 	var level []element
 	for i, s := range w.stmts {
 		payers = append(payers, payerOf(s.client))
@@ -95,9 +124,12 @@ func cosignedValues(t *testing.T, want map[string][]byte) {
 	if err := lead([]segment{s}, 256, len(list), h.statementRoot); err != nil {
 		t.Fatal(err)
 	}
-	segments := []segment{s}
-	g.publicInputs(h, 256, segments, list, payers)
-	s = segments[0]
+	if err := s.plausible(list, payers, caps, rows); err != nil {
+		t.Fatal(err)
+	}
+	a := &acts{rung: 3, list: list, size: 256, segments: []segment{s}}
+	g.publicInputs(h, a, payers, caps)
+	s = a.segments[0]
 	want["segment of 256: node 0"] = s.nodes[0][:]
 	want["table digest"], want["signed digest"], want["challenge"] = s.table[:], s.signed[:], s.challenge[:]
 	want["fingerprint"], want["public input"] = s.fingerprint[:], s.public[:]
@@ -117,30 +149,38 @@ func documentValues(t *testing.T, name string) map[string]string {
 	return got
 }
 
+// TestSectionTwelveGenesis makes the genesis file's content again.
+func TestSectionTwelveGenesis(t *testing.T) {
+	if file := read(t, filepath.Join(testdata, "genesis.json")); !slices.Equal(leaves(file), leaves(encodeGenesis(sealed(sectionTwelveGenesis())))) {
+		t.Error("the genesis file is another")
+	}
+}
+
 // TestDocument makes the values of section 12 again, from the text before its table.
 func TestDocument(t *testing.T) {
 	d, s := sectionTwelve(), sectionTwelveTable(t)
 	client, member, entries, header := clientKey(0), members[0], d.entries(), d.header()
-	certificate, settlement := d.certificate(), s.file()
-	first := enc("wb-ack/1", d.network, entries[0])
-	leaf := func(i int) []byte { return b3k("waybill/ack-leaf/1", entries[i]) }
+	ticket, settlement := d.ticket(), s.file()
+	leaf := func(i int) []byte { return b3k("waybill/ack-leaf/2", entries[i]) }
+	rest := possession(d.network, 2, edwardsPublic("owner", 0), member.public())
 	want := map[string][]byte{
 		"network":                                d.network,
 		"client 0, secret key (big-endian)":      client.Serialize(),
 		"client 0, public key":                   client.public(),
 		"member 0, secret key (big-endian)":      member.Serialize(),
 		"member 0, public key":                   member.public(),
-		"member 0, proof of possession":          member.sign(member.public(), pop),
-		"ack 0":                                  enc(first, client.sign(first, suite)),
+		"member 0, proof of possession":          member.sign(enc("wb-pop/2", rest), pop),
+		"ack 0":                                  enc("wb-ack/2", d.network[:8], entries[0], client.sign(enc("wb-ack/2", d.network, entries[0]), suite)),
 		"leaf of ack 0":                          leaf(0),
-		"node over leaves 0 and 1 in tree order": b3k("waybill/ack-node/1", enc(leaf(0), leaf(1))),
+		"node over leaves 0 and 1 in tree order": b3k("waybill/ack-node/2", enc(leaf(0), leaf(1))),
 		"ack root":                               mth("ack", entries),
 		"ack aggregate":                          d.aggregate(),
 		"header":                                 header,
-		"rollup id":                              b3k("waybill/rollup/1", header),
+		"rollup id":                              b3k("waybill/rollup/2", header),
 		"committee root":                         s.next,
 		"bitmap of members 0, 1 and 3":           {1<<0 | 1<<1 | 1<<3},
-		"certificate's signature":                certificate[len(certificate)-48:],
+		"node 2's word for the rollup":           d.word(),
+		"certificate's signature":                ticket[len(ticket)-48:],
 		"settlement root":                        mth("settlement", s.encoded()),
 		"settlement certificate's signature":     settlement[len(settlement)-48:],
 	}

@@ -46,7 +46,7 @@ func checkFolder(t *testing.T, dir string, required ...[]byte) {
 			continue
 		}
 		t.Logf("%s: %s", name, s)
-		seen[file[16]] = true
+		seen[file[40]] = true
 		masks := []byte{0x01, 0x80}
 		if len(file) > 2000 { // those take long
 			masks = masks[:1]
@@ -69,22 +69,17 @@ func read(t *testing.T, path string) []byte {
 	return b
 }
 
-// sample is every position of a small file; of a large one 500, and all of its header and certificate.
+// sample is every position of a small file that counts; of a large one 500, and all of its header and ticket.
 func sample(file []byte) (out []int) {
-	certified := func(i int) bool { return i < 21+int(le.Uint32(file[17:])) }
-	if file[16] == 3 {
-		rows := 25 + 60*int(le.Uint32(file[21:]))
-		certified = func(i int) bool { return i < 25 || i >= rows }
+	certified := func(i int) bool { return i < 77+int(le.Uint32(file[73:])) }
+	if file[40] == 3 {
+		rows := 49 + 60*int(le.Uint32(file[45:]))
+		certified = func(i int) bool { return i < 49 || i >= rows }
 	}
+	r := rand.New(rand.NewPCG(1, uint64(len(file))))
 	for i := range file {
-		if len(file) < 4096 || certified(i) {
+		if !free(file, i) && (len(file) < 4096 || certified(i) || r.IntN(len(file)) < 500) {
 			out = append(out, i)
-		}
-	}
-	if len(file) >= 4096 {
-		r := rand.New(rand.NewPCG(1, uint64(len(file))))
-		for range 500 {
-			out = append(out, r.IntN(len(file)))
 		}
 	}
 	return out

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/supranational/blst/bindings/go"
-	"lukechampine.com/blake3"
 )
 
 // hexBytes is a binary value of the genesis file.
@@ -35,20 +34,23 @@ type genesisFile struct {
 	Params      struct {
 		EpochSeconds uint32 `json:"epoch_seconds"`
 		GraceSeconds uint32 `json:"grace_seconds"`
-		LateEpochs   uint32 `json:"late_epochs"`
+		GraceBlocks  uint32 `json:"grace_blocks"`
 		Shares       shares `json:"shares"`
 		Proofs       proofs `json:"proofs"`
 	} `json:"params"`
-	Committee []struct {
-		Owner        hexBytes `json:"owner"`
-		BLSKey       hexBytes `json:"bls_key"`
-		Proof        hexBytes `json:"proof"`
-		TransportKey hexBytes `json:"transport_key"`
-		ConsensusKey hexBytes `json:"consensus_key"`
-		PeerAddress  string   `json:"peer_address"`
-		P2PAddress   string   `json:"p2p_address"`
-		Stake        uint64   `json:"stake"`
-	} `json:"committee"`
+	Committee []memberFile `json:"committee"`
+}
+
+type memberFile struct {
+	Owner         hexBytes `json:"owner"`
+	BLSKey        hexBytes `json:"bls_key"`
+	Proof         hexBytes `json:"proof"`
+	TransportKey  hexBytes `json:"transport_key"`
+	NodeSignature hexBytes `json:"node_signature"`
+	ConsensusKey  hexBytes `json:"consensus_key"`
+	PeerAddress   string   `json:"peer_address"`
+	P2PAddress    string   `json:"p2p_address"`
+	Stake         uint64   `json:"stake"`
 }
 
 type shares struct {
@@ -80,18 +82,22 @@ func (p proofs) valid() bool {
 }
 
 type member struct {
-	power uint64
-	raw   []byte
-	key   *blst.P2Affine
+	power   uint64
+	raw     []byte
+	key     *blst.P2Affine
+	nodeKey []byte
 }
 
 // Genesis is the part of the genesis file that exports are checked against.
 type Genesis struct {
-	network [8]byte
+	network hash
 	members []member
 	shares  shares
 	keys    map[int]hash // digests of verifying keys by the circuit's size
 }
+
+// Network returns the digest that names the network.
+func (g *Genesis) Network() [32]byte { return g.network }
 
 // ParseGenesis reads the genesis file of section 3, strictly: package json accepts more than the document, so what it
 // understood is written out again and must have the same fields and values.
@@ -107,33 +113,46 @@ func ParseGenesis(raw []byte) (*Genesis, error) {
 	if !slices.Equal(leaves(raw), leaves(again)) {
 		return nil, errors.New("genesis: not exactly the fields, or a value in another form")
 	}
+	if err := f.check(); err != nil {
+		return nil, fmt.Errorf("genesis: %w", err)
+	}
 	g := &Genesis{shares: f.Params.Shares, keys: map[int]hash{}}
 	for _, k := range f.Params.Proofs.Keys {
-		if len(k.Key) == len(hash{}) {
-			g.keys[int(k.Statements)] = hash(k.Key)
-		}
+		g.keys[int(k.Statements)] = hash(k.Key)
 	}
-	id := blake3.Sum256([]byte("waybill/network/1" + f.ChainID))
-	copy(g.network[:], id[:])
+	g.network = keyed("waybill/network/2", f.canonical())
+	for i := range f.Committee {
+		m := &f.Committee[i]
+		key, err := m.registered(g.network)
+		if err != nil {
+			return nil, fmt.Errorf("genesis: committee[%d]: %w", i, err)
+		}
+		g.members = append(g.members, member{m.Stake / 1_000_000, m.BLSKey, key, m.TransportKey})
+	}
+	return g, nil
+}
+
+// check holds section 3's rules but for what is signed.
+func (f *genesisFile) check() error {
 	start, err := time.Parse(time.RFC3339, f.GenesisTime)
-	year := start.Year()
+	year, s := start.Year(), f.Params.Shares
 	switch {
-	case f.Version != 1:
-		return nil, errors.New("genesis: version")
+	case f.Version != 2:
+		return errors.New("version")
 	case !printable(f.ChainID, 50):
-		return nil, errors.New("genesis: chain id")
+		return errors.New("chain id")
 	case err != nil || start.UTC().Format(time.RFC3339Nano) != f.GenesisTime || year < 1970 || year > 2200:
-		return nil, errors.New("genesis: time")
+		return errors.New("time")
 	case !validEd25519(f.Treasury):
-		return nil, errors.New("genesis: treasury")
-	case f.Params.EpochSeconds == 0 || f.Params.LateEpochs > 1024:
-		return nil, errors.New("genesis: epochs")
-	case int(g.shares.Node)+int(g.shares.Service)+int(g.shares.Protocol) != 10_000:
-		return nil, errors.New("genesis: shares")
+		return errors.New("treasury")
+	case f.Params.EpochSeconds == 0:
+		return errors.New("epochs")
+	case int(s.Node)+int(s.Service)+int(s.Protocol) != 10_000:
+		return errors.New("shares")
 	case !f.Params.Proofs.valid():
-		return nil, errors.New("genesis: proofs")
+		return errors.New("proofs")
 	case len(f.Committee) < 1 || len(f.Committee) > 8*255:
-		return nil, errors.New("genesis: committee size")
+		return errors.New("committee size")
 	}
 	seen := map[string]bool{}
 	var stakes uint64
@@ -150,20 +169,56 @@ func ParseGenesis(raw []byte) (*Genesis, error) {
 		case m.Stake < 1_000_000 || stakes < m.Stake:
 			err = errors.New("stake")
 		}
-		seen[blsKey], seen[transport], seen[consensus] = true, true, true
-		var key *blst.P2Affine
-		if err == nil {
-			key, err = decodeKey(m.BLSKey)
-		}
-		if err == nil {
-			err = verifySame(m.Proof, []*blst.P2Affine{key}, m.BLSKey, dstProof)
-		}
 		if err != nil {
-			return nil, fmt.Errorf("genesis: committee[%d]: %w", i, err)
+			return fmt.Errorf("committee[%d]: %w", i, err)
 		}
-		g.members = append(g.members, member{m.Stake / 1_000_000, m.BLSKey, key})
+		seen[blsKey], seen[transport], seen[consensus] = true, true, true
 	}
-	return g, nil
+	return nil
+}
+
+// registered checks a member's proof of possession and its node key's signature (section 2).
+func (m *memberFile) registered(network hash) (*blst.P2Affine, error) {
+	key, err := decodeKey(m.BLSKey)
+	if err != nil {
+		return nil, err
+	}
+	rest := slices.Concat(network[:], []byte{2}, m.Owner, m.BLSKey)
+	if err := verifySame(m.Proof, []*blst.P2Affine{key}, append([]byte("wb-pop/2"), rest...), dstProof); err != nil {
+		return nil, fmt.Errorf("proof of possession %w", err)
+	}
+	if !signedEd25519(m.TransportKey, slices.Concat([]byte("wb-nod/2"), rest, m.TransportKey), m.NodeSignature) {
+		return nil, errors.New("node signature does not verify")
+	}
+	return key, nil
+}
+
+// canonical is section 3's encoding, without what signs the network.
+func (f *genesisFile) canonical() []byte {
+	text := func(b []byte, s string) []byte { return append(le.AppendUint16(b, uint16(len(s))), s...) }
+	p := &f.Params
+	b := le.AppendUint16(nil, uint16(f.Version))
+	b = append(text(text(b, f.ChainID), f.GenesisTime), f.Treasury...)
+	for _, v := range []uint32{p.EpochSeconds, p.GraceSeconds, p.GraceBlocks} {
+		b = le.AppendUint32(b, v)
+	}
+	for _, v := range []uint16{p.Shares.Node, p.Shares.Service, p.Shares.Protocol} {
+		b = le.AppendUint16(b, v)
+	}
+	development := byte(0)
+	if p.Proofs.Development {
+		development = 1
+	}
+	b = le.AppendUint32(append(b, development), uint32(len(p.Proofs.Keys)))
+	for _, k := range p.Proofs.Keys {
+		b = append(le.AppendUint32(b, k.Statements), k.Key...)
+	}
+	b = le.AppendUint32(b, uint32(len(f.Committee)))
+	for _, m := range f.Committee {
+		b = slices.Concat(b, m.Owner, m.BLSKey, m.TransportKey, m.ConsensusKey)
+		b = le.AppendUint64(text(text(b, m.PeerAddress), m.P2PAddress), m.Stake)
+	}
+	return b
 }
 
 // leaves lists all values of valid JSON with their places, sorted; a name that is given twice is listed twice.

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"math/big"
 	"slices"
+
+	"lukechampine.com/blake3"
 )
 
 // segment is what one proof of section 15 is about.
@@ -36,7 +38,10 @@ func readSegments(ev *reader, n int) (size int, segments []segment, err error) {
 		s.proof = ev.take(384)
 		segments = append(segments, s)
 	}
-	return size, segments, ev.end("evidence")
+	if ev.short {
+		return 0, nil, errShort
+	}
+	return size, segments, nil
 }
 
 // cutting is the level that segments are cut on, and how many nodes each has.
@@ -125,42 +130,105 @@ func keysOf(h *header) (keys []pair) {
 	return keys
 }
 
+// checkProofs is rung 3.
+func (g *Genesis) checkProofs(h *header, a *acts, x *extract, totals map[pair]sum, encoded []byte) error {
+	payers := make([]uint32, len(a.list))
+	for i, l := range a.list {
+		c, err := x.client(l.client)
+		if err != nil {
+			return err
+		}
+		payers[i] = c.payer
+	}
+	if err := lead(a.segments, a.size, len(a.list), h.statementRoot); err != nil {
+		return err
+	}
+	if err := divide(a.segments, totals); err != nil {
+		return err
+	}
+	for i := range a.segments {
+		s := &a.segments[i]
+		if err := s.plausible(a.list[s.first:s.first+s.count], payers[s.first:], x.caps, totals); err != nil {
+			return err
+		}
+	}
+	g.publicInputs(h, a, payers, x.caps)
+	if digest, ok := g.keys[a.size]; !ok || digest != blake3.Sum256(encoded) {
+		return errors.New("verifying key: not the network's")
+	}
+	key, err := parseVerifyingKey(encoded, a.size)
+	if err != nil {
+		return err
+	}
+	for _, s := range a.segments {
+		if err := key.verify(s.public, s.proof); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// plausible is section 6's rule 4 for the segment's table.
+func (s *segment) plausible(list []listEntry, payers []uint32, caps map[uint32]uint64, totals map[pair]sum) error {
+	acks := map[pair]uint64{}
+	for i, l := range list {
+		if l.signed {
+			acks[pair{payers[i], l.service}] += uint64(l.acks)
+		}
+	}
+	for p := range totals {
+		row := s.rows[p]
+		if row.acks != acks[p] {
+			return errors.New("evidence: acks of a segment's row are not the sums")
+		}
+		if row.units < row.acks || row.units > row.acks*caps[p[1]] {
+			return errors.New("evidence: units of a segment's row")
+		}
+	}
+	return nil
+}
+
 // publicInputs completes the segments; payers are those of the list's entries.
-func (g *Genesis) publicInputs(h *header, size int, segments []segment, list []listEntry, payers []uint32) {
+func (g *Genesis) publicInputs(h *header, a *acts, payers []uint32, caps map[uint32]uint64) {
 	keys := keysOf(h)
-	x := slices.Concat(g.network[:], h.place[:], le.AppendUint32(nil, h.statements), h.statementRoot[:], h.list[:],
-		le.AppendUint32(nil, uint32(size)))
-	for _, s := range segments {
+	x := slices.Concat(g.network[:], u32s(h.epoch, h.window, h.node, h.statements), h.statementRoot[:], h.list[:],
+		u32s(uint32(a.size)))
+	for _, s := range a.segments {
 		for _, node := range s.nodes {
 			x = append(x, node[:]...)
 		}
 	}
-	for _, s := range segments {
+	for _, s := range a.segments {
 		x = le.AppendUint16(x, uint16(len(keys)))
 		for _, p := range keys {
-			x = le.AppendUint32(le.AppendUint32(x, p[0]), p[1])
-			x = le.AppendUint64(le.AppendUint64(x, s.rows[p].acks), s.rows[p].units)
+			row := s.row(p, caps)
+			x = append(x, row[:]...)
 		}
 	}
-	for _, p := range payers {
-		x = le.AppendUint32(x, p)
-	}
-	challenge := keyed("waybill/proof-challenge/1", x)
+	x = append(x, u32s(payers...)...)
+	challenge := keyed("waybill/proof-challenge/2", x)
 	challenge[31] &= 0x1f
-	for i := range segments {
-		s := &segments[i]
+	for i := range a.segments {
+		s := &a.segments[i]
 		s.challenge = challenge
-		s.finish(size, keys, list[s.first:s.first+s.count], payers[s.first:])
+		s.finish(a.size, keys, a.list[s.first:s.first+s.count], payers[s.first:], caps)
 	}
 }
 
-func (s *segment) finish(size int, keys []pair, list []listEntry, payers []uint32) {
+// row is a row of the table with its cap, as it is hashed; the element has the same bytes.
+func (s *segment) row(p pair, caps map[uint32]uint64) (e element) {
+	le.PutUint32(e[0:], p[0])
+	le.PutUint32(e[4:], p[1])
+	le.PutUint64(e[8:], s.rows[p].acks)
+	le.PutUint64(e[16:], s.rows[p].units)
+	le.PutUint64(e[24:], caps[p[1]])
+	return e
+}
+
+func (s *segment) finish(size int, keys []pair, list []listEntry, payers []uint32, caps map[uint32]uint64) {
 	table := make([]element, 256)
 	for i, p := range keys {
-		le.PutUint32(table[i][0:], p[0])
-		le.PutUint32(table[i][4:], p[1])
-		le.PutUint64(table[i][8:], s.rows[p].acks)
-		le.PutUint64(table[i][16:], s.rows[p].units)
+		table[i] = s.row(p, caps)
 	}
 	s.table = fold(table)
 	flags := make([]element, size/128)
@@ -169,7 +237,7 @@ func (s *segment) finish(size int, keys []pair, list []listEntry, payers []uint3
 		if l.signed {
 			flags[i/128][i%128/8] |= 1 << (i % 8)
 		}
-		f.Add(f, new(big.Int).Mul(new(big.Int).SetUint64(uint64(l.client)|uint64(payers[i])<<32), power))
+		f.Add(f, new(big.Int).Mul(l.public(payers[i]), power))
 		power.Mod(power.Mul(power, gamma), theHash().r)
 	}
 	s.signed = fold(flags)

@@ -2,6 +2,7 @@ package outsider
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"fmt"
 	"math"
 	"slices"
@@ -11,7 +12,7 @@ import (
 
 func mustGenesis(t *testing.T) *Genesis {
 	t.Helper()
-	g, err := ParseGenesis(encodeGenesis(genesisObject()))
+	g, err := ParseGenesis(encodeGenesis(sealed(genesisObject())))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,8 +71,11 @@ func TestEveryByteCounts(t *testing.T) {
 	g := mustGenesis(t)
 	for name, file := range fixtures() {
 		every := make([]int, len(file))
-		for i := range every {
-			every[i] = i
+		every = every[:0]
+		for i := range file {
+			if !free(file, i) {
+				every = append(every, i)
+			}
 		}
 		refuseMutations(t, g, name, file, every, 0x01, 0x20, 0x80) // 0x20 is the sign of a point
 		for i := range file {
@@ -129,44 +133,73 @@ func TestRollupLies(t *testing.T) {
 		{"one signature too many", "does not verify", func(d *draft) { d.signers = []int{0, 1, 2, 3}; d.bitmap = []byte{7} }},
 		{"one member twice", "does not verify", func(d *draft) { d.signers = []int{0, 0, 1, 2} }},
 		{"certificate: identity", "signature is the identity", func(d *draft) { d.sig = identity }},
-		{"certificate: another tag", "does not verify", func(d *draft) { d.tag = "wb-set/1" }},
-		{"another network", "another network", func(d *draft) { d.network = b3("x")[:8] }},
-		{"rows swapped", "rows not sorted", func(d *draft) { d.rows = d.sum(); slices.Reverse(d.rows) }},
-		{"row twice", "rows not sorted", func(d *draft) { d.rows = append(d.sum()[:1], d.sum()...) }},
+		{"certificate: another tag", "does not verify", func(d *draft) { d.tag = "wb-set/2" }},
+		{"another network", "another network", func(d *draft) { d.network = b3("x") }},
+		{"rows swapped", "rows: not sorted", func(d *draft) { d.rows = d.sum(); slices.Reverse(d.rows) }},
+		{"row twice", "rows: not sorted", func(d *draft) { d.rows = append(d.sum()[:1], d.sum()...) }},
 		{"no rows", "row count", func(d *draft) { d.rows = []row{} }},
 		{"257 rows", "row count", func(d *draft) { d.rows = make([]row, 257) }},
-		{"a row's units", "not the sums", func(d *draft) { d.rows = d.sum(); d.rows[1].units++ }},
+		{"rows root", "another root", func(d *draft) { d.rowsRoot = b3("x") }},
+		{"a row's units", "units of the statements", func(d *draft) { d.rows = d.sum(); d.rows[1].units++ }},
 		{"a row's acks", "another number of acks", func(d *draft) { d.rows = d.sum(); d.rows[0].acks-- }},
-		{"an ack between rows", "not the sums", func(d *draft) { d.rows = d.sum(); d.rows[0].acks--; d.rows[1].acks++ }},
+		{"an ack between rows", "less than the acks", func(d *draft) { d.rows = d.sum(); d.rows[0].acks--; d.rows[1].acks++ }},
 		{"acks of rows that wrap around", "acks or units of a row", func(d *draft) {
 			d.rows = d.sum()
 			d.rows[1].acks += math.MaxUint64 - d.rows[1].acks
 			d.rows[1].units, d.rows[0].acks = math.MaxUint64, d.rows[0].acks+2
 		}},
 		{"more acks than units", "acks or units of a row", func(d *draft) { d.rows = d.sum(); d.rows[1].units = d.rows[1].acks - 1 }},
-		{"a row's service", "not the sums", func(d *draft) { d.rows = d.sum(); d.rows[1].service++ }},
+		{"a row's service", "none for a run", func(d *draft) { d.rows = d.sum(); d.rows[1].service++ }},
 		{"a row too many", "acks or units of a row", func(d *draft) { d.rows = append(d.sum(), row{99, 0, 0, 0}) }},
 		{"a row missing", "another number of acks", func(d *draft) { d.rows = d.sum()[1:] }},
-		{"units moved between rows", "not the sums", func(d *draft) { d.rows = d.sum(); d.rows[0].units--; d.rows[1].units++ }},
-		{"seq over services", "seq used twice", func(d *draft) { d.acks[2].seq = 9 }},
-		{"the same ack twice", "evidence: not sorted", func(d *draft) { d.acks = append(d.acks[:1], d.acks...) }},
-		{"seq twice in a service", "evidence: not sorted", func(d *draft) { d.acks[1].seq = 1 }},
-		{"acks swapped", "evidence: not sorted", func(d *draft) { d.acks[0], d.acks[1] = d.acks[1], d.acks[0] }},
-		{"sorted as bytes", "evidence: not sorted", func(d *draft) { d.acks[0].seq, d.acks[1].seq = 256, 1 }},
+		{"units moved between rows", "less than the acks", func(d *draft) { d.rows = d.sum(); d.rows[0].units--; d.rows[1].units++ }},
+		{"the same ack twice", "runs not sorted", func(d *draft) { d.acks = append(d.acks[:1], d.acks...) }},
+		{"a gap", "runs not sorted", func(d *draft) { d.acks[1].number = 10 }},
+		{"backwards", "runs not sorted", func(d *draft) { d.acks[0].number, d.acks[1].number = 9, 8 }},
+		{"runs swapped", "runs not sorted", func(d *draft) { d.acks[0], d.acks[2] = d.acks[2], d.acks[0] }},
+		{"a run cut", "runs not sorted", func(d *draft) { d.runs = append([]run{{4, 0, 8, 1}, {4, 0, 9, 1}}, d.grouped()[1:]...) }},
+		{"a run of nothing", "a run of nothing", func(d *draft) { d.runs = append([]run{{3, 0, 8, 0}}, d.grouped()...) }},
+		{"a run's first number", "another root", func(d *draft) { d.runs = d.grouped(); d.runs[0].first++ }},
+		{"a run's service", "another root", func(d *draft) { d.runs = d.grouped(); d.runs[2].service = 1 }},
+		{"a run's client", "not those of the evidence", func(d *draft) { d.runs = d.grouped(); d.runs[0].client = 3 }},
 		{"no units", "evidence: units", func(d *draft) { d.acks[0].units = 0 }},
 		{"units above any cap", "evidence: units", func(d *draft) { d.acks[2].units++ }},
+		{"units above the service's cap", "evidence: units", func(d *draft) { d.caps = []limit{{0, 999}, {1, 1 << 40}} }},
 		{"units that wrap around", "evidence: units", func(d *draft) { d.acks[0].units, d.acks[1].units = 1<<63+5, 1<<63+5 }},
+		{"a cap too many", "not those of the rows", func(d *draft) { d.caps = append(d.limits(), limit{2, 1}) }},
+		{"a cap too few", "not those of the rows", func(d *draft) { d.caps = d.limits()[:1] }},
+		{"another cap", "not those of the rows", func(d *draft) { d.caps = []limit{{0, 1 << 40}, {2, 1 << 40}} }},
+		{"caps swapped", "services: not sorted", func(d *draft) { d.caps = d.limits(); slices.Reverse(d.caps) }},
+		{"no cap", "services: cap", func(d *draft) { d.caps = d.limits(); d.caps[0].units = 0 }},
+		{"a cap above 2^40", "services: cap", func(d *draft) { d.caps = d.limits(); d.caps[0].units++ }},
 		{"ack count", "evidence: ack count", func(d *draft) { d.count, d.rows = 6, d.sum(); d.rows[0].acks++ }},
 		{"too many acks", "ack or statement count", func(d *draft) { d.count = 65_537 }},
+		{"not valid yet", "not valid", func(d *draft) { d.clients = d.list(); d.clients[0].since = d.epoch + 1 }},
+		{"not valid any more", "not valid", func(d *draft) { d.clients = d.list(); d.clients[0].until = d.epoch }},
+		{"not granted", "not granted", func(d *draft) { d.clients = d.list(); d.clients[0].services = [3]uint32{0, 2, 3} }},
+		{"beyond its numbers", "beyond its limit", func(d *draft) { d.clients = d.list(); d.clients[0].numbers = 9 }},
+		{"a number of 2^32", "beyond its limit", func(d *draft) { d.acks[0].number, d.acks[1].number = none, 0 }},
+		{"never valid", "since and until", func(d *draft) { d.clients = d.list(); d.clients[0].since = none }},
+		{"services not sorted", "services of a leaf", func(d *draft) { d.clients = d.list(); d.clients[0].services = [3]uint32{1, 0, none} }},
+		{"a service twice", "services of a leaf", func(d *draft) { d.clients = d.list(); d.clients[0].services = [3]uint32{0, 1, 1} }},
+		{"no service", "services of a leaf", func(d *draft) { d.clients = d.list(); d.clients[0].services = [3]uint32{none, none, none} }},
+		{"a service behind none", "services of a leaf", func(d *draft) { d.clients = d.list(); d.clients[0].services = [3]uint32{0, none, 1} }},
+		{"a leaf's last bytes", "zeros", func(d *draft) { d.clients = d.list(); d.clients[0].zero = 1 << 31 }},
+		{"client 2^40", "clients: index", func(d *draft) { d.clients = d.list(); d.clients[2].index = 1 << 40 }},
+		{"the node's word", "word does not verify", func(d *draft) { d.own = make([]byte, 64) }},
+		{"the word for another window", "word does not verify", func(d *draft) { d.window++; d.own = d.word(); d.window-- }},
+		{"another node's word", "word does not verify", func(d *draft) { d.node++; d.own = d.word(); d.node-- }},
+		{"another node's key", "not the genesis file's", func(d *draft) { d.nodeKey = edwardsPublic("transport", 1) }},
+		{"a term", "ticket: term", func(d *draft) { d.term = 1 }},
 		{"root", "another root", func(d *draft) { d.root = b3("x") }},
 		{"statement count", "another number of acks", func(d *draft) { d.statements[0] = 1 }},
 		{"statement root", "no statements, but", func(d *draft) { d.statements[4] = 1 }},
-		{"client list digest", "no statements, but", func(d *draft) { d.statements[36] = 1 }},
+		{"list root", "no statements, but", func(d *draft) { d.statements[36] = 1 }},
 		{"statement signature", "no statements, but", func(d *draft) { copy(d.statements[68:], d.aggregate()) }},
 		{"identity", "is the identity", func(d *draft) { d.sigma = identity }},
 		{"identity with a sign", "canonical", func(d *draft) { d.sigma = negated(identity) }},
 		{"torsion", "not in the subgroup", func(d *draft) { d.sigma = add(d.aggregate(), shift) }},
-		{"certificate: torsion", "not in the subgroup", func(d *draft) { c := d.certificate(); d.sig = add(c[len(c)-48:], shift) }},
+		{"certificate: torsion", "not in the subgroup", func(d *draft) { c := d.ticket(); d.sig = add(c[len(c)-48:], shift) }},
 		{"negated", "aggregate signature does not verify", func(d *draft) { d.sigma = negated(d.aggregate()) }},
 		{"not on the curve", "canonical", func(d *draft) { d.sigma = enc(uint8(0x80), make([]byte, 46), uint8(1)) }},
 		{"above the modulus", "canonical", func(d *draft) { d.sigma = bytes.Repeat([]byte{0x9f}, 48) }},
@@ -177,15 +210,17 @@ func TestRollupLies(t *testing.T) {
 			d.acks = all
 		}},
 		{"signed for another network", "aggregate signature does not verify", func(d *draft) {
-			d.network = b3("x")[:8]
+			d.network = b3("x")
 			d.sigma = d.aggregate()
 			d.network = network
 		}},
 		{"client missing", "not those of the evidence", func(d *draft) { d.clients = d.list()[1:] }},
-		{"client too many", "not those of the evidence", func(d *draft) { d.clients = append(d.list(), listed{9, 10, clientKey(9).public()}) }},
+		{"client too many", "not those of the evidence", func(d *draft) {
+			d.clients = append(d.list(), listed{9, clientKey(9).public(), 10, 0, none, none, [3]uint32{0, none, none}, 0})
+		}},
 		{"clients swapped", "clients: not sorted", func(d *draft) { d.clients = d.list(); slices.Reverse(d.clients) }},
 		{"client twice", "clients: not sorted", func(d *draft) { d.clients = append(d.list()[:1], d.list()...) }},
-		{"a client's payer", "not the sums", func(d *draft) { d.clients = d.list(); d.clients[1].payer++ }},
+		{"a client's payer", "none for a run", func(d *draft) { d.clients = d.list(); d.clients[1].payer++ }},
 		{"keys swapped", "aggregate signature does not verify", func(d *draft) {
 			d.clients = d.list()
 			d.clients[0].key, d.clients[1].key = d.clients[1].key, d.clients[0].key
@@ -213,10 +248,10 @@ func TestRollupLies(t *testing.T) {
 func TestAckLies(t *testing.T) {
 	g := mustGenesis(t)
 	d := newDraft()
-	cert := d.certificate()
+	ticket := d.ticket()
 	path := trail("ack", 3, d.entries())
 	build := func(entry []byte, index uint32, path ...[]byte) []byte {
-		return export(network, 1, uint32(len(cert)), cert, entry, index, uint8(len(path)), slices.Concat(path...))
+		return export(network, 1, ticket, entry, index, uint8(len(path)), slices.Concat(path...))
 	}
 	entry := d.entry(d.acks[3])
 	if _, err := g.Verify(build(entry, 3, path...)); err != nil {
@@ -230,10 +265,10 @@ func TestAckLies(t *testing.T) {
 	refused(t, g, "short path", "not included", build(entry, 3, path[:2]...))
 	refused(t, g, "long path", "not included", build(entry, 3, append(slices.Clone(path), make([]byte, 32))...))
 	refused(t, g, "another ack", "not included", build(d.entry(d.acks[2]), 3, path...))
-	for i := range 3 {
+	for i := range 2 {
 		other := slices.Clone(entry)
 		other[4*i]++
-		refused(t, g, "place", "another epoch, window or node", build(other, 3, path...))
+		refused(t, g, "place", "another epoch or node", build(other, 3, path...))
 	}
 	d.statements[67] = 1
 	refused(t, g, "statements", "statements", d.ackFile(3))
@@ -246,6 +281,20 @@ func TestAckLies(t *testing.T) {
 	refused(t, g, "tree size", "not included", d.ackFile(4))
 }
 
+// TestLaterNode: a node that the genesis file does not have brings its own key.
+func TestLaterNode(t *testing.T) {
+	g := mustGenesis(t)
+	d := newDraft()
+	d.node = 4
+	if _, err := g.Verify(d.rollupFile()); err != nil {
+		t.Error(err)
+	}
+	d.own = ed25519.Sign(edwards("transport", 3), []byte("x"))
+	refused(t, g, "its word", "word does not verify", d.rollupFile())
+	d.own, d.nodeKey = nil, append([]byte{1}, make([]byte, 31)...)
+	refused(t, g, "a key of small order", "word does not verify", d.rollupFile())
+}
+
 func TestSettlementLies(t *testing.T) {
 	g := mustGenesis(t)
 	for _, lie := range []struct {
@@ -255,7 +304,7 @@ func TestSettlementLies(t *testing.T) {
 		{"two thirds", "no quorum", func(s *table) { s.signers = []int{0, 1} }},
 		{"tail bit", "beyond", func(s *table) { s.bitmap = []byte{0x27} }},
 		{"identity", "is the identity", func(s *table) { s.sig = identity }},
-		{"another tag", "does not verify", func(s *table) { s.tag = "wb-crt/1" }},
+		{"another tag", "does not verify", func(s *table) { s.tag = "wb-tkt/2" }},
 		{"rows swapped", "rows not sorted", func(s *table) { s.rows[1], s.rows[2] = s.rows[2], s.rows[1] }},
 		{"row twice", "rows not sorted", func(s *table) { s.rows = append(s.rows[:1], s.rows...) }},
 		{"paid > charge", "paid more", func(s *table) { s.rows[0].charge-- }},
@@ -305,42 +354,38 @@ func TestFileLies(t *testing.T) {
 	g := mustGenesis(t)
 	file := newTable().file()
 	for kind := range 256 {
-		file[16] = byte(kind)
+		file[40] = byte(kind)
 		if _, err := g.Verify(file); (err == nil) != (kind == 3) {
 			t.Errorf("settlement as type %d: %v", kind, err)
 		}
 	}
 	other := genesisObject()
 	other["chain_id"] = chain + "x"
-	if g, err := ParseGenesis(encodeGenesis(other)); err != nil {
+	if g, err := ParseGenesis(encodeGenesis(sealed(other))); err != nil {
 		t.Error(err)
 	} else {
 		refused(t, g, "a file of another network", "another network", file)
 	}
 	d := newDraft() // lengths that lead nowhere
-	c := d.certificate()
-	refused(t, g, "certificate length", "too short", export(network, 2, uint32(math.MaxUint32), c))
-	refused(t, g, "evidence length", "ack count", export(network, 2, uint32(len(c)), c, uint32(math.MaxUint32)))
-	refused(t, g, "evidence count", "ack count", export(network, 2, uint32(len(c)), c, uint32(4), uint32(math.MaxUint32)))
-	ev := enc(uint32(len(d.acks)))
-	for _, a := range d.acks {
-		ev = append(ev, d.entry(a)[12:]...)
-	}
-	clients := enc(uint32(len(d.list())))
-	for _, c := range d.list() {
-		clients = enc(clients, c.index, c.payer, c.key)
-	}
-	for _, more := range []int{0, 1, 52} { // inside the evidence's length
+	c, key := d.ticket(), edwardsPublic("transport", d.node)
+	huge := uint32(math.MaxUint32)
+	refused(t, g, "ticket length", "too short", export(network, 2, key, huge, c[36:]))
+	refused(t, g, "evidence length", "services", export(network, 2, c, huge))
+	refused(t, g, "run count", "too short", export(network, 2, c, uint32(4), huge, d.extracted()))
+	refused(t, g, "client count", "too short", export(network, 2, c, uint32(0), huge))
+	refused(t, g, "service count", "too short", export(network, 2, c, uint32(0), uint32(0), huge))
+	ev := d.evidence()
+	for _, more := range []int{0, 1, 40} { // inside the evidence's length
 		long := enc(ev, make([]byte, more))
-		file := export(network, 2, uint32(len(c)), c, uint32(len(long)), long, clients)
+		file := export(network, 2, c, uint32(len(long)), long, d.extracted())
 		if more > 0 {
-			refused(t, g, "bytes after the acks", "ack count", file)
+			refused(t, g, "bytes after the acks", "left over", file)
 		} else if _, err := g.Verify(file); err != nil {
 			t.Error(err)
 		}
 	}
-	refused(t, g, "row count", "too short", export(network, 3, uint32(0), uint32(math.MaxUint32)))
-	refused(t, g, "bytes after the certificate", "left over", export(network, 2, uint32(len(c)+1), c, uint8(0)))
+	refused(t, g, "row count", "too short", export(network, 3, uint32(0), huge))
+	refused(t, g, "bytes after the ticket", "left over", export(network, 2, key, uint32(len(c)-35), c[36:], uint8(0)))
 }
 
 func TestGenesisLies(t *testing.T) {
@@ -356,14 +401,15 @@ func TestGenesisLies(t *testing.T) {
 		"unknown member":  func(o obj) { member(o, 1)["x"] = 1 },
 		"another case":    func(o obj) { o["Version"] = 1; delete(o, "version") },
 		"missing":         func(o obj) { delete(o, "treasury") },
-		"version":         func(o obj) { o["version"] = 2 },
+		"version":         func(o obj) { o["version"] = 1 },
 		"version as text": func(o obj) { o["version"] = "1" },
 		"no chain":        func(o obj) { o["chain_id"] = "" },
 		"long chain":      func(o obj) { o["chain_id"] = strings.Repeat("x", 51) },
 		"chain not ASCII": func(o obj) { o["chain_id"] = "ä" },
 		"no epoch":        func(o obj) { params(o)["epoch_seconds"] = 0 },
 		"long epoch":      func(o obj) { params(o)["epoch_seconds"] = 1 << 32 },
-		"late":            func(o obj) { params(o)["late_epochs"] = 1025 },
+		"late epochs":     func(o obj) { params(o)["late_epochs"] = 4 },
+		"no grace blocks": func(o obj) { delete(params(o), "grace_blocks") },
 		"early":           func(o obj) { o["genesis_time"] = "1969-12-31T23:59:59Z" },
 		"far":             func(o obj) { o["genesis_time"] = "2201-01-01T00:00:00Z" },
 		"not in UTC":      func(o obj) { o["genesis_time"] = "2026-01-02T03:04:05+01:00" },
@@ -407,33 +453,65 @@ func TestGenesisLies(t *testing.T) {
 		"bare colons":            func(o obj) { member(o, 3)["peer_address"] = "::1:7000" },
 		"space":                  func(o obj) { member(o, 3)["peer_address"] = "a b:7000" },
 		"long address":           func(o obj) { member(o, 3)["peer_address"] = strings.Repeat("x", 251) + ":7000" },
-		"another's proof":        func(o obj) { member(o, 0)["proof"] = member(o, 1)["proof"] },
 		"member twice":           func(o obj) { o["committee"].([]any)[1] = o["committee"].([]any)[0] },
-		"proof's suite":          func(o obj) { member(o, 0)["proof"] = hexa(members[0].sign(members[0].public(), suite)) },
-		"proof: identity":        func(o obj) { member(o, 0)["proof"] = hexa(identity) },
-		"proof: torsion": func(o obj) {
-			member(o, 0)["proof"] = hexa(add(members[0].sign(members[0].public(), pop), torsion(t)))
-		},
-		"key: identity": func(o obj) { member(o, 0)["bls_key"] = "c0" + strings.Repeat("00", 95) },
-		"identity, proved": func(o obj) {
-			member(o, 0)["bls_key"] = "c0" + strings.Repeat("00", 95)
-			member(o, 0)["proof"] = hexa(identity)
-		},
+		"key: identity":          func(o obj) { member(o, 0)["bls_key"] = "c0" + strings.Repeat("00", 95) },
 	} {
 		o := genesisObject()
-		tell(o)
-		if _, err := ParseGenesis(encodeGenesis(o)); err == nil {
+		tell(o) // before it is sealed: the lie is for its own reason
+		if _, err := ParseGenesis(encodeGenesis(sealed(o))); err == nil {
 			t.Errorf("%s: accepted", name)
+		} else if strings.Contains(err.Error(), "possession") || strings.Contains(err.Error(), "node signature") {
+			t.Errorf("%s: refused for what is signed: %v", name, err)
 		}
 	}
-	good := string(encodeGenesis(genesisObject()))
+	// what is signed
+	rest := possession(network, 2, edwardsPublic("owner", 0), members[0].public())
+	for name, lie := range map[string]struct {
+		want string
+		tell func(obj)
+	}{
+		"another's proof": {"possession", func(o obj) { member(o, 0)["proof"] = member(o, 1)["proof"] }},
+		"proof's suite":   {"possession", func(o obj) { member(o, 0)["proof"] = hexa(members[0].sign(enc("wb-pop/2", rest), suite)) }},
+		"proof's tag":     {"possession", func(o obj) { member(o, 0)["proof"] = hexa(members[0].sign(enc("wb-nod/2", rest), pop)) }},
+		"a client's proof": {"possession", func(o obj) {
+			rest := append(rest[:32:32], rest[32:]...)
+			rest[32] = 1
+			member(o, 0)["proof"] = hexa(members[0].sign(enc("wb-pop/2", rest), pop))
+		}},
+		"another owner's": {"possession", func(o obj) {
+			member(o, 0)["proof"] = hexa(members[0].sign(enc("wb-pop/2", possession(network, 2, edwardsPublic("owner", 1), members[0].public())), pop))
+		}},
+		"another network's": {"possession", func(o obj) {
+			member(o, 0)["proof"] = hexa(members[0].sign(enc("wb-pop/2", possession(b3("x"), 2, edwardsPublic("owner", 0), members[0].public())), pop))
+		}},
+		"version 1's":     {"possession", func(o obj) { member(o, 0)["proof"] = hexa(members[0].sign(members[0].public(), pop)) }},
+		"proof: identity": {"possession", func(o obj) { member(o, 0)["proof"] = hexa(identity) }},
+		"proof: torsion": {"possession", func(o obj) {
+			member(o, 0)["proof"] = hexa(add(members[0].sign(enc("wb-pop/2", rest), pop), torsion(t)))
+		}},
+		"another's node signature": {"node signature", func(o obj) { member(o, 0)["node_signature"] = member(o, 1)["node_signature"] }},
+		"short node signature":     {"node signature", func(o obj) { member(o, 0)["node_signature"] = strings.Repeat("00", 63) }},
+		"a network renamed":        {"possession", func(o obj) { o["chain_id"] = chain + "x" }},
+		"grace blocks":             {"possession", func(o obj) { params(o)["grace_blocks"] = 6 }},
+		"address":                  {"possession", func(o obj) { member(o, 3)["p2p_address"] = "example:1" }},
+		"stake":                    {"possession", func(o obj) { member(o, 3)["stake"] = 1_999_998 }},
+		"a proof key":              {"possession", func(o obj) { proofKey(o, 0)["key"] = strings.Repeat("03", 32) }},
+		"a consensus key":          {"possession", func(o obj) { member(o, 0)["consensus_key"] = hexa(edwardsPublic("consensus", 9)) }},
+	} {
+		o := sealed(genesisObject())
+		lie.tell(o)
+		if _, err := ParseGenesis(encodeGenesis(o)); err == nil || !strings.Contains(err.Error(), lie.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	good := string(encodeGenesis(sealed(genesisObject())))
 	for name, bad := range map[string]string{
 		"left over": good + "{}", "cut": good[:len(good)-1], "empty": "", "list": "[" + good + "]",
-		"case too":  strings.Replace(good, `"version":1`, `"version":1,"Version":1`, 1),
-		"an object": strings.Replace(good, `"version":1`, `"version":1,"x":{}`, 1),
+		"case too":  strings.Replace(good, `"version":2`, `"version":2,"Version":1`, 1),
+		"an object": strings.Replace(good, `"version":2`, `"version":2,"x":{}`, 1),
 		"minus":     strings.Replace(good, `"grace_seconds":10`, `"grace_seconds":-0`, 1),
-		"twice":     strings.Replace(good, `"version":1`, `"version":1,"version":1`, 1),
-		"null":      strings.Replace(good, `"version":1`, `"version":null`, 1),
+		"twice":     strings.Replace(good, `"version":2`, `"version":2,"version":2`, 1),
+		"null":      strings.Replace(good, `"version":2`, `"version":null`, 1),
 		"exponent":  strings.Replace(good, `"epoch_seconds":60`, `"epoch_seconds":6e1`, 1),
 		"not UTF-8": strings.Replace(good, chain, "\xff", 1),
 	} {
@@ -449,13 +527,17 @@ func TestGenesisFreedom(t *testing.T) {
 	m := o["committee"].([]any)
 	m[1].(obj)["owner"], m[1].(obj)["peer_address"], m[1].(obj)["p2p_address"] = m[0].(obj)["owner"], "[::1]:65535", "a:007"
 	m[1].(obj)["stake"], o["genesis_time"] = uint64(math.MaxUint64-6_999_997), "2200-12-31T23:59:59.000000001Z" // all stakes: 2^64 - 1
-	text := strings.NewReplacer(`"version":1`, " \n\t\"\\u0076ersion\" : 1", `"2200-`, `"\u0032200-`).Replace(string(encodeGenesis(o)))
-	if _, err := ParseGenesis([]byte(text)); err != nil {
-		t.Error(err)
+	text := strings.NewReplacer(`"version":2`, " \n\t\"\\u0076ersion\" : 2", `"2200-`, `"\u0032200-`).Replace(string(encodeGenesis(sealed(o))))
+	g, err := ParseGenesis([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if id := g.Network(); !bytes.Equal(id[:], networkOf(o)) {
+		t.Errorf("network %x", id)
 	}
 }
 
-// TestOpen pins what the document leaves open: a file shows whose acks a payer pays only as far as the rows' sums do.
+// TestOpen pins what the document leaves open (section 10, which bytes count).
 func TestOpen(t *testing.T) {
 	d := newDraft()
 	d.acks = []ack{{4, 0, 1, 5, "a"}, {7, 0, 1, 5, "b"}}
@@ -464,4 +546,29 @@ func TestOpen(t *testing.T) {
 	if _, err := mustGenesis(t).Verify(d.rollupFile()); err != nil {
 		t.Errorf("two clients with equal sums, payers exchanged: %v", err)
 	}
+	d = newDraft()
+	d.clients, d.caps = d.list(), []limit{{0, 1000}, {1, 1 << 40}}
+	d.clients[0].since, d.clients[0].until, d.clients[0].numbers = d.epoch, d.epoch+1, 10
+	d.clients[0].services = [3]uint32{0, 1, 7}
+	if _, err := mustGenesis(t).Verify(d.rollupFile()); err != nil {
+		t.Errorf("other limits and caps with which the rollup is valid: %v", err)
+	}
+}
+
+// free says whether a byte of a file is one that section 10 excepts: of a leaf since, until, N and services, and caps.
+func free(file []byte, i int) bool {
+	if file[40] != 2 {
+		return false
+	}
+	ticket := int(le.Uint32(file[73:]))
+	evidence := int(le.Uint32(file[77+ticket:]))
+	clients := 81 + ticket + evidence
+	n := int(le.Uint32(file[clients:]))
+	services := clients + 4 + 136*n
+	if i >= clients+4 && i < services {
+		at := (i - clients - 4) % 136
+		return at >= 108 && at < 132
+	}
+	m := int(le.Uint32(file[services:]))
+	return i >= services+4 && i < services+4+12*m && (i-services-4)%12 >= 4
 }

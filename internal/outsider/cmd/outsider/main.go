@@ -25,6 +25,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
+	fmt.Printf("network %x\n", genesis.Network())
 	code := 0
 	for _, name := range flag.Args() {
 		var proves string
