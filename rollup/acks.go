@@ -211,3 +211,16 @@ func (a Acks) Without(signers []uint64) Acks {
 	}
 	return rest
 }
+
+// Only returns the acks of one client for one service, in memory of their own.
+func (a Acks) Only(client uint64, service uint32) Acks {
+	only := Acks{0, 0, 0, 0}
+	for from, run := range a.Runs() {
+		if run.Client == client && run.Service == service {
+			only[0] = 1
+			only = appendRun(only, run)
+			return append(only, a.bodies()[from*BodySize:(from+int(run.Count))*BodySize]...)
+		}
+	}
+	return only
+}

@@ -59,14 +59,16 @@ func newGenesis() (*ledger.Genesis, *bls.SecretKey) {
 	if err != nil {
 		log.Fatal(err)
 	}
-	proof := bls.Prove(secret)
-	return &ledger.Genesis{
+	genesis := &ledger.Genesis{
 		Version: ledger.GenesisVersion, ChainID: "example", Treasury: key("treasury"),
 		GenesisTime: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
-		Params: ledger.Params{EpochSeconds: 60, GraceSeconds: 10, LateEpochs: 4,
+		Params: ledger.Params{EpochSeconds: 60, GraceSeconds: 10, GraceBlocks: 5,
 			Shares: rollup.Shares{Node: 8000, Service: 1500, Protocol: 500}},
 		Members: []ledger.Member{{Owner: key("owner"), BLSKey: secret.PublicKey().Bytes(),
-			Proof: proof.Bytes(), TransportKey: key("transport"), ConsensusKey: key("consensus"),
+			TransportKey: key("node"), ConsensusKey: key("consensus"),
 			PeerAddress: "127.0.0.1:7401", P2PAddress: "127.0.0.1:7402", Stake: 1_000_000}},
-	}, secret
+	}
+	node := sha256.Sum256([]byte("node"))
+	genesis.Sign(0, secret, ed25519.NewKeyFromSeed(node[:]))
+	return genesis, secret
 }

@@ -10,10 +10,10 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/internal/wire"
 	"github.com/waybill-network/waybill/rollup/ledger"
+	"github.com/waybill-network/waybill/rollup/registry"
 )
 
 var le = binary.LittleEndian
@@ -76,27 +76,68 @@ type File interface {
 	summary() string // a sentence without its end
 }
 
-const exportTag = "wb-exp/1"
+const exportTag = "wb-exp/2"
 
-func appendExport(dst []byte, net rollup.Network, t Type) []byte {
+func appendExport(dst []byte, network rollup.Network, t Type) []byte {
 	dst = append(dst, exportTag...)
-	dst = append(dst, net[:]...)
+	dst = append(dst, network[:]...)
 	return append(dst, byte(t))
+}
+
+// Anchor is what shows a rollup's header: its ticket, and the key of the node's word in there.
+type Anchor struct {
+	NodeKey     ledger.Key
+	Certificate *rollup.Certificate
+}
+
+func newAnchor(c *rollup.Certificate, reg rollup.Registry) (Anchor, error) {
+	key, ok := reg.NodeKey(c.Header.Node)
+	if !ok {
+		return Anchor{}, fmt.Errorf("%w %d", rollup.ErrUnknownNode, c.Header.Node)
+	}
+	return Anchor{NodeKey: key, Certificate: c}, nil
+}
+
+// Header returns the rollup's header.
+func (a *Anchor) Header() *rollup.Header { return &a.Certificate.Header }
+
+func (a *Anchor) network() rollup.Network { return a.Certificate.Header.Network }
+
+func (a *Anchor) signers() rollup.Bitmap { return a.Certificate.Signers }
+
+func (a *Anchor) append(dst []byte) []byte {
+	return appendSized(append(dst, a.NodeKey[:]...), a.Certificate.Append(nil))
+}
+
+func (r *reader) anchor() (a Anchor) {
+	r.Fill(a.NodeKey[:])
+	a.Certificate = new(rollup.Certificate)
+	if b := r.Next(int(r.U32())); r.Err == nil {
+		var c *rollup.Certificate
+		if c, r.Err = rollup.ParseCertificate(b); c != nil {
+			a.Certificate = c
+		}
+	}
+	return a
 }
 
 // Ack shows that one ack is in a certified rollup.
 type Ack struct {
-	Certificate *rollup.Certificate
-	Ack         rollup.Ack // without its signature, for which the rollup's aggregate stands
-	Index       uint32
-	Path        []rollup.Hash
+	Anchor
+	Ack   rollup.Ack // without its signature, for which the rollup's aggregate stands
+	Index uint32
+	Path  []rollup.Hash
 }
 
 // NewAck makes the file for ack i, in tree order, of the rollup that the certificate is about. It
-// does not check the acks against the certificate.
-func NewAck(c *rollup.Certificate, acks rollup.Acks, i int) *Ack {
-	return &Ack{Certificate: c, Ack: acks.Ack(&c.Header, i), Index: uint32(i),
-		Path: rollup.AckTree(acks, c.Header.Key()).Path(i)}
+// does not check the acks against the certificate. The error is ErrUnknownNode.
+func NewAck(c *rollup.Certificate, acks rollup.Acks, reg rollup.Registry, i int) (*Ack, error) {
+	anchor, err := newAnchor(c, reg)
+	if err != nil {
+		return nil, fmt.Errorf("ack export: %w", err)
+	}
+	return &Ack{Anchor: anchor, Ack: acks.Ack(&c.Header, i), Index: uint32(i),
+		Path: rollup.AckTree(acks, c.Header.Key()).Path(i)}, nil
 }
 
 // Type returns TypeAck.
@@ -105,7 +146,7 @@ func (e *Ack) Type() Type { return TypeAck }
 // Append appends the file to dst.
 func (e *Ack) Append(dst []byte) []byte {
 	dst = appendExport(dst, e.network(), TypeAck)
-	dst = appendCertificate(dst, e.Certificate)
+	dst = e.Anchor.append(dst)
 	dst = e.Ack.AppendLeaf(dst)
 	dst = le.AppendUint32(dst, e.Index)
 	return appendPath(dst, e.Path)
@@ -129,62 +170,91 @@ func (r *reader) path() []rollup.Hash {
 }
 
 // exportedAck reads bytes 16 to 79 of an ack.
-func (r *reader) exportedAck(net rollup.Network) (a rollup.Ack) {
-	a.Network = net
+func (r *reader) exportedAck(network rollup.Network) (a rollup.Ack) {
+	a.Net = network.Net()
 	if leaf := r.Next(rollup.LeafSize); leaf != nil {
 		a.SetLeaf(leaf)
 	}
 	return a
 }
 
-func (e *Ack) network() rollup.Network { return e.Certificate.Header.Network }
-
 func (r *reader) ackExport() *Ack {
-	e := &Ack{Certificate: r.sizedCertificate()}
+	e := &Ack{Anchor: r.anchor()}
 	e.Ack = r.exportedAck(e.network())
 	e.Index = r.U32()
 	e.Path = r.path()
 	return e
 }
 
-// Client is what a rollup's verification needs to know about a client.
+// Client is what a rollup's verification needs to know about a client: its leaf of the registry.
 type Client struct {
-	Client uint32        `json:"client"`
-	Payer  uint32        `json:"payer"` // in the header's epoch
-	Key    ledger.BLSKey `json:"key"`
+	Index uint64 `json:"client"`
+	registry.Client
 }
 
-const rollupClientSize = 4 + 4 + bls.PublicKeySize
+// Service is what it needs to know about a service.
+type Service struct {
+	Index uint32 `json:"service"`
+	Cap   uint64 `json:"cap,string"`
+}
 
-// maxExportClients is how many clients the parts of a rollup can have together.
-const maxExportClients = rollup.MaxAcks + rollup.MaxStatements
+const (
+	clientSize  = 8 + registry.ClientSize
+	serviceSize = 4 + 8
+)
+
+// maxClients is how many clients the parts of a rollup can have together.
+const maxClients = rollup.MaxAcks + rollup.MaxStatements
 
 // Rollup holds a certified rollup with its evidence, of any rung.
 type Rollup struct {
-	Certificate  *rollup.Certificate
+	Anchor
 	Evidence     *rollup.Evidence
-	Clients      []Client // those of the evidence, sorted
-	VerifyingKey []byte   // of the proofs' circuit, VerifyingKeySize bytes, only for rung 3
+	Clients      []Client  // those of the evidence, sorted
+	Services     []Service // those of the rows, sorted
+	VerifyingKey []byte    // of the proofs' circuit, VerifyingKeySize bytes, only for rung 3
 }
 
-// NewRollup makes the file for the rollup that the certificate is about, with clients from the
-// registry and, for rung 3, the verifying key of the circuit. It does not verify the rollup. The
-// error is ErrUnknownClient.
+// NewRollup makes the file for the rollup that the certificate is about, with clients, services and
+// the node from the registry and, for rung 3, the verifying key of the circuit. It does not verify
+// the rollup. Errors: ErrUnknownNode, ErrUnknownClient, ErrUnknownService.
 func NewRollup(c *rollup.Certificate, ev *rollup.Evidence, reg rollup.Registry,
 	verifyingKey []byte) (*Rollup, error) {
-	e := &Rollup{Certificate: c, Evidence: ev}
+	anchor, err := newAnchor(c, reg)
+	if err != nil {
+		return nil, fmt.Errorf("rollup export: %w", err)
+	}
+	e := &Rollup{Anchor: anchor, Evidence: ev}
 	if ev.Rung == rollup.RungProof {
 		e.VerifyingKey = verifyingKey
 	}
-	for _, client := range ev.AllClients() {
-		key, known := reg.ClientKey(client)
-		payer, paid := reg.Payer(client, c.Header.Epoch)
-		if !known || !paid {
-			return nil, fmt.Errorf("rollup export: %w %d", rollup.ErrUnknownClient, client)
+	for _, index := range ev.AllClients() {
+		client, ok := reg.Client(index)
+		if !ok {
+			return nil, fmt.Errorf("rollup export: %w %d", rollup.ErrUnknownClient, index)
 		}
-		e.Clients = append(e.Clients, Client{Client: client, Payer: payer, Key: key.Bytes()})
+		e.Clients = append(e.Clients, Client{index, registry.Client{Key: client.Key.Bytes(),
+			Payer: client.Payer, Since: client.Since, Until: client.Until, Numbers: client.Numbers,
+			Services: client.Services}})
+	}
+	for _, index := range servicesOf(&c.Header) {
+		unitCap, ok := reg.UnitCap(index)
+		if !ok {
+			return nil, fmt.Errorf("rollup export: %w %d", rollup.ErrUnknownService, index)
+		}
+		e.Services = append(e.Services, Service{index, unitCap})
 	}
 	return e, nil
+}
+
+// servicesOf returns the services of a header's rows, ascending, each once.
+func servicesOf(h *rollup.Header) []uint32 {
+	services := make([]uint32, 0, len(h.Rows))
+	for _, r := range h.Rows {
+		services = append(services, r.Service)
+	}
+	slices.Sort(services)
+	return slices.Compact(services)
 }
 
 // Type returns TypeRollup.
@@ -193,16 +263,19 @@ func (e *Rollup) Type() Type { return TypeRollup }
 // Append appends the file to dst.
 func (e *Rollup) Append(dst []byte) []byte {
 	evidence := e.Evidence.Append(nil)
-	dst = slices.Grow(dst, rollup.MaxCertificateSize+len(evidence)+len(e.Clients)*rollupClientSize)
+	dst = slices.Grow(dst, rollup.MaxCertificateSize+len(evidence)+len(e.Clients)*clientSize)
 	dst = appendExport(dst, e.network(), TypeRollup)
-	dst = appendCertificate(dst, e.Certificate)
+	dst = e.Anchor.append(dst)
 	dst = appendSized(dst, evidence)
 	dst = le.AppendUint32(dst, uint32(len(e.Clients)))
 	for i := range e.Clients {
-		c := &e.Clients[i]
-		dst = le.AppendUint32(dst, c.Client)
-		dst = le.AppendUint32(dst, c.Payer)
-		dst = append(dst, c.Key[:]...)
+		dst = le.AppendUint64(dst, e.Clients[i].Index)
+		dst = e.Clients[i].Client.Append(dst)
+	}
+	dst = le.AppendUint32(dst, uint32(len(e.Services)))
+	for _, s := range e.Services {
+		dst = le.AppendUint32(dst, s.Index)
+		dst = le.AppendUint64(dst, s.Cap)
 	}
 	if e.Evidence.Rung == rollup.RungProof {
 		dst = append(dst, e.VerifyingKey...)
@@ -215,38 +288,65 @@ func appendSized(dst, b []byte) []byte {
 	return append(le.AppendUint32(dst, uint32(len(b))), b...)
 }
 
-func (e *Rollup) network() rollup.Network { return e.Certificate.Header.Network }
-
 func (r *reader) rollupExport() *Rollup {
-	e := &Rollup{Certificate: r.sizedCertificate()}
+	e := &Rollup{Anchor: r.anchor()}
 	evidence := r.Next(int(r.U32()))
 	if r.Err == nil {
 		e.Evidence, r.Err = rollup.ParseEvidence(evidence)
 	}
-	n := r.U32()
-	if n > maxExportClients {
-		r.Fail("%d clients, where %d may be", n, maxExportClients)
-	}
-	e.Clients = make([]Client, r.Count(uint64(n), rollupClientSize))
-	if r.Err != nil {
-		return e
-	}
-	for i := range e.Clients {
-		c := &e.Clients[i]
-		c.Client, c.Payer = r.U32(), r.U32()
-		r.Fill(c.Key[:])
-		if i > 0 && e.Clients[i-1].Client >= c.Client {
-			r.Err = at("client", i, rollup.ErrUnsorted)
-			return e
-		}
-	}
-	if e.Evidence.Rung == rollup.RungProof {
+	e.Clients = r.clients()
+	e.Services = r.services()
+	if r.Err == nil && e.Evidence.Rung == rollup.RungProof {
 		e.VerifyingKey = r.Next(rollup.VerifyingKeySize)
 	}
 	return e
 }
 
-func compareClient(c Client, client uint32) int { return cmp.Compare(c.Client, client) }
+func (r *reader) clients() []Client {
+	n := r.U32()
+	if n > maxClients {
+		r.Fail("%d clients, where %d may be", n, maxClients)
+	}
+	clients := make([]Client, r.Count(uint64(n), clientSize))
+	for i := range clients {
+		c := &clients[i]
+		c.Index = r.U64()
+		leaf := r.Next(registry.ClientSize)
+		if r.Err != nil {
+			return nil
+		}
+		var err error
+		if c.Client, err = registry.ParseClient(leaf); err != nil {
+			r.Err = at("client", i, fmt.Errorf("%w: %w", rollup.ErrMalformed, err))
+		} else if i > 0 && clients[i-1].Index >= c.Index {
+			r.Err = at("client", i, rollup.ErrUnsorted)
+		}
+	}
+	return clients
+}
+
+func (r *reader) services() []Service {
+	n := r.U32()
+	if n > rollup.MaxRows {
+		r.Fail("%d services, where %d may be", n, rollup.MaxRows)
+	}
+	services := make([]Service, r.Count(uint64(n), serviceSize))
+	for i := range services {
+		s := Service{Index: r.U32(), Cap: r.U64()}
+		if r.Err == nil && i > 0 && services[i-1].Index >= s.Index {
+			r.Err = at("service", i, rollup.ErrUnsorted)
+		}
+		if r.Err == nil && (s.Cap == 0 || s.Cap > rollup.MaxUnitCap) {
+			r.Err = at("service", i, fmt.Errorf("%w: a cap of %d", rollup.ErrMalformed, s.Cap))
+		}
+		services[i] = s
+	}
+	return services
+}
+
+func compareClient(c Client, index uint64) int { return cmp.Compare(c.Index, index) }
+
+func compareService(s Service, index uint32) int { return cmp.Compare(s.Index, index) }
 
 // Settlement holds the certified settlement of an epoch.
 type Settlement struct {
@@ -328,21 +428,4 @@ func Parse(file []byte) (File, error) {
 			e.network(), net)
 	}
 	return e, nil
-}
-
-func appendCertificate(dst []byte, c *rollup.Certificate) []byte {
-	return appendSized(dst, c.Append(nil))
-}
-
-// sizedCertificate reads a certificate after its length.
-func (r *reader) sizedCertificate() *rollup.Certificate {
-	b := r.Next(int(r.U32()))
-	if r.Err == nil {
-		c, err := rollup.ParseCertificate(b)
-		if err == nil {
-			return c
-		}
-		r.Err = err
-	}
-	return new(rollup.Certificate)
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
 // hexBytes renders as hexadecimal.
@@ -16,11 +17,12 @@ func (b hexBytes) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, b
 // MarshalJSON implements [json.Marshaler].
 func (e *Ack) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
+		NodeKey     ledger.Key          `json:"node_key"`
 		Certificate *rollup.Certificate `json:"certificate"`
 		Ack         *rollup.Ack         `json:"ack"`
 		Index       uint32              `json:"index"`
 		Path        []rollup.Hash       `json:"path"`
-	}{e.Certificate, &e.Ack, e.Index, e.Path})
+	}{e.NodeKey, e.Certificate, &e.Ack, e.Index, e.Path})
 }
 
 // MarshalJSON implements [json.Marshaler]. Acks come in tree order.
@@ -36,34 +38,59 @@ func (e *Rollup) MarshalJSON() ([]byte, error) {
 		}
 	}
 	return json.Marshal(struct {
+		NodeKey      ledger.Key            `json:"node_key"`
 		Certificate  *rollup.Certificate   `json:"certificate"`
 		Acks         []rollup.Ack          `json:"acks"`
 		Rung         rollup.Rung           `json:"rung"`
-		Listed       rollup.ClientList     `json:"listed,omitempty"`
+		List         rollup.List           `json:"list,omitempty"`
 		Statements   []rollup.Statement    `json:"statements,omitempty"`
 		Size         int                   `json:"circuit,omitempty"`
 		Segments     []rollup.SegmentProof `json:"segments,omitempty"`
 		VerifyingKey hexBytes              `json:"verifying_key,omitempty"`
-		Clients      []Client              `json:"clients"`
-	}{e.Certificate, acks, e.Evidence.Rung, e.Evidence.Clients, statements, e.Evidence.Size,
-		e.Evidence.Segments, e.VerifyingKey, e.Clients})
+		Clients      []clientJSON          `json:"clients"`
+		Services     []Service             `json:"services"`
+	}{e.NodeKey, e.Certificate, acks, e.Evidence.Rung, e.Evidence.List, statements, e.Evidence.Size,
+		e.Evidence.Segments, e.VerifyingKey, clientsJSON(e.Clients), e.Services})
 }
 
 // MarshalJSON implements [json.Marshaler].
 func (e *StatementAck) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
+		NodeKey     ledger.Key          `json:"node_key"`
 		Certificate *rollup.Certificate `json:"certificate"`
-		Listed      rollup.ClientList   `json:"listed"`
 		Ack         *rollup.Ack         `json:"ack"`
-		Index       uint32              `json:"index"`
 		Path        []rollup.Hash       `json:"path"`
 		Payer       uint32              `json:"payer"`
+		First       uint32              `json:"first"`
 		Acks        uint32              `json:"acks"`
 		Units       uint64              `json:"units,string"`
 		Statement   uint32              `json:"statement"`
+		List        []rollup.Hash       `json:"list_path"`
 		Statements  []rollup.Hash       `json:"statement_path"`
-	}{e.Certificate, e.Clients, &e.Ack, e.Index, e.Path, e.Payer, e.Acks, e.Units, e.Statement,
+	}{e.NodeKey, e.Certificate, &e.Ack, e.Path, e.Payer, e.First, e.Acks, e.Units, e.Statement, e.List,
 		e.Statements})
+}
+
+// clientJSON is a client as people read it.
+type clientJSON struct {
+	Index    uint64        `json:"client"`
+	Key      ledger.BLSKey `json:"key"`
+	Payer    uint32        `json:"payer"`
+	Since    uint32        `json:"since"`
+	Until    uint32        `json:"until"`
+	Numbers  uint32        `json:"numbers"`
+	Services []uint32      `json:"services"`
+}
+
+func clientsJSON(clients []Client) []clientJSON {
+	all := make([]clientJSON, len(clients))
+	for i := range clients {
+		c := &clients[i]
+		services := slices.DeleteFunc(slices.Clone(c.Services[:]),
+			func(s uint32) bool { return s == rollup.NoService })
+		all[i] = clientJSON{c.Index, c.Key, c.Payer, c.Since, c.Until, c.Numbers, services}
+	}
+	return all
 }
 
 // MarshalJSON implements [json.Marshaler].

@@ -18,6 +18,7 @@ type Trust struct {
 	Network   rollup.Network
 	Committee *rollup.Committee
 	Shares    rollup.Shares
+	NodeKeys  []ledger.Key // what the nodes of the genesis sign their words with
 
 	// ProofKey returns the digest of the verifying key for a circuit's size; nil when the network
 	// accepts no proofs.
@@ -39,7 +40,11 @@ type Trust struct {
 // TrustOf returns what the files of a network are checked against. The genesis must be valid; a
 // verifier of proofs is for the caller to add.
 func TrustOf(g *ledger.Genesis) *Trust {
-	return &Trust{Network: g.Network(), Committee: g.Committee(), Shares: g.Params.Shares,
+	keys := make([]ledger.Key, len(g.Members))
+	for i := range g.Members {
+		keys[i] = g.Members[i].TransportKey
+	}
+	return &Trust{Network: g.Network(), Committee: g.Committee(), Shares: g.Params.Shares, NodeKeys: keys,
 		ProofKey: g.Params.Proofs.Key, Development: g.Params.Proofs.Development}
 }
 
@@ -113,20 +118,35 @@ func (v *exportVerifier) part(name string) {
 	}
 }
 
-func (v *exportVerifier) certificate(c *rollup.Certificate) error {
+// anchor checks the ticket: the node's word, under the genesis file's key when it has the node, and
+// the committee's signature.
+func (v *exportVerifier) anchor(a *Anchor) error {
+	c, node := a.Certificate, a.Header().Node
+	if int(node) < len(v.NodeKeys) && v.NodeKeys[node] != a.NodeKey {
+		return fmt.Errorf("%w: the key of node %d is %s", rollup.ErrWord, node, v.NodeKeys[node])
+	}
+	if err := rollup.VerifyOwn(a.Header(), &c.Own, nodeKey(a.NodeKey)); err != nil {
+		return err
+	}
 	if err := c.Verify(v.Network, v.Committee); err != nil {
 		return err
 	}
 	v.done(Check{Name: "certificate", What: fmt.Sprintf(
-		"%d members of the committee vouch for the header with one signature under the "+
-			"sum of their keys", c.Signers.Len()), Bytes: len(c.Append(nil))})
+		"the node signed the rollup as its own, and %d members of the committee vouch for the header "+
+			"with one signature under the sum of their keys", c.Signers.Len()),
+		Bytes: len(a.append(nil))})
 	return nil
 }
 
-func (e *Ack) signers() rollup.Bitmap { return e.Certificate.Signers }
+// nodeKey is a registry of the one node whose key is in a file.
+type nodeKey ledger.Key
+
+func (k nodeKey) NodeKey(uint32) ([32]byte, bool)   { return k, true }
+func (nodeKey) Client(uint64) (rollup.Client, bool) { return rollup.Client{}, false }
+func (nodeKey) UnitCap(uint32) (uint64, bool)       { return 0, false }
 
 func (e *Ack) verify(v *exportVerifier) error {
-	h := &e.Certificate.Header
+	h := e.Header()
 	if err := ofWindow(&e.Ack, h); err != nil {
 		return err
 	}
@@ -138,44 +158,45 @@ func (e *Ack) verify(v *exportVerifier) error {
 	v.done(Check{Name: "inclusion", What: fmt.Sprintf(
 		"the ack leads to the root of the rollup's acks with %d hashes", len(e.Path)),
 		Bytes: rollup.LeafSize + 32*len(e.Path)})
-	return v.certificate(e.Certificate)
+	return v.anchor(&e.Anchor)
 }
 
-// ofWindow checks that the ack is of the header's window: ErrWindow.
+// ofWindow checks that the ack is of the header's node and epoch: ErrWindow.
 func ofWindow(a *rollup.Ack, h *rollup.Header) error {
-	if key := (rollup.WindowKey{Node: a.Node, Epoch: a.Epoch, Window: a.Window}); key != h.Key() {
-		return fmt.Errorf("%w: %s", rollup.ErrWindow, key)
+	if a.Node != h.Node || a.Epoch != h.Epoch {
+		return fmt.Errorf("%w: node %d, epoch %d", rollup.ErrWindow, a.Node, a.Epoch)
 	}
 	return nil
 }
 
 // sentence says what was acknowledged.
-func sentence(a *rollup.Ack) string {
+func sentence(a *rollup.Ack, h *rollup.Header) string {
 	return fmt.Sprintf("client %d acknowledged %d units of service %d from node %d "+
-		"in window %d of epoch %d (seq %d, request %s)",
-		a.Client, a.Units, a.Service, a.Node, a.Window, a.Epoch, a.Seq, a.Request)
+		"in epoch %d (number %d, request %s), which is in window %d",
+		a.Client, a.Units, a.Service, a.Node, a.Epoch, a.Number, a.Request, h.Window)
 }
 
 func (e *Ack) summary() string {
-	return fmt.Sprintf("%s: ack %d of %d in rollup %s", sentence(&e.Ack), e.Index,
-		e.Certificate.Header.AckCount, e.Certificate.Header.ID())
+	h := e.Header()
+	return fmt.Sprintf("%s: ack %d of %d in rollup %s", sentence(&e.Ack, h), e.Index, h.AckCount, h.ID())
 }
-
-func (e *Rollup) signers() rollup.Bitmap { return e.Certificate.Signers }
 
 func (e *Rollup) verify(v *exportVerifier) error {
 	if err := e.checkClients(); err != nil {
 		return err
 	}
-	h := &e.Certificate.Header
-	if err := v.certificate(e.Certificate); err != nil {
+	h := e.Header()
+	if err := e.checkServices(h); err != nil {
+		return err
+	}
+	if err := v.anchor(&e.Anchor); err != nil {
 		return err
 	}
 	proofs, err := e.proofVerifier(v.Trust)
 	if err != nil {
 		return err
 	}
-	reg := exportRegistry{clients: e.Clients, keys: make([]*bls.PublicKey, len(e.Clients))}
+	reg := extract{e, make([]*bls.PublicKey, len(e.Clients))}
 	for i := range e.Clients {
 		key, err := bls.ParsePublicKey(e.Clients[i].Key[:])
 		if err != nil {
@@ -185,7 +206,7 @@ func (e *Rollup) verify(v *exportVerifier) error {
 	}
 	v.done(Check{Name: "keys", What: fmt.Sprintf(
 		"the keys of %d clients are points of the right group", len(e.Clients)),
-		Bytes: len(e.Clients) * rollupClientSize})
+		Bytes: len(e.Clients) * clientSize})
 	rung := func(r rollup.Rung) { v.part(r.String()) }
 	if err := rollup.VerifyParts(h, e.Evidence, h.Network, &reg, proofs, max(1, v.Workers),
 		rung); err != nil {
@@ -225,9 +246,9 @@ func (e *Rollup) rungs(development bool) (checks []Check) {
 		checks = append(checks, Check{Name: rollup.RungAcks.String(), Bytes: len(ev.Acks),
 			What: fmt.Sprintf("%d acks of %d clients hashed to the "+
 				"curve and one aggregate signature checked against them, their tree and totals recomputed", n,
-				len(e.Clients)-len(ev.Clients.Signers()))})
+				len(e.Clients)-len(ev.List.Signers()))})
 	}
-	signers, bytes := len(ev.Clients.Signers()), whole-len(ev.Acks)
+	signers, bytes := len(ev.List.Signers()), whole-len(ev.Acks)
 	switch ev.Rung {
 	case rollup.RungStatements:
 		checks = append(checks, Check{Name: ev.Rung.String(), Bytes: bytes,
@@ -237,7 +258,7 @@ func (e *Rollup) rungs(development bool) (checks []Check) {
 	case rollup.RungProof:
 		what := fmt.Sprintf("the keys of %d clients added and one signature of theirs checked, "+
 			"the totals of %d statements verified by a proof for every %d of them",
-			signers, len(ev.Clients), ev.Size)
+			signers, len(ev.List), ev.Size)
 		if development {
 			what += ", under development keys, with which their maker can forge proofs"
 		}
@@ -251,7 +272,7 @@ func (e *Rollup) rungs(development bool) (checks []Check) {
 func (e *Rollup) checkClients() error {
 	next := 0
 	for _, client := range e.Evidence.AllClients() {
-		if next == len(e.Clients) || e.Clients[next].Client != client {
+		if next == len(e.Clients) || e.Clients[next].Index != client {
 			return at("client", next, fmt.Errorf("%w: client %d is in the evidence", rollup.ErrClients,
 				client))
 		}
@@ -259,13 +280,25 @@ func (e *Rollup) checkClients() error {
 	}
 	if next != len(e.Clients) {
 		return at("client", next, fmt.Errorf("%w: client %d is not in the evidence", rollup.ErrClients,
-			e.Clients[next].Client))
+			e.Clients[next].Index))
+	}
+	return nil
+}
+
+// checkServices requires that the services are those of the rows.
+func (e *Rollup) checkServices(h *rollup.Header) error {
+	services := make([]uint32, len(e.Services))
+	for i, s := range e.Services {
+		services[i] = s.Index
+	}
+	if want := servicesOf(h); !slices.Equal(services, want) {
+		return fmt.Errorf("%w: services %d, and the rows are of %d", rollup.ErrClients, services, want)
 	}
 	return nil
 }
 
 func (e *Rollup) summary() string {
-	h := &e.Certificate.Header
+	h := e.Header()
 	var acks, units uint64
 	for _, r := range h.Rows {
 		acks += r.Acks
@@ -279,37 +312,40 @@ func (e *Rollup) summary() string {
 	if n := h.StatementCount; n > 0 {
 		how = fmt.Sprintf("%d of them signed one by one and %d by the statements of %d clients",
 			h.AckCount, acks-uint64(h.AckCount),
-			len(e.Evidence.Clients.Signers()))
+			len(e.Evidence.List.Signers()))
 	}
 	return fmt.Sprintf("node %d rolled up %d acks for %d units from %d clients "+
 		"in window %d of epoch %d, %s: rollup %s",
 		h.Node, acks, units, len(e.Clients), h.Window, h.Epoch, how, h.ID())
 }
 
-// exportRegistry is the registry's extract in a rollup export.
-type exportRegistry struct {
-	clients []Client
-	keys    []*bls.PublicKey
+// extract is the registry's extract in a file.
+type extract struct {
+	*Rollup
+	keys []*bls.PublicKey
 }
 
-func (r *exportRegistry) ClientKey(client uint32) (*bls.PublicKey, bool) {
-	i, ok := slices.BinarySearchFunc(r.clients, client, compareClient)
+func (x *extract) Client(index uint64) (rollup.Client, bool) {
+	i, ok := slices.BinarySearchFunc(x.Clients, index, compareClient)
 	if !ok {
-		return nil, false
+		return rollup.Client{}, false
 	}
-	return r.keys[i], true
+	c := &x.Clients[i]
+	return rollup.Client{Key: x.keys[i], Payer: c.Payer, Since: c.Since, Until: c.Until,
+		Numbers: c.Numbers, Services: c.Services}, true
 }
 
-func (r *exportRegistry) Payer(client, _ uint32) (uint32, bool) {
-	i, ok := slices.BinarySearchFunc(r.clients, client, compareClient)
+func (x *extract) UnitCap(service uint32) (uint64, bool) {
+	i, ok := slices.BinarySearchFunc(x.Services, service, compareService)
 	if !ok {
 		return 0, false
 	}
-	return r.clients[i].Payer, true
+	return x.Services[i].Cap, true
 }
 
-// UnitCap returns the largest cap there can be: the file does not hold the services' own.
-func (r *exportRegistry) UnitCap(uint32) (uint64, bool) { return rollup.MaxUnitCap, true }
+func (x *extract) NodeKey(node uint32) ([32]byte, bool) {
+	return x.Anchor.NodeKey, node == x.Header().Node
+}
 
 func (e *Settlement) signers() rollup.Bitmap { return e.Certificate.Signers }
 

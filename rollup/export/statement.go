@@ -2,6 +2,7 @@ package export
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/waybill-network/waybill/rollup"
 )
@@ -9,55 +10,50 @@ import (
 // StatementAck shows that one ack is under a statement that its client co-signed in a certified
 // rollup.
 type StatementAck struct {
-	Certificate *rollup.Certificate
-	Clients     rollup.ClientList // the header's
+	Anchor
 	// without its signature, for which the rollup's multi-signature stands
 	Ack        rollup.Ack
-	Index      uint32        // among the statement's acks
 	Path       []rollup.Hash // to the root of the statement
 	Payer      uint32        // what the statement says besides the ack's client and service
+	First      uint32
 	Acks       uint32
 	Units      uint64
-	Statement  uint32        // index among the statements
-	Statements []rollup.Hash // path from the statement to the header's root
+	Statement  uint32        // index among the statements, and in the list
+	List       []rollup.Hash // path from the list's entry to the header's list root
+	Statements []rollup.Hash // path from the statement to the header's statement root
 }
 
 // NewStatementAck makes the file for ack i of a window's archive, in the rollup that the
-// certificate is about. Errors: ErrUnknownClient, ErrClientList for an ack whose client did not
-// sign, ErrRoot for an archive that is not the rollup's.
-func NewStatementAck(c *rollup.Certificate, archive rollup.Acks, list rollup.ClientList,
+// certificate is about. Errors: ErrUnknownNode, ErrUnknownClient, ErrList for an ack whose client
+// did not sign, ErrRoot for an archive that is not the rollup's.
+func NewStatementAck(c *rollup.Certificate, archive rollup.Acks, list rollup.List,
 	reg rollup.Registry, i int) (*StatementAck, error) {
+	anchor, err := newAnchor(c, reg)
+	if err != nil {
+		return nil, fmt.Errorf("ack export: %w", err)
+	}
 	key := c.Header.Key()
 	statements, err := rollup.Statements(archive, key, reg, list.Has())
 	if err != nil {
 		return nil, fmt.Errorf("ack export: %w", err)
 	}
-	entry := archive.Entry(i)
-	for j := range statements {
-		s := &statements[j]
-		if s.Client != entry.Client() || s.Service != entry.Service() || j >= len(list) ||
-			!list[j].Signed {
-			continue
-		}
-		tree := rollup.NewStatementTree(statements)
-		if tree.Root() != c.Header.StatementRoot {
-			return nil, fmt.Errorf("ack export: %w", rollup.ErrRoot)
-		}
-		first, acks := ofStatement(archive, s)
-		return &StatementAck{Certificate: c, Clients: list, Ack: archive.Ack(&c.Header, i),
-			Index: uint32(i - first),
-			Path:  rollup.AckTree(acks, key).Path(i - first), Payer: s.Payer, Acks: s.Acks, Units: s.Units,
-			Statement: uint32(j), Statements: tree.RangePath(j, j+1)}, nil
+	ack := archive.Ack(&c.Header, i)
+	j := slices.IndexFunc(statements, func(s rollup.Statement) bool {
+		return s.Client == ack.Client && s.Service == ack.Service
+	})
+	if j < 0 || j >= len(list) || !list[j].Signed {
+		return nil, fmt.Errorf("ack export: %w: client %d did not sign", rollup.ErrList, ack.Client)
 	}
-	return nil, fmt.Errorf("ack export: %w: client %d did not sign", rollup.ErrClientList,
-		entry.Client())
-}
-
-// ofStatement returns the acks under a statement, and the position of the first.
-func ofStatement(a rollup.Acks, s *rollup.Statement) (first int, acks rollup.Acks) {
-	first, _ = a.Index(s.Client, s.Service, 0)
-	acks = le.AppendUint32(nil, s.Acks)
-	return first, append(acks, a[4+first*rollup.EntrySize:4+(first+int(s.Acks))*rollup.EntrySize]...)
+	tree := rollup.NewStatementTree(statements)
+	if tree.Root() != c.Header.StatementRoot {
+		return nil, fmt.Errorf("ack export: %w", rollup.ErrRoot)
+	}
+	s := &statements[j]
+	own := archive.Only(s.Client, s.Service)
+	return &StatementAck{Anchor: anchor, Ack: ack,
+		Path:  rollup.AckTree(own, key).Path(int(ack.Number - s.First)),
+		Payer: s.Payer, First: s.First, Acks: s.Acks, Units: s.Units, Statement: uint32(j),
+		List: list.Tree().Path(j), Statements: tree.RangePath(j, j+1)}, nil
 }
 
 // Type returns TypeStatementAck.
@@ -66,75 +62,70 @@ func (e *StatementAck) Type() Type { return TypeStatementAck }
 // Append appends the file to dst.
 func (e *StatementAck) Append(dst []byte) []byte {
 	dst = appendExport(dst, e.network(), TypeStatementAck)
-	dst = appendCertificate(dst, e.Certificate)
-	dst = appendSized(dst, e.Clients.Append(nil))
+	dst = e.Anchor.append(dst)
 	dst = e.Ack.AppendLeaf(dst)
-	dst = le.AppendUint32(dst, e.Index)
 	dst = appendPath(dst, e.Path)
 	dst = le.AppendUint32(dst, e.Payer)
+	dst = le.AppendUint32(dst, e.First)
 	dst = le.AppendUint32(dst, e.Acks)
 	dst = le.AppendUint64(dst, e.Units)
 	dst = le.AppendUint32(dst, e.Statement)
+	dst = appendPath(dst, e.List)
 	return appendPath(dst, e.Statements)
 }
 
-func (e *StatementAck) network() rollup.Network { return e.Certificate.Header.Network }
-
 func (r *reader) statementAckExport() *StatementAck {
-	e := &StatementAck{Certificate: r.sizedCertificate()}
-	if list := r.Next(int(r.U32())); r.Err == nil {
-		e.Clients, r.Err = rollup.ParseClientList(list)
-	}
+	e := &StatementAck{Anchor: r.anchor()}
 	e.Ack = r.exportedAck(e.network())
-	e.Index = r.U32()
 	e.Path = r.path()
-	e.Payer, e.Acks, e.Units = r.U32(), r.U32(), r.U64()
+	e.Payer, e.First, e.Acks, e.Units = r.U32(), r.U32(), r.U32(), r.U64()
 	e.Statement = r.U32()
+	e.List = r.path()
 	e.Statements = r.path()
 	return e
 }
 
-func (e *StatementAck) signers() rollup.Bitmap { return e.Certificate.Signers }
-
 func (e *StatementAck) verify(v *exportVerifier) error {
-	h := &e.Certificate.Header
+	h := e.Header()
 	if err := ofWindow(&e.Ack, h); err != nil {
 		return err
 	}
-	if digest := e.Clients.Digest(); digest != h.ClientListDigest ||
-		len(e.Clients) != int(h.StatementCount) {
-		return fmt.Errorf("%w: %s, not %s", rollup.ErrClientList, digest, h.ClientListDigest)
+	run := rollup.Run{Client: e.Ack.Client, Service: e.Ack.Service, First: e.First, Count: e.Acks}
+	if e.Ack.Number < e.First || uint64(e.Ack.Number) >= run.End() {
+		return fmt.Errorf("%w: number %d is not among the %d from %d on", rollup.ErrNumbers, e.Ack.Number,
+			e.Acks, e.First)
 	}
-	signer := rollup.ListedClient{Client: e.Ack.Client, Signed: true}
-	if int(e.Statement) >= len(e.Clients) || e.Clients[e.Statement] != signer {
-		return fmt.Errorf("%w: client %d signed no statement %d", rollup.ErrClientList, e.Ack.Client,
-			e.Statement)
+	entry := rollup.ListEntry{Run: run, Signed: true}
+	if err := rollup.VerifyPath(rollup.ListTreeKind, h.ListRoot,
+		rollup.ListTreeKind.LeafHash(entry.Append(nil)), uint64(e.Statement),
+		uint64(h.StatementCount), e.List); err != nil {
+		return fmt.Errorf("list: %w", err)
 	}
-	s := rollup.Statement{Client: e.Ack.Client, Payer: e.Payer, Service: e.Ack.Service, Acks: e.Acks,
-		Units: e.Units}
 	root, err := rollup.RootOfPath(rollup.AckTreeKind,
-		rollup.AckTreeKind.LeafHash(e.Ack.AppendLeaf(nil)), uint64(e.Index), uint64(e.Acks), e.Path)
+		rollup.AckTreeKind.LeafHash(e.Ack.AppendLeaf(nil)), uint64(e.Ack.Number-e.First),
+		uint64(e.Acks), e.Path)
 	if err != nil {
 		return err
 	}
-	s.Root = rollup.TruncateRoot(root)
-	if err := s.Check(); err != nil {
+	s := rollup.Statement{Client: run.Client, Payer: e.Payer, Service: run.Service, First: e.First,
+		Acks: e.Acks, Units: e.Units, Root: rollup.TruncateRoot(root)}
+	if err := s.Check(rollup.MaxUnitCap); err != nil {
 		return err
 	}
 	if err := rollup.VerifyStatementRange(h.StatementRoot, []rollup.Statement{s}, e.Statement,
 		h.StatementCount, e.Statements); err != nil {
 		return err
 	}
+	hashes := len(e.Path) + len(e.List) + len(e.Statements)
 	v.done(Check{Name: "inclusion", What: fmt.Sprintf(
-		"the ack leads to its statement and that to the root, with %d hashes, and its client is "+
-			"listed among those that signed", len(e.Path)+len(e.Statements)),
-		Bytes: 32*(len(e.Path)+len(e.Statements)) + len(e.Clients.Append(nil))})
-	return v.certificate(e.Certificate)
+		"the ack leads to its statement and that to the root, and its client is listed among those "+
+			"that signed, with %d hashes", hashes), Bytes: 32 * hashes})
+	return v.anchor(&e.Anchor)
 }
 
 func (e *StatementAck) summary() string {
 	return fmt.Sprintf("%s: ack %d of %d under statement %d of %d, "+
 		"which the client signed at the window's close, in rollup %s",
-		sentence(&e.Ack), e.Index, e.Acks, e.Statement, e.Certificate.Header.StatementCount,
-		e.Certificate.Header.ID())
+		sentence(&e.Ack, e.Header()), e.Ack.Number-e.First, e.Acks, e.Statement, e.Header().StatementCount,
+		e.Header().ID())
 }
