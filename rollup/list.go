@@ -68,13 +68,21 @@ func (e *ListEntry) appendLeaf(dst []byte) []byte {
 	return append(dst, 0)
 }
 
+// LeafHash returns the hash of the entry in the list's tree.
+func (e *ListEntry) LeafHash() Hash { return ListTreeKind.LeafHash(e.appendLeaf(nil)) }
+
 // Root returns the root of the tree over the entries: what the header holds of the list.
-func (l List) Root() Hash {
+func (l List) Root() Hash { return RootOf(ListTreeKind, l.leaves(), listLeafSize) }
+
+// Tree returns the tree over the entries.
+func (l List) Tree() *Tree { return NewTree(ListTreeKind, l.leaves(), listLeafSize) }
+
+func (l List) leaves() []byte {
 	entries := make([]byte, 0, len(l)*listLeafSize)
 	for i := range l {
 		entries = l[i].appendLeaf(entries)
 	}
-	return RootOf(ListTreeKind, entries, listLeafSize)
+	return entries
 }
 
 // ParseList decodes a list and nothing after it. Errors: ErrMalformed, ErrCount, ErrUnsorted, and

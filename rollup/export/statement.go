@@ -97,8 +97,7 @@ func (e *StatementAck) verify(v *exportVerifier) error {
 	}
 	entry := rollup.ListEntry{Run: run, Signed: true}
 	if err := rollup.VerifyPath(rollup.ListTreeKind, h.ListRoot,
-		rollup.ListTreeKind.LeafHash(entry.Append(nil)), uint64(e.Statement),
-		uint64(h.StatementCount), e.List); err != nil {
+		entry.LeafHash(), uint64(e.Statement), uint64(h.StatementCount), e.List); err != nil {
 		return fmt.Errorf("list: %w", err)
 	}
 	root, err := rollup.RootOfPath(rollup.AckTreeKind,
@@ -109,8 +108,11 @@ func (e *StatementAck) verify(v *exportVerifier) error {
 	}
 	s := rollup.Statement{Client: run.Client, Payer: e.Payer, Service: run.Service, First: e.First,
 		Acks: e.Acks, Units: e.Units, Root: rollup.TruncateRoot(root)}
-	if err := s.Check(rollup.MaxUnitCap); err != nil {
+	if err := s.Check(); err != nil {
 		return err
+	}
+	if s.Units > uint64(s.Acks)*rollup.MaxUnitCap { // the file does not have the service's own cap
+		return fmt.Errorf("%w: %d units of %d acks", rollup.ErrStatement, s.Units, s.Acks)
 	}
 	if err := rollup.VerifyStatementRange(h.StatementRoot, []rollup.Statement{s}, e.Statement,
 		h.StatementCount, e.Statements); err != nil {
