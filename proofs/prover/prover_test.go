@@ -166,7 +166,7 @@ func TestProveInProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ev := rollup.ProofEvidence(rollup.Acks{}, window.Clients, window.Segments, [][rollup.ProofSize]byte{proof})
+	ev := rollup.ProofEvidence(rollup.Acks{}, window.List, window.Segments, [][rollup.ProofSize]byte{proof})
 	if err := check.VerifyProof(ev.Size, window.Segments[0].Public.Bytes(), &ev.Segments[0].Proof); err != nil {
 		t.Error(err)
 	}
