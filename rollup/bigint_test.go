@@ -147,12 +147,17 @@ func packed(pairs ...uint64) *big.Int {
 	return sum
 }
 
+// public is the public part of a statement.
+func public(s *Statement) *big.Int {
+	return packed(uint64(s.Payer), 0, uint64(s.Service), 32, s.Client, 64, uint64(s.First), 108,
+		uint64(s.Acks), 141)
+}
+
 // levels is the tree over statements, from their elements to the root.
 func (p *poseidon) levels(statements []Statement) [][]*big.Int {
 	var level []*big.Int
 	for _, s := range statements {
-		level = append(level, packed(uint64(s.Payer), 0, uint64(s.Service), 32, uint64(s.Client), 64,
-			uint64(s.Acks), 96, s.Units, 128),
+		level = append(level, new(big.Int).Add(public(&s), packed(s.Units, 165)),
 			littleEndian(s.Root))
 	}
 	depth := 3
@@ -171,6 +176,7 @@ func (p *poseidon) levels(statements []Statement) [][]*big.Int {
 type bigSegment struct {
 	nodes           []*big.Int
 	table           []Row
+	caps            []uint64
 	d, b, f, γ, pub *big.Int
 	statements      []Statement
 	signed          []bool
@@ -178,7 +184,8 @@ type bigSegment struct {
 }
 
 // bigSegments computes the segments of statements with flags under a header.
-func bigSegments(h *Header, statements []Statement, signed []bool, size int) []*bigSegment {
+func bigSegments(h *Header, statements []Statement, signed []bool, size int,
+	reg Registry) []*bigSegment {
 	p := bigPoseidon()
 	levels := p.levels(statements)
 	level, nodes := 2, size/128
@@ -186,25 +193,21 @@ func bigSegments(h *Header, statements []Statement, signed []bool, size int) []*
 		level, nodes = 3, size/2048
 	}
 	var segments []*bigSegment
-	list := le.AppendUint32(nil, uint32(len(statements)))
 	x := slices.Concat(h.Network[:], le.AppendUint32(nil, h.Epoch), le.AppendUint32(nil, h.Window),
 		le.AppendUint32(nil, h.Node),
 		le.AppendUint32(nil, uint32(len(statements))))
 	root := encoded(levels[len(levels)-1][0])
 	x = append(x, root[:]...)
-	for i, last := 0, uint32(0); i < len(statements); i++ {
-		v := 2 * uint64(statements[i].Client-last)
+	var leaves [][]byte
+	for i := range statements {
+		leaf := append(statements[i].Append(nil)[:20], 0)
 		if signed[i] {
-			v++
+			leaf[20] = 1
 		}
-		for ; v >= 128; v >>= 7 {
-			list = append(list, byte(v)|128)
-		}
-		list, last = append(list, byte(v)), statements[i].Client
+		leaves = append(leaves, leaf)
 	}
-	listKey := blake3.Key(blake3.Sum256([]byte("waybill/client-list/1")))
-	digest := blake3.Keyed(&listKey, list)
-	x = append(x, digest[:]...)
+	listRoot := mth("list", leaves)
+	x = append(x, listRoot[:]...)
 	x = le.AppendUint32(x, uint32(size))
 	for first := 0; first < len(statements); first += size {
 		s := &bigSegment{first: first, statements: statements[first:min(first+size, len(statements))]}
@@ -230,15 +233,16 @@ func bigSegments(h *Header, statements []Statement, signed []bool, size int) []*
 					row.Units += st.Units
 				}
 			}
-			s.table = append(s.table, row)
+			limit, _ := reg.UnitCap(r.Service)
+			s.table, s.caps = append(s.table, row), append(s.caps, limit)
 			x = le.AppendUint32(le.AppendUint32(x, row.Payer), row.Service)
-			x = le.AppendUint64(le.AppendUint64(x, row.Acks), row.Units)
+			x = le.AppendUint64(le.AppendUint64(le.AppendUint64(x, row.Acks), row.Units), limit)
 		}
 	}
 	for _, s := range statements {
 		x = le.AppendUint32(x, s.Payer)
 	}
-	key := blake3.Key(blake3.Sum256([]byte("waybill/proof-challenge/1")))
+	key := blake3.Key(blake3.Sum256([]byte("waybill/proof-challenge/2")))
 	γ := blake3.Keyed(&key, x)
 	γ[31] &= 31
 	for _, s := range segments {
@@ -255,7 +259,8 @@ func (s *bigSegment) finish(size int) {
 		table[i] = new(big.Int)
 		if i < len(s.table) {
 			r := s.table[i]
-			table[i] = packed(uint64(r.Payer), 0, uint64(r.Service), 32, r.Acks, 64, r.Units, 128)
+			table[i] = packed(uint64(r.Payer), 0, uint64(r.Service), 32, r.Acks, 64, r.Units, 128,
+				s.caps[i], 192)
 		}
 	}
 	s.d = p.fold(table)
@@ -272,7 +277,7 @@ func (s *bigSegment) finish(size int) {
 	s.f = new(big.Int)
 	power := big.NewInt(1)
 	for _, st := range s.statements {
-		s.f.Add(s.f, new(big.Int).Mul(packed(uint64(st.Client), 0, uint64(st.Payer), 32), power))
+		s.f.Add(s.f, new(big.Int).Mul(public(&st), power))
 		power = new(big.Int).Mod(new(big.Int).Mul(power, s.γ), p.r)
 	}
 	s.f.Mod(s.f, p.r)
@@ -301,15 +306,15 @@ func TestSegmentsOnBigIntegers(t *testing.T) {
 		if round%7 == 3 {
 			size = CircuitSizes[rng.IntN(4)]
 		}
-		segments, err := Segments(w.header, w.tree, w.evidence.Clients, size)
+		segments, err := Segments(w.header, w.tree, w.evidence.List, size, crowd{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		flags := make([]bool, n)
-		for i, c := range w.evidence.Clients {
+		for i, c := range w.evidence.List {
 			flags[i] = c.Signed
 		}
-		want := bigSegments(w.header, w.tree.Statements(), flags, size)
+		want := bigSegments(w.header, w.tree.Statements(), flags, size, crowd{})
 		if len(want) != len(segments) {
 			t.Fatalf("%d segments, not %d", len(segments), len(want))
 		}

@@ -1,12 +1,11 @@
 package rollup
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
-
-	"github.com/waybill-network/waybill/kernels/bls"
 )
 
 func newRand(t testing.TB) *rand.Rand {
@@ -15,61 +14,60 @@ func newRand(t testing.TB) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, 5))
 }
 
-// crowd is a registry in which every index is a client, with one of five keys, and has one of a few
-// payers.
+// crowd is a registry in which every index is a client, with one of five keys, one of a few payers
+// and three of a dozen services.
 type crowd struct{ payers uint32 }
 
-func (crowd) ClientKey(client uint32) (*bls.PublicKey, bool) {
-	return registry().keys[client%5], true
+func (c crowd) Client(client uint64) (Client, bool) {
+	k := uint32(client % 4)
+	return Client{Key: registry().keys[client%5], Payer: 100 + uint32(client%uint64(c.payers)),
+		Until: math.MaxUint32, Numbers: math.MaxUint32, Services: [3]uint32{k, k + 1, k + 5}}, true
 }
-func (c crowd) Payer(client, _ uint32) (uint32, bool) { return 100 + client%c.payers, true }
-func (crowd) UnitCap(uint32) (uint64, bool)           { return MaxUnitCap, true }
+
+func (crowd) UnitCap(uint32) (uint64, bool)   { return 1 << 22, true }
+func (crowd) NodeKey(uint32) ([32]byte, bool) { return [32]byte{}, false }
 
 // randomStatements returns n statements in order, of clients of the crowd with one to three
 // services.
 func randomStatements(rng *rand.Rand, n int, reg crowd) (statements []Statement) {
-	client := uint32(0)
+	client := uint64(0)
 	for len(statements) < n {
-		client += 1 + rng.Uint32()>>(11+rng.IntN(21))
-		payer, _ := reg.Payer(client, 0)
-		service := uint32(0)
-		for range 1 + rng.IntN(3) {
-			service += 1 + rng.Uint32N(4)
-			s := Statement{Client: client, Payer: payer, Service: service,
-				Acks: 1 + rng.Uint32()>>(16+rng.IntN(16))}
+		client += 1 + rng.Uint64()>>(35+rng.IntN(29))
+		c, _ := reg.Client(client)
+		for _, service := range c.Services[:1+rng.IntN(3)] {
+			s := Statement{Client: client, Payer: c.Payer, Service: service,
+				First: rng.Uint32() >> (10 + rng.IntN(22)), Acks: 1 + rng.Uint32()>>(10+rng.IntN(22))}
 			s.Acks = min(s.Acks, MaxStatementAcks)
-			s.Units = uint64(s.Acks) * (1 + rng.Uint64()>>(24+rng.IntN(40)))
-			s.Units = min(s.Units, MaxStatementUnits)
+			s.Units = uint64(s.Acks) * (1 + rng.Uint64()>>(42+rng.IntN(22)))
 			for i := range s.Root {
 				s.Root[i] = byte(rng.Uint32())
 			}
-			s.Root = TruncateRoot(s.Root)
+			s.Root[31] &= 0x2f // below the order, and often above what honest nodes have
 			statements = append(statements, s)
 		}
 	}
 	return statements[:n]
 }
 
-// randomCosigned is a window of n statements of which everybody, or everybody but some, signed. It
-// has no acks part: where not everybody signed it is no valid rollup, and good for what Segments
-// computes.
+// randomCosigned is a window of n statements of which everybody, or everybody but some, signed,
+// without signatures.
 func randomCosigned(rng *rand.Rand, n int) cosigned {
 	reg := crowd{payers: 1 + rng.Uint32N(5)}
 	statements := randomStatements(rng, n, reg)
-	silent := rng.IntN(4)
-	list := NewClientList(statements, func(client uint32) bool {
-		return silent == 0 || client%uint32(silent+1) > 0 || client == statements[0].Client
+	silent := rng.Uint64N(4)
+	list := NewList(statements, func(client uint64) bool {
+		return silent == 0 || client%(silent+1) > 0 || client == statements[0].Client
 	})
 	return assemble(statements, list)
 }
 
 // assemble makes header and evidence of rung 2 of statements, without an acks part and without
 // signatures.
-func assemble(statements []Statement, list ClientList) cosigned {
+func assemble(statements []Statement, list List) cosigned {
 	tree := NewStatementTree(statements)
 	h := NewHeader(testNet, cosignKey)
-	h.StatementCount, h.StatementRoot, h.ClientListDigest = uint32(len(statements)), tree.Root(),
-		list.Digest()
+	h.StatementCount, h.StatementRoot, h.ListRoot = uint32(len(statements)), tree.Root(),
+		list.Root()
 	for i, s := range statements {
 		key := Row{Payer: s.Payer, Service: s.Service}
 		j, found := slices.BinarySearchFunc(h.Rows, key, compareRows)
@@ -81,7 +79,7 @@ func assemble(statements []Statement, list ClientList) cosigned {
 			h.Rows[j].Units += s.Units
 		}
 	}
-	ev := &Evidence{Acks: Acks{0, 0, 0, 0}, Rung: RungStatements, Clients: list,
+	ev := &Evidence{Acks: Acks{0, 0, 0, 0}, Rung: RungStatements, List: list,
 		Statements: statements}
 	return cosigned{h, ev, tree, nil}
 }

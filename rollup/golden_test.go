@@ -109,8 +109,8 @@ func testValues(t *testing.T) string {
 	row("settlement certificate's signature", settlement.Signature)
 	w := goldenCosigned(t)
 	statement := w.tree.Statements()[0]
-	fields, root := statement.Elements()
-	segments, err := Segments(w.header, w.tree, w.evidence.Clients, 256)
+	fields, root, _ := statement.Elements()
+	segments, err := Segments(w.header, w.tree, w.evidence.List, 256, registry())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func testValues(t *testing.T) string {
 	row("statement root", w.header.StatementRoot)
 	row("co-signed message", message[:])
 	row("multi-signature of clients 0, 2 and 3", w.header.StatementSignature)
-	row("client list", w.evidence.Clients.Append(nil))
+	row("list", w.evidence.List.Append(nil))
 	row("list root", w.header.ListRoot)
 	row("header of the co-signed window", w.header.Append(nil))
 	row("its rollup id", w.header.ID())

@@ -8,8 +8,11 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/consensys/gnark-crypto/ecc/bn254/fr"
+
 	"github.com/waybill-network/waybill/kernels/blake3"
 	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/kernels/poseidon2"
 )
 
 // The co-signed window that docs/protocol.md section 12 describes: clients 0, 2 and 3 co-signed.
@@ -18,23 +21,22 @@ var cosignKey = WindowKey{Node: 2, Epoch: 1, Window: 8}
 
 var cosignAcks = sync.OnceValue(func() (acks []Ack) {
 	for i := range uint32(15) {
-		acks = append(acks, signed(Ack{Network: testNet, Epoch: cosignKey.Epoch, Window: cosignKey.Window,
-			Node:   cosignKey.Node,
-			Client: i % 5, Service: i / 10, Seq: i, Units: 1000 * uint64(i+1),
-			Request: blake3.Sum256(fmt.Appendf(nil, "GET /%d", i))}))
+		acks = append(acks, Ack{Net: testNet.Net(), Epoch: cosignKey.Epoch, Node: cosignKey.Node,
+			Client: uint64(i % 5), Service: i / 10, Units: 1000 * uint64(i+1),
+			Request: blake3.Sum256(fmt.Appendf(nil, "GET /%d", i))})
 	}
-	return acks
+	return signAll(acks)
 })
 
-func among(clients ...uint32) func(uint32) bool {
-	return func(c uint32) bool { return slices.Contains(clients, c) }
+func among(clients ...uint64) func(uint64) bool {
+	return func(c uint64) bool { return slices.Contains(clients, c) }
 }
 
-var everyone = []uint32{0, 1, 2, 3, 4}
+var everyone = []uint64{0, 1, 2, 3, 4}
 
 // cosign has clients sign a tree of statements and returns the sum.
 func cosign(t testing.TB, key WindowKey, count uint32, root Hash,
-	clients ...uint32) [SignatureSize]byte {
+	clients ...uint64) [SignatureSize]byte {
 	t.Helper()
 	m := CosignMessage(testNet, key, count, root)
 	var sum bls.Sum
@@ -54,7 +56,7 @@ type cosigned struct {
 	archive  Acks
 }
 
-func cosignedOf(t testing.TB, key WindowKey, acks []Ack, offered, signed []uint32) cosigned {
+func cosignedOf(t testing.TB, key WindowKey, acks []Ack, offered, signed []uint64) cosigned {
 	t.Helper()
 	var s Sealer
 	archive, err := s.Archive(testNet, key, frames(acks), registry())
@@ -70,7 +72,7 @@ func cosignedOf(t testing.TB, key WindowKey, acks []Ack, offered, signed []uint3
 	rest := slices.DeleteFunc(slices.Clone(acks),
 		func(a Ack) bool { return slices.Contains(signed, a.Client) })
 	h, ev, err := s.SealCosigned(testNet, archive, key, tree,
-		NewClientList(statements, among(signed...)),
+		NewList(statements, among(signed...)),
 		cosign(t, key, uint32(tree.Len()), tree.Root(), signed...), aggregate(t, rest), registry())
 	if err != nil {
 		t.Fatal(err)
@@ -78,27 +80,27 @@ func cosignedOf(t testing.TB, key WindowKey, acks []Ack, offered, signed []uint3
 	return cosigned{h, ev, tree, archive}
 }
 
-func cosignedWindow(t testing.TB, offered, signed []uint32) cosigned {
+func cosignedWindow(t testing.TB, offered, signed []uint64) cosigned {
 	return cosignedOf(t, testKey, testAcks(), offered, signed)
 }
 
 // third returns evidence of rung 3 with proofs of zeros.
-func (w cosigned) third(t testing.TB, size int) (*Evidence, []Segment) {
+func (w cosigned) third(t testing.TB, size int, reg Registry) (*Evidence, []Segment) {
 	t.Helper()
-	segments, err := Segments(w.header, w.tree, w.evidence.Clients, size)
+	segments, err := Segments(w.header, w.tree, w.evidence.List, size, reg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return ProofEvidence(w.evidence.Acks, w.evidence.Clients, segments,
+	return ProofEvidence(w.evidence.Acks, w.evidence.List, segments,
 		make([][ProofSize]byte, len(segments))), segments
 }
 
 func TestCosigned(t *testing.T) {
-	for _, c := range []struct{ offered, signed []uint32 }{
+	for _, c := range []struct{ offered, signed []uint64 }{
 		{everyone, everyone},
-		{everyone, []uint32{3}},
-		{[]uint32{1, 4}, []uint32{1, 4}},
-		{[]uint32{0}, []uint32{0}},
+		{everyone, []uint64{3}},
+		{[]uint64{1, 4}, []uint64{1, 4}},
+		{[]uint64{0}, []uint64{0}},
 	} {
 		for _, w := range []cosigned{cosignedWindow(t, c.offered, c.signed),
 			cosignedOf(t, cosignKey, cosignAcks(), c.offered, c.signed)} {
@@ -114,7 +116,7 @@ func TestCosigned(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, size := range CircuitSizes {
-				ev, _ := w.third(t, size)
+				ev, _ := w.third(t, size, registry())
 				third, err := ParseEvidence(ev.Append(nil))
 				if err != nil {
 					t.Fatal(err)
@@ -129,17 +131,17 @@ func TestCosigned(t *testing.T) {
 
 // TestRungOf reads the rung off encoded evidence, and off nothing else.
 func TestRungOf(t *testing.T) {
-	w := cosignedWindow(t, []uint32{0, 1, 2, 3, 4}, []uint32{3})
-	segments, err := Segments(w.header, w.tree, w.evidence.Clients, 256)
+	w := cosignedWindow(t, []uint64{0, 1, 2, 3, 4}, []uint64{3})
+	segments, err := Segments(w.header, w.tree, w.evidence.List, 256, registry())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, acks := range []Acks{w.evidence.Acks, {0, 0, 0, 0}} {
 		for rung, ev := range map[Rung]*Evidence{
 			RungAcks: AcksEvidence(acks),
-			RungStatements: {Acks: acks, Rung: RungStatements, Clients: w.evidence.Clients,
+			RungStatements: {Acks: acks, Rung: RungStatements, List: w.evidence.List,
 				Statements: w.evidence.Statements},
-			RungProof: ProofEvidence(acks, w.evidence.Clients, segments,
+			RungProof: ProofEvidence(acks, w.evidence.List, segments,
 				make([][ProofSize]byte, len(segments))),
 		} {
 			encoded := ev.Append(nil)
@@ -147,7 +149,7 @@ func TestRungOf(t *testing.T) {
 				t.Errorf("rung %d: %d, %v", rung, got, err)
 			}
 			for _, bad := range [][]byte{nil, encoded[:3], encoded[:len(acks)-1],
-				append(bytes.Clone(acks), 4), append(bytes.Clone(acks), 1), {255, 255, 255, 255, 2}} {
+				append(bytes.Clone(acks), 4), append(bytes.Clone(acks), 1)} {
 				_, err := RungOf(bad)
 				wantError(t, err, ErrMalformed)
 			}
@@ -171,22 +173,23 @@ func TestStatementsOf(t *testing.T) {
 		t.Fatal(err)
 	}
 	var want []Statement
-	for _, client := range []uint32{1, 3} {
+	for _, client := range []uint64{1, 3} {
 		for service := range uint32(2) {
-			s := Statement{Client: client, Payer: 5 + client%2, Service: service}
+			s := Statement{Client: client, Payer: 5 + uint32(client%2), Service: service,
+				First: 3 * uint32(client)}
 			var leaves [][]byte
-			list := le.AppendUint32(nil, 0)
+			var bodies []byte
 			for i := range acks {
 				if a := &acks[i]; a.Client == client && a.Service == service {
 					s.Acks++
 					s.Units += a.Units
-					leaves = append(leaves, a.AppendLeaf(nil))
-					list = append(list, a.Append(nil)[EntryOffset:MessageSize]...)
+					leaves = append(leaves, a.Append(nil)[16:80])
+					bodies = append(bodies, a.Append(nil)[40:80]...)
 				}
 			}
 			s.Root = mth("ack", leaves)
 			s.Root[31] &= 31
-			le.PutUint32(list, s.Acks)
+			list := append(appendRun(le.AppendUint32(nil, 1), s.Run()), bodies...)
 			if got := StatementRoot(Acks(list), cosignKey); got != s.Root {
 				t.Errorf("StatementRoot %s, not %s", got, s.Root)
 			}
@@ -206,48 +209,74 @@ func TestStatementsOf(t *testing.T) {
 
 type keylessPayers struct{ Registry }
 
-func (keylessPayers) Payer(uint32, uint32) (uint32, bool) { return 0, false }
+func (keylessPayers) Client(uint64) (Client, bool) { return Client{}, false }
 
-// archiveOf encodes entries as they are.
+// archiveOf encodes acks in order of their clients and services, as they are.
 func archiveOf(acks ...Ack) Acks {
-	list := le.AppendUint32(nil, uint32(len(acks)))
-	for i := range acks {
-		list = append(list, acks[i].Append(nil)[EntryOffset:MessageSize]...)
+	var runs, bodies []byte
+	var run Run
+	count := uint32(0)
+	for i, a := range acks {
+		if next := (Run{a.Client, a.Service, a.Number, 1}); i > 0 && compareRuns(run, next) == 0 {
+			run.Count++
+			runs = appendRun(runs[:len(runs)-runSize], run)
+		} else {
+			run = next
+			runs = appendRun(runs, run)
+			count++
+		}
+		bodies = append(bodies, a.Append(nil)[40:80]...)
 	}
-	return list
+	return slices.Concat(le.AppendUint32(nil, count), runs, bodies)
 }
 
 // TestStatementLimits: a client with a service beyond the limits gets no statement at all.
 func TestStatementLimits(t *testing.T) {
-	reg := openRegistry{payers: 3}
+	const limit = MaxStatementUnits / 4
 	for _, c := range []struct {
 		units []uint64 // of acks of client 1 for service 0
 		want  int
 	}{
 		{[]uint64{1}, 3},
-		{[]uint64{MaxStatementUnits}, 3},
-		{[]uint64{MaxStatementUnits - 1, 1}, 3},
-		{[]uint64{MaxStatementUnits, 1}, 1},
-		{[]uint64{MaxStatementUnits + 1}, 1},
+		{[]uint64{limit}, 3},
+		{[]uint64{limit, limit, limit, limit}, 3},
+		{[]uint64{1, 1, 1, 1, 1}, 1}, // for the cap there could be too many units
+		{[]uint64{limit + 1}, 1},
 		{[]uint64{1<<64 - 1, 2}, 1},
 		{[]uint64{0}, 1},
+		{[]uint64{0, 2}, 3}, // the door sees to each ack
 	} {
 		var acks []Ack
 		for i, u := range c.units {
-			acks = append(acks, Ack{Client: 1, Seq: uint32(i), Units: u})
+			acks = append(acks, Ack{Client: 1, Number: 7 + uint32(i), Units: u})
 		}
-		acks = append(acks, Ack{Client: 1, Service: 1, Seq: 99, Units: 1}, Ack{Client: 2, Units: 1})
+		acks = append(acks, Ack{Client: 1, Service: 1, Units: 1}, Ack{Client: 2, Units: 1})
+		reg := capped{crowd{payers: 3}, limit}
 		statements, err := Statements(archiveOf(acks...), cosignKey, reg,
-			func(uint32) bool { return true })
+			func(uint64) bool { return true })
 		if err != nil || len(statements) != c.want {
 			t.Errorf("units %d: %d statements, want %d: %v", c.units, len(statements), c.want, err)
 		}
 	}
+	_, err := Statements(archiveOf(Ack{Units: 1}), cosignKey, capped{registry(), 0},
+		func(uint64) bool { return true })
+	wantError(t, err, ErrUnknownService)
 }
 
+// capped has one cap for all services, none of which exists when that is 0.
+type capped struct {
+	Registry
+	limit uint64
+}
+
+func (c capped) UnitCap(uint32) (uint64, bool) { return c.limit, c.limit > 0 }
+
 func TestParseStatement(t *testing.T) {
-	good := Statement{Client: 1, Service: 2, Acks: MaxStatementAcks, Units: MaxStatementUnits,
-		Root: TruncateRoot(Hash(bytes.Repeat([]byte{255}, 32)))}
+	last := poseidon2.Element{}
+	one := poseidon2.FromUint64s([4]uint64{1})
+	(*fr.Element)(&last).Sub((*fr.Element)(&last), (*fr.Element)(&one))
+	good := Statement{Client: 1, Service: 2, First: 3, Acks: MaxStatementAcks, Units: MaxStatementUnits,
+		Root: last.Bytes()}
 	parsed, err := ParseStatement(good.Append(nil))
 	if err != nil || parsed != good {
 		t.Fatal(parsed, err)
@@ -258,13 +287,15 @@ func TestParseStatement(t *testing.T) {
 	}{
 		"least":           {func(s *Statement) { s.Acks, s.Units = 1, 1 }, nil},
 		"no acks":         {func(s *Statement) { s.Acks = 0 }, ErrStatement},
-		"65,537 acks":     {func(s *Statement) { s.Acks++ }, ErrStatement},
-		"2^56 units":      {func(s *Statement) { s.Units++ }, ErrStatement},
+		"2^22 acks":       {func(s *Statement) { s.Acks++ }, ErrStatement},
+		"2^44 + 1 units":  {func(s *Statement) { s.Units++ }, ErrStatement},
 		"units below":     {func(s *Statement) { s.Units = uint64(s.Acks) - 1 }, ErrStatement},
 		"units as many":   {func(s *Statement) { s.Units = uint64(s.Acks) }, nil},
-		"root above":      {func(s *Statement) { s.Root[31] |= 0x20 }, ErrStatement},
+		"the order":       {func(s *Statement) { s.Root[0]++ }, ErrStatement},
 		"root far above":  {func(s *Statement) { s.Root[31] |= 0x80 }, ErrStatement},
-		"largest indices": {func(s *Statement) { s.Client, s.Service = 1<<32-1, 1<<32-1 }, nil},
+		"largest indices": {func(s *Statement) { s.Client, s.Service = MaxClients-1, 1<<32-1 }, nil},
+		"client 2^40":     {func(s *Statement) { s.Client = MaxClients }, ErrMalformed},
+		"largest number":  {func(s *Statement) { s.First = 1<<32 - 1 }, nil},
 	} {
 		s := good
 		c.lie(&s)
@@ -277,53 +308,31 @@ func TestParseStatement(t *testing.T) {
 	wantError(t, err, ErrMalformed)
 }
 
-func TestClientList(t *testing.T) {
-	for _, l := range []ClientList{
-		{{0, true}},
-		{{1<<32 - 1, true}},
-		{{0, false}, {1<<32 - 1, true}, {1<<32 - 1, true}},
-		{{5, true}, {5, true}, {6, false}, {69, true}, {70, false}, {70 + 8191, true},
-			{70 + 8191 + 8192, false}},
-	} {
-		b := l.Append(nil)
-		parsed, err := ParseClientList(b)
-		if err != nil || !slices.Equal(parsed, l) {
-			t.Errorf("%v: %v, %v", l, parsed, err)
-		}
-	}
-	long := make(ClientList, MaxStatements)
-	long[0].Signed = true
-	for i := range long {
-		long[i] = ListedClient{Client: uint32(i) * 65537, Signed: i%3 == 0}
-	}
-	if b := long.Append(nil); len(b) > MaxClientListSize {
-		t.Errorf("%d bytes", len(b))
-	} else if parsed, err := ParseClientList(b); err != nil || !slices.Equal(parsed, long) {
-		t.Error(err)
-	}
-	for name, c := range map[string]struct {
-		b    []byte
-		want error
+// TestCaps holds the bounds that a service's cap sets.
+func TestCaps(t *testing.T) {
+	for _, c := range []struct {
+		acks  uint32
+		units uint64
+		limit uint64
+		want  error
 	}{
-		"nothing":              {nil, ErrMalformed},
-		"half a count":         {[]byte{1, 0, 0}, ErrMalformed},
-		"no entries":           {[]byte{0, 0, 0, 0}, ErrCount},
-		"65,537 entries":       {append([]byte{1, 0, 1, 0}, make([]byte, 65537)...), ErrCount},
-		"an entry missing":     {[]byte{2, 0, 0, 0, 1}, ErrMalformed},
-		"an entry too many":    {[]byte{1, 0, 0, 0, 1, 1}, ErrMalformed},
-		"cut in an entry":      {[]byte{1, 0, 0, 0, 0x81}, ErrMalformed},
-		"longer than it needs": {[]byte{1, 0, 0, 0, 0x81, 0}, ErrMalformed},
-		"six bytes":            {[]byte{1, 0, 0, 0, 0x81, 0x80, 0x80, 0x80, 0x80, 1}, ErrMalformed},
-		"client 2^32":          {[]byte{1, 0, 0, 0, 0x81, 0x80, 0x80, 0x80, 0x20}, ErrMalformed},
-		"client 2^32 in two":   {[]byte{2, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x1f, 3}, ErrMalformed},
-		"nobody signed":        {[]byte{2, 0, 0, 0, 4, 2}, ErrClientList},
-		"signed and not":       {[]byte{2, 0, 0, 0, 5, 0}, ErrClientList},
-		"not and signed":       {[]byte{2, 0, 0, 0, 4, 1}, ErrClientList},
+		{1, 1, 1, nil},
+		{1, 2, 1, ErrStatement},
+		{7, 7000, 1000, nil},
+		{7, 7001, 1000, ErrStatement},
+		{7, 6, 1000, ErrStatement},
+		{16, 1 << 44, 1 << 40, nil},
+		{17, 17, 1 << 40, ErrStatement}, // there could be too many units
+		{1 << 21, 1 << 44, 1 << 23, nil},
+		{1<<22 - 1, 1 << 43, 1 << 22, nil},
+		{1<<22 - 1, 1 << 43, 1<<22 + 2, ErrStatement},
+		{1<<22 - 1, 1 << 43, 1 << 63, ErrStatement},
+		{1 << 22, 1 << 22, 1, ErrStatement},
 	} {
-		t.Run(name, func(t *testing.T) {
-			_, err := ParseClientList(c.b)
-			wantError(t, err, c.want)
-		})
+		s := Statement{Acks: c.acks, Units: c.units}
+		if err := s.CheckCap(c.limit); !errors.Is(err, c.want) {
+			t.Errorf("%d acks, %d units, cap %d: %v", c.acks, c.units, c.limit, err)
+		}
 	}
 }
 
@@ -337,22 +346,23 @@ func TestDepth(t *testing.T) {
 }
 
 func TestSealCosignedRefuses(t *testing.T) {
-	w := cosignedOf(t, cosignKey, cosignAcks(), everyone, []uint32{0})
-	list := w.evidence.Clients
-	flip := func(clients ...uint32) ClientList {
-		return NewClientList(w.tree.Statements(),
+	w := cosignedOf(t, cosignKey, cosignAcks(), everyone, []uint64{0})
+	list := w.evidence.List
+	flip := func(clients ...uint64) List {
+		return NewList(w.tree.Statements(),
 			among(clients...))
 	}
 	for name, c := range map[string]struct {
-		list ClientList
+		list List
 		reg  Registry
 		want error
 	}{
-		"nobody signed":   {flip(), registry(), ErrClientList},
-		"shorter list":    {list[:9], registry(), ErrClientList},
-		"another client":  {slices.Concat(list[:9], ClientList{{9, false}}), registry(), ErrClientList},
+		"nobody signed":   {flip(), registry(), ErrList},
+		"shorter list":    {list[:9], registry(), ErrList},
+		"another client":  {slices.Concat(list[:9], List{{Run{Client: 9, Count: 1}, false}}), registry(),
+			ErrList},
 		"unknown client":  {list, keylessPayers{registry()}, ErrUnknownClient},
-		"a smaller cap":   {list, small{registry()}, ErrUnits},
+		"a smaller cap":   {list, capped{registry(), 2000}, ErrUnits},
 		"everyone signed": {flip(everyone...), registry(), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -362,8 +372,3 @@ func TestSealCosignedRefuses(t *testing.T) {
 		})
 	}
 }
-
-// small caps the units of an ack at 2000.
-type small struct{ Registry }
-
-func (small) UnitCap(uint32) (uint64, bool) { return 2000, true }

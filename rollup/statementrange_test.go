@@ -14,7 +14,7 @@ func TestStatementRanges(t *testing.T) {
 	for _, n := range []int{1, 2, 7, 8, 9, 127, 128, 129, 2047, 2049, 33000} {
 		statements := make([]Statement, n)
 		for i := range statements {
-			statements[i] = Statement{Client: uint32(i), Payer: 1, Service: 2, Acks: 1, Units: uint64(i + 1)}
+			statements[i] = Statement{Client: uint64(i), Payer: 1, Service: 2, Acks: 1, Units: uint64(i + 1)}
 		}
 		tree := NewStatementTree(statements)
 		for range 6 {
@@ -44,6 +44,8 @@ func TestStatementRanges(t *testing.T) {
 			i := rng.IntN(len(shown))
 			shown[i].Units++
 			wantError(t, check(lo, n, path), ErrPath)
+			shown[i].Root[31] = 0xff
+			wantError(t, check(lo, n, path), ErrStatement)
 			shown = nil
 			wantError(t, check(lo, n, path), ErrPath)
 		}
@@ -53,18 +55,18 @@ func TestStatementRanges(t *testing.T) {
 	}
 }
 
-// TestRestoreEvidence makes the evidence of a co-signed window from its acks and its client list.
+// TestRestoreEvidence makes the evidence of a co-signed window from its acks and its list.
 func TestRestoreEvidence(t *testing.T) {
-	for _, c := range []struct{ offered, signed []uint32 }{
-		{[]uint32{0, 1, 2, 3, 4}, []uint32{0, 1, 2, 3, 4}},
-		{[]uint32{0, 1, 2, 4}, []uint32{1}},
+	for _, c := range []struct{ offered, signed []uint64 }{
+		{[]uint64{0, 1, 2, 3, 4}, []uint64{0, 1, 2, 3, 4}},
+		{[]uint64{0, 1, 2, 4}, []uint64{1}},
 	} {
 		w := cosignedWindow(t, c.offered, c.signed)
 		archive, err := new(Sealer).Archive(testNet, testKey, frames(testAcks()), registry())
 		if err != nil {
 			t.Fatal(err)
 		}
-		list, err := ParseClientList(w.evidence.Clients.Append(nil))
+		list, err := ParseList(w.evidence.List.Append(nil))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -75,6 +77,6 @@ func TestRestoreEvidence(t *testing.T) {
 		wantBytes(t, "evidence", ev.Append(nil), w.evidence.Append(nil))
 		list[0].Client = 77
 		_, err = RestoreEvidence(archive, testKey, list)
-		wantError(t, err, ErrClientList)
+		wantError(t, err, ErrList)
 	}
 }

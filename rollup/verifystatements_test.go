@@ -30,203 +30,209 @@ func (r *relation) VerifyProof(size int, public [32]byte, proof *[ProofSize]byte
 }
 
 // prove returns the relation for a window as it is.
-func (w cosigned) prove(size int) *relation {
-	flags := make([]bool, len(w.evidence.Clients))
-	for i, c := range w.evidence.Clients {
+func (w cosigned) prove(size int, reg Registry) *relation {
+	flags := make([]bool, len(w.evidence.List))
+	for i, c := range w.evidence.List {
 		flags[i] = c.Signed
 	}
-	return &relation{size, bigSegments(w.header, w.tree.Statements(), flags, size)}
+	return &relation{size, bigSegments(w.header, w.tree.Statements(), flags, size, reg)}
 }
 
 // resign computes what follows from list and statements again, so that a lie is told consistently:
-// list digest, root and multi-signature.
+// both roots and the multi-signature.
 func (w *cosigned) resign(t testing.TB) {
 	t.Helper()
 	statements := slices.Clone(w.evidence.Statements)
 	for i := range statements {
-		statements[i].Payer, _ = registry().Payer(statements[i].Client, 1)
+		client, _ := registry().Client(statements[i].Client)
+		statements[i].Payer = client.Payer
 	}
 	w.tree = NewStatementTree(statements)
 	w.header.StatementCount = uint32(len(statements))
 	w.header.StatementRoot = w.tree.Root()
-	w.header.ClientListDigest = w.evidence.Clients.Digest()
+	w.header.ListRoot = w.evidence.List.Root()
 	w.header.StatementSignature = cosign(t, w.header.Key(), w.header.StatementCount,
-		w.header.StatementRoot, w.evidence.Clients.Signers()...)
+		w.header.StatementRoot, w.evidence.List.Signers()...)
 }
 
 func goldenCosigned(t testing.TB) cosigned {
-	return cosignedOf(t, cosignKey, cosignAcks(), everyone, []uint32{0, 2, 3})
+	return cosignedOf(t, cosignKey, cosignAcks(), everyone, []uint64{0, 2, 3})
+}
+
+// set changes a statement, and its entry in the list with it.
+func (w *cosigned) set(i int, change func(*Statement)) {
+	change(&w.evidence.Statements[i])
+	w.evidence.List[i].Run = w.evidence.Statements[i].Run()
+}
+
+// acksOf puts the acks of some clients into the acks part.
+func (w *cosigned) acksOf(t *testing.T, clients ...uint64) {
+	acks := slices.DeleteFunc(slices.Clone(cosignAcks()),
+		func(a Ack) bool { return !slices.Contains(clients, a.Client) })
+	h, ev := forge(t, cosignKey, acks)
+	w.header.AckCount, w.header.AckRoot, w.header.AckSignature, w.evidence.Acks = h.AckCount,
+		h.AckRoot, h.AckSignature, ev
+}
+
+// sign says that a client signed, or did not.
+func (w *cosigned) sign(client uint64, signed bool) {
+	for i := range w.evidence.List {
+		if w.evidence.List[i].Client == client {
+			w.evidence.List[i].Signed = signed
+		}
+	}
 }
 
 // TestBadStatements tells one lie at a time on rung 2: about statements 0 and 1 of client 0, who
 // signed, 2 and 3 of client 1, who did not, 4 to 7 of clients 2 and 3, who did, and 8 and 9 of
 // client 4, who did not.
 func TestBadStatements(t *testing.T) {
+	both := func(lie func(w *cosigned)) func(*testing.T, *cosigned) {
+		return func(t *testing.T, w *cosigned) { lie(w); w.resign(t) }
+	}
+	one := func(lie func(w *cosigned)) func(*testing.T, *cosigned) {
+		return func(_ *testing.T, w *cosigned) { lie(w) }
+	}
+	nothing := one(func(*cosigned) {})
 	for _, c := range []struct {
 		name string
 		lie  func(t *testing.T, w *cosigned)
 		reg  Registry
 		want error
 	}{
-		{"nothing", func(*testing.T, *cosigned) {}, nil, nil},
-		{"resigned", func(t *testing.T, w *cosigned) { w.resign(t) }, nil, nil},
+		{"nothing", nothing, nil, nil},
+		{"resigned", both(func(*cosigned) {}), nil, nil},
 
-		{"a statement's client", func(_ *testing.T,
-			w *cosigned) {
-			w.evidence.Statements[9].Client++
-			w.evidence.Clients[9].Client++
-		}, nil,
-			ErrClientList},
-		{"a statement's client, not the list's", func(_ *testing.T,
-			w *cosigned) {
-			w.evidence.Statements[9].Client++
-		}, nil, ErrClientList},
-		{"an unknown client that did not sign", func(t *testing.T, w *cosigned) {
-			w.evidence.Statements[9].Client, w.evidence.Clients[9] = 5, ListedClient{Client: 5}
-			w.resign(t)
-		}, nil, ErrUnknownClient},
-		{"an unknown client that signed", func(t *testing.T, w *cosigned) {
-			w.evidence.Statements[9].Client, w.evidence.Clients[9] = 5, ListedClient{5, true}
-			w.resign(t)
-		}, nil, ErrUnknownClient},
-		{"a signed statement's service", func(_ *testing.T,
-			w *cosigned) {
-			w.evidence.Statements[1].Service = 2
-		}, nil, ErrRows},
-		{"an unsigned statement's service", func(_ *testing.T,
-			w *cosigned) {
-			w.evidence.Statements[3].Service = 2
-		}, nil, ErrRows},
-		{"an unsigned statement's service, resigned",
-			func(t *testing.T, w *cosigned) { w.evidence.Statements[3].Service = 2; w.resign(t) }, nil,
+		{"a statement's client, not the list's",
+			one(func(w *cosigned) { w.evidence.Statements[9].Client++ }), nil, ErrList},
+		{"a client, not the list's root",
+			one(func(w *cosigned) { w.set(9, func(s *Statement) { s.Client++ }) }), nil, ErrList},
+		{"a first number, not the list's root",
+			one(func(w *cosigned) { w.set(9, func(s *Statement) { s.First++ }) }), nil, ErrList},
+		{"an unknown client that did not sign",
+			both(func(w *cosigned) { w.set(9, func(s *Statement) { s.Client = 5 }) }), nil,
+			ErrUnknownClient},
+		{"an unknown client that signed", both(func(w *cosigned) {
+			w.set(9, func(s *Statement) { s.Client = 5 })
+			w.evidence.List[9].Signed = true
+		}), nil, ErrUnknownClient},
+		{"a signed statement's service",
+			both(func(w *cosigned) { w.set(1, func(s *Statement) { s.Service = 2 }) }), nil,
+			ErrNotGranted},
+		{"an unsigned statement's service",
+			both(func(w *cosigned) { w.set(3, func(s *Statement) { s.Service = 2 }) }), nil, ErrRows},
+		{"no service, signed",
+			both(func(w *cosigned) { w.set(1, func(s *Statement) { s.Service = NoService }) }), nil,
+			ErrNotGranted},
+		{"a signed statement's acks",
+			both(func(w *cosigned) { w.set(0, func(s *Statement) { s.Acks++ }) }), nil, ErrRows},
+		{"an unsigned statement's acks",
+			both(func(w *cosigned) { w.set(2, func(s *Statement) { s.Acks++ }) }), nil, nil},
+		{"an unsigned statement's units, root and numbers", both(func(w *cosigned) {
+			w.set(2, func(s *Statement) { s.Units, s.Root[0], s.First = 7, s.Root[0]+1, 1<<32-1 })
+		}), nil, nil},
+		{"no acks", both(func(w *cosigned) { w.set(2, func(s *Statement) { s.Acks = 0 }) }), nil, ErrList},
+		{"2^22 acks", both(func(w *cosigned) { w.set(2, func(s *Statement) { s.Acks = 1 << 22 }) }), nil,
+			ErrList},
+		{"too many acks for the cap",
+			both(func(w *cosigned) { w.set(3, func(s *Statement) { s.Acks = 1<<14 + 1 }) }), nil,
+			ErrStatement},
+		{"as many acks as the cap lets", both(func(w *cosigned) {
+			w.set(3, func(s *Statement) { s.Acks, s.Units = 1<<14, 1<<14 })
+		}), nil, nil},
+		{"numbers up to the limit", both(func(w *cosigned) {
+			w.set(0, func(s *Statement) { s.First = math.MaxUint32 - s.Acks })
+		}), nil, nil},
+		{"numbers beyond the limit", both(func(w *cosigned) {
+			w.set(0, func(s *Statement) { s.First = math.MaxUint32 - s.Acks + 1 })
+		}), nil, ErrNumbers},
+		{"numbers that wrap", both(func(w *cosigned) {
+			w.set(0, func(s *Statement) { s.First = 1<<32 - 1 })
+		}), nil, ErrNumbers},
+
+		{"a signed statement's units", one(func(w *cosigned) { w.evidence.Statements[0].Units++ }), nil,
 			ErrRows},
-		{"a signed statement's acks", func(_ *testing.T, w *cosigned) { w.evidence.Statements[0].Acks-- },
-			nil, ErrRows},
-		{"an unsigned statement's acks", func(_ *testing.T,
-			w *cosigned) {
-			w.evidence.Statements[2].Acks--
-		}, nil, ErrRoot},
-		{"a signed statement's units", func(_ *testing.T,
-			w *cosigned) {
-			w.evidence.Statements[0].Units++
-		}, nil, ErrRows},
-		{"an unsigned statement's units", func(_ *testing.T,
-			w *cosigned) {
-			w.evidence.Statements[2].Units++
-		}, nil, ErrRoot},
-		{"units moved between statements", func(_ *testing.T, w *cosigned) {
+		{"an unsigned statement's units, not the root's",
+			one(func(w *cosigned) { w.evidence.Statements[2].Units++ }), nil, ErrRoot},
+		{"units moved between statements", one(func(w *cosigned) {
 			w.evidence.Statements[4].Units++
 			w.evidence.Statements[0].Units--
-		}, nil, ErrRoot},
-		{"a signed statement's root", func(_ *testing.T,
-			w *cosigned) {
-			w.evidence.Statements[0].Root[0] ^= 1
-		}, nil, ErrRoot},
-		{"an unsigned statement's root", func(_ *testing.T,
-			w *cosigned) {
-			w.evidence.Statements[9].Root[31] ^= 1
-		}, nil, ErrRoot},
-		{"the top bit of a root", func(_ *testing.T,
-			w *cosigned) {
-			w.evidence.Statements[0].Root[31] |= 0x80
-		}, nil, ErrStatement},
-		{"no acks", func(_ *testing.T, w *cosigned) { w.evidence.Statements[0].Acks = 0 }, nil,
+		}), nil, ErrRoot},
+		{"a signed statement's root", one(func(w *cosigned) { w.evidence.Statements[0].Root[0] ^= 1 }),
+			nil, ErrRoot},
+		{"an unsigned statement's root",
+			one(func(w *cosigned) { w.evidence.Statements[9].Root[31] ^= 1 }), nil, ErrRoot},
+		{"a root above 2^253", both(func(w *cosigned) { w.evidence.Statements[0].Root[31] = 0x2f }), nil,
+			nil},
+		{"a root that is no element",
+			one(func(w *cosigned) { w.evidence.Statements[0].Root[31] |= 0x80 }), nil, ErrStatement},
+		{"fewer units than acks", both(func(w *cosigned) { w.evidence.Statements[0].Units = 1 }), nil,
 			ErrStatement},
-		{"fewer units than acks", func(_ *testing.T, w *cosigned) { w.evidence.Statements[0].Units = 1 },
-			nil, ErrStatement},
-		{"2^56 units", func(t *testing.T,
-			w *cosigned) {
-			w.evidence.Statements[2].Units = 1 << 56
-			w.resign(t)
-		}, nil, ErrStatement},
-		{"statements swapped", func(_ *testing.T, w *cosigned) {
-			s := w.evidence.Statements
-			s[4], s[5] = s[5], s[4]
-		}, nil, ErrUnsorted},
-		{"clients swapped", func(t *testing.T, w *cosigned) {
-			s, l := w.evidence.Statements, w.evidence.Clients
-			s[5], s[6] = s[6], s[5]
-			l[5], l[6] = l[6], l[5]
-			w.resign(t)
-		}, nil, ErrUnsorted},
-		{"a statement twice", func(t *testing.T, w *cosigned) {
+		{"fewer units than acks, unsigned",
+			both(func(w *cosigned) { w.evidence.Statements[2].Units = 1 }), nil, ErrStatement},
+		{"units above the cap, unsigned",
+			both(func(w *cosigned) { w.evidence.Statements[2].Units = 2<<20 + 1 }), nil, ErrStatement},
+		{"as many units as the cap lets",
+			both(func(w *cosigned) { w.evidence.Statements[2].Units = 2 << 20 }), nil, nil},
+		{"statements swapped", both(func(w *cosigned) {
+			a, b := w.evidence.Statements[4], w.evidence.Statements[5]
+			w.set(4, func(s *Statement) { *s = b })
+			w.set(5, func(s *Statement) { *s = a })
+		}), nil, ErrUnsorted},
+		{"unsigned statements swapped", both(func(w *cosigned) {
+			a, b := w.evidence.Statements[8], w.evidence.Statements[9]
+			w.set(8, func(s *Statement) { *s = b })
+			w.set(9, func(s *Statement) { *s = a })
+		}), nil, ErrUnsorted},
+		{"a statement twice", both(func(w *cosigned) {
 			w.evidence.Statements = slices.Insert(w.evidence.Statements, 1, w.evidence.Statements[0])
-			w.evidence.Clients = slices.Insert(w.evidence.Clients, 1, w.evidence.Clients[0])
-			w.resign(t)
-		}, nil, ErrUnsorted},
-		{"a statement left out", func(t *testing.T, w *cosigned) {
-			w.evidence.Statements, w.evidence.Clients = w.evidence.Statements[1:], w.evidence.Clients[1:]
-			w.resign(t)
-		}, nil, ErrRows},
-		{"one statement more in the header", func(_ *testing.T,
-			w *cosigned) {
-			w.header.StatementCount++
-		}, nil, ErrCount},
-		{"one statement fewer in the header", func(_ *testing.T,
-			w *cosigned) {
-			w.header.StatementCount--
-		}, nil, ErrCount},
-		{"no statements", func(_ *testing.T, w *cosigned) {
-			w.evidence.Statements,
-				w.evidence.Clients = nil, nil
-		}, nil, ErrCount},
-		{"statements without a list", func(_ *testing.T, w *cosigned) { w.evidence.Clients = nil }, nil,
+			w.evidence.List = slices.Insert(w.evidence.List, 1, w.evidence.List[0])
+		}), nil, ErrUnsorted},
+		{"a statement left out", both(func(w *cosigned) {
+			w.evidence.Statements, w.evidence.List = w.evidence.Statements[1:], w.evidence.List[1:]
+		}), nil, ErrRows},
+		{"an unsigned statement left out", both(func(w *cosigned) {
+			w.evidence.Statements, w.evidence.List = w.evidence.Statements[:9], w.evidence.List[:9]
+		}), nil, nil},
+		{"one statement more in the header", one(func(w *cosigned) { w.header.StatementCount++ }), nil,
 			ErrCount},
-		{"a list without statements", func(_ *testing.T, w *cosigned) { w.evidence.Statements = nil },
+		{"one statement fewer in the header", one(func(w *cosigned) { w.header.StatementCount-- }), nil,
+			ErrCount},
+		{"no statements", one(func(w *cosigned) { w.evidence.Statements, w.evidence.List = nil, nil }),
 			nil, ErrCount},
+		{"statements without a list", one(func(w *cosigned) { w.evidence.List = nil }), nil, ErrCount},
+		{"a list without statements", one(func(w *cosigned) { w.evidence.Statements = nil }), nil,
+			ErrList},
 
-		{"a bit set", func(_ *testing.T, w *cosigned) {
-			w.evidence.Clients[2].Signed, w.evidence.Clients[3].Signed = true, true
-		}, nil, ErrClientList},
-		{"a bit cleared", func(_ *testing.T, w *cosigned) {
-			w.evidence.Clients[0].Signed, w.evidence.Clients[1].Signed = false, false
-		}, nil, ErrClientList},
-		{"one of a client's bits", func(_ *testing.T,
-			w *cosigned) {
-			w.evidence.Clients[0].Signed = false
-		}, nil, ErrClientList},
-		{"one of a client's bits, resigned", func(t *testing.T,
-			w *cosigned) {
-			w.evidence.Clients[0].Signed = false
-			w.resign(t)
-		}, nil, ErrClientList},
-		{"a signer more, who is in the acks part", func(t *testing.T, w *cosigned) {
-			w.evidence.Clients[2].Signed, w.evidence.Clients[3].Signed = true, true
-			w.resign(t)
-		}, nil, ErrBothParts},
-		{"a signer fewer, who is not in the acks part", func(t *testing.T, w *cosigned) {
-			w.evidence.Clients[0].Signed, w.evidence.Clients[1].Signed = false, false
-			w.resign(t)
-		}, nil, ErrClientList},
-		{"nobody signed", func(t *testing.T, w *cosigned) {
-			for i := range w.evidence.Clients {
-				w.evidence.Clients[i].Signed = false
+		{"a client more, not the list's root", one(func(w *cosigned) { w.sign(1, true) }), nil, ErrList},
+		{"one entry of a client",
+			both(func(w *cosigned) { w.evidence.List[0].Signed = false }), nil, ErrList},
+		{"a signer more, who is in the acks part", both(func(w *cosigned) { w.sign(1, true) }), nil,
+			ErrBothParts},
+		{"a signer fewer, who is not in the acks part",
+			both(func(w *cosigned) { w.sign(0, false) }), nil, ErrRows},
+		{"nobody signed", one(func(w *cosigned) {
+			for i := range w.evidence.List {
+				w.evidence.List[i].Signed = false
 			}
-			w.header.ClientListDigest = w.evidence.Clients.Digest()
-		}, nil, ErrClientList},
-		{"list digest", func(_ *testing.T, w *cosigned) { w.header.ClientListDigest[0] ^= 1 }, nil,
-			ErrClientList},
+			w.header.ListRoot = w.evidence.List.Root()
+		}), nil, ErrList},
+		{"list root", one(func(w *cosigned) { w.header.ListRoot[0] ^= 1 }), nil, ErrList},
 
-		{"statement root", func(_ *testing.T, w *cosigned) { w.header.StatementRoot[0] ^= 1 }, nil,
-			ErrRoot},
+		{"statement root", one(func(w *cosigned) { w.header.StatementRoot[0] ^= 1 }), nil, ErrRoot},
 		{"a signature fewer", func(t *testing.T, w *cosigned) { w.signedBy(t, 0, 2) }, nil, ErrSignature},
 		{"a signature more", func(t *testing.T, w *cosigned) { w.signedBy(t, 0, 1, 2, 3) }, nil,
 			ErrSignature},
 		{"another signer", func(t *testing.T, w *cosigned) { w.signedBy(t, 0, 2, 4) }, nil, ErrSignature},
-		{"a signature for each statement", func(t *testing.T,
-			w *cosigned) {
-			w.signedBy(t, 0, 0, 2, 2, 3, 3)
-		}, nil, ErrSignature},
-		{"no signature", func(_ *testing.T,
-			w *cosigned) {
-			w.header.StatementSignature = bls.IdentitySignature
-		}, nil, ErrSignature},
-		{"no point", func(_ *testing.T, w *cosigned) { clear(w.header.StatementSignature[:]) }, nil,
+		{"a signature for each statement",
+			func(t *testing.T, w *cosigned) { w.signedBy(t, 0, 0, 2, 2, 3, 3) }, nil, ErrSignature},
+		{"no signature",
+			one(func(w *cosigned) { w.header.StatementSignature = bls.IdentitySignature }), nil,
 			ErrSignature},
-		{"the acks' signature", func(_ *testing.T,
-			w *cosigned) {
-			w.header.StatementSignature = w.header.AckSignature
-		}, nil, ErrSignature},
+		{"no point", one(func(w *cosigned) { clear(w.header.StatementSignature[:]) }), nil, ErrSignature},
+		{"the acks' signature",
+			one(func(w *cosigned) { w.header.StatementSignature = w.header.AckSignature }), nil,
+			ErrSignature},
 		{"a signature of another window", func(t *testing.T, w *cosigned) {
 			w.header.StatementSignature = cosign(t, testKey, w.header.StatementCount, w.header.StatementRoot,
 				0, 2, 3)
@@ -234,71 +240,70 @@ func TestBadStatements(t *testing.T) {
 		{"a signature of another count", func(t *testing.T, w *cosigned) {
 			w.header.StatementSignature = cosign(t, cosignKey, 11, w.header.StatementRoot, 0, 2, 3)
 		}, nil, ErrSignature},
-		{"root and statements of another window", func(t *testing.T, w *cosigned) {
-			o := cosignedOf(t, testKey, testAcks(), everyone, []uint32{0, 2, 3})
-			w.evidence.Statements, w.evidence.Clients = o.evidence.Statements, o.evidence.Clients
+		{"list and statements of another window", func(t *testing.T, w *cosigned) {
+			o := cosignedOf(t, testKey, testAcks(), everyone, []uint64{0, 2, 3})
+			w.evidence.Statements, w.evidence.List = o.evidence.Statements, o.evidence.List
 			w.resign(t)
 		}, nil, ErrRows},
 
-		{"row units", func(_ *testing.T, w *cosigned) { w.header.Rows[0].Units++ }, nil, ErrRows},
-		{"row acks", func(_ *testing.T, w *cosigned) { w.header.Rows[0].Acks-- }, nil, ErrRows},
-		{"a row less than the acks part", func(_ *testing.T, w *cosigned) { w.header.Rows[0].Units = 3 },
-			nil, ErrRows},
-		{"a row of nothing", func(_ *testing.T, w *cosigned) {
+		{"row units", one(func(w *cosigned) { w.header.Rows[0].Units++ }), nil, ErrRows},
+		{"row acks", one(func(w *cosigned) { w.header.Rows[0].Acks-- }), nil, ErrRows},
+		{"acks moved between rows", one(func(w *cosigned) {
+			w.header.Rows[0].Acks--
+			w.header.Rows[1].Acks++
+		}), nil, ErrRows},
+		{"a row less than the acks part", one(func(w *cosigned) { w.header.Rows[0].Units = 3 }), nil,
+			ErrRows},
+		{"a row of one ack", one(func(w *cosigned) {
 			w.header.Rows = append(w.header.Rows, Row{Payer: 9, Acks: 1, Units: 1})
-		}, nil, ErrRows},
-		{"a row missing", func(_ *testing.T, w *cosigned) { w.header.Rows = w.header.Rows[1:] }, nil,
+		}), nil, ErrRows},
+		{"a row of zeros",
+			one(func(w *cosigned) { w.header.Rows = append(w.header.Rows, Row{Payer: 9}) }), nil, ErrRows},
+		{"a row of units alone", one(func(w *cosigned) {
+			w.header.Rows = append(w.header.Rows, Row{Payer: 9, Units: 1})
+		}), nil, ErrRows},
+		{"a row missing", one(func(w *cosigned) { w.header.Rows = w.header.Rows[1:] }), nil, ErrRows},
+		{"an ack count that the rows do not reach", one(func(w *cosigned) { w.header.AckCount = 16 }), nil,
 			ErrRows},
-		{"an ack count that the rows do not reach", func(_ *testing.T,
-			w *cosigned) {
-			w.header.AckCount = 16
-		}, nil, ErrRows},
-		{"no acks for the statements", func(_ *testing.T, w *cosigned) { w.header.AckCount = 15 }, nil,
-			ErrRows},
-		{"acks that overflow", func(_ *testing.T, w *cosigned) {
+		{"no acks for the statements", one(func(w *cosigned) { w.header.AckCount = 15 }), nil, ErrRows},
+		{"acks that overflow", one(func(w *cosigned) {
 			w.header.Rows[0] = Row{Payer: 5, Acks: math.MaxUint64, Units: math.MaxUint64}
-		}, nil, ErrOverflow},
-		{"another payer", func(*testing.T, *cosigned) {}, otherPayers{registry()}, ErrRows},
-		{"payers exchanged", func(*testing.T, *cosigned) {}, swappedPayers{registry()}, ErrRows},
-		{"a smaller cap", func(*testing.T, *cosigned) {}, capOf{registry(), 5000}, ErrUnits},
-		{"a service that is gone", func(*testing.T, *cosigned) {}, capOf{registry(), 0},
-			ErrUnknownService},
-		{"clients without keys", func(*testing.T, *cosigned) {}, keyless{registry()}, ErrUnknownClient},
-		{"clients without payers", func(*testing.T, *cosigned) {}, keylessPayers{registry()},
-			ErrUnknownClient},
+		}), nil, ErrOverflow},
+		{"another payer", nothing, otherPayers(), ErrRows},
+		{"payers exchanged", nothing, swappedPayers{registry()}, ErrRows},
+		{"a smaller cap", nothing, capOf{registry(), 5000}, ErrUnits},
+		{"a service that is gone", nothing, capOf{registry(), 0}, ErrUnknownService},
+		{"unknown clients", nothing, keylessPayers{registry()}, ErrUnknownClient},
+		{"a signer of another time", nothing, edited{registry(), 2,
+			func(c *Client) { c.Until = 1 }}, ErrNotValid},
+		{"a signer of a later time", nothing, edited{registry(), 2,
+			func(c *Client) { c.Since = 2 }}, ErrNotValid},
+		{"a signer whose service was not granted", nothing, edited{registry(), 2,
+			func(c *Client) { c.Services = [3]uint32{1, NoService, NoService} }}, ErrNotGranted},
+		{"a signer's limit", nothing, edited{registry(), 2, func(c *Client) { c.Numbers = 8 }}, nil},
+		{"a signer beyond its limit", nothing, edited{registry(), 2,
+			func(c *Client) { c.Numbers = 7 }}, ErrNumbers},
 
-		{"an ack of a signer", func(_ *testing.T, w *cosigned) {
+		{"an ack of a signer", one(func(w *cosigned) {
 			w.evidence.Acks = w.archive
 			w.header.AckCount = 14
-		}, nil, ErrCount},
-		{"acks of signers", func(t *testing.T, w *cosigned) {
-			acks := slices.DeleteFunc(slices.Clone(cosignAcks()),
-				func(a Ack) bool { return a.Client == 2 || a.Client == 3 })
-			h, ev := forge(t, cosignKey, acks)
-			w.header.AckCount, w.header.AckRoot, w.header.AckSignature, w.evidence.Acks = h.AckCount,
-				h.AckRoot, h.AckSignature, ev
-		}, nil, ErrBothParts},
-		{"acks missing", func(t *testing.T, w *cosigned) {
-			h, ev := forge(t, cosignKey, slices.DeleteFunc(slices.Clone(cosignAcks()),
-				func(a Ack) bool { return a.Client != 4 }))
-			w.header.AckCount, w.header.AckRoot, w.header.AckSignature, w.evidence.Acks = h.AckCount,
-				h.AckRoot, h.AckSignature, ev
-		}, nil, ErrClientList},
-		{"acks root", func(_ *testing.T, w *cosigned) { w.header.AckRoot[0] ^= 1 }, nil, ErrRoot},
-		{"acks signature", func(_ *testing.T,
-			w *cosigned) {
-			w.header.AckSignature = w.header.StatementSignature
-		}, nil, ErrSignature},
-		{"the evidence of rung 1", func(_ *testing.T, w *cosigned) { w.evidence.Rung = RungAcks }, nil,
-			ErrParts},
-		{"a rung that is none", func(_ *testing.T, w *cosigned) { w.evidence.Rung = 4 }, nil, ErrParts},
-		{"rung 3 without proofs", func(_ *testing.T, w *cosigned) { w.evidence.Rung = RungProof }, nil,
+		}), nil, ErrCount},
+		{"acks of signers", func(t *testing.T, w *cosigned) { w.acksOf(t, 0, 1, 4) }, nil, ErrBothParts},
+		{"acks missing", func(t *testing.T, w *cosigned) { w.acksOf(t, 4) }, nil, ErrRows},
+		{"acks root", one(func(w *cosigned) { w.header.AckRoot[0] ^= 1 }), nil, ErrRoot},
+		{"acks signature",
+			one(func(w *cosigned) { w.header.AckSignature = w.header.StatementSignature }), nil,
+			ErrSignature},
+		{"the evidence of rung 1", one(func(w *cosigned) { w.evidence.Rung = RungAcks }), nil, ErrParts},
+		{"a rung that is none", one(func(w *cosigned) { w.evidence.Rung = 4 }), nil, ErrParts},
+		{"rung 3 without proofs", one(func(w *cosigned) { w.evidence.Rung = RungProof }), nil,
 			ErrMalformed},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := goldenCosigned(t)
-			w.evidence.Statements, w.evidence.Clients = slices.Clone(w.evidence.Statements),
-				slices.Clone(w.evidence.Clients)
+			w.header = w.header.Clone()
+			w.evidence.Statements, w.evidence.List = slices.Clone(w.evidence.Statements),
+				slices.Clone(w.evidence.List)
 			c.lie(t, &w)
 			reg := c.reg
 			if reg == nil {
@@ -309,19 +314,86 @@ func TestBadStatements(t *testing.T) {
 	}
 }
 
-func (w *cosigned) signedBy(t *testing.T, clients ...uint32) {
+// TestZeroRows has pairs that only clients have who did not sign, and whose acks are nowhere: their
+// rows are of zeros, and only theirs.
+func TestZeroRows(t *testing.T) {
+	acks := slices.DeleteFunc(slices.Clone(cosignAcks()), func(a Ack) bool { return a.Client > 1 })
+	window := func(t *testing.T) cosigned {
+		w := cosignedOf(t, cosignKey, acks, everyone, []uint64{0}) // payer 6 has client 1 alone
+		w.header = w.header.Clone()
+		w.header.AckCount, w.header.AckRoot = 0, Hash{}
+		w.header.AckSignature, w.evidence.Acks = bls.IdentitySignature, noAcks
+		for i := range w.header.Rows {
+			if r := &w.header.Rows[i]; r.Payer == 6 {
+				r.Acks, r.Units = 0, 0
+			}
+		}
+		return w
+	}
+	for _, c := range []struct {
+		name string
+		lie  func(h *Header)
+		want error
+	}{
+		{"as it is", func(*Header) {}, nil},
+		{"without the rows", func(h *Header) { h.Rows = h.Rows[:2] }, ErrRows},
+		{"units in such a row", func(h *Header) { h.Rows[2].Units = 1 }, ErrRows},
+		{"an ack in such a row", func(h *Header) { h.Rows[2].Acks, h.Rows[2].Units = 1, 1 }, ErrRows},
+		{"zeros where somebody signed", func(h *Header) { h.Rows[0].Acks, h.Rows[0].Units = 0, 0 },
+			ErrRows},
+		{"another row of zeros",
+			func(h *Header) { h.Rows = append(h.Rows, Row{Payer: 6, Service: 7}) }, ErrUnknownService},
+		{"another payer's row of zeros",
+			func(h *Header) { h.Rows = append(h.Rows, Row{Payer: 7}) }, ErrRows},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := window(t)
+			third, _ := w.third(t, 256, registry())
+			prover := w.prove(256, registry())
+			c.lie(w.header)
+			wantError(t, Verify(w.header, w.evidence, testNet, registry(), nil, 1), c.want)
+			wantError(t, Verify(w.header, third, testNet, registry(), prover, 1), c.want)
+			if h, err := ParseHeader(w.header.Append(nil)); c.want == nil && (err != nil ||
+				h.ID() != w.header.ID()) {
+				t.Error(err)
+			}
+		})
+	}
+	h, _ := forge(t, testKey, testAcks())
+	h.Rows = append(h.Rows, Row{Payer: 9})
+	_, err := ParseHeader(h.Append(nil)) // there is no statements part
+	wantError(t, err, ErrRows)
+}
+
+func (w *cosigned) signedBy(t *testing.T, clients ...uint64) {
 	w.header.StatementSignature = cosign(t, cosignKey, w.header.StatementCount, w.header.StatementRoot,
 		clients...)
+}
+
+// edited changes what the registry says of a client.
+type edited struct {
+	Registry
+	client uint64
+	change func(*Client)
+}
+
+func (e edited) Client(client uint64) (Client, bool) {
+	c, known := e.Registry.Client(client)
+	if client == e.client {
+		e.change(&c)
+	}
+	return c, known
 }
 
 // swappedPayers lets clients 0 and 1 pay for each other.
 type swappedPayers struct{ Registry }
 
-func (s swappedPayers) Payer(client, epoch uint32) (uint32, bool) {
-	if client < 2 {
-		client = 1 - client
+func (s swappedPayers) Client(client uint64) (Client, bool) {
+	c, known := s.Registry.Client(client)
+	if other, _ := s.Registry.Client(client ^ 1); client < 2 {
+		c.Payer = other.Payer
 	}
-	return s.Registry.Payer(client, epoch)
+	return c, known
 }
 
 // capOf changes the cap of service 1, which is unknown when that is 0.
@@ -339,33 +411,10 @@ func (c capOf) UnitCap(service uint32) (uint64, bool) {
 
 // crowded signs a window of the crowd's statements and has its header follow from them.
 func crowded(t *testing.T, statements []Statement) cosigned {
-	w := assemble(statements, NewClientList(statements, func(uint32) bool { return true }))
+	w := assemble(statements, NewList(statements, func(uint64) bool { return true }))
 	w.header.StatementSignature = cosign(t, cosignKey, w.header.StatementCount, w.header.StatementRoot,
-		w.evidence.Clients.Signers()...)
+		w.evidence.List.Signers()...)
 	return w
-}
-
-// TestSumsOverflow: statements in bounds whose units are together beyond 64 bits, and just within.
-func TestSumsOverflow(t *testing.T) {
-	reg := crowd{payers: 1}
-	for _, c := range []struct {
-		name   string
-		lifted uint64
-		want   error
-	}{{"2^64 − 1", 0, nil}, {"2^64", 1, ErrOverflow}} {
-		t.Run(c.name, func(t *testing.T) {
-			var statements []Statement
-			for i := range uint32(256) { // of 2^56 − 1 units; 255 are missing
-				statements = append(statements, Statement{Client: i, Payer: 100, Acks: MaxStatementAcks,
-					Units: MaxStatementUnits})
-			}
-			statements = append(statements, Statement{Client: 256, Payer: 100, Acks: 1,
-				Units: 255 + c.lifted})
-			w := crowded(t, statements)
-			w.header.Rows[0].Units = math.MaxUint64
-			wantError(t, Verify(w.header, w.evidence, testNet, reg, nil, 1), c.want)
-		})
-	}
 }
 
 // TestRandomWindows verifies windows of many shapes on both rungs.
@@ -380,8 +429,8 @@ func TestRandomWindows(t *testing.T) {
 			t.Fatal(err)
 		}
 		wantError(t, Verify(w.header, ev, testNet, reg, nil, 1), nil)
-		third, _ := w.third(t, 256)
-		wantError(t, Verify(w.header, third, testNet, reg, w.prove(256), 1), nil)
+		third, _ := w.third(t, 256, reg)
+		wantError(t, Verify(w.header, third, testNet, reg, w.prove(256, reg), 1), nil)
 	}
 }
 
@@ -391,8 +440,15 @@ func TestBadProofs(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1)) // rows that bear the lies
 	reg := crowd{payers: 3}
 	statements := randomStatements(rng, 600, reg)
+	for i := range statements {
+		statements[i].Client += 24 // of the same payer, with the same services
+	}
+	for i := range 2 { // two that could pay for each other, by what the list shows
+		statements[i] = Statement{Client: uint64(4 + 4*i), Payer: uint32(101 + i), Acks: 5,
+			Units: uint64(10 + i)}
+	}
 	honest := crowded(t, statements)
-	prover := honest.prove(256)
+	prover := honest.prove(256, reg)
 	for _, c := range []struct {
 		name string
 		lie  func(t *testing.T, w *cosigned, ev *Evidence)
@@ -439,7 +495,12 @@ func TestBadProofs(t *testing.T) {
 		{"partial acks moved", func(_ *testing.T, _ *cosigned, ev *Evidence) {
 			ev.Segments[0].Rows[0].Acks--
 			ev.Segments[1].Rows[0].Acks++
-		}, nil, ErrProof},
+		}, nil, ErrRows},
+		{"partial units above the cap", func(_ *testing.T, _ *cosigned, ev *Evidence) {
+			i := slices.IndexFunc(ev.Segments[0].Rows, func(r Row) bool { return r.Acks > 1 })
+			r := &ev.Segments[0].Rows[i]
+			r.Units = r.Acks<<22 + 1
+		}, nil, ErrRows}, // or ErrUnits, where the header's row has as many
 		{"partial rows above the header's", func(_ *testing.T, w *cosigned, ev *Evidence) {
 			ev.Segments[0].Rows[0].Units = w.header.Rows[0].Units + 1
 		}, nil, ErrRows},
@@ -461,68 +522,81 @@ func TestBadProofs(t *testing.T) {
 		}, nil, ErrUnsorted},
 		{"segments exchanged", func(_ *testing.T, _ *cosigned, ev *Evidence) {
 			ev.Segments[0].Rows, ev.Segments[1].Rows = ev.Segments[1].Rows, ev.Segments[0].Rows
-		}, nil, ErrProof},
+		}, nil, ErrRows},
 		{"a client missing from the list", func(_ *testing.T, w *cosigned,
 			ev *Evidence) {
-			w.list(ev, ev.Clients[1:])
+			w.list(ev, ev.List[1:])
 		}, nil, ErrCount},
 		{"another client", func(t *testing.T, w *cosigned, ev *Evidence) {
-			w.list(ev, slices.Concat(ev.Clients[:599], ClientList{{ev.Clients[599].Client + 1, true}}))
-			w.header.StatementSignature = cosign(t, cosignKey, 600, w.header.StatementRoot,
-				ev.Clients.Signers()...)
+			last := ev.List[599]
+			last.Client += 12 // of the same payer, with the same services
+			w.list(ev, append(slices.Clone(ev.List[:599]), last))
 		}, nil, ErrProof},
 		{"a client listed twice", func(t *testing.T, w *cosigned, ev *Evidence) {
-			i := slices.IndexFunc(ev.Clients, func(
-				c ListedClient) bool {
-				return c.Client != ev.Clients[0].Client
-			})
-			l := slices.Clone(ev.Clients)
-			l[i] = l[i-1]
+			l := slices.Clone(ev.List)
+			l[1] = l[0]
+			w.list(ev, l)
+		}, nil, ErrUnsorted},
+		{"a first number", func(t *testing.T, w *cosigned, ev *Evidence) {
+			l := slices.Clone(ev.List)
+			l[9].First ^= 1
 			w.list(ev, l)
 		}, nil, ErrProof},
-		{"clients exchanged", func(t *testing.T, w *cosigned, ev *Evidence) {
-			l := slices.Clone(ev.Clients)
-			i := slices.IndexFunc(l, func(c ListedClient) bool { return c.Client != l[0].Client })
-			l[i-1].Client = l[i].Client
-			w.list(ev, l)
+		{"acks exchanged", func(t *testing.T, w *cosigned, ev *Evidence) {
+			l := slices.Clone(ev.List) // of two statements of one row and segment
+			for i := range 255 {
+				client, _ := reg.Client(l[i].Client)
+				for j := range i {
+					other, _ := reg.Client(l[j].Client)
+					if client.Payer == other.Payer && l[i].Service == l[j].Service && l[i].Count != l[j].Count {
+						l[i].Count, l[j].Count = l[j].Count, l[i].Count
+						l[i].First, l[j].First = 0, 0
+						w.list(ev, l)
+						return
+					}
+				}
+			}
+			t.Fatal("there are none")
 		}, nil, ErrProof},
 		{"a client's bit", func(t *testing.T, w *cosigned, ev *Evidence) {
-			l := slices.Clone(ev.Clients)
+			l := slices.Clone(ev.List)
 			for i := range l {
 				l[i].Signed = l[i].Client != l[0].Client
 			}
 			w.list(ev, l)
-		}, nil, ErrClientList}, // without acks
-		{"list digest", func(_ *testing.T, w *cosigned,
+		}, nil, ErrRows}, // its acks are nobody's
+		{"list root", func(_ *testing.T, w *cosigned,
 			_ *Evidence) {
-			w.header.ClientListDigest[0] ^= 1
-		}, nil, ErrClientList},
+			w.header.ListRoot[0] ^= 1
+		}, nil, ErrList},
 		{"one statement fewer", func(t *testing.T, w *cosigned, ev *Evidence) {
-			w.list(ev, ev.Clients[:599])
+			w.list(ev, ev.List[:599])
 			w.header.StatementCount = 599
-		}, nil, ErrProof},
+		}, nil, ErrRows},
 		{"row units", func(_ *testing.T, w *cosigned, _ *Evidence) { w.header.Rows[0].Units-- }, nil,
 			ErrProof},
 		{"row acks", func(_ *testing.T, w *cosigned, _ *Evidence) { w.header.Rows[0].Acks-- }, nil,
-			ErrProof},
+			ErrRows},
 		{"a row of nothing", func(_ *testing.T, w *cosigned, _ *Evidence) {
 			w.header.Rows = append(w.header.Rows, Row{Payer: 999, Acks: 1, Units: 1})
-		}, nil, ErrProof},
-		{"another payer", func(*testing.T, *cosigned, *Evidence) {}, otherPayers{reg}, ErrProof},
+		}, nil, ErrRows},
+		{"another payer", func(*testing.T, *cosigned, *Evidence) {}, edited{reg, statements[0].Client,
+			func(c *Client) { c.Payer = 99 }}, ErrRows},
 		{"payers exchanged", func(*testing.T, *cosigned, *Evidence) {}, payersOfTwo{reg, statements},
 			ErrProof},
+		{"another cap", func(*testing.T, *cosigned, *Evidence) {}, capped{reg, 1<<22 + 1}, ErrProof},
 		{"another window", func(t *testing.T, w *cosigned, _ *Evidence) {
 			w.header.Window++
 			w.header.StatementSignature = cosign(t, w.header.Key(), 600, w.header.StatementRoot,
-				w.evidence.Clients.Signers()...)
+				w.evidence.List.Signers()...)
 		}, nil, ErrProof},
 		{"a signature fewer", func(t *testing.T, w *cosigned,
 			ev *Evidence) {
-			w.signedBy(t, ev.Clients.Signers()[1:]...)
+			w.signedBy(t, ev.List.Signers()[1:]...)
 		}, nil, ErrSignature},
 		{"a signature more", func(t *testing.T, w *cosigned,
 			ev *Evidence) {
-			w.signedBy(t, append(ev.Clients.Signers(), 1)...)
+			w.signedBy(t, append(ev.List.Signers(), 1)...)
 		}, nil, ErrSignature},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -530,7 +604,7 @@ func TestBadProofs(t *testing.T) {
 			header := *honest.header
 			header.Rows = slices.Clone(header.Rows)
 			w.header = &header
-			ev, _ := honest.third(t, 256)
+			ev, _ := honest.third(t, 256, reg)
 			c.lie(t, &w, ev)
 			r := c.reg
 			if r == nil {
@@ -541,27 +615,26 @@ func TestBadProofs(t *testing.T) {
 	}
 }
 
-// list puts another client list into evidence and header.
-func (w *cosigned) list(ev *Evidence, l ClientList) {
-	ev.Clients = l
-	w.header.ClientListDigest = l.Digest()
+// list puts another list into evidence and header, and has its signers sign.
+func (w *cosigned) list(ev *Evidence, l List) {
+	ev.List = l
+	w.header.ListRoot = l.Root()
 }
 
-// payersOfTwo exchanges the payers of the first client and of the first one that another account
-// pays for.
+// payersOfTwo exchanges the payers of two clients that another account pays for, whose statements are
+// about the same acks.
 type payersOfTwo struct {
 	Registry
 	statements []Statement
 }
 
-func (p payersOfTwo) Payer(client, epoch uint32) (uint32, bool) {
-	first := p.statements[0]
-	i := slices.IndexFunc(p.statements, func(s Statement) bool { return s.Payer != first.Payer })
-	switch client {
-	case first.Client:
-		client = p.statements[i].Client
-	case p.statements[i].Client:
-		client = first.Client
+func (p payersOfTwo) Client(client uint64) (Client, bool) {
+	c, known := p.Registry.Client(client)
+	a, b := p.statements[0], p.statements[1]
+	if client == a.Client {
+		c.Payer = b.Payer
+	} else if client == b.Client {
+		c.Payer = a.Payer
 	}
-	return p.Registry.Payer(client, epoch)
+	return c, known
 }

@@ -259,7 +259,7 @@ var sentinels = []error{ErrMalformed, ErrNetwork, ErrCount, ErrWindow, ErrUnsort
 	ErrWord, ErrUnknownNode, ErrTerm,
 	ErrUnknownClient, ErrUnknownService, ErrUnits, ErrOverflow, ErrRoot, ErrRows, ErrTooManyRows,
 	ErrSignature,
-	ErrBitmap, ErrQuorum, ErrPath, ErrClients, ErrSettlement, ErrParts, ErrStatement, ErrClientList,
+	ErrBitmap, ErrQuorum, ErrPath, ErrClients, ErrSettlement, ErrParts, ErrStatement, ErrList,
 	ErrBothParts, ErrNoProofs, ErrProof}
 
 func wantError(t *testing.T, err, want error) {
