@@ -357,9 +357,9 @@ func TestSealCosignedRefuses(t *testing.T) {
 		reg  Registry
 		want error
 	}{
-		"nobody signed":   {flip(), registry(), ErrList},
-		"shorter list":    {list[:9], registry(), ErrList},
-		"another client":  {slices.Concat(list[:9], List{{Run{Client: 9, Count: 1}, false}}), registry(),
+		"nobody signed": {flip(), registry(), ErrList},
+		"shorter list":  {list[:9], registry(), ErrList},
+		"another client": {slices.Concat(list[:9], List{{Run{Client: 9, Count: 1}, false}}), registry(),
 			ErrList},
 		"unknown client":  {list, keylessPayers{registry()}, ErrUnknownClient},
 		"a smaller cap":   {list, capped{registry(), 2000}, ErrUnits},
