@@ -23,7 +23,8 @@ type app struct {
 	abci.BaseApplication // queries and state sync: not offered
 
 	genesis     *ledger.Genesis
-	genesisHash rollup.Hash // of the state before the first block
+	network     rollup.Network // of the genesis
+	genesisHash rollup.Hash    // of the state before the first block
 	committee   *rollup.Committee
 	members     map[string]int // engine address → position in the committee
 	self        int            // this node's position, -1 when it is not a member
@@ -66,8 +67,8 @@ const codespaceLine = "line"
 // proposer's to make and nobody's to send.
 func (a *app) CheckTx(_ context.Context, req *abci.RequestCheckTx) (*abci.ResponseCheckTx, error) {
 	view := a.view.Load()
-	tx, err := a.check(view, req.Tx)
-	if err == nil && !a.line.join(view, tx, req.Tx) {
+	tx, fell, err := a.check(view, req.Tx)
+	if err == nil && !a.line.join(view, tx, req.Tx, fell) {
 		err = ErrLine
 	}
 	var refusal *ledger.Refusal
@@ -81,18 +82,19 @@ func (a *app) CheckTx(_ context.Context, req *abci.RequestCheckTx) (*abci.Respon
 }
 
 // check says why a transaction may not enter the mempool: a *ledger.Refusal, or ErrLine. What costs
-// least comes first.
-func (a *app) check(view *ledger.View, raw []byte) (*ledger.Tx, error) {
+// least comes first. Of grants, some may stand and others fall.
+func (a *app) check(view *ledger.View, raw []byte) (*ledger.Tx, []ledger.Fallen, error) {
 	tx, err := ledger.ParseTx(raw)
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, nil, err
 	case tx.Kind == ledger.KindSettlement:
-		return nil, &ledger.Refusal{Code: ledger.CodeNotProposer}
+		return nil, nil, &ledger.Refusal{Code: ledger.CodeNotProposer}
 	case a.line.taken(view, tx, raw):
-		return nil, ErrLine
+		return nil, nil, ErrLine
 	}
-	return tx, view.Check(raw).Err
+	r := view.Check(raw)
+	return tx, r.Fell, r.Err
 }
 
 // PrepareProposal puts a settlement certificate first, when the votes at hand make one, and the
@@ -154,14 +156,26 @@ func (a *app) judge(view *ledger.View, position int, raw []byte) (*ledger.Tx, er
 	switch {
 	case err != nil:
 		return nil, err
-	case tx.Network != a.genesis.Network():
+	case tx.Network != a.network:
 		return nil, &ledger.Refusal{Code: ledger.CodeWrongNetwork}
+	case tx.Kind == ledger.KindGrants:
+		return tx, forged(view.Check(raw))
 	case tx.Kind != ledger.KindSettlement:
 		return tx, nil
 	case position > 0:
 		return nil, errMisplaced
 	}
 	return tx, view.Check(raw).Err
+}
+
+// forged returns the refusal of grants of which one has a false signature or proof. An honest
+// proposer has none: its own mempool refused them. Members that executed such grants would have to
+// find out which are false, at the cost of pairings for each.
+func forged(r ledger.Result) error {
+	if r.Code == ledger.CodeBadSignature || r.Code == ledger.CodeBadProof {
+		return r.Err
+	}
+	return nil
 }
 
 // FinalizeBlock executes a decided block. The results hold only what is the same on every node.

@@ -274,15 +274,15 @@ func TestBadProposals(t *testing.T) {
 	if !c.process(good, deposit, failing) || !c.process() {
 		t.Fatal("honest proposal refused")
 	}
-	other := rollup.NetworkID("another")
+	other := rollup.NetworkOf([]byte("another"))
 	for name, txs := range map[string][][]byte{
 		"settlement second":        {deposit, good},
 		"settlement twice":         {good, good},
 		"settlement signature":     {flip(len(good) - 1)},
 		"settlement signers":       {flip(len(good) - 49)},
-		"settlement epoch":         {flip(17)},
+		"settlement epoch":         {flip(41)},
 		"settlement other network": {flip(8)},
-		"malformed":                {[]byte("wb-txn/1")},
+		"malformed":                {[]byte("wb-txn/2")},
 		"empty":                    {{}},
 		"trailing byte":            {append(bytes.Clone(deposit), 0)},
 		"oversized":                {make([]byte, ledger.MaxTxSize+1)},

@@ -145,7 +145,7 @@ func (e *Engine) SubmitTx(ctx context.Context, tx []byte) error {
 	}
 	// The mempool checks under a lock that commits wait for, so signatures are verified here first,
 	// and remembered.
-	if _, err := e.app.check(e.View(), tx); err != nil {
+	if _, _, err := e.app.check(e.View(), tx); err != nil {
 		return e.refusal(err)
 	}
 	var answer *abci.ResponseCheckTx

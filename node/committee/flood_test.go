@@ -19,6 +19,7 @@ import (
 	"github.com/waybill-network/waybill/internal/flood"
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node/store"
+	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
@@ -198,9 +199,10 @@ func TestNewcomer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	proof := bls.Prove(secret)
-	register := ledger.NewRegisterNode(n.genesis.Network(), payer, 0, &ledger.NodeRegistration{
-		BLSKey: secret.PublicKey().Bytes(), Proof: proof.Bytes(), TransportKey: ledger.KeyOf(own),
+	net, public := n.genesis.Network(), ledger.BLSKey(secret.PublicKey().Bytes())
+	register := ledger.NewRegisterNode(net, payer, 0, &ledger.NodeRegistration{
+		BLSKey: public, Proof: ledger.ProvePossession(secret, net, rollup.RoleNode, to),
+		TransportKey: ledger.KeyOf(own), NodeSignature: ledger.SignNode(net, to, public, own),
 		PeerAddress: "127.0.0.1:1",
 	})
 	if err := member.SubmitTx(t.Context(), register); err != nil {

@@ -42,7 +42,7 @@ func newNetwork(t testing.TB, name string, n int, epochSeconds, graceSeconds uin
 	net.genesis = &ledger.Genesis{
 		Version: ledger.GenesisVersion, ChainID: name, GenesisTime: start, Treasury: ledger.KeyOf(net.treasury),
 		Params: ledger.Params{
-			EpochSeconds: epochSeconds, GraceSeconds: graceSeconds, LateEpochs: 4,
+			EpochSeconds: epochSeconds, GraceSeconds: graceSeconds,
 			Shares: rollup.Shares{Node: 7000, Service: 2500, Protocol: 500},
 		},
 	}
@@ -57,13 +57,15 @@ func newNetwork(t testing.TB, name string, n int, epochSeconds, graceSeconds uin
 		if i < len(addresses) {
 			m.address = addresses[i]
 		}
-		proof := bls.Prove(sk)
 		net.members = append(net.members, m)
 		net.genesis.Members = append(net.genesis.Members, ledger.Member{
-			Owner: ledger.KeyOf(m.owner), BLSKey: sk.PublicKey().Bytes(), Proof: proof.Bytes(),
+			Owner: ledger.KeyOf(m.owner), BLSKey: sk.PublicKey().Bytes(),
 			TransportKey: ledger.KeyOf(m.transport), ConsensusKey: ledger.KeyOf(m.consensus),
 			PeerAddress: "127.0.0.1:1", P2PAddress: m.address, Stake: 10_000_000,
 		})
+	}
+	for i, m := range net.members {
+		net.genesis.Sign(i, m.bls, m.transport)
 	}
 	genesis, err := ledger.ParseGenesis(net.genesis.Encode())
 	if err != nil {

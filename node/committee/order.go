@@ -118,15 +118,30 @@ const (
 // gap before them. Without it one sender could fill the mempool with transactions of which none or
 // one can be executed.
 //
+// Grants have no sender and no nonce, so it keeps clients' keys apart instead: each waits in one
+// transaction. Else anybody could fill the mempool with the same grants in other orders.
+//
 // The engine checks all that is in the mempool again after every block, so what this block's checks
 // do not mention has left. Safe for concurrent use.
 type line struct {
 	mu       sync.Mutex
 	height   int64
+	keys     map[short]short              // of grants: the transactions that they wait in, since the last block
 	now      map[sender]map[uint64]*place // checked since the last block
 	before   map[sender]map[uint64]*place // checked since the one before it, not all checked again yet
 	gapBytes int64                        // of places in now that have a gap before them
 }
+
+// short is what tells keys and transactions apart here: of a key or a digest, bytes that nobody
+// makes equal for less than it costs to wait.
+type short [16]byte
+
+func shortHash(raw []byte) short {
+	hash := sha256.Sum256(raw)
+	return short(hash[:])
+}
+
+func shortKey(key *ledger.BLSKey) short { return short(key[len(key)-len(short{}):]) }
 
 type place struct {
 	hash [sha256.Size]byte
@@ -134,32 +149,44 @@ type place struct {
 	gap  time.Time // since when there is a gap before it, zero when there is none
 }
 
-// taken reports whether another transaction waits with this one's nonce. It may be asked before tx
-// was verified.
+// taken reports whether another transaction waits with this one's nonce, or with the key of one of
+// its grants. It may be asked before tx was verified.
 func (l *line) taken(view *ledger.View, tx *ledger.Tx, raw []byte) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if grants, ok := tx.Body.(*ledger.Grants); ok {
+		return l.height == view.Height() && l.waits(grants, shortHash(raw))
+	}
 	if tx.Signed == nil {
 		return false
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	other := l.now[senderOf(tx)][tx.Signed.Nonce]
 	return other != nil && l.height == view.Height() && other.hash != sha256.Sum256(raw)
 }
 
 // join gives a transaction that the ledger finds good its place, and reports whether there is one.
-func (l *line) join(view *ledger.View, tx *ledger.Tx, raw []byte) bool {
-	if tx.Signed == nil {
+// Grants that fell take none.
+func (l *line) join(
+	view *ledger.View, tx *ledger.Tx, raw []byte, fell []ledger.Fallen,
+) bool {
+	grants, areGrants := tx.Body.(*ledger.Grants)
+	if tx.Signed == nil && !areGrants {
 		return true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if view.Height() != l.height || l.now == nil {
+		l.height, l.before, l.gapBytes = view.Height(), l.now, 0
+		l.now = make(map[sender]map[uint64]*place)
+		l.keys = make(map[short]short)
+	}
+	if areGrants {
+		return l.joinGrants(grants, shortHash(raw), fell)
 	}
 	s, nonce := senderOf(tx), tx.Signed.Nonce
 	next, ok := s.next(view)
 	if !ok {
 		return false
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if view.Height() != l.height || l.now == nil {
-		l.height, l.before, l.now, l.gapBytes = view.Height(), l.now, make(map[sender]map[uint64]*place), 0
 	}
 	p := &place{hash: sha256.Sum256(raw), size: int64(len(raw))}
 	if other := l.now[s][nonce]; other != nil {
@@ -182,6 +209,30 @@ func (l *line) join(view *ledger.View, tx *ledger.Tx, raw []byte) bool {
 	l.now[s][nonce] = p
 	if p.gap.IsZero() {
 		l.closeGap(s, nonce+1)
+	}
+	return true
+}
+
+// waits reports whether a key of the grants is in another transaction.
+func (l *line) waits(grants *ledger.Grants, hash short) bool {
+	for i := range grants.Grants {
+		if other, ok := l.keys[shortKey(&grants.Grants[i].Key)]; ok && other != hash {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *line) joinGrants(grants *ledger.Grants, hash short, fell []ledger.Fallen) bool {
+	if l.waits(grants, hash) {
+		return false
+	}
+	for i := range grants.Grants {
+		if len(fell) > 0 && fell[0].Grant == i {
+			fell = fell[1:]
+			continue
+		}
+		l.keys[shortKey(&grants.Grants[i].Key)] = hash
 	}
 	return true
 }

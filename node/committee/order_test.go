@@ -195,8 +195,12 @@ func TestGap(t *testing.T) {
 
 	c.decide(late + 3*time.Second)
 	c.recheck()
-	big := func(i int, nonce uint64) []byte { // no clients, but it is long, and the line does not look into it
-		return ledger.NewRegisterClients(c.genesis.Network(), key(names[i]), nonce, make([]ledger.ClientProof, ledger.MaxClientsPerTx))
+	big := func(i int, nonce uint64) []byte { // no clients of anybody, but it is long, and the line does not look into it
+		clients := make([]uint64, ledger.MaxGrants)
+		for i := range clients {
+			clients[i] = uint64(i)
+		}
+		return ledger.NewRevoke(c.genesis.Network(), key(names[i]), nonce, clients)
 	}
 	view := app.view.Load()
 	join := func(raw []byte) bool {
@@ -204,19 +208,21 @@ func TestGap(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return app.line.join(view, tx, raw)
+		return app.line.join(view, tx, raw, nil)
 	}
-	n := 0
-	for n < len(names) && join(big(n, 1)) {
-		n++
+	n, nonce := 0, uint64(1)
+	for n < len(names) && join(big(n, nonce)) {
+		if nonce++; nonce > ledger.PendingNonces {
+			n, nonce = n+1, 1
+		}
 	}
 	if n == len(names) || app.line.gapBytes > maxGapBytes || app.line.gapBytes+int64(len(big(0, 1))) <= maxGapBytes {
 		t.Errorf("%d bytes of %d senders behind gaps", app.line.gapBytes, n)
 	}
-	if !join(c.transfer(names[n], 0, 1)) || !join(big(n, 1)) || !join(big(0, 0)) {
+	if !join(c.transfer(names[n], 0, 1)) || !join(big(n, nonce)) || !join(big(0, 0)) {
 		t.Error("no place without a gap")
 	}
-	if !join(big(n, 3)) {
+	if !join(big(n, nonce+2)) {
 		t.Error("a closed gap leaves no room")
 	}
 }

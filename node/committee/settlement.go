@@ -106,7 +106,7 @@ func (a *app) settlementTx(votes []abci.ExtendedVoteInfo) []byte {
 		sum.Add(&signature)
 		if a.committee.Quorum(signers) {
 			aggregate := sum.Signature()
-			return ledger.NewSettlementCertificate(a.genesis.Network(), &rollup.SettlementCertificate{
+			return ledger.NewSettlementCertificate(a.network, &rollup.SettlementCertificate{
 				Epoch: p.epoch, Signers: signers, Signature: aggregate.Bytes(),
 			})
 		}
