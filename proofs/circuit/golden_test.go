@@ -17,7 +17,7 @@ func TestCircuits(t *testing.T) {
 	mode := os.Getenv("WAYBILL_CIRCUITS")
 	var lines strings.Builder
 	for _, size := range rollup.CircuitSizes {
-		if mode == "" && (size > 1024 || size > 1024 && testing.Short()) {
+		if mode == "" && (size > 1024 || size > 256 && testing.Short()) {
 			continue
 		}
 		shape, err := ShapeOf(size)
