@@ -28,8 +28,13 @@ func init() {
 }
 
 func trust() *export.Trust {
-	return &export.Trust{Network: rollup.FixtureNet, Committee: rollup.FixtureCommittee(),
+	t := &export.Trust{Network: rollup.FixtureNet, Committee: rollup.FixtureCommittee(),
 		Shares: rollup.FixtureShares}
+	for node := range uint32(len(t.Committee.Members)) {
+		key, _ := rollup.FixtureRegistry().NodeKey(node)
+		t.NodeKeys = append(t.NodeKeys, key)
+	}
+	return t
 }
 
 // settle returns the file of a settlement of epoch 1 that the members certify.
@@ -54,7 +59,11 @@ func testExports(t testing.TB) map[string][]byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	under, err := export.NewStatementAck(cosigned, w.Archive, w.Evidence.Clients,
+	ack, err := export.NewAck(cert, ev, rollup.FixtureRegistry(), 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	under, err := export.NewStatementAck(cosigned, w.Archive, w.Evidence.List,
 		rollup.FixtureRegistry(), 1)
 	if err != nil {
 		t.Fatal(err)
@@ -62,7 +71,7 @@ func testExports(t testing.TB) map[string][]byte {
 	return map[string][]byte{
 		"statements":    statements.Append(nil),
 		"statement-ack": under.Append(nil),
-		"ack":           export.NewAck(cert, ev, 3).Append(nil),
+		"ack":           ack.Append(nil),
 		"rollup":        whole.Append(nil),
 		"settlement":    settle(rollup.FixtureRows, 0, 1, 3).Append(nil),
 	}
@@ -121,7 +130,11 @@ func TestEveryByteCounts(t *testing.T) {
 					t.Fatalf("byte %d: an error without a reason: %v", i, err)
 				}
 			}
+			free := exportersWord(t, file)
 			for i := 0; i < len(file); i += step {
+				if free(i) {
+					continue
+				}
 				b := slices.Clone(file)
 				b[i] ^= 1 << (i % 8)
 				refuse(b, i)
@@ -139,6 +152,33 @@ func TestEveryByteCounts(t *testing.T) {
 	}
 }
 
+// exportersWord tells which bytes of a file may be any with which its rollup is valid: until a record
+// binds the registry, dates, numbers and services of clients, and the services' caps.
+func exportersWord(t *testing.T, file []byte) func(i int) bool {
+	e, err := export.Parse(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, ok := e.(*export.Rollup)
+	if !ok {
+		return func(int) bool { return false }
+	}
+	var free []int
+	end := len(file) - len(whole.VerifyingKey)
+	for i := range whole.Services {
+		for j := range 8 {
+			free = append(free, end-12*i-1-j)
+		}
+	}
+	end -= 12*len(whole.Services) + 4
+	for i := range whole.Clients {
+		for j := range 24 { // from since to the last service
+			free = append(free, end-136*i-5-j)
+		}
+	}
+	return func(i int) bool { return slices.Contains(free, i) }
+}
+
 // TestBadExports puts honest parts together wrongly.
 func TestBadExports(t *testing.T) {
 	h, ev := rollup.FixtureForge(t, rollup.FixtureKey, rollup.FixtureAcks())
@@ -148,7 +188,10 @@ func TestBadExports(t *testing.T) {
 		return err
 	}
 	ack := func(f func(*export.Ack)) error {
-		e := export.NewAck(cert, ev, 3)
+		e, err := export.NewAck(cert, ev, rollup.FixtureRegistry(), 3)
+		if err != nil {
+			t.Fatal(err)
+		}
 		f(e)
 		return verify(e)
 	}
@@ -163,7 +206,7 @@ func TestBadExports(t *testing.T) {
 	w := rollup.FixtureCosigned(t)
 	under := func(f func(*export.StatementAck)) error {
 		e, err := export.NewStatementAck(rollup.FixtureCertify(w.Header, 0, 1, 3), w.Archive,
-			slices.Clone(w.Evidence.Clients), rollup.FixtureRegistry(), 1)
+			w.Evidence.List, rollup.FixtureRegistry(), 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -198,20 +241,44 @@ func TestBadExports(t *testing.T) {
 			rollup.ErrPath},
 		{"no path", ack(func(e *export.Ack) { e.Path = nil }), rollup.ErrPath},
 		{"other units", ack(func(e *export.Ack) { e.Ack.Units++ }), rollup.ErrPath},
-		{"another window", ack(func(e *export.Ack) { e.Ack.Window++ }), rollup.ErrWindow},
+		{"another window", ack(func(e *export.Ack) { e.Ack.Node++ }), rollup.ErrWindow},
 		{"no quorum", ack(func(e *export.Ack) { e.Certificate = rollup.FixtureCertify(h, 1, 2, 3) }),
 			rollup.ErrQuorum},
 		{"a client too many", whole(func(e *export.Rollup) {
 			e.Clients = append(e.Clients,
-				export.Client{Client: 9})
+				export.Client{Index: 9, Client: e.Clients[4].Client})
 		}), rollup.ErrClients},
 		{"a client too few", whole(func(e *export.Rollup) { e.Clients = e.Clients[:4] }),
 			rollup.ErrClients},
-		{"another client", whole(func(e *export.Rollup) { e.Clients[4].Client++ }), rollup.ErrClients},
+		{"another client", whole(func(e *export.Rollup) { e.Clients[4].Index++ }), rollup.ErrClients},
 		{"unsorted clients", whole(func(e *export.Rollup) {
 			e.Clients[0], e.Clients[1] = e.Clients[1],
 				e.Clients[0]
 		}), rollup.ErrUnsorted},
+		{"a client of no leaf", whole(func(e *export.Rollup) { e.Clients[4].Until = 0 }),
+			rollup.ErrMalformed},
+		{"a client that is not valid", whole(func(e *export.Rollup) { e.Clients[4].Until = 1 }),
+			rollup.ErrNotValid},
+		{"a client without the service", whole(func(e *export.Rollup) { e.Clients[4].Services[0] = 1 }),
+			rollup.ErrMalformed},
+		{"a client with another service", whole(func(e *export.Rollup) {
+			e.Clients[4].Services = [3]uint32{1, 2, rollup.NoService}
+		}), rollup.ErrNotGranted},
+		{"a client's limit", whole(func(e *export.Rollup) { e.Clients[4].Numbers = 12 }),
+			rollup.ErrNumbers},
+		{"a service too many", whole(func(e *export.Rollup) {
+			e.Services = append(e.Services, export.Service{Index: 2, Cap: 1})
+		}), rollup.ErrClients},
+		{"a service too few", whole(func(e *export.Rollup) { e.Services = e.Services[:1] }),
+			rollup.ErrClients},
+		{"unsorted services", whole(func(e *export.Rollup) {
+			e.Services[0], e.Services[1] = e.Services[1], e.Services[0]
+		}), rollup.ErrUnsorted},
+		{"no cap", whole(func(e *export.Rollup) { e.Services[0].Cap = 0 }), rollup.ErrMalformed},
+		{"a low cap", whole(func(e *export.Rollup) { e.Services[0].Cap = 100 }), rollup.ErrUnits},
+		{"another node's key", whole(func(e *export.Rollup) { e.NodeKey[0]++ }), rollup.ErrWord},
+		{"another node's word", whole(func(e *export.Rollup) { e.Certificate.Own[0]++ }), rollup.ErrWord},
+		{"another term", ack(func(e *export.Ack) { e.Certificate.Term++ }), rollup.ErrTerm},
 		{"another payer", whole(func(e *export.Rollup) { e.Clients[4].Payer = 6 }), rollup.ErrRows},
 		{"another key", whole(func(e *export.Rollup) { e.Clients[4].Key = e.Clients[3].Key }),
 			rollup.ErrSignature},
@@ -237,9 +304,20 @@ func TestBadExports(t *testing.T) {
 		{"under a statement: nothing", under(func(*export.StatementAck) {}), nil},
 		{"under a statement: another window", under(func(e *export.StatementAck) { e.Ack.Epoch++ }),
 			rollup.ErrWindow},
-		{"under a statement: another index", under(func(e *export.StatementAck) { e.Index = 0 }),
+		{"under a statement: another number", under(func(e *export.StatementAck) { e.Ack.Number ^= 1 }),
 			rollup.ErrPath},
-		{"under a statement: beyond the acks", under(func(e *export.StatementAck) { e.Index = 2 }),
+		{"under a statement: beyond the acks", under(func(e *export.StatementAck) {
+			e.Ack.Number = e.First + e.Acks
+		}), rollup.ErrNumbers},
+		{"under a statement: before the acks", under(func(e *export.StatementAck) {
+			e.First++
+			e.Ack.Number = e.First - 1
+		}), rollup.ErrNumbers},
+		{"under a statement: another first", under(func(e *export.StatementAck) {
+			e.First++
+			e.Ack.Number++
+		}), rollup.ErrPath},
+		{"under a statement: no list path", under(func(e *export.StatementAck) { e.List = nil }),
 			rollup.ErrPath},
 		{"under a statement: more acks", under(func(e *export.StatementAck) { e.Acks++ }),
 			rollup.ErrPath},
@@ -248,7 +326,7 @@ func TestBadExports(t *testing.T) {
 		{"under a statement: other units of the ack",
 			under(func(e *export.StatementAck) { e.Ack.Units++ }), rollup.ErrPath},
 		{"under a statement: another client", under(func(e *export.StatementAck) { e.Ack.Client = 2 }),
-			rollup.ErrClientList},
+			rollup.ErrPath},
 		{"under a statement: another service", under(func(e *export.StatementAck) { e.Ack.Service = 1 }),
 			rollup.ErrPath},
 		{"under a statement: another payer", under(func(e *export.StatementAck) { e.Payer++ }),
@@ -260,13 +338,9 @@ func TestBadExports(t *testing.T) {
 		{"under a statement: a neighbour of the client's",
 			under(func(e *export.StatementAck) { e.Statement = 1 }), rollup.ErrPath},
 		{"under a statement: one that did not sign",
-			under(func(e *export.StatementAck) { e.Statement = 2 }), rollup.ErrClientList},
+			under(func(e *export.StatementAck) { e.Statement = 2 }), rollup.ErrPath},
 		{"under a statement: beyond the last", under(func(e *export.StatementAck) { e.Statement = 10 }),
-			rollup.ErrClientList},
-		{"under a statement: another list", under(func(
-			e *export.StatementAck) {
-			e.Clients = e.Clients[:9]
-		}), rollup.ErrClientList},
+			rollup.ErrPath},
 		{"under a statement: a longer path", under(func(e *export.StatementAck) {
 			e.Statements = append(
 				e.Statements, rollup.Hash{})
@@ -288,17 +362,17 @@ func TestBadExports(t *testing.T) {
 	for _, i := range []int{3, 14} { // of clients 1 and 4
 		w := rollup.FixtureCosigned(t)
 		_, err := export.NewStatementAck(rollup.FixtureCertify(w.Header, 0, 1, 3), w.Archive,
-			w.Evidence.Clients, rollup.FixtureRegistry(), i)
-		rollup.FixtureWantError(t, err, rollup.ErrClientList)
+			w.Evidence.List, rollup.FixtureRegistry(), i)
+		rollup.FixtureWantError(t, err, rollup.ErrList)
 	}
-	file := export.NewAck(cert, ev, 0).Append(nil)
-	_, err := export.Verify(file, &export.Trust{Network: rollup.NetworkID("another"),
+	file := testExports(t)["ack"]
+	_, err := export.Verify(file, &export.Trust{Network: rollup.NetworkOf([]byte("another")),
 		Committee: rollup.FixtureCommittee(), Shares: rollup.FixtureShares})
 	rollup.FixtureWantError(t, err, rollup.ErrNetwork)
-	copy(file[8:16], "another!")
+	copy(file[8:40], "another!")
 	_, err = export.Parse(file)
 	rollup.FixtureWantError(t, err, rollup.ErrNetwork)
-	file[16] = 5
+	file[40] = 5
 	_, err = export.Parse(file)
 	rollup.FixtureWantError(t, err, rollup.ErrMalformed)
 	_, err = export.NewRollup(cert, rollup.AcksEvidence(ev), rollup.FixtureKeyless(), nil)
@@ -358,7 +432,11 @@ func TestProofExport(t *testing.T) {
 		t.Fatal(err)
 	}
 	tr.Checked = nil
+	free := exportersWord(t, file)
 	for i := 0; i < len(file); i += 5 {
+		if free(i) {
+			continue
+		}
 		b := slices.Clone(file)
 		b[i] ^= 1 << (i % 8)
 		if _, err := export.Verify(b, tr); err == nil {
