@@ -3,6 +3,7 @@ package rollup
 import (
 	"bytes"
 	"errors"
+	"math"
 	"slices"
 	"testing"
 )
@@ -12,10 +13,10 @@ func twoParts(t testing.TB) *Archive {
 	t.Helper()
 	var frames []byte
 	key := WindowKey{Node: 1, Epoch: 2, Window: 3}
-	network := NetworkID("archive")
+	network := NetworkOf([]byte("archive"))
 	for i := range uint32(90) {
-		a := Ack{Network: network, Epoch: key.Epoch, Window: key.Window, Node: key.Node,
-			Client: i % 9, Service: i % 2, Seq: i, Units: 5}
+		a := Ack{Net: network.Net(), Epoch: key.Epoch, Node: key.Node, Client: uint64(i % 9),
+			Service: i % 2, Number: i / 18, Units: 5}
 		frames = a.Append(frames)
 	}
 	sealer := new(Sealer)
@@ -23,12 +24,12 @@ func twoParts(t testing.TB) *Archive {
 	if err != nil {
 		t.Fatal(err)
 	}
-	offered := func(client uint32) bool { return client != 4 }
+	offered := func(client uint64) bool { return client != 4 }
 	statements, err := Statements(acks, key, anyone{}, offered)
 	if err != nil {
 		t.Fatal(err)
 	}
-	list := NewClientList(statements, func(client uint32) bool { return client%3 != 0 })
+	list := NewList(statements, func(client uint64) bool { return client%3 != 0 })
 	tree := NewStatementTree(statements)
 	h, _, err := sealer.SealCosigned(network, acks, key, tree, list,
 		[SignatureSize]byte{1}, [SignatureSize]byte{2}, anyone{})
@@ -41,13 +42,16 @@ func twoParts(t testing.TB) *Archive {
 // anyone is a registry that knows everybody.
 type anyone struct{ Registry }
 
-func (anyone) Payer(client, _ uint32) (uint32, bool) { return client / 4, true }
-func (anyone) UnitCap(uint32) (uint64, bool)         { return 100, true }
+func (anyone) Client(client uint64) (Client, bool) {
+	return Client{Payer: uint32(client / 4), Until: math.MaxUint32, Numbers: math.MaxUint32,
+		Services: [3]uint32{0, 1, NoService}}, true
+}
+func (anyone) UnitCap(uint32) (uint64, bool) { return 100, true }
 
 // readBack encodes an archive and parses it.
 func readBack(t testing.TB, a *Archive) *Archive {
 	t.Helper()
-	b, err := ParseArchive(a.Header.Append(nil), a.Acks, a.Clients.Append(nil), a.Proof)
+	b, err := ParseArchive(a.Header.Append(nil), a.Acks, a.List.Append(nil), a.Proof)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,11 +87,11 @@ func TestArchive(t *testing.T) {
 		t.Error("the tree is another, or the archive was changed")
 	}
 	size := CircuitSizes[0]
-	segments, err := sealed.Segments(size)
+	segments, err := sealed.Segments(size, anyone{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := grown.Segments(size)
+	again, err := grown.Segments(size, anyone{})
 	if err != nil || len(again) != len(segments) || again[0].Public != segments[0].Public {
 		t.Errorf("segments read back are others: %v", err)
 	}
@@ -96,7 +100,7 @@ func TestArchive(t *testing.T) {
 	if sealed.Proof != nil {
 		t.Error("the archive was changed")
 	}
-	want := ProofEvidence(sealed.Acks.Without(sealed.Clients), sealed.Clients, segments, proofs)
+	want := ProofEvidence(sealed.Acks.Without(sealed.List.Signers()), sealed.List, segments, proofs)
 	for _, a := range []*Archive{proved, readBack(t, proved)} {
 		if !bytes.Equal(evidence(t, a, 0), want.Append(nil)) {
 			t.Error("not the evidence of rung 3")
@@ -128,7 +132,7 @@ func TestArchiveRungs(t *testing.T) {
 func TestReceivedArchive(t *testing.T) {
 	own := twoParts(t)
 	header, statements := own.Header.Append(nil), evidence(t, own, RungStatements)
-	segments, err := own.Segments(CircuitSizes[0])
+	segments, err := own.Segments(CircuitSizes[0], anyone{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +172,7 @@ func TestReceivedArchive(t *testing.T) {
 	for name, parts := range map[string][3][]byte{
 		"header":      {header[1:], statements, nil},
 		"evidence":    {header, statements[1:], nil},
-		"proof":       {header, nil, proof[:len(own.Acks.Without(own.Clients))]},
+		"proof":       {header, nil, proof[:len(own.Acks.Without(own.List.Signers()))]},
 		"wrong place": {header, proof, statements},
 	} {
 		if _, err := ReceivedArchive(parts[0], parts[1], parts[2]); err == nil {
@@ -180,7 +184,7 @@ func TestReceivedArchive(t *testing.T) {
 // TestArchiveDamaged: what can not be read is an error, and not evidence.
 func TestArchiveDamaged(t *testing.T) {
 	a := twoParts(t)
-	header, clients := a.Header.Append(nil), a.Clients.Append(nil)
+	header, clients := a.Header.Append(nil), a.List.Append(nil)
 	for name, parts := range map[string][4][]byte{
 		"header":  {header[1:], a.Acks, clients, nil},
 		"acks":    {header, a.Acks[1:], clients, nil},
@@ -191,15 +195,15 @@ func TestArchiveDamaged(t *testing.T) {
 			t.Errorf("%s: parsed", name)
 		}
 	}
-	other := ClientList{{Client: 77, Signed: true}}
+	other := List{{Run{Client: 77, Count: 1}, true}}
 	stranger, err := ParseArchive(header, a.Acks, other.Append(nil), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := stranger.Evidence(0); !errors.Is(err, ErrClientList) {
+	if _, err := stranger.Evidence(0); !errors.Is(err, ErrList) {
 		t.Errorf("a list of other clients: %v", err)
 	}
-	if _, err := stranger.WithTree(anyone{}); !errors.Is(err, ErrClientList) {
+	if _, err := stranger.WithTree(anyone{}); !errors.Is(err, ErrList) {
 		t.Errorf("a list of other clients: %v", err)
 	}
 }
@@ -207,7 +211,7 @@ func TestArchiveDamaged(t *testing.T) {
 // FuzzParseArchive: any bytes either do not parse, or give evidence or an error.
 func FuzzParseArchive(f *testing.F) {
 	a := twoParts(f)
-	f.Add(a.Header.Append(nil), []byte(a.Acks), a.Clients.Append(nil), []byte(nil))
+	f.Add(a.Header.Append(nil), []byte(a.Acks), a.List.Append(nil), []byte(nil))
 	f.Add([]byte(nil), []byte{255, 255, 255, 255}, []byte{255, 255, 255, 255}, []byte{1})
 	f.Fuzz(func(t *testing.T, header, acks, clients, proof []byte) {
 		for i := range 2 {
@@ -243,7 +247,7 @@ func BenchmarkArchive(b *testing.B) {
 	})
 	b.Run("segments/handed-on", func(b *testing.B) {
 		for b.Loop() {
-			if _, err := sealed.Segments(1024); err != nil {
+			if _, err := sealed.Segments(1024, everyPayer{}); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -252,7 +256,7 @@ func BenchmarkArchive(b *testing.B) {
 		for b.Loop() {
 			grown, err := kept.WithTree(everyPayer{})
 			if err == nil {
-				_, err = grown.Segments(1024)
+				_, err = grown.Segments(1024, everyPayer{})
 			}
 			if err != nil {
 				b.Fatal(err)
@@ -264,10 +268,10 @@ func BenchmarkArchive(b *testing.B) {
 // fullWindow is the archive of 65,536 acks of 8,192 clients, all of whom have co-signed.
 func fullWindow(b *testing.B) *Archive {
 	b.Helper()
-	key, network := WindowKey{}, NetworkID("archive")
+	key, network := WindowKey{}, NetworkOf([]byte("archive"))
 	frames := make([]byte, 0, MaxAcks*AckSize)
 	for i := range uint32(MaxAcks) {
-		a := Ack{Network: network, Client: i / 8, Seq: i, Units: 5}
+		a := Ack{Net: network.Net(), Client: uint64(i / 8), Number: i % 8, Units: 5}
 		frames = a.Append(frames)
 	}
 	sealer := new(Sealer)
@@ -275,11 +279,11 @@ func fullWindow(b *testing.B) *Archive {
 	if err != nil {
 		b.Fatal(err)
 	}
-	statements, err := Statements(acks, key, everyPayer{}, func(uint32) bool { return true })
+	statements, err := Statements(acks, key, everyPayer{}, func(uint64) bool { return true })
 	if err != nil {
 		b.Fatal(err)
 	}
-	list := NewClientList(statements, func(uint32) bool { return true })
+	list := NewList(statements, func(uint64) bool { return true })
 	tree := NewStatementTree(statements)
 	h, _, err := sealer.SealCosigned(network, acks, key, tree, list,
 		[SignatureSize]byte{1}, [SignatureSize]byte{2}, everyPayer{})
@@ -292,4 +296,4 @@ func fullWindow(b *testing.B) *Archive {
 // everyPayer has one payer for all.
 type everyPayer struct{ anyone }
 
-func (everyPayer) Payer(uint32, uint32) (uint32, bool) { return 0, true }
+func (p everyPayer) Client(client uint64) (Client, bool) { return p.anyone.Client(0) }

@@ -21,8 +21,11 @@ func init() {
 	rollup.FixtureExports = testExports
 	rollup.FixtureProven = func(t testing.TB) []byte {
 		w := rollup.FixtureCosigned(t)
-		e := &export.Rollup{Certificate: rollup.FixtureCertify(w.Header, 0, 1, 3), Evidence: w.Third,
-			VerifyingKey: bytes.Repeat([]byte("key"), rollup.VerifyingKeySize/3)}
+		e, err := export.NewRollup(rollup.FixtureCertify(w.Header, 0, 1, 3), w.Third,
+			rollup.FixtureRegistry(), bytes.Repeat([]byte("key"), rollup.VerifyingKeySize/3))
+		if err != nil {
+			t.Fatal(err)
+		}
 		return e.Append(nil)
 	}
 }
@@ -228,7 +231,7 @@ func TestBadExports(t *testing.T) {
 	excess[0].Units = rollup.MaxUnitCap + 1
 	excess[0] = rollup.FixtureSigned(excess[0])
 	above := slices.Clone(rollup.FixtureAcks())
-	above[0].Units = rollup.MaxUnitCap // above the service's own cap, which the file does not hold
+	above[0].Units = 1<<20 + 1 // what the service's cap is, and one
 	above[0] = rollup.FixtureSigned(above[0])
 
 	for _, c := range []struct {
@@ -277,8 +280,16 @@ func TestBadExports(t *testing.T) {
 		{"no cap", whole(func(e *export.Rollup) { e.Services[0].Cap = 0 }), rollup.ErrMalformed},
 		{"a low cap", whole(func(e *export.Rollup) { e.Services[0].Cap = 100 }), rollup.ErrUnits},
 		{"another node's key", whole(func(e *export.Rollup) { e.NodeKey[0]++ }), rollup.ErrWord},
-		{"another node's word", whole(func(e *export.Rollup) { e.Certificate.Own[0]++ }), rollup.ErrWord},
-		{"another term", ack(func(e *export.Ack) { e.Certificate.Term++ }), rollup.ErrTerm},
+		{"another node's word", whole(func(e *export.Rollup) {
+			c := *cert
+			c.Own[0]++
+			e.Certificate = &c
+		}), rollup.ErrWord},
+		{"another term", ack(func(e *export.Ack) {
+			c := *cert
+			c.Term++
+			e.Certificate = &c
+		}), rollup.ErrTerm},
 		{"another payer", whole(func(e *export.Rollup) { e.Clients[4].Payer = 6 }), rollup.ErrRows},
 		{"another key", whole(func(e *export.Rollup) { e.Clients[4].Key = e.Clients[3].Key }),
 			rollup.ErrSignature},
@@ -300,7 +311,8 @@ func TestBadExports(t *testing.T) {
 			h.AckSignature = bls.IdentitySignature
 		})), rollup.ErrSignature},
 		{"certified excess units", verify(certified(excess, func(*rollup.Header) {})), rollup.ErrUnits},
-		{"units up to the largest cap", verify(certified(above, func(*rollup.Header) {})), nil},
+		{"certified units above the service's cap", verify(certified(above, func(*rollup.Header) {})),
+			rollup.ErrUnits},
 		{"under a statement: nothing", under(func(*export.StatementAck) {}), nil},
 		{"under a statement: another window", under(func(e *export.StatementAck) { e.Ack.Epoch++ }),
 			rollup.ErrWindow},

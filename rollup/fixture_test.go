@@ -45,8 +45,8 @@ type FixtureWindow struct {
 func FixtureCosigned(t testing.TB) *FixtureWindow {
 	t.Helper()
 	w := goldenCosigned(t)
-	third, _ := w.third(t, 256)
-	return &FixtureWindow{w.header, w.archive, w.evidence, third, w.prove(256)}
+	third, _ := w.third(t, 256, registry())
+	return &FixtureWindow{w.header, w.archive, w.evidence, third, w.prove(256, registry())}
 }
 
 // Set by package rollup_test: one honest file of each type, one of a rollup on rung 2, and one on

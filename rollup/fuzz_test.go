@@ -12,10 +12,10 @@ func seeds(t testing.TB) map[string][][]byte {
 	exports := FixtureExports(t)
 	settlement, _ := settle(testRows, 0, 1, 3)
 	w := goldenCosigned(t)
-	third, _ := w.third(t, 256)
+	third, _ := w.third(t, 256, registry())
 	all := map[string][][]byte{
 		"FuzzParseStatement":             {w.tree.Statements()[0].Append(nil)},
-		"FuzzParseClientList":            {w.evidence.Clients.Append(nil)},
+		"FuzzParseList":                  {w.evidence.List.Append(nil)},
 		"FuzzParseAck":                   {testAcks()[0].Append(nil)},
 		"FuzzParseHeader":                {h.Append(nil), w.header.Append(nil)},
 		"FuzzParseEvidence":              {ev, w.evidence.Append(nil), third.Append(nil)},
@@ -63,10 +63,6 @@ func FuzzParseStatement(f *testing.F) {
 	roundTrip(f, ParseStatement, func(s Statement) []byte { return s.Append(nil) })
 }
 
-func FuzzParseClientList(f *testing.F) {
-	roundTrip(f, ParseClientList, func(l ClientList) []byte { return l.Append(nil) })
-}
-
 func FuzzParseCertificate(f *testing.F) {
 	roundTrip(f, ParseCertificate, func(c *Certificate) []byte { return c.Append(nil) })
 }
@@ -86,7 +82,7 @@ func FuzzParseSettlementRow(f *testing.F) {
 func TestMaxEvidenceSize(t *testing.T) {
 	for _, size := range CircuitSizes {
 		segment := segmentNodes(size)*len(Hash{}) + 2 + MaxRows*rowSize + ProofSize
-		if n := MaxAcksSize + 1 + 4 + MaxClientListSize + 4 +
+		if n := MaxAcksSize + 1 + 4 + MaxListSize + 4 +
 			segmentCount(MaxStatements, size)*segment; n > MaxEvidenceSize {
 			t.Errorf("circuits of %d: %d bytes, more than %d", size, n, MaxEvidenceSize)
 		}
