@@ -16,7 +16,6 @@ func NewCosignOffer(o *cosign.Offer) *CosignOffer {
 		Count:   e.Count,
 		Root:    e.Root,
 		Clients: e.Clients,
-		Firsts:  e.Firsts,
 	}
 	for _, r := range e.Ranges {
 		m.Ranges = append(m.Ranges, &StatementRange{First: r.First, Statements: r.Statements,
@@ -33,7 +32,7 @@ func (m *CosignOffer) Key() rollup.WindowKey {
 // Decode returns the offer that the message carries. The error wraps one of rollup's.
 func (m *CosignOffer) Decode() (*cosign.Offer, error) {
 	e := &cosign.Encoded{Network: m.Network, Key: m.Key(), Count: m.Count, Root: m.Root,
-		Clients: m.Clients, Firsts: m.Firsts}
+		Clients: m.Clients}
 	for _, r := range m.Ranges {
 		e.Ranges = append(e.Ranges, cosign.EncodedRange{First: r.GetFirst(),
 			Statements: r.GetStatements(), Payers: r.GetPayers(), Siblings: r.GetSiblings()})

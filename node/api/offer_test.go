@@ -13,11 +13,11 @@ import (
 // FuzzCosignOffer decodes any message, and requires that what decodes is encoded to the same
 // message and can be checked.
 func FuzzCosignOffer(f *testing.F) {
-	statement := rollup.Statement{Client: 3, Service: 1, Acks: 2, Units: 9}
+	statement := rollup.Statement{Client: 3, Service: 1, First: 7, Acks: 2, Units: 9}
 	good := api.NewCosignOffer(
 		&cosign.Offer{Network: rollup.Network{7: 1}, Key: rollup.WindowKey{Node: 1},
 			Count: 1, Ranges: []cosign.Range{{Statements: []rollup.Statement{statement}}},
-			Clients: []cosign.Client{{Client: 3, Firsts: []uint32{7}}}},
+			Clients: []uint64{3}},
 	)
 	seed := func(change func(m *api.CosignOffer)) {
 		m := proto.CloneOf(good)

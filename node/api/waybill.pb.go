@@ -95,12 +95,9 @@ type CosignOffer struct {
 	Count   uint32                 `protobuf:"varint,5,opt,name=count,proto3" json:"count,omitempty"` // statements in the tree
 	Root    []byte                 `protobuf:"bytes,6,opt,name=root,proto3" json:"root,omitempty"`    // 32 bytes
 	// Statements with what proves their places: the clients' own, and their neighbours.
-	Ranges []*StatementRange `protobuf:"bytes,7,rep,name=ranges,proto3" json:"ranges,omitempty"`
-	// The clients that are asked, in order, and the number of the first ack under each of their statements, 4 bytes each
-	// (little-endian), by client and service.
-	Clients        []uint64 `protobuf:"varint,8,rep,packed,name=clients,proto3" json:"clients,omitempty"`
-	Firsts         []byte   `protobuf:"bytes,9,opt,name=firsts,proto3" json:"firsts,omitempty"`
-	AnswerWithinMs uint32   `protobuf:"varint,10,opt,name=answer_within_ms,json=answerWithinMs,proto3" json:"answer_within_ms,omitempty"`
+	Ranges         []*StatementRange `protobuf:"bytes,7,rep,name=ranges,proto3" json:"ranges,omitempty"`
+	Clients        []uint64          `protobuf:"varint,8,rep,packed,name=clients,proto3" json:"clients,omitempty"` // that are asked, in order
+	AnswerWithinMs uint32            `protobuf:"varint,9,opt,name=answer_within_ms,json=answerWithinMs,proto3" json:"answer_within_ms,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -191,13 +188,6 @@ func (x *CosignOffer) GetClients() []uint64 {
 	return nil
 }
 
-func (x *CosignOffer) GetFirsts() []byte {
-	if x != nil {
-		return x.Firsts
-	}
-	return nil
-}
-
 func (x *CosignOffer) GetAnswerWithinMs() uint32 {
 	if x != nil {
 		return x.AnswerWithinMs
@@ -209,7 +199,7 @@ func (x *CosignOffer) GetAnswerWithinMs() uint32 {
 type StatementRange struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	First      uint32                 `protobuf:"varint,1,opt,name=first,proto3" json:"first,omitempty"`          // index of the first
-	Statements []byte                 `protobuf:"bytes,2,opt,name=statements,proto3" json:"statements,omitempty"` // end to end, as in evidence
+	Statements []byte                 `protobuf:"bytes,2,opt,name=statements,proto3" json:"statements,omitempty"` // 60 bytes each (protocol section 14)
 	Payers     []byte                 `protobuf:"bytes,3,opt,name=payers,proto3" json:"payers,omitempty"`         // 4 bytes each (little-endian)
 	// On each level, from the statements up, the nodes to the left and to the right that complete a parent; 32 bytes each.
 	Siblings      []byte `protobuf:"bytes,4,opt,name=siblings,proto3" json:"siblings,omitempty"`
@@ -3100,7 +3090,7 @@ var File_waybill_proto protoreflect.FileDescriptor
 const file_waybill_proto_rawDesc = "" +
 	"\n" +
 	"\rwaybill.proto\x12\n" +
-	"waybill.v1\"\xa3\x02\n" +
+	"waybill.v1\"\x8b\x02\n" +
 	"\vCosignOffer\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\rR\x04node\x12\x14\n" +
@@ -3109,10 +3099,8 @@ const file_waybill_proto_rawDesc = "" +
 	"\x05count\x18\x05 \x01(\rR\x05count\x12\x12\n" +
 	"\x04root\x18\x06 \x01(\fR\x04root\x122\n" +
 	"\x06ranges\x18\a \x03(\v2\x1a.waybill.v1.StatementRangeR\x06ranges\x12\x18\n" +
-	"\aclients\x18\b \x03(\x04R\aclients\x12\x16\n" +
-	"\x06firsts\x18\t \x01(\fR\x06firsts\x12(\n" +
-	"\x10answer_within_ms\x18\n" +
-	" \x01(\rR\x0eanswerWithinMs\"z\n" +
+	"\aclients\x18\b \x03(\x04R\aclients\x12(\n" +
+	"\x10answer_within_ms\x18\t \x01(\rR\x0eanswerWithinMs\"z\n" +
 	"\x0eStatementRange\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\rR\x05first\x12\x1e\n" +
 	"\n" +

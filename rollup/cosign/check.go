@@ -55,10 +55,8 @@ func (o *Offer) Check(
 		return verdicts
 	}
 	runs := o.runs()
-	for i := range o.Clients {
-		c := &o.Clients[i]
-		own := check{offer: o, client: c.Client, firsts: c.Firsts, run: runs[c.Client],
-			book: signed.Book, payer: payer}
+	for i, client := range o.Clients {
+		own := check{offer: o, client: client, run: runs[client], book: signed.Book, payer: payer}
 		if reason, bad := own.refuses(); bad {
 			verdicts[i] = refuse(reason)
 		}
@@ -137,7 +135,6 @@ func (o *Offer) runs() map[uint64]run {
 type check struct {
 	offer  *Offer
 	client uint64
-	firsts []uint32
 	run    run
 	book   Book
 	payer  func(client uint64) (account uint32, known bool)
@@ -154,8 +151,6 @@ func (c *check) refuses() (Reason, bool) {
 		return ReasonExtraStatement, true
 	case !c.run.between(c.client, c.offer.Count):
 		return ReasonNeighbour, true
-	case len(c.firsts) != c.run.hi-c.run.lo: // in no decoded offer
-		return ReasonWrongAcks, true
 	}
 	own := c.run.own()
 	for i := range own {
@@ -168,16 +163,16 @@ func (c *check) refuses() (Reason, bool) {
 				return ReasonWrongPayer, true
 			}
 		}
-		if reason, bad := c.statementRefused(s, c.firsts[i]); bad {
+		if reason, bad := c.statementRefused(s); bad {
 			return reason, true
 		}
 	}
 	return 0, false
 }
 
-// statementRefused holds a statement against the run of acks that it is said to be about.
-func (c *check) statementRefused(s *rollup.Statement, first uint32) (_ Reason, bad bool) {
-	run := rollup.Run{Client: s.Client, Service: s.Service, First: first, Count: s.Acks}
+// statementRefused holds a statement against the run of acks that it is about.
+func (c *check) statementRefused(s *rollup.Statement) (_ Reason, bad bool) {
+	run := s.Run()
 	if run.Count > rollup.MaxAcks {
 		return ReasonWrongAcks, true
 	}

@@ -35,7 +35,6 @@ import (
 	"fmt"
 	"iter"
 	"slices"
-	"sort"
 
 	"github.com/waybill-network/waybill/rollup"
 )
@@ -55,7 +54,6 @@ type Window struct {
 	Network rollup.Network
 	Key     rollup.WindowKey
 	Tree    *rollup.StatementTree
-	Acks    rollup.Acks // all of the window
 }
 
 // Asked is a client that is asked to co-sign, and where in the tree its statements stand.
@@ -87,7 +85,7 @@ func (w *Window) fitting(clients []Asked) int {
 	path := 32 * rollup.StatementPathLen(w.Tree.Len())
 	for i := range clients {
 		c := &clients[i]
-		size += (c.Statements+2)*(rollup.StatementSize+4) + 4*c.Statements + 8
+		size += (c.Statements+2)*(rollup.StatementSize+4) + 8
 		if i == 0 || c.FirstStatement > clients[i-1].behind()+rangeGap {
 			size += path
 		}
@@ -108,19 +106,9 @@ func (w *Window) offer(clients []Asked) *Offer {
 		o.Ranges = append(o.Ranges, RangeOf(w.Tree, lo, min(hi, w.Tree.Len())))
 	}
 	for _, c := range clients {
-		o.Clients = append(o.Clients, Client{Client: c.Client, Firsts: w.firsts(&c)})
+		o.Clients = append(o.Clients, c.Client)
 	}
 	return o
-}
-
-// firsts returns the first numbers of a client's runs, each of which has its statement.
-func (w *Window) firsts(c *Asked) []uint32 {
-	i := sort.Search(w.Acks.RunCount(), func(i int) bool { return w.Acks.Run(i).Client >= c.Client })
-	firsts := make([]uint32, c.Statements)
-	for k := range firsts {
-		firsts[k] = w.Acks.Run(i + k).First
-	}
-	return firsts
 }
 
 // RangeOf returns statements lo to hi-1 of a tree with their path.
@@ -140,7 +128,7 @@ type Offer struct {
 	Count   uint32 // statements in the tree
 	Root    rollup.Hash
 	Ranges  []Range
-	Clients []Client // ascending
+	Clients []uint64 // that are asked, ascending
 }
 
 // Range is neighbouring statements, from the tree's statement First on, with their path to the
@@ -149,13 +137,6 @@ type Range struct {
 	First      uint32
 	Statements []rollup.Statement
 	Path       []rollup.Hash
-}
-
-// Client is a client that is asked, with the number of the first ack under each of its statements,
-// as these stand in the offer.
-type Client struct {
-	Client uint64
-	Firsts []uint32
 }
 
 // Message returns what the clients sign.
@@ -171,7 +152,6 @@ type Encoded struct {
 	Root    []byte // 32 bytes
 	Ranges  []EncodedRange
 	Clients []uint64
-	Firsts  []byte // 4 bytes for each statement of each client
 }
 
 // EncodedRange is a range as it travels.
@@ -185,15 +165,9 @@ type EncodedRange struct {
 // Encode returns the offer as it travels.
 func (o *Offer) Encode() *Encoded {
 	e := &Encoded{Network: o.Network.String(), Key: o.Key, Count: o.Count, Root: o.Root[:],
-		Ranges: make([]EncodedRange, len(o.Ranges)), Clients: make([]uint64, len(o.Clients))}
+		Ranges: make([]EncodedRange, len(o.Ranges)), Clients: o.Clients}
 	for i := range o.Ranges {
 		e.Ranges[i] = o.Ranges[i].encode()
-	}
-	for i, c := range o.Clients {
-		e.Clients[i] = c.Client
-		for _, first := range c.Firsts {
-			e.Firsts = le.AppendUint32(e.Firsts, first)
-		}
 	}
 	return e
 }
@@ -228,30 +202,13 @@ func (e *Encoded) Decode() (*Offer, error) {
 		}
 		o.Ranges = append(o.Ranges, r)
 	}
-	return o, o.decodeClients(e.Clients, e.Firsts)
-}
-
-// decodeClients gives each client as many first numbers as it has statements.
-func (o *Offer) decodeClients(clients []uint64, firsts []byte) error {
-	runs := o.runs()
-	for i, client := range clients {
-		if i > 0 && client <= clients[i-1] {
-			return fmt.Errorf("%w: the clients are not in order", rollup.ErrMalformed)
+	o.Clients = e.Clients
+	for i := range o.Clients {
+		if i > 0 && o.Clients[i] <= o.Clients[i-1] {
+			return nil, fmt.Errorf("%w: the clients are not in order", rollup.ErrMalformed)
 		}
-		c, n := Client{Client: client}, len(runs[client].own())
-		if len(firsts) < 4*n {
-			return fmt.Errorf("%w: first numbers are missing", rollup.ErrMalformed)
-		}
-		for range n {
-			c.Firsts, firsts = append(c.Firsts, le.Uint32(firsts)), firsts[4:]
-		}
-		o.Clients = append(o.Clients, c)
 	}
-	if len(firsts) > 0 {
-		return fmt.Errorf("%w: %d bytes of first numbers are left over", rollup.ErrMalformed,
-			len(firsts))
-	}
-	return nil
+	return o, nil
 }
 
 func (e *EncodedRange) decode() (Range, error) {
