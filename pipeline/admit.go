@@ -1,21 +1,22 @@
 package pipeline
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
+	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
-// Receipt accompanies the codes of a submission.
+// Receipt accompanies the answers to a submission.
 type Receipt struct {
-	OpenEpoch, OpenWindow uint32        // what to sign next acks for
-	RetryAfter            time.Duration // for acks that were answered overloaded; 0 when none was
+	OpenEpoch  uint32        // what to sign next acks for
+	RetryAfter time.Duration // for acks that were answered overloaded; 0 when none was
 }
 
 // Source is where acks come from: one per connection. Sources share the budget and the verifiers
@@ -27,7 +28,8 @@ type Source struct {
 
 	shares    [classes]share  // guarded by their budgets
 	lineups   [classes]lineup // guarded by the queue
-	bad, good atomic.Int32    // bad signatures lately, and good ones since, see quarantine
+	order     [classes]order
+	bad, good atomic.Int32 // bad signatures lately, and good ones since, see quarantine
 	closed    sync.Once
 }
 
@@ -47,12 +49,15 @@ func (s *Source) Close() { s.closed.Do(func() { s.p.counters.sources.Add(-1) }) 
 // Future is the pending answer to one submission.
 type Future struct {
 	p       *Pipeline
-	codes   []rollup.Code
+	answers []rollup.Answer
 	left    atomic.Int64 // acks without an answer, and one for the admission itself
 	done    chan struct{}
 	backlog int // acks ahead of one that was answered overloaded
 	pushed  bool
 	noRoom  bool // for want of disk, which no backlog measures
+
+	heldMu sync.Mutex
+	held   map[uint32][]byte
 }
 
 // roomRetry is the retry delay while the disk is full: room is made by people, or by a settlement.
@@ -61,9 +66,9 @@ const roomRetry = 5 * time.Second
 // Done is closed when every ack is answered.
 func (f *Future) Done() <-chan struct{} { return f.done }
 
-// Wait returns one code per ack once all are answered. The only error is the context's; the acks
+// Wait returns one answer per ack once all are answered. The only error is the context's; the acks
 // stay in the pipeline then, and Wait may be called again.
-func (f *Future) Wait(ctx context.Context) ([]rollup.Code, Receipt, error) {
+func (f *Future) Wait(ctx context.Context) ([]rollup.Answer, Receipt, error) {
 	select {
 	case <-f.done:
 	default:
@@ -73,15 +78,31 @@ func (f *Future) Wait(ctx context.Context) ([]rollup.Code, Receipt, error) {
 			return nil, Receipt{}, context.Cause(ctx)
 		}
 	}
-	w := f.p.OpenWindow()
-	r := Receipt{OpenEpoch: w.Epoch, OpenWindow: w.Window}
+	r := Receipt{OpenEpoch: f.p.windows.present().number}
 	switch {
 	case f.noRoom:
 		r.RetryAfter = roomRetry
 	case f.pushed:
 		r.RetryAfter = f.p.rate.delay(f.backlog, f.p.cfg.Workers)
 	}
-	return f.codes, r, nil
+	return f.answers, r, nil
+}
+
+// Held returns the 128 bytes of the ack that was taken under the number of ack i, which was
+// answered number_used; nil when its signature is not kept any more.
+func (f *Future) Held(i int) []byte {
+	f.heldMu.Lock()
+	defer f.heldMu.Unlock()
+	return f.held[uint32(i)]
+}
+
+func (f *Future) hold(i uint32, frame rollup.Frame) {
+	f.heldMu.Lock()
+	defer f.heldMu.Unlock()
+	if f.held == nil {
+		f.held = make(map[uint32][]byte)
+	}
+	f.held[i] = append([]byte(nil), frame...)
 }
 
 func (f *Future) resolve(n int) {
@@ -90,49 +111,52 @@ func (f *Future) resolve(n int) {
 	}
 }
 
-// Submit hands in acks and waits for their answers: codes[i] answers frames[128·i : 128·i+128].
-// Errors: ErrFrames when the lengths do not fit, the context's; codes are not written then.
-// Whatever is wrong with acks, or with the node, is a code and no error. Frames are not used
+// Submit hands in acks and waits for their answers: answers[i] is for frames[128·i : 128·i+128].
+// Errors: ErrFrames when the lengths do not fit, the context's; answers are not written then.
+// Whatever is wrong with acks, or with the node, is an answer and no error. Frames are not used
 // after the return.
-func (s *Source) Submit(ctx context.Context, frames []byte, codes []rollup.Code) (Receipt, error) {
-	if len(codes) != len(frames)/rollup.AckSize {
-		return Receipt{}, fmt.Errorf("%w: %d bytes, room for %d codes",
-			ErrFrames, len(frames), len(codes))
+func (s *Source) Submit(ctx context.Context, frames []byte, answers []rollup.Answer) (Receipt,
+	error) {
+	if len(answers) != len(frames)/rollup.AckSize {
+		return Receipt{}, fmt.Errorf("%w: %d bytes, room for %d answers",
+			ErrFrames, len(frames), len(answers))
 	}
 	f, err := s.SubmitAsync(frames)
 	if err != nil {
 		return Receipt{}, err
 	}
-	answers, r, err := f.Wait(ctx)
+	given, r, err := f.Wait(ctx)
 	if err != nil {
 		return Receipt{}, err
 	}
-	copy(codes, answers)
+	copy(answers, given)
 	return r, nil
 }
 
 // SubmitAsync is Submit without the wait. It returns as soon as every ack is refused or admitted,
-// and does not use frames after that. Error: ErrFrames.
+// and does not use frames after that. Acks of one client and service that follow each other in
+// number may be submitted at once, through one source: they are judged in that order. Error:
+// ErrFrames.
 func (s *Source) SubmitAsync(frames []byte) (*Future, error) {
 	if len(frames)%rollup.AckSize != 0 {
 		return nil, fmt.Errorf("%w: %d bytes", ErrFrames, len(frames))
 	}
 	p := s.p
-	codes := make([]rollup.Code, len(frames)/rollup.AckSize)
-	f := &Future{p: p, codes: codes, done: make(chan struct{})}
+	answers := make([]rollup.Answer, len(frames)/rollup.AckSize)
+	f := &Future{p: p, answers: answers, done: make(chan struct{})}
 	f.left.Store(1)
 	defer f.resolve(1)
-	p.counters.admit.Batch(len(f.codes), 0)
+	p.counters.admit.Batch(len(answers), 0)
 	view := p.chain.View()
 	if code := p.door(view); code != rollup.CodeAccepted {
-		for i := range f.codes {
-			f.codes[i] = code
+		for i := range answers {
+			answers[i].Code = code
 		}
 		f.noRoom = code == rollup.CodeOverloaded
-		p.counters.refuse(&p.counters.admit, code, len(f.codes))
+		p.counters.refuse(&p.counters.admit, code, len(answers))
 		return f, nil
 	}
-	a := admission{p: p, source: s, future: f, view: view, slots: p.windows.current.Load()}
+	a := admission{p: p, source: s, future: f, view: view}
 	a.run(frames)
 	return f, nil
 }
@@ -152,133 +176,139 @@ func (p *Pipeline) door(view *ledger.View) rollup.Code {
 	return rollup.CodeAccepted
 }
 
+// refuse answers an ack at the door.
+func (p *Pipeline) refuse(f *Future, i uint32, a rollup.Answer) {
+	f.answers[i] = a
+	p.counters.refuse(&p.counters.admit, a.Code, 1)
+}
+
 // admission is the passage of one submission through the door.
 type admission struct {
 	p      *Pipeline
 	source *Source
 	future *Future
 	view   *ledger.View
-	slots  *slots
 
-	chunks [2 * classes]*chunk // by slot and class, being filled
-	locked *window             // whose table is read
+	epochs [maxTaking]*epoch // that acks of this submission were for
+	chunks [(maxTaking + 1) * classes]*chunk
 
-	client, service uint32 // the last ones looked up
-	clientOK        bool
-	unitCap         uint64
-	looked          bool
-	prior           *sealedWindow // the last closed window that was asked for
-	priorKey        rollup.WindowKey
-	priorLooked     bool
+	client   rollup.Client // the last ones looked up
+	index    uint64
+	service  uint32
+	clientOK bool
+	granted  bool
+	unitCap  uint64
+	looked   bool
+	pastOf   uint32 // the last epoch that takes no acks
+	pastCode rollup.Code
+	pastSeen bool
+
+	moved acksAt // out of a chunk that was screened
 }
 
+// The last slot of an admission is for acks that are looked for, and not taken.
+const slotOld = maxTaking
+
 func (a *admission) run(frames []byte) {
-	n := len(a.future.codes)
+	n := len(a.future.answers)
 	for i := range n {
 		f := rollup.Frame(frames[i*rollup.AckSize : (i+1)*rollup.AckSize])
 		code, slot := a.check(f)
-		if code != rollup.CodeAccepted {
-			a.refuse(i, code)
+		if code == rollup.CodeAccepted {
+			code = a.checkRegistry(f)
+		}
+		if code != rollup.CodeAccepted && code.Class() != rollup.ClassNever {
+			a.p.refuse(a.future, uint32(i), rollup.Answer{Code: code})
 			continue
 		}
+		a.future.answers[i].Code = code // what is said if the ack is signed
 		a.add(f, uint32(i), slot, n-i)
 	}
-	a.unlock()
-	for _, c := range a.chunks {
-		if c != nil {
-			a.flush(c)
+	for slot := range maxTaking + 1 { // what is found to be old is flushed last
+		for class := range classes {
+			if c := a.chunks[slot*classes+class]; c != nil {
+				a.chunks[slot*classes+class] = nil
+				a.flush(c, slot)
+			}
 		}
 	}
 }
 
-func (a *admission) refuse(i int, code rollup.Code) {
-	a.future.codes[i] = code
-	a.p.counters.refuse(&a.p.counters.admit, code, 1)
-}
-
-// check makes the checks that need no signature, in the order of the codes.
+// check makes the checks that need neither registry nor signature, in the order of the codes.
 func (a *admission) check(f rollup.Frame) (rollup.Code, int) {
 	switch {
 	case !f.Tagged():
 		return rollup.CodeMalformed, 0
-	case f.Network() != a.p.cfg.Network:
+	case f.Net() != a.p.cfg.Network.Net():
 		return rollup.CodeWrongNetwork, 0
 	case f.Node() != a.p.cfg.Node:
 		return rollup.CodeWrongNode, 0
 	}
-	slot := a.slots.find(f.Epoch(), f.Window())
-	if slot < 0 {
-		return a.elsewhere(f), 0
-	}
-	if code := a.checkRegistry(f); code != rollup.CodeAccepted {
-		return code, 0
-	}
-	w := a.slots[slot]
-	if a.locked != w {
-		a.unlock()
-		w.mu.RLock()
-		a.locked = w
-	}
-	return w.peek(f), slot
+	return a.slot(f.Epoch())
 }
 
-func (a *admission) unlock() {
-	if a.locked != nil {
-		a.locked.mu.RUnlock()
-		a.locked = nil
+// slot returns where acks of an epoch go.
+func (a *admission) slot(number uint32) (rollup.Code, int) {
+	for i, e := range a.epochs {
+		if e != nil && e.number == number {
+			return rollup.CodeAccepted, i
+		}
 	}
+	if a.pastSeen && a.pastOf == number {
+		return a.pastCode, slotOld
+	}
+	ws := &a.p.windows
+	ws.mu.Lock()
+	e := ws.epoch(number)
+	lost := e != nil && e.open == nil
+	ws.mu.Unlock()
+	if e != nil && !lost {
+		for i := range a.epochs {
+			if a.epochs[i] == nil {
+				a.epochs[i] = e
+				return rollup.CodeAccepted, i
+			}
+		}
+	}
+	a.pastOf, a.pastSeen = number, true
+	a.pastCode = a.p.past(number, a.view, lost)
+	return a.pastCode, slotOld
 }
 
+// checkRegistry makes the checks of what the ack says, in the order in which a client can mend it.
+// Never is said of acks that are signed.
 func (a *admission) checkRegistry(f rollup.Frame) rollup.Code {
-	if c := f.Client(); !a.looked || c != a.client {
-		a.client = c
-		_, a.clientOK = a.view.ClientKey(c)
+	c, s := f.Client(), f.Service()
+	if !a.looked || c != a.index || s != a.service {
+		if !a.looked || c != a.index {
+			a.client, a.clientOK = a.view.Client(c)
+		}
+		if !a.looked || s != a.service {
+			a.unitCap, _ = a.view.UnitCap(s) // a cap is at least 1
+		}
+		a.index, a.service, a.looked = c, s, true
+		a.granted = a.clientOK && a.client.MayUse(s)
 	}
-	if !a.clientOK {
-		return rollup.CodeUnknownClient
-	}
-	if s := f.Service(); !a.looked || s != a.service {
-		a.service = s
-		a.unitCap, _ = a.view.UnitCap(s) // a cap is at least 1
-	}
-	a.looked = true
 	switch units := f.Units(); {
+	case !a.clientOK:
+		return rollup.CodeUnknownClient
 	case a.unitCap == 0:
 		return rollup.CodeUnknownService
+	case !a.granted:
+		return rollup.CodeNotGranted
 	case units == 0:
 		return rollup.CodeZeroUnits
 	case units > a.unitCap:
 		return rollup.CodeExcessUnits
+	case !a.client.ValidIn(f.Epoch()):
+		return rollup.CodeNotValid
+	case f.Number() >= a.client.Numbers:
+		return rollup.CodeBeyondLimit
 	}
 	return rollup.CodeAccepted
 }
 
-// elsewhere answers an ack for a window that takes none: known if it was accepted then, so that
-// nobody signs twice for one delivery.
-func (a *admission) elsewhere(f rollup.Frame) rollup.Code {
-	a.unlock() // the lookup below takes the locks of other windows
-	key := f.Key()
-	// A window drains, then is sealed, then is let go: asked in this order, an ack of it is not
-	// missed.
-	known, draining := a.p.windows.drains(f)
-	if !draining && (!a.priorLooked || a.priorKey != key) {
-		a.prior, _ = a.p.sealedWindow(key) // one that can not be read has nothing for the door
-		a.priorKey, a.priorLooked = key, true
-	}
-	if known || a.priorKey == key && a.prior.contains(f) {
-		return rollup.CodeKnown
-	}
-	open := a.slots[0].key
-	switch {
-	case key.Epoch != open.Epoch:
-		return rollup.CodeWrongEpoch
-	case key.Window < open.Window:
-		return rollup.CodeWindowClosed
-	}
-	return rollup.CodeWindowAhead
-}
-
-// add puts an ack into the chunk of its window and class.
+// add puts an ack into the chunk of its epoch and class.
 func (a *admission) add(f rollup.Frame, index uint32, slot, remaining int) {
 	class, limit := classEstablished, maxChunk
 	if a.source.suspect() || a.p.quarantine.has(f.Client()) {
@@ -286,42 +316,44 @@ func (a *admission) add(f rollup.Frame, index uint32, slot, remaining int) {
 	} else if !a.source.established() {
 		class = classNew
 	}
-	limit = min(limit, a.p.cfg.MaxBatch)
+	a.put(f, index, slot, class, min(remaining, limit, a.p.cfg.MaxBatch))
+}
+
+// put adds an ack to a chunk, which is made with room for so many when there is none.
+func (a *admission) put(f rollup.Frame, index uint32, slot, class, room int) {
 	at := &a.chunks[slot*classes+class]
 	if *at == nil {
-		c := newChunk(min(remaining, limit))
-		c.source, c.future, c.window, c.view, c.class = a.source, a.future, a.slots[slot], a.view, class
+		c := newChunk(room)
+		c.source, c.future, c.view, c.class = a.source, a.future, a.view, class
+		c.most = room
+		if slot != slotOld {
+			c.epoch = a.epochs[slot]
+		}
 		*at = c
 	}
 	c := *at
 	c.frames = append(c.frames, f...)
 	c.at = append(c.at, index)
-	if len(c.at) == min(limit, cap(c.at)) {
+	if len(c.at) == min(c.most, cap(c.at)) {
 		*at = nil
-		a.unlock()
-		a.flush(c)
+		a.flush(c, slot)
 	}
 }
 
-// flush reserves places for a chunk and queues it. Acks that find no place are answered here.
-func (a *admission) flush(c *chunk) {
+// flush screens a chunk's numbers, reserves places for what is left and queues it. Acks that find
+// no place are answered here.
+func (a *admission) flush(c *chunk, slot int) {
 	p := a.p
-	n := len(c.at)
-	granted, full := c.window.reserve(n)
-	if full {
-		p.windowFull(c.window)
+	if c.epoch != nil {
+		a.screen(c, slot)
 	}
-	if granted < n {
-		code := rollup.CodeWindowClosed
-		if p.windows.current.Load()[0] == c.window { // no window could be opened behind it yet
-			code = rollup.CodeOverloaded
-		}
-		c.cut(granted, code)
+	n, affordable := len(c.at), 0
+	if n > 0 {
+		affordable = p.budgets[c.class].reserve(&a.source.shares[c.class], n, c.size())
 	}
-	affordable := p.budgets[c.class].reserve(&a.source.shares[c.class], granted, c.size())
-	if affordable < granted {
+	if affordable < n {
 		c.cut(affordable, rollup.CodeOverloaded)
-		p.giveBack(c.window, granted-affordable)
+		p.judged(c.epoch, n-affordable)
 	}
 	if affordable == 0 {
 		c.recycle()
@@ -335,40 +367,108 @@ func (a *admission) flush(c *chunk) {
 	}
 }
 
+// screen takes the acks out of a chunk whose numbers say enough, and reserves places for the rest.
+func (a *admission) screen(c *chunk, slot int) {
+	ws := &a.p.windows
+	class, room := c.class, c.most
+	a.moved.at, a.moved.frames = a.moved.at[:0], a.moved.frames[:0]
+	ws.mu.Lock()
+	c.epoch.screen(c, ws, &a.moved)
+	n := len(c.at)
+	granted := min(n, c.epoch.free(ws))
+	c.epoch.inFlight += granted
+	ws.mu.Unlock()
+	if granted < n {
+		a.p.wakeKeeper()
+		c.cut(granted, rollup.CodeOverloaded)
+	}
+	for i, at := range a.moved.at {
+		f := rollup.Frame(a.moved.frames[i*rollup.AckSize : (i+1)*rollup.AckSize])
+		a.put(f, at, slotOld, class, room)
+	}
+}
+
+// acksAt is acks of a submission, by their positions in it.
+type acksAt struct {
+	frames []byte
+	at     []uint32
+}
+
+// judged says that so many acks of an epoch are in flight no more.
+func (p *Pipeline) judged(e *epoch, n int) {
+	if e == nil || n == 0 {
+		return
+	}
+	p.windows.mu.Lock()
+	defer p.windows.mu.Unlock()
+	p.leave(e, n)
+}
+
+// leave is judged for a caller that holds windows.mu.
+func (p *Pipeline) leave(e *epoch, n int) {
+	if e.inFlight -= n; e.inFlight == 0 && e.ended {
+		p.wakeKeeper()
+	}
+}
+
 // cut refuses the acks of a chunk from index n on.
 func (c *chunk) cut(n int, code rollup.Code) {
 	p, f := c.source.p, c.future
 	for _, i := range c.at[n:] {
-		f.codes[i] = code
+		f.answers[i] = rollup.Answer{Code: code}
 	}
 	p.counters.refuse(&p.counters.admit, code, len(c.at)-n)
 	if code == rollup.CodeOverloaded {
 		f.pushed = true
 		f.backlog = max(f.backlog, p.queue.len())
 	}
+	c.shrink(n)
+}
+
+// shrink keeps the first n acks.
+func (c *chunk) shrink(n int) {
 	c.at = c.at[:n]
 	c.frames = c.frames[:n*rollup.AckSize]
 }
 
-// chunk is what a submission has for one window, or a part of it: the unit of queueing.
+// chunk is what a submission has for one epoch, or a part of it: the unit of queueing.
 type chunk struct {
 	frames []byte   // 128 bytes each
 	at     []uint32 // positions in the submission
 	future *Future
 	source *Source
-	window *window
+	epoch  *epoch       // nil: its acks are looked for, not taken
 	view   *ledger.View // in which the clients were found
 	class  int          // whose budget it was admitted under
+	most   int          // acks that it is to hold
 	queued time.Time
 	next   *chunk // in the queue
 	pool   int    // that it goes back to
+
+	turn    uint64        // in the order of its source and class
+	verdict verdict       // while it waits for its turn
+	windows []windowShare // that its acks went into
+}
+
+// verdict is what a chunk needs of the batch in which it was verified.
+type verdict struct {
+	codes  []rollup.Code
+	payers []uint32
+	points []bls.Signature
+}
+
+// windowShare is how many acks of a chunk a window has.
+type windowShare struct {
+	window *window
+	acks   int
 }
 
 // Chunks come in sizes, so that a single ack does not take the memory of a thousand.
 const (
 	maxChunk      = 1024
-	chunkOverhead = 512 // bytes besides the frames: chunk, future, bookkeeping
-	maxChunkBytes = maxChunk*(rollup.AckSize+4) + chunkOverhead
+	chunkOverhead = 640 // bytes besides the acks: chunk, future, bookkeeping
+	chunkAck      = rollup.AckSize + 4 + 4 + 1 + int64(unsafe.Sizeof(bls.Signature{}))
+	maxChunkBytes = maxChunk*chunkAck + chunkOverhead
 )
 
 var (
@@ -390,13 +490,17 @@ func newChunk(n int) *chunk {
 }
 
 func (c *chunk) recycle() {
-	*c = chunk{frames: c.frames[:0], at: c.at[:0], pool: c.pool}
+	clear(c.windows)
+	v := c.verdict
+	*c = chunk{frames: c.frames[:0], at: c.at[:0], pool: c.pool, windows: c.windows[:0],
+		verdict: verdict{v.codes[:0], v.payers[:0], v.points[:0]}}
 	chunkPools[c.pool].Put(c)
 }
 
-// size is what a chunk takes of the byte budget.
-func (c *chunk) size() int64 {
-	return int64(cap(c.at))*(rollup.AckSize+4) + chunkOverhead
-}
+// size is what a chunk takes of the byte budget. The greater part of it is for the points that are
+// kept when its turn has not come.
+func (c *chunk) size() int64 { return int64(cap(c.at))*chunkAck + chunkOverhead }
 
-func sameMessage(a, b rollup.Frame) bool { return bytes.Equal(a.Message(), b.Message()) }
+func (c *chunk) frame(i int) rollup.Frame {
+	return rollup.Frame(c.frames[i*rollup.AckSize : (i+1)*rollup.AckSize])
+}

@@ -11,9 +11,9 @@ import (
 // grow with the load and with the latency of the disk, and an ack waits for two writes at most:
 // for the rest of the one under way, and for its own.
 //
-// Its chunks have provisional codes: accepted, known and replayed_seq rest on acks that may not
-// be durable yet. One goroutine takes group after group, writes what the windows of its chunks
-// have, and then makes the codes final. If the write failed, or one before it, whatever rests on
+// Its chunks have provisional answers: accepted, known and number_used rest on acks that may not
+// be durable yet. One goroutine takes group after group, writes what the windows in
+// memory have, and then makes the answers final. If the write failed, or one before it, whatever rests on
 // it is answered store_failed.
 type committer struct {
 	mu      sync.Mutex
@@ -26,7 +26,7 @@ type committer struct {
 
 func (c *committer) init() { c.filled.L = &c.mu }
 
-// add hands over chunks whose acks have provisional codes and are in their windows.
+// add hands over chunks whose acks have provisional answers, and are in their windows.
 func (c *committer) add(chunks []*chunk) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -85,7 +85,7 @@ func (p *Pipeline) commitGroups() {
 		}
 		start := time.Now()
 		if !p.failed() { // otherwise answer says so
-			if err := g.write(p, chunks); err != nil {
+			if err := g.write(p); err != nil {
 				p.fail("committing acks", err)
 			}
 		}
@@ -104,88 +104,80 @@ func (p *Pipeline) commitGroups() {
 // group is one write.
 type group struct {
 	windows []*window
-	runs    []rollup.Run
+	chunks  []rollup.Chunk
 }
 
-// write makes everything durable that the chunks' windows hold, which includes acks of chunks
-// that are not in the group yet.
-func (g *group) write(p *Pipeline, chunks []*chunk) error {
-	g.windows, g.runs = g.windows[:0], g.runs[:0]
-	for _, c := range chunks {
-		if !g.has(c.window) {
-			g.add(c.window)
-		}
-	}
-	if len(g.runs) == 0 {
+// write makes everything durable that the windows in memory hold, which includes acks of chunks
+// that are not in the group yet: what is known or used may have been taken with any of them.
+func (g *group) write(p *Pipeline) error {
+	g.windows, g.chunks = g.windows[:0], g.chunks[:0]
+	p.windows.mu.Lock()
+	p.windows.each(g.add)
+	p.windows.mu.Unlock()
+	if len(g.chunks) == 0 {
 		return nil
 	}
-	if err := p.store.AppendAcks(g.runs); err != nil {
+	if err := p.store.AppendAcks(g.chunks); err != nil {
 		return err
 	}
 	p.counters.writes.Add(1)
+	p.windows.mu.Lock()
+	defer p.windows.mu.Unlock()
 	for _, w := range g.windows {
-		w.mu.Lock()
 		w.durable = w.written
-		w.mu.Unlock()
 	}
 	return nil
 }
 
-func (g *group) has(w *window) bool {
-	for _, seen := range g.windows {
-		if seen == w {
-			return true
-		}
-	}
-	return false
-}
-
 func (g *group) add(w *window) {
-	g.windows = append(g.windows, w)
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	if n := w.acks(); n > w.written {
-		run := rollup.Run{Key: w.key, First: uint32(w.written),
-			Frames: w.frames[w.written*rollup.AckSize:]}
-		g.runs = append(g.runs, run)
+		g.windows = append(g.windows, w)
+		g.chunks = append(g.chunks, rollup.Chunk{Key: w.key, First: uint32(w.written),
+			Frames: w.frames[w.written*rollup.AckSize:]})
 		w.written = n
 	}
 }
 
-// answer makes the provisional codes of a chunk final and gives back what it held.
+// answer makes the provisional answers of a chunk final and gives back what it held.
 func (p *Pipeline) answer(c *chunk) {
 	failed := p.failed()
 	durable := 0
 	for _, i := range c.at {
-		code := &c.future.codes[i]
+		a := &c.future.answers[i]
 		switch {
-		case failed && (code.OK() || *code == rollup.CodeReplayedSeq): // what it rests on may be lost
-			*code = rollup.CodeStoreFailed
-		case code.OK():
+		case failed && (a.Code.OK() || a.Code == rollup.CodeNumberUsed): // it may rest on what is lost
+			*a = rollup.Answer{Code: rollup.CodeStoreFailed}
+		case a.Code.OK():
 			durable++
 		}
-		p.counters.answer(*code, 1)
+		p.counters.answer(a.Code, 1)
 	}
 	p.counters.commit.Settle(durable, len(c.at)-durable)
 	p.finish(c)
 }
 
-// abandon answers all acks of a chunk that was queued and not verified.
+// abandon answers all acks of a chunk that was not taken out of the queue.
 func (p *Pipeline) abandon(c *chunk, code rollup.Code) {
+	p.judged(c.epoch, len(c.at))
 	for _, i := range c.at {
-		c.future.codes[i] = code
+		c.future.answers[i] = rollup.Answer{Code: code}
 	}
 	p.counters.refuse(&p.counters.verify, code, len(c.at))
-	c.window.mu.Lock()
-	c.window.inFlight -= len(c.at)
-	c.window.mu.Unlock()
 	p.finish(c)
 }
 
+// finish gives back what a chunk held. Windows whose acks have all been answered drain.
 func (p *Pipeline) finish(c *chunk) {
-	n, future, w := len(c.at), c.future, c.window
+	n, future := len(c.at), c.future
 	p.budgets[c.class].release(&c.source.shares[c.class], n, c.size())
+	p.windows.mu.Lock()
+	for _, share := range c.windows {
+		w := share.window
+		if w.unanswered -= share.acks; w.drained() {
+			p.windows.drained <- w
+		}
+	}
+	p.windows.mu.Unlock()
 	c.recycle()
-	p.answered(w, n)
 	future.resolve(n)
 }

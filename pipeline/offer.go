@@ -51,14 +51,14 @@ type Party struct {
 
 // Offered is a client that is asked, and where that stands what it is asked about.
 type Offered struct {
-	Client                     uint32
+	Client                     uint64
 	FirstStatement, Statements int // in the tree
 	FirstAck, Acks             int // in the window's acks
 }
 
 // Cosignature is a client's answer: its signature of the offer's message, as it came.
 type Cosignature struct {
-	Client    uint32
+	Client    uint64
 	Signature [bls.SignatureSize]byte
 }
 
@@ -77,7 +77,7 @@ type closing struct {
 type cosigned struct {
 	archive   rollup.Acks
 	tree      *rollup.StatementTree
-	list      rollup.ClientList
+	list      rollup.List
 	signature [bls.SignatureSize]byte // of the signers
 	rest      [bls.SignatureSize]byte // of the acks of everybody else
 }
@@ -116,7 +116,7 @@ func (p *Pipeline) offerWindows() {
 
 // reached returns the clients of a drained window that can be asked: those whose acks all came
 // through one session, so that a client that answers has seen all of them.
-func (p *Pipeline) reached(w *window) map[uint32]Session {
+func (p *Pipeline) reached(w *window) map[uint64]Session {
 	if p.cfg.Cosigners == nil || p.cfg.CosignWait == 0 {
 		return nil
 	}
@@ -131,7 +131,7 @@ func (p *Pipeline) reached(w *window) map[uint32]Session {
 	if !anyone {
 		return nil
 	}
-	reached := make(map[uint32]Session)
+	reached := make(map[uint64]Session)
 	for i, s := range w.sessions {
 		client := w.frame(i).Client()
 		if prior, seen := reached[client]; !reaches[s] || seen && prior != s {
@@ -139,13 +139,13 @@ func (p *Pipeline) reached(w *window) map[uint32]Session {
 		}
 		reached[client] = s
 	}
-	maps.DeleteFunc(reached, func(_ uint32, s Session) bool { return s == NoSession })
+	maps.DeleteFunc(reached, func(_ uint64, s Session) bool { return s == NoSession })
 	return reached
 }
 
 // offer asks the reached clients of a window to co-sign it, and returns what they signed: nil
 // when nobody did.
-func (p *Pipeline) offer(w *window, reached map[uint32]Session) (*cosigned, error) {
+func (p *Pipeline) offer(w *window, reached map[uint64]Session) (*cosigned, error) {
 	ctx, cancel := context.WithTimeout(p.ctx, p.cfg.CosignWait)
 	defer cancel()
 	p.windows.mu.Lock()
@@ -169,13 +169,13 @@ func (p *Pipeline) offer(w *window, reached map[uint32]Session) (*cosigned, erro
 
 // makeOffer builds the statements of the reached clients; it returns nil when none has statements
 // within the limits.
-func (p *Pipeline) makeOffer(w *window, reached map[uint32]Session, view *ledger.View) (
+func (p *Pipeline) makeOffer(w *window, reached map[uint64]Session, view *ledger.View) (
 	*Offer, error) {
 	archive, err := new(rollup.Sealer).Archive(p.cfg.Network, w.key, w.frames, view)
 	if err != nil {
 		return nil, err
 	}
-	offered := func(client uint32) bool { return reached[client] != NoSession }
+	offered := func(client uint64) bool { return reached[client] != NoSession }
 	statements, err := rollup.Statements(archive, w.key, view, offered)
 	if err != nil || len(statements) == 0 {
 		return nil, err
@@ -183,17 +183,14 @@ func (p *Pipeline) makeOffer(w *window, reached map[uint32]Session, view *ledger
 	o := &Offer{Network: p.cfg.Network, Key: w.key, Acks: archive,
 		Tree: rollup.NewStatementTree(statements)}
 	parties := make(map[Session]*Party)
-	ack := 0
+	firsts := firstAcks(archive)
 	for i := 0; i < len(statements); {
 		c := Offered{Client: statements[i].Client, FirstStatement: i}
 		for ; i < len(statements) && statements[i].Client == c.Client; i++ {
 			c.Statements++
 			c.Acks += int(statements[i].Acks)
 		}
-		for archive.Entry(ack).Client() < c.Client {
-			ack++
-		}
-		c.FirstAck = ack
+		c.FirstAck = firsts(c.Client)
 		party := parties[reached[c.Client]]
 		if party == nil {
 			party = &Party{Session: reached[c.Client]}
@@ -206,6 +203,19 @@ func (p *Pipeline) makeOffer(w *window, reached map[uint32]Session, view *ledger
 	}
 	slices.SortFunc(o.Parties, func(a, b Party) int { return cmp.Compare(a.Session, b.Session) })
 	return o, nil
+}
+
+// firstAcks returns a function that gives the place of a client's first ack, for clients of the
+// acks that ascend.
+func firstAcks(acks rollup.Acks) func(client uint64) int {
+	run, from := 0, 0
+	return func(client uint64) int {
+		for acks.Run(run).Client < client {
+			from += int(acks.Run(run).Count)
+			run++
+		}
+		return from
+	}
 }
 
 // acks is how many acks are under the statements.
@@ -229,8 +239,8 @@ func (p *Pipeline) settleOffer(w *window, o *Offer, answers []Cosignature, view 
 	if err != nil || len(signers) == 0 {
 		return nil, err
 	}
-	signed := func(client uint32) bool { _, ok := signers[client]; return ok }
-	list := rollup.NewClientList(o.Tree.Statements(), signed)
+	signed := func(client uint64) bool { _, ok := signers[client]; return ok }
+	list := rollup.NewList(o.Tree.Statements(), signed)
 	c := &cosigned{archive: o.Acks, tree: o.Tree, list: list, signature: sum.Bytes()}
 	rest, err := w.sumWithout(verifier, signed)
 	c.rest = rest.Bytes()
@@ -240,25 +250,25 @@ func (p *Pipeline) settleOffer(w *window, o *Offer, answers []Cosignature, view 
 // verifyAnswers verifies all answers together, each session's as one part, and returns the sum of
 // the valid ones with the clients they are from.
 func (p *Pipeline) verifyAnswers(v *bls.Verifier, o *Offer, answers []Cosignature,
-	view *ledger.View) (bls.Signature, map[uint32]struct{}, error) {
+	view *ledger.View) (bls.Signature, map[uint64]struct{}, error) {
 	slices.SortFunc(answers, func(a, b Cosignature) int { return cmp.Compare(a.Client, b.Client) })
 	message := o.Message()
 	m := bls.Multi{Message: message[:],
 		Signatures: bls.Column{Stride: bls.SignatureSize, Width: bls.SignatureSize}}
 	var sessions []Session
-	var clients []uint32
+	var clients []uint64
 	for _, party := range o.Parties {
 		for _, c := range party.Clients {
 			i, ok := slices.BinarySearchFunc(answers, c.Client,
-				func(a Cosignature, client uint32) int { return cmp.Compare(a.Client, client) })
+				func(a Cosignature, client uint64) int { return cmp.Compare(a.Client, client) })
 			if !ok {
 				continue
 			}
-			key, ok := view.ClientKey(c.Client)
+			registered, ok := view.Client(c.Client)
 			if !ok {
 				return bls.Signature{}, nil, fmt.Errorf("%w %d", rollup.ErrUnknownClient, c.Client)
 			}
-			m.Keys, clients = append(m.Keys, key), append(clients, c.Client)
+			m.Keys, clients = append(m.Keys, registered.Key), append(clients, c.Client)
 			m.Signatures.Data = append(m.Signatures.Data, answers[i].Signature[:]...)
 		}
 		if n := len(m.Keys); n > 0 && (len(m.Parts) == 0 || m.Parts[len(m.Parts)-1] < n) {
@@ -270,7 +280,7 @@ func (p *Pipeline) verifyAnswers(v *bls.Verifier, o *Offer, answers []Cosignatur
 	if err != nil {
 		return sum, nil, err
 	}
-	signers := make(map[uint32]struct{}, len(clients))
+	signers := make(map[uint64]struct{}, len(clients))
 	from := 0
 	for part, end := range m.Parts {
 		if verdicts[part] == bls.VerdictValid {
@@ -288,7 +298,7 @@ func (p *Pipeline) verifyAnswers(v *bls.Verifier, o *Offer, answers []Cosignatur
 // sumWithout is the sum of the signatures of a drained window's acks, without those of some
 // clients. Whichever are fewer are decoded again: keeping every point would take more memory than
 // the acks do.
-func (w *window) sumWithout(v *bls.Verifier, without func(client uint32) bool) (
+func (w *window) sumWithout(v *bls.Verifier, without func(client uint64) bool) (
 	bls.Signature, error) {
 	var parts [2][]byte // the signatures of the others, and of the clients to leave out
 	for i := range w.acks() {

@@ -2,22 +2,23 @@
 //
 // # The story of a window
 //
-// A window is opened, and clients sign acks for it. It is the same window until it is paid:
+// Clients sign acks of an epoch, and number them. Taken acks go into the epoch's open window, which
+// is the same window until it is paid:
 //
-//	admit    in the caller's goroutine: parse in place, cheap checks, duplicate peek, reservations
+//	admit    in the caller's goroutine: parse in place, cheap checks, a look at the numbers, places
 //	verify   workers: batches that grow with the queue, one random linear combination each
+//	window   numbers are taken, in their order; acks of a window lie in one run of 128-byte frames
 //	commit   one goroutine: one synced store write for all acks that arrived during the last one
-//	window   numbering, closing, grace; acks of a window lie in one run of 128-byte frames
 //	cosign   one goroutine per drained window: statements, their tree, the clients' signatures
 //	seal     one goroutine: the rollup, made durable (PutSealed) before anything leaves the node
 //	         — here package certify takes over —
 //	prove    beside the way: proofs of co-signed windows; a job waits for them, for a while
 //	certify  one job a window: shares from the committee, the certificate, order by the chain
 //
-// While it is open a window takes acks. When its time is over, or it is full, the next one opens,
-// and for a moment of grace it takes late acks for its own number. Then it takes none. When every
-// ack that was admitted has its answer the window is drained, and does not change any more. Its
-// clients, those that can be reached, are asked to sign once for all their acks; those that
+// While it is open a window takes acks. When its time is over, or it is full, the next one opens in
+// its place. When an epoch is over its last window stays open for the tail, beside the first one of
+// the next epoch. When every ack in a closed window has its answer the window is drained, and does
+// not change any more. Its clients, those that can be reached, are asked to sign once for all their acks; those that
 // answer in time are moved from the acks part to the statements part. The sealer then makes the
 // rollup: header, acks, client list. They are an archive, which the store keeps in place of the
 // pool, in one write.
@@ -29,8 +30,25 @@
 // members refuse it for good, or its epoch is too old. Then the window is stuck, and everything
 // that speaks says so.
 //
-//	open → grace → sealing ⇄ cosigning  |  sealed → [proving] → collecting → ordering → ordered
-//	                                    |  any but the last → stuck
+//	open → sealing ⇄ cosigning  |  sealed → [proving] → collecting → ordering → ordered
+//	                            |  any but the last → stuck
+//
+// # Numbers
+//
+// A client's acks for a service are numbered from 0 in every epoch, and a number is billed once,
+// ever. So number n is taken when it is the next one, and nothing is skipped: an ack that is ahead
+// is answered gap, with the next number. One that was taken is known, or its number is used; both,
+// and that it will never be taken, are said only about acks whose signature was verified. Several
+// copies of one number may be in flight: each is verified, and the first valid one is taken.
+//
+// Successive numbers may be in flight together, in many batches at a time. They are judged in the
+// order in which their source admitted them (see order); if one is refused, those behind it are a
+// gap.
+//
+// The next numbers of the epochs that take acks are in memory. Which window has a number is in the
+// store, with the archive, for as long as that is kept; from there the next numbers come at a
+// start. A store that is newer than an epoch can not know what this node took in it: nothing is
+// taken in that epoch any more.
 //
 // # When a crash is harmless
 //
@@ -57,13 +75,15 @@
 //
 //   - Refusals for want of room happen at the door. Behind it an ack has a place in the budget
 //     and in its window until it is answered; no stage drops one. What a later stage refuses, it
-//     refuses for what the ack is: its signature, its (client, seq), a (payer, service) pair too
-//     many.
+//     refuses for what the ack is: its signature, its number. Only when no window can be opened for
+//     a (payer, service) pair too many is an ack refused for room behind the door.
 //   - Every admitted ack is answered exactly once, also when the pipeline closes or fails.
-//   - Acks enter a window's frames, its table and the store in one order. A group writes all
-//     frames that its windows have by then, so an ack that is answered known is durable even when
-//     its original was answered by a later group.
-//   - Window numbers are not used again.
+//   - Acks enter a window's frames, its table and the store in one order, over all windows of an
+//     epoch: what is durable of a client's numbers has no gap. A group writes all frames that there
+//     are by then, so an ack that is answered known is durable even when its original was answered
+//     by a later group.
+//   - Window numbers are not used again. Windows are sealed in the order in which they were closed,
+//     so their numbers ascend along every client's.
 //   - Co-signing only ever moves a client's acks from the acks part to the statements part. A
 //     client that does not answer, or answers wrongly, stays where it is; so an offer may end at
 //     any moment, and ends when its time is over, when windows wait for its room, and at
@@ -78,18 +98,16 @@
 //
 // # Locks
 //
-// Every lock is a leaf: no other is taken under it, and nothing is read, written or sent. The
-// exceptions are the two that make up the windows. The one of the set (windows.mu: which windows
-// there are, and their status) may take that of a window (window.mu: its acks), and either may
-// look into the quarantine. The outbox has one lock, a leaf. The cache of sealed windows reads
-// the store under its own, on purpose.
+// Every lock is a leaf: no other is taken under it, and nothing is read, written or sent. One,
+// windows.mu, guards all windows and epochs; it is held for a chunk of acks at a time. The outbox
+// has one lock, a leaf. The cache of sealed windows reads the store under its own, on purpose.
 //
 // # Rejected
 //
 // A channel per stage with one message per ack: at half a million acks a second the channels
 // alone cost more than hashing. Verifying in the commit goroutine: latency of the disk and of the
-// pairing would add up instead of overlapping. Numbering acks when they are admitted: a refused
-// signature would leave holes in the window. One record per ack in the store: the key costs as
+// pairing would add up instead of overlapping. Taking numbers when acks are admitted: a refused
+// signature would leave holes, and a stranger's would keep a client's number busy. One record per ack in the store: the key costs as
 // much as the ack, and recovery is a scan anyway. Sealing windows at shutdown: it delays the
 // exit, and the next start must be able to do it in any case. Offering the windows of the last
 // run again after a start: which session an ack came through would have to be durable, for a gain
@@ -123,6 +141,7 @@ var (
 	ErrStore  = errors.New("pipeline: the store failed")    // outcome unknown until it is opened again
 	ErrClock  = errors.New("pipeline: clock out of step")   // the node's and the chain's disagree
 	ErrRoom   = errors.New("pipeline: no room on the disk") // until something makes room
+	ErrNew    = errors.New("pipeline: the store is new")    // until an epoch begins that it knows all of
 	ErrPool   = errors.New("pipeline: the pool is corrupt") // a committed ack does not verify
 	ErrFrames = errors.New("pipeline: not a whole number of acks")
 	ErrConfig = errors.New("pipeline: unusable configuration")
@@ -132,19 +151,29 @@ var (
 // AppendAcks from one. A write is durable when it returns nil. When it fails its outcome is
 // unknown, and the pipeline writes no more.
 type Store interface {
-	// AppendAcks adds runs to the pools of their windows: all or nothing. Runs of a window arrive in
-	// order, without gaps, and none is empty.
-	AppendAcks(runs []rollup.Run) error
+	// Since returns the first epoch of which the store knows all that this node took and said; false
+	// means that it can not know that of any yet. It never goes back.
+	Since() (epoch uint32, known bool)
+	// AppendAcks adds acks to the pools of their windows: all or nothing. Those of a window arrive in
+	// order, without gaps, and no chunk is empty.
+	AppendAcks(chunks []rollup.Chunk) error
 	// PoolWindows lists the windows that have acks and are not sealed.
 	PoolWindows() ([]rollup.WindowKey, error)
-	// ReadPool yields the runs of a window in order. Frames are valid until yield returns; its error
+	// ReadPool yields the acks of a window in order. Frames are valid until yield returns; its error
 	// ends the call.
 	ReadPool(key rollup.WindowKey, yield func(frames []byte) error) error
 	// NextWindow returns the number above all that the pool and the sealed windows of the epoch
 	// used, 0 if none.
 	NextWindow(node, epoch uint32) (uint32, error)
-	// PutSealed replaces the pool of a window by its rollup, in one step.
+	// PutSealed replaces the pool of a window by its rollup, in one step. A second rollup for a window
+	// is refused.
 	PutSealed(a *rollup.Archive) error
+	// ReadRuns yields the runs of a node's sealed windows of an epoch, in any order. They are valid
+	// until yield returns; its error ends the call.
+	ReadRuns(node, epoch uint32, yield func(runs []rollup.Run) error) error
+	// FindRun returns the sealed window that has a number of a client for a service. The error wraps
+	// rollup.ErrNotFound when none has.
+	FindRun(node, epoch uint32, client uint64, service, number uint32) (window uint32, err error)
 	// Sealed returns what PutSealed kept of a window. The error wraps rollup.ErrNotFound when there
 	// was no PutSealed.
 	Sealed(key rollup.WindowKey) (*rollup.Archive, error)
@@ -190,7 +219,7 @@ type Config struct {
 	MaxNew   int   // of MaxAcks and, in proportion, MaxBytes: for sources not established (1/4)
 
 	WindowAge  time.Duration // how long a window with acks stays open (10 s)
-	Grace      time.Duration // how long it takes late acks after that (2 s)
+	Tail       time.Duration // how long acks of an epoch are taken when it is over (10 s)
 	MaxSkew    time.Duration // from the last block's time, beyond which acks are refused (1 min)
 	CosignWait time.Duration // that clients may take to co-sign a window; 0: they are not asked
 
@@ -217,7 +246,7 @@ func (c *Config) complete() error {
 	def(&c.MaxAcks, 1<<18)
 	def(&c.MaxNew, (c.MaxAcks+3)/4)
 	duration(&c.WindowAge, 10*time.Second)
-	duration(&c.Grace, 2*time.Second)
+	duration(&c.Tail, 10*time.Second)
 	duration(&c.MaxSkew, time.Minute)
 	if c.MaxBytes == 0 {
 		c.MaxBytes = 96 << 20
@@ -250,8 +279,8 @@ func (c *Config) complete() error {
 		return fmt.Errorf("%w: MaxNew is %d, of %d acks", ErrConfig, c.MaxNew, c.MaxAcks)
 	case c.WindowAge < 0:
 		return bad("WindowAge", c.WindowAge)
-	case c.Grace < 0:
-		return bad("Grace", c.Grace)
+	case c.Tail < 0:
+		return bad("Tail", c.Tail)
 	case c.MaxSkew < 0:
 		return bad("MaxSkew", c.MaxSkew)
 	case c.CosignWait < 0:
@@ -271,6 +300,7 @@ type Pipeline struct {
 	budgets    [classes]budget
 	quarantine quarantine
 	queue      queue
+	recaller   recaller
 	committer  committer
 	windows    windows
 	sealed     sealedCache
@@ -285,6 +315,7 @@ type Pipeline struct {
 	ctx            context.Context // ends in Close
 	cancel         context.CancelFunc
 	workers        sync.WaitGroup // verify
+	reader         sync.WaitGroup // recall
 	writer         sync.WaitGroup // commit
 	rest           sync.WaitGroup // everything else
 }
@@ -303,6 +334,7 @@ func New(cfg Config, store Store, chain Chain, outbox Outbox) (*Pipeline, error)
 		classSuspect:     {maxAcks: maxSuspects, maxBytes: cfg.MaxBytes},
 	}
 	p.queue.init()
+	p.recaller.init()
 	p.committer.init()
 	p.windows.init()
 	p.ctx, p.cancel = context.WithCancel(context.Background())
@@ -322,9 +354,9 @@ func (p *Pipeline) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	drains := maxDraining + 1 + len(recovered) // at most, with the one whose grace ends
+	drains := maxDraining + 2*maxTaking + len(recovered) // at most, with the last ones of epochs
 	p.windows.drained, p.windows.toSeal = make(chan *window, drains), make(chan closing, drains)
-	if err := p.openFirst(); err != nil {
+	if err := p.openFirst(recovered); err != nil {
 		return err
 	}
 	p.started = true
@@ -332,6 +364,7 @@ func (p *Pipeline) Start(ctx context.Context) error {
 		w := p.newWorker()
 		p.workers.Go(w.run)
 	}
+	p.reader.Go(p.recall)
 	p.writer.Go(p.commitGroups)
 	p.rest.Go(p.keepWindows)
 	p.rest.Go(p.offerWindows)
@@ -356,6 +389,8 @@ func (p *Pipeline) Close() {
 		p.abandon(c, rollup.CodeShuttingDown)
 	}
 	p.workers.Wait()
+	p.recaller.close()
+	p.reader.Wait()
 	p.committer.close()
 	p.writer.Wait()
 	p.cancel()
@@ -363,7 +398,7 @@ func (p *Pipeline) Close() {
 }
 
 // Ready returns why the pipeline accepts no acks, nil while it does: ErrClosed, ErrStore,
-// ErrRoom, ErrClock.
+// ErrRoom, ErrClock, ErrNew.
 func (p *Pipeline) Ready() error {
 	if err := p.failure.Load(); err != nil {
 		return *err
@@ -377,7 +412,21 @@ func (p *Pipeline) Ready() error {
 	if !p.cfg.Room() {
 		return ErrRoom
 	}
-	return p.checkClock(p.chain.View())
+	if err := p.checkClock(p.chain.View()); err != nil {
+		return err
+	}
+	return p.checkStore()
+}
+
+// checkStore says whether the epoch that runs has a window.
+func (p *Pipeline) checkStore() error {
+	p.windows.mu.Lock()
+	defer p.windows.mu.Unlock()
+	if e := p.windows.taking[0]; e.open == nil {
+		return fmt.Errorf("%w: it can not know what this node took in epoch %d, and takes nothing "+
+			"until the next", ErrNew, e.number)
+	}
+	return nil
 }
 
 // checkClock compares the node's clock with the time of the last block. A chain that stands still

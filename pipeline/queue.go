@@ -69,13 +69,16 @@ func (q *queue) push(c *chunk) bool {
 		l.last.next = c
 	}
 	l.last = c
+	o := c.order()
+	o.last++
+	c.turn = o.last
 	q.acks[c.class] += len(c.at)
 	q.filled.Signal()
 	return true
 }
 
-// take waits for chunks and returns a batch of one class and one epoch: all that is queued,
-// shared among the idle workers, up to limit acks. After close it returns nothing.
+// take waits for chunks and returns a batch of one class: all that is queued, shared among the
+// idle workers, up to limit acks. After close it returns nothing.
 func (q *queue) take(batch []*chunk, limit int) (_ []*chunk, class int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -147,7 +150,7 @@ func (q *queue) next() (class int, ok bool) {
 	return 0, false
 }
 
-// fill moves chunks of one epoch to the batch, about maxChunk acks from each source in turn.
+// fill moves chunks to the batch, about maxChunk acks from each source in turn.
 // Sources that have not shown good acks yet are not let into a large batch: if theirs are bad,
 // finding that out takes as long as verifying many times as many good ones, and others would wait
 // for it.
@@ -168,8 +171,7 @@ func (q *queue) fill(batch []*chunk, class, limit int) []*chunk {
 		quantum, full := maxChunk, false
 		for l.first != nil && quantum > 0 && !full {
 			c := l.first
-			full = len(batch) > 0 && (taken+len(c.at) > limit ||
-				c.window.key.Epoch != batch[0].window.key.Epoch)
+			full = len(batch) > 0 && taken+len(c.at) > limit
 			if !full {
 				l.first, c.next = c.next, nil
 				batch = append(batch, c)

@@ -1,8 +1,10 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/rollup"
@@ -15,6 +17,9 @@ func (p *Pipeline) recoverPool(ctx context.Context) ([]*window, error) {
 	if err != nil {
 		return nil, fmt.Errorf("recover: %w", err)
 	}
+	slices.SortFunc(keys, func(a, b rollup.WindowKey) int {
+		return cmp.Or(cmp.Compare(a.Epoch, b.Epoch), cmp.Compare(a.Window, b.Window))
+	})
 	var recovered []*window
 	for _, key := range keys {
 		if key.Node != p.cfg.Node {
@@ -46,13 +51,14 @@ func (p *Pipeline) reload(ctx context.Context, w *window, frames []byte) error {
 	}
 	for ; len(frames) > 0; frames = frames[rollup.AckSize:] {
 		f := rollup.Frame(frames[:rollup.AckSize])
-		if !f.Tagged() || f.Network() != p.cfg.Network || f.Key() != w.key {
+		if !f.Tagged() || f.Net() != p.cfg.Network.Net() || f.Node() != w.key.Node ||
+			f.Epoch() != w.key.Epoch {
 			return fmt.Errorf("%w: ack %d is of another window", ErrPool, w.acks())
 		}
-		if _, found := w.memory.table.find(w.frames, f.Client(), f.Seq()); found {
-			return fmt.Errorf("%w: ack %d uses a (client, seq) again", ErrPool, w.acks())
+		if _, found := w.find(f.Client(), f.Service(), f.Number()); found {
+			return fmt.Errorf("%w: ack %d uses a number again", ErrPool, w.acks())
 		}
-		w.memory.table.insert(f.Client(), f.Seq(), w.acks())
+		w.memory.table.insert(f.Client(), f.Service(), f.Number(), w.acks())
 		w.frames = append(w.frames, f...)
 		w.sessions = append(w.sessions, NoSession) // the sessions ended with the process
 		w.units += f.Units()
@@ -73,7 +79,7 @@ func (p *Pipeline) reverify(windows []*window) {
 			p.fail(fmt.Sprintf("recovering %v", w.key), err)
 			return
 		}
-		w.addSum(sum)
+		w.sum.AddSum(sum) // nobody else has the window yet
 		p.windows.drained <- w
 	}
 }
@@ -87,7 +93,7 @@ func (p *Pipeline) reverifyWindow(w *window, verifier BatchVerifier) (*bls.Sum, 
 		to := min(from+p.cfg.MaxBatch, w.acks())
 		b.reset()
 		frames := w.frames[from*rollup.AckSize : to*rollup.AckSize]
-		if err := b.append(frames, view, w.key.Epoch); err != nil {
+		if err := b.append(frames, &p.cfg.Network, view); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrPool, err)
 		}
 		verdicts, err := b.run(verifier)

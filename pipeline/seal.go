@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,34 +10,43 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// sealWindows turns drained windows into rollups, one after the other.
+// sealWindows turns drained windows into rollups, one after the other, in the order in which they
+// were closed: members take no window after a higher one, and no number after one that follows it.
 func (p *Pipeline) sealWindows() {
 	var sealer rollup.Sealer
+	ready := make(map[*window]closing)
 	for {
-		var c closing
 		select {
-		case c = <-p.windows.toSeal:
+		case c := <-p.windows.toSeal:
+			ready[c.window] = c
 		case <-p.ctx.Done():
-		}
-		if p.ctx.Err() != nil {
 			return
 		}
-		w := c.window
-		if p.failed() { // what is in the window is not what is in the store
-			continue
+		for w := p.windows.oldest(); w != nil && p.ctx.Err() == nil; w = p.windows.oldest() {
+			c, ok := ready[w]
+			if !ok || p.failed() { // then what is in the window is not what is in the store
+				break
+			}
+			delete(ready, w)
+			start := time.Now()
+			a, err := p.seal(&sealer, c)
+			if err != nil {
+				p.fail(fmt.Sprintf("sealing %v", w.key), err)
+				break
+			}
+			p.handOver(w, a, time.Since(start))
 		}
-		if w.acks() == 0 { // there is nothing to roll up
-			p.release(w)
-			continue
-		}
-		start := time.Now()
-		a, err := p.seal(&sealer, c)
-		if err != nil {
-			p.fail(fmt.Sprintf("sealing %v", w.key), err)
-			continue
-		}
-		p.handOver(w, a, time.Since(start))
 	}
+}
+
+// oldest returns the window that is to be sealed next, nil when there is none.
+func (ws *windows) oldest() *window {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if len(ws.draining) == 0 {
+		return nil
+	}
+	return ws.draining[0]
 }
 
 // seal builds the rollup of a window and makes it durable. Only sealWindows touches a drained
@@ -90,26 +98,15 @@ func (p *Pipeline) handOver(w *window, a *rollup.Archive, took time.Duration) {
 	p.release(w)
 }
 
-// sealedWindow answers whether an ack is in a rollup of this node.
+// sealedWindow is the acks of a rollup of this node.
 type sealedWindow struct {
-	key     rollup.WindowKey
-	id      rollup.Hash
-	network rollup.Network
-	acks    rollup.Acks // all that the window has, whatever the rung
+	key  rollup.WindowKey
+	id   rollup.Hash
+	acks rollup.Acks // all that the window has, whatever the rung
 }
 
 func newSealedWindow(a *rollup.Archive) *sealedWindow {
-	return &sealedWindow{key: a.Key(), id: a.Header.ID(), network: a.Header.Network, acks: a.Acks}
-}
-
-// contains reports whether the window has the ack, by all 80 bytes that the client signed. A nil
-// window has none.
-func (s *sealedWindow) contains(f rollup.Frame) bool {
-	if s == nil || f.Key() != s.key || f.Network() != s.network || !f.Tagged() {
-		return false
-	}
-	i, ok := s.acks.Index(f.Client(), f.Service(), f.Seq())
-	return ok && bytes.Equal(s.acks.Entry(i), f.Entry())
+	return &sealedWindow{key: a.Key(), id: a.Header.ID(), acks: a.Acks}
 }
 
 // sealedCache keeps the windows that were asked for last. Their acks are 3.4 MB when they are full.
@@ -170,48 +167,52 @@ const (
 	AckOrdered AckState = "ordered" // in a rollup that the chain has ordered
 )
 
-// Found is where an ack is.
+// Found is the ack that was taken under a number, and where it is. But for an unknown one, units
+// and request are those of the ack.
 type Found struct {
-	State  AckState
-	Rollup rollup.Hash // from AckSealed on
-	// Final, with AckUnknown, says that the ack's window has been sealed without it, or never was:
-	// the ack does not count, and its client may sign again for the same delivery.
-	Final bool
+	State   AckState
+	Window  uint32
+	Units   uint64
+	Request rollup.Hash
+	Rollup  rollup.Hash // from AckSealed on
 }
 
-// Lookup says what became of an ack, by the 80 bytes that its client signed. Error: ErrFrames for
-// another length.
-func (p *Pipeline) Lookup(message []byte) (Found, error) {
-	if len(message) != rollup.MessageSize {
-		return Found{}, fmt.Errorf("%w: %d bytes are not what a client signs", ErrFrames, len(message))
-	}
-	f := rollup.Frame(message)
-	key := f.Key()
-	slots := p.windows.current.Load()
-	if i := slots.find(key.Epoch, key.Window); i >= 0 && key.Node == p.cfg.Node {
-		w := slots[i]
-		w.mu.RLock()
-		defer w.mu.RUnlock()
-		if w.peek(f) == rollup.CodeKnown {
-			return Found{State: AckPooled}, nil
-		}
-		return Found{State: AckUnknown}, nil
-	}
-	// The order in which a window goes its way, as in admission.elsewhere.
-	if known, draining := p.windows.drains(f); known {
-		return Found{State: AckPooled}, nil
-	} else if draining {
-		return Found{State: AckUnknown}, nil
-	}
-	s, err := p.sealedWindow(key)
+// Lookup says what became of a number of a client for a service in an epoch. The error says that
+// the store can not be read.
+func (p *Pipeline) Lookup(epoch uint32, client uint64, service, number uint32) (Found, error) {
+	at, err := p.taken(epoch, client, service, number)
 	switch {
-	case !s.contains(f):
-		open := slots[0].key
-		ahead := key.Epoch > open.Epoch || key.Epoch == open.Epoch && key.Window > open.Window
-		final := !ahead && (err == nil || errors.Is(err, rollup.ErrNotFound))
-		return Found{State: AckUnknown, Final: final}, nil
-	case p.chain.View().IsOrdered(key):
-		return Found{State: AckOrdered, Rollup: s.id}, nil
+	case errors.Is(err, rollup.ErrNotFound) || err == nil && !at.durable:
+		return Found{State: AckUnknown}, nil
+	case err != nil:
+		return Found{}, fmt.Errorf("look up number %d of client %d for service %d: %w", number, client,
+			service, err)
 	}
-	return Found{State: AckSealed, Rollup: s.id}, nil
+	f := Found{State: at.state, Window: at.key.Window, Units: at.frame.Units(),
+		Request: at.frame.Request(), Rollup: at.rollup}
+	if f.State == AckSealed && p.chain.View().IsOrdered(at.key) {
+		f.State = AckOrdered
+	}
+	return f, nil
+}
+
+// Counter returns the next number of a client for a service in an epoch, as far as it is durable.
+// It is false for an epoch that takes no acks.
+func (p *Pipeline) Counter(epoch uint32, client uint64, service uint32) (next uint32, ok bool) {
+	ws := &p.windows
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	e := ws.epoch(epoch)
+	if e == nil || e.open == nil {
+		return 0, false
+	}
+	next = e.numbers.Next(client, service)
+	for next > 0 { // what a write is under way for does not count yet
+		last := rollup.Ack{Epoch: epoch, Client: client, Service: service, Number: next - 1}
+		if w, i := ws.find(epoch, last.Append(nil)); w == nil || i < w.durable {
+			break
+		}
+		next--
+	}
+	return next, true
 }

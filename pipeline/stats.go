@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -11,14 +12,13 @@ import (
 // The states of a window until it is sealed, in order. Those after that are certify.States.
 const (
 	StateOpen      status.State = "open"      // takes acks
-	StateGrace     status.State = "grace"     // takes late acks, another one is open
 	StateCosigning status.State = "cosigning" // its clients are asked to co-sign
 	StateSealing   status.State = "sealing"   // takes no acks, and is not durable as a rollup yet
 )
 
 // States returns the states of a window until it is sealed, in order.
 func States() []status.State {
-	return []status.State{StateOpen, StateGrace, StateCosigning, StateSealing}
+	return []status.State{StateOpen, StateCosigning, StateSealing}
 }
 
 // The stages of this room, in order. A batch is a batch of acks until window, and then a window.
@@ -84,17 +84,7 @@ type Budget struct {
 // Quarantine is the clients that sent bad signatures and are verified apart.
 type Quarantine struct {
 	Total   int      `json:"total"`
-	Clients []uint32 `json:"clients"` // some of them, at most 32
-}
-
-// fill takes the numbers of a live window.
-func (w *window) fill(s *status.Window) {
-	w.mu.RLock()
-	defer w.mu.RUnlock()
-	s.Acks, s.Units = w.acks(), w.units
-	if w.memory != nil {
-		s.Rows = len(w.memory.rows.units)
-	}
+	Clients []uint64 `json:"clients"` // some of them, at most 32
 }
 
 // list returns the windows of this room, newest first.
@@ -103,16 +93,16 @@ func (ws *windows) list() (list []status.Window) {
 	defer ws.mu.Unlock()
 	add := func(w *window) {
 		s := w.status
-		w.fill(&s)
+		s.Acks, s.Units, s.Rows = w.acks(), w.units, len(w.memory.rows.units)
 		list = append(list, s)
 	}
-	for _, w := range ws.current.Load() {
-		if w != nil && w.memory != nil {
-			add(w)
+	for _, e := range ws.taking {
+		if e.open != nil && e.open.memory != nil {
+			add(e.open)
 		}
 	}
-	for i := len(ws.draining) - 1; i >= 0; i-- {
-		add(ws.draining[i])
+	for _, w := range slices.Backward(ws.draining) {
+		add(w)
 	}
 	return list
 }
@@ -163,7 +153,7 @@ func (p *Pipeline) Stats() Stats {
 		w.Closes = p.closes(w)
 		count[w.State]++
 		switch w.State {
-		case StateOpen, StateGrace:
+		case StateOpen:
 			window.Queue(w.Acks, w.Opened, now)
 		case StateCosigning:
 			cosign.Queue(w.Acks, w.Opened, now)

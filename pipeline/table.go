@@ -7,9 +7,9 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// table finds acks by (client, seq): open addressing with linear probing, at most half full. A
-// slot is zero or 32 bits of the hash and the ack's index plus one. The seed keeps clients from
-// choosing colliding numbers.
+// table finds acks by (client, service, number): open addressing with linear probing, at most half
+// full. A slot is zero or 32 bits of the hash and the ack's index plus one. The seed keeps clients
+// from choosing colliding numbers.
 type table struct {
 	slots []uint64
 	seed  uint64
@@ -26,21 +26,21 @@ func (t *table) reset() {
 	t.seed = rand.Uint64() | 1
 }
 
-func (t *table) hash(client, seq uint32) uint64 {
-	hi, lo := bits.Mul64((uint64(client)<<32|uint64(seq))^t.seed, 0x9e3779b97f4a7c15)
-	hi, lo = bits.Mul64(hi^lo^t.seed, 0xd6e8feb86659fd93)
+func (t *table) hash(client uint64, service, number uint32) uint64 {
+	hi, lo := bits.Mul64(client^t.seed, 0x9e3779b97f4a7c15)
+	hi, lo = bits.Mul64(hi^lo^(uint64(service)<<32|uint64(number)), 0xd6e8feb86659fd93)
 	return hi ^ lo
 }
 
-func (t *table) find(frames []byte, client, seq uint32) (int, bool) {
-	h := t.hash(client, seq)
+func (t *table) find(frames []byte, client uint64, service, number uint32) (int, bool) {
+	h := t.hash(client, service, number)
 	for i := h % tableSlots; t.slots[i] != 0; i = (i + 1) % tableSlots {
 		if t.slots[i]>>32 != h>>32 {
 			continue
 		}
 		at := int(uint32(t.slots[i])) - 1
 		f := rollup.Frame(frames[at*rollup.AckSize : (at+1)*rollup.AckSize])
-		if f.Client() == client && f.Seq() == seq {
+		if f.Client() == client && f.Service() == service && f.Number() == number {
 			return at, true
 		}
 	}
@@ -48,8 +48,8 @@ func (t *table) find(frames []byte, client, seq uint32) (int, bool) {
 }
 
 // insert adds an ack that find did not find.
-func (t *table) insert(client, seq uint32, at int) {
-	h := t.hash(client, seq)
+func (t *table) insert(client uint64, service, number uint32, at int) {
+	h := t.hash(client, service, number)
 	i := h % tableSlots
 	for t.slots[i] != 0 {
 		i = (i + 1) % tableSlots
@@ -70,14 +70,19 @@ func (r *rows) reset() {
 	r.units = r.units[:0]
 }
 
-// add answers Accepted, WindowClosed for a pair too many, or Overflow.
+// codeFull stands for a window that has no room for an ack, where the next one may have. It is no
+// answer.
+const codeFull = rollup.Code(rollup.NumCodes)
+
+// add answers Accepted, codeFull for a pair too many or a sum that other acks have used up, or
+// Overflow.
 func (r *rows) add(payer, service uint32, units uint64) rollup.Code {
 	pair := uint64(payer)<<32 | uint64(service)
 	if len(r.units) == 0 || pair != r.last {
 		at, ok := r.index[pair]
 		if !ok {
 			if len(r.units) == rollup.MaxRows {
-				return rollup.CodeWindowClosed
+				return codeFull
 			}
 			at = len(r.units)
 			r.index[pair] = at

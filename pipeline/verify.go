@@ -29,6 +29,7 @@ type worker struct {
 	class    int // that they come from
 	batch    batch
 	codes    []rollup.Code
+	judged   []*chunk // that go on to the committer
 
 	// What was added to a window and is not in its sum yet. It is, before the chunks go on.
 	window *window
@@ -45,25 +46,40 @@ func (w *worker) run() {
 		if len(w.chunks) == 0 {
 			return
 		}
-		if p.failed() {
-			for _, c := range w.chunks {
-				p.abandon(c, rollup.CodeStoreFailed)
-			}
+		start := time.Now()
+		failed := p.failed()
+		if failed {
+			w.giveUp()
 		} else {
 			w.verify()
 		}
+		insertStart := time.Now()
+		from := 0
+		for _, c := range w.chunks {
+			to := from + len(c.at) // once it is settled, the chunk may be anywhere
+			w.settle(c, w.verdict(from, to))
+			from = to
+		}
+		w.sum()
+		if !failed {
+			p.counters.verify.Batch(from, insertStart.Sub(start))
+			p.rate.record(from, insertStart.Sub(start))
+			p.counters.window.Batch(from, time.Since(insertStart))
+		}
+		p.committer.add(w.judged)
+		clear(w.judged)
+		w.judged = w.judged[:0]
 		p.queue.done(w.class)
 	}
 }
 
-// verify brings the chunks of one batch from the queue to the committer.
+// verify finds out which signatures of the batch are valid.
 func (w *worker) verify() {
-	p, stage := w.p, &w.p.counters.verify
-	start := time.Now()
+	p := w.p
 	w.batch.reset()
 	var err error
 	for _, c := range w.chunks {
-		err = errors.Join(err, w.batch.append(c.frames, c.view, c.window.key.Epoch))
+		err = errors.Join(err, w.batch.append(c.frames, &p.cfg.Network, c.view))
 	}
 	verdicts, runErr := w.batch.run(w.verifier)
 	// Admission found the clients, and the columns are made here.
@@ -74,59 +90,26 @@ func (w *worker) verify() {
 	for _, v := range verdicts {
 		w.codes = append(w.codes, verdictCodes[v])
 	}
-	p.judge(w.chunks, w.codes, w.class)
-	took := time.Since(start)
-	stage.Batch(len(verdicts), took)
-	p.rate.record(len(verdicts), took)
+	p.noteConduct(w.chunks, w.codes, w.class)
+}
 
-	insertStart := time.Now()
-	from := 0
+// giveUp answers a batch that is not verified any more.
+func (w *worker) giveUp() {
+	w.codes = w.codes[:0]
 	for _, c := range w.chunks {
-		w.insert(c, from)
-		from += len(c.at)
-	}
-	w.sum()
-	p.counters.window.Batch(from, time.Since(insertStart))
-	p.committer.add(w.chunks)
-}
-
-// insert moves the valid acks of a chunk, which lies at from in the batch, into its window.
-func (w *worker) insert(c *chunk, from int) {
-	n := len(c.at)
-	codes := w.codes[from : from+n]
-	valid := count(codes, rollup.CodeAccepted)
-	w.p.counters.verify.Settle(valid, n-valid)
-	frames := w.batch.frames[from*rollup.AckSize : (from+n)*rollup.AckSize]
-	added, full := c.window.insert(frames, w.batch.payers[from:from+n], c.source.session, codes)
-	if added > 0 {
-		if w.window != c.window {
-			w.sum()
-			w.window = c.window
+		for range c.at {
+			w.codes = append(w.codes, rollup.CodeStoreFailed)
 		}
-		signatures := w.verifier.Signatures()[from : from+n]
-		for i := range signatures {
-			if codes[i] == rollup.CodeAccepted {
-				w.added = append(w.added, signatures[i])
-			}
-		}
-	}
-	w.p.counters.window.Settle(added, valid-added)
-	if full {
-		w.p.windowFull(c.window)
-	}
-	for i, code := range codes {
-		c.future.codes[c.at[i]] = code
 	}
 }
 
-// sum adds the signatures of added acks to their window's.
-func (w *worker) sum() {
-	if len(w.added) > 0 {
-		var sum bls.Sum
-		w.adder.Add(&sum, w.added)
-		w.window.addSum(&sum)
+// verdict returns what was found of the acks from one place in the batch to another.
+func (w *worker) verdict(from, to int) verdict {
+	v := verdict{codes: w.codes[from:to]}
+	if count(v.codes, rollup.CodeAccepted) > 0 {
+		v.payers, v.points = w.batch.payers[from:to], w.verifier.Signatures()[from:to]
 	}
-	w.window, w.added = nil, w.added[:0]
+	return v
 }
 
 func count(codes []rollup.Code, want rollup.Code) (n int) {
@@ -138,22 +121,27 @@ func count(codes []rollup.Code, want rollup.Code) (n int) {
 	return n
 }
 
-// batch is acks in columns: frames in one run, signers by dense index.
+// batch is acks in columns: messages and signatures each in one run, signers by dense index.
 type batch struct {
-	frames   []byte
-	signer   []uint32
-	payers   []uint32 // by ack
-	keys     []*bls.PublicKey
-	payer    []uint32 // by key
-	verdicts []bls.Verdict
-	slots    []signerSlot // client → dense index
-	round    uint32
+	messages   []byte
+	signatures []byte
+	signer     []uint32
+	payers     []uint32 // by ack
+	keys       []*bls.PublicKey
+	payer      []uint32 // by key
+	verdicts   []bls.Verdict
+	slots      []signerSlot // client → dense index
+	round      uint32
 }
 
-type signerSlot struct{ round, client, index uint32 }
+type signerSlot struct {
+	client       uint64
+	round, index uint32
+}
 
 func (b *batch) reset() {
-	b.frames, b.signer, b.payers = b.frames[:0], b.signer[:0], b.payers[:0]
+	b.messages, b.signatures = b.messages[:0], b.signatures[:0]
+	b.signer, b.payers = b.signer[:0], b.payers[:0]
 	b.keys, b.payer = b.keys[:0], b.payer[:0]
 	b.round++
 	if b.round == 0 { // what earlier rounds left would look new
@@ -162,16 +150,17 @@ func (b *batch) reset() {
 	}
 }
 
-// append copies acks, all of one epoch. The error names a client that the registry does not know.
-func (b *batch) append(frames []byte, reg rollup.Registry, epoch uint32) error {
+// append adds acks. The error names a client that the registry does not know.
+func (b *batch) append(frames []byte, network *rollup.Network, reg rollup.Registry) error {
 	b.grow(len(b.signer) + len(frames)/rollup.AckSize)
-	b.frames = append(b.frames, frames...)
-	for o := 0; o < len(frames); o += rollup.AckSize {
-		client := rollup.Frame(frames[o : o+rollup.AckSize]).Client()
-		i, err := b.index(client, reg, epoch)
+	for ; len(frames) > 0; frames = frames[rollup.AckSize:] {
+		f := rollup.Frame(frames[:rollup.AckSize])
+		i, err := b.index(f.Client(), reg)
 		if err != nil {
 			return err
 		}
+		b.messages = f.AppendMessage(b.messages, network)
+		b.signatures = append(b.signatures, f.Signature()...)
 		b.signer = append(b.signer, i)
 		b.payers = append(b.payers, b.payer[i])
 	}
@@ -197,26 +186,25 @@ func (b *batch) grow(n int) {
 }
 
 // slot returns the client's slot, or the free one where it belongs.
-func (b *batch) slot(client uint32) *signerSlot {
-	mask := uint32(len(b.slots) - 1)
-	i := client * 0x9e3779b1 >> 7 & mask
+func (b *batch) slot(client uint64) *signerSlot {
+	mask := uint64(len(b.slots) - 1)
+	i := client * 0x9e3779b97f4a7c15 >> 32 & mask
 	for b.slots[i].round == b.round && b.slots[i].client != client {
 		i = (i + 1) & mask
 	}
 	return &b.slots[i]
 }
 
-func (b *batch) index(client uint32, reg rollup.Registry, epoch uint32) (uint32, error) {
+func (b *batch) index(client uint64, reg rollup.Registry) (uint32, error) {
 	s := b.slot(client)
 	if s.round != b.round {
 		*s = signerSlot{round: b.round, client: client, index: uint32(len(b.keys))}
-		key, ok := reg.ClientKey(client)
-		payer, paid := reg.Payer(client, epoch)
-		if !ok || !paid {
+		c, ok := reg.Client(client)
+		if !ok {
 			return 0, fmt.Errorf("%w %d", rollup.ErrUnknownClient, client)
 		}
-		b.keys = append(b.keys, key)
-		b.payer = append(b.payer, payer)
+		b.keys = append(b.keys, c.Key)
+		b.payer = append(b.payer, c.Payer)
 	}
 	return s.index, nil
 }
@@ -231,8 +219,8 @@ func (b *batch) run(v BatchVerifier) ([]bls.Verdict, error) {
 	_, err := v.Verify(&bls.Batch{
 		Keys:     b.keys,
 		Signer:   b.signer,
-		Messages: bls.Column{Data: b.frames, Stride: rollup.AckSize, Width: rollup.MessageSize},
-		Signatures: bls.Column{Data: b.frames[rollup.SignatureOffset:], Stride: rollup.AckSize,
+		Messages: bls.Column{Data: b.messages, Stride: rollup.MessageSize, Width: rollup.MessageSize},
+		Signatures: bls.Column{Data: b.signatures, Stride: rollup.SignatureSize,
 			Width: rollup.SignatureSize},
 	}, b.verdicts)
 	return b.verdicts, err
@@ -256,7 +244,7 @@ type quarantine struct {
 	n atomic.Int32 // clients; most of the time there are none, and no lock is taken
 
 	mu      sync.Mutex
-	clients map[uint32]*conduct
+	clients map[uint64]*conduct
 }
 
 type conduct struct {
@@ -264,7 +252,7 @@ type conduct struct {
 	good  int
 }
 
-func (q *quarantine) has(client uint32) bool {
+func (q *quarantine) has(client uint64) bool {
 	if q.n.Load() == 0 {
 		return false
 	}
@@ -281,12 +269,12 @@ func (q *quarantine) has(client uint32) bool {
 	return true
 }
 
-func (q *quarantine) drop(client uint32) {
+func (q *quarantine) drop(client uint64) {
 	delete(q.clients, client)
 	q.n.Store(int32(len(q.clients)))
 }
 
-func (q *quarantine) bad(client uint32) {
+func (q *quarantine) bad(client uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	now := time.Now()
@@ -297,7 +285,7 @@ func (q *quarantine) bad(client uint32) {
 		}
 		c = new(conduct)
 		if q.clients == nil {
-			q.clients = make(map[uint32]*conduct)
+			q.clients = make(map[uint64]*conduct)
 		}
 		q.clients[client] = c
 		q.n.Store(int32(len(q.clients)))
@@ -307,7 +295,7 @@ func (q *quarantine) bad(client uint32) {
 
 // evict drops the client whose time ends first.
 func (q *quarantine) evict() {
-	var first uint32
+	var first uint64
 	var until time.Time
 	for client, c := range q.clients {
 		if until.IsZero() || c.until.Before(until) {
@@ -317,7 +305,7 @@ func (q *quarantine) evict() {
 	q.drop(first)
 }
 
-func (q *quarantine) goodAcks(client uint32, n int) {
+func (q *quarantine) goodAcks(client uint64, n int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if c := q.clients[client]; c != nil {
@@ -327,7 +315,7 @@ func (q *quarantine) goodAcks(client uint32, n int) {
 	}
 }
 
-func (q *quarantine) list(limit int) (total int, clients []uint32) {
+func (q *quarantine) list(limit int) (total int, clients []uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for client := range q.clients {
@@ -345,9 +333,9 @@ func (s *Source) suspect() bool { return s.bad.Load() >= sourceBad }
 // shares the place of all that are not.
 func (s *Source) established() bool { return s.good.Load() >= goodConduct }
 
-// judge keeps the conduct of clients and sources. It costs something only for bad acks and for
+// noteConduct keeps the conduct of clients and sources. It costs something only for bad acks and for
 // suspects.
-func (p *Pipeline) judge(chunks []*chunk, codes []rollup.Code, class int) {
+func (p *Pipeline) noteConduct(chunks []*chunk, codes []rollup.Code, class int) {
 	for _, c := range chunks {
 		if !c.source.established() {
 			c.source.good.Add(int32(len(c.at)))
@@ -356,7 +344,7 @@ func (p *Pipeline) judge(chunks []*chunk, codes []rollup.Code, class int) {
 			if code == rollup.CodeAccepted && class != classSuspect {
 				continue
 			}
-			client := rollup.Frame(c.frames[i*rollup.AckSize : (i+1)*rollup.AckSize]).Client()
+			client := c.frame(i).Client()
 			if code == rollup.CodeAccepted {
 				p.quarantine.goodAcks(client, 1)
 				if c.source.bad.Load() > 0 {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/waybill-network/waybill/kernels/bls"
@@ -12,25 +11,23 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// window is a window from its opening until it is sealed.
+// window is a window from its opening until it is sealed. All of it is guarded by windows.mu,
+// except that frames and sessions of one that has drained do not change, and are read without.
 type window struct {
 	key    rollup.WindowKey
 	opened time.Time
 
-	status   status.Window      // guarded by windows.mu
-	endOffer context.CancelFunc // while it is offered; guarded by windows.mu
+	status   status.Window
+	endOffer context.CancelFunc // while it is offered
 
-	mu         sync.RWMutex
 	memory     *windowMemory
-	frames     []byte    // verified acks in order of arrival; grows in place
+	frames     []byte    // verified acks in the order in which they were taken; grows in place
 	sessions   []Session // through which each came in
 	sum        bls.Sum
 	units      uint64
-	inFlight   int  // acks admitted, verdict pending
-	unanswered int  // acks admitted, answer pending
+	unanswered int  // acks in it whose answer is pending
 	written    int  // acks that are in the store or on their way
 	durable    int  // acks that are in the store
-	full       bool // takes no more rows or acks than it has
 	closed     bool // takes no acks
 	queued     bool // for sealing
 }
@@ -41,6 +38,13 @@ type windowMemory struct {
 	sessions []Session
 	table    table
 	rows     rows
+	counts   map[lane]uint32 // of acks for services whose statements may come to their bounds
+}
+
+// lane is a client's acks for one service: what numbers count in.
+type lane struct {
+	client  uint64
+	service uint32
 }
 
 func newWindow(key rollup.WindowKey, state status.State) *window {
@@ -51,7 +55,7 @@ func newWindow(key rollup.WindowKey, state status.State) *window {
 
 func newWindowMemory() *windowMemory {
 	m := &windowMemory{frames: make([]byte, 0, rollup.MaxAcks*rollup.AckSize),
-		sessions: make([]Session, 0, rollup.MaxAcks)}
+		sessions: make([]Session, 0, rollup.MaxAcks), counts: make(map[lane]uint32)}
 	m.rows.index = make(map[uint64]int, rollup.MaxRows)
 	return m
 }
@@ -59,6 +63,7 @@ func newWindowMemory() *windowMemory {
 func (m *windowMemory) reset() {
 	m.table.reset()
 	m.rows.reset()
+	clear(m.counts)
 }
 
 func (w *window) acks() int { return len(w.frames) / rollup.AckSize }
@@ -67,101 +72,43 @@ func (w *window) frame(i int) rollup.Frame {
 	return rollup.Frame(w.frames[i*rollup.AckSize : (i+1)*rollup.AckSize])
 }
 
-// peek looks for a durable ack with the same (client, seq); the caller holds w.mu. Accepted means
-// that there is none: nothing is answered on the strength of an ack that is still being written.
-func (w *window) peek(f rollup.Frame) rollup.Code {
+// find returns the place of a number among the window's acks.
+func (w *window) find(client uint64, service, number uint32) (int, bool) {
 	if w.memory == nil {
-		return rollup.CodeAccepted
-	}
-	switch i, ok := w.memory.table.find(w.frames, f.Client(), f.Seq()); {
-	case !ok || i >= w.durable:
-		return rollup.CodeAccepted
-	case sameMessage(w.frame(i), f):
-		return rollup.CodeKnown
-	}
-	return rollup.CodeReplayedSeq
-}
-
-// reserve grants up to n acks a place in the window. full says that places ran out and the window
-// should give way.
-func (w *window) reserve(n int) (granted int, full bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.closed {
 		return 0, false
 	}
-	if !w.full {
-		granted = min(n, rollup.MaxAcks-w.acks()-w.inFlight)
-	}
-	w.inFlight += granted
-	w.unanswered += granted
-	return granted, granted < n
+	return w.memory.table.find(w.frames, client, service, number)
 }
 
-// insert adds the acks whose signatures are valid, and turns verdicts into codes. payers are
-// those of the acks, session is how all of them came in. added says how many are new: they are
-// the last frames of the window.
-func (w *window) insert(frames []byte, payers []uint32, session Session, codes []rollup.Code) (
-	added int, full bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.inFlight -= len(codes)
-	for i, code := range codes {
-		if code != rollup.CodeAccepted {
-			continue
-		}
-		f := rollup.Frame(frames[i*rollup.AckSize : (i+1)*rollup.AckSize])
-		at, found := w.memory.table.find(w.frames, f.Client(), f.Seq())
-		switch {
-		case found && sameMessage(w.frame(at), f):
-			codes[i] = rollup.CodeKnown
-		case found:
-			codes[i] = rollup.CodeReplayedSeq
-		default:
-			codes[i] = w.memory.rows.add(payers[i], f.Service(), f.Units())
-			if codes[i] == rollup.CodeAccepted {
-				w.memory.table.insert(f.Client(), f.Seq(), w.acks())
-				w.frames = append(w.frames, f...)
-				w.sessions = append(w.sessions, session)
-				w.units += f.Units()
-				added++
-			} else {
-				w.full = true
-			}
-		}
-	}
+// take adds an ack whose number is the next one. It answers codeFull when the window has no room
+// for it.
+func (w *window) take(ack *signedAck) rollup.Code {
 	if w.acks() == rollup.MaxAcks {
-		w.full = true
+		return codeFull
 	}
-	return added, w.full
-}
-
-func (w *window) addSum(sum *bls.Sum) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.sum.AddSum(sum)
-}
-
-// answered says that n acks of the window have their answer.
-func (p *Pipeline) answered(w *window, n int) {
-	w.mu.Lock()
-	w.unanswered -= n
-	ready := w.drained()
-	w.mu.Unlock()
-	if ready {
-		p.windows.drained <- w
+	f := ack.frame
+	l := lane{f.Client(), f.Service()}
+	counted := ack.unitCap > rollup.MaxStatementUnits/rollup.MaxAcks
+	if counted && uint64(w.memory.counts[l]+1)*ack.unitCap > rollup.MaxStatementUnits {
+		return codeFull
 	}
+	if code := w.memory.rows.add(ack.payer, l.service, f.Units()); code != rollup.CodeAccepted {
+		return code
+	}
+	if counted {
+		w.memory.counts[l]++
+	}
+	w.memory.table.insert(l.client, l.service, f.Number(), w.acks())
+	w.frames = append(w.frames, f...)
+	w.sessions = append(w.sessions, ack.session)
+	w.units += f.Units()
+	return rollup.CodeAccepted
 }
 
-// giveBack undoes a reservation.
-func (p *Pipeline) giveBack(w *window, n int) {
-	w.mu.Lock()
-	w.inFlight -= n
-	w.mu.Unlock()
-	p.answered(w, n)
-}
+// idle reports whether nothing of the window is worth keeping.
+func (w *window) idle() bool { return len(w.frames) == 0 }
 
-// drained reports, once, that the window can be sealed; the caller holds w.mu.
+// drained reports, once, that the window can be sealed.
 func (w *window) drained() bool {
 	if !w.closed || w.unanswered > 0 || w.queued {
 		return false
@@ -170,23 +117,9 @@ func (w *window) drained() bool {
 	return true
 }
 
-func (w *window) close() (ready bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.closed = true
-	return w.drained()
-}
-
-func (w *window) idle() bool {
-	w.mu.RLock()
-	defer w.mu.RUnlock()
-	return len(w.frames) == 0 && w.unanswered == 0
-}
-
 // next is to which states a window may go from a state, until it is sealed.
 var next = map[status.State][]status.State{
-	StateOpen:      {StateGrace},
-	StateGrace:     {StateSealing},
+	StateOpen:      {StateSealing},
 	StateSealing:   {StateCosigning},
 	StateCosigning: {StateSealing},
 }

@@ -3,8 +3,8 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/waybill-network/waybill/rollup"
@@ -12,48 +12,85 @@ import (
 
 // maxDraining is how many windows may wait behind the ones that take acks until they are drained,
 // offered and sealed. Each takes 9 MiB, and what it is offered with as much again. When there are
-// as many, the open window stays open until it is full, and then the door says overloaded.
+// as many, the open window stays open until it is full, and then the door says overloaded. An
+// epoch that ends may close its last window besides.
 const maxDraining = 4
 
-// slots are the windows that take acks: the open one, and the one in grace or nil.
-type slots [2]*window
+// maxTaking is how many epochs may be there that take acks, or have some in flight.
+const maxTaking = 2
 
-func (s *slots) find(epoch, number uint32) int {
-	for i, w := range s {
-		if w != nil && w.key.Window == number && w.key.Epoch == epoch {
-			return i
-		}
-	}
-	return -1
-}
-
-// windows holds the windows of this node until they are sealed.
+// windows holds the windows of this node until they are sealed, and the epochs that they are of.
 type windows struct {
-	current atomic.Pointer[slots]
 	wake    chan struct{}
 	drained chan *window // have room for every window that drains
 	toSeal  chan closing
 
-	mu        sync.Mutex
-	graceEnds time.Time
-	draining  []*window
-	memory    []*windowMemory
-	changed   chan struct{} // closed when another window opens
+	mu       sync.Mutex
+	taking   []*epoch  // the present one first; never empty once the pipeline has started
+	draining []*window // in the order in which they were closed, which is that of their seals
+	memory   []*windowMemory
+	changed  chan struct{} // closed when another window opens
 }
 
 func (ws *windows) init() {
 	ws.wake = make(chan struct{}, 1)
 	ws.changed = make(chan struct{})
-	ws.current.Store(&slots{{}})
+	ws.taking = []*epoch{{open: &window{}}}
 }
 
-// WindowInfo names the window that acks are to be signed for.
+// epoch returns an epoch that takes acks, or nil. The caller holds ws.mu.
+func (ws *windows) epoch(number uint32) *epoch {
+	for _, e := range ws.taking {
+		if e.number == number && !e.ended {
+			return e
+		}
+	}
+	return nil
+}
+
+// find returns where the number of an ack was taken, and nil when its window is in memory no more.
+// The caller holds ws.mu.
+func (ws *windows) find(number uint32, f rollup.Frame) (*window, int) {
+	client, service, n := f.Client(), f.Service(), f.Number()
+	for _, e := range ws.taking {
+		if e.number != number || e.open == nil {
+			continue
+		}
+		if i, ok := e.open.find(client, service, n); ok {
+			return e.open, i
+		}
+	}
+	for _, w := range slices.Backward(ws.draining) {
+		if w.key.Epoch != number {
+			continue
+		}
+		if i, ok := w.find(client, service, n); ok {
+			return w, i
+		}
+	}
+	return nil, 0
+}
+
+// each calls f for every window in memory that has acks. The caller holds ws.mu.
+func (ws *windows) each(f func(w *window)) {
+	for _, w := range ws.draining {
+		f(w)
+	}
+	for _, e := range slices.Backward(ws.taking) {
+		if e.open != nil && e.open.memory != nil {
+			f(e.open)
+		}
+	}
+}
+
+// WindowInfo names the window that acks go into now.
 type WindowInfo struct {
 	Epoch, Window uint32
 	Closes        time.Time // at the latest; an empty window then starts over
 }
 
-// OpenWindow returns the open window.
+// OpenWindow returns the open window of the epoch that runs. When the store is too new to open one
+// the time is zero.
 func (p *Pipeline) OpenWindow() WindowInfo {
 	p.windows.mu.Lock()
 	defer p.windows.mu.Unlock()
@@ -61,7 +98,11 @@ func (p *Pipeline) OpenWindow() WindowInfo {
 }
 
 func (p *Pipeline) openWindow() WindowInfo {
-	w := p.windows.current.Load()[0]
+	e := p.windows.taking[0]
+	if e.open == nil {
+		return WindowInfo{Epoch: e.number}
+	}
+	w := e.open
 	return WindowInfo{Epoch: w.key.Epoch, Window: w.key.Window, Closes: w.opened.Add(p.cfg.WindowAge)}
 }
 
@@ -98,42 +139,38 @@ func (p *Pipeline) Follow(ctx context.Context) <-chan WindowInfo {
 	return ch
 }
 
-// openFirst opens the first window of this run.
-func (p *Pipeline) openFirst() error {
-	key, err := p.nextKey(p.chain.View().Epoch(), 0)
+// openFirst makes the present epoch the first one of this run.
+func (p *Pipeline) openFirst(recovered []*window) error {
+	e, first, err := p.newEpoch(p.chain.View().Epoch(), recovered)
 	if err != nil {
 		return err
 	}
 	p.windows.mu.Lock()
 	defer p.windows.mu.Unlock()
-	p.open(key)
+	p.windows.taking = p.windows.taking[:0]
+	p.begin(e, first, time.Now())
 	return nil
 }
 
-// nextKey returns the first window of an epoch, not below number, that neither the store nor the
-// chain has seen.
-func (p *Pipeline) nextKey(epoch, number uint32) (rollup.WindowKey, error) {
+// tell wakes those who follow the open window. The caller holds ws.mu.
+func (ws *windows) tell() {
+	close(ws.changed)
+	ws.changed = make(chan struct{})
+}
+
+// nextKey returns the first window of an epoch that neither the store nor the chain has seen.
+func (p *Pipeline) nextKey(epoch uint32) (rollup.WindowKey, error) {
 	next, err := p.store.NextWindow(p.cfg.Node, epoch)
 	if err != nil {
 		return rollup.WindowKey{}, fmt.Errorf("next window of epoch %d: %w", epoch, err)
 	}
-	key := rollup.WindowKey{Node: p.cfg.Node, Epoch: epoch, Window: max(next, number)}
+	key := rollup.WindowKey{Node: p.cfg.Node, Epoch: epoch, Window: next}
 	for view := p.chain.View(); view.IsOrdered(key); key.Window++ {
 	}
 	return key, nil
 }
 
-// open makes a new window the open one; the caller holds windows.mu and has moved the old one on.
-func (p *Pipeline) open(key rollup.WindowKey) {
-	ws := &p.windows
-	w := newWindow(key, StateOpen)
-	ws.give(w)
-	ws.current.Store(&slots{w, ws.current.Load()[1]})
-	close(ws.changed)
-	ws.changed = make(chan struct{})
-}
-
-// give lends memory to a window; the caller holds windows.mu, or is alone.
+// give lends memory to a window; the caller holds ws.mu, or is alone.
 func (ws *windows) give(w *window) {
 	if n := len(ws.memory); n > 0 {
 		w.memory, ws.memory = ws.memory[n-1], ws.memory[:n-1]
@@ -144,67 +181,12 @@ func (ws *windows) give(w *window) {
 	w.frames, w.sessions = w.memory.frames, w.memory.sessions
 }
 
-// windowFull moves the open window on, and ends the grace of a window that holds all it can.
-func (p *Pipeline) windowFull(w *window) {
-	p.windows.mu.Lock()
-	defer p.windows.mu.Unlock()
-	switch s := p.windows.current.Load(); w {
-	case s[0]:
-		p.advance()
-	case s[1]:
-		w.mu.RLock()
-		full := w.full
-		w.mu.RUnlock()
-		if full {
-			p.endGrace()
-		}
-	}
-}
-
-// advance opens the next window of the epoch and puts the open one into grace. The grace of the
-// one before ends early then. The caller holds windows.mu.
-func (p *Pipeline) advance() {
-	old := p.windows.current.Load()[0]
-	p.replace(rollup.WindowKey{Node: old.key.Node, Epoch: old.key.Epoch, Window: old.key.Window + 1})
-}
-
-func (p *Pipeline) replace(next rollup.WindowKey) {
-	ws := &p.windows
-	old := ws.current.Load()[0]
-	if len(ws.draining) >= maxDraining {
-		ws.cutOfferShort()
-		return // sealing wakes the keeper, which tries again
-	}
-	p.endGrace()
-	ws.current.Store(&slots{old, old}) // the old one is in both places until open has made the next
-	old.become(StateGrace)
-	ws.graceEnds = time.Now().Add(p.cfg.Grace)
-	p.open(next)
-	old.mu.RLock()
-	full := old.full
-	old.mu.RUnlock()
-	if full || old.idle() {
-		p.endGrace()
-	}
-	p.wakeKeeper()
-}
-
-// endGrace closes the window in grace, if there is one; the caller holds windows.mu.
-func (p *Pipeline) endGrace() {
-	ws := &p.windows
-	s := ws.current.Load()
-	w := s[1]
-	if w == nil {
-		return
-	}
-	ws.current.Store(&slots{s[0], nil})
-	w.become(StateSealing)
-	ws.draining = append(ws.draining, w)
-	if len(ws.draining) >= maxDraining-1 {
-		ws.cutOfferShort()
-	}
-	if w.close() {
-		ws.drained <- w
+// takeBack takes the memory of a window that needs it no more. The caller holds ws.mu.
+func (ws *windows) takeBack(w *window) {
+	m := w.memory
+	w.memory, w.frames, w.sessions = nil, nil, nil
+	if len(ws.memory) < 2 {
+		ws.memory = append(ws.memory, m)
 	}
 }
 
@@ -249,77 +231,120 @@ func (p *Pipeline) keepWindows() {
 	}
 }
 
-// tick does what is due and returns when something will be.
+// tick does what is due and returns when something will be. It alone changes which epochs take
+// acks.
 func (p *Pipeline) tick(now time.Time) (next time.Time, err error) {
 	ws := &p.windows
-	epoch := p.chain.View().Epoch()
+	view := p.chain.View()
+	var fresh *epoch
 	var first rollup.WindowKey
-	if epoch != ws.current.Load()[0].key.Epoch {
-		if first, err = p.nextKey(epoch, 0); err != nil {
+	if present := ws.present(); view.Epoch() != present.number || p.mayOpen(present) {
+		if fresh, first, err = p.newEpoch(view.Epoch(), nil); err != nil {
 			return now, err
 		}
 	}
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	if s := ws.current.Load(); s[1] != nil && !now.Before(ws.graceEnds) {
-		p.endGrace()
+	if fresh != nil {
+		p.begin(fresh, first, now)
 	}
-	open := ws.current.Load()[0]
-	over := !now.Before(open.opened.Add(p.cfg.WindowAge))
-	open.mu.RLock()
-	over = over || open.full || open.acks()+open.inFlight >= rollup.MaxAcks
-	open.mu.RUnlock()
-	switch {
-	case epoch != open.key.Epoch:
-		p.replace(first)
-	case over && open.idle():
-		open.opened = now
-		open.status.Opened = now
-	case over:
-		p.advance()
-	}
-	s := ws.current.Load()
-	next = s[0].opened.Add(p.cfg.WindowAge)
-	if !next.After(now) { // no room behind it: the sealer wakes us
-		next = now.Add(p.cfg.WindowAge + time.Second)
-	}
-	if s[1] != nil && ws.graceEnds.Before(next) {
-		next = ws.graceEnds
+	next = now.Add(p.cfg.WindowAge + time.Second)
+	for _, e := range slices.Clone(ws.taking) {
+		// What is overdue finds no room behind it yet: the sealer wakes us.
+		if due := p.keep(e, now); due.After(now) && due.Before(next) {
+			next = due
+		}
 	}
 	return next, nil
 }
 
-// drains reports whether the ack's window is one that drains, and whether it has the ack on disk.
-func (ws *windows) drains(f rollup.Frame) (known, draining bool) {
+// present returns the epoch that runs.
+func (ws *windows) present() *epoch {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	for _, w := range ws.draining {
-		if w.key == f.Key() {
-			w.mu.RLock()
-			defer w.mu.RUnlock()
-			return w.peek(f) == rollup.CodeKnown, true
-		}
-	}
-	return false, false
+	return ws.taking[0]
 }
 
-// release drops a window that was sealed, or found empty, and takes its memory back.
+// mayOpen reports whether a window can be opened in an epoch now that could have none before.
+func (p *Pipeline) mayOpen(e *epoch) bool {
+	since, known := p.store.Since()
+	return e.open == nil && known && e.number >= since
+}
+
+// begin makes an epoch the one that runs. The one before goes on for its tail. The caller holds
+// windows.mu.
+func (p *Pipeline) begin(e *epoch, first rollup.WindowKey, now time.Time) {
+	ws := &p.windows
+	for i, old := range ws.taking {
+		old.ended = old.ended || i > 0 || old.number+1 != e.number
+		old.ends = now.Add(p.tail())
+	}
+	ws.taking = slices.DeleteFunc(ws.taking, func(old *epoch) bool { return old.number == e.number })
+	ws.taking = slices.Insert(ws.taking, 0, e)
+	if since, known := p.store.Since(); known && e.number >= since {
+		p.openWindowOf(e, first)
+		return
+	}
+	p.log.Warn("no window is opened in this epoch: the store is newer, and can not know what this "+
+		"node said in it", "epoch", e.number)
+	ws.tell()
+}
+
+// tail is for how long acks of an epoch are taken when the next one has begun: what is configured,
+// and at most a quarter of the time that is left to have them ordered.
+func (p *Pipeline) tail() time.Duration {
+	grace := time.Duration(p.chain.View().Params().GraceSeconds) * time.Second
+	return min(p.cfg.Tail, grace/4)
+}
+
+// keep does what is due in an epoch, and returns when something will be. The caller holds
+// windows.mu.
+func (p *Pipeline) keep(e *epoch, now time.Time) (next time.Time) {
+	ws := &p.windows
+	next = now.Add(p.cfg.WindowAge)
+	if e != ws.taking[0] {
+		if e.ended = e.ended || !now.Before(e.ends); e.ended {
+			p.end(e)
+			return next
+		}
+		next = e.ends
+	}
+	w := e.open
+	if w == nil {
+		return next
+	}
+	switch over := !now.Before(w.opened.Add(p.cfg.WindowAge)); {
+	case over && w.idle():
+		w.opened = now
+		w.status.Opened = now
+	case over || w.acks() == rollup.MaxAcks:
+		p.rotate(e)
+	}
+	if closes := e.open.opened.Add(p.cfg.WindowAge); closes.Before(next) {
+		next = closes
+	}
+	return next
+}
+
+// end closes the last window of an epoch that takes no more, when nothing is in flight for it. The
+// caller holds windows.mu.
+func (p *Pipeline) end(e *epoch) {
+	ws := &p.windows
+	if e.inFlight > 0 || len(ws.draining) >= maxDraining+maxTaking {
+		return // what is judged, and what is sealed, wakes the keeper
+	}
+	if e.open != nil {
+		p.closeOpen(e)
+	}
+	ws.taking = slices.DeleteFunc(ws.taking, func(other *epoch) bool { return other == e })
+}
+
+// release drops a window that was sealed, and takes its memory back.
 func (p *Pipeline) release(w *window) {
 	ws := &p.windows
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	for i, d := range ws.draining {
-		if d == w {
-			ws.draining = append(ws.draining[:i], ws.draining[i+1:]...)
-			break
-		}
-	}
-	w.mu.Lock()
-	m := w.memory
-	w.memory, w.frames, w.sessions = nil, nil, nil
-	w.mu.Unlock()
-	if len(ws.memory) < 2 {
-		ws.memory = append(ws.memory, m)
-	}
+	ws.draining = slices.DeleteFunc(ws.draining, func(other *window) bool { return other == w })
+	ws.takeBack(w)
 	p.wakeKeeper()
 }

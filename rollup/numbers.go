@@ -94,3 +94,35 @@ func (p *numberPages) directory(at uint64) *numberDirectory {
 	}
 	return p.last
 }
+
+// Billed returns the runs that a rollup with this evidence bills: those of the acks part, and the
+// entries of the list that are signed.
+func (ev *Evidence) Billed() []Run {
+	runs := make([]Run, 0, ev.Acks.RunCount()+len(ev.List))
+	for _, run := range ev.Acks.Runs() {
+		runs = append(runs, run)
+	}
+	for i := range ev.List {
+		if ev.List[i].Signed {
+			runs = append(runs, ev.List[i].Run)
+		}
+	}
+	return runs
+}
+
+// CheckAll is Check for all runs of a rollup.
+func (n *Numbers) CheckAll(runs []Run) error {
+	for _, run := range runs {
+		if err := n.Check(run); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// TakeAll is Take for all runs of a rollup.
+func (n *Numbers) TakeAll(runs []Run) {
+	for _, run := range runs {
+		n.Take(run)
+	}
+}

@@ -141,24 +141,27 @@ var (
 func newScript(size int) (list []func(s *Store) error) {
 	k := key(0, 1, 0)
 	h, id := header(key(2, 1, 0), 3)
+	billed := []rollup.Run{{Client: 3, Service: 1, First: 4, Count: 5}}
 	add := func(write func(s *Store) error) { list = append(list, write) }
+	add(func(s *Store) error { return s.Begin(0) })
 	for i := range 3 {
 		add(func(s *Store) error {
-			return s.AppendAcks([]rollup.Run{run(k, 1, size*i, size), run(key(0, 1, 1), 2, i, 1)})
+			return s.AppendAcks([]rollup.Chunk{run(k, 1, size*i, size), run(key(0, 1, 1), 2, i, 1)})
 		})
 	}
 	add(func(s *Store) error { return putSealed(s, k, 1) })
 	add(func(s *Store) error {
 		h, _ := header(key(0, 1, 1), 5)
-		list := rollup.ClientList{{Client: 1, Signed: true}}
-		return s.PutSealed(rollup.NewArchive(h, frames(5, 0, size), nil, list))
+		list := rollup.List{{Run: rollup.Run{Client: 1, Count: 1}, Signed: true}}
+		return s.PutSealed(rollup.NewArchive(h, acksOf(5, 3*size), nil, list))
 	})
 	add(func(s *Store) error { return s.PutProof(key(0, 1, 1), frames(6, 0, size)) })
 	add(func(s *Store) error { return s.PutHolder(key(0, 1, 1), 3) })
 	add(func(s *Store) error {
 		return s.PutEvidence(id, h.Append(nil), append(proof(1), frames(1, 1, size)...))
 	})
-	add(func(s *Store) error { _, _, err := s.Lock(h.Key(), id); return err })
+	add(func(s *Store) error { return s.Sign(h, oneAck(3), billed) })
+	add(func(s *Store) error { return s.ForgetBilled(2) })
 	add(func(s *Store) error { return s.PutCertificate(k, []byte("certificate")) })
 	for height := range int64(3) {
 		add(func(s *Store) error {
@@ -194,7 +197,7 @@ func contents(t testing.TB, s *Store) map[string]string {
 
 // states[i] is what a store holds after i writes of the script.
 func states(t testing.TB, script []func(s *Store) error) (list []map[string]string) {
-	s := open(t, vfs.NewMem())
+	s := openNew(t, vfs.NewMem())
 	list = append(list, contents(t, s))
 	for _, write := range script {
 		ok(t, write(s))
@@ -231,7 +234,7 @@ func crash(t *testing.T, script []func(s *Store) error, rng *rand.Rand) {
 	ok(t, err)
 	for i := range want {
 		for _, percent := range []int{0, 10, 50, 90, 100} {
-			crashed := open(t, fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rng}))
+			crashed := openNew(t, fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rng}))
 			got := contents(t, crashed)
 			unsynced := i == len(want)-2 // MarkOrdered may be lost
 			if !maps.Equal(got, want[i]) && !(unsynced && maps.Equal(got, want[i-1])) {
@@ -342,9 +345,9 @@ func runWithFault(t *testing.T, script []func(s *Store) error, want []map[string
 func refusesWrites(t *testing.T, s *Store) {
 	t.Helper()
 	writes := append(slices.Clone(script),
-		func(s *Store) error { return s.AppendAcks([]rollup.Run{run(key(9, 9, 9), 1, 0, 1)}) },
+		func(s *Store) error { return s.AppendAcks([]rollup.Chunk{run(key(9, 9, 9), 1, 0, 1)}) },
 		func(s *Store) error { return putSealed(s, key(9, 9, 9), 1) },
-		func(s *Store) error { _, _, err := s.Lock(key(9, 9, 9), rollup.Hash{}); return err },
+		func(s *Store) error { h, _ := header(key(9, 9, 9), 1); return s.Sign(h, oneAck(1), nil) },
 		func(s *Store) error { return s.KV("engine").Set([]byte("k"), nil) },
 		func(s *Store) error { return s.KV("engine").Delete([]byte("k")) },
 		func(s *Store) error { return s.KV("engine").DeleteSync([]byte("k")) },
@@ -439,6 +442,9 @@ func TestClosed(t *testing.T) {
 		func() error { _, err := s.HasEvidence(h, 0); return err },
 		func() error { _, _, _, err := evidenceOf(s, h, 0); return err },
 		func() error { _, _, err := s.Locked(k); return err },
+		func() error { _, _, err := s.Billed(0, 1); return err },
+		func() error { _, err := s.FindRun(0, 1, 0, 0, 0); return err },
+		func() error { return s.ReadRuns(0, 1, nil) },
 		func() error { _, _, _, err := s.LoadLedger(); return err },
 		func() error { _, err := s.Usage(); return err }} {
 		if err := read(); !errors.Is(err, ErrClosed) {
@@ -475,7 +481,7 @@ func TestConcurrent(t *testing.T) {
 	for i := range written {
 		wg.Go(func() { // a window each
 			for n := 0; ; n++ {
-				err := s.AppendAcks([]rollup.Run{run(key(0, 1, uint32(i)), i, n, 1)})
+				err := s.AppendAcks([]rollup.Chunk{run(key(0, 1, uint32(i)), i, n, 1)})
 				if err != nil {
 					is(t, err, ErrClosed)
 					return
@@ -485,7 +491,8 @@ func TestConcurrent(t *testing.T) {
 					begun <- struct{}{}
 				}
 				_, lockErr := s.PoolWindows()
-				_, _, lockErr2 := s.Lock(key(0, 1, uint32(n%8)), rollup.Hash{byte(i)})
+				h, _ := header(key(1, 1, uint32(n%8)), byte(i))
+				lockErr2 := s.Sign(h, oneAck(1), nil)
 				_, recentErr := s.Recent(3)
 				_, usageErr := s.Usage()
 				it, iterErr := kv.Iterator(nil, nil, n%2 == 0)

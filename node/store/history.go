@@ -129,7 +129,7 @@ func (s *Store) scanBack(prefix []byte, limit int, yield func(key []byte) error)
 
 // Prune forgets evidence, headers and locks of the epochs before the given one, and returns how
 // many rollups it forgot. Certificates and settlements stay, and so does whatever this node
-// sealed that is not ordered yet. From then on Lock and PutEvidence refuse those epochs, so a
+// sealed that is not ordered yet. From then on Sign and PutEvidence refuse those epochs, so a
 // forgotten lock cannot be taken for a free window. The watermark never moves back.
 func (s *Store) Prune(before uint32) (int, error) {
 	s.lockMu.Lock()
@@ -159,7 +159,7 @@ func (s *Store) Prune(before uint32) (int, error) {
 			pruned++
 			id := rollup.Hash(key[13:])
 			err = b.Delete(key, nil)
-			for _, kind := range []byte{keyHeader, keyEvidence, keyArchive, keyClients, keyProof} {
+			for _, kind := range []byte{keyHeader, keyEvidence, keyArchive, keyList, keyProof} {
 				err = errors.Join(err, b.Delete(idKey(kind, id), nil))
 			}
 			for _, kind := range []byte{keyUnheld, keyHolder} {
@@ -169,6 +169,8 @@ func (s *Store) Prune(before uint32) (int, error) {
 		})
 		return errors.Join(err,
 			b.DeleteRange([]byte{keyLock}, epochKey(keyLock, before), nil),
+			b.DeleteRange([]byte{keyBilled}, epochKey(keyBilled, before), nil),
+			b.DeleteRange([]byte{keyRuns}, epochKey(keyRuns, before), nil),
 			b.Set([]byte{keyWatermark}, binary.BigEndian.AppendUint32(nil, before), nil))
 	}, pebble.Sync)
 	if err == nil {

@@ -18,19 +18,15 @@ func (s *Store) PutEvidence(id rollup.Hash, header, evidence []byte) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
-	rung, err := rollup.RungOf(evidence)
+	kind, err := evidenceKind(evidence)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+		return err
 	}
 	if err := s.checkRetained(h.Epoch); err != nil {
 		return err
 	}
 	if err := s.Err(); err != nil { // what is read below may never have become durable
 		return err
-	}
-	kind := byte(keyEvidence)
-	if rung == rollup.RungProof {
-		kind = keyProof
 	}
 	for _, there := range []byte{kind, keyArchive} { // from an own window's archive everything is made
 		if has, err := s.has(idKey(there, id)); has || err != nil {
@@ -40,6 +36,18 @@ func (s *Store) PutEvidence(id rollup.Hash, header, evidence []byte) error {
 	return s.commit(func(b *pebble.Batch) error {
 		return errors.Join(setHeader(b, h.Key(), id, header), b.Set(idKey(kind, id), evidence, nil))
 	}, pebble.Sync)
+}
+
+// evidenceKind returns under what kind of key evidence is kept.
+func evidenceKind(evidence []byte) (byte, error) {
+	rung, err := rollup.RungOf(evidence)
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	case rung == rollup.RungProof:
+		return keyProof, nil
+	}
+	return keyEvidence, nil
 }
 
 // HasEvidence reports whether evidence of a rollup is kept, of a rung, or of any when that is 0.
@@ -76,9 +84,9 @@ func (s *Store) Archive(id rollup.Hash) (*rollup.Archive, error) {
 	if errors.Is(err, ErrNotFound) {
 		return s.received(id, header)
 	}
-	var clients, proof []byte
+	var list, proof []byte
 	if err == nil {
-		clients, err = s.get(idKey(keyClients, id))
+		list, err = s.get(idKey(keyList, id))
 	}
 	if err == nil {
 		proof, err = s.optional(idKey(keyProof, id))
@@ -86,7 +94,7 @@ func (s *Store) Archive(id rollup.Hash) (*rollup.Archive, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, err := rollup.ParseArchive(header, acks, clients, proof)
+	a, err := rollup.ParseArchive(header, acks, list, proof)
 	return decoded(id, a, err)
 }
 
@@ -122,31 +130,6 @@ func decoded(id rollup.Hash, a *rollup.Archive, err error) (*rollup.Archive, err
 		return nil, fmt.Errorf("%w: rollup %v: %w", ErrCorrupt, id, err)
 	}
 	return a, nil
-}
-
-// Lock binds this member to one rollup of a window, durably, before it signs. ok means that it is
-// bound to id and may sign it, now and whenever it is asked again; otherwise prior is the rollup
-// that it is bound to. When Lock fails the member may be bound or not; the reopened store says.
-// Errors: ErrPruned for an epoch below the watermark, where locks are forgotten, ErrFailed.
-func (s *Store) Lock(k rollup.WindowKey, id rollup.Hash) (prior rollup.Hash, ok bool, err error) {
-	s.lockMu.Lock()
-	defer s.lockMu.Unlock()
-	if err := s.checkRetained(k.Epoch); err != nil {
-		return prior, false, err
-	}
-	if err := s.Err(); err != nil { // what is read below may never have become durable
-		return prior, false, err
-	}
-	prior, bound, err := s.Locked(k)
-	if err != nil || bound {
-		return prior, bound && prior == id, err
-	}
-	err = s.commit(func(b *pebble.Batch) error { return b.Set(windowKey(keyLock, k), id[:], nil) },
-		pebble.Sync)
-	if err != nil {
-		return prior, false, err
-	}
-	return id, true, nil
 }
 
 // Locked returns the rollup of the window that this member is bound to, if it is bound.

@@ -10,18 +10,18 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// AppendAcks adds runs of acks to the pools of their windows: one entry per run of frames, one
-// synced write for all of them.
-func (s *Store) AppendAcks(runs []rollup.Run) error {
+// AppendAcks adds acks to the pools of their windows: one entry per chunk, one synced write for all
+// of them.
+func (s *Store) AppendAcks(chunks []rollup.Chunk) error {
 	return s.commit(func(b *pebble.Batch) error {
-		for _, run := range runs {
-			if len(run.Frames) == 0 || len(run.Frames)%rollup.AckSize != 0 {
-				return fmt.Errorf("store: %d bytes are not whole acks", len(run.Frames))
+		for _, c := range chunks {
+			if len(c.Frames) == 0 || len(c.Frames)%rollup.AckSize != 0 {
+				return fmt.Errorf("store: %d bytes are not whole acks", len(c.Frames))
 			}
-			key := binary.BigEndian.AppendUint32(windowKey(keyPool, run.Key), run.First)
-			op := b.SetDeferred(len(key), len(run.Frames))
+			key := binary.BigEndian.AppendUint32(windowKey(keyPool, c.Key), c.First)
+			op := b.SetDeferred(len(key), len(c.Frames))
 			copy(op.Key, key)
-			copy(op.Value, run.Frames)
+			copy(op.Value, c.Frames)
 			if err := op.Finish(); err != nil {
 				return err
 			}
@@ -51,7 +51,7 @@ func (s *Store) PoolWindows() ([]rollup.WindowKey, error) {
 	return list, nil
 }
 
-// ReadPool yields the runs of a window in order. Frames are valid until yield returns.
+// ReadPool yields the acks of a window in order. Frames are valid until yield returns.
 func (s *Store) ReadPool(k rollup.WindowKey, yield func(frames []byte) error) error {
 	prefix := windowKey(keyPool, k)
 	next := uint32(0)
@@ -100,14 +100,29 @@ func (s *Store) last(prefix []byte) (k rollup.WindowKey, ok bool, err error) {
 	return k, err == nil, err
 }
 
-// PutSealed replaces the pool of a window by its rollup, in one step. It is durable.
+// PutSealed replaces the pool of a window by its rollup, in one step. It is durable, and binds this
+// node to the rollup: what it says about the window afterwards is about this one. Error: ErrSealed
+// for a second rollup.
 func (s *Store) PutSealed(a *rollup.Archive) error {
 	k, id := a.Key(), a.Header.ID()
+	s.lockMu.Lock()
+	defer s.lockMu.Unlock()
+	if err := s.Err(); err != nil { // what is read below may never have become durable
+		return err
+	}
+	prior, err := s.hash(windowKey(keyOwn, k))
+	switch {
+	case err == nil && prior != id:
+		return fmt.Errorf("%w %v: %v, not %v", ErrSealed, k, prior, id)
+	case err != nil && !errors.Is(err, ErrNotFound):
+		return err
+	}
 	return s.commit(func(b *pebble.Batch) error {
 		pool := windowKey(keyPool, k)
 		return errors.Join(
 			b.Set(windowKey(keyOwn, k), id[:], nil),
 			b.Set(windowKey(keyUnordered, k), nil, nil),
+			setRuns(b, k, a.Acks),
 			setArchive(b, k, id, a),
 			setUnheld(b, k, a),
 			b.DeleteRange(pool, after(pool), nil),
@@ -124,7 +139,7 @@ func setArchive(b *pebble.Batch, k rollup.WindowKey, id rollup.Hash, a *rollup.A
 	return errors.Join(
 		setHeader(b, k, id, header),
 		b.Set(idKey(keyArchive, id), a.Acks, nil),
-		b.Set(idKey(keyClients, id), a.Clients.Append(nil), nil),
+		b.Set(idKey(keyList, id), a.List.Append(nil), nil),
 	)
 }
 

@@ -27,7 +27,7 @@ func TestProofs(t *testing.T) {
 	is(t, err, ErrNotFound)
 	ok(t, s.PutProof(k, proof(1)))
 	ok(t, s.PutProof(k, proof(2)))
-	proven := append(kept.Acks.Without(kept.Clients), proof(2)[4:]...)
+	proven := append(kept.Acks.Without(kept.List.Signers()), proof(2)[4:]...)
 	ok(t, s.PutEvidence(id, encoded, proven)) // the member in this node has it already
 	ok(t, s.PutHolder(k, 2))
 	for range 2 {

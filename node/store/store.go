@@ -27,16 +27,18 @@ import (
 )
 
 // FormatVersion is the version of the key layout below. A store of another version is not opened.
-const FormatVersion = 1
+const FormatVersion = 2
 
 // Errors that callers branch on.
 var (
-	ErrNotFound = rollup.ErrNotFound                      // no such entry
-	ErrClosed   = errors.New("store: closed")             // after Close
-	ErrFailed   = errors.New("store: a write failed")     // the outcome is unknown; reopen the store
-	ErrDiskFull = errors.New("store: the disk is full")   // joined to ErrFailed
-	ErrFormat   = errors.New("store: unknown format")     // a store of another version
-	ErrPruned   = errors.New("store: epoch is pruned")    // below the retention watermark
+	ErrNotFound = rollup.ErrNotFound                    // no such entry
+	ErrClosed   = errors.New("store: closed")           // after Close
+	ErrFailed   = errors.New("store: a write failed")   // the outcome is unknown; reopen the store
+	ErrDiskFull = errors.New("store: the disk is full") // joined to ErrFailed
+	ErrFormat   = errors.New("store: unknown format")   // a store of another version
+	ErrPruned   = errors.New("store: epoch is pruned")  // below the retention watermark
+	ErrSealed   = errors.New("store: another rollup is sealed for the window")
+	ErrNew      = errors.New("store: new")                // newer than the epoch, see Since
 	ErrCorrupt  = errors.New("store: malformed contents") // an entry is not what the store writes
 )
 
@@ -45,19 +47,22 @@ var (
 const (
 	keyFormat    = 'v' // → FormatVersion u32
 	keyWatermark = 'q' // → first epoch that is not pruned, u32
+	keyBegin     = 'f' // → first epoch of which everything that this node said is here, u32
 	keyPool      = 'a' // window, index of the first ack u32 → frames, 128 bytes each
 	keyOwn       = 'w' // window → id of this node's rollup
+	keyRuns      = 'r' // epoch, node, client mod 64 u8, window → those runs of this node's rollup
 	keyUnordered = 'u' // window → nothing: sealed by this node, not yet ordered
 	keyHeader    = 'h' // id → header
 	keyEvidence  = 'e' // id → evidence, unless it is made from the two below
 	keyArchive   = 'b' // id of an own co-signed rollup → all acks of its window
-	keyClients   = 't' // id of an own co-signed rollup → client list
+	keyList      = 't' // id of an own co-signed rollup → list of its statements
 	keyProof     = 'p' // id → evidence of rung 3; of an own rollup, without its acks
 	// window → nothing: co-signed, sealed by this node, not known to be held by another
 	keyUnheld      = 'n'
 	keyHolder      = 'o' // window → node that holds the statements of this node's rollup, u32
 	keyByWindow    = 'x' // window, id → nothing: what keyHeader and the evidence are there for
 	keyLock        = 'l' // window → id that this member signed
+	keyBilled      = 'd' // window → runs that this member signed with it
 	keyCertificate = 'c' // window → certificate
 	keySettlement  = 's' // epoch → export file
 	keyLedger      = 'm' // → height u64, app hash
@@ -87,8 +92,9 @@ type Store struct {
 	active  int        // operations and iterators under way
 	closing bool
 
-	lockMu    sync.Mutex // makes Lock's read and write one step
+	lockMu    sync.Mutex // makes one step of a read and the write that rests on it
 	watermark atomic.Uint32
+	begin     atomic.Int64 // see Since; -1: not known
 	syncs     syncProbe
 }
 
@@ -97,6 +103,7 @@ type Store struct {
 func Open(dir string, o Options) (*Store, error) {
 	s := &Store{fs: o.FS, dir: dir, log: o.Logger, closed: make(chan struct{})}
 	s.idle.L = &s.mu
+	s.begin.Store(-1)
 	if s.fs == nil {
 		s.fs = vfs.Default
 	}
@@ -141,9 +148,14 @@ func Open(dir string, o Options) (*Store, error) {
 	return s, nil
 }
 
-// OpenMemory opens an empty store in memory, for tests and benchmarks of the packages above.
+// OpenMemory opens an empty store in memory, for tests and benchmarks of the packages above. Its
+// node has said nothing in any epoch.
 func OpenMemory() (*Store, error) {
-	return Open("store", Options{FS: vfs.NewMem(), CacheSize: 8 << 20, MemTableSize: 16 << 20})
+	s, err := Open("store", Options{FS: vfs.NewMem(), CacheSize: 8 << 20, MemTableSize: 16 << 20})
+	if err != nil {
+		return nil, err
+	}
+	return s, s.Begin(0)
 }
 
 func (s *Store) checkFormat() error {
@@ -162,11 +174,21 @@ func (s *Store) checkFormat() error {
 		return fmt.Errorf("%w: %s holds version %x, this program knows %d", ErrFormat, s.dir, v,
 			FormatVersion)
 	}
-	w, err := s.get([]byte{keyWatermark})
-	if err == nil && len(w) == 4 {
-		s.watermark.Store(binary.BigEndian.Uint32(w))
-	} else if !errors.Is(err, ErrNotFound) {
-		return fmt.Errorf("%w: watermark %x: %w", ErrCorrupt, w, err)
+	return s.loadEpochs()
+}
+
+// loadEpochs reads the epochs that the store begins with.
+func (s *Store) loadEpochs() error {
+	for kind, use := range map[byte]func(epoch uint32){
+		keyWatermark: s.watermark.Store,
+		keyBegin:     func(epoch uint32) { s.begin.Store(int64(epoch)) },
+	} {
+		v, err := s.get([]byte{kind})
+		if err == nil && len(v) == 4 {
+			use(binary.BigEndian.Uint32(v))
+		} else if !errors.Is(err, ErrNotFound) {
+			return fmt.Errorf("%w: epoch under %c: %x: %w", ErrCorrupt, kind, v, err)
+		}
 	}
 	return nil
 }

@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
-	"sync"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -18,8 +18,18 @@ import (
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
-// open opens a store in a directory of fs; small tables make it flush.
+// open opens a store of a node that has said nothing before.
 func open(t testing.TB, fs vfs.FS) *Store {
+	t.Helper()
+	s := openNew(t, fs)
+	if _, known := s.Since(); !known {
+		ok(t, s.Begin(0))
+	}
+	return s
+}
+
+// openNew opens a store in a directory of fs; small tables make it flush.
+func openNew(t testing.TB, fs vfs.FS) *Store {
 	t.Helper()
 	s, err := Open("store", Options{FS: fs, CacheSize: 1 << 20, MemTableSize: 256 << 10})
 	if err != nil {
@@ -62,21 +72,32 @@ func frames(tag, first, n int) []byte {
 	return b
 }
 
-func run(k rollup.WindowKey, tag, first, n int) rollup.Run {
-	return rollup.Run{Key: k, First: uint32(first), Frames: frames(tag, first, n)}
+func run(k rollup.WindowKey, tag, first, n int) rollup.Chunk {
+	return rollup.Chunk{Key: k, First: uint32(first), Frames: frames(tag, first, n)}
 }
+
+var network = rollup.NetworkOf([]byte("store"))
 
 // header returns a header that decodes, with its id.
 func header(k rollup.WindowKey, root byte) (*rollup.Header, rollup.Hash) {
-	h := rollup.NewHeader(rollup.NetworkID("store"), k)
+	h := rollup.NewHeader(network, k)
 	h.AckCount, h.AckRoot = 2, rollup.Hash{root}
 	h.Rows = []rollup.Row{{Payer: 1, Service: 2, Acks: 2, Units: 3}}
 	return h, h.ID()
 }
 
-// oneAck is evidence of one ack, by its length.
-func oneAck(tag byte) []byte {
-	return append([]byte{1, 0, 0, 0}, bytes.Repeat([]byte{tag}, rollup.EntrySize)...)
+// oneAck is evidence of one ack.
+func oneAck(tag byte) []byte { return acksOf(tag, 1) }
+
+// acksOf is evidence of a run of acks.
+func acksOf(tag byte, n int) []byte {
+	le := binary.LittleEndian
+	b := le.AppendUint32(nil, 1)
+	b = le.AppendUint64(b, uint64(tag)) // client
+	b = le.AppendUint32(b, 2)           // service
+	b = le.AppendUint32(b, 7)           // first
+	b = le.AppendUint32(b, uint32(n))
+	return append(b, bytes.Repeat([]byte{tag}, n*rollup.BodySize)...)
 }
 
 func putSealed(s *Store, k rollup.WindowKey, root byte) error {
@@ -91,18 +112,18 @@ func cosigned(t testing.TB,
 	t.Helper()
 	var frames []byte
 	for i := range uint32(9) {
-		a := rollup.Ack{Network: rollup.NetworkID("store"), Epoch: k.Epoch, Window: k.Window,
-			Node: k.Node, Client: i % 3, Seq: i, Units: 5}
+		a := rollup.Ack{Net: network.Net(), Epoch: k.Epoch, Node: k.Node, Client: uint64(i % 3),
+			Number: i / 3, Units: 5}
 		frames = a.Append(frames)
 	}
 	var sealer rollup.Sealer
-	archive, err := sealer.Archive(rollup.NetworkID("store"), k, frames, everyone{})
+	archive, err := sealer.Archive(network, k, frames, everyone{})
 	ok(t, err)
-	statements, err := rollup.Statements(archive, k, everyone{}, func(uint32) bool { return true })
+	statements, err := rollup.Statements(archive, k, everyone{}, func(uint64) bool { return true })
 	ok(t, err)
-	list := rollup.NewClientList(statements, func(client uint32) bool { return client < 2 })
+	list := rollup.NewList(statements, func(client uint64) bool { return client < 2 })
 	tree := rollup.NewStatementTree(statements)
-	h, ev, err := sealer.SealCosigned(rollup.NetworkID("store"), archive, k, tree, list,
+	h, ev, err := sealer.SealCosigned(network, archive, k, tree, list,
 		[rollup.SignatureSize]byte{1}, [rollup.SignatureSize]byte{2}, everyone{})
 	ok(t, err)
 	return h, rollup.NewArchive(h, archive, tree, list), ev.Append(nil)
@@ -111,8 +132,11 @@ func cosigned(t testing.TB,
 // everyone is a registry that knows everybody.
 type everyone struct{ rollup.Registry }
 
-func (everyone) Payer(uint32, uint32) (uint32, bool) { return 4, true }
-func (everyone) UnitCap(uint32) (uint64, bool)       { return 100, true }
+func (everyone) Client(uint64) (rollup.Client, bool) {
+	return rollup.Client{Payer: 4, Until: math.MaxUint32, Numbers: math.MaxUint32,
+		Services: [3]uint32{0, rollup.NoService, rollup.NoService}}, true
+}
+func (everyone) UnitCap(uint32) (uint64, bool) { return 100, true }
 
 func pool(t testing.TB, s *Store, k rollup.WindowKey) (b []byte) {
 	t.Helper()
@@ -141,12 +165,12 @@ func TestPool(t *testing.T) {
 	s := open(t, vfs.NewMem())
 	a, b, c := key(0, 1, 255), key(0, 1, 256), key(1, 0, 7)
 	next(t, s, 0, 1, 0)
-	ok(t, s.AppendAcks([]rollup.Run{run(b, 2, 0, 300), run(a, 1, 0, 1), run(c, 3, 0, 5)}))
+	ok(t, s.AppendAcks([]rollup.Chunk{run(b, 2, 0, 300), run(a, 1, 0, 1), run(c, 3, 0, 5)}))
 	// The order of runs is that of numbers, not of their decimal digits.
 	for first := 1; first < 600; first += 100 {
-		ok(t, s.AppendAcks([]rollup.Run{run(a, 1, first, 100)}))
+		ok(t, s.AppendAcks([]rollup.Chunk{run(a, 1, first, 100)}))
 	}
-	ok(t, s.AppendAcks([]rollup.Run{run(b, 2, 300, 2)}))
+	ok(t, s.AppendAcks([]rollup.Chunk{run(b, 2, 300, 2)}))
 	for range 2 {
 		list, err := s.PoolWindows()
 		windows(t, list, err, c, a, b)
@@ -166,11 +190,11 @@ func TestPool(t *testing.T) {
 	}
 	stop := errors.New("stop")
 	is(t, s.ReadPool(a, func([]byte) error { return stop }), stop)
-	if err := s.AppendAcks([]rollup.Run{run(key(0, 1, 300), 1, 0, 1),
+	if err := s.AppendAcks([]rollup.Chunk{run(key(0, 1, 300), 1, 0, 1),
 		{Key: a, First: 601, Frames: make([]byte, 100)}}); err == nil {
 		t.Error("a part of an ack was stored")
 	}
-	if err := s.AppendAcks([]rollup.Run{run(key(0, 1, 300), 1, 0, 1),
+	if err := s.AppendAcks([]rollup.Chunk{run(key(0, 1, 300), 1, 0, 1),
 		{Key: a, First: 601}}); err == nil {
 		t.Error("a run without acks was stored")
 	}
@@ -182,7 +206,7 @@ func TestSealed(t *testing.T) {
 	s := open(t, vfs.NewMem())
 	a, b, c := key(0, 3, 0), key(0, 3, 1), key(0, 3, 2)
 	for _, k := range []rollup.WindowKey{a, b, c} {
-		ok(t, s.AppendAcks([]rollup.Run{run(k, 1, 0, 2), run(k, 1, 2, 2)}))
+		ok(t, s.AppendAcks([]rollup.Chunk{run(k, 1, 0, 2), run(k, 1, 2, 2)}))
 	}
 	_, err := s.Sealed(b)
 	is(t, err, ErrNotFound)
@@ -222,7 +246,7 @@ func TestSealedCosigned(t *testing.T) {
 	s := open(t, vfs.NewMem())
 	k := key(0, 3, 1)
 	h, kept, evidence := cosigned(t, k)
-	ok(t, s.AppendAcks([]rollup.Run{run(k, 1, 0, 9)}))
+	ok(t, s.AppendAcks([]rollup.Chunk{run(k, 1, 0, 9)}))
 	ok(t, s.PutSealed(kept))
 	ok(t, s.PutEvidence(h.ID(), h.Append(nil), evidence)) // the member in this node has it already
 	for range 2 {
@@ -232,7 +256,7 @@ func TestSealedCosigned(t *testing.T) {
 		got, err := s.Sealed(k)
 		ok(t, err)
 		if got.Header.ID() != h.ID() || !bytes.Equal(got.Acks, kept.Acks) ||
-			!slices.Equal(got.Clients, kept.Clients) {
+			!slices.Equal(got.List, kept.List) {
 			t.Error("not what was sealed")
 		}
 		header, ev, has, err := evidenceOf(s, h.ID(), 0)
@@ -265,7 +289,7 @@ func TestSealedCosigned(t *testing.T) {
 	}
 	is(t, sealedErr(s, k), ErrPruned)
 	for key := range contents(t, s) {
-		if key[0] == keyArchive || key[0] == keyClients {
+		if key[0] == keyArchive || key[0] == keyList {
 			t.Errorf("%x is left of %d entries", key, len(before))
 		}
 	}
@@ -332,9 +356,7 @@ func TestWindow(t *testing.T) {
 	}
 	h, id := header(k, 1)
 	ok(t, s.PutEvidence(id, h.Append(nil), oneAck(1)))
-	if _, bound, err := s.Lock(k, id); err != nil || !bound {
-		t.Fatal(err)
-	}
+	ok(t, s.Sign(h, oneAck(1), nil))
 	want(1, false)
 	ok(t, putSealed(s, k, 2))
 	want(2, false)
@@ -371,48 +393,6 @@ func TestEvidence(t *testing.T) {
 	}
 }
 
-func TestLock(t *testing.T) {
-	fs := vfs.NewCrashableMem()
-	s := open(t, fs)
-	k, one, two := key(1, 2, 3), rollup.Hash{1}, rollup.Hash{2}
-	for range 3 {
-		if prior, bound, err := s.Lock(k, one); err != nil || !bound || prior != one {
-			t.Errorf("%v, %v, %v", prior, bound, err)
-		}
-		if prior, bound, err := s.Lock(k, two); err != nil || bound || prior != one {
-			t.Errorf("a second rollup: %v, %v, %v", prior, bound, err)
-		}
-		if prior, bound, err := s.Locked(k); err != nil || !bound || prior != one {
-			t.Errorf("%v, %v, %v", prior, bound, err)
-		}
-		ok(t, s.Close())
-		fs = fs.CrashClone(vfs.CrashCloneCfg{})
-		s = open(t, fs)
-	}
-	if _, bound, err := s.Locked(key(1, 2, 4)); bound || err != nil {
-		t.Error("a lock from nowhere", err)
-	}
-	// Of many that ask at once, one is bound.
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	winners := map[rollup.Hash]int{}
-	for i := range 16 {
-		wg.Go(func() {
-			prior, bound, err := s.Lock(key(7, 7, 7), rollup.Hash{byte(i)})
-			if err != nil || bound != (prior == rollup.Hash{byte(i)}) {
-				t.Error(prior, bound, err)
-			}
-			mu.Lock()
-			winners[prior]++
-			mu.Unlock()
-		})
-	}
-	wg.Wait()
-	if len(winners) != 1 {
-		t.Errorf("bound to %v", winners)
-	}
-}
-
 func TestPrune(t *testing.T) {
 	s := open(t, vfs.NewMem())
 	ids := map[uint32]rollup.Hash{}
@@ -420,12 +400,11 @@ func TestPrune(t *testing.T) {
 		h, id := header(key(1, epoch, 0), 9)
 		ids[epoch] = id
 		ok(t, s.PutEvidence(id, h.Append(nil), oneAck(1)))
-		_, _, err := s.Lock(key(1, epoch, 0), id)
-		ok(t, err)
+		ok(t, s.Sign(h, oneAck(1), []rollup.Run{{Client: 1, Count: 1}}))
 		ok(t, s.PutCertificate(key(1, epoch, 0), []byte("certificate")))
 		ok(t, s.PutSettlement(epoch, []byte("settlement")))
 		ok(t, putSealed(s, key(0, epoch, 0), 5))
-		ok(t, s.AppendAcks([]rollup.Run{run(key(0, epoch, 1), 1, 0, 1)}))
+		ok(t, s.AppendAcks([]rollup.Chunk{run(key(0, epoch, 1), 1, 0, 1)}))
 	}
 	ok(t, s.MarkOrdered(key(0, 0, 0))) // that of epoch 1 is still to be ordered
 	if n, err := s.Prune(2); err != nil || n != 3 {
@@ -446,9 +425,9 @@ func TestPrune(t *testing.T) {
 				t.Errorf("evidence of epoch %d: %v, %v", epoch, has, err)
 			}
 			h, id := header(key(1, epoch, 1), 9)
-			_, bound, lockErr := s.Lock(key(1, epoch, 0), ids[epoch])
+			lockErr := s.Sign(h, oneAck(1), nil)
 			putErr := s.PutEvidence(id, h.Append(nil), oneAck(1))
-			if kept && (lockErr != nil || !bound || putErr != nil) {
+			if kept && (lockErr != nil || putErr != nil) {
 				t.Errorf("epoch %d: %v, %v", epoch, lockErr, putErr)
 			} else if !kept && (!errors.Is(lockErr, ErrPruned) || !errors.Is(putErr, ErrPruned)) {
 				t.Errorf("epoch %d: %v, %v, want ErrPruned", epoch, lockErr, putErr)
@@ -549,7 +528,7 @@ func TestCorrupt(t *testing.T) {
 		{"pool gap", append(windowKey(keyPool, k), 0, 0, 0, 1), frames(0, 0, 1), readPool},
 		{"pool overlap", append(windowKey(keyPool, key(0, 1, 9)), 0, 0, 0, 1), frames(0, 0, 1),
 			func(s *Store) error {
-				return errors.Join(s.AppendAcks([]rollup.Run{run(key(0, 1, 9), 0, 0, 2)}),
+				return errors.Join(s.AppendAcks([]rollup.Chunk{run(key(0, 1, 9), 0, 0, 2)}),
 					s.ReadPool(key(0, 1, 9), func([]byte) error { return nil }))
 			}},
 		{"next window", []byte{keyOwn, 0, 0, 0, 1, 0, 0, 0, 0, 1}, nil,
@@ -560,7 +539,7 @@ func TestCorrupt(t *testing.T) {
 		}},
 		{"own evidence", windowKey(keyOwn, k), id[:],
 			func(s *Store) error { _, err := s.Sealed(k); return err }},
-		{"clients", idKey(keyClients, cosignedID), []byte{1},
+		{"list", idKey(keyList, cosignedID), []byte{1},
 			func(s *Store) error { _, _, _, err := evidenceOf(s, cosignedID, 0); return err }},
 		{"archive", idKey(keyArchive, cosignedID), []byte{1},
 			func(s *Store) error { _, _, _, err := evidenceOf(s, cosignedID, 2); return err }},
@@ -575,8 +554,20 @@ func TestCorrupt(t *testing.T) {
 			_, _, err := s.Locked(k)
 			return err
 		}},
-		{"lock, locking", windowKey(keyLock, k), id[:31],
-			func(s *Store) error { _, _, err := s.Lock(k, id); return err }},
+		{"billed", windowKey(keyBilled, k), []byte{1},
+			func(s *Store) error { _, _, err := s.Billed(k.Node, k.Epoch); return err }},
+		{"runs", append(runsKey(0, 1), 5, 0, 0, 0, 2), []byte{1}, func(s *Store) error {
+			return s.ReadRuns(0, 1, func([]rollup.Run) error { return nil })
+		}},
+		{"runs, searched", append(runsKey(0, 1), 5, 0, 0, 0, 2), []byte{1}, func(s *Store) error {
+			_, err := s.FindRun(0, 1, 5, 0, 0)
+			return err
+		}},
+		{"begin", []byte{keyBegin}, []byte{1}, func(s *Store) error {
+			ok(t, s.Close())
+			_, err := Open("store", Options{FS: s.fs})
+			return err
+		}},
 		{"certificate", windowKey(keyCertificate, k), []byte("certificate"),
 			func(s *Store) error { _, err := windowOf(s, k); return err }},
 		{"recent", []byte{keyCertificate, 1}, nil, func(s *Store) error {
@@ -609,7 +600,7 @@ func readPool(s *Store) error { return s.ReadPool(key(0, 1, 2), func([]byte) err
 
 func TestFormat(t *testing.T) {
 	for _, damage := range []func(db *pebble.DB) error{
-		func(db *pebble.DB) error { return db.Set([]byte{keyFormat}, []byte{0, 0, 0, 2}, pebble.Sync) },
+		func(db *pebble.DB) error { return db.Set([]byte{keyFormat}, []byte{0, 0, 0, 1}, pebble.Sync) },
 		func(db *pebble.DB) error { return db.Set([]byte{keyFormat}, []byte{1}, pebble.Sync) },
 		func(db *pebble.DB) error { // someone else's database
 			return errors.Join(db.Delete([]byte{keyFormat}, nil), db.Set([]byte("other"), nil, pebble.Sync))

@@ -7,8 +7,10 @@
 //
 //	sealed → [proving] → collecting → ordering → ordered | stuck
 //
-// Jobs wait at three gates, and nowhere else: so many are certified at a time, so many are
-// proved, and one hands its statements over. A proof is made beside its job, which waits for it
+// Jobs wait at three gates: so many are certified at a time, so many are proved, and one hands its
+// statements over. And they keep their order: a member signs no window after a higher one of the
+// same epoch, and no number after one that follows it. So a member hears of a window when it has
+// answered for the one before, or the one before needs its answer no more. A proof is made beside its job, which waits for it
 // for a while and then goes on. When the window is ordered the job sees to it that another node
 // holds the statements, and ends.
 //
@@ -18,6 +20,7 @@ package certify
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -72,23 +75,32 @@ type Chain interface {
 	// last before this call, or will have returned during it.
 	Updated() <-chan struct{}
 	// SubmitTx offers a transaction to be ordered. It may be offered again and again; whether it was
-	// ordered shows in the view. Errors that wrap ledger.CodeEpochTooOld are final, all others pass.
+	// ordered shows in the view. Errors that wrap ledger.CodeSettled are final, all others pass.
 	SubmitTx(ctx context.Context, tx []byte) error
 }
 
 // Members reaches the committee.
 type Members interface {
-	// Push hands a rollup to the member that a node is, and returns its share of the
-	// certificate. It may be repeated. An error with a method Retry() bool that answers false is a
-	// refusal for good. Calls for one member may overlap; a call returns soon after its context ended.
-	Push(ctx context.Context, node uint32, header, evidence []byte) (share [48]byte, err error)
+	// Push hands a rollup, with its node's word that it is its own, to the member that a node is, and
+	// returns its share of the certificate. It may be repeated. An error with a method Retry() bool
+	// that answers false is a refusal for good. Calls for one member may overlap; a call returns soon
+	// after its context ended.
+	Push(ctx context.Context, node uint32, p *Pushed) (share [48]byte, err error)
+}
+
+// Pushed is a rollup as a member sees it. It is not changed.
+type Pushed struct {
+	Header   []byte // with its rows
+	Own      [rollup.WordSize]byte
+	Evidence []byte
 }
 
 // Config is what an outbox works with. A zero value of an optional field stands for the value in
 // parentheses.
 type Config struct {
 	Network rollup.Network
-	Node    uint32 // this node's index
+	Node    uint32             // this node's index
+	Key     ed25519.PrivateKey // this node's, which signs that a rollup is its own
 
 	Certifying int                  // windows that are certified at a time (4)
 	Proving    int                  // windows that are proved at a time (1)
@@ -109,6 +121,8 @@ func (c *Config) complete() error {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	switch {
+	case len(c.Key) != ed25519.PrivateKeySize:
+		return fmt.Errorf("%w: Key has %d bytes", ErrConfig, len(c.Key))
 	case c.Certifying < 0:
 		return fmt.Errorf("%w: Certifying is %d", ErrConfig, c.Certifying)
 	case c.Proving < 0:
@@ -192,9 +206,8 @@ func (o *Outbox) Start() error {
 	for _, key := range unordered {
 		j := o.newJob(status.Of(key, StateSealed))
 		j.status.Sealed = j.since
-		jobs = append(jobs, j)
+		jobs, o.jobs = append(jobs, j), append(o.jobs, j)
 	}
-	o.jobs = slices.Clone(jobs)
 	o.tasks.Go(func() { o.resume(jobs) })
 	for _, key := range unheld {
 		o.tasks.Go(o.newJob(status.Of(key, StateOrdered)).hold)

@@ -77,8 +77,8 @@ func (j *job) shares(ctx context.Context, h *rollup.Header, list []shown, pushin
 	o := j.o
 	committee := o.chain.View().Committee()
 	n := len(committee.Members)
-	round := &round{j: j, header: h.Append(nil), list: list,
-		message: rollup.CertificateMessage(o.cfg.Network, h.Epoch, h.ID()),
+	round := &round{j: j, header: h.Append(nil), own: rollup.SignOwn(o.cfg.Key, h), list: list,
+		message: rollup.CertificateMessage(&o.cfg.Network, committee.Term, h.Key(), h.ID()),
 		answers: make(chan answer, n), enough: make(chan struct{})} // one answer each: none waits
 	defer close(round.enough)
 	j.stated = make(map[uint32]bool)
@@ -86,7 +86,7 @@ func (j *job) shares(ctx context.Context, h *rollup.Header, list []shown, pushin
 	j.update(func(s *status.Window) { s.Power, s.Quorum = 0, committee.TotalPower()*2/3+1 })
 	for i, member := range committee.Members {
 		open.Set(i)
-		pushing.Go(func() { round.answers <- round.push(ctx, i, member) })
+		pushing.Go(func() { round.answers <- round.inTurn(ctx, i, member) })
 	}
 	var shares []bls.Signature
 	rung := list[0].rung
@@ -120,23 +120,21 @@ func (j *job) shares(ctx context.Context, h *rollup.Header, list []shown, pushin
 		j.update(func(s *status.Window) { s.Power = committee.Power(signers) })
 		if committee.Quorum(signers) {
 			aggregate := bls.AggregateSignatures(shares)
-			return &rollup.Certificate{Header: *h, Signers: signers, Signature: aggregate.Bytes()},
-				rung, nil
+			return &rollup.Certificate{Header: *h, Own: round.own, Term: committee.Term,
+				Signers: signers, Signature: aggregate.Bytes()}, rung, nil
 		}
 	}
 	return nil, 0, ReasonRefused
 }
 
-// expired reports whether the chain orders a window no more, for its epoch is too old.
-func (o *Outbox) expired(key rollup.WindowKey) bool {
-	v := o.chain.View()
-	return uint64(v.Epoch()) > uint64(key.Epoch)+uint64(v.Params().LateEpochs)
-}
+// expired reports whether the chain orders a window no more, for its epoch is settled.
+func (o *Outbox) expired(key rollup.WindowKey) bool { return o.chain.View().Settled(key.Epoch) }
 
 // round is one collection of shares.
 type round struct {
 	j       *job
 	header  []byte
+	own     [rollup.WordSize]byte
 	message []byte
 	list    []shown
 	answers chan answer
@@ -153,6 +151,20 @@ type answer struct {
 	err      error
 }
 
+// inTurn pushes to one member when that has answered for the windows before.
+func (r *round) inTurn(ctx context.Context, position int, member rollup.Member) answer {
+	j := r.j
+	defer j.line.answered(member.Node)
+	select {
+	case <-j.before.answers(member.Node):
+	case <-r.enough:
+		return answer{position: position, node: member.Node, err: errEnough}
+	case <-ctx.Done():
+		return answer{position: position, node: member.Node, err: context.Cause(ctx)}
+	}
+	return r.push(ctx, position, member)
+}
+
 // push pushes to one member until it signs, refuses all evidence for good, or there are enough
 // shares.
 func (r *round) push(ctx context.Context, position int, member rollup.Member) answer {
@@ -161,7 +173,7 @@ func (r *round) push(ctx context.Context, position int, member rollup.Member) an
 	log := o.log.With("epoch", r.j.key.Epoch, "window", r.j.key.Window, "node", node)
 	for retry := newBackoff(); ; {
 		start := time.Now()
-		encoded, err := o.members.Push(ctx, node, r.header, list[0].evidence)
+		encoded, err := o.members.Push(ctx, node, &Pushed{r.header, r.own, list[0].evidence})
 		took := time.Since(start)
 		if err == nil {
 			var share bls.Signature

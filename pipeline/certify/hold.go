@@ -78,7 +78,8 @@ func (j *job) handOver(asked *holder) (again bool) {
 	if !j.stated[node] {
 		evidence, err := a.Evidence(rollup.RungStatements)
 		if err == nil {
-			_, err = o.members.Push(o.ctx, node, a.Header.Append(nil), evidence)
+			pushed := &Pushed{a.Header.Append(nil), rollup.SignOwn(o.cfg.Key, a.Header), evidence}
+			_, err = o.members.Push(o.ctx, node, pushed)
 		}
 		if o.ctx.Err() != nil {
 			return false

@@ -46,6 +46,9 @@ type job struct {
 	archive *rollup.Archive // nil: in the store only
 	proof   proofWork
 
+	line   *line // of this window
+	before *line // of the one before it
+
 	// Of the job's goroutine.
 	described   bool // the status says what the header says
 	turn        bool // it has a place among those that are certified
@@ -54,10 +57,10 @@ type job struct {
 	stated      map[uint32]bool         // nodes that got the statements when they signed
 }
 
-// newJob returns a job that nobody runs yet.
+// newJob returns a job that nobody runs yet. The caller holds the outbox's lock, or is alone.
 func (o *Outbox) newJob(s status.Window) *job {
-	return &job{o: o, key: s.Key(), since: time.Now(), status: s,
-		proof: proofWork{over: make(chan struct{})}}
+	return &job{o: o, key: s.Key(), since: time.Now(), status: s, line: newLine(),
+		before: o.behind(s.Key()), proof: proofWork{over: make(chan struct{})}}
 }
 
 // update changes the public status.
@@ -81,6 +84,7 @@ func (j *job) become(to status.State) {
 func (j *job) run() {
 	o := j.o
 	err := j.certify()
+	j.line.end()
 	j.drain()
 	j.endTurn()
 	switch {
@@ -112,14 +116,15 @@ func (j *job) certify() error {
 			j.awaitProof(wait)
 		}
 		j.become(StateCollecting)
-		if !j.takeTurn() {
-			return o.ctx.Err()
+		if err := j.follow(); err != nil {
+			return err
 		}
 		start = time.Now()
 		if err := j.collect(); err != nil {
 			return err
 		}
 	}
+	j.line.end()
 	if !j.takeTurn() {
 		return o.ctx.Err()
 	}
@@ -127,6 +132,27 @@ func (j *job) certify() error {
 	err := j.order()
 	o.counters.certify.Batch(j.status.Acks, time.Since(start))
 	return err
+}
+
+// follow waits until the window before is pushed, and then for a turn. It holds none while it waits:
+// the window before may need it.
+func (j *job) follow() error {
+	o := j.o
+	select {
+	case <-j.before.hasBegun():
+	default:
+		j.endTurn()
+		select {
+		case <-j.before.hasBegun():
+		case <-o.ctx.Done():
+			return o.ctx.Err()
+		}
+	}
+	if !j.takeTurn() {
+		return o.ctx.Err()
+	}
+	j.line.begin()
+	return nil
 }
 
 // takeTurn waits for a place among the windows that are certified; false means that the outbox

@@ -27,11 +27,11 @@ func (j *job) order() error {
 			if err != nil {
 				return rollup.Refuse(ReasonUnreadable, "its certificate: %w", err)
 			}
-			tx = ledger.NewCertificate(o.cfg.Network, c)
+			tx = ledger.NewTicket(o.cfg.Network, c)
 		}
 		if time.Until(again) <= 0 {
 			err := o.chain.SubmitTx(o.ctx, tx)
-			if errors.Is(err, ledger.CodeEpochTooOld) {
+			if errors.Is(err, ledger.CodeSettled) {
 				return rollup.Refuse(ReasonLate, "%w", err)
 			}
 			if err != nil && o.ctx.Err() == nil && !errors.Is(err, ledger.CodeAlreadyOrdered) {

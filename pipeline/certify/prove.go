@@ -202,7 +202,7 @@ func (j *job) makeProof() (*rollup.Archive, error) {
 		return nil, err
 	}
 	statements := a.Tree.Statements()
-	segments, err := a.Segments(o.cfg.Prover.Size(len(statements)))
+	segments, err := a.Segments(o.cfg.Prover.Size(len(statements)), o.chain.View())
 	if err != nil {
 		return nil, err
 	}
@@ -210,7 +210,7 @@ func (j *job) makeProof() (*rollup.Archive, error) {
 	proofs := make([][rollup.ProofSize]byte, len(segments))
 	for i := range segments {
 		s := &segments[i]
-		proofs[i], err = o.proveSegment(s, statements[s.First:s.First+len(s.Clients)])
+		proofs[i], err = o.proveSegment(s, statements[s.First:s.First+len(s.List)])
 		if err != nil {
 			return nil, fmt.Errorf("segment %d of %d: %w", i, len(segments), err)
 		}

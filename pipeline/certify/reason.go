@@ -23,7 +23,7 @@ func (r Reason) Error() string {
 	case ReasonRefused:
 		return "certify: too many members refuse the rollup for good"
 	case ReasonLate:
-		return "certify: the chain orders rollups of this epoch no more"
+		return "certify: the epoch is settled, without the rollup"
 	}
 	return "certify: what is kept of the window can not be read"
 }
@@ -33,7 +33,7 @@ func (r Reason) Advice() string {
 	switch r {
 	case ReasonRefused:
 		return "look for \"refuses a rollup\" in this node's log and ask those members' operators; " +
-			"once the cause is gone, restart this node: it asks them again until the epoch is too old"
+			"once the cause is gone, restart this node: it asks them again until the epoch is settled"
 	case ReasonLate:
 		return "nothing brings it back: the window's epoch is settled without it; its evidence stays " +
 			"in the store (export rollup); find out why the node or a quorum of members was away"
@@ -65,7 +65,7 @@ func (f ProofFailure) Error() string {
 	case ProofWrong:
 		return "certify: the prover's proof does not verify"
 	case ProofLate:
-		return "certify: the chain forgot the epoch before the window's turn to be proved came"
+		return "certify: the epoch was settled before the window's turn to be proved came"
 	case ProofCrowded:
 		return "certify: newer windows took its place in the prover's queue"
 	}

@@ -22,7 +22,8 @@ type Chain interface {
 	certify.Chain
 }
 
-// NodeConfig is what a node works with. Network, node index and logger are those of the pipeline.
+// NodeConfig is what a node works with. Network, node index and logger are those of the pipeline,
+// and the key is that of the member of a Network when it is missing.
 type NodeConfig struct {
 	pipeline.Config
 	Certify certify.Config
@@ -38,6 +39,9 @@ type Node struct {
 func NewNode(cfg NodeConfig, store Store, chain Chain, members certify.Members) (*Node, error) {
 	c := cfg.Certify
 	c.Network, c.Node, c.Logger = cfg.Network, cfg.Node, cfg.Logger
+	if c.Key == nil {
+		c.Key = account("transport", int(c.Node))
+	}
 	o, err := certify.New(c, store, chain, members)
 	if err != nil {
 		return nil, err
@@ -76,8 +80,8 @@ func (s Stats) AllWindows() []status.Window {
 
 // Codes returns how many acks were answered with each code.
 func (s Stats) Codes() (codes [rollup.NumCodes]uint64) {
-	for i, a := range s.Answers {
-		codes[i] = a.Count
+	for i, code := range rollup.Codes() {
+		codes[code] = s.Answers[i].Count
 	}
 	return codes
 }

@@ -5,6 +5,7 @@
 package pipelinetest
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"encoding/binary"
@@ -26,7 +27,9 @@ type Config struct {
 	Members      int       // 0 means 1; each has the same power
 	Clients      int       // shared evenly among the payers
 	Payers       int       // 0 means 1
-	Services     int       // 0 means 1; the cap is UnitCap
+	Services     int       // 0 means 1; the cap is UnitCap, unless it is said otherwise
+	UnitCap      uint64    // 0 means UnitCap
+	Numbers      uint32    // of a client's grant; 0 means no bound
 	EpochSeconds uint32    // 0 means an hour
 	GraceSeconds uint32    // from an epoch's end to its settlement
 	Start        time.Time // of epoch 0; the zero time means now
@@ -66,19 +69,17 @@ func New(cfg Config) (*Network, error) {
 		cfg.Start = time.Now()
 	}
 	treasury := account("treasury", 0)
-	g := &ledger.Genesis{Version: 1, ChainID: "pipelinetest",
+	g := &ledger.Genesis{Version: ledger.GenesisVersion, ChainID: "pipelinetest",
 		GenesisTime: cfg.Start.UTC().Truncate(time.Second),
 		Treasury:    ledger.KeyOf(treasury), Params: ledger.Params{EpochSeconds: cfg.EpochSeconds,
-			GraceSeconds: cfg.GraceSeconds, LateEpochs: 4,
-			Shares: rollup.Shares{Node: 7000, Service: 2000, Protocol: 1000}}}
-	n := &Network{ID: g.Network(), genesis: g, records: make(map[string][]byte),
-		updated: make(chan struct{})}
+			GraceSeconds: cfg.GraceSeconds,
+			Shares:       rollup.Shares{Node: 7000, Service: 2000, Protocol: 1000}}}
+	n := &Network{genesis: g, records: make(map[string][]byte), updated: make(chan struct{})}
 	for i := range members {
 		sk := blsKey("member", i)
-		proof := bls.Prove(sk)
 		n.members = append(n.members, sk)
 		g.Members = append(g.Members, ledger.Member{
-			Owner: ledger.KeyOf(account("owner", i)), BLSKey: sk.PublicKey().Bytes(), Proof: proof.Bytes(),
+			Owner: ledger.KeyOf(account("owner", i)), BLSKey: sk.PublicKey().Bytes(),
 			TransportKey: ledger.KeyOf(account("transport", i)),
 			ConsensusKey: ledger.KeyOf(account("consensus", i)),
 			PeerAddress:  fmt.Sprintf("node%d.example:7000", i),
@@ -86,16 +87,31 @@ func New(cfg Config) (*Network, error) {
 			Stake:        10 * ledger.StakePerPower,
 		})
 	}
+	n.ID = g.Network()
+	for i, sk := range n.members {
+		g.Sign(i, sk, account("transport", i))
+	}
 	state, err := ledger.New(g)
 	if err != nil {
 		return nil, err
 	}
 	n.state = state
-	return n, n.register(treasury, cfg.Clients, payers, services)
+	return n, n.register(treasury, cfg, payers, services)
 }
 
-func (n *Network) register(treasury ed25519.PrivateKey, clients, payers, services int) error {
+// granted returns the services that a client may use: the first one, and two more, which take
+// turns.
+func granted(client, services int) [3]uint32 {
+	list := []uint32{0}
+	for i := range min(2, services-1) {
+		list = append(list, uint32(1+(2*client+i)%(services-1)))
+	}
+	return ledger.Services(list...)
+}
+
+func (n *Network) register(treasury ed25519.PrivateKey, cfg Config, payers, services int) error {
 	var txs [][]byte
+	unitCap := cmp.Or(cfg.UnitCap, UnitCap)
 	for i := range payers {
 		txs = append(txs, ledger.NewDeposit(n.ID, treasury, uint64(i), ledger.KeyOf(account("payer", i)),
 			1<<40))
@@ -103,25 +119,40 @@ func (n *Network) register(treasury ed25519.PrivateKey, clients, payers, service
 	nonces := make([]uint64, payers)
 	for range services {
 		txs = append(txs, ledger.NewRegisterService(n.ID, account("payer", 0), nonces[0],
-			&ledger.ServiceRegistration{Price: 1 << 10, UnitCap: UnitCap, Unit: "byte"}))
+			&ledger.ServiceRegistration{Price: 1 << 10, UnitCap: unitCap, Unit: "byte"}))
 		nonces[0]++
 	}
-	// Client i is paid for by payer i·payers/clients: indices are dense in the order of registration.
-	for payer := range payers {
-		for from, to := clients*payer/payers, clients*(payer+1)/payers; from < to; {
-			var proofs []ledger.ClientProof
-			for ; from < to && len(proofs) < ledger.MaxClientsPerTx; from++ {
+	if err := n.block(txs); err != nil {
+		return err
+	}
+	txs = nil
+	// Client i is paid for by payer i·payers/clients: indices are dense in the order of the grants.
+	for i := range payers {
+		payer := account("payer", i)
+		of, _ := n.view.AccountByKey(ledger.KeyOf(payer))
+		from, to := cfg.Clients*i/payers, cfg.Clients*(i+1)/payers
+		for from < to {
+			var grants []ledger.Grant
+			for ; from < to && len(grants) < ledger.MaxGrants; from++ {
 				sk := blsKey("client", from)
-				proof := bls.Prove(sk)
 				n.Clients = append(n.Clients, sk)
-				proofs = append(proofs, ledger.ClientProof{Key: sk.PublicKey().Bytes(), Proof: proof.Bytes()})
+				grants = append(grants, ledger.NewGrant(n.ID, payer, ledger.Grant{Payer: of.Index,
+					Key:      sk.PublicKey().Bytes(),
+					Proof:    ledger.ProvePossession(sk, n.ID, rollup.RoleClient, ledger.KeyOf(payer)),
+					Services: granted(from, services), Numbers: cmp.Or(cfg.Numbers, ledger.Forever),
+					Until: ledger.Forever}))
 			}
-			txs = append(txs, ledger.NewRegisterClients(n.ID, account("payer", payer), nonces[payer],
-				proofs))
-			nonces[payer]++
+			txs = append(txs, ledger.NewGrants(n.ID, grants))
 		}
 	}
 	return n.block(txs)
+}
+
+// Revoke ends a client of the first payer with the present epoch.
+func (n *Network) Revoke(client uint64) error {
+	payer := account("payer", 0)
+	of, _ := n.View().AccountByKey(ledger.KeyOf(payer))
+	return n.block([][]byte{ledger.NewRevoke(n.ID, payer, of.Nonce, []uint64{client})})
 }
 
 func account(kind string, i int) ed25519.PrivateKey {
@@ -185,13 +216,13 @@ func (n *Network) show() {
 func (n *Network) Enroll(keys []*bls.PublicKey) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	record := func(client int) string {
-		return string(binary.BigEndian.AppendUint32([]byte{'c'}, uint32(client)))
+	record := func(client uint64) string {
+		return string(binary.BigEndian.AppendUint64([]byte{'c'}, client))
 	}
 	there := n.view.Clients()
 	for i, key := range keys {
-		encoded, payers := key.Bytes(), n.records[record(i%len(n.Clients))][bls.PublicKeySize:]
-		n.records[record(there+i)] = slices.Concat(encoded[:], payers)
+		encoded, terms := key.Bytes(), n.records[record(uint64(i%len(n.Clients)))][bls.PublicKeySize:]
+		n.records[record(there+uint64(i))] = slices.Concat(encoded[:], terms)
 	}
 	state, err := ledger.Restore(n.genesis, func(yield func(k, v []byte) bool) {
 		for _, k := range slices.Sorted(maps.Keys(n.records)) {
@@ -256,114 +287,27 @@ func (n *Network) Ordered() []ledger.Ordered {
 	return append([]ledger.Ordered(nil), n.ordered...)
 }
 
-// Ack returns an ack that the client has signed; its request follows from client and seq.
-func (n *Network) Ack(key rollup.WindowKey, client, service, seq uint32, units uint64) *rollup.Ack {
-	a := n.Unsigned(key, client, service, seq, units)
+// Ack returns an ack that the client has signed, for the key's node and epoch; its request follows
+// from client and number.
+func (n *Network) Ack(key rollup.WindowKey, client uint64, service, number uint32,
+	units uint64) *rollup.Ack {
+	a := n.Unsigned(key, client, service, number, units)
 	n.Sign(a)
 	return a
 }
 
 // Unsigned is Ack without the signature.
-func (n *Network) Unsigned(key rollup.WindowKey, client, service, seq uint32,
+func (n *Network) Unsigned(key rollup.WindowKey, client uint64, service, number uint32,
 	units uint64) *rollup.Ack {
-	return &rollup.Ack{Network: n.ID, Epoch: key.Epoch, Window: key.Window, Node: key.Node,
-		Client: client, Service: service, Seq: seq, Units: units,
-		Request: blake3.Sum256(fmt.Appendf(nil, "request %d of %d", seq, client))}
+	return &rollup.Ack{Net: n.ID.Net(), Epoch: key.Epoch, Node: key.Node,
+		Client: client, Service: service, Number: number, Units: units,
+		Request: blake3.Sum256(fmt.Appendf(nil, "request %d of %d", number, client))}
 }
 
 // Sign puts the client's signature on an ack.
 func (n *Network) Sign(a *rollup.Ack) {
-	var message [rollup.MessageSize]byte
-	a.Message(&message)
-	signature := bls.Default.Sign(n.Clients[a.Client], message[:])
+	signature := bls.Default.Sign(n.Clients[a.Client], a.AppendMessage(nil, &n.ID))
 	a.Signature = signature.Bytes()
-}
-
-// Committee implements certify.Members: every member verifies what is pushed to it, signs one
-// rollup a window, and keeps it. It is safe for concurrent use.
-type Committee struct {
-	Network *Network
-
-	// Before, when it is not nil, may answer a push before the member looks at it.
-	Before func(ctx context.Context, node uint32, header []byte) ([48]byte, error)
-	// Proofs checks those of rung 3; nil: the members refuse them.
-	Proofs rollup.ProofVerifier
-	// Trusting members sign without verifying; a benchmark of everything but signatures needs them.
-	Trusting bool
-
-	mu     sync.Mutex
-	signed map[signing]rollup.Hash
-	kept   map[signing][]rollup.Rung
-}
-
-type signing struct {
-	node uint32
-	key  rollup.WindowKey
-}
-
-// Refusal is a member's refusal for good.
-type Refusal struct{ Err error }
-
-func (r *Refusal) Error() string { return "refused for good: " + r.Err.Error() }
-
-// Retry reports that a retry is useless.
-func (r *Refusal) Retry() bool { return false }
-
-// Push implements certify.Members.
-func (c *Committee) Push(ctx context.Context, node uint32, header,
-	evidence []byte) (share [48]byte, err error) {
-	if err := ctx.Err(); err != nil {
-		return share, err
-	}
-	if c.Before != nil {
-		if share, err = c.Before(ctx, node, header); err != nil || share != [48]byte{} {
-			return share, err
-		}
-	}
-	h, err := rollup.ParseHeader(header)
-	if err != nil {
-		return share, &Refusal{err}
-	}
-	ev, err := rollup.ParseEvidence(evidence)
-	if err != nil {
-		return share, &Refusal{err}
-	}
-	if !c.Trusting {
-		if err := rollup.Verify(h, ev, c.Network.ID, c.Network.View(), c.Proofs, 1); err != nil {
-			return share, &Refusal{err}
-		}
-	}
-	id := h.ID()
-	if prior := c.lock(signing{node, h.Key()}, id, ev.Rung); prior != id {
-		return share, &Refusal{fmt.Errorf("node %d has signed %v for %v, not %v", node, prior, h.Key(),
-			id)}
-	}
-	signature := bls.Default.Sign(c.Network.members[node],
-		rollup.CertificateMessage(c.Network.ID, h.Epoch, id))
-	return signature.Bytes(), nil
-}
-
-// Kept returns the rungs of the evidence that the member that a node is signed for, in order of
-// arrival.
-func (c *Committee) Kept(node uint32, key rollup.WindowKey) []rollup.Rung {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.Clone(c.kept[signing{node, key}])
-}
-
-func (c *Committee) lock(s signing, id rollup.Hash, rung rollup.Rung) rollup.Hash {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.signed == nil {
-		c.signed, c.kept = make(map[signing]rollup.Hash), make(map[signing][]rollup.Rung)
-	}
-	if _, ok := c.signed[s]; !ok {
-		c.signed[s] = id
-	}
-	if c.signed[s] == id {
-		c.kept[s] = append(c.kept[s], rung)
-	}
-	return c.signed[s]
 }
 
 // Accepting finds every signature valid and takes one point for all of them: it measures a

@@ -36,7 +36,7 @@ func (p *Prover) Size(int) int {
 func (p *Prover) Prove(ctx context.Context, s *rollup.Segment,
 	statements []rollup.Statement) (proof [rollup.ProofSize]byte, err error) {
 	p.Calls.Add(1)
-	if len(statements) != len(s.Clients) {
+	if len(statements) != len(s.List) {
 		return proof, errors.New("pipelinetest: statements of another segment")
 	}
 	if p.Before != nil {

@@ -1,0 +1,178 @@
+package pipeline
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/rollup"
+)
+
+// order is the order in which the chunks of one source and class are judged: that in which they
+// were admitted. Batches are verified side by side, and one that is verified early keeps what it
+// found with its chunks until their turn comes. So a client's numbers are taken one after the
+// other, however many workers there are, and nobody waits for another source.
+//
+// The queue gives the turns out and hands chunks over in their order, so whoever waits, waits for
+// verification that is under way.
+type order struct {
+	last uint64 // turn that the queue gave out; guarded by the queue
+
+	mu      sync.Mutex
+	judged  uint64 // turns that are over
+	waiting []*chunk
+}
+
+// order returns the order that a chunk belongs to.
+func (c *chunk) order() *order { return &c.source.order[c.class] }
+
+// arrive reports whether it is the turn of a chunk. Otherwise the chunk keeps what the batch found,
+// and whoever ends the turn before takes it up.
+func (o *order) arrive(c *chunk, v verdict) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if c.turn == o.judged+1 {
+		return true
+	}
+	c.verdict.codes = append(c.verdict.codes[:0], v.codes...)
+	c.verdict.payers = append(c.verdict.payers[:0], v.payers...)
+	c.verdict.points = append(c.verdict.points[:0], v.points...)
+	o.waiting = append(o.waiting, c)
+	return false
+}
+
+// next ends the turn, and returns the chunk that has waited for the next one.
+func (o *order) next() *chunk {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.judged++
+	i := slices.IndexFunc(o.waiting, func(c *chunk) bool { return c.turn == o.judged+1 })
+	if i < 0 {
+		return nil
+	}
+	c := o.waiting[i]
+	o.waiting = slices.Delete(o.waiting, i, i+1)
+	return c
+}
+
+// settle judges a chunk that was verified, and those behind it that waited for that.
+func (w *worker) settle(c *chunk, v verdict) {
+	o := c.order()
+	if !o.arrive(c, v) {
+		return
+	}
+	for {
+		w.judge(c, v)
+		if c = o.next(); c == nil {
+			return
+		}
+		v = c.verdict
+	}
+}
+
+// judge takes the valid acks of a chunk whose turn it is, and hands it on.
+func (w *worker) judge(c *chunk, v verdict) {
+	p := w.p
+	valid := count(v.codes, rollup.CodeAccepted)
+	p.counters.verify.Settle(valid, len(v.codes)-valid)
+	if c.epoch == nil {
+		w.collect(c, v)
+		return
+	}
+	added := w.insert(c, v)
+	p.counters.window.Settle(added, valid-added)
+	w.judged = append(w.judged, c)
+}
+
+// collect writes verdicts into the answers of a chunk whose acks are looked for.
+func (w *worker) collect(c *chunk, v verdict) {
+	looks := false
+	for i, code := range v.codes {
+		a := &c.future.answers[c.at[i]]
+		if code != rollup.CodeAccepted {
+			a.Code = code
+		}
+		looks = looks || a.Code == rollup.CodeAccepted
+	}
+	if looks {
+		w.p.recaller.add(c)
+	} else {
+		w.judged = append(w.judged, c)
+	}
+}
+
+// insert takes the valid acks of a chunk into the open window of its epoch, one after the other.
+func (w *worker) insert(c *chunk, v verdict) (added int) {
+	p := w.p
+	var service uint32
+	var unitCap uint64
+	p.windows.mu.Lock()
+	defer p.windows.mu.Unlock()
+	// Read here, it is no older than any that an ack was judged by before: what was once answered
+	// not_valid is not taken.
+	view := p.chain.View()
+	for i, code := range v.codes {
+		a := &c.future.answers[c.at[i]]
+		if code != rollup.CodeAccepted {
+			*a = rollup.Answer{Code: code}
+			continue
+		}
+		if a.Code != rollup.CodeAccepted { // the door's, now that the ack is signed
+			continue
+		}
+		f := c.frame(i)
+		if s := f.Service(); unitCap == 0 || s != service {
+			service = s
+			unitCap, _ = c.view.UnitCap(s)
+		}
+		var held rollup.Frame
+		ack := signedAck{f, v.payers[i], unitCap, c.source.session}
+		if *a, held = p.judge(c.epoch, &ack, view); held != nil {
+			c.future.hold(c.at[i], held)
+		}
+		if a.Code == rollup.CodeAccepted {
+			added++
+			w.note(c, v.points[i])
+		}
+	}
+	p.leave(c.epoch, len(c.at))
+	return added
+}
+
+// note counts an ack that its epoch's open window has just taken. The caller holds windows.mu.
+func (w *worker) note(c *chunk, point bls.Signature) {
+	open := c.epoch.open
+	if n := len(c.windows); n == 0 || c.windows[n-1].window != open {
+		c.windows = append(c.windows, windowShare{window: open})
+	}
+	c.windows[len(c.windows)-1].acks++
+	open.unanswered++
+	if w.window != open {
+		w.sumLocked()
+		w.window = open
+	}
+	w.added = append(w.added, point)
+}
+
+// sum adds the signatures of added acks to their window's. They are in its sum before their chunk
+// goes on, and until then the window does not drain.
+func (w *worker) sum() {
+	if len(w.added) == 0 {
+		w.window = nil
+		return
+	}
+	var sum bls.Sum
+	w.adder.Add(&sum, w.added)
+	w.p.windows.mu.Lock()
+	w.window.sum.AddSum(&sum)
+	w.p.windows.mu.Unlock()
+	w.window, w.added = nil, w.added[:0]
+}
+
+// sumLocked is sum for a caller that holds windows.mu.
+func (w *worker) sumLocked() {
+	if len(w.added) > 0 {
+		w.adder.Add(&w.window.sum, w.added)
+	}
+	w.added = w.added[:0]
+}
