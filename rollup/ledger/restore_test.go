@@ -41,6 +41,9 @@ func history(t *testing.T, seed uint64, restore bool) (hashes []rollup.Hash) {
 		}
 		b := s.End()
 		hashes = append(hashes, b.AppHash)
+		if sum, ok := s.sum(); !ok || sum != s.supply {
+			t.Fatalf("block %d: balances and stakes are %d, the supply is %d", height, sum, s.supply)
+		}
 		if !slices.IsSortedFunc(b.Records, func(a, b Record) int {
 			return slices.Compare(a.Key,
 				b.Key)
