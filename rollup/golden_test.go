@@ -99,7 +99,7 @@ func testValues(t *testing.T) string {
 	row("node over leaves 0 and 1 in tree order", AckTreeKind.nodeHash(&l, &r))
 	row("ack root", h.AckRoot)
 	row("ack aggregate", h.AckSignature)
-	row("header", h.Append(nil))
+	row("header and rows", h.Append(nil))
 	row("rollup id", h.ID())
 	row("committee root", committee().Root())
 	row("bitmap of members 0, 1 and 3", []byte(cert.Signers))
@@ -116,7 +116,7 @@ func testValues(t *testing.T) string {
 	}
 	message := CosignMessage(testNet, w.header.Key(), w.header.StatementCount, w.header.StatementRoot)
 	s := segments[0]
-	row("co-signed window: statement 0, as in evidence", statement.Append(nil))
+	row("co-signed window: statement 0, as it is offered", statement.Append(nil))
 	row("its element e0", Hash(fields.Bytes()))
 	row("its element e1", Hash(root.Bytes()))
 	row("statement root", w.header.StatementRoot)
@@ -124,7 +124,7 @@ func testValues(t *testing.T) string {
 	row("multi-signature of clients 0, 2 and 3", w.header.StatementSignature)
 	row("list", w.evidence.List.Append(nil))
 	row("list root", w.header.ListRoot)
-	row("header of the co-signed window", w.header.Append(nil))
+	row("header and rows of the co-signed window", w.header.Append(nil))
 	row("its rollup id", w.header.ID())
 	row("segment of 256: node 0", Hash(s.Nodes[0].Bytes()))
 	row("table digest", Hash(s.Table.Bytes()))

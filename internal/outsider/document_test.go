@@ -78,13 +78,13 @@ func cosignedValues(t *testing.T, want map[string][]byte) {
 	w := newWindow(d, all, 0, 2, 3).complete()
 	first, header := w.stmts[0], w.header()
 	e0 := first.e0()
-	want["co-signed window: statement 0, as in evidence"] = enc(first.units, first.root)
+	want["co-signed window: statement 0, as it is offered"] = enc(first.client, first.service, first.first, first.acks, first.units, first.root)
 	want["its element e0"], want["its element e1"] = e0[:], first.root
 	want["statement root"] = w.root()
 	want["co-signed message"] = w.message()
 	want["multi-signature of clients 0, 2 and 3"] = w.cosigned
 	want["list"], want["list root"] = w.listed(), w.listRoot
-	want["header of the co-signed window"] = header
+	want["header and rows of the co-signed window"] = enc(header, slices.Concat(w.encodedRows()...))
 	want["its rollup id"] = b3k("waybill/rollup/2", header)
 	for name, file := range map[string][]byte{"statements": w.file(), "statement-ack": w.underFile(0, 1)} {
 		want[fmt.Sprintf("B3 of `export-%s.wbx` (%d bytes)", name, len(file))] = b3(string(file))
@@ -175,7 +175,7 @@ func TestDocument(t *testing.T) {
 		"node over leaves 0 and 1 in tree order": b3k("waybill/ack-node/2", enc(leaf(0), leaf(1))),
 		"ack root":                               mth("ack", entries),
 		"ack aggregate":                          d.aggregate(),
-		"header":                                 header,
+		"header and rows":                        enc(header, slices.Concat(d.encodedRows()...)),
 		"rollup id":                              b3k("waybill/rollup/2", header),
 		"committee root":                         s.next,
 		"bitmap of members 0, 1 and 3":           {1<<0 | 1<<1 | 1<<3},
