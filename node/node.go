@@ -247,7 +247,7 @@ func (n *Node) startOutbox(context.Context) error {
 	if !n.cfg.Node.Serving || !n.known {
 		return nil
 	}
-	config := certify.Config{Network: n.network, Node: n.index, Logger: n.log}
+	config := certify.Config{Network: n.network, Node: n.index, Key: n.id.Transport, Logger: n.log}
 	if n.cfg.Proofs.Enabled && len(n.keys.Sizes()) > 0 {
 		n.prover = newProofWorker(n.cfg.Proofs, n.keys, n.log)
 		n.onStop(n.prover.close)
@@ -273,7 +273,7 @@ func (n *Node) startPipeline(ctx context.Context) error {
 	config := pipeline.Config{
 		Network: n.network, Node: n.index,
 		Workers: n.cfg.Pipeline.Workers, MaxBatch: n.cfg.Pipeline.MaxBatch, MaxAcks: n.cfg.Pipeline.MaxAcks, MaxBytes: int64(n.cfg.Pipeline.MaxBytes),
-		WindowAge: n.cfg.Pipeline.WindowAge, Grace: n.cfg.Pipeline.Grace, CosignWait: n.cfg.Pipeline.CosignWait, Logger: n.log,
+		WindowAge: n.cfg.Pipeline.WindowAge, Tail: tail(n.cfg.Pipeline.Tail, &n.id.Genesis.Params), CosignWait: n.cfg.Pipeline.CosignWait, Logger: n.log,
 		Room: func() bool { return n.usage.room(n.store, uint64(n.cfg.Store.MinFree)) },
 	}
 	if config.CosignWait > 0 {
@@ -290,6 +290,12 @@ func (n *Node) startPipeline(ctx context.Context) error {
 	n.pipeline = p
 	n.onStop(p.Close)
 	return nil
+}
+
+// tail is how long acks of an ended epoch are taken: they need time to be certified and ordered
+// before the network settles it.
+func tail(wanted time.Duration, p *ledger.Params) time.Duration {
+	return min(wanted, time.Duration(p.GraceSeconds)*time.Second/4)
 }
 
 // startHistory notes counters every now and then, for current rates.

@@ -45,7 +45,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	net, err := homes.Write(homes.Options{Dir: t.TempDir() + "/net", Serving: serving, EpochSeconds: 5, GraceSeconds: 1,
 		Configure: func(_ int, c *config.Config) {
-			c.Pipeline.WindowAge, c.Pipeline.Grace = time.Second, 100*time.Millisecond
+			c.Pipeline.WindowAge, c.Pipeline.Tail = time.Second, 100*time.Millisecond
 		}})
 	if err != nil {
 		t.Fatal(err)

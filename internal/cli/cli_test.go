@@ -76,8 +76,9 @@ func TestWrongUsage(t *testing.T) {
 		{"status --nosuch", "unknown flag: --nosuch"},
 		{"status --node nowhere", "not http://host:port"},
 		{"verify", "takes one or more exported files"},
-		{"export ack 1 2", "takes NODE EPOCH WINDOW CLIENT SEQ"},
-		{"export ack 1 2 3 4 x", `SEQ "x": want a number below 2^32`},
+		{"export ack 1 2", "takes NODE EPOCH WINDOW CLIENT SERVICE NUMBER"},
+		{"export ack 1 2 3 4 5 x", `NUMBER "x": want a number below 2^32`},
+		{"export ack 1 2 3 1099511627776 5 6", "want a number below 2^40"},
 		{"export rollup 1 4294967296 3", `EPOCH "4294967296"`},
 		{"keys list", "takes a folder"},
 		{"keys new --kind rsa k.json", `--kind "rsa": want ed25519 or bls12-381`},
@@ -104,7 +105,20 @@ func TestWrongUsage(t *testing.T) {
 		{"tx deposit " + key + " 1 --genesis g", "--genesis, --nonce and --out go together"},
 		{"tx deposit " + key + " 1 --nonce 1", "--genesis, --nonce and --out go together"},
 		{"tx register-node", "are required"},
-		{"tx set-payer x k.json", "want a number"},
+		{"tx revoke x", "want a number"},
+		{"tx grants", "takes one or more keystores or proofs"},
+		{"tx grants c.json", "want one to three services, got 0"},
+		{"tx grants c.json --service 1,2,3,4", "want one to three services, got 4"},
+		{"tx grants c.json --service 4294967295", "want a number below 2^32 - 1"},
+		{"tx grants c.json --service 1 --from 5 --until 5", "want an epoch between them"},
+		{"tx grants c.json --service 1 --numbers 0", "at least one ack"},
+		{"tx grants c.json --genesis g", "--genesis, --payer, --from and --out go together"},
+		{"tx grants c.json --service 1", "--key is required"},
+		{"keys prove c.json", "--payer is required"},
+		{"keys prove c.json --payer ab", "want 64 hexadecimal digits"},
+		{"genesis show", "takes a genesis file"},
+		{"genesis sign g.json", "--home is required"},
+		{"genesis join g.json", "--out is required"},
 		{"replay a b", "takes one log, got 2"},
 		{"replay --genesis testdata/nosuch", "genesis file"},
 	} {
@@ -165,7 +179,7 @@ func TestVersion(t *testing.T) {
 
 func TestNoNode(t *testing.T) {
 	for _, args := range []string{"status", "export settlement 0", "export rollup 0 0 0",
-		"export ack 0 0 0 0 0"} {
+		"export ack 0 0 0 0 0 0"} {
 		fails(t, 1, "node http://127.0.0.1:1 does not answer: connection refused",
 			append(strings.Fields(args), "--node", "http://127.0.0.1:1")...)
 	}

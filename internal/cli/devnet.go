@@ -211,7 +211,7 @@ func (f *devnetFlags) write(dir string, pairs []keys.Pair) (*homes.Network, erro
 		GraceSeconds: f.grace, ChainID: "waybill-devnet",
 		Proofs: pairs,
 		Configure: func(i int, c *config.Config) {
-			c.Pipeline.WindowAge, c.Pipeline.Grace = 2*time.Second, 500*time.Millisecond
+			c.Pipeline.WindowAge, c.Pipeline.Tail = 2*time.Second, time.Second
 			// All clients answer, however busy the machine is with both sides; then the wait ends.
 			c.Pipeline.CosignWait = 5 * time.Second
 			// All serving nodes prove, but for the job, which shows a rung each: only the first

@@ -20,18 +20,18 @@ import (
 func newExport() *cobra.Command {
 	return group("export",
 		"Get proofs out of a node, as files that 'waybill verify' checks offline", "",
-		exportCommand("ack NODE EPOCH WINDOW CLIENT SEQ",
-			"The proof that an ack is in a certified rollup", 5,
-			func(ctx context.Context, c *client.Client, n []uint32) (*api.ExportResponse, error) {
-				return client.Call(ctx, c.Ledger().ExportAck,
-					&api.ExportAckRequest{Node: n[0], Epoch: n[1], Window: n[2], Client: n[3],
-						Seq: n[4]})
+		exportCommand("ack NODE EPOCH WINDOW CLIENT SERVICE NUMBER",
+			"The proof that an ack is in a certified rollup", 6,
+			func(ctx context.Context, c *client.Client, n []uint64) (*api.ExportResponse, error) {
+				return client.Call(ctx, c.Ledger().ExportAck, &api.ExportAckRequest{
+					Node: uint32(n[0]), Epoch: uint32(n[1]), Window: uint32(n[2]),
+					Client: n[3], Service: uint32(n[4]), Number: uint32(n[5])})
 			}),
 		exportRollup(),
 		exportCommand("settlement EPOCH", "The certified settlement of an epoch", 1,
-			func(ctx context.Context, c *client.Client, n []uint32) (*api.ExportResponse, error) {
+			func(ctx context.Context, c *client.Client, n []uint64) (*api.ExportResponse, error) {
 				return client.Call(ctx, c.Ledger().ExportSettlement,
-					&api.ExportSettlementRequest{Epoch: n[0]})
+					&api.ExportSettlementRequest{Epoch: uint32(n[0])})
 			}),
 	)
 }
@@ -40,9 +40,9 @@ func exportRollup() *cobra.Command {
 	var rung uint32
 	cmd := exportCommand("rollup NODE EPOCH WINDOW",
 		"A certified rollup with everything needed to recompute it", 3,
-		func(ctx context.Context, c *client.Client, n []uint32) (*api.ExportResponse, error) {
-			return client.Call(ctx, c.Ledger().ExportRollup,
-				&api.ExportRollupRequest{Node: n[0], Epoch: n[1], Window: n[2], Rung: rung})
+		func(ctx context.Context, c *client.Client, n []uint64) (*api.ExportResponse, error) {
+			return client.Call(ctx, c.Ledger().ExportRollup, &api.ExportRollupRequest{
+				Node: uint32(n[0]), Epoch: uint32(n[1]), Window: uint32(n[2]), Rung: rung})
 		})
 	cmd.Flags().Uint32Var(&rung, "rung", 0, "evidence: 2 with co-signed statements, 3 with "+
 		"proofs of them (default: the best that the node keeps)")
@@ -50,7 +50,7 @@ func exportRollup() *cobra.Command {
 }
 
 func exportCommand(use, short string, numbers int,
-	get func(context.Context, *client.Client, []uint32) (*api.ExportResponse, error),
+	get func(context.Context, *client.Client, []uint64) (*api.ExportResponse, error),
 ) *cobra.Command {
 	cmd := &cobra.Command{Use: use, Short: short,
 		Args: exactly(numbers, use[strings.Index(use, " ")+1:]+", as numbers")}
@@ -61,13 +61,17 @@ func exportCommand(use, short string, numbers int,
 	cmd.Flags().StringVarP(&out, "out", "o", "",
 		"write to this `file` (default: standard output, unless that is a terminal)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		n := make([]uint32, numbers)
+		n := make([]uint64, numbers)
 		for i, a := range args {
-			v, err := strconv.ParseUint(a, 10, 32)
-			if err != nil {
-				return usagef("%s %q: want a number below 2^32", strings.Fields(use)[i+1], a)
+			name, bits := strings.Fields(use)[i+1], 32
+			if name == "CLIENT" {
+				bits = 40
 			}
-			n[i] = uint32(v)
+			v, err := strconv.ParseUint(a, 10, bits)
+			if err != nil {
+				return usagef("%s %q: want a number below 2^%d", name, a, bits)
+			}
+			n[i] = v
 		}
 		if f, ok := cmd.OutOrStdout().(*os.File); ok && out == "" && !*asJSON &&
 			term.IsTerminal(int(f.Fd())) {

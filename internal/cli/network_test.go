@@ -117,12 +117,14 @@ func TestOperator(t *testing.T) {
 	}
 	client := filepath.Join(n.dir, "client.json")
 	must(t, "keys", "new", "--light", "--kind", "bls12-381", client)
-	out = must(t, with("tx", "register-clients", client, "--key", payer)...)
-	if !strings.Contains(out, "client 0: ") {
+	grants := with("tx", "grants", client, "--service", "0,1", "--key", payer)
+	if out = must(t, grants...); !strings.Contains(out, "client 0: ") {
 		t.Error(out)
 	}
-	fails(t, 1, "key_taken", with("tx", "register-clients", client, "--key", payer)...)
-	must(t, with("tx", "set-payer", "0", client, "--key", payer)...)
+	fails(t, 1, "key_taken", grants...)
+	n.grantByProof(t, payer)
+	must(t, with("tx", "revoke", "0", "--key", payer)...)
+	fails(t, 1, "unknown_client", with("tx", "revoke", "17", "--key", payer)...)
 	fails(t, 1, "store: ", "start", "--home", n.home) // it runs already
 
 	seed := write(t, filepath.Join(n.dir, "seed.hex"), strings.Repeat("5a", 32))
@@ -137,15 +139,34 @@ func TestOperator(t *testing.T) {
 	}
 	stop()
 	// what was accepted is there again
-	stop = n.start(t, "--set", "pipeline.window_age=1s", "--set", "pipeline.grace=100ms")
+	stop = n.start(t, "--set", "pipeline.window_age=1s", "--set", "pipeline.tail=100ms")
 	epoch := n.awaitSettled(t, 80)
 
 	dir := t.TempDir()
 	settlement := filepath.Join(dir, "settlement.wbx")
 	must(t, with("export", "settlement", fmt.Sprint(epoch), "--out", settlement)...)
 	fails(t, 1, "answers: ", with("export", "settlement", "4000000")...)
-	fails(t, 1, "answers: ", with("export", "ack", "0", "0", "77", "0", "0")...)
+	fails(t, 1, "answers: ", with("export", "ack", "0", "0", "77", "0", "0", "0")...)
 	n.verify(t, settlement)
+}
+
+// grantByProof has a payer make a client of somebody who shows it a proof and no secret.
+func (n *network) grantByProof(t *testing.T, payer string) {
+	t.Helper()
+	client, proof := filepath.Join(n.dir, "other.json"), filepath.Join(n.dir, "other.proof")
+	must(t, "keys", "new", "--light", "--kind", "bls12-381", client)
+	prove := []string{"keys", "prove", client, "--genesis", n.genesis, "--out", proof, "--payer"}
+	grant := []string{"tx", "grants", proof, "--service", "1", "--numbers", "7", "--key", payer,
+		"--node", n.url}
+	must(t, append(prove, n.account)...)
+	fails(t, 1, "bad_proof", grant...) // it was made for another payer
+	must(t, append(prove, publicKey(t, payer))...)
+	file := filepath.Join(n.dir, "grants.hex")
+	must(t, append(grant, "--out", file)...)
+	out := must(t, "tx", "send", file, "--node", n.url)
+	if !strings.Contains(out, "client 1: "+publicKey(t, client)[:8]) {
+		t.Error(out)
+	}
 }
 
 // awaitSettled waits until settlements hold as many acks, and returns an epoch that has some.
@@ -177,7 +198,7 @@ func (n *network) verify(t *testing.T, good string) {
 	t.Helper()
 	check := []string{"verify", "--genesis", n.genesis}
 	if out := must(t, append(check, good)...); !strings.Contains(out, "settlement.wbx: holds: ") ||
-		strings.Count(out, "\n") != 3 {
+		strings.Count(out, "\n") != 4 {
 		t.Error(out)
 	}
 	file := []byte(read(t, good))

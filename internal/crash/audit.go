@@ -30,7 +30,6 @@ type Audit struct {
 	Ordered map[AckID]Entry
 	Stated  int                      // of the acks ordered, those under co-signed statements
 	Rows    [][]rollup.SettlementRow // of certified settlements, by epoch
-	Late    int                      // acks that were settled in a later epoch than their own
 	Arrears *big.Int                 // charged and not paid
 }
 
@@ -67,35 +66,25 @@ func (n *Network) Audit(ctx context.Context, p *Parties, b *Books,
 	return a, n.compareBalances(ctx, a, p, before)
 }
 
-// awaitOrdered waits until each window with an accepted ack is ordered and its certificate is known
-// on every node, and returns all ordered windows.
+// awaitOrdered waits until as many acks as were accepted are ordered and the tickets known on every
+// node, and returns all ordered windows.
 func (n *Network) awaitOrdered(ctx context.Context, b *Books) ([]rollup.WindowKey, error) {
-	want := map[rollup.WindowKey]bool{}
-	for id := range b.Accepted {
-		want[id.WindowKey] = true
-	}
 	ordered := map[rollup.WindowKey]bool{}
 	for i := range n.Clients {
-		err := n.await(ctx, fmt.Sprintf("certificates on node %d", i), func() (bool, error) {
-			list, err := client.Call(ctx, n.Clients[i].Ledger().ListRollups,
-				&api.ListRollupsRequest{Count: api.MaxPage})
+		err := n.await(ctx, fmt.Sprintf("tickets on node %d", i), func() (bool, error) {
+			list, err := n.ordered(ctx, i)
 			if err != nil {
 				return false, err
 			}
-			if len(list.Rollups) == api.MaxPage {
-				return false, errors.New("more rollups than one answer holds")
+			acks, here := 0, map[rollup.WindowKey]bool{}
+			for _, r := range list {
+				key := rollup.WindowKey{Node: r.Node, Epoch: r.Epoch, Window: r.Window}
+				here[key], ordered[key] = true, true
+				acks += int(r.Acks)
 			}
-			here := map[rollup.WindowKey]bool{}
-			for _, r := range list.Rollups {
-				if key := (rollup.WindowKey{Node: r.Node, Epoch: r.Epoch,
-					Window: r.Window}); r.Ordered {
-					here[key], ordered[key] = true, true
-				}
-			}
-			for key := range want {
-				if !here[key] {
-					return false, fmt.Errorf("%w: %v", errNotYet, key)
-				}
+			if acks < len(b.Accepted) || len(here) < len(ordered) {
+				return false, fmt.Errorf("%w: %d of %d acks in %d of %d rollups", errNotYet, acks,
+					len(b.Accepted), len(here), len(ordered))
 			}
 			return true, nil
 		})
@@ -104,6 +93,44 @@ func (n *Network) awaitOrdered(ctx context.Context, b *Books) ([]rollup.WindowKe
 		}
 	}
 	return slices.Collect(maps.Keys(ordered)), nil
+}
+
+// ordered lists the rollups that are ordered as far as a node knows.
+func (n *Network) ordered(ctx context.Context, node int) ([]*api.Rollup, error) {
+	list, err := client.Call(ctx, n.Clients[node].Ledger().ListRollups,
+		&api.ListRollupsRequest{Count: api.MaxPage})
+	if err != nil {
+		return nil, err
+	}
+	if len(list.Rollups) == api.MaxPage {
+		return nil, errors.New("more rollups than one answer holds")
+	}
+	return slices.DeleteFunc(list.Rollups, func(r *api.Rollup) bool { return !r.Ordered }), nil
+}
+
+// Late counts the acks that a node has accepted and not had ordered before their epoch ended.
+func (n *Network) Late(ctx context.Context, b *Books, node, witness int) (late int, err error) {
+	status, err := n.Status(ctx, witness)
+	if err != nil {
+		return 0, err
+	}
+	list, err := n.ordered(ctx, witness)
+	if err != nil {
+		return 0, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for id := range b.Accepted {
+		if int(id.Node) == node && id.Epoch < status.Epoch {
+			late++
+		}
+	}
+	for _, r := range list {
+		if int(r.Node) == node && r.Epoch < status.Epoch {
+			late -= int(r.Acks)
+		}
+	}
+	return late, nil
 }
 
 // trust is what export files are verified against.
@@ -196,10 +223,11 @@ func (a *Audit) add(id AckID, entry Entry) error {
 }
 
 // compareAcks requires that what was ordered is what the clients have in their books: no ack lost,
-// none invented, none that its client gave up and signed again, none for a delivery that is paid
-// for already.
+// none invented, no number billed twice, none for a delivery that is paid for already, and for no
+// client more than was delivered to it.
 func (a *Audit) compareAcks(b *Books) error {
 	var errs []error
+	billed := map[uint64]uint64{} // units, by client
 	deliveries := map[rollup.Hash]AckID{}
 	for id, entry := range a.Ordered {
 		accepted, booked := b.Accepted[id]
@@ -220,6 +248,13 @@ func (a *Audit) compareAcks(b *Books) error {
 			errs = append(errs, fmt.Errorf("one delivery was ordered as %v and as %v", id, other))
 		}
 		deliveries[entry.Request] = id
+		billed[id.Client] += entry.Units
+	}
+	for client, units := range billed {
+		if got := b.Delivered[client]; units > got {
+			errs = append(errs, fmt.Errorf("client %d is billed %d units, and got %d", client, units,
+				got))
+		}
 	}
 	for id := range b.Accepted {
 		if _, ok := a.Ordered[id]; !ok {
@@ -279,15 +314,15 @@ func (n *Network) awaitSettled(ctx context.Context, a *Audit) error {
 func (n *Network) compareSettlements(a *Audit, p *Parties, before []uint64) error {
 	want, got := map[replay.Account]replay.Sum{}, map[replay.Account]replay.Sum{}
 	for id, entry := range a.Ordered {
-		payer, _ := p.Payer(id.Client, id.Epoch)
-		account := replay.Account{Node: id.Node, Service: entry.Service, Payer: payer}
+		payer, _ := p.Payer(id.Client)
+		account := replay.Account{Node: id.Node, Service: id.Service, Payer: payer}
 		want[account] = want[account].Plus(1, entry.Units)
 	}
 	balance := map[uint32]*big.Int{}
 	for i, v := range before {
 		balance[uint32(i)] = new(big.Int).SetUint64(v)
 	}
-	owing := make([]int, len(a.Rows)) // acks by their own epoch
+	owing := make([]int, len(a.Rows)) // acks, all settled with their own epoch
 	for id := range a.Ordered {
 		owing[id.Epoch]++
 	}
@@ -323,12 +358,14 @@ func (n *Network) compareSettlements(a *Audit, p *Parties, before []uint64) erro
 			balance[payer] = new(big.Int).Sub(balance[payer], due)
 		}
 	}
-	for _, n := range owing {
-		a.Late += max(0, n)
-	}
 	if differs := mainjob.Reconcile(want, got); len(differs) > 0 {
 		return fmt.Errorf("the settlements differ from the acks ordered:\n%s",
 			strings.Join(differs, "\n"))
+	}
+	for epoch, n := range owing {
+		if n != 0 {
+			return fmt.Errorf("epoch %d: %d acks of it are missing in its settlement", epoch, n)
+		}
 	}
 	return nil
 }

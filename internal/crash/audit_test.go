@@ -13,12 +13,13 @@ import (
 // ledgerOf makes books of three acks, and an audit that agrees with them.
 func ledgerOf() (*Network, *Parties, *Books, *Audit, []uint64) {
 	p := &Parties{Services: []uint32{0, 1},
-		byIndex: map[uint32]*Client{0: {Index: 0, Payer: 5}, 1: {Index: 1, Payer: 6}}}
+		byIndex: map[uint64]*Client{0: {Index: 0, Payer: 5}, 1: {Index: 1, Payer: 6}}}
 	b := NewBooks(p)
 	a := &Audit{Ordered: map[AckID]Entry{}, Arrears: new(big.Int)}
 	for i := range uint32(3) {
-		id := AckID{rollup.WindowKey{Window: i / 2}, i % 2, i}
-		entry := Entry{Service: 0, Units: 1 << 20, Request: rollup.Hash{byte(i)}}
+		id := AckID{Client: uint64(i % 2), Number: i / 2}
+		entry := Entry{Units: 1 << 20, Request: rollup.Hash{byte(i)}}
+		b.Delivered[id.Client] += entry.Units
 		b.Signed[id], b.Accepted[id], a.Ordered[id] = entry, entry, entry
 	}
 	paid := []uint64{2 * prices[0], 1000} // the second payer has no more
@@ -38,8 +39,8 @@ func TestAuditCanFail(t *testing.T) {
 	if err := n.compareSettlements(a, p, before); err != nil {
 		t.Fatal(err)
 	}
-	first := AckID{Client: 0, Seq: 0}
-	stranger := AckID{Client: 1, Seq: 99}
+	first := AckID{Client: 0, Number: 0}
+	stranger := AckID{Client: 1, Number: 99}
 	for what, spoil := range map[string]func(*Books, *Audit){
 		"is lost":             func(_ *Books, a *Audit) { delete(a.Ordered, first) },
 		"no client signed it": func(_ *Books, a *Audit) { a.Ordered[stranger] = Entry{} },
@@ -49,11 +50,17 @@ func TestAuditCanFail(t *testing.T) {
 		"one delivery was": func(b *Books, a *Audit) {
 			a.Ordered[stranger], b.Signed[stranger] = a.Ordered[first], a.Ordered[first]
 		},
+		"client 0 is billed 2097152 units, and got 2097151": func(b *Books, _ *Audit) {
+			b.Delivered[0]--
+		},
 		"charge 1, should":     func(_ *Books, a *Audit) { a.Rows[0][0].Charge = 1 },
 		"payer 5 paid":         func(_ *Books, a *Audit) { a.Rows[0][0].Paid-- },
 		"payer 6 paid":         func(_ *Books, a *Audit) { a.Rows[0][1].Paid++ },
 		"settled were {Acks:3": func(_ *Books, a *Audit) { a.Rows[0][0].Acks++ },
 		"nothing was settled":  func(_ *Books, a *Audit) { a.Rows[0] = a.Rows[0][:1] },
+		"epoch 0: 2 acks of it are missing": func(_ *Books, a *Audit) {
+			a.Rows = [][]rollup.SettlementRow{a.Rows[0][1:], a.Rows[0][:1]}
+		},
 		"settled were {Acks:4": func(_ *Books, a *Audit) { a.Rows = append(a.Rows, a.Rows[0][:1]) },
 	} {
 		n, p, b, a, before := ledgerOf()
@@ -73,7 +80,7 @@ func TestStatedCanFail(t *testing.T) {
 	_, _, b, _, _ := ledgerOf()
 	h := rollup.NewHeader(rollup.Network{}, rollup.WindowKey{})
 	ids, err := b.stated(h, statement(b, h, 0))
-	if err != nil || len(ids) != 1 || ids[0].Seq != 0 {
+	if err != nil || len(ids) != 2 || ids[0].Number != 0 {
 		t.Fatal(ids, err)
 	}
 	for what, spoil := range map[string]func(s *rollup.Statement, b *Books){
@@ -82,7 +89,7 @@ func TestStatedCanFail(t *testing.T) {
 		"another root":    func(s *rollup.Statement, _ *Books) { s.Root[0]++ },
 		"another service": func(s *rollup.Statement, _ *Books) { s.Service++ },
 		"another request": func(_ *rollup.Statement, b *Books) {
-			id := AckID{Client: 0, Seq: 0}
+			id := AckID{Client: 0, Number: 0}
 			e := b.Accepted[id]
 			e.Request[0]++
 			b.Accepted[id] = e
@@ -97,19 +104,21 @@ func TestStatedCanFail(t *testing.T) {
 	}
 }
 
-// statement is a true one about a client's acks of window 0.
-func statement(b *Books, h *rollup.Header, client uint32) *rollup.Statement {
+// statement is a true one about a client's acks.
+func statement(b *Books, h *rollup.Header, client uint64) *rollup.Statement {
 	s := &rollup.Statement{Client: client}
-	acks := []byte{0, 0, 0, 0}
-	for id, e := range b.Accepted {
-		if id.WindowKey == h.Key() && id.Client == client {
-			a := rollup.Ack{Client: client, Seq: id.Seq, Units: e.Units, Request: e.Request}
-			acks = append(acks, rollup.Frame(a.Append(nil)).Entry()...)
-			acks[0]++
-			s.Acks++
-			s.Units += e.Units
+	var bodies []byte
+	for {
+		e, ok := b.Accepted[AckID{Client: client, Number: s.Acks}]
+		if !ok {
+			break
 		}
+		a := rollup.Ack{Units: e.Units, Request: e.Request}
+		bodies = append(bodies, rollup.Frame(a.Append(nil)).Body()...)
+		s.Acks++
+		s.Units += e.Units
 	}
-	s.Root = rollup.StatementRoot(acks, h.Key())
+	run := rollup.Run{Client: client, Count: s.Acks}
+	s.Root = rollup.StatementRoot(rollup.Acks(encodeRun(run, bodies)), h.Key())
 	return s
 }

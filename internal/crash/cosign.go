@@ -3,12 +3,10 @@
 package crash
 
 import (
-	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/kernels/bls"
@@ -19,16 +17,11 @@ import (
 // cosign has the clients with even indices co-sign.
 func (p *Parties) cosign() *client.CosignConfig {
 	return &client.CosignConfig{
-		Sign: func(clients []uint32, message []byte,
-			signatures [][rollup.SignatureSize]byte) error {
-			for i, client := range clients {
-				s := bls.Default.Sign(p.byIndex[client].Secret, message)
-				signatures[i] = s.Bytes()
-			}
-			return nil
-		},
-		Willing: func(client uint32) bool { return client/Serving%2 == 0 },
-		Payer:   func(client uint32) (uint32, bool) { return p.Payer(client, 0) },
+		Sign: client.CosignWith(func(client uint64) *bls.SecretKey {
+			return p.byIndex[client].Secret
+		}),
+		Willing: func(client uint64) bool { return client/Serving%2 == 0 },
+		Payer:   p.Payer,
 	}
 }
 
@@ -46,29 +39,43 @@ func (l *Load) follow(client *client.Client) {
 	})
 }
 
-// stated returns the acks that a client has in its books for a service of a window: what a
-// statement about them must be about.
+// stated returns the acks that a statement must be about: a run of those that a client has in its
+// books.
 func (b *Books) stated(h *rollup.Header, s *rollup.Statement) (ids []AckID, err error) {
-	for id, entry := range b.Accepted {
-		if id.WindowKey == h.Key() && id.Client == s.Client && entry.Service == s.Service {
-			ids = append(ids, id)
-		}
-	}
-	slices.SortFunc(ids, func(a, b AckID) int { return cmp.Compare(a.Seq, b.Seq) })
-	acks := binary.LittleEndian.AppendUint32(nil, uint32(len(ids)))
+	run := rollup.Run{Client: s.Client, Service: s.Service, First: s.First, Count: s.Acks}
+	var bodies []byte
 	var units uint64
-	for _, id := range ids {
-		e := b.Accepted[id]
-		ack := rollup.Ack{Client: id.Client, Service: e.Service, Seq: id.Seq, Units: e.Units,
-			Request: e.Request}
-		acks = append(acks, rollup.Frame(ack.Append(nil)).Entry()...)
+	for number := uint64(run.First); number < run.End(); number++ {
+		id := AckID{h.Node, h.Epoch, s.Client, s.Service, uint32(number)}
+		e, ok := b.Accepted[id]
+		if !ok {
+			return nil, fmt.Errorf("%v: a co-signed statement is about %v, of which its client "+
+				"never heard", h.Key(), id)
+		}
+		ids = append(ids, id)
+		ack := rollup.Ack{Units: e.Units, Request: e.Request}
+		bodies = append(bodies, rollup.Frame(ack.Append(nil)).Body()...)
 		units += e.Units
 	}
-	if len(ids) != int(s.Acks) || units != s.Units ||
-		rollup.StatementRoot(acks, h.Key()) != s.Root {
-		return nil, fmt.Errorf("%v: a co-signed statement is about %d acks and %d units of "+
-			"client %d for service %d, whose books have %d and %d, "+
-			"or about others", h.Key(), s.Acks, s.Units, s.Client, s.Service, len(ids), units)
+	acks, err := rollup.ParseAcks(encodeRun(run, bodies))
+	if err != nil {
+		return nil, err
+	}
+	if units != s.Units || rollup.StatementRoot(acks, h.Key()) != s.Root {
+		return nil, fmt.Errorf("%v: a co-signed statement is about %d units of client %d for "+
+			"service %d, whose books have %d, or about others", h.Key(), s.Units, s.Client,
+			s.Service, units)
 	}
 	return ids, nil
+}
+
+// encodeRun is the evidence of one run.
+func encodeRun(run rollup.Run, bodies []byte) []byte {
+	le := binary.LittleEndian
+	b := le.AppendUint32(nil, 1)
+	b = le.AppendUint64(b, run.Client)
+	b = le.AppendUint32(b, run.Service)
+	b = le.AppendUint32(b, run.First)
+	b = le.AppendUint32(b, run.Count)
+	return append(b, bodies...)
 }

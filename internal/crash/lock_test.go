@@ -59,6 +59,7 @@ func (n *Network) Impostor(t testing.TB, i int) *peer.Members {
 // sealed is a valid rollup.
 type sealed struct {
 	header   *rollup.Header
+	own      [rollup.WordSize]byte
 	evidence rollup.Acks
 }
 
@@ -69,9 +70,8 @@ func (n *Network) seal(t testing.TB, p *Parties, key rollup.WindowKey, acks int,
 	var frames []byte
 	var sum bls.Sum
 	for i := range acks {
-		ack := rollup.Ack{Network: n.ID, Node: key.Node, Epoch: key.Epoch, Window: key.Window,
-			Service: p.Services[i%len(p.Services)],
-			Units:   uint64(i + 1), Request: blake3.Sum256(fmt.Appendf(nil, "GET /%s/%d", what, i))}
+		ack := rollup.Ack{Net: n.ID.Net(), Node: key.Node, Epoch: key.Epoch, Service: p.Services[i%len(p.Services)],
+			Units: uint64(i + 1), Request: blake3.Sum256(fmt.Appendf(nil, "GET /%s/%d", what, i))}
 		p.Clients[i%len(p.Clients)].Sign(&ack)
 		signature, err := bls.ParseSignature(ack.Signature[:])
 		if err != nil {
@@ -85,7 +85,7 @@ func (n *Network) seal(t testing.TB, p *Parties, key rollup.WindowKey, acks int,
 	if err != nil {
 		t.Fatal(err)
 	}
-	return sealed{header, evidence}
+	return sealed{header, rollup.SignOwn(n.Identity(t, int(key.Node)).Transport, header), evidence}
 }
 
 // push pushes a rollup to a member until it is signed or refused for good.
@@ -94,7 +94,7 @@ func (n *Network) push(ctx context.Context, members *peer.Members, member int,
 	var final error
 	err = n.await(ctx, "a share", func() (bool, error) {
 		var refusal *peer.Refusal
-		share, err = members.Push(ctx, uint32(member), s.header.Append(nil), s.evidence)
+		share, err = members.Push(ctx, uint32(member), s.header.Append(nil), s.own, s.evidence)
 		if errors.As(err, &refusal) && !refusal.Code.Retry() {
 			final = refusal
 			return true, nil
@@ -182,7 +182,8 @@ func (n *Network) lockUnanswered(ctx context.Context, t *testing.T, members *pee
 	t.Helper()
 	answered := make(chan bool, 1)
 	go func() {
-		_, err := members.Push(ctx, uint32(victim), first.header.Append(nil), first.evidence)
+		_, err := members.Push(ctx, uint32(victim), first.header.Append(nil), first.own,
+			first.evidence)
 		answered <- err == nil
 	}()
 	pause(ctx, after)
@@ -225,7 +226,7 @@ func (n *Network) checkShare(t *testing.T, member int, s sealed, share [bls.Sign
 	if err != nil {
 		t.Fatal(err)
 	}
-	message := rollup.CertificateMessage(n.ID, s.header.Epoch, s.header.ID())
+	message := rollup.CertificateMessage(&n.ID, 0, s.header.Key(), s.header.ID())
 	if !bls.Default.Verify(n.Genesis.Committee().Members[member].Key, message, &signature) {
 		t.Error("the share does not verify")
 	}

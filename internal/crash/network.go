@@ -170,6 +170,11 @@ func passes(err error) bool {
 		errors.Is(err, errNotYet)
 }
 
+// Pin is what clients know of a node before they sign for it.
+func (n *Network) Pin(i int) *client.Pin {
+	return &client.Pin{Network: n.ID, Node: uint32(i), Key: n.Genesis.Members[i].TransportKey}
+}
+
 // Status asks a node for its state.
 func (n *Network) Status(ctx context.Context, i int) (*api.GetStatusResponse, error) {
 	return client.Call(ctx, n.Clients[i].Ledger().GetStatus, &api.GetStatusRequest{})

@@ -40,7 +40,7 @@ func TestOverload(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	n := Start(ctx, t, homes.Options{Configure: func(_ int, c *config.Config) {
-		c.Pipeline.WindowAge, c.Pipeline.Grace = 20*time.Second, time.Second
+		c.Pipeline.WindowAge = 20 * time.Second
 		c.Pipeline.MaxAcks = 2 * floodAcks // two of the flood's hundred submissions
 	}})
 	p, err := n.Register(ctx, 3, 40)

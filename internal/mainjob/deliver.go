@@ -46,7 +46,7 @@ func (c *crowd) register(ctx context.Context) (n registered, err error) {
 		return n, err
 	}
 	n.clients = parties.Clients
-	bar.End(fmt.Sprintf("%d payers, %d services, %s with proofs of possession",
+	bar.End(fmt.Sprintf("%d payers, %d services, %s by grants of their payers",
 		parties.Payers, parties.Services, text.Plural(parties.Clients, "client")))
 	return n, nil
 }
@@ -127,7 +127,7 @@ type Delivered struct {
 	Received uint64             `json:"received"`
 	Accepted uint64             `json:"accepted"`
 	Refused  map[string]uint64  `json:"refused"`
-	Again    uint64             `json:"signed_or_sent_again"`
+	Again    uint64             `json:"sent_again"`
 	// Undelivered are the requests that a node was not given or has not answered, by node.
 	Undelivered []replay.Undelivered `json:"undelivered,omitempty"`
 	// signatures under the statements of a window
@@ -203,7 +203,7 @@ func (d *Delivered) Print(w io.Writer) {
 	}
 	if d.Again > 0 {
 		fmt.Fprintf(w,
-			"%s signed or sent again, because the window had closed or the node had no room.\n",
+			"%s sent again, byte for byte, because the node could not take them at once.\n",
 			text.Plural(d.Again, "ack"))
 	}
 	if d.Cosigned > 0 {

@@ -56,15 +56,20 @@ func (j *job) export(ctx context.Context, r *Result) error {
 		return err
 	}
 	defer own.Close()
+	window, err := windowOf(ctx, own, ack)
+	if err != nil {
+		return err
+	}
 	res, err := once(ctx, func() (*api.ExportResponse, error) {
 		return client.Call(ctx, own.Ledger().ExportAck, &api.ExportAckRequest{
-			Node: ack.Node, Epoch: ack.Epoch, Window: ack.Window, Client: ack.Client, Seq: ack.Seq})
+			Node: ack.Node, Epoch: ack.Epoch, Window: window,
+			Client: ack.Client, Service: ack.Service, Number: ack.Number})
 	})
 	if err := save("ack.wbx", res, err); err != nil {
 		return err
 	}
-	res, err = j.exportRollup(ctx, &api.ExportRollupRequest{
-		Node: ack.Node, Epoch: ack.Epoch, Window: ack.Window, Rung: r.besides(ack)})
+	res, err = j.exportRollup(ctx, &api.ExportRollupRequest{Node: ack.Node, Epoch: ack.Epoch,
+		Window: window, Rung: r.besides(ack, window)})
 	if err := save("rollup.wbx", res, err); err != nil {
 		return err
 	}
@@ -74,6 +79,13 @@ func (j *job) export(ctx context.Context, r *Result) error {
 		return save("proof.wbx", res, err)
 	}
 	return nil
+}
+
+// windowOf asks the node that took an ack which of its windows it went into.
+func windowOf(ctx context.Context, own *client.Client, ack *rollup.Ack) (uint32, error) {
+	found, err := client.Call(ctx, own.Ingest().GetAck, &api.GetAckRequest{
+		Epoch: ack.Epoch, Client: ack.Client, Service: ack.Service, Number: ack.Number})
+	return found.GetWindow(), err
 }
 
 // exportRollup asks a rollup's own node.

@@ -96,8 +96,8 @@ func (j *job) countRungs(ctx context.Context, r *Result) error {
 
 // besides is the rung to export an ack's rollup on when it is the one that is exported with proofs,
 // else the best.
-func (r *Result) besides(a *rollup.Ack) uint32 {
-	if p := r.proven; p != nil && p.Node == a.Node && p.Epoch == a.Epoch && p.Window == a.Window {
+func (r *Result) besides(a *rollup.Ack, window uint32) uint32 {
+	if p := r.proven; p != nil && p.Node == a.Node && p.Epoch == a.Epoch && p.Window == window {
 		return uint32(rollup.RungStatements)
 	}
 	return 0

@@ -316,7 +316,7 @@ function showStuck(s) {
 function showWindows(s) {
   const windows = windowsOf(s);
   showStuck(s);
-  const open = windows.filter((w) => w.state === "open" || w.state === "grace");
+  const open = windows.filter((w) => w.state === "open");
   const box = $("open");
   while (box.children.length > open.length) box.lastElementChild.remove();
   open.forEach((w, i) => {
@@ -325,7 +325,7 @@ function showWindows(s) {
     const left = between(s.taken, w.closes);
     put(line.children[0], `Window ${w.epoch}/${w.window}`);
     put(line.children[1], {
-      text: `${human(w.acks)} of ${human(w.max_acks)} acks, ` + (w.state === "grace" ? "in grace" : left > 0 ? `closes in ${duration(Math.ceil(left))}` : "closing"),
+      text: `${human(w.acks)} of ${human(w.max_acks)} acks, ` + (left > 0 ? `closes in ${duration(Math.ceil(left))}` : "closing"),
       title: `${exact(w.acks)} acks, ${exact(w.units)} units, ${w.rows} rows`,
     });
     div.className = w.state;
