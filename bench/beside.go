@@ -103,7 +103,7 @@ func (n *neighbour) prepare() error {
 	if err != nil {
 		return err
 	}
-	list := rollup.NewClientList(all, func(uint64) bool { return true })
+	list := rollup.NewList(all, func(uint64) bool { return true })
 	tree := rollup.NewStatementTree(all)
 	var signature [rollup.SignatureSize]byte // nobody looks at it
 	h, _, err := sealer.SealCosigned(n.network.ID, archive, rollup.WindowKey{}, tree, list,
@@ -111,11 +111,11 @@ func (n *neighbour) prepare() error {
 	if err != nil {
 		return err
 	}
-	segments, err := rollup.Segments(h, tree, list, pair.Statements)
+	segments, err := rollup.Segments(h, tree, list, pair.Statements, n.network.View())
 	if err != nil {
 		return err
 	}
-	n.segment, n.statements = &segments[0], all[:len(segments[0].Clients)]
+	n.segment, n.statements = &segments[0], all[:len(segments[0].List)]
 	use := config.Default().Proofs
 	n.worker, err = prover.Start(n.ctx,
 		prover.Config{Dir: pair.Dir(), Key: pair.Key, Cores: use.Cores, Memory: int64(use.Memory),

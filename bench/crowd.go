@@ -167,6 +167,7 @@ func (c *crowd) ackWindow(clients, acks int) (*ackWindow, error) {
 // statementWindow is a window that each of the first clients has co-signed, with one statement
 // about so many acks.
 type statementWindow struct {
+	view     *ledger.View
 	header   *rollup.Header
 	tree     *rollup.StatementTree
 	evidence *rollup.Evidence // of rung 2
@@ -187,17 +188,17 @@ func (c *crowd) statementWindow(clients, acks int) (*statementWindow, error) {
 		s.Root[len(s.Root)-1] &= 0x1f
 	}
 	tree := rollup.NewStatementTree(statements)
-	list := rollup.NewClientList(statements, func(uint64) bool { return true })
+	list := rollup.NewList(statements, func(uint64) bool { return true })
 	h.StatementCount, h.StatementRoot, h.ListRoot = uint32(clients), tree.Root(),
-		list.Digest()
+		list.Root()
 	h.Rows = rowsOf(statements)
 	message := rollup.CosignMessage(h.Network, h.Key(), h.StatementCount, h.StatementRoot)
 	var err error
 	if h.StatementSignature, err = c.cosign(clients, message[:]); err != nil {
 		return nil, err
 	}
-	return &statementWindow{h, tree, &rollup.Evidence{Acks: noAcks, Rung: rollup.RungStatements,
-		Clients: list, Statements: statements}}, nil
+	return &statementWindow{c.view, h, tree, &rollup.Evidence{Acks: noAcks, Rung: rollup.RungStatements,
+		List: list, Statements: statements}}, nil
 }
 
 // noAcks is the acks part of a rollup that has none.

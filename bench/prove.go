@@ -49,14 +49,14 @@ type provenWindow struct {
 
 // window asks for the proofs of a window.
 func (p *proving) window(w *statementWindow) (*provenWindow, error) {
-	segments, err := rollup.Segments(w.header, w.tree, w.evidence.Clients, p.size)
+	segments, err := rollup.Segments(w.header, w.tree, w.evidence.List, p.size, w.view)
 	if err != nil {
 		return nil, err
 	}
 	proven := &provenWindow{statementWindow: w, with: p}
 	for i := range segments {
 		s := &provenSegment{Segment: segments[i],
-			statements: w.tree.Statements()[segments[i].First:][:len(segments[i].Clients)]}
+			statements: w.tree.Statements()[segments[i].First:][:len(segments[i].List)]}
 		proven.segments = append(proven.segments, s)
 	}
 	p.asked = append(p.asked, proven.segments...)
@@ -75,7 +75,7 @@ func (w *provenWindow) encode() (*encodedRollup, error) {
 		}
 		segments, proofs = append(segments, s.Segment), append(proofs, s.proof)
 	}
-	return encode(w.header, rollup.ProofEvidence(noAcks, w.evidence.Clients, segments, proofs)), nil
+	return encode(w.header, rollup.ProofEvidence(noAcks, w.evidence.List, segments, proofs)), nil
 }
 
 // prepare makes or finds keys and starts a process that holds them: this program with the command

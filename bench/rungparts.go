@@ -30,7 +30,7 @@ func (stop) VerifyProof(int, [32]byte, *[rollup.ProofSize]byte) error { return e
 
 // comparisons are about one rollup each.
 func (p *rungParts) comparisons() []Comparison {
-	n := len(p.window.evidence.Clients)
+	n := len(p.window.evidence.List)
 	keys := p.part("the clients' keys: look-up and sum", func() error { p.sumKeys(); return nil })
 	signature := p.part("the multi-signature under that sum", p.verifyCosigned)
 	parts := func(rung int, what string, contenders ...Contender) Comparison {
@@ -113,7 +113,7 @@ func (p *rungParts) verifyProofs() error {
 }
 
 func (p *rungParts) sumKeys() {
-	signers := p.window.evidence.Clients.Signers()
+	signers := p.window.evidence.List.Signers()
 	keys := make([]*bls.PublicKey, len(signers))
 	for i, index := range signers {
 		client, _ := p.crowd.view.Client(index)

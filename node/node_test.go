@@ -39,7 +39,9 @@ type world struct {
 	nodes  []*node.Node
 	nonces map[ledger.Key]uint64
 	keys   []*bls.SecretKey // of the clients, by index
-	seq    uint32
+	book   *client.Book
+
+	delivered int // rounds
 }
 
 func newWorld(t *testing.T) *world {
@@ -50,7 +52,8 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{T: t, net: net, nodes: make([]*node.Node, len(net.Nodes)), nonces: map[ledger.Key]uint64{}}
+	w := &world{T: t, net: net, nodes: make([]*node.Node, len(net.Nodes)), nonces: map[ledger.Key]uint64{},
+		book: client.MemoryBook()}
 	var group errgroup.Group
 	for i := range w.nodes {
 		group.Go(func() error { return w.start(i) })
@@ -89,7 +92,9 @@ func (w *world) stop() {
 
 func (w *world) client(i int) *client.Client {
 	w.Helper()
-	c, err := client.New(client.Config{URL: w.net.Nodes[i].Ingest})
+	c, err := client.New(client.Config{URL: w.net.Nodes[i].Ingest, Book: w.book,
+		Pin: &client.Pin{Network: w.net.Genesis.Network(), Node: uint32(i),
+			Key: w.net.Genesis.Members[i].TransportKey}})
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -135,45 +140,50 @@ func (w *world) register() {
 	w.submit(payer, func(nonce uint64) []byte {
 		return ledger.NewRegisterService(network, payer, nonce, &ledger.ServiceRegistration{Price: 1 << 20, UnitCap: 100, Unit: "byte"})
 	})
-	var proofs []ledger.ClientProof
+	account, ok := w.nodes[len(w.nodes)-1].View().AccountByKey(ledger.KeyOf(payer))
+	if !ok {
+		w.Fatal("the payer has no account")
+	}
+	var grants []ledger.Grant
+	var keys []ledger.BLSKey
 	for i := range serving * clients {
 		sk, err := bls.KeyGen(slices.Repeat([]byte{byte(i + 1)}, 32))
 		if err != nil {
 			w.Fatal(err)
 		}
-		proof := bls.Prove(sk)
-		w.keys = append(w.keys, sk)
-		proofs = append(proofs, ledger.ClientProof{Key: sk.PublicKey().Bytes(), Proof: proof.Bytes()})
+		w.keys, keys = append(w.keys, sk), append(keys, sk.PublicKey().Bytes())
+		grants = append(grants, ledger.NewGrant(network, payer, ledger.Grant{Payer: account.Index,
+			Key:      keys[i],
+			Proof:    ledger.ProvePossession(sk, network, rollup.RoleClient, ledger.KeyOf(payer)),
+			Services: ledger.Services(0), Numbers: ledger.Forever, Until: ledger.Forever}))
 	}
-	w.submit(payer, func(nonce uint64) []byte { return ledger.NewRegisterClients(network, payer, nonce, proofs) })
+	tx := ledger.NewGrants(network, grants)
+	if _, err := w.client(len(w.nodes)-1).ExecuteGrants(w.Context(), keys, tx); err != nil {
+		w.Fatal(err)
+	}
 	w.await("all nodes at the same registry", func() bool {
-		return !slices.ContainsFunc(w.nodes, func(n *node.Node) bool { return n.View().Clients() != len(proofs) })
+		return !slices.ContainsFunc(w.nodes,
+			func(n *node.Node) bool { return n.View().Clients() != uint64(len(grants)) })
 	})
 }
 
-// deliver has every client of a serving node acknowledge rounds deliveries of 2 units, and returns one of the acks.
+// deliver has every client of a serving node acknowledge rounds deliveries of 2 units, and returns one
+// of the acks.
 func (w *world) deliver(i, rounds int) rollup.Ack {
 	w.Helper()
-	var acks []rollup.Ack
+	var deliveries []client.Delivery
 	for range rounds {
 		for c := range clients {
-			acks = append(acks, rollup.Ack{Client: uint32(i*clients + c), Seq: w.seq, Units: 2, Request: rollup.Hash{byte(w.seq)}})
+			deliveries = append(deliveries, client.Delivery{Client: uint64(i*clients + c), Units: 2,
+				Request: rollup.Hash{byte(w.delivered)}})
 		}
-		w.seq++
-	}
-	sign := func(acks []rollup.Ack) error {
-		for i := range acks {
-			var message [rollup.MessageSize]byte
-			acks[i].Message(&message)
-			s := bls.Default.Sign(w.keys[acks[i].Client], message[:])
-			acks[i].Signature = s.Bytes()
-		}
-		return nil
+		w.delivered++
 	}
 	ctx, cancel := context.WithTimeout(w.Context(), 20*time.Second)
 	defer cancel()
 	var last rollup.Ack
-	err := w.client(i).Deliver(ctx, slices.Values(acks), sign, func(o *client.Outcome) {
+	sign := client.SignWith(func(client uint64) *bls.SecretKey { return w.keys[client] })
+	err := w.client(i).Deliver(ctx, slices.Values(deliveries), sign, func(o *client.Outcome) {
 		if o.Err != nil || o.Code != rollup.CodeAccepted {
 			w.Errorf("ack %+v: %v, %v", o.Ack, o.Code, o.Err)
 		}
@@ -183,6 +193,17 @@ func (w *world) deliver(i, rounds int) rollup.Ack {
 		w.Fatal(err)
 	}
 	return last
+}
+
+// window asks a node which of its windows an ack went into.
+func (w *world) window(i int, ack rollup.Ack) uint32 {
+	w.Helper()
+	found, err := client.Call(w.Context(), w.client(i).Ingest().GetAck, &api.GetAckRequest{
+		Epoch: ack.Epoch, Client: ack.Client, Service: ack.Service, Number: ack.Number})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return found.Window
 }
 
 // settled sums the certified settlements as one node answers them, and returns their epochs.
@@ -266,8 +287,12 @@ func TestNetwork(t *testing.T) {
 	for _, epoch := range epochs {
 		w.verify(client.Call(t.Context(), c.ExportSettlement, &api.ExportSettlementRequest{Epoch: epoch}))
 	}
-	w.verify(client.Call(t.Context(), c.ExportRollup, &api.ExportRollupRequest{Node: first.Node, Epoch: first.Epoch, Window: first.Window}))
-	w.verify(client.Call(t.Context(), c.ExportAck, &api.ExportAckRequest{Node: first.Node, Epoch: first.Epoch, Window: first.Window, Client: first.Client, Seq: first.Seq}))
+	window := w.window(0, first)
+	w.verify(client.Call(t.Context(), c.ExportRollup, &api.ExportRollupRequest{
+		Node: first.Node, Epoch: first.Epoch, Window: window}))
+	w.verify(client.Call(t.Context(), c.ExportAck, &api.ExportAckRequest{
+		Node: first.Node, Epoch: first.Epoch, Window: window,
+		Client: first.Client, Service: first.Service, Number: first.Number}))
 
 	w.stop()
 	http.DefaultClient.CloseIdleConnections()

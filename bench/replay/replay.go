@@ -275,7 +275,7 @@ func (r *Replay) deliverTo(ctx context.Context, s *server) error {
 		err = s.own.Deliver(
 			ctx,
 			s.queue.all(ctx),
-			client.SignWith(r.network, r.secretOf),
+			client.SignWith(r.secretOf),
 			func(o *client.Outcome) { r.book(s, o) },
 		)
 	}

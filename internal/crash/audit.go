@@ -172,7 +172,7 @@ func (n *Network) addRollup(ctx context.Context, a *Audit, b *Books, key rollup.
 		}
 	}
 	for i := range e.Evidence.Statements {
-		if !e.Evidence.Clients[i].Signed {
+		if !e.Evidence.List[i].Signed {
 			continue
 		}
 		ids, err := b.stated(&e.Certificate.Header, &e.Evidence.Statements[i])

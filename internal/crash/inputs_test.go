@@ -100,19 +100,30 @@ func (in *inputs) record(what, way, got, want string) {
 	}
 }
 
-// fresh returns a valid ack for a window, of a client that signs nothing else.
-func (in *inputs) fresh(w rollup.WindowKey, c *Client) rollup.Ack {
+// epoch is the one that node 0 takes acks for.
+func (in *inputs) epoch(ctx context.Context) uint32 {
+	in.Helper()
+	status, err := in.Status(ctx, 0)
+	if err != nil {
+		in.Fatal(err)
+	}
+	return status.Epoch
+}
+
+// fresh returns a valid ack for node 0, of a client that signs nothing else: under its next number,
+// or so many behind that.
+func (in *inputs) fresh(epoch uint32, c *Client, ahead uint32) rollup.Ack {
 	in.next++
-	ack := rollup.Ack{Network: in.ID, Node: w.Node, Epoch: w.Epoch, Window: w.Window,
-		Service: in.parties.Services[in.next%2], Units: 1000,
+	service := in.parties.Services[0]
+	ack := rollup.Ack{Net: in.ID.Net(), Epoch: epoch, Client: c.Index, Service: service,
+		Number: c.next[series{0, epoch, service}] + ahead, Units: 1000,
 		Request: blake3.Sum256(fmt.Appendf(nil, "GET /inputs/%d", in.next))}
-	c.Sign(&ack)
+	c.Resign(&ack)
 	return ack
 }
 
-// submit sends acks over the stream and returns the codes and the window that is open after them.
-func (in *inputs) submit(ctx context.Context, acks ...rollup.Ack) ([]rollup.Code,
-	rollup.WindowKey) {
+// submit sends acks over the stream and returns the codes.
+func (in *inputs) submit(ctx context.Context, acks ...rollup.Ack) []rollup.Code {
 	in.Helper()
 	var frames []byte
 	for i := range acks {
@@ -121,8 +132,7 @@ func (in *inputs) submit(ctx context.Context, acks ...rollup.Ack) ([]rollup.Code
 	return in.submitFrames(ctx, frames)
 }
 
-func (in *inputs) submitFrames(ctx context.Context, frames []byte) ([]rollup.Code,
-	rollup.WindowKey) {
+func (in *inputs) submitFrames(ctx context.Context, frames []byte) (codes []rollup.Code) {
 	in.Helper()
 	pending, err := in.stream.Submit(ctx, frames)
 	if err != nil {
@@ -132,32 +142,44 @@ func (in *inputs) submitFrames(ctx context.Context, frames []byte) ([]rollup.Cod
 	if err != nil {
 		in.Fatal(err)
 	}
-	return answer.Codes, rollup.WindowKey{Epoch: answer.OpenEpoch, Window: answer.OpenWindow}
+	for _, a := range answer.Answers {
+		codes = append(codes, a.Code)
+	}
+	return codes
 }
 
 // accept has a valid ack accepted, and returns it.
 func (in *inputs) accept(ctx context.Context, c *Client) rollup.Ack {
 	in.Helper()
-	_, open := in.submitFrames(ctx, make([]byte, rollup.AckSize))
 	for range 10 {
-		ack := in.fresh(open, c)
-		in.books.sign(&ack)
-		codes, now := in.submit(ctx, ack)
-		if codes[0] == rollup.CodeAccepted {
+		ack := in.fresh(in.epoch(ctx), c, 0)
+		code := in.submit(ctx, ack)[0]
+		switch {
+		case code == rollup.CodeAccepted:
+			if c.next == nil {
+				c.next = make(map[series]uint32)
+			}
+			c.next[series{ack.Node, ack.Epoch, ack.Service}]++
+			in.books.deliver(ack.Client, ack.Units)
+			in.books.sign(&ack)
 			in.books.report(&client.Outcome{Ack: ack, Attempts: 1})
 			return ack
+		case !passing(code):
+			in.Fatalf("a valid ack: %v", code)
 		}
-		if !codes[0].Retry() {
-			in.Fatalf("a valid ack: %v", codes[0])
-		}
-		open = now
 		pause(ctx, poll)
 	}
-	in.Fatal("a valid ack found no window")
+	in.Fatal("a valid ack is not taken")
 	panic("unreachable")
 }
 
-// badAck is one line of the table: what is done to a valid ack for the open window.
+// passing reports whether an ack that is made anew may be answered otherwise: because the epoch
+// ended between, or the node was busy.
+func passing(code rollup.Code) bool {
+	return code.Class() == rollup.ClassNotNow || code == rollup.CodePastEpoch
+}
+
+// badAck is one line of the table: what is done to a valid ack for the epoch that runs.
 type badAck struct {
 	what string
 	make func(a *rollup.Ack, c *Client)
@@ -176,9 +198,14 @@ func signature(b [rollup.SignatureSize]byte) func(*rollup.Ack, *Client) {
 }
 
 var badAcks = []badAck{
-	{"signed by another key", func(a *rollup.Ack, _ *Client) {
+	{"signed by another key", func(a *rollup.Ack, c *Client) {
 		secret, _ := bls.KeyGen(seed("forger"))
-		(&Client{Secret: secret}).Resign(a)
+		(&Client{Secret: secret, network: c.network}).Resign(a)
+	}, rollup.CodeBadSignature},
+	{"signed for another network", func(a *rollup.Ack, c *Client) {
+		foreign := c.network
+		foreign[31] ^= 1 // behind what the wire shows
+		(&Client{Secret: c.Secret, network: foreign}).Resign(a)
 	}, rollup.CodeBadSignature},
 	{"units changed after signing", func(a *rollup.Ack, _ *Client) { a.Units++ },
 		rollup.CodeBadSignature},
@@ -201,15 +228,18 @@ var badAcks = []badAck{
 	{"all ones", signature([48]byte(bytes.Repeat([]byte{0xff}, 48))), rollup.CodeBadEncoding},
 	{"off the curve", func(a *rollup.Ack, _ *Client) { a.Signature = offCurve() },
 		rollup.CodeNotOnCurve},
-	{"wrong network", resigned(func(a *rollup.Ack) { a.Network[0] ^= 1 }), rollup.CodeWrongNetwork},
+	{"wrong network", resigned(func(a *rollup.Ack) { a.Net[0] ^= 1 }), rollup.CodeWrongNetwork},
 	{"wrong node", resigned(func(a *rollup.Ack) { a.Node++ }), rollup.CodeWrongNode},
-	{"next epoch", resigned(func(a *rollup.Ack) { a.Epoch++ }), rollup.CodeWrongEpoch},
+	{"next epoch", resigned(func(a *rollup.Ack) { a.Epoch++ }), rollup.CodeEpochAhead},
 	{"an epoch far ahead", resigned(func(a *rollup.Ack) { a.Epoch = ^uint32(0) }),
-		rollup.CodeWrongEpoch},
-	{"window ahead", resigned(func(a *rollup.Ack) { a.Window += 5 }), rollup.CodeWindowAhead},
+		rollup.CodeEpochAhead},
+	{"a number left out", resigned(func(a *rollup.Ack) { a.Number++ }), rollup.CodeGap},
+	{"the last number there is", resigned(func(a *rollup.Ack) { a.Number = ^uint32(0) }),
+		rollup.CodeBeyondLimit},
 	{"unknown client", resigned(func(a *rollup.Ack) { a.Client = 1 << 30 }),
 		rollup.CodeUnknownClient},
-	{"unknown service", resigned(func(a *rollup.Ack) { a.Service = 7 }), rollup.CodeUnknownService},
+	{"a service that was not granted", resigned(func(a *rollup.Ack) { a.Service = 7 }),
+		rollup.CodeNotGranted},
 	{"zero units", resigned(func(a *rollup.Ack) { a.Units = 0 }), rollup.CodeZeroUnits},
 	{"units above the cap", resigned(func(a *rollup.Ack) { a.Units = unitCap + 1 }),
 		rollup.CodeExcessUnits},
@@ -222,10 +252,10 @@ var badAcks = []badAck{
 func (in *inputs) refuseAcks(ctx context.Context) {
 	in.Helper()
 	client := in.parties.Clients[0]
-	in.accept(ctx, client) // so that a window closes later
+	in.accept(ctx, client) // so that there is a number before the next
 	for _, bad := range badAcks {
-		make := func(open rollup.WindowKey) []rollup.Ack {
-			ack := in.fresh(open, client)
+		make := func(epoch uint32) []rollup.Ack {
+			ack := in.fresh(epoch, client, 0)
 			bad.make(&ack, client)
 			return []rollup.Ack{ack}
 		}
@@ -234,21 +264,21 @@ func (in *inputs) refuseAcks(ctx context.Context) {
 	}
 	a, b := in.parties.Clients[1], in.parties.Clients[2]
 	in.refuse(ctx, "signatures of two acks exchanged", rollup.CodeBadSignature,
-		func(open rollup.WindowKey) []rollup.Ack {
-			x, y := in.fresh(open, a), in.fresh(open, b)
+		func(epoch uint32) []rollup.Ack {
+			x, y := in.fresh(epoch, a, 0), in.fresh(epoch, b, 0)
 			x.Signature, y.Signature = y.Signature, x.Signature
 			return []rollup.Ack{x, y}
 		})
 	in.refuse(ctx, "errors of two signatures cancel out", rollup.CodeNotInSubgroup,
-		func(open rollup.WindowKey) []rollup.Ack {
-			x, y := in.fresh(open, a), in.fresh(open, b)
+		func(epoch uint32) []rollup.Ack {
+			x, y := in.fresh(epoch, a, 0), in.fresh(epoch, b, 0)
 			shift(&x, 2)
 			shift(&y, -2)
 			return []rollup.Ack{x, y}
 		})
 	in.refuse(ctx, "shares of two signatures exchanged", rollup.CodeBadSignature,
-		func(open rollup.WindowKey) []rollup.Ack {
-			x, y := in.fresh(open, a), in.fresh(open, a)
+		func(epoch uint32) []rollup.Ack {
+			x, y := in.fresh(epoch, a, 0), in.fresh(epoch, a, 1)
 			exchange(&x, &y)
 			return []rollup.Ack{x, y}
 		})
@@ -257,16 +287,15 @@ func (in *inputs) refuseAcks(ctx context.Context) {
 	in.late(ctx)
 }
 
-// refuse requires the refusal of all acks, signed for the open window. When the window has moved
+// refuse requires the refusal of all acks, made for the epoch that runs. When that has ended
 // meanwhile, it is tried again.
 func (in *inputs) refuse(ctx context.Context, what string, want rollup.Code,
-	make func(open rollup.WindowKey) []rollup.Ack) {
+	make func(epoch uint32) []rollup.Ack) {
 	in.Helper()
-	wrong := bytes.Repeat([]byte("waybill!"), rollup.AckSize/8)
-	codes, open := in.submitFrames(ctx, wrong)
+	codes := in.submitFrames(ctx, bytes.Repeat([]byte("waybill!"), rollup.AckSize/8))
 	for try := 0; make != nil && try < 10; try++ {
-		codes, open = in.submit(ctx, make(open)...)
-		if !slices.ContainsFunc(codes, func(c rollup.Code) bool { return c != want && c.Retry() }) {
+		codes = in.submit(ctx, make(in.epoch(ctx))...)
+		if !slices.ContainsFunc(codes, func(c rollup.Code) bool { return c != want && passing(c) }) {
 			break
 		}
 		pause(ctx, poll)
@@ -282,13 +311,12 @@ func (in *inputs) refuse(ctx context.Context, what string, want rollup.Code,
 
 // refuseJSON is refuse with the call that people make.
 func (in *inputs) refuseJSON(ctx context.Context, what string, want rollup.Code,
-	make func(open rollup.WindowKey) []rollup.Ack) {
+	make func(epoch uint32) []rollup.Ack) {
 	in.Helper()
 	var got string
 	for range 10 {
-		_, open := in.submitFrames(ctx, bytes.Repeat([]byte{1}, rollup.AckSize))
-		got = in.postAck(ctx, jsonAck(&make(open)[0]))
-		if code, err := rollup.ParseCode(got); err != nil || code == want || !code.Retry() {
+		got = in.postAck(ctx, in.jsonAck(&make(in.epoch(ctx))[0]))
+		if code, err := rollup.ParseCode(got); err != nil || code == want || !passing(code) {
 			break
 		}
 		pause(ctx, poll)
@@ -296,12 +324,14 @@ func (in *inputs) refuseJSON(ctx context.Context, what string, want rollup.Code,
 	in.record(what, "JSON", got, want.String())
 }
 
-func jsonAck(a *rollup.Ack) string {
+// jsonAck is an ack as people write it: with the whole network, of which the ack has the beginning.
+func (in *inputs) jsonAck(a *rollup.Ack) string {
+	network := in.ID
+	copy(network[:], a.Net[:])
 	return fmt.Sprintf(
-		`{"ack":{"network":"%v","epoch":%d,"window":%d,"node":%d,"client":%d,"service":%d,`+
-			`"seq":%d,"units":"%d","request":"%v","signature":"%x"}}`,
-		a.Network, a.Epoch, a.Window, a.Node, a.Client, a.Service, a.Seq, a.Units, a.Request,
-		a.Signature)
+		`{"ack":{"network":"%v","epoch":%d,"node":%d,"client":"%d","service":%d,`+
+			`"number":%d,"units":"%d","request":"%v","signature":"%x"}}`,
+		network, a.Epoch, a.Node, a.Client, a.Service, a.Number, a.Units, a.Request, a.Signature)
 }
 
 // postAck returns the code that SubmitAck answers, or what else it says.
@@ -338,8 +368,8 @@ func (in *inputs) postAck(ctx context.Context, body string) string {
 	return answer.Code
 }
 
-// repeat sends accepted acks again: the same, with other content, and the same under another
-// signature.
+// repeat sends accepted acks again: the same, with other content, and ill-signed ones, about which
+// nothing is said but that.
 func (in *inputs) repeat(ctx context.Context) {
 	in.Helper()
 	client := in.parties.Clients[3]
@@ -350,15 +380,15 @@ func (in *inputs) repeat(ctx context.Context) {
 	}{
 		{"accepted before, the same", func(*rollup.Ack) {}, rollup.CodeKnown},
 		{"accepted before, other units", func(a *rollup.Ack) { a.Units++; client.Resign(a) },
-			rollup.CodeReplayedSeq},
-		{"accepted before, another service",
-			func(a *rollup.Ack) { a.Service ^= 1; client.Resign(a) }, rollup.CodeReplayedSeq},
-		{"accepted before, other units and no signature",
-			func(a *rollup.Ack) { a.Units++; a.Signature = [48]byte{} }, rollup.CodeReplayedSeq},
+			rollup.CodeNumberUsed},
+		{"accepted before, another request",
+			func(a *rollup.Ack) { a.Request[0] ^= 1; client.Resign(a) }, rollup.CodeNumberUsed},
+		{"accepted before, other units and the old signature",
+			func(a *rollup.Ack) { a.Units++ }, rollup.CodeBadSignature},
 		{"accepted before, without a signature", func(a *rollup.Ack) { a.Signature = [48]byte{} },
-			rollup.CodeKnown},
+			rollup.CodeBadEncoding},
 	} {
-		in.refuse(ctx, c.what, c.want, func(rollup.WindowKey) []rollup.Ack {
+		in.refuse(ctx, c.what, c.want, func(uint32) []rollup.Ack {
 			ack := in.accept(ctx, client)
 			c.change(&ack)
 			return []rollup.Ack{ack}
@@ -366,36 +396,33 @@ func (in *inputs) repeat(ctx context.Context) {
 	}
 }
 
-// late waits until a window has closed, and sends acks for it.
+// late waits until an epoch and its tail are over, and sends acks of it.
 func (in *inputs) late(ctx context.Context) {
 	in.Helper()
 	client := in.parties.Clients[4]
-	for range 5 {
-		ack := in.accept(ctx, client)
-		own := rollup.WindowKey{Node: ack.Node, Epoch: ack.Epoch, Window: ack.Window}
-		open := own
-		for open.Epoch == own.Epoch && open.Window < own.Window+2 {
-			in.accept(ctx, client) // an idle window stays open
-			_, open = in.submitFrames(ctx, bytes.Repeat([]byte{1}, rollup.AckSize))
-			pause(ctx, poll)
-		}
-		codes, open := in.submit(ctx, ack, in.fresh(own, client))
-		if open.Epoch != own.Epoch {
-			continue // the epoch's end came between
-		}
-		in.record("accepted before, its window closed", "stream", codes[0].String(),
-			rollup.CodeKnown.String())
-		in.record("window closed", "stream", codes[1].String(), rollup.CodeWindowClosed.String())
-		return
+	ack := in.accept(ctx, client)
+	err := in.await(ctx, "the end of an epoch and its tail", func() (bool, error) {
+		status, err := in.Status(ctx, 0)
+		return err == nil && status.Epoch > ack.Epoch+1, err
+	})
+	if err != nil {
+		in.Fatal(err)
 	}
-	in.Fatal("no window closed within an epoch")
+	codes := in.submit(ctx, ack, in.fresh(ack.Epoch, client, 0))
+	in.record("accepted before, its epoch over", "stream", codes[0].String(),
+		rollup.CodeKnown.String())
+	in.record("of an epoch that is over", "stream", codes[1].String(),
+		rollup.CodePastEpoch.String())
+	bad := in.fresh(ack.Epoch, client, 0)
+	bad.Units++
+	in.record("of an epoch that is over, ill-signed", "stream", in.submit(ctx, bad)[0].String(),
+		rollup.CodeBadSignature.String())
 }
 
 // refuseSubmissions sends what is not a number of acks. Each ends its own stream.
 func (in *inputs) refuseSubmissions(ctx context.Context) {
 	in.Helper()
-	_, open := in.submitFrames(ctx, bytes.Repeat([]byte{1}, rollup.AckSize))
-	ack := in.fresh(open, in.parties.Clients[5])
+	ack := in.fresh(in.epoch(ctx), in.parties.Clients[5], 0)
 	frame := ack.Append(nil)
 	for _, c := range []struct {
 		what   string
@@ -422,13 +449,13 @@ func (in *inputs) refuseSubmissions(ctx context.Context) {
 	}
 	for _, c := range []struct{ what, body, want string }{
 		{"no ack", `{}`, "malformed"},
-		{"half a signature", strings.Replace(jsonAck(&ack), fmt.Sprintf("%x", ack.Signature), "a0",
+		{"half a signature", strings.Replace(in.jsonAck(&ack), fmt.Sprintf("%x", ack.Signature), "a0",
 			1), "malformed"},
-		{"a request that is not hexadecimal", strings.Replace(jsonAck(&ack), ack.Request.String(),
+		{"a request that is not hexadecimal", strings.Replace(in.jsonAck(&ack), ack.Request.String(),
 			strings.Repeat("zz", 32), 1), "malformed"},
-		{"units below zero", strings.Replace(jsonAck(&ack), `"1000"`, `"-1"`, 1),
+		{"units below zero", strings.Replace(in.jsonAck(&ack), `"1000"`, `"-1"`, 1),
 			"invalid_argument"},
-		{"broken JSON", jsonAck(&ack)[:40], "invalid_argument"},
+		{"broken JSON", in.jsonAck(&ack)[:40], "invalid_argument"},
 		{"two megabytes of JSON", `{"ack":{"network":"` + strings.Repeat("0", 2<<20) + `"}}`,
 			"resource_exhausted"},
 	} {

@@ -50,7 +50,7 @@ func (in *inputs) refuseTransactions(ctx context.Context) {
 func (in *inputs) badPayments() []badTx {
 	p := in.parties
 	payer, to := p.Payers[0], ledger.KeyOf(p.Payers[1])
-	const nonce = 1 // each payer has registered its clients, and nothing else
+	const nonce = 0 // grants have none, and no payer has done anything else
 	transfer := func(nonce, amount uint64) []byte {
 		return ledger.NewTransfer(in.ID, payer, nonce, to, amount)
 	}
@@ -62,7 +62,7 @@ func (in *inputs) badPayments() []badTx {
 	foreign[0] ^= 1
 	stranger := ed25519.NewKeyFromSeed(seed("stranger"))
 	return []badTx{
-		{"nonce used before", transfer(nonce-1, 1), ledger.CodeBadNonce},
+		{"nonce used before", ledger.NewTransfer(in.ID, p.Owner, 0, to, 1), ledger.CodeBadNonce},
 		{"nonce far ahead", transfer(nonce+1_000_000, 1), ledger.CodeBadNonce},
 		{"signature forged", forged, ledger.CodeBadSignature},
 		{"amount changed after signing", changed, ledger.CodeBadSignature},
@@ -89,54 +89,86 @@ func (in *inputs) badPayments() []badTx {
 func (in *inputs) badRegistrations() []badTx {
 	p := in.parties
 	payer := p.Payers[0]
-	const nonce = 1
+	const nonce = 0
 	secret, _ := bls.KeyGen(seed("newcomer"))
-	key := ledger.BLSKey(secret.PublicKey().Bytes())
-	own, other := bls.Prove(secret), bls.Prove(p.Clients[0].Secret)
-	proof := ledger.BLSSignature(own.Bytes())
-	clients := func(proofs ...ledger.ClientProof) []byte {
-		return ledger.NewRegisterClients(in.ID, payer, nonce, proofs)
+	newcomer := &Client{Secret: secret, Key: secret.PublicKey().Bytes(), network: in.ID}
+	key := newcomer.Key
+	// grant is a grant of the first payer to a newcomer, with one thing changed before it is signed.
+	grant := func(change func(g *ledger.Grant)) ledger.Grant {
+		g := in.grant(p, 0, newcomer)
+		change(&g)
+		return ledger.NewGrant(in.ID, payer, g)
 	}
-	setPayer := func(client uint32, signer *bls.SecretKey, key ledger.Key) []byte {
-		consent := bls.Default.Sign(signer, ledger.PayerMessage(in.ID, client, key, nonce))
-		return ledger.NewSetPayer(in.ID, payer, nonce, client, consent.Bytes())
+	grants := func(change func(g *ledger.Grant)) []byte {
+		return ledger.NewGrants(in.ID, []ledger.Grant{grant(change)})
+	}
+	prove := func(sk *bls.SecretKey, role rollup.Role, owner ledger.Key) func(*ledger.Grant) {
+		return func(g *ledger.Grant) {
+			g.Proof = ledger.ProvePossession(sk, in.ID, role, owner)
+		}
 	}
 	member := &in.Genesis.Members[0]
+	forged := grant(func(*ledger.Grant) {})
+	forged.Numbers = 7 // after it was signed
+	other := forged
+	other.Payer = p.Accounts[1] // the first one's signature
+	node := func(change func(n *ledger.NodeRegistration)) []byte {
+		transport := ed25519.NewKeyFromSeed(seed("transport"))
+		n := &ledger.NodeRegistration{BLSKey: key, TransportKey: ledger.KeyOf(transport),
+			Proof:         ledger.ProvePossession(secret, in.ID, rollup.RoleNode, ledger.KeyOf(payer)),
+			NodeSignature: ledger.SignNode(in.ID, ledger.KeyOf(payer), key, transport),
+			Stake:         1_000_000, PeerAddress: "127.0.0.1:1"}
+		change(n)
+		return ledger.NewRegisterNode(in.ID, payer, nonce, n)
+	}
+	revoke := func(clients ...uint64) []byte {
+		return ledger.NewRevoke(in.ID, payer, nonce, clients)
+	}
 	return []badTx{
 		{"proof of possession of another key",
-			clients(ledger.ClientProof{Key: key, Proof: other.Bytes()}), ledger.CodeBadProof},
+			grants(prove(p.Clients[0].Secret, rollup.RoleClient, ledger.KeyOf(payer))),
+			ledger.CodeBadProof},
+		{"proof of possession for another payer",
+			grants(prove(secret, rollup.RoleClient, ledger.KeyOf(p.Payers[1]))),
+			ledger.CodeBadProof},
+		{"proof of possession of a node's owner",
+			grants(prove(secret, rollup.RoleNode, ledger.KeyOf(payer))), ledger.CodeBadProof},
 		{"proof of possession that is the identity",
-			clients(ledger.ClientProof{Key: key, Proof: bls.IdentitySignature}),
+			grants(func(g *ledger.Grant) { g.Proof = bls.IdentitySignature }),
 			ledger.CodeBadProof},
 		{"a key that is the identity",
-			clients(ledger.ClientProof{Key: ledger.BLSKey{0: 0xc0}, Proof: proof}),
+			grants(func(g *ledger.Grant) { g.Key = ledger.BLSKey{0: 0xc0} }),
 			ledger.CodeBadProof},
 		{"a client's key again",
-			clients(ledger.ClientProof{Key: p.Clients[0].Key, Proof: other.Bytes()}),
-			ledger.CodeKeyTaken},
+			grants(func(g *ledger.Grant) { g.Key = p.Clients[0].Key }), ledger.CodeKeyTaken},
 		{"a node's key for a client",
-			clients(ledger.ClientProof{Key: member.BLSKey, Proof: member.Proof}),
-			ledger.CodeKeyTaken},
-		{"one key twice in a transaction", clients(ledger.ClientProof{Key: key, Proof: proof},
-			ledger.ClientProof{Key: key, Proof: proof}), ledger.CodeKeyTaken},
+			grants(func(g *ledger.Grant) { g.Key = member.BLSKey }), ledger.CodeKeyTaken},
+		{"a grant that was changed after signing",
+			ledger.NewGrants(in.ID, []ledger.Grant{forged}), ledger.CodeBadSignature},
+		{"a grant in the name of another payer",
+			ledger.NewGrants(in.ID, []ledger.Grant{other}), ledger.CodeBadSignature},
+		{"a grant of a service that there is not",
+			grants(func(g *ledger.Grant) { g.Services = ledger.Services(0, 77) }),
+			ledger.CodeUnknownService},
+		{"a grant for later",
+			grants(func(g *ledger.Grant) { g.From = 1 << 20 }), ledger.CodeTooEarly},
+		{"a grant that has ended",
+			grants(func(g *ledger.Grant) { g.From, g.Until = 0, 0 }), ledger.CodeExpired},
 		{"a node with a transport key that is taken",
-			ledger.NewRegisterNode(in.ID, payer, nonce, &ledger.NodeRegistration{
-				BLSKey: key, Proof: proof, TransportKey: member.TransportKey, Stake: 1_000_000,
-				PeerAddress: "127.0.0.1:1"}), ledger.CodeKeyTaken},
+			node(func(n *ledger.NodeRegistration) { n.TransportKey = member.TransportKey }),
+			ledger.CodeKeyTaken},
+		{"a node whose own key does not consent",
+			node(func(n *ledger.NodeRegistration) { n.TransportKey = ledger.KeyOf(p.Owner) }),
+			ledger.CodeBadSignature},
 		{"a node with more stake than balance",
-			ledger.NewRegisterNode(in.ID, payer, nonce, &ledger.NodeRegistration{
-				BLSKey: key, Proof: proof, TransportKey: ledger.Key{1}, Stake: 2 * richDeposit,
-				PeerAddress: "127.0.0.1:1"}), ledger.CodeInsufficientBalance},
+			node(func(n *ledger.NodeRegistration) { n.Stake = 2 * richDeposit }),
+			ledger.CodeInsufficientBalance},
 		{"a service whose charges overflow", ledger.NewRegisterService(in.ID, payer, nonce,
 			&ledger.ServiceRegistration{Price: ledger.MaxPrice, UnitCap: rollup.MaxUnitCap,
 				Unit: "byte"}), ledger.CodeOutOfRange},
-		{"payer of a client that does not consent",
-			setPayer(p.Clients[1].Index, secret, ledger.KeyOf(payer)), ledger.CodeBadProof},
-		{"payer with the consent for another payer",
-			setPayer(p.Clients[1].Index, p.Clients[1].Secret, ledger.KeyOf(p.Payers[1])),
-			ledger.CodeBadProof},
-		{"payer of a client that there is not", setPayer(1<<20, secret, ledger.KeyOf(payer)),
-			ledger.CodeUnknownClient},
+		{"a revocation of another payer's client", revoke(p.Clients[1].Index), ledger.CodeNotPayer},
+		{"a revocation of a client that there is not", revoke(1 << 20), ledger.CodeUnknownClient},
+		{"a revocation of nobody", revoke(), ledger.CodeMalformed},
 	}
 }
 
@@ -145,14 +177,20 @@ func (in *inputs) badRegistrations() []badTx {
 func (in *inputs) badCertificates(ctx context.Context) []badTx {
 	in.Helper()
 	var keys []*bls.SecretKey
+	var transports []ed25519.PrivateKey
 	for i := range in.Nodes {
-		keys = append(keys, in.Identity(in.T, i).BLS)
+		id := in.Identity(in.T, i)
+		keys, transports = append(keys, id.BLS), append(transports, id.Transport)
 	}
 	certify := func(h *rollup.Header, claimed []int, signers ...int) *rollup.Certificate {
 		c := &rollup.Certificate{Header: *h, Signers: rollup.NewBitmap(len(keys))}
+		if int(h.Node) < len(transports) {
+			c.Own = rollup.SignOwn(transports[h.Node], h)
+		}
 		var sum bls.Sum
 		for _, i := range signers {
-			share := bls.Default.Sign(keys[i], rollup.CertificateMessage(in.ID, h.Epoch, h.ID()))
+			share := bls.Default.Sign(keys[i],
+				rollup.CertificateMessage(&in.ID, c.Term, h.Key(), h.ID()))
 			sum.Add(&share)
 		}
 		for _, i := range claimed {
@@ -162,11 +200,15 @@ func (in *inputs) badCertificates(ctx context.Context) []badTx {
 		c.Signature = signature.Bytes()
 		return c
 	}
-	tx := func(c *rollup.Certificate) []byte { return ledger.NewCertificate(in.ID, c) }
+	tx := func(c *rollup.Certificate) []byte { return ledger.NewTicket(in.ID, c) }
 	header := func(key rollup.WindowKey) *rollup.Header {
 		return in.seal(in.T, in.parties, key, 3, fmt.Sprint(key)).header
 	}
 	open := header(rollup.WindowKey{Window: 2_000_000})
+	wordless := certify(open, []int{0, 1, 2}, 0, 1, 2)
+	wordless.Own = rollup.SignOwn(transports[1], open)
+	later := certify(open, []int{0, 1, 2}, 0, 1, 2)
+	later.Term = 1
 	beyond := certify(open, []int{0, 1, 2}, 0, 1, 2)
 	beyond.Signers[0] |= 1 << 4
 	foreign := certify(open, []int{0, 1, 2}, 0, 1, 2)
@@ -194,6 +236,8 @@ func (in *inputs) badCertificates(ctx context.Context) []badTx {
 			ledger.CodeBadCertificate},
 		{"bitmap names a member that there is not", tx(beyond), ledger.CodeBadBitmap},
 		{"certificate of another network", tx(foreign), ledger.CodeWrongNetwork},
+		{"certificate with another node's word", tx(wordless), ledger.CodeBadWord},
+		{"certificate of another term", tx(later), ledger.CodeWrongTerm},
 		{"the same certificate again", tx(ordered), ledger.CodeAlreadyOrdered},
 		{"another certificate for a window, with a quorum",
 			tx(certify(second, []int{1, 2, 3}, 1, 2, 3)), ledger.CodeAlreadyOrdered},

@@ -154,7 +154,7 @@ func (n *Network) Load(ctx context.Context, p *Parties, lanes, burst int,
 			l.follow(client)
 			l.lanes.Go(func() {
 				defer client.Close()
-				if err := client.Deliver(ctx, acks, l.signer(n), l.Books.report); err != nil {
+				if err := client.Deliver(ctx, acks, l.signer(), l.Books.report); err != nil {
 					l.fail(fmt.Errorf("delivering to node %d: %w", node, err))
 				}
 			})
@@ -193,16 +193,14 @@ func (l *Load) acks(p *Parties, clients []*Client, lane string, burst int,
 	}
 }
 
-func (l *Load) signer(n *Network) client.Signer {
+func (l *Load) signer() client.Signer {
 	p := l.Books.parties
-	sign := client.SignWith(n.ID, func(client uint64) *bls.SecretKey {
-		return p.byIndex[client].Secret
-	})
-	return func(acks []rollup.Ack) error {
+	sign := client.SignWith(func(client uint64) *bls.SecretKey { return p.byIndex[client].Secret })
+	return func(network rollup.Network, acks []rollup.Ack) error {
 		for i := range acks {
 			l.Books.sign(&acks[i])
 		}
-		return sign(acks)
+		return sign(network, acks)
 	}
 }
 

@@ -47,9 +47,9 @@ func TestOverload(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	books := NewBooks(p)
+	books, book := NewBooks(p), client.MemoryBook()
 	polite, rude := p.Clients[:8], p.Clients[8:]
-	alone := deliver(ctx, t, n, p, books, polite)
+	alone := deliver(ctx, t, n, p, books, book, polite)
 
 	f := &flood{network: n, books: books}
 	f.prepare(ctx, t, p, rude)
@@ -62,11 +62,11 @@ func TestOverload(t *testing.T) {
 		func() (bool, error) { return f.overloaded.Load() > 0, nil }); err != nil {
 		t.Fatal(err)
 	}
-	onset := deliver(ctx, t, n, p, books, polite) // while the flood runs
-	later := deliver(ctx, t, n, p, books, polite)
+	onset := deliver(ctx, t, n, p, books, book, polite) // while the flood runs
+	later := deliver(ctx, t, n, p, books, book, polite)
 	// this machine may be busy with other things, too
 	for try := 0; try < 10 && later > fairShare*alone; try++ {
-		later = deliver(ctx, t, n, p, books, polite)
+		later = deliver(ctx, t, n, p, books, book, polite)
 	}
 	err = n.await(ctx, "the flood to be one",
 		func() (bool, error) { return f.sent.Load() >= floodRatio*f.verified(), nil })
@@ -80,10 +80,9 @@ func TestOverload(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("the flood sent %d acks: %d accepted, %d known, %d with a bad signature, %d "+
-		"overloaded, %d for a closed window; "+
-		"%d for one verified; longest delay asked %v", f.sent.Load(), f.accepted.Load(),
+		"overloaded; %d for one verified; longest delay asked %v", f.sent.Load(), f.accepted.Load(),
 		f.known.Load(), f.bad.Load(),
-		f.overloaded.Load(), f.closed.Load(), f.sent.Load()/max(1, f.verified()),
+		f.overloaded.Load(), f.sent.Load()/max(1, f.verified()),
 		time.Duration(f.delay.Load()))
 	t.Logf("%d acks of a client that behaves: %v alone, %v when the flood came, %v later, %d "+
 		"submitted again; "+
@@ -110,26 +109,28 @@ func TestOverload(t *testing.T) {
 
 // deliver has clients deliver in small batches until all is accepted, and returns how long it took.
 func deliver(ctx context.Context, t *testing.T, n *Network, p *Parties, books *Books,
-	clients []*Client) time.Duration {
+	book *client.Book, clients []*Client) time.Duration {
 	t.Helper()
-	client, err := client.New(client.Config{URL: n.Nodes[0].Ingest, Batch: 32})
+	start, from := time.Now(), books.Count()
+	polite, err := client.New(client.Config{URL: n.Nodes[0].Ingest, Batch: 32, Pin: n.Pin(0),
+		Book: book})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer client.Close()
-	acks := func(yield func(rollup.Ack) bool) {
+	defer polite.Close()
+	deliveries := func(yield func(client.Delivery) bool) {
 		for i := range politeAcks {
 			c := clients[i%len(clients)]
-			request := blake3.Sum256(fmt.Appendf(nil, "GET /%d/%d/%d", c.Index, c.seq, i))
-			if !yield(rollup.Ack{Client: c.Index, Service: p.Services[0], Units: 1,
+			request := blake3.Sum256(fmt.Appendf(nil, "GET /%d/%d/%d", c.Index, from, i))
+			books.deliver(c.Index, 1)
+			if !yield(client.Delivery{Client: c.Index, Service: p.Services[0], Units: 1,
 				Request: request}) {
 				return
 			}
 		}
 	}
 	load := &Load{Books: books}
-	start, from := time.Now(), books.Count()
-	if err := client.Deliver(ctx, acks, load.signer(p), books.report); err != nil {
+	if err := polite.Deliver(ctx, deliveries, load.signer(), books.report); err != nil {
 		t.Fatal(err)
 	}
 	if err := books.Err(); err != nil {
@@ -149,9 +150,9 @@ type flood struct {
 	books   *Books
 	acks    []rollup.Ack
 	valid   []byte
-	seq     atomic.Uint32 // of acks with bad signatures
+	other   atomic.Uint64 // units of acks with bad signatures
 
-	sent, accepted, known, bad, overloaded, closed, delay atomic.Int64
+	sent, accepted, known, bad, overloaded, delay atomic.Int64
 
 	mu   sync.Mutex
 	held [floodAcks]bool
@@ -159,12 +160,11 @@ type flood struct {
 
 func (f *flood) verified() int64 { return f.accepted.Load() + f.bad.Load() }
 
-// prepare signs a submission of valid acks for the open window.
+// prepare signs a submission of valid acks for the epoch that runs.
 func (f *flood) prepare(ctx context.Context, t *testing.T, p *Parties, clients []*Client) {
 	t.Helper()
-	var open client.OpenWindow
-	if err := f.network.Clients[0].Windows(ctx,
-		func(w client.OpenWindow) bool { open = w; return false }); err != nil {
+	status, err := f.network.Status(ctx, 0)
+	if err != nil {
 		t.Fatal(err)
 	}
 	f.acks = make([]rollup.Ack, floodAcks)
@@ -173,11 +173,11 @@ func (f *flood) prepare(ctx context.Context, t *testing.T, p *Parties, clients [
 	for i, c := range clients {
 		signers.Go(func() error {
 			for j := i; j < len(f.acks); j += len(clients) {
-				f.acks[j] = rollup.Ack{Network: open.Network, Node: open.Key.Node,
-					Epoch: open.Key.Epoch, Window: open.Key.Window,
+				f.acks[j] = rollup.Ack{Net: f.network.ID.Net(), Epoch: status.Epoch,
 					Service: p.Services[1], Units: 1,
 					Request: blake3.Sum256(fmt.Appendf(nil, "GET /flood/%d", j))}
 				c.Sign(&f.acks[j])
+				f.books.deliver(c.Index, 1)
 				f.books.sign(&f.acks[j])
 			}
 			return nil
@@ -187,7 +187,6 @@ func (f *flood) prepare(ctx context.Context, t *testing.T, p *Parties, clients [
 	for i := range f.acks {
 		f.valid = f.acks[i].Append(f.valid)
 	}
-	f.seq.Store(1 << 20)
 }
 
 // stream sends as much as the connection takes until stop.
@@ -218,7 +217,7 @@ func (f *flood) stream(ctx context.Context, stop <-chan struct{}) error {
 		valid := i < 8
 		if !valid {
 			for at := rollup.SignatureOffset; at < len(frames); at += rollup.AckSize {
-				binary.LittleEndian.PutUint32(frames[at-44:], f.seq.Add(1))
+				binary.LittleEndian.PutUint64(frames[at-40:], 2+f.other.Add(1)%unitCap/2)
 			}
 		}
 		pending, err := s.Submit(ctx, frames)
@@ -240,8 +239,9 @@ func (f *flood) land(ctx context.Context, pending *client.Pending, valid bool) e
 	if err != nil {
 		return err
 	}
-	var accepted, known, bad, overloaded, closed int64
-	for i, code := range answer.Codes {
+	var accepted, known, bad, overloaded int64
+	for i, a := range answer.Answers {
+		code := a.Code
 		switch code {
 		case rollup.CodeAccepted:
 			accepted++
@@ -251,8 +251,7 @@ func (f *flood) land(ctx context.Context, pending *client.Pending, valid bool) e
 			bad++
 		case rollup.CodeOverloaded:
 			overloaded++
-		case rollup.CodeWindowClosed:
-			closed++
+		case rollup.CodeGap: // behind one that had no room
 		default:
 			return fmt.Errorf("the flood was answered %v", code)
 		}
@@ -270,7 +269,6 @@ func (f *flood) land(ctx context.Context, pending *client.Pending, valid bool) e
 	f.known.Add(known)
 	f.bad.Add(bad)
 	f.overloaded.Add(overloaded)
-	f.closed.Add(closed)
 	if overloaded > 0 {
 		f.delay.Store(max(f.delay.Load(), int64(answer.RetryAfter)))
 	}
