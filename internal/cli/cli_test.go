@@ -4,13 +4,17 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
 	"github.com/waybill-network/waybill/node/telemetry"
+	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
 // cli runs one command line as main would.
@@ -248,10 +252,9 @@ func TestTxOffline(t *testing.T) {
 		"deposit":          {"deposit", account, "12.5"},
 		"transfer":         {"transfer", account, "12.5"},
 		"register_service": {"register-service", "byte", "--price", "7"},
-		"register_clients": {"register-clients", client},
-		"set_payer":        {"set-payer", "3", client},
+		"revoke":           {"revoke", "7", "3", "7"},
 		"register_node": {"register-node", "--bls-key", filepath.Join(node, "bls.json"),
-			"--transport-key", account,
+			"--transport-key", filepath.Join(node, "transport.json"),
 			"--address", "example.org:7401", "--stake", "12.5"},
 	} {
 		file := filepath.Join(dir, kind+".hex")
@@ -276,6 +279,21 @@ func TestTxOffline(t *testing.T) {
 			t.Errorf("%s: amount %v", kind, amount)
 		}
 	}
+	grants := filepath.Join(dir, "grants.hex")
+	must(t, "tx", "grants", client, "--key", treasury, "--service", "3,1", "--until", "9", "--out",
+		grants, "--genesis", filepath.Join(net, "genesis.json"), "--payer", "5", "--from", "2")
+	var tx struct {
+		Kind string
+		Body struct{ Grants []map[string]any }
+	}
+	if err := json.Unmarshal([]byte(must(t, "tx", "show", grants)), &tx); err != nil ||
+		tx.Kind != "grants" || len(tx.Body.Grants) != 1 {
+		t.Fatalf("%+v, %v", tx, err)
+	}
+	if g := tx.Body.Grants[0]; g["payer"] != 5.0 || g["from"] != 2.0 || g["until"] != 9.0 ||
+		!reflect.DeepEqual(g["services"], []any{1.0, 3.0, float64(rollup.NoService)}) {
+		t.Errorf("%+v", g)
+	}
 	fails(t, 1, "not hexadecimal", "tx", "show", treasury)
 	fails(t, 1, "no such file", "tx", "send", filepath.Join(dir, "nosuch"))
 	short := write(t, filepath.Join(dir, "short.hex"), "7762")
@@ -283,4 +301,76 @@ func TestTxOffline(t *testing.T) {
 	t.Setenv("WAYBILL_PASSWORD", "another")
 	fails(t, 1, "wrong password", "tx", "transfer", account, "1", "--key", treasury)
 	fails(t, 1, "bls12-381, not ed25519", "tx", "transfer", account, "1", "--key", client)
+}
+
+// TestGenesis puts a network of two members together, as people do who share no secret.
+func TestGenesis(t *testing.T) {
+	t.Setenv("WAYBILL_PASSWORD", "secret")
+	dir := t.TempDir()
+	var members []json.RawMessage
+	for i, home := range []string{"a", "b"} {
+		entry := must(t, "init", "--home", filepath.Join(dir, home), "--json")
+		entry = strings.ReplaceAll(entry, "HOST", fmt.Sprintf("10.0.0.%d", i+1))
+		members = append(members, json.RawMessage(entry))
+	}
+	template := filepath.Join(dir, "net")
+	must(t, "testnet", "--dir", template, "--nodes", "1", "--base-port", "0")
+	var genesis map[string]any
+	if err := json.Unmarshal([]byte(read(t, filepath.Join(template, "genesis.json"))),
+		&genesis); err != nil {
+		t.Fatal(err)
+	}
+	genesis["committee"] = members
+	encoded, err := json.Marshal(genesis)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := write(t, filepath.Join(dir, "draft.json"), string(encoded))
+	shown := must(t, "genesis", "show", file)
+	if !strings.Contains(shown, "numbers 0–1 must sign") {
+		t.Error(shown)
+	}
+	var info genesisInfo
+	if err := json.Unmarshal([]byte(must(t, "genesis", "show", "--json", file)), &info); err != nil ||
+		!strings.Contains(shown, info.Network) || len(info.Unsigned) != 2 {
+		t.Errorf("%+v, %v", info, err)
+	}
+	signed := func(home string) string { return filepath.Join(dir, home+".json") }
+	for _, home := range []string{"a", "b"} {
+		must(t, "genesis", "sign", file, "--home", filepath.Join(dir, home), "--network",
+			info.Network, "--out", signed(home))
+	}
+	whole := filepath.Join(dir, "genesis.json")
+	join := func(files ...string) []string {
+		return append([]string{"genesis", "join", "--out", whole}, files...)
+	}
+	fails(t, 1, "the signatures of member 1 are missing", join(signed("a"))...)
+	out := must(t, join(signed("a"), signed("b"))...)
+	if !strings.Contains(out, "network "+info.Network) {
+		t.Errorf("%s joined network %s", out, info.Network)
+	}
+	g, err := ledger.ParseGenesis([]byte(read(t, whole)))
+	if err != nil || g.Network().String() != info.Network {
+		t.Fatal(g, err)
+	}
+	if shown := must(t, "genesis", "show", whole); !strings.Contains(shown, "all have signed") {
+		t.Error(shown)
+	}
+
+	g.Members[1].Stake++ // what was signed is another file
+	other := write(t, filepath.Join(dir, "other.json"), string(g.Encode()))
+	fails(t, 1, "they are copies of different files", join(signed("a"), other)...)
+	fails(t, 1, "does not verify", "genesis", "show", other)
+	fails(t, 1, "is the genesis file of network "+g.Network().String()+", not of "+info.Network,
+		"genesis", "sign", other, "--home", filepath.Join(dir, "a"), "--network", info.Network)
+	fails(t, 1, "no member has the transport key", "genesis", "sign",
+		filepath.Join(template, "genesis.json"), "--home", filepath.Join(dir, "a"))
+	fails(t, 2, "want 64 hexadecimal digits", "verify", "--genesis", whole, "--network", "12",
+		"x.wbx")
+	fails(t, 1, "not of "+info.Network, "verify", "--genesis",
+		filepath.Join(template, "genesis.json"), "--network", info.Network, "x.wbx")
+	if out := must(t, "genesis", "show", filepath.Join(template,
+		"genesis.json")); !strings.Contains(out, "DEVELOPMENT") {
+		t.Error(out)
+	}
 }

@@ -275,6 +275,8 @@ func txRevoke() *cobra.Command {
 				}
 				clients[i] = index
 			}
+			slices.Sort(clients)
+			clients = slices.Compact(clients)
 			return func(net rollup.Network, k ed25519.PrivateKey, nonce uint64) ([]byte, error) {
 				return ledger.NewRevoke(net, k, nonce, clients), nil
 			}, nil

@@ -200,17 +200,17 @@ func txPayment(
 }
 
 func txRegisterNode() *cobra.Command {
-	var blsFile, transport, address, stake, blsPassword string
+	var blsFile, transport, address, stake, password string
 	cmd := txCommand("register-node", "Register a node that the signer owns", noArgs,
 		func([]string) (builder, error) {
 			if blsFile == "" || transport == "" || address == "" {
 				return nil, usagef("--bls-key, --transport-key and --address are required")
 			}
-			sk, err := loadBLS(blsFile, blsPassword)
+			sk, err := loadBLS(blsFile, password)
 			if err != nil {
 				return nil, err
 			}
-			transportKey, err := loadEd25519(transport, blsPassword)
+			transportKey, err := loadEd25519(transport, password)
 			if err != nil {
 				return nil, err
 			}
@@ -226,7 +226,7 @@ func txRegisterNode() *cobra.Command {
 	cmd.Flags().StringVar(&blsFile, "bls-key", "", "the node's BLS keystore `file` (required)")
 	cmd.Flags().StringVar(&transport, "transport-key", "",
 		"the node's transport keystore `file` (required)")
-	cmd.Flags().StringVar(&blsPassword, "node-password-file", "",
+	cmd.Flags().StringVar(&password, "node-password-file", "",
 		"`file` with the password of these keystores (default: the environment, or a prompt)")
 	cmd.Flags().StringVar(&address, "address", "",
 		"`host:port` where other nodes reach it (required)")
