@@ -168,22 +168,7 @@ func (s *nodeStatus) members() string {
 
 // printAcks shows what a serving node did with acks since it started.
 func (s *nodeStatus) printAcks(w io.Writer) {
-	var accepted, refused uint64
-	var reasons []string
-	for _, a := range s.Pipeline.Answers {
-		switch {
-		case a.Name == rollup.CodeAccepted.String():
-			accepted = a.Count
-		case a.Name == rollup.CodeKnown.String():
-		case a.Count > 0:
-			refused += a.Count
-			reasons = append(reasons, text.Grouped(a.Count)+" "+a.Name)
-		}
-	}
-	answers := fmt.Sprintf("%s accepted, %s refused", text.Grouped(accepted), text.Grouped(refused))
-	if refused > 0 {
-		answers += ": " + strings.Join(reasons, ", ")
-	}
+	accepted, refused, answers := s.answers()
 	seconds := s.Taken.Sub(s.Started).Seconds()
 	fmt.Fprintln(w)
 	text.Pairs(w,
@@ -234,6 +219,38 @@ func (s *nodeStatus) printAcks(w io.Writer) {
 		text.Table(w, []string{">epoch", ">window", "state", ">closes in", ">acks", ">rung",
 			">power so far"}, rows)
 	}
+}
+
+// answers counts the answers to acks, and says what they were: refusals are for good, the others are
+// sent again.
+func (s *nodeStatus) answers() (accepted, refused uint64, line string) {
+	var sums [rollup.ClassFaulty + 1]uint64
+	var codes [rollup.ClassFaulty + 1][]string
+	for _, a := range s.Pipeline.Answers {
+		code, err := rollup.ParseCode(a.Name)
+		switch {
+		case err != nil || a.Count == 0 || code == rollup.CodeKnown:
+		case code == rollup.CodeAccepted:
+			accepted = a.Count
+		default:
+			class := code.Class()
+			sums[class] += a.Count
+			codes[class] = append(codes[class], text.Grouped(a.Count)+" "+a.Name)
+		}
+	}
+	line = text.Grouped(accepted) + " accepted"
+	for _, c := range []struct {
+		class rollup.Class
+		words string
+	}{{rollup.ClassNever, "refused for good"}, {rollup.ClassFaulty, "faulty"},
+		{rollup.ClassNotNow, "put off"}} {
+		line += fmt.Sprintf(", %s %s", text.Grouped(sums[c.class]), c.words)
+		if sums[c.class] > 0 {
+			line += " (" + strings.Join(codes[c.class], ", ") + ")"
+		}
+		refused += sums[c.class]
+	}
+	return accepted, refused, line
 }
 
 // stuck says which windows were accepted and will not be paid, why, and what can be done.
