@@ -120,6 +120,8 @@ func (r *rollupWay) seal(c *committee) (err error) {
 		return err
 	}
 	r.encoded = r.header.Append(nil)
+	_, transport := c.network.MemberKeys(0)
+	r.own = rollup.SignOwn(transport, r.header)
 	return c.stores[0].PutSealed(rollup.NewArchive(r.header, r.evidence, nil, nil))
 }
 
@@ -129,7 +131,7 @@ func (r *rollupWay) verify(c *committee) error {
 }
 
 func (r *rollupWay) push(ctx context.Context, c *committee, member int) (err error) {
-	r.shares[member], err = c.reach.Push(ctx, uint32(member), r.encoded, r.evidence)
+	r.shares[member], err = c.reach.Push(ctx, uint32(member), r.encoded, r.own, r.evidence)
 	return err
 }
 
@@ -235,7 +237,7 @@ func (c *committee) restart() (err error) {
 }
 
 func (c *committee) member(i int) (*peer.Member, error) {
-	s, err := store.Open(filepath.Join(c.dir, fmt.Sprint(i)), store.Options{})
+	s, err := newStore(filepath.Join(c.dir, fmt.Sprint(i)))
 	if err != nil {
 		return nil, err
 	}

@@ -107,7 +107,7 @@ func (c *crowd) aggregate(clients int, messages []byte) (bls12381.G1Affine, erro
 	return sum, err
 }
 
-// encodedRollup is what a member receives.
+// encodedRollup is what a member receives, beside the word of the rollup's node.
 type encodedRollup struct{ header, evidence []byte }
 
 // encode returns header and evidence as they travel.
@@ -115,7 +115,9 @@ func encode(h *rollup.Header, ev *rollup.Evidence) *encodedRollup {
 	return &encodedRollup{h.Append(nil), ev.Append(nil)}
 }
 
-func (e *encodedRollup) size() int { return len(e.header) + len(e.evidence) }
+func (e *encodedRollup) size() int {
+	return len(e.header) + rollup.WordSize + len(e.evidence)
+}
 
 // verify does what a member does with it.
 func (e *encodedRollup) verify(view *ledger.View, proofs rollup.ProofVerifier) error {

@@ -168,6 +168,8 @@ type door struct {
 	sources  [sources]*pipeline.Source
 	sealed   sealed
 	window   uint32 // the next to fill
+	clients  int    // that take turns
+	fed      int    // acks, so far
 	stop     context.CancelFunc
 	opened   <-chan pipeline.WindowInfo
 }
@@ -175,7 +177,7 @@ type door struct {
 // newDoor starts a pipeline for node 0. Its clock is the last block's, because nobody makes blocks.
 func newDoor(network *pipelinetest.Network, workers int,
 	verifier func() pipeline.BatchVerifier) (d *door, err error) {
-	d = &door{sealed: make(sealed, 64)}
+	d = &door{sealed: make(sealed, 64), clients: len(network.Clients)}
 	if d.dir, err = os.MkdirTemp("", "waybill-bench-"); err != nil {
 		return nil, err
 	}
@@ -184,7 +186,7 @@ func newDoor(network *pipelinetest.Network, workers int,
 			err = errors.Join(err, d.close())
 		}
 	}()
-	if d.store, err = store.Open(d.dir, store.Options{}); err != nil {
+	if d.store, err = newStore(d.dir); err != nil {
 		return nil, err
 	}
 	cfg := pipelinetest.NodeConfig{Config: pipeline.Config{Network: network.ID, Workers: workers,
@@ -203,6 +205,18 @@ func newDoor(network *pipelinetest.Network, workers int,
 	ctx, d.stop = context.WithCancel(context.Background())
 	d.opened = d.pipeline.Follow(ctx)
 	return d, nil
+}
+
+// newStore opens a store that may take and sign from epoch 0 on.
+func newStore(dir string) (*store.Store, error) {
+	s, err := store.Open(dir, store.Options{})
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Begin(0); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
 }
 
 func (d *door) close() error {
@@ -234,14 +248,14 @@ func (d *door) introduce(ctx context.Context, frames []byte) error {
 		if err != nil {
 			return err
 		}
+		d.fed += introduction
 		frames = frames[introduction*rollup.AckSize:]
 	}
 	return nil
 }
 
 // feed hands in acks for the next windows, and returns when all are answered accepted and, if that
-// fills the windows, they are sealed. The same frames serve for all: their window field is written
-// first.
+// fills the windows, they are sealed. The same frames serve for all: their numbers are written first.
 func (d *door) feed(ctx context.Context, frames []byte, windows int, full bool) error {
 	// of the window before; its last write may go on while the next window fills
 	var before []*pipeline.Future
@@ -300,7 +314,8 @@ func (d *door) submit(frames []byte) ([]*pipeline.Future, error) {
 	for i := 0; len(frames) > 0; i++ {
 		part := frames[:min(len(frames), submission*rollup.AckSize)]
 		for at := 0; at < len(part); at += rollup.AckSize {
-			binary.LittleEndian.PutUint32(part[at+windowOffset:], d.window)
+			binary.LittleEndian.PutUint32(part[at+numberOffset:], uint32(d.fed/d.clients))
+			d.fed++
 		}
 		f, err := d.sources[i%sources].SubmitAsync(part)
 		if err != nil {
@@ -312,19 +327,19 @@ func (d *door) submit(frames []byte) ([]*pipeline.Future, error) {
 	return futures, nil
 }
 
-// windowOffset is where an ack holds its window.
-const windowOffset = 20
+// numberOffset is where an ack holds its number.
+const numberOffset = 36
 
 // accepted waits for the answers, which must all be the best.
 func accepted(ctx context.Context, futures []*pipeline.Future) error {
 	for _, f := range futures {
-		codes, _, err := f.Wait(ctx)
+		answers, _, err := f.Wait(ctx)
 		if err != nil {
 			return err
 		}
-		for _, code := range codes {
-			if code != rollup.CodeAccepted {
-				return fmt.Errorf("an ack was answered %v", code)
+		for _, a := range answers {
+			if a.Code != rollup.CodeAccepted {
+				return fmt.Errorf("an ack was answered %v", a.Code)
 			}
 		}
 	}
@@ -346,7 +361,8 @@ type sealed chan rollup.WindowKey
 var errRefused = &pipelinetest.Refusal{Err: errors.New("this committee refuses everything")}
 
 // Push implements certify.Members.
-func (s sealed) Push(ctx context.Context, _ uint32, header, _ []byte) (share [48]byte, err error) {
+func (s sealed) Push(ctx context.Context, _ uint32, header []byte, _ [rollup.WordSize]byte,
+	_ []byte) (share [48]byte, err error) {
 	h, err := rollup.ParseHeader(header)
 	if err != nil {
 		return share, err
