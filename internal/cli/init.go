@@ -25,8 +25,9 @@ func newInit() *cobra.Command {
 		Use:   "init --home FOLDER",
 		Short: "Write a new node's home: configuration and keys",
 		Long: `Writes a commented configuration file and four keystores: the node's BLS key, its
-transport and consensus keys, and the key of its owner's account. Prints the entry
-by which a genesis file names this node.
+transport and consensus keys, and the key of its owner's account; and an empty store,
+which knows that these keys have signed nothing. Prints the entry by which a genesis
+file names this node.
 
 The owner's key receives the rewards and is not needed to run the node: move it
 somewhere safer.`,
@@ -52,6 +53,9 @@ somewhere safer.`,
 			return err
 		}
 		c := config.Default()
+		if err := homes.MakeStore(filepath.Join(home, c.Store.Path)); err != nil {
+			return err
+		}
 		f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 		if err != nil {
 			return err

@@ -81,7 +81,7 @@ var rooms = []struct {
 	// The node puts all of it together.
 	{"node", join(protocol, join(ways, nodes...)...)},
 	{"node/homes", []string{"kernels", "rollup", "rollup/ledger", "proofs", "node", "node/config",
-		"node/keys"}},
+		"node/keys", "node/store"}},
 
 	{"bench/workload", nil},
 	{"bench", join(all, "bench/workload", "pipeline/pipelinetest", "internal/kernelbench")},

@@ -22,6 +22,7 @@ import (
 	"github.com/waybill-network/waybill/node"
 	"github.com/waybill-network/waybill/node/config"
 	"github.com/waybill-network/waybill/node/keys"
+	"github.com/waybill-network/waybill/node/store"
 	keyfile "github.com/waybill-network/waybill/proofs/keys"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
@@ -311,7 +312,20 @@ func (n *Network) writeHome(i int, s *secrets, o Options, ports [4]int) (Node, e
 	if err := config.WriteFile(&file, c); err != nil {
 		return Node{}, err
 	}
+	if err := MakeStore(filepath.Join(home, c.Store.Path)); err != nil {
+		return Node{}, err
+	}
 	written := Node{Home: home, Config: filepath.Join(home, "config.toml"),
 		Ingest: "http://" + c.Ingest.Listen, Operator: "http://" + c.Operator.Listen}
 	return written, os.WriteFile(written.Config, file.Bytes(), 0o644)
+}
+
+// MakeStore makes the store of a home whose keys were just made. They have signed nothing, so it may
+// sign from epoch 0 on. A store that a node finds missing has to wait: the lost one may have signed.
+func MakeStore(dir string) error {
+	s, err := store.Open(dir, store.Options{})
+	if err != nil {
+		return err
+	}
+	return errors.Join(s.Begin(0), s.Close())
 }
