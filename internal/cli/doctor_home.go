@@ -140,7 +140,9 @@ func checkStore(c *config.Config) (finding, int) {
 	f, err := os.OpenFile(filepath.Join(dir, "LOCK"), os.O_RDWR, 0)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return finding{Check: "store", Status: "ok", Detail: dir + " is made at the first start"}, 0
+		return finding{"store", "warn", dir + " is not there: the node begins a new one, and takes " +
+			"and signs nothing before the next epoch",
+			"if the disk is only elsewhere, bring it back before the first start"}, 0
 	case err != nil:
 		return failed("store", err, "the node's user must own it"), 0
 	}

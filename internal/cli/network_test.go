@@ -241,11 +241,21 @@ func TestDoctorHome(t *testing.T) {
 	}
 	t.Setenv("WAYBILL_LOG_LEVEL", "debug")
 	out := must(t, "doctor", "--home", home(0))
-	for _, want := range []string{"those of committee member 0", "is made at the first start",
+	for _, want := range []string{"those of committee member 0", "no process holds it",
 		"are free", "WAYBILL_LOG_LEVEL\n"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("doctor does not say %q:\n%s", want, out)
 		}
+	}
+	data := home(0, "data")
+	if err := os.Rename(data, data+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if out := must(t, "doctor", "--home", home(0)); !strings.Contains(out, "signs nothing before") {
+		t.Error(out)
+	}
+	if err := os.Rename(data+".away", data); err != nil {
+		t.Fatal(err)
 	}
 	sick := func(message string) {
 		t.Helper()

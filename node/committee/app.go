@@ -36,6 +36,7 @@ type app struct {
 	retain  retention
 	block   ledger.Block // executed, and committed next
 	hash    rollup.Hash  // of the state as the engine knows it, see agreed
+	live    int64        // height of the last proposal that was judged here before it was decided
 	view    atomic.Pointer[ledger.View]
 	line    line
 	feed    feed
@@ -102,6 +103,7 @@ func (a *app) check(view *ledger.View, raw []byte) (*ledger.Tx, []ledger.Fallen,
 // of order fails, and is lost.
 func (a *app) PrepareProposal(_ context.Context, req *abci.RequestPrepareProposal) (*abci.ResponsePrepareProposal, error) {
 	view := a.view.Load()
+	a.live = req.Height
 	var txs [][]byte
 	if tx := a.settlementTx(req.LocalLastCommit.Votes); tx != nil {
 		txs = append(txs, tx)
@@ -125,6 +127,7 @@ func encodedSize(txs ...[]byte) int64 { return types.ComputeProtoSizeForTxs(type
 // is none to refuse: whether it does can depend on those before it, and it changes nothing.
 func (a *app) ProcessProposal(_ context.Context, req *abci.RequestProcessProposal) (*abci.ResponseProcessProposal, error) {
 	view := a.view.Load()
+	a.live = req.Height
 	order := newSequence(view)
 	for i, raw := range req.Txs {
 		tx, err := a.judge(view, i, raw)
@@ -214,6 +217,9 @@ func (a *app) Commit(context.Context, *abci.RequestCommit) (_ *abci.ResponseComm
 			return nil, err
 		}
 	}
+	if err := a.begin(view); err != nil {
+		return nil, err
+	}
 	if err := a.store.CommitLedger(a.block.Height, a.hash, a.block.Records); err != nil {
 		return nil, err
 	}
@@ -222,6 +228,17 @@ func (a *app) Commit(context.Context, *abci.RequestCommit) (_ *abci.ResponseComm
 	a.feed.publish(view, a.block.Events)
 	a.block = ledger.Block{}
 	return &abci.ResponseCommit{RetainHeight: a.retain.height(view.Height(), view.Time())}, nil
+}
+
+// begin lets a new store sign from the next epoch on, once this node takes part in the chain: until
+// then, and in the epoch that runs, an earlier store of its own may have signed.
+func (a *app) begin(view *ledger.View) error {
+	if _, known := a.store.Since(); known || a.live != view.Height() {
+		return nil
+	}
+	since := view.Epoch() + 1
+	a.log.Warn("a new store: nothing is taken or signed before its first epoch", "epoch", since)
+	return a.store.Begin(since)
 }
 
 // stopChain reports an error, or a panic of the ledger, to the engine's owner. The consensus engine
