@@ -33,11 +33,11 @@ func (n *node) snapshot() telemetry.Snapshot {
 	s := telemetry.Snapshot{
 		Taken: now, Started: started,
 		Build:   telemetry.Build{Version: "v0.1.0", Commit: "4a83a9c0d2e1", Go: "go1.26.8"},
-		Node:    telemetry.Node{Name: "edge-lisbon-2", Index: 2, Owner: 5, Network: "9bd35a90c1ff02e4", ChainID: "waybill-test-1", Serving: true, Balance: 18_446_744_073_709_551_615, Earned: 48_213_990_112},
+		Node:    telemetry.Node{Name: "edge-lisbon-2", Index: 2, Owner: 5, Network: hash, ChainID: "waybill-test-1", Serving: true, Balance: 18_446_744_073_709_551_615, Earned: 48_213_990_112},
 		Kernels: []telemetry.Kernel{{Name: "fp381", Implementation: "avx512ifma"}, {Name: "blake3", Implementation: "avx2"}, {Name: "sha256", Implementation: "generic", FellBack: true}},
 		Pipeline: pipeline.Stats{
 			Budget:     pipeline.Budget{Acks: 15_230, MaxAcks: 262_144, Bytes: 1_949_440, MaxBytes: 64 << 20, Sources: 18},
-			Quarantine: pipeline.Quarantine{Total: 3, Clients: []uint32{17, 4021, 99812}},
+			Quarantine: pipeline.Quarantine{Total: 3, Clients: []uint64{17, 4021, 99812}},
 			Offered:    8_000_000,
 		},
 		Certify: certify.Stats{Rungs: [3]uint64{1_204_113, 7_911_406}, Certified: 140, Ordered: 139, Pending: 2, Oldest: 1.9},
@@ -63,10 +63,11 @@ func (n *node) snapshot() telemetry.Snapshot {
 			s.Pipeline.Stages = append(s.Pipeline.Stages, st)
 		}
 	}
-	for k, name := range []string{"accepted", "known", "malformed", "wrong_network", "window_closed", "unknown_client", "replayed_seq", "bad_signature", "overloaded"} {
+	for k, name := range []string{"accepted", "known", "malformed", "wrong_network", "past_epoch", "unknown_client", "number_used", "bad_signature", "overloaded"} {
 		s.Pipeline.Answers = append(s.Pipeline.Answers, status.Count{Name: name, Count: []uint64{acks, 1_203, 0, 0, 2_204, 310, 12, 921, uint64(i)}[k]})
 	}
-	states := []status.State{"open", "grace", "cosigning", "collecting", "stuck"}
+	// the second is the last of an epoch that is over
+	states := []status.State{"open", "open", "cosigning", "collecting", "stuck"}
 	for k := range 12 {
 		w := status.Window{Epoch: 12, Window: 91 - uint32(k), State: certify.StateOrdered, Acks: 65_536, MaxAcks: 65_536, Units: 31_203_441_902, Rows: 14, Opened: now, Closes: now.Add(12 * time.Second), Quorum: 48, Power: 52}
 		if k < len(states) {
