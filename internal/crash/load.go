@@ -137,7 +137,6 @@ func (l *Load) fail(err error) {
 func (n *Network) Load(ctx context.Context, p *Parties, lanes, burst int,
 	interval time.Duration) (*Load, error) {
 	l := &Load{Books: NewBooks(p), stop: make(chan struct{})}
-	book := client.MemoryBook() // of all their keys
 	l.following, l.leave = context.WithCancel(ctx)
 	for node := range Serving {
 		for lane := range lanes {
@@ -146,7 +145,7 @@ func (n *Network) Load(ctx context.Context, p *Parties, lanes, burst int,
 				clients = append(clients, p.Clients[i])
 			}
 			client, err := client.New(client.Config{URL: n.Nodes[node].Ingest, Pin: n.Pin(node),
-				Book: book, Batch: max(1, burst/4), Backoff: poll, Cosign: p.cosign()})
+				Book: client.MemoryBook(), Batch: max(1, burst/4), Backoff: poll, Cosign: p.cosign()})
 			if err != nil {
 				return nil, err
 			}
