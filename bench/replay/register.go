@@ -15,6 +15,7 @@ import (
 	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node/api"
+	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 	"golang.org/x/sync/errgroup"
 )
@@ -291,7 +292,7 @@ func (r *Replay) lookUp(ctx context.Context, found func(n int)) error {
 			slices.Clone(p.clients),
 			func(c *customer) bool { return c.index != unknown },
 		)
-		for chunk := range slices.Chunk(pending, ledger.MaxClientsPerTx) {
+		for chunk := range slices.Chunk(pending, ledger.MaxGrants) {
 			req := &api.GetClientsRequest{}
 			for _, c := range chunk {
 				req.Keys = append(req.Keys, c.public.String())
