@@ -138,7 +138,9 @@ func TestPipelineSuite(t *testing.T) {
 	runOnce(t, *without, *with)
 
 	// A pipeline must not get away with answers other than accepted.
-	tr.ack(sources*introduction + 13)[40] ^= 1
+	spoiled := sources*introduction + 13
+	tr.ack(spoiled)[rollup.BodyOffset] ^= 1
+	message(tr.messages, spoiled)[rollup.MessageSize-rollup.BodySize] ^= 1
 	for _, c := range with.Contenders {
 		err := error(nil)
 		if c.Prepare != nil {
