@@ -71,7 +71,7 @@ func TestVerifiersCanRefuse(t *testing.T) {
 		verifyBatch(v, tr.batch(0, 100), verdicts)); err != nil {
 		t.Fatal(err)
 	}
-	tr.ack(57)[40] ^= 1 // units
+	spoil(tr, 57)
 	if err := g.verify(tr.batch(0, 100)); !errors.Is(err, errGnark) {
 		t.Errorf("gnark-crypto: %v", err)
 	}
@@ -123,6 +123,12 @@ func TestTreeSuite(t *testing.T) {
 	runOnce(t, append(comparisons, statementTree(7), statementTree(2049))...)
 }
 
+// spoil changes the units of an ack.
+func spoil(t *traffic, i int) {
+	t.ack(i)[rollup.BodyOffset] ^= 1
+	message(t.messages, i)[rollup.MessageSize-rollup.BodySize] ^= 1
+}
+
 func TestPipelineSuite(t *testing.T) {
 	network, err := pipelinetest.New(pipelinetest.Config{Clients: 16, Payers: 8,
 		Services: services})
@@ -138,9 +144,7 @@ func TestPipelineSuite(t *testing.T) {
 	runOnce(t, *without, *with)
 
 	// A pipeline must not get away with answers other than accepted.
-	spoiled := sources*introduction + 13
-	tr.ack(spoiled)[rollup.BodyOffset] ^= 1
-	message(tr.messages, spoiled)[rollup.MessageSize-rollup.BodySize] ^= 1
+	spoil(tr, sources*introduction+13)
 	for _, c := range with.Contenders {
 		err := error(nil)
 		if c.Prepare != nil {
