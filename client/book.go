@@ -1,7 +1,8 @@
 package client
 
 import (
-	"slices"
+	"errors"
+	"math"
 	"sync"
 	"time"
 
@@ -9,143 +10,521 @@ import (
 	"github.com/waybill-network/waybill/rollup/cosign"
 )
 
-// book is what the clients of one process signed, so that they can tell whether a node's statements
-// about them are true. It is safe for concurrent use.
-type book struct {
-	keep    time.Duration // after the last ack of a window was signed, until it is forgotten
-	maxAcks int
+// Errors of a book.
+var (
+	// ErrNoBook says that a client without Config.Book was to sign.
+	ErrNoBook = errors.New("client: no book in which to write down what is signed")
+	// ErrBookInUse says that another program, or another part of this one, has the book open.
+	ErrBookInUse = errors.New("client: the book is open elsewhere")
+	// ErrBookDamaged says that a book's file is not what was written into it. Signing would go on
+	// without knowing what was signed.
+	ErrBookDamaged = errors.New("client: the book is damaged")
+	// ErrBookClosed says that a book is used after Close.
+	ErrBookClosed = errors.New("client: the book is closed")
+)
+
+// How long a book remembers an ack that needs nothing any more, so that its client can co-sign the
+// window that it went into, and how many acks at most.
+const (
+	defaultKeep = 10 * time.Minute
+	defaultMost = 1 << 20
+)
+
+// Book is what the clients of a program signed: for each delivery the epoch, node, service and
+// number, decided before it is signed and never changed. A number is signed once, ever, and sent
+// again byte for byte; all counting rests on it. So a book outlives the program that keeps it, and
+// one key belongs into one book.
+//
+// A book whose file is lost is begun anew, empty: then the node is asked which numbers it has not
+// seen, and what was signed before stays as it is. Do not restore an old copy of a book: it does not
+// know what was signed since, and a number would be signed twice.
+//
+// A Book is safe for concurrent use, and several Clients may share it.
+type Book struct {
+	journal *journal // nil: the book is in memory
 
 	mu      sync.Mutex
-	windows map[rollup.WindowKey]*windowBook
-	acks    int
+	keep    time.Duration
+	most    int
+	places  map[Pin]*place
+	indexed []*place
+	ids     map[uint64]*entry
+	order   []*entry // in the order of their numbers being given
+	given   uint64   // entries ever
+	swept   int      // length of order after the last sweep
+	err     error    // why nothing can be signed any more
 }
 
-// windowBook is what they signed for one window.
-type windowBook struct {
-	cosign.Signed
-	acks int
-	last time.Time
+// MemoryBook returns a book that is lost when the program ends. It is for those to whom that does
+// not matter: what they acknowledged shortly before stays unpaid, and as long as the epoch lasts they
+// ask the node which numbers come next.
+func MemoryBook() *Book {
+	return &Book{keep: defaultKeep, most: defaultMost, places: make(map[Pin]*place),
+		ids: make(map[uint64]*entry)}
 }
 
-// reference names an ack in the book.
-type reference struct {
-	key         rollup.WindowKey
-	client, seq uint32
-}
-
-func newBook(keep time.Duration, maxAcks int) *book {
-	return &book{keep: keep, maxAcks: maxAcks, windows: make(map[rollup.WindowKey]*windowBook)}
-}
-
-// sign books acks before they are sent, and returns what accept takes.
-func (b *book) sign(frames []byte) []reference {
+// Remember sets for how long after its number was given an ack is remembered that needs nothing any
+// more, and how many acks at most, at about 150 bytes each. By default it is 10 minutes, more than
+// windows stay open by default, and 1,048,576. A client signs no offer about acks that its book has
+// forgotten.
+func (b *Book) Remember(keep time.Duration, acks int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	now := time.Now()
-	b.forget(now)
-	references := make([]reference, 0, len(frames)/rollup.AckSize)
-	for ; len(frames) >= rollup.AckSize; frames = frames[rollup.AckSize:] {
-		f := rollup.Frame(frames[:rollup.AckSize])
-		b.signOne(f, now)
-		references = append(references, reference{f.Key(), f.Client(), f.Seq()})
-	}
-	return references
+	b.keep, b.most = keep, acks
 }
 
-func (b *book) signOne(f rollup.Frame, now time.Time) {
-	w := b.windows[f.Key()]
-	if w == nil {
-		w = &windowBook{}
-		w.Network, w.Clients = f.Network(), make(map[uint32]map[uint32]cosign.Ack)
-		b.windows[f.Key()] = w
-	}
-	w.last = now
-	acks := w.Clients[f.Client()]
-	if acks == nil {
-		acks = make(map[uint32]cosign.Ack)
-		w.Clients[f.Client()] = acks
-	}
-	prior, known := acks[f.Seq()]
-	if !known {
-		w.acks++
-		b.acks++
-	}
-	if !prior.Accepted { // of two acks with one seq the node takes one: its answer says which
-		acks[f.Seq()] = cosign.Ack{Entry: [rollup.EntrySize]byte(f.Entry())}
-	}
-}
-
-// accept notes that the node holds acks: those of the references whose code says so.
-func (b *book) accept(references []reference, codes []rollup.Code) {
+// Close writes down what is left and closes the file. Nothing is signed with the book any more.
+func (b *Book) Close() error {
+	err := b.sync()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for i, r := range references {
-		w := b.windows[r.key]
-		if !codes[i].OK() || w == nil {
-			continue
-		}
-		if ack, ok := w.Clients[r.client][r.seq]; ok {
-			ack.Accepted = true
-			w.Clients[r.client][r.seq] = ack
-		}
-	}
-}
-
-// forget drops windows that nobody signed for lately, and the oldest while there are too many acks.
-// Offers for them are refused from then on.
-func (b *book) forget(now time.Time) {
-	for key, w := range b.windows {
-		if now.Sub(w.last) > b.keep {
-			b.drop(key)
-		}
-	}
-	for b.acks > b.maxAcks {
-		var oldest rollup.WindowKey
-		var last time.Time
-		for key, w := range b.windows {
-			if last.IsZero() || w.last.Before(last) {
-				oldest, last = key, w.last
-			}
-		}
-		b.drop(oldest)
-	}
-}
-
-func (b *book) drop(key rollup.WindowKey) {
-	b.acks -= b.windows[key].acks
-	delete(b.windows, key)
-}
-
-// check decides for every client of an offer whether it may sign. When any may, no other root is
-// signed for the window from then on.
-func (b *book) check(o *cosign.Offer, payer func(client uint32) (uint32, bool)) []cosign.Verdict {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	w := b.windows[o.Key]
-	if w == nil {
-		return o.Check(nil, payer)
-	}
-	verdicts := o.Check(&w.Signed, payer)
-	if slices.ContainsFunc(verdicts, func(v cosign.Verdict) bool { return !v.Refused }) {
-		root := o.Tree()
-		w.Root = &root
-	}
-	return verdicts
-}
-
-// signedBy returns what a client signed for a window, in an order that is always the same.
-func (b *book) signedBy(key rollup.WindowKey, client uint32) (entries [][rollup.EntrySize]byte) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	w := b.windows[key]
-	if w == nil {
+	if errors.Is(b.err, ErrBookClosed) {
 		return nil
 	}
-	for _, ack := range w.Clients[client] {
-		entries = append(entries, ack.Entry)
+	b.err = errors.Join(ErrBookClosed, b.err)
+	if b.journal != nil {
+		err = errors.Join(err, b.journal.close())
 	}
-	slices.SortFunc(entries, func(a, b [rollup.EntrySize]byte) int {
-		return slices.Compare(a[:], b[:])
-	})
-	return entries
+	return err
+}
+
+// place is what a book has about one node.
+type place struct {
+	pin   Pin
+	index uint16
+	// born is the epoch in which the book heard of the node. In it, what an earlier book of the same
+	// keys signed may be unknown here, and the node is asked for its counters.
+	born  uint32
+	epoch uint32 // of the latest number that was given; it moves forward only
+	lanes map[laneKey]*lane
+	has   map[epochClient]int // lanes
+	roots map[windowOf]signedRoot
+}
+
+type (
+	laneKey struct {
+		epoch   uint32
+		client  uint64
+		service uint32
+	}
+	epochClient struct {
+		epoch  uint32
+		client uint64
+	}
+	windowOf   struct{ epoch, window uint32 }
+	signedRoot struct {
+		cosign.Root
+		at time.Time
+	}
+)
+
+// maxNumber is the largest number of an ack.
+const maxNumber = math.MaxUint32 - 1
+
+// lane is the numbers of one client for one service in one epoch at one node.
+type lane struct {
+	place *place
+	key   laneKey
+	next  uint64 // the number that is given next, above maxNumber when there is none
+	asked bool   // next is above all numbers that an earlier book may have given
+	acks  map[uint32]*entry
+}
+
+// state is what has become of an ack.
+type state uint8
+
+const (
+	statePending  state = iota // the node has not said its last word
+	stateTaken                 // it holds the ack
+	stateForgiven              // it will never take the ack: the delivery stays unpaid
+	stateFaulty                // it finds the ack wrong
+)
+
+// entry is one number that was given, and what for.
+type entry struct {
+	lane     *lane
+	number   uint32
+	state    state
+	code     rollup.Code // of the last word
+	replaced bool        // the rest of two deliveries was signed under another number, once
+	units    uint64
+	request  rollup.Hash
+	id       uint64
+	owner    *delivery // that waits for the last word; nil: none
+	ordinal  uint64    // in which it was given its number
+	at       time.Time
+}
+
+// ack returns the ack without its signature.
+func (e *entry) ack() rollup.Ack {
+	k, p := &e.lane.key, &e.lane.place.pin
+	return rollup.Ack{Net: p.Network.Net(), Epoch: k.epoch, Node: p.Node, Client: k.client,
+		Service: k.service, Number: e.number, Units: e.units, Request: e.request}
+}
+
+// at returns what the book has about a node, which answers in an epoch. The error is
+// ReasonEpochBackwards when that is over.
+func (b *Book) at(pin *Pin, epoch uint32) (*place, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if p := b.places[*pin]; p != nil {
+		if epoch < p.epoch {
+			return nil, rollup.Refuse(ReasonEpochBackwards, "%d, after %d", epoch, p.epoch)
+		}
+		return p, nil
+	}
+	if len(b.indexed) > math.MaxUint16 {
+		return nil, errors.New("client: a book has room for 65,536 nodes")
+	}
+	p := b.addPlace(*pin, epoch)
+	b.write(func(j *journal) { j.place(p) })
+	return p, nil
+}
+
+func (b *Book) addPlace(pin Pin, born uint32) *place {
+	p := &place{pin: pin, index: uint16(len(b.indexed)), born: born, epoch: born,
+		lanes: make(map[laneKey]*lane), has: make(map[epochClient]int),
+		roots: make(map[windowOf]signedRoot)}
+	b.places[pin], b.indexed = p, append(b.indexed, p)
+	return p
+}
+
+// lane returns a lane, which may be new.
+func (p *place) lane(k laneKey) *lane {
+	l := p.lanes[k]
+	if l == nil {
+		l = &lane{place: p, key: k, asked: k.epoch != p.born, acks: make(map[uint32]*entry)}
+		p.lanes[k] = l
+		p.has[epochClient{k.epoch, k.client}]++
+	}
+	return l
+}
+
+// unasked returns the lanes of an epoch that deliveries go into and whose next number the node has
+// to be asked for.
+func (b *Book) unasked(p *place, epoch uint32, deliveries []*item) (lanes []laneKey) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	seen := make(map[*lane]bool)
+	for _, d := range deliveries {
+		l := p.lane(laneKey{epoch, d.Client, d.Service})
+		if !l.asked && !seen[l] {
+			seen[l], lanes = true, append(lanes, l.key)
+		}
+	}
+	return lanes
+}
+
+// learn takes the node's counter of a lane. Numbers that this book gave are never given again,
+// whatever the node says.
+func (b *Book) learn(p *place, k laneKey, next uint32) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	l := p.lane(k)
+	l.next, l.asked = max(l.next, uint64(next)), true
+}
+
+// give decides for each delivery under which number of the epoch it is signed, durably. It gives
+// none to a delivery whose ID the book knows, whose entry is that of the earlier delivery then, and
+// none where no number is left.
+func (b *Book) give(p *place, epoch uint32, deliveries []*item, owner *delivery) error {
+	if err := b.giveAll(p, epoch, deliveries, owner); err != nil {
+		return err
+	}
+	return b.sync()
+}
+
+func (b *Book) giveAll(p *place, epoch uint32, deliveries []*item, owner *delivery) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.err != nil:
+		return b.err
+	case epoch < p.epoch:
+		return rollup.Refuse(ReasonEpochBackwards, "%d, after %d", epoch, p.epoch)
+	case epoch > p.epoch:
+		p.advance(epoch)
+		b.write(func(j *journal) { j.epoch(p) })
+	}
+	now := time.Now()
+	b.sweep(now)
+	for _, d := range deliveries {
+		if known := b.ids[d.ID]; d.ID != 0 && known != nil && d.rest == nil {
+			d.entry = known
+			continue
+		}
+		l := p.lane(laneKey{epoch, d.Client, d.Service})
+		if l.next > maxNumber {
+			continue
+		}
+		e := &entry{lane: l, number: uint32(l.next), units: d.units(), request: d.Request, id: d.ID,
+			owner: owner, at: now}
+		if d.rest != nil {
+			d.rest.replaced = true
+		}
+		b.enter(e)
+		b.write(func(j *journal) { j.ack(e, d.rest) })
+		d.entry = e
+	}
+	return nil
+}
+
+// enter puts an entry where it belongs.
+func (b *Book) enter(e *entry) {
+	e.ordinal = b.given
+	b.given++
+	e.lane.acks[e.number] = e
+	e.lane.next, e.lane.asked = max(e.lane.next, uint64(e.number)+1), true
+	b.order = append(b.order, e)
+	if e.id != 0 {
+		b.ids[e.id] = e
+	}
+}
+
+// advance moves to a later epoch, in which alone numbers are given from then on.
+func (p *place) advance(epoch uint32) {
+	p.epoch = epoch
+	for _, l := range p.lanes {
+		p.drop(l)
+	}
+	for w := range p.roots {
+		if w.epoch+1 < epoch {
+			delete(p.roots, w)
+		}
+	}
+}
+
+// drop forgets a lane of an epoch that is over once none of its acks is remembered.
+func (p *place) drop(l *lane) {
+	if l.key.epoch >= p.epoch || len(l.acks) > 0 {
+		return
+	}
+	delete(p.lanes, l.key)
+	c := epochClient{l.key.epoch, l.key.client}
+	if p.has[c]--; p.has[c] == 0 {
+		delete(p.has, c)
+	}
+}
+
+// sweep forgets what needs nothing any more and was given long ago, and the oldest of it while there
+// is too much.
+func (b *Book) sweep(now time.Time) {
+	if len(b.order) < 2*b.swept+1024 && len(b.order) < b.most {
+		return
+	}
+	excess, kept := len(b.order)-b.most*3/4, b.order[:0]
+	for _, e := range b.order {
+		if (excess > 0 || now.Sub(e.at) > b.keep) && e.over() {
+			excess--
+			b.forget(e)
+			continue
+		}
+		kept = append(kept, e)
+	}
+	clear(b.order[len(kept):])
+	b.order, b.swept = kept, len(kept)
+}
+
+// over reports whether nothing is to be done about an entry. A faulty one stands in the way of its
+// lane as long as its epoch lasts.
+func (e *entry) over() bool {
+	switch e.state {
+	case statePending:
+		return false
+	case stateFaulty:
+		return e.lane.key.epoch < e.lane.place.epoch
+	}
+	return e.owner == nil
+}
+
+func (b *Book) forget(e *entry) {
+	delete(e.lane.acks, e.number)
+	e.lane.place.drop(e.lane)
+	if e.id != 0 && b.ids[e.id] == e {
+		delete(b.ids, e.id)
+	}
+}
+
+// adopt returns, in the order of their numbers being given, the acks for a node whose last word
+// nobody waits for, which a delivery does from then on; and those that the node found wrong, which
+// it may take when they are signed right.
+func (b *Book) adopt(p *place, owner *delivery) (pending, faulty []*entry) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, e := range b.order {
+		if e.lane.place != p || e.owner != nil {
+			continue
+		}
+		switch e.state {
+		case statePending:
+			pending = append(pending, e)
+		case stateFaulty:
+			if e.lane.key.epoch != p.epoch {
+				continue
+			}
+			faulty = append(faulty, e)
+		default:
+			continue
+		}
+		e.owner = owner
+	}
+	return pending, faulty
+}
+
+// release lets go of an entry, which another delivery may wait for.
+func (b *Book) release(e *entry) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e.owner = nil
+}
+
+// answer notes what the node said last. It is written down with what comes next: when that is lost,
+// the node is asked again.
+func (b *Book) answer(e *entry, s state, code rollup.Code) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e.state, e.code, e.owner = s, code, nil
+	b.write(func(j *journal) { j.answer(e) })
+}
+
+// spend reports whether the rest of a delivery may be signed under another number, because the
+// node holds another ack under this one: once. Asking is not doing it; give does.
+func (b *Book) spend(e *entry) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !e.replaced
+}
+
+// ask has the node asked for the lane's counter before a number of it is given.
+func (b *Book) ask(e *entry) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e.lane.asked = false
+}
+
+// claim has a delivery wait for an entry's last word, unless that is said or another one waits.
+func (b *Book) claim(e *entry, owner *delivery) (s state, code rollup.Code, claimed bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if e.state == statePending && e.owner == nil {
+		e.owner = owner
+	}
+	return e.state, e.code, e.owner == owner
+}
+
+// from returns the acks of an entry's lane with the numbers from first up to before the entry's own
+// that are remembered, in order, and what has become of them.
+func (b *Book) from(e *entry, first uint64) (acks []*entry, states []state) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for n := first; n < uint64(e.number) && n < first+maxResent; n++ {
+		if prior := e.lane.acks[uint32(n)]; prior != nil {
+			acks, states = append(acks, prior), append(states, prior.state)
+		}
+	}
+	return acks, states
+}
+
+// maxResent bounds how many acks are sent again because the node names one of them.
+const maxResent = 4096
+
+// check decides for every client of an offer whether it may sign. When any may, no other root is
+// signed for the window from then on, and that is durable when check returns.
+func (b *Book) check(pin *Pin, o *cosign.Offer, payer func(client uint64) (uint32, bool)) (
+	[]cosign.Verdict, error) {
+	verdicts, err := b.checkAll(pin, o, payer)
+	if err != nil {
+		return nil, err
+	}
+	return verdicts, b.sync()
+}
+
+func (b *Book) checkAll(pin *Pin, o *cosign.Offer, payer func(client uint64) (uint32, bool)) (
+	[]cosign.Verdict, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.err != nil {
+		return nil, b.err
+	}
+	p := b.places[*pin]
+	if p == nil || o.Key.Node != pin.Node {
+		return o.Check(nil, payer), nil
+	}
+	signed := &cosign.Signed{Network: pin.Network, Book: remembered{p, o.Key.Epoch}}
+	w := windowOf{o.Key.Epoch, o.Key.Window}
+	if root, ok := p.roots[w]; ok {
+		signed.Root = &root.Root
+	}
+	verdicts := o.Check(signed, payer)
+	for _, v := range verdicts {
+		if v.Refused || signed.Root != nil {
+			continue
+		}
+		root := signedRoot{o.Tree(), time.Now()}
+		signed.Root = &root.Root
+		p.roots[w] = root
+		b.write(func(j *journal) { j.root(p, w, root) })
+	}
+	return verdicts, nil
+}
+
+// remembered is what a book has of one node and epoch, for package cosign.
+type remembered struct {
+	place *place
+	epoch uint32
+}
+
+// Has implements cosign.Book.
+func (r remembered) Has(client uint64) bool { return r.place.has[epochClient{r.epoch, client}] > 0 }
+
+// AppendRun implements cosign.Book.
+func (r remembered) AppendRun(dst []byte, run rollup.Run) ([]byte, bool) {
+	l := r.place.lanes[laneKey{r.epoch, run.Client, run.Service}]
+	if l == nil || uint64(run.Count) > uint64(len(l.acks)) {
+		return dst, false
+	}
+	for n := uint64(run.First); n < run.End(); n++ {
+		e := l.acks[uint32(n)]
+		if e == nil {
+			return dst, false
+		}
+		dst = le.AppendUint64(dst, e.units)
+		dst = append(dst, e.request[:]...)
+	}
+	return dst, true
+}
+
+// signedBy returns what a client signed for a node in an epoch and is remembered, by service and
+// number, at most so many acks.
+func (b *Book) signedBy(pin *Pin, epoch uint32, client uint64, most int) (acks []rollup.Ack) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p := b.places[*pin]
+	if p == nil {
+		return nil
+	}
+	for _, e := range b.order {
+		k := &e.lane.key
+		if e.lane.place == p && k.epoch == epoch && k.client == client && len(acks) < most {
+			acks = append(acks, e.ack())
+		}
+	}
+	return acks
+}
+
+// write adds to the journal, if there is one.
+func (b *Book) write(record func(*journal)) {
+	if b.journal != nil {
+		record(b.journal)
+	}
+}
+
+// sync returns when all that was written before is on disk.
+func (b *Book) sync() error {
+	if b.journal == nil {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return b.err
+	}
+	return b.journal.sync(b)
 }

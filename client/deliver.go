@@ -1,119 +1,193 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect"
-	"golang.org/x/sync/errgroup"
 
-	"github.com/waybill-network/waybill/internal/retry"
-	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// Signer signs acks for a window: it sets the Signature of each, whose other fields are set; it may
-// also set Seq. It is called with up to Config.Batch acks, from one goroutine. To sign in parallel
-// is its own affair.
-type Signer func(acks []rollup.Ack) error
+// Signer signs acks: it sets the Signature of each, whose other fields are set and must not change.
+// It is called with up to Config.Batch acks, from one goroutine. To sign in parallel is its own
+// affair. Signing the same ack again must give the same signature, as BLS does.
+type Signer func(network rollup.Network, acks []rollup.Ack) error
 
-// Outcome is what became of an ack.
+// Outcome is what became of a delivery.
 type Outcome struct {
-	Ack      rollup.Ack  // as it was last signed
+	Delivery Delivery
+	Ack      rollup.Ack  // that was signed for it; zero when none was
 	Code     rollup.Code // the node's last word, when Err is nil
 	Attempts int         // submissions
-	// Err is nil; ErrNotSent for an ack that the node certainly does not hold; or
-	// ErrUnknownOutcome. The latter two occur only when Deliver ends early.
+	// Err is nil; ErrNotSent when nothing was signed, so that the delivery may be delivered again;
+	// ErrUnknownOutcome when an ack is in the book, and the next Deliver sends it; ErrNoNumber. The
+	// first two occur only when Deliver ends early.
 	Err error
 }
 
-// Deliver gets acks accepted. They come with Client, Service, Seq, Units and Request set. Deliver
-// sets the rest, has them signed for the open window, and submits them. It calls report once for
-// each, from its own goroutine, when its outcome is known. Acks are taken from the sequence as
-// there is room for them.
+// Deliver gets deliveries acknowledged and their acks accepted. It has each signed once, under a
+// number that Config.Book keeps, and submits it to the node that Config.Pin names. It calls report
+// once for each, from its own goroutine, when its outcome is known. Deliveries are taken from the
+// sequence, in a goroutine of its own, as there is room for them; the sequence has to end when ctx
+// does.
 //
-// A delivery counts once:
+// What the node answers decides by its class:
 //
-//   - An ack that is refused because its window has closed is signed again for the open one.
-//   - One for which the node has no room waits as long as the node asks.
-//   - When the connection breaks, acks without an answer are sent again byte for byte. The node
-//     answers "known" to those that it holds.
-//   - If their window has closed by then, the node is asked whether it holds them before they are
-//     signed again.
+//   - taken: the node holds the ack and will be paid for it.
+//   - not now: the same bytes are sent again, after what the answer says or for long enough, until
+//     the epoch's end. When the connection breaks, acks without an answer are sent again as well.
+//   - never: the delivery stays unpaid and is not signed again. When the node shows that it holds
+//     another ack of the client under the number, which only happens after a book was lost, the
+//     smaller of the two deliveries is signed once more.
+//   - faulty: this program is wrong, or the node is.
 //
-// So Deliver returns nil when every ack has been accepted or refused for good. Otherwise it returns
-// a *DeliveryError, which wraps the reason: ctx's error, what the node said that can not pass,
-// sign's error, or ErrNoAnswer after Config.Patience. When there was no window yet to sign for, it
-// returns the reason alone, and has taken no ack.
-func (c *Client) Deliver(ctx context.Context, acks iter.Seq[rollup.Ack], sign Signer,
+// Deliver begins with what the book holds from before without a last word, and reports it too. It
+// returns nil when all is taken, or refused for good. Otherwise it returns a *DeliveryError, which
+// wraps the reason: ctx's error, what the node said that can not pass, a [Reason], sign's or the
+// book's error, or ErrNoAnswer after Config.Patience. When it could not begin, it returns the reason
+// alone and has taken no delivery.
+func (c *Client) Deliver(ctx context.Context, deliveries iter.Seq[Delivery], sign Signer,
 	report func(*Outcome)) (err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	d := &delivery{client: c, sign: sign, report: report, attempts: c.attempts()}
-	next, stop := iter.Pull(acks)
-	defer stop()
-	d.next = next
-
-	var follower sync.WaitGroup
-	defer follower.Wait()
+	if err := c.maySign(); err != nil {
+		return err
+	}
+	parent := ctx
+	ctx, cancel := context.WithCancel(parent)
+	d := &delivery{
+		client: c, book: c.cfg.Book, pin: c.cfg.Pin, sign: sign, report: report,
+		attempts: c.attempts(), feed: make(chan Delivery, c.cfg.Batch),
+		moved: make(chan struct{}, 1), items: make(map[*entry]*item),
+		failed: make(map[*entry]bool), caps: make(map[uint32]uint64),
+	}
+	var helpers sync.WaitGroup
+	defer helpers.Wait()
 	defer cancel()
-	first := make(chan struct{})
-	var ended error
-	follower.Go(func() {
-		once := sync.OnceFunc(func() { close(first) })
-		defer once()
-		ended = c.Windows(ctx, func(w OpenWindow) bool {
-			d.window.Store(&w)
-			once()
-			return true
-		})
-	})
-	<-first
-	if d.window.Load() == nil {
-		return ended // set before once, so before first
+	if err := d.begin(ctx, &helpers, cancel); err != nil {
+		return err
 	}
-	if err := d.run(ctx); err != nil {
-		d.abandon()
-		d.ended.Node, d.ended.Err = c.cfg.URL, err
-		return &d.ended
+	var pulled *Delivery // and not handed over
+	helpers.Go(func() { pulled = d.pull(ctx, deliveries) })
+	err = d.run(ctx)
+	if err == nil {
+		return d.book.sync()
 	}
-	return nil
+	if parent.Err() == nil && ctx.Err() != nil {
+		err = d.lost // set before the context was cancelled
+	}
+	cancel()
+	helpers.Wait()
+	if pulled != nil {
+		d.fresh = append(d.fresh, &item{Delivery: *pulled, reports: 1})
+	}
+	d.abandon()
+	d.ended.Node, d.ended.Err = c.cfg.URL, errors.Join(err, d.unwritten())
+	return &d.ended
 }
 
-// delivery is the state of one Deliver. It belongs to the goroutine that called it, except for
-// window.
+// delivery is the state of one Deliver. It belongs to the goroutine that called it, except for what
+// is said to be another's.
 type delivery struct {
 	client   *Client
+	book     *Book
+	pin      *Pin
 	sign     Signer
 	report   func(*Outcome)
-	next     func() (rollup.Ack, bool)
-	window   atomic.Pointer[OpenWindow]
 	attempts *attempts
 
-	drained   bool          // next has nothing more
-	again     []*item       // to be submitted again
-	inflight  []batch       // submitted, in order
-	notBefore time.Time     // of the next submission
-	frames    []byte        // of the submission that is being made
-	ended     DeliveryError // how far it came
-}
+	feed  chan Delivery // from the sequence; closed at its end
+	epoch atomic.Uint64 // that the node names, plus one; 0 while it is not known
+	moved chan struct{} // epoch has changed
+	lost  error         // why epoch will not be known any more; set before ctx is cancelled
 
-// item is one ack to deliver.
-type item struct {
-	ack      rollup.Ack
-	signed   bool // for ack.Window; otherwise sign for the open one
-	doubtful bool // an answer was lost: the node may hold it
-	attempts int
+	place     *place
+	drained   bool   // feed has nothing more
+	fresh     []*item // without a number
+	again     []*item // with a number, to be submitted
+	unsorted  bool    // again is not in the order of the numbers
+	inflight  []batch // submitted, in order
+	items     map[*entry]*item
+	failed    map[*entry]bool // found faulty during this Deliver
+	caps      map[uint32]uint64
+	over      uint32    // no number of an epoch before this one is given any more
+	notBefore time.Time // of the next submission
+	frames    []byte    // of the submission that is being made
+	ended     DeliveryError
 }
 
 // batch is the acks of one submission.
 type batch struct {
 	items   []*item
 	pending *Pending
+}
+
+// begin waits until the node has said who it is and which epoch runs, and takes over what the book
+// holds.
+func (d *delivery) begin(ctx context.Context, helpers *sync.WaitGroup, cancel func()) error {
+	first := make(chan struct{})
+	helpers.Go(func() {
+		once := sync.OnceFunc(func() { close(first) })
+		defer once()
+		err := d.client.epochs(ctx, func(e EpochInfo) bool {
+			d.follow(uint64(e.Epoch) + 1)
+			once()
+			return true
+		}, func() { d.follow(0) })
+		d.lost = err
+		cancel()
+	})
+	<-first
+	epoch := d.epoch.Load()
+	if epoch == 0 {
+		<-ctx.Done() // what was heard is gone again, or will not be heard
+		return d.lost
+	}
+	var err error
+	if d.place, err = d.book.at(d.pin, uint32(epoch-1)); err != nil {
+		return &NodeError{d.client.cfg.URL, "follow epochs", err}
+	}
+	pending, faulty := d.book.adopt(d.place, d)
+	for _, e := range pending {
+		p := itemOf(e)
+		p.reports, p.doubtful = 1, true
+		d.put(p)
+	}
+	for _, e := range faulty {
+		d.put(itemOf(e))
+	}
+	return nil
+}
+
+// follow notes what epoch runs; it is called from the follower's goroutine.
+func (d *delivery) follow(epoch uint64) {
+	d.epoch.Store(epoch)
+	select {
+	case d.moved <- struct{}{}:
+	default:
+	}
+}
+
+// pull takes deliveries from the sequence. It returns one that found no taker.
+func (d *delivery) pull(ctx context.Context, deliveries iter.Seq[Delivery]) *Delivery {
+	defer close(d.feed)
+	if ctx.Err() != nil {
+		return nil
+	}
+	for x := range deliveries {
+		select {
+		case d.feed <- x:
+		case <-ctx.Done():
+			return &x
+		}
+	}
+	return nil
 }
 
 // run delivers over one stream after another.
@@ -148,26 +222,89 @@ func (d *delivery) stream(ctx context.Context) (done bool, err error) {
 		d.requeue()
 	}()
 	for {
-		switch {
-		case len(d.inflight) > 0 && (d.answered() || !d.more()):
-			err = d.handleAnswer(ctx)
-		case d.more():
-			err = d.send(ctx, stream)
-		case len(d.again) > 0: // not yet
-			err = retry.Pause(ctx, time.Until(d.notBefore))
-		default:
-			return true, nil
+		for len(d.inflight) > 0 && d.answered() {
+			if err := d.handleAnswer(ctx); err != nil {
+				return false, err
+			}
 		}
-		if err != nil {
+		sent, err := d.send(ctx, stream)
+		switch {
+		case err != nil:
 			return false, err
+		case sent:
+		case d.drained && len(d.fresh)+len(d.again)+len(d.inflight) == 0:
+			return true, nil
+		default:
+			if err := d.wait(ctx); err != nil {
+				return false, err
+			}
 		}
 	}
 }
 
-// more reports whether something may be submitted now.
-func (d *delivery) more() bool {
-	return len(d.inflight) < d.client.cfg.Inflight && (len(d.again) > 0 || !d.drained) &&
-		!time.Now().Before(d.notBefore)
+// room reports whether more deliveries may be taken from the sequence.
+func (d *delivery) room() bool {
+	cfg := &d.client.cfg
+	return !d.drained && len(d.fresh) < cfg.Batch && len(d.again) < cfg.Batch*cfg.Inflight
+}
+
+// wait returns when there may be something to do.
+func (d *delivery) wait(ctx context.Context) error {
+	var answered <-chan struct{}
+	if len(d.inflight) > 0 {
+		answered = d.inflight[0].pending.Done()
+	}
+	var feed <-chan Delivery
+	if d.room() {
+		feed = d.feed
+	}
+	var due <-chan time.Time
+	if at, ok := d.next(); ok {
+		timer := time.NewTimer(time.Until(at))
+		defer timer.Stop()
+		due = timer.C
+	}
+	select {
+	case <-answered:
+	case x, ok := <-feed:
+		d.take(x, ok)
+	case <-d.moved:
+	case <-due:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
+}
+
+// next is when something is due that is not due now.
+func (d *delivery) next() (at time.Time, ok bool) {
+	if len(d.inflight) >= d.client.cfg.Inflight {
+		return at, false
+	}
+	for _, p := range d.again {
+		if !ok || p.due.Before(at) {
+			at, ok = p.due, true
+		}
+	}
+	if d.signing() && len(d.fresh) > 0 {
+		at, ok = d.notBefore, true
+	}
+	return later(at, d.notBefore), ok
+}
+
+// take takes a delivery from the sequence, or notes that it has ended.
+func (d *delivery) take(x Delivery, ok bool) {
+	if ok {
+		d.fresh = append(d.fresh, &item{Delivery: x, reports: 1})
+	} else {
+		d.drained = true
+	}
+}
+
+// signing reports whether the epoch is known in which numbers are given.
+func (d *delivery) signing() bool {
+	epoch := d.epoch.Load()
+	return epoch > uint64(d.over)
 }
 
 func (d *delivery) answered() bool {
@@ -179,154 +316,154 @@ func (d *delivery) answered() bool {
 	}
 }
 
-// send signs and submits a batch.
-func (d *delivery) send(ctx context.Context, stream *Stream) error {
-	items := d.take()
-	if len(items) == 0 {
+// put adds to what is to be submitted.
+func (d *delivery) put(p *item) {
+	d.items[p.entry] = p
+	d.again = append(d.again, p)
+	d.unsorted = true
+}
+
+// send submits what there is to submit, up to a batch, and reports whether there was anything.
+func (d *delivery) send(ctx context.Context, stream *Stream) (bool, error) {
+	cfg, now := &d.client.cfg, time.Now()
+	if len(d.inflight) >= cfg.Inflight || now.Before(d.notBefore) {
+		return false, nil
+	}
+	for more := true; more && d.room(); {
+		select {
+		case x, ok := <-d.feed:
+			d.take(x, ok)
+		default:
+			more = false
+		}
+	}
+	items := d.due(now, cfg.Batch)
+	fresh, err := d.number(ctx, cfg.Batch-len(items))
+	items = append(items, fresh...)
+	if err == nil && len(items) > 0 {
+		err = d.submit(ctx, stream, items)
+	}
+	if err != nil {
+		for _, p := range items { // each has its number, and nothing has left
+			d.put(p)
+		}
+		return false, err
+	}
+	return len(items) > 0, nil
+}
+
+// due takes what is to be submitted again from where it waits, in the order of the numbers.
+func (d *delivery) due(now time.Time, most int) (items []*item) {
+	if len(d.again) == 0 {
 		return nil
 	}
+	if d.unsorted {
+		slices.SortFunc(d.again, func(a, b *item) int {
+			return cmp.Compare(a.entry.ordinal, b.entry.ordinal)
+		})
+		d.unsorted = false
+	}
+	kept := d.again[:0]
+	for _, p := range d.again {
+		if len(items) < most && !now.Before(p.due) {
+			items = append(items, p)
+		} else {
+			kept = append(kept, p)
+		}
+	}
+	clear(d.again[len(kept):])
+	d.again = kept
+	return items
+}
+
+// submit signs what is not signed and sends a batch.
+func (d *delivery) submit(ctx context.Context, stream *Stream, items []*item) error {
 	if err := d.signAll(items); err != nil {
-		d.again = append(items, d.again...)
 		// It would fail again.
 		return connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("sign: %w", err))
 	}
 	d.frames = d.frames[:0]
 	for _, p := range items {
-		p.attempts++
-		d.frames = p.ack.Append(d.frames)
+		d.frames = append(d.frames, p.frame[:]...)
 	}
 	pending, err := stream.Submit(ctx, d.frames)
-	if err != nil { // nothing left
-		for _, p := range items {
-			p.attempts--
-		}
-		d.again = append(items, d.again...)
+	if err != nil {
 		return err
+	}
+	for _, p := range items {
+		p.attempts++
 	}
 	d.inflight = append(d.inflight, batch{items, pending})
 	return nil
 }
 
-// take returns acks that are to be submitted again, then new ones, as many as go into a submission.
-func (d *delivery) take() []*item {
-	n := min(len(d.again), d.client.cfg.Batch)
-	items := append([]*item(nil), d.again[:n]...)
-	d.again = d.again[n:]
-	for len(items) < d.client.cfg.Batch && !d.drained {
-		ack, ok := d.next()
-		if !ok {
-			d.drained = true
-			break
-		}
-		items = append(items, &item{ack: ack})
-	}
-	return items
-}
-
-// signAll signs for the open window what is not signed.
+// signAll signs what is not signed. Only the signatures are the signer's.
 func (d *delivery) signAll(items []*item) error {
-	open := d.window.Load()
 	var fresh []*item
 	var acks []rollup.Ack
 	for _, p := range items {
-		if p.signed {
-			continue
+		if !p.signed {
+			fresh, acks = append(fresh, p), append(acks, p.entry.ack())
 		}
-		p.ack.Network, p.ack.Node = open.Network, open.Key.Node
-		p.ack.Epoch, p.ack.Window = open.Key.Epoch, open.Key.Window
-		fresh, acks = append(fresh, p), append(acks, p.ack)
 	}
 	if len(acks) == 0 {
 		return nil
 	}
-	if err := d.sign(acks); err != nil {
+	if err := d.sign(d.pin.Network, acks); err != nil {
 		return err
 	}
 	for i, p := range fresh {
-		p.ack, p.signed = acks[i], true
+		ack := p.entry.ack()
+		ack.Signature = acks[i].Signature
+		ack.Append(p.frame[:0])
+		p.signed = true
 	}
 	return nil
 }
 
-// handleAnswer waits for the oldest answer and acts on it.
-func (d *delivery) handleAnswer(ctx context.Context) error {
-	oldest := d.inflight[0]
-	answer, err := oldest.pending.Wait(ctx)
-	if err != nil {
-		return err // requeue takes care of what is in flight
-	}
-	d.inflight = d.inflight[1:]
-	d.attempts.answered()
-	var lost []*item
-	for i, p := range oldest.items {
-		if !d.decide(p, answer.Codes[i], &answer) {
-			lost = append(lost, p)
+// requeue takes back what is in flight: whether the node holds it is unknown.
+func (d *delivery) requeue() {
+	for _, f := range d.inflight {
+		for _, p := range f.items {
+			p.doubtful = true
+			d.put(p)
 		}
 	}
-	d.follow(&answer)
-	return d.clarify(ctx, lost)
+	d.inflight = nil
 }
 
-// decide acts on one ack's code. It returns false for an ack of a closed window that the node may
-// hold from an earlier submission: the node has to be asked.
-func (d *delivery) decide(p *item, code rollup.Code, answer *Answer) bool {
-	backoff := d.client.cfg.Backoff
-	switch {
-	case !code.Retry():
-		d.finish(p, code)
-	case moved(code) && p.doubtful:
-		return false
-	case moved(code):
-		p.signed = false
-		d.again = append(d.again, p)
-		if answer.OpenEpoch == p.ack.Epoch &&
-			answer.OpenWindow == p.ack.Window { // the next opens soon
-			d.notBefore = later(d.notBefore, time.Now().Add(backoff))
+// abandon reports what has no outcome when Deliver ends.
+func (d *delivery) abandon() {
+	d.requeue()
+	for x := range d.feed { // closed: the sequence has ended
+		d.fresh = append(d.fresh, &item{Delivery: x, reports: 1})
+	}
+	for _, p := range append(d.again, d.fresh...) {
+		outcome := p.outcome()
+		if outcome.Err = ErrNotSent; p.entry != nil || p.rest != nil {
+			outcome.Err = ErrUnknownOutcome
 		}
-	default:
-		// The same frame again; after a failed store the node may hold it.
-		p.doubtful = p.doubtful || code == rollup.CodeStoreFailed
-		d.notBefore = later(d.notBefore, time.Now().Add(max(answer.RetryAfter, backoff)))
-		d.again = append(d.again, p)
-	}
-	return true
-}
-
-// finish reports a final word.
-func (d *delivery) finish(p *item, code rollup.Code) {
-	if code.OK() {
-		d.ended.Accepted++
-	} else {
-		d.ended.Refused++
-	}
-	d.report(&Outcome{Ack: p.ack, Code: code, Attempts: p.attempts})
-}
-
-// follow takes the open window from an answer, which may be ahead of Windows, or behind it: numbers
-// only grow.
-func (d *delivery) follow(answer *Answer) {
-	open := d.window.Load()
-	moved := *open
-	moved.Key.Epoch, moved.Key.Window = answer.OpenEpoch, answer.OpenWindow
-	if after(moved.Key, open.Key) {
-		d.window.CompareAndSwap(open, &moved)
+		if p.entry != nil {
+			d.book.release(p.entry)
+		}
+		for range p.reports {
+			if outcome.Err == ErrNotSent { //nolint:errorlint // set above
+				d.ended.Unsent++
+			} else {
+				d.ended.Unknown++
+			}
+			d.report(outcome)
+		}
 	}
 }
 
-// moved reports whether an ack with the code may be accepted in another window.
-func moved(code rollup.Code) bool {
-	switch code {
-	case rollup.CodeWindowClosed,
-		rollup.CodeWindowAhead,
-		rollup.CodeWrongEpoch,
-		rollup.CodeOverflow:
-		return true
+// unwritten is why the book could not be written, if it could not.
+func (d *delivery) unwritten() error {
+	err := d.book.sync()
+	if errors.Is(err, ErrBookClosed) {
+		return nil // who closed it knows
 	}
-	return false
-}
-
-func after(a, b rollup.WindowKey) bool {
-	return a.Epoch > b.Epoch || a.Epoch == b.Epoch && a.Window > b.Window
+	return err
 }
 
 func later(a, b time.Time) time.Time {
@@ -334,99 +471,4 @@ func later(a, b time.Time) time.Time {
 		return a
 	}
 	return b
-}
-
-// requeue takes back what is in flight: whether the node holds it is unknown.
-func (d *delivery) requeue() {
-	var back []*item
-	for _, f := range d.inflight {
-		for _, p := range f.items {
-			p.doubtful = true
-			back = append(back, p)
-		}
-	}
-	d.again = append(back, d.again...)
-	d.inflight = nil
-}
-
-// clarify asks the node about acks of closed windows whose answers were lost.
-func (d *delivery) clarify(ctx context.Context, lost []*item) error {
-	held := make([]bool, len(lost))
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(8)
-	for i, p := range lost {
-		group.Go(func() (err error) {
-			held[i], err = d.client.Holds(ctx, &p.ack)
-			return err
-		})
-	}
-	if err := group.Wait(); err != nil {
-		d.again = append(d.again, lost...) // still signed and doubtful
-		return err
-	}
-	for i, p := range lost {
-		if held[i] {
-			d.finish(p, rollup.CodeKnown)
-			continue
-		}
-		p.signed, p.doubtful = false, false
-		d.again = append(d.again, p)
-	}
-	return nil
-}
-
-// abandon reports what has no outcome when Deliver ends.
-func (d *delivery) abandon() {
-	d.requeue()
-	for _, p := range d.again {
-		outcome := &Outcome{Ack: p.ack, Attempts: p.attempts, Err: ErrNotSent}
-		if p.doubtful {
-			outcome.Err = ErrUnknownOutcome
-			d.ended.Unknown++
-		} else {
-			d.ended.Unsent++
-		}
-		d.report(outcome)
-	}
-}
-
-// Holds reports whether the node holds the ack, by the bytes that are signed. It waits until the
-// answer is final: until the ack's window has sealed, if the node does not hold it yet.
-func (c *Client) Holds(ctx context.Context, ack *rollup.Ack) (bool, error) {
-	for {
-		found, err := Call(ctx, c.acks.GetAck, &api.GetAckRequest{Ack: api.NewAck(ack)})
-		switch {
-		case err != nil:
-			return false, &NodeError{c.cfg.URL, "GetAck", err}
-		case found.State != api.AckState_ACK_STATE_UNKNOWN:
-			return true, nil
-		case found.Final:
-			return false, nil
-		}
-		if err := retry.Pause(ctx, 2*c.cfg.Backoff); err != nil {
-			return false, err
-		}
-	}
-}
-
-// AwaitSealed waits until an accepted ack is in a rollup. It waits for a node that does not answer
-// for Config.Patience.
-func (c *Client) AwaitSealed(ctx context.Context, ack *rollup.Ack) error {
-	again := c.attempts()
-	for {
-		found, err := Call(ctx, c.acks.GetAck, &api.GetAckRequest{Ack: api.NewAck(ack)})
-		switch {
-		case err != nil:
-			err = again.after(ctx, "wait for a rollup", err)
-		case found.State == api.AckState_ACK_STATE_SEALED,
-			found.State == api.AckState_ACK_STATE_ORDERED:
-			return nil
-		default:
-			again.answered()
-			err = retry.Pause(ctx, 2*c.cfg.Backoff)
-		}
-		if err != nil {
-			return err
-		}
-	}
 }

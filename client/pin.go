@@ -1,0 +1,87 @@
+package client
+
+import (
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/waybill-network/waybill/rollup"
+)
+
+// Pin is the node that a client signs for. It comes from where the client was configured, and never
+// from the server that the client talks to: a server that says that it is another one gets no
+// signature. Its text is the network, the node's index and the node's key, with slashes between.
+type Pin struct {
+	Network rollup.Network
+	Node    uint32
+	Key     [32]byte // the node's Ed25519 key
+}
+
+// ParsePin reads the text of a pin. The error is rollup.ErrMalformed.
+func ParsePin(text string) (p Pin, err error) {
+	err = p.UnmarshalText([]byte(text))
+	return p, err
+}
+
+// String returns the pin's text.
+func (p Pin) String() string {
+	return fmt.Sprintf("%s/%d/%s", p.Network, p.Node, hex.EncodeToString(p.Key[:]))
+}
+
+// MarshalText implements [encoding.TextMarshaler].
+func (p Pin) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (p *Pin) UnmarshalText(text []byte) error {
+	parts := strings.SplitN(string(text), "/", 4)
+	if len(parts) != 3 {
+		return fmt.Errorf("%w: a pin is network/node/key", rollup.ErrMalformed)
+	}
+	node, err := strconv.ParseUint(parts[1], 10, 32)
+	if err != nil || strconv.FormatUint(node, 10) != parts[1] {
+		return fmt.Errorf("%w: a pin's node is a number below 2^32", rollup.ErrMalformed)
+	}
+	var read Pin
+	if err := read.Network.UnmarshalText([]byte(parts[0])); err != nil {
+		return fmt.Errorf("a pin's network: %w", err)
+	}
+	var key rollup.Hash // which is read like a key
+	if err := key.UnmarshalText([]byte(parts[2])); err != nil {
+		return fmt.Errorf("a pin's key: %w", err)
+	}
+	read.Node, read.Key = uint32(node), key
+	*p = read
+	return nil
+}
+
+//go:generate go tool stringer -type=Reason -linecomment -output=reason_string.go
+
+// Reason is why a client has nothing to do with a server that it has reached: it names another
+// network, node or node key than the client's [Pin], or its epoch goes backwards. It is an error, and
+// trying again does not help.
+type Reason uint8
+
+// The reasons.
+const (
+	ReasonOtherNetwork   Reason = iota // other_network
+	ReasonOtherNode                    // other_node
+	ReasonOtherKey                     // other_key
+	ReasonEpochBackwards               // epoch_backwards
+)
+
+// Error implements error.
+func (r Reason) Error() string { return "client: " + r.String() }
+
+// differs says in what somebody is not the pinned node.
+func (p *Pin) differs(other *Pin) error {
+	switch {
+	case other.Network != p.Network:
+		return rollup.Refuse(ReasonOtherNetwork, "%s, not %s", other.Network, p.Network)
+	case other.Node != p.Node:
+		return rollup.Refuse(ReasonOtherNode, "%d, not %d", other.Node, p.Node)
+	case other.Key != p.Key:
+		return rollup.Refuse(ReasonOtherKey, "%x, not %x", other.Key, p.Key)
+	}
+	return nil
+}
