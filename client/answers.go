@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/waybill-network/waybill/kernels/bls"
@@ -13,7 +14,7 @@ import (
 // that are to be submitted. When it fails, those that it returns have their numbers.
 func (d *delivery) number(ctx context.Context, most int) (ready []*item, err error) {
 	epoch := d.epoch.Load()
-	if epoch == 0 || epoch-1 < uint64(d.over) || most <= 0 || len(d.fresh) == 0 {
+	if epoch <= uint64(d.over) || most <= 0 || len(d.fresh) == 0 {
 		return nil, nil
 	}
 	n := min(most, len(d.fresh))
@@ -33,6 +34,10 @@ func (d *delivery) number(ctx context.Context, most int) (ready []*item, err err
 	if err == nil {
 		err = d.book.give(d.place, uint32(epoch-1), items, d)
 	}
+	if errors.Is(err, ReasonEpochBackwards) { // others have signed in a later one
+		d.over = max(d.over, uint32(epoch))
+		return d.unnumbered(items), nil
+	}
 	if err != nil {
 		return d.unnumbered(items), err
 	}
@@ -40,13 +45,11 @@ func (d *delivery) number(ctx context.Context, most int) (ready []*item, err err
 		switch {
 		case p.entry == nil:
 			d.refuse(p, ErrNoNumber)
-		case p.entry.owner == d && d.items[p.entry] == nil:
+		case p.given:
 			d.items[p.entry] = p
 			ready = append(ready, p)
-		default:
-			if d.repeated(p) {
-				ready = append(ready, p)
-			}
+		case d.repeated(p):
+			ready = append(ready, p)
 		}
 	}
 	return ready, nil
@@ -56,11 +59,12 @@ func (d *delivery) number(ctx context.Context, most int) (ready []*item, err err
 func (d *delivery) unnumbered(items []*item) (numbered []*item) {
 	var back []*item
 	for _, p := range items {
-		if p.entry == nil {
-			back = append(back, p)
-		} else {
+		if p.given {
 			d.items[p.entry] = p
 			numbered = append(numbered, p)
+		} else {
+			p.entry = nil
+			back = append(back, p)
 		}
 	}
 	d.fresh = append(back, d.fresh...)

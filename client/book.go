@@ -162,15 +162,11 @@ func (e *entry) ack() rollup.Ack {
 		Service: k.service, Number: e.number, Units: e.units, Request: e.request}
 }
 
-// at returns what the book has about a node, which answers in an epoch. The error is
-// ReasonEpochBackwards when that is over.
+// at returns what the book has about a node, of which it may hear in this epoch for the first time.
 func (b *Book) at(pin *Pin, epoch uint32) (*place, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if p := b.places[*pin]; p != nil {
-		if epoch < p.epoch {
-			return nil, rollup.Refuse(ReasonEpochBackwards, "%d, after %d", epoch, p.epoch)
-		}
 		return p, nil
 	}
 	if len(b.indexed) > math.MaxUint16 {
@@ -187,6 +183,16 @@ func (b *Book) addPlace(pin Pin, born uint32) *place {
 		roots: make(map[windowOf]signedRoot)}
 	b.places[pin], b.indexed = p, append(b.indexed, p)
 	return p
+}
+
+// epoch returns the latest epoch in which a number of a node was given.
+func (b *Book) epoch(pin *Pin) uint32 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if p := b.places[*pin]; p != nil {
+		return p.epoch
+	}
+	return 0
 }
 
 // lane returns a lane, which may be new.
@@ -264,7 +270,7 @@ func (b *Book) giveAll(p *place, epoch uint32, deliveries []*item, owner *delive
 		}
 		b.enter(e)
 		b.write(func(j *journal) { j.ack(e, d.rest) })
-		d.entry = e
+		d.entry, d.given = e, true
 	}
 	return nil
 }
@@ -494,8 +500,8 @@ func (r remembered) AppendRun(dst []byte, run rollup.Run) ([]byte, bool) {
 	return dst, true
 }
 
-// signedBy returns what a client signed for a node in an epoch and is remembered, by service and
-// number, at most so many acks.
+// signedBy returns the last acks, at most so many, that a client signed for a node in an epoch and
+// that are remembered.
 func (b *Book) signedBy(pin *Pin, epoch uint32, client uint64, most int) (acks []rollup.Ack) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -505,11 +511,11 @@ func (b *Book) signedBy(pin *Pin, epoch uint32, client uint64, most int) (acks [
 	}
 	for _, e := range b.order {
 		k := &e.lane.key
-		if e.lane.place == p && k.epoch == epoch && k.client == client && len(acks) < most {
+		if e.lane.place == p && k.epoch == epoch && k.client == client {
 			acks = append(acks, e.ack())
 		}
 	}
-	return acks
+	return acks[max(0, len(acks)-most):]
 }
 
 // write adds to the journal, if there is one.

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 
 	"github.com/waybill-network/waybill/internal/retry"
 	"github.com/waybill-network/waybill/node/api"
+	"github.com/waybill-network/waybill/rollup"
 )
 
 // Call makes one unary call, as in Call(ctx, c.Ledger().GetNodes, &api.GetNodesRequest{}), for
@@ -40,6 +42,77 @@ func NotFound(err error) bool { return err != nil && connect.CodeOf(err) == conn
 // NotReady reports whether the node answered that what was asked for has not happened yet.
 func NotReady(err error) bool {
 	return err != nil && connect.CodeOf(err) == connect.CodeFailedPrecondition
+}
+
+// Counter asks the node for the next number of a client for a service in an epoch: that of the first
+// ack that it does not hold. Nobody signs the answer.
+func (c *Client) Counter(ctx context.Context, epoch uint32, client uint64, service uint32) (uint32,
+	error) {
+	next, err := c.counters(ctx, epoch, []laneKey{{epoch, client, service}})
+	if err != nil {
+		return 0, err
+	}
+	return next[0], nil
+}
+
+// counters is Counter for up to api.MaxPage lanes of an epoch.
+func (c *Client) counters(ctx context.Context, epoch uint32, lanes []laneKey) ([]uint32, error) {
+	req := &api.CounterRequest{Epoch: epoch}
+	for _, k := range lanes {
+		req.Clients, req.Services = append(req.Clients, k.client), append(req.Services, k.service)
+	}
+	res, err := Call(ctx, c.acks.Counter, req)
+	if err == nil && len(res.Next) != len(lanes) {
+		err = connect.NewError(connect.CodeInternal, fmt.Errorf("%d counters of %d", len(res.Next),
+			len(lanes)))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ask for counters: %w", err)
+	}
+	return res.Next, nil
+}
+
+// lookUp asks the node what became of the ack with an ack's number.
+func (c *Client) lookUp(ctx context.Context, ack *rollup.Ack) (*api.GetAckResponse, error) {
+	return Call(ctx, c.acks.GetAck, &api.GetAckRequest{Epoch: ack.Epoch, Client: ack.Client,
+		Service: ack.Service, Number: ack.Number})
+}
+
+// isAck reports whether what the node holds under an ack's number is that ack.
+func isAck(found *api.GetAckResponse, ack *rollup.Ack) bool {
+	return found.State != api.AckState_ACK_STATE_UNKNOWN && found.Units == ack.Units &&
+		found.Request == ack.Request.String()
+}
+
+// Holds reports whether the node holds an ack durably. That it does not may be because the ack is
+// still on its way.
+func (c *Client) Holds(ctx context.Context, ack *rollup.Ack) (bool, error) {
+	found, err := c.lookUp(ctx, ack)
+	if err != nil {
+		return false, &NodeError{c.cfg.URL, "GetAck", err}
+	}
+	return isAck(found, ack), nil
+}
+
+// AwaitSealed waits until an accepted ack is in a rollup. It waits for a node that does not answer
+// for Config.Patience.
+func (c *Client) AwaitSealed(ctx context.Context, ack *rollup.Ack) error {
+	again := c.attempts()
+	for {
+		found, err := c.lookUp(ctx, ack)
+		switch {
+		case err != nil:
+			err = again.after(ctx, "wait for a rollup", err)
+		case isAck(found, ack) && found.State != api.AckState_ACK_STATE_POOLED:
+			return nil
+		default:
+			again.answered()
+			err = retry.Pause(ctx, 2*c.cfg.Backoff)
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 // NotOffered reports whether co-signing ended because the node asks nobody to.

@@ -13,16 +13,32 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/waybill-network/waybill/internal/retry"
+	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// Config says how to reach a node. Only URL is required.
+// Config says how to reach a node. Only URL is required, and Pin and Book for those who sign.
 type Config struct {
 	// URL is the client port of the node that this client's acks are for: http://host:port or
 	// https://host:port. Deliveries and co-signing go there and nowhere else. Everything else goes
 	// there first.
 	URL string
+
+	// Pin is the node behind URL, as whoever configured the client knows it: Deliver and Cosign sign
+	// for it and for no other, whatever the server says. By default nothing is signed.
+	Pin *Pin
+
+	// Book is where what is signed is written down before, as OpenBook opens it. Clients of several
+	// nodes may share one. MemoryBook gives one that is lost with the program. By default nothing is
+	// signed.
+	Book *Book
+
+	// PublicKey returns a client's key; nil for one that it does not know. With it Deliver can tell
+	// when a node shows that it holds another ack of the client under a number, which only happens
+	// after a book was lost, and signs the smaller of two deliveries once more. By default that stays
+	// unpaid.
+	PublicKey func(client uint64) *bls.PublicKey
 
 	// Others are the client ports of other nodes of the network. They are asked about the ledger,
 	// and given transactions, while URL does not answer: see the package's documentation. By
@@ -41,7 +57,7 @@ type Config struct {
 	// answer counts. By default it is a fifth of CallTimeout.
 	Hedge time.Duration
 
-	// Patience is how long Deliver, Windows and Cosign try to reach a node that does not answer at
+	// Patience is how long Deliver, Epochs and Cosign try to reach a node that does not answer at
 	// all, before they return with ErrNoAnswer. By default they try until their context ends.
 	Patience time.Duration
 
@@ -64,7 +80,7 @@ type Config struct {
 	// Info; and offers that are not true, at level Warn. By default nothing is logged.
 	Logger *slog.Logger
 
-	// Cosign says how the clients whose acks are submitted co-sign their windows. By default they
+	// Cosign says how the clients whose acks are delivered co-sign their windows. By default they
 	// do not: their acks stay on rung 1.
 	Cosign *CosignConfig
 }
@@ -129,7 +145,7 @@ func New(cfg Config) (*Client, error) {
 	calls.silence = cfg.CallTimeout
 	c.acks = api.NewIngestServiceClient(calls, own.base, compression, limit)
 	if cfg.Cosign != nil {
-		c.cosigner = newCosigner(*cfg.Cosign, cfg.Logger)
+		c.cosigner = newCosigner(*cfg.Cosign, cfg.Pin, cfg.Book, cfg.Logger)
 	}
 	return c, nil
 }
@@ -148,55 +164,113 @@ func (c *Client) Ledger() api.LedgerServiceClient { return c.nodes }
 // Ingest returns the generated client of the node's IngestService.
 func (c *Client) Ingest() api.IngestServiceClient { return c.ingest }
 
-// OpenWindow is the window that acks are signed for, and whose.
-type OpenWindow struct {
-	Network rollup.Network
-	Key     rollup.WindowKey
-	Closes  time.Time // at the latest
+// maySign makes sure that the client knows for whom it signs, and can write it down.
+func (c *Client) maySign() error {
+	switch {
+	case c.cfg.Pin == nil:
+		return ErrNotPinned
+	case c.cfg.Book == nil:
+		return ErrNoBook
+	}
+	return nil
 }
 
-// Windows calls yield with the open window, at once and whenever it changes, until ctx ends or
-// yield returns false. It connects again when the connection breaks. It returns only ctx's error,
-// or what can not pass: that the node takes no acks, does not speak this API, or has not answered
+// EpochInfo is whose acks a server takes, and for which epoch.
+type EpochInfo struct {
+	Pin   Pin // as the server says
+	Epoch uint32
+	Ends  time.Time // at the earliest, by the chain's clock
+}
+
+// Epochs calls yield with the epoch that the node takes acks for, at once and whenever it changes,
+// until ctx ends or yield returns false. It connects again when the connection breaks. It returns
+// only ctx's error, or what can not pass: a [Reason], when the server is not the pinned node or its
+// epoch goes backwards; that the node takes no acks, does not speak this API, or has not answered
 // for Config.Patience.
-func (c *Client) Windows(ctx context.Context, yield func(OpenWindow) bool) error {
-	again := c.attempts()
+func (c *Client) Epochs(ctx context.Context, yield func(EpochInfo) bool) error {
+	return c.epochs(ctx, yield, func() {})
+}
+
+// epochs is Epochs that calls broke when what it said last may be over.
+func (c *Client) epochs(ctx context.Context, yield func(EpochInfo) bool, broke func()) error {
+	again, last, heard := c.attempts(), uint32(0), time.Now()
 	for {
-		more, err := c.follow(ctx, func(w OpenWindow) bool {
+		more, err := c.follow(ctx, func(e EpochInfo) (bool, error) {
+			if err := c.admit(&e, last); err != nil {
+				return false, err
+			}
+			last, heard = e.Epoch, time.Now()
 			again.answered()
-			return yield(w)
+			return yield(e), nil
 		})
 		if !more {
 			return nil
 		}
-		if err := again.after(ctx, "follow windows", err); err != nil {
+		broke()
+		if errors.Is(err, ReasonEpochBackwards) && time.Since(heard) < c.cfg.CallTimeout {
+			// A node that has just begun again may be a block behind.
+			err = connect.NewError(connect.CodeUnavailable, fmt.Errorf("%w: %s", ErrBehind, err))
+		}
+		if err := again.after(ctx, "follow epochs", err); err != nil {
 			return err
 		}
 	}
 }
 
-func (c *Client) follow(ctx context.Context, yield func(OpenWindow) bool) (more bool, err error) {
+// admit refuses a server that is not the pinned node, and an epoch before the last one that it
+// named, or that was signed in. The client's clock has no say in this. When the chain's records are certified by themselves, the newest one that the client
+// has verified will say here which epoch runs; until then the node does, and a false epoch harms the
+// node alone: what is signed in it is billed in it, once, or never.
+func (c *Client) admit(e *EpochInfo, last uint32) error {
+	if c.cfg.Pin != nil {
+		if err := c.cfg.Pin.differs(&e.Pin); err != nil {
+			return err
+		}
+	}
+	if c.maySign() == nil {
+		last = max(last, c.cfg.Book.epoch(c.cfg.Pin))
+	}
+	if e.Epoch < last {
+		return rollup.Refuse(ReasonEpochBackwards, "%d, after %d", e.Epoch, last)
+	}
+	return nil
+}
+
+func (c *Client) follow(ctx context.Context, yield func(EpochInfo) (bool, error)) (more bool,
+	err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := c.ingest.FollowWindows(ctx, connect.NewRequest(&api.FollowWindowsRequest{}))
+	stream, err := c.ingest.FollowEpochs(ctx, connect.NewRequest(&api.FollowEpochsRequest{}))
 	if err != nil {
 		return true, err
 	}
 	defer stream.Close()
 	for stream.Receive() {
 		info := stream.Msg()
-		w := OpenWindow{
-			Key:    rollup.WindowKey{Node: info.Node, Epoch: info.Epoch, Window: info.Window},
-			Closes: time.UnixMilli(info.ClosesAtMs),
+		e := EpochInfo{Epoch: info.Epoch, Ends: time.UnixMilli(info.EpochEndsAtMs)}
+		text := fmt.Sprintf("%s/%d/%s", info.Network, info.Node, info.NodeKey)
+		if err := e.Pin.UnmarshalText([]byte(text)); err != nil {
+			return true, connect.NewError(connect.CodeInvalidArgument, err) // no node of ours
 		}
-		if err := w.Network.UnmarshalText([]byte(info.Network)); err != nil {
-			return true, err
-		}
-		if !yield(w) {
-			return false, nil
+		if more, err := yield(e); !more || err != nil {
+			return err != nil, err
 		}
 	}
 	return true, stream.Err()
+}
+
+// Identity asks the server who it says it is. It is for programs that were configured with a URL
+// alone, and as good as the way to the server: compare it with what the ledger says of its node, or
+// take a Pin from elsewhere.
+func (c *Client) Identity(ctx context.Context) (pin Pin, err error) {
+	_, err = c.follow(ctx, func(e EpochInfo) (bool, error) {
+		pin = e.Pin
+		return false, nil
+	})
+	if err != nil {
+		err = &NodeError{c.cfg.URL, "FollowEpochs", err}
+	}
+	return pin, err
 }
 
 // attempts is the loop around a stream to the client's own node.
@@ -241,6 +315,10 @@ func (a *attempts) after(ctx context.Context, phase string, err error) error {
 
 // permanent reports whether trying again can not help.
 func permanent(err error) bool {
+	var reason Reason
+	if errors.As(err, &reason) {
+		return true
+	}
 	switch connect.CodeOf(err) {
 	case connect.CodeInvalidArgument, connect.CodeUnimplemented, connect.CodePermissionDenied,
 		connect.CodeUnauthenticated, connect.CodeNotFound:

@@ -9,7 +9,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"time"
 
 	"connectrpc.com/connect"
 
@@ -22,35 +21,27 @@ import (
 type CosignConfig struct {
 	// Sign signs one message for several clients: signatures[i] for clients[i]. It is required. It
 	// is called from one goroutine; to sign in parallel is its own affair. An error ends Cosign.
-	Sign func(clients []uint32, message []byte, signatures [][rollup.SignatureSize]byte) error
+	Sign func(clients []uint64, message []byte, signatures [][rollup.SignatureSize]byte) error
 
 	// Willing says whether a client co-signs at all. The acks of one that does not are verified one
 	// by one, and nobody thinks worse of it. By default all do.
-	Willing func(client uint32) bool
+	Willing func(client uint64) bool
 
-	// Payer returns who pays for a client in the present epoch, if that is known. When it is, a
+	// Payer returns who pays for a client, if that is known. When it is, a
 	// statement with another payer is refused. By default it is not known.
-	Payer func(client uint32) (account uint32, known bool)
+	Payer func(client uint64) (account uint32, known bool)
 
 	// Evidence is a directory in which offers that are not true are kept, each with what the client
 	// signed: proof that the node lied. At most 64 files are written. By default none are.
 	Evidence string
-
-	// Keep is how long a window is remembered after the last ack for it was sent. It must be more
-	// than the time for which a window stays open: offers about a forgotten window are refused. By
-	// default it is 10 minutes.
-	Keep time.Duration
-
-	// MaxAcks is the number of acks that are remembered, at about 150 bytes each; the oldest
-	// windows are forgotten first. By default it is 1,048,576.
-	MaxAcks int
 }
 
 // cosigner co-signs for the clients of one program. It is safe for concurrent use.
 type cosigner struct {
 	cfg     CosignConfig
 	session api.SessionID
-	book    *book
+	pin     *Pin
+	book    *Book
 	log     *slog.Logger
 
 	mu       sync.Mutex
@@ -65,15 +56,8 @@ type CosignStats struct {
 	Refused map[cosign.Reason]uint64
 }
 
-func newCosigner(cfg CosignConfig, log *slog.Logger) *cosigner {
-	if cfg.Keep <= 0 {
-		cfg.Keep = 10 * time.Minute
-	}
-	if cfg.MaxAcks <= 0 {
-		cfg.MaxAcks = 1 << 20
-	}
-	return &cosigner{cfg: cfg, session: api.NewSessionID(), book: newBook(cfg.Keep, cfg.MaxAcks),
-		log: log}
+func newCosigner(cfg CosignConfig, pin *Pin, book *Book, log *slog.Logger) *cosigner {
+	return &cosigner{cfg: cfg, session: api.NewSessionID(), pin: pin, book: book, log: log}
 }
 
 // CosignStats returns what Cosign did so far.
@@ -90,14 +74,17 @@ func (c *Client) CosignStats() CosignStats {
 }
 
 // Cosign answers the node's offers until ctx ends: each statement about a client is held against
-// the acks that this Client submitted for it, and what is true is signed. For one window no two
-// roots are ever signed. It connects again when the connection breaks, and returns only ctx's error
+// the acks that Config.Book has of it, and what is true is signed. For one window no two roots are
+// ever signed. It connects again when the connection breaks, and returns only ctx's error
 // or what can not pass: that the node asks nobody (see NotOffered), or does not speak this API. Run
 // it beside Deliver, and for some time after: a window is offered when it has closed. Config.Cosign
 // must be set.
 func (c *Client) Cosign(ctx context.Context) error {
 	if c.cosigner == nil {
 		return errors.New("client: Cosign without Config.Cosign")
+	}
+	if err := c.maySign(); err != nil {
+		return err
 	}
 	again := c.attempts()
 	for {
@@ -138,11 +125,11 @@ func (c *Client) followOffers(ctx context.Context, answered func()) error {
 	}
 }
 
-// answer decides about one offer. The error is Sign's.
+// answer decides about one offer. The error is Sign's, or the book's.
 func (k *cosigner) answer(message *api.CosignOffer) (*api.CosignRequest, error) {
 	answer := &api.CosignRequest{Epoch: message.Epoch, Window: message.Window}
-	refused := make(map[cosign.Reason][]uint32)
-	willing := make(map[uint32]bool)
+	refused := make(map[cosign.Reason][]uint64)
+	willing := make(map[uint64]bool)
 	for _, client := range message.Clients {
 		if k.cfg.Willing == nil || k.cfg.Willing(client) {
 			willing[client] = true
@@ -157,11 +144,15 @@ func (k *cosigner) answer(message *api.CosignOffer) (*api.CosignRequest, error) 
 		k.log.Warn("an offer does not decode", "err", err)
 		refused[cosign.ReasonMalformed] = slices.Sorted(maps.Keys(willing))
 	default:
-		offer.Clients = slices.DeleteFunc(offer.Clients, func(c cosign.Client) bool {
-			return !willing[c.Client]
+		offer.Clients = slices.DeleteFunc(slices.Clone(offer.Clients), func(c uint64) bool {
+			return !willing[c]
 		})
-		for i, v := range k.book.check(offer, k.cfg.Payer) {
-			if client := offer.Clients[i].Client; v.Refused {
+		verdicts, err := k.book.check(k.pin, offer, k.cfg.Payer)
+		if err != nil {
+			return nil, err
+		}
+		for i, v := range verdicts {
+			if client := offer.Clients[i]; v.Refused {
 				refused[v.Reason] = append(refused[v.Reason], client)
 			} else {
 				answer.Clients = append(answer.Clients, client)
@@ -184,7 +175,7 @@ func (k *cosigner) answer(message *api.CosignOffer) (*api.CosignRequest, error) 
 
 // refuse completes an answer with the refusals, and keeps and counts them.
 func (k *cosigner) refuse(answer *api.CosignRequest, message *api.CosignOffer,
-	refused map[cosign.Reason][]uint32) {
+	refused map[cosign.Reason][]uint64) {
 	for _, reason := range cosign.Reasons() {
 		clients := refused[reason]
 		if len(clients) == 0 {

@@ -59,17 +59,17 @@ func (c *Client) Deliver(ctx context.Context, deliveries iter.Seq[Delivery], sig
 	if err := c.maySign(); err != nil {
 		return err
 	}
-	parent := ctx
-	ctx, cancel := context.WithCancel(parent)
+	caller := ctx
+	ctx, cancel := context.WithCancelCause(caller)
 	d := &delivery{
-		client: c, book: c.cfg.Book, pin: c.cfg.Pin, sign: sign, report: report,
+		caller: caller, client: c, book: c.cfg.Book, pin: c.cfg.Pin, sign: sign, report: report,
 		attempts: c.attempts(), feed: make(chan Delivery, c.cfg.Batch),
 		moved: make(chan struct{}, 1), items: make(map[*entry]*item),
 		failed: make(map[*entry]bool), caps: make(map[uint32]uint64),
 	}
 	var helpers sync.WaitGroup
 	defer helpers.Wait()
-	defer cancel()
+	defer cancel(nil)
 	if err := d.begin(ctx, &helpers, cancel); err != nil {
 		return err
 	}
@@ -79,10 +79,10 @@ func (c *Client) Deliver(ctx context.Context, deliveries iter.Seq[Delivery], sig
 	if err == nil {
 		return d.book.sync()
 	}
-	if parent.Err() == nil && ctx.Err() != nil {
-		err = d.lost // set before the context was cancelled
+	if ctx.Err() != nil {
+		err = d.why(ctx)
 	}
-	cancel()
+	cancel(nil)
 	helpers.Wait()
 	if pulled != nil {
 		d.fresh = append(d.fresh, &item{Delivery: *pulled, reports: 1})
@@ -102,13 +102,13 @@ type delivery struct {
 	report   func(*Outcome)
 	attempts *attempts
 
-	feed  chan Delivery // from the sequence; closed at its end
-	epoch atomic.Uint64 // that the node names, plus one; 0 while it is not known
-	moved chan struct{} // epoch has changed
-	lost  error         // why epoch will not be known any more; set before ctx is cancelled
+	feed   chan Delivery // from the sequence; closed at its end
+	epoch  atomic.Uint64 // that the node names, plus one; 0 while it is not known
+	moved  chan struct{} // epoch has changed
+	caller context.Context
 
 	place     *place
-	drained   bool   // feed has nothing more
+	drained   bool    // feed has nothing more
 	fresh     []*item // without a number
 	again     []*item // with a number, to be submitted
 	unsorted  bool    // again is not in the order of the numbers
@@ -130,28 +130,26 @@ type batch struct {
 
 // begin waits until the node has said who it is and which epoch runs, and takes over what the book
 // holds.
-func (d *delivery) begin(ctx context.Context, helpers *sync.WaitGroup, cancel func()) error {
-	first := make(chan struct{})
+func (d *delivery) begin(ctx context.Context, helpers *sync.WaitGroup,
+	cancel context.CancelCauseFunc) error {
 	helpers.Go(func() {
-		once := sync.OnceFunc(func() { close(first) })
-		defer once()
-		err := d.client.epochs(ctx, func(e EpochInfo) bool {
+		cancel(d.client.epochs(ctx, func(e EpochInfo) bool {
 			d.follow(uint64(e.Epoch) + 1)
-			once()
 			return true
-		}, func() { d.follow(0) })
-		d.lost = err
-		cancel()
+		}, func() { d.follow(0) }))
 	})
-	<-first
-	epoch := d.epoch.Load()
-	if epoch == 0 {
-		<-ctx.Done() // what was heard is gone again, or will not be heard
-		return d.lost
+	epoch := uint64(0)
+	for epoch == 0 {
+		select {
+		case <-d.moved:
+			epoch = d.epoch.Load()
+		case <-ctx.Done():
+			return d.why(ctx)
+		}
 	}
 	var err error
 	if d.place, err = d.book.at(d.pin, uint32(epoch-1)); err != nil {
-		return &NodeError{d.client.cfg.URL, "follow epochs", err}
+		return err
 	}
 	pending, faulty := d.book.adopt(d.place, d)
 	for _, e := range pending {
@@ -163,6 +161,14 @@ func (d *delivery) begin(ctx context.Context, helpers *sync.WaitGroup, cancel fu
 		d.put(itemOf(e))
 	}
 	return nil
+}
+
+// why is why ctx has ended: the caller's affair, or that the epoch will not be known any more.
+func (d *delivery) why(ctx context.Context) error {
+	if err := d.caller.Err(); err != nil {
+		return err
+	}
+	return context.Cause(ctx)
 }
 
 // follow notes what epoch runs; it is called from the follower's goroutine.

@@ -25,6 +25,7 @@ type item struct {
 	rest     *entry // the delivery's other ack, whose number the node holds something else under
 	most     uint64 // with rest: the units of what the node holds
 	entry    *entry // nil before it has a number
+	given    bool   // this item's delivery got the number
 	reports  int    // that are owed
 	signed   bool
 	frame    [rollup.AckSize]byte

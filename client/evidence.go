@@ -17,22 +17,24 @@ import (
 // maxEvidence is how many offers that are not true are kept: a few prove as much as many.
 const maxEvidence = 64
 
+// maxEvidenceAcks is how many acks of a client are kept beside an offer.
+const maxEvidenceAcks = 65536
+
 // evidence is the file that is kept of an offer that is not true.
 type evidence struct {
 	Reason  string        `json:"reason"`
-	Clients []uint32      `json:"clients"` // that refused
+	Clients []uint64      `json:"clients"` // that refused
 	Time    time.Time     `json:"time"`
 	Offer   []byte        `json:"offer"`  // a waybill.v1.CosignOffer
-	Signed  []evidenceAck `json:"signed"` // what the first of the clients had signed for the window
+	Signed  []evidenceAck `json:"signed"` // what the first of the clients signed in the epoch, the latest last
 }
 
 type evidenceAck struct {
-	Client uint32 `json:"client"`
-	Entry  string `json:"entry"` // bytes 28 to 79 of the ack, in hexadecimal
+	Leaf string `json:"leaf"` // bytes 16 to 79 of the ack, in hexadecimal
 }
 
 // keep writes down a refused offer, and complains.
-func (k *cosigner) keep(message *api.CosignOffer, reason cosign.Reason, clients []uint32) {
+func (k *cosigner) keep(message *api.CosignOffer, reason cosign.Reason, clients []uint64) {
 	log := k.log.With("node", message.Node, "epoch", message.Epoch, "window", message.Window,
 		"reason", reason.String(), "clients", len(clients))
 	k.mu.Lock()
@@ -56,14 +58,14 @@ func (k *cosigner) keep(message *api.CosignOffer, reason cosign.Reason, clients 
 }
 
 func (k *cosigner) write(file string, message *api.CosignOffer, reason cosign.Reason,
-	clients []uint32) error {
+	clients []uint64) error {
 	encoded, err := proto.Marshal(message)
 	if err != nil {
 		return err
 	}
 	e := evidence{Reason: reason.String(), Clients: clients, Time: time.Now().UTC(), Offer: encoded}
-	for _, entry := range k.book.signedBy(message.Key(), clients[0]) {
-		e.Signed = append(e.Signed, evidenceAck{clients[0], hex.EncodeToString(entry[:])})
+	for _, ack := range k.book.signedBy(k.pin, message.Epoch, clients[0], maxEvidenceAcks) {
+		e.Signed = append(e.Signed, evidenceAck{hex.EncodeToString(ack.AppendLeaf(nil))})
 	}
 	text, err := json.MarshalIndent(&e, "", "  ")
 	if err != nil {

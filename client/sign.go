@@ -13,8 +13,8 @@ import (
 // SignWith returns a Signer that signs with the clients' keys, on all processors. key returns a
 // client's key, and nil for a client that it does not know, which is an error. It is called from
 // several goroutines.
-func SignWith(key func(client uint32) *bls.SecretKey) Signer {
-	return func(acks []rollup.Ack) error {
+func SignWith(key func(client uint64) *bls.SecretKey) Signer {
+	return func(network rollup.Network, acks []rollup.Ack) error {
 		var group errgroup.Group
 		group.SetLimit(runtime.GOMAXPROCS(0))
 		for i := range acks {
@@ -23,9 +23,8 @@ func SignWith(key func(client uint32) *bls.SecretKey) Signer {
 				if secret == nil {
 					return fmt.Errorf("client: no key of client %d", acks[i].Client)
 				}
-				var message [rollup.MessageSize]byte
-				acks[i].Message(&message)
-				signature := bls.Default.Sign(secret, message[:])
+				message := acks[i].AppendMessage(make([]byte, 0, rollup.MessageSize), &network)
+				signature := bls.Default.Sign(secret, message)
 				acks[i].Signature = signature.Bytes()
 				return nil
 			})
@@ -35,9 +34,9 @@ func SignWith(key func(client uint32) *bls.SecretKey) Signer {
 }
 
 // CosignWith returns a function for CosignConfig.Sign, as SignWith does for Deliver.
-func CosignWith(key func(client uint32) *bls.SecretKey) func(clients []uint32, message []byte,
+func CosignWith(key func(client uint64) *bls.SecretKey) func(clients []uint64, message []byte,
 	signatures [][rollup.SignatureSize]byte) error {
-	return func(clients []uint32, message []byte, signatures [][rollup.SignatureSize]byte) error {
+	return func(clients []uint64, message []byte, signatures [][rollup.SignatureSize]byte) error {
 		var group errgroup.Group
 		group.SetLimit(runtime.GOMAXPROCS(0))
 		for i := range clients {

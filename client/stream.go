@@ -16,15 +16,54 @@ import (
 
 // Answer is a node's answer to one submission.
 type Answer struct {
-	Codes                 []rollup.Code // one per ack, in order
-	OpenEpoch, OpenWindow uint32        // what to sign for now
-	RetryAfter            time.Duration // for overloaded acks
+	Answers    []rollup.Answer // one per ack, in order
+	Held       [][]byte        // for each CodeNumberUsed, in order: the ack that is held; empty: unknown
+	RetryAfter time.Duration   // for overloaded acks
 }
 
-// Stream submits frames over one connection, up to Config.Window submissions ahead of their
+// held returns what the node holds in place of ack i, if it said so.
+func (a *Answer) held(i int) []byte {
+	if a.Answers[i].Code != rollup.CodeNumberUsed || len(a.Held) == 0 {
+		return nil
+	}
+	n := 0
+	for _, other := range a.Answers[:i] {
+		if other.Code == rollup.CodeNumberUsed {
+			n++
+		}
+	}
+	return a.Held[n]
+}
+
+// errAnswer is wrapped by what is wrong with an answer that is none.
+var errAnswer = errors.New("not an answer to a submission")
+
+// answerOf reads the answer to a submission of so many acks.
+func answerOf(m *api.SubmitAcksResponse, acks int) (Answer, error) {
+	a := Answer{Answers: make([]rollup.Answer, acks), Held: m.Held,
+		RetryAfter: time.Duration(m.RetryAfterMs) * time.Millisecond}
+	if len(m.Codes) != acks || len(m.Args) != acks && len(m.Args) != 0 {
+		return a, fmt.Errorf("%w: %d codes and %d arguments for %d acks", errAnswer, len(m.Codes),
+			len(m.Args), acks)
+	}
+	used := 0
+	for i, code := range m.Codes {
+		if a.Answers[i].Code = rollup.Code(code); a.Answers[i].Code == rollup.CodeNumberUsed {
+			used++
+		}
+		if len(m.Args) > 0 {
+			a.Answers[i].Arg = m.Args[i]
+		}
+	}
+	if len(m.Held) != used && len(m.Held) != 0 {
+		return a, fmt.Errorf("%w: %d acks held for %d numbers used", errAnswer, len(m.Held), used)
+	}
+	return a, nil
+}
+
+// Stream submits frames over one connection, up to Config.Inflight submissions ahead of their
 // answers. Its methods are safe for concurrent use.
 type Stream struct {
-	book   *book // nil when the client does not co-sign
 	rpc    *connect.BidiStreamForClient[api.SubmitAcksRequest, api.SubmitAcksResponse]
 	cancel context.CancelFunc
 
@@ -37,7 +76,6 @@ type Stream struct {
 // Pending is a submission on its way.
 type Pending struct {
 	acks   int
-	booked []reference // by ack, when the client co-signs
 	done   chan struct{}
 	answer Answer
 	err    error
@@ -68,7 +106,6 @@ func (c *Client) Open(ctx context.Context) *Stream {
 		ended:   make(chan struct{}),
 	}
 	if c.cosigner != nil {
-		s.book = c.cosigner.book
 		s.rpc.RequestHeader().Set(api.SessionHeader, c.cosigner.session.String())
 	}
 	go s.receive()
@@ -97,9 +134,6 @@ func (s *Stream) send(ctx context.Context, p *Pending, frames []byte) error {
 	case <-s.ended: // asked apart, for select chooses at random
 		return fmt.Errorf("%w: %w", ErrNotSent, s.err)
 	default:
-	}
-	if s.book != nil { // before the node can offer anything about them
-		p.booked = s.book.sign(frames)
 	}
 	select {
 	case <-s.ended:
@@ -145,27 +179,10 @@ func (s *Stream) receiveAll() error {
 		}
 		select {
 		case p := <-s.waiting:
-			if len(response.Codes) != p.acks {
-				err := fmt.Errorf(
-					"%w: %d codes for %d acks",
-					ErrUnknownOutcome,
-					len(response.Codes),
-					p.acks,
-				)
-				p.resolve(Answer{}, err)
+			answer, err := answerOf(response, p.acks)
+			if err != nil {
+				p.resolve(Answer{}, fmt.Errorf("%w: %w", ErrUnknownOutcome, err))
 				return err
-			}
-			answer := Answer{
-				Codes:      make([]rollup.Code, p.acks),
-				OpenEpoch:  response.OpenEpoch,
-				OpenWindow: response.OpenWindow,
-				RetryAfter: time.Duration(response.RetryAfterMs) * time.Millisecond,
-			}
-			for i, code := range response.Codes {
-				answer.Codes[i] = rollup.Code(code)
-			}
-			if s.book != nil {
-				s.book.accept(p.booked, answer.Codes)
 			}
 			p.resolve(answer, nil)
 		default:

@@ -116,6 +116,74 @@ func (c *Client) Execute(
 	}
 }
 
+// ExecuteGrants submits a transaction of grants, which has no sender and no nonce, and returns the
+// indices of the clients with the given keys, at most api.MaxPage, when all are registered. It may
+// be called again with the same transaction. What any node answers afterwards includes the effect.
+// Errors are those of Execute; a grant that falls alone, while others of its transaction stand, is
+// waited for until ctx ends.
+func (c *Client) ExecuteGrants(ctx context.Context, keys []ledger.BLSKey, tx []byte) ([]uint64,
+	error) {
+	var submit time.Time
+	for {
+		at := c.nodes.first()
+		indices, err := c.registered(ctx, at, keys)
+		if err == nil && len(indices) < len(keys) && !time.Now().Before(submit) {
+			submit = time.Now().Add(resubmission * c.cfg.Backoff)
+			if _, err = c.nodes.write(ctx, at, txRequest(tx)); err != nil {
+				err = txError(err)
+			}
+			if err != nil && !elsewhere(err) { // for it may have been executed just now
+				if late, lateErr := c.registered(ctx, at, keys); lateErr == nil {
+					indices = late
+				}
+				if len(indices) == len(keys) {
+					err = nil
+				}
+			}
+		}
+		switch {
+		case err == nil && len(indices) == len(keys):
+			return indices, nil
+		case err != nil && !elsewhere(err) && ctx.Err() == nil:
+			return nil, err
+		}
+		if paused := retry.Pause(ctx, c.cfg.Backoff/2); paused != nil {
+			return nil, errors.Join(fmt.Errorf("%d of %d clients are registered: %w", len(indices),
+				len(keys), paused), err)
+		}
+	}
+}
+
+// registered asks a node for the indices of those keys that have one.
+func (c *Client) registered(ctx context.Context, at *endpoint, keys []ledger.BLSKey) ([]uint64,
+	error) {
+	req := &api.GetClientsRequest{}
+	for _, key := range keys {
+		req.Keys = append(req.Keys, key.String())
+	}
+	err := c.nodes.current(ctx, at)
+	var found *api.GetClientsResponse
+	if err == nil {
+		found, err = Call(ctx, at.ledger.GetClients, req)
+	}
+	var indices []uint64
+	for _, client := range found.GetClients() {
+		if client.Index != nil {
+			indices = append(indices, client.GetIndex())
+		}
+	}
+	if err == nil && len(indices) == len(keys) {
+		var height int64
+		if height, err = c.nodes.heightOf(ctx, at); err == nil {
+			c.nodes.reached(height)
+		}
+	}
+	if err != nil && elsewhere(err) && ctx.Err() == nil {
+		c.nodes.fell(at, err)
+	}
+	return indices, named(at, "GetClients", err)
+}
+
 // execution is the state of one Execute. Numbers are nonces.
 type execution struct {
 	nodes  *nodes
