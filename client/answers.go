@@ -239,12 +239,12 @@ func (d *delivery) never(p *item, code rollup.Code, frame []byte) {
 			key = of(p.Client)
 		}
 		units, other := held(&d.pin.Network, e, frame, key)
-		if !other || !d.book.spend(e) {
+		if !other {
 			break
 		}
 		delete(d.items, e)
-		rest := &item{Delivery: p.Delivery, rest: e, most: min(e.units, units), reports: p.reports,
-			attempts: p.attempts}
+		rest := &item{Delivery: p.Delivery, rest: true, most: min(e.units, units),
+			reports: p.reports, attempts: p.attempts}
 		d.fresh = append([]*item{rest}, d.fresh...)
 		return
 	default:

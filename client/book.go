@@ -142,17 +142,16 @@ const (
 
 // entry is one number that was given, and what for.
 type entry struct {
-	lane     *lane
-	number   uint32
-	state    state
-	code     rollup.Code // of the last word
-	replaced bool        // the rest of two deliveries was signed under another number, once
-	units    uint64
-	request  rollup.Hash
-	id       uint64
-	owner    *delivery // that waits for the last word; nil: none
-	ordinal  uint64    // in which it was given its number
-	at       time.Time
+	lane    *lane
+	number  uint32
+	state   state
+	code    rollup.Code // of the last word
+	units   uint64
+	request rollup.Hash
+	id      uint64
+	owner   *delivery // that waits for the last word; nil: none
+	ordinal uint64    // in which it was given its number
+	at      time.Time
 }
 
 // ack returns the ack without its signature.
@@ -255,7 +254,7 @@ func (b *Book) giveAll(p *place, epoch uint32, deliveries []*item, owner *delive
 	now := time.Now()
 	b.sweep(now)
 	for _, d := range deliveries {
-		if known := b.ids[d.ID]; d.ID != 0 && known != nil && d.rest == nil {
+		if known := b.ids[d.ID]; d.ID != 0 && known != nil && !d.rest {
 			d.entry = known
 			continue
 		}
@@ -265,11 +264,8 @@ func (b *Book) giveAll(p *place, epoch uint32, deliveries []*item, owner *delive
 		}
 		e := &entry{lane: l, number: uint32(l.next), units: d.units(), request: d.Request, id: d.ID,
 			owner: owner, at: now}
-		if d.rest != nil {
-			d.rest.replaced = true
-		}
 		b.enter(e)
-		b.write(func(j *journal) { j.ack(e, d.rest) })
+		b.write(func(j *journal) { j.ack(e) })
 		d.entry, d.given = e, true
 	}
 	return nil
@@ -384,21 +380,13 @@ func (b *Book) release(e *entry) {
 	e.owner = nil
 }
 
-// answer notes what the node said last. It is written down with what comes next: when that is lost,
-// the node is asked again.
+// answer notes what the node said last. It is written down with, and before, what is signed next:
+// when it is lost, the node is asked again.
 func (b *Book) answer(e *entry, s state, code rollup.Code) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	e.state, e.code, e.owner = s, code, nil
 	b.write(func(j *journal) { j.answer(e) })
-}
-
-// spend reports whether the rest of a delivery may be signed under another number, because the
-// node holds another ack under this one: once. Asking is not doing it; give does.
-func (b *Book) spend(e *entry) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return !e.replaced
 }
 
 // ask has the node asked for the lane's counter before a number of it is given.

@@ -446,7 +446,7 @@ func (d *delivery) abandon() {
 	}
 	for _, p := range append(d.again, d.fresh...) {
 		outcome := p.outcome()
-		if outcome.Err = ErrNotSent; p.entry != nil || p.rest != nil {
+		if outcome.Err = ErrNotSent; p.entry != nil {
 			outcome.Err = ErrUnknownOutcome
 		}
 		if p.entry != nil {

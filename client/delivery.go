@@ -22,8 +22,8 @@ type Delivery struct {
 // item is a delivery on its way.
 type item struct {
 	Delivery
-	rest     *entry // the delivery's other ack, whose number the node holds something else under
-	most     uint64 // with rest: the units of what the node holds
+	rest     bool   // the node holds something else under the number that it had first
+	most     uint64 // with rest: what it may be signed for once more
 	entry    *entry // nil before it has a number
 	given    bool   // this item's delivery got the number
 	reports  int    // that are owed
@@ -36,7 +36,7 @@ type item struct {
 
 // units are what the delivery is signed for.
 func (p *item) units() uint64 {
-	if p.rest != nil {
+	if p.rest {
 		return min(p.Units, p.most)
 	}
 	return p.Units

@@ -37,19 +37,17 @@ const (
 	recordPlace  recordKind = 1 + iota // a node: index u16, network 32, node u32, key 32, born u32
 	recordEpoch                        // index u16, epoch u32
 	recordNext                         // lane, next u64
-	recordAck                          // lane, number u32, units u64, request 32, id u64, at ms u64, rest
+	recordAck                          // lane, number u32, units u64, request 32, id u64, at ms u64
 	recordAnswer                       // lane, number u32, code u8, state u8
 	recordRoot                         // index u16, epoch u32, window u32, count u32, root 32, at ms u64
 )
 
-// The lane of a record is index u16, epoch u32, client u64, service u32. The rest that an ack is for
-// is a flag u8, 1 when there is one, 2 when the ack's own is spent, and the epoch u32 and number u32
-// of the ack that it is of.
+// The lane of a record is index u16, epoch u32, client u64, service u32.
 var recordSizes = [...]int{
 	recordPlace:  2 + 32 + 4 + 32 + 4,
 	recordEpoch:  2 + 4,
 	recordNext:   laneSize + 8,
-	recordAck:    laneSize + 4 + 8 + 32 + 8 + 8 + 9,
+	recordAck:    laneSize + 4 + 8 + 32 + 8 + 8,
 	recordAnswer: laneSize + 4 + 2,
 	recordRoot:   2 + 4 + 4 + 4 + 32 + 8,
 }
@@ -259,18 +257,8 @@ func (b *Book) apply(kind recordKind, f *fields) error {
 
 func (b *Book) applyAck(l *lane, f *fields) error {
 	e := &entry{lane: l, number: f.u32(), units: f.u64(), request: f.hash(), id: f.u64(), at: f.time()}
-	flags, epoch, number := f.u8(), f.u32(), f.u32()
-	if l.acks[e.number] != nil || e.number > maxNumber || flags > 3 {
+	if l.acks[e.number] != nil || e.number > maxNumber {
 		return errNoSuch
-	}
-	e.replaced = flags&2 != 0
-	if flags&1 != 0 {
-		// What it is of may have been forgotten since.
-		if of := l.place.lanes[laneKey{epoch, l.key.client, l.key.service}]; of != nil {
-			if prior := of.acks[number]; prior != nil {
-				prior.replaced = true
-			}
-		}
 	}
 	b.enter(e)
 	return nil
@@ -308,23 +296,13 @@ func (j *journal) next(l *lane) {
 	j.u64(l.next)
 }
 
-func (j *journal) ack(e, rest *entry) {
+func (j *journal) ack(e *entry) {
 	j.lane(recordAck, e.lane)
 	j.u32(e.number)
 	j.u64(e.units)
 	j.pending = append(j.pending, e.request[:]...)
 	j.u64(e.id)
 	j.u64(uint64(e.at.UnixMilli()))
-	flags, epoch, number := byte(0), uint32(0), uint32(0)
-	if rest != nil {
-		flags, epoch, number = 1, rest.lane.key.epoch, rest.number
-	}
-	if e.replaced {
-		flags |= 2
-	}
-	j.pending = append(j.pending, flags)
-	j.u32(epoch)
-	j.u32(number)
 }
 
 func (j *journal) answer(e *entry) {
@@ -422,7 +400,7 @@ func (j *journal) rewrite(b *Book) error {
 		}
 	}
 	for _, e := range b.order {
-		j.ack(e, nil)
+		j.ack(e)
 		if e.state != statePending {
 			j.answer(e)
 		}
