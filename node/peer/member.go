@@ -38,12 +38,13 @@ type MemberConfig struct {
 	Logger *slog.Logger
 }
 
-// Member is a committee member's part in certifying rollups: it verifies a rollup, keeps it, and signs at most one per
-// window. It is safe for concurrent use.
+// Member is a committee member's part in certifying rollups: it verifies a rollup, keeps it, and
+// signs at most one per window and no number twice. It is safe for concurrent use.
 type Member struct {
 	cfg       MemberConfig
 	room      *room
 	penalties *penalties
+	billings  *billings
 
 	signed  atomic.Uint64
 	refused [len(reasons)]atomic.Uint64
@@ -61,6 +62,7 @@ func NewMember(cfg MemberConfig) *Member {
 		cfg:       cfg,
 		room:      newRoom(max(cfg.Concurrent, 1), max(cfg.Waiting, 0)),
 		penalties: newPenalties(cfg.Penalty),
+		billings:  newBillings(cfg.Store),
 		conflicts: make(map[rollup.WindowKey]struct{}),
 	}
 }
@@ -100,14 +102,16 @@ func (m *Member) Fault(caller TransportKey, why error) {
 }
 
 // atFault are the reasons for which a caller has to wait.
-var atFault = map[Reason]bool{ReasonNotOwner: true, ReasonInvalid: true, ReasonConflict: true}
+var atFault = map[Reason]bool{ReasonNotOwner: true, ReasonInvalid: true, ReasonConflict: true,
+	ReasonBadWord: true, ReasonNumbers: true}
 
 // Push verifies a rollup on behalf of the node that holds the transport key caller, keeps it durably
-// and returns this member's signature on it. The same rollup again gets the same signature. Errors
-// are a *Refusal, ctx's error, or the store's.
-func (m *Member) Push(ctx context.Context, caller TransportKey, header, evidence []byte) (
-	share [bls.SignatureSize]byte, err error) {
-	h, err := m.certify(ctx, caller, header, evidence)
+// and returns this member's signature on it. Own is the node's word that the rollup is its own. The
+// same rollup again gets the same signature. Errors are a *Refusal, ctx's error, or the store's.
+func (m *Member) Push(ctx context.Context, caller TransportKey, header []byte,
+	own [rollup.WordSize]byte, evidence []byte) (share [bls.SignatureSize]byte, err error) {
+	view := m.cfg.Chain.View()
+	h, err := m.certify(ctx, view, caller, &push{header, own, evidence})
 	if err != nil {
 		if refusal := (*Refusal)(nil); errors.As(err, &refusal) {
 			m.refused[refusal.Code].Add(1)
@@ -118,22 +122,38 @@ func (m *Member) Push(ctx context.Context, caller TransportKey, header, evidence
 		return share, err
 	}
 	m.penalties.good(caller)
-	signature := bls.Default.Sign(m.cfg.Key, rollup.CertificateMessage(m.cfg.Network, h.Epoch, h.ID()))
+	term := view.Committee().Term
+	signature := bls.Default.Sign(m.cfg.Key,
+		rollup.CertificateMessage(&m.cfg.Network, term, h.Key(), h.ID()))
 	m.signed.Add(1)
 	return signature.Bytes(), nil
 }
 
-// certify returns the header once the rollup is valid, durable, and the only one that this member signs for its window.
-func (m *Member) certify(ctx context.Context, caller TransportKey, header, evidence []byte) (*rollup.Header, error) {
-	h, err := rollup.ParseHeader(header)
+// push is what came.
+type push struct {
+	header   []byte
+	own      [rollup.WordSize]byte
+	evidence []byte
+}
+
+// certify returns the header once the rollup is valid, durable, the only one that this member signs
+// for its window, and the only one that bills its numbers.
+func (m *Member) certify(ctx context.Context, view *ledger.View, caller TransportKey, p *push) (
+	*rollup.Header, error) {
+	h, err := rollup.ParseHeader(p.header)
 	if err != nil {
 		return nil, &Refusal{Code: ReasonInvalid, Err: err}
 	}
-	view := m.cfg.Chain.View()
 	if err := m.admissible(view, h, caller); err != nil {
 		return nil, err
 	}
-	if done, err := m.kept(h, evidence); err == nil && done {
+	if err := rollup.VerifyOwn(h, &p.own, view); err != nil {
+		return nil, &Refusal{Code: ReasonBadWord, Err: err}
+	}
+	if err := m.billings.forget(view.NextToSettle()); err != nil {
+		return nil, fmt.Errorf("forget settled epochs: %w", err)
+	}
+	if done, err := m.kept(h, p.evidence); err == nil && done {
 		return h, nil
 	}
 	place, ok := m.room.enter(caller, standingOf(view, caller))
@@ -141,10 +161,24 @@ func (m *Member) certify(ctx context.Context, caller TransportKey, header, evide
 		return nil, rollup.Refuse(ReasonBusy, "this node's share of the places is taken")
 	}
 	defer m.room.leave(place)
+	b := m.billings.billing(h)
+	b.begin(h.Window)
+	defer b.end(h.Window)
 	if err := m.room.await(ctx, place); err != nil {
 		return nil, err
 	}
-	return h, m.keep(h, header, evidence)
+	again, runs, err := m.judge(h, p.evidence, b)
+	if err != nil {
+		return nil, err
+	}
+	if again { // bound to it before: its evidence is kept besides
+		return h, m.keepEvidence(h, p)
+	}
+	m.room.rest(place) // others are verified while the signature waits
+	if err := b.await(ctx, h.Window); err != nil {
+		return nil, err
+	}
+	return h, m.sign(h, p, b, runs)
 }
 
 // kept reports whether the window is locked to the rollup and evidence of the same rung is kept: then there is nothing to do.
@@ -161,33 +195,54 @@ func (m *Member) kept(h *rollup.Header, evidence []byte) (bool, error) {
 	return m.cfg.Store.HasEvidence(prior, rung)
 }
 
-// keep verifies the rollup, makes it durable and locks its window to it, unless a push that was ahead did so. Of a rollup that
-// the window is locked to, evidence of a second rung is verified and kept besides.
-func (m *Member) keep(h *rollup.Header, header, evidence []byte) error {
-	id := h.ID()
-	if done, err := m.kept(h, evidence); done || err != nil {
-		return err
-	}
+// judge verifies a rollup, and returns what it bills. What rests on this member's tables comes
+// first, since it costs little. Again says that the window is bound to the rollup.
+func (m *Member) judge(h *rollup.Header, evidence []byte, b *billing) (again bool,
+	runs []rollup.Run, err error) {
 	prior, locked, err := m.cfg.Store.Locked(h.Key())
 	switch {
 	case err != nil:
-		return fmt.Errorf("lock of rollup %v: %w", id, err)
-	case locked && prior != id:
-		return m.conflict(h, prior, evidence)
+		return false, nil, fmt.Errorf("lock of rollup %v: %w", h.ID(), err)
+	case locked && prior != h.ID():
+		return false, nil, m.conflict(h, prior, evidence)
 	}
-	if err := m.verify(h, evidence); err != nil {
+	ev, err := rollup.ParseEvidence(evidence)
+	if err != nil {
+		return false, nil, &Refusal{Code: ReasonInvalid, Err: err}
+	}
+	if !locked {
+		runs = ev.Billed()
+		if err := b.check(h.Window, runs); err != nil {
+			return false, nil, err
+		}
+	}
+	return locked, runs, m.verify(h, ev)
+}
+
+// sign binds this member to a valid rollup, unless a push that was ahead did so.
+func (m *Member) sign(h *rollup.Header, p *push, b *billing, runs []rollup.Run) error {
+	prior, err := b.sign(h, p.evidence, runs)
+	switch refusal := (*Refusal)(nil); {
+	case errors.As(err, &refusal):
 		return err
+	case errors.Is(err, store.ErrPruned):
+		return &Refusal{Code: ReasonTooOld, Err: err}
+	case err != nil:
+		return fmt.Errorf("keep rollup %v: %w", h.ID(), err)
+	case prior != h.ID(): // a push of another rollup was verified meanwhile
+		return m.conflict(h, prior, p.evidence)
 	}
-	if err = m.cfg.Store.PutEvidence(id, header, evidence); err == nil {
-		prior, locked, err = m.cfg.Store.Lock(h.Key(), id)
-	}
+	return m.keepEvidence(h, p)
+}
+
+// keepEvidence keeps evidence of a rollup to which its window is bound.
+func (m *Member) keepEvidence(h *rollup.Header, p *push) error {
+	err := m.cfg.Store.PutEvidence(h.ID(), p.header, p.evidence)
 	switch {
 	case errors.Is(err, store.ErrPruned):
 		return &Refusal{Code: ReasonTooOld, Err: err}
 	case err != nil:
-		return fmt.Errorf("keep rollup %v: %w", id, err)
-	case !locked: // a push of another rollup was verified meanwhile
-		return m.conflict(h, prior, evidence)
+		return fmt.Errorf("keep rollup %v: %w", h.ID(), err)
 	}
 	return nil
 }
@@ -201,21 +256,17 @@ func (m *Member) admissible(view *ledger.View, h *rollup.Header, caller Transpor
 	if !ok || TransportKey(node.TransportKey) != caller {
 		return rollup.Refuse(ReasonNotOwner, "the caller's transport key is not that of node %d", h.Node)
 	}
-	epoch, late := view.Epoch(), uint64(view.Params().LateEpochs)
-	if h.Epoch > epoch {
+	if epoch := view.Epoch(); h.Epoch > epoch {
 		return rollup.Refuse(ReasonLagging, "epoch %d has not begun here, where epoch %d runs", h.Epoch, epoch)
 	}
-	if uint64(h.Epoch)+late < uint64(epoch) {
-		return rollup.Refuse(ReasonTooOld, "epoch %d lies more than %d epochs behind %d", h.Epoch, late, epoch)
+	if view.Settled(h.Epoch) {
+		return rollup.Refuse(ReasonTooOld, "epoch %d is settled", h.Epoch)
 	}
 	return nil
 }
 
-func (m *Member) verify(h *rollup.Header, evidence []byte) error {
-	ev, err := rollup.ParseEvidence(evidence)
-	if err == nil {
-		err = rollup.Verify(h, ev, m.cfg.Network, m.cfg.Chain.View(), m.cfg.Proofs, max(m.cfg.Workers, 1))
-	}
+func (m *Member) verify(h *rollup.Header, ev *rollup.Evidence) error {
+	err := rollup.Verify(h, ev, m.cfg.Network, m.cfg.Chain.View(), m.cfg.Proofs, max(m.cfg.Workers, 1))
 	switch {
 	case errors.Is(err, rollup.ErrUnknownClient), errors.Is(err, rollup.ErrUnknownService):
 		return &Refusal{Code: ReasonLagging, Err: err}
@@ -236,7 +287,11 @@ func (m *Member) conflict(h *rollup.Header, prior rollup.Hash, evidence []byte) 
 		return refusal
 	}
 	log := m.cfg.Logger.With("node", h.Node, "epoch", h.Epoch, "window", h.Window, "signed", prior, "pushed", h.ID())
-	if err := m.verify(h, evidence); err != nil {
+	ev, err := rollup.ParseEvidence(evidence)
+	if err == nil {
+		err = m.verify(h, ev)
+	}
+	if err != nil {
 		log.Warn("a node pushed a second, invalid rollup for a window", "err", err)
 		return refusal
 	}

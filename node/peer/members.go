@@ -76,32 +76,34 @@ func (m *Members) Close() {
 	}
 }
 
-// Push asks the committee member that a node is to verify a rollup of this node and to sign it. The
+// Push asks the committee member that a node is to verify a rollup of this node, which has its word
+// on that, and to sign it. The
 // share is the member's word alone: the caller verifies it. Errors are a *Refusal, or what the
 // connection gave; all but a final Refusal may be tried again.
 func (m *Members) Push(
-	ctx context.Context, node uint32, header, evidence []byte,
+	ctx context.Context, node uint32, header []byte, own [rollup.WordSize]byte, evidence []byte,
 ) (share [bls.SignatureSize]byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout)
 	defer cancel()
 	if m.cfg.Local == nil || node != m.cfg.Self {
-		return m.push(ctx, node, header, evidence)
+		return m.push(ctx, node, &push{header, own, evidence})
 	}
 	self, err := peerKeyOf(m.cfg.Certificate)
 	if err != nil {
 		return share, err
 	}
-	return m.cfg.Local.Push(ctx, self, header, evidence)
+	return m.cfg.Local.Push(ctx, self, header, own, evidence)
 }
 
 func (m *Members) push(
-	ctx context.Context, node uint32, header, evidence []byte,
+	ctx context.Context, node uint32, p *push,
 ) (share [bls.SignatureSize]byte, err error) {
 	l, err := m.link(node)
 	if err != nil {
 		return share, err
 	}
-	response, err := l.client.Push(ctx, connect.NewRequest(&api.PushRequest{Header: header, Evidence: evidence}))
+	response, err := l.client.Push(ctx, connect.NewRequest(
+		&api.PushRequest{Header: p.header, Own: p.own[:], Evidence: p.evidence}))
 	if err != nil {
 		return share, fmt.Errorf("member %d at %s: %w", node, l.address, refusalOf(err))
 	}

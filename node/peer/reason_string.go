@@ -15,11 +15,15 @@ func _() {
 	_ = x[ReasonBusy-5]
 	_ = x[ReasonTooOld-6]
 	_ = x[ReasonNoProofs-7]
+	_ = x[ReasonBadWord-8]
+	_ = x[ReasonNumbers-9]
+	_ = x[ReasonBehind-10]
+	_ = x[ReasonNoTable-11]
 }
 
-const _Reason_name = "not_ownerinvalidconflictlaggingbusytoo_oldno_proofs"
+const _Reason_name = "not_ownerinvalidconflictlaggingbusytoo_oldno_proofsbad_wordnumbersbehindno_table"
 
-var _Reason_index = [...]uint8{0, 9, 16, 24, 31, 35, 42, 51}
+var _Reason_index = [...]uint8{0, 9, 16, 24, 31, 35, 42, 51, 59, 66, 72, 80}
 
 func (i Reason) String() string {
 	idx := int(i) - 1

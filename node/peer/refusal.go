@@ -24,6 +24,10 @@ const (
 	ReasonBusy                       // busy
 	ReasonTooOld                     // too_old
 	ReasonNoProofs                   // no_proofs
+	ReasonBadWord                    // bad_word
+	ReasonNumbers                    // numbers
+	ReasonBehind                     // behind
+	ReasonNoTable                    // no_table
 )
 
 //go:generate go tool stringer -type=Reason -linecomment
@@ -44,16 +48,24 @@ var reasons = [...]struct {
 		connect.CodeUnavailable, api.PushReason_PUSH_REASON_LAGGING},
 	ReasonBusy: {"no room to verify",
 		connect.CodeResourceExhausted, api.PushReason_PUSH_REASON_BUSY},
-	ReasonTooOld: {"the chain orders this epoch no more",
+	ReasonTooOld: {"the epoch is settled",
 		connect.CodeFailedPrecondition, api.PushReason_PUSH_REASON_TOO_OLD},
 	ReasonNoProofs: {"the member lacks the key of these proofs, another rung may do",
 		connect.CodeUnimplemented, api.PushReason_PUSH_REASON_NO_PROOFS},
+	ReasonBadWord: {"the node's word that the rollup is its own does not verify",
+		connect.CodePermissionDenied, api.PushReason_PUSH_REASON_BAD_WORD},
+	ReasonNumbers: {"a number of the rollup was signed before",
+		connect.CodeAlreadyExists, api.PushReason_PUSH_REASON_NUMBERS},
+	ReasonBehind: {"a later window was signed before",
+		connect.CodeFailedPrecondition, api.PushReason_PUSH_REASON_BEHIND},
+	ReasonNoTable: {"the member can not know what it signed in this epoch",
+		connect.CodeFailedPrecondition, api.PushReason_PUSH_REASON_NO_TABLE},
 }
 
 // Reasons returns every reason.
 func Reasons() []Reason {
 	return []Reason{ReasonNotOwner, ReasonInvalid, ReasonConflict, ReasonLagging, ReasonBusy,
-		ReasonTooOld, ReasonNoProofs}
+		ReasonTooOld, ReasonNoProofs, ReasonBadWord, ReasonNumbers, ReasonBehind, ReasonNoTable}
 }
 
 func (r Reason) Error() string {

@@ -93,6 +93,13 @@ func (r *room) leave(p *place) {
 	r.places[p.standing].Give(p.caller, 1)
 }
 
+// rest ends a push's turn. It keeps its place.
+func (r *room) rest(p *place) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.yield(p)
+}
+
 // await returns when it is the push's turn, or with ctx's error.
 func (r *room) await(ctx context.Context, p *place) error {
 	r.mu.Lock()

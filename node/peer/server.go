@@ -167,7 +167,11 @@ func (s service) Push(ctx context.Context, req *connect.Request[api.PushRequest]
 	if s.member == nil {
 		return nil, connect.NewError(connect.CodeUnimplemented, errors.New("this node is no member of the committee"))
 	}
-	share, err := s.member.Push(ctx, caller(ctx), req.Msg.Header, req.Msg.Evidence)
+	own := [rollup.WordSize]byte{} // of another length it is none
+	if len(req.Msg.Own) == len(own) {
+		copy(own[:], req.Msg.Own)
+	}
+	share, err := s.member.Push(ctx, caller(ctx), req.Msg.Header, own, req.Msg.Evidence)
 	if err != nil {
 		return nil, wireError(err)
 	}

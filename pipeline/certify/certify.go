@@ -85,14 +85,8 @@ type Members interface {
 	// returns its share of the certificate. It may be repeated. An error with a method Retry() bool
 	// that answers false is a refusal for good. Calls for one member may overlap; a call returns soon
 	// after its context ended.
-	Push(ctx context.Context, node uint32, p *Pushed) (share [48]byte, err error)
-}
-
-// Pushed is a rollup as a member sees it. It is not changed.
-type Pushed struct {
-	Header   []byte // with its rows
-	Own      [rollup.WordSize]byte
-	Evidence []byte
+	Push(ctx context.Context, node uint32, header []byte, own [rollup.WordSize]byte,
+		evidence []byte) (share [48]byte, err error)
 }
 
 // Config is what an outbox works with. A zero value of an optional field stands for the value in

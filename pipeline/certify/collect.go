@@ -173,7 +173,7 @@ func (r *round) push(ctx context.Context, position int, member rollup.Member) an
 	log := o.log.With("epoch", r.j.key.Epoch, "window", r.j.key.Window, "node", node)
 	for retry := newBackoff(); ; {
 		start := time.Now()
-		encoded, err := o.members.Push(ctx, node, &Pushed{r.header, r.own, list[0].evidence})
+		encoded, err := o.members.Push(ctx, node, r.header, r.own, list[0].evidence)
 		took := time.Since(start)
 		if err == nil {
 			var share bls.Signature

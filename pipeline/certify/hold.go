@@ -78,8 +78,8 @@ func (j *job) handOver(asked *holder) (again bool) {
 	if !j.stated[node] {
 		evidence, err := a.Evidence(rollup.RungStatements)
 		if err == nil {
-			pushed := &Pushed{a.Header.Append(nil), rollup.SignOwn(o.cfg.Key, a.Header), evidence}
-			_, err = o.members.Push(o.ctx, node, pushed)
+			own := rollup.SignOwn(o.cfg.Key, a.Header)
+			_, err = o.members.Push(o.ctx, node, a.Header.Append(nil), own, evidence)
 		}
 		if o.ctx.Err() != nil {
 			return false

@@ -7,7 +7,6 @@ import (
 	"sync"
 
 	"github.com/waybill-network/waybill/kernels/bls"
-	"github.com/waybill-network/waybill/pipeline/certify"
 	"github.com/waybill-network/waybill/rollup"
 )
 
@@ -51,26 +50,26 @@ func (r *Refusal) Error() string { return "refused for good: " + r.Err.Error() }
 func (r *Refusal) Retry() bool { return false }
 
 // Push implements certify.Members.
-func (c *Committee) Push(ctx context.Context, node uint32, p *certify.Pushed) (share [48]byte,
-	err error) {
+func (c *Committee) Push(ctx context.Context, node uint32, header []byte,
+	own [rollup.WordSize]byte, evidence []byte) (share [48]byte, err error) {
 	if err := ctx.Err(); err != nil {
 		return share, err
 	}
 	if c.Before != nil {
-		if share, err = c.Before(ctx, node, p.Header); err != nil || share != [48]byte{} {
+		if share, err = c.Before(ctx, node, header); err != nil || share != [48]byte{} {
 			return share, err
 		}
 	}
-	h, err := rollup.ParseHeader(p.Header)
+	h, err := rollup.ParseHeader(header)
 	if err != nil {
 		return share, &Refusal{err}
 	}
-	ev, err := rollup.ParseEvidence(p.Evidence)
+	ev, err := rollup.ParseEvidence(evidence)
 	if err != nil {
 		return share, &Refusal{err}
 	}
 	view := c.Network.View()
-	if err := rollup.VerifyOwn(h, &p.Own, view); err != nil {
+	if err := rollup.VerifyOwn(h, &own, view); err != nil {
 		return share, &Refusal{err}
 	}
 	if !c.Trusting {
