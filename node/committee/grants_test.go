@@ -69,7 +69,8 @@ func TestGrantsWaitOnce(t *testing.T) {
 		t.Errorf("%d of 2 stay", len(left)) // a part of the first stands still
 	}
 	c.decide(2*time.Millisecond, tx(grants[1:2]))
-	if left := c.recheck(tx(grants[:2]), tx(grants[2:])); !equalTxs(left, [][]byte{tx(grants[2:])}) {
+	rest := [][]byte{tx(grants[2:])}
+	if left := c.recheck(tx(grants[:2]), rest[0]); !equalTxs(left, rest) {
 		t.Errorf("%d stay, though nothing of one stands", len(left))
 	}
 }
@@ -103,7 +104,8 @@ func TestForgedGrants(t *testing.T) {
 			t.Errorf("%s: proposed", name)
 		}
 		before := c.apps[0].view.Load().Clients()
-		if codes := c.decide(time.Duration(c.height)*time.Millisecond, bad); codes[0] != ledger.CodeOK {
+		codes := c.decide(time.Duration(c.height)*time.Millisecond, bad)
+		if codes[0] != ledger.CodeOK {
 			t.Errorf("%s: the rest fell, too: %v", name, codes)
 		}
 		if n := c.apps[0].view.Load().Clients() - before; n != 1 {

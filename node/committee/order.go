@@ -126,7 +126,7 @@ const (
 type line struct {
 	mu       sync.Mutex
 	height   int64
-	keys     map[short]short              // of grants: the transactions that they wait in, since the last block
+	keys     map[short]short              // of grants, and the transactions that they wait in
 	now      map[sender]map[uint64]*place // checked since the last block
 	before   map[sender]map[uint64]*place // checked since the one before it, not all checked again yet
 	gapBytes int64                        // of places in now that have a gap before them

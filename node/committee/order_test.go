@@ -195,7 +195,8 @@ func TestGap(t *testing.T) {
 
 	c.decide(late + 3*time.Second)
 	c.recheck()
-	big := func(i int, nonce uint64) []byte { // no clients of anybody, but it is long, and the line does not look into it
+	// it names clients that are nobody's, but it is long, and the line does not look into it
+	big := func(i int, nonce uint64) []byte {
 		clients := make([]uint64, ledger.MaxGrants)
 		for i := range clients {
 			clients[i] = uint64(i)

@@ -75,8 +75,9 @@ func newApp(c *Config, fail func(error)) (*app, error) {
 		return nil, fmt.Errorf("committee: %w", err)
 	}
 	a := &app{
-		genesis: c.Genesis, network: c.Genesis.Network(), genesisHash: fresh.View().AppHash(), committee: c.Genesis.Committee(),
-		members: map[string]int{}, self: -1, key: c.BLSKey,
+		genesis: c.Genesis, network: fresh.View().Network(), genesisHash: fresh.View().AppHash(),
+		committee: fresh.View().Committee(),
+		members:   map[string]int{}, self: -1, key: c.BLSKey,
 		state: fresh, store: c.Store, keep: c.Keep, votes: newVotes(len(c.Genesis.Members)),
 		metrics: newMetrics(), log: c.Logger, fail: fail,
 	}

@@ -43,10 +43,12 @@ func TestCopiedProof(t *testing.T) {
 		"the proof as a node":          {CodeBadProof, granted(asNode)},
 		"the grant in another's name":  {CodeBadSignature, NewGrants(net, []Grant{renamed})},
 		"the grant on another network": {CodeBadSignature, NewGrants(net, []Grant{elsewhere})},
-		"the transaction of another":   {CodeWrongNetwork, NewGrants(other.Network(), []Grant{elsewhere})},
-		"a node for another owner":     {CodeBadProof, node(func(*NodeRegistration) {})},
+		"the transaction of another": {CodeWrongNetwork,
+			NewGrants(other.Network(), []Grant{elsewhere})},
+		"a node for another owner": {CodeBadProof, node(func(*NodeRegistration) {})},
 		"a node with its own proof": {CodeBadProof, node(func(n *NodeRegistration) {
-			n.Proof = prove(net, "edge", rollup.RoleNode, KeyOf(mallory)) // if the BLS key were his, too
+			// as if the BLS key were his, too
+			n.Proof = prove(net, "edge", rollup.RoleNode, KeyOf(mallory))
 		})},
 		"a node key for one's own BLS key": {CodeBadProof, node(func(n *NodeRegistration) {
 			mine := newNode(g, "carol", "mine", 0)
@@ -79,8 +81,9 @@ func TestSuccessor(t *testing.T) {
 	g := testGenesis(4, 4, 4, 4)
 	g.GenesisTime = g.GenesisTime.Add(time.Second)
 	signGenesis(g)
-	if g.ChainID != old.ChainID || g.Network() == old.Network() || g.Network().Net() == old.Network().Net() {
-		t.Fatalf("networks %s and %s", g.Network(), old.Network())
+	was, is := old.Network(), g.Network()
+	if g.ChainID != old.ChainID || was == is || was.Net() == is.Net() {
+		t.Fatalf("networks %s and %s", was, is)
 	}
 	if err := old.Validate(); err != nil {
 		t.Fatal(err)
@@ -126,7 +129,6 @@ func TestSuccessor(t *testing.T) {
 
 	one := identity("one")
 	ack := rollup.Ack{Net: old.Network().Net(), Node: 1, Units: 1}
-	was, is := old.Network(), net
 	signature := bls.Default.Sign(one.secret, ack.AppendMessage(nil, &was))
 	public := one.secret.PublicKey()
 	if !bls.Default.Verify(public, ack.AppendMessage(nil, &was), &signature) ||

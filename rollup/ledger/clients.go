@@ -84,6 +84,6 @@ func (w *world) Client(index uint64) (rollup.Client, bool) {
 	}
 	c := w.clients.at(index)
 	key := w.keys.at(index).public()
-	return rollup.Client{Key: key, Payer: c.payer, Since: c.since, Until: c.until, Numbers: c.numbers,
-		Services: c.services}, key != nil
+	return rollup.Client{Key: key, Payer: c.payer, Since: c.since, Until: c.until,
+		Numbers: c.numbers, Services: c.services}, key != nil
 }

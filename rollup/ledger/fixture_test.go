@@ -102,13 +102,15 @@ func signGenesis(g *Genesis) {
 // newNode returns the registration of a node for an owner.
 func newNode(g *Genesis, owner, name string, stake uint64) *NodeRegistration {
 	net, key := g.Network(), identity(name).Key
-	return &NodeRegistration{BLSKey: key, Proof: prove(net, name, rollup.RoleNode, accountOf(owner)),
+	return &NodeRegistration{BLSKey: key,
+		Proof:         prove(net, name, rollup.RoleNode, accountOf(owner)),
 		TransportKey:  accountOf(name + " transport"),
 		NodeSignature: SignNode(net, accountOf(owner), key, accountKey(name+" transport")),
 		Stake:         stake, PeerAddress: name + ".example:7000"}
 }
 
-// newGrant returns a payer's grant of service 0 to a client, for ever; index is the payer's account.
+// newGrant returns a payer's grant of service 0 to a client, for ever. The index is that of the
+// payer's account.
 func newGrant(
 	g *Genesis, payer string, index uint32, client string, changes ...func(*Grant),
 ) Grant {

@@ -198,8 +198,8 @@ func (g *Genesis) validateMembers() error {
 	return g.verifyProofs()
 }
 
-// verifyProofs checks what the members' keys sign. A key that is none comes first: the others sign a
-// network that has it.
+// verifyProofs checks what the members' keys sign. A key that is none comes first: the others sign
+// a network that has it.
 func (g *Genesis) verifyProofs() error {
 	net := g.Network()
 	claims := make([]possession, len(g.Members))

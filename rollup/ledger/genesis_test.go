@@ -61,6 +61,8 @@ func TestGenesisRoundTrip(t *testing.T) {
 	}
 }
 
+func hexOf(s Signature) string { return fmt.Sprintf("%x", s[:]) }
+
 // TestGenesisOwners: who owns several nodes has one account.
 func TestGenesisOwners(t *testing.T) {
 	g := testGenesis(1, 2, 3)
@@ -160,8 +162,8 @@ func TestGenesisRefusals(t *testing.T) {
 		{"committee[1].bls_key", swap(m[1].BLSKey.String(), strings.Repeat("f", 192))},
 		{"committee[1].proof", swap(m[1].Proof.String(), m[0].Proof.String())},
 		{"committee[1].proof", swap(m[1].Proof.String(), "c0"+strings.Repeat("0", 94))},
-		{"committee[1].node_signature", swap(fmt.Sprintf("%x", m[1].NodeSignature), fmt.Sprintf("%x", m[0].NodeSignature))},
-		{"committee[1].node_signature", swap(fmt.Sprintf("%x", m[1].NodeSignature), "")},
+		{"committee[1].node_signature", swap(hexOf(m[1].NodeSignature), hexOf(m[0].NodeSignature))},
+		{"committee[1].node_signature", swap(hexOf(m[1].NodeSignature), "")},
 		{"committee[0].proof", swap(`"grace_blocks": 0`, `"grace_blocks": 1`)}, // another network
 		{"committee[1].transport_key", swap(m[1].TransportKey.String(),
 			"ec"+strings.Repeat("f", 60)+"7f")},

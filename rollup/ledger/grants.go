@@ -31,10 +31,10 @@ type Grant struct {
 	Payer     uint32       `json:"payer"` // account
 	Key       BLSKey       `json:"bls_key"`
 	Proof     BLSSignature `json:"proof"`    // of possession, for the payer
-	Services  [3]uint32    `json:"services"` // ascending, at least one, rollup.NoService behind the last
+	Services  [3]uint32    `json:"services"` // ascending, rollup.NoService behind the last
 	Numbers   uint32       `json:"numbers"`  // acks for a node and service in an epoch
 	From      uint32       `json:"from"`     // the first epoch in which it can be executed
-	Until     uint32       `json:"until"`    // the first one in which neither it nor its client is valid
+	Until     uint32       `json:"until"`    // the first one in which it and its client are over
 	Signature Signature    `json:"signature"`
 }
 

@@ -9,9 +9,9 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// ProvePossession makes the proof with which a BLS key is registered on a network: as a client's for
-// the account that pays, or as a node's for the one that owns it. It registers the key for nobody
-// else, and nowhere else.
+// ProvePossession makes the proof with which a BLS key is registered on a network: as a client's
+// for the account that pays, or as a node's for the one that owns it. It registers the key for
+// nobody else, and nowhere else.
 func ProvePossession(
 	secret *bls.SecretKey, net rollup.Network, role rollup.Role, owner Key,
 ) BLSSignature {
@@ -67,7 +67,8 @@ func verifyPossessions(net rollup.Network, claims []possession) []error {
 		return verdicts
 	}
 	width := len(messages) / len(batch)
-	bad, err := bls.VerifyProofs(keys, bls.Column{Data: messages, Stride: width, Width: width}, proofs)
+	column := bls.Column{Data: messages, Stride: width, Width: width}
+	bad, err := bls.VerifyProofs(keys, column, proofs)
 	if err != nil {
 		panic(fmt.Sprintf("ledger: a batch of proofs: %v", err)) // its columns fit
 	}

@@ -39,8 +39,8 @@ type Payload interface {
 
 // inParts is a payload whose parts stand or fall alone.
 type inParts interface {
-	// settle takes the place of verify: known says that all parts verified before. The error is that
-	// of a transaction of which no part stands.
+	// settle takes the place of verify: known says that all parts verified before. The error is
+	// that of a transaction of which no part stands.
 	settle(w *world, known bool) error
 	// whole reports whether all parts stand, so that all verified.
 	whole() bool

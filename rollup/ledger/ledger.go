@@ -164,8 +164,8 @@ func (s *State) startEpoch() {
 	s.events = append(s.events, EpochStarted{Epoch: epoch, Start: at(s.time)})
 }
 
-// due reports whether the oldest epoch that is not settled is to be: its grace is over by the clock
-// and by blocks. By blocks too, since a chain that stood still could else settle before it took what
+// due reports whether the oldest epoch that is not settled is to be: its grace is over by the
+// clock and by blocks. By both, since a chain that stood still could else settle before it took what
 // waited for it.
 func (s *State) due() bool {
 	if len(s.starts) < 2 {

@@ -42,7 +42,7 @@ func history(t *testing.T, seed uint64, restore bool) (hashes []rollup.Hash) {
 		b := s.End()
 		hashes = append(hashes, b.AppHash)
 		if sum, ok := s.sum(); !ok || sum != s.supply {
-			t.Fatalf("block %d: balances and stakes are %d, the supply is %d", height, sum, s.supply)
+			t.Fatalf("block %d: balances and stakes are %d of %d", height, sum, s.supply)
 		}
 		if !slices.IsSortedFunc(b.Records, func(a, b Record) int {
 			return slices.Compare(a.Key,
@@ -99,7 +99,8 @@ func randomStep(t *testing.T, rng *rand.Rand, g *Genesis, s *State, nonces map[s
 	case n == 4 && s.clients.len() > 0:
 		tx = NewRevoke(net, key, nonce, []uint64{rng.Uint64N(s.clients.size())})
 	case n == 5:
-		tx = NewRegisterNode(net, key, nonce, newNode(g, name, fmt.Sprint("extra", rng.IntN(9)), rng.Uint64N(20)))
+		extra := newNode(g, name, fmt.Sprint("extra", rng.IntN(9)), rng.Uint64N(20))
+		tx = NewRegisterNode(net, key, nonce, extra)
 	case n == 6:
 		for _, settled := range s.settlements {
 			if settled.Certificate == nil && rng.IntN(2) == 0 {

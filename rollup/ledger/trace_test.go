@@ -353,7 +353,8 @@ func (tr *trace) apply(want string, fields []string) error {
 			tr.moved = append(tr.moved, fmt.Sprintf("%s: account %d has %d", r.Kind, r.Index, balance))
 		}
 		for _, f := range r.Fell {
-			tr.moved = append(tr.moved, fmt.Sprintf("grant %d falls: %s", f.Grant, f.Code().String()))
+			what := fmt.Sprintf("grant %d falls: %s", f.Grant, f.Code().String())
+			tr.moved = append(tr.moved, what)
 		}
 	} else if d := diff(before, dump(tr.s)); d != "" {
 		return fmt.Errorf("a transaction that failed changed the state:\n%s", d)

@@ -54,10 +54,12 @@ func goodTxs(g *Genesis) [][]byte {
 		NewDeposit(net, accountKey("treasury"), 2, accountOf("bob"), 7),
 		NewTransfer(net, alice, 1, accountOf("bob"), 7),
 		NewRegisterNode(net, alice, 1, newNode(g, "alice", "edge", 5)),
-		NewRegisterService(net, alice, 1, &ServiceRegistration{Price: 3, UnitCap: 9, Unit: "requests"}),
+		NewRegisterService(net, alice, 1,
+			&ServiceRegistration{Price: 3, UnitCap: 9, Unit: "requests"}),
 		NewGrants(net, []Grant{newGrant(g, "alice", 5, "two")}),
 		NewRevoke(net, alice, 1, []uint64{0}),
-		NewTicket(net, certificate(g, rollup.WindowKey{Node: 1, Epoch: 4, Window: 9}, goodRows, 1, 2, 3)),
+		NewTicket(net,
+			certificate(g, rollup.WindowKey{Node: 1, Epoch: 4, Window: 9}, goodRows, 1, 2, 3)),
 		NewSettlementCertificate(net, settlementCertificate(g, 1, rollup.Hash{}, 0, 2, 3)),
 	}
 }
@@ -172,7 +174,8 @@ func TestBadTransactions(t *testing.T) {
 		{"to the zero key", CodeOutOfRange, NewTransfer(net, alice, 1, Key{}, 7)},
 		{"to a key of small order", CodeOutOfRange, NewDeposit(net, treasury, 2, Key{1}, 7)},
 		{"no amount", CodeOutOfRange, NewTransfer(net, alice, 1, bob, 0)},
-		{"no transport key", CodeOutOfRange, node(func(n *NodeRegistration) { n.TransportKey = Key{} })},
+		{"no transport key", CodeOutOfRange,
+			node(func(n *NodeRegistration) { n.TransportKey = Key{} })},
 		{"a transport key of mixed order", CodeOutOfRange, node(func(n *NodeRegistration) {
 			n.TransportKey = plus(t, n.TransportKey, order8)
 		})},
@@ -202,7 +205,8 @@ func TestBadTransactions(t *testing.T) {
 		{"a proof for another network", CodeBadProof, granted(func(g *Grant) {
 			g.Proof = prove(other, "two", rollup.RoleClient, KeyOf(alice))
 		})},
-		{"an identity proof", CodeBadProof, granted(func(g *Grant) { g.Proof = bls.IdentitySignature })},
+		{"an identity proof", CodeBadProof,
+			granted(func(g *Grant) { g.Proof = bls.IdentitySignature })},
 		{"an identity key", CodeBadProof, granted(func(g *Grant) { g.Key = BLSKey{0: 0xc0} })},
 		{"a key off the curve", CodeBadProof, granted(func(g *Grant) { g.Key[95] ^= 1 })},
 		{"a grant for another network", CodeBadSignature, NewGrants(net,
@@ -212,7 +216,8 @@ func TestBadTransactions(t *testing.T) {
 		{"a grant of the protocol", CodeUnknownPayer, granted(func(g *Grant) { g.Payer = 0 })},
 		{"a grant of a service that is none", CodeUnknownService,
 			granted(func(g *Grant) { g.Services = Services(0, 1) })},
-		{"a grant of no service", CodeOutOfRange, granted(func(g *Grant) { g.Services = Services() })},
+		{"a grant of no service", CodeOutOfRange,
+			granted(func(g *Grant) { g.Services = Services() })},
 		{"a grant of a service twice", CodeOutOfRange, granted(func(g *Grant) {
 			g.Services = [3]uint32{0, 0, rollup.NoService}
 		})},
@@ -232,7 +237,7 @@ func TestBadTransactions(t *testing.T) {
 		{"a transport key that did not agree", CodeBadProof, node(func(n *NodeRegistration) {
 			n.TransportKey = accountOf("another transport")
 		})},
-		{"a transport key that agreed to another owner", CodeBadProof, node(func(n *NodeRegistration) {
+		{"a transport key that agreed to another", CodeBadProof, node(func(n *NodeRegistration) {
 			n.NodeSignature = newNode(g, "carol", "edge", 1).NodeSignature
 		})},
 

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -76,7 +77,8 @@ func TestTrieSnapshots(t *testing.T) {
 		if found, ok := tr.find(&digests[i]); ok && digests[found-base] == digests[i] {
 			t.Fatalf("digest %d is there before", i)
 		}
-		tr.insert(gen, &digests[i], base+uint64(i), func(k uint64) [32]byte { return digests[k-base] })
+		tr.insert(gen, &digests[i], base+uint64(i),
+			func(k uint64) [32]byte { return digests[k-base] })
 	}
 	snapshots[len(digests)] = tr
 	for n, s := range snapshots {
@@ -275,8 +277,8 @@ func BenchmarkApplyTicket(b *testing.B) {
 	g, s := scene(b)
 	for _, name := range []string{"checked", "unchecked"} {
 		b.Run(name, func(b *testing.B) {
-			tx := NewTicket(g.Network(), certificate(g, rollup.WindowKey{Node: 2, Epoch: 4, Window: 7},
-				goodRows, 0, 1, 2))
+			key := rollup.WindowKey{Node: 2, Epoch: 4, Window: 7}
+			tx := NewTicket(g.Network(), certificate(g, key, goodRows, 0, 1, 2))
 			for b.Loop() {
 				if name == "unchecked" {
 					s.proven = make(memory, provenSlots)
@@ -285,6 +287,30 @@ func BenchmarkApplyTicket(b *testing.B) {
 					b.Fatal(r.Err)
 				}
 			}
+		})
+	}
+}
+
+// BenchmarkCheckGrants is the cost of a grant in a full transaction, when it is seen first and when
+// it was checked before.
+func BenchmarkCheckGrants(b *testing.B) {
+	g, s := scene(b)
+	grants := make([]Grant, MaxGrants)
+	for i := range grants {
+		grants[i] = newGrant(g, "alice", 5, fmt.Sprint("many", i))
+	}
+	tx := NewGrants(g.Network(), grants)
+	for _, name := range []string{"first", "again"} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if name == "first" {
+					clear(s.proven)
+				}
+				if r := s.Check(tx); !r.OK() {
+					b.Fatal(r.Err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/MaxGrants, "µs/grant")
 		})
 	}
 }

@@ -111,8 +111,8 @@ func at(ns int64) time.Time { return time.Unix(0, ns).UTC() }
 // memory holds digests of what has signatures and proofs that verified, so that they are verified
 // once: when a transaction is checked, and not again when it is applied. It is bounded, and its
 // contents change how long an answer takes, never the answer: for the rest of a transaction's
-// judgement nothing is remembered, and what is remembered depends on nothing but what was hashed and
-// what the genesis, a registration or a settlement fixed for good. Safe for concurrent use.
+// judgement nothing is remembered, and what is remembered depends on nothing but what was hashed
+// and what the genesis, a registration or a settlement fixed for good. Safe for concurrent use.
 type memory []atomic.Pointer[rollup.Hash]
 
 // How many transactions and grants are remembered.
