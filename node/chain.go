@@ -53,8 +53,7 @@ type chain struct {
 	executed time.Time // when the last block came
 	earned   uint64
 	answers  map[ledger.TxCode]uint64 // to transactions that were offered here
-	// touched by follow only
-	pruned, forgotten uint32
+	pruned   uint32                   // touched by follow only
 }
 
 func newChain(e *committee.Engine, s *store.Store, retention uint32, log *slog.Logger) *chain {
@@ -111,7 +110,6 @@ func (c *chain) follow(ctx context.Context, sub *committee.Subscription) {
 				c.prune(e.Certificate.Epoch)
 			}
 		}
-		c.forget(update.View.NextToSettle())
 		c.mu.Lock()
 		close(c.changed)
 		c.changed, c.executed = make(chan struct{}), time.Now()
@@ -144,18 +142,6 @@ func (c *chain) prune(settled uint32) {
 		c.log.Error("old evidence could not be pruned", "before_epoch", c.pruned, "err", err)
 	case n > 0:
 		c.log.Info("pruned evidence", "before_epoch", c.pruned, "rollups", n)
-	}
-}
-
-// forget drops what this member signed in settled epochs: nothing of them is signed any more.
-func (c *chain) forget(unsettled uint32) {
-	if unsettled == c.forgotten {
-		return
-	}
-	c.forgotten = unsettled
-	if err := c.store.ForgetBilled(unsettled); err != nil {
-		c.log.Error("what was signed in settled epochs could not be forgotten",
-			"before_epoch", unsettled, "err", err)
 	}
 }
 
