@@ -138,7 +138,7 @@ func TestMembersDown(t *testing.T) {
 func TestSlowMember(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, m := committee(t, func(f *fixture, m *scriptedMembers) {
-			f.cfg.WindowAge, f.cfg.Grace = time.Second, time.Second
+			f.cfg.WindowAge = time.Second
 			m.set(hang, 3)
 		})
 		defer f.blocks()()
@@ -299,7 +299,7 @@ func TestOrderIsLost(t *testing.T) {
 		if offers != 4 {
 			t.Errorf("%d offers", offers)
 		}
-		f.net.Refuse = func([]byte) error { return ledger.CodeEpochTooOld }
+		f.net.Refuse = func([]byte) error { return ledger.CodeSettled }
 		f.want(f.submit(f.acks(1)...), rollup.CodeAccepted)
 		time.Sleep(30 * time.Second)
 		if w := f.state(); w.State != certify.StateStuck || w.Acks != 1 {

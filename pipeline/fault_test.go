@@ -54,13 +54,13 @@ func failWrite(t *testing.T, n int, polarity fault, setUp func(f *fixture)) (fai
 		return works
 	})
 	defer f.blocks()()
-	accepted := map[[rollup.MessageSize]byte]bool{}
+	accepted := map[leaf]bool{}
 	var sent []*rollup.Ack
-	for window := range 2 {
-		for round := range 2 {
+	for range 2 { // windows
+		for range 2 {
 			var acks []*rollup.Ack
-			for client := range uint32(3) {
-				acks = append(acks, f.net.Ack(f.open(), client, 0, uint32(10*window+round), 5))
+			for client := range uint64(3) {
+				acks = append(acks, f.ack(client, 5))
 			}
 			for i, code := range f.submit(acks...) {
 				switch code {
@@ -136,7 +136,7 @@ func TestFailureResolvesAll(t *testing.T) {
 			f.store.before = func(string) { <-writing }
 			var futures []*pipeline.Future
 			submit := func(from, to int) {
-				for _, a := range f.unsigned(to)[from:] {
+				for _, a := range f.unsigned(to - from) {
 					future, err := f.source.SubmitAsync(frames(a))
 					if err != nil {
 						t.Fatal(err)
@@ -161,7 +161,7 @@ func TestFailureResolvesAll(t *testing.T) {
 				default:
 					t.Fatalf("ack %d has no answer", i)
 				}
-				if codes, _, _ := future.Wait(t.Context()); codes[0] != rollup.CodeStoreFailed {
+				if codes := wait(t, future); codes[0] != rollup.CodeStoreFailed {
 					t.Errorf("ack %d: %v", i, codes[0])
 				}
 			}
@@ -179,7 +179,7 @@ func TestFailureResolvesAll(t *testing.T) {
 // another pipeline.
 func TestUnreadableStore(t *testing.T) {
 	f := newFixture(t, pipelinetest.Config{Clients: 1})
-	for _, method := range []string{"PoolWindows", "Unordered", "Unheld", "NextWindow"} {
+	for _, method := range []string{"PoolWindows", "Unordered", "Unheld", "NextWindow", "ReadRuns"} {
 		p, err := pipelinetest.NewNode(f.cfg, unreadable{f.disk.open(nil), method}, f.net, f.members)
 		if err != nil {
 			t.Fatal(err)
@@ -225,4 +225,11 @@ func (u unreadable) NextWindow(node, epoch uint32) (uint32, error) {
 		return 0, errDisk
 	}
 	return u.store.NextWindow(node, epoch)
+}
+
+func (u unreadable) ReadRuns(node, epoch uint32, yield func([]rollup.Run) error) error {
+	if u.method == "ReadRuns" {
+		return errDisk
+	}
+	return u.store.ReadRuns(node, epoch, yield)
 }

@@ -27,16 +27,18 @@ type disk struct {
 	unordered map[rollup.WindowKey]bool
 	certs     map[rollup.WindowKey][]byte
 	holders   map[rollup.WindowKey]uint32
+	since     uint32
+	unknown   bool // where it begins
 }
 
 // rolled is a sealed window as it lies on a disk.
 type rolled struct {
-	id                           rollup.Hash
-	header, acks, clients, proof []byte
+	id                        rollup.Hash
+	header, acks, list, proof []byte
 }
 
 func (r *rolled) archive() (*rollup.Archive, error) {
-	return rollup.ParseArchive(r.header, r.acks, r.clients, r.proof)
+	return rollup.ParseArchive(r.header, r.acks, r.list, r.proof)
 }
 
 func newDisk() *disk {
@@ -104,9 +106,16 @@ func (s *store) write(op string, apply func()) error {
 	return nil
 }
 
-func (s *store) AppendAcks(runs []rollup.Run) error {
+// Since says that the disk is as old as the network, unless it is said otherwise.
+func (s *store) Since() (uint32, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.since, !s.unknown
+}
+
+func (s *store) AppendAcks(chunks []rollup.Chunk) error {
 	return s.write("append", func() {
-		for _, r := range runs {
+		for _, r := range chunks {
 			if have := len(s.pools[r.Key]) / rollup.AckSize; have != int(r.First) || len(r.Frames) == 0 {
 				panic(fmt.Sprintf("run of %v at %d, %d are there, %d bytes", r.Key, r.First, have,
 					len(r.Frames)))
@@ -156,11 +165,48 @@ func (s *store) PutSealed(a *rollup.Archive) error {
 		delete(s.pools, key)
 		r := rolled{id: a.Header.ID(), header: a.Header.Append(nil), acks: bytes.Clone(a.Acks)}
 		if a.Stated() {
-			r.clients = a.Clients.Append(nil)
+			r.list = a.List.Append(nil)
 		}
 		s.sealed[key] = r
 		s.unordered[key] = true
 	})
+}
+
+func (s *store) ReadRuns(node, epoch uint32, yield func(runs []rollup.Run) error) error {
+	s.mu.Lock()
+	var all [][]rollup.Run
+	for k, r := range s.sealed {
+		if k.Node != node || k.Epoch != epoch {
+			continue
+		}
+		var runs []rollup.Run
+		for _, run := range rollup.Acks(r.acks).Runs() {
+			runs = append(runs, run)
+		}
+		all = append(all, runs)
+	}
+	s.mu.Unlock()
+	for _, runs := range all {
+		if err := yield(runs); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *store) FindRun(node, epoch uint32, client uint64, service, number uint32) (uint32,
+	error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k, r := range s.sealed {
+		if k.Node != node || k.Epoch != epoch {
+			continue
+		}
+		if _, ok := rollup.Acks(r.acks).Index(client, service, number); ok {
+			return k.Window, nil
+		}
+	}
+	return 0, rollup.ErrNotFound
 }
 
 func (s *store) Sealed(key rollup.WindowKey) (*rollup.Archive, error) {
@@ -185,7 +231,7 @@ func (s *store) Unheld() (keys []rollup.WindowKey, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for k, r := range s.sealed {
-		if _, held := s.holders[k]; !held && r.clients != nil {
+		if _, held := s.holders[k]; !held && r.list != nil {
 			keys = append(keys, k)
 		}
 	}
@@ -233,6 +279,36 @@ type fixture struct {
 	p       *pipelinetest.Node
 	source  *pipeline.Source
 	session pipeline.Session // of the source
+
+	mu      sync.Mutex
+	numbers map[numbered]uint32 // the next ones of its clients
+}
+
+// numbered is what has numbers of its own.
+type numbered struct {
+	epoch   uint32
+	client  uint64
+	service uint32
+}
+
+// next returns the client's next number, and uses it.
+func (f *fixture) next(epoch uint32, client uint64, service uint32) uint32 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.numbers == nil {
+		f.numbers = map[numbered]uint32{}
+	}
+	n := numbered{epoch, client, service}
+	f.numbers[n]++
+	return f.numbers[n] - 1
+}
+
+// ack is the client's next one in the epoch that runs, for service 0.
+func (f *fixture) ack(client, units uint64) *rollup.Ack { return f.ackFor(client, 0, units) }
+
+func (f *fixture) ackFor(client uint64, service uint32, units uint64) *rollup.Ack {
+	key := f.open()
+	return f.net.Ack(key, client, service, f.next(key.Epoch, client, service), units)
 }
 
 func newFixture(t testing.TB, size pipelinetest.Config) *fixture {
@@ -286,11 +362,39 @@ func (f *fixture) submit(acks ...*rollup.Ack) []rollup.Code {
 
 func submit(t testing.TB, s *pipeline.Source, acks ...*rollup.Ack) []rollup.Code {
 	t.Helper()
-	codes := make([]rollup.Code, len(acks))
-	if _, err := s.Submit(context.Background(), frames(acks...), codes); err != nil {
+	answers := make([]rollup.Answer, len(acks))
+	if _, err := s.Submit(context.Background(), frames(acks...), answers); err != nil {
 		t.Fatal(err)
 	}
+	return codesOf(answers)
+}
+
+func codesOf(answers []rollup.Answer) []rollup.Code {
+	codes := make([]rollup.Code, len(answers))
+	for i, a := range answers {
+		codes[i] = a.Code
+	}
 	return codes
+}
+
+// wait returns the codes that a future comes to.
+func wait(t testing.TB, future *pipeline.Future) []rollup.Code {
+	t.Helper()
+	answers, _, err := future.Wait(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return codesOf(answers)
+}
+
+// lookup says what became of an ack.
+func (f *fixture) lookup(a *rollup.Ack) pipeline.Found {
+	f.t.Helper()
+	found, err := f.p.Lookup(a.Epoch, a.Client, a.Service, a.Number)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return found
 }
 
 func frames(acks ...*rollup.Ack) (b []byte) {
@@ -307,24 +411,27 @@ func (f *fixture) want(codes []rollup.Code, want ...rollup.Code) {
 	}
 }
 
-// run of acks 0 to n-1 of the clients in turn, for the open window.
+// acks is the next n acks of the clients, in turn.
 func (f *fixture) acks(n int) []*rollup.Ack {
-	key := f.open()
 	acks := make([]*rollup.Ack, n)
 	for i := range acks {
-		acks[i] = f.net.Ack(key, uint32(i%len(f.net.Clients)), 0, uint32(i), uint64(i+1))
+		acks[i] = f.ack(uint64(i%len(f.net.Clients)), uint64(i+1))
 	}
 	return acks
 }
 
 // unsigned is acks without signatures, for a stub.
 func (f *fixture) unsigned(n int) []*rollup.Ack {
-	key := f.open()
 	acks := make([]*rollup.Ack, n)
 	for i := range acks {
-		acks[i] = f.net.Unsigned(key, uint32(i%len(f.net.Clients)), 0, uint32(i), 1)
+		acks[i] = f.unsignedAck(uint64(i%len(f.net.Clients)), 1)
 	}
 	return acks
+}
+
+func (f *fixture) unsignedAck(client, units uint64) *rollup.Ack {
+	key := f.open()
+	return f.net.Unsigned(key, client, 0, f.next(key.Epoch, client, 0), units)
 }
 
 // stub accepts every signature, except that of acks with as many units as bad says, and may take
@@ -334,7 +441,7 @@ type stub struct {
 	gate   chan struct{}       // received from before each batch, nil: none
 	took   func(acks, bad int) // called for each batch
 	bad    uint64
-	record func(clients []uint32)
+	record func(clients []uint64)
 }
 
 func (v *stub) Verify(b *bls.Batch, verdicts []bls.Verdict) (bls.Report, error) {
@@ -343,11 +450,12 @@ func (v *stub) Verify(b *bls.Batch, verdicts []bls.Verdict) (bls.Report, error) 
 	}
 	report, err := v.Accepting.Verify(b, verdicts)
 	bad := 0
-	var clients []uint32
+	var clients []uint64
 	for i := range verdicts {
-		f := rollup.Frame(b.Messages.At(i))
-		clients = append(clients, f.Client())
-		if v.bad != 0 && f.Units() == v.bad {
+		var a rollup.Ack
+		a.SetLeaf(b.Messages.At(i)[rollup.MessageSize-rollup.LeafSize:])
+		clients = append(clients, a.Client)
+		if v.bad != 0 && a.Units == v.bad {
 			verdicts[i] = bls.VerdictBadSignature
 			bad++
 		}
@@ -375,16 +483,19 @@ func (f *fixture) settled() {
 	f.t.Fatalf("not settled: %+v", f.p.Stats())
 }
 
-// message is what makes an ack this ack and no other.
-func message(a *rollup.Ack) (m [rollup.MessageSize]byte) {
-	a.Message(&m)
+// leaf is what makes an ack of this network this ack and no other.
+type leaf [rollup.LeafSize]byte
+
+func message(a *rollup.Ack) (m leaf) {
+	a.AppendLeaf(m[:0])
 	return m
 }
 
 // rolledUp verifies every ordered rollup on the disk and returns how often each ack is in one.
-func (f *fixture) rolledUp() map[[rollup.MessageSize]byte]int {
+func (f *fixture) rolledUp() map[leaf]int {
 	f.t.Helper()
-	count := map[[rollup.MessageSize]byte]int{}
+	count := map[leaf]int{}
+	numbers := map[numbered]map[uint32]bool{}
 	seen := map[rollup.WindowKey]bool{}
 	for _, o := range f.net.Ordered() {
 		r, ok := f.disk.sealed[o.Key]
@@ -412,6 +523,14 @@ func (f *fixture) rolledUp() map[[rollup.MessageSize]byte]int {
 		for i := range kept.Acks.Len() { // the evidence, made from them, has just been verified
 			a := kept.Acks.Ack(h, i)
 			count[message(&a)]++
+			n := numbered{a.Epoch, a.Client, a.Service}
+			if numbers[n] == nil {
+				numbers[n] = map[uint32]bool{}
+			}
+			if numbers[n][a.Number] {
+				f.t.Fatalf("number %d of %+v is billed twice", a.Number, n)
+			}
+			numbers[n][a.Number] = true
 		}
 	}
 	return count

@@ -23,12 +23,11 @@ func cosigned(t *testing.T, clients int) (*fixture, *pipelinetest.Cosigners) {
 }
 
 // through hands in acks of some clients for the open window, two each, through a session.
-func (f *fixture) through(s pipeline.Session, seq uint32, clients ...uint32) {
+func (f *fixture) through(s pipeline.Session, clients ...uint64) {
 	f.t.Helper()
 	var acks []*rollup.Ack
 	for _, c := range clients {
-		acks = append(acks, f.net.Ack(f.open(), c, 0, seq, uint64(5+c)),
-			f.net.Ack(f.open(), c, 1, seq+1, 7))
+		acks = append(acks, f.ackFor(c, 0, 5+c), f.ackFor(c, 1, 7))
 	}
 	source := f.p.OpenSession(fmt.Sprint("session ", s), s)
 	defer source.Close()
@@ -48,7 +47,7 @@ func (f *fixture) header(key rollup.WindowKey) *rollup.Header {
 // TestOffer: who can be asked is, and whose answer is good moves to the statements; everybody
 // else stays. The totals are the same whatever happens, and the chain orders it.
 func TestOffer(t *testing.T) {
-	drop := func(clients ...uint32) func(context.Context, *pipeline.Offer,
+	drop := func(clients ...uint64) func(context.Context, *pipeline.Offer,
 		[]pipeline.Cosignature) []pipeline.Cosignature {
 		return func(_ context.Context, _ *pipeline.Offer,
 			a []pipeline.Cosignature) []pipeline.Cosignature {
@@ -56,7 +55,7 @@ func TestOffer(t *testing.T) {
 				func(c pipeline.Cosignature) bool { return slices.Contains(clients, c.Client) })
 		}
 	}
-	spoil := func(client uint32) func(context.Context, *pipeline.Offer,
+	spoil := func(client uint64) func(context.Context, *pipeline.Offer,
 		[]pipeline.Cosignature) []pipeline.Cosignature {
 		return func(_ context.Context, _ *pipeline.Offer,
 			a []pipeline.Cosignature) []pipeline.Cosignature {
@@ -104,12 +103,12 @@ func TestOffer(t *testing.T) {
 				defer f.p.Close()
 				defer f.blocks()()
 				key := f.open()
-				f.through(1, 0, 0, 1, 2, 7)
-				f.through(2, 0, 3, 4)
-				f.through(pipeline.NoSession, 0, 5)
-				f.through(1, 0, 6)
-				f.through(2, 10, 6)
-				f.through(pipeline.NoSession, 10, 7)
+				f.through(1, 0, 1, 2, 7)
+				f.through(2, 3, 4)
+				f.through(pipeline.NoSession, 5)
+				f.through(1, 6)
+				f.through(2, 6)
+				f.through(pipeline.NoSession, 7)
 				f.settled()
 				if count := f.rolledUp(); len(count) != 20 {
 					t.Errorf("%d acks rolled up", len(count))
@@ -118,7 +117,7 @@ func TestOffer(t *testing.T) {
 				acks, units := h.Totals()
 				var want uint64
 				for i := range rollup.Acks(f.disk.sealed[key].acks).Len() {
-					want += rollup.Acks(f.disk.sealed[key].acks).Entry(i).Units()
+					want += rollup.Acks(f.disk.sealed[key].acks).Units(i)
 				}
 				if acks != 20 || units != want {
 					t.Errorf("%d acks, %d units, want %d", acks, units, want)
@@ -137,10 +136,9 @@ func TestOffer(t *testing.T) {
 				// every ack is known and found, whatever its rung
 				for i := range rollup.Acks(f.disk.sealed[key].acks).Len() {
 					a := rollup.Acks(f.disk.sealed[key].acks).Ack(h, i)
-					m := message(&a)
-					if found, err := f.p.Lookup(m[:]); err != nil || found.State != pipeline.AckOrdered ||
-						found.Rollup != h.ID() {
-						t.Errorf("%+v, %v", found, err)
+					if found := f.lookup(&a); found.State != pipeline.AckOrdered || found.Rollup != h.ID() ||
+						found.Window != key.Window || found.Units != a.Units {
+						t.Errorf("%+v", found)
 					}
 				}
 				f.want(f.submit(f.net.Ack(key, 1, 0, 0, 6)), rollup.CodeKnown)
@@ -158,9 +156,9 @@ func TestOfferSays(t *testing.T) {
 		defer f.p.Close()
 		defer f.blocks()()
 		key := f.open()
-		f.through(7, 0, 4, 2)
-		f.through(3, 0, 5)
-		f.through(pipeline.NoSession, 0, 0, 3)
+		f.through(7, 4, 2)
+		f.through(3, 5)
+		f.through(pipeline.NoSession, 0, 3)
 		f.settled()
 		offers, _ := co.Seen()
 		if len(offers) != 1 || offers[0].Key != key || offers[0].Network != f.net.ID ||
@@ -168,12 +166,12 @@ func TestOfferSays(t *testing.T) {
 			t.Fatalf("%+v", offers)
 		}
 		o := offers[0]
-		want := map[pipeline.Session][]uint32{3: {5}, 7: {2, 4}}
+		want := map[pipeline.Session][]uint64{3: {5}, 7: {2, 4}}
 		if len(o.Parties) != len(want) || o.Parties[0].Session != 3 {
 			t.Fatalf("%+v", o.Parties)
 		}
 		for _, p := range o.Parties {
-			var clients []uint32
+			var clients []uint64
 			for _, c := range p.Clients {
 				clients = append(clients, c.Client)
 				if c.Statements != 2 || c.Acks != 2 {
@@ -185,7 +183,7 @@ func TestOfferSays(t *testing.T) {
 					}
 				}
 				for i := range c.Acks {
-					if got := o.Acks.Entry(c.FirstAck + i).Client(); got != c.Client {
+					if got := o.Acks.Ack(f.header(key), c.FirstAck+i).Client; got != c.Client {
 						t.Errorf("ack %d is of client %d, not %d", c.FirstAck+i, got, c.Client)
 					}
 				}
@@ -202,7 +200,7 @@ func TestOfferSays(t *testing.T) {
 func TestOffersOverlap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, co := cosigned(t, 4)
-		f.cfg.WindowAge, f.cfg.Grace, f.cfg.CosignWait = time.Second, 0, time.Hour
+		f.cfg.WindowAge, f.cfg.CosignWait = time.Second, time.Hour
 		ended := make(chan rollup.WindowKey, 100)
 		co.Answer = func(ctx context.Context, o *pipeline.Offer,
 			a []pipeline.Cosignature) []pipeline.Cosignature {
@@ -217,7 +215,7 @@ func TestOffersOverlap(t *testing.T) {
 			if f.open().Window != window {
 				t.Fatalf("window %d is open, and not %d", f.open().Window, window)
 			}
-			f.through(1, window, 0, 1)
+			f.through(1, 0, 1)
 			time.Sleep(1500 * time.Millisecond) // of the test's clock: the window closes and the next opens
 		}
 		offers, _ := co.Seen()
@@ -246,7 +244,7 @@ func TestOfferEndsAtClose(t *testing.T) {
 		f.start(nil)
 		defer f.blocks()()
 		key := f.open()
-		f.through(1, 0, 0, 1, 2, 3)
+		f.through(1, 0, 1, 2, 3)
 		time.Sleep(20 * time.Second)
 		if s := f.p.Stats(); s.AllWindows()[len(s.AllWindows())-1].State != pipeline.StateCosigning ||
 			s.Stage(pipeline.StageCosign).Queued != 8 {
@@ -280,8 +278,8 @@ func TestSealCosignedFailure(t *testing.T) {
 			})
 			defer f.blocks()()
 			key := f.open()
-			f.through(1, 0, 0, 1)
-			f.through(pipeline.NoSession, 0, 2)
+			f.through(1, 0, 1)
+			f.through(pipeline.NoSession, 2)
 			time.Sleep(30 * time.Second)
 			f.p.Close()
 			f.start(nil)
@@ -312,7 +310,7 @@ func TestSumWithout(t *testing.T) {
 			defer f.p.Close()
 			defer f.blocks()()
 			key := f.open()
-			f.through(1, 0, 5, 4, 3, 2, 1, 0)
+			f.through(1, 5, 4, 3, 2, 1, 0)
 			f.settled()
 			f.rolledUp() // which verifies
 			h := f.header(key)

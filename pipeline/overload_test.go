@@ -20,7 +20,7 @@ func slow(acks, bad int) { time.Sleep(time.Duration(acks+50*bad) * time.Millisec
 // for its turn only.
 func TestOverloadIsFair(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFixture(t, pipelinetest.Config{Clients: 2})
+		f := newFixture(t, pipelinetest.Config{Clients: 4})
 		f.cfg.Workers, f.cfg.MaxBatch, f.cfg.MaxAcks, f.cfg.WindowAge = 1, 500, 4000, time.Hour
 		f.cfg.NewVerifier = func() pipeline.BatchVerifier {
 			return &stub{Accepting: pipelinetest.NewAccepting(), took: slow}
@@ -28,8 +28,6 @@ func TestOverloadIsFair(t *testing.T) {
 		f.start(nil)
 		defer f.blocks()()
 		defer f.p.Close()
-		acks := f.unsigned(50_000)
-		polite := acks[40_000:]
 		var flood sync.WaitGroup
 		stop := make(chan struct{})
 		for i := range 3 {
@@ -38,8 +36,13 @@ func TestOverloadIsFair(t *testing.T) {
 			flood.Go(func() {
 				var futures []*pipeline.Future
 				refused := 0
-				for n := 0; ; n = (n + 400) % 13_000 {
-					future, err := source.SubmitAsync(frames(acks[13_000*i+n : 13_000*i+n+100]...))
+				// Copies of one number: each is verified.
+				copies := slices.Repeat([]*rollup.Ack{f.net.Unsigned(now, uint64(i), 0, 0, 1)}, 100)
+				for {
+					for _, a := range copies { // that are not the same to the byte
+						a.Signature[0]++
+					}
+					future, err := source.SubmitAsync(frames(copies...))
 					if err != nil {
 						t.Error(err)
 					}
@@ -47,8 +50,8 @@ func TestOverloadIsFair(t *testing.T) {
 					select {
 					case <-stop:
 						for _, future := range futures {
-							codes, receipt, err := future.Wait(t.Context())
-							over := slices.Contains(codes, rollup.CodeOverloaded)
+							answers, receipt, err := future.Wait(t.Context())
+							over := slices.Contains(codesOf(answers), rollup.CodeOverloaded)
 							if err != nil || over != (receipt.RetryAfter > 0) || receipt.RetryAfter > 5*time.Second {
 								t.Errorf("overloaded: %v, retry after %v, %v", over, receipt.RetryAfter, err)
 							}
@@ -74,9 +77,13 @@ func TestOverloadIsFair(t *testing.T) {
 		if b := f.p.Stats().Budget; most < 2000 || most > 4000 || b.Sources != 4 {
 			t.Errorf("the flood holds up to %d, now %+v", most, b)
 		}
-		for n := range 20 {
+		for range 20 {
 			start := time.Now()
-			f.want(f.submit(polite[10*n:10*n+10]...), all(rollup.CodeAccepted, 10)...)
+			var polite []*rollup.Ack
+			for range 10 {
+				polite = append(polite, f.unsignedAck(3, 1))
+			}
+			f.want(f.submit(polite...), all(rollup.CodeAccepted, 10)...)
 			// The batch under way, and one of each other source, half a second each.
 			if waited := time.Since(start); waited > 2500*time.Millisecond {
 				t.Errorf("waited %v behind a flood", waited)
@@ -111,14 +118,16 @@ func TestManyNewSources(t *testing.T) {
 			f.start(nil)
 			defer f.blocks()()
 			defer f.p.Close()
-			key, seq := f.open(), uint32(0)
-			acks := func(client uint32, n int, units uint64) []byte {
+			next := uint32(0) // of client 400
+			good := func(n int) []byte {
 				var list []*rollup.Ack
-				for range n {
-					seq++
-					list = append(list, f.net.Unsigned(key, client, 0, seq, units))
+				for i := range uint32(n) {
+					list = append(list, f.net.Unsigned(now, 400, 0, next+i, 1))
 				}
 				return frames(list...)
+			}
+			bad := func(client uint64, n int) []byte {
+				return frames(slices.Repeat([]*rollup.Ack{f.net.Unsigned(now, client, 0, 0, 13)}, n)...)
 			}
 			submit := func(s *pipeline.Source, frames []byte) *pipeline.Future {
 				future, err := s.SubmitAsync(frames)
@@ -127,34 +136,38 @@ func TestManyNewSources(t *testing.T) {
 				}
 				return future
 			}
-			if codes, _, _ := submit(f.source, acks(400, 256, 1)).Wait(t.Context()); slices.Max(
-				codes) != rollup.CodeAccepted {
+			if codes := wait(t, submit(f.source, good(256))); slices.Max(codes) != rollup.CodeAccepted {
 				t.Fatal(codes)
 			}
+			next += 256
 			var pushback []*pipeline.Future
-			for round := range uint32(10) {
-				for i := range uint32(40) { // each in another client's name, for clients are remembered
+			for round := range uint64(10) {
+				for i := range uint64(40) { // each in another client's name, for clients are remembered
 					source := f.p.Open("new")
 					defer source.Close()
-					pushback = append(pushback, submit(source, acks(40*round+i, 250, 13)))
+					pushback = append(pushback, submit(source, bad(40*round+i, 250)))
 				}
 				if b := f.p.Stats().Budget; maxNew == 0 && (b.New > maxAcks/4 || b.New < maxAcks/8) {
 					t.Errorf("new sources hold %+v", b)
 				}
 				start := time.Now()
-				codes, _, _ := submit(f.source, acks(400, mine, 1)).Wait(t.Context())
+				codes := wait(t, submit(f.source, good(mine)))
 				waited = max(waited, time.Since(start))
 				for _, code := range codes {
-					if code == rollup.CodeOverloaded {
+					switch code {
+					case rollup.CodeAccepted:
+						next++
+					case rollup.CodeOverloaded, rollup.CodeGap:
 						refused++
-					} else if code != rollup.CodeAccepted {
+					default:
 						t.Fatalf("a good ack is answered %v", code)
 					}
 				}
 			}
 			overloaded := 0
 			for _, future := range pushback {
-				codes, receipt, _ := future.Wait(t.Context())
+				answers, receipt, _ := future.Wait(t.Context())
+				codes := codesOf(answers)
 				if slices.Contains(codes, rollup.CodeOverloaded) {
 					overloaded++
 					if receipt.RetryAfter == 0 {
@@ -183,9 +196,9 @@ func TestManyNewSources(t *testing.T) {
 // TestByteBudget: many small submissions use up the bytes before the acks.
 func TestByteBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFixture(t, pipelinetest.Config{Clients: 1})
+		f := newFixture(t, pipelinetest.Config{Clients: 2000})
 		gate := make(chan struct{})
-		f.cfg.Workers, f.cfg.MaxBytes = 1, 1<<20
+		f.cfg.Workers, f.cfg.MaxBytes = 1, 1<<21
 		f.cfg.NewVerifier = func() pipeline.BatchVerifier {
 			return &stub{Accepting: pipelinetest.NewAccepting(), gate: gate}
 		}
@@ -207,8 +220,7 @@ func TestByteBudget(t *testing.T) {
 		close(gate)
 		count := map[rollup.Code]int{}
 		for _, future := range futures {
-			codes, _, _ := future.Wait(t.Context())
-			count[codes[0]]++
+			count[wait(t, future)[0]]++
 		}
 		if count[rollup.CodeAccepted] != b.Acks || count[rollup.CodeOverloaded] != 2000-b.Acks {
 			t.Errorf("%v, %d were admitted", count, b.Acks)
@@ -226,7 +238,7 @@ func TestQuarantine(t *testing.T) {
 		mixed := false
 		f.cfg.NewVerifier = func() pipeline.BatchVerifier {
 			return &stub{Accepting: pipelinetest.NewAccepting(), took: slow, bad: 13,
-				record: func(clients []uint32) {
+				record: func(clients []uint64) {
 					mu.Lock()
 					defer mu.Unlock()
 					bad := slices.Contains(clients, 0)
@@ -237,14 +249,10 @@ func TestQuarantine(t *testing.T) {
 		f.start(nil)
 		defer f.blocks()()
 		defer f.p.Close()
-		key := f.open()
-		seq := uint32(0)
-		ack := func(client uint32, units uint64) *rollup.Ack {
-			seq++
-			return f.net.Unsigned(key, client, 0, seq, units)
-		}
-		f.want(f.submit(ack(0, 13)), rollup.CodeBadSignature)
-		if s := f.p.Stats(); s.Quarantine.Total != 1 || !slices.Equal(s.Quarantine.Clients, []uint32{0}) {
+		ack := f.unsignedAck
+		forged := func(client uint64) *rollup.Ack { return f.net.Unsigned(now, client, 0, 0, 13) }
+		f.want(f.submit(forged(0)), rollup.CodeBadSignature)
+		if s := f.p.Stats(); s.Quarantine.Total != 1 || !slices.Equal(s.Quarantine.Clients, []uint64{0}) {
 			t.Errorf("in quarantine: %d, %v", s.Quarantine.Total, s.Quarantine.Clients)
 		}
 		other := f.p.Open("other")
@@ -253,7 +261,7 @@ func TestQuarantine(t *testing.T) {
 		for range 10 { // 3 s of work each
 			var acks []*rollup.Ack
 			for range 60 {
-				acks = append(acks, ack(0, 13))
+				acks = append(acks, forged(0))
 			}
 			acks = append(acks, ack(0, 1))
 			future, err := other.SubmitAsync(frames(acks...))
@@ -271,7 +279,7 @@ func TestQuarantine(t *testing.T) {
 			time.Sleep(50 * time.Millisecond)
 		}
 		for _, future := range bad {
-			codes, _, _ := future.Wait(t.Context())
+			codes := wait(t, future)
 			if codes[0] != rollup.CodeBadSignature || codes[60] != rollup.CodeAccepted {
 				t.Errorf("a quarantined client's good ack: %v, bad ack: %v", codes[60], codes[0])
 			}
@@ -288,7 +296,7 @@ func TestQuarantine(t *testing.T) {
 		if n := f.p.Stats().Quarantine.Total; n != 0 {
 			t.Errorf("%d clients in quarantine after good conduct", n)
 		}
-		f.want(f.submit(ack(1, 13)), rollup.CodeBadSignature)
+		f.want(f.submit(forged(1)), rollup.CodeBadSignature)
 		time.Sleep(time.Minute + time.Second)
 		f.want(f.submit(ack(1, 1)), rollup.CodeAccepted)
 		if n := f.p.Stats().Quarantine.Total; n != 0 {
@@ -316,9 +324,9 @@ func TestForgedVictim(t *testing.T) {
 		forger := f.p.Open("forger")
 		defer forger.Close()
 		var forged []*rollup.Ack
-		for seq := range uint32(64) {
+		for number := range uint32(64) {
 			// the numbers that the victim will use
-			forged = append(forged, f.net.Unsigned(key, 0, 0, seq, 13))
+			forged = append(forged, f.net.Unsigned(key, 0, 0, number, 13))
 		}
 		stop := make(chan struct{})
 		var flood sync.WaitGroup
@@ -337,14 +345,14 @@ func TestForgedVictim(t *testing.T) {
 		defer flood.Wait()
 		defer close(stop)
 		time.Sleep(30 * time.Second)
-		for seq := range uint32(20) {
+		for range 20 {
 			start := time.Now()
-			f.want(f.submit(f.net.Unsigned(key, 0, 0, seq, 1)), rollup.CodeAccepted)
+			f.want(f.submit(f.unsignedAck(0, 1)), rollup.CodeAccepted)
 			if waited := time.Since(start); waited > 10*time.Second {
 				t.Errorf("the victim waited %v", waited)
 			}
 			start = time.Now()
-			f.want(f.submit(f.net.Unsigned(key, 1, 0, seq, 1)), rollup.CodeAccepted)
+			f.want(f.submit(f.unsignedAck(1, 1)), rollup.CodeAccepted)
 			if waited := time.Since(start); waited > 5*time.Second {
 				t.Errorf("a stranger waited %v", waited)
 			}
@@ -361,12 +369,12 @@ func TestAllocations(t *testing.T) {
 	defer f.p.Close()
 	const batch, rounds = 1024, 30
 	all := frames(f.unsigned(2 * batch * rounds)...)
-	codes := make([]rollup.Code, batch)
+	answers := make([]rollup.Answer, batch)
 	submit := func() {
 		for range rounds {
-			if _, err := f.source.Submit(t.Context(), all[:batch*rollup.AckSize], codes); err != nil ||
-				slices.Max(codes) != rollup.CodeAccepted {
-				t.Fatal(codes[0], err)
+			if _, err := f.source.Submit(t.Context(), all[:batch*rollup.AckSize], answers); err != nil ||
+				slices.Max(codesOf(answers)) != rollup.CodeAccepted {
+				t.Fatal(answers[0], err)
 			}
 			all = all[batch*rollup.AckSize:]
 		}

@@ -1,9 +1,11 @@
 package pipeline_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -24,18 +26,21 @@ func TestFromDoorToOrder(t *testing.T) {
 		defer f.p.Close()
 		acks := f.acks(20)
 		f.want(f.submit(acks...), all(rollup.CodeAccepted, 20)...)
-		m := message(acks[7])
-		if got, err := f.p.Lookup(m[:]); err != nil || got.State != pipeline.AckPooled {
-			t.Fatalf("%+v, %v", got, err)
+		if got := f.lookup(acks[7]); got.State != pipeline.AckPooled || got.Units != 8 {
+			t.Fatalf("%+v", got)
+		}
+		if next, ok := f.p.Counter(0, 1, 0); next != 7 || !ok {
+			t.Errorf("number %d is next, %v", next, ok)
 		}
 		f.want(f.submit(acks[:2]...), rollup.CodeKnown, rollup.CodeKnown)
 		f.settled()
-		if got, err := f.p.Lookup(m[:]); err != nil || got.State != pipeline.AckOrdered {
-			t.Fatalf("%+v, %v", got, err)
+		if got := f.lookup(acks[7]); got.State != pipeline.AckOrdered || got.Units != 8 ||
+			got.Request != acks[7].Request {
+			t.Fatalf("%+v", got)
 		}
 		f.want(f.submit(acks[7]), rollup.CodeKnown)
-		other := f.net.Ack(rollup.WindowKey{}, 1, 0, 999, 1)
-		f.want(f.submit(other), rollup.CodeWindowClosed)
+		other := f.net.Ack(rollup.WindowKey{}, 1, 0, 3, 999)
+		f.want(f.submit(other), rollup.CodeNumberUsed)
 		for i, n := range f.rolledUp() {
 			if n != 1 {
 				t.Errorf("%x is in %d rollups", i, n)
@@ -60,57 +65,64 @@ func TestFromDoorToOrder(t *testing.T) {
 	})
 }
 
-// TestRefusals has a case for every code; TestEveryCodeHasACase looks after it.
-var refusals = []struct {
+// refusal is a case of TestRefusals. Numbers 0 and 1 of client 0 are taken: 0 in a window that is
+// ordered, 1 in the open one. Client 2 is revoked.
+type refusal struct {
 	code rollup.Code
 	ack  func(f *fixture) *rollup.Ack
-}{
-	{rollup.CodeAccepted, func(f *fixture) *rollup.Ack { return f.net.Ack(f.open(), 0, 0, 1, 1) }},
-	{rollup.CodeKnown, func(f *fixture) *rollup.Ack { return f.net.Ack(f.open(), 0, 0, 0, 1) }},
+	arg  uint64
+}
+
+// now is the key of the epoch that runs.
+var now rollup.WindowKey
+
+var refusals = []refusal{
+	{rollup.CodeAccepted, func(f *fixture) *rollup.Ack { return f.net.Ack(now, 1, 0, 0, 1) }, 0},
+	{rollup.CodeKnown, func(f *fixture) *rollup.Ack { return f.net.Ack(now, 0, 0, 0, 1) }, 0},
 	{rollup.CodeWrongNetwork, func(f *fixture) *rollup.Ack {
-		return changed(f, func(a *rollup.Ack) { a.Network[3]++ })
-	}},
+		return changed(f, func(a *rollup.Ack) { a.Net[3]++ })
+	}, 0},
 	{rollup.CodeWrongNode,
-		func(f *fixture) *rollup.Ack { return changed(f, func(a *rollup.Ack) { a.Node = 1 }) }},
-	{rollup.CodeWrongEpoch,
-		func(f *fixture) *rollup.Ack { return changed(f, func(a *rollup.Ack) { a.Epoch = 1 }) }},
-	{rollup.CodeWindowAhead,
-		func(f *fixture) *rollup.Ack { return changed(f, func(a *rollup.Ack) { a.Window++ }) }},
-	{rollup.CodeWindowClosed,
-		func(f *fixture) *rollup.Ack { return changed(f, func(a *rollup.Ack) { a.Window = 0 }) }},
+		func(f *fixture) *rollup.Ack { return changed(f, func(a *rollup.Ack) { a.Node = 1 }) }, 0},
+	{rollup.CodeEpochAhead,
+		func(f *fixture) *rollup.Ack { return changed(f, func(a *rollup.Ack) { a.Epoch = 1 }) }, 0},
 	{rollup.CodeUnknownClient, func(f *fixture) *rollup.Ack {
-		a := f.net.Ack(f.open(), 0, 0, 1, 1)
+		a := f.net.Ack(now, 0, 0, 1, 1)
 		a.Client = 77
 		return a
-	}},
+	}, 0},
 	{rollup.CodeUnknownService,
-		func(f *fixture) *rollup.Ack { return f.net.Ack(f.open(), 0, 9, 1, 1) }},
-	{rollup.CodeZeroUnits, func(f *fixture) *rollup.Ack { return f.net.Ack(f.open(), 0, 0, 1, 0) }},
+		func(f *fixture) *rollup.Ack { return f.net.Ack(now, 0, 9, 2, 1) }, 0},
+	{rollup.CodeNotGranted, func(f *fixture) *rollup.Ack { return f.net.Ack(now, 0, 3, 0, 1) }, 0},
+	{rollup.CodeZeroUnits, func(f *fixture) *rollup.Ack { return f.net.Ack(now, 0, 0, 2, 0) }, 0},
 	{rollup.CodeExcessUnits, func(f *fixture) *rollup.Ack {
-		return f.net.Ack(f.open(), 0, 0, 1, pipelinetest.UnitCap+1)
-	}},
-	{rollup.CodeReplayedSeq, func(f *fixture) *rollup.Ack { return f.net.Ack(f.open(), 0, 0, 0, 2) }},
+		return f.net.Ack(now, 0, 0, 2, pipelinetest.UnitCap+1)
+	}, 0},
+	{rollup.CodeNumberUsed, func(f *fixture) *rollup.Ack { return f.net.Ack(now, 0, 0, 0, 2) }, 0},
+	{rollup.CodeGap, func(f *fixture) *rollup.Ack { return f.net.Ack(now, 0, 0, 900, 1) }, 2},
+	{rollup.CodeBeyondLimit, func(f *fixture) *rollup.Ack { return f.net.Ack(now, 0, 0, 1000, 1) }, 0},
+	{rollup.CodeNotValid, func(f *fixture) *rollup.Ack { return f.net.Ack(now, 2, 0, 0, 1) }, 0},
 	{rollup.CodeBadEncoding, func(f *fixture) *rollup.Ack {
-		a := f.net.Ack(f.open(), 0, 0, 2, 1)
+		a := f.net.Ack(now, 0, 0, 2, 1)
 		a.Signature[0] &^= 0x80 // no longer marked as compressed
 		return a
-	}},
-	{rollup.CodeNotOnCurve, func(f *fixture) *rollup.Ack { return withSignature(f, 0x80, 1) }},
-	{rollup.CodeNotInSubgroup, func(f *fixture) *rollup.Ack { return withSignature(f, 0x80, 0) }},
+	}, 0},
+	{rollup.CodeNotOnCurve, func(f *fixture) *rollup.Ack { return withSignature(f, 0x80, 1) }, 0},
+	{rollup.CodeNotInSubgroup, func(f *fixture) *rollup.Ack { return withSignature(f, 0x80, 0) }, 0},
 	{rollup.CodeIdentity, func(f *fixture) *rollup.Ack {
-		a := f.net.Ack(f.open(), 0, 0, 2, 1)
+		a := f.net.Ack(now, 0, 0, 2, 1)
 		a.Signature = bls.IdentitySignature
 		return a
-	}},
+	}, 0},
 	{rollup.CodeBadSignature, func(f *fixture) *rollup.Ack {
-		a := f.net.Ack(f.open(), 0, 0, 2, 1)
+		a := f.net.Ack(now, 0, 0, 2, 1)
 		a.Units++
 		return a
-	}},
+	}, 0},
 }
 
 func changed(f *fixture, change func(a *rollup.Ack)) *rollup.Ack {
-	a := f.net.Unsigned(f.open(), 0, 0, 1, 1)
+	a := f.net.Unsigned(now, 0, 0, 2, 1)
 	change(a)
 	f.net.Sign(a)
 	return a
@@ -119,7 +131,7 @@ func changed(f *fixture, change func(a *rollup.Ack)) *rollup.Ack {
 // withSignature returns an ack whose signature has the given x: 0 is on the curve and outside the
 // subgroup, and for 1 there is no y.
 func withSignature(f *fixture, flag, x byte) *rollup.Ack {
-	a := f.net.Unsigned(f.open(), 0, 0, 2, 1)
+	a := f.net.Unsigned(now, 0, 0, 2, 1)
 	a.Signature[0], a.Signature[47] = flag, x
 	return a
 }
@@ -132,35 +144,62 @@ var elsewhere = map[rollup.Code]string{
 	rollup.CodeStoreFailed:  "TestStoreFailure",
 	rollup.CodeShuttingDown: "TestClose",
 	rollup.CodeOverflow:     "TestRows",
+	rollup.CodePastEpoch:    "TestPastEpoch",
+	rollup.CodeBusy:         "TestBusy",
+	// Of credit and of acks on account nothing is said yet.
+	rollup.CodeInsufficientReserve: "", rollup.CodeInsufficientAllowance: "",
+	rollup.CodeOwnLimit: "", rollup.CodeOnAccount: "", rollup.CodeDropped: "",
 }
 
 func TestEveryCodeHasACase(t *testing.T) {
-	for _, r := range refusals {
-		delete(elsewhere, r.code)
+	cases := 0
+	for _, code := range rollup.Codes() {
+		_, there := elsewhere[code]
+		if there == slices.ContainsFunc(refusals, func(r refusal) bool { return r.code == code }) {
+			t.Errorf("%v has no case, or two", code)
+		}
+		cases++
 	}
-	if len(refusals)+len(elsewhere) != rollup.NumCodes {
-		t.Fatalf("%d cases and %d tests for %d codes", len(refusals), len(elsewhere), rollup.NumCodes)
+	if len(refusals)+len(elsewhere) != cases {
+		t.Fatalf("%d cases and %d tests for %d codes", len(refusals), len(elsewhere), cases)
 	}
 }
 
+// TestRefusals: every code, with what the ack says; and what a node says for good it says of signed
+// acks only: with a signature that is none the answer is about that.
 func TestRefusals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFixture(t, pipelinetest.Config{Clients: 1})
-		f.cfg.Grace = time.Second
+		f := newFixture(t, pipelinetest.Config{Clients: 3, Services: 8, Numbers: 1000})
 		f.start(nil)
 		defer f.blocks()()
 		defer f.p.Close()
-		f.want(f.submit(f.net.Ack(f.open(), 0, 0, 0, 1)), rollup.CodeAccepted)
+		f.want(f.submit(f.ack(0, 1)), rollup.CodeAccepted)
 		f.settled() // window 0 is closed now
-		f.want(f.submit(f.net.Ack(f.open(), 0, 0, 0, 1)), rollup.CodeAccepted)
+		f.want(f.submit(f.ack(0, 1)), rollup.CodeAccepted)
+		if err := f.net.Revoke(2); err != nil {
+			t.Fatal(err)
+		}
 		before := f.p.Stats().Codes()
 		var acks []*rollup.Ack
 		for _, r := range refusals {
 			a := r.ack(f)
-			if got := f.submit(a)[0]; got != r.code {
-				t.Errorf("%v where %v belongs", got, r.code)
-			}
 			acks = append(acks, a)
+			if class := r.code.Class(); class == rollup.ClassNever || r.code == rollup.CodeKnown {
+				unsigned := *a
+				unsigned.Signature[9]++
+				code := f.submit(&unsigned)[0]
+				if code < rollup.CodeBadEncoding || code > rollup.CodeBadSignature {
+					t.Errorf("an unsigned ack is answered %v", code)
+				}
+				before[code]++
+			}
+			answers := make([]rollup.Answer, 1)
+			if _, err := f.source.Submit(t.Context(), frames(a), answers); err != nil {
+				t.Fatal(err)
+			}
+			if want := (rollup.Answer{Code: r.code, Arg: r.arg}); answers[0] != want {
+				t.Errorf("%+v where %+v belongs", answers[0], want)
+			}
 		}
 		after := f.p.Stats().Codes()
 		for _, r := range refusals {
@@ -186,9 +225,9 @@ func TestMalformed(t *testing.T) {
 		defer f.p.Close()
 		b := frames(f.acks(2)...)
 		b[128]++
-		codes := make([]rollup.Code, 2)
+		codes := make([]rollup.Answer, 2)
 		if _, err := f.source.Submit(t.Context(), b, codes); err != nil ||
-			codes[0] != rollup.CodeAccepted || codes[1] != rollup.CodeMalformed {
+			codes[0].Code != rollup.CodeAccepted || codes[1].Code != rollup.CodeMalformed {
 			t.Errorf("%v, %v", codes, err)
 		}
 		if _, err := f.source.Submit(t.Context(), b[:200], codes[:1]); !errors.Is(err,
@@ -204,7 +243,7 @@ func TestMalformed(t *testing.T) {
 	})
 }
 
-// TestSameAckInFlight submits one ack many times, and another with its (client, seq), while a
+// TestSameAckInFlight submits one ack many times, and another with its number, while a
 // write is held up: one is stored, and nobody has an answer before it is.
 func TestSameAckInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -213,8 +252,8 @@ func TestSameAckInFlight(t *testing.T) {
 		defer f.p.Close()
 		release := make(chan struct{})
 		f.store.before = func(string) { <-release }
-		a := f.net.Ack(f.open(), 0, 0, 5, 1)
-		twin := f.net.Ack(f.open(), 0, 0, 5, 2)
+		a := f.net.Ack(f.open(), 0, 0, 0, 1)
+		twin := f.net.Ack(f.open(), 0, 0, 0, 2)
 		futures := []*pipeline.Future{}
 		for _, ack := range []*rollup.Ack{a, a, twin, a} {
 			future, err := f.source.SubmitAsync(frames(ack))
@@ -237,12 +276,17 @@ func TestSameAckInFlight(t *testing.T) {
 			t.Fatal(err)
 		}
 		close(release)
-		for i, want := range []rollup.Code{rollup.CodeAccepted, rollup.CodeKnown, rollup.CodeReplayedSeq,
+		for i, want := range []rollup.Code{rollup.CodeAccepted, rollup.CodeKnown, rollup.CodeNumberUsed,
 			rollup.CodeKnown} {
-			codes, _, err := futures[i].Wait(t.Context())
-			if err != nil || codes[0] != want {
-				t.Errorf("%v, %v, want %v", codes, err, want)
+			if codes := wait(t, futures[i]); codes[0] != want {
+				t.Errorf("%v, want %v", codes, want)
 			}
+		}
+		if held := futures[2].Held(0); !bytes.Equal(held, a.Append(nil)) {
+			t.Errorf("held is %x", held)
+		}
+		if futures[0].Held(0) != nil {
+			t.Error("an ack that was taken has another under its number")
 		}
 		if n := len(f.disk.pools[f.open()]); n != rollup.AckSize {
 			t.Errorf("%d bytes in the pool", n)
@@ -252,7 +296,7 @@ func TestSameAckInFlight(t *testing.T) {
 
 func TestGroupCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFixture(t, pipelinetest.Config{Clients: 2})
+		f := newFixture(t, pipelinetest.Config{Clients: 40})
 		f.start(nil)
 		defer f.p.Close()
 		f.store.before = func(string) { time.Sleep(time.Second) }
@@ -282,7 +326,7 @@ func TestClock(t *testing.T) {
 		stop := f.blocks()
 		defer f.p.Close()
 		time.Sleep(time.Minute) // an idle chain makes blocks, and is no reason
-		f.want(f.submit(f.net.Ack(f.open(), 0, 0, 0, 1)), rollup.CodeAccepted)
+		f.want(f.submit(f.ack(0, 1)), rollup.CodeAccepted)
 		for _, offset = range []time.Duration{12 * time.Second, -12 * time.Second} {
 			f.want(f.submit(f.net.Ack(f.open(), 0, 0, 1, 1)), rollup.CodeClock)
 			if err := f.p.Ready(); !errors.Is(err, pipeline.ErrClock) {
@@ -290,10 +334,10 @@ func TestClock(t *testing.T) {
 			}
 		}
 		offset = 0
-		f.want(f.submit(f.net.Ack(f.open(), 0, 0, 1, 1)), rollup.CodeAccepted)
+		f.want(f.submit(f.ack(0, 1)), rollup.CodeAccepted)
 		stop()
 		time.Sleep(11 * time.Second) // the chain stands still
-		f.want(f.submit(f.net.Ack(f.open(), 0, 0, 2, 1)), rollup.CodeClock)
+		f.want(f.submit(f.ack(0, 1)), rollup.CodeClock)
 	})
 }
 
@@ -323,15 +367,15 @@ func TestClose(t *testing.T) {
 		f.want(f.submit(acks[0]), rollup.CodeShuttingDown)
 		close(release)
 		<-closed
-		pool := map[[rollup.MessageSize]byte]bool{}
+		pool := map[leaf]bool{}
 		for b := f.disk.pools[rollup.WindowKey{}]; len(b) > 0; b = b[rollup.AckSize:] {
-			pool[[rollup.MessageSize]byte(b)] = true
+			pool[leaf(rollup.Frame(b).Leaf())] = true
 		}
 		for i, future := range futures {
-			codes, _, err := future.Wait(t.Context())
-			if err != nil || codes[0] != rollup.CodeAccepted && codes[0] != rollup.CodeShuttingDown ||
+			codes := wait(t, future)
+			if codes[0] != rollup.CodeAccepted && codes[0] != rollup.CodeShuttingDown ||
 				i < 20 && codes[0] != rollup.CodeAccepted {
-				t.Errorf("%d: %v, %v", i, codes, err)
+				t.Errorf("%d: %v", i, codes)
 			}
 			if accepted := codes[0] == rollup.CodeAccepted; accepted != pool[message(acks[i])] {
 				t.Errorf("%d: answered %v, in the pool: %v", i, codes[0], !accepted)
@@ -351,8 +395,8 @@ func TestClose(t *testing.T) {
 	})
 }
 
-// TestSameRoots runs the same acks under other batch sizes, worker counts and orders: the roots
-// stay.
+// TestSameRoots runs the same acks under other batch sizes, worker counts and orders of clients: the
+// roots stay.
 func TestSameRoots(t *testing.T) {
 	var want rollup.Hash
 	for i, c := range []struct{ workers, batch, submission int }{{1, 8192, 60}, {2, 7, 60}, {3, 1, 9},
@@ -363,19 +407,24 @@ func TestSameRoots(t *testing.T) {
 			f.start(nil)
 			defer f.blocks()()
 			defer f.p.Close()
-			acks := f.acks(60)
-			rand.New(rand.NewPCG(uint64(i), 0)).Shuffle(len(acks),
-				func(i, j int) { acks[i], acks[j] = acks[j], acks[i] })
+			lanes := make([][]*rollup.Ack, 5) // of a client each
+			for i, a := range f.acks(60) {
+				lanes[i%5] = append(lanes[i%5], a)
+			}
+			rand.New(rand.NewPCG(uint64(i), 0)).Shuffle(5,
+				func(i, j int) { lanes[i], lanes[j] = lanes[j], lanes[i] })
 			var wg sync.WaitGroup
-			for len(acks) > 0 {
-				n := min(c.submission, len(acks))
-				part := acks[:n]
-				acks = acks[n:]
+			for _, acks := range lanes {
+				source := f.p.Open("a client")
 				wg.Go(func() {
-					for _, code := range f.submit(part...) {
-						if code != rollup.CodeAccepted {
-							t.Error(code)
+					for len(acks) > 0 {
+						n := min(c.submission, len(acks))
+						for _, code := range submit(t, source, acks[:n]...) {
+							if code != rollup.CodeAccepted {
+								t.Error(code)
+							}
 						}
+						acks = acks[n:]
 					}
 				})
 			}

@@ -322,18 +322,18 @@ func TestProofIsKept(t *testing.T) {
 // TestProofSegments proves a window of more statements than a proof is about.
 func TestProofSegments(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFixture(t, pipelinetest.Config{Members: 1, Clients: 66, Payers: 3, Services: 4})
+		f := newFixture(t, pipelinetest.Config{Members: 1, Clients: 88, Payers: 3, Services: 3})
 		prover := f.rungs()
 		f.start(nil)
 		defer f.blocks()()
 		defer f.p.Close()
 		var acks []*rollup.Ack
-		for i := range uint32(66 * 4) {
-			acks = append(acks, f.net.Ack(f.open(), i/4, i%4, i, 1))
+		for i := range uint64(88 * 3) {
+			acks = append(acks, f.ackFor(i/3, uint32(i%3), 1))
 		}
 		f.want(f.submit(acks...), all(rollup.CodeAccepted, len(acks))...)
 		f.settled()
-		if s := f.p.Stats(); len(f.rolledUp()) != 264 || s.Certify.Rungs != [3]uint64{4, 0, 260} ||
+		if s := f.p.Stats(); len(f.rolledUp()) != 264 || s.Certify.Rungs != [3]uint64{3, 0, 261} ||
 			prover.Calls.Load() != 2 || s.Certify.Proofs != 2 {
 			t.Errorf("%v, %d calls", s.Certify.Rungs, prover.Calls.Load())
 		}
@@ -345,8 +345,8 @@ func TestProofSegments(t *testing.T) {
 // not proved.
 func TestProofQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		// orders certificates of four epochs before
-		f := newFixture(t, pipelinetest.Config{Members: 1, Clients: 1, EpochSeconds: 1200})
+		// an epoch is settled four epochs after it
+		f := newFixture(t, pipelinetest.Config{Members: 1, Clients: 1, EpochSeconds: 1200, GraceSeconds: 4800})
 		gate := make(chan struct{})
 		prover := f.rungs()
 		prover.Before = func(ctx context.Context, _ *rollup.Segment) error {
@@ -362,8 +362,8 @@ func TestProofQueue(t *testing.T) {
 		defer f.blocks()()
 		defer f.p.Close()
 		const windows = 1 + 64 + 3
-		for i := range uint32(windows) {
-			f.want(f.submit(f.net.Ack(f.open(), 0, 0, i, 1)), rollup.CodeAccepted)
+		for range windows {
+			f.want(f.submit(f.ack(0, 1)), rollup.CodeAccepted)
 			time.Sleep(14 * time.Second)
 		}
 		time.Sleep(time.Minute)
@@ -373,7 +373,7 @@ func TestProofQueue(t *testing.T) {
 			t.Errorf("%d ordered, %v, %d and %d", s.Certify.Ordered, s.Certify.ProofFailures,
 				s.Certify.ProofQueue, s.Certify.Proving)
 		}
-		f.want(f.submit(f.net.Ack(f.open(), 0, 0, windows, 1)), rollup.CodeAccepted)
+		f.want(f.submit(f.ack(0, 1)), rollup.CodeAccepted)
 		time.Sleep(14 * time.Second)
 		gate <- struct{}{} // for the first window
 		gate <- struct{}{} // for the last, which waits
@@ -415,9 +415,9 @@ func TestProofWaitEnds(t *testing.T) {
 		f.start(nil)
 		defer f.blocks()()
 		defer f.p.Close()
-		f.want(f.submit(f.net.Ack(f.open(), 0, 0, 0, 1)), rollup.CodeAccepted) // sealed in the epoch
+		f.want(f.submit(f.ack(0, 1)), rollup.CodeAccepted) // sealed in the epoch
 		time.Sleep(55 * time.Second)
-		f.want(f.submit(f.net.Ack(f.open(), 0, 0, 1, 1)), rollup.CodeAccepted) // sealed after it
+		f.want(f.submit(f.ack(0, 1)), rollup.CodeAccepted) // sealed after it
 		time.Sleep(14 * time.Second)
 		if s := f.p.Stats(); s.Certify.Ordered != 0 || s.Certify.Pending != 2 {
 			t.Errorf("%d ordered, %d pending", s.Certify.Ordered, s.Certify.Pending)
@@ -456,7 +456,7 @@ func TestHolders(t *testing.T) {
 					m.set(down, order[:c.down]...)
 					m.set(refuse, order[c.down:c.down+c.refuse]...)
 				}
-				f.want(f.submit(f.net.Ack(f.open(), 0, 0, 0, 1)), rollup.CodeAccepted)
+				f.want(f.submit(f.ack(0, 1)), rollup.CodeAccepted)
 				f.settled()
 				time.Sleep(time.Minute)
 				want := uint32(certify.NoHolder)

@@ -9,7 +9,7 @@ func TestSetApart(t *testing.T) {
 	q.init()
 	flood, other := &Source{}, &Source{}
 	push := func(s *Source, acks int) {
-		q.push(&chunk{source: s, window: &window{}, at: make([]uint32, acks), class: classNew})
+		q.push(&chunk{source: s, at: make([]uint32, acks), class: classNew})
 	}
 	for range 8 {
 		push(flood, maxChunk)
@@ -49,10 +49,10 @@ func TestProvenBatches(t *testing.T) {
 		s := &Source{}
 		s.good.Store(goodConduct)
 		for range 2 {
-			q.push(&chunk{source: s, window: &window{}, at: make([]uint32, maxChunk)})
+			q.push(&chunk{source: s, at: make([]uint32, maxChunk)})
 		}
 	}
-	q.push(&chunk{source: &Source{}, window: &window{}, at: make([]uint32, 1), class: classNew})
+	q.push(&chunk{source: &Source{}, at: make([]uint32, 1), class: classNew})
 	for _, want := range []int{6 * maxChunk, 1} {
 		batch, _ := q.take(nil, 8*maxChunk)
 		acks := 0
@@ -78,7 +78,7 @@ func TestTurns(t *testing.T) {
 		if class == classSuspect {
 			s.bad.Store(sourceBad)
 		}
-		q.push(&chunk{source: s, window: &window{}, at: make([]uint32, acks), class: class})
+		q.push(&chunk{source: s, at: make([]uint32, acks), class: class})
 	}
 	for range 50 {
 		push(classNew, maxChunk)

@@ -19,7 +19,9 @@ import (
 func TestRecovery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, pipelinetest.Config{Clients: 3})
-		f.cfg.Grace, f.cfg.MaxBatch = time.Hour, 7 // recovery needs several batches
+		f.cfg.MaxBatch = 7 // recovery needs several batches
+		f.session, f.cfg.CosignWait = 1, time.Hour
+		f.cfg.Cosigners = &pipelinetest.Cosigners{Network: f.net, Answer: never}
 		f.start(nil)
 		defer f.blocks()()
 		first := f.acks(20)
@@ -31,31 +33,30 @@ func TestRecovery(t *testing.T) {
 		if len(f.disk.pools) != 2 || len(f.disk.sealed) != 0 {
 			t.Fatalf("%d windows in the pool, %d sealed", len(f.disk.pools), len(f.disk.sealed))
 		}
-		f.cfg.Grace = time.Second
+		f.session, f.cfg.CosignWait = pipeline.NoSession, 0
 		f.start(nil)
 		if w := f.open(); w.Window != 2 {
 			t.Errorf("window %d is open", w.Window)
 		}
 		f.want(f.submit(first...), all(rollup.CodeKnown, 20)...)
 		f.want(f.submit(second...), all(rollup.CodeKnown, 5)...)
-		m := message(first[3])
-		if got, err := f.p.Lookup(m[:]); err != nil || got.State == pipeline.AckUnknown {
-			t.Errorf("%+v, %v", got, err)
+		if got := f.lookup(first[3]); got.State == pipeline.AckUnknown || got.Units != 4 {
+			t.Errorf("%+v", got)
 		}
 		f.want(f.submit(f.acks(2)...), all(rollup.CodeAccepted, 2)...)
 		f.settled()
-		if got, err := f.p.Lookup(m[:]); err != nil || got.State != pipeline.AckOrdered {
-			t.Errorf("%+v, %v", got, err)
+		if got := f.lookup(first[3]); got.State != pipeline.AckOrdered || got.Units != 4 ||
+			got.Request != first[3].Request {
+			t.Errorf("%+v", got)
 		}
-		never := message(f.net.Unsigned(rollup.WindowKey{}, 0, 0, 77, 1))
-		if got, err := f.p.Lookup(never[:]); err != nil || got.State != pipeline.AckUnknown ||
-			!got.Final {
-			t.Errorf("%+v, %v", got, err)
+		if got := f.lookup(f.net.Unsigned(rollup.WindowKey{}, 0, 0, 77, 1)); got.State !=
+			pipeline.AckUnknown {
+			t.Errorf("%+v", got)
 		}
 		if count := f.rolledUp(); len(count) != 27 {
 			t.Errorf("%d acks rolled up", len(count))
 		}
-		// The chain remembers numbers too, should the store be new.
+		// The chain remembers windows too, should the store be new.
 		f.p.Close()
 		f.disk = newDisk()
 		f.start(nil)
@@ -63,6 +64,12 @@ func TestRecovery(t *testing.T) {
 			t.Errorf("window %d is open on an empty store", w.Window)
 		}
 	})
+}
+
+// never answers when it is too late.
+func never(ctx context.Context, _ *pipeline.Offer, a []pipeline.Cosignature) []pipeline.Cosignature {
+	<-ctx.Done()
+	return a
 }
 
 // TestCorruptPool: acks that can not have been accepted stop the node instead of being rolled up.
@@ -73,9 +80,10 @@ func TestCorruptPool(t *testing.T) {
 	}{
 		"signature": {func(_ *disk, b []byte) { b[5*rollup.AckSize-1] ^= 1 }, true},
 		"units":     {func(_ *disk, b []byte) { b[rollup.AckSize+40]++ }, true},
-		"client":    {func(_ *disk, b []byte) { b[28] = 99 }, true},
+		"client":    {func(_ *disk, b []byte) { b[24] = 99 }, true},
 		"tag":       {func(_ *disk, b []byte) { b[0]++ }, false},
-		"window":    {func(_ *disk, b []byte) { b[20]++ }, false},
+		"epoch":     {func(_ *disk, b []byte) { b[16]++ }, false},
+		"node":      {func(_ *disk, b []byte) { b[20]++ }, false},
 		"network":   {func(_ *disk, b []byte) { b[8]++ }, false},
 		"twice":     {func(_ *disk, b []byte) { copy(b[3*rollup.AckSize:], b[:rollup.AckSize]) }, false},
 		"cut":       {func(d *disk, b []byte) { d.pools[rollup.WindowKey{}] = b[:len(b)-1] }, false},
@@ -140,7 +148,7 @@ func TestCloseAnywhere(t *testing.T) {
 				t.Fatal(err)
 			}
 			s := p.Open("early")
-			f.want(submit(t, s, f.net.Ack(rollup.WindowKey{}, 0, 0, 1, 1)), rollup.CodeShuttingDown)
+			f.want(submit(t, s, f.net.Ack(rollup.WindowKey{}, 0, 0, 0, 1)), rollup.CodeShuttingDown)
 			s.Close()
 			s.Close()
 			p.Close()
@@ -159,8 +167,9 @@ func TestCloseAnywhere(t *testing.T) {
 			}
 		},
 		"idle": func(t *testing.T, f *fixture) { f.start(nil); f.p.Close() },
-		"in grace": func(t *testing.T, f *fixture) {
-			f.cfg.Grace = time.Hour
+		"co-signing": func(t *testing.T, f *fixture) {
+			f.session, f.cfg.CosignWait = 1, time.Hour
+			f.cfg.Cosigners = &pipelinetest.Cosigners{Network: f.net, Answer: never}
 			f.start(nil)
 			f.want(f.submit(f.acks(2)...), all(rollup.CodeAccepted, 2)...)
 			time.Sleep(15 * time.Second)
@@ -271,7 +280,7 @@ func TestConfig(t *testing.T) {
 		"MaxAcks":    func(c *pipeline.Config) { c.MaxAcks = 1 },
 		"MaxBytes":   func(c *pipeline.Config) { c.MaxBytes = 1000 },
 		"WindowAge":  func(c *pipeline.Config) { c.WindowAge = -1 },
-		"Grace":      func(c *pipeline.Config) { c.Grace = -1 },
+		"Tail":       func(c *pipeline.Config) { c.Tail = -1 },
 		"MaxSkew":    func(c *pipeline.Config) { c.MaxSkew = -1 },
 		"MaxNew":     func(c *pipeline.Config) { c.MaxNew = -1 },
 		"CosignWait": func(c *pipeline.Config) { c.CosignWait = -1 }} {

@@ -23,14 +23,14 @@ func TestRoom(t *testing.T) {
 		stop := f.blocks()
 		defer stop()
 		defer f.p.Close()
-		ack := f.net.Ack(f.open(), 0, 0, 0, 1)
+		ack := f.ack(0, 1)
 		full.Store(true)
 		future, err := f.source.SubmitAsync(frames(ack))
 		if err != nil {
 			t.Fatal(err)
 		}
 		codes, receipt, err := future.Wait(t.Context())
-		if err != nil || codes[0] != rollup.CodeOverloaded || receipt.RetryAfter < time.Second {
+		if err != nil || codes[0].Code != rollup.CodeOverloaded || receipt.RetryAfter < time.Second {
 			t.Errorf("without room: %v, %+v, %v", codes, receipt, err)
 		}
 		if err := f.p.Ready(); !errors.Is(err, pipeline.ErrRoom) {

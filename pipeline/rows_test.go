@@ -21,8 +21,8 @@ func TestRows(t *testing.T) {
 	for i := range uint32(rollup.MaxRows) {
 		add(i/16, i%16, 1, rollup.CodeAccepted)
 	}
-	add(16, 0, 1, rollup.CodeWindowClosed)
-	add(0, 16, 1, rollup.CodeWindowClosed)
+	add(16, 0, 1, codeFull)
+	add(0, 16, 1, codeFull)
 	add(3, 3, math.MaxUint64-1, rollup.CodeAccepted)
 	add(3, 3, 1, rollup.CodeOverflow)
 	add(3, 4, 1, rollup.CodeAccepted)
@@ -42,25 +42,27 @@ func TestTable(t *testing.T) {
 	m := newWindowMemory()
 	m.reset()
 	frames := m.frames
-	number := func(i int) (client, seq uint32) { return uint32(i) % 7, uint32(i) / 7 << (i % 3 * 8) }
+	lane := func(i int) (client uint64, service, number uint32) {
+		return uint64(i) % 7 << (i % 2 * 33), uint32(i % 3), uint32(i) / 7 << (i % 3 * 8)
+	}
 	added := 0
 	for i := range rollup.MaxAcks {
-		client, seq := number(i)
-		if _, ok := m.table.find(frames, client, seq); ok {
-			continue // the shift makes some twice
+		client, service, number := lane(i)
+		if _, ok := m.table.find(frames, client, service, number); ok {
+			continue // the shifts make some twice
 		}
-		a := rollup.Ack{Client: client, Seq: seq}
-		m.table.insert(client, seq, added)
+		a := rollup.Ack{Client: client, Service: service, Number: number}
+		m.table.insert(client, service, number, added)
 		frames = a.Append(frames)
 		added++
 	}
 	for i := range added {
 		f := rollup.Frame(frames[i*rollup.AckSize : (i+1)*rollup.AckSize])
-		if at, ok := m.table.find(frames, f.Client(), f.Seq()); !ok || at != i {
+		if at, ok := m.table.find(frames, f.Client(), f.Service(), f.Number()); !ok || at != i {
 			t.Fatalf("ack %d is found at %d, %v", i, at, ok)
 		}
 	}
-	if _, ok := m.table.find(frames, 8, 0); ok || added < rollup.MaxAcks/2 {
+	if _, ok := m.table.find(frames, 8, 0, 0); ok || added < rollup.MaxAcks/2 {
 		t.Errorf("an ack from nowhere, %d added", added)
 	}
 }
