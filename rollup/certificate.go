@@ -73,7 +73,7 @@ func (c *Certificate) Verify(network Network, committee *Committee) error {
 		return fmt.Errorf("certificate: %w", err)
 	}
 	message := CertificateMessage(&network, c.Term, c.Header.Key(), c.Header.ID())
-	if err := committee.verify(message, c.Signers, &c.Signature); err != nil {
+	if err := committee.Verify(message, c.Signers, &c.Signature); err != nil {
 		return fmt.Errorf("certificate: %w", err)
 	}
 	return nil

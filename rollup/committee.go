@@ -103,9 +103,9 @@ func (c *Committee) Quorum(signers Bitmap) bool {
 	return hi3 > hi2 || hi3 == hi2 && lo3 > lo2
 }
 
-// verify checks bitmap, quorum and the multi-signature on message: ErrBitmap, ErrQuorum,
-// ErrSignature.
-func (c *Committee) verify(message []byte, signers Bitmap, signature *[SignatureSize]byte) error {
+// Verify checks bitmap, quorum and the multi-signature on message: ErrBitmap, ErrQuorum,
+// ErrSignature. It costs two pairings.
+func (c *Committee) Verify(message []byte, signers Bitmap, signature *[SignatureSize]byte) error {
 	if err := signers.Validate(len(c.Members)); err != nil {
 		return err
 	}

@@ -111,7 +111,7 @@ func ParseSettlementCertificate(b []byte) (*SettlementCertificate, error) {
 func (c *SettlementCertificate) Verify(net Network, committee *Committee, root,
 	nextCommittee Hash) error {
 	message := SettlementMessage(net, c.Epoch, root, nextCommittee)
-	if err := committee.verify(message, c.Signers, &c.Signature); err != nil {
+	if err := committee.Verify(message, c.Signers, &c.Signature); err != nil {
 		return fmt.Errorf("settlement certificate: %w", err)
 	}
 	return nil

@@ -21,7 +21,7 @@ type Block struct {
 }
 
 // Event is something that a block did: EpochStarted, Settled, SettlementCertified, Ordered,
-// NodeRegistered, ServiceRegistered, ClientsGranted or ClientsRevoked.
+// NodeRegistered, ServiceRegistered, ClientsGranted, ClientsRevoked or ProofKeyNamed.
 type Event interface{ event() }
 
 // EpochStarted says that an epoch began, and so that the one before it ended.
@@ -63,6 +63,9 @@ type ClientsRevoked struct {
 	Until   uint32
 }
 
+// ProofKeyNamed says that the committee named a proof key, or ended one.
+type ProofKeyNamed struct{ Key ProofKeyTerm }
+
 func (EpochStarted) event()        {}
 func (Settled) event()             {}
 func (SettlementCertified) event() {}
@@ -71,3 +74,4 @@ func (NodeRegistered) event()      {}
 func (ServiceRegistered) event()   {}
 func (ClientsGranted) event()      {}
 func (ClientsRevoked) event()      {}
+func (ProofKeyNamed) event()       {}

@@ -166,6 +166,12 @@ func own(c *rollup.Certificate, name string) {
 	c.Own = rollup.SignOwn(accountKey(name), &c.Header)
 }
 
+func proofKey(g *Genesis, k ProofKeyTerm, members ...int) *ProofKeyChange {
+	p := &ProofKeyChange{ProofKeyTerm: k}
+	p.Signers, p.Signature = signAs(g, ProofKeyMessage(g.Network(), 0, &k), members...)
+	return p
+}
+
 func settlementCertificate(g *Genesis, epoch uint32, root rollup.Hash,
 	members ...int) *rollup.SettlementCertificate {
 	message := rollup.SettlementMessage(g.Network(), epoch, root, g.Committee().Root())
@@ -185,6 +191,9 @@ func dump(s *State) map[string]string {
 	}
 	for i := range s.clients.size() {
 		keys = append(keys, clientRecordKey(i))
+	}
+	for _, k := range s.proofKeys {
+		keys = append(keys, proofKeyKey(k.Statements, k.From))
 	}
 	for i := range s.starts {
 		keys = append(keys, epochKey(s.unsettled+uint32(i)))

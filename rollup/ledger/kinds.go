@@ -15,6 +15,9 @@ const (
 	KindSettlement
 )
 
+// KindProofKey stands apart: the numbers between are laid out for terms, reserves and prices.
+const KindProofKey Kind = 25
+
 // Payload is what a transaction of one kind carries and does. Each kind has a type, a file with all
 // of the type's methods, and a line in the table below; the kind's tests find what else is missing.
 //
@@ -76,6 +79,7 @@ var kinds = [...]kind{
 	KindTicket: {"ticket", senderNone, func() Payload { return new(Ticket) }},
 	KindSettlement: {"settlement_certificate", senderNone,
 		func() Payload { return new(SettlementCertificate) }},
+	KindProofKey: {"proof_key", senderNone, func() Payload { return new(ProofKeyChange) }},
 }
 
 // Kinds returns all kinds, ascending.

@@ -20,8 +20,8 @@
 //
 // Files: genesis.go, genesis_json.go: what a network starts from. kinds.go: the table of kinds, and
 // what each of them must say of itself. payment.go, node.go, service.go, grants.go, revoke.go,
-// ticket.go, settlement.go: the kinds. tx.go: what transactions have in common, and their
-// encoding. judge.go, execute.go: the way of a transaction. settle.go: the division of payments.
+// ticket.go, settlement.go, proofkey.go: the kinds. tx.go: what transactions have in common, and
+// their encoding. judge.go, execute.go: the way of a transaction. settle.go: the division of payments.
 // records.go, restore.go: what is stored, and the way back. view.go, world.go, vector.go,
 // windows.go: the state and its snapshots.
 package ledger
@@ -228,6 +228,9 @@ func New(g *Genesis) (*State, error) {
 	s.time = g.GenesisTime.UnixNano()
 	s.starts = []start{{time: s.time}}
 	s.appHash = genesisHash(digest)
+	for _, k := range g.Params.Proofs.Keys {
+		s.setProofKey(ProofKeyTerm{Statements: k.Statements, Key: k.Key, Until: Forever})
+	}
 	s.addAccount(Key{})
 	for i := range g.Members {
 		m := &g.Members[i]

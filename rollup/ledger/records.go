@@ -16,6 +16,7 @@ const (
 	prefixAccount     = 'a' // index
 	prefixClient      = 'c' // index, of 64 bits
 	prefixEpoch       = 'e' // epoch: where it starts, until it is settled
+	prefixProofKey    = 'k' // size, from
 	prefixNode        = 'n' // index
 	prefixService     = 's' // index
 	prefixSettlement  = 't' // epoch: the rows
@@ -43,6 +44,8 @@ func epochKey(epoch uint32) string         { return key(prefixEpoch, epoch) }
 func settlementKey(epoch uint32) string    { return key(prefixSettlement, epoch) }
 func certificateKey(epoch uint32) string   { return key(prefixCertificate, epoch) }
 func windowsKey(epoch, node uint32) string { return key(prefixWindows, epoch, node) }
+
+func proofKeyKey(statements, from uint32) string { return key(prefixProofKey, statements, from) }
 
 func creditRecordKey(epoch uint32, k creditKey) string {
 	return key(prefixCredit, epoch, k.node, k.service, k.payer)
@@ -102,6 +105,12 @@ func (s *State) encode(k string) []byte {
 		return le.AppendUint64(b, a.nonce)
 	case prefixClient:
 		return s.encodeClient(uint64(number(0))<<32 | uint64(number(1)))
+	case prefixProofKey:
+		i, known := s.proofKeys.search(number(0), number(1))
+		if !known {
+			return nil
+		}
+		return le.AppendUint32(append([]byte(nil), s.proofKeys[i].Key[:]...), s.proofKeys[i].Until)
 	case prefixNode:
 		n := s.nodes.at(number(0))
 		b := le.AppendUint32(nil, n.owner)

@@ -40,7 +40,7 @@ type restorer struct {
 }
 
 var recordNumbers = map[byte]int{prefixAccount: 1, prefixClient: 2, prefixEpoch: 1, prefixNode: 1,
-	prefixService:    1,
+	prefixService: 1, prefixProofKey: 2,
 	prefixSettlement: 1, prefixCertificate: 1, prefixWindows: 2, prefixCredit: 4, keyMeta[0]: 0,
 	keyAppHash[0]: 0}
 
@@ -80,6 +80,8 @@ func (s *restorer) loadValue(prefix byte, n [4]uint32, r *reader) error {
 		return s.loadAccount(n[0], r)
 	case prefixClient:
 		return s.loadClient(uint64(n[0])<<32|uint64(n[1]), r)
+	case prefixProofKey:
+		return s.loadProofKey(ProofKeyTerm{Statements: n[0], From: n[1]}, r)
 	case prefixNode:
 		return s.loadNode(n[0], r)
 	case prefixService:
@@ -169,6 +171,22 @@ func (s *restorer) loadClient(index uint64, r *reader) error {
 		return errors.New("a key that is another client's")
 	}
 	s.addClient(&key, c)
+	return nil
+}
+
+func (s *restorer) loadProofKey(k ProofKeyTerm, r *reader) error {
+	r.Fill(k.Key[:])
+	k.Until = r.U32()
+	i, known := s.proofKeys.search(k.Statements, k.From)
+	switch {
+	case !rollup.IsCircuitSize(int(k.Statements)) || k.From > k.Until:
+		return errors.New("a proof key that cannot be")
+	case known && (s.proofKeys[i].Key != k.Key || s.proofKeys[i].Until < k.Until):
+		return errors.New("another proof key than the genesis has")
+	case !known && s.proofKeys.overlaps(i, &k):
+		return errors.New("two proof keys for an epoch")
+	}
+	s.setProofKey(k)
 	return nil
 }
 

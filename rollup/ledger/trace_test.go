@@ -19,7 +19,8 @@ var rewrite = flag.Bool("rewrite", false,
 
 // TestTraces runs the files in testdata, one line after the other:
 //
-//	genesis stakes=4,4,4,4 epoch=60s grace=10s blocks=1 shares=7000/2000/1000
+//	genesis stakes=4,4,4,4 epoch=60s grace=10s blocks=1 shares=7000/2000/1000 keys=256
+//	                                       keys: sizes of proof keys, whose digests count from 1
 //	block +5s                              ends the block before and begins one
 //	deposit treasury -> alice 1000
 //	transfer alice -> bob 10
@@ -31,6 +32,7 @@ var rewrite = flag.Bool("rewrite", false,
 //	revoke alice one two
 //	ticket node=0 epoch=0 window=0 rows=alice/0:3:300 signers=0,1,2
 //	                                       word=bob: bob's key instead of the node's
+//	key size=256 digest=7 from=24 until=99 signers=0,1,2
 //	certify epoch=0 signers=0,1,2          the settlement's certificate
 //	refuse CODE TRANSACTION                it must fail with that code, and change nothing
 //	nonce=7 at the end of a transaction    instead of the right one
@@ -149,6 +151,9 @@ func describe(e Event) string {
 			e.Service.Index, e.Service.Owner, e.Service.Price, e.Service.Unit, e.Service.UnitCap)
 	case ClientsGranted:
 		return fmt.Sprintf("%d clients from %d on", e.Count, e.First)
+	case ProofKeyNamed:
+		return fmt.Sprintf("key %d for %d statements from epoch %d until %d", e.Key.Key[0],
+			e.Key.Statements, e.Key.From, e.Key.Until)
 	case ClientsRevoked:
 		return fmt.Sprintf("clients %v end with epoch %d", e.Clients, e.Until-1)
 	}
@@ -282,6 +287,10 @@ func (tr *trace) genesis(a args) error {
 		}
 	}
 	p.GraceBlocks = uint32(a.number("blocks"))
+	for i, size := range numbers(a.options["keys"]) {
+		key := ProofKey{Statements: size, Key: rollup.Hash{byte(i + 1)}}
+		p.Proofs.Keys = append(p.Proofs.Keys, key)
+	}
 	if v, ok := a.options["shares"]; ok {
 		if _, err := fmt.Sscanf(v, "%d/%d/%d", &p.Shares.Node, &p.Shares.Service,
 			&p.Shares.Protocol); err != nil {
@@ -418,6 +427,10 @@ func (tr *trace) build(fields []string) (tx []byte, after func(Result)) {
 			own(c, name)
 		}
 		return NewTicket(net, c), after
+	case "key":
+		k := ProofKeyTerm{Statements: uint32(a.number("size")), From: uint32(a.number("from")),
+			Until: uint32(a.number("until")), Key: rollup.Hash{byte(a.number("digest"))}}
+		return NewProofKey(net, proofKey(tr.g, k, a.members()...)), after
 	case "certify":
 		epoch := uint32(a.number("epoch"))
 		var root rollup.Hash
@@ -539,6 +552,12 @@ func (tr *trace) answer(what string, a args) (string, error) {
 			answer += ":revoked"
 		}
 		return answer, nil
+	case "key":
+		key, ok := v.ProofKey(int(a.number("size")), uint32(a.number("epoch")))
+		if !ok {
+			return "none", nil
+		}
+		return fmt.Sprint(key[0]), nil
 	case "settled":
 		return fmt.Sprint(v.Settled(uint32(a.number("epoch")))), nil
 	case "ordered":

@@ -61,6 +61,7 @@ func goodTxs(g *Genesis) [][]byte {
 		NewTicket(net,
 			certificate(g, rollup.WindowKey{Node: 1, Epoch: 4, Window: 9}, goodRows, 1, 2, 3)),
 		NewSettlementCertificate(net, settlementCertificate(g, 1, rollup.Hash{}, 0, 2, 3)),
+		NewProofKey(net, proofKey(g, ProofKeyTerm{256, rollup.Hash{1}, 28, 99}, 0, 1, 2)),
 	}
 }
 
@@ -68,7 +69,7 @@ func TestGoodTransactions(t *testing.T) {
 	g, _ := scene(t)
 	for i, tx := range goodTxs(g) {
 		_, s := scene(t)
-		kind := Kind(i + 1)
+		kind := Kinds()[i]
 		if r := s.Check(tx); !r.OK() || r.Kind != kind {
 			t.Errorf("%s: checked: %+v", kind, r)
 		}
@@ -108,6 +109,11 @@ func TestBadTransactions(t *testing.T) {
 		c := settlementCertificate(g, epoch, rollup.Hash{}, 0, 1, 2)
 		mutate(c)
 		return NewSettlementCertificate(net, c)
+	}
+	key := func(change func(*ProofKeyChange)) []byte {
+		k := proofKey(g, ProofKeyTerm{256, rollup.Hash{1}, 28, 99}, 0, 1, 2)
+		change(k)
+		return NewProofKey(net, k)
 	}
 	other := rollup.NetworkOf([]byte("another"))
 	flip := func(tx []byte, at int) []byte {
@@ -282,6 +288,17 @@ func TestBadTransactions(t *testing.T) {
 		{"an identity signature", CodeBadCertificate,
 			cert(func(c *rollup.Certificate) { c.Signature = bls.IdentitySignature })},
 
+		{"a proof key too soon", CodeTooEarly, key(func(k *ProofKeyChange) { k.From = 27 })},
+		{"a proof key that is over", CodeExpired, NewProofKey(net, proofKey(g,
+			ProofKeyTerm{256, rollup.Hash{1}, 3, 4}, 0, 1, 2))},
+		{"a proof key for no epoch", CodeOutOfRange, key(func(k *ProofKeyChange) { k.Until = 28 })},
+		{"a proof key of no circuit", CodeOutOfRange,
+			key(func(k *ProofKeyChange) { k.Statements = 257 })},
+		{"another proof key than was signed", CodeBadCertificate,
+			key(func(k *ProofKeyChange) { k.Key[0] ^= 1 })},
+		{"a proof key of another term", CodeWrongTerm, key(func(k *ProofKeyChange) { k.Term = 1 })},
+		{"a proof key without quorum", CodeNoQuorum,
+			key(func(k *ProofKeyChange) { k.Signers[0] = 3 })},
 		{"not settled", CodeNotSettled, settlement(4, func(*rollup.SettlementCertificate) {})},
 		{"certified before", CodeAlreadyCertified, settlement(0, func(*rollup.SettlementCertificate) {})},
 		{"settlement without quorum", CodeNoQuorum, settlement(1,
@@ -437,7 +454,7 @@ func TestParseTx(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if tx.Kind != Kind(i+1) || tx.Network != g.Network() {
+		if tx.Kind != Kinds()[i] || tx.Network != g.Network() {
 			t.Errorf("kind %s, network %s", tx.Kind, tx.Network)
 		}
 		if again := encodeTx(tx); !bytes.Equal(again, raw) {

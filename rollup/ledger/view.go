@@ -69,6 +69,16 @@ func (v *View) Network() rollup.Network { return v.id }
 // Params returns the network's constants.
 func (v *View) Params() Params { return v.params }
 
+// ProofKey returns the digest of the verifying key for a circuit's size whose proofs are accepted
+// for rollups of an epoch.
+func (v *View) ProofKey(statements int, epoch uint32) (rollup.Hash, bool) {
+	return v.proofKeys.of(uint32(statements), epoch)
+}
+
+// ProofKeys returns all proof keys there were and will be, by size and first epoch. They must not be
+// changed.
+func (v *View) ProofKeys() []ProofKeyTerm { return v.proofKeys }
+
 // Committee returns the committee; it must not be changed.
 func (v *View) Committee() *rollup.Committee { return v.committee }
 

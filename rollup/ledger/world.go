@@ -40,6 +40,7 @@ type world struct {
 	keys        vector[uint64, clientKey] // of the clients
 	settlements []*Settlement             // kept ones, ascending; replaced when it changes
 	ordered     orderedWindows
+	proofKeys   proofKeys
 
 	accountKeys, nodeKeys, transportKeys, clientKeys trie
 }
