@@ -260,7 +260,7 @@ func (d *delivery) finish(p *item, code rollup.Code) {
 	outcome := p.outcome()
 	outcome.Code = code
 	for range p.reports {
-		if code.OK() {
+		if code.Class() == rollup.ClassTaken {
 			d.ended.Accepted++
 		} else {
 			d.ended.Refused++

@@ -17,18 +17,20 @@ import (
 
 var errDraining = connect.NewError(connect.CodeUnavailable, errors.New("the node is shutting down"))
 
-// ackService implements api.IngestServiceHandler. One ack with curl; the fields are those of protocol section 4:
+// ackService implements api.IngestServiceHandler. One ack with curl; the fields are those of
+// protocol section 4, and the network is the whole one:
 //
-//	curl -H 'Content-Type: application/json' http://localhost:7400/waybill.v1.IngestService/SubmitAck -d '{"ack": {
-//	  "network": "5ec1f0a79b3d2c44", "epoch": 3, "window": 7, "node": 0, "client": 12, "service": 0, "seq": 41,
-//	  "units": "5120", "request": "<64 hex digits>", "signature": "<96 hex digits>"}}'
+//	curl -H 'Content-Type: application/json' \
+//	  http://localhost:7400/waybill.v1.IngestService/SubmitAck -d '{"ack": {
+//	  "network": "<64 hex digits>", "epoch": 3, "node": 0, "client": "12", "service": 0,
+//	  "number": 41, "units": "5120", "request": "<64 hex digits>", "signature": "<96 hex digits>"}}'
 //
-//	200 {"code": "accepted", "meaning": "the ack is verified and durable", "openEpoch": 3, "openWindow": 7}
-//	400 {"code": "failed_precondition", "message": "window_closed: the window takes no more acks; …", "details": […]}
+//	200 {"code": "accepted", "meaning": "the ack is verified and durable"}
+//	400 {"code": "failed_precondition", "message": "gap: acks before …", "details": […]}
 //	429 with Retry-After {"code": "resource_exhausted", "message": "overloaded: …", "details": […]}
 //
 // The first detail is a waybill.v1.AckRefusal, whose debug member reads
-// {"code": "window_closed", "openEpoch": 3, "openWindow": 8}.
+// {"code": "gap", "class": "not_now", "arg": "7"}.
 type ackService struct {
 	*Server
 	hosts *hostSources
@@ -107,21 +109,17 @@ func (s ackService) read(ctx context.Context, stream *ackStream, source *pipelin
 func (s ackService) answer(ctx context.Context, stream *ackStream, d *door.Deadlines,
 	futures <-chan *pipeline.Future) error {
 	d.Write(0)
-	var codes []byte
 	for future := range futures {
 		answers, receipt, err := future.Wait(ctx)
 		if err != nil {
 			return err
 		}
-		codes = codes[:0]
-		for _, code := range answers {
-			codes = append(codes, byte(code))
-		}
-		// A client that does not read its answers holds api.InFlight requests, and no longer than this.
+		response := responseOf(answers, future.Held)
+		response.RetryAfterMs = milliseconds(receipt.RetryAfter)
+		// A client that does not read its answers holds api.InFlight requests, and no longer than
+		// this.
 		d.Write(s.callTimeout)
-		err = stream.Send(&api.SubmitAcksResponse{Codes: codes, OpenEpoch: receipt.OpenEpoch,
-			OpenWindow: receipt.OpenWindow, RetryAfterMs: milliseconds(receipt.RetryAfter)})
-		if err != nil {
+		if err := stream.Send(response); err != nil {
 			return err
 		}
 		d.Write(0)
@@ -129,32 +127,49 @@ func (s ackService) answer(ctx context.Context, stream *ackStream, d *door.Deadl
 	return nil
 }
 
-func (s ackService) SubmitAck(ctx context.Context, req *connect.Request[api.SubmitAckRequest]) (*connect.Response[api.SubmitAckResponse], error) {
-	ack, err := decodeAck(req.Msg.Ack)
+// responseOf puts answers into a message.
+func responseOf(answers []rollup.Answer, held func(i int) []byte) *api.SubmitAcksResponse {
+	m := &api.SubmitAcksResponse{Codes: make([]byte, len(answers))}
+	for i, a := range answers {
+		m.Codes[i] = byte(a.Code)
+		if a.Arg != 0 && m.Args == nil {
+			m.Args = make([]uint64, len(answers))
+		}
+		if m.Args != nil {
+			m.Args[i] = a.Arg
+		}
+		if a.Code == rollup.CodeNumberUsed {
+			m.Held = append(m.Held, held(i))
+		}
+	}
+	return m
+}
+
+func (s ackService) SubmitAck(ctx context.Context, req *connect.Request[api.SubmitAckRequest]) (
+	*connect.Response[api.SubmitAckResponse], error) {
+	ack, network, err := req.Msg.Ack.Decode()
 	if err != nil {
-		return nil, err
+		return nil, withDetail(invalid("malformed: %w", err), refusalDetail(rollup.Answer{Code: rollup.CodeMalformed}))
+	}
+	if network != s.cfg.Network { // of which the ack has the beginning alone
+		return nil, refusal(rollup.Answer{Code: rollup.CodeWrongNetwork}, nil, 0)
 	}
 	source := s.hosts.acquire(req.Peer().Addr)
 	defer s.hosts.release(source)
-	var codes [1]rollup.Code
-	receipt, err := source.Submit(ctx, ack.Append(nil), codes[:])
+	future, err := source.SubmitAsync(ack.Append(nil))
 	if err != nil {
 		return nil, err
 	}
-	if code := codes[0]; !code.OK() {
-		return nil, refusal(code, receipt.OpenEpoch, receipt.OpenWindow, receipt.RetryAfter)
-	}
-	return connect.NewResponse(&api.SubmitAckResponse{Code: codes[0].String(), Meaning: answers[codes[0]].meaning,
-		OpenEpoch: receipt.OpenEpoch, OpenWindow: receipt.OpenWindow}), nil
-}
-
-// decodeAck reads an ack whose sender is told what is wrong with it.
-func decodeAck(a *api.Ack) (rollup.Ack, error) {
-	ack, err := a.Decode()
+	given, receipt, err := future.Wait(ctx)
 	if err != nil {
-		return ack, withDetail(invalid("malformed: %w", err), &api.AckRefusal{Code: rollup.CodeMalformed.String()})
+		return nil, err
 	}
-	return ack, nil
+	if answer := given[0]; !answer.Code.OK() {
+		return nil, refusal(answer, future.Held(0), receipt.RetryAfter)
+	}
+	code := given[0].Code
+	return connect.NewResponse(&api.SubmitAckResponse{Code: code.String(),
+		Meaning: answers[code].meaning}), nil
 }
 
 var ackStates = map[pipeline.AckState]api.AckState{
@@ -164,25 +179,44 @@ var ackStates = map[pipeline.AckState]api.AckState{
 	pipeline.AckOrdered: api.AckState_ACK_STATE_ORDERED,
 }
 
-func (s ackService) GetAck(_ context.Context, req *connect.Request[api.GetAckRequest]) (*connect.Response[api.GetAckResponse], error) {
-	ack, err := req.Msg.Ack.DecodeMessage()
-	if err != nil {
-		return nil, invalid("malformed: %w", err)
-	}
-	var message [rollup.MessageSize]byte
-	ack.Message(&message)
-	found, err := s.cfg.Pipeline.Lookup(message[:])
+func (s ackService) GetAck(_ context.Context, req *connect.Request[api.GetAckRequest]) (
+	*connect.Response[api.GetAckResponse], error) {
+	m := req.Msg
+	found, err := s.cfg.Pipeline.Lookup(m.Epoch, m.Client, m.Service, m.Number)
 	if err != nil {
 		return nil, internal(err)
 	}
-	answer := &api.GetAckResponse{State: ackStates[found.State], Final: found.Final}
+	answer := &api.GetAckResponse{State: ackStates[found.State]}
+	if found.State != pipeline.AckUnknown {
+		answer.Units, answer.Request = found.Units, found.Request.String()
+		answer.Window = found.Window
+	}
 	if found.Rollup != (rollup.Hash{}) {
 		answer.RollupId = found.Rollup.String()
 	}
 	return connect.NewResponse(answer), nil
 }
 
-func (s ackService) FollowWindows(ctx context.Context, _ *connect.Request[api.FollowWindowsRequest], stream *connect.ServerStream[api.WindowInfo]) error {
+func (s ackService) Counter(_ context.Context, req *connect.Request[api.CounterRequest]) (
+	*connect.Response[api.CounterResponse], error) {
+	m := req.Msg
+	if n := len(m.Clients); n != len(m.Services) || n > api.MaxPage {
+		return nil, invalid("%d clients and %d services, where the same number up to %d may be", n,
+			len(m.Services), api.MaxPage)
+	}
+	answer := &api.CounterResponse{Next: make([]uint32, len(m.Clients))}
+	for i, client := range m.Clients {
+		next, ok := s.cfg.Pipeline.Counter(m.Epoch, client, m.Services[i])
+		if !ok {
+			return nil, early("no acks are taken for epoch %d", m.Epoch)
+		}
+		answer.Next[i] = next
+	}
+	return connect.NewResponse(answer), nil
+}
+
+func (s ackService) FollowEpochs(ctx context.Context, _ *connect.Request[api.FollowEpochsRequest],
+	stream *connect.ServerStream[api.EpochInfo]) error {
 	d := door.DeadlinesOf(ctx)
 	d.Silence(0)
 	d.Write(0)
@@ -190,14 +224,25 @@ func (s ackService) FollowWindows(ctx context.Context, _ *connect.Request[api.Fo
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.drain, cancel)()
+	told, last := false, uint32(0)
 	for window := range s.cfg.Pipeline.Follow(ctx) {
+		if window.Closes.IsZero() || told && window.Epoch == last { // none is open, or it is no news
+			continue
+		}
+		view := s.cfg.Chain.View()
+		key, ok := view.NodeKey(s.cfg.Node)
+		if !ok {
+			continue
+		}
+		info := &api.EpochInfo{Network: s.cfg.Network.String(), Node: s.cfg.Node,
+			NodeKey: rollup.Hash(key).String(), Epoch: window.Epoch,
+			EpochEndsAtMs: view.EpochEnd().UnixMilli()}
 		d.Write(s.callTimeout)
-		err := stream.Send(&api.WindowInfo{Network: s.cfg.Network.String(), Node: s.cfg.Node, Epoch: window.Epoch,
-			Window: window.Window, ClosesAtMs: window.Closes.UnixMilli(), EpochEndsAtMs: s.cfg.Chain.View().EpochEnd().UnixMilli()})
-		if err != nil {
+		if err := stream.Send(info); err != nil {
 			return err
 		}
 		d.Write(0)
+		told, last = true, window.Epoch
 	}
 	return errDraining // or the caller left, and does not hear it
 }

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"encoding/hex"
 	"fmt"
 	"time"
 
@@ -20,14 +21,12 @@ var answers = [...]struct {
 	rollup.CodeMalformed:      {"the length or the tag is not that of an ack", connect.CodeInvalidArgument},
 	rollup.CodeWrongNetwork:   {"the ack is of another network", connect.CodeInvalidArgument},
 	rollup.CodeWrongNode:      {"the ack is for another node", connect.CodeInvalidArgument},
-	rollup.CodeWrongEpoch:     {"the ack is not of the current epoch; sign it again for the open window", connect.CodeFailedPrecondition},
-	rollup.CodeWindowClosed:   {"the window takes no more acks; sign it again for the open window", connect.CodeFailedPrecondition},
-	rollup.CodeWindowAhead:    {"the window is not open yet; sign it again for the open window", connect.CodeFailedPrecondition},
+	rollup.CodePastEpoch:      {"the ack's epoch takes no more acks", connect.CodeFailedPrecondition},
 	rollup.CodeUnknownClient:  {"no such client is registered", connect.CodeNotFound},
 	rollup.CodeUnknownService: {"no such service is registered", connect.CodeNotFound},
 	rollup.CodeZeroUnits:      {"an ack is for at least one unit", connect.CodeInvalidArgument},
 	rollup.CodeExcessUnits:    {"the units exceed the service's cap", connect.CodeInvalidArgument},
-	rollup.CodeReplayedSeq:    {"the client used this seq for another ack of this window", connect.CodeAlreadyExists},
+	rollup.CodeNumberUsed:     {"the client used this number for another ack", connect.CodeAlreadyExists},
 	rollup.CodeBadEncoding:    {"the signature is not canonical", connect.CodeInvalidArgument},
 	rollup.CodeNotOnCurve:     {"the signature is not on the curve", connect.CodeInvalidArgument},
 	rollup.CodeNotInSubgroup:  {"the signature is not in the subgroup", connect.CodeInvalidArgument},
@@ -37,18 +36,38 @@ var answers = [...]struct {
 	rollup.CodeClock:          {"the node's clock is not in step with the chain's", connect.CodeUnavailable},
 	rollup.CodeStoreFailed:    {"the node could not make the ack durable; whether it is will be known when the node has restarted", connect.CodeUnavailable},
 	rollup.CodeShuttingDown:   {"the node is shutting down", connect.CodeUnavailable},
-	rollup.CodeOverflow:       {"the window's sum for this payer and service would overflow; sign it again for the next window", connect.CodeFailedPrecondition},
+	rollup.CodeOverflow:       {"the sum for this payer and service would overflow; send the ack again", connect.CodeFailedPrecondition},
+	rollup.CodeBusy:           {"another ack under this number is being verified; send the ack again", connect.CodeUnavailable},
+	rollup.CodeGap:            {"acks before this one are missing; send them from the number on that the argument names", connect.CodeFailedPrecondition},
+	rollup.CodeEpochAhead:     {"the ack's epoch has not begun here; send the ack again", connect.CodeUnavailable},
+	rollup.CodeInsufficientReserve: {"the payer's reserve does not cover it; come again after the height that the argument names",
+		connect.CodeFailedPrecondition},
+	rollup.CodeInsufficientAllowance: {"the payer's allowance for this node does not cover it; come again after the height that the argument names",
+		connect.CodeFailedPrecondition},
+	rollup.CodeOwnLimit: {"this node lends the payer no more; come again after the height that the argument names",
+		connect.CodeFailedPrecondition},
+	rollup.CodeNotValid:    {"the client may not sign in the ack's epoch", connect.CodeFailedPrecondition},
+	rollup.CodeBeyondLimit: {"the client has used all numbers that were granted to it", connect.CodeFailedPrecondition},
+	rollup.CodeNotGranted:  {"the service was not granted to the client", connect.CodePermissionDenied},
+	rollup.CodeOnAccount:   {"the ack is durable, and will stand if its signature verifies", connect.CodeUnavailable},
+	rollup.CodeDropped:     {"an ack before this one did not verify; send the ack again", connect.CodeUnavailable},
 }
 
-// refusal makes the error for an ack that was refused.
-func refusal(code rollup.Code, epoch, window uint32, retry time.Duration) error {
-	entry := answers[code]
-	err := connect.NewError(entry.code, fmt.Errorf("%s: %s", code.String(), entry.meaning))
+// refusal makes the error for an ack that was refused; held is the ack that has its number.
+func refusal(answer rollup.Answer, held []byte, retry time.Duration) error {
+	entry := answers[answer.Code]
+	err := connect.NewError(entry.code, fmt.Errorf("%s: %s", answer.Code.String(), entry.meaning))
 	if retry > 0 {
 		err.Meta().Set("Retry-After", fmt.Sprint(int64((retry+time.Second-1)/time.Second)))
 	}
-	return withDetail(err, &api.AckRefusal{Code: code.String(), OpenEpoch: epoch, OpenWindow: window,
-		RetryAfterMs: milliseconds(retry)})
+	detail := refusalDetail(answer)
+	detail.Held, detail.RetryAfterMs = hex.EncodeToString(held), milliseconds(retry)
+	return withDetail(err, detail)
+}
+
+func refusalDetail(answer rollup.Answer) *api.AckRefusal {
+	return &api.AckRefusal{Code: answer.Code.String(), Class: answer.Code.Class().String(),
+		Arg: answer.Arg}
 }
 
 // milliseconds rounds up, so that a short delay does not read as none.

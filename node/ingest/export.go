@@ -29,21 +29,27 @@ func (s ledgerService) ExportAck(_ context.Context, req *connect.Request[api.Exp
 	if archive.Stated() {
 		all = archive.Acks
 	}
-	client, seq := req.Msg.Client, req.Msg.Seq
-	if index, ok := findAck(evidence.Acks, client, seq); ok {
-		return exported(export.NewAck(certificate, evidence.Acks, index))
-	}
-	if index, ok := findAck(all, client, seq); ok {
-		export, err := export.NewStatementAck(certificate, all, evidence.Clients, s.cfg.Chain.View(), index)
+	client, service, number := req.Msg.Client, req.Msg.Service, req.Msg.Number
+	view := s.cfg.Chain.View()
+	if index, ok := findAck(evidence.Acks, client, service, number); ok {
+		file, err := export.NewAck(certificate, evidence.Acks, view, index)
 		if err != nil {
 			return nil, internal(err)
 		}
-		return exported(export)
+		return exported(file)
 	}
-	if _, signed := slices.BinarySearch(evidence.Clients.Signers(), client); signed && len(all) == 0 {
+	if index, ok := findAck(all, client, service, number); ok {
+		file, err := export.NewStatementAck(certificate, all, evidence.List, view, index)
+		if err != nil {
+			return nil, internal(err)
+		}
+		return exported(file)
+	}
+	if _, signed := slices.BinarySearch(evidence.List.Signers(), client); signed && len(all) == 0 {
 		return nil, early("client %d co-signed statements about the acks of %v: the acks are kept by node %d alone", client, key, key.Node)
 	}
-	return nil, missing("client %d has no ack with seq %d in the rollup of %v", client, seq, key)
+	return nil, missing("client %d has no ack with number %d for service %d in the rollup of %v", client,
+		number, service, key)
 }
 
 func (s ledgerService) ExportRollup(_ context.Context, req *connect.Request[api.ExportRollupRequest]) (*connect.Response[api.ExportResponse], error) {
@@ -135,8 +141,7 @@ func (s ledgerService) certified(key rollup.WindowKey) (*rollup.Certificate, *ro
 	id, encoded, err := s.cfg.Store.Rollup(key)
 	view := s.cfg.Chain.View()
 	ordered := view.IsOrdered(key)
-	// See View.IsOrdered.
-	forgotten := uint64(key.Epoch)+uint64(view.Params().LateEpochs) < uint64(view.Epoch())
+	forgotten := view.Settled(key.Epoch) // see View.IsOrdered
 	switch {
 	case errors.Is(err, store.ErrNotFound) && ordered:
 		return nil, nil, early("the rollup of %v is executed, but this node has neither its "+
@@ -194,23 +199,10 @@ func (s ledgerService) header(key rollup.WindowKey) (*rollup.Header, *rollup.Cer
 	return archive.Header, nil, nil
 }
 
-// findAck finds a client's ack by its seq, which is unique whatever the service.
-func findAck(acks rollup.Acks, client, seq uint32) (int, bool) {
+// findAck finds an ack, in a list that may be none.
+func findAck(acks rollup.Acks, client uint64, service, number uint32) (int, bool) {
 	if len(acks) == 0 {
 		return 0, false
 	}
-	low, high := 0, acks.Len()
-	for low < high {
-		if mid := int(uint(low+high) >> 1); acks.Entry(mid).Client() < client {
-			low = mid + 1
-		} else {
-			high = mid
-		}
-	}
-	for ; low < acks.Len() && acks.Entry(low).Client() == client; low++ {
-		if acks.Entry(low).Seq() == seq {
-			return low, true
-		}
-	}
-	return 0, false
+	return acks.Index(client, service, number)
 }

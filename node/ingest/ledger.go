@@ -49,7 +49,7 @@ func txError(err error) error {
 	code := connect.CodeFailedPrecondition
 	switch refusal.Code {
 	case ledger.CodeMalformed, ledger.CodeWrongNetwork, ledger.CodeBadSignature, ledger.CodeBadProof, ledger.CodeOutOfRange,
-		ledger.CodeBadBitmap, ledger.CodeBadCertificate:
+		ledger.CodeBadBitmap, ledger.CodeBadCertificate, ledger.CodeBadWord, ledger.CodeWrongTerm:
 		code = connect.CodeInvalidArgument
 	case ledger.CodeUnknownAccount, ledger.CodeUnknownNode, ledger.CodeUnknownClient, ledger.CodeUnknownPayer, ledger.CodeUnknownService:
 		code = connect.CodeNotFound
@@ -73,7 +73,7 @@ func (s ledgerService) GetStatus(context.Context, *connect.Request[api.GetStatus
 		Epoch:            view.Epoch(),
 		EpochStartedAtMs: view.EpochStart().UnixMilli(),
 		EpochEndsAtMs:    view.EpochEnd().UnixMilli(),
-		Clients:          uint32(view.Clients()),
+		Clients:          view.Clients(),
 		Nodes:            uint32(view.Nodes()),
 		Services:         uint32(view.Services()),
 	}
@@ -124,7 +124,7 @@ func (s ledgerService) GetAccount(_ context.Context, req *connect.Request[api.Ge
 
 func (s ledgerService) GetClients(_ context.Context, req *connect.Request[api.GetClientsRequest]) (*connect.Response[api.GetClientsResponse], error) {
 	view := s.cfg.Chain.View()
-	answer := &api.GetClientsResponse{Total: uint32(view.Clients())}
+	answer := &api.GetClientsResponse{Total: view.Clients()}
 	if len(req.Msg.Keys) > api.MaxPage {
 		return nil, invalid("%d keys, where %d may be", len(req.Msg.Keys), api.MaxPage)
 	}
@@ -148,13 +148,20 @@ func (s ledgerService) GetClients(_ context.Context, req *connect.Request[api.Ge
 }
 
 // clientOf renders a client that exists.
-func clientOf(view *ledger.View, index uint32) *api.Client {
-	client := &api.Client{Index: proto.Uint32(index)}
-	if key, ok := view.ClientKey(index); ok {
-		encoded := key.Bytes()
-		client.Key = hex.EncodeToString(encoded[:])
+func clientOf(view *ledger.View, index uint64) *api.Client {
+	client := &api.Client{Index: proto.Uint64(index)}
+	c, ok := view.Client(index)
+	if !ok {
+		return client
 	}
-	client.Payer, _ = view.Payer(index, view.Epoch())
+	encoded := c.Key.Bytes()
+	client.Key = hex.EncodeToString(encoded[:])
+	client.Payer, client.Since, client.Until, client.Numbers = c.Payer, c.Since, c.Until, c.Numbers
+	for _, service := range c.Services {
+		if service != rollup.NoService {
+			client.Services = append(client.Services, service)
+		}
+	}
 	return client
 }
 
@@ -257,12 +264,12 @@ func (s ledgerService) fillRungs(entry *api.Rollup, header *rollup.Header) error
 }
 
 // page yields the indices that a list request asks for.
-func page(from, count, total uint32) func(yield func(uint32) bool) {
+func page[I uint32 | uint64](from I, count uint32, total I) func(yield func(I) bool) {
 	if count == 0 || count > api.MaxPage {
 		count = api.MaxPage
 	}
-	return func(yield func(uint32) bool) {
-		for i := from; i < total && i-from < count && yield(i); i++ {
+	return func(yield func(I) bool) {
+		for i := from; i < total && i-from < I(count) && yield(i); i++ {
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"container/list"
 	"context"
 	"errors"
@@ -216,10 +217,10 @@ func (c *collection) ask(p *pipeline.Party) {
 
 // offers are what the session is asked, made as they are sent.
 func (t *task) offers() iter.Seq[*cosign.Offer] {
-	w := cosign.Window{Network: t.offer.Network, Key: t.offer.Key, Tree: t.offer.Tree, Acks: t.offer.Acks}
+	w := cosign.Window{Network: t.offer.Network, Key: t.offer.Key, Tree: t.offer.Tree}
 	asked := make([]cosign.Asked, len(t.party.Clients))
 	for i, c := range t.party.Clients {
-		asked[i] = cosign.Asked(c)
+		asked[i] = cosign.Asked{Client: c.Client, FirstStatement: c.FirstStatement, Statements: c.Statements}
 	}
 	return w.Offers(asked)
 }
@@ -371,9 +372,9 @@ func (s *Sessions) take(f *follower, request *api.CosignRequest) error {
 }
 
 // mark notes the answer of a client; fresh is false for its second one, which does not count.
-func (t *task) mark(client uint32) (fresh bool, err error) {
-	i, ok := slices.BinarySearchFunc(t.party.Clients, client, func(o pipeline.Offered, client uint32) int {
-		return int(int64(o.Client) - int64(client))
+func (t *task) mark(client uint64) (fresh bool, err error) {
+	i, ok := slices.BinarySearchFunc(t.party.Clients, client, func(o pipeline.Offered, client uint64) int {
+		return cmp.Compare(o.Client, client)
 	})
 	if !ok {
 		return false, fmt.Errorf("%w: client %d was not asked through this session", errGarbage, client)
