@@ -20,6 +20,7 @@ var (
 	FixtureSentinels = sentinels
 	FixtureWantError = wantError
 	FixtureWantBytes = wantBytes
+	FixtureGolden    = golden
 	FixtureUnpayable = unpayable
 	FixtureRich      = rich
 	FixturePay       = pay

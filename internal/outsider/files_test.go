@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -47,11 +48,9 @@ func checkFolder(t *testing.T, dir string, required ...[]byte) {
 		}
 		t.Logf("%s: %s", name, s)
 		seen[file[40]] = true
-		masks := []byte{0x01, 0x80}
-		if len(file) > 2000 { // those take long
-			masks = masks[:1]
+		if !strings.HasPrefix(dir, testdata) { // TestBytesMean changes those
+			refuseMutations(t, g, name, file, sample(file), 0x01)
 		}
-		refuseMutations(t, g, name, file, sample(file), masks...)
 	}
 	for _, kinds := range required {
 		if !slices.ContainsFunc(kinds, func(k byte) bool { return seen[k] }) {
