@@ -107,6 +107,14 @@ func outsider(t *testing.T, chain Chain, key ed25519.PrivateKey) *Members {
 	return m
 }
 
+// word is the node's word that a rollup is its own; none for a header that does not decode.
+func word(network *testnet.Network, header []byte) (own [rollup.WordSize]byte) {
+	if h, err := rollup.ParseHeader(header); err == nil {
+		own = rollup.SignOwn(network.Members[h.Node].Transport, h)
+	}
+	return own
+}
+
 func wantReason(t *testing.T, err error, want Reason) *Refusal {
 	t.Helper()
 	var refusal *Refusal
@@ -136,11 +144,11 @@ func TestPushGivesShares(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	message := rollup.CertificateMessage(network.ID, 0, h.ID())
+	message := rollup.CertificateMessage(&network.ID, 0, h.Key(), h.ID())
 	for i := range nodes { // member 1 is the pusher's own
 		var first [48]byte
 		for round := range 2 {
-			share, err := nodes[1].members.Push(t.Context(), uint32(i), header, evidence)
+			share, err := nodes[1].members.Push(t.Context(), uint32(i), header, word(network, header), evidence)
 			if err != nil {
 				t.Fatalf("member %d: %v", i, err)
 			}
@@ -165,7 +173,7 @@ func TestPushGivesShares(t *testing.T) {
 		}
 	}
 	// The shares of all make a certificate that the ledger executes.
-	network.MustSubmit(t, ledger.NewCertificate(network.ID, network.Certificate(t, header, 0, 1, 2)))
+	network.MustSubmit(t, ledger.NewTicket(network.ID, network.Certificate(t, header, 0, 1, 2)))
 }
 
 func TestPushRefusals(t *testing.T) {
@@ -173,14 +181,14 @@ func TestPushRefusals(t *testing.T) {
 	own := rollup.WindowKey{Node: 1}
 	header, evidence := network.Rollup(t, own, 0, 5)
 	push := func(header, evidence []byte) error {
-		_, err := nodes[1].members.Push(t.Context(), 0, header, evidence)
+		_, err := nodes[1].members.Push(t.Context(), 0, header, word(network, header), evidence)
 		return err
 	}
 
 	t.Run("another node's rollup", func(t *testing.T) {
-		_, err := nodes[2].members.Push(t.Context(), 0, header, evidence)
+		_, err := nodes[2].members.Push(t.Context(), 0, header, word(network, header), evidence)
 		wantReason(t, err, ReasonNotOwner)
-		_, err = nodes[2].members.Push(t.Context(), 2, header, evidence) // its own member is no softer
+		_, err = nodes[2].members.Push(t.Context(), 2, header, word(network, header), evidence) // its own member is no softer
 		wantReason(t, err, ReasonNotOwner)
 	})
 	t.Run("evidence that does not fit", func(t *testing.T) {
@@ -200,7 +208,7 @@ func TestPushRefusals(t *testing.T) {
 	})
 	t.Run("another network", func(t *testing.T) {
 		h, _ := rollup.ParseHeader(header)
-		h.Network[0] ^= 1
+		h.Network[9] ^= 1
 		wantReason(t, push(h.Append(nil), evidence), ReasonInvalid)
 	})
 	t.Run("epoch to come", func(t *testing.T) {
@@ -212,9 +220,8 @@ func TestPushRefusals(t *testing.T) {
 		}
 	})
 	t.Run("epoch gone by", func(t *testing.T) {
-		for range 3 {
-			network.Advance(testnet.EpochSeconds * time.Second)
-		}
+		network.Advance(11 * time.Second) // the grace, and a block more
+		network.Advance(time.Second)
 		wantReason(t, push(header, evidence), ReasonTooOld)
 	})
 	if stats := nodes[0].member.Stats(); stats.Refused[ReasonInvalid] != 6 || stats.Refused[ReasonNotOwner] != 1 ||
@@ -230,7 +237,7 @@ func TestPushConflict(t *testing.T) {
 	second, secondEvidence := network.Rollup(t, key, 0, 4)
 	third, thirdEvidence := network.Rollup(t, key, 0, 5)
 	push := func(header, evidence []byte) error {
-		_, err := nodes[1].members.Push(t.Context(), 2, header, evidence)
+		_, err := nodes[1].members.Push(t.Context(), 2, header, word(network, header), evidence)
 		return err
 	}
 	if err := push(first, firstEvidence); err != nil {
@@ -278,16 +285,16 @@ func TestLaggingRegistry(t *testing.T) {
 	defer db.Close()
 	chain := &laggard{view: network.View()}
 	member := NewMember(MemberConfig{Network: network.ID, Key: network.Members[0].BLS, Chain: chain, Store: db, Logger: quiet})
-	network.AddClients(t, network.Members[0].Owner, 2, 1)
+	network.AddClients(t, network.Members[0].Owner, 2)
 	header, evidence := network.Rollup(t, rollup.WindowKey{Node: 1}, 0, 6)
 	pusher := TransportKey(ledger.KeyOf(network.Members[1].Transport))
-	_, err = member.Push(t.Context(), pusher, header, evidence)
+	_, err = member.Push(t.Context(), pusher, header, word(network, header), evidence)
 	wantReason(t, err, ReasonLagging)
 	if !errors.Is(err, rollup.ErrUnknownClient) {
 		t.Errorf("the reason got lost: %v", err)
 	}
 	chain.view = network.View()
-	if _, err := member.Push(t.Context(), pusher, header, evidence); err != nil {
+	if _, err := member.Push(t.Context(), pusher, header, word(network, header), evidence); err != nil {
 		t.Errorf("once the chain caught up: %v", err)
 	}
 }
@@ -299,7 +306,7 @@ func TestIdentities(t *testing.T) {
 	t.Run("unregistered caller", func(t *testing.T) {
 		stranger := outsider(t, network, testnet.Key("stranger", 0))
 		// In TLS 1.3 a client learns only after its handshake that it was refused: by an alert, or by a broken connection.
-		if _, err := stranger.Push(t.Context(), 0, header, evidence); err == nil {
+		if _, err := stranger.Push(t.Context(), 0, header, word(network, header), evidence); err == nil {
 			t.Error("a stranger was served")
 		}
 		stats := nodes[0].member.Stats()
@@ -316,7 +323,7 @@ func TestIdentities(t *testing.T) {
 		// A registry that says another key listens at member 0's address.
 		wrong := testnet.New(t, []string{nodes[1].address, nodes[0].address}, 1)
 		m := outsider(t, wrong, network.Members[1].Transport)
-		if _, err := m.Push(t.Context(), 0, header, evidence); !errors.Is(err, ErrIdentity) {
+		if _, err := m.Push(t.Context(), 0, header, word(network, header), evidence); !errors.Is(err, ErrIdentity) {
 			t.Errorf("got %v, want ErrIdentity", err)
 		}
 	})
@@ -365,7 +372,7 @@ func TestIdentities(t *testing.T) {
 			t.Error("the server keeps the connection")
 		}
 	})
-	if _, err := nodes[1].members.Push(t.Context(), 0, header, evidence); err != nil {
+	if _, err := nodes[1].members.Push(t.Context(), 0, header, word(network, header), evidence); err != nil {
 		t.Errorf("after all that, the right node: %v", err)
 	}
 }
@@ -373,7 +380,7 @@ func TestIdentities(t *testing.T) {
 func TestOversizedPush(t *testing.T) {
 	network, nodes := startNetwork(t, 2)
 	header, _ := network.Rollup(t, rollup.WindowKey{Node: 1}, 0, 1)
-	_, err := nodes[1].members.Push(t.Context(), 0, header, make([]byte, MaxMessageSize))
+	_, err := nodes[1].members.Push(t.Context(), 0, header, word(network, header), make([]byte, MaxMessageSize))
 	if connect.CodeOf(err) != connect.CodeResourceExhausted {
 		t.Errorf("got %v", err)
 	}
@@ -386,15 +393,15 @@ func TestOversizedPush(t *testing.T) {
 func TestPushAfterRestart(t *testing.T) {
 	network, nodes := startNetwork(t, 2)
 	first, evidence := network.Rollup(t, rollup.WindowKey{Node: 1}, 0, 2)
-	if _, err := nodes[1].members.Push(t.Context(), 0, first, evidence); err != nil {
+	if _, err := nodes[1].members.Push(t.Context(), 0, first, word(network, first), evidence); err != nil {
 		t.Fatal(err)
 	}
 	again := NewMember(MemberConfig{Network: network.ID, Key: network.Members[0].BLS, Chain: network, Store: nodes[0].store, Logger: quiet})
 	pusher := TransportKey(ledger.KeyOf(network.Members[1].Transport))
 	second, secondEvidence := network.Rollup(t, rollup.WindowKey{Node: 1}, 0, 3)
-	_, err := again.Push(t.Context(), pusher, second, secondEvidence)
+	_, err := again.Push(t.Context(), pusher, second, word(network, second), secondEvidence)
 	wantReason(t, err, ReasonConflict)
-	if _, err := again.Push(t.Context(), pusher, first, evidence); err != nil {
+	if _, err := again.Push(t.Context(), pusher, first, word(network, first), evidence); err != nil {
 		t.Errorf("the rollup it is bound to: %v", err)
 	}
 }
@@ -406,9 +413,9 @@ func TestPuller(t *testing.T) {
 		Delay: time.Millisecond, Retry: 10 * time.Millisecond, Logger: quiet})
 	for window := range uint32(3) {
 		key := rollup.WindowKey{Node: 1, Window: window}
-		header, evidence := network.Rollup(t, key, 0, 4)
+		header, evidence := network.Rollup(t, key, 4*window, 4)
 		for i := range 3 {
-			if _, err := nodes[1].members.Push(t.Context(), uint32(i), header, evidence); err != nil {
+			if _, err := nodes[1].members.Push(t.Context(), uint32(i), header, word(network, header), evidence); err != nil {
 				t.Fatal(err)
 			}
 		}

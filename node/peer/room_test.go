@@ -16,7 +16,6 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/waybill-network/waybill/internal/testnet"
-	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/door"
 	"github.com/waybill-network/waybill/rollup"
@@ -35,9 +34,10 @@ func strangers(t *testing.T, network *testnet.Network, count int, stake uint64) 
 	for i := range count {
 		name := fmt.Sprintf("stranger of %d", stake)
 		key, secret := testnet.Key(name, i), testnet.SecretKey(t, name, i)
-		proof := bls.Prove(secret)
+		by, bls := ledger.KeyOf(owner), ledger.BLSKey(secret.PublicKey().Bytes())
 		registration := &ledger.NodeRegistration{
-			BLSKey: secret.PublicKey().Bytes(), Proof: proof.Bytes(), TransportKey: ledger.KeyOf(key),
+			BLSKey: bls, Proof: ledger.ProvePossession(secret, network.ID, rollup.RoleNode, by),
+			TransportKey: ledger.KeyOf(key), NodeSignature: ledger.SignNode(network.ID, by, bls, key),
 			Stake: stake, PeerAddress: "127.0.0.1:1",
 		}
 		nonce := account.Nonce + uint64(i)
@@ -106,7 +106,7 @@ func TestStrangersHoldNoPlaces(t *testing.T) {
 	refused := 0
 	for window := range uint32(40) {
 		header, evidence := network.Rollup(t, rollup.WindowKey{Node: 1, Window: window}, window, 1)
-		if _, err := nodes[1].members.Push(t.Context(), 0, header, evidence); err != nil {
+		if _, err := nodes[1].members.Push(t.Context(), 0, header, word(network, header), evidence); err != nil {
 			t.Logf("window %d: %v", window, err)
 			refused++
 		}
@@ -123,7 +123,12 @@ func TestStrangersBesideAStranger(t *testing.T) {
 	holdPlaces(t, network, nodes[0].address, keys[1:], 4)
 	node, _ := network.View().NodeByKey(ledger.KeyOf(keys[0]))
 	header, evidence := network.Rollup(t, rollup.WindowKey{Node: node.Index}, 0, 1)
-	if _, err := outsider(t, network, keys[0]).Push(t.Context(), 0, header, evidence); err != nil {
+	h, err := rollup.ParseHeader(header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	members, own := outsider(t, network, keys[0]), rollup.SignOwn(keys[0], h)
+	if _, err := members.Push(t.Context(), 0, header, own, evidence); err != nil {
 		t.Error(err)
 	}
 }
@@ -133,7 +138,7 @@ func TestPenalty(t *testing.T) {
 	network, nodes := startNetwork(t, 3, func(_ int, c *MemberConfig) { c.Penalty = time.Hour })
 	header, evidence := network.Rollup(t, rollup.WindowKey{Node: 1}, 0, 1)
 	push := func(evidence []byte) error {
-		_, err := nodes[1].members.Push(t.Context(), 0, header, evidence)
+		_, err := nodes[1].members.Push(t.Context(), 0, header, word(network, header), evidence)
 		return err
 	}
 	bad := bytes.Clone(evidence)
@@ -148,7 +153,7 @@ func TestPenalty(t *testing.T) {
 		t.Errorf("%+v", stats)
 	}
 	other, otherEvidence := network.Rollup(t, rollup.WindowKey{Node: 2}, 0, 1)
-	if _, err := nodes[2].members.Push(t.Context(), 0, other, otherEvidence); err != nil {
+	if _, err := nodes[2].members.Push(t.Context(), 0, other, word(network, other), otherEvidence); err != nil {
 		t.Errorf("another node: %v", err)
 	}
 }
@@ -205,12 +210,12 @@ func TestBusy(t *testing.T) {
 	if len(places) == 0 {
 		t.Fatal("no place")
 	}
-	_, err := nodes[1].members.Push(t.Context(), 0, header, evidence)
+	_, err := nodes[1].members.Push(t.Context(), 0, header, word(network, header), evidence)
 	wantReason(t, err, ReasonBusy)
 	for _, p := range places {
 		room.leave(p)
 	}
-	if _, err := nodes[1].members.Push(t.Context(), 0, header, evidence); err != nil {
+	if _, err := nodes[1].members.Push(t.Context(), 0, header, word(network, header), evidence); err != nil {
 		t.Errorf("once there is room: %v", err)
 	}
 	long, ok := room.enter(TransportKey{}, seated) // a verification that takes long
@@ -219,12 +224,12 @@ func TestBusy(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	header, evidence = network.Rollup(t, rollup.WindowKey{Node: 1, Window: 1}, 0, 1)
-	if _, err := nodes[1].members.Push(ctx, 0, header, evidence); connect.CodeOf(err) != connect.CodeDeadlineExceeded {
+	header, evidence = network.Rollup(t, rollup.WindowKey{Node: 1, Window: 1}, 1, 1)
+	if _, err := nodes[1].members.Push(ctx, 0, header, word(network, header), evidence); connect.CodeOf(err) != connect.CodeDeadlineExceeded {
 		t.Errorf("a push whose time ran out: %v", err)
 	}
 	room.leave(long)
-	if _, err := nodes[1].members.Push(t.Context(), 0, header, evidence); err != nil {
+	if _, err := nodes[1].members.Push(t.Context(), 0, header, word(network, header), evidence); err != nil {
 		t.Errorf("once there is a turn: %v", err)
 	}
 }
