@@ -8,8 +8,8 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// Canonical returns the bytes that name the network (section 3): the fields in the document's order,
-// without proofs and signatures, which sign the network.
+// Canonical returns the bytes that name the network (section 3): the fields in the document's
+// order, without proofs and signatures, which sign the network.
 func (g *Genesis) Canonical() []byte {
 	p := &g.Params
 	b := le.AppendUint16(nil, uint16(g.Version))

@@ -75,8 +75,8 @@ func (v *View) ProofKey(statements int, epoch uint32) (rollup.Hash, bool) {
 	return v.proofKeys.of(uint32(statements), epoch)
 }
 
-// ProofKeys returns all proof keys there were and will be, by size and first epoch. They must not be
-// changed.
+// ProofKeys returns all proof keys there were and will be, by size and first epoch. They must not
+// be changed.
 func (v *View) ProofKeys() []ProofKeyTerm { return v.proofKeys }
 
 // Committee returns the committee; it must not be changed.
