@@ -3,6 +3,7 @@ package outsider
 import (
 	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -55,6 +56,33 @@ func TestPartialRows(t *testing.T) {
 		err := divide(segments, map[pair]sum{p: {10, 100}, q: {5, 50}})
 		if (err != nil) != (c.last == nil) || c.last != nil && fmt.Sprint(segments[2].rows) != fmt.Sprint(c.last) {
 			t.Errorf("%s: %v, %v", c.name, segments[2].rows, err)
+		}
+	}
+}
+
+// TestPlausible holds a segment's table to what the list shows.
+func TestPlausible(t *testing.T) {
+	p, q := pair{1, 1}, pair{2, 1}
+	list := []listEntry{{0, 1, 0, 2, true}, {1, 1, 0, 5, false}, {2, 1, 7, 3, true}}
+	payers, caps := []uint32{1, 2, 1}, map[uint32]uint64{1: 10}
+	for _, c := range []struct {
+		name string
+		rows map[pair]sum
+		want string
+	}{
+		{"the most units", map[pair]sum{p: {5, 50}}, ""},
+		{"the fewest", map[pair]sum{p: {5, 5}, q: {0, 0}}, ""},
+		{"an ack less", map[pair]sum{p: {4, 40}}, "acks of a segment's row"},
+		{"an ack more", map[pair]sum{p: {6, 40}}, "acks of a segment's row"},
+		{"what was not signed", map[pair]sum{p: {5, 5}, q: {5, 5}}, "acks of a segment's row"},
+		{"units above the caps", map[pair]sum{p: {5, 51}}, "units of a segment's row"},
+		{"units below the acks", map[pair]sum{p: {5, 4}}, "units of a segment's row"},
+		{"units of nothing", map[pair]sum{p: {5, 5}, q: {0, 1}}, "units of a segment's row"},
+	} {
+		s := segment{rows: c.rows}
+		err := s.plausible(list, payers, caps, map[pair]sum{p: {}, q: {}})
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", c.name, err, c.want)
 		}
 	}
 }
