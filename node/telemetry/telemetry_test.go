@@ -182,7 +182,7 @@ func TestMetrics(t *testing.T) {
 		`waybill_answers_total{code="bad_signature"} 2`,
 		`waybill_stage_acks_total{stage="verify"} 99`,
 		`waybill_windows{state="ordered"} 2`,
-		`waybill_windows{state="grace"} 0`,
+		`waybill_windows{state="cosigning"} 0`,
 		`waybill_kernel_info{implementation="avx2",kernel="blake3"} 1`,
 		`waybill_kernel_fell_back{kernel="blake3"} 1`,
 		`waybill_member_shares_total{node="3"} 4`,

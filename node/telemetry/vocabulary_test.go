@@ -207,7 +207,8 @@ func TestStuckIsLoud(t *testing.T) {
 	reason := certify.ReasonLate
 	w := status.Of(rollup.WindowKey{Epoch: 3, Window: 7}, certify.StateStuck)
 	w.Acks, w.Reason, w.Error, w.Advice = 41, reason.String(), reason.Error(), reason.Advice()
-	o, err := certify.New(certify.Config{Network: network.ID}, nil, network, nil)
+	_, key := network.MemberKeys(0)
+	o, err := certify.New(certify.Config{Network: network.ID, Key: key}, nil, network, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
