@@ -105,11 +105,11 @@ func (a *assigner) statement(st *rollup.Statement, signed bool, row int, unitCap
 	a.number(uint64(st.Payer) | uint64(st.Service)<<32)
 	a.number(unitCap)
 	a.number(uint64(row))
-	a.atLeast(st.Client, clientBits)
-	a.atLeast(uint64(st.First), firstBits)
-	a.atMost(uint64(st.Acks), acksBits)
-	a.atLeast(st.Units-uint64(st.Acks), excessBits)
-	a.atLeast(uint64(st.Acks)*unitCap-st.Units, slackBits)
+	a.put(st.Client, a.shape.atLeast(clientBits))
+	a.put(uint64(st.First), a.shape.atLeast(firstBits))
+	a.put(uint64(st.Acks), a.shape.atMost(acksBits))
+	a.put(st.Units-uint64(st.Acks), a.shape.atLeast(excessBits))
+	a.put(uint64(st.Acks)*unitCap-st.Units, a.shape.atLeast(slackBits))
 	root, _ := poseidon2.ParseElement(st.Root[:])
 	a.element(fr.Element(root))
 }
@@ -118,11 +118,11 @@ func (a *assigner) absent() {
 	for range 5 { // present, signed, id, cap, row
 		a.number(0)
 	}
-	a.atLeast(0, clientBits)
-	a.atLeast(0, firstBits)
-	a.atMost(0, acksBits)
-	a.atLeast(0, excessBits)
-	a.atLeast(0, slackBits)
+	a.put(0, a.shape.atLeast(clientBits))
+	a.put(0, a.shape.atLeast(firstBits))
+	a.put(0, a.shape.atMost(acksBits))
+	a.put(0, a.shape.atLeast(excessBits))
+	a.put(0, a.shape.atLeast(slackBits))
 	a.number(0) // root
 }
 
@@ -135,9 +135,9 @@ func (a *assigner) rows(rows []rollup.Row, caps, counts []uint64) {
 			r, unitCap = rows[i], caps[i]
 			element = rollup.RowElement(r, unitCap)
 		}
-		a.exactly(uint64(r.Payer)|uint64(r.Service)<<32, 2*idBits)
-		a.atLeast(unitCap, capBits)
-		a.exactly(counts[i], countBits)
+		a.put(uint64(r.Payer)|uint64(r.Service)<<32, a.shape.exactly(2*idBits))
+		a.put(unitCap, a.shape.within(capBits, capRoom))
+		a.put(counts[i], a.shape.exactly(countBits))
 		a.element(fr.Element(element))
 	}
 }
@@ -158,27 +158,18 @@ func (a *assigner) flag(set bool) {
 	a.number(n)
 }
 
-func (a *assigner) exactly(n uint64, bits uint) {
-	n = a.limbs(n, bits/a.shape.Width)
-	for range bits % a.shape.Width {
-		a.number(n & 1)
-		n >>= 1
-	}
-}
-
-func (a *assigner) atMost(n uint64, bits uint) { a.limbs(n, bits/a.shape.Width) }
-
-func (a *assigner) atLeast(n uint64, bits uint) { a.limbs(n, (bits+a.shape.Width-1)/a.shape.Width) }
-
-// limbs appends that many limbs of n and returns what is above them.
-func (a *assigner) limbs(n uint64, count uint) uint64 {
-	for range count {
+// put appends the limbs and bits of n as they are laid out. What is above them is left out.
+func (a *assigner) put(n uint64, as number) {
+	for range as.Limbs {
 		limb := n & (1<<a.shape.Width - 1)
 		a.uses[limb]++
 		a.number(limb)
 		n >>= a.shape.Width
 	}
-	return n
+	for range as.Bits {
+		a.number(n & 1)
+		n >>= 1
+	}
 }
 
 // Witness wraps the values of all input wires, the first of them public, for gnark.

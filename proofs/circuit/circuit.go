@@ -64,8 +64,9 @@ const (
 	idBits    = 32 // of payer, and of service
 	sumsAt    = 2 * idBits
 	capAt     = sumsAt + 2*64
-	capBits   = 40
-	countAt   = capAt + 44 // in the numerators of lookups
+	capBits   = 41
+	capRoom   = countAt - capAt
+	countAt   = capAt + 44 // in the numerators of lookups, which stay below 2^252
 	countBits = 16         // of the statements of one row
 
 	flagBits = 128 // flags in one element of the signed digest
@@ -124,7 +125,8 @@ func New(shape Shape) *Circuit {
 	}
 	for i := range c.Rows {
 		r := &c.Rows[i]
-		r.ID, r.Cap, r.Count = shape.exactly(2*idBits), shape.atLeast(capBits), shape.exactly(countBits)
+		r.ID, r.Count = shape.exactly(2*idBits), shape.exactly(countBits)
+		r.Cap = shape.within(capBits, capRoom)
 	}
 	return c
 }
@@ -137,6 +139,14 @@ func (s Shape) exactly(bits uint) number {
 
 func (s Shape) atLeast(bits uint) number {
 	return number{Limbs: make([]frontend.Variable, (bits+s.Width-1)/s.Width)}
+}
+
+// within is atLeast where whole limbs have room, and otherwise exactly.
+func (s Shape) within(bits, room uint) number {
+	if n := s.atLeast(bits); uint(len(n.Limbs))*s.Width <= room {
+		return n
+	}
+	return s.exactly(bits)
 }
 
 func (s Shape) atMost(bits uint) number {
