@@ -18,13 +18,13 @@
 // is atomic. What judge reads is a world, and a View is a copy of one (vector.go says why that is
 // cheap), so the mempool judges by the same code.
 //
-// Files: genesis.go, genesis_json.go, canonical.go: what a network starts from. kinds.go: the table of kinds, and
-// what each of them must say of itself. payment.go, node.go, service.go, grants.go, revoke.go,
-// ticket.go, settlement.go, proofkey.go: the kinds. tx.go: what transactions have in common, and
-// their encoding. identity.go: what keys sign to be registered. judge.go, execute.go: the way of a
-// transaction. clients.go: who may sign acks. settle.go: the division of payments. records.go,
-// restore.go: what is stored, and the way back. view.go, world.go, vector.go, windows.go: the state
-// and its snapshots.
+// Files: genesis.go, genesis_json.go, canonical.go: what a network starts from. kinds.go: the table
+// of kinds, and what each of them must say of itself. payment.go, node.go, service.go, grants.go,
+// revoke.go, ticket.go, settlement.go, proofkey.go: the kinds. tx.go: what transactions have in
+// common, and their encoding. identity.go: what keys sign to be registered. judge.go, execute.go:
+// the way of a transaction. clients.go: who may sign acks. settle.go: the division of payments.
+// records.go, restore.go: what is stored, and the way back. view.go, world.go, vector.go,
+// windows.go: the state and its snapshots.
 package ledger
 
 import (
