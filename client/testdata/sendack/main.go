@@ -1,4 +1,4 @@
-// Sendack sends one ack of client 0 to the node at a URL.
+// Sendack sends one ack of client 0 to the node at a URL that a pin names.
 package main
 
 import (
@@ -12,24 +12,32 @@ import (
 
 	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/kernels/bls"
-	"github.com/waybill-network/waybill/rollup"
 )
 
 func main() {
-	url, seed := os.Args[1], os.Args[2]
+	url, pinned, seed := os.Args[1], os.Args[2], os.Args[3]
 	secret, _ := hex.DecodeString(seed)
 	key, err := bls.KeyGen(secret)
 	if err != nil {
 		log.Fatal(err)
 	}
-	c, err := client.New(client.Config{URL: url})
+	pin, err := client.ParsePin(pinned) // network/node/key: for whom this program signs
+	if err != nil {
+		log.Fatal(err)
+	}
+	book, err := client.OpenBook("acks.book") // what it signed, so that it signs nothing twice
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer book.Close()
+	c, err := client.New(client.Config{URL: url, Pin: &pin, Book: book})
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer c.Close()
-	ack := rollup.Ack{Client: 0, Seq: 1, Units: 5120, Request: sha256.Sum256([]byte("GET /film"))}
-	sign := client.SignWith(func(uint32) *bls.SecretKey { return key })
-	err = c.Deliver(context.Background(), slices.Values([]rollup.Ack{ack}), sign,
+	film := client.Delivery{Client: 0, Units: 5120, Request: sha256.Sum256([]byte("GET /film"))}
+	sign := client.SignWith(func(uint64) *bls.SecretKey { return key })
+	err = c.Deliver(context.Background(), slices.Values([]client.Delivery{film}), sign,
 		func(o *client.Outcome) { fmt.Println("the node's answer:", o.Code.String()) })
 	if err != nil {
 		log.Fatal(c.Explain(err))
