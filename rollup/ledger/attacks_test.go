@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"math/big"
 	"testing"
 	"time"
 
@@ -187,4 +188,55 @@ func TestGrantsAlone(t *testing.T) {
 		t.Errorf("again: %s", again.Code)
 	}
 	s.End()
+}
+
+// TestCancellingKeys: keys of one owner whose sum is zero register like any others; they are as
+// good as a published secret key, and bounded by their grants. The negative of somebody else's key
+// does not: its proof needs a secret that nobody has.
+func TestCancellingKeys(t *testing.T) {
+	g, s := scene(t)
+	net, payer := g.Network(), accountOf("alice")
+	grant := func(secret *bls.SecretKey, proof BLSSignature) Grant {
+		return NewGrant(net, accountKey("alice"), Grant{Payer: 5, Key: secret.PublicKey().Bytes(),
+			Proof: proof, Services: Services(0), Numbers: 9, Until: 9})
+	}
+	a := identity("two").secret
+	b := negative(t, a)
+	var sum bls.Sum
+	for _, secret := range []*bls.SecretKey{a, b} {
+		signature := bls.Default.Sign(secret, []byte("anything"))
+		sum.Add(&signature)
+	}
+	if total := sum.Signature(); !total.IsIdentity() {
+		t.Fatal("they do not cancel")
+	}
+	prove := func(secret *bls.SecretKey) BLSSignature {
+		return ProvePossession(secret, net, rollup.RoleClient, payer)
+	}
+	// of an honest key its owner's proof is known, and so the negative of that signature
+	stolen := prove(a)
+	stolen[0] ^= 0x20
+	if r := s.Check(NewGrants(net, []Grant{grant(b, stolen)})); r.Code != CodeBadProof {
+		t.Errorf("a negative key with a negative proof: %s", r.Code)
+	}
+	s.Begin(100, at(s.time))
+	r := s.Apply(NewGrants(net, []Grant{grant(a, prove(a)), grant(b, prove(b))}))
+	if !r.OK() || r.Count != 2 {
+		t.Errorf("%+v", r)
+	}
+	s.End()
+}
+
+// negative returns the secret key whose public key is the negative.
+func negative(t *testing.T, secret *bls.SecretKey) *bls.SecretKey {
+	t.Helper()
+	order, _ := new(big.Int).SetString(
+		"73eda753299d7d483339d80809a1d80553bda402fffe5bfeffffffff00000001", 16)
+	encoded := secret.Bytes()
+	n := new(big.Int).SetBytes(encoded[:])
+	minus, err := bls.ParseSecretKey(n.Sub(order, n).FillBytes(encoded[:]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return minus
 }

@@ -33,6 +33,7 @@ func history(t *testing.T, seed uint64, restore bool) (hashes []rollup.Hash) {
 	s, stored := newState(t, g), storage{}
 	clock := time.Second
 	nonces := map[string]uint64{}
+	granted := validity{}
 	for height := int64(1); height <= 150; height++ {
 		clock += time.Duration(rng.IntN(30)) * time.Second
 		s.Begin(height, genesisTime.Add(clock))
@@ -44,6 +45,7 @@ func history(t *testing.T, seed uint64, restore bool) (hashes []rollup.Hash) {
 		if sum, ok := s.sum(); !ok || sum != s.supply {
 			t.Fatalf("block %d: balances and stakes are %d of %d", height, sum, s.supply)
 		}
+		granted.grows(t, s)
 		if !slices.IsSortedFunc(b.Records, func(a, b Record) int {
 			return slices.Compare(a.Key,
 				b.Key)
@@ -72,6 +74,25 @@ func history(t *testing.T, seed uint64, restore bool) (hashes []rollup.Hash) {
 			s.services.len())
 	}
 	return hashes
+}
+
+// validity holds what was found valid: clients, and epochs in which they are.
+type validity map[[2]uint64]bool
+
+// grows checks that what a rollup of the current epoch or an earlier one is judged by only grows: a
+// client that was valid in it stays so, whatever its payer does. So no honest window turns bad.
+func (v validity) grows(t *testing.T, s *State) {
+	t.Helper()
+	for i := range s.clients.size() {
+		for epoch := s.epoch() - min(s.epoch(), 3); epoch <= s.epoch(); epoch++ {
+			c := s.clients.at(i)
+			valid, key := c.since <= epoch && epoch < c.until, [2]uint64{i, uint64(epoch)}
+			if v[key] && !valid {
+				t.Fatalf("client %d is valid in epoch %d no more: %+v", i, epoch, c)
+			}
+			v[key] = valid
+		}
+	}
 }
 
 func randomStep(t *testing.T, rng *rand.Rand, g *Genesis, s *State, nonces map[string]uint64) {
