@@ -15,6 +15,7 @@ import (
 	"github.com/waybill-network/waybill/node/peer"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/pipeline"
+	"github.com/waybill-network/waybill/pipeline/certify"
 	"github.com/waybill-network/waybill/pipeline/pipelinetest"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
@@ -63,9 +64,12 @@ func Start(tb testing.TB, o Options) *Node {
 	members := peer.NewMembers(
 		peer.MembersConfig{Chain: n, Certificate: certificate, Local: member},
 	)
-	cfg := pipelinetest.NodeConfig{Config: pipeline.Config{Network: n.ID, Node: o.Index, Workers: 1,
-		WindowAge: cmp.Or(o.WindowAge, time.Hour), Tail: time.Hour, MaxSkew: time.Hour,
-		CosignWait: o.CosignWait, Cosigners: o.Cosigners}}
+	cfg := pipelinetest.NodeConfig{
+		Config: pipeline.Config{Network: n.ID, Node: o.Index, Workers: 1,
+			WindowAge: cmp.Or(o.WindowAge, time.Hour), Tail: time.Hour, MaxSkew: time.Hour,
+			CosignWait: o.CosignWait, Cosigners: o.Cosigners},
+		Certify: certify.Config{Key: n.Members[o.Index].Transport},
+	}
 	n.Pipeline, err = pipelinetest.NewNode(cfg, n.Store, n.Chain, members)
 	if err != nil {
 		tb.Fatal(err)
@@ -93,12 +97,12 @@ type Chain struct {
 func (c Chain) SubmitTx(ctx context.Context, tx []byte) error {
 	err := c.Network.SubmitTx(ctx, tx)
 	parsed, parseErr := ledger.ParseTx(tx)
-	if err != nil || parseErr != nil || parsed.Kind != ledger.KindCertificate {
+	if err != nil || parseErr != nil || parsed.Kind != ledger.KindTicket {
 		return err
 	}
-	certificate, ok := parsed.Body.(*ledger.RollupCertificate)
+	certificate, ok := parsed.Body.(*ledger.Ticket)
 	if !ok {
-		return errors.New("testnode: a certificate transaction without a certificate")
+		return errors.New("testnode: a ticket without a certificate")
 	}
 	return c.store.PutCertificate(certificate.Header.Key(), certificate.Append(nil))
 }

@@ -18,26 +18,30 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/waybill-network/waybill/client"
+	"github.com/waybill-network/waybill/internal/testnet"
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/rollup"
 )
 
 func TestStreamAnswersInOrder(t *testing.T) {
 	f := start(t, options{})
+	next := uint32(0)
 	for name, change := range map[string]func(*client.Config){
 		"one at a time": func(c *client.Config) { c.Inflight = 1 }, "ahead": func(c *client.Config) { c.Inflight = 8 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := f.client(t, change).Open(t.Context())
-			base := uint32(1000 * len(name))
 			var pending []*client.Pending
 			for i := range uint32(10) {
-				frames := f.frames(base+10*i, 10)
-				switch i % 3 {
+				frames := f.frames(next, 10)
+				next += 10
+				switch i % 3 { // one more, that is wrong
 				case 1:
-					frames[128*4+100] ^= 1 // a signature
+					frames = append(frames, frames[128*4:128*5]...)
+					frames[128*10+100] ^= 1 // a signature
 				case 2:
-					frames[128*7] ^= 1 // the tag
+					frames = append(frames, frames[128*7:128*8]...)
+					frames[128*10] ^= 1 // the tag
 				}
 				p, err := s.Submit(t.Context(), frames)
 				if err != nil {
@@ -50,14 +54,10 @@ func TestStreamAnswersInOrder(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				for j, code := range answer.Codes {
-					good := code == rollup.CodeAccepted
-					if bad := i%3 == 1 && j == 4 || i%3 == 2 && j == 7; bad == good {
-						t.Errorf("request %d, ack %d: %v", i, j, code)
+				for j, a := range answer.Answers {
+					if (j < 10) != (a.Code == rollup.CodeAccepted) {
+						t.Errorf("request %d, ack %d: %v", i, j, a)
 					}
-				}
-				if answer.OpenEpoch != f.open().Epoch || answer.OpenWindow != f.open().Window {
-					t.Errorf("open window: %+v", answer)
 				}
 			}
 			if err := s.Close(t.Context()); err != nil {
@@ -86,7 +86,7 @@ func TestStreamRefusesWhatIsNoAcks(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			stream := f.client(t, nil).Ingest().SubmitAcks(t.Context())
-			good := f.frames(100, 2)
+			good := f.frames(0, 2)
 			if err := stream.Send(&api.SubmitAcksRequest{Frames: good}); err != nil {
 				t.Fatal(err)
 			}
@@ -113,32 +113,38 @@ func TestStreamRefusesWhatIsNoAcks(t *testing.T) {
 	_ = s.Close(t.Context())
 }
 
-func ackJSON(a rollup.Ack) string {
-	return fmt.Sprintf(`{"ack": {"network": "%v", "epoch": %d, "window": %d, "node": %d, "client": %d, "service": %d,
-		"seq": %d, "units": "%d", "request": "%v", "signature": "%x"}}`, a.Network, a.Epoch, a.Window, a.Node, a.Client,
-		a.Service, a.Seq, a.Units, a.Request, a.Signature)
+func (f *fixture) ackJSON(a rollup.Ack) string {
+	return fmt.Sprintf(`{"ack": {"network": "%v", "epoch": %d, "node": %d, "client": "%d", "service": %d,
+		"number": %d, "units": "%d", "request": "%v", "signature": "%x"}}`, f.ID, a.Epoch, a.Node,
+		a.Client, a.Service, a.Number, a.Units, a.Request, a.Signature)
 }
 
 func TestSubmitAckAsJSON(t *testing.T) {
 	f := start(t, options{})
-	good := f.Ack(f.open(), 1, 7)
-	badSignature, unknownClient, ahead, zeroUnits := good, good, good, f.Ack(f.open(), 1, 8)
-	badSignature.Seq++
+	good := f.Ack(f.open(), 1, 0)
+	badSignature, unknownClient, ahead, zeroUnits := good, good, good, f.Ack(f.open(), 1, 1)
+	badSignature.Number++
 	unknownClient.Client = clients
-	ahead.Window++
+	ahead.Epoch++
 	zeroUnits.Units = 0
-	notHex := strings.Replace(ackJSON(good), hex.EncodeToString(good.Signature[:]), "zz", 1)
+	other := good
+	other.Units++
+	f.Sign(&other)
+	notHex := strings.Replace(f.ackJSON(good), hex.EncodeToString(good.Signature[:]), "zz", 1)
 	for _, c := range []struct {
 		name, body string
 		status     int
 		code       string
 	}{
-		{"good", ackJSON(good), 200, "accepted"},
-		{"again", ackJSON(good), 200, "known"},
-		{"bad signature", ackJSON(badSignature), 400, "bad_signature"},
-		{"unknown client", ackJSON(unknownClient), 404, "unknown_client"},
-		{"window ahead", ackJSON(ahead), 400, "window_ahead"},
-		{"zero units", ackJSON(zeroUnits), 400, "zero_units"},
+		{"good", f.ackJSON(good), 200, "accepted"},
+		{"again", f.ackJSON(good), 200, "known"},
+		{"bad signature", f.ackJSON(badSignature), 400, "bad_signature"},
+		{"unknown client", f.ackJSON(unknownClient), 404, "unknown_client"},
+		{"epoch ahead", f.ackJSON(ahead), 503, "epoch_ahead"},
+		{"gap", f.ackJSON(f.Ack(f.open(), 1, 5)), 400, "gap"},
+		{"number used", f.ackJSON(other), 409, "number_used"},
+		{"another network", strings.Replace(f.ackJSON(good), f.ID.String()[60:], "0123", 1), 400, "wrong_network"},
+		{"zero units", f.ackJSON(zeroUnits), 400, "zero_units"},
 		{"not hexadecimal", notHex, 400, "malformed"},
 		{"no ack", `{}`, 400, "malformed"},
 	} {
@@ -149,7 +155,15 @@ func TestSubmitAckAsJSON(t *testing.T) {
 			}
 			code := answer["code"]
 			if details, ok := answer["details"].([]any); ok {
-				code = details[0].(map[string]any)["debug"].(map[string]any)["code"]
+				detail := details[0].(map[string]any)["debug"].(map[string]any)
+				code = detail["code"]
+				if c.code == "gap" && (detail["arg"] != "1" || detail["class"] != "not_now") {
+					t.Errorf("%v", detail)
+				}
+				if c.code == "number_used" && (detail["held"] != hex.EncodeToString(good.Append(nil)) ||
+					detail["class"] != "never") {
+					t.Errorf("%v", detail)
+				}
 				if message, _ := answer["message"].(string); !strings.HasPrefix(message, c.code) {
 					t.Errorf("message %q", message)
 				}
@@ -176,7 +190,7 @@ func TestEveryCodeHasAnAnswer(t *testing.T) {
 			t.Errorf("%v: %+v", code, answers[code])
 		}
 	}
-	err := refusal(rollup.CodeOverloaded, 1, 2, 1500*time.Millisecond)
+	err := refusal(rollup.Answer{Code: rollup.CodeOverloaded}, nil, 1500*time.Millisecond)
 	var wire *connect.Error
 	if !errors.As(err, &wire) || wire.Code() != connect.CodeResourceExhausted || wire.Meta().Get("Retry-After") != "2" {
 		t.Errorf("overloaded: %v", err)
@@ -192,72 +206,107 @@ func TestEveryCodeHasAnAnswer(t *testing.T) {
 func TestGetAck(t *testing.T) {
 	f := start(t, options{windowAge: 500 * time.Millisecond})
 	c := f.client(t, nil)
-	ack := f.Ack(f.open(), 1, 1)
+	ack := f.Ack(f.open(), 1, 0)
 	state := func(a rollup.Ack) *api.GetAckResponse {
 		t.Helper()
-		found, err := client.Call(t.Context(), c.Ingest().GetAck, &api.GetAckRequest{Ack: api.NewAck(&a)})
+		found, err := client.Call(t.Context(), c.Ingest().GetAck, &api.GetAckRequest{Epoch: a.Epoch,
+			Client: a.Client, Service: a.Service, Number: a.Number})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return found
 	}
-	if found := state(ack); found.State != api.AckState_ACK_STATE_UNKNOWN || found.Final {
+	if found := state(ack); found.State != api.AckState_ACK_STATE_UNKNOWN || found.Request != "" {
 		t.Errorf("before it was sent: %v", found)
 	}
-	if _, answer := f.post(t, api.IngestServiceSubmitAckProcedure, ackJSON(ack)); answer["code"] != "accepted" {
+	if _, answer := f.post(t, api.IngestServiceSubmitAckProcedure, f.ackJSON(ack)); answer["code"] != "accepted" {
 		t.Fatal(answer)
 	}
-	if found := state(ack); found.State != api.AckState_ACK_STATE_POOLED {
+	if found := state(ack); found.Units != ack.Units || found.Request != ack.Request.String() {
 		t.Errorf("accepted: %v", found)
 	}
-	f.ordered(t, rollup.WindowKey{Epoch: ack.Epoch, Window: ack.Window})
-	if found := state(ack); found.State != api.AckState_ACK_STATE_ORDERED || len(found.RollupId) != 64 {
+	window := rollup.WindowKey{Epoch: ack.Epoch, Window: state(ack).Window}
+	f.ordered(t, window)
+	if found := state(ack); found.State != api.AckState_ACK_STATE_ORDERED || len(found.RollupId) != 64 ||
+		found.Units != ack.Units || found.Window != window.Window {
 		t.Errorf("ordered: %v", found)
 	}
-	twin := ack
-	twin.Units++
-	if found := state(twin); found.State != api.AckState_ACK_STATE_UNKNOWN || !found.Final {
-		t.Errorf("another ack with the same seq: %v", found)
+	if err := c.AwaitSealed(t.Context(), &ack); err != nil {
+		t.Error(err)
 	}
-	ahead := ack
-	ahead.Window += 1000
-	if found := state(ahead); found.State != api.AckState_ACK_STATE_UNKNOWN || found.Final {
-		t.Errorf("a window to come: %v", found)
+	twin, ahead, elsewhere := ack, ack, ack
+	twin.Units++
+	ahead.Number++
+	elsewhere.Epoch += 1000
+	for name, a := range map[string]*rollup.Ack{"another ack": &twin, "a number to come": &ahead,
+		"an epoch to come": &elsewhere} {
+		if held, err := c.Holds(t.Context(), a); err != nil || held {
+			t.Errorf("%s: %v %v", name, held, err)
+		}
 	}
 	if held, err := c.Holds(t.Context(), &ack); err != nil || !held {
 		t.Errorf("Holds: %v %v", held, err)
 	}
-	if held, err := c.Holds(t.Context(), &twin); err != nil || held {
-		t.Errorf("Holds another: %v %v", held, err)
+}
+
+// TestCounter: next numbers are those behind what is durable.
+func TestCounter(t *testing.T) {
+	f := start(t, options{})
+	c := f.client(t, nil)
+	counter := func(client uint64) uint32 {
+		t.Helper()
+		next, err := c.Counter(t.Context(), 0, client, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return next
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
-	defer cancel()
-	if _, err := c.Holds(ctx, &ahead); err == nil {
-		t.Error("Holds decides about a window to come")
+	if n := counter(1); n != 0 {
+		t.Errorf("at first: %d", n)
+	}
+	f.post(t, api.IngestServiceSubmitAckProcedure, f.ackJSON(f.Ack(f.open(), 1, 0)))
+	f.post(t, api.IngestServiceSubmitAckProcedure, f.ackJSON(f.Ack(f.open(), 1, 1)))
+	if n, other := counter(1), counter(2); n != 2 || other != 0 {
+		t.Errorf("after two acks of client 1: %d, and %d of client 2", n, other)
+	}
+	if _, err := c.Counter(t.Context(), 7, 1, 0); !client.NotReady(err) {
+		t.Errorf("an epoch to come: %v", err)
+	}
+	for name, req := range map[string]*api.CounterRequest{
+		"no services": {Clients: []uint64{1}},
+		"too many":    {Clients: make([]uint64, api.MaxPage+1), Services: make([]uint32, api.MaxPage+1)},
+	} {
+		if _, err := client.Call(t.Context(), c.Ingest().Counter, req); connect.CodeOf(err) != connect.CodeInvalidArgument {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
-func TestFollowWindows(t *testing.T) {
+// TestFollowEpochs: who is followed says who it is at once, and later when the epoch changes.
+func TestFollowEpochs(t *testing.T) {
 	f := start(t, options{windowAge: 50 * time.Millisecond})
 	c := f.client(t, nil)
-	var seen []client.OpenWindow
-	err := c.Windows(t.Context(), func(w client.OpenWindow) bool {
-		seen = append(seen, w)
-		ack := f.Ack(w.Key, 0, uint32(len(seen))) // an empty window starts over under its number
-		f.post(t, api.IngestServiceSubmitAckProcedure, ackJSON(ack))
-		return len(seen) < 3
+	if pin, err := c.Identity(t.Context()); err != nil || pin != f.pin() {
+		t.Errorf("%v, %v, want %v", pin, err, f.pin())
+	}
+	var seen []client.EpochInfo
+	err := c.Epochs(t.Context(), func(e client.EpochInfo) bool {
+		if seen = append(seen, e); len(seen) < 2 {
+			f.Advance((testnet.EpochSeconds + 1) * time.Second)
+		}
+		return len(seen) < 2
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, w := range seen {
-		if w.Network != f.ID || i > 0 && w.Key.Window <= seen[i-1].Key.Window {
-			t.Errorf("window %d: %+v", i, w)
+	for i, e := range seen {
+		if e.Pin != f.pin() || e.Epoch != uint32(i) || e.Ends.Before(time.Now().Add(-time.Hour)) {
+			t.Errorf("epoch %d: %+v", i, e)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := c.Windows(ctx, func(client.OpenWindow) bool { return true }); !errors.Is(err, context.Canceled) {
+	if err := c.Epochs(ctx, func(client.EpochInfo) bool { return true }); !errors.Is(err, context.Canceled) {
 		t.Errorf("after its context ended: %v", err)
 	}
 }
@@ -298,11 +347,11 @@ func TestSlowReader(t *testing.T) {
 	}
 	defer response.Body.Close()
 	s := f.client(t, nil).Open(t.Context()) // while the other one is stuck
-	p, err := s.Submit(t.Context(), f.frames(50, 4))
+	p, err := s.Submit(t.Context(), f.frames(1, 3))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if answer, err := p.Wait(t.Context()); err != nil || slices.Contains(answer.Codes, rollup.CodeOverloaded) {
+	if answer, err := p.Wait(t.Context()); err != nil || slices.Contains(answer.Answers, rollup.Answer{Code: rollup.CodeOverloaded}) {
 		t.Errorf("beside a slow reader: %v %v", answer, err)
 	}
 	if err := s.Close(t.Context()); err != nil {
@@ -331,7 +380,7 @@ func TestShutdownAnswersWhatWasRead(t *testing.T) {
 	if _, err := pending[0].Wait(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	follow, err := f.client(t, nil).Ingest().FollowWindows(t.Context(), connect.NewRequest(&api.FollowWindowsRequest{}))
+	follow, err := f.client(t, nil).Ingest().FollowEpochs(t.Context(), connect.NewRequest(&api.FollowEpochsRequest{}))
 	if err != nil || !follow.Receive() {
 		t.Fatal(err, follow.Err())
 	}
@@ -342,7 +391,7 @@ func TestShutdownAnswersWhatWasRead(t *testing.T) {
 		t.Errorf("following: %v", follow.Err())
 	}
 	for i, p := range pending { // answered, or told that the outcome is unknown, but never left waiting
-		if answer, err := p.Wait(t.Context()); err == nil && answer.Codes[0] != rollup.CodeAccepted || err != nil && !errors.Is(err, client.ErrUnknownOutcome) {
+		if answer, err := p.Wait(t.Context()); err == nil && answer.Answers[0].Code != rollup.CodeAccepted || err != nil && !errors.Is(err, client.ErrUnknownOutcome) {
 			t.Errorf("request %d: %v %v", i, answer, err)
 		}
 	}
@@ -417,7 +466,7 @@ func TestTLSAndGRPC(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if answer, err := p.Wait(t.Context()); err != nil || answer.Codes[2] != rollup.CodeAccepted {
+	if answer, err := p.Wait(t.Context()); err != nil || answer.Answers[2].Code != rollup.CodeAccepted {
 		t.Errorf("over TLS: %v %v", answer, err)
 	}
 	if err := s.Close(t.Context()); err != nil {

@@ -24,14 +24,17 @@ import (
 // cosigning configures a client that co-signs for the fixture's clients.
 func (f *fixture) cosigning(change func(*client.CosignConfig)) func(*client.Config) {
 	return func(c *client.Config) {
-		c.Cosign = &client.CosignConfig{Sign: f.signOffer, Payer: func(client uint32) (uint32, bool) { return f.View().Payer(client, f.View().Epoch()) }}
+		c.Cosign = &client.CosignConfig{Sign: f.signOffer, Payer: func(client uint64) (uint32, bool) {
+			c, ok := f.View().Client(client)
+			return c.Payer, ok
+		}}
 		if change != nil {
 			change(c.Cosign)
 		}
 	}
 }
 
-func (f *fixture) signOffer(clients []uint32, message []byte, signatures [][rollup.SignatureSize]byte) error {
+func (f *fixture) signOffer(clients []uint64, message []byte, signatures [][rollup.SignatureSize]byte) error {
 	for i, client := range clients {
 		s := bls.Default.Sign(f.Clients[client], message)
 		signatures[i] = s.Bytes()
@@ -100,36 +103,44 @@ func (f *fixture) rolledUp(t *testing.T, windows []rollup.WindowKey) (acks, cosi
 }
 
 // deliver has acks of some clients accepted and returns their windows.
-func (f *fixture) deliver(t *testing.T, c *client.Client, seqs uint32, clients ...uint32) (windows []rollup.WindowKey) {
+func (f *fixture) deliver(t *testing.T, c *client.Client, each uint64, clients ...uint64) (windows []rollup.WindowKey) {
 	t.Helper()
-	acks := func(yield func(rollup.Ack) bool) {
-		for seq := range seqs {
-			for _, client := range clients {
-				if !yield(rollup.Ack{Client: client, Seq: seq, Units: 3 + uint64(seq)}) {
+	deliveries := func(yield func(client.Delivery) bool) {
+		for i := range each {
+			for _, of := range clients {
+				if !yield(client.Delivery{Client: of, Units: 3 + i}) {
 					return
 				}
 			}
 		}
 	}
-	sign := func(acks []rollup.Ack) error {
-		for i := range acks {
-			f.Sign(&acks[i])
-		}
-		return nil
-	}
-	err := c.Deliver(t.Context(), acks, sign, func(o *client.Outcome) {
+	sign := client.SignWith(func(client uint64) *bls.SecretKey { return f.Clients[client] })
+	var acks []rollup.Ack
+	err := c.Deliver(t.Context(), deliveries, sign, func(o *client.Outcome) {
 		if o.Err != nil || !o.Code.OK() {
 			t.Errorf("%+v", o)
 		}
-		key := rollup.WindowKey{Node: o.Ack.Node, Epoch: o.Ack.Epoch, Window: o.Ack.Window}
-		if !slices.Contains(windows, key) {
-			windows = append(windows, key)
-		}
+		acks = append(acks, o.Ack)
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	for i := range acks {
+		if key := f.windowOf(t, &acks[i]); !slices.Contains(windows, key) {
+			windows = append(windows, key)
+		}
+	}
 	return windows
+}
+
+// windowOf is the window that an accepted ack went into.
+func (f *fixture) windowOf(t *testing.T, a *rollup.Ack) rollup.WindowKey {
+	t.Helper()
+	found, err := f.pipeline.Lookup(a.Epoch, a.Client, a.Service, a.Number)
+	if err != nil || found.State == pipeline.AckUnknown {
+		t.Fatalf("%+v: %+v, %v", a, found, err)
+	}
+	return rollup.WindowKey{Node: a.Node, Epoch: a.Epoch, Window: found.Window}
 }
 
 // TestCosign: what two programs submit and co-sign is rolled up under statements, what a third submits is not, and all of it
@@ -252,7 +263,7 @@ func TestBadAnswers(t *testing.T) {
 		}, kept: 1, check: func(s CosignStats) bool { return s.Silent == 1 }},
 		"refusal": {answer: func(_ *fixture, a *asked, _ *api.CosignOffer, good *api.CosignRequest) error {
 			return a.Send(&api.CosignRequest{Epoch: good.Epoch, Window: good.Window, Refusals: []*api.CosignRefusal{
-				{Reason: cosign.ReasonWrongUnits.String(), Clients: []uint32{0}}, {Reason: cosign.ReasonDeclined.String(), Clients: []uint32{1}}}})
+				{Reason: cosign.ReasonWrongUnits.String(), Clients: []uint64{0}}, {Reason: cosign.ReasonDeclined.String(), Clients: []uint64{1}}}})
 		}, check: func(s CosignStats) bool {
 			return s.Refused[cosign.ReasonWrongUnits] == 1 && s.Refused[cosign.ReasonDeclined] == 1 && s.Silent == 0
 		}},
@@ -269,11 +280,11 @@ func TestBadAnswers(t *testing.T) {
 			return a.Send(good)
 		}},
 		"refusal for somebody else": {garbage: 1, code: connect.CodeInvalidArgument, answer: func(_ *fixture, a *asked, _ *api.CosignOffer, good *api.CosignRequest) error {
-			good.Refusals = []*api.CosignRefusal{{Reason: cosign.ReasonDeclined.String(), Clients: []uint32{3}}}
+			good.Refusals = []*api.CosignRefusal{{Reason: cosign.ReasonDeclined.String(), Clients: []uint64{3}}}
 			return a.Send(good)
 		}},
 		"no such reason": {garbage: 1, code: connect.CodeInvalidArgument, answer: func(_ *fixture, a *asked, _ *api.CosignOffer, good *api.CosignRequest) error {
-			return a.Send(&api.CosignRequest{Epoch: good.Epoch, Window: good.Window, Refusals: []*api.CosignRefusal{{Reason: "mood", Clients: []uint32{0}}}})
+			return a.Send(&api.CosignRequest{Epoch: good.Epoch, Window: good.Window, Refusals: []*api.CosignRefusal{{Reason: "mood", Clients: []uint64{0}}}})
 		}},
 		"signatures missing": {garbage: 1, code: connect.CodeInvalidArgument, answer: func(_ *fixture, a *asked, _ *api.CosignOffer, good *api.CosignRequest) error {
 			good.Signatures = good.Signatures[:95]
@@ -291,11 +302,10 @@ func TestBadAnswers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := start(t, options{windowAge: 200 * time.Millisecond, cosignWait: time.Hour})
+			f := start(t, options{windowAge: time.Second, cosignWait: time.Hour})
 			honest, bad := f.client(t, f.cosigning(nil)), f.ask(t)
 			f.following(t, honest)
-			seqs := []rollup.Ack{{Client: 0}, {Client: 1}, {Client: 2, Seq: 1}, {Client: 3}}
-			window := f.inOneWindow(t, submission{bad.submit, seqs[:2]}, submission{through(honest), seqs[2:]})
+			window := f.inOneWindow(t, bad, []uint64{0, 1}, honest, []uint64{2, 3})
 			offer, good := bad.next(t)
 			if err := c.answer(f, bad, offer, good); err != nil {
 				t.Fatal(err)
@@ -327,49 +337,33 @@ func TestBadAnswers(t *testing.T) {
 	}
 }
 
-// submission is acks and how they are submitted.
-type submission struct {
-	submit func(t *testing.T, frames []byte) []rollup.Code
-	acks   []rollup.Ack
-}
-
-// through submits by the library.
-func through(c *client.Client) func(t *testing.T, frames []byte) []rollup.Code {
-	return func(t *testing.T, frames []byte) []rollup.Code {
-		t.Helper()
-		s := c.Open(t.Context())
-		p, err := s.Submit(t.Context(), frames)
-		if err != nil {
-			t.Fatal(err)
-		}
-		answer, err := p.Wait(t.Context())
-		if err := errors.Join(err, s.Close(t.Context())); err != nil {
-			t.Fatal(err)
-		}
-		return answer.Codes
-	}
-}
-
-// inOneWindow has acks accepted that are all for one window, which it returns.
-func (f *fixture) inOneWindow(t *testing.T, submissions ...submission) rollup.WindowKey {
+// inOneWindow has an ack of each client accepted, through a session and through the library. It
+// returns the window that all of them went into.
+func (f *fixture) inOneWindow(t *testing.T, session *asked, first []uint64, library *client.Client,
+	second []uint64) rollup.WindowKey {
 	t.Helper()
-	for seq := uint32(0); ; seq += 100 {
-		window, whole := f.open(), true
-		for _, s := range submissions {
-			var frames []byte
-			for _, a := range s.acks {
-				signed := f.Ack(window, a.Client, seq+a.Seq)
-				frames = signed.Append(frames)
-			}
-			for _, code := range s.submit(t, frames) {
-				whole = whole && code == rollup.CodeAccepted
-			}
-		}
-		if whole {
-			return window
-		}
-		t.Log("a window closed too early: again")
+	f.until(t, "a window has just begun", func() bool {
+		return time.Until(f.pipeline.OpenWindow().Closes) > 900*time.Millisecond
+	})
+	var frames []byte
+	var acks []rollup.Ack
+	for _, of := range first {
+		ack := f.Ack(f.open(), of, 0)
+		acks, frames = append(acks, ack), ack.Append(frames)
 	}
+	for i, code := range session.submit(t, frames) {
+		if code != rollup.CodeAccepted {
+			t.Fatalf("%+v: %v", acks[i], code)
+		}
+	}
+	windows := f.deliver(t, library, 1, second...)
+	for i := range acks {
+		windows = append(windows, f.windowOf(t, &acks[i]))
+	}
+	if len(slices.Compact(windows)) != 1 {
+		t.Fatalf("the acks went into several windows: %v", windows)
+	}
+	return windows[0]
 }
 
 // TestCosignStream: what a Cosign stream may be, and how it ends.

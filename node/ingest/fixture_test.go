@@ -109,7 +109,9 @@ func (f *fixture) url() string { return "http://" + f.address }
 
 func (f *fixture) client(t *testing.T, change func(*client.Config)) *client.Client {
 	t.Helper()
-	config := client.Config{URL: f.url(), Backoff: 5 * time.Millisecond}
+	pin := f.pin()
+	config := client.Config{URL: f.url(), Backoff: 5 * time.Millisecond, Pin: &pin,
+		Book: client.MemoryBook()}
 	if change != nil {
 		change(&config)
 	}
@@ -119,6 +121,13 @@ func (f *fixture) client(t *testing.T, change func(*client.Config)) *client.Clie
 	}
 	t.Cleanup(c.Close)
 	return c
+}
+
+// pin is what the node's clients are configured with.
+func (f *fixture) pin() client.Pin {
+	pin := client.Pin{Network: f.ID}
+	pin.Key, _ = f.View().NodeKey(0)
+	return pin
 }
 
 func (f *fixture) open() rollup.WindowKey { return f.Open() }
