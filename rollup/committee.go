@@ -112,20 +112,7 @@ func (c *Committee) Verify(message []byte, signers Bitmap, signature *[Signature
 	if !c.Quorum(signers) {
 		return fmt.Errorf("%w: power %d of %d", ErrQuorum, c.Power(signers), c.TotalPower())
 	}
-	sig, err := bls.ParseSignature(signature[:])
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrSignature, err)
-	}
-	keys := make([]*bls.PublicKey, 0, len(c.Members))
-	for i, m := range c.Members {
-		if signers.Has(i) {
-			keys = append(keys, m.Key)
-		}
-	}
-	if !bls.Default.FastAggregateVerify(keys, message, &sig) {
-		return ErrSignature
-	}
-	return nil
+	return c.VerifySum(message, signers, signature)
 }
 
 // MaxMembers is the number of members that a bitmap can name.

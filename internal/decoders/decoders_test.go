@@ -32,6 +32,7 @@ import (
 	"github.com/waybill-network/waybill/rollup/export"
 	"github.com/waybill-network/waybill/rollup/ledger"
 	"github.com/waybill-network/waybill/rollup/registry"
+	"github.com/waybill-network/waybill/rollup/word"
 )
 
 const root = "../.."
@@ -89,6 +90,8 @@ func table(t testing.TB) map[string]decoder {
 		"kernels/poseidon2.ParseElement": {of(poseidon2.ParseElement), zeros(poseidon2.Size)},
 
 		"rollup.ParseHeader":     {of(rollup.ParseHeader), header},
+		"rollup.ParseBareHeader": {of(rollup.ParseBareHeader), bareHeaders()},
+		"rollup.ParseListLeaf":   {of(rollup.ParseListLeaf), zeros(rollup.ListLeafSize)},
 		"rollup.ParseEvidence":   {of(rollup.ParseEvidence), evidence},
 		"rollup.ParseClientList": {of(rollup.ParseClientList), clients},
 		"rollup.ParseAcks":       {of(rollup.ParseAcks), acks},
@@ -130,6 +133,13 @@ func table(t testing.TB) map[string]decoder {
 		"rollup/registry.ParseNode":     {of(registry.ParseNode), zeros(registry.NodeSize)},
 		"rollup/registry.ParseService":  {of(registry.ParseService), zeros(registry.ServiceSize)},
 		"rollup/registry.ParseProofKey": {of(registry.ParseProofKey), zeros(registry.ProofKeySize)},
+		"rollup/word.ParseOwn":          {of(word.ParseOwn), zeros(word.OwnSize)},
+		"rollup/word.ParseOffer":        {of(word.ParseOffer), zeros(word.OfferSize)},
+		"rollup/word.ParseAnswers":      {of(word.ParseAnswers), zeros(word.AnswersSize)},
+		"rollup/word.ParseHead":         {of(word.ParseHead), zeros(word.HeadSize)},
+		"rollup/word.ParseRecord":       {of(word.ParseRecord), [][]byte{new(word.Record).Append(nil)}},
+		"rollup/word.Parse":             {of(word.Parse), lies()},
+		"rollup/word.ParseFile":         {of(word.ParseFile), lieFiles()},
 		"rollup/registry.ParseHeads":    {of(registry.ParseHeads), zeros(registry.HeadsSize)},
 
 		"rollup/ledger.ParseTx":                    {of(ledger.ParseTx), txs},
@@ -182,6 +192,56 @@ func read(t testing.TB, name string) []byte {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// bareHeaders are headers without rows, of two windows.
+func bareHeaders() (list [][]byte) {
+	for window := range uint32(2) {
+		h := rollup.NewHeader(rollup.Network{}, rollup.WindowKey{Window: window}).Bare()
+		list = append(list, h[:])
+	}
+	return list
+}
+
+// evidence is some with paths and bitmaps, and some that a witness has leaves for.
+func evidence() []word.Evidence {
+	var tickets [2]word.Ticket
+	for i, b := range bareHeaders() {
+		tickets[i] = word.Ticket{Header: rollup.BareHeader(b), Sum: word.Sum{
+			Signers: rollup.NewBitmap(40)}}
+	}
+	a, b := tickets[0].Header.ID(), tickets[1].Header.ID()
+	if bytes.Compare(a[:], b[:]) > 0 {
+		tickets[0], tickets[1] = tickets[1], tickets[0]
+	}
+	entry := word.Entry{Part: word.PartAcks, Leaf: make([]byte, rollup.LeafSize),
+		Path: make(word.Path, 16)}
+	own := &word.TwoRollups{}
+	own.Rollups[1][0] = 1
+	return []word.Evidence{&word.NumberTwice{Tickets: tickets, Entries: [2]word.Entry{entry, entry}},
+		own, &word.Refused{Header: tickets[0].Header, AckPath: make(word.Path, 16)}}
+}
+
+func lies() (list [][]byte) {
+	for _, e := range evidence() {
+		list = append(list, word.Append(nil, e))
+	}
+	return list
+}
+
+func lieFiles() (list [][]byte) {
+	for _, e := range evidence() {
+		f := &word.File{Evidence: e}
+		list = append(list, f.Append(nil))
+		if e.Lie() == word.LieTwoRollups {
+			f.Witness = &word.Witness{Sum: word.Sum{Signers: rollup.NewBitmap(40)},
+				Heads: registry.Heads{Nodes: registry.Head{Count: 1, Root: registry.Hash{1}}},
+				Node:  &word.Leaf{Entry: make([]byte, registry.NodeSize)}}
+			f.Witness.Record.Settled = word.NotSettled
+			list = append(list, f.Append(nil))
+		}
+	}
+	return list
 }
 
 // exports are the golden export files.

@@ -16,7 +16,7 @@ const module = "github.com/waybill-network/waybill/"
 
 // Groups of rooms that often are imported together.
 var (
-	core     = []string{"kernels", "rollup", "rollup/registry", "rollup/ledger"}
+	core     = []string{"kernels", "rollup", "rollup/registry", "rollup/word", "rollup/ledger"}
 	protocol = join(core, "rollup/cosign", "rollup/export", "proofs")
 	ways     = []string{"pipeline", "pipeline/status", "pipeline/certify"}
 	doors    = []string{"node/api", "client"}
@@ -49,7 +49,8 @@ var rooms = []struct {
 	{"kernels", []string{"internal/kernelbench"}},
 	{"rollup", []string{"kernels"}},
 	{"rollup/registry", []string{"kernels"}},
-	{"rollup/ledger", []string{"kernels", "rollup", "rollup/registry"}},
+	{"rollup/word", []string{"kernels", "rollup", "rollup/registry"}},
+	{"rollup/ledger", []string{"kernels", "rollup", "rollup/registry", "rollup/word"}},
 	{"rollup/cosign", []string{"kernels", "rollup"}},
 	{"rollup/export", core},
 	{"proofs", []string{"kernels", "rollup"}},
@@ -223,6 +224,7 @@ func TestPolicyCanFail(t *testing.T) {
 		{"pipeline/certify", module + "pipeline"},
 		{"rollup", module + "rollup/export"},
 		{"rollup/registry", module + "rollup"},
+		{"rollup/word", module + "rollup/ledger"},
 		{"rollup/ledger", module + "internal/text"},
 		{"rollup", module + "internal/retry"},
 		{"internal/text", module + "node"},
