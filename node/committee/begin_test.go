@@ -39,13 +39,13 @@ func TestNewStore(t *testing.T) {
 		t.Errorf("a store that caught up signs from epoch %d", s)
 	}
 	judge(c.height + 1)
-	c.decide(26 * time.Second) // epochs take ten seconds
-	if s := since(); s != 3 {
-		t.Errorf("a store that takes part since epoch 2 signs from epoch %d", s)
+	c.decide(26 * time.Second) // in epoch 1, which began at 25 s
+	if s := since(); s != 2 {
+		t.Errorf("a store that takes part since epoch 1 signs from epoch %d", s)
 	}
 	judge(c.height + 1)
 	c.decide(41 * time.Second)
-	if s := since(); s != 3 {
+	if s := since(); s != 2 {
 		t.Errorf("and later from epoch %d", s)
 	}
 }
