@@ -10,8 +10,9 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// services is how many services the clients of traffic use; the client's index says which.
-const services = 4
+// services is how many services the clients of traffic use; the client's index says which. A grant
+// names no more.
+const services = 3
 
 // traffic is acks of one node and window in the order of arrival: clients take turns, each with its
 // own counter.
