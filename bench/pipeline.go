@@ -14,7 +14,6 @@ import (
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/pipeline"
-	"github.com/waybill-network/waybill/pipeline/certify"
 	"github.com/waybill-network/waybill/pipeline/pipelinetest"
 	"github.com/waybill-network/waybill/rollup"
 )
@@ -362,8 +361,9 @@ type sealed chan rollup.WindowKey
 var errRefused = &pipelinetest.Refusal{Err: errors.New("this committee refuses everything")}
 
 // Push implements certify.Members.
-func (s sealed) Push(ctx context.Context, _ uint32, p *certify.Pushed) (share [48]byte, err error) {
-	h, err := rollup.ParseHeader(p.Header)
+func (s sealed) Push(ctx context.Context, _ uint32, header []byte, _ [rollup.WordSize]byte,
+	_ []byte) (share [48]byte, err error) {
+	h, err := rollup.ParseHeader(header)
 	if err != nil {
 		return share, err
 	}
