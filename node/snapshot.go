@@ -129,7 +129,7 @@ func (n *Node) fillChain(s *telemetry.Snapshot, view *ledger.View, engine *commi
 func (n *Node) fillEpoch(s *telemetry.Snapshot, view *ledger.View) {
 	s.Epoch = telemetry.Epoch{Number: view.Epoch(), Start: view.EpochStart(), End: view.EpochEnd(),
 		NextToSettle: view.NextToSettle(),
-		Clients:      view.Clients(), Services: view.Services(), Nodes: view.Nodes()}
+		Clients:      int(view.Clients()), Services: view.Services(), Nodes: view.Nodes()}
 	for epoch := int64(view.NextToSettle()) - 1; epoch >= 0 && len(s.Settlements) < 8; epoch-- {
 		settled, ok := view.Settlement(uint32(epoch))
 		if !ok {

@@ -120,7 +120,7 @@ func TestReplay(t *testing.T) {
 	g := workload.Generator{Seed: 1, Requests: 60}
 	parties, first := run(t, configOf(net), g)
 	view := n.View()
-	if view.Clients() != parties.Clients || view.Services() != parties.Services {
+	if view.Clients() != uint64(parties.Clients) || view.Services() != parties.Services {
 		t.Errorf(
 			"registered are %d clients and %d services of %+v",
 			view.Clients(),

@@ -16,7 +16,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/internal/retry"
-	"github.com/waybill-network/waybill/internal/text"
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/keys"
