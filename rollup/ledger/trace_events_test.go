@@ -1,0 +1,35 @@
+package ledger
+
+import "fmt"
+
+// describe says what an event is, as a trace prints it.
+func describe(e Event) string {
+	switch e := e.(type) {
+	case EpochStarted:
+		return fmt.Sprintf("epoch %d starts at %v", e.Epoch, e.Start.Sub(genesisTime))
+	case Settled:
+		charged, paid := e.Settlement.Totals()
+		return fmt.Sprintf("epoch %d is settled: %d rows, charged %d, paid %d", e.Settlement.Epoch,
+			len(e.Settlement.Rows), charged, paid)
+	case SettlementCertified:
+		return fmt.Sprintf("the settlement of epoch %d is certified by %v", e.Certificate.Epoch,
+			e.Certificate.Signers.Positions())
+	case Ordered:
+		return fmt.Sprintf("node %d's window %d of epoch %d is ordered: %d acks", e.Key.Node,
+			e.Key.Window, e.Key.Epoch, e.Acks)
+	case NodeRegistered:
+		return fmt.Sprintf("node %d of account %d at %s with stake %d", e.Node.Index, e.Node.Owner,
+			e.Node.PeerAddress, e.Node.Stake)
+	case ServiceRegistered:
+		return fmt.Sprintf("service %d of account %d at %d for 2^20 %s, at most %d an ack",
+			e.Service.Index, e.Service.Owner, e.Service.Price, e.Service.Unit, e.Service.UnitCap)
+	case ClientsGranted:
+		return fmt.Sprintf("%d clients from %d on", e.Count, e.First)
+	case ProofKeyNamed:
+		return fmt.Sprintf("key %d for %d statements from epoch %d until %d", e.Key.Key[0],
+			e.Key.Statements, e.Key.From, e.Key.Until)
+	case ClientsRevoked:
+		return fmt.Sprintf("clients %v end with epoch %d", e.Clients, e.Until-1)
+	}
+	return fmt.Sprintf("an event that no trace can print: %T", e)
+}
