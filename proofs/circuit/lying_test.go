@@ -8,14 +8,12 @@ import (
 	"strconv"
 	"testing"
 
-	"github.com/consensys/gnark-crypto/ecc/bn254/fr"
-
 	"github.com/waybill-network/waybill/kernels/poseidon2"
 	"github.com/waybill-network/waybill/proofs/internal/lying"
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// solver stands in for proofs: it accepts a public input when the wires of the claim that a proof
+// constraints stands in for proofs: it accepts a public input when the wires of the claim that a proof
 // names satisfy the constraints with it.
 type constraints struct {
 	t      testing.TB
@@ -76,13 +74,7 @@ func third(t testing.TB, w *lying.Window, h *rollup.Header, second *rollup.Evide
 func TestLyingWindows(t *testing.T) {
 	rng := seeded(t)
 	lies := append(append(lying.Truths(), lying.Lies()...), lying.Hidden()...)
-	n := len(lies)
-	if more := os.Getenv("WAYBILL_LIES"); more != "" {
-		var err error
-		if n, err = strconv.Atoi(more); err != nil {
-			t.Fatal(err)
-		}
-	}
+	n := count(t, "WAYBILL_LIES", len(lies))
 	told := map[string]int{}
 	accepted := 0
 	for i := range n {
@@ -109,6 +101,19 @@ func TestLyingWindows(t *testing.T) {
 	t.Logf("%d windows, %d of them valid; %d kinds", n, accepted, len(told))
 }
 
+// count is how many of something an environment variable names.
+func count(t *testing.T, variable string, otherwise int) int {
+	more := os.Getenv(variable)
+	if more == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(more)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 // tell finds a window that the lie can be told of. One in three has statements beyond a cut.
 func tell(rng *rand.Rand, lie lying.Lie) *lying.Window {
 	for range 2000 {
@@ -122,6 +127,3 @@ func tell(rng *rand.Rand, lie lying.Lie) *lying.Window {
 	}
 	return nil
 }
-
-// fr is what the wires of a claim are.
-var _ fr.Vector

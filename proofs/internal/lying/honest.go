@@ -105,3 +105,21 @@ func (w *Window) acknowledge(rng *rand.Rand, client uint64, service uint32) {
 	}
 	w.Acks = append(w.Acks, a)
 }
+
+// Plain returns a true window of n statements without acks and without edges, which is the same for
+// every call: two services a client, two payers, and every third client did not sign.
+func Plain(n int) *Window {
+	w := &Window{World: &World{Clients: map[uint64]rollup.Client{},
+		Caps: map[uint32]uint64{3: 1 << 30, 7: 1 << 29}}}
+	for i := range n {
+		client := 10 + 3*uint64(i/2)
+		w.World.admit(client, 5+uint32(i/2%2), []uint32{3, 7})
+		acks := 100 + uint32(i)
+		w.Statements = append(w.Statements, rollup.Statement{Client: client, Payer: 5 + uint32(i/2%2),
+			Service: []uint32{3, 7}[i%2], First: 1000 * uint32(i), Acks: acks,
+			Units: 1<<30 + uint64(i)<<20, Root: rollup.Hash{byte(i)}})
+		w.Signed = append(w.Signed, i/2%3 != 1)
+	}
+	w.Total()
+	return w
+}
