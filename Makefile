@@ -90,9 +90,12 @@ vectors: ## published test vectors, inputs that readers get wrong and the real l
 	REQUIRE_CASES=1 WAYBILL_CASES=$(abspath $(SHARED))/cases $(GO) test -count=1 ./bench/workload ./node/keys
 	$(MAKE) run LOG=$(abspath $(SHARED))/data/access.log.gz
 
-outsider: build ## the independent verifier against files that this build exports
+outsider: build ## the independent verifier against files that this build exports, and files that lie
 	rm -rf $(BIN)/exports && $(BIN)/waybill devnet --job --requests 2000 --exports $(BIN)/exports
-	cd internal/outsider && OUTSIDER_REQUIRE=1 OUTSIDER_FILES=$(CURDIR)/$(BIN)/exports $(GO) test -count=1 ./...
+	rm -rf $(BIN)/lies && WAYBILL_LIES=1000 WAYBILL_LIES_DIR=$(CURDIR)/$(BIN)/lies \
+	$(GO) test -count=1 -run TestLyingFiles ./proofs/prooftest
+	cd internal/outsider && OUTSIDER_REQUIRE=1 OUTSIDER_FILES=$(CURDIR)/$(BIN)/exports \
+	OUTSIDER_LIES=$(CURDIR)/$(BIN)/lies $(GO) test -count=1 ./...
 
 crash: build ## a network of processes: killed under load (ROUNDS times, default 10), flooded, fed bad input
 	WAYBILL=$(CURDIR)/$(BIN)/waybill CRASH_ROUNDS=$(or $(ROUNDS),10) $(GO) test -count=1 -v -timeout 30m ./internal/crash

@@ -83,3 +83,38 @@ func sample(file []byte) (out []int) {
 	}
 	return out
 }
+
+// TestLyingFiles checks files that the whole committee certified, true ones and ones that lie in one thing: those of the
+// folder that OUTSIDER_LIES names, whose names begin with the verdict that the project gave.
+func TestLyingFiles(t *testing.T) {
+	dir := os.Getenv("OUTSIDER_LIES")
+	if dir == "" && os.Getenv("OUTSIDER_REQUIRE") == "1" {
+		t.Fatal("OUTSIDER_LIES is not set")
+	} else if dir == "" {
+		return
+	}
+	g, err := ParseGenesis(read(t, filepath.Join(dir, "genesis.json")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, err := filepath.Glob(filepath.Join(dir, "*.wbx"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := map[bool]int{}
+	for _, path := range names {
+		name := filepath.Base(path)
+		_, err := g.Verify(read(t, path))
+		if (err == nil) != strings.HasPrefix(name, "valid-") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err != nil && strings.HasPrefix(err.Error(), "ticket") {
+			t.Errorf("%s: refused for its ticket, not for the lie: %v", name, err)
+		}
+		count[err == nil]++
+	}
+	t.Logf("%d valid, %d refused", count[true], count[false])
+	if count[true] == 0 || count[false] == 0 {
+		t.Error("one verdict is missing")
+	}
+}

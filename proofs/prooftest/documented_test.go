@@ -100,8 +100,7 @@ func newDocumented(t *testing.T, network rollup.Network) *documented {
 }
 
 // certify is the ticket with the shares of some of the four members.
-func (d *documented) certify(members ...int) *rollup.Certificate {
-	h := d.header
+func certify(h *rollup.Header, members ...int) *rollup.Certificate {
 	c := &rollup.Certificate{Header: *h, Own: rollup.SignOwn(nodeKey("transport", int(h.Node)), h),
 		Signers: rollup.NewBitmap(4)}
 	message := rollup.CertificateMessage(&h.Network, c.Term, h.Key(), h.ID())

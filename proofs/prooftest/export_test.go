@@ -95,7 +95,7 @@ func write(t *testing.T) {
 	}
 	ev := rollup.ProofEvidence(d.evidence.Acks, d.evidence.List, segments,
 		[][rollup.ProofSize]byte{proof})
-	third, err := export.NewRollup(d.certify(0, 1, 3), ev, d, pair.Verifying.Bytes())
+	third, err := export.NewRollup(certify(d.header, 0, 1, 3), ev, d, pair.Verifying.Bytes())
 	if err != nil {
 		t.Fatal(err)
 	}

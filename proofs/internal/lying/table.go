@@ -26,7 +26,7 @@ func Truths() []Lie {
 			return true
 		}), nil, nil},
 		{"an unsigned client of another time", admitting(false,
-			func(c *rollup.Client, _ *rollup.Statement) { c.Until = epoch }), nil, nil},
+			func(c *rollup.Client, _ *rollup.Statement) { c.Since, c.Until = epoch-1, epoch }), nil, nil},
 		{"an unsigned client without that service", admitting(false, without), nil, nil},
 		{"an unsigned client's limit", admitting(false,
 			func(c *rollup.Client, _ *rollup.Statement) { c.Numbers = 0 }), nil, nil},
@@ -122,6 +122,9 @@ func without(c *rollup.Client, s *rollup.Statement) {
 			n++
 		}
 	}
+	if n == 0 {
+		kept[0] = 2 // no window's; a client has one at least
+	}
 	c.Services = kept
 }
 
@@ -157,7 +160,7 @@ func clientLies() []Lie {
 			return true
 		}, rollup.ErrUnknownService),
 		one("a client whose time is over", admitting(true,
-			func(c *rollup.Client, _ *rollup.Statement) { c.Until = epoch }), rollup.ErrNotValid),
+			func(c *rollup.Client, _ *rollup.Statement) { c.Since, c.Until = epoch-1, epoch }), rollup.ErrNotValid),
 		one("a client whose time comes", admitting(true,
 			func(c *rollup.Client, _ *rollup.Statement) { c.Since, c.Until = epoch+1, epoch+9 }),
 			rollup.ErrNotValid),

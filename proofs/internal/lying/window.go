@@ -82,7 +82,7 @@ func (w *Window) List() rollup.List {
 
 // Show returns the header, and evidence of rung 2.
 func (w *Window) Show() (*rollup.Header, *rollup.Evidence) {
-	h := rollup.NewHeader(network, rollup.WindowKey{Node: 3, Epoch: epoch, Window: 5})
+	h := rollup.NewHeader(Network, rollup.WindowKey{Node: 3, Epoch: epoch, Window: 5})
 	acks := w.acksPart(h)
 	list := w.List()
 	h.Rows = slices.Clone(w.Rows)
@@ -93,7 +93,7 @@ func (w *Window) Show() (*rollup.Header, *rollup.Evidence) {
 	if signers == nil {
 		signers = list.Signers()
 	}
-	message := rollup.CosignMessage(network, h.Key(), h.StatementCount, h.StatementRoot)
+	message := rollup.CosignMessage(Network, h.Key(), h.StatementCount, h.StatementRoot)
 	h.StatementSignature = signature(message[:], signers)
 	if w.Edit != nil {
 		w.Edit(h)
@@ -272,7 +272,7 @@ func (w *Window) challenge(h *rollup.Header, ev *rollup.Evidence,
 
 // Verify decides on evidence of a window, as it is and once more as it was encoded: both must agree.
 func (w *Window) Verify(h *rollup.Header, ev *rollup.Evidence, proofs rollup.ProofVerifier) error {
-	err := rollup.Verify(h, ev, network, w.World, proofs, 1)
+	err := rollup.Verify(h, ev, Network, w.World, proofs, 1)
 	if decoded := w.decoded(h, ev, proofs); (decoded == nil) != (err == nil) {
 		panic(fmt.Sprintf("as it is: %v; encoded: %v", err, decoded))
 	}
@@ -288,5 +288,5 @@ func (w *Window) decoded(h *rollup.Header, ev *rollup.Evidence, proofs rollup.Pr
 	if err != nil {
 		return err
 	}
-	return rollup.Verify(header, evidence, network, w.World, proofs, 1)
+	return rollup.Verify(header, evidence, Network, w.World, proofs, 1)
 }

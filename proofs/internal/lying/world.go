@@ -16,8 +16,8 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// network is that of all windows.
-var network = rollup.Network(blake3.Sum256([]byte("lying")))
+// Network is that of all windows. Who shows them to somebody else sets it before.
+var Network = rollup.Network(blake3.Sum256([]byte("lying")))
 
 // pool are the keys that clients take turns to have.
 var pool = sync.OnceValue(func() (keys [16]struct {
@@ -116,9 +116,9 @@ func (w *Window) acksPart(h *rollup.Header) rollup.Acks {
 		for i, units := range a.Units {
 			request := blake3.Sum256(fmt.Appendf(nil, "%d", i))
 			bodies = append(le.AppendUint64(bodies, units), request[:]...)
-			ack := rollup.Ack{Net: network.Net(), Epoch: h.Epoch, Node: h.Node, Client: a.Client,
+			ack := rollup.Ack{Net: Network.Net(), Epoch: h.Epoch, Node: h.Node, Client: a.Client,
 				Service: a.Service, Number: a.First + uint32(i), Units: units, Request: request}
-			s := bls.Default.Sign(pool()[poolOf(a.Client)].secret, ack.AppendMessage(nil, &network))
+			s := bls.Default.Sign(pool()[poolOf(a.Client)].secret, ack.AppendMessage(nil, &Network))
 			sum.Add(&s)
 			h.AckCount++
 		}
