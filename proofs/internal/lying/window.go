@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/waybill-network/waybill/kernels/blake3"
@@ -29,6 +30,15 @@ type Window struct {
 	Acks       []Acked
 	Rows       []rollup.Row
 	Edit       func(*rollup.Header) // the last word; may be nil
+}
+
+// Clone returns a window that shares nothing with it.
+func (w *Window) Clone() *Window {
+	c := *w
+	c.World = &World{Clients: maps.Clone(w.World.Clients), Caps: maps.Clone(w.World.Caps)}
+	c.Statements, c.Signed, c.Rows = slices.Clone(w.Statements), slices.Clone(w.Signed), slices.Clone(w.Rows)
+	c.Under, c.Signers, c.Acks = slices.Clone(w.Under), slices.Clone(w.Signers), slices.Clone(w.Acks)
+	return &c
 }
 
 func compareRows(a, b rollup.Row) int {
