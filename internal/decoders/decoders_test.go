@@ -20,6 +20,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/kernels/poseidon2"
 	"github.com/waybill-network/waybill/node/api"
@@ -71,7 +72,7 @@ var elsewhere = map[string]string{
 func table(t testing.TB) map[string]decoder {
 	t.Helper()
 	files, txs := exports(t), transactions(t)
-	header, evidence, clients, acks, certificate, rows := parts(t, files)
+	header, evidence, lists, acks, certificate, rows := parts(t, files)
 	hexes := func(n int) [][]byte { return [][]byte{bytes.Repeat([]byte("0a"), n)} }
 	zeros := func(n int) [][]byte { return [][]byte{make([]byte, n)} }
 	genesis, err := os.ReadFile(root + "/rollup/testdata/genesis.json")
@@ -93,7 +94,7 @@ func table(t testing.TB) map[string]decoder {
 		"rollup.ParseBareHeader": {of(rollup.ParseBareHeader), bareHeaders()},
 		"rollup.ParseListLeaf":   {of(rollup.ParseListLeaf), zeros(rollup.ListLeafSize)},
 		"rollup.ParseEvidence":   {of(rollup.ParseEvidence), evidence},
-		"rollup.ParseClientList": {of(rollup.ParseClientList), clients},
+		"rollup.ParseList":       {of(rollup.ParseList), lists},
 		"rollup.ParseAcks":       {of(rollup.ParseAcks), acks},
 		"rollup.ParseAck":        {of(rollup.ParseAck), zeros(rollup.AckSize)},
 		"rollup.ParseStatement":  {of(rollup.ParseStatement), zeros(rollup.StatementSize)},
@@ -103,12 +104,13 @@ func table(t testing.TB) map[string]decoder {
 			}
 			_, err := rollup.ParseArchive(header[0], b, b, b)
 			return err
-		}, slices.Concat(acks, clients)},
+		}, slices.Concat(acks, lists)},
 		"rollup.ParseCertificate":           {of(rollup.ParseCertificate), certificate},
 		"rollup.ParseSettlementRow":         {of(rollup.ParseSettlementRow), rows},
 		"rollup.ParseSettlementCertificate": {of(rollup.ParseSettlementCertificate), settlement},
 		"rollup/export.Parse":               {of(export.Parse), files},
-		"rollup.Network.UnmarshalText":      {text[rollup.Network](), hexes(16)},
+		"rollup.Net.UnmarshalText":          {text[rollup.Net](), hexes(8)},
+		"rollup.Network.UnmarshalText":      {text[rollup.Network](), hexes(32)},
 		"rollup.Hash.UnmarshalText":         {text[rollup.Hash](), hexes(32)},
 		"rollup.Code.UnmarshalText":         {text[rollup.Code](), [][]byte{[]byte("accepted")}},
 		"rollup/cosign.Encoded.Decode": {func(b []byte) error {
@@ -117,7 +119,7 @@ func table(t testing.TB) map[string]decoder {
 		}, zeros(4 * rollup.StatementSize)},
 		"node/api.CosignOffer.Decode": {func(b []byte) error {
 			e := offer(b)
-			m := &api.CosignOffer{Network: e.Network, Root: e.Root, Count: e.Count, Seqs: e.Seqs,
+			m := &api.CosignOffer{Network: e.Network, Root: e.Root, Count: e.Count,
 				Clients: e.Clients}
 			for _, r := range e.Ranges {
 				m.Ranges = append(m.Ranges, &api.StatementRange{First: r.First,
@@ -126,8 +128,8 @@ func table(t testing.TB) map[string]decoder {
 			_, err := m.Decode()
 			return err
 		}, zeros(4 * rollup.StatementSize)},
-		"node/api.Ack.Decode":        {of(decodeAck), hexes(96)},
-		"node/api.Ack.DecodeMessage": {of(decodeMessage), hexes(64)},
+		"node/api.Ack.Decode":      {decodeAck, hexes(96)},
+		"client.Pin.UnmarshalText": {text[client.Pin](), [][]byte{pin()}},
 
 		"rollup/registry.ParseClient":   {of(registry.ParseClient), zeros(registry.ClientSize)},
 		"rollup/registry.ParseNode":     {of(registry.ParseNode), zeros(registry.NodeSize)},
@@ -170,19 +172,27 @@ func table(t testing.TB) map[string]decoder {
 // offer is one that claims as much as it can, with b in every field of bytes.
 func offer(b []byte) *cosign.Encoded {
 	return &cosign.Encoded{
-		Network: strings.Repeat("00", 16), Root: make([]byte, 32), Count: 1<<32 - 1,
+		Network: strings.Repeat("00", 32), Root: make([]byte, 32), Count: 1<<32 - 1,
 		Ranges: []cosign.EncodedRange{{First: 1<<32 - 2, Statements: b,
 			Payers: make([]byte, 4*(len(b)/rollup.StatementSize)), Siblings: b[:len(b)&^31]}},
-		Clients: []uint32{0, 1<<32 - 1}, Seqs: b,
+		Clients: []uint64{0, rollup.MaxClients - 1},
 	}
 }
 
-func parseSeed(b []byte) ([]byte, error)         { return keys.ParseSeed(string(b)) }
-func decodeAck(b []byte) (rollup.Ack, error)     { return ack(b).Decode() }
-func decodeMessage(b []byte) (rollup.Ack, error) { return ack(b).DecodeMessage() }
+func parseSeed(b []byte) ([]byte, error) { return keys.ParseSeed(string(b)) }
 
-func ack(b []byte) *api.Ack {
-	return &api.Ack{Network: strings.Repeat("00", 16), Request: string(b), Signature: string(b)}
+func decodeAck(b []byte) error {
+	a := &api.Ack{Network: strings.Repeat("00", 32), Request: string(b), Signature: string(b)}
+	_, _, err := a.Decode()
+	return err
+}
+
+func pin() []byte {
+	b, err := client.Pin{}.MarshalText()
+	if err != nil {
+		panic(err)
+	}
+	return b
 }
 
 func read(t testing.TB, name string) []byte {
@@ -203,8 +213,8 @@ func bareHeaders() (list [][]byte) {
 	return list
 }
 
-// evidence is some with paths and bitmaps, and some that a witness has leaves for.
-func evidence() []word.Evidence {
+// told are lies with paths and bitmaps, and some that a witness has leaves for.
+func told() []word.Evidence {
 	var tickets [2]word.Ticket
 	for i, b := range bareHeaders() {
 		tickets[i] = word.Ticket{Header: rollup.BareHeader(b), Sum: word.Sum{
@@ -223,14 +233,14 @@ func evidence() []word.Evidence {
 }
 
 func lies() (list [][]byte) {
-	for _, e := range evidence() {
+	for _, e := range told() {
 		list = append(list, word.Append(nil, e))
 	}
 	return list
 }
 
 func lieFiles() (list [][]byte) {
-	for _, e := range evidence() {
+	for _, e := range told() {
 		f := &word.File{Evidence: e}
 		list = append(list, f.Append(nil))
 		if e.Lie() == word.LieTwoRollups {
@@ -276,7 +286,7 @@ func transactions(t testing.TB) (txs [][]byte) {
 
 // parts takes export files apart.
 func parts(t testing.TB, files [][]byte) (
-	header, evidence, clients, acks, certificate, rows [][]byte,
+	header, evidence, lists, acks, certificate, rows [][]byte,
 ) {
 	t.Helper()
 	for _, file := range files {
@@ -290,18 +300,18 @@ func parts(t testing.TB, files [][]byte) (
 			certificate = append(certificate, e.Certificate.Append(nil))
 			b := e.Evidence.Append(nil)
 			evidence = append(evidence, b)
-			acks = append(acks, b[:4+e.Evidence.Acks.Len()*rollup.EntrySize])
-			if len(e.Evidence.Clients) > 0 {
-				clients = append(clients, e.Evidence.Clients.Append(nil))
+			acks = append(acks, e.Evidence.Acks)
+			if len(e.Evidence.List) > 0 {
+				lists = append(lists, e.Evidence.List.Append(nil))
 			}
 		case *export.Settlement:
 			rows = append(rows, e.Rows[0].Append(nil))
 		}
 	}
-	if len(header) == 0 || len(clients) == 0 || len(rows) == 0 {
+	if len(header) == 0 || len(lists) == 0 || len(rows) == 0 {
 		t.Fatal("no export of a kind")
 	}
-	return header, evidence, clients, acks, certificate, rows
+	return header, evidence, lists, acks, certificate, rows
 }
 
 // lengths are what is written over each offset, in either order of bytes.
