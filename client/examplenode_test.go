@@ -1,0 +1,54 @@
+package client
+
+import (
+	"crypto/ed25519"
+	"os"
+	"testing"
+
+	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/rollup"
+)
+
+// ExampleNode is what the examples need of a node.
+type ExampleNode struct {
+	URL     string
+	Pin     Pin // from the operator
+	Network rollup.Network
+	Clients []*bls.SecretKey // clients 0 to 3
+	Payer   ed25519.PrivateKey
+	cleanup []func()
+}
+
+// StartExampleNode starts a node in this process.
+func StartExampleNode() *ExampleNode {
+	n := &ExampleNode{}
+	f := start(exampleTB{n: n}, options{})
+	n.URL, n.Pin, n.Network, n.Clients, n.Payer = f.url(), f.pin(), f.ID, f.Clients, f.Members[0].Owner
+	return n
+}
+
+// Stop stops the node.
+func (n *ExampleNode) Stop() {
+	for i := len(n.cleanup) - 1; i >= 0; i-- {
+		n.cleanup[i]()
+	}
+}
+
+// exampleTB stands for the test that an example is not.
+type exampleTB struct {
+	testing.TB
+	n *ExampleNode
+}
+
+func (t exampleTB) Helper()           {}
+func (t exampleTB) Cleanup(f func())  { t.n.cleanup = append(t.n.cleanup, f) }
+func (t exampleTB) Error(args ...any) { t.fail(args) }
+func (t exampleTB) Fatal(args ...any) { t.fail(args) }
+
+func (t exampleTB) Errorf(format string, args ...any) { t.fail([]any{format, args}) }
+func (t exampleTB) Fatalf(format string, args ...any) { t.fail([]any{format, args}) }
+
+func (t exampleTB) fail(args []any) {
+	_, _ = os.Stderr.WriteString("the example's node failed\n")
+	panic(args)
+}
