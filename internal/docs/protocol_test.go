@@ -15,11 +15,12 @@ import (
 	"unicode/utf8"
 )
 
-// The protocol's page against the code: each tag of signed and encoded bytes stands in both, and
+// The protocol's pages against the code: each tag of signed and encoded bytes stands in both, and
 // each section that the page refers to is there.
 
 const (
 	protocol   = "docs/protocol.md"
+	lies       = "docs/lies.md" // has the bytes of what convicts
 	proseWidth = 120
 )
 
@@ -30,18 +31,20 @@ var (
 	section = regexp.MustCompile(`\bsections? (\d+)`)
 )
 
-// tags holds the page's tags to those in code that is no test's.
+// tags holds the pages' tags to those in code that is no test's.
 func tags(tree fs.FS) (faults []string) {
-	page, err := fs.ReadFile(tree, protocol)
-	if err != nil {
-		return []string{err.Error()}
-	}
 	written := map[string]bool{}
-	for _, t := range tag.FindAllString(string(page), -1) {
-		written[t] = true
+	for _, name := range []string{protocol, lies} {
+		page, err := fs.ReadFile(tree, name)
+		if err != nil {
+			return []string{err.Error()}
+		}
+		for _, t := range tag.FindAllString(string(page), -1) {
+			written[t] = true
+		}
 	}
 	used := map[string]bool{}
-	err = fs.WalkDir(tree, ".", func(name string, d fs.DirEntry, err error) error {
+	err := fs.WalkDir(tree, ".", func(name string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
@@ -56,7 +59,7 @@ func tags(tree fs.FS) (faults []string) {
 		for _, m := range quoted.FindAllStringSubmatch(string(code), -1) {
 			used[m[1]] = true
 			if !written[m[1]] {
-				faults = append(faults, fmt.Sprintf("%s: %s does not stand in %s", name, m[1], protocol))
+				faults = append(faults, fmt.Sprintf("%s: %s stands in no page", name, m[1]))
 			}
 		}
 		return err
@@ -66,7 +69,7 @@ func tags(tree fs.FS) (faults []string) {
 	}
 	for _, t := range slices.Sorted(maps.Keys(written)) {
 		if !used[t] {
-			faults = append(faults, fmt.Sprintf("%s: %s stands in no code", protocol, t))
+			faults = append(faults, fmt.Sprintf("docs: %s stands in no code", t))
 		}
 	}
 	return faults
@@ -111,7 +114,8 @@ func TestProtocolCanFail(t *testing.T) {
 		return fstest.MapFS{
 			protocol: file("## 1. A\n`\"wb-aaa/2\" ‖ x`\n" +
 				"## 2. B\nas in section 1 and sections 2\n"),
-			"a/a.go":          file(`const tag = "wb-aaa/2"`),
+			lies:              file("`wb-bbb/2`"),
+			"a/a.go":          file(`const tag = "wb-aaa/2"` + "\n" + `const word = "wb-bbb/2"`),
 			"a/a_test.go":     file(`const old = "wb-aaa/1"`),
 			".x/a.go":         file(`const other = "wb-xxx/2"`),
 			"internal/x/a.go": file(`//`),
@@ -123,7 +127,7 @@ func TestProtocolCanFail(t *testing.T) {
 	}
 	add := func(m fstest.MapFS, text string) { m[protocol].Data = append(m[protocol].Data, text...) }
 	for what, spoil := range map[string]func(fstest.MapFS){
-		"does not stand in": func(m fstest.MapFS) { m["a/b.go"] = file(`x = "wb-bbb/2"`) },
+		"stands in no page": func(m fstest.MapFS) { m["a/b.go"] = file(`x = "wb-ccc/2"`) },
 		"wb-aaa/1":          func(m fstest.MapFS) { m["a/b.go"] = file(`x = "wb-aaa/1" + y`) },
 		"stands in no code": func(m fstest.MapFS) { delete(m, "a/a.go") },
 		"no section 3":      func(m fstest.MapFS) { add(m, "section 3") },
