@@ -19,8 +19,13 @@ func (t *Tree) Set(indices []uint64, entries []byte) error {
 	if err != nil || len(indices) == 0 {
 		return err
 	}
+	return t.apply(indices, t.kind.leaves(entries), count)
+}
+
+// apply puts hashes of entries into a tree that has count of them then: ReasonStore.
+func (t *Tree) apply(indices []uint64, hashes []byte, count uint64) error {
 	b := batch{tree: t, count: count}
-	if err := b.begin(indices, t.kind.leaves(entries)); err != nil {
+	if err := b.begin(indices, hashes); err != nil {
 		return err
 	}
 	for {

@@ -16,6 +16,10 @@ var testWords = []Word{
 		13},
 }
 
+// order is that of Ed25519's group: 2^252 and some.
+var order = [32]byte{0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde,
+	0xf9, 0xde, 0x14, 31: 0x10}
+
 // again decodes a word and encodes it.
 func again(w Word, b []byte) ([]byte, error) {
 	var v Word
@@ -61,6 +65,14 @@ func TestWords(t *testing.T) {
 			want(t, Verify(&testNet, key, w, &s), ReasonSignature)
 			s[at] ^= 2
 		}
+		// The same with S + L, the group's order, is not a signature (section 2).
+		large := s
+		carry := 0
+		for at, l := range order {
+			carry += int(large[32+at]) + int(l)
+			large[32+at], carry = byte(carry), carry>>8
+		}
+		want(t, Verify(&testNet, key, w, &large), ReasonSignature)
 		other := testNet
 		other[31]++
 		want(t, Verify(&other, key, w, &s), ReasonSignature)
