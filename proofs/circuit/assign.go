@@ -13,9 +13,9 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// Assign returns the values of all input wires, the public one first, for a segment and its statements. It checks
-// cheaply that they fit each other, and leaves sums, tree and digests to the constraints. The order is that of [Circuit]'s fields. Errors:
-// ErrSize, ErrSegment.
+// Assign returns the values of all input wires, the public one first, for a segment and its
+// statements. It checks cheaply that they fit each other, and leaves sums, tree and digests to the
+// constraints. The order is that of [Circuit]'s fields. Errors: ErrSize, ErrSegment.
 func Assign(segment *rollup.Segment, statements []rollup.Statement) (fr.Vector, error) {
 	shape, err := ShapeOf(segment.Size)
 	if err != nil {
@@ -44,7 +44,8 @@ func check(shape Shape, segment *rollup.Segment, statements []rollup.Statement) 
 	for i := range statements {
 		s := &statements[i]
 		if s.Run() != segment.List[i].Run || s.Payer != segment.Payers[i] {
-			return fmt.Errorf("%w: statement %d is of client %d and payer %d", ErrSegment, i, s.Client, s.Payer)
+			return fmt.Errorf("%w: statement %d is of client %d and payer %d", ErrSegment, i, s.Client,
+				s.Payer)
 		}
 		row, found := findRow(segment.Rows, s)
 		if !found {

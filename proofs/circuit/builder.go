@@ -47,8 +47,8 @@ func (b *builder) sum(terms []frontend.Variable) frontend.Variable {
 	return b.Add(terms[0], terms[1], terms[2:]...)
 }
 
-// count returns the number of flags that are set, and makes those the first ones: the indices of any n flags add up to at
-// least n(n−1)/2, and to that only when they are the first.
+// count returns the number of flags that are set, and makes those the first ones: the indices of
+// any n flags add up to at least n(n−1)/2, and to that only when they are the first.
 func (b *builder) count(flags []frontend.Variable) frontend.Variable {
 	places := make([]frontend.Variable, len(flags))
 	for i := range flags {
@@ -59,13 +59,15 @@ func (b *builder) count(flags []frontend.Variable) frontend.Variable {
 	return n
 }
 
-// nodes returns the segment's nodes from the leaves, two a statement. A node without statements is zero.
+// nodes returns the segment's nodes from the leaves, two a statement. A node without statements is
+// zero.
 func (b *builder) nodes(leaves, present []frontend.Variable) []frontend.Variable {
 	level, under := leaves, width/2
 	for range b.shape.Level {
 		var next []frontend.Variable
 		for i := 0; i < len(level); i += width {
-			next = append(next, b.Mul(b.compress([width]frontend.Variable(level[i:i+width])), present[len(next)*under]))
+			node := b.compress([width]frontend.Variable(level[i : i+width]))
+			next = append(next, b.Mul(node, present[len(next)*under]))
 		}
 		level, under = next, under*width
 	}
@@ -108,14 +110,17 @@ func (b *builder) evaluate(v []frontend.Variable, x frontend.Variable) frontend.
 	return horner(sums, x)
 }
 
-// lookups is the part with random points: it commits to all that was noted and proves with sums of fractions, which are equal
-// as functions of the points except with negligible probability if they are equal at them,
+// lookups is the part with random points: it commits to all that was noted and proves with sums of
+// fractions, which are equal as functions of the points except with negligible probability if they
+// are equal at them,
 //
 //	Σ over limbs 1/(x − limb) = Σ over t < 2^Width uses(t)/(x − t)
-//	Σ over statements (2^64·sums + 2^236·present)/(x − key) = Σ over rows (2^64·sums + 2^236·count)/(x − key)
+//	Σ over statements (2^64·sums + 2^236·present)/(x − key) =
+//	Σ over rows (2^64·sums + 2^236·count)/(x − key)
 //
-// so every limb is in the table; every present statement's key is a row's; and each row's sums and count are those of its
-// statements. A key is id + y·cap + y²·index, the point y a digest of x.
+// so every limb is in the table; every present statement's key is a row's; and each row's sums and
+// count are those of its statements. A key is id + y·cap + y²·index, the point y a digest of x: the
+// index keeps the rows' keys apart, whatever is said of their ids.
 func (b *builder) lookups(uses []frontend.Variable, statements []defined, rows []definedRow) error {
 	committer, ok := b.Compiler().(frontend.Committer)
 	if !ok {
@@ -147,7 +152,8 @@ func (b *builder) lookups(uses []frontend.Variable, statements []defined, rows [
 	for i := range statements {
 		s := &statements[i]
 		key := b.Add(s.key[0], b.Mul(b.Add(s.key[1], b.Mul(s.key[2], y)), y))
-		left[i] = b.DivUnchecked(b.Add(b.Mul(s.sums, power(sumsAt)), b.Mul(s.present, power(countAt))), b.Sub(x, key))
+		numerator := b.Add(b.Mul(s.sums, power(sumsAt)), b.Mul(s.present, power(countAt)))
+		left[i] = b.DivUnchecked(numerator, b.Sub(x, key))
 	}
 	right := make([]frontend.Variable, len(rows))
 	for i := range rows {
@@ -176,7 +182,8 @@ func (b *builder) invert(v []frontend.Variable) []frontend.Variable {
 }
 
 // linear returns the sum of coefficients times variables and a constant.
-func (b *builder) linear(coefficients []*big.Int, v []frontend.Variable, constant *big.Int) frontend.Variable {
+func (b *builder) linear(coefficients []*big.Int, v []frontend.Variable,
+	constant *big.Int) frontend.Variable {
 	terms := make([]frontend.Variable, len(v), len(v)+1)
 	for i := range v {
 		terms[i] = b.Mul(v[i], coefficients[i])

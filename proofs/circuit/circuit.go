@@ -1,7 +1,9 @@
-// Package circuit holds the relation that rung 3 proves of a segment of a window's statements, as a rank-1 constraint system
-// over the scalar field of BN254, and the values of its wires for an honest prover.
+// Package circuit holds the relation that rung 3 proves of a segment of a window's statements, as a
+// rank-1 constraint system over the scalar field of BN254, and the values of its wires for an
+// honest prover.
 //
-// docs/protocol.md says what is proved; docs/adr/0012-statement-circuit.md why each constraint is there and what was rejected.
+// docs/protocol.md says what is proved; docs/adr/0012-statement-circuit.md and
+// 0022-the-second-statement-circuit.md why each constraint is there and what was rejected.
 // The only public input is the digest that [rollup.Segment] calls Public.
 package circuit
 
@@ -31,8 +33,8 @@ type Shape struct {
 	Width      uint // bits of a limb: the lookup table has 2^Width entries; 8 to 16
 }
 
-// ShapeOf returns the shape of a circuit of the protocol. A wider limb saves lookups and costs a longer table, so the limbs
-// of larger circuits are wider. The error is ErrSize.
+// ShapeOf returns the shape of a circuit of the protocol. A wider limb saves lookups and costs a
+// longer table, so the limbs of larger circuits are wider. The error is ErrSize.
 func ShapeOf(size int) (Shape, error) {
 	s := Shape{Statements: size, Rows: rollup.MaxRows, Level: 3, Width: 11}
 	if !rollup.IsCircuitSize(size) {
@@ -134,7 +136,8 @@ func New(shape Shape) *Circuit {
 // exactly lays out an integer below 2^bits. atLeast lays out one whose bound may be higher, atMost
 // one whose bound may be lower, which saves wires.
 func (s Shape) exactly(bits uint) number {
-	return number{Limbs: make([]frontend.Variable, bits/s.Width), Bits: make([]frontend.Variable, bits%s.Width)}
+	return number{Limbs: make([]frontend.Variable, bits/s.Width),
+		Bits: make([]frontend.Variable, bits%s.Width)}
 }
 
 func (s Shape) atLeast(bits uint) number {

@@ -12,8 +12,8 @@ import (
 	"github.com/consensys/gnark/frontend/cs"
 )
 
-// tiny is the same relation on fewer places, fast enough for thousands of windows. Its limbs are as wide as the large
-// circuits' are.
+// tiny is the same relation on fewer places, fast enough for thousands of windows. Its limbs are as
+// wide as the large circuits' are.
 var tiny = Shape{Statements: 16, Rows: 20, Level: 1, Width: 11}
 
 var small, _ = ShapeOf(256)
@@ -31,7 +31,8 @@ func system(t testing.TB, shape Shape) constraint.ConstraintSystem {
 	return s
 }
 
-// satisfied solves the compiled system for input wires, with a random point in place of the commitment's digest.
+// satisfied solves the compiled system for input wires, with a random point in place of the
+// commitment's digest.
 func satisfied(t testing.TB, shape Shape, values fr.Vector) error {
 	t.Helper()
 	s := system(t, shape)
@@ -39,7 +40,8 @@ func satisfied(t testing.TB, shape Shape, values fr.Vector) error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	point := solver.OverrideHint(solver.GetHintID(cs.Bsb22CommitmentComputePlaceholder), func(_ *big.Int, _, out []*big.Int) error {
+	id := solver.GetHintID(cs.Bsb22CommitmentComputePlaceholder)
+	point := solver.OverrideHint(id, func(_ *big.Int, _, out []*big.Int) error {
 		var e fr.Element
 		e.MustSetRandom()
 		e.BigInt(out[0])

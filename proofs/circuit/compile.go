@@ -17,8 +17,8 @@ import (
 // gnark writes to the standard output, a hundred thousand lines about the largest circuit.
 func init() { logger.Disable() }
 
-// Compile returns the constraint system of a circuit of the protocol. It is the same for every call, and takes seconds for the
-// largest. Errors: ErrSize, ErrDigest.
+// Compile returns the constraint system of a circuit of the protocol. It is the same for every
+// call, and takes seconds for the largest. Errors: ErrSize, ErrDigest.
 func Compile(size int) (constraint.ConstraintSystem, error) {
 	want, err := DigestOf(size)
 	if err != nil {
@@ -75,8 +75,8 @@ func digest(system constraint.ConstraintSystem) (d Digest) {
 	return d
 }
 
-// golden is a line per circuit: statements, constraints, input wires, other wires, digest. A test holds it against what the
-// compiler makes of them; make circuits writes it.
+// golden is a line per circuit: statements, constraints, input wires, other wires, digest. A test
+// holds it against what the compiler makes of them; make circuits writes it.
 //
 //go:embed circuits.txt
 var golden string

@@ -11,8 +11,9 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// TestCircuits holds the compiled circuits against circuits.txt: that of 256 statements, without -short that of 1,024, and all
-// of them, which takes a minute, with WAYBILL_CIRCUITS=check. With WAYBILL_CIRCUITS=write it writes the file.
+// TestCircuits holds the compiled circuits against circuits.txt: that of 256 statements, without
+// -short that of 1,024, and all of them, which takes a minute, with WAYBILL_CIRCUITS=check. With
+// WAYBILL_CIRCUITS=write it writes the file.
 func TestCircuits(t *testing.T) {
 	mode := os.Getenv("WAYBILL_CIRCUITS")
 	var lines strings.Builder
@@ -28,14 +29,18 @@ func TestCircuits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		line := fmt.Sprintf("%5d %7d %6d %7d %s", size, system.GetNbConstraints(), system.GetNbSecretVariables()+system.GetNbPublicVariables(),
+		line := fmt.Sprintf("%5d %7d %6d %7d %s", size, system.GetNbConstraints(),
+			system.GetNbSecretVariables()+system.GetNbPublicVariables(),
 			system.GetNbInternalVariables(), digest(system))
 		fmt.Fprintln(&lines, line)
-		if want, err := goldenLine(size); mode != "write" && (err != nil || want != strings.TrimSpace(line)) {
+		want, err := goldenLine(size)
+		if mode != "write" && (err != nil || want != strings.TrimSpace(line)) {
 			t.Errorf("%d statements: got\n%s\nwant\n%s", size, line, want)
 		}
-		if commitments := system.GetCommitments().(constraint.Groth16Commitments); len(commitments) != 1 || commitments[0].NbPublicCommitted != 1 {
-			t.Errorf("%d statements: %d commitments, where all uses of a random point must come from one", size, len(commitments))
+		commitments := system.GetCommitments().(constraint.Groth16Commitments)
+		if len(commitments) != 1 || commitments[0].NbPublicCommitted != 1 {
+			t.Errorf("%d statements: %d commitments, where all random points must come from one", size,
+				len(commitments))
 		}
 	}
 	if mode == "write" {

@@ -13,8 +13,8 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// constraints stands in for proofs: it accepts a public input when the wires of the claim that a proof
-// names satisfy the constraints with it.
+// constraints stands in for proofs: it accepts a public input when the wires of the claim that a
+// proof names satisfy the constraints with it.
 type constraints struct {
 	t      testing.TB
 	claims []lying.Claim

@@ -22,15 +22,17 @@ type affine struct {
 	constant     *big.Int
 }
 
-// permutation holds, worked out once, the affine maps between the S-boxes. In the internal rounds only one element passes an
-// S-box, so all others stay affine in the sixteen elements with which these rounds began and in the outputs of their S-boxes:
-// gnark's own gadget adds sixteen such long expressions up in every round, which takes some twenty times as long to compile.
+// permutation holds, worked out once, the affine maps between the S-boxes. In the internal rounds
+// only one element passes an S-box, so all others stay affine in the sixteen elements with which
+// these rounds began and in the outputs of their S-boxes: gnark's own gadget adds sixteen such long
+// expressions up in every round, which takes some twenty times as long to compile.
 type permutation struct {
-	first    [width]affine                     // inputs of the first S-boxes, of the sixteen inputs
-	external [externalRounds - 1][width]affine // inputs of external round i+1, of the outputs of round i; unused where they enter internal rounds
-	internal [internalRounds]affine            // input of S-box i, of the 16 outputs before and the i outputs since
-	middle   [width]affine                     // inputs of the external round after the internal ones
-	last     affine                            // element 0, of the outputs of the last round
+	first [width]affine // inputs of the first S-boxes, of the sixteen inputs
+	// inputs of external round i+1, of the outputs of round i; unused where they enter internal rounds
+	external [externalRounds - 1][width]affine
+	internal [internalRounds]affine // input of S-box i, of the 16 outputs before and the i since
+	middle   [width]affine          // inputs of the external round after the internal ones
+	last     affine                 // element 0, of the outputs of the last round
 }
 
 var thePermutation = sync.OnceValue(newPermutation)
@@ -182,8 +184,8 @@ func (b *builder) sboxes(maps [width]affine, state []frontend.Variable) []fronte
 	return out
 }
 
-// sbox raises to the fifth power. The expression stands on the right of the last product, which spares the fourth power a
-// place among the points of G2.
+// sbox raises to the fifth power. The expression stands on the right of the last product, which
+// spares the fourth power a place among the points of G2.
 func (b *builder) sbox(a *affine, state []frontend.Variable) frontend.Variable {
 	x := b.linear(a.coefficients, state, a.constant)
 	x2 := b.Mul(x, x)

@@ -10,7 +10,7 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-var order, _ = new(big.Int).SetString("21888242871839275222246405745257275088548364400416034343698204186575808495617", 10)
+var order = fr.Modulus()
 
 // components are what the public input is the digest of.
 type components struct {
@@ -59,7 +59,8 @@ func componentsOf(shape Shape, s *rollup.Segment, statements, under []rollup.Sta
 		table[i] = new(big.Int)
 		if i < len(s.Rows) {
 			r := s.Rows[i]
-			table[i] = packed(uint64(r.Payer), 0, uint64(r.Service), 32, r.Acks, 64, r.Units, 128, s.Caps[i], 192)
+			table[i] = packed(uint64(r.Payer), 0, uint64(r.Service), 32, r.Acks, 64, r.Units, 128,
+				s.Caps[i], 192)
 		}
 	}
 	out.table = single(table)

@@ -81,7 +81,7 @@ func TestAssign(t *testing.T) {
 		"units":         func(_ *rollup.Segment, st []rollup.Statement) { st[0].Units = 100<<30 + 1 },
 		"root":          func(_ *rollup.Segment, st []rollup.Statement) { st[0].Root[31] = 0xff },
 		"no caps":       func(s *rollup.Segment, _ []rollup.Statement) { s.Caps = nil },
-		"a cap":         func(s *rollup.Segment, _ []rollup.Statement) { s.Caps = make([]uint64, len(s.Rows)) },
+		"a cap":         func(s *rollup.Segment, _ []rollup.Statement) { clear(s.Caps) },
 		"rows": func(s *rollup.Segment, _ []rollup.Statement) {
 			s.Rows, s.Caps = append(s.Rows, rollup.Row{}), append(s.Caps, 0)
 		},

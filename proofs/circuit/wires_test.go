@@ -30,8 +30,8 @@ func element(x *big.Int) poseidon2.Element {
 	return poseidon2.Element(e)
 }
 
-// claimOf makes the claim of a window that fits one segment. The caps of its segment are what a liar
-// chose, those that the verifier knows the registry's.
+// claimOf makes the claim of a window that fits one segment. The caps of its segment are what a
+// liar chose, those that the verifier knows the registry's.
 func claimOf(shape Shape, w *lying.Window, made lying.Claim) claim {
 	c := claim{shape: shape, segment: made.Segment, statements: made.Statements}
 	seen := made.Segment
@@ -63,8 +63,8 @@ type everything struct{}
 
 func (everything) VerifyProof(int, [32]byte, *[rollup.ProofSize]byte) error { return nil }
 
-// tinyThird is the verdict of rung 3 with the tiny circuit in place of that of 256 statements, which
-// is fast. It needs few statements and rows.
+// tinyThird is the verdict of rung 3 with the tiny circuit in place of that of 256 statements,
+// which is fast. It needs few statements and rows.
 func tinyThird(t testing.TB, w *lying.Window, h *rollup.Header, second *rollup.Evidence) error {
 	var err error
 	for _, choice := range choices {
@@ -242,8 +242,8 @@ func (s Shape) wires(i int) wires {
 	w.slack = w.excess + size(c.Excess)
 	root := w.slack + size(c.Slack)
 	from := 2 + i*(root+1)
-	for _, at := range []*int{&w.present, &w.signed, &w.id, &w.cap, &w.row, &w.client, &w.first, &w.acks,
-		&w.excess, &w.slack} {
+	for _, at := range []*int{&w.present, &w.signed, &w.id, &w.cap, &w.row, &w.client, &w.first,
+		&w.acks, &w.excess, &w.slack} {
 		*at += from
 	}
 	w.end = from + root + 1
@@ -401,8 +401,8 @@ func TestSplits(t *testing.T) {
 }
 
 // TestMerges has rows read as others so that ids and sums stay what they are together: those of
-// payers 2 and 4 as 4 and 2, which the rows of payers 6 and 0 make good. The index in each row's key
-// refuses that, or else payers of equal acks could be billed for one another.
+// payers 2 and 4 as 4 and 2, which the rows of payers 6 and 0 make good. The index in each row's
+// key refuses that, or else payers of equal acks could be billed for one another.
 func TestMerges(t *testing.T) {
 	w := &lying.Window{World: &lying.World{Clients: map[uint64]rollup.Client{},
 		Caps: map[uint32]uint64{0: 1 << 20}}}

@@ -12,8 +12,8 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// documented is the co-signed window that docs/protocol.md section 12 describes, in any network, and
-// the registry of its clients.
+// documented is the co-signed window that docs/protocol.md section 12 describes, in any network,
+// and the registry of its clients.
 type documented struct {
 	header   *rollup.Header
 	evidence *rollup.Evidence // of rung 2
@@ -67,7 +67,8 @@ func newDocumented(t *testing.T, network rollup.Network) *documented {
 	var silent []bls.Signature
 	for i := range uint32(15) {
 		a := rollup.Ack{Net: network.Net(), Epoch: key.Epoch, Node: key.Node, Client: uint64(i % 5),
-			Service: i / 10, Units: 1000 * uint64(i+1), Request: blake3.Sum256(fmt.Appendf(nil, "GET /%d", i))}
+			Service: i / 10, Units: 1000 * uint64(i+1),
+			Request: blake3.Sum256(fmt.Appendf(nil, "GET /%d", i))}
 		a.Number = max(used.Next(a.Client, a.Service), 3*uint32(a.Client))
 		used.Take(rollup.Run{Client: a.Client, Service: a.Service, First: a.Number, Count: 1})
 		s := bls.Default.Sign(blsKey("client", int(a.Client)), a.AppendMessage(nil, &network))

@@ -1,4 +1,5 @@
-// Package prooftest has what tests of proofs share: windows of statements, and development keys from the user's cache.
+// Package prooftest has what tests of proofs share: windows of statements, and development keys
+// from the user's cache.
 package prooftest
 
 import (
@@ -77,7 +78,8 @@ func Keys(tb testing.TB, size int) keys.Pair {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	pair, err := keys.Development(dir, size, func(keys.Info) { tb.Logf("a setup for %d statements begins", size) })
+	pair, err := keys.Development(dir, size,
+		func(keys.Info) { tb.Logf("a setup for %d statements begins", size) })
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -20,8 +20,8 @@ func (n *inputs) VerifyProof(_ int, public [32]byte, _ *[rollup.ProofSize]byte) 
 	return nil
 }
 
-// TestProofsOfWindows makes proofs of true windows, which both rungs accept, and shows them for lies
-// about the same windows.
+// TestProofsOfWindows makes proofs of true windows, which both rungs accept, and shows them for
+// lies about the same windows.
 func TestProofsOfWindows(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)

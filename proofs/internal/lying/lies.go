@@ -7,11 +7,13 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
+// Tell changes a window. It returns false when the window has not what that needs.
+type Tell func(w *Window, rng *rand.Rand) bool
+
 // Lie is one thing that may be said of a window: a lie, or something that changes nothing.
 type Lie struct {
 	Name string
-	// Tell changes the window. It returns false when the window has not what it needs.
-	Tell func(w *Window, rng *rand.Rand) bool
+	Tell Tell
 	// The reasons of the two rungs; nil for what is no lie.
 	Second, Third error
 }
@@ -44,7 +46,7 @@ func (w *Window) signs(signed bool) func(int) bool {
 }
 
 // edit returns a lie about one statement, signed or not. The rows follow it.
-func edit(signed bool, change func(w *Window, s *rollup.Statement) bool) func(*Window, *rand.Rand) bool {
+func edit(signed bool, change func(w *Window, s *rollup.Statement) bool) Tell {
 	return func(w *Window, rng *rand.Rand) bool {
 		i, ok := w.at(rng, w.signs(signed))
 		if !ok || !change(w, &w.Statements[i]) {
@@ -70,8 +72,7 @@ func (w *Window) decodes() bool {
 }
 
 // admitting returns a lie about the client of one statement.
-func admitting(signed bool, change func(c *rollup.Client, s *rollup.Statement)) func(*Window,
-	*rand.Rand) bool {
+func admitting(signed bool, change func(c *rollup.Client, s *rollup.Statement)) Tell {
 	return func(w *Window, rng *rand.Rand) bool {
 		i, ok := w.at(rng, func(i int) bool {
 			return w.Signed[i] == signed && !w.acknowledged(w.Statements[i].Client)
@@ -90,7 +91,7 @@ func (w *Window) acknowledged(client uint64) bool {
 }
 
 // under returns a lie in what stands under the root, of which the list says otherwise.
-func under(change func(w *Window, s *rollup.Statement)) func(*Window, *rand.Rand) bool {
+func under(change func(w *Window, s *rollup.Statement)) Tell {
 	return func(w *Window, rng *rand.Rand) bool {
 		i := rng.IntN(len(w.Statements))
 		w.Under = slices.Clone(w.Statements)
@@ -101,7 +102,7 @@ func under(change func(w *Window, s *rollup.Statement)) func(*Window, *rand.Rand
 
 // inRow returns a lie about a row of the statements part, in which some client signed. It keeps
 // what everybody can see: the units stay within one and the cap for each ack.
-func inRow(change func(w *Window, r, part *rollup.Row, most uint64) bool) func(*Window, *rand.Rand) bool {
+func inRow(change func(w *Window, r, part *rollup.Row, most uint64) bool) Tell {
 	return func(w *Window, rng *rand.Rand) bool {
 		parts := w.statementRows()
 		for _, i := range rng.Perm(len(parts)) {
@@ -134,7 +135,7 @@ func exchange(w *Window, rng *rand.Rand) bool {
 
 // pair returns a lie about two statements whose clients signed, or not, and which share a row, so
 // that its sums can stay as they are.
-func pair(signed bool, change func(w *Window, a, b *rollup.Statement) bool) func(*Window, *rand.Rand) bool {
+func pair(signed bool, change func(w *Window, a, b *rollup.Statement) bool) Tell {
 	return func(w *Window, rng *rand.Rand) bool {
 		for range 30 {
 			i, ok := w.at(rng, w.signs(signed))
@@ -156,7 +157,7 @@ func pair(signed bool, change func(w *Window, a, b *rollup.Statement) bool) func
 }
 
 // swap exchanges neighbours that fit.
-func swap(fits func(a, b *rollup.Statement) bool) func(*Window, *rand.Rand) bool {
+func swap(fits func(a, b *rollup.Statement) bool) Tell {
 	return func(w *Window, rng *rand.Rand) bool {
 		i, ok := w.at(rng, func(i int) bool {
 			return i > 0 && fits(&w.Statements[i-1], &w.Statements[i])
@@ -171,7 +172,7 @@ func swap(fits func(a, b *rollup.Statement) bool) func(*Window, *rand.Rand) bool
 }
 
 // repeat says a statement twice, with numbers of its own the second time.
-func repeat(signed bool) func(*Window, *rand.Rand) bool {
+func repeat(signed bool) Tell {
 	return func(w *Window, rng *rand.Rand) bool {
 		i, ok := w.at(rng, w.signs(signed))
 		if !ok {
@@ -186,7 +187,7 @@ func repeat(signed bool) func(*Window, *rand.Rand) bool {
 }
 
 // header returns a lie of the header alone.
-func header(change func(h *rollup.Header)) func(*Window, *rand.Rand) bool {
+func header(change func(h *rollup.Header)) Tell {
 	return func(w *Window, _ *rand.Rand) bool {
 		w.Edit = change
 		return true

@@ -67,7 +67,7 @@ func Lies() []Lie {
 func listLies() []Lie {
 	sameClient := func(a, b *rollup.Statement) bool { return a.Client == b.Client }
 	otherClient := func(a, b *rollup.Statement) bool { return a.Client != b.Client }
-	list := func(name string, tell func(*Window, *rand.Rand) bool, want error) Lie {
+	list := func(name string, tell Tell, want error) Lie {
 		return Lie{name, tell, want, want}
 	}
 	lies := []Lie{
@@ -76,7 +76,9 @@ func listLies() []Lie {
 		list("one client and service twice", repeat(true), rollup.ErrUnsorted),
 		list("one client and service twice, unsigned", repeat(false), rollup.ErrUnsorted),
 		list("a client signed and did not", func(w *Window, rng *rand.Rand) bool {
-			i, ok := w.at(rng, func(i int) bool { return i > 0 && sameClient(&w.Statements[i-1], &w.Statements[i]) })
+			i, ok := w.at(rng, func(i int) bool {
+				return i > 0 && sameClient(&w.Statements[i-1], &w.Statements[i])
+			})
 			if ok {
 				w.Signed[i] = !w.Signed[i]
 				w.Total()
@@ -129,7 +131,8 @@ func without(c *rollup.Client, s *rollup.Statement) {
 }
 
 func (w *Window) listed(client uint64) bool {
-	return slices.ContainsFunc(w.Statements, func(s rollup.Statement) bool { return s.Client == client })
+	return slices.ContainsFunc(w.Statements,
+		func(s rollup.Statement) bool { return s.Client == client })
 }
 
 func compareAcked(a, b *Acked) int {
@@ -140,10 +143,10 @@ func compareAcked(a, b *Acked) int {
 }
 
 func clientLies() []Lie {
-	one := func(name string, tell func(*Window, *rand.Rand) bool, want error) Lie {
+	one := func(name string, tell Tell, want error) Lie {
 		return Lie{name, tell, want, want}
 	}
-	unknown := func(signed bool) func(*Window, *rand.Rand) bool {
+	unknown := func(signed bool) Tell {
 		return func(w *Window, rng *rand.Rand) bool {
 			i, ok := w.at(rng, w.signs(signed))
 			if ok {
@@ -160,7 +163,8 @@ func clientLies() []Lie {
 			return true
 		}, rollup.ErrUnknownService),
 		one("a client whose time is over", admitting(true,
-			func(c *rollup.Client, _ *rollup.Statement) { c.Since, c.Until = epoch-1, epoch }), rollup.ErrNotValid),
+			func(c *rollup.Client, _ *rollup.Statement) { c.Since, c.Until = epoch-1, epoch }),
+			rollup.ErrNotValid),
 		one("a client whose time comes", admitting(true,
 			func(c *rollup.Client, _ *rollup.Statement) { c.Since, c.Until = epoch+1, epoch+9 }),
 			rollup.ErrNotValid),
@@ -189,7 +193,7 @@ func clientLies() []Lie {
 }
 
 func rowLies() []Lie {
-	rows := func(name string, tell func(*Window, *rand.Rand) bool) Lie {
+	rows := func(name string, tell Tell) Lie {
 		return Lie{name, tell, rollup.ErrRows, rollup.ErrRows}
 	}
 	return []Lie{
@@ -234,7 +238,8 @@ func rowLies() []Lie {
 			r.Units -= p.Units - p.Acks + 1
 			return true
 		})),
-		{"more units than the cap lets in a row", inRow(func(_ *Window, r, p *rollup.Row, most uint64) bool {
+		{"more units than the cap lets in a row", inRow(func(_ *Window, r, p *rollup.Row,
+			most uint64) bool {
 			r.Units += most - p.Units + 1
 			return true
 		}), rollup.ErrUnits, rollup.ErrUnits},
@@ -284,8 +289,9 @@ func Hidden() []Lie {
 }
 
 func unitLies() []Lie {
-	// less takes units of a, and more gives it some, which b makes good.
-	set := func(units func(w *Window, a *rollup.Statement) uint64) func(w *Window, a, b *rollup.Statement) bool {
+	// set gives a other units, which b makes good.
+	type of func(*Window, *rollup.Statement) uint64
+	set := func(units of) func(w *Window, a, b *rollup.Statement) bool {
 		return func(w *Window, a, b *rollup.Statement) bool {
 			sum, to := a.Units+b.Units, units(w, a)
 			a.Units = to
@@ -299,7 +305,7 @@ func unitLies() []Lie {
 	above := func(w *Window, s *rollup.Statement) uint64 {
 		return uint64(s.Acks)*w.World.Caps[s.Service] + 1
 	}
-	alone := func(units func(*Window, *rollup.Statement) uint64) func(*Window, *rollup.Statement) bool {
+	alone := func(units of) func(*Window, *rollup.Statement) bool {
 		return func(w *Window, s *rollup.Statement) bool {
 			s.Units = units(w, s)
 			return true
@@ -338,7 +344,8 @@ func unitLies() []Lie {
 				return false
 			}
 			s := &w.Statements[i]
-			j, _ := slices.BinarySearchFunc(w.Rows, rollup.Row{Payer: s.Payer, Service: s.Service}, compareRows)
+			key := rollup.Row{Payer: s.Payer, Service: s.Service}
+			j, _ := slices.BinarySearchFunc(w.Rows, key, compareRows)
 			w.Rows[j].Units += s.Units
 			return parts[j].Units+s.Units <= parts[j].Acks*w.World.Caps[s.Service]
 		}, rollup.ErrRows, nil},
@@ -346,18 +353,20 @@ func unitLies() []Lie {
 }
 
 func treeLies() []Lie {
-	tree := func(name string, tell func(*Window, *rand.Rand) bool) Lie {
+	tree := func(name string, tell Tell) Lie {
 		return Lie{name, tell, rollup.ErrRoot, nil}
 	}
 	return []Lie{
-		tree("another client under the root", under(func(_ *Window, s *rollup.Statement) { s.Client ^= 1 })),
+		tree("another client under the root",
+			under(func(_ *Window, s *rollup.Statement) { s.Client ^= 1 })),
 		tree("another payer under the root", under(func(w *Window, s *rollup.Statement) {
 			s.Payer = w.Rows[len(w.Rows)-1].Payer
 		})),
 		tree("another service under the root", under(func(w *Window, s *rollup.Statement) {
 			s.Service = w.Rows[len(w.Rows)-1].Service
 		})),
-		tree("another number under the root", under(func(_ *Window, s *rollup.Statement) { s.First ^= 1 })),
+		tree("another number under the root",
+			under(func(_ *Window, s *rollup.Statement) { s.First ^= 1 })),
 		tree("other acks under the root", under(func(_ *Window, s *rollup.Statement) {
 			if s.Acks++; uint64(s.Acks) > s.Units {
 				s.Acks -= 2

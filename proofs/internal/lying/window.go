@@ -36,7 +36,8 @@ type Window struct {
 func (w *Window) Clone() *Window {
 	c := *w
 	c.World = &World{Clients: maps.Clone(w.World.Clients), Caps: maps.Clone(w.World.Caps)}
-	c.Statements, c.Signed, c.Rows = slices.Clone(w.Statements), slices.Clone(w.Signed), slices.Clone(w.Rows)
+	c.Statements, c.Signed = slices.Clone(w.Statements), slices.Clone(w.Signed)
+	c.Rows = slices.Clone(w.Rows)
 	c.Under, c.Signers, c.Acks = slices.Clone(w.Under), slices.Clone(w.Signers), slices.Clone(w.Acks)
 	return &c
 }
@@ -112,8 +113,8 @@ func (w *Window) Show() (*rollup.Header, *rollup.Evidence) {
 		Statements: slices.Clone(w.Statements)}
 }
 
-// Choice is what a liar chooses on rung 3: the statements of its wires are those that the list names
-// or those under the root, and its caps the registry's or, as it needs them, higher ones.
+// Choice is what a liar chooses on rung 3: the statements of its wires are those that the list
+// names or those under the root, and its caps the registry's or, as it needs them, higher ones.
 type Choice struct{ Under, Caps bool }
 
 // Claim is what the proof of one segment would be about. Of the segment only what wires are made
@@ -236,8 +237,8 @@ func (w *Window) table(statements []rollup.Statement, signed []bool, raised bool
 	return rows, caps
 }
 
-// fit moves the units of a segment's rows so that what it leaves of the rest can be shown, if there is
-// a way: within one and the cap for each ack.
+// fit moves the units of a segment's rows so that what it leaves of the rest can be shown, if there
+// is a way: within one and the cap for each ack.
 func (w *Window) fit(rows, rest []rollup.Row) {
 	for i := range rows {
 		r, left := &rows[i], rest[i]
@@ -280,7 +281,8 @@ func (w *Window) challenge(h *rollup.Header, ev *rollup.Evidence,
 	return poseidon2.Truncate(blake3.Keyed(&key, x))
 }
 
-// Verify decides on evidence of a window, as it is and once more as it was encoded: both must agree.
+// Verify decides on evidence of a window, as it is and once more as it was encoded: both must
+// agree.
 func (w *Window) Verify(h *rollup.Header, ev *rollup.Evidence, proofs rollup.ProofVerifier) error {
 	err := rollup.Verify(h, ev, Network, w.World, proofs, 1)
 	if decoded := w.decoded(h, ev, proofs); (decoded == nil) != (err == nil) {

@@ -73,8 +73,8 @@ func (w *World) edit(index uint64, change func(*rollup.Client)) {
 	w.Clients[index] = c
 }
 
-// signature is what clients sign together: the signature of the message under the sum of their keys.
-// It is the identity when their sum is zero.
+// signature is what clients sign together: the signature of the message under the sum of their
+// keys. It is the identity when their sum is zero.
 func signature(message []byte, clients []uint64) [rollup.SignatureSize]byte {
 	sum := new(big.Int)
 	for _, c := range clients {
@@ -100,7 +100,8 @@ type Acked struct {
 }
 
 func (a *Acked) run() rollup.Run {
-	return rollup.Run{Client: a.Client, Service: a.Service, First: a.First, Count: uint32(len(a.Units))}
+	return rollup.Run{Client: a.Client, Service: a.Service, First: a.First,
+		Count: uint32(len(a.Units))}
 }
 
 // acksPart returns the encoded acks, and count, root and aggregate of the header's acks part.
