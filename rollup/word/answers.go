@@ -19,10 +19,6 @@ func (a Answer) Append(dst []byte) []byte {
 	return le.AppendUint64(append(append(dst, a.Ack[:]...), byte(a.Code)), a.Arg)
 }
 
-func (r *reader) answer() Answer {
-	return Answer{r.hash(), rollup.Answer{Code: rollup.Code(r.U8()), Arg: r.U64()}}
-}
-
 // MaxAnswers is the number of answers that one word can be about.
 const MaxAnswers = 1<<16 - 1
 
