@@ -376,6 +376,21 @@ func appendBatch(dst, records []byte) []byte {
 // rewrite puts a new file in place of the old one, with what the book knows. The caller holds the
 // book's mutex.
 func (j *journal) rewrite(b *Book) error {
+	content := j.content(b)
+	file, err := replaceFile(j.path, content)
+	if err != nil {
+		return err
+	}
+	if j.file != nil {
+		err = j.file.Close()
+	}
+	j.file, j.size, j.lean = file, int64(len(content)), int64(len(content))
+	return err
+}
+
+// content returns what a file has that holds what the book knows, and nothing else. What was to be
+// written is in it.
+func (j *journal) content(b *Book) []byte {
 	j.pending = j.pending[:0]
 	content := bytes.Clone(journalTag)
 	flush := func(least int) {
@@ -407,15 +422,7 @@ func (j *journal) rewrite(b *Book) error {
 		flush(1 << 20)
 	}
 	flush(0)
-	file, err := replaceFile(j.path, content)
-	if err != nil {
-		return err
-	}
-	if j.file != nil {
-		err = j.file.Close()
-	}
-	j.file, j.size, j.lean = file, int64(len(content)), int64(len(content))
-	return err
+	return content
 }
 
 // replaceFile writes a file so that there is always either the old one or the new one, and returns

@@ -59,9 +59,10 @@ type scripted struct {
 	epoch  uint32
 	signed map[number][]rollup.Ack // each content once
 	frames [][]byte                // all of them, once each
-	life   int                     // of the client's books
-	dead   bool                    // nothing arrives any more
-	lives  map[number]int          // in which life something was signed last
+	tries  map[rollup.Ack][]time.Time
+	life   int            // of the client's books
+	dead   bool           // nothing arrives any more
+	lives  map[number]int // in which life something was signed last
 	wrong  []error
 	// What it does, which is called with mu held.
 	answer  func(ack *rollup.Ack, frame []byte) (rollup.Answer, []byte)
@@ -73,7 +74,7 @@ type scripted struct {
 
 func newScripted(rng *rand.Rand) *scripted {
 	n := &scripted{pin: Pin{Network: rollup.Network{1, 2, 3}, Node: 7, Key: [32]byte{9}}, rng: rng,
-		signed: make(map[number][]rollup.Ack), lives: make(map[number]int)}
+		signed: make(map[number][]rollup.Ack), lives: make(map[number]int), tries: make(map[rollup.Ack][]time.Time)}
 	n.answer = func(*rollup.Ack, []byte) (rollup.Answer, []byte) { return rollup.Answer{}, nil }
 	n.counter = func(number) uint32 { return 0 }
 	n.breaks = func() bool { return false }
@@ -96,6 +97,7 @@ func (n *scripted) receive(frame []byte) rollup.Ack {
 	if ack.Net != n.pin.Network.Net() || ack.Node != n.pin.Node {
 		n.fail("an ack of another network or node: %+v", ack)
 	}
+	n.tries[ack] = append(n.tries[ack], time.Now())
 	of := numberOf(&ack)
 	all := n.signed[of]
 	if !slices.Contains(all, ack) {
