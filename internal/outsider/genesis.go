@@ -269,22 +269,32 @@ func (g *Genesis) committeeRoot() hash {
 	return tree("committee").root(entries)
 }
 
-// checkQuorum checks a bitmap's form and power, and the set's signature.
-func (g *Genesis) checkQuorum(bitmap, sig, msg []byte) error {
+// signers checks a bitmap's form, and returns the keys of the members in it, and their power.
+func (g *Genesis) signers(bitmap []byte) (keys []*blst.P2Affine, power uint64, err error) {
 	if len(bitmap) != (len(g.members)+7)/8 {
-		return errors.New("bitmap: wrong length")
+		return nil, 0, errors.New("bitmap: wrong length")
 	}
 	if n := len(g.members); n%8 != 0 && bitmap[n/8]>>(n%8) != 0 {
-		return errors.New("bitmap: bit beyond the last member")
+		return nil, 0, errors.New("bitmap: bit beyond the last member")
 	}
-	var all, set uint64 // of stakes that fit in 64 bits, a millionth: three times fits, too
-	var keys []*blst.P2Affine
 	for i, m := range g.members {
-		all += m.power
 		if bitmap[i/8]>>(i%8)&1 == 1 {
-			set += m.power
+			power += m.power
 			keys = append(keys, m.key)
 		}
+	}
+	return keys, power, nil
+}
+
+// checkQuorum checks a bitmap's form and power, and the set's signature.
+func (g *Genesis) checkQuorum(bitmap, sig, msg []byte) error {
+	keys, set, err := g.signers(bitmap)
+	if err != nil {
+		return err
+	}
+	var all uint64 // of stakes that fit in 64 bits, a millionth: three times fits, too
+	for _, m := range g.members {
+		all += m.power
 	}
 	if 3*set <= 2*all {
 		return errors.New("certificate: no quorum")

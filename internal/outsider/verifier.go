@@ -30,6 +30,8 @@ func (g *Genesis) Verify(file []byte) (string, error) {
 		return g.settlement(r)
 	case 4:
 		return g.statementAck(r)
+	case 7:
+		return g.lie(r)
 	}
 	return "", errors.New("file: unknown type")
 }

@@ -24,7 +24,7 @@ const (
 	testClients = 8
 )
 
-var testNet = rollup.NetworkOf([]byte("word's tests"))
+var testNet = rollup.NetworkOf(testCanonical())
 
 func secret(role string, i int) *bls.SecretKey {
 	seed := blake3.Sum256(fmt.Appendf(nil, "word/%s/%d", role, i))

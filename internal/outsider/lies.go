@@ -1,0 +1,582 @@
+package outsider
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/supranational/blst/bindings/go"
+	"lukechampine.com/blake3"
+)
+
+// Evidence of lies (docs/lies.md).
+
+// lie is evidence while it is read and judged.
+type lie struct {
+	g    *Genesis
+	kind uint64
+	who  string // is convicted
+
+	node                     uint32
+	client                   uint64
+	service, priced          uint32
+	asksNode, asksClient     bool
+	asksService, asksAnEpoch bool
+
+	judge func(p *parties) error
+}
+
+// parties are what a file shows of the registry.
+type parties struct {
+	nodeKey          []byte
+	client           *client
+	cap, price, next uint64
+	from             uint32
+}
+
+var (
+	errAscend = errors.New("lie: the two do not ascend")
+	errNobody = errors.New("lie: nobody is convicted")
+)
+
+// lie checks type 7.
+func (g *Genesis) lie(r *reader) (string, error) {
+	l := &lie{g: g, kind: r.uint(1)}
+	var err error
+	switch l.kind {
+	case 1, 17, 22:
+		err = l.twice(r)
+	case 2:
+		err = l.twoTickets(r)
+	case 3:
+		err = l.numberTwice(r)
+	case 4:
+		err = l.twoRecords(r)
+	case 16:
+		err = l.refused(r)
+	case 18:
+		err = l.price(r)
+	case 20:
+		err = l.invalid(r)
+	case 21:
+		err = l.twoAcks(r)
+	default:
+		err = errors.New("lie: there is no evidence of this one")
+	}
+	if r.short {
+		return "", fmt.Errorf("lie: %w", errShort)
+	}
+	if err != nil {
+		return "", err
+	}
+	p, err := l.parties(r)
+	if err == nil {
+		err = r.end("file")
+	}
+	if err == nil {
+		err = l.judge(p)
+	}
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("lie %d: %s", l.kind, l.who), nil
+}
+
+// parties reads the witness.
+func (l *lie) parties(r *reader) (*parties, error) {
+	p := &parties{}
+	asked := l.asksNode || l.asksClient || l.asksService
+	switch there := r.uint(1); {
+	case there == 0 && !l.asksClient && !l.asksService:
+		if l.asksNode && int64(l.node) < int64(len(l.g.members)) {
+			p.nodeKey = l.g.members[l.node].nodeKey
+		} else if l.asksNode {
+			return nil, errors.New("witness: none, and the genesis file does not have the node")
+		}
+		return p, nil
+	case there != 1 || !asked:
+		return nil, errors.New("witness: missing, or not asked for")
+	}
+	rec, err := readRecord(r)
+	if err != nil {
+		return nil, err
+	}
+	bitmap, sig := r.sum()
+	heads := &reader{b: r.take(144)}
+	if r.short {
+		return nil, fmt.Errorf("witness: %w", errShort)
+	}
+	switch {
+	case !bytes.Equal(rec.network, l.g.network[:]) || rec.term != 0:
+		return nil, errors.New("witness: the record of another network or term")
+	case keyed("waybill/registry/2", heads.b) != rec.registry:
+		return nil, errors.New("witness: heads of another registry")
+	case l.asksAnEpoch && rec.epoch != l.priced:
+		return nil, errors.New("witness: a record of another epoch")
+	}
+	if err := l.g.checkQuorum(bitmap, sig, rec.raw); err != nil {
+		return nil, err
+	}
+	clients, clientRoot := heads.u64(), heads.hash()
+	nodes, nodeRoot := uint64(heads.u32()), heads.hash()
+	services, serviceRoot := uint64(heads.u32()), heads.hash()
+	if l.asksNode {
+		leaf, err := r.leaf("node", 150, uint64(l.node), nodes, nodeRoot)
+		if err != nil {
+			return nil, err
+		}
+		p.nodeKey = leaf[96:128]
+	}
+	if l.asksClient {
+		leaf, err := r.leaf("client", 128, l.client, clients, clientRoot)
+		if err != nil {
+			return nil, err
+		}
+		if p.client, err = readClient(&reader{b: append(le.AppendUint64(nil, l.client), leaf...)}); err != nil {
+			return nil, err
+		}
+	}
+	if l.asksService {
+		leaf, err := r.leaf("service", 32, uint64(l.service), services, serviceRoot)
+		if err != nil {
+			return nil, err
+		}
+		s := &reader{b: leaf[4:]}
+		p.cap, p.price, p.next, p.from = s.u64(), s.u64(), s.u64(), s.u32()
+	}
+	return p, nil
+}
+
+// leaf reads a leaf with the hashes of its path, and checks that it leads to the root.
+func (r *reader) leaf(name tree, size int, index, count uint64, root hash) ([]byte, error) {
+	if index >= count {
+		return nil, fmt.Errorf("witness: there is no %s %d", name, index)
+	}
+	leaf := r.take(size)
+	var path []hash
+	for at, width := index, count; width > 1; at, width = at/2, (width+1)/2 {
+		if at^1 < width {
+			path = append(path, r.hash())
+		}
+	}
+	if r.short {
+		return nil, fmt.Errorf("witness: %w", errShort)
+	}
+	if led, ok := name.rootFrom64(leaf, index, count, path); !ok || led != root {
+		return nil, fmt.Errorf("witness: the leaf of %s %d is not in the registry", name, index)
+	}
+	return leaf, nil
+}
+
+// record is the committee's word about a block.
+type record struct {
+	raw, network []byte
+	term, epoch  uint32
+	height       uint64
+	registry     hash
+}
+
+func readRecord(r *reader) (*record, error) {
+	raw := r.take(168)
+	if r.short {
+		return nil, fmt.Errorf("record: %w", errShort)
+	}
+	in := &reader{b: raw}
+	if string(in.take(8)) != "wb-rec/2" {
+		return nil, errors.New("record: tag")
+	}
+	rec := &record{raw: raw, network: in.take(32), term: in.u32(), height: in.u64()}
+	in.u64()
+	rec.epoch = in.u32()
+	in.take(4 + 32)
+	rec.registry = in.hash()
+	return rec, nil
+}
+
+// sum reads a bitmap with its length, and an aggregate.
+func (r *reader) sum() (bitmap, sig []byte) {
+	bitmap = r.take(int(r.uint(1)))
+	return bitmap, r.take(48)
+}
+
+// said is what some members signed.
+type said struct {
+	term              uint32
+	bitmap, sig, text []byte
+}
+
+// members checks the signatures, quorum or not, and returns who signed, as a bitmap.
+func (l *lie) members(s *said) ([]byte, error) {
+	if s.term != 0 {
+		return nil, errors.New("lie: of a term that the genesis file does not have")
+	}
+	keys, _, err := l.g.signers(s.bitmap)
+	if err != nil {
+		return nil, err
+	}
+	if err := verifySame(s.sig, keys, s.text, dstSign); err != nil {
+		return nil, fmt.Errorf("lie: members' signature %w", err)
+	}
+	return s.bitmap, nil
+}
+
+// both convicts who signed two things.
+func (l *lie) both(a, b *said) error {
+	first, err := l.members(a)
+	if err != nil {
+		return err
+	}
+	second, err := l.members(b)
+	if err != nil {
+		return err
+	}
+	var convicted []int
+	for i := range l.g.members {
+		if first[i/8]&second[i/8]>>(i%8)&1 == 1 {
+			convicted = append(convicted, i)
+		}
+	}
+	if convicted == nil {
+		return errNobody
+	}
+	l.who = fmt.Sprintf("members %d", convicted)
+	return nil
+}
+
+// twice is lies 1, 17 and 22: two signatures about one window.
+func (l *lie) twice(r *reader) error {
+	if l.kind == 22 {
+		l.client, l.asksClient = r.u64(), true
+	}
+	node, epoch, window := r.u32(), r.u32(), r.u32()
+	size, signature := 36, 64
+	switch l.kind {
+	case 1:
+		size = 32
+	case 22:
+		signature = 48
+	}
+	a, as := r.take(size), r.take(signature)
+	b, bs := r.take(size), r.take(signature)
+	if bytes.Compare(a, b) >= 0 {
+		return errAscend
+	}
+	text := func(said []byte) []byte {
+		switch l.kind {
+		case 1:
+			return slices.Concat([]byte("wb-own/2"), l.g.network[:], u32s(node, epoch, window), said)
+		case 17:
+			return slices.Concat([]byte("wb-off/2"), l.g.network[:], u32s(node, epoch, window), said)
+		}
+		return slices.Concat([]byte("wb-win/2"), l.g.network[:], u32s(epoch, window, node), said)
+	}
+	if l.kind != 22 {
+		l.node, l.asksNode = node, true
+	}
+	l.judge = func(p *parties) error {
+		if l.kind == 22 {
+			l.who = fmt.Sprintf("client %d", l.client)
+			for i, sig := range [][]byte{as, bs} {
+				if err := verifySame(sig, []*blst.P2Affine{p.client.key}, text([][]byte{a, b}[i]), dstSign); err != nil {
+					return fmt.Errorf("lie: co-signature %w", err)
+				}
+			}
+			return nil
+		}
+		l.who = fmt.Sprintf("node %d", node)
+		if !signedEd25519(p.nodeKey, text(a), as) || !signedEd25519(p.nodeKey, text(b), bs) {
+			return errors.New("lie: a word does not verify")
+		}
+		return nil
+	}
+	return nil
+}
+
+func (g *Genesis) ticketText(term, epoch, node, window uint32, id []byte) []byte {
+	return slices.Concat([]byte("wb-tkt/2"), g.network[:], u32s(term, epoch, node, window), id)
+}
+
+// twoTickets is lie 2.
+func (l *lie) twoTickets(r *reader) error {
+	node, epoch, window := r.u32(), r.u32(), r.u32()
+	var two [2]said
+	var ids [2][]byte
+	for i := range two {
+		two[i].term, ids[i] = r.u32(), r.take(32)
+		two[i].bitmap, two[i].sig = r.sum()
+		two[i].text = l.g.ticketText(two[i].term, epoch, node, window, ids[i])
+	}
+	if bytes.Compare(ids[0], ids[1]) >= 0 {
+		return errAscend
+	}
+	l.judge = func(*parties) error { return l.both(&two[0], &two[1]) }
+	return nil
+}
+
+// bareHeader reads a header without its rows, of which nothing else is checked.
+func (g *Genesis) bareHeader(r *reader) (*header, error) {
+	raw := r.take(286)
+	if r.short {
+		return nil, fmt.Errorf("header: %w", errShort)
+	}
+	in := &reader{b: raw}
+	if string(in.take(8)) != "wb-rol/2" {
+		return nil, errors.New("header: tag")
+	}
+	if !bytes.Equal(in.take(32), g.network[:]) {
+		return nil, errors.New("header: another network")
+	}
+	h := &header{epoch: in.u32(), window: in.u32(), node: in.u32()}
+	h.acks, h.root, h.sigma = in.u32(), in.hash(), in.take(48)
+	h.statements, h.statementRoot, h.list = in.u32(), in.hash(), in.hash()
+	h.id = keyed("waybill/rollup/2", raw)
+	return h, nil
+}
+
+// billed is a header that members signed, and an entry of it.
+type billed struct {
+	*header
+	said
+	client                uint64
+	service, first, count uint32
+	ack                   *ackEntry
+	units                 uint64
+	path                  error // why the entry is not the header's
+}
+
+func (l *lie) billed(r *reader) (*billed, error) {
+	h, err := l.g.bareHeader(r)
+	if err != nil {
+		return nil, err
+	}
+	b := &billed{header: h}
+	b.term = r.u32()
+	b.bitmap, b.sig = r.sum()
+	b.text = l.g.ticketText(b.term, h.epoch, h.node, h.window, h.id[:])
+	part, index := r.uint(1), r.u32()
+	var leaf []byte
+	name, count, root := tree("list"), h.statements, h.list
+	switch part {
+	case 1:
+		leaf = r.take(21)
+		e := &reader{b: leaf}
+		b.client, b.service, b.first, b.count = e.u64(), e.u32(), e.u32(), e.u32()
+		if e.uint(1) != 1 || b.client >= 1<<40 || b.count < 1 || b.count >= 1<<22 {
+			return nil, errors.New("entry: not a signed one of a list")
+		}
+	case 2:
+		a := r.ack()
+		leaf, b.ack = a.raw, &a
+		b.client, b.service, b.first, b.count = a.client, a.service, a.number, 1
+		name, count, root = "ack", h.acks, h.root
+		if len(leaf) == 64 {
+			b.units = le.Uint64(leaf[24:])
+		}
+	default:
+		return nil, errors.New("entry: part")
+	}
+	if !name.included(leaf, index, count, r.path(), root) {
+		b.path = errors.New("entry: not included")
+	}
+	return b, nil
+}
+
+// numberTwice is lie 3.
+func (l *lie) numberTwice(r *reader) error {
+	a, err := l.billed(r)
+	if err != nil {
+		return err
+	}
+	b, err := l.billed(r)
+	if err != nil {
+		return err
+	}
+	if bytes.Compare(a.id[:], b.id[:]) >= 0 {
+		return errAscend
+	}
+	l.judge = func(*parties) error {
+		for _, x := range []*billed{a, b} {
+			if x.path != nil {
+				return x.path
+			}
+			if x.ack != nil && (x.ack.epoch != x.epoch || x.ack.node != x.node) {
+				return errors.New("lie: an ack of another epoch or node")
+			}
+		}
+		switch {
+		case a.node != b.node || a.epoch != b.epoch || a.client != b.client || a.service != b.service:
+			return errors.New("lie: not one node, epoch, client and service")
+		case uint64(a.first) >= uint64(b.first)+uint64(b.count) || uint64(b.first) >= uint64(a.first)+uint64(a.count):
+			return errors.New("lie: the numbers do not overlap")
+		}
+		return l.both(&a.said, &b.said)
+	}
+	return nil
+}
+
+// twoRecords is lie 4.
+func (l *lie) twoRecords(r *reader) error {
+	var two [2]said
+	var records [2]*record
+	var rest [2][]byte
+	for i := range two {
+		rec, err := readRecord(r)
+		if err != nil {
+			return err
+		}
+		two[i] = said{term: rec.term, text: rec.raw}
+		two[i].bitmap, two[i].sig = r.sum()
+		records[i], rest[i] = rec, slices.Concat(rec.raw[:40], rec.raw[44:])
+	}
+	if bytes.Compare(rest[0], rest[1]) >= 0 {
+		return errAscend
+	}
+	l.judge = func(*parties) error {
+		for _, rec := range records {
+			if !bytes.Equal(rec.network, l.g.network[:]) || rec.height != records[0].height {
+				return errors.New("lie: records of another network or height")
+			}
+		}
+		return l.both(&two[0], &two[1])
+	}
+	return nil
+}
+
+// refused is lie 16.
+func (l *lie) refused(r *reader) error {
+	word := r.take(4 + 4 + 8 + 2 + 32)
+	answered, index := r.take(64), r.uint(2)
+	said := r.take(1 + 8)
+	path := r.path()
+	ack := r.take(128)
+	h, err := l.g.bareHeader(r)
+	if err != nil {
+		return err
+	}
+	own, at, ackPath := r.take(64), r.u32(), r.path()
+	if r.short {
+		return errShort
+	}
+	w := &reader{b: word}
+	node, _, _, count, root := w.u32(), w.u32(), w.u64(), uint32(w.uint(2)), w.hash()
+	a := (&reader{b: ack[16:]}).ack()
+	l.node, l.asksNode, l.who = node, true, fmt.Sprintf("node %d", node)
+	l.judge = func(p *parties) error {
+		digest := blake3.Sum256(ack)
+		switch {
+		case string(ack[:8]) != "wb-ack/2" || !bytes.Equal(ack[8:16], l.g.network[:8]):
+			return errors.New("lie: no ack of this network")
+		case !slices.Contains([]byte{5, 12, 29, 30}, said[0]):
+			return errors.New("lie: the answer is not never")
+		case a.node != node || h.node != node || a.epoch != h.epoch:
+			return errors.New("lie: not one node and epoch")
+		case !tree("answer").included(slices.Concat(digest[:], said), uint32(index), count, path, root):
+			return errors.New("lie: the answer is not in the message")
+		case !tree("ack").included(a.raw, at, h.acks, ackPath, h.root):
+			return errors.New("lie: the ack is not in the rollup")
+		case !signedEd25519(p.nodeKey, slices.Concat([]byte("wb-ans/2"), l.g.network[:], word), answered):
+			return errors.New("lie: the answers' word does not verify")
+		case !signedEd25519(p.nodeKey, slices.Concat([]byte("wb-own/2"), l.g.network[:], u32s(node, h.epoch, h.window), h.id[:]), own):
+			return errors.New("lie: the rollup's word does not verify")
+		}
+		return nil
+	}
+	return nil
+}
+
+// price is lie 18.
+func (l *lie) price(r *reader) error {
+	word := r.take(4 + 4 + 8 + 8 + 16 + 4 + 8 + 3*32 + 3*8)
+	sig := r.take(64)
+	if r.short {
+		return errShort
+	}
+	w := &reader{b: word}
+	l.node, l.priced = w.u32(), w.u32()
+	w.take(8 + 8 + 16)
+	l.service = w.u32()
+	price := w.u64()
+	l.asksNode, l.asksService, l.asksAnEpoch, l.who = true, true, true, fmt.Sprintf("node %d", l.node)
+	l.judge = func(p *parties) error {
+		right := p.price
+		if l.priced >= p.from {
+			right = p.next
+		}
+		if price <= right {
+			return errors.New("lie: the price is not above the service's")
+		}
+		if !signedEd25519(p.nodeKey, slices.Concat([]byte("wb-hed/2"), l.g.network[:], word), sig) {
+			return errors.New("lie: the head does not verify")
+		}
+		return nil
+	}
+	return nil
+}
+
+// invalid is lie 20.
+func (l *lie) invalid(r *reader) error {
+	b, err := l.billed(r)
+	if err != nil {
+		return err
+	}
+	l.client, l.asksClient = b.client, true
+	l.service, l.asksService = b.service, b.ack != nil
+	l.judge = func(p *parties) error {
+		if b.path != nil {
+			return b.path
+		}
+		bad := p.client.may(b.epoch, b.service, b.first, b.count) != nil
+		if b.ack != nil {
+			bad = bad || b.ack.epoch != b.epoch || b.ack.node != b.node || b.units < 1 || b.units > p.cap
+		}
+		if !bad {
+			return errors.New("lie: the entry may be valid")
+		}
+		return l.both(&b.said, &b.said)
+	}
+	return nil
+}
+
+// twoAcks is lie 21.
+func (l *lie) twoAcks(r *reader) error {
+	a, b := r.take(128), r.take(128)
+	if r.short {
+		return errShort
+	}
+	if bytes.Compare(a[16:80], b[16:80]) >= 0 {
+		return errAscend
+	}
+	l.client, l.asksClient = (&reader{b: a[24:]}).u64(), true
+	l.who = fmt.Sprintf("client %d", l.client)
+	l.judge = func(p *parties) error {
+		if string(a[:8]) != "wb-ack/2" || !bytes.Equal(a[8:16], l.g.network[:8]) || !bytes.Equal(a[:40], b[:40]) {
+			return errors.New("lie: not one number of this network")
+		}
+		for _, ack := range [][]byte{a, b} {
+			text := slices.Concat([]byte("wb-ack/2"), l.g.network[:], ack[16:80])
+			if err := verifySame(ack[80:], []*blst.P2Affine{p.client.key}, text, dstSign); err != nil {
+				return fmt.Errorf("lie: an ack's signature %w", err)
+			}
+		}
+		return nil
+	}
+	return nil
+}
+
+// rootFrom64 is rootFrom for trees of more than 2^32 leaves, whose path is known to have the right length.
+func (t tree) rootFrom64(entry []byte, index, size uint64, path []hash) (hash, bool) {
+	r := t.leaf(entry)
+	for at, width := index, size; width > 1; at, width = at/2, (width+1)/2 {
+		switch {
+		case at^1 >= width:
+		case len(path) == 0:
+			return r, false
+		case at&1 == 1:
+			r, path = t.node(path[0], r), path[1:]
+		default:
+			r, path = t.node(r, path[0]), path[1:]
+		}
+	}
+	return r, len(path) == 0 && size > 0
+}
