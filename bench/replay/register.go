@@ -23,6 +23,9 @@ import (
 // grantsPerTx keeps a transaction small enough to be verified within a block's time.
 const grantsPerTx = 256
 
+// grantTxs is how many such transactions are on their way at once.
+const grantTxs = 8
+
 // Parties says how many of each kind a workload has.
 type Parties struct{ Payers, Services, Clients int }
 
@@ -219,8 +222,9 @@ func (r *Replay) registerClients(ctx context.Context, progress func(done, total 
 		return err
 	}
 	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(grantTxs)
 	for _, p := range r.payers {
-		group.Go(func() error { return r.registerFor(gctx, p, status.Epoch) })
+		r.grantAll(gctx, group, p, status.Epoch)
 	}
 	if err := group.Wait(); err != nil {
 		return err
@@ -252,23 +256,23 @@ func (r *Replay) derive() {
 // unknown marks a client whose index is not known yet.
 const unknown = ^uint64(0)
 
-// registerFor submits grants to those of one payer's clients that have no index.
-func (r *Replay) registerFor(ctx context.Context, p *payer, epoch uint32) error {
+// grantAll submits grants to one payer's clients that have no index. Grants have no order, so several
+// transactions are on their way at once.
+func (r *Replay) grantAll(ctx context.Context, group *errgroup.Group, p *payer, epoch uint32) {
 	missing := slices.DeleteFunc(
 		slices.Clone(p.clients),
 		func(c *customer) bool { return c.index != unknown },
 	)
 	for chunk := range slices.Chunk(missing, grantsPerTx) {
-		grants, keys := make([]ledger.Grant, len(chunk)), make([]ledger.BLSKey, len(chunk))
-		each(len(chunk), func(i int) {
-			keys[i], grants[i] = chunk[i].public, r.grant(p, chunk[i], epoch)
-		})
-		tx := ledger.NewGrants(r.network, grants)
-		if _, err := r.ledger().ExecuteGrants(ctx, keys, tx); err != nil {
+		group.Go(func() error {
+			grants, keys := make([]ledger.Grant, len(chunk)), make([]ledger.BLSKey, len(chunk))
+			each(len(chunk), func(i int) {
+				keys[i], grants[i] = chunk[i].public, r.grant(p, chunk[i], epoch)
+			})
+			_, err := r.ledger().ExecuteGrants(ctx, keys, ledger.NewGrants(r.network, grants))
 			return err
-		}
+		})
 	}
-	return nil
 }
 
 // grant lets a client use its bundle of services at its payer's cost.

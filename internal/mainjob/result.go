@@ -15,6 +15,7 @@ import (
 
 // Result is what the job found, and its JSON.
 type Result struct {
+	Network string `json:"network"`
 	Delivered
 	Seconds  float64           `json:"seconds"`
 	Settled  uint64            `json:"settled"`
@@ -148,8 +149,13 @@ func (r *Result) Print(w io.Writer) {
 			"Of the last, %s were certified by their statements, before the proofs were made.\n",
 			text.Grouped(late))
 	}
+	if r.Rungs.Unproved > 0 {
+		fmt.Fprintf(w, "%s stayed on rung 2: the epoch was settled before the prover came to it.\n",
+			text.Plural(r.Rungs.Unproved, "window"))
+	}
 	PrintRefused(w, r.Unread)
-	fmt.Fprintln(w, "\nVerified offline, from the genesis file alone:")
+	fmt.Fprintf(w, "\nVerified offline, from the genesis file of network %s alone:\n",
+		text.ShortHashes(r.Network))
 	var held []uint32 // settlements without rows, whose lines would all be the same
 	for i, v := range r.Verified {
 		if v.Holds && i < len(r.Epochs) && r.Epochs[i].Rows == 0 {
