@@ -13,8 +13,8 @@ import (
 //
 // Its chunks have provisional answers: accepted, known and number_used rest on acks that may not
 // be durable yet. One goroutine takes group after group, writes what the windows in
-// memory have, and then makes the answers final. If the write failed, or one before it, whatever rests on
-// it is answered store_failed.
+// memory have, and then makes the answers final. If the write failed, or one before it, whatever
+// rests on it is answered store_failed.
 type committer struct {
 	mu      sync.Mutex
 	filled  sync.Cond

@@ -142,7 +142,8 @@ func (p *Pipeline) openWindowOf(e *epoch, key rollup.WindowKey) {
 	p.wakeKeeper()
 }
 
-// closeOpen closes the epoch's open window. One without acks is let go. The caller holds windows.mu.
+// closeOpen closes the epoch's open window. One without acks is let go. The caller holds
+// windows.mu.
 func (p *Pipeline) closeOpen(e *epoch) {
 	ws, w := &p.windows, e.open
 	if w.idle() {

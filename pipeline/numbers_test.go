@@ -16,8 +16,8 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// TestOrder streams runs of acks through several workers whose batches end in any order: each number
-// is taken after the one before it, and none is refused.
+// TestOrder streams runs of acks through several workers whose batches end in any order: each
+// number is taken after the one before it, and none is refused.
 func TestOrder(t *testing.T) {
 	for seed := range uint64(4) {
 		synctest.Test(t, func(t *testing.T) {
@@ -82,8 +82,8 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// TestGap: when a number in the middle of a stream is refused, those behind it are a gap, up to which
-// the answer says; sent again from there, all are taken.
+// TestGap: when a number in the middle of a stream is refused, those behind it are a gap, up to
+// which the answer says; sent again from there, all are taken.
 func TestGap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, pipelinetest.Config{Clients: 2})
@@ -352,8 +352,8 @@ func TestNewStore(t *testing.T) {
 	})
 }
 
-// TestBusy: a copy of an ack whose number was taken while it was verified, and whose window has left
-// memory since, is to be sent again.
+// TestBusy: a copy of an ack whose number was taken while it was verified, and whose window has
+// left memory since, is to be sent again.
 func TestBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, pipelinetest.Config{Clients: 1})

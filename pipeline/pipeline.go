@@ -18,10 +18,10 @@
 // While it is open a window takes acks. When its time is over, or it is full, the next one opens in
 // its place. When an epoch is over its last window stays open for the tail, beside the first one of
 // the next epoch. When every ack in a closed window has its answer the window is drained, and does
-// not change any more. Its clients, those that can be reached, are asked to sign once for all their acks; those that
-// answer in time are moved from the acks part to the statements part. The sealer then makes the
-// rollup: header, acks, client list. They are an archive, which the store keeps in place of the
-// pool, in one write.
+// not change any more. Its clients, those that can be reached, are asked to sign once for all
+// their acks; those that answer in time are moved from the acks part to the statements part. The
+// sealer then makes the rollup: header, acks, client list. They are an archive, which the store
+// keeps in place of the pool, in one write.
 //
 // From there the archive is handed on as a value. The outbox makes a job of it. If the window can
 // be proved in time the job waits for the proof; then it pushes the best evidence to the members,
@@ -107,16 +107,17 @@
 // A channel per stage with one message per ack: at half a million acks a second the channels
 // alone cost more than hashing. Verifying in the commit goroutine: latency of the disk and of the
 // pairing would add up instead of overlapping. Taking numbers when acks are admitted: a refused
-// signature would leave holes, and a stranger's would keep a client's number busy. One record per ack in the store: the key costs as
-// much as the ack, and recovery is a scan anyway. Sealing windows at shutdown: it delays the
-// exit, and the next start must be able to do it in any case. Offering the windows of the last
-// run again after a start: which session an ack came through would have to be durable, for a gain
-// of two windows a crash. Two rounds of co-signing, the second over a tree without those who were
-// silent in the first: twice the wait, and the silent can be silent again; unsigned statements in
-// the tree cost 52 bytes. Keeping every signature decoded until the window is sealed, to take out
-// those of the co-signers: 6 MiB a window, when decoding the smaller half again takes a tenth of
-// verifying it. Reading an archive back for each of its uses: 28 ms a full window for the
-// evidence and 18 ms for the segments to be proved, against 4 and 3 when it is handed on.
+// signature would leave holes, and a stranger's would keep a client's number busy. One record per
+// ack in the store: the key costs as much as the ack, and recovery is a scan anyway. Sealing
+// windows at shutdown: it delays the exit, and the next start must be able to do it in any case.
+// Offering the windows of the last run again after a start: which session an ack came through
+// would have to be durable, for a gain of two windows a crash. Two rounds of co-signing, the
+// second over a tree without those who were silent in the first: twice the wait, and the silent
+// can be silent again; unsigned statements in the tree cost 52 bytes. Keeping every signature
+// decoded until the window is sealed, to take out those of the co-signers: 6 MiB a window, when
+// decoding the smaller half again takes a tenth of verifying it. Reading an archive back for each
+// of its uses: 28 ms a full window for the evidence and 18 ms for the segments to be proved,
+// against 4 and 3 when it is handed on.
 package pipeline
 
 import (
@@ -141,7 +142,7 @@ var (
 	ErrStore  = errors.New("pipeline: the store failed")    // outcome unknown until it is opened again
 	ErrClock  = errors.New("pipeline: clock out of step")   // the node's and the chain's disagree
 	ErrRoom   = errors.New("pipeline: no room on the disk") // until something makes room
-	ErrNew    = errors.New("pipeline: the store is new")    // until an epoch begins that it knows all of
+	ErrNew    = errors.New("pipeline: the store is new")    // until an epoch that it knows all of
 	ErrPool   = errors.New("pipeline: the pool is corrupt") // a committed ack does not verify
 	ErrFrames = errors.New("pipeline: not a whole number of acks")
 	ErrConfig = errors.New("pipeline: unusable configuration")

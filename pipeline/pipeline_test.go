@@ -395,8 +395,8 @@ func TestClose(t *testing.T) {
 	})
 }
 
-// TestSameRoots runs the same acks under other batch sizes, worker counts and orders of clients: the
-// roots stay.
+// TestSameRoots runs the same acks under other batch sizes, worker counts and orders of clients:
+// the roots stay.
 func TestSameRoots(t *testing.T) {
 	var want rollup.Hash
 	for i, c := range []struct{ workers, batch, submission int }{{1, 8192, 60}, {2, 7, 60}, {3, 1, 9},

@@ -346,7 +346,8 @@ func TestProofSegments(t *testing.T) {
 func TestProofQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		// an epoch is settled four epochs after it
-		f := newFixture(t, pipelinetest.Config{Members: 1, Clients: 1, EpochSeconds: 1200, GraceSeconds: 4800})
+		f := newFixture(t, pipelinetest.Config{Members: 1, Clients: 1, EpochSeconds: 1200,
+			GraceSeconds: 4800})
 		gate := make(chan struct{})
 		prover := f.rungs()
 		prover.Before = func(ctx context.Context, _ *rollup.Segment) error {

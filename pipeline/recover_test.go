@@ -67,7 +67,8 @@ func TestRecovery(t *testing.T) {
 }
 
 // never answers when it is too late.
-func never(ctx context.Context, _ *pipeline.Offer, a []pipeline.Cosignature) []pipeline.Cosignature {
+func never(ctx context.Context, _ *pipeline.Offer,
+	a []pipeline.Cosignature) []pipeline.Cosignature {
 	<-ctx.Done()
 	return a
 }

@@ -333,8 +333,8 @@ func (s *Source) suspect() bool { return s.bad.Load() >= sourceBad }
 // shares the place of all that are not.
 func (s *Source) established() bool { return s.good.Load() >= goodConduct }
 
-// noteConduct keeps the conduct of clients and sources. It costs something only for bad acks and for
-// suspects.
+// noteConduct keeps the conduct of clients and sources. It costs something only for bad acks and
+// for suspects.
 func (p *Pipeline) noteConduct(chunks []*chunk, codes []rollup.Code, class int) {
 	for _, c := range chunks {
 		if !c.source.established() {

@@ -90,8 +90,8 @@ func TestReservedPlaces(t *testing.T) {
 	})
 }
 
-// TestFullByRows: an ack of the 257th pair of payer and service closes the window, and goes into the
-// next one.
+// TestFullByRows: an ack of the 257th pair of payer and service closes the window, and goes into
+// the next one.
 func TestFullByRows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, pipelinetest.Config{Clients: 129, Payers: 129, Services: 3})

@@ -10,9 +10,9 @@
 // Jobs wait at three gates: so many are certified at a time, so many are proved, and one hands its
 // statements over. And they keep their order: a member signs no window after a higher one of the
 // same epoch, and no number after one that follows it. So a member hears of a window when it has
-// answered for the one before, or the one before needs its answer no more. A proof is made beside its job, which waits for it
-// for a while and then goes on. When the window is ordered the job sees to it that another node
-// holds the statements, and ends.
+// answered for the one before, or the one before needs its answer no more. A proof is made beside
+// its job, which waits for it for a while and then goes on. When the window is ordered the job
+// sees to it that another node holds the statements, and ends.
 //
 // The outbox has one lock. It guards the jobs' public status, the queue of the prover and what is
 // known of members; nothing is read, written or sent under it.

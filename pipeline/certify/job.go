@@ -134,8 +134,8 @@ func (j *job) certify() error {
 	return err
 }
 
-// follow waits until the window before is pushed, and then for a turn. It holds none while it waits:
-// the window before may need it.
+// follow waits until the window before is pushed, and then for a turn. It holds none while it
+// waits: the window before may need it.
 func (j *job) follow() error {
 	o := j.o
 	select {
