@@ -29,9 +29,10 @@ type Row struct {
 	Units   uint64 `json:"units,string"`
 }
 
-func compareRows(a, b Row) int {
-	return cmp.Compare(uint64(a.Payer)<<32|uint64(a.Service), uint64(b.Payer)<<32|uint64(b.Service))
-}
+// key is what rows are sorted by.
+func (r Row) key() uint64 { return uint64(r.Payer)<<32 | uint64(r.Service) }
+
+func compareRows(a, b Row) int { return cmp.Compare(a.key(), b.key()) }
 
 // WindowKey names a window: there is at most one rollup for each.
 type WindowKey struct {

@@ -108,38 +108,39 @@ func (r *reader) list() List {
 	l := make(List, r.Count(uint64(n), 4)) // an entry has at least four bytes
 	var client uint64
 	for i := range l {
-		v := r.uvarint(2*MaxClients - 1)
-		if client += v >> 1; client >= MaxClients {
-			r.Fail("list entry %d: client %d", i, client)
+		v, service, first, acks := r.uvarint(), r.uvarint(), r.uvarint(), r.uvarint()
+		client += v >> 1
+		if client >= MaxClients || v>>1 >= MaxClients || max(service, first, acks) > math.MaxUint32 {
+			r.Fail("list entry %d: client %d, service %d, first %d, acks %d", i, client, service, first,
+				acks)
 		}
-		service, first, acks := r.uvarint32(), r.uvarint32(), r.uvarint32()
 		if r.Err != nil {
 			return nil
 		}
-		l[i] = ListEntry{Run{Client: client, Service: service, First: first, Count: acks}, v&1 == 1}
+		l[i] = ListEntry{Run{Client: client, Service: uint32(service), First: uint32(first),
+			Count: uint32(acks)}, v&1 == 1}
 	}
 	return l
 }
 
-func (r *reader) uvarint32() uint32 { return uint32(r.uvarint(math.MaxUint32)) }
-
-// uvarint reads an unsigned LEB128 of a number up to most, in its shortest form.
-func (r *reader) uvarint(most uint64) (v uint64) {
-	for shift := 0; shift < 63; shift += 7 {
-		b := r.U8()
-		v |= uint64(b&0x7f) << shift
-		if b < 0x80 {
-			if b == 0 && shift > 0 {
-				r.Fail("a number that is not in its shortest form")
-			}
-			if v > most {
-				r.Fail("the number %d, where %d may be", v, most)
-			}
-			return v
-		}
+// uvarint reads an unsigned LEB128 below 2^63 in its shortest form.
+func (r *reader) uvarint() uint64 {
+	if len(r.B) > 0 && r.B[0] < 0x80 { // most are
+		v := uint64(r.B[0])
+		r.B = r.B[1:]
+		return v
 	}
-	r.Fail("a number of more than nine bytes")
-	return 0
+	v, n := binary.Uvarint(r.B)
+	switch {
+	case n <= 0:
+		r.Fail("a number that ends too late, or not at all")
+		return 0
+	case r.B[n-1] == 0 || v > math.MaxInt64:
+		r.Fail("a number that is too large, or not in its shortest form")
+		return 0
+	}
+	r.B = r.B[n:]
+	return v
 }
 
 // check holds what a list must be besides its encoding: ErrUnsorted, ErrList.

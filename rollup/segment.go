@@ -111,14 +111,17 @@ func newTable(rows []Row, list List, payers []uint32, reg Registry) (*table, err
 		}
 		t.caps[i] = unitCap
 	}
+	keys := make([]uint64, len(rows))
+	for i, r := range rows {
+		keys[i] = r.key()
+	}
 	last := 0
 	for i := range list {
-		key := Row{Payer: payers[i], Service: list[i].Service}
-		if compareRows(rows[last], key) != 0 {
-			j, found := slices.BinarySearchFunc(rows, key, compareRows)
+		if key := (Row{Payer: payers[i], Service: list[i].Service}).key(); keys[last] != key {
+			j, found := slices.BinarySearch(keys, key)
 			if !found {
 				return nil, at("list entry", i, fmt.Errorf("%w: there is none of payer %d for service %d",
-					ErrRows, key.Payer, key.Service))
+					ErrRows, payers[i], list[i].Service))
 			}
 			last = j
 		}

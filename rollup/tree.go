@@ -44,9 +44,21 @@ func (k *TreeKind) leaves(level, entries []byte, stride, width int) {
 		blake3.HashStrided64(&k.Leaf, level, entries, stride)
 		return
 	}
-	for i := range len(level) / blake3.Size {
-		digest := blake3.Keyed(&k.Leaf, entries[i*stride:i*stride+width])
-		copy(level[i*blake3.Size:], digest[:])
+	if width > blake3.MessageSize {
+		for i := range len(level) / blake3.Size {
+			digest := blake3.Keyed(&k.Leaf, entries[i*stride:i*stride+width])
+			copy(level[i*blake3.Size:], digest[:])
+		}
+		return
+	}
+	blocks := make([]byte, min(leafChunk, len(level)/blake3.Size)*blake3.MessageSize)
+	for len(level) > 0 {
+		n := min(len(level)/blake3.Size, leafChunk)
+		for i := range n {
+			copy(blocks[i*blake3.MessageSize:], entries[i*stride:i*stride+width])
+		}
+		blake3.HashShort(&k.Leaf, level[:n*blake3.Size], blocks[:n*blake3.MessageSize], width)
+		level, entries = level[n*blake3.Size:], entries[min(n*stride, len(entries)):]
 	}
 }
 

@@ -60,6 +60,19 @@ func HashStrided64(key *Key, out, in []byte, stride int) {
 	split(n, func(lo, hi int) { lanes.hash(key, out[lo*Size:hi*Size], in[lo*stride:], stride) })
 }
 
+// HashShort hashes messages of a length of at most 64 bytes, each at the front of a block of 64 bytes
+// whose rest is zero: out receives 32 bytes for each block of in. It panics as HashMany64 does, and for
+// another length; a rest that is not zero gives wrong digests. The two must not overlap.
+func HashShort(key *Key, out, in []byte, length int) {
+	if len(in)%MessageSize != 0 || len(out) != len(in)/2 || length < 0 || length > MessageSize {
+		panic("blake3: output and input do not match")
+	}
+	lanes := kernel.Use()
+	split(len(out)/Size, func(lo, hi int) {
+		lanes.hashShort(key, out[lo*Size:hi*Size], in[lo*MessageSize:], MessageSize, length)
+	})
+}
+
 // ReduceLevel replaces a tree level of 32-byte nodes by its parents, in place, and
 // returns the shorter level: the parent of two neighbours is the keyed hash of both, an
 // odd last node is promoted unchanged. It panics unless level is whole nodes.

@@ -7,10 +7,10 @@ import (
 )
 
 // generic is hash message by message, with the library.
-func generic(key *Key, out, in []byte, stride int) {
+func generic(key *Key, out, in []byte, stride, length int) {
 	h := borrow(key)
 	for i := range len(out) / Size {
-		h.sum(out[i*Size:i*Size], in[i*stride:i*stride+MessageSize])
+		h.sum(out[i*Size:i*Size], in[i*stride:i*stride+length])
 	}
 	h.giveBack()
 }

@@ -98,6 +98,29 @@ func TestManyAgainstReference(t *testing.T) {
 	}
 }
 
+// TestShort hashes messages of every length in blocks, on every implementation.
+func TestShort(t *testing.T) {
+	key := ContextKey("waybill/list-leaf/2")
+	const n = 2*maxLanes + 3
+	cputest.Each(t, kernel, func(t *testing.T, l lanes) {
+		for length := range MessageSize + 1 {
+			in, out := pattern(n*MessageSize), make([]byte, n*Size)
+			for i := range n {
+				clear(in[i*MessageSize+length : (i+1)*MessageSize])
+			}
+			l.hashShort(&key, out, in, MessageSize, length)
+			public := make([]byte, n*Size)
+			HashShort(&key, public, in, length)
+			for i := range n {
+				want := reference(t, &key, in[i*MessageSize:][:length])
+				if !bytes.Equal(out[i*Size:][:Size], want) || !bytes.Equal(public[i*Size:][:Size], want) {
+					t.Fatalf("message %d of %d bytes differs", i, length)
+				}
+			}
+		}
+	})
+}
+
 func TestImplementations(t *testing.T) {
 	random := rand.NewChaCha8([32]byte{1}) // fixed, so a failure repeats
 	cputest.Each(t, kernel, func(t *testing.T, l lanes) {

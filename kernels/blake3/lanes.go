@@ -15,14 +15,20 @@ const maxLanes = 16
 
 var kernel = cpu.Register("blake3", check, append(vectorized, cpu.Implementation[lanes]{Name: cpu.Generic, Code: 1})...)
 
-// hash does what HashStrided64 describes, in this goroutine. In place is allowed as well: out may start where in does
-// if stride is at least Size, for messages are read before, or with, those whose digests overwrite them.
+// hash does what HashStrided64 describes, in this goroutine. In place is allowed as well: out may start
+// where in does if stride is at least Size, for messages are read before, or with, those whose digests
+// overwrite them.
 func (l lanes) hash(key *Key, out, in []byte, stride int) {
+	l.hashShort(key, out, in, stride, MessageSize)
+}
+
+// hashShort is hash of messages of a length: what lies behind each up to MessageSize is zero.
+func (l lanes) hashShort(key *Key, out, in []byte, stride, length int) {
 	if l == 1 {
-		generic(key, out, in, stride)
+		generic(key, out, in, stride, length)
 		return
 	}
-	state := start(key)
+	state := start(key, length)
 	group := int(l) * Size
 	for ; len(out) > group; out = out[group:] {
 		compress(l, &out[0], &in[0], uintptr(stride), &state)
@@ -31,7 +37,7 @@ func (l lanes) hash(key *Key, out, in []byte, stride int) {
 	switch len(out) {
 	case 0:
 	case Size:
-		generic(key, out, in, stride)
+		generic(key, out, in, stride, length)
 	case group:
 		compress(l, &out[0], &in[0], uintptr(stride), &state)
 	default:
@@ -45,14 +51,14 @@ func (l lanes) hash(key *Key, out, in []byte, stride int) {
 	}
 }
 
-// start is the state before the compression of a keyed message of one block: the key, the first words of the IV, the
-// counter of its only chunk, its length and the flags CHUNK_START, CHUNK_END, ROOT and KEYED_HASH. BLAKE3 paper,
-// sections 2.1 and 2.2.
-func start(key *Key) (state [16]uint32) {
+// start is the state before the compression of a keyed message of one block: the key, the first words
+// of the IV, the counter of its only chunk, its length and the flags CHUNK_START, CHUNK_END, ROOT and
+// KEYED_HASH. BLAKE3 paper, sections 2.1 and 2.2.
+func start(key *Key, length int) (state [16]uint32) {
 	for i := range 8 {
 		state[i] = binary.LittleEndian.Uint32(key[4*i:])
 	}
-	copy(state[8:], []uint32{0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0, 0, MessageSize, 1 | 2 | 8 | 16})
+	copy(state[8:], []uint32{0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0, 0, uint32(length), 1 | 2 | 8 | 16})
 	return state
 }
 
@@ -81,6 +87,16 @@ func check(candidate, generic lanes) error {
 					return errors.New("wrong digests in place")
 				}
 			}
+		}
+		const length = 21
+		for i := range n {
+			clear(in[i*MessageSize+length : (i+1)*MessageSize])
+		}
+		got, want := make([]byte, n*Size), make([]byte, n*Size)
+		candidate.hashShort(&key, got, in[:], MessageSize, length)
+		generic.hashShort(&key, want, in[:], MessageSize, length)
+		if !bytes.Equal(got, want) {
+			return errors.New("wrong digests of short messages")
 		}
 	}
 	return nil
