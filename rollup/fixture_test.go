@@ -21,6 +21,9 @@ var (
 	FixtureWantError = wantError
 	FixtureWantBytes = wantBytes
 	FixtureGolden    = golden
+	FixtureMultiSign = multiSign
+	FixtureSecret    = testSecret
+	FixtureEd25519   = testEd25519
 	FixtureUnpayable = unpayable
 	FixtureRich      = rich
 	FixturePay       = pay
@@ -50,9 +53,17 @@ func FixtureCosigned(t testing.TB) *FixtureWindow {
 	return &FixtureWindow{w.header, w.archive, w.evidence, third, w.prove(256, registry())}
 }
 
-// Set by package rollup_test: one honest file of each type, one of a rollup on rung 2, and one on
-// rung 3 whose proofs nothing but FixtureWindow.Prover accepts.
+// FixtureTransaction is a transaction of the test network.
+type FixtureTransaction struct {
+	Kind  int
+	Bytes []byte
+}
+
+// Set by package rollup_test: one honest file of each type, one of a rollup on rung 2, one on rung 3
+// whose proofs nothing but FixtureWindow.Prover accepts, and transactions.
 var (
 	FixtureExports func(testing.TB) map[string][]byte
 	FixtureProven  func(testing.TB) []byte
+	// one of each kind, and the grant in the one of kind 5
+	FixtureTransactions func(testing.TB) (all []FixtureTransaction, grant []byte)
 )

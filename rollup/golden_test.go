@@ -94,6 +94,15 @@ func testValues(t *testing.T) string {
 	row("member 0, secret key (big-endian)", member.Bytes())
 	row("member 0, public key", member.PublicKey().Bytes())
 	row("member 0, proof of possession", proof.Bytes())
+	word := ed25519.Sign(testEd25519("transport", 0),
+		NodeMessage(&testNet, testOwner(0), memberKey, testNode(0)))
+	row("member 0, node signature", word)
+	transactions, grant := FixtureTransactions(t)
+	row("grant of client 0", grant)
+	for _, tx := range transactions {
+		row(fmt.Sprintf("B3 of the transaction of kind %d (%d bytes)", tx.Kind, len(tx.Bytes)),
+			blake3.Sum256(tx.Bytes))
+	}
 	row("ack 0", testAcks()[0].Append(nil))
 	row("leaf of ack 0", AckTreeKind.LeafHash(Frame(testAcks()[0].Append(nil)).Leaf()))
 	row("node over leaves 0 and 1 in tree order", AckTreeKind.nodeHash(&l, &r))
@@ -143,6 +152,10 @@ func testValues(t *testing.T) string {
 	}
 	row(fmt.Sprintf("B3 of `proofs/export-proof.wbx` (%d bytes)", len(proven)), blake3.Sum256(proven))
 	return out.String()
+}
+
+func testNode(i int) [32]byte {
+	return [32]byte(testEd25519("transport", i).Public().(ed25519.PublicKey))
 }
 
 func testOwner(i int) [32]byte {

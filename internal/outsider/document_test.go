@@ -191,6 +191,7 @@ func TestDocument(t *testing.T) {
 		}
 	}
 	cosignedValues(t, want)
+	transactionValues(t, want)
 	got := documentValues(t, "test values")
 	for what, b := range want {
 		if got[what] != fmt.Sprintf("%x", b) {

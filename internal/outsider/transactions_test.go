@@ -1,0 +1,61 @@
+package outsider
+
+import (
+	"crypto/ed25519"
+	"fmt"
+	"slices"
+	"testing"
+)
+
+// transactionValues adds the transactions of section 12, from its text and section 8's.
+func transactionValues(t *testing.T, want map[string][]byte) {
+	d := sectionTwelve()
+	network := d.network
+	owner, other := edwards("owner", 0), edwardsPublic("owner", 1)
+	account := owner.Public().(ed25519.PublicKey)
+	head := func(kind uint8) []byte { return enc("wb-txn/2", network, kind) }
+	signed := func(kind uint8, sender ed25519.PrivateKey, nonce uint64, payload ...any) []byte {
+		tx := enc(head(kind), []byte(sender.Public().(ed25519.PublicKey)), nonce, enc(payload...))
+		return enc(tx, ed25519.Sign(sender, tx))
+	}
+	text := func(s string) []byte { return enc(uint8(len(s)), s) }
+
+	joining, node := newSecret("joining", 0), edwards("joining", 0)
+	nodeKey := []byte(node.Public().(ed25519.PublicKey))
+	as := possession(network, 2, account, joining.public())
+	registration := enc(joining.public(), joining.sign(enc("wb-pop/2", as), pop), nodeKey,
+		ed25519.Sign(node, enc("wb-nod/2", as, nodeKey)), uint64(2_000_000), text("127.0.0.1:7009"))
+
+	client := clientKey(0)
+	terms := enc([3]uint32{0, 1, none}, uint32(1000), uint32(1), uint32(9))
+	proof := client.sign(enc("wb-pop/2", possession(network, 1, account, client.public())), pop)
+	consent := ed25519.Sign(owner, enc("wb-grt/2", network, []byte(account), client.public(), terms))
+	grant := enc(uint32(1), client.public(), proof, terms, consent)
+
+	ticket := d.ticket()[36:]
+	key := enc(uint32(256), b3("key"), uint32(30), uint32(40))
+	settled := sectionTwelveTable(t)
+	members := quorum{signers: []int{0, 1, 3}}
+
+	want["grant of client 0"] = grant
+	for kind, tx := range map[uint8][]byte{
+		1: signed(1, edwards("treasury", 0), 7, []byte(account), uint64(1_000_000)),
+		2: signed(2, owner, 0, other, uint64(5)),
+		3: signed(3, owner, 1, registration),
+		4: signed(4, owner, 2, uint64(1000), uint64(1<<20), text("byte")),
+		5: enc(head(5), uint16(1), grant),
+		6: signed(6, owner, 3, uint16(2), uint64(0), uint64(1<<39)),
+		7: enc(head(7), ticket),
+		8: enc(head(8), settled.epoch, settled.over("wb-set/2", network, settled.epoch,
+			mth("settlement", settled.encoded()), settled.next)),
+		25: enc(head(25), key, uint32(0), members.over("wb-key/2", network, uint32(0), key)),
+	} {
+		want[fmt.Sprintf("B3 of the transaction of kind %d (%d bytes)", kind, len(tx))] = b3(string(tx))
+	}
+	if len(grant) != 236 {
+		t.Errorf("a grant of %d bytes", len(grant))
+	}
+	rest := possession(network, 2, edwardsPublic("owner", 0), newSecret("member", 0).public())
+	want["member 0, node signature"] = ed25519.Sign(edwards("transport", 0),
+		slices.Concat(enc("wb-nod/2", rest), edwardsPublic("transport", 0)))
+}

@@ -1,0 +1,54 @@
+package rollup_test
+
+import (
+	"testing"
+
+	"github.com/waybill-network/waybill/kernels/blake3"
+	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/ledger"
+)
+
+func init() { rollup.FixtureTransactions = testTransactions }
+
+// testTransactions returns a transaction of each kind, as section 12 of the document describes them,
+// and the grant.
+func testTransactions(t testing.TB) (all []rollup.FixtureTransaction, grant []byte) {
+	t.Helper()
+	net, ed := rollup.FixtureNet, rollup.FixtureEd25519
+	owner := ed("owner", 0)
+	client, joining := rollup.FixtureSecret("client", 0), rollup.FixtureSecret("joining", 0)
+	account := ledger.KeyOf(owner)
+	node := &ledger.NodeRegistration{BLSKey: joining.PublicKey().Bytes(),
+		Proof:        ledger.ProvePossession(joining, net, rollup.RoleNode, account),
+		TransportKey: ledger.KeyOf(ed("joining", 0)), Stake: 2_000_000, PeerAddress: "127.0.0.1:7009"}
+	node.NodeSignature = ledger.SignNode(net, account, node.BLSKey, ed("joining", 0))
+	g := ledger.NewGrant(net, owner, ledger.Grant{Payer: 1, Key: client.PublicKey().Bytes(),
+		Proof:    ledger.ProvePossession(client, net, rollup.RoleClient, account),
+		Services: ledger.Services(0, 1), Numbers: 1000, From: 1, Until: 9})
+	h, _ := rollup.FixtureForge(t, rollup.FixtureKey, rollup.FixtureAcks())
+	settlement, _ := rollup.FixtureSettle(rollup.FixtureRows, 0, 1, 3)
+	key := &ledger.ProofKeyChange{ProofKeyTerm: ledger.ProofKeyTerm{Statements: 256,
+		Key: blake3.Sum256([]byte("key")), From: 30, Until: 40}}
+	signers, sum := rollup.FixtureMultiSign(ledger.ProofKeyMessage(net, 0, &key.ProofKeyTerm), 0, 1, 3)
+	key.Signers, key.Signature = signers, sum
+	grants := ledger.NewGrants(net, []ledger.Grant{g})
+	all = []rollup.FixtureTransaction{
+		{Kind: 1, Bytes: ledger.NewDeposit(net, ed("treasury", 0), 7, account, 1_000_000)},
+		{Kind: 2, Bytes: ledger.NewTransfer(net, owner, 0, ledger.KeyOf(ed("owner", 1)), 5)},
+		{Kind: 3, Bytes: ledger.NewRegisterNode(net, owner, 1, node)},
+		{Kind: 4, Bytes: ledger.NewRegisterService(net, owner, 2,
+			&ledger.ServiceRegistration{Price: 1000, UnitCap: 1 << 20, Unit: "byte"})},
+		{Kind: 5, Bytes: grants},
+		{Kind: 6, Bytes: ledger.NewRevoke(net, owner, 3, []uint64{0, 1 << 39})},
+		{Kind: 7, Bytes: ledger.NewTicket(net, rollup.FixtureCertify(h, 0, 1, 3))},
+		{Kind: 8, Bytes: ledger.NewSettlementCertificate(net, settlement)},
+		{Kind: 25, Bytes: ledger.NewProofKey(net, key)},
+	}
+	for _, tx := range all {
+		if _, err := ledger.ParseTx(tx.Bytes); err != nil {
+			t.Errorf("kind %d: %v", tx.Kind, err)
+		}
+	}
+	const head = 8 + 32 + 1 + 2
+	return all, grants[head:]
+}
