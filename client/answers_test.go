@@ -17,7 +17,12 @@ import (
 )
 
 // with runs a program against a node that a test scripts, in the test's time.
-func with(t *testing.T, seed uint64, path string, test func(t *testing.T, n *scripted, p *program)) {
+func with(
+	t *testing.T,
+	seed uint64,
+	path string,
+	test func(t *testing.T, n *scripted, p *program),
+) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 2))
@@ -50,21 +55,29 @@ func TestClasses(t *testing.T) {
 		t.Run(fmt.Sprint(code), func(t *testing.T) {
 			with(t, 1, "", func(t *testing.T, n *scripted, p *program) {
 				n.answer = func(ack *rollup.Ack, _ []byte) (rollup.Answer, []byte) {
-					if ack.Client == 0 && (len(n.tries[*ack]) < 3 || code.Class() != rollup.ClassNotNow) {
+					if ack.Client == 0 &&
+						(len(n.tries[*ack]) < 3 || code.Class() != rollup.ClassNotNow) {
 						return rollup.Answer{Code: code}, nil
 					}
 					return rollup.Answer{}, nil
 				}
-				outcomes, err := p.outcomes([]Delivery{{Client: 0, Units: 3}, {Client: 1, Units: 4}}, time.Hour)
+				outcomes, err := p.outcomes(
+					[]Delivery{{Client: 0, Units: 3}, {Client: 1, Units: 4}},
+					time.Hour,
+				)
 				if err != nil || len(outcomes) != 2 {
 					t.Fatalf("%v, %d outcomes", err, len(outcomes))
 				}
-				slices.SortFunc(outcomes, func(a, b *Outcome) int { return int(a.Ack.Client) - int(b.Ack.Client) })
+				slices.SortFunc(
+					outcomes,
+					func(a, b *Outcome) int { return int(a.Ack.Client) - int(b.Ack.Client) },
+				)
 				want, tries := code, 1
 				if code.Class() == rollup.ClassNotNow {
 					want, tries = rollup.CodeAccepted, 3
 				}
-				if o := outcomes[0]; o.Code != want || o.Attempts != tries || len(n.tries[o.Ack]) != tries {
+				if o := outcomes[0]; o.Code != want || o.Attempts != tries ||
+					len(n.tries[o.Ack]) != tries {
 					t.Errorf("%+v after %d tries", o, len(n.tries[o.Ack]))
 				}
 				if o := outcomes[1]; o.Code != rollup.CodeAccepted && code != rollup.CodePastEpoch {
@@ -111,7 +124,8 @@ func TestPins(t *testing.T) {
 					return
 				}
 				var reason Reason
-				if !errors.As(err, &reason) || reason != c.want || errors.Is(err, context.DeadlineExceeded) {
+				if !errors.As(err, &reason) || reason != c.want ||
+					errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("got %v, want %v", err, c.want)
 				}
 				if len(n.signed) != 1 || len(outcomes) != 0 {
@@ -198,45 +212,51 @@ func TestLostBook(t *testing.T) {
 		}, []uint64{7}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			with(t, 1, filepath.Join(t.TempDir(), "book"), func(t *testing.T, n *scripted, p *program) {
-				if _, err := p.outcomes([]Delivery{{Client: 0, Units: 5}}, time.Minute); err != nil {
-					t.Fatal(err)
-				}
-				p.kill()
-				p.lose()
-				p.start()
-				n.counter = func(number) uint32 { return c.counter }
-				n.answer = func(ack *rollup.Ack, _ []byte) (rollup.Answer, []byte) {
-					if ack.Number > 0 {
-						return rollup.Answer{}, nil
+			with(
+				t,
+				1,
+				filepath.Join(t.TempDir(), "book"),
+				func(t *testing.T, n *scripted, p *program) {
+					if _, err := p.outcomes([]Delivery{{Client: 0, Units: 5}}, time.Minute); err != nil {
+						t.Fatal(err)
 					}
-					n.counter = func(number) uint32 { return 1 }
-					return rollup.Answer{Code: rollup.CodeNumberUsed}, c.held(n, ack)
-				}
-				outcomes, err := p.outcomes([]Delivery{{Client: 0, Units: 7}}, time.Minute)
-				if err != nil || len(outcomes) != 1 {
-					t.Fatalf("%v, %d outcomes", err, len(outcomes))
-				}
-				var signed []uint64
-				for number := range uint32(3) {
-					acks := n.signed[numberOf(&rollup.Ack{Number: number})]
-					if number == 0 && len(acks) > 0 {
-						acks = acks[1:] // of the lost book
+					p.kill()
+					p.lose()
+					p.start()
+					n.counter = func(number) uint32 { return c.counter }
+					n.answer = func(ack *rollup.Ack, _ []byte) (rollup.Answer, []byte) {
+						if ack.Number > 0 {
+							return rollup.Answer{}, nil
+						}
+						n.counter = func(number) uint32 { return 1 }
+						return rollup.Answer{Code: rollup.CodeNumberUsed}, c.held(n, ack)
 					}
-					if number == 0 && len(acks) == 0 {
-						signed = append(signed, 0)
+					outcomes, err := p.outcomes([]Delivery{{Client: 0, Units: 7}}, time.Minute)
+					if err != nil || len(outcomes) != 1 {
+						t.Fatalf("%v, %d outcomes", err, len(outcomes))
 					}
-					for _, a := range acks {
-						signed = append(signed, a.Units)
+					var signed []uint64
+					for number := range uint32(3) {
+						acks := n.signed[numberOf(&rollup.Ack{Number: number})]
+						if number == 0 && len(acks) > 0 {
+							acks = acks[1:] // of the lost book
+						}
+						if number == 0 && len(acks) == 0 {
+							signed = append(signed, 0)
+						}
+						for _, a := range acks {
+							signed = append(signed, a.Units)
+						}
 					}
-				}
-				if !slices.Equal(signed, c.signed) {
-					t.Errorf("units %v are signed, want %v", signed, c.signed)
-				}
-				if o := outcomes[0]; o.Delivery.Units != 7 || (o.Code == rollup.CodeAccepted) != (len(signed) == 2) {
-					t.Errorf("%+v", o)
-				}
-			})
+					if !slices.Equal(signed, c.signed) {
+						t.Errorf("units %v are signed, want %v", signed, c.signed)
+					}
+					if o := outcomes[0]; o.Delivery.Units != 7 ||
+						(o.Code == rollup.CodeAccepted) != (len(signed) == 2) {
+						t.Errorf("%+v", o)
+					}
+				},
+			)
 		})
 	}
 }
@@ -280,36 +300,49 @@ func TestHonestNode(t *testing.T) {
 	total, crashes := 0, 0
 	for seed := range uint64(150) {
 		held := make(map[number]rollup.Ack)
-		with(t, seed, filepath.Join(dir, fmt.Sprint(seed)), func(t *testing.T, n *scripted, p *program) {
-			n.honest(held)
-			for range 1 + p.rng.IntN(5) {
-				_ = p.deliver(p.received(p.rng.IntN(12)), time.Duration(p.rng.IntN(8000))*time.Millisecond)
-				if n.dead { // killed in the middle: only what the book knows is delivered later
-					crashes++
-					p.kill()
-					p.start()
+		with(
+			t,
+			seed,
+			filepath.Join(dir, fmt.Sprint(seed)),
+			func(t *testing.T, n *scripted, p *program) {
+				n.honest(held)
+				for range 1 + p.rng.IntN(5) {
+					_ = p.deliver(
+						p.received(p.rng.IntN(12)),
+						time.Duration(p.rng.IntN(8000))*time.Millisecond,
+					)
+					if n.dead { // killed in the middle: only what the book knows is delivered later
+						crashes++
+						p.kill()
+						p.start()
+					}
 				}
-			}
-			n.breaks = func() bool { return false }
-			if err := p.deliver(nil, time.Hour); err != nil {
-				t.Errorf("the rest: %v", err)
-			}
-			paid, requests := make(map[uint64]uint64), make(map[rollup.Hash]bool)
-			for _, ack := range held {
-				if requests[ack.Request] {
-					t.Errorf("paid twice: %+v", ack)
+				n.breaks = func() bool { return false }
+				if err := p.deliver(nil, time.Hour); err != nil {
+					t.Errorf("the rest: %v", err)
 				}
-				requests[ack.Request] = true
-				paid[ack.Client] += ack.Units
-			}
-			for client, units := range n.billable() {
-				if paid[client] != units || units > p.delivered[client] {
-					t.Errorf("client %d: signed for %d units, paid %d of %d", client, units, paid[client],
-						p.delivered[client])
+				paid, requests := make(map[uint64]uint64), make(map[rollup.Hash]bool)
+				for _, ack := range held {
+					if requests[ack.Request] {
+						t.Errorf("paid twice: %+v", ack)
+					}
+					requests[ack.Request] = true
+					paid[ack.Client] += ack.Units
 				}
-			}
-			total += len(held)
-		})
+				for client, units := range n.billable() {
+					if paid[client] != units || units > p.delivered[client] {
+						t.Errorf(
+							"client %d: signed for %d units, paid %d of %d",
+							client,
+							units,
+							paid[client],
+							p.delivered[client],
+						)
+					}
+				}
+				total += len(held)
+			},
+		)
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
 		}
@@ -331,7 +364,8 @@ func TestNodeThatForgot(t *testing.T) {
 		held := make(map[number]rollup.Ack)
 		n.honest(held)
 		outcomes, err := p.outcomes([]Delivery{{Client: 0, Units: 4}}, time.Hour)
-		if err != nil || len(outcomes) != 1 || outcomes[0].Code != rollup.CodeAccepted || len(held) != 4 {
+		if err != nil || len(outcomes) != 1 || outcomes[0].Code != rollup.CodeAccepted ||
+			len(held) != 4 {
 			t.Errorf("%v, %d outcomes, %d acks are held", err, len(outcomes), len(held))
 		}
 	})
@@ -385,7 +419,8 @@ func TestAnswers(t *testing.T) {
 		if (err == nil) != c.good {
 			t.Errorf("%s: %v", name, err)
 		}
-		if err == nil && len(c.message.Held) > 0 != (len(a.held(1)) == 1) || err == nil && a.held(0) != nil {
+		if err == nil && len(c.message.Held) > 0 != (len(a.held(1)) == 1) ||
+			err == nil && a.held(0) != nil {
 			t.Errorf("%s: %v is held", name, a.held(1))
 		}
 	}

@@ -36,8 +36,8 @@ const (
 // one key belongs into one book.
 //
 // A book whose file is lost is begun anew, empty: then the node is asked which numbers it has not
-// seen, and what was signed before stays as it is. Do not restore an old copy of a book: it does not
-// know what was signed since, and a number would be signed twice.
+// seen, and what was signed before stays as it is. Do not restore an old copy of a book: it does
+// not know what was signed since, and a number would be signed twice.
 //
 // A Book is safe for concurrent use, and several Clients may share it.
 type Book struct {
@@ -56,8 +56,8 @@ type Book struct {
 }
 
 // MemoryBook returns a book that is lost when the program ends. It is for those to whom that does
-// not matter: what they acknowledged shortly before stays unpaid, and as long as the epoch lasts they
-// ask the node which numbers come next.
+// not matter: what they acknowledged shortly before stays unpaid, and as long as the epoch lasts
+// they ask the node which numbers come next.
 func MemoryBook() *Book {
 	return &Book{keep: defaultKeep, most: defaultMost, places: make(map[Pin]*place),
 		ids: make(map[uint64]*entry)}
@@ -92,8 +92,8 @@ func (b *Book) Close() error {
 type place struct {
 	pin   Pin
 	index uint16
-	// born is the epoch in which the book heard of the node. In it, what an earlier book of the same
-	// keys signed may be unknown here, and the node is asked for its counters.
+	// born is the epoch in which the book heard of the node. In it, what an earlier book of the
+	// same keys signed may be unknown here, and the node is asked for its counters.
 	born  uint32
 	epoch uint32 // of the latest number that was given; it moves forward only
 	lanes map[laneKey]*lane
@@ -308,8 +308,8 @@ func (p *place) drop(l *lane) {
 	}
 }
 
-// sweep forgets what needs nothing any more and was given long ago, and the oldest of it while there
-// is too much.
+// sweep forgets what needs nothing any more and was given long ago, and the oldest of it while
+// there is too much.
 func (b *Book) sweep(now time.Time) {
 	if len(b.order) < 2*b.swept+1024 && len(b.order) < b.most {
 		return

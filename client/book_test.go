@@ -36,7 +36,13 @@ func filled(t testing.TB, b *Book) {
 		Delivery{Client: 7, Service: 1, Units: 6}, Delivery{Client: 7, Service: 2, Units: 8})
 	b.answer(entries[0], stateTaken, rollup.CodeAccepted)
 	b.answer(entries[2], stateFaulty, rollup.CodeBadSignature)
-	entries = give(t, b, first, 4, Delivery{Client: 1 << 39, Units: 1 << 40, Request: rollup.Hash{9}})
+	entries = give(
+		t,
+		b,
+		first,
+		4,
+		Delivery{Client: 1 << 39, Units: 1 << 40, Request: rollup.Hash{9}},
+	)
 	b.answer(entries[0], stateForgiven, rollup.CodePastEpoch)
 	give(t, b, second, 9, Delivery{Client: 7, Service: 1, Units: 5})
 	b.mu.Lock()
@@ -73,7 +79,10 @@ func content(b *Book) string {
 		lines = append(lines, fmt.Sprintf("node %v born %d epoch %d", p.pin, p.born, p.epoch))
 		for k, l := range p.lanes {
 			if l.next > 0 {
-				lines = append(lines, fmt.Sprintf("%d lane %+v next %d %v", p.index, k, l.next, l.asked))
+				lines = append(
+					lines,
+					fmt.Sprintf("%d lane %+v next %d %v", p.index, k, l.next, l.asked),
+				)
 			}
 		}
 		for w, root := range p.roots {
@@ -82,8 +91,11 @@ func content(b *Book) string {
 	}
 	slices.Sort(lines)
 	for _, e := range b.order {
-		lines = append(lines, fmt.Sprintf("%+v state %d code %d id %d at %d", e.ack(), e.state, e.code,
-			e.id, e.at.UnixMilli()))
+		lines = append(
+			lines,
+			fmt.Sprintf("%+v state %d code %d id %d at %d", e.ack(), e.state, e.code,
+				e.id, e.at.UnixMilli()),
+		)
 	}
 	for _, id := range slices.Sorted(maps.Keys(b.ids)) {
 		lines = append(lines, fmt.Sprintf("id %d is %+v", id, b.ids[id].ack()))
@@ -313,8 +325,8 @@ func TestNoNumberLeft(t *testing.T) {
 	}
 }
 
-// FuzzReadBook: whatever stands in a file, reading it ends; and what is read can be written and read
-// again.
+// FuzzReadBook: whatever stands in a file, reading it ends; and what is read can be written and
+// read again.
 func FuzzReadBook(f *testing.F) {
 	path := filepath.Join(f.TempDir(), "book")
 	b := open(f, path)
@@ -353,5 +365,42 @@ func checkReread(t *testing.T, file []byte) {
 	again := MemoryBook()
 	if _, err := readJournal(again, written); err != nil || content(again) != content(b) {
 		t.Errorf("%v: written and read again:\n%s\nwas:\n%s", err, content(again), content(b))
+	}
+}
+
+// BenchmarkBook gives numbers to batches of deliveries, each batch on disk before it is signed, and
+// notes their answers.
+func BenchmarkBook(b *testing.B) {
+	for _, size := range []int{1, 32, 1024} {
+		for name, path := range map[string]string{"disk": filepath.Join(b.TempDir(), "book"), "memory": ""} {
+			b.Run(fmt.Sprintf("%s/%d", name, size), func(b *testing.B) {
+				book := MemoryBook()
+				if path != "" {
+					book = open(b, path)
+				}
+				defer book.Close()
+				p, err := book.at(&bookPin, 0)
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.ReportAllocs()
+				for b.Loop() {
+					var items []*item
+					for i := range size {
+						items = append(
+							items,
+							&item{Delivery: Delivery{Client: uint64(i % 100), Units: 1}},
+						)
+					}
+					if err := book.give(p, 0, items, nil); err != nil {
+						b.Fatal(err)
+					}
+					for _, d := range items {
+						book.answer(d.entry, stateTaken, rollup.CodeAccepted)
+					}
+				}
+				b.ReportMetric(float64(b.N*size)/b.Elapsed().Seconds(), "acks/s")
+			})
+		}
 	}
 }

@@ -44,8 +44,8 @@ func NotReady(err error) bool {
 	return err != nil && connect.CodeOf(err) == connect.CodeFailedPrecondition
 }
 
-// Counter asks the node for the next number of a client for a service in an epoch: that of the first
-// ack that it does not hold. Nobody signs the answer.
+// Counter asks the node for the next number of a client for a service in an epoch: that of the
+// first ack that it does not hold. Nobody signs the answer.
 func (c *Client) Counter(ctx context.Context, epoch uint32, client uint64, service uint32) (uint32,
 	error) {
 	next, err := c.counters(ctx, epoch, []laneKey{{epoch, client, service}})

@@ -25,19 +25,19 @@ type Config struct {
 	// there first.
 	URL string
 
-	// Pin is the node behind URL, as whoever configured the client knows it: Deliver and Cosign sign
-	// for it and for no other, whatever the server says. By default nothing is signed.
+	// Pin is the node behind URL, as whoever configured the client knows it: Deliver and Cosign
+	// sign for it and for no other, whatever the server says. By default nothing is signed.
 	Pin *Pin
 
 	// Book is where what is signed is written down before, as OpenBook opens it. Clients of several
-	// nodes may share one. MemoryBook gives one that is lost with the program. By default nothing is
-	// signed.
+	// nodes may share one. MemoryBook gives one that is lost with the program. By default nothing
+	// is signed.
 	Book *Book
 
 	// PublicKey returns a client's key; nil for one that it does not know. With it Deliver can tell
 	// when a node shows that it holds another ack of the client under a number, which only happens
-	// after a book was lost, and signs the smaller of two deliveries once more. By default that stays
-	// unpaid.
+	// after a book was lost, and signs the smaller of two deliveries once more. By default that
+	// stays unpaid.
 	PublicKey func(client uint64) *bls.PublicKey
 
 	// Others are the client ports of other nodes of the network. They are asked about the ledger,
@@ -218,9 +218,10 @@ func (c *Client) epochs(ctx context.Context, yield func(EpochInfo) bool, broke f
 }
 
 // admit refuses a server that is not the pinned node, and an epoch before the last one that it
-// named, or that was signed in. The client's clock has no say in this. When the chain's records are certified by themselves, the newest one that the client
-// has verified will say here which epoch runs; until then the node does, and a false epoch harms the
-// node alone: what is signed in it is billed in it, once, or never.
+// named, or that was signed in. The client's clock has no say in this. When the chain's records are
+// certified by themselves, the newest one that the client has verified will say here which epoch
+// runs; until then the node does, and a false epoch harms the node alone: what is signed in it is
+// billed in it, once, or never.
 func (c *Client) admit(e *EpochInfo, last uint32) error {
 	if c.cfg.Pin != nil {
 		if err := c.cfg.Pin.differs(&e.Pin); err != nil {

@@ -52,8 +52,8 @@ type Outcome struct {
 // Deliver begins with what the book holds from before without a last word, and reports it too. It
 // returns nil when all is taken, or refused for good. Otherwise it returns a *DeliveryError, which
 // wraps the reason: ctx's error, what the node said that can not pass, a [Reason], sign's or the
-// book's error, or ErrNoAnswer after Config.Patience. When it could not begin, it returns the reason
-// alone and has taken no delivery.
+// book's error, or ErrNoAnswer after Config.Patience. When it could not begin, it returns the
+// reason alone and has taken no delivery.
 func (c *Client) Deliver(ctx context.Context, deliveries iter.Seq[Delivery], sign Signer,
 	report func(*Outcome)) (err error) {
 	if err := c.maySign(); err != nil {

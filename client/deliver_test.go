@@ -305,8 +305,8 @@ func TestDeliverAnswersBetween(t *testing.T) {
 	}
 }
 
-// TestDeliverNeedsABook: a client that was not told whom to sign for, or where to write down what it
-// signed, signs nothing.
+// TestDeliverNeedsABook: a client that was not told whom to sign for, or where to write down what
+// it signed, signs nothing.
 func TestDeliverNeedsABook(t *testing.T) {
 	f := start(t, options{})
 	for want, change := range map[error]func(*Config){

@@ -1,38 +1,46 @@
 // Package client is the library for programs that use a Waybill network: it registers clients,
 // sends their acknowledgements (acks), co-signs their windows, and asks the ledger.
 //
-// A program opens a [Client] for each node that serves it. Fifteen lines send an ack: see the
-// example below. Every method may be called from several goroutines.
+// A program opens a [Client] for each node that serves it. A few lines send an ack: see the example
+// below. Every method may be called from several goroutines.
 //
 // # Registering
 //
-// A node takes acks only of clients that the ledger knows. A payer registers them, with a proof
-// that they have the keys. [Client.Execute] submits transactions of one sender and returns when the
-// ledger has executed all of them; [Client.SubmitTx] hands in one and does not wait. Afterwards
-// [Client.WaitForHeight] waits until the node that the acks are for knows the clients, too.
+// A node takes acks only of clients that the ledger knows. A payer grants a client the services
+// that it may use at the payer's cost, and [Client.ExecuteGrants] returns the client's index when
+// the ledger has the grant. [Client.Execute] submits other transactions, of one sender, and returns
+// when the ledger has executed all of them; [Client.SubmitTx] hands in one and does not wait.
+// Afterwards [Client.WaitForHeight] waits until the node that the acks are for knows the clients,
+// too.
 //
 // # Delivering
 //
-// [Client.Deliver] takes acks from a sequence, has them signed for the window that is open at the
-// node, and submits them, up to [Config.Batch] at once and [Config.Inflight] batches ahead of their
-// answers. It calls back once for each, with the node's final word. "Accepted" and "known" mean
-// that the ack is on the node's disk and will be paid.
+// [Client.Deliver] takes deliveries from a sequence, gives each its number, has it signed, and
+// submits the acks, up to [Config.Batch] at once and [Config.Inflight] batches ahead of their
+// answers. It calls back once for each, with the node's last word. "Accepted" and "known" mean that
+// the ack is on the node's disk and will be paid.
 //
-// A delivery counts exactly once, whatever breaks. The ledger counts an ack by its client, window
-// and seq. A window that closed makes a new signature necessary, and with it another ack for the
-// same delivery. So Deliver never signs a delivery again while an earlier ack of it may be held by
-// the node: if an answer was lost it sends the same bytes again, or asks.
+// A delivery counts once, whatever breaks and whatever the node says, because a number of a client
+// at a node, for a service and in an epoch, is signed once, ever. A [Book] keeps which delivery has
+// which number. It is on disk before a signature leaves, it is read again when the program begins
+// again, and what it has without a last word is sent again, byte for byte. [OpenBook] opens one;
+// [MemoryBook] is for programs to which it does not matter that what they signed last may stay
+// unpaid when they end.
 //
-// [Client.Open] is the layer below: a stream of submissions whose answers, window and repetition
-// are the caller's affair.
+// Whom a program signs for it is told by its operator, in a [Pin]. A server that says that it is
+// another node, or of another network, or whose epoch goes backwards, gets no signature: a [Reason]
+// says why, and does not pass. The program's clock has no say in anything.
+//
+// [Client.Open] is the layer below: a stream of submissions whose signatures, numbers, answers and
+// repetition are the caller's affair.
 //
 // # Co-signing
 //
 // Acks are cheap for the committee when their clients co-sign the window as it closes. A program
-// that wants that sets [Config.Cosign] and runs [Client.Cosign] beside its deliveries. The client
-// remembers what it submitted, holds every offer of the node against that, signs what is true, once
-// for each window, and keeps what is not true as evidence. Package cosign has the rules and the
-// reasons.
+// that wants that sets [Config.Cosign] and runs [Client.Cosign] beside its deliveries. It holds
+// every offer of the node against the book: a statement must be about a run of the client's own
+// numbers, with their units and requests. What is true is signed, one root for each window, and
+// what is not true is kept as evidence. Package cosign has the rules and the reasons.
 //
 // # When a node does not answer
 //
@@ -59,5 +67,6 @@
 // What a node answers is a connect error, which [Temporary], [NotFound] and [NotReady] sort. Around
 // it stands a [NodeError], which names the node and the call. The ledger's refusals are a
 // *ledger.Refusal, so that errors.Is(err, ledger.CodeBadNonce) works; an ack's code stands in its
-// [Outcome]. [Retry] repeats what may pass. [Client.Explain] puts an error into words for people.
+// [Outcome], and [rollup.Code.Class] says what a client does about it. [Retry] repeats what may
+// pass. [Client.Explain] puts an error into words for people.
 package client

@@ -8,19 +8,20 @@ import (
 // Errors of this package. What a node answers is wrapped beside them.
 var (
 	// ErrUnknownOutcome is the error of a submission whose answer was lost: the node may hold its
-	// acks or not. Send the same frames again (those it holds are answered rollup.CodeKnown), or ask
-	// GetAck. Of a delivery it says that an ack of it is in the book: the next Deliver sends it.
+	// acks or not. Send the same frames again (those it holds are answered rollup.CodeKnown), or
+	// ask GetAck. Of a delivery it says that an ack of it is in the book: the next Deliver sends
+	// it.
 	ErrUnknownOutcome = errors.New("client: the answer was lost: the node may hold the acks or not")
 
-	// ErrNotSent is the error of a submission that never left, because the stream had ended; and of a
-	// delivery for which nothing was signed.
+	// ErrNotSent is the error of a submission that never left, because the stream had ended; and of
+	// a delivery for which nothing was signed.
 	ErrNotSent = errors.New("client: not sent: the stream has ended")
 
 	// ErrNotPinned says that a client without Config.Pin was to sign.
 	ErrNotPinned = errors.New("client: no node to sign for (Config.Pin)")
 
-	// ErrNoNumber says that nothing was signed for a delivery, since its client has used all numbers
-	// for the service in this epoch. In the next epoch there are new ones.
+	// ErrNoNumber says that nothing was signed for a delivery, since its client has used all
+	// numbers for the service in this epoch. In the next epoch there are new ones.
 	ErrNoNumber = errors.New("client: all numbers of the epoch are used")
 
 	// ErrNoAnswer says that a node was silent for too long: within a call for Config.CallTimeout,
@@ -47,9 +48,9 @@ func (e *NodeError) Unwrap() error { return e.Err }
 // DeliveryError says how far Deliver came before it ended. It wraps the reason.
 type DeliveryError struct {
 	Node string // its URL
-	// Accepted and Refused deliveries have the node's last word. For Unsent ones nothing was signed.
-	// Acks of Unknown ones are in the book without a last word. Deliver took no others from its
-	// sequence.
+	// Accepted and Refused deliveries have the node's last word. For Unsent ones nothing was
+	// signed. Acks of Unknown ones are in the book without a last word. Deliver took no others from
+	// its sequence.
 	Accepted, Refused, Unsent, Unknown uint64
 	Err                                error
 }

@@ -26,7 +26,7 @@ type evidence struct {
 	Clients []uint64      `json:"clients"` // that refused
 	Time    time.Time     `json:"time"`
 	Offer   []byte        `json:"offer"`  // a waybill.v1.CosignOffer
-	Signed  []evidenceAck `json:"signed"` // what the first of the clients signed in the epoch, the latest last
+	Signed  []evidenceAck `json:"signed"` // by the first client in the epoch, the latest last
 }
 
 type evidenceAck struct {

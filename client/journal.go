@@ -16,10 +16,10 @@ import (
 	"github.com/waybill-network/waybill/rollup/cosign"
 )
 
-// The file of a book begins with journalTag. Behind it stand batches of records. In front of a batch
-// are its length u32, its checksum u32, four zero bytes, and the checksum u32 of these twelve bytes.
-// A record is its kind u8 and fields of fixed sizes, little-endian. Zeros fill a batch up to a
-// multiple of 16 bytes, so that the head of the next one is in one sector. A batch that was being
+// The file of a book begins with journalTag. Behind it stand batches of records. In front of a
+// batch are its length u32, its checksum u32, four zero bytes, and the checksum u32 of these twelve
+// bytes. A record is its kind u8 and fields of fixed sizes, little-endian. Zeros fill a batch up to
+// a multiple of 16 bytes, so that the head of the next one is in one sector. A batch that was being
 // written when the machine stopped is at the end, and nothing of it had left the program.
 var journalTag = []byte("wb-book/2\n\x00\x00\x00\x00\x00\x00")
 
@@ -39,7 +39,7 @@ const (
 	recordNext                         // lane, next u64
 	recordAck                          // lane, number u32, units u64, request 32, id u64, at ms u64
 	recordAnswer                       // lane, number u32, code u8, state u8
-	recordRoot                         // index u16, epoch u32, window u32, count u32, root 32, at ms u64
+	recordRoot                         // index u16, epoch, window, count u32, root 32, at ms u64
 )
 
 // The lane of a record is index u16, epoch u32, client u64, service u32.
@@ -256,7 +256,14 @@ func (b *Book) apply(kind recordKind, f *fields) error {
 }
 
 func (b *Book) applyAck(l *lane, f *fields) error {
-	e := &entry{lane: l, number: f.u32(), units: f.u64(), request: f.hash(), id: f.u64(), at: f.time()}
+	e := &entry{
+		lane:    l,
+		number:  f.u32(),
+		units:   f.u64(),
+		request: f.hash(),
+		id:      f.u64(),
+		at:      f.time(),
+	}
 	if l.acks[e.number] != nil || e.number > maxNumber {
 		return errNoSuch
 	}

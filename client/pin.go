@@ -58,8 +58,8 @@ func (p *Pin) UnmarshalText(text []byte) error {
 //go:generate go tool stringer -type=Reason -linecomment -output=reason_string.go
 
 // Reason is why a client has nothing to do with a server that it has reached: it names another
-// network, node or node key than the client's [Pin], or its epoch goes backwards. It is an error, and
-// trying again does not help.
+// network, node or node key than the client's [Pin], or its epoch goes backwards. It is an error,
+// and trying again does not help.
 type Reason uint8
 
 // The reasons.

@@ -17,7 +17,7 @@ import (
 // Answer is a node's answer to one submission.
 type Answer struct {
 	Answers    []rollup.Answer // one per ack, in order
-	Held       [][]byte        // for each CodeNumberUsed, in order: the ack that is held; empty: unknown
+	Held       [][]byte        // for each CodeNumberUsed, in order: what is held; empty: unknown
 	RetryAfter time.Duration   // for overloaded acks
 }
 

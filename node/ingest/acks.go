@@ -42,8 +42,12 @@ func newAckService(s *Server) ackService {
 	return ackService{s, &hostSources{pipeline: s.cfg.Pipeline, open: make(map[string]*hostSource)}}
 }
 
-// SubmitAcks runs two goroutines: this one answers, in order; another reads ahead, up to api.InFlight requests.
-func (s ackService) SubmitAcks(ctx context.Context, stream *connect.BidiStream[api.SubmitAcksRequest, api.SubmitAcksResponse]) error {
+// SubmitAcks runs two goroutines: this one answers, in order; another reads ahead, up to
+// api.InFlight requests.
+func (s ackService) SubmitAcks(
+	ctx context.Context,
+	stream *connect.BidiStream[api.SubmitAcksRequest, api.SubmitAcksResponse],
+) error {
 	number, release, err := s.session(stream.RequestHeader())
 	if err != nil {
 		return err
@@ -57,7 +61,10 @@ func (s ackService) SubmitAcks(ctx context.Context, stream *connect.BidiStream[a
 	defer context.AfterFunc(ctx, d.Expire)()
 	defer context.AfterFunc(s.drain, d.Expire)()
 
-	futures := make(chan *pipeline.Future, api.InFlight-2) // one is being answered, one waits to get in
+	futures := make(
+		chan *pipeline.Future,
+		api.InFlight-2,
+	) // one is being answered, one waits to get in
 	var readErr error
 	var reader sync.WaitGroup
 	reader.Go(func() {
@@ -89,8 +96,14 @@ func (s ackService) read(ctx context.Context, stream *ackStream, source *pipelin
 		case err != nil:
 			return err
 		}
-		if n := len(request.Frames); n == 0 || n%rollup.AckSize != 0 || n > s.cfg.MaxSubmission*rollup.AckSize {
-			return invalid("%d bytes of frames: 1 to %d acks of %d bytes are allowed", n, s.cfg.MaxSubmission, rollup.AckSize)
+		if n := len(request.Frames); n == 0 || n%rollup.AckSize != 0 ||
+			n > s.cfg.MaxSubmission*rollup.AckSize {
+			return invalid(
+				"%d bytes of frames: 1 to %d acks of %d bytes are allowed",
+				n,
+				s.cfg.MaxSubmission,
+				rollup.AckSize,
+			)
 		}
 		future, err := source.SubmitAsync(request.Frames)
 		if err != nil {
@@ -104,8 +117,8 @@ func (s ackService) read(ctx context.Context, stream *ackStream, source *pipelin
 	}
 }
 
-// answer sends what the futures hold, until there are no more. A future whose answer can not be sent is left to the
-// pipeline; its client learns the outcome when it asks again.
+// answer sends what the futures hold, until there are no more. A future whose answer can not be
+// sent is left to the pipeline; its client learns the outcome when it asks again.
 func (s ackService) answer(ctx context.Context, stream *ackStream, d *door.Deadlines,
 	futures <-chan *pipeline.Future) error {
 	d.Write(0)
@@ -149,7 +162,10 @@ func (s ackService) SubmitAck(ctx context.Context, req *connect.Request[api.Subm
 	*connect.Response[api.SubmitAckResponse], error) {
 	ack, network, err := req.Msg.Ack.Decode()
 	if err != nil {
-		return nil, withDetail(invalid("malformed: %w", err), refusalDetail(rollup.Answer{Code: rollup.CodeMalformed}))
+		return nil, withDetail(
+			invalid("malformed: %w", err),
+			refusalDetail(rollup.Answer{Code: rollup.CodeMalformed}),
+		)
 	}
 	if network != s.cfg.Network { // of which the ack has the beginning alone
 		return nil, refusal(rollup.Answer{Code: rollup.CodeWrongNetwork}, nil, 0)
@@ -226,7 +242,8 @@ func (s ackService) FollowEpochs(ctx context.Context, _ *connect.Request[api.Fol
 	defer context.AfterFunc(s.drain, cancel)()
 	told, last := false, uint32(0)
 	for window := range s.cfg.Pipeline.Follow(ctx) {
-		if window.Closes.IsZero() || told && window.Epoch == last { // none is open, or it is no news
+		if window.Closes.IsZero() ||
+			told && window.Epoch == last { // none is open, or it is no news
 			continue
 		}
 		view := s.cfg.Chain.View()
@@ -247,7 +264,8 @@ func (s ackService) FollowEpochs(ctx context.Context, _ *connect.Request[api.Fol
 	return errDraining // or the caller left, and does not hear it
 }
 
-// hostSources gives the unary calls from one host one source, so that many small calls share what one stream gets.
+// hostSources gives the unary calls from one host one source, so that many small calls share what
+// one stream gets.
 type hostSources struct {
 	pipeline *pipeline.Pipeline
 

@@ -114,9 +114,19 @@ func TestStreamRefusesWhatIsNoAcks(t *testing.T) {
 }
 
 func (f *fixture) ackJSON(a rollup.Ack) string {
-	return fmt.Sprintf(`{"ack": {"network": "%v", "epoch": %d, "node": %d, "client": "%d", "service": %d,
-		"number": %d, "units": "%d", "request": "%v", "signature": "%x"}}`, f.ID, a.Epoch, a.Node,
-		a.Client, a.Service, a.Number, a.Units, a.Request, a.Signature)
+	return fmt.Sprintf(
+		`{"ack": {"network": "%v", "epoch": %d, "node": %d, "client": "%d", "service": %d,
+		"number": %d, "units": "%d", "request": "%v", "signature": "%x"}}`,
+		f.ID,
+		a.Epoch,
+		a.Node,
+		a.Client,
+		a.Service,
+		a.Number,
+		a.Units,
+		a.Request,
+		a.Signature,
+	)
 }
 
 func TestSubmitAckAsJSON(t *testing.T) {
@@ -160,8 +170,9 @@ func TestSubmitAckAsJSON(t *testing.T) {
 				if c.code == "gap" && (detail["arg"] != "1" || detail["class"] != "not_now") {
 					t.Errorf("%v", detail)
 				}
-				if c.code == "number_used" && (detail["held"] != hex.EncodeToString(good.Append(nil)) ||
-					detail["class"] != "never") {
+				if c.code == "number_used" &&
+					(detail["held"] != hex.EncodeToString(good.Append(nil)) ||
+						detail["class"] != "never") {
 					t.Errorf("%v", detail)
 				}
 				if message, _ := answer["message"].(string); !strings.HasPrefix(message, c.code) {
@@ -192,10 +203,12 @@ func TestEveryCodeHasAnAnswer(t *testing.T) {
 	}
 	err := refusal(rollup.Answer{Code: rollup.CodeOverloaded}, nil, 1500*time.Millisecond)
 	var wire *connect.Error
-	if !errors.As(err, &wire) || wire.Code() != connect.CodeResourceExhausted || wire.Meta().Get("Retry-After") != "2" {
+	if !errors.As(err, &wire) || wire.Code() != connect.CodeResourceExhausted ||
+		wire.Meta().Get("Retry-After") != "2" {
 		t.Errorf("overloaded: %v", err)
 	}
-	if detail, ok := client.Detail[*api.AckRefusal](err); !ok || detail.RetryAfterMs != 1500 || detail.Code != "overloaded" {
+	if detail, ok := client.Detail[*api.AckRefusal](err); !ok || detail.RetryAfterMs != 1500 ||
+		detail.Code != "overloaded" {
 		t.Errorf("detail: %v", detail)
 	}
 	if milliseconds(time.Microsecond) != 1 || milliseconds(0) != 0 {
@@ -227,8 +240,10 @@ func TestGetAck(t *testing.T) {
 	}
 	window := rollup.WindowKey{Epoch: ack.Epoch, Window: state(ack).Window}
 	f.ordered(t, window)
-	if found := state(ack); found.State != api.AckState_ACK_STATE_ORDERED || len(found.RollupId) != 64 ||
-		found.Units != ack.Units || found.Window != window.Window {
+	if found := state(ack); found.State != api.AckState_ACK_STATE_ORDERED ||
+		len(found.RollupId) != 64 ||
+		found.Units != ack.Units ||
+		found.Window != window.Window {
 		t.Errorf("ordered: %v", found)
 	}
 	if err := c.AwaitSealed(t.Context(), &ack); err != nil {
@@ -276,7 +291,9 @@ func TestCounter(t *testing.T) {
 		"no services": {Clients: []uint64{1}},
 		"too many":    {Clients: make([]uint64, api.MaxPage+1), Services: make([]uint32, api.MaxPage+1)},
 	} {
-		if _, err := client.Call(t.Context(), c.Ingest().Counter, req); connect.CodeOf(err) != connect.CodeInvalidArgument {
+		if _, err := client.Call(t.Context(), c.Ingest().Counter, req); connect.CodeOf(
+			err,
+		) != connect.CodeInvalidArgument {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -306,7 +323,10 @@ func TestFollowEpochs(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := c.Epochs(ctx, func(client.EpochInfo) bool { return true }); !errors.Is(err, context.Canceled) {
+	if err := c.Epochs(ctx, func(client.EpochInfo) bool { return true }); !errors.Is(
+		err,
+		context.Canceled,
+	) {
 		t.Errorf("after its context ended: %v", err)
 	}
 }
@@ -321,14 +341,30 @@ func TestSlowReader(t *testing.T) {
 	body.Write([]byte{0, 0, 0, 0, 0})
 	body.Write(message)
 	envelope := body.Bytes()
-	envelope[1], envelope[2], envelope[3], envelope[4] = byte(len(message)>>24), byte(len(message)>>16), byte(len(message)>>8), byte(len(message))
+	envelope[1], envelope[2], envelope[3], envelope[4] = byte(
+		len(message)>>24,
+	), byte(
+		len(message)>>16,
+	), byte(
+		len(message)>>8,
+	), byte(
+		len(message),
+	)
 
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
-	transport := &http.Transport{Protocols: protocols, HTTP2: &http.HTTP2Config{MaxReceiveBufferPerStream: 16 << 10}}
+	transport := &http.Transport{
+		Protocols: protocols,
+		HTTP2:     &http.HTTP2Config{MaxReceiveBufferPerStream: 16 << 10},
+	}
 	defer transport.CloseIdleConnections()
 	reader, writer := io.Pipe()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, f.url()+api.IngestServiceSubmitAcksProcedure, reader)
+	request, err := http.NewRequestWithContext(
+		t.Context(),
+		http.MethodPost,
+		f.url()+api.IngestServiceSubmitAcksProcedure,
+		reader,
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -351,7 +387,8 @@ func TestSlowReader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if answer, err := p.Wait(t.Context()); err != nil || slices.Contains(answer.Answers, rollup.Answer{Code: rollup.CodeOverloaded}) {
+	if answer, err := p.Wait(t.Context()); err != nil ||
+		slices.Contains(answer.Answers, rollup.Answer{Code: rollup.CodeOverloaded}) {
 		t.Errorf("beside a slow reader: %v %v", answer, err)
 	}
 	if err := s.Close(t.Context()); err != nil {
@@ -380,7 +417,9 @@ func TestShutdownAnswersWhatWasRead(t *testing.T) {
 	if _, err := pending[0].Wait(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	follow, err := f.client(t, nil).Ingest().FollowEpochs(t.Context(), connect.NewRequest(&api.FollowEpochsRequest{}))
+	follow, err := f.client(t, nil).
+		Ingest().
+		FollowEpochs(t.Context(), connect.NewRequest(&api.FollowEpochsRequest{}))
 	if err != nil || !follow.Receive() {
 		t.Fatal(err, follow.Err())
 	}
@@ -391,7 +430,9 @@ func TestShutdownAnswersWhatWasRead(t *testing.T) {
 		t.Errorf("following: %v", follow.Err())
 	}
 	for i, p := range pending { // answered, or told that the outcome is unknown, but never left waiting
-		if answer, err := p.Wait(t.Context()); err == nil && answer.Answers[0].Code != rollup.CodeAccepted || err != nil && !errors.Is(err, client.ErrUnknownOutcome) {
+		if answer, err := p.Wait(t.Context()); err == nil &&
+			answer.Answers[0].Code != rollup.CodeAccepted ||
+			err != nil && !errors.Is(err, client.ErrUnknownOutcome) {
 			t.Errorf("request %d: %v %v", i, answer, err)
 		}
 	}
@@ -466,7 +507,8 @@ func TestTLSAndGRPC(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if answer, err := p.Wait(t.Context()); err != nil || answer.Answers[2].Code != rollup.CodeAccepted {
+	if answer, err := p.Wait(t.Context()); err != nil ||
+		answer.Answers[2].Code != rollup.CodeAccepted {
 		t.Errorf("over TLS: %v %v", answer, err)
 	}
 	if err := s.Close(t.Context()); err != nil {
@@ -476,12 +518,17 @@ func TestTLSAndGRPC(t *testing.T) {
 	protocols.SetHTTP2(true)
 	transport := &http.Transport{TLSClientConfig: trusts, Protocols: protocols}
 	defer transport.CloseIdleConnections()
-	grpc := api.NewIngestServiceClient(&http.Client{Transport: transport}, "https://"+f.address, connect.WithGRPC())
+	grpc := api.NewIngestServiceClient(
+		&http.Client{Transport: transport},
+		"https://"+f.address,
+		connect.WithGRPC(),
+	)
 	stream := grpc.SubmitAcks(t.Context())
 	if err := stream.Send(&api.SubmitAcksRequest{Frames: f.frames(0, 3)}); err != nil {
 		t.Fatal(err)
 	}
-	if response, err := stream.Receive(); err != nil || !bytes.Equal(response.Codes, []byte{1, 1, 1}) {
+	if response, err := stream.Receive(); err != nil ||
+		!bytes.Equal(response.Codes, []byte{1, 1, 1}) {
 		t.Errorf("over gRPC: %v %v", response, err)
 	}
 	_ = stream.CloseRequest()

@@ -15,12 +15,19 @@ import (
 	"github.com/waybill-network/waybill/pipeline"
 )
 
-// Cosign runs two goroutines: this one sends what the session is asked, another takes its answers. A client that reads
-// or answers nothing costs a stream and its own place in the windows; what it is asked is encoded when it is sent.
-func (s ackService) Cosign(ctx context.Context, stream *connect.BidiStream[api.CosignRequest, api.CosignOffer]) error {
+// Cosign runs two goroutines: this one sends what the session is asked, another takes its answers.
+// A client that reads or answers nothing costs a stream and its own place in the windows; what it
+// is asked is encoded when it is sent.
+func (s ackService) Cosign(
+	ctx context.Context,
+	stream *connect.BidiStream[api.CosignRequest, api.CosignOffer],
+) error {
 	sessions := s.cfg.Sessions
 	if sessions == nil {
-		return connect.NewError(connect.CodeUnimplemented, errors.New("this node asks nobody to co-sign (pipeline.cosign_wait)"))
+		return connect.NewError(
+			connect.CodeUnimplemented,
+			errors.New("this node asks nobody to co-sign (pipeline.cosign_wait)"),
+		)
 	}
 	id, ok, err := api.SessionOf(stream.RequestHeader())
 	if err != nil {
@@ -31,7 +38,10 @@ func (s ackService) Cosign(ctx context.Context, stream *connect.BidiStream[api.C
 	}
 	session := sessions.acquire(id)
 	if session == nil {
-		return connect.NewError(connect.CodeResourceExhausted, errors.New("the node remembers no more sessions"))
+		return connect.NewError(
+			connect.CodeResourceExhausted,
+			errors.New("the node remembers no more sessions"),
+		)
 	}
 	defer sessions.release(session)
 
@@ -42,7 +52,10 @@ func (s ackService) Cosign(ctx context.Context, stream *connect.BidiStream[api.C
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	defer context.AfterFunc(s.drain, func() { stop(errDraining) })()
-	f := sessions.follow(session, func(cause error) { stop(connect.NewError(connect.CodeAborted, cause)) })
+	f := sessions.follow(
+		session,
+		func(cause error) { stop(connect.NewError(connect.CodeAborted, cause)) },
+	)
 	defer sessions.unfollow(f)
 	var reader sync.WaitGroup
 	defer reader.Wait()
@@ -63,7 +76,8 @@ func (s ackService) Cosign(ctx context.Context, stream *connect.BidiStream[api.C
 	}
 }
 
-// session returns the session that a stream of acks belongs to, none if the caller names none or there is no room for it.
+// session returns the session that a stream of acks belongs to, none if the caller names none or
+// there is no room for it.
 func (s ackService) session(h http.Header) (number pipeline.Session, release func(), err error) {
 	id, ok, err := api.SessionOf(h)
 	switch {
@@ -80,7 +94,11 @@ func (s ackService) session(h http.Header) (number pipeline.Session, release fun
 }
 
 // receiveAnswers returns why there will be no more: io.EOF when the caller has said so.
-func receiveAnswers(sessions *Sessions, f *follower, stream *connect.BidiStream[api.CosignRequest, api.CosignOffer]) error {
+func receiveAnswers(
+	sessions *Sessions,
+	f *follower,
+	stream *connect.BidiStream[api.CosignRequest, api.CosignOffer],
+) error {
 	for {
 		request, err := stream.Receive()
 		switch {
@@ -96,8 +114,11 @@ func receiveAnswers(sessions *Sessions, f *follower, stream *connect.BidiStream[
 }
 
 // sendOffer sends one window's offer as long as answers to it count.
-func (s ackService) sendOffer(t *task, stream *connect.BidiStream[api.CosignRequest, api.CosignOffer],
-	d *door.Deadlines) error {
+func (s ackService) sendOffer(
+	t *task,
+	stream *connect.BidiStream[api.CosignRequest, api.CosignOffer],
+	d *door.Deadlines,
+) error {
 	for offer := range t.offers() {
 		if !t.live() {
 			return nil

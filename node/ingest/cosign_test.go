@@ -24,17 +24,24 @@ import (
 // cosigning configures a client that co-signs for the fixture's clients.
 func (f *fixture) cosigning(change func(*client.CosignConfig)) func(*client.Config) {
 	return func(c *client.Config) {
-		c.Cosign = &client.CosignConfig{Sign: f.signOffer, Payer: func(client uint64) (uint32, bool) {
-			c, ok := f.View().Client(client)
-			return c.Payer, ok
-		}}
+		c.Cosign = &client.CosignConfig{
+			Sign: f.signOffer,
+			Payer: func(client uint64) (uint32, bool) {
+				c, ok := f.View().Client(client)
+				return c.Payer, ok
+			},
+		}
 		if change != nil {
 			change(c.Cosign)
 		}
 	}
 }
 
-func (f *fixture) signOffer(clients []uint64, message []byte, signatures [][rollup.SignatureSize]byte) error {
+func (f *fixture) signOffer(
+	clients []uint64,
+	message []byte,
+	signatures [][rollup.SignatureSize]byte,
+) error {
 	for i, client := range clients {
 		s := bls.Default.Sign(f.Clients[client], message)
 		signatures[i] = s.Bytes()
@@ -56,7 +63,11 @@ func (f *fixture) following(t *testing.T, clients ...*client.Client) {
 			}
 		})
 	}
-	f.until(t, "sessions follow", func() bool { return f.sessions.Stats().Following == before+len(clients) })
+	f.until(
+		t,
+		"sessions follow",
+		func() bool { return f.sessions.Stats().Following == before+len(clients) },
+	)
 }
 
 // until waits for something that is on its way.
@@ -103,7 +114,12 @@ func (f *fixture) rolledUp(t *testing.T, windows []rollup.WindowKey) (acks, cosi
 }
 
 // deliver has acks of some clients accepted and returns their windows.
-func (f *fixture) deliver(t *testing.T, c *client.Client, each uint64, clients ...uint64) (windows []rollup.WindowKey) {
+func (f *fixture) deliver(
+	t *testing.T,
+	c *client.Client,
+	each uint64,
+	clients ...uint64,
+) (windows []rollup.WindowKey) {
 	t.Helper()
 	deliveries := func(yield func(client.Delivery) bool) {
 		for i := range each {
@@ -150,19 +166,29 @@ func TestCosign(t *testing.T) {
 	first, second := f.client(t, f.cosigning(nil)), f.client(t, f.cosigning(nil))
 	third := f.client(t, nil)
 	f.following(t, first, second)
-	windows := slices.Concat(f.deliver(t, first, 10, 0, 2), f.deliver(t, second, 7, 3), f.deliver(t, third, 5, 1))
-	slices.SortFunc(windows, func(a, b rollup.WindowKey) int { return int(a.Window) - int(b.Window) })
+	windows := slices.Concat(
+		f.deliver(t, first, 10, 0, 2),
+		f.deliver(t, second, 7, 3),
+		f.deliver(t, third, 5, 1),
+	)
+	slices.SortFunc(
+		windows,
+		func(a, b rollup.WindowKey) int { return int(a.Window) - int(b.Window) },
+	)
 	if acks, cosigned := f.rolledUp(t, slices.Compact(windows)); acks != 5 || cosigned != 27 {
 		t.Errorf("%d acks by rung 1 and %d by rung 2", acks, cosigned)
 	}
 	stats := f.sessions.Stats()
-	if stats.Signed == 0 || stats.Signed != stats.Asked || stats.Silent != 0 || stats.Garbage != 0 || stats.Refused != [cosign.NumReasons]uint64{} {
+	if stats.Signed == 0 || stats.Signed != stats.Asked || stats.Silent != 0 ||
+		stats.Garbage != 0 ||
+		stats.Refused != [cosign.NumReasons]uint64{} {
 		t.Errorf("%+v", stats)
 	}
 	if p := f.pipeline.Stats(); p.Certify.Rungs != [3]uint64{5, 27} || p.Offered != 27 {
 		t.Errorf("%v acks by rung, %d offered", p.Certify.Rungs, p.Offered)
 	}
-	if a, b := first.CosignStats(), second.CosignStats(); a.Signed+b.Signed != stats.Signed || len(a.Refused) != 0 {
+	if a, b := first.CosignStats(), second.CosignStats(); a.Signed+b.Signed != stats.Signed ||
+		len(a.Refused) != 0 {
 		t.Errorf("%+v, %+v", a, b)
 	}
 }
@@ -181,7 +207,11 @@ func (f *fixture) ask(t *testing.T) *asked {
 	a := &asked{fixture: f, client: f.client(t, nil), session: api.NewSessionID()}
 	before := f.sessions.Stats().Following
 	a.follow(t)
-	f.until(t, "the session follows", func() bool { return f.sessions.Stats().Following == before+1 })
+	f.until(
+		t,
+		"the session follows",
+		func() bool { return f.sessions.Stats().Following == before+1 },
+	)
 	return a
 }
 
@@ -317,7 +347,8 @@ func TestBadAnswers(t *testing.T) {
 				})
 				f.endOffers()
 			}
-			if acks, cosigned := f.rolledUp(t, []rollup.WindowKey{window}); acks != 2-c.kept || cosigned != 2+c.kept {
+			if acks, cosigned := f.rolledUp(t, []rollup.WindowKey{window}); acks != 2-c.kept ||
+				cosigned != 2+c.kept {
 				t.Errorf("%d acks by rung 1 and %d by rung 2", acks, cosigned)
 			}
 			stats := f.sessions.Stats()
@@ -444,7 +475,9 @@ func TestSessionsAreBounded(t *testing.T) {
 	s.release(all[7])
 	s.release(all[9])
 	s.release(all[8])
-	if s.acquire(id(maxSessions)) == nil || s.byID[id(9)] != nil || s.byID[id(8)] == nil || s.byID[id(7)] == nil || len(s.byNumber) != maxSessions {
+	if s.acquire(id(maxSessions)) == nil || s.byID[id(9)] != nil || s.byID[id(8)] == nil ||
+		s.byID[id(7)] == nil ||
+		len(s.byNumber) != maxSessions {
 		t.Error("not the one that ended first made room")
 	}
 	if back := s.acquire(id(8)); back != all[8] || s.acquire(id(maxSessions+1)) != nil {

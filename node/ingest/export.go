@@ -15,7 +15,10 @@ import (
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
-func (s ledgerService) ExportAck(_ context.Context, req *connect.Request[api.ExportAckRequest]) (*connect.Response[api.ExportResponse], error) {
+func (s ledgerService) ExportAck(
+	_ context.Context,
+	req *connect.Request[api.ExportAckRequest],
+) (*connect.Response[api.ExportResponse], error) {
 	key := rollup.WindowKey{Node: req.Msg.Node, Epoch: req.Msg.Epoch, Window: req.Msg.Window}
 	certificate, archive, err := s.certified(key)
 	if err != nil {
@@ -46,13 +49,26 @@ func (s ledgerService) ExportAck(_ context.Context, req *connect.Request[api.Exp
 		return exported(file)
 	}
 	if _, signed := slices.BinarySearch(evidence.List.Signers(), client); signed && len(all) == 0 {
-		return nil, early("client %d co-signed statements about the acks of %v: the acks are kept by node %d alone", client, key, key.Node)
+		return nil, early(
+			"client %d co-signed statements about the acks of %v, which node %d alone keeps",
+			client,
+			key,
+			key.Node,
+		)
 	}
-	return nil, missing("client %d has no ack with number %d for service %d in the rollup of %v", client,
-		number, service, key)
+	return nil, missing(
+		"client %d has no ack with number %d for service %d in the rollup of %v",
+		client,
+		number,
+		service,
+		key,
+	)
 }
 
-func (s ledgerService) ExportRollup(_ context.Context, req *connect.Request[api.ExportRollupRequest]) (*connect.Response[api.ExportResponse], error) {
+func (s ledgerService) ExportRollup(
+	_ context.Context,
+	req *connect.Request[api.ExportRollupRequest],
+) (*connect.Response[api.ExportResponse], error) {
 	key := rollup.WindowKey{Node: req.Msg.Node, Epoch: req.Msg.Epoch, Window: req.Msg.Window}
 	certificate, archive, err := s.certified(key)
 	if err != nil {
@@ -67,7 +83,10 @@ func (s ledgerService) ExportRollup(_ context.Context, req *connect.Request[api.
 		verifyingKey = s.cfg.VerifyingKey(evidence.Size)
 	}
 	if evidence.Rung == rollup.RungProof && verifyingKey == nil {
-		return nil, early("this node lacks the verifying key for %d statements, which belongs to the file", evidence.Size)
+		return nil, early(
+			"this node lacks the verifying key for %d statements, which belongs to the file",
+			evidence.Size,
+		)
 	}
 	export, err := export.NewRollup(certificate, evidence, s.cfg.Chain.View(), verifyingKey)
 	if err != nil {
@@ -76,7 +95,10 @@ func (s ledgerService) ExportRollup(_ context.Context, req *connect.Request[api.
 	return exported(export)
 }
 
-func (s ledgerService) ExportSettlement(_ context.Context, req *connect.Request[api.ExportSettlementRequest]) (*connect.Response[api.ExportResponse], error) {
+func (s ledgerService) ExportSettlement(
+	_ context.Context,
+	req *connect.Request[api.ExportSettlementRequest],
+) (*connect.Response[api.ExportResponse], error) {
 	epoch := req.Msg.Epoch
 	file, err := s.cfg.Store.Settlement(epoch)
 	if err == nil {
@@ -103,8 +125,13 @@ func evidence(a *rollup.Archive, rung uint32) (*rollup.Evidence, error) {
 	}
 	encoded, err := a.Evidence(rollup.Rung(rung))
 	if errors.Is(err, rollup.ErrNotFound) {
-		return nil, missing("no evidence of rung %d is kept here for the rollup of %v, the best is of "+
-			"rung %d", rung, a.Key(), a.Rungs()[0])
+		return nil, missing(
+			"no evidence of rung %d is kept here for the rollup of %v, the best is of "+
+				"rung %d",
+			rung,
+			a.Key(),
+			a.Rungs()[0],
+		)
 	}
 	if err != nil {
 		return nil, internal(fmt.Errorf("stored rollup of %v: %w", a.Key(), err))
@@ -137,7 +164,9 @@ func (s ledgerService) settlement(epoch uint32) (*ledger.Settlement, error) {
 
 // certified returns the certificate of a window's executed rollup and what is kept of it, or says
 // what is missing.
-func (s ledgerService) certified(key rollup.WindowKey) (*rollup.Certificate, *rollup.Archive, error) {
+func (s ledgerService) certified(
+	key rollup.WindowKey,
+) (*rollup.Certificate, *rollup.Archive, error) {
 	id, encoded, err := s.cfg.Store.Rollup(key)
 	view := s.cfg.Chain.View()
 	ordered := view.IsOrdered(key)
@@ -147,13 +176,19 @@ func (s ledgerService) certified(key rollup.WindowKey) (*rollup.Certificate, *ro
 		return nil, nil, early("the rollup of %v is executed, but this node has neither its "+
 			"certificate nor its acks yet", key)
 	case errors.Is(err, store.ErrNotFound):
-		return nil, nil, missing("no rollup of %v is known here: its window has not sealed, or it is "+
-			"kept no longer", key)
+		return nil, nil, missing(
+			"no rollup of %v is known here: its window has not sealed, or it is "+
+				"kept no longer",
+			key,
+		)
 	case err != nil:
 		return nil, nil, internal(err)
 	case encoded == nil && ordered:
-		return nil, nil, early("the rollup of %v is executed, but its certificate is not known here "+
-			"yet", key)
+		return nil, nil, early(
+			"the rollup of %v is executed, but its certificate is not known here "+
+				"yet",
+			key,
+		)
 	case encoded == nil:
 		return nil, nil, early("the rollup of %v is sealed, but not certified yet", key)
 	case !ordered && !forgotten:
@@ -162,8 +197,11 @@ func (s ledgerService) certified(key rollup.WindowKey) (*rollup.Certificate, *ro
 	}
 	archive, err := s.cfg.Store.Archive(id)
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, nil, early("the acks of %v are not kept here; ask the rollup's own node or another "+
-			"member", key)
+		return nil, nil, early(
+			"the acks of %v are not kept here; ask the rollup's own node or another "+
+				"member",
+			key,
+		)
 	}
 	if err != nil {
 		return nil, nil, internal(err)
@@ -175,7 +213,8 @@ func (s ledgerService) certified(key rollup.WindowKey) (*rollup.Certificate, *ro
 	return certificate, archive, nil
 }
 
-// header returns what the store has of a window's rollup: its header, and its certificate unless that is nil.
+// header returns what the store has of a window's rollup: its header, and its certificate unless
+// that is nil.
 func (s ledgerService) header(key rollup.WindowKey) (*rollup.Header, *rollup.Certificate, error) {
 	encoded, err := s.cfg.Store.Certificate(key)
 	if err == nil {

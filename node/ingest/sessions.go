@@ -25,8 +25,8 @@ const (
 	barredTime = 10 * time.Minute
 )
 
-// Sessions are the client processes that can be asked to co-sign. They implement pipeline.Cosigners, and are safe for
-// concurrent use.
+// Sessions are the client processes that can be asked to co-sign. They implement
+// pipeline.Cosigners, and are safe for concurrent use.
 type Sessions struct {
 	log *slog.Logger
 
@@ -64,7 +64,11 @@ type CosignStats struct {
 
 // NewSessions returns an empty registry.
 func NewSessions(log *slog.Logger) *Sessions {
-	return &Sessions{log: log, byID: make(map[api.SessionID]*session), byNumber: make(map[pipeline.Session]*session)}
+	return &Sessions{
+		log:      log,
+		byID:     make(map[api.SessionID]*session),
+		byNumber: make(map[pipeline.Session]*session),
+	}
 }
 
 // Stats returns the counts.
@@ -80,7 +84,8 @@ func (s *Sessions) Stats() CosignStats {
 	return stats
 }
 
-// acquire notes that a stream of a session begins; release must follow. It returns nil when there is no room.
+// acquire notes that a stream of a session begins; release must follow. It returns nil when there
+// is no room.
 func (s *Sessions) acquire(id api.SessionID) *session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -143,7 +148,13 @@ func (s *Sessions) Disproved(number pipeline.Session) {
 func (s *Sessions) bar(x *session, why string) {
 	x.barred = time.Now().Add(barredTime)
 	s.stats.Garbage++
-	s.log.Warn("a session answered garbage and is not asked to co-sign for a while", "why", why, "for", barredTime)
+	s.log.Warn(
+		"a session answered garbage and is not asked to co-sign for a while",
+		"why",
+		why,
+		"for",
+		barredTime,
+	)
 }
 
 // Offer implements pipeline.Cosigners.
@@ -173,7 +184,8 @@ func (s *Sessions) Offer(ctx context.Context, o *pipeline.Offer) []pipeline.Cosi
 	return signatures
 }
 
-// collection is one offer that is under way. Its fields, and its tasks', are guarded by Sessions.mu.
+// collection is one offer that is under way. Its fields, and its tasks', are guarded by
+// Sessions.mu.
 type collection struct {
 	sessions *Sessions
 	offer    *pipeline.Offer
@@ -199,11 +211,18 @@ type task struct {
 // ask queues a party's offer for its session, if that can be asked.
 func (c *collection) ask(p *pipeline.Party) {
 	x := c.sessions.byNumber[p.Session]
-	if x == nil || x.follower == nil || len(x.follower.tasks) >= maxOffered { // gone, or reading nothing
+	if x == nil || x.follower == nil ||
+		len(x.follower.tasks) >= maxOffered { // gone, or reading nothing
 		c.sessions.stats.Silent += uint64(len(p.Clients))
 		return
 	}
-	t := &task{collection: c, follower: x.follower, party: p, answered: make([]bool, len(p.Clients)), left: len(p.Clients)}
+	t := &task{
+		collection: c,
+		follower:   x.follower,
+		party:      p,
+		answered:   make([]bool, len(p.Clients)),
+		left:       len(p.Clients),
+	}
 	c.tasks = append(c.tasks, t)
 	c.open++
 	c.sessions.stats.Offers++
@@ -220,7 +239,11 @@ func (t *task) offers() iter.Seq[*cosign.Offer] {
 	w := cosign.Window{Network: t.offer.Network, Key: t.offer.Key, Tree: t.offer.Tree}
 	asked := make([]cosign.Asked, len(t.party.Clients))
 	for i, c := range t.party.Clients {
-		asked[i] = cosign.Asked{Client: c.Client, FirstStatement: c.FirstStatement, Statements: c.Statements}
+		asked[i] = cosign.Asked{
+			Client:         c.Client,
+			FirstStatement: c.FirstStatement,
+			Statements:     c.Statements,
+		}
 	}
 	return w.Offers(asked)
 }
@@ -232,7 +255,10 @@ func (t *task) end() {
 	}
 	t.closed = true
 	t.sessions.stats.Silent += uint64(t.left)
-	t.follower.tasks = slices.DeleteFunc(t.follower.tasks, func(other *task) bool { return other == t })
+	t.follower.tasks = slices.DeleteFunc(
+		t.follower.tasks,
+		func(other *task) bool { return other == t },
+	)
 	if t.open--; t.open == 0 && !t.over {
 		close(t.done)
 	}
@@ -307,8 +333,8 @@ func (s *Sessions) drop(f *follower) {
 // errGarbage is wrapped by what is wrong with an answer that is none.
 var errGarbage = errors.New("not an answer to an offer")
 
-// answer takes what came over a Cosign stream. After an error, which wraps errGarbage, the session is barred, nothing that it
-// answered to offers under way counts, and the stream must end.
+// answer takes what came over a Cosign stream. After an error, which wraps errGarbage, the session
+// is barred, nothing that it answered to offers under way counts, and the stream must end.
 func (s *Sessions) answer(f *follower, request *api.CosignRequest) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -325,12 +351,19 @@ func (s *Sessions) answer(f *follower, request *api.CosignRequest) error {
 
 func (s *Sessions) take(f *follower, request *api.CosignRequest) error {
 	if n := len(request.Clients); len(request.Signatures) != n*rollup.SignatureSize {
-		return fmt.Errorf("%w: %d clients, %d bytes of signatures", errGarbage, n, len(request.Signatures))
+		return fmt.Errorf(
+			"%w: %d clients, %d bytes of signatures",
+			errGarbage,
+			n,
+			len(request.Signatures),
+		)
 	}
 	i := slices.IndexFunc(f.tasks, func(t *task) bool {
 		return t.offer.Key.Epoch == request.Epoch && t.offer.Key.Window == request.Window
 	})
-	if i < 0 { // its time was over, or there never was such an offer: a client can not do better than answer in time
+	// Its time was over, or there never was such an offer: a client can not do better than answer in
+	// time.
+	if i < 0 {
 		s.stats.Late++
 		return nil
 	}
@@ -343,7 +376,10 @@ func (s *Sessions) take(f *follower, request *api.CosignRequest) error {
 		if fresh {
 			s.stats.Signed++
 			signature := [rollup.SignatureSize]byte(request.Signatures[i*rollup.SignatureSize:])
-			t.signatures = append(t.signatures, pipeline.Cosignature{Client: client, Signature: signature})
+			t.signatures = append(
+				t.signatures,
+				pipeline.Cosignature{Client: client, Signature: signature},
+			)
 		}
 	}
 	for _, refusal := range request.Refusals {
@@ -361,8 +397,19 @@ func (s *Sessions) take(f *follower, request *api.CosignRequest) error {
 			}
 		}
 		if reason != cosign.ReasonDeclined && len(refusal.Clients) > 0 {
-			s.log.Warn("clients refuse to co-sign", "epoch", request.Epoch, "window", request.Window, "reason", reason.String(),
-				"clients", len(refusal.Clients), "first", refusal.Clients[0])
+			s.log.Warn(
+				"clients refuse to co-sign",
+				"epoch",
+				request.Epoch,
+				"window",
+				request.Window,
+				"reason",
+				reason.String(),
+				"clients",
+				len(refusal.Clients),
+				"first",
+				refusal.Clients[0],
+			)
 		}
 	}
 	if t.left == 0 {
@@ -373,11 +420,19 @@ func (s *Sessions) take(f *follower, request *api.CosignRequest) error {
 
 // mark notes the answer of a client; fresh is false for its second one, which does not count.
 func (t *task) mark(client uint64) (fresh bool, err error) {
-	i, ok := slices.BinarySearchFunc(t.party.Clients, client, func(o pipeline.Offered, client uint64) int {
-		return cmp.Compare(o.Client, client)
-	})
+	i, ok := slices.BinarySearchFunc(
+		t.party.Clients,
+		client,
+		func(o pipeline.Offered, client uint64) int {
+			return cmp.Compare(o.Client, client)
+		},
+	)
 	if !ok {
-		return false, fmt.Errorf("%w: client %d was not asked through this session", errGarbage, client)
+		return false, fmt.Errorf(
+			"%w: client %d was not asked through this session",
+			errGarbage,
+			client,
+		)
 	}
 	if t.answered[i] {
 		return false, nil
