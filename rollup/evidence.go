@@ -94,8 +94,8 @@ func ParseEvidence(b []byte) (*Evidence, error) {
 	return ev, nil
 }
 
-// RungOf returns the rung of encoded evidence, and looks at nothing but the acks' runs: ErrMalformed
-// and what ParseAcks may answer.
+// RungOf returns the rung of encoded evidence, and looks at nothing but the acks' runs:
+// ErrMalformed and what ParseAcks may answer.
 func RungOf(b []byte) (Rung, error) {
 	r := newReader(b)
 	r.acks(0)

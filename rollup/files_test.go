@@ -155,8 +155,8 @@ func TestEveryByteCounts(t *testing.T) {
 	}
 }
 
-// exportersWord tells which bytes of a file may be any with which its rollup is valid: until a record
-// binds the registry, dates, numbers and services of clients, and the services' caps.
+// exportersWord tells which bytes of a file may be any with which its rollup is valid: until a
+// record binds the registry, dates, numbers and services of clients, and the services' caps.
 func exportersWord(t *testing.T, file []byte) func(i int) bool {
 	e, err := export.Parse(file)
 	if err != nil {

@@ -162,11 +162,13 @@ func testOwner(i int) [32]byte {
 	return [32]byte(testEd25519("owner", i).Public().(ed25519.PublicKey))
 }
 
-// testCanonical is the canonical encoding of that genesis, which the network's id is a digest of, put
-// together as section 3 says.
+// testCanonical is the canonical encoding of that genesis, which the network's id is a digest of,
+// put together as section 3 says.
 func testCanonical() (b []byte) {
 	text := func(s string) { b = append(le.AppendUint16(b, uint16(len(s))), s...) }
-	key := func(role string, i int) { b = append(b, testEd25519(role, i).Public().(ed25519.PublicKey)...) }
+	key := func(role string, i int) {
+		b = append(b, testEd25519(role, i).Public().(ed25519.PublicKey)...)
+	}
 	b = le.AppendUint16(b, 2)
 	text(testChain)
 	text("2026-01-01T00:00:00Z")

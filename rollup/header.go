@@ -136,10 +136,11 @@ func appendRowEntries(dst []byte, rows []Row) []byte {
 	return dst
 }
 
-// ParseHeader decodes a header, the rows beside it, and nothing after them. Besides the layout it checks what holds for
-// every valid header whatever its evidence: ErrMalformed, ErrCount (neither part, or too many acks
-// or statements), ErrUnsorted (rows), ErrRows (they have another root, their acks do not add up to the
-// ack count, or exceed their units), ErrOverflow. Whether the signatures are some, Verify decides.
+// ParseHeader decodes a header, the rows beside it, and nothing after them. Besides the layout it
+// checks what holds for every valid header whatever its evidence: ErrMalformed, ErrCount (neither
+// part, or too many acks or statements), ErrUnsorted (rows), ErrRows (they have another root, their
+// acks do not add up to the ack count, or exceed their units), ErrOverflow. Whether the signatures
+// are some, Verify decides.
 func ParseHeader(b []byte) (*Header, error) {
 	r := newReader(b)
 	h := r.header()
@@ -181,8 +182,8 @@ func (h *Header) check() error {
 	return nil
 }
 
-// sumRows checks order and bounds of rows, which may be of zeros where zeros says so, and returns how
-// many acks they are together: ErrUnsorted, ErrRows, ErrOverflow.
+// sumRows checks order and bounds of rows, which may be of zeros where zeros says so, and returns
+// how many acks they are together: ErrUnsorted, ErrRows, ErrOverflow.
 func sumRows(rows []Row, zeros bool) (acks uint64, err error) {
 	for i, r := range rows {
 		switch {

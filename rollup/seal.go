@@ -22,7 +22,8 @@ type Sealer struct {
 // to MaxAcks acks of 128 bytes, whose signatures were verified, and aggregate is the sum of those
 // signatures. The registry's payers are those of the window's epoch. Errors: ErrMalformed,
 // ErrCount, ErrNetwork, ErrWindow, ErrNumbers, ErrUnknownClient, ErrNotValid, ErrNotGranted,
-// ErrUnknownService, ErrUnits, ErrTooManyRows, ErrOverflow. The result is valid until the next call.
+// ErrUnknownService, ErrUnits, ErrTooManyRows, ErrOverflow. The result is valid until the next
+// call.
 func (s *Sealer) Seal(network Network, key WindowKey, frames []byte, aggregate [SignatureSize]byte,
 	reg Registry) (*Header, Acks, error) {
 	if _, err := s.Archive(network, key, frames, reg); err != nil {
@@ -37,7 +38,8 @@ func (s *Sealer) Seal(network Network, key WindowKey, frames []byte, aggregate [
 // Archive returns the acks of a window in order, as Seal takes them and with its errors: what is
 // offered to clients for their co-signatures is made from it, and then SealCosigned. The result is
 // valid until the next call.
-func (s *Sealer) Archive(network Network, key WindowKey, frames []byte, reg Registry) (Acks, error) {
+func (s *Sealer) Archive(network Network, key WindowKey, frames []byte,
+	reg Registry) (Acks, error) {
 	n := len(frames) / AckSize
 	switch {
 	case len(frames)%AckSize != 0:
@@ -67,8 +69,8 @@ func (s *Sealer) gather(frames []byte) error {
 		next := Run{Client: f.Client(), Service: f.Service(), First: f.Number(), Count: 1}
 		if i > 0 && compareRuns(run, next) == 0 {
 			if uint64(next.First) != run.End() {
-				return at("frame", int(keys[i].index()), fmt.Errorf("%w: client %d, service %d: %d, where %d is next",
-					ErrNumbers, run.Client, run.Service, next.First, run.End()))
+				return at("frame", int(keys[i].index()),
+					fmt.Errorf("%w: client %d, service %d: %d, where %d is next", ErrNumbers, run.Client, run.Service, next.First, run.End()))
 			}
 			run.Count++
 			continue

@@ -63,7 +63,8 @@ type Segment struct {
 // Segments returns what the proofs of a rollup are about, for a circuit's size. The tree and the
 // list are those of the header, the services' caps are the registry's. Errors: ErrList, ErrRows for
 // a statement that belongs to no row of the header, ErrUnknownService, ErrStatement, ErrOverflow.
-func Segments(h *Header, tree *StatementTree, list List, size int, reg Registry) ([]Segment, error) {
+func Segments(h *Header, tree *StatementTree, list List, size int,
+	reg Registry) ([]Segment, error) {
 	statements := tree.Statements()
 	if err := list.of(statements); err != nil {
 		return nil, fmt.Errorf("segments: %w", err)

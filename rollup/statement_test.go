@@ -271,8 +271,8 @@ func (c capped) UnitCap(uint32) (uint64, bool) { return c.limit, c.limit > 0 }
 
 func TestParseStatement(t *testing.T) {
 	last := encoded(new(big.Int).Sub(bigPoseidon().r, big.NewInt(1)))
-	good := Statement{Client: 1, Service: 2, First: 3, Acks: MaxStatementAcks, Units: MaxStatementUnits,
-		Root: last}
+	good := Statement{Client: 1, Service: 2, First: 3, Acks: MaxStatementAcks,
+		Units: MaxStatementUnits, Root: last}
 	parsed, err := ParseStatement(good.Append(nil))
 	if err != nil || parsed != good {
 		t.Fatal(parsed, err)

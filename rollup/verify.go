@@ -13,9 +13,9 @@ import (
 // refused. workers bounds the goroutines of the check of the acks' signatures; the keys of many
 // co-signers are added on all cores. Checks run from cheap to dear. Errors: ErrNetwork,
 // ErrMalformed, ErrCount, ErrParts, ErrUnsorted, ErrNumbers, ErrUnknownClient, ErrNotValid,
-// ErrNotGranted, ErrUnknownService, ErrUnits, ErrTooManyRows, ErrOverflow, ErrRows, ErrRoot, ErrSignature, and for
-// a statements part ErrStatement, ErrList, ErrBothParts, ErrNoProofs, ErrProof; a
-// *VerifyError in between tells where.
+// ErrNotGranted, ErrUnknownService, ErrUnits, ErrTooManyRows, ErrOverflow, ErrRows, ErrRoot,
+// ErrSignature, and for a statements part ErrStatement, ErrList, ErrBothParts, ErrNoProofs,
+// ErrProof; a *VerifyError in between tells where.
 func Verify(h *Header, ev *Evidence, net Network, reg Registry, proofs ProofVerifier,
 	workers int) error {
 	if err := VerifyParts(h, ev, net, reg, proofs, workers, func(Rung) {}); err != nil {

@@ -123,8 +123,8 @@ func checkBothParts(acks Acks, list List) error {
 }
 
 // totals returns what the statements part has of the header's rows, those of the acks part being
-// acks, and holds it to what the list shows. Each row must be that of a run or of an entry: ErrRows,
-// ErrUnits.
+// acks, and holds it to what the list shows. Each row must be that of a run or of an entry:
+// ErrRows, ErrUnits.
 func (t *table) totals(acks []Row) ([]Row, error) {
 	totals, err := subtractRows(t.rows, acks)
 	if err != nil {
@@ -171,8 +171,8 @@ func (ev *Evidence) withPayers(payers []uint32) []Statement {
 	return statements
 }
 
-// verifyTree checks the statements of rung 2 against bounds, root and totals: ErrStatement, ErrRows,
-// ErrOverflow, ErrRoot.
+// verifyTree checks the statements of rung 2 against bounds, root and totals: ErrStatement,
+// ErrRows, ErrOverflow, ErrRoot.
 func verifyTree(h *Header, ev *Evidence, t *table, totals []Row) error {
 	statements := ev.withPayers(t.payers)
 	for i := range statements {
@@ -293,7 +293,8 @@ func checkNodes(h *Header, segments []Segment) error {
 	return nil
 }
 
-// verifyCosigned checks the multi-signature under the keys of the clients that signed: ErrSignature.
+// verifyCosigned checks the multi-signature under the keys of the clients that signed:
+// ErrSignature.
 func verifyCosigned(h *Header, signers []*bls.PublicKey) error {
 	sum, err := parseSum(&h.StatementSignature)
 	if err != nil {

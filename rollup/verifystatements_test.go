@@ -131,7 +131,8 @@ func TestBadStatements(t *testing.T) {
 		{"an unsigned statement's units, root and numbers", both(func(w *cosigned) {
 			w.set(2, func(s *Statement) { s.Units, s.Root[0], s.First = 7, s.Root[0]+1, 1<<32-1 })
 		}), nil, nil},
-		{"no acks", both(func(w *cosigned) { w.set(2, func(s *Statement) { s.Acks = 0 }) }), nil, ErrList},
+		{"no acks", both(func(w *cosigned) { w.set(2, func(s *Statement) { s.Acks = 0 }) }), nil,
+			ErrList},
 		{"2^22 acks", both(func(w *cosigned) { w.set(2, func(s *Statement) { s.Acks = 1 << 22 }) }), nil,
 			ErrList},
 		{"too many acks for the cap",
@@ -263,8 +264,8 @@ func TestBadStatements(t *testing.T) {
 			w.header.Rows = append(w.header.Rows, Row{Payer: 9, Units: 1})
 		}), nil, ErrRows},
 		{"a row missing", one(func(w *cosigned) { w.header.Rows = w.header.Rows[1:] }), nil, ErrRows},
-		{"an ack count that the rows do not reach", one(func(w *cosigned) { w.header.AckCount = 16 }), nil,
-			ErrRows},
+		{"an ack count that the rows do not reach",
+			one(func(w *cosigned) { w.header.AckCount = 16 }), nil, ErrRows},
 		{"no acks for the statements", one(func(w *cosigned) { w.header.AckCount = 15 }), nil, ErrRows},
 		{"acks that overflow", one(func(w *cosigned) {
 			w.header.Rows[0] = Row{Payer: 5, Acks: math.MaxUint64, Units: math.MaxUint64}
@@ -621,8 +622,8 @@ func (w *cosigned) list(ev *Evidence, l List) {
 	w.header.ListRoot = l.Root()
 }
 
-// payersOfTwo exchanges the payers of two clients that another account pays for, whose statements are
-// about the same acks.
+// payersOfTwo exchanges the payers of two clients that another account pays for, whose statements
+// are about the same acks.
 type payersOfTwo struct {
 	Registry
 	statements []Statement

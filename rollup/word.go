@@ -49,8 +49,8 @@ const (
 	RoleNode   Role = 2
 )
 
-// ProofMessage returns what a proof of possession signs (section 2): owner is the Ed25519 key of the
-// account that pays for the client, or owns the node. So a copied proof registers nothing for
+// ProofMessage returns what a proof of possession signs (section 2): owner is the Ed25519 key of
+// the account that pays for the client, or owns the node. So a copied proof registers nothing for
 // anybody else, nor on another network.
 func ProofMessage(network *Network, role Role, owner [32]byte, key [bls.PublicKeySize]byte) []byte {
 	return appendProof([]byte("wb-pop/2"), network, role, owner, key)

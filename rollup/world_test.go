@@ -255,7 +255,8 @@ func settle(rows []SettlementRow, members ...int) (c *SettlementCertificate, nex
 }
 
 // sentinels are the package's reasons; an error wraps exactly one of them.
-var sentinels = []error{ErrMalformed, ErrNetwork, ErrCount, ErrWindow, ErrUnsorted, ErrNumbers, ErrNotValid, ErrNotGranted,
+var sentinels = []error{ErrMalformed, ErrNetwork, ErrCount, ErrWindow, ErrUnsorted, ErrNumbers,
+	ErrNotValid, ErrNotGranted,
 	ErrWord, ErrUnknownNode, ErrTerm,
 	ErrUnknownClient, ErrUnknownService, ErrUnits, ErrOverflow, ErrRoot, ErrRows, ErrTooManyRows,
 	ErrSignature,
