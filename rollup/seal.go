@@ -70,7 +70,8 @@ func (s *Sealer) gather(frames []byte) error {
 		if i > 0 && compareRuns(run, next) == 0 {
 			if uint64(next.First) != run.End() {
 				return at("frame", int(keys[i].index()),
-					fmt.Errorf("%w: client %d, service %d: %d, where %d is next", ErrNumbers, run.Client, run.Service, next.First, run.End()))
+					fmt.Errorf("%w: client %d, service %d: %d, where %d is next", ErrNumbers, run.Client,
+						run.Service, next.First, run.End()))
 			}
 			run.Count++
 			continue
