@@ -17,7 +17,7 @@ import (
 // besideProver compares a whole pipeline on all cores with the same beside a node's prover, which
 // may use one of them and is never idle.
 func besideProver(ctx context.Context, network *pipelinetest.Network, t *traffic) *Comparison {
-	cores, measured := runtime.NumCPU(), t.len()-introduced
+	cores, measured, frames := runtime.NumCPU(), t.len()-introduced, bySource(t.frames)
 	var d *door
 	closeDoor := func() (err error) {
 		if d != nil {
@@ -33,12 +33,12 @@ func besideProver(ctx context.Context, network *pipelinetest.Network, t *traffic
 			d, err = newDoor(network, cores, nil)
 		}
 		if err == nil {
-			err = d.introduce(ctx, t.frames[:introduced*rollup.AckSize])
+			err = d.introduce(ctx, frames[:introduced*rollup.AckSize])
 		}
 		return err
 	}
 	run := func() (int, error) {
-		return measured, d.feed(ctx, t.frames[introduced*rollup.AckSize:], 1,
+		return measured, d.feed(ctx, frames[introduced*rollup.AckSize:], 1,
 			t.len() == rollup.MaxAcks)
 	}
 	return &Comparison{

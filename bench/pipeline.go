@@ -66,7 +66,7 @@ func withoutCryptography(ctx context.Context, network *pipelinetest.Network,
 	if err != nil {
 		return nil, err
 	}
-	frames := unsigned(network.ID, rollup.WindowKey{}, len(network.Clients), rollup.MaxAcks)
+	frames := bySource(unsigned(network.ID, rollup.WindowKey{}, len(network.Clients), rollup.MaxAcks))
 	err = d.introduce(ctx, frames[:introduced*rollup.AckSize])
 	if err == nil { // the rest of the window that the introduction began
 		err = d.feed(ctx, frames[introduced*rollup.AckSize:], 1, true)
@@ -99,7 +99,7 @@ func withVerification(ctx context.Context, network *pipelinetest.Network, t *tra
 	for i := range verifiers {
 		verifiers[i], verdicts[i] = bls.NewVerifier(bls.Default, 1), make([]bls.Verdict, batch)
 	}
-	measured := t.len() - introduced
+	measured, frames := t.len()-introduced, bySource(t.frames)
 	var d *door
 	closeDoor := func() (err error) {
 		if d != nil {
@@ -124,11 +124,11 @@ func withVerification(ctx context.Context, network *pipelinetest.Network, t *tra
 					d, err = newDoor(network, cores, nil)
 				}
 				if err == nil {
-					err = d.introduce(ctx, t.frames[:introduced*rollup.AckSize])
+					err = d.introduce(ctx, frames[:introduced*rollup.AckSize])
 				}
 				return err
 			}, Run: func() (int, error) {
-				return measured, d.feed(ctx, t.frames[introduced*rollup.AckSize:], 1,
+				return measured, d.feed(ctx, frames[introduced*rollup.AckSize:], 1,
 					t.len() == rollup.MaxAcks)
 			}},
 		},
@@ -255,7 +255,8 @@ func (d *door) introduce(ctx context.Context, frames []byte) error {
 }
 
 // feed hands in acks for the next windows, and returns when all are answered accepted and, if that
-// fills the windows, they are sealed. The same frames serve for all: their numbers are written first.
+// fills the windows, they are sealed. The same frames serve for all: their numbers are written
+// first.
 func (d *door) feed(ctx context.Context, frames []byte, windows int, full bool) error {
 	// of the window before; its last write may go on while the next window fills
 	var before []*pipeline.Future
@@ -308,21 +309,48 @@ func (d *door) await(ctx context.Context, window uint32) error {
 	}
 }
 
-// submit hands in the frames of one window, by turns through all sources.
+// bySource arranges acks in the order of their submissions. Every client has one connection, as it
+// should: what a client sends through two at once may be judged in any order, and is then a gap.
+func bySource(frames []byte) []byte {
+	arranged := make([]byte, 0, len(frames))
+	block := introduced * rollup.AckSize
+	for len(frames) > 0 {
+		block = min(block, len(frames))
+		for s := range uint64(sources) {
+			for at := 0; at < block; at += rollup.AckSize {
+				if f := rollup.Frame(frames[at : at+rollup.AckSize]); f.Client()%sources == s {
+					arranged = append(arranged, f...)
+				}
+			}
+		}
+		frames = frames[block:]
+		block = sources * submission * rollup.AckSize
+	}
+	return arranged
+}
+
+// submit hands in the frames of one window, by turns through all sources. They are arranged by
+// bySource.
 func (d *door) submit(frames []byte) ([]*pipeline.Future, error) {
 	var futures []*pipeline.Future
-	for i := 0; len(frames) > 0; i++ {
-		part := frames[:min(len(frames), submission*rollup.AckSize)]
-		for at := 0; at < len(part); at += rollup.AckSize {
-			binary.LittleEndian.PutUint32(part[at+numberOffset:], uint32(d.fed/d.clients))
-			d.fed++
+	shift := uint32(d.fed/d.clients) - rollup.Frame(frames[:rollup.AckSize]).Number()
+	d.fed += len(frames) / rollup.AckSize
+	for len(frames) > 0 {
+		size := min(submission, len(frames)/rollup.AckSize/sources) * rollup.AckSize
+		for _, source := range d.sources {
+			part := frames[:size]
+			for at := 0; shift != 0 && at < len(part); at += rollup.AckSize {
+				number := part[at+numberOffset:]
+				le := binary.LittleEndian
+				le.PutUint32(number, le.Uint32(number)+shift)
+			}
+			f, err := source.SubmitAsync(part)
+			if err != nil {
+				return nil, err
+			}
+			futures = append(futures, f)
+			frames = frames[size:]
 		}
-		f, err := d.sources[i%sources].SubmitAsync(part)
-		if err != nil {
-			return nil, err
-		}
-		futures = append(futures, f)
-		frames = frames[len(part):]
 	}
 	return futures, nil
 }

@@ -136,6 +136,9 @@ func (w *worker) insert(c *chunk, v verdict) (added int) {
 		}
 	}
 	p.leave(c.epoch, len(c.at))
+	if c.epoch.open.acks() == rollup.MaxAcks {
+		p.rotate(c.epoch)
+	}
 	return added
 }
 

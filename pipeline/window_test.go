@@ -31,11 +31,12 @@ func TestFullByAcks(t *testing.T) {
 		}
 		again := f.submit(acks[:200]...) // what is there takes no place
 		f.want(again, all(rollup.CodeKnown, 200)...)
-		f.want(f.submit(acks[n-100:]...), all(rollup.CodeAccepted, 110)...)
+		f.want(f.submit(acks[n-100:n]...), all(rollup.CodeAccepted, 100)...)
 		next := rollup.WindowKey{Window: first.Window + 1}
 		if f.open() != next {
 			t.Fatalf("%v is open, want %v", f.open(), next)
 		}
+		f.want(f.submit(acks[n:]...), all(rollup.CodeAccepted, 10)...)
 		f.want(f.submit(acks[5], acks[n-1], acks[n], acks[n+9]), all(rollup.CodeKnown, 4)...)
 		f.settled()
 		ordered := f.net.Ordered()
