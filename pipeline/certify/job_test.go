@@ -359,3 +359,57 @@ func TestReasons(t *testing.T) {
 		seen[r.String()] = true
 	}
 }
+
+// TestMembersHearInOrder: a member hears of a window when it has answered for the one before, or the
+// one before has its certificate; a window that will not be certified holds up nobody.
+func TestMembersHearInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t)
+		defer o.blocks()()
+		defer o.outbox.Close()
+		var mu sync.Mutex
+		heard := map[uint32][]uint32{} // windows, by member
+		away := true
+		o.members.Before = func(_ context.Context, node uint32, header []byte) ([48]byte, error) {
+			h, err := rollup.ParseHeader(header)
+			mu.Lock()
+			down := away && node > 1 // no quorum is left
+			if !down && !slices.Contains(heard[node], h.Window) {
+				heard[node] = append(heard[node], h.Window)
+			}
+			mu.Unlock()
+			switch {
+			case down:
+				return [48]byte{}, errors.New("away")
+			case h.Window == 2 && node < 2:
+				return [48]byte{}, &pipelinetest.Refusal{Err: errors.New("not this one")}
+			}
+			time.Sleep(time.Duration(1+(node+h.Window)%3) * time.Second)
+			return [48]byte{}, err
+		}
+		for window := range uint32(8) {
+			o.put(rollup.WindowKey{Window: window})
+		}
+		time.Sleep(20 * time.Second)
+		mu.Lock()
+		for _, member := range []uint32{0, 1} { // as many as are certified at a time, and the stuck one
+			if !slices.Equal(heard[member], []uint32{0, 1, 2, 3, 4}) {
+				t.Errorf("member %d has heard of %v", member, heard[member])
+			}
+		}
+		away = false
+		mu.Unlock()
+		time.Sleep(time.Minute)
+		for member, windows := range heard {
+			if !slices.IsSorted(windows) {
+				t.Errorf("member %d heard of %v", member, windows)
+			}
+		}
+		if w := o.window(2); w.State != certify.StateStuck {
+			t.Errorf("%+v", w)
+		}
+		if n := o.outbox.Stats().Ordered; n != 7 {
+			t.Errorf("%d windows ordered", n)
+		}
+	})
+}
