@@ -15,7 +15,8 @@ import (
 // settle waits until everything accepted is in a certified settlement, for three epochs at most.
 func (j *job) settle(ctx context.Context, n registered) (*Result, error) {
 	t := j.replay.Tally()
-	r := &Result{Network: j.Network.Genesis.Network().String(), Delivered: delivered(n, j.workload.refused, t), Want: j.wanted(n.clients)}
+	r := &Result{Network: j.Network.Genesis.Network().String(),
+		Delivered: delivered(n, j.workload.refused, t), Want: j.wanted(n.clients)}
 	bar := progress.New(j.Progress, "settle", "acks")
 	defer bar.End("")
 	last, err := j.epoch(ctx)
