@@ -36,7 +36,7 @@ func newNetwork(t *testing.T, epoch string) *network {
 	dir := filepath.Join(t.TempDir(), "net")
 	var info testnetInfo
 	if err := json.Unmarshal([]byte(must(t, "testnet", "--dir", dir, "--nodes", "1", "--base-port",
-		"0", "--epoch", epoch, "--grace", "1", "--json")), &info); err != nil {
+		"0", "--epoch", epoch, "--grace", "3", "--json")), &info); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("WAYBILL_PASSWORD", strings.TrimSpace(read(t, filepath.Join(dir, "password"))))
@@ -355,7 +355,7 @@ func TestDevnetJob(t *testing.T) {
 		mainjob.Result
 		Verified []judged `json:"verified"`
 	}
-	out := must(t, "devnet", "--job", "--requests", "120", "--epoch", "4", "--grace", "1",
+	out := must(t, "devnet", "--job", "--requests", "120", "--epoch", "4", "--grace", "6",
 		"--exports", exports, "--json")
 	if err := json.Unmarshal([]byte(out), &decoded); err != nil {
 		t.Fatal(err)
