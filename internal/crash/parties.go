@@ -143,6 +143,14 @@ func (n *Network) Register(ctx context.Context, node, clients int) (*Parties, er
 		}
 		p.Services = append(p.Services, uint32(i))
 	}
+	err := n.await(ctx, "services", func() (bool, error) {
+		services, err := client.Call(ctx, n.Clients[node].Ledger().GetServices,
+			&api.GetServicesRequest{})
+		return err == nil && int(services.Total) == len(prices), err
+	})
+	if err != nil { // a grant names services that there are
+		return nil, err
+	}
 	if err := n.registerClients(ctx, node, p, clients); err != nil {
 		return nil, err
 	}
@@ -208,7 +216,7 @@ func (n *Network) registerClients(ctx context.Context, node int, p *Parties, cli
 			return err
 		}
 	}
-	return n.await(ctx, "clients and services", func() (bool, error) {
+	return n.await(ctx, "clients", func() (bool, error) {
 		found, err := client.Call(ctx, n.Clients[node].Ledger().GetClients, request)
 		if err != nil {
 			return false, err
@@ -220,9 +228,7 @@ func (n *Network) registerClients(ctx context.Context, node int, p *Parties, cli
 			p.Clients[i].Index, p.Clients[i].Payer = c.GetIndex(), c.Payer
 			p.byIndex[c.GetIndex()] = p.Clients[i]
 		}
-		services, err := client.Call(ctx, n.Clients[node].Ledger().GetServices,
-			&api.GetServicesRequest{})
-		return err == nil && int(services.Total) == len(prices), err
+		return true, nil
 	})
 }
 
