@@ -23,7 +23,9 @@ func (h history) keep(view *ledger.View, events []ledger.Event) error {
 	for _, event := range events {
 		switch e := event.(type) {
 		case ledger.Ordered:
-			if err := h.store.PutCertificate(e.Key, e.Certificate.Append(nil)); err != nil {
+			// An own window is marked here, for the chain forgets it with its epoch.
+			if err := errors.Join(h.store.PutCertificate(e.Key, e.Certificate.Append(nil)),
+				h.store.MarkOrdered(e.Key)); err != nil {
 				return err
 			}
 		case ledger.SettlementCertified:

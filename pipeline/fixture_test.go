@@ -264,6 +264,13 @@ func (s *store) Certificate(key rollup.WindowKey) ([]byte, error) {
 	return nil, rollup.ErrNotFound
 }
 
+func (s *store) IsUnordered(key rollup.WindowKey) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.unordered[key]
+	return ok, nil
+}
+
 func (s *store) MarkOrdered(key rollup.WindowKey) error {
 	return s.write("ordered", func() { delete(s.unordered, key) })
 }

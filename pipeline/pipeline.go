@@ -178,6 +178,9 @@ type Store interface {
 	// Sealed returns what PutSealed kept of a window. The error wraps rollup.ErrNotFound when there
 	// was no PutSealed.
 	Sealed(key rollup.WindowKey) (*rollup.Archive, error)
+	// IsUnordered reports whether a sealed window waits for its order. The chain does not say so any
+	// more once the epoch is settled.
+	IsUnordered(key rollup.WindowKey) (bool, error)
 }
 
 // Chain is the ledger as this node sees it. Methods are called from several goroutines at a time.

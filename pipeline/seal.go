@@ -190,10 +190,27 @@ func (p *Pipeline) Lookup(epoch uint32, client uint64, service, number uint32) (
 	}
 	f := Found{State: at.state, Window: at.key.Window, Units: at.frame.Units(),
 		Request: at.frame.Request(), Rollup: at.rollup}
-	if f.State == AckSealed && p.chain.View().IsOrdered(at.key) {
-		f.State = AckOrdered
+	if f.State == AckSealed {
+		f.State, err = p.orderedState(at.key)
 	}
-	return f, nil
+	return f, err
+}
+
+// orderedState tells a sealed window that the chain has ordered from one that it has not.
+func (p *Pipeline) orderedState(key rollup.WindowKey) (AckState, error) {
+	view := p.chain.View()
+	ordered := view.IsOrdered(key)
+	if view.Settled(key.Epoch) { // see there
+		unordered, err := p.store.IsUnordered(key)
+		if err != nil {
+			return AckSealed, fmt.Errorf("look up the order of %v: %w", key, err)
+		}
+		ordered = !unordered
+	}
+	if ordered {
+		return AckOrdered, nil
+	}
+	return AckSealed, nil
 }
 
 // Counter returns the next number of a client for a service in an epoch, as far as it is durable.

@@ -229,10 +229,18 @@ func (s ledgerService) rollups(keys []rollup.WindowKey, err error) ([]*api.Rollu
 	view := s.cfg.Chain.View()
 	list := make([]*api.Rollup, 0, len(keys))
 	for _, key := range keys {
-		entry := &api.Rollup{Node: key.Node, Epoch: key.Epoch, Window: key.Window, Ordered: view.IsOrdered(key)}
+		entry := &api.Rollup{Node: key.Node, Epoch: key.Epoch, Window: key.Window,
+			Ordered: view.IsOrdered(key)}
 		header, certificate, err := s.header(key)
 		if err != nil {
 			return nil, internal(err)
+		}
+		if certificate != nil && view.Settled(key.Epoch) { // see View.IsOrdered
+			unordered, err := s.cfg.Store.IsUnordered(key)
+			if err != nil {
+				return nil, internal(err)
+			}
+			entry.Ordered = !unordered
 		}
 		if certificate != nil {
 			entry.Signers = view.Committee().Nodes(certificate.Signers)

@@ -205,6 +205,11 @@ func (s *Store) Holder(k rollup.WindowKey) (node uint32, err error) {
 // Unordered lists the own rollups that are not marked as ordered, oldest first.
 func (s *Store) Unordered() ([]rollup.WindowKey, error) { return s.windows(keyUnordered) }
 
+// IsUnordered reports whether a window is among those.
+func (s *Store) IsUnordered(k rollup.WindowKey) (bool, error) {
+	return s.has(windowKey(keyUnordered, k))
+}
+
 // Sealed returns what PutSealed kept of a window, with its proof when there is one. Errors:
 // ErrNotFound when there was no PutSealed, ErrPruned for a window whose rollup is dropped,
 // ErrCorrupt for one that does not decode.

@@ -50,6 +50,8 @@ var (
 type Store interface {
 	// Unordered lists the windows that were sealed and not marked as ordered, oldest first.
 	Unordered() ([]rollup.WindowKey, error)
+	// IsUnordered reports whether a window is among those.
+	IsUnordered(key rollup.WindowKey) (bool, error)
 	// Sealed returns what is kept of a sealed window.
 	Sealed(key rollup.WindowKey) (*rollup.Archive, error)
 	// PutCertificate keeps the certificate of a sealed window.
@@ -59,7 +61,8 @@ type Store interface {
 	// PutProof keeps the proof of a sealed window, see rollup.Archive. A second one may take the place
 	// of the first.
 	PutProof(key rollup.WindowKey, proof []byte) error
-	// MarkOrdered removes a window from Unordered. It need not be durable: the chain knows.
+	// MarkOrdered removes a window from Unordered. The chain knows until the epoch is settled; by
+	// then, whoever hands blocks to the store has marked what they order.
 	MarkOrdered(key rollup.WindowKey) error
 	// Unheld lists the sealed windows with a statements part for which there was no PutHolder.
 	Unheld() ([]rollup.WindowKey, error)

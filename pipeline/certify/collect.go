@@ -130,6 +130,20 @@ func (j *job) shares(ctx context.Context, h *rollup.Header, list []shown, pushin
 // expired reports whether the chain orders a window no more, for its epoch is settled.
 func (o *Outbox) expired(key rollup.WindowKey) bool { return o.chain.View().Settled(key.Epoch) }
 
+// ordered reports whether the chain has ordered a window. Once the epoch is settled the chain does
+// not say it any more, and the store does.
+func (o *Outbox) ordered(key rollup.WindowKey) bool {
+	view := o.chain.View()
+	if view.IsOrdered(key) || !view.Settled(key.Epoch) {
+		return view.IsOrdered(key)
+	}
+	unordered, err := o.store.IsUnordered(key)
+	if err != nil {
+		_ = o.fail("looking for a window's order", err) // everybody sees it
+	}
+	return err == nil && !unordered
+}
+
 // round is one collection of shares.
 type round struct {
 	j       *job

@@ -109,7 +109,7 @@ func (j *job) certify() error {
 		}
 	}
 	start := time.Now()
-	if j.certificate == nil && !o.chain.View().IsOrdered(j.key) {
+	if j.certificate == nil && !o.ordered(j.key) {
 		if wait := j.requestProof(); wait > 0 {
 			j.endTurn()
 			j.become(StateProving)
@@ -189,7 +189,7 @@ func (j *job) lookUp() error {
 	a, err := j.load()
 	if err == nil {
 		j.describe(a.Header)
-	} else if j.o.chain.View().IsOrdered(j.key) { // ordered it is, even if it can not be read
+	} else if j.o.ordered(j.key) { // ordered it is, even if it can not be read
 		return nil
 	}
 	return err

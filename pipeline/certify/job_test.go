@@ -67,6 +67,12 @@ func (s *shelf) Certificate(key rollup.WindowKey) ([]byte, error) {
 
 func (s *shelf) PutProof(rollup.WindowKey, []byte) error { return s.write(func() {}) }
 
+func (s *shelf) IsUnordered(key rollup.WindowKey) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Contains(s.unordered, key), nil
+}
+
 func (s *shelf) MarkOrdered(key rollup.WindowKey) error {
 	return s.write(func() {
 		s.unordered = slices.DeleteFunc(s.unordered, func(k rollup.WindowKey) bool { return k == key })
@@ -198,6 +204,33 @@ func TestAway(t *testing.T) {
 			o.outbox.Close()
 			o.start()
 			time.Sleep(time.Minute)
+		}
+		o.outbox.Close()
+	})
+}
+
+// TestOrderedUnseen: a window was ordered in a block that this node got late, with many others, so
+// that the chain has forgotten it when the job looks. The store was told, and the window is not late.
+func TestOrderedUnseen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t)
+		defer o.blocks()()
+		o.net.Refuse = func([]byte) error { return errors.New("away") }
+		o.put(rollup.WindowKey{})
+		o.put(rollup.WindowKey{Window: 1})
+		time.Sleep(time.Minute)
+		if w := o.window(1); w.State != certify.StateOrdering {
+			t.Fatalf("%+v", w)
+		}
+		if err := o.shelf.MarkOrdered(rollup.WindowKey{Window: 1}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Minute)
+		if w := o.window(0); w.State != certify.StateStuck || w.Reason != "late" {
+			t.Errorf("nobody ordered it: %+v", w)
+		}
+		if w := o.window(1); w.State != certify.StateOrdered {
+			t.Errorf("the store knows that it was ordered: %+v", w)
 		}
 		o.outbox.Close()
 	})

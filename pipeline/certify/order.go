@@ -17,7 +17,7 @@ func (j *job) order() error {
 	for again := time.Now(); ; {
 		updated := o.chain.Updated()
 		switch {
-		case o.chain.View().IsOrdered(j.key):
+		case o.ordered(j.key):
 			return nil
 		case o.expired(j.key):
 			return ReasonLate
@@ -31,7 +31,7 @@ func (j *job) order() error {
 		}
 		if time.Until(again) <= 0 {
 			err := o.chain.SubmitTx(o.ctx, tx)
-			if errors.Is(err, ledger.CodeSettled) {
+			if errors.Is(err, ledger.CodeSettled) && !o.ordered(j.key) {
 				return rollup.Refuse(ReasonLate, "%w", err)
 			}
 			if err != nil && o.ctx.Err() == nil && !errors.Is(err, ledger.CodeAlreadyOrdered) {
