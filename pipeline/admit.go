@@ -373,6 +373,11 @@ func (a *admission) screen(c *chunk, slot int) {
 	class, room := c.class, c.most
 	a.moved.at, a.moved.frames = a.moved.at[:0], a.moved.frames[:0]
 	ws.mu.Lock()
+	if c.epoch.ended { // since it was looked up
+		a.moved.frames = append(a.moved.frames, c.frames...)
+		a.moved.at = append(a.moved.at, c.at...)
+		c.shrink(0)
+	}
 	c.epoch.screen(c, ws, &a.moved)
 	n := len(c.at)
 	granted := min(n, c.epoch.free(ws))

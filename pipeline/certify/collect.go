@@ -198,8 +198,7 @@ func (r *round) push(ctx context.Context, position int, member rollup.Member) an
 				return a
 			}
 		}
-		if ctx.Err() != nil {
-			a.err = context.Cause(ctx)
+		if a.err = r.over(ctx); a.err != nil { // and nobody minds what the member said
 			return a
 		}
 		final := isFinal(err)
@@ -224,6 +223,16 @@ func (r *round) push(ctx context.Context, position int, member rollup.Member) an
 			a.err = context.Cause(ctx)
 			return a
 		}
+	}
+}
+
+// over returns why no more shares are wanted, nil while they are.
+func (r *round) over(ctx context.Context) error {
+	select {
+	case <-r.enough:
+		return errEnough
+	default:
+		return context.Cause(ctx)
 	}
 }
 

@@ -1,0 +1,38 @@
+package pipeline
+
+import (
+	"testing"
+
+	"github.com/waybill-network/waybill/rollup"
+)
+
+// TestEpochEndsAtTheDoor: an epoch that ends between the look at it and the look at the numbers takes
+// nothing more; its acks are looked for, as those of past epochs.
+func TestEpochEndsAtTheDoor(t *testing.T) {
+	p := &Pipeline{budgets: [classes]budget{{maxAcks: 100, maxBytes: 1 << 20}}}
+	p.queue.init()
+	p.windows.init()
+	p.windows.drained = make(chan *window, 1)
+	e := &epoch{number: 3}
+	p.windows.taking = []*epoch{{number: 4}, e}
+	p.openWindowOf(e, rollup.WindowKey{Epoch: 3})
+	future := &Future{p: p, answers: make([]rollup.Answer, 2), done: make(chan struct{})}
+	future.left.Store(1)
+	a := admission{p: p, source: &Source{p: p}, future: future}
+	if code, slot := a.slot(3); code != rollup.CodeAccepted || slot != 0 {
+		t.Fatal(code, slot)
+	}
+	e.ended = true
+	p.end(e)
+	for i := range uint32(2) {
+		f := (&rollup.Ack{Epoch: 3, Number: i}).Append(nil)
+		a.put(f, i, 0, classEstablished, 2)
+	}
+	if len(p.windows.taking) != 1 || e.inFlight != 0 || p.queue.len() != 2 {
+		t.Fatalf("%d in flight, %d queued", e.inFlight, p.queue.len())
+	}
+	batch, _ := p.queue.take(nil, 10)
+	if len(batch) != 1 || batch[0].epoch != nil || len(batch[0].at) != 2 || batch[0].turn != 1 {
+		t.Errorf("%+v", batch)
+	}
+}
