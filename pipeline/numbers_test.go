@@ -309,6 +309,9 @@ func TestNewStore(t *testing.T) {
 			if err := f.p.Ready(); !errors.Is(err, pipeline.ErrNew) {
 				t.Error(err)
 			}
+			if s := f.p.Stats(); s.Closed == "" {
+				t.Error("the statistics say nothing of it")
+			}
 			if w := f.p.OpenWindow(); !w.Closes.IsZero() {
 				t.Errorf("%+v is open", w)
 			}

@@ -49,6 +49,9 @@ type Stats struct {
 	Offered    uint64          `json:"offered_acks"` // counter: for clients to co-sign
 	States     []status.Count  `json:"states"`       // windows by state, all of States
 	Windows    []status.Window `json:"windows"`      // newest first
+
+	// Closed is why no window is open in this epoch: the store is new, see ErrNew.
+	Closed string `json:"closed,omitzero"`
 }
 
 // Stage returns the stage with a name, a zero one if there is none.
@@ -131,6 +134,9 @@ func (p *Pipeline) Stats() Stats {
 	c := &p.counters
 	now := time.Now()
 	s := Stats{Writes: c.writes.Load(), Offered: c.offered.Load(), Windows: p.windows.list()}
+	if err := p.checkStore(); err != nil {
+		s.Closed = err.Error()
+	}
 	for _, code := range rollup.Codes() {
 		s.Answers = append(s.Answers, status.Count{Name: code.String(), Count: c.codes[code].Load()})
 	}

@@ -45,6 +45,9 @@ func Checks(s *Snapshot) []Check {
 				text.Bytes(s.Store.MinFree))},
 	}
 
+	checks = append(checks, Check{Name: "epoch", OK: s.Pipeline.Closed == "",
+		Detail: orText(s.Pipeline.Closed, "the store knows all that this node said in it")})
+
 	oldest, stage := 0.0, ""
 	for _, st := range s.Stages() {
 		if st.Oldest > oldest && !st.Answered { // behind commit acks stay by design

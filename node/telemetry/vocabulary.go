@@ -58,6 +58,9 @@ var vocabulary = []Term{
 		"restart the node; if the disk is at fault, mend it"},
 	{SetCheck, "consensus", "", "the engine runs", "restart the node; the log says why it stopped"},
 	{SetCheck, "disk", "", "more than store.min_free is free", "make room, or lower store.retention"},
+	{SetCheck, "epoch", "", "the store knows all that this node said in the epoch",
+		"wait for the next epoch: a new store takes and signs nothing before; never restore a home " +
+			"from a copy"},
 	{SetCheck, "queue", "", "no ack waits long for its answer", "see the stages"},
 	{SetCheck, "blocks", "", "the last block is young",
 		"see the check peers; if they are there, ask the other members' operators"},
