@@ -33,7 +33,9 @@ func TestBadInputs(t *testing.T) {
 	Binary(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	n := Start(ctx, t, short())
+	o := short()
+	o.GraceSeconds = 20
+	n := Start(ctx, t, o)
 	p, err := n.Register(ctx, 3, 12)
 	if err != nil {
 		t.Fatal(err)
@@ -48,6 +50,8 @@ func TestBadInputs(t *testing.T) {
 	if err := in.stream.Close(ctx); err != nil {
 		t.Errorf("the stream that the refusals came over: %v", err)
 	}
+	in.stream = n.Clients[0].Open(ctx)
+	defer func() { _ = in.stream.Close(ctx) }() // it has answered everything
 	registry := in.registry(ctx)
 	in.refuseTransactions(ctx)
 	audit, err := n.Audit(ctx, p, in.books, before)
@@ -211,7 +215,7 @@ var badAcks = []badAck{
 		rollup.CodeBadSignature},
 	{"request changed after signing", func(a *rollup.Ack, _ *Client) { a.Request[31] ^= 1 },
 		rollup.CodeBadSignature},
-	{"another client's index", func(a *rollup.Ack, _ *Client) { a.Client++ },
+	{"another client's index", func(a *rollup.Ack, _ *Client) { a.Client, a.Number = a.Client+1, 0 },
 		rollup.CodeBadSignature},
 	{"signature negated", func(a *rollup.Ack, _ *Client) { a.Signature[0] ^= 0x20 },
 		rollup.CodeBadSignature},
@@ -238,8 +242,7 @@ var badAcks = []badAck{
 		rollup.CodeBeyondLimit},
 	{"unknown client", resigned(func(a *rollup.Ack) { a.Client = 1 << 30 }),
 		rollup.CodeUnknownClient},
-	{"a service that was not granted", resigned(func(a *rollup.Ack) { a.Service = 7 }),
-		rollup.CodeNotGranted},
+	{"unknown service", resigned(func(a *rollup.Ack) { a.Service = 7 }), rollup.CodeUnknownService},
 	{"zero units", resigned(func(a *rollup.Ack) { a.Units = 0 }), rollup.CodeZeroUnits},
 	{"units above the cap", resigned(func(a *rollup.Ack) { a.Units = unitCap + 1 }),
 		rollup.CodeExcessUnits},

@@ -159,7 +159,7 @@ func (in *inputs) badRegistrations() []badTx {
 			ledger.CodeKeyTaken},
 		{"a node whose own key does not consent",
 			node(func(n *ledger.NodeRegistration) { n.TransportKey = ledger.KeyOf(p.Owner) }),
-			ledger.CodeBadSignature},
+			ledger.CodeBadProof},
 		{"a node with more stake than balance",
 			node(func(n *ledger.NodeRegistration) { n.Stake = 2 * richDeposit }),
 			ledger.CodeInsufficientBalance},
@@ -204,7 +204,8 @@ func (in *inputs) badCertificates(ctx context.Context) []badTx {
 	header := func(key rollup.WindowKey) *rollup.Header {
 		return in.seal(in.T, in.parties, key, 3, fmt.Sprint(key)).header
 	}
-	open := header(rollup.WindowKey{Window: 2_000_000})
+	epoch := in.accept(ctx, in.parties.Clients[5]).Epoch // which is not settled for some time
+	open := header(rollup.WindowKey{Epoch: epoch, Window: 2_000_000})
 	wordless := certify(open, []int{0, 1, 2}, 0, 1, 2)
 	wordless.Own = rollup.SignOwn(transports[1], open)
 	later := certify(open, []int{0, 1, 2}, 0, 1, 2)
@@ -218,7 +219,7 @@ func (in *inputs) badCertificates(ctx context.Context) []badTx {
 	unknownPayer.Rows[len(open.Rows)-1].Payer = 1 << 20
 	unknownService.Rows[len(open.Rows)-1].Service = 1 << 20
 
-	ordered, err := in.someRollup(ctx)
+	ordered, err := in.someRollup(ctx, epoch)
 	if err != nil {
 		in.Fatal(err)
 	}
@@ -245,7 +246,7 @@ func (in *inputs) badCertificates(ctx context.Context) []badTx {
 			tx(certify(header(rollup.WindowKey{Epoch: 1 << 20}), []int{0, 1, 2}, 0, 1, 2)),
 			ledger.CodeEpochAhead},
 		{"certificate of a node that there is not, with a quorum",
-			tx(certify(header(rollup.WindowKey{Node: 9}), []int{0, 1, 2}, 0, 1, 2)),
+			tx(certify(header(rollup.WindowKey{Node: 9, Epoch: epoch}), []int{0, 1, 2}, 0, 1, 2)),
 			ledger.CodeUnknownNode},
 		{"certificate with an unknown payer, with a quorum",
 			tx(certify(&unknownPayer, []int{0, 1, 2}, 0, 1, 2)), ledger.CodeUnknownPayer},
@@ -256,8 +257,8 @@ func (in *inputs) badCertificates(ctx context.Context) []badTx {
 	}
 }
 
-// someRollup waits for an ordered rollup and returns its certificate.
-func (in *inputs) someRollup(ctx context.Context) (*rollup.Certificate, error) {
+// someRollup waits for an ordered rollup of an epoch and returns its certificate.
+func (in *inputs) someRollup(ctx context.Context, epoch uint32) (*rollup.Certificate, error) {
 	var key rollup.WindowKey
 	err := in.await(ctx, "an ordered rollup", func() (bool, error) {
 		list, err := client.Call(ctx, in.Clients[1].Ledger().ListRollups, &api.ListRollupsRequest{})
@@ -265,7 +266,7 @@ func (in *inputs) someRollup(ctx context.Context) (*rollup.Certificate, error) {
 			return false, err
 		}
 		for _, r := range list.Rollups {
-			if r.Ordered {
+			if r.Ordered && r.Epoch == epoch {
 				key = rollup.WindowKey{Node: r.Node, Epoch: r.Epoch, Window: r.Window}
 				return true, nil
 			}
