@@ -189,8 +189,6 @@ func (d *delivery) later(p *item, a rollup.Answer, retry time.Duration) {
 	default:
 		p.due = now.Add(min(backoff<<min(p.attempts-1, 16), maxBackoff))
 	}
-	// After a failed store the node may hold it.
-	p.doubtful = p.doubtful || a.Code == rollup.CodeStoreFailed
 	d.put(p)
 }
 

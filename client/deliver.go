@@ -154,7 +154,7 @@ func (d *delivery) begin(ctx context.Context, helpers *sync.WaitGroup,
 	pending, faulty := d.book.adopt(d.place, d)
 	for _, e := range pending {
 		p := itemOf(e)
-		p.reports, p.doubtful = 1, true
+		p.reports = 1
 		d.put(p)
 	}
 	for _, e := range faulty {
@@ -431,7 +431,6 @@ func (d *delivery) signAll(items []*item) error {
 func (d *delivery) requeue() {
 	for _, f := range d.inflight {
 		for _, p := range f.items {
-			p.doubtful = true
 			d.put(p)
 		}
 	}

@@ -30,7 +30,6 @@ type item struct {
 	signed   bool
 	frame    [rollup.AckSize]byte
 	attempts int
-	doubtful bool      // an answer was lost: the node may hold it
 	due      time.Time // before which it is not submitted again
 }
 

@@ -71,7 +71,6 @@ type journal struct {
 	spare []byte
 	size  int64
 	lean  int64 // size after the last rewriting
-	err   error
 }
 
 // OpenBook opens the book in a file, which it makes when there is none. Nobody else can open it
