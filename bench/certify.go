@@ -41,8 +41,9 @@ const (
 // certification measures one rollup's way in parts, each with all cores, one after the other; and
 // what a push costs beyond the verification in it.
 func certification(ctx context.Context, acks, clients int) ([]Comparison, error) {
+	// Each round starts the same network anew: its start is part of its name.
 	c := &committee{config: pipelinetest.Config{Members: members, Clients: clients, Payers: 8,
-		Services: services}}
+		Services: services, Start: time.Now()}}
 	if err := c.restart(); err != nil {
 		return nil, err
 	}

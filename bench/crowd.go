@@ -199,8 +199,9 @@ func (c *crowd) statementWindow(clients, acks int) (*statementWindow, error) {
 	if h.StatementSignature, err = c.cosign(clients, message[:]); err != nil {
 		return nil, err
 	}
-	return &statementWindow{c.view, h, tree, &rollup.Evidence{Acks: noAcks, Rung: rollup.RungStatements,
-		List: list, Statements: statements}}, nil
+	return &statementWindow{c.view, h, tree,
+		&rollup.Evidence{Acks: noAcks, Rung: rollup.RungStatements,
+			List: list, Statements: statements}}, nil
 }
 
 // noAcks is the acks part of a rollup that has none.

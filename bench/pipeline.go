@@ -99,7 +99,8 @@ func withVerification(ctx context.Context, network *pipelinetest.Network, t *tra
 	for i := range verifiers {
 		verifiers[i], verdicts[i] = bls.NewVerifier(bls.Default, 1), make([]bls.Verdict, batch)
 	}
-	measured, frames := t.len()-introduced, bySource(t.frames)
+	measured := t.len() - introduced
+	var frames []byte
 	var d *door
 	closeDoor := func() (err error) {
 		if d != nil {
@@ -120,6 +121,7 @@ func withVerification(ctx context.Context, network *pipelinetest.Network, t *tra
 				}},
 			{Name: "pipeline on Pebble, synced", Kind: KindOwn, Prepare: func() error {
 				err := closeDoor() // the acks are for window 0, which is new only in a new store
+				frames = bySource(t.frames)
 				if err == nil {
 					d, err = newDoor(network, cores, nil)
 				}

@@ -256,8 +256,8 @@ func (r *Replay) derive() {
 // unknown marks a client whose index is not known yet.
 const unknown = ^uint64(0)
 
-// grantAll submits grants to one payer's clients that have no index. Grants have no order, so several
-// transactions are on their way at once.
+// grantAll submits grants to one payer's clients that have no index. Grants have no order, so
+// several transactions are on their way at once.
 func (r *Replay) grantAll(ctx context.Context, group *errgroup.Group, p *payer, epoch uint32) {
 	missing := slices.DeleteFunc(
 		slices.Clone(p.clients),

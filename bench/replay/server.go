@@ -82,8 +82,8 @@ func silent(err error) bool {
 	return client.Temporary(err) || errors.Is(err, client.ErrNoAnswer)
 }
 
-// identify asks a node, and no other, who it is, and holds that against the genesis. From then on its
-// clients sign for it and co-sign.
+// identify asks a node, and no other, who it is, and holds that against the genesis. From then on
+// its clients sign for it and co-sign.
 func (r *Replay) identify(ctx context.Context, s *server) error {
 	asked, err := client.New(client.Config{URL: s.url, Patience: r.cfg.Patience})
 	if err != nil {
@@ -103,7 +103,8 @@ func (r *Replay) identify(ctx context.Context, s *server) error {
 	}
 	if members := r.cfg.Genesis.Members; int(pin.Node) < len(members) &&
 		members[pin.Node].TransportKey != ledger.Key(pin.Key) {
-		return fmt.Errorf("node %s says that it is node %d, whose key is another one in the genesis",
+		return fmt.Errorf(
+			"node %s says that it is node %d, whose key is another one in the genesis",
 			s.url, pin.Node)
 	}
 	own, err := client.New(client.Config{URL: s.url, Pin: &pin, Book: r.cfg.Book,

@@ -145,8 +145,8 @@ var bundles = [...][]string{
 	{"redirect", "not-found", "server-error"},
 }
 
-// Bundle returns the services that come with one under the same grant. It is the same for every log,
-// so that the parties of one are those of another.
+// Bundle returns the services that come with one under the same grant. It is the same for every
+// log, so that the parties of one are those of another.
 func Bundle(service string) []string {
 	for _, bundle := range bundles {
 		if slices.Contains(bundle, service) {

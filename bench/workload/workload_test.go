@@ -35,8 +35,8 @@ func TestGeneratorIsSeededAndSkewed(t *testing.T) {
 	}
 }
 
-// TestBundle: every service is in one bundle, the same for all that are in it, and none has more than
-// a grant names.
+// TestBundle: every service is in one bundle, the same for all that are in it, and none has more
+// than a grant names.
 func TestBundle(t *testing.T) {
 	services := map[string]bool{"download": true, "redirect": true, "not-found": true,
 		"server-error": true}

@@ -72,7 +72,8 @@ rewarded, exactly.
 		&cobra.Group{ID: "check", Title: "Check and measure:"},
 	)
 	for id, commands := range map[string][]*cobra.Command{
-		"node":  {newInit(), newGenesis(), newTestnet(), newStart(), newDevnet(), newKeys(), newCeremony()},
+		"node": {newInit(), newGenesis(), newTestnet(), newStart(), newDevnet(), newKeys(),
+			newCeremony()},
 		"use":   {newStatus(), newTx(), newReplay(), newExport()},
 		"check": {newVerify(), newDoctor(), newBench(), newVersion()},
 	} {

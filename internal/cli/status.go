@@ -221,8 +221,8 @@ func (s *nodeStatus) printAcks(w io.Writer) {
 	}
 }
 
-// answers counts the answers to acks, and says what they were: refusals are for good, the others are
-// sent again.
+// answers counts the answers to acks, and says what they were: refusals are for good, the others
+// are sent again.
 func (s *nodeStatus) answers() (accepted, refused uint64, line string) {
 	var sums [rollup.ClassFaulty + 1]uint64
 	var codes [rollup.ClassFaulty + 1][]string

@@ -235,8 +235,8 @@ func txRegisterNode() *cobra.Command {
 	return cmd
 }
 
-// nodeRegistration has both keys of a node consent to its owner: a copy of it registers the node for
-// nobody else.
+// nodeRegistration has both keys of a node consent to its owner: a copy of it registers the node
+// for nobody else.
 func nodeRegistration(net rollup.Network, owner ledger.Key, sk *bls.SecretKey,
 	transport ed25519.PrivateKey, stake uint64, address string) *ledger.NodeRegistration {
 	key := ledger.BLSKey(sk.PublicKey().Bytes())

@@ -46,7 +46,8 @@ const (
 // short makes short epochs and windows of a second.
 func short() homes.Options {
 	return homes.Options{EpochSeconds: uint32(epoch / time.Second),
-		GraceSeconds: uint32(grace / time.Second), GraceBlocks: 4, Configure: func(_ int, c *config.Config) {
+		GraceSeconds: uint32(grace / time.Second), GraceBlocks: 4,
+		Configure: func(_ int, c *config.Config) {
 			c.Pipeline.WindowAge, c.Pipeline.Tail, c.Pipeline.CosignWait = time.Second,
 				time.Second, 5*time.Second
 		}}
@@ -75,7 +76,8 @@ func TestCrashAll(t *testing.T) {
 }
 
 // run kills nodes under load, at random moments, and audits what is left. After the last time they
-// stay down for long more. late counts the acks that were ordered after their epoch because of that.
+// stay down for long more. late counts the acks that were ordered after their epoch because of
+// that.
 func run(t *testing.T, o homes.Options, long time.Duration,
 	victims func(*rand.Rand) []int) (late int) {
 	Binary(t)

@@ -70,8 +70,9 @@ func (n *Network) seal(t testing.TB, p *Parties, key rollup.WindowKey, acks int,
 	var frames []byte
 	var sum bls.Sum
 	for i := range acks {
-		ack := rollup.Ack{Net: n.ID.Net(), Node: key.Node, Epoch: key.Epoch, Service: p.Services[i%len(p.Services)],
-			Units: uint64(i + 1), Request: blake3.Sum256(fmt.Appendf(nil, "GET /%s/%d", what, i))}
+		ack := rollup.Ack{Net: n.ID.Net(), Node: key.Node, Epoch: key.Epoch,
+			Service: p.Services[i%len(p.Services)],
+			Units:   uint64(i + 1), Request: blake3.Sum256(fmt.Appendf(nil, "GET /%s/%d", what, i))}
 		p.Clients[i%len(p.Clients)].Sign(&ack)
 		signature, err := bls.ParseSignature(ack.Signature[:])
 		if err != nil {

@@ -26,8 +26,8 @@ const (
 
 var prices = []uint64{70_001, 123_457} // of the services, micro-credits per 2^20 units
 
-// Client signs acks. Its counters belong to the goroutine that delivers for it without the library's
-// book.
+// Client signs acks. Its counters belong to the goroutine that delivers for it without the
+// library's book.
 type Client struct {
 	Secret *bls.SecretKey
 	Key    ledger.BLSKey

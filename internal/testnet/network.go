@@ -214,8 +214,8 @@ func (n *Network) Ack(key rollup.WindowKey, client uint64, number uint32) rollup
 	return ack
 }
 
-// Nth is Ack for the nth ack of a traffic in which the clients take turns, from 0 on. Any stretch of
-// it is runs.
+// Nth is Ack for the nth ack of a traffic in which the clients take turns, from 0 on. Any stretch
+// of it is runs.
 func (n *Network) Nth(key rollup.WindowKey, nth uint32) rollup.Ack {
 	clients := uint32(len(n.Clients))
 	return n.Ack(key, uint64(nth%clients), nth/clients)

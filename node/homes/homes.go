@@ -320,8 +320,9 @@ func (n *Network) writeHome(i int, s *secrets, o Options, ports [4]int) (Node, e
 	return written, os.WriteFile(written.Config, file.Bytes(), 0o644)
 }
 
-// MakeStore makes the store of a home whose keys were just made. They have signed nothing, so it may
-// sign from epoch 0 on. A store that a node finds missing has to wait: the lost one may have signed.
+// MakeStore makes the store of a home whose keys were just made. They have signed nothing, so it
+// may sign from epoch 0 on. A store that a node finds missing has to wait: the lost one may have
+// signed.
 func MakeStore(dir string) error {
 	s, err := store.Open(dir, store.Options{})
 	if err != nil {

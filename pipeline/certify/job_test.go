@@ -75,7 +75,8 @@ func (s *shelf) IsUnordered(key rollup.WindowKey) (bool, error) {
 
 func (s *shelf) MarkOrdered(key rollup.WindowKey) error {
 	return s.write(func() {
-		s.unordered = slices.DeleteFunc(s.unordered, func(k rollup.WindowKey) bool { return k == key })
+		s.unordered = slices.DeleteFunc(s.unordered,
+			func(k rollup.WindowKey) bool { return k == key })
 	})
 }
 
@@ -109,7 +110,8 @@ func (o *office) start() {
 	o.t.Helper()
 	var err error
 	_, key := o.net.MemberKeys(0)
-	o.outbox, err = certify.New(certify.Config{Network: o.net.ID, Key: key}, o.shelf, o.net, o.members)
+	o.outbox, err = certify.New(certify.Config{Network: o.net.ID, Key: key}, o.shelf, o.net,
+		o.members)
 	if err == nil {
 		err = o.outbox.Start()
 	}
@@ -186,14 +188,16 @@ func TestAway(t *testing.T) {
 		o.put(rollup.WindowKey{})
 		time.Sleep(2 * time.Minute)
 		s := o.outbox.Stats()
-		if w := o.window(0); w.State != certify.StateCollecting || s.Pending != 1 || s.Oldest < 100 {
+		if w := o.window(0); w.State != certify.StateCollecting || s.Pending != 1 ||
+			s.Oldest < 100 {
 			t.Errorf("%+v, %+v", w, s)
 		}
 		time.Sleep(4 * time.Minute)
 		for range 2 { // and after a restart
 			w := o.window(0)
 			if w.State != certify.StateStuck || w.Reason != "late" || w.Acks != 2 ||
-				w.Advice != certify.ReasonLate.Advice() || !strings.Contains(w.Error, "is settled") {
+				w.Advice != certify.ReasonLate.Advice() ||
+				!strings.Contains(w.Error, "is settled") {
 				t.Errorf("%+v", w)
 			}
 			s = o.outbox.Stats()
@@ -351,7 +355,8 @@ func TestWriteFails(t *testing.T) {
 		o.shelf.fail = errors.New("the disk is gone")
 		o.put(rollup.WindowKey{})
 		time.Sleep(5 * time.Second)
-		if err := o.outbox.Err(); !errors.Is(err, certify.ErrStore) || !errors.Is(err, o.shelf.fail) {
+		if err := o.outbox.Err(); !errors.Is(err, certify.ErrStore) ||
+			!errors.Is(err, o.shelf.fail) {
 			t.Error(err)
 		}
 		if n := o.count(certify.StateStuck); n != 0 {
@@ -368,8 +373,9 @@ func TestConfig(t *testing.T) {
 		t.Error(err)
 	}
 	for field, c := range map[string]certify.Config{
-		"Certifying is": {Certifying: -1}, "Proving is": {Proving: -1}, "ProofWait is": {ProofWait: -1},
-		"Proofs is": {Prover: prover}, "Prover is": {Proofs: prover},
+		"Certifying is": {Certifying: -1}, "Proving is": {Proving: -1},
+		"ProofWait is": {ProofWait: -1},
+		"Proofs is":    {Prover: prover}, "Prover is": {Proofs: prover},
 	} {
 		c.Key = make(ed25519.PrivateKey, ed25519.PrivateKeySize)
 		_, err := certify.New(c, nil, nil, nil)
@@ -393,8 +399,8 @@ func TestReasons(t *testing.T) {
 	}
 }
 
-// TestMembersHearInOrder: a member hears of a window when it has answered for the one before, or the
-// one before has its certificate; a window that will not be certified holds up nobody.
+// TestMembersHearInOrder: a member hears of a window when it has answered for the one before, or
+// the one before has its certificate; a window that will not be certified holds up nobody.
 func TestMembersHearInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOffice(t)
@@ -425,7 +431,8 @@ func TestMembersHearInOrder(t *testing.T) {
 		}
 		time.Sleep(20 * time.Second)
 		mu.Lock()
-		for _, member := range []uint32{0, 1} { // as many as are certified at a time, and the stuck one
+		// as many as are certified at a time, and the stuck one
+		for _, member := range []uint32{0, 1} {
 			if !slices.Equal(heard[member], []uint32{0, 1, 2, 3, 4}) {
 				t.Errorf("member %d has heard of %v", member, heard[member])
 			}

@@ -23,8 +23,8 @@ type Trust struct {
 	// ProofKey returns the digest of the verifying key for a circuit's size; nil when the network
 	// accepts no proofs.
 	ProofKey func(size int) (digest rollup.Hash, ok bool)
-	// Proofs returns a verifier from the verifying key that the file holds, once it has that digest;
-	// nil when the program has none.
+	// Proofs returns a verifier from the verifying key that the file holds, once it has that
+	// digest; nil when the program has none.
 	Proofs func(size int, key []byte) (rollup.ProofVerifier, error)
 	// Development says that whoever made those keys may be able to forge proofs.
 	Development bool
@@ -44,7 +44,8 @@ func TrustOf(g *ledger.Genesis) *Trust {
 	for i := range g.Members {
 		keys[i] = g.Members[i].TransportKey
 	}
-	return &Trust{Network: g.Network(), Committee: g.Committee(), Shares: g.Params.Shares, NodeKeys: keys,
+	return &Trust{Network: g.Network(), Committee: g.Committee(), Shares: g.Params.Shares,
+		NodeKeys: keys,
 		ProofKey: g.Params.Proofs.Key, Development: g.Params.Proofs.Development}
 }
 
@@ -95,7 +96,8 @@ func Verify(file []byte, trust *Trust) (*Report, error) {
 		Power: committee.Power(signers), Total: committee.TotalPower(),
 		summary: e.summary() + fmt.Sprintf(
 			"; certified by %d of %d committee members with %d of %d of the power.",
-			signers.Len(), len(committee.Members), committee.Power(signers), committee.TotalPower()),
+			signers.Len(), len(committee.Members), committee.Power(signers),
+			committee.TotalPower()),
 	}, nil
 }
 
@@ -132,7 +134,8 @@ func (v *exportVerifier) anchor(a *Anchor) error {
 		return err
 	}
 	v.done(Check{Name: "certificate", What: fmt.Sprintf(
-		"the node signed the rollup as its own, and %d members of the committee vouch for the header "+
+		"the node signed the rollup as its own, and %d members of the committee vouch for the "+
+			"header "+
 			"with one signature under the sum of their keys", c.Signers.Len()),
 		Bytes: len(a.append(nil))})
 	return nil
@@ -178,7 +181,8 @@ func sentence(a *rollup.Ack, h *rollup.Header) string {
 
 func (e *Ack) summary() string {
 	h := e.Header()
-	return fmt.Sprintf("%s: ack %d of %d in rollup %s", sentence(&e.Ack, h), e.Index, h.AckCount, h.ID())
+	return fmt.Sprintf("%s: ack %d of %d in rollup %s", sentence(&e.Ack, h), e.Index, h.AckCount,
+		h.ID())
 }
 
 func (e *Rollup) verify(v *exportVerifier) error {
@@ -227,7 +231,8 @@ func (e *Rollup) proofVerifier(trust *Trust) (rollup.ProofVerifier, error) {
 	}
 	digest, ok := trust.ProofKey(e.Evidence.Size)
 	if !ok {
-		return nil, fmt.Errorf("%w for circuits of %d statements", rollup.ErrNoProofs, e.Evidence.Size)
+		return nil, fmt.Errorf("%w for circuits of %d statements", rollup.ErrNoProofs,
+			e.Evidence.Size)
 	}
 	if got := rollup.Hash(blake3.Sum256(e.VerifyingKey)); got != digest {
 		return nil, fmt.Errorf("%w: the verifying key is %s, not %s", rollup.ErrProof, got, digest)
@@ -245,7 +250,8 @@ func (e *Rollup) rungs(development bool) (checks []Check) {
 	if n := ev.Acks.Len(); n > 0 {
 		checks = append(checks, Check{Name: rollup.RungAcks.String(), Bytes: len(ev.Acks),
 			What: fmt.Sprintf("%d acks of %d clients hashed to the "+
-				"curve and one aggregate signature checked against them, their tree and totals recomputed", n,
+				"curve and one aggregate signature checked against them, their tree and totals "+
+				"recomputed", n,
 				len(e.Clients)-len(ev.List.Signers()))})
 	}
 	signers, bytes := len(ev.List.Signers()), whole-len(ev.Acks)
@@ -253,7 +259,8 @@ func (e *Rollup) rungs(development bool) (checks []Check) {
 	case rollup.RungStatements:
 		checks = append(checks, Check{Name: ev.Rung.String(), Bytes: bytes,
 			What: fmt.Sprintf("the keys of %d clients added and one "+
-				"signature of theirs checked, %d statements hashed to its root, the totals recomputed", signers,
+				"signature of theirs checked, %d statements hashed to its root, the totals "+
+				"recomputed", signers,
 				len(ev.Statements))})
 	case rollup.RungProof:
 		what := fmt.Sprintf("the keys of %d clients added and one signature of theirs checked, "+
@@ -273,14 +280,16 @@ func (e *Rollup) checkClients() error {
 	next := 0
 	for _, client := range e.Evidence.AllClients() {
 		if next == len(e.Clients) || e.Clients[next].Index != client {
-			return at("client", next, fmt.Errorf("%w: client %d is in the evidence", rollup.ErrClients,
-				client))
+			return at("client", next,
+				fmt.Errorf("%w: client %d is in the evidence", rollup.ErrClients,
+					client))
 		}
 		next++
 	}
 	if next != len(e.Clients) {
-		return at("client", next, fmt.Errorf("%w: client %d is not in the evidence", rollup.ErrClients,
-			e.Clients[next].Index))
+		return at("client", next,
+			fmt.Errorf("%w: client %d is not in the evidence", rollup.ErrClients,
+				e.Clients[next].Index))
 	}
 	return nil
 }
@@ -292,7 +301,8 @@ func (e *Rollup) checkServices(h *rollup.Header) error {
 		services[i] = s.Index
 	}
 	if want := servicesOf(h); !slices.Equal(services, want) {
-		return fmt.Errorf("%w: services %d, and the rows are of %d", rollup.ErrClients, services, want)
+		return fmt.Errorf("%w: services %d, and the rows are of %d", rollup.ErrClients, services,
+			want)
 	}
 	return nil
 }

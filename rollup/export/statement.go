@@ -92,7 +92,8 @@ func (e *StatementAck) verify(v *exportVerifier) error {
 	}
 	run := rollup.Run{Client: e.Ack.Client, Service: e.Ack.Service, First: e.First, Count: e.Acks}
 	if e.Ack.Number < e.First || uint64(e.Ack.Number) >= run.End() {
-		return fmt.Errorf("%w: number %d is not among the %d from %d on", rollup.ErrNumbers, e.Ack.Number,
+		return fmt.Errorf("%w: number %d is not among the %d from %d on", rollup.ErrNumbers,
+			e.Ack.Number,
 			e.Acks, e.First)
 	}
 	entry := rollup.ListEntry{Run: run, Signed: true}
@@ -120,7 +121,8 @@ func (e *StatementAck) verify(v *exportVerifier) error {
 	}
 	hashes := len(e.Path) + len(e.List) + len(e.Statements)
 	v.done(Check{Name: "inclusion", What: fmt.Sprintf(
-		"the ack leads to its statement and that to the root, and its client is listed among those "+
+		"the ack leads to its statement and that to the root, and its client is listed among "+
+			"those "+
 			"that signed, with %d hashes", hashes), Bytes: 32 * hashes})
 	return v.anchor(&e.Anchor)
 }
@@ -128,6 +130,7 @@ func (e *StatementAck) verify(v *exportVerifier) error {
 func (e *StatementAck) summary() string {
 	return fmt.Sprintf("%s: ack %d of %d under statement %d of %d, "+
 		"which the client signed at the window's close, in rollup %s",
-		sentence(&e.Ack, e.Header()), e.Ack.Number-e.First, e.Acks, e.Statement, e.Header().StatementCount,
+		sentence(&e.Ack, e.Header()), e.Ack.Number-e.First, e.Acks, e.Statement,
+		e.Header().StatementCount,
 		e.Header().ID())
 }
