@@ -28,8 +28,8 @@ type Source struct {
 
 	shares    [classes]share  // guarded by their budgets
 	lineups   [classes]lineup // guarded by the queue
-	order     [classes]order
-	bad, good atomic.Int32 // bad signatures lately, and good ones since, see quarantine
+	order     [2]order        // of acks of suspects, and of all others
+	bad, good atomic.Int32    // bad signatures lately, and good ones since, see quarantine
 	closed    sync.Once
 }
 

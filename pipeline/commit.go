@@ -156,7 +156,7 @@ func (p *Pipeline) answer(c *chunk) {
 	p.finish(c)
 }
 
-// abandon answers all acks of a chunk that was not taken out of the queue.
+// abandon answers all acks of a chunk that did not get into the queue.
 func (p *Pipeline) abandon(c *chunk, code rollup.Code) {
 	p.judged(c.epoch, len(c.at))
 	for _, i := range c.at {

@@ -161,9 +161,9 @@ func (p *Pipeline) closeOpen(e *epoch) {
 	}
 }
 
-// newEpoch returns an epoch with the numbers that the store knows. Nothing is taken in one that
-// began before the store.
-func (p *Pipeline) newEpoch(number uint32, recovered []*window) (*epoch, rollup.WindowKey, error) {
+// newEpoch returns an epoch with the numbers that the store knows, and those of recovered windows.
+// Nothing is taken in one that began before the store.
+func (p *Pipeline) newEpoch(number uint32) (*epoch, rollup.WindowKey, error) {
 	e := &epoch{number: number}
 	var key rollup.WindowKey
 	if since, known := p.store.Since(); !known || number < since {
@@ -173,6 +173,13 @@ func (p *Pipeline) newEpoch(number uint32, recovered []*window) (*epoch, rollup.
 	if err != nil {
 		return nil, key, err
 	}
+	p.windows.mu.Lock()
+	for _, w := range p.windows.draining { // what is sealed meanwhile is read below
+		if w.key.Epoch == number {
+			e.raiseAll(w)
+		}
+	}
+	p.windows.mu.Unlock()
 	err = p.store.ReadRuns(p.cfg.Node, number, func(runs []rollup.Run) error {
 		for _, run := range runs {
 			e.raise(run)
@@ -181,11 +188,6 @@ func (p *Pipeline) newEpoch(number uint32, recovered []*window) (*epoch, rollup.
 	})
 	if err != nil {
 		return nil, key, err
-	}
-	for _, w := range recovered {
-		if w.key.Epoch == number {
-			e.raiseAll(w)
-		}
 	}
 	return e, key, nil
 }

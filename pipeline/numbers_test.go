@@ -429,3 +429,65 @@ func TestHeldIsGone(t *testing.T) {
 		}
 	})
 }
+
+// TestFirstAcks streams through a connection that is new: while its first acks wait for their turn
+// among those of other new ones, later ones are verified as those of a known one, and are judged
+// behind them all the same. Closing answers all.
+func TestFirstAcks(t *testing.T) {
+	for _, closes := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFixture(t, pipelinetest.Config{Clients: 4})
+			f.cfg.Workers, f.cfg.MaxBatch, f.cfg.WindowAge = 3, 64, time.Hour
+			f.cfg.NewVerifier = func() pipeline.BatchVerifier {
+				return &stub{Accepting: pipelinetest.NewAccepting(), took: slow, bad: 13}
+			}
+			f.start(nil)
+			defer f.blocks()()
+			defer f.p.Close()
+			var futures []*pipeline.Future
+			submit := func(s *pipeline.Source, acks []*rollup.Ack) {
+				future, err := s.SubmitAsync(frames(acks...))
+				if err != nil {
+					t.Fatal(err)
+				}
+				futures = append(futures, future)
+			}
+			numbers := [4]uint32{}
+			next := func(client uint64, n int) (acks []*rollup.Ack) {
+				for range n {
+					acks = append(acks, f.net.Unsigned(now, client, 0, numbers[client], 1))
+					numbers[client]++
+				}
+				return acks
+			}
+			sources := []*pipeline.Source{f.source, f.p.Open("b"), f.p.Open("c"), f.p.Open("d")}
+			for range 12 { // all are new
+				for client, source := range sources {
+					submit(source, next(uint64(client), 40))
+				}
+			}
+			for range 40 { // and become known, one after the other
+				time.Sleep(100 * time.Millisecond)
+				for client, source := range sources {
+					submit(source, next(uint64(client), 10))
+				}
+			}
+			if closes {
+				time.Sleep(200 * time.Millisecond)
+				f.p.Close()
+			}
+			refused := false
+			for n, future := range futures {
+				for _, code := range wait(t, future) {
+					refused = refused || code == rollup.CodeShuttingDown
+					if code != rollup.CodeAccepted && !(closes && refused) {
+						t.Fatalf("submission %d: %v", n, code)
+					}
+				}
+			}
+			if b := f.p.Stats().Budget; b.Acks != 0 || b.Bytes != 0 {
+				t.Errorf("the budget has lent out %+v", b)
+			}
+		})
+	}
+}

@@ -8,13 +8,15 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// order is the order in which the chunks of one source and class are judged: that in which they
-// were admitted. Batches are verified side by side, and one that is verified early keeps what it
-// found with its chunks until their turn comes. So a client's numbers are taken one after the
-// other, however many workers there are, and nobody waits for another source.
+// order is the order in which the chunks of one source are judged: that in which they were
+// admitted. Batches are verified side by side, and one that is verified early keeps what it found
+// with its chunks until their turn comes. So a client's numbers are taken one after the other,
+// however many workers there are, and nobody waits for another source. What is admitted while a
+// source is new comes before what is admitted once it is established. Acks of suspects have an
+// order of their own: they are verified apart, and hold up nobody else's.
 //
-// The queue gives the turns out and hands chunks over in their order, so whoever waits, waits for
-// verification that is under way.
+// The queue gives the turns out, and every chunk that has one is judged, also when the pipeline
+// closes.
 type order struct {
 	last uint64 // turn that the queue gave out; guarded by the queue
 
@@ -24,7 +26,12 @@ type order struct {
 }
 
 // order returns the order that a chunk belongs to.
-func (c *chunk) order() *order { return &c.source.order[c.class] }
+func (c *chunk) order() *order {
+	if c.class == classSuspect {
+		return &c.source.order[1]
+	}
+	return &c.source.order[0]
+}
 
 // arrive reports whether it is the turn of a chunk. Otherwise the chunk keeps what the batch found,
 // and whoever ends the turn before takes it up.
@@ -53,6 +60,23 @@ func (o *order) next() *chunk {
 	c := o.waiting[i]
 	o.waiting = slices.Delete(o.waiting, i, i+1)
 	return c
+}
+
+// giveUp answers chunks that nobody will verify. Those behind them that were verified are judged.
+func (p *Pipeline) giveUp(chunks []*chunk, code rollup.Code) {
+	w := &worker{p: p}
+	for _, c := range chunks {
+		w.settle(c, verdict{codes: slices.Repeat([]rollup.Code{code}, len(c.at))})
+	}
+	w.finish()
+}
+
+// finish hands what was judged on to the committer.
+func (w *worker) finish() {
+	w.sum()
+	w.p.committer.add(w.judged)
+	clear(w.judged)
+	w.judged = w.judged[:0]
 }
 
 // settle judges a chunk that was verified, and those behind it that waited for that.

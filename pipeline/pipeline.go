@@ -360,7 +360,7 @@ func (p *Pipeline) Start(ctx context.Context) error {
 	}
 	drains := maxDraining + 2*maxTaking + len(recovered) // at most, with the last ones of epochs
 	p.windows.drained, p.windows.toSeal = make(chan *window, drains), make(chan closing, drains)
-	if err := p.openFirst(recovered); err != nil {
+	if err := p.openFirst(); err != nil {
 		return err
 	}
 	p.started = true
@@ -389,9 +389,7 @@ func (p *Pipeline) Close() {
 	defer p.lifeMu.Unlock()
 	p.serving.Store(false)
 	p.ended = true
-	for _, c := range p.queue.close() {
-		p.abandon(c, rollup.CodeShuttingDown)
-	}
+	p.giveUp(p.queue.close(), rollup.CodeShuttingDown)
 	p.workers.Wait()
 	p.recaller.close()
 	p.reader.Wait()

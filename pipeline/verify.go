@@ -46,31 +46,31 @@ func (w *worker) run() {
 		if len(w.chunks) == 0 {
 			return
 		}
-		start := time.Now()
-		failed := p.failed()
-		if failed {
-			w.giveUp()
+		if p.failed() {
+			p.giveUp(w.chunks, rollup.CodeStoreFailed)
 		} else {
-			w.verify()
+			w.work()
 		}
-		insertStart := time.Now()
-		from := 0
-		for _, c := range w.chunks {
-			to := from + len(c.at) // once it is settled, the chunk may be anywhere
-			w.settle(c, w.verdict(from, to))
-			from = to
-		}
-		w.sum()
-		if !failed {
-			p.counters.verify.Batch(from, insertStart.Sub(start))
-			p.rate.record(from, insertStart.Sub(start))
-			p.counters.window.Batch(from, time.Since(insertStart))
-		}
-		p.committer.add(w.judged)
-		clear(w.judged)
-		w.judged = w.judged[:0]
 		p.queue.done(w.class)
 	}
+}
+
+// work brings the chunks of one batch from the queue to the committer.
+func (w *worker) work() {
+	p, start := w.p, time.Now()
+	w.verify()
+	verified := time.Now()
+	from := 0
+	for _, c := range w.chunks {
+		to := from + len(c.at) // once it is settled, the chunk may be anywhere
+		w.settle(c, w.verdict(from, to))
+		from = to
+	}
+	took := verified.Sub(start)
+	p.counters.verify.Batch(from, took)
+	p.rate.record(from, took)
+	p.counters.window.Batch(from, time.Since(verified))
+	w.finish()
 }
 
 // verify finds out which signatures of the batch are valid.
@@ -91,16 +91,6 @@ func (w *worker) verify() {
 		w.codes = append(w.codes, verdictCodes[v])
 	}
 	p.noteConduct(w.chunks, w.codes, w.class)
-}
-
-// giveUp answers a batch that is not verified any more.
-func (w *worker) giveUp() {
-	w.codes = w.codes[:0]
-	for _, c := range w.chunks {
-		for range c.at {
-			w.codes = append(w.codes, rollup.CodeStoreFailed)
-		}
-	}
 }
 
 // verdict returns what was found of the acks from one place in the batch to another.

@@ -140,8 +140,8 @@ func (p *Pipeline) Follow(ctx context.Context) <-chan WindowInfo {
 }
 
 // openFirst makes the present epoch the first one of this run.
-func (p *Pipeline) openFirst(recovered []*window) error {
-	e, first, err := p.newEpoch(p.chain.View().Epoch(), recovered)
+func (p *Pipeline) openFirst() error {
+	e, first, err := p.newEpoch(p.chain.View().Epoch())
 	if err != nil {
 		return err
 	}
@@ -239,7 +239,7 @@ func (p *Pipeline) tick(now time.Time) (next time.Time, err error) {
 	var fresh *epoch
 	var first rollup.WindowKey
 	if present := ws.present(); view.Epoch() != present.number || p.mayOpen(present) {
-		if fresh, first, err = p.newEpoch(view.Epoch(), nil); err != nil {
+		if fresh, first, err = p.newEpoch(view.Epoch()); err != nil {
 			return now, err
 		}
 	}
