@@ -37,10 +37,11 @@ func deadline(t testing.TB, fixed, round time.Duration) context.Context {
 	return ctx
 }
 
-// How long an epoch of the tests lasts, and then the wait for its settlement.
+// How long an epoch of the tests lasts, and then the wait for its settlement: what a node that was
+// killed had accepted is ordered in that, or lost.
 const (
 	epoch = 8 * time.Second
-	grace = 2 * time.Second
+	grace = 12 * time.Second
 )
 
 // short makes short epochs and windows of a second.
