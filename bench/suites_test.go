@@ -145,6 +145,10 @@ func TestPipelineSuite(t *testing.T) {
 
 	// A pipeline must not get away with answers other than accepted.
 	spoil(tr, sources*introduction+13)
+	if err := with.Close(); err != nil {
+		t.Error(err)
+	}
+	with = withVerification(t.Context(), network, tr, 2) // which keeps a copy of the acks
 	for _, c := range with.Contenders {
 		err := error(nil)
 		if c.Prepare != nil {
