@@ -79,7 +79,7 @@ adds up.`,
 	fl.IntVar(&f.basePort, "base-port", 0, "first port (default 7400, or free ones with --job)")
 	fl.Uint32Var(&f.epoch, "epoch", 0,
 		"length of an epoch in `seconds` (default 60, or 8 with --job)")
-	fl.Uint32Var(&f.grace, "grace", 0, "wait before an epoch settles, in `seconds` (default 5, "+
+	fl.Uint32Var(&f.grace, "grace", 0, "wait before an epoch settles, in `seconds` (default 30, "+
 		"or 20 with --job: what is ordered later is lost, and half of it is for proofs)")
 	proofsFlag(fl, &f.proofs)
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "show the nodes' logs on standard error")
@@ -114,7 +114,7 @@ func (f *devnetFlags) defaults() {
 		}
 	}
 	pick(&f.epoch, 8, 60)
-	pick(&f.grace, 20, 5) // a window waits for its proof up to half of it
+	pick(&f.grace, 20, 30) // a window waits for its proof up to half of it
 	if f.basePort == 0 && !f.job {
 		f.basePort = 7400
 	}

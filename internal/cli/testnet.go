@@ -40,8 +40,9 @@ Proofs are made and checked with a development key, whose maker could prove
 anything; the genesis file says so.
 
 All keys stand under one password in FOLDER/password, and the treasury's key beside
-it: a network for trying things out, not for money. Every member's homes may be
-moved to other machines after changing the addresses.`,
+it: a network for trying things out, not for money. To move homes to other machines,
+change the addresses in the genesis file, and have each member sign it again:
+'waybill genesis sign'.`,
 		Example: `  waybill testnet --dir net --nodes 4 --serving 2
   waybill start --home net/node0`,
 		Args: noArgs,
@@ -56,7 +57,8 @@ moved to other machines after changing the addresses.`,
 	f.IntVar(&o.BasePort, "base-port", 7400,
 		"node i listens on four ports from here plus 10·i; 0 picks free ones")
 	f.Uint32Var(&o.EpochSeconds, "epoch", 3600, "length of an epoch in `seconds`")
-	f.Uint32Var(&o.GraceSeconds, "grace", 10, "wait before an epoch settles, in `seconds`")
+	f.Uint32Var(&o.GraceSeconds, "grace", 60, "wait before an epoch settles, in `seconds`: what "+
+		"a node that was away has not ordered by then is lost")
 	proofsFlag(f, &proofs)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
 		if o.Dir == "" {

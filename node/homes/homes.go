@@ -49,7 +49,7 @@ type Options struct {
 	// node i listens on BasePort+10i and the next three ports; 0 picks free ports
 	BasePort     int
 	EpochSeconds uint32 // default 3600
-	GraceSeconds uint32 // default 10
+	GraceSeconds uint32 // default 60
 	GraceBlocks  uint32 // default 10: on one machine they are made in a few seconds
 	GenesisTime  time.Time
 	// that the genesis file names, by size; none: a network without proofs
@@ -191,7 +191,7 @@ func (o *Options) complete() error {
 		o.EpochSeconds = 3600
 	}
 	if o.GraceSeconds == 0 {
-		o.GraceSeconds = 10
+		o.GraceSeconds = 60
 	}
 	if o.GraceBlocks == 0 {
 		o.GraceBlocks = 10
