@@ -6,8 +6,8 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// TestEpochEndsAtTheDoor: an epoch that ends between the look at it and the look at the numbers takes
-// nothing more; its acks are looked for, as those of past epochs.
+// TestEpochEndsAtTheDoor: an epoch that ends between the look at it and the look at the numbers
+// takes nothing more; its acks are looked for, as those of past epochs.
 func TestEpochEndsAtTheDoor(t *testing.T) {
 	p := &Pipeline{budgets: [classes]budget{{maxAcks: 100, maxBytes: 1 << 20}}}
 	p.queue.init()

@@ -114,7 +114,7 @@ func TestGap(t *testing.T) {
 			switch {
 			case i == bad:
 				want.Code = rollup.CodeBadSignature
-			case i > bad: // the client is a suspect now: some may be judged before those ahead of the bad one
+			case i > bad: // of a suspect now: some may be judged before those ahead of the bad one
 				want = rollup.Answer{Code: rollup.CodeGap, Arg: min(bad, got.Arg)}
 			}
 			if err != nil || got != want {

@@ -214,7 +214,8 @@ func TestAway(t *testing.T) {
 }
 
 // TestOrderedUnseen: a window was ordered in a block that this node got late, with many others, so
-// that the chain has forgotten it when the job looks. The store was told, and the window is not late.
+// that the chain has forgotten it when the job looks. The store was told, and the window is not
+// late.
 func TestOrderedUnseen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOffice(t)
