@@ -441,6 +441,8 @@ func TestMembersHearInOrder(t *testing.T) {
 		away = false
 		mu.Unlock()
 		time.Sleep(time.Minute)
+		mu.Lock()
+		defer mu.Unlock()
 		for member, windows := range heard {
 			if !slices.IsSorted(windows) {
 				t.Errorf("member %d heard of %v", member, windows)
