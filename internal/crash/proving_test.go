@@ -19,7 +19,7 @@ import (
 // of all of them are held by a second node.
 func TestCrashProving(t *testing.T) {
 	Binary(t)
-	ctx := deadline(t, 3*time.Minute, 30*time.Second)
+	ctx := deadline(t, 5*time.Minute, time.Minute)
 	o := short()
 	o.Proofs = []keys.Pair{prooftest.Keys(t, 256)}
 	configure := o.Configure
