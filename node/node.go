@@ -276,6 +276,11 @@ func (n *Node) startPipeline(ctx context.Context) error {
 		WindowAge: n.cfg.Pipeline.WindowAge, Tail: tail(n.cfg.Pipeline.Tail, &n.id.Genesis.Params), CosignWait: n.cfg.Pipeline.CosignWait, Logger: n.log,
 		Room: func() bool { return n.usage.room(n.store, uint64(n.cfg.Store.MinFree)) },
 	}
+	if left := timeToOrder(config.Tail, config.CosignWait, &n.id.Genesis.Params); left <= 0 {
+		n.log.Warn("acks of an epoch's end may come too late to be paid: after tail, co-signing and "+
+			"half of the grace for a proof nothing is left of the grace", "tail", config.Tail,
+			"cosign_wait", config.CosignWait, "grace_seconds", n.id.Genesis.Params.GraceSeconds)
+	}
 	if config.CosignWait > 0 {
 		n.sessions = ingest.NewSessions(n.log)
 		config.Cosigners = n.sessions
@@ -296,6 +301,12 @@ func (n *Node) startPipeline(ctx context.Context) error {
 // before the network settles it.
 func tail(wanted time.Duration, p *ledger.Params) time.Duration {
 	return min(wanted, time.Duration(p.GraceSeconds)*time.Second/4)
+}
+
+// timeToOrder is what is left of the grace for an epoch's last window when its acks were taken, its
+// clients were asked, and it has waited for a proof as long as it may: half of the grace.
+func timeToOrder(tail, cosign time.Duration, p *ledger.Params) time.Duration {
+	return time.Duration(p.GraceSeconds)*time.Second/2 - tail - cosign
 }
 
 // startHistory notes counters every now and then, for current rates.
