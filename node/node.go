@@ -59,6 +59,7 @@ type Node struct {
 	chain    *chain
 	member   *peer.Member
 	members  *peer.Members
+	alarms   *alarms
 	puller   *peer.Puller
 	outbox   *certify.Outbox    // nil while the node does not serve
 	pipeline *pipeline.Pipeline // as well
@@ -78,6 +79,7 @@ type Node struct {
 // Start starts a node and returns when it works; Stop must follow. On an error everything is taken down again.
 func Start(ctx context.Context, cfg *config.Config, id *Identity, log *slog.Logger) (_ *Node, err error) {
 	n := &Node{cfg: cfg, id: id, log: log, started: time.Now(), network: id.Genesis.Network(), failed: make(chan error, 8)}
+	n.alarms = &alarms{dir: filepath.Join(cfg.HomeDir(), alarmsDir), log: log}
 	defer func() {
 		if err != nil {
 			n.Stop()
@@ -218,7 +220,7 @@ func (n *Node) startPeers(context.Context) error {
 		Timeout: n.cfg.Peer.PushTimeout}
 	if member {
 		n.member = peer.NewMember(peer.MemberConfig{
-			Network: n.network, Key: n.id.BLS, Chain: n.chain, Store: n.store, Proofs: n.keys, Logger: n.log,
+			Network: n.network, Key: n.id.BLS, Chain: n.chain, Store: n.store, Proofs: n.keys, Logger: n.log, Alarm: n.alarms.raise,
 			Workers: runtime.GOMAXPROCS(0), Concurrent: 2, Waiting: n.cfg.Peer.MaxInflight * len(n.id.Genesis.Members),
 		})
 		mc.Local, mc.Self = n.member, self

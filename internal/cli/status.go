@@ -83,6 +83,7 @@ func (s *nodeStatus) print(w io.Writer) {
 			s.Build.Version, s.Taken.Sub(s.Started).Round(time.Second)),
 		"network", fmt.Sprintf("%s (%s)", s.Node.ChainID, s.Node.Network),
 		"ready", s.readiness(),
+		"alarm", s.alarm(),
 		"chain",
 		fmt.Sprintf(
 			"block %s, %v old, %.1f blocks a second, %s, %s waiting, application hash %s",
@@ -257,6 +258,16 @@ func (s *nodeStatus) answers() (accepted, refused uint64, line string) {
 func (s *nodeStatus) stuck() string {
 	for _, c := range s.Checks {
 		if c.Name == "stuck" && c.Warning {
+			return "ATTENTION: " + c.Detail
+		}
+	}
+	return "none"
+}
+
+// alarm says which proofs were shown to be false.
+func (s *nodeStatus) alarm() string {
+	for _, c := range s.Checks {
+		if c.Name == "alarm" && !c.OK {
 			return "ATTENTION: " + c.Detail
 		}
 	}

@@ -35,6 +35,9 @@ type MemberConfig struct {
 	// Penalty is how long a caller waits after its first push that is at fault; 0: 1 second.
 	Penalty time.Duration
 
+	// Alarm is told of a proof that is false; it must keep what it is given. May be nil.
+	Alarm func(*FalseProof)
+
 	Logger *slog.Logger
 }
 
@@ -51,6 +54,7 @@ type Member struct {
 
 	mu        sync.Mutex
 	conflicts map[rollup.WindowKey]struct{} // windows for which a second rollup is kept
+	denials   []denial                      // the latest, of rollups that statements deny
 }
 
 // NewMember returns a member; there is nothing to close.
@@ -216,7 +220,11 @@ func (m *Member) judge(h *rollup.Header, evidence []byte, b *billing) (again boo
 			return false, nil, err
 		}
 	}
-	return locked, runs, m.verify(h, ev)
+	if err := m.verify(h, ev); err != nil {
+		m.denied(h, evidence, ev, err)
+		return false, nil, err
+	}
+	return locked, runs, m.proven(h, evidence, ev)
 }
 
 // sign binds this member to a valid rollup, unless a push that was ahead did so.

@@ -78,7 +78,7 @@ func Checks(s *Snapshot) []Check {
 	if len(s.Proving.Keys) > 0 {
 		checks = append(checks, proofCheck(&s.Proving))
 	}
-	return append(checks, stuckCheck(s), sync, peersCheck(s), votesCheck(s),
+	return append(checks, alarmCheck(s), stuckCheck(s), sync, peersCheck(s), votesCheck(s),
 		Check{Name: "clock", OK: skew.Abs() <= MaxClockSkew,
 			Detail: fmt.Sprintf("%v from the chain's, at most %v", skew, MaxClockSkew)},
 		Check{Name: "serving", OK: !s.ShuttingDown, Detail: servingText(s)},
@@ -107,6 +107,23 @@ func proofCheck(p *Proving) Check {
 			", ")+" statements, which the genesis file names", "; ")
 	}
 	return Check{Name: "proofs", OK: true, Warning: warning, Detail: detail}
+}
+
+// alarmCheck fails as long as there is an alarm: money is at stake, and only a person can judge it.
+func alarmCheck(s *Snapshot) Check {
+	if len(s.Alarms) == 0 {
+		return Check{Name: "alarm", OK: true, Detail: "no proof was shown to be false"}
+	}
+	var files []string
+	for _, a := range s.Alarms[:min(3, len(s.Alarms))] {
+		if a.Lost {
+			a.File += " (could not be written)"
+		}
+		files = append(files, a.File)
+	}
+	return Check{Name: "alarm", Detail: fmt.Sprintf("FALSE PROOF: %d verified, and the statements of "+
+		"the same rollup deny it; see, and remove when it is dealt with: %s", len(s.Alarms),
+		strings.Join(files, ", "))}
 }
 
 // stuckCheck warns of windows that were accepted and will not be paid. It is OK, because that

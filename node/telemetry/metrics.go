@@ -206,6 +206,8 @@ var metrics = []metric{
 		func(s *Snapshot) float64 { return float64(s.Member.Signed) }),
 	countMetric("member_refused_total", "Rollups that this node refused to sign, by reason.", counter,
 		"reason", func(s *Snapshot) []status.Count { return s.Member.Refusals }),
+	one("alarms", "Proofs that were shown to be false, until the operator ends the alarm.", gauge,
+		func(s *Snapshot) float64 { return float64(len(s.Alarms)) }),
 	one("pulls_total", "Evidence fetched from other members.", counter,
 		func(s *Snapshot) float64 { return float64(s.Member.Pulls.Pulled) }),
 	one("pulls_failed_total", "Tries to fetch evidence that failed.", counter,

@@ -42,8 +42,17 @@ type Snapshot struct {
 
 	Store Store `json:"store"`
 
+	// Alarms are proofs that were shown to be false, until the operator ends them.
+	Alarms []Alarm `json:"alarms"`
+
 	// ShuttingDown is set once the node stopped taking acks in order to leave.
 	ShuttingDown bool `json:"shutting_down"`
+}
+
+// Alarm is a false proof. Its evidence is a file in the node's home; removing that ends the alarm.
+type Alarm struct {
+	File string `json:"file"`
+	Lost bool   `json:"lost,omitzero"` // it could not be written: the log has the rollup
 }
 
 // Build says which program runs.

@@ -65,6 +65,9 @@ var vocabulary = []Term{
 	{SetCheck, "blocks", "", "the last block is young",
 		"see the check peers; if they are there, ask the other members' operators"},
 	{SetCheck, "proofs", "", "keys are there, and the prover runs", "fetch the keys that are missing"},
+	{SetCheck, "alarm", "", "no proof was shown to be false by its rollup's own statements",
+		"read the file that the check names, show it to the other members, suspend the proof keys; " +
+			"removing the file ends the alarm"},
 	{SetCheck, "stuck", "", "no window is accepted and unpaid",
 		"the check names the windows, their reasons and what can be done"},
 	{SetCheck, "sync", "", "the node has caught up with the chain", "wait"},

@@ -250,6 +250,7 @@ function showHead(s) {
   put($("name"), s.node.name || "Waybill");
   put($("who"), s.node.chain_id ? `node ${s.node.index} of ${s.node.chain_id}` : "");
   put($("clock"), new Date(s.taken).toLocaleTimeString());
+  showAlarm(s);
   const failed = s.checks.filter((c) => !c.ok);
   const lost = stuckWindows(s);
   const state = $("state");
@@ -312,6 +313,14 @@ function showStuck(s) {
   put(box, text.join(" "));
 }
 
+
+// showAlarm says loudly that a proof is false, for as long as the check says so.
+function showAlarm(s) {
+  const alarm = s.checks.find((c) => c.name === "alarm");
+  const box = $("alarm");
+  box.hidden = !alarm || alarm.ok;
+  put(box, box.hidden ? "" : alarm.detail);
+}
 
 function showWindows(s) {
   const windows = windowsOf(s);
