@@ -32,6 +32,7 @@ type Config struct {
 	Numbers      uint32    // of a client's grant; 0 means no bound
 	EpochSeconds uint32    // 0 means an hour
 	GraceSeconds uint32    // from an epoch's end to its settlement
+	GraceBlocks  uint32    // and as many blocks
 	Start        time.Time // of epoch 0; the zero time means now
 }
 
@@ -72,8 +73,8 @@ func New(cfg Config) (*Network, error) {
 	g := &ledger.Genesis{Version: ledger.GenesisVersion, ChainID: "pipelinetest",
 		GenesisTime: cfg.Start.UTC().Truncate(time.Second),
 		Treasury:    ledger.KeyOf(treasury), Params: ledger.Params{EpochSeconds: cfg.EpochSeconds,
-			GraceSeconds: cfg.GraceSeconds,
-			Shares:       rollup.Shares{Node: 7000, Service: 2000, Protocol: 1000}}}
+			GraceSeconds: cfg.GraceSeconds, GraceBlocks: cfg.GraceBlocks,
+			Shares: rollup.Shares{Node: 7000, Service: 2000, Protocol: 1000}}}
 	n := &Network{genesis: g, records: make(map[string][]byte), updated: make(chan struct{})}
 	for i := range members {
 		sk := blsKey("member", i)
