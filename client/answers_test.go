@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -397,6 +398,32 @@ func TestFaultyNumber(t *testing.T) {
 			t.Errorf("%v, %d outcomes, %d acks are held", err, len(outcomes), len(held))
 		}
 	})
+}
+
+// TestUnsignedAnswer: of an answer that is not the pinned node's word nothing is taken, and it does
+// not pass.
+func TestUnsignedAnswer(t *testing.T) {
+	for name, spoil := range map[string]func(n *scripted, m *api.SubmitAcksResponse){
+		"none":  func(_ *scripted, m *api.SubmitAcksResponse) { m.Signature = []byte{} },
+		"short": func(_ *scripted, m *api.SubmitAcksResponse) { m.Signature = make([]byte, 63) },
+		"false": func(_ *scripted, m *api.SubmitAcksResponse) { m.Signature = make([]byte, 64) },
+		"of another key": func(n *scripted, _ *api.SubmitAcksResponse) {
+			n.key = ed25519.NewKeyFromSeed(make([]byte, 32))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			with(t, 1, "", func(t *testing.T, n *scripted, p *program) {
+				n.spoils = func(m *api.SubmitAcksResponse) { spoil(n, m) }
+				outcomes, err := p.outcomes([]Delivery{{Client: 0, Units: 3}}, time.Hour)
+				if !errors.Is(err, ReasonAnswerSignature) {
+					t.Errorf("got %v", err)
+				}
+				if len(outcomes) != 1 || !errors.Is(outcomes[0].Err, ErrUnknownOutcome) {
+					t.Errorf("outcomes %+v", outcomes)
+				}
+			})
+		})
+	}
 }
 
 // TestAnswers: an answer that does not fit its submission is none.

@@ -42,6 +42,7 @@ func start(t testing.TB, o options) *fixture {
 	config := ingest.Config{
 		Network:  f.ID,
 		Version:  "test",
+		Key:      f.Members[0].Transport,
 		Pipeline: f.Pipeline.Pipeline,
 		Sessions: f.sessions,
 		Chain:    f.Chain,

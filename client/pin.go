@@ -6,7 +6,9 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/word"
 )
 
 // Pin is the node that a client signs for. It comes from where the client was configured, and never
@@ -58,20 +60,35 @@ func (p *Pin) UnmarshalText(text []byte) error {
 //go:generate go tool stringer -type=Reason -linecomment -output=reason_string.go
 
 // Reason is why a client has nothing to do with a server that it has reached: it names another
-// network, node or node key than the client's [Pin], or its epoch goes backwards. It is an error,
-// and trying again does not help.
+// network, node or node key than the client's [Pin], its epoch goes backwards, or what it answers to
+// acks is not signed by the pinned node. It is an error, and trying again does not help.
 type Reason uint8
 
 // The reasons.
 const (
-	ReasonOtherNetwork   Reason = iota // other_network
-	ReasonOtherNode                    // other_node
-	ReasonOtherKey                     // other_key
-	ReasonEpochBackwards               // epoch_backwards
+	ReasonOtherNetwork    Reason = iota // other_network
+	ReasonOtherNode                     // other_node
+	ReasonOtherKey                      // other_key
+	ReasonEpochBackwards                // epoch_backwards
+	ReasonAnswerSignature               // answer_signature
 )
 
 // Error implements error.
 func (r Reason) Error() string { return "client: " + r.String() }
+
+// said checks that an answer is the pinned node's word (protocol section 7).
+func (p *Pin) said(asked *word.Asked, a *Answer, m *api.SubmitAcksResponse) error {
+	if len(m.Signature) != rollup.WordSize {
+		return rollup.Refuse(ReasonAnswerSignature, "%d bytes", len(m.Signature))
+	}
+	signature := word.Signature(m.Signature)
+	w := asked.Answers(p.Node, m.Height, a.Answers)
+	if err := word.Verify(&p.Network, p.Key, w, &signature); err != nil {
+		return rollup.Refuse(ReasonAnswerSignature, "to %d acks at height %d: %w", asked.Len(),
+			m.Height, err)
+	}
+	return nil
+}
 
 // differs says in what somebody is not the pinned node.
 func (p *Pin) differs(other *Pin) error {

@@ -12,11 +12,12 @@ func _() {
 	_ = x[ReasonOtherNode-1]
 	_ = x[ReasonOtherKey-2]
 	_ = x[ReasonEpochBackwards-3]
+	_ = x[ReasonAnswerSignature-4]
 }
 
-const _Reason_name = "other_networkother_nodeother_keyepoch_backwards"
+const _Reason_name = "other_networkother_nodeother_keyepoch_backwardsanswer_signature"
 
-var _Reason_index = [...]uint8{0, 13, 23, 32, 47}
+var _Reason_index = [...]uint8{0, 13, 23, 32, 47, 63}
 
 func (i Reason) String() string {
 	idx := int(i) - 0

@@ -1,7 +1,9 @@
 package client
 
 import (
+	"bytes"
 	"context"
+	"crypto/ed25519"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -20,6 +22,7 @@ import (
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/word"
 )
 
 // keys are the secret keys of a few clients.
@@ -49,6 +52,7 @@ func numberOf(a *rollup.Ack) number { return number{a.Epoch, a.Client, a.Service
 type scripted struct {
 	api.UnimplementedIngestServiceHandler
 	pin Pin
+	key ed25519.PrivateKey
 
 	mu     sync.Mutex
 	rng    *rand.Rand
@@ -69,7 +73,9 @@ type scripted struct {
 }
 
 func newScripted(rng *rand.Rand) *scripted {
-	n := &scripted{pin: Pin{Network: rollup.Network{1, 2, 3}, Node: 7, Key: [32]byte{9}}, rng: rng,
+	key := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{9}, 32))
+	n := &scripted{pin: Pin{Network: rollup.Network{1, 2, 3}, Node: 7,
+		Key: [32]byte(key.Public().(ed25519.PublicKey))}, key: key, rng: rng,
 		signed: make(
 			map[number][]rollup.Ack,
 		), lives: make(map[number]int), tries: make(map[rollup.Ack][]time.Time)}
@@ -189,6 +195,11 @@ func (n *scripted) respond(frames []byte) (*api.SubmitAcksResponse, error) {
 		}
 	}
 	n.spoils(res)
+	if answer, err := answerOf(res, len(frames)/rollup.AckSize); err == nil && res.Signature == nil {
+		w := word.Ask(frames).Answers(n.pin.Node, 3, answer.Answers)
+		signature := word.Sign(&n.pin.Network, n.key, w)
+		res.Height, res.Signature = 3, signature[:]
+	}
 	if n.breaks() {
 		return nil, connect.NewError(connect.CodeUnavailable, errors.New("gone"))
 	}

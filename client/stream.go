@@ -12,6 +12,7 @@ import (
 
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/word"
 )
 
 // Answer is a node's answer to one submission.
@@ -64,6 +65,7 @@ func answerOf(m *api.SubmitAcksResponse, acks int) (Answer, error) {
 // Stream submits frames over one connection, up to Config.Inflight submissions ahead of their
 // answers. Its methods are safe for concurrent use.
 type Stream struct {
+	pin    *Pin
 	rpc    *connect.BidiStreamForClient[api.SubmitAcksRequest, api.SubmitAcksResponse]
 	cancel context.CancelFunc
 
@@ -76,6 +78,7 @@ type Stream struct {
 // Pending is a submission on its way.
 type Pending struct {
 	acks   int
+	asked  *word.Asked // nil for a client that is not pinned
 	done   chan struct{}
 	answer Answer
 	err    error
@@ -96,10 +99,12 @@ func (p *Pending) Wait(ctx context.Context) (Answer, error) {
 }
 
 // Open begins a stream of submissions that lasts until Close, ctx's end, or a failure; after one,
-// open another.
+// open another. With Config.Pin an answer that is not signed by that node is a failure, of
+// ReasonAnswerSignature, and nothing of what it says is taken.
 func (c *Client) Open(ctx context.Context) *Stream {
 	ctx, cancel := context.WithCancel(ctx)
 	s := &Stream{
+		pin:     c.cfg.Pin,
 		rpc:     c.ingest.SubmitAcks(ctx),
 		cancel:  cancel,
 		waiting: make(chan *Pending, c.cfg.Inflight),
@@ -121,6 +126,9 @@ func (s *Stream) Submit(ctx context.Context, frames []byte) (*Pending, error) {
 		return nil, fmt.Errorf("%w: %d bytes are not acks", rollup.ErrMalformed, len(frames))
 	}
 	p := &Pending{acks: len(frames) / rollup.AckSize, done: make(chan struct{})}
+	if s.pin != nil && p.acks <= word.MaxAnswers {
+		p.asked = word.Ask(frames)
+	}
 	if err := s.send(ctx, p, frames); err != nil {
 		return nil, err
 	}
@@ -180,6 +188,9 @@ func (s *Stream) receiveAll() error {
 		select {
 		case p := <-s.waiting:
 			answer, err := answerOf(response, p.acks)
+			if err == nil && p.asked != nil {
+				err = s.pin.said(p.asked, &answer, response)
+			}
 			if err != nil {
 				p.resolve(Answer{}, fmt.Errorf("%w: %w", ErrUnknownOutcome, err))
 				return err

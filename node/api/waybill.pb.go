@@ -451,7 +451,7 @@ type SubmitAcksResponse struct {
 	Held [][]byte `protobuf:"bytes,3,rep,name=held,proto3" json:"held,omitempty"`
 	// How long to wait before sending overloaded acks again; 0 when none was overloaded.
 	RetryAfterMs uint32 `protobuf:"varint,4,opt,name=retry_after_ms,json=retryAfterMs,proto3" json:"retry_after_ms,omitempty"`
-	// The node's word on these answers (protocol section 4). Nodes give none yet.
+	// The node's word on these answers (protocol section 7).
 	Height        uint64 `protobuf:"varint,5,opt,name=height,proto3" json:"height,omitempty"`      // of a decided block that the node has
 	Signature     []byte `protobuf:"bytes,6,opt,name=signature,proto3" json:"signature,omitempty"` // 64 bytes
 	unknownFields protoimpl.UnknownFields

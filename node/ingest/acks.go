@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"io"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"github.com/waybill-network/waybill/node/door"
 	"github.com/waybill-network/waybill/pipeline"
 	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/word"
 )
 
 var errDraining = connect.NewError(connect.CodeUnavailable, errors.New("the node is shutting down"))
@@ -62,7 +64,7 @@ func (s ackService) SubmitAcks(
 	defer context.AfterFunc(s.drain, d.Expire)()
 
 	futures := make(
-		chan *pipeline.Future,
+		chan submission,
 		api.InFlight-2,
 	) // one is being answered, one waits to get in
 	var readErr error
@@ -81,7 +83,7 @@ func (s ackService) SubmitAcks(
 }
 
 func (s ackService) read(ctx context.Context, stream *ackStream, source *pipeline.Source,
-	d *door.Deadlines, futures chan<- *pipeline.Future) error {
+	d *door.Deadlines, futures chan<- submission) error {
 	for {
 		d.Silence(s.cfg.IdleTimeout)
 		if s.drain.Err() != nil || ctx.Err() != nil {
@@ -110,7 +112,7 @@ func (s ackService) read(ctx context.Context, stream *ackStream, source *pipelin
 			return invalid("%w", err)
 		}
 		select {
-		case futures <- future:
+		case futures <- submission{future, word.Ask(request.Frames)}:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -120,14 +122,16 @@ func (s ackService) read(ctx context.Context, stream *ackStream, source *pipelin
 // answer sends what the futures hold, until there are no more. A future whose answer can not be
 // sent is left to the pipeline; its client learns the outcome when it asks again.
 func (s ackService) answer(ctx context.Context, stream *ackStream, d *door.Deadlines,
-	futures <-chan *pipeline.Future) error {
+	futures <-chan submission) error {
 	d.Write(0)
-	for future := range futures {
-		answers, receipt, err := future.Wait(ctx)
+	for x := range futures {
+		answers, receipt, err := x.future.Wait(ctx)
 		if err != nil {
 			return err
 		}
-		response := responseOf(answers, future.Held)
+		response := responseOf(answers, x.future.Held)
+		height, signature := s.word(x.asked, answers)
+		response.Height, response.Signature = height, signature[:]
 		response.RetryAfterMs = milliseconds(receipt.RetryAfter)
 		// A client that does not read its answers holds api.InFlight requests, and no longer than
 		// this.
@@ -138,6 +142,21 @@ func (s ackService) answer(ctx context.Context, stream *ackStream, d *door.Deadl
 		d.Write(0)
 	}
 	return nil
+}
+
+// submission is a message of acks whose answers are under way.
+type submission struct {
+	future *pipeline.Future
+	asked  *word.Asked
+}
+
+// word signs the answers to a message (protocol section 7). What the pipeline answers is durable
+// before it is here, and it says known before any never.
+func (s ackService) word(asked *word.Asked, answers []rollup.Answer) (height uint64,
+	signature word.Signature) {
+	height = uint64(s.cfg.Chain.View().Height())
+	w := asked.Answers(s.cfg.Node, height, answers)
+	return height, word.Sign(&s.cfg.Network, s.cfg.Key, w)
 }
 
 // responseOf puts answers into a message.
@@ -172,7 +191,8 @@ func (s ackService) SubmitAck(ctx context.Context, req *connect.Request[api.Subm
 	}
 	source := s.hosts.acquire(req.Peer().Addr)
 	defer s.hosts.release(source)
-	future, err := source.SubmitAsync(ack.Append(nil))
+	frame := ack.Append(nil)
+	future, err := source.SubmitAsync(frame)
 	if err != nil {
 		return nil, err
 	}
@@ -180,12 +200,15 @@ func (s ackService) SubmitAck(ctx context.Context, req *connect.Request[api.Subm
 	if err != nil {
 		return nil, err
 	}
+	height, signature := s.word(word.Ask(frame), given)
 	if answer := given[0]; !answer.Code.OK() {
-		return nil, refusal(answer, future.Held(0), receipt.RetryAfter)
+		detail := refusalDetail(answer)
+		detail.Height, detail.Signature = height, hex.EncodeToString(signature[:])
+		return nil, refused(answer, detail, future.Held(0), receipt.RetryAfter)
 	}
 	code := given[0].Code
-	return connect.NewResponse(&api.SubmitAckResponse{Code: code.String(),
-		Meaning: answers[code].meaning}), nil
+	return connect.NewResponse(&api.SubmitAckResponse{Code: code.String(), Height: height,
+		Meaning: answers[code].meaning, Signature: hex.EncodeToString(signature[:])}), nil
 }
 
 var ackStates = map[pipeline.AckState]api.AckState{

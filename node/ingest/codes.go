@@ -113,12 +113,17 @@ var answers = [...]struct {
 
 // refusal makes the error for an ack that was refused; held is the ack that has its number.
 func refusal(answer rollup.Answer, held []byte, retry time.Duration) error {
+	return refused(answer, refusalDetail(answer), held, retry)
+}
+
+// refused is refusal with a detail in which the node's word stands.
+func refused(answer rollup.Answer, detail *api.AckRefusal, held []byte,
+	retry time.Duration) error {
 	entry := answers[answer.Code]
 	err := connect.NewError(entry.code, fmt.Errorf("%s: %s", answer.Code.String(), entry.meaning))
 	if retry > 0 {
 		err.Meta().Set("Retry-After", fmt.Sprint(int64((retry+time.Second-1)/time.Second)))
 	}
-	detail := refusalDetail(answer)
 	detail.Held, detail.RetryAfterMs = hex.EncodeToString(held), milliseconds(retry)
 	return withDetail(err, detail)
 }

@@ -11,6 +11,7 @@ package ingest
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -57,6 +58,9 @@ type Config struct {
 	Node    uint32
 	Version string
 
+	// Key is the node's own, with which it signs what it answers. A node with a pipeline has one.
+	Key ed25519.PrivateKey
+
 	Pipeline *pipeline.Pipeline // nil: the node does not serve, and IngestService answers unimplemented
 	Sessions *Sessions          // those that the pipeline asks to co-sign; nil: it asks nobody
 	Chain    Chain
@@ -87,6 +91,9 @@ type Server struct {
 
 // NewServer returns a server; Serve makes it work.
 func NewServer(cfg Config) *Server {
+	if cfg.Pipeline != nil && len(cfg.Key) != ed25519.PrivateKeySize {
+		panic("ingest: a pipeline without the node's key")
+	}
 	if cfg.MaxConnections == 0 {
 		cfg.MaxConnections = 4096
 	}
