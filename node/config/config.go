@@ -43,7 +43,7 @@ type Ingest struct {
 	TLSKey         string        `toml:"tls_key" allow:"path?" doc:"Private key of the certificate (PEM), relative to home."`
 	MaxConnections int           `toml:"max_connections" allow:"1..65536" doc:"Connections at once. An address may have as many as are free besides; its own idle ones\ngive way to new ones then."`
 	MaxPerAddress  int           `toml:"max_per_address" allow:"1..65536" doc:"Connections of one address at once (of one /64 with IPv6). Behind a proxy all clients have the proxy's:\nset it to max_connections there."`
-	MaxSubmission  int           `toml:"max_submission" allow:"1..65536" doc:"Acks in one submission."`
+	MaxSubmission  int           `toml:"max_submission" allow:"1..65535" doc:"Acks in one submission."`
 	IdleTimeout    time.Duration `toml:"idle_timeout" allow:"1s..24h" doc:"Close a connection that was silent for so long."`
 }
 
