@@ -34,6 +34,7 @@ var (
 	ErrSignature      = errors.New("rollup: the signature does not verify")
 	ErrBitmap         = errors.New("rollup: the bitmap does not fit the committee")
 	ErrQuorum         = errors.New("rollup: no quorum")
+	ErrRecord         = errors.New("rollup: a record of another block")
 	ErrTerm           = errors.New("rollup: the committee of another term")
 	ErrPath           = errors.New("rollup: the path does not lead to the root")
 	ErrClients        = errors.New("rollup: the clients are not those of the evidence")
