@@ -38,6 +38,7 @@ var (
 	ErrTerm           = errors.New("rollup: the committee of another term")
 	ErrPath           = errors.New("rollup: the path does not lead to the root")
 	ErrClients        = errors.New("rollup: the clients are not those of the evidence")
+	ErrRegistry       = errors.New("rollup: not in the registry that the record names")
 	ErrSettlement     = errors.New("rollup: a settlement that the rules do not give")
 )
 

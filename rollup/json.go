@@ -95,3 +95,23 @@ func (s SegmentProof) MarshalJSON() ([]byte, error) {
 		Proof hexBytes `json:"proof"`
 	}{s.Nodes, s.Rows, s.Proof[:]})
 }
+
+// MarshalJSON implements [json.Marshaler].
+func (r *Record) MarshalJSON() ([]byte, error) {
+	v := struct {
+		Network      Network `json:"network"`
+		Term         uint32  `json:"term"`
+		Height       uint64  `json:"height"`
+		Time         uint64  `json:"time_ms"`
+		Epoch        uint32  `json:"epoch"`
+		RollupCount  uint32  `json:"rollups"`
+		RollupsRoot  Hash    `json:"rollups_root"`
+		RegistryRoot Hash    `json:"registry_root"`
+		Settled      *uint32 `json:"settled_epoch,omitempty"`
+		Settlement   *Hash   `json:"settlement_root,omitempty"`
+	}{r.Network, r.Term, r.Height, r.Time, r.Epoch, r.RollupCount, r.RollupsRoot, r.RegistryRoot, nil, nil}
+	if r.SettledEpoch != NoEpoch {
+		v.Settled, v.Settlement = &r.SettledEpoch, &r.SettlementRoot
+	}
+	return json.Marshal(v)
+}

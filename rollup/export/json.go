@@ -17,19 +17,18 @@ func (b hexBytes) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, b
 // MarshalJSON implements [json.Marshaler].
 func (e *Ack) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
-		NodeKey     ledger.Key          `json:"node_key"`
-		Certificate *rollup.Certificate `json:"certificate"`
-		Ack         *rollup.Ack         `json:"ack"`
-		Index       uint32              `json:"index"`
-		Path        []rollup.Hash       `json:"path"`
-	}{e.NodeKey, e.Certificate, &e.Ack, e.Index, e.Path})
+		anchorJSON
+		Ack   *rollup.Ack   `json:"ack"`
+		Index uint32        `json:"index"`
+		Path  []rollup.Hash `json:"path"`
+	}{e.Anchor.json(), &e.Ack, e.Index, e.Path})
 }
 
 // MarshalJSON implements [json.Marshaler]. Acks come in tree order.
 func (e *Rollup) MarshalJSON() ([]byte, error) {
 	acks := make([]rollup.Ack, e.Evidence.Acks.Len())
 	for i := range acks {
-		acks[i] = e.Evidence.Acks.Ack(&e.Certificate.Header, i)
+		acks[i] = e.Evidence.Acks.Ack(e.Header, i)
 	}
 	statements := slices.Clone(e.Evidence.Statements)
 	for i := range statements { // payers are in the file, but not in the evidence
@@ -38,8 +37,7 @@ func (e *Rollup) MarshalJSON() ([]byte, error) {
 		}
 	}
 	return json.Marshal(struct {
-		NodeKey      ledger.Key            `json:"node_key"`
-		Certificate  *rollup.Certificate   `json:"certificate"`
+		anchorJSON
 		Acks         []rollup.Ack          `json:"acks"`
 		Rung         rollup.Rung           `json:"rung"`
 		List         rollup.List           `json:"list,omitempty"`
@@ -48,26 +46,26 @@ func (e *Rollup) MarshalJSON() ([]byte, error) {
 		Segments     []rollup.SegmentProof `json:"segments,omitempty"`
 		VerifyingKey hexBytes              `json:"verifying_key,omitempty"`
 		Clients      []clientJSON          `json:"clients"`
-		Services     []Service             `json:"services"`
-	}{e.NodeKey, e.Certificate, acks, e.Evidence.Rung, e.Evidence.List, statements, e.Evidence.Size,
-		e.Evidence.Segments, e.VerifyingKey, clientsJSON(e.Clients), e.Services})
+		Services     []serviceJSON         `json:"services"`
+		Node         ledger.Key            `json:"node_key"`
+	}{e.Anchor.json(), acks, e.Evidence.Rung, e.Evidence.List, statements, e.Evidence.Size,
+		e.Evidence.Segments, e.VerifyingKey, clientsJSON(e.Clients), servicesJSON(e.Services), e.Node.NodeKey})
 }
 
 // MarshalJSON implements [json.Marshaler].
 func (e *StatementAck) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
-		NodeKey     ledger.Key          `json:"node_key"`
-		Certificate *rollup.Certificate `json:"certificate"`
-		Ack         *rollup.Ack         `json:"ack"`
-		Path        []rollup.Hash       `json:"path"`
-		Payer       uint32              `json:"payer"`
-		First       uint32              `json:"first"`
-		Acks        uint32              `json:"acks"`
-		Units       uint64              `json:"units,string"`
-		Statement   uint32              `json:"statement"`
-		List        []rollup.Hash       `json:"list_path"`
-		Statements  []rollup.Hash       `json:"statement_path"`
-	}{e.NodeKey, e.Certificate, &e.Ack, e.Path, e.Payer, e.First, e.Acks, e.Units, e.Statement, e.List,
+		anchorJSON
+		Ack        *rollup.Ack   `json:"ack"`
+		Path       []rollup.Hash `json:"path"`
+		Payer      uint32        `json:"payer"`
+		First      uint32        `json:"first"`
+		Acks       uint32        `json:"acks"`
+		Units      uint64        `json:"units,string"`
+		Statement  uint32        `json:"statement"`
+		List       []rollup.Hash `json:"list_path"`
+		Statements []rollup.Hash `json:"statement_path"`
+	}{e.Anchor.json(), &e.Ack, e.Path, e.Payer, e.First, e.Acks, e.Units, e.Statement, e.List,
 		e.Statements})
 }
 
@@ -93,15 +91,45 @@ func clientsJSON(clients []Client) []clientJSON {
 	return all
 }
 
+// serviceJSON is a service as people read it.
+type serviceJSON struct {
+	Index uint32 `json:"service"`
+	Owner uint32 `json:"owner"`
+	Cap   uint64 `json:"cap,string"`
+	Price uint64 `json:"price,string"`
+}
+
+func servicesJSON(services []Service) []serviceJSON {
+	all := make([]serviceJSON, len(services))
+	for i, s := range services {
+		all[i] = serviceJSON{s.Index, s.Owner, s.Cap, s.Price}
+	}
+	return all
+}
+
+// witnessJSON is a record and who signed it.
+type witnessJSON struct {
+	Record  *rollup.Record `json:"record"`
+	Signers rollup.Bitmap  `json:"record_signers"`
+}
+
+func (w *Witness) json() witnessJSON { return witnessJSON{w.Record, w.Certificate.Signers} }
+
+// anchorJSON is where a rollup was ordered.
+type anchorJSON struct {
+	witnessJSON
+	Position uint32         `json:"position"`
+	Rollup   *rollup.Header `json:"rollup"`
+}
+
+func (a *Anchor) json() anchorJSON { return anchorJSON{a.Witness.json(), a.Index, a.Header} }
+
 // MarshalJSON implements [json.Marshaler].
 func (e *Settlement) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
-		Network       rollup.Network                `json:"network"`
-		Root          rollup.Hash                   `json:"root"`
-		NextCommittee rollup.Hash                   `json:"next_committee"`
-		Certificate   *rollup.SettlementCertificate `json:"certificate"`
-		Rows          []rollup.SettlementRow        `json:"rows"`
-	}{e.Network, rollup.SettlementRoot(e.Rows), e.NextCommittee, e.Certificate, e.Rows})
+		witnessJSON
+		Rows []rollup.SettlementRow `json:"rows"`
+	}{e.Witness.json(), e.Rows})
 }
 
 // MarshalJSON implements [json.Marshaler].

@@ -4,10 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
-	"slices"
 
-	"github.com/waybill-network/waybill/kernels/blake3"
-	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
@@ -18,13 +15,9 @@ type Trust struct {
 	Network   rollup.Network
 	Committee *rollup.Committee
 	Shares    rollup.Shares
-	NodeKeys  []ledger.Key // what the nodes of the genesis sign their words with
 
-	// ProofKey returns the digest of the verifying key for a circuit's size; nil when the network
-	// accepts no proofs.
-	ProofKey func(size int) (digest rollup.Hash, ok bool)
-	// Proofs returns a verifier from the verifying key that the file holds, once it has that
-	// digest; nil when the program has none.
+	// Proofs returns a verifier from the verifying key that the file holds, once it has the digest that
+	// the registry has for the circuit's size; nil when the program has none.
 	Proofs func(size int, key []byte) (rollup.ProofVerifier, error)
 	// Development says that whoever made those keys may be able to forge proofs.
 	Development bool
@@ -40,13 +33,8 @@ type Trust struct {
 // TrustOf returns what the files of a network are checked against. The genesis must be valid; a
 // verifier of proofs is for the caller to add.
 func TrustOf(g *ledger.Genesis) *Trust {
-	keys := make([]ledger.Key, len(g.Members))
-	for i := range g.Members {
-		keys[i] = g.Members[i].TransportKey
-	}
 	return &Trust{Network: g.Network(), Committee: g.Committee(), Shares: g.Params.Shares,
-		NodeKeys: keys,
-		ProofKey: g.Params.Proofs.Key, Development: g.Params.Proofs.Development}
+		Development: g.Params.Proofs.Development}
 }
 
 // Report is what a verified export file proves.
@@ -65,7 +53,7 @@ type Report struct {
 
 // Check is one thing that was checked.
 type Check struct {
-	// Name is "certificate", "inclusion", "settlement", "keys", "rung 1", "rung 2" or "rung 3".
+	// Name is "record", "order", "inclusion", "settlement", "registry", "rung 1", "rung 2" or "rung 3".
 	Name  string `json:"name"`
 	What  string `json:"what"`  // a sentence without its end
 	Bytes int    `json:"bytes"` // of the file that it needed
@@ -75,8 +63,8 @@ type Check struct {
 func (r *Report) Summary() string { return r.summary }
 
 // Verify decides whether an export file is valid (section 10) for what the genesis file tells.
-// Errors are those of Parse, Certificate.Verify and Verify, and ErrPath, ErrWindow, ErrClients,
-// ErrSettlement, and ErrProof for a verifying key that is not the network's.
+// Errors are those of Parse, RecordCertificate.Verify and Verify, and ErrPath, ErrWindow, ErrClients,
+// ErrRegistry, ErrSettlement, and ErrProof for a verifying key that is not the network's.
 func Verify(file []byte, trust *Trust) (*Report, error) {
 	e, err := Parse(file)
 	if err != nil {
@@ -95,9 +83,8 @@ func Verify(file []byte, trust *Trust) (*Report, error) {
 		Signers: signers.Positions(), Members: len(committee.Members),
 		Power: committee.Power(signers), Total: committee.TotalPower(),
 		summary: e.summary() + fmt.Sprintf(
-			"; certified by %d of %d committee members with %d of %d of the power.",
-			signers.Len(), len(committee.Members), committee.Power(signers),
-			committee.TotalPower()),
+			"; signed by %d of %d committee members with %d of %d of the power.",
+			signers.Len(), len(committee.Members), committee.Power(signers), committee.TotalPower()),
 	}, nil
 }
 
@@ -120,36 +107,8 @@ func (v *exportVerifier) part(name string) {
 	}
 }
 
-// anchor checks the ticket: the node's word, under the genesis file's key when it has the node, and
-// the committee's signature.
-func (v *exportVerifier) anchor(a *Anchor) error {
-	c, node := a.Certificate, a.Header().Node
-	if int(node) < len(v.NodeKeys) && v.NodeKeys[node] != a.NodeKey {
-		return fmt.Errorf("%w: the key of node %d is %s", rollup.ErrWord, node, v.NodeKeys[node])
-	}
-	if err := rollup.VerifyOwn(a.Header(), &c.Own, nodeKey(a.NodeKey)); err != nil {
-		return err
-	}
-	if err := c.Verify(v.Network, v.Committee); err != nil {
-		return err
-	}
-	v.done(Check{Name: "certificate", What: fmt.Sprintf(
-		"the node signed the rollup as its own, and %d members of the committee vouch for the "+
-			"header "+
-			"with one signature under the sum of their keys", c.Signers.Len()),
-		Bytes: len(a.append(nil))})
-	return nil
-}
-
-// nodeKey is a registry of the one node whose key is in a file.
-type nodeKey ledger.Key
-
-func (k nodeKey) NodeKey(uint32) ([32]byte, bool)   { return k, true }
-func (nodeKey) Client(uint64) (rollup.Client, bool) { return rollup.Client{}, false }
-func (nodeKey) UnitCap(uint32) (uint64, bool)       { return 0, false }
-
 func (e *Ack) verify(v *exportVerifier) error {
-	h := e.Header()
+	h := e.Header
 	if err := ofWindow(&e.Ack, h); err != nil {
 		return err
 	}
@@ -180,68 +139,35 @@ func sentence(a *rollup.Ack, h *rollup.Header) string {
 }
 
 func (e *Ack) summary() string {
-	h := e.Header()
-	return fmt.Sprintf("%s: ack %d of %d in rollup %s", sentence(&e.Ack, h), e.Index, h.AckCount,
-		h.ID())
+	h := e.Header
+	return fmt.Sprintf("%s: ack %d of %d in rollup %s", sentence(&e.Ack, h), e.Index, h.AckCount, h.ID())
 }
 
 func (e *Rollup) verify(v *exportVerifier) error {
-	if err := e.checkClients(); err != nil {
-		return err
-	}
-	h := e.Header()
-	if err := e.checkServices(h); err != nil {
-		return err
-	}
 	if err := v.anchor(&e.Anchor); err != nil {
 		return err
 	}
-	proofs, err := e.proofVerifier(v.Trust)
+	if err := e.Extract.verify(e); err != nil {
+		return err
+	}
+	proofs, err := e.proofs(v.Trust)
 	if err != nil {
 		return err
 	}
-	reg := extract{e, make([]*bls.PublicKey, len(e.Clients))}
-	for i := range e.Clients {
-		key, err := bls.ParsePublicKey(e.Clients[i].Key[:])
-		if err != nil {
-			return at("client", i, fmt.Errorf("%w: %w", rollup.ErrMalformed, err))
-		}
-		reg.keys[i] = key
+	reg, err := e.Extract.registry()
+	if err != nil {
+		return err
 	}
-	v.done(Check{Name: "keys", What: fmt.Sprintf(
-		"the keys of %d clients are points of the right group", len(e.Clients)),
-		Bytes: len(e.Clients) * clientSize})
+	v.done(Check{Name: "registry", What: fmt.Sprintf(
+		"%d clients with their keys and payers, %d services with their caps and the node are in the "+
+			"registry that the record names", len(e.Clients), len(e.Services)), Bytes: e.Extract.size()})
 	rung := func(r rollup.Rung) { v.part(r.String()) }
-	if err := rollup.VerifyParts(h, e.Evidence, h.Network, &reg, proofs, max(1, v.Workers),
+	if err := rollup.VerifyParts(e.Header, e.Evidence, v.Network, reg, proofs, max(1, v.Workers),
 		rung); err != nil {
 		return err
 	}
 	v.checks = append(v.checks, e.rungs(v.Development)...)
 	return nil
-}
-
-// proofVerifier returns what checks the proofs of rung 3: ErrNoProofs, ErrProof. For other rungs
-// there is none.
-func (e *Rollup) proofVerifier(trust *Trust) (rollup.ProofVerifier, error) {
-	if e.Evidence.Rung != rollup.RungProof {
-		return nil, nil
-	}
-	if trust.ProofKey == nil || trust.Proofs == nil {
-		return nil, rollup.ErrNoProofs
-	}
-	digest, ok := trust.ProofKey(e.Evidence.Size)
-	if !ok {
-		return nil, fmt.Errorf("%w for circuits of %d statements", rollup.ErrNoProofs,
-			e.Evidence.Size)
-	}
-	if got := rollup.Hash(blake3.Sum256(e.VerifyingKey)); got != digest {
-		return nil, fmt.Errorf("%w: the verifying key is %s, not %s", rollup.ErrProof, got, digest)
-	}
-	proofs, err := trust.Proofs(e.Evidence.Size, e.VerifyingKey)
-	if err != nil {
-		return nil, fmt.Errorf("%w: verifying key: %w", rollup.ErrProof, err)
-	}
-	return proofs, nil
 }
 
 // rungs says what was checked of each part.
@@ -250,8 +176,7 @@ func (e *Rollup) rungs(development bool) (checks []Check) {
 	if n := ev.Acks.Len(); n > 0 {
 		checks = append(checks, Check{Name: rollup.RungAcks.String(), Bytes: len(ev.Acks),
 			What: fmt.Sprintf("%d acks of %d clients hashed to the "+
-				"curve and one aggregate signature checked against them, their tree and totals "+
-				"recomputed", n,
+				"curve and one aggregate signature checked against them, their tree and totals recomputed", n,
 				len(e.Clients)-len(ev.List.Signers()))})
 	}
 	signers, bytes := len(ev.List.Signers()), whole-len(ev.Acks)
@@ -259,8 +184,7 @@ func (e *Rollup) rungs(development bool) (checks []Check) {
 	case rollup.RungStatements:
 		checks = append(checks, Check{Name: ev.Rung.String(), Bytes: bytes,
 			What: fmt.Sprintf("the keys of %d clients added and one "+
-				"signature of theirs checked, %d statements hashed to its root, the totals "+
-				"recomputed", signers,
+				"signature of theirs checked, %d statements hashed to its root, the totals recomputed", signers,
 				len(ev.Statements))})
 	case rollup.RungProof:
 		what := fmt.Sprintf("the keys of %d clients added and one signature of theirs checked, "+
@@ -275,40 +199,8 @@ func (e *Rollup) rungs(development bool) (checks []Check) {
 	return checks
 }
 
-// checkClients requires that the clients are those of the evidence, no more and no fewer.
-func (e *Rollup) checkClients() error {
-	next := 0
-	for _, client := range e.Evidence.AllClients() {
-		if next == len(e.Clients) || e.Clients[next].Index != client {
-			return at("client", next,
-				fmt.Errorf("%w: client %d is in the evidence", rollup.ErrClients,
-					client))
-		}
-		next++
-	}
-	if next != len(e.Clients) {
-		return at("client", next,
-			fmt.Errorf("%w: client %d is not in the evidence", rollup.ErrClients,
-				e.Clients[next].Index))
-	}
-	return nil
-}
-
-// checkServices requires that the services are those of the rows.
-func (e *Rollup) checkServices(h *rollup.Header) error {
-	services := make([]uint32, len(e.Services))
-	for i, s := range e.Services {
-		services[i] = s.Index
-	}
-	if want := servicesOf(h); !slices.Equal(services, want) {
-		return fmt.Errorf("%w: services %d, and the rows are of %d", rollup.ErrClients, services,
-			want)
-	}
-	return nil
-}
-
 func (e *Rollup) summary() string {
-	h := e.Header()
+	h := e.Header
 	var acks, units uint64
 	for _, r := range h.Rows {
 		acks += r.Acks
@@ -329,54 +221,19 @@ func (e *Rollup) summary() string {
 		h.Node, acks, units, len(e.Clients), h.Window, h.Epoch, how, h.ID())
 }
 
-// extract is the registry's extract in a file.
-type extract struct {
-	*Rollup
-	keys []*bls.PublicKey
-}
-
-func (x *extract) Client(index uint64) (rollup.Client, bool) {
-	i, ok := slices.BinarySearchFunc(x.Clients, index, compareClient)
-	if !ok {
-		return rollup.Client{}, false
-	}
-	c := &x.Clients[i]
-	return rollup.Client{Key: x.keys[i], Payer: c.Payer, Since: c.Since, Until: c.Until,
-		Numbers: c.Numbers, Services: c.Services}, true
-}
-
-func (x *extract) UnitCap(service uint32) (uint64, bool) {
-	i, ok := slices.BinarySearchFunc(x.Services, service, compareService)
-	if !ok {
-		return 0, false
-	}
-	return x.Services[i].Cap, true
-}
-
-func (x *extract) NodeKey(node uint32) ([32]byte, bool) {
-	return x.Anchor.NodeKey, node == x.Header().Node
-}
-
-func (e *Settlement) signers() rollup.Bitmap { return e.Certificate.Signers }
-
 func (e *Settlement) verify(v *exportVerifier) error {
 	if err := rollup.CheckSettlement(e.Rows, v.Shares); err != nil {
 		return err
 	}
-	if e.NextCommittee != v.Committee.Root() {
-		return fmt.Errorf("%w: another next committee", rollup.ErrSettlement)
-	}
 	root := rollup.SettlementRoot(e.Rows)
+	if e.Record.SettledEpoch == rollup.NoEpoch || root != e.Record.SettlementRoot {
+		return fmt.Errorf("%w: the rows give %s, the record has %s", rollup.ErrSettlement, root,
+			e.Record.SettlementRoot)
+	}
 	v.done(Check{Name: "settlement", What: fmt.Sprintf(
 		"%d rows obey the rules of payment and shares, and are hashed to the root", len(e.Rows)),
 		Bytes: len(e.Rows) * rollup.SettlementRowSize})
-	if err := e.Certificate.Verify(e.Network, v.Committee, root, e.NextCommittee); err != nil {
-		return err
-	}
-	v.done(Check{Name: "certificate", What: fmt.Sprintf(
-		"%d members of the committee vouch for the root with one signature under the sum of "+
-			"their keys", e.Certificate.Signers.Len()), Bytes: len(e.Certificate.Append(nil))})
-	return nil
+	return v.witness(&e.Witness)
 }
 
 func (e *Settlement) summary() string {
@@ -391,6 +248,6 @@ func (e *Settlement) summary() string {
 	}
 	return fmt.Sprintf("the settlement of epoch %d moved %d micro-credits for %d acks, "+
 		"with %d of %d rows paid in full: settlement root %s",
-		e.Certificate.Epoch, paid, acks, len(e.Rows)-short, len(e.Rows),
+		e.Record.SettledEpoch, paid, acks, len(e.Rows)-short, len(e.Rows),
 		rollup.SettlementRoot(e.Rows))
 }

@@ -23,21 +23,18 @@ type StatementAck struct {
 	Statements []rollup.Hash // path from the statement to the header's statement root
 }
 
-// NewStatementAck makes the file for ack i of a window's archive, in the rollup that the
-// certificate is about. Errors: ErrUnknownNode, ErrUnknownClient, ErrList for an ack whose client
-// did not sign, ErrRoot for an archive that is not the rollup's.
-func NewStatementAck(c *rollup.Certificate, archive rollup.Acks, list rollup.List,
-	reg rollup.Registry, i int) (*StatementAck, error) {
-	anchor, err := newAnchor(c, reg)
-	if err != nil {
-		return nil, fmt.Errorf("ack export: %w", err)
-	}
-	key := c.Header.Key()
+// NewStatementAck makes the file for ack i of a window's archive, in the anchor's rollup. Errors:
+// ErrUnknownClient, ErrList for an ack whose client did not sign, ErrRoot for an archive that is not
+// the rollup's.
+func NewStatementAck(anchor *Anchor, archive rollup.Acks, list rollup.List, reg rollup.Registry,
+	i int) (*StatementAck, error) {
+	h := anchor.Header
+	key := h.Key()
 	statements, err := rollup.Statements(archive, key, reg, list.Has())
 	if err != nil {
 		return nil, fmt.Errorf("ack export: %w", err)
 	}
-	ack := archive.Ack(&c.Header, i)
+	ack := archive.Ack(h, i)
 	j := slices.IndexFunc(statements, func(s rollup.Statement) bool {
 		return s.Client == ack.Client && s.Service == ack.Service
 	})
@@ -45,12 +42,12 @@ func NewStatementAck(c *rollup.Certificate, archive rollup.Acks, list rollup.Lis
 		return nil, fmt.Errorf("ack export: %w: client %d did not sign", rollup.ErrList, ack.Client)
 	}
 	tree := rollup.NewStatementTree(statements)
-	if tree.Root() != c.Header.StatementRoot {
+	if tree.Root() != h.StatementRoot {
 		return nil, fmt.Errorf("ack export: %w", rollup.ErrRoot)
 	}
 	s := &statements[j]
 	own := archive.Only(s.Client, s.Service)
-	return &StatementAck{Anchor: anchor, Ack: ack,
+	return &StatementAck{Anchor: *anchor, Ack: ack,
 		Path:  rollup.AckTree(own, key).Path(int(ack.Number - s.First)),
 		Payer: s.Payer, First: s.First, Acks: s.Acks, Units: s.Units, Statement: uint32(j),
 		List: list.Tree().Path(j), Statements: tree.RangePath(j, j+1)}, nil
@@ -86,14 +83,13 @@ func (r *reader) statementAckExport() *StatementAck {
 }
 
 func (e *StatementAck) verify(v *exportVerifier) error {
-	h := e.Header()
+	h := e.Header
 	if err := ofWindow(&e.Ack, h); err != nil {
 		return err
 	}
 	run := rollup.Run{Client: e.Ack.Client, Service: e.Ack.Service, First: e.First, Count: e.Acks}
 	if e.Ack.Number < e.First || uint64(e.Ack.Number) >= run.End() {
-		return fmt.Errorf("%w: number %d is not among the %d from %d on", rollup.ErrNumbers,
-			e.Ack.Number,
+		return fmt.Errorf("%w: number %d is not among the %d from %d on", rollup.ErrNumbers, e.Ack.Number,
 			e.Acks, e.First)
 	}
 	entry := rollup.ListEntry{Run: run, Signed: true}
@@ -121,8 +117,7 @@ func (e *StatementAck) verify(v *exportVerifier) error {
 	}
 	hashes := len(e.Path) + len(e.List) + len(e.Statements)
 	v.done(Check{Name: "inclusion", What: fmt.Sprintf(
-		"the ack leads to its statement and that to the root, and its client is listed among "+
-			"those "+
+		"the ack leads to its statement and that to the root, and its client is listed among those "+
 			"that signed, with %d hashes", hashes), Bytes: 32 * hashes})
 	return v.anchor(&e.Anchor)
 }
@@ -130,7 +125,6 @@ func (e *StatementAck) verify(v *exportVerifier) error {
 func (e *StatementAck) summary() string {
 	return fmt.Sprintf("%s: ack %d of %d under statement %d of %d, "+
 		"which the client signed at the window's close, in rollup %s",
-		sentence(&e.Ack, e.Header()), e.Ack.Number-e.First, e.Acks, e.Statement,
-		e.Header().StatementCount,
-		e.Header().ID())
+		sentence(&e.Ack, e.Header), e.Ack.Number-e.First, e.Acks, e.Statement, e.Header.StatementCount,
+		e.Header.ID())
 }
