@@ -100,7 +100,7 @@ func ParseRecordCertificate(b []byte) (*RecordCertificate, error) {
 func (c *RecordCertificate) Verify(record *Record, network Network, committee *Committee) error {
 	err := c.check(record, network, committee)
 	if err == nil {
-		err = committee.verify(record.Append(nil), c.Signers, &c.Signature)
+		err = committee.Verify(record.Append(nil), c.Signers, &c.Signature)
 	}
 	if err != nil {
 		return fmt.Errorf("record certificate: %w", err)

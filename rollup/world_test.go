@@ -257,7 +257,7 @@ func settle(rows []SettlementRow, members ...int) (c *SettlementCertificate, nex
 // sentinels are the package's reasons; an error wraps exactly one of them.
 var sentinels = []error{ErrMalformed, ErrNetwork, ErrCount, ErrWindow, ErrUnsorted, ErrNumbers,
 	ErrNotValid, ErrNotGranted,
-	ErrWord, ErrUnknownNode, ErrTerm,
+	ErrWord, ErrUnknownNode, ErrTerm, ErrRecord, ErrRegistry,
 	ErrUnknownClient, ErrUnknownService, ErrUnits, ErrOverflow, ErrRoot, ErrRows, ErrTooManyRows,
 	ErrSignature,
 	ErrBitmap, ErrQuorum, ErrPath, ErrClients, ErrSettlement, ErrParts, ErrStatement, ErrList,

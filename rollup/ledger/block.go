@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/registry"
 )
 
 // Record is one entry of the state as the store keeps it. Keys are at most 17 bytes.
@@ -16,11 +17,15 @@ type Record struct {
 type Block struct {
 	Height  int64
 	AppHash rollup.Hash
-	Records []Record // sorted by key, each key once; to be stored in one batch with the block's height
-	Events  []Event  // in order of execution
+	Records []Record       // sorted by key, each key once; to be stored in one batch with the block's height
+	Events  []Event        // in order of execution
+	Record  *BlockRecord   // nil unless the block is due
+	Heads   registry.Heads // of the registry after the block
+	// Replaced is what the block changed in the registry, as it was before, sorted.
+	Replaced []Replaced
 }
 
-// Event is something that a block did: EpochStarted, Settled, SettlementCertified, Ordered,
+// Event is something that a block did: EpochStarted, Settled, RecordCertified, Ordered,
 // NodeRegistered, ServiceRegistered, ClientsGranted, ClientsRevoked or ProofKeyNamed.
 type Event interface{ event() }
 
@@ -33,8 +38,8 @@ type EpochStarted struct {
 // Settled says that an epoch was settled.
 type Settled struct{ Settlement *Settlement }
 
-// SettlementCertified says that the committee's signature on a settlement is in the state.
-type SettlementCertified struct{ Certificate *rollup.SettlementCertificate }
+// RecordCertified says that the committee's signature of the record of a block is in the state.
+type RecordCertified struct{ Record *BlockRecord }
 
 // Ordered says that a rollup's ticket was executed.
 type Ordered struct {
@@ -66,12 +71,12 @@ type ClientsRevoked struct {
 // ProofKeyNamed says that the committee named a proof key, or ended one.
 type ProofKeyNamed struct{ Key ProofKeyTerm }
 
-func (EpochStarted) event()        {}
-func (Settled) event()             {}
-func (SettlementCertified) event() {}
-func (Ordered) event()             {}
-func (NodeRegistered) event()      {}
-func (ServiceRegistered) event()   {}
-func (ClientsGranted) event()      {}
-func (ClientsRevoked) event()      {}
-func (ProofKeyNamed) event()       {}
+func (EpochStarted) event()      {}
+func (Settled) event()           {}
+func (RecordCertified) event()   {}
+func (Ordered) event()           {}
+func (NodeRegistered) event()    {}
+func (ServiceRegistered) event() {}
+func (ClientsGranted) event()    {}
+func (ClientsRevoked) event()    {}
+func (ProofKeyNamed) event()     {}

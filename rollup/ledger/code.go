@@ -35,7 +35,7 @@ const (
 	CodeNoQuorum                          // no_quorum
 	CodeBadBitmap                         // bad_bitmap
 	CodeBadCertificate                    // bad_certificate
-	CodeNotSettled                        // not_settled
+	CodeNoRecord                          // no_record
 	CodeAlreadyCertified                  // already_certified
 	CodeOverflow                          // overflow
 	CodeNotProposer                       // not_proposer

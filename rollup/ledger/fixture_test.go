@@ -172,12 +172,21 @@ func proofKey(g *Genesis, k ProofKeyTerm, members ...int) *ProofKeyChange {
 	return p
 }
 
-func settlementCertificate(g *Genesis, epoch uint32, root rollup.Hash,
-	members ...int) *rollup.SettlementCertificate {
-	message := rollup.SettlementMessage(g.Network(), epoch, root, g.Committee().Root())
-	c := &rollup.SettlementCertificate{Epoch: epoch}
-	c.Signers, c.Signature = signAs(g, message, members...)
+// recordCertificate signs a record as members of the committee.
+func recordCertificate(g *Genesis, r *rollup.Record, members ...int) *rollup.RecordCertificate {
+	c := &rollup.RecordCertificate{Height: r.Height}
+	c.Signers, c.Signature = signAs(g, r.Append(nil), members...)
 	return c
+}
+
+// settledIn returns the record of the block that settled an epoch.
+func settledIn(w *world, epoch uint32) *rollup.Record {
+	if s, ok := w.settlement(epoch); ok {
+		if r, ok := w.record(s.Height); ok {
+			return &r.Record
+		}
+	}
+	return &rollup.Record{Network: w.id, Height: 1 << 40}
 }
 
 // dump encodes the whole state, record by record.
@@ -199,7 +208,11 @@ func dump(s *State) map[string]string {
 		keys = append(keys, epochKey(s.unsettled+uint32(i)))
 	}
 	for _, t := range s.settlements {
-		keys = append(keys, settlementKey(t.Epoch), certificateKey(t.Epoch))
+		keys = append(keys, settlementKey(t.Epoch))
+	}
+	for _, r := range s.records {
+		keys = append(keys, recordKey(prefixRecord, r.Record.Height),
+			recordKey(prefixCertificate, r.Record.Height))
 	}
 	for _, o := range s.ordered {
 		for i := range o.nodes.len() {

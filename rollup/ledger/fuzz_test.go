@@ -30,8 +30,8 @@ func FuzzParseGenesis(f *testing.F) {
 }
 
 func FuzzParseTx(f *testing.F) {
-	g, _ := scene(f)
-	for _, tx := range goodTxs(g) {
+	g, s := scene(f)
+	for _, tx := range goodTxs(g, s) {
 		f.Add(tx)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -52,7 +52,7 @@ func FuzzParseTx(f *testing.F) {
 // it does not. The seeds with a wrong signature are signed again, so that the fuzzer gets past it.
 func FuzzApply(f *testing.F) {
 	g, s := scene(f)
-	for _, tx := range goodTxs(g) {
+	for _, tx := range goodTxs(g, s) {
 		f.Add(tx, false)
 		f.Add(tx, true)
 	}

@@ -12,7 +12,7 @@ const (
 	KindGrants
 	KindRevoke
 	KindTicket
-	KindSettlement
+	KindRecord
 )
 
 // KindProofKey stands apart: the numbers between are laid out for terms, reserves and prices.
@@ -77,8 +77,8 @@ var kinds = [...]kind{
 	KindGrants: {"grants", senderNone, func() Payload { return new(Grants) }},
 	KindRevoke: {"revoke", senderAccount, func() Payload { return new(Revocation) }},
 	KindTicket: {"ticket", senderNone, func() Payload { return new(Ticket) }},
-	KindSettlement: {"settlement_certificate", senderNone,
-		func() Payload { return new(SettlementCertificate) }},
+	KindRecord: {"record_certificate", senderNone,
+		func() Payload { return new(RecordCertificate) }},
 	KindProofKey: {"proof_key", senderNone, func() Payload { return new(ProofKeyChange) }},
 }
 

@@ -25,7 +25,7 @@ var kindTests = map[Kind]struct {
 	KindGrants:          {"grants", "NewGrants"},
 	KindRevoke:          {"revoke", "NewRevoke"},
 	KindTicket:          {"ticket", ""},
-	KindSettlement:      {"certify", ""},
+	KindRecord:          {"certify", ""},
 	KindProofKey:        {"key", ""}, // no command gathers members' signatures yet
 }
 
@@ -82,9 +82,9 @@ type kindsMaterial struct {
 
 func kindMaterial(t *testing.T) *kindsMaterial {
 	t.Helper()
-	g, _ := scene(t)
+	g, s := scene(t)
 	m := &kindsMaterial{good: map[Kind][]byte{}, golden: map[string]string{}, verbs: map[string]bool{}}
-	for _, tx := range goodTxs(g) {
+	for _, tx := range goodTxs(g, s) {
 		m.good[KindOf(tx)] = tx
 		m.golden[KindOf(tx).String()] = hex.EncodeToString(tx)
 	}

@@ -20,10 +20,11 @@
 //
 // Files: genesis.go, genesis_json.go, canonical.go: what a network starts from. kinds.go: the table
 // of kinds, and what each of them must say of itself. payment.go, node.go, service.go, grants.go,
-// revoke.go, ticket.go, settlement.go, proofkey.go: the kinds. tx.go: what transactions have in
-// common, and their encoding. identity.go: what keys sign to be registered. judge.go, execute.go:
-// the way of a transaction. clients.go: who may sign acks. settle.go: the division of payments.
-// records.go, restore.go: what is stored, and the way back. view.go, world.go, vector.go,
+// revoke.go, ticket.go, record.go, proofkey.go: the kinds. tx.go: what transactions have in common,
+// and their encoding. identity.go: what keys sign to be registered. judge.go, execute.go: the way of
+// a transaction. clients.go: who may sign acks. settle.go: the division of payments. registry.go: the
+// trees whose root is in records. records.go, restore.go: what is stored, and the way back. view.go,
+// world.go, vector.go,
 // windows.go: the state and its snapshots.
 package ledger
 
@@ -45,11 +46,13 @@ type State struct {
 	// balances and stakes, as the changes to them add up modulo 2^64; equals the supply after a block
 	held uint64
 
-	open   bool                // between Begin and End
-	full   bool                // the block settled: End sums everything
-	dirty  map[string]struct{} // keys of records that this block changed
-	events []Event
-	view   *View // nil when the world changed since the last one was taken
+	open      bool                // between Begin and End
+	full      bool                // the block settled: End sums everything
+	dirty     map[string]struct{} // keys of records that this block changed
+	events    []Event
+	ordering  ordering
+	registers registers
+	view      *View // nil when the world changed since the last one was taken
 }
 
 // Check says what Apply would answer, and changes nothing. It allows nonces up to PendingNonces
@@ -57,7 +60,7 @@ type State struct {
 // everything else is judged by the state as it is. It is stricter than Apply in one thing: among
 // grants of which some would stand, it takes none with a false signature or proof, since nobody
 // honest sends such and each costs pairings. It remembers which signatures and proofs verified, so
-// that Apply need not verify them again. Settlement certificates are judged like all
+// that Apply need not verify them again. Record certificates are judged like all
 // others: that only a proposer may put one into a block is for the engine to enforce.
 func (s *State) Check(tx []byte) Result { return s.check(tx) }
 
@@ -120,7 +123,9 @@ func (s *State) End() Block {
 		panic(fmt.Sprintf("ledger: block %d: balances and stakes are %d, the supply is %d", s.height,
 			held, s.supply))
 	}
-	b := Block{Height: s.height, Records: s.changes(), Events: s.events}
+	s.updateRegistry()
+	b := Block{Height: s.height, Record: s.makeRecord(), Heads: s.heads, Replaced: s.takeReplaced()}
+	b.Records, b.Events = s.changes(), s.events
 	s.appHash = appHash(s.appHash, s.height, b.Records)
 	b.AppHash = s.appHash
 	b.Records = append(b.Records, s.hashRecord())
@@ -162,6 +167,7 @@ func (s *State) startEpoch() {
 	s.starts = append(s.starts[:len(s.starts):len(s.starts)], start{s.time, s.height})
 	epoch := s.epoch()
 	s.touch(epochKey(epoch))
+	s.ordering.began = true
 	s.events = append(s.events, EpochStarted{Epoch: epoch, Start: at(s.time)})
 }
 
@@ -224,7 +230,7 @@ func New(g *Genesis) (*State, error) {
 		dirty:   make(map[string]struct{}),
 	}
 	s.network = &network{id: g.Network(), params: g.Params, treasury: g.Treasury, committee: committee,
-		committeeRoot: committee.Root(), digest: digest,
+		digest: digest,
 		proven: make(memory, provenSlots), granted: make(memory, grantedSlots)}
 	s.time = g.GenesisTime.UnixNano()
 	s.starts = []start{{time: s.time}}
@@ -242,6 +248,9 @@ func New(g *Genesis) (*State, error) {
 		s.addNode(node{owner: owner, stake: m.Stake, key: m.BLSKey, transport: m.TransportKey,
 			address: m.PeerAddress})
 		s.supply += m.Stake
+	}
+	if err := s.buildRegistry(); err != nil {
+		return nil, err
 	}
 	return s, nil
 }

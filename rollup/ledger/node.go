@@ -74,7 +74,7 @@ func (p *NodeRegistration) verify(w *world, tx *Tx) error {
 func (p *NodeRegistration) execute(s *State, sender uint32, r *Result) {
 	s.setBalance(sender, s.accounts.at(sender).balance-p.Stake)
 	index := s.addNode(node{owner: sender, stake: p.Stake, key: p.BLSKey, transport: p.TransportKey,
-		address: p.PeerAddress})
+		address: p.PeerAddress, since: s.epoch()})
 	r.Index, r.Count = uint64(index), 1
 	s.events = append(s.events, NodeRegistered{s.world.node(index)})
 }

@@ -19,8 +19,9 @@ const (
 	prefixProofKey    = 'k' // size, from
 	prefixNode        = 'n' // index
 	prefixService     = 's' // index
-	prefixSettlement  = 't' // epoch: the rows
-	prefixCertificate = 'u' // epoch: the settlement's certificate
+	prefixSettlement  = 't' // epoch: height and rows
+	prefixRecord      = 'r' // height, of 64 bits: the record and the rollups
+	prefixCertificate = 'v' // height: the record's certificate
 	prefixWindows     = 'w' // epoch, node: what was ordered
 	prefixCredit      = 'x' // epoch, node, service, payer
 )
@@ -40,9 +41,12 @@ func clientRecordKey(index uint64) string {
 	return key(prefixClient, uint32(index>>32), uint32(index))
 }
 
-func epochKey(epoch uint32) string         { return key(prefixEpoch, epoch) }
-func settlementKey(epoch uint32) string    { return key(prefixSettlement, epoch) }
-func certificateKey(epoch uint32) string   { return key(prefixCertificate, epoch) }
+func epochKey(epoch uint32) string      { return key(prefixEpoch, epoch) }
+func settlementKey(epoch uint32) string { return key(prefixSettlement, epoch) }
+func recordKey(prefix byte, height uint64) string {
+	return key(prefix, uint32(height>>32), uint32(height))
+}
+
 func windowsKey(epoch, node uint32) string { return key(prefixWindows, epoch, node) }
 
 func proofKeyKey(statements, from uint32) string { return key(prefixProofKey, statements, from) }
@@ -117,6 +121,7 @@ func (s *State) encode(k string) []byte {
 		b = le.AppendUint64(b, n.stake)
 		b = append(b, n.key[:]...)
 		b = append(b, n.transport[:]...)
+		b = le.AppendUint32(b, n.since)
 		return appendName(b, n.address)
 	case prefixService:
 		v := s.services.at(number(0))
@@ -138,7 +143,28 @@ func (s *State) encode(k string) []byte {
 		}
 		return le.AppendUint64(le.AppendUint64(nil, c.acks), c.units)
 	}
+	if k[0] == prefixRecord || k[0] == prefixCertificate {
+		return s.encodeRecord(k[0], uint64(number(0))<<32|uint64(number(1)))
+	}
 	return s.encodeEpoch(k[0], number(0))
+}
+
+func (s *State) encodeRecord(prefix byte, height uint64) []byte {
+	r, ok := s.record(height)
+	switch {
+	case !ok:
+		return nil
+	case prefix == prefixRecord:
+	case r.Certificate == nil:
+		return nil
+	default:
+		return r.Certificate.Append(nil)
+	}
+	b := r.Record.Append(nil)
+	for _, id := range r.Rollups {
+		b = append(b, id[:]...)
+	}
+	return b
 }
 
 func (s *State) encodeClient(index uint64) []byte {
@@ -152,7 +178,9 @@ func (s *State) encodeClient(index uint64) []byte {
 }
 
 func (s *State) encodeMeta() []byte {
-	b := append(make([]byte, 0, 76), s.digest[:]...)
+	b := append(make([]byte, 0, 108), s.digest[:]...)
+	root := s.registryRoot()
+	b = append(b, root[:]...)
 	b = le.AppendUint64(b, uint64(s.height))
 	b = le.AppendUint64(b, uint64(s.time))
 	b = le.AppendUint64(b, s.supply)
@@ -169,16 +197,11 @@ func (s *State) encodeEpoch(prefix byte, epoch uint32) []byte {
 		return le.AppendUint64(le.AppendUint64(nil, uint64(begin.time)), uint64(begin.height))
 	}
 	t, ok := s.settlement(epoch)
-	switch {
-	case !ok:
+	if !ok {
 		return nil
-	case prefix == prefixCertificate:
-		if t.Certificate == nil {
-			return nil
-		}
-		return t.Certificate.Append(nil)
 	}
-	b := le.AppendUint32(make([]byte, 0, 4+len(t.Rows)*rollup.SettlementRowSize), uint32(len(t.Rows)))
+	b := le.AppendUint64(make([]byte, 0, 12+len(t.Rows)*rollup.SettlementRowSize), t.Height)
+	b = le.AppendUint32(b, uint32(len(t.Rows)))
 	for i := range t.Rows {
 		b = t.Rows[i].Append(b)
 	}

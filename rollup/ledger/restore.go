@@ -36,12 +36,13 @@ type restorer struct {
 	*State
 	last       []byte // key
 	meta, hash bool
+	root       rollup.Hash // of the registry
 	epochs     map[uint32]start
 }
 
 var recordNumbers = map[byte]int{prefixAccount: 1, prefixClient: 2, prefixEpoch: 1, prefixNode: 1,
 	prefixService: 1, prefixProofKey: 2,
-	prefixSettlement: 1, prefixCertificate: 1, prefixWindows: 2, prefixCredit: 4, keyMeta[0]: 0,
+	prefixSettlement: 1, prefixRecord: 2, prefixCertificate: 2, prefixWindows: 2, prefixCredit: 4, keyMeta[0]: 0,
 	keyAppHash[0]: 0}
 
 func (s *restorer) load(k, v []byte) error {
@@ -90,6 +91,7 @@ func (s *restorer) loadValue(prefix byte, n [4]uint32, r *reader) error {
 		}
 		s.addService(Service{Owner: r.U32(), Price: r.U64(), UnitCap: r.U64(), Unit: r.Name()})
 	case prefixSettlement:
+		height := r.U64()
 		rows := make([]rollup.SettlementRow, 0, len(r.B)/rollup.SettlementRowSize)
 		for n := r.U32(); n > 0 && r.Err == nil; n-- {
 			row, err := rollup.ParseSettlementRow(r.Next(min(len(r.B), rollup.SettlementRowSize)))
@@ -99,12 +101,15 @@ func (s *restorer) loadValue(prefix byte, n [4]uint32, r *reader) error {
 			rows = append(rows, row)
 		}
 		s.settlements = append(s.settlements, &Settlement{Epoch: n[0], Root: rollup.SettlementRoot(rows),
-			Rows: rows})
+			Rows: rows, Height: height})
+	case prefixRecord:
+		return s.loadRecord(uint64(n[0])<<32|uint64(n[1]), r)
 	case prefixCertificate:
-		c, err := rollup.ParseSettlementCertificate(r.Next(len(r.B)))
-		t, ok := s.settlement(n[0]) // settlements come before certificates, and are not shared yet
-		if err != nil || !ok || c.Epoch != n[0] {
-			return errors.New("not the certificate of a kept settlement")
+		height := uint64(n[0])<<32 | uint64(n[1])
+		c, err := rollup.ParseRecordCertificate(r.Next(len(r.B)))
+		t, ok := s.record(height) // records come before certificates, and are not shared yet
+		if err != nil || !ok || c.Height != height {
+			return errors.New("not the certificate of a kept record")
 		}
 		t.Certificate = c
 	case prefixWindows:
@@ -136,6 +141,7 @@ func (s *restorer) loadMeta(r *reader) error {
 	if digest != s.digest {
 		return errors.New("of another genesis")
 	}
+	r.Fill(s.root[:])
 	s.height, s.time = int64(r.U64()), int64(r.U64())
 	s.supply, s.deposits, s.unsettled = r.U64(), r.U64(), r.U32()
 	s.meta = true
@@ -195,6 +201,7 @@ func (s *restorer) loadNode(index uint32, r *reader) error {
 	n.owner, n.stake = r.U32(), r.U64()
 	r.Fill(n.key[:])
 	r.Fill(n.transport[:])
+	n.since = r.U32()
 	n.address = r.Name()
 	if uint64(index) != uint64(s.nodes.len()) || !s.accounts.has(n.owner) || s.hasNode(&n.key) {
 		return errors.New("an index is missing, a key there twice, or the owner unknown")
@@ -203,6 +210,22 @@ func (s *restorer) loadNode(index uint32, r *reader) error {
 		return errors.New("a transport key is there twice")
 	}
 	s.addNode(n)
+	return nil
+}
+
+func (s *restorer) loadRecord(height uint64, r *reader) error {
+	record, err := rollup.ParseRecord(r.Next(min(len(r.B), rollup.RecordSize)))
+	if err != nil {
+		return err
+	}
+	kept := &BlockRecord{Record: *record}
+	for range r.Count(uint64(record.RollupCount), len(rollup.Hash{})) {
+		kept.Rollups = append(kept.Rollups, rollup.Hash(r.Next(len(rollup.Hash{}))))
+	}
+	if record.Height != height {
+		return errors.New("of another height")
+	}
+	s.records = append(s.records, kept)
 	return nil
 }
 
@@ -235,6 +258,12 @@ func (s *restorer) finish() error {
 	}
 	if n := len(s.settlements); n > 0 && s.settlements[n-1].Epoch >= s.unsettled {
 		return errors.New("a settlement of an unsettled epoch")
+	}
+	if err := s.buildRegistry(); err != nil {
+		return err
+	}
+	if root := s.registryRoot(); root != s.root {
+		return fmt.Errorf("the registry has the root %s, not %s", root, s.root)
 	}
 	sum, ok := s.sum()
 	if s.held = sum; !ok || sum != s.supply {

@@ -9,13 +9,12 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// Settlement is the table of a settled epoch (section 9). It is immutable; a certified one is a new
-// value.
+// Settlement is the table of a settled epoch (section 9). It is immutable.
 type Settlement struct {
-	Epoch       uint32                        `json:"epoch"`
-	Root        rollup.Hash                   `json:"root"`
-	Rows        []rollup.SettlementRow        `json:"rows"` // sorted by (node, service, payer)
-	Certificate *rollup.SettlementCertificate `json:"certificate,omitempty"`
+	Epoch  uint32                 `json:"epoch"`
+	Root   rollup.Hash            `json:"root"`
+	Rows   []rollup.SettlementRow `json:"rows"`   // sorted by (node, service, payer)
+	Height uint64                 `json:"height"` // of the block that settled, whose record has the root
 }
 
 func searchSettlement(settlements []*Settlement, epoch uint32) (int, bool) {
@@ -104,7 +103,9 @@ func (s *State) settle() {
 		s.pay(s.services.at(r.Service).Owner, r.ToService)
 		s.pay(0, r.Paid-r.ToNode-r.ToService)
 	}
-	settlement := &Settlement{Epoch: epoch, Root: rollup.SettlementRoot(rows), Rows: rows}
+	settlement := &Settlement{Epoch: epoch, Root: rollup.SettlementRoot(rows), Rows: rows,
+		Height: uint64(s.height)}
+	s.ordering.settled = settlement
 	s.settlements = append(s.settlements[:len(s.settlements):len(s.settlements)], settlement)
 	s.touch(settlementKey(epoch))
 	s.touch(epochKey(epoch))
@@ -112,6 +113,7 @@ func (s *State) settle() {
 	s.forgetWindows(epoch)
 	s.full = true
 	s.events = append(s.events, Settled{settlement})
+	s.forgetRecords()
 	s.forgetSettlements()
 }
 
@@ -129,13 +131,12 @@ func (s *State) forgetWindows(epoch uint32) {
 	s.ordered = s.ordered[1:]
 }
 
-// forgetSettlements drops settlements that are certified and old.
+// forgetSettlements drops settlements whose record was.
 func (s *State) forgetSettlements() {
 	keep := s.settlements[:0:0]
 	for _, t := range s.settlements {
-		if t.Certificate != nil && uint64(t.Epoch)+keepEpochs < uint64(s.epoch()) {
+		if _, kept := s.record(t.Height); !kept && t.Height != uint64(s.height) {
 			s.touch(settlementKey(t.Epoch))
-			s.touch(certificateKey(t.Epoch))
 			continue
 		}
 		keep = append(keep, t)

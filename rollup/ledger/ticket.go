@@ -74,7 +74,9 @@ func (p *Ticket) execute(s *State, _ uint32, _ *Result) {
 		sum.units = addSaturating(sum.units, row.Units)
 		s.touch(creditRecordKey(h.Epoch, k))
 	}
-	s.events = append(s.events, Ordered{Certificate: p.Certificate, Key: h.Key(), ID: h.ID(),
+	id := h.ID()
+	s.ordering.rollups = append(s.ordering.rollups, id)
+	s.events = append(s.events, Ordered{Certificate: p.Certificate, Key: h.Key(), ID: id,
 		Acks: h.AckCount})
 }
 

@@ -11,9 +11,9 @@ func describe(e Event) string {
 		charged, paid := e.Settlement.Totals()
 		return fmt.Sprintf("epoch %d is settled: %d rows, charged %d, paid %d", e.Settlement.Epoch,
 			len(e.Settlement.Rows), charged, paid)
-	case SettlementCertified:
-		return fmt.Sprintf("the settlement of epoch %d is certified by %v", e.Certificate.Epoch,
-			e.Certificate.Signers.Positions())
+	case RecordCertified:
+		return fmt.Sprintf("the record of block %d is certified by %v", e.Record.Record.Height,
+			e.Record.Certificate.Signers.Positions())
 	case Ordered:
 		return fmt.Sprintf("node %d's window %d of epoch %d is ordered: %d acks", e.Key.Node,
 			e.Key.Window, e.Key.Epoch, e.Acks)

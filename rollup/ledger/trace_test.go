@@ -400,13 +400,8 @@ func (tr *trace) build(fields []string) (tx []byte, after func(Result)) {
 			Until: uint32(a.number("until")), Key: rollup.Hash{byte(a.number("digest"))}}
 		return NewProofKey(net, proofKey(tr.g, k, a.members()...)), after
 	case "certify":
-		epoch := uint32(a.number("epoch"))
-		var root rollup.Hash
-		if s, ok := tr.s.settlement(epoch); ok {
-			root = s.Root
-		}
-		return NewSettlementCertificate(net, settlementCertificate(tr.g, epoch, root, a.members()...)),
-			after
+		record := settledIn(&tr.s.world, uint32(a.number("epoch")))
+		return NewRecordCertificate(net, recordCertificate(tr.g, record, a.members()...)), after
 	}
 	return nil, nil
 }
@@ -533,11 +528,12 @@ func (tr *trace) answer(what string, a args) (string, error) {
 			Epoch:  uint32(a.number("epoch")),
 			Window: uint32(a.number("window"))})), nil
 	case "pending":
-		epoch, _, ok := v.PendingSettlement()
-		if !ok {
-			return "none", nil
+		for _, r := range v.records { // of settlements
+			if r.Certificate == nil && r.Record.SettledEpoch != rollup.NoEpoch {
+				return fmt.Sprint(r.Record.SettledEpoch), nil
+			}
 		}
-		return fmt.Sprint(epoch), nil
+		return "none", nil
 	case "row", "rows", "arrears", "certified":
 		return tr.settlement(v, what, a)
 	}
@@ -557,7 +553,8 @@ func (tr *trace) settlement(v *View, what string, a args) (string, error) {
 	case "arrears":
 		return fmt.Sprint(s.Arrears(payer.Index)), nil
 	case "certified":
-		return fmt.Sprint(s.Certificate != nil), nil
+		r, ok := v.Record(s.Height)
+		return fmt.Sprint(ok && r.Certificate != nil), nil
 	}
 	for _, r := range s.Rows {
 		if r.Payer == payer.Index && uint64(r.Node) == a.number("node") &&

@@ -33,9 +33,8 @@ func scene(t testing.TB) (*Genesis, *State) {
 		block(t, s, height+1, after+10*time.Second)
 		height += 2
 	}
-	root0, _ := s.settlement(0)
 	block(t, s, height, 300*time.Second,
-		NewSettlementCertificate(net, settlementCertificate(g, 0, root0.Root, 0, 1, 2)),
+		NewRecordCertificate(net, recordCertificate(g, settledIn(&s.world, 0), 0, 1, 2)),
 		NewTicket(net, certificate(g, rollup.WindowKey{Epoch: 4}, goodRows, 0, 1, 2)),
 		NewDeposit(net, accountKey("treasury"), 1, accountOf("carol"), 5))
 	if s.epoch() != 4 || s.unsettled != 4 {
@@ -48,7 +47,7 @@ func scene(t testing.TB) (*Genesis, *State) {
 var goodRows = []rollup.Row{{Payer: 5, Service: 0, Acks: 1, Units: 2}}
 
 // goodTxs are transactions that the scene executes, of every kind.
-func goodTxs(g *Genesis) [][]byte {
+func goodTxs(g *Genesis, s *State) [][]byte {
 	net, alice := g.Network(), accountKey("alice")
 	return [][]byte{
 		NewDeposit(net, accountKey("treasury"), 2, accountOf("bob"), 7),
@@ -60,15 +59,15 @@ func goodTxs(g *Genesis) [][]byte {
 		NewRevoke(net, alice, 1, []uint64{0}),
 		NewTicket(net,
 			certificate(g, rollup.WindowKey{Node: 1, Epoch: 4, Window: 9}, goodRows, 1, 2, 3)),
-		NewSettlementCertificate(net, settlementCertificate(g, 1, rollup.Hash{}, 0, 2, 3)),
+		NewRecordCertificate(net, recordCertificate(g, settledIn(&s.world, 1), 0, 2, 3)),
 		NewProofKey(net, proofKey(g, ProofKeyTerm{256, rollup.Hash{1}, 28, 99}, 0, 1, 2)),
 	}
 }
 
 func TestGoodTransactions(t *testing.T) {
-	g, _ := scene(t)
-	for i, tx := range goodTxs(g) {
-		_, s := scene(t)
+	g, s := scene(t)
+	for i, tx := range goodTxs(g, s) {
+		_, s = scene(t)
 		kind := Kinds()[i]
 		if r := s.Check(tx); !r.OK() || r.Kind != kind {
 			t.Errorf("%s: checked: %+v", kind, r)
@@ -105,16 +104,18 @@ func TestBadTransactions(t *testing.T) {
 		mutate(c)
 		return NewTicket(net, c)
 	}
-	settlement := func(epoch uint32, mutate func(*rollup.SettlementCertificate)) []byte {
-		c := settlementCertificate(g, epoch, rollup.Hash{}, 0, 1, 2)
+	record := func(epoch uint32, mutate func(*rollup.RecordCertificate)) []byte {
+		c := recordCertificate(g, settledIn(&s.world, epoch), 0, 1, 2)
 		mutate(c)
-		return NewSettlementCertificate(net, c)
+		return NewRecordCertificate(net, c)
 	}
 	key := func(change func(*ProofKeyChange)) []byte {
 		k := proofKey(g, ProofKeyTerm{256, rollup.Hash{1}, 28, 99}, 0, 1, 2)
 		change(k)
 		return NewProofKey(net, k)
 	}
+	changed := *settledIn(&s.world, 1)
+	changed.SettlementRoot = rollup.Hash{1}
 	other := rollup.NetworkOf([]byte("another"))
 	flip := func(tx []byte, at int) []byte {
 		tx = bytes.Clone(tx)
@@ -299,18 +300,19 @@ func TestBadTransactions(t *testing.T) {
 		{"a proof key of another term", CodeWrongTerm, key(func(k *ProofKeyChange) { k.Term = 1 })},
 		{"a proof key without quorum", CodeNoQuorum,
 			key(func(k *ProofKeyChange) { k.Signers[0] = 3 })},
-		{"not settled", CodeNotSettled, settlement(4, func(*rollup.SettlementCertificate) {})},
-		{"certified before", CodeAlreadyCertified, settlement(0, func(*rollup.SettlementCertificate) {})},
-		{"settlement without quorum", CodeNoQuorum, settlement(1,
-			func(c *rollup.SettlementCertificate) { c.Signers[0] = 6 })},
-		{"settlement's bitmap", CodeBadBitmap, settlement(1,
-			func(c *rollup.SettlementCertificate) { c.Signers[0] = 0x17 })},
-		{"settlement's signers", CodeBadCertificate,
-			settlement(1, func(c *rollup.SettlementCertificate) { c.Signers[0] = 13 })},
-		{"another epoch's word", CodeBadCertificate,
-			settlement(1, func(c *rollup.SettlementCertificate) { c.Epoch = 2 })},
-		{"another root", CodeBadCertificate, NewSettlementCertificate(net,
-			settlementCertificate(g, 1, rollup.Hash{1}, 0, 1, 2))},
+		{"no such record", CodeNoRecord, record(4, func(*rollup.RecordCertificate) {})},
+		{"certified before", CodeAlreadyCertified, record(0, func(*rollup.RecordCertificate) {})},
+		{"a record without quorum", CodeNoQuorum, record(1,
+			func(c *rollup.RecordCertificate) { c.Signers[0] = 6 })},
+		{"a record's bitmap", CodeBadBitmap, record(1,
+			func(c *rollup.RecordCertificate) { c.Signers[0] = 0x17 })},
+		{"a record's signers", CodeBadCertificate,
+			record(1, func(c *rollup.RecordCertificate) { c.Signers[0] = 13 })},
+		{"another block's record", CodeBadCertificate, record(1, func(c *rollup.RecordCertificate) {
+			c.Height = settledIn(&s.world, 2).Height
+		})},
+		{"another record", CodeBadCertificate, NewRecordCertificate(net,
+			recordCertificate(g, &changed, 0, 1, 2))},
 	}
 	seen := map[TxCode]bool{CodeOK: true, CodeNotProposer: true} // the latter is the engine's to give
 	before := dump(s)
@@ -366,7 +368,7 @@ func TestEveryByteCounts(t *testing.T) {
 	g, s := scene(t)
 	s.Begin(100, genesisTime.Add(301*time.Second))
 	before := dump(s)
-	for _, tx := range goodTxs(g) {
+	for _, tx := range goodTxs(g, s) {
 		kind := KindOf(tx)
 		for i := range tx {
 			if r := s.Apply(tx[:i]); r.Code != CodeMalformed {
@@ -417,7 +419,7 @@ func TestPendingNonces(t *testing.T) {
 // TestRemembered checks that the memory of verified transactions changes no answer.
 func TestRemembered(t *testing.T) {
 	g, s := scene(t)
-	for _, tx := range goodTxs(g) {
+	for _, tx := range goodTxs(g, s) {
 		if KindOf(tx) == KindGrants {
 			continue // remembered one by one
 		}
@@ -437,7 +439,7 @@ func TestRemembered(t *testing.T) {
 		}
 	}
 	// A remembered transaction is refused when it does not fit the state any more.
-	deposit := goodTxs(g)[0]
+	deposit := goodTxs(g, s)[0]
 	s.Begin(100, genesisTime.Add(301*time.Second))
 	if r := s.Apply(deposit); !r.OK() {
 		t.Error(r.Err)
@@ -448,8 +450,8 @@ func TestRemembered(t *testing.T) {
 }
 
 func TestParseTx(t *testing.T) {
-	g, _ := scene(t)
-	for i, raw := range goodTxs(g) {
+	g, s := scene(t)
+	for i, raw := range goodTxs(g, s) {
 		tx, err := ParseTx(raw)
 		if err != nil {
 			t.Fatal(err)
@@ -465,7 +467,7 @@ func TestParseTx(t *testing.T) {
 			t.Errorf("%s: %s, %v", tx.Kind, text, err)
 		}
 	}
-	text, _ := json.Marshal(must(ParseTx(goodTxs(g)[1])))
+	text, _ := json.Marshal(must(ParseTx(goodTxs(g, s)[1])))
 	want := fmt.Sprintf(`{"network":"%s","kind":"transfer","signed":{"sender":"%s",`+
 		`"nonce":"1","signature":"`,
 		g.Network(), accountOf("alice"))

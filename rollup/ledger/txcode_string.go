@@ -28,7 +28,7 @@ func _() {
 	_ = x[CodeNoQuorum-17]
 	_ = x[CodeBadBitmap-18]
 	_ = x[CodeBadCertificate-19]
-	_ = x[CodeNotSettled-20]
+	_ = x[CodeNoRecord-20]
 	_ = x[CodeAlreadyCertified-21]
 	_ = x[CodeOverflow-22]
 	_ = x[CodeNotProposer-23]
@@ -39,9 +39,9 @@ func _() {
 	_ = x[CodeWrongTerm-28]
 }
 
-const _TxCode_name = "okmalformedwrong_networkbad_signaturebad_nonceunknown_accountinsufficient_balancebad_proofkey_takenunknown_nodeunknown_clientunknown_payerunknown_serviceout_of_rangealready_orderedepoch_aheadsettledno_quorumbad_bitmapbad_certificatenot_settledalready_certifiedoverflownot_proposertoo_earlyexpirednot_payerbad_wordwrong_term"
+const _TxCode_name = "okmalformedwrong_networkbad_signaturebad_nonceunknown_accountinsufficient_balancebad_proofkey_takenunknown_nodeunknown_clientunknown_payerunknown_serviceout_of_rangealready_orderedepoch_aheadsettledno_quorumbad_bitmapbad_certificateno_recordalready_certifiedoverflownot_proposertoo_earlyexpirednot_payerbad_wordwrong_term"
 
-var _TxCode_index = [...]uint16{0, 2, 11, 24, 37, 46, 61, 81, 90, 99, 111, 125, 138, 153, 165, 180, 191, 198, 207, 217, 232, 243, 260, 268, 280, 289, 296, 305, 313, 323}
+var _TxCode_index = [...]uint16{0, 2, 11, 24, 37, 46, 61, 81, 90, 99, 111, 125, 138, 153, 165, 180, 191, 198, 207, 217, 232, 241, 258, 266, 278, 287, 294, 303, 311, 321}
 
 func (i TxCode) String() string {
 	idx := int(i) - 0

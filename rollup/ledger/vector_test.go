@@ -171,7 +171,7 @@ func TestManyClients(t *testing.T) {
 // race detector watches.
 func TestViewsWhileWriting(t *testing.T) {
 	g, s := scene(t)
-	v, want, tx := s.View(), dump(&State{world: s.world}), goodTxs(g)[6]
+	v, want, tx := s.View(), dump(&State{world: s.world}), goodTxs(g, s)[6]
 	var readers sync.WaitGroup
 	for range 3 {
 		readers.Go(func() {

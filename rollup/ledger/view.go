@@ -173,20 +173,8 @@ func (v *View) IsOrdered(key rollup.WindowKey) bool { return v.ordered.has(key) 
 // NextToSettle returns the oldest epoch that is not settled.
 func (v *View) NextToSettle() uint32 { return v.unsettled }
 
-// PendingSettlement returns the oldest settled epoch without a certificate, and its settlement
-// root. The committee signs rollup.SettlementMessage of both, with the committee's root as the
-// next.
-func (v *View) PendingSettlement() (epoch uint32, root rollup.Hash, ok bool) {
-	for _, s := range v.settlements {
-		if s.Certificate == nil {
-			return s.Epoch, s.Root, true
-		}
-	}
-	return 0, rollup.Hash{}, false
-}
-
-// Settlement returns the settlement of an epoch. It is kept until it is certified and its epoch
-// lies more than 8 behind.
+// Settlement returns the settlement of an epoch. It is kept as long as the record of its
+// block is.
 func (v *View) Settlement(epoch uint32) (*Settlement, bool) { return v.settlement(epoch) }
 
 // Supply returns the sum of all balances and stakes, in micro-credits.

@@ -6,18 +6,18 @@ import (
 
 	"github.com/waybill-network/waybill/kernels/blake3"
 	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/registry"
 )
 
 // network is what a genesis fixes for good.
 type network struct {
-	id            rollup.Network
-	params        Params
-	treasury      Key
-	committee     *rollup.Committee
-	committeeRoot rollup.Hash // in this version the next committee's, too
-	digest        rollup.Hash // of the genesis
-	proven        memory      // transactions
-	granted       memory      // grants
+	id        rollup.Network
+	params    Params
+	treasury  Key
+	committee *rollup.Committee
+	digest    rollup.Hash // of the genesis
+	proven    memory      // transactions
+	granted   memory      // grants
 }
 
 // world is everything that views show and transactions are judged by. A copy of it is a snapshot as
@@ -39,6 +39,8 @@ type world struct {
 	clients     vector[uint64, client]
 	keys        vector[uint64, clientKey] // of the clients
 	settlements []*Settlement             // kept ones, ascending; replaced when it changes
+	records     []*BlockRecord            // likewise
+	heads       registry.Heads
 	ordered     orderedWindows
 	proofKeys   proofKeys
 
@@ -60,6 +62,7 @@ type node struct {
 	key       BLSKey
 	transport Key
 	address   string
+	since     uint32 // epoch
 }
 
 func (w *world) epoch() uint32 { return w.unsettled + uint32(len(w.starts)) - 1 }

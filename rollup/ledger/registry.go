@@ -1,0 +1,196 @@
+package ledger
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/registry"
+)
+
+// The registry's trees are part of the state, and no records of it: they follow from those of
+// clients, nodes, services and proof keys, and are built anew when a state is restored.
+
+// RegistryTree names one of the registry's trees in a Replaced.
+type RegistryTree uint8
+
+// The trees whose entries change.
+const (
+	TreeClients RegistryTree = iota
+	TreeNodes
+	TreeServices
+	numTrees
+)
+
+// Replaced is an entry of the registry as it was before a block changed it.
+type Replaced struct {
+	Tree  RegistryTree
+	Index uint64
+	Leaf  []byte
+}
+
+// registers are the trees, and what the block that is executed replaces in them.
+type registers struct {
+	trees    [numTrees]*registry.Tree
+	replaced []Replaced
+}
+
+var registryKinds = [numTrees]*registry.Kind{registry.Clients, registry.Nodes, registry.Services}
+
+// registryPrefixes are the prefixes of the records that the trees' entries follow from.
+var registryPrefixes = [numTrees]byte{prefixClient, prefixNode, prefixService}
+
+// buildRegistry makes the trees of the state as it is.
+func (s *State) buildRegistry() error {
+	counts := [numTrees]uint64{s.clients.size(), uint64(s.nodes.size()), uint64(s.services.size())}
+	for t, count := range counts {
+		s.registers.trees[t] = registry.New(registryKinds[t], new(registry.Memory))
+		indices, leaves := make([]uint64, count), make([]byte, 0, count*uint64(registryKinds[t].Width()))
+		for i := range count {
+			indices[i] = i
+			leaves = s.appendLeaf(leaves, RegistryTree(t), i)
+		}
+		if count == 0 {
+			continue
+		}
+		if err := s.registers.trees[t].Set(indices, leaves); err != nil {
+			return err
+		}
+	}
+	s.takeHeads()
+	return nil
+}
+
+// updateRegistry brings the trees up to date with the records that the block touched.
+func (s *State) updateRegistry() {
+	var touched [numTrees][]uint64
+	for k := range s.dirty { // order-free: sorted below
+		t := slices.Index(registryPrefixes[:], k[0])
+		if t < 0 {
+			continue
+		}
+		index := uint64(be.Uint32([]byte(k[1:])))
+		if RegistryTree(t) == TreeClients {
+			index = be.Uint64([]byte(k[1:]))
+		}
+		touched[t] = append(touched[t], index)
+	}
+	for t, indices := range touched {
+		if len(indices) == 0 {
+			continue
+		}
+		slices.Sort(indices)
+		var leaves []byte
+		for _, i := range indices {
+			leaves = s.appendLeaf(leaves, RegistryTree(t), i)
+		}
+		if err := s.registers.trees[t].Set(indices, leaves); err != nil {
+			panic(fmt.Sprintf("ledger: block %d: registry: %v", s.height, err)) // it is in memory
+		}
+	}
+	s.takeHeads()
+}
+
+// takeHeads puts the trees' heads into the world.
+func (s *State) takeHeads() {
+	trees := &s.registers.trees
+	s.heads = registry.Heads{Clients: trees[TreeClients].Head(), Nodes: trees[TreeNodes].Head(),
+		Services: trees[TreeServices].Head(), ProofKeys: registry.ProofKeys.RootOf(s.appendProofKeys(nil))}
+}
+
+// replace notes the entry of a client before the block changes it for the first time.
+func (s *State) replace(client uint64) {
+	if client >= s.registers.trees[TreeClients].Count() {
+		return // it is new in this block
+	}
+	if slices.ContainsFunc(s.registers.replaced, func(r Replaced) bool { return r.Index == client }) {
+		return
+	}
+	s.registers.replaced = append(s.registers.replaced, Replaced{TreeClients, client,
+		s.appendLeaf(nil, TreeClients, client)})
+}
+
+// takeReplaced returns what the block replaced, in order.
+func (s *State) takeReplaced() []Replaced {
+	replaced := s.registers.replaced
+	s.registers.replaced = nil
+	sortReplaced(replaced)
+	return replaced
+}
+
+func sortReplaced(replaced []Replaced) {
+	slices.SortFunc(replaced, func(a, b Replaced) int {
+		return cmp.Or(cmp.Compare(a.Tree, b.Tree), cmp.Compare(a.Index, b.Index))
+	})
+}
+
+// Prove returns entries of one of the registry's trees, one after the other, and the multiproof that
+// leads from them to the root that the tree had after an earlier block: heads are those of the
+// block, and replaced is what later blocks replaced since, for each entry the earliest, sorted. It
+// must not be called inside a block. Errors: a [registry.Reason].
+func (s *State) Prove(tree RegistryTree, heads *registry.Heads, replaced []Replaced,
+	indices []uint64) (entries, proof []byte, err error) {
+	kind, past := registryKinds[tree], registry.Past{}
+	past.Count = [numTrees]registry.Head{heads.Clients, heads.Nodes, heads.Services}[tree].Count
+	old := make(map[uint64][]byte)
+	for _, r := range replaced {
+		if r.Tree != tree || r.Index >= past.Count {
+			continue
+		}
+		old[r.Index] = r.Leaf
+		past.Changed = append(past.Changed, registry.PastEntry{Index: r.Index,
+			Hash: kind.LeafHash(r.Leaf)})
+	}
+	if proof, err = s.registers.trees[tree].ProveAt(past, indices); err != nil {
+		return nil, nil, err
+	}
+	for _, i := range indices {
+		if leaf, ok := old[i]; ok {
+			entries = append(entries, leaf...)
+		} else {
+			entries = s.appendLeaf(entries, tree, i)
+		}
+	}
+	return entries, proof, nil
+}
+
+// appendLeaf appends an entry of a tree.
+func (w *world) appendLeaf(dst []byte, tree RegistryTree, index uint64) []byte {
+	switch tree {
+	case TreeClients:
+		c := w.clients.at(index)
+		leaf := registry.Client{Key: w.keys.at(index).bytes, Payer: c.payer, Since: c.since,
+			Until: c.until, Numbers: c.numbers, Services: c.services}
+		return leaf.Append(dst)
+	case TreeNodes:
+		n := w.nodes.at(uint32(index))
+		leaf := registry.Node{Key: n.key, NodeKey: n.transport, Owner: n.owner, Since: n.since,
+			Until: registry.None, Stake: n.stake, Status: registry.Idle}
+		if index < uint64(len(w.committee.Members)) {
+			leaf.Status = registry.Standing
+		}
+		return leaf.Append(dst)
+	default:
+		v := w.services.at(uint32(index))
+		leaf := registry.Service{Owner: v.Owner, Cap: v.UnitCap, Price: v.Price, NextPrice: v.Price}
+		return leaf.Append(dst)
+	}
+}
+
+// appendProofKeys appends all entries of the tree of proof keys.
+func (w *world) appendProofKeys(dst []byte) []byte {
+	for _, k := range w.proofKeys {
+		leaf := registry.ProofKey{Size: k.Statements, Digest: k.Key, From: k.From, Until: k.Until}
+		dst = leaf.Append(dst)
+	}
+	return dst
+}
+
+// Heads returns the heads of the registry's trees, whose root the committee signs in records.
+func (v *View) Heads() registry.Heads { return v.heads }
+
+// ProofKeyEntries returns the entries of the registry's tree of proof keys.
+func (v *View) ProofKeyEntries() []byte { return v.appendProofKeys(nil) }
+
+func (w *world) registryRoot() rollup.Hash { return w.heads.Root() }
