@@ -10,15 +10,15 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// registry is a registry of one client and one service.
-type registry struct{ client *bls.PublicKey }
+// oneClient is a registry of one client and one service.
+type oneClient struct{ client *bls.PublicKey }
 
-func (r registry) Client(client uint64) (rollup.Client, bool) {
+func (r oneClient) Client(client uint64) (rollup.Client, bool) {
 	return rollup.Client{Key: r.client, Payer: 5, Until: 100, Numbers: 1000,
 		Services: [3]uint32{0, rollup.NoService, rollup.NoService}}, client == 0
 }
-func (r registry) UnitCap(service uint32) (uint64, bool)      { return 1 << 20, service == 0 }
-func (r registry) NodeKey(node uint32) (key [32]byte, _ bool) { return key, false }
+func (r oneClient) UnitCap(service uint32) (uint64, bool)      { return 1 << 20, service == 0 }
+func (r oneClient) NodeKey(node uint32) (key [32]byte, _ bool) { return key, false }
 
 // A client acknowledges three requests, a node seals them into a rollup, and a member of the
 // committee verifies it.
@@ -42,7 +42,7 @@ func Example() {
 		sum.Add(&signature)
 	}
 
-	registry := registry{client.PublicKey()}
+	registry := oneClient{client.PublicKey()}
 	aggregate := sum.Signature()
 	header, acks, err := rollup.Seal(network, window, frames, aggregate.Bytes(), registry)
 	if err != nil {

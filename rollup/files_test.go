@@ -9,73 +9,158 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/waybill-network/waybill/kernels/blake3"
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/export"
+	"github.com/waybill-network/waybill/rollup/registry"
 )
 
 func init() {
 	rollup.FixtureExports = testExports
 	rollup.FixtureProven = func(t testing.TB) []byte {
 		w := rollup.FixtureCosigned(t)
-		e, err := export.NewRollup(rollup.FixtureCertify(w.Header, 0, 1, 3), w.Third,
-			rollup.FixtureRegistry(), bytes.Repeat([]byte("key"), rollup.VerifyingKeySize/3))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return e.Append(nil)
+		return newRollup(t, anchor(t, w.Header, 0, 1, 3), w.Third, provingKey).Append(nil)
 	}
 }
+
+// provingKey stands in for a verifying key, which the registry knows.
+var provingKey = bytes.Repeat([]byte("key"), rollup.VerifyingKeySize/3)
 
 func trust() *export.Trust {
-	t := &export.Trust{Network: rollup.FixtureNet, Committee: rollup.FixtureCommittee(),
+	return &export.Trust{Network: rollup.FixtureNet, Committee: rollup.FixtureCommittee(),
 		Shares: rollup.FixtureShares}
-	for node := range uint32(len(t.Committee.Members)) {
-		key, _ := rollup.FixtureRegistry().NodeKey(node)
-		t.NodeKeys = append(t.NodeKeys, key)
-	}
-	return t
 }
 
-// settle returns the file of a settlement of epoch 1 that the members certify.
+// prover proves entries of the test network's registry, as export.Prover.
+type prover struct {
+	clients, services, nodes *registry.Tree
+	entries                  map[*registry.Tree][]byte
+	keys                     []byte
+}
+
+var theProver = sync.OnceValue(func() *prover {
+	p := &prover{entries: make(map[*registry.Tree][]byte)}
+	reg := rollup.FixtureRegistry()
+	tree := func(kind *registry.Kind, leaf func(dst []byte, i uint64) []byte, n uint64) *registry.Tree {
+		t := registry.New(kind, new(registry.Memory))
+		var indices []uint64
+		var leaves []byte
+		for i := range n {
+			indices = append(indices, i)
+			leaves = leaf(leaves, i)
+		}
+		if err := t.Set(indices, leaves); err != nil {
+			panic(err)
+		}
+		p.entries[t] = leaves
+		return t
+	}
+	p.clients = tree(registry.Clients, func(dst []byte, i uint64) []byte {
+		c, _ := reg.Client(i)
+		leaf := registry.Client{Key: c.Key.Bytes(), Payer: c.Payer, Since: c.Since, Until: c.Until,
+			Numbers: c.Numbers, Services: c.Services}
+		return leaf.Append(dst)
+	}, 5)
+	p.services = tree(registry.Services, func(dst []byte, i uint64) []byte {
+		limit, _ := reg.UnitCap(uint32(i))
+		leaf := registry.Service{Owner: 9, Cap: limit, Price: 3000, NextPrice: 3000}
+		return leaf.Append(dst)
+	}, 2)
+	p.nodes = tree(registry.Nodes, func(dst []byte, i uint64) []byte {
+		key, _ := reg.NodeKey(uint32(i))
+		leaf := registry.Node{Key: rollup.FixtureCommittee().Members[i].Key.Bytes(), NodeKey: key,
+			Owner: uint32(1 + i), Until: registry.None, Stake: 1_000_000, Status: registry.Standing}
+		return leaf.Append(dst)
+	}, 4)
+	key := registry.ProofKey{Size: 256, Digest: blake3.Sum256(provingKey), Until: registry.None}
+	p.keys = key.Append(nil)
+	return p
+})
+
+func (p *prover) Heads() (registry.Heads, error) {
+	return registry.Heads{Clients: p.clients.Head(), Nodes: p.nodes.Head(), Services: p.services.Head(),
+		ProofKeys: registry.ProofKeys.RootOf(p.keys)}, nil
+}
+
+func (p *prover) prove(t *registry.Tree, indices []uint64) (entries, proof []byte, err error) {
+	width := t.Kind().Width()
+	for _, i := range indices {
+		if i < t.Count() {
+			entries = append(entries, p.entries[t][int(i)*width:int(i+1)*width]...)
+		}
+	}
+	proof, err = t.Prove(indices)
+	return entries, proof, err
+}
+
+func (p *prover) Clients(indices []uint64) ([]byte, []byte, error) {
+	return p.prove(p.clients, indices)
+}
+func (p *prover) Services(indices []uint64) ([]byte, []byte, error) {
+	return p.prove(p.services, indices)
+}
+func (p *prover) Nodes(indices []uint64) ([]byte, []byte, error) { return p.prove(p.nodes, indices) }
+func (p *prover) ProofKeys() ([]byte, error)                     { return p.keys, nil }
+
+// witness returns a record of block 77 that ordered rollups and settled epoch 1, and the signature of
+// the members.
+func witness(ids []rollup.Hash, settlement rollup.Hash, members ...int) export.Witness {
+	heads, _ := theProver().Heads()
+	r := &rollup.Record{Network: rollup.FixtureNet, Height: 77, Time: 1767225720123, Epoch: 2,
+		RollupCount: uint32(len(ids)), RegistryRoot: heads.Root(), SettledEpoch: 1,
+		SettlementRoot: settlement}
+	if len(ids) > 0 {
+		r.RollupsRoot = rollup.RollupsTree(ids).Root()
+	}
+	return export.Witness{Record: r, Certificate: rollup.FixtureCertifyRecord(r, members...)}
+}
+
+// anchor returns that of a rollup, the second of three that block 77 ordered.
+func anchor(t testing.TB, h *rollup.Header, members ...int) *export.Anchor {
+	t.Helper()
+	ids := []rollup.Hash{{1}, h.ID(), {3}}
+	a, err := export.NewAnchor(witness(ids, rollup.Hash{}, members...), ids, h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func newRollup(t testing.TB, a *export.Anchor, ev *rollup.Evidence, key []byte) *export.Rollup {
+	t.Helper()
+	e, err := export.NewRollup(a, ev, theProver(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// settle returns the file of a settlement of epoch 1 that the members signed.
 func settle(rows []rollup.SettlementRow, members ...int) *export.Settlement {
-	c, next := rollup.FixtureSettle(rows, members...)
-	return &export.Settlement{Network: rollup.FixtureNet, Rows: rows, NextCommittee: next,
-		Certificate: c}
+	return &export.Settlement{Witness: witness(nil, rollup.SettlementRoot(rows), members...), Rows: rows}
 }
 
 // testExports returns one honest file of each type, and one of a rollup on rung 2.
 func testExports(t testing.TB) map[string][]byte {
 	t.Helper()
 	h, ev := rollup.FixtureForge(t, rollup.FixtureKey, rollup.FixtureAcks())
-	cert := rollup.FixtureCertify(h, 0, 1, 3)
-	whole, err := export.NewRollup(cert, rollup.AcksEvidence(ev), rollup.FixtureRegistry(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	a := anchor(t, h, 0, 1, 3)
 	w := rollup.FixtureCosigned(t)
-	cosigned := rollup.FixtureCertify(w.Header, 0, 1, 3)
-	statements, err := export.NewRollup(cosigned, w.Evidence, rollup.FixtureRegistry(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ack, err := export.NewAck(cert, ev, rollup.FixtureRegistry(), 3)
-	if err != nil {
-		t.Fatal(err)
-	}
+	cosigned := anchor(t, w.Header, 0, 1, 3)
 	under, err := export.NewStatementAck(cosigned, w.Archive, w.Evidence.List,
 		rollup.FixtureRegistry(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return map[string][]byte{
-		"statements":    statements.Append(nil),
+		"statements":    newRollup(t, cosigned, w.Evidence, nil).Append(nil),
 		"statement-ack": under.Append(nil),
-		"ack":           ack.Append(nil),
-		"rollup":        whole.Append(nil),
+		"ack":           export.NewAck(a, ev, 3).Append(nil),
+		"rollup":        newRollup(t, a, rollup.AcksEvidence(ev), nil).Append(nil),
 		"settlement":    settle(rollup.FixtureRows, 0, 1, 3).Append(nil),
 	}
 }
@@ -133,11 +218,7 @@ func TestEveryByteCounts(t *testing.T) {
 					t.Fatalf("byte %d: an error without a reason: %v", i, err)
 				}
 			}
-			free := exportersWord(t, file)
 			for i := 0; i < len(file); i += step {
-				if free(i) {
-					continue
-				}
 				b := slices.Clone(file)
 				b[i] ^= 1 << (i % 8)
 				refuse(b, i)
@@ -155,60 +236,26 @@ func TestEveryByteCounts(t *testing.T) {
 	}
 }
 
-// exportersWord tells which bytes of a file may be any with which its rollup is valid: until a
-// record binds the registry, dates, numbers and services of clients, and the services' caps.
-func exportersWord(t *testing.T, file []byte) func(i int) bool {
-	e, err := export.Parse(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	whole, ok := e.(*export.Rollup)
-	if !ok {
-		return func(int) bool { return false }
-	}
-	var free []int
-	end := len(file) - len(whole.VerifyingKey)
-	for i := range whole.Services {
-		for j := range 8 {
-			free = append(free, end-12*i-1-j)
-		}
-	}
-	end -= 12*len(whole.Services) + 4
-	for i := range whole.Clients {
-		for j := range 24 { // from since to the last service
-			free = append(free, end-136*i-5-j)
-		}
-	}
-	return func(i int) bool { return slices.Contains(free, i) }
-}
-
 // TestBadExports puts honest parts together wrongly.
 func TestBadExports(t *testing.T) {
 	h, ev := rollup.FixtureForge(t, rollup.FixtureKey, rollup.FixtureAcks())
-	cert := rollup.FixtureCertify(h, 0, 1, 3)
 	verify := func(e export.File) error {
 		_, err := export.Verify(e.Append(nil), trust())
 		return err
 	}
 	ack := func(f func(*export.Ack)) error {
-		e, err := export.NewAck(cert, ev, rollup.FixtureRegistry(), 3)
-		if err != nil {
-			t.Fatal(err)
-		}
+		e := export.NewAck(anchor(t, h, 0, 1, 3), ev, 3)
 		f(e)
 		return verify(e)
 	}
 	whole := func(f func(*export.Rollup)) error {
-		e, err := export.NewRollup(cert, rollup.AcksEvidence(ev), rollup.FixtureRegistry(), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		e := newRollup(t, anchor(t, h, 0, 1, 3), rollup.AcksEvidence(ev), nil)
 		f(e)
 		return verify(e)
 	}
 	w := rollup.FixtureCosigned(t)
 	under := func(f func(*export.StatementAck)) error {
-		e, err := export.NewStatementAck(rollup.FixtureCertify(w.Header, 0, 1, 3), w.Archive,
+		e, err := export.NewStatementAck(anchor(t, w.Header, 0, 1, 3), w.Archive,
 			w.Evidence.List, rollup.FixtureRegistry(), 1)
 		if err != nil {
 			t.Fatal(err)
@@ -216,16 +263,11 @@ func TestBadExports(t *testing.T) {
 		f(e)
 		return verify(e)
 	}
-	// A rollup that the rollup.FixtureCommittee should never have certified.
+	// A rollup that the committee should never have ordered.
 	certified := func(acks []rollup.Ack, f func(*rollup.Header)) *export.Rollup {
 		h, ev := rollup.FixtureForge(t, rollup.FixtureKey, acks)
 		f(h)
-		e, err := export.NewRollup(rollup.FixtureCertify(h, 0, 1, 2, 3), rollup.AcksEvidence(ev),
-			rollup.FixtureRegistry(), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return e
+		return newRollup(t, anchor(t, h, 0, 1, 2, 3), rollup.AcksEvidence(ev), nil)
 	}
 	excess := slices.Clone(rollup.FixtureAcks())
 	excess[0].Units = rollup.MaxUnitCap + 1
@@ -245,61 +287,58 @@ func TestBadExports(t *testing.T) {
 		{"no path", ack(func(e *export.Ack) { e.Path = nil }), rollup.ErrPath},
 		{"other units", ack(func(e *export.Ack) { e.Ack.Units++ }), rollup.ErrPath},
 		{"another window", ack(func(e *export.Ack) { e.Ack.Node++ }), rollup.ErrWindow},
-		{"no quorum", ack(func(e *export.Ack) { e.Certificate = rollup.FixtureCertify(h, 1, 2, 3) }),
-			rollup.ErrQuorum},
-		{"a client too many", whole(func(e *export.Rollup) {
-			e.Clients = append(e.Clients,
-				export.Client{Index: 9, Client: e.Clients[4].Client})
+		{"no quorum", ack(func(e *export.Ack) { e.Anchor = *anchor(t, h, 1, 2, 3) }), rollup.ErrQuorum},
+		{"another position", ack(func(e *export.Ack) { e.Anchor.Index = 0 }), rollup.ErrPath},
+		{"another path", ack(func(e *export.Ack) { e.Anchor.Path = e.Anchor.Path[:1] }), rollup.ErrPath},
+		{"another rollup's anchor", ack(func(e *export.Ack) {
+			other, _ := rollup.FixtureForge(t, rollup.FixtureKey, rollup.FixtureAcks()[:6])
+			e.Witness = anchor(t, other, 0, 1, 3).Witness
+		}), rollup.ErrPath},
+		{"another block", ack(func(e *export.Ack) { e.Record.Height++ }), rollup.ErrSignature},
+		{"another term", ack(func(e *export.Ack) { e.Record.Term++ }), rollup.ErrTerm},
+		{"another time", ack(func(e *export.Ack) { e.Record.Time++ }), rollup.ErrSignature},
+
+		{"a client too few", whole(func(e *export.Rollup) {
+			e.Clients = e.Clients[:4]
+			_, e.ClientsProof, _ = theProver().Clients([]uint64{0, 1, 2, 3})
 		}), rollup.ErrClients},
-		{"a client too few", whole(func(e *export.Rollup) { e.Clients = e.Clients[:4] }),
-			rollup.ErrClients},
-		{"another client", whole(func(e *export.Rollup) { e.Clients[4].Index++ }), rollup.ErrClients},
+		{"another client", whole(func(e *export.Rollup) { e.Clients[4].Index++ }), rollup.ErrMalformed},
 		{"unsorted clients", whole(func(e *export.Rollup) {
-			e.Clients[0], e.Clients[1] = e.Clients[1],
-				e.Clients[0]
-		}), rollup.ErrUnsorted},
+			e.Clients[0], e.Clients[1] = e.Clients[1], e.Clients[0]
+		}), rollup.ErrMalformed},
+		{"exchanged clients", whole(func(e *export.Rollup) {
+			e.Clients[0].Client, e.Clients[1].Client = e.Clients[1].Client, e.Clients[0].Client
+		}), rollup.ErrRegistry},
+		{"exchanged keys", whole(func(e *export.Rollup) {
+			e.Clients[0].Key, e.Clients[1].Key = e.Clients[1].Key, e.Clients[0].Key
+		}), rollup.ErrRegistry},
+		{"another key", whole(func(e *export.Rollup) { e.Clients[4].Key = e.Clients[3].Key }),
+			rollup.ErrRegistry},
+		{"another payer", whole(func(e *export.Rollup) { e.Clients[4].Payer = 6 }), rollup.ErrRegistry},
 		{"a client of no leaf", whole(func(e *export.Rollup) { e.Clients[4].Until = 0 }),
 			rollup.ErrMalformed},
-		{"a client that is not valid", whole(func(e *export.Rollup) { e.Clients[4].Until = 1 }),
-			rollup.ErrNotValid},
-		{"a client without the service", whole(func(e *export.Rollup) { e.Clients[4].Services[0] = 1 }),
-			rollup.ErrMalformed},
-		{"a client with another service", whole(func(e *export.Rollup) {
-			e.Clients[4].Services = [3]uint32{1, 2, rollup.NoService}
-		}), rollup.ErrNotGranted},
-		{"a client's limit", whole(func(e *export.Rollup) { e.Clients[4].Numbers = 12 }),
-			rollup.ErrNumbers},
-		{"a service too many", whole(func(e *export.Rollup) {
-			e.Services = append(e.Services, export.Service{Index: 2, Cap: 1})
+		{"another until", whole(func(e *export.Rollup) { e.Clients[4].Until = 9 }), rollup.ErrRegistry},
+		{"another since", whole(func(e *export.Rollup) { e.Clients[4].Since = 1 }), rollup.ErrRegistry},
+		{"another limit", whole(func(e *export.Rollup) { e.Clients[4].Numbers++ }), rollup.ErrRegistry},
+		{"other services", whole(func(e *export.Rollup) { e.Clients[4].Services[1] = 2 }),
+			rollup.ErrRegistry},
+		{"a service too few", whole(func(e *export.Rollup) {
+			e.Services = e.Services[:1]
+			_, e.ServicesProof, _ = theProver().Services([]uint64{0})
 		}), rollup.ErrClients},
-		{"a service too few", whole(func(e *export.Rollup) { e.Services = e.Services[:1] }),
-			rollup.ErrClients},
 		{"unsorted services", whole(func(e *export.Rollup) {
 			e.Services[0], e.Services[1] = e.Services[1], e.Services[0]
-		}), rollup.ErrUnsorted},
+		}), rollup.ErrMalformed},
 		{"no cap", whole(func(e *export.Rollup) { e.Services[0].Cap = 0 }), rollup.ErrMalformed},
-		{"a low cap", whole(func(e *export.Rollup) { e.Services[0].Cap = 100 }), rollup.ErrUnits},
-		{"another node's key", whole(func(e *export.Rollup) { e.NodeKey[0]++ }), rollup.ErrWord},
-		{"another node's word", whole(func(e *export.Rollup) {
-			c := *cert
-			c.Own[0]++
-			e.Certificate = &c
-		}), rollup.ErrWord},
-		{"another term", ack(func(e *export.Ack) {
-			c := *cert
-			c.Term++
-			e.Certificate = &c
-		}), rollup.ErrTerm},
-		{"another payer", whole(func(e *export.Rollup) { e.Clients[4].Payer = 6 }), rollup.ErrRows},
-		{"another key", whole(func(e *export.Rollup) { e.Clients[4].Key = e.Clients[3].Key }),
-			rollup.ErrSignature},
-		{"no key", whole(func(e *export.Rollup) { clear(e.Clients[4].Key[:]) }), rollup.ErrMalformed},
-		{"another rollup's certificate", whole(func(e *export.Rollup) {
-			e.Certificate = rollup.FixtureCertify(func() *rollup.Header {
-				h, _ := rollup.FixtureForge(t, rollup.FixtureKey, rollup.FixtureAcks()[:6])
-				return h
-			}(), 0, 1)
-		}), rollup.ErrCount},
+		{"another cap", whole(func(e *export.Rollup) { e.Services[0].Cap-- }), rollup.ErrRegistry},
+		{"another price", whole(func(e *export.Rollup) { e.Services[0].NextPrice-- }), rollup.ErrRegistry},
+		{"another node key", whole(func(e *export.Rollup) { e.Node.NodeKey[0]++ }), rollup.ErrRegistry},
+		{"another stake", whole(func(e *export.Rollup) { e.Node.Stake++ }), rollup.ErrRegistry},
+		{"another count of clients", whole(func(e *export.Rollup) { e.Heads.Clients.Count++ }),
+			rollup.ErrMalformed},
+		{"another root of clients", whole(func(e *export.Rollup) { e.Heads.Clients.Root[0]++ }),
+			rollup.ErrRegistry},
+		{"other proof keys", whole(func(e *export.Rollup) { e.Heads.ProofKeys[0]++ }), rollup.ErrRegistry},
 		{"a certified lying root", verify(certified(rollup.FixtureAcks(), func(
 			h *rollup.Header) {
 			h.AckRoot[0]++
@@ -359,13 +398,12 @@ func TestBadExports(t *testing.T) {
 		}), rollup.ErrPath},
 		{"under a statement: no quorum", under(func(
 			e *export.StatementAck) {
-			e.Certificate = rollup.FixtureCertify(w.Header, 1, 2, 3)
-		}),
-			rollup.ErrQuorum},
+			e.Anchor = *anchor(t, w.Header, 1, 2, 3)
+		}), rollup.ErrQuorum},
 		{"under a statement: another root", under(func(e *export.StatementAck) {
 			h := *w.Header
 			h.StatementRoot[0] ^= 1
-			e.Certificate = rollup.FixtureCertify(&h, 0, 1, 3)
+			e.Anchor = *anchor(t, &h, 0, 1, 3)
 		}), rollup.ErrPath},
 	} {
 		t.Run(c.name, func(t *testing.T) { rollup.FixtureWantError(t, c.err, c.want) })
@@ -373,8 +411,8 @@ func TestBadExports(t *testing.T) {
 
 	for _, i := range []int{3, 14} { // of clients 1 and 4
 		w := rollup.FixtureCosigned(t)
-		_, err := export.NewStatementAck(rollup.FixtureCertify(w.Header, 0, 1, 3), w.Archive,
-			w.Evidence.List, rollup.FixtureRegistry(), i)
+		_, err := export.NewStatementAck(anchor(t, w.Header, 0, 1, 3), w.Archive, w.Evidence.List,
+			rollup.FixtureRegistry(), i)
 		rollup.FixtureWantError(t, err, rollup.ErrList)
 	}
 	file := testExports(t)["ack"]
@@ -387,8 +425,10 @@ func TestBadExports(t *testing.T) {
 	file[40] = 5
 	_, err = export.Parse(file)
 	rollup.FixtureWantError(t, err, rollup.ErrMalformed)
-	_, err = export.NewRollup(cert, rollup.AcksEvidence(ev), rollup.FixtureKeyless(), nil)
-	rollup.FixtureWantError(t, err, rollup.ErrUnknownClient)
+	_, err = export.NewAnchor(witness([]rollup.Hash{{1}}, rollup.Hash{}, 0), []rollup.Hash{{1}}, h)
+	if !errors.Is(err, rollup.ErrNotFound) {
+		t.Errorf("a rollup that the block did not order: %v", err)
+	}
 }
 
 // TestProofExport checks a rollup on rung 3 against a prover that knows the co-rollup.FixtureSigned
@@ -396,21 +436,13 @@ func TestBadExports(t *testing.T) {
 func TestProofExport(t *testing.T) {
 	w := rollup.FixtureCosigned(t)
 	third := w.Third
-	key := bytes.Repeat([]byte("key"), rollup.VerifyingKeySize/3)
-	e, err := export.NewRollup(rollup.FixtureCertify(w.Header, 0, 1, 3), third,
-		rollup.FixtureRegistry(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := e.Append(nil)
+	key := provingKey
+	file := newRollup(t, anchor(t, w.Header, 0, 1, 3), third, key).Append(nil)
 	var checked []string
 	tr := trust()
 	tr.Checked = func(name string) { checked = append(checked, name) }
 	tr.Development = true
-	_, err = export.Verify(file, tr)
-	rollup.FixtureWantError(t, err, rollup.ErrNoProofs)
-	tr.ProofKey = func(size int) (rollup.Hash, bool) { return blake3.Sum256(key), size == 256 }
-	_, err = export.Verify(file, tr)
+	_, err := export.Verify(file, tr)
 	rollup.FixtureWantError(t, err, rollup.ErrNoProofs)
 	prover := w.Prover
 	tr.Proofs = func(size int, got []byte) (rollup.ProofVerifier, error) {
@@ -424,7 +456,7 @@ func TestProofExport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{"certificate", "keys", "rung 1", "rung 3", "rung 1"}; !slices.Equal(checked,
+	if want := []string{"order", "record", "registry", "rung 1", "rung 3", "rung 1"}; !slices.Equal(checked,
 		want) {
 		t.Errorf("checked %q, not %q", checked, want)
 	}
@@ -435,8 +467,8 @@ func TestProofExport(t *testing.T) {
 			t.Errorf("%+v", c)
 		}
 	}
-	if want := []string{"certificate", "keys", "rung 1", "rung 3"}; !slices.Equal(names, want) ||
-		!strings.Contains(r.Checks[3].What, "development keys") {
+	if want := []string{"order", "record", "registry", "rung 1", "rung 3"}; !slices.Equal(names, want) ||
+		!strings.Contains(r.Checks[4].What, "development keys") {
 		t.Errorf("checks %+v", r.Checks)
 	}
 	rollup.FixtureWantBytes(t, "encoded again", r.File.Append(nil), file)
@@ -444,11 +476,7 @@ func TestProofExport(t *testing.T) {
 		t.Fatal(err)
 	}
 	tr.Checked = nil
-	free := exportersWord(t, file)
 	for i := 0; i < len(file); i += 5 {
-		if free(i) {
-			continue
-		}
 		b := slices.Clone(file)
 		b[i] ^= 1 << (i % 8)
 		if _, err := export.Verify(b, tr); err == nil {
@@ -458,12 +486,15 @@ func TestProofExport(t *testing.T) {
 	tr.Proofs = func(int, []byte) (rollup.ProofVerifier, error) { return nil, errors.New("no key") }
 	_, err = export.Verify(file, tr)
 	rollup.FixtureWantError(t, err, rollup.ErrProof)
-	tr.ProofKey = func(int) (rollup.Hash, bool) { return rollup.Hash{}, true }
-	_, err = export.Verify(file, tr)
+	// The key of the file must be the registry's, for this circuit's size and the rollup's epoch.
+	tr.Proofs = func(int, []byte) (rollup.ProofVerifier, error) { return w.Prover, nil }
+	e := newRollup(t, anchor(t, w.Header, 0, 1, 3), third, bytes.Repeat([]byte("no!"), rollup.VerifyingKeySize/3))
+	_, err = export.Verify(e.Append(nil), tr)
 	rollup.FixtureWantError(t, err, rollup.ErrProof)
-	tr.ProofKey = func(int) (rollup.Hash, bool) { return rollup.Hash{}, false }
-	_, err = export.Verify(file, tr)
-	rollup.FixtureWantError(t, err, rollup.ErrNoProofs)
+	e = newRollup(t, anchor(t, w.Header, 0, 1, 3), third, key)
+	e.ProofKeys[0].From++
+	_, err = export.Verify(e.Append(nil), tr)
+	rollup.FixtureWantError(t, err, rollup.ErrRegistry)
 }
 
 // TestBadSettlements tells one lie at a time, certified by the whole rollup.FixtureCommittee.
@@ -521,9 +552,14 @@ func TestBadSettlements(t *testing.T) {
 		rollup.FixtureWantError(t, err, want)
 	}
 	e := settle(rollup.FixtureRows, 0, 1, 3)
-	e.Certificate.Epoch++
+	e.Record.SettledEpoch++
 	refused(e, rollup.ErrSignature)
-	e.NextCommittee[0]++
+	e = settle(rollup.FixtureRows, 0, 1, 3)
+	e.Record.SettlementRoot[0]++
+	refused(e, rollup.ErrSettlement)
+	e = settle(nil, 0, 1, 3)
+	e.Record.SettledEpoch = rollup.NoEpoch
+	e.Certificate = rollup.FixtureCertifyRecord(e.Record, 0, 1, 3)
 	refused(e, rollup.ErrSettlement)
 	refused(settle(rollup.FixtureRows, 1, 2), rollup.ErrQuorum)
 }

@@ -7,34 +7,31 @@ import "testing"
 
 // Fixtures of the test network.
 var (
-	FixtureKey       = testKey
-	FixtureShares    = testShares
-	FixtureNet       = testNet
-	FixtureRows      = testRows
-	FixtureAcks      = testAcks
-	FixtureForge     = forge
-	FixtureSigned    = signed
-	FixtureCertify   = certify
-	FixtureSettle    = settle
-	FixtureCommittee = committee
-	FixtureSentinels = sentinels
-	FixtureWantError = wantError
-	FixtureWantBytes = wantBytes
-	FixtureGolden    = golden
-	FixtureMultiSign = multiSign
-	FixtureSecret    = testSecret
-	FixtureEd25519   = testEd25519
-	FixtureUnpayable = unpayable
-	FixtureRich      = rich
-	FixturePay       = pay
-	FixturePaying    = paying
+	FixtureKey           = testKey
+	FixtureShares        = testShares
+	FixtureNet           = testNet
+	FixtureRows          = testRows
+	FixtureAcks          = testAcks
+	FixtureForge         = forge
+	FixtureSigned        = signed
+	FixtureCertify       = certify
+	FixtureCertifyRecord = certifyRecord
+	FixtureCommittee     = committee
+	FixtureSentinels     = sentinels
+	FixtureWantError     = wantError
+	FixtureWantBytes     = wantBytes
+	FixtureGolden        = golden
+	FixtureMultiSign     = multiSign
+	FixtureSecret        = testSecret
+	FixtureEd25519       = testEd25519
+	FixtureUnpayable     = unpayable
+	FixtureRich          = rich
+	FixturePay           = pay
+	FixturePaying        = paying
 )
 
 // FixtureRegistry returns the registry of the test network.
 func FixtureRegistry() Registry { return registry() }
-
-// FixtureKeyless returns a registry that knows no keys.
-func FixtureKeyless() Registry { return keyless{registry()} }
 
 // FixtureWindow is the co-signed window.
 type FixtureWindow struct {

@@ -10,18 +10,18 @@ func seeds(t testing.TB) map[string][][]byte {
 	h, ev := forge(t, testKey, testAcks())
 	cert := certify(h, 0, 1, 3)
 	exports := FixtureExports(t)
-	settlement, _ := settle(testRows, 0, 1, 3)
 	w := goldenCosigned(t)
 	third, _ := w.third(t, 256, registry())
 	all := map[string][][]byte{
-		"FuzzParseStatement":             {w.tree.Statements()[0].Append(nil)},
-		"FuzzParseList":                  {w.evidence.List.Append(nil)},
-		"FuzzParseAck":                   {testAcks()[0].Append(nil)},
-		"FuzzParseHeader":                {h.Append(nil), w.header.Append(nil)},
-		"FuzzParseEvidence":              {ev, w.evidence.Append(nil), third.Append(nil)},
-		"FuzzParseCertificate":           {cert.Append(nil)},
-		"FuzzParseSettlementCertificate": {settlement.Append(nil)},
-		"FuzzParseSettlementRow":         {testRows[0].Append(nil)},
+		"FuzzParseStatement":         {w.tree.Statements()[0].Append(nil)},
+		"FuzzParseList":              {w.evidence.List.Append(nil)},
+		"FuzzParseAck":               {testAcks()[0].Append(nil)},
+		"FuzzParseHeader":            {h.Append(nil), w.header.Append(nil)},
+		"FuzzParseEvidence":          {ev, w.evidence.Append(nil), third.Append(nil)},
+		"FuzzParseCertificate":       {cert.Append(nil)},
+		"FuzzParseRecord":            {testRecord().Append(nil)},
+		"FuzzParseRecordCertificate": {certifyRecord(testRecord(), 0, 1, 3).Append(nil)},
+		"FuzzParseSettlementRow":     {testRows[0].Append(nil)},
 		"FuzzParse": {exports["ack"], exports["rollup"], exports["settlement"],
 			exports["statements"], exports["statement-ack"], FixtureProven(t)},
 	}
@@ -65,13 +65,6 @@ func FuzzParseStatement(f *testing.F) {
 
 func FuzzParseCertificate(f *testing.F) {
 	roundTrip(f, ParseCertificate, func(c *Certificate) []byte { return c.Append(nil) })
-}
-
-func FuzzParseSettlementCertificate(f *testing.F) {
-	roundTrip(f, ParseSettlementCertificate, func(c *SettlementCertificate) []byte {
-		return c.Append(
-			nil)
-	})
 }
 
 func FuzzParseSettlementRow(f *testing.F) {

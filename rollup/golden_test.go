@@ -74,7 +74,6 @@ func testValues(t *testing.T) string {
 	h, ev := forge(t, testKey, testAcks())
 	tree := AckTree(ev, h.Key())
 	cert := certify(h, 0, 1, 3)
-	settlement, _ := settle(testRows, 0, 1, 3)
 	client, member := registry().secrets[0], committeeSecrets()[0]
 	memberKey := member.PublicKey().Bytes()
 	proof := bls.Prove(member, ProofMessage(&testNet, RoleNode, testOwner(0), memberKey))
@@ -115,7 +114,8 @@ func testValues(t *testing.T) string {
 	row("node 2's word for the rollup", cert.Own)
 	row("certificate's signature", cert.Signature)
 	row("settlement root", SettlementRoot(testRows))
-	row("settlement certificate's signature", settlement.Signature)
+	row("record", testRecord().Append(nil))
+	row("record's signature", certifyRecord(testRecord(), 0, 1, 3).Signature)
 	w := goldenCosigned(t)
 	statement := w.tree.Statements()[0]
 	fields, root, _ := statement.Elements()

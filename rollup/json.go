@@ -75,15 +75,6 @@ func (c Certificate) MarshalJSON() ([]byte, error) {
 	}{&c.Header, c.Own[:], c.Term, c.Signers, c.Signature[:]})
 }
 
-// MarshalJSON implements [json.Marshaler].
-func (c SettlementCertificate) MarshalJSON() ([]byte, error) {
-	return json.Marshal(struct {
-		Epoch     uint32   `json:"epoch"`
-		Signers   Bitmap   `json:"signers"`
-		Signature hexBytes `json:"signature"`
-	}{c.Epoch, c.Signers, c.Signature[:]})
-}
-
 // MarshalJSON implements [json.Marshaler]: the members in the set, ascending.
 func (b Bitmap) MarshalJSON() ([]byte, error) { return json.Marshal(b.Positions()) }
 

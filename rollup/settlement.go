@@ -69,54 +69,6 @@ func appendSettlementRows(dst []byte, rows []SettlementRow) []byte {
 	return dst
 }
 
-// SettlementMessage returns what a member signs for the settlement of an epoch.
-func SettlementMessage(net Network, epoch uint32, root, nextCommittee Hash) []byte {
-	b := make([]byte, 0, 8+32+4+32+32)
-	b = append(b, "wb-set/2"...)
-	b = append(b, net[:]...)
-	b = le.AppendUint32(b, epoch)
-	b = append(b, root[:]...)
-	return append(b, nextCommittee[:]...)
-}
-
-// SettlementCertificate is the committee's word on the settlement of an epoch; root and next
-// committee are not in it.
-type SettlementCertificate struct {
-	Epoch     uint32
-	Signers   Bitmap
-	Signature [SignatureSize]byte // the signers' aggregate over SettlementMessage
-}
-
-// Append appends the encoding, that of a transaction of kind 8 (section 8), to dst.
-func (c *SettlementCertificate) Append(dst []byte) []byte {
-	dst = le.AppendUint32(dst, c.Epoch)
-	dst = c.Signers.append(dst)
-	return append(dst, c.Signature[:]...)
-}
-
-// ParseSettlementCertificate decodes a settlement certificate and nothing after it. The error is
-// ErrMalformed.
-func ParseSettlementCertificate(b []byte) (*SettlementCertificate, error) {
-	r := newReader(b)
-	c := &SettlementCertificate{Epoch: r.U32(), Signers: r.bitmap()}
-	r.Fill(c.Signature[:])
-	if err := r.End(); err != nil {
-		return nil, fmt.Errorf("settlement certificate: %w", err)
-	}
-	return c, nil
-}
-
-// Verify checks the certificate over a settlement root and the next committee's root: ErrBitmap,
-// ErrQuorum, ErrSignature. It costs two pairings.
-func (c *SettlementCertificate) Verify(net Network, committee *Committee, root,
-	nextCommittee Hash) error {
-	message := SettlementMessage(net, c.Epoch, root, nextCommittee)
-	if err := committee.Verify(message, c.Signers, &c.Signature); err != nil {
-		return fmt.Errorf("settlement certificate: %w", err)
-	}
-	return nil
-}
-
 // Shares says, in basis points, how what was paid is divided; the sum is 10,000.
 type Shares struct {
 	Node     uint16 `json:"node"`

@@ -139,21 +139,3 @@ func apportioned(charges []uint64, balance uint64, sum *big.Int) []uint64 {
 	}
 	return paid
 }
-
-func TestSettlementCertificateCodec(t *testing.T) {
-	c, _ := settle(testRows, 0, 1, 3)
-	b := c.Append(nil)
-	got, err := ParseSettlementCertificate(b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	wantBytes(t, "certificate", got.Append(nil), b)
-	wantError(t, got.Verify(testNet, committee(), SettlementRoot(testRows), committee().Root()), nil)
-	got.Epoch++
-	wantError(t, got.Verify(testNet, committee(), SettlementRoot(testRows), committee().Root()),
-		ErrSignature)
-	for n := range len(b) {
-		_, err := ParseSettlementCertificate(b[:n])
-		wantError(t, err, ErrMalformed)
-	}
-}

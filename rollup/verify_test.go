@@ -266,8 +266,8 @@ func TestCertificate(t *testing.T) {
 		{"another rollup", func(c *Certificate) { c.Header.AckRoot[0]++ }, ErrSignature},
 		{"identity", func(c *Certificate) { c.Signature = bls.IdentitySignature }, ErrSignature},
 		{"no point", func(c *Certificate) { c.Signature = [48]byte{} }, ErrSignature},
-		{"a settlement's signature", func(c *Certificate) {
-			_, c.Signature = multiSign(SettlementMessage(testNet, 1, h.ID(), Hash{}), 0, 1, 3)
+		{"a record's signature", func(c *Certificate) {
+			_, c.Signature = multiSign(testRecord().Append(nil), 0, 1, 3)
 		}, ErrSignature},
 	} {
 		t.Run(c.name, func(t *testing.T) {

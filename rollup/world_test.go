@@ -245,15 +245,6 @@ var testRows = func() (rows []SettlementRow) {
 	return rows
 }()
 
-// settle certifies the settlement of epoch 1, with this committee as the next.
-func settle(rows []SettlementRow, members ...int) (c *SettlementCertificate, next Hash) {
-	next = committee().Root()
-	c = &SettlementCertificate{Epoch: 1}
-	c.Signers, c.Signature = multiSign(SettlementMessage(testNet, 1, SettlementRoot(rows), next),
-		members...)
-	return c, next
-}
-
 // sentinels are the package's reasons; an error wraps exactly one of them.
 var sentinels = []error{ErrMalformed, ErrNetwork, ErrCount, ErrWindow, ErrUnsorted, ErrNumbers,
 	ErrNotValid, ErrNotGranted,

@@ -14,21 +14,18 @@ import (
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
-// A committee of one certifies the settlement of an epoch. The file that says so is checked by who
+// A committee of one signs the record of the block that settled an epoch. The file that says so is checked by who
 // has nothing but the genesis file.
 func ExampleVerify() {
 	genesis, member := newGenesis()
-	settlement := &export.Settlement{
-		Network: genesis.Network(),
-		Rows: []rollup.SettlementRow{{Node: 0, Service: 0, Payer: 2, Acks: 3, Units: 3072,
-			Charge: 1000, Paid: 1000, ToNode: 800, ToService: 150}},
-		NextCommittee: genesis.Committee().Root(),
-		Certificate:   &rollup.SettlementCertificate{Epoch: 7, Signers: genesis.Committee().Signers(0)},
-	}
-	message := rollup.SettlementMessage(genesis.Network(), 7, rollup.SettlementRoot(settlement.Rows),
-		settlement.NextCommittee)
-	signature := bls.Default.Sign(member, message)
-	settlement.Certificate.Signature = signature.Bytes()
+	rows := []rollup.SettlementRow{{Node: 0, Service: 0, Payer: 2, Acks: 3, Units: 3072,
+		Charge: 1000, Paid: 1000, ToNode: 800, ToService: 150}}
+	record := &rollup.Record{Network: genesis.Network(), Height: 400, Epoch: 10, SettledEpoch: 7,
+		SettlementRoot: rollup.SettlementRoot(rows)}
+	signature := rollup.SignRecord(member, record)
+	settlement := &export.Settlement{Rows: rows, Witness: export.Witness{Record: record,
+		Certificate: &rollup.RecordCertificate{Height: 400, Signers: genesis.Committee().Signers(0),
+			Signature: signature.Bytes()}}}
 	file := settlement.Append(nil)
 
 	report, err := export.Verify(file, export.TrustOf(genesis))
@@ -39,12 +36,12 @@ func ExampleVerify() {
 		fmt.Printf("%s: %d bytes\n", check.Name, check.Bytes)
 	}
 
-	file[len(file)-60] ^= 1 // in the root of the next committee
+	file[len(file)-20] ^= 1 // in what the payer paid
 	_, err = export.Verify(file, export.TrustOf(genesis))
 	fmt.Println("changed:", errors.Is(err, rollup.ErrSettlement))
 	// Output:
 	// settlement: 60 bytes
-	// certificate: 54 bytes
+	// record: 218 bytes
 	// changed: true
 }
 
