@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 
 	abci "github.com/cometbft/cometbft/abci/types"
@@ -28,22 +29,26 @@ type app struct {
 	committee   *rollup.Committee
 	members     map[string]int // engine address → position in the committee
 	self        int            // this node's position, -1 when it is not a member
-	key         *bls.SecretKey // signs settlements; nil when this node does not
+	key         *bls.SecretKey // signs records; nil when this node does not
 
-	state   *ledger.State
-	store   *store.Store
-	keep    func(*ledger.View, []ledger.Event) error
-	retain  retention
-	block   ledger.Block // executed, and committed next
-	hash    rollup.Hash  // of the state as the engine knows it, see agreed
-	live    int64        // height of the last proposal that was judged here before it was decided
-	view    atomic.Pointer[ledger.View]
-	line    line
-	feed    feed
-	votes   *votes
-	metrics *metrics
-	log     *slog.Logger
-	fail    func(error) // told once when the chain cannot go on
+	// executing is held from a block's begin to its commit, and by who proves entries of the
+	// registry
+	executing sync.Mutex
+	state     *ledger.State
+	witness   witness
+	store     *store.Store
+	keep      func(*ledger.View, *ledger.Block) error
+	retain    retention
+	block     ledger.Block // executed, and committed next
+	hash      rollup.Hash  // of the state as the engine knows it, see agreed
+	live      int64        // height of the last proposal that was judged here before it was decided
+	view      atomic.Pointer[ledger.View]
+	line      line
+	feed      feed
+	votes     *votes
+	metrics   *metrics
+	log       *slog.Logger
+	fail      func(error) // told once when the chain cannot go on
 }
 
 // Info tells the engine where the persisted state stands, so that it replays the blocks that are
@@ -64,7 +69,7 @@ func (a *app) InitChain(_ context.Context, req *abci.RequestInitChain) (*abci.Re
 // line of its sender.
 const codespaceLine = "line"
 
-// CheckTx admits a transaction to the mempool, or keeps it there. A settlement certificate is the
+// CheckTx admits a transaction to the mempool, or keeps it there. A record's certificate is the
 // proposer's to make and nobody's to send.
 func (a *app) CheckTx(_ context.Context, req *abci.RequestCheckTx) (*abci.ResponseCheckTx, error) {
 	view := a.view.Load()
@@ -89,7 +94,7 @@ func (a *app) check(view *ledger.View, raw []byte) (*ledger.Tx, []ledger.Fallen,
 	switch {
 	case err != nil:
 		return nil, nil, err
-	case tx.Kind == ledger.KindSettlement:
+	case tx.Kind == ledger.KindRecord:
 		return nil, nil, &ledger.Refusal{Code: ledger.CodeNotProposer}
 	case a.line.taken(view, tx, raw):
 		return nil, nil, ErrLine
@@ -98,18 +103,15 @@ func (a *app) check(view *ledger.View, raw []byte) (*ledger.Tx, []ledger.Fallen,
 	return tx, r.Fell, r.Err
 }
 
-// PrepareProposal puts a settlement certificate first, when the votes at hand make one, and the
+// PrepareProposal puts certificates of records first, when the votes at hand make them, and the
 // mempool after it, each sender's transactions in the order of their nonces: what is executed out
 // of order fails, and is lost.
 func (a *app) PrepareProposal(_ context.Context, req *abci.RequestPrepareProposal) (*abci.ResponsePrepareProposal, error) {
 	view := a.view.Load()
 	a.live = req.Height
-	var txs [][]byte
-	if tx := a.settlementTx(req.LocalLastCommit.Votes); tx != nil {
-		txs = append(txs, tx)
-	}
+	txs := a.recordTxs(req.LocalLastCommit.Votes)
 	room := req.MaxTxBytes - encodedSize(txs...)
-	parse := func(tx []byte) (*ledger.Tx, error) { return a.judge(view, 1, tx) }
+	parse := func(tx []byte) (*ledger.Tx, error) { return a.judge(view, nil, tx) }
 	arrange(view, req.Txs, parse, func(tx []byte) bool {
 		if room -= encodedSize(tx); room < 0 {
 			return false
@@ -129,8 +131,9 @@ func (a *app) ProcessProposal(_ context.Context, req *abci.RequestProcessProposa
 	view := a.view.Load()
 	a.live = req.Height
 	order := newSequence(view)
+	var leading leading
 	for i, raw := range req.Txs {
-		tx, err := a.judge(view, i, raw)
+		tx, err := a.judge(view, &leading, raw)
 		if err == nil && order.ahead(tx) != 0 {
 			err = errDisorder
 		}
@@ -146,12 +149,36 @@ func (a *app) ProcessProposal(_ context.Context, req *abci.RequestProcessProposa
 
 var (
 	errOversized = errors.New("oversized")
-	errMisplaced = errors.New("settlement certificate not in first place")
+	errMisplaced = errors.New("a record's certificate behind something else, out of order, or one too many")
 	errDisorder  = errors.New("nonce out of order")
 )
 
-// judge says why a block may not carry tx at a position, whatever else is in it.
-func (a *app) judge(view *ledger.View, position int, raw []byte) (*ledger.Tx, error) {
+// leading follows the certificates that a block begins with.
+type leading struct {
+	count int
+	last  uint64 // height of the last one's record
+	over  bool
+}
+
+// takes reports whether a certificate may be the next.
+func (l *leading) takes(c *rollup.RecordCertificate) bool {
+	if l == nil || l.over || l.count == ledger.MaxPendingRecords || l.count > 0 && c.Height <= l.last {
+		return false
+	}
+	l.count, l.last = l.count+1, c.Height
+	return true
+}
+
+// end says that no more certificates may come.
+func (l *leading) end() {
+	if l != nil {
+		l.over = true
+	}
+}
+
+// judge says why a block may not carry tx, whatever else is in it. leading is nil for one that
+// cannot be among the first.
+func (a *app) judge(view *ledger.View, leading *leading, raw []byte) (*ledger.Tx, error) {
 	if len(raw) > ledger.MaxTxSize {
 		return nil, errOversized
 	}
@@ -161,14 +188,18 @@ func (a *app) judge(view *ledger.View, position int, raw []byte) (*ledger.Tx, er
 		return nil, err
 	case tx.Network != a.network:
 		return nil, &ledger.Refusal{Code: ledger.CodeWrongNetwork}
-	case tx.Kind == ledger.KindGrants:
-		return tx, forged(view.Check(raw))
-	case tx.Kind != ledger.KindSettlement:
-		return tx, nil
-	case position > 0:
-		return nil, errMisplaced
 	}
-	return tx, view.Check(raw).Err
+	if certificate, ok := tx.Body.(*ledger.RecordCertificate); ok {
+		if !leading.takes(certificate.RecordCertificate) {
+			return nil, errMisplaced
+		}
+		return tx, view.Check(raw).Err
+	}
+	leading.end()
+	if tx.Kind == ledger.KindGrants {
+		return tx, forged(view.Check(raw))
+	}
+	return tx, nil
 }
 
 // forged returns the refusal of grants of which one has a false signature or proof. An honest
@@ -185,6 +216,13 @@ func forged(r ledger.Result) error {
 func (a *app) FinalizeBlock(_ context.Context, req *abci.RequestFinalizeBlock) (_ *abci.ResponseFinalizeBlock, err error) {
 	defer a.stopChain(&err)
 	results := make([]*abci.ExecTxResult, len(req.Txs))
+	a.executing.Lock()
+	executed := false
+	defer func() {
+		if !executed { // there is no Commit then
+			a.executing.Unlock()
+		}
+	}()
 	a.state.Begin(req.Height, req.Time)
 	for i, tx := range req.Txs {
 		results[i] = &abci.ExecTxResult{Code: uint32(a.state.Apply(tx).Code)}
@@ -193,6 +231,7 @@ func (a *app) FinalizeBlock(_ context.Context, req *abci.RequestFinalizeBlock) (
 	a.hash = a.agreed(len(req.Txs))
 	a.votes.carried(req, a.members)
 	a.metrics.round.Set(float64(req.DecidedLastCommit.Round))
+	executed = true
 	return &abci.ResponseFinalizeBlock{TxResults: results, AppHash: a.hash[:]}, nil
 }
 
@@ -211,9 +250,13 @@ func (a *app) agreed(txs int) rollup.Hash {
 // nobody needs.
 func (a *app) Commit(context.Context, *abci.RequestCommit) (_ *abci.ResponseCommit, err error) {
 	defer a.stopChain(&err)
+	defer a.executing.Unlock()
 	view := a.state.View()
+	if err := a.witness.keep(view, &a.block); err != nil {
+		return nil, err
+	}
 	if a.keep != nil {
-		if err := a.keep(view, a.block.Events); err != nil {
+		if err := a.keep(view, &a.block); err != nil {
 			return nil, err
 		}
 	}

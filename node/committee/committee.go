@@ -1,11 +1,9 @@
 // Package committee runs the consensus engine (CometBFT, unmodified, in process) around the ledger:
-// it orders transactions, keeps the ledger's state in the node's store, and lets the committee
-// certify settlements in its votes.
+// it orders transactions, keeps the ledger's state in the node's store, and lets the committee sign
+// the records of blocks in its votes.
 //
-// A vote extension is empty, or, while a settlement waits for its certificate, epoch u32 ‖ BLS
-// signature (48) of the settlement message (docs/protocol.md, section 9), little-endian; nothing
-// else is accepted. See settlement.go for the way of a settlement certificate, and app.go for the
-// application.
+// See records.go for the way of a record's certificate, extension.go for what votes carry, witness.go
+// for what is kept for outsiders, and app.go for the application.
 //
 // Several engines may run in one process: they share nothing.
 package committee
@@ -52,7 +50,7 @@ type Config struct {
 	Home         string             // directory of the consensus write-ahead log and the last-sign state; it must survive with the store
 	ConsensusKey ed25519.PrivateKey // votes, if the genesis names it
 	TransportKey ed25519.PrivateKey // peer-to-peer identity
-	BLSKey       *bls.SecretKey     // signs settlements; nil for a node that does not
+	BLSKey       *bls.SecretKey     // signs records; nil for a node that does not
 	Listen       string             // host:port for consensus peers; no host means every address
 	Peers        []Peer             // dialled for ever, and admitted when they call
 	// Observers are the ids of nodes that may follow the chain although the ledger does not
@@ -63,11 +61,11 @@ type Config struct {
 	// catch up; they always reach the age within which signing twice can be proved. 0 keeps all.
 	KeepBlocks time.Duration
 	Store      *store.Store // for the ledger, the blocks and the engine's state
-	// Keep is told of every block's events before the block is durable. When the process dies in
+	// Keep is told of every block before the block is durable. When the process dies in
 	// between, the block is executed again, and Keep is told again. It should be quick: the engine
 	// waits for it, and halts on its error. The view is after the block; Engine.View is not there
 	// yet. Nil is allowed.
-	Keep       func(*ledger.View, []ledger.Event) error
+	Keep       func(*ledger.View, *ledger.Block) error
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer // nil: no metrics
 

@@ -78,7 +78,7 @@ func newApp(c *Config, fail func(error)) (*app, error) {
 		genesis: c.Genesis, network: fresh.View().Network(), genesisHash: fresh.View().AppHash(),
 		committee: fresh.View().Committee(),
 		members:   map[string]int{}, self: -1, key: c.BLSKey,
-		state: fresh, store: c.Store, keep: c.Keep, votes: newVotes(len(c.Genesis.Members)),
+		state: fresh, store: c.Store, witness: witnessOf(c.Store), keep: c.Keep, votes: newVotes(len(c.Genesis.Members)),
 		metrics: newMetrics(), log: c.Logger, fail: fail,
 	}
 	for i, m := range c.Genesis.Members {

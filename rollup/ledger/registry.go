@@ -119,10 +119,11 @@ func (s *State) takeReplaced() []Replaced {
 	return replaced
 }
 
-func sortReplaced(replaced []Replaced) {
-	slices.SortFunc(replaced, func(a, b Replaced) int {
-		return cmp.Or(cmp.Compare(a.Tree, b.Tree), cmp.Compare(a.Index, b.Index))
-	})
+func sortReplaced(replaced []Replaced) { slices.SortFunc(replaced, CompareReplaced) }
+
+// CompareReplaced orders by tree and index.
+func CompareReplaced(a, b Replaced) int {
+	return cmp.Or(cmp.Compare(a.Tree, b.Tree), cmp.Compare(a.Index, b.Index))
 }
 
 // Prove returns entries of one of the registry's trees, one after the other, and the multiproof that
