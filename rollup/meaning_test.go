@@ -263,11 +263,11 @@ func TestLimitsMean(t *testing.T) {
 	}{
 		{"as it is", func(e *export.Rollup, c *export.Client) {}, nil},
 		{"valid in this epoch alone", func(e *export.Rollup, c *export.Client) {
-			c.Since, c.Until = e.Header().Epoch, e.Header().Epoch+1
+			c.Since, c.Until = e.Header.Epoch, e.Header.Epoch+1
 		}, nil},
-		{"not valid yet", func(e *export.Rollup, c *export.Client) { c.Since = e.Header().Epoch + 1 },
+		{"not valid yet", func(e *export.Rollup, c *export.Client) { c.Since = e.Header.Epoch + 1 },
 			rollup.ErrNotValid},
-		{"not valid any more", func(e *export.Rollup, c *export.Client) { c.Until = e.Header().Epoch },
+		{"not valid any more", func(e *export.Rollup, c *export.Client) { c.Until = e.Header.Epoch },
 			rollup.ErrNotValid},
 		{"numbers", func(e *export.Rollup, c *export.Client) { c.Numbers = 0 }, rollup.ErrNumbers},
 		{"services", func(e *export.Rollup, c *export.Client) {

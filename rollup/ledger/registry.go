@@ -132,18 +132,21 @@ func CompareReplaced(a, b Replaced) int {
 // must not be called inside a block. Errors: a [registry.Reason].
 func (s *State) Prove(tree RegistryTree, heads *registry.Heads, replaced []Replaced,
 	indices []uint64) (entries, proof []byte, err error) {
-	kind, past := registryKinds[tree], registry.Past{}
-	past.Count = [numTrees]registry.Head{heads.Clients, heads.Nodes, heads.Services}[tree].Count
+	count := [numTrees]registry.Head{heads.Clients, heads.Nodes, heads.Services}[tree].Count
 	old := make(map[uint64][]byte)
+	var changed []uint64
+	var leaves []byte
 	for _, r := range replaced {
-		if r.Tree != tree || r.Index >= past.Count {
-			continue
+		if r.Tree == tree && r.Index < count {
+			old[r.Index] = r.Leaf
+			changed, leaves = append(changed, r.Index), append(leaves, r.Leaf...)
 		}
-		old[r.Index] = r.Leaf
-		past.Changed = append(past.Changed, registry.PastEntry{Index: r.Index,
-			Hash: kind.LeafHash(r.Leaf)})
 	}
-	if proof, err = s.registers.trees[tree].ProveAt(past, indices); err != nil {
+	past, err := s.registers.trees[tree].At(count, changed, leaves)
+	if err != nil {
+		return nil, nil, err
+	}
+	if proof, err = past.Prove(indices); err != nil {
 		return nil, nil, err
 	}
 	for _, i := range indices {
