@@ -21,6 +21,10 @@ import (
 
 func init() {
 	rollup.FixtureExports = testExports
+	rollup.FixtureHeads = func() []byte {
+		heads, _ := theProver().Heads()
+		return heads.Append(nil)
+	}
 	rollup.FixtureProven = func(t testing.TB) []byte {
 		w := rollup.FixtureCosigned(t)
 		return newRollup(t, anchor(t, w.Header, 0, 1, 3), w.Third, provingKey).Append(nil)
@@ -72,8 +76,9 @@ var theProver = sync.OnceValue(func() *prover {
 	}, 2)
 	p.nodes = tree(registry.Nodes, func(dst []byte, i uint64) []byte {
 		key, _ := reg.NodeKey(uint32(i))
-		leaf := registry.Node{Key: rollup.FixtureCommittee().Members[i].Key.Bytes(), NodeKey: key,
-			Owner: uint32(1 + i), Until: registry.None, Stake: 1_000_000, Status: registry.Standing}
+		member := &rollup.FixtureCommittee().Members[i]
+		leaf := registry.Node{Key: member.Key.Bytes(), NodeKey: key, Owner: uint32(1 + i),
+			Until: registry.None, Stake: member.Power * 1_000_000, Status: registry.Standing}
 		return leaf.Append(dst)
 	}, 4)
 	key := registry.ProofKey{Size: 256, Digest: blake3.Sum256(provingKey), Until: registry.None}

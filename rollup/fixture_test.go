@@ -20,14 +20,14 @@ var (
 	FixtureSentinels     = sentinels
 	FixtureWantError     = wantError
 	FixtureWantBytes     = wantBytes
-	FixtureGolden        = golden
-	FixtureMultiSign     = multiSign
-	FixtureSecret        = testSecret
-	FixtureEd25519       = testEd25519
 	FixtureUnpayable     = unpayable
 	FixtureRich          = rich
 	FixturePay           = pay
 	FixturePaying        = paying
+	FixtureGolden        = golden
+	FixtureMultiSign     = multiSign
+	FixtureSecret        = testSecret
+	FixtureEd25519       = testEd25519
 )
 
 // FixtureRegistry returns the registry of the test network.
@@ -56,11 +56,12 @@ type FixtureTransaction struct {
 	Bytes []byte
 }
 
-// Set by package rollup_test: one honest file of each type, one of a rollup on rung 2, one on rung
-// 3 whose proofs nothing but FixtureWindow.Prover accepts, and transactions.
+// Set by package rollup_test: one honest file of each type, one of a rollup on rung 2, one on rung 3
+// whose proofs nothing but FixtureWindow.Prover accepts, the heads of the registry, and transactions.
 var (
 	FixtureExports func(testing.TB) map[string][]byte
 	FixtureProven  func(testing.TB) []byte
+	FixtureHeads   func() []byte
 	// one of each kind, and the grant in the one of kind 5
 	FixtureTransactions func(testing.TB) (all []FixtureTransaction, grant []byte)
 )

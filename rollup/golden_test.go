@@ -114,8 +114,10 @@ func testValues(t *testing.T) string {
 	row("node 2's word for the rollup", cert.Own)
 	row("certificate's signature", cert.Signature)
 	row("settlement root", SettlementRoot(testRows))
-	row("record", testRecord().Append(nil))
-	row("record's signature", certifyRecord(testRecord(), 0, 1, 3).Signature)
+	record := FixtureExports(t)["settlement"][8+32+1:]
+	row("heads of the registry", FixtureHeads())
+	row("record of the settlement", record[:RecordSize])
+	row("its signature", record[RecordSize+2:RecordSize+2+SignatureSize])
 	w := goldenCosigned(t)
 	statement := w.tree.Statements()[0]
 	fields, root, _ := statement.Elements()

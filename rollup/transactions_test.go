@@ -10,8 +10,8 @@ import (
 
 func init() { rollup.FixtureTransactions = testTransactions }
 
-// testTransactions returns a transaction of each kind, as section 12 of the document describes
-// them, and the grant.
+// testTransactions returns a transaction of each kind, as section 12 of the document describes them,
+// and the grant.
 func testTransactions(t testing.TB) (all []rollup.FixtureTransaction, grant []byte) {
 	t.Helper()
 	net, ed := rollup.FixtureNet, rollup.FixtureEd25519
@@ -20,18 +20,16 @@ func testTransactions(t testing.TB) (all []rollup.FixtureTransaction, grant []by
 	account := ledger.KeyOf(owner)
 	node := &ledger.NodeRegistration{BLSKey: joining.PublicKey().Bytes(),
 		Proof:        ledger.ProvePossession(joining, net, rollup.RoleNode, account),
-		TransportKey: ledger.KeyOf(ed("joining", 0)), Stake: 2_000_000,
-		PeerAddress: "127.0.0.1:7009"}
+		TransportKey: ledger.KeyOf(ed("joining", 0)), Stake: 2_000_000, PeerAddress: "127.0.0.1:7009"}
 	node.NodeSignature = ledger.SignNode(net, account, node.BLSKey, ed("joining", 0))
 	g := ledger.NewGrant(net, owner, ledger.Grant{Payer: 1, Key: client.PublicKey().Bytes(),
 		Proof:    ledger.ProvePossession(client, net, rollup.RoleClient, account),
 		Services: ledger.Services(0, 1), Numbers: 1000, From: 1, Until: 9})
 	h, _ := rollup.FixtureForge(t, rollup.FixtureKey, rollup.FixtureAcks())
-	settlement, _ := rollup.FixtureSettle(rollup.FixtureRows, 0, 1, 3)
+	record := settle(rollup.FixtureRows, 0, 1, 3).Certificate
 	key := &ledger.ProofKeyChange{ProofKeyTerm: ledger.ProofKeyTerm{Statements: 256,
 		Key: blake3.Sum256([]byte("key")), From: 30, Until: 40}}
-	signers, sum := rollup.FixtureMultiSign(ledger.ProofKeyMessage(net, 0, &key.ProofKeyTerm), 0, 1,
-		3)
+	signers, sum := rollup.FixtureMultiSign(ledger.ProofKeyMessage(net, 0, &key.ProofKeyTerm), 0, 1, 3)
 	key.Signers, key.Signature = signers, sum
 	grants := ledger.NewGrants(net, []ledger.Grant{g})
 	all = []rollup.FixtureTransaction{
@@ -43,7 +41,7 @@ func testTransactions(t testing.TB) (all []rollup.FixtureTransaction, grant []by
 		{Kind: 5, Bytes: grants},
 		{Kind: 6, Bytes: ledger.NewRevoke(net, owner, 3, []uint64{0, 1 << 39})},
 		{Kind: 7, Bytes: ledger.NewTicket(net, rollup.FixtureCertify(h, 0, 1, 3))},
-		{Kind: 8, Bytes: ledger.NewSettlementCertificate(net, settlement)},
+		{Kind: 8, Bytes: ledger.NewRecordCertificate(net, record)},
 		{Kind: 25, Bytes: ledger.NewProofKey(net, key)},
 	}
 	for _, tx := range all {
