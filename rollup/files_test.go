@@ -47,6 +47,11 @@ type prover struct {
 }
 
 var theProver = sync.OnceValue(func() *prover {
+	return newProver(func(*registry.Client, *registry.Service) {})
+})
+
+// newProver makes one of a registry in which the first client and the first service are changed.
+func newProver(change func(*registry.Client, *registry.Service)) *prover {
 	p := &prover{entries: make(map[*registry.Tree][]byte)}
 	reg := rollup.FixtureRegistry()
 	tree := func(kind *registry.Kind, leaf func(dst []byte, i uint64) []byte, n uint64) *registry.Tree {
@@ -67,11 +72,17 @@ var theProver = sync.OnceValue(func() *prover {
 		c, _ := reg.Client(i)
 		leaf := registry.Client{Key: c.Key.Bytes(), Payer: c.Payer, Since: c.Since, Until: c.Until,
 			Numbers: c.Numbers, Services: c.Services}
+		if i == 0 {
+			change(&leaf, new(registry.Service))
+		}
 		return leaf.Append(dst)
 	}, 5)
 	p.services = tree(registry.Services, func(dst []byte, i uint64) []byte {
 		limit, _ := reg.UnitCap(uint32(i))
 		leaf := registry.Service{Owner: 9, Cap: limit, Price: 3000, NextPrice: 3000}
+		if i == 0 {
+			change(new(registry.Client), &leaf)
+		}
 		return leaf.Append(dst)
 	}, 2)
 	p.nodes = tree(registry.Nodes, func(dst []byte, i uint64) []byte {
@@ -84,7 +95,7 @@ var theProver = sync.OnceValue(func() *prover {
 	key := registry.ProofKey{Size: 256, Digest: blake3.Sum256(provingKey), Until: registry.None}
 	p.keys = key.Append(nil)
 	return p
-})
+}
 
 func (p *prover) Heads() (registry.Heads, error) {
 	return registry.Heads{Clients: p.clients.Head(), Nodes: p.nodes.Head(), Services: p.services.Head(),
@@ -113,8 +124,8 @@ func (p *prover) ProofKeys() ([]byte, error)                     { return p.keys
 
 // witness returns a record of block 77 that ordered rollups and settled epoch 1, and the signature of
 // the members.
-func witness(ids []rollup.Hash, settlement rollup.Hash, members ...int) export.Witness {
-	heads, _ := theProver().Heads()
+func (p *prover) witness(ids []rollup.Hash, settlement rollup.Hash, members ...int) export.Witness {
+	heads, _ := p.Heads()
 	r := &rollup.Record{Network: rollup.FixtureNet, Height: 77, Time: 1767225720123, Epoch: 2,
 		RollupCount: uint32(len(ids)), RegistryRoot: heads.Root(), SettledEpoch: 1,
 		SettlementRoot: settlement}
@@ -122,6 +133,10 @@ func witness(ids []rollup.Hash, settlement rollup.Hash, members ...int) export.W
 		r.RollupsRoot = rollup.RollupsTree(ids).Root()
 	}
 	return export.Witness{Record: r, Certificate: rollup.FixtureCertifyRecord(r, members...)}
+}
+
+func witness(ids []rollup.Hash, settlement rollup.Hash, members ...int) export.Witness {
+	return theProver().witness(ids, settlement, members...)
 }
 
 // anchor returns that of a rollup, the second of three that block 77 ordered.

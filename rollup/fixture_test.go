@@ -24,7 +24,6 @@ var (
 	FixtureRich          = rich
 	FixturePay           = pay
 	FixturePaying        = paying
-	FixtureGolden        = golden
 	FixtureMultiSign     = multiSign
 	FixtureSecret        = testSecret
 	FixtureEd25519       = testEd25519
