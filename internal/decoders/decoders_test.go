@@ -139,7 +139,6 @@ func table(t testing.TB) map[string]decoder {
 		"rollup/word.ParseOffer":        {of(word.ParseOffer), zeros(word.OfferSize)},
 		"rollup/word.ParseAnswers":      {of(word.ParseAnswers), zeros(word.AnswersSize)},
 		"rollup/word.ParseHead":         {of(word.ParseHead), zeros(word.HeadSize)},
-		"rollup/word.ParseRecord":       {of(word.ParseRecord), [][]byte{new(word.Record).Append(nil)}},
 		"rollup/word.Parse":             {of(word.Parse), lies()},
 		"rollup/word.ParseFile":         {of(word.ParseFile), lieFiles()},
 		"rollup/registry.ParseHeads":    {of(registry.ParseHeads), zeros(registry.HeadsSize)},
@@ -247,7 +246,7 @@ func lieFiles() (list [][]byte) {
 			f.Witness = &word.Witness{Sum: word.Sum{Signers: rollup.NewBitmap(40)},
 				Heads: registry.Heads{Nodes: registry.Head{Count: 1, Root: registry.Hash{1}}},
 				Node:  &word.Leaf{Entry: make([]byte, registry.NodeSize)}}
-			f.Witness.Record.Settled = word.NotSettled
+			f.Witness.Record.SettledEpoch = rollup.NoEpoch
 			list = append(list, f.Append(nil))
 		}
 	}

@@ -5,10 +5,9 @@
 //
 // A node signs what it says to clients and committee with its Ed25519 node key: that a rollup is
 // its own (Own), what it offers clients to co-sign (Offer), how it answered acks (Answers), and
-// which content it is about to send at which price (Head). Members sign what they say of blocks
-// (Record) with their BLS keys, and tickets, which package rollup has. A word has a slot, of which
-// only one thing may be said, and a digest, which is what is said of it; answers and heads have no
-// slot.
+// which content it is about to send at which price (Head). Members sign records of blocks and
+// tickets with their BLS keys; these are package rollup's. A word has a slot, of which only one
+// thing may be said, and a digest, which is what is said of it; answers and heads have no slot.
 //
 // # Evidence
 //

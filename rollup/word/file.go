@@ -25,7 +25,7 @@ type File struct {
 
 // Witness shows what the registry says of the parties, under a record of the committee.
 type Witness struct {
-	Record Record
+	Record rollup.Record
 	Sum
 	Heads registry.Heads
 	// Leaves are those that the evidence asks for: of a node, a client and a service.
@@ -168,7 +168,7 @@ func (w *Witness) verify(network rollup.Network, trust Registry, needs needs) er
 		return refuse(ReasonNetwork, "the record")
 	case !ok:
 		return refuse(ReasonUnknown, "the committee of term %d", w.Record.Term)
-	case w.Heads.Root() != w.Record.Registry:
+	case rollup.Hash(w.Heads.Root()) != w.Record.RegistryRoot:
 		return refuse(ReasonWitness, "heads of another registry")
 	case needs.epoch != nil && *needs.epoch != w.Record.Epoch:
 		return refuse(ReasonWitness, "a record of epoch %d, not %d", w.Record.Epoch, *needs.epoch)
@@ -243,36 +243,37 @@ func (s *shown) Price(service, epoch uint32) (uint64, bool) {
 	return s.service.PriceIn(epoch), s.needs.service != nil && *s.needs.service == service
 }
 
-// Trees are a registry from which witnesses are made.
-type Trees struct {
-	Nodes, Clients, Services *registry.Tree
-	ProofKeys                rollup.Hash
-	// Entry returns an entry of a tree.
-	Entry func(kind *registry.Kind, index uint64) ([]byte, bool)
+// Prover proves entries of the registry, as a record has it. Errors: a [registry.Reason], or what
+// the history of the registry answers.
+type Prover interface {
+	Heads() (registry.Heads, error)
+	// Clients, Services and Nodes return the entries, one after the other, and a multiproof.
+	Clients(indices []uint64) (entries, proof []byte, err error)
+	Services(indices []uint64) (entries, proof []byte, err error)
+	Nodes(indices []uint64) (entries, proof []byte, err error)
 }
 
-// Heads returns the heads of the trees.
-func (t *Trees) Heads() registry.Heads {
-	return registry.Heads{Clients: t.Clients.Head(), Nodes: t.Nodes.Head(),
-		Services: t.Services.Head(), ProofKeys: t.ProofKeys}
-}
-
-// Witness returns what the trees say of the parties to evidence, under the record of a block that
-// left them as they are; nil when nothing is needed. The error is ReasonWitness.
-func (t *Trees) Witness(e Evidence, record Record, signed Sum) (*Witness, error) {
-	w := &Witness{Record: record, Sum: signed, Heads: t.Heads()}
+// NewWitness returns what a registry says of the parties to evidence, under the record of a block
+// that left it so; nil when nothing is needed. The error is ReasonWitness.
+func NewWitness(e Evidence, record *rollup.Record, signed Sum, reg Prover) (*Witness, error) {
 	list := e.needs().list()
 	if len(list) == 0 {
 		return nil, nil
 	}
-	trees := map[*registry.Kind]*registry.Tree{registry.Nodes: t.Nodes,
-		registry.Clients: t.Clients, registry.Services: t.Services}
+	w := &Witness{Record: *record, Sum: signed}
+	var err error
+	if w.Heads, err = reg.Heads(); err != nil {
+		return nil, refuse(ReasonWitness, "%w", err)
+	}
 	for _, n := range list {
-		entry, ok := t.Entry(n.kind, n.index)
-		if !ok {
-			return nil, refuse(ReasonWitness, "there is no %v %d", n.kind, n.index)
+		prove := reg.Nodes
+		switch n.kind {
+		case registry.Clients:
+			prove = reg.Clients
+		case registry.Services:
+			prove = reg.Services
 		}
-		path, err := trees[n.kind].Prove([]uint64{n.index})
+		entry, path, err := prove([]uint64{n.index})
 		if err != nil {
 			return nil, refuse(ReasonWitness, "%v %d: %w", n.kind, n.index, err)
 		}

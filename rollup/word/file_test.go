@@ -26,7 +26,7 @@ func files(t testing.TB) (list []*File, of []told) {
 			epoch = p.Head.Epoch
 		}
 		trees, record, sum := trees(t, epoch)
-		w, err := trees.Witness(c.e, record, sum)
+		w, err := NewWitness(c.e, record, sum, trees)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -129,7 +129,7 @@ func TestWitnessRefuses(t *testing.T) {
 			w.Sum = signAs(0, w.Record.Append(nil), 0, 1, 3)
 		}, ReasonWitness},
 	} {
-		w, err := trees.Witness(c.e, record, sum)
+		w, err := NewWitness(c.e, record, sum, trees)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -142,12 +142,12 @@ func TestWitnessRefuses(t *testing.T) {
 		want(t, err, c.reason)
 	}
 	unknown := twoRollups(Own{9, 4, 7, rollup.Hash{1}}, Own{9, 4, 7, rollup.Hash{2}})
-	_, err := trees.Witness(unknown, record, sum)
+	_, err := NewWitness(unknown, record, sum, trees)
 	want(t, err, ReasonWitness)
 	// A file with a witness that nothing asks for.
-	second := record
+	second := *record
 	second.Time++
-	idle := &File{testNet, twoRecords(record, second, sum, sum), &Witness{Record: record, Sum: sum}}
+	idle := &File{testNet, twoRecords(*record, second, sum, sum), &Witness{Record: *record, Sum: sum}}
 	_, err = ParseFile(idle.Append(nil))
 	want(t, err, ReasonWitness)
 }

@@ -212,8 +212,42 @@ func sign(w Word) Signature {
 	return Sign(&testNet, nodeKey(node), w)
 }
 
+// prover is a registry as trees.
+type prover struct {
+	flat                     map[*registry.Kind][]byte
+	nodes, clients, services *registry.Tree
+}
+
+func (p *prover) Heads() (registry.Heads, error) {
+	return registry.Heads{Clients: p.clients.Head(), Nodes: p.nodes.Head(),
+		Services: p.services.Head()}, nil
+}
+
+func (p *prover) prove(t *registry.Tree, indices []uint64) (entries, proof []byte, err error) {
+	if proof, err = t.Prove(indices); err != nil {
+		return nil, nil, err
+	}
+	w := uint64(t.Kind().Width())
+	for _, i := range indices {
+		entries = append(entries, p.flat[t.Kind()][i*w:][:w]...)
+	}
+	return entries, proof, nil
+}
+
+func (p *prover) Nodes(indices []uint64) ([]byte, []byte, error) {
+	return p.prove(p.nodes, indices)
+}
+
+func (p *prover) Clients(indices []uint64) ([]byte, []byte, error) {
+	return p.prove(p.clients, indices)
+}
+
+func (p *prover) Services(indices []uint64) ([]byte, []byte, error) {
+	return p.prove(p.services, indices)
+}
+
 // trees is the registry as trees, with a record of an epoch over it.
-func trees(t testing.TB, epoch uint32) (*Trees, Record, Sum) {
+func trees(t testing.TB, epoch uint32) (Prover, *rollup.Record, Sum) {
 	t.Helper()
 	flat := map[*registry.Kind][]byte{}
 	for i := range uint64(testClients) {
@@ -240,17 +274,10 @@ func trees(t testing.TB, epoch uint32) (*Trees, Record, Sum) {
 		}
 		return tree
 	}
-	all := &Trees{Nodes: tree(registry.Nodes), Clients: tree(registry.Clients),
-		Services: tree(registry.Services),
-		Entry: func(kind *registry.Kind, i uint64) ([]byte, bool) {
-			if w := uint64(kind.Width()); (i+1)*w <= uint64(len(flat[kind])) {
-				return flat[kind][i*w:][:w], true
-			}
-			return nil, false
-		}}
-	heads := all.Heads()
-	record := Record{Network: testNet, Height: 77, Time: 1000, Epoch: epoch, Registry: heads.Root(),
-		Settled: NotSettled}
+	all := &prover{flat, tree(registry.Nodes), tree(registry.Clients), tree(registry.Services)}
+	heads, _ := all.Heads()
+	record := &rollup.Record{Network: testNet, Height: 77, Time: 1000, Epoch: epoch, RegistryRoot: heads.Root(),
+		SettledEpoch: rollup.NoEpoch}
 	return all, record, signAs(0, record.Append(nil), 0, 1, 3)
 }
 
@@ -298,11 +325,11 @@ func numberTwice(a, b Ticket, in, other Entry) *NumberTwice {
 	return &NumberTwice{[2]Ticket{a, b}, [2]Entry{in, other}}
 }
 
-func twoRecords(a, b Record, as, bs Sum) *TwoRecords {
+func twoRecords(a, b rollup.Record, as, bs Sum) *TwoRecords {
 	if bytes.Compare(content(a), content(b)) > 0 {
 		a, b, as, bs = b, a, bs, as
 	}
-	return &TwoRecords{[2]Record{a, b}, [2]Sum{as, bs}}
+	return &TwoRecords{[2]rollup.Record{a, b}, [2]Sum{as, bs}}
 }
 
 func refusedAck(answers []Answer, word Answers, i int, ack rollup.Ack, r *testRollup,

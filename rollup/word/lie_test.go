@@ -39,7 +39,7 @@ func lies(t testing.TB) []told {
 	c := newRollup(next, acks[1:2], signedRun(2, 0, 30, 11), signedRun(5, 0, 29, 1))
 	number := func(r *testRollup, i int) Entry { return r.entries()[i] }
 
-	record := Record{Network: testNet, Height: 90, Epoch: epoch, Settled: NotSettled}
+	record := rollup.Record{Network: testNet, Height: 90, Epoch: epoch, SettledEpoch: rollup.NoEpoch}
 	another := record
 	another.Time++
 	later := another
@@ -205,7 +205,7 @@ func TestNoLie(t *testing.T) {
 	stranger := a.own()
 	stranger.Node = testNodes
 	ticket := a.ticket(0, 0, 1, 3)
-	record := Record{Network: testNet, Height: 90, Settled: NotSettled}
+	record := rollup.Record{Network: testNet, Height: 90, SettledEpoch: rollup.NoEpoch}
 	again, higher := record, record
 	again.Term = 1
 	higher.Height++

@@ -6,6 +6,23 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
+// Sum is a set of members of a committee, by position, and their signatures, added up.
+type Sum struct {
+	Signers   rollup.Bitmap
+	Signature [rollup.SignatureSize]byte
+}
+
+func (s *Sum) append(dst []byte) []byte {
+	dst = append(append(dst, byte(len(s.Signers))), s.Signers...)
+	return append(dst, s.Signature[:]...)
+}
+
+func (r *reader) sum() (s Sum) {
+	s.Signers = append(rollup.Bitmap(nil), r.Next(int(r.U8()))...)
+	r.Fill(s.Signature[:])
+	return s
+}
+
 // TicketOf is a ticket of which only the rollup's id is said.
 type TicketOf struct {
 	Term   uint32
@@ -258,7 +275,7 @@ func (e *Entry) elsewhere(key rollup.WindowKey) bool {
 // TwoRecords are records of one height that differ in more than the term of who signed. They ascend
 // by what differs.
 type TwoRecords struct {
-	Records [2]Record
+	Records [2]rollup.Record
 	Sums    [2]Sum
 }
 
@@ -273,7 +290,7 @@ func (e *TwoRecords) append(dst []byte) []byte {
 }
 
 // content is what a record says but for the term of who signed it.
-func content(r Record) []byte {
+func content(r rollup.Record) []byte {
 	r.Term = 0
 	return r.Append(nil)
 }

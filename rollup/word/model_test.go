@@ -33,7 +33,7 @@ type model struct {
 	offers  map[uint32][]Offer
 	answers []spoken
 	shares  []share
-	records []Record
+	records []rollup.Record
 	signers map[int]map[uint32][]uint32 // of records, by term
 	roots   []signedRoot
 }
@@ -276,8 +276,8 @@ func (m *model) signs(member *modelMember, r *testRollup) bool {
 func (m *model) record() {
 	m.height++
 	for i := range 2 {
-		r := Record{Network: testNet, Height: m.height, Time: uint64(i), Epoch: m.epoch,
-			Settled: NotSettled}
+		r := rollup.Record{Network: testNet, Height: m.height, Time: uint64(i), Epoch: m.epoch,
+			SettledEpoch: rollup.NoEpoch}
 		at := len(m.records)
 		m.records = append(m.records, r)
 		m.signers[at] = map[uint32][]uint32{}
@@ -415,7 +415,7 @@ func (m *model) accuseMembers(try func(Evidence)) {
 
 func (m *model) accuseRecords(try func(Evidence)) {
 	type said struct {
-		r   Record
+		r   rollup.Record
 		sum Sum
 	}
 	var all []said

@@ -183,6 +183,19 @@ func (r *reader) signature() (s Signature) {
 	return s
 }
 
+func (r *reader) record() (v rollup.Record) {
+	b := r.Next(rollup.RecordSize)
+	if r.Err != nil {
+		return v
+	}
+	record, err := rollup.ParseRecord(b)
+	if err != nil {
+		r.Fail("%w", err)
+		return v
+	}
+	return *record
+}
+
 func (r *reader) own() Own {
 	return Own{Node: r.U32(), Epoch: r.U32(), Window: r.U32(), Rollup: r.hash()}
 }

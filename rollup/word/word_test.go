@@ -152,29 +152,6 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-func TestRecord(t *testing.T) {
-	r := Record{testNet, 1, 2, 3, 4, 5, rollup.Hash{6}, rollup.Hash{7}, 8, rollup.Hash{9}}
-	b := r.Append(nil)
-	if len(b) != RecordSize {
-		t.Fatalf("%d bytes, not %d", len(b), RecordSize)
-	}
-	if v, err := ParseRecord(b); err != nil || v != r {
-		t.Errorf("%+v became %+v: %v", r, v, err)
-	}
-	for _, change := range []func(r *Record){
-		func(r *Record) { r.Rollups = 0 },
-		func(r *Record) { r.RollupRoot = rollup.Hash{} },
-		func(r *Record) { r.Settled = NotSettled },
-	} {
-		other := r
-		change(&other)
-		_, err := ParseRecord(other.Append(nil))
-		want(t, err, ReasonMalformed)
-	}
-	_, err := ParseRecord(b[1:])
-	want(t, err, ReasonMalformed)
-}
-
 func FuzzParseOwn(f *testing.F)     { fuzzWord(f, 0) }
 func FuzzParseOffer(f *testing.F)   { fuzzWord(f, 1) }
 func FuzzParseAnswers(f *testing.F) { fuzzWord(f, 2) }
@@ -185,16 +162,6 @@ func fuzzWord(f *testing.F, i int) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if c, err := again(testWords[i], b); err == nil && !bytes.Equal(b, c) {
 			t.Fatalf("%x became %x", b, c)
-		}
-	})
-}
-
-func FuzzParseRecord(f *testing.F) {
-	r := Record{Network: testNet, Height: 2, Settled: NotSettled}
-	f.Add(r.Append(nil))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if r, err := ParseRecord(b); err == nil && !bytes.Equal(r.Append(nil), b) {
-			t.Fatalf("%x became %x", b, r.Append(nil))
 		}
 	})
 }
