@@ -2,7 +2,6 @@ package outsider
 
 import (
 	"bytes"
-	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -93,7 +92,6 @@ type Genesis struct {
 	network hash
 	members []member
 	shares  shares
-	keys    map[int]hash // digests of verifying keys by the circuit's size
 }
 
 // Network returns the digest that names the network.
@@ -116,10 +114,7 @@ func ParseGenesis(raw []byte) (*Genesis, error) {
 	if err := f.check(); err != nil {
 		return nil, fmt.Errorf("genesis: %w", err)
 	}
-	g := &Genesis{shares: f.Params.Shares, keys: map[int]hash{}}
-	for _, k := range f.Params.Proofs.Keys {
-		g.keys[int(k.Statements)] = hash(k.Key)
-	}
+	g := &Genesis{shares: f.Params.Shares}
 	g.network = keyed("waybill/network/2", f.canonical())
 	for i := range f.Committee {
 		m := &f.Committee[i]
@@ -257,16 +252,6 @@ func address(s string) bool {
 	host := s[:colon]
 	port, err := strconv.ParseUint(s[colon+1:], 10, 16)
 	return err == nil && port > 0 && (!strings.Contains(host, ":") || host[0] == '[' && host[len(host)-1] == ']')
-}
-
-func (g *Genesis) committeeRoot() hash {
-	entries := make([][]byte, len(g.members))
-	for i, m := range g.members {
-		e := binary.LittleEndian.AppendUint32(nil, uint32(i))
-		e = binary.LittleEndian.AppendUint64(e, m.power)
-		entries[i] = append(e, m.raw...)
-	}
-	return tree("committee").root(entries)
 }
 
 // signers checks a bitmap's form, and returns the keys of the members in it, and their power.

@@ -29,10 +29,9 @@ type lie struct {
 
 // parties are what a file shows of the registry.
 type parties struct {
-	nodeKey          []byte
-	client           *client
-	cap, price, next uint64
-	from             uint32
+	nodeKey []byte
+	client  *client
+	service
 }
 
 var (
@@ -98,100 +97,63 @@ func (l *lie) parties(r *reader) (*parties, error) {
 	case there != 1 || !asked:
 		return nil, errors.New("witness: missing, or not asked for")
 	}
-	rec, err := readRecord(r)
+	w, err := r.witness()
 	if err != nil {
 		return nil, err
 	}
-	bitmap, sig := r.sum()
-	heads := &reader{b: r.take(144)}
-	if r.short {
-		return nil, fmt.Errorf("witness: %w", errShort)
+	h, err := readHeads(r)
+	if err == nil {
+		err = h.of(w.record)
 	}
-	switch {
-	case !bytes.Equal(rec.network, l.g.network[:]) || rec.term != 0:
-		return nil, errors.New("witness: the record of another network or term")
-	case keyed("waybill/registry/2", heads.b) != rec.registry:
-		return nil, errors.New("witness: heads of another registry")
-	case l.asksAnEpoch && rec.epoch != l.priced:
-		return nil, errors.New("witness: a record of another epoch")
+	if err == nil && l.asksAnEpoch && w.epoch != l.priced {
+		err = errors.New("witness: a record of another epoch")
 	}
-	if err := l.g.checkQuorum(bitmap, sig, rec.raw); err != nil {
+	if err == nil {
+		err = w.signed(l.g)
+	}
+	if err != nil {
 		return nil, err
 	}
-	clients, clientRoot := heads.u64(), heads.hash()
-	nodes, nodeRoot := uint64(heads.u32()), heads.hash()
-	services, serviceRoot := uint64(heads.u32()), heads.hash()
 	if l.asksNode {
-		leaf, err := r.leaf("node", 150, uint64(l.node), nodes, nodeRoot)
+		raw, err := r.party("node", 150, h.nodes, uint64(l.node))
 		if err != nil {
 			return nil, err
 		}
-		p.nodeKey = leaf[96:128]
+		if p.nodeKey, err = nodeKeyOf(raw); err != nil {
+			return nil, err
+		}
 	}
 	if l.asksClient {
-		leaf, err := r.leaf("client", 128, l.client, clients, clientRoot)
+		raw, err := r.party("client", 128, h.clients, l.client)
 		if err != nil {
 			return nil, err
 		}
-		if p.client, err = readClient(&reader{b: append(le.AppendUint64(nil, l.client), leaf...)}); err != nil {
+		if p.client, err = readClient(l.client, raw); err != nil {
+			return nil, err
+		}
+		if err := p.client.decode(); err != nil {
 			return nil, err
 		}
 	}
 	if l.asksService {
-		leaf, err := r.leaf("service", 32, uint64(l.service), services, serviceRoot)
+		raw, err := r.party("service", 32, h.services, uint64(l.service))
 		if err != nil {
 			return nil, err
 		}
-		s := &reader{b: leaf[4:]}
-		p.cap, p.price, p.next, p.from = s.u64(), s.u64(), s.u64(), s.u32()
+		if p.service, err = readService(raw); err != nil {
+			return nil, err
+		}
 	}
 	return p, nil
 }
 
-// leaf reads a leaf with the hashes of its path, and checks that it leads to the root.
-func (r *reader) leaf(name tree, size int, index, count uint64, root hash) ([]byte, error) {
-	if index >= count {
-		return nil, fmt.Errorf("witness: there is no %s %d", name, index)
-	}
-	leaf := r.take(size)
-	var path []hash
-	for at, width := index, count; width > 1; at, width = at/2, (width+1)/2 {
-		if at^1 < width {
-			path = append(path, r.hash())
-		}
-	}
+// party reads a leaf and its path.
+func (r *reader) party(name tree, size int, of head, at uint64) ([]byte, error) {
+	raw := r.take(size)
 	if r.short {
 		return nil, fmt.Errorf("witness: %w", errShort)
 	}
-	if led, ok := name.rootFrom64(leaf, index, count, path); !ok || led != root {
-		return nil, fmt.Errorf("witness: the leaf of %s %d is not in the registry", name, index)
-	}
-	return leaf, nil
-}
-
-// record is the committee's word about a block.
-type record struct {
-	raw, network []byte
-	term, epoch  uint32
-	height       uint64
-	registry     hash
-}
-
-func readRecord(r *reader) (*record, error) {
-	raw := r.take(168)
-	if r.short {
-		return nil, fmt.Errorf("record: %w", errShort)
-	}
-	in := &reader{b: raw}
-	if string(in.take(8)) != "wb-rec/2" {
-		return nil, errors.New("record: tag")
-	}
-	rec := &record{raw: raw, network: in.take(32), term: in.u32(), height: in.u64()}
-	in.u64()
-	rec.epoch = in.u32()
-	in.take(4 + 32)
-	rec.registry = in.hash()
-	return rec, nil
+	return raw, r.proof(name, of, leaf{at, raw})
 }
 
 // sum reads a bitmap with its length, and an aggregate.
@@ -562,21 +524,4 @@ func (l *lie) twoAcks(r *reader) error {
 		return nil
 	}
 	return nil
-}
-
-// rootFrom64 is rootFrom for trees of more than 2^32 leaves, whose path is known to have the right length.
-func (t tree) rootFrom64(entry []byte, index, size uint64, path []hash) (hash, bool) {
-	r := t.leaf(entry)
-	for at, width := index, size; width > 1; at, width = at/2, (width+1)/2 {
-		switch {
-		case at^1 >= width:
-		case len(path) == 0:
-			return r, false
-		case at&1 == 1:
-			r, path = t.node(path[0], r), path[1:]
-		default:
-			r, path = t.node(r, path[0]), path[1:]
-		}
-	}
-	return r, len(path) == 0 && size > 0
 }

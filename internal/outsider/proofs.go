@@ -131,7 +131,7 @@ func keysOf(h *header) (keys []pair) {
 }
 
 // checkProofs is rung 3.
-func (g *Genesis) checkProofs(h *header, a *acts, x *extract, totals map[pair]sum, encoded []byte) error {
+func (g *Genesis) checkProofs(h *header, a *acts, x *extract, totals map[pair]sum) error {
 	payers := make([]uint32, len(a.list))
 	for i, l := range a.list {
 		c, err := x.client(l.client)
@@ -153,10 +153,14 @@ func (g *Genesis) checkProofs(h *header, a *acts, x *extract, totals map[pair]su
 		}
 	}
 	g.publicInputs(h, a, payers, x.caps)
-	if digest, ok := g.keys[a.size]; !ok || digest != blake3.Sum256(encoded) {
-		return errors.New("verifying key: not the network's")
+	digest, err := keyDigest(x.keys, a.size, h.epoch)
+	if err != nil {
+		return err
 	}
-	key, err := parseVerifyingKey(encoded, a.size)
+	if digest != blake3.Sum256(x.key) {
+		return errors.New("verifying key: not the registry's")
+	}
+	key, err := parseVerifyingKey(x.key, a.size)
 	if err != nil {
 		return err
 	}

@@ -12,27 +12,23 @@ import (
 // client is one of a file's, with the messages that the acks part has of it.
 type client struct {
 	index                        uint64
+	rawKey                       []byte
 	key                          *blst.P2Affine
 	payer, since, until, numbers uint32
 	services                     [3]uint32
 	messages                     [][]byte
-	seen                         bool // in the evidence
 }
 
-// readClient reads an index and a client leaf (section 3).
-func readClient(r *reader) (c *client, err error) {
-	index, key := r.u64(), r.take(96)
-	c = &client{index: index, payer: r.u32(), since: r.u32(), until: r.u32(), numbers: r.u32()}
+// readClient reads a client leaf (section 3), but for its key.
+func readClient(index uint64, raw []byte) (*client, error) {
+	r := &reader{b: raw}
+	c := &client{index: index, rawKey: r.take(96), payer: r.u32(), since: r.u32(), until: r.u32(), numbers: r.u32()}
 	for i := range c.services {
 		c.services[i] = r.u32()
 	}
 	zero := r.u32()
 	s := c.services
 	switch {
-	case r.short:
-		return nil, fmt.Errorf("clients: %w", errShort)
-	case c.index >= 1<<40:
-		return nil, errors.New("clients: index")
 	case c.since >= c.until:
 		return nil, errors.New("clients: since and until of a leaf")
 	case zero != 0:
@@ -40,10 +36,15 @@ func readClient(r *reader) (c *client, err error) {
 	case s[0] == none, s[1] <= s[0], s[2] <= s[1] && s[2] != none:
 		return nil, errors.New("clients: services of a leaf")
 	}
-	if c.key, err = decodeKey(key); err != nil {
-		return nil, fmt.Errorf("clients: key of %d %w", c.index, err)
-	}
 	return c, nil
+}
+
+// decode decodes the key.
+func (c *client) decode() (err error) {
+	if c.key, err = decodeKey(c.rawKey); err != nil {
+		return fmt.Errorf("clients: key of %d %w", c.index, err)
+	}
+	return nil
 }
 
 // none stands for no service.
@@ -64,8 +65,11 @@ func (c *client) may(epoch, service, first, count uint32) error {
 
 // extract is what a file of type 2 has of the registry.
 type extract struct {
+	heads
 	clients []*client
 	caps    map[uint32]uint64 // by service
+	keys    [][]byte          // rung 3: leaves of proof keys
+	key     []byte            // and the verifying key
 }
 
 var errClients = errors.New("clients: not those of the evidence")
@@ -75,75 +79,139 @@ func (x *extract) client(index uint64) (*client, error) {
 	if !ok {
 		return nil, errClients
 	}
-	x.clients[i].seen = true
 	return x.clients[i], nil
 }
 
-// readExtract reads clients and services; the latter are those of the header's rows.
-func readExtract(r *reader, h *header) (*extract, error) {
-	x := &extract{caps: map[uint32]uint64{}}
-	for range min(r.u32(), 2*65_536+1) {
-		c, err := readClient(r)
-		if err != nil {
-			return nil, err
-		}
-		if n := len(x.clients); n > 0 && x.clients[n-1].index >= c.index {
-			return nil, errors.New("clients: not sorted")
-		}
-		x.clients = append(x.clients, c)
+// readExtract reads heads, clients, services, the node, and on rung 3 proof keys, with their proofs. Clients must be
+// those of the evidence, services those of the header's rows.
+func readExtract(r *reader, h *header, a *acts) (x *extract, err error) {
+	x = &extract{caps: map[uint32]uint64{}}
+	if x.heads, err = readHeads(r); err != nil {
+		return nil, err
 	}
-	last := int64(-1)
-	for range min(r.u32(), 257) {
-		service, limit := r.u32(), r.u64()
-		switch {
-		case r.short:
-			return nil, fmt.Errorf("services: %w", errShort)
-		case int64(service) <= last:
-			return nil, errors.New("services: not sorted")
-		case limit < 1 || limit > 1<<40:
-			return nil, errors.New("services: cap")
-		}
-		last, x.caps[service] = int64(service), limit
+	if err := x.readClients(r, a.clients()); err != nil {
+		return nil, err
 	}
-	wanted := map[uint32]bool{}
-	for p := range h.rows {
-		wanted[p[1]] = true
-		if x.caps[p[1]] == 0 {
-			return nil, errors.New("services: not those of the rows")
-		}
+	if err := x.readServices(r, h); err != nil {
+		return nil, err
 	}
-	if len(wanted) != len(x.caps) {
-		return nil, errors.New("services: not those of the rows")
+	node := r.take(150)
+	if r.short {
+		return nil, fmt.Errorf("node: %w", errShort)
+	}
+	if _, err := nodeKeyOf(node); err != nil {
+		return nil, err
+	}
+	if err := r.proof("node", x.nodes, leaf{uint64(h.node), node}); err != nil || a.rung != 3 {
+		return x, err
+	}
+	for range min(r.u32(), 1<<16) { // as many as the file can hold, and more
+		x.keys = append(x.keys, r.take(44))
+	}
+	if x.key = r.take(900); r.short {
+		return nil, fmt.Errorf("proof keys: %w", errShort)
+	}
+	if len(x.keys) == 0 || tree("proof-key").root(x.keys) != x.heads.keys {
+		return nil, errors.New("proof keys: another root")
 	}
 	return x, nil
 }
 
+func (x *extract) readClients(r *reader, wanted []uint64) error {
+	var leaves []leaf
+	for i := range min(r.u32(), 2*65_536+1) {
+		index, raw := r.u64(), r.take(128)
+		if r.short {
+			return fmt.Errorf("clients: %w", errShort)
+		}
+		if int(i) >= len(wanted) || wanted[i] != index {
+			return errClients
+		}
+		c, err := readClient(index, raw)
+		if err != nil {
+			return err
+		}
+		x.clients, leaves = append(x.clients, c), append(leaves, leaf{index, raw})
+	}
+	if r.short || len(leaves) != len(wanted) {
+		return errClients
+	}
+	return r.proof("client", x.heads.clients, leaves...)
+}
+
+func (x *extract) readServices(r *reader, h *header) error {
+	errServices := errors.New("services: not those of the rows")
+	var wanted []uint32
+	for p := range h.rows {
+		wanted = append(wanted, p[1])
+	}
+	slices.Sort(wanted)
+	wanted = slices.Compact(wanted)
+	var leaves []leaf
+	for i := range min(r.u32(), 257) {
+		index, raw := r.u32(), r.take(32)
+		if r.short {
+			return fmt.Errorf("services: %w", errShort)
+		}
+		if int(i) >= len(wanted) || wanted[i] != index {
+			return errServices
+		}
+		s, err := readService(raw)
+		if err != nil {
+			return err
+		}
+		x.caps[index], leaves = s.cap, append(leaves, leaf{uint64(index), raw})
+	}
+	if r.short || len(leaves) != len(wanted) {
+		return errServices
+	}
+	return r.proof("service", x.services, leaves...)
+}
+
 // rollup checks type 2.
 func (g *Genesis) rollup(r *reader) (string, error) {
-	h, err := g.ticket(r)
+	h, err := g.anchor(r)
 	if err != nil {
 		return "", err
 	}
-	ev := r.part()
-	x, err := readExtract(r, h)
+	a, err := readActs(r.part(), h.header)
 	if err != nil {
 		return "", err
 	}
-	a, err := readActs(ev, h)
+	x, err := readExtract(r, h.header, a)
 	if err != nil {
 		return "", err
-	}
-	var key []byte
-	if a.rung == 3 {
-		key = r.take(900)
 	}
 	if err := r.end("file"); err != nil {
 		return "", err
 	}
-	if err := g.valid(h, a, x, key); err != nil {
+	if err := h.ordered(g); err != nil {
 		return "", err
 	}
-	return fmt.Sprint("rollup of ", h), nil
+	if err := x.of(h.record); err != nil {
+		return "", err
+	}
+	for _, c := range x.clients {
+		if err := c.decode(); err != nil {
+			return "", err
+		}
+	}
+	if err := g.valid(h.header, a, x); err != nil {
+		return "", err
+	}
+	return fmt.Sprint("rollup of ", h.header), nil
+}
+
+// clients are those of the evidence, sorted.
+func (a *acts) clients() (all []uint64) {
+	for _, r := range a.runs {
+		all = append(all, r.client)
+	}
+	for _, l := range a.list {
+		all = append(all, l.client)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // run is one of the acks part.
@@ -199,7 +267,7 @@ func after(client uint64, service uint32, client2 uint64, service2 uint32) bool 
 }
 
 // valid checks section 6's rules.
-func (g *Genesis) valid(h *header, a *acts, x *extract, key []byte) error {
+func (g *Genesis) valid(h *header, a *acts, x *extract) error {
 	sums, err := g.acksPart(h, a, x)
 	if err != nil {
 		return err
@@ -212,11 +280,6 @@ func (g *Genesis) valid(h *header, a *acts, x *extract, key []byte) error {
 	if err != nil {
 		return err
 	}
-	for _, c := range x.clients {
-		if !c.seen {
-			return errClients
-		}
-	}
 	totals, err := theRest(h, pairs, sums, signed, x.caps)
 	if err != nil {
 		return err
@@ -225,7 +288,7 @@ func (g *Genesis) valid(h *header, a *acts, x *extract, key []byte) error {
 	case 2:
 		err = a.checkStatements(h, x, totals)
 	case 3:
-		err = g.checkProofs(h, a, x, totals, key)
+		err = g.checkProofs(h, a, x, totals)
 	}
 	if err == nil && h.statements > 0 {
 		err = g.cosigned(h, signers)

@@ -15,9 +15,13 @@ type payment struct {
 }
 
 func (g *Genesis) settlement(r *reader) (string, error) {
-	epoch, count := r.take(4), int(r.u32())
+	w, err := r.witness()
+	if err != nil {
+		return "", err
+	}
+	count := int(r.u32())
 	if r.short || count > len(r.b)/60 {
-		return "", errShort
+		return "", fmt.Errorf("settlement: %w", errShort)
 	}
 	raw, rows := make([][]byte, count), make([]payment, count)
 	var acks, paid, overAcks, overPaid uint64
@@ -40,14 +44,8 @@ func (g *Genesis) settlement(r *reader) (string, error) {
 			return "", errors.New("settlement: shares")
 		}
 	}
-	next := r.hash()
-	bitmap := r.take(int(r.uint(1)))
-	sig := r.take(48)
 	if err := r.end("file"); err != nil {
 		return "", err
-	}
-	if next != g.committeeRoot() {
-		return "", errors.New("settlement: another next committee")
 	}
 	byPayer := map[uint32][]payment{}
 	for _, p := range rows {
@@ -58,12 +56,17 @@ func (g *Genesis) settlement(r *reader) (string, error) {
 			return "", errors.New("settlement: a short payer's balance is not divided by largest remainders")
 		}
 	}
+	if w.settled == none {
+		return "", errors.New("settlement: the record settled nothing")
+	}
 	root := tree("settlement").root(raw)
-	msg := slices.Concat([]byte("wb-set/2"), g.network[:], epoch, root[:], next[:])
-	if err := g.checkQuorum(bitmap, sig, msg); err != nil {
+	if root != w.settlement {
+		return "", errors.New("settlement: another root")
+	}
+	if err := w.signed(g); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("settlement %x of epoch %d: %d acks, %d paid, in %d rows", root, le.Uint32(epoch), acks, paid, count), nil
+	return fmt.Sprintf("settlement %x of epoch %d: %d acks, %d paid, in %d rows", root, w.settled, acks, paid, count), nil
 }
 
 // share is ⌊paid · basisPoints / 10000⌋.

@@ -288,7 +288,7 @@ func (g *Genesis) cosigned(h *header, signers []*client) error {
 
 // statementAck checks type 4.
 func (g *Genesis) statementAck(r *reader) (string, error) {
-	h, err := g.ticket(r)
+	h, err := g.anchor(r)
 	if err != nil {
 		return "", err
 	}
@@ -321,5 +321,5 @@ func (g *Genesis) statementAck(r *reader) (string, error) {
 	if l.client >= 1<<40 || !leads(s.elements(&l), int(index), int(h.statements), statementPath, h.statementRoot) {
 		return "", errors.New("ack: its statement is not included")
 	}
-	return fmt.Sprintf("ack %d of client %d under a statement of %v", a.number, a.client, h), nil
+	return fmt.Sprintf("ack %d of client %d under a statement of %v", a.number, a.client, h.header), h.ordered(g)
 }

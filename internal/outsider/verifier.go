@@ -95,7 +95,7 @@ type header struct {
 	epoch, window, node uint32
 	acks                uint32
 	root, id            hash
-	sigma               []byte // not decoded: for a ticket's validity it is just bytes
+	sigma               []byte // not decoded: for an anchor it is just bytes
 	rows                map[pair]sum
 
 	statements          uint32
@@ -167,32 +167,6 @@ func (h *header) readRows(r *reader, count int, root hash) error {
 	return nil
 }
 
-// ticket reads what files of types 1, 2 and 4 begin with: a node key, a length and a ticket (section 7).
-func (g *Genesis) ticket(file *reader) (*header, error) {
-	nodeKey, r := file.take(32), file.part()
-	h, err := g.header(r)
-	if err != nil {
-		return nil, err
-	}
-	own, term := r.take(64), r.u32()
-	bitmap := r.take(int(r.uint(1)))
-	sig := r.take(48)
-	if err := r.end("ticket"); err != nil {
-		return nil, err
-	}
-	word := slices.Concat([]byte("wb-own/2"), g.network[:], u32s(h.node, h.epoch, h.window), h.id[:])
-	switch {
-	case int64(h.node) < int64(len(g.members)) && !bytes.Equal(nodeKey, g.members[h.node].nodeKey):
-		return nil, errors.New("ticket: node key is not the genesis file's")
-	case !signedEd25519(nodeKey, word, own):
-		return nil, errors.New("ticket: the node's word does not verify")
-	case term != 0:
-		return nil, errors.New("ticket: term")
-	}
-	share := slices.Concat([]byte("wb-tkt/2"), g.network[:], u32s(term, h.epoch, h.node, h.window), h.id[:])
-	return h, g.checkQuorum(bitmap, sig, share)
-}
-
 func u32s(values ...uint32) (b []byte) {
 	for _, v := range values {
 		b = le.AppendUint32(b, v)
@@ -217,7 +191,7 @@ func (r *reader) ack() (a ackEntry) {
 
 // ack checks type 1.
 func (g *Genesis) ack(r *reader) (string, error) {
-	h, err := g.ticket(r)
+	h, err := g.anchor(r)
 	if err != nil {
 		return "", err
 	}
@@ -231,5 +205,5 @@ func (g *Genesis) ack(r *reader) (string, error) {
 	if !tree("ack").included(a.raw, index, h.acks, path, h.root) {
 		return "", errors.New("ack: not included")
 	}
-	return fmt.Sprintf("ack %d of client %d of %v", a.number, a.client, h), nil
+	return fmt.Sprintf("ack %d of client %d of %v", a.number, a.client, h.header), h.ordered(g)
 }

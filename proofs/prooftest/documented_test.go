@@ -10,6 +10,7 @@ import (
 	"github.com/waybill-network/waybill/kernels/blake3"
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/registry"
 )
 
 // documented is the co-signed window that docs/protocol.md section 12 describes, in any network,
@@ -47,8 +48,20 @@ func (*documented) UnitCap(service uint32) (uint64, bool) {
 	return 1 << (20 + 10*service), service < 2
 }
 
-func (*documented) NodeKey(node uint32) ([32]byte, bool) {
-	return [32]byte(nodeKey("transport", int(node)).Public().(ed25519.PublicKey)), true
+func (*documented) NodeKey(node uint32) ([32]byte, bool) { return nodePublic(int(node)), true }
+
+func nodePublic(i int) [32]byte {
+	return [32]byte(nodeKey("transport", i).Public().(ed25519.PublicKey))
+}
+
+// prover is the registry of the window, with one proof key.
+func (d *documented) prover(size int, digest rollup.Hash) *registered {
+	clients := make(map[uint64]rollup.Client)
+	for i := range uint64(5) {
+		clients[i], _ = d.Client(i)
+	}
+	key := registry.ProofKey{Size: uint32(size), Digest: digest, Until: registry.None}
+	return newProver(clients, map[uint32]uint64{0: 1 << 20, 1: 1 << 30}, key.Append(nil))
 }
 
 // sum is the aggregate of signatures.
@@ -98,18 +111,4 @@ func newDocumented(t *testing.T, network rollup.Network) *documented {
 		t.Fatal(err)
 	}
 	return d
-}
-
-// certify is the ticket with the shares of some of the four members.
-func certify(h *rollup.Header, members ...int) *rollup.Certificate {
-	c := &rollup.Certificate{Header: *h, Own: rollup.SignOwn(nodeKey("transport", int(h.Node)), h),
-		Signers: rollup.NewBitmap(4)}
-	message := rollup.CertificateMessage(&h.Network, c.Term, h.Key(), h.ID())
-	var shares []bls.Signature
-	for _, i := range members {
-		c.Signers.Set(i)
-		shares = append(shares, bls.Default.Sign(blsKey("member", i), message))
-	}
-	c.Signature = sum(shares)
-	return c
 }

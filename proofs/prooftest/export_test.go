@@ -14,6 +14,7 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/export"
 	"github.com/waybill-network/waybill/rollup/ledger"
+	"github.com/waybill-network/waybill/rollup/registry"
 )
 
 var update = flag.Bool("update", false, "prove the co-signed window of the protocol's section 12 "+
@@ -37,7 +38,7 @@ func TestExport(t *testing.T) {
 		t.Fatal(err)
 	}
 	third := report.File.(*export.Rollup)
-	if !slices.Equal(third.Certificate.Header.Rows, second.Certificate.Header.Rows) ||
+	if !slices.Equal(third.Header.Rows, second.Header.Rows) ||
 		!slices.Equal(third.Evidence.List, second.Evidence.List) ||
 		third.Evidence.Rung != rollup.RungProof {
 		t.Error("it is about another window, or on another rung")
@@ -53,9 +54,10 @@ func TestExport(t *testing.T) {
 	for i := key; i < len(file); i += 90 {
 		refuse(t, file, i, trust)
 	}
-	other := *trust
-	other.ProofKey = func(size int) (rollup.Hash, bool) { return rollup.Hash{}, true }
-	if _, err := export.Verify(file, &other); !errors.Is(err, rollup.ErrProof) {
+	// The digest is the registry's, and not the genesis file's.
+	bad := bytes.Clone(file)
+	bad[key-registry.ProofKeySize+4] ^= 1
+	if _, err := export.Verify(bad, trust); !errors.Is(err, rollup.ErrRegistry) {
 		t.Errorf("under another key's digest: %v", err)
 	}
 }
@@ -95,7 +97,9 @@ func write(t *testing.T) {
 	}
 	ev := rollup.ProofEvidence(d.evidence.Acks, d.evidence.List, segments,
 		[][rollup.ProofSize]byte{proof})
-	third, err := export.NewRollup(certify(d.header, 0, 1, 3), ev, d, pair.Verifying.Bytes())
+	reg := d.prover(size, rollup.Hash(pair.Key))
+	third, err := export.NewRollup(reg.anchored(t, d.header, 0, 1, 3), ev, reg,
+		pair.Verifying.Bytes())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package prooftest
 
 import (
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -14,14 +13,8 @@ import (
 	"github.com/waybill-network/waybill/proofs/internal/lying"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/export"
+	"github.com/waybill-network/waybill/rollup/registry"
 )
-
-// world is a registry that also knows the window's node.
-type world struct{ *lying.World }
-
-func (world) NodeKey(node uint32) ([32]byte, bool) {
-	return [32]byte(nodeKey("transport", int(node)).Public().(ed25519.PublicKey)), true
-}
 
 // TestLyingFiles has the whole committee certify windows that lie and such that do not, and demands
 // the generator's verdict from their files. WAYBILL_LIES says how many; the files go to the folder
@@ -54,8 +47,9 @@ func TestLyingFiles(t *testing.T) {
 			t.Fatalf("%s: no window has what it needs", lie.Name)
 		}
 		h, evidence := w.Show()
-		e, err := export.NewRollup(certify(h, 0, 1, 2, 3), evidence, world{w.World}, nil)
-		if errors.Is(err, rollup.ErrUnknownClient) || errors.Is(err, rollup.ErrUnknownService) {
+		reg := newProver(w.World.Clients, w.World.Caps, nil)
+		e, err := export.NewRollup(reg.anchored(t, h, 0, 1, 2, 3), evidence, reg, nil)
+		if errors.Is(err, rollup.ErrNotFound) || errors.Is(err, registry.ReasonGap) {
 			untold++ // a file has all clients and services
 			continue
 		}
