@@ -11,7 +11,7 @@ import (
 	"github.com/waybill-network/waybill/node/peer"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/pipeline/status"
-	"github.com/waybill-network/waybill/rollup/export"
+	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
@@ -19,21 +19,13 @@ import (
 // and again if the process dies in between, so nothing is missed; all writes are idempotent.
 type history struct{ store *store.Store }
 
-func (h history) keep(view *ledger.View, events []ledger.Event) error {
-	for _, event := range events {
-		switch e := event.(type) {
-		case ledger.Ordered:
+func (h history) keep(block *ledger.Block) error {
+	for _, event := range block.Events {
+		if e, ok := event.(ledger.Ordered); ok {
 			// An own window is marked here, for the chain forgets it with its epoch.
 			if err := errors.Join(h.store.PutCertificate(e.Key, e.Certificate.Append(nil)),
 				h.store.MarkOrdered(e.Key)); err != nil {
 				return err
-			}
-		case ledger.SettlementCertified:
-			if s, ok := view.Settlement(e.Certificate.Epoch); ok {
-				export := &export.Settlement{Network: view.Network(), Rows: s.Rows, NextCommittee: view.Committee().Root(), Certificate: s.Certificate}
-				if err := h.store.PutSettlement(s.Epoch, export.Append(nil)); err != nil {
-					return err
-				}
 			}
 		}
 	}
@@ -108,8 +100,10 @@ func (c *chain) follow(ctx context.Context, sub *committee.Subscription) {
 				}
 			case ledger.Settled:
 				c.earn(e.Settlement)
-			case ledger.SettlementCertified:
-				c.prune(e.Certificate.Epoch)
+			case ledger.RecordCertified:
+				if epoch := e.Record.Record.SettledEpoch; epoch != rollup.NoEpoch {
+					c.prune(epoch)
+				}
 			}
 		}
 		c.mu.Lock()
@@ -132,13 +126,16 @@ func (c *chain) earn(s *ledger.Settlement) {
 	}
 }
 
-// prune drops acks and evidence of epochs that were settled longer ago than the operator wants to keep.
+// prune drops acks, evidence and records of epochs that were settled longer ago than the operator wants to keep.
 func (c *chain) prune(settled uint32) {
 	if c.retention == 0 || settled < c.retention || settled-c.retention <= c.pruned {
 		return
 	}
 	c.pruned = settled - c.retention
 	n, err := c.store.Prune(c.pruned)
+	if err == nil {
+		err = c.Witness().Prune(c.pruned)
+	}
 	switch {
 	case err != nil:
 		c.log.Error("old evidence could not be pruned", "before_epoch", c.pruned, "err", err)

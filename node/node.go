@@ -335,6 +335,7 @@ func (n *Node) startIngest(context.Context) error {
 	c := ingest.Config{
 		Network: n.network, Node: n.index, Version: telemetry.BuildInfo().Version, Pipeline: n.pipeline, Sessions: n.sessions, Chain: n.chain, Store: n.store,
 		Key:          n.id.Transport,
+		Witness:      n.engine.Witness(),
 		VerifyingKey: n.keys.verifyingKey, Status: func() any { return n.Snapshot() },
 		MaxConnections: n.cfg.Ingest.MaxConnections, MaxOfOne: n.cfg.Ingest.MaxPerAddress,
 		MaxSubmission: n.cfg.Ingest.MaxSubmission,

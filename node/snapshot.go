@@ -116,6 +116,7 @@ func (n *Node) fillChain(s *telemetry.Snapshot, view *ledger.View, engine *commi
 		CatchingUp: engine.CatchingUp,
 		Mempool:    engine.Mempool, Skew: executed.Sub(engine.Time).Seconds(),
 	}
+	s.Chain.Unsigned, s.Chain.Certified = view.Records()
 	if engine.Err != nil {
 		s.Chain.Failure = engine.Err.Error()
 	}
@@ -136,7 +137,7 @@ func (n *Node) fillEpoch(s *telemetry.Snapshot, view *ledger.View) {
 			break
 		}
 		t := telemetry.Settlement{Epoch: settled.Epoch, Root: settled.Root.String(),
-			Rows: len(settled.Rows), Certified: settled.Certificate != nil}
+			Rows: len(settled.Rows), Certified: view.Certified(settled.Height)}
 		charged, paid := settled.Totals()
 		t.Paid, t.Arrears = paid, charged-paid
 		for _, row := range settled.Rows {

@@ -81,7 +81,8 @@ func serve(t *testing.T, network *testnet.Network, index uint32) *serving {
 		WindowAge: 200 * time.Millisecond, CosignWait: time.Second, Cosigners: sessions})
 	server := ingest.NewServer(ingest.Config{Network: network.ID, Node: index, Version: "test",
 		Key:      network.Members[index].Transport,
-		Pipeline: n.Pipeline.Pipeline, Sessions: sessions, Chain: n.Chain, Store: n.Store,
+		Pipeline: n.Pipeline.Pipeline, Sessions: sessions, Chain: n.Chain,
+		Witness: network.Witness, Store: n.Store,
 		Status: func() any { return struct{}{} }, Logger: quiet})
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/waybill-network/waybill/client"
@@ -57,6 +58,8 @@ func exportCommand(use, short string, numbers int,
 	with := nodeFlag(cmd)
 	asJSON := cmd.Flags().Bool("json", false,
 		"write a JSON rendering for people instead of the file that verify checks")
+	wait := cmd.Flags().Duration("wait", 5*time.Second, "how long to wait for what has not happened "+
+		"yet, like the committee's signature of the record of a block")
 	var out string
 	cmd.Flags().StringVarP(&out, "out", "o", "",
 		"write to this `file` (default: standard output, unless that is a terminal)")
@@ -78,7 +81,7 @@ func exportCommand(use, short string, numbers int,
 			return usagef("the file is binary: name one with --out, or ask for --json")
 		}
 		return with(cmd.Context(), func(ctx context.Context, c *client.Client) error {
-			res, err := get(ctx, c, n)
+			res, err := patiently(ctx, *wait, func() (*api.ExportResponse, error) { return get(ctx, c, n) })
 			if err != nil {
 				return err
 			}
@@ -86,6 +89,21 @@ func exportCommand(use, short string, numbers int,
 		})
 	}
 	return cmd
+}
+
+// patiently makes a call until what it asks for has happened, or the wait is over.
+func patiently[T any](ctx context.Context, wait time.Duration, call func() (T, error)) (T, error) {
+	for until := time.Now().Add(wait); ; {
+		answer, err := call()
+		if !client.NotReady(err) || time.Now().After(until) {
+			return answer, err
+		}
+		select {
+		case <-ctx.Done():
+			return answer, err
+		case <-time.After(min(wait, time.Second/4)):
+		}
+	}
 }
 
 func writeExport(w io.Writer, name string, file []byte, asJSON bool) error {

@@ -91,6 +91,8 @@ func (s *nodeStatus) print(w io.Writer) {
 			s.Taken.Sub(s.Chain.BlockTime).Round(time.Millisecond),
 			s.Recent.PerSecond(s.Recent.Blocks), text.Plural(s.Chain.Peers, "peer"),
 			text.Plural(s.Chain.Mempool, "transaction"), text.ShortHashes(s.Chain.AppHash)),
+		"records", fmt.Sprintf("signed up to block %s, %d wait for the committee",
+			text.Grouped(s.Chain.Certified), s.Chain.Unsigned),
 		"epoch", fmt.Sprintf("%d, %s; the next to settle is %d", s.Epoch.Number, s.epochEnd(),
 			s.Epoch.NextToSettle),
 		"registry", fmt.Sprintf("%s, %s, %s", text.Plural(s.Epoch.Nodes, "node"),

@@ -154,7 +154,7 @@ func (n *Network) addRollup(ctx context.Context, a *Audit, b *Books, key rollup.
 		if err != nil {
 			return err
 		}
-		if e.Certificate.Header.ID() != other.Certificate.Header.ID() ||
+		if e.Header.ID() != other.Header.ID() ||
 			!bytes.Equal(e.Evidence.Acks, other.Evidence.Acks) {
 			return fmt.Errorf("nodes %d and %d export different rollups of %v", key.Node, i, key)
 		}
@@ -165,7 +165,7 @@ func (n *Network) addRollup(ctx context.Context, a *Audit, b *Books, key rollup.
 		}
 	}
 	for i := range e.Evidence.Acks.Len() {
-		ack := e.Evidence.Acks.Ack(&e.Certificate.Header, i)
+		ack := e.Evidence.Acks.Ack(e.Header, i)
 		id, entry := entryOf(&ack)
 		if err := a.add(id, entry); err != nil {
 			return err
@@ -175,7 +175,7 @@ func (n *Network) addRollup(ctx context.Context, a *Audit, b *Books, key rollup.
 		if !e.Evidence.List[i].Signed {
 			continue
 		}
-		ids, err := b.stated(&e.Certificate.Header, &e.Evidence.Statements[i])
+		ids, err := b.stated(e.Header, &e.Evidence.Statements[i])
 		if err != nil {
 			return err
 		}

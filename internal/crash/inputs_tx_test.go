@@ -15,7 +15,6 @@ import (
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/rollup"
-	"github.com/waybill-network/waybill/rollup/export"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
@@ -223,8 +222,8 @@ func (in *inputs) badCertificates(ctx context.Context) []badTx {
 	if err != nil {
 		in.Fatal(err)
 	}
-	second := header(ordered.Header.Key())
-	settlement := &rollup.SettlementCertificate{Signers: rollup.NewBitmap(len(keys))}
+	second := header(ordered.Key())
+	record := &rollup.RecordCertificate{Height: 1, Signers: rollup.NewBitmap(len(keys))}
 	return []badTx{
 		{"certificate of one member", tx(certify(open, []int{0}, 0)), ledger.CodeNoQuorum},
 		{"certificate of half the power", tx(certify(open, []int{0, 1}, 0, 1)),
@@ -239,7 +238,8 @@ func (in *inputs) badCertificates(ctx context.Context) []badTx {
 		{"certificate of another network", tx(foreign), ledger.CodeWrongNetwork},
 		{"certificate with another node's word", tx(wordless), ledger.CodeBadWord},
 		{"certificate of another term", tx(later), ledger.CodeWrongTerm},
-		{"the same certificate again", tx(ordered), ledger.CodeAlreadyOrdered},
+		{"a certificate of the same rollup again", tx(certify(ordered, []int{0, 1, 2}, 0, 1, 2)),
+			ledger.CodeAlreadyOrdered},
 		{"another certificate for a window, with a quorum",
 			tx(certify(second, []int{1, 2, 3}, 1, 2, 3)), ledger.CodeAlreadyOrdered},
 		{"certificate of an epoch ahead, with a quorum",
@@ -252,13 +252,13 @@ func (in *inputs) badCertificates(ctx context.Context) []badTx {
 			tx(certify(&unknownPayer, []int{0, 1, 2}, 0, 1, 2)), ledger.CodeUnknownPayer},
 		{"certificate with an unknown service, with a quorum",
 			tx(certify(&unknownService, []int{0, 1, 2}, 0, 1, 2)), ledger.CodeUnknownService},
-		{"settlement certificate from outside", ledger.NewSettlementCertificate(in.ID, settlement),
+		{"a record's certificate from outside", ledger.NewRecordCertificate(in.ID, record),
 			ledger.CodeNotProposer},
 	}
 }
 
-// someRollup waits for an ordered rollup of an epoch and returns its certificate.
-func (in *inputs) someRollup(ctx context.Context, epoch uint32) (*rollup.Certificate, error) {
+// someRollup waits for an ordered rollup of an epoch and returns its header.
+func (in *inputs) someRollup(ctx context.Context, epoch uint32) (*rollup.Header, error) {
 	var key rollup.WindowKey
 	err := in.await(ctx, "an ordered rollup", func() (bool, error) {
 		list, err := client.Call(ctx, in.Clients[1].Ledger().ListRollups, &api.ListRollupsRequest{})
@@ -276,14 +276,9 @@ func (in *inputs) someRollup(ctx context.Context, epoch uint32) (*rollup.Certifi
 	if err != nil {
 		return nil, err
 	}
-	response, err := client.Call(ctx, in.Clients[0].Ledger().ExportRollup,
-		&api.ExportRollupRequest{Node: key.Node, Epoch: key.Epoch, Window: key.Window})
+	e, err := in.exportRollup(ctx, 0, key, 0)
 	if err != nil {
 		return nil, err
 	}
-	e, err := export.Parse(response.File)
-	if err != nil {
-		return nil, err
-	}
-	return e.(*export.Rollup).Certificate, nil
+	return e.Header, nil
 }

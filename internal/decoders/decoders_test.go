@@ -72,7 +72,7 @@ var elsewhere = map[string]string{
 func table(t testing.TB) map[string]decoder {
 	t.Helper()
 	files, txs := exports(t), transactions(t)
-	header, evidence, lists, acks, certificate, rows := parts(t, files)
+	header, evidence, lists, acks, record, rows := parts(t, files)
 	hexes := func(n int) [][]byte { return [][]byte{bytes.Repeat([]byte("0a"), n)} }
 	zeros := func(n int) [][]byte { return [][]byte{make([]byte, n)} }
 	genesis, err := os.ReadFile(root + "/rollup/testdata/genesis.json")
@@ -81,7 +81,6 @@ func table(t testing.TB) map[string]decoder {
 	}
 	rounds := [][]byte{[]byte(`{"round":1000,"signature":"b44679b9a59af2ec876b1a6b1ad52ea9b1615f` +
 		`c3982b19576350f93447cb1125e342b73a8dd2bacbe47e4b6b63ed5e39"}`)}
-	settlement := [][]byte{slices.Concat([]byte{0, 0, 0, 0, 1, 1}, bls.IdentitySignature[:])}
 	key := read(t, "proofs/verifier/testdata/256.key")
 	proof := read(t, "proofs/verifier/testdata/256.proof")
 	return map[string]decoder{
@@ -105,14 +104,15 @@ func table(t testing.TB) map[string]decoder {
 			_, err := rollup.ParseArchive(header[0], b, b, b)
 			return err
 		}, slices.Concat(acks, lists)},
-		"rollup.ParseCertificate":           {of(rollup.ParseCertificate), certificate},
-		"rollup.ParseSettlementRow":         {of(rollup.ParseSettlementRow), rows},
-		"rollup.ParseSettlementCertificate": {of(rollup.ParseSettlementCertificate), settlement},
-		"rollup/export.Parse":               {of(export.Parse), files},
-		"rollup.Net.UnmarshalText":          {text[rollup.Net](), hexes(8)},
-		"rollup.Network.UnmarshalText":      {text[rollup.Network](), hexes(32)},
-		"rollup.Hash.UnmarshalText":         {text[rollup.Hash](), hexes(32)},
-		"rollup.Code.UnmarshalText":         {text[rollup.Code](), [][]byte{[]byte("accepted")}},
+		"rollup.ParseCertificate":       {of(rollup.ParseCertificate), payloads(txs, ledger.KindTicket)},
+		"rollup.ParseSettlementRow":     {of(rollup.ParseSettlementRow), rows},
+		"rollup.ParseRecord":            {of(rollup.ParseRecord), record},
+		"rollup.ParseRecordCertificate": {of(rollup.ParseRecordCertificate), payloads(txs, ledger.KindRecord)},
+		"rollup/export.Parse":           {of(export.Parse), files},
+		"rollup.Net.UnmarshalText":      {text[rollup.Net](), hexes(8)},
+		"rollup.Network.UnmarshalText":  {text[rollup.Network](), hexes(32)},
+		"rollup.Hash.UnmarshalText":     {text[rollup.Hash](), hexes(32)},
+		"rollup.Code.UnmarshalText":     {text[rollup.Code](), [][]byte{[]byte("accepted")}},
 		"rollup/cosign.Encoded.Decode": {func(b []byte) error {
 			_, err := offer(b).Decode()
 			return err
@@ -283,9 +283,19 @@ func transactions(t testing.TB) (txs [][]byte) {
 	return txs
 }
 
+// payloads returns those of the transactions of a kind.
+func payloads(txs [][]byte, kind ledger.Kind) (payloads [][]byte) {
+	for _, tx := range txs {
+		if ledger.KindOf(tx) == kind {
+			payloads = append(payloads, tx[8+32+1:])
+		}
+	}
+	return payloads
+}
+
 // parts takes export files apart.
 func parts(t testing.TB, files [][]byte) (
-	header, evidence, lists, acks, certificate, rows [][]byte,
+	header, evidence, lists, acks, record, rows [][]byte,
 ) {
 	t.Helper()
 	for _, file := range files {
@@ -295,8 +305,8 @@ func parts(t testing.TB, files [][]byte) (
 		}
 		switch e := e.(type) {
 		case *export.Rollup:
-			header = append(header, e.Certificate.Header.Append(nil))
-			certificate = append(certificate, e.Certificate.Append(nil))
+			header = append(header, e.Header.Append(nil))
+			record = append(record, e.Record.Append(nil))
 			b := e.Evidence.Append(nil)
 			evidence = append(evidence, b)
 			acks = append(acks, e.Evidence.Acks)
@@ -310,7 +320,7 @@ func parts(t testing.TB, files [][]byte) (
 	if len(header) == 0 || len(lists) == 0 || len(rows) == 0 {
 		t.Fatal("no export of a kind")
 	}
-	return header, evidence, lists, acks, certificate, rows
+	return header, evidence, lists, acks, record, rows
 }
 
 // lengths are what is written over each offset, in either order of bytes.

@@ -24,6 +24,7 @@ var (
 		"node",
 		"node/door",
 		"node/store",
+		"node/witness",
 		"node/keys",
 		"node/config",
 		"node/committee",
@@ -67,13 +68,14 @@ var rooms = []struct {
 
 	// The ground of a node: what others stand on.
 	{"node/store", core},
+	{"node/witness", join(core, "rollup/export", "node/store")},
 	{"node/keys", []string{"kernels"}},
 	{"node/config", nil},
 	{"node/door", []string{"rollup", "node/api"}},
 	// What serves and what takes part. None knows another but through the node.
-	{"node/committee", join(core, "node/store")},
+	{"node/committee", join(core, "node/store", "node/witness")},
 	{"node/ingest", join(core, "rollup/cosign", "rollup/export", "pipeline", "pipeline/status",
-		"pipeline/certify", "node/api", "node/door", "node/store")},
+		"pipeline/certify", "node/api", "node/door", "node/store", "node/witness")},
 	{"node/peer", join(core, "node/api", "node/door", "node/store")},
 	// What is seen of a node: the engine's condition, the pipeline's numbers and the puller's as
 	// they are.
@@ -92,7 +94,7 @@ var rooms = []struct {
 	{"internal/verdict", protocol},
 	{"internal/mainjob", join(all, "bench", "bench/workload", "internal/verdict")},
 	{"internal/crash", join(all, "bench", "bench/workload", "internal/mainjob")},
-	{"internal/testnet", core},
+	{"internal/testnet", join(core, "node/store", "node/witness")},
 	{"internal/testnode", join(all, "internal/testnet", "pipeline/pipelinetest")},
 }
 

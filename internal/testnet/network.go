@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/node/store"
+	"github.com/waybill-network/waybill/node/witness"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
@@ -41,6 +43,8 @@ type Network struct {
 	Members  []Member
 	Treasury ed25519.PrivateKey
 	Clients  []*bls.SecretKey // client i of the registry
+
+	Witness *witness.Witness // of what its blocks leave
 
 	mu      sync.Mutex
 	state   *ledger.State
@@ -106,6 +110,12 @@ func New(tb testing.TB, addresses []string, clients int) *Network {
 		tb.Fatal(err)
 	}
 	n.state = state
+	kept, err := store.OpenMemory()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = kept.Close() }) // it holds nothing that outlives the test
+	n.Witness = witness.New(kept, state)
 	n.Advance(0)
 	payer := n.Members[0].Owner
 	n.MustSubmit(tb, ledger.NewDeposit(n.ID, n.Treasury, 0, ledger.KeyOf(payer), 1_000_000_000))
@@ -185,13 +195,18 @@ func (n *Network) Advance(d time.Duration) {
 func (n *Network) block(d time.Duration, tx []byte) (err error) {
 	n.height++
 	n.time = n.time.Add(d + time.Millisecond)
-	n.state.Begin(n.height, n.time)
-	if tx != nil {
-		if result := n.state.Apply(tx); !result.OK() {
-			err = result.Err
+	block := n.Witness.Execute(func() ledger.Block {
+		n.state.Begin(n.height, n.time)
+		if tx != nil {
+			if result := n.state.Apply(tx); !result.OK() {
+				err = result.Err
+			}
 		}
+		return n.state.End()
+	})
+	if kept := n.Witness.Keep(n.state.View(), &block); kept != nil {
+		err = kept
 	}
-	n.state.End()
 	close(n.updated)
 	n.updated = make(chan struct{})
 	return err
@@ -355,22 +370,23 @@ func (n *Network) Certificate(tb testing.TB, header []byte, signers ...int) *rol
 	return c
 }
 
-// CertifySettlement puts the whole committee's certificate of an epoch's settlement into the chain.
-func (n *Network) CertifySettlement(tb testing.TB, epoch uint32) {
+// CertifyRecords puts the whole committee's certificates of all records that wait for one into the
+// chain.
+func (n *Network) CertifyRecords(tb testing.TB) {
 	tb.Helper()
-	view := n.View()
-	settlement, ok := view.Settlement(epoch)
-	if !ok {
-		tb.Fatalf("epoch %d is not settled", epoch)
+	for pending := n.View().PendingRecords(); len(pending) > 0; pending = n.View().PendingRecords() {
+		n.MustSubmit(tb, ledger.NewRecordCertificate(n.ID, n.certifyRecord(&pending[0].Record)))
 	}
-	c := &rollup.SettlementCertificate{Epoch: epoch, Signers: rollup.NewBitmap(len(n.Members))}
-	message := rollup.SettlementMessage(n.ID, epoch, settlement.Root, view.Committee().Root())
+}
+
+func (n *Network) certifyRecord(record *rollup.Record) *rollup.RecordCertificate {
+	c := &rollup.RecordCertificate{Height: record.Height, Signers: rollup.NewBitmap(len(n.Members))}
 	var shares []bls.Signature
 	for i := range n.Members {
 		c.Signers.Set(i)
-		shares = append(shares, bls.Default.Sign(n.Members[i].BLS, message))
+		shares = append(shares, rollup.SignRecord(n.Members[i].BLS, record))
 	}
 	aggregate := bls.AggregateSignatures(shares)
 	c.Signature = aggregate.Bytes()
-	n.MustSubmit(tb, ledger.NewSettlementCertificate(n.ID, c))
+	return c
 }

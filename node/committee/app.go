@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 
 	abci "github.com/cometbft/cometbft/abci/types"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node/store"
+	"github.com/waybill-network/waybill/node/witness"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
@@ -31,24 +31,21 @@ type app struct {
 	self        int            // this node's position, -1 when it is not a member
 	key         *bls.SecretKey // signs records; nil when this node does not
 
-	// executing is held from a block's begin to its commit, and by who proves entries of the
-	// registry
-	executing sync.Mutex
-	state     *ledger.State
-	witness   witness
-	store     *store.Store
-	keep      func(*ledger.View, *ledger.Block) error
-	retain    retention
-	block     ledger.Block // executed, and committed next
-	hash      rollup.Hash  // of the state as the engine knows it, see agreed
-	live      int64        // height of the last proposal that was judged here before it was decided
-	view      atomic.Pointer[ledger.View]
-	line      line
-	feed      feed
-	votes     *votes
-	metrics   *metrics
-	log       *slog.Logger
-	fail      func(error) // told once when the chain cannot go on
+	state   *ledger.State
+	witness *witness.Witness
+	store   *store.Store
+	keep    func(*ledger.Block) error
+	retain  retention
+	block   ledger.Block // executed, and committed next
+	hash    rollup.Hash  // of the state as the engine knows it, see agreed
+	live    int64        // height of the last proposal that was judged here before it was decided
+	view    atomic.Pointer[ledger.View]
+	line    line
+	feed    feed
+	votes   *votes
+	metrics *metrics
+	log     *slog.Logger
+	fail    func(error) // told once when the chain cannot go on
 }
 
 // Info tells the engine where the persisted state stands, so that it replays the blocks that are
@@ -109,16 +106,22 @@ func (a *app) check(view *ledger.View, raw []byte) (*ledger.Tx, []ledger.Fallen,
 func (a *app) PrepareProposal(_ context.Context, req *abci.RequestPrepareProposal) (*abci.ResponsePrepareProposal, error) {
 	view := a.view.Load()
 	a.live = req.Height
-	txs := a.recordTxs(req.LocalLastCommit.Votes)
-	room := req.MaxTxBytes - encodedSize(txs...)
-	parse := func(tx []byte) (*ledger.Tx, error) { return a.judge(view, nil, tx) }
-	arrange(view, req.Txs, parse, func(tx []byte) bool {
+	var txs [][]byte
+	room := req.MaxTxBytes
+	add := func(tx []byte) bool {
 		if room -= encodedSize(tx); room < 0 {
 			return false
 		}
 		txs = append(txs, tx)
 		return true
-	})
+	}
+	for _, tx := range a.recordTxs(req.LocalLastCommit.Votes) {
+		if !add(tx) {
+			break
+		}
+	}
+	parse := func(tx []byte) (*ledger.Tx, error) { return a.judge(view, nil, tx) }
+	arrange(view, req.Txs, parse, add)
 	return &abci.ResponsePrepareProposal{Txs: txs}, nil
 }
 
@@ -216,22 +219,16 @@ func forged(r ledger.Result) error {
 func (a *app) FinalizeBlock(_ context.Context, req *abci.RequestFinalizeBlock) (_ *abci.ResponseFinalizeBlock, err error) {
 	defer a.stopChain(&err)
 	results := make([]*abci.ExecTxResult, len(req.Txs))
-	a.executing.Lock()
-	executed := false
-	defer func() {
-		if !executed { // there is no Commit then
-			a.executing.Unlock()
+	a.block = a.witness.Execute(func() ledger.Block {
+		a.state.Begin(req.Height, req.Time)
+		for i, tx := range req.Txs {
+			results[i] = &abci.ExecTxResult{Code: uint32(a.state.Apply(tx).Code)}
 		}
-	}()
-	a.state.Begin(req.Height, req.Time)
-	for i, tx := range req.Txs {
-		results[i] = &abci.ExecTxResult{Code: uint32(a.state.Apply(tx).Code)}
-	}
-	a.block = a.state.End()
+		return a.state.End()
+	})
 	a.hash = a.agreed(len(req.Txs))
 	a.votes.carried(req, a.members)
 	a.metrics.round.Set(float64(req.DecidedLastCommit.Round))
-	executed = true
 	return &abci.ResponseFinalizeBlock{TxResults: results, AppHash: a.hash[:]}, nil
 }
 
@@ -250,13 +247,12 @@ func (a *app) agreed(txs int) rollup.Hash {
 // nobody needs.
 func (a *app) Commit(context.Context, *abci.RequestCommit) (_ *abci.ResponseCommit, err error) {
 	defer a.stopChain(&err)
-	defer a.executing.Unlock()
 	view := a.state.View()
-	if err := a.witness.keep(view, &a.block); err != nil {
+	if err := a.witness.Keep(view, &a.block); err != nil {
 		return nil, err
 	}
 	if a.keep != nil {
-		if err := a.keep(view, &a.block); err != nil {
+		if err := a.keep(&a.block); err != nil {
 			return nil, err
 		}
 	}

@@ -4,15 +4,16 @@ import (
 	"bytes"
 	"errors"
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
 	abci "github.com/cometbft/cometbft/abci/types"
 	cmtproto "github.com/cometbft/cometbft/proto/tendermint/types"
 
-	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/export"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
@@ -77,15 +78,38 @@ func (c *committeeApps) decide(after time.Duration, txs ...[]byte) []ledger.TxCo
 	return codes
 }
 
-// settle brings the chain to where epoch 0 is settled and waits for its certificate.
+// settle brings the chain to where epoch 0 is settled: two records wait for their certificates, that
+// of the block that began epoch 1 and that of the block that settled.
 func (c *committeeApps) settle() {
 	c.t.Helper()
 	c.decide(0)
 	c.decide(10 * time.Second)
 	c.decide(15 * time.Second)
-	if epoch, _, ok := c.apps[0].view.Load().PendingSettlement(); !ok || epoch != 0 {
-		c.t.Fatalf("pending settlement %d %v", epoch, ok)
+	c.waiting(2, 3)
+}
+
+// waiting demands that records of these heights wait for their certificates, the oldest ones.
+func (c *committeeApps) waiting(heights ...uint64) {
+	c.t.Helper()
+	for _, a := range c.apps {
+		var got []uint64
+		for _, r := range a.view.Load().PendingRecords() {
+			got = append(got, r.Record.Height)
+		}
+		if !slices.Equal(got, heights) {
+			c.t.Fatalf("records of %d wait, not of %d", got, heights)
+		}
 	}
+}
+
+// record returns the record of a height.
+func (c *committeeApps) record(height uint64) *rollup.Record {
+	c.t.Helper()
+	r, ok := c.apps[0].view.Load().Record(height)
+	if !ok {
+		c.t.Fatalf("no record of height %d", height)
+	}
+	return &r.Record
 }
 
 func (c *committeeApps) extend(i int) []byte {
@@ -145,42 +169,59 @@ func (c *committeeApps) process(txs ...[]byte) bool {
 	return res.IsAccepted()
 }
 
-// signed is member i's signature of a settlement, as an extension.
-func (c *committeeApps) signed(i int, epoch uint32, root rollup.Hash) []byte {
-	message := rollup.SettlementMessage(c.genesis.Network(), epoch, root, c.genesis.Committee().Root())
-	signature := bls.Default.Sign(c.members[i].bls, message)
-	return appendExtension(nil, epoch, signature.Bytes())
+// signed are member i's signatures of records, as an extension.
+func (c *committeeApps) signed(i int, records ...*rollup.Record) []byte {
+	var signatures []recordSignature
+	for _, r := range records {
+		signatures = append(signatures, recordSignature{r.Height, rollup.SignRecord(c.members[i].bls, r)})
+	}
+	return appendExtension(nil, signatures)
 }
 
 func TestVoteExtensions(t *testing.T) {
 	c := newApps(t)
 	c.decide(0)
 	if x := c.extend(0); len(x) != 0 {
-		t.Errorf("extension %x without a settlement", x)
+		t.Errorf("extension %x without a record", x)
 	}
-	if !c.accepts(0, nil) || c.accepts(0, c.signed(0, 0, rollup.Hash{})) {
-		t.Error("without a settlement only silence is in order")
+	if !c.accepts(0, nil) || c.accepts(0, c.signed(0, &rollup.Record{Height: 1})) {
+		t.Error("without a record only silence is in order")
 	}
 	c = newApps(t)
 	c.settle()
-	_, root, _ := c.apps[0].view.Load().PendingSettlement()
+	second, third := c.record(2), c.record(3)
+	if second.Epoch != 1 || second.SettledEpoch != rollup.NoEpoch || third.SettledEpoch != 0 {
+		t.Errorf("records %+v, %+v", second, third)
+	}
 	good := c.extend(2)
-	if !bytes.Equal(good, c.signed(2, 0, root)) {
+	if !bytes.Equal(good, c.signed(2, second, third)) || good[0] != 1 || len(good) != 1+2*56 {
 		t.Fatalf("extension %x", good)
 	}
 	if !c.accepts(2, good) || !c.accepts(2, nil) {
 		t.Error("honest extension refused")
 	}
-	identity := append(make([]byte, 4), append([]byte{0xc0}, make([]byte, 47)...)...)
-	otherRoot := root
-	otherRoot[0] ^= 1
+	flip := func(at int) []byte {
+		b := bytes.Clone(good)
+		b[at] ^= 1
+		return b
+	}
+	identity := append([]byte{0xc0}, make([]byte, 47)...)
+	other := *third
+	other.RegistryRoot[0] ^= 1
 	for name, x := range map[string][]byte{
-		"short": good[:51], "long": append(bytes.Clone(good), 0), "one byte": {0}, "not a point": bytes.Repeat([]byte{0xff}, 52),
-		"identity": identity, "another member's": c.extend(1), "another epoch": c.signed(2, 1, root),
-		"another epoch's number": append([]byte{1}, good[1:]...), "another root": c.signed(2, 0, otherRoot),
+		"short": good[:len(good)-1], "long": append(bytes.Clone(good), 0), "one byte": {1},
+		"another tag": flip(0), "another height": flip(1), "another signature": flip(len(good) - 1),
+		"not a point":      append(bytes.Clone(good[:9]), bytes.Repeat([]byte{0xff}, 48+56)...),
+		"identity":         slices.Concat(good[:9], identity, good[57:]),
+		"another member's": c.extend(1), "another record": c.signed(2, second, &other),
+		"one too few": c.signed(2, second), "the younger alone": c.signed(2, third),
+		"the wrong order": c.signed(2, third, second), "one twice": c.signed(2, second, second),
+		"one too many":       c.signed(2, second, third, third),
+		"the others' places": c.signed(2, &rollup.Record{Height: 2}, &rollup.Record{Height: 3}),
+		"five":               c.signed(2, second, third, third, third, third),
 	} {
 		if c.accepts(2, x) {
-			t.Errorf("%s extension accepted", name)
+			t.Errorf("%s: accepted", name)
 		}
 	}
 	stranger, err := c.apps[0].VerifyVoteExtension(t.Context(), &abci.RequestVerifyVoteExtension{
@@ -198,65 +239,170 @@ func TestVoteExtensions(t *testing.T) {
 	}
 }
 
-func TestSettlementIsCertified(t *testing.T) {
+// certificates returns the certificates that a block begins with.
+func (c *committeeApps) certificates(txs [][]byte) (certificates []*rollup.RecordCertificate) {
+	c.t.Helper()
+	for _, tx := range txs {
+		parsed, err := ledger.ParseTx(tx)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		if r, ok := parsed.Body.(*ledger.RecordCertificate); ok {
+			certificates = append(certificates, r.RecordCertificate)
+		}
+	}
+	return certificates
+}
+
+func TestRecordsAreCertified(t *testing.T) {
 	c := newApps(t)
 	c.settle()
-	_, root, _ := c.apps[0].view.Load().PendingSettlement()
+	second, third := c.record(2), c.record(3)
 	forged := c.extend(1)
 	x := [][]byte{c.extend(0), c.extend(1), c.extend(2), c.extend(3)}
 
 	if txs := c.prepare(c.votes(x[0], x[1]), 1<<20); len(txs) != 0 {
 		t.Error("certificate of two members out of four")
 	}
-	// Late precommits were verified by nobody: forged ones, other epochs' and garbage must not
-	// spoil the aggregate.
-	if txs := c.prepare(c.votes(x[0], x[1], forged, c.signed(3, 1, root)), 1<<20); len(txs) != 0 {
+	// Late precommits were verified by nobody: forged ones, those of other records and garbage must
+	// not spoil the aggregate.
+	bad := *third
+	bad.SettlementRoot[0] ^= 1
+	if txs := c.prepare(c.votes(x[0], x[1], forged, []byte("garbage")), 1<<20); len(txs) != 0 {
 		t.Error("certificate with forged extensions")
+	}
+	one := c.certificates(c.prepare(c.votes(x[0], x[1], c.signed(2, second, &bad)), 1<<20))
+	if len(one) != 1 || one[0].Height != 2 {
+		t.Errorf("%d certificates, where the third member signed one record", len(one))
 	}
 	absent := c.votes(x...)
 	absent.Votes[0].BlockIdFlag, absent.Votes[1].BlockIdFlag = cmtproto.BlockIDFlagNil, cmtproto.BlockIDFlagAbsent
 	if txs := c.prepare(absent, 1<<20); len(txs) != 0 {
 		t.Error("certificate of votes for something else")
 	}
+	twice := c.votes(x[0], x[1])
+	twice.Votes = append(twice.Votes, twice.Votes[1], twice.Votes[1])
+	if txs := c.prepare(twice, 1<<20); len(txs) != 0 {
+		t.Error("certificate of one member's vote counted again")
+	}
 	deposit, _ := c.deposit(0)
 	txs := c.prepare(c.votes(forged, x[1], x[2], x[3]), 1<<20, deposit)
-	if len(txs) != 2 || ledger.KindOf(txs[0]) != ledger.KindSettlement || !bytes.Equal(txs[1], deposit) {
+	if len(txs) != 3 || !bytes.Equal(txs[2], deposit) {
 		t.Fatalf("proposal of %d transactions", len(txs))
 	}
 	if !c.process(txs...) {
 		t.Fatal("honest proposal refused")
 	}
-	parsed, err := ledger.ParseTx(txs[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert := parsed.Body.(*ledger.SettlementCertificate)
-	if cert.Signers.Has(0) || cert.Signers.Len() != 3 {
-		t.Errorf("signers %v", cert.Signers.Positions())
+	for i, r := range []*rollup.Record{second, third} {
+		certificate := c.certificates(txs)[i]
+		if certificate.Signers.Has(0) || certificate.Signers.Len() != 3 {
+			t.Errorf("signers %v", certificate.Signers.Positions())
+		}
+		if err := certificate.Verify(r, c.genesis.Network(), c.genesis.Committee()); err != nil {
+			t.Error(err)
+		}
 	}
 
-	// A proposer may leave it out; the next one has the same votes to make it of.
+	// A proposer may leave them out; the next one has the same votes to make them of.
 	c.decide(16*time.Second, deposit)
 	if again := c.extend(0); !bytes.Equal(again, x[0]) {
 		t.Error("no signature after an omission")
 	}
 	if codes := c.decide(17*time.Second, txs[0]); codes[0] != ledger.CodeOK {
-		t.Fatalf("settlement certificate: %v", codes[0])
+		t.Fatalf("certificate: %v", codes[0])
 	}
-	view := c.apps[3].view.Load()
-	settlement, ok := view.Settlement(0)
-	if _, _, pending := view.PendingSettlement(); pending || !ok || settlement.Certificate == nil {
-		t.Fatal("not certified")
-	}
-	if err := settlement.Certificate.Verify(c.genesis.Network(), view.Committee(), root, view.Committee().Root()); err != nil {
-		t.Error(err)
-	}
+	c.waiting(3)
 	if c.process(txs[0]) {
 		t.Error("certified twice")
 	}
-	if x := c.extend(0); len(x) != 0 {
-		t.Error("signature of a certified settlement")
+	// The votes for the block that certified one still sign both.
+	rest := c.certificates(c.prepare(c.votes(x...), 1<<20))
+	if len(rest) != 1 || rest[0].Height != 3 {
+		t.Fatalf("%d certificates out of votes that were cast before the first", len(rest))
 	}
+	c.decide(18*time.Second, txs[1])
+	view := c.apps[3].view.Load()
+	if s, ok := view.Settlement(0); !ok || !view.Certified(s.Height) || s.Root != third.SettlementRoot {
+		t.Error("the settlement's record is not certified")
+	}
+	if x := c.extend(0); len(x) != 0 {
+		t.Error("signature of a certified record")
+	}
+	for i, a := range c.apps {
+		file, err := a.witness.Settlement(0)
+		if err != nil {
+			t.Fatalf("member %d: %v", i, err)
+		}
+		if _, err := export.Verify(file.Append(nil), export.TrustOf(c.genesis)); err != nil {
+			t.Errorf("member %d: the settlement's file: %v", i, err)
+		}
+	}
+}
+
+// TestEveryBlockIsDue: while each block has a record, those of block H are in the votes for H+1,
+// which find H+1 due too, and their certificates in block H+2.
+func TestEveryBlockIsDue(t *testing.T) {
+	c := newApps(t)
+	c.decide(0)
+	var last abci.ExtendedCommitInfo
+	at := time.Duration(0)
+	for block := range 12 {
+		at += 11 * time.Second // an epoch each
+		txs := c.prepare(last, 1<<20)
+		if !c.process(txs...) {
+			t.Fatalf("block %d refused", c.height+1)
+		}
+		want := 1
+		if block < 2 {
+			want = 0 // nothing is due yet
+		}
+		if got := c.certificates(txs); len(got) != want || want == 1 && got[0].Height != uint64(c.height-1) {
+			t.Fatalf("block %d carries %d certificates", c.height+1, len(got))
+		}
+		last = c.votes(c.extend(0), c.extend(1), c.extend(2)) // for the block that is decided now
+		for _, code := range c.decide(at, txs...) {
+			if code != ledger.CodeOK {
+				t.Fatalf("block %d: %v", c.height, code)
+			}
+		}
+	}
+	c.waiting(uint64(c.height-1), uint64(c.height))
+}
+
+// TestManyRecords: when no record was certified for long, the oldest four are, and then the next.
+func TestManyRecords(t *testing.T) {
+	c := newApps(t)
+	c.decide(0)
+	for block := range 6 {
+		c.decide(time.Duration(11*(block+1)) * time.Second)
+	}
+	c.waiting(2, 3, 4, 5)
+	votes := c.votes(c.extend(0), c.extend(1), c.extend(2))
+	if !c.accepts(0, votes.Votes[0].VoteExtension) {
+		t.Fatal("four signatures refused")
+	}
+	txs := c.prepare(votes, 1<<20)
+	if len(txs) != 4 || !c.process(txs...) {
+		t.Fatalf("%d certificates", len(txs))
+	}
+	for name, bad := range map[string][][]byte{
+		"out of order": {txs[1], txs[0]}, "one twice": {txs[0], txs[0]},
+		"five": append(slices.Clone(txs), txs[3]),
+	} {
+		if c.process(bad...) {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	if !c.process(txs[1], txs[3]) {
+		t.Error("some of them: refused")
+	}
+	// Some of them fit into little room; they come first.
+	room := encodedSize(txs[:2]...) + 10
+	if few := c.prepare(votes, room); encodedSize(few...) > room || len(few) != 2 {
+		t.Errorf("%d transactions in room for 2", len(few))
+	}
+	c.decide(67*time.Second, txs...)
+	c.waiting(6, 7)
 }
 
 func TestBadProposals(t *testing.T) {
@@ -276,22 +422,22 @@ func TestBadProposals(t *testing.T) {
 	}
 	other := rollup.NetworkOf([]byte("another"))
 	for name, txs := range map[string][][]byte{
-		"settlement second":        {deposit, good},
-		"settlement twice":         {good, good},
-		"settlement signature":     {flip(len(good) - 1)},
-		"settlement signers":       {flip(len(good) - 49)},
-		"settlement epoch":         {flip(41)},
-		"settlement other network": {flip(8)},
-		"malformed":                {[]byte("wb-txn/2")},
-		"empty":                    {{}},
-		"trailing byte":            {append(bytes.Clone(deposit), 0)},
-		"oversized":                {make([]byte, ledger.MaxTxSize+1)},
-		"nonce ahead":              {deposit, early},
-		"nonce twice":              {deposit, deposit},
-		"nonces exchanged":         {failing, deposit},
-		"deposit of anybody":       {ledger.NewDeposit(c.genesis.Network(), key("mallory"), 0, to, 1)},
-		"transfer of nobody":       {ledger.NewTransfer(c.genesis.Network(), key("mallory"), 0, to, 1)},
-		"other network":            {ledger.NewDeposit(other, c.treasury, 0, to, 1)},
+		"certificate second":        {deposit, good},
+		"certificate twice":         {good, good},
+		"certificate signature":     {flip(len(good) - 1)},
+		"certificate signers":       {flip(len(good) - 49)},
+		"certificate height":        {flip(41)},
+		"certificate other network": {flip(8)},
+		"malformed":                 {[]byte("wb-txn/2")},
+		"empty":                     {{}},
+		"trailing byte":             {append(bytes.Clone(deposit), 0)},
+		"oversized":                 {make([]byte, ledger.MaxTxSize+1)},
+		"nonce ahead":               {deposit, early},
+		"nonce twice":               {deposit, deposit},
+		"nonces exchanged":          {failing, deposit},
+		"deposit of anybody":        {ledger.NewDeposit(c.genesis.Network(), key("mallory"), 0, to, 1)},
+		"transfer of nobody":        {ledger.NewTransfer(c.genesis.Network(), key("mallory"), 0, to, 1)},
+		"other network":             {ledger.NewDeposit(other, c.treasury, 0, to, 1)},
 	} {
 		if c.process(txs...) {
 			t.Errorf("%s: accepted", name)
@@ -299,14 +445,14 @@ func TestBadProposals(t *testing.T) {
 	}
 	res, err := c.apps[0].CheckTx(t.Context(), &abci.RequestCheckTx{Tx: good})
 	if err != nil || ledger.TxCode(res.Code) != ledger.CodeNotProposer {
-		t.Errorf("settlement certificate into the mempool: %v, %v", res, err)
+		t.Errorf("a record's certificate into the mempool: %v, %v", res, err)
 	}
 	// Whatever is in the mempool, the proposal is one that others accept, and has room.
 	if txs := c.prepare(c.votes(), 1<<20, good, []byte("junk"), deposit); len(txs) != 1 || !bytes.Equal(txs[0], deposit) {
 		t.Errorf("proposal of %d transactions", len(txs))
 	}
-	room := encodedSize(good) + encodedSize(deposit) + 1
-	if txs := c.prepare(c.votes(c.extend(0), c.extend(1), c.extend(2)), room, deposit, failing); len(txs) != 2 || encodedSize(txs...) > room {
+	room := 2*encodedSize(good) + encodedSize(deposit) + 1
+	if txs := c.prepare(c.votes(c.extend(0), c.extend(1), c.extend(2)), room, deposit, failing); len(txs) != 3 || encodedSize(txs...) > room {
 		t.Errorf("proposal of %d transactions, %d bytes, in %d", len(txs), encodedSize(txs...), room)
 	}
 }

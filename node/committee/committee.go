@@ -2,8 +2,8 @@
 // it orders transactions, keeps the ledger's state in the node's store, and lets the committee sign
 // the records of blocks in its votes.
 //
-// See records.go for the way of a record's certificate, extension.go for what votes carry, witness.go
-// for what is kept for outsiders, and app.go for the application.
+// See records.go for the way of a record's certificate, extension.go for what votes carry, and app.go
+// for the application.
 //
 // Several engines may run in one process: they share nothing.
 package committee
@@ -30,6 +30,7 @@ import (
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node/committee/port"
 	"github.com/waybill-network/waybill/node/store"
+	"github.com/waybill-network/waybill/node/witness"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
@@ -63,9 +64,8 @@ type Config struct {
 	Store      *store.Store // for the ledger, the blocks and the engine's state
 	// Keep is told of every block before the block is durable. When the process dies in
 	// between, the block is executed again, and Keep is told again. It should be quick: the engine
-	// waits for it, and halts on its error. The view is after the block; Engine.View is not there
-	// yet. Nil is allowed.
-	Keep       func(*ledger.View, *ledger.Block) error
+	// waits for it, and halts on its error. Nil is allowed.
+	Keep       func(*ledger.Block) error
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer // nil: no metrics
 
@@ -122,6 +122,9 @@ type Engine struct {
 
 // View returns the state after the last committed block.
 func (e *Engine) View() *ledger.View { return e.app.view.Load() }
+
+// Witness returns what is kept of blocks for files that outsiders check.
+func (e *Engine) Witness() *witness.Witness { return e.app.witness }
 
 // Subscribe follows committed blocks from now on.
 func (e *Engine) Subscribe() *Subscription { return e.app.feed.subscribe() }

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/waybill-network/waybill/node/store"
+	"github.com/waybill-network/waybill/rollup/export"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
@@ -68,12 +69,19 @@ func TestNetwork(t *testing.T) {
 	for i, n := range nodes {
 		n.wait(t, "a certified settlement", func(v *ledger.View) bool {
 			s, ok := v.Settlement(0)
-			return ok && s.Certificate != nil
+			return ok && v.Certified(s.Height)
 		})
 		v := n.View()
 		s, _ := v.Settlement(0)
-		if err := s.Certificate.Verify(net.genesis.Network(), v.Committee(), s.Root, v.Committee().Root()); err != nil {
-			t.Errorf("node %d: settlement certificate: %v", i, err)
+		if r, _ := v.Record(s.Height); r.Record.SettledEpoch != 0 || r.Record.SettlementRoot != s.Root {
+			t.Errorf("node %d: record %+v of the settlement", i, r.Record)
+		}
+		file, err := n.Witness().Settlement(0)
+		if err != nil {
+			t.Fatalf("node %d: %v", i, err)
+		}
+		if _, err := export.Verify(file.Append(nil), export.TrustOf(net.genesis)); err != nil {
+			t.Errorf("node %d: the settlement's file: %v", i, err)
 		}
 		if s := n.Status(); s.Err != nil || s.Peers == 0 || s.Member != i || s.Lag > 10*time.Second {
 			t.Errorf("node %d: %+v", i, s)
@@ -85,7 +93,7 @@ func TestNetwork(t *testing.T) {
 		switch e.(type) {
 		case ledger.EpochStarted:
 			epochs = true
-		case ledger.SettlementCertified:
+		case ledger.RecordCertified:
 			certified = true
 		}
 	}
@@ -209,9 +217,11 @@ func TestHalt(t *testing.T) {
 	defer s.Close()
 	full := errors.New("no room")
 	c := net.config(0, t.TempDir(), s)
-	c.Keep = func(v *ledger.View, events []ledger.Event) error {
-		if v.Epoch() > 0 {
-			return full
+	c.Keep = func(b *ledger.Block) error {
+		for _, event := range b.Events {
+			if _, ok := event.(ledger.EpochStarted); ok {
+				return full
+			}
 		}
 		return nil
 	}

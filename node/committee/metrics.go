@@ -34,10 +34,10 @@ func newMetrics() *metrics {
 			opts("proposals_refused_total", "Proposals of other members that this node refused."))),
 		refusedExtensions: prometheus.NewCounter(prometheus.CounterOpts(
 			opts("vote_extensions_refused_total",
-				"Votes of other members refused for their settlement signature."))),
+				"Votes of other members refused for their signatures of records."))),
 		ownExtensions: prometheus.NewCounter(prometheus.CounterOpts(
 			opts("vote_extensions_withheld_total",
-				"Votes of this node without its settlement signature, which did not verify."))),
+				"Votes of this node without its signatures of records, which did not verify."))),
 	}
 }
 

@@ -46,7 +46,7 @@ func (a *app) ExtendVote(context.Context, *abci.RequestExtendVote) (*abci.Respon
 	}
 	extension := appendExtension(nil, signatures)
 	own := address(a.genesis.Members[a.self].ConsensusKey)
-	if _, _, ok := a.share(pending, []byte(own), extension); !ok {
+	if _, ok := a.share(pending, []byte(own), extension); !ok {
 		a.log.Error("this node's signature of a record does not verify, it votes without",
 			"height", pending[0].height)
 		a.metrics.ownExtensions.Inc()
@@ -63,7 +63,7 @@ func (a *app) VerifyVoteExtension(_ context.Context, req *abci.RequestVerifyVote
 		return answer, nil
 	}
 	if pending := a.pending(); len(pending) > 0 {
-		if _, _, ok := a.share(pending, req.ValidatorAddress, req.VoteExtension); ok {
+		if _, ok := a.share(pending, req.ValidatorAddress, req.VoteExtension); ok {
 			return answer, nil
 		}
 	}
@@ -74,58 +74,103 @@ func (a *app) VerifyVoteExtension(_ context.Context, req *abci.RequestVerifyVote
 }
 
 // share decodes and verifies a member's signatures of the pending records, all of them in order.
-func (a *app) share(pending []pendingRecord, address, extension []byte) (member int, signatures []recordSignature, ok bool) {
-	member, ok = a.members[string(address)]
+func (a *app) share(pending []pendingRecord, address, extension []byte) (signatures []recordSignature, ok bool) {
+	member, ok := a.members[string(address)]
 	if !ok {
-		return 0, nil, false
+		return nil, false
 	}
 	signatures, ok = parseExtension(extension)
 	if !ok || len(signatures) != len(pending) {
-		return 0, nil, false
+		return nil, false
 	}
 	for i, s := range signatures {
-		if s.height != pending[i].height ||
-			!bls.Default.Verify(a.committee.Members[member].Key, pending[i].message, &s.signature) {
-			return 0, nil, false
+		if s.height != pending[i].height || !a.signed(&pending[i], member, &s.signature) {
+			return nil, false
 		}
 	}
-	return member, signatures, true
+	return signatures, true
 }
 
-// recordTxs makes certificates of the pending records from the last height's votes, or none when
-// those do not reach a quorum. It verifies every extension again: the engine adds precommits that
-// arrive late without asking VerifyVoteExtension.
+func (a *app) signed(p *pendingRecord, member int, signature *bls.Signature) bool {
+	return bls.Default.Verify(a.committee.Members[member].Key, p.message, signature)
+}
+
+// recordTxs makes certificates of the records that still wait, as far as the last height's votes
+// reach a quorum. Those votes were cast before the last block, so they may sign records that it
+// certified, and do not sign its own.
 func (a *app) recordTxs(votes []abci.ExtendedVoteInfo) (txs [][]byte) {
 	pending := a.pending()
 	if len(pending) == 0 {
 		return nil
 	}
-	sums := make([]bls.Sum, len(pending))
-	signers := rollup.NewBitmap(len(a.committee.Members))
-	for i := range votes {
-		if votes[i].BlockIdFlag != cmtproto.BlockIDFlagCommit {
-			continue
+	shares := a.shares(votes)
+	for i := range pending {
+		certificate, ok := a.certificate(&pending[i], shares[pending[i].height])
+		if ok {
+			txs = append(txs, ledger.NewRecordCertificate(a.network, certificate))
 		}
-		member, signatures, ok := a.share(pending, votes[i].Validator.Address, votes[i].VoteExtension)
-		if !ok || signers.Has(member) {
-			continue
-		}
-		signers.Set(member)
-		for i := range signatures {
-			sums[i].Add(&signatures[i].signature)
-		}
-		if a.committee.Quorum(signers) {
-			break
-		}
-	}
-	if !a.committee.Quorum(signers) {
-		return nil
-	}
-	for i, p := range pending {
-		aggregate := sums[i].Signature()
-		txs = append(txs, ledger.NewRecordCertificate(a.network, &rollup.RecordCertificate{
-			Height: p.height, Signers: signers, Signature: aggregate.Bytes(),
-		}))
 	}
 	return txs
+}
+
+// memberSignature is a signature that a vote carries, not verified.
+type memberSignature struct {
+	member    int
+	signature bls.Signature
+}
+
+// shares returns the signatures that votes for the last block carry, by the heights of the records,
+// one a member at most.
+func (a *app) shares(votes []abci.ExtendedVoteInfo) map[uint64][]memberSignature {
+	shares := make(map[uint64][]memberSignature)
+	seen := rollup.NewBitmap(len(a.committee.Members))
+	for i := range votes {
+		member, ok := a.members[string(votes[i].Validator.Address)]
+		if votes[i].BlockIdFlag != cmtproto.BlockIDFlagCommit || !ok || seen.Has(member) {
+			continue
+		}
+		signatures, ok := parseExtension(votes[i].VoteExtension)
+		if !ok {
+			continue
+		}
+		seen.Set(member)
+		for i, s := range signatures {
+			if i == 0 || s.height > signatures[i-1].height {
+				shares[s.height] = append(shares[s.height], memberSignature{member, s.signature})
+			}
+		}
+	}
+	return shares
+}
+
+// certificate adds up signatures of a record. The engine adds precommits that arrive late without
+// asking VerifyVoteExtension, so a sum may be none: then each signature is verified.
+func (a *app) certificate(p *pendingRecord, shares []memberSignature) (*rollup.RecordCertificate, bool) {
+	c, ok := a.sum(p, shares)
+	if !ok || a.committee.Verify(p.message, c.Signers, &c.Signature) == nil {
+		return c, ok
+	}
+	var good []memberSignature
+	for _, s := range shares {
+		if a.signed(p, s.member, &s.signature) {
+			good = append(good, s)
+		}
+	}
+	return a.sum(p, good)
+}
+
+// sum makes a certificate of as many signatures as a quorum takes.
+func (a *app) sum(p *pendingRecord, shares []memberSignature) (*rollup.RecordCertificate, bool) {
+	c := &rollup.RecordCertificate{Height: p.height, Signers: rollup.NewBitmap(len(a.committee.Members))}
+	var sum bls.Sum
+	for i := range shares {
+		c.Signers.Set(shares[i].member)
+		sum.Add(&shares[i].signature)
+		if a.committee.Quorum(c.Signers) {
+			signature := sum.Signature()
+			c.Signature = signature.Bytes()
+			return c, true
+		}
+	}
+	return nil, false
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/cometbft/cometbft/types"
 
 	"github.com/waybill-network/waybill/node/store"
+	"github.com/waybill-network/waybill/node/witness"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
@@ -78,7 +79,7 @@ func newApp(c *Config, fail func(error)) (*app, error) {
 		genesis: c.Genesis, network: fresh.View().Network(), genesisHash: fresh.View().AppHash(),
 		committee: fresh.View().Committee(),
 		members:   map[string]int{}, self: -1, key: c.BLSKey,
-		state: fresh, store: c.Store, witness: witnessOf(c.Store), keep: c.Keep, votes: newVotes(len(c.Genesis.Members)),
+		state: fresh, store: c.Store, keep: c.Keep, votes: newVotes(len(c.Genesis.Members)),
 		metrics: newMetrics(), log: c.Logger, fail: fail,
 	}
 	for i, m := range c.Genesis.Members {
@@ -102,6 +103,7 @@ func newApp(c *Config, fail func(error)) (*app, error) {
 		}
 		a.hash = hash
 	}
+	a.witness = witness.New(c.Store, a.state)
 	a.view.Store(a.state.View())
 	if got := a.view.Load().Height(); got != height {
 		return nil, fmt.Errorf("committee: restore the ledger: %w: records of height %d at height %d", store.ErrCorrupt, got, height)

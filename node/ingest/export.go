@@ -10,6 +10,7 @@ import (
 
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/store"
+	"github.com/waybill-network/waybill/node/witness"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/export"
 	"github.com/waybill-network/waybill/rollup/ledger"
@@ -33,16 +34,19 @@ func (s ledgerService) ExportAck(
 		all = archive.Acks
 	}
 	client, service, number := req.Msg.Client, req.Msg.Service, req.Msg.Number
-	view := s.cfg.Chain.View()
 	if index, ok := findAck(evidence.Acks, client, service, number); ok {
-		file, err := export.NewAck(certificate, evidence.Acks, view, index)
+		anchor, err := s.anchor(certificate)
 		if err != nil {
-			return nil, internal(err)
+			return nil, err
 		}
-		return exported(file)
+		return exported(export.NewAck(anchor, evidence.Acks, index))
 	}
 	if index, ok := findAck(all, client, service, number); ok {
-		file, err := export.NewStatementAck(certificate, all, evidence.List, view, index)
+		anchor, err := s.anchor(certificate)
+		if err != nil {
+			return nil, err
+		}
+		file, err := export.NewStatementAck(anchor, all, evidence.List, s.cfg.Chain.View(), index)
 		if err != nil {
 			return nil, internal(err)
 		}
@@ -88,11 +92,15 @@ func (s ledgerService) ExportRollup(
 			evidence.Size,
 		)
 	}
-	export, err := export.NewRollup(certificate, evidence, s.cfg.Chain.View(), verifyingKey)
+	anchor, err := s.anchor(certificate)
 	if err != nil {
-		return nil, early("this node's chain has not caught up with the rollup: %w", err)
+		return nil, err
 	}
-	return exported(export)
+	file, err := export.NewRollup(anchor, evidence, s.cfg.Witness.Registry(anchor.Record.Height), verifyingKey)
+	if err != nil {
+		return nil, witnessError(err)
+	}
+	return exported(file)
 }
 
 func (s ledgerService) ExportSettlement(
@@ -100,22 +108,36 @@ func (s ledgerService) ExportSettlement(
 	req *connect.Request[api.ExportSettlementRequest],
 ) (*connect.Response[api.ExportResponse], error) {
 	epoch := req.Msg.Epoch
-	file, err := s.cfg.Store.Settlement(epoch)
-	if err == nil {
-		return connect.NewResponse(&api.ExportResponse{File: file}), nil
+	file, err := s.cfg.Witness.Settlement(epoch)
+	if errors.Is(err, witness.ErrMissing) {
+		if _, err := s.settlement(epoch); err != nil {
+			return nil, err
+		}
 	}
-	if !errors.Is(err, store.ErrNotFound) {
-		return nil, internal(err)
-	}
-	settlement, err := s.settlement(epoch)
 	if err != nil {
-		return nil, err
+		return nil, witnessError(err)
 	}
-	if settlement.Certificate == nil {
-		return nil, early("the committee has not certified the settlement of epoch %d yet", epoch)
+	return exported(file)
+}
+
+// anchor returns where an executed rollup was ordered.
+func (s ledgerService) anchor(certificate *rollup.Certificate) (*export.Anchor, error) {
+	anchor, err := s.cfg.Witness.Anchor(&certificate.Header)
+	if err != nil {
+		return nil, witnessError(err)
 	}
-	return exported(&export.Settlement{Network: s.cfg.Network, Rows: settlement.Rows,
-		NextCommittee: s.cfg.Chain.View().Committee().Root(), Certificate: settlement.Certificate})
+	return anchor, nil
+}
+
+// witnessError is the answer to a file that cannot be made now, or not here.
+func witnessError(err error) error {
+	switch {
+	case errors.Is(err, witness.ErrUnsigned):
+		return early("%w", err)
+	case errors.Is(err, witness.ErrMissing):
+		return missing("%w", err)
+	}
+	return internal(err)
 }
 
 // evidence returns the evidence of a rung that a request asks for, of the best one for 0.

@@ -56,8 +56,9 @@ func start(t *testing.T, o options) *fixture {
 	f.Node = testnode.Start(t, testnode.Options{Clients: clients, WindowAge: o.windowAge,
 		CosignWait: o.cosignWait, Cosigners: endable{f.sessions, ended}})
 	f.store, f.pipeline = f.Node.Store, f.Node.Pipeline
-	config := Config{Network: f.ID, Key: f.Members[0].Transport, Version: "test", Pipeline: f.pipeline.Pipeline, Sessions: f.sessions,
-		Chain: f.Chain, Store: f.store, Logger: quiet(),
+	config := Config{Network: f.ID, Key: f.Members[0].Transport, Version: "test",
+		Pipeline: f.pipeline.Pipeline, Sessions: f.sessions, Chain: f.Chain, Witness: f.Witness,
+		Store: f.store, Logger: quiet(),
 		Status: func() any { return map[string]any{"chain": map[string]int{"peers": 3}} }}
 	if o.config != nil {
 		o.config(&config)

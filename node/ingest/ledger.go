@@ -200,7 +200,7 @@ func (s ledgerService) GetSettlement(_ context.Context, req *connect.Request[api
 		return nil, err
 	}
 	answer := &api.GetSettlementResponse{Epoch: settlement.Epoch, Root: settlement.Root.String(),
-		Certified: settlement.Certificate != nil, Total: uint32(len(settlement.Rows))}
+		Certified: s.cfg.Chain.View().Certified(settlement.Height), Total: uint32(len(settlement.Rows))}
 	answer.Charged, answer.Paid = settlement.Totals()
 	for i := range page(req.Msg.From, req.Msg.Count, answer.Total) {
 		row := &settlement.Rows[i]

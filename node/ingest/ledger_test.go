@@ -140,6 +140,9 @@ func TestExports(t *testing.T) {
 		}
 		return report
 	}
+	_, err = client.Call(t.Context(), c.Ledger().ExportRollup, &api.ExportRollupRequest{Window: key.Window})
+	want(err, connect.CodeFailedPrecondition) // the record is being signed
+	f.CertifyRecords(t)
 	verify(client.Call(t.Context(), c.Ledger().ExportAck, &api.ExportAckRequest{Window: key.Window, Client: 3, Number: 1}))
 	verify(client.Call(t.Context(), c.Ledger().ExportRollup, &api.ExportRollupRequest{Window: key.Window}))
 	_, err = client.Call(t.Context(), c.Ledger().ExportAck, &api.ExportAckRequest{Window: key.Window, Client: 2, Number: 7})
@@ -166,7 +169,7 @@ func TestExports(t *testing.T) {
 	}
 	_, err = client.Call(t.Context(), c.Ledger().ExportSettlement, &api.ExportSettlementRequest{})
 	want(err, connect.CodeFailedPrecondition) // not certified
-	f.CertifySettlement(t, 0)
+	f.CertifyRecords(t)
 	report := verify(client.Call(t.Context(), c.Ledger().ExportSettlement, &api.ExportSettlementRequest{}))
 	if report.Summary() == "" {
 		t.Error("no summary")
@@ -205,6 +208,10 @@ func TestExportBeforeItsTime(t *testing.T) {
 		t.Errorf("certified: %v", code)
 	}
 	f.MustSubmit(t, ledger.NewTicket(f.ID, certificate))
+	if code := export(); code != connect.CodeFailedPrecondition {
+		t.Errorf("the record is being signed: %v", code)
+	}
+	f.CertifyRecords(t)
 	if _, err := client.Call(t.Context(), c.Ledger().ExportRollup, &api.ExportRollupRequest{Window: 40}); err != nil {
 		t.Errorf("ordered: %v", err)
 	}

@@ -27,6 +27,7 @@ import (
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/pipeline"
 	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/export"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
@@ -52,6 +53,13 @@ type Chain interface {
 	SubmitTx(ctx context.Context, tx []byte) error
 }
 
+// Witness is what is kept of blocks for files that outsiders check, see node/witness. Safe for concurrent use.
+type Witness interface {
+	Anchor(h *rollup.Header) (*export.Anchor, error)
+	Settlement(epoch uint32) (*export.Settlement, error)
+	Registry(height uint64) export.Prover
+}
+
 // Config is what a Server works with. Zero limits mean the defaults.
 type Config struct {
 	Network rollup.Network
@@ -64,6 +72,7 @@ type Config struct {
 	Pipeline *pipeline.Pipeline // nil: the node does not serve, and IngestService answers unimplemented
 	Sessions *Sessions          // those that the pipeline asks to co-sign; nil: it asks nobody
 	Chain    Chain
+	Witness  Witness
 	Store    *store.Store
 	// VerifyingKey returns the encoded verifying key of a circuit's size, which exports of rung 3 carry; nil when it is not here.
 	VerifyingKey func(size int) []byte

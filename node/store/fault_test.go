@@ -171,7 +171,6 @@ func newScript(size int) (list []func(s *Store) error) {
 					{Key: fmt.Appendf(nil, "at %d", height-1)}})
 		})
 	}
-	add(func(s *Store) error { return s.PutSettlement(1, []byte("settlement")) })
 	add(func(s *Store) error { return s.KV("engine").SetSync([]byte("height"), frames(1, 0, size)) })
 	add(func(s *Store) error {
 		b := s.KV("engine").Batch()
@@ -431,8 +430,6 @@ func TestClosed(t *testing.T) {
 		func() error { _, err := s.Sealed(k); return err },
 		func() error { _, err := s.Unordered(); return err },
 		func() error { _, err := s.Certificate(k); return err },
-		func() error { _, err := s.Settlement(0); return err },
-		func() error { _, err := s.Settlements(1); return err },
 		func() error { _, err := windowOf(s, k); return err },
 		func() error { _, err := s.Recent(1); return err },
 		func() error { _, err := s.RecentOwn(1); return err },

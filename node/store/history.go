@@ -20,29 +20,6 @@ func (s *Store) Certificate(k rollup.WindowKey) ([]byte, error) {
 	return s.get(windowKey(keyCertificate, k))
 }
 
-// PutSettlement keeps the export file of an epoch's settlement. It is durable.
-func (s *Store) PutSettlement(epoch uint32, file []byte) error {
-	return s.put(epochKey(keySettlement, epoch), file)
-}
-
-// Settlement returns the export file of an epoch's settlement, or ErrNotFound.
-func (s *Store) Settlement(epoch uint32) ([]byte, error) {
-	return s.get(epochKey(keySettlement, epoch))
-}
-
-// Settlements returns the latest epochs that have a settlement file, newest first, at most limit.
-func (s *Store) Settlements(limit int) ([]uint32, error) {
-	var epochs []uint32
-	err := s.scanBack([]byte{keySettlement}, limit, func(key []byte) error {
-		if len(key) != 5 {
-			return fmt.Errorf("%w: key %x", ErrCorrupt, key)
-		}
-		epochs = append(epochs, binary.BigEndian.Uint32(key[1:]))
-		return nil
-	})
-	return epochs, err
-}
-
 func (s *Store) put(key, value []byte) error {
 	return s.commit(func(b *pebble.Batch) error { return b.Set(key, value, nil) }, pebble.Sync)
 }
@@ -128,7 +105,7 @@ func (s *Store) scanBack(prefix []byte, limit int, yield func(key []byte) error)
 }
 
 // Prune forgets evidence, headers and locks of the epochs before the given one, and returns how
-// many rollups it forgot. Certificates and settlements stay, and so does whatever this node
+// many rollups it forgot. Certificates stay, and so does whatever this node
 // sealed that is not ordered yet. From then on Sign and PutEvidence refuse those epochs, so a
 // forgotten lock cannot be taken for a free window. The watermark never moves back.
 func (s *Store) Prune(before uint32) (int, error) {

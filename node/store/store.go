@@ -64,7 +64,6 @@ const (
 	keyLock        = 'l' // window → id that this member signed
 	keyBilled      = 'd' // window → runs that this member signed with it
 	keyCertificate = 'c' // window → certificate
-	keySettlement  = 's' // epoch → export file
 	keyLedger      = 'm' // → height u64, app hash
 	keyRecord      = 'g' // ledger record's key → its value
 	keyKV          = 'k' // length of name u8, name, key → value

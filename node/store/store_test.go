@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -299,8 +298,6 @@ func TestHistory(t *testing.T) {
 	s := open(t, vfs.NewMem())
 	_, err := s.Certificate(key(0, 0, 0))
 	is(t, err, ErrNotFound)
-	_, err = s.Settlement(0)
-	is(t, err, ErrNotFound)
 	_, err = windowOf(s, key(0, 0, 0))
 	is(t, err, ErrNotFound)
 	var keys []rollup.WindowKey
@@ -316,9 +313,6 @@ func TestHistory(t *testing.T) {
 		}
 	}
 	slices.Reverse(keys)
-	for _, epoch := range []uint32{0, 256, 255, 1} {
-		ok(t, s.PutSettlement(epoch, fmt.Appendf(nil, "epoch %d", epoch)))
-	}
 	s = reopen(t, s)
 	list, err := s.Recent(5)
 	windows(t, list, err, keys[:5]...)
@@ -326,12 +320,6 @@ func TestHistory(t *testing.T) {
 	windows(t, list, err, keys...)
 	list, err = s.Recent(0)
 	windows(t, list, err)
-	if file, err := s.Settlement(255); err != nil || string(file) != "epoch 255" {
-		t.Errorf("%q, %v", file, err)
-	}
-	if epochs, err := s.Settlements(3); err != nil || !slices.Equal(epochs, []uint32{256, 255, 1}) {
-		t.Error(epochs, err)
-	}
 	c, err := s.Certificate(keys[0])
 	ok(t, err)
 	if p, err := rollup.ParseCertificate(c); err != nil || p.Header.Key() != keys[0] {
@@ -402,7 +390,6 @@ func TestPrune(t *testing.T) {
 		ok(t, s.PutEvidence(id, h.Append(nil), oneAck(1)))
 		ok(t, s.Sign(h, oneAck(1), []rollup.Run{{Client: 1, Count: 1}}))
 		ok(t, s.PutCertificate(key(1, epoch, 0), []byte("certificate")))
-		ok(t, s.PutSettlement(epoch, []byte("settlement")))
 		ok(t, putSealed(s, key(0, epoch, 0), 5))
 		ok(t, s.AppendAcks([]rollup.Chunk{run(key(0, epoch, 1), 1, 0, 1)}))
 	}
@@ -433,9 +420,6 @@ func TestPrune(t *testing.T) {
 				t.Errorf("epoch %d: %v, %v, want ErrPruned", epoch, lockErr, putErr)
 			}
 			if _, err := s.Certificate(key(1, epoch, 0)); err != nil {
-				t.Error(err)
-			}
-			if _, err := s.Settlement(epoch); err != nil {
 				t.Error(err)
 			}
 			if len(pool(t, s, key(0, epoch, 1))) == 0 {
@@ -574,8 +558,6 @@ func TestCorrupt(t *testing.T) {
 			_, err := s.Recent(1)
 			return err
 		}},
-		{"settlement", []byte{keySettlement, 1}, nil,
-			func(s *Store) error { _, err := s.Settlements(1); return err }},
 		{"ledger", []byte{keyLedger}, []byte("short"),
 			func(s *Store) error { _, _, _, err := s.LoadLedger(); return err }},
 		{"by window", append(windowKey(keyByWindow, k), 1), nil,
@@ -636,7 +618,7 @@ func TestUsage(t *testing.T) {
 	ok(t, err)
 	count := s.SyncLatency().Count
 	big := blake3.Sum256([]byte("incompressible"))
-	ok(t, s.PutSettlement(1, bytes.Repeat(big[:], 1<<12)))
+	ok(t, s.PutCertificate(key(0, 1, 0), bytes.Repeat(big[:], 1<<12)))
 	ok(t, s.KV("engine").Set([]byte("k"), []byte("not synced")))
 	after, err := s.Usage()
 	ok(t, err)

@@ -273,6 +273,10 @@ var metrics = []metric{
 		func(s *Snapshot) float64 { return truth(s.Chain.CatchingUp) }),
 	one("chain_mempool", "Transactions waiting.", gauge,
 		func(s *Snapshot) float64 { return float64(s.Chain.Mempool) }),
+	one("chain_certified_height", "Height of the last block whose record the committee signed.",
+		gauge, func(s *Snapshot) float64 { return float64(s.Chain.Certified) }),
+	one("chain_unsigned_records", "Records of blocks that wait for the committee's signature.",
+		gauge, func(s *Snapshot) float64 { return float64(s.Chain.Unsigned) }),
 	one("clock_skew_seconds", "This node's clock minus the chain's.", gauge,
 		func(s *Snapshot) float64 { return s.Chain.Skew }),
 

@@ -195,6 +195,11 @@ type Chain struct {
 
 	Mempool int `json:"mempool"` // transactions waiting
 
+	// Certified is the height of the last block whose record the committee signed, of those that are
+	// kept, and Unsigned how many records wait for that: exports of what they hold have to.
+	Certified uint64 `json:"certified"`
+	Unsigned  int    `json:"unsigned_records"`
+
 	// Skew is this node's clock minus the chain's when the last block arrived. Network and consensus
 	// delay make a healthy node's skew slightly positive.
 	Skew float64 `json:"skew_seconds"`
@@ -221,7 +226,7 @@ type Settlement struct {
 	Paid      uint64 `json:"paid,string"`
 	Arrears   uint64 `json:"arrears,string"`
 	ToNode    uint64 `json:"to_node,string"` // credited to this node's owner for this node's acks
-	Certified bool   `json:"certified"`
+	Certified bool   `json:"certified"`      // so is the record of the block that settled it
 }
 
 // Store is the node's disk.

@@ -136,3 +136,22 @@ func (v *View) PendingRecords() (pending []*BlockRecord) {
 	}
 	return pending
 }
+
+// Certified reports whether the record of a height is certified and kept.
+func (v *View) Certified(height uint64) bool {
+	r, ok := v.record(height)
+	return ok && r.Certificate != nil
+}
+
+// Records returns how many records wait for their certificate, and the greatest height of those
+// that are kept and have one, 0 when there is none.
+func (v *View) Records() (waiting int, certified uint64) {
+	for _, r := range v.records {
+		if r.Certificate == nil {
+			waiting++
+		} else {
+			certified = r.Record.Height
+		}
+	}
+	return waiting, certified
+}
