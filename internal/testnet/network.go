@@ -51,6 +51,14 @@ type Network struct {
 	height  int64
 	time    time.Time
 	updated chan struct{}
+	blocks  []Block
+}
+
+// Block is a block as it was executed.
+type Block struct {
+	Height int64
+	Time   time.Time
+	Tx     []byte // nil: none
 }
 
 // Key derives an Ed25519 key for tests.
@@ -168,6 +176,13 @@ func (n *Network) View() *ledger.View {
 	return n.state.View()
 }
 
+// Blocks returns all blocks so far.
+func (n *Network) Blocks() []Block {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.blocks)
+}
+
 // Updated returns a channel that the next block closes.
 func (n *Network) Updated() <-chan struct{} {
 	n.mu.Lock()
@@ -195,6 +210,7 @@ func (n *Network) Advance(d time.Duration) {
 func (n *Network) block(d time.Duration, tx []byte) (err error) {
 	n.height++
 	n.time = n.time.Add(d + time.Millisecond)
+	n.blocks = append(n.blocks, Block{n.height, n.time, tx})
 	block := n.Witness.Execute(func() ledger.Block {
 		n.state.Begin(n.height, n.time)
 		if tx != nil {
