@@ -295,15 +295,20 @@ type draft struct {
 	rows                                       []row
 	clients                                    []listed
 	caps                                       []limit
-	extra                                      []byte // evidence behind the acks
-	nodeKey, own                               []byte
+	extra                                      []byte   // evidence behind the acks
+	registered                                 uint64   // how many clients there are
+	priced                                     uint32   // how many services
+	stakes                                     []uint64 // of the nodes
+	known                                      func(*trees)
+	change                                     func(*rec)
 }
 
 func clientKey(i uint64) secret { return newSecret("client", uint32(i)) }
 func payerOf(c uint64) uint32   { return 5 + uint32(c%2) }
 
 func newDraft() *draft {
-	d := &draft{quorum: quorum{signers: []int{0, 1, 2}}, epoch: 3, window: 5, node: 2, statements: enc(make([]byte, 68), identity)}
+	d := &draft{quorum: quorum{signers: []int{0, 1, 2}}, epoch: 3, window: 5, node: 2, statements: enc(make([]byte, 68), identity),
+		registered: 10, priced: 11, stakes: []uint64{1, 2, 3, 4, 5, 6}}
 	d.acks = []ack{ // clients 4 and 6 have one payer
 		{4, 0, 8, 1000, "a"}, {4, 0, 9, 1, "b"}, {4, 1, 0, 1 << 40, "c"}, {6, 0, 1, 77, "a"}, {7, 1, 4_000_000_000, 5, "d"},
 	}
@@ -375,7 +380,7 @@ func (d *draft) aggregate() []byte {
 func (d *draft) list() (out []listed) {
 	for _, a := range d.acks {
 		if !slices.ContainsFunc(out, func(c listed) bool { return c.index == a.client }) {
-			out = append(out, listed{a.client, clientKey(a.client).public(), payerOf(a.client), 0, none, none, [3]uint32{0, 1, none}, 0})
+			out = append(out, defaultClient(a.client))
 		}
 	}
 	slices.SortFunc(out, func(x, y listed) int { return int(x.index) - int(y.index) })
@@ -434,52 +439,24 @@ func (d *draft) word() []byte {
 	return ed25519.Sign(edwards("transport", d.node), enc("wb-own/2", d.network, d.node, d.epoch, d.window, d.id()))
 }
 
-// ticket is what files begin with: node key, length, ticket.
+// ticket is that of section 7.
 func (d *draft) ticket() []byte {
-	own, key := d.own, d.nodeKey
-	if own == nil {
-		own = d.word()
-	}
-	if key == nil {
-		key = edwardsPublic("transport", d.node)
-	}
-	t := enc(d.header(), slices.Concat(d.encodedRows()...), own, d.term,
+	return enc(d.header(), slices.Concat(d.encodedRows()...), d.word(), d.term,
 		d.over("wb-tkt/2", d.network, d.term, d.epoch, d.node, d.window, d.id()))
-	return enc(key, uint32(len(t)), t)
 }
 
 func export(network []byte, kind uint8, parts ...any) []byte {
 	return enc("wb-exp/2", network, kind, enc(parts...))
 }
 
-// extracted are the clients and services of a file.
-func (d *draft) extracted() []byte {
-	clients, caps := d.clients, d.caps
-	if clients == nil {
-		clients = d.list()
-	}
-	if caps == nil {
-		caps = d.limits()
-	}
-	b := enc(uint32(len(clients)))
-	for _, c := range clients {
-		b = enc(b, c.index, c.key, c.payer, c.since, c.until, c.numbers, c.services, c.zero)
-	}
-	b = enc(b, uint32(len(caps)))
-	for _, c := range caps {
-		b = enc(b, c.service, c.units)
-	}
-	return b
-}
-
 func (d *draft) rollupFile() []byte {
 	ev := enc(d.evidence(), d.extra)
-	return export(d.network, 2, d.ticket(), uint32(len(ev)), ev, d.extracted())
+	return export(d.network, 2, d.anchored(), uint32(len(ev)), ev, d.extracted())
 }
 
 func (d *draft) ackFile(i int) []byte {
 	path := trail("ack", i, d.entries())
-	return export(d.network, 1, d.ticket(), d.entry(d.acks[i]), uint32(i), uint8(len(path)), slices.Concat(path...))
+	return export(d.network, 1, d.anchored(), d.entry(d.acks[i]), uint32(i), uint8(len(path)), slices.Concat(path...))
 }
 
 type settled struct {
@@ -489,13 +466,12 @@ type settled struct {
 
 type table struct {
 	quorum
-	network, next []byte
-	epoch         uint32
-	rows          []settled
+	rec
+	rows []settled
 }
 
 func newTable() *table {
-	t := &table{quorum: quorum{signers: []int{0, 2, 1}}, network: network, next: committeeRoot(powers), epoch: 3}
+	t := &table{quorum: quorum{signers: []int{0, 2, 1}}, rec: *newRec(network, 4, b3("registry"))}
 	t.rows = []settled{ // payer 7 pays in full; payer 8 has 100 for charges of 100, 100 and 101
 		{0, 0, 7, 2, 9, 1_000_003, 1_000_003, 700_102, 199_900},
 		{0, 0, 8, 1, 1, 100, 33, 23, 6},
@@ -514,9 +490,11 @@ func (t *table) encoded() (rows [][]byte) {
 }
 
 func (t *table) file() []byte {
-	rows := t.encoded()
-	return export(t.network, 3, t.epoch, uint32(len(rows)), slices.Concat(rows...), t.next,
-		t.over("wb-set/2", t.network, t.epoch, mth("settlement", rows), t.next))
+	rows, r := t.encoded(), t.rec
+	if bytes.Equal(r.settlement, make([]byte, 32)) && r.settled != none {
+		r.settlement = mth("settlement", rows)
+	}
+	return export(t.network, 3, r.witness(t.quorum), uint32(len(rows)), slices.Concat(rows...))
 }
 
 // torsion is a point of E(Fp) whose order divides the cofactor: the order of the subgroup times a point of the curve.

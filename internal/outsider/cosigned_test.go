@@ -270,7 +270,7 @@ func (w *window) underFile(statement, index int) []byte {
 		level, own = theHash().parents(level), 1
 	}
 	s := w.stmts[statement]
-	f := export(w.network, 4, w.ticket(), entries[index], uint8(len(path)), slices.Concat(path...), payerOf(s.client), s.first,
+	f := export(w.network, 4, w.anchored(), entries[index], uint8(len(path)), slices.Concat(path...), payerOf(s.client), s.first,
 		s.acks, s.units, uint32(statement), uint8(len(listPath)), slices.Concat(listPath...), uint8(len(up)))
 	for _, e := range up {
 		f = append(f, e[:]...)
@@ -317,9 +317,7 @@ func TestCosignedAccepted(t *testing.T) {
 		t.Logf("%s: %s", name, s)
 		var some []int // testdata's files are changed in every byte
 		for i := len(name) % 5; i < len(file); i += 5 {
-			if !free(file, i) {
-				some = append(some, i)
-			}
+			some = append(some, i)
 		}
 		refuseMutations(t, g, name, file, some, 0x01)
 		for i := 0; i < len(file); i += 7 {
@@ -422,7 +420,7 @@ func TestCosignedLies(t *testing.T) {
 		}},
 		{"a client too many", "not those of the evidence", func(w *window) {
 			w.complete()
-			w.clients = append(w.clients, listed{99, clientKey(99).public(), 5, 0, none, none, [3]uint32{0, 1, none}, 0})
+			w.clients = append(w.clients, defaultClient(9))
 		}},
 		{"a client too few", "not those of the evidence", func(w *window) { w.complete(); w.clients = w.clients[:8] }},
 		{"keys exchanged", "does not verify", func(w *window) {
@@ -456,7 +454,7 @@ func TestUnderLies(t *testing.T) {
 	g := mustGenesis(t)
 	good := cosignedDraft().complete()
 	file := good.underFile(1, 1)
-	at := 41 + len(good.ticket()) // the ack; behind it two steps of its path
+	at := 41 + len(good.anchored()) // the ack; behind it two steps of its path
 	fields := at + 64 + 1 + 64
 	for name, lie := range map[string]struct {
 		at   int

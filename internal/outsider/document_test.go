@@ -44,7 +44,8 @@ func numbered(acks []ack) []ack {
 // sectionTwelve is the window of section 12, from its text.
 func sectionTwelve() *draft {
 	d := &draft{quorum: quorum{signers: []int{0, 1, 3}}, network: networkOf(sectionTwelveGenesis()),
-		epoch: 1, window: 7, node: 2, statements: enc(make([]byte, 68), identity), caps: []limit{{0, 1 << 20}, {1, 1 << 30}}}
+		epoch: 1, window: 7, node: 2, statements: enc(make([]byte, 68), identity), caps: []limit{{0, 1 << 20}, {1, 1 << 30}},
+		registered: 5, priced: 2, stakes: []uint64{40_000_000, 30_000_000, 20_000_000, 10_000_000}}
 	for i := range uint64(7) {
 		d.acks = append(d.acks, ack{2 * i % 5, uint32(i % 2), 0, 1000 * (i + 1), fmt.Sprint("GET /", i)})
 	}
@@ -54,15 +55,16 @@ func sectionTwelve() *draft {
 
 // sectionTwelveTable is its settlement: the rows are those of the file.
 func sectionTwelveTable(t *testing.T) *table {
-	s := &table{quorum: quorum{signers: []int{0, 1, 3}}, network: sectionTwelve().network, epoch: 1,
-		next: committeeRoot([]uint64{40, 30, 20, 10})}
-	r := &reader{b: read(t, filepath.Join(testdata, "export-settlement.wbx"))[45:]}
+	d := sectionTwelve()
+	s := &table{quorum: quorum{signers: []int{0, 1, 3}}, rec: *newRec(d.network, 2, d.registry().root())}
+	r := &reader{b: read(t, filepath.Join(testdata, "export-settlement.wbx"))[41+168+1+1+48:]}
 	for range r.u32() {
 		s.rows = append(s.rows, settled{r.u32(), r.u32(), r.u32(), r.uint(8), r.uint(8), r.uint(8), r.uint(8), r.uint(8), r.uint(8)})
 	}
 	if r.short {
 		t.Fatal("the settlement file is too short")
 	}
+	s.settlement = mth("settlement", s.encoded())
 	return s
 }
 
@@ -177,12 +179,14 @@ func TestDocument(t *testing.T) {
 		"ack aggregate":                          d.aggregate(),
 		"header and rows":                        enc(header, slices.Concat(d.encodedRows()...)),
 		"rollup id":                              b3k("waybill/rollup/2", header),
-		"committee root":                         s.next,
+		"committee root":                         committeeRoot([]uint64{40, 30, 20, 10}),
 		"bitmap of members 0, 1 and 3":           {1<<0 | 1<<1 | 1<<3},
 		"node 2's word for the rollup":           d.word(),
 		"certificate's signature":                ticket[len(ticket)-48:],
 		"settlement root":                        mth("settlement", s.encoded()),
-		"settlement certificate's signature":     settlement[len(settlement)-48:],
+		"heads of the registry":                  d.registry().heads(),
+		"record of the settlement":               enc("wb-rec/2", s.body()),
+		"its signature":                          settlement[41+168+1+1:][:48],
 	}
 	for name, file := range map[string][]byte{"ack": d.ackFile(3), "rollup": d.rollupFile(), "settlement": settlement} {
 		want[fmt.Sprintf("B3 of `export-%s.wbx` (%d bytes)", name, len(file))] = b3(string(file))

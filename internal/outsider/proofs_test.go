@@ -2,7 +2,6 @@ package outsider
 
 import (
 	"fmt"
-	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -15,26 +14,6 @@ func TestKeccak(t *testing.T) {
 		if got := keccak256([]byte(in)); fmt.Sprintf("%x", got) != want {
 			t.Errorf("%q: %x", in, got)
 		}
-	}
-}
-
-// TestOtherKeys checks the rollup on rung 3 against networks that accept no proofs, those of another size, or of another key.
-func TestOtherKeys(t *testing.T) {
-	file := read(t, filepath.Join(testdata, "proofs/export-proof.wbx"))
-	for name, change := range map[string]func(map[int]hash){
-		"no keys":      func(keys map[int]hash) { clear(keys) },
-		"another size": func(keys map[int]hash) { keys[1024] = keys[256]; delete(keys, 256) },
-		"another key":  func(keys map[int]hash) { keys[256] = hash(b3("x")) },
-	} {
-		g, err := ParseGenesis(read(t, filepath.Join(testdata, "proofs/genesis.json")))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := g.Verify(file); err != nil {
-			t.Fatal(err)
-		}
-		change(g.keys)
-		refused(t, g, name, "verifying key: not the network's", file)
 	}
 }
 

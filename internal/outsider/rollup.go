@@ -234,6 +234,9 @@ type acts struct {
 
 // readActs reads the evidence of a header.
 func readActs(ev *reader, h *header) (*acts, error) {
+	if ev.short {
+		return nil, fmt.Errorf("evidence: %w", errShort)
+	}
 	a := &acts{}
 	acks := uint64(0)
 	for range min(ev.u32(), 65_537) {

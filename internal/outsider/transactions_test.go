@@ -32,22 +32,21 @@ func transactionValues(t *testing.T, want map[string][]byte) {
 	consent := ed25519.Sign(owner, enc("wb-grt/2", network, []byte(account), client.public(), terms))
 	grant := enc(uint32(1), client.public(), proof, terms, consent)
 
-	ticket := d.ticket()[36:]
+	ticket := d.ticket()
 	key := enc(uint32(256), b3("key"), uint32(30), uint32(40))
 	settled := sectionTwelveTable(t)
 	members := quorum{signers: []int{0, 1, 3}}
 
 	want["grant of client 0"] = grant
 	for kind, tx := range map[uint8][]byte{
-		1: signed(1, edwards("treasury", 0), 7, []byte(account), uint64(1_000_000)),
-		2: signed(2, owner, 0, other, uint64(5)),
-		3: signed(3, owner, 1, registration),
-		4: signed(4, owner, 2, uint64(1000), uint64(1<<20), text("byte")),
-		5: enc(head(5), uint16(1), grant),
-		6: signed(6, owner, 3, uint16(2), uint64(0), uint64(1<<39)),
-		7: enc(head(7), ticket),
-		8: enc(head(8), settled.epoch, settled.over("wb-set/2", network, settled.epoch,
-			mth("settlement", settled.encoded()), settled.next)),
+		1:  signed(1, edwards("treasury", 0), 7, []byte(account), uint64(1_000_000)),
+		2:  signed(2, owner, 0, other, uint64(5)),
+		3:  signed(3, owner, 1, registration),
+		4:  signed(4, owner, 2, uint64(1000), uint64(1<<20), text("byte")),
+		5:  enc(head(5), uint16(1), grant),
+		6:  signed(6, owner, 3, uint16(2), uint64(0), uint64(1<<39)),
+		7:  enc(head(7), ticket),
+		8:  enc(head(8), settled.height, settled.over("wb-rec/2", settled.rec.body())),
 		25: enc(head(25), key, uint32(0), members.over("wb-key/2", network, uint32(0), key)),
 	} {
 		want[fmt.Sprintf("B3 of the transaction of kind %d (%d bytes)", kind, len(tx))] = b3(string(tx))

@@ -62,7 +62,10 @@ func (r *reader) uint(width int) (v uint64) {
 }
 
 // part is what a length before it says.
-func (r *reader) part() *reader { return &reader{b: r.take(int(r.u32())), short: r.short} }
+func (r *reader) part() *reader {
+	b := r.take(int(r.u32()))
+	return &reader{b: b, short: r.short}
+}
 
 // path is a count of one byte and as many hashes.
 func (r *reader) path() []hash {
