@@ -37,7 +37,8 @@ type chain struct {
 	*committee.Engine
 	store     *store.Store
 	puller    *peer.Puller // nil for a node that keeps no evidence
-	retention uint32       // settled epochs to keep, 0 for all
+	keys      *proofKeys
+	retention uint32 // settled epochs to keep, 0 for all
 	node      uint32
 	known     bool // node is
 	log       *slog.Logger
@@ -50,8 +51,8 @@ type chain struct {
 	pruned   uint32                   // touched by follow only
 }
 
-func newChain(e *committee.Engine, s *store.Store, retention uint32, log *slog.Logger) *chain {
-	return &chain{Engine: e, store: s, retention: retention, log: log, changed: make(chan struct{}), executed: time.Now(),
+func newChain(e *committee.Engine, s *store.Store, k *proofKeys, retention uint32, log *slog.Logger) *chain {
+	return &chain{Engine: e, store: s, keys: k, retention: retention, log: log, changed: make(chan struct{}), executed: time.Now(),
 		answers: make(map[ledger.TxCode]uint64)}
 }
 
@@ -100,6 +101,8 @@ func (c *chain) follow(ctx context.Context, sub *committee.Subscription) {
 				}
 			case ledger.Settled:
 				c.earn(e.Settlement)
+			case ledger.ProofKeyNamed:
+				c.learn(update.View)
 			case ledger.RecordCertified:
 				if epoch := e.Record.Record.SettledEpoch; epoch != rollup.NoEpoch {
 					c.prune(epoch)
@@ -110,6 +113,14 @@ func (c *chain) follow(ctx context.Context, sub *committee.Subscription) {
 		close(c.changed)
 		c.changed, c.executed = make(chan struct{}), time.Now()
 		c.mu.Unlock()
+	}
+}
+
+// learn takes the network's proof keys as they are now. One that cannot be used is no reason to stop: rollups go without
+// proofs of its size here.
+func (c *chain) learn(view *ledger.View) {
+	if err := c.keys.learn(view.ProofKeys()); err != nil {
+		c.log.Error("a proof key that the network names cannot be used here", "err", err)
 	}
 }
 

@@ -194,7 +194,7 @@ func (n *Node) startCommittee(ctx context.Context) error {
 	}
 	n.engine = e
 	n.onStop(e.Stop)
-	n.chain = newChain(e, n.store, n.cfg.Store.Retention, n.log)
+	n.chain = newChain(e, n.store, n.keys, n.cfg.Store.Retention, n.log)
 	n.tasks.Go(func() {
 		select {
 		case <-e.Failed():
@@ -216,11 +216,11 @@ func (n *Node) startPeers(context.Context) error {
 		return err
 	}
 	self, member := n.id.member()
-	mc := peer.MembersConfig{Chain: n.chain, Certificate: certificate, Proofs: n.keys,
+	mc := peer.MembersConfig{Chain: n.chain, Certificate: certificate, Proofs: n.keys.in,
 		Timeout: n.cfg.Peer.PushTimeout}
 	if member {
 		n.member = peer.NewMember(peer.MemberConfig{
-			Network: n.network, Key: n.id.BLS, Chain: n.chain, Store: n.store, Proofs: n.keys, Logger: n.log, Alarm: n.alarms.raise,
+			Network: n.network, Key: n.id.BLS, Chain: n.chain, Store: n.store, Proofs: n.keys.in, Logger: n.log, Alarm: n.alarms.raise,
 			Workers: runtime.GOMAXPROCS(0), Concurrent: 2, Waiting: n.cfg.Peer.MaxInflight * len(n.id.Genesis.Members),
 		})
 		mc.Local, mc.Self = n.member, self
@@ -228,6 +228,7 @@ func (n *Node) startPeers(context.Context) error {
 	n.members = peer.NewMembers(mc)
 	n.onStop(n.members.Close)
 	sub := n.engine.Subscribe()
+	n.chain.learn(n.chain.View())
 	ctx, cancel := context.WithCancel(context.Background())
 	var workers sync.WaitGroup
 	n.onStop(func() { cancel(); sub.Close(); workers.Wait() })
@@ -250,10 +251,10 @@ func (n *Node) startOutbox(context.Context) error {
 		return nil
 	}
 	config := certify.Config{Network: n.network, Node: n.index, Key: n.id.Transport, Logger: n.log}
-	if n.cfg.Proofs.Enabled && len(n.keys.Sizes()) > 0 {
+	if n.cfg.Proofs.Enabled && len(n.keys.sizes(n.chain.View().Epoch())) > 0 {
 		n.prover = newProofWorker(n.cfg.Proofs, n.keys, n.log)
 		n.onStop(n.prover.close)
-		config.Prover, config.Proofs, config.ProofWait = n.prover, n.keys, n.cfg.Proofs.Wait
+		config.Prover, config.Proofs, config.ProofWait = n.prover, n.keys.in, n.cfg.Proofs.Wait
 	}
 	o, err := certify.New(config, n.store, n.chain, n.members)
 	if err != nil {

@@ -20,47 +20,77 @@ import (
 // ErrDevelopmentKey says that a network that is not for development names a key that anyone may have made alone.
 var ErrDevelopmentKey = errors.New("node: a development key in a network that is not for development")
 
-// proofKeys are the keys that the genesis file names, as far as the node has them, by size.
+// proofKeys are the verifying keys that the network accepts, each from an epoch to another, as far as the node has them.
 type proofKeys struct {
-	named []ledger.ProofKey
-	found map[int]keys.Pair
+	dirs        []string
+	development bool // such keys are accepted
+	log         *slog.Logger
+
+	mu    sync.RWMutex
+	terms []ledger.ProofKeyTerm
+	found map[rollup.Hash]*proofKey // nil: looked for, and not there
+}
+
+// proofKey is a key that the node has.
+type proofKey struct {
+	keys.Pair
 	*verifier.Verifier
 }
 
-// loadProofKeys looks for the verifying keys that the network accepts, in the node's own folder and then in the user's cache.
+// loadProofKeys looks for the verifying keys that the genesis names, in the node's own folder and then in the user's cache.
 // One that is in neither is no error: the node does without proofs of that size. Errors: ErrDevelopmentKey, keys.ErrFile.
 func loadProofKeys(dir string, params *ledger.Proofs, log *slog.Logger) (*proofKeys, error) {
-	k := &proofKeys{named: params.Keys, found: make(map[int]keys.Pair)}
+	k := &proofKeys{dirs: []string{dir}, development: params.Development, log: log, found: make(map[rollup.Hash]*proofKey)}
 	if len(params.Keys) == 0 {
 		log.Info("this network has no proof keys: rollups are shown on rungs 1 and 2")
 	}
-	dirs := []string{dir}
 	if cache, err := keys.DefaultDir(); err == nil {
-		dirs = append(dirs, cache)
+		k.dirs = append(k.dirs, cache)
 	}
-	var verifying []*verifier.Key
+	var terms []ledger.ProofKeyTerm
 	for _, named := range params.Keys {
-		pair, err := findKey(dirs, verifier.KeyHash(named.Key))
-		if errors.Is(err, keys.ErrNotFound) {
-			log.Warn("no verifying key: rollups are certified without proofs of this size", "statements", named.Statements, "key", named.Key, "folders", dirs)
+		terms = append(terms, ledger.ProofKeyTerm{Statements: named.Statements, Key: named.Key, Until: ledger.Forever})
+	}
+	return k, k.learn(terms)
+}
+
+// learn replaces the terms by those of a later state, and looks for keys that are new in it.
+func (k *proofKeys) learn(terms []ledger.ProofKeyTerm) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.terms = terms
+	var errs []error
+	for i := range terms {
+		if _, known := k.found[terms[i].Key]; known {
 			continue
 		}
-		if err != nil {
-			return nil, err
-		}
-		if pair.Statements != int(named.Statements) {
-			return nil, fmt.Errorf("%w: %s, which the genesis file names for %d", keys.ErrFile, pair.Info, named.Statements)
-		}
-		if pair.Development && !params.Development {
-			return nil, fmt.Errorf("%w: %s", ErrDevelopmentKey, pair.Info)
-		}
-		log.Info("verifying key", "statements", pair.Statements, "key", pair.Key, "development", pair.Development)
-		k.found[pair.Statements] = pair
-		verifying = append(verifying, pair.Verifying)
+		key, err := k.look(&terms[i])
+		k.found[terms[i].Key] = key
+		errs = append(errs, err)
 	}
-	var err error
-	k.Verifier, err = verifier.New(verifying...)
-	return k, err
+	return errors.Join(errs...)
+}
+
+// look finds a key; it is nil when it is not here.
+func (k *proofKeys) look(t *ledger.ProofKeyTerm) (*proofKey, error) {
+	pair, err := findKey(k.dirs, verifier.KeyHash(t.Key))
+	switch {
+	case errors.Is(err, keys.ErrNotFound):
+		k.log.Warn("no verifying key: rollups are certified without proofs of this size", "statements", t.Statements, "key", t.Key, "folders", k.dirs)
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case pair.Statements != int(t.Statements):
+		return nil, fmt.Errorf("%w: %s, which the network names for %d", keys.ErrFile, pair.Info, t.Statements)
+	case pair.Development && !k.development:
+		return nil, fmt.Errorf("%w: %s", ErrDevelopmentKey, pair.Info)
+	}
+	v, err := verifier.New(pair.Verifying)
+	if err != nil {
+		return nil, err
+	}
+	k.log.Info("verifying key", "statements", pair.Statements, "key", pair.Key, "development", pair.Development)
+	return &proofKey{pair, v}, nil
 }
 
 func findKey(dirs []string, hash verifier.KeyHash) (pair keys.Pair, err error) {
@@ -72,30 +102,69 @@ func findKey(dirs []string, hash verifier.KeyHash) (pair keys.Pair, err error) {
 	return pair, err
 }
 
-// VerifyProof implements rollup.ProofVerifier. Of a size that the genesis file names, and whose key is not here, it says
-// rollup.ErrNoProofs: others can check what this node can not.
-func (k *proofKeys) VerifyProof(size int, public [32]byte, proof *[rollup.ProofSize]byte) error {
-	if _, ok := k.found[size]; !ok {
-		if len(k.named) == 0 {
-			return fmt.Errorf("%w: this network has none, its rollups are shown on rungs 1 and 2",
-				verifier.ErrKey)
-		}
-		for _, named := range k.named {
-			if int(named.Statements) == size {
-				return fmt.Errorf("%w: this node lacks the verifying key for %d statements", rollup.ErrNoProofs, size)
-			}
+// of returns the key for a circuit's size in an epoch, nil when it is not here; named says whether there is one.
+func (k *proofKeys) of(size int, epoch uint32) (key *proofKey, named bool) {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	for _, t := range k.terms {
+		if int(t.Statements) == size && t.From <= epoch && epoch < t.Until {
+			return k.found[t.Key], true
 		}
 	}
-	return k.Verifier.VerifyProof(size, public, proof)
+	return nil, false
+}
+
+// sizes returns the sizes, in order, whose keys are here in an epoch.
+func (k *proofKeys) sizes(epoch uint32) (sizes []int) {
+	for _, size := range rollup.CircuitSizes {
+		if key, _ := k.of(size, epoch); key != nil {
+			sizes = append(sizes, size)
+		}
+	}
+	return sizes
+}
+
+// current returns the terms that are not over.
+func (k *proofKeys) current(epoch uint32) (list []telemetry.ProofKey) {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	for _, t := range k.terms {
+		if epoch < t.Until {
+			list = append(list, telemetry.ProofKey{Statements: int(t.Statements), Key: t.Key.String(), Found: k.found[t.Key] != nil})
+		}
+	}
+	return list
+}
+
+// in returns what checks the proofs of an epoch's rollups.
+func (k *proofKeys) in(epoch uint32) rollup.ProofVerifier { return epochKeys{k, epoch} }
+
+type epochKeys struct {
+	*proofKeys
+	epoch uint32
+}
+
+// VerifyProof implements rollup.ProofVerifier. Of a size that the network accepts, and whose key is not here, it says
+// rollup.ErrNoProofs: others can check what this node can not.
+func (k epochKeys) VerifyProof(size int, public [32]byte, proof *[rollup.ProofSize]byte) error {
+	key, named := k.of(size, k.epoch)
+	switch {
+	case key != nil:
+		return key.VerifyProof(size, public, proof)
+	case named:
+		return fmt.Errorf("%w: this node lacks the verifying key for %d statements", rollup.ErrNoProofs, size)
+	}
+	return fmt.Errorf("%w for %d statements: this network has none in epoch %d, its rollups are shown on rungs 1 and 2",
+		verifier.ErrKey, size, k.epoch)
 }
 
 // verifyingKey returns an encoded key, nil when it is not here.
-func (k *proofKeys) verifyingKey(size int) []byte {
-	pair, ok := k.found[size]
-	if !ok {
+func (k *proofKeys) verifyingKey(size int, epoch uint32) []byte {
+	key, _ := k.of(size, epoch)
+	if key == nil {
 		return nil
 	}
-	return pair.Verifying.Bytes()
+	return key.Verifying.Bytes()
 }
 
 // proofWorker makes proofs in a child process, which holds one proving key, lives until a window needs another, and is started
@@ -111,7 +180,7 @@ type proofWorker struct {
 	turn   sync.Mutex // held while a proof is made
 	worker *prover.Worker
 	cancel context.CancelFunc // of the worker
-	size   int
+	key    verifier.KeyHash
 
 	mu    sync.Mutex // guards what follows
 	stage prover.Stage
@@ -125,7 +194,9 @@ func newProofWorker(cfg config.Proofs, k *proofKeys, log *slog.Logger) *proofWor
 }
 
 // Size implements certify.Prover.
-func (w *proofWorker) Size(statements int) int { return circuitFor(w.keys.Sizes(), statements) }
+func (w *proofWorker) Size(epoch uint32, statements int) int {
+	return circuitFor(w.keys.sizes(epoch), statements)
+}
 
 // circuitFor returns the smallest of the ascending sizes that takes a window at once, or the largest that there is.
 func circuitFor(sizes []int, statements int) (size int) {
@@ -138,11 +209,15 @@ func circuitFor(sizes []int, statements int) (size int) {
 }
 
 // Prove implements certify.Prover.
-func (w *proofWorker) Prove(ctx context.Context, s *rollup.Segment, statements []rollup.Statement) (proof [rollup.ProofSize]byte, err error) {
+func (w *proofWorker) Prove(ctx context.Context, epoch uint32, s *rollup.Segment, statements []rollup.Statement) (proof [rollup.ProofSize]byte, err error) {
 	w.turn.Lock()
 	defer w.turn.Unlock()
 	start := time.Now()
-	if err := w.ready(ctx, s.Size); err != nil {
+	key, _ := w.keys.of(s.Size, epoch)
+	if key == nil {
+		return proof, fmt.Errorf("node: %w: no key for %d statements in epoch %d", rollup.ErrNoProofs, s.Size, epoch)
+	}
+	if err := w.ready(ctx, &key.Pair); err != nil {
 		return proof, err
 	}
 	proof, stats, err := w.worker.Prove(ctx, s, statements)
@@ -157,15 +232,14 @@ func (w *proofWorker) Prove(ctx context.Context, s *rollup.Segment, statements [
 	return proof, err
 }
 
-// ready starts a child for a circuit's size unless it runs.
-func (w *proofWorker) ready(ctx context.Context, size int) error {
-	if w.worker != nil && w.size == size {
+// ready starts a child for a key unless it runs.
+func (w *proofWorker) ready(ctx context.Context, pair *keys.Pair) error {
+	if w.worker != nil && w.key == pair.Key {
 		return nil
 	}
 	w.drop()
 	life, cancel := context.WithCancel(w.ctx)
 	defer context.AfterFunc(ctx, cancel)() // until it is ready
-	pair := w.keys.found[size]
 	worker, err := prover.Start(life, prover.Config{Command: w.command, Dir: pair.Dir(), Key: pair.Key, Cores: w.cfg.Cores, Memory: int64(w.cfg.Memory), Nice: w.cfg.Nice,
 		Progress: w.progress})
 	w.mu.Lock()
@@ -175,9 +249,9 @@ func (w *proofWorker) ready(ctx context.Context, size int) error {
 		cancel()
 		return err
 	}
-	w.worker, w.cancel, w.size = worker, cancel, size
+	w.worker, w.cancel, w.key = worker, cancel, pair.Key
 	w.stats.PeakMemory = max(w.stats.PeakMemory, uint64(worker.Loaded().PeakMemory))
-	w.log.Info("prover is ready", "statements", size, "loading", worker.Loaded().Wall)
+	w.log.Info("prover is ready", "statements", pair.Statements, "loading", worker.Loaded().Wall)
 	return nil
 }
 

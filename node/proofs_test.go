@@ -33,16 +33,16 @@ func TestProofKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(k.Sizes()) != 1 || k.verifyingKey(256) == nil || k.verifyingKey(1024) != nil {
-		t.Errorf("keys for %v", k.Sizes())
+	if len(k.sizes(0)) != 1 || k.verifyingKey(256, 0) == nil || k.verifyingKey(1024, 0) != nil {
+		t.Errorf("keys for %v", k.sizes(0))
 	}
-	if err := k.VerifyProof(256, [32]byte{}, &proof); !errors.Is(err, verifier.ErrPoint) {
+	if err := k.in(0).VerifyProof(256, [32]byte{}, &proof); !errors.Is(err, verifier.ErrPoint) {
 		t.Errorf("a proof that is none: %v", err)
 	}
-	if err := k.VerifyProof(1024, [32]byte{}, &proof); !errors.Is(err, rollup.ErrNoProofs) {
+	if err := k.in(0).VerifyProof(1024, [32]byte{}, &proof); !errors.Is(err, rollup.ErrNoProofs) {
 		t.Errorf("a size whose key is missing: %v", err)
 	}
-	if err := k.VerifyProof(4096, [32]byte{}, &proof); !errors.Is(err, verifier.ErrKey) || errors.Is(err, rollup.ErrNoProofs) {
+	if err := k.in(0).VerifyProof(4096, [32]byte{}, &proof); !errors.Is(err, verifier.ErrKey) || errors.Is(err, rollup.ErrNoProofs) {
 		t.Errorf("a size that the network does not accept: %v", err)
 	}
 
@@ -52,7 +52,7 @@ func TestProofKeys(t *testing.T) {
 	if _, err := loadProofKeys(dir, &ledger.Proofs{Development: true, Keys: []ledger.ProofKey{{Statements: 1024, Key: known.Key}}}, quiet); !errors.Is(err, keys.ErrFile) {
 		t.Errorf("a key that is named for another size: %v", err)
 	}
-	if k, err := loadProofKeys(filepath.Join(dir, "nosuch"), &ledger.Proofs{Development: true, Keys: []ledger.ProofKey{known}}, quiet); err != nil || len(k.Sizes()) != 0 {
+	if k, err := loadProofKeys(filepath.Join(dir, "nosuch"), &ledger.Proofs{Development: true, Keys: []ledger.ProofKey{known}}, quiet); err != nil || len(k.sizes(0)) != 0 {
 		t.Errorf("no folder: %v", err)
 	}
 	t.Setenv("XDG_CACHE_HOME", filepath.Dir(dir))
@@ -73,6 +73,44 @@ func TestProofKeys(t *testing.T) {
 	}
 	if _, err := loadProofKeys(dir, &ledger.Proofs{Development: true, Keys: []ledger.ProofKey{known}}, quiet); !errors.Is(err, keys.ErrFile) {
 		t.Errorf("a damaged key: %v", err)
+	}
+}
+
+// TestProofKeysByEpoch: the state names another key from an epoch on, and ends one.
+func TestProofKeysByEpoch(t *testing.T) {
+	pair := prooftest.Keys(t, 256)
+	dir := t.TempDir()
+	if err := pair.Link(dir); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	k, err := loadProofKeys(dir, &ledger.Proofs{Development: true}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := ledger.ProofKeyTerm{Statements: 256, Key: rollup.Hash{1}, Until: 5}
+	ours := ledger.ProofKeyTerm{Statements: 256, Key: rollup.Hash(pair.Key), From: 5, Until: 7}
+	if err := k.learn([]ledger.ProofKeyTerm{other, ours}); err != nil {
+		t.Fatal(err)
+	}
+	var proof [rollup.ProofSize]byte
+	for epoch, want := range map[uint32]error{0: rollup.ErrNoProofs, 4: rollup.ErrNoProofs, 5: verifier.ErrPoint,
+		6: verifier.ErrPoint, 7: verifier.ErrKey} {
+		err := k.in(epoch).VerifyProof(256, [32]byte{}, &proof)
+		if !errors.Is(err, want) {
+			t.Errorf("epoch %d: %v", epoch, err)
+		}
+		here := errors.Is(want, verifier.ErrPoint)
+		if (len(k.sizes(epoch)) == 1) != here || (k.verifyingKey(256, epoch) != nil) != here {
+			t.Errorf("epoch %d: keys for %v", epoch, k.sizes(epoch))
+		}
+	}
+	if list := k.current(5); len(list) != 1 || !list[0].Found {
+		t.Errorf("keys in epoch 5: %+v", list)
+	}
+	wrong := ledger.ProofKeyTerm{Statements: 1024, Key: rollup.Hash{2}, From: 1, Until: 9}
+	if err := k.learn([]ledger.ProofKeyTerm{other, ours, wrong}); err != nil || k.verifyingKey(256, 5) == nil {
+		t.Errorf("a key that is not here: %v", err)
 	}
 }
 
@@ -106,7 +144,7 @@ func TestKeyOfOneContributor(t *testing.T) {
 		t.Errorf("in a network that is not for development: %v", err)
 	}
 	k, err := loadProofKeys(dir, &ledger.Proofs{Development: true, Keys: named}, quiet)
-	if err != nil || len(k.Sizes()) != 1 {
+	if err != nil || len(k.sizes(0)) != 1 {
 		t.Errorf("in a network for development: %v", err)
 	}
 }
@@ -117,10 +155,10 @@ func TestNoProofKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if size := (&proofWorker{keys: k}).Size(100); size != 0 || len(k.Sizes()) != 0 {
+	if size := (&proofWorker{keys: k}).Size(0, 100); size != 0 || len(k.sizes(0)) != 0 {
 		t.Errorf("proofs about %d statements are made", size)
 	}
-	err = k.VerifyProof(256, [32]byte{}, new([rollup.ProofSize]byte))
+	err = k.in(0).VerifyProof(256, [32]byte{}, new([rollup.ProofSize]byte))
 	if !errors.Is(err, verifier.ErrKey) || !strings.Contains(err.Error(), "rungs 1 and 2") {
 		t.Errorf("a proof: %v", err)
 	}
@@ -140,7 +178,15 @@ func TestCircuitFor(t *testing.T) {
 // TestProofWorkerDies: a child that is gone is started again for the next proof, and not before.
 func TestProofWorkerDies(t *testing.T) {
 	pair := prooftest.Keys(t, 256)
-	k := &proofKeys{found: map[int]keys.Pair{256: pair}}
+	dir := t.TempDir()
+	if err := pair.Link(dir); err != nil {
+		t.Fatal(err)
+	}
+	named := []ledger.ProofKey{{Statements: 256, Key: rollup.Hash(pair.Key)}}
+	k, err := loadProofKeys(dir, &ledger.Proofs{Development: true, Keys: named}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
 	w := newProofWorker(config.Default().Proofs, k, slog.New(slog.DiscardHandler))
 	defer w.close()
 	if s := w.snapshot(); s.Stage != "idle" || s.Starts != 0 {
@@ -149,7 +195,7 @@ func TestProofWorkerDies(t *testing.T) {
 	w.command = []string{"/bin/false"}
 	segment := &rollup.Segment{Size: 256}
 	for i := range uint64(2) {
-		if _, err := w.Prove(t.Context(), segment, nil); !errors.Is(err, prover.ErrWorker) {
+		if _, err := w.Prove(t.Context(), 0, segment, nil); !errors.Is(err, prover.ErrWorker) {
 			t.Errorf("a child that ends at once: %v", err)
 		}
 		if s := w.snapshot(); s.Stage != "failed" || s.Starts != i+1 {

@@ -76,7 +76,7 @@ func (n *Node) Snapshot() telemetry.Snapshot {
 		n.fillCosign(&s.Cosign)
 	}
 	s.Recent = n.history.Recent(s.Taken, countersOf(view, &s.Pipeline, &s.Certify))
-	n.fillProving(&s.Proving)
+	n.fillProving(&s.Proving, view.Epoch())
 	n.fillCommittee(&s, view, engine.Votes)
 	s.JudgeMembers()
 	n.fillStore(&s)
@@ -212,14 +212,9 @@ func (n *Node) fillStore(s *telemetry.Snapshot) {
 }
 
 // fillProving says what the node has for proofs.
-func (n *Node) fillProving(s *telemetry.Proving) {
+func (n *Node) fillProving(s *telemetry.Proving, epoch uint32) {
 	s.Development = n.id.Genesis.Params.Proofs.Development
-	for _, named := range n.keys.named {
-		_, found := n.keys.found[int(named.Statements)]
-		key := telemetry.ProofKey{Statements: int(named.Statements), Key: named.Key.String(),
-			Found: found}
-		s.Keys = append(s.Keys, key)
-	}
+	s.Keys = n.keys.current(epoch)
 	if n.prover != nil {
 		s.On, s.Wait, s.Prover = true, n.cfg.Proofs.Wait.Seconds(), n.prover.snapshot()
 	}

@@ -26,7 +26,7 @@ func (f *fixture) rungs() *pipelinetest.Prover {
 	}
 	f.cfg.Cosigners, f.cfg.CosignWait = &pipelinetest.Cosigners{Network: f.net, Answer: silent},
 		time.Second
-	f.cfg.Certify.Prover, f.cfg.Certify.Proofs, f.cfg.Certify.ProofWait = prover, prover,
+	f.cfg.Certify.Prover, f.cfg.Certify.Proofs, f.cfg.Certify.ProofWait = prover, prover.In,
 		10*time.Second
 	f.members.Proofs = prover
 	return prover

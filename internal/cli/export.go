@@ -58,8 +58,8 @@ func exportCommand(use, short string, numbers int,
 	with := nodeFlag(cmd)
 	asJSON := cmd.Flags().Bool("json", false,
 		"write a JSON rendering for people instead of the file that verify checks")
-	wait := cmd.Flags().Duration("wait", 5*time.Second, "how long to wait for what has not happened "+
-		"yet, like the committee's signature of the record of a block")
+	wait := cmd.Flags().Duration("wait", 5*time.Second, "how long to wait for what has not "+
+		"happened yet, like the committee's signature of the record of a block")
 	var out string
 	cmd.Flags().StringVarP(&out, "out", "o", "",
 		"write to this `file` (default: standard output, unless that is a terminal)")
@@ -81,7 +81,9 @@ func exportCommand(use, short string, numbers int,
 			return usagef("the file is binary: name one with --out, or ask for --json")
 		}
 		return with(cmd.Context(), func(ctx context.Context, c *client.Client) error {
-			res, err := patiently(ctx, *wait, func() (*api.ExportResponse, error) { return get(ctx, c, n) })
+			res, err := patiently(ctx, *wait, func() (*api.ExportResponse, error) {
+				return get(ctx, c, n)
+			})
 			if err != nil {
 				return err
 			}

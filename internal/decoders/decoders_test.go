@@ -73,6 +73,7 @@ func table(t testing.TB) map[string]decoder {
 	t.Helper()
 	files, txs := exports(t), transactions(t)
 	header, evidence, lists, acks, record, rows := parts(t, files)
+	tickets, signed := payloads(txs, ledger.KindTicket), payloads(txs, ledger.KindRecord)
 	hexes := func(n int) [][]byte { return [][]byte{bytes.Repeat([]byte("0a"), n)} }
 	zeros := func(n int) [][]byte { return [][]byte{make([]byte, n)} }
 	genesis, err := os.ReadFile(root + "/rollup/testdata/genesis.json")
@@ -104,10 +105,10 @@ func table(t testing.TB) map[string]decoder {
 			_, err := rollup.ParseArchive(header[0], b, b, b)
 			return err
 		}, slices.Concat(acks, lists)},
-		"rollup.ParseCertificate":       {of(rollup.ParseCertificate), payloads(txs, ledger.KindTicket)},
+		"rollup.ParseCertificate":       {of(rollup.ParseCertificate), tickets},
 		"rollup.ParseSettlementRow":     {of(rollup.ParseSettlementRow), rows},
 		"rollup.ParseRecord":            {of(rollup.ParseRecord), record},
-		"rollup.ParseRecordCertificate": {of(rollup.ParseRecordCertificate), payloads(txs, ledger.KindRecord)},
+		"rollup.ParseRecordCertificate": {of(rollup.ParseRecordCertificate), signed},
 		"rollup/export.Parse":           {of(export.Parse), files},
 		"rollup.Net.UnmarshalText":      {text[rollup.Net](), hexes(8)},
 		"rollup.Network.UnmarshalText":  {text[rollup.Network](), hexes(32)},

@@ -84,7 +84,7 @@ func (s ledgerService) ExportRollup(
 	}
 	var verifyingKey []byte
 	if evidence.Rung == rollup.RungProof && s.cfg.VerifyingKey != nil {
-		verifyingKey = s.cfg.VerifyingKey(evidence.Size)
+		verifyingKey = s.cfg.VerifyingKey(evidence.Size, key.Epoch)
 	}
 	if evidence.Rung == rollup.RungProof && verifyingKey == nil {
 		return nil, early(

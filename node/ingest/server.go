@@ -74,8 +74,9 @@ type Config struct {
 	Chain    Chain
 	Witness  Witness
 	Store    *store.Store
-	// VerifyingKey returns the encoded verifying key of a circuit's size, which exports of rung 3 carry; nil when it is not here.
-	VerifyingKey func(size int) []byte
+	// VerifyingKey returns the encoded verifying key for a circuit's size in an epoch, which exports of rung 3 carry; nil
+	// when it is not here.
+	VerifyingKey func(size int, epoch uint32) []byte
 	// Status returns the node's snapshot, which GetStatus sends along as JSON.
 	Status func() any
 

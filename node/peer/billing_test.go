@@ -29,7 +29,7 @@ func onRung(t *testing.T, network *testnet.Network, rung rollup.Rung, key rollup
 	}
 	header, statements, proven := network.Cosigned(t, key, first, count,
 		func(s *rollup.Segment, statements []rollup.Statement) [rollup.ProofSize]byte {
-			proof, err := prover.Prove(t.Context(), s, statements)
+			proof, err := prover.Prove(t.Context(), 0, s, statements)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -25,7 +25,7 @@ type MemberConfig struct {
 	Key     *bls.SecretKey // signs shares
 	Chain   Chain
 	Store   *store.Store
-	Proofs  rollup.ProofVerifier // of rung 3; nil: ReasonNoProofs
+	Proofs  EpochProofs // of rung 3; nil: ReasonNoProofs
 
 	Workers    int // goroutines of one verification, at least 1
 	Concurrent int // verifications at once, at least 1
@@ -274,7 +274,7 @@ func (m *Member) admissible(view *ledger.View, h *rollup.Header, caller Transpor
 }
 
 func (m *Member) verify(h *rollup.Header, ev *rollup.Evidence) error {
-	err := rollup.Verify(h, ev, m.cfg.Network, m.cfg.Chain.View(), m.cfg.Proofs, max(m.cfg.Workers, 1))
+	err := rollup.Verify(h, ev, m.cfg.Network, m.cfg.Chain.View(), m.cfg.Proofs.in(h.Epoch), max(m.cfg.Workers, 1))
 	switch {
 	case errors.Is(err, rollup.ErrUnknownClient), errors.Is(err, rollup.ErrUnknownService):
 		return &Refusal{Code: ReasonLagging, Err: err}

@@ -24,8 +24,8 @@ var ErrNoMember = errors.New("no such committee member")
 // MembersConfig is what Members works with.
 type MembersConfig struct {
 	Chain       Chain
-	Certificate tls.Certificate      // of this node's transport key, see NewCertificate
-	Proofs      rollup.ProofVerifier // of evidence of rung 3 that is pulled; nil: it is refused
+	Certificate tls.Certificate // of this node's transport key, see NewCertificate
+	Proofs      EpochProofs     // of evidence of rung 3 that is pulled; nil: it is refused
 
 	// Local is this node's own member, nil when it is none, and Self then its node index. Pushes to
 	// it take the same path as a stranger's, without the network.

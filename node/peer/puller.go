@@ -16,9 +16,20 @@ import (
 // ErrMismatch is returned when what a member sent is not the rollup that was asked for.
 var ErrMismatch = errors.New("not the rollup of that id")
 
+// EpochProofs returns what checks the proofs of an epoch's rollups.
+type EpochProofs func(epoch uint32) rollup.ProofVerifier
+
+// in is nil when there is none.
+func (p EpochProofs) in(epoch uint32) rollup.ProofVerifier {
+	if p == nil {
+		return nil
+	}
+	return p(epoch)
+}
+
 // match checks that header and evidence are those of a rollup id: the header by its digest, the evidence by the roots
 // in the header. For the sums under a proof nothing but the proof stands, so evidence of rung 3 is verified.
-func match(id rollup.Hash, rung rollup.Rung, header, evidence []byte, reg rollup.Registry, proofs rollup.ProofVerifier) error {
+func match(id rollup.Hash, rung rollup.Rung, header, evidence []byte, reg rollup.Registry, proofs EpochProofs) error {
 	h, err := rollup.ParseHeader(header)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrMismatch, err)
@@ -34,7 +45,7 @@ func match(id rollup.Hash, rung rollup.Rung, header, evidence []byte, reg rollup
 		return fmt.Errorf("%w: evidence of rung %d, not %d", ErrMismatch, ev.Rung, rung)
 	}
 	if ev.Rung == rollup.RungProof {
-		err = rollup.Verify(h, ev, h.Network, reg, proofs, 1)
+		err = rollup.Verify(h, ev, h.Network, reg, proofs.in(h.Epoch), 1)
 	} else {
 		err = ev.Match(h, reg)
 	}

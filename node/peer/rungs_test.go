@@ -21,13 +21,13 @@ import (
 var prover = new(pipelinetest.Prover)
 
 // proving members check the proofs of pipelinetest.
-func proving(_ int, c *MemberConfig) { c.Proofs = prover }
+func proving(_ int, c *MemberConfig) { c.Proofs = prover.In }
 
 // cosigned is a rollup of 12 acks with its evidence of both rungs.
 func cosigned(t *testing.T, network *testnet.Network, key rollup.WindowKey) (h *rollup.Header, header, statements, proven []byte) {
 	t.Helper()
 	header, statements, proven = network.Cosigned(t, key, 0, 12, func(s *rollup.Segment, statements []rollup.Statement) [rollup.ProofSize]byte {
-		proof, err := prover.Prove(t.Context(), s, statements)
+		proof, err := prover.Prove(t.Context(), 0, s, statements)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -94,7 +94,7 @@ func TestPushRungs(t *testing.T) {
 	}
 	// Another rollup for the window is a conflict on either rung.
 	other, otherStatements, otherProven := network.Cosigned(t, h.Key(), 100, 9, func(s *rollup.Segment, statements []rollup.Statement) [rollup.ProofSize]byte {
-		proof, _ := prover.Prove(t.Context(), s, statements)
+		proof, _ := prover.Prove(t.Context(), 0, s, statements)
 		return proof
 	})
 	for _, evidence := range [][]byte{otherProven, otherStatements} {

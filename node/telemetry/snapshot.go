@@ -136,12 +136,12 @@ type Cosign struct {
 type Proving struct {
 	On          bool       `json:"on"`          // the node makes proofs
 	Development bool       `json:"development"` // keys that somebody may have made alone are accepted
-	Keys        []ProofKey `json:"keys"`        // that the genesis file names
+	Keys        []ProofKey `json:"keys"`        // that the network names, for now or later
 	Wait        float64    `json:"wait_seconds"`
 	Prover      Prover     `json:"prover"`
 }
 
-// ProofKey is a verifying key that the genesis file names.
+// ProofKey is a verifying key that the network names.
 type ProofKey struct {
 	Statements int    `json:"statements"`
 	Key        string `json:"key"`   // hash, hex

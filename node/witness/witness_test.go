@@ -19,7 +19,8 @@ import (
 const clients = 5
 
 // order has the chain order a rollup of a window, and returns it.
-func order(t *testing.T, n *testnet.Network, key rollup.WindowKey, first uint32) (*rollup.Header, *rollup.Evidence) {
+func order(t *testing.T, n *testnet.Network, key rollup.WindowKey, first uint32) (
+	*rollup.Header, *rollup.Evidence) {
 	t.Helper()
 	header, encoded := n.Rollup(t, key, first, 2*clients)
 	n.MustSubmit(t, ledger.NewTicket(n.ID, n.Certificate(t, header, 0, 1, 2)))
@@ -35,7 +36,8 @@ func order(t *testing.T, n *testnet.Network, key rollup.WindowKey, first uint32)
 }
 
 // file is the rollup's, verified.
-func file(t *testing.T, w *witness.Witness, genesis *ledger.Genesis, h *rollup.Header, evidence *rollup.Evidence) []byte {
+func file(t *testing.T, w *witness.Witness, genesis *ledger.Genesis, h *rollup.Header,
+	evidence *rollup.Evidence) []byte {
 	t.Helper()
 	anchor, err := w.Anchor(h)
 	if err != nil {
@@ -53,7 +55,8 @@ func file(t *testing.T, w *witness.Witness, genesis *ledger.Genesis, h *rollup.H
 }
 
 func start(t *testing.T) *testnet.Network {
-	return testnet.New(t, []string{"127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3", "127.0.0.1:4"}, clients)
+	return testnet.New(t,
+		[]string{"127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3", "127.0.0.1:4"}, clients)
 }
 
 // revoke ends clients at the end of the epoch that runs.
@@ -108,7 +111,8 @@ func TestPast(t *testing.T) {
 	if _, err := n.Witness.Registry(1 << 40).Heads(); !errors.Is(err, witness.ErrMissing) {
 		t.Errorf("a height without a record: %v", err)
 	}
-	if _, _, err := n.Witness.Registry(1 << 40).Clients([]uint64{0}); !errors.Is(err, witness.ErrMissing) {
+	_, _, err := n.Witness.Registry(1 << 40).Clients([]uint64{0})
+	if !errors.Is(err, witness.ErrMissing) {
 		t.Errorf("a height without a record: %v", err)
 	}
 }
@@ -181,9 +185,9 @@ func (c *chain) commit() {
 	}
 }
 
-// TestCrash: at every block the process dies between Keep and the ledger's commit, so that the block
-// is executed again over what was kept of it. Files are those of a chain that never died, also while
-// a block is executed and not kept yet.
+// TestCrash: at every block the process dies between Keep and the ledger's commit, so that the
+// block is executed again over what was kept of it. Files are those of a chain that never died,
+// also while a block is executed and not kept yet.
 func TestCrash(t *testing.T) {
 	n := start(t)
 	h, evidence := order(t, n, rollup.WindowKey{Node: 2}, 0)
@@ -233,7 +237,8 @@ func TestCrash(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := export.NewRollup(anchor, evidence, c.w.Registry(anchor.Record.Height), nil); !errors.Is(err, witness.ErrBroken) {
+	_, err = export.NewRollup(anchor, evidence, c.w.Registry(anchor.Record.Height), nil)
+	if !errors.Is(err, witness.ErrBroken) {
 		t.Errorf("after a block that could not be executed: %v", err)
 	}
 }

@@ -99,12 +99,13 @@ type Config struct {
 	Node    uint32             // this node's index
 	Key     ed25519.PrivateKey // this node's, which signs that a rollup is its own
 
-	Certifying int                  // windows that are certified at a time (4)
-	Proving    int                  // windows that are proved at a time (1)
-	ProofWait  time.Duration        // how long a window may wait for its proof; 0: it goes without
-	Prover     Prover               // (nothing is proved)
-	Proofs     rollup.ProofVerifier // of what the prover gives; there when it is
-	Logger     *slog.Logger         // (discards)
+	Certifying int           // windows that are certified at a time (4)
+	Proving    int           // windows that are proved at a time (1)
+	ProofWait  time.Duration // how long a window may wait for its proof; 0: it goes without
+	Prover     Prover        // (nothing is proved)
+	// of what the prover gives, by epoch; there when it is
+	Proofs func(epoch uint32) rollup.ProofVerifier
+	Logger *slog.Logger // (discards)
 }
 
 func (c *Config) complete() error {

@@ -376,7 +376,7 @@ func TestConfig(t *testing.T) {
 	for field, c := range map[string]certify.Config{
 		"Certifying is": {Certifying: -1}, "Proving is": {Proving: -1},
 		"ProofWait is": {ProofWait: -1},
-		"Proofs is":    {Prover: prover}, "Prover is": {Proofs: prover},
+		"Proofs is":    {Prover: prover}, "Prover is": {Proofs: prover.In},
 	} {
 		c.Key = make(ed25519.PrivateKey, ed25519.PrivateKeySize)
 		_, err := certify.New(c, nil, nil, nil)

@@ -14,14 +14,14 @@ import (
 // Prover makes the proofs of windows that clients have co-signed. It is called from Config.Proving
 // goroutines at a time.
 type Prover interface {
-	// Size returns how many statements a proof is about, at most, in a window with so many; 0 says
-	// that no proof can be made.
-	Size(statements int) int
+	// Size returns how many statements a proof is about, at most, in a window of an epoch with so
+	// many; 0 says that no proof can be made.
+	Size(epoch uint32, statements int) int
 	// Prove returns the proof of a segment, whose statements are these. It returns soon after the
 	// context ended. After an error it may be called again with the same. What it returns is verified
 	// by the caller.
-	Prove(ctx context.Context, s *rollup.Segment, statements []rollup.Statement) (
-		[rollup.ProofSize]byte, error)
+	Prove(ctx context.Context, epoch uint32, s *rollup.Segment,
+		statements []rollup.Statement) ([rollup.ProofSize]byte, error)
 }
 
 const (
@@ -59,7 +59,7 @@ func (q *queue) take(awaits bool) *job {
 func (j *job) requestProof() (wait time.Duration) {
 	o := j.o
 	statements := j.status.Statements
-	if statements == 0 || o.cfg.Prover == nil || o.cfg.Prover.Size(statements) == 0 ||
+	if statements == 0 || o.cfg.Prover == nil || o.cfg.Prover.Size(j.key.Epoch, statements) == 0 ||
 		j.rung() == rollup.RungProof {
 		return 0
 	}
@@ -202,7 +202,7 @@ func (j *job) makeProof() (*rollup.Archive, error) {
 		return nil, err
 	}
 	statements := a.Tree.Statements()
-	segments, err := a.Segments(o.cfg.Prover.Size(len(statements)), o.chain.View())
+	segments, err := a.Segments(o.cfg.Prover.Size(j.key.Epoch, len(statements)), o.chain.View())
 	if err != nil {
 		return nil, err
 	}
@@ -210,7 +210,7 @@ func (j *job) makeProof() (*rollup.Archive, error) {
 	proofs := make([][rollup.ProofSize]byte, len(segments))
 	for i := range segments {
 		s := &segments[i]
-		proofs[i], err = o.proveSegment(s, statements[s.First:s.First+len(s.List)])
+		proofs[i], err = o.proveSegment(j.key.Epoch, s, statements[s.First:s.First+len(s.List)])
 		if err != nil {
 			return nil, fmt.Errorf("segment %d of %d: %w", i, len(segments), err)
 		}
@@ -220,10 +220,11 @@ func (j *job) makeProof() (*rollup.Archive, error) {
 	return a.WithProof(segments, proofs), nil
 }
 
-func (o *Outbox) proveSegment(s *rollup.Segment, statements []rollup.Statement) (
-	proof [rollup.ProofSize]byte, err error) {
+func (o *Outbox) proveSegment(epoch uint32, s *rollup.Segment,
+	statements []rollup.Statement) (proof [rollup.ProofSize]byte, err error) {
 	for range proveAttempts {
-		if proof, err = o.cfg.Prover.Prove(o.ctx, s, statements); err == nil || o.ctx.Err() != nil {
+		proof, err = o.cfg.Prover.Prove(o.ctx, epoch, s, statements)
+		if err == nil || o.ctx.Err() != nil {
 			break
 		}
 		o.log.Warn("the prover failed", "statements", len(statements), "err", err)
@@ -231,7 +232,7 @@ func (o *Outbox) proveSegment(s *rollup.Segment, statements []rollup.Statement) 
 	if err != nil {
 		return proof, err
 	}
-	if err := o.cfg.Proofs.VerifyProof(s.Size, s.Public.Bytes(), &proof); err != nil {
+	if err := o.cfg.Proofs(epoch).VerifyProof(s.Size, s.Public.Bytes(), &proof); err != nil {
 		return proof, rollup.Refuse(ProofWrong, "%w", err)
 	}
 	return proof, nil

@@ -25,7 +25,7 @@ type Prover struct {
 var errTag = errors.New("pipelinetest: a proof of something else")
 
 // Size implements certify.Prover.
-func (p *Prover) Size(int) int {
+func (p *Prover) Size(uint32, int) int {
 	if p.Statements == 0 {
 		return 256
 	}
@@ -33,7 +33,7 @@ func (p *Prover) Size(int) int {
 }
 
 // Prove implements certify.Prover.
-func (p *Prover) Prove(ctx context.Context, s *rollup.Segment,
+func (p *Prover) Prove(ctx context.Context, _ uint32, s *rollup.Segment,
 	statements []rollup.Statement) (proof [rollup.ProofSize]byte, err error) {
 	p.Calls.Add(1)
 	if len(statements) != len(s.List) {
@@ -50,9 +50,12 @@ func (p *Prover) Prove(ctx context.Context, s *rollup.Segment,
 	return proof, ctx.Err()
 }
 
+// In returns what checks its proofs, in any epoch.
+func (p *Prover) In(uint32) rollup.ProofVerifier { return p }
+
 // VerifyProof implements rollup.ProofVerifier.
 func (p *Prover) VerifyProof(size int, public [32]byte, proof *[rollup.ProofSize]byte) error {
-	if size != p.Size(0) || *proof != tag(public) {
+	if size != p.Size(0, 0) || *proof != tag(public) {
 		return errTag
 	}
 	return nil
