@@ -55,8 +55,9 @@ type FixtureTransaction struct {
 	Bytes []byte
 }
 
-// Set by package rollup_test: one honest file of each type, one of a rollup on rung 2, one on rung 3
-// whose proofs nothing but FixtureWindow.Prover accepts, the heads of the registry, and transactions.
+// Set by package rollup_test: one honest file of each type, one of a rollup on rung 2, one on rung
+// 3 whose proofs nothing but FixtureWindow.Prover accepts, the heads of the registry, and
+// transactions.
 var (
 	FixtureExports func(testing.TB) map[string][]byte
 	FixtureProven  func(testing.TB) []byte

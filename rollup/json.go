@@ -100,7 +100,8 @@ func (r *Record) MarshalJSON() ([]byte, error) {
 		RegistryRoot Hash    `json:"registry_root"`
 		Settled      *uint32 `json:"settled_epoch,omitempty"`
 		Settlement   *Hash   `json:"settlement_root,omitempty"`
-	}{r.Network, r.Term, r.Height, r.Time, r.Epoch, r.RollupCount, r.RollupsRoot, r.RegistryRoot, nil, nil}
+	}{r.Network, r.Term, r.Height, r.Time, r.Epoch, r.RollupCount, r.RollupsRoot, r.RegistryRoot,
+		nil, nil}
 	if r.SettledEpoch != NoEpoch {
 		v.Settled, v.Settlement = &r.SettledEpoch, &r.SettlementRoot
 	}

@@ -73,7 +73,8 @@ func TestRecord(t *testing.T) {
 		{"registry", func(r *Record, _ *RecordCertificate) { r.RegistryRoot[0]++ }, ErrSignature},
 		{"settled epoch", func(r *Record, _ *RecordCertificate) { r.SettledEpoch++ }, ErrSignature},
 		{"settlement", func(r *Record, _ *RecordCertificate) { r.SettlementRoot[0]++ }, ErrSignature},
-		{"no quorum", func(r *Record, c *RecordCertificate) { *c = *certifyRecord(r, 1, 2, 3) }, ErrQuorum},
+		{"no quorum", func(r *Record, c *RecordCertificate) { *c = *certifyRecord(r, 1, 2, 3) },
+			ErrQuorum},
 		{"bitmap", func(_ *Record, c *RecordCertificate) { c.Signers = nil }, ErrBitmap},
 		{"other signers", func(_ *Record, c *RecordCertificate) { c.Signers = Bitmap{7} }, ErrSignature},
 	} {

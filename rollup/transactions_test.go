@@ -10,8 +10,8 @@ import (
 
 func init() { rollup.FixtureTransactions = testTransactions }
 
-// testTransactions returns a transaction of each kind, as section 12 of the document describes them,
-// and the grant.
+// testTransactions returns a transaction of each kind, as section 12 of the document describes
+// them, and the grant.
 func testTransactions(t testing.TB) (all []rollup.FixtureTransaction, grant []byte) {
 	t.Helper()
 	net, ed := rollup.FixtureNet, rollup.FixtureEd25519

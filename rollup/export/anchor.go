@@ -60,7 +60,8 @@ func NewAnchor(w Witness, ids []rollup.Hash, h *rollup.Header) (*Anchor, error) 
 				Header: h}, nil
 		}
 	}
-	return nil, fmt.Errorf("export: %w: rollup %s in block %d", rollup.ErrNotFound, id, w.Record.Height)
+	return nil, fmt.Errorf("export: %w: rollup %s in block %d", rollup.ErrNotFound, id,
+		w.Record.Height)
 }
 
 func (a *Anchor) append(dst []byte) []byte {

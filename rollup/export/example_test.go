@@ -14,8 +14,8 @@ import (
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
-// A committee of one signs the record of the block that settled an epoch. The file that says so is checked by who
-// has nothing but the genesis file.
+// A committee of one signs the record of the block that settled an epoch. The file that says so is
+// checked by who has nothing but the genesis file.
 func ExampleVerify() {
 	genesis, member := newGenesis()
 	rows := []rollup.SettlementRow{{Node: 0, Service: 0, Payer: 2, Acks: 3, Units: 3072,

@@ -90,8 +90,8 @@ type Ack struct {
 	Path  []rollup.Hash
 }
 
-// NewAck makes the file for ack i, in tree order, of the anchor's rollup. It does not check the acks
-// against the rollup.
+// NewAck makes the file for ack i, in tree order, of the anchor's rollup. It does not check the
+// acks against the rollup.
 func NewAck(anchor *Anchor, acks rollup.Acks, i int) *Ack {
 	h := anchor.Header
 	return &Ack{Anchor: *anchor, Ack: acks.Ack(h, i), Index: uint32(i),
@@ -153,10 +153,11 @@ type Rollup struct {
 	VerifyingKey []byte // of the proofs' circuit, VerifyingKeySize bytes, only for rung 3
 }
 
-// NewRollup makes the file for the anchor's rollup. The registry is that of the anchor's record; for
-// rung 3 it comes with the verifying key of the circuit. It does not verify the rollup. The error is
-// the registry's.
-func NewRollup(anchor *Anchor, ev *rollup.Evidence, reg Prover, verifyingKey []byte) (*Rollup, error) {
+// NewRollup makes the file for the anchor's rollup. The registry is that of the anchor's record;
+// for rung 3 it comes with the verifying key of the circuit. It does not verify the rollup. The
+// error is the registry's.
+func NewRollup(anchor *Anchor, ev *rollup.Evidence, reg Prover,
+	verifyingKey []byte) (*Rollup, error) {
 	e := &Rollup{Anchor: *anchor, Evidence: ev}
 	if ev.Rung == rollup.RungProof {
 		e.VerifyingKey = verifyingKey

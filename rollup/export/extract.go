@@ -250,7 +250,8 @@ func compareService(s Service, index uint32) int { return cmp.Compare(s.Index, i
 // left over: ErrRegistry, ErrClients.
 func (x *Extract) verify(e *Rollup) error {
 	if root := rollup.Hash(x.Heads.Root()); root != e.Record.RegistryRoot {
-		return fmt.Errorf("%w: the heads give %s, not %s", rollup.ErrRegistry, root, e.Record.RegistryRoot)
+		return fmt.Errorf("%w: the heads give %s, not %s", rollup.ErrRegistry, root,
+			e.Record.RegistryRoot)
 	}
 	if err := x.complete(e); err != nil {
 		return err
@@ -287,7 +288,8 @@ func (x *Extract) complete(e *Rollup) error {
 		have[i] = x.Clients[i].Index
 	}
 	if want := e.Evidence.AllClients(); !slices.Equal(have, want) {
-		return fmt.Errorf("%w: %d clients, and %d in the evidence", rollup.ErrClients, len(have), len(want))
+		return fmt.Errorf("%w: %d clients, and %d in the evidence", rollup.ErrClients, len(have),
+			len(want))
 	}
 	services := make([]uint64, len(x.Services))
 	for i := range x.Services {
@@ -316,8 +318,8 @@ func (x *Extract) proofKey(size int, epoch uint32) (digest rollup.Hash, err erro
 		}
 	}
 	if digest == (rollup.Hash{}) {
-		return digest, fmt.Errorf("%w for circuits of %d statements in epoch %d", rollup.ErrNoProofs, size,
-			epoch)
+		return digest, fmt.Errorf("%w for circuits of %d statements in epoch %d", rollup.ErrNoProofs,
+			size, epoch)
 	}
 	return digest, nil
 }

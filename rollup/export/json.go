@@ -49,7 +49,8 @@ func (e *Rollup) MarshalJSON() ([]byte, error) {
 		Services     []serviceJSON         `json:"services"`
 		Node         ledger.Key            `json:"node_key"`
 	}{e.Anchor.json(), acks, e.Evidence.Rung, e.Evidence.List, statements, e.Evidence.Size,
-		e.Evidence.Segments, e.VerifyingKey, clientsJSON(e.Clients), servicesJSON(e.Services), e.Node.NodeKey})
+		e.Evidence.Segments, e.VerifyingKey, clientsJSON(e.Clients), servicesJSON(e.Services),
+		e.Node.NodeKey})
 }
 
 // MarshalJSON implements [json.Marshaler].

@@ -16,8 +16,8 @@ type Trust struct {
 	Committee *rollup.Committee
 	Shares    rollup.Shares
 
-	// Proofs returns a verifier from the verifying key that the file holds, once it has the digest that
-	// the registry has for the circuit's size; nil when the program has none.
+	// Proofs returns a verifier from the verifying key that the file holds, once it has the digest
+	// that the registry has for the circuit's size; nil when the program has none.
 	Proofs func(size int, key []byte) (rollup.ProofVerifier, error)
 	// Development says that whoever made those keys may be able to forge proofs.
 	Development bool
@@ -53,7 +53,8 @@ type Report struct {
 
 // Check is one thing that was checked.
 type Check struct {
-	// Name is "record", "order", "inclusion", "settlement", "registry", "rung 1", "rung 2" or "rung 3".
+	// Name is "record", "order", "inclusion", "settlement", "registry", "rung 1", "rung 2" or "rung
+	// 3".
 	Name  string `json:"name"`
 	What  string `json:"what"`  // a sentence without its end
 	Bytes int    `json:"bytes"` // of the file that it needed
@@ -63,8 +64,9 @@ type Check struct {
 func (r *Report) Summary() string { return r.summary }
 
 // Verify decides whether an export file is valid (section 10) for what the genesis file tells.
-// Errors are those of Parse, RecordCertificate.Verify and Verify, and ErrPath, ErrWindow, ErrClients,
-// ErrRegistry, ErrSettlement, and ErrProof for a verifying key that is not the network's.
+// Errors are those of Parse, RecordCertificate.Verify and Verify, and ErrPath, ErrWindow,
+// ErrClients, ErrRegistry, ErrSettlement, and ErrProof for a verifying key that is not the
+// network's.
 func Verify(file []byte, trust *Trust) (*Report, error) {
 	e, err := Parse(file)
 	if err != nil {
@@ -140,7 +142,8 @@ func sentence(a *rollup.Ack, h *rollup.Header) string {
 
 func (e *Ack) summary() string {
 	h := e.Header
-	return fmt.Sprintf("%s: ack %d of %d in rollup %s", sentence(&e.Ack, h), e.Index, h.AckCount, h.ID())
+	return fmt.Sprintf("%s: ack %d of %d in rollup %s", sentence(&e.Ack, h), e.Index, h.AckCount,
+		h.ID())
 }
 
 func (e *Rollup) verify(v *exportVerifier) error {

@@ -24,8 +24,8 @@ type StatementAck struct {
 }
 
 // NewStatementAck makes the file for ack i of a window's archive, in the anchor's rollup. Errors:
-// ErrUnknownClient, ErrList for an ack whose client did not sign, ErrRoot for an archive that is not
-// the rollup's.
+// ErrUnknownClient, ErrList for an ack whose client did not sign, ErrRoot for an archive that is
+// not the rollup's.
 func NewStatementAck(anchor *Anchor, archive rollup.Acks, list rollup.List, reg rollup.Registry,
 	i int) (*StatementAck, error) {
 	h := anchor.Header

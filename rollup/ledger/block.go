@@ -17,7 +17,7 @@ type Record struct {
 type Block struct {
 	Height  int64
 	AppHash rollup.Hash
-	Records []Record       // sorted by key, each key once; to be stored in one batch with the block's height
+	Records []Record       // sorted by key, each key once; to be stored in one batch with the height
 	Events  []Event        // in order of execution
 	Record  *BlockRecord   // nil unless the block is due
 	Heads   registry.Heads // of the registry after the block

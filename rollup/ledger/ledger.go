@@ -21,11 +21,10 @@
 // Files: genesis.go, genesis_json.go, canonical.go: what a network starts from. kinds.go: the table
 // of kinds, and what each of them must say of itself. payment.go, node.go, service.go, grants.go,
 // revoke.go, ticket.go, record.go, proofkey.go: the kinds. tx.go: what transactions have in common,
-// and their encoding. identity.go: what keys sign to be registered. judge.go, execute.go: the way of
-// a transaction. clients.go: who may sign acks. settle.go: the division of payments. registry.go: the
-// trees whose root is in records. records.go, restore.go: what is stored, and the way back. view.go,
-// world.go, vector.go,
-// windows.go: the state and its snapshots.
+// and their encoding. identity.go: what keys sign to be registered. judge.go, execute.go: the way
+// of a transaction. clients.go: who may sign acks. settle.go: the division of payments.
+// registry.go: the trees whose root is in records. records.go, restore.go: what is stored, and the
+// way back. view.go, world.go, vector.go, windows.go: the state and its snapshots.
 package ledger
 
 import (
@@ -43,7 +42,8 @@ type State struct {
 	world
 	gen     uint64 // distinguishes what may be changed in place from what a view shares
 	credits map[uint32]map[creditKey]*credit
-	// balances and stakes, as the changes to them add up modulo 2^64; equals the supply after a block
+	// balances and stakes, as the changes to them add up modulo 2^64; equals the supply after a
+	// block
 	held uint64
 
 	open      bool                // between Begin and End

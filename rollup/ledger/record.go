@@ -75,8 +75,8 @@ func (s *State) forgetRecords() {
 	s.records = keep
 }
 
-// RecordCertificate is the payload of record certificate: the committee's signature of the record of
-// a block.
+// RecordCertificate is the payload of record certificate: the committee's signature of the record
+// of a block.
 type RecordCertificate struct{ *rollup.RecordCertificate }
 
 // NewRecordCertificate builds the transaction that puts the committee's signature of a record into

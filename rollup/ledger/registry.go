@@ -96,7 +96,8 @@ func (s *State) updateRegistry() {
 func (s *State) takeHeads() {
 	trees := &s.registers.trees
 	s.heads = registry.Heads{Clients: trees[TreeClients].Head(), Nodes: trees[TreeNodes].Head(),
-		Services: trees[TreeServices].Head(), ProofKeys: registry.ProofKeys.RootOf(s.appendProofKeys(nil))}
+		Services:  trees[TreeServices].Head(),
+		ProofKeys: registry.ProofKeys.RootOf(s.appendProofKeys(nil))}
 }
 
 // replace notes the entry of a client before the block changes it for the first time.
@@ -126,8 +127,8 @@ func CompareReplaced(a, b Replaced) int {
 	return cmp.Or(cmp.Compare(a.Tree, b.Tree), cmp.Compare(a.Index, b.Index))
 }
 
-// Prove returns entries of one of the registry's trees, one after the other, and the multiproof that
-// leads from them to the root that the tree had after an earlier block: heads are those of the
+// Prove returns entries of one of the registry's trees, one after the other, and the multiproof
+// that leads from them to the root that the tree had after an earlier block: heads are those of the
 // block, and replaced is what later blocks replaced since, for each entry the earliest, sorted. It
 // must not be called inside a block. Errors: a [registry.Reason].
 func (s *State) Prove(tree RegistryTree, heads *registry.Heads, replaced []Replaced,

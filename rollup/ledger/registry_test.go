@@ -37,7 +37,8 @@ func TestRegistryHistory(t *testing.T) {
 		s.Begin(height, genesisTime.Add(time.Duration(height)*10*time.Second))
 		if height == 1 {
 			apply(t, s, NewDeposit(net, accountKey("treasury"), 0, accountOf("alice"), 1000))
-			apply(t, s, NewRegisterService(net, alice, 0, &ServiceRegistration{Price: 1, UnitCap: 9, Unit: "x"}))
+			apply(t, s, NewRegisterService(net, alice, 0,
+				&ServiceRegistration{Price: 1, UnitCap: 9, Unit: "x"}))
 		}
 		payer, _ := s.accountByKey(accountOf("alice"))
 		for range rng.IntN(4) {

@@ -42,7 +42,8 @@ type restorer struct {
 
 var recordNumbers = map[byte]int{prefixAccount: 1, prefixClient: 2, prefixEpoch: 1, prefixNode: 1,
 	prefixService: 1, prefixProofKey: 2,
-	prefixSettlement: 1, prefixRecord: 2, prefixCertificate: 2, prefixWindows: 2, prefixCredit: 4, keyMeta[0]: 0,
+	prefixSettlement: 1, prefixRecord: 2, prefixCertificate: 2, prefixWindows: 2, prefixCredit: 4,
+	keyMeta[0]:    0,
 	keyAppHash[0]: 0}
 
 func (s *restorer) load(k, v []byte) error {

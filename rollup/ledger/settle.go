@@ -14,7 +14,7 @@ type Settlement struct {
 	Epoch  uint32                 `json:"epoch"`
 	Root   rollup.Hash            `json:"root"`
 	Rows   []rollup.SettlementRow `json:"rows"`   // sorted by (node, service, payer)
-	Height uint64                 `json:"height"` // of the block that settled, whose record has the root
+	Height uint64                 `json:"height"` // of the block that settled: its record has the root
 }
 
 func searchSettlement(settlements []*Settlement, epoch uint32) (int, bool) {

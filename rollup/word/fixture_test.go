@@ -276,8 +276,8 @@ func trees(t testing.TB, epoch uint32) (Prover, *rollup.Record, Sum) {
 	}
 	all := &prover{flat, tree(registry.Nodes), tree(registry.Clients), tree(registry.Services)}
 	heads, _ := all.Heads()
-	record := &rollup.Record{Network: testNet, Height: 77, Time: 1000, Epoch: epoch, RegistryRoot: heads.Root(),
-		SettledEpoch: rollup.NoEpoch}
+	record := &rollup.Record{Network: testNet, Height: 77, Time: 1000, Epoch: epoch,
+		RegistryRoot: heads.Root(), SettledEpoch: rollup.NoEpoch}
 	return all, record, signAs(0, record.Append(nil), 0, 1, 3)
 }
 
