@@ -19,7 +19,7 @@ func (leaked) VerifyProof(int, [32]byte, *[rollup.ProofSize]byte) error { return
 func TestFalseProof(t *testing.T) {
 	alarms := make([][]*FalseProof, 3)
 	network, nodes := startNetwork(t, 3, func(i int, c *MemberConfig) {
-		c.Proofs = leaked{}
+		c.Proofs = func(uint32) rollup.ProofVerifier { return leaked{} }
 		c.Alarm = func(p *FalseProof) { alarms[i] = append(alarms[i], p) }
 	})
 	h, header, statements, proven := cosigned(t, network, rollup.WindowKey{Node: 1})

@@ -106,7 +106,8 @@ func (w *named) forge(t *testing.T, network *testnet.Network, key rollup.WindowK
 	var proofs [][rollup.ProofSize]byte
 	for i := range segments {
 		s := &segments[i]
-		proof, err := prover.Prove(t.Context(), s, stated[s.First:s.First+len(s.List)])
+		proof, err := prover.Prove(t.Context(), h.Epoch, s,
+			stated[s.First:s.First+len(s.List)])
 		if err != nil {
 			t.Fatal(err)
 		}
