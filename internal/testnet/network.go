@@ -391,11 +391,12 @@ func (n *Network) Certificate(tb testing.TB, header []byte, signers ...int) *rol
 func (n *Network) CertifyRecords(tb testing.TB) {
 	tb.Helper()
 	for pending := n.View().PendingRecords(); len(pending) > 0; pending = n.View().PendingRecords() {
-		n.MustSubmit(tb, ledger.NewRecordCertificate(n.ID, n.certifyRecord(&pending[0].Record)))
+		n.MustSubmit(tb, ledger.NewRecordCertificate(n.ID, n.SignRecord(&pending[0].Record)))
 	}
 }
 
-func (n *Network) certifyRecord(record *rollup.Record) *rollup.RecordCertificate {
+// SignRecord returns the whole committee's certificate of a record.
+func (n *Network) SignRecord(record *rollup.Record) *rollup.RecordCertificate {
 	c := &rollup.RecordCertificate{Height: record.Height, Signers: rollup.NewBitmap(len(n.Members))}
 	var shares []bls.Signature
 	for i := range n.Members {

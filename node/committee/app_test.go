@@ -285,6 +285,20 @@ func TestRecordsAreCertified(t *testing.T) {
 	if txs := c.prepare(twice, 1<<20); len(txs) != 0 {
 		t.Error("certificate of one member's vote counted again")
 	}
+	again := c.votes(x...)
+	again.Votes = slices.Insert(again.Votes, 1, again.Votes[0])
+	for name, votes := range map[string]abci.ExtendedCommitInfo{
+		"a vote is there twice":           again,
+		"a vote signs one record twice":   c.votes(c.signed(0, second, second), x[1], x[2]),
+		"a vote signs in the wrong order": c.votes(c.signed(0, third, second), x[1], x[2], x[3]),
+	} {
+		for _, certificate := range c.certificates(c.prepare(votes, 1<<20)) {
+			r := c.record(certificate.Height)
+			if err := certificate.Verify(r, c.genesis.Network(), c.genesis.Committee()); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
 	deposit, _ := c.deposit(0)
 	txs := c.prepare(c.votes(forged, x[1], x[2], x[3]), 1<<20, deposit)
 	if len(txs) != 3 || !bytes.Equal(txs[2], deposit) {

@@ -157,12 +157,16 @@ func (c *chain) restart() {
 	c.state, c.w = state, witness.New(c.store, state)
 }
 
-func (c *chain) execute(b testnet.Block) {
+// execute executes a block, with more transactions in it.
+func (c *chain) execute(b testnet.Block, more ...[]byte) {
 	c.t.Helper()
 	c.block = c.w.Execute(func() ledger.Block {
 		c.state.Begin(b.Height, b.Time)
-		if b.Tx != nil {
-			if r := c.state.Apply(b.Tx); !r.OK() {
+		for _, tx := range append([][]byte{b.Tx}, more...) {
+			if tx == nil {
+				continue
+			}
+			if r := c.state.Apply(tx); !r.OK() {
 				c.t.Fatalf("block %d: %v", b.Height, r.Err)
 			}
 		}
@@ -203,14 +207,14 @@ func TestCrash(t *testing.T) {
 
 	c := newChain(t, n.Genesis)
 	for i, b := range n.Blocks() {
-		c.execute(b)
-		c.keep()
-		c.restart()
-		c.execute(b)
-		if i >= certified && !bytes.Equal(file(t, c.w, c.genesis, h, evidence), want) {
-			t.Fatalf("block %d, executed and not kept: another file", b.Height)
+		for range 2 { // the second time over what is kept of the first
+			c.restart()
+			c.execute(b)
+			if i >= certified && !bytes.Equal(file(t, c.w, c.genesis, h, evidence), want) {
+				t.Fatalf("block %d, executed and not kept: another file", b.Height)
+			}
+			c.keep()
 		}
-		c.keep()
 		c.commit()
 		if i >= certified && !bytes.Equal(file(t, c.w, c.genesis, h, evidence), want) {
 			t.Fatalf("block %d: another file", b.Height)
@@ -240,6 +244,35 @@ func TestCrash(t *testing.T) {
 	_, err = export.NewRollup(anchor, evidence, c.w.Registry(anchor.Record.Height), nil)
 	if !errors.Is(err, witness.ErrBroken) {
 		t.Errorf("after a block that could not be executed: %v", err)
+	}
+}
+
+// TestOwnBlock: a block that orders a rollup revokes one of its clients, and the next block another.
+// The record has the registry as it is after the block.
+func TestOwnBlock(t *testing.T) {
+	n := start(t)
+	h, evidence := order(t, n, rollup.WindowKey{Node: 3}, 0)
+	ordered := len(n.Blocks())
+	revoke(t, n, 1)
+	revoke(t, n, 2)
+	blocks := n.Blocks()
+	c := newChain(t, n.Genesis)
+	for _, b := range blocks[:ordered-1] {
+		c.execute(b)
+		c.keep()
+	}
+	c.execute(blocks[ordered-1], blocks[ordered].Tx)
+	c.keep()
+	record := c.block.Record
+	next := blocks[ordered]
+	next.Tx = ledger.NewRecordCertificate(n.ID, n.SignRecord(&record.Record))
+	c.execute(next)
+	c.keep()
+	before := file(t, c.w, c.genesis, h, evidence)
+	c.execute(blocks[ordered+1])
+	c.keep()
+	if !bytes.Equal(file(t, c.w, c.genesis, h, evidence), before) {
+		t.Error("another file after another revocation")
 	}
 }
 
