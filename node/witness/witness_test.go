@@ -247,8 +247,8 @@ func TestCrash(t *testing.T) {
 	}
 }
 
-// TestOwnBlock: a block that orders a rollup revokes one of its clients, and the next block another.
-// The record has the registry as it is after the block.
+// TestOwnBlock: a block that orders a rollup revokes one of its clients, and the next block
+// another. The record has the registry as it is after the block.
 func TestOwnBlock(t *testing.T) {
 	n := start(t)
 	h, evidence := order(t, n, rollup.WindowKey{Node: 3}, 0)
@@ -299,7 +299,8 @@ func TestPrune(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if rows := report.File.(*export.Settlement).Rows; len(rows) != 1 || rows[0].Acks != 2*clients {
+		if rows := report.File.(*export.Settlement).Rows; len(rows) != 1 ||
+			rows[0].Acks != 2*clients {
 			t.Errorf("rows %+v", rows)
 		}
 	}
