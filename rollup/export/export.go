@@ -12,6 +12,7 @@ import (
 
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/internal/wire"
+	"github.com/waybill-network/waybill/rollup/word"
 )
 
 var le = binary.LittleEndian
@@ -42,6 +43,7 @@ const (
 	TypeRollup       Type = 2
 	TypeSettlement   Type = 3
 	TypeStatementAck Type = 4
+	TypeLie          Type = 7
 )
 
 // String returns the type's name.
@@ -55,6 +57,8 @@ func (t Type) String() string {
 		return "settlement"
 	case TypeStatementAck:
 		return "statement ack"
+	case TypeLie:
+		return "lie"
 	}
 	return fmt.Sprintf("type %d", uint8(t))
 }
@@ -62,7 +66,8 @@ func (t Type) String() string {
 // MarshalText implements [encoding.TextMarshaler].
 func (t Type) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
-// File is what a file for outsiders holds: an *Ack, *Rollup, *Settlement or *StatementAck.
+// File is what a file for outsiders holds: an *Ack, *Rollup, *Settlement, *StatementAck
+// or *Lie.
 type File interface {
 	Type() Type
 	// Append appends the whole file to dst.
@@ -250,6 +255,13 @@ func Parse(file []byte) (File, error) {
 	r.Tag(exportTag)
 	var network rollup.Network
 	r.Fill(network[:])
+	if r.Err == nil && len(r.B) > 0 && Type(r.B[0]) == TypeLie {
+		lie, err := word.ParseFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("export: %w: %w", rollup.ErrMalformed, err)
+		}
+		return &Lie{File: lie}, nil
+	}
 	var e File
 	switch t := Type(r.U8()); {
 	case r.Err != nil:

@@ -15,6 +15,7 @@ type Trust struct {
 	Network   rollup.Network
 	Committee *rollup.Committee
 	Shares    rollup.Shares
+	NodeKeys  [][32]byte // of the genesis' nodes, for lies that they told
 
 	// Proofs returns a verifier from the verifying key that the file holds, once it has the digest
 	// that the registry has for the circuit's size; nil when the program has none.
@@ -33,15 +34,19 @@ type Trust struct {
 // TrustOf returns what the files of a network are checked against. The genesis must be valid; a
 // verifier of proofs is for the caller to add.
 func TrustOf(g *ledger.Genesis) *Trust {
-	return &Trust{Network: g.Network(), Committee: g.Committee(), Shares: g.Params.Shares,
+	t := &Trust{Network: g.Network(), Committee: g.Committee(), Shares: g.Params.Shares,
 		Development: g.Params.Proofs.Development}
+	for i := range g.Members {
+		t.NodeKeys = append(t.NodeKeys, g.Members[i].TransportKey)
+	}
+	return t
 }
 
 // Report is what a verified export file proves.
 type Report struct {
 	Type    Type
 	Network rollup.Network
-	File    File    // *Ack, *Rollup, *Settlement or *StatementAck
+	File    File    // *Ack, *Rollup, *Settlement, *StatementAck or *Lie
 	Checks  []Check // in order
 	Signers []int   // committee members that certified, ascending
 	Members int     // of the committee
@@ -53,8 +58,8 @@ type Report struct {
 
 // Check is one thing that was checked.
 type Check struct {
-	// Name is "record", "order", "inclusion", "settlement", "registry", "rung 1", "rung 2" or "rung
-	// 3".
+	// Name is "record", "order", "inclusion", "settlement", "registry", "lie", "rung 1", "rung 2"
+	// or "rung 3".
 	Name  string `json:"name"`
 	What  string `json:"what"`  // a sentence without its end
 	Bytes int    `json:"bytes"` // of the file that it needed
@@ -80,13 +85,16 @@ func Verify(file []byte, trust *Trust) (*Report, error) {
 		return nil, fmt.Errorf("%s export: %w", e.Type(), err)
 	}
 	signers, committee := e.signers(), trust.Committee
+	summary := e.summary()
+	if signers != nil {
+		summary += fmt.Sprintf("; signed by %d of %d committee members with %d of %d of the power",
+			signers.Len(), len(committee.Members), committee.Power(signers), committee.TotalPower())
+	}
 	return &Report{
 		Type: e.Type(), Network: trust.Network, File: e, Checks: v.checks,
 		Signers: signers.Positions(), Members: len(committee.Members),
 		Power: committee.Power(signers), Total: committee.TotalPower(),
-		summary: e.summary() + fmt.Sprintf(
-			"; signed by %d of %d committee members with %d of %d of the power.",
-			signers.Len(), len(committee.Members), committee.Power(signers), committee.TotalPower()),
+		summary: summary + ".",
 	}, nil
 }
 
