@@ -31,6 +31,9 @@ each of which needs no trust in anybody:
   rung 3  proofs: the totals are shown by proofs in the statements' place, the
           signature is checked as on rung 2
 
+A lie is shown by two signed words that exclude each other, or by one that cannot be
+true: the file holds when who is named lied.
+
 Exit code 0 only when every file holds; each gets a sentence that says what it
 shows, and one for each thing that was checked, how long it took, and how many bytes
 it needed.`,
