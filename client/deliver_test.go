@@ -328,13 +328,32 @@ func TestDeliverBatchAboveTheLimit(t *testing.T) {
 	f := start(t, options{})
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	c := f.client(t, func(c *Config) { c.Batch = api.MaxSubmission + 1 })
-	err := c.Deliver(
-		ctx,
-		deliveries(api.MaxSubmission+1),
-		func(rollup.Network, []rollup.Ack) error { return nil },
-		func(*Outcome) {},
-	)
+	const batch = api.MaxSubmission + 1
+	c := f.client(t, func(c *Config) { c.Batch = batch })
+	// What is signed first may be few. Until as many wait as a batch takes, no more is signed.
+	var mu sync.Mutex
+	waiting, yielded := sync.NewCond(&mu), 0
+	many := func(yield func(Delivery) bool) {
+		for d := range deliveries(3 * batch) {
+			mu.Lock()
+			yielded++
+			mu.Unlock()
+			waiting.Broadcast()
+			if !yield(d) {
+				return
+			}
+		}
+	}
+	signed := 0
+	err := c.Deliver(ctx, many, func(_ rollup.Network, acks []rollup.Ack) error {
+		mu.Lock()
+		defer mu.Unlock()
+		signed += len(acks)
+		for yielded < min(signed+batch, 3*batch) {
+			waiting.Wait()
+		}
+		return nil
+	}, func(*Outcome) {})
 	if err == nil || errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v, want an end at once", err)
 	}

@@ -61,6 +61,7 @@ var settled = map[string]line{
 	"ledger.CodeBadCertificate": {never: own}, "ledger.CodeNoQuorum": {never: own},
 	"ledger.CodeWrongTerm": {never: own}, "rollup.ErrBitmap": {never: own},
 	"rollup.ErrQuorum": {never: own}, "rollup.ErrTerm": {never: own},
+	"rollup.ErrRecord": {never: other}, "rollup.ErrRegistry": {never: other},
 
 	// Registered things stay: what the door has seen in one block is there in all later ones.
 	"rollup.ErrUnknownNode": {never: stays}, "ledger.CodeUnknownNode": {never: stays},
@@ -92,7 +93,7 @@ var settled = map[string]line{
 	"ledger.CodeBadNonce": {never: other}, "ledger.CodeUnknownAccount": {never: other},
 	"ledger.CodeInsufficientBalance": {never: other}, "ledger.CodeBadProof": {never: other},
 	"ledger.CodeKeyTaken": {never: other}, "ledger.CodeUnknownClient": {never: other},
-	"ledger.CodeOutOfRange": {never: other}, "ledger.CodeNotSettled": {never: other},
+	"ledger.CodeOutOfRange": {never: other}, "ledger.CodeNoRecord": {never: other},
 	"ledger.CodeAlreadyCertified": {never: other}, "ledger.CodeOverflow": {never: other},
 	"ledger.CodeNotProposer": {never: other}, "ledger.CodeTooEarly": {never: other},
 	"ledger.CodeExpired": {never: other}, "ledger.CodeNotPayer": {never: other},

@@ -20,6 +20,7 @@ import (
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
+	"github.com/waybill-network/waybill/rollup/registry"
 )
 
 // Config says how large a network is.
@@ -225,6 +226,17 @@ func (n *Network) Enroll(keys []*bls.PublicKey) error {
 		encoded, terms := key.Bytes(), n.records[record(uint64(i%len(n.Clients)))][bls.PublicKeySize:]
 		n.records[record(there+uint64(i))] = slices.Concat(encoded[:], terms)
 	}
+	heads := n.view.Heads()
+	var err error
+	heads.Clients, err = clientsHead(there+uint64(len(keys)),
+		func(client uint64) []byte { return n.records[record(client)] })
+	if err != nil {
+		return err
+	}
+	root := heads.Root()
+	meta := slices.Clone(n.records["m"]) // digest of the genesis, registry root, …
+	copy(meta[32:], root[:])
+	n.records["m"] = meta
 	state, err := ledger.Restore(n.genesis, func(yield func(k, v []byte) bool) {
 		for _, k := range slices.Sorted(maps.Keys(n.records)) {
 			if !yield([]byte(k), n.records[k]) {
@@ -238,6 +250,23 @@ func (n *Network) Enroll(keys []*bls.PublicKey) error {
 	n.state = state
 	n.show()
 	return nil
+}
+
+// clientsHead returns the head of the registry's tree over clients, of whom the ledger's records are
+// given: key, and payer, since, until, the until that was granted, numbers, three services.
+func clientsHead(count uint64, record func(client uint64) []byte) (registry.Head, error) {
+	indices, leaves := make([]uint64, count), make([]byte, 0, count*registry.ClientSize)
+	for i := range indices {
+		indices[i] = uint64(i)
+		r := record(uint64(i))
+		u32 := func(at int) uint32 { return binary.LittleEndian.Uint32(r[bls.PublicKeySize+4*at:]) }
+		leaf := registry.Client{Key: [bls.PublicKeySize]byte(r), Payer: u32(0), Since: u32(1),
+			Until: u32(2), Numbers: u32(4), Services: [3]uint32{u32(5), u32(6), u32(7)}}
+		leaves = leaf.Append(leaves)
+	}
+	tree := registry.New(registry.Clients, new(registry.Memory))
+	err := tree.Set(indices, leaves)
+	return tree.Head(), err
 }
 
 // Run makes blocks at a pace until the context ends.

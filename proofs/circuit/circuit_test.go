@@ -16,8 +16,6 @@ import (
 // wide as the large circuits' are.
 var tiny = Shape{Statements: 16, Rows: 20, Level: 1, Width: 11}
 
-var small, _ = ShapeOf(256)
-
 var systems sync.Map // of Shape
 
 func system(t testing.TB, shape Shape) constraint.ConstraintSystem {
