@@ -115,8 +115,9 @@ func (n *Network) register(treasury ed25519.PrivateKey, cfg Config, payers, serv
 	var txs [][]byte
 	unitCap := cmp.Or(cfg.UnitCap, UnitCap)
 	for i := range payers {
-		txs = append(txs, ledger.NewDeposit(n.ID, treasury, uint64(i), ledger.KeyOf(account("payer", i)),
-			1<<40))
+		txs = append(txs,
+			ledger.NewDeposit(n.ID, treasury, uint64(i), ledger.KeyOf(account("payer", i)),
+				1<<40))
 	}
 	nonces := make([]uint64, payers)
 	for range services {
@@ -139,8 +140,9 @@ func (n *Network) register(treasury ed25519.PrivateKey, cfg Config, payers, serv
 				sk := blsKey("client", from)
 				n.Clients = append(n.Clients, sk)
 				grants = append(grants, ledger.NewGrant(n.ID, payer, ledger.Grant{Payer: of.Index,
-					Key:      sk.PublicKey().Bytes(),
-					Proof:    ledger.ProvePossession(sk, n.ID, rollup.RoleClient, ledger.KeyOf(payer)),
+					Key: sk.PublicKey().Bytes(),
+					Proof: ledger.ProvePossession(sk, n.ID, rollup.RoleClient,
+						ledger.KeyOf(payer)),
 					Services: granted(from, services), Numbers: cmp.Or(cfg.Numbers, ledger.Forever),
 					Until: ledger.Forever}))
 			}
@@ -223,7 +225,8 @@ func (n *Network) Enroll(keys []*bls.PublicKey) error {
 	}
 	there := n.view.Clients()
 	for i, key := range keys {
-		encoded, terms := key.Bytes(), n.records[record(uint64(i%len(n.Clients)))][bls.PublicKeySize:]
+		encoded, terms := key.Bytes(),
+			n.records[record(uint64(i%len(n.Clients)))][bls.PublicKeySize:]
 		n.records[record(there+uint64(i))] = slices.Concat(encoded[:], terms)
 	}
 	heads := n.view.Heads()
@@ -252,8 +255,8 @@ func (n *Network) Enroll(keys []*bls.PublicKey) error {
 	return nil
 }
 
-// clientsHead returns the head of the registry's tree over clients, of whom the ledger's records are
-// given: key, and payer, since, until, the until that was granted, numbers, three services.
+// clientsHead returns the head of the registry's tree over clients, of whom the ledger's records
+// are given: key, and payer, since, until, the until that was granted, numbers, three services.
 func clientsHead(count uint64, record func(client uint64) []byte) (registry.Head, error) {
 	indices, leaves := make([]uint64, count), make([]byte, 0, count*registry.ClientSize)
 	for i := range indices {
