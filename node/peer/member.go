@@ -216,8 +216,12 @@ func (m *Member) judge(h *rollup.Header, evidence []byte, b *billing) (again boo
 	}
 	if !locked {
 		runs = ev.Billed()
-		if err := b.check(h.Window, runs); err != nil {
-			return false, nil, err
+		if refusal := b.check(h.Window, runs); refusal != nil {
+			// A push of the same rollup may have been signed since the look above.
+			prior, locked, err = m.cfg.Store.Locked(h.Key())
+			if err != nil || !locked || prior != h.ID() {
+				return false, nil, refusal
+			}
 		}
 	}
 	if err := m.verify(h, ev); err != nil {
