@@ -168,10 +168,10 @@ type answer struct {
 // inTurn pushes to one member when that has answered for the windows before.
 func (r *round) inTurn(ctx context.Context, position int, member rollup.Member) answer {
 	j := r.j
-	defer j.line.answered(member.Node)
 	select {
 	case <-j.before.answers(member.Node):
-	case <-r.enough:
+		defer j.line.answered(member.Node)
+	case <-r.enough: // or no quorum is left: then the line is skipped
 		return answer{position: position, node: member.Node, err: errEnough}
 	case <-ctx.Done():
 		return answer{position: position, node: member.Node, err: context.Cause(ctx)}

@@ -84,7 +84,9 @@ func (j *job) become(to status.State) {
 func (j *job) run() {
 	o := j.o
 	err := j.certify()
-	j.line.end()
+	if err != nil {
+		j.line.skip(j.before)
+	}
 	j.drain()
 	j.endTurn()
 	switch {

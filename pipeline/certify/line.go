@@ -14,6 +14,7 @@ type line struct {
 
 	mu      sync.Mutex
 	members map[uint32]chan struct{} // by node; closed when it has answered for good
+	instead *line                    // what counts in place of a window that will not be certified
 }
 
 func newLine() *line {
@@ -47,6 +48,9 @@ func (l *line) answers(node uint32) <-chan struct{} {
 	case <-l.over:
 		return l.over
 	default:
+	}
+	if l.instead != nil {
+		return l.instead.answers(node)
 	}
 	return l.member(node)
 }
@@ -82,6 +86,31 @@ func (l *line) end() {
 	closeOnce(l.over)
 	for _, c := range l.members {
 		closeOnce(c)
+	}
+}
+
+// skip says that the window will not be certified: who waits for its members' answers waits for what
+// it waited for itself. Otherwise a member would hear of the windows behind it too early, and refuse
+// those before it.
+func (l *line) skip(before *line) {
+	if before == nil {
+		l.end()
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	select {
+	case <-l.over: // it was certified
+		return
+	default:
+	}
+	closeOnce(l.begun)
+	l.instead = before
+	for node := range l.members {
+		go func() { // until the job before is at its end, at the latest
+			<-before.answers(node)
+			l.answered(node)
+		}()
 	}
 }
 
