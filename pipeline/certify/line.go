@@ -89,9 +89,9 @@ func (l *line) end() {
 	}
 }
 
-// skip says that the window will not be certified: who waits for its members' answers waits for what
-// it waited for itself. Otherwise a member would hear of the windows behind it too early, and refuse
-// those before it.
+// skip says that the window will not be certified: who waits for its members' answers waits for
+// what it waited for itself. Otherwise a member would hear of the windows behind it too early, and
+// refuse those before it.
 func (l *line) skip(before *line) {
 	if before == nil {
 		l.end()
