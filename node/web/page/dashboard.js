@@ -474,7 +474,7 @@ function showChain(s) {
     ["peers", count(c.peers)],
     ["validators", `${c.validators}${c.validator ? ", this node too" : ""}`],
     ["mempool", count(c.mempool, "transactions")],
-    ["records", { text: `signed up to ${grouped.format(c.certified)}, ${count(c.unsigned_records)} waiting`,
+    ["records", { text: `signed up to ${grouped.format(c.certified)}, ${grouped.format(c.unsigned_records)} waiting`,
       title: "records of blocks that ordered, settled or began an epoch, and that the committee signs for outsiders",
       class: c.unsigned_records > 4 ? "warn" : "" }],
     ["clock skew", { text: duration(c.skew_seconds), title: "this node's clock minus the chain's" }],
