@@ -54,9 +54,6 @@ func (v *View) Epoch() uint32 { return v.epoch() }
 // EpochStart returns when the current epoch began.
 func (v *View) EpochStart() time.Time { return at(v.begin().time) }
 
-// EpochHeight returns the height of the block in which the current epoch began, 0 for epoch 0.
-func (v *View) EpochHeight() int64 { return v.begin().height }
-
 // EpochEnd returns the earliest time at which a block ends the current epoch.
 func (v *View) EpochEnd() time.Time { return at(v.begin().time + seconds(v.params.EpochSeconds)) }
 
