@@ -316,6 +316,12 @@ func TestPage(t *testing.T) {
 				}
 			}
 		}
+		whole := b.eval("document.body.innerText")
+		for _, none := range []string{"[object", "undefined", "NaN"} {
+			if strings.Contains(whole, none) {
+				t.Errorf("the page says %q", none)
+			}
+		}
 		if got := b.text("t-answers"); strings.Contains(got, "malformed") || strings.Index(got, "past_epoch") > strings.Index(got, "bad_signature") {
 			t.Errorf("refusals are not the non-zero ones by size: %q", got)
 		}
