@@ -11,6 +11,7 @@ require (
 	github.com/cometbft/cometbft-db v0.14.1
 	github.com/consensys/gnark v0.16.1
 	github.com/consensys/gnark-crypto v0.22.0
+	github.com/coreos/go-systemd/v22 v22.7.0
 	github.com/cosmos/gogoproto v1.7.2
 	github.com/gorilla/websocket v1.5.3
 	github.com/klauspost/cpuid/v2 v2.4.2

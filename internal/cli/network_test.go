@@ -87,8 +87,14 @@ func TestOperator(t *testing.T) {
 	n := newNetwork(t, "4")
 	node := []string{"--node", n.url}
 	with := func(args ...string) []string { return append(args, node...) }
+	m := newManager(t)
 	stop := n.start(t)
 	defer func() { stop() }()
+	said := m.until(t, "READY=1")
+	m.Close()
+	if !slices.Contains(said, "STATUS=starting") || !slices.Contains(said, "STATUS=ready") {
+		t.Errorf("the service manager heard %q", said)
+	}
 
 	if out := must(t, with("status")...); !strings.Contains(out, "yes, takes acks") ||
 		!strings.Contains(out, "refused a second in the last") {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 	"github.com/waybill-network/waybill/node"
@@ -27,7 +29,10 @@ func newStart() *cobra.Command {
 
 On SIGINT or SIGTERM the node closes its doors, answers what it admitted, and exits;
 a second signal ends it at once. It may also be killed at any moment: whatever it
-answered 'accepted' is on disk, and the next start carries on with it.`,
+answered 'accepted' is on disk, and the next start carries on with it.
+
+Under a service manager such as systemd (Type=notify) it says when it is ready, or
+within a minute why it is not, and that it is alive (WatchdogSec=).`,
 		Example: `  waybill start --home net/node0
   waybill start --home net/node0 --set log.level=debug --set pipeline.window_age=5s`,
 		Args: noArgs,
@@ -62,20 +67,33 @@ answered 'accepted' is on disk, and the next start carries on with it.`,
 			return fmt.Errorf(
 				"%w ('waybill doctor --home %s' looks at everything that a start needs)", err, home)
 		}
-		n, err := node.Start(cmd.Context(), loaded.Config, id, log.With("name", loaded.Node.Name))
-		if err != nil {
-			if cmd.Context().Err() != nil {
-				return nil // interrupted while starting
-			}
-			return err
-		}
-		err = waitFor(cmd.Context(), n)
-		log.Info("shutting down")
-		n.Stop()
-		log.Info("stopped")
-		return err
+		return run(cmd.Context(), loaded.Config, id, log.With("name", loaded.Node.Name))
 	}
 	return cmd
+}
+
+// run runs a node until the context ends or the node cannot go on.
+func run(ctx context.Context, c *config.Config, id *node.Identity, log *slog.Logger) error {
+	manager := supervise(log)
+	n, err := node.Start(ctx, c, id, log)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil // interrupted while starting
+		}
+		manager.stopping(err)
+		return err
+	}
+	working, end := context.WithCancel(ctx)
+	var reports sync.WaitGroup
+	reports.Go(func() { manager.run(working, n.Snapshot) })
+	err = waitFor(ctx, n)
+	end()
+	reports.Wait()
+	manager.stopping(err)
+	log.Info("shutting down")
+	n.Stop()
+	log.Info("stopped")
+	return err
 }
 
 // waitFor returns when the context ends, or with the error that ended the node.

@@ -131,6 +131,7 @@ var guests = map[string][]string{
 	"github.com/pelletier/go-toml/v2":   {"node/config"},
 	"github.com/prometheus":             {"node"},
 	"github.com/spf13":                  {"internal/cli"},
+	"github.com/coreos/go-systemd/v22":  {"internal/cli"},
 	"github.com/schollz/progressbar/v3": {"bench", "internal/cli"},
 	"github.com/gorilla/websocket":      {"node/web"},
 	"golang.org/x/crypto":               {"node/keys", "proofs"},
