@@ -488,6 +488,17 @@ func (r remembered) AppendRun(dst []byte, run rollup.Run) ([]byte, bool) {
 	return dst, true
 }
 
+// Refused implements cosign.Book.
+func (r remembered) Refused(run rollup.Run) bool {
+	l := r.place.lanes[laneKey{r.epoch, run.Client, run.Service}]
+	for n := uint64(run.First); l != nil && n < run.End(); n++ {
+		if e := l.acks[uint32(n)]; e != nil && e.state == stateForgiven {
+			return true
+		}
+	}
+	return false
+}
+
 // signedBy returns the last acks, at most so many, that a client signed for a node in an epoch and
 // that are remembered.
 func (b *Book) signedBy(pin *Pin, epoch uint32, client uint64, most int) (acks []rollup.Ack) {

@@ -143,6 +143,8 @@ func (k *cosigner) answer(message *api.CosignOffer) (*api.CosignRequest, error) 
 	case err != nil:
 		k.log.Warn("an offer does not decode", "err", err)
 		refused[cosign.ReasonMalformed] = slices.Sorted(maps.Keys(willing))
+	case !k.pin.offered(offer, message):
+		refused[cosign.ReasonBadWord] = slices.Sorted(maps.Keys(willing))
 	default:
 		offer.Clients = slices.DeleteFunc(slices.Clone(offer.Clients), func(c uint64) bool {
 			return !willing[c]

@@ -1,6 +1,8 @@
 package client
 
 import (
+	"bytes"
+	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"maps"
@@ -17,6 +19,7 @@ import (
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/cosign"
+	"github.com/waybill-network/waybill/rollup/word"
 )
 
 // lies is a node that may lie, and the program of one client that it lies to. Clients 0 to 3 have
@@ -61,7 +64,7 @@ func newLies(t *testing.T, change func(*CosignConfig)) *lies {
 	if change != nil {
 		change(&cfg)
 	}
-	pin := &Pin{Network: l.ID}
+	pin := &Pin{Network: l.ID, Key: [32]byte(nodeSecret.Public().(ed25519.PublicKey))}
 	l.k = newCosigner(cfg, pin, MemoryBook(), quiet())
 	for _, a := range l.acks {
 		if a.Client == victim {
@@ -132,9 +135,17 @@ func (l *lies) offer(
 		c.Statements++
 	}
 	for o := range w.Offers([]cosign.Asked{c}) {
-		return api.NewCosignOffer(o)
+		return l.said(o)
 	}
 	panic("no offer")
+}
+
+// nodeSecret is the key of the node that may lie.
+var nodeSecret = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{5}, 32))
+
+// said is an offer under the node's word.
+func (l *lies) said(o *cosign.Offer) *api.CosignOffer {
+	return api.NewCosignOffer(o, word.Sign(&o.Network, nodeSecret, offerWord(o)))
 }
 
 // anything is a registry in which every service exists, and clients may use three.
@@ -227,6 +238,17 @@ func TestLyingOffers(t *testing.T) {
 		return func(l *lies) *api.CosignOffer {
 			m := l.offer(l.acks, nil)
 			change(m)
+			if o, err := m.Decode(); err == nil { // the node means it
+				signature := word.Sign(&o.Network, nodeSecret, offerWord(o))
+				m.Signature = signature[:]
+			}
+			return m
+		}
+	}
+	unsigned := func(change func(m *api.CosignOffer)) func(l *lies) *api.CosignOffer {
+		return func(l *lies) *api.CosignOffer {
+			m := l.offer(l.acks, nil)
+			change(m)
 			return m
 		}
 	}
@@ -296,7 +318,28 @@ func TestLyingOffers(t *testing.T) {
 		"a cut statement":                  {message(func(m *api.CosignOffer) { m.Ranges[0].Statements = m.Ranges[0].Statements[1:] }), cosign.ReasonMalformed},
 		"payers missing":                   {message(func(m *api.CosignOffer) { m.Ranges[0].Payers = nil }), cosign.ReasonMalformed},
 		"no acks":                          {edit(func(s *rollup.Statement) { s.Acks = 0 }), cosign.ReasonMalformed},
-		"neighbours hidden":                {func(l *lies) *api.CosignOffer { return l.hidden() }, cosign.ReasonNeighbour},
+		"no signature":                     {unsigned(func(m *api.CosignOffer) { m.Signature = nil }), cosign.ReasonBadWord},
+		"a cut signature":                  {unsigned(func(m *api.CosignOffer) { m.Signature = m.Signature[:63] }), cosign.ReasonBadWord},
+		"signed for another window": {unsigned(func(m *api.CosignOffer) { m.Window++ }),
+			cosign.ReasonBadWord},
+		"signed for another epoch": {unsigned(func(m *api.CosignOffer) { m.Epoch++ }),
+			cosign.ReasonBadWord},
+		"signed for another node": {unsigned(func(m *api.CosignOffer) { m.Node++ }),
+			cosign.ReasonBadWord},
+		"signed for another network": {unsigned(func(m *api.CosignOffer) {
+			m.Network = strings.Repeat("01", 32)
+		}), cosign.ReasonBadWord},
+		"signed for another root": {unsigned(func(m *api.CosignOffer) { m.Root[0] ^= 1 }),
+			cosign.ReasonBadWord},
+		"signed for another count": {unsigned(func(m *api.CosignOffer) { m.Count++ }),
+			cosign.ReasonBadWord},
+		"acks that were refused": {func(l *lies) *api.CosignOffer {
+			p := l.k.book.places[*l.k.pin]
+			e := p.lanes[laneKey{0, victim, 0}].acks[0]
+			l.k.book.answer(e, stateForgiven, rollup.CodePastEpoch)
+			return l.offer(l.acks, nil)
+		}, cosign.ReasonRefusedAcks},
+		"neighbours hidden": {func(l *lies) *api.CosignOffer { return l.hidden() }, cosign.ReasonNeighbour},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLies(t, nil)
@@ -333,7 +376,7 @@ func (l *lies) hidden() *api.CosignOffer {
 		l.t.Fatal(err)
 	}
 	o.Ranges = []cosign.Range{cosign.RangeOf(tree, 2, 4)}
-	return api.NewCosignOffer(o)
+	return l.said(o)
 }
 
 // kept requires that the offer is in the directory, with what the client signed.

@@ -13,6 +13,7 @@ import (
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/cosign"
+	"github.com/waybill-network/waybill/rollup/word"
 )
 
 // lies makes a node answer anything at all.
@@ -228,7 +229,7 @@ func (n *scripted) offer() *api.CosignOffer {
 	if len(frames) == 0 {
 		return nil
 	}
-	return offerOf(n.pin.Network, key, frames, func(s []rollup.Statement) {
+	return n.offering(key, frames, func(s []rollup.Statement) {
 		at := &s[n.rng.IntN(len(s))]
 		switch n.rng.IntN(12) {
 		case 0:
@@ -241,10 +242,10 @@ func (n *scripted) offer() *api.CosignOffer {
 	})
 }
 
-// offerOf is an offer to all clients of a window that holds some acks.
-func offerOf(network rollup.Network, key rollup.WindowKey, frames []byte,
+// offering is an offer to all clients of a window that holds some acks.
+func (n *scripted) offering(key rollup.WindowKey, frames []byte,
 	change func([]rollup.Statement)) *api.CosignOffer {
-	archive, err := new(rollup.Sealer).Archive(network, key, frames, everything{})
+	archive, err := new(rollup.Sealer).Archive(n.pin.Network, key, frames, everything{})
 	if err != nil {
 		panic(err) // these frames are runs
 	}
@@ -254,7 +255,7 @@ func offerOf(network rollup.Network, key rollup.WindowKey, frames []byte,
 		panic(err) // everybody is registered
 	}
 	change(statements)
-	w := cosign.Window{Network: network, Key: key, Tree: rollup.NewStatementTree(statements)}
+	w := cosign.Window{Network: n.pin.Network, Key: key, Tree: rollup.NewStatementTree(statements)}
 	var asked []cosign.Asked
 	for i, s := range statements {
 		if len(asked) == 0 || asked[len(asked)-1].Client != s.Client {
@@ -263,7 +264,7 @@ func offerOf(network rollup.Network, key rollup.WindowKey, frames []byte,
 		asked[len(asked)-1].Statements++
 	}
 	for o := range w.Offers(asked) {
-		return api.NewCosignOffer(o)
+		return api.NewCosignOffer(o, word.Sign(&n.pin.Network, n.key, offerWord(o)))
 	}
 	panic("no offer")
 }

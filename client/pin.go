@@ -8,6 +8,7 @@ import (
 
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/cosign"
 	"github.com/waybill-network/waybill/rollup/word"
 )
 
@@ -88,6 +89,22 @@ func (p *Pin) said(asked *word.Asked, a *Answer, m *api.SubmitAcksResponse) erro
 			m.Height, err)
 	}
 	return nil
+}
+
+// offered reports whether an offer is the pinned node's word, for whatever network and window it
+// is.
+func (p *Pin) offered(o *cosign.Offer, m *api.CosignOffer) bool {
+	if len(m.Signature) != rollup.WordSize {
+		return false
+	}
+	signature := word.Signature(m.Signature)
+	return word.Verify(&o.Network, p.Key, offerWord(o), &signature) == nil
+}
+
+// offerWord returns what a node signs of an offer.
+func offerWord(o *cosign.Offer) word.Offer {
+	return word.Offer{Node: o.Key.Node, Epoch: o.Key.Epoch, Window: o.Key.Window, Count: o.Count,
+		Root: o.Root}
 }
 
 // differs says in what somebody is not the pinned node.

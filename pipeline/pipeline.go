@@ -84,6 +84,10 @@
 //     by a later group.
 //   - Window numbers are not used again. Windows are sealed in the order in which they were closed,
 //     so their numbers ascend along every client's.
+//   - A window is offered with one tree, ever: what the node signs for it excludes another one, and
+//     two would convict it. It is offered in the run that opened it, once, when all of its acks are
+//     durable. So a run that finds acks of it in the pool knows that it may have been offered, and
+//     offers it no more.
 //   - Co-signing only ever moves a client's acks from the acks part to the statements part. A
 //     client that does not answer, or answers wrongly, stays where it is; so an offer may end at
 //     any moment, and ends when its time is over, when windows wait for its room, and at

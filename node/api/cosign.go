@@ -5,17 +5,18 @@ import (
 	"github.com/waybill-network/waybill/rollup/cosign"
 )
 
-// NewCosignOffer returns the message that carries an offer.
-func NewCosignOffer(o *cosign.Offer) *CosignOffer {
+// NewCosignOffer returns the message that carries an offer, with the node's word for it.
+func NewCosignOffer(o *cosign.Offer, signature [rollup.WordSize]byte) *CosignOffer {
 	e := o.Encode()
 	m := &CosignOffer{
-		Network: e.Network,
-		Node:    e.Key.Node,
-		Epoch:   e.Key.Epoch,
-		Window:  e.Key.Window,
-		Count:   e.Count,
-		Root:    e.Root,
-		Clients: e.Clients,
+		Network:   e.Network,
+		Node:      e.Key.Node,
+		Epoch:     e.Key.Epoch,
+		Window:    e.Key.Window,
+		Count:     e.Count,
+		Root:      e.Root,
+		Clients:   e.Clients,
+		Signature: signature[:],
 	}
 	for _, r := range e.Ranges {
 		m.Ranges = append(m.Ranges, &StatementRange{First: r.First, Statements: r.Statements,

@@ -17,8 +17,7 @@ func FuzzCosignOffer(f *testing.F) {
 	good := api.NewCosignOffer(
 		&cosign.Offer{Network: rollup.Network{7: 1}, Key: rollup.WindowKey{Node: 1},
 			Count: 1, Ranges: []cosign.Range{{Statements: []rollup.Statement{statement}}},
-			Clients: []uint64{3}},
-	)
+			Clients: []uint64{3}}, [64]byte{1})
 	seed := func(change func(m *api.CosignOffer)) {
 		m := proto.CloneOf(good)
 		change(m)
@@ -49,8 +48,8 @@ func FuzzCosignOffer(f *testing.F) {
 		if got := len(offer.Check(signed, nil)); got != len(m.Clients) {
 			t.Fatalf("%d verdicts for %d clients", got, len(m.Clients))
 		}
-		back := api.NewCosignOffer(offer)
-		back.AnswerWithinMs = m.AnswerWithinMs
+		back := api.NewCosignOffer(offer, [64]byte{})
+		back.AnswerWithinMs, back.Signature = m.AnswerWithinMs, m.Signature
 		m.ProtoReflect().SetUnknown(nil)
 		for _, r := range m.Ranges {
 			r.ProtoReflect().SetUnknown(nil)
@@ -65,6 +64,8 @@ func FuzzCosignOffer(f *testing.F) {
 type zeros struct{}
 
 func (zeros) Has(uint64) bool { return true }
+
+func (zeros) Refused(run rollup.Run) bool { return run.First == 3 }
 
 func (zeros) AppendRun(dst []byte, run rollup.Run) ([]byte, bool) {
 	if run.End() > 10 {

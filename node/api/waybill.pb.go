@@ -98,8 +98,10 @@ type CosignOffer struct {
 	Ranges         []*StatementRange `protobuf:"bytes,7,rep,name=ranges,proto3" json:"ranges,omitempty"`
 	Clients        []uint64          `protobuf:"varint,8,rep,packed,name=clients,proto3" json:"clients,omitempty"` // that are asked, in order
 	AnswerWithinMs uint32            `protobuf:"varint,9,opt,name=answer_within_ms,json=answerWithinMs,proto3" json:"answer_within_ms,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// The node's word wb-off for window, count and root: 64 bytes, the same in each message of a window.
+	Signature     []byte `protobuf:"bytes,10,opt,name=signature,proto3" json:"signature,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CosignOffer) Reset() {
@@ -193,6 +195,13 @@ func (x *CosignOffer) GetAnswerWithinMs() uint32 {
 		return x.AnswerWithinMs
 	}
 	return 0
+}
+
+func (x *CosignOffer) GetSignature() []byte {
+	if x != nil {
+		return x.Signature
+	}
+	return nil
 }
 
 // StatementRange is neighbouring statements of a tree.
@@ -3090,7 +3099,7 @@ var File_waybill_proto protoreflect.FileDescriptor
 const file_waybill_proto_rawDesc = "" +
 	"\n" +
 	"\rwaybill.proto\x12\n" +
-	"waybill.v1\"\x8b\x02\n" +
+	"waybill.v1\"\xa9\x02\n" +
 	"\vCosignOffer\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\rR\x04node\x12\x14\n" +
@@ -3100,7 +3109,9 @@ const file_waybill_proto_rawDesc = "" +
 	"\x04root\x18\x06 \x01(\fR\x04root\x122\n" +
 	"\x06ranges\x18\a \x03(\v2\x1a.waybill.v1.StatementRangeR\x06ranges\x12\x18\n" +
 	"\aclients\x18\b \x03(\x04R\aclients\x12(\n" +
-	"\x10answer_within_ms\x18\t \x01(\rR\x0eanswerWithinMs\"z\n" +
+	"\x10answer_within_ms\x18\t \x01(\rR\x0eanswerWithinMs\x12\x1c\n" +
+	"\tsignature\x18\n" +
+	" \x01(\fR\tsignature\"z\n" +
 	"\x0eStatementRange\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\rR\x05first\x12\x1e\n" +
 	"\n" +

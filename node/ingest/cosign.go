@@ -13,6 +13,7 @@ import (
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/door"
 	"github.com/waybill-network/waybill/pipeline"
+	"github.com/waybill-network/waybill/rollup/word"
 )
 
 // Cosign runs two goroutines: this one sends what the session is asked, another takes its answers.
@@ -113,18 +114,27 @@ func receiveAnswers(
 	}
 }
 
+// offerWord signs what a window is offered with (protocol section 7). The pipeline offers a window
+// with one tree, in the run that opened it, and its acks are durable before.
+func (s ackService) offerWord(o *pipeline.Offer) word.Signature {
+	w := word.Offer{Node: o.Key.Node, Epoch: o.Key.Epoch, Window: o.Key.Window,
+		Count: uint32(o.Tree.Len()), Root: o.Tree.Root()}
+	return word.Sign(&s.cfg.Network, s.cfg.Key, w)
+}
+
 // sendOffer sends one window's offer as long as answers to it count.
 func (s ackService) sendOffer(
 	t *task,
 	stream *connect.BidiStream[api.CosignRequest, api.CosignOffer],
 	d *door.Deadlines,
 ) error {
+	signature := t.signed(s.offerWord)
 	for offer := range t.offers() {
 		if !t.live() {
 			return nil
 		}
 		d.Write(s.callTimeout)
-		message := api.NewCosignOffer(offer)
+		message := api.NewCosignOffer(offer, signature)
 		if !t.deadline.IsZero() {
 			message.AnswerWithinMs = milliseconds(max(0, time.Until(t.deadline)))
 		}

@@ -19,6 +19,7 @@ import (
 	"github.com/waybill-network/waybill/pipeline"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/cosign"
+	"github.com/waybill-network/waybill/rollup/word"
 )
 
 // cosigning configures a client that co-signs for the fixture's clients.
@@ -233,6 +234,17 @@ func (a *asked) next(t *testing.T) (*api.CosignOffer, *api.CosignRequest) {
 	offer, err := a.Receive()
 	if err != nil {
 		t.Fatal(err)
+	}
+	decoded, err := offer.Decode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := word.Offer{Node: offer.Node, Epoch: offer.Epoch, Window: offer.Window,
+		Count: decoded.Count, Root: decoded.Root}
+	key, _ := a.View().NodeKey(0)
+	signature := word.Signature(offer.Signature)
+	if err := word.Verify(&a.ID, key, said, &signature); err != nil {
+		t.Error(err)
 	}
 	answer := &api.CosignRequest{Epoch: offer.Epoch, Window: offer.Window, Clients: offer.Clients}
 	message := rollup.CosignMessage(a.ID, offer.Key(), offer.Count, rollup.Hash(offer.Root))

@@ -16,6 +16,7 @@ import (
 	"github.com/waybill-network/waybill/pipeline"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/cosign"
+	"github.com/waybill-network/waybill/rollup/word"
 )
 
 const (
@@ -185,7 +186,7 @@ func (s *Sessions) Offer(ctx context.Context, o *pipeline.Offer) []pipeline.Cosi
 }
 
 // collection is one offer that is under way. Its fields, and its tasks', are guarded by
-// Sessions.mu.
+// Sessions.mu, but for the signature.
 type collection struct {
 	sessions *Sessions
 	offer    *pipeline.Offer
@@ -194,6 +195,15 @@ type collection struct {
 	open     int // tasks that may still bring something
 	done     chan struct{}
 	over     bool
+
+	signing   sync.Once
+	signature word.Signature // of the offer, by the node
+}
+
+// signed returns the node's signature of the offer, which sign makes once.
+func (c *collection) signed(sign func(*pipeline.Offer) word.Signature) word.Signature {
+	c.signing.Do(func() { c.signature = sign(c.offer) })
+	return c.signature
 }
 
 // task is what one session is asked.

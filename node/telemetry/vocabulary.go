@@ -133,6 +133,8 @@ var vocabulary = []Term{
 
 	{SetCosign, "declined", "", "the client does not co-sign; nothing is wrong with the offer", ""},
 	{SetCosign, "malformed", "", "the offer does not decode", cosignAdvice},
+	{SetCosign, "bad_word", "", "the node that the client signs for did not sign the offer",
+		"the client was configured with another node key: see the node's pin there"},
 	{SetCosign, "wrong_network", "", "the offer is of another network", cosignAdvice},
 	{SetCosign, "wrong_window", "", "the client signed nothing for this window, or forgot it", ""},
 	{SetCosign, "repeated", "", "another root was signed for this window", cosignAdvice},
@@ -143,6 +145,8 @@ var vocabulary = []Term{
 	{SetCosign, "wrong_acks", "", "the client never signed such an ack", cosignAdvice},
 	{SetCosign, "wrong_units", "", "the units are not the acks' sum", cosignAdvice},
 	{SetCosign, "wrong_root", "", "the root is not that of the client's acks", cosignAdvice},
+	{SetCosign, "refused_acks", "", "of one of the acks the node said that it is never taken",
+		cosignAdvice},
 	{SetCosign, "no_statement", "",
 		"the client is asked, and nothing is stated about it", cosignAdvice},
 

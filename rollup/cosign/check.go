@@ -20,6 +20,8 @@ type Book interface {
 	// AppendRun appends units and request of each ack of a run, 40 bytes each as in [rollup.Acks].
 	// It reports false when it does not remember one of them.
 	AppendRun(dst []byte, run rollup.Run) ([]byte, bool)
+	// Refused reports whether the node said of an ack of a run that it never takes it.
+	Refused(run rollup.Run) bool
 }
 
 // Root names a tree of statements.
@@ -195,6 +197,8 @@ func (c *check) statementRefused(s *rollup.Statement) (_ Reason, bad bool) {
 		return ReasonWrongUnits, true
 	case rollup.StatementRoot(list, c.offer.Key) != s.Root:
 		return ReasonWrongRoot, true
+	case c.book.Refused(run):
+		return ReasonRefusedAcks, true
 	}
 	return 0, false
 }

@@ -21,7 +21,8 @@
 //   - The statements are under the root, and the client's stand between those of smaller and of
 //     larger clients: there can be no others in its name.
 //   - Each is about a run of acks that the client signed: it names the first number and how many,
-//     and units and root are those of these acks. The payer is the client's.
+//     and units and root are those of these acks. The payer is the client's, and the node refused
+//     none of them for good.
 //   - No other root was signed for the window before.
 //
 // What a statement leaves out is its node's own loss, so that nobody looks for it.

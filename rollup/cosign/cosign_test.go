@@ -46,6 +46,8 @@ func (b book) AppendRun(dst []byte, run rollup.Run) ([]byte, bool) {
 	return dst, true
 }
 
+func (b book) Refused(rollup.Run) bool { return false }
+
 var key = rollup.WindowKey{Node: 1, Epoch: 2, Window: 3}
 
 // window is a closed window in which client c acknowledged acks(c) times for each of two services,

@@ -10,6 +10,7 @@ type Reason uint8
 const (
 	ReasonDeclined       Reason = iota // declined
 	ReasonMalformed                    // malformed
+	ReasonBadWord                      // bad_word
 	ReasonWrongNetwork                 // wrong_network
 	ReasonWrongWindow                  // wrong_window
 	ReasonRepeated                     // repeated
@@ -20,6 +21,7 @@ const (
 	ReasonWrongAcks                    // wrong_acks
 	ReasonWrongUnits                   // wrong_units
 	ReasonWrongRoot                    // wrong_root
+	ReasonRefusedAcks                  // refused_acks
 	ReasonNoStatement                  // no_statement
 )
 
@@ -30,6 +32,7 @@ const NumReasons = int(ReasonNoStatement) + 1
 var meanings = [NumReasons]string{
 	ReasonDeclined:       "the client does not co-sign; nothing is wrong with the offer",
 	ReasonMalformed:      "the offer does not decode, or does not say what it must",
+	ReasonBadWord:        "the node that the client signs for did not sign the offer",
 	ReasonWrongNetwork:   "the offer is of another network",
 	ReasonWrongWindow:    "the client signed no ack of this node and epoch, or does not remember any",
 	ReasonRepeated:       "another root was signed for this window",
@@ -40,6 +43,7 @@ var meanings = [NumReasons]string{
 	ReasonWrongAcks:      "the client signed no such run of acks, or does not remember it",
 	ReasonWrongUnits:     "the units are not the acks' sum",
 	ReasonWrongRoot:      "the statement's root is not that of the client's acks",
+	ReasonRefusedAcks:    "the node said of one of the acks that it is never taken",
 	ReasonNoStatement:    "no statement is in the client's name",
 }
 

@@ -10,22 +10,24 @@ func _() {
 	var x [1]struct{}
 	_ = x[ReasonDeclined-0]
 	_ = x[ReasonMalformed-1]
-	_ = x[ReasonWrongNetwork-2]
-	_ = x[ReasonWrongWindow-3]
-	_ = x[ReasonRepeated-4]
-	_ = x[ReasonWrongPath-5]
-	_ = x[ReasonNeighbour-6]
-	_ = x[ReasonExtraStatement-7]
-	_ = x[ReasonWrongPayer-8]
-	_ = x[ReasonWrongAcks-9]
-	_ = x[ReasonWrongUnits-10]
-	_ = x[ReasonWrongRoot-11]
-	_ = x[ReasonNoStatement-12]
+	_ = x[ReasonBadWord-2]
+	_ = x[ReasonWrongNetwork-3]
+	_ = x[ReasonWrongWindow-4]
+	_ = x[ReasonRepeated-5]
+	_ = x[ReasonWrongPath-6]
+	_ = x[ReasonNeighbour-7]
+	_ = x[ReasonExtraStatement-8]
+	_ = x[ReasonWrongPayer-9]
+	_ = x[ReasonWrongAcks-10]
+	_ = x[ReasonWrongUnits-11]
+	_ = x[ReasonWrongRoot-12]
+	_ = x[ReasonRefusedAcks-13]
+	_ = x[ReasonNoStatement-14]
 }
 
-const _Reason_name = "declinedmalformedwrong_networkwrong_windowrepeatedwrong_pathneighbourextra_statementwrong_payerwrong_ackswrong_unitswrong_rootno_statement"
+const _Reason_name = "declinedmalformedbad_wordwrong_networkwrong_windowrepeatedwrong_pathneighbourextra_statementwrong_payerwrong_ackswrong_unitswrong_rootrefused_acksno_statement"
 
-var _Reason_index = [...]uint8{0, 8, 17, 30, 42, 50, 60, 69, 84, 95, 105, 116, 126, 138}
+var _Reason_index = [...]uint8{0, 8, 17, 25, 38, 50, 58, 68, 77, 92, 103, 113, 124, 134, 146, 158}
 
 func (i Reason) String() string {
 	idx := int(i) - 0
