@@ -139,6 +139,7 @@ func table(t testing.TB) map[string]decoder {
 		"rollup/word.ParseOwn":          {of(word.ParseOwn), zeros(word.OwnSize)},
 		"rollup/word.ParseOffer":        {of(word.ParseOffer), zeros(word.OfferSize)},
 		"rollup/word.ParseAnswers":      {of(word.ParseAnswers), zeros(word.AnswersSize)},
+		"rollup/word.ParseRefusal":      {of(word.ParseRefusal), zeros(word.AnswersSize + 204)},
 		"rollup/word.ParseHead":         {of(word.ParseHead), zeros(word.HeadSize)},
 		"rollup/word.Parse":             {of(word.Parse), lies()},
 		"rollup/word.ParseFile":         {of(word.ParseFile), lieFiles()},

@@ -29,6 +29,7 @@ type lie struct {
 
 // parties are what a file shows of the registry.
 type parties struct {
+	*record // nil: the genesis file tells of the parties
 	nodeKey []byte
 	client  *client
 	service
@@ -87,7 +88,7 @@ func (l *lie) parties(r *reader) (*parties, error) {
 	p := &parties{}
 	asked := l.asksNode || l.asksClient || l.asksService
 	switch there := r.uint(1); {
-	case there == 0 && !l.asksClient && !l.asksService:
+	case there == 0 && !l.asksClient && !l.asksService && l.kind != 16:
 		if l.asksNode && int64(l.node) < int64(len(l.g.members)) {
 			p.nodeKey = l.g.members[l.node].nodeKey
 		} else if l.asksNode {
@@ -114,6 +115,7 @@ func (l *lie) parties(r *reader) (*parties, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.record = w.record
 	if l.asksNode {
 		raw, err := r.party("node", 150, h.nodes, uint64(l.node))
 		if err != nil {
@@ -416,7 +418,8 @@ func (l *lie) refused(r *reader) error {
 	if err != nil {
 		return err
 	}
-	own, at, ackPath := r.take(64), r.u32(), r.path()
+	position, orderPath := r.u32(), r.path()
+	at, ackPath := r.u32(), r.path()
 	if r.short {
 		return errShort
 	}
@@ -435,12 +438,12 @@ func (l *lie) refused(r *reader) error {
 			return errors.New("lie: not one node and epoch")
 		case !tree("answer").included(slices.Concat(digest[:], said), uint32(index), count, path, root):
 			return errors.New("lie: the answer is not in the message")
+		case !tree("rollups").included(h.id[:], position, p.rollups, orderPath, p.order):
+			return errors.New("lie: the rollup is not what the block ordered")
 		case !tree("ack").included(a.raw, at, h.acks, ackPath, h.root):
 			return errors.New("lie: the ack is not in the rollup")
 		case !signedEd25519(p.nodeKey, slices.Concat([]byte("wb-ans/2"), l.g.network[:], word), answered):
 			return errors.New("lie: the answers' word does not verify")
-		case !signedEd25519(p.nodeKey, slices.Concat([]byte("wb-own/2"), l.g.network[:], u32s(node, h.epoch, h.window), h.id[:]), own):
-			return errors.New("lie: the rollup's word does not verify")
 		}
 		return nil
 	}

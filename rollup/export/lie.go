@@ -66,6 +66,8 @@ func (*genesisParties) Client(uint64) (rollup.Client, bool) { return rollup.Clie
 
 func (*genesisParties) UnitCap(uint32) (uint64, bool) { return 0, false }
 
+func (*genesisParties) Rollups() (uint32, rollup.Hash, bool) { return 0, rollup.Hash{}, false }
+
 func (*genesisParties) Price(uint32, uint32) (uint64, bool) { return 0, false }
 
 func (g *genesisParties) NodeKey(node uint32) (key [32]byte, ok bool) {

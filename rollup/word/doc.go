@@ -16,7 +16,8 @@
 // Beside it are tickets of one node and epoch that bill a number twice, with one entry each, and
 // what convicts nobody on chain but can be shown: a refusal of what was included, a price above the
 // service's, a ticket for what cannot be valid. Judge says who lied, and nobody else is convicted:
-// everything that it relies on was signed by who is convicted, or is in the registry. Whoever keeps
+// everything that it relies on was signed by who is convicted, or is in the registry, or in the
+// record of a block, for which a quorum vouches. Whoever keeps
 // to the protocol never signs what Judge would convict; model_test.go plays that out.
 //
 // # Files

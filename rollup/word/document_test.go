@@ -36,7 +36,7 @@ func largest(s scale) map[Lie][]Evidence {
 		LieTwoTickets:  {&two},
 		LieNumberTwice: {twice(listed), twice(acked)},
 		LieTwoRecords:  {&TwoRecords{Sums: [2]Sum{sum, sum}}},
-		LieRefused:     {&Refused{AnswerPath: path, AckPath: path}},
+		LieRefused:     {&Refused{Refusal: Refusal{AnswerPath: path}, OrderPath: path, AckPath: path}},
 		LieTwoOffers:   {new(TwoOffers)},
 		LiePrice:       {new(Price)},
 		LieInvalid:     {&Invalid{ticket, listed}, &Invalid{ticket, acked}},

@@ -18,6 +18,7 @@ func (p parties) NodeKey(node uint32) ([32]byte, bool)     { return [32]byte(p.k
 func (parties) Client(uint64) (c rollup.Client, ok bool)   { return c, false }
 func (parties) UnitCap(uint32) (limit uint64, ok bool)     { return 0, false }
 func (parties) Price(_, _ uint32) (price uint64, ok bool)  { return 0, false }
+func (parties) Rollups() (uint32, rollup.Hash, bool)       { return 0, rollup.Hash{}, false }
 func (parties) Committee(uint32) (*rollup.Committee, bool) { return nil, false }
 
 // Node 2 says of two rollups that they are its window 7. Whoever saw both convicts it.

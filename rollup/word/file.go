@@ -153,7 +153,7 @@ func (f *File) Verify(network rollup.Network, trust Registry) (v Verdict, err er
 	if err := f.Witness.verify(network, trust, needs); err != nil {
 		return v, err
 	}
-	shown := &shown{Registry: trust, needs: needs}
+	shown := &shown{Registry: trust, needs: needs, record: &f.Witness.Record}
 	if err := shown.take(f.Witness); err != nil {
 		return v, err
 	}
@@ -194,6 +194,7 @@ func (w *Witness) verify(network rollup.Network, trust Registry, needs needs) er
 type shown struct {
 	Registry // committees
 	needs    needs
+	record   *rollup.Record
 	node     registry.Node
 	client   rollup.Client
 	service  registry.Service
@@ -229,6 +230,10 @@ func (s *shown) takeClient(entry []byte) error {
 
 func (s *shown) NodeKey(node uint32) (key [32]byte, ok bool) {
 	return s.node.NodeKey, s.needs.node != nil && *s.needs.node == node
+}
+
+func (s *shown) Rollups() (count uint32, root rollup.Hash, ok bool) {
+	return s.record.RollupCount, s.record.RollupsRoot, true
 }
 
 func (s *shown) Client(index uint64) (rollup.Client, bool) {

@@ -25,7 +25,7 @@ func files(t testing.TB) (list []*File, of []told) {
 		if p, ok := c.e.(*Price); ok {
 			epoch = p.Head.Epoch
 		}
-		trees, record, sum := trees(t, epoch)
+		trees, record, sum := trees(t, epoch, c.e)
 		w, err := NewWitness(c.e, record, sum, trees)
 		if err != nil {
 			t.Fatal(err)
@@ -44,9 +44,10 @@ func TestFiles(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", of[i].name, err)
 		}
-		if c := again.Append(nil); !bytes.Equal(b, c) {
-			t.Fatalf("%s: %x became %x", of[i].name, b, c)
+		if b2 := again.Append(nil); !bytes.Equal(b, b2) {
+			t.Fatalf("%s: %x became %x", of[i].name, b, b2)
 		}
+		c := again.Evidence
 		v, err := again.Verify(testNet, strangers{})
 		if err != nil {
 			t.Errorf("%s: %v", of[i].name, err)
@@ -62,8 +63,12 @@ func TestFiles(t *testing.T) {
 		}
 		again.Witness = nil
 		_, err = again.Verify(testNet, strangers{})
-		want(t, err, ReasonUnknown)
-		if _, err = again.Verify(testNet, known{}); err != nil {
+		if again.Evidence.Lie() == LieRefused {
+			want(t, err, ReasonWitness)
+		} else {
+			want(t, err, ReasonUnknown)
+		}
+		if _, err = again.Verify(testNet, knows(c)); err != nil {
 			t.Errorf("%s, to who knows the parties: %v", of[i].name, err)
 		}
 	}
@@ -106,7 +111,7 @@ func TestWitnessRefuses(t *testing.T) {
 	e := twoRollups(Own{2, 4, 7, rollup.Hash{1}}, Own{2, 4, 7, rollup.Hash{2}})
 	head := Head{Node: 2, Epoch: 4, Service: 1, Price: 501}
 	price := &Price{head, sign(head)}
-	trees, record, sum := trees(t, 4)
+	trees, record, sum := trees(t, 4, nil)
 	for _, c := range []struct {
 		name   string
 		e      Evidence

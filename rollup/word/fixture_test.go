@@ -53,7 +53,29 @@ var keys = sync.OnceValue(func() (k struct{ members, clients []*bls.SecretKey })
 
 // known is what everybody knows. Client 6 was revoked in epoch 3, client 7 was granted service 1
 // only, and ten numbers.
-type known struct{}
+type known struct{ ordered *rollup.Record } // what a block ordered; nil: no block is known
+
+// knows is known to who has the record of the block that ordered what evidence is about.
+func knows(e Evidence) known {
+	if r, ok := e.(*Refused); ok {
+		record := new(rollup.Record)
+		ordering(record, r.Header.ID())
+		return known{record}
+	}
+	return known{}
+}
+
+// ordering makes a record one of a block that ordered a rollup behind another.
+func ordering(record *rollup.Record, id rollup.Hash) {
+	record.RollupCount, record.RollupsRoot = 2, rollup.RollupsTree([]rollup.Hash{{7}, id}).Root()
+}
+
+func (k known) Rollups() (count uint32, root rollup.Hash, ok bool) {
+	if k.ordered == nil {
+		return 0, rollup.Hash{}, false
+	}
+	return k.ordered.RollupCount, k.ordered.RollupsRoot, true
+}
 
 func (known) leaf(client uint64) registry.Client {
 	c := registry.Client{Key: keys().clients[client].PublicKey().Bytes(), Payer: 5,
@@ -246,8 +268,8 @@ func (p *prover) Services(indices []uint64) ([]byte, []byte, error) {
 	return p.prove(p.services, indices)
 }
 
-// trees is the registry as trees, with a record of an epoch over it.
-func trees(t testing.TB, epoch uint32) (Prover, *rollup.Record, Sum) {
+// trees is the registry as trees, with a record over it of an epoch, and of what evidence is about.
+func trees(t testing.TB, epoch uint32, e Evidence) (Prover, *rollup.Record, Sum) {
 	t.Helper()
 	flat := map[*registry.Kind][]byte{}
 	for i := range uint64(testClients) {
@@ -278,6 +300,9 @@ func trees(t testing.TB, epoch uint32) (Prover, *rollup.Record, Sum) {
 	heads, _ := all.Heads()
 	record := &rollup.Record{Network: testNet, Height: 77, Time: 1000, Epoch: epoch,
 		RegistryRoot: heads.Root(), SettledEpoch: rollup.NoEpoch}
+	if r, ok := e.(*Refused); ok {
+		ordering(record, r.Header.ID())
+	}
 	return all, record, signAs(0, record.Append(nil), 0, 1, 3)
 }
 
@@ -334,9 +359,11 @@ func twoRecords(a, b rollup.Record, as, bs Sum) *TwoRecords {
 
 func refusedAck(answers []Answer, word Answers, i int, ack rollup.Ack, r *testRollup,
 	j int) *Refused {
-	e := &Refused{Answers: word, AnswerSignature: sign(word), AnswerIndex: uint16(i),
-		Answer: answers[i].Answer, AnswerPath: AnswerTree(answers).Path(i),
-		Header: r.header.Bare(), OwnSignature: sign(r.own()), AckIndex: uint32(j),
+	id := r.header.ID()
+	e := &Refused{Refusal: Refusal{Answers: word, Signature: sign(word), AnswerIndex: uint16(i),
+		Answer: answers[i].Answer, AnswerPath: AnswerTree(answers).Path(i)},
+		Header: r.header.Bare(), Position: 1,
+		OrderPath: rollup.RollupsTree([]rollup.Hash{{7}, id}).Path(1), AckIndex: uint32(j),
 		AckPath: r.ackTree().Path(j)}
 	copy(e.Ack[:], ack.Append(nil))
 	return e

@@ -34,6 +34,9 @@ type Registry interface {
 	Committee(term uint32) (*rollup.Committee, bool)
 	// Price returns the price of a service in an epoch.
 	Price(service, epoch uint32) (uint64, bool)
+	// Rollups returns how many rollups a block ordered, and the root over their ids, as the record
+	// says that the evidence comes with; false without one.
+	Rollups() (count uint32, root rollup.Hash, ok bool)
 }
 
 // Verdict says who lied.

@@ -121,7 +121,7 @@ func TestEveryLie(t *testing.T) {
 			t.Fatalf("%s: %x became %x", c.name, b, b2)
 		}
 		for _, e := range []Evidence{c.e, again} {
-			v, err := e.Judge(&testNet, known{})
+			v, err := e.Judge(&testNet, knows(c.e))
 			if err != nil {
 				t.Errorf("%s: %v", c.name, err)
 				continue
@@ -163,7 +163,7 @@ func TestEveryByteOfEvidence(t *testing.T) {
 			if err != nil {
 				continue
 			}
-			if v, err := e.Judge(&testNet, known{}); err == nil {
+			if v, err := e.Judge(&testNet, knows(c.e)); err == nil {
 				t.Errorf("%s: with byte %d flipped it convicts %+v", c.name, i, v)
 			}
 		}
@@ -176,7 +176,7 @@ func TestEveryByteOfEvidence(t *testing.T) {
 			t.Errorf("%s: a byte left over", c.name)
 		}
 		other := rollup.NetworkOf(nil)
-		if _, err := c.e.Judge(&other, known{}); err == nil {
+		if _, err := c.e.Judge(&other, knows(c.e)); err == nil {
 			t.Errorf("%s: convicts on another network", c.name)
 		}
 	}
@@ -265,6 +265,11 @@ func TestNoLie(t *testing.T) {
 		{"records of two heights", twoRecords(record, higher, sum, sum), ReasonSlot},
 		{"known and included", refusedAck(taken, takenWord, 0, acks[0], a, 0), ReasonTrue},
 		{"another ack included", refusedAck(never, neverWord, 0, acks[0], second, 0), ReasonPath},
+		{"included in what nobody ordered", func() Evidence {
+			e := refusedAck(never, neverWord, 0, acks[0], a, 0)
+			e.Position = 0
+			return e
+		}(), ReasonPath},
 		{"another answered", refusedAck(never, neverWord, 0, acks[1], second, 0), ReasonPath},
 		{"another node refused", refusedAck(never, elsewhereWord, 0, acks[0], a, 0), ReasonSlot},
 		{"the price itself", &Price{head, sign(head)}, ReasonTrue},
@@ -279,7 +284,7 @@ func TestNoLie(t *testing.T) {
 		}()), ReasonSignature},
 		{"one root co-signed", cosignedOnce, ReasonSignature},
 	} {
-		if v, err := c.e.Judge(&testNet, known{}); err == nil {
+		if v, err := c.e.Judge(&testNet, knows(c.e)); err == nil {
 			t.Errorf("%s: convicts %+v", c.name, v)
 		} else {
 			want(t, err, c.reason)

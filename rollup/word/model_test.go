@@ -322,7 +322,7 @@ func (m *model) accuse() (convicted map[string]bool, tried int) {
 	convicted = map[string]bool{}
 	try := func(e Evidence) {
 		tried++
-		v, err := e.Judge(&testNet, known{})
+		v, err := e.Judge(&testNet, knows(e))
 		if err != nil {
 			return
 		}

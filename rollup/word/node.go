@@ -124,40 +124,77 @@ func (e *TwoOffers) Judge(network *rollup.Network, reg Registry) (Verdict, error
 
 func (e *TwoOffers) needs() needs { return needs{node: &e.Node} }
 
-// Refused is an ack of which a node said that it is never paid, and which is in a rollup of its
-// own. It is the very ack: number_used is said about another one than was included.
+// Refusal is an ack of which a node said that it is never paid, and the node's word for that. It is
+// the half of Refused that a client has from the node itself.
+type Refusal struct {
+	Answers     Answers
+	Signature   Signature
+	AnswerIndex uint16
+	Answer      rollup.Answer
+	AnswerPath  Path
+	Ack         [rollup.AckSize]byte
+}
+
+func (e *Refusal) append(dst []byte) []byte {
+	dst = append(e.Answers.Append(dst), e.Signature[:]...)
+	dst = append(le.AppendUint16(dst, e.AnswerIndex), byte(e.Answer.Code))
+	dst = e.AnswerPath.append(le.AppendUint64(dst, e.Answer.Arg))
+	return append(dst, e.Ack[:]...)
+}
+
+// Append appends the refusal's encoding, which is the beginning of the evidence's.
+func (e *Refusal) Append(dst []byte) []byte { return e.append(dst) }
+
+// ParseRefusal decodes a refusal and nothing after it: ReasonMalformed.
+func ParseRefusal(b []byte) (Refusal, error) { return parse(b, (*reader).refusal) }
+
+func (r *reader) refusal() Refusal {
+	e := Refusal{Answers: r.answers(), Signature: r.signature(), AnswerIndex: r.U16(),
+		Answer: rollup.Answer{Code: rollup.Code(r.U8()), Arg: r.U64()}, AnswerPath: r.path()}
+	r.Fill(e.Ack[:])
+	return e
+}
+
+// check makes sure that the node with a key refused the ack: ReasonTrue, ReasonPath,
+// ReasonSignature.
+func (e *Refusal) check(network *rollup.Network, reg Registry) error {
+	if e.Answer.Code.Class() != rollup.ClassNever {
+		return refuse(ReasonTrue, "the answer was %v", e.Answer.Code)
+	}
+	answer := Answer{blake3.Sum256(e.Ack[:]), e.Answer}
+	err := e.AnswerPath.leads(AnswerTreeKind, answer.Append(nil), uint32(e.AnswerIndex),
+		uint32(e.Answers.Count), e.Answers.Root)
+	if err != nil {
+		return err
+	}
+	return verifyOf(network, reg, e.Answers.Node, e.Answers, &e.Signature)
+}
+
+// Refused is an ack that a node refused for good, and that is in a rollup of its own. It is the
+// very ack: number_used is said about another one than was included. That the rollup is the node's
+// is shown by the record of the block that ordered it, since none is ordered without its node's
+// word: so the file of this lie has that record as its witness.
 type Refused struct {
-	Answers         Answers
-	AnswerSignature Signature
-	AnswerIndex     uint16
-	Answer          rollup.Answer
-	AnswerPath      Path
-	Ack             [rollup.AckSize]byte
-	Header          rollup.BareHeader
-	OwnSignature    Signature
-	AckIndex        uint32
-	AckPath         Path
+	Refusal
+	Header    rollup.BareHeader
+	Position  uint32 // among the rollups that the block ordered
+	OrderPath Path
+	AckIndex  uint32
+	AckPath   Path
 }
 
 // Lie implements Evidence.
 func (e *Refused) Lie() Lie { return LieRefused }
 
 func (e *Refused) append(dst []byte) []byte {
-	dst = append(e.Answers.Append(dst), e.AnswerSignature[:]...)
-	dst = append(le.AppendUint16(dst, e.AnswerIndex), byte(e.Answer.Code))
-	dst = e.AnswerPath.append(le.AppendUint64(dst, e.Answer.Arg))
-	dst = append(append(dst, e.Ack[:]...), e.Header[:]...)
-	dst = append(dst, e.OwnSignature[:]...)
+	dst = append(e.Refusal.append(dst), e.Header[:]...)
+	dst = e.OrderPath.append(le.AppendUint32(dst, e.Position))
 	return e.AckPath.append(le.AppendUint32(dst, e.AckIndex))
 }
 
 func (r *reader) refused() Evidence {
-	e := &Refused{Answers: r.answers(), AnswerSignature: r.signature(), AnswerIndex: r.U16(),
-		Answer: rollup.Answer{Code: rollup.Code(r.U8()), Arg: r.U64()}, AnswerPath: r.path()}
-	r.Fill(e.Ack[:])
-	e.Header = r.header()
-	e.OwnSignature, e.AckIndex, e.AckPath = r.signature(), r.U32(), r.path()
-	return e
+	return &Refused{Refusal: r.refusal(), Header: r.header(), Position: r.U32(),
+		OrderPath: r.path(), AckIndex: r.U32(), AckPath: r.path()}
 }
 
 func (r *reader) header() (h rollup.BareHeader) {
@@ -174,18 +211,18 @@ func (r *reader) header() (h rollup.BareHeader) {
 
 // Judge implements Evidence. The node lied.
 func (e *Refused) Judge(network *rollup.Network, reg Registry) (v Verdict, err error) {
-	ack, key := rollup.Frame(e.Ack[:]), e.Header.Key()
+	ack, key, id := rollup.Frame(e.Ack[:]), e.Header.Key(), e.Header.ID()
+	ordered, ids, ok := reg.Rollups()
 	switch {
-	case e.Answer.Code.Class() != rollup.ClassNever:
-		return v, refuse(ReasonTrue, "the answer was %v", e.Answer.Code)
 	case e.Header.Network() != *network:
 		return v, refuse(ReasonNetwork, "the rollup")
 	case key.Node != e.Answers.Node || ack.Node() != key.Node || ack.Epoch() != key.Epoch:
 		return v, refuse(ReasonSlot, "ack, answer and rollup are not of one node and epoch")
+	case !ok:
+		return v, refuse(ReasonWitness, "no record of the block that ordered the rollup")
 	}
-	answer := Answer{blake3.Sum256(e.Ack[:]), e.Answer}
-	if err := e.AnswerPath.leads(AnswerTreeKind, answer.Append(nil), uint32(e.AnswerIndex),
-		uint32(e.Answers.Count), e.Answers.Root); err != nil {
+	if err := e.OrderPath.leads(rollup.RollupsTreeKind, id[:], e.Position, ordered,
+		ids); err != nil {
 		return v, err
 	}
 	count, root := e.Header.Acks()
@@ -193,11 +230,7 @@ func (e *Refused) Judge(network *rollup.Network, reg Registry) (v Verdict, err e
 		root); err != nil {
 		return v, err
 	}
-	own := Own{key.Node, key.Epoch, key.Window, e.Header.ID()}
-	if err := verifyOf(network, reg, key.Node, own, &e.OwnSignature); err != nil {
-		return v, err
-	}
-	if err := verifyOf(network, reg, key.Node, e.Answers, &e.AnswerSignature); err != nil {
+	if err := e.Refusal.check(network, reg); err != nil {
 		return v, err
 	}
 	return Verdict{Lie: LieRefused, Epoch: key.Epoch, Nodes: []uint32{key.Node}}, nil
