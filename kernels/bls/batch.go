@@ -119,11 +119,15 @@ type group struct {
 // NewVerifier returns a verifier for a suite. A call uses up to workers goroutines,
 // which it starts and waits for; with one worker everything runs on the caller's.
 func NewVerifier(su Suite, workers int) *Verifier {
-	v := &Verifier{dst: su.dstPrime()}
+	return &Verifier{dst: su.dstPrime(), spaces: workspaces(workers)}
+}
+
+// workspaces returns one for each goroutine, for one at least.
+func workspaces(workers int) (spaces []*workspace) {
 	for range max(1, workers) {
-		v.spaces = append(v.spaces, new(workspace))
+		spaces = append(spaces, new(workspace))
 	}
-	return v
+	return spaces
 }
 
 // Verify gives every entry of a batch its verdict. Entries with invalid signatures do
@@ -168,7 +172,7 @@ func (v *Verifier) Verify(b *Batch, verdicts []Verdict) (Report, error) {
 			ErrBatch, n, b.Signatures.Len(), b.Signatures.Width, len(verdicts))
 	}
 	v.decode(b.Signatures, verdicts)
-	return v.verify(b, verdicts, false), nil
+	return v.verify(b, verdicts), nil
 }
 
 // Signatures returns the decoded signatures of the last batch, by entry, so that the
@@ -176,49 +180,22 @@ func (v *Verifier) Verify(b *Batch, verdicts []Verdict) (Report, error) {
 // VerdictValid are meaningful. The slice is overwritten by the next call.
 func (v *Verifier) Signatures() []Signature { return v.sigs }
 
-// VerifyProofs checks many proofs of possession at once, each of its own message, and
-// returns the indices of those that do not verify, in order. The error wraps [ErrBatch].
-func VerifyProofs(pks []*PublicKey, messages Column, proofs []Signature) ([]int, error) {
-	if len(pks) != len(proofs) || len(pks) > 0 && messages.Len() != len(pks) {
-		return nil, fmt.Errorf("%w: %d keys, %d messages, %d proofs", ErrBatch, len(pks),
-			messages.Len(), len(proofs))
-	}
-	b := Batch{Keys: pks, Signer: make([]uint32, len(pks)), Messages: messages}
-	verdicts := make([]Verdict, len(pks))
-	for i, pk := range pks {
-		if pk == nil {
-			return nil, fmt.Errorf("%w: key %d is missing", ErrBatch, i)
-		}
-		b.Signer[i] = uint32(i)
-		if proofs[i].IsIdentity() {
-			verdicts[i] = VerdictIdentity
-		}
-	}
-	if err := b.check(); err != nil {
-		return nil, err
-	}
-	v := NewVerifier(proofSuite, runtime.GOMAXPROCS(0))
-	v.sigs = append(v.sigs, proofs...)
-	v.verify(&b, verdicts, true)
-	var bad []int
-	for i, verdict := range verdicts {
-		if verdict != VerdictValid {
-			bad = append(bad, i)
-		}
-	}
-	return bad, nil
+// VerifyBatch is [Verifier.Verify] for a batch by itself: it returns the verdicts, and uses all cores.
+func (su Suite) VerifyBatch(b *Batch) ([]Verdict, error) {
+	verdicts := make([]Verdict, len(b.Signer))
+	_, err := NewVerifier(su, runtime.GOMAXPROCS(0)).Verify(b, verdicts)
+	return verdicts, err
 }
 
-// verify settles the entries whose verdict is VerdictPending; v.sigs holds their points. It
-// skips the subgroup check if they are known to be in the subgroup.
-func (v *Verifier) verify(b *Batch, verdicts []Verdict, inSubgroup bool) Report {
+// verify settles the entries whose verdict is VerdictPending; v.sigs holds their points.
+func (v *Verifier) verify(b *Batch, verdicts []Verdict) Report {
 	v.report = Report{}
 	for _, l := range v.spaces {
 		l.pairings = pairings{}
 	}
 	v.arrange(b, verdicts)
 	v.draw()
-	total := v.sumSignatures(verdicts, inSubgroup)
+	total := v.sumSignatures(verdicts)
 	v.group(b)
 	v.hashMessages(b)
 	v.sumHashes()

@@ -45,8 +45,8 @@ type Suite struct{ DST string }
 // Default is the suite of the protocol's own signatures.
 var Default = Suite{SignatureDST}
 
-// proofSuite hashes public keys for proofs of possession.
-var proofSuite = Suite{ProofDST}
+// Proofs is the suite of proofs of possession.
+var Proofs = Suite{ProofDST}
 
 // Reasons for which a parser or KeyGen refuses its input, beside a [Verdict]. Their errors wrap one
 // of these or a verdict.

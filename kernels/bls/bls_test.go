@@ -1,6 +1,7 @@
 package bls
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -91,7 +92,7 @@ func TestSignVerify(t *testing.T) {
 		t.Error("a signature does not verify")
 	}
 	if Default.Verify(other.PublicKey(), msg, &sig) || Default.Verify(sk.PublicKey(), msg[1:], &sig) ||
-		proofSuite.Verify(sk.PublicKey(), msg, &sig) || Default.Verify(sk.PublicKey(), msg, new(Signature)) ||
+		Proofs.Verify(sk.PublicKey(), msg, &sig) || Default.Verify(sk.PublicKey(), msg, new(Signature)) ||
 		Default.Verify(new(PublicKey), msg, &sig) || Default.Verify(new(PublicKey), msg, new(Signature)) {
 		t.Error("a wrong signature verifies")
 	}
@@ -99,43 +100,67 @@ func TestSignVerify(t *testing.T) {
 
 func TestProofOfPossession(t *testing.T) {
 	const n = 20
-	pks, proofs := make([]*PublicKey, n), make([]Signature, n)
 	const size = PublicKeySize + 8
 	data := make([]byte, 0, n*size)
-	messages := func(i int) []byte { return data[i*size : (i+1)*size] }
-	for i := range pks {
-		sk := testKey(t, uint32(i))
-		pks[i] = sk.PublicKey()
-		key := pks[i].Bytes()
+	proofs := Column{Stride: SignatureSize, Width: SignatureSize}
+	var b Batch
+	for i := range uint32(n) {
+		sk := testKey(t, i)
+		pk := sk.PublicKey()
+		key := pk.Bytes()
 		data = append(append(data, "network!"...), key[:]...)
-		proofs[i] = Prove(sk, messages(i))
-		if !VerifyProof(pks[i], messages(i), &proofs[i]) {
+		message := data[len(data)-size:]
+		proof := Prove(sk, message)
+		if !VerifyProof(pk, message, &proof) {
 			t.Fatalf("proof %d does not verify", i)
 		}
+		encoded := proof.Bytes()
+		proofs.Data = append(proofs.Data, encoded[:]...)
+		b.Keys, b.Signer = append(b.Keys, pk), append(b.Signer, i)
 	}
-	column := Column{data, size, size}
-	if bad, err := VerifyProofs(pks, column, proofs); len(bad) != 0 || err != nil {
-		t.Fatalf("valid proofs: %v, %v", bad, err)
-	}
-	if VerifyProof(pks[0], messages(0), &proofs[1]) {
-		t.Error("another key's proof verifies")
-	}
-	if VerifyProof(pks[0], append([]byte("another!"), messages(0)[8:]...), &proofs[0]) {
-		t.Error("a proof for another network verifies")
-	}
-	proofs[3], proofs[4], proofs[9] = proofs[4], proofs[3], Signature{}
-	proofs[12] = Default.Sign(testKey(t, 12), messages(12)) // right key and bytes, wrong suite
-	if bad, err := VerifyProofs(pks, column, proofs); !slices.Equal(bad, []int{3, 4, 9, 12}) || err != nil {
-		t.Errorf("got %v, %v", bad, err)
-	}
-	for _, keys := range [][]*PublicKey{pks[1:], append(pks[1:n:n], nil), append(pks[1:n:n], new(PublicKey))} {
-		if _, err := VerifyProofs(keys, column, proofs); !errors.Is(err, ErrBatch) {
-			t.Errorf("error %v, want ErrBatch", err)
+	b.Messages, b.Signatures = Column{data, size, size}, proofs
+	check := func(bad ...int) {
+		t.Helper()
+		verdicts, err := Proofs.VerifyBatch(&b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, verdict := range verdicts {
+			if (verdict != VerdictValid) != slices.Contains(bad, i) {
+				t.Errorf("proof %d: %v", i, verdict)
+			}
 		}
 	}
-	if _, err := VerifyProofs(pks, Column{data[size:], size, size}, proofs); !errors.Is(err, ErrBatch) {
-		t.Errorf("a message is missing: error %v, want ErrBatch", err)
+	check()
+	first, second := b.Keys[0], mustParse(t, proofs.At(1))
+	if VerifyProof(first, b.Messages.At(0), &second) {
+		t.Error("another key's proof verifies")
 	}
+	own := mustParse(t, proofs.At(0))
+	if VerifyProof(first, append([]byte("another!"), b.Messages.At(0)[8:]...), &own) {
+		t.Error("a proof for another network verifies")
+	}
+	third := bytes.Clone(proofs.At(3))
+	copy(proofs.At(3), proofs.At(4))
+	copy(proofs.At(4), third)
+	copy(proofs.At(9), IdentitySignature[:])
+	sig := Default.Sign(testKey(t, 12), b.Messages.At(12)) // right key and bytes, wrong suite
+	encoded := sig.Bytes()
+	copy(proofs.At(12), encoded[:])
+	check(3, 4, 9, 12)
+	b.Keys[n-1] = nil
+	if _, err := Proofs.VerifyBatch(&b); !errors.Is(err, ErrBatch) {
+		t.Errorf("a key is missing: error %v, want ErrBatch", err)
+	}
+}
+
+func mustParse(t *testing.T, b []byte) Signature {
+	t.Helper()
+	sig, err := ParseSignature(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sig
 }
 
 func TestParse(t *testing.T) {

@@ -52,14 +52,14 @@ func (v *Verifier) AggregateVerify(b *Batch, sig *Signature) bool {
 }
 
 // sumSignatures returns Σ rᵢσᵢ over the entries. Those outside the subgroup get their
-// verdict and are removed first, unless all are known to be inside.
-func (v *Verifier) sumSignatures(verdicts []Verdict, inSubgroup bool) affine {
+// verdict and are removed first.
+func (v *Verifier) sumSignatures(verdicts []Verdict) affine {
 	v.sigma = grow(v.sigma, len(v.entry))
 	for at, i := range v.entry {
 		v.sigma[at] = v.sigs[i].p
 	}
 	bits := v.bitSums(&g1, v.sigma, v.coef)
-	if !inSubgroup && !v.inSubgroup(bits, v.sigma) {
+	if !v.inSubgroup(bits, v.sigma) {
 		v.expel(verdicts)
 		bits = v.bitSums(&g1, v.sigma, v.coef)
 	}

@@ -35,6 +35,7 @@ type workspace struct {
 	u        []fp.Element
 	// field arithmetic in vectors
 	wide    *wide
+	keys    *keyDecoder
 	pairing *pairing
 	scaling *scaling
 

@@ -138,10 +138,10 @@ func (sk *SecretKey) split() (a, b *big.Int) {
 
 // Prove makes a proof of possession: the key's signature under [ProofDST] of a message
 // that names the key, and whatever else the proof is to be bound to.
-func Prove(sk *SecretKey, message []byte) Signature { return proofSuite.Sign(sk, message) }
+func Prove(sk *SecretKey, message []byte) Signature { return Proofs.Sign(sk, message) }
 
 // VerifyProof checks a proof of possession. That the message names the key is the
 // caller's to see to.
 func VerifyProof(pk *PublicKey, message []byte, proof *Signature) bool {
-	return proofSuite.Verify(pk, message, proof)
+	return Proofs.Verify(pk, message, proof)
 }

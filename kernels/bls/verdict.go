@@ -10,7 +10,7 @@ type Verdict uint8
 const (
 	// VerdictPending: not examined. A successful call never leaves it behind.
 	VerdictPending Verdict = iota // pending
-	// VerdictValid: the signature verifies.
+	// VerdictValid: the signature verifies; of a public key alone, it decodes.
 	VerdictValid // valid
 	// VerdictBadEncoding: not a canonical encoding.
 	VerdictBadEncoding // bad encoding

@@ -330,17 +330,23 @@ type extracted struct {
 	keys []*bls.PublicKey
 }
 
-// registry decodes the clients' keys: ErrMalformed.
-func (x *Extract) registry() (*extracted, error) {
-	reg := &extracted{x, make([]*bls.PublicKey, len(x.Clients))}
+// registry decodes the clients' keys, in up to workers goroutines: ErrMalformed.
+func (x *Extract) registry(workers int) (*extracted, error) {
+	encoded := make([]byte, 0, len(x.Clients)*bls.PublicKeySize)
 	for i := range x.Clients {
-		key, err := bls.ParsePublicKey(x.Clients[i].Key[:])
-		if err != nil {
+		encoded = append(encoded, x.Clients[i].Key[:]...)
+	}
+	keys, verdicts, err := bls.ParsePublicKeys(
+		bls.Column{Data: encoded, Stride: bls.PublicKeySize, Width: bls.PublicKeySize}, workers)
+	if err != nil {
+		return nil, err
+	}
+	for i, verdict := range verdicts {
+		if err := verdict.Err(); err != nil {
 			return nil, at("client", i, fmt.Errorf("%w: %w", rollup.ErrMalformed, err))
 		}
-		reg.keys[i] = key
 	}
-	return reg, nil
+	return &extracted{x, keys}, nil
 }
 
 func (x *extracted) Client(index uint64) (rollup.Client, bool) {

@@ -23,7 +23,7 @@ type Trust struct {
 	// Development says that whoever made those keys may be able to forge proofs.
 	Development bool
 
-	// Workers bounds the goroutines that check a rollup's acks; 0 means 1.
+	// Workers bounds the goroutines that decode keys and check a rollup's acks; 0 means 1.
 	Workers int
 
 	// Checked is called when a check is done, with its name, and more than once when it is done in
@@ -165,7 +165,7 @@ func (e *Rollup) verify(v *exportVerifier) error {
 	if err != nil {
 		return err
 	}
-	reg, err := e.Extract.registry()
+	reg, err := e.Extract.registry(max(1, v.Workers))
 	if err != nil {
 		return err
 	}

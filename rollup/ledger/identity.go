@@ -41,41 +41,50 @@ var (
 	errBLSKey   = errors.New("not a BLS key")
 )
 
-// verifyPossessions checks keys strictly and proofs as one batch. It returns an error for each that
-// does not hold, nil for the others.
+// verifyPossessions checks keys strictly, and the proofs of those that are good, in one batch each.
+// It returns an error for each claim that does not hold, nil for the others.
 func verifyPossessions(net rollup.Network, claims []possession) []error {
-	verdicts := make([]error, len(claims))
-	batch := make([]int, 0, len(claims)) // the claims whose key and proof decode
-	keys := make([]*bls.PublicKey, 0, len(claims))
-	proofs := make([]bls.Signature, 0, len(claims))
-	var messages []byte
-	for i, c := range claims {
-		key, err := bls.ParsePublicKey(c.key[:])
-		if err != nil {
-			verdicts[i] = fmt.Errorf("%w: %w", errBLSKey, err)
-			continue
-		}
-		proof, err := bls.ParseSignature(c.proof[:])
-		if err != nil {
-			verdicts[i] = fmt.Errorf("%w: %w", errProof, err)
-			continue
-		}
-		batch, keys, proofs = append(batch, i), append(keys, key), append(proofs, proof)
-		messages = append(messages, rollup.ProofMessage(&net, c.role, c.owner, *c.key)...)
+	errs := make([]error, len(claims))
+	encoded := make([]byte, 0, len(claims)*bls.PublicKeySize)
+	for i := range claims {
+		encoded = append(encoded, claims[i].key[:]...)
 	}
-	if len(batch) == 0 {
-		return verdicts
-	}
-	width := len(messages) / len(batch)
-	column := bls.Column{Data: messages, Stride: width, Width: width}
-	bad, err := bls.VerifyProofs(keys, column, proofs)
+	keys, verdicts, err := bls.ParsePublicKeys(column(encoded, bls.PublicKeySize), 0)
 	if err != nil {
+		panic(fmt.Sprintf("ledger: a batch of keys: %v", err)) // all have the size of one
+	}
+	var batch bls.Batch
+	var open []int // the claims in it
+	var messages, proofs []byte
+	for i, c := range claims {
+		if err := verdicts[i].Err(); err != nil {
+			errs[i] = fmt.Errorf("%w: %w", errBLSKey, err)
+			continue
+		}
+		batch.Signer = append(batch.Signer, uint32(len(open)))
+		batch.Keys, open = append(batch.Keys, keys[i]), append(open, i)
+		messages = append(messages, rollup.ProofMessage(&net, c.role, c.owner, *c.key)...)
+		proofs = append(proofs, c.proof[:]...)
+	}
+	if len(open) == 0 {
+		return errs
+	}
+	batch.Messages = column(messages, len(messages)/len(open))
+	batch.Signatures = column(proofs, bls.SignatureSize)
+	if verdicts, err = bls.Proofs.VerifyBatch(&batch); err != nil {
 		panic(fmt.Sprintf("ledger: a batch of proofs: %v", err)) // its columns fit
 	}
-	for _, i := range bad {
-		verdicts[batch[i]] = errProof
+	for k, i := range open {
+		if err := verdicts[k].Err(); err != nil {
+			errs[i] = fmt.Errorf("%w: %w", errProof, err)
+		}
 	}
-	return verdicts
+	return errs
+}
+
+// column is fields of a width, one behind the other.
+func column(data []byte, width int) bls.Column {
+	return bls.Column{Data: data, Stride: width, Width: width}
 }
 
 // signedByNode checks a node key's signature.
