@@ -3,7 +3,8 @@
 //
 //   - bls: BLS signatures on BLS12-381, one by one, in batches, and aggregated
 //   - fp381: the base field of BLS12-381 on vectors, which bls computes in
-//   - blake3: BLAKE3, keyed or not, of many messages of 64 bytes, and trees of them
+//   - blake3: BLAKE3, keyed or not, of many messages of 64 bytes, and trees of them; content that
+//     is verified piece by piece
 //   - sha256: SHA-256 of many messages of one length, and expand_message_xmd
 //   - poseidon2: Poseidon2 over the scalar field of BN254, for trees that circuits open
 //   - cpu: which implementation runs, why, and the self-test that it passed

@@ -29,14 +29,29 @@ The permutation of the message words between rounds is a renaming. The four G of
 Register plan, AVX-512: Z0..Z15 the state (before that, temporaries of the transposition), Z16..Z31 the message.
 AVX2: Y0..Y15 the state; the message lies on the stack in 512 bytes and is a memory operand. Rotations by 12 and 7 need
 a temporary: one c of the half round waits on the stack meanwhile. Rotations by 16 and 8 are byte shuffles.
+
+chunksAVX512, chunksAVX2: the chaining values of 16 or 8 whole chunks of 1,024 bytes that follow each other, with the key
+of plain BLAKE3: sixteen such compressions, in which the first half of the state is what the block before left (v0..v7
+keep it, so transposition has the others), and v12, v13 are the numbers of the chunks. counters holds the low words of
+these, and from its seventeenth the high ones.
 `
 
 var asm = build.NewContext()
+
+var (
+	z = []VecPhysical{Z0, Z1, Z2, Z3, Z4, Z5, Z6, Z7, Z8, Z9, Z10, Z11, Z12, Z13, Z14, Z15,
+		Z16, Z17, Z18, Z19, Z20, Z21, Z22, Z23, Z24, Z25, Z26, Z27, Z28, Z29, Z30, Z31}
+	y = []VecPhysical{Y0, Y1, Y2, Y3, Y4, Y5, Y6, Y7, Y8, Y9, Y10, Y11, Y12, Y13, Y14, Y15}
+	// rotations are the byte shuffles of AVX2 that rotate by 16 and by 8.
+	rotations Mem
+)
 
 func main() {
 	asm.ConstraintExpr("!purego")
 	avx512()
 	avx2()
+	chunks512()
+	chunks8()
 	emit.Avo(asm, "blake3", doc)
 }
 
@@ -55,8 +70,6 @@ func arguments(lanes int) (out, start Register, message func(i, displacement int
 }
 
 func avx512() {
-	z := []VecPhysical{Z0, Z1, Z2, Z3, Z4, Z5, Z6, Z7, Z8, Z9, Z10, Z11, Z12, Z13, Z14, Z15,
-		Z16, Z17, Z18, Z19, Z20, Z21, Z22, Z23, Z24, Z25, Z26, Z27, Z28, Z29, Z30, Z31}
 	v, m := z[:16], z[16:]
 	function("compressAVX512", attr.NOSPLIT)
 	out, start, message := arguments(16)
@@ -65,6 +78,41 @@ func avx512() {
 	for i := range v {
 		asm.VPBROADCASTD(Mem{Base: start, Disp: 4 * i}, v[i])
 	}
+	rounds512(v, m)
+
+	for i := range 8 {
+		asm.VPXORD(v[8+i], v[i], v[i])
+	}
+	rows.Store16(asm, out, v, v[8:])
+	asm.VZEROUPPER()
+	asm.RET()
+}
+
+func avx2() {
+	v := y
+	rotations = rotations8()
+	function("compressAVX2", 0)
+	words := asm.AllocLocal(16 * 32)
+	word := func(i int) Mem { return words.Offset(32 * i) }
+	waiting := asm.AllocLocal(32)
+	out, start, message := arguments(8)
+
+	load8(message, v, word)
+	for i := range v {
+		asm.VPBROADCASTD(Mem{Base: start, Disp: 4 * i}, v[i])
+	}
+	rounds8(v, word, waiting)
+
+	for i := range 8 {
+		asm.VPXOR(v[8+i], v[i], v[i])
+	}
+	store8(out, v)
+	asm.VZEROUPPER()
+	asm.RET()
+}
+
+// rounds512 emits the seven rounds over sixteen vectors of state and as many of the message.
+func rounds512(v, m []VecPhysical) {
 	for r, words := range rounds.Words() {
 		asm.Comment(fmt.Sprintf("Round %d", r+1))
 		for h, half := range rounds.Halves {
@@ -95,33 +143,24 @@ func avx512() {
 			step(1, [2]uint64{8, 7})
 		}
 	}
-
-	for i := range 8 {
-		asm.VPXORD(v[8+i], v[i], v[i])
-	}
-	rows.Store16(asm, out, v, v[8:])
-	asm.VZEROUPPER()
-	asm.RET()
 }
 
-func avx2() {
-	v := []VecPhysical{Y0, Y1, Y2, Y3, Y4, Y5, Y6, Y7, Y8, Y9, Y10, Y11, Y12, Y13, Y14, Y15}
+// rotations8 defines rotations.
+func rotations8() Mem {
 	rotations := asm.StaticGlobal("rotations")
 	asm.DataAttributes(attr.RODATA | attr.NOPTR)
 	for i := range 8 { // for two words, where each byte comes from: by 16, then by 8
 		sources := [2]uint64{0x05040706_01000302, 0x04070605_00030201}[i/4]
 		asm.AddDatum(8*i, U64(sources+uint64(i%2)*0x08080808_08080808))
 	}
+	return rotations
+}
 
-	function("compressAVX2", 0)
-	words := asm.AllocLocal(16 * 32)
-	word := func(i int) Mem { return words.Offset(32 * i) }
-	waiting := asm.AllocLocal(32)
-	out, start, message := arguments(8)
-
-	asm.Comment("Piece c of messages r and r+4 in v[4(c mod 2)+r].")
+// load8 sets the words in memory to those of eight messages, through the first eight of v.
+func load8(message func(i, displacement int) Mem, v []VecPhysical, word func(int) Mem) {
+	asm.Comment("Piece c of messages r and r+4 in q[r].")
+	q, t := v[:4], v[4:8]
 	for c := range 4 {
-		q, t := v[8*(c%2):], v[8*(c%2)+4:]
 		for r := range 4 {
 			asm.VMOVDQU(message(r, 16*c), q[r].AsX())
 			asm.VINSERTI128(Imm(1), message(r+4, 16*c), q[r], q[r])
@@ -131,9 +170,10 @@ func avx2() {
 			asm.VMOVDQU(q[r], word(4*c+r))
 		}
 	}
-	for i := range v {
-		asm.VPBROADCASTD(Mem{Base: start, Disp: 4 * i}, v[i])
-	}
+}
+
+// rounds8 emits the seven rounds over sixteen vectors of state, the message in memory.
+func rounds8(v []VecPhysical, word func(int) Mem, waiting Mem) {
 	for r, order := range rounds.Words() {
 		asm.Comment(fmt.Sprintf("Round %d", r+1))
 		for h, half := range rounds.Halves {
@@ -169,11 +209,11 @@ func avx2() {
 			step(1, 32, 7)
 		}
 	}
+}
 
+// store8 writes the eight words v[:8] of eight digests, without gaps, through the rest of v.
+func store8(out Register, v []VecPhysical) {
 	asm.Comment("Words 0..3 and 4..7 of message 4j+r are group j of v[r] and v[4+r].")
-	for i := range 8 {
-		asm.VPXOR(v[8+i], v[i], v[i])
-	}
 	rows.Transpose4(asm, v, v[8:])
 	rows.Transpose4(asm, v[4:], v[12:])
 	for r := range 4 {
@@ -182,6 +222,4 @@ func avx2() {
 		asm.VMOVDQU(v[8+r], Mem{Base: out, Disp: 32 * r})
 		asm.VMOVDQU(v[12+r], Mem{Base: out, Disp: 32 * (4 + r)})
 	}
-	asm.VZEROUPPER()
-	asm.RET()
 }

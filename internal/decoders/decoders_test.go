@@ -22,6 +22,7 @@ import (
 	"testing"
 
 	"github.com/waybill-network/waybill/client"
+	"github.com/waybill-network/waybill/kernels/blake3"
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/kernels/poseidon2"
 	"github.com/waybill-network/waybill/node/api"
@@ -98,6 +99,7 @@ func table(t testing.TB) map[string]decoder {
 			return err
 		}, zeros(3 * bls.PublicKeySize)},
 		"kernels/poseidon2.ParseElement": {of(poseidon2.ParseElement), zeros(poseidon2.Size)},
+		"kernels/blake3.Decoder.Decode":  {decodeContent, zeros(2*blake3.NodeSize + 3<<10)},
 
 		"rollup.ParseHeader":     {of(rollup.ParseHeader), header},
 		"rollup.ParseBareHeader": {of(rollup.ParseBareHeader), bareHeaders()},
@@ -403,6 +405,15 @@ func TestLengthsCanFail(t *testing.T) {
 	if d.overlong() == "" {
 		t.Error("a decoder that allocates what it is told passes")
 	}
+}
+
+// decodeContent decodes the three groups of some content.
+func decodeContent(b []byte) error {
+	const size = 3 << 10
+	root, _ := blake3.Outboard(make([]byte, size), blake3.MinGroup)
+	nodes := max(0, len(b)-size)
+	_, err := blake3.NewDecoder(root, size, blake3.MinGroup, 0).Decode(b[:nodes], b[nodes:])
+	return err
 }
 
 // TestTableIsWhole walks the tree for functions that decode, by their names.

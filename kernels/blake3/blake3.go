@@ -2,6 +2,9 @@
 // messages at once, which is what Merkle trees are made of: a leaf or a node is one
 // 64-byte message, one compression.
 //
+// Content of any size is verified in pieces against its plain digest: Outboard and Encoder make the
+// tree above its groups, AppendNodes says what of it a Decoder needs before which groups.
+//
 // All functions are deterministic and safe for concurrent use. Those over many
 // messages use up to GOMAXPROCS goroutines for large inputs and wait for them; none
 // allocates per message.

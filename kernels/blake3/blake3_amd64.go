@@ -24,6 +24,21 @@ func compress(l lanes, out, in *byte, stride uintptr, start *[16]uint32) {
 	}
 }
 
+// compressChunks computes the chaining values of l whole chunks.
+func compressChunks(l lanes, out, in *byte, counters *[2 * maxLanes]uint32) {
+	if l == 16 {
+		chunksAVX512(out, in, counters)
+	} else {
+		chunksAVX2(out, in, counters)
+	}
+}
+
+//go:noescape
+func chunksAVX512(out, in *byte, counters *[2 * maxLanes]uint32)
+
+//go:noescape
+func chunksAVX2(out, in *byte, counters *[2 * maxLanes]uint32)
+
 //go:noescape
 func compressAVX512(out, in *byte, stride uintptr, start *[16]uint32)
 

@@ -16,3 +16,11 @@ func compress(_ lanes, out, in *byte, stride uintptr, start *[16]uint32) {
 
 //go:noescape
 func compressNEON(out, in *byte, stride uintptr, start *[16]uint32)
+
+// compressChunks computes the chaining values of four whole chunks.
+func compressChunks(_ lanes, out, in *byte, counters *[2 * maxLanes]uint32) {
+	chunksNEON(out, in, counters)
+}
+
+//go:noescape
+func chunksNEON(out, in *byte, counters *[2 * maxLanes]uint32)

@@ -10,7 +10,7 @@ import (
 
 // TestNothingBeyond puts input and output against pages that cannot be touched, behind them and before them.
 func TestNothingBeyond(t *testing.T) {
-	in, out := guarded(t), guarded(t)
+	in, out := guarded(t, 2*maxLanes*2*MessageSize), guarded(t, 2*maxLanes*2*MessageSize)
 	key := ContextKey("guard")
 	for i := range in {
 		in[i] = byte(i * i >> 3)
@@ -36,10 +36,41 @@ func TestNothingBeyond(t *testing.T) {
 	})
 }
 
+// TestNothingBeyondChunks does the same with chunks and parents.
+func TestNothingBeyondChunks(t *testing.T) {
+	const most = 2*maxLanes + 1
+	in, out := guarded(t, most*ChunkSize), guarded(t, most*Size)
+	for i := range in {
+		in[i] = byte(i * i >> 3)
+	}
+	cputest.Each(t, kernel, func(t *testing.T, l lanes) {
+		for n := 1; n <= most; n++ {
+			for _, behind := range []bool{false, true} {
+				got := out[:n*Size]
+				chunks, nodes := in[:n*ChunkSize], in[:n*MessageSize]
+				if behind {
+					got = out[len(out)-n*Size:]
+					chunks, nodes = in[len(in)-n*ChunkSize:], in[len(in)-n*MessageSize:]
+				}
+				for name, hash := range map[string]func(l lanes){
+					"chunk":  func(l lanes) { l.chunkValues(got, chunks, 3) },
+					"parent": func(l lanes) { l.parentValues(got, nodes) },
+				} {
+					hash(l)
+					vector := bytes.Clone(got)
+					if hash(1); !bytes.Equal(vector, got) {
+						t.Fatalf("%d of %s: values differ", n, name)
+					}
+				}
+			}
+		}
+	})
+}
+
 // guarded is memory between two pages that cannot be touched.
-func guarded(t *testing.T) []byte {
+func guarded(t *testing.T, least int) []byte {
 	page := syscall.Getpagesize()
-	size := (2*maxLanes*2*MessageSize + page) / page * page
+	size := (least + page) / page * page
 	all, err := syscall.Mmap(-1, 0, size+2*page, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
 	if err != nil {
 		t.Fatal(err)

@@ -99,5 +99,28 @@ func check(candidate, generic lanes) error {
 			return errors.New("wrong digests of short messages")
 		}
 	}
+	return checkChunks(candidate, generic)
+}
+
+// checkChunks has chunks around the number at which the counter needs a second word, and parents.
+func checkChunks(candidate, generic lanes) error {
+	const most = maxLanes + 3
+	var data [most * ChunkSize]byte
+	for i := range data {
+		data[i] = byte(i*i>>3 + i)
+	}
+	for _, n := range []int{1, 3, int(candidate), most} {
+		var got, want [most * Size]byte
+		candidate.chunkValues(got[:], data[:n*ChunkSize], 1<<32-2)
+		generic.chunkValues(want[:], data[:n*ChunkSize], 1<<32-2)
+		if got != want {
+			return errors.New("wrong chaining values of chunks")
+		}
+		candidate.parentValues(got[:], data[:n*MessageSize])
+		generic.parentValues(want[:], data[:n*MessageSize])
+		if got != want {
+			return errors.New("wrong chaining values of parents")
+		}
+	}
 	return nil
 }
