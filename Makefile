@@ -7,7 +7,7 @@ LDFLAGS := -X github.com/waybill-network/waybill/node/telemetry.version=$(VERSIO
 export GOFLAGS += -buildvcs=false
 
 .DEFAULT_GOAL := help
-.PHONY: help run test race bench generate lint vulncheck latest build install release dist fuzz vectors outsider crash doors browser matrix variants emulate peers circuits lies prove solidity
+.PHONY: help run test race bench generate lint vulncheck latest build install release dist fuzz vectors outsider crash doors browser matrix variants emulate peers circuits lies simulate prove solidity
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,10 @@ circuits: ## constraints of every circuit against the golden file (WRITE=1 write
 LIES ?= 5000
 lies: ## LIES windows (default 5000) that lie in one thing, as many disturbed at random: one verdict on rungs 2 and 3
 	WAYBILL_LIES=$(LIES) WAYBILL_WINDOWS=$(LIES) $(GO) test -count=1 -v -timeout 60m -run 'LyingWindows|DisturbedWindows' ./proofs/circuit
+
+EPOCHS ?= 20000
+simulate: ## the committee's rotation under attack, EPOCHS (default 20000) of each; a table, and bin/simulate/report.html
+	$(GO) run ./internal/simulate -epochs $(EPOCHS) -out $(abspath $(BIN))/simulate
 
 SIZES ?= 1024
 prove: ## a proof of every circuit in SIZES (default 1024), in a child process; what it costs (the first makes a development key)

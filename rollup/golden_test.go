@@ -104,7 +104,7 @@ func testValues(t *testing.T) string {
 	}
 	row("ack 0", testAcks()[0].Append(nil))
 	row("leaf of ack 0", AckTreeKind.LeafHash(Frame(testAcks()[0].Append(nil)).Leaf()))
-	row("node over leaves 0 and 1 in tree order", AckTreeKind.nodeHash(&l, &r))
+	row("node over leaves 0 and 1 in tree order", AckTreeKind.NodeHash(&l, &r))
 	row("ack root", h.AckRoot)
 	row("ack aggregate", h.AckSignature)
 	row("header and rows", h.Append(nil))

@@ -30,7 +30,8 @@ func NewTreeKind(context string) *TreeKind {
 // LeafHash returns the hash of an entry.
 func (k *TreeKind) LeafHash(entry []byte) Hash { return blake3.Keyed(&k.Leaf, entry) }
 
-func (k *TreeKind) nodeHash(l, r *Hash) Hash {
+// NodeHash returns the hash of a node over its two children.
+func (k *TreeKind) NodeHash(l, r *Hash) Hash {
 	var b [64]byte
 	copy(b[:32], l[:])
 	copy(b[32:], r[:])
@@ -152,12 +153,12 @@ func RootOfPath(kind *TreeKind, leaf Hash, index, size uint64, path []Hash) (roo
 			return root, fmt.Errorf("%w: it is too long", ErrPath)
 		}
 		if fn&1 == 1 || fn == sn {
-			r = kind.nodeHash(&path[i], &r)
+			r = kind.NodeHash(&path[i], &r)
 			for fn&1 == 0 && fn != 0 {
 				fn, sn = fn>>1, sn>>1
 			}
 		} else {
-			r = kind.nodeHash(&r, &path[i])
+			r = kind.NodeHash(&r, &path[i])
 		}
 		fn, sn = fn>>1, sn>>1
 	}

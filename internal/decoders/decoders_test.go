@@ -35,6 +35,7 @@ import (
 	"github.com/waybill-network/waybill/rollup/export"
 	"github.com/waybill-network/waybill/rollup/ledger"
 	"github.com/waybill-network/waybill/rollup/registry"
+	"github.com/waybill-network/waybill/rollup/rotation"
 	"github.com/waybill-network/waybill/rollup/word"
 )
 
@@ -147,14 +148,22 @@ func table(t testing.TB) map[string]decoder {
 		"rollup/registry.ParseNode":     {of(registry.ParseNode), zeros(registry.NodeSize)},
 		"rollup/registry.ParseService":  {of(registry.ParseService), zeros(registry.ServiceSize)},
 		"rollup/registry.ParseProofKey": {of(registry.ParseProofKey), zeros(registry.ProofKeySize)},
-		"rollup/word.ParseOwn":          {of(word.ParseOwn), zeros(word.OwnSize)},
-		"rollup/word.ParseOffer":        {of(word.ParseOffer), zeros(word.OfferSize)},
-		"rollup/word.ParseAnswers":      {of(word.ParseAnswers), zeros(word.AnswersSize)},
-		"rollup/word.ParseRefusal":      {of(word.ParseRefusal), zeros(word.AnswersSize + 204)},
-		"rollup/word.ParseHead":         {of(word.ParseHead), zeros(word.HeadSize)},
-		"rollup/word.Parse":             {of(word.Parse), lies()},
-		"rollup/word.ParseFile":         {of(word.ParseFile), lieFiles()},
-		"rollup/registry.ParseHeads":    {of(registry.ParseHeads), zeros(registry.HeadsSize)},
+		"rollup/rotation.ParseSeats":    {of(rotation.ParseSeats), zeros(rotation.SeatsSize(64))},
+		"rollup/rotation.ParseHandOver": {of(rotation.ParseHandOver), zeros(rotation.HandOverSize)},
+		"rollup/rotation.ParseTerms":    {of(rotation.ParseTerms), terms()},
+		"rollup/rotation.ParseVerdicts": {func(b []byte) error {
+			_, err := rotation.ParseVerdicts(rotation.CodingDifferences, b, 1<<20)
+			return err
+		}, zeros(8)},
+
+		"rollup/word.ParseOwn":       {of(word.ParseOwn), zeros(word.OwnSize)},
+		"rollup/word.ParseOffer":     {of(word.ParseOffer), zeros(word.OfferSize)},
+		"rollup/word.ParseAnswers":   {of(word.ParseAnswers), zeros(word.AnswersSize)},
+		"rollup/word.ParseRefusal":   {of(word.ParseRefusal), zeros(word.AnswersSize + 204)},
+		"rollup/word.ParseHead":      {of(word.ParseHead), zeros(word.HeadSize)},
+		"rollup/word.Parse":          {of(word.Parse), lies()},
+		"rollup/word.ParseFile":      {of(word.ParseFile), lieFiles()},
+		"rollup/registry.ParseHeads": {of(registry.ParseHeads), zeros(registry.HeadsSize)},
 
 		"rollup/ledger.ParseTx":                    {of(ledger.ParseTx), txs},
 		"rollup/ledger.ParseGenesis":               {of(ledger.ParseGenesis), [][]byte{genesis}},
@@ -189,6 +198,15 @@ func offer(b []byte) *cosign.Encoded {
 			Payers: make([]byte, 4*(len(b)/rollup.StatementSize)), Siblings: b[:len(b)&^31]}},
 		Clients: []uint64{0, rollup.MaxClients - 1},
 	}
+}
+
+// terms is the tree over three terms.
+func terms() [][]byte {
+	var t rotation.Terms
+	for i := range byte(3) {
+		t.Add(rollup.Hash{i})
+	}
+	return [][]byte{t.Append(nil)}
 }
 
 func parseSeed(b []byte) ([]byte, error) { return keys.ParseSeed(string(b)) }
