@@ -97,6 +97,7 @@ var settled = map[string]line{
 	"ledger.CodeAlreadyCertified": {never: other}, "ledger.CodeOverflow": {never: other},
 	"ledger.CodeNotProposer": {never: other}, "ledger.CodeTooEarly": {never: other},
 	"ledger.CodeExpired": {never: other}, "ledger.CodeNotPayer": {never: other},
+	"ledger.CodeNoLie": {never: other}, "ledger.CodeAlreadyConvicted": {never: other},
 }
 
 const (

@@ -178,7 +178,7 @@ func testCanonical() (b []byte) {
 	for _, v := range [...]uint32{60, 10, 5} {
 		b = le.AppendUint32(b, v)
 	}
-	for _, v := range [...]uint16{8000, 1500, 500} {
+	for _, v := range [...]uint16{8000, 1500, 500, 5000} {
 		b = le.AppendUint16(b, v)
 	}
 	b = append(b, 0)          // no development network
@@ -227,7 +227,7 @@ func testGenesis(t *testing.T) []byte {
 		"version": 2, "chain_id": testChain, "genesis_time": "2026-01-01T00:00:00Z",
 		"treasury": ed("treasury", 0),
 		"params": map[string]any{"epoch_seconds": 60, "grace_seconds": 10, "grace_blocks": 5,
-			"shares": testShares,
+			"shares": testShares, "slash_equivocation": 5000,
 			"proofs": map[string]any{"development": false, "keys": []any{}}},
 		"committee": members,
 	}, "", "  ")

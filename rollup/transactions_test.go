@@ -1,14 +1,31 @@
 package rollup_test
 
 import (
+	"bytes"
+	"slices"
 	"testing"
 
 	"github.com/waybill-network/waybill/kernels/blake3"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
+	"github.com/waybill-network/waybill/rollup/word"
 )
 
 func init() { rollup.FixtureTransactions = testTransactions }
+
+// testEvidence is node 2's word for two rollups of one window.
+func testEvidence(h *rollup.Header) word.Evidence {
+	net, key := rollup.FixtureNet, rollup.FixtureKey
+	ids := []rollup.Hash{h.ID(), blake3.Sum256([]byte("another rollup"))}
+	slices.SortFunc(ids, func(a, b rollup.Hash) int { return bytes.Compare(a[:], b[:]) })
+	e := &word.TwoRollups{Node: key.Node, Epoch: key.Epoch, Window: key.Window}
+	for i, id := range ids {
+		e.Rollups[i] = id
+		e.Signatures[i] = word.Sign(&net, rollup.FixtureEd25519("transport", 2),
+			word.Own{Node: key.Node, Epoch: key.Epoch, Window: key.Window, Rollup: id})
+	}
+	return e
+}
 
 // testTransactions returns a transaction of each kind, as section 12 of the document describes
 // them, and the grant.
@@ -42,6 +59,7 @@ func testTransactions(t testing.TB) (all []rollup.FixtureTransaction, grant []by
 		{Kind: 6, Bytes: ledger.NewRevoke(net, owner, 3, []uint64{0, 1 << 39})},
 		{Kind: 7, Bytes: ledger.NewTicket(net, rollup.FixtureCertify(h, 0, 1, 3))},
 		{Kind: 8, Bytes: ledger.NewRecordCertificate(net, record)},
+		{Kind: 14, Bytes: ledger.NewEvidence(net, testEvidence(h))},
 		{Kind: 25, Bytes: ledger.NewProofKey(net, key)},
 	}
 	for _, tx := range all {

@@ -16,7 +16,11 @@ import (
 	"github.com/waybill-network/waybill/internal/mainjob"
 	"github.com/waybill-network/waybill/internal/verdict"
 	"github.com/waybill-network/waybill/node/config"
+	"github.com/waybill-network/waybill/node/keys"
+	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/export"
+	"github.com/waybill-network/waybill/rollup/ledger"
+	"github.com/waybill-network/waybill/rollup/word"
 )
 
 // judged is what a test reads of a verdict.
@@ -82,6 +86,56 @@ func (n *network) start(t *testing.T, args ...string) (stop func()) {
 	}
 }
 
+// convict has the node convicted by two words that its own key says, from bare evidence and from a
+// file of type 7.
+func (n *network) convict(t *testing.T, node []string) {
+	t.Helper()
+	key, err := keys.LoadEd25519(filepath.Join(n.home, "keys", "transport.json"),
+		[]byte(os.Getenv("WAYBILL_PASSWORD")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	genesis, err := ledger.ParseGenesis([]byte(read(t, n.genesis)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := genesis.Network()
+	evidence := func(window uint32) word.Evidence {
+		var words [2]word.Own
+		var signatures [2]word.Signature
+		for i := range words {
+			words[i] = word.Own{Window: window, Rollup: rollup.Hash{byte(i)}}
+			signatures[i] = word.Sign(&id, key, words[i])
+		}
+		return word.NewTwoRollups(words, signatures)
+	}
+	with := func(args ...string) []string { return append(args, node...) }
+	bare := write(t, filepath.Join(n.dir, "bare"), string(word.Append(nil, evidence(70))))
+	lie := (&word.File{Network: id, Evidence: evidence(71)}).Append(nil)
+	file := write(t, filepath.Join(n.dir, "lie.wbx"), string(lie))
+	must(t, "verify", "--genesis", n.genesis, file)
+	if out := must(t, with("tx", "evidence", bare)...); !strings.Contains(out,
+		"node 0 is convicted: it lost 50.000000 of its stake, and has 50.000000 left") {
+		t.Error(out)
+	}
+	fails(t, 1, "already_convicted", with("tx", "evidence", bare)...)
+	fails(t, 2, "names no network", "tx", "evidence", bare, "--out", file+".hex")
+	must(t, "tx", "evidence", bare, "--out", file+".hex", "--genesis", n.genesis)
+	must(t, "tx", "evidence", file, "--out", file+".hex")
+	if out := must(t, "tx", "show", file+".hex"); !strings.Contains(out, `"two rollups of a window"`) {
+		t.Error(out)
+	}
+	if out := must(t, with("tx", "send", file+".hex", "--json")...); !strings.Contains(out,
+		`"taken": "25000000"`) {
+		t.Error(out)
+	}
+	fails(t, 1, "already_convicted", with("tx", "evidence", file)...)
+	offers := write(t, filepath.Join(n.dir, "offers"), string(word.Append(nil, &word.TwoOffers{
+		Roots: [2]rollup.Hash{{}, {1}}})))
+	fails(t, 1, "convicts nobody on chain", with("tx", "evidence", offers)...)
+	fails(t, 1, "no evidence of lie", with("tx", "evidence", n.genesis)...)
+}
+
 // TestOperator does with one node what an operator does, command by command.
 func TestOperator(t *testing.T) {
 	n := newNetwork(t, "4")
@@ -128,6 +182,7 @@ func TestOperator(t *testing.T) {
 		t.Error(out)
 	}
 	fails(t, 1, "key_taken", grants...)
+	n.convict(t, node)
 	n.grantByProof(t, payer)
 	must(t, with("tx", "revoke", "0", "--key", payer)...)
 	fails(t, 1, "unknown_client", with("tx", "revoke", "17", "--key", payer)...)

@@ -32,7 +32,7 @@ chain and the sender's next nonce by hand: --out FILE --genesis FILE --nonce N.
 Amounts are in credits, with up to six decimals; one credit is 1,000,000
 micro-credits.`,
 		txDeposit(), txTransfer(), txRegisterNode(), txRegisterService(), txGrants(),
-		txRevoke(), txSend(), txShow())
+		txRevoke(), txEvidence(), txSend(), txShow())
 }
 
 // pollTime is between two looks for what a transaction did.
@@ -309,12 +309,16 @@ func txSend() *cobra.Command {
 			return fmt.Errorf("%s: %w", args[0], err)
 		}
 		grants, ok := tx.Body.(*ledger.Grants)
-		if tx.Signed == nil && !ok {
+		_, evidence := tx.Body.(*ledger.Evidence)
+		if tx.Signed == nil && !ok && !evidence {
 			return fmt.Errorf("%s: a %v is sent by nodes, not by people", args[0], tx.Kind)
 		}
 		return with(cmd.Context(), func(ctx context.Context, c *client.Client) error {
 			if ok {
 				return sendGrants(ctx, cmd.OutOrStdout(), c, grants.Grants, b, *asJSON)
+			}
+			if evidence {
+				return sendEvidence(ctx, cmd.OutOrStdout(), c, b, *asJSON)
 			}
 			if _, err := nextNonce(ctx, c, tx.Signed.Sender); err != nil {
 				return err // at once, where sending would insist

@@ -161,7 +161,7 @@ func genesisObject() obj {
 	return obj{
 		"version": 2, "chain_id": chain, "genesis_time": "2026-01-02T03:04:05Z", "treasury": hexed("treasury", 0),
 		"params": obj{"epoch_seconds": 60, "grace_seconds": 10, "grace_blocks": 5,
-			"shares": obj{"node": 7001, "service": 1999, "protocol": 1000},
+			"shares": obj{"node": 7001, "service": 1999, "protocol": 1000}, "slash_equivocation": 5000,
 			"proofs": obj{"development": false, "keys": []any{
 				obj{"statements": 256, "key": strings.Repeat("01", 32)}, obj{"statements": 4096, "key": strings.Repeat("02", 32)}}}},
 		"committee": committee,
@@ -191,7 +191,8 @@ func canonical(o obj) []byte {
 	}
 	b := enc(uint16(number(o["version"])), text(o["chain_id"]), text(o["genesis_time"]), raw(o["treasury"]),
 		uint32(number(p["epoch_seconds"])), uint32(number(p["grace_seconds"])), uint32(number(p["grace_blocks"])),
-		uint16(number(s["node"])), uint16(number(s["service"])), uint16(number(s["protocol"])), development,
+		uint16(number(s["node"])), uint16(number(s["service"])), uint16(number(s["protocol"])),
+		uint16(number(p["slash_equivocation"])), development,
 		uint32(len(list(proofs["keys"]))))
 	for _, k := range list(proofs["keys"]) {
 		b = enc(b, uint32(number(object(k)["statements"])), raw(object(k)["key"]))

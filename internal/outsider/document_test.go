@@ -15,7 +15,7 @@ func sectionTwelveGenesis() obj {
 	o := genesisObject()
 	o["chain_id"], o["genesis_time"] = "waybill-test", "2026-01-01T00:00:00Z"
 	o["params"] = obj{"epoch_seconds": 60, "grace_seconds": 10, "grace_blocks": 5,
-		"shares": obj{"node": 8000, "service": 1500, "protocol": 500}, "proofs": obj{"development": false, "keys": []any{}}}
+		"shares": obj{"node": 8000, "service": 1500, "protocol": 500}, "slash_equivocation": 5000, "proofs": obj{"development": false, "keys": []any{}}}
 	for i, v := range o["committee"].([]any) {
 		m := v.(obj)
 		m["peer_address"], m["p2p_address"] = fmt.Sprintf("127.0.0.1:%d", 7000+i), fmt.Sprintf("127.0.0.1:%d", 7100+i)

@@ -35,6 +35,7 @@ type genesisFile struct {
 		GraceSeconds uint32 `json:"grace_seconds"`
 		GraceBlocks  uint32 `json:"grace_blocks"`
 		Shares       shares `json:"shares"`
+		Slash        uint16 `json:"slash_equivocation"`
 		Proofs       proofs `json:"proofs"`
 	} `json:"params"`
 	Committee []memberFile `json:"committee"`
@@ -144,6 +145,8 @@ func (f *genesisFile) check() error {
 		return errors.New("epochs")
 	case int(s.Node)+int(s.Service)+int(s.Protocol) != 10_000:
 		return errors.New("shares")
+	case f.Params.Slash < 100 || f.Params.Slash > 10_000:
+		return errors.New("slash")
 	case !f.Params.Proofs.valid():
 		return errors.New("proofs")
 	case len(f.Committee) < 1 || len(f.Committee) > 8*255:
@@ -197,7 +200,7 @@ func (f *genesisFile) canonical() []byte {
 	for _, v := range []uint32{p.EpochSeconds, p.GraceSeconds, p.GraceBlocks} {
 		b = le.AppendUint32(b, v)
 	}
-	for _, v := range []uint16{p.Shares.Node, p.Shares.Service, p.Shares.Protocol} {
+	for _, v := range []uint16{p.Shares.Node, p.Shares.Service, p.Shares.Protocol, p.Slash} {
 		b = le.AppendUint16(b, v)
 	}
 	development := byte(0)

@@ -1,6 +1,7 @@
 package outsider
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"fmt"
 	"slices"
@@ -33,6 +34,13 @@ func transactionValues(t *testing.T, want map[string][]byte) {
 	grant := enc(uint32(1), client.public(), proof, terms, consent)
 
 	ticket := d.ticket()
+	window, twice := enc(uint32(2), uint32(1), uint32(7)), [][]byte{b3("another rollup"), b3k("waybill/rollup/2", d.header())}
+	slices.SortFunc(twice, bytes.Compare)
+	evidence := enc(uint8(1), window)
+	for _, id := range twice {
+		said := ed25519.Sign(edwards("transport", 2), enc("wb-own/2", network, window, id))
+		evidence = enc(evidence, id, said)
+	}
 	key := enc(uint32(256), b3("key"), uint32(30), uint32(40))
 	settled := sectionTwelveTable(t)
 	members := quorum{signers: []int{0, 1, 3}}
@@ -47,6 +55,7 @@ func transactionValues(t *testing.T, want map[string][]byte) {
 		6:  signed(6, owner, 3, uint16(2), uint64(0), uint64(1<<39)),
 		7:  enc(head(7), ticket),
 		8:  enc(head(8), settled.height, settled.over("wb-rec/2", settled.rec.body())),
+		14: enc(head(14), evidence),
 		25: enc(head(25), key, uint32(0), members.over("wb-key/2", network, uint32(0), key)),
 	} {
 		want[fmt.Sprintf("B3 of the transaction of kind %d (%d bytes)", kind, len(tx))] = b3(string(tx))

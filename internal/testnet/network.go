@@ -93,7 +93,8 @@ func New(tb testing.TB, addresses []string, clients int) *Network {
 		Version: ledger.GenesisVersion, ChainID: "testnet", GenesisTime: n.time,
 		Treasury: ledger.KeyOf(n.Treasury),
 		Params: ledger.Params{EpochSeconds: EpochSeconds, GraceSeconds: 10, GraceBlocks: 1,
-			Shares: rollup.Shares{Node: 7000, Service: 2000, Protocol: 1000}},
+			Shares:            rollup.Shares{Node: 7000, Service: 2000, Protocol: 1000},
+			SlashEquivocation: ledger.DefaultSlash},
 	}
 	for i, address := range addresses {
 		m := Member{

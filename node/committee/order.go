@@ -119,7 +119,9 @@ const (
 // one can be executed.
 //
 // Grants have no sender and no nonce, so it keeps clients' keys apart instead: each waits in one
-// transaction. Else anybody could fill the mempool with the same grants in other orders.
+// transaction. Else anybody could fill the mempool with the same grants in other orders. Evidence
+// has none either: of each node that it convicts one waits, since a liar can make any number against
+// itself, of which the first to be executed leaves the others nothing.
 //
 // The engine checks all that is in the mempool again after every block, so what this block's checks
 // do not mention has left. Safe for concurrent use.
@@ -127,6 +129,7 @@ type line struct {
 	mu       sync.Mutex
 	height   int64
 	keys     map[short]short              // of grants, and the transactions that they wait in
+	accused  map[uint32]short             // nodes, and the evidence that waits against them
 	now      map[sender]map[uint64]*place // checked since the last block
 	before   map[sender]map[uint64]*place // checked since the one before it, not all checked again yet
 	gapBytes int64                        // of places in now that have a gap before them
@@ -157,6 +160,9 @@ func (l *line) taken(view *ledger.View, tx *ledger.Tx, raw []byte) bool {
 	if grants, ok := tx.Body.(*ledger.Grants); ok {
 		return l.height == view.Height() && l.waits(grants, shortHash(raw))
 	}
+	if evidence, ok := tx.Body.(*ledger.Evidence); ok {
+		return l.height == view.Height() && l.accusedOf(view, evidence, shortHash(raw)) == nil
+	}
 	if tx.Signed == nil {
 		return false
 	}
@@ -170,7 +176,8 @@ func (l *line) join(
 	view *ledger.View, tx *ledger.Tx, raw []byte, fell []ledger.Fallen,
 ) bool {
 	grants, areGrants := tx.Body.(*ledger.Grants)
-	if tx.Signed == nil && !areGrants {
+	evidence, isEvidence := tx.Body.(*ledger.Evidence)
+	if tx.Signed == nil && !areGrants && !isEvidence {
 		return true
 	}
 	l.mu.Lock()
@@ -178,7 +185,14 @@ func (l *line) join(
 	if view.Height() != l.height || l.now == nil {
 		l.height, l.before, l.gapBytes = view.Height(), l.now, 0
 		l.now = make(map[sender]map[uint64]*place)
-		l.keys = make(map[short]short)
+		l.keys, l.accused = make(map[short]short), make(map[uint32]short)
+	}
+	if isEvidence {
+		accused := l.accusedOf(view, evidence, shortHash(raw))
+		for _, node := range accused {
+			l.accused[node] = shortHash(raw)
+		}
+		return accused != nil
 	}
 	if areGrants {
 		return l.joinGrants(grants, shortHash(raw), fell)
@@ -211,6 +225,21 @@ func (l *line) join(
 		l.closeGap(s, nonce+1)
 	}
 	return true
+}
+
+// accusedOf returns the nodes that evidence would convict, none when other evidence waits against
+// one of them.
+func (l *line) accusedOf(view *ledger.View, e *ledger.Evidence, hash short) []uint32 {
+	accused, err := e.Accused(view)
+	if err != nil {
+		return nil
+	}
+	for _, node := range accused {
+		if other, ok := l.accused[node]; ok && other != hash {
+			return nil
+		}
+	}
+	return accused
 }
 
 // waits reports whether a key of the grants is in another transaction.

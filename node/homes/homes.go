@@ -113,8 +113,9 @@ func Write(o Options) (*Network, error) {
 		Version: ledger.GenesisVersion, ChainID: o.ChainID, GenesisTime: o.GenesisTime,
 		Treasury: ledger.Key(n.Treasury.Public().(ed25519.PublicKey)),
 		Params: ledger.Params{EpochSeconds: o.EpochSeconds, GraceSeconds: o.GraceSeconds,
-			GraceBlocks: o.GraceBlocks,
-			Shares:      rollup.Shares{Node: 8000, Service: 1500, Protocol: 500}},
+			GraceBlocks:       o.GraceBlocks,
+			Shares:            rollup.Shares{Node: 8000, Service: 1500, Protocol: 500},
+			SlashEquivocation: ledger.DefaultSlash},
 	}
 	if err := n.nameProofs(o.Proofs); err != nil {
 		return nil, err

@@ -49,11 +49,12 @@ func txError(err error) error {
 	code := connect.CodeFailedPrecondition
 	switch refusal.Code {
 	case ledger.CodeMalformed, ledger.CodeWrongNetwork, ledger.CodeBadSignature, ledger.CodeBadProof, ledger.CodeOutOfRange,
-		ledger.CodeBadBitmap, ledger.CodeBadCertificate, ledger.CodeBadWord, ledger.CodeWrongTerm:
+		ledger.CodeBadBitmap, ledger.CodeBadCertificate, ledger.CodeBadWord, ledger.CodeWrongTerm,
+		ledger.CodeNoLie:
 		code = connect.CodeInvalidArgument
 	case ledger.CodeUnknownAccount, ledger.CodeUnknownNode, ledger.CodeUnknownClient, ledger.CodeUnknownPayer, ledger.CodeUnknownService:
 		code = connect.CodeNotFound
-	case ledger.CodeKeyTaken, ledger.CodeAlreadyOrdered, ledger.CodeAlreadyCertified:
+	case ledger.CodeKeyTaken, ledger.CodeAlreadyOrdered, ledger.CodeAlreadyCertified, ledger.CodeAlreadyConvicted:
 		code = connect.CodeAlreadyExists
 	}
 	message := errors.New(strings.TrimPrefix(refusal.Error(), "ledger: "))

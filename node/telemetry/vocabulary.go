@@ -197,6 +197,8 @@ var vocabulary = []Term{
 	{SetTransaction, "not_payer", "", "the client is another account's", ""},
 	{SetTransaction, "bad_word", "", "the node's word that the rollup is its own does not verify", ""},
 	{SetTransaction, "wrong_term", "", "the ticket is of another term of the committee", ""},
+	{SetTransaction, "no_lie", "", "the evidence shows no lie", ""},
+	{SetTransaction, "already_convicted", "", "who lied was convicted of it before", ""},
 }
 
 const cosignAdvice = "the client says that this node lies: save the log, " +

@@ -14,6 +14,7 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/export"
 	"github.com/waybill-network/waybill/rollup/ledger"
+	"github.com/waybill-network/waybill/rollup/word"
 )
 
 const clients = 5
@@ -67,6 +68,19 @@ func revoke(t *testing.T, n *testnet.Network, clients ...uint64) {
 	n.MustSubmit(t, ledger.NewRevoke(n.ID, payer, account.Nonce, clients))
 }
 
+// convict has the chain convict a node of two rollups of a window of its own.
+func convict(t *testing.T, n *testnet.Network, node uint32) {
+	t.Helper()
+	var words [2]word.Own
+	var signatures [2]word.Signature
+	window := uint32(len(n.View().Convictions(node)))
+	for i := range words {
+		words[i] = word.Own{Node: node, Window: 100 + window, Rollup: rollup.Hash{byte(i)}}
+		signatures[i] = word.Sign(&n.ID, n.Members[node].Transport, words[i])
+	}
+	n.MustSubmit(t, ledger.NewEvidence(n.ID, word.NewTwoRollups(words, signatures)))
+}
+
 // TestPast: the file of a rollup stays what it was, byte for byte, while the registry goes on.
 func TestPast(t *testing.T) {
 	n := start(t)
@@ -91,7 +105,10 @@ func TestPast(t *testing.T) {
 	second, evidence2 := order(t, n, rollup.WindowKey{Node: 1, Window: 1}, 2*clients)
 	n.CertifyRecords(t)
 	later := file(t, n.Witness, n.Genesis, second, evidence2)
+	convict(t, n, 1) // its leaf is in both files
+	unchanged("after the node was convicted")
 	revoke(t, n, 2)
+	convict(t, n, 1)
 	n.AddClients(t, n.Members[0].Owner, 1)
 	unchanged("after another rollup")
 	if !bytes.Equal(file(t, n.Witness, n.Genesis, second, evidence2), later) {

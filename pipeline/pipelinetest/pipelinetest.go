@@ -75,7 +75,8 @@ func New(cfg Config) (*Network, error) {
 		GenesisTime: cfg.Start.UTC().Truncate(time.Second),
 		Treasury:    ledger.KeyOf(treasury), Params: ledger.Params{EpochSeconds: cfg.EpochSeconds,
 			GraceSeconds: cfg.GraceSeconds, GraceBlocks: cfg.GraceBlocks,
-			Shares: rollup.Shares{Node: 7000, Service: 2000, Protocol: 1000}}}
+			Shares:            rollup.Shares{Node: 7000, Service: 2000, Protocol: 1000},
+			SlashEquivocation: ledger.DefaultSlash}}
 	n := &Network{genesis: g, records: make(map[string][]byte), updated: make(chan struct{})}
 	for i := range members {
 		sk := blsKey("member", i)

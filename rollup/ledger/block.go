@@ -26,7 +26,7 @@ type Block struct {
 }
 
 // Event is something that a block did: EpochStarted, Settled, RecordCertified, Ordered,
-// NodeRegistered, ServiceRegistered, ClientsGranted, ClientsRevoked or ProofKeyNamed.
+// NodeRegistered, ServiceRegistered, ClientsGranted, ClientsRevoked, ProofKeyNamed or Convicted.
 type Event interface{ event() }
 
 // EpochStarted says that an epoch began, and so that the one before it ended.
@@ -71,6 +71,12 @@ type ClientsRevoked struct {
 // ProofKeyNamed says that the committee named a proof key, or ended one.
 type ProofKeyNamed struct{ Key ProofKeyTerm }
 
+// Convicted says that a node was convicted by its own words, and what that cost it.
+type Convicted struct {
+	Node uint32
+	Conviction
+}
+
 func (EpochStarted) event()      {}
 func (Settled) event()           {}
 func (RecordCertified) event()   {}
@@ -80,3 +86,4 @@ func (ServiceRegistered) event() {}
 func (ClientsGranted) event()    {}
 func (ClientsRevoked) event()    {}
 func (ProofKeyNamed) event()     {}
+func (Convicted) event()         {}

@@ -22,6 +22,7 @@ func (g *Genesis) Canonical() []byte {
 	for _, share := range [...]uint16{p.Shares.Node, p.Shares.Service, p.Shares.Protocol} {
 		b = le.AppendUint16(b, share)
 	}
+	b = le.AppendUint16(b, p.SlashEquivocation)
 	b = p.Proofs.appendCanonical(b)
 	b = le.AppendUint32(b, uint32(len(g.Members)))
 	for i := range g.Members {

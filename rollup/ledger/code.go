@@ -44,6 +44,8 @@ const (
 	CodeNotPayer                          // not_payer
 	CodeBadWord                           // bad_word
 	CodeWrongTerm                         // wrong_term
+	CodeNoLie                             // no_lie
+	CodeAlreadyConvicted                  // already_convicted
 )
 
 const numTxCodes = len(_TxCode_index) - 1

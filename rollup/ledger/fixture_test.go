@@ -74,7 +74,8 @@ func testGenesis(stakes ...uint64) *Genesis {
 	g := &Genesis{Version: GenesisVersion, ChainID: "ledger-test", GenesisTime: genesisTime,
 		Treasury: accountOf("treasury"),
 		Params: Params{EpochSeconds: 60, GraceSeconds: 10,
-			Shares: rollup.Shares{Node: 7000, Service: 2000, Protocol: 1000}}}
+			Shares:            rollup.Shares{Node: 7000, Service: 2000, Protocol: 1000},
+			SlashEquivocation: DefaultSlash}}
 	for i, stake := range stakes {
 		name := fmt.Sprintf("node%d", i)
 		g.Members = append(g.Members, Member{
@@ -197,6 +198,9 @@ func dump(s *State) map[string]string {
 		for i := range n {
 			keys = append(keys, indexKey(prefix, uint32(i)))
 		}
+	}
+	for i := range s.nodes.size() {
+		keys = append(keys, indexKey(prefixConvictions, i))
 	}
 	for i := range s.clients.size() {
 		keys = append(keys, clientRecordKey(i))

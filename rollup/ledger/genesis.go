@@ -18,6 +18,9 @@ const (
 	GenesisVersion = 2
 	MaxChainID     = 50        // characters; the consensus engine's limit
 	StakePerPower  = 1_000_000 // micro-credits for one unit of voting power
+
+	// DefaultSlash is what genesis files say of a conviction unless told otherwise
+	DefaultSlash = 5_000
 )
 
 // Genesis is what a network starts from, and what a verifier needs (section 3).
@@ -36,7 +39,9 @@ type Params struct {
 	GraceSeconds uint32        `json:"grace_seconds"` // from an epoch's end to its settlement
 	GraceBlocks  uint32        `json:"grace_blocks"`  // the same, in blocks; both must be over
 	Shares       rollup.Shares `json:"shares"`
-	Proofs       Proofs        `json:"proofs"`
+	// SlashEquivocation is what a conviction takes of a stake, in basis points
+	SlashEquivocation uint16 `json:"slash_equivocation"`
+	Proofs            Proofs `json:"proofs"`
 }
 
 // Proofs says which proofs a network accepts.
@@ -144,6 +149,9 @@ func (g *Genesis) Validate() error {
 		return wrong("params.epoch_seconds", "zero")
 	case !p.Shares.Valid():
 		return wrong("params.shares", "the sum is not 10000")
+	case p.SlashEquivocation < MinSlash || p.SlashEquivocation > 10_000:
+		return wrong("params.slash_equivocation", "%d, where %d to 10000 belong", p.SlashEquivocation,
+			MinSlash)
 	case len(g.Members) == 0 || len(g.Members) > rollup.MaxMembers:
 		return wrong("committee", "%d members, where 1 to %d may be", len(g.Members), rollup.MaxMembers)
 	}

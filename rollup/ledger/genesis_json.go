@@ -151,7 +151,8 @@ func (d *genesisDecoder) params(path string, v any, p *Params) {
 				"protocol": integer(d, &p.Shares.Protocol, 16),
 			})
 		},
-		"proofs": func(path string, v any) { d.proofs(path, v, &p.Proofs) },
+		"slash_equivocation": integer(d, &p.SlashEquivocation, 16),
+		"proofs":             func(path string, v any) { d.proofs(path, v, &p.Proofs) },
 	})
 }
 

@@ -15,8 +15,11 @@ const (
 	KindRecord
 )
 
-// KindProofKey stands apart: the numbers between are laid out for terms, reserves and prices.
-const KindProofKey Kind = 25
+// These stand apart: the numbers between are laid out for terms, reserves and prices.
+const (
+	KindEvidence Kind = 14
+	KindProofKey Kind = 25
+)
 
 // Payload is what a transaction of one kind carries and does. Each kind has a type, a file with all
 // of the type's methods, and a line in the table below; the kind's tests find what else is missing.
@@ -79,6 +82,7 @@ var kinds = [...]kind{
 	KindTicket: {"ticket", senderNone, func() Payload { return new(Ticket) }},
 	KindRecord: {"record_certificate", senderNone,
 		func() Payload { return new(RecordCertificate) }},
+	KindEvidence: {"evidence", senderNone, func() Payload { return new(Evidence) }},
 	KindProofKey: {"proof_key", senderNone, func() Payload { return new(ProofKeyChange) }},
 }
 

@@ -26,6 +26,7 @@ var kindTests = map[Kind]struct {
 	KindRevoke:          {"revoke", "NewRevoke"},
 	KindTicket:          {"ticket", ""},
 	KindRecord:          {"certify", ""},
+	KindEvidence:        {"evidence", "NewEvidence"},
 	KindProofKey:        {"key", ""}, // no command gathers members' signatures yet
 }
 

@@ -20,11 +20,11 @@
 //
 // Files: genesis.go, genesis_json.go, canonical.go: what a network starts from. kinds.go: the table
 // of kinds, and what each of them must say of itself. payment.go, node.go, service.go, grants.go,
-// revoke.go, ticket.go, record.go, proofkey.go: the kinds. tx.go: what transactions have in common,
-// and their encoding. identity.go: what keys sign to be registered. judge.go, execute.go: the way
-// of a transaction. clients.go: who may sign acks. settle.go: the division of payments.
-// registry.go: the trees whose root is in records. records.go, restore.go: what is stored, and the
-// way back. view.go, world.go, vector.go, windows.go: the state and its snapshots.
+// revoke.go, ticket.go, record.go, proofkey.go, evidence.go: the kinds. tx.go: what transactions
+// have in common, and their encoding. identity.go: what keys sign to be registered. judge.go,
+// execute.go: the way of a transaction. clients.go: who may sign acks. settle.go: the division of
+// payments. registry.go: the trees whose root is in records. records.go, restore.go: what is
+// stored, and the way back. view.go, world.go, vector.go, windows.go: the state and its snapshots.
 package ledger
 
 import (

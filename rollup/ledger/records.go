@@ -24,6 +24,7 @@ const (
 	prefixCertificate = 'v' // height: the record's certificate
 	prefixWindows     = 'w' // epoch, node: what was ordered
 	prefixCredit      = 'x' // epoch, node, service, payer
+	prefixConvictions = 'y' // node: what it was convicted of
 )
 
 var appKey = blake3.ContextKey("waybill/app/2")
@@ -123,6 +124,8 @@ func (s *State) encode(k string) []byte {
 		b = append(b, n.transport[:]...)
 		b = le.AppendUint32(b, n.since)
 		return appendName(b, n.address)
+	case prefixConvictions:
+		return s.nodes.at(number(0)).encodeConvictions()
 	case prefixService:
 		v := s.services.at(number(0))
 		b := le.AppendUint32(nil, v.Owner)

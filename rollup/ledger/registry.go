@@ -100,16 +100,18 @@ func (s *State) takeHeads() {
 		ProofKeys: registry.ProofKeys.RootOf(s.appendProofKeys(nil))}
 }
 
-// replace notes the entry of a client before the block changes it for the first time.
-func (s *State) replace(client uint64) {
-	if client >= s.registers.trees[TreeClients].Count() {
+// replace notes an entry of a tree before the block changes it for the first time.
+func (s *State) replace(tree RegistryTree, index uint64) {
+	if index >= s.registers.trees[tree].Count() {
 		return // it is new in this block
 	}
-	if slices.ContainsFunc(s.registers.replaced, func(r Replaced) bool { return r.Index == client }) {
+	if slices.ContainsFunc(s.registers.replaced, func(r Replaced) bool {
+		return r.Tree == tree && r.Index == index
+	}) {
 		return
 	}
-	s.registers.replaced = append(s.registers.replaced, Replaced{TreeClients, client,
-		s.appendLeaf(nil, TreeClients, client)})
+	s.registers.replaced = append(s.registers.replaced, Replaced{tree, index,
+		s.appendLeaf(nil, tree, index)})
 }
 
 // takeReplaced returns what the block replaced, in order.
@@ -172,7 +174,10 @@ func (w *world) appendLeaf(dst []byte, tree RegistryTree, index uint64) []byte {
 		n := w.nodes.at(uint32(index))
 		leaf := registry.Node{Key: n.key, NodeKey: n.transport, Owner: n.owner, Since: n.since,
 			Until: registry.None, Stake: n.stake, Status: registry.Idle}
-		if index < uint64(len(w.committee.Members)) {
+		switch {
+		case len(n.convictions) > 0:
+			leaf.Status = registry.Convicted
+		case index < uint64(len(w.committee.Members)):
 			leaf.Status = registry.Standing
 		}
 		return leaf.Append(dst)

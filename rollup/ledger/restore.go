@@ -41,7 +41,7 @@ type restorer struct {
 }
 
 var recordNumbers = map[byte]int{prefixAccount: 1, prefixClient: 2, prefixEpoch: 1, prefixNode: 1,
-	prefixService: 1, prefixProofKey: 2,
+	prefixService: 1, prefixProofKey: 2, prefixConvictions: 1,
 	prefixSettlement: 1, prefixRecord: 2, prefixCertificate: 2, prefixWindows: 2, prefixCredit: 4,
 	keyMeta[0]:    0,
 	keyAppHash[0]: 0}
@@ -86,6 +86,8 @@ func (s *restorer) loadValue(prefix byte, n [4]uint32, r *reader) error {
 		return s.loadProofKey(ProofKeyTerm{Statements: n[0], From: n[1]}, r)
 	case prefixNode:
 		return s.loadNode(n[0], r)
+	case prefixConvictions:
+		return s.loadConvictions(n[0], r)
 	case prefixService:
 		if uint64(n[0]) != uint64(s.services.len()) {
 			return errors.New("an index is missing")
@@ -204,6 +206,9 @@ func (s *restorer) loadNode(index uint32, r *reader) error {
 	r.Fill(n.transport[:])
 	n.since = r.U32()
 	n.address = r.Name()
+	if s.nodes.has(index) {
+		return s.loadStake(index, &n)
+	}
 	if uint64(index) != uint64(s.nodes.len()) || !s.accounts.has(n.owner) || s.hasNode(&n.key) {
 		return errors.New("an index is missing, a key there twice, or the owner unknown")
 	}
@@ -211,6 +216,17 @@ func (s *restorer) loadNode(index uint32, r *reader) error {
 		return errors.New("a transport key is there twice")
 	}
 	s.addNode(n)
+	return nil
+}
+
+// loadStake loads a node that the genesis has: only its stake can be another one, and a lower one.
+func (s *restorer) loadStake(index uint32, n *node) error {
+	known := s.nodes.edit(s.gen, index)
+	if n.owner != known.owner || n.key != known.key || n.transport != known.transport ||
+		n.since != known.since || n.address != known.address || n.stake > known.stake {
+		return errors.New("another node than the genesis has")
+	}
+	known.stake = n.stake
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/word"
 )
 
 // TestRestoreAnywhere runs a random history of 150 blocks, restores it after every block from what
@@ -101,7 +102,7 @@ func randomStep(t *testing.T, rng *rand.Rand, g *Genesis, s *State, nonces map[s
 	key, nonce := accountKey(name), nonces[name]
 	_, known := s.accountByKey(KeyOf(key))
 	var tx []byte
-	switch n := rng.IntN(10); {
+	switch n := rng.IntN(11); {
 	case !known || n == 0:
 		tx, name = NewDeposit(net, accountKey("treasury"), nonces["treasury"], KeyOf(key),
 			rng.Uint64N(1000)+1), "treasury"
@@ -131,6 +132,13 @@ func randomStep(t *testing.T, rng *rand.Rand, g *Genesis, s *State, nonces map[s
 			}
 		}
 		return
+	case n == 10:
+		evidence := &Evidence{Words: &word.TwoRollups{Node: uint32(rng.IntN(s.nodes.len())),
+			Epoch: s.epoch(), Window: uint32(rng.IntN(2))}}
+		if evidence.judge(&s.world, nil, nil) == nil {
+			evidence.execute(s, 0, new(Result))
+		}
+		return
 	case s.services.len() > 0:
 		key := rollup.WindowKey{Node: uint32(rng.IntN(s.nodes.len())),
 			Epoch:  s.epoch() - min(s.epoch(), uint32(rng.IntN(2))),
@@ -157,6 +165,11 @@ func randomStep(t *testing.T, rng *rand.Rand, g *Genesis, s *State, nonces map[s
 func TestRestoreRefuses(t *testing.T) {
 	g, s := scene(t)
 	stored, fresh := storage{}, dump(newState(t, g))
+	s.Begin(50, genesisTime.Add(301*time.Second))
+	if r := s.Apply(goodTxs(g, s)[KindRecord]); r.Kind != KindEvidence || !r.OK() {
+		t.Fatal(r)
+	}
+	s.End()
 	for k, v := range dump(s) {
 		if v != fresh[k] { // what the genesis says is not stored
 			stored[k] = []byte(v)
@@ -238,7 +251,8 @@ func TestEvents(t *testing.T) {
 		kinds = append(kinds, fmt.Sprintf("%T", e))
 	}
 	want := []string{"ledger.ServiceRegistered", "ledger.ClientsGranted", "ledger.Ordered",
-		"ledger.RecordCertified", "ledger.ProofKeyNamed", "ledger.EpochStarted"}
+		"ledger.RecordCertified", "ledger.Convicted", "ledger.ProofKeyNamed",
+		"ledger.EpochStarted"}
 	if !slices.Equal(kinds, want) {
 		t.Errorf("%v, not %v", kinds, want)
 	}

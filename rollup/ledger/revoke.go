@@ -64,7 +64,7 @@ func (p *Revocation) execute(s *State, _ uint32, r *Result) {
 		if s.clients.at(c).until <= next {
 			continue
 		}
-		s.replace(c)
+		s.replace(TreeClients, c)
 		s.clients.edit(s.gen, c).until = next
 		s.touch(clientRecordKey(c))
 		revoked = append(revoked, c)

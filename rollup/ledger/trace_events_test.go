@@ -28,6 +28,14 @@ func describe(e Event) string {
 	case ProofKeyNamed:
 		return fmt.Sprintf("key %d for %d statements from epoch %d until %d", e.Key.Key[0],
 			e.Key.Statements, e.Key.From, e.Key.Until)
+	case Convicted:
+		o := e.Offence
+		of := fmt.Sprintf("window %d of node %d in epoch %d", o.Window.Window, o.Window.Node,
+			o.Window.Epoch)
+		if o.Height > 0 {
+			of = fmt.Sprintf("height %d", o.Height)
+		}
+		return fmt.Sprintf("node %d is convicted: %s, at %s; it loses %d", e.Node, o.Lie, of, e.Taken)
 	case ClientsRevoked:
 		return fmt.Sprintf("clients %v end with epoch %d", e.Clients, e.Until-1)
 	}

@@ -34,6 +34,11 @@ var rewrite = flag.Bool("rewrite", false,
 //	                                       word=bob: bob's key instead of the node's
 //	key size=256 digest=7 from=24 until=99 signers=0,1,2
 //	certify epoch=0 signers=0,1,2          the settlement's certificate
+//	evidence rollups node=0 epoch=0 window=0
+//	evidence tickets node=0 epoch=0 window=0 signers=0,1 others=1,2
+//	evidence numbers node=0 epoch=0 window=0 other=1 signers=0,1 others=1,2
+//	evidence records height=7 signers=0,1 others=1,2
+//	                                       word=bob: bob's key instead of the node's
 //	refuse CODE TRANSACTION                it must fail with that code, and change nothing
 //	nonce=7 at the end of a transaction    instead of the right one
 //	expect WHAT ... VALUE                  ends the block; see trace.answer
@@ -198,8 +203,10 @@ func (a args) number(name string) uint64 {
 	return n
 }
 
-func (a args) members() (members []int) {
-	for _, s := range strings.Split(a.options["signers"], ",") {
+func (a args) members() (members []int) { return a.membersIn("signers") }
+
+func (a args) membersIn(option string) (members []int) {
+	for _, s := range strings.Split(a.options[option], ",") {
 		if n, err := strconv.Atoi(s); err == nil {
 			members = append(members, n)
 		}
@@ -399,6 +406,8 @@ func (tr *trace) build(fields []string) (tx []byte, after func(Result)) {
 		k := ProofKeyTerm{Statements: uint32(a.number("size")), From: uint32(a.number("from")),
 			Until: uint32(a.number("until")), Key: rollup.Hash{byte(a.number("digest"))}}
 		return NewProofKey(net, proofKey(tr.g, k, a.members()...)), after
+	case "evidence":
+		return NewEvidence(net, tr.evidence(a)), after
 	case "certify":
 		record := settledIn(&tr.s.world, uint32(a.number("epoch")))
 		return NewRecordCertificate(net, recordCertificate(tr.g, record, a.members()...)), after
@@ -521,6 +530,15 @@ func (tr *trace) answer(what string, a args) (string, error) {
 			return "none", nil
 		}
 		return fmt.Sprint(key[0]), nil
+	case "stake":
+		n, _ := v.Node(uint32(a.number("node")))
+		return fmt.Sprint(n.Stake), nil
+	case "convictions": // what each took
+		var taken []string
+		for _, c := range v.Convictions(uint32(a.number("node"))) {
+			taken = append(taken, fmt.Sprint(c.Taken))
+		}
+		return strings.Join(append(taken, "none")[:max(1, len(taken))], ","), nil
 	case "settled":
 		return fmt.Sprint(v.Settled(uint32(a.number("epoch")))), nil
 	case "ordered":

@@ -60,6 +60,7 @@ func goodTxs(g *Genesis, s *State) [][]byte {
 		NewTicket(net,
 			certificate(g, rollup.WindowKey{Node: 1, Epoch: 4, Window: 9}, goodRows, 1, 2, 3)),
 		NewRecordCertificate(net, recordCertificate(g, settledIn(&s.world, 1), 0, 2, 3)),
+		NewEvidence(net, twoRollups(g, rollup.WindowKey{Node: 2, Epoch: 4, Window: 9})),
 		NewProofKey(net, proofKey(g, ProofKeyTerm{256, rollup.Hash{1}, 28, 99}, 0, 1, 2)),
 	}
 }
@@ -114,6 +115,8 @@ func TestBadTransactions(t *testing.T) {
 		change(k)
 		return NewProofKey(net, k)
 	}
+	convicted := NewEvidence(net, twoRollups(g, rollup.WindowKey{Node: 3}))
+	block(t, s, 50, 300*time.Second, convicted)
 	changed := *settledIn(&s.world, 1)
 	changed.SettlementRoot = rollup.Hash{1}
 	other := rollup.NetworkOf([]byte("another"))
@@ -300,6 +303,9 @@ func TestBadTransactions(t *testing.T) {
 		{"a proof key of another term", CodeWrongTerm, key(func(k *ProofKeyChange) { k.Term = 1 })},
 		{"a proof key without quorum", CodeNoQuorum,
 			key(func(k *ProofKeyChange) { k.Signers[0] = 3 })},
+		{"tickets that nobody signed both", CodeNoLie, NewEvidence(net,
+			twoTickets(g, window, []int{0, 1}, []int{2, 3}))},
+		{"convicted before", CodeAlreadyConvicted, convicted},
 		{"no such record", CodeNoRecord, record(4, func(*rollup.RecordCertificate) {})},
 		{"certified before", CodeAlreadyCertified, record(0, func(*rollup.RecordCertificate) {})},
 		{"a record without quorum", CodeNoQuorum, record(1,

@@ -37,11 +37,13 @@ func _() {
 	_ = x[CodeNotPayer-26]
 	_ = x[CodeBadWord-27]
 	_ = x[CodeWrongTerm-28]
+	_ = x[CodeNoLie-29]
+	_ = x[CodeAlreadyConvicted-30]
 }
 
-const _TxCode_name = "okmalformedwrong_networkbad_signaturebad_nonceunknown_accountinsufficient_balancebad_proofkey_takenunknown_nodeunknown_clientunknown_payerunknown_serviceout_of_rangealready_orderedepoch_aheadsettledno_quorumbad_bitmapbad_certificateno_recordalready_certifiedoverflownot_proposertoo_earlyexpirednot_payerbad_wordwrong_term"
+const _TxCode_name = "okmalformedwrong_networkbad_signaturebad_nonceunknown_accountinsufficient_balancebad_proofkey_takenunknown_nodeunknown_clientunknown_payerunknown_serviceout_of_rangealready_orderedepoch_aheadsettledno_quorumbad_bitmapbad_certificateno_recordalready_certifiedoverflownot_proposertoo_earlyexpirednot_payerbad_wordwrong_termno_liealready_convicted"
 
-var _TxCode_index = [...]uint16{0, 2, 11, 24, 37, 46, 61, 81, 90, 99, 111, 125, 138, 153, 165, 180, 191, 198, 207, 217, 232, 241, 258, 266, 278, 287, 294, 303, 311, 321}
+var _TxCode_index = [...]uint16{0, 2, 11, 24, 37, 46, 61, 81, 90, 99, 111, 125, 138, 153, 165, 180, 191, 198, 207, 217, 232, 241, 258, 266, 278, 287, 294, 303, 311, 321, 327, 344}
 
 func (i TxCode) String() string {
 	idx := int(i) - 0

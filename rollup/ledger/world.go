@@ -63,6 +63,8 @@ type node struct {
 	transport Key
 	address   string
 	since     uint32 // epoch
+
+	convictions []Conviction // by offence; replaced when it changes
 }
 
 func (w *world) epoch() uint32 { return w.unsettled + uint32(len(w.starts)) - 1 }

@@ -322,9 +322,11 @@ func ordered[T any](less func(T) []byte, a, b T) [2]T {
 }
 
 func twoRollups(a, b Own) *TwoRollups {
-	pair := ordered(func(o Own) []byte { return o.Rollup[:] }, a, b)
-	return &TwoRollups{a.Node, a.Epoch, a.Window, [2]rollup.Hash{pair[0].Rollup, pair[1].Rollup},
-		[2]Signature{sign(pair[0]), sign(pair[1])}}
+	if e := NewTwoRollups([2]Own{a, b}, [2]Signature{sign(a), sign(b)}); e != nil {
+		return e
+	}
+	return &TwoRollups{a.Node, a.Epoch, a.Window, [2]rollup.Hash{a.Rollup, b.Rollup}, // a forger's
+		[2]Signature{sign(a), sign(b)}}
 }
 
 func twoOffers(a, b Offer) *TwoOffers {

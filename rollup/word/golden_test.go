@@ -57,7 +57,7 @@ func testCanonical() (b []byte) {
 	for _, v := range [...]uint32{60, 10, 5} {
 		b = le.AppendUint32(b, v)
 	}
-	for _, v := range [...]uint16{8000, 1500, 500} {
+	for _, v := range [...]uint16{8000, 1500, 500, 5000} {
 		b = le.AppendUint16(b, v)
 	}
 	b = le.AppendUint32(append(b, 0), 0) // no development network, no proof keys
@@ -91,8 +91,9 @@ func testGenesis(t *testing.T) []byte {
 		"version": 2, "chain_id": testChain, "genesis_time": testTime,
 		"treasury": fmt.Sprintf("%x", public(0)),
 		"params": map[string]any{"epoch_seconds": 60, "grace_seconds": 10, "grace_blocks": 5,
-			"shares": map[string]any{"node": 8000, "service": 1500, "protocol": 500},
-			"proofs": map[string]any{"development": false, "keys": []any{}}},
+			"shares":             map[string]any{"node": 8000, "service": 1500, "protocol": 500},
+			"slash_equivocation": 5000,
+			"proofs":             map[string]any{"development": false, "keys": []any{}}},
 		"committee": members,
 	}, "", "  ")
 	if err != nil {

@@ -2,6 +2,7 @@ package word
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/waybill-network/waybill/kernels/blake3"
 	"github.com/waybill-network/waybill/rollup"
@@ -12,6 +13,22 @@ type TwoRollups struct {
 	Node, Epoch, Window uint32
 	Rollups             [2]rollup.Hash
 	Signatures          [2]Signature
+}
+
+// NewTwoRollups returns the evidence of two words with their signatures, in whichever order they
+// came; nil when one does not exclude the other.
+func NewTwoRollups(words [2]Own, signatures [2]Signature) *TwoRollups {
+	a, b := words[0], words[1]
+	if !Exclude(a, b) {
+		return nil
+	}
+	e := &TwoRollups{Node: a.Node, Epoch: a.Epoch, Window: a.Window,
+		Rollups: [2]rollup.Hash{a.Rollup, b.Rollup}, Signatures: signatures}
+	if bytes.Compare(a.Rollup[:], b.Rollup[:]) > 0 {
+		slices.Reverse(e.Rollups[:])
+		slices.Reverse(e.Signatures[:])
+	}
+	return e
 }
 
 // Lie implements Evidence.
