@@ -50,6 +50,9 @@ func Run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	return 1
 }
 
+// Command is the command line as it stands, for what is made of it: man pages.
+func Command() *cobra.Command { return newRoot() }
+
 func newRoot() *cobra.Command {
 	root := group("waybill", "Provable delivery for edge networks",
 		`Waybill makes delivery provable. Clients sign an acknowledgement for what they

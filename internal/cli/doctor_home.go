@@ -27,9 +27,6 @@ func checkHome(home string) ([]finding, *config.Loaded) {
 	c := loaded.Config
 	findings := []finding{{Check: "config", Status: "ok",
 		Detail: loaded.File + " is valid; the settings in effect follow below"}}
-	for _, w := range loaded.Warnings {
-		findings = append(findings, finding{"config", "warn", w, "unset it, or correct its name"})
-	}
 	genesis, err := readGenesis(c.Path(c.Node.Genesis))
 	if err != nil {
 		findings = append(findings,

@@ -29,6 +29,9 @@ transport and consensus keys, and the key of its owner's account; and an empty s
 which knows that these keys have signed nothing. Prints the entry by which a genesis
 file names this node.
 
+A password file that lies in the home is named in the configuration, so that the node
+starts without being asked.
+
 The owner's key receives the rewards and is not needed to run the node: move it
 somewhere safer.`,
 		Args: noArgs,
@@ -53,6 +56,7 @@ somewhere safer.`,
 			return err
 		}
 		c := config.Default()
+		c.Node.PasswordFile = within(home, cmd.Flag("password-file").Value.String())
 		if err := homes.MakeStore(filepath.Join(home, c.Store.Path)); err != nil {
 			return err
 		}
@@ -76,6 +80,25 @@ somewhere safer.`,
 		return printJSON(out, member)
 	}
 	return cmd
+}
+
+// within is a file's path relative to the home, or empty when it lies elsewhere.
+func within(home, file string) string {
+	if file == "" {
+		return ""
+	}
+	dir, err := filepath.Abs(home)
+	if err != nil {
+		return ""
+	}
+	if file, err = filepath.Abs(file); err != nil {
+		return ""
+	}
+	relative, err := filepath.Rel(dir, file)
+	if err != nil || !filepath.IsLocal(relative) {
+		return ""
+	}
+	return relative
 }
 
 func writeKeys(dir string, pass []byte) (*ledger.Member, error) {

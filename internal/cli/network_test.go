@@ -406,6 +406,35 @@ func TestInit(t *testing.T) {
 	fails(t, 1, "put the network's genesis file there", "doctor", "--home", home)
 }
 
+// A password file in the home is named there, one elsewhere is not. Nothing else is pinned.
+func TestInitPassword(t *testing.T) {
+	dir := t.TempDir()
+	for home, file := range map[string]string{"a": "a/secrets/password", "b": "password"} {
+		file, home = filepath.Join(dir, file), filepath.Join(dir, home)
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		write(t, file, "secret\n")
+		must(t, "init", "--home", home, "--password-file", file)
+		want := ""
+		if strings.HasPrefix(file, home) {
+			want = "secrets/password"
+		}
+		loaded, err := config.Load(filepath.Join(home, "config.toml"), nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range loaded.Effective() {
+			if v.Source != config.DefaultSource && v.Path != "node.password_file" {
+				t.Errorf("%s = %s is pinned", v.Path, v.Value)
+			}
+		}
+		if loaded.Node.PasswordFile != want {
+			t.Errorf("the password file is %q, want %q", loaded.Node.PasswordFile, want)
+		}
+	}
+}
+
 // TestDevnetJob is the main job, small.
 func TestDevnetJob(t *testing.T) {
 	if testing.Short() {

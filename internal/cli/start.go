@@ -51,9 +51,6 @@ within a minute why it is not, and that it is alive (WatchdogSec=).`,
 		if err != nil {
 			return err
 		}
-		for _, w := range loaded.Warnings {
-			log.Warn(w)
-		}
 		if passwordFile == "" {
 			passwordFile = loaded.Path(loaded.Node.PasswordFile)
 		}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -76,7 +77,7 @@ func TestDefaultIsValid(t *testing.T) {
 // TestTemplate reads the template back, and then settings that all differ from the defaults.
 func TestTemplate(t *testing.T) {
 	var out bytes.Buffer
-	if err := WriteTemplate(&out); err != nil {
+	if err := WriteFile(&out, Default()); err != nil {
 		t.Fatal(err)
 	}
 	file := write(t, out.String())
@@ -85,8 +86,8 @@ func TestTemplate(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, f := range fields(Default()) {
-		if !strings.HasPrefix(string(got.Sources[f.Path]), file+":") {
-			t.Errorf("%s is not in the template", f.Path)
+		if got.Sources[f.Path] != DefaultSource {
+			t.Errorf("%s is pinned by the template", f.Path)
 		}
 	}
 	got.dir = Default().dir
@@ -97,6 +98,21 @@ func TestTemplate(t *testing.T) {
 		if len(line) > 125 {
 			t.Errorf("template line %d has %d characters", i+1, len(line))
 		}
+	}
+	// With the marks taken away every setting is there, with its default.
+	set := regexp.MustCompile(`(?m)^#([a-z_]+ = )`).ReplaceAllString(out.String(), "$1")
+	file = write(t, set)
+	if got, err = Load(file, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range fields(Default()) {
+		if !strings.HasPrefix(string(got.Sources[f.Path]), file+":") {
+			t.Errorf("%s is not in the template", f.Path)
+		}
+	}
+	got.dir = Default().dir
+	if !reflect.DeepEqual(got.Config, Default()) {
+		t.Errorf("the template's comments give %+v", got.Config)
 	}
 
 	other := Default()
@@ -256,15 +272,32 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-func TestWarnings(t *testing.T) {
-	got, err := Load("", []string{"WAYBILL_PORT_7400_TCP=x", "WAYBILL_PASSWORD=secret",
-		"WAYBILL_LOG_LVL=x"}, nil)
-	if err != nil {
-		t.Fatal(err)
+// A variable with the prefix is a setting, or is refused like one of the file; what container
+// platforms announce by themselves is neither.
+func TestUnknownVariables(t *testing.T) {
+	for _, kv := range []string{"WAYBILL_PASSWORD=secret", "WAYBILL_KERNELS=generic",
+		"WAYBILLS=x", "WAYBILL=x", "WAYBILL_PORT=tcp://10.0.0.1:7400",
+		"WAYBILL_SERVICE_HOST=10.0.0.1", "WAYBILL_SERVICE_PORT=7400",
+		"WAYBILL_SERVICE_PORT_INGEST=7400", "WAYBILL_PORT_7400_TCP=tcp://10.0.0.1:7400",
+		"WAYBILL_PORT_7400_TCP_ADDR=10.0.0.1", "WAYBILL_NODE_0_SERVICE_HOST=10.0.0.1"} {
+		if _, err := Load("", []string{kv}, nil); err != nil {
+			t.Errorf("%s: %v", kv, err)
+		}
 	}
-	if want := []string{"WAYBILL_LOG_LVL is not a setting",
-		"WAYBILL_PORT_7400_TCP is not a setting"}; !reflect.DeepEqual(got.Warnings, want) {
-		t.Errorf("warnings %q, want %q", got.Warnings, want)
+	for kv, want := range map[string]string{
+		"WAYBILL_LOG_LEVLE=x":     "WAYBILL_LOG_LEVLE, did you mean WAYBILL_LOG_LEVEL?",
+		"WAYBILL_PASWORD=secret":  "did you mean WAYBILL_PASSWORD?",
+		"WAYBILL_log_level=debug": "unknown setting WAYBILL_log_level",
+		"WAYBILL_PORT=7400":       "unknown setting WAYBILL_PORT",
+		"WAYBILL_SERVICE_PORT=x":  "unknown setting WAYBILL_SERVICE_PORT",
+		"WAYBILL_PEER_PORT=7401":  "unknown setting WAYBILL_PEER_PORT",
+		"WAYBILL_=":               "environment: unknown setting WAYBILL_",
+	} {
+		_, err := Load("", []string{kv}, nil)
+		if u, ok := errors.AsType[*UnknownError](err); !ok || !errors.Is(err, ErrInvalid) ||
+			!strings.Contains(u.Error(), want) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v, want %q", kv, err, want)
+		}
 	}
 }
 

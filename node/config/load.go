@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -18,7 +19,7 @@ import (
 var ErrInvalid = errors.New("invalid configuration")
 
 // Source says where a value came from: "default", "config.toml:12", "WAYBILL_LOG_LEVEL" or "--set
-// log.level".
+// log.level"; of a variable that is no setting, "environment".
 type Source string
 
 // DefaultSource is the source of a value that nobody set.
@@ -43,7 +44,7 @@ func (e *ValueError) Unwrap() error { return ErrInvalid }
 type UnknownError struct {
 	Path    string
 	Source  Source
-	Line    string // the file's line, empty for a flag
+	Line    string // the file's line, empty for a flag or a variable
 	Nearest string // the existing setting it most resembles, empty when none does
 }
 
@@ -66,9 +67,6 @@ type Loaded struct {
 	*Config
 	File    string            // that was read, empty when none was
 	Sources map[string]Source // by path
-	// Warnings name environment variables that look like settings and are none. They are not
-	// errors, since container platforms set such variables by themselves.
-	Warnings []string
 }
 
 // Load reads the settings: overrides (by path, as the flag --set gives them) before env (in the
@@ -214,20 +212,44 @@ func (f *field) tomlAllowed() string {
 // reserved are variables with the prefix that are not settings.
 var reserved = []string{"WAYBILL_PASSWORD", "WAYBILL_KERNELS"}
 
+// announced are variables that container platforms set by themselves where a service is called
+// waybill, or waybill-something: its address and ports, the latter as a number or as a URL.
+var announced = regexp.MustCompile(`^WAYBILL_([A-Z0-9_]+_)?(SERVICE_HOST=|` +
+	`SERVICE_PORT(_[A-Z0-9_]+)?=\d|PORT=(tcp|udp|sctp)://|` +
+	`PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?=)`)
+
 func (l *loader) environment(env []string) {
-	for _, kv := range env {
+	for _, kv := range slices.Sorted(slices.Values(env)) {
 		name, value, _ := strings.Cut(kv, "=")
 		if !strings.HasPrefix(name, "WAYBILL_") || slices.Contains(reserved, name) {
 			continue
 		}
 		i := slices.IndexFunc(l.fields, func(f field) bool { return f.Env == name })
-		if i < 0 {
-			l.Warnings = append(l.Warnings, name+" is not a setting")
-			continue
+		switch {
+		case i >= 0:
+			l.override(&l.fields[i], value, Source(name))
+		case !announced.MatchString(kv):
+			l.errs = append(l.errs, &UnknownError{Path: name, Source: "environment",
+				Nearest: l.nearestEnv(name)})
 		}
-		l.override(&l.fields[i], value, Source(name))
 	}
-	slices.Sort(l.Warnings)
+}
+
+// nearestEnv returns the variable that is at most three edits away.
+func (l *loader) nearestEnv(name string) string {
+	best, least := "", 4
+	consider := func(candidate string) {
+		if d := distance(name, candidate); d < least {
+			best, least = candidate, d
+		}
+	}
+	for _, f := range l.fields {
+		consider(f.Env)
+	}
+	for _, r := range reserved {
+		consider(r)
+	}
+	return best
 }
 
 func (l *loader) flags(overrides map[string]string) {

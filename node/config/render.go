@@ -9,19 +9,18 @@ import (
 	"strings"
 )
 
-// WriteTemplate writes a commented file that holds every setting with its default, for `waybill
-// init`.
-func WriteTemplate(w io.Writer) error { return WriteFile(w, Default()) }
-
-// WriteFile writes settings as a commented file that Load reads back to the same values.
+// WriteFile writes settings as a commented file that Load reads back to the same values. What has
+// its default stands there as a comment: a later version may have a better one.
 func WriteFile(w io.Writer, c *Config) error {
 	b := bufio.NewWriter(w)
 	fmt.Fprint(b,
-		`# Settings of a Waybill node (TOML). The flag "--set section.key=value" and the environment
-# variable WAYBILL_SECTION_KEY override what stands here; "waybill doctor" shows the value in
-# effect and where it came from. Durations are like 500ms, 30s, 5m; sizes like 64MiB, 2GiB.
+		`# Settings of a Waybill node (TOML). A line that begins with # and a name shows a default: take
+# the # away to set it. The flag "--set section.key=value" and the environment variable
+# WAYBILL_SECTION_KEY override what stands here; "waybill doctor" shows the value in effect and
+# where it came from. Durations are like 500ms, 30s, 5m; sizes like 64MiB, 2GiB.
 # Restart the node after a change.
 `)
+	defaults := fields(Default())
 	for _, s := range sections(c) {
 		fmt.Fprintf(b, "\n%s[%s]\n", comment(s.doc), s.name)
 		for _, f := range s.fields {
@@ -29,7 +28,12 @@ func WriteFile(w io.Writer, c *Config) error {
 			if f.rule != "path" && f.rule != "path?" && f.value.Kind() != reflect.Bool {
 				doc += "\nAllowed: " + f.Allowed + "."
 			}
-			fmt.Fprintf(b, "\n%s%s = %s\n", comment(doc), f.key, f.toml())
+			mark := ""
+			if f.toml() == defaults[0].toml() {
+				mark = "#"
+			}
+			defaults = defaults[1:]
+			fmt.Fprintf(b, "\n%s%s%s = %s\n", comment(doc), mark, f.key, f.toml())
 		}
 	}
 	return b.Flush()
