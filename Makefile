@@ -7,7 +7,7 @@ LDFLAGS := -X github.com/waybill-network/waybill/node/telemetry.version=$(VERSIO
 export GOFLAGS += -buildvcs=false
 
 .DEFAULT_GOAL := help
-.PHONY: help run test race bench generate lint vulncheck latest build install release dist fuzz vectors outsider crash doors browser matrix variants emulate peers circuits lies simulate prove solidity
+.PHONY: help run test race bench generate lint vulncheck latest build install release dist package packaged fuzz vectors outsider crash doors browser matrix variants emulate peers circuits lies simulate prove solidity
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,7 +53,7 @@ solidity: ## verifier contracts, compiled by solc, on a simulated chain; needs n
 generate: ## everything that is generated, again (needs protoc)
 	$(GO) generate ./...
 
-MODULES := . asm bench/peers internal/outsider proofs/solidity
+MODULES := . asm bench/peers internal/outsider internal/package proofs/solidity
 lint: ## gofmt, go.mod files, vet, staticcheck, govulncheck; assembly is what its generators print
 	@files=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$files" || { echo "gofmt would change:"; echo "$$files"; exit 1; }
 	@for m in $(MODULES); do \
@@ -81,6 +81,17 @@ release: ## archives of VERSION for TARGETS, and SHA256SUMS, in bin/release: the
 
 dist: ## go install through a module proxy, and a release built twice (QUICK=1: with one compiler cache)
 	WAYBILL_DIST=$(if $(QUICK),quick,full) $(GO) test -count=1 -v -timeout 30m ./internal/release
+
+PACKAGES := $(abspath $(BIN))/package
+package: ## Debian packages, a container image and bills of materials of VERSION in bin/package: the same bytes for everyone
+	rm -rf $(PACKAGES)
+	$(GO) run ./internal/release -version $(VERSION) -out $(PACKAGES)/archives linux/amd64 linux/arm64
+	$(GO) run -C internal/package . -version $(VERSION) -archives $(PACKAGES)/archives -source $(CURDIR) -out $(PACKAGES) amd64 arm64
+
+packaged: package ## the packages made again, installed into a bare system, and run there as the service does; needs root, debootstrap
+	cd internal/package && $(GO) vet ./... && REQUIRE_ROOT=1 WAYBILL_PACKAGES=$(PACKAGES) WAYBILL_RELEASE=$(PACKAGES)/archives \
+	WAYBILL_VERSION=$(VERSION) $(GO) test -count=1 -v -timeout 15m ./...
+	$(if $(shell command -v lintian),lintian --fail-on error,warning $(PACKAGES)/*.deb,@echo "no lintian here")
 
 FUZZTIME ?= 10s
 fuzz: ## every fuzz target for FUZZTIME (default 10s)
