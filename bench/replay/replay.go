@@ -25,6 +25,7 @@ import (
 	"github.com/waybill-network/waybill/kernels/blake3"
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/delivery"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
@@ -255,7 +256,7 @@ func (r *Replay) produce(
 			Client:  c.index,
 			Service: service,
 			Units:   d.Units,
-			Request: blake3.Sum256(d.Record),
+			Request: delivery.RequestOf(d.Record),
 		}
 		if err := r.serverOf(c).queue.put(ctx, delivery); err != nil {
 			return err

@@ -27,11 +27,13 @@ import (
 	"github.com/waybill-network/waybill/kernels/poseidon2"
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/keys"
+	"github.com/waybill-network/waybill/node/serve/credit"
 	"github.com/waybill-network/waybill/proofs/circuit"
 	"github.com/waybill-network/waybill/proofs/quicknet"
 	"github.com/waybill-network/waybill/proofs/verifier"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/cosign"
+	"github.com/waybill-network/waybill/rollup/delivery"
 	"github.com/waybill-network/waybill/rollup/export"
 	"github.com/waybill-network/waybill/rollup/ledger"
 	"github.com/waybill-network/waybill/rollup/registry"
@@ -156,6 +158,20 @@ func table(t testing.TB) map[string]decoder {
 			return err
 		}, zeros(8)},
 
+		"node/serve/credit.ParseEvent": {of(credit.ParseEvent), [][]byte{
+			(&credit.Event{Kind: credit.EventPaid}).Append(nil)}},
+		"rollup/delivery.ParseOpen": {of(delivery.ParseOpen), [][]byte{
+			(&delivery.Open{}).Append(nil)}},
+		"rollup/delivery.ParseRecord": {of(delivery.ParseRecord), [][]byte{
+			(&delivery.Record{Bytes: 1}).Append(nil)}},
+		"rollup/delivery.ParsePrefix": {of(delivery.ParsePrefix), [][]byte{
+			delivery.AppendEnd(nil)}},
+		"rollup/delivery.ParseHead": {of(delivery.ParseHead), zeros(delivery.HeadSize)},
+		"rollup/delivery.ParseRun": {of(delivery.ParseRun), [][]byte{(&delivery.Run{Groups: 9,
+			Parents: make([]byte, 9*delivery.ParentSize)}).Append(nil)[delivery.PrefixSize:]}},
+		"rollup/delivery.ParseAsk": {of(delivery.ParseAsk), zeros(16)},
+		"rollup/delivery.ParseAbort": {of(delivery.ParseAbort), [][]byte{
+			(&delivery.Abort{Reason: 1}).Append(nil)[delivery.PrefixSize:]}},
 		"rollup/word.ParseOwn":       {of(word.ParseOwn), zeros(word.OwnSize)},
 		"rollup/word.ParseOffer":     {of(word.ParseOffer), zeros(word.OfferSize)},
 		"rollup/word.ParseAnswers":   {of(word.ParseAnswers), zeros(word.AnswersSize)},

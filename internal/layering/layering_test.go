@@ -17,7 +17,7 @@ const module = "github.com/waybill-network/waybill/"
 // Groups of rooms that often are imported together.
 var (
 	core     = []string{"kernels", "rollup", "rollup/registry", "rollup/word", "rollup/ledger"}
-	protocol = join(core, "rollup/cosign", "rollup/export", "proofs")
+	protocol = join(core, "rollup/cosign", "rollup/delivery", "rollup/export", "proofs")
 	ways     = []string{"pipeline", "pipeline/status", "pipeline/certify"}
 	doors    = []string{"node/api", "client"}
 	nodes    = []string{
@@ -32,6 +32,7 @@ var (
 		"node/peer",
 		"node/telemetry",
 		"node/web",
+		"node/serve/credit",
 		"node/homes",
 	}
 	all = join(protocol, join(ways, join(doors, nodes...)...)...)
@@ -54,6 +55,7 @@ var rooms = []struct {
 	{"rollup/word", []string{"kernels", "rollup", "rollup/registry"}},
 	{"rollup/ledger", []string{"kernels", "rollup", "rollup/registry", "rollup/word"}},
 	{"rollup/cosign", []string{"kernels", "rollup"}},
+	{"rollup/delivery", []string{"kernels", "rollup", "rollup/word"}},
 	{"rollup/export", core},
 	{"proofs", []string{"kernels", "rollup"}},
 
@@ -65,7 +67,7 @@ var rooms = []struct {
 	{"pipeline/pipelinetest", join(core, ways...)},
 
 	{"node/api", []string{"rollup", "rollup/cosign"}},
-	{"client", join(core, "rollup/cosign", "node/api")},
+	{"client", join(core, "rollup/cosign", "rollup/delivery", "node/api")},
 
 	// The ground of a node: what others stand on.
 	{"node/store", core},
@@ -73,6 +75,7 @@ var rooms = []struct {
 	{"node/keys", []string{"kernels"}},
 	{"node/config", nil},
 	{"node/door", []string{"rollup", "node/api"}},
+	{"node/serve/credit", []string{"rollup/delivery"}},
 	// What serves and what takes part. None knows another but through the node.
 	{"node/committee", join(core, "node/store", "node/witness")},
 	{"node/ingest", join(core, "rollup/cosign", "rollup/export", "pipeline", "pipeline/status",

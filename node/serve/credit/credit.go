@@ -1,0 +1,472 @@
+// Package credit decides how many bytes a node sends ahead of acknowledgements, and remembers what
+// it was not paid for.
+//
+// # Windows
+//
+// Credit belongs to a session, of which a client has one at a time. It may be sent a window of
+// bytes that are not acknowledged: 256 KiB at first. The window doubles when half of it was
+// acknowledged since it last grew, up to 8 MiB, and halves when an ack comes late. Every ack
+// counts for what is outstanding of its own service, for another one may be cheaper; what a client
+// signs beyond that buys nothing.
+//
+// At every instant: what was taken to be sent − what was acknowledged, forgiven or given back =
+// what is outstanding in sessions + what is owed + what was written off. What is outstanding in a
+// session is never above the window that it had when the last byte was taken.
+//
+// # Debts
+//
+// What is outstanding when a session ends, or is not acknowledged for too long, is owed: by the
+// client, by its payer, and by the address that it was sent to. A client that owes has that much
+// less of a first window. What a broken line swallows is never acknowledged by honest clients
+// either, so a share of what they have paid for is let pass. Where a payer's clients or an address
+// owe too much, clients without any history there get nothing.
+//
+// A later ack pays a debt; a delivery that the node itself refused for good is forgiven in all of
+// these books.
+//
+// # What is durable
+//
+// Each change is an Event. Whoever writes them down before it acts, and replays them, has the
+// debts of before a crash: what was outstanding then is owed. The tables are bounded: the client
+// that was heard of longest ago is forgotten, and what it owes is written off, but stays with its
+// payer.
+//
+// A Book reads no clock and is not safe for concurrent use.
+package credit
+
+import (
+	"container/list"
+	"net/netip"
+	"time"
+
+	"github.com/waybill-network/waybill/rollup/delivery"
+)
+
+// Params are a node's own rules. Zero values stand for the defaults.
+type Params struct {
+	First   uint64        // the window of a client without a history, 256 KiB
+	Most    uint64        // the largest window, 8 MiB
+	Share   uint64        // one of how many bytes that were paid for may be lost, 128
+	Payer   uint64        // what clients of one payer may owe, beside that share, 64 MiB
+	Address uint64        // what clients at one address may owe, beside that share, 4 MiB
+	Late    time.Duration // from an ask to an ack that is not late, 10 s
+	Lost    time.Duration // from an ask until what is outstanding is owed, 60 s
+	Idle    time.Duration // of a session in which nothing happens, 10 min
+	Clients int           // that are remembered, and as many addresses, 65,536
+	Open    int           // sessions at once, 16,384
+}
+
+func (p *Params) complete() {
+	or(&p.First, 256<<10)
+	or(&p.Most, 8<<20)
+	or(&p.Share, 128)
+	or(&p.Payer, 64<<20)
+	or(&p.Address, 4<<20)
+	or(&p.Late, 10*time.Second)
+	or(&p.Lost, time.Minute)
+	or(&p.Idle, 10*time.Minute)
+	or(&p.Clients, 1<<16)
+	or(&p.Open, 1<<14)
+}
+
+func or[T comparable](v *T, standard T) {
+	var zero T
+	if *v == zero {
+		*v = standard
+	}
+}
+
+// ID names a session.
+type ID [16]byte
+
+// line is what somebody paid for and owes.
+type line struct{ paid, owed uint64 }
+
+// tolerated is how much may be owed without a consequence.
+func (l *line) tolerated(base, share uint64) uint64 { return base + l.paid/share }
+
+// client is a client that is remembered.
+type client struct {
+	index uint64
+	payer uint32
+	line
+	debts   []debt
+	session *session
+	used    *list.Element // in Book.order; the one that was heard of longest ago is in front
+}
+
+// debt is what a client owes for a service, for what was sent to an address.
+type debt struct {
+	service uint32
+	address netip.Prefix
+	bytes   uint64
+}
+
+// session is a session with a window.
+type session struct {
+	id      ID
+	client  *client
+	address netip.Prefix
+	window  uint64
+	sum     uint64 // of what is outstanding
+	grown   uint64 // acknowledged since the window last changed
+	lanes   []lane
+	asked   time.Time // when an ack was asked for that has not come; zero: none
+	used    time.Time
+}
+
+// lane is what is outstanding for a service.
+type lane struct {
+	service uint32
+	bytes   uint64
+}
+
+// Totals are sums since the book was made, and what is outstanding and owed now. Sent + Recalled =
+// Paid + Forgiven + Returned + Outstanding + Owed + WrittenOff.
+type Totals struct {
+	Sent        uint64 // taken to be sent
+	Recalled    uint64 // owed by events of an earlier run
+	Paid        uint64 // acknowledged, of what was sent
+	Beyond      uint64 // acknowledged and never sent
+	Forgiven    uint64
+	Returned    uint64 // taken, and not sent
+	WrittenOff  uint64 // owed by clients that are forgotten
+	Outstanding uint64
+	Owed        uint64
+	Sessions    int
+	Clients     int // that are remembered
+	Debtors     int // of them, that owe
+	Late        uint64
+	Lost        uint64 // sessions
+}
+
+// Book is the credit of all clients of a node.
+type Book struct {
+	params    Params
+	write     func(Event)
+	clients   map[uint64]*client
+	order     list.List
+	sessions  map[ID]*session
+	payers    map[uint32]*line
+	addresses map[netip.Prefix]*line
+	totals    Totals
+}
+
+// New returns an empty book that hands each change to write before it is made.
+func New(params Params, write func(Event)) *Book {
+	params.complete()
+	if write == nil {
+		write = func(Event) {}
+	}
+	return &Book{params: params, write: write, clients: make(map[uint64]*client),
+		sessions: make(map[ID]*session), payers: make(map[uint32]*line),
+		addresses: make(map[netip.Prefix]*line)}
+}
+
+// Totals returns the sums.
+func (b *Book) Totals() Totals {
+	t := b.totals
+	t.Sessions, t.Clients = len(b.sessions), len(b.clients)
+	for _, c := range b.clients {
+		if c.owed > 0 {
+			t.Debtors++
+		}
+	}
+	return t
+}
+
+// AddressOf returns the prefix that shares debts with an address: 24 bits of IPv4, 48 of IPv6.
+func AddressOf(a netip.Addr) netip.Prefix {
+	a = a.Unmap().WithZone("")
+	bits := 48
+	if a.Is4() {
+		bits = 24
+	}
+	prefix, _ := a.Prefix(bits)
+	return prefix
+}
+
+// Open opens a session and ends the client's last one. It returns the window; reasons: the client,
+// its payer or its address owes too much, or there are too many sessions.
+func (b *Book) Open(now time.Time, id ID, index uint64, payer uint32, address netip.Prefix) (
+	window uint64, err error) {
+	if b.sessions[id] != nil {
+		return 0, delivery.Refuse(delivery.ReasonMalformed, "a session of this name is open")
+	}
+	c := b.client(index, payer)
+	if c.session != nil {
+		b.end(c.session)
+	}
+	if len(b.sessions) >= b.params.Open {
+		return 0, delivery.ReasonStreams
+	}
+	s := &session{id: id, client: c, address: address, window: b.params.First, used: now}
+	if window, err = b.limit(s); err != nil {
+		return 0, err
+	}
+	c.session, b.sessions[id] = s, s
+	return window, nil
+}
+
+// limit is how much may be outstanding in a session, which is not 0.
+func (b *Book) limit(s *session) (uint64, error) {
+	c := s.client
+	if c.paid == 0 {
+		if p := b.payers[c.payer]; p != nil && p.owed > p.tolerated(b.params.Payer, b.params.Share) {
+			return 0, delivery.Refuse(delivery.ReasonOwesPayer, "%d bytes", p.owed)
+		}
+		a := b.addresses[s.address]
+		if a != nil && a.owed > a.tolerated(b.params.Address, b.params.Share) {
+			return 0, delivery.Refuse(delivery.ReasonOwesAddress, "%d bytes at %v", a.owed,
+				s.address)
+		}
+	}
+	if c.owed <= c.tolerated(0, b.params.Share) {
+		return s.window, nil
+	}
+	most := c.tolerated(b.params.First, b.params.Share)
+	if c.owed >= most {
+		return 0, delivery.Refuse(delivery.ReasonOwesClient, "%d bytes", c.owed)
+	}
+	return min(s.window, most-c.owed), nil
+}
+
+// Take takes up to so many bytes that are about to be sent for a service. None means that an ack
+// has to come first. With ask the client has to be asked for one: half of the window is used.
+// Reasons: there is no such session, or it was not paid for too long, or the client owes too much.
+func (b *Book) Take(now time.Time, id ID, service uint32, most uint64) (n uint64, ask bool,
+	err error) {
+	s := b.sessions[id]
+	if s == nil {
+		return 0, false, delivery.ReasonSession
+	}
+	if b.lost(now, s) {
+		return 0, false, delivery.ReasonUnpaid
+	}
+	limit, err := b.limit(s)
+	if err != nil && s.sum == 0 {
+		return 0, false, err
+	}
+	s.used = now
+	if s.sum < limit {
+		n = min(most, limit-s.sum)
+	}
+	if ask = 2*(s.sum+n) >= limit && s.asked.IsZero(); ask {
+		s.asked = now
+	}
+	if n > 0 {
+		b.write(Event{EventSent, s.client.index, s.client.payer, service, s.address, n})
+		s.add(service, n)
+		b.totals.Sent += n
+		b.totals.Outstanding += n
+	}
+	return n, ask, nil
+}
+
+// Due returns what is outstanding in a session, and how much may be.
+func (b *Book) Due(id ID) (due, window uint64) {
+	if s := b.sessions[id]; s != nil {
+		due = s.sum
+		window, _ = b.limit(s)
+	}
+	return due, window
+}
+
+// Return gives back what was taken for a client and not sent.
+func (b *Book) Return(index uint64, service uint32, bytes uint64) {
+	if c := b.clients[index]; c != nil {
+		b.totals.Returned += b.settle(c, service, bytes, EventReturned)
+	}
+}
+
+// Paid notes that an ack was accepted. It returns the session whose credit grew, if there is one.
+func (b *Book) Paid(now time.Time, index uint64, service uint32, units uint64) (ID, bool) {
+	c := b.clients[index]
+	if c == nil {
+		b.totals.Beyond += units
+		return ID{}, false
+	}
+	n := b.settle(c, service, units, EventPaid)
+	b.totals.Paid += n
+	b.totals.Beyond += units - n
+	b.pay(c, n)
+	s := c.session
+	if s == nil {
+		return ID{}, false
+	}
+	b.grow(now, s, n)
+	return s.id, true
+}
+
+// pay adds to the histories.
+func (b *Book) pay(c *client, n uint64) {
+	c.paid += n
+	b.payer(c.payer).paid += n
+	if c.session != nil {
+		b.address(c.session.address).paid += n
+	}
+}
+
+// grow changes a session's window after an ack.
+func (b *Book) grow(now time.Time, s *session, n uint64) {
+	s.used = now
+	if n == 0 {
+		return
+	}
+	s.grown += n
+	switch {
+	case !s.asked.IsZero() && now.Sub(s.asked) > b.params.Late:
+		b.totals.Late++
+		s.window, s.grown = max(s.window/2, b.params.First/4), 0
+	case s.window < b.params.Most && s.grown >= s.window/2:
+		s.window, s.grown = min(2*s.window, b.params.Most), 0
+	}
+	s.asked = time.Time{}
+	if 2*s.sum >= s.window {
+		s.asked = now
+	}
+}
+
+// Forgive notes that the node refused an ack for good: nobody will be paid for it.
+func (b *Book) Forgive(index uint64, service uint32, units uint64) (ID, bool) {
+	c := b.clients[index]
+	if c == nil {
+		return ID{}, false
+	}
+	b.totals.Forgiven += b.settle(c, service, units, EventForgiven)
+	if c.session == nil {
+		return ID{}, false
+	}
+	if c.session.sum == 0 {
+		c.session.asked = time.Time{}
+	}
+	return c.session.id, true
+}
+
+// End ends a session: what is outstanding is owed.
+func (b *Book) End(id ID) {
+	if s := b.sessions[id]; s != nil {
+		b.end(s)
+	}
+}
+
+// Sweep ends sessions that were not paid for too long, or in which nothing happens. It returns
+// them.
+func (b *Book) Sweep(now time.Time) (ended []ID) {
+	for _, s := range b.sessions { // order-free
+		if b.lost(now, s) || now.Sub(s.used) >= b.params.Idle {
+			b.end(s)
+			ended = append(ended, s.id)
+		}
+	}
+	return ended
+}
+
+func (b *Book) lost(now time.Time, s *session) bool {
+	return !s.asked.IsZero() && now.Sub(s.asked) >= b.params.Lost
+}
+
+func (b *Book) end(s *session) {
+	delete(b.sessions, s.id)
+	s.client.session = nil
+	if s.sum > 0 {
+		b.totals.Lost++
+	}
+	for _, l := range s.lanes {
+		if l.bytes > 0 {
+			b.totals.Outstanding -= l.bytes
+			b.owe(s.client, l.service, s.address, l.bytes)
+		}
+	}
+}
+
+// owe adds to what a client owes.
+func (b *Book) owe(c *client, service uint32, address netip.Prefix, bytes uint64) {
+	b.totals.Owed += bytes
+	c.owed += bytes
+	b.payer(c.payer).owed += bytes
+	b.address(address).owed += bytes
+	for i := range c.debts {
+		if d := &c.debts[i]; d.service == service && d.address == address {
+			d.bytes += bytes
+			return
+		}
+	}
+	c.debts = append(c.debts, debt{service, address, bytes})
+}
+
+// settle takes bytes off what is outstanding for a service, and then off what is owed for it. It
+// returns how much that was.
+func (b *Book) settle(c *client, service uint32, bytes uint64, kind EventKind) (n uint64) {
+	if c.session != nil {
+		n = min(bytes, c.session.outstanding(service))
+	}
+	owed := uint64(0)
+	for _, d := range c.debts {
+		if d.service == service {
+			owed += d.bytes
+		}
+	}
+	owed = min(bytes-n, owed)
+	if n+owed == 0 {
+		return 0
+	}
+	b.write(Event{kind, c.index, c.payer, service, netip.Prefix{}, n + owed})
+	if n > 0 {
+		c.session.take(service, n)
+		b.totals.Outstanding -= n
+	}
+	b.reduce(c, service, owed)
+	return n + owed
+}
+
+// reduce takes bytes off what a client owes for a service.
+func (b *Book) reduce(c *client, service uint32, bytes uint64) {
+	kept := c.debts[:0]
+	for _, d := range c.debts {
+		if d.service == service {
+			n := min(d.bytes, bytes)
+			bytes, d.bytes = bytes-n, d.bytes-n
+			c.owed -= n
+			b.totals.Owed -= n
+			b.lower(b.payer(c.payer), n)
+			b.lower(b.address(d.address), n)
+		}
+		if d.bytes > 0 {
+			kept = append(kept, d)
+		}
+	}
+	c.debts = kept
+}
+
+// lower takes off what somebody owes, who may have been forgotten meanwhile.
+func (b *Book) lower(l *line, n uint64) { l.owed -= min(l.owed, n) }
+
+func (s *session) add(service uint32, n uint64) {
+	s.sum += n
+	for i := range s.lanes {
+		if s.lanes[i].service == service {
+			s.lanes[i].bytes += n
+			return
+		}
+	}
+	s.lanes = append(s.lanes, lane{service, n})
+}
+
+func (s *session) outstanding(service uint32) uint64 {
+	for i := range s.lanes {
+		if s.lanes[i].service == service {
+			return s.lanes[i].bytes
+		}
+	}
+	return 0
+}
+
+func (s *session) take(service uint32, n uint64) {
+	s.sum -= n
+	for i := range s.lanes {
+		if s.lanes[i].service == service {
+			s.lanes[i].bytes -= n
+		}
+	}
+}
