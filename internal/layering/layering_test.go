@@ -27,6 +27,7 @@ var (
 		"node/witness",
 		"node/keys",
 		"node/config",
+		"node/content",
 		"node/committee",
 		"node/ingest",
 		"node/peer",
@@ -74,6 +75,7 @@ var rooms = []struct {
 	{"node/witness", join(core, "rollup/export", "node/store")},
 	{"node/keys", []string{"kernels"}},
 	{"node/config", nil},
+	{"node/content", []string{"kernels", "rollup"}},
 	{"node/door", []string{"rollup", "node/api"}},
 	{"node/serve/credit", []string{"rollup/delivery"}},
 	// What serves and what takes part. None knows another but through the node.

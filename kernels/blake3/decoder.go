@@ -5,9 +5,9 @@ import "fmt"
 // Decoder verifies content against its root, group by group, in ascending order from any group on.
 // It holds a value for each level of the tree at most. It is not safe for concurrent use.
 //
-// The size is part of the shape of the tree that a decoder expects. It is shown to be right when the
-// last group is verified, and not before: with a size that was lied about, groups to the left may
-// verify. They are right.
+// The size is part of the shape of the tree that a decoder expects. It is shown to be right when
+// the last group is verified, and not before: with a size that was lied about, groups to the left
+// may verify. They are right.
 type Decoder struct {
 	size   int64
 	group  int
@@ -69,10 +69,11 @@ func inside(start, end, from, until int64) int64 {
 	return 1 + inside(start, m, from, until) + inside(m, end, from, until)
 }
 
-// Decode verifies the next groups: nodes are those that AppendNodes gives, data is whole groups, or
-// up to the end of the content. It returns how many bytes of data are verified. Without an error that
-// is all of it; a *MismatchError says what is wrong behind them, ErrNodes that nodes and data do not
-// belong together. After an error the decoder stands where Offset says, and can be given that again.
+// Decode verifies the next groups: nodes are those that AppendNodes gives, data is whole groups,
+// or up to the end of the content. It returns how many bytes of data are verified. Without an
+// error that is all of it; a *MismatchError says what is wrong behind them, ErrNodes that nodes
+// and data do not belong together. After an error the decoder stands where Offset says, and can be
+// given that again.
 func (d *Decoder) Decode(nodes, data []byte) (verified int, err error) {
 	count := (len(data) + d.group - 1) / d.group
 	if len(data) == 0 && d.size == 0 && !d.Done() {

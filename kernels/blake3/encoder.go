@@ -98,8 +98,8 @@ func (e *encoder) finish(data []byte) (digest [Size]byte, err error) {
 	return e.stack[0], nil
 }
 
-// Encoder computes root and outboard tree of content that arrives in pieces. It keeps MaxGroup bytes
-// of it, and a value for each level of the tree. It is not safe for concurrent use.
+// Encoder computes root and outboard tree of content that arrives in pieces. It keeps MaxGroup
+// bytes of it, and a value for each level of the tree. It is not safe for concurrent use.
 type Encoder struct {
 	encoder
 	buffer []byte
@@ -107,8 +107,8 @@ type Encoder struct {
 	err    error
 }
 
-// NewEncoder returns an encoder that writes the outboard tree to w, in order; w may be io.Discard. It
-// panics for what is no size of a group.
+// NewEncoder returns an encoder that writes the outboard tree to w, in order; w may be io.Discard.
+// It panics for what is no size of a group.
 func NewEncoder(w io.Writer, group int) *Encoder {
 	checkGroup(group)
 	return &Encoder{
@@ -123,8 +123,8 @@ func NewEncoder(w io.Writer, group int) *Encoder {
 // Size is how many bytes were written.
 func (e *Encoder) Size() int64 { return e.size }
 
-// Write takes the next piece of the content. Its errors are those of the tree's writer; after one the
-// encoder is of no use.
+// Write takes the next piece of the content. Its errors are those of the tree's writer; after one
+// the encoder is of no use.
 func (e *Encoder) Write(p []byte) (int, error) {
 	taken := len(p)
 	for len(p) > 0 {
@@ -148,8 +148,8 @@ func (e *Encoder) Write(p []byte) (int, error) {
 	return taken, e.err
 }
 
-// Finish ends the content and returns its root, after the last node is written. The encoder is of no
-// use afterwards.
+// Finish ends the content and returns its root, after the last node is written. The encoder is of
+// no use afterwards.
 func (e *Encoder) Finish() (root [Size]byte, err error) {
 	if e.err != nil {
 		return root, e.err

@@ -7,17 +7,17 @@ import (
 	"math/bits"
 )
 
-// Content that is named by its plain BLAKE3 digest is verified in pieces: the digest is the root of
-// a tree over chunks of 1,024 bytes, and whoever has the nodes on the way from the root to a chunk
-// sees whether it is right. An outboard tree holds the nodes above groups of chunks; those within a
-// group are cheaper to compute again than to keep. With groups of 16 KiB it has 1/256 of the size of
-// the content.
+// Content that is named by its plain BLAKE3 digest is verified in pieces: the digest is the root
+// of a tree over chunks of 1,024 bytes, and whoever has the nodes on the way from the root to a
+// chunk sees whether it is right. An outboard tree holds the nodes above groups of chunks; those
+// within a group are cheaper to compute again than to keep. With groups of 16 KiB it has 1/256 of
+// the size of the content.
 //
-// A node is 64 bytes: the chaining values of its two children. An outboard tree lists them from the
-// left, children before their parents. So it only ever grows while content arrives, and where a node
-// lies depends on nothing that comes after it: over the groups s to e-1 there is one at index
-// s - popcount(s) + (e-s) - 2, since the groups left of s make up as many complete subtrees as s has
-// bits set, and k groups have k-1 nodes.
+// A node is 64 bytes: the chaining values of its two children. An outboard tree lists them from
+// the left, children before their parents. So it only ever grows while content arrives, and where
+// a node lies depends on nothing that comes after it: over the groups s to e-1 there is one at
+// index s - popcount(s) + (e-s) - 2, since the groups left of s make up as many complete subtrees
+// as s has bits set, and k groups have k-1 nodes.
 
 // GroupSize is the usual size of groups, MinGroup and MaxGroup are the bounds of it, in bytes. A
 // group is a power of two.
@@ -30,8 +30,8 @@ const (
 // NodeSize is the size of a node of an outboard tree.
 const NodeSize = 2 * Size
 
-// ErrNodes is the error for nodes or bytes that are not as many as the groups at hand have, and for a
-// tree that ends early. The sender's counting is wrong, or its tree.
+// ErrNodes is the error for nodes or bytes that are not as many as the groups at hand have, and
+// for a tree that ends early. The sender's counting is wrong, or its tree.
 var ErrNodes = errors.New("blake3: not the nodes and bytes of these groups")
 
 // MismatchError is the error for what does not lead to the root.
@@ -57,8 +57,8 @@ func checkGroup(group int) {
 	}
 }
 
-// Groups is how many groups content of a size has: at least one, which may be empty. It panics for a
-// size below 0 and for what is no size of a group.
+// Groups is how many groups content of a size has: at least one, which may be empty. It panics for
+// a size below 0 and for what is no size of a group.
 func Groups(size int64, group int) int64 {
 	checkGroup(group)
 	if size < 0 {
@@ -97,9 +97,9 @@ func Outboard(data []byte, group int) (root [Size]byte, tree []byte) {
 	return root, tree
 }
 
-// AppendNodes appends the nodes that a Decoder needs before the groups from next up to end, which is
-// excluded, when it began at group first, and returns the longer slice. tree is the outboard tree.
-// A tree that ends early gives ErrNodes; other errors are the reader's.
+// AppendNodes appends the nodes that a Decoder needs before the groups from next up to end, which
+// is excluded, when it began at group first, and returns the longer slice. tree is the outboard
+// tree. A tree that ends early gives ErrNodes; other errors are the reader's.
 func AppendNodes(nodes []byte, tree io.ReaderAt, size int64, group int, first, next, end int64) (
 	[]byte, error) {
 	groups := Groups(size, group)
