@@ -37,6 +37,7 @@ type chain struct {
 	*committee.Engine
 	store     *store.Store
 	puller    *peer.Puller // nil for a node that keeps no evidence
+	member    *peer.Member // as well
 	keys      *proofKeys
 	retention uint32 // settled epochs to keep, 0 for all
 	node      uint32
@@ -98,6 +99,9 @@ func (c *chain) follow(ctx context.Context, sub *committee.Subscription) {
 			case ledger.Ordered:
 				if c.puller != nil {
 					c.puller.Ordered(e.Certificate)
+				}
+				if c.member != nil {
+					c.member.Ordered(e.Certificate)
 				}
 			case ledger.Settled:
 				c.earn(e.Settlement)

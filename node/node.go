@@ -58,6 +58,7 @@ type Node struct {
 	engine   *committee.Engine
 	chain    *chain
 	member   *peer.Member
+	accuser  *peer.Accuser // nil for a node that is no member
 	members  *peer.Members
 	alarms   *alarms
 	puller   *peer.Puller
@@ -219,8 +220,13 @@ func (n *Node) startPeers(context.Context) error {
 	mc := peer.MembersConfig{Chain: n.chain, Certificate: certificate, Proofs: n.keys.in,
 		Timeout: n.cfg.Peer.PushTimeout}
 	if member {
+		if n.accuser, err = peer.NewAccuser(peer.AccuserConfig{Network: n.network, Chain: n.chain, Store: n.store, Self: self,
+			Logger: n.log}); err != nil {
+			return err
+		}
 		n.member = peer.NewMember(peer.MemberConfig{
 			Network: n.network, Key: n.id.BLS, Chain: n.chain, Store: n.store, Proofs: n.keys.in, Logger: n.log, Alarm: n.alarms.raise,
+			Accuse:  n.accuser.Accuse,
 			Workers: runtime.GOMAXPROCS(0), Concurrent: 2, Waiting: n.cfg.Peer.MaxInflight * len(n.id.Genesis.Members),
 		})
 		mc.Local, mc.Self = n.member, self
@@ -236,6 +242,11 @@ func (n *Node) startPeers(context.Context) error {
 		n.puller = peer.NewPuller(peer.PullerConfig{Members: n.members, Store: n.store, Self: self, Logger: n.log})
 		n.chain.puller = n.puller
 		workers.Go(func() { n.puller.Run(ctx) })
+		n.chain.member = n.member
+		if err := n.member.Review(); err != nil {
+			return err
+		}
+		workers.Go(func() { n.accuser.Run(ctx) })
 	}
 	workers.Go(func() { n.chain.follow(ctx, sub) })
 	if n.member == nil && !n.known {

@@ -54,6 +54,13 @@ func (bs *billings) billing(h *rollup.Header) *billing {
 	return b
 }
 
+// forgets reports whether epochs before one are still remembered.
+func (bs *billings) forgets(before uint32) bool {
+	bs.mu.Lock()
+	defer bs.mu.Unlock()
+	return before > bs.settled
+}
+
 // forget drops the epochs before one, which are settled.
 func (bs *billings) forget(before uint32) error {
 	bs.mu.Lock()

@@ -47,7 +47,7 @@ var everyRung = []rollup.Rung{rollup.RungAcks, rollup.RungStatements, rollup.Run
 func (r rolled) pushTo(t *testing.T, network *testnet.Network, nodes []*testNode,
 	member uint32) error {
 	t.Helper()
-	_, err := nodes[1].members.Push(t.Context(), member, r.header, word(network, r.header), r.evidence)
+	_, err := nodes[1].members.Push(t.Context(), member, r.header, wordFor(network, r.header), r.evidence)
 	return err
 }
 
@@ -143,7 +143,7 @@ func TestTablesSurvive(t *testing.T) {
 	push := func(key rollup.WindowKey, first uint32) error {
 		header, evidence := network.Rollup(t, key, first, 4)
 		caller := TransportKey(ledger.KeyOf(network.Members[key.Node].Transport))
-		_, err := member.Push(t.Context(), caller, header, word(network, header), evidence)
+		_, err := member.Push(t.Context(), caller, header, wordFor(network, header), evidence)
 		return err
 	}
 	if err := push(rollup.WindowKey{Node: 1, Window: 5}, 4); err != nil {
@@ -210,7 +210,7 @@ func TestWord(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, own := range map[string][rollup.WordSize]byte{
-		"none": {}, "another rollup's": word(network, other),
+		"none": {}, "another rollup's": wordFor(network, other),
 		"another node's": rollup.SignOwn(network.Members[2].Transport, h),
 	} {
 		// Evidence that is none shows that the word comes first.
@@ -218,7 +218,7 @@ func TestWord(t *testing.T) {
 		wantReason(t, err, ReasonBadWord)
 		t.Logf("%s: %v", name, err)
 	}
-	if _, err := nodes[1].members.Push(t.Context(), 0, header, word(network, header),
+	if _, err := nodes[1].members.Push(t.Context(), 0, header, wordFor(network, header),
 		evidence); err != nil {
 		t.Error(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
+	"github.com/waybill-network/waybill/rollup/word"
 )
 
 // Chain gives the ledger as of the last block. Safe for concurrent use.
@@ -35,6 +36,8 @@ type MemberConfig struct {
 	// Penalty is how long a caller waits after its first push that is at fault; 0: 1 second.
 	Penalty time.Duration
 
+	// Accuse is told of a node's two words for one window; it must keep what it is given. May be nil.
+	Accuse func(*word.TwoRollups)
 	// Alarm is told of a proof that is false; it must keep what it is given. May be nil.
 	Alarm func(*FalseProof)
 
@@ -48,6 +51,7 @@ type Member struct {
 	room      *room
 	penalties *penalties
 	billings  *billings
+	words     *words
 
 	signed  atomic.Uint64
 	refused [len(reasons)]atomic.Uint64
@@ -67,6 +71,7 @@ func NewMember(cfg MemberConfig) *Member {
 		room:      newRoom(max(cfg.Concurrent, 1), max(cfg.Waiting, 0)),
 		penalties: newPenalties(cfg.Penalty),
 		billings:  newBillings(cfg.Store),
+		words:     newWords(cfg.Store),
 		conflicts: make(map[rollup.WindowKey]struct{}),
 	}
 }
@@ -154,8 +159,11 @@ func (m *Member) certify(ctx context.Context, view *ledger.View, caller Transpor
 	if err := rollup.VerifyOwn(h, &p.own, view); err != nil {
 		return nil, &Refusal{Code: ReasonBadWord, Err: err}
 	}
-	if err := m.billings.forget(view.NextToSettle()); err != nil {
+	if err := m.forget(view.NextToSettle()); err != nil {
 		return nil, fmt.Errorf("forget settled epochs: %w", err)
+	}
+	if err := m.hear(h, &p.own); err != nil {
+		return nil, err
 	}
 	if done, err := m.kept(h, p.evidence); err == nil && done {
 		return h, nil
@@ -183,6 +191,47 @@ func (m *Member) certify(ctx context.Context, view *ledger.View, caller Transpor
 		return nil, err
 	}
 	return h, m.sign(h, p, b, runs)
+}
+
+// hear takes a node's word for a rollup, and accuses the node when it gave another of the window
+// before, here or in a ticket.
+func (m *Member) hear(h *rollup.Header, own *[rollup.WordSize]byte) error {
+	evidence, err := m.words.hear(ownOf(h), *own)
+	if evidence != nil {
+		m.accuse(evidence)
+	}
+	return err
+}
+
+func (m *Member) accuse(e *word.TwoRollups) {
+	if m.cfg.Accuse != nil {
+		m.cfg.Accuse(e)
+	}
+}
+
+// Ordered tells of a ticket that a block executed. The word in it may be another than was heard
+// here.
+func (m *Member) Ordered(c *rollup.Certificate) {
+	if err := m.hear(&c.Header, &c.Own); err != nil {
+		m.cfg.Logger.Error("a ticket's word could not be held against what was heard", "err", err)
+	}
+}
+
+// Review accuses nodes of what was heard and ordered before the process was stopped.
+func (m *Member) Review() error {
+	all, err := m.words.review(m.cfg.Chain.View().NextToSettle())
+	for _, e := range all {
+		m.accuse(e)
+	}
+	return err
+}
+
+// forget drops what is not needed once the epochs before one are settled.
+func (m *Member) forget(settled uint32) error {
+	if !m.billings.forgets(settled) {
+		return nil
+	}
+	return errors.Join(m.words.forget(settled), m.billings.forget(settled))
 }
 
 // kept reports whether the window is locked to the rollup and evidence of the same rung is kept: then there is nothing to do.
@@ -291,7 +340,7 @@ func (m *Member) verify(h *rollup.Header, ev *rollup.Evidence) error {
 }
 
 // conflict refuses a second rollup for a window. The first of a window is kept besides the one that was signed, when
-// it is valid: the clients' signatures in both convict the node.
+// it is valid: for who wants to know which clients are in both. What convicts is the node's words.
 func (m *Member) conflict(h *rollup.Header, prior rollup.Hash, evidence []byte) error {
 	refusal := &Refusal{Code: ReasonConflict,
 		Err: &PriorError{prior, fmt.Errorf("rollup %v is another one", h.ID())}}

@@ -107,8 +107,8 @@ func outsider(t *testing.T, chain Chain, key ed25519.PrivateKey) *Members {
 	return m
 }
 
-// word is the node's word that a rollup is its own; none for a header that does not decode.
-func word(network *testnet.Network, header []byte) (own [rollup.WordSize]byte) {
+// wordFor is the node's word that a rollup is its own; none for a header that does not decode.
+func wordFor(network *testnet.Network, header []byte) (own [rollup.WordSize]byte) {
 	if h, err := rollup.ParseHeader(header); err == nil {
 		own = rollup.SignOwn(network.Members[h.Node].Transport, h)
 	}
@@ -148,7 +148,7 @@ func TestPushGivesShares(t *testing.T) {
 	for i := range nodes { // member 1 is the pusher's own
 		var first [48]byte
 		for round := range 2 {
-			share, err := nodes[1].members.Push(t.Context(), uint32(i), header, word(network, header), evidence)
+			share, err := nodes[1].members.Push(t.Context(), uint32(i), header, wordFor(network, header), evidence)
 			if err != nil {
 				t.Fatalf("member %d: %v", i, err)
 			}
@@ -181,14 +181,14 @@ func TestPushRefusals(t *testing.T) {
 	own := rollup.WindowKey{Node: 1}
 	header, evidence := network.Rollup(t, own, 0, 5)
 	push := func(header, evidence []byte) error {
-		_, err := nodes[1].members.Push(t.Context(), 0, header, word(network, header), evidence)
+		_, err := nodes[1].members.Push(t.Context(), 0, header, wordFor(network, header), evidence)
 		return err
 	}
 
 	t.Run("another node's rollup", func(t *testing.T) {
-		_, err := nodes[2].members.Push(t.Context(), 0, header, word(network, header), evidence)
+		_, err := nodes[2].members.Push(t.Context(), 0, header, wordFor(network, header), evidence)
 		wantReason(t, err, ReasonNotOwner)
-		_, err = nodes[2].members.Push(t.Context(), 2, header, word(network, header), evidence) // its own member is no softer
+		_, err = nodes[2].members.Push(t.Context(), 2, header, wordFor(network, header), evidence) // its own member is no softer
 		wantReason(t, err, ReasonNotOwner)
 	})
 	t.Run("evidence that does not fit", func(t *testing.T) {
@@ -237,7 +237,7 @@ func TestPushConflict(t *testing.T) {
 	second, secondEvidence := network.Rollup(t, key, 0, 4)
 	third, thirdEvidence := network.Rollup(t, key, 0, 5)
 	push := func(header, evidence []byte) error {
-		_, err := nodes[1].members.Push(t.Context(), 2, header, word(network, header), evidence)
+		_, err := nodes[1].members.Push(t.Context(), 2, header, wordFor(network, header), evidence)
 		return err
 	}
 	if err := push(first, firstEvidence); err != nil {
@@ -288,13 +288,13 @@ func TestLaggingRegistry(t *testing.T) {
 	network.AddClients(t, network.Members[0].Owner, 2)
 	header, evidence := network.Rollup(t, rollup.WindowKey{Node: 1}, 0, 6)
 	pusher := TransportKey(ledger.KeyOf(network.Members[1].Transport))
-	_, err = member.Push(t.Context(), pusher, header, word(network, header), evidence)
+	_, err = member.Push(t.Context(), pusher, header, wordFor(network, header), evidence)
 	wantReason(t, err, ReasonLagging)
 	if !errors.Is(err, rollup.ErrUnknownClient) {
 		t.Errorf("the reason got lost: %v", err)
 	}
 	chain.view = network.View()
-	if _, err := member.Push(t.Context(), pusher, header, word(network, header), evidence); err != nil {
+	if _, err := member.Push(t.Context(), pusher, header, wordFor(network, header), evidence); err != nil {
 		t.Errorf("once the chain caught up: %v", err)
 	}
 }
@@ -306,7 +306,7 @@ func TestIdentities(t *testing.T) {
 	t.Run("unregistered caller", func(t *testing.T) {
 		stranger := outsider(t, network, testnet.Key("stranger", 0))
 		// In TLS 1.3 a client learns only after its handshake that it was refused: by an alert, or by a broken connection.
-		if _, err := stranger.Push(t.Context(), 0, header, word(network, header), evidence); err == nil {
+		if _, err := stranger.Push(t.Context(), 0, header, wordFor(network, header), evidence); err == nil {
 			t.Error("a stranger was served")
 		}
 		stats := nodes[0].member.Stats()
@@ -323,7 +323,7 @@ func TestIdentities(t *testing.T) {
 		// A registry that says another key listens at member 0's address.
 		wrong := testnet.New(t, []string{nodes[1].address, nodes[0].address}, 1)
 		m := outsider(t, wrong, network.Members[1].Transport)
-		if _, err := m.Push(t.Context(), 0, header, word(network, header), evidence); !errors.Is(err, ErrIdentity) {
+		if _, err := m.Push(t.Context(), 0, header, wordFor(network, header), evidence); !errors.Is(err, ErrIdentity) {
 			t.Errorf("got %v, want ErrIdentity", err)
 		}
 	})
@@ -372,7 +372,7 @@ func TestIdentities(t *testing.T) {
 			t.Error("the server keeps the connection")
 		}
 	})
-	if _, err := nodes[1].members.Push(t.Context(), 0, header, word(network, header), evidence); err != nil {
+	if _, err := nodes[1].members.Push(t.Context(), 0, header, wordFor(network, header), evidence); err != nil {
 		t.Errorf("after all that, the right node: %v", err)
 	}
 }
@@ -380,7 +380,7 @@ func TestIdentities(t *testing.T) {
 func TestOversizedPush(t *testing.T) {
 	network, nodes := startNetwork(t, 2)
 	header, _ := network.Rollup(t, rollup.WindowKey{Node: 1}, 0, 1)
-	_, err := nodes[1].members.Push(t.Context(), 0, header, word(network, header), make([]byte, MaxMessageSize))
+	_, err := nodes[1].members.Push(t.Context(), 0, header, wordFor(network, header), make([]byte, MaxMessageSize))
 	if connect.CodeOf(err) != connect.CodeResourceExhausted {
 		t.Errorf("got %v", err)
 	}
@@ -393,15 +393,15 @@ func TestOversizedPush(t *testing.T) {
 func TestPushAfterRestart(t *testing.T) {
 	network, nodes := startNetwork(t, 2)
 	first, evidence := network.Rollup(t, rollup.WindowKey{Node: 1}, 0, 2)
-	if _, err := nodes[1].members.Push(t.Context(), 0, first, word(network, first), evidence); err != nil {
+	if _, err := nodes[1].members.Push(t.Context(), 0, first, wordFor(network, first), evidence); err != nil {
 		t.Fatal(err)
 	}
 	again := NewMember(MemberConfig{Network: network.ID, Key: network.Members[0].BLS, Chain: network, Store: nodes[0].store, Logger: quiet})
 	pusher := TransportKey(ledger.KeyOf(network.Members[1].Transport))
 	second, secondEvidence := network.Rollup(t, rollup.WindowKey{Node: 1}, 0, 3)
-	_, err := again.Push(t.Context(), pusher, second, word(network, second), secondEvidence)
+	_, err := again.Push(t.Context(), pusher, second, wordFor(network, second), secondEvidence)
 	wantReason(t, err, ReasonConflict)
-	if _, err := again.Push(t.Context(), pusher, first, word(network, first), evidence); err != nil {
+	if _, err := again.Push(t.Context(), pusher, first, wordFor(network, first), evidence); err != nil {
 		t.Errorf("the rollup it is bound to: %v", err)
 	}
 }
@@ -415,7 +415,7 @@ func TestPuller(t *testing.T) {
 		key := rollup.WindowKey{Node: 1, Window: window}
 		header, evidence := network.Rollup(t, key, 4*window, 4)
 		for i := range 3 {
-			if _, err := nodes[1].members.Push(t.Context(), uint32(i), header, word(network, header), evidence); err != nil {
+			if _, err := nodes[1].members.Push(t.Context(), uint32(i), header, wordFor(network, header), evidence); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -106,7 +106,7 @@ func TestStrangersHoldNoPlaces(t *testing.T) {
 	refused := 0
 	for window := range uint32(40) {
 		header, evidence := network.Rollup(t, rollup.WindowKey{Node: 1, Window: window}, window, 1)
-		if _, err := nodes[1].members.Push(t.Context(), 0, header, word(network, header), evidence); err != nil {
+		if _, err := nodes[1].members.Push(t.Context(), 0, header, wordFor(network, header), evidence); err != nil {
 			t.Logf("window %d: %v", window, err)
 			refused++
 		}
@@ -138,7 +138,7 @@ func TestPenalty(t *testing.T) {
 	network, nodes := startNetwork(t, 3, func(_ int, c *MemberConfig) { c.Penalty = time.Hour })
 	header, evidence := network.Rollup(t, rollup.WindowKey{Node: 1}, 0, 1)
 	push := func(evidence []byte) error {
-		_, err := nodes[1].members.Push(t.Context(), 0, header, word(network, header), evidence)
+		_, err := nodes[1].members.Push(t.Context(), 0, header, wordFor(network, header), evidence)
 		return err
 	}
 	bad := bytes.Clone(evidence)
@@ -153,7 +153,7 @@ func TestPenalty(t *testing.T) {
 		t.Errorf("%+v", stats)
 	}
 	other, otherEvidence := network.Rollup(t, rollup.WindowKey{Node: 2}, 0, 1)
-	if _, err := nodes[2].members.Push(t.Context(), 0, other, word(network, other), otherEvidence); err != nil {
+	if _, err := nodes[2].members.Push(t.Context(), 0, other, wordFor(network, other), otherEvidence); err != nil {
 		t.Errorf("another node: %v", err)
 	}
 }
@@ -210,12 +210,12 @@ func TestBusy(t *testing.T) {
 	if len(places) == 0 {
 		t.Fatal("no place")
 	}
-	_, err := nodes[1].members.Push(t.Context(), 0, header, word(network, header), evidence)
+	_, err := nodes[1].members.Push(t.Context(), 0, header, wordFor(network, header), evidence)
 	wantReason(t, err, ReasonBusy)
 	for _, p := range places {
 		room.leave(p)
 	}
-	if _, err := nodes[1].members.Push(t.Context(), 0, header, word(network, header), evidence); err != nil {
+	if _, err := nodes[1].members.Push(t.Context(), 0, header, wordFor(network, header), evidence); err != nil {
 		t.Errorf("once there is room: %v", err)
 	}
 	long, ok := room.enter(TransportKey{}, seated) // a verification that takes long
@@ -225,11 +225,11 @@ func TestBusy(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	header, evidence = network.Rollup(t, rollup.WindowKey{Node: 1, Window: 1}, 1, 1)
-	if _, err := nodes[1].members.Push(ctx, 0, header, word(network, header), evidence); connect.CodeOf(err) != connect.CodeDeadlineExceeded {
+	if _, err := nodes[1].members.Push(ctx, 0, header, wordFor(network, header), evidence); connect.CodeOf(err) != connect.CodeDeadlineExceeded {
 		t.Errorf("a push whose time ran out: %v", err)
 	}
 	room.leave(long)
-	if _, err := nodes[1].members.Push(t.Context(), 0, header, word(network, header), evidence); err != nil {
+	if _, err := nodes[1].members.Push(t.Context(), 0, header, wordFor(network, header), evidence); err != nil {
 		t.Errorf("once there is a turn: %v", err)
 	}
 }

@@ -72,7 +72,7 @@ func TestPushRungs(t *testing.T) {
 	for member, order := range [][][]byte{{proven, statements}, {statements, proven}, {proven}} {
 		var first [48]byte
 		for i, evidence := range append(order, order...) {
-			share, err := nodes[1].members.Push(t.Context(), uint32(member), header, word(network, header), evidence)
+			share, err := nodes[1].members.Push(t.Context(), uint32(member), header, wordFor(network, header), evidence)
 			if err != nil {
 				t.Fatalf("member %d, push %d: %v", member, i, err)
 			}
@@ -98,7 +98,7 @@ func TestPushRungs(t *testing.T) {
 		return proof
 	})
 	for _, evidence := range [][]byte{otherProven, otherStatements} {
-		_, err := nodes[1].members.Push(t.Context(), 0, other, word(network, other), evidence)
+		_, err := nodes[1].members.Push(t.Context(), 0, other, wordFor(network, other), evidence)
 		if prior := wantPrior(t, err); prior != h.ID() {
 			t.Errorf("prior is %v", prior)
 		}
@@ -110,7 +110,7 @@ func TestPushBadProof(t *testing.T) {
 	network, nodes := startNetwork(t, 2, proving)
 	h, header, statements, proven := cosigned(t, network, rollup.WindowKey{Node: 1})
 	push := func(evidence []byte) error {
-		_, err := nodes[1].members.Push(t.Context(), 0, header, word(network, header), evidence)
+		_, err := nodes[1].members.Push(t.Context(), 0, header, wordFor(network, header), evidence)
 		return err
 	}
 	const rungAt = 4 + 20 + 12/4*rollup.BodySize // behind the acks of client 0
@@ -138,12 +138,12 @@ func TestPushBadProof(t *testing.T) {
 func TestPushNoProofs(t *testing.T) {
 	network, nodes := startNetwork(t, 2)
 	h, header, statements, proven := cosigned(t, network, rollup.WindowKey{Node: 1})
-	_, err := nodes[1].members.Push(t.Context(), 0, header, word(network, header), proven)
+	_, err := nodes[1].members.Push(t.Context(), 0, header, wordFor(network, header), proven)
 	wantReason(t, err, ReasonNoProofs)
 	if _, locked, err := nodes[0].store.Locked(h.Key()); locked || err != nil {
 		t.Errorf("the window is locked, or: %v", err)
 	}
-	if _, err := nodes[1].members.Push(t.Context(), 0, header, word(network, header), statements); err != nil {
+	if _, err := nodes[1].members.Push(t.Context(), 0, header, wordFor(network, header), statements); err != nil {
 		t.Fatal(err)
 	}
 	wantKept(t, nodes, 0, h.ID(), statements, nil)
@@ -210,7 +210,7 @@ func TestServerWithoutMember(t *testing.T) {
 	if _, _, err := members.Pull(t.Context(), 0, h.ID(), 9); connect.CodeOf(err) != connect.CodeInvalidArgument {
 		t.Errorf("rung 9: %v", err)
 	}
-	if _, err := members.Push(t.Context(), 0, header, word(network, header), proven); connect.CodeOf(err) != connect.CodeUnimplemented {
+	if _, err := members.Push(t.Context(), 0, header, wordFor(network, header), proven); connect.CodeOf(err) != connect.CodeUnimplemented {
 		t.Errorf("a push: %v", err)
 	}
 }

@@ -154,7 +154,7 @@ func TestSplitZero(t *testing.T) {
 			if !errors.Is(err, why) {
 				t.Fatalf("rung %d: %v, want %v", member+2, err, why)
 			}
-			_, err = nodes[1].members.Push(t.Context(), uint32(member), header, word(network, header),
+			_, err = nodes[1].members.Push(t.Context(), uint32(member), header, wordFor(network, header),
 				evidence)
 			if want != 0 {
 				wantReason(t, err, want)
