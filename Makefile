@@ -25,7 +25,7 @@ OUT ?= $(BIN)/bench
 bench: ## measured ratios and OUT/report.html (BENCH=name for one suite, QUICK=1); against blst too where a C compiler is, with gas after make solidity
 	@args="$(if $(QUICK),--quick) --out $(abspath $(OUT)) $(if $(wildcard $(BIN)/gas.json),--gas $(abspath $(BIN))/gas.json) $(BENCH)"; \
 	if [ "$$($(GO) env CGO_ENABLED)" = 1 ] && command -v $$($(GO) env CC) >/dev/null; \
-	then $(GO) build -C bench/peers -o $(abspath $(BIN))/peers . && $(BIN)/peers $$args; \
+	then $(GO) build -C bench/peers -ldflags "-X main.version=$(VERSION)" -o $(abspath $(BIN))/peers . && $(BIN)/peers $$args; \
 	else $(MAKE) build && $(BIN)/waybill bench $$args; fi
 
 peers: ## this program and blst on the same valid, invalid and malformed batches; needs a C compiler

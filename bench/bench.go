@@ -15,7 +15,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"runtime"
 	"slices"
@@ -25,8 +24,6 @@ import (
 	"time"
 
 	"github.com/klauspost/cpuid/v2"
-	"golang.org/x/perf/benchmath"
-
 	"github.com/waybill-network/waybill/internal/text"
 	"github.com/waybill-network/waybill/kernels/cpu"
 )
@@ -92,6 +89,8 @@ type Comparison struct {
 	Curves     []Point // where the comparison stands on curves of the report
 	Window     *Window // the row of the table of the rungs that the comparison is
 	Circuit    *Circuit
+	// the number of clients whose acks a whole pipeline takes, which is the last contender; else 0
+	Pipeline int
 	// nothing but computing on one core: its time is the CPU time of the process, which neighbours
 	// hardly lengthen
 	Compute bool
@@ -115,9 +114,9 @@ type Goal struct {
 	MaxAllocs float64 `json:"max_allocs,omitempty"` // per operation, at most
 	MaxMemory float64 `json:"max_memory,omitempty"` // bytes, at most
 	// the ratio of times or bytes, the time of an operation, or else the operations a second
-	Reached float64 `json:"reached"`
-	Memory  float64 `json:"memory,omitempty"` // bytes, where they are limited
-	Met     bool    `json:"met"`
+	Reached Interval `json:"reached"`
+	Memory  float64  `json:"memory,omitempty"` // bytes, where they are limited
+	Verdict Verdict  `json:"verdict"`
 }
 
 // judge sets the outcome. It reports false if a contender that the goal speaks of did not take
@@ -137,22 +136,22 @@ func (g *Goal) judge(samples []Sample, time func(Round) float64) bool {
 	if s == nil || peer == nil {
 		return false
 	}
-	ratio, rate, received := s.ratio(peer.Rounds, time), 1e9/s.Median, peer.Received/s.Received
+	ratio, took := s.ratio(peer.Rounds, time), intervalOf(s.column(time))
+	rate, received := took.inverse(1e9), exact(peer.Received/s.Received)
 	switch g.Reached = rate; {
 	case g.Ratio > 0:
 		g.Reached = ratio
 	case g.Bytes > 0:
 		g.Reached = received
 	case g.MaxNs > 0:
-		g.Reached = s.Median
+		g.Reached = took
 	}
 	if g.MaxMemory > 0 {
 		g.Memory = s.PeakMemory
 	}
-	within := func(value, most float64) bool { return most == 0 || value <= most }
-	g.Met = ratio >= g.Ratio && rate >= g.PerSecond && (g.Bytes == 0 || received >= g.Bytes) &&
-		within(s.Median, g.MaxNs) && within(s.AllocsPerOp, g.MaxAllocs) &&
-		within(s.PeakMemory, g.MaxMemory)
+	g.Verdict = worst(ratio.atLeast(g.Ratio), rate.atLeast(g.PerSecond), received.atLeast(g.Bytes),
+		took.atMost(g.MaxNs), exact(s.AllocsPerOp).atMost(g.MaxAllocs),
+		exact(s.PeakMemory).atMost(g.MaxMemory))
 	return true
 }
 
@@ -167,6 +166,7 @@ type Point struct {
 type Suite struct {
 	Name  string
 	What  string
+	Sized bool // a quick run measures what a full one does, and its goals are judged
 	Build func(ctx context.Context, quick bool) ([]Comparison, error)
 }
 
@@ -196,7 +196,11 @@ func Select(all []Suite, names ...string) ([]Suite, error) {
 
 // Options control a run.
 type Options struct {
-	Quick    bool // fewer rounds and smaller sizes
+	Quick    bool          // fewer rounds and smaller sizes
+	Rounds   int           // of each comparison; 0: as many as its suite thinks right
+	Time     time.Duration // rounds go on for so long at least; 0: no longer
+	Price    Price
+	Version  string // of this program
 	Progress func(done, total int, what string)
 }
 
@@ -215,24 +219,19 @@ type Round struct {
 
 // Sample is one contender's measurement.
 type Sample struct {
-	Contender string  `json:"contender"`
-	Rounds    []Round `json:"rounds"`
-	Median    float64 `json:"median_ns_per_op"`
-	// of the median's confidence interval; of all rounds when Confidence is 0
-	Low  float64 `json:"low_ns_per_op"`
-	High float64 `json:"high_ns_per_op"`
-	// of the interval, 0 when there are too few rounds for 95 %
-	Confidence  float64 `json:"confidence"`
-	CPUNsPerOp  float64 `json:"cpu_ns_per_op"`
-	BytesPerOp  float64 `json:"bytes_per_op"`
-	AllocsPerOp float64 `json:"allocs_per_op"`
-	Received    float64 `json:"received_bytes_per_op,omitempty"`
-	PeakMemory  float64 `json:"peak_memory_bytes,omitempty"`
-	// baseline's time over this one's, median of the rounds' ratios: above 1 is faster
-	Ratio    float64 `json:"ratio"`
-	CPURatio float64 `json:"cpu_ratio"` // the same of the CPU times
+	Contender   string   `json:"contender"`
+	Rounds      []Round  `json:"rounds"`
+	Time        Interval `json:"ns_per_op"`
+	CPUNsPerOp  float64  `json:"cpu_ns_per_op"`
+	BytesPerOp  float64  `json:"bytes_per_op"`
+	AllocsPerOp float64  `json:"allocs_per_op"`
+	Received    float64  `json:"received_bytes_per_op,omitempty"`
+	PeakMemory  float64  `json:"peak_memory_bytes,omitempty"`
+	// baseline's time over this one's, of the rounds' ratios: above 1 is faster
+	Ratio    Interval `json:"ratio"`
+	CPURatio Interval `json:"cpu_ratio"` // the same of the CPU times
 	// this one's time over the last one's, in the same way: how far ahead that is
-	Lead float64 `json:"lead"`
+	Lead Interval `json:"lead"`
 	// of a part: its median over the sum of all parts' medians
 	Share float64 `json:"share,omitempty"`
 	Kind  Kind    `json:"kind,omitempty"`
@@ -251,12 +250,23 @@ type Result struct {
 	Curves  []Point  `json:"curves,omitempty"`
 	Window  *Window  `json:"window,omitempty"`
 	Circuit *Circuit `json:"circuit,omitempty"`
-	Extra   string   `json:"extra,omitempty"`
-	Samples []Sample `json:"samples"`
+	// the number of clients whose acks a whole pipeline takes, which is the last sample
+	Pipeline int      `json:"pipeline_clients,omitempty"`
+	Extra    string   `json:"extra,omitempty"`
+	Samples  []Sample `json:"samples"`
 }
+
+// Schema is the version of a report's JSON. docs/bench.md describes it.
+const Schema = 2
 
 // Report is a whole run.
 type Report struct {
+	Schema  int     `json:"schema"`
+	Machine Machine `json:"machine"`
+	Build   Build   `json:"build"`
+	Price   Price   `json:"price,omitzero"`
+	Answer  *Answer `json:"answer,omitempty"`
+
 	CPU   string `json:"cpu"`
 	Cores int    `json:"cores"`
 	// of the machine when the run began, in busy cores; 0 where it is unknown
@@ -295,9 +305,10 @@ func load() float64 {
 // Run measures the suites one after another. After an error the report holds what was measured
 // before it.
 func Run(ctx context.Context, suites []Suite, o Options) (*Report, error) {
-	r := &Report{CPU: strings.TrimSpace(cpuid.CPU.BrandName), Cores: runtime.GOMAXPROCS(0),
-		Load: load(), Go: runtime.Version(), Quick: o.Quick,
-		Started: time.Now().UTC()}
+	r := &Report{Schema: Schema, Machine: describe(), Build: built(o.Version), Price: o.Price,
+		CPU: strings.TrimSpace(cpuid.CPU.BrandName), Cores: runtime.GOMAXPROCS(0),
+		Load: load(), Go: runtime.Version(), Quick: o.Quick, Started: time.Now().UTC()}
+	defer func() { r.Answer = r.answer() }()
 	for _, c := range cpu.Selected() {
 		r.Kernels = append(r.Kernels, c.String())
 	}
@@ -310,7 +321,7 @@ func Run(ctx context.Context, suites []Suite, o Options) (*Report, error) {
 				break
 			}
 			var res *Result
-			res, err = measure(ctx, c, o.Quick, func(round, rounds int) {
+			res, err = measure(ctx, c, &o, s.Sized || !o.Quick, func(round, rounds int) {
 				p.step(j*rounds+round, len(comparisons)*rounds, c.Name)
 			})
 			if err != nil {
@@ -345,18 +356,14 @@ func (p *progress) step(done, total int, what string) {
 	}
 }
 
-func measure(ctx context.Context, c Comparison, quick bool,
+// measure lets the contenders take turns. Goals are judged only at the sizes that they speak of.
+func measure(ctx context.Context, c Comparison, o *Options, sized bool,
 	step func(round, rounds int)) (*Result, error) {
-	rounds := c.Rounds
-	if rounds == 0 {
-		rounds = 9
-		if quick {
-			rounds = 6 // the fewest with a 95 % confidence interval
-		}
-	}
+	rounds := o.rounds(&c)
 	res := &Result{Name: c.Name, What: c.What, Op: c.Op, Cores: c.Cores, Compute: c.Compute,
 		View: c.View, Curves: c.Curves,
-		Window: c.Window, Circuit: c.Circuit, Samples: make([]Sample, len(c.Contenders))}
+		Window: c.Window, Circuit: c.Circuit, Pipeline: c.Pipeline,
+		Samples: make([]Sample, len(c.Contenders))}
 	if c.Cores > 0 {
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(c.Cores))
 	} else {
@@ -366,8 +373,9 @@ func measure(ctx context.Context, c Comparison, quick bool,
 	if c.Cold {
 		first = 0
 	}
-	for round := first; round < rounds; round++ {
-		step(round-first, rounds-first)
+	began := time.Now()
+	for round := first; round < rounds || time.Since(began) < o.Time; round++ {
+		step(min(round, rounds-1)-first, rounds-first)
 		for i, contender := range c.Contenders {
 			if err := ctx.Err(); err != nil {
 				return nil, err
@@ -392,7 +400,7 @@ func measure(ctx context.Context, c Comparison, quick bool,
 	}
 	res.summarise()
 	for _, g := range c.Goals {
-		if g.judge(res.Samples, res.time()) {
+		if sized && g.judge(res.Samples, res.time()) {
 			res.Goals = append(res.Goals, g)
 		}
 	}
@@ -400,6 +408,19 @@ func measure(ctx context.Context, c Comparison, quick bool,
 		res.Extra = c.Extra(res.Samples)
 	}
 	return res, nil
+}
+
+// rounds is how often each contender of a comparison has its turn.
+func (o *Options) rounds(c *Comparison) int {
+	switch {
+	case o.Rounds > 0:
+		return o.Rounds
+	case c.Rounds > 0:
+		return c.Rounds
+	case o.Quick:
+		return 6 // the fewest with a 95 % confidence interval
+	}
+	return 9
 }
 
 // sameResults compares what contenders computed, so that none is fast by doing something else.
@@ -463,14 +484,7 @@ func (res *Result) summarise() {
 	time, last := res.time(), &res.Samples[len(res.Samples)-1]
 	for i := range res.Samples {
 		s := &res.Samples[i]
-		ns := s.column(time)
-		summary := benchmath.AssumeNothing.Summary(benchmath.NewSample(ns,
-			&benchmath.DefaultThresholds), 0.95)
-		s.Median, s.Low, s.High, s.Confidence = summary.Center, summary.Lo, summary.Hi,
-			summary.Confidence
-		if math.IsInf(s.Low, 0) || math.IsInf(s.High, 0) {
-			s.Low, s.High, s.Confidence = slices.Min(ns), slices.Max(ns), 0
-		}
+		s.Time = intervalOf(s.column(time))
 		s.CPUNsPerOp = median(s.column(func(r Round) float64 { return r.CPUNs }))
 		s.BytesPerOp = median(s.column(func(r Round) float64 { return r.Bytes }))
 		s.AllocsPerOp = median(s.column(func(r Round) float64 { return r.Allocs }))
@@ -479,11 +493,11 @@ func (res *Result) summarise() {
 		s.Ratio = s.ratio(base, time)
 		s.Lead = last.ratio(s.Rounds, time)
 		s.CPURatio = s.ratio(base, func(r Round) float64 { return r.CPUNs })
-		sum += s.Median
+		sum += s.Time.Center
 	}
 	if res.View == ViewParts {
 		for i := range res.Samples {
-			res.Samples[i].Share = res.Samples[i].Median / sum
+			res.Samples[i].Share = res.Samples[i].Time.Center / sum
 		}
 	}
 }
@@ -504,8 +518,12 @@ func (s *Sample) column(of func(Round) float64) []float64 {
 	return out
 }
 
-// ratio is the median of the rounds' ratios of a baseline to s.
-func (s *Sample) ratio(base []Round, of func(Round) float64) float64 {
+// ratio is that of a baseline to s, of the rounds' ratios.
+func (s *Sample) ratio(base []Round, of func(Round) float64) Interval {
+	return intervalOf(s.ratios(base, of))
+}
+
+func (s *Sample) ratios(base []Round, of func(Round) float64) []float64 {
 	ratios := make([]float64, len(base))
 	for i, b := range base {
 		// CPU time comes in ticks, and short work may take none
@@ -513,7 +531,7 @@ func (s *Sample) ratio(base []Round, of func(Round) float64) float64 {
 			ratios[i] = of(b) / mine
 		}
 	}
-	return median(ratios)
+	return ratios
 }
 
 func median(values []float64) float64 {

@@ -35,13 +35,13 @@ func TestRatiosAreOfTheSameRound(t *testing.T) {
 	} {
 		res := Result{Samples: []Sample{{Rounds: rounds(c.base...)}, {Rounds: rounds(c.other...)}}}
 		res.summarise()
-		if got := res.Samples[1].Ratio; got != c.want {
+		if got := res.Samples[1].Ratio.Center; got != c.want {
 			t.Errorf("%v over %v: %v, want %v", c.base, c.other, got, c.want)
 		}
-		if got := res.Samples[1].CPURatio; got != c.want {
+		if got := res.Samples[1].CPURatio.Center; got != c.want {
 			t.Errorf("CPU time of %v over %v: %v, want %v", c.base, c.other, got, c.want)
 		}
-		if res.Samples[0].Ratio != 1 || res.Samples[0].Share != 0 {
+		if res.Samples[0].Ratio.Center != 1 || res.Samples[0].Share != 0 {
 			t.Errorf("baseline: %+v", res.Samples[0])
 		}
 		if res.Samples[0].Rounds[0].Ns != c.base[0] {
@@ -55,7 +55,7 @@ func TestSummary(t *testing.T) {
 		Samples: []Sample{{Rounds: rounds(9, 1, 5)}, {Rounds: rounds(12, 18, 15)}}}
 	res.summarise()
 	few := res.Samples[0]
-	if few.Median != 5 || few.Low != 1 || few.High != 9 || few.Confidence != 0 {
+	if few.Time != (Interval{5, 1, 9, 0}) {
 		t.Errorf("three rounds: %+v", few)
 	}
 	if few.CPUNsPerOp != 2.5 || few.AllocsPerOp != 1 || few.BytesPerOp != 16 {
@@ -67,8 +67,8 @@ func TestSummary(t *testing.T) {
 	res = Result{Samples: []Sample{{Rounds: rounds(1, 2, 3, 4, 5, 6, 7, 8, 100)}}}
 	res.summarise()
 	many := res.Samples[0]
-	if many.Median != 5 || many.Confidence < 0.95 || many.Low <= 1 || many.High >= 100 ||
-		many.Low > many.Median || many.High < many.Median {
+	if many.Time.Center != 5 || many.Time.Confidence < 0.95 || many.Time.Low <= 1 ||
+		many.Time.High >= 100 || many.Time.Low > 5 || many.Time.High < 5 {
 		t.Errorf("nine rounds: %+v", many)
 	}
 }
@@ -82,21 +82,22 @@ func TestGoal(t *testing.T) {
 	samples[2].AllocsPerOp = 0.05
 	for _, c := range []struct {
 		goal Goal
-		met  bool
+		want Verdict
 	}{
-		{Goal{Ratio: 1.4}, true},
-		{Goal{Ratio: 1.5}, false},
-		{Goal{Ratio: 3.5, Against: "other"}, true},
-		{Goal{Ratio: 3.6, Against: "other"}, false},
-		{Goal{Ratio: 0.4, Of: "other"}, true},
-		{Goal{Ratio: 0.41, Of: "other"}, false},
-		{Goal{PerSecond: 500_000}, true},
-		{Goal{PerSecond: 500_001}, false},
-		{Goal{PerSecond: 500_000, MaxAllocs: 0.04}, false},
-		{Goal{PerSecond: 500_000, MaxAllocs: 0.05}, true},
+		{Goal{Ratio: 1.4}, Met},
+		{Goal{Ratio: 1.5}, Missed},
+		{Goal{Ratio: 3.5, Against: "other"}, Met},
+		{Goal{Ratio: 3.6, Against: "other"}, Missed},
+		{Goal{Ratio: 0.4, Of: "other"}, Met},
+		{Goal{Ratio: 0.41, Of: "other"}, Missed},
+		{Goal{PerSecond: 500_000}, Met},
+		{Goal{PerSecond: 500_001}, Missed},
+		{Goal{PerSecond: 500_000, MaxAllocs: 0.04}, Missed},
+		{Goal{PerSecond: 500_000, MaxAllocs: 0.05}, Met},
 	} {
 		got := c.goal
-		if took := got.judge(samples, res.time()); !took || got.Met != c.met || got.Reached == 0 {
+		if took := got.judge(samples, res.time()); !took || got.Verdict != c.want ||
+			got.Reached.Center == 0 {
 			t.Errorf("%+v: %v", c.goal, got)
 		}
 	}
@@ -107,7 +108,7 @@ func TestGoalsOfTheAbsent(t *testing.T) {
 	c := Comparison{Name: "A", Rounds: 1, Contenders: []Contender{new(script).contender("a", nil)},
 		Goals: []Goal{{Against: "blst", Ratio: 1}, {Of: "avx2", Ratio: 1}, {What: "its own"}}}
 	r, err := Run(t.Context(), []Suite{suiteOf("s", c)}, Options{})
-	if err != nil || len(r.Results[0].Goals) != 1 || !r.Results[0].Goals[0].Met {
+	if err != nil || len(r.Results[0].Goals) != 1 || r.Results[0].Goals[0].Verdict != Met {
 		t.Errorf("%v: %+v", err, r.Results)
 	}
 }
@@ -120,13 +121,14 @@ func TestComputingIsCPUTime(t *testing.T) {
 	}
 	res := Result{Compute: true, Samples: samples()}
 	res.summarise()
-	if s := res.Samples; s[0].Median != 300 || s[1].Median != 100 || s[1].Ratio != 3 ||
-		s[0].Lead != 3 {
+	if s := res.Samples; s[0].Time.Center != 300 || s[1].Time.Center != 100 ||
+		s[1].Ratio.Center != 3 || s[0].Lead.Center != 3 {
 		t.Errorf("%+v", s)
 	}
 	res = Result{Samples: samples()}
 	res.summarise()
-	if s := res.Samples; s[0].Median != 600 || s[1].Ratio == 3 || s[1].CPURatio != 3 {
+	if s := res.Samples; s[0].Time.Center != 600 || s[1].Ratio.Center == 3 ||
+		s[1].CPURatio.Center != 3 {
 		t.Errorf("wall: %+v", s)
 	}
 }
@@ -341,8 +343,8 @@ func TestJSONHoldsEverything(t *testing.T) {
 	if err := d.Decode(&got); err != nil {
 		t.Fatal(err)
 	}
-	if s := got.Results[0].Samples[1]; s.Ratio != 2 || len(s.Rounds) != 3 || s.Rounds[1].Ns != 50 ||
-		got.Results[0].Goals[0].Met {
+	if s := got.Results[0].Samples[1]; s.Ratio.Center != 2 || len(s.Rounds) != 3 ||
+		s.Rounds[1].Ns != 50 || got.Results[0].Goals[0].Verdict == Met {
 		t.Errorf("%+v", got.Results[0])
 	}
 }
@@ -362,7 +364,8 @@ func TestText(t *testing.T) {
 	for _, want := range []string{"Some CPU, 2 cores, go1\n",
 		"verify/BatchVerify/acks=8/clients=2: something (2 cores)", "200.0 ns/ack", "2.00×",
 		"5000000/s",
-		"goal missed: at least 3×", "[±50.0%]"} {
+		"goal undecided: at least 3× (2.00×, [2.00× … 3.00×])",
+		"[100.0 ns … 300.0 ns]", "waybill devel"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, b.String())
 		}

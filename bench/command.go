@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
@@ -15,9 +17,13 @@ import (
 
 // Command is a run of suites as a program offers it.
 type Command struct {
-	Suites []Suite // to choose from
-	Quick  bool
-	JSON   bool // to Out, instead of text
+	Suites  []Suite // to choose from
+	Quick   bool
+	Rounds  int
+	Time    time.Duration
+	Price   Price
+	Version string // of the program that runs them
+	JSON    bool   // to Out, instead of text
 	// the file in which "make solidity" left what a proof costs on an EVM chain; empty for none
 	Gas string
 	Dir string // also receives bench.txt, bench.json and report.html; empty for none
@@ -25,11 +31,51 @@ type Command struct {
 	Err io.Writer // shows the progress
 }
 
+// flags is a set of flags, of the standard library or of another one.
+type flags interface {
+	BoolVar(p *bool, name string, value bool, usage string)
+	IntVar(p *int, name string, value int, usage string)
+	Float64Var(p *float64, name string, value float64, usage string)
+	StringVar(p *string, name, value, usage string)
+	DurationVar(p *time.Duration, name string, value time.Duration, usage string)
+}
+
+// Flags adds the flags of the command, all but that for JSON.
+func (c *Command) Flags(f flags) {
+	f.BoolVar(&c.Quick, "quick", false,
+		"smaller sizes and fewer rounds: under two minutes on two cores")
+	f.IntVar(&c.Rounds, "rounds", 0, "`rounds` of each comparison, in place of what its suite "+
+		"chooses; six are the fewest with a 95 % confidence interval")
+	f.DurationVar(&c.Time, "time", 0, "go on with each comparison for at least this `time`")
+	f.Float64Var(&c.Price.PerHour, "price", 0,
+		"what this machine costs an hour, in `dollars`: the report says acks a dollar")
+	f.Float64Var(&c.Price.Watts, "watts", 0,
+		"what this machine draws under load, in `watts`: the report says acks a watt-hour")
+	f.StringVar(&c.Dir, "out", "",
+		"also write report.html, bench.txt, for benchstat, and bench.json into this `folder`")
+	f.StringVar(&c.Gas, "gas", "",
+		"the `file` in which \"make solidity\" left what a proof costs on an EVM chain")
+}
+
+// ErrFlag is a flag with a value that it cannot have.
+var ErrFlag = errors.New("bench: a flag cannot have this value")
+
+func (c *Command) check() error {
+	switch {
+	case c.Rounds < 0 || c.Time < 0:
+		return fmt.Errorf("%w: rounds and time are not negative", ErrFlag)
+	case !(c.Price.PerHour >= 0 && c.Price.Watts >= 0):
+		return fmt.Errorf("%w: price and watts are not negative", ErrFlag)
+	}
+	return nil
+}
+
 // Run measures the suites of the given names, all for none, and publishes the report, also what was
-// measured before an error. The error is ErrNoSuite, before anything is done, if a name is unknown.
+// measured before an error. Before anything is done, an unknown name is ErrNoSuite, and a value
+// that a flag cannot have is ErrFlag.
 func (c *Command) Run(ctx context.Context, names ...string) error {
 	suites, err := Select(c.Suites, names...)
-	if err != nil {
+	if err = cmp.Or(err, c.check()); err != nil {
 		return err
 	}
 	if c.Dir != "" {
@@ -42,7 +88,8 @@ func (c *Command) Run(ctx context.Context, names ...string) error {
 		return err
 	}
 	show, end := progressOn(c.Err)
-	report, err := Run(ctx, suites, Options{Quick: c.Quick, Progress: show})
+	report, err := Run(ctx, suites, Options{Quick: c.Quick, Rounds: c.Rounds, Time: c.Time,
+		Price: c.Price, Version: c.Version, Progress: show})
 	end()
 	report.Gas = gas
 	return errors.Join(err, c.publish(report))

@@ -23,7 +23,8 @@ const (
 
 func fieldSuite(p Peers) Suite {
 	return Suite{
-		Name: "field",
+		Name:  "field",
+		Sized: true,
 		What: "the base field of BLS12-381 in lanes, and how close it comes to what the CPU can " +
 			"issue",
 		Build: func(context.Context, bool) ([]Comparison, error) {

@@ -27,7 +27,8 @@ const (
 
 func hashSuite(p Peers) Suite {
 	return Suite{
-		Name: "hash",
+		Name:  "hash",
+		Sized: true,
 		What: "many short messages: BLAKE3 of 64 bytes, SHA-256 and expand_message_xmd; " +
 			"Poseidon2 of sixteen field elements",
 		Build: func(context.Context, bool) ([]Comparison, error) {

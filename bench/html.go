@@ -21,11 +21,14 @@ var reportTemplate = template.Must(template.New("report").Parse(reportHTML))
 // network.
 func (r *Report) WriteHTML(w io.Writer) error {
 	p := page{Report: r, Busy: r.Load > float64(r.Cores)/2, Rungs: tableOf(r.Results)}
+	if r.Answer != nil {
+		p.AcksPerSecond = text.Grouped(int(r.Answer.PerSecond.Center))
+	}
 	for i := range r.Results {
 		res := &r.Results[i]
 		for _, g := range res.Goals {
-			p.Goals = append(p.Goals, goalRow{g, g.reached(), g.fill()})
-			if g.Met {
+			p.Goals = append(p.Goals, goalRow{g, g.Verdict.Sign(), g.reached(), g.fill()})
+			if g.Verdict == Met {
 				p.Met++
 			}
 		}
@@ -33,14 +36,15 @@ func (r *Report) WriteHTML(w io.Writer) error {
 			if s.Kind == KindBound {
 				last := res.Samples[len(res.Samples)-1]
 				p.Roofline = append(p.Roofline,
-					roof{res.Name, last.Contender, 100 * s.Lead, nanos(last.Median),
-						nanos(s.Median)})
+					roof{res.Name, last.Contender, 100 * s.Lead.Center,
+						nanos(last.Time.Center), nanos(s.Time.Center)})
 			}
 		}
 		for _, s := range res.Samples {
 			if res.View == ViewSpeedup {
-				p.Speedups = append(p.Speedups, speedup{res.Name, s.Contender, s.Ratio, res.Cores,
-					100 * min(1, s.Ratio/float64(res.Cores))})
+				p.Speedups = append(p.Speedups, speedup{res.Name, s.Contender, s.Ratio.Center,
+					s.Ratio.span(times), res.Cores,
+					100 * min(1, s.Ratio.Center/float64(res.Cores))})
 			}
 		}
 		p.compare(res)
@@ -64,28 +68,30 @@ func (r *Report) WriteHTML(w io.Writer) error {
 // page is what the template shows.
 type page struct {
 	*Report
-	Busy     bool
-	Rungs    *rungTable
-	Goals    []goalRow
-	Met      int
-	Roofline []roof
-	Peers    []against
-	most     float64 // of the ratios of Peers
-	Speedups []speedup
-	Plots    []plot
-	Suites   []suiteView
+	AcksPerSecond string // the answer's
+	Busy          bool
+	Rungs         *rungTable
+	Goals         []goalRow
+	Met           int
+	Roofline      []roof
+	Peers         []against
+	most          float64 // of the ratios of Peers
+	Speedups      []speedup
+	Plots         []plot
+	Suites        []suiteView
 }
 
 type goalRow struct {
 	Goal
+	Sign string
 	Got  string
 	Fill float64 // of the bar, which holds one and a half times the goal, in percent
 }
 
 func (g *Goal) fill() float64 {
-	of := g.Reached / max(g.Ratio, g.PerSecond, g.Bytes)
+	of := g.Reached.Center / max(g.Ratio, g.PerSecond, g.Bytes)
 	if g.MaxNs > 0 {
-		of = g.MaxNs / g.Reached
+		of = g.MaxNs / g.Reached.Center
 	}
 	if g.MaxMemory > 0 {
 		of = min(of, g.MaxMemory/g.Memory)
@@ -104,6 +110,7 @@ type roof struct {
 type against struct {
 	Name, Peer string // Name only where it differs from the row before
 	Ratio      float64
+	Between    string  // low and high
 	One        float64 // where 1× stands, in percent
 	From, Span float64 // of the bar, which begins at 1×
 	Faster     bool
@@ -116,11 +123,12 @@ func (p *page) compare(res *Result) {
 	}
 	name := res.Name
 	for _, s := range res.Samples[:len(res.Samples)-1] {
-		if s.Kind != KindPeer || s.Lead <= 0 {
+		if s.Kind != KindPeer || s.Lead.Center <= 0 {
 			continue
 		}
-		p.Peers = append(p.Peers, against{Name: name, Peer: s.Contender, Ratio: s.Lead})
-		p.most, name = max(p.most, s.Lead), ""
+		p.Peers = append(p.Peers, against{Name: name, Peer: s.Contender, Ratio: s.Lead.Center,
+			Between: s.Lead.span(times)})
+		p.most, name = max(p.most, s.Lead.Center), ""
 	}
 }
 
@@ -135,6 +143,7 @@ func (a *against) draw(most float64) {
 type speedup struct {
 	Name, Contender string
 	Ratio           float64
+	Between         string
 	Cores           int
 	Fill            float64 // of the bar, which is as long as there are cores, in percent
 }
@@ -152,34 +161,39 @@ type resultView struct {
 // row is a contender's bar: its time, with the interval of the median, as parts of the slowest
 // one's in percent.
 type row struct {
-	Contender, Class          string
-	Time, Spread, Rate, Ratio string
-	Length, Low, Span         float64
+	Contender, Class           string
+	Time, Between, Rate, Ratio string
+	RatioBetween               string
+	Length, Low, Span          float64
 }
 
 func view(res *Result) resultView {
 	v := resultView{Result: res}
 	most := 0.0
 	for _, s := range res.Samples {
-		most = max(most, s.High)
+		most = max(most, s.Time.High)
 	}
 	for i, s := range res.Samples {
+		t := s.Time
 		r := row{Contender: s.Contender, Class: cmp.Or(string(s.Kind), "peer"),
-			Time: nanos(s.Median), Spread: s.spread(), Rate: rate(1e9 / s.Median),
-			Length: 100 * s.Median / most, Low: 100 * s.Low / most,
-			Span: max(0.2, 100*(s.High-s.Low)/most)}
+			Time: nanos(t.Center), Between: t.span(nanos), Rate: rate(1e9 / t.Center),
+			Length: 100 * t.Center / most, Low: 100 * t.Low / most,
+			Span: max(0.2, 100*(t.High-t.Low)/most)}
 		switch {
 		case res.View == ViewParts:
 			r.Ratio = fmt.Sprintf("%.1f %%", 100*s.Share)
 		case s.Kind == KindBound:
-			r.Ratio = fmt.Sprintf("%.1f %% of it", 100*s.Lead)
+			r.Ratio = fmt.Sprintf("%.1f %% of it", 100*s.Lead.Center)
 		case i < len(res.Samples)-1:
-			r.Ratio = fmt.Sprintf("%.2f×", s.Lead)
+			r.Ratio, r.RatioBetween = times(s.Lead.Center), s.Lead.span(times)
 		}
 		v.Rows = append(v.Rows, r)
 	}
 	return v
 }
+
+// times shows a ratio.
+func times(ratio float64) string { return fmt.Sprintf("%.2f×", ratio) }
 
 func rate(perSecond float64) string {
 	switch {

@@ -113,7 +113,7 @@ func withVerification(ctx context.Context, network *pipelinetest.Network, t *tra
 		Name:  fmt.Sprintf("Pipeline/acks=%d/clients=%d", t.len(), len(t.keys)),
 		What:  "the whole pipeline, on connections that it knows, against the verification in it",
 		Op:    "ack",
-		Cores: cores, Rounds: 6,
+		Cores: cores, Rounds: 6, Pipeline: len(t.keys),
 		Contenders: []Contender{
 			{Name: fmt.Sprintf("BatchVerify alone, batches of %d", batch), Kind: KindOwn,
 				Run: func() (int, error) {

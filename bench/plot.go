@@ -52,7 +52,7 @@ func (p *plot) add(name string, own bool, v sampled) {
 }
 
 func (p *plot) time(s *Sample, x float64) {
-	p.add(s.Contender, s.Kind == KindOwn, sampled{x, s.Median, s.Low, s.High})
+	p.add(s.Contender, s.Kind == KindOwn, sampled{x, s.Time.Center, s.Time.Low, s.Time.High})
 }
 
 // extent is what a plot shows. That of plots to be compared is one.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"runtime"
 
 	"github.com/waybill-network/waybill/internal/text"
 )
@@ -17,6 +18,10 @@ func (r *Report) WriteText(w io.Writer) error {
 		p.printf("The machine was busy when this began (load %.1f): times suffer, ratios less; "+
 			"those of work on one core are of CPU time and suffer least.\n", r.Load)
 	}
+	if r.Answer != nil {
+		p.printf("%s\n", r.Answer)
+	}
+	p.printf("%s\n", r.Build.String())
 	for _, k := range r.Kernels {
 		p.printf("%s\n", k)
 	}
@@ -54,25 +59,29 @@ func (p *printer) result(res *Result) {
 	for _, s := range res.Samples {
 		width = max(width, len([]rune(s.Contender)))
 	}
-	for _, s := range res.Samples {
-		p.printf("  %-*s %11s/%s %-9s", width, s.Contender, nanos(s.Median), res.Op, s.spread())
+	for i, s := range res.Samples {
+		p.printf("  %-*s %11s/%s  %-24s", width, s.Contender, nanos(s.Time.Center), res.Op,
+			s.Time.span(nanos))
+		perSecond := 1e9 / s.Time.Center
 		switch {
 		case res.View == ViewParts:
 			p.printf(" %5.1f %%", 100*s.Share)
 		case s.Kind == KindBound:
-			p.printf(" %19.1f %% of it", 100*s.Lead)
+			p.printf(" %30.1f %% of it", 100*s.Lead.Center)
 		case s.Kind == KindContext:
-			p.printf(" %11.0f/s %8s", 1e9/s.Median, "")
+			p.printf(" %11.0f/s %28s", perSecond, "")
+		case i > 0:
+			p.printf(" %11.0f/s %7s  %-19s", perSecond, times(s.Ratio.Center), s.Ratio.span(times))
 		case len(res.Samples) > 1:
-			p.printf(" %11.0f/s %7.2f×", 1e9/s.Median, s.Ratio)
+			p.printf(" %11.0f/s %28s", perSecond, "")
 		default:
-			p.printf(" %11.0f/s", 1e9/s.Median)
+			p.printf(" %11.0f/s", perSecond)
 		}
 		if !res.Compute {
 			p.printf("   cpu %11s", nanos(s.CPUNsPerOp))
 		}
 		if !res.Compute && res.View != ViewParts && len(res.Samples) > 1 {
-			p.printf(" %6.2f×", s.CPURatio)
+			p.printf(" %7s", times(s.CPURatio.Center))
 		}
 		p.printf("  %8.4g allocs/%s", s.AllocsPerOp, res.Op)
 		if s.Received > 0 {
@@ -84,39 +93,32 @@ func (p *printer) result(res *Result) {
 		p.printf("\n")
 	}
 	for _, g := range res.Goals {
-		verdict := "missed"
-		if g.Met {
-			verdict = "met"
-		}
-		p.printf("  goal %s: %s (%s)\n", verdict, g.What, g.reached())
+		p.printf("  goal %s: %s (%s)\n", g.Verdict, g.What, g.reached())
 	}
 	if res.Extra != "" {
 		p.printf("  %s\n", res.Extra)
 	}
 }
 
-// reached is what was measured, in the unit of the goal.
+// reached is what was measured, in the unit of the goal: low and high.
 func (g *Goal) reached() string {
+	show := rate
 	switch {
-	case g.MaxNs > 0 && g.MaxMemory > 0:
-		return text.Nanos(g.Reached) + ", " + text.Bytes(g.Memory)
 	case g.MaxNs > 0:
-		return text.Nanos(g.Reached)
+		show = text.Nanos
 	case g.Ratio > 0 && g.Ratio < 1:
-		return fmt.Sprintf("%.1f %%", 100*g.Reached)
+		show = func(v float64) string { return fmt.Sprintf("%.1f %%", 100*v) }
 	case g.Ratio > 0 || g.Bytes > 0:
-		return fmt.Sprintf("%.2f×", g.Reached)
+		show = times
 	}
-	return rate(g.Reached)
-}
-
-// spread is half the confidence interval, or, in brackets, half the range of too few rounds.
-func (s *Sample) spread() string {
-	half := 50 * (s.High - s.Low) / s.Median
-	if s.Confidence == 0 {
-		return fmt.Sprintf("[±%.1f%%]", half)
+	got := show(g.Reached.Center)
+	if g.Reached.Low != g.Reached.High {
+		got += ", " + g.Reached.span(show)
 	}
-	return fmt.Sprintf("±%.1f%%", half)
+	if g.MaxMemory > 0 {
+		got += ", " + text.Bytes(g.Memory)
+	}
+	return got
 }
 
 func nanos(ns float64) string {
@@ -134,7 +136,10 @@ func nanos(ns float64) string {
 // WriteBenchfmt writes every round in the Go benchmark format, for benchstat.
 func (r *Report) WriteBenchfmt(w io.Writer) error {
 	p := printer{w: w}
-	p.printf("pkg: github.com/waybill-network/waybill/bench\ncpu: %s\n", r.CPU)
+	p.printf("goos: %s\ngoarch: %s\npkg: github.com/waybill-network/waybill/bench\ncpu: %s\n",
+		runtime.GOOS, runtime.GOARCH, r.CPU)
+	p.printf("waybill: %s\ngo: %s\nsystem: %s\nmicrocode: %s\n", r.Build.Version, r.Go,
+		r.Machine.System, r.Machine.Microcode)
 	for _, res := range r.Results {
 		for _, s := range res.Samples {
 			for _, m := range s.Rounds {

@@ -85,10 +85,10 @@ func (t *rungTable) circuits(results []Result) {
 		}
 		row, s := &t.Circuits[at], &res.Samples[0]
 		if s.PeakMemory > 0 {
-			row.Prove, row.CPU, row.Memory = text.Nanos(s.Median), text.Nanos(s.CPUNsPerOp),
+			row.Prove, row.CPU, row.Memory = text.Nanos(s.Time.Center), text.Nanos(s.CPUNsPerOp),
 				text.Bytes(s.PeakMemory)
 		} else {
-			row.Verify = text.Nanos(s.Median)
+			row.Verify = text.Nanos(s.Time.Center)
 		}
 	}
 }
@@ -118,13 +118,13 @@ func (t *rungTable) row(res *Result) rungRow {
 		if s == nil {
 			continue
 		}
-		row.Times[i].Value = text.Nanos(s.Median)
+		row.Times[i].Value = text.Nanos(s.Time.Center)
 		switch {
 		case first == nil:
 		case s != first && s.Kind == KindOwn:
-			row.Times[i].Gain = times(s.ratio(first.Rounds, res.time()))
+			row.Times[i].Gain = rounded(s.ratio(first.Rounds, res.time()).Center)
 		case s == first && res.Samples[0].Contender != name:
-			row.Times[i].Gain = times(s.Ratio)
+			row.Times[i].Gain = rounded(s.Ratio.Center)
 		}
 	}
 	for i, name := range t.Sent {
@@ -134,13 +134,14 @@ func (t *rungTable) row(res *Result) rungRow {
 		}
 		row.Bytes[i].Value = text.Bytes(s.Received)
 		if first != nil && s != first {
-			row.Bytes[i].Gain = times(first.Received / s.Received)
+			row.Bytes[i].Gain = rounded(first.Received / s.Received)
 		}
 	}
 	return row
 }
 
-func times(ratio float64) string {
+// rounded shows a ratio with two or three figures.
+func rounded(ratio float64) string {
 	if ratio >= 10 {
 		return fmt.Sprintf("%.0f×", ratio)
 	}

@@ -19,7 +19,7 @@ func runOnce(t *testing.T, comparisons ...Comparison) {
 	t.Helper()
 	for _, c := range comparisons {
 		c.Cold, c.Rounds = true, 1
-		res, err := measure(t.Context(), c, true, func(int, int) {})
+		res, err := measure(t.Context(), c, &Options{Quick: true}, true, func(int, int) {})
 		if err != nil {
 			t.Errorf("%s: %v", c.Name, err)
 		} else if c.Extra != nil && res.Extra == "" {

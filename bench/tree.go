@@ -16,8 +16,9 @@ import (
 )
 
 var treeSuite = Suite{
-	Name: "tree",
-	What: "the ack tree, sealing a whole window, and the statement tree",
+	Name:  "tree",
+	Sized: true,
+	What:  "the ack tree, sealing a whole window, and the statement tree",
 	Build: func(context.Context, bool) ([]Comparison, error) {
 		list, err := trees(rollup.MaxAcks)
 		return append(list, statementTree(rollup.MaxStatements)), err

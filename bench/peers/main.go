@@ -16,6 +16,9 @@ import (
 	"github.com/waybill-network/waybill/proofs/prover"
 )
 
+// version is set by the linker; see the Makefile.
+var version string
+
 func main() {
 	if slices.Equal(os.Args[1:], []string{"prove-worker"}) { // what package prover starts
 		if err := prover.Child(os.Stdin, os.Stdout); err != nil {
@@ -24,11 +27,9 @@ func main() {
 		}
 		return
 	}
-	c := bench.Command{Suites: bench.Suites(peers), Out: os.Stdout, Err: os.Stderr}
-	flag.BoolVar(&c.Quick, "quick", false, "smaller sizes and fewer rounds: under two minutes on two cores")
+	c := bench.Command{Suites: bench.Suites(peers), Version: version, Out: os.Stdout, Err: os.Stderr}
+	c.Flags(flag.CommandLine)
 	flag.BoolVar(&c.JSON, "json", false, "print JSON instead of text")
-	flag.StringVar(&c.Dir, "out", "", "also write report.html, bench.txt, for benchstat, and bench.json into this `folder`")
-	flag.StringVar(&c.Gas, "gas", "", "the `file` in which \"make solidity\" left what a proof costs on an EVM chain")
 	flag.Usage = func() {
 		fmt.Fprintln(flag.CommandLine.Output(), "Usage: peers [flags] [SUITE...]\n\nSuites, all of them when none is named:")
 		for _, s := range c.Suites {
@@ -44,7 +45,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 	}
 	switch {
-	case errors.Is(err, bench.ErrNoSuite):
+	case errors.Is(err, bench.ErrNoSuite), errors.Is(err, bench.ErrFlag):
 		os.Exit(2)
 	case err != nil:
 		os.Exit(1)

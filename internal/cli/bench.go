@@ -7,10 +7,12 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/waybill-network/waybill/bench"
+	"github.com/waybill-network/waybill/node/telemetry"
 )
 
 func newBench() *cobra.Command {
-	b := bench.Command{Suites: bench.Suites(bench.Peers{})}
+	b := bench.Command{Suites: bench.Suites(bench.Peers{}),
+		Version: telemetry.BuildInfo().Version}
 	var names, list []string
 	for _, s := range b.Suites {
 		names = append(names, s.Name)
@@ -21,10 +23,11 @@ func newBench() *cobra.Command {
 		Short: "Measure this machine: ratios between contenders that take turns",
 		Long: `Measures suites of comparisons, all of them when none is named. Contenders do the
 same work and take turns in one process; what counts is their ratio. Figures are
-medians with 95 % confidence intervals, or, in brackets, the range of rounds that
-are too few for one. The time beside them is what the process used on all its cores,
-which a neighbour on the machine disturbs less than the clock on the wall. Libraries
-in C take part in "make bench", from a checkout of the source.
+medians, and beside them, low and high, the 95 % confidence interval, or, in brackets,
+the range of rounds that are too few for one. A ratio has an interval of its own, and a
+goal that lies inside of it is undecided. The time of the processor, on all cores, is
+what a neighbour on the machine disturbs less than the clock on the wall. Libraries in C
+take part in "make bench", from a checkout of the source. docs/bench.md has the details.
 
 Suites:
 ` + strings.Join(list, "\n"),
@@ -34,19 +37,54 @@ Suites:
 		Args:      cobra.ArbitraryArgs,
 	}
 	asJSON := jsonFlag(cmd)
-	cmd.Flags().BoolVar(&b.Quick, "quick", false,
-		"smaller sizes and fewer rounds: under two minutes on two cores")
-	cmd.Flags().StringVar(&b.Dir, "out", "",
-		"also write report.html, bench.txt, for benchstat, and bench.json into this `folder`")
-	cmd.Flags().StringVar(&b.Gas, "gas", "",
-		"the `file` in which \"make solidity\" left what a proof costs on an EVM chain")
+	b.Flags(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		b.JSON, b.Out, b.Err = *asJSON, cmd.OutOrStdout(), cmd.ErrOrStderr()
 		err := b.Run(cmd.Context(), args...)
 		if errors.Is(err, bench.ErrNoSuite) {
 			err = usagef("%w; there are %s", err, strings.Join(names, ", "))
 		}
+		if errors.Is(err, bench.ErrFlag) {
+			err = usagef("%w", err)
+		}
 		return err
+	}
+	cmd.AddCommand(newBenchCompare())
+	return cmd
+}
+
+func newBenchCompare() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "compare OLD NEW",
+		Short: "Hold a report against an older one",
+		Long: `Compares two reports, the files bench.json of "waybill bench --out": which of this
+program's contenders became faster or slower, and with what probability chance explains
+it (Mann-Whitney U over the rounds). A tilde stands where that is 5 % or more.
+
+Two runs are two states of a machine. What another machine, a busy neighbour or another
+clock changes least is how a contender stands to the first of its comparison in the same
+run; that has a column of its own. What else differs between the two runs, of CPU,
+system and build, is said first.`,
+		Example: `  waybill bench verify --out before
+  waybill bench verify --out after
+  waybill bench compare before/bench.json after/bench.json`,
+		Args: cobra.ExactArgs(2),
+	}
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		var reports [2]*bench.Report
+		for i, name := range args {
+			r, err := bench.ReadReport(name)
+			if err != nil {
+				return err
+			}
+			reports[i] = r
+		}
+		c := bench.Compare(reports[0], reports[1])
+		if *asJSON {
+			return c.WriteJSON(cmd.OutOrStdout())
+		}
+		return c.WriteText(cmd.OutOrStdout())
 	}
 	return cmd
 }

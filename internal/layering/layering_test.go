@@ -159,7 +159,7 @@ var guests = map[string][]string{
 		"internal/crash",
 	},
 	"golang.org/x/tools": {"internal/layering"},
-	"golang.org/x/sys":   {"kernels/blake3", "node", "internal/cli"},
+	"golang.org/x/sys":   {"bench", "kernels/blake3", "node", "internal/cli"},
 }
 
 // impure are standard packages that the deterministic core must not import outside its tests: it
