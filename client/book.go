@@ -92,8 +92,9 @@ func (b *Book) Close() error {
 type place struct {
 	pin   Pin
 	index uint16
-	// born is the epoch in which the book heard of the node. In it, what an earlier book of the
-	// same keys signed may be unknown here, and the node is asked for its counters.
+	// born is the epoch in which the book heard of the node. In it, and in the next one, which may
+	// have begun before it was shown, what an earlier book of the same keys signed may be unknown
+	// here, and the node is asked for its counters.
 	born  uint32
 	epoch uint32 // of the latest number that was given; it moves forward only
 	lanes map[laneKey]*lane
@@ -198,7 +199,7 @@ func (b *Book) epoch(pin *Pin) uint32 {
 func (p *place) lane(k laneKey) *lane {
 	l := p.lanes[k]
 	if l == nil {
-		l = &lane{place: p, key: k, asked: k.epoch != p.born, acks: make(map[uint32]*entry)}
+		l = &lane{place: p, key: k, asked: uint64(k.epoch) > uint64(p.born)+1, acks: make(map[uint32]*entry)}
 		p.lanes[k] = l
 		p.has[epochClient{k.epoch, k.client}]++
 	}

@@ -18,7 +18,8 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// Config says how to reach a node. Only URL is required, and Pin and Book for those who sign.
+// Config says how to reach a node. Only URL is required; and Pin, Committee and Book for those who
+// sign.
 type Config struct {
 	// URL is the client port of the node that this client's acks are for: http://host:port or
 	// https://host:port. Deliveries and co-signing go there and nowhere else. Everything else goes
@@ -28,6 +29,11 @@ type Config struct {
 	// Pin is the node behind URL, as whoever configured the client knows it: Deliver and Cosign
 	// sign for it and for no other, whatever the server says. By default nothing is signed.
 	Pin *Pin
+
+	// Committee is that of the pinned network, as CommitteeOf reads it from the genesis file. Its
+	// certificates show which epoch it is: Deliver signs for no epoch on a node's word alone. By
+	// default nothing is signed.
+	Committee *rollup.Committee
 
 	// Book is where what is signed is written down before, as OpenBook opens it. Clients of several
 	// nodes may share one. MemoryBook gives one that is lost with the program. By default nothing
@@ -119,6 +125,7 @@ type Client struct {
 	ingest   api.IngestServiceClient
 	acks     api.IngestServiceClient // ingest with CallTimeout
 	cosigner *cosigner               // nil when the client does not co-sign
+	verified verified
 }
 
 // New returns a client; it connects when it is used. Close it.
@@ -169,109 +176,12 @@ func (c *Client) maySign() error {
 	switch {
 	case c.cfg.Pin == nil:
 		return ErrNotPinned
+	case c.cfg.Committee == nil:
+		return ErrNoCommittee
 	case c.cfg.Book == nil:
 		return ErrNoBook
 	}
 	return nil
-}
-
-// EpochInfo is whose acks a server takes, and for which epoch.
-type EpochInfo struct {
-	Pin   Pin // as the server says
-	Epoch uint32
-	Ends  time.Time // at the earliest, by the chain's clock
-}
-
-// Epochs calls yield with the epoch that the node takes acks for, at once and whenever it changes,
-// until ctx ends or yield returns false. It connects again when the connection breaks. It returns
-// only ctx's error, or what can not pass: a [Reason], when the server is not the pinned node or its
-// epoch goes backwards; that the node takes no acks, does not speak this API, or has not answered
-// for Config.Patience.
-func (c *Client) Epochs(ctx context.Context, yield func(EpochInfo) bool) error {
-	return c.epochs(ctx, yield, func() {})
-}
-
-// epochs is Epochs that calls broke when what it said last may be over.
-func (c *Client) epochs(ctx context.Context, yield func(EpochInfo) bool, broke func()) error {
-	again, last, heard := c.attempts(), uint32(0), time.Now()
-	for {
-		more, err := c.follow(ctx, func(e EpochInfo) (bool, error) {
-			if err := c.admit(&e, last); err != nil {
-				return false, err
-			}
-			last, heard = e.Epoch, time.Now()
-			again.answered()
-			return yield(e), nil
-		})
-		if !more {
-			return nil
-		}
-		broke()
-		if errors.Is(err, ReasonEpochBackwards) && time.Since(heard) < c.cfg.CallTimeout {
-			// A node that has just begun again may be a block behind.
-			err = connect.NewError(connect.CodeUnavailable, fmt.Errorf("%w: %s", ErrBehind, err))
-		}
-		if err := again.after(ctx, "follow epochs", err); err != nil {
-			return err
-		}
-	}
-}
-
-// admit refuses a server that is not the pinned node, and an epoch before the last one that it
-// named, or that was signed in. The client's clock has no say in this. When the chain's records are
-// certified by themselves, the newest one that the client has verified will say here which epoch
-// runs; until then the node does, and a false epoch harms the node alone: what is signed in it is
-// billed in it, once, or never.
-func (c *Client) admit(e *EpochInfo, last uint32) error {
-	if c.cfg.Pin != nil {
-		if err := c.cfg.Pin.differs(&e.Pin); err != nil {
-			return err
-		}
-	}
-	if c.maySign() == nil {
-		last = max(last, c.cfg.Book.epoch(c.cfg.Pin))
-	}
-	if e.Epoch < last {
-		return rollup.Refuse(ReasonEpochBackwards, "%d, after %d", e.Epoch, last)
-	}
-	return nil
-}
-
-func (c *Client) follow(ctx context.Context, yield func(EpochInfo) (bool, error)) (more bool,
-	err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	stream, err := c.ingest.FollowEpochs(ctx, connect.NewRequest(&api.FollowEpochsRequest{}))
-	if err != nil {
-		return true, err
-	}
-	defer stream.Close()
-	for stream.Receive() {
-		info := stream.Msg()
-		e := EpochInfo{Epoch: info.Epoch, Ends: time.UnixMilli(info.EpochEndsAtMs)}
-		text := fmt.Sprintf("%s/%d/%s", info.Network, info.Node, info.NodeKey)
-		if err := e.Pin.UnmarshalText([]byte(text)); err != nil {
-			return true, connect.NewError(connect.CodeInvalidArgument, err) // no node of ours
-		}
-		if more, err := yield(e); !more || err != nil {
-			return err != nil, err
-		}
-	}
-	return true, stream.Err()
-}
-
-// Identity asks the server who it says it is. It is for programs that were configured with a URL
-// alone, and as good as the way to the server: compare it with what the ledger says of its node, or
-// take a Pin from elsewhere.
-func (c *Client) Identity(ctx context.Context) (pin Pin, err error) {
-	_, err = c.follow(ctx, func(e EpochInfo) (bool, error) {
-		pin = e.Pin
-		return false, nil
-	})
-	if err != nil {
-		err = &NodeError{c.cfg.URL, "FollowEpochs", err}
-	}
-	return pin, err
 }
 
 // attempts is the loop around a stream to the client's own node.

@@ -103,7 +103,7 @@ type delivery struct {
 	attempts *attempts
 
 	feed   chan Delivery // from the sequence; closed at its end
-	epoch  atomic.Uint64 // that the node names, plus one; 0 while it is not known
+	epoch  atomic.Uint64 // to sign for, plus one; 0 while it is not known
 	moved  chan struct{} // epoch has changed
 	caller context.Context
 
@@ -133,8 +133,21 @@ type batch struct {
 func (d *delivery) begin(ctx context.Context, helpers *sync.WaitGroup,
 	cancel context.CancelCauseFunc) error {
 	helpers.Go(func() {
+		rest := time.AfterFunc(0, func() {}) // from signing for an epoch that is over
+		defer func() { rest.Stop() }()
 		cancel(d.client.epochs(ctx, func(e EpochInfo) bool {
-			d.follow(uint64(e.Epoch) + 1)
+			rest.Stop()
+			epoch, during, ok := e.signed(2 * d.client.cfg.CallTimeout)
+			switch {
+			case !ok:
+				d.follow(0)
+				return true
+			case during > 0:
+				rest = time.AfterFunc(during, func() {
+					d.epoch.CompareAndSwap(uint64(epoch)+1, 0)
+				})
+			}
+			d.follow(uint64(epoch) + 1)
 			return true
 		}, func() { d.follow(0) }))
 	})

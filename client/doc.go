@@ -27,9 +27,12 @@
 // [MemoryBook] is for programs to which it does not matter that what they signed last may stay
 // unpaid when they end.
 //
-// Whom a program signs for it is told by its operator, in a [Pin]. A server that says that it is
-// another node, or of another network, or whose epoch goes backwards, gets no signature: a [Reason]
-// says why, and does not pass. The program's clock has no say in anything.
+// Whom a program signs for it is told by its operator, in a [Pin], and who certifies the epochs of
+// that network, in a committee: [CommitteeOf] reads it from the genesis file. A server that says
+// that it is another node, or of another network, whose epoch goes backwards or beyond what a
+// certified record shows, gets no signature: a [Reason] says why, and does not pass. An epoch that
+// has begun and whose record is not certified yet is waited for; meanwhile the one before is signed
+// for, as long as the node takes it. The program's clock has no say in anything.
 //
 // [Client.Open] is the layer below: a stream of submissions whose signatures, numbers, answers and
 // repetition are the caller's affair.

@@ -20,6 +20,13 @@ var (
 	// ErrNotPinned says that a client without Config.Pin was to sign.
 	ErrNotPinned = errors.New("client: no node to sign for (Config.Pin)")
 
+	// ErrNoCommittee says that a client without Config.Committee was to sign.
+	ErrNoCommittee = errors.New("client: no committee to hold epochs to (Config.Committee)")
+
+	// ErrNotShown says that for Config.Patience a node has named an epoch that none of its records
+	// shows. It may yet be certified.
+	ErrNotShown = errors.New("client: the epoch that the node names is not certified yet")
+
 	// ErrNoNumber says that nothing was signed for a delivery, since its client has used all
 	// numbers for the service in this epoch. In the next epoch there are new ones.
 	ErrNoNumber = errors.New("client: all numbers of the epoch are used")

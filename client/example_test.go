@@ -20,7 +20,8 @@ func Example() {
 	node := client.StartExampleNode() // in this process; otherwise http://host:7400
 	defer node.Stop()
 	book := client.MemoryBook() // in this process; otherwise client.OpenBook
-	c, err := client.New(client.Config{URL: node.URL, Pin: &node.Pin, Book: book})
+	c, err := client.New(client.Config{URL: node.URL, Pin: &node.Pin, Book: book,
+		Committee: node.Committee}) // of the genesis file: client.CommitteeOf
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -96,9 +97,10 @@ func ExampleClient_Cosign() {
 	node := client.StartExampleNode()
 	defer node.Stop()
 	c, err := client.New(client.Config{
-		URL:  node.URL,
-		Pin:  &node.Pin,
-		Book: client.MemoryBook(), // in this process; otherwise client.OpenBook
+		URL:       node.URL,
+		Pin:       &node.Pin,
+		Committee: node.Committee,
+		Book:      client.MemoryBook(), // in this process; otherwise client.OpenBook
 		Cosign: &client.CosignConfig{
 			Sign: client.CosignWith(
 				func(client uint64) *bls.SecretKey { return node.Clients[client] },

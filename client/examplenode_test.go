@@ -14,15 +14,18 @@ type ExampleNode struct {
 	URL     string
 	Pin     Pin // from the operator
 	Network rollup.Network
-	Clients []*bls.SecretKey // clients 0 to 3
-	Payer   ed25519.PrivateKey
-	cleanup []func()
+	// From the genesis file.
+	Committee *rollup.Committee
+	Clients   []*bls.SecretKey // clients 0 to 3
+	Payer     ed25519.PrivateKey
+	cleanup   []func()
 }
 
 // StartExampleNode starts a node in this process.
 func StartExampleNode() *ExampleNode {
 	n := &ExampleNode{}
 	f := start(exampleTB{n: n}, options{})
+	n.Committee = f.Genesis.Committee()
 	n.URL, n.Pin, n.Network, n.Clients, n.Payer = f.url(), f.pin(), f.ID, f.Clients, f.Members[0].Owner
 	return n
 }

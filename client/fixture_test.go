@@ -94,7 +94,8 @@ func (f *fixture) url() string { return "http://" + f.address }
 func (f *fixture) client(t *testing.T, change func(*Config)) *Client {
 	t.Helper()
 	pin := f.pin()
-	config := Config{URL: f.url(), Backoff: 5 * time.Millisecond, Pin: &pin, Book: MemoryBook()}
+	config := Config{URL: f.url(), Backoff: 5 * time.Millisecond, Pin: &pin, Book: MemoryBook(),
+		Committee: f.Genesis.Committee()}
 	if change != nil {
 		change(&config)
 	}

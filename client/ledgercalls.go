@@ -63,6 +63,15 @@ func (n *nodes) GetNodes(ctx context.Context, req *connect.Request[api.GetNodesR
 	)
 }
 
+// GetRecord implements api.LedgerServiceClient.
+func (n *nodes) GetRecord(ctx context.Context, req *connect.Request[api.GetRecordRequest]) (
+	*connect.Response[api.GetRecordResponse], error) {
+	return read(ctx, n, "GetRecord", req,
+		func(c api.LedgerServiceClient) unary[api.GetRecordRequest, api.GetRecordResponse] {
+			return c.GetRecord
+		})
+}
+
 // GetSettlement implements api.LedgerServiceClient.
 func (n *nodes) GetSettlement(ctx context.Context, req *connect.Request[api.GetSettlementRequest]) (
 	*connect.Response[api.GetSettlementResponse], error) {

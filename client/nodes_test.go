@@ -129,7 +129,8 @@ func (p *town) stop() {
 
 func (p *town) client(names ...string) *Client {
 	pin := Pin{Network: p.chain.ID}
-	cfg := Config{Dial: p.dial, Pin: &pin, Book: MemoryBook()}
+	cfg := Config{Dial: p.dial, Pin: &pin, Book: MemoryBook(),
+		Committee: p.chain.Genesis.Committee()}
 	for i, name := range names {
 		if i == 0 {
 			cfg.URL = "http://" + name + ":1"

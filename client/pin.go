@@ -61,8 +61,9 @@ func (p *Pin) UnmarshalText(text []byte) error {
 //go:generate go tool stringer -type=Reason -linecomment -output=reason_string.go
 
 // Reason is why a client has nothing to do with a server that it has reached: it names another
-// network, node or node key than the client's [Pin], its epoch goes backwards, or what it answers to
-// acks is not signed by the pinned node. It is an error, and trying again does not help.
+// network, node or node key than the client's [Pin]; its epoch goes backwards, or lies ahead of what
+// it shows by more than [MaxUnshown]; what it answers to acks is not signed by the pinned node; or
+// its record is not what the committee signed. It is an error, and trying again does not help.
 type Reason uint8
 
 // The reasons.
@@ -72,6 +73,8 @@ const (
 	ReasonOtherKey                      // other_key
 	ReasonEpochBackwards                // epoch_backwards
 	ReasonAnswerSignature               // answer_signature
+	ReasonEpochAhead                    // epoch_ahead
+	ReasonRecord                        // bad_record
 )
 
 // Error implements error.

@@ -13,11 +13,13 @@ func _() {
 	_ = x[ReasonOtherKey-2]
 	_ = x[ReasonEpochBackwards-3]
 	_ = x[ReasonAnswerSignature-4]
+	_ = x[ReasonEpochAhead-5]
+	_ = x[ReasonRecord-6]
 }
 
-const _Reason_name = "other_networkother_nodeother_keyepoch_backwardsanswer_signature"
+const _Reason_name = "other_networkother_nodeother_keyepoch_backwardsanswer_signatureepoch_aheadbad_record"
 
-var _Reason_index = [...]uint8{0, 13, 23, 32, 47, 63}
+var _Reason_index = [...]uint8{0, 13, 23, 32, 47, 63, 74, 84}
 
 func (i Reason) String() string {
 	idx := int(i) - 0

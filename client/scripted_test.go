@@ -51,8 +51,9 @@ func numberOf(a *rollup.Ack) number { return number{a.Epoch, a.Client, a.Service
 // number: that is what it could have billed.
 type scripted struct {
 	api.UnimplementedIngestServiceHandler
-	pin Pin
-	key ed25519.PrivateKey
+	pin    Pin
+	key    ed25519.PrivateKey
+	member *bls.SecretKey // that is the committee
 
 	mu     sync.Mutex
 	rng    *rand.Rand
@@ -69,6 +70,8 @@ type scripted struct {
 	counter func(n number) uint32
 	breaks  func() bool // whether the stream breaks instead of an answer
 	names   func() uint32
+	before  time.Duration // for which it takes acks of the epoch before
+	shows   func(info *api.EpochInfo)
 	spoils  func(m *api.SubmitAcksResponse)
 }
 
@@ -83,8 +86,24 @@ func newScripted(rng *rand.Rand) *scripted {
 	n.counter = func(number) uint32 { return 0 }
 	n.breaks = func() bool { return false }
 	n.names = func() uint32 { return n.epoch }
+	n.member = keys()[0]
+	n.shows = func(info *api.EpochInfo) { n.show(info, n.pin.Network, info.Epoch) }
 	n.spoils = func(*api.SubmitAcksResponse) {}
 	return n
+}
+
+func (n *scripted) committee() *rollup.Committee {
+	return &rollup.Committee{Members: []rollup.Member{{Power: 1, Key: n.member.PublicKey()}}}
+}
+
+// show puts a record of an epoch, with its certificate, into what a server says.
+func (n *scripted) show(info *api.EpochInfo, network rollup.Network, epoch uint32) {
+	r := &rollup.Record{Network: network, Height: 1 + uint64(epoch), Epoch: epoch,
+		SettledEpoch: rollup.NoEpoch}
+	c := &rollup.RecordCertificate{Height: r.Height, Signers: rollup.Bitmap{1}}
+	signature := rollup.SignRecord(n.member, r)
+	c.Signature = signature.Bytes()
+	info.Record, info.Certificate = r.Append(nil), c.Append(nil)
 }
 
 func (n *scripted) fail(format string, args ...any) {
@@ -132,7 +151,9 @@ func (n *scripted) FollowEpochs(ctx context.Context, _ *connect.Request[api.Foll
 	for {
 		n.mu.Lock()
 		info := &api.EpochInfo{Network: n.pin.Network.String(), Node: n.pin.Node,
-			NodeKey: rollup.Hash(n.pin.Key).String(), Epoch: n.names()}
+			NodeKey: rollup.Hash(n.pin.Key).String(), Epoch: n.names(),
+			BeforeTakenMs: uint32(n.before.Milliseconds())}
+		n.shows(info)
 		n.mu.Unlock()
 		if err := s.Send(info); err != nil {
 			return err
@@ -285,7 +306,8 @@ func (p *program) start() {
 	dial, stop := p.node.serve()
 	pin := p.node.pin
 	p.client, err = New(Config{URL: "http://node:1", Dial: dial, Pin: &pin, Book: p.book, Batch: 4,
-		Inflight: 3, Backoff: time.Second,
+		Committee: p.node.committee(),
+		Inflight:  3, Backoff: time.Second,
 		PublicKey: func(client uint64) *bls.PublicKey { return keys()[client].PublicKey() },
 		Cosign: &CosignConfig{Sign: CosignWith(
 			func(client uint64) *bls.SecretKey { return keys()[client] })}})

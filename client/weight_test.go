@@ -39,7 +39,11 @@ func TestSendAck(t *testing.T) {
 	f := start(t, options{})
 	seed := make([]byte, 32)
 	copy(seed, fmt.Sprintf("client %d", 0)) // as package testnet derives it
-	send := exec.Command(program, f.url(), f.pin().String(), hex.EncodeToString(seed))
+	genesis := filepath.Join(t.TempDir(), "genesis.json")
+	if err := os.WriteFile(genesis, f.Genesis.Encode(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	send := exec.Command(program, f.url(), f.pin().String(), genesis, hex.EncodeToString(seed))
 	send.Dir = t.TempDir() // for its book
 	out, err := send.CombinedOutput()
 	if err != nil || string(out) != "the node's answer: accepted\n" {

@@ -93,6 +93,7 @@ func (w *world) stop() {
 func (w *world) client(i int) *client.Client {
 	w.Helper()
 	c, err := client.New(client.Config{URL: w.net.Nodes[i].Ingest, Book: w.book,
+		Committee: w.net.Genesis.Committee(),
 		Pin: &client.Pin{Network: w.net.Genesis.Network(), Node: uint32(i),
 			Key: w.net.Genesis.Members[i].TransportKey}})
 	if err != nil {

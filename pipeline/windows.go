@@ -87,6 +87,8 @@ func (ws *windows) each(f func(w *window)) {
 type WindowInfo struct {
 	Epoch, Window uint32
 	Closes        time.Time // at the latest; an empty window then starts over
+	// Before is for how long acks of the epoch before are still taken, 0: not any more.
+	Before time.Duration
 }
 
 // OpenWindow returns the open window of the epoch that runs. When the store is too new to open one
@@ -103,7 +105,14 @@ func (p *Pipeline) openWindow() WindowInfo {
 		return WindowInfo{Epoch: e.number}
 	}
 	w := e.open
-	return WindowInfo{Epoch: w.key.Epoch, Window: w.key.Window, Closes: w.opened.Add(p.cfg.WindowAge)}
+	info := WindowInfo{Epoch: w.key.Epoch, Window: w.key.Window,
+		Closes: w.opened.Add(p.cfg.WindowAge)}
+	for _, old := range p.windows.taking[1:] {
+		if old.number+1 == e.number && old.open != nil && !old.ended {
+			info.Before = max(0, time.Until(old.ends))
+		}
+	}
+	return info
 }
 
 // Follow sends the open window, now and whenever it changes; a slow reader finds the latest. The

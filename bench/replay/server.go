@@ -108,7 +108,8 @@ func (r *Replay) identify(ctx context.Context, s *server) error {
 			s.url, pin.Node)
 	}
 	own, err := client.New(client.Config{URL: s.url, Pin: &pin, Book: r.cfg.Book,
-		Batch: r.cfg.Batch, Patience: r.cfg.Patience, Cosign: r.cosign(), Logger: r.cfg.Logger})
+		Committee: r.cfg.Genesis.Committee(), Batch: r.cfg.Batch, Patience: r.cfg.Patience,
+		Cosign: r.cosign(), Logger: r.cfg.Logger})
 	if err != nil {
 		return err
 	}

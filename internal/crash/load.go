@@ -145,7 +145,8 @@ func (n *Network) Load(ctx context.Context, p *Parties, lanes, burst int,
 				clients = append(clients, p.Clients[i])
 			}
 			client, err := client.New(client.Config{URL: n.Nodes[node].Ingest, Pin: n.Pin(node),
-				Book: client.MemoryBook(), Batch: max(1, burst/4), Backoff: poll, Cosign: p.cosign()})
+				Committee: n.Genesis.Committee(), Book: client.MemoryBook(),
+				Batch: max(1, burst/4), Backoff: poll, Cosign: p.cosign()})
 			if err != nil {
 				return nil, err
 			}

@@ -113,7 +113,7 @@ func deliver(ctx context.Context, t *testing.T, n *Network, p *Parties, books *B
 	t.Helper()
 	start, from := time.Now(), books.Count()
 	polite, err := client.New(client.Config{URL: n.Nodes[0].Ingest, Batch: 32, Pin: n.Pin(0),
-		Book: book})
+		Committee: n.Genesis.Committee(), Book: book})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -69,6 +69,8 @@ const (
 	LedgerServiceGetServicesProcedure = "/waybill.v1.LedgerService/GetServices"
 	// LedgerServiceGetNodesProcedure is the fully-qualified name of the LedgerService's GetNodes RPC.
 	LedgerServiceGetNodesProcedure = "/waybill.v1.LedgerService/GetNodes"
+	// LedgerServiceGetRecordProcedure is the fully-qualified name of the LedgerService's GetRecord RPC.
+	LedgerServiceGetRecordProcedure = "/waybill.v1.LedgerService/GetRecord"
 	// LedgerServiceGetSettlementProcedure is the fully-qualified name of the LedgerService's
 	// GetSettlement RPC.
 	LedgerServiceGetSettlementProcedure = "/waybill.v1.LedgerService/GetSettlement"
@@ -96,7 +98,8 @@ type IngestServiceClient interface {
 	SubmitAcks(context.Context) *connect.BidiStreamForClient[SubmitAcksRequest, SubmitAcksResponse]
 	// SubmitAck submits one ack. A refusal is an error with an AckRefusal in its details.
 	SubmitAck(context.Context, *connect.Request[SubmitAckRequest]) (*connect.Response[SubmitAckResponse], error)
-	// FollowEpochs says at once who answers here and which epoch acks are taken for, and again whenever that changes.
+	// FollowEpochs says at once who answers here and which epoch acks are taken for, and again whenever that changes, or
+	// the first record of the epoch is certified.
 	FollowEpochs(context.Context, *connect.Request[FollowEpochsRequest]) (*connect.ServerStreamForClient[EpochInfo], error)
 	// Counter gives the next numbers, by what the node holds durably: for a client that has lost its book. Nobody signs the
 	// answer; a false one harms the node alone.
@@ -207,7 +210,8 @@ type IngestServiceHandler interface {
 	SubmitAcks(context.Context, *connect.BidiStream[SubmitAcksRequest, SubmitAcksResponse]) error
 	// SubmitAck submits one ack. A refusal is an error with an AckRefusal in its details.
 	SubmitAck(context.Context, *connect.Request[SubmitAckRequest]) (*connect.Response[SubmitAckResponse], error)
-	// FollowEpochs says at once who answers here and which epoch acks are taken for, and again whenever that changes.
+	// FollowEpochs says at once who answers here and which epoch acks are taken for, and again whenever that changes, or
+	// the first record of the epoch is certified.
 	FollowEpochs(context.Context, *connect.Request[FollowEpochsRequest], *connect.ServerStream[EpochInfo]) error
 	// Counter gives the next numbers, by what the node holds durably: for a client that has lost its book. Nobody signs the
 	// answer; a false one harms the node alone.
@@ -320,6 +324,8 @@ type LedgerServiceClient interface {
 	GetClients(context.Context, *connect.Request[GetClientsRequest]) (*connect.Response[GetClientsResponse], error)
 	GetServices(context.Context, *connect.Request[GetServicesRequest]) (*connect.Response[GetServicesResponse], error)
 	GetNodes(context.Context, *connect.Request[GetNodesRequest]) (*connect.Response[GetNodesResponse], error)
+	// GetRecord gives a certified record of a block, with its certificate: the newest one, or that of a height.
+	GetRecord(context.Context, *connect.Request[GetRecordRequest]) (*connect.Response[GetRecordResponse], error)
 	GetSettlement(context.Context, *connect.Request[GetSettlementRequest]) (*connect.Response[GetSettlementResponse], error)
 	// ListOwnRollups lists this node's own latest rollups, certified or not, latest first.
 	ListOwnRollups(context.Context, *connect.Request[ListOwnRollupsRequest]) (*connect.Response[ListOwnRollupsResponse], error)
@@ -383,6 +389,13 @@ func NewLedgerServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		getRecord: connect.NewClient[GetRecordRequest, GetRecordResponse](
+			httpClient,
+			baseURL+LedgerServiceGetRecordProcedure,
+			connect.WithSchema(ledgerServiceMethods.ByName("GetRecord")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
 		getSettlement: connect.NewClient[GetSettlementRequest, GetSettlementResponse](
 			httpClient,
 			baseURL+LedgerServiceGetSettlementProcedure,
@@ -436,6 +449,7 @@ type ledgerServiceClient struct {
 	getClients       *connect.Client[GetClientsRequest, GetClientsResponse]
 	getServices      *connect.Client[GetServicesRequest, GetServicesResponse]
 	getNodes         *connect.Client[GetNodesRequest, GetNodesResponse]
+	getRecord        *connect.Client[GetRecordRequest, GetRecordResponse]
 	getSettlement    *connect.Client[GetSettlementRequest, GetSettlementResponse]
 	listOwnRollups   *connect.Client[ListOwnRollupsRequest, ListOwnRollupsResponse]
 	listRollups      *connect.Client[ListRollupsRequest, ListRollupsResponse]
@@ -472,6 +486,11 @@ func (c *ledgerServiceClient) GetServices(ctx context.Context, req *connect.Requ
 // GetNodes calls waybill.v1.LedgerService.GetNodes.
 func (c *ledgerServiceClient) GetNodes(ctx context.Context, req *connect.Request[GetNodesRequest]) (*connect.Response[GetNodesResponse], error) {
 	return c.getNodes.CallUnary(ctx, req)
+}
+
+// GetRecord calls waybill.v1.LedgerService.GetRecord.
+func (c *ledgerServiceClient) GetRecord(ctx context.Context, req *connect.Request[GetRecordRequest]) (*connect.Response[GetRecordResponse], error) {
+	return c.getRecord.CallUnary(ctx, req)
 }
 
 // GetSettlement calls waybill.v1.LedgerService.GetSettlement.
@@ -514,6 +533,8 @@ type LedgerServiceHandler interface {
 	GetClients(context.Context, *connect.Request[GetClientsRequest]) (*connect.Response[GetClientsResponse], error)
 	GetServices(context.Context, *connect.Request[GetServicesRequest]) (*connect.Response[GetServicesResponse], error)
 	GetNodes(context.Context, *connect.Request[GetNodesRequest]) (*connect.Response[GetNodesResponse], error)
+	// GetRecord gives a certified record of a block, with its certificate: the newest one, or that of a height.
+	GetRecord(context.Context, *connect.Request[GetRecordRequest]) (*connect.Response[GetRecordResponse], error)
 	GetSettlement(context.Context, *connect.Request[GetSettlementRequest]) (*connect.Response[GetSettlementResponse], error)
 	// ListOwnRollups lists this node's own latest rollups, certified or not, latest first.
 	ListOwnRollups(context.Context, *connect.Request[ListOwnRollupsRequest]) (*connect.Response[ListOwnRollupsResponse], error)
@@ -573,6 +594,13 @@ func NewLedgerServiceHandler(svc LedgerServiceHandler, opts ...connect.HandlerOp
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	ledgerServiceGetRecordHandler := connect.NewUnaryHandler(
+		LedgerServiceGetRecordProcedure,
+		svc.GetRecord,
+		connect.WithSchema(ledgerServiceMethods.ByName("GetRecord")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
 	ledgerServiceGetSettlementHandler := connect.NewUnaryHandler(
 		LedgerServiceGetSettlementProcedure,
 		svc.GetSettlement,
@@ -629,6 +657,8 @@ func NewLedgerServiceHandler(svc LedgerServiceHandler, opts ...connect.HandlerOp
 			ledgerServiceGetServicesHandler.ServeHTTP(w, r)
 		case LedgerServiceGetNodesProcedure:
 			ledgerServiceGetNodesHandler.ServeHTTP(w, r)
+		case LedgerServiceGetRecordProcedure:
+			ledgerServiceGetRecordHandler.ServeHTTP(w, r)
 		case LedgerServiceGetSettlementProcedure:
 			ledgerServiceGetSettlementHandler.ServeHTTP(w, r)
 		case LedgerServiceListOwnRollupsProcedure:
@@ -672,6 +702,10 @@ func (UnimplementedLedgerServiceHandler) GetServices(context.Context, *connect.R
 
 func (UnimplementedLedgerServiceHandler) GetNodes(context.Context, *connect.Request[GetNodesRequest]) (*connect.Response[GetNodesResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("waybill.v1.LedgerService.GetNodes is not implemented"))
+}
+
+func (UnimplementedLedgerServiceHandler) GetRecord(context.Context, *connect.Request[GetRecordRequest]) (*connect.Response[GetRecordResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("waybill.v1.LedgerService.GetRecord is not implemented"))
 }
 
 func (UnimplementedLedgerServiceHandler) GetSettlement(context.Context, *connect.Request[GetSettlementRequest]) (*connect.Response[GetSettlementResponse], error) {

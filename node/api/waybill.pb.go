@@ -890,7 +890,7 @@ func (*FollowEpochsRequest) Descriptor() ([]byte, []int) {
 }
 
 // EpochInfo is whose acks are taken here, and for which epoch. A client that was configured with another network, node or
-// key signs nothing.
+// key signs nothing, and it signs for no epoch that no certified record shows.
 type EpochInfo struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Network string                 `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"` // 64 hex digits
@@ -899,6 +899,12 @@ type EpochInfo struct {
 	Epoch   uint32                 `protobuf:"varint,4,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	// Unix milliseconds. The epoch ends with the first block at or past this.
 	EpochEndsAtMs int64 `protobuf:"varint,5,opt,name=epoch_ends_at_ms,json=epochEndsAtMs,proto3" json:"epoch_ends_at_ms,omitempty"`
+	// The newest certified record that this node has (protocol section 7): 168 bytes, and its certificate. Nothing before
+	// the first one. An epoch begins two blocks before its record is certified: then this comes again, with that record.
+	Record      []byte `protobuf:"bytes,6,opt,name=record,proto3" json:"record,omitempty"`
+	Certificate []byte `protobuf:"bytes,7,opt,name=certificate,proto3" json:"certificate,omitempty"`
+	// For how long acks of the epoch before are still taken, about; 0: not any more.
+	BeforeTakenMs uint32 `protobuf:"varint,8,opt,name=before_taken_ms,json=beforeTakenMs,proto3" json:"before_taken_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -964,6 +970,27 @@ func (x *EpochInfo) GetEpoch() uint32 {
 func (x *EpochInfo) GetEpochEndsAtMs() int64 {
 	if x != nil {
 		return x.EpochEndsAtMs
+	}
+	return 0
+}
+
+func (x *EpochInfo) GetRecord() []byte {
+	if x != nil {
+		return x.Record
+	}
+	return nil
+}
+
+func (x *EpochInfo) GetCertificate() []byte {
+	if x != nil {
+		return x.Certificate
+	}
+	return nil
+}
+
+func (x *EpochInfo) GetBeforeTakenMs() uint32 {
+	if x != nil {
+		return x.BeforeTakenMs
 	}
 	return 0
 }
@@ -2286,6 +2313,127 @@ func (x *GetNodesResponse) GetTotal() uint32 {
 	return 0
 }
 
+type GetRecordRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Height        uint64                 `protobuf:"varint,1,opt,name=height,proto3" json:"height,omitempty"` // of the block; 0: of the newest record that is certified
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRecordRequest) Reset() {
+	*x = GetRecordRequest{}
+	mi := &file_waybill_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRecordRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRecordRequest) ProtoMessage() {}
+
+func (x *GetRecordRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_waybill_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRecordRequest.ProtoReflect.Descriptor instead.
+func (*GetRecordRequest) Descriptor() ([]byte, []int) {
+	return file_waybill_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *GetRecordRequest) GetHeight() uint64 {
+	if x != nil {
+		return x.Height
+	}
+	return 0
+}
+
+// GetRecordResponse is what the committee signed of a block. The fields from height on stand in the record.
+type GetRecordResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Record        string                 `protobuf:"bytes,1,opt,name=record,proto3" json:"record,omitempty"`           // 336 hex digits
+	Certificate   string                 `protobuf:"bytes,2,opt,name=certificate,proto3" json:"certificate,omitempty"` // hex
+	Height        uint64                 `protobuf:"varint,3,opt,name=height,proto3" json:"height,omitempty"`
+	TimeMs        uint64                 `protobuf:"varint,4,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
+	Epoch         uint32                 `protobuf:"varint,5,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRecordResponse) Reset() {
+	*x = GetRecordResponse{}
+	mi := &file_waybill_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRecordResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRecordResponse) ProtoMessage() {}
+
+func (x *GetRecordResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_waybill_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRecordResponse.ProtoReflect.Descriptor instead.
+func (*GetRecordResponse) Descriptor() ([]byte, []int) {
+	return file_waybill_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *GetRecordResponse) GetRecord() string {
+	if x != nil {
+		return x.Record
+	}
+	return ""
+}
+
+func (x *GetRecordResponse) GetCertificate() string {
+	if x != nil {
+		return x.Certificate
+	}
+	return ""
+}
+
+func (x *GetRecordResponse) GetHeight() uint64 {
+	if x != nil {
+		return x.Height
+	}
+	return 0
+}
+
+func (x *GetRecordResponse) GetTimeMs() uint64 {
+	if x != nil {
+		return x.TimeMs
+	}
+	return 0
+}
+
+func (x *GetRecordResponse) GetEpoch() uint32 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
 type GetSettlementRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Epoch         uint32                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
@@ -2297,7 +2445,7 @@ type GetSettlementRequest struct {
 
 func (x *GetSettlementRequest) Reset() {
 	*x = GetSettlementRequest{}
-	mi := &file_waybill_proto_msgTypes[32]
+	mi := &file_waybill_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2309,7 +2457,7 @@ func (x *GetSettlementRequest) String() string {
 func (*GetSettlementRequest) ProtoMessage() {}
 
 func (x *GetSettlementRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[32]
+	mi := &file_waybill_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2322,7 +2470,7 @@ func (x *GetSettlementRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSettlementRequest.ProtoReflect.Descriptor instead.
 func (*GetSettlementRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{32}
+	return file_waybill_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *GetSettlementRequest) GetEpoch() uint32 {
@@ -2363,7 +2511,7 @@ type SettlementRow struct {
 
 func (x *SettlementRow) Reset() {
 	*x = SettlementRow{}
-	mi := &file_waybill_proto_msgTypes[33]
+	mi := &file_waybill_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2375,7 +2523,7 @@ func (x *SettlementRow) String() string {
 func (*SettlementRow) ProtoMessage() {}
 
 func (x *SettlementRow) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[33]
+	mi := &file_waybill_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2388,7 +2536,7 @@ func (x *SettlementRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettlementRow.ProtoReflect.Descriptor instead.
 func (*SettlementRow) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{33}
+	return file_waybill_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *SettlementRow) GetNode() uint32 {
@@ -2469,7 +2617,7 @@ type GetSettlementResponse struct {
 
 func (x *GetSettlementResponse) Reset() {
 	*x = GetSettlementResponse{}
-	mi := &file_waybill_proto_msgTypes[34]
+	mi := &file_waybill_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2481,7 +2629,7 @@ func (x *GetSettlementResponse) String() string {
 func (*GetSettlementResponse) ProtoMessage() {}
 
 func (x *GetSettlementResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[34]
+	mi := &file_waybill_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2494,7 +2642,7 @@ func (x *GetSettlementResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSettlementResponse.ProtoReflect.Descriptor instead.
 func (*GetSettlementResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{34}
+	return file_waybill_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *GetSettlementResponse) GetEpoch() uint32 {
@@ -2555,7 +2703,7 @@ type ListOwnRollupsRequest struct {
 
 func (x *ListOwnRollupsRequest) Reset() {
 	*x = ListOwnRollupsRequest{}
-	mi := &file_waybill_proto_msgTypes[35]
+	mi := &file_waybill_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2567,7 +2715,7 @@ func (x *ListOwnRollupsRequest) String() string {
 func (*ListOwnRollupsRequest) ProtoMessage() {}
 
 func (x *ListOwnRollupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[35]
+	mi := &file_waybill_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2580,7 +2728,7 @@ func (x *ListOwnRollupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOwnRollupsRequest.ProtoReflect.Descriptor instead.
 func (*ListOwnRollupsRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{35}
+	return file_waybill_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ListOwnRollupsRequest) GetCount() uint32 {
@@ -2599,7 +2747,7 @@ type ListOwnRollupsResponse struct {
 
 func (x *ListOwnRollupsResponse) Reset() {
 	*x = ListOwnRollupsResponse{}
-	mi := &file_waybill_proto_msgTypes[36]
+	mi := &file_waybill_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2611,7 +2759,7 @@ func (x *ListOwnRollupsResponse) String() string {
 func (*ListOwnRollupsResponse) ProtoMessage() {}
 
 func (x *ListOwnRollupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[36]
+	mi := &file_waybill_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2624,7 +2772,7 @@ func (x *ListOwnRollupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOwnRollupsResponse.ProtoReflect.Descriptor instead.
 func (*ListOwnRollupsResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{36}
+	return file_waybill_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ListOwnRollupsResponse) GetRollups() []*Rollup {
@@ -2643,7 +2791,7 @@ type ListRollupsRequest struct {
 
 func (x *ListRollupsRequest) Reset() {
 	*x = ListRollupsRequest{}
-	mi := &file_waybill_proto_msgTypes[37]
+	mi := &file_waybill_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2655,7 +2803,7 @@ func (x *ListRollupsRequest) String() string {
 func (*ListRollupsRequest) ProtoMessage() {}
 
 func (x *ListRollupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[37]
+	mi := &file_waybill_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2668,7 +2816,7 @@ func (x *ListRollupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRollupsRequest.ProtoReflect.Descriptor instead.
 func (*ListRollupsRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{37}
+	return file_waybill_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ListRollupsRequest) GetCount() uint32 {
@@ -2698,7 +2846,7 @@ type Rollup struct {
 
 func (x *Rollup) Reset() {
 	*x = Rollup{}
-	mi := &file_waybill_proto_msgTypes[38]
+	mi := &file_waybill_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2710,7 +2858,7 @@ func (x *Rollup) String() string {
 func (*Rollup) ProtoMessage() {}
 
 func (x *Rollup) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[38]
+	mi := &file_waybill_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2723,7 +2871,7 @@ func (x *Rollup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rollup.ProtoReflect.Descriptor instead.
 func (*Rollup) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{38}
+	return file_waybill_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Rollup) GetNode() uint32 {
@@ -2819,7 +2967,7 @@ type ListRollupsResponse struct {
 
 func (x *ListRollupsResponse) Reset() {
 	*x = ListRollupsResponse{}
-	mi := &file_waybill_proto_msgTypes[39]
+	mi := &file_waybill_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2831,7 +2979,7 @@ func (x *ListRollupsResponse) String() string {
 func (*ListRollupsResponse) ProtoMessage() {}
 
 func (x *ListRollupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[39]
+	mi := &file_waybill_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2844,7 +2992,7 @@ func (x *ListRollupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRollupsResponse.ProtoReflect.Descriptor instead.
 func (*ListRollupsResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{39}
+	return file_waybill_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ListRollupsResponse) GetRollups() []*Rollup {
@@ -2868,7 +3016,7 @@ type ExportAckRequest struct {
 
 func (x *ExportAckRequest) Reset() {
 	*x = ExportAckRequest{}
-	mi := &file_waybill_proto_msgTypes[40]
+	mi := &file_waybill_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2880,7 +3028,7 @@ func (x *ExportAckRequest) String() string {
 func (*ExportAckRequest) ProtoMessage() {}
 
 func (x *ExportAckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[40]
+	mi := &file_waybill_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2893,7 +3041,7 @@ func (x *ExportAckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportAckRequest.ProtoReflect.Descriptor instead.
 func (*ExportAckRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{40}
+	return file_waybill_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ExportAckRequest) GetNode() uint32 {
@@ -2950,7 +3098,7 @@ type ExportRollupRequest struct {
 
 func (x *ExportRollupRequest) Reset() {
 	*x = ExportRollupRequest{}
-	mi := &file_waybill_proto_msgTypes[41]
+	mi := &file_waybill_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2962,7 +3110,7 @@ func (x *ExportRollupRequest) String() string {
 func (*ExportRollupRequest) ProtoMessage() {}
 
 func (x *ExportRollupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[41]
+	mi := &file_waybill_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2975,7 +3123,7 @@ func (x *ExportRollupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRollupRequest.ProtoReflect.Descriptor instead.
 func (*ExportRollupRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{41}
+	return file_waybill_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ExportRollupRequest) GetNode() uint32 {
@@ -3015,7 +3163,7 @@ type ExportSettlementRequest struct {
 
 func (x *ExportSettlementRequest) Reset() {
 	*x = ExportSettlementRequest{}
-	mi := &file_waybill_proto_msgTypes[42]
+	mi := &file_waybill_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3027,7 +3175,7 @@ func (x *ExportSettlementRequest) String() string {
 func (*ExportSettlementRequest) ProtoMessage() {}
 
 func (x *ExportSettlementRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[42]
+	mi := &file_waybill_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3040,7 +3188,7 @@ func (x *ExportSettlementRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportSettlementRequest.ProtoReflect.Descriptor instead.
 func (*ExportSettlementRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{42}
+	return file_waybill_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ExportSettlementRequest) GetEpoch() uint32 {
@@ -3059,7 +3207,7 @@ type ExportResponse struct {
 
 func (x *ExportResponse) Reset() {
 	*x = ExportResponse{}
-	mi := &file_waybill_proto_msgTypes[43]
+	mi := &file_waybill_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3071,7 +3219,7 @@ func (x *ExportResponse) String() string {
 func (*ExportResponse) ProtoMessage() {}
 
 func (x *ExportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[43]
+	mi := &file_waybill_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3084,7 +3232,7 @@ func (x *ExportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
 func (*ExportResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{43}
+	return file_waybill_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ExportResponse) GetFile() []byte {
@@ -3165,13 +3313,16 @@ const file_waybill_proto_rawDesc = "" +
 	"\x0eretry_after_ms\x18\x05 \x01(\rR\fretryAfterMs\x12\x16\n" +
 	"\x06height\x18\x06 \x01(\x04R\x06height\x12\x1c\n" +
 	"\tsignature\x18\a \x01(\tR\tsignature\"\x15\n" +
-	"\x13FollowEpochsRequest\"\x93\x01\n" +
+	"\x13FollowEpochsRequest\"\xf5\x01\n" +
 	"\tEpochInfo\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\rR\x04node\x12\x19\n" +
 	"\bnode_key\x18\x03 \x01(\tR\anodeKey\x12\x14\n" +
 	"\x05epoch\x18\x04 \x01(\rR\x05epoch\x12'\n" +
-	"\x10epoch_ends_at_ms\x18\x05 \x01(\x03R\repochEndsAtMs\"\\\n" +
+	"\x10epoch_ends_at_ms\x18\x05 \x01(\x03R\repochEndsAtMs\x12\x16\n" +
+	"\x06record\x18\x06 \x01(\fR\x06record\x12 \n" +
+	"\vcertificate\x18\a \x01(\fR\vcertificate\x12&\n" +
+	"\x0fbefore_taken_ms\x18\b \x01(\rR\rbeforeTakenMs\"\\\n" +
 	"\x0eCounterRequest\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\rR\x05epoch\x12\x18\n" +
 	"\aclients\x18\x02 \x03(\x04R\aclients\x12\x1a\n" +
@@ -3269,7 +3420,15 @@ const file_waybill_proto_rawDesc = "" +
 	"\x05power\x18\a \x01(\x04R\x05power\"P\n" +
 	"\x10GetNodesResponse\x12&\n" +
 	"\x05nodes\x18\x01 \x03(\v2\x10.waybill.v1.NodeR\x05nodes\x12\x14\n" +
-	"\x05total\x18\x02 \x01(\rR\x05total\"V\n" +
+	"\x05total\x18\x02 \x01(\rR\x05total\"*\n" +
+	"\x10GetRecordRequest\x12\x16\n" +
+	"\x06height\x18\x01 \x01(\x04R\x06height\"\x94\x01\n" +
+	"\x11GetRecordResponse\x12\x16\n" +
+	"\x06record\x18\x01 \x01(\tR\x06record\x12 \n" +
+	"\vcertificate\x18\x02 \x01(\tR\vcertificate\x12\x16\n" +
+	"\x06height\x18\x03 \x01(\x04R\x06height\x12\x17\n" +
+	"\atime_ms\x18\x04 \x01(\x04R\x06timeMs\x12\x14\n" +
+	"\x05epoch\x18\x05 \x01(\rR\x05epoch\"V\n" +
 	"\x14GetSettlementRequest\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\rR\x05epoch\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\rR\x04from\x12\x14\n" +
@@ -3344,7 +3503,7 @@ const file_waybill_proto_rawDesc = "" +
 	"\fFollowEpochs\x12\x1f.waybill.v1.FollowEpochsRequest\x1a\x15.waybill.v1.EpochInfo0\x01\x12B\n" +
 	"\aCounter\x12\x1a.waybill.v1.CounterRequest\x1a\x1b.waybill.v1.CounterResponse\x12?\n" +
 	"\x06GetAck\x12\x19.waybill.v1.GetAckRequest\x1a\x1a.waybill.v1.GetAckResponse\x12@\n" +
-	"\x06Cosign\x12\x19.waybill.v1.CosignRequest\x1a\x17.waybill.v1.CosignOffer(\x010\x012\xf0\a\n" +
+	"\x06Cosign\x12\x19.waybill.v1.CosignRequest\x1a\x17.waybill.v1.CosignOffer(\x010\x012\xbf\b\n" +
 	"\rLedgerService\x12E\n" +
 	"\bSubmitTx\x12\x1b.waybill.v1.SubmitTxRequest\x1a\x1c.waybill.v1.SubmitTxResponse\x12M\n" +
 	"\tGetStatus\x12\x1c.waybill.v1.GetStatusRequest\x1a\x1d.waybill.v1.GetStatusResponse\"\x03\x90\x02\x01\x12P\n" +
@@ -3353,7 +3512,8 @@ const file_waybill_proto_rawDesc = "" +
 	"\n" +
 	"GetClients\x12\x1d.waybill.v1.GetClientsRequest\x1a\x1e.waybill.v1.GetClientsResponse\"\x03\x90\x02\x01\x12S\n" +
 	"\vGetServices\x12\x1e.waybill.v1.GetServicesRequest\x1a\x1f.waybill.v1.GetServicesResponse\"\x03\x90\x02\x01\x12J\n" +
-	"\bGetNodes\x12\x1b.waybill.v1.GetNodesRequest\x1a\x1c.waybill.v1.GetNodesResponse\"\x03\x90\x02\x01\x12Y\n" +
+	"\bGetNodes\x12\x1b.waybill.v1.GetNodesRequest\x1a\x1c.waybill.v1.GetNodesResponse\"\x03\x90\x02\x01\x12M\n" +
+	"\tGetRecord\x12\x1c.waybill.v1.GetRecordRequest\x1a\x1d.waybill.v1.GetRecordResponse\"\x03\x90\x02\x01\x12Y\n" +
 	"\rGetSettlement\x12 .waybill.v1.GetSettlementRequest\x1a!.waybill.v1.GetSettlementResponse\"\x03\x90\x02\x01\x12\\\n" +
 	"\x0eListOwnRollups\x12!.waybill.v1.ListOwnRollupsRequest\x1a\".waybill.v1.ListOwnRollupsResponse\"\x03\x90\x02\x01\x12S\n" +
 	"\vListRollups\x12\x1e.waybill.v1.ListRollupsRequest\x1a\x1f.waybill.v1.ListRollupsResponse\"\x03\x90\x02\x01\x12J\n" +
@@ -3374,7 +3534,7 @@ func file_waybill_proto_rawDescGZIP() []byte {
 }
 
 var file_waybill_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_waybill_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
+var file_waybill_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
 var file_waybill_proto_goTypes = []any{
 	(AckState)(0),                   // 0: waybill.v1.AckState
 	(*CosignOffer)(nil),             // 1: waybill.v1.CosignOffer
@@ -3409,18 +3569,20 @@ var file_waybill_proto_goTypes = []any{
 	(*GetNodesRequest)(nil),         // 30: waybill.v1.GetNodesRequest
 	(*Node)(nil),                    // 31: waybill.v1.Node
 	(*GetNodesResponse)(nil),        // 32: waybill.v1.GetNodesResponse
-	(*GetSettlementRequest)(nil),    // 33: waybill.v1.GetSettlementRequest
-	(*SettlementRow)(nil),           // 34: waybill.v1.SettlementRow
-	(*GetSettlementResponse)(nil),   // 35: waybill.v1.GetSettlementResponse
-	(*ListOwnRollupsRequest)(nil),   // 36: waybill.v1.ListOwnRollupsRequest
-	(*ListOwnRollupsResponse)(nil),  // 37: waybill.v1.ListOwnRollupsResponse
-	(*ListRollupsRequest)(nil),      // 38: waybill.v1.ListRollupsRequest
-	(*Rollup)(nil),                  // 39: waybill.v1.Rollup
-	(*ListRollupsResponse)(nil),     // 40: waybill.v1.ListRollupsResponse
-	(*ExportAckRequest)(nil),        // 41: waybill.v1.ExportAckRequest
-	(*ExportRollupRequest)(nil),     // 42: waybill.v1.ExportRollupRequest
-	(*ExportSettlementRequest)(nil), // 43: waybill.v1.ExportSettlementRequest
-	(*ExportResponse)(nil),          // 44: waybill.v1.ExportResponse
+	(*GetRecordRequest)(nil),        // 33: waybill.v1.GetRecordRequest
+	(*GetRecordResponse)(nil),       // 34: waybill.v1.GetRecordResponse
+	(*GetSettlementRequest)(nil),    // 35: waybill.v1.GetSettlementRequest
+	(*SettlementRow)(nil),           // 36: waybill.v1.SettlementRow
+	(*GetSettlementResponse)(nil),   // 37: waybill.v1.GetSettlementResponse
+	(*ListOwnRollupsRequest)(nil),   // 38: waybill.v1.ListOwnRollupsRequest
+	(*ListOwnRollupsResponse)(nil),  // 39: waybill.v1.ListOwnRollupsResponse
+	(*ListRollupsRequest)(nil),      // 40: waybill.v1.ListRollupsRequest
+	(*Rollup)(nil),                  // 41: waybill.v1.Rollup
+	(*ListRollupsResponse)(nil),     // 42: waybill.v1.ListRollupsResponse
+	(*ExportAckRequest)(nil),        // 43: waybill.v1.ExportAckRequest
+	(*ExportRollupRequest)(nil),     // 44: waybill.v1.ExportRollupRequest
+	(*ExportSettlementRequest)(nil), // 45: waybill.v1.ExportSettlementRequest
+	(*ExportResponse)(nil),          // 46: waybill.v1.ExportResponse
 }
 var file_waybill_proto_depIdxs = []int32{
 	2,  // 0: waybill.v1.CosignOffer.ranges:type_name -> waybill.v1.StatementRange
@@ -3430,9 +3592,9 @@ var file_waybill_proto_depIdxs = []int32{
 	25, // 4: waybill.v1.GetClientsResponse.clients:type_name -> waybill.v1.Client
 	28, // 5: waybill.v1.GetServicesResponse.services:type_name -> waybill.v1.Service
 	31, // 6: waybill.v1.GetNodesResponse.nodes:type_name -> waybill.v1.Node
-	34, // 7: waybill.v1.GetSettlementResponse.rows:type_name -> waybill.v1.SettlementRow
-	39, // 8: waybill.v1.ListOwnRollupsResponse.rollups:type_name -> waybill.v1.Rollup
-	39, // 9: waybill.v1.ListRollupsResponse.rollups:type_name -> waybill.v1.Rollup
+	36, // 7: waybill.v1.GetSettlementResponse.rows:type_name -> waybill.v1.SettlementRow
+	41, // 8: waybill.v1.ListOwnRollupsResponse.rollups:type_name -> waybill.v1.Rollup
+	41, // 9: waybill.v1.ListRollupsResponse.rollups:type_name -> waybill.v1.Rollup
 	5,  // 10: waybill.v1.IngestService.SubmitAcks:input_type -> waybill.v1.SubmitAcksRequest
 	8,  // 11: waybill.v1.IngestService.SubmitAck:input_type -> waybill.v1.SubmitAckRequest
 	11, // 12: waybill.v1.IngestService.FollowEpochs:input_type -> waybill.v1.FollowEpochsRequest
@@ -3445,32 +3607,34 @@ var file_waybill_proto_depIdxs = []int32{
 	24, // 19: waybill.v1.LedgerService.GetClients:input_type -> waybill.v1.GetClientsRequest
 	27, // 20: waybill.v1.LedgerService.GetServices:input_type -> waybill.v1.GetServicesRequest
 	30, // 21: waybill.v1.LedgerService.GetNodes:input_type -> waybill.v1.GetNodesRequest
-	33, // 22: waybill.v1.LedgerService.GetSettlement:input_type -> waybill.v1.GetSettlementRequest
-	36, // 23: waybill.v1.LedgerService.ListOwnRollups:input_type -> waybill.v1.ListOwnRollupsRequest
-	38, // 24: waybill.v1.LedgerService.ListRollups:input_type -> waybill.v1.ListRollupsRequest
-	41, // 25: waybill.v1.LedgerService.ExportAck:input_type -> waybill.v1.ExportAckRequest
-	42, // 26: waybill.v1.LedgerService.ExportRollup:input_type -> waybill.v1.ExportRollupRequest
-	43, // 27: waybill.v1.LedgerService.ExportSettlement:input_type -> waybill.v1.ExportSettlementRequest
-	6,  // 28: waybill.v1.IngestService.SubmitAcks:output_type -> waybill.v1.SubmitAcksResponse
-	9,  // 29: waybill.v1.IngestService.SubmitAck:output_type -> waybill.v1.SubmitAckResponse
-	12, // 30: waybill.v1.IngestService.FollowEpochs:output_type -> waybill.v1.EpochInfo
-	14, // 31: waybill.v1.IngestService.Counter:output_type -> waybill.v1.CounterResponse
-	16, // 32: waybill.v1.IngestService.GetAck:output_type -> waybill.v1.GetAckResponse
-	1,  // 33: waybill.v1.IngestService.Cosign:output_type -> waybill.v1.CosignOffer
-	18, // 34: waybill.v1.LedgerService.SubmitTx:output_type -> waybill.v1.SubmitTxResponse
-	21, // 35: waybill.v1.LedgerService.GetStatus:output_type -> waybill.v1.GetStatusResponse
-	23, // 36: waybill.v1.LedgerService.GetAccount:output_type -> waybill.v1.GetAccountResponse
-	26, // 37: waybill.v1.LedgerService.GetClients:output_type -> waybill.v1.GetClientsResponse
-	29, // 38: waybill.v1.LedgerService.GetServices:output_type -> waybill.v1.GetServicesResponse
-	32, // 39: waybill.v1.LedgerService.GetNodes:output_type -> waybill.v1.GetNodesResponse
-	35, // 40: waybill.v1.LedgerService.GetSettlement:output_type -> waybill.v1.GetSettlementResponse
-	37, // 41: waybill.v1.LedgerService.ListOwnRollups:output_type -> waybill.v1.ListOwnRollupsResponse
-	40, // 42: waybill.v1.LedgerService.ListRollups:output_type -> waybill.v1.ListRollupsResponse
-	44, // 43: waybill.v1.LedgerService.ExportAck:output_type -> waybill.v1.ExportResponse
-	44, // 44: waybill.v1.LedgerService.ExportRollup:output_type -> waybill.v1.ExportResponse
-	44, // 45: waybill.v1.LedgerService.ExportSettlement:output_type -> waybill.v1.ExportResponse
-	28, // [28:46] is the sub-list for method output_type
-	10, // [10:28] is the sub-list for method input_type
+	33, // 22: waybill.v1.LedgerService.GetRecord:input_type -> waybill.v1.GetRecordRequest
+	35, // 23: waybill.v1.LedgerService.GetSettlement:input_type -> waybill.v1.GetSettlementRequest
+	38, // 24: waybill.v1.LedgerService.ListOwnRollups:input_type -> waybill.v1.ListOwnRollupsRequest
+	40, // 25: waybill.v1.LedgerService.ListRollups:input_type -> waybill.v1.ListRollupsRequest
+	43, // 26: waybill.v1.LedgerService.ExportAck:input_type -> waybill.v1.ExportAckRequest
+	44, // 27: waybill.v1.LedgerService.ExportRollup:input_type -> waybill.v1.ExportRollupRequest
+	45, // 28: waybill.v1.LedgerService.ExportSettlement:input_type -> waybill.v1.ExportSettlementRequest
+	6,  // 29: waybill.v1.IngestService.SubmitAcks:output_type -> waybill.v1.SubmitAcksResponse
+	9,  // 30: waybill.v1.IngestService.SubmitAck:output_type -> waybill.v1.SubmitAckResponse
+	12, // 31: waybill.v1.IngestService.FollowEpochs:output_type -> waybill.v1.EpochInfo
+	14, // 32: waybill.v1.IngestService.Counter:output_type -> waybill.v1.CounterResponse
+	16, // 33: waybill.v1.IngestService.GetAck:output_type -> waybill.v1.GetAckResponse
+	1,  // 34: waybill.v1.IngestService.Cosign:output_type -> waybill.v1.CosignOffer
+	18, // 35: waybill.v1.LedgerService.SubmitTx:output_type -> waybill.v1.SubmitTxResponse
+	21, // 36: waybill.v1.LedgerService.GetStatus:output_type -> waybill.v1.GetStatusResponse
+	23, // 37: waybill.v1.LedgerService.GetAccount:output_type -> waybill.v1.GetAccountResponse
+	26, // 38: waybill.v1.LedgerService.GetClients:output_type -> waybill.v1.GetClientsResponse
+	29, // 39: waybill.v1.LedgerService.GetServices:output_type -> waybill.v1.GetServicesResponse
+	32, // 40: waybill.v1.LedgerService.GetNodes:output_type -> waybill.v1.GetNodesResponse
+	34, // 41: waybill.v1.LedgerService.GetRecord:output_type -> waybill.v1.GetRecordResponse
+	37, // 42: waybill.v1.LedgerService.GetSettlement:output_type -> waybill.v1.GetSettlementResponse
+	39, // 43: waybill.v1.LedgerService.ListOwnRollups:output_type -> waybill.v1.ListOwnRollupsResponse
+	42, // 44: waybill.v1.LedgerService.ListRollups:output_type -> waybill.v1.ListRollupsResponse
+	46, // 45: waybill.v1.LedgerService.ExportAck:output_type -> waybill.v1.ExportResponse
+	46, // 46: waybill.v1.LedgerService.ExportRollup:output_type -> waybill.v1.ExportResponse
+	46, // 47: waybill.v1.LedgerService.ExportSettlement:output_type -> waybill.v1.ExportResponse
+	29, // [29:48] is the sub-list for method output_type
+	10, // [10:29] is the sub-list for method input_type
 	10, // [10:10] is the sub-list for extension type_name
 	10, // [10:10] is the sub-list for extension extendee
 	0,  // [0:10] is the sub-list for field type_name
@@ -3487,14 +3651,14 @@ func file_waybill_proto_init() {
 	}
 	file_waybill_proto_msgTypes[22].OneofWrappers = []any{}
 	file_waybill_proto_msgTypes[24].OneofWrappers = []any{}
-	file_waybill_proto_msgTypes[38].OneofWrappers = []any{}
+	file_waybill_proto_msgTypes[40].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_waybill_proto_rawDesc), len(file_waybill_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   44,
+			NumMessages:   46,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -62,6 +62,7 @@ func Ingest(maxSubmission int) Table {
 		api.LedgerServiceGetClientsProcedure:       read,
 		api.LedgerServiceGetServicesProcedure:      read,
 		api.LedgerServiceGetNodesProcedure:         read,
+		api.LedgerServiceGetRecordProcedure:        read,
 		api.LedgerServiceGetSettlementProcedure:    read,
 		api.LedgerServiceListRollupsProcedure:      read,
 		api.LedgerServiceListOwnRollupsProcedure:   read,

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"sync"
 
@@ -263,28 +264,61 @@ func (s ackService) FollowEpochs(ctx context.Context, _ *connect.Request[api.Fol
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.drain, cancel)()
-	told, last := false, uint32(0)
-	for window := range s.cfg.Pipeline.Follow(ctx) {
-		if window.Closes.IsZero() ||
-			told && window.Epoch == last { // none is open, or it is no news
-			continue
+	windows := s.cfg.Pipeline.Follow(ctx)
+	told, said := false, epochSaid{}
+	var window pipeline.WindowInfo
+	for {
+		updated := s.cfg.Chain.Updated()
+		info, now := s.epochInfo(window)
+		if info != nil && (!told || now != said) {
+			d.Write(s.callTimeout)
+			if err := stream.Send(info); err != nil {
+				return err
+			}
+			d.Write(0)
+			told, said = true, now
 		}
-		view := s.cfg.Chain.View()
-		key, ok := view.NodeKey(s.cfg.Node)
-		if !ok {
-			continue
+		if now.shown { // the next block is no news
+			updated = nil
 		}
-		info := &api.EpochInfo{Network: s.cfg.Network.String(), Node: s.cfg.Node,
-			NodeKey: rollup.Hash(key).String(), Epoch: window.Epoch,
-			EpochEndsAtMs: view.EpochEnd().UnixMilli()}
-		d.Write(s.callTimeout)
-		if err := stream.Send(info); err != nil {
-			return err
+		var open bool
+		select {
+		case window, open = <-windows:
+			if !open {
+				return errDraining // or the caller left, and does not hear it
+			}
+		case <-updated:
 		}
-		d.Write(0)
-		told, last = true, window.Epoch
 	}
-	return errDraining // or the caller left, and does not hear it
+}
+
+// epochSaid is what of an EpochInfo is worth telling again when it changes.
+type epochSaid struct {
+	epoch uint32
+	shown bool // by the record
+}
+
+// epochInfo is what there is to say while a window is open, nil when none is.
+func (s ackService) epochInfo(window pipeline.WindowInfo) (*api.EpochInfo, epochSaid) {
+	if window.Closes.IsZero() {
+		return nil, epochSaid{}
+	}
+	view := s.cfg.Chain.View()
+	key, ok := view.NodeKey(s.cfg.Node)
+	if !ok {
+		return nil, epochSaid{}
+	}
+	info := &api.EpochInfo{Network: s.cfg.Network.String(), Node: s.cfg.Node,
+		NodeKey: rollup.Hash(key).String(), Epoch: window.Epoch,
+		EpochEndsAtMs: view.EpochEnd().UnixMilli(),
+		BeforeTakenMs: uint32(min(window.Before.Milliseconds(), math.MaxUint32))}
+	said := epochSaid{window.Epoch, window.Epoch == 0}
+	if newest, ok := view.NewestRecord(); ok {
+		info.Record = newest.Record.Append(nil)
+		info.Certificate = newest.Certificate.Append(nil)
+		said.shown = said.shown || newest.Record.Epoch >= window.Epoch
+	}
+	return info, said
 }
 
 // hostSources gives the unary calls from one host one source, so that many small calls share what

@@ -299,7 +299,8 @@ func TestCounter(t *testing.T) {
 	}
 }
 
-// TestFollowEpochs: who is followed says who it is at once, and later when the epoch changes.
+// TestFollowEpochs: who is followed says who it is at once, and later when the epoch changes, and
+// when its record is certified.
 func TestFollowEpochs(t *testing.T) {
 	f := start(t, options{windowAge: 50 * time.Millisecond})
 	c := f.client(t, nil)
@@ -308,16 +309,21 @@ func TestFollowEpochs(t *testing.T) {
 	}
 	var seen []client.EpochInfo
 	err := c.Epochs(t.Context(), func(e client.EpochInfo) bool {
-		if seen = append(seen, e); len(seen) < 2 {
+		switch seen = append(seen, e); len(seen) {
+		case 1:
 			f.Advance((testnet.EpochSeconds + 1) * time.Second)
+		case 2:
+			f.Advance(0) // which is no news
+			f.CertifyRecords(t)
 		}
-		return len(seen) < 2
+		return len(seen) < 3
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i, e := range seen {
-		if e.Pin != f.pin() || e.Epoch != uint32(i) || e.Ends.Before(time.Now().Add(-time.Hour)) {
+		epoch, shown := min(uint32(i), 1), max(uint32(i), 1)-1
+		if e.Pin != f.pin() || e.Epoch != epoch || e.Shown != shown || e.Ends.Before(time.Now().Add(-time.Hour)) {
 			t.Errorf("epoch %d: %+v", i, e)
 		}
 	}

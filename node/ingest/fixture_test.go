@@ -112,7 +112,7 @@ func (f *fixture) client(t *testing.T, change func(*client.Config)) *client.Clie
 	t.Helper()
 	pin := f.pin()
 	config := client.Config{URL: f.url(), Backoff: 5 * time.Millisecond, Pin: &pin,
-		Book: client.MemoryBook()}
+		Book: client.MemoryBook(), Committee: f.Genesis.Committee()}
 	if change != nil {
 		change(&config)
 	}

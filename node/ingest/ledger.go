@@ -195,6 +195,31 @@ func (s ledgerService) GetNodes(_ context.Context, req *connect.Request[api.GetN
 	return connect.NewResponse(answer), nil
 }
 
+// GetRecord answers with what a client holds an epoch to, among others:
+//
+//	curl -H 'Content-Type: application/json' -d '{}' http://localhost:7400/waybill.v1.LedgerService/GetRecord
+//	{"record":"77622d7265632f32…","certificate":"0c00…","height":"12","timeMs":"1795732271000","epoch":1}
+func (s ledgerService) GetRecord(_ context.Context, req *connect.Request[api.GetRecordRequest]) (
+	*connect.Response[api.GetRecordResponse], error) {
+	view := s.cfg.Chain.View()
+	found, ok := view.NewestRecord()
+	if height := req.Msg.Height; height != 0 {
+		if found, ok = view.Record(height); !ok {
+			return nil, missing("no record of height %d is due, or kept", height)
+		}
+		ok = found.Certificate != nil
+	}
+	if !ok {
+		return nil, connect.NewError(connect.CodeFailedPrecondition,
+			errors.New("it is not certified yet"))
+	}
+	r := &found.Record
+	return connect.NewResponse(&api.GetRecordResponse{
+		Record:      hex.EncodeToString(r.Append(nil)),
+		Certificate: hex.EncodeToString(found.Certificate.Append(nil)),
+		Height:      r.Height, TimeMs: r.Time, Epoch: r.Epoch}), nil
+}
+
 func (s ledgerService) GetSettlement(_ context.Context, req *connect.Request[api.GetSettlementRequest]) (*connect.Response[api.GetSettlementResponse], error) {
 	settlement, err := s.settlement(req.Msg.Epoch)
 	if err != nil {

@@ -227,3 +227,47 @@ func TestNodeThatDoesNotServe(t *testing.T) {
 		t.Errorf("status: %v", err)
 	}
 }
+
+// TestGetRecord: a record and its certificate are there for everybody who checks them.
+func TestGetRecord(t *testing.T) {
+	f := start(t, options{})
+	ask := func(height uint64) (*api.GetRecordResponse, error) {
+		return client.Call(t.Context(), f.client(t, nil).Ledger().GetRecord,
+			&api.GetRecordRequest{Height: height})
+	}
+	if _, err := ask(0); !client.NotReady(err) {
+		t.Errorf("before there is one: %v", err)
+	}
+	f.Advance((testnet.EpochSeconds + 1) * time.Second)
+	height := uint64(f.View().Height())
+	if _, err := ask(height); !client.NotReady(err) {
+		t.Errorf("before it is certified: %v", err)
+	}
+	f.CertifyRecords(t)
+	for _, at := range []uint64{0, height} {
+		got, err := ask(at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		record, certificate := rollup.Record{}, rollup.RecordCertificate{}
+		for text, parse := range map[string]func([]byte) error{
+			got.Record:      func(b []byte) error { r, err := rollup.ParseRecord(b); record = *r; return err },
+			got.Certificate: func(b []byte) error { c, err := rollup.ParseRecordCertificate(b); certificate = *c; return err },
+		} {
+			b, err := hex.DecodeString(text)
+			if err := errors.Join(err, parse(b)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := certificate.Verify(&record, f.ID, f.Genesis.Committee()); err != nil {
+			t.Error(err)
+		}
+		if record.Height != height || got.Height != height || record.Epoch != 1 || got.Epoch != 1 ||
+			got.TimeMs != record.Time {
+			t.Errorf("%+v of %+v", got, record)
+		}
+	}
+	if _, err := ask(height + 1); !client.NotFound(err) {
+		t.Errorf("of a block of which none is due: %v", err)
+	}
+}

@@ -48,6 +48,8 @@ var pace = door.Pace{Grace: 10 * time.Second, Rate: 32 << 10}
 type Chain interface {
 	// View returns the ledger as of the last block.
 	View() *ledger.View
+	// Updated returns a channel that is closed when View will return something newer.
+	Updated() <-chan struct{}
 	// SubmitTx hands a transaction to the mempool. An error whose type is *ledger.Refusal is the ledger's final word on
 	// it; any other, even one that wraps a refusal, may pass.
 	SubmitTx(ctx context.Context, tx []byte) error

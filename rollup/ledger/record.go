@@ -143,6 +143,16 @@ func (v *View) Certified(height uint64) bool {
 	return ok && r.Certificate != nil
 }
 
+// NewestRecord returns the newest record that is certified, false before there is one.
+func (v *View) NewestRecord() (*BlockRecord, bool) {
+	for _, r := range slices.Backward(v.records) {
+		if r.Certificate != nil {
+			return r, true
+		}
+	}
+	return nil, false
+}
+
 // Records returns how many records wait for their certificate, and the greatest height of those
 // that are kept and have one, 0 when there is none.
 func (v *View) Records() (waiting int, certified uint64) {

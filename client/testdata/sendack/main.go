@@ -1,4 +1,5 @@
-// Sendack sends one ack of client 0 to the node at a URL that a pin names.
+// Sendack sends one ack of client 0 to the node at a URL that a pin names, on the network of a
+// genesis file.
 package main
 
 import (
@@ -15,7 +16,7 @@ import (
 )
 
 func main() {
-	url, pinned, seed := os.Args[1], os.Args[2], os.Args[3]
+	url, pinned, genesis, seed := os.Args[1], os.Args[2], os.Args[3], os.Args[4]
 	secret, _ := hex.DecodeString(seed)
 	key, err := bls.KeyGen(secret)
 	if err != nil {
@@ -25,12 +26,20 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	file, err := os.ReadFile(genesis)
+	if err != nil {
+		log.Fatal(err)
+	}
+	committee, err := client.CommitteeOf(file, pin.Network) // which shows what epoch it is
+	if err != nil {
+		log.Fatal(err)
+	}
 	book, err := client.OpenBook("acks.book") // what it signed, so that it signs nothing twice
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer book.Close()
-	c, err := client.New(client.Config{URL: url, Pin: &pin, Book: book})
+	c, err := client.New(client.Config{URL: url, Pin: &pin, Committee: committee, Book: book})
 	if err != nil {
 		log.Fatal(err)
 	}
