@@ -81,6 +81,10 @@ func NewTree(kind *TreeKind, entries []byte, width int) *Tree {
 	return newTree(kind, level)
 }
 
+// TreeOfLeaves builds the tree over entries whose hashes lie one after the other, of 32 bytes
+// each. It keeps them.
+func TreeOfLeaves(kind *TreeKind, leaves []byte) *Tree { return newTree(kind, leaves) }
+
 // AckTree returns the tree over acks of a window.
 func AckTree(acks Acks, key WindowKey) *Tree {
 	return newTree(AckTreeKind, new(leafHasher).hash(acks, key))

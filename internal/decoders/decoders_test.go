@@ -5,6 +5,7 @@ package decoders
 import (
 	"bytes"
 	"cmp"
+	"crypto/ed25519"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -36,6 +37,7 @@ import (
 	"github.com/waybill-network/waybill/rollup/delivery"
 	"github.com/waybill-network/waybill/rollup/export"
 	"github.com/waybill-network/waybill/rollup/ledger"
+	"github.com/waybill-network/waybill/rollup/manifest"
 	"github.com/waybill-network/waybill/rollup/registry"
 	"github.com/waybill-network/waybill/rollup/rotation"
 	"github.com/waybill-network/waybill/rollup/word"
@@ -161,6 +163,10 @@ func table(t testing.TB) map[string]decoder {
 
 		"node/serve/credit.ParseEvent": {of(credit.ParseEvent), [][]byte{
 			(&credit.Event{Kind: credit.EventPaid}).Append(nil)}},
+		"rollup/manifest.Parse":     {of(manifest.Parse), siteManifest(t)},
+		"rollup/manifest.ParseHead": {of(manifest.ParseHead), zeros(manifest.SignedSize)},
+		"rollup/manifest.ParseEntry": {of(manifest.ParseEntry), [][]byte{
+			(&manifest.Entry{Path: "/", Type: "text/html"}).Append(nil)}},
 		"rollup/delivery.ParseOpen": {of(delivery.ParseOpen), [][]byte{
 			(&delivery.Open{}).Append(nil)}},
 		"rollup/delivery.ParseRecord": {of(delivery.ParseRecord), [][]byte{
@@ -440,6 +446,21 @@ func TestLengthsCanFail(t *testing.T) {
 	if d.overlong() == "" {
 		t.Error("a decoder that allocates what it is told passes")
 	}
+}
+
+// siteManifest is a manifest of a few entries.
+func siteManifest(t testing.TB) [][]byte {
+	t.Helper()
+	var entries []manifest.Entry
+	for i := range 5 {
+		entries = append(entries, manifest.Entry{Path: fmt.Sprint("/", i), Type: "text/html"})
+	}
+	m, err := manifest.New(manifest.Head{Until: manifest.Forever}, entries,
+		ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return [][]byte{m.Append(nil)}
 }
 
 // decodeContent decodes the three groups of some content.

@@ -17,10 +17,11 @@ const module = "github.com/waybill-network/waybill/"
 // Groups of rooms that often are imported together.
 var (
 	core     = []string{"kernels", "rollup", "rollup/registry", "rollup/word", "rollup/ledger"}
-	protocol = join(core, "rollup/cosign", "rollup/delivery", "rollup/export", "proofs")
-	ways     = []string{"pipeline", "pipeline/status", "pipeline/certify"}
-	doors    = []string{"node/api", "client"}
-	nodes    = []string{
+	protocol = join(core, "rollup/cosign", "rollup/delivery", "rollup/export", "rollup/manifest",
+		"proofs")
+	ways  = []string{"pipeline", "pipeline/status", "pipeline/certify"}
+	doors = []string{"node/api", "client"}
+	nodes = []string{
 		"node",
 		"node/door",
 		"node/store",
@@ -56,6 +57,7 @@ var rooms = []struct {
 	{"rollup/word", []string{"kernels", "rollup", "rollup/registry"}},
 	{"rollup/ledger", []string{"kernels", "rollup", "rollup/registry", "rollup/word"}},
 	{"rollup/cosign", []string{"kernels", "rollup"}},
+	{"rollup/manifest", []string{"kernels", "rollup"}},
 	{"rollup/delivery", []string{"kernels", "rollup", "rollup/word"}},
 	{"rollup/export", core},
 	{"proofs", []string{"kernels", "rollup"}},
@@ -75,7 +77,7 @@ var rooms = []struct {
 	{"node/witness", join(core, "rollup/export", "node/store")},
 	{"node/keys", []string{"kernels"}},
 	{"node/config", nil},
-	{"node/content", []string{"kernels", "rollup"}},
+	{"node/content", []string{"kernels", "rollup", "rollup/manifest"}},
 	{"node/door", []string{"rollup", "node/api"}},
 	{"node/serve/credit", []string{"rollup/delivery"}},
 	// What serves and what takes part. None knows another but through the node.
