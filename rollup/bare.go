@@ -87,13 +87,7 @@ func (c *Committee) VerifySum(message []byte, signers Bitmap,
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrSignature, err)
 	}
-	keys := make([]*bls.PublicKey, 0, signers.Len())
-	for i, m := range c.Members {
-		if signers.Has(i) {
-			keys = append(keys, m.Key)
-		}
-	}
-	if !bls.Default.FastAggregateVerify(keys, message, &sig) {
+	if !bls.Default.Verify(c.Sum(signers), message, &sig) {
 		return ErrSignature
 	}
 	return nil

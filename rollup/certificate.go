@@ -1,6 +1,9 @@
 package rollup
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+)
 
 // MaxCertificateSize is the size in bytes of the largest certificate that decodes.
 const MaxCertificateSize = MaxHeaderSize + WordSize + 4 + 1 + 255 + SignatureSize
@@ -63,18 +66,28 @@ func (r *reader) certificate() *Certificate {
 // ErrSignature, and what ParseHeader may answer. It costs two pairings. The node's word is
 // VerifyOwn's.
 func (c *Certificate) Verify(network Network, committee *Committee) error {
-	if c.Header.Network != network {
-		return fmt.Errorf("certificate: %w: %s", ErrNetwork, c.Header.Network)
+	message, err := c.Check(network, committee)
+	if err != nil {
+		return err
 	}
-	if c.Term != committee.Term {
-		return fmt.Errorf("certificate: %w: %d, not %d", ErrTerm, c.Term, committee.Term)
-	}
-	if err := c.Header.check(); err != nil {
-		return fmt.Errorf("certificate: %w", err)
-	}
-	message := CertificateMessage(&network, c.Term, c.Header.Key(), c.Header.ID())
-	if err := committee.Verify(message, c.Signers, &c.Signature); err != nil {
+	if err := committee.VerifySum(message, c.Signers, &c.Signature); err != nil {
 		return fmt.Errorf("certificate: %w", err)
 	}
 	return nil
+}
+
+// Check is Verify without the signature. It returns the message that this must be of.
+func (c *Certificate) Check(network Network, committee *Committee) (message []byte, err error) {
+	switch {
+	case c.Header.Network != network:
+		err = fmt.Errorf("%w: %s", ErrNetwork, c.Header.Network)
+	case c.Term != committee.Term:
+		err = fmt.Errorf("%w: %d, not %d", ErrTerm, c.Term, committee.Term)
+	default:
+		err = cmp.Or(c.Header.check(), committee.Enough(c.Signers))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("certificate: %w", err)
+	}
+	return CertificateMessage(&network, c.Term, c.Header.Key(), c.Header.ID()), nil
 }

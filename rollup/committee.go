@@ -106,13 +106,32 @@ func (c *Committee) Quorum(signers Bitmap) bool {
 // Verify checks bitmap, quorum and the multi-signature on message: ErrBitmap, ErrQuorum,
 // ErrSignature. It costs two pairings.
 func (c *Committee) Verify(message []byte, signers Bitmap, signature *[SignatureSize]byte) error {
+	if err := c.Enough(signers); err != nil {
+		return err
+	}
+	return c.VerifySum(message, signers, signature)
+}
+
+// Enough checks that a bitmap is one of this committee and names a quorum: ErrBitmap, ErrQuorum.
+func (c *Committee) Enough(signers Bitmap) error {
 	if err := signers.Validate(len(c.Members)); err != nil {
 		return err
 	}
 	if !c.Quorum(signers) {
 		return fmt.Errorf("%w: power %d of %d", ErrQuorum, c.Power(signers), c.TotalPower())
 	}
-	return c.VerifySum(message, signers, signature)
+	return nil
+}
+
+// Sum returns the sum of the keys of the members in the bitmap.
+func (c *Committee) Sum(signers Bitmap) *bls.PublicKey {
+	keys := make([]*bls.PublicKey, 0, signers.Len())
+	for i, m := range c.Members {
+		if signers.Has(i) {
+			keys = append(keys, m.Key)
+		}
+	}
+	return bls.AggregatePublicKeys(keys)
 }
 
 // MaxMembers is the number of members that a bitmap can name.

@@ -98,26 +98,34 @@ func ParseRecordCertificate(b []byte) (*RecordCertificate, error) {
 // Verify checks the certificate for a record: ErrNetwork, ErrRecord for a certificate of another
 // height, ErrTerm, ErrBitmap, ErrQuorum, ErrSignature. It costs two pairings.
 func (c *RecordCertificate) Verify(record *Record, network Network, committee *Committee) error {
-	err := c.check(record, network, committee)
-	if err == nil {
-		err = committee.Verify(record.Append(nil), c.Signers, &c.Signature)
-	}
+	message, err := c.Check(record, network, committee)
 	if err != nil {
+		return err
+	}
+	if err := committee.VerifySum(message, c.Signers, &c.Signature); err != nil {
 		return fmt.Errorf("record certificate: %w", err)
 	}
 	return nil
 }
 
-func (c *RecordCertificate) check(record *Record, network Network, committee *Committee) error {
+// Check is Verify without the signature. It returns the message that this must be of.
+func (c *RecordCertificate) Check(
+	record *Record, network Network, committee *Committee,
+) (message []byte, err error) {
 	switch {
 	case record.Network != network:
-		return fmt.Errorf("%w: %s", ErrNetwork, record.Network)
+		err = fmt.Errorf("%w: %s", ErrNetwork, record.Network)
 	case record.Height != c.Height:
-		return fmt.Errorf("%w: of height %d, not %d", ErrRecord, record.Height, c.Height)
+		err = fmt.Errorf("%w: of height %d, not %d", ErrRecord, record.Height, c.Height)
 	case record.Term != committee.Term:
-		return fmt.Errorf("%w: %d, not %d", ErrTerm, record.Term, committee.Term)
+		err = fmt.Errorf("%w: %d, not %d", ErrTerm, record.Term, committee.Term)
+	default:
+		err = committee.Enough(c.Signers)
 	}
-	return nil
+	if err != nil {
+		return nil, fmt.Errorf("record certificate: %w", err)
+	}
+	return record.Append(nil), nil
 }
 
 // SignRecord returns a member's signature of a record.

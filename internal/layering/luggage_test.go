@@ -51,10 +51,12 @@ func TestLuggage(t *testing.T) {
 
 // TestLuggageCanFail is the companion.
 func TestLuggageCanFail(t *testing.T) {
-	listed := luggage("//\tone  example.org/a\n//\ttwo  as one\n//\ttwo  example.org/b\n//\n")
+	listed := luggage("//\tone  example.org/a\n//\ttwo  as one\n//\ttwo  example.org/b\n" +
+		"//\tthree  nothing\n//\n")
 	want := map[string][]string{
-		"one": {"example.org/a"},
-		"two": {"example.org/a", "example.org/b"},
+		"one":   {"example.org/a"},
+		"two":   {"example.org/a", "example.org/b"},
+		"three": {},
 	}
 	if !maps.EqualFunc(listed, want, slices.Equal) {
 		t.Fatalf("read %v", listed)
@@ -72,13 +74,16 @@ func TestLuggageCanFail(t *testing.T) {
 	}
 }
 
-// luggage reads the table: a package and a module, or "as" and a package that stands above.
+// luggage reads the table: a package and a module, "as" and a package that stands above, or
+// "nothing".
 func luggage(doc string) map[string][]string {
 	listed := map[string][]string{}
 	for line := range strings.Lines(doc) {
 		f := strings.Fields(strings.TrimPrefix(line, "//"))
 		switch {
 		case !strings.HasPrefix(line, "//\t") || len(f) < 2:
+		case f[1] == "nothing":
+			listed[f[0]] = []string{}
 		case f[1] == "as" && len(f) == 3:
 			listed[f[0]] = append(listed[f[0]], listed[f[2]]...)
 		case len(f) == 2:

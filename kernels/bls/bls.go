@@ -82,5 +82,8 @@ type PublicKey struct {
 // Bytes returns the compressed encoding.
 func (pk *PublicKey) Bytes() [PublicKeySize]byte { return pk.p.Bytes() }
 
+// IsIdentity reports whether pk is the sum of no keys, or of keys that cancel. It verifies nothing.
+func (pk *PublicKey) IsIdentity() bool { return pk.p.IsInfinity() }
+
 // Equal reports whether both keys are the same point.
 func (pk *PublicKey) Equal(other *PublicKey) bool { return pk.p.Equal(&other.p) }

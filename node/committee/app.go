@@ -41,6 +41,7 @@ type app struct {
 	live    int64        // height of the last proposal that was judged here before it was decided
 	view    atomic.Pointer[ledger.View]
 	line    line
+	door    *gathering
 	feed    feed
 	votes   *votes
 	metrics *metrics
@@ -120,7 +121,14 @@ func (a *app) PrepareProposal(_ context.Context, req *abci.RequestPrepareProposa
 			break
 		}
 	}
-	parse := func(tx []byte) (*ledger.Tx, error) { return a.judge(view, nil, tx) }
+	view.Verify(req.Txs)
+	parse := func(raw []byte) (*ledger.Tx, error) {
+		tx, err := a.place(nil, raw)
+		if err == nil {
+			err = vouched(view, tx, raw)
+		}
+		return tx, err
+	}
 	arrange(view, req.Txs, parse, add)
 	return &abci.ResponsePrepareProposal{Txs: txs}, nil
 }
@@ -129,25 +137,42 @@ func encodedSize(txs ...[]byte) int64 { return types.ComputeProtoSizeForTxs(type
 
 // ProcessProposal refuses what no honest proposer sends, transactions out of order among it: they
 // would fail, and leave every mempool with the block. A transaction that fails for another reason
-// is none to refuse: whether it does can depend on those before it, and it changes nothing.
+// is none to refuse: whether it does can depend on those before it, and it changes nothing. All
+// signatures of the proposal are verified in one batch, and not again when it is executed.
 func (a *app) ProcessProposal(_ context.Context, req *abci.RequestProcessProposal) (*abci.ResponseProcessProposal, error) {
-	view := a.view.Load()
 	a.live = req.Height
+	if i, err := a.examine(req.Txs); err != nil {
+		a.metrics.refused.Inc()
+		a.log.Warn("proposal refused", "height", req.Height, "position", i, "err", err)
+		return &abci.ResponseProcessProposal{Status: abci.ResponseProcessProposal_REJECT}, nil
+	}
+	return &abci.ResponseProcessProposal{Status: abci.ResponseProcessProposal_ACCEPT}, nil
+}
+
+// examine says at which of the transactions of a proposal, and why, it is refused.
+func (a *app) examine(raws [][]byte) (int, error) {
+	view := a.view.Load()
 	order := newSequence(view)
+	txs := make([]*ledger.Tx, len(raws))
 	var leading leading
-	for i, raw := range req.Txs {
-		tx, err := a.judge(view, &leading, raw)
+	for i, raw := range raws {
+		tx, err := a.place(&leading, raw)
 		if err == nil && order.ahead(tx) != 0 {
 			err = errDisorder
 		}
 		if err != nil {
-			a.metrics.refused.Inc()
-			a.log.Warn("proposal refused", "height", req.Height, "position", i, "err", err)
-			return &abci.ResponseProcessProposal{Status: abci.ResponseProcessProposal_REJECT}, nil
+			return i, err
 		}
 		order.take(tx)
+		txs[i] = tx
 	}
-	return &abci.ResponseProcessProposal{Status: abci.ResponseProcessProposal_ACCEPT}, nil
+	view.Verify(raws)
+	for i, tx := range txs {
+		if err := vouched(view, tx, raws[i]); err != nil {
+			return i, err
+		}
+	}
+	return 0, nil
 }
 
 var (
@@ -179,9 +204,9 @@ func (l *leading) end() {
 	}
 }
 
-// judge says why a block may not carry tx, whatever else is in it. leading is nil for one that
-// cannot be among the first.
-func (a *app) judge(view *ledger.View, leading *leading, raw []byte) (*ledger.Tx, error) {
+// place says why a block may not carry a transaction here, signatures aside. leading is nil for one
+// that cannot be among the first.
+func (a *app) place(leading *leading, raw []byte) (*ledger.Tx, error) {
 	if len(raw) > ledger.MaxTxSize {
 		return nil, errOversized
 	}
@@ -196,13 +221,22 @@ func (a *app) judge(view *ledger.View, leading *leading, raw []byte) (*ledger.Tx
 		if !leading.takes(certificate.RecordCertificate) {
 			return nil, errMisplaced
 		}
-		return tx, view.Check(raw).Err
+		return tx, nil
 	}
 	leading.end()
-	if tx.Kind == ledger.KindGrants {
-		return tx, forged(view.Check(raw))
-	}
 	return tx, nil
+}
+
+// vouched says why no honest proposer puts a transaction into a block, for those that are its own
+// to vouch for.
+func vouched(view *ledger.View, tx *ledger.Tx, raw []byte) error {
+	switch tx.Kind {
+	case ledger.KindRecord:
+		return view.Check(raw).Err
+	case ledger.KindGrants:
+		return forged(view.Check(raw))
+	}
+	return nil
 }
 
 // forged returns the refusal of grants of which one has a false signature or proof. An honest
@@ -221,6 +255,7 @@ func (a *app) FinalizeBlock(_ context.Context, req *abci.RequestFinalizeBlock) (
 	results := make([]*abci.ExecTxResult, len(req.Txs))
 	a.block = a.witness.Execute(func() ledger.Block {
 		a.state.Begin(req.Height, req.Time)
+		a.state.Verify(req.Txs)
 		for i, tx := range req.Txs {
 			results[i] = &abci.ExecTxResult{Code: uint32(a.state.Apply(tx).Code)}
 		}

@@ -15,7 +15,6 @@ import (
 	cmted25519 "github.com/cometbft/cometbft/crypto/ed25519"
 	cmtjson "github.com/cometbft/cometbft/libs/json"
 	"github.com/cometbft/cometbft/privval"
-	"github.com/cometbft/cometbft/proxy"
 	"github.com/cometbft/cometbft/types"
 
 	"github.com/waybill-network/waybill/node/store"
@@ -103,6 +102,7 @@ func newApp(c *Config, fail func(error)) (*app, error) {
 		}
 		a.hash = hash
 	}
+	a.door = newGathering(func(txs [][]byte) { a.view.Load().Verify(txs) })
 	a.witness = witness.New(c.Store, a.state)
 	a.view.Store(a.state.View())
 	if got := a.view.Load().Height(); got != height {
@@ -184,9 +184,7 @@ func (e *Engine) assemble(ctx context.Context, ec *config.Config, v types.PrivVa
 	}()
 	halted := func(reason any) { e.fail(fmt.Errorf("committee: consensus halted: %v", reason)) }
 	e.log = logger{Logger: c.Logger, halted: halted, stopped: e.stopped}
-	// A lock for each connection: transactions are checked while a block is executed.
-	app := proxy.NewConnSyncLocalClientCreator(e.app)
-	if e.parts, err = assemble(ctx, ec, v, app, doc, c.Store, e.log); err != nil {
+	if e.parts, err = assemble(ctx, ec, v, clients{e.app}, doc, c.Store, e.log); err != nil {
 		return fmt.Errorf("committee: %w", err)
 	}
 	return nil

@@ -210,24 +210,27 @@ func (g *Genesis) validateMembers() error {
 // a network that has it.
 func (g *Genesis) verifyProofs() error {
 	net := g.Network()
-	claims := make([]possession, len(g.Members))
+	var c claims
+	proofs, words := make([]error, len(g.Members)), make([]error, len(g.Members))
 	for i := range g.Members {
 		m := &g.Members[i]
-		claims[i] = possession{rollup.RoleNode, m.Owner, &m.BLSKey, &m.Proof}
+		c.possession(claim{&proofs[i], errProof}, net,
+			possession{rollup.RoleNode, m.Owner, &m.BLSKey, &m.Proof})
+		c.word(claim{&words[i], errNodeWord}, m.TransportKey,
+			rollup.NodeMessage(&net, m.Owner, m.BLSKey, m.TransportKey), m.NodeSignature)
 	}
-	verdicts := verifyPossessions(net, claims)
-	for i, err := range verdicts {
+	c.verify()
+	for i, err := range proofs {
 		if errors.Is(err, errBLSKey) {
 			return wrong(fmt.Sprintf("committee[%d].bls_key", i), "%w", err)
 		}
 	}
-	for i, err := range verdicts {
-		m := &g.Members[i]
-		if err != nil {
+	for i := range g.Members {
+		if err := proofs[i]; err != nil {
 			return wrong(fmt.Sprintf("committee[%d].proof", i), "%w", err)
 		}
-		if !signedByNode(net, m.Owner, &m.BLSKey, m.TransportKey, &m.NodeSignature) {
-			return wrong(fmt.Sprintf("committee[%d].node_signature", i), "%w", errNodeWord)
+		if err := words[i]; err != nil {
+			return wrong(fmt.Sprintf("committee[%d].node_signature", i), "%w", err)
 		}
 	}
 	return nil

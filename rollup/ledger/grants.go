@@ -21,7 +21,8 @@ const Forever = 1<<32 - 1
 type Grants struct {
 	Grants []Grant `json:"grants"` // 1 to MaxGrants
 
-	fell []error // why each fell so far, nil for one that stands
+	fell    []error // why each fell so far, nil for one that stands
+	digests []rollup.Hash
 }
 
 const grantSize = 4 + 96 + 48 + 3*4 + 4 + 4 + 4 + 64
@@ -179,57 +180,40 @@ func (g *Grant) judgeServices(w *world) error {
 	return nil
 }
 
-// settle implements inParts: it checks signatures and proofs, and who has a key that several name.
-func (p *Grants) settle(w *world, known bool) error {
-	if !known {
-		p.verifyStanding(w)
+// verify claims payers' signatures and proofs of the grants that stand and did not verify before.
+func (p *Grants) verify(w *world, _ *Tx, c *claims, _ *error) error {
+	p.digests = make([]rollup.Hash, len(p.Grants))
+	var buf [grantSize]byte
+	for i := range p.Grants {
+		g, at := &p.Grants[i], &p.fell[i]
+		if *at != nil {
+			continue
+		}
+		p.digests[i] = blake3.Sum256(g.append(buf[:0]))
+		if w.granted.has(&p.digests[i]) {
+			continue
+		}
+		payer := w.accounts.at(g.Payer).key
+		c.word(claim{at, errPayer}, payer, GrantMessage(w.id, payer, g), g.Signature)
+		c.possession(claim{at, errProof}, w.id,
+			possession{rollup.RoleClient, payer, &g.Key, &g.Proof})
+	}
+	return nil
+}
+
+// conclude implements inParts: it remembers which grants verified, and says who has a key that
+// several name. Grants are remembered one by one only when not all verified: a whole transaction is
+// remembered as one.
+func (p *Grants) conclude(w *world, known bool) error {
+	single := !known && !p.whole()
+	for i, err := range p.fell {
+		if p.fell[i] = coded(err); err == nil && single {
+			w.granted.add(&p.digests[i], nil)
+		}
 	}
 	p.fellRepeated()
 	return p.outcome()
 }
-
-// verifyStanding checks payers' signatures and then proofs, of the grants that stand and did not
-// verify before. It remembers them one by one only when not all verify: a whole transaction is
-// remembered as one.
-func (p *Grants) verifyStanding(w *world) {
-	var claims []possession
-	var open []int
-	digests := make([]rollup.Hash, len(p.Grants))
-	var buf [grantSize]byte
-	for i := range p.Grants {
-		g := &p.Grants[i]
-		if p.fell[i] != nil {
-			continue
-		}
-		digests[i] = blake3.Sum256(g.append(buf[:0]))
-		if w.granted.has(&digests[i]) {
-			continue
-		}
-		payer := w.accounts.at(g.Payer).key
-		if !ed25519.Verify(payer.Public(), GrantMessage(w.id, payer, g), g.Signature[:]) {
-			p.fell[i] = refuse(CodeBadSignature, "of the payer")
-			continue
-		}
-		claims = append(claims, possession{rollup.RoleClient, payer, &g.Key, &g.Proof})
-		open = append(open, i)
-	}
-	for k, err := range verifyPossessions(w.id, claims) {
-		if err != nil {
-			p.fell[open[k]] = refuse(CodeBadProof, "%w", err)
-		}
-	}
-	if p.whole() {
-		return
-	}
-	for _, i := range open {
-		if p.fell[i] == nil {
-			w.granted.add(&digests[i])
-		}
-	}
-}
-
-// verify is settle's.
-func (p *Grants) verify(*world, *Tx) error { return nil }
 
 // fellRepeated lets the first of the grants that stand have a key that several name.
 func (p *Grants) fellRepeated() {

@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 
@@ -32,41 +31,115 @@ func verdict(tx *Tx, err error) Result {
 	return r
 }
 
+// attempt is a transaction on its way through judge.
+type attempt struct {
+	raw    []byte
+	tx     *Tx // nil when it does not decode
+	digest rollup.Hash
+	known  bool  // all that it rests on verified before
+	err    error // why it is refused, so far
+}
+
 // judge says whether a transaction can be executed now, or, for ahead > 0, once up to ahead
 // transactions of the same sender have been. It changes nothing but the memory of what verified.
-// The cheap checks come first.
 func (w *world) judge(raw []byte, ahead uint64) (*Tx, error) {
-	tx, err := ParseTx(raw)
-	if err != nil {
-		return nil, err
+	a := attempt{raw: raw}
+	var c claims
+	w.open(&a, ahead, &c)
+	c.verify()
+	w.conclude(&a)
+	return a.tx, a.err
+}
+
+// verify verifies what transactions rest on, all in one batch, and remembers it, so that judging
+// them one by one takes no time.
+func (w *world) verify(txs [][]byte) {
+	attempts := make([]attempt, len(txs))
+	var c claims
+	for i := range attempts {
+		attempts[i].raw = txs[i]
+		w.open(&attempts[i], PendingNonces, &c)
 	}
-	if tx.Network != w.id {
-		return tx, refuse(CodeWrongNetwork, "%s", tx.Network)
+	c.verify()
+	for i := range attempts {
+		w.conclude(&attempts[i])
 	}
-	sender, err := w.judgeSender(tx, ahead)
-	if err != nil {
-		return tx, err
+}
+
+// open does the cheap checks, the cheapest first, and gathers the signatures to verify.
+func (w *world) open(a *attempt, ahead uint64, c *claims) {
+	if a.tx, a.err = ParseTx(a.raw); a.err != nil {
+		return
 	}
-	if err := tx.Body.judge(w, tx, sender); err != nil {
-		return tx, err
+	if a.tx.Network != w.id {
+		a.err = refuse(CodeWrongNetwork, "%s", a.tx.Network)
+		return
 	}
-	digest := rollup.Hash(blake3.Sum256(raw))
-	known := w.proven.has(&digest)
-	if parts, ok := tx.Body.(inParts); ok {
-		err := parts.settle(w, known)
-		if !known && parts.whole() {
-			w.proven.add(&digest)
-		}
-		return tx, err
+	sender, err := w.judgeSender(a.tx, ahead)
+	if err == nil {
+		err = a.tx.Body.judge(w, a.tx, sender)
 	}
-	if known {
-		return tx, nil
+	if a.err = err; err != nil {
+		return
 	}
-	if err := w.verify(tx, raw); err != nil {
-		return tx, err
+	a.digest = blake3.Sum256(a.raw)
+	if a.known = w.proven.has(&a.digest); a.known {
+		return
 	}
-	w.proven.add(&digest)
-	return tx, nil
+	if a.err = w.refuted.of(&a.digest); a.err != nil {
+		return
+	}
+	if s := a.tx.Signed; s != nil { // a sender with an account has a valid key
+		c.word(claim{&a.err, errSender}, s.Sender, a.raw[:len(a.raw)-len(s.Signature)], s.Signature)
+	}
+	if err := a.tx.Body.verify(w, a.tx, c, &a.err); err != nil {
+		a.err = err
+	}
+}
+
+// conclude says what became of a transaction whose claims were verified, and remembers that.
+func (w *world) conclude(a *attempt) {
+	if a.digest == (rollup.Hash{}) {
+		return // it did not get so far
+	}
+	if a.err != nil {
+		a.err = coded(a.err)
+		w.refuted.add(&a.digest, a.err)
+		return
+	}
+	parts, inParts := a.tx.Body.(inParts)
+	if !a.known && (!inParts || parts.whole()) {
+		w.proven.add(&a.digest, nil)
+	}
+	if inParts {
+		a.err = parts.conclude(w, a.known)
+	}
+}
+
+// coded gives what verify found its code, unless it has one.
+func coded(err error) error {
+	var code TxCode
+	switch {
+	case err == nil || errors.As(err, &code):
+		return err
+	case errors.Is(err, errSender), errors.Is(err, errPayer):
+		code = CodeBadSignature
+	case errors.Is(err, errProof), errors.Is(err, errNodeWord), errors.Is(err, errBLSKey):
+		code = CodeBadProof
+	case errors.Is(err, rollup.ErrNetwork):
+		code = CodeWrongNetwork
+	case errors.Is(err, rollup.ErrWord):
+		code = CodeBadWord
+	case errors.Is(err, rollup.ErrTerm):
+		code = CodeWrongTerm
+	case errors.Is(err, rollup.ErrBitmap):
+		code = CodeBadBitmap
+	case errors.Is(err, rollup.ErrQuorum):
+		code = CodeNoQuorum
+	default:
+		code = CodeBadCertificate
+	}
+	return refuse(code, "%w", err)
 }
 
 // judgeSender returns the sender's account. There is none when the kind has no sender or the
@@ -102,16 +175,4 @@ func room(what string, used uint64, more int, most uint64) error {
 		return refuse(CodeOutOfRange, "no index is left for %s", what)
 	}
 	return nil
-}
-
-// verify checks signatures, keys, proofs and certificates. A sender with an account has a valid
-// key.
-func (w *world) verify(tx *Tx, raw []byte) error {
-	if s := tx.Signed; s != nil {
-		signed := raw[:len(raw)-len(s.Signature)]
-		if !ed25519.Verify(s.Sender.Public(), signed, s.Signature[:]) {
-			return refuse(CodeBadSignature, "of the sender")
-		}
-	}
-	return tx.Body.verify(w, tx)
 }

@@ -25,7 +25,8 @@ const (
 // of the type's methods, and a line in the table below; the kind's tests find what else is missing.
 //
 // A transaction passes judge and verify, which only read, and then execute, which cannot fail. That
-// is why it is atomic.
+// is why it is atomic. Between verify and execute all signatures are verified, those of many
+// transactions together.
 type Payload interface {
 	// decode reads what append wrote. Failures stay in the reader.
 	decode(r *reader)
@@ -34,10 +35,11 @@ type Payload interface {
 	// judge checks the payload against the state, at little cost. The sender is nil unless the kind
 	// is one of accounts.
 	judge(w *world, tx *Tx, sender *account) error
-	// verify checks keys, proofs and certificates. What passed once is not asked for again, so it
-	// depends on nothing but the transaction and on what a genesis, a registration or a settlement
-	// fixed for good.
-	verify(w *world, tx *Tx) error
+	// verify checks keys, and adds the signatures that the payload rests on to the claims; why one
+	// of them does not verify belongs to at. What passed once is not asked for again, so it depends
+	// on nothing but the transaction and on what a genesis, a registration or a settlement fixed for
+	// good.
+	verify(w *world, tx *Tx, c *claims, at *error) error
 	// execute does what was found possible, with the sender's account, and notes in the result what
 	// was created.
 	execute(s *State, sender uint32, r *Result)
@@ -45,11 +47,11 @@ type Payload interface {
 
 // inParts is a payload whose parts stand or fall alone.
 type inParts interface {
-	// settle takes the place of verify: known says that all parts verified before. The error is
-	// that of a transaction of which no part stands.
-	settle(w *world, known bool) error
-	// whole reports whether all parts stand, so that all verified.
+	// whole reports whether all parts stand so far.
 	whole() bool
+	// conclude is asked when the claims are verified; known says that they were before, all of them.
+	// The error is that of a transaction of which no part stands.
+	conclude(w *world, known bool) error
 	// fallen lists the parts that fell.
 	fallen() []Fallen
 }

@@ -22,9 +22,10 @@
 // of kinds, and what each of them must say of itself. payment.go, node.go, service.go, grants.go,
 // revoke.go, ticket.go, record.go, proofkey.go, evidence.go: the kinds. tx.go: what transactions
 // have in common, and their encoding. identity.go: what keys sign to be registered. judge.go,
-// execute.go: the way of a transaction. clients.go: who may sign acks. settle.go: the division of
-// payments. registry.go: the trees whose root is in records. records.go, restore.go: what is
-// stored, and the way back. view.go, world.go, vector.go, windows.go: the state and its snapshots.
+// claims.go, execute.go: the way of a transaction. clients.go: who may sign acks. settle.go: the
+// division of payments. registry.go: the trees whose root is in records. records.go, restore.go:
+// what is stored, and the way back. view.go, world.go, vector.go, windows.go: the state and its
+// snapshots.
 package ledger
 
 import (
@@ -63,6 +64,11 @@ type State struct {
 // that Apply need not verify them again. Record certificates are judged like all
 // others: that only a proposer may put one into a block is for the engine to enforce.
 func (s *State) Check(tx []byte) Result { return s.check(tx) }
+
+// Verify verifies the signatures that transactions rest on, all in one batch, on all cores. Check
+// and Apply need not verify them again, and answer what they would answer without. A false one
+// costs its transaction alone.
+func (s *State) Verify(txs [][]byte) { s.verify(txs) }
 
 func (w *world) check(raw []byte) Result {
 	tx, err := w.judge(raw, PendingNonces)
@@ -231,7 +237,8 @@ func New(g *Genesis) (*State, error) {
 	}
 	s.network = &network{id: g.Network(), params: g.Params, treasury: g.Treasury, committee: committee,
 		digest: digest,
-		proven: make(memory, provenSlots), granted: make(memory, grantedSlots)}
+		proven: make(memory, provenSlots), refuted: make(memory, refutedSlots),
+		granted: make(memory, grantedSlots)}
 	s.time = g.GenesisTime.UnixNano()
 	s.starts = []start{{time: s.time}}
 	s.appHash = genesisHash(digest)

@@ -56,18 +56,14 @@ func (p *NodeRegistration) judge(w *world, _ *Tx, sender *account) error {
 	return room("nodes", uint64(w.nodes.len()), 1, math.MaxUint32)
 }
 
-func (p *NodeRegistration) verify(w *world, tx *Tx) error {
+func (p *NodeRegistration) verify(w *world, tx *Tx, c *claims, at *error) error {
 	if !p.TransportKey.Valid() {
 		return refuse(CodeOutOfRange, "%s is not a valid key", p.TransportKey)
 	}
 	owner := tx.Signed.Sender
-	if !signedByNode(w.id, owner, &p.BLSKey, p.TransportKey, &p.NodeSignature) {
-		return refuse(CodeBadProof, "%w", errNodeWord)
-	}
-	claim := possession{rollup.RoleNode, owner, &p.BLSKey, &p.Proof}
-	if err := verifyPossessions(w.id, []possession{claim})[0]; err != nil {
-		return refuse(CodeBadProof, "%w", err)
-	}
+	c.word(claim{at, errNodeWord}, p.TransportKey,
+		rollup.NodeMessage(&w.id, owner, p.BLSKey, p.TransportKey), p.NodeSignature)
+	c.possession(claim{at, errProof}, w.id, possession{rollup.RoleNode, owner, &p.BLSKey, &p.Proof})
 	return nil
 }
 

@@ -70,7 +70,7 @@ func (p *Payment) receivable(w *world) error {
 }
 
 // verify checks the key of a new account. One that has an account was valid when it got it.
-func (p *Payment) verify(w *world, _ *Tx) error {
+func (p *Payment) verify(w *world, _ *Tx, _ *claims, _ *error) error {
 	if _, known := w.accountByKey(p.To); !known && !p.To.Valid() {
 		return refuse(CodeOutOfRange, "%s is not a valid key", p.To)
 	}

@@ -89,9 +89,13 @@ func (p *ProofKeyChange) judge(w *world, _ *Tx, _ *account) error {
 	return nil
 }
 
-func (p *ProofKeyChange) verify(w *world, _ *Tx) error {
+func (p *ProofKeyChange) verify(w *world, _ *Tx, c *claims, at *error) error {
 	message := ProofKeyMessage(w.id, p.Term, &p.ProofKeyTerm)
-	return certificateError(w.committee.Verify(message, p.Signers, (*[48]byte)(&p.Signature)))
+	err := w.committee.Enough(p.Signers)
+	if err == nil {
+		c.committee(at, w.committee, p.Signers, message, &p.Signature)
+	}
+	return err
 }
 
 func (p *ProofKeyChange) execute(s *State, _ uint32, _ *Result) {

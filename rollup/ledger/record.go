@@ -104,9 +104,13 @@ func (p *RecordCertificate) judge(w *world, _ *Tx, _ *account) error {
 	return nil
 }
 
-func (p *RecordCertificate) verify(w *world, _ *Tx) error {
+func (p *RecordCertificate) verify(w *world, _ *Tx, c *claims, at *error) error {
 	r, _ := w.record(p.Height)
-	return certificateError(p.Verify(&r.Record, w.id, w.committee))
+	message, err := p.Check(&r.Record, w.id, w.committee)
+	if err == nil {
+		c.committee(at, w.committee, p.Signers, message, (*BLSSignature)(&p.Signature))
+	}
+	return err
 }
 
 // execute adds the committee's signature to a record.

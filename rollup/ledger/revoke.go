@@ -54,7 +54,7 @@ func (p *Revocation) judge(w *world, _ *Tx, sender *account) error {
 	return nil
 }
 
-func (p *Revocation) verify(*world, *Tx) error { return nil }
+func (p *Revocation) verify(*world, *Tx, *claims, *error) error { return nil }
 
 // execute ends clients with the epoch. One that ends sooner anyhow stays as it is.
 func (p *Revocation) execute(s *State, _ uint32, r *Result) {

@@ -45,7 +45,7 @@ func (p *ServiceRegistration) judge(w *world, _ *Tx, _ *account) error {
 	return room("services", uint64(w.services.len()), 1, math.MaxUint32)
 }
 
-func (p *ServiceRegistration) verify(*world, *Tx) error { return nil }
+func (p *ServiceRegistration) verify(*world, *Tx, *claims, *error) error { return nil }
 
 func (p *ServiceRegistration) execute(s *State, sender uint32, r *Result) {
 	service := Service{Owner: sender, Unit: p.Unit, Price: p.Price, UnitCap: p.UnitCap}

@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"errors"
 	"math"
 
 	"github.com/waybill-network/waybill/rollup"
@@ -51,11 +50,16 @@ func (p *Ticket) judge(w *world, _ *Tx, _ *account) error {
 	return nil
 }
 
-func (p *Ticket) verify(w *world, _ *Tx) error {
-	if err := rollup.VerifyOwn(&p.Header, &p.Own, w); err != nil {
-		return certificateError(err)
+func (p *Ticket) verify(w *world, _ *Tx, c *claims, at *error) error {
+	message, err := p.Check(w.id, w.committee)
+	if err != nil {
+		return err
 	}
-	return certificateError(p.Verify(w.id, w.committee))
+	h := &p.Header
+	c.word(claim{at, rollup.ErrWord}, w.nodes.at(h.Node).transport,
+		rollup.OwnMessage(&h.Network, h.Key(), h.ID()), p.Own)
+	c.committee(at, w.committee, p.Signers, message, (*BLSSignature)(&p.Signature))
+	return nil
 }
 
 // execute notes that a window was ordered and credits its rows.
@@ -106,23 +110,4 @@ func addSaturating(a, b uint64) uint64 {
 		return math.MaxUint64
 	}
 	return a + b
-}
-
-// certificateError gives a failed check of a ticket or a certificate its code.
-func certificateError(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, rollup.ErrNetwork):
-		return refuse(CodeWrongNetwork, "%w", err)
-	case errors.Is(err, rollup.ErrWord):
-		return refuse(CodeBadWord, "%w", err)
-	case errors.Is(err, rollup.ErrTerm):
-		return refuse(CodeWrongTerm, "%w", err)
-	case errors.Is(err, rollup.ErrBitmap):
-		return refuse(CodeBadBitmap, "%w", err)
-	case errors.Is(err, rollup.ErrQuorum):
-		return refuse(CodeNoQuorum, "%w", err)
-	}
-	return refuse(CodeBadCertificate, "%w", err)
 }

@@ -179,3 +179,6 @@ func (v *View) Supply() uint64 { return v.supply }
 
 // Check is State.Check against this view, safe for concurrent use with everything.
 func (v *View) Check(tx []byte) Result { return v.check(tx) }
+
+// Verify is State.Verify against this view, safe for concurrent use with everything.
+func (v *View) Verify(txs [][]byte) { v.verify(txs) }

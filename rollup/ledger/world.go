@@ -17,6 +17,7 @@ type network struct {
 	committee *rollup.Committee
 	digest    rollup.Hash // of the genesis
 	proven    memory      // transactions
+	refuted   memory      // likewise, with why
 	granted   memory      // grants
 }
 
@@ -114,29 +115,42 @@ func (w *world) UnitCap(service uint32) (uint64, bool) {
 
 func at(ns int64) time.Time { return time.Unix(0, ns).UTC() }
 
-// memory holds digests of what has signatures and proofs that verified, so that they are verified
+// memory holds digests of what has signatures and proofs that were verified, so that this is done
 // once: when a transaction is checked, and not again when it is applied. It is bounded, and its
 // contents change how long an answer takes, never the answer: for the rest of a transaction's
 // judgement nothing is remembered, and what is remembered depends on nothing but what was hashed
-// and what the genesis, a registration or a settlement fixed for good. Safe for concurrent use.
-type memory []atomic.Pointer[rollup.Hash]
+// and what the genesis, a registration or a settlement fixed for good. What did not verify has a
+// memory of its own, so that it drives nothing out that did. Safe for concurrent use.
+type memory []atomic.Pointer[remembered]
 
-// How many transactions and grants are remembered.
+// remembered is what was found, nil when all verified.
+type remembered struct {
+	digest rollup.Hash
+	err    error
+}
+
+// How many transactions, refuted ones, and grants are remembered.
 const (
 	provenSlots  = 1 << 12
+	refutedSlots = 1 << 10
 	grantedSlots = 1 << 14
 )
 
-func (m memory) slot(h *rollup.Hash) *atomic.Pointer[rollup.Hash] {
+func (m memory) slot(h *rollup.Hash) *atomic.Pointer[remembered] {
 	return &m[(uint(h[0])|uint(h[1])<<8)%uint(len(m))]
 }
 
 func (m memory) has(h *rollup.Hash) bool {
 	known := m.slot(h).Load()
-	return known != nil && *known == *h
+	return known != nil && known.digest == *h
 }
 
-func (m memory) add(h *rollup.Hash) {
-	kept := *h
-	m.slot(h).Store(&kept)
+// of returns the error that was found for a digest, nil when there is none.
+func (m memory) of(h *rollup.Hash) error {
+	if known := m.slot(h).Load(); known != nil && known.digest == *h {
+		return known.err
+	}
+	return nil
 }
+
+func (m memory) add(h *rollup.Hash, err error) { m.slot(h).Store(&remembered{*h, err}) }
