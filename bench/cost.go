@@ -53,10 +53,13 @@ func (r *Report) answer() *Answer {
 // String says it in a sentence or two.
 func (a *Answer) String() string {
 	whole := func(v float64) string { return text.Grouped(int(v)) }
-	s := fmt.Sprintf("This machine takes %s acks a second on %d cores (%s), %s a core: from the "+
-		"door to sealed windows, signatures of %d clients verified one window at a time.",
-		whole(a.PerSecond.Center), a.Cores, a.PerSecond.span(whole), whole(a.PerCore.Center),
-		a.Clients)
+	cores := "one core"
+	if a.Cores > 1 {
+		cores = fmt.Sprintf("%d cores, %s a core", a.Cores, whole(a.PerCore.Center))
+	}
+	s := fmt.Sprintf("This machine takes %s acks a second (%s) on %s: from the door to sealed "+
+		"windows on disk, with each signature of %d clients verified.",
+		whole(a.PerSecond.Center), a.PerSecond.span(whole), cores, a.Clients)
 	if a.PerDollar > 0 {
 		s += fmt.Sprintf(" %s acks a dollar.", whole(a.PerDollar))
 	}

@@ -42,7 +42,7 @@ type Build struct {
 }
 
 // String names the program and the versions of what it is compared with.
-func (b *Build) String() string {
+func (b Build) String() string {
 	s := "waybill " + cmp.Or(b.Version, "devel")
 	for _, path := range slices.Sorted(maps.Keys(b.Modules)) {
 		s += ", " + path[strings.Index(path, "/")+1:] + " " + b.Modules[path]

@@ -117,7 +117,8 @@ func TestAnswer(t *testing.T) {
 	if err := errors.Join(r.WriteHTML(&page), r.WriteText(&text)); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"90\u202f909", "acks a dollar", "acks a watt-hour"} {
+	for _, want := range []string{"90\u202f909", "2 cores, 45\u202f454 a core", "acks a dollar",
+		"acks a watt-hour", "waybill devel"} {
 		if !strings.Contains(page.String(), want) || !strings.Contains(text.String(), want) {
 			t.Errorf("no %q", want)
 		}
