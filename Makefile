@@ -109,6 +109,7 @@ outsider: build ## the independent verifier against files that this build export
 	rm -rf $(BIN)/exports && $(BIN)/waybill devnet --job --requests 2000 --exports $(BIN)/exports
 	rm -rf $(BIN)/lies && WAYBILL_LIES=1000 WAYBILL_LIES_DIR=$(CURDIR)/$(BIN)/lies \
 	$(GO) test -count=1 -run TestLyingFiles ./proofs/prooftest
+	REQUIRE_OUTSIDER=1 $(GO) test -count=1 -run 'TestLyingNode|TestTwoOffers' ./client
 	cd internal/outsider && OUTSIDER_REQUIRE=1 OUTSIDER_FILES=$(CURDIR)/$(BIN)/exports \
 	OUTSIDER_LIES=$(CURDIR)/$(BIN)/lies $(GO) test -count=1 ./...
 

@@ -146,10 +146,28 @@ func (d *delivery) handleAnswer(ctx context.Context) error {
 	}
 	d.inflight = d.inflight[1:]
 	d.attempts.answered()
+	if err := d.keepRefusals(oldest.items, &answer); err != nil {
+		return err
+	}
 	for i, p := range oldest.items {
 		d.decide(p, answer.Answers[i], answer.held(i), answer.RetryAfter)
 	}
 	return nil
+}
+
+// keepRefusals keeps the node's word for what it never takes, before anything is reported.
+func (d *delivery) keepRefusals(items []*item, a *Answer) error {
+	kept := false
+	for i, p := range items {
+		if a.said != nil && a.Answers[i].Code.Class() == rollup.ClassNever {
+			d.book.refuse(p.entry, a.said.refusal(i, a.Answers[i], p.frame[:]))
+			kept = true
+		}
+	}
+	if !kept {
+		return nil
+	}
+	return d.book.sync()
 }
 
 // decide acts on one answer, by its class.

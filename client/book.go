@@ -8,6 +8,7 @@ import (
 
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/cosign"
+	"github.com/waybill-network/waybill/rollup/word"
 )
 
 // Errors of a book.
@@ -52,7 +53,8 @@ type Book struct {
 	order   []*entry // in the order of their numbers being given
 	given   uint64   // entries ever
 	swept   int      // length of order after the last sweep
-	err     error    // why nothing can be signed any more
+	words   words
+	err     error // why nothing can be signed any more
 }
 
 // MemoryBook returns a book that is lost when the program ends. It is for those to whom that does
@@ -100,6 +102,7 @@ type place struct {
 	lanes map[laneKey]*lane
 	has   map[epochClient]int // lanes
 	roots map[windowOf]signedRoot
+	heard map[windowOf]*offered
 }
 
 type (
@@ -146,6 +149,7 @@ type entry struct {
 	lane    *lane
 	number  uint32
 	state   state
+	refused bool        // the node said once that it never takes it
 	code    rollup.Code // of the last word
 	units   uint64
 	request rollup.Hash
@@ -180,7 +184,7 @@ func (b *Book) at(pin *Pin, epoch uint32) (*place, error) {
 func (b *Book) addPlace(pin Pin, born uint32) *place {
 	p := &place{pin: pin, index: uint16(len(b.indexed)), born: born, epoch: born,
 		lanes: make(map[laneKey]*lane), has: make(map[epochClient]int),
-		roots: make(map[windowOf]signedRoot)}
+		roots: make(map[windowOf]signedRoot), heard: make(map[windowOf]*offered)}
 	b.places[pin], b.indexed = p, append(b.indexed, p)
 	return p
 }
@@ -423,19 +427,20 @@ func (b *Book) from(e *entry, first uint64) (acks []*entry, states []state) {
 // maxResent bounds how many acks are sent again because the node names one of them.
 const maxResent = 4096
 
-// check decides for every client of an offer whether it may sign. When any may, no other root is
-// signed for the window from then on, and that is durable when check returns.
-func (b *Book) check(pin *Pin, o *cosign.Offer, payer func(client uint64) (uint32, bool)) (
-	[]cosign.Verdict, error) {
-	verdicts, err := b.checkAll(pin, o, payer)
+// check decides for every client of an offer, which the node signed, whether it may sign. When any
+// may, no other root is signed for the window from then on, and that is durable when check returns.
+// So is what the node offered.
+func (b *Book) check(pin *Pin, o *cosign.Offer, signature word.Signature,
+	payer func(client uint64) (uint32, bool)) ([]cosign.Verdict, error) {
+	verdicts, err := b.checkAll(pin, o, signature, payer)
 	if err != nil {
 		return nil, err
 	}
 	return verdicts, b.sync()
 }
 
-func (b *Book) checkAll(pin *Pin, o *cosign.Offer, payer func(client uint64) (uint32, bool)) (
-	[]cosign.Verdict, error) {
+func (b *Book) checkAll(pin *Pin, o *cosign.Offer, signature word.Signature,
+	payer func(client uint64) (uint32, bool)) ([]cosign.Verdict, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.err != nil {
@@ -444,6 +449,9 @@ func (b *Book) checkAll(pin *Pin, o *cosign.Offer, payer func(client uint64) (ui
 	p := b.places[*pin]
 	if p == nil || o.Key.Node != pin.Node {
 		return o.Check(nil, payer), nil
+	}
+	if o.Network == pin.Network {
+		b.hear(&offered{p, offerWord(o), signature})
 	}
 	signed := &cosign.Signed{Network: pin.Network, Book: remembered{p, o.Key.Epoch}}
 	w := windowOf{o.Key.Epoch, o.Key.Window}
@@ -493,7 +501,7 @@ func (r remembered) AppendRun(dst []byte, run rollup.Run) ([]byte, bool) {
 func (r remembered) Refused(run rollup.Run) bool {
 	l := r.place.lanes[laneKey{r.epoch, run.Client, run.Service}]
 	for n := uint64(run.First); l != nil && n < run.End(); n++ {
-		if e := l.acks[uint32(n)]; e != nil && e.state == stateForgiven {
+		if e := l.acks[uint32(n)]; e != nil && (e.refused || e.state == stateForgiven) {
 			return true
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/cosign"
+	"github.com/waybill-network/waybill/rollup/word"
 )
 
 // CosignConfig says how a program co-signs for the clients whose acks it submits.
@@ -149,7 +150,7 @@ func (k *cosigner) answer(message *api.CosignOffer) (*api.CosignRequest, error) 
 		offer.Clients = slices.DeleteFunc(slices.Clone(offer.Clients), func(c uint64) bool {
 			return !willing[c]
 		})
-		verdicts, err := k.book.check(k.pin, offer, k.cfg.Payer)
+		verdicts, err := k.book.check(k.pin, offer, word.Signature(message.Signature), k.cfg.Payer)
 		if err != nil {
 			return nil, err
 		}

@@ -45,6 +45,13 @@
 // numbers, with their units and requests. What is true is signed, one root for each window, and
 // what is not true is kept as evidence. Package cosign has the rules and the reasons.
 //
+// # When a node lies
+//
+// A node signs its answers and its offers, and the book keeps those that may convict it: that an
+// ack is never taken, and what a window was offered with. [Book.Complain] holds them against a
+// rollup of the node that anybody exported, and returns files that everybody can check. On the
+// command line that is 'waybill complain', which [ReadBook] lets work beside the program.
+//
 // # When a node does not answer
 //
 // A client may be given several nodes: its own, [Config.URL], and [Config.Others]. Acks are for the

@@ -46,6 +46,7 @@ func start(t testing.TB, o options) *fixture {
 		Pipeline: f.Pipeline.Pipeline,
 		Sessions: f.sessions,
 		Chain:    f.Chain,
+		Witness:  f.Witness,
 		Store:    f.store,
 		Status:   func() any { return struct{}{} },
 		Logger:   quiet(),

@@ -14,6 +14,7 @@ import (
 
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/cosign"
+	"github.com/waybill-network/waybill/rollup/word"
 )
 
 // The file of a book begins with journalTag. Behind it stand batches of records. In front of a
@@ -40,6 +41,9 @@ const (
 	recordAck                          // lane, number u32, units u64, request 32, id u64, at ms u64
 	recordAnswer                       // lane, number u32, code u8, state u8
 	recordRoot                         // index u16, epoch, window, count u32, root 32, at ms u64
+	recordOffer                        // index u16, epoch, window, count u32, root 32, signature 64
+	// index u16, epoch of the ack u32, how many there were before u64, length u16, a word.Refusal
+	recordRefusal
 )
 
 // The lane of a record is index u16, epoch u32, client u64, service u32.
@@ -50,7 +54,12 @@ var recordSizes = [...]int{
 	recordAck:    laneSize + 4 + 8 + 32 + 8 + 8,
 	recordAnswer: laneSize + 4 + 2,
 	recordRoot:   2 + 4 + 4 + 4 + 32 + 8,
+	recordOffer:  2 + 4 + 4 + 4 + 32 + 64,
+
+	recordRefusal: refusalHead, // and the refusal
 }
+
+const refusalHead = 2 + 4 + 8 + 2
 
 const laneSize = 2 + 4 + 8 + 4
 
@@ -175,17 +184,30 @@ func (b *Book) replay(batch []byte) error {
 			return nil
 		}
 		kind := recordKind(batch[0])
-		if kind < recordPlace || kind > recordRoot || len(batch)-1 < recordSizes[kind] {
+		size, whole := recordSize(kind, batch[1:])
+		if !whole {
 			return fmt.Errorf("%w: no record of kind %d with %d bytes", ErrBookDamaged, kind,
 				len(batch)-1)
 		}
-		fields := fields{batch[1 : 1+recordSizes[kind]]}
-		batch = batch[1+recordSizes[kind]:]
+		fields := fields{batch[1 : 1+size]}
+		batch = batch[1+size:]
 		if err := b.apply(kind, &fields); err != nil {
 			return fmt.Errorf("%w: a record of kind %d: %w", ErrBookDamaged, kind, err)
 		}
 	}
 	return nil
+}
+
+// recordSize returns the size of a record behind its kind, if it is all there.
+func recordSize(kind recordKind, rest []byte) (size int, whole bool) {
+	if kind < recordPlace || kind > recordRefusal || len(rest) < recordSizes[kind] {
+		return 0, false
+	}
+	size = recordSizes[kind]
+	if kind == recordRefusal {
+		size += int(le.Uint16(rest[refusalHead-2:]))
+	}
+	return size, len(rest) >= size
 }
 
 // fields reads what is there, by the size of the record.
@@ -234,6 +256,12 @@ func (b *Book) apply(kind recordKind, f *fields) error {
 		root := cosign.Root{Count: f.u32(), Hash: f.hash()}
 		p.roots[w] = signedRoot{root, f.time()}
 		return nil
+	case recordOffer:
+		b.hear(&offered{p, word.Offer{Node: p.pin.Node, Epoch: epoch, Window: f.u32(),
+			Count: f.u32(), Root: f.hash()}, word.Signature(f.next(64))})
+		return nil
+	case recordRefusal:
+		return b.applyRefusal(p, epoch, f)
 	}
 	l := p.lane(laneKey{epoch, f.u64(), f.u32()})
 	switch kind {
@@ -267,6 +295,29 @@ func (b *Book) applyAck(l *lane, f *fields) error {
 		return errNoSuch
 	}
 	b.enter(e)
+	return nil
+}
+
+func (b *Book) applyRefusal(p *place, epoch uint32, f *fields) error {
+	before := f.u64()
+	f.u16() // its length
+	said, err := word.ParseRefusal(f.b)
+	ack := rollup.Frame(said.Ack[:])
+	if err != nil || ack.Epoch() != epoch {
+		return errNoSuch
+	}
+	if len(b.words.refusals) == 0 {
+		b.words.dropped = before
+	}
+	if before != b.words.before() {
+		return errNoSuch
+	}
+	b.addRefusal(&refused{p, said})
+	if l := p.lanes[laneKey{epoch, ack.Client(), ack.Service()}]; l != nil {
+		if e := l.acks[ack.Number()]; e != nil {
+			e.refused = true
+		}
+	}
 	return nil
 }
 
@@ -324,6 +375,25 @@ func (j *journal) root(p *place, w windowOf, root signedRoot) {
 	j.u32(root.Count)
 	j.pending = append(j.pending, root.Hash[:]...)
 	j.u64(uint64(root.at.UnixMilli()))
+}
+
+func (j *journal) offer(o *offered) {
+	j.begin(recordOffer, o.place.index)
+	j.u32(o.word.Epoch)
+	j.u32(o.word.Window)
+	j.u32(o.word.Count)
+	j.pending = append(j.pending, o.word.Root[:]...)
+	j.pending = append(j.pending, o.signature[:]...)
+}
+
+// refusal notes a refusal, with how many there were before.
+func (j *journal) refusal(r *refused, before uint64) {
+	j.begin(recordRefusal, r.place.index)
+	j.u32(rollup.Frame(r.said.Ack[:]).Epoch())
+	j.u64(before)
+	at := len(j.pending)
+	j.pending = r.said.Append(le.AppendUint16(j.pending, 0))
+	le.PutUint16(j.pending[at:], uint16(len(j.pending)-at-2))
 }
 
 // sync returns when all records are on disk: those of several callers go there together.
@@ -427,6 +497,10 @@ func (j *journal) content(b *Book) []byte {
 		}
 		flush(1 << 20)
 	}
+	b.words.each(j.offer, func(r *refused, before uint64) {
+		j.refusal(r, before)
+		flush(1 << 20)
+	})
 	flush(0)
 	return content
 }

@@ -80,18 +80,18 @@ const (
 // Error implements error.
 func (r Reason) Error() string { return "client: " + r.String() }
 
-// said checks that an answer is the pinned node's word (protocol section 7).
-func (p *Pin) said(asked *word.Asked, a *Answer, m *api.SubmitAcksResponse) error {
+// said checks that an answer is the pinned node's word (protocol section 7), and returns that.
+func (p *Pin) said(asked *word.Asked, a *Answer, m *api.SubmitAcksResponse) (*saidAnswers, error) {
 	if len(m.Signature) != rollup.WordSize {
-		return rollup.Refuse(ReasonAnswerSignature, "%d bytes", len(m.Signature))
+		return nil, rollup.Refuse(ReasonAnswerSignature, "%d bytes", len(m.Signature))
 	}
-	signature := word.Signature(m.Signature)
-	w := asked.Answers(p.Node, m.Height, a.Answers)
-	if err := word.Verify(&p.Network, p.Key, w, &signature); err != nil {
-		return rollup.Refuse(ReasonAnswerSignature, "to %d acks at height %d: %w", asked.Len(),
-			m.Height, err)
+	w := &saidAnswers{asked: asked, word: asked.Answers(p.Node, m.Height, a.Answers),
+		signature: word.Signature(m.Signature)}
+	if err := word.Verify(&p.Network, p.Key, w.word, &w.signature); err != nil {
+		return nil, rollup.Refuse(ReasonAnswerSignature, "to %d acks at height %d: %w",
+			asked.Len(), m.Height, err)
 	}
-	return nil
+	return w, nil
 }
 
 // offered reports whether an offer is the pinned node's word, for whatever network and window it

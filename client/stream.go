@@ -20,6 +20,8 @@ type Answer struct {
 	Answers    []rollup.Answer // one per ack, in order
 	Held       [][]byte        // for each CodeNumberUsed, in order: what is held; empty: unknown
 	RetryAfter time.Duration   // for overloaded acks
+
+	said *saidAnswers // the node's word; nil for a client that is not pinned
 }
 
 // held returns what the node holds in place of ack i, if it said so.
@@ -189,7 +191,7 @@ func (s *Stream) receiveAll() error {
 		case p := <-s.waiting:
 			answer, err := answerOf(response, p.acks)
 			if err == nil && p.asked != nil {
-				err = s.pin.said(p.asked, &answer, response)
+				answer.said, err = s.pin.said(p.asked, &answer, response)
 			}
 			if err != nil {
 				p.resolve(Answer{}, fmt.Errorf("%w: %w", ErrUnknownOutcome, err))

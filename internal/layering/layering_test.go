@@ -70,7 +70,7 @@ var rooms = []struct {
 	{"pipeline/pipelinetest", join(core, ways...)},
 
 	{"node/api", []string{"rollup", "rollup/cosign"}},
-	{"client", join(core, "rollup/cosign", "rollup/delivery", "node/api")},
+	{"client", join(core, "rollup/cosign", "rollup/delivery", "rollup/export", "node/api")},
 
 	// The ground of a node: what others stand on.
 	{"node/store", core},
@@ -134,6 +134,7 @@ var guests = map[string][]string{
 		"node/peer",
 		"node/api",
 		"internal/crash",
+		"internal/cli", // a test plays a node that lies
 	},
 	"google.golang.org/protobuf":        {"client", "node/ingest", "node/peer", "node/api"},
 	"google.golang.org/grpc":            {"node/ingest"},

@@ -29,6 +29,11 @@ func Ask(frames []byte) *Asked {
 // Len is the number of acks.
 func (a *Asked) Len() int { return len(a.entries) / AnswerSize }
 
+// Tree is the tree over the answers, once Answers has filled them in.
+func (a *Asked) Tree() *rollup.Tree {
+	return rollup.NewTree(AnswerTreeKind, a.entries, AnswerSize)
+}
+
 // Answers returns what a node signs when it answers so: one answer for each ack, in order. The
 // epoch is that of the first ack.
 func (a *Asked) Answers(node uint32, height uint64, answers []rollup.Answer) Answers {
