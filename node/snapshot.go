@@ -168,7 +168,8 @@ func (n *Node) fillCosign(s *telemetry.Cosign) {
 func (n *Node) fillCommittee(s *telemetry.Snapshot, view *ledger.View, votes []committee.Vote) {
 	self, member := n.id.member()
 	for i, m := range view.Committee().Members {
-		t := telemetry.Member{Power: m.Power, Self: member && m.Node == self}
+		t := telemetry.Member{Power: m.Power, Self: member && m.Node == self,
+			Convictions: len(view.Convictions(m.Node))}
 		t.Node = m.Node
 		if i < len(votes) {
 			v := votes[i]

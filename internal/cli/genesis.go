@@ -86,6 +86,8 @@ func newGenesisShow() *cobra.Command {
 			"epochs", fmt.Sprintf("of %v; settled %v and %s after their end",
 				time.Duration(p.EpochSeconds)*time.Second,
 				time.Duration(p.GraceSeconds)*time.Second, text.Plural(p.GraceBlocks, "block")),
+			"a conviction", fmt.Sprintf("costs %.2f %% of the stake",
+				float64(p.SlashEquivocation)/100),
 			"committee", fmt.Sprintf("%s; %s", text.Plural(len(g.Members), "member"),
 				signedText(info.Unsigned)),
 			"proofs", proofText(&p.Proofs))

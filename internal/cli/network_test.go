@@ -119,6 +119,10 @@ func (n *network) convict(t *testing.T, node []string) {
 		t.Error(out)
 	}
 	fails(t, 1, "already_convicted", with("tx", "evidence", bare)...)
+	if out := must(t, with("status")...); !strings.Contains(out,
+		"node 0 was convicted 1 time by its own words") {
+		t.Error(out)
+	}
 	fails(t, 2, "names no network", "tx", "evidence", bare, "--out", file+".hex")
 	must(t, "tx", "evidence", bare, "--out", file+".hex", "--genesis", n.genesis)
 	must(t, "tx", "evidence", file, "--out", file+".hex")

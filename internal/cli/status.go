@@ -164,6 +164,10 @@ func (s *nodeStatus) members() string {
 		} else {
 			ill = append(ill, fmt.Sprintf("node %d: %s", m.Node, m.Trouble))
 		}
+		if m.Convictions > 0 {
+			ill = append(ill, fmt.Sprintf("node %d was convicted %s by its own words", m.Node,
+				text.Plural(m.Convictions, "time")))
+		}
 	}
 	line := fmt.Sprintf("%d of %d are connected and vote", healthy, len(s.Committee))
 	return strings.Join(append([]string{line}, ill...), "; ")

@@ -2177,7 +2177,9 @@ type Node struct {
 	PeerAddress  string                 `protobuf:"bytes,5,opt,name=peer_address,json=peerAddress,proto3" json:"peer_address,omitempty"`
 	Stake        uint64                 `protobuf:"varint,6,opt,name=stake,proto3" json:"stake,omitempty"` // micro-credits
 	// Voting power in the committee; 0 for a node that is no member.
-	Power         uint64 `protobuf:"varint,7,opt,name=power,proto3" json:"power,omitempty"`
+	Power uint64 `protobuf:"varint,7,opt,name=power,proto3" json:"power,omitempty"`
+	// How often the node was convicted by two words of its own (docs/lies.md).
+	Convictions   uint32 `protobuf:"varint,8,opt,name=convictions,proto3" json:"convictions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2257,6 +2259,13 @@ func (x *Node) GetStake() uint64 {
 func (x *Node) GetPower() uint64 {
 	if x != nil {
 		return x.Power
+	}
+	return 0
+}
+
+func (x *Node) GetConvictions() uint32 {
+	if x != nil {
+		return x.Convictions
 	}
 	return 0
 }
@@ -3409,7 +3418,7 @@ const file_waybill_proto_rawDesc = "" +
 	"\x05total\x18\x02 \x01(\rR\x05total\";\n" +
 	"\x0fGetNodesRequest\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\rR\x04from\x12\x14\n" +
-	"\x05count\x18\x02 \x01(\rR\x05count\"\xbf\x01\n" +
+	"\x05count\x18\x02 \x01(\rR\x05count\"\xe1\x01\n" +
 	"\x04Node\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x14\n" +
 	"\x05owner\x18\x02 \x01(\rR\x05owner\x12\x17\n" +
@@ -3417,7 +3426,8 @@ const file_waybill_proto_rawDesc = "" +
 	"\rtransport_key\x18\x04 \x01(\tR\ftransportKey\x12!\n" +
 	"\fpeer_address\x18\x05 \x01(\tR\vpeerAddress\x12\x14\n" +
 	"\x05stake\x18\x06 \x01(\x04R\x05stake\x12\x14\n" +
-	"\x05power\x18\a \x01(\x04R\x05power\"P\n" +
+	"\x05power\x18\a \x01(\x04R\x05power\x12 \n" +
+	"\vconvictions\x18\b \x01(\rR\vconvictions\"P\n" +
 	"\x10GetNodesResponse\x12&\n" +
 	"\x05nodes\x18\x01 \x03(\v2\x10.waybill.v1.NodeR\x05nodes\x12\x14\n" +
 	"\x05total\x18\x02 \x01(\rR\x05total\"*\n" +

@@ -189,7 +189,8 @@ func (s ledgerService) GetNodes(_ context.Context, req *connect.Request[api.GetN
 		if node, ok := view.Node(i); ok {
 			answer.Nodes = append(answer.Nodes, &api.Node{Index: node.Index, Owner: node.Owner,
 				BlsKey: node.BLSKey.String(), TransportKey: node.TransportKey.String(), PeerAddress: node.PeerAddress,
-				Stake: node.Stake, Power: power[node.Index]})
+				Stake: node.Stake, Power: power[node.Index],
+				Convictions: uint32(len(view.Convictions(node.Index)))})
 		}
 	}
 	return connect.NewResponse(answer), nil

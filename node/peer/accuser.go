@@ -130,9 +130,9 @@ func (a *Accuser) press(ctx context.Context, b []byte) (done bool, why error) {
 	if _, err := (&ledger.Evidence{Words: e}).Accused(a.cfg.Chain.View()); err != nil {
 		return true, err
 	}
-	var refusal *ledger.Refusal
 	err = a.cfg.Chain.SubmitTx(ctx, ledger.NewEvidence(a.cfg.Network, e))
-	if errors.As(err, &refusal) && err == error(refusal) { // one that is wrapped is not final
+	_, final := err.(*ledger.Refusal) //nolint:errorlint // one that is wrapped is not final
+	if final {
 		return true, err
 	}
 	if err != nil {

@@ -234,6 +234,8 @@ var metrics = []metric{
 		}),
 	memberMetric("power", "Voting power of a member.", gauge,
 		func(_ *Snapshot, m *Member) float64 { return float64(m.Power) }),
+	memberMetric("convictions", "How often a member was convicted by its own words.", gauge,
+		func(_ *Snapshot, m *Member) float64 { return float64(m.Convictions) }),
 	memberMetric("shares_total", "Certificate shares received from a member.", counter,
 		func(_ *Snapshot, m *Member) float64 { return float64(m.Shares) }),
 	memberMetric("failures_total", "Pushes to a member that failed.", counter,

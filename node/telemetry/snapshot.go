@@ -164,6 +164,7 @@ type Member struct {
 	Power          uint64 `json:"power"`
 	Address        string `json:"address"`
 	Self           bool   `json:"self"`
+	Convictions    int    `json:"convictions"` // by its own words, see docs/lies.md
 
 	// Voted is the last block that the member voted on, by the chain; 0 when this node has seen no
 	// vote of it since it started. VotedAt is the time of the block that carries the vote, and

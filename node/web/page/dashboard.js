@@ -455,6 +455,7 @@ function showCommittee(s) {
   rows("t-committee", s.committee ?? [], (m) => m.node, (m) => [
     { text: m.node + (m.self ? " (self)" : ""), title: m.address },
     m.refusing ? { text: "refuses", tag: "bad", title: m.last_error ?? "" } :
+    m.healthy && m.convictions ? { text: "convicted", tag: "warn", title: `connected and voting; convicted ${m.convictions === 1 ? "once" : m.convictions + " times"} by its own words` } :
     m.healthy ? { text: "there", tag: "good" } :
     { text: m.missed_blocks ? "no votes" : "away", tag: "bad", title: m.trouble ?? "" },
     { text: lastVote(m, s.taken), class: m.missed_blocks > 2 ? "warn" : "" },
