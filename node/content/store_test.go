@@ -2,13 +2,11 @@ package content
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"runtime"
 	"testing"
 
 	"github.com/waybill-network/waybill/kernels/blake3"
@@ -169,65 +167,4 @@ func TestEviction(t *testing.T) {
 	if _, err := os.Stat(s.object(roots[1])); !errors.Is(err, os.ErrNotExist) {
 		t.Fatal(err)
 	}
-}
-
-func TestFetchOnce(t *testing.T) {
-	in := sample(1, 200<<10)
-	gate := &gated{Body: in, begun: make(chan struct{}, 9), open: make(chan struct{})}
-	s := openStore(t, Options{})
-	want := Want{Root: rootOf(in), Size: -1}
-	ctx, cancel := context.WithCancel(t.Context())
-	impatient := make(chan error)
-	go func() {
-		_, err := s.Fetch(ctx, want, gate)
-		impatient <- err
-	}()
-	<-gate.begun
-	const waiters = 8
-	results := make(chan error, waiters)
-	for range waiters {
-		go func() {
-			c, err := s.Fetch(context.Background(), want, gate)
-			if err == nil {
-				err = c.Verify(0, c.Groups())
-				c.Close()
-			}
-			results <- err
-		}()
-	}
-	for s.Stats().Joined < waiters {
-		runtime.Gosched()
-	}
-	cancel()
-	if err := <-impatient; !errors.Is(err, context.Canceled) {
-		t.Fatal(err)
-	}
-	close(gate.open)
-	for range waiters {
-		if err := <-results; err != nil {
-			t.Fatal(err)
-		}
-	}
-	if stats := s.Stats(); stats.Fetched != 1 || stats.Readers != 0 || len(gate.begun) != 0 {
-		t.Fatalf("%+v", stats)
-	}
-}
-
-// gated is an origin whose bodies wait until open is closed.
-type gated struct {
-	Body        []byte
-	begun, open chan struct{}
-}
-
-func (g *gated) String() string { return "gated" }
-
-func (g *gated) Open(ctx context.Context, _ Want, offset int64) (Body, error) {
-	g.begun <- struct{}{}
-	select {
-	case <-g.open:
-	case <-ctx.Done():
-		return Body{}, ctx.Err()
-	}
-	body := io.NopCloser(bytes.NewReader(g.Body[offset:]))
-	return Body{body, offset, int64(len(g.Body))}, nil
 }
