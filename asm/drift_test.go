@@ -19,8 +19,8 @@ import (
 
 const prefix = "//go:generate go run -C ../../asm "
 
-// TestDrift fails when a committed .s file is not what its generator prints, or has no generator and does not say that
-// it is written by hand. make generate mends the former.
+// TestDrift fails when a committed .s file is not what its generator prints, or has no generator
+// and does not say that it is written by hand. make generate mends the former.
 func TestDrift(t *testing.T) {
 	sources, commands := survey(t, "../kernels")
 	for file, args := range commands {
@@ -59,19 +59,22 @@ func TestDriftIsSeen(t *testing.T) {
 		t.Error(at)
 	}
 	dir := t.TempDir()
-	for name, text := range map[string]string{"k/k.go": prefix + "./k -out ../kernels/k/k_amd64.s\n", "k/k_arm64.s": "// text", "k/k.txt": "text"} {
+	for name, text := range map[string]string{"k/k.go": prefix +
+		"./k -out ../kernels/k/k_amd64.s\n", "k/k_arm64.s": "// text", "k/k.txt": "text"} {
 		_ = os.MkdirAll(filepath.Join(dir, "k"), 0o755)
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 	sources, commands := survey(t, dir)
-	if len(sources) != 1 || byHand(t, sources[0]) || !slices.Equal(commands["../kernels/k/k_amd64.s"], []string{"./k"}) {
+	if len(sources) != 1 || byHand(t, sources[0]) ||
+		!slices.Equal(commands["../kernels/k/k_amd64.s"], []string{"./k"}) {
 		t.Errorf("%v, %v", sources, commands)
 	}
 }
 
-// survey finds the assembly under root and, by the file they write, the generators' arguments without -out.
+// survey finds the assembly under root and, by the file they write, the generators' arguments
+// without -out.
 func survey(t *testing.T, root string) (sources []string, commands map[string][]string) {
 	commands = map[string][]string{}
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
@@ -116,7 +119,8 @@ func difference(printed, committed []byte) string {
 	p, c := strings.SplitAfter(string(printed), "\n"), strings.SplitAfter(string(committed), "\n")
 	for i := range max(len(p), len(c)) {
 		if i >= len(p) || i >= len(c) || p[i] != c[i] {
-			return fmt.Sprintf("line %d is not what the generator prints; make generate mends it", i+1)
+			return fmt.Sprintf("line %d is not what the generator prints; make generate mends it",
+				i+1)
 		}
 	}
 	return ""

@@ -22,7 +22,8 @@ func defineConstants() {
 	constants = asm.StaticGlobal("chunk")
 	asm.DataAttributes(attr.RODATA | attr.NOPTR)
 	words := [25]uint32{
-		0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
+		0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab,
+		0x5be0cd19,
 		64, 1, // CHUNK_START
 		24: 2, // CHUNK_END
 	}

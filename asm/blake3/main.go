@@ -1,4 +1,5 @@
-// Command blake3 prints the amd64 kernels of kernels/blake3: one BLAKE3 compression of each of 16 or 8 messages.
+// Command blake3 prints the amd64 kernels of kernels/blake3: one BLAKE3 compression of each of 16
+// or 8 messages.
 package main
 
 import (

@@ -1,5 +1,5 @@
-// Package emit ends every generator of this module: it prints the assembly, to the file of the flag -out or to standard
-// output, which is what the drift test compares.
+// Package emit ends every generator of this module: it prints the assembly, to the file of the flag
+// -out or to standard output, which is what the drift test compares.
 package emit
 
 import (
@@ -13,8 +13,8 @@ import (
 	"github.com/mmcloughlin/avo/printer"
 )
 
-// Avo prints what generator name has built in c under a header that holds doc: algorithm, bounds and register plan.
-// It ends the process on errors.
+// Avo prints what generator name has built in c under a header that holds doc: algorithm, bounds
+// and register plan. It ends the process on errors.
 func Avo(c *build.Context, name, doc string) {
 	file, err := c.Result()
 	if err != nil {

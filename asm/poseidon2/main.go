@@ -121,9 +121,11 @@ func main() {
 	emit.Avo(g.Context, "poseidon2", doc)
 }
 
-// layConstants computes M, p, 2^260-p, k and the inverse of p's top limb and lays them into the read-only data.
+// layConstants computes M, p, 2^260-p, k and the inverse of p's top limb and lays them into the
+// read-only data.
 func (g *generator) layConstants() {
-	p, _ := new(big.Int).SetString("30644e72e131a029b85045b68181585d2833e84879b9709143e1f593f0000001", 16)
+	p, _ := new(big.Int).SetString(
+		"30644e72e131a029b85045b68181585d2833e84879b9709143e1f593f0000001", 16)
 	power := func(n uint) *big.Int { return new(big.Int).Lsh(big.NewInt(1), n) }
 	one := big.NewInt(1)
 	k := new(big.Int).ModInverse(new(big.Int).Neg(p), power(52))
@@ -205,8 +207,10 @@ func (g *generator) carry(x []reg.VecPhysical) {
 	}
 }
 
-// addMultiple adds q times the constant at an offset to z, which has a limb more, or drops the topmost half product.
-func (g *generator) addMultiple(q reg.VecPhysical, base reg.Register, offset int, z []reg.VecPhysical) {
+// addMultiple adds q times the constant at an offset to z, which has a limb more, or drops the
+// topmost half product.
+func (g *generator) addMultiple(q reg.VecPhysical, base reg.Register, offset int,
+	z []reg.VecPhysical) {
 	for j := range limbs {
 		g.VPMADD52LUQ_BCST(at(base, offset+8*j), q, z[j])
 	}
@@ -215,7 +219,8 @@ func (g *generator) addMultiple(q reg.VecPhysical, base reg.Register, offset int
 	}
 }
 
-// clearColumn adds the multiple of p to z that makes its lowest limb zero, and the carry of that to the next one.
+// clearColumn adds the multiple of p to z that makes its lowest limb zero, and the carry of that to
+// the next one.
 func (g *generator) clearColumn(z []reg.VecPhysical) {
 	g.clear(digit)
 	g.VPMADD52LUQ_BCST(at(consts, atK), z[0], digit)
@@ -278,7 +283,8 @@ func (g *generator) square() (result []reg.VecPhysical) {
 
 func (g *generator) mulBlocks() {
 	g.function("mulBlocks", "func(z, x, y *[5][8]uint64, n, step int)",
-		"mulBlocks multiplies n > 0 blocks: z[i] = x[i]*y[i]/R. step is the distance of the y in bytes, 320 or 0.")
+		"mulBlocks multiplies n > 0 blocks: z[i] = x[i]*y[i]/R. step is the distance of the y in "+
+			"bytes, 320 or 0.")
 	zp, xp := g.pointer("z", reg.RDI), g.pointer("x", reg.RSI)
 	yp, step := g.pointer("y", reg.RDX), g.pointer("step", reg.RBX)
 	g.repeat("block", g.pointer("n", reg.RCX), func() {
@@ -293,7 +299,8 @@ func (g *generator) mulBlocks() {
 }
 
 func (g *generator) sqrBlocks() {
-	g.function("sqrBlocks", "func(z, x *[5][8]uint64, n int)", "sqrBlocks squares n > 0 blocks: z[i] = x[i]*x[i]/R.")
+	g.function("sqrBlocks", "func(z, x *[5][8]uint64, n int)",
+		"sqrBlocks squares n > 0 blocks: z[i] = x[i]*x[i]/R.")
 	zp, xp := g.pointer("z", reg.RDI), g.pointer("x", reg.RSI)
 	g.repeat("block", g.pointer("n", reg.RCX), func() {
 		g.load(xp, x)
@@ -307,7 +314,8 @@ func (g *generator) sqrBlocks() {
 // packStates gathers the same word of eight states. 16*x is the value at R that x is at 2^256.
 func (g *generator) packStates() {
 	g.function("packStates", "func(z *[16][5][8]uint64, x *[4]uint64)",
-		"packStates packs eight states of sixteen elements that stand one after the other, each x*2^256 mod p in\n"+
+		"packStates packs eight states of sixteen elements that stand one after the other, each "+
+			"x*2^256 mod p in\n"+
 			"four words. It leaves values less than 16p.")
 	zp, xp := g.pointer("z", reg.RDI), g.pointer("x", reg.RSI)
 	w, offsets, low, high := zmm[0:4], zmm[4], zmm[5], zmm[6]
@@ -341,7 +349,8 @@ func (g *generator) packStates() {
 // external needs sixteen registers for one limb of a state, and four for the sums over the fours.
 func (g *generator) external() {
 	g.function("external", "func(x *[16][5][8]uint64, keys *[16][5]uint64)",
-		"external multiplies eight states of values less than 16p by the external matrix and adds round keys. It\n"+
+		"external multiplies eight states of values less than 16p by the external matrix and "+
+			"adds round keys. It\n"+
 			"leaves values less than 1.1p.")
 	xp, keys := g.pointer("x", reg.RSI), g.pointer("keys", reg.RDX)
 	g.MOVQ(xp, reg.RDI)
@@ -415,8 +424,10 @@ func (g *generator) internal() {
 	const signature = "func(x *[16][5][8]uint64, t *[5][8]uint64, diagonal *[16][5][5]uint64, " +
 		"keys *[5]uint64, n int, last *[16][5]uint64)"
 	g.function("internal", signature,
-		"internal computes n > 0 internal rounds of eight states, the first one from behind its S-box: t is the fifth\n"+
-			"power of x[0], which itself is not read. keys[i] is added to x[0] after round i, last[1] ... last[15] to the\n"+
+		"internal computes n > 0 internal rounds of eight states, the first one from behind its "+
+			"S-box: t is the fifth\n"+
+			"power of x[0], which itself is not read. keys[i] is added to x[0] after round i, "+
+			"last[1] ... last[15] to the\n"+
 			"others after the last round. t is overwritten.")
 	r := rounds{
 		x: g.pointer("x", reg.RSI), diagonal: g.pointer("diagonal", reg.RDX),
@@ -477,7 +488,8 @@ func (g *generator) rewind(r rounds) {
 	g.LEAQ(at(r.diagonal, limbs*words), r.factor)
 }
 
-// elements computes the next n elements of a round, adds keys unless they are nil, and adds the elements to the sum.
+// elements computes the next n elements of a round, adds keys unless they are nil, and adds the
+// elements to the sum.
 func (g *generator) elements(r rounds, label string, n int, keys reg.Register) {
 	g.MOVQ(I32(n), r.left)
 	g.repeat(label, r.left, func() {

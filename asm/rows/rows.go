@@ -1,5 +1,6 @@
-// Package rows emits the transposition of byte strings, the rows, into vectors of one 32-bit word of every row, and
-// back: lane i of each vector belongs to row i. Rows start at a constant distance, the stride.
+// Package rows emits the transposition of byte strings, the rows, into vectors of one 32-bit word
+// of every row, and back: lane i of each vector belongs to row i. Rows start at a constant
+// distance, the stride.
 package rows
 
 import (
@@ -8,9 +9,11 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// Pointers returns the operand at a displacement into row i. pointers[0] holds the address of row 0 and stride the
-// stride; every further pointer is set to every fourth row, stride3 to three strides.
-func Pointers(c *build.Context, pointers []reg.GPPhysical, stride, stride3 reg.GPPhysical) func(i, displacement int) Mem {
+// Pointers returns the operand at a displacement into row i. pointers[0] holds the address of row 0
+// and stride the stride; every further pointer is set to every fourth row, stride3 to three
+// strides.
+func Pointers(c *build.Context, pointers []reg.GPPhysical, stride,
+	stride3 reg.GPPhysical) func(i, displacement int) Mem {
 	for i := 1; i < len(pointers); i++ {
 		c.LEAQ(Mem{Base: pointers[i-1], Index: stride, Scale: 4}, pointers[i])
 	}
@@ -41,8 +44,9 @@ func Transpose4(c *build.Context, q, t []reg.VecPhysical) {
 	c.VPUNPCKHQDQ(t[3], t[1], q[3])
 }
 
-// Load16 sets the sixteen m to the words of sixteen rows of 64 bytes, through four temporaries below Z16: 128-bit
-// pieces are loaded so that group j of m[4c+r] is piece c of row 4j+r, and then transposed within the groups.
+// Load16 sets the sixteen m to the words of sixteen rows of 64 bytes, through four temporaries
+// below Z16: 128-bit pieces are loaded so that group j of m[4c+r] is piece c of row 4j+r, and then
+// transposed within the groups.
 func Load16(c *build.Context, row func(i, displacement int) Mem, m, t []reg.VecPhysical) {
 	c.Comment("Two pieces of rows r, r+4 and of r+8, r+12, then each piece of all four.")
 	for piece := 0; piece < 4; piece += 2 {
@@ -60,7 +64,8 @@ func Load16(c *build.Context, row func(i, displacement int) Mem, m, t []reg.VecP
 	}
 }
 
-// Store16 writes the eight words v of sixteen rows of 32 bytes, without gaps, through eight temporaries.
+// Store16 writes the eight words v of sixteen rows of 32 bytes, without gaps, through eight
+// temporaries.
 func Store16(c *build.Context, out reg.Register, v, t []reg.VecPhysical) {
 	c.Comment("Words 0..3 and 4..7 of row 4j+r become group j of v[r] and v[4+r].")
 	Transpose4(c, v, t)

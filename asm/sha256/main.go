@@ -1,4 +1,5 @@
-// Command sha256 prints the amd64 kernels of kernels/sha256: SHA-256 of four or sixteen messages of one length.
+// Command sha256 prints the amd64 kernels of kernels/sha256: SHA-256 of four or sixteen messages of
+// one length.
 package main
 
 import (
@@ -79,7 +80,8 @@ func cubeRoot(x *big.Int) *big.Int {
 
 func function(name string) {
 	asm.Function(name)
-	asm.SignatureExpr("func(out, in *byte, stride uintptr, blocks int, start *[8]uint32, last *[64]uint32)")
+	asm.SignatureExpr(
+		"func(out, in *byte, stride uintptr, blocks int, start *[8]uint32, last *[64]uint32)")
 }
 
 // blocks emits the loop over the blocks of the input and then the last one.
@@ -115,7 +117,10 @@ func shani() {
 	asm.LEAQ(stack.Offset(15), RBX)
 	asm.ANDQ(I8(-16), RBX)
 	word := func(stream, group int) Mem { return Mem{Base: RBX, Disp: 16 * (4*stream + group%4)} }
-	saved := func(stream, i int) Mem { return Mem{Base: RBX, Disp: 16 * (4*streams + 2*stream + i)} }
+	saved := func(stream, i int) Mem {
+		return Mem{Base: RBX,
+			Disp: 16 * (4*streams + 2*stream + i)}
+	}
 	mask := Mem{Base: RBX, Disp: 16 * (4 + 2) * streams}
 
 	pointers := []GPPhysical{RSI}
@@ -124,7 +129,8 @@ func shani() {
 	message := rows.Pointers(asm, pointers, RCX, R8)
 	asm.MOVOU(swap, t[0])
 	asm.MOVO(t[0], mask)
-	asm.Comment("(a,b,c,d), (e,f,g,h) to (a,b,e,f), (c,d,g,h), which the instructions want with a and c on top.")
+	asm.Comment("(a,b,c,d), (e,f,g,h) to (a,b,e,f), (c,d,g,h), which the instructions want with " +
+		"a and c on top.")
 	start := asm.Load(asm.Param("start"), RDX)
 	a, c := states[0][0], states[0][1]
 	asm.MOVOU(Mem{Base: start}, t[0])
@@ -152,43 +158,44 @@ func shani() {
 			}
 		}
 	}
-	blocks(pointers, each(func(stream, i int, r VecPhysical) { asm.MOVO(r, saved(stream, i)) }), func() {
-		for g := range 16 {
-			asm.Comment(fmt.Sprintf("Rounds %d to %d", 4*g, 4*g+3))
-			for stream, s := range states {
-				w := t[0]
-				if g < 4 {
-					asm.MOVOU(message(stream, 16*g), w)
-					asm.PSHUFB(mask, w)
-				} else {
-					asm.MOVO(word(stream, g), w)
-					asm.SHA256MSG1(word(stream, g+1), w)
-					asm.MOVO(previous[stream], t[1])
-					asm.PALIGNR(Imm(4), word(stream, g+2), t[1])
-					asm.PADDD(t[1], w)
-					asm.SHA256MSG2(previous[stream], w)
+	blocks(pointers, each(func(stream, i int, r VecPhysical) { asm.MOVO(r, saved(stream, i)) }),
+		func() {
+			for g := range 16 {
+				asm.Comment(fmt.Sprintf("Rounds %d to %d", 4*g, 4*g+3))
+				for stream, s := range states {
+					w := t[0]
+					if g < 4 {
+						asm.MOVOU(message(stream, 16*g), w)
+						asm.PSHUFB(mask, w)
+					} else {
+						asm.MOVO(word(stream, g), w)
+						asm.SHA256MSG1(word(stream, g+1), w)
+						asm.MOVO(previous[stream], t[1])
+						asm.PALIGNR(Imm(4), word(stream, g+2), t[1])
+						asm.PADDD(t[1], w)
+						asm.SHA256MSG2(previous[stream], w)
+					}
+					if g < 15 {
+						asm.MOVO(w, word(stream, g))
+					}
+					t[0], previous[stream] = previous[stream], w
+					asm.MOVOU(k.Offset(16*g), X0)
+					asm.PADDD(w, X0)
+					rounds(s)
 				}
-				if g < 15 {
-					asm.MOVO(w, word(stream, g))
+			}
+		}, func() {
+			for g := range 16 {
+				asm.MOVOU(Mem{Base: RDX, Disp: 16 * g}, X0)
+				for _, s := range states {
+					asm.SHA256RNDS2(X0, s[0], s[1])
 				}
-				t[0], previous[stream] = previous[stream], w
-				asm.MOVOU(k.Offset(16*g), X0)
-				asm.PADDD(w, X0)
-				rounds(s)
+				asm.PSHUFD(Imm(0x0e), X0, X0)
+				for _, s := range states {
+					asm.SHA256RNDS2(X0, s[1], s[0])
+				}
 			}
-		}
-	}, func() {
-		for g := range 16 {
-			asm.MOVOU(Mem{Base: RDX, Disp: 16 * g}, X0)
-			for _, s := range states {
-				asm.SHA256RNDS2(X0, s[0], s[1])
-			}
-			asm.PSHUFD(Imm(0x0e), X0, X0)
-			for _, s := range states {
-				asm.SHA256RNDS2(X0, s[1], s[0])
-			}
-		}
-	}, each(func(stream, i int, r VecPhysical) { asm.PADDD(saved(stream, i), r) }))
+		}, each(func(stream, i int, r VecPhysical) { asm.PADDD(saved(stream, i), r) }))
 
 	asm.Comment("Back to (a,b,c,d), (e,f,g,h), most significant bytes first.")
 	out := asm.Load(asm.Param("out"), RDI)
@@ -208,7 +215,8 @@ func shani() {
 
 func avx512() {
 	state := []VecPhysical{Z0, Z1, Z2, Z3, Z4, Z5, Z6, Z7}
-	w := []VecPhysical{Z16, Z17, Z18, Z19, Z20, Z21, Z22, Z23, Z24, Z25, Z26, Z27, Z28, Z29, Z30, Z31}
+	w := []VecPhysical{Z16, Z17, Z18, Z19, Z20, Z21, Z22, Z23, Z24, Z25, Z26, Z27, Z28, Z29, Z30,
+		Z31}
 	t := []VecPhysical{Z8, Z9, Z10, Z11}
 
 	function("hashAVX512")
@@ -224,7 +232,8 @@ func avx512() {
 	constant := R11
 	asm.LEAQ(k, constant)
 
-	// three sets t[0] to the sum modulo two of x rotated by three numbers; the third is a shift if shift is true.
+	// three sets t[0] to the sum modulo two of x rotated by three numbers; the third is a shift if
+	// shift is true.
 	three := func(x VecPhysical, by [3]uint64, shift bool) {
 		asm.VPRORD(Imm(by[0]), x, t[0])
 		asm.VPRORD(Imm(by[1]), x, t[1])

@@ -37,8 +37,9 @@ import (
 	"github.com/waybill-network/waybill/bench"
 )
 
-// field is blst's arithmetic on elements in the form that both libraries use, Montgomery's with R = 2^384. blst offers
-// the exponentiation to (p−3)/4 as a part of square roots only, which cost it a multiplication and a squaring more.
+// field is blst's arithmetic on elements in the form that both libraries use, Montgomery's with R =
+// 2^384. blst offers the exponentiation to (p−3)/4 as a part of square roots only, which cost it a
+// multiplication and a squaring more.
 func field(op string, x, y []fp.Element) []bench.Contender {
 	cx, cy, cz := convert(x), convert(y), make([]C.blst_fp, len(x))
 	n := C.size_t(len(x))

@@ -9,8 +9,8 @@ import (
 	"github.com/waybill-network/waybill/kernels/bls"
 )
 
-// Some of blst's functions start as many goroutines as there were processors at the start, whatever the limit is later;
-// all comparisons with it are of one core.
+// Some of blst's functions start as many goroutines as there were processors at the start, whatever
+// the limit is later; all comparisons with it are of one core.
 func init() { blst.SetMaxProcs(1) }
 
 var errRefused = errors.New("blst refuses what is valid")
@@ -18,14 +18,15 @@ var errRefused = errors.New("blst refuses what is valid")
 func decompress(signatures bls.Column) []bench.Contender {
 	n := signatures.Len()
 	points := make([]blst.P1Affine, n)
-	return []bench.Contender{{Name: "blst", Result: func() []byte { return compressed(points) }, Run: func() (int, error) {
-		for i := range points {
-			if uncompress(&points[i], signatures.At(i)) != accepted {
-				return 0, errRefused
+	return []bench.Contender{{Name: "blst", Result: func() []byte { return compressed(points) },
+		Run: func() (int, error) {
+			for i := range points {
+				if uncompress(&points[i], signatures.At(i)) != accepted {
+					return 0, errRefused
+				}
 			}
-		}
-		return n, nil
-	}}}
+			return n, nil
+		}}}
 }
 
 func subgroup(signatures bls.Column) []bench.Contender {
@@ -52,12 +53,14 @@ func decoded(signatures bls.Column) []blst.P1Affine {
 func hashToG1(dst string, msgs bls.Column) []bench.Contender {
 	points := make([]blst.P1, msgs.Len())
 	tag := []byte(dst)
-	return []bench.Contender{{Name: "blst", Result: func() []byte { return compressed(blst.P1s(points).ToAffine()) }, Run: func() (int, error) {
-		for i := range points {
-			points[i] = *blst.HashToG1(msgs.At(i), tag)
-		}
-		return len(points), nil
-	}}}
+	return []bench.Contender{{Name: "blst",
+		Result: func() []byte { return compressed(blst.P1s(points).ToAffine()) },
+		Run: func() (int, error) {
+			for i := range points {
+				points[i] = *blst.HashToG1(msgs.At(i), tag)
+			}
+			return len(points), nil
+		}}}
 }
 
 func compressed(points []blst.P1Affine) (out []byte) {

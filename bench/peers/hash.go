@@ -23,13 +23,14 @@ func manyBLAKE3(in []byte) []bench.Contender {
 func manySHA256(in []byte, length int) []bench.Contender {
 	n := len(in) / length
 	out := make([]byte, n*simd.Size)
-	return []bench.Contender{{Name: "sha256-simd", Result: func() []byte { return out }, Run: func() (int, error) {
-		for i := range n {
-			digest := simd.Sum256(in[i*length:][:length])
-			copy(out[i*simd.Size:], digest[:])
-		}
-		return n, nil
-	}}}
+	return []bench.Contender{{Name: "sha256-simd", Result: func() []byte { return out },
+		Run: func() (int, error) {
+			for i := range n {
+				digest := simd.Sum256(in[i*length:][:length])
+				copy(out[i*simd.Size:], digest[:])
+			}
+			return n, nil
+		}}}
 }
 
 // expand is RFC 9380, section 5.3.1, one message after another.
@@ -37,21 +38,22 @@ func expand(dst string, msgs [][]byte, width int) []bench.Contender {
 	tail := append([]byte(dst), byte(len(dst)))
 	out := make([]byte, len(msgs)*width)
 	first, next := make([]byte, simd.BlockSize), make([]byte, simd.Size)
-	return []bench.Contender{{Name: "sha256-simd", Result: func() []byte { return out }, Run: func() (int, error) {
-		for i, msg := range msgs {
-			first = append(first[:simd.BlockSize], msg...)
-			first = append(append(first, byte(width>>8), byte(width), 0), tail...)
-			b0 := simd.Sum256(first)
-			var b [simd.Size]byte
-			for j := 0; j*simd.Size < width; j++ {
-				for k := range b {
-					next[k] = b0[k] ^ b[k]
+	return []bench.Contender{{Name: "sha256-simd", Result: func() []byte { return out },
+		Run: func() (int, error) {
+			for i, msg := range msgs {
+				first = append(first[:simd.BlockSize], msg...)
+				first = append(append(first, byte(width>>8), byte(width), 0), tail...)
+				b0 := simd.Sum256(first)
+				var b [simd.Size]byte
+				for j := 0; j*simd.Size < width; j++ {
+					for k := range b {
+						next[k] = b0[k] ^ b[k]
+					}
+					next = append(append(next[:simd.Size], byte(j+1)), tail...)
+					b = simd.Sum256(next)
+					copy(out[i*width+j*simd.Size:(i+1)*width], b[:])
 				}
-				next = append(append(next[:simd.Size], byte(j+1)), tail...)
-				b = simd.Sum256(next)
-				copy(out[i*width+j*simd.Size:(i+1)*width], b[:])
 			}
-		}
-		return len(msgs), nil
-	}}}
+			return len(msgs), nil
+		}}}
 }

@@ -1,5 +1,6 @@
-// Command peers runs the suites of package bench with libraries beside this program's code that the product does not
-// depend on: blst, sha256-simd, lukechampine.com/blake3. It is what "make bench" runs where a C compiler is.
+// Command peers runs the suites of package bench with libraries beside this program's code that the
+// product does not depend on: blst, sha256-simd, lukechampine.com/blake3. It is what "make bench"
+// runs where a C compiler is.
 package main
 
 import (
@@ -27,11 +28,13 @@ func main() {
 		}
 		return
 	}
-	c := bench.Command{Suites: bench.Suites(peers), Version: version, Out: os.Stdout, Err: os.Stderr}
+	c := bench.Command{Suites: bench.Suites(peers), Version: version, Out: os.Stdout,
+		Err: os.Stderr}
 	c.Flags(flag.CommandLine)
 	flag.BoolVar(&c.JSON, "json", false, "print JSON instead of text")
 	flag.Usage = func() {
-		fmt.Fprintln(flag.CommandLine.Output(), "Usage: peers [flags] [SUITE...]\n\nSuites, all of them when none is named:")
+		fmt.Fprintln(flag.CommandLine.Output(),
+			"Usage: peers [flags] [SUITE...]\n\nSuites, all of them when none is named:")
 		for _, s := range c.Suites {
 			fmt.Fprintf(flag.CommandLine.Output(), "  %-10s %s\n", s.Name, s.What)
 		}
@@ -54,6 +57,7 @@ func main() {
 
 var peers = bench.Peers{
 	Field: field, BLAKE3: manyBLAKE3, SHA256: manySHA256, Expand: expand,
-	Decompress: decompress, Subgroup: subgroup, Hash: hashToG1, MillerLoop: millerLoop, BatchVerify: batchVerify,
+	Decompress: decompress, Subgroup: subgroup, Hash: hashToG1, MillerLoop: millerLoop,
+	BatchVerify:     batchVerify,
 	AggregateVerify: aggregateVerify, FastAggregate: fastAggregate,
 }

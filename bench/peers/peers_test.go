@@ -25,7 +25,8 @@ func TestSuitesAgree(t *testing.T) {
 			seen[s.Contender] = true
 		}
 	}
-	for _, name := range []string{"blst", "gnark-crypto", "sha256-simd", "zeebo/blake3", "lukechampine.com/blake3"} {
+	for _, name := range []string{"blst", "gnark-crypto", "sha256-simd", "zeebo/blake3",
+		"lukechampine.com/blake3"} {
 		if !seen[name] {
 			t.Errorf("%s took no part", name)
 		}

@@ -22,18 +22,20 @@ import (
 	"github.com/waybill-network/waybill/kernels/cpu"
 )
 
-// The same batches are judged by this program's batch verification, once for every implementation of its kernels that
-// this CPU can run, in a process each, since a process never changes its kernels; by its scalar path, entry by entry; and
-// by blst, entry by entry.
+// The same batches are judged by this program's batch verification, once for every implementation
+// of its kernels that this CPU can run, in a process each, since a process never changes its
+// kernels; by its scalar path, entry by entry; and by blst, entry by entry.
 //
 // How blst's answers are read:
 //
 //	answer of blst                              verdict
 //	blst_p1_uncompress: BLST_BAD_ENCODING       BadEncoding
 //	blst_p1_uncompress: BLST_POINT_NOT_ON_CURVE NotOnCurve
-//	blst_p1_uncompress: BLST_POINT_NOT_IN_GROUP NotInSubgroup; for x = 0 alone, whose points have order 3
-//	the point at infinity                       Identity; blst takes it for an encoding like any other, and SigValidate
-//	                                            refuses it only if asked to (sigInfcheck)
+//	blst_p1_uncompress: BLST_POINT_NOT_IN_GROUP NotInSubgroup; for x = 0 alone, whose points
+//	                                            have order 3
+//	the point at infinity                       Identity; blst takes it for an encoding like any
+//	                                            other, and SigValidate refuses it only if asked
+//	                                            to (sigInfcheck)
 //	SigValidate(false) refuses                  NotInSubgroup
 //	Verify refuses                              BadSignature
 //	none refuses                                Valid
@@ -41,7 +43,9 @@ import (
 // Beyond that no difference in strictness is known. The tests would show one.
 
 const (
-	entries     = 150 // of a batch; above the size from which subgroup checks are made together, and not whole vectors
+	// of a batch; above the size from which subgroup checks are made together, and not whole
+	// vectors
+	entries     = 150
 	signers     = 11
 	messageSize = 80
 	frameSize   = messageSize + bls.SignatureSize
@@ -69,7 +73,8 @@ func newBatchOf(t testing.TB, seed uint64, n int) *batch {
 		b.secrets, b.Keys = append(b.secrets, sk), append(b.Keys, sk.PublicKey())
 	}
 	b.Messages = bls.Column{Data: b.frames, Stride: frameSize, Width: messageSize}
-	b.Signatures = bls.Column{Data: b.frames[messageSize:], Stride: frameSize, Width: bls.SignatureSize}
+	b.Signatures = bls.Column{Data: b.frames[messageSize:], Stride: frameSize,
+		Width: bls.SignatureSize}
 	for i := range n {
 		signer := b.rng.IntN(signers)
 		for j := range b.Messages.At(i) {
@@ -121,14 +126,16 @@ func outside(x uint64) (p bls12381.G1Affine) {
 	}
 }
 
-// spoilers turn a valid batch into another; the verdicts named are those that must occur beside Valid.
+// spoilers turn a valid batch into another; the verdicts named are those that must occur beside
+// Valid.
 var spoilers = []struct {
 	name    string
 	verdict []bls.Verdict
 	spoil   func(b *batch)
 }{
 	{"valid", nil, func(*batch) {}},
-	{"one bad among many", []bls.Verdict{bls.VerdictBadSignature}, func(b *batch) { b.Messages.At(b.any())[7] ^= 1 }},
+	{"one bad among many", []bls.Verdict{bls.VerdictBadSignature},
+		func(b *batch) { b.Messages.At(b.any())[7] ^= 1 }},
 	{"some bad", []bls.Verdict{bls.VerdictBadSignature}, func(b *batch) {
 		for range 20 {
 			b.Messages.At(b.any())[b.rng.IntN(messageSize)] ^= 0x10
@@ -139,7 +146,8 @@ var spoilers = []struct {
 			b.Signatures.At(i)[0] ^= 0x20
 		}
 	}},
-	{"torsion of order 3", []bls.Verdict{bls.VerdictNotInSubgroup}, func(b *batch) { p := outside(0); b.shift(b.any(), &p) }},
+	{"torsion of order 3", []bls.Verdict{bls.VerdictNotInSubgroup},
+		func(b *batch) { p := outside(0); b.shift(b.any(), &p) }},
 	{"torsion of several", []bls.Verdict{bls.VerdictNotInSubgroup}, func(b *batch) {
 		for i := range 9 {
 			p := outside(uint64(i))
@@ -152,7 +160,8 @@ var spoilers = []struct {
 		p.Neg(&p)
 		b.shift(i+1, &p)
 	}},
-	{"torsion alone", []bls.Verdict{bls.VerdictNotInSubgroup}, func(b *batch) { p := outside(0); b.set(b.any(), &p) }},
+	{"torsion alone", []bls.Verdict{bls.VerdictNotInSubgroup},
+		func(b *batch) { p := outside(0); b.set(b.any(), &p) }},
 	{"shifts that cancel", []bls.Verdict{bls.VerdictBadSignature}, func(b *batch) {
 		p, i := b.point(5), b.rng.IntN(entries-1)
 		b.shift(i, &p)
@@ -180,7 +189,8 @@ var spoilers = []struct {
 		copy(b.Signatures.At(b.any()), bls.IdentitySignature[:])
 		copy(b.Signatures.At(b.any()), bls.IdentitySignature[:])
 	}},
-	{"generator", []bls.Verdict{bls.VerdictBadSignature}, func(b *batch) { _, _, g, _ := bls12381.Generators(); b.set(b.any(), &g) }},
+	{"generator", []bls.Verdict{bls.VerdictBadSignature},
+		func(b *batch) { _, _, g, _ := bls12381.Generators(); b.set(b.any(), &g) }},
 	{"duplicates", nil, func(b *batch) {
 		for i := 1; i < 40; i++ {
 			copy(b.frames[i*frameSize:(i+1)*frameSize], b.frames)
@@ -194,12 +204,14 @@ var spoilers = []struct {
 			b.Signer[i] = b.Signer[0]
 		}
 	}},
-	{"encodings", []bls.Verdict{bls.VerdictBadEncoding, bls.VerdictNotOnCurve, bls.VerdictIdentity}, func(b *batch) {
-		for i, s := range encodings() {
-			copy(b.Signatures.At(3*i), s)
-		}
-	}},
-	{"noise", []bls.Verdict{bls.VerdictBadEncoding, bls.VerdictNotOnCurve, bls.VerdictNotInSubgroup}, func(b *batch) {
+	{"encodings", []bls.Verdict{bls.VerdictBadEncoding, bls.VerdictNotOnCurve, bls.VerdictIdentity},
+		func(b *batch) {
+			for i, s := range encodings() {
+				copy(b.Signatures.At(3*i), s)
+			}
+		}},
+	{"noise", []bls.Verdict{bls.VerdictBadEncoding, bls.VerdictNotOnCurve,
+		bls.VerdictNotInSubgroup}, func(b *batch) {
 		for range 60 {
 			s := b.Signatures.At(b.any())
 			for j := range s {
@@ -217,7 +229,8 @@ var spoilers = []struct {
 			b.Signatures.At(odd)[b.rng.IntN(bls.SignatureSize)] ^= 1 << b.rng.IntN(8)
 		}
 	}},
-	{"everything", []bls.Verdict{bls.VerdictBadEncoding, bls.VerdictIdentity, bls.VerdictNotInSubgroup, bls.VerdictBadSignature}, func(b *batch) {
+	{"everything", []bls.Verdict{bls.VerdictBadEncoding, bls.VerdictIdentity,
+		bls.VerdictNotInSubgroup, bls.VerdictBadSignature}, func(b *batch) {
 		copy(b.Signatures.At(10), bls.IdentitySignature[:])
 		b.Signatures.At(11)[0] &^= 0x80
 		b.Messages.At(12)[3]++
@@ -253,7 +266,8 @@ func encodings() (list [][]byte) {
 	return append(list, bytes.Repeat([]byte{0xff}, bls.SignatureSize))
 }
 
-// The environment of a process that this test starts: where to write its verdicts, and from which seed.
+// The environment of a process that this test starts: where to write its verdicts, and from which
+// seed.
 const (
 	verdictsFile = "PEERS_VERDICTS"
 	verdictsSeed = "PEERS_SEED"
@@ -303,10 +317,13 @@ func TestVerdictsOfThisProcess(t *testing.T) {
 	}
 }
 
-// implementations are the values of WAYBILL_KERNELS that this CPU can honour, and "" for its own choice.
+// implementations are the values of WAYBILL_KERNELS that this CPU can honour, and "" for its own
+// choice.
 func implementations(t *testing.T) (list []string) {
-	required := strings.FieldsFunc(os.Getenv("REQUIRE_KERNELS"), func(r rune) bool { return r == ',' || r == ' ' })
-	for _, name := range []string{"", cpu.AVX512IFMA, cpu.AVX512, cpu.AVX2, cpu.SHANI, cpu.NEON, cpu.Generic} {
+	required := strings.FieldsFunc(os.Getenv("REQUIRE_KERNELS"),
+		func(r rune) bool { return r == ',' || r == ' ' })
+	for _, name := range []string{"", cpu.AVX512IFMA, cpu.AVX512, cpu.AVX2, cpu.SHANI, cpu.NEON,
+		cpu.Generic} {
 		if _, err := process(t, name, 0); err == nil {
 			list = append(list, name)
 		} else if slices.Contains(required, name) {
@@ -318,8 +335,10 @@ func implementations(t *testing.T) (list []string) {
 
 // process runs TestVerdictsOfThisProcess with kernels of a name.
 func process(t *testing.T, kernels string, seed uint64, env ...string) (output []byte, err error) {
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestVerdictsOfThisProcess$", "-test.v")
-	cmd.Env = append(os.Environ(), cpu.Override+"="+kernels, verdictsSeed+"="+strconv.FormatUint(seed, 10))
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestVerdictsOfThisProcess$",
+		"-test.v")
+	cmd.Env = append(os.Environ(), cpu.Override+"="+kernels,
+		verdictsSeed+"="+strconv.FormatUint(seed, 10))
 	cmd.Env = append(cmd.Env, env...)
 	return cmd.CombinedOutput()
 }
@@ -336,8 +355,10 @@ func TestVerdicts(t *testing.T) {
 		for i := range verdicts {
 			verdicts[i] = scalar(b, i)
 			found[verdicts[i]] = true
-			if said := blstVerdict(&keys[b.Signer[i]], b.Messages.At(i), b.Signatures.At(i)); verdicts[i] != said {
-				t.Errorf("%s, entry %d, %s: %v here, %v by blst", name, i, hex.EncodeToString(b.Signatures.At(i)), verdicts[i], said)
+			if said := blstVerdict(&keys[b.Signer[i]], b.Messages.At(i),
+				b.Signatures.At(i)); verdicts[i] != said {
+				t.Errorf("%s, entry %d, %s: %v here, %v by blst", name, i,
+					hex.EncodeToString(b.Signatures.At(i)), verdicts[i], said)
 			}
 		}
 		for _, verdict := range must {
@@ -360,7 +381,8 @@ func TestVerdicts(t *testing.T) {
 		for at, verdict := range got {
 			run, i := at/entries%len(names), at%entries
 			if w := want[run][i]; bls.Verdict(verdict) != w {
-				t.Errorf("kernels %q, %s, entry %d: %v, want %v", kernels, names[run], i, bls.Verdict(verdict), w)
+				t.Errorf("kernels %q, %s, entry %d: %v, want %v", kernels, names[run], i,
+					bls.Verdict(verdict), w)
 			}
 		}
 		t.Logf("kernels %q agree", kernels)
@@ -387,7 +409,8 @@ func blstVerdict(key *blst.P2Affine, msg, encoded []byte) bls.Verdict {
 	var s blst.P1Affine
 	switch code := uncompress(&s, encoded); {
 	case code != accepted:
-		return map[refusal]bls.Verdict{badEncoding: bls.VerdictBadEncoding, notOnCurve: bls.VerdictNotOnCurve, notInGroup: bls.VerdictNotInSubgroup}[code]
+		return map[refusal]bls.Verdict{badEncoding: bls.VerdictBadEncoding,
+			notOnCurve: bls.VerdictNotOnCurve, notInGroup: bls.VerdictNotInSubgroup}[code]
 	case s.Equals(new(blst.P1Affine)):
 		return bls.VerdictIdentity
 	case !s.SigValidate(false):
@@ -398,11 +421,14 @@ func blstVerdict(key *blst.P2Affine, msg, encoded []byte) bls.Verdict {
 	return bls.VerdictValid
 }
 
-// TestDisagreementShows is the companion of TestVerdicts: another answer to any entry would be seen.
+// TestDisagreementShows is the companion of TestVerdicts: another answer to any entry would be
+// seen.
 func TestDisagreementShows(t *testing.T) {
 	valid := newBatch(t, 2)
 	keys := decodedKeys(valid.Keys)
-	for _, want := range []bls.Verdict{bls.VerdictValid, bls.VerdictBadEncoding, bls.VerdictNotOnCurve, bls.VerdictNotInSubgroup, bls.VerdictIdentity, bls.VerdictBadSignature} {
+	for _, want := range []bls.Verdict{bls.VerdictValid, bls.VerdictBadEncoding,
+		bls.VerdictNotOnCurve, bls.VerdictNotInSubgroup, bls.VerdictIdentity,
+		bls.VerdictBadSignature} {
 		b := valid.clone()
 		s := b.Signatures.At(0)
 		switch p := outside(1); want {
@@ -418,7 +444,8 @@ func TestDisagreementShows(t *testing.T) {
 		case bls.VerdictBadSignature:
 			s[0] ^= 0x20
 		}
-		if ours, theirs := scalar(b, 0), blstVerdict(&keys[b.Signer[0]], b.Messages.At(0), s); ours != want || theirs != want {
+		if ours, theirs := scalar(b, 0), blstVerdict(&keys[b.Signer[0]], b.Messages.At(0),
+			s); ours != want || theirs != want {
 			t.Errorf("%v here, %v by blst, want %v", ours, theirs, want)
 		}
 	}

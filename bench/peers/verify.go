@@ -11,7 +11,8 @@ import (
 	"github.com/waybill-network/waybill/kernels/bls"
 )
 
-// batchVerify is what one writes with blst by hand, knowing that clients sign many times, and what blst offers.
+// batchVerify is what one writes with blst by hand, knowing that clients sign many times, and what
+// blst offers.
 func batchVerify(dst string, b *bls.Batch) []bench.Contender {
 	g := &grouped{dst: []byte(dst)}
 	m := &multiple{dst: []byte(dst)}
@@ -24,7 +25,8 @@ func batchVerify(dst string, b *bls.Batch) []bench.Contender {
 			return nil
 		}
 	}
-	contender := func(name string, keys *[]blst.P2Affine, verify func(*bls.Batch) bool) bench.Contender {
+	contender := func(name string, keys *[]blst.P2Affine,
+		verify func(*bls.Batch) bool) bench.Contender {
 		return bench.Contender{Name: name, Prepare: prepare(keys), Run: func() (int, error) {
 			if !verify(b) {
 				return 0, errRefused
@@ -47,14 +49,15 @@ func decodedKeys(keys []*bls.PublicKey) []blst.P2Affine {
 	return out
 }
 
-// coefficientBits is the size of random multipliers, coefficientBytes that of their little-endian encoding.
+// coefficientBits is the size of random multipliers, coefficientBytes that of their little-endian
+// encoding.
 const (
 	coefficientBits  = 128
 	coefficientBytes = coefficientBits / 8
 )
 
-// grouped checks e(Σ rᵢσᵢ, g2) = Π e(Σ rᵢHᵢ, pk), the inner sums over the entries of one signer: one multi-scalar
-// multiplication and one Miller loop per signer, one final exponentiation.
+// grouped checks e(Σ rᵢσᵢ, g2) = Π e(Σ rᵢHᵢ, pk), the inner sums over the entries of one signer:
+// one multi-scalar multiplication and one Miller loop per signer, one final exponentiation.
 type grouped struct {
 	dst          []byte
 	keys         []blst.P2Affine
@@ -70,7 +73,8 @@ func (g *grouped) verify(b *bls.Batch) bool {
 	for i := range n {
 		g.order = append(g.order, i)
 	}
-	slices.SortStableFunc(g.order, func(i, j int) int { return cmp.Compare(b.Signer[i], b.Signer[j]) })
+	slices.SortStableFunc(g.order,
+		func(i, j int) int { return cmp.Compare(b.Signer[i], b.Signer[j]) })
 	g.signatures, g.hashes = slices.Grow(g.signatures[:0], n)[:n], slices.Grow(g.hashes[:0], n)[:n]
 	for at, i := range g.order {
 		if s := &g.signatures[at]; s.Uncompress(b.Signatures.At(i)) == nil || !s.SigValidate(true) {
@@ -111,14 +115,15 @@ func (g *grouped) combine(hashes blst.P1Affines, at int) *blst.P1 {
 	return p.MultAssign(coefficients, coefficientBits)
 }
 
-// aggregateVerify is batchVerify for a signature that is known to be the sum of those of the batch: no coefficients, and
-// one signature to decode.
+// aggregateVerify is batchVerify for a signature that is known to be the sum of those of the batch:
+// no coefficients, and one signature to decode.
 func aggregateVerify(dst string, b *bls.Batch, aggregate *bls.Signature) []bench.Contender {
 	var g *summed
 	encoded := aggregate.Bytes()
 	return []bench.Contender{{Name: "blst, grouped by hand", Prepare: func() error {
 		if g == nil {
-			g = &summed{dst: []byte(dst), keys: decodedKeys(b.Keys), sums: make([]blst.P1, len(b.Keys))}
+			g = &summed{dst: []byte(dst), keys: decodedKeys(b.Keys),
+				sums: make([]blst.P1, len(b.Keys))}
 		}
 		return nil
 	}, Run: func() (int, error) {
@@ -129,8 +134,8 @@ func aggregateVerify(dst string, b *bls.Batch, aggregate *bls.Signature) []bench
 	}}}
 }
 
-// summed checks e(σ, g2) = Π e(Σ Hᵢ, pk), the sums over the entries of one signer: a Miller loop per signer, one final
-// exponentiation. Every key has an entry.
+// summed checks e(σ, g2) = Π e(Σ Hᵢ, pk), the sums over the entries of one signer: a Miller loop
+// per signer, one final exponentiation. Every key has an entry.
 type summed struct {
 	dst  []byte
 	keys []blst.P2Affine
@@ -161,7 +166,8 @@ type multiple struct {
 func (m *multiple) verify(b *bls.Batch) bool {
 	n := len(b.Signer)
 	m.signatures = slices.Grow(m.signatures[:0], n)[:n]
-	signatures, keys, msgs := make([]*blst.P1Affine, n), make([]*blst.P2Affine, n), make([]blst.Message, n)
+	signatures, keys, msgs := make([]*blst.P1Affine, n), make([]*blst.P2Affine, n),
+		make([]blst.Message, n)
 	for i := range n {
 		if m.signatures[i].Uncompress(b.Signatures.At(i)) == nil {
 			return false
@@ -173,10 +179,12 @@ func (m *multiple) verify(b *bls.Batch) bool {
 		rand.Read(r[:coefficientBytes])
 		s.FromLEndian(r[:])
 	}
-	return new(blst.P1Affine).MultipleAggregateVerify(signatures, true, keys, false, msgs, m.dst, draw, coefficientBits)
+	return new(blst.P1Affine).MultipleAggregateVerify(signatures, true, keys, false, msgs, m.dst,
+		draw, coefficientBits)
 }
 
-func fastAggregate(dst string, keys []*bls.PublicKey, msg []byte, signature *bls.Signature) []bench.Contender {
+func fastAggregate(dst string, keys []*bls.PublicKey, msg []byte,
+	signature *bls.Signature) []bench.Contender {
 	var decoded []*blst.P2Affine
 	var sum blst.P1Affine
 	return []bench.Contender{{Name: "blst", Prepare: func() error {
@@ -196,7 +204,8 @@ func fastAggregate(dst string, keys []*bls.PublicKey, msg []byte, signature *bls
 		}
 		return nil
 	}, Run: func() (int, error) {
-		key := blst.P2AffinesAdd(decoded).ToAffine() // in a batch; P1Affine.FastAggregateVerify adds one by one and takes twice as long
+		// in a batch; P1Affine.FastAggregateVerify adds one by one and takes twice as long
+		key := blst.P2AffinesAdd(decoded).ToAffine()
 		if !sum.Verify(false, key, false, msg, []byte(dst)) {
 			return 0, errRefused
 		}

@@ -1,12 +1,14 @@
 // Package cpu chooses, for every kernel of this program, the implementation that runs on this CPU.
 //
-// A kernel registers its implementations best first, each with the CPU features it needs; the last one, "generic", needs
-// none and is the specification of the others. At its first use the kernel settles on the best implementation whose
-// features the CPU has and the operating system has enabled, and which agrees with generic over one batch. Nothing of an
-// implementation is executed before its features are known to be there.
+// A kernel registers its implementations best first, each with the CPU features it needs; the last
+// one, "generic", needs none and is the specification of the others. At its first use the kernel
+// settles on the best implementation whose features the CPU has and the operating system has
+// enabled, and which agrees with generic over one batch. Nothing of an implementation is executed
+// before its features are known to be there.
 //
-// The environment variable WAYBILL_KERNELS overrides the choice: "generic" for every kernel, "fp381=generic,blake3=avx2"
-// for some. A choice that cannot be honoured changes nothing and is reported by [OverrideErrors].
+// The environment variable WAYBILL_KERNELS overrides the choice: "generic" for every kernel,
+// "fp381=generic,blake3=avx2" for some. A choice that cannot be honoured changes nothing and is
+// reported by [OverrideErrors].
 //
 // Everything here is safe for concurrent use.
 package cpu
@@ -98,7 +100,8 @@ func (c Choice) String() string {
 	return fmt.Sprintf("%s: %s (%s)", c.Kernel, c.Implementation, strings.Join(why, "; "))
 }
 
-// SelfTestFailed reports whether an implementation that this CPU should run gave wrong results at start-up.
+// SelfTestFailed reports whether an implementation that this CPU should run gave wrong results at
+// start-up.
 func (c Choice) SelfTestFailed() bool {
 	return slices.ContainsFunc(c.PassedOver, func(p PassedOver) bool { return p.SelfTestFailed })
 }
@@ -108,7 +111,10 @@ type OverrideError struct {
 	Entry, Reason string
 }
 
-func (e *OverrideError) Error() string { return fmt.Sprintf("%s: %q: %s", Override, e.Entry, e.Reason) }
+func (e *OverrideError) Error() string {
+	return fmt.Sprintf("%s: %q: %s", Override, e.Entry,
+		e.Reason)
+}
 
 // registered is what the registry knows of a kernel of any T.
 type registered interface {
@@ -125,11 +131,13 @@ var registry struct {
 // overrides are read once: a kernel never changes under its users.
 var overrides = sync.OnceValue(func() []string { return entries(os.Getenv(Override)) })
 
-// Register announces a kernel from a package-level variable. The implementations stand best first and end with generic;
-// check compares a candidate with generic over one batch, boundary values included, in about a millisecond. It panics
-// when the table itself is wrong.
-func Register[T any](name string, check func(candidate, generic T) error, impls ...Implementation[T]) *Kernel[T] {
-	if last := len(impls) - 1; last < 0 || impls[last].Name != Generic || len(impls[last].Needs) > 0 {
+// Register announces a kernel from a package-level variable. The implementations stand best first
+// and end with generic; check compares a candidate with generic over one batch, boundary values
+// included, in about a millisecond. It panics when the table itself is wrong.
+func Register[T any](name string, check func(candidate, generic T) error,
+	impls ...Implementation[T]) *Kernel[T] {
+	if last := len(impls) - 1; last < 0 || impls[last].Name != Generic ||
+		len(impls[last].Needs) > 0 {
 		panic("cpu: kernel " + name + " does not end with generic")
 	}
 	k := &Kernel[T]{name: name, check: check, impls: impls}
@@ -157,8 +165,8 @@ func (k *Kernel[T]) Names() (names []string) {
 	return names
 }
 
-// Implementation returns the named implementation if this build has it and this CPU can run it; otherwise the error
-// says what is missing. For tests and benchmarks: programs call Use.
+// Implementation returns the named implementation if this build has it and this CPU can run it;
+// otherwise the error says what is missing. For tests and benchmarks: programs call Use.
 func (k *Kernel[T]) Implementation(name string) (code T, err error) {
 	for _, i := range k.impls {
 		if i.Name != name {
@@ -177,7 +185,8 @@ func (k *Kernel[T]) outcome() (Choice, error) {
 	return s.choice, s.err
 }
 
-// choose is the whole policy. The entry for this kernel decides, if it can, before the order of the table.
+// choose is the whole policy. The entry for this kernel decides, if it can, before the order of the
+// table.
 func (k *Kernel[T]) choose(entries []string, has func(cpuid.FeatureID) bool) (s settled[T]) {
 	s.choice.Kernel = k.name
 	entry, wanted := wish(entries, k.name, k.Names())
@@ -214,8 +223,8 @@ func (k *Kernel[T]) choose(entries []string, has func(cpuid.FeatureID) bool) (s 
 	panic("cpu: generic was passed over") // it needs nothing, is not tested, and is last
 }
 
-// Selected lists every kernel of this program with its implementation, by name. Kernels not used yet are tested now, so
-// a program that calls it at its start has no surprise later.
+// Selected lists every kernel of this program with its implementation, by name. Kernels not used
+// yet are tested now, so a program that calls it at its start has no surprise later.
 func Selected() (choices []Choice) {
 	for _, k := range kernels() {
 		choice, _ := k.outcome()
@@ -224,7 +233,8 @@ func Selected() (choices []Choice) {
 	return choices
 }
 
-// OverrideErrors lists the entries of WAYBILL_KERNELS that could not be honoured, each an [*OverrideError].
+// OverrideErrors lists the entries of WAYBILL_KERNELS that could not be honoured, each an
+// [*OverrideError].
 func OverrideErrors() (errs []error) {
 	all := kernels()
 	for _, k := range all {
@@ -240,10 +250,13 @@ func strangers(entries []string, all []registered) (errs []error) {
 	for _, entry := range entries {
 		kernel, _, named := strings.Cut(entry, "=")
 		switch {
-		case named && !slices.ContainsFunc(all, func(k registered) bool { return k.Name() == kernel }):
+		case named &&
+			!slices.ContainsFunc(all, func(k registered) bool { return k.Name() == kernel }):
 			errs = append(errs, &OverrideError{entry, "no kernel of that name"})
-		case !named && !slices.ContainsFunc(all, func(k registered) bool { return slices.Contains(k.Names(), entry) }):
-			errs = append(errs, &OverrideError{entry, "no implementation of that name in any kernel"})
+		case !named && !slices.ContainsFunc(all,
+			func(k registered) bool { return slices.Contains(k.Names(), entry) }):
+			errs = append(errs,
+				&OverrideError{entry, "no implementation of that name in any kernel"})
 		}
 	}
 	return errs
@@ -252,19 +265,22 @@ func strangers(entries []string, all []registered) (errs []error) {
 func kernels() []registered {
 	registry.Lock()
 	defer registry.Unlock()
-	return slices.SortedFunc(slices.Values(registry.kernels), func(a, b registered) int { return strings.Compare(a.Name(), b.Name()) })
+	return slices.SortedFunc(slices.Values(registry.kernels),
+		func(a, b registered) int { return strings.Compare(a.Name(), b.Name()) })
 }
 
-// has asks for the CPU's feature; for vector state cpuid also reads XCR0, what the operating system saves and restores.
+// has asks for the CPU's feature; for vector state cpuid also reads XCR0, what the operating system
+// saves and restores.
 func has(f cpuid.FeatureID) bool { return cpuid.CPU.Supports(f) }
 
 // entries splits a list such as "fp381=generic, avx2".
 func entries(list string) []string {
-	return slices.DeleteFunc(strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' }), func(s string) bool { return s == "" })
+	return slices.DeleteFunc(strings.FieldsFunc(list,
+		func(r rune) bool { return r == ',' || r == ' ' }), func(s string) bool { return s == "" })
 }
 
-// wish returns the entry that decides for a kernel and the implementation it names: the kernel's own entry, or else one
-// for all kernels if this one has that implementation.
+// wish returns the entry that decides for a kernel and the implementation it names: the kernel's
+// own entry, or else one for all kernels if this one has that implementation.
 func wish(entries []string, kernel string, names []string) (entry, implementation string) {
 	for _, e := range entries {
 		if name, impl, named := strings.Cut(e, "="); named && name == kernel {

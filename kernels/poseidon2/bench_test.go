@@ -10,8 +10,8 @@ import (
 	"github.com/waybill-network/waybill/internal/kernelbench"
 )
 
-// BenchmarkCompress gives times per compression, of sixty-four. The best run is what the code can do, the mean what the
-// machine let it do.
+// BenchmarkCompress gives times per compression, of sixty-four. The best run is what the code can
+// do, the mean what the machine let it do.
 func BenchmarkCompress(b *testing.B) {
 	const states = 64
 	r := seeded(b)

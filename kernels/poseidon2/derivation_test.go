@@ -8,7 +8,8 @@ import (
 	"github.com/consensys/gnark-crypto/ecc/bn254/fr"
 )
 
-// TestDerivation draws the constants again, as section 13 of the document says: there is nothing up anybody's sleeve.
+// TestDerivation draws the constants again, as section 13 of the document says: there is nothing up
+// anybody's sleeve.
 func TestDerivation(t *testing.T) {
 	ref, g := newReference(t), newGrain(254, Width, externalRounds, internalRounds)
 	for round, keys := range ref.keys {
@@ -43,7 +44,8 @@ type grain [80]byte
 
 func newGrain(bits, width, external, internal int) *grain {
 	g := new(grain)
-	for i, bit := range fmt.Sprintf("01%04b%012b%012b%010b%010b%030b", 0, bits, width, external, internal, 1<<30-1) {
+	for i, bit := range fmt.Sprintf("01%04b%012b%012b%010b%010b%030b", 0, bits, width, external,
+		internal, 1<<30-1) {
 		g[i] = byte(bit - '0')
 	}
 	for range 160 {
@@ -70,10 +72,10 @@ func (g *grain) number(bits int) *big.Int {
 	return v
 }
 
-// secure says whether the minimal polynomials of M, all ones plus the diagonal, and of its powers up to M^32 are
-// irreducible of degree 16. That is so if the characteristic polynomial f of M is irreducible, and M^i, as an element of
-// the field F = GF(r)[X]/f, in which M is X, is in no proper subfield. Such a one is in GF(r^8), whose elements x are
-// those with x^(r^8) = x.
+// secure says whether the minimal polynomials of M, all ones plus the diagonal, and of its powers
+// up to M^32 are irreducible of degree 16. That is so if the characteristic polynomial f of M is
+// irreducible, and M^i, as an element of the field F = GF(r)[X]/f, in which M is X, is in no proper
+// subfield. Such a one is in GF(r^8), whose elements x are those with x^(r^8) = x.
 func secure(diagonal *[Width]fr.Element) bool {
 	f := characteristic(diagonal)
 	h := f.power(polynomial{{}, fr.One()}, fr.Modulus()) // X^r
@@ -81,7 +83,8 @@ func secure(diagonal *[Width]fr.Element) bool {
 		h = f.compose(h, h) // X^(r^2), ^4, ^8
 	}
 	x := polynomial{{}, fr.One()}
-	if f.gcd(h.minus(x)) != 0 || len(f.compose(h, h).minus(x)) > 0 { // Rabin's test; 16 has one prime factor
+	// Rabin's test; 16 has one prime factor
+	if f.gcd(h.minus(x)) != 0 || len(f.compose(h, h).minus(x)) > 0 {
 		return false
 	}
 	left, right := h, x
@@ -97,7 +100,8 @@ func secure(diagonal *[Width]fr.Element) bool {
 // polynomial over the field, lowest coefficient first, without zeros at the end.
 type polynomial []fr.Element
 
-// characteristic returns det(X − D − J) for the diagonal matrix D and the matrix J of ones: N − N', N = det(X − D).
+// characteristic returns det(X − D − J) for the diagonal matrix D and the matrix J of ones: N − N',
+// N = det(X − D).
 func characteristic(diagonal *[Width]fr.Element) polynomial {
 	n := polynomial{fr.One()}
 	for i := range diagonal {
@@ -189,8 +193,8 @@ func (f polynomial) gcd(g polynomial) int {
 	}
 }
 
-// TestInsecureIsSeen gives the check matrices that fail it: two equal entries on the diagonal are an eigenvalue, and the
-// characteristic polynomial of a random matrix is rarely irreducible.
+// TestInsecureIsSeen gives the check matrices that fail it: two equal entries on the diagonal are
+// an eigenvalue, and the characteristic polynomial of a random matrix is rarely irreducible.
 func TestInsecureIsSeen(t *testing.T) {
 	diagonal := parameters().diagonal
 	if !secure(&diagonal) {

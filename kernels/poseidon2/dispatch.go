@@ -24,7 +24,8 @@ func selfTest(candidate, generic implementation) error {
 	top := one
 	e(&top).Neg(e(&top))
 	// Some are taken as they stand in memory, times 2^256.
-	values := []Element{{}, one, top, FromUint64s([4]uint64{1<<52 - 1}), {ones, ones, ones}, {1}, {0, 0, 0, 1}}
+	values := []Element{{}, one, top, FromUint64s([4]uint64{1<<52 - 1}), {ones, ones, ones}, {1},
+		{0, 0, 0, 1}}
 	in := make([]Element, states*Width)
 	for i := range in {
 		in[i] = values[(i+i/Width*i/len(values))%len(values)]

@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// ReduceLevel returns the parents of a tree level: the compressions of every sixteen nodes, where those absent at the
-// end are zero.
+// ReduceLevel returns the parents of a tree level: the compressions of every sixteen nodes, where
+// those absent at the end are zero.
 func ReduceLevel(level []Element) []Element {
 	whole := len(level) / Width
 	parents := make([]Element, whole, whole+1)

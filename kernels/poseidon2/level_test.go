@@ -15,7 +15,8 @@ func counted(first, n int) []Element {
 }
 
 func TestReduceLevel(t *testing.T) {
-	for _, n := range []int{0, 1, 2, 15, 16, 17, 31, 32, 33, 8*Width - 1, 8 * Width, 8*Width + 1, 3*worthwhile*Width + 5} {
+	for _, n := range []int{0, 1, 2, 15, 16, 17, 31, 32, 33, 8*Width - 1, 8 * Width, 8*Width + 1,
+		3*worthwhile*Width + 5} {
 		level := counted(1, n)
 		var want []Element
 		for group := range slices.Chunk(level, Width) {

@@ -6,16 +6,18 @@ import (
 	"github.com/consensys/gnark-crypto/ecc/bn254/fr"
 )
 
-// chains is how many of Horner's rules Evaluate has under way, so that none waits for the product of another.
+// chains is how many of Horner's rules Evaluate has under way, so that none waits for the product
+// of another.
 const chains = 4
 
-// Evaluate returns the sum of coefficients[i]·x^i, where a coefficient is the integer of three little-endian words.
+// Evaluate returns the sum of coefficients[i]·x^i, where a coefficient is the integer of three
+// little-endian words.
 func Evaluate(coefficients [][3]uint64, x Element) Element {
 	at := fr.Element(x)
 	var step fr.Element // x^chains
 	step.Square(&at).Square(&step)
-	// Coefficient i goes to chain i mod chains. As limbs of the Montgomery form they stand for themselves divided by R, which
-	// the end makes good for all.
+	// Coefficient i goes to chain i mod chains. As limbs of the Montgomery form they stand for
+	// themselves divided by R, which the end makes good for all.
 	var sums [chains]fr.Element
 	n := len(coefficients)
 	for i := n % chains; i > 0; i-- {

@@ -44,5 +44,6 @@ func BenchmarkEvaluate(b *testing.B) {
 	for b.Loop() {
 		Evaluate(coefficients, x)
 	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(coefficients)), "ns/coefficient")
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(coefficients)),
+		"ns/coefficient")
 }

@@ -1,12 +1,13 @@
-// Package poseidon2 compresses sixteen elements of the scalar field of BN254 to one with the permutation Poseidon2, many
-// at once: the hash of trees that are opened inside of proofs.
+// Package poseidon2 compresses sixteen elements of the scalar field of BN254 to one with the
+// permutation Poseidon2, many at once: the hash of trees that are opened inside of proofs.
 //
-// The permutation is that of Grassi, Khovratovich and Schofnegger (eprint 2023/323) of width 16, with S-box x^5, 8
-// external and 57 internal rounds, and the constants of gnark-crypto v0.21.0; docs/protocol.md describes it so that it
-// can be written again. The compression of x is P(x)[0] + x[0].
+// The permutation is that of Grassi, Khovratovich and Schofnegger (eprint 2023/323) of width 16,
+// with S-box x^5, 8 external and 57 internal rounds, and the constants of gnark-crypto v0.21.0;
+// docs/protocol.md describes it so that it can be written again. The compression of x is P(x)[0] +
+// x[0].
 //
-// Data are taken to be public: nothing here runs in constant time. All functions are deterministic and safe for
-// concurrent use.
+// Data are taken to be public: nothing here runs in constant time. All functions are deterministic
+// and safe for concurrent use.
 package poseidon2
 
 import (
@@ -18,7 +19,8 @@ import (
 	"github.com/consensys/gnark-crypto/ecc/bn254/fr"
 )
 
-// Width is the number of elements of a state and of a node's children, Size that of an element's bytes.
+// Width is the number of elements of a state and of a node's children, Size that of an element's
+// bytes.
 const (
 	Width = 16
 	Size  = fr.Bytes
@@ -30,8 +32,8 @@ var (
 	ErrEncoding = errors.New("poseidon2: not below the order of the field")
 )
 
-// Element is an integer modulo r, the order of BN254's groups, and converts from and to gnark-crypto's [fr.Element].
-// The zero Element is 0, and equal elements are equal under ==.
+// Element is an integer modulo r, the order of BN254's groups, and converts from and to
+// gnark-crypto's [fr.Element]. The zero Element is 0, and equal elements are equal under ==.
 type Element fr.Element
 
 // ParseElement decodes 32 bytes, a little-endian integer below r.
@@ -56,8 +58,8 @@ func Truncate(b [Size]byte) Element {
 	return Element(e)
 }
 
-// FromUint64s returns the integer of four little-endian words, w[0] + 2^64·w[1] + 2^128·w[2] + 2^192·w[3], of which the
-// top three bits count for nothing.
+// FromUint64s returns the integer of four little-endian words, w[0] + 2^64·w[1] + 2^128·w[2] +
+// 2^192·w[3], of which the top three bits count for nothing.
 func FromUint64s(w [4]uint64) Element {
 	var b [Size]byte
 	for i := range w {
@@ -81,8 +83,8 @@ func Permute(x *[Width]Element) { permute(x) }
 // Compress returns P(x)[0] + x[0]. For many, [CompressMany] is faster.
 func Compress(x *[Width]Element) Element { return compress(x) }
 
-// CompressMany sets out[i] to the compression of in[16i : 16i+16], in the calling goroutine. It panics unless len(in)
-// is 16 times len(out). The two must not overlap.
+// CompressMany sets out[i] to the compression of in[16i : 16i+16], in the calling goroutine. It
+// panics unless len(in) is 16 times len(out). The two must not overlap.
 func CompressMany(out, in []Element) {
 	if len(in) != Width*len(out) {
 		panic("poseidon2: output and input do not match")

@@ -15,7 +15,8 @@ import (
 //go:generate go run -C ../../asm ./poseidon2 -out ../kernels/poseidon2/poseidon2_amd64.s
 
 var vectorized = []cpu.Implementation[implementation]{
-	{Name: cpu.AVX512IFMA, Needs: []cpuid.FeatureID{cpuid.AVX512F, cpuid.AVX512DQ, cpuid.AVX512IFMA}, Code: ifma{}},
+	{Name: cpu.AVX512IFMA,
+		Needs: []cpuid.FeatureID{cpuid.AVX512F, cpuid.AVX512DQ, cpuid.AVX512IFMA}, Code: ifma{}},
 }
 
 //go:noescape
@@ -31,7 +32,8 @@ func sqrBlocks(z, x *block, n int)
 func external(x *[Width]block, keys *[Width]limbs)
 
 //go:noescape
-func internal(x *[Width]block, t *block, diagonal *[Width][5]limbs, keys *limbs, n int, last *[Width]limbs)
+func internal(x *[Width]block, t *block, diagonal *[Width][5]limbs, keys *limbs, n int,
+	last *[Width]limbs)
 
 const (
 	lanes    = 8
@@ -40,8 +42,8 @@ const (
 	blockBytes = 5 * lanes * 8
 )
 
-// limbs are an integer below 2^260, 52 bits each. A block is limb after limb eight of them, an element of each of eight
-// states.
+// limbs are an integer below 2^260, 52 bits each. A block is limb after limb eight of them, an
+// element of each of eight states.
 type (
 	limbs [5]uint64
 	block [5][lanes]uint64
@@ -52,11 +54,13 @@ type ifma struct{}
 
 // laneConstants are the constants as the assembly wants them: times 2^260, except for the diagonal.
 type laneConstants struct {
-	external [externalRounds + 1][Width]limbs // keys that are added behind the external matrix: of the next round
-	internal [internalRounds]limbs            // keys that are added to element 0 behind the internal matrix
-	last     [Width]limbs                     // and to all elements behind the last internal matrix
-	diagonal [Width][5]limbs                  // times 2^(52(i+1)), 0 ≤ i < 5
-	out      block                            // what takes x·2^260 to x·2^256
+	// keys that are added behind the external matrix: of the next round
+	external [externalRounds + 1][Width]limbs
+	// keys that are added to element 0 behind the internal matrix
+	internal [internalRounds]limbs
+	last     [Width]limbs    // and to all elements behind the last internal matrix
+	diagonal [Width][5]limbs // times 2^(52(i+1)), 0 ≤ i < 5
+	out      block           // what takes x·2^260 to x·2^256
 }
 
 var laneParameters = sync.OnceValue(func() *laneConstants {
@@ -134,7 +138,8 @@ func (ifma) compressMany(out, in []Element) {
 	}
 }
 
-// permute leaves the permutations of at most eight states in w.state, as the assembly keeps elements.
+// permute leaves the permutations of at most eight states in w.state, as the assembly keeps
+// elements.
 func (w *workspace) permute(in []Element) {
 	c := laneParameters()
 	if len(in) < lanes*Width { // lanes that are not used compute what was left there

@@ -12,7 +12,8 @@ import (
 	"github.com/waybill-network/waybill/kernels/cpu"
 )
 
-// requireLanes skips what calls the assembly directly; whether it must run is for the tests that walk implementations.
+// requireLanes skips what calls the assembly directly; whether it must run is for the tests that
+// walk implementations.
 func requireLanes(t *testing.T) {
 	if _, err := kernel.Implementation(cpu.AVX512IFMA); err != nil {
 		t.Skip(err)
@@ -34,7 +35,8 @@ func thousandths(n int64) *big.Int {
 
 func setLane(b *block, lane int, v *big.Int) {
 	for i := range b {
-		b[i][lane] = new(big.Int).And(new(big.Int).Rsh(v, uint(limbBits*i)), big.NewInt(ulimb)).Uint64()
+		b[i][lane] = new(big.Int).And(new(big.Int).Rsh(v, uint(limbBits*i)),
+			big.NewInt(ulimb)).Uint64()
 	}
 }
 
@@ -51,7 +53,8 @@ func value(t *testing.T, b *block, lane int) *big.Int {
 	return v
 }
 
-// lazyValues are integers below a bound: about multiples of p, about every carry, with limbs of ones, and random ones.
+// lazyValues are integers below a bound: about multiples of p, about every carry, with limbs of
+// ones, and random ones.
 func lazyValues(r *rand.Rand, below *big.Int) (vs []*big.Int) {
 	around := func(v *big.Int) {
 		for d := int64(-1); d <= 1; d++ {
@@ -124,7 +127,8 @@ func TestLazyProducts(t *testing.T) {
 	}
 }
 
-// TestLazyExternal gives the external matrix the largest values that packing leaves, and the largest keys.
+// TestLazyExternal gives the external matrix the largest values that packing leaves, and the
+// largest keys.
 func TestLazyExternal(t *testing.T) {
 	requireLanes(t)
 	ref := newReference(t)
@@ -154,7 +158,8 @@ func TestLazyExternal(t *testing.T) {
 			}
 			for i, want := range ref.times(&ref.external, x) {
 				key := new(big.Int).Add(top, big.NewInt(int64(i)))
-				congruent(t, "external", value(t, &state[i], lane), want.Add(want, key), thousandths(1100))
+				congruent(t, "external", value(t, &state[i], lane), want.Add(want, key),
+					thousandths(1100))
 			}
 		}
 	}

@@ -8,8 +8,8 @@ import (
 	"github.com/consensys/gnark-crypto/ecc/bn254/fr/poseidon2"
 )
 
-// Rounds: the internal ones, in which only element 0 goes through the S-box, stand between the two halves of the
-// external ones.
+// Rounds: the internal ones, in which only element 0 goes through the S-box, stand between the two
+// halves of the external ones.
 const (
 	externalRounds = 8
 	internalRounds = 57
@@ -18,7 +18,8 @@ const (
 type constants struct {
 	external [externalRounds][Width]fr.Element // round keys
 	internal [internalRounds]fr.Element        // round keys, for element 0
-	diagonal [Width]fr.Element                 // of the internal matrix less one: it has ones everywhere else
+	// of the internal matrix less one: it has ones everywhere else
+	diagonal [Width]fr.Element
 }
 
 // parameters are gnark-crypto's.
@@ -104,8 +105,8 @@ func sbox(x *fr.Element) {
 	x.Mul(x, &y)
 }
 
-// timesExternal multiplies by the external matrix: M4 for each four elements, then to every element the sum of those at
-// the same place in all fours.
+// timesExternal multiplies by the external matrix: M4 for each four elements, then to every element
+// the sum of those at the same place in all fours.
 func timesExternal(x *[Width]Element) {
 	var sums [4]fr.Element
 	for i := 0; i < Width; i += 4 {
@@ -119,7 +120,8 @@ func timesExternal(x *[Width]Element) {
 	}
 }
 
-// m4 multiplies by the matrix with rows 5 7 1 3, 4 6 1 1, 1 3 5 7 and 1 1 4 6, as appendix B of the paper has it.
+// m4 multiplies by the matrix with rows 5 7 1 3, 4 6 1 1, 1 3 5 7 and 1 1 4 6, as appendix B of the
+// paper has it.
 func m4(a, b, c, d *fr.Element) {
 	var ab, cd, b2, d2 fr.Element
 	add(&ab, a, b)
@@ -148,8 +150,8 @@ const (
 
 func e(x *Element) *fr.Element { return (*fr.Element)(x) }
 
-// add sets z = x + y. Unlike fr.Element.Add it does not branch on whether the sum exceeds r, which no processor can
-// foresee.
+// add sets z = x + y. Unlike fr.Element.Add it does not branch on whether the sum exceeds r, which
+// no processor can foresee.
 func add(z, x, y *fr.Element) {
 	s0, carry := bits.Add64(x[0], y[0], 0)
 	s1, carry := bits.Add64(x[1], y[1], carry)

@@ -30,8 +30,9 @@ func randomElement(r *rand.Rand) Element {
 	return fromInteger(v.Mod(&v, fr.Modulus()))
 }
 
-// boundaries are elements about the ends of the field and about each carry, as integers and in the two forms that the
-// implementations keep: times 2^256 in words of 64 bits, times 2^260 in limbs of 52.
+// boundaries are elements about the ends of the field and about each carry, as integers and in the
+// two forms that the implementations keep: times 2^256 in words of 64 bits, times 2^260 in limbs of
+// 52.
 func boundaries() (es []Element) {
 	p := fr.Modulus()
 	add := func(v *big.Int) {
@@ -82,7 +83,8 @@ func agree(t *testing.T, code implementation, in []Element) {
 	code.permuteMany(got)
 	for i := range want {
 		if got[i] != want[i] {
-			t.Fatalf("state %d, element %d of %d: %v, not %v", i/Width, i%Width, len(in), got[i], want[i])
+			t.Fatalf("state %d, element %d of %d: %v, not %v", i/Width, i%Width, len(in), got[i],
+				want[i])
 		}
 	}
 	out := make([]Element, len(in)/Width)
@@ -201,13 +203,15 @@ func TestElement(t *testing.T) {
 	}
 	p, one := fr.Modulus(), big.NewInt(1)
 	power := func(n uint) *big.Int { return new(big.Int).Lsh(one, n) }
-	for _, v := range []*big.Int{{}, one, big.NewInt(256), power(192), power(253), new(big.Int).Sub(p, one)} {
+	for _, v := range []*big.Int{{}, one, big.NewInt(256), power(192), power(253),
+		new(big.Int).Sub(p, one)} {
 		e, err := ParseElement(little(v))
 		if b := e.Bytes(); err != nil || !bytes.Equal(b[:], little(v)) || e.String() != v.String() {
 			t.Errorf("%v: %v, %x, %v", v, e, b, err)
 		}
 	}
-	for _, v := range []*big.Int{p, new(big.Int).Add(p, one), power(255), new(big.Int).Sub(power(256), one)} {
+	for _, v := range []*big.Int{p, new(big.Int).Add(p, one), power(255),
+		new(big.Int).Sub(power(256), one)} {
 		if _, err := ParseElement(little(v)); !errors.Is(err, ErrEncoding) {
 			t.Errorf("%x: %v", v, err)
 		}

@@ -12,7 +12,8 @@ import (
 	"github.com/consensys/gnark-crypto/ecc/bn254/fr"
 )
 
-var update = flag.Bool("update", false, "write docs/poseidon2-bn254-16.json and the hash values of docs/protocol.md")
+var update = flag.Bool("update", false,
+	"write docs/poseidon2-bn254-16.json and the hash values of docs/protocol.md")
 
 const (
 	document      = "../../docs/protocol.md"
@@ -109,11 +110,13 @@ func golden(t *testing.T, path string, want []byte) {
 		t.Fatal(err)
 	}
 	if string(got) != string(want) {
-		t.Errorf("%s is not what the code gives; if the change is meant: go test ./kernels/poseidon2 -update", path)
+		t.Errorf("%s is not what the code gives; if the change is meant: go test "+
+			"./kernels/poseidon2 -update", path)
 	}
 }
 
-// reference is the permutation as the paper defines it, in integers: whole matrices, and the constants of the file.
+// reference is the permutation as the paper defines it, in integers: whole matrices, and the
+// constants of the file.
 type reference struct {
 	p                  *big.Int
 	external, internal [Width][Width]*big.Int

@@ -16,16 +16,20 @@ type lanes int
 
 const maxLanes = 16
 
-var kernel = cpu.Register("sha256", check, append(vectorized, cpu.Implementation[lanes]{Name: cpu.Generic, Code: 1})...)
+var kernel = cpu.Register("sha256", check,
+	append(vectorized, cpu.Implementation[lanes]{Name: cpu.Generic, Code: 1})...)
 
 var (
-	initial = [8]uint32{0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19}
+	initial = [8]uint32{0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c,
+		0x1f83d9ab, 0x5be0cd19}
 	// afterZeros is the state after a block of zeros, with which expand_message_xmd begins.
-	afterZeros = [8]uint32{0xda5698be, 0x17b9b469, 0x62335799, 0x779fbeca, 0x8ce5d491, 0xc0d26243, 0xbafef9ea, 0x1837a9d8}
+	afterZeros = [8]uint32{0xda5698be, 0x17b9b469, 0x62335799, 0x779fbeca, 0x8ce5d491, 0xc0d26243,
+		0xbafef9ea, 0x1837a9d8}
 )
 
-// messages are as many messages of one padded length as there are lanes. What follows their first varying bytes is the
-// same in all, so that a last block without any of these needs one schedule for all.
+// messages are as many messages of one padded length as there are lanes. What follows their first
+// varying bytes is the same in all, so that a last block without any of these needs one schedule
+// for all.
 type messages struct {
 	start    *[8]uint32
 	length   int // with padding
@@ -36,7 +40,8 @@ type messages struct {
 	digests  [maxLanes * Size]byte
 }
 
-// set prepares l messages of varying bytes and then suffix, behind before bytes, after which the state is start.
+// set prepares l messages of varying bytes and then suffix, behind before bytes, after which the
+// state is start.
 func (m *messages) set(l lanes, start *[8]uint32, before, varying int, suffix ...[]byte) {
 	first, n := m.bytes[:maxPadded], varying
 	for _, s := range suffix {
@@ -107,7 +112,8 @@ func (l lanes) expandXMD(out []byte, width int, dstPrime []byte, msgs [][]byte) 
 	defer workspaces.Put(w)
 	tail := []byte{byte(width >> 8), byte(width), 0}
 	fits := func(msg []byte) bool {
-		return l > 1 && len(dstPrime) <= 256 && padded(len(msg)+len(tail)+len(dstPrime)) <= maxPadded
+		return l > 1 && len(dstPrime) <= 256 &&
+			padded(len(msg)+len(tail)+len(dstPrime)) <= maxPadded
 	}
 	length := -1 // for which w is prepared
 	for len(msgs) > 0 {
@@ -151,7 +157,8 @@ func (w *workspace) expand(l lanes, out []byte, width int, msgs [][]byte) {
 	}
 }
 
-// check is the self-test at start-up: lengths on both sides of each change of the padding, whole groups and a tail.
+// check is the self-test at start-up: lengths on both sides of each change of the padding, whole
+// groups and a tail.
 func check(candidate, generic lanes) error {
 	const most = 2*maxLanes + maxLanes - 1
 	var in [most * 130]byte
@@ -180,7 +187,8 @@ func check(candidate, generic lanes) error {
 	return nil
 }
 
-// schedule is the message schedule of a block, FIPS 180-4 section 6.2.2 step 1, with the round constants added.
+// schedule is the message schedule of a block, FIPS 180-4 section 6.2.2 step 1, with the round
+// constants added.
 func schedule(block []byte) (w [64]uint32) {
 	for i := range w {
 		if i < 16 {

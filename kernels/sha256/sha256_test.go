@@ -105,7 +105,8 @@ func TestVectorsExpandXMD(t *testing.T) {
 	file.run(t)
 }
 
-// fills are messages of zeros, of ones and of random bytes, the latter from a fixed seed so that a failure repeats.
+// fills are messages of zeros, of ones and of random bytes, the latter from a fixed seed so that a
+// failure repeats.
 func fills(n int) [][]byte {
 	random := make([]byte, n)
 	rand.NewChaCha8([32]byte{2}).Read(random)
@@ -113,7 +114,8 @@ func fills(n int) [][]byte {
 }
 
 // lengths lie on both sides of each change of the padding and of what is hashed in lanes.
-var lengths = []int{0, 1, 31, 54, 55, 56, 57, 63, 64, 65, 80, 118, 119, 120, 127, 128, 129, 183, 184, 447, 448, 502, 503, 504, 512, 1024}
+var lengths = []int{0, 1, 31, 54, 55, 56, 57, 63, 64, 65, 80, 118, 119, 120, 127, 128, 129, 183,
+	184, 447, 448, 502, 503, 504, 512, 1024}
 
 func TestSumMany(t *testing.T) {
 	cputest.Each(t, kernel, func(t *testing.T, l lanes) {
@@ -129,13 +131,15 @@ func TestSumMany(t *testing.T) {
 	})
 }
 
-// sums compares an implementation with the standard library and looks for writes beyond the digests.
+// sums compares an implementation with the standard library and looks for writes beyond the
+// digests.
 func sums(l lanes, in []byte, n, length int) error {
 	before := bytes.Clone(in)
 	guarded := bytes.Repeat([]byte{0xa5}, (n+maxLanes)*Size)
 	l.sumMany(guarded[:n*Size], in, length)
 	for i := range n {
-		if want := sha256.Sum256(in[i*length:][:length]); !bytes.Equal(guarded[i*Size:][:Size], want[:]) {
+		if want := sha256.Sum256(in[i*length:][:length]); !bytes.Equal(guarded[i*Size:][:Size],
+			want[:]) {
 			return fmt.Errorf("message %d: got %x, want %x", i, guarded[i*Size:][:Size], want)
 		}
 	}
@@ -156,13 +160,15 @@ func TestExpandXMD(t *testing.T) {
 							msgs[i] = in[i*length:][:length]
 						}
 						if err := expands(l, width, fills(tag)[2], msgs); err != nil {
-							t.Fatalf("tag of %d bytes, messages of %d, to %d: %v", tag, length, width, err)
+							t.Fatalf("tag of %d bytes, messages of %d, to %d: %v", tag, length,
+								width, err)
 						}
 					}
 				}
 			}
 		}
-		if err := expands(l, 255*Size, []byte("tag"), [][]byte{{1}, {2}, {3}, {4}, {5}}); err != nil {
+		if err := expands(l, 255*Size, []byte("tag"),
+			[][]byte{{1}, {2}, {3}, {4}, {5}}); err != nil {
 			t.Error(err)
 		}
 	})
@@ -184,8 +190,8 @@ func TestExpandXMDMixed(t *testing.T) {
 	})
 }
 
-// expands compares an implementation with the text of RFC 9380, section 5.3.1, and, for the widths that it can do, with
-// gnark-crypto.
+// expands compares an implementation with the text of RFC 9380, section 5.3.1, and, for the widths
+// that it can do, with gnark-crypto.
 func expands(l lanes, width int, tag []byte, msgs [][]byte) error {
 	out := make([]byte, len(msgs)*width)
 	dstPrime := append(bytes.Clone(tag), byte(len(tag)))
@@ -199,7 +205,8 @@ func expands(l lanes, width int, tag []byte, msgs [][]byte) error {
 			continue
 		}
 		if want, err := gnark.ExpandMsgXmd(msg, tag, width); err != nil || !bytes.Equal(got, want) {
-			return fmt.Errorf("message %d of %d bytes: gnark-crypto has %x, %v", i, len(msg), want, err)
+			return fmt.Errorf("message %d of %d bytes: gnark-crypto has %x, %v", i, len(msg), want,
+				err)
 		}
 	}
 	return nil
@@ -227,7 +234,8 @@ func TestSelfTest(t *testing.T) {
 		if err := check(l, 1); err != nil {
 			t.Error(err)
 		}
-		for name, word := range map[string]*uint32{"start": &initial[7], "start of expansions": &afterZeros[0], "last block": &constants[63]} {
+		for name, word := range map[string]*uint32{"start": &initial[7],
+			"start of expansions": &afterZeros[0], "last block": &constants[63]} {
 			*word ^= 1 << 31
 			if l > 1 && check(l, 1) == nil {
 				t.Errorf("%s: a wrong bit passes", name)
@@ -259,8 +267,14 @@ func TestMisusePanics(t *testing.T) {
 		"long input":      func() { SumMany(make([]byte, 64), make([]byte, 161), 80) },
 		"negative length": func() { SumMany(nil, nil, -1) },
 		"no width":        func() { ExpandXMD(nil, 0, []byte{0}, nil) },
-		"too wide":        func() { ExpandXMD(make([]byte, 255*32+1), 255*32+1, []byte{0}, make([][]byte, 1)) },
-		"small output":    func() { ExpandXMD(make([]byte, 127), 128, []byte{0}, make([][]byte, 1)) },
+		"too wide": func() {
+			ExpandXMD(make([]byte, 255*32+1), 255*32+1, []byte{0},
+				make([][]byte, 1))
+		},
+		"small output": func() {
+			ExpandXMD(make([]byte, 127), 128, []byte{0},
+				make([][]byte, 1))
+		},
 	} {
 		func() {
 			defer func() {
@@ -312,7 +326,11 @@ func FuzzExpandXMD(f *testing.F) {
 		for i := range msgs {
 			msgs[i] = in[i:][:length%600]
 		}
-		every(t, func(l lanes) error { return expands(l, int(width)%512+1, tag[:min(len(tag), 255)], msgs) })
+		every(t,
+			func(l lanes) error {
+				return expands(l, int(width)%512+1, tag[:min(len(tag), 255)],
+					msgs)
+			})
 	})
 }
 

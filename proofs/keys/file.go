@@ -18,7 +18,8 @@ import (
 	"github.com/waybill-network/waybill/proofs/verifier"
 )
 
-// A key file begins with a header of headerSize bytes: one line of JSON that says what it is, then spaces. The payload follows.
+// A key file begins with a header of headerSize bytes: one line of JSON that says what it is, then
+// spaces. The payload follows.
 const (
 	format     = "waybill-key/1"
 	headerSize = 1024
@@ -135,7 +136,8 @@ func (f *file) readHeader() error {
 	return nil
 }
 
-// verify reads the payload once and compares its digest with the header's, so that decoders can trust it.
+// verify reads the payload once and compares its digest with the header's, so that decoders can
+// trust it.
 func (f *file) verify() error {
 	if _, err := f.f.Seek(headerSize, io.SeekStart); err != nil {
 		return err

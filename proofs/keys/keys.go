@@ -1,10 +1,10 @@
-// Package keys makes, keeps and reads the Groth16 keys of the circuits: from a local setup, whose maker could prove anything and
-// which is therefore marked as for development wherever it appears, and from a ceremony, which is safe if any one of its
-// contributors was honest.
+// Package keys makes, keeps and reads the Groth16 keys of the circuits: from a local setup, whose
+// maker could prove anything and which is therefore marked as for development wherever it appears,
+// and from a ceremony, which is safe if any one of its contributors was honest.
 //
-// A directory of keys holds files named by size and hash: verifying keys (.vk), proving keys (.pk) and constraint systems (.cs),
-// which take long to compile. Files appear whole or not at all, and are read only if their contents have the digest that stands
-// in their header.
+// A directory of keys holds files named by size and hash: verifying keys (.vk), proving keys (.pk)
+// and constraint systems (.cs), which take long to compile. Files appear whole or not at all, and
+// are read only if their contents have the digest that stands in their header.
 package keys
 
 import (
@@ -52,7 +52,8 @@ type Pair struct {
 	dir       string
 }
 
-// Open returns all keys of a directory by size, then hash; none if there is no such directory. The error is ErrFile.
+// Open returns all keys of a directory by size, then hash; none if there is no such directory. The
+// error is ErrFile.
 func Open(dir string) ([]Pair, error) {
 	paths, err := filepath.Glob(filepath.Join(escape(dir), "*.vk"))
 	if err != nil {
@@ -150,8 +151,8 @@ type Proving struct {
 	Key    groth16.ProvingKey
 }
 
-// Proving reads proving key and constraint system. It compiles the latter if it is not there. Errors: ErrFile, ErrNotFound,
-// ErrCircuit.
+// Proving reads proving key and constraint system. It compiles the latter if it is not there.
+// Errors: ErrFile, ErrNotFound, ErrCircuit.
 func (p Pair) Proving() (*Proving, error) {
 	if ours, err := circuit.DigestOf(p.Statements); err != nil || ours != p.Circuit {
 		return nil, errors.Join(fmt.Errorf("%w: %s", ErrCircuit, p.Info), err)
@@ -204,9 +205,11 @@ func constraints(dir string, size int) (constraint.ConstraintSystem, error) {
 	return circuit.Compile(size)
 }
 
-// Save writes what a setup made for a constraint system into a directory and returns it; info.Key is filled in. The verifying
-// key comes last, as with it the other files are expected. The error is ErrCircuit for a key that is not like the circuits'.
-func Save(dir string, info Info, system constraint.ConstraintSystem, proving groth16.ProvingKey, setup groth16.VerifyingKey) (Pair, error) {
+// Save writes what a setup made for a constraint system into a directory and returns it; info.Key
+// is filled in. The verifying key comes last, as with it the other files are expected. The error is
+// ErrCircuit for a key that is not like the circuits'.
+func Save(dir string, info Info, system constraint.ConstraintSystem, proving groth16.ProvingKey,
+	setup groth16.VerifyingKey) (Pair, error) {
 	verifying, err := convert(setup, info.Statements)
 	if err != nil {
 		return Pair{}, err
@@ -243,9 +246,10 @@ func (e encoded) WriteTo(w io.Writer) (int64, error) {
 	return int64(n), err
 }
 
-// Development returns a key of a local setup for a circuit of this program, from the directory or, if none is there, freshly
-// made, which takes from some seconds for 256 statements to minutes for 16,384. A caller that finds another one at work waits for
-// it. The function report, which may be nil, is told when a setup begins.
+// Development returns a key of a local setup for a circuit of this program, from the directory or,
+// if none is there, freshly made, which takes from some seconds for 256 statements to minutes for
+// 16,384. A caller that finds another one at work waits for it. The function report, which may be
+// nil, is told when a setup begins.
 func Development(dir string, size int, report func(Info)) (Pair, error) {
 	digest, err := circuit.DigestOf(size)
 	if err != nil {
@@ -263,7 +267,8 @@ func Development(dir string, size int, report func(Info)) (Pair, error) {
 		return Pair{}, err
 	}
 	defer unlock()
-	if pair, err := development(dir, info); !errors.Is(err, ErrNotFound) { // another process made it meanwhile
+	// another process made it meanwhile
+	if pair, err := development(dir, info); !errors.Is(err, ErrNotFound) {
 		return pair, err
 	}
 	if report != nil {
@@ -280,7 +285,8 @@ func Development(dir string, size int, report func(Info)) (Pair, error) {
 	return Save(dir, info, system, proving, setup)
 }
 
-// development returns the first development key of a directory for the circuit: ErrNotFound, ErrFile.
+// development returns the first development key of a directory for the circuit: ErrNotFound,
+// ErrFile.
 func development(dir string, want Info) (Pair, error) {
 	pairs, err := Open(dir)
 	if err != nil {
@@ -319,7 +325,8 @@ func Hash(setup groth16.VerifyingKey, size int) (verifier.KeyHash, error) {
 // convert takes from gnark's verifying key what belongs to it.
 func convert(from groth16.VerifyingKey, size int) (*verifier.Key, error) {
 	vk, ok := from.(*groth16bn254.VerifyingKey)
-	if !ok || len(vk.G1.K) != 3 || len(vk.CommitmentKeys) != 1 || len(vk.PublicAndCommitmentCommitted) != 1 ||
+	if !ok || len(vk.G1.K) != 3 || len(vk.CommitmentKeys) != 1 ||
+		len(vk.PublicAndCommitmentCommitted) != 1 ||
 		!slices.Equal(vk.PublicAndCommitmentCommitted[0], []int{1}) {
 		return nil, fmt.Errorf("%w: its key has another form", ErrCircuit)
 	}

@@ -31,7 +31,8 @@ func linked(t *testing.T) (string, Pair) {
 
 func TestDevelopmentIsCached(t *testing.T) {
 	dir, pair := linked(t)
-	making, err := os.Create(filepath.Join(dir, ".lock")) // as somebody does for minutes who makes a key of another size
+	// as somebody does for minutes who makes a key of another size
+	making, err := os.Create(filepath.Join(dir, ".lock"))
 	if err == nil {
 		err = syscall.Flock(int(making.Fd()), syscall.LOCK_EX)
 	}
@@ -39,7 +40,8 @@ func TestDevelopmentIsCached(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer making.Close()
-	again, err := Development(dir, 256, func(Info) { t.Error("a setup runs although there is a key") })
+	again, err := Development(dir, 256,
+		func(Info) { t.Error("a setup runs although there is a key") })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +123,10 @@ func TestDamagedFiles(t *testing.T) {
 		"header only": func(b []byte) []byte { return b[:1024] },
 		"empty":       func(b []byte) []byte { return nil },
 		"no header":   func(b []byte) []byte { return b[1024:] },
-		"format":      func(b []byte) []byte { return bytes.Replace(b, []byte("waybill-key/1"), []byte("waybill-key/2"), 1) },
+		"format": func(b []byte) []byte {
+			return bytes.Replace(b, []byte("waybill-key/1"),
+				[]byte("waybill-key/2"), 1)
+		},
 		"not a sealed": func(b []byte) []byte {
 			return bytes.Replace(b, []byte(`"development":true`), []byte(`"development":false`), 1)
 		},
@@ -151,8 +156,8 @@ func TestDamagedFiles(t *testing.T) {
 	}
 }
 
-// TestMarkAndContributors has headers whose mark and number of contributors do not agree: a key that
-// one person made is for development, whoever says otherwise.
+// TestMarkAndContributors has headers whose mark and number of contributors do not agree: a key
+// that one person made is for development, whoever says otherwise.
 func TestMarkAndContributors(t *testing.T) {
 	const mark = `"development":true`
 	for _, other := range []string{`"development":false`, mark + `,"contributors":2`,

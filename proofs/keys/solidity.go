@@ -11,8 +11,9 @@ import (
 	"github.com/waybill-network/waybill/proofs/verifier"
 )
 
-// WriteSolidity writes gnark's verifier contract for a key. Its function verifyProof(bytes, uint256[1]) takes a proof as package
-// verifier encodes it and the public input as a number, and reverts unless the proof holds.
+// WriteSolidity writes gnark's verifier contract for a key. Its function verifyProof(bytes,
+// uint256[1]) takes a proof as package verifier encodes it and the public input as a number, and
+// reverts unless the proof holds.
 func WriteSolidity(w io.Writer, key *verifier.Key) error {
 	vk := new(groth16bn254.VerifyingKey)
 	vk.G1.Alpha = key.Alpha

@@ -17,7 +17,8 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// The parent writes a setup, then requests one at a time; the child answers with replies. All are gob values.
+// The parent writes a setup, then requests one at a time; the child answers with replies. All are
+// gob values.
 
 type setup struct {
 	Dir    string
@@ -32,7 +33,8 @@ type request struct {
 	Statements []rollup.Statement
 }
 
-// reply says at which stage the child is; that of the stages ready and proved is the last one of a request.
+// reply says at which stage the child is; that of the stages ready and proved is the last one of a
+// request.
 type reply struct {
 	Stage Stage
 	Proof [rollup.ProofSize]byte
@@ -48,8 +50,9 @@ type Stats struct {
 	PeakMemory int64         // bytes resident at most in the child's life
 }
 
-// Child is the whole life of a child process: it reads from in, the parent's end of which must stay open as long as the child
-// is wanted, and writes to out. It returns what stopped it, nil if the parent did.
+// Child is the whole life of a child process: it reads from in, the parent's end of which must stay
+// open as long as the child is wanted, and writes to out. It returns what stopped it, nil if the
+// parent did.
 func Child(in io.Reader, out io.Writer) error {
 	decoder, encoder := gob.NewDecoder(in), gob.NewEncoder(out)
 	var s setup
@@ -87,8 +90,8 @@ func Child(in io.Reader, out io.Writer) error {
 	return nil
 }
 
-// apply bounds what this process takes from the machine. Cores are bounded by the environment too, so that no package counts
-// more before.
+// apply bounds what this process takes from the machine. Cores are bounded by the environment too,
+// so that no package counts more before.
 func (s *setup) apply() {
 	if s.Cores > 0 {
 		runtime.GOMAXPROCS(s.Cores)
@@ -124,7 +127,8 @@ func answer(with *keys.Proving, check *verifier.Verifier, r *request) reply {
 	out := reply{Stage: Proved, Proof: proof, Stats: stats(begin, before)}
 	if err != nil {
 		out.Err = err.Error()
-		out.False = errors.Is(err, ErrFalse) || errors.Is(err, circuit.ErrSegment) || errors.Is(err, circuit.ErrSize)
+		out.False = errors.Is(err, ErrFalse) || errors.Is(err, circuit.ErrSegment) ||
+			errors.Is(err, circuit.ErrSize)
 	}
 	return out
 }

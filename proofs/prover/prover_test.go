@@ -75,7 +75,8 @@ func TestWorker(t *testing.T) {
 			if stats.CPU <= 0 || stats.Wall <= 0 || stats.PeakMemory < 1<<20 {
 				t.Errorf("it cost %+v", stats)
 			}
-			if err := check.VerifyProof(256, window.Segments[i].Public.Bytes(), &proof); err != nil {
+			if err := check.VerifyProof(256, window.Segments[i].Public.Bytes(),
+				&proof); err != nil {
 				t.Errorf("%d statements, segment %d: %v", n, i, err)
 			}
 			if i > 0 {
@@ -94,7 +95,8 @@ func TestWorker(t *testing.T) {
 	if _, _, err := w.Prove(t.Context(), &wrong, window.Statements(0)); !errors.Is(err, ErrFalse) {
 		t.Errorf("wrong sums: %v", err)
 	}
-	if _, _, err := w.Prove(t.Context(), &window.Segments[0], window.Statements(0)[1:]); !errors.Is(err, ErrFalse) {
+	if _, _, err := w.Prove(t.Context(), &window.Segments[0],
+		window.Statements(0)[1:]); !errors.Is(err, ErrFalse) {
 		t.Errorf("a statement missing: %v", err)
 	}
 	if _, _, err := w.Prove(t.Context(), &window.Segments[0], window.Statements(0)); err != nil {
@@ -128,7 +130,8 @@ func TestSizes(t *testing.T) {
 			t.Fatal(err)
 		}
 		pair := prooftest.Keys(t, size)
-		w, err := Start(t.Context(), Config{Command: []string{os.Args[0]}, Dir: dir, Key: pair.Key, Memory: MemoryFor(size)})
+		w, err := Start(t.Context(), Config{Command: []string{os.Args[0]}, Dir: dir, Key: pair.Key,
+			Memory: MemoryFor(size)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -145,8 +148,10 @@ func TestSizes(t *testing.T) {
 		if err := check.VerifyProof(size, window.Segments[0].Public.Bytes(), &proof); err != nil {
 			t.Errorf("%d statements: %v", size, err)
 		}
-		t.Logf("%5d statements: loaded in %.1f s of CPU; proved in %.1f s, %.1f s of CPU; at most %d MB", size,
-			w.Loaded().CPU.Seconds(), stats.Wall.Seconds(), stats.CPU.Seconds(), stats.PeakMemory>>20)
+		t.Logf("%5d statements: loaded in %.1f s of CPU; proved in %.1f s, %.1f s of CPU; at "+
+			"most %d MB", size,
+			w.Loaded().CPU.Seconds(), stats.Wall.Seconds(), stats.CPU.Seconds(),
+			stats.PeakMemory>>20)
 	}
 }
 
@@ -166,8 +171,10 @@ func TestProveInProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ev := rollup.ProofEvidence(rollup.Acks{}, window.List, window.Segments, [][rollup.ProofSize]byte{proof})
-	if err := check.VerifyProof(ev.Size, window.Segments[0].Public.Bytes(), &ev.Segments[0].Proof); err != nil {
+	ev := rollup.ProofEvidence(rollup.Acks{}, window.List, window.Segments,
+		[][rollup.ProofSize]byte{proof})
+	if err := check.VerifyProof(ev.Size, window.Segments[0].Public.Bytes(),
+		&ev.Segments[0].Proof); err != nil {
 		t.Error(err)
 	}
 	larger := window.Segments[0]
@@ -195,10 +202,12 @@ func TestCancelKills(t *testing.T) {
 		cancel()
 	}()
 	window := prooftest.NewWindow(t, 256, 256, 2)
-	if _, _, err := w.Prove(ctx, &window.Segments[0], window.Statements(0)); !errors.Is(err, context.Canceled) {
+	if _, _, err := w.Prove(ctx, &window.Segments[0], window.Statements(0)); !errors.Is(err,
+		context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
-	if _, _, err := w.Prove(t.Context(), &window.Segments[0], window.Statements(0)); !errors.Is(err, ErrWorker) {
+	if _, _, err := w.Prove(t.Context(), &window.Segments[0], window.Statements(0)); !errors.Is(err,
+		ErrWorker) {
 		t.Errorf("after that: %v", err)
 	}
 	w.Close()
@@ -209,7 +218,8 @@ func TestBrokenChildren(t *testing.T) {
 	c := config(t, "crash")
 	if _, err := Start(t.Context(), c); !errors.Is(err, ErrWorker) {
 		t.Errorf("a child that crashes: %v", err)
-	} else if want := "prover: the worker is gone: exit status 3: out of luck"; err.Error() != want {
+	} else if want := "prover: the worker is gone: exit status 3: out of luck"; err.Error() !=
+		want {
 		t.Errorf("a child that crashes: %q", err)
 	}
 	c = config(t, "hang")
@@ -243,7 +253,8 @@ func TestKilledWhileIdle(t *testing.T) {
 		t.Fatal(err)
 	}
 	window := prooftest.NewWindow(t, 2, 256, 3)
-	if _, _, err := w.Prove(t.Context(), &window.Segments[0], window.Statements(0)); !errors.Is(err, ErrWorker) {
+	if _, _, err := w.Prove(t.Context(), &window.Segments[0], window.Statements(0)); !errors.Is(err,
+		ErrWorker) {
 		t.Error(err)
 	}
 	w.Close()

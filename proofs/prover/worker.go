@@ -39,20 +39,22 @@ func (s Stage) String() string {
 
 // Config says what a worker may use.
 type Config struct {
-	Command  []string         // that runs Child; nil: this program's hidden command prove-worker
-	Dir      string           // of keys
-	Key      verifier.KeyHash // whose circuit it proves
-	Cores    int              // at most; 0: all
-	Memory   int64            // bytes that the child's heap stays below if it can; 0: no limit
-	Nice     int              // lower priority by this much, 0 to 19
-	Progress func(Stage)      // called on every change, in order, from one goroutine at a time; may be nil
+	Command []string         // that runs Child; nil: this program's hidden command prove-worker
+	Dir     string           // of keys
+	Key     verifier.KeyHash // whose circuit it proves
+	Cores   int              // at most; 0: all
+	Memory  int64            // bytes that the child's heap stays below if it can; 0: no limit
+	Nice    int              // lower priority by this much, 0 to 19
+	// called on every change, in order, from one goroutine at a time; may be nil
+	Progress func(Stage)
 }
 
-// MemoryFor returns the least Config.Memory with which proofs of a circuit are not slowed down by collecting garbage. The child
-// takes about as much.
+// MemoryFor returns the least Config.Memory with which proofs of a circuit are not slowed down by
+// collecting garbage. The child takes about as much.
 func MemoryFor(size int) int64 { return 100<<20 + int64(size)*115<<10 }
 
-// Worker is a child process that holds a proving key and makes one proof at a time. Its methods are safe for concurrent use.
+// Worker is a child process that holds a proving key and makes one proof at a time. Its methods are
+// safe for concurrent use.
 type Worker struct {
 	config  Config
 	busy    chan struct{} // holds a token while a proof is made
@@ -66,8 +68,9 @@ type Worker struct {
 	loaded  Stats
 }
 
-// Start starts a worker and waits until it holds its key. When the context is done, the child is killed, also later on: it
-// lives no longer than the context or until Close. Errors: ErrWorker with what the child said.
+// Start starts a worker and waits until it holds its key. When the context is done, the child is
+// killed, also later on: it lives no longer than the context or until Close. Errors: ErrWorker with
+// what the child said.
 func Start(ctx context.Context, config Config) (*Worker, error) {
 	argv := config.Command
 	if argv == nil {
@@ -77,7 +80,8 @@ func Start(ctx context.Context, config Config) (*Worker, error) {
 		}
 		argv = []string{self, "prove-worker"}
 	}
-	w := &Worker{config: config, busy: make(chan struct{}, 1), replies: make(chan reply), gone: make(chan struct{})}
+	w := &Worker{config: config, busy: make(chan struct{}, 1), replies: make(chan reply),
+		gone: make(chan struct{})}
 	w.command = exec.CommandContext(ctx, argv[0], argv[1:]...)
 	w.command.WaitDelay = time.Second
 	w.command.Stderr = &w.stderr
@@ -99,7 +103,8 @@ func Start(ctx context.Context, config Config) (*Worker, error) {
 	go w.read(stdout)
 	w.report(Loading)
 	w.encoder = gob.NewEncoder(w.stdin)
-	r, err := w.exchange(ctx, setup{Dir: config.Dir, Key: config.Key, Cores: config.Cores, Memory: config.Memory, Nice: config.Nice})
+	r, err := w.exchange(ctx, setup{Dir: config.Dir, Key: config.Key, Cores: config.Cores,
+		Memory: config.Memory, Nice: config.Nice})
 	if err == nil && r.Err != "" {
 		err = fmt.Errorf("%w: %s", ErrWorker, r.Err)
 	}
@@ -114,9 +119,10 @@ func Start(ctx context.Context, config Config) (*Worker, error) {
 // Loaded says what loading cost the child.
 func (w *Worker) Loaded() Stats { return w.loaded }
 
-// Prove proves a segment. It waits for its turn. When the context is done while the child works, the child is killed and the
-// worker is gone. Errors: ErrFalse, ErrWorker, the context's.
-func (w *Worker) Prove(ctx context.Context, segment *rollup.Segment, statements []rollup.Statement) (proof [rollup.ProofSize]byte, stats Stats, err error) {
+// Prove proves a segment. It waits for its turn. When the context is done while the child works,
+// the child is killed and the worker is gone. Errors: ErrFalse, ErrWorker, the context's.
+func (w *Worker) Prove(ctx context.Context, segment *rollup.Segment,
+	statements []rollup.Statement) (proof [rollup.ProofSize]byte, stats Stats, err error) {
 	select {
 	case w.busy <- struct{}{}:
 	case <-ctx.Done():
@@ -141,7 +147,8 @@ func (w *Worker) Prove(ctx context.Context, segment *rollup.Segment, statements 
 	return r.Proof, r.Stats, nil
 }
 
-// exchange sends a message and returns the reply that ends it. It kills the child when the context is done first.
+// exchange sends a message and returns the reply that ends it. It kills the child when the context
+// is done first.
 func (w *Worker) exchange(ctx context.Context, message any) (reply, error) {
 	defer context.AfterFunc(ctx, w.kill)()
 	_ = w.encoder.Encode(message) // fails when the child is gone, which the replies tell better

@@ -39,8 +39,9 @@ func contract(t *testing.T, key *verifier.Key) (abi.ABI, []byte) {
 		"language": "Solidity",
 		"sources":  object{"Verifier.sol": object{"content": source.String()}},
 		"settings": object{
-			"optimizer":       object{"enabled": true, "runs": 1_000_000},
-			"outputSelection": object{"*": object{"Verifier": []string{"abi", "evm.bytecode.object"}}},
+			"optimizer": object{"enabled": true, "runs": 1_000_000},
+			"outputSelection": object{
+				"*": object{"Verifier": []string{"abi", "evm.bytecode.object"}}},
 		},
 	})
 	if err != nil {
@@ -92,15 +93,17 @@ func deploy(t *testing.T, parsed abi.ABI, code []byte) *chain {
 		t.Fatal(err)
 	}
 	from := crypto.PubkeyToAddress(key.PublicKey)
-	backend := simulated.NewBackend(types.GenesisAlloc{from: {Balance: new(big.Int).Lsh(big.NewInt(1), 100)}})
+	backend := simulated.NewBackend(
+		types.GenesisAlloc{from: {Balance: new(big.Int).Lsh(big.NewInt(1), 100)}})
 	t.Cleanup(func() { backend.Close() })
 	c := &chain{client: backend.Client(), abi: parsed, from: from}
 	id, err := c.client.ChainID(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	tx, err := types.SignNewTx(key, types.LatestSignerForChainID(id), &types.DynamicFeeTx{ChainID: id, Gas: 5_000_000,
-		GasFeeCap: big.NewInt(1e11), GasTipCap: big.NewInt(1e9), Data: code})
+	tx, err := types.SignNewTx(key, types.LatestSignerForChainID(id),
+		&types.DynamicFeeTx{ChainID: id, Gas: 5_000_000,
+			GasFeeCap: big.NewInt(1e11), GasTipCap: big.NewInt(1e9), Data: code})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,14 +111,17 @@ func deploy(t *testing.T, parsed abi.ABI, code []byte) *chain {
 		t.Fatal(err)
 	}
 	backend.Commit()
-	// The block tells what its only transaction did; receipts are there only after an index was built.
+	// The block tells what its only transaction did; receipts are there only after an index was
+	// built.
 	head, err := c.client.HeaderByNumber(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.at = crypto.CreateAddress(from, 0)
-	if installed, err := c.client.CodeAt(t.Context(), c.at, nil); err != nil || len(installed) == 0 {
-		t.Fatalf("deploying took %d of %d gas in block %d and left %d bytes at the address: %v", head.GasUsed, head.GasLimit, head.Number, len(installed), err)
+	if installed, err := c.client.CodeAt(t.Context(), c.at, nil); err != nil ||
+		len(installed) == 0 {
+		t.Fatalf("deploying took %d of %d gas in block %d and left %d bytes at the address: %v",
+			head.GasUsed, head.GasLimit, head.Number, len(installed), err)
 	}
 	t.Logf("gas: %d to deploy, %d bytes of code", head.GasUsed, len(code))
 	c.deployed = head.GasUsed
@@ -244,7 +250,8 @@ func contractOf(t *testing.T, key *verifier.Key) *chain {
 	return deploy(t, parsed, code)
 }
 
-var order, _ = new(big.Int).SetString("30644e72e131a029b85045b68181585d2833e84879b9709143e1f593f0000001", 16)
+var order, _ = new(big.Int).SetString(
+	"30644e72e131a029b85045b68181585d2833e84879b9709143e1f593f0000001", 16)
 
 func bigEndian(little [32]byte) *big.Int {
 	slices.Reverse(little[:])

@@ -1,5 +1,6 @@
-// Package verifier checks the proofs of rung 3: Groth16 over BN254 with one Pedersen commitment, as gnark makes them for the
-// Solidity verifiers that it exports, so that a proof is good for a chain too.
+// Package verifier checks the proofs of rung 3: Groth16 over BN254 with one Pedersen commitment, as
+// gnark makes them for the Solidity verifiers that it exports, so that a proof is good for a chain
+// too.
 package verifier
 
 import (
@@ -35,11 +36,13 @@ var (
 
 // Key is the verifying key of one circuit. It is public, and the same for everybody in a network.
 type Key struct {
-	Size                     int // statements of the circuit
-	Alpha                    curve.G1Affine
-	Beta, Gamma, Delta       curve.G2Affine
-	K                        [3]curve.G1Affine // of one, of the public input, of the commitment's digest
-	Commitment, SigmaNegated curve.G2Affine    // of the commitment: a base, and minus sigma times it
+	Size               int // statements of the circuit
+	Alpha              curve.G1Affine
+	Beta, Gamma, Delta curve.G2Affine
+	// of one, of the public input, of the commitment's digest
+	K [3]curve.G1Affine
+	// of the commitment: a base, and minus sigma times it
+	Commitment, SigmaNegated curve.G2Affine
 }
 
 // KeyHash identifies a verifying key.
@@ -53,14 +56,16 @@ func (h KeyHash) MarshalText() ([]byte, error) { return []byte(h.String()), nil 
 
 // UnmarshalText reads hexadecimal: ErrEncoding.
 func (h *KeyHash) UnmarshalText(text []byte) error {
-	if n, err := hex.Decode(h[:], text[:min(len(text), 2*len(h))]); err != nil || n != len(h) || len(text) != 2*len(h) {
+	if n, err := hex.Decode(h[:], text[:min(len(text), 2*len(h))]); err != nil || n != len(h) ||
+		len(text) != 2*len(h) {
 		return fmt.Errorf("%w: a key's hash has %d hexadecimal digits", ErrEncoding, 2*len(h))
 	}
 	return nil
 }
 
-// Bytes returns the canonical encoding: the size as a little-endian u32, then Alpha, Beta, Gamma, Delta, the three K, Commitment
-// and SigmaNegated as uncompressed points with big-endian coordinates, the imaginary part first, as EIP-197 has them.
+// Bytes returns the canonical encoding: the size as a little-endian u32, then Alpha, Beta, Gamma,
+// Delta, the three K, Commitment and SigmaNegated as uncompressed points with big-endian
+// coordinates, the imaginary part first, as EIP-197 has them.
 func (k *Key) Bytes() []byte {
 	b := binary.LittleEndian.AppendUint32(make([]byte, 0, KeySize), uint32(k.Size))
 	b = appendG1(b, &k.Alpha)
@@ -79,7 +84,8 @@ func (k *Key) Hash() KeyHash { return blake3.Sum256(k.Bytes()) }
 // ParseKey decodes exactly KeySize bytes. Errors: ErrEncoding, ErrPoint.
 func ParseKey(b []byte) (*Key, error) {
 	if len(b) != KeySize {
-		return nil, fmt.Errorf("%w: a verifying key has %d bytes, not %d", ErrEncoding, KeySize, len(b))
+		return nil, fmt.Errorf("%w: a verifying key has %d bytes, not %d", ErrEncoding, KeySize,
+			len(b))
 	}
 	k := &Key{Size: int(binary.LittleEndian.Uint32(b))}
 	if !rollup.IsCircuitSize(k.Size) {
@@ -101,11 +107,19 @@ func ParseKey(b []byte) (*Key, error) {
 	return k, nil
 }
 
-func appendG1(b []byte, p *curve.G1Affine) []byte { raw := p.RawBytes(); return append(b, raw[:]...) }
-func appendG2(b []byte, p *curve.G2Affine) []byte { raw := p.RawBytes(); return append(b, raw[:]...) }
+func appendG1(b []byte, p *curve.G1Affine) []byte {
+	raw := p.RawBytes()
+	return append(b,
+		raw[:]...)
+}
+func appendG2(b []byte, p *curve.G2Affine) []byte {
+	raw := p.RawBytes()
+	return append(b,
+		raw[:]...)
+}
 
-// decoder reads points one after another and keeps the first error. It takes canonical coordinates of points of the groups
-// except the identity, which no honest key or proof has.
+// decoder reads points one after another and keeps the first error. It takes canonical coordinates
+// of points of the groups except the identity, which no honest key or proof has.
 type decoder struct {
 	b   []byte
 	err error
@@ -122,7 +136,8 @@ func (d *decoder) coordinate() (e fp.Element) {
 
 func (d *decoder) g1(p *curve.G1Affine) {
 	p.X, p.Y = d.coordinate(), d.coordinate()
-	if d.err == nil && (p.IsInfinity() || !p.IsOnCurve()) { // the curve has no other points than the group's
+	// the curve has no other points than the group's
+	if d.err == nil && (p.IsInfinity() || !p.IsOnCurve()) {
 		d.err = ErrPoint
 	}
 }

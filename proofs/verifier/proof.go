@@ -6,13 +6,14 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// Proof is a proof of one segment, in the notation of Groth's paper (eprint 2016/260). It is malleable: whoever has one can
-// make others of the same statement.
+// Proof is a proof of one segment, in the notation of Groth's paper (eprint 2016/260). It is
+// malleable: whoever has one can make others of the same statement.
 type Proof struct {
-	Ar                curve.G1Affine
-	Bs                curve.G2Affine
-	Krs               curve.G1Affine
-	Commitment, Known curve.G1Affine // Pedersen commitment to some of the wires, and proof that they are known
+	Ar  curve.G1Affine
+	Bs  curve.G2Affine
+	Krs curve.G1Affine
+	// Pedersen commitment to some of the wires, and proof that they are known
+	Commitment, Known curve.G1Affine
 }
 
 // Bytes returns the encoding: Ar, Bs, Krs, Commitment, Known, as in a [Key].
@@ -24,8 +25,8 @@ func (p *Proof) Bytes() (out [rollup.ProofSize]byte) {
 	return out
 }
 
-// ParseProof decodes a proof: canonical coordinates, points of their groups, none of them the identity. Errors: ErrEncoding,
-// ErrPoint.
+// ParseProof decodes a proof: canonical coordinates, points of their groups, none of them the
+// identity. Errors: ErrEncoding, ErrPoint.
 func ParseProof(b *[rollup.ProofSize]byte) (*Proof, error) {
 	p, d := new(Proof), decoder{b: b[:]}
 	d.g1(&p.Ar)

@@ -13,8 +13,8 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// Verifier checks proofs under a network's verifying keys, at most one of a size. It is immutable, safe for concurrent use, and
-// a [rollup.ProofVerifier].
+// Verifier checks proofs under a network's verifying keys, at most one of a size. It is immutable,
+// safe for concurrent use, and a [rollup.ProofVerifier].
 type Verifier struct{ keys map[int]*prepared }
 
 var _ rollup.ProofVerifier = (*Verifier)(nil)
@@ -37,7 +37,8 @@ func New(keys ...*Key) (*Verifier, error) {
 		}
 		p := &prepared{Key: *k}
 		var err error
-		if p.alphaBeta, err = curve.Pair([]curve.G1Affine{k.Alpha}, []curve.G2Affine{k.Beta}); err != nil {
+		if p.alphaBeta, err = curve.Pair([]curve.G1Affine{k.Alpha},
+			[]curve.G2Affine{k.Beta}); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrKey, err)
 		}
 		var gamma, delta curve.G2Affine
@@ -51,8 +52,8 @@ func New(keys ...*Key) (*Verifier, error) {
 	return v, nil
 }
 
-// OfKey returns a verifier of the one key that is encoded, which must be of this size: what an export file is checked with.
-// Errors: ErrEncoding, ErrPoint, ErrKey.
+// OfKey returns a verifier of the one key that is encoded, which must be of this size: what an
+// export file is checked with. Errors: ErrEncoding, ErrPoint, ErrKey.
 func OfKey(size int, encoded []byte) (rollup.ProofVerifier, error) {
 	key, err := ParseKey(encoded)
 	if err != nil {
@@ -73,10 +74,13 @@ func (v *Verifier) Sizes() (sizes []int) {
 	return sizes
 }
 
-// VerifyProof checks the proof of a segment, in the calling goroutine. Errors: ErrKey, ErrEncoding, ErrPoint, ErrProof.
-func (v *Verifier) VerifyProof(size int, public [32]byte, proof *[rollup.ProofSize]byte) (err error) {
+// VerifyProof checks the proof of a segment, in the calling goroutine. Errors: ErrKey, ErrEncoding,
+// ErrPoint, ErrProof.
+func (v *Verifier) VerifyProof(size int, public [32]byte,
+	proof *[rollup.ProofSize]byte) (err error) {
 	defer func() {
-		if r := recover(); r != nil { // not known to happen; what came from the network must not stop a node
+		// not known to happen; what came from the network must not stop a node
+		if r := recover(); r != nil {
 			err = fmt.Errorf("%w: %v", ErrProof, r)
 		}
 	}()
@@ -97,7 +101,8 @@ func (v *Verifier) VerifyProof(size int, public [32]byte, proof *[rollup.ProofSi
 
 // verify checks the two equations
 //
-//	e(Ar, Bs) · e(L, −γ) · e(Krs, −δ) = e(α, β)   where L = K[0] + input·K[1] + digest·K[2] + Commitment
+//	e(Ar, Bs) · e(L, −γ) · e(Krs, −δ) = e(α, β)
+//	where L = K[0] + input·K[1] + digest·K[2] + Commitment
 //	e(Commitment, −σG) · e(Known, G) = 1
 //
 // as one, the second raised to a random 128-bit power, so that there is one final exponentiation.
@@ -119,7 +124,8 @@ func (k *prepared) verify(input fr.Element, p *Proof) error {
 		return fmt.Errorf("%w: %w", ErrProof, err)
 	}
 	// gnark-crypto v0.21.0 uses the lines up, so it gets a copy.
-	right, err := curve.MillerLoopFixedQ([]curve.G1Affine{l, p.Krs, commitment, known}, slices.Clone(k.fixed))
+	right, err := curve.MillerLoopFixedQ([]curve.G1Affine{l, p.Krs, commitment, known},
+		slices.Clone(k.fixed))
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrProof, err)
 	}
@@ -143,8 +149,8 @@ func (k *prepared) sum(input fr.Element, p *Proof) (l curve.G1Affine) {
 	return l
 }
 
-// challenge is the random point of the circuit's lookups: Keccak-256 of the commitment and the public input, to which the
-// circuit commits too, reduced.
+// challenge is the random point of the circuit's lookups: Keccak-256 of the commitment and the
+// public input, to which the circuit commits too, reduced.
 func challenge(commitment *curve.G1Affine, input fr.Element) (digest fr.Element) {
 	h := sha3.NewLegacyKeccak256()
 	point, value := commitment.RawBytes(), input.Bytes()

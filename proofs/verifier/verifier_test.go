@@ -106,12 +106,14 @@ func TestOtherInputs(t *testing.T) {
 			t.Errorf("an input above the order: %v", err)
 		}
 	}
-	if other := poseidon2.Truncate([32]byte{1}); v.VerifyProof(256, other.Bytes(), &f.proof) == nil {
+	if other := poseidon2.Truncate([32]byte{1}); v.VerifyProof(256, other.Bytes(),
+		&f.proof) == nil {
 		t.Error("another input: accepted")
 	}
 }
 
-// TestMutatedProofs changes every coordinate of a proof in ways that decoding, and in ways that only the pairing can see.
+// TestMutatedProofs changes every coordinate of a proof in ways that decoding, and in ways that
+// only the pairing can see.
 func TestMutatedProofs(t *testing.T) {
 	f := proved()(t)
 	v := newVerifier(t, f.key)
@@ -150,22 +152,32 @@ func TestMutatedProofs(t *testing.T) {
 		t.Error("a proof has two encodings")
 	}
 	for name, change := range map[string]func(p *Proof){
-		"Ar":             func(p *Proof) { p.Ar.Add(&p.Ar, &p.Krs) },
-		"Ar negated":     func(p *Proof) { p.Ar.Neg(&p.Ar) },
-		"Bs":             func(p *Proof) { p.Bs.Double(&p.Bs) },
-		"Krs":            func(p *Proof) { p.Krs.Add(&p.Krs, &p.Ar) },
-		"Commitment":     func(p *Proof) { p.Commitment.Double(&p.Commitment) },
-		"Known":          func(p *Proof) { p.Known.Neg(&p.Known) },
-		"both of them":   func(p *Proof) { p.Commitment.Double(&p.Commitment); p.Known.Double(&p.Known) },
-		"Ar and Krs":     func(p *Proof) { p.Ar, p.Krs = p.Krs, p.Ar },
-		"all doubled":    func(p *Proof) { p.Ar.Double(&p.Ar); p.Krs.Double(&p.Krs); p.Bs.Double(&p.Bs) },
+		"Ar":         func(p *Proof) { p.Ar.Add(&p.Ar, &p.Krs) },
+		"Ar negated": func(p *Proof) { p.Ar.Neg(&p.Ar) },
+		"Bs":         func(p *Proof) { p.Bs.Double(&p.Bs) },
+		"Krs":        func(p *Proof) { p.Krs.Add(&p.Krs, &p.Ar) },
+		"Commitment": func(p *Proof) { p.Commitment.Double(&p.Commitment) },
+		"Known":      func(p *Proof) { p.Known.Neg(&p.Known) },
+		"both of them": func(p *Proof) {
+			p.Commitment.Double(&p.Commitment)
+			p.Known.Double(
+				&p.Known)
+		},
+		"Ar and Krs": func(p *Proof) { p.Ar, p.Krs = p.Krs, p.Ar },
+		"all doubled": func(p *Proof) {
+			p.Ar.Double(&p.Ar)
+			p.Krs.Double(&p.Krs)
+			p.Bs.Double(
+				&p.Bs)
+		},
 		"of other wires": func(p *Proof) { p.Commitment, p.Known = p.Known, p.Commitment },
 	} {
 		q := *p
 		change(&q)
 		refused(name, q.Bytes(), ErrProof)
 	}
-	// Malleable, as every proof of Groth's: it must verify, so that nobody takes proof bytes for a name.
+	// Malleable, as every proof of Groth's: it must verify, so that nobody takes proof bytes for a
+	// name.
 	q := *p
 	q.Ar.Neg(&q.Ar)
 	q.Bs.Neg(&q.Bs)

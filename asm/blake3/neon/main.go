@@ -1,4 +1,5 @@
-// Command neon prints the arm64 kernel of kernels/blake3: one BLAKE3 compression of each of four messages.
+// Command neon prints the arm64 kernel of kernels/blake3: one BLAKE3 compression of each of four
+// messages.
 package main
 
 import (
@@ -70,7 +71,8 @@ var text strings.Builder
 // p prints an instruction; registers are numbers of vectors.
 func p(format string, args ...any) { fmt.Fprintf(&text, "\t"+format+"\n", args...) }
 
-// transpose sets to to the columns of the rows from, through four temporaries. to and from may be the same registers.
+// transpose sets to to the columns of the rows from, through four temporaries. to and from may be
+// the same registers.
 func transpose(from, to, t [4]int) {
 	for i := range 2 {
 		p("VZIP1 V%d.S4, V%d.S4, V%d.S4", from[2*i+1], from[2*i], t[2*i])

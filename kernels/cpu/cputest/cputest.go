@@ -10,12 +10,13 @@ import (
 	"github.com/waybill-network/waybill/kernels/cpu"
 )
 
-// Require is the environment variable that turns "this CPU lacks it" into a failure: "avx512ifma,avx2" for every kernel
-// that has such an implementation in this build, "fp381=avx512ifma" for a kernel that must have it.
+// Require is the environment variable that turns "this CPU lacks it" into a failure:
+// "avx512ifma,avx2" for every kernel that has such an implementation in this build,
+// "fp381=avx512ifma" for a kernel that must have it.
 const Require = "REQUIRE_KERNELS"
 
-// Each runs f as a subtest with every implementation of k, under its name, generic last. One that this CPU cannot run is
-// skipped, or fails when REQUIRE_KERNELS names it.
+// Each runs f as a subtest with every implementation of k, under its name, generic last. One that
+// this CPU cannot run is skipped, or fails when REQUIRE_KERNELS names it.
 func Each[T any](t *testing.T, k *cpu.Kernel[T], f func(t *testing.T, code T)) {
 	t.Helper()
 	required, unbuilt := demands(os.Getenv(Require), k.Name(), k.Names())

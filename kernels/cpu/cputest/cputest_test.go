@@ -29,7 +29,8 @@ func TestDemands(t *testing.T) {
 
 func TestEachWalksWhatRuns(t *testing.T) {
 	k := cpu.Register("cputest", func(a, b int) error { return nil },
-		cpu.Implementation[int]{Name: "of two architectures", Needs: []cpuid.FeatureID{cpuid.AVX2, cpuid.SVE}, Code: 1},
+		cpu.Implementation[int]{Name: "of two architectures",
+			Needs: []cpuid.FeatureID{cpuid.AVX2, cpuid.SVE}, Code: 1},
 		cpu.Implementation[int]{Name: "plain", Code: 2},
 		cpu.Implementation[int]{Name: cpu.Generic, Code: 3})
 	var ran []int

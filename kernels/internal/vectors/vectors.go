@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// Path names a file in the directory that WAYBILL_VECTORS names. Without it the test is skipped, or fails if
-// REQUIRE_VECTORS is 1.
+// Path names a file in the directory that WAYBILL_VECTORS names. Without it the test is skipped, or
+// fails if REQUIRE_VECTORS is 1.
 func Path(t *testing.T, name string) string {
 	t.Helper()
 	dir := os.Getenv("WAYBILL_VECTORS")
