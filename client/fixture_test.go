@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waybill-network/waybill/internal/testnet"
 	"github.com/waybill-network/waybill/internal/testnode"
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node/ingest"
@@ -31,13 +32,15 @@ type options struct {
 	windowAge  time.Duration
 	cosignWait time.Duration
 	config     func(*ingest.Config)
+	network    *testnet.Network
+	now        func() time.Time // the node's clock
 }
 
 func start(t testing.TB, o options) *fixture {
 	t.Helper()
 	f := &fixture{sessions: ingest.NewSessions(quiet())}
 	f.Node = testnode.Start(t, testnode.Options{Clients: clients, WindowAge: o.windowAge,
-		CosignWait: o.cosignWait, Cosigners: f.sessions})
+		Network: o.network, Now: o.now, CosignWait: o.cosignWait, Cosigners: f.sessions})
 	f.store = f.Store
 	config := ingest.Config{
 		Network:  f.ID,

@@ -84,9 +84,15 @@ func SecretKey(tb testing.TB, name string, i int) *bls.SecretKey {
 // service and some clients.
 func New(tb testing.TB, addresses []string, clients int) *Network {
 	tb.Helper()
+	return NewAt(tb, time.Now(), addresses, clients)
+}
+
+// NewAt is New by a chain's clock that differs from this machine's. It moves by Advance alone.
+func NewAt(tb testing.TB, start time.Time, addresses []string, clients int) *Network {
+	tb.Helper()
 	n := &Network{
 		Treasury: Key("treasury", 0),
-		time:     time.Now().Truncate(time.Second),
+		time:     start.Truncate(time.Second),
 		updated:  make(chan struct{}),
 	}
 	n.Genesis = &ledger.Genesis{

@@ -27,6 +27,7 @@ type Options struct {
 	WindowAge  time.Duration // after which a window closes; 0: an hour
 	CosignWait time.Duration
 	Cosigners  pipeline.Cosigners
+	Now        func() time.Time // the node's clock; nil: this machine's
 
 	Network *testnet.Network // that the node is of; nil: one of its own, with Clients
 	Index   uint32           // of the node, which is the member of the same index
@@ -67,7 +68,7 @@ func Start(tb testing.TB, o Options) *Node {
 	cfg := pipelinetest.NodeConfig{
 		Config: pipeline.Config{Network: n.ID, Node: o.Index, Workers: 1,
 			WindowAge: cmp.Or(o.WindowAge, time.Hour), Tail: time.Hour, MaxSkew: time.Hour,
-			CosignWait: o.CosignWait, Cosigners: o.Cosigners},
+			CosignWait: o.CosignWait, Cosigners: o.Cosigners, Now: o.Now},
 		Certify: certify.Config{Key: n.Members[o.Index].Transport},
 	}
 	n.Pipeline, err = pipelinetest.NewNode(cfg, n.Store, n.Chain, members)
