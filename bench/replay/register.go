@@ -37,11 +37,15 @@ func (r *Replay) Register(
 	deliveries iter.Seq[workload.Delivery],
 	progress func(done, total int),
 ) (Parties, error) {
-	names := map[string]bool{}
+	services, known := map[string]bool{}, make(names)
+	r.owed = make(map[uint64]bool)
 	for d := range deliveries {
+		if r.names != nil {
+			r.owed[known.of(&d)] = true
+		}
 		bundle := workload.Bundle(d.Service)
 		for _, name := range bundle {
-			names[name] = true
+			services[name] = true
 		}
 		p := r.payers[d.Payer]
 		if p == nil {
@@ -62,7 +66,7 @@ func (r *Replay) Register(
 	if err := r.fund(ctx); err != nil {
 		return Parties{}, fmt.Errorf("payers: %w", err)
 	}
-	if err := r.registerServices(ctx, slices.Sorted(maps.Keys(names))); err != nil {
+	if err := r.registerServices(ctx, slices.Sorted(maps.Keys(services))); err != nil {
 		return Parties{}, fmt.Errorf("services: %w", err)
 	}
 	if err := r.registerClients(ctx, progress); err != nil {

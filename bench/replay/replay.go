@@ -39,8 +39,9 @@ type Config struct {
 	Price    uint64             // of a service to register, micro-credits per 2^20 units
 	Batch    int                // acks in a submission; 0: 512
 
-	// Book is where the clients write what they sign, so that another run with the same seed goes on
-	// with it. Nil: it is forgotten at the end.
+	// Book is where the clients write what they sign, so that another run with the same seed over
+	// the same workload goes on with it: what was acknowledged is not acknowledged under a second
+	// number. OpenFolder keeps both. Nil: it is forgotten at the end.
 	Book *client.Book
 
 	// Patience is how long a node may be silent before it is given up; 0: 30 seconds.
@@ -58,7 +59,9 @@ type Config struct {
 type Replay struct {
 	cfg     Config
 	network rollup.Network
-	servers []*server // one for each node
+	names   names           // of the deliveries so far; nil: they have none
+	owed    map[uint64]bool // with names: those of the workload, until something became of them
+	servers []*server       // one for each node
 
 	height   int64 // of the chain on which all parties are registered
 	services map[string]uint32
@@ -137,7 +140,8 @@ func New(ctx context.Context, cfg Config) (*Replay, error) {
 	if cfg.Batch == 0 {
 		cfg.Batch = 512
 	}
-	if cfg.Book == nil {
+	resumes := cfg.Book != nil
+	if !resumes {
 		cfg.Book = client.MemoryBook()
 	}
 	if cfg.Patience == 0 {
@@ -153,6 +157,9 @@ func New(ctx context.Context, cfg Config) (*Replay, error) {
 		payers:   map[string]*payer{},
 		parties:  map[party]*customer{},
 		tally:    NewTally(),
+	}
+	if resumes {
+		r.names = make(names)
 	}
 	r.running, r.stop = context.WithCancel(context.Background())
 	if err := r.connect(ctx); err != nil {
@@ -258,6 +265,9 @@ func (r *Replay) produce(
 			Units:   d.Units,
 			Request: delivery.RequestOf(d.Record),
 		}
+		if r.names != nil {
+			delivery.ID = r.names.of(&d)
+		}
 		if err := r.serverOf(c).queue.put(ctx, delivery); err != nil {
 			return err
 		}
@@ -313,6 +323,12 @@ func each(n int, do func(i int)) {
 func (r *Replay) book(s *server, o *client.Outcome) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if id := o.Delivery.ID; r.names != nil {
+		if !r.owed[id] { // another run's, or answered when it was read from the book
+			return
+		}
+		r.owed[id] = false
+	}
 	r.tally.Book(o, (*r.byIndex.Load())[o.Delivery.Client].payer)
 	switch {
 	case o.Err != nil:

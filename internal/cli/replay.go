@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -15,7 +16,7 @@ func newReplay() *cobra.Command {
 	var f devnetFlags
 	var nodes []string
 	var dryRun bool
-	var genesisFile, seedFile, deposit, evidence string
+	var genesisFile, seedFile, folder, deposit, evidence string
 	var price uint64
 	cmd := &cobra.Command{
 		Use:   "replay --genesis FILE --treasury FILE [LOG]",
@@ -31,7 +32,13 @@ skipped, counted and named; --dry-run shows all that without a network.
 
 All parties' keys derive from one seed, so that a second run with the same
 --seed-file continues with the same parties. Without --seed-file a new seed is
-drawn.`,
+drawn.
+
+With --book the seed and the book of what the clients signed are kept in a folder.
+If the replay is interrupted, however hard, run the same command again: requests
+that were acknowledged count as they are, those without an answer are sent again
+byte for byte, and only the others are signed. The log may have grown since, and
+must not have lost lines. The folder holds secret keys, and belongs to these nodes and to one run at a time.`,
 		Example: "  waybill replay --genesis net/genesis.json --treasury net/treasury.json " +
 			"--password-file net/password access.log.gz",
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -48,6 +55,7 @@ drawn.`,
 		"`URL` of a serving node; may be repeated")
 	fl.StringVarP(&genesisFile, "genesis", "g", "genesis.json", "the network's genesis `file`")
 	fl.StringVar(&seedFile, "seed-file", "", "`file` with 32 or more bytes in hexadecimal")
+	fl.StringVar(&folder, "book", "", "keep what another run goes on with in this `folder`")
 	fl.StringVar(&deposit, "deposit", "1000", "`credits` for each new payer")
 	fl.Uint64Var(&price, "price", mainjob.Price, "`micro-credits` per 2^20 units of a new service")
 	fl.IntVar(&f.requests, "requests", 10000, "without a log: requests to generate")
@@ -56,7 +64,7 @@ drawn.`,
 	fl.StringVar(&evidence, "offers", "", "keep offers that are not true in this `folder`")
 	fl.BoolVar(&dryRun, "dry-run", false, "say what would be read of the log, without a network")
 	logFlags(fl, &f, "")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		if len(args) == 1 {
 			f.log = args[0]
 		}
@@ -83,6 +91,17 @@ drawn.`,
 			if cfg.Seed, err = keys.ParseSeed(string(text)); err != nil {
 				return fmt.Errorf("%s: %w", seedFile, err)
 			}
+		}
+		if folder != "" {
+			kept, err := replay.OpenFolder(folder, genesis.Network(), nodes, cfg.Seed)
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, kept.Close()) }()
+			if seedFile != "" && !bytes.Equal(kept.Seed, cfg.Seed) {
+				return usagef("--seed-file: the folder of --book has another seed")
+			}
+			cfg.Seed, cfg.Book = kept.Seed, kept.Book
 		}
 		source, err := f.source()
 		if err != nil {
