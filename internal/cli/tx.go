@@ -32,7 +32,7 @@ chain and the sender's next nonce by hand: --out FILE --genesis FILE --nonce N.
 Amounts are in credits, with up to six decimals; one credit is 1,000,000
 micro-credits.`,
 		txDeposit(), txTransfer(), txRegisterNode(), txRegisterService(), txGrants(),
-		txRevoke(), txEvidence(), txSend(), txShow())
+		txRevoke(), txEvidence(), txProofKey(), txSend(), txShow())
 }
 
 // pollTime is between two looks for what a transaction did.
@@ -310,12 +310,16 @@ func txSend() *cobra.Command {
 		}
 		grants, ok := tx.Body.(*ledger.Grants)
 		_, evidence := tx.Body.(*ledger.Evidence)
-		if tx.Signed == nil && !ok && !evidence {
+		proofKey, byQuorum := tx.Body.(*ledger.ProofKeyChange)
+		if tx.Signed == nil && !ok && !evidence && !byQuorum {
 			return fmt.Errorf("%s: a %v is sent by nodes, not by people", args[0], tx.Kind)
 		}
 		return with(cmd.Context(), func(ctx context.Context, c *client.Client) error {
 			if ok {
 				return sendGrants(ctx, cmd.OutOrStdout(), c, grants.Grants, b, *asJSON)
+			}
+			if byQuorum {
+				return sendProofKey(ctx, cmd.OutOrStdout(), c, proofKey, b, *asJSON)
 			}
 			if evidence {
 				return sendEvidence(ctx, cmd.OutOrStdout(), c, b, *asJSON)

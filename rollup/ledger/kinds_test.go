@@ -27,7 +27,7 @@ var kindTests = map[Kind]struct {
 	KindTicket:          {"ticket", ""},
 	KindRecord:          {"certify", ""},
 	KindEvidence:        {"evidence", "NewEvidence"},
-	KindProofKey:        {"key", ""}, // no command gathers members' signatures yet
+	KindProofKey:        {"key", "NewProofKey"},
 }
 
 // TestKinds walks the table of kinds and finds what a kind lacks: a good transaction, golden bytes,
