@@ -38,7 +38,8 @@ With --book the seed and the book of what the clients signed are kept in a folde
 If the replay is interrupted, however hard, run the same command again: requests
 that were acknowledged count as they are, those without an answer are sent again
 byte for byte, and only the others are signed. The log may have grown since, and
-must not have lost lines. The folder holds secret keys, and belongs to these nodes and to one run at a time.`,
+must not have lost lines. The folder holds secret keys, and belongs to these nodes
+and to one run at a time.`,
 		Example: "  waybill replay --genesis net/genesis.json --treasury net/treasury.json " +
 			"--password-file net/password access.log.gz",
 		Args: func(cmd *cobra.Command, args []string) error {
