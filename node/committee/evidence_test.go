@@ -1,9 +1,13 @@
 package committee
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
+
+	abci "github.com/cometbft/cometbft/abci/types"
 
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
@@ -38,6 +42,20 @@ func TestEvidenceWaitsOnce(t *testing.T) {
 		t.Errorf("%d stay of the one that is not executed", len(left))
 	}
 	c.admit(false, first, c.lie(1, 0, 1))
+
+	// A false signature takes no place, and convicts nobody if a proposer puts it into a block.
+	forged := bytes.Clone(c.lie(3, 0, 0))
+	forged[len(forged)-1] ^= 1
+	answer, err := c.apps[0].CheckTx(t.Context(), &abci.RequestCheckTx{Tx: forged})
+	if err != nil || ledger.TxCode(answer.Code) != ledger.CodeBadWord {
+		t.Errorf("into the mempool: %v, %v", answer, err)
+	}
+	c.admit(true, c.lie(3, 0, 0))
+	codes := c.decide(2*time.Millisecond, forged, c.lie(3, 0, 0), c.lie(3, 0, 1))
+	want := []ledger.TxCode{ledger.CodeBadWord, ledger.CodeOK, ledger.CodeAlreadyConvicted}
+	if !slices.Equal(codes, want) {
+		t.Errorf("in a block: %v", codes)
+	}
 	c.admit(true, c.lie(1, 1, 0))
 	if n := len(c.apps[0].view.Load().Convictions(1)); n != 1 {
 		t.Errorf("%d convictions", n)
