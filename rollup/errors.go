@@ -55,6 +55,18 @@ func (e *VerifyError) Error() string { return fmt.Sprintf("%s %d: %v", e.What, e
 
 func (e *VerifyError) Unwrap() error { return e.Err }
 
+// DecodeError says where a file cannot be decoded: in the field that begins at Offset. What is
+// wrong with it may be a length that stands before. Err wraps one of the sentinels of this package,
+// or a reason of package word.
+type DecodeError struct {
+	Offset int // in bytes from the file's begin
+	Err    error
+}
+
+func (e *DecodeError) Error() string { return fmt.Sprintf("at byte %d: %v", e.Offset, e.Err) }
+
+func (e *DecodeError) Unwrap() error { return e.Err }
+
 func at(what string, index int, err error) error {
 	return &VerifyError{What: what, Index: index, Err: err}
 }

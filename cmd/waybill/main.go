@@ -1,6 +1,6 @@
 // Command waybill runs and operates a node, and verifies what the network signed.
 //
-// Exit codes: 0 done, 1 failed or does not hold, 2 wrong usage.
+// Exit codes: 0 done, 1 failed or does not hold, 2 wrong usage, 3 what was to be read cannot be.
 package main
 
 import (

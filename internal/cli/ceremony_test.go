@@ -44,7 +44,7 @@ func TestCeremonyCommands(t *testing.T) {
 		"--phase1-ends", "2h", "--ends", "1h", dir)
 	fails(t, 1, "no round to end a phase with", "ceremony", "init", "--statements", "256",
 		"--phase1-ends", "-10m", "--ends", "1h", dir)
-	fails(t, 1, "no such file", "ceremony", "init", "--statements", "256", "--powers",
+	fails(t, 3, "no such file", "ceremony", "init", "--statements", "256", "--powers",
 		dir+".ptau", "--ends", "1h", dir)
 	fails(t, 1, "it does not have enough powers: 2^4, where 65536 are needed", "ceremony", "init",
 		"--statements", "256", "--powers", "../../proofs/ptau/testdata/power4.ptau", "--ends", "1h",
@@ -83,9 +83,9 @@ func TestCeremonyMistakes(t *testing.T) {
 	must(t, "ceremony", "init", "--statements", "256", "--phase1-ends", "30m", "--ends", "2h", dir)
 	fails(t, 2, "--name", "ceremony", "contribute", dir)
 	fails(t, 1, "up to 64 printable characters", "ceremony", "contribute", "--name", "\a", dir)
-	fails(t, 1, "no such file", "ceremony", "contribute", "--name", "alice", dir+"x")
+	fails(t, 3, "no such file", "ceremony", "contribute", "--name", "alice", dir+"x")
 	fails(t, 2, "--round", "ceremony", "seal", dir)
-	fails(t, 1, "no such file", "ceremony", "seal", "--round", dir+"x", dir)
+	fails(t, 3, "no such file", "ceremony", "seal", "--round", dir+"x", dir)
 	fails(t, 1, "quicknet: not a round", "ceremony", "seal", "--round",
 		write(t, dir+"-x", "a string that the coordinator types"), dir)
 	fails(t, 1, "quicknet: its signature is not the network's", "ceremony", "seal", "--round",

@@ -14,25 +14,19 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// usageError marks a mistake in how a command was called.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
-
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
-// Run executes one command line, args without the program's name, and returns its exit code: 0
-// done, 1 failed or does not hold, 2 wrong usage. The context's end interrupts the command.
+// Run executes one command line, args without the program's name, and returns its exit code. The
+// context's end interrupts the command.
 func Run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
-	root := newRoot()
+	root := newRoot(out)
 	root.SetArgs(args)
 	root.SetIn(in)
-	root.SetOut(out)
 	root.SetErr(errOut)
 	cmd, err := root.ExecuteContextC(ctx)
 	switch {
 	case err == nil:
-		return 0
+		return exitDone
 	case errors.As(err, new(usageError)):
 		message := "waybill: " + err.Error()
 		if strings.HasPrefix(err.Error(), "waybill ") { // it begins with the command
@@ -40,20 +34,21 @@ func Run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 		}
 		fmt.Fprintf(errOut, "%s\nTry '%s --help'.\n", message,
 			strings.TrimSuffix(cmd.CommandPath(), " help"))
-		return 2
+		return exitUsage
 	case ctx.Err() != nil && (errors.Is(err, context.Canceled) ||
 		errors.Is(err, context.Cause(ctx))):
 		fmt.Fprintln(errOut, "waybill: interrupted")
-		return 1
+		return exitFailed
 	}
 	fmt.Fprintf(errOut, "waybill: %v\n", err)
-	return 1
+	return exitCode(err)
 }
 
 // Command is the command line as it stands, for what is made of it: man pages.
-func Command() *cobra.Command { return newRoot() }
+func Command() *cobra.Command { return newRoot(io.Discard) }
 
-func newRoot() *cobra.Command {
+// newRoot makes the commands. Where they print has to be known: cobra's completion takes it now.
+func newRoot(out io.Writer) *cobra.Command {
 	root := group("waybill", "Provable delivery for edge networks",
 		`Waybill makes delivery provable. Clients sign an acknowledgement for what they
 received; a node verifies, keeps and rolls up acks window by window; a committee
@@ -63,9 +58,10 @@ rewarded, exactly.
   waybill devnet --job          see it all at work in one process, then verify the result offline
   waybill testnet --dir net     write the folders of a network, then: waybill start --home net/node0
   waybill verify FILE           check what a node exported, trusting nothing but the genesis file`)
+	root.SetOut(out)
 	root.SilenceUsage, root.SilenceErrors = true, true
 	root.Version = programVersion()
-	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
+	root.SetVersionTemplate("waybill {{.Version}}\n")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%s: %w", cmd.CommandPath(), err)}
 	})
@@ -87,7 +83,39 @@ rewarded, exactly.
 	}
 	root.AddCommand(newProveWorker())
 	root.SetHelpCommand(newHelp())
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" {
+			strict(c)
+		}
+		versioned(c, root.Version)
+	}
 	return root
+}
+
+// strict gives cobra's completion command the errors of all others.
+func strict(completion *cobra.Command) {
+	own := group(completion.Use, completion.Short, completion.Long)
+	completion.Args, completion.RunE = own.Args, own.RunE
+	completion.SuggestionsMinimumDistance = own.SuggestionsMinimumDistance
+	for _, shell := range completion.Commands() {
+		shell.Args = noArgs
+	}
+}
+
+// versioned lets a command and those under it answer --version, too, without a line in their help.
+func versioned(cmd *cobra.Command, version string) {
+	if cmd.Name() == "help" { // of cobra, with arguments of its own
+		return
+	}
+	cmd.Version = version
+	cmd.Flags().Bool("version", false, "print the version")
+	if err := cmd.Flags().MarkHidden("version"); err != nil {
+		panic(err) // the flag was just made
+	}
+	for _, c := range cmd.Commands() {
+		versioned(c, version)
+	}
 }
 
 // group is a command that only holds others, and shows its help when none is named.

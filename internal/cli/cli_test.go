@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -77,6 +78,10 @@ func TestWrongUsage(t *testing.T) {
 		{"keys nosuch", `waybill keys has no command "nosuch"`},
 		{"export nosuch", `waybill export has no command "nosuch"`},
 		{"version now", "takes no arguments"},
+		{"completion nosuch", `waybill completion has no command "nosuch"`},
+		{"completion bahs", "did you mean bash?"},
+		{"completion bash now", "waybill completion bash takes no arguments"},
+		{"completion zsh --nosuch", "unknown flag: --nosuch"},
 		{"status --nosuch", "unknown flag: --nosuch"},
 		{"status --node nowhere", "not http://host:port"},
 		{"verify", "takes one or more exported files"},
@@ -137,7 +142,7 @@ func TestWrongUsage(t *testing.T) {
 	} {
 		want := 2
 		if strings.HasPrefix(c.args, "replay --genesis") {
-			want = 1 // the call is right, the file is missing
+			want = 3 // the call is right, the file is missing
 		}
 		fails(t, want, c.message, strings.Fields(c.args)...)
 	}
@@ -155,6 +160,10 @@ func TestHelp(t *testing.T) {
 		if c.Short == "" || !strings.Contains(help, "Usage:") {
 			t.Errorf("%s: %q", c.CommandPath(), help)
 		}
+		if version := must(t, append(path, "--version")...); version !=
+			"waybill "+programVersion()+"\n" {
+			t.Errorf("waybill %v --version prints %q", path, version)
+		}
 		if again := must(t, append([]string{"help"}, path...)...); again != help {
 			t.Errorf("waybill help %v differs from --help", path)
 		}
@@ -162,7 +171,7 @@ func TestHelp(t *testing.T) {
 			walk(sub)
 		}
 	}
-	walk(newRoot())
+	walk(newRoot(io.Discard))
 }
 
 func TestCompletion(t *testing.T) {
@@ -214,7 +223,7 @@ func TestKeys(t *testing.T) {
 		t.Error(list)
 	}
 	must(t, "keys", "list", dir, "--json")
-	fails(t, 1, "no such file", "keys", "show", payer, filepath.Join(dir, "nosuch"))
+	fails(t, 3, "no such file", "keys", "show", payer, filepath.Join(dir, "nosuch"))
 	if out := must(t, "keys", "list", t.TempDir()); !strings.HasPrefix(out, "No keystores in ") {
 		t.Error(out)
 	}
@@ -230,9 +239,9 @@ func TestKeys(t *testing.T) {
 		t.Errorf("the same seed gives %s and %s", a, b)
 	}
 	bad := write(t, filepath.Join(dir, "bad.hex"), "zz")
-	fails(t, 1, bad, "keys", "derive", "--dir", again, "--seed-file", bad)
+	fails(t, 3, bad, "keys", "derive", "--dir", again, "--seed-file", bad)
 	t.Setenv("WAYBILL_PASSWORD", "")
-	fails(t, 1, "no password", "keys", "new", filepath.Join(dir, "other.json"))
+	fails(t, 3, "no password", "keys", "new", filepath.Join(dir, "other.json"))
 }
 
 func publicKey(t *testing.T, file string) string {
@@ -304,12 +313,12 @@ func TestTxOffline(t *testing.T) {
 		t.Errorf("%+v", g)
 	}
 	fails(t, 1, "not hexadecimal", "tx", "show", treasury)
-	fails(t, 1, "no such file", "tx", "send", filepath.Join(dir, "nosuch"))
+	fails(t, 3, "no such file", "tx", "send", filepath.Join(dir, "nosuch"))
 	short := write(t, filepath.Join(dir, "short.hex"), "7762")
 	fails(t, 1, short, "tx", "show", short)
 	t.Setenv("WAYBILL_PASSWORD", "another")
-	fails(t, 1, "wrong password", "tx", "transfer", account, "1", "--key", treasury)
-	fails(t, 1, "bls12-381, not ed25519", "tx", "transfer", account, "1", "--key", client)
+	fails(t, 3, "wrong password", "tx", "transfer", account, "1", "--key", treasury)
+	fails(t, 3, "bls12-381, not ed25519", "tx", "transfer", account, "1", "--key", client)
 }
 
 // TestGenesis puts a network of two members together, as people do who share no secret.
@@ -369,14 +378,14 @@ func TestGenesis(t *testing.T) {
 	g.Members[1].Stake++ // what was signed is another file
 	other := write(t, filepath.Join(dir, "other.json"), string(g.Encode()))
 	fails(t, 1, "they are copies of different files", join(signed("a"), other)...)
-	fails(t, 1, "does not verify", "genesis", "show", other)
-	fails(t, 1, "is the genesis file of network "+g.Network().String()+", not of "+info.Network,
+	fails(t, 3, "does not verify", "genesis", "show", other)
+	fails(t, 3, "is the genesis file of network "+g.Network().String()+", not of "+info.Network,
 		"genesis", "sign", other, "--home", filepath.Join(dir, "a"), "--network", info.Network)
 	fails(t, 1, "no member has the transport key", "genesis", "sign",
 		filepath.Join(template, "genesis.json"), "--home", filepath.Join(dir, "a"))
 	fails(t, 2, "want 64 hexadecimal digits", "verify", "--genesis", whole, "--network", "12",
 		"x.wbx")
-	fails(t, 1, "not of "+info.Network, "verify", "--genesis",
+	fails(t, 3, "not of "+info.Network, "verify", "--genesis",
 		filepath.Join(template, "genesis.json"), "--network", info.Network, "x.wbx")
 	if out := must(t, "genesis", "show", filepath.Join(template,
 		"genesis.json")); !strings.Contains(out, "DEVELOPMENT") {

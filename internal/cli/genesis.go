@@ -29,13 +29,13 @@ makes the genesis file of them; each member signs it; somebody joins the copies.
 func draft(name string) (*ledger.Genesis, error) {
 	b, err := os.ReadFile(name)
 	if err != nil {
-		return nil, fmt.Errorf("genesis file: %w", err)
+		return nil, unreadable(fmt.Errorf("genesis file: %w", err))
 	}
 	g := new(ledger.Genesis)
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	if err := d.Decode(g); err != nil {
-		return nil, fmt.Errorf("genesis file: %s: %w", name, err)
+		return nil, unreadable(fmt.Errorf("genesis file: %s: %w", name, err))
 	}
 	return g, nil
 }
@@ -249,7 +249,8 @@ func isNetwork(g *ledger.Genesis, file, network string) error {
 		return err
 	}
 	if got := g.Network().String(); got != network {
-		return fmt.Errorf("%s is the genesis file of network %s, not of %s", file, got, network)
+		return unreadable(fmt.Errorf("%s is the genesis file of network %s, not of %s", file, got,
+			network))
 	}
 	return nil
 }

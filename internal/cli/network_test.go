@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,7 +28,7 @@ import (
 // judged is what a test reads of a verdict.
 type judged struct {
 	File, Summary string
-	Holds         bool
+	Holds, Judged bool
 }
 
 // network is a network of one node, as an operator would have it.
@@ -140,6 +142,21 @@ func (n *network) convict(t *testing.T, node []string) {
 	fails(t, 1, "no evidence of lie", with("tx", "evidence", n.genesis)...)
 }
 
+// post asks as curl does. JSON of messages has spaces at random.
+func post(t *testing.T, url string) string {
+	t.Helper()
+	answer, err := http.Post(url, "application/json", strings.NewReader("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.ReplaceAll(string(body), " ", "")
+}
+
 // TestOperator does with one node what an operator does, command by command.
 func TestOperator(t *testing.T) {
 	n := newNetwork(t, "4")
@@ -157,6 +174,10 @@ func TestOperator(t *testing.T) {
 	if out := must(t, with("status")...); !strings.Contains(out, "yes, takes acks") ||
 		!strings.Contains(out, "refused a second in the last") {
 		t.Error(out)
+	}
+	if out := post(t, n.url+"/waybill.v1.LedgerService/GetNodes"); !strings.Contains(out,
+		`"index":0`) {
+		t.Errorf("node 0 in JSON: %s", out)
 	}
 	payer := filepath.Join(n.dir, "payer.json")
 	must(t, "keys", "new", "--light", payer)
@@ -267,26 +288,80 @@ func (n *network) verify(t *testing.T, good string) {
 		t.Error(out)
 	}
 	file := []byte(read(t, good))
-	for _, at := range []int{0, 9, len(file) / 2, len(file) - 1} {
+	changed := func(at int) string {
 		mutated := bytes.Clone(file)
 		mutated[at] ^= 1
-		fails(t, 1, "DOES NOT HOLD",
-			append(check, write(t, filepath.Join(t.TempDir(), "mutated.wbx"), string(mutated)))...)
+		return write(t, filepath.Join(t.TempDir(), "changed.wbx"), string(mutated))
 	}
-	fails(t, 1, "DOES NOT HOLD",
-		append(check, write(t, filepath.Join(t.TempDir(), "short.wbx"), string(file[:20])))...)
-	fails(t, 1, "cannot be read: no such file", append(check, good, good+".nosuch")...)
-	var verdicts []judged
-	code, out, _ := cli(t, append(check, "--json", good, n.genesis)...)
-	if err := json.Unmarshal([]byte(out), &verdicts); err != nil || code != 1 ||
-		len(verdicts) != 2 || !verdicts[0].Holds || verdicts[1].Holds {
-		t.Errorf("exit code %d, %+v, %v", code, verdicts, err)
-	}
+	lies, foreign := changed(len(file)-1), changed(0)
+	fails(t, 1, "DOES NOT HOLD", append(check, lies)...)
+	fails(t, 1, "DOES NOT HOLD", append(check, changed(len(file)/2))...)
+	fails(t, 3, "CANNOT BE JUDGED: is no export", append(check, foreign)...)
+	fails(t, 3, "at byte 8: rollup: another network", append(check, changed(9))...)
+	short := write(t, filepath.Join(t.TempDir(), "short.wbx"), string(file[:20]))
+	fails(t, 3, "CANNOT BE JUDGED: export: at byte 8", append(check, short)...)
+	fails(t, 3, "cannot be read: no such file", append(check, good, good+".nosuch")...)
+	fails(t, 1, "cannot be read: no such file", append(check, good+".nosuch", lies, foreign)...)
+	n.codes(t, good, lies, short)
 	other := filepath.Join(t.TempDir(), "other")
 	must(t, "testnet", "--dir", other, "--nodes", "1")
-	fails(t, 1, "another network", "verify", "--genesis", filepath.Join(other, "genesis.json"),
-		good)
-	fails(t, 1, "genesis file", "verify", "--genesis", good, good)
+	otherGenesis := filepath.Join(other, "genesis.json")
+	g, err := readGenesis(otherGenesis)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mine, err := readGenesis(n.genesis)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fails(t, 3, "is this the right genesis file? It is that of network "+g.Network().String()+
+		"; export: rollup: another network: "+mine.Network().String(), "verify", "--genesis",
+		otherGenesis, good)
+	fails(t, 3, "genesis file", "verify", "--genesis", good, good)
+	fails(t, 3, "no such file", "verify", "--genesis", good+".nosuch", good)
+}
+
+// codes are what a script reads of the same.
+func (n *network) codes(t *testing.T, good, lies, short string) {
+	t.Helper()
+	var verdicts []verdict.Verdict
+	code, out, _ := cli(t, "verify", "--json", "--genesis", n.genesis, good, n.genesis, short,
+		good+".nosuch", lies)
+	if err := json.Unmarshal([]byte(dropContent(t, out)), &verdicts); err != nil || code != 1 {
+		t.Fatalf("exit code %d, %v: %s", code, err, out)
+	}
+	for i, want := range []struct {
+		holds, judged bool
+		code          string
+		offset        int
+	}{{true, true, "", -1}, {false, false, "foreign", 0}, {false, false, "malformed", 8},
+		{false, false, "missing", -1}, {false, true, "settlement", -1}} {
+		v, offset := verdicts[i], -1
+		if v.Offset != nil {
+			offset = *v.Offset
+		}
+		if v.Holds != want.holds || v.Judged != want.judged || v.Code != want.code ||
+			offset != want.offset {
+			t.Errorf("%s: %+v at %d, want %+v", v.File, v, offset, want)
+		}
+	}
+}
+
+// dropContent leaves the files' contents out, which are only written.
+func dropContent(t *testing.T, out string) string {
+	t.Helper()
+	var list []map[string]any
+	if err := json.Unmarshal([]byte(out), &list); err != nil {
+		t.Fatal(err, out)
+	}
+	for _, v := range list {
+		delete(v, "content")
+	}
+	b, err := json.Marshal(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }
 
 // TestDoctorHome breaks a home in every way that doctor knows.
@@ -369,19 +444,19 @@ func TestDoctorHome(t *testing.T) {
 
 func TestStartRefuses(t *testing.T) {
 	n := newNetwork(t, "60")
-	start := func(message string, args ...string) {
+	refuse := func(want int, message string, args ...string) {
 		t.Helper()
 		code, out, errOut := cli(t, append([]string{"start", "--home", n.home}, args...)...)
-		if code != 1 || out != "" || !strings.Contains(errOut, message) {
-			t.Errorf("exit code %d, want 1 and %q: %s", code, message, errOut)
+		if code != want || out != "" || !strings.Contains(errOut, message) {
+			t.Errorf("exit code %d, want %d and %q: %s", code, want, message, errOut)
 		}
 	}
-	start("allowed is debug or info or warn or error", "--set", "log.level=loud")
-	start("did you mean log.level?", "--set", "log.levle=info")
-	start("waybill doctor --home", "--set", "node.genesis=nosuch")
-	start("password file", "--set", "node.password_file=nosuch")
+	refuse(3, "allowed is debug or info or warn or error", "--set", "log.level=loud")
+	refuse(3, "did you mean log.level?", "--set", "log.levle=info")
+	refuse(3, "waybill doctor --home", "--set", "node.genesis=nosuch")
+	refuse(3, "password file", "--set", "node.password_file=nosuch")
 	other := write(t, filepath.Join(n.dir, "other"), "not it")
-	start("wrong password", "--password-file", other)
+	refuse(3, "wrong password", "--password-file", other)
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -389,9 +464,9 @@ func TestStartRefuses(t *testing.T) {
 	defer taken.Close()
 	for _, setting := range []string{"consensus.listen", "peer.listen", "ingest.listen",
 		"operator.listen"} {
-		start(setting+": ", "--set", setting+"="+taken.Addr().String())
+		refuse(1, setting+": ", "--set", setting+"="+taken.Addr().String())
 	}
-	fails(t, 1, "no node lives in", "start", "--home", n.dir)
+	fails(t, 3, "no node lives in", "start", "--home", n.dir)
 }
 
 func TestInit(t *testing.T) {
@@ -457,7 +532,8 @@ func TestDevnetJob(t *testing.T) {
 	result := decoded.Result
 	for _, v := range decoded.Verified {
 		result.Verified = append(result.Verified, verdict.Verdict{
-			File: v.File, Holds: v.Holds, Summary: v.Summary, Content: new(export.Report)})
+			File: v.File, Holds: v.Holds, Judged: v.Judged, Summary: v.Summary,
+			Content: new(export.Report)})
 	}
 	result.Want = mainjob.Rungs{Acks: 1, Statements: 1, Proofs: 1} // which is not printed
 	if err := result.Check(); err != nil || result.Accepted != 120 || result.Settled != 120 {
@@ -501,5 +577,5 @@ func TestDevnetJob(t *testing.T) {
 			t.Errorf("a job with %+v passes", bad)
 		}
 	}
-	fails(t, 1, "access log: ", "devnet", "--job", "--log", filepath.Join(exports, "nosuch"))
+	fails(t, 3, "access log: ", "devnet", "--job", "--log", filepath.Join(exports, "nosuch"))
 }

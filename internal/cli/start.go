@@ -57,12 +57,12 @@ within a minute why it is not, and that it is alive (WatchdogSec=).`,
 		password, err := keys.PasswordSource{File: passwordFile, Env: os.Environ(),
 			Terminal: os.Stdin, Prompt: cmd.ErrOrStderr(), What: "the node's keys"}.Password()
 		if err != nil {
-			return err
+			return unreadable(err)
 		}
 		id, err := node.LoadIdentity(loaded.Config, password)
 		if err != nil {
-			return fmt.Errorf(
-				"%w ('waybill doctor --home %s' looks at everything that a start needs)", err, home)
+			return unreadable(fmt.Errorf(
+				"%w ('waybill doctor --home %s' looks at everything that a start needs)", err, home))
 		}
 		return run(cmd.Context(), loaded.Config, id, log.With("name", loaded.Node.Name))
 	}

@@ -34,9 +34,13 @@ each of which needs no trust in anybody:
 A lie is shown by two signed words that exclude each other, or by one that cannot be
 true: the file holds when who is named lied.
 
-Exit code 0 only when every file holds; each gets a sentence that says what it
-shows, and one for each thing that was checked, how long it took, and how many bytes
-it needed.`,
+Each file that holds gets a sentence that says what it shows, and one for each thing
+that was checked, how long it took, and how many bytes it needed. With --json each
+that does not has a code, and an offset where it cannot be decoded.
+
+Exit code 0: every file holds. 1: one at least does not: somebody claims what is not
+so. 3: none does not hold, but a file, or the genesis file, cannot be read, is not one
+of these, or is of another network, so nothing is said about it.`,
 		Example: "  waybill verify --genesis genesis.json settlement-0.wbx",
 		Args:    atLeastOne("one or more exported files"),
 	}
@@ -52,10 +56,9 @@ it needed.`,
 		if err := isNetwork(genesis, genesisFile, network); err != nil {
 			return err
 		}
-		verdicts, all := make([]verdict.Verdict, len(args)), true
+		verdicts := make([]verdict.Verdict, len(args))
 		for i, name := range args {
 			verdicts[i] = verdict.Of(genesis, name)
-			all = all && verdicts[i].Holds
 		}
 		out := cmd.OutOrStdout()
 		if *asJSON {
@@ -69,10 +72,7 @@ it needed.`,
 				fmt.Fprintln(out, v)
 			}
 		}
-		if !all {
-			return verdict.ErrDoesNotHold
-		}
-		return nil
+		return verdict.Worst(verdicts)
 	}
 	return cmd
 }
@@ -80,11 +80,11 @@ it needed.`,
 func readGenesis(name string) (*ledger.Genesis, error) {
 	b, err := os.ReadFile(name)
 	if err != nil {
-		return nil, fmt.Errorf("genesis file: %w", err)
+		return nil, unreadable(fmt.Errorf("genesis file: %w", err))
 	}
 	g, err := ledger.ParseGenesis(b)
 	if err != nil {
-		return nil, fmt.Errorf("genesis file: %s: %w", name, err)
+		return nil, unreadable(fmt.Errorf("genesis file: %s: %w", name, err))
 	}
 	return g, nil
 }

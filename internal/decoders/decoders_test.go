@@ -72,6 +72,7 @@ var elsewhere = map[string]string{
 	"node/keys.hexText.UnmarshalJSON":          "a field of the operator's own file",
 	"bench/workload.text.UnmarshalJSON":        "a field of a line of the operator's own log",
 	"bench/workload.ParseLine":                 "a line of the operator's own log",
+	"node/api.jsonCodec.Unmarshal":             "protojson: the library that connect uses for it, too",
 	"node/content.ParseRoot":                   "a text; rollup.Hash.UnmarshalText parses it",
 	"internal/outsider.hexBytes.UnmarshalText": "a module of its own",
 	"internal/outsider.ParseGenesis":           "a module of its own",

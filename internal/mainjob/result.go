@@ -195,10 +195,8 @@ func (r *Result) Check() error {
 	case len(r.Epochs) < 2:
 		return fmt.Errorf("%d epochs settled, want at least 2", len(r.Epochs))
 	}
-	for _, v := range r.Verified {
-		if !v.Holds {
-			return verdict.ErrDoesNotHold
-		}
+	if err := verdict.Worst(r.Verified); err != nil {
+		return err
 	}
 	return r.checkRungs()
 }

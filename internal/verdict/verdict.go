@@ -17,14 +17,26 @@ import (
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
-// ErrDoesNotHold is for commands that have printed the verdicts, of which one at least is bad.
-var ErrDoesNotHold = errors.New("not everything holds")
+// These are for commands that have printed the verdicts.
+var (
+	// ErrDoesNotHold says that something was claimed that is not so.
+	ErrDoesNotHold = errors.New("not everything holds")
+	// ErrNotJudged says that no claim was shown to be wrong, but not every file could be judged.
+	ErrNotJudged = errors.New("not everything could be judged")
+)
 
 // Verdict is what a file shows, or why it shows nothing.
 type Verdict struct {
-	File    string         `json:"file"`
-	Holds   bool           `json:"holds"`
-	Summary string         `json:"summary,omitempty"`
+	File  string `json:"file"`
+	Holds bool   `json:"holds"`
+	// Judged says that the file was read, is of the network, and makes a claim, which holds or not.
+	Judged  bool   `json:"judged"`
+	Summary string `json:"summary,omitempty"`
+
+	// Code is why it does not hold or could not be judged (see codes.go), and Error the same in
+	// words. Offset is where the field begins that cannot be decoded, in bytes.
+	Code    string         `json:"code,omitempty"`
+	Offset  *int           `json:"offset,omitempty"`
 	Error   string         `json:"error,omitempty"`
 	Content *export.Report `json:"content,omitempty"`
 
@@ -32,9 +44,26 @@ type Verdict struct {
 	Took map[string]int64 `json:"took_us,omitempty"`
 }
 
+// Worst is the error for a command that judged these: ErrDoesNotHold if any does not, or else
+// ErrNotJudged if any could not be judged.
+func Worst(verdicts []Verdict) (err error) {
+	for _, v := range verdicts {
+		switch {
+		case v.Judged && !v.Holds:
+			return ErrDoesNotHold
+		case !v.Judged:
+			err = ErrNotJudged
+		}
+	}
+	return err
+}
+
 // String is a line, with hashes cut short, and another for each check when the file holds.
 func (v Verdict) String() string {
-	if !v.Holds {
+	switch {
+	case !v.Judged:
+		return v.File + ": CANNOT BE JUDGED: " + v.Error
+	case !v.Holds:
 		return v.File + ": DOES NOT HOLD: " + v.Error
 	}
 	var b strings.Builder
@@ -79,19 +108,32 @@ func Of(g *ledger.Genesis, name string) Verdict {
 		v.Content, err = export.Verify(file, trust)
 		v.Took = watch.microseconds()
 	}
-	var unreadable *fs.PathError
-	switch {
-	case errors.As(err, &unreadable):
-		v.Error = "cannot be read: " + unreadable.Err.Error()
-		return v
-	case errors.Is(err, rollup.ErrNetwork):
+	v.judge(g, err)
+	return v
+}
+
+// judge takes the error of reading and verifying the file.
+func (v *Verdict) judge(g *ledger.Genesis, err error) {
+	if err == nil {
+		v.Holds, v.Judged, v.Summary = true, true, v.Content.Summary()
+		return
+	}
+	v.Code, v.Error = codeOf(err), err.Error()
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
+		v.Error = "cannot be read: " + path.Err.Error()
+		return
+	}
+	if field, ok := errors.AsType[*rollup.DecodeError](err); ok {
+		v.Offset = &field.Offset
+		if field.Offset == 0 {
+			v.Code, v.Error = codeForeign, "is no export, or one of another version: "+err.Error()
+		}
+		return
+	}
+	if errors.Is(err, rollup.ErrNetwork) { // before anything else was looked at
 		v.Error = fmt.Sprintf("is this the right genesis file? It is that of network %s; %v",
 			g.Network(), err)
-		return v
-	case err != nil:
-		v.Error = err.Error()
-		return v
+		return
 	}
-	v.Holds, v.Summary = true, v.Content.Summary()
-	return v
+	v.Judged = true
 }

@@ -127,16 +127,16 @@ func NewServer(cfg Config) *Server {
 	plain := connect.WithCompression("gzip", nil, nil) // nothing is inflated here
 	if cfg.Pipeline != nil {
 		mux.Handle(api.NewIngestServiceHandler(newAckService(s),
-			connect.WithReadMaxBytes(int(largest)), plain))
+			connect.WithReadMaxBytes(int(largest)), plain, api.WithZeros()))
 	}
 	mux.Handle(api.NewLedgerServiceHandler(ledgerService{s},
-		connect.WithReadMaxBytes(api.MaxMessageSize), plain))
+		connect.WithReadMaxBytes(api.MaxMessageSize), plain, api.WithZeros()))
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(cfg.TLS != nil)
 	protocols.SetUnencryptedHTTP2(cfg.TLS == nil)
 	s.http = &http.Server{
-		Handler:           s.door.Handler(mux),
+		Handler:           s.door.Handler(streams(mux)),
 		ConnState:         door.Track,
 		TLSConfig:         cfg.TLS,
 		Protocols:         protocols,

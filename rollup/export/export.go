@@ -248,8 +248,7 @@ func (r *reader) settlementExport() *Settlement {
 
 // Parse decodes an export file and nothing after it. It checks the encoding; Verify also checks
 // what the file claims. Errors: ErrMalformed, ErrNetwork (the parts are of two
-// networks), and those
-// of ParseHeader and ParseEvidence.
+// networks), and those of ParseHeader and ParseEvidence, each in a *rollup.DecodeError.
 func Parse(file []byte) (File, error) {
 	r := newReader(file)
 	r.Tag(exportTag)
@@ -277,11 +276,12 @@ func Parse(file []byte) (File, error) {
 		r.Fail("there is no export %s", t)
 	}
 	if err := r.End(); err != nil {
-		return nil, fmt.Errorf("export: %w", err)
+		return nil, fmt.Errorf("export: %w", &rollup.DecodeError{Offset: len(file) - r.Mark, Err: err})
 	}
 	if e.network() != network {
-		return nil, fmt.Errorf("export: %w: the record is of %s, the file of %s", rollup.ErrNetwork,
-			e.network(), network)
+		return nil, fmt.Errorf("export: %w", &rollup.DecodeError{Offset: len(exportTag),
+			Err: fmt.Errorf("%w: the record is of %s, the file of %s", rollup.ErrNetwork,
+				e.network(), network)})
 	}
 	return e, nil
 }

@@ -84,11 +84,13 @@ func (f *File) Append(dst []byte) []byte {
 	return dst
 }
 
-// ParseFile decodes a file and nothing after it. Errors are those of Parse, and ReasonWitness.
+// ParseFile decodes a file and nothing after it. Errors are those of Parse, and ReasonWitness, in a
+// *rollup.DecodeError.
 func ParseFile(b []byte) (*File, error) {
-	f, err := parse(b, (*reader).file)
-	if err != nil {
-		return nil, err
+	r := newReader(b)
+	f := r.file()
+	if err := r.End(); err != nil {
+		return nil, &rollup.DecodeError{Offset: len(b) - r.Mark, Err: err}
 	}
 	return f, nil
 }

@@ -168,10 +168,12 @@ func Exclude(a, b Word) bool {
 type reader struct{ wire.Reader }
 
 func parse[T any](b []byte, read func(*reader) T) (T, error) {
-	r := &reader{wire.Reader{B: b, Kind: ReasonMalformed}}
+	r := newReader(b)
 	v := read(r)
 	return v, r.End()
 }
+
+func newReader(b []byte) *reader { return &reader{wire.Reader{B: b, Kind: ReasonMalformed}} }
 
 func (r *reader) hash() (h rollup.Hash) {
 	r.Fill(h[:])

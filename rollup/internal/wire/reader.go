@@ -14,6 +14,9 @@ type Reader struct {
 	B    []byte // what is left
 	Err  error
 	Kind error // wrapped by failures, unless nil
+	// Mark is how many bytes were left where the last field begins: after a failure, the field that
+	// could not be decoded.
+	Mark int
 }
 
 // Fail records a failure, unless there was one before.
@@ -50,6 +53,9 @@ func (r *Reader) Count(n uint64, size int) int {
 
 // Next returns the next n bytes in place, or nil.
 func (r *Reader) Next(n int) []byte {
+	if r.Err == nil {
+		r.Mark = len(r.B)
+	}
 	if !r.Has(n) {
 		return nil
 	}
@@ -124,7 +130,8 @@ func Printable(s string) bool {
 
 // End returns the first failure, which may be that bytes are left over.
 func (r *Reader) End() error {
-	if len(r.B) > 0 {
+	if r.Err == nil && len(r.B) > 0 {
+		r.Mark = len(r.B)
 		r.Fail("%d bytes are left over", len(r.B))
 	}
 	return r.Err
