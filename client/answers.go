@@ -12,7 +12,7 @@ import (
 
 // number takes deliveries that have no number, up to so many, and gives them one. It returns those
 // that are to be submitted. When it fails, those that it returns have their numbers.
-func (d *delivery) number(ctx context.Context, most int) (ready []*item, err error) {
+func (d *deliverer) number(ctx context.Context, most int) (ready []*item, err error) {
 	epoch := d.epoch.Load()
 	if epoch <= uint64(d.over) || most <= 0 || len(d.fresh) == 0 {
 		return nil, nil
@@ -56,7 +56,7 @@ func (d *delivery) number(ctx context.Context, most int) (ready []*item, err err
 }
 
 // unnumbered takes items back of which, after a failure, some may have a number.
-func (d *delivery) unnumbered(items []*item) (numbered []*item) {
+func (d *deliverer) unnumbered(items []*item) (numbered []*item) {
 	var back []*item
 	for _, p := range items {
 		if p.given {
@@ -72,7 +72,7 @@ func (d *delivery) unnumbered(items []*item) (numbered []*item) {
 }
 
 // repeated deals with a delivery whose ID the book knows. It reports whether it is to be submitted.
-func (d *delivery) repeated(p *item) bool {
+func (d *deliverer) repeated(p *item) bool {
 	if on := d.items[p.entry]; on != nil { // on its way here
 		on.reports += p.reports
 		return false
@@ -93,7 +93,7 @@ func (d *delivery) repeated(p *item) bool {
 }
 
 // wrong finds what every node would refuse of a delivery, so that no number is given for it.
-func (d *delivery) wrong(ctx context.Context, p *item) rollup.Code {
+func (d *deliverer) wrong(ctx context.Context, p *item) rollup.Code {
 	switch {
 	case p.Client >= rollup.MaxClients:
 		return rollup.CodeMalformed
@@ -121,7 +121,7 @@ func (c *Client) unitCap(ctx context.Context, service uint32) uint64 {
 }
 
 // count asks the node for its counters, where the book does not know all that was signed.
-func (d *delivery) count(ctx context.Context, epoch uint32, items []*item) error {
+func (d *deliverer) count(ctx context.Context, epoch uint32, items []*item) error {
 	lanes := d.book.unasked(d.place, epoch, items)
 	for len(lanes) > 0 {
 		n := min(len(lanes), api.MaxPage)
@@ -138,7 +138,7 @@ func (d *delivery) count(ctx context.Context, epoch uint32, items []*item) error
 }
 
 // handleAnswer waits for the oldest answer and acts on it.
-func (d *delivery) handleAnswer(ctx context.Context) error {
+func (d *deliverer) handleAnswer(ctx context.Context) error {
 	oldest := d.inflight[0]
 	answer, err := oldest.pending.Wait(ctx)
 	if err != nil {
@@ -156,7 +156,7 @@ func (d *delivery) handleAnswer(ctx context.Context) error {
 }
 
 // keepRefusals keeps the node's word for what it never takes, before anything is reported.
-func (d *delivery) keepRefusals(items []*item, a *Answer) error {
+func (d *deliverer) keepRefusals(items []*item, a *Answer) error {
 	kept := false
 	for i, p := range items {
 		if a.said != nil && a.Answers[i].Code.Class() == rollup.ClassNever {
@@ -171,7 +171,7 @@ func (d *delivery) keepRefusals(items []*item, a *Answer) error {
 }
 
 // decide acts on one answer, by its class.
-func (d *delivery) decide(p *item, a rollup.Answer, held []byte, retry time.Duration) {
+func (d *deliverer) decide(p *item, a rollup.Answer, held []byte, retry time.Duration) {
 	switch a.Code.Class() {
 	case rollup.ClassTaken:
 		d.book.answer(p.entry, stateTaken, a.Code)
@@ -192,7 +192,7 @@ func (d *delivery) decide(p *item, a rollup.Answer, held []byte, retry time.Dura
 }
 
 // later has the same bytes sent again.
-func (d *delivery) later(p *item, a rollup.Answer, retry time.Duration) {
+func (d *deliverer) later(p *item, a rollup.Answer, retry time.Duration) {
 	now, backoff := time.Now(), d.client.cfg.Backoff
 	switch a.Code {
 	case rollup.CodeOverloaded, rollup.CodeClock, rollup.CodeStoreFailed, rollup.CodeShuttingDown:
@@ -213,7 +213,7 @@ func (d *delivery) later(p *item, a rollup.Answer, retry time.Duration) {
 // resend sends again what stands before an ack in its lane, from the number on that the node names,
 // and is not on its way. It reports whether the node will not take one of these numbers, so that
 // there is no point in waiting.
-func (d *delivery) resend(p *item, next uint64) (stuck bool) {
+func (d *deliverer) resend(p *item, next uint64) (stuck bool) {
 	acks, states := d.book.from(p.entry, next)
 	for i, e := range acks {
 		if d.items[e] != nil {
@@ -237,7 +237,7 @@ func (d *delivery) resend(p *item, next uint64) (stuck bool) {
 }
 
 // never lets go of a delivery, which is signed again only when there are two for one number.
-func (d *delivery) never(p *item, code rollup.Code, frame []byte) {
+func (d *deliverer) never(p *item, code rollup.Code, frame []byte) {
 	if p.reports == 0 { // the node has said its last word before
 		d.book.release(p.entry)
 		d.finish(p, code)
@@ -269,7 +269,7 @@ func (d *delivery) never(p *item, code rollup.Code, frame []byte) {
 }
 
 // finish reports a last word.
-func (d *delivery) finish(p *item, code rollup.Code) {
+func (d *deliverer) finish(p *item, code rollup.Code) {
 	if d.items[p.entry] == p {
 		delete(d.items, p.entry)
 	}
@@ -286,7 +286,7 @@ func (d *delivery) finish(p *item, code rollup.Code) {
 }
 
 // refuse reports that there is no last word, and why.
-func (d *delivery) refuse(p *item, err error) {
+func (d *deliverer) refuse(p *item, err error) {
 	outcome := p.outcome()
 	outcome.Err = err
 	for range p.reports {

@@ -154,8 +154,8 @@ type entry struct {
 	units   uint64
 	request rollup.Hash
 	id      uint64
-	owner   *delivery // that waits for the last word; nil: none
-	ordinal uint64    // in which it was given its number
+	owner   *deliverer // that waits for the last word; nil: none
+	ordinal uint64     // in which it was given its number
 	at      time.Time
 }
 
@@ -237,14 +237,14 @@ func (b *Book) learn(p *place, k laneKey, next uint32) {
 // give decides for each delivery under which number of the epoch it is signed, durably. It gives
 // none to a delivery whose ID the book knows, whose entry is that of the earlier delivery then, and
 // none where no number is left.
-func (b *Book) give(p *place, epoch uint32, deliveries []*item, owner *delivery) error {
+func (b *Book) give(p *place, epoch uint32, deliveries []*item, owner *deliverer) error {
 	if err := b.giveAll(p, epoch, deliveries, owner); err != nil {
 		return err
 	}
 	return b.sync()
 }
 
-func (b *Book) giveAll(p *place, epoch uint32, deliveries []*item, owner *delivery) error {
+func (b *Book) giveAll(p *place, epoch uint32, deliveries []*item, owner *deliverer) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
@@ -355,7 +355,7 @@ func (b *Book) forget(e *entry) {
 // adopt returns, in the order of their numbers being given, the acks for a node whose last word
 // nobody waits for, which a delivery does from then on; and those that the node found wrong, which
 // it may take when they are signed right.
-func (b *Book) adopt(p *place, owner *delivery) (pending, faulty []*entry) {
+func (b *Book) adopt(p *place, owner *deliverer) (pending, faulty []*entry) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, e := range b.order {
@@ -402,7 +402,7 @@ func (b *Book) ask(e *entry) {
 }
 
 // claim has a delivery wait for an entry's last word, unless that is said or another one waits.
-func (b *Book) claim(e *entry, owner *delivery) (s state, code rollup.Code, claimed bool) {
+func (b *Book) claim(e *entry, owner *deliverer) (s state, code rollup.Code, claimed bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if e.state == statePending && e.owner == nil {

@@ -61,7 +61,7 @@ func (c *Client) Deliver(ctx context.Context, deliveries iter.Seq[Delivery], sig
 	}
 	caller := ctx
 	ctx, cancel := context.WithCancelCause(caller)
-	d := &delivery{
+	d := &deliverer{
 		caller: caller, client: c, book: c.cfg.Book, pin: c.cfg.Pin, sign: sign, report: report,
 		attempts: c.attempts(), feed: make(chan Delivery, c.cfg.Batch),
 		moved: make(chan struct{}, 1), items: make(map[*entry]*item),
@@ -92,9 +92,9 @@ func (c *Client) Deliver(ctx context.Context, deliveries iter.Seq[Delivery], sig
 	return &d.ended
 }
 
-// delivery is the state of one Deliver. It belongs to the goroutine that called it, except for what
+// deliverer is the state of one Deliver. It belongs to the goroutine that called it, except for what
 // is said to be another's.
-type delivery struct {
+type deliverer struct {
 	client   *Client
 	book     *Book
 	pin      *Pin
@@ -130,7 +130,7 @@ type batch struct {
 
 // begin waits until the node has said who it is and which epoch runs, and takes over what the book
 // holds.
-func (d *delivery) begin(ctx context.Context, helpers *sync.WaitGroup,
+func (d *deliverer) begin(ctx context.Context, helpers *sync.WaitGroup,
 	cancel context.CancelCauseFunc) error {
 	helpers.Go(func() {
 		rest := time.AfterFunc(0, func() {}) // from signing for an epoch that is over
@@ -177,7 +177,7 @@ func (d *delivery) begin(ctx context.Context, helpers *sync.WaitGroup,
 }
 
 // why is why ctx has ended: the caller's affair, or that the epoch will not be known any more.
-func (d *delivery) why(ctx context.Context) error {
+func (d *deliverer) why(ctx context.Context) error {
 	if err := d.caller.Err(); err != nil {
 		return err
 	}
@@ -185,7 +185,7 @@ func (d *delivery) why(ctx context.Context) error {
 }
 
 // follow notes what epoch runs; it is called from the follower's goroutine.
-func (d *delivery) follow(epoch uint64) {
+func (d *deliverer) follow(epoch uint64) {
 	d.epoch.Store(epoch)
 	select {
 	case d.moved <- struct{}{}:
@@ -194,7 +194,7 @@ func (d *delivery) follow(epoch uint64) {
 }
 
 // pull takes deliveries from the sequence. It returns one that found no taker.
-func (d *delivery) pull(ctx context.Context, deliveries iter.Seq[Delivery]) *Delivery {
+func (d *deliverer) pull(ctx context.Context, deliveries iter.Seq[Delivery]) *Delivery {
 	defer close(d.feed)
 	if ctx.Err() != nil {
 		return nil
@@ -210,7 +210,7 @@ func (d *delivery) pull(ctx context.Context, deliveries iter.Seq[Delivery]) *Del
 }
 
 // run delivers over one stream after another.
-func (d *delivery) run(ctx context.Context) error {
+func (d *deliverer) run(ctx context.Context) error {
 	for {
 		done, err := d.stream(ctx)
 		if done {
@@ -231,7 +231,7 @@ func (d *delivery) run(ctx context.Context) error {
 }
 
 // stream delivers over one stream until it breaks. Done means that everything is delivered.
-func (d *delivery) stream(ctx context.Context) (done bool, err error) {
+func (d *deliverer) stream(ctx context.Context) (done bool, err error) {
 	stream := d.client.Open(ctx)
 	defer func() {
 		if err != nil {
@@ -262,13 +262,13 @@ func (d *delivery) stream(ctx context.Context) (done bool, err error) {
 }
 
 // room reports whether more deliveries may be taken from the sequence.
-func (d *delivery) room() bool {
+func (d *deliverer) room() bool {
 	cfg := &d.client.cfg
 	return !d.drained && len(d.fresh) < cfg.Batch && len(d.again) < cfg.Batch*cfg.Inflight
 }
 
 // wait returns when there may be something to do.
-func (d *delivery) wait(ctx context.Context) error {
+func (d *deliverer) wait(ctx context.Context) error {
 	var answered <-chan struct{}
 	if len(d.inflight) > 0 {
 		answered = d.inflight[0].pending.Done()
@@ -296,7 +296,7 @@ func (d *delivery) wait(ctx context.Context) error {
 }
 
 // next is when something is due that is not due now.
-func (d *delivery) next() (at time.Time, ok bool) {
+func (d *deliverer) next() (at time.Time, ok bool) {
 	if len(d.inflight) >= d.client.cfg.Inflight {
 		return at, false
 	}
@@ -312,7 +312,7 @@ func (d *delivery) next() (at time.Time, ok bool) {
 }
 
 // take takes a delivery from the sequence, or notes that it has ended.
-func (d *delivery) take(x Delivery, ok bool) {
+func (d *deliverer) take(x Delivery, ok bool) {
 	if ok {
 		d.fresh = append(d.fresh, &item{Delivery: x, reports: 1})
 	} else {
@@ -321,12 +321,12 @@ func (d *delivery) take(x Delivery, ok bool) {
 }
 
 // signing reports whether the epoch is known in which numbers are given.
-func (d *delivery) signing() bool {
+func (d *deliverer) signing() bool {
 	epoch := d.epoch.Load()
 	return epoch > uint64(d.over)
 }
 
-func (d *delivery) answered() bool {
+func (d *deliverer) answered() bool {
 	select {
 	case <-d.inflight[0].pending.Done():
 		return true
@@ -336,14 +336,14 @@ func (d *delivery) answered() bool {
 }
 
 // put adds to what is to be submitted.
-func (d *delivery) put(p *item) {
+func (d *deliverer) put(p *item) {
 	d.items[p.entry] = p
 	d.again = append(d.again, p)
 	d.unsorted = true
 }
 
 // send submits what there is to submit, up to a batch, and reports whether there was anything.
-func (d *delivery) send(ctx context.Context, stream *Stream) (bool, error) {
+func (d *deliverer) send(ctx context.Context, stream *Stream) (bool, error) {
 	cfg, now := &d.client.cfg, time.Now()
 	if len(d.inflight) >= cfg.Inflight || now.Before(d.notBefore) {
 		return false, nil
@@ -372,7 +372,7 @@ func (d *delivery) send(ctx context.Context, stream *Stream) (bool, error) {
 }
 
 // due takes what is to be submitted again from where it waits, in the order of the numbers.
-func (d *delivery) due(now time.Time, most int) (items []*item) {
+func (d *deliverer) due(now time.Time, most int) (items []*item) {
 	if len(d.again) == 0 {
 		return nil
 	}
@@ -396,7 +396,7 @@ func (d *delivery) due(now time.Time, most int) (items []*item) {
 }
 
 // submit signs what is not signed and sends a batch.
-func (d *delivery) submit(ctx context.Context, stream *Stream, items []*item) error {
+func (d *deliverer) submit(ctx context.Context, stream *Stream, items []*item) error {
 	if err := d.signAll(items); err != nil {
 		// It would fail again.
 		return connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("sign: %w", err))
@@ -417,7 +417,7 @@ func (d *delivery) submit(ctx context.Context, stream *Stream, items []*item) er
 }
 
 // signAll signs what is not signed. Only the signatures are the signer's.
-func (d *delivery) signAll(items []*item) error {
+func (d *deliverer) signAll(items []*item) error {
 	var fresh []*item
 	var acks []rollup.Ack
 	for _, p := range items {
@@ -441,7 +441,7 @@ func (d *delivery) signAll(items []*item) error {
 }
 
 // requeue takes back what is in flight: whether the node holds it is unknown.
-func (d *delivery) requeue() {
+func (d *deliverer) requeue() {
 	for _, f := range d.inflight {
 		for _, p := range f.items {
 			d.put(p)
@@ -451,7 +451,7 @@ func (d *delivery) requeue() {
 }
 
 // abandon reports what has no outcome when Deliver ends.
-func (d *delivery) abandon() {
+func (d *deliverer) abandon() {
 	d.requeue()
 	for x := range d.feed { // closed: the sequence has ended
 		d.fresh = append(d.fresh, &item{Delivery: x, reports: 1})
@@ -476,7 +476,7 @@ func (d *delivery) abandon() {
 }
 
 // unwritten is why the book could not be written, if it could not.
-func (d *delivery) unwritten() error {
+func (d *deliverer) unwritten() error {
 	err := d.book.sync()
 	if errors.Is(err, ErrBookClosed) {
 		return nil // who closed it knows

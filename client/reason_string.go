@@ -15,11 +15,12 @@ func _() {
 	_ = x[ReasonAnswerSignature-4]
 	_ = x[ReasonEpochAhead-5]
 	_ = x[ReasonRecord-6]
+	_ = x[ReasonHead-7]
 }
 
-const _Reason_name = "other_networkother_nodeother_keyepoch_backwardsanswer_signatureepoch_aheadbad_record"
+const _Reason_name = "other_networkother_nodeother_keyepoch_backwardsanswer_signatureepoch_aheadbad_recordhead"
 
-var _Reason_index = [...]uint8{0, 13, 23, 32, 47, 63, 74, 84}
+var _Reason_index = [...]uint8{0, 13, 23, 32, 47, 63, 74, 84, 88}
 
 func (i Reason) String() string {
 	idx := int(i) - 0

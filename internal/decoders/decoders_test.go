@@ -170,6 +170,7 @@ func table(t testing.TB) map[string]decoder {
 			(&manifest.Entry{Path: "/", Type: "text/html"}).Append(nil)}},
 		"rollup/delivery.ParseOpen": {of(delivery.ParseOpen), [][]byte{
 			(&delivery.Open{}).Append(nil)}},
+		"rollup/delivery.ParseStop": {of(delivery.ParseStop), zeros(delivery.StopSize)},
 		"rollup/delivery.ParseRecord": {of(delivery.ParseRecord), [][]byte{
 			(&delivery.Record{Bytes: 1}).Append(nil)}},
 		"rollup/delivery.ParsePrefix": {of(delivery.ParsePrefix), [][]byte{

@@ -34,6 +34,7 @@ var (
 		"node/peer",
 		"node/telemetry",
 		"node/web",
+		"node/serve",
 		"node/serve/credit",
 		"node/homes",
 	}
@@ -82,6 +83,7 @@ var rooms = []struct {
 	{"node/serve/credit", []string{"rollup/delivery"}},
 	// What serves and what takes part. None knows another but through the node.
 	{"node/committee", join(core, "node/store", "node/witness")},
+	{"node/serve", join(core, "rollup/delivery", "node/api", "node/door", "node/serve/credit")},
 	{"node/ingest", join(core, "rollup/cosign", "rollup/export", "pipeline", "pipeline/status",
 		"pipeline/certify", "node/api", "node/door", "node/store", "node/witness")},
 	{"node/peer", join(core, "node/api", "node/door", "node/store")},

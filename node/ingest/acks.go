@@ -113,7 +113,7 @@ func (s ackService) read(ctx context.Context, stream *ackStream, source *pipelin
 			return invalid("%w", err)
 		}
 		select {
-		case futures <- submission{future, word.Ask(request.Frames)}:
+		case futures <- s.submission(future, request.Frames):
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -130,6 +130,7 @@ func (s ackService) answer(ctx context.Context, stream *ackStream, d *door.Deadl
 		if err != nil {
 			return err
 		}
+		s.answered(x.frames, answers)
 		response := responseOf(answers, x.future.Held)
 		height, signature := s.word(x.asked, answers)
 		response.Height, response.Signature = height, signature[:]
@@ -149,6 +150,22 @@ func (s ackService) answer(ctx context.Context, stream *ackStream, d *door.Deadl
 type submission struct {
 	future *pipeline.Future
 	asked  *word.Asked
+	frames []byte // nil when nobody hears of answers
+}
+
+func (s ackService) submission(future *pipeline.Future, frames []byte) submission {
+	x := submission{future: future, asked: word.Ask(frames)}
+	if s.cfg.Answered != nil {
+		x.frames = frames
+	}
+	return x
+}
+
+// answered tells who hears of answers.
+func (s ackService) answered(frames []byte, given []rollup.Answer) {
+	if s.cfg.Answered != nil {
+		s.cfg.Answered(frames, given)
+	}
 }
 
 // word signs the answers to a message (protocol section 7). What the pipeline answers is durable
@@ -201,6 +218,7 @@ func (s ackService) SubmitAck(ctx context.Context, req *connect.Request[api.Subm
 	if err != nil {
 		return nil, err
 	}
+	s.answered(frame, given)
 	height, signature := s.word(word.Ask(frame), given)
 	if answer := given[0]; !answer.Code.OK() {
 		detail := refusalDetail(answer)

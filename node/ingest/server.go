@@ -81,6 +81,8 @@ type Config struct {
 	VerifyingKey func(size int, epoch uint32) []byte
 	// Status returns the node's snapshot, which GetStatus sends along as JSON.
 	Status func() any
+	// Answered hears of every answer to acks, 128 bytes each, before it is sent. Nil: nobody does.
+	Answered func(frames []byte, answers []rollup.Answer)
 
 	TLS            *tls.Config   // with certificates; nil: unencrypted
 	MaxConnections int           // 0: 4096
@@ -155,6 +157,10 @@ func NewServer(cfg Config) *Server {
 	}
 	return s
 }
+
+// Handler returns what the port answers, within the bounds of its door, for another port that serves
+// it as well. Shutdown ends its streams.
+func (s *Server) Handler() http.Handler { return s.http.Handler }
 
 // Serve answers on the listener until Shutdown, and returns nil then.
 func (s *Server) Serve(listener net.Listener) error {

@@ -47,6 +47,7 @@ var (
 	}
 	testRun   = Run{First: 1, Groups: 2, Parents: bytes.Repeat([]byte{10}, 3*ParentSize)}
 	testAsk   = Ask{Due: 131_072, Window: 262_144}
+	testStop  = Stop{Session: [16]byte{5, 6}, Head: digest(64)}
 	testAbort = Abort{Reason: ReasonUnpaid, Arg: 1000}
 )
 
@@ -58,7 +59,7 @@ func encodings(t testing.TB) map[string][]byte {
 		"session": testSession.Append(nil), "open": open.Append(nil), "head": testHead.Append(nil),
 		"run": testRun.Append(nil), "ask": testAsk.Append(nil), "end": AppendEnd(nil),
 		"abort": testAbort.Append(nil), "record": testRecords[1].Append(nil),
-		"request": request[:], "request of a log line": one[:],
+		"stop": testStop.Append(nil), "request": request[:], "request of a log line": one[:],
 	}
 }
 
@@ -91,7 +92,7 @@ func TestGolden(t *testing.T) {
 // TestSizes holds the sizes that the document names.
 func TestSizes(t *testing.T) {
 	for name, size := range map[string]int{"session": 104, "open": 152, "head": 5 + 236,
-		"run": 5 + 12 + 3*64, "ask": 5 + 16, "end": 5, "abort": 5 + 9, "record": 72} {
+		"run": 5 + 12 + 3*64, "ask": 5 + 16, "end": 5, "abort": 5 + 9, "record": 72, "stop": 48} {
 		if b := encodings(t)[name]; len(b) != size {
 			t.Errorf("%s: %d bytes, not %d", name, len(b), size)
 		}
@@ -104,6 +105,7 @@ func TestSizes(t *testing.T) {
 func TestRoundTrips(t *testing.T) {
 	open := SignSession(key(t), testSession)
 	same(t, open.Append(nil), ParseOpen, open)
+	same(t, testStop.Append(nil), ParseStop, testStop)
 	same(t, testRecords[1].Append(nil), ParseRecord, testRecords[1])
 	same(t, testHead.Append(nil)[PrefixSize:], ParseHead, testHead)
 	same(t, testAsk.Append(nil)[PrefixSize:], ParseAsk, testAsk)
@@ -257,6 +259,9 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if o, err := ParseOpen(b); err == nil && !bytes.Equal(o.Append(nil), b) {
 			t.Error("an open session")
+		}
+		if s, err := ParseStop(b); err == nil && !bytes.Equal(s.Append(nil), b) {
+			t.Error("a stop")
 		}
 		if r, err := ParseRecord(b); err == nil && !bytes.Equal(r.Append(nil), b) {
 			t.Error("a record")

@@ -19,8 +19,8 @@ const (
 const (
 	// GroupSize is the bytes of a group, of which only a content's last one has fewer.
 	GroupSize = 16 << 10
-	// MaxRun is how many groups a run has at most: 8 MiB.
-	MaxRun = 512
+	// MaxRun is how many groups a run has at most: 1 MiB.
+	MaxRun = 64
 	// ParentSize is the size in bytes of a parent: the chaining values of its two halves.
 	ParentSize = 64
 
@@ -45,8 +45,9 @@ type Head struct {
 }
 
 // Run announces groups. Parents are those of the tree over the content's groups that have a group
-// of the run below them, from the root down, left before right. Behind the frame lie the bytes of
-// the groups, without anything between.
+// of the run below them and none of an earlier run of the stream, from the root down, left before
+// right: what a blake3.Decoder needs. Behind the frame lie the bytes of the groups, without
+// anything between.
 type Run struct {
 	First   uint64 // group
 	Groups  uint32

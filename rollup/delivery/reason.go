@@ -37,6 +37,7 @@ const (
 	ReasonShuttingDown                    // shutting_down
 	ReasonFailed                          // failed
 	ReasonNotAcceptable                   // not_acceptable
+	ReasonStopped                         // stopped
 	numReasons
 )
 
@@ -67,6 +68,7 @@ var meanings = [numReasons]string{
 	ReasonSlow:          "what was sent was read too slowly",
 	ReasonShuttingDown:  "the node is shutting down",
 	ReasonFailed:        "the node could not read the content",
+	ReasonStopped:       "the client wanted no more of it",
 	ReasonNotAcceptable: "the node delivers this against acknowledgements only: open a session",
 }
 

@@ -66,6 +66,28 @@ func ParseOpen(b []byte) (o Open, err error) {
 	return o, r.End()
 }
 
+// StopSize is the size in bytes of a stop.
+const StopSize = 16 + 32
+
+// Stop says that a client wants no more of a stream.
+type Stop struct {
+	Session [16]byte
+	Head    rollup.Hash // word.Digest of the stream's head
+}
+
+// Append appends the encoding to dst.
+func (s *Stop) Append(dst []byte) []byte {
+	return append(append(dst, s.Session[:]...), s.Head[:]...)
+}
+
+// ParseStop decodes exactly StopSize bytes: ReasonMalformed.
+func ParseStop(b []byte) (s Stop, err error) {
+	r := newReader(b)
+	r.Fill(s.Session[:])
+	s.Head = r.hash()
+	return s, r.End()
+}
+
 type reader struct{ wire.Reader }
 
 func newReader(b []byte) *reader {

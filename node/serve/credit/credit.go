@@ -22,7 +22,7 @@
 // owe too much, clients without any history there get nothing.
 //
 // A later ack pays a debt; a delivery that the node itself refused for good is forgiven in all of
-// these books.
+// these books, within bounds.
 //
 // # What is durable
 //
@@ -46,6 +46,7 @@ import (
 type Params struct {
 	First   uint64        // the window of a client without a history, 256 KiB
 	Most    uint64        // the largest window, 8 MiB
+	Least   uint64        // the smallest window that is of use, 16 KiB: a group
 	Share   uint64        // one of how many bytes that were paid for may be lost, 128
 	Payer   uint64        // what clients of one payer may owe, beside that share, 64 MiB
 	Address uint64        // what clients at one address may owe, beside that share, 4 MiB
@@ -59,6 +60,7 @@ type Params struct {
 func (p *Params) complete() {
 	or(&p.First, 256<<10)
 	or(&p.Most, 8<<20)
+	or(&p.Least, 16<<10)
 	or(&p.Share, 128)
 	or(&p.Payer, 64<<20)
 	or(&p.Address, 4<<20)
@@ -90,9 +92,10 @@ type client struct {
 	index uint64
 	payer uint32
 	line
-	debts   []debt
-	session *session
-	used    *list.Element // in Book.order; the one that was heard of longest ago is in front
+	forgiven uint64
+	debts    []debt
+	session  *session
+	used     *list.Element // in Book.order; the one that was heard of longest ago is in front
 }
 
 // debt is what a client owes for a service, for what was sent to an address.
@@ -225,16 +228,17 @@ func (b *Book) limit(s *session) (uint64, error) {
 		return s.window, nil
 	}
 	most := c.tolerated(b.params.First, b.params.Share)
-	if c.owed >= most {
+	if c.owed+b.params.Least > most {
 		return 0, delivery.Refuse(delivery.ReasonOwesClient, "%d bytes", c.owed)
 	}
 	return min(s.window, most-c.owed), nil
 }
 
-// Take takes up to so many bytes that are about to be sent for a service. None means that an ack
-// has to come first. With ask the client has to be asked for one: half of the window is used.
-// Reasons: there is no such session, or it was not paid for too long, or the client owes too much.
-func (b *Book) Take(now time.Time, id ID, service uint32, most uint64) (n uint64, ask bool,
+// Take takes up to so many bytes that are about to be sent for a service, in whole units unless it
+// takes all. None means that an ack has to come first. With ask the client has to be asked for one:
+// half of the window is used. Reasons: there is no such session, or it was not paid for too long,
+// or the client owes too much.
+func (b *Book) Take(now time.Time, id ID, service uint32, most, unit uint64) (n uint64, ask bool,
 	err error) {
 	s := b.sessions[id]
 	if s == nil {
@@ -251,7 +255,10 @@ func (b *Book) Take(now time.Time, id ID, service uint32, most uint64) (n uint64
 	if s.sum < limit {
 		n = min(most, limit-s.sum)
 	}
-	if ask = 2*(s.sum+n) >= limit && s.asked.IsZero(); ask {
+	if n < most {
+		n -= n % unit
+	}
+	if ask = (n < most || 2*(s.sum+n) >= limit) && s.asked.IsZero(); ask {
 		s.asked = now
 	}
 	if n > 0 {
@@ -327,13 +334,18 @@ func (b *Book) grow(now time.Time, s *session, n uint64) {
 	}
 }
 
-// Forgive notes that the node refused an ack for good: nobody will be paid for it.
+// Forgive notes that the node refused an ack for good: nobody will be paid for it. A client could
+// sign such acks on purpose, so no more is forgiven in all than a first window and the share of
+// what it has paid for that may be lost.
 func (b *Book) Forgive(index uint64, service uint32, units uint64) (ID, bool) {
 	c := b.clients[index]
 	if c == nil {
 		return ID{}, false
 	}
-	b.totals.Forgiven += b.settle(c, service, units, EventForgiven)
+	most := c.tolerated(b.params.First, b.params.Share)
+	n := b.settle(c, service, min(units, most-min(most, c.forgiven)), EventForgiven)
+	b.totals.Forgiven += n
+	c.forgiven += n
 	if c.session == nil {
 		return ID{}, false
 	}
@@ -341,6 +353,23 @@ func (b *Book) Forgive(index uint64, service uint32, units uint64) (ID, bool) {
 		c.session.asked = time.Time{}
 	}
 	return c.session.id, true
+}
+
+// Client returns whose session that is, if it is open.
+func (b *Book) Client(id ID) (index uint64, open bool) {
+	s := b.sessions[id]
+	if s == nil {
+		return 0, false
+	}
+	return s.client.index, true
+}
+
+// Owed returns what a client owes.
+func (b *Book) Owed(index uint64) uint64 {
+	if c := b.clients[index]; c != nil {
+		return c.owed
+	}
+	return 0
 }
 
 // End ends a session: what is outstanding is owed.

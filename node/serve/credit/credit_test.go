@@ -30,7 +30,7 @@ func open(t *testing.T, b *Book, n int, client uint64) uint64 {
 
 func take(t *testing.T, b *Book, n int, service uint32, most uint64) (uint64, bool) {
 	t.Helper()
-	got, ask, err := b.Take(start, id(n), service, most)
+	got, ask, err := b.Take(start, id(n), service, most, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func TestNever(t *testing.T) {
 			continue
 		}
 		for {
-			got, _, err := b.Take(start, id(n), 0, 100_000)
+			got, _, err := b.Take(start, id(n), 0, 100_000, 1)
 			if err != nil || got == 0 {
 				break
 			}
@@ -142,12 +142,12 @@ func TestLost(t *testing.T) {
 		t.Fatal(n, ask)
 	}
 	late := start.Add(time.Minute)
-	_, _, err := b.Take(late, id(1), 0, 1)
+	_, _, err := b.Take(late, id(1), 0, 1, 1)
 	wants(t, err, delivery.ReasonUnpaid)
 	if ended := b.Sweep(late); len(ended) != 1 || b.Totals().Owed != n {
 		t.Fatalf("%v, %+v", ended, b.Totals())
 	}
-	_, _, err = b.Take(late, id(1), 0, 1)
+	_, _, err = b.Take(late, id(1), 0, 1, 1)
 	wants(t, err, delivery.ReasonSession)
 	_, err = b.Open(late, id(2), 7, 1, home)
 	wants(t, err, delivery.ReasonOwesClient)
@@ -197,6 +197,27 @@ func TestCrowd(t *testing.T) {
 	}
 	if _, err := b.Open(start, id(301), 1000, 1, home); err != nil {
 		t.Errorf("a client that has paid: %v", err)
+	}
+}
+
+// TestForgiven: acks that are refused for good, which a client can make at will, bring little.
+func TestForgiven(t *testing.T) {
+	b := New(Params{}, nil)
+	total := uint64(0)
+	for n := range 20 {
+		if _, err := b.Open(start, id(n), 7, 1, home); err != nil {
+			break
+		}
+		got, _, err := b.Take(start, id(n), 0, 1<<20, 1)
+		if err != nil {
+			break
+		}
+		total += got
+		b.Forgive(7, 0, 1<<40)
+		b.Forgive(7, 0, 1<<40)
+	}
+	if total != 2*first || b.Totals().Forgiven != first {
+		t.Errorf("%d bytes, %+v", total, b.Totals())
 	}
 }
 
@@ -338,7 +359,7 @@ func run(t *testing.T, r *rand.Rand, steps int) {
 				open[c] = id(next)
 			}
 		case 1, 2, 3, 4, 5:
-			n, _, err := b.Take(now, open[c], service, r.Uint64N(1<<20))
+			n, _, err := b.Take(now, open[c], service, r.Uint64N(1<<20), 1+r.Uint64N(1<<15))
 			if err == nil && n > 0 {
 				due, window := b.Due(open[c])
 				if due > window {
@@ -366,6 +387,9 @@ func run(t *testing.T, r *rand.Rand, steps int) {
 			}
 		case 9:
 			n := r.Uint64N(1 + unpaid[c][service])
+			if c == 5 { // has acks refused for good, again and again
+				b.Forgive(c, service, 1<<30)
+			}
 			if c == 4 {
 				b.Return(c, service, n)
 				unpaid[c][service] -= n
@@ -388,7 +412,8 @@ func run(t *testing.T, r *rand.Rand, steps int) {
 	}
 	for c := range uint64(clients) {
 		// The largest window that its history can have brought it, once.
-		if most := min(8<<20, first+2*paid[c]) + first + paid[c]/128; sent[c]-paid[c] > most {
+		// What was forgiven comes on top, as much again.
+		if most := min(8<<20, first+2*paid[c]) + 2*(first+paid[c]/128); sent[c]-paid[c] > most {
 			t.Errorf("client %d was sent %d bytes and paid %d", c, sent[c], paid[c])
 		}
 	}

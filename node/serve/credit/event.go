@@ -21,6 +21,7 @@ const (
 	EventReturned                      // bytes were not sent after all
 	EventHistory                       // bytes that a client had paid for before
 	EventPayer                         // bytes that a payer's forgotten clients owe
+	EventPardons                       // bytes that a client was forgiven before
 )
 
 // Event is a change of what is owed.
@@ -69,7 +70,7 @@ func ParseEvent(b []byte) (e Event, err error) {
 	}
 	e = Event{Kind: EventKind(b[0]), Client: le.Uint64(b[1:]), Payer: le.Uint32(b[9:]),
 		Service: le.Uint32(b[13:]), Bytes: le.Uint64(b[34:])}
-	if e.Kind == 0 || e.Kind > EventPayer {
+	if e.Kind == 0 || e.Kind > EventPardons {
 		return bad("its kind")
 	}
 	if b[17] != 0 {
@@ -102,11 +103,17 @@ func (b *Book) Replay(e Event) {
 		c := b.client(e.Client, e.Payer)
 		n := b.settle(c, e.Service, e.Bytes, EventForgiven)
 		b.totals.Recalled -= n
-		if e.Kind == EventPaid {
+		switch e.Kind {
+		case EventPaid:
 			b.pay(c, n)
+		case EventForgiven:
+			c.forgiven += n
+		default:
 		}
 	case EventHistory:
 		b.pay(b.client(e.Client, e.Payer), e.Bytes)
+	case EventPardons:
+		b.client(e.Client, e.Payer).forgiven += e.Bytes
 	case EventPayer:
 		b.payer(e.Payer).owed += e.Bytes
 	}
@@ -121,6 +128,10 @@ func (b *Book) State() iter.Seq[Event] {
 			c := at.Value.(*client)
 			if c.paid > 0 && !yield(Event{Kind: EventHistory, Client: c.index, Payer: c.payer,
 				Bytes: c.paid}) {
+				return
+			}
+			if c.forgiven > 0 && !yield(Event{Kind: EventPardons, Client: c.index, Payer: c.payer,
+				Bytes: c.forgiven}) {
 				return
 			}
 			kept[c.payer] += c.owed

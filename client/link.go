@@ -1,0 +1,326 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/node/api"
+	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/delivery"
+)
+
+// link is a fetcher's session at one node, and the acks of what came from there.
+type link struct {
+	fetcher *Fetcher
+	client  *Client
+
+	opening sync.Mutex
+	deliver sync.WaitGroup
+
+	mu       sync.Mutex
+	session  [16]byte
+	opened   bool
+	window   uint64
+	height   uint64
+	records  []delivery.Record
+	bytes    uint64 // of the records
+	queue    []Delivery
+	moved    chan struct{} // closed when queue or waiting changes
+	waiting  int           // deliveries that have no last word
+	running  bool          // Deliver runs
+	err      error         // why Deliver ended
+	lazy     *time.Timer   // acknowledges what nobody asks for
+	stats    FetchStats
+	finished bool
+}
+
+// lazyAck is how long what was received may go without an ack when the node does not ask for one,
+// so that one ack may cover many small contents.
+const lazyAck = 500 * time.Millisecond
+
+func newLink(f *Fetcher, c *Client) *link {
+	return &link{fetcher: f, client: c, moved: make(chan struct{})}
+}
+
+func (l *link) counts() FetchStats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.stats
+}
+
+// challenge is what a node answers to GET /session.
+type challenge struct {
+	Network   rollup.Network `json:"network"`
+	Node      uint32         `json:"node"`
+	NodeKey   rollup.Hash    `json:"node_key"`
+	Epoch     uint32         `json:"epoch"`
+	Height    uint64         `json:"height"`
+	Challenge rollup.Hash    `json:"challenge"`
+}
+
+// open opens a session, unless one is open. With a session's name it opens one in its place, unless
+// another one has done so.
+func (l *link) open(ctx context.Context, over *[16]byte) (session [16]byte, err error) {
+	l.opening.Lock()
+	defer l.opening.Unlock()
+	l.mu.Lock()
+	session, opened := l.session, l.opened
+	l.mu.Unlock()
+	if opened && (over == nil || *over != session) {
+		return session, nil
+	}
+	pin := l.client.cfg.Pin
+	var c challenge
+	if err := l.call(ctx, http.MethodGet, "/session", nil, &c); err != nil {
+		return session, err
+	}
+	if err := pin.differs(&Pin{c.Network, c.Node, c.NodeKey}); err != nil {
+		return session, err
+	}
+	// Nothing is billed in the epoch of a session. That of acks is held to what records show.
+	if last := l.client.cfg.Book.epoch(pin); c.Epoch < last {
+		return session, rollup.Refuse(ReasonEpochBackwards, "%d, after %d", c.Epoch, last)
+	}
+	session = [16]byte(api.NewSessionID())
+	open := delivery.SignSession(l.fetcher.cfg.Key, delivery.Session{Network: pin.Network,
+		Node: pin.Node, Client: l.fetcher.cfg.Client, Epoch: c.Epoch, ID: session,
+		Challenge: c.Challenge})
+	var answer struct{ Window uint64 }
+	if err := l.call(ctx, http.MethodPost, "/session", open.Append(nil), &answer); err != nil {
+		return session, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.session, l.opened, l.window, l.height = session, true, answer.Window, c.Height
+	return session, nil
+}
+
+// maxAnswer bounds the answers that are JSON.
+const maxAnswer = 64 << 10
+
+// call makes a small call.
+func (l *link) call(ctx context.Context, method, path string, body []byte, answer any) error {
+	ctx, cancel := context.WithTimeout(ctx, l.client.cfg.CallTimeout)
+	defer cancel()
+	own := l.client.nodes.list[0]
+	r, err := http.NewRequestWithContext(ctx, method, own.base+path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	response, err := own.http.Do(r)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	switch {
+	case response.StatusCode == http.StatusNoContent && answer == nil:
+		return nil
+	case response.StatusCode != http.StatusOK:
+		return refusedBy(response)
+	}
+	text, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(text, answer)
+}
+
+// refusedBy reads why a node refused: a delivery.Reason where it says one.
+func refusedBy(response *http.Response) error {
+	var refused struct{ Code, Message string }
+	text, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	if err == nil {
+		err = json.Unmarshal(text, &refused)
+	}
+	for _, reason := range delivery.Reasons() {
+		if err == nil && reason.String() == refused.Code {
+			return delivery.Refuse(reason, "the node says: %s", refused.Message)
+		}
+	}
+	return fmt.Errorf("the node answers %s, and not as one that delivers content does",
+		response.Status)
+}
+
+// received notes bytes that were received and verified.
+func (l *link) received(head *heading, from, n uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stats.Received += n
+	l.bytes += n
+	now := micros(time.Since(head.asked))
+	last := len(l.records) - 1
+	if last >= 0 && l.records[last].Head == head.digest &&
+		l.records[last].From+l.records[last].Bytes == from {
+		l.records[last].Bytes += n
+		l.records[last].Duration = now
+	} else {
+		l.records = append(l.records, delivery.Record{Head: head.digest, From: from, Bytes: n,
+			FirstByte: head.first, Duration: now})
+	}
+	switch {
+	case 2*l.bytes >= l.window, l.bytes >= l.fetcher.cap, len(l.records) >= delivery.MaxRecords:
+		l.flush()
+	case l.lazy == nil:
+		l.lazy = time.AfterFunc(lazyAck, l.acknowledge)
+	}
+}
+
+func micros(d time.Duration) uint32 { return uint32(min(d.Microseconds(), 1<<32-1)) }
+
+// acknowledge has what was received acknowledged.
+func (l *link) acknowledge() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.flush()
+}
+
+// flush makes deliveries of what was received. The caller holds l.mu.
+func (l *link) flush() {
+	if l.lazy != nil {
+		l.lazy.Stop()
+		l.lazy = nil
+	}
+	if l.bytes == 0 {
+		return
+	}
+	for rest := l.records; len(rest) > 0; {
+		var now []delivery.Record
+		now, rest = cut(rest, l.fetcher.cap)
+		units := uint64(0)
+		for _, r := range now {
+			units += r.Bytes
+		}
+		l.queue = append(l.queue, Delivery{Client: l.fetcher.cfg.Client,
+			Service: l.fetcher.cfg.Service, Units: units, Request: delivery.Request(now)})
+		l.stats.Signed += units
+		l.stats.Acks++
+		l.waiting++
+	}
+	l.records, l.bytes = l.records[:0], 0
+	l.wake()
+	if !l.running && !l.finished {
+		l.running, l.err = true, nil
+		l.deliver.Go(l.run)
+	}
+}
+
+// cut returns the first records, which one ack may cover: of up to so many bytes. A record may end
+// in the middle; then the rest begins with its other part.
+func cut(records []delivery.Record, most uint64) (now, rest []delivery.Record) {
+	for i, r := range records {
+		if i == delivery.MaxRecords || most == 0 {
+			return now, records[i:]
+		}
+		if r.Bytes > most {
+			other := r
+			r.Bytes, other.From, other.Bytes = most, r.From+most, other.Bytes-most
+			return append(now, r), append([]delivery.Record{other}, records[i+1:]...)
+		}
+		most -= r.Bytes
+		now = append(now, r)
+	}
+	return now, nil
+}
+
+// wake tells those who wait for queue or waiting. The caller holds l.mu.
+func (l *link) wake() {
+	close(l.moved)
+	l.moved = make(chan struct{})
+}
+
+// run delivers what is queued until the fetcher is closed, or Deliver fails.
+func (l *link) run() {
+	sign := SignWith(func(uint64) *bls.SecretKey { return l.fetcher.cfg.Key })
+	err := l.client.Deliver(l.fetcher.ctx, l.queued, sign, l.outcome)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.running, l.err = false, err
+	l.wake()
+}
+
+// queued yields deliveries as they come.
+func (l *link) queued(yield func(Delivery) bool) {
+	for {
+		l.mu.Lock()
+		var next []Delivery
+		next, l.queue = l.queue, nil
+		moved, over := l.moved, l.finished
+		l.mu.Unlock()
+		for i, d := range next {
+			if !yield(d) {
+				l.mu.Lock()
+				l.queue = append(next[i:len(next):len(next)], l.queue...)
+				l.mu.Unlock()
+				return
+			}
+		}
+		if over {
+			return
+		}
+		select {
+		case <-moved:
+		case <-l.fetcher.ctx.Done():
+			return
+		}
+	}
+}
+
+// outcome takes the last word about a delivery.
+func (l *link) outcome(o *Outcome) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if o.Delivery.Client != l.fetcher.cfg.Client || o.Delivery.Service != l.fetcher.cfg.Service {
+		return // of an earlier program with the same book
+	}
+	switch {
+	case o.Err != nil:
+		l.waiting = max(0, l.waiting-1)
+	case o.Code.Class() == rollup.ClassTaken:
+		l.waiting = max(0, l.waiting-1)
+		l.stats.Charged += o.Delivery.Units
+	default:
+		l.waiting = max(0, l.waiting-1)
+		l.stats.Refused += o.Delivery.Units
+	}
+	l.wake()
+}
+
+// settle has all acknowledged and waits for the answers.
+func (l *link) settle(ctx context.Context) error {
+	l.mu.Lock()
+	l.flush()
+	for l.waiting > 0 && l.running {
+		moved := l.moved
+		l.mu.Unlock()
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		l.mu.Lock()
+	}
+	defer l.mu.Unlock()
+	if l.waiting > 0 || l.err != nil && !errors.Is(l.err, context.Canceled) {
+		return l.err
+	}
+	return nil
+}
+
+func (l *link) close() {
+	l.mu.Lock()
+	l.finished = true
+	if l.lazy != nil {
+		l.lazy.Stop()
+	}
+	l.wake()
+	l.mu.Unlock()
+	l.deliver.Wait()
+}

@@ -1,0 +1,206 @@
+package serve
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/waybill-network/waybill/node/serve/credit"
+	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/delivery"
+)
+
+// accounts are the credit of all clients, safe for concurrent use, and durable: each event is
+// written to the journal before what it is about is done.
+type accounts struct {
+	log *slog.Logger
+
+	mu       sync.Mutex
+	book     *credit.Book
+	journal  *journal
+	sessions map[credit.ID]*session
+	byClient map[uint64]*session
+}
+
+// session is a session that is open.
+type session struct {
+	id      credit.ID
+	client  uint64
+	payer   uint32
+	streams map[*outlet]rollup.Hash // that run, by the digest of their heads; guarded by accounts.mu
+	changed chan struct{}           // closed when credit may have grown; guarded by accounts.mu
+}
+
+func openAccounts(dir string, params credit.Params, log *slog.Logger) (*accounts, error) {
+	a := &accounts{log: log, sessions: make(map[credit.ID]*session),
+		byClient: make(map[uint64]*session)}
+	a.book = credit.New(params, func(e credit.Event) { a.journal.write(e) })
+	j, err := openJournal(dir, a.book)
+	if err != nil {
+		return nil, fmt.Errorf("serve: debts: %w", err)
+	}
+	a.journal = j
+	return a, nil
+}
+
+// open opens a session in place of the client's last one, and returns its window.
+func (a *accounts) open(now time.Time, id credit.ID, client uint64, payer uint32,
+	address netip.Addr) (window, owed uint64, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	window, err = a.book.Open(now, id, client, payer, credit.AddressOf(address))
+	if old := a.byClient[client]; old != nil {
+		if _, open := a.book.Client(old.id); !open {
+			a.drop(old)
+		}
+	}
+	owed = a.book.Owed(client)
+	if err != nil {
+		return 0, owed, err
+	}
+	s := &session{id: id, client: client, payer: payer, changed: make(chan struct{}),
+		streams: make(map[*outlet]rollup.Hash)}
+	a.sessions[id], a.byClient[client] = s, s
+	return window, owed, nil
+}
+
+// drop forgets a session that has ended, and has its streams see that.
+func (a *accounts) drop(s *session) {
+	delete(a.sessions, s.id)
+	if a.byClient[s.client] == s {
+		delete(a.byClient, s.client)
+	}
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// find returns a session that is open.
+func (a *accounts) find(id credit.ID) (*session, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if s := a.sessions[id]; s != nil {
+		return s, nil
+	}
+	return nil, delivery.ReasonSession
+}
+
+// enter notes that a stream of a session begins; leave must follow.
+func (a *accounts) enter(o *outlet, head rollup.Hash, most int) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(o.session.streams) >= most {
+		return delivery.Refuse(delivery.ReasonStreams, "%d of this session", most)
+	}
+	o.session.streams[o] = head
+	return nil
+}
+
+func (a *accounts) leave(o *outlet) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(o.session.streams, o)
+}
+
+// stop has the streams with a head end.
+func (a *accounts) stop(id credit.ID, head rollup.Hash) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := a.sessions[id]
+	if s == nil {
+		return delivery.ReasonSession
+	}
+	for o, digest := range s.streams { // order-free
+		if digest == head {
+			o.stop()
+		}
+	}
+	return nil
+}
+
+// take takes bytes that are about to be sent, in whole units unless all are taken. When there is
+// none, changed is closed when that may be different. With ask the client is to be asked for an
+// ack.
+func (a *accounts) take(now time.Time, s *session, service uint32, most, unit uint64) (n uint64,
+	ask bool, changed <-chan struct{}, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	n, ask, err = a.book.Take(now, s.id, service, most, unit)
+	if err == nil {
+		err = a.journal.err
+	}
+	return n, ask, s.changed, err
+}
+
+func (a *accounts) due(s *session) (due, window uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.book.Due(s.id)
+}
+
+// giveBack returns what was taken and not sent.
+func (a *accounts) giveBack(s *session, service uint32, bytes uint64) {
+	if bytes == 0 {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.book.Return(s.client, service, bytes)
+	a.wake(s.id)
+}
+
+func (a *accounts) paid(now time.Time, client uint64, service uint32, units uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if id, ok := a.book.Paid(now, client, service, units); ok {
+		a.wake(id)
+	}
+}
+
+func (a *accounts) forgive(client uint64, service uint32, units uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if id, ok := a.book.Forgive(client, service, units); ok {
+		a.wake(id)
+	}
+}
+
+func (a *accounts) wake(id credit.ID) {
+	if s := a.sessions[id]; s != nil {
+		close(s.changed)
+		s.changed = make(chan struct{})
+	}
+}
+
+func (a *accounts) sweep(now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, id := range a.book.Sweep(now) {
+		if s := a.sessions[id]; s != nil {
+			a.drop(s)
+		}
+	}
+	if err := a.journal.shorten(a.book); err != nil {
+		a.log.Warn("the journal of debts was not shortened", "err", err)
+	}
+}
+
+func (a *accounts) totals() credit.Totals {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.book.Totals()
+}
+
+func (a *accounts) sync() error {
+	a.mu.Lock()
+	j := a.journal
+	a.mu.Unlock()
+	return j.sync()
+}
+
+func (a *accounts) close() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.journal.close(a.book)
+}

@@ -1,0 +1,88 @@
+package serve
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"testing"
+
+	"github.com/waybill-network/waybill/client"
+	"github.com/waybill-network/waybill/rollup"
+)
+
+// read reads content to its end.
+func read(t *testing.T, f *client.Fetcher, root rollup.Hash) ([]byte, error) {
+	t.Helper()
+	r, err := f.Open(context.Background(), root)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return io.ReadAll(r)
+}
+
+// TestFetch: content of all shapes comes verified, and all of it is acknowledged and accepted.
+func TestFetch(t *testing.T) {
+	w := start(t, 1, 1, nil)
+	f := w.fetcher(t, 0, client.MemoryBook(), w.nodes[0])
+	total := uint64(0)
+	for i, size := range []int{0, 1, 1024, 16384, 16385, 40_000, 1 << 20, 5<<20 + 7} {
+		data := content(uint64(i), size)
+		got, err := read(t, f, w.shelf.add(data))
+		if err != nil || !bytes.Equal(got, data) {
+			t.Fatalf("%d bytes: %d, %v", size, len(got), err)
+		}
+		total += uint64(size)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	stats, node := f.Stats(), w.nodes[0].server.Stats()
+	if stats.Received != total || stats.Signed != total || stats.Charged != total ||
+		stats.Refused != 0 {
+		t.Errorf("of %d bytes: %+v", total, stats)
+	}
+	if node.Sent != total || node.Credit.Paid != total || node.Credit.Outstanding != 0 ||
+		node.Credit.Owed != 0 || node.Credit.Beyond != 0 {
+		t.Errorf("of %d bytes the node: %+v", total, node)
+	}
+	t.Logf("%d bytes, %d acks", total, stats.Acks)
+}
+
+// TestSeek: any part is read, and what was on its way when the reader left is acknowledged.
+func TestSeek(t *testing.T) {
+	w := start(t, 1, 1, nil)
+	data := content(1, 3<<20)
+	root := w.shelf.add(data)
+	f := w.fetcher(t, 0, client.MemoryBook(), w.nodes[0])
+	r, err := f.Open(context.Background(), root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []int64{2 << 20, 17, 1<<20 + 1, 3<<20 - 5} {
+		if n, err := r.Seek(at, io.SeekStart); err != nil || n != at {
+			t.Fatal(n, err)
+		}
+		b := make([]byte, min(40_000, int64(len(data))-at))
+		if _, err := io.ReadFull(r, b); err != nil || !bytes.Equal(b, data[at:at+int64(len(b))]) {
+			t.Fatalf("at %d: %v", at, err)
+		}
+	}
+	if _, err := r.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("at the end: %v", err)
+	}
+	if err := errors.Join(r.Close(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	stats, node := f.Stats(), w.nodes[0].server.Stats()
+	if stats.Charged != stats.Received || node.Credit.Paid != stats.Charged {
+		t.Errorf("%+v; %+v", stats, node)
+	}
+	w.nodes[0].server.accounts.mu.Lock()
+	left := node.Credit.Outstanding
+	w.nodes[0].server.accounts.mu.Unlock()
+	if left != 0 {
+		t.Errorf("%d bytes were sent and not acknowledged", left)
+	}
+}
