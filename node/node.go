@@ -9,7 +9,6 @@ package node
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -65,6 +64,7 @@ type Node struct {
 	outbox   *certify.Outbox    // nil while the node does not serve
 	pipeline *pipeline.Pipeline // as well
 	sessions *ingest.Sessions   // nil while the node asks nobody to co-sign
+	content  *deliverer         // nil while the node delivers no content
 	keys     *proofKeys
 	prover   *proofWorker // nil while the node makes no proofs
 	usage    usage
@@ -107,7 +107,9 @@ func Start(ctx context.Context, cfg *config.Config, id *Identity, log *slog.Logg
 		{"pipeline", n.startPipeline},
 		{"telemetry", n.startHistory},
 		{"memory", n.startMemory},
+		{"content", n.startContent},
 		{"ingest API", n.startIngest},
+		{"content port", n.openContentPort},
 		{"operator port", n.startOperator},
 		{"watch", n.startWatch},
 	} {
@@ -353,14 +355,18 @@ func (n *Node) startIngest(context.Context) error {
 		MaxSubmission: n.cfg.Ingest.MaxSubmission,
 		IdleTimeout:   n.cfg.Ingest.IdleTimeout, Logger: n.log,
 	}
-	if n.cfg.Ingest.TLSCert != "" {
-		pair, err := tls.LoadX509KeyPair(n.cfg.Path(n.cfg.Ingest.TLSCert), n.cfg.Path(n.cfg.Ingest.TLSKey))
-		if err != nil {
-			return fmt.Errorf("ingest.tls_cert, ingest.tls_key: %w", err)
-		}
-		c.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+	var err error
+	c.TLS, err = certificates(n.cfg, "ingest", n.cfg.Ingest.TLSCert, n.cfg.Ingest.TLSKey)
+	if err != nil {
+		return err
+	}
+	if n.content != nil {
+		c.Answered = n.content.server.Answered
 	}
 	server := ingest.NewServer(c)
+	if n.content != nil {
+		n.content.api = server
+	}
 	return n.serve("ingest.listen", n.cfg.Ingest.Listen, server.Serve, server.Shutdown)
 }
 

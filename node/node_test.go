@@ -44,10 +44,14 @@ type world struct {
 	delivered int // rounds
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T) *world { return newWorldOf(t, serving, func(int, *config.Config) {}) }
+
+// newWorldOf is newWorld with so many nodes that serve, and settings of their own.
+func newWorldOf(t *testing.T, serving int, configure func(int, *config.Config)) *world {
 	net, err := homes.Write(homes.Options{Dir: t.TempDir() + "/net", Serving: serving, EpochSeconds: 5, GraceSeconds: 1,
-		Configure: func(_ int, c *config.Config) {
+		Configure: func(i int, c *config.Config) {
 			c.Pipeline.WindowAge, c.Pipeline.Tail = time.Second, 100*time.Millisecond
+			configure(i, c)
 		}})
 	if err != nil {
 		t.Fatal(err)
@@ -133,13 +137,19 @@ func (w *world) submit(key ed25519.PrivateKey, build func(nonce uint64) []byte) 
 // register makes a payer with clients, and a service.
 func (w *world) register() {
 	w.Helper()
+	w.registerOf(1_000_000, 100)
+}
+
+// registerOf is register with the payer's money and the service's cap.
+func (w *world) registerOf(money, unitCap uint64) {
+	w.Helper()
 	network := w.net.Genesis.Network()
 	payer := ed25519.NewKeyFromSeed(slices.Repeat([]byte{7}, 32))
 	w.submit(w.net.Treasury, func(nonce uint64) []byte {
-		return ledger.NewDeposit(network, w.net.Treasury, nonce, ledger.KeyOf(payer), 1_000_000)
+		return ledger.NewDeposit(network, w.net.Treasury, nonce, ledger.KeyOf(payer), money)
 	})
 	w.submit(payer, func(nonce uint64) []byte {
-		return ledger.NewRegisterService(network, payer, nonce, &ledger.ServiceRegistration{Price: 1 << 20, UnitCap: 100, Unit: "byte"})
+		return ledger.NewRegisterService(network, payer, nonce, &ledger.ServiceRegistration{Price: 1 << 20, UnitCap: unitCap, Unit: "byte"})
 	})
 	account, ok := w.nodes[len(w.nodes)-1].View().AccountByKey(ledger.KeyOf(payer))
 	if !ok {

@@ -75,6 +75,7 @@ func (n *Node) Snapshot() telemetry.Snapshot {
 		s.Node.Serving, s.ShuttingDown = true, n.stopping.Load()
 		n.fillCosign(&s.Cosign)
 	}
+	n.fillContent(&s.Content)
 	s.Recent = n.history.Recent(s.Taken, countersOf(view, &s.Pipeline, &s.Certify))
 	n.fillProving(&s.Proving, view.Epoch())
 	n.fillCommittee(&s, view, engine.Votes)

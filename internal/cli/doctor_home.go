@@ -164,6 +164,7 @@ func checkPorts(c *config.Config, pid int) []finding {
 	for _, l := range []struct{ setting, address string }{
 		{"ingest.listen", c.Ingest.Listen}, {"peer.listen", c.Peer.Listen},
 		{"consensus.listen", c.Consensus.Listen}, {"operator.listen", c.Operator.Listen},
+		{"content.listen", c.Content.Listen},
 	} {
 		if l.address == "" {
 			continue

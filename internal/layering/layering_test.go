@@ -89,7 +89,7 @@ var rooms = []struct {
 	{"node/peer", join(core, "node/api", "node/door", "node/store")},
 	// What is seen of a node: the engine's condition, the pipeline's numbers and the puller's as
 	// they are.
-	{"node/telemetry", join(ways, "node/committee", "node/peer")},
+	{"node/telemetry", join(ways, "rollup/delivery", "node/committee", "node/peer")},
 	{"node/web", []string{"node/door", "node/telemetry"}},
 	// The node puts all of it together.
 	{"node", join(protocol, join(ways, nodes...)...)},

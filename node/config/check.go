@@ -151,6 +151,13 @@ func together(c *Config) (path, why string) {
 	if (c.Ingest.TLSCert == "") != (c.Ingest.TLSKey == "") {
 		return "ingest.tls_key", "ingest.tls_cert and ingest.tls_key both set or both empty"
 	}
+	if (c.Content.TLSCert == "") != (c.Content.TLSKey == "") {
+		return "content.tls_key", "content.tls_cert and content.tls_key both set or both empty"
+	}
+	if c.Content.MaxContent > c.Content.MaxBytes {
+		return "content.max_content", fmt.Sprintf("at most content.max_bytes, which is %v",
+			c.Content.MaxBytes)
+	}
 	if c.Pipeline.MaxAcks < c.Ingest.MaxSubmission {
 		return "pipeline.max_acks", fmt.Sprintf("at least ingest.max_submission, which is %d",
 			c.Ingest.MaxSubmission)
@@ -163,6 +170,7 @@ func together(c *Config) (path, why string) {
 	for _, l := range []struct{ path, address string }{
 		{"ingest.listen", c.Ingest.Listen}, {"peer.listen", c.Peer.Listen},
 		{"consensus.listen", c.Consensus.Listen}, {"operator.listen", c.Operator.Listen},
+		{"content.listen", c.Content.Listen},
 	} {
 		if l.address == "" || strings.HasSuffix(l.address, ":0") {
 			continue

@@ -15,6 +15,7 @@ import (
 type Config struct {
 	Node      Node      `toml:"node" doc:"Who this node is and where it keeps its files."`
 	Ingest    Ingest    `toml:"ingest" doc:"The door for clients: acknowledgements come in here."`
+	Content   Content   `toml:"content" doc:"The port where content is delivered against acks, which come in there as well as at the door for clients.\nA client is sent a window of bytes ahead of its acks, 256 KiB at first; who does not acknowledge gets no more."`
 	Peer      Peer      `toml:"peer" doc:"The door for other nodes: rollups and certificate shares."`
 	Consensus Consensus `toml:"consensus" doc:"The chain that orders certificates and settles epochs."`
 	Pipeline  Pipeline  `toml:"pipeline" doc:"The way of an ack from the door to its rollup. The budgets bound memory: beyond them acks are refused\nwith a retry delay, and nothing that was admitted is dropped."`
@@ -45,6 +46,23 @@ type Ingest struct {
 	MaxPerAddress  int           `toml:"max_per_address" allow:"1..65536" doc:"Connections of one address at once (of one /64 with IPv6). Behind a proxy all clients have the proxy's:\nset it to max_connections there."`
 	MaxSubmission  int           `toml:"max_submission" allow:"1..65535" doc:"Acks in one submission."`
 	IdleTimeout    time.Duration `toml:"idle_timeout" allow:"1s..24h" doc:"Close a connection that was silent for so long."`
+}
+
+// Content is section [content].
+type Content struct {
+	Listen         string `toml:"listen" allow:"address?" doc:"Address that content is asked for at; empty turns it off. The node has to be serving."`
+	TLSCert        string `toml:"tls_cert" allow:"path?" doc:"Certificate chain (PEM), relative to home. Set both or none. Pages that come over https fetch over https only."`
+	TLSKey         string `toml:"tls_key" allow:"path?" doc:"Private key of the certificate (PEM), relative to home."`
+	Path           string `toml:"path" allow:"path" doc:"Directory of the store of content, relative to home."`
+	MaxBytes       Size   `toml:"max_bytes" allow:"1MiB..1TiB" doc:"What the store may take of the disk. What was not used for the longest time makes room."`
+	MaxContent     Size   `toml:"max_content" allow:"1KiB..1TiB" doc:"The largest content that is taken."`
+	Origin         string `toml:"origin" allow:"path?" doc:"Where content comes from that the store lacks: the address of a web server, or a folder relative to home.\nThere it is b3/ and its root, in 64 hexadecimal digits. Empty: the store's own is all there is."`
+	Deny           string `toml:"deny" allow:"path?" doc:"File with the roots that are not delivered, relative to home. Changes count within a minute, in mid-stream as well."`
+	Rate           Size   `toml:"rate" allow:"0B..1TiB" doc:"Most bytes a second of all streams together; 0B is no limit."`
+	Volume         Size   `toml:"volume" allow:"0B..1048576TiB" doc:"Most bytes of content in a month (UTC); 0B is no limit."`
+	Courtesy       Size   `toml:"courtesy" allow:"0B..1TiB" doc:"Bytes a second that are sent to whoever asks without acknowledging, which nobody pays for; 0B: none."`
+	MaxConnections int    `toml:"max_connections" allow:"1..1048576" doc:"Connections at once."`
+	MaxPerAddress  int    `toml:"max_per_address" allow:"1..65536" doc:"Connections of one address at once (of one /64 with IPv6)."`
 }
 
 // Peer is section [peer].
@@ -114,6 +132,8 @@ func Default() *Config {
 			Listen: ":7400", MaxConnections: 4096, MaxPerAddress: 256, MaxSubmission: 8192,
 			IdleTimeout: 5 * time.Minute,
 		},
+		Content: Content{Path: "content", MaxBytes: 64 << 30, MaxContent: 16 << 30,
+			MaxConnections: 16384, MaxPerAddress: 256},
 		Peer: Peer{Listen: ":7401", PushTimeout: 15 * time.Second, MaxInflight: 4},
 		Consensus: Consensus{Listen: ":7402", Peers: []string{}, Observers: []string{},
 			KeepBlocks: 30 * 24 * time.Hour, Preset: "wan"},

@@ -85,13 +85,14 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if after > 0 {
 		w.Header().Set("Retry-After", strconv.FormatInt(int64((after+time.Second-1)/time.Second), 10))
 	}
-	if reason == delivery.ReasonFailed {
+	message := strings.TrimPrefix(err.Error(), "delivery: ")
+	if reason == delivery.ReasonFailed { // which is the operator's affair
 		s.cfg.Logger.Warn("content was not delivered", "path", r.URL.Path, "err", err)
+		message = reason.Meaning()
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Vary", "Accept")
-	writeJSON(w, status, Refused{reason.String(), reason.Meaning(),
-		strings.TrimPrefix(err.Error(), "delivery: "), after.Milliseconds()})
+	writeJSON(w, status, Refused{reason.String(), reason.Meaning(), message, after.Milliseconds()})
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {

@@ -75,6 +75,9 @@ func Checks(s *Snapshot) []Check {
 		sync.Detail = fmt.Sprintf("catching up, at block %d", s.Chain.Height)
 	}
 	skew := seconds(s.Chain.Skew)
+	if s.Content.On {
+		checks = append(checks, contentCheck(&s.Content))
+	}
 	if len(s.Proving.Keys) > 0 {
 		checks = append(checks, proofCheck(&s.Proving))
 	}
@@ -83,6 +86,18 @@ func Checks(s *Snapshot) []Check {
 			Detail: fmt.Sprintf("%v from the chain's, at most %v", skew, MaxClockSkew)},
 		Check{Name: "serving", OK: !s.ShuttingDown, Detail: servingText(s)},
 	)
+}
+
+// contentCheck is always OK: a node without volume still takes acks.
+func contentCheck(c *Content) Check {
+	check := Check{Name: "content", OK: true, Detail: fmt.Sprintf("%s, %s outstanding, %s owed by %s",
+		text.Plural(c.Open, "stream"), text.Bytes(c.Outstanding), text.Bytes(c.Owed),
+		text.Plural(c.Debtors, "client"))}
+	if c.Volume > 0 && c.Month >= c.Volume {
+		check.Warning = true
+		check.Detail = fmt.Sprintf("the volume of this month is used up: %s", text.Bytes(c.Volume))
+	}
+	return check
 }
 
 // proofCheck is always OK: without proofs rollups go to the committee with their statements.

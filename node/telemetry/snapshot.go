@@ -40,13 +40,41 @@ type Snapshot struct {
 	Epoch        Epoch          `json:"epoch"`
 	Settlements  []Settlement   `json:"settlements"` // newest first, at most 8
 
-	Store Store `json:"store"`
+	Content Content `json:"content"`
+	Store   Store   `json:"store"`
 
 	// Alarms are proofs that were shown to be false, until the operator ends them.
 	Alarms []Alarm `json:"alarms"`
 
 	// ShuttingDown is set once the node stopped taking acks in order to leave.
 	ShuttingDown bool `json:"shutting_down"`
+}
+
+// Content is what the node delivers. Bytes are of content, frames and encryption not counted. What
+// was sent is what was paid, forgiven or is outstanding, owed or written off, beside what was owed
+// before the process started.
+type Content struct {
+	On       bool   `json:"on"`
+	Sessions int    `json:"sessions"`
+	Open     int64  `json:"open"`    // streams that run
+	Streams  uint64 `json:"streams"` // counter
+	Waits    uint64 `json:"waits"`   // counter: of streams, for an ack
+	Sent     uint64 `json:"sent"`    // counter
+	Paid     uint64 `json:"paid"`    // counter: acknowledged
+	Forgiven uint64 `json:"forgiven"`
+
+	Outstanding uint64 `json:"outstanding"` // ahead of acks, in sessions that are open
+	Owed        uint64 `json:"owed"`        // in sessions that ended
+	Debtors     int    `json:"debtors"`     // clients that owe
+	Late        uint64 `json:"late"`        // counter: acks
+
+	Plain    uint64         `json:"plain"`    // counter: bytes sent without acks
+	Month    uint64         `json:"month"`    // bytes of both kinds
+	Volume   uint64         `json:"volume"`   // how many that may be; 0: no limit
+	Refusals []status.Count `json:"refusals"` // counters, by delivery.Reason
+	Aborts   []status.Count `json:"aborts"`   // counters, of streams
+	Stored   uint64         `json:"stored"`   // bytes on disk
+	Contents int            `json:"contents"`
 }
 
 // Alarm is a false proof. Its evidence is a file in the node's home; removing that ends the alarm.

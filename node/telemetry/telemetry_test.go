@@ -36,6 +36,8 @@ func healthy() Snapshot {
 		Chain: Chain{Height: 10, Executed: now.Add(-time.Second), Skew: 0.2,
 			Network: []committee.PeerStatus{{Node: 2, Member: true, Connected: true}}},
 		Store: Store{Free: 10 << 30, MinFree: 1 << 30},
+		Content: Content{On: true, Refusals: []status.Count{{Name: "not_found", Count: 1}},
+			Aborts: []status.Count{{Name: "unpaid", Count: 1}}},
 		Proving: Proving{On: true, Keys: []ProofKey{{256, "ab", true}, {1024, "cd", true}},
 			Prover: Prover{Stage: "ready"}},
 	}

@@ -1,5 +1,7 @@
 package telemetry
 
+import "github.com/waybill-network/waybill/rollup/delivery"
+
 // Term is a word that a node uses about itself, and what it means. The words belong to the rooms
 // that say them; here they are explained, once, for the dashboard and for docs/status.md. A test
 // sees to it that every word of every room is here, in the metrics and in the document.
@@ -22,12 +24,31 @@ const (
 	SetCosign      = "co-sign refusal"
 	SetMember      = "member refusal"
 	SetTransaction = "transaction"
+	SetDelivery    = "no delivery"
 )
 
 // Vocabulary returns every term, set by set, in the order in which the rooms list them.
 func Vocabulary() []Term { return vocabulary }
 
-var vocabulary = []Term{
+// Refusals of content are explained where they are said: clients are told the same.
+var vocabulary = append(terms, deliveries()...)
+
+func deliveries() (list []Term) {
+	for _, r := range delivery.Reasons() {
+		list = append(list, Term{SetDelivery, r.String(), "", r.Meaning(), deliveryAdvice[r]})
+	}
+	return list
+}
+
+var deliveryAdvice = map[delivery.Reason]string{
+	delivery.ReasonFailed: "the log says what could not be read",
+	delivery.ReasonVolume: "raise content.volume, or wait for the next month",
+	delivery.ReasonRate:   "raise content.rate or content.courtesy",
+	delivery.ReasonOwesPayer: "the payer's clients do not acknowledge: those that never did are " +
+		"refused until others have paid",
+}
+
+var terms = []Term{
 	{SetState, "open", "good", "takes acks", ""},
 	{SetState, "cosigning", "warn", "its clients are asked to co-sign", ""},
 	{SetState, "sealing", "warn", "takes no acks; its rollup is being made durable", ""},
@@ -64,6 +85,8 @@ var vocabulary = []Term{
 	{SetCheck, "queue", "", "no ack waits long for its answer", "see the stages"},
 	{SetCheck, "blocks", "", "the last block is young",
 		"see the check peers; if they are there, ask the other members' operators"},
+	{SetCheck, "content", "", "content is delivered, and the month's volume is not used up",
+		"raise content.volume, or wait for the next month"},
 	{SetCheck, "proofs", "", "keys are there, and the prover runs", "fetch the keys that are missing"},
 	{SetCheck, "alarm", "", "no proof was shown to be false by its rollup's own statements",
 		"read the file that the check names, show it to the other members, suspend the proof keys; " +

@@ -15,6 +15,7 @@ import (
 	"github.com/waybill-network/waybill/pipeline/status"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/cosign"
+	"github.com/waybill-network/waybill/rollup/delivery"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
@@ -31,6 +32,7 @@ var families = map[string]struct{ metric, label string }{
 	SetCosign:      {"waybill_cosign_refusals_total", "reason"},
 	SetMember:      {"waybill_member_refused_total", "reason"},
 	SetTransaction: {"waybill_transactions_total", "code"},
+	SetDelivery:    {"waybill_content_refusals_total", "reason"},
 }
 
 func names[T fmt.Stringer](list []T) (names []string) {
@@ -50,6 +52,7 @@ func spoken(s *Snapshot) map[string][]string {
 		SetCosign:      names(cosign.Reasons()),
 		SetMember:      names(peer.Reasons()),
 		SetTransaction: names(ledger.TxCodes()),
+		SetDelivery:    names(delivery.Reasons()),
 	}
 	for _, state := range slices.Concat(pipeline.States(), certify.States()) {
 		words[SetState] = append(words[SetState], string(state))
@@ -116,6 +119,7 @@ func everything(t *testing.T) Snapshot {
 	s.Cosign.Refusals = count(names(cosign.Reasons()))
 	s.Member.Refusals = count(names(peer.Reasons()))
 	s.Transactions = count(names(ledger.TxCodes()))
+	s.Content = Content{On: true, Refusals: count(names(delivery.Reasons()))}
 	return s
 }
 
@@ -195,6 +199,7 @@ var titles = map[string]string{
 	SetAnswer: "Answers to acks", SetCosign: "Why a client does not co-sign",
 	SetMember:      "Why this node does not sign another's rollup",
 	SetTransaction: "Answers to transactions",
+	SetDelivery:    "Why content is not delivered",
 }
 
 // TestStuckIsLoud: a window that was accepted and will never be paid is seen wherever an operator

@@ -1,0 +1,203 @@
+package node
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"strings"
+
+	"github.com/waybill-network/waybill/node/config"
+	"github.com/waybill-network/waybill/node/content"
+	"github.com/waybill-network/waybill/node/ingest"
+	"github.com/waybill-network/waybill/node/serve"
+	"github.com/waybill-network/waybill/node/telemetry"
+	"github.com/waybill-network/waybill/pipeline/status"
+	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/delivery"
+)
+
+// deliverer is the node's delivery of content: a store, and the port where it is asked for.
+type deliverer struct {
+	store  *content.Store
+	server *serve.Server
+	api    *ingest.Server // that is served at the same port; set before the port opens
+}
+
+// startContent opens the store of content, and what answers for it. The port opens last.
+func (n *Node) startContent(context.Context) error {
+	c := &n.cfg.Content
+	if c.Listen == "" || n.pipeline == nil {
+		return nil
+	}
+	d := new(deliverer)
+	shelf, err := n.openShelf(c)
+	if err != nil {
+		return err
+	}
+	d.store = shelf.store
+	n.onStop(func() {
+		if err := d.store.Close(); err != nil {
+			n.log.Error("the store of content did not close cleanly", "err", err)
+		}
+	})
+	certificates, err := certificates(n.cfg, "content", c.TLSCert, c.TLSKey)
+	if err != nil {
+		return err
+	}
+	d.server, err = serve.NewServer(serve.Config{
+		Network: n.network, Node: n.index, Key: n.id.Transport, Chain: n.chain, Content: shelf,
+		Counter: n.pipeline.Counter, API: http.HandlerFunc(d.serveAPI),
+		Dir:  filepath.Join(n.cfg.HomeDir(), "delivery"),
+		Rate: uint64(c.Rate), Volume: uint64(c.Volume), Courtesy: uint64(c.Courtesy),
+		TLS: certificates, MaxConnections: c.MaxConnections, MaxOfOne: c.MaxPerAddress,
+		Logger: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	n.content = d
+	return nil
+}
+
+func (d *deliverer) serveAPI(w http.ResponseWriter, r *http.Request) {
+	d.api.Handler().ServeHTTP(w, r)
+}
+
+// openContentPort begins to deliver.
+func (n *Node) openContentPort(context.Context) error {
+	if n.content == nil {
+		return nil
+	}
+	server := n.content.server
+	return n.serve("content.listen", n.cfg.Content.Listen, server.Serve, server.Shutdown)
+}
+
+// fillContent says what is delivered.
+func (n *Node) fillContent(c *telemetry.Content) {
+	if n.content == nil {
+		return
+	}
+	s, stored := n.content.server.Stats(), n.content.store.Stats()
+	*c = telemetry.Content{On: true, Sessions: s.Credit.Sessions, Open: s.Open, Streams: s.Streams,
+		Waits: s.Waits, Sent: s.Sent, Paid: s.Credit.Paid, Forgiven: s.Credit.Forgiven,
+		Outstanding: s.Credit.Outstanding, Owed: s.Credit.Owed, Debtors: s.Credit.Debtors,
+		Late: s.Credit.Late, Plain: s.PlainBytes, Month: s.Month,
+		Volume: uint64(n.cfg.Content.Volume), Stored: uint64(stored.Bytes),
+		Contents: stored.Contents}
+	for _, reason := range delivery.Reasons() {
+		c.Refusals = append(c.Refusals, status.Count{Name: reason.String(), Count: s.Refused[reason]})
+		c.Aborts = append(c.Aborts, status.Count{Name: reason.String(), Count: s.Aborted[reason]})
+	}
+}
+
+// certificates loads the certificate of a port, if it has one.
+func certificates(cfg *config.Config, section, cert, key string) (*tls.Config, error) {
+	if cert == "" {
+		return nil, nil
+	}
+	pair, err := tls.LoadX509KeyPair(cfg.Path(cert), cfg.Path(key))
+	if err != nil {
+		return nil, fmt.Errorf("%s.tls_cert, %s.tls_key: %w", section, section, err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, nil
+}
+
+// shelf is the store of content as package serve needs it.
+type shelf struct {
+	store   *content.Store
+	origins []content.Origin
+}
+
+// openShelf opens the store and its origin.
+func (n *Node) openShelf(c *config.Content) (*shelf, error) {
+	o := content.Options{Dir: n.cfg.Path(c.Path), MaxBytes: int64(c.MaxBytes),
+		MaxContent: int64(c.MaxContent), Log: n.log}
+	s := new(shelf)
+	var err error
+	if c.Deny != "" {
+		if o.Deny, err = content.OpenDeny(n.cfg.Path(c.Deny)); err != nil {
+			return nil, fmt.Errorf("content.deny: %w", err)
+		}
+	}
+	switch {
+	case strings.Contains(c.Origin, "://"):
+		web, err := content.NewWeb(c.Origin, nil)
+		if err != nil {
+			return nil, fmt.Errorf("content.origin: %w", err)
+		}
+		s.origins = append(s.origins, web)
+	case c.Origin != "":
+		folder, err := content.OpenFolder(n.cfg.Path(c.Origin))
+		if err != nil {
+			return nil, fmt.Errorf("content.origin: %w", err)
+		}
+		n.onStop(func() { _ = folder.Close() }) // it was only read
+		s.origins = append(s.origins, folder)
+	}
+	s.store, err = content.Open(o)
+	return s, err
+}
+
+// Open implements serve.Content.
+func (s *shelf) Open(ctx context.Context, root rollup.Hash) (serve.File, error) {
+	c, err := s.store.Fetch(ctx, content.Want{Root: root, Size: -1}, s.origins...)
+	if err != nil {
+		return nil, refusedContent(err)
+	}
+	return opened{c}, nil
+}
+
+// Resolve implements serve.Content.
+func (s *shelf) Resolve(_ context.Context, service uint32, path string) (serve.Name, error) {
+	return serve.Name{}, delivery.Refuse(delivery.ReasonNotFound,
+		"this node has no manifest of service %d, for /%s", service, path)
+}
+
+// refusedContent says in terms of a delivery why the store refuses.
+func refusedContent(err error) error {
+	for _, c := range []struct {
+		is   content.Reason
+		says delivery.Reason
+	}{
+		{content.ReasonDenied, delivery.ReasonDenied},
+		{content.ReasonAbsent, delivery.ReasonNotFound},
+		{content.ReasonNoOrigin, delivery.ReasonNotFound},
+		{content.ReasonOriginAbsent, delivery.ReasonNotFound},
+		{content.ReasonOriginRefused, delivery.ReasonNotFound},
+		{content.ReasonMismatch, delivery.ReasonNotFound},
+		{content.ReasonBusy, delivery.ReasonStreams},
+		{content.ReasonClosed, delivery.ReasonShuttingDown},
+	} {
+		if errors.Is(err, c.is) {
+			// Strangers hear of it: nothing of folders and origins.
+			return delivery.Refuse(c.says, "%w", c.is)
+		}
+	}
+	return delivery.Refuse(delivery.ReasonFailed, "%w", err)
+}
+
+// opened is content that is open.
+type opened struct{ *content.Content }
+
+// Size implements serve.File.
+func (o opened) Size() uint64 { return uint64(o.Content.Size) }
+
+// Parents implements serve.File.
+func (o opened) Parents(dst []byte, first, next, end uint64) ([]byte, error) {
+	dst, err := o.AppendNodes(dst, int64(first), int64(next), int64(end))
+	if err != nil {
+		err = refusedContent(err)
+	}
+	return dst, err
+}
+
+// Check implements serve.File.
+func (o opened) Check() error {
+	if err := o.Content.Check(); err != nil {
+		return refusedContent(err)
+	}
+	return nil
+}
