@@ -33,6 +33,11 @@ func (c Column) At(i int) []byte {
 	return c.Data[at : at+c.Width : at+c.Width]
 }
 
+// append adds an element to a column without gaps.
+func (c Column) append(element []byte) Column {
+	return Column{append(c.Data, element...), len(element), len(element)}
+}
+
 // Len returns the number of whole elements; a column without a stride has none.
 func (c Column) Len() int {
 	if c.Stride <= 0 || c.Width < 0 || len(c.Data) < c.Width || len(c.Data) == 0 {
@@ -49,6 +54,25 @@ type Batch struct {
 	Signer     []uint32
 	Messages   Column
 	Signatures Column // Width 48; not used by AggregateVerify
+
+	places map[*PublicKey]uint32 // in Keys, of those that Append was given
+}
+
+// Append adds an entry to a batch that was put together by Append alone. All messages have one
+// length.
+func (b *Batch) Append(key *PublicKey, message, signature []byte) {
+	place, known := b.places[key]
+	if !known {
+		if b.places == nil {
+			b.places = make(map[*PublicKey]uint32)
+		}
+		place = uint32(len(b.Keys))
+		b.places[key] = place
+		b.Keys = append(b.Keys, key)
+	}
+	b.Signer = append(b.Signer, place)
+	b.Messages = b.Messages.append(message)
+	b.Signatures = b.Signatures.append(signature)
 }
 
 // check returns an error wrapping ErrBatch if the parts do not fit together.

@@ -10,6 +10,7 @@ import (
 	abci "github.com/cometbft/cometbft/abci/types"
 	"github.com/cometbft/cometbft/types"
 
+	"github.com/waybill-network/waybill/internal/gather"
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/node/witness"
@@ -41,7 +42,7 @@ type app struct {
 	live    int64        // height of the last proposal that was judged here before it was decided
 	view    atomic.Pointer[ledger.View]
 	line    line
-	door    *gathering
+	door    *gather.Group[[]byte]
 	feed    feed
 	votes   *votes
 	metrics *metrics

@@ -83,16 +83,35 @@ func (a *app) share(pending []pendingRecord, address, extension []byte) (signatu
 	if !ok || len(signatures) != len(pending) {
 		return nil, false
 	}
+	var batch bls.Batch
 	for i, s := range signatures {
-		if s.height != pending[i].height || !a.signed(&pending[i], member, &s.signature) {
+		if s.height != pending[i].height {
+			return nil, false
+		}
+		a.claim(&batch, &pending[i], memberSignature{member, s.signature})
+	}
+	for _, good := range verified(&batch) {
+		if !good {
 			return nil, false
 		}
 	}
 	return signatures, true
 }
 
-func (a *app) signed(p *pendingRecord, member int, signature *bls.Signature) bool {
-	return bls.Default.Verify(a.committee.Members[member].Key, p.message, signature)
+// claim adds a member's signature of a record to a batch.
+func (a *app) claim(batch *bls.Batch, p *pendingRecord, s memberSignature) {
+	encoded := s.signature.Bytes()
+	batch.Append(a.committee.Members[s.member].Key, p.message, encoded[:])
+}
+
+// verified says which of the signatures of a batch verify.
+func verified(batch *bls.Batch) []bool {
+	good := make([]bool, len(batch.Signer))
+	verdicts, err := bls.Default.VerifyBatch(batch)
+	for i := range good {
+		good[i] = err == nil && verdicts[i] == bls.VerdictValid
+	}
+	return good
 }
 
 // recordTxs makes certificates of the records that still wait, as far as the last height's votes
@@ -150,10 +169,14 @@ func (a *app) certificate(p *pendingRecord, shares []memberSignature) (*rollup.R
 	if !ok || a.committee.Verify(p.message, c.Signers, &c.Signature) == nil {
 		return c, ok
 	}
-	var good []memberSignature
+	var batch bls.Batch
 	for _, s := range shares {
-		if a.signed(p, s.member, &s.signature) {
-			good = append(good, s)
+		a.claim(&batch, p, s)
+	}
+	var good []memberSignature
+	for i, ok := range verified(&batch) {
+		if ok {
+			good = append(good, shares[i])
 		}
 	}
 	return a.sum(p, good)

@@ -17,6 +17,7 @@ import (
 	"github.com/cometbft/cometbft/privval"
 	"github.com/cometbft/cometbft/types"
 
+	"github.com/waybill-network/waybill/internal/gather"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/node/witness"
 	"github.com/waybill-network/waybill/rollup/ledger"
@@ -102,7 +103,7 @@ func newApp(c *Config, fail func(error)) (*app, error) {
 		}
 		a.hash = hash
 	}
-	a.door = newGathering(func(txs [][]byte) { a.view.Load().Verify(txs) })
+	a.door = gather.New(func(txs [][]byte) { a.view.Load().Verify(txs) })
 	a.witness = witness.New(c.Store, a.state)
 	a.view.Store(a.state.View())
 	if got := a.view.Load().Height(); got != height {

@@ -31,6 +31,8 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"github.com/waybill-network/waybill/internal/gather"
+	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/pipeline/status"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
@@ -146,6 +148,7 @@ type Outbox struct {
 
 	certifying *semaphore.Weighted // gates, see the package's comment
 	holding    *semaphore.Weighted
+	verifying  *gather.Group[*share]
 	counters   counters
 	failure    atomic.Pointer[error]
 
@@ -173,6 +176,8 @@ func New(cfg Config, store Store, chain Chain, members Members) (*Outbox, error)
 	o := &Outbox{cfg: cfg, store: store, chain: chain, members: members, log: cfg.Logger,
 		certifying: semaphore.NewWeighted(int64(cfg.Certifying)), holding: semaphore.NewWeighted(1),
 		prover: queue{free: cfg.Proving}, known: make(map[uint32]*Member)}
+	verifier := bls.NewVerifier(bls.Default, 1)
+	o.verifying = gather.New(func(shares []*share) { verifyShares(verifier, shares) })
 	o.ctx, o.cancel = context.WithCancel(context.Background())
 	return o, nil
 }

@@ -1,6 +1,7 @@
 package certify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -190,11 +191,11 @@ func (r *round) push(ctx context.Context, position int, member rollup.Member) an
 		encoded, err := o.members.Push(ctx, node, r.header, r.own, list[0].evidence)
 		took := time.Since(start)
 		if err == nil {
-			var share bls.Signature
-			share, err = verifyShare(member.Key, r.message, encoded)
-			if err == nil {
+			s := &share{key: member.Key, message: r.message, encoded: encoded}
+			o.verifying.Do(s)
+			if err = s.err; err == nil {
 				o.shared(node, took)
-				a.rung, a.share = list[0].rung, share
+				a.rung, a.share = list[0].rung, s.signature
 				return a
 			}
 		}
@@ -236,15 +237,32 @@ func (r *round) over(ctx context.Context) error {
 	}
 }
 
-func verifyShare(key *bls.PublicKey, message []byte, encoded [48]byte) (bls.Signature, error) {
-	share, err := bls.ParseSignature(encoded[:])
-	if err == nil && !bls.Default.Verify(key, message, &share) {
-		err = bls.VerdictBadSignature
+// share is what a member answered. Those of several windows and members that wait at the same time
+// are verified together.
+type share struct {
+	key     *bls.PublicKey
+	message []byte
+	encoded [bls.SignatureSize]byte
+
+	signature bls.Signature // found when err is nil
+	err       error
+}
+
+// verifyShares verifies shares in one batch.
+func verifyShares(v *bls.Verifier, shares []*share) {
+	var batch bls.Batch
+	for _, s := range shares {
+		batch.Append(s.key, s.message, s.encoded[:])
 	}
-	if err != nil {
-		return share, fmt.Errorf("the member's share: %w", err)
+	verdicts := make([]bls.Verdict, len(shares))
+	_, err := v.Verify(&batch, verdicts)
+	for i, s := range shares {
+		if s.err = cmp.Or(err, verdicts[i].Err()); s.err != nil {
+			s.err = fmt.Errorf("the member's share: %w", s.err)
+			continue
+		}
+		s.signature = v.Signatures()[i]
 	}
-	return share, nil
 }
 
 // isFinal reports whether an error says that a retry is useless.

@@ -132,7 +132,8 @@ func (c *claims) decodeKeys() {
 			encoded, open = append(encoded, s.encoded[:]...), append(open, s)
 		}
 	}
-	keys, verdicts, err := bls.ParsePublicKeys(column(encoded, bls.PublicKeySize), 0)
+	keys, verdicts, err := bls.ParsePublicKeys(
+		bls.Column{Data: encoded, Stride: bls.PublicKeySize, Width: bls.PublicKeySize}, 0)
 	if err != nil {
 		panic(fmt.Sprintf("ledger: a batch of keys: %v", err)) // all have the size of one
 	}
@@ -147,22 +148,9 @@ func (c *claims) decodeKeys() {
 // verifySums verifies BLS signatures of one suite, of messages of one length.
 func verifySums(sums []sumClaim) {
 	var batch bls.Batch
-	var messages, signatures []byte
-	places := make(map[*bls.PublicKey]uint32)
 	for i := range sums {
-		s := &sums[i]
-		place, known := places[s.key]
-		if !known {
-			place = uint32(len(batch.Keys))
-			places[s.key] = place
-			batch.Keys = append(batch.Keys, s.key)
-		}
-		batch.Signer = append(batch.Signer, place)
-		messages = append(messages, s.message...)
-		signatures = append(signatures, s.signature[:]...)
+		batch.Append(sums[i].key, sums[i].message, sums[i].signature[:])
 	}
-	batch.Messages = column(messages, len(sums[0].message))
-	batch.Signatures = column(signatures, bls.SignatureSize)
 	verdicts, err := sums[0].suite.VerifyBatch(&batch)
 	if err != nil {
 		panic(fmt.Sprintf("ledger: a batch of signatures: %v", err)) // its columns fit
@@ -172,9 +160,4 @@ func verifySums(sums []sumClaim) {
 			sums[i].fail(err)
 		}
 	}
-}
-
-// column is fields of a width, one behind the other.
-func column(data []byte, width int) bls.Column {
-	return bls.Column{Data: data, Stride: width, Width: width}
 }
