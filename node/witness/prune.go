@@ -18,7 +18,10 @@ func (w *Witness) Prune(before uint32) error {
 	}
 	// What was replaced up to the last one says nothing about the records behind it. The records go
 	// last: they tell the next prune what there is.
-	for _, kind := range []byte{'c', 'h', 'p', 'r'} {
+	if err := w.dropReplaced(last); err != nil {
+		return err
+	}
+	for _, kind := range []byte{'c', 'h', 'q', 'r'} {
 		if err := w.drop(heightKey(kind, 0), heightKey(kind, last+1)); err != nil {
 			return err
 		}
@@ -60,6 +63,29 @@ func (w *Witness) drop(from, to []byte) (err error) {
 	batch := w.kv.Batch()
 	for ; it.Valid(); it.Next() {
 		batch.Delete(it.Key())
+	}
+	if err := it.Error(); err != nil {
+		return err
+	}
+	return batch.Write(false)
+}
+
+// dropReplaced deletes what blocks up to a height replaced.
+func (w *Witness) dropReplaced(height uint64) (err error) {
+	it, err := w.kv.Iterator(heightKey('q', 0), heightKey('q', height+1), false)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	batch := w.kv.Batch()
+	for ; it.Valid(); it.Next() {
+		at, places := it.Key(), it.Value()
+		if len(at) != 1+8 || len(places)%len(place{}) != 0 {
+			return corrupt(at, errSize)
+		}
+		for ; len(places) > 0; places = places[len(place{}):] {
+			batch.Delete(append(append([]byte{'p'}, places[:len(place{})]...), at[1:]...))
+		}
 	}
 	if err := it.Error(); err != nil {
 		return err

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/rollup/export"
 	"github.com/waybill-network/waybill/rollup/ledger"
 	"github.com/waybill-network/waybill/rollup/registry"
@@ -51,44 +50,86 @@ func (p past) prove(tree ledger.RegistryTree, indices []uint64) (entries, proof 
 	if err != nil {
 		return nil, nil, err
 	}
-	replaced, err := p.w.replaced(p.height)
+	history, err := p.w.history(p.height)
 	if err != nil {
 		return nil, nil, err
 	}
-	return p.w.state.Prove(tree, &heads, replaced, indices)
+	return p.w.state.Prove(tree, &heads, history, indices)
 }
 
-// replaced returns the entries that blocks behind a height have replaced, for each the earliest, in
-// order.
-func (w *Witness) replaced(height uint64) (all []ledger.Replaced, err error) {
-	it, err := w.kv.Iterator(heightKey('p', height+1), []byte{'p' + 1}, false)
+// history returns what blocks behind a height have replaced.
+func (w *Witness) history(height uint64) (ledger.History, error) {
+	some, err := w.holds(heightKey('q', height+1), []byte{'q' + 1})
 	if err != nil {
 		return nil, err
 	}
+	return func(tree ledger.RegistryTree, page registry.PageID) ([]ledger.Replaced, error) {
+		var list []ledger.Replaced
+		if some {
+			if list, err = w.replaced(tree, page, height); err != nil {
+				return nil, err
+			}
+		}
+		for _, r := range w.executed {
+			at := func(known ledger.Replaced) bool { return known.Index == r.Index }
+			if r.Tree == tree && r.Page() == page && !slices.ContainsFunc(list, at) {
+				list = append(list, r)
+			}
+		}
+		return list, nil
+	}, nil
+}
+
+// holds reports whether there is an entry in a range of keys.
+func (w *Witness) holds(from, to []byte) (some bool, err error) {
+	it, err := w.kv.Iterator(from, to, false)
+	if err != nil {
+		return false, err
+	}
 	defer func() { err = errors.Join(err, it.Close()) }()
-	known := make(map[ledger.RegistryTree]map[uint64]bool)
-	add := func(r ledger.Replaced) {
-		if known[r.Tree] == nil {
-			known[r.Tree] = make(map[uint64]bool)
+	return it.Valid(), it.Error()
+}
+
+// replaced returns what blocks behind a height have replaced on the lowest level of a page, for
+// each place the earliest.
+func (w *Witness) replaced(
+	tree ledger.RegistryTree, page registry.PageID, height uint64,
+) (list []ledger.Replaced, err error) {
+	at := ledger.Replaced{Tree: tree, Height: page.Height, Index: page.Index * registry.PageNodes}
+	end := at
+	end.Index += registry.PageNodes
+	for at.Index < end.Index {
+		next, behind, err := w.nextReplaced(&at, &end, height)
+		if err != nil || next == nil {
+			return list, err
 		}
-		if !known[r.Tree][r.Index] {
-			known[r.Tree][r.Index] = true
-			all = append(all, r)
+		if at = *next; behind {
+			list, at.Index = append(list, at), at.Index+1
 		}
 	}
-	for ; it.Valid(); it.Next() {
-		key := it.Key()
-		if len(key) != 1+8+1+8 {
-			return nil, fmt.Errorf("%w: witness %x", store.ErrCorrupt, key)
-		}
-		add(ledger.Replaced{Tree: ledger.RegistryTree(key[9]),
-			Index: binary.BigEndian.Uint64(key[10:]), Leaf: it.Value()})
+	return list, nil
+}
+
+// nextReplaced returns the first entry from a place on, in which it looks behind a height, and
+// whether the entry is of behind that height. There is none when it returns nil.
+func (w *Witness) nextReplaced(at, end *ledger.Replaced, height uint64) (
+	next *ledger.Replaced, behind bool, err error,
+) {
+	it, err := w.kv.Iterator(replacedKey(placeOf(at), height+1), replacedKey(placeOf(end), 0), false)
+	if err != nil {
+		return nil, false, err
 	}
-	for _, r := range w.executed {
-		add(r)
+	defer func() { err = errors.Join(err, it.Close()) }()
+	if !it.Valid() {
+		return nil, false, it.Error()
 	}
-	slices.SortFunc(all, ledger.CompareReplaced)
-	return all, it.Error()
+	key := it.Key()
+	if len(key) != 1+len(place{})+8 {
+		return nil, false, corrupt(key, errSize)
+	}
+	r := *at
+	r.Index, r.Before = binary.BigEndian.Uint64(key[3:]), slices.Clone(it.Value())
+	return &r, binary.BigEndian.Uint64(key[11:]) > height, nil
 }
 
 func (p past) Heads() (registry.Heads, error) {

@@ -32,7 +32,8 @@ var (
 //	'r' height              record (168) ‖ ids of the rollups (32 each)
 //	'c' height              certificate of the record, as kind 8 carries it
 //	'h' height              heads of the registry (144) ‖ entries of its proof keys (44 each)
-//	'p' height tree index   an entry of the registry that the block replaced, as it was
+//	'p' tree level index height   what the block replaced there in the registry, as it was
+//	'q' height              what of 'p' the block replaced: tree level index, 10 bytes each
 //	'o' epoch node window   height of the block that ordered the rollup
 //	's' epoch               height of the block that settled the epoch ‖ rows (60 each)
 //	't' epoch               that block's record (168) ‖ its certificate
@@ -74,8 +75,14 @@ func (w *Witness) Keep(view *ledger.View, b *ledger.Block) error {
 		batch.Set(heightKey('r', height), appendRecord(nil, b.Record))
 		batch.Set(heightKey('h', height), append(b.Heads.Append(nil), view.ProofKeyEntries()...))
 	}
-	for _, r := range b.Replaced {
-		batch.Set(replacedKey(height, r.Tree, r.Index), r.Leaf)
+	var places []byte
+	for i := range b.Replaced {
+		place := placeOf(&b.Replaced[i])
+		batch.Set(replacedKey(place, height), b.Replaced[i].Before)
+		places = append(places, place[:]...)
+	}
+	if places != nil {
+		batch.Set(heightKey('q', height), places)
 	}
 	at := binary.BigEndian.AppendUint64(nil, height)
 	for _, event := range b.Events {
@@ -109,8 +116,17 @@ func heightKey(kind byte, height uint64) []byte {
 	return binary.BigEndian.AppendUint64([]byte{kind}, height)
 }
 
-func replacedKey(height uint64, tree ledger.RegistryTree, index uint64) []byte {
-	return binary.BigEndian.AppendUint64(append(heightKey('p', height), byte(tree)), index)
+// place is where something stands in the registry: tree u8 ‖ level of pages u8 ‖ index u64.
+type place [1 + 1 + 8]byte
+
+func placeOf(r *ledger.Replaced) (p place) {
+	p[0], p[1] = byte(r.Tree), r.Height
+	binary.BigEndian.PutUint64(p[2:], r.Index)
+	return p
+}
+
+func replacedKey(p place, height uint64) []byte {
+	return binary.BigEndian.AppendUint64(append([]byte{'p'}, p[:]...), height)
 }
 
 func orderedKey(k rollup.WindowKey) []byte {

@@ -235,7 +235,7 @@ func TestRegistryBeforeConviction(t *testing.T) {
 	}
 	show := func(heads registry.Heads, replaced []Replaced) registry.Node {
 		t.Helper()
-		entry, path, err := s.Prove(TreeNodes, &heads, replaced, []uint64{2})
+		entry, path, err := s.Prove(TreeNodes, &heads, historyOf(replaced), []uint64{2})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -256,7 +256,7 @@ func TestRegistryBeforeConviction(t *testing.T) {
 		t.Errorf("now: stake %d, %d", now.Stake, now.Status)
 	}
 	heads := before // the companion: without what was replaced, nothing leads there
-	if entry, path, err := s.Prove(TreeNodes, &heads, nil, []uint64{2}); err == nil &&
+	if entry, path, err := s.Prove(TreeNodes, &heads, historyOf(), []uint64{2}); err == nil &&
 		registry.Nodes.Verify(heads.Nodes, []uint64{2}, entry, path) == nil {
 		t.Error("today's leaf is under yesterday's root")
 	}

@@ -23,17 +23,29 @@ const (
 	numTrees
 )
 
-// Replaced is an entry of the registry as it was before a block changed it.
+// Replaced is what stood on the lowest level of a page of the registry before a block changed it:
+// an entry, or, above height 0, the root of a page below.
 type Replaced struct {
-	Tree  RegistryTree
-	Index uint64
-	Leaf  []byte
+	Tree   RegistryTree
+	Height uint8
+	Index  uint64 // on the level
+	Before []byte // the entry, or the root
 }
+
+// Page returns the page on whose lowest level it stood.
+func (r *Replaced) Page() registry.PageID {
+	return registry.PageID{Height: r.Height, Index: r.Index / registry.PageNodes}
+}
+
+// History returns what blocks replaced on the lowest level of a page since an earlier one, for each
+// place what stood there first.
+type History func(tree RegistryTree, page registry.PageID) ([]Replaced, error)
 
 // registers are the trees, and what the block that is executed replaces in them.
 type registers struct {
 	trees    [numTrees]*registry.Tree
 	replaced []Replaced
+	noted    map[place]struct{} // what is in replaced
 }
 
 var registryKinds = [numTrees]*registry.Kind{registry.Clients, registry.Nodes, registry.Services}
@@ -64,6 +76,7 @@ func (s *State) buildRegistry() error {
 
 // updateRegistry brings the trees up to date with the records that the block touched.
 func (s *State) updateRegistry() {
+	s.registers.replaceAbove()
 	var touched [numTrees][]uint64
 	for k := range s.dirty { // order-free: sorted below
 		t := slices.Index(registryPrefixes[:], k[0])
@@ -105,51 +118,84 @@ func (s *State) replace(tree RegistryTree, index uint64) {
 	if index >= s.registers.trees[tree].Count() {
 		return // it is new in this block
 	}
-	if slices.ContainsFunc(s.registers.replaced, func(r Replaced) bool {
-		return r.Tree == tree && r.Index == index
-	}) {
-		return
+	if at := (place{tree, 0, index}); s.registers.note(at) {
+		s.registers.add(at, s.appendLeaf(nil, tree, index))
 	}
-	s.registers.replaced = append(s.registers.replaced, Replaced{tree, index,
-		s.appendLeaf(nil, tree, index)})
+}
+
+// place is where something stands in one of the trees.
+type place struct {
+	tree   RegistryTree
+	height uint8
+	index  uint64
+}
+
+// note reports whether a place was not noted yet.
+func (r *registers) note(at place) bool {
+	if _, noted := r.noted[at]; noted {
+		return false
+	}
+	if r.noted == nil {
+		r.noted = make(map[place]struct{})
+	}
+	r.noted[at] = struct{}{}
+	return true
+}
+
+func (r *registers) add(at place, before []byte) {
+	r.replaced = append(r.replaced, Replaced{at.tree, at.height, at.index, before})
+}
+
+// replaceAbove notes the roots of the pages above what the block replaced. The trees are still
+// those of before.
+func (r *registers) replaceAbove() {
+	for _, below := range r.replaced {
+		r.trees[below.Tree].Above(below.Index, func(id registry.PageID, root registry.Hash) bool {
+			at := place{below.Tree, id.Height + 1, id.Index}
+			fresh := r.note(at)
+			if fresh {
+				r.add(at, root[:])
+			}
+			return fresh
+		})
+	}
 }
 
 // takeReplaced returns what the block replaced, in order.
 func (s *State) takeReplaced() []Replaced {
 	replaced := s.registers.replaced
 	s.registers.replaced = nil
-	sortReplaced(replaced)
+	clear(s.registers.noted)
+	slices.SortFunc(replaced, func(a, b Replaced) int {
+		return cmp.Or(cmp.Compare(a.Tree, b.Tree), cmp.Compare(a.Height, b.Height),
+			cmp.Compare(a.Index, b.Index))
+	})
 	return replaced
-}
-
-func sortReplaced(replaced []Replaced) { slices.SortFunc(replaced, CompareReplaced) }
-
-// CompareReplaced orders by tree and index.
-func CompareReplaced(a, b Replaced) int {
-	return cmp.Or(cmp.Compare(a.Tree, b.Tree), cmp.Compare(a.Index, b.Index))
 }
 
 // Prove returns entries of one of the registry's trees, one after the other, and the multiproof
 // that leads from them to the root that the tree had after an earlier block: heads are those of the
-// block, and replaced is what later blocks replaced since, for each entry the earliest, sorted. It
-// must not be called inside a block. Errors: a [registry.Reason].
-func (s *State) Prove(tree RegistryTree, heads *registry.Heads, replaced []Replaced,
-	indices []uint64) (entries, proof []byte, err error) {
+// block, and history is since then. It asks for the pages that the proof goes through. It must not
+// be called inside a block. Errors: a [registry.Reason], or the history's.
+func (s *State) Prove(tree RegistryTree, heads *registry.Heads, history History, indices []uint64) (
+	entries, proof []byte, err error,
+) {
 	count := [numTrees]registry.Head{heads.Clients, heads.Nodes, heads.Services}[tree].Count
 	old := make(map[uint64][]byte)
-	var changed []uint64
-	var leaves []byte
-	for _, r := range replaced {
-		if r.Tree == tree && r.Index < count {
-			old[r.Index] = r.Leaf
-			changed, leaves = append(changed, r.Index), append(leaves, r.Leaf...)
+	replaced := func(id registry.PageID, put func(int, registry.Hash)) error {
+		list, err := history(tree, id)
+		for _, r := range list {
+			at := int(r.Index % registry.PageNodes)
+			if id.Height > 0 {
+				put(at, registry.Hash(r.Before))
+				continue
+			}
+			old[r.Index] = r.Before
+			put(at, registryKinds[tree].LeafHash(r.Before))
 		}
+		return err
 	}
-	past, err := s.registers.trees[tree].At(count, changed, leaves)
-	if err != nil {
-		return nil, nil, err
-	}
-	if proof, err = past.Prove(indices); err != nil {
+	if proof, err = s.registers.trees[tree].ProveAt(count, replaced, indices); err != nil {
 		return nil, nil, err
 	}
 	for _, i := range indices {

@@ -55,7 +55,7 @@ func (t *Tree) check(indices []uint64) (count uint64, err error) {
 			return 0, refuse(ReasonFull, "entry %d", index)
 		case index == count:
 			count++
-		case t.forgotten(PageID{Index: index / pageNodes}):
+		case t.forgotten(PageID{Index: index / PageNodes}):
 			return 0, refuse(ReasonForgotten, "entry %d", index)
 		}
 	}
@@ -83,8 +83,8 @@ type work struct {
 func (b *batch) begin(indices []uint64, hashes []byte) error {
 	old := width(b.tree.count, pageLevels)
 	for i, index := range indices {
-		if n := len(b.work); n == 0 || b.work[n-1].index != index/pageNodes {
-			w := work{index: index / pageNodes, page: b.tree.blank()}
+		if n := len(b.work); n == 0 || b.work[n-1].index != index/PageNodes {
+			w := work{index: index / PageNodes, page: b.tree.blank()}
 			if w.index < old {
 				if err := b.tree.load(PageID{Index: w.index}, w.page); err != nil {
 					return err
@@ -122,8 +122,8 @@ func (t *Tree) reuse(done []work) {
 // put puts a node into the last page.
 func (b *batch) put(index uint64, hash []byte) {
 	w := &b.work[len(b.work)-1]
-	copy(w.page.node(0, int(index%pageNodes)), hash[:blake3.Size])
-	w.dirty |= 1 << (index % pageNodes)
+	copy(w.page.node(0, int(index%PageNodes)), hash[:blake3.Size])
+	w.dirty |= 1 << (index % PageNodes)
 }
 
 // lift puts the roots of the pages into those above, which are in memory.
@@ -136,7 +136,7 @@ func (b *batch) lift(roots []byte) {
 	pages := &b.tree.upper[b.height-1]
 	b.work = make([]work, 0, len(below))
 	lift := func(index uint64, root []byte) {
-		at := index / pageNodes
+		at := index / PageNodes
 		if n := len(b.work); n == 0 || b.work[n-1].index != at {
 			for uint64(len(*pages)) <= at {
 				*pages = append(*pages, new(page))

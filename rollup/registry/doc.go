@@ -41,8 +41,10 @@
 // A page of 64 entries that will not change, and of which nobody will want proof, can be forgotten
 // (Forget): its root stays. When 64 neighbours are forgotten, so is the page that held their roots.
 //
-// A proof under a root of the past is made from the tree, the count that it had then, and what has
-// changed since (At): appended entries only touch what is above the last one.
+// A proof under a root of the past is made from the tree, the count that it had then, and what was
+// replaced since on the lowest levels of the pages that the proof goes through (ProveAt), so that
+// it takes no longer when more was replaced elsewhere. Appended entries only touch what is above
+// the last one.
 //
 // Rejected: nodes one by one in a store of keys and values, which is twenty reads a change at a
 // million entries instead of one; pages of nothing but leaf hashes, half the disk, but 63 hashes a

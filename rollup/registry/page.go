@@ -7,11 +7,12 @@ import (
 	"github.com/waybill-network/waybill/kernels/blake3"
 )
 
-// Shape of a page: six levels, 64 nodes on the lowest.
+// PageNodes is how many nodes stand on the lowest of the six levels of a page.
+const PageNodes = 1 << pageLevels
+
 const (
 	pageLevels = 6
-	pageNodes  = 1 << pageLevels
-	pageSize   = (2*pageNodes - 2) * blake3.Size
+	pageSize   = (2*PageNodes - 2) * blake3.Size
 )
 
 // Sizes of encoded pages: of height 0, and of those above, which also say which pages below them
@@ -43,7 +44,7 @@ type page struct {
 
 // offset is where the node of a level begins.
 func offset(level, node int) int {
-	return (2*pageNodes - 2*pageNodes>>level + node) * blake3.Size
+	return (2*PageNodes - 2*PageNodes>>level + node) * blake3.Size
 }
 
 // node returns a node of a level in place.
@@ -72,6 +73,16 @@ func (p *page) root(kind *Kind, n int) (root Hash, ok bool) {
 	return Hash(level), true
 }
 
+// fill computes what is above the first n nodes of the page, and returns the root.
+func (p *page) fill(kind *Kind, n int) Hash {
+	level := bytes.Clone(p.nodes[:n*blake3.Size])
+	for l := range pageLevels {
+		copy(p.nodes[offset(l, 0):], level)
+		level = blake3.ReduceLevel(&kind.node, level)
+	}
+	return Hash(level)
+}
+
 func zero(b []byte) bool {
 	for _, v := range b {
 		if v != 0 {
@@ -90,7 +101,7 @@ func width(n uint64, level int) uint64 {
 func widthIn(n uint64, id PageID, level int) int {
 	first := id.Index << (pageLevels - level)
 	w := width(n, pageLevels*int(id.Height)+level)
-	return int(min(w-first, pageNodes>>level))
+	return int(min(w-first, PageNodes>>level))
 }
 
 // heights returns how many heights of pages a tree of n entries has.

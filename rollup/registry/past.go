@@ -2,82 +2,60 @@ package registry
 
 import "slices"
 
-// At returns the tree as it was when it had count entries, and those at some indices, below the
-// count, were as given: what they were before they were changed. So proofs can be made under a
-// root that is not current any more. It shares what is equal: it is valid until the tree changes,
-// and takes 4 KiB for each page that differs. The error is that of Set, and ReasonGap for a count
-// that the tree never had. It needs the page of the last entry.
-func (t *Tree) At(count uint64, indices []uint64, entries []byte) (*Tree, error) {
+// Replaced tells what stood on the lowest level of a page and was replaced since: it calls put for
+// each place, with the hash that was there. Those are hashes of entries, or roots of the pages
+// below.
+type Replaced func(id PageID, put func(place int, hash Hash)) error
+
+// ProveAt returns the proof that Prove returned when the tree had count entries, given what was
+// replaced since. It asks for the pages of the entries, and for those of the last entry there was.
+// The error is that of Prove, ReasonGap for a count that the tree never had, or that of replaced.
+func (t *Tree) ProveAt(count uint64, replaced Replaced, indices []uint64) ([]byte, error) {
 	if count > t.count {
 		return nil, refuse(ReasonGap, "%d entries of %d", count, t.count)
 	}
-	past := &Tree{kind: t.kind, store: &overlay{Store: t.store}, count: count}
-	if count == 0 {
-		return past, nil
+	return t.prove(count, indices, func(id PageID) (*page, error) {
+		p, _, err := t.pageAt(id, count, replaced)
+		return p, err
+	})
+}
+
+// pageAt returns a page as it was when the tree had count entries, and its root.
+func (t *Tree) pageAt(id PageID, count uint64, replaced Replaced) (*page, Hash, error) {
+	now, err := t.page(id, new(page))
+	if err != nil {
+		return nil, Hash{}, err
 	}
-	for h, pages := range t.upper[:heights(count)-1] {
-		past.upper = append(past.upper, slices.Clone(pages[:width(count, pageLevels*(h+2))]))
-	}
-	if len(indices)*t.kind.width != len(entries) {
-		return nil, refuse(ReasonLength, "%d bytes for %d entries", len(entries), len(indices))
-	}
-	if n := len(indices); n > 0 && indices[n-1] >= count {
-		return nil, refuse(ReasonGap, "entry %d of %d", indices[n-1], count)
-	}
-	hashes := t.kind.leaves(entries)
-	// What is above the last entry had fewer neighbours.
-	if last := count - 1; len(indices) == 0 || indices[len(indices)-1] != last {
-		id := PageID{Index: last / pageNodes}
-		if past.forgotten(id) {
-			return nil, refuse(ReasonForgotten, "entry %d", last)
+	past, n := new(page), widthIn(count, id, 0)
+	copy(past.nodes[:offset(0, n)], now.nodes[:])
+	err = replaced(id, func(place int, hash Hash) {
+		if place < n {
+			copy(past.node(0, place), hash[:])
 		}
-		var p page
-		if err := t.load(id, &p); err != nil {
-			return nil, err
+	})
+	// The page below the last node may have got entries since: then it had another root.
+	last := id.Index*PageNodes + uint64(n) - 1
+	if err == nil && id.Height > 0 && (last+1)<<(pageLevels*id.Height) > count {
+		var root Hash
+		_, root, err = t.pageAt(PageID{id.Height - 1, last}, count, replaced)
+		copy(past.node(0, n-1), root[:])
+	}
+	if err != nil {
+		return nil, Hash{}, err
+	}
+	return past, past.fill(t.kind, n), nil
+}
+
+// Above calls node for the roots of the pages above an entry, from the lowest on, until that
+// answers false: with the page's height, its index, and its root. The root of the top is the
+// tree's, and left out.
+func (t *Tree) Above(index uint64, node func(id PageID, root Hash) bool) {
+	id := PageID{Index: index / PageNodes}
+	for int(id.Height) < len(t.upper) {
+		above, at := t.above(id)
+		if above == nil || !node(id, Hash(slices.Clone(above.node(0, at)))) {
+			return
 		}
-		indices = append(slices.Clone(indices), last)
-		hashes = append(hashes, p.node(0, int(last%pageNodes))...)
-	}
-	if _, err := past.check(indices); err != nil {
-		return nil, err
-	}
-	past.own(indices)
-	return past, past.apply(indices, hashes, count)
-}
-
-// own copies the pages above entries, which are another tree's.
-func (t *Tree) own(indices []uint64) {
-	above := slices.Clone(indices)
-	for h := range t.upper {
-		above = climb(above)
-		last := uint64(1<<64 - 1)
-		for _, x := range above {
-			if i := x / pageNodes; i != last {
-				p := *t.upper[h][i]
-				t.upper[h][i], last = &p, i
-			}
-		}
+		id = PageID{id.Height + 1, id.Index / PageNodes}
 	}
 }
-
-// overlay is a store on top of another one, which it does not change.
-type overlay struct {
-	Store
-	pages map[PageID][]byte
-}
-
-func (o *overlay) Page(id PageID) ([]byte, error) {
-	if p, ok := o.pages[id]; ok {
-		return p, nil
-	}
-	return o.Store.Page(id)
-}
-
-func (o *overlay) Write(id PageID, data []byte) {
-	if o.pages == nil {
-		o.pages = make(map[PageID][]byte)
-	}
-	o.pages[id] = slices.Clone(data)
-}
-
-func (o *overlay) Delete(id PageID) { delete(o.pages, id) }

@@ -7,21 +7,53 @@ import (
 	"testing"
 )
 
-// version is what a tree was before a batch.
-type version struct {
-	head    Head
-	undo    map[uint64][]byte
-	entries []byte
+// replacedNodes are what was on the lowest levels of pages.
+type replacedNodes map[PageID]map[int]Hash
+
+// note keeps what stood in a place, unless something is known that stood there before.
+func (r replacedNodes) note(id PageID, place int, hash Hash) bool {
+	if r[id] == nil {
+		r[id] = map[int]Hash{}
+	}
+	if _, known := r[id][place]; known {
+		return false
+	}
+	r[id][place] = hash
+	return true
 }
 
-// TestAt goes back to every earlier version of a tree, and proves there.
-func TestAt(t *testing.T) {
+// noteEntry keeps an entry's hash, and the roots of the pages above it.
+func (r replacedNodes) noteEntry(t *Tree, index uint64, e []byte) {
+	if !r.note(PageID{Index: index / PageNodes}, int(index%PageNodes), t.kind.LeafHash(e)) {
+		return
+	}
+	t.Above(index, func(id PageID, root Hash) bool {
+		return r.note(PageID{id.Height + 1, id.Index / PageNodes}, int(id.Index%PageNodes), root)
+	})
+}
+
+func (r replacedNodes) tell(id PageID, put func(int, Hash)) error {
+	for place, hash := range r[id] {
+		put(place, hash)
+	}
+	return nil
+}
+
+// version is what a tree was before a batch, and what the batch replaced.
+type version struct {
+	head     Head
+	replaced replacedNodes
+	entries  []byte
+}
+
+// TestProveAt goes back to every earlier version of a tree, and proves there.
+func TestProveAt(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 5))
 	tree := New(Services, new(Memory))
 	var flat []byte
 	var versions []version
-	for range 60 {
-		v := version{tree.Head(), map[uint64][]byte{}, slices.Clone(flat)}
+	for range 130 {
+		v := version{tree.Head(), replacedNodes{}, slices.Clone(flat)}
 		var indices []uint64
 		for range rng.IntN(20) {
 			if count := tree.Count(); count > 0 {
@@ -37,7 +69,7 @@ func TestAt(t *testing.T) {
 		var b []byte
 		for _, i := range indices {
 			if i < v.head.Count {
-				v.undo[i] = slices.Clone(flat[i*ServiceSize:][:ServiceSize])
+				v.replaced.noteEntry(tree, i, flat[i*ServiceSize:][:ServiceSize])
 			}
 			e := entry(Services, i, rng.Uint64())
 			copy(flat[i*ServiceSize:], e)
@@ -48,89 +80,98 @@ func TestAt(t *testing.T) {
 		}
 		versions = append(versions, v)
 	}
+	if heights(tree.Count()) < 3 {
+		t.Fatalf("%d entries", tree.Count())
+	}
 	now := tree.Head()
-	undo := map[uint64][]byte{}
+	since, failed := replacedNodes{}, 0
 	for i := len(versions) - 1; i >= 0; i-- {
 		v := versions[i]
-		for at, old := range v.undo {
-			undo[at] = old
+		for id, nodes := range v.replaced {
+			for place, hash := range nodes {
+				delete(since[id], place) // the earlier one counts
+				since.note(id, place, hash)
+			}
 		}
-		goBack(t, tree, v, undo)
+		if v.head.Count < 2 {
+			continue
+		}
+		shown := []uint64{rng.Uint64N(v.head.Count - 1), v.head.Count - 1}
+		prove := func(r Replaced) error {
+			proof, err := tree.ProveAt(v.head.Count, r, shown)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return Services.Verify(v.head, shown, pick(Services, v.entries, shown), proof)
+		}
+		asked := map[PageID]bool{}
+		err := prove(func(id PageID, put func(int, Hash)) error {
+			asked[id] = true
+			return since.tell(id, put)
+		})
+		if err != nil {
+			t.Fatalf("%d entries: %v", v.head.Count, err)
+		}
+		if n := len(asked); n > len(shown)*heights(v.head.Count) {
+			t.Fatalf("%d entries: %d pages were asked for", v.head.Count, n)
+		}
+		if prove(replacedNodes{}.tell) != nil { // the companion
+			failed++
+		}
+	}
+	if failed < len(versions)/2 {
+		t.Errorf("only %d proofs need what was replaced", failed)
 	}
 	if tree.Head() != now || Services.RootOf(flat) != now.Root {
 		t.Error("the tree changed")
 	}
 }
 
-func goBack(t *testing.T, tree *Tree, v version, undo map[uint64][]byte) {
-	t.Helper()
-	var indices []uint64
-	for i := range undo {
-		if i < v.head.Count {
-			indices = append(indices, i)
-		}
-	}
-	slices.Sort(indices)
-	var b []byte
-	for _, i := range indices {
-		b = append(b, undo[i]...)
-	}
-	past, err := tree.At(v.head.Count, indices, b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if past.Head() != v.head {
-		t.Fatalf("%d entries: %x, not %x", v.head.Count, past.Root(), v.head.Root)
-	}
-	if v.head.Count < 2 {
-		return
-	}
-	shown := []uint64{v.head.Count / 2, v.head.Count - 1}
-	proof, err := past.Prove(shown)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := Services.Verify(v.head, shown, pick(Services, v.entries, shown), proof); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// TestAtRefuses: what is no earlier version, or was forgotten.
-func TestAtRefuses(t *testing.T) {
+// TestProveAtRefuses: what is no earlier version, or was forgotten, or cannot be told.
+func TestProveAtRefuses(t *testing.T) {
 	tree, flat := built(t, Services, 64*70)
-	e := flat[:ServiceSize]
+	nothing := replacedNodes{}.tell
 	for _, c := range []struct {
 		count   uint64
 		indices []uint64
-		n       int
 		reason  Reason
 	}{
-		{64*70 + 1, nil, 0, ReasonGap},
-		{100, []uint64{100}, 1, ReasonGap},
-		{100, []uint64{2, 1}, 2, ReasonOrder},
-		{100, []uint64{2}, 0, ReasonLength},
+		{64*70 + 1, []uint64{0}, ReasonGap},
+		{100, []uint64{100}, ReasonGap},
+		{100, []uint64{2, 1}, ReasonOrder},
+		{100, nil, ReasonNone},
 	} {
-		_, err := tree.At(c.count, c.indices, slices.Repeat(e, c.n))
+		_, err := tree.ProveAt(c.count, nothing, c.indices)
 		want(t, err, c.reason)
 	}
 	if err := tree.Forget(1); err != nil {
 		t.Fatal(err)
 	}
-	_, err := tree.At(100, nil, nil)
+	_, err := tree.ProveAt(100, nothing, []uint64{3})
+	want(t, err, ReasonForgotten) // the page of the last entry
+	_, err = tree.ProveAt(64*69, nothing, []uint64{64})
 	want(t, err, ReasonForgotten)
-	_, err = tree.At(64*69, []uint64{64}, e)
-	want(t, err, ReasonForgotten)
-	past, err := tree.At(64*69, nil, nil)
-	if err != nil || past.Root() != Services.RootOf(flat[:64*69*ServiceSize]) {
+	head := Head{64 * 69, Services.RootOf(flat[:64*69*ServiceSize])}
+	proof, err := tree.ProveAt(head.Count, nothing, []uint64{3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := pick(Services, flat, []uint64{3})
+	if err := Services.Verify(head, []uint64{3}, shown, proof); err != nil {
+		t.Error(err)
+	}
+	silent := errors.New("silent")
+	_, err = tree.ProveAt(64*69, func(PageID, func(int, Hash)) error { return silent }, []uint64{3})
+	if !errors.Is(err, silent) {
 		t.Error(err)
 	}
 	store := &failing{Memory: new(Memory)}
 	broken := New(Services, store)
-	if err := broken.Set([]uint64{0}, e); err != nil {
+	if err := broken.Set([]uint64{0}, flat[:ServiceSize]); err != nil {
 		t.Fatal(err)
 	}
 	store.pages = nil
-	if _, err := broken.At(1, nil, nil); !errors.Is(err, ReasonStore) {
+	if _, err := broken.ProveAt(1, nothing, []uint64{0}); !errors.Is(err, ReasonStore) {
 		t.Error(err)
 	}
 }

@@ -72,25 +72,32 @@ func raise(known []uint64) []uint64 {
 // describes. It reads each page of the entries once. The error is ReasonNone, ReasonOrder,
 // ReasonGap, ReasonForgotten or ReasonStore.
 func (t *Tree) Prove(indices []uint64) (proof []byte, err error) {
-	if err := checkIndices(t.count, indices); err != nil {
+	var leaves page
+	return t.prove(t.count, indices, func(id PageID) (*page, error) { return t.page(id, &leaves) })
+}
+
+// prove is Prove for a tree of count entries, with these pages.
+func (t *Tree) prove(
+	count uint64, indices []uint64, page func(id PageID) (*page, error),
+) (proof []byte, err error) {
+	if err := checkIndices(count, indices); err != nil {
 		return nil, err
 	}
 	known := slices.Clone(indices)
-	var leaves page
-	for h := range heights(t.count) {
+	for h := range heights(count) {
 		var levels [pageLevels][]byte
 		for rest := known; len(rest) > 0; {
-			id := PageID{uint8(h), rest[0] / pageNodes}
-			p, err := t.page(id, &leaves)
+			id := PageID{uint8(h), rest[0] / PageNodes}
+			p, err := page(id)
 			if err != nil {
 				return nil, err
 			}
 			var set uint64
-			for len(rest) > 0 && rest[0]/pageNodes == id.Index {
-				set |= 1 << (rest[0] % pageNodes)
+			for len(rest) > 0 && rest[0]/PageNodes == id.Index {
+				set |= 1 << (rest[0] % PageNodes)
 				rest = rest[1:]
 			}
-			p.lone(&levels, set, func(level int) int { return widthIn(t.count, id, level) })
+			p.lone(&levels, set, func(level int) int { return widthIn(count, id, level) })
 		}
 		proof = append(proof, slices.Concat(levels[:]...)...)
 		known = climb(known)
@@ -129,8 +136,8 @@ func (p *page) lone(levels *[pageLevels][]byte, set uint64, width func(level int
 func climb(known []uint64) []uint64 {
 	up := known[:0]
 	for _, x := range known {
-		if n := len(up); n == 0 || up[n-1] != x/pageNodes {
-			up = append(up, x/pageNodes)
+		if n := len(up); n == 0 || up[n-1] != x/PageNodes {
+			up = append(up, x/PageNodes)
 		}
 	}
 	return up

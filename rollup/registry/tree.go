@@ -119,7 +119,7 @@ func (t *Tree) load(id PageID, p *page) error {
 
 // above returns the page that holds a page's root, and where in it; nil when it was forgotten.
 func (t *Tree) above(id PageID) (*page, int) {
-	return t.upper[id.Height][id.Index/pageNodes], int(id.Index % pageNodes)
+	return t.upper[id.Height][id.Index/PageNodes], int(id.Index % PageNodes)
 }
 
 // forgotten reports whether a page was forgotten.
@@ -140,7 +140,7 @@ func (t *Tree) Forget(index uint64) error {
 	switch {
 	case index >= width(t.count, pageLevels):
 		return refuse(ReasonGap, "page %d of %d entries", index, t.count)
-	case widthIn(t.count, id, 0) < pageNodes || len(t.upper) == 0:
+	case widthIn(t.count, id, 0) < PageNodes || len(t.upper) == 0:
 		return refuse(ReasonIncomplete, "page %d of %d entries", index, t.count)
 	}
 	for int(id.Height) < len(t.upper) && !t.forgotten(id) {
@@ -150,8 +150,8 @@ func (t *Tree) Forget(index uint64) error {
 		if id.Height > 0 {
 			t.upper[id.Height-1][id.Index] = nil
 		}
-		id = PageID{id.Height + 1, id.Index / pageNodes}
-		if above.gone != 1<<pageNodes-1 || int(id.Height) == len(t.upper) {
+		id = PageID{id.Height + 1, id.Index / PageNodes}
+		if above.gone != 1<<PageNodes-1 || int(id.Height) == len(t.upper) {
 			t.store.Write(id, above.append(nil, int(id.Height)))
 			break
 		}
