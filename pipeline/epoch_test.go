@@ -36,3 +36,31 @@ func TestEpochEndsAtTheDoor(t *testing.T) {
 		t.Errorf("%+v", batch)
 	}
 }
+
+// endsMeanwhile is a store in which nothing is found, and during the search of which an epoch takes
+// a copy of the ack that is looked for, and ends.
+type endsMeanwhile struct {
+	Store
+	end func()
+}
+
+func (s endsMeanwhile) FindRun(uint32, uint32, uint64, uint32, uint32) (uint32, error) {
+	s.end()
+	return 0, rollup.ErrNotFound
+}
+
+// TestRecallWhileAnEpochEnds: of an ack that may be taken while it is looked for it is not said that
+// it never will be.
+func TestRecallWhileAnEpochEnds(t *testing.T) {
+	p := &Pipeline{}
+	p.windows.init()
+	p.windows.taking = []*epoch{{number: 4}, {number: 3, ended: true, inFlight: 1}}
+	p.store = endsMeanwhile{end: func() { p.windows.taking = p.windows.taking[:1] }}
+	f := rollup.Frame((&rollup.Ack{Epoch: 3}).Append(nil))
+	if a, _ := p.recallAck(f); a.Code != rollup.CodeBusy {
+		t.Errorf("%v", a.Code)
+	}
+	if a, _ := p.recallAck(f); a.Code != rollup.CodePastEpoch {
+		t.Errorf("once it is over: %v", a.Code)
+	}
+}

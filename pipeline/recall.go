@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/waybill-network/waybill/rollup"
@@ -70,6 +71,9 @@ func (p *Pipeline) recall() {
 
 // recallAck says what became of the number of a signed ack.
 func (p *Pipeline) recallAck(f rollup.Frame) (a rollup.Answer, held rollup.Frame) {
+	// Asked before: an epoch that takes nothing more by now has all that it ever took where it is
+	// looked for. Asked afterwards, a copy of the ack could have been taken in between.
+	over := p.windows.over(f.Epoch())
 	at, err := p.taken(f.Epoch(), f.Client(), f.Service(), f.Number())
 	switch {
 	case err == nil && sameAck(at.frame, f):
@@ -81,15 +85,18 @@ func (p *Pipeline) recallAck(f rollup.Frame) (a rollup.Answer, held rollup.Frame
 		return rollup.Answer{Code: rollup.CodeNumberUsed}, held
 	case !errors.Is(err, rollup.ErrNotFound):
 		return rollup.Answer{Code: rollup.CodeStoreFailed}, nil
-	}
-	p.windows.mu.Lock()
-	defer p.windows.mu.Unlock()
-	for _, e := range p.windows.taking { // also one that has just ended, with acks in flight
-		if e.number == f.Epoch() {
-			return rollup.Answer{Code: rollup.CodeBusy}, nil
-		}
+	case !over:
+		return rollup.Answer{Code: rollup.CodeBusy}, nil
 	}
 	return rollup.Answer{Code: rollup.CodePastEpoch}, nil
+}
+
+// over reports whether no ack of an epoch can be taken any more. One that has just ended, with acks
+// in flight, is not over.
+func (ws *windows) over(number uint32) bool {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	return !slices.ContainsFunc(ws.taking, func(e *epoch) bool { return e.number == number })
 }
 
 // takenAck is an ack that this node took. All of it but the signature is always there.

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -104,10 +105,15 @@ func (s *Store) FindRun(node, epoch uint32, client uint64, service, number uint3
 		window, err = binary.BigEndian.Uint32(key[len(prefix):]), nil
 		return false, nil
 	})
-	if scanErr != nil {
+	switch {
+	case scanErr != nil:
 		return 0, scanErr
+	case err != nil: // or it was there until just now, and was pruned
+		s.lockMu.Lock()
+		defer s.lockMu.Unlock()
+		return 0, cmp.Or(s.checkKnown(epoch), err)
 	}
-	return window, err
+	return window, nil
 }
 
 // hasNumber looks for a number in encoded runs, which ascend by (client, service).

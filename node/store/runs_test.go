@@ -1,9 +1,11 @@
 package store
 
 import (
+	"errors"
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -101,6 +103,34 @@ func TestRuns(t *testing.T) {
 	ok(t, s.ReadRuns(3, 5, func([]rollup.Run) error { t.Error("runs of a pruned epoch"); return nil }))
 	if window, err := s.FindRun(3, 6, 1, 0, 89); window != 0 || err != nil {
 		t.Error(window, err)
+	}
+}
+
+// TestFindRunDuringPrune: of a number that was taken it is never said that nothing is found, also
+// while its epoch is pruned: its node would say that it never took the ack.
+func TestFindRunDuringPrune(t *testing.T) {
+	s := open(t, vfs.NewMem())
+	const epochs = 50
+	for epoch := range uint32(epochs) {
+		ok(t, s.PutSealed(windowOfRuns(key(3, epoch, 0), []rollup.Run{{Client: 1, Count: 9}})))
+	}
+	var pruning sync.WaitGroup
+	defer pruning.Wait()
+	for epoch := range uint32(epochs) {
+		pruning.Go(func() {
+			if _, err := s.Prune(epoch + 1); err != nil {
+				t.Error(err)
+			}
+		})
+		for {
+			_, err := s.FindRun(3, epoch, 1, 0, 4)
+			if errors.Is(err, ErrPruned) && !errors.Is(err, ErrNotFound) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }
 
