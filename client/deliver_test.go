@@ -358,3 +358,34 @@ func TestDeliverBatchAboveTheLimit(t *testing.T) {
 		t.Errorf("got %v, want an end at once", err)
 	}
 }
+
+// TestDeliverToALiveSource: a source that makes the next delivery when it has heard of the last one
+// is not kept waiting by a batch that is not full.
+func TestDeliverToALiveSource(t *testing.T) {
+	with(t, 1, "", func(t *testing.T, n *scripted, p *program) {
+		heard := make(chan struct{}, 1)
+		p.delivered[0] = 55
+		live := func(yield func(Delivery) bool) {
+			for i := range uint64(10) {
+				if !yield(Delivery{Client: 0, Units: 1 + i}) {
+					return
+				}
+				select {
+				case <-heard:
+				case <-time.After(time.Hour):
+					t.Errorf("the outcome of delivery %d is not heard", i)
+					return
+				}
+			}
+		}
+		sign := SignWith(func(client uint64) *bls.SecretKey { return keys()[client] })
+		err := p.client.Deliver(t.Context(), live, sign, func(o *Outcome) {
+			if o.Code == rollup.CodeAccepted {
+				heard <- struct{}{}
+			}
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+}
