@@ -15,6 +15,7 @@ import (
 	"github.com/waybill-network/waybill/bench/workload"
 	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/internal/progress"
+	"github.com/waybill-network/waybill/internal/retry"
 	"github.com/waybill-network/waybill/internal/text"
 	"github.com/waybill-network/waybill/node/api"
 )
@@ -112,12 +113,10 @@ func (j *job) epoch(ctx context.Context) (uint32, error) {
 
 // pause passes the time between two looks at the network.
 func pause(ctx context.Context) error {
-	select {
-	case <-time.After(100 * time.Millisecond):
-		return nil
-	case <-ctx.Done():
+	if retry.Pause(ctx, 100*time.Millisecond) != nil {
 		return context.Cause(ctx)
 	}
+	return nil
 }
 
 // Delivered is what became of the requests of a workload.

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/waybill-network/waybill/internal/retry"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/rollup"
 )
@@ -87,7 +88,7 @@ type want struct {
 	id      rollup.Hash
 	signers []uint32 // nodes, this one left out
 	due     time.Time
-	backoff time.Duration
+	delays  *retry.Backoff
 }
 
 // PullerStats counts since the puller was made; Wanted is the number of rollups that wait.
@@ -119,7 +120,8 @@ func (p *Puller) Ordered(c *rollup.Certificate) {
 		p.stats.Dropped++
 	}
 	p.wanted = append(p.wanted, want{id: c.Header.ID(), signers: signers,
-		due: time.Now().Add(p.cfg.Delay), backoff: p.cfg.Delay})
+		due:    time.Now().Add(p.cfg.Delay),
+		delays: retry.New(min(2*p.cfg.Delay, p.cfg.Retry), p.cfg.Retry)})
 	p.mu.Unlock()
 	select {
 	case p.wake <- struct{}{}:
@@ -221,8 +223,7 @@ func (p *Puller) settle(w want, pulled bool, err error) {
 		}
 	default:
 		p.stats.Failed++
-		w.backoff = min(2*w.backoff, p.cfg.Retry)
-		w.due = time.Now().Add(w.backoff)
+		w.due = time.Now().Add(w.delays.Next())
 		p.wanted[i] = w
 		p.cfg.Logger.Warn("evidence of an executed rollup is still missing", "rollup", w.id, "err", err)
 	}

@@ -186,7 +186,7 @@ func (r *round) push(ctx context.Context, position int, member rollup.Member) an
 	o, list, node := r.j.o, r.list, member.Node
 	a := answer{position: position, node: node}
 	log := o.log.With("epoch", r.j.key.Epoch, "window", r.j.key.Window, "node", node)
-	for retry := newBackoff(); ; {
+	for delays := newBackoff(); ; {
 		start := time.Now()
 		encoded, err := o.members.Push(ctx, node, r.header, r.own, list[0].evidence)
 		took := time.Since(start)
@@ -216,7 +216,7 @@ func (r *round) push(ctx context.Context, position int, member rollup.Member) an
 		}
 		log.Warn("no share from member", "err", err)
 		select {
-		case <-retry.after():
+		case <-time.After(delays.Next()):
 		case <-r.enough:
 			a.err = errEnough
 			return a

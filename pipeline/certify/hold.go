@@ -36,7 +36,7 @@ func Holders(c *rollup.Committee, node uint32, id rollup.Hash) []uint32 {
 func (j *job) hold() {
 	o := j.o
 	var asked holder
-	for retry := newBackoff(); o.Err() == nil; {
+	for delays := newBackoff(); o.Err() == nil; {
 		if o.holding.Acquire(o.ctx, 1) != nil {
 			return
 		}
@@ -45,9 +45,7 @@ func (j *job) hold() {
 		if !again {
 			return
 		}
-		select {
-		case <-retry.after():
-		case <-o.ctx.Done():
+		if delays.Wait(o.ctx, 0) != nil {
 			return
 		}
 	}

@@ -2,9 +2,9 @@ package certify
 
 import (
 	"errors"
-	"math/rand/v2"
 	"time"
 
+	"github.com/waybill-network/waybill/internal/retry"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
@@ -13,7 +13,7 @@ import (
 func (j *job) order() error {
 	o := j.o
 	var tx []byte
-	retry := newBackoff()
+	delays := newBackoff()
 	for again := time.Now(); ; {
 		updated := o.chain.Updated()
 		switch {
@@ -38,7 +38,7 @@ func (j *job) order() error {
 				o.log.Warn("certificate not taken", "epoch", j.key.Epoch, "window", j.key.Window,
 					"err", err)
 			}
-			again = time.Now().Add(retry.next())
+			again = time.Now().Add(delays.Next())
 		}
 		timer := time.NewTimer(time.Until(again))
 		select {
@@ -53,21 +53,10 @@ func (j *job) order() error {
 	}
 }
 
-// Retries wait from retryFirst to retryLast, doubling, a fifth more or less.
+// Retries wait from retryFirst to retryLast.
 const (
 	retryFirst = 100 * time.Millisecond
 	retryLast  = 10 * time.Second
 )
 
-// backoff is a series of growing delays.
-type backoff struct{ delay time.Duration }
-
-func newBackoff() *backoff { return &backoff{retryFirst} }
-
-func (b *backoff) next() time.Duration {
-	d := b.delay
-	b.delay = min(2*d, retryLast)
-	return time.Duration(float64(d) * (0.8 + 0.4*rand.Float64()))
-}
-
-func (b *backoff) after() <-chan time.Time { return time.After(b.next()) }
+func newBackoff() *retry.Backoff { return retry.New(retryFirst, retryLast) }
