@@ -96,7 +96,8 @@ func refusedBook(t *testing.T) (genesis, book, file string) {
 	defer b.Close()
 	pin := client.Pin{Network: r.ID}
 	pin.Key, _ = r.View().NodeKey(0)
-	c, err := client.New(client.Config{URL: "http://" + listener.Addr().String(), Pin: &pin, Book: b})
+	c, err := client.New(client.Config{URL: "http://" + listener.Addr().String(), Pin: &pin, Book: b,
+		Committee: r.Genesis.Committee()})
 	if err != nil {
 		t.Fatal(err)
 	}
