@@ -180,14 +180,14 @@ func (c *complaint) fetch(ctx context.Context, url string) error {
 		return node.Explain(err)
 	}
 	for _, r := range list.Rollups {
-		if !r.Ordered || !c.asksFor(r) {
+		if !c.asksFor(r) {
 			continue
 		}
 		res, err := client.Call(ctx, node.Ledger().ExportRollup, &api.ExportRollupRequest{
 			Node: r.Node, Epoch: r.Epoch, Window: r.Window})
 		if client.NotFound(err) || client.NotReady(err) {
-			fmt.Fprintf(c.out, "The node cannot export window %d of epoch %d of node %d.\n", r.Window,
-				r.Epoch, r.Node)
+			fmt.Fprintf(c.out, "Window %d of epoch %d of node %d is not exported: %v\n", r.Window,
+				r.Epoch, r.Node, node.Explain(err))
 			continue
 		}
 		if err != nil {

@@ -25,10 +25,33 @@ import (
 	"github.com/waybill-network/waybill/rollup/word"
 )
 
-// refuser is a node that refuses every ack for good.
+// refuser is a node that refuses every ack for good, and exports what it billed.
 type refuser struct {
 	api.UnimplementedIngestServiceHandler
 	*testnet.Network
+	ledgerPort
+}
+
+// ledgerPort lists one rollup, and another one that it cannot export.
+type ledgerPort struct {
+	api.UnimplementedLedgerServiceHandler
+	file []byte
+}
+
+func (p *ledgerPort) ListRollups(context.Context, *connect.Request[api.ListRollupsRequest]) (
+	*connect.Response[api.ListRollupsResponse], error) {
+	return connect.NewResponse(&api.ListRollupsResponse{Rollups: []*api.Rollup{{}, {Window: 1},
+		{Node: 1}, {Epoch: 1}}}), nil
+}
+
+func (p *ledgerPort) ExportRollup(_ context.Context, r *connect.Request[api.ExportRollupRequest]) (
+	*connect.Response[api.ExportResponse], error) {
+	if m := r.Msg; m.Window == 1 && m.Node == 0 && m.Epoch == 0 {
+		return nil, connect.NewError(connect.CodeNotFound, errors.New("not kept"))
+	} else if m.Node > 0 || m.Epoch > 0 {
+		return nil, connect.NewError(connect.CodeInternal, errors.New("nobody asks for it"))
+	}
+	return connect.NewResponse(&api.ExportResponse{File: p.file}), nil
 }
 
 func (r *refuser) FollowEpochs(ctx context.Context, _ *connect.Request[api.FollowEpochsRequest],
@@ -70,12 +93,13 @@ func (r *refuser) SubmitAcks(_ context.Context,
 
 // refusedBook has clients deliver to a node that refuses all of it, and returns the program's book
 // and the rollup in which the node bills most of it, as files, beside the genesis file.
-func refusedBook(t *testing.T) (genesis, book, file string) {
+func refusedBook(t *testing.T) (genesis, book, file, url string) {
 	t.Helper()
 	const acks = 8
 	r := &refuser{Network: testnet.New(t, []string{"127.0.0.1:1"}, 4)}
 	mux := http.NewServeMux()
 	mux.Handle(api.NewIngestServiceHandler(r))
+	mux.Handle(api.NewLedgerServiceHandler(&r.ledgerPort))
 	server := &http.Server{Handler: mux, Protocols: new(http.Protocols)}
 	server.Protocols.SetUnencryptedHTTP2(true)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -84,8 +108,8 @@ func refusedBook(t *testing.T) (genesis, book, file string) {
 	}
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = server.Serve(listener) }) // which ends with ErrServerClosed
-	defer serving.Wait()
-	defer server.Close()
+	t.Cleanup(func() { _ = server.Close(); serving.Wait() })
+	url = "http://" + listener.Addr().String()
 
 	dir := t.TempDir()
 	book = filepath.Join(dir, "acks.book")
@@ -96,7 +120,7 @@ func refusedBook(t *testing.T) (genesis, book, file string) {
 	defer b.Close()
 	pin := client.Pin{Network: r.ID}
 	pin.Key, _ = r.View().NodeKey(0)
-	c, err := client.New(client.Config{URL: "http://" + listener.Addr().String(), Pin: &pin, Book: b,
+	c, err := client.New(client.Config{URL: url, Pin: &pin, Book: b,
 		Committee: r.Genesis.Committee()})
 	if err != nil {
 		t.Fatal(err)
@@ -112,8 +136,9 @@ func refusedBook(t *testing.T) (genesis, book, file string) {
 		t.Fatal(err)
 	}
 	genesis = write(t, filepath.Join(dir, "genesis.json"), string(r.Genesis.Encode()))
-	file = write(t, filepath.Join(dir, "rollup.wbx"), string(r.bill(t, acks-3)))
-	return genesis, book, file
+	r.file = r.bill(t, acks-3)
+	file = write(t, filepath.Join(dir, "rollup.wbx"), string(r.file))
+	return genesis, book, file, url
 }
 
 // bill has the network order a rollup of the first acks, and exports it.
@@ -140,7 +165,7 @@ func (r *refuser) bill(t *testing.T, acks int) []byte {
 
 // TestComplain: a book and a rollup make the files that convict a node, which verify takes.
 func TestComplain(t *testing.T) {
-	genesis, book, file := refusedBook(t)
+	genesis, book, file, url := refusedBook(t)
 	out := must(t, "complain", "--genesis", genesis, book)
 	if !strings.Contains(out, "Node 0 refused 8 acks of epoch 0 for good") {
 		t.Error(out)
@@ -154,6 +179,12 @@ func TestComplain(t *testing.T) {
 	verified := must(t, append([]string{"verify", "--genesis", genesis}, files...)...)
 	if strings.Count(verified, "node 0 told lie 16 in epoch 0: refused and included") != 5 {
 		t.Error(verified)
+	}
+	fetched := filepath.Join(t.TempDir(), "lies")
+	out = must(t, "complain", "--genesis", genesis, book, "--node", url, "--out", fetched)
+	if strings.Count(out, "told lie 16") != 5 ||
+		!strings.Contains(out, "Window 1 of epoch 0 of node 0 is not exported: node "+url+" answers: not kept") {
+		t.Error(out)
 	}
 	none := filepath.Join(t.TempDir(), "none.book")
 	b, err := client.OpenBook(none)
