@@ -243,7 +243,7 @@ func TestCertificateIsKept(t *testing.T) {
 		f.p.Close()
 		defer f.blocks()()
 		pushes := m.pushed()
-		if pushes != 4 {
+		if pushes != 4 && pushes != 3 { // the last member is not asked once three have signed
 			t.Errorf("%d pushes", pushes)
 		}
 		f.net.Refuse = nil
