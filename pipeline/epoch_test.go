@@ -49,8 +49,8 @@ func (s endsMeanwhile) FindRun(uint32, uint32, uint64, uint32, uint32) (uint32, 
 	return 0, rollup.ErrNotFound
 }
 
-// TestRecallWhileAnEpochEnds: of an ack that may be taken while it is looked for it is not said that
-// it never will be.
+// TestRecallWhileAnEpochEnds: of an ack that may be taken while it is looked for it is not said
+// that it never will be.
 func TestRecallWhileAnEpochEnds(t *testing.T) {
 	p := &Pipeline{}
 	p.windows.init()

@@ -183,7 +183,8 @@ func TestComplain(t *testing.T) {
 	fetched := filepath.Join(t.TempDir(), "lies")
 	out = must(t, "complain", "--genesis", genesis, book, "--node", url, "--out", fetched)
 	if strings.Count(out, "told lie 16") != 5 ||
-		!strings.Contains(out, "Window 1 of epoch 0 of node 0 is not exported: node "+url+" answers: not kept") {
+		!strings.Contains(out, "Window 1 of epoch 0 of node 0 is not exported: node "+url+
+			" answers: not kept") {
 		t.Error(out)
 	}
 	none := filepath.Join(t.TempDir(), "none.book")
