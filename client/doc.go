@@ -52,6 +52,15 @@
 // rollup of the node that anybody exported, and returns files that everybody can check. On the
 // command line that is 'waybill complain', which [ReadBook] lets work beside the program.
 //
+// # Fetching
+//
+// A [Fetcher] fetches content by its root from nodes that are paid for it, and does all of the
+// above by itself: it opens a session, verifies every group of 16 KiB before it counts, has acks
+// signed by way of the book for what it verified and for nothing else, and goes on at another node
+// where it was when one fails. [Fetcher.Open] returns an io.ReadSeekCloser. What a stream that is
+// left has on its way is still received and acknowledged: who does not acknowledge owes, and is
+// sent less. A [FetchError] names the node and the phase, and says what has been charged.
+//
 // # When a node does not answer
 //
 // A client may be given several nodes: its own, [Config.URL], and [Config.Others]. Acks are for the

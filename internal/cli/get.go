@@ -32,7 +32,8 @@ type getFlags struct {
 type got struct {
 	Root     rollup.Hash `json:"root"`
 	File     string      `json:"file"`
-	Bytes    uint64      `json:"bytes"`
+	Bytes    uint64      `json:"bytes"`    // that were written
+	Complete bool        `json:"complete"` // the file is whole
 	Received uint64      `json:"received"`
 	Charged  uint64      `json:"charged"`
 	Acks     uint64      `json:"acks"`
@@ -97,6 +98,9 @@ sends. A file that is there is not overwritten.`,
 		}
 		if len(f.nodes) == 0 {
 			return usagef("--node is required with a root")
+		}
+		if err := isNew(f.out); err != nil { // before anything is paid
+			return err
 		}
 		pass, err := password()
 		if err != nil {
@@ -209,21 +213,26 @@ func (f *getFlags) fetch(ctx context.Context, fetcher *client.Fetcher, root roll
 		return result, err
 	}
 	defer reader.Close()
+	var n int64
 	if f.out == "-" {
-		n, err := io.Copy(stdout, reader)
-		result.Bytes = uint64(n)
-		return result, err
+		n, err = io.Copy(stdout, reader)
+	} else {
+		n, err = writeNew(f.out, reader)
 	}
-	n, err := writeNew(f.out, reader)
-	result.Bytes = uint64(n)
+	result.Bytes, result.Complete = uint64(n), err == nil
 	return result, err
+}
+
+// isNew returns an error when a file is there.
+func isNew(name string) error {
+	if _, err := os.Lstat(name); err == nil && name != "-" {
+		return fmt.Errorf("%s: %w", name, os.ErrExist)
+	}
+	return nil
 }
 
 // writeNew writes a file that is not there, whole or not at all.
 func writeNew(name string, from io.Reader) (n int64, err error) {
-	if _, err := os.Lstat(name); err == nil {
-		return 0, fmt.Errorf("%s: %w", name, os.ErrExist)
-	}
 	file, err := os.CreateTemp(filepath.Dir(name), ".waybill-get-*")
 	if err != nil {
 		return 0, err
@@ -237,7 +246,9 @@ func writeNew(name string, from io.Reader) (n int64, err error) {
 }
 
 func (g *got) print(w io.Writer) {
-	fmt.Fprintf(w, "%s: %s of %v in %.2f s\n", g.File, text.Bytes(g.Bytes), g.Root, g.Seconds)
+	if g.Complete {
+		fmt.Fprintf(w, "%s: %s of %v in %.2f s\n", g.File, text.Bytes(g.Bytes), g.Root, g.Seconds)
+	}
 	for _, n := range g.Nodes {
 		if n.Received > 0 {
 			fmt.Fprintf(w, "  %s sent %s, all verified; it holds acks for %s\n", n.Node,

@@ -142,6 +142,9 @@ func (w *world) node(t *testing.T, index uint32, change func(*Config)) *node {
 		t.Fatal(err)
 	}
 	n.url = "http://" + listener.Addr().String()
+	if config.TLS != nil {
+		n.url = "https://" + listener.Addr().String()
+	}
 	n.pin = client.Pin{Network: w.ID, Node: index}
 	n.pin.Key, _ = w.View().NodeKey(index)
 	var serving sync.WaitGroup
