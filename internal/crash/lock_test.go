@@ -58,9 +58,11 @@ func (n *Network) Impostor(t testing.TB, i int) *peer.Members {
 
 // sealed is a valid rollup.
 type sealed struct {
-	header   *rollup.Header
-	own      [rollup.WordSize]byte
-	evidence rollup.Acks
+	header    *rollup.Header
+	own       [rollup.WordSize]byte
+	evidence  rollup.Acks
+	frames    []byte // the acks
+	aggregate [rollup.SignatureSize]byte
 }
 
 // seal makes a valid rollup of fresh acks.
@@ -86,7 +88,8 @@ func (n *Network) seal(t testing.TB, p *Parties, key rollup.WindowKey, acks int,
 	if err != nil {
 		t.Fatal(err)
 	}
-	made := sealed{header: header, evidence: evidence}
+	made := sealed{header: header, evidence: evidence, frames: frames,
+		aggregate: aggregate.Bytes()}
 	if int(key.Node) < len(n.Nodes) {
 		made.own = rollup.SignOwn(n.Identity(t, int(key.Node)).Transport, header)
 	}
