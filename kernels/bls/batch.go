@@ -204,7 +204,8 @@ func (v *Verifier) Verify(b *Batch, verdicts []Verdict) (Report, error) {
 // VerdictValid are meaningful. The slice is overwritten by the next call.
 func (v *Verifier) Signatures() []Signature { return v.sigs }
 
-// VerifyBatch is [Verifier.Verify] for a batch by itself: it returns the verdicts, and uses all cores.
+// VerifyBatch is [Verifier.Verify] for a batch by itself: it returns the verdicts, and uses all
+// cores.
 func (su Suite) VerifyBatch(b *Batch) ([]Verdict, error) {
 	verdicts := make([]Verdict, len(b.Signer))
 	_, err := NewVerifier(su, runtime.GOMAXPROCS(0)).Verify(b, verdicts)
@@ -217,14 +218,10 @@ func (v *Verifier) verify(b *Batch, verdicts []Verdict) Report {
 	for _, l := range v.spaces {
 		l.pairings = pairings{}
 	}
-	v.arrange(b, verdicts)
-	v.draw()
-	total := v.sumSignatures(verdicts)
-	v.group(b)
-	v.hashMessages(b)
-	v.sumHashes()
-	if len(v.groups) > 0 && !v.check(&total) {
-		v.locate(verdicts)
+	if v.arrange(b, verdicts); len(v.entry) == 1 {
+		verdicts[v.entry[0]] = v.single(b)
+	} else {
+		v.combine(b, verdicts)
 	}
 	for i := range verdicts {
 		if verdicts[i] == VerdictPending {
@@ -239,6 +236,35 @@ func (v *Verifier) verify(b *Batch, verdicts []Verdict) Report {
 		v.report.Exponentiations += l.pairings.exps
 	}
 	return v.report
+}
+
+// combine settles the entries by one equation, and finds who breaks it.
+func (v *Verifier) combine(b *Batch, verdicts []Verdict) {
+	v.draw()
+	total := v.sumSignatures(verdicts)
+	v.group(b)
+	v.hashMessages(b)
+	v.sumHashes()
+	if len(v.groups) > 0 && !v.check(&total) {
+		v.locate(verdicts)
+	}
+}
+
+// single settles an entry by itself, without combinations.
+func (v *Verifier) single(b *Batch) Verdict {
+	i := v.entry[0]
+	sigma := v.sigs[i].p
+	if !sigma.IsInSubGroup() {
+		return VerdictNotInSubgroup
+	}
+	v.group(b)
+	v.hashMessages(b)
+	v.report.Checks = 1
+	h := clearCofactor(toG1(v.hashed[0]))
+	if !v.spaces[0].verifyOne(b.Keys[b.Signer[i]], &h, &sigma) {
+		return VerdictBadSignature
+	}
+	return VerdictValid
 }
 
 // decode sets v.sigs and the verdicts of entries that are not points.
@@ -283,13 +309,9 @@ func (v *Verifier) group(b *Batch) {
 	v.report.Groups = len(v.groups)
 }
 
-// draw chooses the coefficients; a single equation needs none.
+// draw chooses the coefficients.
 func (v *Verifier) draw() {
 	const size = coefficientBits / 8
-	if len(v.entry) == 1 {
-		v.coef = append(v.coef[:0], coefficient{1, 0})
-		return
-	}
 	v.random = grow(v.random, size*len(v.entry))
 	v.coef = grow(v.coef, len(v.entry))
 	rand.Read(v.random) // never fails
