@@ -202,7 +202,7 @@ func TestComplain(t *testing.T) {
 	}
 	fails(t, 1, "is no rollup: lie", "complain", "--genesis", genesis, book, files[0])
 	fails(t, 1, "the book is damaged", "complain", "--genesis", genesis, genesis)
-	fails(t, 1, "no such file", "complain", "--genesis", genesis, dir+"/no.book")
+	fails(t, 3, "no such file", "complain", "--genesis", genesis, dir+"/no.book")
 	fails(t, 2, "takes a book", "complain", "--genesis", genesis)
 	if err := os.WriteFile(file, []byte("wb-exp/2"), 0o600); err != nil {
 		t.Fatal(err)
