@@ -72,6 +72,15 @@ func (n *nodes) GetRecord(ctx context.Context, req *connect.Request[api.GetRecor
 		})
 }
 
+// GetCharges implements api.LedgerServiceClient.
+func (n *nodes) GetCharges(ctx context.Context, req *connect.Request[api.GetChargesRequest]) (
+	*connect.Response[api.GetChargesResponse], error) {
+	return read(ctx, n, "GetCharges", req,
+		func(c api.LedgerServiceClient) unary[api.GetChargesRequest, api.GetChargesResponse] {
+			return c.GetCharges
+		})
+}
+
 // GetSettlement implements api.LedgerServiceClient.
 func (n *nodes) GetSettlement(ctx context.Context, req *connect.Request[api.GetSettlementRequest]) (
 	*connect.Response[api.GetSettlementResponse], error) {

@@ -91,7 +91,7 @@ func TestExecute(t *testing.T) {
 		return txs
 	}
 	sender := ledger.KeyOf(payer)
-	if err := c.Execute(t.Context(), sender, 1, transfers(1, 1+2*ahead, 1)...); err != nil {
+	if err := c.Execute(t.Context(), sender, 2, transfers(2, 2+2*ahead, 1)...); err != nil {
 		t.Fatal(err)
 	}
 	if account, _ := f.View().AccountByKey(to); account.Balance != 2*ahead {
@@ -100,7 +100,7 @@ func TestExecute(t *testing.T) {
 	if err := c.Execute(t.Context(), sender, 99); err != nil {
 		t.Errorf("nothing to do: %v", err)
 	}
-	next := uint64(1 + 2*ahead)
+	next := uint64(2 + 2*ahead)
 	other := ledger.NewTransfer(f.ID, payer, next-1, to, 5)
 	if err := c.Execute(t.Context(), sender, next-1, other); !errors.Is(err, ledger.CodeBadNonce) {
 		t.Errorf("a nonce that another transaction had: %v", err)

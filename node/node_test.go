@@ -151,6 +151,7 @@ func (w *world) registerOf(money, unitCap uint64) {
 	w.submit(payer, func(nonce uint64) []byte {
 		return ledger.NewRegisterService(network, payer, nonce, &ledger.ServiceRegistration{Price: 1 << 20, UnitCap: unitCap, Unit: "byte"})
 	})
+	w.submit(payer, func(nonce uint64) []byte { return ledger.NewReserve(network, payer, nonce, 900_000) })
 	account, ok := w.nodes[len(w.nodes)-1].View().AccountByKey(ledger.KeyOf(payer))
 	if !ok {
 		w.Fatal("the payer has no account")
@@ -166,7 +167,8 @@ func (w *world) registerOf(money, unitCap uint64) {
 		grants = append(grants, ledger.NewGrant(network, payer, ledger.Grant{Payer: account.Index,
 			Key:      keys[i],
 			Proof:    ledger.ProvePossession(sk, network, rollup.RoleClient, ledger.KeyOf(payer)),
-			Services: ledger.Services(0), Numbers: ledger.Forever, Until: ledger.Forever}))
+			Services: ledger.Services(0), Numbers: ledger.Forever,
+			Until: w.net.Genesis.Params.GrantEpochs}))
 	}
 	tx := ledger.NewGrants(network, grants)
 	if _, err := w.client(len(w.nodes)-1).ExecuteGrants(w.Context(), keys, tx); err != nil {

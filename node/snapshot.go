@@ -139,8 +139,8 @@ func (n *Node) fillEpoch(s *telemetry.Snapshot, view *ledger.View) {
 		}
 		t := telemetry.Settlement{Epoch: settled.Epoch, Root: settled.Root.String(),
 			Rows: len(settled.Rows), Certified: view.Certified(settled.Height)}
-		charged, paid := settled.Totals()
-		t.Paid, t.Arrears = paid, charged-paid
+		charged, allowed, paid := settled.Totals()
+		t.Paid, t.Arrears, t.Above = paid, allowed-paid, charged-allowed
 		for _, row := range settled.Rows {
 			t.Acks += row.Acks
 			t.Units += row.Units

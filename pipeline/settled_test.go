@@ -98,6 +98,8 @@ var settled = map[string]line{
 	"ledger.CodeNotProposer": {never: other}, "ledger.CodeTooEarly": {never: other},
 	"ledger.CodeExpired": {never: other}, "ledger.CodeNotPayer": {never: other},
 	"ledger.CodeNoLie": {never: other}, "ledger.CodeAlreadyConvicted": {never: other},
+	"ledger.CodeInsufficientReserve": {never: other}, "ledger.CodeNotOwner": {never: other},
+	"ledger.CodeInsufficientStake": {never: other},
 }
 
 const (

@@ -164,9 +164,9 @@ func newRollup(t testing.TB, a *export.Anchor, ev *rollup.Evidence, key []byte) 
 }
 
 // settle returns the file of a settlement of epoch 1 that the members signed.
-func settle(rows []rollup.SettlementRow, members ...int) *export.Settlement {
-	return &export.Settlement{Witness: witness(nil, rollup.SettlementRoot(rows), members...),
-		Rows: rows}
+func settle(table *rollup.SettlementTable, members ...int) *export.Settlement {
+	return &export.Settlement{Witness: witness(nil, table.Root(), members...),
+		SettlementTable: *table}
 }
 
 // testExports returns one honest file of each type, and one of a rollup on rung 2.
@@ -186,7 +186,7 @@ func testExports(t testing.TB) map[string][]byte {
 		"statement-ack": under.Append(nil),
 		"ack":           export.NewAck(a, ev, 3).Append(nil),
 		"rollup":        newRollup(t, a, rollup.AcksEvidence(ev), nil).Append(nil),
-		"settlement":    settle(rollup.FixtureRows, 0, 1, 3).Append(nil),
+		"settlement":    settle(rollup.FixtureTable, 0, 1, 3).Append(nil),
 	}
 }
 
@@ -527,49 +527,86 @@ func TestProofExport(t *testing.T) {
 
 // TestBadSettlements tells one lie at a time, certified by the whole rollup.FixtureCommittee.
 func TestBadSettlements(t *testing.T) {
-	change := func(i int, f func(*rollup.SettlementRow)) []rollup.SettlementRow {
-		rows := slices.Clone(rollup.FixtureRows)
-		f(&rows[i])
-		return rows
+	type table = rollup.SettlementTable
+	row := func(i int, f func(*rollup.SettlementRow)) func(*table) {
+		return func(t *table) { f(&t.Rows[i]) }
+	}
+	payer := func(i int, f func(*rollup.PayerRow)) func(*table) {
+		return func(t *table) { f(&t.Payers[i]) }
 	}
 	for _, c := range []struct {
-		name string
-		rows []rollup.SettlementRow
-		want error
+		name   string
+		change func(*table)
+		want   error
 	}{
-		{"honest", rollup.FixtureRows, nil},
-		{"none", nil, nil},
-		{"unsorted", change(0, func(r *rollup.SettlementRow) { r.Node = 3; r.Service = 9 }),
+		{"honest", func(*table) {}, nil},
+		{"none", func(t *table) { *t = table{} }, nil},
+		{"unsorted", row(0, func(r *rollup.SettlementRow) { r.Node = 3; r.Service = 9 }),
 			rollup.ErrUnsorted},
-		{"twice", change(1, func(r *rollup.SettlementRow) { r.Payer = 5 }), rollup.ErrUnsorted},
-		{"no acks", change(1, func(r *rollup.SettlementRow) { r.Acks = 0 }), rollup.ErrSettlement},
-		{"fewer units than acks", change(1, func(r *rollup.SettlementRow) { r.Acks = r.Units + 1 }),
+		{"twice", row(1, func(r *rollup.SettlementRow) { r.Payer = 5 }), rollup.ErrUnsorted},
+		{"no windows", row(1, func(r *rollup.SettlementRow) { r.Windows = 0 }), rollup.ErrSettlement},
+		{"more windows than acks", row(1, func(r *rollup.SettlementRow) { r.Windows = 2 }),
 			rollup.ErrSettlement},
-		{"paid more than charged", change(1, func(r *rollup.SettlementRow) { r.Charge = r.Paid - 1 }),
+		{"no acks", row(1, func(r *rollup.SettlementRow) { r.Acks = 0 }), rollup.ErrSettlement},
+		{"fewer units than acks", row(1, func(r *rollup.SettlementRow) { r.Acks = r.Units + 1 }),
 			rollup.ErrSettlement},
-		{"node's share", change(1, func(r *rollup.SettlementRow) { r.ToNode++ }), rollup.ErrSettlement},
-		{"service's share", change(1, func(r *rollup.SettlementRow) { r.ToService-- }),
+		{"charged too much", row(1, func(r *rollup.SettlementRow) { r.Charge++ }),
 			rollup.ErrSettlement},
-		{"acks overflow", change(3, func(r *rollup.SettlementRow) {
-			r.Acks, r.Units = math.MaxUint64,
-				math.MaxUint64
-		}), rollup.ErrOverflow},
-		{"paid overflows", []rollup.SettlementRow{rollup.FixtureRich(1), rollup.FixtureRich(2)},
-			rollup.ErrOverflow},
-		{"the balance divided otherwise", change(0, func(r *rollup.SettlementRow) {
-			rollup.FixturePay(r,
-				r.Paid+100)
+		{"charged too little", row(1, func(r *rollup.SettlementRow) { r.Charge-- }),
+			rollup.ErrSettlement},
+		{"rounded down in more windows than there are", row(0, func(r *rollup.SettlementRow) {
+			r.Charge--
+			r.Allowed = r.Charge
+			rollup.FixturePay(r, r.Charge)
 		}), rollup.ErrSettlement},
-		{"the remainder to another", []rollup.SettlementRow{rollup.FixtureRows[0], rollup.FixtureRows[1],
-			rollup.FixturePaying(rollup.FixtureRows[2], 7),
-			rollup.FixturePaying(rollup.FixtureRows[3], 9998)}, rollup.ErrSettlement},
-		// payers are apart
-		{"one left short while another is paid", change(1,
-			func(r *rollup.SettlementRow) { r.Payer = 7; rollup.FixturePay(r, 0) }), nil},
-		{"charges that no balance could cover", rollup.FixtureUnpayable, nil},
+		{"another price", row(1, func(r *rollup.SettlementRow) { r.Price += 1000 }),
+			rollup.ErrSettlement},
+		{"allowed more than charged", row(2, func(r *rollup.SettlementRow) { r.Allowed++ }),
+			rollup.ErrSettlement},
+		{"paid more than allowed", row(1, func(r *rollup.SettlementRow) {
+			rollup.FixturePay(r, r.Allowed+1)
+		}), rollup.ErrSettlement},
+		{"above the allowance", row(1, func(r *rollup.SettlementRow) { r.Allowed++ }),
+			rollup.ErrSettlement},
+		{"above the allowance together", payer(0, func(p *rollup.PayerRow) { p.Allowance = 34337 }),
+			rollup.ErrSettlement},
+		{"node's share", row(1, func(r *rollup.SettlementRow) { r.ToNode++ }), rollup.ErrSettlement},
+		{"service's share", row(1, func(r *rollup.SettlementRow) { r.ToService-- }),
+			rollup.ErrSettlement},
+		{"acks overflow", row(3, func(r *rollup.SettlementRow) {
+			r.Acks, r.Units = math.MaxUint64, math.MaxUint64
+		}), rollup.ErrOverflow},
+		{"paid overflows", func(t *table) {
+			r := rollup.SettlementRow{Windows: 1, Price: 1 << 40, Acks: 1, Units: math.MaxUint64,
+				Charge: math.MaxUint64, Allowed: math.MaxUint64}
+			rollup.FixturePay(&r, math.MaxUint64)
+			*t = table{Rows: []rollup.SettlementRow{r, r}, Payers: []rollup.PayerRow{
+				{Payer: 1, Allowance: math.MaxUint64}, {Payer: 2, Allowance: math.MaxUint64}}}
+			t.Rows[0].Payer, t.Rows[1].Payer = 1, 2
+		}, rollup.ErrOverflow},
+		{"a payer that paid something else", payer(0, func(p *rollup.PayerRow) { p.Paid++ }),
+			rollup.ErrSettlement},
+		{"a payer without rows", func(t *table) {
+			t.Payers = append(t.Payers, rollup.PayerRow{Payer: 7})
+		}, rollup.ErrSettlement},
+		{"a row without its payer", func(t *table) { t.Payers = t.Payers[:1] },
+			rollup.ErrSettlement},
+		{"payers unsorted", func(t *table) { slices.Reverse(t.Payers) }, rollup.ErrUnsorted},
+		{"a payer twice", payer(1, func(p *rollup.PayerRow) { p.Payer = 5 }), rollup.ErrUnsorted},
+		{"no more paid than one had", row(3, func(r *rollup.SettlementRow) {
+			rollup.FixturePay(r, 0)
+		}), rollup.ErrSettlement},
+		// A sum of units that stopped says nothing about charges.
+		{"sums that stopped", func(t *table) {
+			*t = table{Rows: []rollup.SettlementRow{{Windows: 2, Price: 1, Acks: 2,
+				Units: math.MaxUint64, Charge: 1 << 45}}, Payers: []rollup.PayerRow{{}}}
+		}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			file := settle(c.rows, 0, 1, 2, 3).Append(nil)
+			changed := table{Rows: slices.Clone(rollup.FixtureTable.Rows),
+				Payers: slices.Clone(rollup.FixtureTable.Payers)}
+			c.change(&changed)
+			file := settle(&changed, 0, 1, 2, 3).Append(nil)
 			_, err := export.Verify(file, trust())
 			rollup.FixtureWantError(t, err, c.want)
 		})
@@ -579,15 +616,15 @@ func TestBadSettlements(t *testing.T) {
 		_, err := export.Verify(e.Append(nil), trust())
 		rollup.FixtureWantError(t, err, want)
 	}
-	e := settle(rollup.FixtureRows, 0, 1, 3)
+	e := settle(rollup.FixtureTable, 0, 1, 3)
 	e.Record.SettledEpoch++
 	refused(e, rollup.ErrSignature)
-	e = settle(rollup.FixtureRows, 0, 1, 3)
+	e = settle(rollup.FixtureTable, 0, 1, 3)
 	e.Record.SettlementRoot[0]++
 	refused(e, rollup.ErrSettlement)
-	e = settle(nil, 0, 1, 3)
-	e.Record.SettledEpoch = rollup.NoEpoch
+	e = settle(new(rollup.SettlementTable), 0, 1, 3)
+	e.Record.SettledEpoch, e.Record.SettlementRoot = rollup.NoEpoch, rollup.Hash{}
 	e.Certificate = rollup.FixtureCertifyRecord(e.Record, 0, 1, 3)
 	refused(e, rollup.ErrSettlement)
-	refused(settle(rollup.FixtureRows, 1, 2), rollup.ErrQuorum)
+	refused(settle(rollup.FixtureTable, 1, 2), rollup.ErrQuorum)
 }

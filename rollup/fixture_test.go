@@ -10,7 +10,7 @@ var (
 	FixtureKey           = testKey
 	FixtureShares        = testShares
 	FixtureNet           = testNet
-	FixtureRows          = testRows
+	FixtureTable         = testTable
 	FixtureAcks          = testAcks
 	FixtureForge         = forge
 	FixtureSigned        = signed
@@ -20,10 +20,7 @@ var (
 	FixtureSentinels     = sentinels
 	FixtureWantError     = wantError
 	FixtureWantBytes     = wantBytes
-	FixtureUnpayable     = unpayable
-	FixtureRich          = rich
 	FixturePay           = pay
-	FixturePaying        = paying
 	FixtureMultiSign     = multiSign
 	FixtureSecret        = testSecret
 	FixtureEd25519       = testEd25519

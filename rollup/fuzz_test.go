@@ -21,7 +21,8 @@ func seeds(t testing.TB) map[string][][]byte {
 		"FuzzParseCertificate":       {cert.Append(nil)},
 		"FuzzParseRecord":            {testRecord().Append(nil)},
 		"FuzzParseRecordCertificate": {certifyRecord(testRecord(), 0, 1, 3).Append(nil)},
-		"FuzzParseSettlementRow":     {testRows[0].Append(nil)},
+		"FuzzParseSettlementRow":     {testTable.Rows[0].Append(nil)},
+		"FuzzParsePayerRow":          {testTable.Payers[0].Append(nil)},
 		"FuzzParse": {exports["ack"], exports["rollup"], exports["settlement"],
 			exports["statements"], exports["statement-ack"], FixtureProven(t)},
 	}
@@ -65,6 +66,10 @@ func FuzzParseStatement(f *testing.F) {
 
 func FuzzParseCertificate(f *testing.F) {
 	roundTrip(f, ParseCertificate, func(c *Certificate) []byte { return c.Append(nil) })
+}
+
+func FuzzParsePayerRow(f *testing.F) {
+	roundTrip(f, ParsePayerRow, func(p PayerRow) []byte { return p.Append(nil) })
 }
 
 func FuzzParseSettlementRow(f *testing.F) {

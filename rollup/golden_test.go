@@ -113,7 +113,7 @@ func testValues(t *testing.T) string {
 	row("bitmap of members 0, 1 and 3", []byte(cert.Signers))
 	row("node 2's word for the rollup", cert.Own)
 	row("certificate's signature", cert.Signature)
-	row("settlement root", SettlementRoot(testRows))
+	row("settlement root", testTable.Root())
 	record := FixtureExports(t)["settlement"][8+32+1:]
 	row("heads of the registry", FixtureHeads())
 	row("record of the settlement", record[:RecordSize])
@@ -178,12 +178,17 @@ func testCanonical() (b []byte) {
 	for _, v := range [...]uint32{60, 10, 5} {
 		b = le.AppendUint32(b, v)
 	}
-	for _, v := range [...]uint16{8000, 1500, 500, 5000} {
+	for _, v := range [...]uint16{8000, 1500, 500} {
 		b = le.AppendUint16(b, v)
 	}
-	b = append(b, 0)          // no development network
-	b = le.AppendUint32(b, 0) // no proof keys
-	b = le.AppendUint32(b, 4) // members
+	b = le.AppendUint64(b, 10)            // fee of a grant
+	b = le.AppendUint32(b, 720)           // epochs of a grant
+	b = le.AppendUint64(b, 1_000_000_000) // allowance
+	b = le.AppendUint64(b, 1_000_000)     // stake to serve
+	b = le.AppendUint16(b, 5000)          // slash
+	b = append(b, 0)                      // no development network
+	b = le.AppendUint32(b, 0)             // no proof keys
+	b = le.AppendUint32(b, 4)             // members
 	for i, power := range testPowers {
 		key("owner", i)
 		bls := testSecret("member", i).PublicKey().Bytes()
@@ -227,7 +232,8 @@ func testGenesis(t *testing.T) []byte {
 		"version": 2, "chain_id": testChain, "genesis_time": "2026-01-01T00:00:00Z",
 		"treasury": ed("treasury", 0),
 		"params": map[string]any{"epoch_seconds": 60, "grace_seconds": 10, "grace_blocks": 5,
-			"shares": testShares, "slash_equivocation": 5000,
+			"shares": testShares, "grant_fee": 10, "grant_epochs": 720, "allowance": 1_000_000_000,
+			"serve_stake": 1_000_000, "slash_equivocation": 5000,
 			"proofs": map[string]any{"development": false, "keys": []any{}}},
 		"committee": members,
 	}, "", "  ")

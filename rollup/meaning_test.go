@@ -238,8 +238,14 @@ func layoutOf(file []byte) *layout {
 		l.witness(kind)
 		for range l.u32("row count", rollup.ErrMalformed, rollup.ErrUnsorted) {
 			l.add("row's node, service, payer", 12, rollup.ErrUnsorted, rollup.ErrSettlement)
-			l.add("row's acks and units", 16, rollup.ErrSettlement, rollup.ErrOverflow)
-			l.add("row's money", 32, rollup.ErrSettlement, rollup.ErrOverflow)
+			l.add("row's windows", 4, rollup.ErrSettlement)
+			l.add("row's price, acks and units", 24, rollup.ErrSettlement, rollup.ErrOverflow)
+			l.add("row's money", 40, rollup.ErrSettlement, rollup.ErrOverflow)
+		}
+		for range l.u32("payer count", rollup.ErrMalformed, rollup.ErrUnsorted) {
+			l.add("payer", 4, rollup.ErrUnsorted, rollup.ErrSettlement)
+			l.add("payer's key, reserve and thawing", 48, rollup.ErrSettlement)
+			l.add("payer's allowance and payment", 16, rollup.ErrSettlement)
 		}
 	case export.TypeStatementAck:
 		l.anchor(kind)

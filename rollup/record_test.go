@@ -7,7 +7,7 @@ import (
 
 func testRecord() *Record {
 	r := &Record{Network: testNet, Height: 0x0102030405060708, Time: 1234567890123, Epoch: 1,
-		RollupCount: 2, RegistryRoot: Hash{7}, SettledEpoch: 0, SettlementRoot: SettlementRoot(testRows)}
+		RollupCount: 2, RegistryRoot: Hash{7}, SettledEpoch: 0, SettlementRoot: testTable.Root()}
 	r.RollupsRoot = RollupsTree([]Hash{{1}, {2}}).Root()
 	return r
 }

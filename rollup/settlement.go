@@ -4,11 +4,15 @@ import (
 	"cmp"
 	"fmt"
 	"math/bits"
-	"slices"
+
+	"github.com/waybill-network/waybill/kernels/blake3"
 )
 
-// SettlementRowSize is the size of an encoded settlement row in bytes.
-const SettlementRowSize = 3*4 + 6*8
+// Sizes of the encoded rows of a settlement in bytes.
+const (
+	SettlementRowSize = 4*4 + 8*8
+	PayerRowSize      = 4 + 32 + 4*8
+)
 
 // SettlementRow is what one payer owed and paid to one node for one service in one epoch. Amounts
 // are in micro-credits (section 9).
@@ -16,10 +20,13 @@ type SettlementRow struct {
 	Node      uint32 `json:"node"`
 	Service   uint32 `json:"service"`
 	Payer     uint32 `json:"payer"`
+	Windows   uint32 `json:"windows"`      // that had the row: each charge of theirs was rounded down
+	Price     uint64 `json:"price,string"` // of the epoch, per 2^20 units
 	Acks      uint64 `json:"acks,string"`
 	Units     uint64 `json:"units,string"`
-	Charge    uint64 `json:"charge,string"`
-	Paid      uint64 `json:"paid,string"`
+	Charge    uint64 `json:"charge,string"`  // what the units cost
+	Allowed   uint64 `json:"allowed,string"` // of it, what the payer's allowance left the node
+	Paid      uint64 `json:"paid,string"`    // of that, what the payer had
 	ToNode    uint64 `json:"to_node,string"`
 	ToService uint64 `json:"to_service,string"`
 }
@@ -30,43 +37,134 @@ func (r *SettlementRow) Compare(s *SettlementRow) int {
 		cmp.Compare(r.Payer, s.Payer))
 }
 
-// Append appends the 60-byte encoding to dst.
+// Append appends the 80-byte encoding to dst.
 func (r *SettlementRow) Append(dst []byte) []byte {
-	dst = le.AppendUint32(dst, r.Node)
-	dst = le.AppendUint32(dst, r.Service)
-	dst = le.AppendUint32(dst, r.Payer)
-	for _, v := range [...]uint64{r.Acks, r.Units, r.Charge, r.Paid, r.ToNode, r.ToService} {
+	for _, v := range [...]uint32{r.Node, r.Service, r.Payer, r.Windows} {
+		dst = le.AppendUint32(dst, v)
+	}
+	for _, v := range [...]uint64{r.Price, r.Acks, r.Units, r.Charge, r.Allowed, r.Paid, r.ToNode,
+		r.ToService} {
 		dst = le.AppendUint64(dst, v)
 	}
 	return dst
 }
 
-// ParseSettlementRow decodes exactly 60 bytes. The error is ErrMalformed.
+// ParseSettlementRow decodes exactly 80 bytes. The error is ErrMalformed.
 func ParseSettlementRow(b []byte) (SettlementRow, error) {
 	r := newReader(b)
-	row := r.settlementRow()
+	row := SettlementRow{Node: r.U32(), Service: r.U32(), Payer: r.U32(), Windows: r.U32(),
+		Price: r.U64(), Acks: r.U64(), Units: r.U64(), Charge: r.U64(), Allowed: r.U64(),
+		Paid: r.U64(), ToNode: r.U64(), ToService: r.U64()}
 	if err := r.End(); err != nil {
 		return SettlementRow{}, fmt.Errorf("settlement row: %w", err)
 	}
 	return row, nil
 }
 
-func (r *reader) settlementRow() SettlementRow {
-	return SettlementRow{Node: r.U32(), Service: r.U32(), Payer: r.U32(), Acks: r.U64(),
-		Units:  r.U64(),
-		Charge: r.U64(), Paid: r.U64(), ToNode: r.U64(), ToService: r.U64()}
+// PayerRow is what a payer paid in an epoch, and what bounded it.
+type PayerRow struct {
+	Payer     uint32     `json:"payer"`
+	Key       AccountKey `json:"key"`              // of its account
+	Reserve   uint64     `json:"reserve,string"`   // behind the settlement
+	Thawing   uint64     `json:"thawing,string"`   // likewise
+	Allowance uint64     `json:"allowance,string"` // the epoch's highest, for one node
+	Paid      uint64     `json:"paid,string"`      // to all nodes
 }
 
-// SettlementRoot returns the root of the settlement table; that of no rows is zero.
-func SettlementRoot(rows []SettlementRow) Hash {
-	return RootOf(SettlementTreeKind, appendSettlementRows(nil, rows), SettlementRowSize)
-}
+// AccountKey is the Ed25519 key of an account.
+type AccountKey [32]byte
 
-func appendSettlementRows(dst []byte, rows []SettlementRow) []byte {
-	for i := range rows {
-		dst = rows[i].Append(dst)
+// MarshalText implements [encoding.TextMarshaler].
+func (k AccountKey) MarshalText() ([]byte, error) { return hexBytes(k[:]).MarshalText() }
+
+// Append appends the 68-byte encoding to dst.
+func (p *PayerRow) Append(dst []byte) []byte {
+	dst = append(le.AppendUint32(dst, p.Payer), p.Key[:]...)
+	for _, v := range [...]uint64{p.Reserve, p.Thawing, p.Allowance, p.Paid} {
+		dst = le.AppendUint64(dst, v)
 	}
 	return dst
+}
+
+// ParsePayerRow decodes exactly 68 bytes. The error is ErrMalformed.
+func ParsePayerRow(b []byte) (PayerRow, error) {
+	r := newReader(b)
+	p := PayerRow{Payer: r.U32()}
+	r.Fill(p.Key[:])
+	p.Reserve, p.Thawing, p.Allowance, p.Paid = r.U64(), r.U64(), r.U64(), r.U64()
+	if err := r.End(); err != nil {
+		return PayerRow{}, fmt.Errorf("payer row: %w", err)
+	}
+	return p, nil
+}
+
+// SettlementTable is the settlement of an epoch as its root binds it.
+type SettlementTable struct {
+	Rows   []SettlementRow `json:"rows"`   // sorted by (node, service, payer)
+	Payers []PayerRow      `json:"payers"` // those of the rows, sorted
+}
+
+// Append appends the encoding that files have: a count and the rows, a count and the payers.
+func (t *SettlementTable) Append(dst []byte) []byte {
+	dst = le.AppendUint32(dst, uint32(len(t.Rows)))
+	for i := range t.Rows {
+		dst = t.Rows[i].Append(dst)
+	}
+	dst = le.AppendUint32(dst, uint32(len(t.Payers)))
+	for i := range t.Payers {
+		dst = t.Payers[i].Append(dst)
+	}
+	return dst
+}
+
+// ParseSettlementTable decodes what Append wrote. What it says is for Check. Errors: ErrMalformed,
+// ErrUnsorted.
+func ParseSettlementTable(b []byte) (*SettlementTable, error) {
+	r, t := newReader(b), new(SettlementTable)
+	for i := range r.Count(uint64(r.U32()), SettlementRowSize) {
+		row, err := ParseSettlementRow(r.Next(SettlementRowSize))
+		if err == nil && i > 0 && t.Rows[i-1].Compare(&row) >= 0 {
+			err = at("settlement row", i, ErrUnsorted)
+		}
+		if err != nil {
+			return nil, err
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	for i := range r.Count(uint64(r.U32()), PayerRowSize) {
+		payer, err := ParsePayerRow(r.Next(PayerRowSize))
+		if err == nil && i > 0 && t.Payers[i-1].Payer >= payer.Payer {
+			err = at("payer", i, ErrUnsorted)
+		}
+		if err != nil {
+			return nil, err
+		}
+		t.Payers = append(t.Payers, payer)
+	}
+	if err := r.End(); err != nil {
+		return nil, fmt.Errorf("settlement: %w", err)
+	}
+	return t, nil
+}
+
+var settlementKey = blake3.ContextKey("waybill/settlement/2")
+
+// Root returns the root of the settlement: over the roots of its rows, of its payers, and of the
+// committee's duties, of which there are none in this version.
+func (t *SettlementTable) Root() Hash {
+	var rows, payers []byte
+	for i := range t.Rows {
+		rows = t.Rows[i].Append(rows)
+	}
+	for i := range t.Payers {
+		payers = t.Payers[i].Append(payers)
+	}
+	var b [3 * len(Hash{})]byte
+	root := RootOf(SettlementTreeKind, rows, SettlementRowSize)
+	copy(b[:], root[:])
+	root = RootOf(PayerTreeKind, payers, PayerRowSize)
+	copy(b[len(root):], root[:])
+	return blake3.Keyed(&settlementKey, b[:])
 }
 
 // Shares says, in basis points, how what was paid is divided; the sum is 10,000.
@@ -79,8 +177,7 @@ type Shares struct {
 // Valid reports whether the shares add up to 10,000.
 func (s Shares) Valid() bool { return uint32(s.Node)+uint32(s.Service)+uint32(s.Protocol) == 10000 }
 
-// Split divides a payment (section 9, step 3). The three parts add up to paid. It panics on invalid
-// shares.
+// Split divides a payment (section 9). The three parts add up to paid. It panics on invalid shares.
 func (s Shares) Split(paid uint64) (node, service, protocol uint64) {
 	if !s.Valid() {
 		panic("rollup: shares do not add up")
@@ -95,67 +192,6 @@ func part(paid uint64, share uint16) uint64 {
 	hi, lo := bits.Mul64(paid, uint64(share))
 	q, _ := bits.Div64(hi, lo, 10000)
 	return q
-}
-
-// CheckSettlement holds the rules of section 10, type 3, that need no signature.
-func CheckSettlement(rows []SettlementRow, shares Shares) error {
-	var acks, paid uint64
-	for i := range rows {
-		r := &rows[i]
-		if i > 0 && rows[i-1].Compare(r) >= 0 {
-			return at("settlement row", i, ErrUnsorted)
-		}
-		node, service, _ := shares.Split(r.Paid)
-		switch {
-		case r.Acks == 0 || r.Units < r.Acks:
-			return at("settlement row", i, fmt.Errorf("%w: %d acks, %d units", ErrSettlement, r.Acks,
-				r.Units))
-		case r.Paid > r.Charge:
-			return at("settlement row", i, fmt.Errorf("%w: paid %d of %d", ErrSettlement, r.Paid, r.Charge))
-		case r.ToNode != node || r.ToService != service:
-			return at("settlement row", i, fmt.Errorf("%w: the shares of %d are %d and %d, not %d and %d",
-				ErrSettlement, r.Paid, node, service, r.ToNode, r.ToService))
-		}
-		if !add(&acks, r.Acks) || !add(&paid, r.Paid) {
-			return at("settlement row", i, ErrOverflow)
-		}
-	}
-	return checkApportioned(rows)
-}
-
-// checkApportioned requires that what a payer paid in all is divided among its charges by the
-// rules.
-func checkApportioned(rows []SettlementRow) error {
-	byPayer := make([]int, len(rows))
-	for i := range byPayer {
-		byPayer[i] = i
-	}
-	slices.SortStableFunc(byPayer, func(i, j int) int {
-		return cmp.Compare(rows[i].Payer,
-			rows[j].Payer)
-	})
-	var charges, paid []uint64
-	for len(byPayer) > 0 {
-		payer, total := rows[byPayer[0]].Payer, uint64(0)
-		charges = charges[:0]
-		for _, i := range byPayer {
-			if rows[i].Payer != payer {
-				break
-			}
-			charges = append(charges, rows[i].Charge)
-			total += rows[i].Paid
-		}
-		paid = slices.Grow(paid[:0], len(charges))[:len(charges)]
-		Apportion(paid, charges, total)
-		for k, i := range byPayer[:len(charges)] {
-			if rows[i].Paid != paid[k] {
-				return at("settlement row", i, fmt.Errorf("%w: payer %d's %d give %d for this row, not %d",
-					ErrSettlement, payer, total, paid[k], rows[i].Paid))
-			}
-		}
-		byPayer = byPayer[len(charges):]
-	}
-	return nil
 }
 
 // add adds v to *sum and reports whether it fits.

@@ -6,16 +6,19 @@ import (
 	"math/big"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
+
+	"github.com/waybill-network/waybill/kernels/blake3"
 )
 
 func TestSettlementRowLayout(t *testing.T) {
-	row := SettlementRow{1, 2, 3, 4, 5, 6, 7, 8, 9}
+	row := SettlementRow{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}
 	var want []byte
-	for _, v := range []uint32{1, 2, 3} {
+	for v := uint32(1); v < 5; v++ {
 		want = le.AppendUint32(want, v)
 	}
-	for v := uint64(4); v < 10; v++ {
+	for v := uint64(5); v < 13; v++ {
 		want = le.AppendUint64(want, v)
 	}
 	b := row.Append(nil)
@@ -23,15 +26,73 @@ func TestSettlementRowLayout(t *testing.T) {
 	if got, err := ParseSettlementRow(b); err != nil || got != row || len(b) != SettlementRowSize {
 		t.Fatalf("%+v, %v", got, err)
 	}
-	for _, bad := range [][]byte{nil, b[:59], append(b[:60:60], 0)} {
+	for _, bad := range [][]byte{nil, b[:79], append(b[:80:80], 0)} {
 		_, err := ParseSettlementRow(bad)
 		wantError(t, err, ErrMalformed)
 	}
 	text, err := json.Marshal(row)
-	wantText := `{"node":1,"service":2,"payer":3,"acks":"4","units":"5",` +
-		`"charge":"6","paid":"7","to_node":"8","to_service":"9"}`
+	wantText := `{"node":1,"service":2,"payer":3,"windows":4,"price":"5","acks":"6","units":"7",` +
+		`"charge":"8","allowed":"9","paid":"10","to_node":"11","to_service":"12"}`
 	if err != nil || string(text) != wantText {
 		t.Fatalf("got %s, %v\nwant %s", text, err, wantText)
+	}
+}
+
+func TestPayerRowLayout(t *testing.T) {
+	payer := PayerRow{1, AccountKey{0: 2, 31: 3}, 4, 5, 6, 7}
+	want := append(le.AppendUint32(nil, 1), payer.Key[:]...)
+	for v := uint64(4); v < 8; v++ {
+		want = le.AppendUint64(want, v)
+	}
+	b := payer.Append(nil)
+	wantBytes(t, "payer", b, want)
+	if got, err := ParsePayerRow(b); err != nil || got != payer || len(b) != PayerRowSize {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	for _, bad := range [][]byte{nil, b[:67], append(b[:68:68], 0)} {
+		_, err := ParsePayerRow(bad)
+		wantError(t, err, ErrMalformed)
+	}
+	text, err := json.Marshal(payer)
+	wantText := `{"payer":1,"key":"02` + strings.Repeat("00", 30) + `03",` +
+		`"reserve":"4","thawing":"5","allowance":"6","paid":"7"}`
+	if err != nil || string(text) != wantText {
+		t.Fatalf("got %s, %v\nwant %s", text, err, wantText)
+	}
+}
+
+// TestSettlementRoot builds the root from the roots of its trees, by the text of section 9.
+func TestSettlementRoot(t *testing.T) {
+	var rows, payers [][]byte
+	for i := range testTable.Rows {
+		rows = append(rows, testTable.Rows[i].Append(nil))
+	}
+	for i := range testTable.Payers {
+		payers = append(payers, testTable.Payers[i].Append(nil))
+	}
+	r, p := mth("settlement", rows), mth("payer", payers)
+	key := blake3.ContextKey("waybill/settlement/2")
+	want := Hash(blake3.Keyed(&key, slices.Concat(r[:], p[:], make([]byte, 32))))
+	if got := testTable.Root(); got != want {
+		t.Errorf("%s, not %s", got, want)
+	}
+	if got := new(SettlementTable).Root(); got != blake3.Keyed(&key, make([]byte, 96)) {
+		t.Errorf("of no rows: %s", got)
+	}
+}
+
+// TestCharge compares with the rule in big numbers.
+func TestCharge(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	for range 20000 {
+		units, price := rng.Uint64()>>rng.IntN(64), rng.Uint64()>>rng.IntN(64)
+		want := new(big.Int).Mul(new(big.Int).SetUint64(units), new(big.Int).SetUint64(price))
+		if want.Rsh(want, 20); !want.IsUint64() {
+			want.SetUint64(math.MaxUint64)
+		}
+		if got := Charge(units, price); got != want.Uint64() {
+			t.Fatalf("%d units at %d: %d, not %s", units, price, got, want)
+		}
 	}
 }
 
@@ -65,77 +126,4 @@ func TestSharesSplit(t *testing.T) {
 func pay(r *SettlementRow, paid uint64) {
 	r.Paid = paid
 	r.ToNode, r.ToService, _ = testShares.Split(paid)
-}
-
-func paying(r SettlementRow, paid uint64) SettlementRow {
-	pay(&r, paid)
-	return r
-}
-
-func rich(payer uint32) SettlementRow {
-	return paying(SettlementRow{Payer: payer, Acks: 1, Units: 1, Charge: math.MaxUint64},
-		math.MaxUint64)
-}
-
-// unpayable charges one payer more than 2^64; sums of charges and units are beyond u64, and the
-// table is honest.
-var unpayable = func() (rows []SettlementRow) {
-	charges := []uint64{math.MaxUint64, math.MaxUint64, 1 << 63}
-	paid := make([]uint64, len(charges))
-	Apportion(paid, charges, 1001)
-	for i, c := range charges {
-		rows = append(rows, paying(SettlementRow{Node: uint32(i), Acks: 1, Units: math.MaxUint64,
-			Charge: c}, paid[i]))
-	}
-	return rows
-}()
-
-// TestApportion compares with the rule in big numbers.
-func TestApportion(t *testing.T) {
-	rng := rand.New(rand.NewPCG(5, 6))
-	for range 20000 {
-		charges := make([]uint64, 1+rng.IntN(6))
-		var sum big.Int
-		for i := range charges {
-			charges[i] = rng.Uint64() >> rng.IntN(64)
-			if rng.IntN(4) == 0 {
-				charges[i] = math.MaxUint64 - rng.Uint64N(2)
-			}
-			sum.Add(&sum, new(big.Int).SetUint64(charges[i]))
-		}
-		balance := rng.Uint64() >> rng.IntN(64)
-		got := make([]uint64, len(charges))
-		Apportion(got, charges, balance)
-		if want := apportioned(charges, balance, &sum); !slices.Equal(got, want) {
-			t.Fatalf("%d among %v: got %v, want %v", balance, charges, got, want)
-		}
-	}
-}
-
-// apportioned gives one unit after the other to the largest remainder left, the first of equals.
-func apportioned(charges []uint64, balance uint64, sum *big.Int) []uint64 {
-	b := new(big.Int).SetUint64(balance)
-	if b.Cmp(sum) >= 0 {
-		return charges
-	}
-	paid := make([]uint64, len(charges))
-	remainders := make([]*big.Int, len(charges))
-	left := balance
-	for i, c := range charges {
-		product := new(big.Int).Mul(new(big.Int).SetUint64(c), b)
-		q, r := product.QuoRem(product, sum, new(big.Int))
-		paid[i], remainders[i] = q.Uint64(), r
-		left -= paid[i]
-	}
-	for ; left > 0; left-- {
-		best := 0
-		for i := range remainders {
-			if remainders[i].Cmp(remainders[best]) > 0 {
-				best = i
-			}
-		}
-		paid[best]++
-		remainders[best] = big.NewInt(-1)
-	}
-	return paid
 }

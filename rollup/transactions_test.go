@@ -43,7 +43,7 @@ func testTransactions(t testing.TB) (all []rollup.FixtureTransaction, grant []by
 		Proof:    ledger.ProvePossession(client, net, rollup.RoleClient, account),
 		Services: ledger.Services(0, 1), Numbers: 1000, From: 1, Until: 9})
 	h, _ := rollup.FixtureForge(t, rollup.FixtureKey, rollup.FixtureAcks())
-	record := settle(rollup.FixtureRows, 0, 1, 3).Certificate
+	record := settle(rollup.FixtureTable, 0, 1, 3).Certificate
 	key := &ledger.ProofKeyChange{ProofKeyTerm: ledger.ProofKeyTerm{Statements: 256,
 		Key: blake3.Sum256([]byte("key")), From: 30, Until: 40}}
 	signers, sum := rollup.FixtureMultiSign(ledger.ProofKeyMessage(net, 0, &key.ProofKeyTerm), 0, 1, 3)
@@ -60,6 +60,10 @@ func testTransactions(t testing.TB) (all []rollup.FixtureTransaction, grant []by
 		{Kind: 7, Bytes: ledger.NewTicket(net, rollup.FixtureCertify(h, 0, 1, 3))},
 		{Kind: 8, Bytes: ledger.NewRecordCertificate(net, record)},
 		{Kind: 14, Bytes: ledger.NewEvidence(net, testEvidence(h))},
+		{Kind: 19, Bytes: ledger.NewReserve(net, owner, 4, 300)},
+		{Kind: 20, Bytes: ledger.NewThaw(net, owner, 5, 200)},
+		{Kind: 22, Bytes: ledger.NewAllowance(net, owner, 6, 1000)},
+		{Kind: 23, Bytes: ledger.NewLowerPrice(net, owner, 7, 1, 999)},
 		{Kind: 25, Bytes: ledger.NewProofKey(net, key)},
 	}
 	for _, tx := range all {

@@ -16,6 +16,7 @@ var (
 	AckTreeKind        = NewTreeKind("ack")
 	RowTreeKind        = NewTreeKind("row")
 	SettlementTreeKind = NewTreeKind("settlement")
+	PayerTreeKind      = NewTreeKind("payer")
 	CommitteeTreeKind  = NewTreeKind("committee")
 )
 

@@ -22,6 +22,7 @@ func TestTreeShape(t *testing.T) {
 		kind  *TreeKind
 		width int
 	}{{"ack", AckTreeKind, LeafSize}, {"settlement", SettlementTreeKind, SettlementRowSize},
+		{"payer", PayerTreeKind, PayerRowSize},
 		{"committee", CommitteeTreeKind, memberSize}} {
 		for _, n := range []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 100, 127,
 			129, 255, 257, 1000} {

@@ -231,19 +231,32 @@ func certify(h *Header, members ...int) *Certificate {
 	return c
 }
 
-// testRows are a settlement in which payer 5 had 40,000 of the 45,783 that it owed.
-var testRows = func() (rows []SettlementRow) {
-	for _, r := range []SettlementRow{
-		{Node: 2, Service: 0, Payer: 5, Acks: 3, Units: 12000, Charge: 34332, Paid: 29995},
-		{Node: 2, Service: 0, Payer: 6, Acks: 1, Units: 4000, Charge: 11444, Paid: 11444},
-		{Node: 2, Service: 1, Payer: 5, Acks: 2, Units: 8000, Charge: 7, Paid: 6},
-		{Node: 3, Service: 0, Payer: 5, Acks: 1, Units: 4000, Charge: 11444, Paid: 9999},
-	} {
+// testTable is a settlement in which payer 5 had 40,000 of the 45,782 that it owed, and payer 6
+// allowed a node less than it charged.
+var testTable = func() *SettlementTable {
+	t := &SettlementTable{Rows: []SettlementRow{
+		{Node: 2, Service: 0, Payer: 5, Windows: 2, Price: 3000000, Acks: 3, Units: 12000, Charge: 34331,
+			Allowed: 34331, Paid: 34331},
+		{Node: 2, Service: 0, Payer: 6, Windows: 1, Price: 3000000, Acks: 1, Units: 4000, Charge: 11444,
+			Allowed: 11000, Paid: 11000},
+		{Node: 2, Service: 1, Payer: 5, Windows: 1, Price: 1000, Acks: 2, Units: 8000, Charge: 7,
+			Allowed: 7, Paid: 7},
+		{Node: 3, Service: 0, Payer: 5, Windows: 1, Price: 3000000, Acks: 1, Units: 4000, Charge: 11444,
+			Allowed: 11444, Paid: 5662},
+	}, Payers: []PayerRow{
+		{Payer: 5, Key: testAccount(5), Allowance: 50000, Paid: 40000},
+		{Payer: 6, Key: testAccount(6), Reserve: 1000, Thawing: 20, Allowance: 11000, Paid: 11000},
+	}}
+	for i := range t.Rows {
+		r := &t.Rows[i]
 		r.ToNode, r.ToService = r.Paid*8000/10000, r.Paid*1500/10000
-		rows = append(rows, r)
 	}
-	return rows
+	return t
 }()
+
+func testAccount(index int) AccountKey {
+	return AccountKey(testEd25519("account", index).Public().(ed25519.PublicKey))
+}
 
 // sentinels are the package's reasons; an error wraps exactly one of them.
 var sentinels = []error{ErrMalformed, ErrNetwork, ErrCount, ErrWindow, ErrUnsorted, ErrNumbers,

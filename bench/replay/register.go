@@ -66,6 +66,9 @@ func (r *Replay) Register(
 	if err := r.fund(ctx); err != nil {
 		return Parties{}, fmt.Errorf("payers: %w", err)
 	}
+	if err := r.reserve(ctx); err != nil {
+		return Parties{}, fmt.Errorf("reserves: %w", err)
+	}
 	if err := r.registerServices(ctx, slices.Sorted(maps.Keys(services))); err != nil {
 		return Parties{}, fmt.Errorf("services: %w", err)
 	}
@@ -97,7 +100,8 @@ func (r *Replay) account(ctx context.Context, key ledger.Key) (*api.GetAccountRe
 	return a, err
 }
 
-// fund deposits to every payer that has no account. The owner of the services is one of them.
+// fund deposits to every payer that has no account, and to the owner of the services. Acks are not
+// paid from that: see reserve.
 func (r *Replay) fund(ctx context.Context) error {
 	owner := &payer{key: ed25519.NewKeyFromSeed(r.secret("services"))}
 	all := append(slices.Collect(maps.Values(r.payers)), owner)
@@ -147,6 +151,31 @@ func (r *Replay) fund(ctx context.Context) error {
 		p.account = account.GetIndex()
 	}
 	return nil
+}
+
+// reserve has every payer without a reserve put nine tenths of its balance there: acks are paid
+// from the reserve, and grants from what is left.
+func (r *Replay) reserve(ctx context.Context) error {
+	var group errgroup.Group
+	group.SetLimit(grantTxs)
+	for _, p := range r.payers {
+		group.Go(func() error {
+			sender := ledger.KeyOf(p.key)
+			a, err := r.account(ctx, sender)
+			if err != nil {
+				return err
+			}
+			amount := a.Balance - a.Balance/10
+			fees := r.cfg.Genesis.Params.GrantFee * uint64(len(p.clients))
+			amount = min(amount, a.Balance-min(a.Balance, fees))
+			if a.Reserve > 0 || amount == 0 {
+				return nil
+			}
+			tx := ledger.NewReserve(r.network, p.key, a.NextNonce, amount)
+			return r.ledger().Execute(ctx, sender, a.NextNonce, tx)
+		})
+	}
+	return group.Wait()
 }
 
 // registerServices registers a service a name, owned by the replay, whose unit says what its bytes
@@ -287,9 +316,10 @@ func (r *Replay) grant(p *payer, c *customer, epoch uint32) ledger.Grant {
 	}
 	slices.Sort(services)
 	proof := ledger.ProvePossession(c.secret, r.network, rollup.RoleClient, ledger.KeyOf(p.key))
+	until := min(uint64(epoch)+uint64(r.cfg.Genesis.Params.GrantEpochs), math.MaxUint32)
 	return ledger.NewGrant(r.network, p.key, ledger.Grant{
 		Payer: p.account, Key: c.public, Proof: proof, Services: ledger.Services(services...),
-		Numbers: math.MaxUint32, From: epoch, Until: math.MaxUint32,
+		Numbers: math.MaxUint32, From: epoch, Until: uint32(until),
 	})
 }
 

@@ -42,7 +42,10 @@ func txGrants() *cobra.Command {
 		Long: `Signs a grant for each client and submits them in one transaction. A grant says: who
 holds this key may use these services at my cost, up to so many acks at each node in
 each epoch, until this epoch. It makes a client of the key, whose index is printed.
-To name a service is to agree to its price.
+To name a service is to agree to its price, which can only fall. Each client costs the
+network's fee of a grant, from the payer's balance; its acks are paid from the payer's
+reserve ('waybill tx reserve'), within what the payer allows one node ('waybill tx
+allowance').
 
 A CLIENT is a BLS keystore, or a file that its holder has written with 'waybill keys
 prove' for this network and this payer; it holds no secret.
@@ -60,7 +63,8 @@ chain, account and epoch by hand: --out FILE --genesis FILE --payer INDEX --from
 	fl.Uint32Var(&f.numbers, "numbers", math.MaxUint32,
 		"most `acks` that a client may sign for a service at one node in one epoch")
 	fl.Uint32Var(&f.from, "from", 0, "first `epoch` (default: the one that runs)")
-	fl.Uint32Var(&f.until, "until", math.MaxUint32, "the `epoch` before which the grant ends")
+	fl.Uint32Var(&f.until, "until", 0,
+		"the `epoch` before which the grant ends (default: as late as the network allows)")
 	fl.StringVar(&f.blsPassword, "bls-password-file", "",
 		"`file` with the keystores' password (default: the environment, or a prompt)")
 	fl.StringVar(&f.out, "out", "",
@@ -86,6 +90,7 @@ chain, account and epoch by hand: --out FILE --genesis FILE --payer INDEX --from
 			if err != nil {
 				return err
 			}
+			f.end(genesis.Params.GrantEpochs)
 			_, tx, err := f.build(genesis.Network(), k, args)
 			if err != nil {
 				return err
@@ -122,12 +127,19 @@ func (f *grantFlags) check(clients int) error {
 		return usagef("--service: want one to three services, got %d", len(f.services))
 	case uint64(f.services[last]) >= math.MaxUint32:
 		return usagef("--service %d: want a number below 2^32 - 1", f.services[last])
-	case f.from >= f.until:
+	case f.until > 0 && f.from >= f.until:
 		return usagef("--from %d --until %d: want an epoch between them", f.from, f.until)
 	case f.numbers == 0:
 		return usagef("--numbers 0: want at least one ack")
 	}
 	return nil
+}
+
+// end lets grants end as late as the network allows, when nothing else was said.
+func (f *grantFlags) end(epochs uint32) {
+	if f.until == 0 {
+		f.until = uint32(min(uint64(f.from)+uint64(epochs), math.MaxUint32))
+	}
 }
 
 // ask asks the node for what the grants need to say and the flags do not.
@@ -140,6 +152,7 @@ func (f *grantFlags) ask(ctx context.Context, c *client.Client, payer ledger.Key
 	if !from {
 		f.from = status.Epoch
 	}
+	f.end(status.GetMoney().GetGrantEpochs())
 	account, err := client.Call(ctx, c.Ledger().GetAccount,
 		&api.GetAccountRequest{By: &api.GetAccountRequest_Key{Key: payer.String()}})
 	switch {

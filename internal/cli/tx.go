@@ -31,8 +31,9 @@ chain and the sender's next nonce by hand: --out FILE --genesis FILE --nonce N.
 
 Amounts are in credits, with up to six decimals; one credit is 1,000,000
 micro-credits.`,
-		txDeposit(), txTransfer(), txRegisterNode(), txRegisterService(), txGrants(),
-		txRevoke(), txEvidence(), txProofKey(), txSend(), txShow())
+		txDeposit(), txTransfer(), txReserve(), txThaw(), txAllowance(), txRegisterNode(),
+		txRegisterService(), txLowerPrice(), txGrants(), txRevoke(), txEvidence(), txProofKey(),
+		txSend(), txShow())
 }
 
 // pollTime is between two looks for what a transaction did.
@@ -231,7 +232,8 @@ func txRegisterNode() *cobra.Command {
 	cmd.Flags().StringVar(&address, "address", "",
 		"`host:port` where other nodes reach it (required)")
 	cmd.Flags().StringVar(&stake, "stake", "0",
-		"stake in `credits`, taken from the signer's balance")
+		"stake in `credits`, taken from the signer's balance; the genesis file says how much it takes "+
+			"to serve")
 	return cmd
 }
 
@@ -258,7 +260,7 @@ func txRegisterService() *cobra.Command {
 					&ledger.ServiceRegistration{Price: price, UnitCap: unitCap, Unit: args[0]}), nil
 			}, nil
 		})
-	cmd.Flags().Uint64Var(&price, "price", 0, "`micro-credits` per 2^20 units")
+	cmd.Flags().Uint64Var(&price, "price", 0, "`micro-credits` per 2^20 units; it can only fall")
 	cmd.Flags().Uint64Var(&unitCap, "unit-cap", 1<<32, "most `units` of one ack")
 	return cmd
 }

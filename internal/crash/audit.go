@@ -30,13 +30,12 @@ type Audit struct {
 	Ordered map[AckID]Entry
 	Stated  int                      // of the acks ordered, those under co-signed statements
 	Rows    [][]rollup.SettlementRow // of certified settlements, by epoch
-	Arrears *big.Int                 // charged and not paid
 }
 
 // AuditAcks waits until everything in the books is ordered, on every node, and holds books and
 // rollups against each other. The load has ended.
 func (n *Network) AuditAcks(ctx context.Context, b *Books) (*Audit, error) {
-	a := &Audit{Rungs: map[rollup.Rung]int{}, Ordered: map[AckID]Entry{}, Arrears: new(big.Int)}
+	a := &Audit{Rungs: map[rollup.Rung]int{}, Ordered: map[AckID]Entry{}}
 	keys, err := n.awaitOrdered(ctx, b)
 	if err != nil {
 		return nil, err
@@ -60,7 +59,7 @@ func (n *Network) Audit(ctx context.Context, p *Parties, b *Books,
 	if err := n.awaitSettled(ctx, a); err != nil {
 		return a, err
 	}
-	if err := n.compareSettlements(a, p, before); err != nil {
+	if err := n.compareSettlements(a, p); err != nil {
 		return a, err
 	}
 	return a, n.compareBalances(ctx, a, p, before)
@@ -309,53 +308,27 @@ func (n *Network) awaitSettled(ctx context.Context, a *Audit) error {
 }
 
 // compareSettlements requires that the settlements together are the sum over the ordered acks, and
-// that every charge and every payment, computed anew with big integers, is what price and balance
-// say.
-func (n *Network) compareSettlements(a *Audit, p *Parties, before []uint64) error {
+// that every charge and every payment is right.
+func (n *Network) compareSettlements(a *Audit, p *Parties) error {
 	want, got := map[replay.Account]replay.Sum{}, map[replay.Account]replay.Sum{}
 	for id, entry := range a.Ordered {
 		payer, _ := p.Payer(id.Client)
 		account := replay.Account{Node: id.Node, Service: id.Service, Payer: payer}
 		want[account] = want[account].Plus(1, entry.Units)
 	}
-	balance := map[uint32]*big.Int{}
-	for i, v := range before {
-		balance[uint32(i)] = new(big.Int).SetUint64(v)
-	}
 	owing := make([]int, len(a.Rows)) // acks, all settled with their own epoch
 	for id := range a.Ordered {
 		owing[id.Epoch]++
 	}
 	for epoch, rows := range a.Rows {
-		charged, paid := map[uint32]*big.Int{}, map[uint32]*big.Int{}
 		for i := range rows {
 			r := &rows[i]
 			account := replay.Account{Node: r.Node, Service: r.Service, Payer: r.Payer}
 			got[account] = got[account].Plus(r.Acks, r.Units)
 			owing[epoch] -= int(r.Acks)
-			charge := new(big.Int).Mul(new(big.Int).SetUint64(r.Units),
-				new(big.Int).SetUint64(prices[r.Service]))
-			if charge.Rsh(charge, 20); charge.Cmp(new(big.Int).SetUint64(r.Charge)) != 0 {
-				return fmt.Errorf("epoch %d, row %d: charge %d, should be %v", epoch, i, r.Charge,
-					charge)
+			if err := compareRow(r); err != nil {
+				return fmt.Errorf("epoch %d, row %d: %w", epoch, i, err)
 			}
-			if charged[r.Payer] == nil {
-				charged[r.Payer], paid[r.Payer] = new(big.Int), new(big.Int)
-			}
-			charged[r.Payer].Add(charged[r.Payer], charge)
-			paid[r.Payer].Add(paid[r.Payer], new(big.Int).SetUint64(r.Paid))
-		}
-		for payer, c := range charged {
-			due := c
-			if balance[payer].Cmp(c) < 0 {
-				due = balance[payer]
-			}
-			if paid[payer].Cmp(due) != 0 {
-				return fmt.Errorf("epoch %d: payer %d paid %v, should have paid %v", epoch, payer,
-					paid[payer], due)
-			}
-			a.Arrears.Add(a.Arrears, new(big.Int).Sub(c, due))
-			balance[payer] = new(big.Int).Sub(balance[payer], due)
 		}
 	}
 	if differs := mainjob.Reconcile(want, got); len(differs) > 0 {
@@ -366,6 +339,22 @@ func (n *Network) compareSettlements(a *Audit, p *Parties, before []uint64) erro
 		if n != 0 {
 			return fmt.Errorf("epoch %d: %d acks of it are missing in its settlement", epoch, n)
 		}
+	}
+	return nil
+}
+
+// compareRow requires that a charge, computed anew with big integers, is what the price says,
+// rounded down in each window, and that it was paid: all payers have enough.
+func compareRow(r *rollup.SettlementRow) error {
+	charge := new(big.Int).Mul(new(big.Int).SetUint64(r.Units),
+		new(big.Int).SetUint64(prices[r.Service]))
+	charge.Rsh(charge, 20)
+	short := charge.Sub(charge, new(big.Int).SetUint64(r.Charge))
+	if short.Sign() < 0 || short.Cmp(big.NewInt(int64(r.Windows))) >= 0 {
+		return fmt.Errorf("charge %d in %d windows is off by %v", r.Charge, r.Windows, short)
+	}
+	if r.Paid != r.Charge {
+		return fmt.Errorf("charge %d, and %d paid", r.Charge, r.Paid)
 	}
 	return nil
 }

@@ -3,7 +3,6 @@
 package crash
 
 import (
-	"math/big"
 	"strings"
 	"testing"
 
@@ -11,32 +10,31 @@ import (
 )
 
 // ledgerOf makes books of three acks, and an audit that agrees with them.
-func ledgerOf() (*Network, *Parties, *Books, *Audit, []uint64) {
+func ledgerOf() (*Network, *Parties, *Books, *Audit) {
 	p := &Parties{Services: []uint32{0, 1},
 		byIndex: map[uint64]*Client{0: {Index: 0, Payer: 5}, 1: {Index: 1, Payer: 6}}}
 	b := NewBooks(p)
-	a := &Audit{Ordered: map[AckID]Entry{}, Arrears: new(big.Int)}
+	a := &Audit{Ordered: map[AckID]Entry{}}
 	for i := range uint32(3) {
 		id := AckID{Client: uint64(i % 2), Number: i / 2}
 		entry := Entry{Units: 1 << 20, Request: rollup.Hash{byte(i)}}
 		b.Delivered[id.Client] += entry.Units
 		b.Signed[id], b.Accepted[id], a.Ordered[id] = entry, entry, entry
 	}
-	paid := []uint64{2 * prices[0], 1000} // the second payer has no more
 	a.Rows = [][]rollup.SettlementRow{{
-		{Payer: 5, Acks: 2, Units: 2 << 20, Charge: 2 * prices[0], Paid: paid[0]},
-		{Payer: 6, Acks: 1, Units: 1 << 20, Charge: prices[0], Paid: paid[1]},
+		{Payer: 5, Windows: 2, Acks: 2, Units: 2 << 20, Charge: 2*prices[0] - 1, Paid: 2*prices[0] - 1},
+		{Payer: 6, Windows: 1, Acks: 1, Units: 1 << 20, Charge: prices[0], Paid: prices[0]},
 	}}
-	return &Network{}, p, b, a, []uint64{0, 0, 0, 0, 0, 1 << 40, 1000}
+	return &Network{}, p, b, a
 }
 
 // TestAuditCanFail: every kind of difference must be seen.
 func TestAuditCanFail(t *testing.T) {
-	n, p, b, a, before := ledgerOf()
+	n, p, b, a := ledgerOf()
 	if err := a.compareAcks(b); err != nil {
 		t.Fatal(err)
 	}
-	if err := n.compareSettlements(a, p, before); err != nil {
+	if err := n.compareSettlements(a, p); err != nil {
 		t.Fatal(err)
 	}
 	first := AckID{Client: 0, Number: 0}
@@ -53,21 +51,25 @@ func TestAuditCanFail(t *testing.T) {
 		"client 0 is billed 2097152 units, and got 2097151": func(b *Books, _ *Audit) {
 			b.Delivered[0]--
 		},
-		"charge 1, should":     func(_ *Books, a *Audit) { a.Rows[0][0].Charge = 1 },
-		"payer 5 paid":         func(_ *Books, a *Audit) { a.Rows[0][0].Paid-- },
-		"payer 6 paid":         func(_ *Books, a *Audit) { a.Rows[0][1].Paid++ },
-		"settled were {Acks:3": func(_ *Books, a *Audit) { a.Rows[0][0].Acks++ },
-		"nothing was settled":  func(_ *Books, a *Audit) { a.Rows[0] = a.Rows[0][:1] },
+		"row 0: charge 140000 in 2 windows is off by 2": func(_ *Books, a *Audit) {
+			a.Rows[0][0].Charge--
+		},
+		"row 1: charge 70002 in 1 windows is off by -1": func(_ *Books, a *Audit) {
+			a.Rows[0][1].Charge++
+		},
+		"charge 70001, and 70000 paid": func(_ *Books, a *Audit) { a.Rows[0][1].Paid-- },
+		"settled were {Acks:3":         func(_ *Books, a *Audit) { a.Rows[0][0].Acks++ },
+		"nothing was settled":          func(_ *Books, a *Audit) { a.Rows[0] = a.Rows[0][:1] },
 		"epoch 0: 2 acks of it are missing": func(_ *Books, a *Audit) {
 			a.Rows = [][]rollup.SettlementRow{a.Rows[0][1:], a.Rows[0][:1]}
 		},
 		"settled were {Acks:4": func(_ *Books, a *Audit) { a.Rows = append(a.Rows, a.Rows[0][:1]) },
 	} {
-		n, p, b, a, before := ledgerOf()
+		n, p, b, a := ledgerOf()
 		spoil(b, a)
 		err := a.compareAcks(b)
 		if err == nil {
-			err = n.compareSettlements(a, p, before)
+			err = n.compareSettlements(a, p)
 		}
 		if err == nil || !strings.Contains(err.Error(), what) {
 			t.Errorf("%q is not what the audit says: %v", what, err)
@@ -77,7 +79,7 @@ func TestAuditCanFail(t *testing.T) {
 
 // TestStatedCanFail: a statement that is not about the acks in the books must be seen.
 func TestStatedCanFail(t *testing.T) {
-	_, _, b, _, _ := ledgerOf()
+	_, _, b, _ := ledgerOf()
 	h := rollup.NewHeader(rollup.Network{}, rollup.WindowKey{})
 	ids, err := b.stated(h, statement(b, h, 0))
 	if err != nil || len(ids) != 2 || ids[0].Number != 0 {
@@ -95,7 +97,7 @@ func TestStatedCanFail(t *testing.T) {
 			b.Accepted[id] = e
 		},
 	} {
-		_, _, b, _, _ := ledgerOf()
+		_, _, b, _ := ledgerOf()
 		s := statement(b, h, 0)
 		spoil(s, b)
 		if _, err := b.stated(h, s); err == nil {

@@ -123,11 +123,10 @@ func run(t *testing.T, o homes.Options, long time.Duration,
 	b := load.Books
 	t.Logf("%d kills; %d acks signed, %d deliveries accepted, %d submissions repeated; %d acks "+
 		"in %d ordered rollups; "+
-		"%d of them under co-signed statements; %d settlements, %d acks ordered after their "+
-		"epoch, arrears %v",
+		"%d of them under co-signed statements; %d settlements, %d acks ordered after their epoch",
 		kills, len(b.Signed), b.Tally.Accepted, b.Tally.Again,
 		len(audit.Ordered), audit.Rollups, audit.Stated,
-		len(audit.Rows), late, audit.Arrears)
+		len(audit.Rows), late)
 	if audit.Stated == 0 {
 		t.Error("no ack was rolled up under a co-signed statement")
 	}

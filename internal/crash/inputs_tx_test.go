@@ -49,7 +49,7 @@ func (in *inputs) refuseTransactions(ctx context.Context) {
 func (in *inputs) badPayments() []badTx {
 	p := in.parties
 	payer, to := p.Payers[0], ledger.KeyOf(p.Payers[1])
-	const nonce = 0 // grants have none, and no payer has done anything else
+	const nonce = 2 // behind the reserve and the allowance; grants have none
 	transfer := func(nonce, amount uint64) []byte {
 		return ledger.NewTransfer(in.ID, payer, nonce, to, amount)
 	}
@@ -65,7 +65,7 @@ func (in *inputs) badPayments() []badTx {
 		{"nonce far ahead", transfer(nonce+1_000_000, 1), ledger.CodeBadNonce},
 		{"signature forged", forged, ledger.CodeBadSignature},
 		{"amount changed after signing", changed, ledger.CodeBadSignature},
-		{"more than the balance", transfer(nonce, richDeposit+1), ledger.CodeInsufficientBalance},
+		{"more than the balance", transfer(nonce, deposit+1), ledger.CodeInsufficientBalance},
 		{"the most there is", transfer(nonce, ^uint64(0)), ledger.CodeInsufficientBalance},
 		{"nothing at all", transfer(nonce, 0), ledger.CodeOutOfRange},
 		{"to the zero key", ledger.NewTransfer(in.ID, payer, nonce, ledger.Key{}, 1),
@@ -88,7 +88,7 @@ func (in *inputs) badPayments() []badTx {
 func (in *inputs) badRegistrations() []badTx {
 	p := in.parties
 	payer := p.Payers[0]
-	const nonce = 0
+	const nonce = 2
 	secret, _ := bls.KeyGen(seed("newcomer"))
 	newcomer := &Client{Secret: secret, Key: secret.PublicKey().Bytes(), network: in.ID}
 	key := newcomer.Key
@@ -160,8 +160,18 @@ func (in *inputs) badRegistrations() []badTx {
 			node(func(n *ledger.NodeRegistration) { n.TransportKey = ledger.KeyOf(p.Owner) }),
 			ledger.CodeBadProof},
 		{"a node with more stake than balance",
-			node(func(n *ledger.NodeRegistration) { n.Stake = 2 * richDeposit }),
+			node(func(n *ledger.NodeRegistration) { n.Stake = 2 * deposit }),
 			ledger.CodeInsufficientBalance},
+		{"a node with less stake than it takes to serve",
+			node(func(n *ledger.NodeRegistration) { n.Stake = 1 }), ledger.CodeInsufficientStake},
+		{"a reserve of more than the balance", ledger.NewReserve(in.ID, payer, nonce, deposit),
+			ledger.CodeInsufficientBalance},
+		{"a thaw of more than the reserve", ledger.NewThaw(in.ID, payer, nonce, deposit),
+			ledger.CodeInsufficientReserve},
+		{"a lower price of another's service", ledger.NewLowerPrice(in.ID, payer, nonce, 0, 1),
+			ledger.CodeNotOwner},
+		{"a price that rises", ledger.NewLowerPrice(in.ID, p.Owner, uint64(len(prices)), 0,
+			prices[0]+1), ledger.CodeOutOfRange},
 		{"a service whose charges overflow", ledger.NewRegisterService(in.ID, payer, nonce,
 			&ledger.ServiceRegistration{Price: ledger.MaxPrice, UnitCap: rollup.MaxUnitCap,
 				Unit: "byte"}), ledger.CodeOutOfRange},

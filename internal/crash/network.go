@@ -187,7 +187,8 @@ func (n *Network) Account(ctx context.Context, node int, index uint32,
 		&api.GetAccountRequest{By: &api.GetAccountRequest_Index{Index: index}})
 }
 
-// Balances returns the balances of all accounts as a node knows them.
+// Balances returns all the money of each account as a node knows it: its balance, its reserve, what
+// is committed, and what thaws.
 func (n *Network) Balances(ctx context.Context, node int) ([]uint64, error) {
 	var balances []uint64
 	for {
@@ -198,6 +199,7 @@ func (n *Network) Balances(ctx context.Context, node int) ([]uint64, error) {
 		if err != nil {
 			return nil, err
 		}
-		balances = append(balances, account.Balance)
+		balances = append(balances,
+			account.Balance+account.Reserve+account.Committed+account.Thawing)
 	}
 }

@@ -17,11 +17,11 @@ import (
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
-// What the parties have and cost. The last payer is poor, so that settlements have arrears, too.
+// What the parties have and cost.
 const (
-	richDeposit = 1_000_000_000_000
-	poorDeposit = 3_000_000
-	unitCap     = 1 << 20
+	deposit = 1_000_000_000_000
+	keep    = deposit / 10 // is not reserved: fees of grants
+	unitCap = 1 << 20
 )
 
 var prices = []uint64{70_001, 123_457} // of the services, micro-credits per 2^20 units
@@ -119,11 +119,10 @@ func (n *Network) Register(ctx context.Context, node, clients int) (*Parties, er
 	for i := range 3 {
 		p.Payers = append(p.Payers, ed25519.NewKeyFromSeed(seed("payer", i)))
 	}
-	deposits := []uint64{richDeposit, richDeposit, poorDeposit, 1}
 	for i, key := range append(p.Payers, p.Owner) {
 		if err := n.submit(ctx, node,
 			ledger.NewDeposit(n.ID, n.Treasury, uint64(i), ledger.KeyOf(key),
-				deposits[i])); err != nil {
+				deposit)); err != nil {
 			return nil, err
 		}
 	}
@@ -133,6 +132,15 @@ func (n *Network) Register(ctx context.Context, node, clients int) (*Parties, er
 			return nil, err
 		}
 		p.Accounts = append(p.Accounts, index)
+	}
+	for _, key := range p.Payers {
+		if err := n.submit(ctx, node, ledger.NewReserve(n.ID, key, 0, deposit-keep)); err != nil {
+			return nil, err
+		}
+		// What one node may charge: any of them may have to serve alone.
+		if err := n.submit(ctx, node, ledger.NewAllowance(n.ID, key, 1, deposit)); err != nil {
+			return nil, err
+		}
 	}
 	p.Accounts, p.OwnerAccount = p.Accounts[:len(p.Payers)], p.Accounts[len(p.Payers)]
 	for i, price := range prices {
@@ -238,5 +246,5 @@ func (n *Network) grant(p *Parties, payer int, c *Client) ledger.Grant {
 	return ledger.NewGrant(n.ID, key, ledger.Grant{Payer: p.Accounts[payer], Key: c.Key,
 		Proof:    ledger.ProvePossession(c.Secret, n.ID, rollup.RoleClient, ledger.KeyOf(key)),
 		Services: ledger.Services(p.Services...), Numbers: math.MaxUint32,
-		Until: math.MaxUint32})
+		Until: n.Genesis.Params.GrantEpochs})
 }

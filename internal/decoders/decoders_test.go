@@ -125,6 +125,8 @@ func table(t testing.TB) map[string]decoder {
 		}, slices.Concat(acks, lists)},
 		"rollup.ParseCertificate":       {of(rollup.ParseCertificate), tickets},
 		"rollup.ParseSettlementRow":     {of(rollup.ParseSettlementRow), rows},
+		"rollup.ParsePayerRow":          {of(rollup.ParsePayerRow), zeros(rollup.PayerRowSize)},
+		"rollup.ParseSettlementTable":   {of(rollup.ParseSettlementTable), zeros(8)},
 		"rollup.ParseRecord":            {of(rollup.ParseRecord), record},
 		"rollup.ParseRecordCertificate": {of(rollup.ParseRecordCertificate), signed},
 		"rollup/export.Parse":           {of(export.Parse), files},

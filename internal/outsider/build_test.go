@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -161,7 +162,9 @@ func genesisObject() obj {
 	return obj{
 		"version": 2, "chain_id": chain, "genesis_time": "2026-01-02T03:04:05Z", "treasury": hexed("treasury", 0),
 		"params": obj{"epoch_seconds": 60, "grace_seconds": 10, "grace_blocks": 5,
-			"shares": obj{"node": 7001, "service": 1999, "protocol": 1000}, "slash_equivocation": 5000,
+			"shares":    obj{"node": 7001, "service": 1999, "protocol": 1000},
+			"grant_fee": 3, "grant_epochs": 9, "allowance": uint64(math.MaxUint64), "serve_stake": 1_999_999,
+			"slash_equivocation": 5000,
 			"proofs": obj{"development": false, "keys": []any{
 				obj{"statements": 256, "key": strings.Repeat("01", 32)}, obj{"statements": 4096, "key": strings.Repeat("02", 32)}}}},
 		"committee": committee,
@@ -192,6 +195,7 @@ func canonical(o obj) []byte {
 	b := enc(uint16(number(o["version"])), text(o["chain_id"]), text(o["genesis_time"]), raw(o["treasury"]),
 		uint32(number(p["epoch_seconds"])), uint32(number(p["grace_seconds"])), uint32(number(p["grace_blocks"])),
 		uint16(number(s["node"])), uint16(number(s["service"])), uint16(number(s["protocol"])),
+		number(p["grant_fee"]), uint32(number(p["grant_epochs"])), number(p["allowance"]), number(p["serve_stake"]),
 		uint16(number(p["slash_equivocation"])), development,
 		uint32(len(list(proofs["keys"]))))
 	for _, k := range list(proofs["keys"]) {
@@ -461,41 +465,66 @@ func (d *draft) ackFile(i int) []byte {
 }
 
 type settled struct {
-	node, service, payer                   uint32
-	acks, units, charge, paid, node_, serv uint64
+	node, service, payer, windows                          uint32
+	price, acks, units, charge, allowed, paid, node_, serv uint64
+}
+
+type settler struct {
+	payer                             uint32
+	key                               string
+	reserve, thawing, allowance, paid uint64
 }
 
 type table struct {
 	quorum
 	rec
-	rows []settled
+	rows   []settled
+	payers []settler
 }
 
 func newTable() *table {
 	t := &table{quorum: quorum{signers: []int{0, 2, 1}}, rec: *newRec(network, 4, b3("registry"))}
-	t.rows = []settled{ // payer 7 pays in full; payer 8 has 100 for charges of 100, 100 and 101
-		{0, 0, 7, 2, 9, 1_000_003, 1_000_003, 700_102, 199_900},
-		{0, 0, 8, 1, 1, 100, 33, 23, 6},
-		{0, 1, 8, 1, 1, 100, 33, 23, 6},
-		{2, 0, 8, 4, 40, 101, 34, 23, 6},
-		{2, 1, 7, 1, 1, 0, 0, 0, 0},
+	const price = 100 << 20
+	t.rows = []settled{ // payer 8 has 120 for what it owes, and allows a node 150
+		{0, 0, 7, 1, price + 1, 2, 9999, 999_900, 999_900, 999_900, 700_029, 199_880},
+		{0, 0, 8, 1, price, 1, 1, 100, 100, 100, 70, 19},
+		{0, 1, 8, 1, price, 1, 1, 100, 50, 20, 14, 3},
+		{2, 0, 8, 3, price + 1<<19, 3, 3, 300, 101, 0, 0, 0},
+		{2, 1, 7, 1, 0, 1, 1, 0, 0, 0, 0, 0},
 	}
+	t.payers = []settler{{7, "seven", 1, 2, 999_900, 999_900}, {8, "eight", 0, 0, 150, 120}}
 	return t
 }
 
-func (t *table) encoded() (rows [][]byte) {
+func (t *table) encoded() (rows, payers [][]byte) {
 	for _, r := range t.rows {
-		rows = append(rows, enc(r.node, r.service, r.payer, r.acks, r.units, r.charge, r.paid, r.node_, r.serv))
+		rows = append(rows, enc(r.node, r.service, r.payer, r.windows, r.price, r.acks, r.units, r.charge, r.allowed, r.paid,
+			r.node_, r.serv))
 	}
-	return rows
+	for _, p := range t.payers {
+		key := []byte(p.key)
+		if len(key) != 32 {
+			key = b3(p.key)
+		}
+		payers = append(payers, enc(p.payer, key, p.reserve, p.thawing, p.allowance, p.paid))
+	}
+	return rows, payers
+}
+
+// root is that of section 9.
+func (t *table) root() []byte {
+	rows, payers := t.encoded()
+	return b3k("waybill/settlement/2", enc(mth("settlement", rows), mth("payer", payers), make([]byte, 32)))
 }
 
 func (t *table) file() []byte {
-	rows, r := t.encoded(), t.rec
+	rows, payers := t.encoded()
+	r := t.rec
 	if bytes.Equal(r.settlement, make([]byte, 32)) && r.settled != none {
-		r.settlement = mth("settlement", rows)
+		r.settlement = t.root()
 	}
-	return export(t.network, 3, r.witness(t.quorum), uint32(len(rows)), slices.Concat(rows...))
+	return export(t.network, 3, r.witness(t.quorum), uint32(len(rows)), slices.Concat(rows...), uint32(len(payers)),
+		slices.Concat(payers...))
 }
 
 // torsion is a point of E(Fp) whose order divides the cofactor: the order of the subgroup times a point of the curve.

@@ -15,7 +15,9 @@ func sectionTwelveGenesis() obj {
 	o := genesisObject()
 	o["chain_id"], o["genesis_time"] = "waybill-test", "2026-01-01T00:00:00Z"
 	o["params"] = obj{"epoch_seconds": 60, "grace_seconds": 10, "grace_blocks": 5,
-		"shares": obj{"node": 8000, "service": 1500, "protocol": 500}, "slash_equivocation": 5000, "proofs": obj{"development": false, "keys": []any{}}}
+		"shares": obj{"node": 8000, "service": 1500, "protocol": 500}, "grant_fee": 10, "grant_epochs": 720,
+		"allowance": 1_000_000_000, "serve_stake": 1_000_000, "slash_equivocation": 5000,
+		"proofs": obj{"development": false, "keys": []any{}}}
 	for i, v := range o["committee"].([]any) {
 		m := v.(obj)
 		m["peer_address"], m["p2p_address"] = fmt.Sprintf("127.0.0.1:%d", 7000+i), fmt.Sprintf("127.0.0.1:%d", 7100+i)
@@ -53,18 +55,22 @@ func sectionTwelve() *draft {
 	return d
 }
 
-// sectionTwelveTable is its settlement: the rows are those of the file.
+// sectionTwelveTable is its settlement: rows and payers are those of the file.
 func sectionTwelveTable(t *testing.T) *table {
 	d := sectionTwelve()
 	s := &table{quorum: quorum{signers: []int{0, 1, 3}}, rec: *newRec(d.network, 2, d.registry().root())}
 	r := &reader{b: read(t, filepath.Join(testdata, "export-settlement.wbx"))[41+168+1+1+48:]}
 	for range r.u32() {
-		s.rows = append(s.rows, settled{r.u32(), r.u32(), r.u32(), r.uint(8), r.uint(8), r.uint(8), r.uint(8), r.uint(8), r.uint(8)})
+		s.rows = append(s.rows, settled{r.u32(), r.u32(), r.u32(), r.u32(), r.uint(8), r.uint(8), r.uint(8), r.uint(8), r.uint(8),
+			r.uint(8), r.uint(8), r.uint(8)})
+	}
+	for range r.u32() {
+		s.payers = append(s.payers, settler{r.u32(), string(r.take(32)), r.uint(8), r.uint(8), r.uint(8), r.uint(8)})
 	}
 	if r.short {
 		t.Fatal("the settlement file is too short")
 	}
-	s.settlement = mth("settlement", s.encoded())
+	s.settlement = s.root()
 	return s
 }
 
@@ -183,7 +189,7 @@ func TestDocument(t *testing.T) {
 		"bitmap of members 0, 1 and 3":           {1<<0 | 1<<1 | 1<<3},
 		"node 2's word for the rollup":           d.word(),
 		"certificate's signature":                ticket[len(ticket)-48:],
-		"settlement root":                        mth("settlement", s.encoded()),
+		"settlement root":                        s.root(),
 		"heads of the registry":                  d.registry().heads(),
 		"record of the settlement":               enc("wb-rec/2", s.body()),
 		"its signature":                          settlement[41+168+1+1:][:48],

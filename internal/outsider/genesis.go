@@ -35,6 +35,10 @@ type genesisFile struct {
 		GraceSeconds uint32 `json:"grace_seconds"`
 		GraceBlocks  uint32 `json:"grace_blocks"`
 		Shares       shares `json:"shares"`
+		GrantFee     uint64 `json:"grant_fee"`
+		GrantEpochs  uint32 `json:"grant_epochs"`
+		Allowance    uint64 `json:"allowance"`
+		ServeStake   uint64 `json:"serve_stake"`
 		Slash        uint16 `json:"slash_equivocation"`
 		Proofs       proofs `json:"proofs"`
 	} `json:"params"`
@@ -145,6 +149,8 @@ func (f *genesisFile) check() error {
 		return errors.New("epochs")
 	case int(s.Node)+int(s.Service)+int(s.Protocol) != 10_000:
 		return errors.New("shares")
+	case f.Params.GrantEpochs == 0:
+		return errors.New("epochs of a grant")
 	case f.Params.Slash < 100 || f.Params.Slash > 10_000:
 		return errors.New("slash")
 	case !f.Params.Proofs.valid():
@@ -164,7 +170,7 @@ func (f *genesisFile) check() error {
 			err = errors.New("key used twice")
 		case !address(m.PeerAddress) || !address(m.P2PAddress):
 			err = errors.New("address")
-		case m.Stake < 1_000_000 || stakes < m.Stake:
+		case m.Stake < max(1_000_000, f.Params.ServeStake) || stakes < m.Stake:
 			err = errors.New("stake")
 		}
 		if err != nil {
@@ -200,9 +206,12 @@ func (f *genesisFile) canonical() []byte {
 	for _, v := range []uint32{p.EpochSeconds, p.GraceSeconds, p.GraceBlocks} {
 		b = le.AppendUint32(b, v)
 	}
-	for _, v := range []uint16{p.Shares.Node, p.Shares.Service, p.Shares.Protocol, p.Slash} {
+	for _, v := range []uint16{p.Shares.Node, p.Shares.Service, p.Shares.Protocol} {
 		b = le.AppendUint16(b, v)
 	}
+	b = le.AppendUint32(le.AppendUint64(b, p.GrantFee), p.GrantEpochs)
+	b = le.AppendUint64(le.AppendUint64(b, p.Allowance), p.ServeStake)
+	b = le.AppendUint16(b, p.Slash)
 	development := byte(0)
 	if p.Proofs.Development {
 		development = 1

@@ -188,7 +188,10 @@ func layoutOf(file []byte) *layout {
 		l.theExtract(2)
 	case 3:
 		for range l.count("row count", 4, "length,settlement:") {
-			l.add("row", 60, "settlement:")
+			l.add("row", 80, "settlement:")
+		}
+		for range l.count("payer count", 4, "length,settlement:") {
+			l.add("payer", 68, "settlement:")
 		}
 	case 4:
 		l.add("epoch and node", 8, "another epoch or node")

@@ -56,6 +56,10 @@ func transactionValues(t *testing.T, want map[string][]byte) {
 		7:  enc(head(7), ticket),
 		8:  enc(head(8), settled.height, settled.over("wb-rec/2", settled.rec.body())),
 		14: enc(head(14), evidence),
+		19: signed(19, owner, 4, uint64(300)),
+		20: signed(20, owner, 5, uint64(200)),
+		22: signed(22, owner, 6, uint64(1000)),
+		23: signed(23, owner, 7, uint32(1), uint64(999)),
 		25: enc(head(25), key, uint32(0), members.over("wb-key/2", network, uint32(0), key)),
 	} {
 		want[fmt.Sprintf("B3 of the transaction of kind %d (%d bytes)", kind, len(tx))] = b3(string(tx))

@@ -27,7 +27,7 @@ func fixtures() map[string][]byte {
 		"settlement": newTable().file(), "ack 0": d.ackFile(0), "ack 3": d.ackFile(3), "ack 4": d.ackFile(4),
 	}
 	empty := newTable()
-	empty.rows = nil
+	empty.rows, empty.payers = nil, nil
 	out["empty settlement"] = empty.file()
 	return out
 }
@@ -292,31 +292,39 @@ func TestSettlementLies(t *testing.T) {
 		{"another tag", "does not verify", func(s *table) { s.tag = "wb-tkt/2" }},
 		{"rows swapped", "rows not sorted", func(s *table) { s.rows[1], s.rows[2] = s.rows[2], s.rows[1] }},
 		{"row twice", "rows not sorted", func(s *table) { s.rows = append(s.rows[:1], s.rows...) }},
-		{"paid > charge", "paid more", func(s *table) { s.rows[0].charge-- }},
+		{"paid > allowed", "paid more", func(s *table) { s.rows[0].allowed-- }},
+		{"allowed > charge", "allowed more", func(s *table) { s.rows[0].allowed++ }},
+		{"no windows", "windows, acks", func(s *table) { s.rows[0].windows = 0 }},
+		{"more windows than acks", "windows, acks", func(s *table) { s.rows[1].windows = 2 }},
 		{"no acks", "acks or units", func(s *table) { s.rows[0].acks = 0 }},
 		{"units < acks", "acks or units", func(s *table) { s.rows[0].units = 1 }},
+		{"charge", "not that of the units", func(s *table) { s.rows[1].charge++ }},
+		{"too little", "not that of the units", func(s *table) { s.rows[3].charge = 298 }},
+		{"price", "not that of the units", func(s *table) { s.rows[0].price += 1 << 8 }},
+		{"above the allowance", "above the allowance", func(s *table) { s.rows[2].allowed++ }},
+		{"another allowance", "above the allowance", func(s *table) { s.payers[0].allowance-- }},
+		{"another payment", "something else", func(s *table) { s.payers[0].paid++ }},
+		{"payers swapped", "payers not sorted", func(s *table) { s.payers[0], s.payers[1] = s.payers[1], s.payers[0] }},
+		{"payer twice", "payers not sorted", func(s *table) { s.payers = append(s.payers, s.payers[1]) }},
+		{"no payer", "without its payer", func(s *table) { s.payers = s.payers[1:] }},
+		{"payer of nothing", "something else", func(s *table) { s.payers = append(s.payers, settler{payer: 9}) }},
 		{"node's share", "shares", func(s *table) { s.rows[0].node_++ }},
 		{"service's share", "shares", func(s *table) { s.rows[0].serv-- }},
 		{"shares exchanged", "shares", func(s *table) { s.rows[0].node_, s.rows[0].serv = s.rows[0].serv, s.rows[0].node_ }},
 		{"paid overflow", "overflows", func(s *table) {
 			const m = math.MaxUint64
 			for i := range 2 {
-				s.rows[i] = settled{uint32(i), 0, uint32(7 + i), 1, 1, m, m, share(m, 7001), share(m, 1999)}
+				s.rows[i] = settled{uint32(i), 0, uint32(7 + i), 1, 1 << 20, 1, m, m, m, m, share(m, 7001), share(m, 1999)}
+				s.payers[i].allowance, s.payers[i].paid = m, m
 			}
 			s.rows = s.rows[:2]
 		}},
 		{"acks overflow", "overflows", func(s *table) {
-			s.rows[0].acks, s.rows[0].units, s.rows[1].units = math.MaxUint64, math.MaxUint64, 1
+			s.rows[0].acks, s.rows[0].units = math.MaxUint64, math.MaxUint64
 		}},
-		{"nothing settled", "settled nothing", func(s *table) { s.rec.settled, s.rows = none, nil }},
+		{"nothing settled", "settled nothing", func(s *table) { s.rec.settled, s.rows, s.payers = none, nil, nil }},
 		{"another root", "another root", func(s *table) { s.settlement = b3("x") }},
 		{"rollups without a root", "root of nothing", func(s *table) { s.rollups = 1 }},
-		{"a short payer's rest", "largest remainders", func(s *table) { s.rows[1].paid, s.rows[3].paid = 34, 33 }},
-		{"a short payer pays one in full", "largest remainders", func(s *table) {
-			s.rows[1] = settled{0, 0, 8, 1, 1, 100, 100, 70, 19}
-			s.rows[2] = settled{0, 1, 8, 1, 1, 100, 0, 0, 0}
-			s.rows[3] = settled{2, 0, 8, 4, 40, 101, 0, 0, 0}
-		}},
 	} {
 		s := newTable()
 		lie.tell(s)
@@ -324,17 +332,14 @@ func TestSettlementLies(t *testing.T) {
 	}
 	huge := newTable() // the largest amounts at once; units and charges add up to more than 64 bits
 	const m = math.MaxUint64
-	huge.rows = []settled{{1, 1, 1, m - 1, m, m, m, share(m, 7001), share(m, 1999)}, {1, 2, 2, 1, m, m, 0, 0, 0}}
+	huge.rows = []settled{{1, 1, 1, 2, 1 << 40, m - 2, m, m, m, m, share(m, 7001), share(m, 1999)},
+		{1, 2, 2, 1, 1 << 20, 1, m, m, m, 0, 0, 0}, {1, 3, 2, 1, 1 << 20, 1, m - 1, m - 1, 0, 0, 0, 0}}
+	huge.payers = []settler{{1, "one", m, m, m, m}, {2, "two", 0, 0, m, 0}}
 	if _, err := g.Verify(huge.file()); err != nil {
 		t.Error(err)
 	}
-	half := newTable() // so do the charges of one payer, who has 11
-	half.rows = []settled{{0, 0, 7, 1, 1, m, 6, 4, 1}, {0, 1, 7, 1, 1, m, 5, 3, 0}}
-	if _, err := g.Verify(half.file()); err != nil {
-		t.Error(err)
-	}
-	half.rows[0], half.rows[1] = settled{0, 0, 7, 1, 1, m, 5, 3, 0}, settled{0, 1, 7, 1, 1, m, 6, 4, 1}
-	refused(t, g, "ties go to the earlier row", "largest remainders", half.file())
+	huge.rows[2].allowed = 1 // so that what is allowed adds up to more than 64 bits
+	refused(t, g, "allowed overflows", "above the allowance", huge.file())
 }
 
 func TestFileLies(t *testing.T) {
@@ -399,6 +404,12 @@ func TestGenesisLies(t *testing.T) {
 		"long epoch":      func(o obj) { params(o)["epoch_seconds"] = 1 << 32 },
 		"late epochs":     func(o obj) { params(o)["late_epochs"] = 4 },
 		"no grace blocks": func(o obj) { delete(params(o), "grace_blocks") },
+		"no grant fee":    func(o obj) { delete(params(o), "grant_fee") },
+		"no allowance":    func(o obj) { delete(params(o), "allowance") },
+		"no stake":        func(o obj) { delete(params(o), "serve_stake") },
+		"grants for ever": func(o obj) { params(o)["grant_epochs"] = uint64(1 << 32) },
+		"no grants":       func(o obj) { params(o)["grant_epochs"] = 0 },
+		"stake to serve":  func(o obj) { params(o)["serve_stake"] = 2_000_000 },
 		"no slash":        func(o obj) { delete(params(o), "slash_equivocation") },
 		"a low slash":     func(o obj) { params(o)["slash_equivocation"] = 99 },
 		"a high slash":    func(o obj) { params(o)["slash_equivocation"] = 10_001 },
@@ -484,10 +495,14 @@ func TestGenesisLies(t *testing.T) {
 		"another's node signature": {"node signature", func(o obj) { member(o, 0)["node_signature"] = member(o, 1)["node_signature"] }},
 		"short node signature":     {"node signature", func(o obj) { member(o, 0)["node_signature"] = strings.Repeat("00", 63) }},
 		"a network renamed":        {"possession", func(o obj) { o["chain_id"] = chain + "x" }},
+		"fee":                      {"possession", func(o obj) { params(o)["grant_fee"] = 4 }},
+		"epochs of grants":         {"possession", func(o obj) { params(o)["grant_epochs"] = 8 }},
+		"allowance":                {"possession", func(o obj) { params(o)["allowance"] = 1 }},
+		"stake to serve":           {"possession", func(o obj) { params(o)["serve_stake"] = 1 }},
 		"grace blocks":             {"possession", func(o obj) { params(o)["grace_blocks"] = 6 }},
 		"the slash":                {"possession", func(o obj) { params(o)["slash_equivocation"] = 5001 }},
 		"address":                  {"possession", func(o obj) { member(o, 3)["p2p_address"] = "example:1" }},
-		"stake":                    {"possession", func(o obj) { member(o, 3)["stake"] = 1_999_998 }},
+		"stake":                    {"possession", func(o obj) { member(o, 3)["stake"] = 2_000_000 }},
 		"a proof key":              {"possession", func(o obj) { proofKey(o, 0)["key"] = strings.Repeat("03", 32) }},
 		"a consensus key":          {"possession", func(o obj) { member(o, 0)["consensus_key"] = hexa(edwardsPublic("consensus", 9)) }},
 	} {

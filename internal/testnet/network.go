@@ -99,7 +99,8 @@ func NewAt(tb testing.TB, start time.Time, addresses []string, clients int) *Net
 		Version: ledger.GenesisVersion, ChainID: "testnet", GenesisTime: n.time,
 		Treasury: ledger.KeyOf(n.Treasury),
 		Params: ledger.Params{EpochSeconds: EpochSeconds, GraceSeconds: 10, GraceBlocks: 1,
-			Shares:            rollup.Shares{Node: 7000, Service: 2000, Protocol: 1000},
+			Shares:      rollup.Shares{Node: 7000, Service: 2000, Protocol: 1000},
+			GrantEpochs: ledger.Forever, Allowance: 1_000_000_000,
 			SlashEquivocation: ledger.DefaultSlash},
 	}
 	for i, address := range addresses {
@@ -143,6 +144,7 @@ func NewAt(tb testing.TB, start time.Time, addresses []string, clients int) *Net
 			&ledger.ServiceRegistration{Price: 1 << 20, UnitCap: UnitCap, Unit: "byte"},
 		),
 	)
+	n.MustSubmit(tb, ledger.NewReserve(n.ID, payer, 1, 900_000_000))
 	n.AddClients(tb, payer, clients)
 	return n
 }

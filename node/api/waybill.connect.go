@@ -71,6 +71,9 @@ const (
 	LedgerServiceGetNodesProcedure = "/waybill.v1.LedgerService/GetNodes"
 	// LedgerServiceGetRecordProcedure is the fully-qualified name of the LedgerService's GetRecord RPC.
 	LedgerServiceGetRecordProcedure = "/waybill.v1.LedgerService/GetRecord"
+	// LedgerServiceGetChargesProcedure is the fully-qualified name of the LedgerService's GetCharges
+	// RPC.
+	LedgerServiceGetChargesProcedure = "/waybill.v1.LedgerService/GetCharges"
 	// LedgerServiceGetSettlementProcedure is the fully-qualified name of the LedgerService's
 	// GetSettlement RPC.
 	LedgerServiceGetSettlementProcedure = "/waybill.v1.LedgerService/GetSettlement"
@@ -326,6 +329,8 @@ type LedgerServiceClient interface {
 	GetNodes(context.Context, *connect.Request[GetNodesRequest]) (*connect.Response[GetNodesResponse], error)
 	// GetRecord gives a certified record of a block, with its certificate: the newest one, or that of a height.
 	GetRecord(context.Context, *connect.Request[GetRecordRequest]) (*connect.Response[GetRecordResponse], error)
+	// Lists what was ordered of an epoch that is not settled: who charged whom, and what was taken.
+	GetCharges(context.Context, *connect.Request[GetChargesRequest]) (*connect.Response[GetChargesResponse], error)
 	GetSettlement(context.Context, *connect.Request[GetSettlementRequest]) (*connect.Response[GetSettlementResponse], error)
 	// ListOwnRollups lists this node's own latest rollups, certified or not, latest first.
 	ListOwnRollups(context.Context, *connect.Request[ListOwnRollupsRequest]) (*connect.Response[ListOwnRollupsResponse], error)
@@ -396,6 +401,13 @@ func NewLedgerServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		getCharges: connect.NewClient[GetChargesRequest, GetChargesResponse](
+			httpClient,
+			baseURL+LedgerServiceGetChargesProcedure,
+			connect.WithSchema(ledgerServiceMethods.ByName("GetCharges")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
 		getSettlement: connect.NewClient[GetSettlementRequest, GetSettlementResponse](
 			httpClient,
 			baseURL+LedgerServiceGetSettlementProcedure,
@@ -450,6 +462,7 @@ type ledgerServiceClient struct {
 	getServices      *connect.Client[GetServicesRequest, GetServicesResponse]
 	getNodes         *connect.Client[GetNodesRequest, GetNodesResponse]
 	getRecord        *connect.Client[GetRecordRequest, GetRecordResponse]
+	getCharges       *connect.Client[GetChargesRequest, GetChargesResponse]
 	getSettlement    *connect.Client[GetSettlementRequest, GetSettlementResponse]
 	listOwnRollups   *connect.Client[ListOwnRollupsRequest, ListOwnRollupsResponse]
 	listRollups      *connect.Client[ListRollupsRequest, ListRollupsResponse]
@@ -491,6 +504,11 @@ func (c *ledgerServiceClient) GetNodes(ctx context.Context, req *connect.Request
 // GetRecord calls waybill.v1.LedgerService.GetRecord.
 func (c *ledgerServiceClient) GetRecord(ctx context.Context, req *connect.Request[GetRecordRequest]) (*connect.Response[GetRecordResponse], error) {
 	return c.getRecord.CallUnary(ctx, req)
+}
+
+// GetCharges calls waybill.v1.LedgerService.GetCharges.
+func (c *ledgerServiceClient) GetCharges(ctx context.Context, req *connect.Request[GetChargesRequest]) (*connect.Response[GetChargesResponse], error) {
+	return c.getCharges.CallUnary(ctx, req)
 }
 
 // GetSettlement calls waybill.v1.LedgerService.GetSettlement.
@@ -535,6 +553,8 @@ type LedgerServiceHandler interface {
 	GetNodes(context.Context, *connect.Request[GetNodesRequest]) (*connect.Response[GetNodesResponse], error)
 	// GetRecord gives a certified record of a block, with its certificate: the newest one, or that of a height.
 	GetRecord(context.Context, *connect.Request[GetRecordRequest]) (*connect.Response[GetRecordResponse], error)
+	// Lists what was ordered of an epoch that is not settled: who charged whom, and what was taken.
+	GetCharges(context.Context, *connect.Request[GetChargesRequest]) (*connect.Response[GetChargesResponse], error)
 	GetSettlement(context.Context, *connect.Request[GetSettlementRequest]) (*connect.Response[GetSettlementResponse], error)
 	// ListOwnRollups lists this node's own latest rollups, certified or not, latest first.
 	ListOwnRollups(context.Context, *connect.Request[ListOwnRollupsRequest]) (*connect.Response[ListOwnRollupsResponse], error)
@@ -601,6 +621,13 @@ func NewLedgerServiceHandler(svc LedgerServiceHandler, opts ...connect.HandlerOp
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	ledgerServiceGetChargesHandler := connect.NewUnaryHandler(
+		LedgerServiceGetChargesProcedure,
+		svc.GetCharges,
+		connect.WithSchema(ledgerServiceMethods.ByName("GetCharges")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
 	ledgerServiceGetSettlementHandler := connect.NewUnaryHandler(
 		LedgerServiceGetSettlementProcedure,
 		svc.GetSettlement,
@@ -659,6 +686,8 @@ func NewLedgerServiceHandler(svc LedgerServiceHandler, opts ...connect.HandlerOp
 			ledgerServiceGetNodesHandler.ServeHTTP(w, r)
 		case LedgerServiceGetRecordProcedure:
 			ledgerServiceGetRecordHandler.ServeHTTP(w, r)
+		case LedgerServiceGetChargesProcedure:
+			ledgerServiceGetChargesHandler.ServeHTTP(w, r)
 		case LedgerServiceGetSettlementProcedure:
 			ledgerServiceGetSettlementHandler.ServeHTTP(w, r)
 		case LedgerServiceListOwnRollupsProcedure:
@@ -706,6 +735,10 @@ func (UnimplementedLedgerServiceHandler) GetNodes(context.Context, *connect.Requ
 
 func (UnimplementedLedgerServiceHandler) GetRecord(context.Context, *connect.Request[GetRecordRequest]) (*connect.Response[GetRecordResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("waybill.v1.LedgerService.GetRecord is not implemented"))
+}
+
+func (UnimplementedLedgerServiceHandler) GetCharges(context.Context, *connect.Request[GetChargesRequest]) (*connect.Response[GetChargesResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("waybill.v1.LedgerService.GetCharges is not implemented"))
 }
 
 func (UnimplementedLedgerServiceHandler) GetSettlement(context.Context, *connect.Request[GetSettlementRequest]) (*connect.Response[GetSettlementResponse], error) {

@@ -1431,6 +1431,7 @@ type GetStatusResponse struct {
 	Services         uint32                 `protobuf:"varint,14,opt,name=services,proto3" json:"services,omitempty"`
 	// The node's own snapshot as JSON: pipeline, committee, store. docs/status.md explains its words.
 	DetailJson    string `protobuf:"bytes,16,opt,name=detail_json,json=detailJson,proto3" json:"detail_json,omitempty"`
+	Money         *Money `protobuf:"bytes,17,opt,name=money,proto3" json:"money,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1570,6 +1571,82 @@ func (x *GetStatusResponse) GetDetailJson() string {
 	return ""
 }
 
+func (x *GetStatusResponse) GetMoney() *Money {
+	if x != nil {
+		return x.Money
+	}
+	return nil
+}
+
+// Money is what the genesis file says about money, in micro-credits.
+type Money struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	GrantFee      uint64                 `protobuf:"varint,1,opt,name=grant_fee,json=grantFee,proto3" json:"grant_fee,omitempty"`          // what a client costs its payer
+	GrantEpochs   uint32                 `protobuf:"varint,2,opt,name=grant_epochs,json=grantEpochs,proto3" json:"grant_epochs,omitempty"` // the most epochs that a grant can be for
+	Allowance     uint64                 `protobuf:"varint,3,opt,name=allowance,proto3" json:"allowance,omitempty"`                        // what one node may charge a payer in an epoch, unless the payer said other
+	ServeStake    uint64                 `protobuf:"varint,4,opt,name=serve_stake,json=serveStake,proto3" json:"serve_stake,omitempty"`    // the least stake of a node
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Money) Reset() {
+	*x = Money{}
+	mi := &file_waybill_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Money) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Money) ProtoMessage() {}
+
+func (x *Money) ProtoReflect() protoreflect.Message {
+	mi := &file_waybill_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Money.ProtoReflect.Descriptor instead.
+func (*Money) Descriptor() ([]byte, []int) {
+	return file_waybill_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *Money) GetGrantFee() uint64 {
+	if x != nil {
+		return x.GrantFee
+	}
+	return 0
+}
+
+func (x *Money) GetGrantEpochs() uint32 {
+	if x != nil {
+		return x.GrantEpochs
+	}
+	return 0
+}
+
+func (x *Money) GetAllowance() uint64 {
+	if x != nil {
+		return x.Allowance
+	}
+	return 0
+}
+
+func (x *Money) GetServeStake() uint64 {
+	if x != nil {
+		return x.ServeStake
+	}
+	return 0
+}
+
 type GetAccountRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to By:
@@ -1583,7 +1660,7 @@ type GetAccountRequest struct {
 
 func (x *GetAccountRequest) Reset() {
 	*x = GetAccountRequest{}
-	mi := &file_waybill_proto_msgTypes[21]
+	mi := &file_waybill_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1595,7 +1672,7 @@ func (x *GetAccountRequest) String() string {
 func (*GetAccountRequest) ProtoMessage() {}
 
 func (x *GetAccountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[21]
+	mi := &file_waybill_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1608,7 +1685,7 @@ func (x *GetAccountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAccountRequest.ProtoReflect.Descriptor instead.
 func (*GetAccountRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{21}
+	return file_waybill_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetAccountRequest) GetBy() isGetAccountRequest_By {
@@ -1655,18 +1732,25 @@ func (*GetAccountRequest_Index) isGetAccountRequest_By() {}
 type GetAccountResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Absent for a treasury without an account of its own. Other keys without one are not found.
-	Index         *uint32 `protobuf:"varint,1,opt,name=index,proto3,oneof" json:"index,omitempty"`
-	Key           string  `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
-	Balance       uint64  `protobuf:"varint,3,opt,name=balance,proto3" json:"balance,omitempty"` // micro-credits
-	NextNonce     uint64  `protobuf:"varint,4,opt,name=next_nonce,json=nextNonce,proto3" json:"next_nonce,omitempty"`
-	Treasury      bool    `protobuf:"varint,5,opt,name=treasury,proto3" json:"treasury,omitempty"`
+	Index *uint32 `protobuf:"varint,1,opt,name=index,proto3,oneof" json:"index,omitempty"`
+	Key   string  `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	// Money is in micro-credits. The balance is the account's own; acks are paid from the reserve.
+	Balance       uint64 `protobuf:"varint,3,opt,name=balance,proto3" json:"balance,omitempty"`
+	NextNonce     uint64 `protobuf:"varint,4,opt,name=next_nonce,json=nextNonce,proto3" json:"next_nonce,omitempty"`
+	Treasury      bool   `protobuf:"varint,5,opt,name=treasury,proto3" json:"treasury,omitempty"`
+	Reserve       uint64 `protobuf:"varint,6,opt,name=reserve,proto3" json:"reserve,omitempty"`
+	Committed     uint64 `protobuf:"varint,7,opt,name=committed,proto3" json:"committed,omitempty"`                               // taken by tickets of epochs that are not settled
+	Thawing       uint64 `protobuf:"varint,8,opt,name=thawing,proto3" json:"thawing,omitempty"`                                   // on its way from the reserve to the balance, with the settlement of thaw_epoch
+	ThawEpoch     uint32 `protobuf:"varint,9,opt,name=thaw_epoch,json=thawEpoch,proto3" json:"thaw_epoch,omitempty"`              // acks of it, and of earlier epochs, may still take what thaws
+	Allowance     uint64 `protobuf:"varint,10,opt,name=allowance,proto3" json:"allowance,omitempty"`                              // what one node may charge for acks of the current epoch
+	NextAllowance uint64 `protobuf:"varint,11,opt,name=next_allowance,json=nextAllowance,proto3" json:"next_allowance,omitempty"` // and of the next
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetAccountResponse) Reset() {
 	*x = GetAccountResponse{}
-	mi := &file_waybill_proto_msgTypes[22]
+	mi := &file_waybill_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1678,7 +1762,7 @@ func (x *GetAccountResponse) String() string {
 func (*GetAccountResponse) ProtoMessage() {}
 
 func (x *GetAccountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[22]
+	mi := &file_waybill_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1691,7 +1775,7 @@ func (x *GetAccountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAccountResponse.ProtoReflect.Descriptor instead.
 func (*GetAccountResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{22}
+	return file_waybill_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GetAccountResponse) GetIndex() uint32 {
@@ -1729,6 +1813,48 @@ func (x *GetAccountResponse) GetTreasury() bool {
 	return false
 }
 
+func (x *GetAccountResponse) GetReserve() uint64 {
+	if x != nil {
+		return x.Reserve
+	}
+	return 0
+}
+
+func (x *GetAccountResponse) GetCommitted() uint64 {
+	if x != nil {
+		return x.Committed
+	}
+	return 0
+}
+
+func (x *GetAccountResponse) GetThawing() uint64 {
+	if x != nil {
+		return x.Thawing
+	}
+	return 0
+}
+
+func (x *GetAccountResponse) GetThawEpoch() uint32 {
+	if x != nil {
+		return x.ThawEpoch
+	}
+	return 0
+}
+
+func (x *GetAccountResponse) GetAllowance() uint64 {
+	if x != nil {
+		return x.Allowance
+	}
+	return 0
+}
+
+func (x *GetAccountResponse) GetNextAllowance() uint64 {
+	if x != nil {
+		return x.NextAllowance
+	}
+	return 0
+}
+
 type GetClientsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Either up to 1024 keys, or a range of indices.
@@ -1741,7 +1867,7 @@ type GetClientsRequest struct {
 
 func (x *GetClientsRequest) Reset() {
 	*x = GetClientsRequest{}
-	mi := &file_waybill_proto_msgTypes[23]
+	mi := &file_waybill_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1753,7 +1879,7 @@ func (x *GetClientsRequest) String() string {
 func (*GetClientsRequest) ProtoMessage() {}
 
 func (x *GetClientsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[23]
+	mi := &file_waybill_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1766,7 +1892,7 @@ func (x *GetClientsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClientsRequest.ProtoReflect.Descriptor instead.
 func (*GetClientsRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{23}
+	return file_waybill_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GetClientsRequest) GetKeys() []string {
@@ -1807,7 +1933,7 @@ type Client struct {
 
 func (x *Client) Reset() {
 	*x = Client{}
-	mi := &file_waybill_proto_msgTypes[24]
+	mi := &file_waybill_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1819,7 +1945,7 @@ func (x *Client) String() string {
 func (*Client) ProtoMessage() {}
 
 func (x *Client) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[24]
+	mi := &file_waybill_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1832,7 +1958,7 @@ func (x *Client) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Client.ProtoReflect.Descriptor instead.
 func (*Client) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{24}
+	return file_waybill_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Client) GetIndex() uint64 {
@@ -1894,7 +2020,7 @@ type GetClientsResponse struct {
 
 func (x *GetClientsResponse) Reset() {
 	*x = GetClientsResponse{}
-	mi := &file_waybill_proto_msgTypes[25]
+	mi := &file_waybill_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1906,7 +2032,7 @@ func (x *GetClientsResponse) String() string {
 func (*GetClientsResponse) ProtoMessage() {}
 
 func (x *GetClientsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[25]
+	mi := &file_waybill_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1919,7 +2045,7 @@ func (x *GetClientsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClientsResponse.ProtoReflect.Descriptor instead.
 func (*GetClientsResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{25}
+	return file_waybill_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *GetClientsResponse) GetClients() []*Client {
@@ -1946,7 +2072,7 @@ type GetServicesRequest struct {
 
 func (x *GetServicesRequest) Reset() {
 	*x = GetServicesRequest{}
-	mi := &file_waybill_proto_msgTypes[26]
+	mi := &file_waybill_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1958,7 +2084,7 @@ func (x *GetServicesRequest) String() string {
 func (*GetServicesRequest) ProtoMessage() {}
 
 func (x *GetServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[26]
+	mi := &file_waybill_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1971,7 +2097,7 @@ func (x *GetServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServicesRequest.ProtoReflect.Descriptor instead.
 func (*GetServicesRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{26}
+	return file_waybill_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *GetServicesRequest) GetFrom() uint32 {
@@ -1992,16 +2118,18 @@ type Service struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Index         uint32                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
 	Owner         uint32                 `protobuf:"varint,2,opt,name=owner,proto3" json:"owner,omitempty"`
-	Price         uint64                 `protobuf:"varint,3,opt,name=price,proto3" json:"price,omitempty"` // micro-credits per 2^20 units
+	Price         uint64                 `protobuf:"varint,3,opt,name=price,proto3" json:"price,omitempty"` // of the current epoch, in micro-credits per 2^20 units
 	UnitCap       uint64                 `protobuf:"varint,4,opt,name=unit_cap,json=unitCap,proto3" json:"unit_cap,omitempty"`
 	Unit          string                 `protobuf:"bytes,5,opt,name=unit,proto3" json:"unit,omitempty"`
+	NextPrice     uint64                 `protobuf:"varint,6,opt,name=next_price,json=nextPrice,proto3" json:"next_price,omitempty"` // from the epoch next_from on; never above price
+	NextFrom      uint32                 `protobuf:"varint,7,opt,name=next_from,json=nextFrom,proto3" json:"next_from,omitempty"`    // 0 when no other price is ahead
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_waybill_proto_msgTypes[27]
+	mi := &file_waybill_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2013,7 +2141,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[27]
+	mi := &file_waybill_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2026,7 +2154,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{27}
+	return file_waybill_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Service) GetIndex() uint32 {
@@ -2064,6 +2192,20 @@ func (x *Service) GetUnit() string {
 	return ""
 }
 
+func (x *Service) GetNextPrice() uint64 {
+	if x != nil {
+		return x.NextPrice
+	}
+	return 0
+}
+
+func (x *Service) GetNextFrom() uint32 {
+	if x != nil {
+		return x.NextFrom
+	}
+	return 0
+}
+
 type GetServicesResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Services      []*Service             `protobuf:"bytes,1,rep,name=services,proto3" json:"services,omitempty"`
@@ -2074,7 +2216,7 @@ type GetServicesResponse struct {
 
 func (x *GetServicesResponse) Reset() {
 	*x = GetServicesResponse{}
-	mi := &file_waybill_proto_msgTypes[28]
+	mi := &file_waybill_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2086,7 +2228,7 @@ func (x *GetServicesResponse) String() string {
 func (*GetServicesResponse) ProtoMessage() {}
 
 func (x *GetServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[28]
+	mi := &file_waybill_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2099,7 +2241,7 @@ func (x *GetServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServicesResponse.ProtoReflect.Descriptor instead.
 func (*GetServicesResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{28}
+	return file_waybill_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *GetServicesResponse) GetServices() []*Service {
@@ -2126,7 +2268,7 @@ type GetNodesRequest struct {
 
 func (x *GetNodesRequest) Reset() {
 	*x = GetNodesRequest{}
-	mi := &file_waybill_proto_msgTypes[29]
+	mi := &file_waybill_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2138,7 +2280,7 @@ func (x *GetNodesRequest) String() string {
 func (*GetNodesRequest) ProtoMessage() {}
 
 func (x *GetNodesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[29]
+	mi := &file_waybill_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2151,7 +2293,7 @@ func (x *GetNodesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodesRequest.ProtoReflect.Descriptor instead.
 func (*GetNodesRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{29}
+	return file_waybill_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *GetNodesRequest) GetFrom() uint32 {
@@ -2186,7 +2328,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_waybill_proto_msgTypes[30]
+	mi := &file_waybill_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2198,7 +2340,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[30]
+	mi := &file_waybill_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2211,7 +2353,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{30}
+	return file_waybill_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Node) GetIndex() uint32 {
@@ -2280,7 +2422,7 @@ type GetNodesResponse struct {
 
 func (x *GetNodesResponse) Reset() {
 	*x = GetNodesResponse{}
-	mi := &file_waybill_proto_msgTypes[31]
+	mi := &file_waybill_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2292,7 +2434,7 @@ func (x *GetNodesResponse) String() string {
 func (*GetNodesResponse) ProtoMessage() {}
 
 func (x *GetNodesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[31]
+	mi := &file_waybill_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2305,7 +2447,7 @@ func (x *GetNodesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodesResponse.ProtoReflect.Descriptor instead.
 func (*GetNodesResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{31}
+	return file_waybill_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *GetNodesResponse) GetNodes() []*Node {
@@ -2331,7 +2473,7 @@ type GetRecordRequest struct {
 
 func (x *GetRecordRequest) Reset() {
 	*x = GetRecordRequest{}
-	mi := &file_waybill_proto_msgTypes[32]
+	mi := &file_waybill_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2343,7 +2485,7 @@ func (x *GetRecordRequest) String() string {
 func (*GetRecordRequest) ProtoMessage() {}
 
 func (x *GetRecordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[32]
+	mi := &file_waybill_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2356,7 +2498,7 @@ func (x *GetRecordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRecordRequest.ProtoReflect.Descriptor instead.
 func (*GetRecordRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{32}
+	return file_waybill_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *GetRecordRequest) GetHeight() uint64 {
@@ -2380,7 +2522,7 @@ type GetRecordResponse struct {
 
 func (x *GetRecordResponse) Reset() {
 	*x = GetRecordResponse{}
-	mi := &file_waybill_proto_msgTypes[33]
+	mi := &file_waybill_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2392,7 +2534,7 @@ func (x *GetRecordResponse) String() string {
 func (*GetRecordResponse) ProtoMessage() {}
 
 func (x *GetRecordResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[33]
+	mi := &file_waybill_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2405,7 +2547,7 @@ func (x *GetRecordResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRecordResponse.ProtoReflect.Descriptor instead.
 func (*GetRecordResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{33}
+	return file_waybill_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *GetRecordResponse) GetRecord() string {
@@ -2454,7 +2596,7 @@ type GetSettlementRequest struct {
 
 func (x *GetSettlementRequest) Reset() {
 	*x = GetSettlementRequest{}
-	mi := &file_waybill_proto_msgTypes[34]
+	mi := &file_waybill_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2466,7 +2608,7 @@ func (x *GetSettlementRequest) String() string {
 func (*GetSettlementRequest) ProtoMessage() {}
 
 func (x *GetSettlementRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[34]
+	mi := &file_waybill_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2479,7 +2621,7 @@ func (x *GetSettlementRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSettlementRequest.ProtoReflect.Descriptor instead.
 func (*GetSettlementRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{34}
+	return file_waybill_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *GetSettlementRequest) GetEpoch() uint32 {
@@ -2514,13 +2656,16 @@ type SettlementRow struct {
 	Paid          uint64                 `protobuf:"varint,7,opt,name=paid,proto3" json:"paid,omitempty"`
 	ToNode        uint64                 `protobuf:"varint,8,opt,name=to_node,json=toNode,proto3" json:"to_node,omitempty"`
 	ToService     uint64                 `protobuf:"varint,9,opt,name=to_service,json=toService,proto3" json:"to_service,omitempty"`
+	Windows       uint32                 `protobuf:"varint,10,opt,name=windows,proto3" json:"windows,omitempty"` // that had the row
+	Price         uint64                 `protobuf:"varint,11,opt,name=price,proto3" json:"price,omitempty"`     // of the epoch
+	Allowed       uint64                 `protobuf:"varint,12,opt,name=allowed,proto3" json:"allowed,omitempty"` // of the charge, what the payer's allowance left the node
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SettlementRow) Reset() {
 	*x = SettlementRow{}
-	mi := &file_waybill_proto_msgTypes[35]
+	mi := &file_waybill_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2532,7 +2677,7 @@ func (x *SettlementRow) String() string {
 func (*SettlementRow) ProtoMessage() {}
 
 func (x *SettlementRow) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[35]
+	mi := &file_waybill_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2545,7 +2690,7 @@ func (x *SettlementRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettlementRow.ProtoReflect.Descriptor instead.
 func (*SettlementRow) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{35}
+	return file_waybill_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *SettlementRow) GetNode() uint32 {
@@ -2611,6 +2756,112 @@ func (x *SettlementRow) GetToService() uint64 {
 	return 0
 }
 
+func (x *SettlementRow) GetWindows() uint32 {
+	if x != nil {
+		return x.Windows
+	}
+	return 0
+}
+
+func (x *SettlementRow) GetPrice() uint64 {
+	if x != nil {
+		return x.Price
+	}
+	return 0
+}
+
+func (x *SettlementRow) GetAllowed() uint64 {
+	if x != nil {
+		return x.Allowed
+	}
+	return 0
+}
+
+// SettlementPayer is what a payer paid in an epoch, and what the settlement left it.
+type SettlementPayer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Payer         uint32                 `protobuf:"varint,1,opt,name=payer,proto3" json:"payer,omitempty"`
+	Key           string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	Reserve       uint64                 `protobuf:"varint,3,opt,name=reserve,proto3" json:"reserve,omitempty"`
+	Thawing       uint64                 `protobuf:"varint,4,opt,name=thawing,proto3" json:"thawing,omitempty"`
+	Allowance     uint64                 `protobuf:"varint,5,opt,name=allowance,proto3" json:"allowance,omitempty"` // of the epoch, for one node
+	Paid          uint64                 `protobuf:"varint,6,opt,name=paid,proto3" json:"paid,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SettlementPayer) Reset() {
+	*x = SettlementPayer{}
+	mi := &file_waybill_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SettlementPayer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SettlementPayer) ProtoMessage() {}
+
+func (x *SettlementPayer) ProtoReflect() protoreflect.Message {
+	mi := &file_waybill_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SettlementPayer.ProtoReflect.Descriptor instead.
+func (*SettlementPayer) Descriptor() ([]byte, []int) {
+	return file_waybill_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *SettlementPayer) GetPayer() uint32 {
+	if x != nil {
+		return x.Payer
+	}
+	return 0
+}
+
+func (x *SettlementPayer) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *SettlementPayer) GetReserve() uint64 {
+	if x != nil {
+		return x.Reserve
+	}
+	return 0
+}
+
+func (x *SettlementPayer) GetThawing() uint64 {
+	if x != nil {
+		return x.Thawing
+	}
+	return 0
+}
+
+func (x *SettlementPayer) GetAllowance() uint64 {
+	if x != nil {
+		return x.Allowance
+	}
+	return 0
+}
+
+func (x *SettlementPayer) GetPaid() uint64 {
+	if x != nil {
+		return x.Paid
+	}
+	return 0
+}
+
 type GetSettlementResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Epoch         uint32                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
@@ -2620,13 +2871,15 @@ type GetSettlementResponse struct {
 	Paid          uint64                 `protobuf:"varint,5,opt,name=paid,proto3" json:"paid,omitempty"`
 	Total         uint32                 `protobuf:"varint,6,opt,name=total,proto3" json:"total,omitempty"` // number of rows
 	Rows          []*SettlementRow       `protobuf:"bytes,7,rep,name=rows,proto3" json:"rows,omitempty"`
+	Allowed       uint64                 `protobuf:"varint,8,opt,name=allowed,proto3" json:"allowed,omitempty"` // the sum over all rows; what is above paid is arrears
+	Payers        []*SettlementPayer     `protobuf:"bytes,9,rep,name=payers,proto3" json:"payers,omitempty"`    // of these rows
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetSettlementResponse) Reset() {
 	*x = GetSettlementResponse{}
-	mi := &file_waybill_proto_msgTypes[36]
+	mi := &file_waybill_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2638,7 +2891,7 @@ func (x *GetSettlementResponse) String() string {
 func (*GetSettlementResponse) ProtoMessage() {}
 
 func (x *GetSettlementResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[36]
+	mi := &file_waybill_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2651,7 +2904,7 @@ func (x *GetSettlementResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSettlementResponse.ProtoReflect.Descriptor instead.
 func (*GetSettlementResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{36}
+	return file_waybill_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *GetSettlementResponse) GetEpoch() uint32 {
@@ -2703,6 +2956,173 @@ func (x *GetSettlementResponse) GetRows() []*SettlementRow {
 	return nil
 }
 
+func (x *GetSettlementResponse) GetAllowed() uint64 {
+	if x != nil {
+		return x.Allowed
+	}
+	return 0
+}
+
+func (x *GetSettlementResponse) GetPayers() []*SettlementPayer {
+	if x != nil {
+		return x.Payers
+	}
+	return nil
+}
+
+type GetChargesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Epoch         uint32                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`       // one that has begun and is not settled
+	Payer         *uint32                `protobuf:"varint,2,opt,name=payer,proto3,oneof" json:"payer,omitempty"` // only rows of this payer
+	Node          *uint32                `protobuf:"varint,3,opt,name=node,proto3,oneof" json:"node,omitempty"`   // only rows of this node
+	From          uint32                 `protobuf:"varint,4,opt,name=from,proto3" json:"from,omitempty"`         // row
+	Count         uint32                 `protobuf:"varint,5,opt,name=count,proto3" json:"count,omitempty"`       // at most 1024; 0 means 1024
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetChargesRequest) Reset() {
+	*x = GetChargesRequest{}
+	mi := &file_waybill_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetChargesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetChargesRequest) ProtoMessage() {}
+
+func (x *GetChargesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_waybill_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetChargesRequest.ProtoReflect.Descriptor instead.
+func (*GetChargesRequest) Descriptor() ([]byte, []int) {
+	return file_waybill_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *GetChargesRequest) GetEpoch() uint32 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *GetChargesRequest) GetPayer() uint32 {
+	if x != nil && x.Payer != nil {
+		return *x.Payer
+	}
+	return 0
+}
+
+func (x *GetChargesRequest) GetNode() uint32 {
+	if x != nil && x.Node != nil {
+		return *x.Node
+	}
+	return 0
+}
+
+func (x *GetChargesRequest) GetFrom() uint32 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *GetChargesRequest) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+// GetChargesResponse is what an epoch would settle with, were nothing more of it ordered.
+type GetChargesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Epoch         uint32                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	NextToSettle  uint32                 `protobuf:"varint,2,opt,name=next_to_settle,json=nextToSettle,proto3" json:"next_to_settle,omitempty"` // the oldest epoch that is not settled
+	Current       uint32                 `protobuf:"varint,3,opt,name=current,proto3" json:"current,omitempty"`                                 // the current epoch
+	Total         uint32                 `protobuf:"varint,4,opt,name=total,proto3" json:"total,omitempty"`                                     // number of rows
+	Rows          []*SettlementRow       `protobuf:"bytes,5,rep,name=rows,proto3" json:"rows,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetChargesResponse) Reset() {
+	*x = GetChargesResponse{}
+	mi := &file_waybill_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetChargesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetChargesResponse) ProtoMessage() {}
+
+func (x *GetChargesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_waybill_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetChargesResponse.ProtoReflect.Descriptor instead.
+func (*GetChargesResponse) Descriptor() ([]byte, []int) {
+	return file_waybill_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *GetChargesResponse) GetEpoch() uint32 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *GetChargesResponse) GetNextToSettle() uint32 {
+	if x != nil {
+		return x.NextToSettle
+	}
+	return 0
+}
+
+func (x *GetChargesResponse) GetCurrent() uint32 {
+	if x != nil {
+		return x.Current
+	}
+	return 0
+}
+
+func (x *GetChargesResponse) GetTotal() uint32 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *GetChargesResponse) GetRows() []*SettlementRow {
+	if x != nil {
+		return x.Rows
+	}
+	return nil
+}
+
 type ListOwnRollupsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Count         uint32                 `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"` // at most 1024; 0 means 32
@@ -2712,7 +3132,7 @@ type ListOwnRollupsRequest struct {
 
 func (x *ListOwnRollupsRequest) Reset() {
 	*x = ListOwnRollupsRequest{}
-	mi := &file_waybill_proto_msgTypes[37]
+	mi := &file_waybill_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2724,7 +3144,7 @@ func (x *ListOwnRollupsRequest) String() string {
 func (*ListOwnRollupsRequest) ProtoMessage() {}
 
 func (x *ListOwnRollupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[37]
+	mi := &file_waybill_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2737,7 +3157,7 @@ func (x *ListOwnRollupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOwnRollupsRequest.ProtoReflect.Descriptor instead.
 func (*ListOwnRollupsRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{37}
+	return file_waybill_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ListOwnRollupsRequest) GetCount() uint32 {
@@ -2756,7 +3176,7 @@ type ListOwnRollupsResponse struct {
 
 func (x *ListOwnRollupsResponse) Reset() {
 	*x = ListOwnRollupsResponse{}
-	mi := &file_waybill_proto_msgTypes[38]
+	mi := &file_waybill_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2768,7 +3188,7 @@ func (x *ListOwnRollupsResponse) String() string {
 func (*ListOwnRollupsResponse) ProtoMessage() {}
 
 func (x *ListOwnRollupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[38]
+	mi := &file_waybill_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2781,7 +3201,7 @@ func (x *ListOwnRollupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOwnRollupsResponse.ProtoReflect.Descriptor instead.
 func (*ListOwnRollupsResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{38}
+	return file_waybill_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ListOwnRollupsResponse) GetRollups() []*Rollup {
@@ -2800,7 +3220,7 @@ type ListRollupsRequest struct {
 
 func (x *ListRollupsRequest) Reset() {
 	*x = ListRollupsRequest{}
-	mi := &file_waybill_proto_msgTypes[39]
+	mi := &file_waybill_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2812,7 +3232,7 @@ func (x *ListRollupsRequest) String() string {
 func (*ListRollupsRequest) ProtoMessage() {}
 
 func (x *ListRollupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[39]
+	mi := &file_waybill_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2825,7 +3245,7 @@ func (x *ListRollupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRollupsRequest.ProtoReflect.Descriptor instead.
 func (*ListRollupsRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{39}
+	return file_waybill_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ListRollupsRequest) GetCount() uint32 {
@@ -2855,7 +3275,7 @@ type Rollup struct {
 
 func (x *Rollup) Reset() {
 	*x = Rollup{}
-	mi := &file_waybill_proto_msgTypes[40]
+	mi := &file_waybill_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2867,7 +3287,7 @@ func (x *Rollup) String() string {
 func (*Rollup) ProtoMessage() {}
 
 func (x *Rollup) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[40]
+	mi := &file_waybill_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2880,7 +3300,7 @@ func (x *Rollup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rollup.ProtoReflect.Descriptor instead.
 func (*Rollup) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{40}
+	return file_waybill_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Rollup) GetNode() uint32 {
@@ -2976,7 +3396,7 @@ type ListRollupsResponse struct {
 
 func (x *ListRollupsResponse) Reset() {
 	*x = ListRollupsResponse{}
-	mi := &file_waybill_proto_msgTypes[41]
+	mi := &file_waybill_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2988,7 +3408,7 @@ func (x *ListRollupsResponse) String() string {
 func (*ListRollupsResponse) ProtoMessage() {}
 
 func (x *ListRollupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[41]
+	mi := &file_waybill_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3001,7 +3421,7 @@ func (x *ListRollupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRollupsResponse.ProtoReflect.Descriptor instead.
 func (*ListRollupsResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{41}
+	return file_waybill_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ListRollupsResponse) GetRollups() []*Rollup {
@@ -3025,7 +3445,7 @@ type ExportAckRequest struct {
 
 func (x *ExportAckRequest) Reset() {
 	*x = ExportAckRequest{}
-	mi := &file_waybill_proto_msgTypes[42]
+	mi := &file_waybill_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3037,7 +3457,7 @@ func (x *ExportAckRequest) String() string {
 func (*ExportAckRequest) ProtoMessage() {}
 
 func (x *ExportAckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[42]
+	mi := &file_waybill_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3050,7 +3470,7 @@ func (x *ExportAckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportAckRequest.ProtoReflect.Descriptor instead.
 func (*ExportAckRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{42}
+	return file_waybill_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ExportAckRequest) GetNode() uint32 {
@@ -3107,7 +3527,7 @@ type ExportRollupRequest struct {
 
 func (x *ExportRollupRequest) Reset() {
 	*x = ExportRollupRequest{}
-	mi := &file_waybill_proto_msgTypes[43]
+	mi := &file_waybill_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3119,7 +3539,7 @@ func (x *ExportRollupRequest) String() string {
 func (*ExportRollupRequest) ProtoMessage() {}
 
 func (x *ExportRollupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[43]
+	mi := &file_waybill_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3132,7 +3552,7 @@ func (x *ExportRollupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRollupRequest.ProtoReflect.Descriptor instead.
 func (*ExportRollupRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{43}
+	return file_waybill_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ExportRollupRequest) GetNode() uint32 {
@@ -3172,7 +3592,7 @@ type ExportSettlementRequest struct {
 
 func (x *ExportSettlementRequest) Reset() {
 	*x = ExportSettlementRequest{}
-	mi := &file_waybill_proto_msgTypes[44]
+	mi := &file_waybill_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3184,7 +3604,7 @@ func (x *ExportSettlementRequest) String() string {
 func (*ExportSettlementRequest) ProtoMessage() {}
 
 func (x *ExportSettlementRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[44]
+	mi := &file_waybill_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3197,7 +3617,7 @@ func (x *ExportSettlementRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportSettlementRequest.ProtoReflect.Descriptor instead.
 func (*ExportSettlementRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{44}
+	return file_waybill_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ExportSettlementRequest) GetEpoch() uint32 {
@@ -3216,7 +3636,7 @@ type ExportResponse struct {
 
 func (x *ExportResponse) Reset() {
 	*x = ExportResponse{}
-	mi := &file_waybill_proto_msgTypes[45]
+	mi := &file_waybill_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3228,7 +3648,7 @@ func (x *ExportResponse) String() string {
 func (*ExportResponse) ProtoMessage() {}
 
 func (x *ExportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[45]
+	mi := &file_waybill_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3241,7 +3661,7 @@ func (x *ExportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
 func (*ExportResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{45}
+	return file_waybill_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ExportResponse) GetFile() []byte {
@@ -3355,7 +3775,7 @@ const file_waybill_proto_rawDesc = "" +
 	"\x04hash\x18\x01 \x01(\tR\x04hash\"\x1f\n" +
 	"\tTxRefusal\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\"\x12\n" +
-	"\x10GetStatusRequest\"\xdb\x03\n" +
+	"\x10GetStatusRequest\"\x84\x04\n" +
 	"\x11GetStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x18\n" +
 	"\anetwork\x18\x02 \x01(\tR\anetwork\x12\x12\n" +
@@ -3375,18 +3795,33 @@ const file_waybill_proto_rawDesc = "" +
 	"\x05nodes\x18\r \x01(\rR\x05nodes\x12\x1a\n" +
 	"\bservices\x18\x0e \x01(\rR\bservices\x12\x1f\n" +
 	"\vdetail_json\x18\x10 \x01(\tR\n" +
-	"detailJsonJ\x04\b\x0f\x10\x10R\x06detail\"E\n" +
+	"detailJson\x12'\n" +
+	"\x05money\x18\x11 \x01(\v2\x11.waybill.v1.MoneyR\x05moneyJ\x04\b\x0f\x10\x10R\x06detail\"\x86\x01\n" +
+	"\x05Money\x12\x1b\n" +
+	"\tgrant_fee\x18\x01 \x01(\x04R\bgrantFee\x12!\n" +
+	"\fgrant_epochs\x18\x02 \x01(\rR\vgrantEpochs\x12\x1c\n" +
+	"\tallowance\x18\x03 \x01(\x04R\tallowance\x12\x1f\n" +
+	"\vserve_stake\x18\x04 \x01(\x04R\n" +
+	"serveStake\"E\n" +
 	"\x11GetAccountRequest\x12\x12\n" +
 	"\x03key\x18\x01 \x01(\tH\x00R\x03key\x12\x16\n" +
 	"\x05index\x18\x02 \x01(\rH\x00R\x05indexB\x04\n" +
-	"\x02by\"\xa0\x01\n" +
+	"\x02by\"\xd6\x02\n" +
 	"\x12GetAccountResponse\x12\x19\n" +
 	"\x05index\x18\x01 \x01(\rH\x00R\x05index\x88\x01\x01\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x18\n" +
 	"\abalance\x18\x03 \x01(\x04R\abalance\x12\x1d\n" +
 	"\n" +
 	"next_nonce\x18\x04 \x01(\x04R\tnextNonce\x12\x1a\n" +
-	"\btreasury\x18\x05 \x01(\bR\btreasuryB\b\n" +
+	"\btreasury\x18\x05 \x01(\bR\btreasury\x12\x18\n" +
+	"\areserve\x18\x06 \x01(\x04R\areserve\x12\x1c\n" +
+	"\tcommitted\x18\a \x01(\x04R\tcommitted\x12\x18\n" +
+	"\athawing\x18\b \x01(\x04R\athawing\x12\x1d\n" +
+	"\n" +
+	"thaw_epoch\x18\t \x01(\rR\tthawEpoch\x12\x1c\n" +
+	"\tallowance\x18\n" +
+	" \x01(\x04R\tallowance\x12%\n" +
+	"\x0enext_allowance\x18\v \x01(\x04R\rnextAllowanceB\b\n" +
 	"\x06_index\"Q\n" +
 	"\x11GetClientsRequest\x12\x12\n" +
 	"\x04keys\x18\x01 \x03(\tR\x04keys\x12\x12\n" +
@@ -3406,13 +3841,16 @@ const file_waybill_proto_rawDesc = "" +
 	"\x05total\x18\x02 \x01(\x04R\x05total\">\n" +
 	"\x12GetServicesRequest\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\rR\x04from\x12\x14\n" +
-	"\x05count\x18\x02 \x01(\rR\x05count\"z\n" +
+	"\x05count\x18\x02 \x01(\rR\x05count\"\xb6\x01\n" +
 	"\aService\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x14\n" +
 	"\x05owner\x18\x02 \x01(\rR\x05owner\x12\x14\n" +
 	"\x05price\x18\x03 \x01(\x04R\x05price\x12\x19\n" +
 	"\bunit_cap\x18\x04 \x01(\x04R\aunitCap\x12\x12\n" +
-	"\x04unit\x18\x05 \x01(\tR\x04unit\"\\\n" +
+	"\x04unit\x18\x05 \x01(\tR\x04unit\x12\x1d\n" +
+	"\n" +
+	"next_price\x18\x06 \x01(\x04R\tnextPrice\x12\x1b\n" +
+	"\tnext_from\x18\a \x01(\rR\bnextFrom\"\\\n" +
 	"\x13GetServicesResponse\x12/\n" +
 	"\bservices\x18\x01 \x03(\v2\x13.waybill.v1.ServiceR\bservices\x12\x14\n" +
 	"\x05total\x18\x02 \x01(\rR\x05total\";\n" +
@@ -3442,7 +3880,7 @@ const file_waybill_proto_rawDesc = "" +
 	"\x14GetSettlementRequest\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\rR\x05epoch\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\rR\x04from\x12\x14\n" +
-	"\x05count\x18\x03 \x01(\rR\x05count\"\xe1\x01\n" +
+	"\x05count\x18\x03 \x01(\rR\x05count\"\xab\x02\n" +
 	"\rSettlementRow\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\rR\x04node\x12\x18\n" +
 	"\aservice\x18\x02 \x01(\rR\aservice\x12\x14\n" +
@@ -3453,7 +3891,18 @@ const file_waybill_proto_rawDesc = "" +
 	"\x04paid\x18\a \x01(\x04R\x04paid\x12\x17\n" +
 	"\ato_node\x18\b \x01(\x04R\x06toNode\x12\x1d\n" +
 	"\n" +
-	"to_service\x18\t \x01(\x04R\ttoService\"\xd2\x01\n" +
+	"to_service\x18\t \x01(\x04R\ttoService\x12\x18\n" +
+	"\awindows\x18\n" +
+	" \x01(\rR\awindows\x12\x14\n" +
+	"\x05price\x18\v \x01(\x04R\x05price\x12\x18\n" +
+	"\aallowed\x18\f \x01(\x04R\aallowed\"\x9f\x01\n" +
+	"\x0fSettlementPayer\x12\x14\n" +
+	"\x05payer\x18\x01 \x01(\rR\x05payer\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\x12\x18\n" +
+	"\areserve\x18\x03 \x01(\x04R\areserve\x12\x18\n" +
+	"\athawing\x18\x04 \x01(\x04R\athawing\x12\x1c\n" +
+	"\tallowance\x18\x05 \x01(\x04R\tallowance\x12\x12\n" +
+	"\x04paid\x18\x06 \x01(\x04R\x04paid\"\xa1\x02\n" +
 	"\x15GetSettlementResponse\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\rR\x05epoch\x12\x12\n" +
 	"\x04root\x18\x02 \x01(\tR\x04root\x12\x1c\n" +
@@ -3461,7 +3910,23 @@ const file_waybill_proto_rawDesc = "" +
 	"\acharged\x18\x04 \x01(\x04R\acharged\x12\x12\n" +
 	"\x04paid\x18\x05 \x01(\x04R\x04paid\x12\x14\n" +
 	"\x05total\x18\x06 \x01(\rR\x05total\x12-\n" +
-	"\x04rows\x18\a \x03(\v2\x19.waybill.v1.SettlementRowR\x04rows\"-\n" +
+	"\x04rows\x18\a \x03(\v2\x19.waybill.v1.SettlementRowR\x04rows\x12\x18\n" +
+	"\aallowed\x18\b \x01(\x04R\aallowed\x123\n" +
+	"\x06payers\x18\t \x03(\v2\x1b.waybill.v1.SettlementPayerR\x06payers\"\x9a\x01\n" +
+	"\x11GetChargesRequest\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\rR\x05epoch\x12\x19\n" +
+	"\x05payer\x18\x02 \x01(\rH\x00R\x05payer\x88\x01\x01\x12\x17\n" +
+	"\x04node\x18\x03 \x01(\rH\x01R\x04node\x88\x01\x01\x12\x12\n" +
+	"\x04from\x18\x04 \x01(\rR\x04from\x12\x14\n" +
+	"\x05count\x18\x05 \x01(\rR\x05countB\b\n" +
+	"\x06_payerB\a\n" +
+	"\x05_node\"\xaf\x01\n" +
+	"\x12GetChargesResponse\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\rR\x05epoch\x12$\n" +
+	"\x0enext_to_settle\x18\x02 \x01(\rR\fnextToSettle\x12\x18\n" +
+	"\acurrent\x18\x03 \x01(\rR\acurrent\x12\x14\n" +
+	"\x05total\x18\x04 \x01(\rR\x05total\x12-\n" +
+	"\x04rows\x18\x05 \x03(\v2\x19.waybill.v1.SettlementRowR\x04rows\"-\n" +
 	"\x15ListOwnRollupsRequest\x12\x14\n" +
 	"\x05count\x18\x01 \x01(\rR\x05count\"F\n" +
 	"\x16ListOwnRollupsResponse\x12,\n" +
@@ -3513,7 +3978,7 @@ const file_waybill_proto_rawDesc = "" +
 	"\fFollowEpochs\x12\x1f.waybill.v1.FollowEpochsRequest\x1a\x15.waybill.v1.EpochInfo0\x01\x12B\n" +
 	"\aCounter\x12\x1a.waybill.v1.CounterRequest\x1a\x1b.waybill.v1.CounterResponse\x12?\n" +
 	"\x06GetAck\x12\x19.waybill.v1.GetAckRequest\x1a\x1a.waybill.v1.GetAckResponse\x12@\n" +
-	"\x06Cosign\x12\x19.waybill.v1.CosignRequest\x1a\x17.waybill.v1.CosignOffer(\x010\x012\xbf\b\n" +
+	"\x06Cosign\x12\x19.waybill.v1.CosignRequest\x1a\x17.waybill.v1.CosignOffer(\x010\x012\x91\t\n" +
 	"\rLedgerService\x12E\n" +
 	"\bSubmitTx\x12\x1b.waybill.v1.SubmitTxRequest\x1a\x1c.waybill.v1.SubmitTxResponse\x12M\n" +
 	"\tGetStatus\x12\x1c.waybill.v1.GetStatusRequest\x1a\x1d.waybill.v1.GetStatusResponse\"\x03\x90\x02\x01\x12P\n" +
@@ -3523,7 +3988,9 @@ const file_waybill_proto_rawDesc = "" +
 	"GetClients\x12\x1d.waybill.v1.GetClientsRequest\x1a\x1e.waybill.v1.GetClientsResponse\"\x03\x90\x02\x01\x12S\n" +
 	"\vGetServices\x12\x1e.waybill.v1.GetServicesRequest\x1a\x1f.waybill.v1.GetServicesResponse\"\x03\x90\x02\x01\x12J\n" +
 	"\bGetNodes\x12\x1b.waybill.v1.GetNodesRequest\x1a\x1c.waybill.v1.GetNodesResponse\"\x03\x90\x02\x01\x12M\n" +
-	"\tGetRecord\x12\x1c.waybill.v1.GetRecordRequest\x1a\x1d.waybill.v1.GetRecordResponse\"\x03\x90\x02\x01\x12Y\n" +
+	"\tGetRecord\x12\x1c.waybill.v1.GetRecordRequest\x1a\x1d.waybill.v1.GetRecordResponse\"\x03\x90\x02\x01\x12P\n" +
+	"\n" +
+	"GetCharges\x12\x1d.waybill.v1.GetChargesRequest\x1a\x1e.waybill.v1.GetChargesResponse\"\x03\x90\x02\x01\x12Y\n" +
 	"\rGetSettlement\x12 .waybill.v1.GetSettlementRequest\x1a!.waybill.v1.GetSettlementResponse\"\x03\x90\x02\x01\x12\\\n" +
 	"\x0eListOwnRollups\x12!.waybill.v1.ListOwnRollupsRequest\x1a\".waybill.v1.ListOwnRollupsResponse\"\x03\x90\x02\x01\x12S\n" +
 	"\vListRollups\x12\x1e.waybill.v1.ListRollupsRequest\x1a\x1f.waybill.v1.ListRollupsResponse\"\x03\x90\x02\x01\x12J\n" +
@@ -3544,7 +4011,7 @@ func file_waybill_proto_rawDescGZIP() []byte {
 }
 
 var file_waybill_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_waybill_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
+var file_waybill_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
 var file_waybill_proto_goTypes = []any{
 	(AckState)(0),                   // 0: waybill.v1.AckState
 	(*CosignOffer)(nil),             // 1: waybill.v1.CosignOffer
@@ -3568,86 +4035,95 @@ var file_waybill_proto_goTypes = []any{
 	(*TxRefusal)(nil),               // 19: waybill.v1.TxRefusal
 	(*GetStatusRequest)(nil),        // 20: waybill.v1.GetStatusRequest
 	(*GetStatusResponse)(nil),       // 21: waybill.v1.GetStatusResponse
-	(*GetAccountRequest)(nil),       // 22: waybill.v1.GetAccountRequest
-	(*GetAccountResponse)(nil),      // 23: waybill.v1.GetAccountResponse
-	(*GetClientsRequest)(nil),       // 24: waybill.v1.GetClientsRequest
-	(*Client)(nil),                  // 25: waybill.v1.Client
-	(*GetClientsResponse)(nil),      // 26: waybill.v1.GetClientsResponse
-	(*GetServicesRequest)(nil),      // 27: waybill.v1.GetServicesRequest
-	(*Service)(nil),                 // 28: waybill.v1.Service
-	(*GetServicesResponse)(nil),     // 29: waybill.v1.GetServicesResponse
-	(*GetNodesRequest)(nil),         // 30: waybill.v1.GetNodesRequest
-	(*Node)(nil),                    // 31: waybill.v1.Node
-	(*GetNodesResponse)(nil),        // 32: waybill.v1.GetNodesResponse
-	(*GetRecordRequest)(nil),        // 33: waybill.v1.GetRecordRequest
-	(*GetRecordResponse)(nil),       // 34: waybill.v1.GetRecordResponse
-	(*GetSettlementRequest)(nil),    // 35: waybill.v1.GetSettlementRequest
-	(*SettlementRow)(nil),           // 36: waybill.v1.SettlementRow
-	(*GetSettlementResponse)(nil),   // 37: waybill.v1.GetSettlementResponse
-	(*ListOwnRollupsRequest)(nil),   // 38: waybill.v1.ListOwnRollupsRequest
-	(*ListOwnRollupsResponse)(nil),  // 39: waybill.v1.ListOwnRollupsResponse
-	(*ListRollupsRequest)(nil),      // 40: waybill.v1.ListRollupsRequest
-	(*Rollup)(nil),                  // 41: waybill.v1.Rollup
-	(*ListRollupsResponse)(nil),     // 42: waybill.v1.ListRollupsResponse
-	(*ExportAckRequest)(nil),        // 43: waybill.v1.ExportAckRequest
-	(*ExportRollupRequest)(nil),     // 44: waybill.v1.ExportRollupRequest
-	(*ExportSettlementRequest)(nil), // 45: waybill.v1.ExportSettlementRequest
-	(*ExportResponse)(nil),          // 46: waybill.v1.ExportResponse
+	(*Money)(nil),                   // 22: waybill.v1.Money
+	(*GetAccountRequest)(nil),       // 23: waybill.v1.GetAccountRequest
+	(*GetAccountResponse)(nil),      // 24: waybill.v1.GetAccountResponse
+	(*GetClientsRequest)(nil),       // 25: waybill.v1.GetClientsRequest
+	(*Client)(nil),                  // 26: waybill.v1.Client
+	(*GetClientsResponse)(nil),      // 27: waybill.v1.GetClientsResponse
+	(*GetServicesRequest)(nil),      // 28: waybill.v1.GetServicesRequest
+	(*Service)(nil),                 // 29: waybill.v1.Service
+	(*GetServicesResponse)(nil),     // 30: waybill.v1.GetServicesResponse
+	(*GetNodesRequest)(nil),         // 31: waybill.v1.GetNodesRequest
+	(*Node)(nil),                    // 32: waybill.v1.Node
+	(*GetNodesResponse)(nil),        // 33: waybill.v1.GetNodesResponse
+	(*GetRecordRequest)(nil),        // 34: waybill.v1.GetRecordRequest
+	(*GetRecordResponse)(nil),       // 35: waybill.v1.GetRecordResponse
+	(*GetSettlementRequest)(nil),    // 36: waybill.v1.GetSettlementRequest
+	(*SettlementRow)(nil),           // 37: waybill.v1.SettlementRow
+	(*SettlementPayer)(nil),         // 38: waybill.v1.SettlementPayer
+	(*GetSettlementResponse)(nil),   // 39: waybill.v1.GetSettlementResponse
+	(*GetChargesRequest)(nil),       // 40: waybill.v1.GetChargesRequest
+	(*GetChargesResponse)(nil),      // 41: waybill.v1.GetChargesResponse
+	(*ListOwnRollupsRequest)(nil),   // 42: waybill.v1.ListOwnRollupsRequest
+	(*ListOwnRollupsResponse)(nil),  // 43: waybill.v1.ListOwnRollupsResponse
+	(*ListRollupsRequest)(nil),      // 44: waybill.v1.ListRollupsRequest
+	(*Rollup)(nil),                  // 45: waybill.v1.Rollup
+	(*ListRollupsResponse)(nil),     // 46: waybill.v1.ListRollupsResponse
+	(*ExportAckRequest)(nil),        // 47: waybill.v1.ExportAckRequest
+	(*ExportRollupRequest)(nil),     // 48: waybill.v1.ExportRollupRequest
+	(*ExportSettlementRequest)(nil), // 49: waybill.v1.ExportSettlementRequest
+	(*ExportResponse)(nil),          // 50: waybill.v1.ExportResponse
 }
 var file_waybill_proto_depIdxs = []int32{
 	2,  // 0: waybill.v1.CosignOffer.ranges:type_name -> waybill.v1.StatementRange
 	4,  // 1: waybill.v1.CosignRequest.refusals:type_name -> waybill.v1.CosignRefusal
 	7,  // 2: waybill.v1.SubmitAckRequest.ack:type_name -> waybill.v1.Ack
 	0,  // 3: waybill.v1.GetAckResponse.state:type_name -> waybill.v1.AckState
-	25, // 4: waybill.v1.GetClientsResponse.clients:type_name -> waybill.v1.Client
-	28, // 5: waybill.v1.GetServicesResponse.services:type_name -> waybill.v1.Service
-	31, // 6: waybill.v1.GetNodesResponse.nodes:type_name -> waybill.v1.Node
-	36, // 7: waybill.v1.GetSettlementResponse.rows:type_name -> waybill.v1.SettlementRow
-	41, // 8: waybill.v1.ListOwnRollupsResponse.rollups:type_name -> waybill.v1.Rollup
-	41, // 9: waybill.v1.ListRollupsResponse.rollups:type_name -> waybill.v1.Rollup
-	5,  // 10: waybill.v1.IngestService.SubmitAcks:input_type -> waybill.v1.SubmitAcksRequest
-	8,  // 11: waybill.v1.IngestService.SubmitAck:input_type -> waybill.v1.SubmitAckRequest
-	11, // 12: waybill.v1.IngestService.FollowEpochs:input_type -> waybill.v1.FollowEpochsRequest
-	13, // 13: waybill.v1.IngestService.Counter:input_type -> waybill.v1.CounterRequest
-	15, // 14: waybill.v1.IngestService.GetAck:input_type -> waybill.v1.GetAckRequest
-	3,  // 15: waybill.v1.IngestService.Cosign:input_type -> waybill.v1.CosignRequest
-	17, // 16: waybill.v1.LedgerService.SubmitTx:input_type -> waybill.v1.SubmitTxRequest
-	20, // 17: waybill.v1.LedgerService.GetStatus:input_type -> waybill.v1.GetStatusRequest
-	22, // 18: waybill.v1.LedgerService.GetAccount:input_type -> waybill.v1.GetAccountRequest
-	24, // 19: waybill.v1.LedgerService.GetClients:input_type -> waybill.v1.GetClientsRequest
-	27, // 20: waybill.v1.LedgerService.GetServices:input_type -> waybill.v1.GetServicesRequest
-	30, // 21: waybill.v1.LedgerService.GetNodes:input_type -> waybill.v1.GetNodesRequest
-	33, // 22: waybill.v1.LedgerService.GetRecord:input_type -> waybill.v1.GetRecordRequest
-	35, // 23: waybill.v1.LedgerService.GetSettlement:input_type -> waybill.v1.GetSettlementRequest
-	38, // 24: waybill.v1.LedgerService.ListOwnRollups:input_type -> waybill.v1.ListOwnRollupsRequest
-	40, // 25: waybill.v1.LedgerService.ListRollups:input_type -> waybill.v1.ListRollupsRequest
-	43, // 26: waybill.v1.LedgerService.ExportAck:input_type -> waybill.v1.ExportAckRequest
-	44, // 27: waybill.v1.LedgerService.ExportRollup:input_type -> waybill.v1.ExportRollupRequest
-	45, // 28: waybill.v1.LedgerService.ExportSettlement:input_type -> waybill.v1.ExportSettlementRequest
-	6,  // 29: waybill.v1.IngestService.SubmitAcks:output_type -> waybill.v1.SubmitAcksResponse
-	9,  // 30: waybill.v1.IngestService.SubmitAck:output_type -> waybill.v1.SubmitAckResponse
-	12, // 31: waybill.v1.IngestService.FollowEpochs:output_type -> waybill.v1.EpochInfo
-	14, // 32: waybill.v1.IngestService.Counter:output_type -> waybill.v1.CounterResponse
-	16, // 33: waybill.v1.IngestService.GetAck:output_type -> waybill.v1.GetAckResponse
-	1,  // 34: waybill.v1.IngestService.Cosign:output_type -> waybill.v1.CosignOffer
-	18, // 35: waybill.v1.LedgerService.SubmitTx:output_type -> waybill.v1.SubmitTxResponse
-	21, // 36: waybill.v1.LedgerService.GetStatus:output_type -> waybill.v1.GetStatusResponse
-	23, // 37: waybill.v1.LedgerService.GetAccount:output_type -> waybill.v1.GetAccountResponse
-	26, // 38: waybill.v1.LedgerService.GetClients:output_type -> waybill.v1.GetClientsResponse
-	29, // 39: waybill.v1.LedgerService.GetServices:output_type -> waybill.v1.GetServicesResponse
-	32, // 40: waybill.v1.LedgerService.GetNodes:output_type -> waybill.v1.GetNodesResponse
-	34, // 41: waybill.v1.LedgerService.GetRecord:output_type -> waybill.v1.GetRecordResponse
-	37, // 42: waybill.v1.LedgerService.GetSettlement:output_type -> waybill.v1.GetSettlementResponse
-	39, // 43: waybill.v1.LedgerService.ListOwnRollups:output_type -> waybill.v1.ListOwnRollupsResponse
-	42, // 44: waybill.v1.LedgerService.ListRollups:output_type -> waybill.v1.ListRollupsResponse
-	46, // 45: waybill.v1.LedgerService.ExportAck:output_type -> waybill.v1.ExportResponse
-	46, // 46: waybill.v1.LedgerService.ExportRollup:output_type -> waybill.v1.ExportResponse
-	46, // 47: waybill.v1.LedgerService.ExportSettlement:output_type -> waybill.v1.ExportResponse
-	29, // [29:48] is the sub-list for method output_type
-	10, // [10:29] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	22, // 4: waybill.v1.GetStatusResponse.money:type_name -> waybill.v1.Money
+	26, // 5: waybill.v1.GetClientsResponse.clients:type_name -> waybill.v1.Client
+	29, // 6: waybill.v1.GetServicesResponse.services:type_name -> waybill.v1.Service
+	32, // 7: waybill.v1.GetNodesResponse.nodes:type_name -> waybill.v1.Node
+	37, // 8: waybill.v1.GetSettlementResponse.rows:type_name -> waybill.v1.SettlementRow
+	38, // 9: waybill.v1.GetSettlementResponse.payers:type_name -> waybill.v1.SettlementPayer
+	37, // 10: waybill.v1.GetChargesResponse.rows:type_name -> waybill.v1.SettlementRow
+	45, // 11: waybill.v1.ListOwnRollupsResponse.rollups:type_name -> waybill.v1.Rollup
+	45, // 12: waybill.v1.ListRollupsResponse.rollups:type_name -> waybill.v1.Rollup
+	5,  // 13: waybill.v1.IngestService.SubmitAcks:input_type -> waybill.v1.SubmitAcksRequest
+	8,  // 14: waybill.v1.IngestService.SubmitAck:input_type -> waybill.v1.SubmitAckRequest
+	11, // 15: waybill.v1.IngestService.FollowEpochs:input_type -> waybill.v1.FollowEpochsRequest
+	13, // 16: waybill.v1.IngestService.Counter:input_type -> waybill.v1.CounterRequest
+	15, // 17: waybill.v1.IngestService.GetAck:input_type -> waybill.v1.GetAckRequest
+	3,  // 18: waybill.v1.IngestService.Cosign:input_type -> waybill.v1.CosignRequest
+	17, // 19: waybill.v1.LedgerService.SubmitTx:input_type -> waybill.v1.SubmitTxRequest
+	20, // 20: waybill.v1.LedgerService.GetStatus:input_type -> waybill.v1.GetStatusRequest
+	23, // 21: waybill.v1.LedgerService.GetAccount:input_type -> waybill.v1.GetAccountRequest
+	25, // 22: waybill.v1.LedgerService.GetClients:input_type -> waybill.v1.GetClientsRequest
+	28, // 23: waybill.v1.LedgerService.GetServices:input_type -> waybill.v1.GetServicesRequest
+	31, // 24: waybill.v1.LedgerService.GetNodes:input_type -> waybill.v1.GetNodesRequest
+	34, // 25: waybill.v1.LedgerService.GetRecord:input_type -> waybill.v1.GetRecordRequest
+	40, // 26: waybill.v1.LedgerService.GetCharges:input_type -> waybill.v1.GetChargesRequest
+	36, // 27: waybill.v1.LedgerService.GetSettlement:input_type -> waybill.v1.GetSettlementRequest
+	42, // 28: waybill.v1.LedgerService.ListOwnRollups:input_type -> waybill.v1.ListOwnRollupsRequest
+	44, // 29: waybill.v1.LedgerService.ListRollups:input_type -> waybill.v1.ListRollupsRequest
+	47, // 30: waybill.v1.LedgerService.ExportAck:input_type -> waybill.v1.ExportAckRequest
+	48, // 31: waybill.v1.LedgerService.ExportRollup:input_type -> waybill.v1.ExportRollupRequest
+	49, // 32: waybill.v1.LedgerService.ExportSettlement:input_type -> waybill.v1.ExportSettlementRequest
+	6,  // 33: waybill.v1.IngestService.SubmitAcks:output_type -> waybill.v1.SubmitAcksResponse
+	9,  // 34: waybill.v1.IngestService.SubmitAck:output_type -> waybill.v1.SubmitAckResponse
+	12, // 35: waybill.v1.IngestService.FollowEpochs:output_type -> waybill.v1.EpochInfo
+	14, // 36: waybill.v1.IngestService.Counter:output_type -> waybill.v1.CounterResponse
+	16, // 37: waybill.v1.IngestService.GetAck:output_type -> waybill.v1.GetAckResponse
+	1,  // 38: waybill.v1.IngestService.Cosign:output_type -> waybill.v1.CosignOffer
+	18, // 39: waybill.v1.LedgerService.SubmitTx:output_type -> waybill.v1.SubmitTxResponse
+	21, // 40: waybill.v1.LedgerService.GetStatus:output_type -> waybill.v1.GetStatusResponse
+	24, // 41: waybill.v1.LedgerService.GetAccount:output_type -> waybill.v1.GetAccountResponse
+	27, // 42: waybill.v1.LedgerService.GetClients:output_type -> waybill.v1.GetClientsResponse
+	30, // 43: waybill.v1.LedgerService.GetServices:output_type -> waybill.v1.GetServicesResponse
+	33, // 44: waybill.v1.LedgerService.GetNodes:output_type -> waybill.v1.GetNodesResponse
+	35, // 45: waybill.v1.LedgerService.GetRecord:output_type -> waybill.v1.GetRecordResponse
+	41, // 46: waybill.v1.LedgerService.GetCharges:output_type -> waybill.v1.GetChargesResponse
+	39, // 47: waybill.v1.LedgerService.GetSettlement:output_type -> waybill.v1.GetSettlementResponse
+	43, // 48: waybill.v1.LedgerService.ListOwnRollups:output_type -> waybill.v1.ListOwnRollupsResponse
+	46, // 49: waybill.v1.LedgerService.ListRollups:output_type -> waybill.v1.ListRollupsResponse
+	50, // 50: waybill.v1.LedgerService.ExportAck:output_type -> waybill.v1.ExportResponse
+	50, // 51: waybill.v1.LedgerService.ExportRollup:output_type -> waybill.v1.ExportResponse
+	50, // 52: waybill.v1.LedgerService.ExportSettlement:output_type -> waybill.v1.ExportResponse
+	33, // [33:53] is the sub-list for method output_type
+	13, // [13:33] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_waybill_proto_init() }
@@ -3655,20 +4131,21 @@ func file_waybill_proto_init() {
 	if File_waybill_proto != nil {
 		return
 	}
-	file_waybill_proto_msgTypes[21].OneofWrappers = []any{
+	file_waybill_proto_msgTypes[22].OneofWrappers = []any{
 		(*GetAccountRequest_Key)(nil),
 		(*GetAccountRequest_Index)(nil),
 	}
-	file_waybill_proto_msgTypes[22].OneofWrappers = []any{}
-	file_waybill_proto_msgTypes[24].OneofWrappers = []any{}
-	file_waybill_proto_msgTypes[40].OneofWrappers = []any{}
+	file_waybill_proto_msgTypes[23].OneofWrappers = []any{}
+	file_waybill_proto_msgTypes[25].OneofWrappers = []any{}
+	file_waybill_proto_msgTypes[39].OneofWrappers = []any{}
+	file_waybill_proto_msgTypes[44].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_waybill_proto_rawDesc), len(file_waybill_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   46,
+			NumMessages:   50,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

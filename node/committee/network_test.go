@@ -43,7 +43,8 @@ func newNetwork(t testing.TB, name string, n int, epochSeconds, graceSeconds uin
 		Version: ledger.GenesisVersion, ChainID: name, GenesisTime: start, Treasury: ledger.KeyOf(net.treasury),
 		Params: ledger.Params{
 			EpochSeconds: epochSeconds, GraceSeconds: graceSeconds,
-			Shares:            rollup.Shares{Node: 7000, Service: 2500, Protocol: 500},
+			Shares:      rollup.Shares{Node: 7000, Service: 2500, Protocol: 500},
+			GrantEpochs: ledger.Forever, Allowance: 1 << 40,
 			SlashEquivocation: ledger.DefaultSlash,
 		},
 	}

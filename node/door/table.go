@@ -63,6 +63,7 @@ func Ingest(maxSubmission int) Table {
 		api.LedgerServiceGetServicesProcedure:      read,
 		api.LedgerServiceGetNodesProcedure:         read,
 		api.LedgerServiceGetRecordProcedure:        read,
+		api.LedgerServiceGetChargesProcedure:       read,
 		api.LedgerServiceGetSettlementProcedure:    read,
 		api.LedgerServiceListRollupsProcedure:      read,
 		api.LedgerServiceListOwnRollupsProcedure:   read,

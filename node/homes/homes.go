@@ -6,6 +6,7 @@ package homes
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/hex"
@@ -51,6 +52,10 @@ type Options struct {
 	EpochSeconds uint32 // default 3600
 	GraceSeconds uint32 // default 60
 	GraceBlocks  uint32 // default 10: on one machine they are made in a few seconds
+	GrantFee     uint64 // micro-credits, default 10
+	GrantEpochs  uint32 // default 720
+	Allowance    uint64 // micro-credits a node and epoch, default 100 credits
+	ServeStake   uint64 // micro-credits, default 1 credit
 	GenesisTime  time.Time
 	// that the genesis file names, by size; none: a network without proofs
 	Proofs []keyfile.Pair
@@ -113,9 +118,10 @@ func Write(o Options) (*Network, error) {
 		Version: ledger.GenesisVersion, ChainID: o.ChainID, GenesisTime: o.GenesisTime,
 		Treasury: ledger.Key(n.Treasury.Public().(ed25519.PublicKey)),
 		Params: ledger.Params{EpochSeconds: o.EpochSeconds, GraceSeconds: o.GraceSeconds,
-			GraceBlocks:       o.GraceBlocks,
-			Shares:            rollup.Shares{Node: 8000, Service: 1500, Protocol: 500},
-			SlashEquivocation: ledger.DefaultSlash},
+			GraceBlocks: o.GraceBlocks,
+			Shares:      rollup.Shares{Node: 8000, Service: 1500, Protocol: 500},
+			GrantFee:    o.GrantFee, GrantEpochs: o.GrantEpochs, Allowance: o.Allowance,
+			ServeStake: o.ServeStake, SlashEquivocation: ledger.DefaultSlash},
 	}
 	if err := n.nameProofs(o.Proofs); err != nil {
 		return nil, err
@@ -197,6 +203,10 @@ func (o *Options) complete() error {
 	if o.GraceBlocks == 0 {
 		o.GraceBlocks = 10
 	}
+	o.GrantFee = cmp.Or(o.GrantFee, 10)
+	o.GrantEpochs = cmp.Or(o.GrantEpochs, 720)
+	o.Allowance = cmp.Or(o.Allowance, 100_000_000)
+	o.ServeStake = cmp.Or(o.ServeStake, ledger.StakePerPower)
 	if o.GenesisTime.IsZero() {
 		o.GenesisTime = time.Now()
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"connectrpc.com/connect"
@@ -78,6 +79,9 @@ func (s ledgerService) GetStatus(context.Context, *connect.Request[api.GetStatus
 		Nodes:            uint32(view.Nodes()),
 		Services:         uint32(view.Services()),
 	}
+	p := view.Params()
+	status.Money = &api.Money{GrantFee: p.GrantFee, GrantEpochs: p.GrantEpochs, Allowance: p.Allowance,
+		ServeStake: p.ServeStake}
 	if s.cfg.Pipeline != nil {
 		open := s.cfg.Pipeline.OpenWindow()
 		status.OpenEpoch, status.OpenWindow = open.Epoch, open.Window
@@ -111,9 +115,11 @@ func (s ledgerService) GetAccount(_ context.Context, req *connect.Request[api.Ge
 	default:
 		return nil, invalid("name an account by key or by index")
 	}
-	answer := &api.GetAccountResponse{Key: account.Key.String(), Balance: account.Balance, NextNonce: account.Nonce}
+	answer := &api.GetAccountResponse{Key: account.Key.String(), Balance: account.Balance, NextNonce: account.Nonce,
+		Reserve: account.Reserve, Committed: account.Committed, Thawing: account.Thawing, ThawEpoch: account.ThawEpoch}
 	if known {
 		answer.Index = proto.Uint32(account.Index)
+		answer.Allowance, answer.NextAllowance = view.Allowance(account.Index, view.Epoch()), account.Allowance
 	}
 	if treasury, nonce := view.Treasury(); treasury == account.Key {
 		answer.Treasury, answer.NextNonce = true, nonce
@@ -171,8 +177,12 @@ func (s ledgerService) GetServices(_ context.Context, req *connect.Request[api.G
 	answer := &api.GetServicesResponse{Total: uint32(view.Services())}
 	for i := range page(req.Msg.From, req.Msg.Count, answer.Total) {
 		if service, ok := view.Service(i); ok {
-			answer.Services = append(answer.Services, &api.Service{Index: service.Index, Owner: service.Owner,
-				Price: service.Price, UnitCap: service.UnitCap, Unit: service.Unit})
+			s := &api.Service{Index: service.Index, Owner: service.Owner, Price: service.PriceIn(view.Epoch()),
+				NextPrice: service.NextPrice, UnitCap: service.UnitCap, Unit: service.Unit}
+			if service.From > view.Epoch() {
+				s.NextFrom = service.From
+			}
+			answer.Services = append(answer.Services, s)
 		}
 	}
 	return connect.NewResponse(answer), nil
@@ -228,11 +238,43 @@ func (s ledgerService) GetSettlement(_ context.Context, req *connect.Request[api
 	}
 	answer := &api.GetSettlementResponse{Epoch: settlement.Epoch, Root: settlement.Root.String(),
 		Certified: s.cfg.Chain.View().Certified(settlement.Height), Total: uint32(len(settlement.Rows))}
-	answer.Charged, answer.Paid = settlement.Totals()
+	answer.Charged, answer.Allowed, answer.Paid = settlement.Totals()
+	payers := make(map[uint32]bool)
 	for i := range page(req.Msg.From, req.Msg.Count, answer.Total) {
-		row := &settlement.Rows[i]
-		answer.Rows = append(answer.Rows, &api.SettlementRow{Node: row.Node, Service: row.Service, Payer: row.Payer,
-			Acks: row.Acks, Units: row.Units, Charge: row.Charge, Paid: row.Paid, ToNode: row.ToNode, ToService: row.ToService})
+		answer.Rows = append(answer.Rows, rowOf(&settlement.Rows[i]))
+		payers[settlement.Rows[i].Payer] = true
+	}
+	for i := range settlement.Payers {
+		if p := &settlement.Payers[i]; payers[p.Payer] {
+			answer.Payers = append(answer.Payers, &api.SettlementPayer{Payer: p.Payer,
+				Key: hex.EncodeToString(p.Key[:]), Reserve: p.Reserve, Thawing: p.Thawing, Allowance: p.Allowance,
+				Paid: p.Paid})
+		}
+	}
+	return connect.NewResponse(answer), nil
+}
+
+func rowOf(row *rollup.SettlementRow) *api.SettlementRow {
+	return &api.SettlementRow{Node: row.Node, Service: row.Service, Payer: row.Payer, Windows: row.Windows,
+		Price: row.Price, Acks: row.Acks, Units: row.Units, Charge: row.Charge, Allowed: row.Allowed, Paid: row.Paid,
+		ToNode: row.ToNode, ToService: row.ToService}
+}
+
+func (s ledgerService) GetCharges(_ context.Context, req *connect.Request[api.GetChargesRequest]) (*connect.Response[api.GetChargesResponse], error) {
+	view, m := s.cfg.Chain.View(), req.Msg
+	switch {
+	case m.Epoch > view.Epoch():
+		return nil, early("epoch %d has not begun; epoch %d runs", m.Epoch, view.Epoch())
+	case view.Settled(m.Epoch):
+		return nil, missing("epoch %d is settled: ask for its settlement", m.Epoch)
+	}
+	rows := slices.DeleteFunc(view.Credits(m.Epoch), func(r rollup.SettlementRow) bool {
+		return m.Payer != nil && r.Payer != *m.Payer || m.Node != nil && r.Node != *m.Node
+	})
+	answer := &api.GetChargesResponse{Epoch: m.Epoch, NextToSettle: view.NextToSettle(), Current: view.Epoch(),
+		Total: uint32(len(rows))}
+	for i := range page(m.From, m.Count, answer.Total) {
+		answer.Rows = append(answer.Rows, rowOf(&rows[i]))
 	}
 	return connect.NewResponse(answer), nil
 }

@@ -28,7 +28,8 @@ func TestLedgerReads(t *testing.T) {
 		t.Errorf("status: %v", status)
 	}
 	response, account := f.post(t, api.LedgerServiceGetAccountProcedure, fmt.Sprintf(`{"key": "%v"}`, owner))
-	if response.StatusCode != 200 || account["index"] != float64(1) || account["balance"] != "1000000000" || account["nextNonce"] != "1" {
+	if response.StatusCode != 200 || account["index"] != float64(1) || account["balance"] != "100000000" || account["nextNonce"] != "2" ||
+		account["reserve"] != "900000000" || account["allowance"] != "1000000000" {
 		t.Errorf("account: %v", account)
 	}
 	byIndex, err := client.Call(t.Context(), c.Ledger().GetAccount, &api.GetAccountRequest{By: &api.GetAccountRequest_Index{Index: 1}})
@@ -77,7 +78,7 @@ func TestSubmitTx(t *testing.T) {
 	c := f.client(t, nil)
 	payer := f.Members[0].Owner
 	to := ledger.KeyOf(testnet.Key("to", 0))
-	tx := ledger.NewTransfer(f.ID, payer, 1, to, 5)
+	tx := ledger.NewTransfer(f.ID, payer, 2, to, 5)
 	hash, err := c.SubmitTx(t.Context(), tx)
 	if err != nil || len(hash) != 64 {
 		t.Fatalf("%q %v", hash, err)
@@ -89,7 +90,7 @@ func TestSubmitTx(t *testing.T) {
 	if _, err := c.SubmitTx(t.Context(), tx); !errors.As(err, &refusal) || refusal.Code != ledger.CodeBadNonce {
 		t.Errorf("again: %v", err)
 	}
-	if _, err := c.SubmitTx(t.Context(), ledger.NewTransfer(f.ID, payer, 2, to, 1<<60)); !errors.Is(err, ledger.CodeInsufficientBalance) {
+	if _, err := c.SubmitTx(t.Context(), ledger.NewTransfer(f.ID, payer, 3, to, 1<<60)); !errors.Is(err, ledger.CodeInsufficientBalance) {
 		t.Errorf("too much: %v", err)
 	}
 	if _, err := c.SubmitTx(t.Context(), []byte("nonsense")); !errors.Is(err, ledger.CodeMalformed) {

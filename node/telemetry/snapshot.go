@@ -253,7 +253,8 @@ type Settlement struct {
 	Acks      uint64 `json:"acks"`
 	Units     uint64 `json:"units,string"`
 	Paid      uint64 `json:"paid,string"`
-	Arrears   uint64 `json:"arrears,string"`
+	Arrears   uint64 `json:"arrears,string"` // owed and not paid
+	Above     uint64 `json:"above,string"`   // charged above payers' allowances, and not owed
 	ToNode    uint64 `json:"to_node,string"` // credited to this node's owner for this node's acks
 	Certified bool   `json:"certified"`      // so is the record of the block that settled it
 }

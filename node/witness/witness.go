@@ -90,10 +90,7 @@ func (w *Witness) Keep(view *ledger.View, b *ledger.Block) error {
 		case ledger.Ordered:
 			batch.Set(orderedKey(e.Key), at)
 		case ledger.Settled:
-			table := append([]byte(nil), at...)
-			for i := range e.Settlement.Rows {
-				table = e.Settlement.Rows[i].Append(table)
-			}
+			table := e.Settlement.SettlementTable.Append(append([]byte(nil), at...))
 			batch.Set(epochKey('s', e.Settlement.Epoch), table)
 		case ledger.RecordCertified:
 			certificate := e.Record.Certificate.Append(nil)
@@ -183,17 +180,15 @@ func (w *Witness) Settlement(epoch uint32) (*export.Settlement, error) {
 		return nil, err
 	case table == nil:
 		return nil, fmt.Errorf("%w: epoch %d", ErrMissing, epoch)
-	case len(table) < 8 || (len(table)-8)%rollup.SettlementRowSize != 0:
+	case len(table) < 8:
 		return nil, corrupt(key, errSize)
 	}
 	file := new(export.Settlement)
-	for rows := table[8:]; len(rows) > 0; rows = rows[rollup.SettlementRowSize:] {
-		row, err := rollup.ParseSettlementRow(rows[:rollup.SettlementRowSize])
-		if err != nil {
-			return nil, corrupt(key, err)
-		}
-		file.Rows = append(file.Rows, row)
+	parsed, err := rollup.ParseSettlementTable(table[8:])
+	if err != nil {
+		return nil, corrupt(key, err)
 	}
+	file.SettlementTable = *parsed
 	key = epochKey('t', epoch)
 	signed, err := w.kv.Get(key)
 	switch {

@@ -34,6 +34,8 @@ type Config struct {
 	EpochSeconds uint32    // 0 means an hour
 	GraceSeconds uint32    // from an epoch's end to its settlement
 	GraceBlocks  uint32    // and as many blocks
+	Reserve      uint64    // of each payer, in micro-credits; 0 means more than tests spend
+	Allowance    uint64    // likewise, for one node in an epoch
 	Start        time.Time // of epoch 0; the zero time means now
 }
 
@@ -75,7 +77,8 @@ func New(cfg Config) (*Network, error) {
 		GenesisTime: cfg.Start.UTC().Truncate(time.Second),
 		Treasury:    ledger.KeyOf(treasury), Params: ledger.Params{EpochSeconds: cfg.EpochSeconds,
 			GraceSeconds: cfg.GraceSeconds, GraceBlocks: cfg.GraceBlocks,
-			Shares:            rollup.Shares{Node: 7000, Service: 2000, Protocol: 1000},
+			Shares:      rollup.Shares{Node: 7000, Service: 2000, Protocol: 1000},
+			GrantEpochs: ledger.Forever, Allowance: cmp.Or(cfg.Allowance, 1<<40),
 			SlashEquivocation: ledger.DefaultSlash}}
 	n := &Network{genesis: g, records: make(map[string][]byte), updated: make(chan struct{})}
 	for i := range members {
@@ -118,9 +121,10 @@ func (n *Network) register(treasury ed25519.PrivateKey, cfg Config, payers, serv
 	for i := range payers {
 		txs = append(txs,
 			ledger.NewDeposit(n.ID, treasury, uint64(i), ledger.KeyOf(account("payer", i)),
-				1<<40))
+				1<<40),
+			ledger.NewReserve(n.ID, account("payer", i), 0, cmp.Or(cfg.Reserve, 1<<40)))
 	}
-	nonces := make([]uint64, payers)
+	nonces := []uint64{1} // of the first payer
 	for range services {
 		txs = append(txs, ledger.NewRegisterService(n.ID, account("payer", 0), nonces[0],
 			&ledger.ServiceRegistration{Price: 1 << 10, UnitCap: unitCap, Unit: "byte"}))

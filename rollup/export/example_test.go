@@ -18,12 +18,14 @@ import (
 // checked by who has nothing but the genesis file.
 func ExampleVerify() {
 	genesis, member := newGenesis()
-	rows := []rollup.SettlementRow{{Node: 0, Service: 0, Payer: 2, Acks: 3, Units: 3072,
-		Charge: 1000, Paid: 1000, ToNode: 800, ToService: 150}}
+	table := rollup.SettlementTable{Rows: []rollup.SettlementRow{{Node: 0, Service: 0, Payer: 2,
+		Windows: 1, Price: 1 << 20, Acks: 3, Units: 3072, Charge: 3072, Allowed: 3000, Paid: 1000,
+		ToNode: 800, ToService: 150}}, Payers: []rollup.PayerRow{{Payer: 2, Allowance: 3000,
+		Paid: 1000}}}
 	record := &rollup.Record{Network: genesis.Network(), Height: 400, Epoch: 10, SettledEpoch: 7,
-		SettlementRoot: rollup.SettlementRoot(rows)}
+		SettlementRoot: table.Root()}
 	signature := rollup.SignRecord(member, record)
-	settlement := &export.Settlement{Rows: rows, Witness: export.Witness{Record: record,
+	settlement := &export.Settlement{SettlementTable: table, Witness: export.Witness{Record: record,
 		Certificate: &rollup.RecordCertificate{Height: 400, Signers: genesis.Committee().Signers(0),
 			Signature: signature.Bytes()}}}
 	file := settlement.Append(nil)
@@ -40,7 +42,7 @@ func ExampleVerify() {
 	_, err = export.Verify(file, export.TrustOf(genesis))
 	fmt.Println("changed:", errors.Is(err, rollup.ErrSettlement))
 	// Output:
-	// settlement: 60 bytes
+	// settlement: 148 bytes
 	// record: 218 bytes
 	// changed: true
 }
@@ -60,7 +62,7 @@ func newGenesis() (*ledger.Genesis, *bls.SecretKey) {
 		Version: ledger.GenesisVersion, ChainID: "example", Treasury: key("treasury"),
 		GenesisTime: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
 		Params: ledger.Params{EpochSeconds: 60, GraceSeconds: 10, GraceBlocks: 5,
-			Shares:            rollup.Shares{Node: 8000, Service: 1500, Protocol: 500},
+			Shares: rollup.Shares{Node: 8000, Service: 1500, Protocol: 500}, GrantEpochs: 720,
 			SlashEquivocation: ledger.DefaultSlash},
 		Members: []ledger.Member{{Owner: key("owner"), BLSKey: secret.PublicKey().Bytes(),
 			TransportKey: key("node"), ConsensusKey: key("consensus"),

@@ -213,7 +213,7 @@ func (r *reader) rollupExport() *Rollup {
 // Settlement holds the settlement of an epoch.
 type Settlement struct {
 	Witness
-	Rows []rollup.SettlementRow // sorted by (node, service, payer)
+	rollup.SettlementTable
 }
 
 // Type returns TypeSettlement.
@@ -223,24 +223,15 @@ func (e *Settlement) Type() Type { return TypeSettlement }
 func (e *Settlement) Append(dst []byte) []byte {
 	dst = appendExport(dst, e.network(), TypeSettlement)
 	dst = e.Witness.append(dst)
-	dst = le.AppendUint32(dst, uint32(len(e.Rows)))
-	for i := range e.Rows {
-		dst = e.Rows[i].Append(dst)
-	}
-	return dst
+	return e.SettlementTable.Append(dst)
 }
 
 func (r *reader) settlementExport() *Settlement {
 	e := &Settlement{Witness: r.witness()}
-	n := r.U32()
-	e.Rows = make([]rollup.SettlementRow, r.Count(uint64(n), rollup.SettlementRowSize))
-	for i := range e.Rows {
-		e.Rows[i], r.Err = rollup.ParseSettlementRow(r.Next(rollup.SettlementRowSize))
-		if r.Err == nil && i > 0 && e.Rows[i-1].Compare(&e.Rows[i]) >= 0 {
-			r.Err = at("settlement row", i, rollup.ErrUnsorted)
-		}
-		if r.Err != nil {
-			break
+	if b := r.Next(len(r.B)); r.Err == nil {
+		var table *rollup.SettlementTable
+		if table, r.Err = rollup.ParseSettlementTable(b); r.Err == nil {
+			e.SettlementTable = *table
 		}
 	}
 	return e

@@ -129,8 +129,8 @@ func (a *Anchor) json() anchorJSON { return anchorJSON{a.Witness.json(), a.Index
 func (e *Settlement) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		witnessJSON
-		Rows []rollup.SettlementRow `json:"rows"`
-	}{e.Witness.json(), e.Rows})
+		rollup.SettlementTable
+	}{e.Witness.json(), e.SettlementTable})
 }
 
 // MarshalJSON implements [json.Marshaler].

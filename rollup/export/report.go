@@ -233,32 +233,45 @@ func (e *Rollup) summary() string {
 }
 
 func (e *Settlement) verify(v *exportVerifier) error {
-	if err := rollup.CheckSettlement(e.Rows, v.Shares); err != nil {
+	if err := e.Check(v.Shares); err != nil {
 		return err
 	}
-	root := rollup.SettlementRoot(e.Rows)
+	root := e.Root()
 	if e.Record.SettledEpoch == rollup.NoEpoch || root != e.Record.SettlementRoot {
 		return fmt.Errorf("%w: the rows give %s, the record has %s", rollup.ErrSettlement, root,
 			e.Record.SettlementRoot)
 	}
 	v.done(Check{Name: "settlement", What: fmt.Sprintf(
-		"%d rows obey the rules of payment and shares, and are hashed to the root", len(e.Rows)),
-		Bytes: len(e.Rows) * rollup.SettlementRowSize})
+		"%d rows of %d payers obey the rules of charges, allowances, payment and shares, and are "+
+			"hashed to the root", len(e.Rows), len(e.Payers)),
+		Bytes: len(e.Rows)*rollup.SettlementRowSize + len(e.Payers)*rollup.PayerRowSize})
 	return v.witness(&e.Witness)
 }
 
 func (e *Settlement) summary() string {
 	var acks, paid uint64
-	short := 0
+	above, short := 0, 0
 	for i := range e.Rows {
-		acks += e.Rows[i].Acks
-		paid += e.Rows[i].Paid
-		if e.Rows[i].Paid < e.Rows[i].Charge {
+		r := &e.Rows[i]
+		acks += r.Acks
+		paid += r.Paid
+		if r.Allowed < r.Charge {
+			above++
+		}
+		if r.Paid < r.Allowed {
 			short++
 		}
 	}
-	return fmt.Sprintf("the settlement of epoch %d moved %d micro-credits for %d acks, "+
-		"with %d of %d rows paid in full: settlement root %s",
-		e.Record.SettledEpoch, paid, acks, len(e.Rows)-short, len(e.Rows),
-		rollup.SettlementRoot(e.Rows))
+	text := fmt.Sprintf("the settlement of epoch %d moved %d micro-credits of %d payers for %d acks",
+		e.Record.SettledEpoch, paid, len(e.Payers), acks)
+	if above > 0 {
+		text += fmt.Sprintf("; %d of %d rows are above an allowance", above, len(e.Rows))
+	}
+	if short > 0 {
+		text += fmt.Sprintf("; %d of %d rows are in arrears", short, len(e.Rows))
+	}
+	if above+short == 0 {
+		text += fmt.Sprintf(", with all %d rows paid in full", len(e.Rows))
+	}
+	return fmt.Sprintf("%s: settlement root %s", text, e.Root())
 }

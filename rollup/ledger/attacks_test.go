@@ -31,7 +31,6 @@ func TestCopiedProof(t *testing.T) {
 	renamed.Payer = 6
 	node := func(change func(*NodeRegistration)) []byte {
 		n := *edge
-		n.Stake = 0
 		change(&n)
 		return NewRegisterNode(net, mallory, 0, &n)
 	}
@@ -69,7 +68,7 @@ func TestCopiedProof(t *testing.T) {
 	if r := s.Apply(copied); r.Code != CodeKeyTaken {
 		t.Errorf("the grant again: %s", r.Code)
 	}
-	if r := s.Apply(NewRegisterNode(net, accountKey("alice"), 1, edge)); !r.OK() {
+	if r := s.Apply(NewRegisterNode(net, accountKey("alice"), 2, edge)); !r.OK() {
 		t.Errorf("the node: %v", r.Err)
 	}
 	s.End()

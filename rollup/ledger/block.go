@@ -26,7 +26,8 @@ type Block struct {
 }
 
 // Event is something that a block did: EpochStarted, Settled, RecordCertified, Ordered,
-// NodeRegistered, ServiceRegistered, ClientsGranted, ClientsRevoked, ProofKeyNamed or Convicted.
+// NodeRegistered, ServiceRegistered, PriceLowered, ClientsGranted, ClientsRevoked, ProofKeyNamed or
+// Convicted.
 type Event interface{ event() }
 
 // EpochStarted says that an epoch began, and so that the one before it ended.
@@ -47,6 +48,7 @@ type Ordered struct {
 	Key         rollup.WindowKey
 	ID          rollup.Hash // rollup id
 	Acks        uint32
+	Charges     []Charge // of the header's rows, in their order
 }
 
 // NodeRegistered says that a node joined the registry.
@@ -68,6 +70,9 @@ type ClientsRevoked struct {
 	Until   uint32
 }
 
+// PriceLowered says that a service costs less from an epoch on.
+type PriceLowered struct{ Service Service }
+
 // ProofKeyNamed says that the committee named a proof key, or ended one.
 type ProofKeyNamed struct{ Key ProofKeyTerm }
 
@@ -85,5 +90,6 @@ func (NodeRegistered) event()    {}
 func (ServiceRegistered) event() {}
 func (ClientsGranted) event()    {}
 func (ClientsRevoked) event()    {}
+func (PriceLowered) event()      {}
 func (ProofKeyNamed) event()     {}
 func (Convicted) event()         {}

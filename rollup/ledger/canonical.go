@@ -22,6 +22,10 @@ func (g *Genesis) Canonical() []byte {
 	for _, share := range [...]uint16{p.Shares.Node, p.Shares.Service, p.Shares.Protocol} {
 		b = le.AppendUint16(b, share)
 	}
+	b = le.AppendUint64(b, p.GrantFee)
+	b = le.AppendUint32(b, p.GrantEpochs)
+	b = le.AppendUint64(b, p.Allowance)
+	b = le.AppendUint64(b, p.ServeStake)
 	b = le.AppendUint16(b, p.SlashEquivocation)
 	b = p.Proofs.appendCanonical(b)
 	b = le.AppendUint32(b, uint32(len(g.Members)))

@@ -46,6 +46,9 @@ const (
 	CodeWrongTerm                         // wrong_term
 	CodeNoLie                             // no_lie
 	CodeAlreadyConvicted                  // already_convicted
+	CodeInsufficientReserve               // insufficient_reserve
+	CodeInsufficientStake                 // insufficient_stake
+	CodeNotOwner                          // not_owner
 )
 
 const numTxCodes = len(_TxCode_index) - 1

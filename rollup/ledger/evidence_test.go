@@ -162,7 +162,7 @@ func TestConvictedOnce(t *testing.T) {
 	again.Signatures[0] = word.Sign(&net, accountKey("node2 transport"),
 		word.Own{Node: 2, Epoch: 4, Window: 9, Rollup: again.Rollups[0]})
 	txs := [][]byte{NewEvidence(net, twoRollups(g, key)), NewEvidence(net, again)}
-	supply := s.supply
+	supply, fees := s.supply, s.accounts.at(0).balance
 	b := block(t, s, 100, 301*time.Second, txs[0])
 	for _, tx := range txs {
 		if r := s.Check(tx); r.Code != CodeAlreadyConvicted {
@@ -175,7 +175,7 @@ func TestConvictedOnce(t *testing.T) {
 	v := s.View()
 	n, _ := v.Node(2)
 	protocol, _ := v.Account(0)
-	if n.Stake != 2_000_000 || protocol.Balance != 2_000_000 || v.Supply() != supply {
+	if n.Stake != 2_000_000 || protocol.Balance != fees+2_000_000 || v.Supply() != supply {
 		t.Errorf("stake %d, protocol %d, supply %d", n.Stake, protocol.Balance, v.Supply())
 	}
 	if power := v.Committee().TotalPower(); power != 16 {
@@ -229,7 +229,7 @@ func TestRegistryBeforeConviction(t *testing.T) {
 	b := block(t, s, 100, 301*time.Second,
 		NewEvidence(net, twoRollups(g, rollup.WindowKey{Node: 2, Epoch: 4})),
 		NewEvidence(net, twoRollups(g, rollup.WindowKey{Node: 2, Epoch: 5})),
-		NewRevoke(net, accountKey("alice"), 1, []uint64{0}))
+		NewRevoke(net, accountKey("alice"), 2, []uint64{0}))
 	if len(b.Replaced) != 2 || b.Replaced[0].Tree != TreeClients || b.Replaced[1].Tree != TreeNodes {
 		t.Fatalf("replaced: %+v", b.Replaced)
 	}

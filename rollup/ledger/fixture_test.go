@@ -74,8 +74,8 @@ func testGenesis(stakes ...uint64) *Genesis {
 	g := &Genesis{Version: GenesisVersion, ChainID: "ledger-test", GenesisTime: genesisTime,
 		Treasury: accountOf("treasury"),
 		Params: Params{EpochSeconds: 60, GraceSeconds: 10,
-			Shares:            rollup.Shares{Node: 7000, Service: 2000, Protocol: 1000},
-			SlashEquivocation: DefaultSlash}}
+			Shares:      rollup.Shares{Node: 7000, Service: 2000, Protocol: 1000},
+			GrantEpochs: Forever, Allowance: 1 << 53, SlashEquivocation: DefaultSlash}}
 	for i, stake := range stakes {
 		name := fmt.Sprintf("node%d", i)
 		g.Members = append(g.Members, Member{
@@ -223,9 +223,10 @@ func dump(s *State) map[string]string {
 			keys = append(keys, windowsKey(o.epoch, uint32(i)))
 		}
 	}
-	for epoch, credits := range s.credits {
-		for k := range credits {
-			keys = append(keys, creditRecordKey(epoch, k))
+	for i := range s.books {
+		b := &s.books[i]
+		for k := range b.credits.size() {
+			keys = append(keys, creditRecordKey(b.epoch, b.credits.at(k).creditKey))
 		}
 	}
 	out := map[string]string{keyAppHash: string(s.appHash[:])}

@@ -39,6 +39,10 @@ type Params struct {
 	GraceSeconds uint32        `json:"grace_seconds"` // from an epoch's end to its settlement
 	GraceBlocks  uint32        `json:"grace_blocks"`  // the same, in blocks; both must be over
 	Shares       rollup.Shares `json:"shares"`
+	GrantFee     uint64        `json:"grant_fee"`    // micro-credits that a client costs its payer
+	GrantEpochs  uint32        `json:"grant_epochs"` // the longest that a grant can be for, at least 1
+	Allowance    uint64        `json:"allowance"`    // of a payer that said nothing, in micro-credits
+	ServeStake   uint64        `json:"serve_stake"`  // micro-credits, the least stake of a node
 	// SlashEquivocation is what a conviction takes of a stake, in basis points
 	SlashEquivocation uint16 `json:"slash_equivocation"`
 	Proofs            Proofs `json:"proofs"`
@@ -147,6 +151,8 @@ func (g *Genesis) Validate() error {
 		return wrong("treasury", "%w", errKey)
 	case p.EpochSeconds == 0:
 		return wrong("params.epoch_seconds", "zero")
+	case p.GrantEpochs == 0:
+		return wrong("params.grant_epochs", "zero")
 	case !p.Shares.Valid():
 		return wrong("params.shares", "the sum is not 10000")
 	case p.SlashEquivocation < MinSlash || p.SlashEquivocation > 10_000:
@@ -190,6 +196,8 @@ func (g *Genesis) validateMembers() error {
 			return wrong(field("p2p_address"), "%q is not host:port", m.P2PAddress)
 		case m.Power() == 0:
 			return wrong(field("stake"), "%d, less than %d", m.Stake, StakePerPower)
+		case m.Stake < g.Params.ServeStake:
+			return wrong(field("stake"), "%d, less than params.serve_stake", m.Stake)
 		case m.Stake > math.MaxUint64-stakes:
 			return wrong(field("stake"), "the sum exceeds 64 bits")
 		}

@@ -151,6 +151,10 @@ func (d *genesisDecoder) params(path string, v any, p *Params) {
 				"protocol": integer(d, &p.Shares.Protocol, 16),
 			})
 		},
+		"grant_fee":          integer(d, &p.GrantFee, 64),
+		"grant_epochs":       integer(d, &p.GrantEpochs, 32),
+		"allowance":          integer(d, &p.Allowance, 64),
+		"serve_stake":        integer(d, &p.ServeStake, 64),
 		"slash_equivocation": integer(d, &p.SlashEquivocation, 16),
 		"proofs":             func(path string, v any) { d.proofs(path, v, &p.Proofs) },
 	})

@@ -157,8 +157,14 @@ func (g *Grant) judge(w *world) error {
 		return refuse(CodeExpired, "until epoch %d, now %d", g.Until, epoch)
 	case epoch < g.From:
 		return refuse(CodeTooEarly, "from epoch %d on, now %d", g.From, epoch)
+	case uint64(g.Until) > uint64(g.From)+uint64(w.params.GrantEpochs):
+		return refuse(CodeOutOfRange, "from epoch %d until %d, where %d epochs may be", g.From, g.Until,
+			w.params.GrantEpochs)
 	case g.Payer == 0 || !w.accounts.has(g.Payer):
 		return refuse(CodeUnknownPayer, "%d", g.Payer)
+	case w.accounts.at(g.Payer).balance < w.params.GrantFee:
+		return refuse(CodeInsufficientBalance, "payer %d has %d, the fee of a grant is %d", g.Payer,
+			w.accounts.at(g.Payer).balance, w.params.GrantFee)
 	case w.taken(&g.Key):
 		return refuse(CodeKeyTaken, "BLS key %s", g.Key)
 	}
@@ -212,6 +218,7 @@ func (p *Grants) conclude(w *world, known bool) error {
 		}
 	}
 	p.fellRepeated()
+	p.fellUnpaid(w)
 	return p.outcome()
 }
 
@@ -230,6 +237,27 @@ func (p *Grants) fellRepeated() {
 	}
 }
 
+// fellUnpaid takes the fees of the grants that stand from their payers' balances, in order.
+func (p *Grants) fellUnpaid(w *world) {
+	fee, left := w.params.GrantFee, make(map[uint32]uint64)
+	for i := range p.Grants {
+		if p.fell[i] != nil || fee == 0 {
+			continue
+		}
+		payer := p.Grants[i].Payer
+		balance, seen := left[payer]
+		if !seen {
+			balance = w.accounts.at(payer).balance
+		}
+		if balance < fee {
+			p.fell[i] = refuse(CodeInsufficientBalance, "payer %d has %d behind the grants before, the "+
+				"fee is %d", payer, balance, fee)
+			continue
+		}
+		left[payer] = balance - fee
+	}
+}
+
 // execute makes a client of each grant that stands.
 func (p *Grants) execute(s *State, _ uint32, r *Result) {
 	r.Index = s.clients.size()
@@ -237,6 +265,10 @@ func (p *Grants) execute(s *State, _ uint32, r *Result) {
 		g := &p.Grants[i]
 		if p.fell[i] != nil {
 			continue
+		}
+		if fee := s.params.GrantFee; fee > 0 {
+			s.move(g.Payer, func(m *money) { m.balance -= fee })
+			s.pay(0, fee)
 		}
 		s.addClient(&g.Key, client{payer: g.Payer, since: s.epoch(), until: g.Until, taken: g.Until,
 			numbers: g.Numbers, services: g.Services})

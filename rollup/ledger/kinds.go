@@ -15,10 +15,14 @@ const (
 	KindRecord
 )
 
-// These stand apart: the numbers between are laid out for terms, reserves and prices.
+// The numbers between are laid out for terms and withdrawals.
 const (
-	KindEvidence Kind = 14
-	KindProofKey Kind = 25
+	KindEvidence   Kind = 14
+	KindReserve    Kind = 19
+	KindThaw       Kind = 20
+	KindAllowance  Kind = 22
+	KindLowerPrice Kind = 23
+	KindProofKey   Kind = 25
 )
 
 // Payload is what a transaction of one kind carries and does. Each kind has a type, a file with all
@@ -84,8 +88,12 @@ var kinds = [...]kind{
 	KindTicket: {"ticket", senderNone, func() Payload { return new(Ticket) }},
 	KindRecord: {"record_certificate", senderNone,
 		func() Payload { return new(RecordCertificate) }},
-	KindEvidence: {"evidence", senderNone, func() Payload { return new(Evidence) }},
-	KindProofKey: {"proof_key", senderNone, func() Payload { return new(ProofKeyChange) }},
+	KindEvidence:   {"evidence", senderNone, func() Payload { return new(Evidence) }},
+	KindReserve:    {"reserve", senderAccount, func() Payload { return new(Reserve) }},
+	KindThaw:       {"thaw", senderAccount, func() Payload { return new(Thaw) }},
+	KindAllowance:  {"allowance", senderAccount, func() Payload { return new(Allowance) }},
+	KindLowerPrice: {"lower_price", senderAccount, func() Payload { return new(PriceCut) }},
+	KindProofKey:   {"proof_key", senderNone, func() Payload { return new(ProofKeyChange) }},
 }
 
 // Kinds returns all kinds, ascending.

@@ -27,6 +27,10 @@ var kindTests = map[Kind]struct {
 	KindTicket:          {"ticket", ""},
 	KindRecord:          {"certify", ""},
 	KindEvidence:        {"evidence", "NewEvidence"},
+	KindReserve:         {"reserve", "NewReserve"},
+	KindThaw:            {"thaw", "NewThaw"},
+	KindAllowance:       {"allowance", "NewAllowance"},
+	KindLowerPrice:      {"lower", "NewLowerPrice"},
 	KindProofKey:        {"key", "NewProofKey"},
 }
 

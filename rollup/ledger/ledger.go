@@ -19,13 +19,14 @@
 // cheap), so the mempool judges by the same code.
 //
 // Files: genesis.go, genesis_json.go, canonical.go: what a network starts from. kinds.go: the table
-// of kinds, and what each of them must say of itself. payment.go, node.go, service.go, grants.go,
-// revoke.go, ticket.go, record.go, proofkey.go, evidence.go: the kinds. tx.go: what transactions
-// have in common, and their encoding. identity.go: what keys sign to be registered. judge.go,
-// claims.go, execute.go: the way of a transaction. clients.go: who may sign acks. settle.go: the
-// division of payments. registry.go: the trees whose root is in records. records.go, restore.go:
-// what is stored, and the way back. view.go, world.go, vector.go, windows.go: the state and its
-// snapshots.
+// of kinds, and what each of them must say of itself. payment.go, reserve.go, allowance.go,
+// node.go, service.go, price.go, grants.go, revoke.go, ticket.go, record.go, proofkey.go,
+// evidence.go: the kinds. tx.go: what transactions have in common, and their encoding. identity.go:
+// what keys sign to be registered. judge.go, claims.go, execute.go: the way of a transaction.
+// clients.go: who may sign acks. money.go, credit.go: what accounts have, and what tickets took of
+// it. settle.go: its division. registry.go: the trees whose root is in records. records.go,
+// restore.go: what is stored, and the way back. view.go, world.go, vector.go, windows.go: the state
+// and its snapshots.
 package ledger
 
 import (
@@ -41,10 +42,10 @@ import (
 // it completely.
 type State struct {
 	world
-	gen     uint64 // distinguishes what may be changed in place from what a view shares
-	credits map[uint32]map[creditKey]*credit
-	// balances and stakes, as the changes to them add up modulo 2^64; equals the supply after a
-	// block
+	gen   uint64 // distinguishes what may be changed in place from what a view shares
+	thaws thaws
+	// accounts' money and stakes, as the changes to them add up modulo 2^64; equals the supply after
+	// a block
 	held uint64
 
 	open      bool                // between Begin and End
@@ -115,8 +116,8 @@ func (s *State) Apply(raw []byte) Result {
 	return r
 }
 
-// End finishes the block. It panics when the sum of balances and stakes is not the supply: then the
-// ledger is broken, and nothing that it says may be stored.
+// End finishes the block. It panics when the sum of accounts' money and stakes is not the supply:
+// then the ledger is broken, and nothing that it says may be stored.
 func (s *State) End() Block {
 	if !s.open {
 		panic("ledger: End outside a block")
@@ -126,7 +127,7 @@ func (s *State) End() Block {
 		held, ok = s.sum()
 	}
 	if !ok || held != s.held || held != s.supply {
-		panic(fmt.Sprintf("ledger: block %d: balances and stakes are %d, the supply is %d", s.height,
+		panic(fmt.Sprintf("ledger: block %d: accounts and stakes have %d, the supply is %d", s.height,
 			held, s.supply))
 	}
 	s.updateRegistry()
@@ -140,16 +141,21 @@ func (s *State) End() Block {
 	return b
 }
 
-// sum adds up all balances and stakes; ok is false when they exceed 64 bits.
+// sum adds up all accounts' money and all stakes; ok is false when they exceed 64 bits.
 func (s *State) sum() (sum uint64, ok bool) {
-	var carry, over uint64
-	for i := range s.accounts.len() {
-		sum, carry = bits.Add64(sum, s.accounts.at(uint32(i)).balance, 0)
+	var over uint64
+	add := func(amount uint64) {
+		var carry uint64
+		sum, carry = bits.Add64(sum, amount, 0)
 		over += carry
 	}
+	for i := range s.accounts.len() {
+		for _, amount := range s.accounts.at(uint32(i)).purses() {
+			add(amount)
+		}
+	}
 	for i := range s.nodes.len() {
-		sum, carry = bits.Add64(sum, s.nodes.at(uint32(i)).stake, 0)
-		over += carry
+		add(s.nodes.at(uint32(i)).stake)
 	}
 	return sum, over == 0
 }
@@ -199,18 +205,6 @@ func (s *State) touch(key string) {
 	}
 }
 
-// setBalance is the only way in which a balance changes.
-func (s *State) setBalance(index uint32, balance uint64) {
-	a := s.accounts.edit(s.gen, index)
-	s.held += balance - a.balance
-	a.balance = balance
-	s.touch(indexKey(prefixAccount, index))
-}
-
-func (s *State) pay(index uint32, amount uint64) {
-	s.setBalance(index, s.accounts.at(index).balance+amount)
-}
-
 // addAccount creates an empty account.
 func (s *State) addAccount(key Key) uint32 {
 	index := uint32(s.accounts.len())
@@ -232,8 +226,8 @@ func New(g *Genesis) (*State, error) {
 	committee := g.Committee()
 	digest := rollup.Hash(digestOf(g.Encode()))
 	s := &State{
-		credits: make(map[uint32]map[creditKey]*credit),
-		dirty:   make(map[string]struct{}),
+		thaws: make(thaws),
+		dirty: make(map[string]struct{}),
 	}
 	s.network = &network{id: g.Network(), params: g.Params, treasury: g.Treasury, committee: committee,
 		digest: digest,

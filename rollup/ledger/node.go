@@ -50,6 +50,9 @@ func (p *NodeRegistration) judge(w *world, _ *Tx, sender *account) error {
 		return refuse(CodeKeyTaken, "transport key %s", p.TransportKey)
 	case w.taken(&p.BLSKey):
 		return refuse(CodeKeyTaken, "BLS key %s", p.BLSKey)
+	case p.Stake < w.params.ServeStake:
+		return refuse(CodeInsufficientStake, "%d, where %d is the least to serve with", p.Stake,
+			w.params.ServeStake)
 	case p.Stake > sender.balance:
 		return refuse(CodeInsufficientBalance, "%d of %d", sender.balance, p.Stake)
 	}
@@ -68,7 +71,7 @@ func (p *NodeRegistration) verify(w *world, tx *Tx, c *claims, at *error) error 
 }
 
 func (p *NodeRegistration) execute(s *State, sender uint32, r *Result) {
-	s.setBalance(sender, s.accounts.at(sender).balance-p.Stake)
+	s.move(sender, func(m *money) { m.balance -= p.Stake })
 	index := s.addNode(node{owner: sender, stake: p.Stake, key: p.BLSKey, transport: p.TransportKey,
 		address: p.PeerAddress, since: s.epoch()})
 	r.Index, r.Count = uint64(index), 1

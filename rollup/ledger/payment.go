@@ -83,7 +83,7 @@ func (p *Deposit) execute(s *State, _ uint32, r *Result) {
 }
 
 func (p *Transfer) execute(s *State, sender uint32, r *Result) {
-	s.setBalance(sender, s.accounts.at(sender).balance-p.Amount)
+	s.move(sender, func(m *money) { m.balance -= p.Amount })
 	p.credit(s, r)
 }
 

@@ -19,7 +19,7 @@ const (
 	prefixProofKey    = 'k' // size, from
 	prefixNode        = 'n' // index
 	prefixService     = 's' // index
-	prefixSettlement  = 't' // epoch: height and rows
+	prefixSettlement  = 't' // epoch: height, rows and payers
 	prefixRecord      = 'r' // height, of 64 bits: the record and the rollups
 	prefixCertificate = 'v' // height: the record's certificate
 	prefixWindows     = 'w' // epoch, node: what was ordered
@@ -105,9 +105,7 @@ func (s *State) encode(k string) []byte {
 	switch k[0] {
 	case prefixAccount:
 		a := s.accounts.at(number(0))
-		b := append(make([]byte, 0, 48), a.key[:]...)
-		b = le.AppendUint64(b, a.balance)
-		return le.AppendUint64(b, a.nonce)
+		return a.append(nil)
 	case prefixClient:
 		return s.encodeClient(uint64(number(0))<<32 | uint64(number(1)))
 	case prefixProofKey:
@@ -129,8 +127,10 @@ func (s *State) encode(k string) []byte {
 	case prefixService:
 		v := s.services.at(number(0))
 		b := le.AppendUint32(nil, v.Owner)
-		b = le.AppendUint64(b, v.Price)
 		b = le.AppendUint64(b, v.UnitCap)
+		b = le.AppendUint64(b, v.Price)
+		b = le.AppendUint64(b, v.NextPrice)
+		b = le.AppendUint32(b, v.From)
 		return appendName(b, v.Unit)
 	case prefixWindows:
 		var b []byte
@@ -140,11 +140,11 @@ func (s *State) encode(k string) []byte {
 		}
 		return b
 	case prefixCredit:
-		c := s.credits[number(0)][creditKey{number(1), number(2), number(3)}]
+		c := s.books.of(number(0)).credit(creditKey{number(1), number(2), number(3)})
 		if c == nil {
 			return nil
 		}
-		return le.AppendUint64(le.AppendUint64(nil, c.acks), c.units)
+		return c.append(nil)
 	}
 	if k[0] == prefixRecord || k[0] == prefixCertificate {
 		return s.encodeRecord(k[0], uint64(number(0))<<32|uint64(number(1)))
@@ -203,10 +203,26 @@ func (s *State) encodeEpoch(prefix byte, epoch uint32) []byte {
 	if !ok {
 		return nil
 	}
-	b := le.AppendUint64(make([]byte, 0, 12+len(t.Rows)*rollup.SettlementRowSize), t.Height)
-	b = le.AppendUint32(b, uint32(len(t.Rows)))
-	for i := range t.Rows {
-		b = t.Rows[i].Append(b)
+	return t.SettlementTable.Append(le.AppendUint64(nil, t.Height))
+}
+
+func (a *account) append(b []byte) []byte {
+	b = append(b, a.key[:]...)
+	b = le.AppendUint64(b, a.nonce)
+	for _, amount := range a.purses() {
+		b = le.AppendUint64(b, amount)
+	}
+	b = le.AppendUint32(b, a.thawEpoch)
+	for _, t := range a.allowances {
+		b = le.AppendUint64(le.AppendUint32(b, t.from), t.amount)
+	}
+	return b
+}
+
+func (c *credit) append(b []byte) []byte {
+	b = le.AppendUint32(b, c.windows)
+	for _, sum := range [...]uint64{c.acks, c.units, c.Charge.Charge, c.Allowed, c.Paid} {
+		b = le.AppendUint64(b, sum)
 	}
 	return b
 }

@@ -229,7 +229,8 @@ func (w *world) appendLeaf(dst []byte, tree RegistryTree, index uint64) []byte {
 		return leaf.Append(dst)
 	default:
 		v := w.services.at(uint32(index))
-		leaf := registry.Service{Owner: v.Owner, Cap: v.UnitCap, Price: v.Price, NextPrice: v.Price}
+		leaf := registry.Service{Owner: v.Owner, Cap: v.UnitCap, Price: v.Price,
+			NextPrice: v.NextPrice, From: v.From}
 		return leaf.Append(dst)
 	}
 }

@@ -92,19 +92,10 @@ func (s *restorer) loadValue(prefix byte, n [4]uint32, r *reader) error {
 		if uint64(n[0]) != uint64(s.services.len()) {
 			return errors.New("an index is missing")
 		}
-		s.addService(Service{Owner: r.U32(), Price: r.U64(), UnitCap: r.U64(), Unit: r.Name()})
+		s.addService(Service{Owner: r.U32(), UnitCap: r.U64(), Price: r.U64(), NextPrice: r.U64(),
+			From: r.U32(), Unit: r.Name()})
 	case prefixSettlement:
-		height := r.U64()
-		rows := make([]rollup.SettlementRow, 0, len(r.B)/rollup.SettlementRowSize)
-		for n := r.U32(); n > 0 && r.Err == nil; n-- {
-			row, err := rollup.ParseSettlementRow(r.Next(min(len(r.B), rollup.SettlementRowSize)))
-			if err != nil {
-				return err
-			}
-			rows = append(rows, row)
-		}
-		s.settlements = append(s.settlements, &Settlement{Epoch: n[0], Root: rollup.SettlementRoot(rows),
-			Rows: rows, Height: height})
+		return s.loadSettlement(n[0], r)
 	case prefixRecord:
 		return s.loadRecord(uint64(n[0])<<32|uint64(n[1]), r)
 	case prefixCertificate:
@@ -130,10 +121,7 @@ func (s *restorer) loadValue(prefix byte, n [4]uint32, r *reader) error {
 		}
 		s.ordered = s.ordered.set(s.gen, n[1], n[0], windows)
 	case prefixCredit:
-		if !s.nodes.has(n[1]) || !s.services.has(n[2]) || !s.accounts.has(n[3]) {
-			return errors.New("of an unknown party")
-		}
-		*s.credit(n[0], creditKey{n[1], n[2], n[3]}) = credit{acks: r.U64(), units: r.U64()}
+		return s.loadCredit(n[0], creditKey{n[1], n[2], n[3]}, r)
 	}
 	return nil
 }
@@ -154,7 +142,16 @@ func (s *restorer) loadMeta(r *reader) error {
 func (s *restorer) loadAccount(index uint32, r *reader) error {
 	var a account
 	r.Fill(a.key[:])
-	a.balance, a.nonce = r.U64(), r.U64()
+	a.nonce = r.U64()
+	a.balance, a.reserve, a.committed, a.thawing = r.U64(), r.U64(), r.U64(), r.U64()
+	a.thawEpoch = r.U32()
+	for r.Err == nil && len(r.B) > 0 {
+		t := allowanceTerm{r.U32(), r.U64()}
+		if n := len(a.allowances); n > 0 && a.allowances[n-1].from >= t.from {
+			return errors.New("allowances are not sorted")
+		}
+		a.allowances = append(a.allowances, t)
+	}
 	if uint64(index) == uint64(s.accounts.len()) {
 		s.addAccount(a.key)
 	}
@@ -162,6 +159,61 @@ func (s *restorer) loadAccount(index uint32, r *reader) error {
 		return errors.New("an index is missing or belongs to another key")
 	}
 	*s.accounts.edit(s.gen, index) = a
+	if a.thawing > 0 {
+		s.thaws.add(a.thawEpoch, index)
+	}
+	return nil
+}
+
+func (s *restorer) loadSettlement(epoch uint32, r *reader) error {
+	t := &Settlement{Epoch: epoch, Height: r.U64()}
+	table, err := rollup.ParseSettlementTable(r.Next(len(r.B)))
+	if err != nil {
+		return err
+	}
+	t.SettlementTable = *table
+	t.Root = t.SettlementTable.Root()
+	s.settlements = append(s.settlements, t)
+	return nil
+}
+
+func (s *restorer) loadCredit(epoch uint32, k creditKey, r *reader) error {
+	if !s.nodes.has(k.node) || !s.services.has(k.service) || !s.accounts.has(k.payer) {
+		return errors.New("of an unknown party")
+	}
+	b := s.book(epoch)
+	c := b.edit(s.gen, k)
+	*c = credit{creditKey: k, windows: r.U32(), acks: r.U64(), units: r.U64(),
+		Charge: Charge{Charge: r.U64(), Allowed: r.U64(), Paid: r.U64()}}
+	b.allow(s.gen, k.node, k.payer, c.Allowed)
+	return nil
+}
+
+// checkMoney compares what rows took with what accounts have committed, and with allowances.
+func (s *restorer) checkMoney() error {
+	committed := make(map[uint32]uint64)
+	for i := range s.books {
+		b := &s.books[i]
+		if b.epoch < s.unsettled || b.epoch > s.epoch() {
+			return fmt.Errorf("credits for epoch %d", b.epoch)
+		}
+		for k := range b.credits.size() {
+			c := b.credits.at(k)
+			committed[c.payer] += c.Paid
+		}
+		for k := range b.bounds.size() {
+			if x := b.bounds.at(k); x.allowed > s.allowance(x.payer, b.epoch) {
+				return fmt.Errorf("payer %d does not allow node %d its %d", x.payer, x.node, x.allowed)
+			}
+		}
+	}
+	for i := range s.accounts.size() {
+		a := s.accounts.at(i)
+		if a.committed != committed[i] || a.thawing > 0 && a.thawEpoch < s.unsettled {
+			return fmt.Errorf("account %d has %d committed, of %d, and %d thawing", i, a.committed,
+				committed[i], a.thawing)
+		}
+	}
 	return nil
 }
 
@@ -268,10 +320,8 @@ func (s *restorer) finish() error {
 	if len(s.starts) == 0 || len(s.starts) != len(s.epochs) {
 		return errors.New("the start of an epoch is missing")
 	}
-	for epoch := range s.credits { // order-free: any one is wrong
-		if epoch < s.unsettled || epoch > s.epoch() {
-			return fmt.Errorf("credits for epoch %d", epoch)
-		}
+	if err := s.checkMoney(); err != nil {
+		return err
 	}
 	if n := len(s.settlements); n > 0 && s.settlements[n-1].Epoch >= s.unsettled {
 		return errors.New("a settlement of an unsettled epoch")
@@ -284,7 +334,7 @@ func (s *restorer) finish() error {
 	}
 	sum, ok := s.sum()
 	if s.held = sum; !ok || sum != s.supply {
-		return fmt.Errorf("balances and stakes are %d, the supply is %d", sum, s.supply)
+		return fmt.Errorf("accounts and stakes have %d, the supply is %d", sum, s.supply)
 	}
 	return nil
 }

@@ -48,7 +48,8 @@ func (p *ServiceRegistration) judge(w *world, _ *Tx, _ *account) error {
 func (p *ServiceRegistration) verify(*world, *Tx, *claims, *error) error { return nil }
 
 func (p *ServiceRegistration) execute(s *State, sender uint32, r *Result) {
-	service := Service{Owner: sender, Unit: p.Unit, Price: p.Price, UnitCap: p.UnitCap}
+	service := Service{Owner: sender, Unit: p.Unit, Price: p.Price, NextPrice: p.Price,
+		UnitCap: p.UnitCap}
 	index := s.addService(service)
 	r.Index, r.Count = uint64(index), 1
 	s.events = append(s.events, ServiceRegistered{*s.services.at(index)})

@@ -2,19 +2,17 @@ package ledger
 
 import (
 	"cmp"
-	"math"
-	"math/bits"
 	"slices"
 
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// Settlement is the table of a settled epoch (section 9). It is immutable.
+// Settlement is the settlement of an epoch (section 9). It is immutable.
 type Settlement struct {
-	Epoch  uint32                 `json:"epoch"`
-	Root   rollup.Hash            `json:"root"`
-	Rows   []rollup.SettlementRow `json:"rows"`   // sorted by (node, service, payer)
-	Height uint64                 `json:"height"` // of the block that settled: its record has the root
+	Epoch uint32      `json:"epoch"`
+	Root  rollup.Hash `json:"root"`
+	rollup.SettlementTable
+	Height uint64 `json:"height"` // of the block that settled: its record has the root
 }
 
 func searchSettlement(settlements []*Settlement, epoch uint32) (int, bool) {
@@ -22,88 +20,82 @@ func searchSettlement(settlements []*Settlement, epoch uint32) (int, bool) {
 		func(s *Settlement, e uint32) int { return cmp.Compare(s.Epoch, e) })
 }
 
-// Totals returns the sums of the table's charges and payments in micro-credits; the difference is
-// arrears. A sum of charges above 2^64 - 1 is given as 2^64 - 1; that of payments is at most the
-// supply.
-func (s *Settlement) Totals() (charged, paid uint64) {
+// Totals returns the sums of the table's charges, of what was allowed of them, and of payments in
+// micro-credits. What was allowed and not paid is arrears. A sum of charges above 2^64 - 1 is given
+// as 2^64 - 1, and so is that of what was allowed; that of payments is at most the supply.
+func (s *Settlement) Totals() (charged, allowed, paid uint64) {
 	for i := range s.Rows {
 		charged = addSaturating(charged, s.Rows[i].Charge)
+		allowed = addSaturating(allowed, s.Rows[i].Allowed)
 		paid += s.Rows[i].Paid
 	}
-	return charged, paid
+	return charged, allowed, paid
 }
 
-// Arrears returns what a payer was charged and did not pay, at most 2^64 - 1 micro-credits.
+// Arrears returns what a payer owed and did not pay, at most 2^64 - 1 micro-credits. What its
+// allowance did not cover was not owed.
 func (s *Settlement) Arrears(payer uint32) (arrears uint64) {
 	for i := range s.Rows {
 		if s.Rows[i].Payer == payer {
-			arrears = addSaturating(arrears, s.Rows[i].Charge-s.Rows[i].Paid)
+			arrears = addSaturating(arrears, s.Rows[i].Allowed-s.Rows[i].Paid)
 		}
 	}
 	return arrears
 }
 
-// divide makes the settlement table of an epoch's credits, sorted: what each pays out of a balance,
-// and who gets it (section 9, steps 1 to 3).
-func divide(credits map[creditKey]*credit, shares rollup.Shares, price,
-	balance func(uint32) uint64) []rollup.SettlementRow {
-	rows := make([]rollup.SettlementRow, 0, len(credits))
-	for k, c := range credits { // order-free: sorted below
-		rows = append(rows, rollup.SettlementRow{Node: k.node, Service: k.service, Payer: k.payer,
-			Acks: c.acks, Units: c.units, Charge: charge(c.units, price(k.service))})
+// rows makes the settlement table of what was ordered of an epoch, sorted.
+func (w *world) rows(epoch uint32) []rollup.SettlementRow {
+	b := w.books.of(epoch)
+	if b == nil {
+		return nil
+	}
+	rows := make([]rollup.SettlementRow, b.credits.len())
+	for i := range rows {
+		c, r := b.credits.at(uint32(i)), &rows[i]
+		*r = rollup.SettlementRow{Node: c.node, Service: c.service, Payer: c.payer, Windows: c.windows,
+			Price: w.services.at(c.service).PriceIn(epoch), Acks: c.acks, Units: c.units,
+			Charge: c.Charge.Charge, Allowed: c.Allowed, Paid: c.Paid}
+		r.ToNode, r.ToService, _ = w.params.Shares.Split(r.Paid)
 	}
 	slices.SortFunc(rows, func(a, b rollup.SettlementRow) int { return a.Compare(&b) })
-	byPayer := make(map[uint32][]*rollup.SettlementRow)
-	for i := range rows {
-		byPayer[rows[i].Payer] = append(byPayer[rows[i].Payer], &rows[i])
-	}
-	var charges, paid []uint64
-	for payer, owed := range byPayer { // order-free: payers do not touch each other
-		charges, paid = charges[:0], paid[:0]
-		for _, r := range owed {
-			charges, paid = append(charges, r.Charge), append(paid, 0)
-		}
-		rollup.Apportion(paid, charges, balance(payer))
-		for i, r := range owed {
-			r.Paid = paid[i]
-			r.ToNode, r.ToService, _ = shares.Split(r.Paid)
-		}
-	}
 	return rows
 }
 
-// charge returns ⌊units · price / 2^20⌋, at most 2^64 - 1.
-func charge(units, price uint64) uint64 {
-	hi, lo := bits.Mul64(units, price)
-	if hi >= 1<<20 {
-		return math.MaxUint64
+// payers returns the payers of an epoch's rows, sorted, with what they have left.
+func (w *world) payers(epoch uint32, rows []rollup.SettlementRow) []rollup.PayerRow {
+	paid := make(map[uint32]uint64)
+	for i := range rows {
+		paid[rows[i].Payer] += rows[i].Paid
 	}
-	return hi<<44 | lo>>20
+	payers := make([]rollup.PayerRow, 0, len(paid))
+	for payer, sum := range paid { // order-free: sorted below
+		a := w.accounts.at(payer)
+		payers = append(payers, rollup.PayerRow{Payer: payer, Key: rollup.AccountKey(a.key),
+			Reserve: a.reserve, Thawing: a.thawing, Allowance: w.allowance(payer, epoch), Paid: sum})
+	}
+	slices.SortFunc(payers, func(a, b rollup.PayerRow) int { return cmp.Compare(a.Payer, b.Payer) })
+	return payers
 }
 
 // keepEpochs is how many epochs a certified settlement is kept beyond its own.
 const keepEpochs = 8
 
-// settle settles the oldest epoch that is not.
+// settle settles the oldest epoch that is not: it divides what tickets took.
 func (s *State) settle() {
 	epoch := s.unsettled
-	credits := s.credits[epoch]
-	rows := divide(credits, s.params.Shares,
-		func(service uint32) uint64 { return s.services.at(service).Price },
-		func(payer uint32) uint64 { return s.accounts.at(payer).balance })
-	for k := range credits { // order-free: a set of records
-		s.touch(creditRecordKey(epoch, k))
-	}
-	delete(s.credits, epoch)
-	for _, r := range rows {
-		s.setBalance(r.Payer, s.accounts.at(r.Payer).balance-r.Paid)
-	}
-	for _, r := range rows {
+	rows := s.rows(epoch)
+	for i := range rows {
+		r := &rows[i]
+		s.touch(creditRecordKey(epoch, creditKey{r.Node, r.Service, r.Payer}))
+		s.move(r.Payer, func(m *money) { m.committed -= r.Paid })
 		s.pay(s.nodes.at(r.Node).owner, r.ToNode)
 		s.pay(s.services.at(r.Service).Owner, r.ToService)
 		s.pay(0, r.Paid-r.ToNode-r.ToService)
 	}
-	settlement := &Settlement{Epoch: epoch, Root: rollup.SettlementRoot(rows), Rows: rows,
+	s.freeThawed(epoch)
+	table := rollup.SettlementTable{Rows: rows, Payers: s.payers(epoch, rows)}
+	s.books = slices.DeleteFunc(slices.Clone(s.books), func(b book) bool { return b.epoch == epoch })
+	settlement := &Settlement{Epoch: epoch, Root: table.Root(), SettlementTable: table,
 		Height: uint64(s.height)}
 	s.ordering.settled = settlement
 	s.settlements = append(s.settlements[:len(s.settlements):len(s.settlements)], settlement)

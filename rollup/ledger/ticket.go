@@ -1,8 +1,6 @@
 package ledger
 
 import (
-	"math"
-
 	"github.com/waybill-network/waybill/rollup"
 )
 
@@ -62,52 +60,20 @@ func (p *Ticket) verify(w *world, _ *Tx, c *claims, at *error) error {
 	return nil
 }
 
-// execute notes that a window was ordered and credits its rows.
+// execute notes that a window was ordered, and takes what its rows cost.
 func (p *Ticket) execute(s *State, _ uint32, _ *Result) {
 	h := &p.Header
 	windows := s.ordered.of(h.Node, h.Epoch).with(h.Window)
 	s.ordered = s.ordered.set(s.gen, h.Node, h.Epoch, windows)
 	s.touch(windowsKey(h.Epoch, h.Node))
-	for _, row := range h.Rows {
-		if row.Acks == 0 {
-			continue // of statements that nobody signed
+	b, charges := s.book(h.Epoch), make([]Charge, len(h.Rows))
+	for i := range h.Rows {
+		if h.Rows[i].Acks > 0 { // else of statements that nobody signed
+			charges[i] = s.charge(b, h.Node, &h.Rows[i])
 		}
-		k := creditKey{node: h.Node, service: row.Service, payer: row.Payer}
-		sum := s.credit(h.Epoch, k)
-		sum.acks = addSaturating(sum.acks, row.Acks)
-		sum.units = addSaturating(sum.units, row.Units)
-		s.touch(creditRecordKey(h.Epoch, k))
 	}
 	id := h.ID()
 	s.ordering.rollups = append(s.ordering.rollups, id)
 	s.events = append(s.events, Ordered{Certificate: p.Certificate, Key: h.Key(), ID: id,
-		Acks: h.AckCount})
-}
-
-// creditKey is what credits are added up by. Its order is that of the settlement table.
-type creditKey struct{ node, service, payer uint32 }
-
-// credit is what tickets credited so far; sums stop at 2^64 - 1.
-type credit struct{ acks, units uint64 }
-
-// credit returns the credit of an epoch to add to.
-func (s *State) credit(epoch uint32, k creditKey) *credit {
-	credits := s.credits[epoch]
-	if credits == nil {
-		credits = make(map[creditKey]*credit)
-		s.credits[epoch] = credits
-	}
-	c := credits[k]
-	if c == nil {
-		c = new(credit)
-		credits[k] = c
-	}
-	return c
-}
-
-func addSaturating(a, b uint64) uint64 {
-	if a > math.MaxUint64-b {
-		return math.MaxUint64
-	}
-	return a + b
+		Acks: h.AckCount, Charges: charges})
 }

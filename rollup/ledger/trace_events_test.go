@@ -1,6 +1,9 @@
 package ledger
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // describe says what an event is, as a trace prints it.
 func describe(e Event) string {
@@ -8,21 +11,28 @@ func describe(e Event) string {
 	case EpochStarted:
 		return fmt.Sprintf("epoch %d starts at %v", e.Epoch, e.Start.Sub(genesisTime))
 	case Settled:
-		charged, paid := e.Settlement.Totals()
-		return fmt.Sprintf("epoch %d is settled: %d rows, charged %d, paid %d", e.Settlement.Epoch,
-			len(e.Settlement.Rows), charged, paid)
+		charged, allowed, paid := e.Settlement.Totals()
+		return fmt.Sprintf("epoch %d is settled: %d rows, charged %d, allowed %d, paid %d",
+			e.Settlement.Epoch, len(e.Settlement.Rows), charged, allowed, paid)
 	case RecordCertified:
 		return fmt.Sprintf("the record of block %d is certified by %v", e.Record.Record.Height,
 			e.Record.Certificate.Signers.Positions())
 	case Ordered:
-		return fmt.Sprintf("node %d's window %d of epoch %d is ordered: %d acks", e.Key.Node,
-			e.Key.Window, e.Key.Epoch, e.Acks)
+		took := make([]string, len(e.Charges))
+		for i, c := range e.Charges {
+			took[i] = fmt.Sprintf("%d/%d/%d", c.Charge, c.Allowed, c.Paid)
+		}
+		return fmt.Sprintf("node %d's window %d of epoch %d is ordered: %d acks, charged/allowed/paid "+
+			"%s", e.Key.Node, e.Key.Window, e.Key.Epoch, e.Acks, strings.Join(took, " "))
 	case NodeRegistered:
 		return fmt.Sprintf("node %d of account %d at %s with stake %d", e.Node.Index, e.Node.Owner,
 			e.Node.PeerAddress, e.Node.Stake)
 	case ServiceRegistered:
 		return fmt.Sprintf("service %d of account %d at %d for 2^20 %s, at most %d an ack",
 			e.Service.Index, e.Service.Owner, e.Service.Price, e.Service.Unit, e.Service.UnitCap)
+	case PriceLowered:
+		return fmt.Sprintf("service %d costs %d until epoch %d, and %d from then on", e.Service.Index,
+			e.Service.Price, e.Service.From, e.Service.NextPrice)
 	case ClientsGranted:
 		return fmt.Sprintf("%d clients from %d on", e.Count, e.First)
 	case ProofKeyNamed:

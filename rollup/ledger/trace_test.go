@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"crypto/ed25519"
 	"flag"
 	"fmt"
 	"os"
@@ -20,11 +21,14 @@ var rewrite = flag.Bool("rewrite", false,
 // TestTraces runs the files in testdata, one line after the other:
 //
 //	genesis stakes=4,4,4,4 epoch=60s grace=10s blocks=1 shares=7000/2000/1000 keys=256
-//	                                       keys: sizes of proof keys, whose digests count from 1
+//	                                       keys: sizes of proof keys, whose digests count from 1;
+//	                                       fee= grants= allowance= serve=: the money's constants
 //	block +5s                              ends the block before and begins one
 //	deposit treasury -> alice 1000
 //	transfer alice -> bob 10
+//	reserve alice 10                       and thaw alice 10, allowance alice 10
 //	service alice price=1048576 cap=100 unit=bytes
+//	lower alice service=0 price=9
 //	node alice name=edge stake=5
 //	grants alice one two services=0,1 numbers=9 from=0 until=5
 //	                                       alice's grants to clients of these names, each alone;
@@ -262,6 +266,15 @@ func (tr *trace) genesis(a args) error {
 		}
 	}
 	p.GraceBlocks = uint32(a.number("blocks"))
+	for name, dst := range map[string]*uint64{"fee": &p.GrantFee, "allowance": &p.Allowance,
+		"serve": &p.ServeStake} {
+		if _, ok := a.options[name]; ok {
+			*dst = a.number(name)
+		}
+	}
+	if _, ok := a.options["grants"]; ok {
+		p.GrantEpochs = uint32(a.number("grants"))
+	}
 	for i, size := range numbers(a.options["keys"]) {
 		key := ProofKey{Statements: size, Key: rollup.Hash{byte(i + 1)}}
 		p.Proofs.Keys = append(p.Proofs.Keys, key)
@@ -294,7 +307,8 @@ func (tr *trace) end() {
 	tr.moved = nil
 	tr.hashes = append(tr.hashes, b.AppHash)
 	if sum, ok := tr.s.sum(); !ok || sum != tr.s.supply {
-		tr.t.Errorf("block %d: balances and stakes are %d, the supply is %d", tr.height, sum, tr.s.supply)
+		tr.t.Errorf("block %d: accounts and stakes have %d, the supply is %d", tr.height, sum,
+			tr.s.supply)
 	}
 	v := tr.s.View()
 	tr.views = append(tr.views, v)
@@ -372,6 +386,14 @@ func (tr *trace) build(fields []string) (tx []byte, after func(Result)) {
 			return NewDeposit(net, accountKey(a.plain[0]), nonce, to, amount), after
 		}
 		return NewTransfer(net, accountKey(a.plain[0]), nonce, to, amount), after
+	case "reserve", "thaw", "allowance":
+		amount, _ := strconv.ParseUint(a.plain[1], 10, 64)
+		make := map[string]func(rollup.Network, ed25519.PrivateKey, uint64, uint64) []byte{
+			"reserve": NewReserve, "thaw": NewThaw, "allowance": NewAllowance}[fields[0]]
+		return make(net, accountKey(a.plain[0]), nonce, amount), after
+	case "lower":
+		return NewLowerPrice(net, accountKey(a.plain[0]), nonce, uint32(a.number("service")),
+			a.number("price")), after
 	case "service":
 		return NewRegisterService(net, accountKey(a.plain[0]), nonce,
 			&ServiceRegistration{Price: a.number("price"),
@@ -482,104 +504,4 @@ func (tr *trace) rows(text string) (rows []rollup.Row) {
 		return slices.Compare([]uint32{a.Payer, a.Service}, []uint32{b.Payer, b.Service})
 	})
 	return rows
-}
-
-// answer returns what the view says, in the form of an expectation.
-func (tr *trace) answer(what string, a args) (string, error) {
-	v := tr.s.View()
-	switch what {
-	case "balance", "nonce":
-		account, _ := v.AccountByKey(key0(a))
-		if a.plain[0] == "protocol" {
-			account, _ = v.Account(0)
-		}
-		if what == "nonce" {
-			return fmt.Sprint(account.Nonce), nil
-		}
-		return fmt.Sprint(account.Balance), nil
-	case "epoch":
-		return fmt.Sprint(v.Epoch()), nil
-	case "unsettled":
-		return fmt.Sprint(v.NextToSettle()), nil
-	case "supply":
-		return fmt.Sprint(v.Supply()), nil
-	case "nodes":
-		return fmt.Sprint(v.Nodes()), nil
-	case "clients":
-		return fmt.Sprint(v.Clients()), nil
-	case "client": // payer:since:until:numbers:services, and whether it is revoked
-		c, ok := v.Client(tr.clients[a.plain[0]])
-		if !ok || BLSKey(c.Key.Bytes()) != identity(a.plain[0]).Key {
-			return "none", nil
-		}
-		var services []string
-		for _, service := range c.Services {
-			if service != rollup.NoService {
-				services = append(services, fmt.Sprint(service))
-			}
-		}
-		answer := fmt.Sprintf("%d:%d:%d:%d:%s", c.Payer, c.Since, c.Until, c.Numbers,
-			strings.Join(services, ","))
-		if v.Revoked(tr.clients[a.plain[0]]) {
-			answer += ":revoked"
-		}
-		return answer, nil
-	case "key":
-		key, ok := v.ProofKey(int(a.number("size")), uint32(a.number("epoch")))
-		if !ok {
-			return "none", nil
-		}
-		return fmt.Sprint(key[0]), nil
-	case "stake":
-		n, _ := v.Node(uint32(a.number("node")))
-		return fmt.Sprint(n.Stake), nil
-	case "convictions": // what each took
-		var taken []string
-		for _, c := range v.Convictions(uint32(a.number("node"))) {
-			taken = append(taken, fmt.Sprint(c.Taken))
-		}
-		return strings.Join(append(taken, "none")[:max(1, len(taken))], ","), nil
-	case "settled":
-		return fmt.Sprint(v.Settled(uint32(a.number("epoch")))), nil
-	case "ordered":
-		return fmt.Sprint(v.IsOrdered(rollup.WindowKey{Node: uint32(a.number("node")),
-			Epoch:  uint32(a.number("epoch")),
-			Window: uint32(a.number("window"))})), nil
-	case "pending":
-		for _, r := range v.records { // of settlements
-			if r.Certificate == nil && r.Record.SettledEpoch != rollup.NoEpoch {
-				return fmt.Sprint(r.Record.SettledEpoch), nil
-			}
-		}
-		return "none", nil
-	case "row", "rows", "arrears", "certified":
-		return tr.settlement(v, what, a)
-	}
-	return "", fmt.Errorf("nothing is known about %q", what)
-}
-
-// settlement answers for one epoch; a row is acks:units:charge:paid:to-node:to-service.
-func (tr *trace) settlement(v *View, what string, a args) (string, error) {
-	s, ok := v.Settlement(uint32(a.number("epoch")))
-	if !ok {
-		return "none", nil
-	}
-	payer, _ := v.AccountByKey(key0(a))
-	switch what {
-	case "rows":
-		return fmt.Sprint(len(s.Rows)), nil
-	case "arrears":
-		return fmt.Sprint(s.Arrears(payer.Index)), nil
-	case "certified":
-		r, ok := v.Record(s.Height)
-		return fmt.Sprint(ok && r.Certificate != nil), nil
-	}
-	for _, r := range s.Rows {
-		if r.Payer == payer.Index && uint64(r.Node) == a.number("node") &&
-			uint64(r.Service) == a.number("service") {
-			return fmt.Sprintf("%d:%d:%d:%d:%d:%d", r.Acks, r.Units, r.Charge, r.Paid, r.ToNode,
-				r.ToService), nil
-		}
-	}
-	return "none", nil
 }

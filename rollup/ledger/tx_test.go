@@ -19,12 +19,15 @@ import (
 // settled, 0 with a certificate, and a node 0 that ordered window 0 of epoch 4.
 func scene(t testing.TB) (*Genesis, *State) {
 	g := testGenesis(4, 4, 4, 4)
+	g.Params.ServeStake, g.Params.GrantFee = 1, 1
+	signGenesis(g)
 	s := newState(t, g)
 	net := g.Network()
 	block(t, s, 1, time.Second,
 		NewDeposit(net, accountKey("treasury"), 0, accountOf("alice"), 1000),
 		NewRegisterService(net, accountKey("alice"), 0,
 			&ServiceRegistration{Price: 1 << 20, UnitCap: 100, Unit: "bytes"}),
+		NewReserve(net, accountKey("alice"), 1, 300),
 		NewGrants(net, []Grant{newGrant(g, "alice", 5, "one")}))
 	var height int64 = 2
 	for i := range 4 {
@@ -51,16 +54,20 @@ func goodTxs(g *Genesis, s *State) [][]byte {
 	net, alice := g.Network(), accountKey("alice")
 	return [][]byte{
 		NewDeposit(net, accountKey("treasury"), 2, accountOf("bob"), 7),
-		NewTransfer(net, alice, 1, accountOf("bob"), 7),
-		NewRegisterNode(net, alice, 1, newNode(g, "alice", "edge", 5)),
-		NewRegisterService(net, alice, 1,
+		NewTransfer(net, alice, 2, accountOf("bob"), 7),
+		NewRegisterNode(net, alice, 2, newNode(g, "alice", "edge", 5)),
+		NewRegisterService(net, alice, 2,
 			&ServiceRegistration{Price: 3, UnitCap: 9, Unit: "requests"}),
 		NewGrants(net, []Grant{newGrant(g, "alice", 5, "two")}),
-		NewRevoke(net, alice, 1, []uint64{0}),
+		NewRevoke(net, alice, 2, []uint64{0}),
 		NewTicket(net,
 			certificate(g, rollup.WindowKey{Node: 1, Epoch: 4, Window: 9}, goodRows, 1, 2, 3)),
 		NewRecordCertificate(net, recordCertificate(g, settledIn(&s.world, 1), 0, 2, 3)),
 		NewEvidence(net, twoRollups(g, rollup.WindowKey{Node: 2, Epoch: 4, Window: 9})),
+		NewReserve(net, alice, 2, 400),
+		NewThaw(net, alice, 2, 100),
+		NewAllowance(net, alice, 2, 77),
+		NewLowerPrice(net, alice, 2, 0, 1<<19),
 		NewProofKey(net, proofKey(g, ProofKeyTerm{256, rollup.Hash{1}, 28, 99}, 0, 1, 2)),
 	}
 }
@@ -97,7 +104,7 @@ func TestBadTransactions(t *testing.T) {
 	node := func(change func(*NodeRegistration)) []byte {
 		n := newNode(g, "alice", "edge", 1)
 		change(n)
-		return NewRegisterNode(net, alice, 1, n)
+		return NewRegisterNode(net, alice, 2, n)
 	}
 	window := rollup.WindowKey{Node: 1, Epoch: 4, Window: 1}
 	cert := func(mutate func(*rollup.Certificate)) []byte {
@@ -128,7 +135,7 @@ func TestBadTransactions(t *testing.T) {
 		tx[at] ^= 1
 		return tx
 	}
-	transfer := NewTransfer(net, alice, 1, bob, 7)
+	transfer := NewTransfer(net, alice, 2, bob, 7)
 	zeroKey := bytes.Clone(transfer)
 	copy(zeroKey[txHead:], make([]byte, 32))
 	tests := []struct {
@@ -143,11 +150,11 @@ func TestBadTransactions(t *testing.T) {
 		{"a byte left over", CodeMalformed, append(bytes.Clone(transfer), 0)},
 		{"oversized", CodeMalformed, make([]byte, MaxTxSize+1)},
 		{"no grants", CodeMalformed, NewGrants(net, nil)},
-		{"no clients", CodeMalformed, NewRevoke(net, alice, 1, nil)},
-		{"a client named twice", CodeMalformed, NewRevoke(net, alice, 1, []uint64{0, 0})},
-		{"unprintable name", CodeMalformed, NewRegisterService(net, alice, 1,
+		{"no clients", CodeMalformed, NewRevoke(net, alice, 2, nil)},
+		{"a client named twice", CodeMalformed, NewRevoke(net, alice, 2, []uint64{0, 0})},
+		{"unprintable name", CodeMalformed, NewRegisterService(net, alice, 2,
 			&ServiceRegistration{UnitCap: 1, Unit: "a\n"})},
-		{"no address", CodeMalformed, NewRegisterNode(net, alice, 1, &NodeRegistration{})},
+		{"no address", CodeMalformed, NewRegisterNode(net, alice, 2, &NodeRegistration{})},
 		{"rows of other acks", CodeMalformed, cert(func(
 			c *rollup.Certificate) {
 			c.Header.AckCount = 2
@@ -163,35 +170,44 @@ func TestBadTransactions(t *testing.T) {
 		})},
 		{"no bitmap", CodeMalformed, cert(func(c *rollup.Certificate) { c.Signers = nil })},
 
-		{"another network", CodeWrongNetwork, NewTransfer(other, alice, 1, bob, 7)},
+		{"another network", CodeWrongNetwork, NewTransfer(other, alice, 2, bob, 7)},
 		{"a header of another network", CodeWrongNetwork,
 			cert(func(c *rollup.Certificate) { c.Header.Network = other })},
 
 		{"amount changed", CodeBadSignature, flip(transfer, -72)},
 		{"signature changed", CodeBadSignature, flip(transfer, -1)},
-		{"a deposit by alice", CodeBadSignature, NewDeposit(net, alice, 1, bob, 7)},
+		{"a deposit by alice", CodeBadSignature, NewDeposit(net, alice, 2, bob, 7)},
 		{"a deposit made a transfer", CodeUnknownAccount,
 			append(head(net, KindTransfer), NewDeposit(net, treasury, 2, bob, 7)[txHead:]...)},
 		{"the zero key", CodeUnknownAccount, zeroKey},
 		{"a stranger", CodeUnknownAccount, NewTransfer(net, accountKey("stranger"), 0, bob, 7)},
-		{"nonce below", CodeBadNonce, NewTransfer(net, alice, 0, bob, 7)},
-		{"nonce far ahead", CodeBadNonce, NewTransfer(net, alice, 1+PendingNonces+1, bob, 7)},
+		{"nonce below", CodeBadNonce, NewTransfer(net, alice, 1, bob, 7)},
+		{"nonce far ahead", CodeBadNonce, NewTransfer(net, alice, 2+PendingNonces+1, bob, 7)},
 		{"deposit replayed", CodeBadNonce, NewDeposit(net, treasury, 0, accountOf("alice"), 1000)},
 
-		{"more than there is", CodeInsufficientBalance, NewTransfer(net, alice, 1, bob, 1001)},
+		{"more than there is", CodeInsufficientBalance, NewTransfer(net, alice, 2, bob, 1001)},
 		{"more stake than there is", CodeInsufficientBalance,
 			node(func(n *NodeRegistration) { n.Stake = 1001 })},
-		{"to the zero key", CodeOutOfRange, NewTransfer(net, alice, 1, Key{}, 7)},
+		{"less stake than serves", CodeInsufficientStake,
+			node(func(n *NodeRegistration) { n.Stake = 0 })},
+		{"more than there is to reserve", CodeInsufficientBalance, NewReserve(net, alice, 2, 1000)},
+		{"more than is reserved", CodeInsufficientReserve, NewThaw(net, alice, 2, 300)},
+		{"nothing to reserve", CodeOutOfRange, NewReserve(net, alice, 2, 0)},
+		{"nothing to thaw", CodeOutOfRange, NewThaw(net, alice, 2, 0)},
+		{"another's service", CodeNotOwner, NewLowerPrice(net, accountKey("carol"), 0, 0, 1)},
+		{"a price as it is", CodeOutOfRange, NewLowerPrice(net, alice, 2, 0, 1<<20)},
+		{"the price of no service", CodeUnknownService, NewLowerPrice(net, alice, 2, 1, 1)},
+		{"to the zero key", CodeOutOfRange, NewTransfer(net, alice, 2, Key{}, 7)},
 		{"to a key of small order", CodeOutOfRange, NewDeposit(net, treasury, 2, Key{1}, 7)},
-		{"no amount", CodeOutOfRange, NewTransfer(net, alice, 1, bob, 0)},
+		{"no amount", CodeOutOfRange, NewTransfer(net, alice, 2, bob, 0)},
 		{"no transport key", CodeOutOfRange,
 			node(func(n *NodeRegistration) { n.TransportKey = Key{} })},
 		{"a transport key of mixed order", CodeOutOfRange, node(func(n *NodeRegistration) {
 			n.TransportKey = plus(t, n.TransportKey, order8)
 		})},
-		{"price times cap", CodeOutOfRange, NewRegisterService(net, alice, 1,
+		{"price times cap", CodeOutOfRange, NewRegisterService(net, alice, 2,
 			&ServiceRegistration{Price: 1 << 33, UnitCap: 1 << 32, Unit: "x"})},
-		{"no cap", CodeOutOfRange, NewRegisterService(net, alice, 1,
+		{"no cap", CodeOutOfRange, NewRegisterService(net, alice, 2,
 			&ServiceRegistration{Price: 1, Unit: "x"})},
 		{"supply", CodeOverflow, NewDeposit(net, treasury, 2, bob, 1<<64-1)},
 
@@ -200,7 +216,7 @@ func TestBadTransactions(t *testing.T) {
 		{"a client that is a node", CodeKeyTaken,
 			NewGrants(net, []Grant{newGrant(g, "alice", 5, "node3")})},
 		{"a node that is a client", CodeKeyTaken,
-			NewRegisterNode(net, alice, 1, newNode(g, "alice", "one", 1))},
+			NewRegisterNode(net, alice, 2, newNode(g, "alice", "one", 1))},
 		{"a transport key that is there", CodeKeyTaken,
 			node(func(n *NodeRegistration) { n.TransportKey = accountOf("node0 transport") })},
 		{"another's proof", CodeBadProof, granted(func(g *Grant) {
@@ -236,7 +252,7 @@ func TestBadTransactions(t *testing.T) {
 		})},
 		{"a grant to come", CodeTooEarly, granted(func(g *Grant) { g.From = 5 })},
 		{"a grant that is over", CodeExpired, granted(func(g *Grant) { g.Until = 4 })},
-		{"no such client", CodeUnknownClient, NewRevoke(net, alice, 1, []uint64{0, 1})},
+		{"no such client", CodeUnknownClient, NewRevoke(net, alice, 2, []uint64{0, 1})},
 		{"another's client", CodeNotPayer, NewRevoke(net, accountKey("carol"), 0, []uint64{0})},
 		{"a node's proof", CodeBadProof, node(func(n *NodeRegistration) {
 			n.Proof = prove(net, "two", rollup.RoleNode, KeyOf(alice))
@@ -475,7 +491,7 @@ func TestParseTx(t *testing.T) {
 	}
 	text, _ := json.Marshal(must(ParseTx(goodTxs(g, s)[1])))
 	want := fmt.Sprintf(`{"network":"%s","kind":"transfer","signed":{"sender":"%s",`+
-		`"nonce":"1","signature":"`,
+		`"nonce":"2","signature":"`,
 		g.Network(), accountOf("alice"))
 	if !strings.HasPrefix(string(text), want) || !strings.HasSuffix(string(text),
 		fmt.Sprintf(`"},"body":{"to":"%s","amount":"7"}}`, accountOf("bob"))) {

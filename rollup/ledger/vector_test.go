@@ -192,11 +192,13 @@ func TestViewsWhileWriting(t *testing.T) {
 		s.Begin(int64(100+i), genesisTime.Add(time.Duration(301+20*i)*time.Second))
 		for range 20 {
 			s.addClient(&BLSKey{0: 0x80, 1: byte(i), 2: byte(s.clients.len())}, client{payer: 5})
-			s.deposit(s.addAccount(Key{1, byte(i), byte(s.accounts.len())}), 3)
+			s.supply += 3
+			s.pay(s.addAccount(Key{1, byte(i), byte(s.accounts.len())}), 3)
 		}
 		s.clients.edit(s.gen, 0).until--
 		s.touch(clientRecordKey(0))
-		s.deposit(5, 1)
+		s.supply++
+		s.pay(5, 1)
 		c := rollup.Certificate{Header: *rollup.NewHeader(g.Network(),
 			rollup.WindowKey{Node: 1, Epoch: s.epoch(), Window: uint32(2 * i)})}
 		c.Header.Rows = goodRows

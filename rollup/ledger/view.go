@@ -8,10 +8,15 @@ import (
 
 // Account is an account of the ledger.
 type Account struct {
-	Index   uint32
-	Key     Key // zero for the protocol's account
-	Balance uint64
-	Nonce   uint64 // transactions executed
+	Index     uint32
+	Key       Key    // zero for the protocol's account
+	Nonce     uint64 // transactions executed
+	Balance   uint64 // free to be moved
+	Reserve   uint64 // what acks are paid from
+	Committed uint64 // taken by tickets of epochs that are not settled
+	Thawing   uint64 // on its way from the reserve to the balance
+	ThawEpoch uint32 // with whose settlement it is free; acks of it may take it until then
+	Allowance uint64 // what a node may charge in the next epoch
 }
 
 // Node is a registered node.
@@ -29,8 +34,20 @@ type Service struct {
 	Index   uint32
 	Owner   uint32 // account
 	Unit    string
-	Price   uint64 // micro-credits per 2^20 units
 	UnitCap uint64 // units of one ack
+	// Prices are in micro-credits per 2^20 units. Price holds before the epoch From, NextPrice from
+	// then on.
+	Price     uint64
+	NextPrice uint64
+	From      uint32
+}
+
+// PriceIn returns the price of an epoch that is not settled.
+func (v *Service) PriceIn(epoch uint32) uint64 {
+	if epoch < v.From {
+		return v.Price
+	}
+	return v.NextPrice
 }
 
 // View is the state as it was when State.View was called. It is immutable and safe for concurrent
@@ -110,7 +127,9 @@ func (v *View) Account(index uint32) (Account, bool) {
 		return Account{}, false
 	}
 	a := v.accounts.at(index)
-	return Account{Index: index, Key: a.key, Balance: a.balance, Nonce: a.nonce}, true
+	return Account{Index: index, Key: a.key, Nonce: a.nonce, Balance: a.balance, Reserve: a.reserve,
+		Committed: a.committed, Thawing: a.thawing, ThawEpoch: a.thawEpoch,
+		Allowance: v.allowance(index, v.epoch()+1)}, true
 }
 
 // AccountByKey returns the account of a key; the zero key has none.
@@ -174,7 +193,7 @@ func (v *View) NextToSettle() uint32 { return v.unsettled }
 // block is.
 func (v *View) Settlement(epoch uint32) (*Settlement, bool) { return v.settlement(epoch) }
 
-// Supply returns the sum of all balances and stakes, in micro-credits.
+// Supply returns the sum of all accounts' money and all stakes, in micro-credits.
 func (v *View) Supply() uint64 { return v.supply }
 
 // Check is State.Check against this view, safe for concurrent use with everything.

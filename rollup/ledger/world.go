@@ -28,7 +28,7 @@ type world struct {
 	height   int64
 	time     int64 // of the last block, in nanoseconds since 1970, like all times here
 	appHash  rollup.Hash
-	supply   uint64 // all balances and stakes
+	supply   uint64 // all accounts' money and all stakes
 	deposits uint64 // the treasury's nonce
 
 	unsettled uint32  // the oldest epoch that is not settled
@@ -43,6 +43,7 @@ type world struct {
 	records     []*BlockRecord            // likewise
 	heads       registry.Heads
 	ordered     orderedWindows
+	books       books
 	proofKeys   proofKeys
 
 	accountKeys, nodeKeys, transportKeys, clientKeys trie
@@ -52,9 +53,10 @@ type world struct {
 type start struct{ time, height int64 }
 
 type account struct {
-	key     Key
-	balance uint64
-	nonce   uint64
+	key   Key
+	nonce uint64
+	money
+	allowances allowances
 }
 
 type node struct {

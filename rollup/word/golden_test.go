@@ -57,10 +57,14 @@ func testCanonical() (b []byte) {
 	for _, v := range [...]uint32{60, 10, 5} {
 		b = le.AppendUint32(b, v)
 	}
-	for _, v := range [...]uint16{8000, 1500, 500, 5000} {
+	for _, v := range [...]uint16{8000, 1500, 500} {
 		b = le.AppendUint16(b, v)
 	}
-	b = le.AppendUint32(append(b, 0), 0) // no development network, no proof keys
+	b = le.AppendUint32(le.AppendUint64(b, 10), 720)                  // grants: fee, epochs
+	b = le.AppendUint64(le.AppendUint64(b, 1_000_000_000), 1_000_000) // allowance, stake to serve
+
+	b = le.AppendUint16(b, 5000)         // slash
+	b = le.AppendUint32(append(b, 0), 0) // neither development nor proof keys
 	b = le.AppendUint32(b, testNodes)
 	for i := range uint32(testNodes) {
 		key := keys().members[i].PublicKey().Bytes()
@@ -91,7 +95,8 @@ func testGenesis(t *testing.T) []byte {
 		"version": 2, "chain_id": testChain, "genesis_time": testTime,
 		"treasury": fmt.Sprintf("%x", public(0)),
 		"params": map[string]any{"epoch_seconds": 60, "grace_seconds": 10, "grace_blocks": 5,
-			"shares":             map[string]any{"node": 8000, "service": 1500, "protocol": 500},
+			"shares":    map[string]any{"node": 8000, "service": 1500, "protocol": 500},
+			"grant_fee": 10, "grant_epochs": 720, "allowance": 1_000_000_000, "serve_stake": 1_000_000,
 			"slash_equivocation": 5000,
 			"proofs":             map[string]any{"development": false, "keys": []any{}}},
 		"committee": members,
