@@ -173,6 +173,19 @@ func (s *nodeStatus) members() string {
 	return strings.Join(append([]string{line}, ill...), "; ")
 }
 
+// delivering says what the node delivers against acks.
+func (s *nodeStatus) delivering() string {
+	c := &s.Content
+	if !c.On {
+		return "none (content.listen)"
+	}
+	return fmt.Sprintf("%s in %s run; %s sent and %s acknowledged since the start, %s outstanding, "+
+		"%s owed by %s; %s in the store", text.Plural(c.Open, "stream"),
+		text.Plural(c.Sessions, "session"), text.Bytes(c.Sent), text.Bytes(c.Paid),
+		text.Bytes(c.Outstanding), text.Bytes(c.Owed), text.Plural(c.Debtors, "client"),
+		text.Plural(c.Contents, "content"))
+}
+
 // printAcks shows what a serving node did with acks since it started.
 func (s *nodeStatus) printAcks(w io.Writer) {
 	accepted, refused, answers := s.answers()
@@ -199,6 +212,7 @@ func (s *nodeStatus) printAcks(w io.Writer) {
 			text.Grouped(s.Certify.Rungs[2])),
 		"co-signing", s.cosigning(),
 		"proofs", s.proving(),
+		"content", s.delivering(),
 	)
 	rows := [][]string{}
 	for _, v := range s.Windows() {

@@ -104,7 +104,7 @@ type node struct {
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // start starts a network of nodes.
-func start(t *testing.T, nodes, clients int, change func(*Config)) *world {
+func start(t testing.TB, nodes, clients int, change func(*Config)) *world {
 	t.Helper()
 	var addresses []string
 	for range nodes {
@@ -118,7 +118,7 @@ func start(t *testing.T, nodes, clients int, change func(*Config)) *world {
 	return w
 }
 
-func (w *world) node(t *testing.T, index uint32, change func(*Config)) *node {
+func (w *world) node(t testing.TB, index uint32, change func(*Config)) *node {
 	n := &node{inside: testnode.Start(t, testnode.Options{Network: w.Network, Index: index})}
 	key := w.Members[index].Transport
 	api := ingest.NewServer(ingest.Config{Network: w.ID, Node: index, Key: key, Version: "test",
