@@ -2,8 +2,8 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -161,31 +161,21 @@ func TestInstall(t *testing.T) {
 	m.remove(t)
 }
 
-// found makes a home and a network of one.
+// found makes a home and a network of one, by the commands of the page.
 func (m machine) found(t *testing.T) {
 	t.Helper()
-	const home = "/var/lib/waybill"
-	m.run(t, as("sh", "-c", "umask 077; head -c 18 /dev/urandom | base64 > "+home+"/password")...)
-	entry := m.run(t, as("waybill", "init", "--home", home, "--password-file", home+"/password",
-		"--json")...)
-	var member map[string]any
-	if err := json.Unmarshal([]byte(entry), &member); err != nil {
-		t.Fatal(err)
-	}
-	member["peer_address"], member["p2p_address"] = "127.0.0.1:17401", "127.0.0.1:17402"
-	genesis, err := json.Marshal(map[string]any{
-		"version": 2, "chain_id": "waybill-bare", "treasury": member["owner"],
-		"genesis_time": time.Now().UTC().Format(time.RFC3339),
-		"params": map[string]any{"epoch_seconds": 3600, "grace_seconds": 60, "grace_blocks": 10,
-			"shares": map[string]any{"node": 8000, "service": 1500, "protocol": 500}},
-		"committee": []any{member},
-	})
+	page, err := os.ReadFile(filepath.Join(tree, "docs/install.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.write(t, home+"/genesis.json", string(genesis))
-	m.run(t, "chown", "waybill:waybill", home+"/genesis.json")
-	m.run(t, as("waybill", "genesis", "sign", home+"/genesis.json", "--home", home)...)
+	for _, begin := range []string{"install -m 0600 ", "cat > genesis.json "} {
+		_, commands, ok := strings.Cut(string(page), "```\n"+begin)
+		commands, _, whole := strings.Cut(commands, "```\n")
+		if !ok || !whole {
+			t.Fatalf("docs/install.md has no commands that begin with %q", begin)
+		}
+		m.run(t, "sh", "-c", "cd /var/lib/waybill\n"+begin+commands)
+	}
 	file, err := os.OpenFile(m.path("etc/default/waybill"), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -220,7 +210,16 @@ func (m machine) serve(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	said := hear(t, socket, "READY=1")
+	ended := make(chan error, 1)
+	go func() {
+		ended <- cmd.Wait()
+		socket.Close() // nobody speaks any more
+	}()
+	said, err := hear(socket, "READY=1")
+	if err != nil {
+		cmd.Process.Kill()
+		t.Fatalf("%v; the node ended: %v\n%s", err, <-ended, &log)
+	}
 	status, err := m.command(as("waybill", "status", "--node",
 		"http://127.0.0.1:17400")...).CombinedOutput()
 	if err != nil || !strings.Contains(string(status), "yes, takes acks") {
@@ -229,8 +228,12 @@ func (m machine) serve(t *testing.T) {
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	said = append(said, hear(t, socket, "STOPPING=1")...)
-	if err := cmd.Wait(); err != nil || !slices.Contains(said, "WATCHDOG=1") ||
+	more, err := hear(socket, "STOPPING=1")
+	if err != nil {
+		t.Error(err)
+	}
+	said = append(said, more...)
+	if err := <-ended; err != nil || !slices.Contains(said, "WATCHDOG=1") ||
 		!slices.Contains(said, "STATUS=ready") {
 		t.Errorf("%v, the manager heard %q, log:\n%s", err, said, &log)
 	}
@@ -238,19 +241,18 @@ func (m machine) serve(t *testing.T) {
 }
 
 // hear collects notifications until one has the line.
-func hear(t *testing.T, socket *net.UnixConn, line string) (said []string) {
-	t.Helper()
+func hear(socket *net.UnixConn, line string) (said []string, err error) {
 	if err := socket.SetReadDeadline(time.Now().Add(90 * time.Second)); err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	for b := make([]byte, 4096); !slices.Contains(said, line); {
 		n, err := socket.Read(b)
 		if err != nil {
-			t.Fatalf("%s is not said: %v; but %q", line, err, said)
+			return said, fmt.Errorf("%s is not said: %w; but %q", line, err, said)
 		}
 		said = append(said, strings.Split(string(b[:n]), "\n")...)
 	}
-	return said
+	return said, nil
 }
 
 // upgrade installs the package over itself: what the operator wrote stays.
