@@ -72,7 +72,7 @@ rewarded, exactly.
 	)
 	for id, commands := range map[string][]*cobra.Command{
 		"node": {newInit(), newGenesis(), newTestnet(), newStart(), newDevnet(), newKeys(),
-			newCeremony()},
+			newContent(), newCeremony()},
 		"use":   {newStatus(), newTx(), newGet(), newReplay(), newExport(), newComplain()},
 		"check": {newVerify(), newDoctor(), newBench(), newVersion()},
 	} {

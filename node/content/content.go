@@ -22,6 +22,11 @@
 // [Store.Fetch] gives what the store has, or fetches it from an [Origin]: once, however many wait
 // for it; who stops waiting does not stop the others. [Store.Add] takes what the caller has.
 //
+// # Sites
+//
+// A store keeps the newest manifest of each service (package manifest), which says which content
+// stands under which path. Whether its signature is the owner's is for the caller to see.
+//
 // # What is not given
 //
 // A [Deny] list names roots that are neither taken nor given. A reader asks [Content.Check] before
@@ -69,6 +74,8 @@ const (
 	ReasonOriginPath                       // origin_path
 	ReasonOriginURL                        // origin_url
 	ReasonSource                           // source
+	ReasonStale                            // stale
+	ReasonManifest                         // manifest
 )
 
 //go:generate go tool stringer -type=Reason -linecomment
@@ -101,6 +108,8 @@ var meanings = [...]string{
 	ReasonOriginPath:     "the path is not one of the origin",
 	ReasonOriginURL:      "the address is not one of an origin",
 	ReasonSource:         "the bytes could not be read",
+	ReasonStale:          "the store has another manifest of this service, not an older one",
+	ReasonManifest:       "a manifest that the store keeps is damaged",
 }
 
 // Reasons returns every reason.

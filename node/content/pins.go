@@ -66,15 +66,15 @@ func (s *Store) setPin(root rollup.Hash, pin bool) error {
 	for _, root := range roots {
 		text = append(append(text, root.String()...), '\n')
 	}
-	if err := s.writeFile(pinsName, text); err != nil {
+	if err := s.writeFile("", pinsName, text); err != nil {
 		return err
 	}
 	s.pins = pins
 	return nil
 }
 
-// writeFile replaces a file of the store's folder as a whole.
-func (s *Store) writeFile(name string, text []byte) error {
+// writeFile replaces a file of a folder of the store as a whole.
+func (s *Store) writeFile(folder, name string, text []byte) error {
 	path := s.path(writingName, name)
 	f, err := s.disk.Create(path)
 	if err != nil {
@@ -86,10 +86,10 @@ func (s *Store) writeFile(name string, text []byte) error {
 	}
 	err = errors.Join(err, f.Close())
 	if err == nil {
-		err = s.disk.Rename(path, s.path(name))
+		err = s.disk.Rename(path, s.path(folder, name))
 	}
 	if err == nil {
-		err = s.disk.SyncDir(s.o.Dir)
+		err = s.disk.SyncDir(s.path(folder))
 	} else {
 		s.disk.Remove(path)
 	}

@@ -1,6 +1,7 @@
 package content
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -176,6 +177,23 @@ func (c *Content) Verify(first, end int64) error {
 	if first < 0 || first >= end || end > c.Groups() {
 		return refuse(ReasonRange, "groups %d to %d of %d", first, end, c.Groups())
 	}
+	return c.read(first, end, func([]byte) error { return nil })
+}
+
+// CopyTo writes the content to w, each group after it is verified. Errors of w are returned as they
+// are.
+func (c *Content) CopyTo(ctx context.Context, w io.Writer) error {
+	return c.read(0, c.Groups(), func(data []byte) error {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		_, err := w.Write(data)
+		return err
+	})
+}
+
+// read gives groups to take, in runs, verified.
+func (c *Content) read(first, end int64, take func(data []byte) error) error {
 	const run = 16
 	var nodes []byte
 	data := make([]byte, run*GroupSize)
@@ -190,7 +208,11 @@ func (c *Content) Verify(first, end int64) error {
 		if _, err := c.ReadAt(data[:n], next*GroupSize); err != nil && err != io.EOF {
 			return err
 		}
-		if _, err := d.Decode(nodes, data[:n]); err != nil {
+		good, err := d.Decode(nodes, data[:n])
+		if taken := take(data[:good]); taken != nil {
+			return taken
+		}
+		if err != nil {
 			return refuse(ReasonDamaged, "%v: %w", c.Root, err)
 		}
 	}

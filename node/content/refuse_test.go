@@ -3,6 +3,7 @@ package content
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/manifest"
 )
 
 // elsewhere are the reasons that other tests bring about.
@@ -34,6 +36,9 @@ func TestRefusals(t *testing.T) {
 	s := openStore(t, Options{Dir: dir, MaxBytes: 1 << 20, MaxContent: 200 << 10, Deny: denied})
 	add(t, s, in)
 	if err := s.Pin(root); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.SetManifest(site(t, 5, 2)); err != nil {
 		t.Fatal(err)
 	}
 	put := func(b []byte, root rollup.Hash, size int64) error {
@@ -86,6 +91,11 @@ func TestRefusals(t *testing.T) {
 		{"a name of no content", opened(spoilt(t, "objects/ab/abc", "")), ReasonNotStore},
 		{"a content elsewhere", opened(spoilt(t, "objects/ab/"+root.String(), "")), ReasonNotStore},
 		{"pins that are none", opened(spoilt(t, pinsName, "abc\n")), ReasonPins},
+		{"an old manifest", s.SetManifest(site(t, 5, 1)), ReasonStale},
+		{"another manifest", s.SetManifest(site(t, 5, 2, "/other")), ReasonStale},
+		{"a manifest that is none", opened(spoilt(t, "manifests/5", "wb-man/2")), ReasonManifest},
+		{"a manifest of another", opened(spoilt(t, "manifests/6",
+			string(site(t, 5, 1).Append(nil)))), ReasonManifest},
 		{"no deny list", noList, ReasonDenyList},
 		{"a deny list of words", listed("some words\n"), ReasonDenyList},
 		{"a root in upper case", listed(strings.ToUpper(root.String())), ReasonDenyList},
@@ -128,6 +138,45 @@ func TestRefusals(t *testing.T) {
 		if strings.HasPrefix(r.String(), "Reason(") || r.Error() == "content: " {
 			t.Errorf("%d has no words", r)
 		}
+	}
+}
+
+// site is a manifest of some paths.
+func site(t *testing.T, service uint32, serial uint64, paths ...string) *manifest.Manifest {
+	t.Helper()
+	list := []manifest.Entry{{Path: "/", Type: "text/html"}}
+	for _, path := range paths {
+		list = append(list, manifest.Entry{Path: path, Type: "text/html"})
+	}
+	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	m, err := manifest.New(manifest.Head{Service: service, Serial: serial}, list, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// TestManifests keeps manifests over a restart, the newest of each service.
+func TestManifests(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "content")
+	s := openStore(t, Options{Dir: dir})
+	newest := site(t, 5, 3, "/a")
+	for _, m := range []*manifest.Manifest{site(t, 5, 2), newest, newest, site(t, 70, 1)} {
+		if err := s.SetManifest(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Close()
+	if err := s.SetManifest(site(t, 5, 9)); !errors.Is(err, ReasonClosed) {
+		t.Fatal(err)
+	}
+	s = openStore(t, Options{Dir: dir})
+	m, is := s.Manifest(5)
+	if !is || m.Digest() != newest.Digest() || !slices.Equal(s.Manifests(), []uint32{5, 70}) {
+		t.Fatal(s.Manifests())
+	}
+	if _, is := s.Manifest(6); is {
+		t.Fatal("a manifest of a service that has none")
 	}
 }
 

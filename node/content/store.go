@@ -18,6 +18,7 @@ import (
 
 	"github.com/waybill-network/waybill/kernels/blake3"
 	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/manifest"
 )
 
 // Names in the folder of a store.
@@ -70,14 +71,18 @@ type Store struct {
 	cancel  context.CancelFunc
 	work    sync.WaitGroup
 
-	mu       sync.Mutex
-	entries  map[rollup.Hash]*entry
-	order    *list.List // of *entry, the last used one first
-	pins     map[rollup.Hash]bool
-	flights  map[rollup.Hash]*flight
-	placing  map[rollup.Hash]chan struct{} // roots whose files are being renamed
-	used     int64                         // bytes of entries, and of what is removed but still open
-	reserved int64                         // bytes of what is being written
+	writing sync.Mutex // of manifests; before mu
+
+	mu        sync.Mutex
+	manifests map[uint32]*manifest.Manifest
+	entries   map[rollup.Hash]*entry
+	order     *list.List // of *entry, the last used one first
+	pins      map[rollup.Hash]bool
+	flights   map[rollup.Hash]*flight
+	placing   map[rollup.Hash]chan struct{} // roots whose files are being renamed
+	// bytes of entries, and of what is removed but still open
+	used     int64
+	reserved int64 // bytes of what is being written
 	closed   bool
 	counts   Counts
 }
@@ -105,12 +110,16 @@ func open(o Options, d disk) (*Store, error) {
 	o.complete()
 	s := &Store{o: o, disk: d, entries: map[rollup.Hash]*entry{}, order: list.New(),
 		pins: map[rollup.Hash]bool{}, flights: map[rollup.Hash]*flight{},
-		placing: map[rollup.Hash]chan struct{}{}}
+		manifests: map[uint32]*manifest.Manifest{},
+		placing:   map[rollup.Hash]chan struct{}{}}
 	s.context, s.cancel = context.WithCancel(context.Background())
 	if err := s.takeFolder(); err != nil {
 		return nil, err
 	}
 	err := s.readPins()
+	if err == nil {
+		err = s.readManifests()
+	}
 	if err == nil {
 		err = s.readObjects()
 	}
@@ -148,7 +157,7 @@ func (s *Store) takeFolder() error {
 	}
 	s.lock = lock
 	if made {
-		err = s.writeFile(formatName, []byte(format))
+		err = s.writeFile("", formatName, []byte(format))
 	} else if text, e := os.ReadFile(s.path(formatName)); e != nil {
 		err = onDisk(e)
 	} else if string(text) != format {

@@ -27,6 +27,11 @@ func (s *Store) Add(ctx context.Context, r io.Reader) (Info, error) {
 	return s.add(ctx, r, nil, -1)
 }
 
+// AddSized is Add for content of a size that is known before.
+func (s *Store) AddSized(ctx context.Context, r io.Reader, size int64) (Info, error) {
+	return s.add(ctx, r, nil, size)
+}
+
 // Put is Add for content that must have a root and, unless it is negative, a size.
 func (s *Store) Put(ctx context.Context, r io.Reader, root rollup.Hash, size int64) (Info, error) {
 	return s.add(ctx, r, &root, size)
@@ -38,7 +43,7 @@ func (s *Store) add(ctx context.Context, r io.Reader, root *rollup.Hash, size in
 			return Info{}, err
 		}
 	}
-	w, err := s.newWriter(size)
+	w, err := s.newWriter(max(size, -1))
 	if err != nil {
 		return Info{}, err
 	}

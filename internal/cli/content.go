@@ -1,0 +1,386 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/waybill-network/waybill/internal/text"
+	"github.com/waybill-network/waybill/node/content"
+	"github.com/waybill-network/waybill/rollup"
+)
+
+func newContent() *cobra.Command {
+	return group("content", "Fill and look after a node's store of content",
+		`A node delivers content that is named by its root, its BLAKE3 digest: what b3sum
+prints. These commands work on the store in a node's home while the node does not
+run; it holds the store's lock while it does. docs/content.md says more.
+
+  waybill content add --home net/node0 film.mp4      take a file, print its root
+  waybill content manifest make --help               say which content stands under which path`,
+		contentAdd(), contentList(), contentGet(), contentRemove(), contentPin(true),
+		contentPin(false), contentPurge(), contentScan(), contentManifest())
+}
+
+// contentStore says which store a command works on.
+type contentStore struct {
+	home, dir, deny string
+	max             int64
+}
+
+// storeFlags adds the flags that name a store; the returned function opens it for a call.
+func storeFlags(cmd *cobra.Command) func(work func(*content.Store) error) error {
+	var c contentStore
+	cmd.Flags().StringVar(&c.home, "home", ".",
+		"the node's `folder`; its settings say where the store is and what it may take")
+	cmd.Flags().StringVar(&c.dir, "store", "",
+		"a store of its own in this `folder`, without a node")
+	cmd.Flags().StringVar(&c.deny, "deny", "",
+		"`file` with roots that are refused, one a line (default: the node's)")
+	cmd.Flags().Int64Var(&c.max, "max-bytes", 0,
+		"what the store may take of the disk, in `bytes` (default: the node's setting, or 64 GiB)")
+	return func(work func(*content.Store) error) error {
+		s, err := c.open()
+		if err != nil {
+			return err
+		}
+		return errors.Join(explainContent(work(s)), s.Close())
+	}
+}
+
+// options are those of the node's settings, unless flags say otherwise.
+func (c *contentStore) options() (o content.Options, deny string, err error) {
+	if c.max < 0 {
+		return o, "", usagef("--max-bytes %d: want a number above 0", c.max)
+	}
+	if o.Dir = c.dir; o.Dir == "" {
+		loaded, err := loadConfig(c.home, nil)
+		if err != nil {
+			return o, "", err
+		}
+		settings := loaded.Content
+		o.Dir, o.MaxBytes = loaded.Path(settings.Path), int64(settings.MaxBytes)
+		o.MaxContent = int64(settings.MaxContent)
+		if settings.Deny != "" {
+			deny = loaded.Path(settings.Deny)
+		}
+	}
+	if c.max > 0 {
+		o.MaxBytes = c.max
+	}
+	if c.dir != "" {
+		o.MaxContent = o.MaxBytes
+	}
+	if c.deny != "" {
+		deny = c.deny
+	}
+	return o, deny, nil
+}
+
+func (c *contentStore) open() (*content.Store, error) {
+	o, deny, err := c.options()
+	if err != nil {
+		return nil, err
+	}
+	if deny != "" {
+		if o.Deny, err = content.OpenDeny(deny); err != nil {
+			return nil, err
+		}
+	}
+	s, err := content.Open(o)
+	if errors.Is(err, content.ReasonLocked) {
+		return nil, fmt.Errorf("%w: stop the node, or let it fetch from its origin", err)
+	}
+	return s, err
+}
+
+// explainContent adds what to do about a refusal.
+func explainContent(err error) error {
+	for _, hint := range []struct {
+		is   content.Reason
+		then string
+	}{
+		{content.ReasonFull, "raise --max-bytes, or unpin something"},
+		{content.ReasonTooLarge, "raise --max-bytes, or the setting content.max_content"},
+		{content.ReasonDiskFull, "nothing of it was kept; free some space"},
+		{content.ReasonPinned, "take the pin back first: waybill content unpin ROOT"},
+		{content.ReasonAbsent, "waybill content ls shows what is there"},
+		{content.ReasonDamaged, "waybill content scan removes what is damaged"},
+	} {
+		if errors.Is(err, hint.is) {
+			return fmt.Errorf("%w; %s", err, hint.then)
+		}
+	}
+	return err
+}
+
+func parseRoots(args []string) ([]rollup.Hash, error) {
+	roots := make([]rollup.Hash, len(args))
+	for i, a := range args {
+		root, err := content.ParseRoot(a)
+		if err != nil {
+			return nil, usagef("root %q: want 64 digits of lower-case hexadecimal, as 'waybill "+
+				"content ls' prints it", a)
+		}
+		roots[i] = root
+	}
+	return roots, nil
+}
+
+// added is a file that add took.
+type added struct {
+	File string `json:"file"`
+	content.Info
+}
+
+func contentAdd() *cobra.Command {
+	var pin bool
+	var want string
+	cmd := &cobra.Command{
+		Use:   "add FILE...",
+		Short: "Take files into the store, and print their roots",
+		Long: `Takes files, or standard input as '-'. A file is in the store when its line is
+printed, also after a power cut. With --root it is refused unless it has this root.`,
+		Example: `  waybill content add --home net/node0 *.mp4
+  curl https://example.org/film.mp4 | waybill content add --home net/node0 --pin -`,
+		Args: atLeastOne("one or more files, or -"),
+	}
+	with := storeFlags(cmd)
+	cmd.Flags().BoolVar(&pin, "pin", false, "pin them, so that nothing makes them go")
+	cmd.Flags().StringVar(&want, "root", "", "the `root` that the only file has to have")
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		var root *rollup.Hash
+		if want != "" {
+			roots, err := parseRoots([]string{want})
+			if err != nil {
+				return err
+			}
+			if root = &roots[0]; len(args) != 1 {
+				return usagef("--root is for one file")
+			}
+		}
+		return with(func(s *content.Store) error {
+			list := []added{}
+			for _, name := range args {
+				info, err := addFile(cmd.Context(), s, cmd.InOrStdin(), name, root)
+				if err == nil && pin {
+					err = s.Pin(info.Root)
+					info.Pinned = true
+				}
+				if err != nil {
+					return fmt.Errorf("%s: %w", name, err)
+				}
+				if list = append(list, added{name, info}); !*asJSON {
+					fmt.Fprintf(cmd.OutOrStdout(), "%v  %s\n", info.Root, name)
+				}
+			}
+			if *asJSON {
+				return printJSON(cmd.OutOrStdout(), list)
+			}
+			return nil
+		})
+	}
+	return cmd
+}
+
+func addFile(ctx context.Context, s *content.Store, in io.Reader, name string,
+	root *rollup.Hash) (content.Info, error) {
+	size := int64(-1)
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return content.Info{}, err
+		}
+		defer f.Close()
+		info, err := f.Stat()
+		if err != nil {
+			return content.Info{}, err
+		}
+		if !info.Mode().IsRegular() {
+			return content.Info{}, errors.New("not a regular file; '-' takes standard input")
+		}
+		in, size = f, info.Size()
+	}
+	if root != nil {
+		return s.Put(ctx, in, *root, size)
+	}
+	return s.AddSized(ctx, in, size)
+}
+
+func contentList() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "ls",
+		Short: "List what the store has, the last used first",
+		Args:  noArgs,
+	}
+	with := storeFlags(cmd)
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return with(func(s *content.Store) error {
+			list, stats := s.List(), s.Stats()
+			if *asJSON {
+				return printJSON(cmd.OutOrStdout(), map[string]any{"contents": list,
+					"bytes": stats.Bytes, "pinned_bytes": stats.Pinned, "max_bytes": stats.Max})
+			}
+			rows := make([][]string, len(list))
+			for i, c := range list {
+				mark := ""
+				if c.Pinned {
+					mark = "pinned"
+				}
+				if c.Denied != "" {
+					mark = "denied: " + c.Denied
+				}
+				rows[i] = []string{c.Root.String(), text.Grouped(c.Size),
+					c.Used.UTC().Format(time.DateTime), mark}
+			}
+			w := cmd.OutOrStdout()
+			if len(rows) > 0 {
+				text.Table(w, []string{"root", ">bytes", "used (UTC)", ""}, rows)
+			}
+			fmt.Fprintf(w, "%s, %s of %s on disk, %s of it pinned\n",
+				text.Plural(len(list), "content"), text.Bytes(stats.Bytes), text.Bytes(stats.Max),
+				text.Bytes(stats.Pinned))
+			return nil
+		})
+	}
+	return cmd
+}
+
+func contentGet() *cobra.Command {
+	var out string
+	cmd := &cobra.Command{
+		Use:   "get ROOT",
+		Short: "Write a content out, verified on the way",
+		Long: `Writes a content to standard output or a file. Every group of 16 KiB is verified
+before it is written; where one is damaged the output ends and the exit code is 1.`,
+		Args: exactly(1, "a root"),
+	}
+	with := storeFlags(cmd)
+	cmd.Flags().StringVarP(&out, "out", "o", "", "write to this `file`, which must not be there")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		roots, err := parseRoots(args)
+		if err != nil {
+			return err
+		}
+		return with(func(s *content.Store) (err error) {
+			c, err := s.Open(roots[0])
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			if out == "" {
+				return c.CopyTo(cmd.Context(), cmd.OutOrStdout())
+			}
+			f, err := os.OpenFile(out, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+			if err != nil {
+				return err
+			}
+			err = errors.Join(c.CopyTo(cmd.Context(), f), f.Close())
+			if err != nil {
+				return errors.Join(err, os.Remove(out))
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", out, text.Plural(c.Size, "byte"))
+			return nil
+		})
+	}
+	return cmd
+}
+
+// onRoots is a command that does one thing to some contents, and says so.
+func onRoots(use, short, long, done string, do func(*content.Store, rollup.Hash) error,
+) *cobra.Command {
+	cmd := &cobra.Command{Use: use + " ROOT...", Short: short, Long: long,
+		Args: atLeastOne("one or more roots")}
+	with := storeFlags(cmd)
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		roots, err := parseRoots(args)
+		if err != nil {
+			return err
+		}
+		return with(func(s *content.Store) error {
+			for _, root := range roots {
+				if err := do(s, root); err != nil {
+					return err
+				}
+				if !*asJSON {
+					fmt.Fprintf(cmd.OutOrStdout(), "%s %v\n", done, root)
+				}
+			}
+			if *asJSON {
+				return printJSON(cmd.OutOrStdout(), map[string]any{done: roots})
+			}
+			return nil
+		})
+	}
+	return cmd
+}
+
+func contentRemove() *cobra.Command {
+	return onRoots("rm", "Remove contents; pinned ones are refused", "", "removed",
+		(*content.Store).Purge)
+}
+
+func contentPurge() *cobra.Command {
+	return onRoots("purge", "Remove contents even if they are pinned",
+		`Removes contents, and their pins, because their owner or a court asked for it. So that
+they do not come back with the next request, put their roots on the deny list
+(setting content.deny): a running node reads it within seconds, and ends deliveries
+that are under way.`, "purged",
+		func(s *content.Store, root rollup.Hash) error {
+			if err := s.Unpin(root); err != nil {
+				return err
+			}
+			return s.Purge(root)
+		})
+}
+
+func contentPin(pin bool) *cobra.Command {
+	if !pin {
+		return onRoots("unpin", "Let contents make room again", "", "unpinned",
+			(*content.Store).Unpin)
+	}
+	return onRoots("pin", "Keep contents, however long nobody asks for them", "", "pinned",
+		(*content.Store).Pin)
+}
+
+func contentScan() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "scan",
+		Short: "Read and verify all contents, and remove damaged ones",
+		Long: `Reads every content and its tree and verifies them against the root. What is damaged
+is removed, so that the next request brings it again; the exit code is 1 then.`,
+		Args: noArgs,
+	}
+	with := storeFlags(cmd)
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return with(func(s *content.Store) error {
+			scanned, err := s.Scan(cmd.Context(), 0)
+			if err != nil {
+				return err
+			}
+			if *asJSON {
+				err = printJSON(cmd.OutOrStdout(), scanned)
+			} else {
+				for _, root := range scanned.Damaged {
+					fmt.Fprintf(cmd.OutOrStdout(), "damaged, removed: %v\n", root)
+				}
+				fmt.Fprintf(cmd.OutOrStdout(), "%s read, %s\n",
+					text.Plural(scanned.Contents, "content"), text.Bytes(scanned.Bytes))
+			}
+			if err == nil && len(scanned.Damaged) > 0 {
+				err = errors.New(strconv.Itoa(len(scanned.Damaged)) + " damaged")
+			}
+			return err
+		})
+	}
+	return cmd
+}
