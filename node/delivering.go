@@ -72,7 +72,11 @@ func (n *Node) openContentPort(context.Context) error {
 		return nil
 	}
 	server := n.content.server
-	return n.serve("content.listen", n.cfg.Content.Listen, server.Serve, server.Shutdown)
+	return n.serve("content.listen", n.cfg.Content.Listen, server.Serve,
+		func(ctx context.Context) error {
+			n.content.api.Drain() // its streams would be waited for
+			return server.Shutdown(ctx)
+		})
 }
 
 // fillContent says what is delivered.

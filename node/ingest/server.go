@@ -162,6 +162,10 @@ func NewServer(cfg Config) *Server {
 // it as well. Shutdown ends its streams.
 func (s *Server) Handler() http.Handler { return s.http.Handler }
 
+// Drain ends streams when what was read of them is answered. Shutdown does so, too; this is for
+// another port that serves Handler and is shut down before.
+func (s *Server) Drain() { s.stop() }
+
 // Serve answers on the listener until Shutdown, and returns nil then.
 func (s *Server) Serve(listener net.Listener) error {
 	listener = door.Listen(listener, door.Bounds{
