@@ -88,8 +88,8 @@ package: ## Debian packages, a container image and bills of materials of VERSION
 	$(GO) run ./internal/release -version $(VERSION) -out $(PACKAGES)/archives linux/amd64 linux/arm64
 	$(GO) run -C internal/package . -version $(VERSION) -archives $(PACKAGES)/archives -source $(CURDIR) -out $(PACKAGES) amd64 arm64
 
-packaged: package ## the packages made again, installed into a bare system, and run there as the service does; needs root, debootstrap
-	cd internal/package && $(GO) vet ./... && REQUIRE_ROOT=1 WAYBILL_PACKAGES=$(PACKAGES) WAYBILL_RELEASE=$(PACKAGES)/archives \
+packaged: package ## the packages made again, installed into a bare system, run there as the service does; alert rules; needs root, debootstrap, promtool
+	cd internal/package && $(GO) vet ./... && REQUIRE_ROOT=1 REQUIRE_PROMTOOL=1 WAYBILL_PACKAGES=$(PACKAGES) WAYBILL_RELEASE=$(PACKAGES)/archives \
 	WAYBILL_VERSION=$(VERSION) $(GO) test -count=1 -v -timeout 15m ./...
 	$(if $(shell command -v lintian),lintian --fail-on error,warning $(PACKAGES)/*.deb,@echo "no lintian here")
 

@@ -44,6 +44,8 @@ func (p *packager) installed(program program, materials []byte) ([]file, error) 
 		{"usr/lib/systemd/system/waybill.service", asset("waybill.service"), 0o644},
 		{"usr/lib/sysusers.d/waybill.conf", asset("sysusers.conf"), 0o644},
 		{"etc/default/waybill", asset("default"), 0o644},
+		{"usr/share/waybill/alerts.yml", asset("watch/alerts.yml"), 0o644},
+		{"usr/share/waybill/dashboard.json", asset("watch/dashboard.json"), 0o644},
 		{"usr/share/doc/waybill/copyright", p.copyright(), 0o644},
 		{"usr/share/lintian/overrides/waybill", asset("lintian-overrides"), 0o644},
 	}

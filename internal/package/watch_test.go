@@ -1,0 +1,211 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/waybill-network/waybill/node/telemetry"
+)
+
+var (
+	alertName = regexp.MustCompile(`(?m)^ +- alert: (\w+)$`)
+	section   = regexp.MustCompile(`(?m)^## (Waybill\w+)$`)
+	metric    = regexp.MustCompile(`\bwaybill_[a-z_]+`)
+)
+
+// missing are instants at which a series has no value, after some at which it had.
+var missing = regexp.MustCompile(` _(x\d+)?`)
+
+// stale is what a Prometheus stores after a scrape that failed: an end, and then nothing.
+func stale(run string) string {
+	n, err := strconv.Atoi(strings.TrimPrefix(run, " _x"))
+	if err != nil || n == 1 {
+		return " stale"
+	}
+	return fmt.Sprintf(" stale _x%d", n-1)
+}
+
+func names(re *regexp.Regexp, text []byte) (found []string) {
+	for _, m := range re.FindAllSubmatch(text, -1) {
+		found = append(found, string(m[len(m)-1]))
+	}
+	return found
+}
+
+// alertFaults holds the rules against their page: a section for each alert, in order, to which the
+// alert refers, and a rule for each section.
+func alertFaults(rules, page []byte) (faults []string) {
+	alerts := names(alertName, rules)
+	if sections := names(section, page); len(alerts) == 0 || !slices.Equal(alerts, sections) {
+		faults = append(faults, fmt.Sprintf("alerts %q, sections %q", alerts, sections))
+	}
+	for _, a := range alerts {
+		if !bytes.Contains(rules, []byte("runbook: docs/alerts.md#"+strings.ToLower(a)+"\n")) {
+			faults = append(faults, a+" does not refer to its section")
+		}
+	}
+	return faults
+}
+
+func TestAlertsHaveSections(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join(tree, "docs/alerts.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fault := range alertFaults(asset("watch/alerts.yml"), page) {
+		t.Error(fault)
+	}
+	rule := []byte("  - alert: WaybillA\n    runbook: docs/alerts.md#waybilla\n")
+	if faults := alertFaults(rule, []byte("## WaybillA\n")); len(faults) > 0 {
+		t.Error(faults)
+	}
+	for _, page := range []string{"", "## WaybillB\n", "## WaybillA\n## WaybillB\n"} { // the companion
+		if alertFaults(rule, []byte(page)) == nil {
+			t.Errorf("%q is the page of WaybillA", page)
+		}
+	}
+	if alertFaults(bytes.ReplaceAll(rule, []byte("#"), nil), []byte("## WaybillA\n")) == nil {
+		t.Error("an alert need not refer to its section")
+	}
+}
+
+// served are the metrics of a node.
+func served() map[string]bool {
+	registry := telemetry.NewRegistry(func() telemetry.Snapshot { return telemetry.Snapshot{} })
+	described := make(chan *prometheus.Desc)
+	go func() { registry.Describe(described); close(described) }()
+	found, name := map[string]bool{}, regexp.MustCompile(`fqName: "(\w+)"`)
+	for d := range described {
+		found[name.FindStringSubmatch(d.String())[1]] = true
+	}
+	return found
+}
+
+func TestMetricsExist(t *testing.T) {
+	metrics := served()
+	for _, file := range []string{"watch/alerts.yml", "watch/dashboard.json"} {
+		used := metric.FindAllString(string(asset(file)), -1)
+		for _, name := range used {
+			if !metrics[name] {
+				t.Errorf("%s: no node has a metric %s", file, name)
+			}
+		}
+		if len(used) < 10 {
+			t.Errorf("%s uses %d metrics", file, len(used))
+		}
+	}
+	if metrics["waybill_refused_total"] || !metrics["waybill_check"] { // the companion
+		t.Errorf("%d metrics are served", len(metrics))
+	}
+}
+
+// recording is what a Prometheus saw of a network during faults (internal/crash records it).
+type recording struct {
+	series string
+	at     map[string]time.Duration // when what happened
+}
+
+func readRecording(t *testing.T) *recording {
+	t.Helper()
+	text, err := os.ReadFile("testdata/faults.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &recording{at: map[string]time.Duration{}}
+	mark := regexp.MustCompile(`^# (\d+)s (.*)\n$`)
+	for line := range strings.Lines(string(text)) {
+		if m := mark.FindStringSubmatch(line); m != nil {
+			seconds, err := strconv.Atoi(m[1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.at[m[2]] = time.Duration(seconds) * time.Second
+		}
+		if name, values, ok := strings.Cut(strings.TrimSpace(line), "\t"); ok {
+			values = missing.ReplaceAllStringFunc(values, stale)
+			r.series += fmt.Sprintf("      - {series: '%s', values: '%s'}\n", name, values)
+		}
+	}
+	return r
+}
+
+// promtool runs the rules over the recording, and requires the alerts that fire at each instant,
+// with how many times each does.
+func promtool(t *testing.T, r *recording, rules []byte, firing map[time.Duration]map[string]int,
+) (string, error) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "alerts.yml"), rules, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "rule_files: [alerts.yml]\nevaluation_interval: 5s\ntests:\n"+
+		"  - interval: 5s\n    input_series:\n%s    promql_expr_test:\n", r.series)
+	for _, at := range slices.Sorted(maps.Keys(firing)) {
+		fmt.Fprintf(&b, "      - expr: count by (alertname) (ALERTS{alertstate=\"firing\"})\n"+
+			"        eval_time: %ds\n        exp_samples:\n", int(at.Seconds()))
+		for _, name := range slices.Sorted(maps.Keys(firing[at])) {
+			fmt.Fprintf(&b, "          - {labels: '{alertname=\"%s\"}', value: %d}\n", name,
+				firing[at][name])
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "test.yml"), []byte(b.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("promtool", "test", "rules", "test.yml")
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+func TestAlerts(t *testing.T) {
+	if _, err := exec.LookPath("promtool"); err != nil {
+		if os.Getenv("REQUIRE_PROMTOOL") != "" {
+			t.Fatal(err)
+		}
+		t.Skip("no promtool here, and REQUIRE_PROMTOOL is not set")
+	}
+	r := readRecording(t)
+	before := func(mark string) time.Duration { return r.at[mark] - 5*time.Second }
+	firing := map[time.Duration]map[string]int{
+		// Node 1 has no disk space from the start on, and nothing else is wrong.
+		before("member 3 is gone"): {"WaybillNotReady": 1},
+		// Three minutes later: the three that are left see it, and so does Prometheus.
+		before("member 2 is gone: no quorum"): {"WaybillNotReady": 1, "WaybillNodeDown": 1,
+			"WaybillMemberGone": 3, "WaybillQuorumAtRisk": 3},
+		// Nearly two minutes without a quorum: the two that are left see no blocks and too few
+		// peers, and member 2 is not gone for long enough yet.
+		before("both are back"): {"WaybillChainStopped": 2, "WaybillMemberGone": 2,
+			"WaybillNodeDown": 2, "WaybillNotReady": 5, "WaybillQuorumAtRisk": 2},
+		// A minute later.
+		r.at["both are back"] + 75*time.Second: {"WaybillNotReady": 1},
+	}
+	rules := asset("watch/alerts.yml")
+	if out, err := promtool(t, r, rules, firing); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	// The companion: rules that see less, or more, are found.
+	for old, changed := range map[string]string{
+		"waybill_member_healthy == 0":          "waybill_member_healthy == 2",
+		"waybill_chain_block_age_seconds > 60": "waybill_chain_block_age_seconds > 0",
+	} {
+		spoilt := bytes.Replace(rules, []byte(old), []byte(changed), 1)
+		if bytes.Equal(spoilt, rules) {
+			t.Fatalf("no rule has %s", old)
+		}
+		if _, err := promtool(t, r, spoilt, firing); err == nil {
+			t.Errorf("rules with %s pass", changed)
+		}
+	}
+}
