@@ -2,7 +2,6 @@ package blake3
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -289,22 +288,6 @@ func TestCounters(t *testing.T) {
 			}
 		}
 	})
-}
-
-// bao is the outboard encoding of Bao: the size, then the nodes, parents first.
-func bao(size int64, tree []byte, group int) []byte {
-	out := binary.LittleEndian.AppendUint64(nil, uint64(size))
-	var walk func(s, e int64)
-	walk = func(s, e int64) {
-		if e-s < 2 {
-			return
-		}
-		out = append(out, tree[nodeIndex(s, e)*NodeSize:][:NodeSize]...)
-		walk(s, middle(s, e))
-		walk(middle(s, e), e)
-	}
-	walk(0, Groups(size, group))
-	return out
 }
 
 func TestTreeAllocations(t *testing.T) {

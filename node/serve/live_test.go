@@ -74,7 +74,8 @@ func TestFlippedByte(t *testing.T) {
 		at[r] += len(b)
 		return b
 	})
-	fetch := func(t *testing.T, index uint64, place int) (got []byte, err error, s client.FetchStats) {
+	fetch := func(t *testing.T, index uint64, place int) (got []byte, s client.FetchStats,
+		err error) {
 		mu.Lock()
 		flip, recorded = place, nil
 		mu.Unlock()
@@ -88,9 +89,9 @@ func TestFlippedByte(t *testing.T) {
 		if err := f.Close(); err != nil {
 			t.Fatal(err)
 		}
-		return got, err, f.Stats()
+		return got, f.Stats(), err
 	}
-	got, err, _ := fetch(t, 0, -1)
+	got, _, err := fetch(t, 0, -1)
 	if err != nil || !bytes.Equal(got, data) {
 		t.Fatal(err)
 	}
@@ -122,7 +123,7 @@ func TestFlippedByte(t *testing.T) {
 	}
 	refused := 0
 	for n, place := range places {
-		got, err, stats := fetch(t, uint64(n+1), place)
+		got, stats, err := fetch(t, uint64(n+1), place)
 		if !bytes.HasPrefix(data, got) {
 			t.Errorf("byte %d: the client hands on what is wrong", place)
 		}
