@@ -173,8 +173,8 @@ type Suite struct {
 // Suites lists all, in the order they run, with peers beside those that this module depends on
 // anyway.
 func Suites(p Peers) []Suite {
-	return []Suite{fieldSuite(p), hashSuite(p), curveSuite(p), verifySuite(p), treeSuite,
-		rungsSuite(p), pipelineSuite, certifySuite}
+	return []Suite{fieldSuite(p), hashSuite(p), contentSuite(p), curveSuite(p), verifySuite(p),
+		treeSuite, rungsSuite(p), pipelineSuite, certifySuite}
 }
 
 // Select returns the suites of the given names in that order, all for none. The error is

@@ -17,6 +17,10 @@ type Peers struct {
 	Field func(op string, x, y []fp.Element) []Contender
 	// BLAKE3 is the digests of 64-byte messages, one after another.
 	BLAKE3 func(in []byte) []Contender
+	// Outboard is root and outboard tree of content over groups of 16 KiB, Verify the verification
+	// of all of it under them. Results are roots.
+	Outboard func(in []byte) []Contender
+	Verify   func(in []byte) []Contender
 	// SHA256 is the digests of messages of length bytes, one after another.
 	SHA256 func(in []byte, length int) []Contender
 	// Expand is expand_message_xmd of every message to width bytes.

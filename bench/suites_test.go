@@ -95,6 +95,7 @@ func TestFieldHashAndCurveSuites(t *testing.T) {
 		}
 		runOnce(t, comparisons...)
 	}
+	runOnce(t, contentTrees(Peers{}, 300<<10)...)
 	tr := testTraffic(t, 120, 4)
 	comparisons, err := steps(Peers{}, tr)
 	if err != nil {

@@ -65,6 +65,10 @@ func (c chunked) emit(block string) {
 
 	asm.Label(block)
 	c.load(message)
+	asm.Comment("The same block of the next chunks, which the caller mostly hashes next.")
+	for i := range c.lanes {
+		asm.PREFETCHT0(message(i, 1024*c.lanes))
+	}
 	for i := range 4 {
 		asm.VPBROADCASTD(constant(4*i), v[8+i])
 	}

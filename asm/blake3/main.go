@@ -34,7 +34,8 @@ a temporary: one c of the half round waits on the stack meanwhile. Rotations by 
 chunksAVX512, chunksAVX2: the chaining values of 16 or 8 whole chunks of 1,024 bytes that follow each other, with the key
 of plain BLAKE3: sixteen such compressions, in which the first half of the state is what the block before left (v0..v7
 keep it, so transposition has the others), and v12, v13 are the numbers of the chunks. counters holds the low words of
-these, and from its seventeenth the high ones.
+these, and from its seventeenth the high ones. Lanes read at a distance of 1,024 bytes, which the CPU does not foresee:
+each block asks for the same block of the chunks behind these.
 `
 
 var asm = build.NewContext()

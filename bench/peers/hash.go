@@ -1,7 +1,10 @@
 package main
 
 import (
+	"errors"
+
 	lukechampine "lukechampine.com/blake3"
+	"lukechampine.com/blake3/bao"
 
 	simd "github.com/minio/sha256-simd"
 
@@ -17,6 +20,28 @@ func manyBLAKE3(in []byte) []bench.Contender {
 			copy(out[i*len(digest):], digest[:])
 		}
 		return len(in) / size, nil
+	}}}
+}
+
+// chunksLog is the base-2 logarithm of the chunks of a group of 16 KiB.
+const chunksLog = 4
+
+func outboard(in []byte) []bench.Contender {
+	var root [32]byte
+	return []bench.Contender{{Name: "lukechampine.com/blake3",
+		Result: func() []byte { return root[:] }, Run: func() (int, error) {
+			_, root = bao.EncodeBuf(in, chunksLog, true)
+			return len(in), nil
+		}}}
+}
+
+func verifyContent(in []byte) []bench.Contender {
+	tree, root := bao.EncodeBuf(in, chunksLog, true)
+	return []bench.Contender{{Name: "lukechampine.com/blake3", Run: func() (int, error) {
+		if !bao.VerifyBuf(in, tree, chunksLog, root) {
+			return 0, errors.New("lukechampine.com/blake3: the content does not verify")
+		}
+		return len(in), nil
 	}}}
 }
 

@@ -56,7 +56,8 @@ func main() {
 }
 
 var peers = bench.Peers{
-	Field: field, BLAKE3: manyBLAKE3, SHA256: manySHA256, Expand: expand,
+	Field: field, BLAKE3: manyBLAKE3, Outboard: outboard, Verify: verifyContent,
+	SHA256: manySHA256, Expand: expand,
 	Decompress: decompress, Subgroup: subgroup, Hash: hashToG1, MillerLoop: millerLoop,
 	BatchVerify:     batchVerify,
 	AggregateVerify: aggregateVerify, FastAggregate: fastAggregate,

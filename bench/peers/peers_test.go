@@ -11,7 +11,7 @@ import (
 
 // TestSuitesAgree runs suites in which contenders hold their results against each other.
 func TestSuitesAgree(t *testing.T) {
-	suites, err := bench.Select(bench.Suites(peers), "field", "hash")
+	suites, err := bench.Select(bench.Suites(peers), "field", "hash", "content")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -57,6 +57,13 @@ type SHA256 struct {
 	ExpandXMD func(out []byte, width int, dstPrime []byte, msgs [][]byte)
 }
 
+// Tree is one implementation of the trees of kernels/blake3. Outboard appends to a tree; Verify
+// verifies data in runs of so many groups.
+type Tree struct {
+	Outboard func(data []byte, group int, tree []byte) (root [32]byte, grown []byte)
+	Verify   func(root [32]byte, data, tree []byte, group, run int) error
+}
+
 // kernels are the implementations of each kernel, an iter.Seq2[string, T]. They are only written
 // while packages are initialised, which happens one by one.
 var kernels = map[string]any{}

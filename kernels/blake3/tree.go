@@ -85,7 +85,12 @@ func middle(start, end int64) int64 {
 func Outboard(data []byte, group int) (root [Size]byte, tree []byte) {
 	checkGroup(group)
 	tree = make([]byte, 0, OutboardSize(int64(len(data)), group))
-	e := encoder{group: group, lanes: kernel.Use(), emit: func(nodes []byte) error {
+	return kernel.Use().outboard(data, group, tree)
+}
+
+// outboard is Outboard, appended to tree.
+func (l lanes) outboard(data []byte, group int, tree []byte) (root [Size]byte, grown []byte) {
+	e := encoder{group: group, lanes: l, emit: func(nodes []byte) error {
 		tree = append(tree, nodes...)
 		return nil
 	}}
