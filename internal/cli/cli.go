@@ -73,7 +73,7 @@ rewarded, exactly.
 	for id, commands := range map[string][]*cobra.Command{
 		"node": {newInit(), newGenesis(), newTestnet(), newStart(), newDevnet(), newKeys(),
 			newContent(), newCeremony()},
-		"use":   {newStatus(), newTx(), newGet(), newReplay(), newExport(), newComplain()},
+		"use":   {newStatus(), newTx(), newWallet(), newGet(), newReplay(), newExport(), newComplain()},
 		"check": {newVerify(), newDoctor(), newBench(), newVersion()},
 	} {
 		for _, c := range commands {

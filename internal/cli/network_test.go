@@ -207,6 +207,7 @@ func TestOperator(t *testing.T) {
 		t.Error(out)
 	}
 	fails(t, 1, "key_taken", grants...)
+	n.bounds(t, node, payer, key)
 	n.convict(t, node)
 	n.grantByProof(t, payer)
 	must(t, with("tx", "revoke", "0", "--key", payer)...)
