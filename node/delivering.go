@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/waybill-network/waybill/node/config"
 	"github.com/waybill-network/waybill/node/content"
@@ -17,6 +18,7 @@ import (
 	"github.com/waybill-network/waybill/pipeline/status"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/delivery"
+	"github.com/waybill-network/waybill/rollup/manifest"
 )
 
 // deliverer is the node's delivery of content: a store, and the port where it is asked for.
@@ -113,13 +115,14 @@ func certificates(cfg *config.Config, section, cert, key string) (*tls.Config, e
 type shelf struct {
 	store   *content.Store
 	origins []content.Origin
+	chain   serve.Chain
 }
 
 // openShelf opens the store and its origin.
 func (n *Node) openShelf(c *config.Content) (*shelf, error) {
 	o := content.Options{Dir: n.cfg.Path(c.Path), MaxBytes: int64(c.MaxBytes),
 		MaxContent: int64(c.MaxContent), Log: n.log}
-	s := new(shelf)
+	s := &shelf{chain: n.chain}
 	var err error
 	if c.Deny != "" {
 		if o.Deny, err = content.OpenDeny(n.cfg.Path(c.Deny)); err != nil {
@@ -154,10 +157,32 @@ func (s *shelf) Open(ctx context.Context, root rollup.Hash) (serve.File, error) 
 	return opened{c}, nil
 }
 
-// Resolve implements serve.Content.
-func (s *shelf) Resolve(_ context.Context, service uint32, path string) (serve.Name, error) {
-	return serve.Name{}, delivery.Refuse(delivery.ReasonNotFound,
-		"this node has no manifest of service %d, for /%s", service, path)
+// Resolve implements serve.Content. The manifest is held against the ledger each time: its service
+// may have another owner than when it was taken, and its epochs may be over.
+func (s *shelf) Resolve(_ context.Context, service uint32, path string) (n serve.Name, err error) {
+	none := func(err error) (serve.Name, error) {
+		return n, delivery.Refuse(delivery.ReasonNotFound, "service %d: %w", service, err)
+	}
+	m, ok := s.store.Manifest(service)
+	view := s.chain.View()
+	of, registered := view.Service(service)
+	if !ok || !registered {
+		return none(errors.New("there is no manifest"))
+	}
+	owner, ok := view.Account(of.Owner)
+	if !ok {
+		return none(errors.New("there is no owner"))
+	}
+	network := view.Network()
+	if err := m.Verify(&network, service, view.Epoch(), owner.Key); err != nil {
+		return none(err)
+	}
+	e, err := m.Lookup(path)
+	if err != nil {
+		return none(err)
+	}
+	return serve.Name{Root: e.Root, Manifest: m.Digest(), Path: manifest.PathDigest(path),
+		Type: e.Type, MaxAge: time.Duration(e.Life) * time.Second}, nil
 }
 
 // refusedContent says in terms of a delivery why the store refuses.

@@ -3,13 +3,16 @@ package node_test
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -18,7 +21,9 @@ import (
 	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/kernels/blake3"
 	"github.com/waybill-network/waybill/node/config"
+	"github.com/waybill-network/waybill/node/content"
 	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/manifest"
 )
 
 // delivering is a network whose first three nodes deliver what lies in a folder.
@@ -43,17 +48,42 @@ func newDelivering(t *testing.T) *delivering {
 		}
 		d.contents, d.roots = append(d.contents, data), append(d.roots, root)
 	}
-	d.world = newWorldOf(t, 3, func(i int, c *config.Config) {
+	// The grace is longer than a node of the test is away: what it holds is ordered afterwards.
+	d.world = newWorldOf(t, 3, 10, func(i int, c *config.Config) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
 		c.Content.Listen, c.Content.Origin = l.Addr().String(), d.folder
+		c.Content.Courtesy = 1 << 30
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
 	})
 	return d
+}
+
+// site gives a node that does not run a manifest of service 0, by its owner.
+func (d *delivering) site(i int) {
+	d.Helper()
+	loaded, err := config.Load(d.net.Nodes[i].Config, nil, nil)
+	if err != nil {
+		d.Fatal(err)
+	}
+	m, err := manifest.New(manifest.Head{Network: d.net.Genesis.Network(), Serial: 1,
+		Until: manifest.Forever}, []manifest.Entry{{Path: "/films/first one.mp4", Root: d.roots[0],
+		Size: uint64(len(d.contents[0])), Life: 60, Type: "video/mp4"}},
+		ed25519.NewKeyFromSeed(slices.Repeat([]byte{7}, 32)))
+	if err != nil {
+		d.Fatal(err)
+	}
+	s, err := content.Open(content.Options{Dir: loaded.Config.Path(loaded.Config.Content.Path)})
+	if err != nil {
+		d.Fatal(err)
+	}
+	if err := errors.Join(s.SetManifest(m), s.Close()); err != nil {
+		d.Fatal(err)
+	}
 }
 
 // port is the content port of a node.
@@ -112,8 +142,20 @@ func TestDelivering(t *testing.T) {
 	d.nodes[0].Stop()
 	close(goOn)
 	group.Wait()
+	d.site(0)
 	if err := d.start(0); err != nil {
 		t.Fatal(err)
+	}
+	response, err := http.Get(d.port(0) + "/site/0/films/first%20one.mp4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	film, err := io.ReadAll(response.Body)
+	err = errors.Join(err, response.Body.Close())
+	if err != nil || !bytes.Equal(film, d.contents[0]) ||
+		response.Header.Get("Content-Type") != "video/mp4" ||
+		response.Header.Get("Cache-Control") != "public, max-age=60" {
+		t.Errorf("%s: %d bytes, %v, %v", response.Status, len(film), response.Header, err)
 	}
 	charged := uint64(0)
 	for c, f := range fetchers {

@@ -44,11 +44,13 @@ type world struct {
 	delivered int // rounds
 }
 
-func newWorld(t *testing.T) *world { return newWorldOf(t, serving, func(int, *config.Config) {}) }
+func newWorld(t *testing.T) *world {
+	return newWorldOf(t, serving, 1, func(int, *config.Config) {})
+}
 
-// newWorldOf is newWorld with so many nodes that serve, and settings of their own.
-func newWorldOf(t *testing.T, serving int, configure func(int, *config.Config)) *world {
-	net, err := homes.Write(homes.Options{Dir: t.TempDir() + "/net", Serving: serving, EpochSeconds: 5, GraceSeconds: 1,
+// newWorldOf is newWorld with so many nodes that serve, a grace in seconds, and settings of its own.
+func newWorldOf(t *testing.T, serving int, grace uint32, configure func(int, *config.Config)) *world {
+	net, err := homes.Write(homes.Options{Dir: t.TempDir() + "/net", Serving: serving, EpochSeconds: 5, GraceSeconds: grace,
 		Configure: func(i int, c *config.Config) {
 			c.Pipeline.WindowAge, c.Pipeline.Tail = time.Second, 100*time.Millisecond
 			configure(i, c)
@@ -151,7 +153,7 @@ func (w *world) registerOf(money, unitCap uint64) {
 	w.submit(payer, func(nonce uint64) []byte {
 		return ledger.NewRegisterService(network, payer, nonce, &ledger.ServiceRegistration{Price: 1 << 20, UnitCap: unitCap, Unit: "byte"})
 	})
-	w.submit(payer, func(nonce uint64) []byte { return ledger.NewReserve(network, payer, nonce, 900_000) })
+	w.submit(payer, func(nonce uint64) []byte { return ledger.NewReserve(network, payer, nonce, money/10*9) })
 	account, ok := w.nodes[len(w.nodes)-1].View().AccountByKey(ledger.KeyOf(payer))
 	if !ok {
 		w.Fatal("the payer has no account")

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/waybill-network/waybill/kernels/blake3"
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/delivery"
@@ -116,8 +115,8 @@ func (s *Server) byRoot(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, delivery.Refuse(delivery.ReasonMalformed, "%w", err))
 		return
 	}
-	s.deliver(w, r, what{name: Name{Root: root, Type: "application/octet-stream",
-		MaxAge: 365 * 24 * time.Hour}})
+	s.deliver(w, r, Name{Root: root, Type: "application/octet-stream",
+		MaxAge: 365 * 24 * time.Hour})
 }
 
 func (s *Server) byPath(w http.ResponseWriter, r *http.Request) {
@@ -126,16 +125,16 @@ func (s *Server) byPath(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, delivery.Refuse(delivery.ReasonMalformed, "a service is a number"))
 		return
 	}
-	path := r.PathValue("path")
+	path := "/" + r.PathValue("path") // unescaped
 	name, err := s.cfg.Content.Resolve(r.Context(), uint32(service), path)
 	if err != nil {
 		s.refuse(w, r, err)
 		return
 	}
-	s.deliver(w, r, what{name, blake3.Sum256([]byte(path))})
+	s.deliver(w, r, name)
 }
 
-func (s *Server) deliver(w http.ResponseWriter, r *http.Request, x what) {
+func (s *Server) deliver(w http.ResponseWriter, r *http.Request, x Name) {
 	if !s.takesNone(w, r) {
 		return
 	}

@@ -13,7 +13,7 @@ import (
 
 // plain answers with the bytes of content as they are, when the operator allows that. Nobody pays
 // for them, and they are counted apart.
-func (s *Server) plain(w http.ResponseWriter, r *http.Request, x what) {
+func (s *Server) plain(w http.ResponseWriter, r *http.Request, x Name) {
 	if s.courtesy == nil {
 		s.refuse(w, r, delivery.Refuse(delivery.ReasonNotAcceptable, "Accept: %s;session=…;service=…",
 			StreamType))
@@ -23,16 +23,16 @@ func (s *Server) plain(w http.ResponseWriter, r *http.Request, x what) {
 		s.refuse(w, r, err)
 		return
 	}
-	file, err := s.cfg.Content.Open(r.Context(), x.name.Root)
+	file, err := s.cfg.Content.Open(r.Context(), x.Root)
 	if err != nil {
 		s.refuse(w, r, err)
 		return
 	}
 	defer file.Close() //nolint:errcheck // it was only read
 	h := w.Header()
-	h.Set("ETag", `"`+x.name.Root.String()+`"`)
-	h.Set("Content-Type", x.name.Type)
-	h.Set("Cache-Control", fmt.Sprintf("public, max-age=%d", int64(x.name.MaxAge/time.Second)))
+	h.Set("ETag", `"`+x.Root.String()+`"`)
+	h.Set("Content-Type", x.Type)
+	h.Set("Cache-Control", fmt.Sprintf("public, max-age=%d", int64(x.MaxAge/time.Second)))
 	h.Set("Vary", "Accept")
 	// What a stranger put into the store runs no scripts on this origin.
 	h.Set("Content-Security-Policy", "sandbox; default-src 'none'")

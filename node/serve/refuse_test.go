@@ -234,7 +234,7 @@ func TestCourtesy(t *testing.T) {
 	n := w.nodes[0]
 	data := content(1, 100_000)
 	root := w.shelf.add(data)
-	w.shelf.names["a/b.css"] = Name{Root: root, Type: "text/css", MaxAge: time.Minute}
+	w.shelf.names["/a/b.css"] = Name{Root: root, Type: "text/css", MaxAge: time.Minute}
 	response, got := call(t, http.MethodGet, n.url+"/b3/"+root.String(), nil,
 		map[string]string{"Range": "bytes=10-19"})
 	if response.StatusCode != http.StatusPartialContent || !bytes.Equal(got, data[10:20]) {

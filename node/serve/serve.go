@@ -50,7 +50,7 @@ type Content interface {
 	// Open returns content by its root. The errors wrap a delivery.Reason: not found, denied,
 	// failed. It may take as long as an origin takes.
 	Open(ctx context.Context, root rollup.Hash) (File, error)
-	// Resolve finds what a service's manifest has under a path.
+	// Resolve finds what a service's manifest has under a path, which begins with a slash.
 	Resolve(ctx context.Context, service uint32, path string) (Name, error)
 }
 
@@ -58,6 +58,7 @@ type Content interface {
 type Name struct {
 	Root     rollup.Hash
 	Manifest rollup.Hash // its digest
+	Path     rollup.Hash // the path's digest
 	Type     string      // of media
 	MaxAge   time.Duration
 }

@@ -9,9 +9,7 @@ import (
 	"time"
 
 	"github.com/waybill-network/waybill/node/door"
-	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/delivery"
-	"github.com/waybill-network/waybill/rollup/ledger"
 	"github.com/waybill-network/waybill/rollup/word"
 )
 
@@ -67,14 +65,8 @@ func parseTerms(text string) (t terms, err error) {
 	return t, nil
 }
 
-// what is what a request asks for.
-type what struct {
-	name Name
-	path rollup.Hash // digest; zero without a manifest
-}
-
 // stream answers a request in a session.
-func (s *Server) stream(w http.ResponseWriter, r *http.Request, x what, t terms) {
+func (s *Server) stream(w http.ResponseWriter, r *http.Request, x Name, t terms) {
 	id, err := sessionOf(t.session)
 	if err != nil {
 		s.refuse(w, r, err)
@@ -90,7 +82,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, x what, t terms)
 		s.refuse(w, r, err)
 		return
 	}
-	file, err := s.cfg.Content.Open(r.Context(), x.name.Root)
+	file, err := s.cfg.Content.Open(r.Context(), x.Root)
 	if err != nil {
 		s.refuse(w, r, err)
 		return
@@ -102,8 +94,8 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, x what, t terms)
 		return
 	}
 	head := word.Head{Node: s.cfg.Node, Epoch: epoch, Height: uint64(s.cfg.Chain.View().Height()),
-		Client: session.client, Session: id, Service: t.service, Price: price, Content: x.name.Root,
-		Manifest: x.name.Manifest, Path: x.path, Size: file.Size(), Offset: span.From,
+		Client: session.client, Session: id, Service: t.service, Price: price, Content: x.Root,
+		Manifest: x.Manifest, Path: x.Path, Size: file.Size(), Offset: span.From,
 		Length: span.Bytes}
 	ctx, stop := context.WithCancelCause(r.Context())
 	defer stop(nil)
@@ -149,10 +141,8 @@ func (s *Server) admit(session *session, service uint32) (price uint64, epoch ui
 			return 0, 0, delivery.Refuse(delivery.ReasonNumbers, "%d", client.Numbers)
 		}
 	}
-	return priceOf(&of, epoch), epoch, s.volume.left()
+	return of.PriceIn(epoch), epoch, s.volume.left()
 }
-
-func priceOf(service *ledger.Service, _ uint32) uint64 { return service.Price }
 
 // spanOf reads the Range of a request: one range, or all.
 func spanOf(r *http.Request, size uint64) (delivery.Span, error) {
