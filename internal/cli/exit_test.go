@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -44,4 +45,47 @@ func TestExitCodes(t *testing.T) {
 			t.Errorf("docs/exit-codes.md has no row for %d", code)
 		}
 	}
+}
+
+// codes are what a script reads of the same.
+func (n *network) codes(t *testing.T, good, lies, short string) {
+	t.Helper()
+	var verdicts []verdict.Verdict
+	code, out, _ := cli(t, "verify", "--json", "--genesis", n.genesis, good, n.genesis, short,
+		good+".nosuch", lies)
+	if err := json.Unmarshal([]byte(dropContent(t, out)), &verdicts); err != nil || code != 1 {
+		t.Fatalf("exit code %d, %v: %s", code, err, out)
+	}
+	for i, want := range []struct {
+		holds, judged bool
+		code          string
+		offset        int
+	}{{true, true, "", -1}, {false, false, "foreign", 0}, {false, false, "malformed", 8},
+		{false, false, "missing", -1}, {false, true, "settlement", -1}} {
+		v, offset := verdicts[i], -1
+		if v.Offset != nil {
+			offset = *v.Offset
+		}
+		if v.Holds != want.holds || v.Judged != want.judged || v.Code != want.code ||
+			offset != want.offset {
+			t.Errorf("%s: %+v at %d, want %+v", v.File, v, offset, want)
+		}
+	}
+}
+
+// dropContent leaves the files' contents out, which are only written.
+func dropContent(t *testing.T, out string) string {
+	t.Helper()
+	var list []map[string]any
+	if err := json.Unmarshal([]byte(out), &list); err != nil {
+		t.Fatal(err, out)
+	}
+	for _, v := range list {
+		delete(v, "content")
+	}
+	b, err := json.Marshal(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }

@@ -17,12 +17,12 @@ import (
 )
 
 func newGenesis() *cobra.Command {
-	return group("genesis", "Show, sign and put together a network's genesis file",
+	return group("genesis", "Make, show, sign and put together a network's genesis file",
 		`The network's identifier is a digest of the whole genesis file, without the members'
 proofs and signatures, which sign it. So a network begins in this order: each member
 writes its home with 'waybill init' and hands in the entry that this prints; somebody
 makes the genesis file of them; each member signs it; somebody joins the copies.`,
-		newGenesisShow(), newGenesisSign(), newGenesisJoin())
+		newGenesisNew(), newGenesisShow(), newGenesisSign(), newGenesisJoin())
 }
 
 // draft reads a genesis file in which proofs and signatures may be missing.

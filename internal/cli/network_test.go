@@ -322,49 +322,6 @@ func (n *network) verify(t *testing.T, good string) {
 	fails(t, 3, "no such file", "verify", "--genesis", good+".nosuch", good)
 }
 
-// codes are what a script reads of the same.
-func (n *network) codes(t *testing.T, good, lies, short string) {
-	t.Helper()
-	var verdicts []verdict.Verdict
-	code, out, _ := cli(t, "verify", "--json", "--genesis", n.genesis, good, n.genesis, short,
-		good+".nosuch", lies)
-	if err := json.Unmarshal([]byte(dropContent(t, out)), &verdicts); err != nil || code != 1 {
-		t.Fatalf("exit code %d, %v: %s", code, err, out)
-	}
-	for i, want := range []struct {
-		holds, judged bool
-		code          string
-		offset        int
-	}{{true, true, "", -1}, {false, false, "foreign", 0}, {false, false, "malformed", 8},
-		{false, false, "missing", -1}, {false, true, "settlement", -1}} {
-		v, offset := verdicts[i], -1
-		if v.Offset != nil {
-			offset = *v.Offset
-		}
-		if v.Holds != want.holds || v.Judged != want.judged || v.Code != want.code ||
-			offset != want.offset {
-			t.Errorf("%s: %+v at %d, want %+v", v.File, v, offset, want)
-		}
-	}
-}
-
-// dropContent leaves the files' contents out, which are only written.
-func dropContent(t *testing.T, out string) string {
-	t.Helper()
-	var list []map[string]any
-	if err := json.Unmarshal([]byte(out), &list); err != nil {
-		t.Fatal(err, out)
-	}
-	for _, v := range list {
-		delete(v, "content")
-	}
-	b, err := json.Marshal(list)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
-}
-
 // TestDoctorHome breaks a home in every way that doctor knows.
 func TestDoctorHome(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "net")
@@ -484,6 +441,31 @@ func TestInit(t *testing.T) {
 	}
 	fails(t, 1, "has been initialised", "init", "--home", home)
 	fails(t, 1, "put the network's genesis file there", "doctor", "--home", home)
+}
+
+// An entry becomes a network of one, which its member signs and a node can start in.
+func TestGenesisNew(t *testing.T) {
+	t.Setenv("WAYBILL_PASSWORD", "secret")
+	dir := t.TempDir()
+	home, out := filepath.Join(dir, "home"), filepath.Join(dir, "home", "genesis.json")
+	raw := write(t, filepath.Join(dir, "raw.json"), must(t, "init", "--home", home, "--json"))
+	args := []string{"genesis", "new", "--chain-id", "one", "--epoch", "2m", "--out", out}
+	fails(t, 3, "in place of HOST", append(args, raw)...)
+	fails(t, 3, "entry: ", append(args, filepath.Join(home, "config.toml"))...)
+	fails(t, 3, "no such file", append(args, raw+".nosuch")...)
+	entry := write(t, filepath.Join(dir, "entry.json"),
+		strings.ReplaceAll(read(t, raw), "HOST", "127.0.0.1"))
+	fails(t, 2, "want 64 hexadecimal digits", append(args, entry, "--treasury", "ab")...)
+	if said := must(t, append(args, entry)...); !strings.Contains(said, "no member has signed") {
+		t.Error(said)
+	}
+	fails(t, 1, "file exists", append(args, entry)...)
+	must(t, "genesis", "sign", out, "--home", home)
+	g, err := readGenesis(out)
+	if err != nil || g.ChainID != "one" || g.Params.EpochSeconds != 120 ||
+		g.Treasury != g.Members[0].Owner {
+		t.Errorf("%+v, %v", g, err)
+	}
 }
 
 // A password file in the home is named there, one elsewhere is not. Nothing else is pinned.

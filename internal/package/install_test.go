@@ -168,7 +168,7 @@ func (m machine) found(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, begin := range []string{"install -m 0600 ", "cat > genesis.json "} {
+	for _, begin := range []string{"install -m 0600 ", "sed s/HOST/"} {
 		_, commands, ok := strings.Cut(string(page), "```\n"+begin)
 		commands, _, whole := strings.Cut(commands, "```\n")
 		if !ok || !whole {

@@ -117,11 +117,7 @@ func Write(o Options) (*Network, error) {
 	n.Genesis = &ledger.Genesis{
 		Version: ledger.GenesisVersion, ChainID: o.ChainID, GenesisTime: o.GenesisTime,
 		Treasury: ledger.Key(n.Treasury.Public().(ed25519.PublicKey)),
-		Params: ledger.Params{EpochSeconds: o.EpochSeconds, GraceSeconds: o.GraceSeconds,
-			GraceBlocks: o.GraceBlocks,
-			Shares:      rollup.Shares{Node: 8000, Service: 1500, Protocol: 500},
-			GrantFee:    o.GrantFee, GrantEpochs: o.GrantEpochs, Allowance: o.Allowance,
-			ServeStake: o.ServeStake, SlashEquivocation: ledger.DefaultSlash},
+		Params:   o.params(),
 	}
 	if err := n.nameProofs(o.Proofs); err != nil {
 		return nil, err
@@ -156,6 +152,21 @@ func Write(o Options) (*Network, error) {
 		n.Nodes = append(n.Nodes, node)
 	}
 	return n, nil
+}
+
+// DefaultParams are the rules of a network that nobody said otherwise of.
+func DefaultParams() (ledger.Params, error) {
+	var o Options
+	err := o.complete()
+	return o.params(), err
+}
+
+func (o *Options) params() ledger.Params {
+	return ledger.Params{EpochSeconds: o.EpochSeconds, GraceSeconds: o.GraceSeconds,
+		GraceBlocks: o.GraceBlocks,
+		Shares:      rollup.Shares{Node: 8000, Service: 1500, Protocol: 500},
+		GrantFee:    o.GrantFee, GrantEpochs: o.GrantEpochs, Allowance: o.Allowance,
+		ServeStake: o.ServeStake, SlashEquivocation: ledger.DefaultSlash}
 }
 
 // nameProofs puts keys into the genesis file and the network's folder.
