@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waybill-network/waybill/client"
+	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/config"
 	"github.com/waybill-network/waybill/node/homes"
 )
@@ -32,26 +34,75 @@ type recorder struct {
 	marks  []string
 }
 
-// TestRecordFaults writes what the nodes' metrics say during real faults, for the tests of the
-// alert rules: a node without disk space from the start on, a member that is gone, half of the
-// committee gone, and all of it back. It takes nine minutes and is run when the rules need it:
-// WAYBILL_RECORD names the file, relative to this package.
-func TestRecordFaults(t *testing.T) {
-	file := os.Getenv("WAYBILL_RECORD")
-	if file == "" {
-		t.Skip("WAYBILL_RECORD does not name a file to record faults in")
+// recorded starts a network and records while the faults happen to it, into a file for the tests of
+// the alert rules. It takes minutes and is run when the rules need it: WAYBILL_RECORD names the
+// folder, relative to this package.
+func recorded(t *testing.T, name string, configure func(int, *config.Config),
+	faults func(context.Context, *Network, *recorder)) {
+	dir := os.Getenv("WAYBILL_RECORD")
+	if dir == "" {
+		t.Skip("WAYBILL_RECORD does not name a folder to record faults in")
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
-	n := Start(ctx, t, homes.Options{EpochSeconds: 60, GraceSeconds: 10,
-		Configure: func(i int, c *config.Config) {
-			if i == 1 {
-				c.Store.MinFree = 1 << 40 // more than there is
-			}
-		}})
+	n := Start(ctx, t, homes.Options{EpochSeconds: 60, GraceSeconds: 10, Configure: configure})
 	n.Deserved = "WARN"
 	r := newRecorder(t, n)
-	r.run(ctx, t, time.Minute)
+	faults(ctx, n, r)
+	if err := os.WriteFile(filepath.Join(dir, name), []byte(r.text()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestRecordFaults has a node without disk space from the start on, a member that is gone, half of
+// the committee gone, and all of it back.
+func TestRecordFaults(t *testing.T) {
+	noSpace := func(i int, c *config.Config) {
+		if i == 1 {
+			c.Store.MinFree = 1 << 40 // more than there is
+		}
+	}
+	recorded(t, "faults.txt", noSpace, func(ctx context.Context, n *Network, r *recorder) {
+		r.run(ctx, t, time.Minute)
+		n.load(ctx, t)
+		r.mark("load")
+		r.run(ctx, t, 30*time.Second)
+		n.Processes[3].Kill()
+		r.mark("member 3 is gone")
+		r.run(ctx, t, 3*time.Minute)
+		n.Processes[2].Kill()
+		r.mark("member 2 is gone: no quorum")
+		r.run(ctx, t, 2*time.Minute)
+		n.revive(t, 2, 3)
+		r.mark("both are back")
+		r.run(ctx, t, 90*time.Second)
+	})
+}
+
+// TestRecordBacklog has strangers at a node's door, and a committee that is gone while windows wait
+// for it.
+func TestRecordBacklog(t *testing.T) {
+	recorded(t, "backlog.txt", nil, func(ctx context.Context, n *Network, r *recorder) {
+		r.run(ctx, t, 10*time.Second)
+		n.load(ctx, t)
+		n.Processes[2].Kill()
+		n.Processes[3].Kill()
+		strangers, end := context.WithCancel(ctx)
+		defer end()
+		go n.strangers(strangers)
+		r.mark("no quorum, and strangers come")
+		r.run(ctx, t, 110*time.Second)
+		end()
+		r.mark("strangers go")
+		r.run(ctx, t, 140*time.Second)
+		n.revive(t, 2, 3)
+		r.mark("both are back")
+		r.run(ctx, t, 40*time.Second)
+	})
+}
+
+// load has some clients of node 0 acknowledge what they got.
+func (n *Network) load(ctx context.Context, t *testing.T) {
 	load := exec.CommandContext(ctx, Binary(t), "replay", "--genesis",
 		filepath.Join(n.Dir, "genesis.json"), "--treasury", filepath.Join(n.Dir, "treasury.json"),
 		"--password-file", filepath.Join(n.Dir, "password"), "--requests", "500", "--node",
@@ -59,23 +110,27 @@ func TestRecordFaults(t *testing.T) {
 	if out, err := load.CombinedOutput(); err != nil {
 		t.Logf("load: %v: %s", err, out)
 	}
-	r.mark("load")
-	r.run(ctx, t, 30*time.Second)
-	n.Processes[3].Kill()
-	r.mark("member 3 is gone")
-	r.run(ctx, t, 3*time.Minute)
-	n.Processes[2].Kill()
-	r.mark("member 2 is gone: no quorum")
-	r.run(ctx, t, 2*time.Minute)
-	for _, p := range n.Processes[2:] {
-		if err := p.Start(); err != nil {
+}
+
+func (n *Network) revive(t *testing.T, nodes ...int) {
+	for _, i := range nodes {
+		if err := n.Processes[i].Start(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	r.mark("both are back")
-	r.run(ctx, t, 90*time.Second)
-	if err := os.WriteFile(file, []byte(r.text()), 0o644); err != nil {
-		t.Fatal(err)
+}
+
+// strangers offer acks of clients that do not exist to node 0, some twenty a second.
+func (n *Network) strangers(ctx context.Context) {
+	ack := &api.Ack{Network: n.ID.String(), Node: 0, Client: 1 << 30, Service: 1, Units: 1,
+		Request: strings.Repeat("00", 32), Signature: strings.Repeat("00", 48)}
+	for ctx.Err() == nil {
+		// It is refused, as it should be.
+		_, _ = client.Call(ctx, n.Clients[0].Ingest().SubmitAck, &api.SubmitAckRequest{Ack: ack})
+		select {
+		case <-time.After(poll):
+		case <-ctx.Done():
+		}
 	}
 }
 
