@@ -116,9 +116,12 @@ type recording struct {
 	at     map[string]time.Duration // when what happened
 }
 
-func readRecording(t *testing.T) *recording {
+// before is the last instant before something happened.
+func (r *recording) before(what string) time.Duration { return r.at[what] - 5*time.Second }
+
+func readRecording(t *testing.T, name string) *recording {
 	t.Helper()
-	text, err := os.ReadFile("testdata/faults.txt")
+	text, err := os.ReadFile("testdata/" + name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,24 +172,28 @@ func promtool(t *testing.T, r *recording, rules []byte, firing map[time.Duration
 	return string(out), err
 }
 
-func TestAlerts(t *testing.T) {
+func needPromtool(t *testing.T) {
+	t.Helper()
 	if _, err := exec.LookPath("promtool"); err != nil {
 		if os.Getenv("REQUIRE_PROMTOOL") != "" {
 			t.Fatal(err)
 		}
 		t.Skip("no promtool here, and REQUIRE_PROMTOOL is not set")
 	}
-	r := readRecording(t)
-	before := func(mark string) time.Duration { return r.at[mark] - 5*time.Second }
+}
+
+func TestAlerts(t *testing.T) {
+	needPromtool(t)
+	r := readRecording(t, "faults.txt")
 	firing := map[time.Duration]map[string]int{
 		// Node 1 has no disk space from the start on, and nothing else is wrong.
-		before("member 3 is gone"): {"WaybillNotReady": 1},
+		r.before("member 3 is gone"): {"WaybillNotReady": 1},
 		// Three minutes later: the three that are left see it, and so does Prometheus.
-		before("member 2 is gone: no quorum"): {"WaybillNotReady": 1, "WaybillNodeDown": 1,
+		r.before("member 2 is gone: no quorum"): {"WaybillNotReady": 1, "WaybillNodeDown": 1,
 			"WaybillMemberGone": 3, "WaybillQuorumAtRisk": 3},
 		// Nearly two minutes without a quorum: the two that are left see no blocks and too few
 		// peers, and member 2 is not gone for long enough yet.
-		before("both are back"): {"WaybillChainStopped": 2, "WaybillMemberGone": 2,
+		r.before("both are back"): {"WaybillChainStopped": 2, "WaybillMemberGone": 2,
 			"WaybillNodeDown": 2, "WaybillNotReady": 5, "WaybillQuorumAtRisk": 2},
 		// A minute later.
 		r.at["both are back"] + 75*time.Second: {"WaybillNotReady": 1},
@@ -207,5 +214,25 @@ func TestAlerts(t *testing.T) {
 		if _, err := promtool(t, r, spoilt, firing); err == nil {
 			t.Errorf("rules with %s pass", changed)
 		}
+	}
+}
+
+// TestBacklog is of windows that wait while the committee is gone, and of strangers.
+func TestBacklog(t *testing.T) {
+	needPromtool(t)
+	r := readRecording(t, "backlog.txt")
+	firing := map[time.Duration]map[string]int{
+		r.before("no quorum, and strangers come"): {},
+		// Nearly two minutes later.
+		r.before("strangers go"): {"WaybillRefusesMuch": 1, "WaybillChainStopped": 2,
+			"WaybillNodeDown": 2, "WaybillNotReady": 4},
+		// Four minutes later: node 0, which has the clients, waits for its window.
+		r.before("both are back"): {"WaybillRollupsLate": 1, "WaybillChainStopped": 2,
+			"WaybillNodeDown": 2, "WaybillNotReady": 4, "WaybillMemberGone": 4,
+			"WaybillQuorumAtRisk": 2},
+		r.at["both are back"] + 30*time.Second: {},
+	}
+	if out, err := promtool(t, r, asset("watch/alerts.yml"), firing); err != nil {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
