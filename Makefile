@@ -91,7 +91,7 @@ package: ## Debian packages, a container image and bills of materials of VERSION
 packaged: package ## the packages made again, installed into a bare system, run there as the service does; alert rules; needs root, debootstrap, promtool
 	cd internal/package && $(GO) vet ./... && REQUIRE_ROOT=1 REQUIRE_PROMTOOL=1 WAYBILL_PACKAGES=$(PACKAGES) WAYBILL_RELEASE=$(PACKAGES)/archives \
 	WAYBILL_VERSION=$(VERSION) $(GO) test -count=1 -v -timeout 15m ./...
-	$(if $(shell command -v lintian),lintian --fail-on error,warning $(PACKAGES)/*.deb,@echo "no lintian here")
+	if command -v lintian >/dev/null; then lintian --fail-on error,warning $(PACKAGES)/*.deb; else echo "no lintian here"; fi
 
 FUZZTIME ?= 10s
 fuzz: ## every fuzz target for FUZZTIME (default 10s)

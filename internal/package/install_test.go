@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -31,16 +32,38 @@ func bare(t *testing.T) machine {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	m := machine{filepath.Join(dir, "root")}
-	cmd := exec.Command("debootstrap", "--variant=minbase", "--include=systemd", suite(), m.root)
-	if ready := os.Getenv("WAYBILL_BARE"); ready != "" {
-		cmd = exec.Command("cp", "-a", ready, m.root)
+	from, err := system()
+	if err != nil {
+		t.Fatal(err)
 	}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %v\n%s", cmd.Args, err, out)
+	m := machine{filepath.Join(dir, "root")}
+	if out, err := exec.Command("cp", "-a", from, m.root).CombinedOutput(); err != nil {
+		t.Fatalf("copy %s: %v\n%s", from, err, out)
 	}
 	return m
 }
+
+// system is what all machines begin as: WAYBILL_BARE, or else one that is made now.
+var system = sync.OnceValues(func() (string, error) {
+	if ready := os.Getenv("WAYBILL_BARE"); ready != "" {
+		return ready, nil
+	}
+	dir, err := os.MkdirTemp("", "waybill-system-*")
+	if err != nil {
+		return "", err
+	}
+	temporary = append(temporary, dir)
+	root := filepath.Join(dir, "root")
+	out, err := exec.Command("debootstrap", "--variant=minbase", "--include=systemd", suite(),
+		root).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("debootstrap: %w\n%s", err, out)
+	}
+	return root, nil
+})
+
+// temporary are folders to remove after all tests.
+var temporary []string
 
 // suite is this system's when it is a Debian.
 func suite() string {
@@ -105,8 +128,8 @@ func (m machine) write(t *testing.T, name, text string) {
 // install puts the package for this processor into the machine.
 func (m machine) install(t *testing.T) {
 	t.Helper()
-	p, made := packages(t)
-	m.write(t, "waybill.deb", string(made["waybill_"+p.debian+"_"+arch(t)+".deb"]))
+	p, files := packages(t)
+	m.write(t, "waybill.deb", string(files["waybill_"+p.debian+"_"+arch(t)+".deb"]))
 	m.run(t, "dpkg", "--force-confold", "-i", "/waybill.deb")
 }
 

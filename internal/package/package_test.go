@@ -49,6 +49,9 @@ func TestMain(m *testing.M) {
 			os.RemoveAll(r.dir)
 		}
 	}
+	for _, dir := range temporary {
+		os.RemoveAll(dir)
+	}
 	os.Exit(code)
 }
 
