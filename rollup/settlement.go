@@ -118,16 +118,27 @@ func (t *SettlementTable) Append(dst []byte) []byte {
 }
 
 // ParseSettlementTable decodes what Append wrote. What it says is for Check. Errors: ErrMalformed,
-// ErrUnsorted.
+// ErrUnsorted, in a *DecodeError.
 func ParseSettlementTable(b []byte) (*SettlementTable, error) {
 	r, t := newReader(b), new(SettlementTable)
+	err := t.decode(r)
+	if err == nil {
+		err = r.End()
+	}
+	if err != nil {
+		return nil, &DecodeError{Offset: len(b) - r.Mark, Err: fmt.Errorf("settlement: %w", err)}
+	}
+	return t, nil
+}
+
+func (t *SettlementTable) decode(r *reader) error {
 	for i := range r.Count(uint64(r.U32()), SettlementRowSize) {
 		row, err := ParseSettlementRow(r.Next(SettlementRowSize))
 		if err == nil && i > 0 && t.Rows[i-1].Compare(&row) >= 0 {
 			err = at("settlement row", i, ErrUnsorted)
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
 		t.Rows = append(t.Rows, row)
 	}
@@ -137,14 +148,11 @@ func ParseSettlementTable(b []byte) (*SettlementTable, error) {
 			err = at("payer", i, ErrUnsorted)
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
 		t.Payers = append(t.Payers, payer)
 	}
-	if err := r.End(); err != nil {
-		return nil, fmt.Errorf("settlement: %w", err)
-	}
-	return t, nil
+	return nil
 }
 
 var settlementKey = blake3.ContextKey("waybill/settlement/2")

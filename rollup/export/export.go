@@ -7,6 +7,7 @@ package export
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -229,10 +230,15 @@ func (e *Settlement) Append(dst []byte) []byte {
 func (r *reader) settlementExport() *Settlement {
 	e := &Settlement{Witness: r.witness()}
 	if b := r.Next(len(r.B)); r.Err == nil {
-		var table *rollup.SettlementTable
-		if table, r.Err = rollup.ParseSettlementTable(b); r.Err == nil {
+		table, err := rollup.ParseSettlementTable(b)
+		if err == nil {
 			e.SettlementTable = *table
 		}
+		if field, ok := errors.AsType[*rollup.DecodeError](err); ok {
+			r.Mark -= field.Offset // which counts from where the table begins
+			err = field.Err
+		}
+		r.Err = err
 	}
 	return e
 }
