@@ -1,0 +1,238 @@
+package outsider
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"math/big"
+	"slices"
+	"testing"
+)
+
+// rotations are the test values of docs/rotation.md.
+type rotations struct {
+	Network    string      `json:"network"`
+	Beacon     string      `json:"beacon_message"`
+	Sum        string      `json:"sum"`
+	Seed       string      `json:"seed"`
+	HandOver   string      `json:"hand_over"`
+	Terms      []string    `json:"term_roots"`
+	Verdicts   [][2]string `json:"verdicts"`
+	Assigned   []uint32    `json:"assigned"`
+	Seats      int         `json:"seats"`
+	TermEpochs int         `json:"term_epochs"`
+	Epochs     []rotated   `json:"epochs"`
+}
+
+type rotated struct {
+	Epoch      uint32      `json:"epoch"`
+	Seed       string      `json:"seed"`
+	Candidates [][2]uint64 `json:"candidates"`
+	Root       string      `json:"candidate_root"`
+	Silent     []uint32    `json:"silent"`
+	Gone       []uint32    `json:"gone"`
+	Refused    bool        `json:"refused"`
+	Seats      string      `json:"seats"`
+	Digest     string      `json:"digest"`
+}
+
+const nobody = 1<<32 - 1
+
+// seat is a holder and a mark: 0, 1 for due, 2 for stayed.
+type seat struct {
+	holder uint32
+	mark   byte
+}
+
+func (e *rotated) bytes(t *testing.T, text string) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// draw is the section "Draw", in integers without bounds.
+func (e *rotated) draw(t *testing.T, s, k int) uint32 {
+	total := new(big.Int)
+	for _, c := range e.Candidates {
+		total.Add(total, new(big.Int).SetUint64(c[1]))
+	}
+	bound := func(s int) *big.Int {
+		b := new(big.Int).Mul(total, big.NewInt(int64(s)))
+		return b.Div(b, big.NewInt(int64(k)))
+	}
+	lo := bound(s)
+	width := new(big.Int).Sub(bound(s+1), lo)
+	least := new(big.Int).Mod(new(big.Int).Lsh(big.NewInt(1), 64), width)
+	for c := uint32(0); ; c++ {
+		digest := b3k("waybill/seat/2", enc(e.bytes(t, e.Seed), e.Epoch, uint32(s), c))
+		u := new(big.Int).SetUint64(le.Uint64(digest))
+		if u.Cmp(least) < 0 {
+			continue
+		}
+		x := new(big.Int).Add(lo, u.Mod(u, width))
+		sum := new(big.Int)
+		for _, c := range e.Candidates {
+			if sum.Add(sum, new(big.Int).SetUint64(c[1])); sum.Cmp(x) > 0 {
+				return uint32(c[0])
+			}
+		}
+	}
+}
+
+func (e *rotated) candidate(node uint32) bool {
+	return slices.ContainsFunc(e.Candidates, func(c [2]uint64) bool { return c[0] == uint64(node) })
+}
+
+// order is which seats are drawn, the due ones first.
+func (e *rotated) order(seats []seat, termEpochs int) (due, vacated []int) {
+	for i, s := range seats {
+		switch {
+		case i%termEpochs == (int(e.Epoch)+1)%termEpochs || s.mark != 0:
+			due = append(due, i)
+		case s.holder == nobody || !e.candidate(s.holder):
+			vacated = append(vacated, i)
+		}
+	}
+	return due, vacated
+}
+
+// handOver is the section "Hand-over of seats".
+func (e *rotated) handOver(t *testing.T, before []seat, termEpochs int) []seat {
+	k := len(before)
+	due, vacated := e.order(before, termEpochs)
+	next, changed := slices.Clone(before), 0
+	held := func(seats []seat, node uint32) (n int) {
+		for _, s := range seats {
+			if s.holder == node {
+				n++
+			}
+		}
+		return n
+	}
+	for at, i := range slices.Concat(due, vacated) {
+		winner, now := e.draw(t, i, k), before[i]
+		gone := slices.Contains(e.Gone, winner)
+		ready := held(before, winner) > 0 || !slices.Contains(e.Silent, winner) || now.mark == 2
+		var then seat
+		switch {
+		case !gone && winner == now.holder:
+			then = seat{now.holder, 0}
+		case !gone && ready:
+			then = seat{winner, 0}
+		case slices.Contains(e.Gone, now.holder):
+			then = seat{nobody, 2}
+		default:
+			then = seat{now.holder, 2}
+		}
+		switch {
+		case then.holder == now.holder:
+			next[i] = then
+		case changed < (k+2)/3-1:
+			next[i] = then
+			changed++
+		case at < len(due) && now.mark == 0:
+			next[i].mark = 1
+		}
+	}
+	members := func(seats []seat) (all []uint32) {
+		for _, s := range seats {
+			if s.holder != nobody && !slices.Contains(all, s.holder) {
+				all = append(all, s.holder)
+			}
+		}
+		return all
+	}
+	if len(members(next)) < min(4, len(members(before))) {
+		return before
+	}
+	for _, m := range members(next) {
+		if 3*held(next, m) >= k && 3*held(before, m) < k {
+			return before
+		}
+	}
+	return next
+}
+
+// TestRotation makes the values of docs/rotation.md from the document alone, and draws every seat
+// of a network's forty epochs again.
+func TestRotation(t *testing.T) {
+	var v rotations
+	if err := json.Unmarshal(read(t, "../../rollup/rotation/testdata/rotation.json"),
+		&v); err != nil {
+		t.Fatal(err)
+	}
+	same := func(what string, got []byte, want string) {
+		t.Helper()
+		if hex.EncodeToString(got) != want {
+			t.Errorf("%s: %x, not %s", what, got, want)
+		}
+	}
+	seed := func(n uint64) []byte { return b3(string(enc(n))) }
+	network, sum := seed(1000), enc(uint8(0xa0), uint8(1), uint8(2), uint8(3), make([]byte, 44))
+	same("network", network, v.Network)
+	same("beacon", enc("wb-bcn/2", network, uint32(7), uint8(2), seed(1), seed(2),
+		b3("\x0b\x01")), v.Beacon)
+	same("sum", sum, v.Sum)
+	same("seed", b3k("waybill/seed/2", sum), v.Seed)
+	same("hand-over", enc("wb-han/2", network, uint32(7), uint32(9), seed(1), seed(2), seed(3),
+		seed(4), uint64(100), uint64(1<<40), seed(5)), v.HandOver)
+	var terms [][]byte
+	for n, want := range v.Terms {
+		same("term root", mth("term", terms), want)
+		terms = append(terms, enc(uint32(n), seed(uint64(n))))
+	}
+	if want := [][2]string{{"00", "fe"}, {"00", "fe01"}, {"01", "0301e307"}}; !slices.Equal(
+		v.Verdicts, want) {
+		t.Errorf("verdicts %v, not %v", v.Verdicts, want)
+	}
+	checkAssigned(t, seed(6), v.Assigned)
+
+	var seats []seat
+	refused := 0
+	for i := range v.Epochs {
+		e := &v.Epochs[i]
+		var entries [][]byte
+		for _, c := range e.Candidates {
+			entries = append(entries, enc(uint32(c[0]), c[1]))
+		}
+		same("candidate root", mth("candidate", entries), e.Root)
+		before := seats
+		if i == 0 {
+			for s := range v.Seats {
+				seats = append(seats, seat{e.draw(t, s, v.Seats), 0})
+			}
+		} else if seats = e.handOver(t, seats, v.TermEpochs); e.Refused {
+			refused++
+			if !slices.Equal(seats, before) {
+				t.Errorf("epoch %d changes seats", e.Epoch)
+			}
+		}
+		var all, holders []byte
+		for _, s := range seats {
+			all, holders = enc(all, s.holder, s.mark), enc(holders, s.holder)
+		}
+		same("seats", all, e.Seats)
+		same("digest", b3(string(holders)), e.Digest)
+	}
+	if len(v.Epochs) < 40 || refused == 0 {
+		t.Errorf("%d epochs, %d without a rotation", len(v.Epochs), refused)
+	}
+}
+
+func checkAssigned(t *testing.T, seed []byte, want []uint32) {
+	t.Helper()
+	bound := new(big.Int).Lsh(big.NewInt(24), 64)
+	bound.Div(bound, big.NewInt(128))
+	var got []uint32
+	for c := range uint32(200) {
+		digest := b3k("waybill/probe/2", enc(seed, uint16(5), c))
+		if new(big.Int).SetUint64(le.Uint64(digest)).Cmp(bound) < 0 {
+			got = append(got, c)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("assigned %v, not %v", got, want)
+	}
+}
