@@ -8,12 +8,15 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/kernels/blake3"
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node"
+	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/config"
 	"github.com/waybill-network/waybill/node/homes"
 	"github.com/waybill-network/waybill/node/peer"
@@ -116,7 +119,8 @@ func (n *Network) push(ctx context.Context, members *peer.Members, member int,
 	return share, errors.Join(err, final)
 }
 
-// TestCrashLock: a member never signs two rollups for one window, whatever happens between.
+// TestCrashLock: a member never signs two rollups for one window, whatever happens between, and the
+// node that made them is convicted of each window once.
 func TestCrashLock(t *testing.T) {
 	Binary(t)
 	ctx := deadline(t, time.Minute, 20*time.Second)
@@ -125,7 +129,8 @@ func TestCrashLock(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.Deserved = "pushed two valid rollups"
+	const twoRollups = "pushed two valid rollups"
+	n.Deserved = []string{twoRollups, "it is accused on chain"}
 	const victim = 2
 	members, rng := n.Impostor(t, 0), rand.New(rand.NewPCG(number(t, "CRASH_SEED", 1), 1))
 	early, midway := 0, 0
@@ -144,11 +149,35 @@ func TestCrashLock(t *testing.T) {
 			early++
 		}
 	}
-	if told := len(n.Processes[victim].Complaints()); told != 2*rounds(t) {
+	told := 0
+	for _, line := range n.Processes[victim].Complaints() {
+		if strings.Contains(line, twoRollups) {
+			told++
+		}
+	}
+	if told != 2*rounds(t) {
 		t.Errorf("the member complained of %d pairs of rollups, not of %d", told, 2*rounds(t))
 	}
+	n.awaitConvicted(ctx, t, 0, 2*rounds(t))
 	t.Logf("%d kills; of the rollups whose push was cut off, %d were locked and %d were not",
 		n.Processes[victim].Kills(), midway, early)
+}
+
+// awaitConvicted waits until a node is convicted of so many windows, or has nothing left at stake,
+// on the word of the member that was shown two rollups of each.
+func (n *Network) awaitConvicted(ctx context.Context, t *testing.T, node uint32, windows int) {
+	t.Helper()
+	err := n.await(ctx, "the convictions", func() (bool, error) {
+		r, err := client.Call(ctx, n.Clients[1].Ledger().GetNodes, &api.GetNodesRequest{})
+		if err != nil || int(node) >= len(r.Nodes) {
+			return false, err
+		}
+		liar := r.Nodes[node]
+		return int(liar.Convictions) == windows || liar.Convictions > 0 && liar.Stake == 0, nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
 }
 
 // restart kills a node and waits until it is back.

@@ -46,7 +46,7 @@ func recorded(t *testing.T, name string, configure func(int, *config.Config),
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
 	n := Start(ctx, t, homes.Options{EpochSeconds: 60, GraceSeconds: 10, Configure: configure})
-	n.Deserved = "WARN"
+	n.Deserved = []string{"WARN"}
 	r := newRecorder(t, n)
 	faults(ctx, n, r)
 	if err := os.WriteFile(filepath.Join(dir, name), []byte(r.text()), 0o644); err != nil {
