@@ -95,10 +95,7 @@ packaged: package ## the packages made again, installed into a bare system, run 
 
 FUZZTIME ?= 10s
 fuzz: ## every fuzz target for FUZZTIME (default 10s)
-	@$(GO) list ./... | while read p; do \
-	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
-	    echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
-	  done; done
+	@GO="$(GO)" .ci/fuzz $(FUZZTIME)
 
 vectors: ## published test vectors, inputs that readers get wrong and the real log, from SHARED
 	REQUIRE_VECTORS=1 WAYBILL_VECTORS=$(abspath $(SHARED))/vectors $(GO) test -count=1 ./kernels/...
