@@ -113,7 +113,8 @@ func TestPins(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			with(t, 1, "", func(t *testing.T, n *scripted, p *program) {
 				n.epoch = 7
-				if _, err := p.outcomes([]Delivery{{Client: 0, Units: 3}}, time.Minute); err != nil {
+				if _, err := p.outcomes([]Delivery{{Client: 0, Units: 3}},
+					time.Minute); err != nil {
 					t.Fatal(err)
 				}
 				c.change(n)
@@ -218,7 +219,8 @@ func TestLostBook(t *testing.T) {
 				1,
 				filepath.Join(t.TempDir(), "book"),
 				func(t *testing.T, n *scripted, p *program) {
-					if _, err := p.outcomes([]Delivery{{Client: 0, Units: 5}}, time.Minute); err != nil {
+					if _, err := p.outcomes([]Delivery{{Client: 0, Units: 5}},
+						time.Minute); err != nil {
 						t.Fatal(err)
 					}
 					p.kill()
@@ -433,14 +435,18 @@ func TestAnswers(t *testing.T) {
 		message *api.SubmitAcksResponse
 		good    bool
 	}{
-		"no arguments":   {&api.SubmitAcksResponse{Codes: []byte{0, used}}, true},
-		"arguments":      {&api.SubmitAcksResponse{Codes: []byte{0, 24}, Args: []uint64{0, 9}}, true},
-		"one held":       {&api.SubmitAcksResponse{Codes: []byte{0, used}, Held: [][]byte{{1}}}, true},
+		"no arguments": {&api.SubmitAcksResponse{Codes: []byte{0, used}}, true},
+		"arguments": {&api.SubmitAcksResponse{Codes: []byte{0, 24}, Args: []uint64{0, 9}},
+			true},
+		"one held": {&api.SubmitAcksResponse{Codes: []byte{0, used}, Held: [][]byte{{1}}},
+			true},
 		"codes missing":  {&api.SubmitAcksResponse{Codes: []byte{0}}, false},
 		"too many codes": {&api.SubmitAcksResponse{Codes: []byte{0, 0, 0}}, false},
 		"one argument":   {&api.SubmitAcksResponse{Codes: []byte{0, 24}, Args: []uint64{9}}, false},
-		"held for none":  {&api.SubmitAcksResponse{Codes: []byte{0, 0}, Held: [][]byte{{1}}}, false},
-		"two for one":    {&api.SubmitAcksResponse{Codes: []byte{0, used}, Held: [][]byte{{1}, {1}}}, false},
+		"held for none": {&api.SubmitAcksResponse{Codes: []byte{0, 0}, Held: [][]byte{{1}}},
+			false},
+		"two for one": {&api.SubmitAcksResponse{Codes: []byte{0, used},
+			Held: [][]byte{{1}, {1}}}, false},
 	} {
 		a, err := answerOf(c.message, 2)
 		if (err == nil) != c.good {

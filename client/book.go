@@ -203,7 +203,8 @@ func (b *Book) epoch(pin *Pin) uint32 {
 func (p *place) lane(k laneKey) *lane {
 	l := p.lanes[k]
 	if l == nil {
-		l = &lane{place: p, key: k, asked: uint64(k.epoch) > uint64(p.born)+1, acks: make(map[uint32]*entry)}
+		l = &lane{place: p, key: k, asked: uint64(k.epoch) > uint64(p.born)+1,
+			acks: make(map[uint32]*entry)}
 		p.lanes[k] = l
 		p.has[epochClient{k.epoch, k.client}]++
 	}

@@ -302,7 +302,8 @@ func TestBookIsWrittenAnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	b = open(t, path)
-	if e := give(t, b, b.places[bookPin], 0, Delivery{Client: 1, Units: 1})[0]; e.number != 200_000 {
+	if e := give(t, b, b.places[bookPin], 0,
+		Delivery{Client: 1, Units: 1})[0]; e.number != 200_000 {
 		t.Errorf("number %d is given", e.number)
 	}
 }
@@ -315,7 +316,8 @@ func TestNoNumberLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.learn(p, laneKey{0, 1, 0}, maxNumber)
-	if e := give(t, b, p, 0, Delivery{Client: 1, Units: 1}, Delivery{Client: 1, Units: 1}); e[0].number != maxNumber ||
+	if e := give(t, b, p, 0, Delivery{Client: 1, Units: 1},
+		Delivery{Client: 1, Units: 1}); e[0].number != maxNumber ||
 		e[1] != nil {
 		t.Errorf("%+v", e)
 	}
@@ -372,7 +374,8 @@ func checkReread(t *testing.T, file []byte) {
 // notes their answers.
 func BenchmarkBook(b *testing.B) {
 	for _, size := range []int{1, 32, 1024} {
-		for name, path := range map[string]string{"disk": filepath.Join(b.TempDir(), "book"), "memory": ""} {
+		for name, path := range map[string]string{"disk": filepath.Join(b.TempDir(), "book"),
+			"memory": ""} {
 			b.Run(fmt.Sprintf("%s/%d", name, size), func(b *testing.B) {
 				book := MemoryBook()
 				if path != "" {

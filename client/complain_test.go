@@ -70,7 +70,8 @@ func (l *liar) SubmitAcks(ctx context.Context,
 		}
 		res := new(api.SubmitAcksResponse)
 		for i, a := range answer.Answers {
-			if code, lies := l.lies(rollup.Frame(m.Frames[i*rollup.AckSize:][:rollup.AckSize])); lies {
+			if code, lies := l.lies(
+				rollup.Frame(m.Frames[i*rollup.AckSize:][:rollup.AckSize])); lies {
 				a = rollup.Answer{Code: code}
 				answer.Answers[i] = a
 			}
@@ -105,7 +106,8 @@ func newLiar(t *testing.T, lies func(ack rollup.Frame) (rollup.Code, bool)) (*li
 	serving.Go(func() { _ = server.Serve(listener) }) // which ends with ErrServerClosed
 	t.Cleanup(func() { _ = server.Close(); serving.Wait() })
 	c := l.client(t, func(c *Config) {
-		c.URL, c.Book = "http://"+listener.Addr().String(), open(t, filepath.Join(t.TempDir(), "book"))
+		c.URL, c.Book = "http://"+listener.Addr().String(),
+			open(t, filepath.Join(t.TempDir(), "book"))
 		c.Cosign = &CosignConfig{Sign: CosignWith(
 			func(client uint64) *bls.SecretKey { return l.Clients[client] })}
 	})
@@ -157,7 +159,8 @@ func outsider(t *testing.T, dir string) {
 	if os.Getenv("REQUIRE_OUTSIDER") != "1" {
 		return
 	}
-	out, err := exec.Command("go", "-C", "../internal/outsider", "run", "./cmd/outsider", "-genesis",
+	out, err := exec.Command("go", "-C", "../internal/outsider", "run", "./cmd/outsider",
+		"-genesis",
 		filepath.Join(dir, "genesis.json"), filepath.Join(dir, "lie.wbx")).CombinedOutput()
 	if err != nil {
 		t.Errorf("%v: %s", err, out)
@@ -207,7 +210,8 @@ func TestLyingNode(t *testing.T) {
 	m := l.offered(t, r)
 	answer, err := c.cosigner.answer(m)
 	if err != nil || slices.Contains(answer.Clients, victim) ||
-		len(answer.Refusals) != 1 || answer.Refusals[0].Reason != cosign.ReasonRefusedAcks.String() {
+		len(answer.Refusals) != 1 ||
+		answer.Refusals[0].Reason != cosign.ReasonRefusedAcks.String() {
 		t.Errorf("%+v, %v", answer, err)
 	}
 	if lies := MemoryBook().Complain(r); len(lies) > 0 {

@@ -92,8 +92,8 @@ func (c *Client) Deliver(ctx context.Context, deliveries iter.Seq[Delivery], sig
 	return &d.ended
 }
 
-// deliverer is the state of one Deliver. It belongs to the goroutine that called it, except for what
-// is said to be another's.
+// deliverer is the state of one Deliver. It belongs to the goroutine that called it, except for
+// what is said to be another's.
 type deliverer struct {
 	client   *Client
 	book     *Book

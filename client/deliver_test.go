@@ -90,7 +90,8 @@ func TestDeliverAcrossWindows(t *testing.T) {
 	f := start(t, options{windowAge: 30 * time.Millisecond})
 	c := f.client(t, func(c *Config) { c.Batch, c.Inflight = 16, 4 })
 	var outcomes []*Outcome
-	if err := c.Deliver(t.Context(), deliveries(400), f.sign(), func(o *Outcome) { outcomes = append(outcomes, o) }); err != nil {
+	if err := c.Deliver(t.Context(), deliveries(400), f.sign(),
+		func(o *Outcome) { outcomes = append(outcomes, o) }); err != nil {
 		t.Fatal(err)
 	}
 	f.exactlyOnce(t, 400, outcomes)

@@ -91,7 +91,8 @@ func TestNotYetShown(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			with(t, 1, "", func(t *testing.T, n *scripted, p *program) {
 				n.epoch, n.before = 4, c.before
-				if _, err := p.outcomes([]Delivery{{Client: 0, Units: 1}}, time.Minute); err != nil {
+				if _, err := p.outcomes([]Delivery{{Client: 0, Units: 1}},
+					time.Minute); err != nil {
 					t.Fatal(err)
 				}
 				n.epoch = 5

@@ -26,7 +26,8 @@ func StartExampleNode() *ExampleNode {
 	n := &ExampleNode{}
 	f := start(exampleTB{n: n}, options{})
 	n.Committee = f.Genesis.Committee()
-	n.URL, n.Pin, n.Network, n.Clients, n.Payer = f.url(), f.pin(), f.ID, f.Clients, f.Members[0].Owner
+	n.URL, n.Pin, n.Network, n.Clients, n.Payer = f.url(), f.pin(), f.ID, f.Clients,
+		f.Members[0].Owner
 	return n
 }
 

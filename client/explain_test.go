@@ -57,7 +57,8 @@ func TestExplainRefusal(t *testing.T) {
 		t.Fatal(err)
 	}
 	refusal := &ledger.Refusal{Code: ledger.CodeBadNonce, Err: errors.New("3, want 4")}
-	if got := client.Explain(refusal).Error(); got != "the ledger refuses the transaction: bad_nonce: 3, want 4" {
+	if got := client.Explain(
+		refusal).Error(); got != "the ledger refuses the transaction: bad_nonce: 3, want 4" {
 		t.Error(got)
 	}
 	plain := errors.New("something of this machine")

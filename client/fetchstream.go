@@ -83,7 +83,8 @@ func (l *link) ask(ctx context.Context, root rollup.Hash, session [16]byte, from
 	s.stall = time.AfterFunc(f.cfg.Stall, func() { close(s.stalled); cancel() })
 	s.head.asked = time.Now()
 	err := func() error {
-		r, err := http.NewRequestWithContext(ctx, http.MethodGet, own.base+"/b3/"+root.String(), nil)
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, own.base+"/b3/"+root.String(),
+			nil)
 		if err != nil {
 			return in("request", err)
 		}
@@ -173,7 +174,10 @@ func (s *incoming) begin(from uint64) error {
 	return in("head", s.admit(&h, from))
 }
 
-func refuseHead(format string, args ...any) error { return rollup.Refuse(ReasonHead, format, args...) }
+func refuseHead(format string, args ...any) error {
+	return rollup.Refuse(ReasonHead, format,
+		args...)
+}
 
 func (s *incoming) admit(h *delivery.Head, from uint64) error {
 	w, f, pin := &h.Word, s.link.fetcher, s.link.client.cfg.Pin

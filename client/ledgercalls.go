@@ -59,7 +59,10 @@ func (n *nodes) GetNodes(ctx context.Context, req *connect.Request[api.GetNodesR
 		n,
 		"GetNodes",
 		req,
-		func(c api.LedgerServiceClient) unary[api.GetNodesRequest, api.GetNodesResponse] { return c.GetNodes },
+		func(c api.LedgerServiceClient) unary[api.GetNodesRequest,
+			api.GetNodesResponse] {
+			return c.GetNodes
+		},
 	)
 }
 
@@ -107,7 +110,10 @@ func (n *nodes) ExportAck(ctx context.Context, req *connect.Request[api.ExportAc
 		n,
 		"ExportAck",
 		req,
-		func(c api.LedgerServiceClient) unary[api.ExportAckRequest, api.ExportResponse] { return c.ExportAck },
+		func(c api.LedgerServiceClient) unary[api.ExportAckRequest,
+			api.ExportResponse] {
+			return c.ExportAck
+		},
 	)
 }
 

@@ -236,7 +236,8 @@ func TestReturnToPreferred(t *testing.T) {
 		p.kill("one")
 		status := func() {
 			t.Helper()
-			if _, err := Call(t.Context(), c.Ledger().GetStatus, &api.GetStatusRequest{}); err != nil {
+			if _, err := Call(t.Context(), c.Ledger().GetStatus,
+				&api.GetStatusRequest{}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -327,7 +328,8 @@ func TestNoNodeAnswers(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 		text := c.Explain(err).Error()
-		want := "node http://one:1 does not answer: connection refused; node http://two:1 did not answer in time"
+		want := "node http://one:1 does not answer: connection refused; node http://two:1 did " +
+			"not answer in time"
 		if text != want {
 			t.Errorf("explained: %s", text)
 		}

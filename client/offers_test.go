@@ -52,7 +52,8 @@ func newLies(t *testing.T, change func(*CosignConfig)) *lies {
 	cfg := CosignConfig{
 		Evidence: filepath.Join(l.dir, "offers"),
 		Payer:    func(uint64) (uint32, bool) { return l.payer(), true },
-		Sign: func(clients []uint64, message []byte, signatures [][rollup.SignatureSize]byte) error {
+		Sign: func(clients []uint64, message []byte,
+			signatures [][rollup.SignatureSize]byte) error {
 			for i, c := range clients {
 				l.signed = append(l.signed, slices.Clone(message))
 				s := bls.Default.Sign(l.Clients[c], message)
@@ -266,15 +267,24 @@ func TestLyingOffers(t *testing.T) {
 		offer func(l *lies) *api.CosignOffer
 		want  cosign.Reason
 	}{
-		"one unit more":        {edit(func(s *rollup.Statement) { s.Units++ }), cosign.ReasonWrongUnits},
-		"one unit less":        {edit(func(s *rollup.Statement) { s.Units-- }), cosign.ReasonWrongUnits},
-		"another root of acks": {edit(func(s *rollup.Statement) { s.Root[0] ^= 1 }), cosign.ReasonWrongRoot},
-		"another payer":        {edit(func(s *rollup.Statement) { s.Payer++ }), cosign.ReasonWrongPayer},
-		"another service":      {edit(func(s *rollup.Statement) { s.Service = 7 }), cosign.ReasonWrongAcks},
-		"one ack more":         {edit(func(s *rollup.Statement) { s.Acks++ }), cosign.ReasonWrongAcks},
-		"one ack less":         {edit(func(s *rollup.Statement) { s.Acks-- }), cosign.ReasonWrongUnits},
-		"another first":        {edit(func(s *rollup.Statement) { s.First++ }), cosign.ReasonWrongAcks},
-		"the last first":       {edit(func(s *rollup.Statement) { s.First = 1<<32 - 2 }), cosign.ReasonWrongAcks},
+		"one unit more": {edit(func(s *rollup.Statement) { s.Units++ }),
+			cosign.ReasonWrongUnits},
+		"one unit less": {edit(func(s *rollup.Statement) { s.Units-- }),
+			cosign.ReasonWrongUnits},
+		"another root of acks": {edit(func(s *rollup.Statement) { s.Root[0] ^= 1 }),
+			cosign.ReasonWrongRoot},
+		"another payer": {edit(func(s *rollup.Statement) { s.Payer++ }),
+			cosign.ReasonWrongPayer},
+		"another service": {edit(func(s *rollup.Statement) { s.Service = 7 }),
+			cosign.ReasonWrongAcks},
+		"one ack more": {edit(func(s *rollup.Statement) { s.Acks++ }),
+			cosign.ReasonWrongAcks},
+		"one ack less": {edit(func(s *rollup.Statement) { s.Acks-- }),
+			cosign.ReasonWrongUnits},
+		"another first": {edit(func(s *rollup.Statement) { s.First++ }),
+			cosign.ReasonWrongAcks},
+		"the last first": {edit(func(s *rollup.Statement) { s.First = 1<<32 - 2 }),
+			cosign.ReasonWrongAcks},
 		"an extra service": {func(l *lies) *api.CosignOffer {
 			return insert(rollup.Statement{Client: victim, Service: 2, Acks: 1, Units: 5}, 4)(l)
 		}, cosign.ReasonWrongAcks},
@@ -303,23 +313,42 @@ func TestLyingOffers(t *testing.T) {
 				return append(all, extra) // out of order, and beside what is shown
 			})
 		}, cosign.Reason(255)}, // which members refuse: the tree is not in order
-		"a statement after, out of order":  {insert(rollup.Statement{Client: 0, Service: 3, Acks: 1, Units: 1}, 4), cosign.ReasonNeighbour},
-		"a statement before, out of order": {insert(rollup.Statement{Client: 3, Service: 9, Acks: 1, Units: 1}, 2), cosign.ReasonNeighbour},
-		"another root":                     {message(func(m *api.CosignOffer) { m.Root[0] ^= 1 }), cosign.ReasonWrongPath},
-		"another count":                    {message(func(m *api.CosignOffer) { m.Count++ }), cosign.ReasonWrongPath},
-		"another path":                     {message(func(m *api.CosignOffer) { m.Ranges[0].Siblings[3] ^= 1 }), cosign.ReasonWrongPath},
-		"another place":                    {message(func(m *api.CosignOffer) { m.Ranges[0].First++ }), cosign.ReasonWrongPath},
-		"another network":                  {message(func(m *api.CosignOffer) { m.Network = strings.Repeat("01", 32) }), cosign.ReasonWrongNetwork},
-		"another epoch":                    {message(func(m *api.CosignOffer) { m.Epoch++ }), cosign.ReasonWrongWindow},
-		"another node":                     {message(func(m *api.CosignOffer) { m.Node++ }), cosign.ReasonWrongWindow},
-		"no statements":                    {message(func(m *api.CosignOffer) { m.Ranges = nil }), cosign.ReasonNoStatement},
-		"no network":                       {message(func(m *api.CosignOffer) { m.Network = "" }), cosign.ReasonMalformed},
-		"no root":                          {message(func(m *api.CosignOffer) { m.Root = nil }), cosign.ReasonMalformed},
-		"a cut statement":                  {message(func(m *api.CosignOffer) { m.Ranges[0].Statements = m.Ranges[0].Statements[1:] }), cosign.ReasonMalformed},
-		"payers missing":                   {message(func(m *api.CosignOffer) { m.Ranges[0].Payers = nil }), cosign.ReasonMalformed},
-		"no acks":                          {edit(func(s *rollup.Statement) { s.Acks = 0 }), cosign.ReasonMalformed},
-		"no signature":                     {unsigned(func(m *api.CosignOffer) { m.Signature = nil }), cosign.ReasonBadWord},
-		"a cut signature":                  {unsigned(func(m *api.CosignOffer) { m.Signature = m.Signature[:63] }), cosign.ReasonBadWord},
+		"a statement after, out of order": {insert(rollup.Statement{Client: 0, Service: 3, Acks: 1,
+			Units: 1}, 4), cosign.ReasonNeighbour},
+		"a statement before, out of order": {insert(rollup.Statement{Client: 3, Service: 9, Acks: 1,
+			Units: 1}, 2), cosign.ReasonNeighbour},
+		"another root": {message(func(m *api.CosignOffer) { m.Root[0] ^= 1 }),
+			cosign.ReasonWrongPath},
+		"another count": {message(func(m *api.CosignOffer) { m.Count++ }),
+			cosign.ReasonWrongPath},
+		"another path": {message(
+			func(m *api.CosignOffer) { m.Ranges[0].Siblings[3] ^= 1 }), cosign.ReasonWrongPath},
+		"another place": {message(
+			func(m *api.CosignOffer) { m.Ranges[0].First++ }), cosign.ReasonWrongPath},
+		"another network": {message(
+			func(m *api.CosignOffer) { m.Network = strings.Repeat("01", 32) }),
+			cosign.ReasonWrongNetwork},
+		"another epoch": {message(func(m *api.CosignOffer) { m.Epoch++ }),
+			cosign.ReasonWrongWindow},
+		"another node": {message(func(m *api.CosignOffer) { m.Node++ }),
+			cosign.ReasonWrongWindow},
+		"no statements": {message(func(m *api.CosignOffer) { m.Ranges = nil }),
+			cosign.ReasonNoStatement},
+		"no network": {message(func(m *api.CosignOffer) { m.Network = "" }),
+			cosign.ReasonMalformed},
+		"no root": {message(func(m *api.CosignOffer) { m.Root = nil }),
+			cosign.ReasonMalformed},
+		"a cut statement": {message(
+			func(m *api.CosignOffer) { m.Ranges[0].Statements = m.Ranges[0].Statements[1:] }),
+			cosign.ReasonMalformed},
+		"payers missing": {message(
+			func(m *api.CosignOffer) { m.Ranges[0].Payers = nil }), cosign.ReasonMalformed},
+		"no acks": {edit(func(s *rollup.Statement) { s.Acks = 0 }),
+			cosign.ReasonMalformed},
+		"no signature": {unsigned(
+			func(m *api.CosignOffer) { m.Signature = nil }), cosign.ReasonBadWord},
+		"a cut signature": {unsigned(
+			func(m *api.CosignOffer) { m.Signature = m.Signature[:63] }), cosign.ReasonBadWord},
 		"signed for another window": {unsigned(func(m *api.CosignOffer) { m.Window++ }),
 			cosign.ReasonBadWord},
 		"signed for another epoch": {unsigned(func(m *api.CosignOffer) { m.Epoch++ }),
@@ -339,7 +368,8 @@ func TestLyingOffers(t *testing.T) {
 			l.k.book.answer(e, stateForgiven, rollup.CodePastEpoch)
 			return l.offer(l.acks, nil)
 		}, cosign.ReasonRefusedAcks},
-		"neighbours hidden": {func(l *lies) *api.CosignOffer { return l.hidden() }, cosign.ReasonNeighbour},
+		"neighbours hidden": {func(l *lies) *api.CosignOffer { return l.hidden() },
+			cosign.ReasonNeighbour},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLies(t, nil)
@@ -369,7 +399,11 @@ func (l *lies) hidden() *api.CosignOffer {
 	var tree *rollup.StatementTree
 	l.offer(
 		l.acks,
-		func(all []rollup.Statement) []rollup.Statement { tree = rollup.NewStatementTree(all); return all },
+		func(all []rollup.Statement) []rollup.Statement {
+			tree = rollup.NewStatementTree(
+				all)
+			return all
+		},
 	)
 	o, err := m.Decode()
 	if err != nil {
@@ -471,7 +505,12 @@ func TestEvidenceBounds(t *testing.T) {
 		t.Errorf("%d files, %v", len(files), err)
 	}
 	l = newLies(t, func(c *CosignConfig) { c.Evidence = "/dev/null/offers" })
-	if why, refused := l.decide(l.offer(l.acks, func(all []rollup.Statement) []rollup.Statement { all[2].Units++; return all })); !refused ||
+	if why, refused := l.decide(l.offer(l.acks,
+		func(
+			all []rollup.Statement) []rollup.Statement {
+			all[2].Units++
+			return all
+		})); !refused ||
 		why != cosign.ReasonWrongUnits {
 		t.Errorf("%v, %v", refused, why)
 	}

@@ -61,10 +61,10 @@ func (p *Pin) UnmarshalText(text []byte) error {
 //go:generate go tool stringer -type=Reason -linecomment -output=reason_string.go
 
 // Reason is why a client has nothing to do with a server that it has reached: it names another
-// network, node or node key than the client's [Pin]; its epoch goes backwards, or lies ahead of what
-// it shows by more than [MaxUnshown]; what it answers to acks is not signed by the pinned node; its
-// record is not what the committee signed; or the head of a stream is not the pinned node's word
-// about what was asked for. It is an error, and trying again does not help.
+// network, node or node key than the client's [Pin]; its epoch goes backwards, or lies ahead of
+// what it shows by more than [MaxUnshown]; what it answers to acks is not signed by the pinned
+// node; its record is not what the committee signed; or the head of a stream is not the pinned
+// node's word about what was asked for. It is an error, and trying again does not help.
 type Reason uint8
 
 // The reasons.

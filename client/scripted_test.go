@@ -216,7 +216,8 @@ func (n *scripted) respond(frames []byte) (*api.SubmitAcksResponse, error) {
 		}
 	}
 	n.spoils(res)
-	if answer, err := answerOf(res, len(frames)/rollup.AckSize); err == nil && res.Signature == nil {
+	if answer, err := answerOf(res, len(frames)/rollup.AckSize); err == nil &&
+		res.Signature == nil {
 		w := word.Ask(frames).Answers(n.pin.Node, 3, answer.Answers)
 		signature := word.Sign(&n.pin.Network, n.key, w)
 		res.Height, res.Signature = 3, signature[:]
@@ -228,7 +229,8 @@ func (n *scripted) respond(frames []byte) (*api.SubmitAcksResponse, error) {
 }
 
 // serve serves a node over connections in memory, as long as the returned function is not called.
-func (n *scripted) serve() (dial func(context.Context, string, string) (net.Conn, error), stop func()) {
+func (n *scripted) serve() (dial func(context.Context, string, string) (net.Conn, error),
+	stop func()) {
 	mux := http.NewServeMux()
 	mux.Handle(api.NewIngestServiceHandler(n))
 	server := &http.Server{Handler: mux, Protocols: new(http.Protocols)}

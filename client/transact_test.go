@@ -30,8 +30,9 @@ func TestNewClientRefusesAddresses(t *testing.T) {
 // that leaves the caller in doubt.
 type mempool struct {
 	testnode.Chain
-	lose  map[uint64]int   // by nonce: how often it is taken, and not executed
-	doubt map[uint64]error // by nonce: the answer to the first submission, which is taken all the same
+	lose map[uint64]int // by nonce: how often it is taken, and not executed
+	// by nonce: the answer to the first submission, which is taken all the same
+	doubt map[uint64]error
 
 	mu      sync.Mutex
 	waiting map[uint64][]byte
@@ -105,14 +106,16 @@ func TestExecute(t *testing.T) {
 	if err := c.Execute(t.Context(), sender, next-1, other); !errors.Is(err, ledger.CodeBadNonce) {
 		t.Errorf("a nonce that another transaction had: %v", err)
 	}
-	if err := c.Execute(t.Context(), sender, next+1000, ledger.NewTransfer(f.ID, payer, next+1000, to, 5)); !errors.Is(
+	if err := c.Execute(t.Context(), sender, next+1000,
+		ledger.NewTransfer(f.ID, payer, next+1000, to, 5)); !errors.Is(
 		err,
 		ledger.CodeBadNonce,
 	) {
 		t.Errorf("a nonce far ahead: %v", err)
 	}
 	bad := append(transfers(next, next+3, 1), transfers(next+3, next+4, 1<<60)...)
-	if err := c.Execute(t.Context(), sender, next, append(bad, transfers(next+4, next+6, 1)...)...); !errors.Is(
+	if err := c.Execute(t.Context(), sender, next,
+		append(bad, transfers(next+4, next+6, 1)...)...); !errors.Is(
 		err,
 		ledger.CodeInsufficientBalance,
 	) {

@@ -129,7 +129,8 @@ func TestJudged(t *testing.T) {
 	for _, c := range []struct {
 		ctx  context.Context
 		code connect.Code
-	}{{t.Context(), connect.CodeUnavailable}, {canceled, connect.CodeCanceled}, {late, connect.CodeDeadlineExceeded}} {
+	}{{t.Context(), connect.CodeUnavailable}, {canceled, connect.CodeCanceled},
+		{late, connect.CodeDeadlineExceeded}} {
 		if err := judged(c.ctx, syscall.ECONNRESET); connect.CodeOf(err) != c.code ||
 			!errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("%v, want %v", err, c.code)

@@ -17,7 +17,8 @@ const maxPackages = 90
 // weight counts the packages beyond the standard library that a package compiles.
 func weight(t *testing.T, path string) int {
 	t.Helper()
-	out, err := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", path).
+	out, err := exec.Command("go", "list", "-deps", "-f",
+		"{{if not .Standard}}{{.ImportPath}}{{end}}", path).
 		Output()
 	if err != nil {
 		t.Fatal(err)
@@ -33,7 +34,8 @@ func TestSendAck(t *testing.T) {
 		t.Errorf("a program that sends an ack compiles %d packages, more than %d", n, maxPackages)
 	}
 	program := filepath.Join(t.TempDir(), "sendack")
-	if out, err := exec.Command("go", "build", "-o", program, "./testdata/sendack").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-o", program,
+		"./testdata/sendack").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	f := start(t, options{})

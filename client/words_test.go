@@ -23,7 +23,8 @@ func aRefusal(number uint32) word.Refusal {
 // heard is all that a book has of nodes' words, in words.
 func heard(b *Book) string {
 	var lines []string
-	b.words.each(func(o *offered) { lines = append(lines, fmt.Sprintf("%+v %x", o.word, o.signature)) },
+	b.words.each(
+		func(o *offered) { lines = append(lines, fmt.Sprintf("%+v %x", o.word, o.signature)) },
 		func(r *refused, before uint64) {
 			lines = append(lines, fmt.Sprintf("%d: %+v", before, r.said))
 		})

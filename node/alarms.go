@@ -53,7 +53,8 @@ type alarmFile struct {
 const (
 	alarmWhat = "a false proof: evidence_rung_3 verifies for this rollup, and the statements in " +
 		"evidence_rung_2, to which the same header commits, do not give its totals"
-	alarmAdvice = "copy this file and show it to the other members: the setup's secret is known to " +
+	alarmAdvice = "copy this file and show it to the other members: the setup's secret is known " +
+		"to " +
 		"somebody, or the circuit is wrong. Suspend the proof keys (a transaction of kind 25). " +
 		"Removing the file from the node's home ends the alarm"
 )
@@ -61,7 +62,8 @@ const (
 // raise keeps a false proof durably. What can not be written is an alarm until the restart.
 func (a *alarms) raise(p *peer.FalseProof) {
 	h := p.Header
-	name := fmt.Sprintf("%s%d-%d-%d-%s%s", alarmPrefix, h.Epoch, h.Node, h.Window, h.ID(), alarmSuffix)
+	name := fmt.Sprintf("%s%d-%d-%d-%s%s", alarmPrefix, h.Epoch, h.Node, h.Window, h.ID(),
+		alarmSuffix)
 	content, err := json.MarshalIndent(alarmFile{What: alarmWhat, Advice: alarmAdvice,
 		Network: h.Network.String(), Node: h.Node, Epoch: h.Epoch, Window: h.Window,
 		Rollup: h.ID().String(), Error: p.Err.Error(),

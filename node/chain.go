@@ -15,8 +15,9 @@ import (
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
-// history is what blocks leave in the store for exports. The engine hands it every block before the block is durable,
-// and again if the process dies in between, so nothing is missed; all writes are idempotent.
+// history is what blocks leave in the store for exports. The engine hands it every block before the
+// block is durable, and again if the process dies in between, so nothing is missed; all writes are
+// idempotent.
 type history struct{ store *store.Store }
 
 func (h history) keep(block *ledger.Block) error {
@@ -32,7 +33,8 @@ func (h history) keep(block *ledger.Block) error {
 	return nil
 }
 
-// chain is the committee's engine as the other rooms see it: the latest view, and a way to wait for the next.
+// chain is the committee's engine as the other rooms see it: the latest view, and a way to wait for
+// the next.
 type chain struct {
 	*committee.Engine
 	store     *store.Store
@@ -52,8 +54,10 @@ type chain struct {
 	pruned   uint32                   // touched by follow only
 }
 
-func newChain(e *committee.Engine, s *store.Store, k *proofKeys, retention uint32, log *slog.Logger) *chain {
-	return &chain{Engine: e, store: s, keys: k, retention: retention, log: log, changed: make(chan struct{}), executed: time.Now(),
+func newChain(e *committee.Engine, s *store.Store, k *proofKeys, retention uint32,
+	log *slog.Logger) *chain {
+	return &chain{Engine: e, store: s, keys: k, retention: retention, log: log,
+		changed: make(chan struct{}), executed: time.Now(),
 		answers: make(map[ledger.TxCode]uint64)}
 }
 
@@ -79,8 +83,9 @@ func (c *chain) transactions() (list []status.Count) {
 	return list
 }
 
-// Updated implements pipeline.Chain. The engine publishes a view before its subscribers hear of it, so a channel taken
-// after View was called closes for every later block, and at worst once too often.
+// Updated implements pipeline.Chain. The engine publishes a view before its subscribers hear of it,
+// so a channel taken after View was called closes for every later block, and at worst once too
+// often.
 func (c *chain) Updated() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -120,8 +125,8 @@ func (c *chain) follow(ctx context.Context, sub *committee.Subscription) {
 	}
 }
 
-// learn takes the network's proof keys as they are now. One that cannot be used is no reason to stop: rollups go without
-// proofs of its size here.
+// learn takes the network's proof keys as they are now. One that cannot be used is no reason to
+// stop: rollups go without proofs of its size here.
 func (c *chain) learn(view *ledger.View) {
 	if err := c.keys.learn(view.ProofKeys()); err != nil {
 		c.log.Error("a proof key that the network names cannot be used here", "err", err)
@@ -141,7 +146,8 @@ func (c *chain) earn(s *ledger.Settlement) {
 	}
 }
 
-// prune drops acks, evidence and records of epochs that were settled longer ago than the operator wants to keep.
+// prune drops acks, evidence and records of epochs that were settled longer ago than the operator
+// wants to keep.
 func (c *chain) prune(settled uint32) {
 	if c.retention == 0 || settled < c.retention || settled-c.retention <= c.pruned {
 		return

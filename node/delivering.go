@@ -94,7 +94,8 @@ func (n *Node) fillContent(c *telemetry.Content) {
 		Volume: uint64(n.cfg.Content.Volume), Stored: uint64(stored.Bytes),
 		Contents: stored.Contents}
 	for _, reason := range delivery.Reasons() {
-		c.Refusals = append(c.Refusals, status.Count{Name: reason.String(), Count: s.Refused[reason]})
+		c.Refusals = append(c.Refusals,
+			status.Count{Name: reason.String(), Count: s.Refused[reason]})
 		c.Aborts = append(c.Aborts, status.Count{Name: reason.String(), Count: s.Aborted[reason]})
 	}
 }

@@ -43,7 +43,8 @@ func newDelivering(t *testing.T) *delivering {
 		data := make([]byte, 2<<20+i)
 		_, _ = rand.NewChaCha8([32]byte{byte(i)}).Read(data) // never fails
 		root := rollup.Hash(blake3.Sum256(data))
-		if err := os.WriteFile(filepath.Join(d.folder, "b3", root.String()), data, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(d.folder, "b3", root.String()), data,
+			0o600); err != nil {
 			t.Fatal(err)
 		}
 		d.contents, d.roots = append(d.contents, data), append(d.roots, root)

@@ -13,7 +13,8 @@ import (
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
-// Names of the keystores in a home's key folder. The owner's key is not among them: a node runs without it.
+// Names of the keystores in a home's key folder. The owner's key is not among them: a node runs
+// without it.
 const (
 	BLSKeyFile       = "bls.json"
 	TransportKeyFile = "transport.json"
@@ -43,10 +44,12 @@ func LoadIdentity(c *config.Config, password []byte) (*Identity, error) {
 	if id.BLS, err = keys.LoadBLS(filepath.Join(dir, BLSKeyFile), password); err != nil {
 		return nil, err
 	}
-	if id.Transport, err = keys.LoadEd25519(filepath.Join(dir, TransportKeyFile), password); err != nil {
+	if id.Transport, err = keys.LoadEd25519(filepath.Join(dir, TransportKeyFile),
+		password); err != nil {
 		return nil, err
 	}
-	if id.Consensus, err = keys.LoadEd25519(filepath.Join(dir, ConsensusKeyFile), password); err != nil {
+	if id.Consensus, err = keys.LoadEd25519(filepath.Join(dir, ConsensusKeyFile),
+		password); err != nil {
 		return nil, err
 	}
 	return id, id.check()
@@ -55,7 +58,8 @@ func LoadIdentity(c *config.Config, password []byte) (*Identity, error) {
 // ErrIdentity says that the keys in a home contradict the genesis file.
 var ErrIdentity = errors.New("node: keys and genesis disagree")
 
-// member returns the index of the node when it is of the genesis committee, where member i is node i.
+// member returns the index of the node when it is of the genesis committee, where member i is node
+// i.
 func (id *Identity) member() (node uint32, ok bool) {
 	for i := range id.Genesis.Members {
 		if id.Genesis.Members[i].TransportKey == ledger.KeyOf(id.Transport) {

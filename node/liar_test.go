@@ -62,7 +62,8 @@ func (l *liar) rollup(key rollup.WindowKey, numbers uint32) (h *rollup.Header, e
 
 func (l *liar) push(member uint32, h *rollup.Header, evidence []byte) bls.Signature {
 	l.Helper()
-	share, err := l.members.Push(l.Context(), member, h.Append(nil), rollup.SignOwn(l.key, h), evidence)
+	share, err := l.members.Push(l.Context(), member, h.Append(nil), rollup.SignOwn(l.key, h),
+		evidence)
 	if err != nil {
 		l.Fatalf("member %d: %v", member, err)
 	}

@@ -12,8 +12,9 @@ import (
 // node at rest collects and gives back at once what is worth it.
 const (
 	memoryInterval = 5 * time.Second
-	memoryAtRest   = 8 << 20  // bytes allocated a second; more is work, which will need its memory again
-	memoryWorth    = 32 << 20 // bytes that are held and not in use
+	// bytes allocated a second; more is work, which will need its memory again
+	memoryAtRest = 8 << 20
+	memoryWorth  = 32 << 20 // bytes that are held and not in use
 )
 
 // heap is what the runtime says about its memory at one instant.
@@ -33,7 +34,8 @@ func (h heap) surplus(before heap) bool {
 
 func readHeap(now time.Time) heap {
 	samples := []metrics.Sample{
-		{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/objects:bytes"},
+		{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"},
+		{Name: "/memory/classes/heap/objects:bytes"},
 		{Name: "/memory/classes/heap/unused:bytes"}, {Name: "/memory/classes/heap/free:bytes"},
 		{Name: "/memory/classes/heap/stacks:bytes"},
 	}
@@ -45,8 +47,8 @@ func readHeap(now time.Time) heap {
 	return h
 }
 
-// startMemory gives surplus memory back now and then. What it could not give back, since it is in use
-// after all, is not tried again before more is held.
+// startMemory gives surplus memory back now and then. What it could not give back, since it is in
+// use after all, is not tried again before more is held.
 func (n *Node) startMemory(context.Context) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	n.onStop(cancel)

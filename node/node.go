@@ -1,4 +1,5 @@
-// Package node is one Waybill process: it opens the doors, wires the rooms together, and takes them down in order.
+// Package node is one Waybill process: it opens the doors, wires the rooms together, and takes them
+// down in order.
 //
 //	clients ─ ingest ─ pipeline ─┬─ store
 //	                             ├─ peer ─── the other members
@@ -77,9 +78,12 @@ type Node struct {
 	stop     sync.Once
 }
 
-// Start starts a node and returns when it works; Stop must follow. On an error everything is taken down again.
-func Start(ctx context.Context, cfg *config.Config, id *Identity, log *slog.Logger) (_ *Node, err error) {
-	n := &Node{cfg: cfg, id: id, log: log, started: time.Now(), network: id.Genesis.Network(), failed: make(chan error, 8)}
+// Start starts a node and returns when it works; Stop must follow. On an error everything is taken
+// down again.
+func Start(ctx context.Context, cfg *config.Config, id *Identity, log *slog.Logger) (_ *Node,
+	err error) {
+	n := &Node{cfg: cfg, id: id, log: log, started: time.Now(), network: id.Genesis.Network(),
+		failed: make(chan error, 8)}
 	n.alarms = &alarms{dir: filepath.Join(cfg.HomeDir(), alarmsDir), log: log}
 	defer func() {
 		if err != nil {
@@ -93,7 +97,8 @@ func Start(ctx context.Context, cfg *config.Config, id *Identity, log *slog.Logg
 	for _, err := range cpu.OverrideErrors() {
 		log.Warn("kernel not selected", "err", err)
 	}
-	if n.keys, err = loadProofKeys(cfg.Path(cfg.Proofs.Keys), &id.Genesis.Params.Proofs, log); err != nil {
+	if n.keys, err = loadProofKeys(cfg.Path(cfg.Proofs.Keys), &id.Genesis.Params.Proofs,
+		log); err != nil {
 		return nil, fmt.Errorf("proofs.keys: %w", err)
 	}
 	for _, step := range []struct {
@@ -117,7 +122,8 @@ func Start(ctx context.Context, cfg *config.Config, id *Identity, log *slog.Logg
 			return nil, fmt.Errorf("%s: %w", step.what, err)
 		}
 	}
-	log.Info("node works", "node", n.index, "network", n.network, "chain_id", id.Genesis.ChainID, "height", n.chain.View().Height(),
+	log.Info("node works", "node", n.index, "network", n.network, "chain_id", id.Genesis.ChainID,
+		"height", n.chain.View().Height(),
 		"serving", n.pipeline != nil, "ingest", cfg.Ingest.Listen, "operator", cfg.Operator.Listen)
 	return n, nil
 }
@@ -128,8 +134,10 @@ var ErrRuns = errors.New("another process runs this node")
 // onStop queues f to be called at Stop, last first.
 func (n *Node) onStop(f func()) { n.cleanup = append(n.cleanup, f) }
 
-// serve runs a server at the address of a setting until Stop; when it ends by itself the node fails.
-func (n *Node) serve(setting, address string, run func(net.Listener) error, shutdown func(context.Context) error) error {
+// serve runs a server at the address of a setting until Stop; when it ends by itself the node
+// fails.
+func (n *Node) serve(setting, address string, run func(net.Listener) error,
+	shutdown func(context.Context) error) error {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return fmt.Errorf("%s: %w", setting, err)
@@ -150,7 +158,8 @@ func (n *Node) serve(setting, address string, run func(net.Listener) error, shut
 }
 
 func (n *Node) openStore(context.Context) error {
-	s, err := store.Open(n.cfg.Path(n.cfg.Store.Path), store.Options{Logger: n.log, CacheSize: int64(n.cfg.Store.Cache)})
+	s, err := store.Open(n.cfg.Path(n.cfg.Store.Path),
+		store.Options{Logger: n.log, CacheSize: int64(n.cfg.Store.Cache)})
 	if errors.Is(err, syscall.EAGAIN) {
 		return fmt.Errorf("%w: %w", ErrRuns, err)
 	}
@@ -168,9 +177,12 @@ func (n *Node) openStore(context.Context) error {
 
 func (n *Node) startCommittee(ctx context.Context) error {
 	c := committee.Config{
-		Genesis: n.id.Genesis, Home: filepath.Join(n.cfg.HomeDir(), "consensus"), ConsensusKey: n.id.Consensus, TransportKey: n.id.Transport,
-		Listen: n.cfg.Consensus.Listen, Timeouts: committee.Timeouts(n.cfg.Consensus.Preset), KeepBlocks: n.cfg.Consensus.KeepBlocks, Store: n.store,
-		Keep: history{n.store}.keep, Observers: n.cfg.Consensus.Observers, Logger: n.log, Registerer: n.registry,
+		Genesis: n.id.Genesis, Home: filepath.Join(n.cfg.HomeDir(), "consensus"),
+		ConsensusKey: n.id.Consensus, TransportKey: n.id.Transport,
+		Listen: n.cfg.Consensus.Listen, Timeouts: committee.Timeouts(n.cfg.Consensus.Preset),
+		KeepBlocks: n.cfg.Consensus.KeepBlocks, Store: n.store,
+		Keep: history{n.store}.keep, Observers: n.cfg.Consensus.Observers, Logger: n.log,
+		Registerer: n.registry,
 	}
 	self, member := n.id.member()
 	if member {
@@ -222,14 +234,17 @@ func (n *Node) startPeers(context.Context) error {
 	mc := peer.MembersConfig{Chain: n.chain, Certificate: certificate, Proofs: n.keys.in,
 		Timeout: n.cfg.Peer.PushTimeout}
 	if member {
-		if n.accuser, err = peer.NewAccuser(peer.AccuserConfig{Network: n.network, Chain: n.chain, Store: n.store, Self: self,
+		if n.accuser, err = peer.NewAccuser(peer.AccuserConfig{Network: n.network, Chain: n.chain,
+			Store: n.store, Self: self,
 			Logger: n.log}); err != nil {
 			return err
 		}
 		n.member = peer.NewMember(peer.MemberConfig{
-			Network: n.network, Key: n.id.BLS, Chain: n.chain, Store: n.store, Proofs: n.keys.in, Logger: n.log, Alarm: n.alarms.raise,
+			Network: n.network, Key: n.id.BLS, Chain: n.chain, Store: n.store, Proofs: n.keys.in,
+			Logger: n.log, Alarm: n.alarms.raise,
 			Accuse:  n.accuser.Accuse,
-			Workers: runtime.GOMAXPROCS(0), Concurrent: 2, Waiting: n.cfg.Peer.MaxInflight * len(n.id.Genesis.Members),
+			Workers: runtime.GOMAXPROCS(0), Concurrent: 2,
+			Waiting: n.cfg.Peer.MaxInflight * len(n.id.Genesis.Members),
 		})
 		mc.Local, mc.Self = n.member, self
 	}
@@ -241,7 +256,8 @@ func (n *Node) startPeers(context.Context) error {
 	var workers sync.WaitGroup
 	n.onStop(func() { cancel(); sub.Close(); workers.Wait() })
 	if member {
-		n.puller = peer.NewPuller(peer.PullerConfig{Members: n.members, Store: n.store, Self: self, Logger: n.log})
+		n.puller = peer.NewPuller(peer.PullerConfig{Members: n.members, Store: n.store, Self: self,
+			Logger: n.log})
 		n.chain.puller = n.puller
 		workers.Go(func() { n.puller.Run(ctx) })
 		n.chain.member = n.member
@@ -254,7 +270,8 @@ func (n *Node) startPeers(context.Context) error {
 	if n.member == nil && !n.known {
 		return nil // nobody knows where it is
 	}
-	server := peer.NewServer(peer.ServerConfig{Member: n.member, Store: n.store, Chain: n.chain, Certificate: certificate, MaxInflight: n.cfg.Peer.MaxInflight, Logger: n.log})
+	server := peer.NewServer(peer.ServerConfig{Member: n.member, Store: n.store, Chain: n.chain,
+		Certificate: certificate, MaxInflight: n.cfg.Peer.MaxInflight, Logger: n.log})
 	return n.serve("peer.listen", n.cfg.Peer.Listen, server.Serve, server.Shutdown)
 }
 
@@ -283,18 +300,22 @@ func (n *Node) startPipeline(ctx context.Context) error {
 		return nil
 	}
 	if !n.known {
-		n.log.Warn("this node is not registered yet and takes no acks: register it, then restart", "transport_key", ledger.KeyOf(n.id.Transport))
+		n.log.Warn("this node is not registered yet and takes no acks: register it, then restart",
+			"transport_key", ledger.KeyOf(n.id.Transport))
 		return nil
 	}
 	config := pipeline.Config{
 		Network: n.network, Node: n.index,
-		Workers: n.cfg.Pipeline.Workers, MaxBatch: n.cfg.Pipeline.MaxBatch, MaxAcks: n.cfg.Pipeline.MaxAcks, MaxBytes: int64(n.cfg.Pipeline.MaxBytes),
-		WindowAge: n.cfg.Pipeline.WindowAge, Tail: tail(n.cfg.Pipeline.Tail, &n.id.Genesis.Params), CosignWait: n.cfg.Pipeline.CosignWait, Logger: n.log,
+		Workers: n.cfg.Pipeline.Workers, MaxBatch: n.cfg.Pipeline.MaxBatch,
+		MaxAcks: n.cfg.Pipeline.MaxAcks, MaxBytes: int64(n.cfg.Pipeline.MaxBytes),
+		WindowAge: n.cfg.Pipeline.WindowAge, Tail: tail(n.cfg.Pipeline.Tail, &n.id.Genesis.Params),
+		CosignWait: n.cfg.Pipeline.CosignWait, Logger: n.log,
 		Room: func() bool { return n.usage.room(n.store, uint64(n.cfg.Store.MinFree)) },
 	}
 	if left := timeToOrder(config.Tail, config.CosignWait, &n.id.Genesis.Params); left <= 0 {
-		n.log.Warn("acks of an epoch's end may come too late to be paid: after tail, co-signing and "+
-			"half of the grace for a proof nothing is left of the grace", "tail", config.Tail,
+		n.log.Warn(
+			"acks of an epoch's end may come too late to be paid: after tail, co-signing and "+
+				"half of the grace for a proof nothing is left of the grace", "tail", config.Tail,
 			"cosign_wait", config.CosignWait, "grace_seconds", n.id.Genesis.Params.GraceSeconds)
 	}
 	if config.CosignWait > 0 {
@@ -347,7 +368,8 @@ func (n *Node) startHistory(context.Context) error {
 
 func (n *Node) startIngest(context.Context) error {
 	c := ingest.Config{
-		Network: n.network, Node: n.index, Version: telemetry.BuildInfo().Version, Pipeline: n.pipeline, Sessions: n.sessions, Chain: n.chain, Store: n.store,
+		Network: n.network, Node: n.index, Version: telemetry.BuildInfo().Version,
+		Pipeline: n.pipeline, Sessions: n.sessions, Chain: n.chain, Store: n.store,
 		Key:          n.id.Transport,
 		Witness:      n.engine.Witness(),
 		VerifyingKey: n.keys.verifyingKey, Status: func() any { return n.Snapshot() },
@@ -379,7 +401,8 @@ func (n *Node) startOperator(context.Context) error {
 	mux.Handle("/", telemetry.Handler(n.registry, n.Snapshot, n.cfg.Operator.Pprof))
 	if n.cfg.Operator.Dashboard {
 		page := web.Handler(ctx, n.Snapshot)
-		for _, path := range []string{"/{$}", "/dashboard.css", "/dashboard.js", "/icon.svg", "/events", "/api/"} {
+		for _, path := range []string{"/{$}", "/dashboard.css", "/dashboard.js", "/icon.svg",
+			"/events", "/api/"} {
 			mux.Handle(path, page)
 		}
 	}
@@ -415,8 +438,8 @@ func operatorServer(handler http.Handler, log *slog.Logger) *http.Server {
 // Failed yields an error when a part of the node cannot go on. Stop it then.
 func (n *Node) Failed() <-chan error { return n.failed }
 
-// Stop closes the doors, answers what was admitted, and takes the rooms down in the reverse order of Start. It returns
-// when nothing of the node is left running.
+// Stop closes the doors, answers what was admitted, and takes the rooms down in the reverse order
+// of Start. It returns when nothing of the node is left running.
 func (n *Node) Stop() {
 	n.stop.Do(func() {
 		n.stopping.Store(true)

@@ -48,9 +48,12 @@ func newWorld(t *testing.T) *world {
 	return newWorldOf(t, serving, 1, func(int, *config.Config) {})
 }
 
-// newWorldOf is newWorld with so many nodes that serve, a grace in seconds, and settings of its own.
-func newWorldOf(t *testing.T, serving int, grace uint32, configure func(int, *config.Config)) *world {
-	net, err := homes.Write(homes.Options{Dir: t.TempDir() + "/net", Serving: serving, EpochSeconds: 5, GraceSeconds: grace,
+// newWorldOf is newWorld with so many nodes that serve, a grace in seconds, and settings of its
+// own.
+func newWorldOf(t *testing.T, serving int, grace uint32,
+	configure func(int, *config.Config)) *world {
+	net, err := homes.Write(homes.Options{Dir: t.TempDir() + "/net", Serving: serving,
+		EpochSeconds: 5, GraceSeconds: grace,
 		Configure: func(i int, c *config.Config) {
 			c.Pipeline.WindowAge, c.Pipeline.Tail = time.Second, 100*time.Millisecond
 			configure(i, c)
@@ -58,8 +61,9 @@ func newWorldOf(t *testing.T, serving int, grace uint32, configure func(int, *co
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{T: t, net: net, nodes: make([]*node.Node, len(net.Nodes)), nonces: map[ledger.Key]uint64{},
-		book: client.MemoryBook()}
+	w := &world{T: t, net: net, nodes: make([]*node.Node, len(net.Nodes)),
+		nonces: map[ledger.Key]uint64{},
+		book:   client.MemoryBook()}
 	var group errgroup.Group
 	for i := range w.nodes {
 		group.Go(func() error { return w.start(i) })
@@ -131,7 +135,8 @@ func (w *world) submit(key ed25519.PrivateKey, build func(nonce uint64) []byte) 
 	}
 	w.nonces[sender]++
 	w.await("a transaction's execution", func() bool {
-		a, err := client.Call(w.Context(), c.Ledger().GetAccount, &api.GetAccountRequest{By: &api.GetAccountRequest_Key{Key: sender.String()}})
+		a, err := client.Call(w.Context(), c.Ledger().GetAccount,
+			&api.GetAccountRequest{By: &api.GetAccountRequest_Key{Key: sender.String()}})
 		return err == nil && a.NextNonce > nonce
 	})
 }
@@ -151,9 +156,11 @@ func (w *world) registerOf(money, unitCap uint64) {
 		return ledger.NewDeposit(network, w.net.Treasury, nonce, ledger.KeyOf(payer), money)
 	})
 	w.submit(payer, func(nonce uint64) []byte {
-		return ledger.NewRegisterService(network, payer, nonce, &ledger.ServiceRegistration{Price: 1 << 20, UnitCap: unitCap, Unit: "byte"})
+		return ledger.NewRegisterService(network, payer, nonce,
+			&ledger.ServiceRegistration{Price: 1 << 20, UnitCap: unitCap, Unit: "byte"})
 	})
-	w.submit(payer, func(nonce uint64) []byte { return ledger.NewReserve(network, payer, nonce, money/10*9) })
+	w.submit(payer,
+		func(nonce uint64) []byte { return ledger.NewReserve(network, payer, nonce, money/10*9) })
 	account, ok := w.nodes[len(w.nodes)-1].View().AccountByKey(ledger.KeyOf(payer))
 	if !ok {
 		w.Fatal("the payer has no account")
@@ -182,8 +189,8 @@ func (w *world) registerOf(money, unitCap uint64) {
 	})
 }
 
-// deliver has every client of a serving node acknowledge rounds deliveries of 2 units, and returns one
-// of the acks.
+// deliver has every client of a serving node acknowledge rounds deliveries of 2 units, and returns
+// one of the acks.
 func (w *world) deliver(i, rounds int) rollup.Ack {
 	w.Helper()
 	var deliveries []client.Delivery
@@ -225,7 +232,8 @@ func (w *world) window(i int, ack rollup.Ack) uint32 {
 func (w *world) settled(i int) (acks, paid uint64, epochs []uint32) {
 	c := w.client(i)
 	for epoch := uint32(0); ; epoch++ {
-		s, err := client.Call(w.Context(), c.Ledger().GetSettlement, &api.GetSettlementRequest{Epoch: epoch})
+		s, err := client.Call(w.Context(), c.Ledger().GetSettlement,
+			&api.GetSettlementRequest{Epoch: epoch})
 		if err != nil || !s.Certified {
 			return acks, paid, epochs
 		}
@@ -265,8 +273,8 @@ func (w *world) get(i int, path string) (status int, body string) {
 	return res.StatusCode, string(b)
 }
 
-// TestNetwork takes acks through four nodes to certified settlements, restarts one of them on the way, and looks at what
-// operators and outsiders see. At the end nothing may be left running.
+// TestNetwork takes acks through four nodes to certified settlements, restarts one of them on the
+// way, and looks at what operators and outsiders see. At the end nothing may be left running.
 func TestNetwork(t *testing.T) {
 	before := goroutines()
 	w := newWorld(t)
@@ -294,13 +302,15 @@ func TestNetwork(t *testing.T) {
 			return acks == want
 		})
 		if paid != 2*want {
-			t.Errorf("node %d: %d micro-credits paid for %d acks of 2 units at 1 each", i, paid, want)
+			t.Errorf("node %d: %d micro-credits paid for %d acks of 2 units at 1 each", i, paid,
+				want)
 		}
 	}
 
 	c := w.client(0).Ledger()
 	for _, epoch := range epochs {
-		w.verify(client.Call(t.Context(), c.ExportSettlement, &api.ExportSettlementRequest{Epoch: epoch}))
+		w.verify(client.Call(t.Context(), c.ExportSettlement,
+			&api.ExportSettlementRequest{Epoch: epoch}))
 	}
 	window := w.window(0, first)
 	w.verify(client.Call(t.Context(), c.ExportRollup, &api.ExportRollupRequest{
@@ -314,14 +324,16 @@ func TestNetwork(t *testing.T) {
 	w.await("the end of all goroutines", func() bool { return goroutines() <= before })
 }
 
-// goroutines counts them, but for the two that the engine's log file keeps for the life of the process, one to close it
-// when it is idle and one to do so at a hangup: the engine closes its log without ending them.
+// goroutines counts them, but for the two that the engine's log file keeps for the life of the
+// process, one to close it when it is idle and one to do so at a hangup: the engine closes its log
+// without ending them.
 func goroutines() int {
 	stacks := make([]byte, 4<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]
 	n := 0
 	for stack := range bytes.SplitSeq(stacks, []byte("\n\n")) {
-		if !bytes.Contains(stack, []byte("cometbft/libs/autofile")) && !bytes.Contains(stack, []byte("os/signal.loop")) {
+		if !bytes.Contains(stack, []byte("cometbft/libs/autofile")) &&
+			!bytes.Contains(stack, []byte("os/signal.loop")) {
 			n++
 		}
 	}
@@ -332,20 +344,23 @@ func goroutines() int {
 func (w *world) operator() {
 	w.Helper()
 	for i := range w.nodes {
-		w.await("readiness", func() bool { status, _ := w.get(i, "/readyz"); return status == http.StatusOK })
+		w.await("readiness",
+			func() bool { status, _ := w.get(i, "/readyz"); return status == http.StatusOK })
 		if status, body := w.get(i, "/livez"); status != http.StatusOK || body != "ok\n" {
 			w.Errorf("livez: %d %s", status, body)
 		}
 		_, metrics := w.get(i, "/metrics")
 		for _, want := range []string{
-			"waybill_registered_clients " + fmt.Sprint(serving*clients), `waybill_check{check="disk"} 1`, "waybill_chain_height ", "go_goroutines ",
+			"waybill_registered_clients " + fmt.Sprint(serving*clients),
+			`waybill_check{check="disk"} 1`, "waybill_chain_height ", "go_goroutines ",
 			"waybill_build_info{", `waybill_member_healthy{node="3"} 1`,
 		} {
 			if !strings.Contains(metrics, want) {
 				w.Errorf("node %d has no metric %s", i, want)
 			}
 		}
-		if status, page := w.get(i, "/"); status != http.StatusOK || !strings.Contains(page, "Waybill") {
+		if status, page := w.get(i, "/"); status != http.StatusOK ||
+			!strings.Contains(page, "Waybill") {
 			w.Errorf("dashboard: %d", status)
 		}
 	}
@@ -353,7 +368,8 @@ func (w *world) operator() {
 
 // TestNoRoom asks a node whose disk is too small to take an ack.
 func TestNoRoom(t *testing.T) {
-	net, err := homes.Write(homes.Options{Dir: t.TempDir() + "/net", Nodes: 1, Configure: func(_ int, c *config.Config) { c.Store.MinFree = 1 << 40 }})
+	net, err := homes.Write(homes.Options{Dir: t.TempDir() + "/net", Nodes: 1,
+		Configure: func(_ int, c *config.Config) { c.Store.MinFree = 1 << 40 }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -370,8 +386,10 @@ func TestNoRoom(t *testing.T) {
 	if status != http.StatusServiceUnavailable || !strings.Contains(body, "failed disk: ") {
 		t.Errorf("readyz: %d %s", status, body)
 	}
-	ack := &api.Ack{Network: net.Genesis.Network().String(), Units: 1, Request: strings.Repeat("00", 32), Signature: strings.Repeat("00", rollup.SignatureSize)}
-	_, err = client.Call(t.Context(), w.client(0).Ingest().SubmitAck, &api.SubmitAckRequest{Ack: ack})
+	ack := &api.Ack{Network: net.Genesis.Network().String(), Units: 1,
+		Request: strings.Repeat("00", 32), Signature: strings.Repeat("00", rollup.SignatureSize)}
+	_, err = client.Call(t.Context(), w.client(0).Ingest().SubmitAck,
+		&api.SubmitAckRequest{Ack: ack})
 	if !client.Temporary(err) || !strings.Contains(err.Error(), "overloaded") {
 		t.Errorf("an ack without room: %v", err)
 	}

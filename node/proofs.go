@@ -17,10 +17,13 @@ import (
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
-// ErrDevelopmentKey says that a network that is not for development names a key that anyone may have made alone.
-var ErrDevelopmentKey = errors.New("node: a development key in a network that is not for development")
+// ErrDevelopmentKey says that a network that is not for development names a key that anyone may
+// have made alone.
+var ErrDevelopmentKey = errors.New(
+	"node: a development key in a network that is not for development")
 
-// proofKeys are the verifying keys that the network accepts, each from an epoch to another, as far as the node has them.
+// proofKeys are the verifying keys that the network accepts, each from an epoch to another, as far
+// as the node has them.
 type proofKeys struct {
 	dirs        []string
 	development bool // such keys are accepted
@@ -37,10 +40,12 @@ type proofKey struct {
 	*verifier.Verifier
 }
 
-// loadProofKeys looks for the verifying keys that the genesis names, in the node's own folder and then in the user's cache.
-// One that is in neither is no error: the node does without proofs of that size. Errors: ErrDevelopmentKey, keys.ErrFile.
+// loadProofKeys looks for the verifying keys that the genesis names, in the node's own folder and
+// then in the user's cache. One that is in neither is no error: the node does without proofs of
+// that size. Errors: ErrDevelopmentKey, keys.ErrFile.
 func loadProofKeys(dir string, params *ledger.Proofs, log *slog.Logger) (*proofKeys, error) {
-	k := &proofKeys{dirs: []string{dir}, development: params.Development, log: log, found: make(map[rollup.Hash]*proofKey)}
+	k := &proofKeys{dirs: []string{dir}, development: params.Development, log: log,
+		found: make(map[rollup.Hash]*proofKey)}
 	if len(params.Keys) == 0 {
 		log.Info("this network has no proof keys: rollups are shown on rungs 1 and 2")
 	}
@@ -49,7 +54,8 @@ func loadProofKeys(dir string, params *ledger.Proofs, log *slog.Logger) (*proofK
 	}
 	var terms []ledger.ProofKeyTerm
 	for _, named := range params.Keys {
-		terms = append(terms, ledger.ProofKeyTerm{Statements: named.Statements, Key: named.Key, Until: ledger.Forever})
+		terms = append(terms, ledger.ProofKeyTerm{Statements: named.Statements, Key: named.Key,
+			Until: ledger.Forever})
 	}
 	return k, k.learn(terms)
 }
@@ -76,12 +82,14 @@ func (k *proofKeys) look(t *ledger.ProofKeyTerm) (*proofKey, error) {
 	pair, err := findKey(k.dirs, verifier.KeyHash(t.Key))
 	switch {
 	case errors.Is(err, keys.ErrNotFound):
-		k.log.Warn("no verifying key: rollups are certified without proofs of this size", "statements", t.Statements, "key", t.Key, "folders", k.dirs)
+		k.log.Warn("no verifying key: rollups are certified without proofs of this size",
+			"statements", t.Statements, "key", t.Key, "folders", k.dirs)
 		return nil, nil
 	case err != nil:
 		return nil, err
 	case pair.Statements != int(t.Statements):
-		return nil, fmt.Errorf("%w: %s, which the network names for %d", keys.ErrFile, pair.Info, t.Statements)
+		return nil, fmt.Errorf("%w: %s, which the network names for %d", keys.ErrFile, pair.Info,
+			t.Statements)
 	case pair.Development && !k.development:
 		return nil, fmt.Errorf("%w: %s", ErrDevelopmentKey, pair.Info)
 	}
@@ -89,7 +97,8 @@ func (k *proofKeys) look(t *ledger.ProofKeyTerm) (*proofKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	k.log.Info("verifying key", "statements", pair.Statements, "key", pair.Key, "development", pair.Development)
+	k.log.Info("verifying key", "statements", pair.Statements, "key", pair.Key, "development",
+		pair.Development)
 	return &proofKey{pair, v}, nil
 }
 
@@ -102,7 +111,8 @@ func findKey(dirs []string, hash verifier.KeyHash) (pair keys.Pair, err error) {
 	return pair, err
 }
 
-// of returns the key for a circuit's size in an epoch, nil when it is not here; named says whether there is one.
+// of returns the key for a circuit's size in an epoch, nil when it is not here; named says whether
+// there is one.
 func (k *proofKeys) of(size int, epoch uint32) (key *proofKey, named bool) {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
@@ -130,7 +140,8 @@ func (k *proofKeys) current(epoch uint32) (list []telemetry.ProofKey) {
 	defer k.mu.RUnlock()
 	for _, t := range k.terms {
 		if epoch < t.Until {
-			list = append(list, telemetry.ProofKey{Statements: int(t.Statements), Key: t.Key.String(), Found: k.found[t.Key] != nil})
+			list = append(list, telemetry.ProofKey{Statements: int(t.Statements),
+				Key: t.Key.String(), Found: k.found[t.Key] != nil})
 		}
 	}
 	return list
@@ -144,17 +155,19 @@ type epochKeys struct {
 	epoch uint32
 }
 
-// VerifyProof implements rollup.ProofVerifier. Of a size that the network accepts, and whose key is not here, it says
-// rollup.ErrNoProofs: others can check what this node can not.
+// VerifyProof implements rollup.ProofVerifier. Of a size that the network accepts, and whose key is
+// not here, it says rollup.ErrNoProofs: others can check what this node can not.
 func (k epochKeys) VerifyProof(size int, public [32]byte, proof *[rollup.ProofSize]byte) error {
 	key, named := k.of(size, k.epoch)
 	switch {
 	case key != nil:
 		return key.VerifyProof(size, public, proof)
 	case named:
-		return fmt.Errorf("%w: this node lacks the verifying key for %d statements", rollup.ErrNoProofs, size)
+		return fmt.Errorf("%w: this node lacks the verifying key for %d statements",
+			rollup.ErrNoProofs, size)
 	}
-	return fmt.Errorf("%w for %d statements: this network has none in epoch %d, its rollups are shown on rungs 1 and 2",
+	return fmt.Errorf("%w for %d statements: this network has none in epoch %d, its rollups are "+
+		"shown on rungs 1 and 2",
 		verifier.ErrKey, size, k.epoch)
 }
 
@@ -167,8 +180,9 @@ func (k *proofKeys) verifyingKey(size int, epoch uint32) []byte {
 	return key.Verifying.Bytes()
 }
 
-// proofWorker makes proofs in a child process, which holds one proving key, lives until a window needs another, and is started
-// again when it is gone. It implements certify.Prover; it makes one proof at a time.
+// proofWorker makes proofs in a child process, which holds one proving key, lives until a window
+// needs another, and is started again when it is gone. It implements certify.Prover; it makes one
+// proof at a time.
 type proofWorker struct {
 	cfg     config.Proofs
 	command []string // of the child; nil: this program's
@@ -198,7 +212,8 @@ func (w *proofWorker) Size(epoch uint32, statements int) int {
 	return circuitFor(w.keys.sizes(epoch), statements)
 }
 
-// circuitFor returns the smallest of the ascending sizes that takes a window at once, or the largest that there is.
+// circuitFor returns the smallest of the ascending sizes that takes a window at once, or the
+// largest that there is.
 func circuitFor(sizes []int, statements int) (size int) {
 	for _, size = range sizes {
 		if size >= statements {
@@ -209,13 +224,15 @@ func circuitFor(sizes []int, statements int) (size int) {
 }
 
 // Prove implements certify.Prover.
-func (w *proofWorker) Prove(ctx context.Context, epoch uint32, s *rollup.Segment, statements []rollup.Statement) (proof [rollup.ProofSize]byte, err error) {
+func (w *proofWorker) Prove(ctx context.Context, epoch uint32, s *rollup.Segment,
+	statements []rollup.Statement) (proof [rollup.ProofSize]byte, err error) {
 	w.turn.Lock()
 	defer w.turn.Unlock()
 	start := time.Now()
 	key, _ := w.keys.of(s.Size, epoch)
 	if key == nil {
-		return proof, fmt.Errorf("node: %w: no key for %d statements in epoch %d", rollup.ErrNoProofs, s.Size, epoch)
+		return proof, fmt.Errorf("node: %w: no key for %d statements in epoch %d",
+			rollup.ErrNoProofs, s.Size, epoch)
 	}
 	if err := w.ready(ctx, &key.Pair); err != nil {
 		return proof, err
@@ -240,7 +257,8 @@ func (w *proofWorker) ready(ctx context.Context, pair *keys.Pair) error {
 	w.drop()
 	life, cancel := context.WithCancel(w.ctx)
 	defer context.AfterFunc(ctx, cancel)() // until it is ready
-	worker, err := prover.Start(life, prover.Config{Command: w.command, Dir: pair.Dir(), Key: pair.Key, Cores: w.cfg.Cores, Memory: int64(w.cfg.Memory), Nice: w.cfg.Nice,
+	worker, err := prover.Start(life, prover.Config{Command: w.command, Dir: pair.Dir(),
+		Key: pair.Key, Cores: w.cfg.Cores, Memory: int64(w.cfg.Memory), Nice: w.cfg.Nice,
 		Progress: w.progress})
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -25,11 +25,13 @@ func TestProofKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("XDG_CACHE_HOME", t.TempDir()) // no key is found there
-	known, unknown := ledger.ProofKey{Statements: 256, Key: rollup.Hash(pair.Key)}, ledger.ProofKey{Statements: 1024, Key: rollup.Hash{1}}
+	known, unknown := ledger.ProofKey{Statements: 256, Key: rollup.Hash(pair.Key)},
+		ledger.ProofKey{Statements: 1024, Key: rollup.Hash{1}}
 	quiet := slog.New(slog.DiscardHandler)
 	var proof [rollup.ProofSize]byte
 
-	k, err := loadProofKeys(dir, &ledger.Proofs{Development: true, Keys: []ledger.ProofKey{known, unknown}}, quiet)
+	k, err := loadProofKeys(dir,
+		&ledger.Proofs{Development: true, Keys: []ledger.ProofKey{known, unknown}}, quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,17 +44,24 @@ func TestProofKeys(t *testing.T) {
 	if err := k.in(0).VerifyProof(1024, [32]byte{}, &proof); !errors.Is(err, rollup.ErrNoProofs) {
 		t.Errorf("a size whose key is missing: %v", err)
 	}
-	if err := k.in(0).VerifyProof(4096, [32]byte{}, &proof); !errors.Is(err, verifier.ErrKey) || errors.Is(err, rollup.ErrNoProofs) {
+	if err := k.in(0).VerifyProof(4096, [32]byte{}, &proof); !errors.Is(err, verifier.ErrKey) ||
+		errors.Is(err, rollup.ErrNoProofs) {
 		t.Errorf("a size that the network does not accept: %v", err)
 	}
 
-	if _, err := loadProofKeys(dir, &ledger.Proofs{Keys: []ledger.ProofKey{known}}, quiet); !errors.Is(err, ErrDevelopmentKey) {
+	if _, err := loadProofKeys(dir, &ledger.Proofs{Keys: []ledger.ProofKey{known}},
+		quiet); !errors.Is(err, ErrDevelopmentKey) {
 		t.Errorf("a development key in another network: %v", err)
 	}
-	if _, err := loadProofKeys(dir, &ledger.Proofs{Development: true, Keys: []ledger.ProofKey{{Statements: 1024, Key: known.Key}}}, quiet); !errors.Is(err, keys.ErrFile) {
+	if _, err := loadProofKeys(dir,
+		&ledger.Proofs{Development: true,
+			Keys: []ledger.ProofKey{{Statements: 1024, Key: known.Key}}}, quiet); !errors.Is(err,
+		keys.ErrFile) {
 		t.Errorf("a key that is named for another size: %v", err)
 	}
-	if k, err := loadProofKeys(filepath.Join(dir, "nosuch"), &ledger.Proofs{Development: true, Keys: []ledger.ProofKey{known}}, quiet); err != nil || len(k.sizes(0)) != 0 {
+	if k, err := loadProofKeys(filepath.Join(dir, "nosuch"),
+		&ledger.Proofs{Development: true, Keys: []ledger.ProofKey{known}}, quiet); err != nil ||
+		len(k.sizes(0)) != 0 {
 		t.Errorf("no folder: %v", err)
 	}
 	t.Setenv("XDG_CACHE_HOME", filepath.Dir(dir))
@@ -71,7 +80,9 @@ func TestProofKeys(t *testing.T) {
 	if err := os.WriteFile(files[0], b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := loadProofKeys(dir, &ledger.Proofs{Development: true, Keys: []ledger.ProofKey{known}}, quiet); !errors.Is(err, keys.ErrFile) {
+	if _, err := loadProofKeys(dir,
+		&ledger.Proofs{Development: true, Keys: []ledger.ProofKey{known}}, quiet); !errors.Is(err,
+		keys.ErrFile) {
 		t.Errorf("a damaged key: %v", err)
 	}
 }
@@ -94,7 +105,8 @@ func TestProofKeysByEpoch(t *testing.T) {
 		t.Fatal(err)
 	}
 	var proof [rollup.ProofSize]byte
-	for epoch, want := range map[uint32]error{0: rollup.ErrNoProofs, 4: rollup.ErrNoProofs, 5: verifier.ErrPoint,
+	for epoch, want := range map[uint32]error{0: rollup.ErrNoProofs, 4: rollup.ErrNoProofs,
+		5: verifier.ErrPoint,
 		6: verifier.ErrPoint, 7: verifier.ErrKey} {
 		err := k.in(epoch).VerifyProof(256, [32]byte{}, &proof)
 		if !errors.Is(err, want) {
@@ -109,7 +121,8 @@ func TestProofKeysByEpoch(t *testing.T) {
 		t.Errorf("keys in epoch 5: %+v", list)
 	}
 	wrong := ledger.ProofKeyTerm{Statements: 1024, Key: rollup.Hash{2}, From: 1, Until: 9}
-	if err := k.learn([]ledger.ProofKeyTerm{other, ours, wrong}); err != nil || k.verifyingKey(256, 5) == nil {
+	if err := k.learn([]ledger.ProofKeyTerm{other, ours, wrong}); err != nil ||
+		k.verifyingKey(256, 5) == nil {
 		t.Errorf("a key that is not here: %v", err)
 	}
 }
@@ -168,7 +181,8 @@ func TestCircuitFor(t *testing.T) {
 	for _, c := range []struct {
 		sizes            []int
 		statements, want int
-	}{{nil, 1, 0}, {[]int{256}, 1, 256}, {[]int{256}, 65536, 256}, {[]int{256, 4096}, 256, 256}, {[]int{256, 4096}, 257, 4096}, {[]int{256, 4096}, 4097, 4096}} {
+	}{{nil, 1, 0}, {[]int{256}, 1, 256}, {[]int{256}, 65536, 256}, {[]int{256, 4096}, 256, 256},
+		{[]int{256, 4096}, 257, 4096}, {[]int{256, 4096}, 4097, 4096}} {
 		if got := circuitFor(c.sizes, c.statements); got != c.want {
 			t.Errorf("%d statements, %v: %d", c.statements, c.sizes, got)
 		}
@@ -183,7 +197,8 @@ func TestProofWorkerDies(t *testing.T) {
 		t.Fatal(err)
 	}
 	named := []ledger.ProofKey{{Statements: 256, Key: rollup.Hash(pair.Key)}}
-	k, err := loadProofKeys(dir, &ledger.Proofs{Development: true, Keys: named}, slog.New(slog.DiscardHandler))
+	k, err := loadProofKeys(dir, &ledger.Proofs{Development: true, Keys: named},
+		slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

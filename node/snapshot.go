@@ -202,7 +202,8 @@ func (n *Node) fillCommittee(s *telemetry.Snapshot, view *ledger.View, votes []c
 
 func (n *Node) fillStore(s *telemetry.Snapshot) {
 	s.Alarms = n.alarms.list()
-	s.Store = telemetry.Store{Path: n.cfg.Path(n.cfg.Store.Path), MinFree: uint64(n.cfg.Store.MinFree)}
+	s.Store = telemetry.Store{Path: n.cfg.Path(n.cfg.Store.Path),
+		MinFree: uint64(n.cfg.Store.MinFree)}
 	used, err := n.usage.get(n.store)
 	s.Store.Bytes, s.Store.Free = used.Store, used.Free
 	if err != nil {

@@ -16,26 +16,30 @@ import (
 )
 
 const doc = `
-compressAVX512, compressAVX2: the BLAKE3 compression function (BLAKE3 paper, section 2.2) of 16 or 8 messages of 64
-bytes, which start stride bytes apart. All share start, the sixteen words v0..v15 of the state before the first round.
-out receives the first 32 bytes of each result, without gaps.
+compressAVX512, compressAVX2: the BLAKE3 compression function (BLAKE3 paper, section 2.2) of 16 or 8
+messages of 64 bytes, which start stride bytes apart. All share start, the sixteen words v0..v15 of
+the state before the first round. out receives the first 32 bytes of each result, without gaps.
 
-Every lane of a vector belongs to one message, every vector to one word of the state or of the messages, so a round is
-the scalar round in each lane. What is not, is the transposition of messages into lanes and of results back: 128-bit
-pieces of the messages are loaded so that lane group j of vector r holds piece c of message 4j+r; two levels of unpacking
-then transpose the 4x4 words within each group. All input is read before any output is written.
+Every lane of a vector belongs to one message, every vector to one word of the state or of the
+messages, so a round is the scalar round in each lane. What is not, is the transposition of messages
+into lanes and of results back: 128-bit pieces of the messages are loaded so that lane group j of
+vector r holds piece c of message 4j+r; two levels of unpacking then transpose the 4x4 words within
+each group. All input is read before any output is written.
 
-The permutation of the message words between rounds is a renaming. The four G of a half round advance in step.
+The permutation of the message words between rounds is a renaming. The four G of a half round
+advance in step.
 
-Register plan, AVX-512: Z0..Z15 the state (before that, temporaries of the transposition), Z16..Z31 the message.
-AVX2: Y0..Y15 the state; the message lies on the stack in 512 bytes and is a memory operand. Rotations by 12 and 7 need
-a temporary: one c of the half round waits on the stack meanwhile. Rotations by 16 and 8 are byte shuffles.
+Register plan, AVX-512: Z0..Z15 the state (before that, temporaries of the transposition), Z16..Z31
+the message. AVX2: Y0..Y15 the state; the message lies on the stack in 512 bytes and is a memory
+operand. Rotations by 12 and 7 need a temporary: one c of the half round waits on the stack
+meanwhile. Rotations by 16 and 8 are byte shuffles.
 
-chunksAVX512, chunksAVX2: the chaining values of 16 or 8 whole chunks of 1,024 bytes that follow each other, with the key
-of plain BLAKE3: sixteen such compressions, in which the first half of the state is what the block before left (v0..v7
-keep it, so transposition has the others), and v12, v13 are the numbers of the chunks. counters holds the low words of
-these, and from its seventeenth the high ones. Lanes read at a distance of 1,024 bytes, which the CPU does not foresee:
-each block asks for the same block of the chunks behind these.
+chunksAVX512, chunksAVX2: the chaining values of 16 or 8 whole chunks of 1,024 bytes that follow
+each other, with the key of plain BLAKE3: sixteen such compressions, in which the first half of the
+state is what the block before left (v0..v7 keep it, so transposition has the others), and v12, v13
+are the numbers of the chunks. counters holds the low words of these, and from its seventeenth the
+high ones. Lanes read at a distance of 1,024 bytes, which the CPU does not foresee: each block asks
+for the same block of the chunks behind these.
 `
 
 var asm = build.NewContext()

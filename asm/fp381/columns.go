@@ -7,15 +7,16 @@ import (
 
 // Products in columns, and what makes a block of them again.
 
-// multiply leaves x*y/R in x, with clean limbs if clean. Other limbs have carries above bit 52 that the next
-// multiplication does not see.
+// multiply leaves x*y/R in x, with clean limbs if clean. Other limbs have carries above bit 52 that
+// the next multiplication does not see.
 func (g *generator) multiply(clean bool) {
 	g.multiplyRows(func(r reg.VecPhysical, _ int) { g.clear(r) })
 	g.reductionLast(ring)
 	g.carryInto(x, ring, clean, false)
 }
 
-// multiplyRows is multiply but for the last digit and the carries, on accumulators that begin as begin makes them.
+// multiplyRows is multiply but for the last digit and the carries, on accumulators that begin as
+// begin makes them.
 func (g *generator) multiplyRows(begin func(r reg.VecPhysical, c int)) {
 	for j := range limbs {
 		g.productRow(ring, j, begin)
@@ -25,7 +26,8 @@ func (g *generator) multiplyRows(begin func(r reg.VecPhysical, c int)) {
 	}
 }
 
-// productRow adds x*y[j] to the columns. begin prepares those that are new, all of them for the first row.
+// productRow adds x*y[j] to the columns. begin prepares those that are new, all of them for the
+// first row.
 func (g *generator) productRow(t accumulators, j int, begin func(r reg.VecPhysical, c int)) {
 	for c := j; j == 0 && c < limbs; c++ {
 		begin(t.at(c), c)
@@ -154,8 +156,8 @@ func (g *generator) reductionLast(t accumulators) {
 	g.carryColumn(t, 7)
 }
 
-// carryInto leaves columns 8 to 15 in z with their carries in the next, without what stands above 52 bits if clean, and
-// in the last limb if cut.
+// carryInto leaves columns 8 to 15 in z with their carries in the next, without what stands above
+// 52 bits if clean, and in the last limb if cut.
 func (g *generator) carryInto(z [limbs]reg.VecPhysical, t accumulators, clean, cut bool) {
 	for i := range limbs {
 		limb, masked := t.at(limbs+i), clean
@@ -177,8 +179,8 @@ func (g *generator) carryInto(z [limbs]reg.VecPhysical, t accumulators, clean, c
 
 func (g *generator) clear(r reg.VecPhysical) { g.VPXORQ(r, r, r) }
 
-// accumulators are registers for columns, in two parts. Each accumulator has only one column's weight; of 16, no more
-// than eleven are alive at a time, so that a ring may hold them.
+// accumulators are registers for columns, in two parts. Each accumulator has only one column's
+// weight; of 16, no more than eleven are alive at a time, so that a ring may hold them.
 type accumulators [2][]reg.VecPhysical
 
 func (t accumulators) at(c int) reg.VecPhysical {
@@ -191,11 +193,12 @@ func (t accumulators) at(c int) reg.VecPhysical {
 // slack is the quotient's distance from what it could be in tightenColumns; see there.
 const slack = 256
 
-// tightenColumns leaves in z, clean, the value v of columns 8 to 15, 0 <= v < 2^6*p, less a multiple of p. The quotient comes
-// from the top column as it stands, t15 >= 0: the column below has less than 2^59, and so v is within 2^8 of t15 in units of
-// 2^364. With t = floor(p / 2^364) it is q = floor(t15 * floor(2^52/(t+256)) / 2^52): q*(t+256) <= t15, and so, unless q = 0,
-// q*p < (t15 - 255)*2^364 < v. And v - q*p < 1.2*p, for q is too small by one for rounding, and by less than
-// 64*256/106513 for the 256.
+// tightenColumns leaves in z, clean, the value v of columns 8 to 15, 0 <= v < 2^6*p, less a
+// multiple of p. The quotient comes from the top column as it stands, t15 >= 0: the column below
+// has less than 2^59, and so v is within 2^8 of t15 in units of 2^364. With t = floor(p / 2^364) it
+// is q = floor(t15 * floor(2^52/(t+256)) / 2^52): q*(t+256) <= t15, and so, unless q = 0, q*p <
+// (t15 - 255)*2^364 < v. And v - q*p < 1.2*p, for q is too small by one for rounding, and by less
+// than 64*256/106513 for the 256.
 func (g *generator) tightenColumns(z [limbs]reg.VecPhysical, t accumulators) {
 	g.clear(digit)
 	g.VPMADD52HUQ_BCST(at(consts, atLess), t.at(2*limbs-1), digit)

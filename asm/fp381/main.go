@@ -15,46 +15,52 @@ import (
 const doc = `
 The field of integers modulo p, the base field of BLS12-381, in eight lanes.
 
-A block is eight field elements, limb after limb: one zmm register holds the same 52-bit limb of eight elements, and
-eight registers hold a block. VPMADD52LUQ and VPMADD52HUQ add the low and the high 52 bits of 52-bit products to 64-bit
-accumulators; they read the low 52 bits of a factor and ignore what stands above.
+A block is eight field elements, limb after limb: one zmm register holds the same 52-bit limb of
+eight elements, and eight registers hold a block. VPMADD52LUQ and VPMADD52HUQ add the low and the
+high 52 bits of 52-bit products to 64-bit accumulators; they read the low 52 bits of a factor and
+ignore what stands above.
 
-MULTIPLICATION computes x*y/R modulo p with R = 2^416 in columns of weight 2^(52c), c = 0..15: each has one accumulator for
-its partial products and for the carry of the column before. A row of eight products, x times a limb of y or a digit q
-times a constant, goes to eight accumulators, so that none waits for the latency of four cycles; rows of x*y alternate with
-those that clear a column. What is not a multiply-add counts where a CPU issues two of them a cycle, for then all vector
+MULTIPLICATION computes x*y/R modulo p with R = 2^416 in columns of weight 2^(52c), c = 0..15: each
+has one accumulator for its partial products and for the carry of the column before. A row of eight
+products, x times a limb of y or a digit q times a constant, goes to eight accumulators, so that
+none waits for the latency of four cycles; rows of x*y alternate with those that clear a column.
+What is not a multiply-add counts where a CPU issues two of them a cycle, for then all vector
 operations share these ports: 16 carries, 7 masks, and no sum of chains.
 
-    Let k = -1/p mod 2^52 and N = k*p, so that N = -1 mod 2^52. Adding q*N with q = the low limb of a sum makes that limb
-    zero: the quotient digit is the limb itself and costs nothing. As N + 1 = 2^52*M, what remains to be added one column
-    to the left is q*M, and what is dropped, (limb - q), is zero. Columns 0 to 6 are cleared so. M < 2^379 has eight limbs.
-    Column 7 is cleared with p itself, q = limb*k mod 2^52, for else the result would be as long as N.
+    Let k = -1/p mod 2^52 and N = k*p, so that N = -1 mod 2^52. Adding q*N with q = the low limb of
+    a sum makes that limb zero: the quotient digit is the limb itself and costs nothing. As N + 1 =
+    2^52*M, what remains to be added one column to the left is q*M, and what is dropped, (limb - q),
+    is zero. Columns 0 to 6 are cleared so. M < 2^379 has eight limbs. Column 7 is cleared with p
+    itself, q = limb*k mod 2^52, for else the result would be as long as N.
 
-    Multiplications: 128 for x*y, 7*16 for q*M, 17 for q and q*p: 257. Squaring: the 28 products of different limbs are
-    added once and doubled by column: 201.
+    Multiplications: 128 for x*y, 7*16 for q*M, 17 for q and q*p: 257. Squaring: the 28 products of
+    different limbs are added once and doubled by column: 201.
 
 BOUNDS. For x < a*p, y < b*p: the columns 0..6 leave less than x*y/2^364 + N, the last one less than
-x*y/2^416 + N/2^52 + p. As k < 2^50 that is x*y/2^416 + 1.25*p; and as p < 2^381, x*y/2^416 < a*b*p/2^35.
-For a*b <= 2^32 the result is less than 1.4*p, and its limbs are less than 2^52. An accumulated column is at most 32
-products of 52 bits and a carry, less than 2^58.
+x*y/2^416 + N/2^52 + p. As k < 2^50 that is x*y/2^416 + 1.25*p; and as p < 2^381, x*y/2^416 <
+a*b*p/2^35. For a*b <= 2^32 the result is less than 1.4*p, and its limbs are less than 2^52. An
+accumulated column is at most 32 products of 52 bits and a carry, less than 2^58.
 
-THE EXTENSION: (x0 + x1*u)*(y0 + y1*u) after Gauss, with three products and two reductions: 642 multiplications instead of
-771. The columns of (x0 + x1)*y0 wait in memory; with x0*(y1 - y0) they are the second coordinate's, with x1*(-y0 - y1) the
-first's. So each coordinate is one sum of products, and nothing is subtracted from columns. Negative factors get 2^14*p and
-2^15*p: for x and y < 2^14*p a coordinate is a sum of products less than 2^30*p^2, and is left less than 1.3*p.
+THE EXTENSION: (x0 + x1*u)*(y0 + y1*u) after Gauss, with three products and two reductions: 642
+multiplications instead of 771. The columns of (x0 + x1)*y0 wait in memory; with x0*(y1 - y0) they
+are the second coordinate's, with x1*(-y0 - y1) the first's. So each coordinate is one sum of
+products, and nothing is subtracted from columns. Negative factors get 2^14*p and 2^15*p: for x and
+y < 2^14*p a coordinate is a sum of products less than 2^30*p^2, and is left less than 1.3*p.
 
-TIGHTENING takes x < 2^16*p below 2p. Let t = floor(p / 2^364), the top limb of p, which has 17 bits, and let x7 be that of
-x. The quotient q = floor(x7 * floor(2^52/(t+1)) / 2^52), one high product, is never too large, as p < (t+1)*2^364. It is
-too small by less than 2: by 1 for rounding down, by x7/2^52 < 2^-18 for the rounded inverse, by less than 2^-18 for the limbs
-below x7, and by x/p * 1/(t+1) < 2^16/106514 < 0.62. So x - q*p < 1.63*p.
+TIGHTENING takes x < 2^16*p below 2p. Let t = floor(p / 2^364), the top limb of p, which has 17
+bits, and let x7 be that of x. The quotient q = floor(x7 * floor(2^52/(t+1)) / 2^52), one high
+product, is never too large, as p < (t+1)*2^364. It is too small by less than 2: by 1 for rounding
+down, by x7/2^52 < 2^-18 for the rounded inverse, by less than 2^-18 for the limbs below x7, and by
+x/p * 1/(t+1) < 2^16/106514 < 0.62. So x - q*p < 1.63*p.
 
-TRANSPOSITION of eight rows of eight words, between elements row by row and a block: pairs of rows are interleaved, then
-the quarters of 128 bits are moved in two rounds of shuffles.
+TRANSPOSITION of eight rows of eight words, between elements row by row and a block: pairs of rows
+are interleaved, then the quarters of 128 bits are moved in two rounds of shuffles.
 
 REGISTERS in a multiplication:
     Z0..Z7    x, and limb by limb the result
     Z8..Z15   y
-    Z16..Z27  the columns, in a ring: no more than eleven are alive at a time. The digits q are columns themselves (unmasked:
+    Z16..Z27 the columns, in a ring: no more than eleven are alive at a time. The digits q are
+    columns themselves (unmasked:
               the multiplier does not see what stands above 52 bits)
     Z28       the last digit;  Z30 scratch;  Z31 the mask 2^52-1
     R8        the constants M, p, k: broadcast from memory as they are used
@@ -121,8 +127,10 @@ func main() {
 	g.tightenBlocks()
 	g.reduceBlocks()
 	g.selectBlocks()
-	g.testBlocks("zeroBlocks", "zeroBlocks sets bit l of m[i] if lane l of block i is the integer 0, all limbs of it, and clears it otherwise.", g.isZero)
-	g.testBlocks("oddBlocks", "oddBlocks sets bit l of m[i] if lane l of block i is an odd integer, and clears it otherwise.", g.isOdd)
+	g.testBlocks("zeroBlocks", "zeroBlocks sets bit l of m[i] if lane l of block i is the "+
+		"integer 0, all limbs of it, and clears it otherwise.", g.isZero)
+	g.testBlocks("oddBlocks", "oddBlocks sets bit l of m[i] if lane l of block i is an odd "+
+		"integer, and clears it otherwise.", g.isOdd)
 	g.gatherBlocks()
 	g.scatterBlocks()
 	g.chordBlocks()
@@ -174,7 +182,8 @@ func (g *generator) layConstants() {
 }
 
 func modulus() *big.Int {
-	p, _ := new(big.Int).SetString("1a0111ea397fe69a4b1ba7b6434bacd764774b84f38512bf6730d2a0f6b0f6241eabfffeb153ffffb9feffffffffaaab", 16)
+	p, _ := new(big.Int).SetString(
+		"1a0111ea397fe69a4b1ba7b6434bacd764774b84f38512bf6730d2a0f6b0f6241eabfffeb153ffffb9feffffffffaaab", 16)
 	return p
 }
 
@@ -233,8 +242,10 @@ func (g *generator) eachBlockThen(body, then func(), pointers ...reg.GPPhysical)
 
 func (g *generator) mulBlocks() {
 	g.function("mulBlocks", "func(z, x, y *[8][8]uint64, n, step int)",
-		"mulBlocks multiplies n > 0 blocks: z[i] = x[i]*y[i]/R. step is the distance of the y in bytes: 512, or 0 for one y.")
-	zp, xp, yp, step := g.pointer("z", reg.RDI), g.pointer("x", reg.RSI), g.pointer("y", reg.RDX), g.pointer("step", reg.RBX)
+		"mulBlocks multiplies n > 0 blocks: z[i] = x[i]*y[i]/R. step is the distance of the y in "+
+			"bytes: 512, or 0 for one y.")
+	zp, xp, yp, step := g.pointer("z", reg.RDI), g.pointer("x", reg.RSI), g.pointer("y", reg.RDX),
+		g.pointer("step", reg.RBX)
 	g.eachBlock(func() {
 		g.load(xp, x)
 		g.load(yp, y)
@@ -245,7 +256,8 @@ func (g *generator) mulBlocks() {
 }
 
 func (g *generator) sqrBlocks() {
-	g.function("sqrBlocks", "func(z, x *[8][8]uint64, n int)", "sqrBlocks squares n > 0 blocks: z[i] = x[i]*x[i]/R.")
+	g.function("sqrBlocks", "func(z, x *[8][8]uint64, n int)",
+		"sqrBlocks squares n > 0 blocks: z[i] = x[i]*x[i]/R.")
 	zp, xp := g.pointer("z", reg.RDI), g.pointer("x", reg.RSI)
 	g.eachBlock(func() {
 		g.load(xp, x)
@@ -254,12 +266,14 @@ func (g *generator) sqrBlocks() {
 	}, zp, xp)
 }
 
-// sqrMulBlocks takes the blocks by turns, squaring by squaring: one squaring waits for the one before, and a CPU that
-// issues two multiply-adds a cycle would wait with it.
+// sqrMulBlocks takes the blocks by turns, squaring by squaring: one squaring waits for the one
+// before, and a CPU that issues two multiply-adds a cycle would wait with it.
 func (g *generator) sqrMulBlocks() {
 	g.function("sqrMulBlocks", "func(z, x, y *[8][8]uint64, n, blocks int)",
-		"sqrMulBlocks raises blocks > 0 blocks to the power 2^n, n > 0, and multiplies them: z[i] = x[i]^(2^n) * y[i].")
-	z, x0, y0, n, blocks := g.pointer("z", reg.RDI), g.pointer("x", reg.RSI), g.pointer("y", reg.RDX), g.pointer("n", reg.RCX), g.pointer("blocks", reg.RBX)
+		"sqrMulBlocks raises blocks > 0 blocks to the power 2^n, n > 0, and multiplies them: "+
+			"z[i] = x[i]^(2^n) * y[i].")
+	z, x0, y0, n, blocks := g.pointer("z", reg.RDI), g.pointer("x", reg.RSI),
+		g.pointer("y", reg.RDX), g.pointer("n", reg.RCX), g.pointer("blocks", reg.RBX)
 	each := func(name string, body func(), pointers ...reg.GPPhysical) {
 		g.MOVQ(z, reg.R9)
 		g.MOVQ(blocks, reg.R10)
@@ -290,7 +304,8 @@ func (g *generator) sqrMulBlocks() {
 	g.RET()
 }
 
-// addCarrying adds a block to x. The limbs keep their carries above bit 52 too, which multiplications do not see.
+// addCarrying adds a block to x. The limbs keep their carries above bit 52 too, which
+// multiplications do not see.
 func (g *generator) addCarrying(other operand, x [limbs]reg.VecPhysical) {
 	for i := range x {
 		g.VPADDQ(other(i), x[i], x[i])
@@ -298,7 +313,8 @@ func (g *generator) addCarrying(other operand, x [limbs]reg.VecPhysical) {
 	g.carry(x, false, false)
 }
 
-// carry adds what stands above or, signed, below 52 bits of a limb of x to the next, and removes it there if clean.
+// carry adds what stands above or, signed, below 52 bits of a limb of x to the next, and removes it
+// there if clean.
 func (g *generator) carry(x [limbs]reg.VecPhysical, signed, clean bool) {
 	for i := range limbs - 1 {
 		if signed {
@@ -315,8 +331,10 @@ func (g *generator) carry(x [limbs]reg.VecPhysical, signed, clean bool) {
 
 func (g *generator) addBlocks() {
 	g.function("addBlocks", "func(z, x, y *[8][8]uint64, n, step int)",
-		"addBlocks adds n > 0 blocks as integers: z[i] = x[i] + y[i] < 2^416. step is as in mulBlocks.")
-	zp, xp, yp, step := g.pointer("z", reg.RDI), g.pointer("x", reg.RSI), g.pointer("y", reg.RDX), g.pointer("step", reg.RBX)
+		"addBlocks adds n > 0 blocks as integers: z[i] = x[i] + y[i] < 2^416. step is as in "+
+			"mulBlocks.")
+	zp, xp, yp, step := g.pointer("z", reg.RDI), g.pointer("x", reg.RSI), g.pointer("y", reg.RDX),
+		g.pointer("step", reg.RBX)
 	g.eachBlock(func() {
 		g.load(xp, x)
 		for i := range x {
@@ -330,8 +348,10 @@ func (g *generator) addBlocks() {
 
 func (g *generator) subBlocks() {
 	g.function("subBlocks", "func(z, x, y *[8][8]uint64, n, step int, multiple *[8]uint64)",
-		"subBlocks subtracts n > 0 blocks as integers: z[i] = x[i] + multiple - y[i], which must be in [0, 2^416). step is as in mulBlocks.")
-	zp, xp, yp, step := g.pointer("z", reg.RDI), g.pointer("x", reg.RSI), g.pointer("y", reg.RDX), g.pointer("step", reg.RBX)
+		"subBlocks subtracts n > 0 blocks as integers: z[i] = x[i] + multiple - y[i], which must "+
+			"be in [0, 2^416). step is as in mulBlocks.")
+	zp, xp, yp, step := g.pointer("z", reg.RDI), g.pointer("x", reg.RSI), g.pointer("y", reg.RDX),
+		g.pointer("step", reg.RBX)
 	mp := g.pointer("multiple", reg.R9)
 	for i := range limbs {
 		g.VPBROADCASTQ(at(mp, 8*i), y[i])
@@ -347,8 +367,8 @@ func (g *generator) subBlocks() {
 	}, zp, xp)
 }
 
-// tighten leaves in x, limb by limb, y - q*p for the largest quotient q that the top limb of y lets be sure of; q[i] holds
-// p. See the header.
+// tighten leaves in x, limb by limb, y - q*p for the largest quotient q that the top limb of y lets
+// be sure of; q[i] holds p. See the header.
 func (g *generator) tighten() {
 	g.clear(digit)
 	g.VPMADD52HUQ_BCST(at(consts, atInverse), y[7], digit)
@@ -365,12 +385,15 @@ func (g *generator) tighten() {
 }
 
 func (g *generator) tightenBlocks() {
-	g.function("tightenBlocks", "func(z, x *[8][8]uint64, n int)", "tightenBlocks subtracts multiples of p: z[i] = x[i] - q*p < 2p for n > 0 blocks x[i] < 2^16*p.")
+	g.function("tightenBlocks", "func(z, x *[8][8]uint64, n int)",
+		"tightenBlocks subtracts multiples of p: z[i] = x[i] - q*p < 2p for n > 0 blocks x[i] < "+
+			"2^16*p.")
 	g.reducing(func() {})
 }
 
 func (g *generator) reduceBlocks() {
-	g.function("reduceBlocks", "func(z, x *[8][8]uint64, n int)", "reduceBlocks divides: z[i] = x[i] mod p for n > 0 blocks x[i] < 2^16*p.")
+	g.function("reduceBlocks", "func(z, x *[8][8]uint64, n int)",
+		"reduceBlocks divides: z[i] = x[i] mod p for n > 0 blocks x[i] < 2^16*p.")
 	g.reducing(func() {
 		for i := range x {
 			g.VMOVDQA64(x[i], y[i])
@@ -400,8 +423,10 @@ func (g *generator) reducing(then func()) {
 
 func (g *generator) selectBlocks() {
 	g.function("selectBlocks", "func(z, x, y *[8][8]uint64, m *uint8, n, step int)",
-		"selectBlocks takes, in n > 0 blocks, lane l of x[i] where bit l of m[i] is set and of y[i] elsewhere. step is as in mulBlocks.")
-	zp, xp, yp, step := g.pointer("z", reg.RDI), g.pointer("x", reg.RSI), g.pointer("y", reg.RDX), g.pointer("step", reg.RBX)
+		"selectBlocks takes, in n > 0 blocks, lane l of x[i] where bit l of m[i] is set and of "+
+			"y[i] elsewhere. step is as in mulBlocks.")
+	zp, xp, yp, step := g.pointer("z", reg.RDI), g.pointer("x", reg.RSI), g.pointer("y", reg.RDX),
+		g.pointer("step", reg.RBX)
 	mp := g.pointer("m", reg.R9)
 	g.eachBlock(func() {
 		g.KMOVB(at(mp, 0), reg.K1)
@@ -458,7 +483,8 @@ func (g *generator) transpose() {
 	}
 }
 
-// eachRow calls move for the eight rows that a block's indices name, with the register and the address.
+// eachRow calls move for the eight rows that a block's indices name, with the register and the
+// address.
 func (g *generator) eachRow(rows, index reg.GPPhysical, move func(z reg.VecPhysical, row Mem)) {
 	for i, z := range x {
 		g.MOVLQSX(at(index, 4*i), reg.RAX)
@@ -468,8 +494,10 @@ func (g *generator) eachRow(rows, index reg.GPPhysical, move func(z reg.VecPhysi
 }
 
 func (g *generator) gatherBlocks() {
-	g.function("gatherBlocks", "func(z *[8][8]uint64, rows *[8]uint64, index *int32, n int)", "gatherBlocks fills n > 0 blocks: lane l of z[i] is row index[8i+l].")
-	zp, rows, index := g.pointer("z", reg.RDI), g.pointer("rows", reg.RSI), g.pointer("index", reg.RDX)
+	g.function("gatherBlocks", "func(z *[8][8]uint64, rows *[8]uint64, index *int32, n int)",
+		"gatherBlocks fills n > 0 blocks: lane l of z[i] is row index[8i+l].")
+	zp, rows, index := g.pointer("z", reg.RDI), g.pointer("rows", reg.RSI),
+		g.pointer("index", reg.RDX)
 	g.eachBlock(func() {
 		g.eachRow(rows, index, func(z reg.VecPhysical, row Mem) { g.VMOVDQU64(row, z) })
 		g.transpose()
@@ -479,8 +507,11 @@ func (g *generator) gatherBlocks() {
 }
 
 func (g *generator) scatterBlocks() {
-	g.function("scatterBlocks", "func(rows *[8]uint64, index *int32, x *[8][8]uint64, n int)", "scatterBlocks is the inverse of gatherBlocks: row index[8i+l] is lane l of x[i], for n > 0 blocks.")
-	rows, index, xp := g.pointer("rows", reg.RDI), g.pointer("index", reg.RDX), g.pointer("x", reg.RSI)
+	g.function("scatterBlocks", "func(rows *[8]uint64, index *int32, x *[8][8]uint64, n int)",
+		"scatterBlocks is the inverse of gatherBlocks: row index[8i+l] is lane l of x[i], for n "+
+			"> 0 blocks.")
+	rows, index, xp := g.pointer("rows", reg.RDI), g.pointer("index", reg.RDX),
+		g.pointer("x", reg.RSI)
 	g.eachBlock(func() {
 		g.load(xp, x)
 		g.transpose()
@@ -489,12 +520,13 @@ func (g *generator) scatterBlocks() {
 	}, xp)
 }
 
-// perRound is how many multiply-adds issueRounds issues a round: a few for each of 24 accumulators, so that none waits
-// for the one before and the loop itself costs nothing.
+// perRound is how many multiply-adds issueRounds issues a round: a few for each of 24 accumulators,
+// so that none waits for the one before and the loop itself costs nothing.
 const perRound = 96
 
 func (g *generator) issueRounds() {
-	g.function("issueRounds", "func(n int)", "issueRounds issues n > 0 rounds of 96 independent multiply-adds, to learn how many the CPU can.")
+	g.function("issueRounds", "func(n int)", "issueRounds issues n > 0 rounds of 96 independent "+
+		"multiply-adds, to learn how many the CPU can.")
 	for i := range 24 {
 		g.VPXORQ(zmm24(i), zmm24(i), zmm24(i))
 	}

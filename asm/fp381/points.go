@@ -7,8 +7,8 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// Additions of affine points that stand as rows, x and then y. A pair is three indices of points: the result's, and those
-// of the operands.
+// Additions of affine points that stand as rows, x and then y. A pair is three indices of points:
+// the result's, and those of the operands.
 const (
 	pairBytes = 12
 	atResult  = 0
@@ -16,8 +16,10 @@ const (
 	atSecond  = 8
 )
 
-// eachPoint calls move for a coordinate of eight points of so many rows, which the indices at offset in eight pairs name.
-func (g *generator) eachPoint(points, pairs reg.GPPhysical, rows, offset, coordinate int, move func(z reg.VecPhysical, row Mem)) {
+// eachPoint calls move for a coordinate of eight points of so many rows, which the indices at
+// offset in eight pairs name.
+func (g *generator) eachPoint(points, pairs reg.GPPhysical, rows, offset, coordinate int,
+	move func(z reg.VecPhysical, row Mem)) {
 	for i, z := range x {
 		g.MOVLQSX(at(pairs, pairBytes*i+offset), reg.RAX)
 		g.SHLQ(U8(6+bits.Len(uint(rows-1))), reg.RAX)
@@ -27,19 +29,24 @@ func (g *generator) eachPoint(points, pairs reg.GPPhysical, rows, offset, coordi
 
 // gather leaves a coordinate of eight points in x.
 func (g *generator) gather(points, pairs reg.GPPhysical, rows, offset, coordinate int) {
-	g.eachPoint(points, pairs, rows, offset, coordinate, func(z reg.VecPhysical, row Mem) { g.VMOVDQU64(row, z) })
+	g.eachPoint(points, pairs, rows, offset, coordinate,
+		func(z reg.VecPhysical, row Mem) { g.VMOVDQU64(row, z) })
 	g.transpose()
 }
 
 // scatter stores x as a coordinate of the results.
 func (g *generator) scatter(points, pairs reg.GPPhysical, rows, coordinate int) {
 	g.transpose()
-	g.eachPoint(points, pairs, rows, atResult, coordinate, func(z reg.VecPhysical, row Mem) { g.VMOVDQU64(z, row) })
+	g.eachPoint(points, pairs, rows, atResult, coordinate,
+		func(z reg.VecPhysical, row Mem) { g.VMOVDQU64(z, row) })
 }
 
 func (g *generator) chordBlocks() {
-	g.function("chordBlocks", "func(d, x, s *[8][8]uint64, points *[8]uint64, pairs *[3]int32, n int) uint64",
-		"chordBlocks prepares n > 0 blocks of additions of points with coordinates < 2p: d = x2 - x1 + 2p, x = x1, and s = x1 + x2 limb by limb. It returns 0 unless the lowest limb of an x is zero.")
+	g.function("chordBlocks",
+		"func(d, x, s *[8][8]uint64, points *[8]uint64, pairs *[3]int32, n int) uint64",
+		"chordBlocks prepares n > 0 blocks of additions of points with coordinates < 2p: d = x2 "+
+			"- x1 + 2p, x = x1, and s = x1 + x2 limb by limb. It returns 0 unless the lowest "+
+			"limb of an x is zero.")
 	dp, xp, sp := g.pointer("d", reg.RDI), g.pointer("x", reg.RSI), g.pointer("s", reg.RDX)
 	points, pairs := g.pointer("points", reg.RBX), g.pointer("pairs", reg.R9)
 	g.XORQ(reg.R10, reg.R10)
@@ -73,7 +80,8 @@ func (g *generator) less(x [limbs]reg.VecPhysical, y operand, clean bool) {
 	g.carry(x, true, clean)
 }
 
-// columnsLess adds a multiple of p, which a table holds, to columns 8 to 15, and subtracts y, which is smaller.
+// columnsLess adds a multiple of p, which a table holds, to columns 8 to 15, and subtracts y, which
+// is smaller.
 func (g *generator) columnsLess(t accumulators, table int, y operand) {
 	for i := range limbs {
 		g.VPADDQ_BCST(at(consts, table+8*i), t.at(limbs+i), t.at(limbs+i))
@@ -83,10 +91,14 @@ func (g *generator) columnsLess(t accumulators, table int, y operand) {
 
 // sumBlocks keeps y1, the slope and x3 in memory.
 func (g *generator) sumBlocks() {
-	g.function("sumBlocks", "func(to, from *[8]uint64, pairs *[3]int32, d, x, s *[8][8]uint64, n int, t *[4][8][8]uint64)",
-		"sumBlocks completes n > 0 blocks of additions for which chordBlocks made x and s: d = 1/(x2 - x1). The coordinates of the sums are < 2p.")
-	to, from, pairs := g.pointer("to", reg.RDI), g.pointer("from", reg.RSI), g.pointer("pairs", reg.RDX)
-	dp, xp, sp, t := g.pointer("d", reg.RBX), g.pointer("x", reg.R9), g.pointer("s", reg.R10), g.pointer("t", reg.R11)
+	g.function("sumBlocks", "func(to, from *[8]uint64, pairs *[3]int32, d, x, s *[8][8]uint64, n "+
+		"int, t *[4][8][8]uint64)",
+		"sumBlocks completes n > 0 blocks of additions for which chordBlocks made x and s: d = "+
+			"1/(x2 - x1). The coordinates of the sums are < 2p.")
+	to, from, pairs := g.pointer("to", reg.RDI), g.pointer("from", reg.RSI),
+		g.pointer("pairs", reg.RDX)
+	dp, xp, sp, t := g.pointer("d", reg.RBX), g.pointer("x", reg.R9), g.pointer("s", reg.R10),
+		g.pointer("t", reg.R11)
 	y1, slope, x3 := in(t, 0), in(t, block), in(t, 2*block)
 	y2 := slope
 	begin := func(r reg.VecPhysical, _ int) { g.clear(r) }
@@ -122,8 +134,8 @@ func (g *generator) sumBlocks() {
 	}, dp, xp, sp)
 }
 
-// In the extension, what chord2Blocks makes of a block of additions stands together: the conjugate of the slope's
-// denominator d, x1, and x1 + x2 limb by limb, each with both coordinates.
+// In the extension, what chord2Blocks makes of a block of additions stands together: the conjugate
+// of the slope's denominator d, x1, and x1 + x2 limb by limb, each with both coordinates.
 const (
 	chordD    = 0
 	chordX    = 2 * block
@@ -132,14 +144,19 @@ const (
 )
 
 func (g *generator) chord2Blocks() {
-	g.function("chord2Blocks", "func(c *[6][8][8]uint64, norm *[8][8]uint64, points *[8]uint64, pairs *[3]int32, n int) uint64",
-		"chord2Blocks prepares n > 0 blocks of additions of points over the extension with coordinates < 2p: c holds the conjugate of d = x2 - x1, x1, and x1 + x2 limb by limb; norm = |d|^2. It returns 0 unless the lowest limb of the first coordinate of an x is zero.")
+	g.function("chord2Blocks", "func(c *[6][8][8]uint64, norm *[8][8]uint64, points *[8]uint64, "+
+		"pairs *[3]int32, n int) uint64",
+		"chord2Blocks prepares n > 0 blocks of additions of points over the extension with "+
+			"coordinates < 2p: c holds the conjugate of d = x2 - x1, x1, and x1 + x2 limb by "+
+			"limb; norm = |d|^2. It returns 0 unless the lowest limb of the first coordinate of "+
+			"an x is zero.")
 	c, norm := g.pointer("c", reg.RDI), g.pointer("norm", reg.RSI)
 	points, pairs := g.pointer("points", reg.RBX), g.pointer("pairs", reg.R9)
 	g.XORQ(reg.R10, reg.R10)
 	g.eachBlockThen(func() {
 		for coordinate := range 2 {
-			d, x1, s := in(c, chordD+block*coordinate), in(c, chordX+block*coordinate), in(c, chordS+block*coordinate)
+			d, x1, s := in(c, chordD+block*coordinate), in(c, chordX+block*coordinate),
+				in(c, chordS+block*coordinate)
 			g.gather(points, pairs, 4, atSecond, coordinate)
 			if coordinate == 0 {
 				g.VPTESTNMQ(x[0], x[0], reg.K1)
@@ -175,16 +192,20 @@ func (g *generator) chord2Blocks() {
 
 // sum2Blocks keeps everything in memory, two blocks each.
 func (g *generator) sum2Blocks() {
-	g.function("sum2Blocks", "func(to, from *[8]uint64, pairs *[3]int32, c *[6][8][8]uint64, inverse *[8][8]uint64, n int, t *[14][8][8]uint64)",
-		"sum2Blocks completes n > 0 blocks of additions for which chord2Blocks made c: inverse = 1/|d|^2. The coordinates of the sums are < 2p.")
-	to, from, pairs := g.pointer("to", reg.RDI), g.pointer("from", reg.RSI), g.pointer("pairs", reg.RDX)
+	g.function("sum2Blocks", "func(to, from *[8]uint64, pairs *[3]int32, c *[6][8][8]uint64, "+
+		"inverse *[8][8]uint64, n int, t *[14][8][8]uint64)",
+		"sum2Blocks completes n > 0 blocks of additions for which chord2Blocks made c: inverse = "+
+			"1/|d|^2. The coordinates of the sums are < 2p.")
+	to, from, pairs := g.pointer("to", reg.RDI), g.pointer("from", reg.RSI),
+		g.pointer("pairs", reg.RDX)
 	c, inverse, t := g.pointer("c", reg.RBX), g.pointer("inverse", reg.R9), g.pointer("t", reg.R11)
 	two := func(base reg.GPPhysical, offset int) [2]operand {
 		return [2]operand{in(base, offset), in(base, offset+block)}
 	}
 	d, x1, s := two(c, chordD), two(c, chordX), two(c, chordS)
 	columns := in(t, 0)
-	y1, dy, slope, x3, quotient := two(t, 4*block), two(t, 6*block), two(t, 8*block), two(t, 10*block), two(t, 12*block)
+	y1, dy, slope, x3, quotient := two(t, 4*block), two(t, 6*block), two(t, 8*block),
+		two(t, 10*block), two(t, 12*block)
 	g.eachBlock(func() {
 		for i := range 2 {
 			g.gather(from, pairs, 4, atFirst, 2+i)

@@ -15,45 +15,50 @@ import (
 const doc = `
 Poseidon2 of width 16 over the integers modulo p, the order of BN254's groups, in eight lanes.
 
-A block is eight field elements, one of each of eight states, limb after limb: one zmm register holds the same 52-bit
-limb of eight elements, and five registers hold a block. VPMADD52LUQ and VPMADD52HUQ add the low and the high 52 bits
-of 52-bit products to 64-bit accumulators; they read the low 52 bits of a factor and ignore what stands above. x
-stands for x*R modulo p with R = 2^260 = 84.6*p. A state is sixteen blocks.
+A block is eight field elements, one of each of eight states, limb after limb: one zmm register
+holds the same 52-bit limb of eight elements, and five registers hold a block. VPMADD52LUQ and
+VPMADD52HUQ add the low and the high 52 bits of 52-bit products to 64-bit accumulators; they read
+the low 52 bits of a factor and ignore what stands above. x stands for x*R modulo p with R = 2^260 =
+84.6*p. A state is sixteen blocks.
 
-MULTIPLICATION computes x*y/R modulo p. Each of the columns of weight 2^(52c), c = 0..9, is one accumulator. The
-partial products come first, then the columns 0 to 4 are cleared in turn, each after the carry of the one before.
+MULTIPLICATION computes x*y/R modulo p. Each of the columns of weight 2^(52c), c = 0..9, is one
+accumulator. The partial products come first, then the columns 0 to 4 are cleared in turn, each
+after the carry of the one before.
 
-    Let k = -1/p mod 2^52 and N = k*p, so that N = -1 mod 2^52. Adding q*N with q = the low limb of a column makes
-    that limb zero: the quotient digit is the limb itself and costs nothing. As N + 1 = 2^52*M, what remains to be
-    added from one column further on is q*M, and what is dropped, (limb - q), is zero. Columns 0 to 3 are cleared so.
-    M < 2^254 has five limbs. Column 4 is cleared with p itself, q = limb*k mod 2^52, for else the result would be as
-    long as N.
+    Let k = -1/p mod 2^52 and N = k*p, so that N = -1 mod 2^52. Adding q*N with q = the low limb of
+    a column makes that limb zero: the quotient digit is the limb itself and costs nothing. As N + 1
+    = 2^52*M, what remains to be added from one column further on is q*M, and what is dropped, (limb
+    - q), is zero. Columns 0 to 3 are cleared so. M < 2^254 has five limbs. Column 4 is cleared with
+    p itself, q = limb*k mod 2^52, for else the result would be as long as N.
 
-    Multiplications: 50 for x*y, 4*10 for q*M, 11 for q and q*p: 101. Squaring: the 10 products of different limbs
-    are added once and doubled: 81.
+    Multiplications: 50 for x*y, 4*10 for q*M, 11 for q and q*p: 101. Squaring: the 10 products of
+    different limbs are added once and doubled: 81.
 
-    For x < a*p, y < b*p the result is less than x*y/R + N*2^208/R + p; as k < 0.123*2^52 that is (a*b/84.6 +
-    1.123)*p.
+    For x < a*p, y < b*p the result is less than x*y/R + N*2^208/R + p; as k < 0.123*2^52 that is
+    (a*b/84.6 + 1.123)*p.
 
-PRODUCT WITH A CONSTANT d, in the internal rounds: x*d = sum of x_i*D_i/2^52 modulo p, over the limbs x_i, with the
-residues D_i = d*2^(52*(i+1)) mod p: 50 multiplications, but the sum is only six limbs long. One column is cleared,
-with p: 11. It is less than 5*2^52*p before that and 6*p after. What is to be added to it is where the columns begin.
+PRODUCT WITH A CONSTANT d, in the internal rounds: x*d = sum of x_i*D_i/2^52 modulo p, over the
+limbs x_i, with the residues D_i = d*2^(52*(i+1)) mod p: 50 multiplications, but the sum is only six
+limbs long. One column is cleared, with p: 11. It is less than 5*2^52*p before that and 6*p after.
+What is to be added to it is where the columns begin.
 
-TIGHTENING takes a sum x < 2^11*p to below 1.1p. Its columns may have carries, less than 2^11 each. Let t =
-floor(p/2^208), the top limb of p, which has 46 bits, c = floor(2^60/(t+1)) = 21668, and x4 the top limb of x. q =
-floor(floor(x4/2^8) * c / 2^52) is never too large, for c*p = (1 - d)*2^268 with d = 0.00002. It is too small by less
-than 1.05: by 1 for rounding down, by 2^11*d, and by next to nothing for what is below x4. What is added is q*(2^260
-- p), so that columns only grow; multiples of 2^260 are masked off the top limb. That may be done before the carries:
-x - q*p >= d*x, of which the top limb, when q > 0, is more than 2^29 and so more than what they will bring.
+TIGHTENING takes a sum x < 2^11*p to below 1.1p. Its columns may have carries, less than 2^11 each.
+Let t = floor(p/2^208), the top limb of p, which has 46 bits, c = floor(2^60/(t+1)) = 21668, and x4
+the top limb of x. q = floor(floor(x4/2^8) * c / 2^52) is never too large, for c*p = (1 - d)*2^268
+with d = 0.00002. It is too small by less than 1.05: by 1 for rounding down, by 2^11*d, and by next
+to nothing for what is below x4. What is added is q*(2^260 - p), so that columns only grow;
+multiples of 2^260 are masked off the top limb. That may be done before the carries: x - q*p >= d*x,
+of which the top limb, when q > 0, is more than 2^29 and so more than what they will bring.
 
-EXTERNAL MATRIX: M4 and the sums over the fours limb by limb, 48 + 28 additions and shifts for sixteen elements,
-without carries. The sum of a row of the matrix is at most 80. From states of values below 16*p, what packing leaves,
-come sums less than 1280*p. Then round keys are added and every element is tightened.
+EXTERNAL MATRIX: M4 and the sums over the fours limb by limb, 48 + 28 additions and shifts for
+sixteen elements, without carries. The sum of a row of the matrix is at most 80. From states of
+values below 16*p, what packing leaves, come sums less than 1280*p. Then round keys are added and
+every element is tightened.
 
-INTERNAL ROUNDS. With y = x0^5 and s = y + x1 + ... + x15 the new elements are d0*y + s and di*xi + s. The next S-box
-waits for nothing but the first of them. So the products of one round are computed between the three multiplications
-of the next S-box and hide their latency. s is tightened and not carried. xi < 7.1*p, x0 < 8.1*p with the next key, y
-< 1.3*p, and the sum is less than 108*p.
+INTERNAL ROUNDS. With y = x0^5 and s = y + x1 + ... + x15 the new elements are d0*y + s and di*xi +
+s. The next S-box waits for nothing but the first of them. So the products of one round are computed
+between the three multiplications of the next S-box and hide their latency. s is tightened and not
+carried. xi < 7.1*p, x0 < 8.1*p with the next key, y < 1.3*p, and the sum is less than 108*p.
 
 REGISTERS
     Z0..Z9    the columns

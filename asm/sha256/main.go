@@ -16,22 +16,24 @@ import (
 )
 
 const doc = `
-hashSHANI, hashAVX512: SHA-256 (FIPS 180-4) of four or sixteen messages of as many blocks, padding included, which start
-stride bytes apart. All begin in state start. Then, unless last is nil, all take one more block, of which last holds the
-message schedule with the round constants added: so a final block that is the same for all costs no schedule.
-out receives the digests, without gaps. All input is read before any output is written.
+hashSHANI, hashAVX512: SHA-256 (FIPS 180-4) of four or sixteen messages of as many blocks, padding
+included, which start stride bytes apart. All begin in state start. Then, unless last is nil, all
+take one more block, of which last holds the message schedule with the round constants added: so a
+final block that is the same for all costs no schedule. out receives the digests, without gaps. All
+input is read before any output is written.
 
-hashSHANI interleaves four streams on the SHA instructions: two rounds depend on the two before with a latency of four
-cycles while the unit can begin others. In each step of four rounds every stream extends its schedule and then does its
-rounds.
+hashSHANI interleaves four streams on the SHA instructions: two rounds depend on the two before with
+a latency of four cycles while the unit can begin others. In each step of four rounds every stream
+extends its schedule and then does its rounds.
     X0        four schedule words and constants: the implicit operand of SHA256RNDS2
     X1..X8    the states: (a,b,e,f) and (c,d,g,h) of each stream
-    X9..X15   the last four schedule words of each stream, on which the next four wait, and three temporaries: the names
-              rotate
-    stack     aligned to 16: the last sixteen schedule words of each stream in a ring, the states before the block, and
-              the shuffle that reverses the bytes of words
+    X9..X15   the last four schedule words of each stream, on which the next four wait, and three
+              temporaries: the names rotate
+    stack     aligned to 16: the last sixteen schedule words of each stream in a ring, the states
+              before the block, and the shuffle that reverses the bytes of words
 
-hashAVX512 computes a round in every lane, one message each: a vector is one word of sixteen messages.
+hashAVX512 computes a round in every lane, one message each: a vector is one word of sixteen
+messages.
     Z0..Z7    a..h: the names rotate, the registers stay
     Z8..Z11   temporaries
     Z16..Z31  the schedule, a ring of sixteen words

@@ -1,7 +1,8 @@
 package outsider
 
-// A builder of export files, written a second time from the document: it shares nothing with the verifier but Verify.
-// A draft's fields that are not set take their honest value, so a lie is always told by the whole committee.
+// A builder of export files, written a second time from the document: it shares nothing with the
+// verifier but Verify. A draft's fields that are not set take their honest value, so a lie is
+// always told by the whole committee.
 
 import (
 	"bytes"
@@ -119,13 +120,14 @@ const (
 	chain = "waybill-outsider-2"
 )
 
-// The tests' network has the keys of section 12, but a chain id and powers of its own: members 0 and 1 have two thirds
-// exactly, which is no quorum.
+// The tests' network has the keys of section 12, but a chain id and powers of its own: members 0
+// and 1 have two thirds exactly, which is no quorum.
 var (
 	network  = networkOf(genesisObject())
 	powers   = []uint64{2, 2, 1, 1}
 	identity = append([]byte{0xc0}, make([]byte, 47)...)
-	members  = []secret{newSecret("member", 0), newSecret("member", 1), newSecret("member", 2), newSecret("member", 3)}
+	members  = []secret{newSecret("member", 0), newSecret("member", 1), newSecret("member", 2),
+		newSecret("member", 3)}
 )
 
 // edwards is an Ed25519 key of section 12.
@@ -153,25 +155,31 @@ func genesisObject() obj {
 	committee := []any{}
 	for i := range uint32(4) {
 		committee = append(committee, obj{
-			"owner": hexed("owner", i), "transport_key": hexed("transport", i), "consensus_key": hexed("consensus", i),
-			"bls_key":      fmt.Sprintf("%x", newSecret("member", i).public()),
-			"peer_address": fmt.Sprintf("127.0.0.1:%d", 7000+i), "p2p_address": fmt.Sprintf("node-%d.example:26656", i),
-			"stake": []uint64{2_999_999, 2_999_999, 1_999_999, 1_999_999}[i],
+			"owner": hexed("owner", i), "transport_key": hexed("transport", i),
+			"consensus_key": hexed("consensus", i),
+			"bls_key":       fmt.Sprintf("%x", newSecret("member", i).public()),
+			"peer_address":  fmt.Sprintf("127.0.0.1:%d", 7000+i),
+			"p2p_address":   fmt.Sprintf("node-%d.example:26656", i),
+			"stake":         []uint64{2_999_999, 2_999_999, 1_999_999, 1_999_999}[i],
 		})
 	}
 	return obj{
-		"version": 2, "chain_id": chain, "genesis_time": "2026-01-02T03:04:05Z", "treasury": hexed("treasury", 0),
+		"version": 2, "chain_id": chain, "genesis_time": "2026-01-02T03:04:05Z",
+		"treasury": hexed("treasury", 0),
 		"params": obj{"epoch_seconds": 60, "grace_seconds": 10, "grace_blocks": 5,
 			"shares":    obj{"node": 7001, "service": 1999, "protocol": 1000},
-			"grant_fee": 3, "grant_epochs": 9, "allowance": uint64(math.MaxUint64), "serve_stake": 1_999_999,
+			"grant_fee": 3, "grant_epochs": 9, "allowance": uint64(math.MaxUint64),
+			"serve_stake":        1_999_999,
 			"slash_equivocation": 5000,
 			"proofs": obj{"development": false, "keys": []any{
-				obj{"statements": 256, "key": strings.Repeat("01", 32)}, obj{"statements": 4096, "key": strings.Repeat("02", 32)}}}},
+				obj{"statements": 256, "key": strings.Repeat("01", 32)},
+				obj{"statements": 4096, "key": strings.Repeat("02", 32)}}}},
 		"committee": committee,
 	}
 }
 
-// canonical is section 3's encoding of whatever is where it should be; a lie of another type counts as zero.
+// canonical is section 3's encoding of whatever is where it should be; a lie of another type counts
+// as zero.
 func canonical(o obj) []byte {
 	object := func(v any) obj { o, _ := v.(obj); return o }
 	list := func(v any) []any { l, _ := v.([]any); return l }
@@ -192,10 +200,13 @@ func canonical(o obj) []byte {
 	if proofs["development"] == true {
 		development = 1
 	}
-	b := enc(uint16(number(o["version"])), text(o["chain_id"]), text(o["genesis_time"]), raw(o["treasury"]),
-		uint32(number(p["epoch_seconds"])), uint32(number(p["grace_seconds"])), uint32(number(p["grace_blocks"])),
+	b := enc(uint16(number(o["version"])), text(o["chain_id"]), text(o["genesis_time"]),
+		raw(o["treasury"]),
+		uint32(number(p["epoch_seconds"])), uint32(number(p["grace_seconds"])),
+		uint32(number(p["grace_blocks"])),
 		uint16(number(s["node"])), uint16(number(s["service"])), uint16(number(s["protocol"])),
-		number(p["grant_fee"]), uint32(number(p["grant_epochs"])), number(p["allowance"]), number(p["serve_stake"]),
+		number(p["grant_fee"]), uint32(number(p["grant_epochs"])), number(p["allowance"]),
+		number(p["serve_stake"]),
 		uint16(number(p["slash_equivocation"])), development,
 		uint32(len(list(proofs["keys"]))))
 	for _, k := range list(proofs["keys"]) {
@@ -204,7 +215,8 @@ func canonical(o obj) []byte {
 	b = enc(b, uint32(len(list(o["committee"]))))
 	for _, v := range list(o["committee"]) {
 		m := object(v)
-		b = enc(b, raw(m["owner"]), raw(m["bls_key"]), raw(m["transport_key"]), raw(m["consensus_key"]),
+		b = enc(b, raw(m["owner"]), raw(m["bls_key"]), raw(m["transport_key"]),
+			raw(m["consensus_key"]),
 			text(m["peer_address"]), text(m["p2p_address"]), number(m["stake"]))
 	}
 	return b
@@ -228,7 +240,8 @@ func sealed(o obj) obj {
 		account, _ := hex.DecodeString(owner)
 		rest := possession(network, 2, account, k.public())
 		m["proof"] = fmt.Sprintf("%x", k.sign(enc("wb-pop/2", rest), pop))
-		m["node_signature"] = fmt.Sprintf("%x", ed25519.Sign(node, enc("wb-nod/2", rest, edwardsPublic("transport", uint32(i%4)))))
+		m["node_signature"] = fmt.Sprintf("%x",
+			ed25519.Sign(node, enc("wb-nod/2", rest, edwardsPublic("transport", uint32(i%4)))))
 	}
 	return o
 }
@@ -241,7 +254,8 @@ func encodeGenesis(o obj) []byte {
 	return b
 }
 
-// quorum is bitmap length, bitmap and aggregate signature; a set bitmap or signature replaces the honest one.
+// quorum is bitmap length, bitmap and aggregate signature; a set bitmap or signature replaces the
+// honest one.
 type quorum struct {
 	signers     []int
 	bitmap, sig []byte
@@ -312,10 +326,12 @@ func clientKey(i uint64) secret { return newSecret("client", uint32(i)) }
 func payerOf(c uint64) uint32   { return 5 + uint32(c%2) }
 
 func newDraft() *draft {
-	d := &draft{quorum: quorum{signers: []int{0, 1, 2}}, epoch: 3, window: 5, node: 2, statements: enc(make([]byte, 68), identity),
+	d := &draft{quorum: quorum{signers: []int{0, 1, 2}}, epoch: 3, window: 5, node: 2,
+		statements: enc(make([]byte, 68), identity),
 		registered: 10, priced: 11, stakes: []uint64{1, 2, 3, 4, 5, 6}}
 	d.acks = []ack{ // clients 4 and 6 have one payer
-		{4, 0, 8, 1000, "a"}, {4, 0, 9, 1, "b"}, {4, 1, 0, 1 << 40, "c"}, {6, 0, 1, 77, "a"}, {7, 1, 4_000_000_000, 5, "d"},
+		{4, 0, 8, 1000, "a"}, {4, 0, 9, 1, "b"}, {4, 1, 0, 1 << 40, "c"}, {6, 0, 1, 77, "a"},
+		{7, 1, 4_000_000_000, 5, "d"},
 	}
 	d.network = network
 	return d
@@ -335,7 +351,8 @@ func (d *draft) entries() (out [][]byte) {
 // grouped are the runs of the acks as they stand.
 func (d *draft) grouped() (out []run) {
 	for i, a := range d.acks {
-		if i > 0 && d.acks[i-1].client == a.client && d.acks[i-1].service == a.service && d.acks[i-1].number+1 == a.number {
+		if i > 0 && d.acks[i-1].client == a.client && d.acks[i-1].service == a.service &&
+			d.acks[i-1].number+1 == a.number {
 			out[len(out)-1].count++
 		} else {
 			out = append(out, run{a.client, a.service, a.number, 1})
@@ -362,14 +379,19 @@ func (d *draft) evidence() []byte {
 
 func (d *draft) sum() (out []row) {
 	for _, a := range d.acks {
-		i := slices.IndexFunc(out, func(r row) bool { return r.payer == payerOf(a.client) && r.service == a.service })
+		i := slices.IndexFunc(out,
+			func(r row) bool { return r.payer == payerOf(a.client) && r.service == a.service })
 		if i < 0 {
 			i, out = len(out), append(out, row{payerOf(a.client), a.service, 0, 0})
 		}
 		out[i].acks++
 		out[i].units += a.units
 	}
-	slices.SortFunc(out, func(x, y row) int { return slices.Compare([]uint32{x.payer, x.service}, []uint32{y.payer, y.service}) })
+	slices.SortFunc(out,
+		func(x, y row) int {
+			return slices.Compare([]uint32{x.payer, x.service},
+				[]uint32{y.payer, y.service})
+		})
 	return out
 }
 
@@ -434,14 +456,16 @@ func (d *draft) header() []byte {
 	if rowsRoot == nil {
 		rowsRoot = mth("row", rows)
 	}
-	return enc("wb-rol/2", d.network, d.epoch, d.window, d.node, count, root, sigma, d.statements, uint16(len(rows)), rowsRoot)
+	return enc("wb-rol/2", d.network, d.epoch, d.window, d.node, count, root, sigma, d.statements,
+		uint16(len(rows)), rowsRoot)
 }
 
 func (d *draft) id() []byte { return b3k("waybill/rollup/2", d.header()) }
 
 // word is the node's.
 func (d *draft) word() []byte {
-	return ed25519.Sign(edwards("transport", d.node), enc("wb-own/2", d.network, d.node, d.epoch, d.window, d.id()))
+	return ed25519.Sign(edwards("transport", d.node),
+		enc("wb-own/2", d.network, d.node, d.epoch, d.window, d.id()))
 }
 
 // ticket is that of section 7.
@@ -461,7 +485,8 @@ func (d *draft) rollupFile() []byte {
 
 func (d *draft) ackFile(i int) []byte {
 	path := trail("ack", i, d.entries())
-	return export(d.network, 1, d.anchored(), d.entry(d.acks[i]), uint32(i), uint8(len(path)), slices.Concat(path...))
+	return export(d.network, 1, d.anchored(), d.entry(d.acks[i]), uint32(i), uint8(len(path)),
+		slices.Concat(path...))
 }
 
 type settled struct {
@@ -498,7 +523,8 @@ func newTable() *table {
 
 func (t *table) encoded() (rows, payers [][]byte) {
 	for _, r := range t.rows {
-		rows = append(rows, enc(r.node, r.service, r.payer, r.windows, r.price, r.acks, r.units, r.charge, r.allowed, r.paid,
+		rows = append(rows, enc(r.node, r.service, r.payer, r.windows, r.price, r.acks, r.units,
+			r.charge, r.allowed, r.paid,
 			r.node_, r.serv))
 	}
 	for _, p := range t.payers {
@@ -514,7 +540,8 @@ func (t *table) encoded() (rows, payers [][]byte) {
 // root is that of section 9.
 func (t *table) root() []byte {
 	rows, payers := t.encoded()
-	return b3k("waybill/settlement/2", enc(mth("settlement", rows), mth("payer", payers), make([]byte, 32)))
+	return b3k("waybill/settlement/2",
+		enc(mth("settlement", rows), mth("payer", payers), make([]byte, 32)))
 }
 
 func (t *table) file() []byte {
@@ -523,15 +550,19 @@ func (t *table) file() []byte {
 	if bytes.Equal(r.settlement, make([]byte, 32)) && r.settled != none {
 		r.settlement = t.root()
 	}
-	return export(t.network, 3, r.witness(t.quorum), uint32(len(rows)), slices.Concat(rows...), uint32(len(payers)),
+	return export(t.network, 3, r.witness(t.quorum), uint32(len(rows)), slices.Concat(rows...),
+		uint32(len(payers)),
 		slices.Concat(payers...))
 }
 
-// torsion is a point of E(Fp) whose order divides the cofactor: the order of the subgroup times a point of the curve.
+// torsion is a point of E(Fp) whose order divides the cofactor: the order of the subgroup times a
+// point of the curve.
 func torsion(t *testing.T) []byte {
 	order := []byte{
-		0x73, 0xed, 0xa7, 0x53, 0x29, 0x9d, 0x7d, 0x48, 0x33, 0x39, 0xd8, 0x08, 0x09, 0xa1, 0xd8, 0x05,
-		0x53, 0xbd, 0xa4, 0x02, 0xff, 0xfe, 0x5b, 0xfe, 0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x01,
+		0x73, 0xed, 0xa7, 0x53, 0x29, 0x9d, 0x7d, 0x48, 0x33, 0x39, 0xd8, 0x08, 0x09, 0xa1, 0xd8,
+		0x05,
+		0x53, 0xbd, 0xa4, 0x02, 0xff, 0xfe, 0x5b, 0xfe, 0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00,
+		0x01,
 	}
 	for x := range byte(100) {
 		p := g1(append([]byte{0x80}, append(make([]byte, 46), x)...))
@@ -553,7 +584,8 @@ func torsion(t *testing.T) []byte {
 	return nil
 }
 
-// mixedOrder is a key plus the point of order 2: on the curve and canonical, but not in the prime-order subgroup.
+// mixedOrder is a key plus the point of order 2: on the curve and canonical, but not in the
+// prime-order subgroup.
 func mixedOrder(t *testing.T) string {
 	point := func(b []byte) *curve.EdwardsPoint {
 		p := curve.NewEdwardsPoint()

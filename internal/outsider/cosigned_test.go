@@ -62,7 +62,8 @@ func TestHashValues(t *testing.T) {
 		}
 		return level
 	}
-	want := map[string]element{"C(1, 2, …, 16)": theHash().compress(row(16)), "C(0, 0, …, 0)": theHash().compress(nil)}
+	want := map[string]element{"C(1, 2, …, 16)": theHash().compress(row(16)),
+		"C(0, 0, …, 0)": theHash().compress(nil)}
 	for i, parent := range theHash().parents(row(18)) {
 		want[fmt.Sprintf("parent %d of the level 1, 2, …, 18", i)] = parent
 	}
@@ -120,7 +121,8 @@ type window struct {
 func newWindow(d *draft, all []ack, signed ...uint64) *window {
 	w := &window{draft: d, all: all, signed: signed}
 	for _, a := range all {
-		if n := len(w.stmts); n == 0 || w.stmts[n-1].client != a.client || w.stmts[n-1].service != a.service {
+		if n := len(w.stmts); n == 0 || w.stmts[n-1].client != a.client ||
+			w.stmts[n-1].service != a.service {
 			w.stmts = append(w.stmts, stmt{client: a.client, service: a.service, first: a.number})
 			w.bits = append(w.bits, slices.Contains(signed, a.client))
 		}
@@ -166,7 +168,8 @@ func (w *window) root() []byte {
 	return level[0][:]
 }
 
-// listed is the list's encoding, with the standard library's varints, which are in their shortest form.
+// listed is the list's encoding, with the standard library's varints, which are in their shortest
+// form.
 func (w *window) listed() []byte {
 	b := enc(uint32(len(w.stmts)))
 	last := uint64(0)
@@ -270,8 +273,10 @@ func (w *window) underFile(statement, index int) []byte {
 		level, own = theHash().parents(level), 1
 	}
 	s := w.stmts[statement]
-	f := export(w.network, 4, w.anchored(), entries[index], uint8(len(path)), slices.Concat(path...), payerOf(s.client), s.first,
-		s.acks, s.units, uint32(statement), uint8(len(listPath)), slices.Concat(listPath...), uint8(len(up)))
+	f := export(w.network, 4, w.anchored(), entries[index], uint8(len(path)),
+		slices.Concat(path...), payerOf(s.client), s.first,
+		s.acks, s.units, uint32(statement), uint8(len(listPath)), slices.Concat(listPath...),
+		uint8(len(up)))
 	for _, e := range up {
 		f = append(f, e[:]...)
 	}
@@ -284,7 +289,8 @@ func cosignedDraft() *window {
 	var all []ack
 	for c := range uint64(9) {
 		n := uint32(100 * c)
-		all = append(all, ack{c, 0, n, 10, "a"}, ack{c, 0, n + 1, 20, "b"}, ack{c, 0, n + 2, 30, "c"})
+		all = append(all, ack{c, 0, n, 10, "a"}, ack{c, 0, n + 1, 20, "b"},
+			ack{c, 0, n + 2, 30, "c"})
 		if c%3 == 1 {
 			all = append(all, ack{c, 1, 2, 1 << 40, "d"})
 		}
@@ -306,8 +312,10 @@ func TestCosignedAccepted(t *testing.T) {
 	small.acks = nil
 	one := newWindow(small, []ack{{3, 0, 7, 5, "x"}}, 3)
 	for name, file := range map[string][]byte{
-		"some signed": cosignedDraft().file(), "everyone signed": everyone.file(), "one": one.file(),
-		"ack 1 of 3": cosignedDraft().complete().underFile(1, 1), "an ack alone": cosignedDraft().complete().underFile(2, 0),
+		"some signed": cosignedDraft().file(), "everyone signed": everyone.file(),
+		"one":          one.file(),
+		"ack 1 of 3":   cosignedDraft().complete().underFile(1, 1),
+		"an ack alone": cosignedDraft().complete().underFile(2, 0),
 	} {
 		s, err := g.Verify(file)
 		if err != nil {
@@ -354,7 +362,8 @@ func TestUnsigned(t *testing.T) {
 			w.acks = w.acks[3:]
 			w.rows[0].acks -= 3
 			w.rows[0].units -= 60
-			w.clients[0].since, w.clients[0].numbers, w.clients[0].services = w.epoch+1, 0, [3]uint32{7, none, none}
+			w.clients[0].since, w.clients[0].numbers, w.clients[0].services = w.epoch+1, 0,
+				[3]uint32{7, none, none}
 		},
 	} {
 		w := cosignedDraft()
@@ -376,45 +385,65 @@ func TestCosignedLies(t *testing.T) {
 		{"units moved between a payer's statements", "units are not the sums", func(w *window) {
 			w.stmts[1].units, w.stmts[2].units = w.stmts[1].units+1, w.stmts[2].units-1
 		}},
-		{"unsigned statement's service", "none for an entry", func(w *window) { w.stmts[0].service = 9 }},
+		{"unsigned statement's service", "none for an entry",
+			func(w *window) { w.stmts[0].service = 9 }},
 		{"no acks", "no acks", func(w *window) { w.stmts[0].acks = 0 }},
-		{"more acks than the cap allows", "list: acks out of bounds", func(w *window) { w.stmts[0].acks, w.stmts[0].units = 17, 17 }},
+		{"more acks than the cap allows", "list: acks out of bounds",
+			func(w *window) { w.stmts[0].acks, w.stmts[0].units = 17, 17 }},
 		{"2^22 acks", "number out of range", func(w *window) { w.stmts[0].acks = 1 << 22 }},
-		{"units above acks times cap", "units out of bounds", func(w *window) { w.stmts[0].units = 3<<40 + 1 }},
+		{"units above acks times cap", "units out of bounds",
+			func(w *window) { w.stmts[0].units = 3<<40 + 1 }},
 		{"units below acks", "units out of bounds", func(w *window) { w.stmts[0].units = 2 }},
 		{"no units", "units out of bounds", func(w *window) { w.stmts[0].units = 0 }},
-		{"root that is no element", "not canonical", func(w *window) { w.stmts[0].root = bytes.Repeat([]byte{0xff}, 32) }},
+		{"root that is no element", "not canonical",
+			func(w *window) { w.stmts[0].root = bytes.Repeat([]byte{0xff}, 32) }},
 		{"a number not in its shortest form", "shortest form", func(w *window) { w.long = true }},
-		{"a client of 2^40", "list: ", func(w *window) { w.stmts[len(w.stmts)-1].client = 1 << 40 }},
-		{"swapped", "not sorted", func(w *window) { w.stmts[2], w.stmts[1] = w.stmts[1], w.stmts[2] }},
+		{"a client of 2^40", "list: ",
+			func(w *window) { w.stmts[len(w.stmts)-1].client = 1 << 40 }},
+		{"swapped", "not sorted",
+			func(w *window) { w.stmts[2], w.stmts[1] = w.stmts[1], w.stmts[2] }},
 		{"twice", "not sorted", func(w *window) { w.stmts[2] = w.stmts[1] }},
-		{"left out", "acks are not the sums", func(w *window) { w.stmts, w.bits = slices.Delete(w.stmts, 1, 2), slices.Delete(w.bits, 1, 2) }},
-		{"a client's bits differ", "signed and did not sign", func(w *window) { w.bits[1] = false }},
+		{"left out", "acks are not the sums",
+			func(w *window) {
+				w.stmts, w.bits = slices.Delete(w.stmts, 1, 2),
+					slices.Delete(w.bits, 1, 2)
+			}},
+		{"a client's bits differ", "signed and did not sign",
+			func(w *window) { w.bits[1] = false }},
 		{"nobody signed", "nobody signed", func(w *window) { clear(w.bits) }},
 		{"a signer with acks", "acks in the acks part", func(w *window) { w.bits[0] = true }},
-		{"a silent client's acks as if signed", "acks are not the sums", func(w *window) { w.acks = w.acks[3:] }},
+		{"a silent client's acks as if signed", "acks are not the sums",
+			func(w *window) { w.acks = w.acks[3:] }},
 		{"list root", "another list root", func(w *window) { w.listRoot = b3("x") }},
-		{"root", "another statement root", func(w *window) { w.stRoot = b3k("x", nil); w.stRoot[31] = 0 }},
+		{"root", "another statement root",
+			func(w *window) { w.stRoot = b3k("x", nil); w.stRoot[31] = 0 }},
 		{"count", "statement count", func(w *window) { w.count = 11 }},
-		{"a signature fewer", "multi-signature", func(w *window) { w.cosigned = w.cosign(1, 2, 4, 7) }},
-		{"a signature more", "multi-signature", func(w *window) { w.cosigned = w.cosign(0, 1, 2, 4, 7, 8) }},
-		{"a signature twice", "multi-signature", func(w *window) { w.cosigned = w.cosign(1, 1, 2, 4, 7, 8) }},
+		{"a signature fewer", "multi-signature",
+			func(w *window) { w.cosigned = w.cosign(1, 2, 4, 7) }},
+		{"a signature more", "multi-signature",
+			func(w *window) { w.cosigned = w.cosign(0, 1, 2, 4, 7, 8) }},
+		{"a signature twice", "multi-signature",
+			func(w *window) { w.cosigned = w.cosign(1, 1, 2, 4, 7, 8) }},
 		{"identity", "is the identity", func(w *window) { w.cosigned = identity }},
 		{"another window's signature", "multi-signature", func(w *window) {
 			w.window++
 			w.cosigned = w.cosign(w.signed...)
 			w.window--
 		}},
-		{"a row's units", "units are not the sums", func(w *window) { w.complete(); w.rows[0].units++ }},
-		{"rows below the acks", "less than the acks", func(w *window) { w.complete(); w.rows[0].units = w.rows[0].acks }},
-		{"a row of nothing", "one of nothing", func(w *window) { w.complete(); w.rows = append(w.rows, row{7, 1, 0, 0}) }},
+		{"a row's units", "units are not the sums",
+			func(w *window) { w.complete(); w.rows[0].units++ }},
+		{"rows below the acks", "less than the acks",
+			func(w *window) { w.complete(); w.rows[0].units = w.rows[0].acks }},
+		{"a row of nothing", "one of nothing",
+			func(w *window) { w.complete(); w.rows = append(w.rows, row{7, 1, 0, 0}) }},
 		{"a row of zeros too few", "none for an entry", func(w *window) {
 			w.stmts[0].service, w.stmts[0].acks = 2, 1
 			w.complete()
 			w.caps = []limit{{0, 1 << 40}, {1, 1 << 40}}
 		}},
 		{"a client's payer", "", func(w *window) { w.complete(); w.clients[1].payer++ }},
-		{"payers exchanged", "another statement root", func(w *window) { // of clients with the same sums
+		// of clients with the same sums
+		{"payers exchanged", "another statement root", func(w *window) {
 			w.complete()
 			w.clients[2].payer, w.clients[5].payer = w.clients[5].payer, w.clients[2].payer
 		}},
@@ -422,16 +451,22 @@ func TestCosignedLies(t *testing.T) {
 			w.complete()
 			w.clients = append(w.clients, defaultClient(9))
 		}},
-		{"a client too few", "not those of the evidence", func(w *window) { w.complete(); w.clients = w.clients[:8] }},
+		{"a client too few", "not those of the evidence",
+			func(w *window) { w.complete(); w.clients = w.clients[:8] }},
 		{"keys exchanged", "does not verify", func(w *window) {
 			w.complete()
 			w.clients[0].key, w.clients[1].key = w.clients[1].key, w.clients[0].key
 		}},
-		{"a signer not valid yet", "not valid", func(w *window) { w.complete(); w.clients[1].since = w.epoch + 1 }},
-		{"a signer revoked", "not valid", func(w *window) { w.complete(); w.clients[1].until = w.epoch }},
-		{"a signer's service not granted", "not granted", func(w *window) { w.complete(); w.clients[1].services[1] = 2 }},
-		{"a signer beyond its numbers", "beyond its limit", func(w *window) { w.complete(); w.clients[1].numbers = 102 }},
-		{"a small cap", "units", func(w *window) { w.complete(); w.caps = []limit{{0, 30}, {1, 1<<40 - 1}} }},
+		{"a signer not valid yet", "not valid",
+			func(w *window) { w.complete(); w.clients[1].since = w.epoch + 1 }},
+		{"a signer revoked", "not valid",
+			func(w *window) { w.complete(); w.clients[1].until = w.epoch }},
+		{"a signer's service not granted", "not granted",
+			func(w *window) { w.complete(); w.clients[1].services[1] = 2 }},
+		{"a signer beyond its numbers", "beyond its limit",
+			func(w *window) { w.complete(); w.clients[1].numbers = 102 }},
+		{"a small cap", "units",
+			func(w *window) { w.complete(); w.caps = []limit{{0, 30}, {1, 1<<40 - 1}} }},
 	} {
 		w := cosignedDraft()
 		lie.tell(w)
@@ -460,16 +495,22 @@ func TestUnderLies(t *testing.T) {
 		at   int
 		want string
 	}{
-		"epoch": {at, "another epoch"}, "node": {at + 4, "another epoch"}, "client": {at + 8, "list entry"},
-		"service": {at + 16, "list entry"}, "number": {at + 20, "number"}, "a far number": {at + 23, "number"},
-		"units of the ack": {at + 24, "statement is not included"}, "request": {at + 32, "statement is not included"},
-		"path": {at + 65, "statement is not included"}, "payer": {fields, "statement is not included"},
-		"first": {fields + 4, "number"}, "acks": {fields + 8, "number"}, "units": {fields + 12, "statement"},
+		"epoch": {at, "another epoch"}, "node": {at + 4, "another epoch"},
+		"client":  {at + 8, "list entry"},
+		"service": {at + 16, "list entry"}, "number": {at + 20, "number"},
+		"a far number":     {at + 23, "number"},
+		"units of the ack": {at + 24, "statement is not included"},
+		"request":          {at + 32, "statement is not included"},
+		"path":             {at + 65, "statement is not included"},
+		"payer":            {fields, "statement is not included"},
+		"first":            {fields + 4, "number"}, "acks": {fields + 8, "number"},
+		"units": {fields + 12, "statement"},
 		"index": {fields + 20, "list entry"}, "list path": {fields + 25, "list entry"},
 	} {
 		bad := slices.Clone(file)
 		bad[lie.at] ^= 2
 		refused(t, g, name, lie.want, bad)
 	}
-	refused(t, g, "one that did not sign", "list entry", func() []byte { return cosignedDraft().complete().underFile(0, 1) }())
+	refused(t, g, "one that did not sign", "list entry",
+		func() []byte { return cosignedDraft().complete().underFile(0, 1) }())
 }

@@ -97,7 +97,8 @@ func decodeKey(b []byte) (*blst.P2Affine, error) {
 	return p, judge(b, p.Compress(), p.InG2())
 }
 
-// judge says what is wrong with a point's encoding, given how the point is encoded again and whether it is in the subgroup.
+// judge says what is wrong with a point's encoding, given how the point is encoded again and
+// whether it is in the subgroup.
 func judge(b, again []byte, inSubgroup bool) error {
 	switch {
 	case !bytes.Equal(b, again):
@@ -126,7 +127,8 @@ func validEd25519(b []byte) bool {
 	return err == nil && bytes.Equal(again, b) && p.IsTorsionFree() && !p.IsIdentity()
 }
 
-// signedEd25519 is section 2's rule for signatures: S below the order, and R is what [S]B − [k]A encodes to.
+// signedEd25519 is section 2's rule for signatures: S below the order, and R is what [S]B − [k]A
+// encodes to.
 func signedEd25519(key, msg, sig []byte) bool {
 	if !validEd25519(key) || len(sig) != 64 {
 		return false
@@ -141,7 +143,8 @@ func signedEd25519(key, msg, sig []byte) bool {
 	if err != nil {
 		return false
 	}
-	r, err := curve.NewEdwardsPoint().DoubleScalarMulBasepointVartime(k, a.Neg(a), s).MarshalBinary()
+	r, err := curve.NewEdwardsPoint().DoubleScalarMulBasepointVartime(k, a.Neg(a),
+		s).MarshalBinary()
 	return err == nil && bytes.Equal(r, sig[:32])
 }
 
@@ -165,7 +168,8 @@ func verifySame(sig []byte, keys []*blst.P2Affine, msg []byte, dst string) error
 	return nil
 }
 
-// verifyAggregate checks e(σ, g2) = ∏ e(Σ H(m), pk): one pairing for each key, over the sum of its hashed messages.
+// verifyAggregate checks e(σ, g2) = ∏ e(Σ H(m), pk): one pairing for each key, over the sum of its
+// hashed messages.
 func verifyAggregate(sigma *blst.P1Affine, keys []*blst.P2Affine, messages [][][]byte) bool {
 	product := blst.Fp12One()
 	for i, key := range keys {

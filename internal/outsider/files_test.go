@@ -12,14 +12,16 @@ import (
 // testdata are the files that section 12 names.
 const testdata = "../../rollup/testdata"
 
-// TestFiles checks files that the project itself wrote: testdata, and those of the folder that OUTSIDER_FILES names, which
-// holds genesis.json and *.wbx. With OUTSIDER_REQUIRE=1 there must be one, with an ack, a rollup and a settlement.
+// TestFiles checks files that the project itself wrote: testdata, and those of the folder that
+// OUTSIDER_FILES names, which holds genesis.json and *.wbx. With OUTSIDER_REQUIRE=1 there must be
+// one, with an ack, a rollup and a settlement.
 func TestFiles(t *testing.T) {
 	checkFolder(t, testdata, []byte{1}, []byte{2}, []byte{3}, []byte{4})
 	checkFolder(t, filepath.Join(testdata, "proofs"), []byte{2})
 	strict := os.Getenv("OUTSIDER_REQUIRE") == "1"
 	if dir := os.Getenv("OUTSIDER_FILES"); dir != "" && strict {
-		checkFolder(t, dir, []byte{1, 4}, []byte{2}, []byte{3}) // an ack is under a statement, or it is not
+		// an ack is under a statement, or it is not
+		checkFolder(t, dir, []byte{1, 4}, []byte{2}, []byte{3})
 	} else if dir != "" {
 		checkFolder(t, dir)
 	} else if strict {
@@ -68,7 +70,8 @@ func read(t *testing.T, path string) []byte {
 	return b
 }
 
-// sample is every position of a small file; of a large one 500, and all of its beginning, in which are record and header.
+// sample is every position of a small file; of a large one 500, and all of its beginning, in which
+// are record and header.
 func sample(file []byte) (out []int) {
 	r := rand.New(rand.NewPCG(1, uint64(len(file))))
 	for i := range file {
@@ -79,8 +82,9 @@ func sample(file []byte) (out []int) {
 	return out
 }
 
-// TestLyingFiles checks files that the whole committee certified, true ones and ones that lie in one thing: those of the
-// folder that OUTSIDER_LIES names, whose names begin with the verdict that the project gave.
+// TestLyingFiles checks files that the whole committee certified, true ones and ones that lie in
+// one thing: those of the folder that OUTSIDER_LIES names, whose names begin with the verdict that
+// the project gave.
 func TestLyingFiles(t *testing.T) {
 	dir := os.Getenv("OUTSIDER_LIES")
 	if dir == "" && os.Getenv("OUTSIDER_REQUIRE") == "1" {

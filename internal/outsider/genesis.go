@@ -77,7 +77,8 @@ func (p proofs) valid() bool {
 	}
 	var last uint32
 	for _, k := range p.Keys {
-		if k.Statements <= last || !slices.Contains([]uint32{256, 1024, 4096, 16384}, k.Statements) || len(k.Key) != 32 {
+		if k.Statements <= last ||
+			!slices.Contains([]uint32{256, 1024, 4096, 16384}, k.Statements) || len(k.Key) != 32 {
 			return false
 		}
 		last = k.Statements
@@ -102,8 +103,8 @@ type Genesis struct {
 // Network returns the digest that names the network.
 func (g *Genesis) Network() [32]byte { return g.network }
 
-// ParseGenesis reads the genesis file of section 3, strictly: package json accepts more than the document, so what it
-// understood is written out again and must have the same fields and values.
+// ParseGenesis reads the genesis file of section 3, strictly: package json accepts more than the
+// document, so what it understood is written out again and must have the same fields and values.
 func ParseGenesis(raw []byte) (*Genesis, error) {
 	f := &genesisFile{}
 	if err := json.Unmarshal(raw, f); err != nil {
@@ -141,7 +142,8 @@ func (f *genesisFile) check() error {
 		return errors.New("version")
 	case !printable(f.ChainID, 50):
 		return errors.New("chain id")
-	case err != nil || start.UTC().Format(time.RFC3339Nano) != f.GenesisTime || year < 1970 || year > 2200:
+	case err != nil || start.UTC().Format(time.RFC3339Nano) != f.GenesisTime || year < 1970 ||
+		year > 2200:
 		return errors.New("time")
 	case !validEd25519(f.Treasury):
 		return errors.New("treasury")
@@ -161,10 +163,12 @@ func (f *genesisFile) check() error {
 	seen := map[string]bool{}
 	var stakes uint64
 	for i, m := range f.Committee {
-		blsKey, transport, consensus := "b"+string(m.BLSKey), "t"+string(m.TransportKey), "c"+string(m.ConsensusKey)
+		blsKey, transport, consensus := "b"+string(m.BLSKey), "t"+string(m.TransportKey),
+			"c"+string(m.ConsensusKey)
 		stakes += m.Stake
 		switch {
-		case !validEd25519(m.Owner) || !validEd25519(m.TransportKey) || !validEd25519(m.ConsensusKey):
+		case !validEd25519(m.Owner) || !validEd25519(m.TransportKey) ||
+			!validEd25519(m.ConsensusKey):
 			err = errors.New("Ed25519 key")
 		case seen[blsKey] || seen[transport] || seen[consensus]:
 			err = errors.New("key used twice")
@@ -188,10 +192,12 @@ func (m *memberFile) registered(network hash) (*blst.P2Affine, error) {
 		return nil, err
 	}
 	rest := slices.Concat(network[:], []byte{2}, m.Owner, m.BLSKey)
-	if err := verifySame(m.Proof, []*blst.P2Affine{key}, append([]byte("wb-pop/2"), rest...), dstProof); err != nil {
+	if err := verifySame(m.Proof, []*blst.P2Affine{key}, append([]byte("wb-pop/2"), rest...),
+		dstProof); err != nil {
 		return nil, fmt.Errorf("proof of possession %w", err)
 	}
-	if !signedEd25519(m.TransportKey, slices.Concat([]byte("wb-nod/2"), rest, m.TransportKey), m.NodeSignature) {
+	if !signedEd25519(m.TransportKey, slices.Concat([]byte("wb-nod/2"), rest, m.TransportKey),
+		m.NodeSignature) {
 		return nil, errors.New("node signature does not verify")
 	}
 	return key, nil
@@ -199,7 +205,10 @@ func (m *memberFile) registered(network hash) (*blst.P2Affine, error) {
 
 // canonical is section 3's encoding, without what signs the network.
 func (f *genesisFile) canonical() []byte {
-	text := func(b []byte, s string) []byte { return append(le.AppendUint16(b, uint16(len(s))), s...) }
+	text := func(b []byte, s string) []byte {
+		return append(le.AppendUint16(b, uint16(len(s))),
+			s...)
+	}
 	p := &f.Params
 	b := le.AppendUint16(nil, uint16(f.Version))
 	b = append(text(text(b, f.ChainID), f.GenesisTime), f.Treasury...)
@@ -228,7 +237,8 @@ func (f *genesisFile) canonical() []byte {
 	return b
 }
 
-// leaves lists all values of valid JSON with their places, sorted; a name that is given twice is listed twice.
+// leaves lists all values of valid JSON with their places, sorted; a name that is given twice is
+// listed twice.
 func leaves(raw []byte) (out []string) {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.UseNumber()
@@ -253,7 +263,8 @@ func leaves(raw []byte) (out []string) {
 }
 
 func printable(s string, most int) bool {
-	return 1 <= len(s) && len(s) <= most && strings.IndexFunc(s, func(c rune) bool { return c < 0x20 || c > 0x7e }) < 0
+	return 1 <= len(s) && len(s) <= most &&
+		strings.IndexFunc(s, func(c rune) bool { return c < 0x20 || c > 0x7e }) < 0
 }
 
 func address(s string) bool {
@@ -263,7 +274,8 @@ func address(s string) bool {
 	}
 	host := s[:colon]
 	port, err := strconv.ParseUint(s[colon+1:], 10, 16)
-	return err == nil && port > 0 && (!strings.Contains(host, ":") || host[0] == '[' && host[len(host)-1] == ']')
+	return err == nil && port > 0 &&
+		(!strings.Contains(host, ":") || host[0] == '[' && host[len(host)-1] == ']')
 }
 
 // signers checks a bitmap's form, and returns the keys of the members in it, and their power.

@@ -76,16 +76,20 @@ func (k *verifyingKey) verify(public element, proof []byte) error {
 	h := keccak256(slices.Concat(d.Marshal(), input.FillBytes(make([]byte, 32))))
 	l := new(bn256.G1).Add(k.k[0], d)
 	l.Add(l, new(bn256.G1).ScalarMult(k.k[1], input))
-	l.Add(l, new(bn256.G1).ScalarMult(k.k[2], new(big.Int).Mod(new(big.Int).SetBytes(h[:]), theHash().r)))
+	l.Add(l,
+		new(bn256.G1).ScalarMult(k.k[2],
+			new(big.Int).Mod(new(big.Int).SetBytes(h[:]), theHash().r)))
 	negated := func(p *bn256.G1) *bn256.G1 { return new(bn256.G1).Neg(p) }
-	if !bn256.PairingCheck([]*bn256.G1{a, negated(k.alpha), negated(l), negated(c)}, []*bn256.G2{b, k.beta, k.gamma, k.delta}) ||
+	if !bn256.PairingCheck([]*bn256.G1{a, negated(k.alpha), negated(l), negated(c)},
+		[]*bn256.G2{b, k.beta, k.gamma, k.delta}) ||
 		!bn256.PairingCheck([]*bn256.G1{d, known}, []*bn256.G2{k.sigmaNegate, k.base}) {
 		return errors.New("proof: does not verify")
 	}
 	return nil
 }
 
-// keccak256 is Keccak as Ethereum has it, for inputs of less than a block: rate 136, padding 01 … 80.
+// keccak256 is Keccak as Ethereum has it, for inputs of less than a block: rate 136, padding 01 …
+// 80.
 func keccak256(in []byte) (out [32]byte) {
 	var block [136]byte
 	if copy(block[:], in) == len(block) {

@@ -229,9 +229,11 @@ func (l *lie) twice(r *reader) error {
 	text := func(said []byte) []byte {
 		switch l.kind {
 		case 1:
-			return slices.Concat([]byte("wb-own/2"), l.g.network[:], u32s(node, epoch, window), said)
+			return slices.Concat([]byte("wb-own/2"), l.g.network[:], u32s(node, epoch, window),
+				said)
 		case 17:
-			return slices.Concat([]byte("wb-off/2"), l.g.network[:], u32s(node, epoch, window), said)
+			return slices.Concat([]byte("wb-off/2"), l.g.network[:], u32s(node, epoch, window),
+				said)
 		}
 		return slices.Concat([]byte("wb-win/2"), l.g.network[:], u32s(epoch, window, node), said)
 	}
@@ -242,7 +244,8 @@ func (l *lie) twice(r *reader) error {
 		if l.kind == 22 {
 			l.who = fmt.Sprintf("client %d", l.client)
 			for i, sig := range [][]byte{as, bs} {
-				if err := verifySame(sig, []*blst.P2Affine{p.client.key}, text([][]byte{a, b}[i]), dstSign); err != nil {
+				if err := verifySame(sig, []*blst.P2Affine{p.client.key}, text([][]byte{a, b}[i]),
+					dstSign); err != nil {
 					return fmt.Errorf("lie: co-signature %w", err)
 				}
 			}
@@ -369,9 +372,11 @@ func (l *lie) numberTwice(r *reader) error {
 			}
 		}
 		switch {
-		case a.node != b.node || a.epoch != b.epoch || a.client != b.client || a.service != b.service:
+		case a.node != b.node || a.epoch != b.epoch || a.client != b.client ||
+			a.service != b.service:
 			return errors.New("lie: not one node, epoch, client and service")
-		case uint64(a.first) >= uint64(b.first)+uint64(b.count) || uint64(b.first) >= uint64(a.first)+uint64(a.count):
+		case uint64(a.first) >= uint64(b.first)+uint64(b.count) ||
+			uint64(b.first) >= uint64(a.first)+uint64(a.count):
 			return errors.New("lie: the numbers do not overlap")
 		}
 		return l.both(&a.said, &b.said)
@@ -436,13 +441,15 @@ func (l *lie) refused(r *reader) error {
 			return errors.New("lie: the answer is not never")
 		case a.node != node || h.node != node || a.epoch != h.epoch:
 			return errors.New("lie: not one node and epoch")
-		case !tree("answer").included(slices.Concat(digest[:], said), uint32(index), count, path, root):
+		case !tree("answer").included(slices.Concat(digest[:], said), uint32(index), count, path,
+			root):
 			return errors.New("lie: the answer is not in the message")
 		case !tree("rollups").included(h.id[:], position, p.rollups, orderPath, p.order):
 			return errors.New("lie: the rollup is not what the block ordered")
 		case !tree("ack").included(a.raw, at, h.acks, ackPath, h.root):
 			return errors.New("lie: the ack is not in the rollup")
-		case !signedEd25519(p.nodeKey, slices.Concat([]byte("wb-ans/2"), l.g.network[:], word), answered):
+		case !signedEd25519(p.nodeKey, slices.Concat([]byte("wb-ans/2"), l.g.network[:], word),
+			answered):
 			return errors.New("lie: the answers' word does not verify")
 		}
 		return nil
@@ -462,7 +469,8 @@ func (l *lie) price(r *reader) error {
 	w.take(8 + 8 + 16)
 	l.service = w.u32()
 	price := w.u64()
-	l.asksNode, l.asksService, l.asksAnEpoch, l.who = true, true, true, fmt.Sprintf("node %d", l.node)
+	l.asksNode, l.asksService, l.asksAnEpoch, l.who = true, true, true,
+		fmt.Sprintf("node %d", l.node)
 	l.judge = func(p *parties) error {
 		right := p.price
 		if l.priced >= p.from {
@@ -493,7 +501,8 @@ func (l *lie) invalid(r *reader) error {
 		}
 		bad := p.client.may(b.epoch, b.service, b.first, b.count) != nil
 		if b.ack != nil {
-			bad = bad || b.ack.epoch != b.epoch || b.ack.node != b.node || b.units < 1 || b.units > p.cap
+			bad = bad || b.ack.epoch != b.epoch || b.ack.node != b.node || b.units < 1 ||
+				b.units > p.cap
 		}
 		if !bad {
 			return errors.New("lie: the entry may be valid")
@@ -515,12 +524,14 @@ func (l *lie) twoAcks(r *reader) error {
 	l.client, l.asksClient = (&reader{b: a[24:]}).u64(), true
 	l.who = fmt.Sprintf("client %d", l.client)
 	l.judge = func(p *parties) error {
-		if string(a[:8]) != "wb-ack/2" || !bytes.Equal(a[8:16], l.g.network[:8]) || !bytes.Equal(a[:40], b[:40]) {
+		if string(a[:8]) != "wb-ack/2" || !bytes.Equal(a[8:16], l.g.network[:8]) ||
+			!bytes.Equal(a[:40], b[:40]) {
 			return errors.New("lie: not one number of this network")
 		}
 		for _, ack := range [][]byte{a, b} {
 			text := slices.Concat([]byte("wb-ack/2"), l.g.network[:], ack[16:80])
-			if err := verifySame(ack[80:], []*blst.P2Affine{p.client.key}, text, dstSign); err != nil {
+			if err := verifySame(ack[80:], []*blst.P2Affine{p.client.key}, text,
+				dstSign); err != nil {
 				return fmt.Errorf("lie: an ack's signature %w", err)
 			}
 		}

@@ -10,8 +10,8 @@ import (
 
 const lies = testdata + "/lies"
 
-// TestLies checks the project's file of every lie: it convicts the liar, and with any byte changed, cut off or added
-// nobody.
+// TestLies checks the project's file of every lie: it convicts the liar, and with any byte changed,
+// cut off or added nobody.
 func TestLies(t *testing.T) {
 	g, err := ParseGenesis(read(t, filepath.Join(lies, "genesis.json")))
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// layout cuts a file into its fields (section 10), each with words one of which is in the error that refuses another
-// value of it.
+// layout cuts a file into its fields (section 10), each with words one of which is in the error
+// that refuses another value of it.
 type layout struct {
 	*reader
 	file   []byte
@@ -49,7 +49,8 @@ func (l *layout) theWitness(kind int) {
 	l.add("registry root", 32, "certificate: signature")
 	l.add("settled epoch", 4, "certificate: signature")
 	l.add("settlement root", 32, settled)
-	l.add("bitmap", l.count("bitmap length", 1, "length,header:,settlement:,included,file"), "bitmap,quorum,certificate: signature")
+	l.add("bitmap", l.count("bitmap length", 1, "length,header:,settlement:,included,file"),
+		"bitmap,quorum,certificate: signature")
 	l.add("committee's signature", 48, "certificate: signature")
 }
 
@@ -61,7 +62,8 @@ func (l *layout) theAnchor() {
 	l.add("header network", 32, "another network")
 	l.add("epoch and window", 8, "rollup is not included,another epoch")
 	l.add("node", 4, "rollup is not included,another epoch,no such node,proof of node")
-	acks := l.count("ack count", 4, "number of acks,ack or statement count,included,no acks,ack count")
+	acks := l.count("ack count", 4,
+		"number of acks,ack or statement count,included,no acks,ack count")
 	absent := func(absent bool) string {
 		if absent {
 			return "but a root or signature"
@@ -69,7 +71,8 @@ func (l *layout) theAnchor() {
 		return "included"
 	}
 	l.add("acks part", 80, absent(acks == 0))
-	statements := l.count("statement count", 4, "number of acks,ack or statement count,included,no statements,statement count")
+	statements := l.count("statement count", 4,
+		"number of acks,ack or statement count,included,no statements,statement count")
 	l.add("statements part", 112, absent(statements == 0)+",another list root")
 	rows := l.count("row count", 2, "row count,rows:,length")
 	l.add("rows root", 32, "rows: another root")
@@ -209,7 +212,8 @@ func layoutOf(file []byte) *layout {
 	return l
 }
 
-// TestBytesMean changes every byte of the files of section 12, and wants it refused for what the byte is about.
+// TestBytesMean changes every byte of the files of section 12, and wants it refused for what the
+// byte is about.
 func TestBytesMean(t *testing.T) {
 	for _, dir := range []string{testdata, filepath.Join(testdata, "proofs")} {
 		g, err := ParseGenesis(read(t, filepath.Join(dir, "genesis.json")))
@@ -233,7 +237,9 @@ func TestBytesMean(t *testing.T) {
 					bad := slices.Clone(file)
 					bad[i] ^= 1 << (i % 8)
 					_, err := g.Verify(bad)
-					if err == nil || !slices.ContainsFunc(words, func(w string) bool { return strings.Contains(err.Error(), w) }) {
+					if err == nil ||
+						!slices.ContainsFunc(words,
+							func(w string) bool { return strings.Contains(err.Error(), w) }) {
 						faults[f.name] = err
 					}
 				}

@@ -22,7 +22,8 @@ type element = hash
 
 var theHash = sync.OnceValue(func() *poseidon2 {
 	p := &poseidon2{known: map[string]element{}}
-	p.r, _ = new(big.Int).SetString("30644e72e131a029b85045b68181585d2833e84879b9709143e1f593f0000001", 16)
+	p.r, _ = new(big.Int).SetString(
+		"30644e72e131a029b85045b68181585d2833e84879b9709143e1f593f0000001", 16)
 	draw := grain()
 	for round := range 65 {
 		width := 16
@@ -50,7 +51,8 @@ var theHash = sync.OnceValue(func() *poseidon2 {
 // grain draws numbers of 254 bits from the LFSR.
 func grain() (draw func() *big.Int) {
 	var state []byte
-	for _, f := range []struct{ value, bits int }{{1, 2}, {0, 4}, {254, 12}, {16, 12}, {8, 10}, {57, 10}, {1<<30 - 1, 30}} {
+	for _, f := range []struct{ value, bits int }{{1, 2}, {0, 4}, {254, 12}, {16, 12}, {8, 10},
+		{57, 10}, {1<<30 - 1, 30}} {
 		for i := f.bits - 1; i >= 0; i-- {
 			state = append(state, byte(f.value>>i&1))
 		}
@@ -148,7 +150,8 @@ func (p *poseidon2) compress(in []element) element {
 			x[i] = integer(in[i])
 		}
 	}
-	out := fromInteger(new(big.Int).Mod(new(big.Int).Add(p.permute(x)[0], integer(append(in, element{})[0])), p.r))
+	out := fromInteger(
+		new(big.Int).Mod(new(big.Int).Add(p.permute(x)[0], integer(append(in, element{})[0])), p.r))
 	if len(p.known) < 1<<18 {
 		p.known[name.String()] = out
 	}

@@ -57,7 +57,8 @@ func (s *segment) readRows(ev *reader) error {
 	var last pair
 	for i := range ev.uint(2) {
 		p, v := pair{ev.u32(), ev.u32()}, sum{ev.uint(8), ev.uint(8)}
-		if ev.short || i > 0 && slices.Compare(last[:], p[:]) >= 0 || v.acks < 1 || v.units < v.acks {
+		if ev.short || i > 0 && slices.Compare(last[:], p[:]) >= 0 || v.acks < 1 ||
+			v.units < v.acks {
 			return errors.New("evidence: partial rows")
 		}
 		last, s.rows[p] = p, v
@@ -148,7 +149,8 @@ func (g *Genesis) checkProofs(h *header, a *acts, x *extract, totals map[pair]su
 	}
 	for i := range a.segments {
 		s := &a.segments[i]
-		if err := s.plausible(a.list[s.first:s.first+s.count], payers[s.first:], x.caps, totals); err != nil {
+		if err := s.plausible(a.list[s.first:s.first+s.count], payers[s.first:], x.caps,
+			totals); err != nil {
 			return err
 		}
 	}
@@ -173,7 +175,8 @@ func (g *Genesis) checkProofs(h *header, a *acts, x *extract, totals map[pair]su
 }
 
 // plausible is section 6's rule 4 for the segment's table.
-func (s *segment) plausible(list []listEntry, payers []uint32, caps map[uint32]uint64, totals map[pair]sum) error {
+func (s *segment) plausible(list []listEntry, payers []uint32, caps map[uint32]uint64,
+	totals map[pair]sum) error {
 	acks := map[pair]uint64{}
 	for i, l := range list {
 		if l.signed {
@@ -195,7 +198,8 @@ func (s *segment) plausible(list []listEntry, payers []uint32, caps map[uint32]u
 // publicInputs completes the segments; payers are those of the list's entries.
 func (g *Genesis) publicInputs(h *header, a *acts, payers []uint32, caps map[uint32]uint64) {
 	keys := keysOf(h)
-	x := slices.Concat(g.network[:], u32s(h.epoch, h.window, h.node, h.statements), h.statementRoot[:], h.list[:],
+	x := slices.Concat(g.network[:], u32s(h.epoch, h.window, h.node, h.statements),
+		h.statementRoot[:], h.list[:],
 		u32s(uint32(a.size)))
 	for _, s := range a.segments {
 		for _, node := range s.nodes {
@@ -229,7 +233,8 @@ func (s *segment) row(p pair, caps map[uint32]uint64) (e element) {
 	return e
 }
 
-func (s *segment) finish(size int, keys []pair, list []listEntry, payers []uint32, caps map[uint32]uint64) {
+func (s *segment) finish(size int, keys []pair, list []listEntry, payers []uint32,
+	caps map[uint32]uint64) {
 	table := make([]element, 256)
 	for i, p := range keys {
 		table[i] = s.row(p, caps)

@@ -25,7 +25,8 @@ func TestPartialRows(t *testing.T) {
 		parts []map[pair]sum // of all segments but the last
 		last  map[pair]sum   // nil: refused
 	}{
-		{"some", []map[pair]sum{{p: {1, 10}}, {p: {2, 20}, q: {5, 50}}}, map[pair]sum{p: {7, 70}, q: {0, 0}}},
+		{"some", []map[pair]sum{{p: {1, 10}}, {p: {2, 20}, q: {5, 50}}},
+			map[pair]sum{p: {7, 70}, q: {0, 0}}},
 		{"none", []map[pair]sum{{}, {}}, map[pair]sum{p: {10, 100}, q: {5, 50}}},
 		{"too many acks", []map[pair]sum{{p: {6, 10}}, {p: {5, 10}}}, nil},
 		{"too many units", []map[pair]sum{{p: {1, 60}}, {p: {1, 41}}}, nil},
@@ -33,7 +34,8 @@ func TestPartialRows(t *testing.T) {
 	} {
 		segments := []segment{{rows: c.parts[0]}, {rows: c.parts[1]}, {rows: map[pair]sum{}}}
 		err := divide(segments, map[pair]sum{p: {10, 100}, q: {5, 50}})
-		if (err != nil) != (c.last == nil) || c.last != nil && fmt.Sprint(segments[2].rows) != fmt.Sprint(c.last) {
+		if (err != nil) != (c.last == nil) ||
+			c.last != nil && fmt.Sprint(segments[2].rows) != fmt.Sprint(c.last) {
 			t.Errorf("%s: %v, %v", c.name, segments[2].rows, err)
 		}
 	}

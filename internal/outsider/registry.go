@@ -30,7 +30,8 @@ func readRecord(r *reader) (*record, error) {
 	in.u64() // time
 	rec.epoch, rec.rollups, rec.order = in.u32(), in.u32(), in.hash()
 	rec.registry, rec.settled, rec.settlement = in.hash(), in.u32(), in.hash()
-	if (rec.rollups == 0) != (rec.order == hash{}) || rec.settled == none && rec.settlement != (hash{}) {
+	if (rec.rollups == 0) != (rec.order == hash{}) ||
+		rec.settled == none && rec.settlement != (hash{}) {
 		return nil, errors.New("record: root of nothing")
 	}
 	return rec, nil

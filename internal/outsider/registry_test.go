@@ -20,13 +20,15 @@ type rec struct {
 
 func newRec(network []byte, epoch uint32, registry []byte) *rec {
 	zero := make([]byte, 32)
-	return &rec{network: network, epoch: epoch, settled: 1, height: 77, time: 1767225720123, order: zero, registry: registry,
+	return &rec{network: network, epoch: epoch, settled: 1, height: 77, time: 1767225720123,
+		order: zero, registry: registry,
 		settlement: zero}
 }
 
 // body is what follows the tag.
 func (r *rec) body() []byte {
-	return enc(r.network, r.term, r.height, r.time, r.epoch, r.rollups, r.order, r.registry, r.settled, r.settlement)
+	return enc(r.network, r.term, r.height, r.time, r.epoch, r.rollups, r.order, r.registry,
+		r.settled, r.settlement)
 }
 
 // witness is the record with who signed it.
@@ -34,8 +36,9 @@ func (r *rec) witness(q quorum) []byte {
 	return enc("wb-rec/2", r.body(), q.over("wb-rec/2", r.body()))
 }
 
-// multi is a multiproof: of every subtree without a wanted leaf beside one with some, the root. Which level that is on
-// follows from the size of the subtree to its left; the proof is sorted by level and place.
+// multi is a multiproof: of every subtree without a wanted leaf beside one with some, the root.
+// Which level that is on follows from the size of the subtree to its left; the proof is sorted by
+// level and place.
 func multi(stem string, entries [][]byte, indices []uint64) []byte {
 	type part struct {
 		level, at int
@@ -49,7 +52,8 @@ func multi(stem string, entries [][]byte, indices []uint64) []byte {
 		}
 		k := split(n)
 		has := func(from, to int) bool {
-			return slices.ContainsFunc(indices, func(i uint64) bool { return i >= uint64(from) && i < uint64(to) })
+			return slices.ContainsFunc(indices,
+				func(i uint64) bool { return i >= uint64(from) && i < uint64(to) })
 		}
 		left, right := has(first, first+k), has(first+k, first+n)
 		level := 0
@@ -57,7 +61,8 @@ func multi(stem string, entries [][]byte, indices []uint64) []byte {
 			level++
 		}
 		if left && !right {
-			parts = append(parts, part{level, (first + k) >> level, mth(stem, entries[first+k:first+n])})
+			parts = append(parts,
+				part{level, (first + k) >> level, mth(stem, entries[first+k:first+n])})
 		} else if right && !left {
 			parts = append(parts, part{level, first >> level, mth(stem, entries[first:first+k])})
 		}
@@ -90,7 +95,8 @@ func TestMultiproof(t *testing.T) {
 			var indices []uint64
 			for i := range n {
 				if set>>i&1 == 1 {
-					leaves, indices = append(leaves, leaf{uint64(i), entries[i]}), append(indices, uint64(i))
+					leaves, indices = append(leaves, leaf{uint64(i), entries[i]}),
+						append(indices, uint64(i))
 				}
 			}
 			proof := multi("client", entries, indices)
@@ -99,7 +105,8 @@ func TestMultiproof(t *testing.T) {
 				t.Fatalf("%d of %d: %v, %d bytes left", indices, n, err, len(r.b))
 			}
 			if len(proof) > 0 {
-				if err := (&reader{b: proof[:len(proof)-1]}).proof("client", of, leaves...); err == nil {
+				if err := (&reader{b: proof[:len(proof)-1]}).proof("client", of,
+					leaves...); err == nil {
 					t.Fatalf("%d of %d: a shorter proof", indices, n)
 				}
 			}
@@ -108,7 +115,8 @@ func TestMultiproof(t *testing.T) {
 				t.Fatalf("%d of %d: another leaf", indices, n)
 			}
 			leaves[0].raw = entries[indices[0]]
-			if err := (&reader{b: proof}).proof("client", of, append(leaves, leaves[0])...); err == nil {
+			if err := (&reader{b: proof}).proof("client", of,
+				append(leaves, leaves[0])...); err == nil {
 				t.Fatalf("%d of %d: not ascending", indices, n)
 			}
 		}
@@ -125,7 +133,8 @@ func TestMultiproof(t *testing.T) {
 type trees struct{ clients, services, nodes, keys [][]byte }
 
 func (t *trees) heads() []byte {
-	return enc(uint64(len(t.clients)), mth("client", t.clients), uint32(len(t.nodes)), mth("node", t.nodes),
+	return enc(uint64(len(t.clients)), mth("client", t.clients), uint32(len(t.nodes)),
+		mth("node", t.nodes),
 		uint32(len(t.services)), mth("service", t.services), mth("proof-key", t.keys))
 }
 
@@ -160,7 +169,8 @@ func memberKey(i int) []byte {
 
 // registry is that of the whole committee: clients and caps that the draft names are as it says.
 func (d *draft) registry() *trees {
-	t := &trees{keys: [][]byte{enc(uint32(256), b3(strings.Repeat("key", 300)), uint32(0), uint32(none))}}
+	t := &trees{keys: [][]byte{enc(uint32(256), b3(strings.Repeat("key", 300)), uint32(0),
+		uint32(none))}}
 	for i := range d.registered {
 		c := defaultClient(i)
 		for _, lie := range d.clients {
@@ -181,7 +191,8 @@ func (d *draft) registry() *trees {
 	}
 	for i, stake := range d.stakes {
 		status := uint8(1)
-		t.nodes = append(t.nodes, enc(memberKey(i), edwardsPublic("transport", uint32(i)), uint32(1+i), uint32(0), uint32(none),
+		t.nodes = append(t.nodes, enc(memberKey(i), edwardsPublic("transport", uint32(i)),
+			uint32(1+i), uint32(0), uint32(none),
 			stake, status, uint8(0)))
 	}
 	if d.known != nil {
@@ -213,7 +224,8 @@ func (d *draft) ids() [][]byte {
 func (d *draft) anchored() []byte {
 	path, rows := trail("rollups", 1, d.ids()), slices.Concat(d.encodedRows()...)
 	h := enc(d.header(), rows)
-	return enc(d.record().witness(d.quorum), uint32(1), uint8(len(path)), slices.Concat(path...), uint32(len(h)), h)
+	return enc(d.record().witness(d.quorum), uint32(1), uint8(len(path)), slices.Concat(path...),
+		uint32(len(h)), h)
 }
 
 // extracted is what a file has of the registry.
@@ -254,7 +266,8 @@ func TestRecordLies(t *testing.T) {
 		{"other rollups", "rollup is not included", func(r *rec) { r.order = b3("x") }},
 		{"no rollups", "root of nothing", func(r *rec) { r.rollups = 0 }},
 		{"rollups without a root", "root of nothing", func(r *rec) { r.order = make([]byte, 32) }},
-		{"a settlement of nothing", "root of nothing", func(r *rec) { r.settled, r.settlement = none, b3("x") }},
+		{"a settlement of nothing", "root of nothing",
+			func(r *rec) { r.settled, r.settlement = none, b3("x") }},
 		{"another registry", "of another registry", func(r *rec) { r.registry = b3("x") }},
 		{"nothing settled", "", func(r *rec) { r.settled = none }},
 		{"another height, time, epoch", "", func(r *rec) { r.height, r.time, r.epoch = 1, 2, 99 }},
@@ -279,7 +292,10 @@ func TestRecordLies(t *testing.T) {
 	entry := enc(d.entry(d.acks[3]), uint32(3))
 	path := trail("ack", 3, d.entries())
 	entry = enc(entry, uint8(len(path)), slices.Concat(path...))
-	build := func(witness, anchor []byte) []byte { return export(network, 1, witness, anchor, entry) }
+	build := func(witness, anchor []byte) []byte {
+		return export(network, 1, witness, anchor,
+			entry)
+	}
 	if _, err := g.Verify(build(w, rest)); err != nil {
 		t.Fatal(err)
 	}
@@ -288,7 +304,8 @@ func TestRecordLies(t *testing.T) {
 			refused(t, g, "position", "rollup is not included", build(w, enc(i, rest[4:])))
 		}
 	}
-	refused(t, g, "a shorter path", "rollup is not included", build(w, enc(uint32(1), uint8(1), rest[5:37], rest[69:])))
+	refused(t, g, "a shorter path", "rollup is not included",
+		build(w, enc(uint32(1), uint8(1), rest[5:37], rest[69:])))
 	other := d.record()
 	other.height++
 	refused(t, g, "another block's signature", "signature does not verify",
@@ -297,7 +314,8 @@ func TestRecordLies(t *testing.T) {
 	refused(t, g, "no bitmap", "wrong length", build(enc(w[:168], uint8(0), w[170:]), rest))
 }
 
-// TestRegistryLies has the committee sign registries whose leaves do not decode, or that lack somebody.
+// TestRegistryLies has the committee sign registries whose leaves do not decode, or that lack
+// somebody.
 func TestRegistryLies(t *testing.T) {
 	g := mustGenesis(t)
 	for _, lie := range []struct {
@@ -310,11 +328,13 @@ func TestRegistryLies(t *testing.T) {
 		{"one client", "no such client", func(r *trees) { r.clients = r.clients[:1] }},
 		{"a service fewer", "no such service", func(r *trees) { r.services = r.services[:1] }},
 		{"another client", "client does not lead", func(r *trees) { r.clients[6] = r.clients[5] }},
-		{"another service", "service does not lead", func(r *trees) { r.services[0] = serviceLeaf(7) }},
+		{"another service", "service does not lead",
+			func(r *trees) { r.services[0] = serviceLeaf(7) }},
 		{"a node's last byte", "node: leaf", func(r *trees) { r.nodes[2][149] = 1 }},
 		{"a node's status", "node: leaf", func(r *trees) { r.nodes[2][148] = 6 }},
 		{"a convicted node", "", func(r *trees) { r.nodes[2][148] = 5 }},
-		{"a node since after until", "node: leaf", func(r *trees) { copy(r.nodes[2][132:], u32s(5, 4)) }},
+		{"a node since after until", "node: leaf",
+			func(r *trees) { copy(r.nodes[2][132:], u32s(5, 4)) }},
 		{"a node of a later time", "", func(r *trees) { copy(r.nodes[2][132:], u32s(9, none)) }},
 	} {
 		d := newDraft()
@@ -334,9 +354,12 @@ func TestRegistryLies(t *testing.T) {
 	}{
 		{"cap 0", "cap", enc(uint32(0), uint64(0), uint64(5), uint64(5), uint32(0))},
 		{"a large cap", "cap", enc(uint32(0), uint64(1<<40+1), uint64(5), uint64(5), uint32(0))},
-		{"a large price", "price", enc(uint32(0), uint64(1), uint64(1<<40+1), uint64(5), uint32(0))},
-		{"a higher price next", "price", enc(uint32(0), uint64(1), uint64(5), uint64(6), uint32(0))},
-		{"a lower one", "<nil>", enc(uint32(0), uint64(1<<40), uint64(1<<40), uint64(0), uint32(9))},
+		{"a large price", "price",
+			enc(uint32(0), uint64(1), uint64(1<<40+1), uint64(5), uint32(0))},
+		{"a higher price next", "price",
+			enc(uint32(0), uint64(1), uint64(5), uint64(6), uint32(0))},
+		{"a lower one", "<nil>",
+			enc(uint32(0), uint64(1<<40), uint64(1<<40), uint64(0), uint32(9))},
 	} {
 		if _, err := readService(lie.raw); !strings.Contains(fmt.Sprint(err), lie.want) {
 			t.Errorf("%s: %v", lie.name, err)
@@ -361,14 +384,19 @@ func TestRegistryLies(t *testing.T) {
 
 // TestKeyDigest chooses among proof keys.
 func TestKeyDigest(t *testing.T) {
-	key := func(size, from, until uint32, name string) []byte { return enc(size, b3(name), from, until) }
-	keys := [][]byte{key(256, 0, 5, "a"), key(256, 5, none, "b"), key(256, 7, 8, "c"), key(1024, 3, 3, "d")}
+	key := func(size, from, until uint32, name string) []byte {
+		return enc(size, b3(name), from,
+			until)
+	}
+	keys := [][]byte{key(256, 0, 5, "a"), key(256, 5, none, "b"), key(256, 7, 8, "c"),
+		key(1024, 3, 3, "d")}
 	for _, c := range []struct {
 		size  int
 		epoch uint32
 		want  string // none: refused
 	}{
-		{256, 0, "a"}, {256, 4, "a"}, {256, 5, "b"}, {256, 7, "c"}, {256, 8, "b"}, {256, none, ""}, {1024, 3, ""}, {4096, 0, ""},
+		{256, 0, "a"}, {256, 4, "a"}, {256, 5, "b"}, {256, 7, "c"}, {256, 8, "b"}, {256, none, ""},
+		{1024, 3, ""}, {4096, 0, ""},
 	} {
 		got, err := keyDigest(keys, c.size, c.epoch)
 		if (err == nil) != (c.want != "") || err == nil && got != hash(b3(c.want)) {

@@ -22,7 +22,8 @@ type client struct {
 // readClient reads a client leaf (section 3), but for its key.
 func readClient(index uint64, raw []byte) (*client, error) {
 	r := &reader{b: raw}
-	c := &client{index: index, rawKey: r.take(96), payer: r.u32(), since: r.u32(), until: r.u32(), numbers: r.u32()}
+	c := &client{index: index, rawKey: r.take(96), payer: r.u32(), since: r.u32(), until: r.u32(),
+		numbers: r.u32()}
 	for i := range c.services {
 		c.services[i] = r.u32()
 	}
@@ -75,15 +76,16 @@ type extract struct {
 var errClients = errors.New("clients: not those of the evidence")
 
 func (x *extract) client(index uint64) (*client, error) {
-	i, ok := slices.BinarySearchFunc(x.clients, index, func(c *client, index uint64) int { return cmp.Compare(c.index, index) })
+	i, ok := slices.BinarySearchFunc(x.clients, index,
+		func(c *client, index uint64) int { return cmp.Compare(c.index, index) })
 	if !ok {
 		return nil, errClients
 	}
 	return x.clients[i], nil
 }
 
-// readExtract reads heads, clients, services, the node, and on rung 3 proof keys, with their proofs. Clients must be
-// those of the evidence, services those of the header's rows.
+// readExtract reads heads, clients, services, the node, and on rung 3 proof keys, with their
+// proofs. Clients must be those of the evidence, services those of the header's rows.
 func readExtract(r *reader, h *header, a *acts) (x *extract, err error) {
 	x = &extract{caps: map[uint32]uint64{}}
 	if x.heads, err = readHeads(r); err != nil {
@@ -326,7 +328,8 @@ func (g *Genesis) acksPart(h *header, a *acts, x *extract) (map[pair]sum, error)
 				return nil, errors.New("evidence: units")
 			}
 			sums[p] = sum{sums[p].acks + 1, sums[p].units + units} // at most 2^16 · 2^40
-			e := slices.Concat(u32s(h.epoch, h.node), le.AppendUint64(nil, r.client), u32s(r.service, r.first+i), body)
+			e := slices.Concat(u32s(h.epoch, h.node), le.AppendUint64(nil, r.client),
+				u32s(r.service, r.first+i), body)
 			entries = append(entries, e)
 			c.messages = append(c.messages, slices.Concat([]byte("wb-ack/2"), g.network[:], e))
 		}
@@ -338,7 +341,8 @@ func (g *Genesis) acksPart(h *header, a *acts, x *extract) (map[pair]sum, error)
 }
 
 // theRest is T: the rows without the acks part. Its acks are those of the signed entries.
-func theRest(h *header, pairs map[pair]bool, sums map[pair]sum, signed map[pair]uint64, caps map[uint32]uint64) (map[pair]sum, error) {
+func theRest(h *header, pairs map[pair]bool, sums map[pair]sum, signed map[pair]uint64,
+	caps map[uint32]uint64) (map[pair]sum, error) {
 	rest := map[pair]sum{}
 	for _, p := range keysOf(h) {
 		row, a := h.rows[p], sums[p]

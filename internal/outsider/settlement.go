@@ -56,7 +56,8 @@ func (g *Genesis) settlement(r *reader) (string, error) {
 	if w.settled == none {
 		return "", errors.New("settlement: the record settled nothing")
 	}
-	rows, payerRoot, duties := tree("settlement").root(rawRows), tree("payer").root(rawPayers), hash{}
+	rows, payerRoot, duties := tree("settlement").root(rawRows), tree("payer").root(rawPayers),
+		hash{}
 	root := keyed("waybill/settlement/2", slices.Concat(rows[:], payerRoot[:], duties[:]))
 	if root != w.settlement {
 		return "", errors.New("settlement: another root")
@@ -64,7 +65,8 @@ func (g *Genesis) settlement(r *reader) (string, error) {
 	if err := w.signed(g); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("settlement %x of epoch %d: %d acks, %d paid, in %d rows", root, w.settled, acks, paid,
+	return fmt.Sprintf("settlement %x of epoch %d: %d acks, %d paid, in %d rows", root, w.settled,
+		acks, paid,
 		len(rawRows)), nil
 }
 
@@ -92,7 +94,8 @@ func readPayers(raw [][]byte) (map[uint32]*payer, error) {
 		}
 		last = index
 		r.take(32 + 8 + 8) // key, reserve, thawing
-		payers[index] = &payer{allowance: r.uint(8), paid: r.uint(8), allowed: make(map[uint32]*big.Int)}
+		payers[index] = &payer{allowance: r.uint(8), paid: r.uint(8),
+			allowed: make(map[uint32]*big.Int)}
 	}
 	return payers, nil
 }
@@ -103,7 +106,8 @@ func (g *Genesis) rows(raw [][]byte, payers map[uint32]*payer) (acks, paid uint6
 	var overAcks, overPaid uint64
 	for i, b := range raw {
 		r := &reader{b: b}
-		c := charged{[3]uint32{r.u32(), r.u32(), r.u32()}, r.u32(), r.uint(8), r.uint(8), r.uint(8), r.uint(8), r.uint(8),
+		c := charged{[3]uint32{r.u32(), r.u32(), r.u32()}, r.u32(), r.uint(8), r.uint(8), r.uint(8),
+			r.uint(8), r.uint(8),
 			r.uint(8), r.uint(8), r.uint(8)}
 		if i > 0 && slices.Compare(last.who[:], c.who[:]) >= 0 {
 			return 0, 0, errors.New("settlement: rows not sorted")
@@ -127,7 +131,8 @@ func (g *Genesis) rows(raw [][]byte, payers map[uint32]*payer) (acks, paid uint6
 			sum = new(big.Int)
 			p.allowed[c.who[0]] = sum
 		}
-		if sum.Add(sum, new(big.Int).SetUint64(c.allowed)).Cmp(new(big.Int).SetUint64(p.allowance)) > 0 {
+		if sum.Add(sum,
+			new(big.Int).SetUint64(c.allowed)).Cmp(new(big.Int).SetUint64(p.allowance)) > 0 {
 			return 0, 0, errors.New("settlement: above the allowance")
 		}
 	}
@@ -151,7 +156,8 @@ func (g *Genesis) row(c *charged) error {
 	return nil
 }
 
-// charges reports whether the charge is that of the units, less one at most for each window but the first.
+// charges reports whether the charge is that of the units, less one at most for each window but the
+// first.
 func (c *charged) charges() bool {
 	exact := new(big.Int).Mul(new(big.Int).SetUint64(c.units), new(big.Int).SetUint64(c.price))
 	exact.Rsh(exact, 20)

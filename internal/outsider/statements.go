@@ -22,7 +22,8 @@ func (l *listEntry) leaf() []byte {
 	if l.signed {
 		signed = 1
 	}
-	return append(append(le.AppendUint64(nil, l.client), u32s(l.service, l.first, l.acks)...), signed)
+	return append(append(le.AppendUint64(nil, l.client), u32s(l.service, l.first, l.acks)...),
+		signed)
 }
 
 // public is p, the public part, with the client's payer.
@@ -31,7 +32,8 @@ func (l *listEntry) public(payer uint32) *big.Int {
 	for _, field := range []struct {
 		value uint64
 		at    uint
-	}{{uint64(payer), 0}, {uint64(l.service), 32}, {l.client, 64}, {uint64(l.first), 108}, {uint64(l.acks), 141}} {
+	}{{uint64(payer), 0}, {uint64(l.service), 32}, {l.client, 64}, {uint64(l.first), 108},
+		{uint64(l.acks), 141}} {
 		p.Add(p, new(big.Int).Lsh(new(big.Int).SetUint64(field.value), field.at))
 	}
 	return p
@@ -144,7 +146,8 @@ func readList(r *reader) ([]listEntry, error) {
 		if client += fields[0] >> 1; client >= 1<<40 {
 			return nil, errors.New("list: client")
 		}
-		list = append(list, listEntry{client, uint32(fields[1]), uint32(fields[2]), uint32(fields[3]), fields[0]&1 == 1})
+		list = append(list, listEntry{client, uint32(fields[1]), uint32(fields[2]),
+			uint32(fields[3]), fields[0]&1 == 1})
 	}
 	if err := r.end("list"); err != nil {
 		return nil, err
@@ -210,9 +213,10 @@ func (a *acts) readStatements(ev *reader, h *header) (err error) {
 	return nil
 }
 
-// listed checks what the list shows, adds its pairs, and returns the signed acks of each, and who signed. Clients have
-// messages when they are in the acks part.
-func (g *Genesis) listed(h *header, list []listEntry, x *extract, pairs map[pair]bool) (map[pair]uint64, []*client, error) {
+// listed checks what the list shows, adds its pairs, and returns the signed acks of each, and who
+// signed. Clients have messages when they are in the acks part.
+func (g *Genesis) listed(h *header, list []listEntry, x *extract,
+	pairs map[pair]bool) (map[pair]uint64, []*client, error) {
 	signed := map[pair]uint64{}
 	var signers []*client
 	for i := range list {
@@ -279,7 +283,8 @@ func (g *Genesis) cosigned(h *header, signers []*client) error {
 	for i, c := range signers {
 		keys[i] = c.key
 	}
-	msg := slices.Concat([]byte("wb-win/2"), g.network[:], u32s(h.epoch, h.window, h.node, h.statements), h.statementRoot[:])
+	msg := slices.Concat([]byte("wb-win/2"), g.network[:],
+		u32s(h.epoch, h.window, h.node, h.statements), h.statementRoot[:])
 	if err := verifySame(h.cosigma, keys, msg, dstSign); err != nil {
 		return fmt.Errorf("header: multi-signature %w", err)
 	}
@@ -294,7 +299,8 @@ func (g *Genesis) statementAck(r *reader) (string, error) {
 	}
 	a, path := r.ack(), r.path()
 	s := statement{payer: r.u32()}
-	l := listEntry{client: a.client, service: a.service, first: r.u32(), acks: r.u32(), signed: true}
+	l := listEntry{client: a.client, service: a.service, first: r.u32(), acks: r.u32(),
+		signed: true}
 	s.units = r.u64()
 	index, listPath, statementPath := r.u32(), r.path(), r.path()
 	if err := r.end("file"); err != nil {
@@ -318,8 +324,10 @@ func (g *Genesis) statementAck(r *reader) (string, error) {
 	if err := inBounds(l.acks, s.units, 1<<40); err != nil {
 		return "", err
 	}
-	if l.client >= 1<<40 || !leads(s.elements(&l), int(index), int(h.statements), statementPath, h.statementRoot) {
+	if l.client >= 1<<40 || !leads(s.elements(&l), int(index), int(h.statements), statementPath,
+		h.statementRoot) {
 		return "", errors.New("ack: its statement is not included")
 	}
-	return fmt.Sprintf("ack %d of client %d under a statement of %v", a.number, a.client, h.header), h.ordered(g)
+	return fmt.Sprintf("ack %d of client %d under a statement of %v", a.number, a.client, h.header),
+		h.ordered(g)
 }

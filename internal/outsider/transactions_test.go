@@ -30,11 +30,13 @@ func transactionValues(t *testing.T, want map[string][]byte) {
 	client := clientKey(0)
 	terms := enc([3]uint32{0, 1, none}, uint32(1000), uint32(1), uint32(9))
 	proof := client.sign(enc("wb-pop/2", possession(network, 1, account, client.public())), pop)
-	consent := ed25519.Sign(owner, enc("wb-grt/2", network, []byte(account), client.public(), terms))
+	consent := ed25519.Sign(owner,
+		enc("wb-grt/2", network, []byte(account), client.public(), terms))
 	grant := enc(uint32(1), client.public(), proof, terms, consent)
 
 	ticket := d.ticket()
-	window, twice := enc(uint32(2), uint32(1), uint32(7)), [][]byte{b3("another rollup"), b3k("waybill/rollup/2", d.header())}
+	window, twice := enc(uint32(2), uint32(1), uint32(7)),
+		[][]byte{b3("another rollup"), b3k("waybill/rollup/2", d.header())}
 	slices.SortFunc(twice, bytes.Compare)
 	evidence := enc(uint8(1), window)
 	for _, id := range twice {
@@ -62,7 +64,8 @@ func transactionValues(t *testing.T, want map[string][]byte) {
 		23: signed(23, owner, 7, uint32(1), uint64(999)),
 		25: enc(head(25), key, uint32(0), members.over("wb-key/2", network, uint32(0), key)),
 	} {
-		want[fmt.Sprintf("B3 of the transaction of kind %d (%d bytes)", kind, len(tx))] = b3(string(tx))
+		want[fmt.Sprintf("B3 of the transaction of kind %d (%d bytes)", kind, len(tx))] = b3(
+			string(tx))
 	}
 	if len(grant) != 236 {
 		t.Errorf("a grant of %d bytes", len(grant))

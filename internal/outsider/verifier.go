@@ -1,5 +1,6 @@
-// Package outsider is a verifier of Waybill's export files, written from docs/protocol.md alone and sharing no code
-// and no cryptographic library with the rest of the project: what both accept, the document says.
+// Package outsider is a verifier of Waybill's export files, written from docs/protocol.md alone and
+// sharing no code and no cryptographic library with the rest of the project: what both accept, the
+// document says.
 package outsider
 
 import (
@@ -38,7 +39,8 @@ func (g *Genesis) Verify(file []byte) (string, error) {
 
 var errShort = errors.New("length: too short")
 
-// reader takes fields off the front; after a field that is not there, short is set and all further ones are empty.
+// reader takes fields off the front; after a field that is not there, short is set and all further
+// ones are empty.
 type reader struct {
 	b     []byte
 	short bool
@@ -107,7 +109,8 @@ type header struct {
 }
 
 func (h *header) String() string {
-	return fmt.Sprintf("node %d, epoch %d, window %d: rollup %x of %d acks and %d statements in %d rows",
+	return fmt.Sprintf(
+		"node %d, epoch %d, window %d: rollup %x of %d acks and %d statements in %d rows",
 		h.node, h.epoch, h.window, h.id, h.acks, h.statements, len(h.rows))
 }
 
@@ -131,7 +134,8 @@ func (g *Genesis) header(r *reader) (*header, error) {
 		return nil, errors.New("header: ack or statement count")
 	case h.acks == 0 && (h.root != hash{} || !bytes.Equal(h.sigma, encodedIdentity)):
 		return nil, errors.New("header: no acks, but a root or signature")
-	case h.statements == 0 && (h.statementRoot != hash{} || h.list != hash{} || !bytes.Equal(h.cosigma, encodedIdentity)):
+	case h.statements == 0 && (h.statementRoot != hash{} || h.list != hash{} ||
+		!bytes.Equal(h.cosigma, encodedIdentity)):
 		return nil, errors.New("header: no statements, but a root or signature")
 	case count < 1 || count > 256:
 		return nil, errors.New("header: row count")

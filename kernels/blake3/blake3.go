@@ -63,9 +63,10 @@ func HashStrided64(key *Key, out, in []byte, stride int) {
 	split(n, func(lo, hi int) { lanes.hash(key, out[lo*Size:hi*Size], in[lo*stride:], stride) })
 }
 
-// HashShort hashes messages of a length of at most 64 bytes, each at the front of a block of 64 bytes
-// whose rest is zero: out receives 32 bytes for each block of in. It panics as HashMany64 does, and for
-// another length; a rest that is not zero gives wrong digests. The two must not overlap.
+// HashShort hashes messages of a length of at most 64 bytes, each at the front of a block of 64
+// bytes whose rest is zero: out receives 32 bytes for each block of in. It panics as HashMany64
+// does, and for another length; a rest that is not zero gives wrong digests. The two must not
+// overlap.
 func HashShort(key *Key, out, in []byte, length int) {
 	if len(in)%MessageSize != 0 || len(out) != len(in)/2 || length < 0 || length > MessageSize {
 		panic("blake3: output and input do not match")

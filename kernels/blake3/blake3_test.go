@@ -90,7 +90,8 @@ func TestManyAgainstReference(t *testing.T) {
 			out := make([]byte, n*Size)
 			HashStrided64(&key, out, in, stride)
 			for i := range n {
-				if want := reference(t, &key, in[i*stride:][:MessageSize]); !bytes.Equal(out[i*Size:][:Size], want) {
+				if want := reference(t, &key,
+					in[i*stride:][:MessageSize]); !bytes.Equal(out[i*Size:][:Size], want) {
 					t.Fatalf("%d messages at %d: message %d differs", n, stride, i)
 				}
 			}
@@ -113,7 +114,8 @@ func TestShort(t *testing.T) {
 			HashShort(&key, public, in, length)
 			for i := range n {
 				want := reference(t, &key, in[i*MessageSize:][:length])
-				if !bytes.Equal(out[i*Size:][:Size], want) || !bytes.Equal(public[i*Size:][:Size], want) {
+				if !bytes.Equal(out[i*Size:][:Size], want) ||
+					!bytes.Equal(public[i*Size:][:Size], want) {
 					t.Fatalf("message %d of %d bytes differs", i, length)
 				}
 			}
@@ -146,15 +148,16 @@ func TestImplementations(t *testing.T) {
 	})
 }
 
-// against compares an implementation with the library, apart and, where that is allowed, in place, and looks for
-// writes beyond the digests.
+// against compares an implementation with the library, apart and, where that is allowed, in place,
+// and looks for writes beyond the digests.
 func against(t testing.TB, l lanes, key *Key, in []byte, n, stride int) error {
 	before := bytes.Clone(in)
 	guarded := bytes.Repeat([]byte{0xa5}, (n+maxLanes)*Size)
 	got := guarded[:n*Size]
 	l.hash(key, got, in, stride)
 	for i := range n {
-		if want := reference(t, key, in[i*stride:][:MessageSize]); !bytes.Equal(got[i*Size:][:Size], want) {
+		if want := reference(t, key, in[i*stride:][:MessageSize]); !bytes.Equal(got[i*Size:][:Size],
+			want) {
 			return fmt.Errorf("message %d: got %x, want %x", i, got[i*Size:][:Size], want)
 		}
 	}
@@ -275,7 +278,8 @@ func FuzzKeyed(f *testing.F) {
 		out := make([]byte, n*Size)
 		HashMany64(&key, out, in[:n*MessageSize])
 		for i := range n {
-			if !bytes.Equal(out[i*Size:][:Size], reference(t, &key, in[i*MessageSize:][:MessageSize])) {
+			if !bytes.Equal(out[i*Size:][:Size],
+				reference(t, &key, in[i*MessageSize:][:MessageSize])) {
 				t.Fatalf("message %d differs from the library", i)
 			}
 		}
@@ -304,7 +308,8 @@ func FuzzImplementations(f *testing.F) {
 	})
 }
 
-// BenchmarkMany gives every implementation and the library, hasher reused, the same messages in turns.
+// BenchmarkMany gives every implementation and the library, hasher reused, the same messages in
+// turns.
 func BenchmarkMany(b *testing.B) {
 	const n = 1024
 	key := ContextKey("bench")

@@ -80,7 +80,8 @@ func (d *Decoder) Decode(nodes, data []byte) (verified int, err error) {
 		count = 1
 	}
 	if n, bytes := d.Need(count); n != len(nodes) || bytes != len(data) {
-		return 0, fmt.Errorf("%w: %d and %d, not %d and %d", ErrNodes, len(nodes), len(data), n, bytes)
+		return 0, fmt.Errorf("%w: %d and %d, not %d and %d", ErrNodes, len(nodes), len(data), n,
+			bytes)
 	}
 	for count > 0 {
 		k := min(count, batchGroups)

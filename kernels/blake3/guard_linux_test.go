@@ -8,7 +8,8 @@ import (
 	"github.com/waybill-network/waybill/kernels/cpu/cputest"
 )
 
-// TestNothingBeyond puts input and output against pages that cannot be touched, behind them and before them.
+// TestNothingBeyond puts input and output against pages that cannot be touched, behind them and
+// before them.
 func TestNothingBeyond(t *testing.T) {
 	in, out := guarded(t, 2*maxLanes*2*MessageSize), guarded(t, 2*maxLanes*2*MessageSize)
 	key := ContextKey("guard")
@@ -26,7 +27,8 @@ func TestNothingBeyond(t *testing.T) {
 					}
 					l.hash(&key, got, in[at:at+size], stride)
 					for i := range n {
-						if want := reference(t, &key, in[at+i*stride:][:MessageSize]); !bytes.Equal(got[i*Size:][:Size], want) {
+						if want := reference(t, &key, in[at+i*stride:][:MessageSize]); !bytes.Equal(
+							got[i*Size:][:Size], want) {
 							t.Fatalf("%d messages at %d: message %d differs", n, stride, i)
 						}
 					}
@@ -71,7 +73,8 @@ func TestNothingBeyondChunks(t *testing.T) {
 func guarded(t *testing.T, least int) []byte {
 	page := syscall.Getpagesize()
 	size := (least + page) / page * page
-	all, err := syscall.Mmap(-1, 0, size+2*page, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	all, err := syscall.Mmap(-1, 0, size+2*page, syscall.PROT_READ|syscall.PROT_WRITE,
+		syscall.MAP_ANON|syscall.MAP_PRIVATE)
 	if err != nil {
 		t.Fatal(err)
 	}

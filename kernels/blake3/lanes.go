@@ -8,16 +8,18 @@ import (
 	"github.com/waybill-network/waybill/kernels/cpu"
 )
 
-// lanes is an implementation over many messages: the number that it compresses at once, 1 for generic.
+// lanes is an implementation over many messages: the number that it compresses at once, 1 for
+// generic.
 type lanes int
 
 const maxLanes = 16
 
-var kernel = cpu.Register("blake3", check, append(vectorized, cpu.Implementation[lanes]{Name: cpu.Generic, Code: 1})...)
+var kernel = cpu.Register("blake3", check,
+	append(vectorized, cpu.Implementation[lanes]{Name: cpu.Generic, Code: 1})...)
 
-// hash does what HashStrided64 describes, in this goroutine. In place is allowed as well: out may start
-// where in does if stride is at least Size, for messages are read before, or with, those whose digests
-// overwrite them.
+// hash does what HashStrided64 describes, in this goroutine. In place is allowed as well: out may
+// start where in does if stride is at least Size, for messages are read before, or with, those
+// whose digests overwrite them.
 func (l lanes) hash(key *Key, out, in []byte, stride int) {
 	l.hashShort(key, out, in, stride, MessageSize)
 }
@@ -51,19 +53,20 @@ func (l lanes) hashShort(key *Key, out, in []byte, stride, length int) {
 	}
 }
 
-// start is the state before the compression of a keyed message of one block: the key, the first words
-// of the IV, the counter of its only chunk, its length and the flags CHUNK_START, CHUNK_END, ROOT and
-// KEYED_HASH. BLAKE3 paper, sections 2.1 and 2.2.
+// start is the state before the compression of a keyed message of one block: the key, the first
+// words of the IV, the counter of its only chunk, its length and the flags CHUNK_START, CHUNK_END,
+// ROOT and KEYED_HASH. BLAKE3 paper, sections 2.1 and 2.2.
 func start(key *Key, length int) (state [16]uint32) {
 	for i := range 8 {
 		state[i] = binary.LittleEndian.Uint32(key[4*i:])
 	}
-	copy(state[8:], []uint32{0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0, 0, uint32(length), 1 | 2 | 8 | 16})
+	copy(state[8:], []uint32{0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0, 0, uint32(length),
+		1 | 2 | 8 | 16})
 	return state
 }
 
-// check is the self-test at start-up: messages of all bits set and of no two equal words, whole groups, a tail and a
-// single one left over, apart and in place.
+// check is the self-test at start-up: messages of all bits set and of no two equal words, whole
+// groups, a tail and a single one left over, apart and in place.
 func check(candidate, generic lanes) error {
 	key := Key{0: 0x80, 9: 0xff, 31: 0x7f}
 	const stride, most = 67, 2*maxLanes + 3
@@ -83,7 +86,8 @@ func check(candidate, generic lanes) error {
 				return errors.New("wrong digests")
 			}
 			if place := bytes.Clone(in[:]); stride == MessageSize {
-				if candidate.hash(&key, place[:n*Size], place, stride); !bytes.Equal(place[:n*Size], want) {
+				if candidate.hash(&key, place[:n*Size], place, stride); !bytes.Equal(place[:n*Size],
+					want) {
 					return errors.New("wrong digests in place")
 				}
 			}

@@ -15,8 +15,10 @@ import (
 
 // treeSizes lie around every boundary: blocks, chunks, vectors of chunks, groups, batches of them.
 var treeSizes = []int{
-	0, 1, 63, 64, 65, 1023, 1024, 1025, 2048, 2049, 3072, 3073, 4096, 7169, 8192, 8193, 15 << 10, 16383, 16384, 16385,
-	17 << 10, 32767, 32768, 32769, 3*16384 + 5, 5 << 14, 7<<14 + 1, 131071, 131072, 131073, 9 << 14, 262144, 262145,
+	0, 1, 63, 64, 65, 1023, 1024, 1025, 2048, 2049, 3072, 3073, 4096, 7169, 8192, 8193, 15 << 10,
+	16383, 16384, 16385,
+	17 << 10, 32767, 32768, 32769, 3*16384 + 5, 5 << 14, 7<<14 + 1, 131071, 131072, 131073, 9 << 14,
+	262144, 262145,
 	17<<14 - 1, 33<<14 + 1025, 1<<20 + 1,
 }
 
@@ -82,9 +84,11 @@ func TestOutboard(t *testing.T) {
 				in := data[:size]
 				digest, tree := outboard(l, in, group)
 				if want := zeebo.Sum256(in); digest != want || digest != value(in, 0, flagRoot) {
-					t.Fatalf("%d bytes in groups of %d: the root is %x, not %x", size, group, digest, want)
+					t.Fatalf("%d bytes in groups of %d: the root is %x, not %x", size, group,
+						digest, want)
 				}
-				if !bytes.Equal(tree, nodes(in, group, 0)) || int64(len(tree)) != OutboardSize(int64(size), group) {
+				if !bytes.Equal(tree, nodes(in, group, 0)) ||
+					int64(len(tree)) != OutboardSize(int64(size), group) {
 					t.Fatalf("%d bytes in groups of %d: another tree", size, group)
 				}
 				once, whole := Outboard(in, group)
@@ -128,7 +132,8 @@ func TestPieces(t *testing.T) {
 func TestSlices(t *testing.T) {
 	data := random(40 << 10)
 	withKernels(t, func(t *testing.T, l lanes) {
-		for _, size := range []int{0, 1, 1024, 1025, 3 << 10, 7 << 10, 8 << 10, 8<<10 + 1, 21<<10 + 7, 40 << 10} {
+		for _, size := range []int{0, 1, 1024, 1025, 3 << 10, 7 << 10, 8 << 10, 8<<10 + 1,
+			21<<10 + 7, 40 << 10} {
 			in := data[:size]
 			digest, tree := outboard(l, in, MinGroup)
 			groups := Groups(int64(size), MinGroup)
@@ -156,15 +161,16 @@ func decodeRun(t *testing.T, d *Decoder, in, tree []byte, first, next, end int64
 	}
 	data := in[next*MinGroup : min(end*MinGroup, int64(len(in)))]
 	if n, bytes := d.Need(int(end - next)); n != len(list) || bytes != len(data) {
-		t.Fatalf("groups %d to %d from %d: needs %d and %d, not %d and %d", next, end, first, n, bytes, len(list), len(data))
+		t.Fatalf("groups %d to %d from %d: needs %d and %d, not %d and %d", next, end, first, n,
+			bytes, len(list), len(data))
 	}
 	if n, err := d.Decode(list, data); n != len(data) || err != nil {
 		t.Fatalf("groups %d to %d from %d of %d bytes: %d, %v", next, end, first, len(in), n, err)
 	}
 }
 
-// TestEveryBit flips each byte of nodes and data: the error names the first group that it concerns, what lies before is
-// verified, and the right bytes are taken afterwards.
+// TestEveryBit flips each byte of nodes and data: the error names the first group that it concerns,
+// what lies before is verified, and the right bytes are taken afterwards.
 func TestEveryBit(t *testing.T) {
 	const group = MinGroup
 	in := random(5*group + 100)
@@ -183,7 +189,8 @@ func TestEveryBit(t *testing.T) {
 		}
 		n, err := d.Decode(badNodes, badData)
 		var mismatch *MismatchError
-		if !errors.As(err, &mismatch) || mismatch.Offset != int64(group+n) || d.Offset() != mismatch.Offset {
+		if !errors.As(err, &mismatch) || mismatch.Offset != int64(group+n) ||
+			d.Offset() != mismatch.Offset {
 			t.Fatalf("byte %d: %d, %v", i, n, err)
 		}
 		if mismatch.Node != (i < len(list)) || !mismatch.Node && n != (i-len(list))/group*group {
@@ -196,13 +203,15 @@ func TestEveryBit(t *testing.T) {
 		}
 		// Nodes that were verified before the error are not needed again.
 		want, _ := d.Need(6)
-		if n, err := d.Decode(rest[len(rest)-want:], in[mismatch.Offset:]); n != len(in)-int(mismatch.Offset) || err != nil {
+		if n, err := d.Decode(rest[len(rest)-want:],
+			in[mismatch.Offset:]); n != len(in)-int(mismatch.Offset) || err != nil {
 			t.Fatalf("byte %d: afterwards %d, %v", i, n, err)
 		}
 	}
 }
 
-// TestLyingSizes gives decoders sizes that the content does not have: the last group never verifies.
+// TestLyingSizes gives decoders sizes that the content does not have: the last group never
+// verifies.
 func TestLyingSizes(t *testing.T) {
 	in := random(6*MinGroup + 1)
 	digest, tree := Outboard(in, MinGroup)
@@ -214,7 +223,8 @@ func TestLyingSizes(t *testing.T) {
 		copy(padded, in)
 		for first := range Groups(size, MinGroup) {
 			d := NewDecoder(digest, size, MinGroup, first)
-			list, err := AppendNodes(nil, bytes.NewReader(append(bytes.Clone(tree), make([]byte, 4*NodeSize)...)),
+			list, err := AppendNodes(nil,
+				bytes.NewReader(append(bytes.Clone(tree), make([]byte, 4*NodeSize)...)),
 				size, MinGroup, first, first, Groups(size, MinGroup))
 			if err != nil {
 				t.Fatal(err)
@@ -229,17 +239,21 @@ func TestLyingSizes(t *testing.T) {
 func TestMisuse(t *testing.T) {
 	digest, tree := Outboard(random(10<<10), MinGroup)
 	d := NewDecoder(digest, 10<<10, MinGroup, 0)
-	for _, bad := range [][2]int{{0, 1024}, {4 * 64, 1023}, {4 * 64, 1025}, {5 * 64, 1024}, {1, 0}, {0, 11 << 10}} {
-		if _, err := d.Decode(make([]byte, bad[0]), make([]byte, bad[1])); !errors.Is(err, ErrNodes) {
+	for _, bad := range [][2]int{{0, 1024}, {4 * 64, 1023}, {4 * 64, 1025}, {5 * 64, 1024}, {1, 0},
+		{0, 11 << 10}} {
+		if _, err := d.Decode(make([]byte, bad[0]), make([]byte, bad[1])); !errors.Is(err,
+			ErrNodes) {
 			t.Errorf("%v: %v", bad, err)
 		}
 	}
 	for _, bad := range [][3]int64{{-1, 0, 1}, {3, 2, 4}, {0, 3, 2}, {0, 0, 11}} {
-		if _, err := AppendNodes(nil, bytes.NewReader(tree), 10<<10, MinGroup, bad[0], bad[1], bad[2]); !errors.Is(err, ErrNodes) {
+		if _, err := AppendNodes(nil, bytes.NewReader(tree), 10<<10, MinGroup, bad[0], bad[1],
+			bad[2]); !errors.Is(err, ErrNodes) {
 			t.Errorf("%v: %v", bad, err)
 		}
 	}
-	if _, err := AppendNodes(nil, bytes.NewReader(tree[:10]), 10<<10, MinGroup, 0, 0, 1); !errors.Is(err, ErrNodes) {
+	if _, err := AppendNodes(nil, bytes.NewReader(tree[:10]), 10<<10, MinGroup, 0, 0,
+		1); !errors.Is(err, ErrNodes) {
 		t.Errorf("a short tree: %v", err)
 	}
 	closed := errors.New("closed")
@@ -281,7 +295,8 @@ func TestCounters(t *testing.T) {
 				got := make([]byte, n*Size)
 				l.chunkValues(got, in[:n<<10], number)
 				for i := range n {
-					if want := value(in[i<<10:][:1<<10], number+uint64(i), 0); !bytes.Equal(got[i*Size:][:Size], want[:]) {
+					if want := value(in[i<<10:][:1<<10], number+uint64(i),
+						0); !bytes.Equal(got[i*Size:][:Size], want[:]) {
 						t.Fatalf("chunk %d of %d from %d on differs", i, n, number)
 					}
 				}
@@ -326,7 +341,8 @@ func FuzzTree(f *testing.F) {
 		}
 		groups := Groups(int64(len(in)), group)
 		from := int64(first) % groups
-		list, err := AppendNodes(nil, bytes.NewReader(tree), int64(len(in)), group, from, from, groups)
+		list, err := AppendNodes(nil, bytes.NewReader(tree), int64(len(in)), group, from, from,
+			groups)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -370,7 +386,8 @@ func BenchmarkTree(b *testing.B) {
 					d := NewDecoder(digest, int64(len(in)), GroupSize, 0)
 					d.lanes = l
 					for g := int64(0); g < 256; g += run {
-						list, _ = AppendNodes(list[:0], reader, int64(len(in)), GroupSize, 0, g, g+run)
+						list, _ = AppendNodes(list[:0], reader, int64(len(in)), GroupSize, 0, g,
+							g+run)
 						if _, err := d.Decode(list, in[g<<14:(g+run)<<14]); err != nil {
 							b.Fatal(err)
 						}

@@ -27,8 +27,9 @@ func (s *Sum) Signature() Signature {
 	return sig
 }
 
-// Adder adds many signatures to a sum at once: a thousand in less than half the time of as many calls of Sum.Add. It
-// owns a workspace that grows to the most signatures seen, about 200 bytes each. It is not safe for concurrent use.
+// Adder adds many signatures to a sum at once: a thousand in less than half the time of as many
+// calls of Sum.Add. It owns a workspace that grows to the most signatures seen, about 200 bytes
+// each. It is not safe for concurrent use.
 type Adder struct{ space workspace }
 
 // adderFrom is from how many signatures on shared inversions pay.
@@ -98,8 +99,8 @@ func AggregatePublicKeys(pks []*PublicKey) *PublicKey {
 	return sum
 }
 
-// wideSums2s are workspaces of about a megabyte. They outlive garbage collections, unlike those of a sync.Pool: to make one
-// takes a sixth of the time of a sum of 65,536 keys.
+// wideSums2s are workspaces of about a megabyte. They outlive garbage collections, unlike those of
+// a sync.Pool: to make one takes a sixth of the time of a sum of 65,536 keys.
 var wideSums2s = make(chan *wideSums2, 8)
 
 // sumKeys adds the keys to sum.

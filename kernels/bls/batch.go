@@ -181,8 +181,9 @@ func workspaces(workers int) (spaces []*workspace) {
 // opens with 0.3·n + 1, less the check of the whole batch; what one look at each entry takes
 // is set aside. A check of some entries is paid from the account and made only if the
 // account suffices, and when it clears entries, what was set aside for them goes to the
-// account. What cannot be bisected is looked at entry by entry. (Halving is divide and conquer as in Law and Matt, "Finding invalid
-// signatures in pairing-based batches", 2007; the account is this package's.)
+// account. What cannot be bisected is looked at entry by entry. (Halving is divide and conquer as
+// in Law and Matt, "Finding invalid signatures in pairing-based batches", 2007; the account is this
+// package's.)
 //
 // Decoding, hashing and the first linear combinations come on top in either way of
 // verifying; the combinations of bisection count 1/16 an entry, and are within the bound.
@@ -191,7 +192,8 @@ func (v *Verifier) Verify(b *Batch, verdicts []Verdict) (Report, error) {
 		return Report{}, err
 	}
 	n := len(b.Signer)
-	if len(verdicts) != n || n > 0 && (b.Signatures.Len() != n || b.Signatures.Width != SignatureSize) {
+	if len(verdicts) != n ||
+		n > 0 && (b.Signatures.Len() != n || b.Signatures.Width != SignatureSize) {
 		return Report{}, fmt.Errorf("%w: %d entries, %d signatures of %d bytes, %d verdicts",
 			ErrBatch, n, b.Signatures.Len(), b.Signatures.Width, len(verdicts))
 	}
@@ -318,7 +320,8 @@ func (v *Verifier) draw() {
 	for i := range v.coef {
 		raw := v.random[size*i:][:size]
 		for v.coef[i] = (coefficient{}); v.coef[i] == (coefficient{}); {
-			v.coef[i] = coefficient{binary.LittleEndian.Uint64(raw), binary.LittleEndian.Uint64(raw[8:])}
+			v.coef[i] = coefficient{binary.LittleEndian.Uint64(raw),
+				binary.LittleEndian.Uint64(raw[8:])}
 			if v.coef[i] == (coefficient{}) {
 				rand.Read(raw)
 			}
@@ -333,7 +336,8 @@ func (v *Verifier) hashMessages(b *Batch) {
 	v.each((n+hashBlock-1)/hashBlock, func(l *workspace, task int) {
 		lo := task * hashBlock
 		hi := min(n, lo+hashBlock)
-		l.hashToIso(v.hashed[lo:hi], v.dst, func(i int) []byte { return b.Messages.At(int(v.entry[lo+i])) })
+		l.hashToIso(v.hashed[lo:hi], v.dst,
+			func(i int) []byte { return b.Messages.At(int(v.entry[lo+i])) })
 	})
 }
 

@@ -159,14 +159,16 @@ func TestBatchAttacks(t *testing.T) {
 			d.Neg(&d)
 			f.shift(t, 4, d)
 		}, want(n, VerdictBadSignature, 3, 4)},
-		{"torsion", func(f *fixture) { f.shift(t, 100, torsion()) }, want(n, VerdictNotInSubgroup, 100)},
+		{"torsion", func(f *fixture) { f.shift(t, 100, torsion()) },
+			want(n, VerdictNotInSubgroup, 100)},
 		{"cancelling torsion", func(f *fixture) {
 			d := torsion()
 			f.shift(t, 100, d)
 			d.Neg(&d)
 			f.shift(t, 107, d)
 		}, want(n, VerdictNotInSubgroup, 100, 107)},
-		{"identity", func(f *fixture) { copy(f.Signatures.At(9), IdentitySignature[:]) }, want(n, VerdictIdentity, 9)},
+		{"identity", func(f *fixture) { copy(f.Signatures.At(9), IdentitySignature[:]) },
+			want(n, VerdictIdentity, 9)},
 		{"identity with garbage", func(f *fixture) {
 			copy(f.Signatures.At(9), IdentitySignature[:])
 			f.Signatures.At(9)[47] = 1
@@ -175,8 +177,10 @@ func TestBatchAttacks(t *testing.T) {
 			copy(f.Signatures.At(9), IdentitySignature[:])
 			f.Signatures.At(9)[0] |= flagLargest
 		}, want(n, VerdictBadEncoding, 9)},
-		{"uncompressed flag", func(f *fixture) { f.Signatures.At(0)[0] &^= flagCompressed }, want(n, VerdictBadEncoding, 0)},
-		{"negated", func(f *fixture) { f.Signatures.At(0)[0] ^= flagLargest }, want(n, VerdictBadSignature, 0)},
+		{"uncompressed flag", func(f *fixture) { f.Signatures.At(0)[0] &^= flagCompressed },
+			want(n, VerdictBadEncoding, 0)},
+		{"negated", func(f *fixture) { f.Signatures.At(0)[0] ^= flagLargest },
+			want(n, VerdictBadSignature, 0)},
 		{"x not below p", func(f *fixture) {
 			s := f.Signatures.At(n - 1)
 			copy(s, unhex(t, modulusHex))
@@ -203,7 +207,8 @@ func TestBatchAttacks(t *testing.T) {
 			f.Signatures.At(4)[0] &^= flagCompressed
 		}, func() []Verdict {
 			w := want(n, VerdictValid)
-			w[1], w[2], w[3], w[4] = VerdictNotOnCurve, VerdictNotInSubgroup, VerdictBadSignature, VerdictBadEncoding
+			w[1], w[2], w[3], w[4] = VerdictNotOnCurve, VerdictNotInSubgroup, VerdictBadSignature,
+				VerdictBadEncoding
 			return w
 		}()},
 	}
@@ -248,12 +253,28 @@ func TestBatchMisuse(t *testing.T) {
 	v := NewVerifier(Default, 1)
 	verdicts := make([]Verdict, 4)
 	spoil := map[string]func(b *Batch) []Verdict{
-		"few verdicts":    func(*Batch) []Verdict { return verdicts[:3] },
-		"no such key":     func(b *Batch) []Verdict { b.Signer[1] = 2; return verdicts },
-		"missing key":     func(b *Batch) []Verdict { b.Keys = []*PublicKey{nil, b.Keys[1]}; return verdicts },
-		"identity key":    func(b *Batch) []Verdict { b.Keys = []*PublicKey{{}, b.Keys[1]}; return verdicts },
-		"few messages":    func(b *Batch) []Verdict { b.Messages.Data = b.Messages.Data[:300]; return verdicts },
-		"few signatures":  func(b *Batch) []Verdict { b.Signatures.Data = b.Signatures.Data[:300]; return verdicts },
+		"few verdicts": func(*Batch) []Verdict { return verdicts[:3] },
+		"no such key":  func(b *Batch) []Verdict { b.Signer[1] = 2; return verdicts },
+		"missing key": func(b *Batch) []Verdict {
+			b.Keys = []*PublicKey{nil,
+				b.Keys[1]}
+			return verdicts
+		},
+		"identity key": func(b *Batch) []Verdict {
+			b.Keys = []*PublicKey{{},
+				b.Keys[1]}
+			return verdicts
+		},
+		"few messages": func(
+			b *Batch) []Verdict {
+			b.Messages.Data = b.Messages.Data[:300]
+			return verdicts
+		},
+		"few signatures": func(
+			b *Batch) []Verdict {
+			b.Signatures.Data = b.Signatures.Data[:300]
+			return verdicts
+		},
 		"signature width": func(b *Batch) []Verdict { b.Signatures.Width = 47; return verdicts },
 		"no stride":       func(b *Batch) []Verdict { b.Messages.Stride = 0; return verdicts },
 	}
@@ -288,7 +309,8 @@ func TestAggregateVerify(t *testing.T) {
 			}
 		}
 		other := Default.Sign(f.secrets[0], f.Messages.At(0))
-		if Default.AggregateVerify(&f.Batch, &other) || Default.AggregateVerify(&f.Batch, new(Signature)) {
+		if Default.AggregateVerify(&f.Batch, &other) ||
+			Default.AggregateVerify(&f.Batch, new(Signature)) {
 			t.Error("a wrong aggregate verifies")
 		}
 		f.frames[messageSize-1] ^= 1
@@ -385,7 +407,8 @@ func TestBatchAllocations(t *testing.T) {
 	measure := func(n int) float64 {
 		b := f.Batch
 		b.Signer = b.Signer[:n]
-		b.Messages.Data, b.Signatures.Data = f.frames[:n*frameSize], f.frames[messageSize:n*frameSize]
+		b.Messages.Data, b.Signatures.Data = f.frames[:n*frameSize],
+			f.frames[messageSize:n*frameSize]
 		return testing.AllocsPerRun(1, func() {
 			if _, err := v.Verify(&b, verdicts[:n]); err != nil {
 				t.Fatal(err)

@@ -71,9 +71,11 @@ func perSignature(b *testing.B, n int, run func() bool) {
 
 // peerInput decodes and hashes entry by entry; the subgroup check of signatures is left
 // to the caller when unchecked.
-func peerInput(b *testing.B, f *fixture, unchecked bool) (sigs, hashes []bls12381.G1Affine, coef []fr.Element) {
+func peerInput(b *testing.B, f *fixture, unchecked bool) (sigs, hashes []bls12381.G1Affine,
+	coef []fr.Element) {
 	n := len(f.Signer)
-	sigs, hashes, coef = make([]bls12381.G1Affine, n), make([]bls12381.G1Affine, n), make([]fr.Element, n)
+	sigs, hashes, coef = make([]bls12381.G1Affine, n), make([]bls12381.G1Affine, n),
+		make([]fr.Element, n)
 	var raw [16]byte
 	var err error
 	for i := range n {
@@ -232,6 +234,7 @@ func BenchmarkOne(b *testing.B) {
 		perSignature(b, 1, func() bool { _, err := ParseSignature(encoded[:]); return err == nil })
 	})
 	b.Run("ParsePublicKey", func(b *testing.B) {
-		perSignature(b, 1, func() bool { _, err := ParsePublicKey(encodedKey[:]); return err == nil })
+		perSignature(b, 1,
+			func() bool { _, err := ParsePublicKey(encodedKey[:]); return err == nil })
 	})
 }

@@ -26,11 +26,15 @@ func unhex(t testing.TB, s string) []byte {
 
 func TestQuicknet(t *testing.T) {
 	su := Suite{"BLS_SIG_BLS12381G1_XMD:SHA-256_SSWU_RO_NUL_"}
-	pk, err := ParsePublicKey(unhex(t, "83cf0f2896adee7eb8b5f01fcad3912212c437e0073e911fb90022d3e760183c8c4b450b6a0a6c3ac6a5776a2d1064510d1fec758c921cc22b0e17e63aaf4bcb5ed66304de9cf809bd274ca73bab4af5a6e9c76a4bc09e76eae8991ef5ece45a"))
+	pk, err := ParsePublicKey(
+		unhex(t,
+			"83cf0f2896adee7eb8b5f01fcad3912212c437e0073e911fb90022d3e760183c8c4b450b6a0a6c3ac6a5776a2d1064510d1fec758c921cc22b0e17e63aaf4bcb5ed66304de9cf809bd274ca73bab4af5a6e9c76a4bc09e76eae8991ef5ece45a"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	sig, err := ParseSignature(unhex(t, "b44679b9a59af2ec876b1a6b1ad52ea9b1615fc3982b19576350f93447cb1125e342b73a8dd2bacbe47e4b6b63ed5e39"))
+	sig, err := ParseSignature(
+		unhex(t,
+			"b44679b9a59af2ec876b1a6b1ad52ea9b1615fc3982b19576350f93447cb1125e342b73a8dd2bacbe47e4b6b63ed5e39"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,9 +95,12 @@ func TestSignVerify(t *testing.T) {
 	if !Default.Verify(sk.PublicKey(), msg, &sig) {
 		t.Error("a signature does not verify")
 	}
-	if Default.Verify(other.PublicKey(), msg, &sig) || Default.Verify(sk.PublicKey(), msg[1:], &sig) ||
-		Proofs.Verify(sk.PublicKey(), msg, &sig) || Default.Verify(sk.PublicKey(), msg, new(Signature)) ||
-		Default.Verify(new(PublicKey), msg, &sig) || Default.Verify(new(PublicKey), msg, new(Signature)) {
+	if Default.Verify(other.PublicKey(), msg, &sig) ||
+		Default.Verify(sk.PublicKey(), msg[1:], &sig) ||
+		Proofs.Verify(sk.PublicKey(), msg, &sig) ||
+		Default.Verify(sk.PublicKey(), msg, new(Signature)) ||
+		Default.Verify(new(PublicKey), msg, &sig) ||
+		Default.Verify(new(PublicKey), msg, new(Signature)) {
 		t.Error("a wrong signature verifies")
 	}
 }
@@ -169,7 +176,8 @@ func TestParse(t *testing.T) {
 	s := Default.Sign(sk, nil)
 	sig := s.Bytes()
 	secret := sk.Bytes()
-	p, order := unhex(t, modulusHex), unhex(t, "73eda753299d7d483339d80809a1d80553bda402fffe5bfeffffffff00000001")
+	p, order := unhex(t, modulusHex),
+		unhex(t, "73eda753299d7d483339d80809a1d80553bda402fffe5bfeffffffff00000001")
 	below := slices.Clone(order)
 	below[31]--
 	edit := func(b []byte, change func(b []byte)) []byte {
@@ -203,27 +211,37 @@ func TestParse(t *testing.T) {
 		{"short signature", signature, sig[:47], ErrLength},
 		{"long signature", signature, append(sig[:48:48], 0), ErrLength},
 		{"no signature", signature, nil, ErrLength},
-		{"uncompressed signature", signature, edit(sig[:], func(b []byte) { b[0] &^= flagCompressed }), VerdictBadEncoding},
-		{"signature with x = p", signature, edit(p, func(b []byte) { b[0] |= flagCompressed }), VerdictBadEncoding},
+		{"uncompressed signature", signature,
+			edit(sig[:], func(b []byte) { b[0] &^= flagCompressed }), VerdictBadEncoding},
+		{"signature with x = p", signature, edit(p, func(b []byte) { b[0] |= flagCompressed }),
+			VerdictBadEncoding},
 		{"signature with x of ones", signature, edit(sig[:], func(b []byte) {
 			for i := range b {
 				b[i] = 0xff &^ (flagInfinity * byte(1-min(i, 1)))
 			}
 		}), VerdictBadEncoding},
 		{"identity signature", signature, IdentitySignature[:], VerdictIdentity},
-		{"dirty identity signature", signature, edit(IdentitySignature[:], func(b []byte) { b[20] = 1 }), VerdictBadEncoding},
-		{"negative identity signature", signature, edit(IdentitySignature[:], func(b []byte) { b[0] |= flagLargest }), VerdictBadEncoding},
+		{"dirty identity signature", signature,
+			edit(IdentitySignature[:], func(b []byte) { b[20] = 1 }), VerdictBadEncoding},
+		{"negative identity signature", signature,
+			edit(IdentitySignature[:], func(b []byte) { b[0] |= flagLargest }), VerdictBadEncoding},
 		{"signature off the curve", signature, offCurve[:], VerdictNotOnCurve},
 		{"signature of order 3", signature, order3Bytes[:], VerdictNotInSubgroup},
 		{"key", key, pk[:], nil},
 		{"short key", key, pk[:95], ErrLength},
 		{"key of a signature's size", key, sig[:], ErrLength},
-		{"uncompressed key", key, edit(pk[:], func(b []byte) { b[0] &^= flagCompressed }), VerdictBadEncoding},
-		{"key with imaginary part p", key, edit(pk[:], func(b []byte) { copy(b, p); b[0] |= flagCompressed }), VerdictBadEncoding},
-		{"key with real part p", key, edit(pk[:], func(b []byte) { copy(b[48:], p) }), VerdictBadEncoding},
-		{"key with flags in its real part", key, edit(pk[:], func(b []byte) { b[48] |= flagCompressed }), VerdictBadEncoding},
-		{"identity key", key, edit(make([]byte, 96), func(b []byte) { b[0] = 0xc0 }), VerdictIdentity},
-		{"dirty identity key", key, edit(make([]byte, 96), func(b []byte) { b[0], b[95] = 0xc0, 1 }), VerdictBadEncoding},
+		{"uncompressed key", key, edit(pk[:], func(b []byte) { b[0] &^= flagCompressed }),
+			VerdictBadEncoding},
+		{"key with imaginary part p", key,
+			edit(pk[:], func(b []byte) { copy(b, p); b[0] |= flagCompressed }), VerdictBadEncoding},
+		{"key with real part p", key, edit(pk[:], func(b []byte) { copy(b[48:], p) }),
+			VerdictBadEncoding},
+		{"key with flags in its real part", key,
+			edit(pk[:], func(b []byte) { b[48] |= flagCompressed }), VerdictBadEncoding},
+		{"identity key", key, edit(make([]byte, 96), func(b []byte) { b[0] = 0xc0 }),
+			VerdictIdentity},
+		{"dirty identity key", key,
+			edit(make([]byte, 96), func(b []byte) { b[0], b[95] = 0xc0, 1 }), VerdictBadEncoding},
 		{"key off the curve", key, offTwist, VerdictNotOnCurve},
 		{"key outside the subgroup", key, outside[:], VerdictNotInSubgroup},
 		{"secret", scalar, secret[:], nil},
@@ -240,7 +258,8 @@ func TestParse(t *testing.T) {
 	if _, err := KeyGen(make([]byte, 31)); !errors.Is(err, ErrShortSeed) {
 		t.Errorf("short seed: error %v", err)
 	}
-	if shown := fmt.Sprintf("%v %#v %s", sk, sk, sk); strings.Contains(shown, "Element") || strings.Count(shown, "hidden") != 3 {
+	if shown := fmt.Sprintf("%v %#v %s", sk, sk, sk); strings.Contains(shown, "Element") ||
+		strings.Count(shown, "hidden") != 3 {
 		t.Errorf("a secret key prints as %s", shown)
 	}
 }
@@ -269,8 +288,10 @@ func TestAggregates(t *testing.T) {
 	if !Default.FastAggregateVerify(pks, msg, &sum) {
 		t.Error("a multi-signature does not verify")
 	}
-	if Default.FastAggregateVerify(pks[1:], msg, &sum) || Default.FastAggregateVerify(pks, msg[1:], &sum) ||
-		Default.FastAggregateVerify(nil, msg, &sum) || Default.FastAggregateVerify(nil, msg, new(Signature)) {
+	if Default.FastAggregateVerify(pks[1:], msg, &sum) ||
+		Default.FastAggregateVerify(pks, msg[1:], &sum) ||
+		Default.FastAggregateVerify(nil, msg, &sum) ||
+		Default.FastAggregateVerify(nil, msg, new(Signature)) {
 		t.Error("a wrong multi-signature verifies")
 	}
 	var running, half Sum
@@ -285,7 +306,8 @@ func TestAggregates(t *testing.T) {
 	if running.Signature() != sum {
 		t.Error("the running sum differs")
 	}
-	// In one go, with points that are equal and opposite in any place; the signatures stay as they are.
+	// In one go, with points that are equal and opposite in any place; the signatures stay as they
+	// are.
 	var many []Signature
 	for i := range 3*adderFrom + 1 {
 		many = append(many, sigs[i%7%len(sigs)])
@@ -302,26 +324,30 @@ func TestAggregates(t *testing.T) {
 			one.Add(&many[i])
 		}
 		before := slices.Clone(many)
-		if adder.Add(&all, many[:n]); all.Signature() != one.Signature() || !slices.Equal(many, before) {
+		if adder.Add(&all, many[:n]); all.Signature() != one.Signature() ||
+			!slices.Equal(many, before) {
 			t.Errorf("the sum of %d signatures at once differs", n)
 		}
 	}
 	var double Sum
 	double.Add(&sigs[0])
 	double.Add(&sigs[0])
-	if twice := AggregateSignatures([]Signature{sigs[0], sigs[0]}); twice != double.Signature() || twice == sigs[0] {
+	if twice := AggregateSignatures([]Signature{sigs[0], sigs[0]}); twice != double.Signature() ||
+		twice == sigs[0] {
 		t.Error("doubling differs")
 	}
 	negated := sigs[0]
 	negated.p.Neg(&negated.p)
 	none := AggregateSignatures([]Signature{sigs[0], negated})
-	if empty := new(Sum).Signature(); !none.IsIdentity() || !empty.IsIdentity() || none.Bytes() != IdentitySignature {
+	if empty := new(Sum).Signature(); !none.IsIdentity() || !empty.IsIdentity() ||
+		none.Bytes() != IdentitySignature {
 		t.Error("the empty sum is not the identity")
 	}
 	if !AggregateSignatures(nil).IsIdentity() || !AggregatePublicKeys(nil).p.IsInfinity() {
 		t.Error("the sum of nothing is not the identity")
 	}
-	if allocs := testing.AllocsPerRun(10, func() { running.Add(&sigs[0]); running.AddSum(&half) }); allocs != 0 {
+	if allocs := testing.AllocsPerRun(10,
+		func() { running.Add(&sigs[0]); running.AddSum(&half) }); allocs != 0 {
 		t.Errorf("a running sum allocates %v times", allocs)
 	}
 }

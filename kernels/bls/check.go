@@ -136,8 +136,8 @@ func (v *Verifier) bitSums(c *curve, pts []affine, coef []coefficient) *[coeffic
 	return bits
 }
 
-// sumHashes sets h of every group: large groups one by one in all workspaces, those of a few entries
-// together, if that is worth it, and the others some in each workspace.
+// sumHashes sets h of every group: large groups one by one in all workspaces, those of a few
+// entries together, if that is worth it, and the others some in each workspace.
 func (v *Verifier) sumHashes() {
 	large, few := len(v.entry)+1, v.scaleFew()
 	if len(v.spaces) > 1 {
@@ -159,7 +159,8 @@ func (v *Verifier) sumHashes() {
 	}
 }
 
-// scaleFew sums the groups of up to few entries, each of which is multiplied alone. few is 0 where that is not worth it.
+// scaleFew sums the groups of up to few entries, each of which is multiplied alone. few is 0 where
+// that is not worth it.
 func (v *Verifier) scaleFew() (few int) {
 	v.few, v.scaled = v.few[:0], v.scaled[:0]
 	for i := range v.groups {
@@ -220,18 +221,20 @@ func (l *workspace) sumGroups(hashed []affine, coef []coefficient, groups []*gro
 	}
 }
 
-// eachChunk runs a function on parts of n things, whole blocks of eight, in the workspaces, and waits.
+// eachChunk runs a function on parts of n things, whole blocks of eight, in the workspaces, and
+// waits.
 func (v *Verifier) eachChunk(n int, run func(l *workspace, lo, hi int)) {
 	if n == 0 {
 		return
 	}
 	part := min(wideChunk, v.loopPart(n, n))
-	v.each((n+part-1)/part, func(l *workspace, task int) { run(l, task*part, min(n, (task+1)*part)) })
+	v.each((n+part-1)/part,
+		func(l *workspace, task int) { run(l, task*part, min(n, (task+1)*part)) })
 }
 
-// check reports whether e(total, -g2)·Π e(h', key) = 1 over the groups, where h' is h without its cofactor, which is still in
-// it. A point's part outside the subgroup pairs to one, so e(h', key) is e(h, key) to the power of the effective cofactor;
-// and instead of all h, total may lose it.
+// check reports whether e(total, -g2)·Π e(h', key) = 1 over the groups, where h' is h without its
+// cofactor, which is still in it. A point's part outside the subgroup pairs to one, so e(h', key)
+// is e(h, key) to the power of the effective cofactor; and instead of all h, total may lose it.
 func (v *Verifier) check(total *affine) bool {
 	v.report.Checks++
 	v.cleared = len(v.groups) < crossover().cleared

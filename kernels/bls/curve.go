@@ -51,10 +51,12 @@ const addBlock = 256
 
 // sum is sums.sum on c; each addition costs six multiplications with its share of the inversion.
 func (l *workspace) sum(c *curve, pts []affine, segs []segment) {
-	l.sums.sum(pts, segs, addBlock, func(to, from []affine, pairs []fp381.Pair) { l.addPairs(c, to, from, pairs) })
+	l.sums.sum(pts, segs, addBlock,
+		func(to, from []affine, pairs []fp381.Pair) { l.addPairs(c, to, from, pairs) })
 }
 
-// bitSums returns the sums.bitSums of one run on c, in vectors if that is worth it. They are valid until the next call.
+// bitSums returns the sums.bitSums of one run on c, in vectors if that is worth it. They are valid
+// until the next call.
 func (l *workspace) bitSums(c *curve, pts []affine, coef []coefficient) *[coefficientBits]affine {
 	if w := l.wideFor(len(pts)); w != nil && len(pts) >= wideSumFrom {
 		l.bits = grow(l.bits, 1)
@@ -66,10 +68,12 @@ func (l *workspace) bitSums(c *curve, pts []affine, coef []coefficient) *[coeffi
 }
 
 func (l *workspace) scalarBitSums(c *curve, pts []affine, coef []coefficient) {
-	l.sums.bitSums(pts, coef, []segment{{0, len(pts)}}, addBlock, func(to, from []affine, pairs []fp381.Pair) { l.addPairs(c, to, from, pairs) })
+	l.sums.bitSums(pts, coef, []segment{{0, len(pts)}}, addBlock,
+		func(to, from []affine, pairs []fp381.Pair) { l.addPairs(c, to, from, pairs) })
 }
 
-// toG1, clearCofactors and inSubgroup do what their scalar counterparts do for many points, in vectors if that is worth it.
+// toG1, clearCofactors and inSubgroup do what their scalar counterparts do for many points, in
+// vectors if that is worth it.
 func (l *workspace) toG1(pts []affine) {
 	if w := l.wideFor(len(pts)); w != nil {
 		w.toG1(pts)

@@ -64,7 +64,8 @@ func TestSums(t *testing.T) {
 			}
 			v := NewVerifier(Default, 3)
 			if got, want := c.combine(v.bitSums(c, pts, coef)), combined.affine(); got != want {
-				t.Errorf("%s: combination of %d points in three workspaces: got %v, want %v", name, n, got, want)
+				t.Errorf("%s: combination of %d points in three workspaces: got %v, want %v", name,
+					n, got, want)
 			}
 			segs := []segment{{0, n}}
 			got := affine{}
@@ -81,7 +82,8 @@ func TestSums(t *testing.T) {
 func TestDigit(t *testing.T) {
 	k := coefficient{0xf123456789abcdef, 0xfedcba9876543210}
 	for _, tt := range []struct{ at, w, want int }{
-		{0, 4, 0xf}, {4, 8, 0xde}, {60, 8, 0x0f}, {62, 5, 0x3}, {64, 8, 0x10}, {124, 4, 0xf}, {120, 10, 0xfe}, {63, 1, 1},
+		{0, 4, 0xf}, {4, 8, 0xde}, {60, 8, 0x0f}, {62, 5, 0x3}, {64, 8, 0x10}, {124, 4, 0xf},
+		{120, 10, 0xfe}, {63, 1, 1},
 	} {
 		if got := k.digit(tt.at, tt.w); got != tt.want {
 			t.Errorf("%d bits at %d: got %#x, want %#x", tt.w, tt.at, got, tt.want)

@@ -66,10 +66,11 @@ func ExampleVerifier_Verify() {
 	v := bls.NewVerifier(bls.Default, 1)
 	verdicts := make([]bls.Verdict, len(signer))
 	report, err := v.Verify(&bls.Batch{
-		Keys:       keys,
-		Signer:     signer,
-		Messages:   bls.Column{Data: frames, Stride: frameSize, Width: messageSize},
-		Signatures: bls.Column{Data: frames[messageSize:], Stride: frameSize, Width: bls.SignatureSize},
+		Keys:     keys,
+		Signer:   signer,
+		Messages: bls.Column{Data: frames, Stride: frameSize, Width: messageSize},
+		Signatures: bls.Column{Data: frames[messageSize:], Stride: frameSize,
+			Width: bls.SignatureSize},
 	}, verdicts)
 	fmt.Println(err, report.Groups, "signers,", report.Invalid, "invalid")
 	for i, verdict := range verdicts {

@@ -28,18 +28,20 @@ type sums[P any] struct {
 	bits             [][coefficientBits]P // by run
 }
 
-// adder does additions: points of from into to. It does them in order where these are one slice: a result may overwrite
-// an operand of an earlier pair of its run, never of a later one.
+// adder does additions: points of from into to. It does them in order where these are one slice: a
+// result may overwrite an operand of an earlier pair of its run, never of a later one.
 type adder[P any] func(to, from []P, pairs []fp381.Pair)
 
-// sum adds the points of every segment, in place, so that its sum stands at its start, if it has points.
+// sum adds the points of every segment, in place, so that its sum stands at its start, if it has
+// points.
 func (l *sums[P]) sum(pts []P, segs []segment, block int, add adder[P]) {
 	for l.halve(pts, segs, block, add) {
 	}
 }
 
-// halve adds the points of every segment in pairs: many independent additions, of which add gets up to block at a time to
-// share an inversion. It reports whether a segment still has more than one point.
+// halve adds the points of every segment in pairs: many independent additions, of which add gets up
+// to block at a time to share an inversion. It reports whether a segment still has more than one
+// point.
 func (l *sums[P]) halve(pts []P, segs []segment, block int, add adder[P]) (again bool) {
 	for i := range segs {
 		s := &segs[i]
@@ -58,7 +60,8 @@ func (l *sums[P]) halve(pts []P, segs []segment, block int, add adder[P]) (again
 	return again
 }
 
-// pair adds an addition to those that wait, and has them done if they are a block. flush has the rest done.
+// pair adds an addition to those that wait, and has them done if they are a block. flush has the
+// rest done.
 func (l *sums[P]) pair(to, from []P, result int, a, b int32, block int, add adder[P]) {
 	if l.pairs = append(l.pairs, fp381.Pair{To: int32(result), A: a, B: b}); len(l.pairs) == block {
 		l.flush(to, from, add)
@@ -72,9 +75,10 @@ func (l *sums[P]) flush(to, from []P, add adder[P]) {
 	}
 }
 
-// sumChosen is sum for points of from in another order: segments are of order, and then of to. Points are added as they are
-// taken, into to.
-func (l *sums[P]) sumChosen(to *[]P, from []P, order []int32, segs []segment, block int, add adder[P]) {
+// sumChosen is sum for points of from in another order: segments are of order, and then of to.
+// Points are added as they are taken, into to.
+func (l *sums[P]) sumChosen(to *[]P, from []P, order []int32, segs []segment, block int,
+	add adder[P]) {
 	*to = grow(*to, len(order)/2+len(segs))
 	next := 0
 	for i := range segs {
@@ -95,7 +99,8 @@ func (l *sums[P]) sumChosen(to *[]P, from []P, order []int32, segs []segment, bl
 	l.sum(*to, segs, block, add)
 }
 
-// bucketTask is the buckets of one window of w bits of a run's coefficients: 2^w segments from first on.
+// bucketTask is the buckets of one window of w bits of a run's coefficients: 2^w segments from
+// first on.
 type bucketTask struct{ run, window, w, first int }
 
 // bitSums sets l.bits[i][k] to the sum of the points of run i whose coefficient has bit k set. The
@@ -153,7 +158,8 @@ func windowBits(n int) int {
 	return best
 }
 
-// fillBuckets sorts the points of the tasks' runs by digit, as indices in l.order; digit 0 is left out.
+// fillBuckets sorts the points of the tasks' runs by digit, as indices in l.order; digit 0 is left
+// out.
 func (l *sums[P]) fillBuckets(coef []coefficient, runs []segment) {
 	buckets, points := 0, 0
 	for i := range l.tasks {

@@ -2,13 +2,15 @@ package bls
 
 import "fmt"
 
-// Multi is signatures of many signers on one message, who have all proved possession of their keys. The signers come in
-// parts, each of which is taken or left as a whole: whoever answers for several of them answers for all.
+// Multi is signatures of many signers on one message, who have all proved possession of their keys.
+// The signers come in parts, each of which is taken or left as a whole: whoever answers for several
+// of them answers for all.
 type Multi struct {
 	Message    []byte
 	Keys       []*PublicKey
 	Signatures Column // one per key; Width 48
-	Parts      []int  // where each part ends, increasing up to len(Keys); nil makes every signer a part
+	// where each part ends, increasing up to len(Keys); nil makes every signer a part
+	Parts []int
 }
 
 func (m *Multi) check() error {
@@ -52,21 +54,23 @@ func (m *Multi) bounds(lo, hi int) (from, to int) {
 	return from, m.Parts[hi-1]
 }
 
-// VerifyMulti gives every part its verdict, and returns the sum of the signatures of the valid ones: their
-// multi-signature, which [Suite.FastAggregateVerify] accepts with their keys. It is the identity when no part is valid.
-// The error wraps [ErrBatch].
+// VerifyMulti gives every part its verdict, and returns the sum of the signatures of the valid
+// ones: their multi-signature, which [Suite.FastAggregateVerify] accepts with their keys. It is the
+// identity when no part is valid. The error wraps [ErrBatch].
 //
-// All signatures are added, and all keys; one check of the subgroup and one pairing check tell whether the sums belong
-// together. If they do not, bisection names the parts that spoil them. So a verdict is about sums: parts whose owners
-// act together may be valid together without being so alone, which is as good a multi-signature of theirs as any. A
-// part with a signature that is no point gets the first such verdict, any other bad part gets VerdictBadSignature. For k bad
-// parts among n the cost is O(k log n) checks, and never more than 1.3·n + 2.
+// All signatures are added, and all keys; one check of the subgroup and one pairing check tell
+// whether the sums belong together. If they do not, bisection names the parts that spoil them. So a
+// verdict is about sums: parts whose owners act together may be valid together without being so
+// alone, which is as good a multi-signature of theirs as any. A part with a signature that is no
+// point gets the first such verdict, any other bad part gets VerdictBadSignature. For k bad parts
+// among n the cost is O(k log n) checks, and never more than 1.3·n + 2.
 func (v *Verifier) VerifyMulti(m *Multi, verdicts []Verdict) (Signature, Report, error) {
 	if err := m.check(); err != nil {
 		return Signature{}, Report{}, err
 	}
 	if len(verdicts) != m.parts() {
-		return Signature{}, Report{}, fmt.Errorf("%w: %d parts, %d verdicts", ErrBatch, m.parts(), len(verdicts))
+		return Signature{}, Report{}, fmt.Errorf("%w: %d parts, %d verdicts", ErrBatch, m.parts(),
+			len(verdicts))
 	}
 	c := multiCheck{v: v, m: m, verdicts: verdicts}
 	c.decode()
@@ -145,7 +149,8 @@ func (c *multiCheck) settle() Signature {
 	if sum, ok = c.check(good); ok {
 		return sum
 	}
-	// What passed in pieces passes together, unless it cancels out: then all of it is by signers who act together.
+	// What passed in pieces passes together, unless it cancels out: then all of it is by signers
+	// who act together.
 	for _, part := range good {
 		c.verdicts[part] = VerdictBadSignature
 	}
@@ -165,7 +170,8 @@ func (c *multiCheck) check(parts []int) (Signature, bool) {
 		}
 	}
 	sum := l.total()
-	return Signature{sum}, sum.IsInSubGroup() && l.verifyOne(AggregatePublicKeys(c.keys), &c.h, &sum)
+	return Signature{sum}, sum.IsInSubGroup() && l.verifyOne(AggregatePublicKeys(c.keys), &c.h,
+		&sum)
 }
 
 // Subtract takes another sum away.
@@ -175,8 +181,9 @@ func (s *Sum) Subtract(other *Sum) {
 	s.p.AddAssign(&negative)
 }
 
-// AddEncoded decodes signatures and adds them to a sum. They must have been verified before: their subgroup is not
-// checked. The error, which is the first one's that is no point, leaves the sum as it was.
+// AddEncoded decodes signatures and adds them to a sum. They must have been verified before: their
+// subgroup is not checked. The error, which is the first one's that is no point, leaves the sum as
+// it was.
 func (v *Verifier) AddEncoded(s *Sum, signatures Column) error {
 	verdicts := make([]Verdict, signatures.Len())
 	v.decode(signatures, verdicts)

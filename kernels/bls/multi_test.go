@@ -11,7 +11,8 @@ import (
 // newMulti has n signers sign one message.
 func newMulti(t testing.TB, n int) (*Multi, []*SecretKey) {
 	t.Helper()
-	m := &Multi{Message: []byte("one message"), Signatures: Column{make([]byte, n*SignatureSize), SignatureSize, SignatureSize}}
+	m := &Multi{Message: []byte("one message"),
+		Signatures: Column{make([]byte, n*SignatureSize), SignatureSize, SignatureSize}}
 	secrets := make([]*SecretKey, n)
 	for i := range secrets {
 		seed := sha256Sum(fmt.Sprint("multi ", i))
@@ -77,7 +78,8 @@ func TestVerifyMulti(t *testing.T) {
 		m, secrets := newMulti(t, n)
 		for _, workers := range []int{1, 2} {
 			verdicts, report := m.verify(t, workers)
-			if slices.ContainsFunc(verdicts, func(v Verdict) bool { return v != VerdictValid }) || report.Invalid != 0 || report.Checks != min(n, 1) {
+			if slices.ContainsFunc(verdicts, func(v Verdict) bool { return v != VerdictValid }) ||
+				report.Invalid != 0 || report.Checks != min(n, 1) {
 				t.Errorf("%d good signers: %v, %+v", n, verdicts, report)
 			}
 		}
@@ -89,7 +91,8 @@ func TestVerifyMulti(t *testing.T) {
 				if rng.Float64() >= share {
 					continue
 				}
-				switch want[i] = []Verdict{VerdictBadSignature, VerdictBadSignature, VerdictBadEncoding, VerdictIdentity, VerdictNotOnCurve}[rng.IntN(5)]; want[i] {
+				switch want[i] = []Verdict{VerdictBadSignature, VerdictBadSignature,
+					VerdictBadEncoding, VerdictIdentity, VerdictNotOnCurve}[rng.IntN(5)]; want[i] {
 				case VerdictBadSignature:
 					c.set(i, Default.Sign(secrets[i], []byte("another message")))
 				case VerdictBadEncoding:
@@ -100,7 +103,8 @@ func TestVerifyMulti(t *testing.T) {
 					copy(c.Signatures.At(i), notOnCurve(t))
 				}
 			}
-			if verdicts, report := c.verify(t, 2); !slices.Equal(verdicts, want) || report.Checks > n*13/10+2 {
+			if verdicts, report := c.verify(t, 2); !slices.Equal(verdicts, want) ||
+				report.Checks > n*13/10+2 {
 				t.Errorf("%d signers: %v, want %v, %+v", n, verdicts, want, report)
 			}
 		}
@@ -140,8 +144,8 @@ func TestVerifyMultiParts(t *testing.T) {
 	}
 }
 
-// TestVerifyMultiTogether: errors that cancel out are valid together, alone they are not; a sum that is the identity is
-// nobody's multi-signature.
+// TestVerifyMultiTogether: errors that cancel out are valid together, alone they are not; a sum
+// that is the identity is nobody's multi-signature.
 func TestVerifyMultiTogether(t *testing.T) {
 	m, secrets := newMulti(t, 6)
 	shift := Default.Sign(secrets[0], []byte("shift"))
@@ -158,7 +162,8 @@ func TestVerifyMultiTogether(t *testing.T) {
 		t.Errorf("errors that cancel: %v", verdicts)
 	}
 	m.set(3, shift)
-	if verdicts, _ := m.verify(t, 1); verdicts[3] == VerdictValid || verdicts[0] != VerdictValid || verdicts[2] != VerdictValid || verdicts[5] != VerdictValid {
+	if verdicts, _ := m.verify(t, 1); verdicts[3] == VerdictValid || verdicts[0] != VerdictValid ||
+		verdicts[2] != VerdictValid || verdicts[5] != VerdictValid {
 		t.Errorf("with a bad one besides: %v", verdicts)
 	}
 
@@ -167,12 +172,14 @@ func TestVerifyMultiTogether(t *testing.T) {
 	opposite.s.Neg(&opposite.s)
 	two.Keys[1] = opposite.PublicKey()
 	two.set(1, Default.Sign(&opposite, two.Message))
-	if verdicts, _ := two.verify(t, 1); slices.Equal(verdicts, []Verdict{VerdictValid, VerdictValid}) {
+	if verdicts, _ := two.verify(t, 1); slices.Equal(verdicts,
+		[]Verdict{VerdictValid, VerdictValid}) {
 		t.Errorf("signatures that cancel: %v", verdicts)
 	}
 }
 
-// TestVerifyMultiSubgroup: the sum of points outside the subgroup is no multi-signature, though the pairing ignores it.
+// TestVerifyMultiSubgroup: the sum of points outside the subgroup is no multi-signature, though the
+// pairing ignores it.
 func TestVerifyMultiSubgroup(t *testing.T) {
 	m, _ := newMulti(t, 5)
 	s, err := ParseSignature(m.Signatures.At(2))
@@ -182,7 +189,8 @@ func TestVerifyMultiSubgroup(t *testing.T) {
 	outside := torsion()
 	s.p.Add(&s.p, &outside)
 	m.set(2, s)
-	if verdicts, _ := m.verify(t, 1); !slices.Equal(verdicts, []Verdict{VerdictValid, VerdictValid, VerdictBadSignature, VerdictValid, VerdictValid}) {
+	if verdicts, _ := m.verify(t, 1); !slices.Equal(verdicts,
+		[]Verdict{VerdictValid, VerdictValid, VerdictBadSignature, VerdictValid, VerdictValid}) {
 		t.Errorf("%v", verdicts)
 	}
 }
@@ -190,22 +198,31 @@ func TestVerifyMultiSubgroup(t *testing.T) {
 func TestVerifyMultiRefuses(t *testing.T) {
 	good, _ := newMulti(t, 4)
 	for name, spoil := range map[string]func(*Multi){
-		"key missing":       func(m *Multi) { m.Keys = slices.Clone(m.Keys); m.Keys[2] = nil },
-		"identity key":      func(m *Multi) { m.Keys = slices.Clone(m.Keys); m.Keys[2] = new(PublicKey) },
-		"signature missing": func(m *Multi) { m.Signatures.Data = m.Signatures.Data[:3*SignatureSize] },
-		"width":             func(m *Multi) { m.Signatures.Width = 47 },
-		"empty part":        func(m *Multi) { m.Parts = []int{2, 2, 4} },
-		"parts go back":     func(m *Multi) { m.Parts = []int{3, 2, 4} },
-		"parts too short":   func(m *Multi) { m.Parts = []int{1, 3} },
-		"parts too long":    func(m *Multi) { m.Parts = []int{1, 5} },
+		"key missing": func(m *Multi) { m.Keys = slices.Clone(m.Keys); m.Keys[2] = nil },
+		"identity key": func(m *Multi) {
+			m.Keys = slices.Clone(m.Keys)
+			m.Keys[2] = new(
+				PublicKey)
+		},
+		"signature missing": func(
+			m *Multi) {
+			m.Signatures.Data = m.Signatures.Data[:3*SignatureSize]
+		},
+		"width":           func(m *Multi) { m.Signatures.Width = 47 },
+		"empty part":      func(m *Multi) { m.Parts = []int{2, 2, 4} },
+		"parts go back":   func(m *Multi) { m.Parts = []int{3, 2, 4} },
+		"parts too short": func(m *Multi) { m.Parts = []int{1, 3} },
+		"parts too long":  func(m *Multi) { m.Parts = []int{1, 5} },
 	} {
 		m := *good
 		spoil(&m)
-		if _, _, err := NewVerifier(Default, 1).VerifyMulti(&m, make([]Verdict, m.parts())); !errors.Is(err, ErrBatch) {
+		if _, _, err := NewVerifier(Default, 1).VerifyMulti(&m,
+			make([]Verdict, m.parts())); !errors.Is(err, ErrBatch) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, _, err := NewVerifier(Default, 1).VerifyMulti(good, make([]Verdict, 3)); !errors.Is(err, ErrBatch) {
+	if _, _, err := NewVerifier(Default, 1).VerifyMulti(good, make([]Verdict, 3)); !errors.Is(err,
+		ErrBatch) {
 		t.Error(err)
 	}
 }
@@ -231,7 +248,8 @@ func TestAddEncoded(t *testing.T) {
 			t.Errorf("the sum of %d signatures is another", n)
 		}
 		f.Signatures.At(n - 1)[0] = 0
-		if err := v.AddEncoded(&got, f.Signatures); !errors.Is(err, VerdictBadEncoding) || got.Signature() != want.Signature() {
+		if err := v.AddEncoded(&got, f.Signatures); !errors.Is(err, VerdictBadEncoding) ||
+			got.Signature() != want.Signature() {
 			t.Errorf("a signature that is none: %v", err)
 		}
 	}

@@ -8,9 +8,10 @@ import (
 	"github.com/waybill-network/waybill/kernels/fp381"
 )
 
-// The exponentiations of decoding and hashing, eight at a time where the CPU can. Both functions here do what their
-// scalar counterparts, decodeG1 and mapToIso, do, with the same results for every input; those remain for other CPUs and
-// for few points. Bounds of lazy values, in multiples of p as in package fp381, stand beside the steps.
+// The exponentiations of decoding and hashing, eight at a time where the CPU can. Both functions
+// here do what their scalar counterparts, decodeG1 and mapToIso, do, with the same results for
+// every input; those remain for other CPUs and for few points. Bounds of lazy values, in multiples
+// of p as in package fp381, stand beside the steps.
 
 // wide is a workspace for vectors.
 type wide struct {
@@ -45,7 +46,8 @@ func newWideConstants(f fp381.Field) *wideConstants {
 	}
 }
 
-var selectedConstants = sync.OnceValue(func() *wideConstants { return newWideConstants(fp381.Use()) })
+var selectedConstants = sync.OnceValue(
+	func() *wideConstants { return newWideConstants(fp381.Use()) })
 
 // wideFor returns l's workspace if n exponentiations are worth it on this CPU, and else nil.
 func (l *workspace) wideFor(n int) *wide {
@@ -105,7 +107,8 @@ func (w *wide) decode(pts []Signature, verdicts []Verdict, encoded Column, lo, h
 	}
 }
 
-// negate changes the sign of the elements of y < 2 for which have differs from want. t is overwritten.
+// negate changes the sign of the elements of y < 2 for which have differs from want. t is
+// overwritten.
 func (w *wide) negate(y fp381.Vec, want, have fp381.Mask, t fp381.Vec) {
 	for i := range have {
 		have[i] ^= want[i]
@@ -115,7 +118,8 @@ func (w *wide) negate(y fp381.Vec, want, have fp381.Mask, t fp381.Vec) {
 	w.f.Select(y, have, t, y)
 }
 
-// hashToIso sets dst[i] to the sum of the points that u[2i] and u[2i+1] are mapped to on the isogenous curve.
+// hashToIso sets dst[i] to the sum of the points that u[2i] and u[2i+1] are mapped to on the
+// isogenous curve.
 func (w *wide) hashToIso(dst []affine, u []fp.Element) {
 	n, blocks := len(dst), (len(dst)+fp381.Lanes-1)/fp381.Lanes
 	padded := blocks * fp381.Lanes

@@ -9,13 +9,14 @@ import (
 	"github.com/waybill-network/waybill/kernels/fp381"
 )
 
-// widePoint2 is an affine point of the twist, the cells of x and y, all < 2p. The identity has zero cells. No other point
-// here has y = 0, for all are in the subgroup of odd order.
+// widePoint2 is an affine point of the twist, the cells of x and y, all < 2p. The identity has zero
+// cells. No other point here has y = 0, for all are in the subgroup of odd order.
 type widePoint2 = [4]fp381.Cell
 
 const (
-	// wideKeysFrom is from how many keys on a sum in lanes is worth the conversion. On other CPUs it is the shared inversion
-	// alone that pays, from scalarSharedFrom keys on. wideKeys is how many are added at a time: half a megabyte.
+	// wideKeysFrom is from how many keys on a sum in lanes is worth the conversion. On other CPUs
+	// it is the shared inversion alone that pays, from scalarSharedFrom keys on. wideKeys is how
+	// many are added at a time: half a megabyte.
 	wideKeysFrom = 48
 	wideKeys     = 2048
 
@@ -81,7 +82,8 @@ func (s *wideSums2) sumKeys(sum *bls12381.G2Jac, pks []*PublicKey) {
 	s.addRest(sum)
 }
 
-// shrink leaves the sum of the points of total in a few points of rest: the last rounds are done for all parts together.
+// shrink leaves the sum of the points of total in a few points of rest: the last rounds are done
+// for all parts together.
 func (s *wideSums2) shrink(pts []widePoint2) {
 	const few = wideAddBlock2 / 8
 	for s.total[0].n > few {
@@ -183,7 +185,8 @@ func (s *wideSums2) addPairs(to, from []widePoint2, pairs []fp381.Pair) {
 	}
 }
 
-// add sets the points (x1, y1) to their sums with (x2, y2), all < 2p. den is the conjugate of the slope's denominator.
+// add sets the points (x1, y1) to their sums with (x2, y2), all < 2p. den is the conjugate of the
+// slope's denominator.
 func (s *wideSums2) add() {
 	f := s.f
 	f.Sub(s.den.A0, s.x2.A0, s.x1.A0, 1) // < 4

@@ -10,12 +10,14 @@ import (
 	"github.com/waybill-network/waybill/kernels/fp381"
 )
 
-// Multiplications of points, one in each lane, in Jacobian coordinates. The formulas for additions do not hold for equal
-// and for opposite points: they leave Z = 0 then, and so does everything that follows, for doubling keeps it, and an addition
-// multiplies it. So a lane that ends with Z = 0 is one for scalar code, which knows all cases, and every other is right. Random
-// points do not come to that; points of small order outside the subgroup do.
+// Multiplications of points, one in each lane, in Jacobian coordinates. The formulas for additions
+// do not hold for equal and for opposite points: they leave Z = 0 then, and so does everything that
+// follows, for doubling keeps it, and an addition multiplies it. So a lane that ends with Z = 0 is
+// one for scalar code, which knows all cases, and every other is right. Random points do not come
+// to that; points of small order outside the subgroup do.
 
-// wideChunk is how many points go through a multiplication together: their vectors stay in the first cache.
+// wideChunk is how many points go through a multiplication together: their vectors stay in the
+// first cache.
 const wideChunk = 32
 
 // wideJacobian is points (X/Z², Y/Z³), X and Y < 2^5, Z < 4, and temporaries.
@@ -33,7 +35,8 @@ type wideJacobian struct {
 // grow makes room for n points.
 func (j *wideJacobian) grow(n int) {
 	blocks := (n + fp381.Lanes - 1) / fp381.Lanes
-	for _, v := range []*fp381.Vec{&j.x, &j.y, &j.z, &j.sum[0], &j.sum[1], &j.sum[2], &j.px, &j.py} {
+	for _, v := range []*fp381.Vec{&j.x, &j.y, &j.z, &j.sum[0], &j.sum[1], &j.sum[2], &j.px,
+		&j.py} {
 		*v = grow(*v, blocks)
 	}
 	for i := range j.t {
@@ -202,7 +205,8 @@ func (w *wide) isogeny() {
 	}
 }
 
-// polynomial evaluates at px a polynomial with these coefficients, lowest first, and, if monic, a highest one of one.
+// polynomial evaluates at px a polynomial with these coefficients, lowest first, and, if monic, a
+// highest one of one.
 func (w *wide) polynomial(z fp381.Vec, coefficients []fp381.Vec, monic bool) {
 	f, x, last := w.f, w.jacobian.px, len(coefficients)-1
 	if monic {
@@ -304,8 +308,9 @@ func (w *wide) clearCofactors(pts []affine) {
 	})
 }
 
-// inSubgroup reports whether all points are in the subgroup: −x²·φ(P) = P, where φ is the endomorphism (βX, Y) and x the
-// parameter of the curve, holds for no other point of the curve (Bowe, eprint 2019/814; Scott, eprint 2021/1130).
+// inSubgroup reports whether all points are in the subgroup: −x²·φ(P) = P, where φ is the
+// endomorphism (βX, Y) and x the parameter of the curve, holds for no other point of the curve
+// (Bowe, eprint 2019/814; Scott, eprint 2021/1130).
 func (w *wide) inSubgroup(pts []affine) bool {
 	for lo := 0; lo < len(pts); lo += wideChunk {
 		if !w.chunkInSubgroup(pts[lo:min(lo+wideChunk, len(pts))]) {

@@ -8,11 +8,13 @@ import (
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
 )
 
-// curvePoints are points of g1's curve: the identity, points of the subgroup, of small orders, and of both mixed.
+// curvePoints are points of g1's curve: the identity, points of the subgroup, of small orders, and
+// of both mixed.
 func curvePoints(t *testing.T) (inside, outside []affine) {
 	_, _, g, _ := bls12381.Generators()
 	inside = append(inside, affine{}, g, *new(affine).Neg(&g))
-	multiple := func(p *affine, k *big.Int) affine { // by doubling and adding, which holds outside the subgroup too
+	// by doubling and adding, which holds outside the subgroup too
+	multiple := func(p *affine, k *big.Int) affine {
 		var j jacobian
 		for i := k.BitLen() - 1; i >= 0; i-- {
 			if g1.double(&j); k.Bit(i) == 1 {
@@ -96,7 +98,8 @@ func TestWideInSubgroup(t *testing.T) {
 	})
 }
 
-// Combinations of ordinary bit sums, and of those that make the formulas fail: equal, opposite and missing ones.
+// Combinations of ordinary bit sums, and of those that make the formulas fail: equal, opposite and
+// missing ones.
 func TestWideCombine(t *testing.T) {
 	r := seeded(t)
 	pts := somePoints(&iso, r, 200)
@@ -107,7 +110,8 @@ func TestWideCombine(t *testing.T) {
 			switch p := pts[r.IntN(len(pts))]; {
 			case kind < 30:
 				bits[k] = p
-			case kind < 40 && r.IntN(10) == 0, kind < 45 && k == kind%coefficientBits, kind == 46 && k == 0, kind == 47 && k == coefficientBits-1:
+			case kind < 40 && r.IntN(10) == 0, kind < 45 && k == kind%coefficientBits,
+				kind == 46 && k == 0, kind == 47 && k == coefficientBits-1:
 				bits[k] = p
 			case kind >= 50: // few points: sums of equal and opposite ones
 				if bits[k] = pts[kind]; r.IntN(2) == 0 {
@@ -166,7 +170,8 @@ func TestWideRuns(t *testing.T) {
 		for i, bits := range w.bitSums(&iso, pts, coef, runs) {
 			w.narrow(got[:], bits[:])
 			run := runs[i]
-			if l.scalarBitSums(&iso, pts[run.start:][:run.n], coef[run.start:][:run.n]); got != l.bits[0] {
+			if l.scalarBitSums(&iso, pts[run.start:][:run.n],
+				coef[run.start:][:run.n]); got != l.bits[0] {
 				t.Fatalf("run %d differs", i)
 			}
 		}

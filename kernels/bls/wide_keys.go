@@ -15,11 +15,11 @@ import (
 // and gnark-crypto's IsInSubGroup. Bounds of lazy values, in multiples of p as in package fp381,
 // stand beside the steps.
 //
-// A square root in Fp2 takes two exponentiations in Fp. For c = a + bu with a root, the norm a² + b²
-// is a square δ², and one of t = (a + δ)/2 and −b²/4t = (a − δ)/2 is one. r = t^((p+1)/4) is a
-// root of t or of −t. In the first case r + (b/2r)·u is a root of c, in the second b/2r + r·u;
-// 1/r is t^((p−3)/4), or minus that. Whatever comes out is squared and held against c, so that
-// nothing rests on c having a root.
+// A square root in Fp2 takes two exponentiations in Fp. For c = a + bu with a root, the norm a² +
+// b² is a square δ², and one of t = (a + δ)/2 and −b²/4t = (a − δ)/2 is one. r = t^((p+1)/4) is a
+// root of t or of −t. In the first case r + (b/2r)·u is a root of c, in the second b/2r + r·u; 1/r
+// is t^((p−3)/4), or minus that. Whatever comes out is squared and held against c, so that nothing
+// rests on c having a root.
 //
 // A point P of the twist is in the subgroup exactly if ψ(P) = xP for the parameter x, which is
 // negative (Scott, eprint 2021/1130). |x|·P is computed in Jacobian coordinates, with formulas that

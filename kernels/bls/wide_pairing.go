@@ -9,29 +9,33 @@ import (
 	"github.com/waybill-network/waybill/kernels/fp381"
 )
 
-// Miller loops of the optimal ate pairing, eight at a time where the CPU can. Every lane keeps one value f of the loop and
-// multiplies the lines of all its pairs into it, so that the squarings of f are shared among them. The points of all
-// pairs go through the loop together, in affine coordinates: one inversion serves them all in a step.
+// Miller loops of the optimal ate pairing, eight at a time where the CPU can. Every lane keeps one
+// value f of the loop and multiplies the lines of all its pairs into it, so that the squarings of f
+// are shared among them. The points of all pairs go through the loop together, in affine
+// coordinates: one inversion serves them all in a step.
 //
-// Results differ from gnark-crypto's by factors from proper subfields of Fp12, which the final exponentiation takes to
-// one; none of these is zero. Two kinds of such factors save work:
+// Results differ from gnark-crypto's by factors from proper subfields of Fp12, which the final
+// exponentiation takes to one; none of these is zero. Two kinds of such factors save work:
 //
 //   - Lines are scaled. Untwisted, the line of slope λ through T = (x, y) takes P = (xP, yP) to
-//     yP − λ·xP·w⁻¹ + (λx − y)·w⁻³. First, the pair moves to another curve, by (x, y) to (s²x, s³y) with s = xP/yP, which
-//     makes both coordinates of P equal, t = xP³/yP². The line times w³/t is then w³ − λ·w² + (λx − y)/t: one of its
-//     coefficients costs nothing, another two multiplications in Fp. That takes xP ≠ 0; the two points with xP = 0 have
-//     order 3 and are left to scalar code. None has yP = 0, for the order of the curve is odd.
+//     yP − λ·xP·w⁻¹ + (λx − y)·w⁻³. First, the pair moves to another curve, by (x, y) to
+//     (s²x, s³y) with s = xP/yP, which makes both coordinates of P equal, t = xP³/yP². The line
+//     times w³/t is then w³ − λ·w² + (λx − y)/t: one of its coefficients costs nothing, another
+//     two multiplications in Fp. That takes xP ≠ 0; the two points with xP = 0 have order 3 and
+//     are left to scalar code. None has yP = 0, for the order of the curve is odd.
 //   - Products with lines are doubled, see [fp381.Field].
 //
-// No step degenerates: Q has the prime order r, and where a multiple kQ is doubled, or Q is added to it, k is neither 0 nor
-// ±1 modulo r. That the keys are in the subgroup was checked when they were decoded.
+// No step degenerates: Q has the prime order r, and where a multiple kQ is doubled, or Q is added
+// to it, k is neither 0 nor ±1 modulo r. That the keys are in the subgroup was checked when they
+// were decoded.
 
 // loopParameter is |x|, BLS12-381's parameter; x is negative.
 const loopParameter uint64 = 0xd201000000010000
 
 const (
-	// loopPairs is how many pairs go through the loop together. Their points, six kilobytes for eight, stay in the second
-	// cache; the inversion, the squarings and what else is done once in a step is little beside the rest.
+	// loopPairs is how many pairs go through the loop together. Their points, six kilobytes for
+	// eight, stay in the second cache; the inversion, the squarings and what else is done once in a
+	// step is little beside the rest.
 	loopPairs = 1024
 )
 
@@ -46,8 +50,8 @@ func (l *workspace) pairingFor(n int) *pairing {
 	return l.pairing
 }
 
-// millerLoop is the product of the Miller loops of all pairs, at most loopPairs, up to a factor that the final
-// exponentiation takes to one.
+// millerLoop is the product of the Miller loops of all pairs, at most loopPairs, up to a factor
+// that the final exponentiation takes to one.
 func (l *workspace) millerLoop(p []affine, q []bls12381.G2Affine) bls12381.GT {
 	l.pairings.loops += len(p)
 	w := l.pairingFor(len(p))
@@ -94,7 +98,8 @@ type pairing struct {
 	slope, free, u, v fp381.Vec2 // −λ, (λx − y)/t
 }
 
-// stretchBlocks is how many blocks of pairs are worked on at a time: what is needed for them stays in the first cache.
+// stretchBlocks is how many blocks of pairs are worked on at a time: what is needed for them stays
+// in the first cache.
 const stretchBlocks = 4
 
 func newPairing(f fp381.Field) *pairing {
@@ -103,8 +108,8 @@ func newPairing(f fp381.Field) *pairing {
 	return &pairing{f: f, zero: zero, slope: room(), free: room(), u: room(), v: room()}
 }
 
-// loops sets out[i] to the product of the Miller loops of the pairs j ≡ i modulo len(out), up to factors that the final
-// exponentiation takes to one. Pairs with an identity count as one.
+// loops sets out[i] to the product of the Miller loops of the pairs j ≡ i modulo len(out), up to
+// factors that the final exponentiation takes to one. Pairs with an identity count as one.
 func (w *pairing) loops(out []bls12381.GT, p []affine, q []bls12381.G2Affine) {
 	if len(out) == 0 {
 		return
@@ -136,7 +141,8 @@ func (w *pairing) grow(blocks, lanes int) {
 	for _, v := range []*fp381.Vec2{&w.x, &w.y, &w.qx, &w.qy} {
 		v.A0, v.A1 = grow(v.A0, blocks), grow(v.A1, blocks)
 	}
-	w.scale, w.norm, w.present = grow(w.scale, blocks), grow(w.norm, blocks), grow(w.present, blocks)
+	w.scale, w.norm, w.present = grow(w.scale, blocks), grow(w.norm, blocks),
+		grow(w.present, blocks)
 	w.elements = grow(w.elements, blocks*fp381.Lanes)
 	w.values = grow(w.values, lanes)
 }
@@ -171,7 +177,8 @@ func (w *pairing) load(lanes int, p []affine, q []bls12381.G2Affine) {
 	pack(xp, &g1Generator.X, func(j int) *fp.Element { return &p[j].X })
 	pack(yp, &g1Generator.Y, func(j int) *fp.Element { return &p[j].Y })
 	for row, v := range []fp381.Vec{w.qx.A0, w.qx.A1, w.qy.A0, w.qy.A1} {
-		pack(v, coordinate(&minusG2, row), func(j int) *fp.Element { return coordinate(&q[j], row) })
+		pack(v, coordinate(&minusG2, row),
+			func(j int) *fp.Element { return coordinate(&q[j], row) })
 	}
 	w.move(xp, yp)
 }
@@ -196,7 +203,8 @@ func (w *pairing) move(xp, yp fp381.Vec) {
 	f.Mul(u, u, inverse) // yp²/xp³
 	clear(s)
 	f.Sub(w.scale, s, u, 1)
-	for _, c := range [][2]fp381.Vec{{w.x.A0, w.qx.A0}, {w.x.A1, w.qx.A1}, {w.y.A0, w.qy.A0}, {w.y.A1, w.qy.A1}} {
+	for _, c := range [][2]fp381.Vec{{w.x.A0, w.qx.A0}, {w.x.A1, w.qx.A1}, {w.y.A0, w.qy.A0},
+		{w.y.A1, w.qy.A1}} {
 		copy(c[0], c[1])
 	}
 }
@@ -239,9 +247,11 @@ type stretch struct {
 func (w *pairing) stretch(lo, hi int) stretch {
 	n := hi - lo
 	return stretch{
-		f: w.f, x: blocks2(w.x, lo, hi), y: blocks2(w.y, lo, hi), qx: blocks2(w.qx, lo, hi), qy: blocks2(w.qy, lo, hi),
+		f: w.f, x: blocks2(w.x, lo, hi), y: blocks2(w.y, lo, hi), qx: blocks2(w.qx, lo, hi),
+		qy:    blocks2(w.qy, lo, hi),
 		scale: w.scale[lo:hi], norm: w.norm[lo:hi],
-		slope: blocks2(w.slope, 0, n), free: blocks2(w.free, 0, n), u: blocks2(w.u, 0, n), v: blocks2(w.v, 0, n),
+		slope: blocks2(w.slope, 0, n), free: blocks2(w.free, 0, n), u: blocks2(w.u, 0, n),
+		v: blocks2(w.v, 0, n),
 	}
 }
 
@@ -273,8 +283,8 @@ func (s *stretch) divide(u, v fp381.Vec2) {
 	f.Mul2(s.slope, u, inverse)
 }
 
-// advance moves T to the third point of the line and to its opposite, x3 = λ² − u, and sets free to (λx − y)/t. slope is −λ
-// and u < 4 the sum of the x of the two points.
+// advance moves T to the third point of the line and to its opposite, x3 = λ² − u, and sets free to
+// (λx − y)/t. slope is −λ and u < 4 the sum of the x of the two points.
 func (s *stretch) advance() {
 	f, x3, minus := s.f, s.v, s.u
 	f.SqrSub2(x3, s.slope, s.u)         // < 2
@@ -297,8 +307,8 @@ func (s *stretch) sub(z, x, y fp381.Vec2) {
 	s.f.Sub(z.A1, x.A1, y.A1, 1)
 }
 
-// multiply multiplies the lines of the blocks from lo on into the values. Where a pair is missing the line is w³ alone, a
-// factor from Fp4.
+// multiply multiplies the lines of the blocks from lo on into the values. Where a pair is missing
+// the line is w³ alone, a factor from Fp4.
 func (w *pairing) multiply(lo int, s *stretch) {
 	n := len(s.norm)
 	for i, m := range w.present[lo : lo+n] {
@@ -313,7 +323,8 @@ func (w *pairing) multiply(lo int, s *stretch) {
 		return
 	}
 	for i := range n {
-		w.f.MulLines(&w.values[(lo+i)%len(w.values)], blocks2(s.free, i, i+1), blocks2(s.slope, i, i+1))
+		w.f.MulLines(&w.values[(lo+i)%len(w.values)], blocks2(s.free, i, i+1),
+			blocks2(s.slope, i, i+1))
 	}
 }
 

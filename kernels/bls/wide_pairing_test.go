@@ -29,7 +29,8 @@ func randomScalar(r *rand.Rand) *big.Int {
 	return k.Mod(k, fr.Modulus())
 }
 
-// somePairs returns n pairs: distinct ones, and every fourth with an earlier point, or an opposite one.
+// somePairs returns n pairs: distinct ones, and every fourth with an earlier point, or an opposite
+// one.
 func somePairs(r *rand.Rand, n int) (p []affine, q []bls12381.G2Affine) {
 	_, _, base1, base2 := bls12381.Generators()
 	base1.ScalarMultiplication(&base1, randomScalar(r))
@@ -97,8 +98,8 @@ func TestWideLoops(t *testing.T) {
 	})
 }
 
-// Identities count as one; points with x = 0, which are outside the subgroup, and others outside of it pair as they do
-// alone; what was left in the workspace does not matter.
+// Identities count as one; points with x = 0, which are outside the subgroup, and others outside of
+// it pair as they do alone; what was left in the workspace does not matter.
 func TestWideLoopsSpecialPoints(t *testing.T) {
 	r := seeded(t)
 	p, q := somePairs(r, 20)
@@ -107,7 +108,8 @@ func TestWideLoopsSpecialPoints(t *testing.T) {
 	axis.Y.SetUint64(2)
 	p[4] = axis
 	p[12].Neg(&axis)
-	for _, outside := range somePoints(&g1, r, 40) { // on the curve, most of them outside the subgroup
+	// on the curve, most of them outside the subgroup
+	for _, outside := range somePoints(&g1, r, 40) {
 		if !outside.IsInfinity() && !outside.IsInSubGroup() {
 			p[13] = outside
 			break
@@ -188,7 +190,8 @@ func TestMutatedLoops(t *testing.T) {
 // The functions that choose between lanes and scalar code.
 func TestWideMillerLoop(t *testing.T) {
 	p, q := somePairs(seeded(t), 24)
-	for name, l := range map[string]*workspace{"as chosen": {}, "in lanes": {pairing: newPairing(fp381.Use())}} {
+	for name, l := range map[string]*workspace{"as chosen": {},
+		"in lanes": {pairing: newPairing(fp381.Use())}} {
 		for _, n := range []int{0, 1, max(1, crossover().loops-1), crossover().loops, 24} {
 			if reduced(l.millerLoop(p[:n], q[:n])) != reduced(millerLoop(p[:n], q[:n])) {
 				t.Errorf("%s: the product of %d pairs is wrong", name, n)
@@ -198,7 +201,8 @@ func TestWideMillerLoop(t *testing.T) {
 			out := make([]bls12381.GT, n)
 			l.millerLoops(out, p[:2*n], q[:2*n])
 			for i := range out {
-				if reduced(out[i]) != reduced(millerLoop([]affine{p[i], p[n+i]}, []bls12381.G2Affine{q[i], q[n+i]})) {
+				if reduced(out[i]) != reduced(millerLoop([]affine{p[i], p[n+i]},
+					[]bls12381.G2Affine{q[i], q[n+i]})) {
 					t.Errorf("%s: loop %d of %d is wrong", name, i, n)
 				}
 			}
@@ -211,7 +215,8 @@ func TestLoopPart(t *testing.T) {
 		v := NewVerifier(Default, workers)
 		for n := 1; n < 3*loopPairs; n++ {
 			part := v.loopPart(n, loopPairs)
-			if parts := (n + part - 1) / part; part%fp381.Lanes != 0 || part > loopPairs || parts > workers*((n+loopPairs*workers-1)/(loopPairs*workers)) {
+			if parts := (n + part - 1) / part; part%fp381.Lanes != 0 || part > loopPairs ||
+				parts > workers*((n+loopPairs*workers-1)/(loopPairs*workers)) {
 				t.Fatalf("%d loops on %d workers: %d parts of %d", n, workers, parts, part)
 			}
 		}

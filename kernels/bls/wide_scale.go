@@ -6,22 +6,26 @@ import (
 	"github.com/waybill-network/waybill/kernels/fp381"
 )
 
-// Multiples of many points, each by its own coefficient: what Σ r·H is for signers with few messages. All points take the
-// same steps, in affine coordinates, so that each step shares one inversion among them.
+// Multiples of many points, each by its own coefficient: what Σ r·H is for signers with few
+// messages. All points take the same steps, in affine coordinates, so that each step shares one
+// inversion among them.
 //
-// A coefficient r has 32 digits of four bits, all odd, from −15 to 15, and the first positive: with u the four bits from
-// bit 4i+1 on, digit i is 2u − 15, and the last one 2u + 1 for what is left of r above bit 125. That is r for an odd r, and
-// r + 1 else, so that P is subtracted at the end where r is even.
+// A coefficient r has 32 digits of four bits, all odd, from −15 to 15, and the first positive: with
+// u the four bits from bit 4i+1 on, digit i is 2u − 15, and the last one 2u + 1 for what is left of
+// r above bit 125. That is r for an odd r, and r + 1 else, so that P is subtracted at the end where
+// r is even.
 
 const (
-	// scaleFrom is from how many points on that is worth it, scalePoints how many go through the steps together.
+	// scaleFrom is from how many points on that is worth it, scalePoints how many go through the
+	// steps together.
 	scaleFrom   = 64
 	scalePoints = 2048
 
-	digitBits  = 4
-	digits     = coefficientBits / digitBits
-	multiples  = 1 << (digitBits - 1) // P, 3P, 5P, … 15P
-	scaleBlock = 8                    // blocks that are worked on at a time, so that they stay in the first cache
+	digitBits = 4
+	digits    = coefficientBits / digitBits
+	multiples = 1 << (digitBits - 1) // P, 3P, 5P, … 15P
+	// blocks that are worked on at a time, so that they stay in the first cache
+	scaleBlock = 8
 )
 
 // scaling is a workspace. Coordinates are < 2, in multiples of p.
@@ -80,8 +84,9 @@ func (c *curve) times(p affine, k coefficient) affine {
 	return acc.affine()
 }
 
-// scale multiplies points of c by non-zero coefficients. It reports false, and has changed nothing, if a sum on the way has
-// no chord or tangent: for the identity, and for points of small order only.
+// scale multiplies points of c by non-zero coefficients. It reports false, and has changed nothing,
+// if a sum on the way has no chord or tangent: for the identity, and for points of small order
+// only.
 func (w *scaling) scale(c *curve, pts []affine, coef []coefficient) bool {
 	for i := range pts {
 		if pts[i].IsInfinity() {
@@ -133,7 +138,8 @@ func (w *scaling) grow(n int) {
 	}
 	w.negative, w.even = grow(w.negative, blocks), grow(w.even, blocks)
 	n = blocks * fp381.Lanes
-	w.elements, w.index, w.table = grow(w.elements, n), grow(w.index, n), grow(w.table, 2*multiples*n)
+	w.elements, w.index, w.table = grow(w.elements, n), grow(w.index, n),
+		grow(w.table, 2*multiples*n)
 }
 
 // load sets the sums to points, the first of them in lanes that are not used.
@@ -279,8 +285,8 @@ func (w *scaling) each(do func(lo, hi int)) {
 	}
 }
 
-// advance moves the sums, or those in only, along lines of a slope < 2, to x3 = slope² − u for u < 4, the sum of the x
-// coordinates of two points on them.
+// advance moves the sums, or those in only, along lines of a slope < 2, to x3 = slope² − u for u <
+// 4, the sum of the x coordinates of two points on them.
 func (w *scaling) advance(lo, hi int, only fp381.Mask) {
 	f, x, y := w.f, w.x[lo:hi], w.y[lo:hi]
 	slope, u, x3, y3 := w.slope[:hi-lo], w.u[:hi-lo], w.v[:hi-lo], w.w[:hi-lo]

@@ -19,11 +19,14 @@ func eachScaling(t *testing.T, f func(t *testing.T, w *scaling)) {
 	}
 }
 
-// someCoefficients are those about the ends, about carries between digits and words, and random ones.
+// someCoefficients are those about the ends, about carries between digits and words, and random
+// ones.
 func someCoefficients(r *rand.Rand, n int) []coefficient {
 	all := uint64(math.MaxUint64)
-	cs := []coefficient{{1, 0}, {2, 0}, {3, 0}, {15, 0}, {16, 0}, {17, 0}, {all, all}, {all - 1, all}, {0, 1 << 63}, {1, 1 << 63},
-		{all, 0}, {all - 1, 0}, {0, 1}, {1, 1}, {0, all}, {0x1111111111111111, 0x1111111111111111}, {0xfffffffffffffff0, 7}}
+	cs := []coefficient{{1, 0}, {2, 0}, {3, 0}, {15, 0}, {16, 0}, {17, 0}, {all, all},
+		{all - 1, all}, {0, 1 << 63}, {1, 1 << 63},
+		{all, 0}, {all - 1, 0}, {0, 1}, {1, 1}, {0, all}, {0x1111111111111111, 0x1111111111111111},
+		{0xfffffffffffffff0, 7}}
 	for i := range 64 {
 		cs = append(cs, coefficient{1 << i, 0}, coefficient{0, 1 << i})
 	}
@@ -61,7 +64,8 @@ func TestWideScale(t *testing.T) {
 			for _, n := range sizes {
 				var pts []affine
 				for len(pts) < n {
-					pts = slices.DeleteFunc(somePoints(c, r, 2*n), func(p affine) bool { return p.IsInfinity() })
+					pts = slices.DeleteFunc(somePoints(c, r, 2*n),
+						func(p affine) bool { return p.IsInfinity() })
 				}
 				pts = pts[:n]
 				coef := someCoefficients(r, n)
@@ -72,7 +76,8 @@ func TestWideScale(t *testing.T) {
 				for i := range pts {
 					k := new(big.Int).SetUint64(coef[i][1])
 					k.Add(k.Lsh(k, 64), new(big.Int).SetUint64(coef[i][0]))
-					if want := c.multiple(pts[i], k); got[i] != want || c.times(pts[i], coef[i]) != want {
+					if want := c.multiple(pts[i], k); got[i] != want ||
+						c.times(pts[i], coef[i]) != want {
 						t.Fatalf("%s: %d points: %x times point %d is wrong", name, n, coef[i], i)
 					}
 				}
@@ -119,8 +124,10 @@ func TestFewEntries(t *testing.T) {
 		for _, wrong := range []int{0, 60, 249} {
 			bad := f.clone()
 			bad.Signatures.At(wrong)[0] ^= flagLargest
-			if report, err = v.Verify(&bad.Batch, verdicts); err != nil || report.Invalid != 1 || verdicts[wrong] != VerdictBadSignature {
-				t.Errorf("%d workers, entry %d is wrong: %+v, %v, %v", workers, wrong, report, verdicts[wrong], err)
+			if report, err = v.Verify(&bad.Batch, verdicts); err != nil || report.Invalid != 1 ||
+				verdicts[wrong] != VerdictBadSignature {
+				t.Errorf("%d workers, entry %d is wrong: %+v, %v, %v", workers, wrong, report,
+					verdicts[wrong], err)
 			}
 		}
 	}

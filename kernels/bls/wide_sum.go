@@ -2,8 +2,8 @@ package bls
 
 import "github.com/waybill-network/waybill/kernels/fp381"
 
-// widePoint is an affine point, x and y < 2p. The identity has zero cells; no other point has, for the orders of both
-// curves are odd, and so y is never zero.
+// widePoint is an affine point, x and y < 2p. The identity has zero cells; no other point has, for
+// the orders of both curves are odd, and so y is never zero.
 type widePoint = [2]fp381.Cell
 
 const (
@@ -39,11 +39,13 @@ func (s *wideSums) grow(n int) {
 }
 
 // bitSums returns the sums.bitSums for points in scalar form.
-func (w *wide) bitSums(c *curve, pts []affine, coef []coefficient, runs []segment) [][coefficientBits]widePoint {
+func (w *wide) bitSums(c *curve, pts []affine, coef []coefficient,
+	runs []segment) [][coefficientBits]widePoint {
 	s := &w.sums
 	s.converted = grow(s.converted, len(pts))
 	w.widen(s.converted, pts)
-	s.bitSums(s.converted, coef, runs, wideAddBlock, func(to, from []widePoint, pairs []fp381.Pair) { w.addPairs(c, to, from, pairs) })
+	s.bitSums(s.converted, coef, runs, wideAddBlock,
+		func(to, from []widePoint, pairs []fp381.Pair) { w.addPairs(c, to, from, pairs) })
 	return s.bits
 }
 
@@ -52,7 +54,8 @@ func (w *wide) sum(c *curve, pts []affine, segs []segment) {
 	s := &w.sums
 	s.converted = grow(s.converted, len(pts))
 	w.widen(s.converted, pts)
-	s.sum(s.converted, segs, wideAddBlock, func(to, from []widePoint, pairs []fp381.Pair) { w.addPairs(c, to, from, pairs) })
+	s.sum(s.converted, segs, wideAddBlock,
+		func(to, from []widePoint, pairs []fp381.Pair) { w.addPairs(c, to, from, pairs) })
 	for _, seg := range segs {
 		w.narrow(pts[seg.start:seg.start+1], s.converted[seg.start:seg.start+1])
 	}
@@ -86,7 +89,8 @@ func (w *wide) narrow(dst []affine, src []widePoint) {
 	})
 }
 
-// convert calls one for parts of n points and both coordinates, with their cells and room for as many elements.
+// convert calls one for parts of n points and both coordinates, with their cells and room for as
+// many elements.
 func (w *wide) convert(n int, one func(lo, hi, row int, index []int32, v fp381.Vec)) {
 	const part = 128
 	for lo := 0; lo < n; lo += part {
@@ -175,8 +179,9 @@ func (w *wide) add(c *curve) {
 	s.x1, s.t, s.y1, s.den = x3, s.x1, y3, s.y1
 }
 
-// addSpecial mends the slopes of points with equal x, which are in the mask zero: equal points get the tangent's,
-// (3x² + a)/2y, and are taken from the mask; for opposite points, and the identity, the denominator becomes 1.
+// addSpecial mends the slopes of points with equal x, which are in the mask zero: equal points get
+// the tangent's, (3x² + a)/2y, and are taken from the mask; for opposite points, and the identity,
+// the denominator becomes 1.
 func (w *wide) addSpecial(c *curve) {
 	f, s := w.f, &w.sums
 	f.Zero(s.same, s.dy)

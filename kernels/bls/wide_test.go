@@ -23,7 +23,8 @@ func seeded(t *testing.T) *rand.Rand {
 // eachWide runs f with a workspace of every implementation of the field that this CPU has.
 func eachWide(t *testing.T, f func(t *testing.T, w *wide)) {
 	for name, field := range kernelbench.Each[fp381.Field]("fp381") {
-		t.Run(name, func(t *testing.T) { f(t, &wide{f: field, wideConstants: newWideConstants(field)}) })
+		t.Run(name,
+			func(t *testing.T) { f(t, &wide{f: field, wideConstants: newWideConstants(field)}) })
 	}
 }
 
@@ -37,7 +38,8 @@ func encodings(r *rand.Rand) (es [][]byte) {
 		add(e)
 	}
 	p := fp.Modulus()
-	for _, flags := range []byte{0, flagCompressed, flagCompressed | flagLargest, flagCompressed | flagInfinity, flagMask, flagInfinity, flagLargest} {
+	for _, flags := range []byte{0, flagCompressed, flagCompressed | flagLargest,
+		flagCompressed | flagInfinity, flagMask, flagInfinity, flagLargest} {
 		withX(new(big.Int), flags) // x = 0 is on the curve, outside the subgroup
 		for d := int64(-3); d <= 3; d++ {
 			withX(new(big.Int).Add(p, big.NewInt(d)), flags)
@@ -76,12 +78,14 @@ func TestWideDecode(t *testing.T) {
 			for i := lo; i < n; i++ {
 				var want affine
 				if verdict := decodeG1(&want, es[i]); verdicts[i] != verdict || got[i].p != want {
-					t.Fatalf("%x: %v, %v; scalar %v, %v", es[i], verdicts[i], got[i].p, verdict, want)
+					t.Fatalf("%x: %v, %v; scalar %v, %v", es[i], verdicts[i], got[i].p, verdict,
+						want)
 				}
 				seen[verdicts[i]] = true
 			}
 		}
-		for _, verdict := range []Verdict{VerdictPending, VerdictBadEncoding, VerdictNotOnCurve, VerdictIdentity} {
+		for _, verdict := range []Verdict{VerdictPending, VerdictBadEncoding, VerdictNotOnCurve,
+			VerdictIdentity} {
 			if !seen[verdict] {
 				t.Errorf("no encoding was %v", verdict)
 			}
@@ -145,7 +149,8 @@ func sumOn(c *curve, a, b affine) affine {
 func TestWideSums(t *testing.T) {
 	r := seeded(t)
 	for name, c := range map[string]*curve{"g1": &g1, "iso": &iso} {
-		kinds := map[string][]affine{"mixed": somePoints(c, r, 1500), "equal": make([]affine, 100), "opposite": make([]affine, 100), "identity": make([]affine, 40)}
+		kinds := map[string][]affine{"mixed": somePoints(c, r, 1500), "equal": make([]affine, 100),
+			"opposite": make([]affine, 100), "identity": make([]affine, 40)}
 		one := kinds["mixed"][0]
 		for i := 1; one.IsInfinity(); i++ {
 			one = kinds["mixed"][i]
@@ -159,7 +164,8 @@ func TestWideSums(t *testing.T) {
 		if c == &g1 {
 			var axis affine // of order 3
 			axis.Y.SetUint64(2)
-			kinds["axis"] = []affine{axis, {}, axis, axis, {}, *new(affine).Neg(&axis), axis, {}, {}, axis, axis, axis}
+			kinds["axis"] = []affine{axis, {}, axis, axis, {}, *new(affine).Neg(&axis), axis, {},
+				{}, axis, axis, axis}
 		}
 		for kind, pts := range kinds {
 			for _, n := range []int{1, 2, 3, 7, 9, 40, 1500} {
@@ -172,7 +178,9 @@ func TestWideSums(t *testing.T) {
 				l.scalarBitSums(c, pts, coef)
 				eachWide(t, func(t *testing.T, w *wide) {
 					var bits [coefficientBits]affine
-					if w.narrow(bits[:], w.bitSums(c, pts, coef, []segment{{0, len(pts)}})[0][:]); bits != l.bits[0] {
+					if w.narrow(bits[:],
+						w.bitSums(c, pts, coef,
+							[]segment{{0, len(pts)}})[0][:]); bits != l.bits[0] {
 						t.Errorf("%s: sums of %d points, %s, differ", name, len(pts), kind)
 					}
 				})
@@ -211,9 +219,11 @@ func TestWideKeys(t *testing.T) {
 		return pks
 	}
 	for name, pks := range map[string][]*PublicKey{
-		"none": nil, "one": distinct[:1], "two": distinct[:2], "nine": distinct[:9], "distinct": distinct,
-		"equal": pick(100, 1, false, false), "opposite": pick(100, 1, true, false), "missing": pick(1, 1, false, true),
-		"few": pick(500, 4, true, true), "many": pick(2*wideKeys+77, 300, true, true),
+		"none": nil, "one": distinct[:1], "two": distinct[:2], "nine": distinct[:9],
+		"distinct": distinct,
+		"equal":    pick(100, 1, false, false), "opposite": pick(100, 1, true, false),
+		"missing": pick(1, 1, false, true),
+		"few":     pick(500, 4, true, true), "many": pick(2*wideKeys+77, 300, true, true),
 	} {
 		var want bls12381.G2Jac
 		for _, pk := range pks {
@@ -226,7 +236,8 @@ func TestWideKeys(t *testing.T) {
 			if !got.Equal(&want) {
 				t.Errorf("the sum of %d keys, %s, differs", len(pks), name)
 			}
-			again := make([]*PublicKey, len(pks)) // some as the first sum left them, in another order, and some new
+			// some as the first sum left them, in another order, and some new
+			again := make([]*PublicKey, len(pks))
 			for i, at := range r.Perm(len(pks)) {
 				if again[i] = pks[at]; i%3 == 0 {
 					again[i] = &PublicKey{p: pks[at].p}
@@ -235,7 +246,8 @@ func TestWideKeys(t *testing.T) {
 			got = bls12381.G2Jac{}
 			sums.sumKeys(&got, again)
 			if !got.Equal(&want) {
-				t.Errorf("the sum of %d keys, %s, of which some were summed before, differs", len(pks), name)
+				t.Errorf("the sum of %d keys, %s, of which some were summed before, differs",
+					len(pks), name)
 			}
 		})
 	}
@@ -292,7 +304,8 @@ func TestWideVerdicts(t *testing.T) {
 		got, decoded := run(w)
 		for i := range want {
 			one, err := ParseSignature(fx.Signatures.At(i))
-			if valid := err == nil && Default.Verify(fx.Keys[fx.Signer[i]], fx.Messages.At(i), &one); valid != (got[i] == VerdictValid) {
+			if valid := err == nil && Default.Verify(fx.Keys[fx.Signer[i]], fx.Messages.At(i),
+				&one); valid != (got[i] == VerdictValid) {
 				t.Errorf("entry %d: %v, alone %v", i, got[i], valid)
 			}
 			if got[i] != want[i] || got[i] == VerdictValid && decoded[i] != points[i] {

@@ -68,9 +68,11 @@ func TestWorstCase(t *testing.T) {
 				}
 				name := fmt.Sprintf("%d by %d, %s, malformed %v", c.n, c.signers, d.name, malformed)
 				if report.work() > allowed(points) {
-					t.Errorf("%s: %d of work, where %d may be: %+v", name, report.work(), allowed(points), report)
+					t.Errorf("%s: %d of work, where %d may be: %+v", name, report.work(),
+						allowed(points), report)
 				}
-				if ratio := float64(report.work()) / float64(workOne*points); ratio > worst && points >= 64 {
+				if ratio := float64(report.work()) / float64(workOne*points); ratio > worst &&
+					points >= 64 {
 					worst, where = ratio, name
 				}
 			}
@@ -85,7 +87,8 @@ func TestWorkIsCounted(t *testing.T) {
 	const n = 64
 	f := newFixture(t, n, 1)
 	v := NewVerifier(Default, 1)
-	if report := f.verify(t, v, want(n, VerdictValid)); report.Loops != 2 || report.Exponentiations != 1 {
+	if report := f.verify(t, v, want(n, VerdictValid)); report.Loops != 2 ||
+		report.Exponentiations != 1 {
 		t.Errorf("a good batch of one signer: %+v", report)
 	}
 	before := v.spaces[0].pairings

@@ -2,70 +2,79 @@
 
 // The field of integers modulo p, the base field of BLS12-381, in eight lanes.
 //
-// A block is eight field elements, limb after limb: one zmm register holds the same 52-bit limb of eight elements, and
-// eight registers hold a block. VPMADD52LUQ and VPMADD52HUQ add the low and the high 52 bits of 52-bit products to 64-bit
-// accumulators; they read the low 52 bits of a factor and ignore what stands above.
+// A block is eight field elements, limb after limb: one zmm register holds the same 52-bit limb of
+// eight elements, and eight registers hold a block. VPMADD52LUQ and VPMADD52HUQ add the low and the
+// high 52 bits of 52-bit products to 64-bit accumulators; they read the low 52 bits of a factor and
+// ignore what stands above.
 //
-// MULTIPLICATION computes x*y/R modulo p with R = 2^416 in columns of weight 2^(52c), c = 0..15: each has one accumulator for
-// its partial products and for the carry of the column before. A row of eight products, x times a limb of y or a digit q
-// times a constant, goes to eight accumulators, so that none waits for the latency of four cycles; rows of x*y alternate with
-// those that clear a column. What is not a multiply-add counts where a CPU issues two of them a cycle, for then all vector
+// MULTIPLICATION computes x*y/R modulo p with R = 2^416 in columns of weight 2^(52c), c = 0..15: each
+// has one accumulator for its partial products and for the carry of the column before. A row of eight
+// products, x times a limb of y or a digit q times a constant, goes to eight accumulators, so that
+// none waits for the latency of four cycles; rows of x*y alternate with those that clear a column.
+// What is not a multiply-add counts where a CPU issues two of them a cycle, for then all vector
 // operations share these ports: 16 carries, 7 masks, and no sum of chains.
 //
-//     Let k = -1/p mod 2^52 and N = k*p, so that N = -1 mod 2^52. Adding q*N with q = the low limb of a sum makes that limb
-//     zero: the quotient digit is the limb itself and costs nothing. As N + 1 = 2^52*M, what remains to be added one column
-//     to the left is q*M, and what is dropped, (limb - q), is zero. Columns 0 to 6 are cleared so. M < 2^379 has eight limbs.
-//     Column 7 is cleared with p itself, q = limb*k mod 2^52, for else the result would be as long as N.
+//     Let k = -1/p mod 2^52 and N = k*p, so that N = -1 mod 2^52. Adding q*N with q = the low limb of
+//     a sum makes that limb zero: the quotient digit is the limb itself and costs nothing. As N + 1 =
+//     2^52*M, what remains to be added one column to the left is q*M, and what is dropped, (limb - q),
+//     is zero. Columns 0 to 6 are cleared so. M < 2^379 has eight limbs. Column 7 is cleared with p
+//     itself, q = limb*k mod 2^52, for else the result would be as long as N.
 //
-//     Multiplications: 128 for x*y, 7*16 for q*M, 17 for q and q*p: 257. Squaring: the 28 products of different limbs are
-//     added once and doubled by column: 201.
+//     Multiplications: 128 for x*y, 7*16 for q*M, 17 for q and q*p: 257. Squaring: the 28 products of
+//     different limbs are added once and doubled by column: 201.
 //
 // BOUNDS. For x < a*p, y < b*p: the columns 0..6 leave less than x*y/2^364 + N, the last one less than
-// x*y/2^416 + N/2^52 + p. As k < 2^50 that is x*y/2^416 + 1.25*p; and as p < 2^381, x*y/2^416 < a*b*p/2^35.
-// For a*b <= 2^32 the result is less than 1.4*p, and its limbs are less than 2^52. An accumulated column is at most 32
-// products of 52 bits and a carry, less than 2^58.
+// x*y/2^416 + N/2^52 + p. As k < 2^50 that is x*y/2^416 + 1.25*p; and as p < 2^381, x*y/2^416 <
+// a*b*p/2^35. For a*b <= 2^32 the result is less than 1.4*p, and its limbs are less than 2^52. An
+// accumulated column is at most 32 products of 52 bits and a carry, less than 2^58.
 //
-// THE EXTENSION: (x0 + x1*u)*(y0 + y1*u) after Gauss, with three products and two reductions: 642 multiplications instead of
-// 771. The columns of (x0 + x1)*y0 wait in memory; with x0*(y1 - y0) they are the second coordinate's, with x1*(-y0 - y1) the
-// first's. So each coordinate is one sum of products, and nothing is subtracted from columns. Negative factors get 2^14*p and
-// 2^15*p: for x and y < 2^14*p a coordinate is a sum of products less than 2^30*p^2, and is left less than 1.3*p.
+// THE EXTENSION: (x0 + x1*u)*(y0 + y1*u) after Gauss, with three products and two reductions: 642
+// multiplications instead of 771. The columns of (x0 + x1)*y0 wait in memory; with x0*(y1 - y0) they
+// are the second coordinate's, with x1*(-y0 - y1) the first's. So each coordinate is one sum of
+// products, and nothing is subtracted from columns. Negative factors get 2^14*p and 2^15*p: for x and
+// y < 2^14*p a coordinate is a sum of products less than 2^30*p^2, and is left less than 1.3*p.
 //
-// TIGHTENING takes x < 2^16*p below 2p. Let t = floor(p / 2^364), the top limb of p, which has 17 bits, and let x7 be that of
-// x. The quotient q = floor(x7 * floor(2^52/(t+1)) / 2^52), one high product, is never too large, as p < (t+1)*2^364. It is
-// too small by less than 2: by 1 for rounding down, by x7/2^52 < 2^-18 for the rounded inverse, by less than 2^-18 for the limbs
-// below x7, and by x/p * 1/(t+1) < 2^16/106514 < 0.62. So x - q*p < 1.63*p.
+// TIGHTENING takes x < 2^16*p below 2p. Let t = floor(p / 2^364), the top limb of p, which has 17
+// bits, and let x7 be that of x. The quotient q = floor(x7 * floor(2^52/(t+1)) / 2^52), one high
+// product, is never too large, as p < (t+1)*2^364. It is too small by less than 2: by 1 for rounding
+// down, by x7/2^52 < 2^-18 for the rounded inverse, by less than 2^-18 for the limbs below x7, and by
+// x/p * 1/(t+1) < 2^16/106514 < 0.62. So x - q*p < 1.63*p.
 //
-// TRANSPOSITION of eight rows of eight words, between elements row by row and a block: pairs of rows are interleaved, then
-// the quarters of 128 bits are moved in two rounds of shuffles.
+// TRANSPOSITION of eight rows of eight words, between elements row by row and a block: pairs of rows
+// are interleaved, then the quarters of 128 bits are moved in two rounds of shuffles.
 //
 // REGISTERS in a multiplication:
 //     Z0..Z7    x, and limb by limb the result
 //     Z8..Z15   y
-//     Z16..Z27  the columns, in a ring: no more than eleven are alive at a time. The digits q are columns themselves (unmasked:
+//     Z16..Z27 the columns, in a ring: no more than eleven are alive at a time. The digits q are
+//     columns themselves (unmasked:
 //               the multiplier does not see what stands above 52 bits)
 //     Z28       the last digit;  Z30 scratch;  Z31 the mask 2^52-1
 //     R8        the constants M, p, k: broadcast from memory as they are used
 // A squaring has its columns in Z8..Z23.
 //
-// LINES. A value z = g + h*w of Fp12 = Fp2[w]/(w^6 - xi), g and h in Fp6 = Fp2[v], v = w^2, v^3 = xi = 1 + u, becomes
-// 2*z*(f + s*v + v*w). As a polynomial of v, g*(f + s*v) has degree 3: it is interpolated from its values r at 0, m at -1, n at 1,
-// and k at infinity, with four products in Fp2. The doubling saves halving:
+// LINES. A value z = g + h*w of Fp12 = Fp2[w]/(w^6 - xi), g and h in Fp6 = Fp2[v], v = w^2, v^3 = xi =
+// 1 + u, becomes 2*z*(f + s*v + v*w). As a polynomial of v, g*(f + s*v) has degree 3: it is
+// interpolated from its values r at 0, m at -1, n at 1, and k at infinity, with four products in Fp2.
+// The doubling saves halving:
 //
 //     2*g*(f + s*v) = 2*r + (n - m - 2*k)*v + (n + m - 2*r)*v^2 + 2*k*v^3.
 //
-// lineFactors and lineEvaluate lay out the factors, in the forms that a product in the extension takes: x0 + x1, x0 and x1 of
-// values of z, and y0, y1 - y0 and -y0 - y1 of those of the line, which serve g and h. lineProducts multiplies them and leaves
-// columns 8 to 15 as they are, and lineCombine puts the products together, adds 2*z*v*w, and carries once, when 16*p have been
-// added and a multiple of p subtracted.
+// lineFactors and lineEvaluate lay out the factors, in the forms that a product in the extension
+// takes: x0 + x1, x0 and x1 of values of z, and y0, y1 - y0 and -y0 - y1 of those of the line, which
+// serve g and h. lineProducts multiplies them and leaves columns 8 to 15 as they are, and lineCombine
+// puts the products together, adds 2*z*v*w, and carries once, when 16*p have been added and a multiple
+// of p subtracted.
 //
-//     For z and products < 2*p a coordinate lies between -10*p and 20*p. What is reduced lies between 6*p and 36*p, so that its
-//     top column is positive. The column below is a sum of at most six from products, in which it has nine terms less than 2^52
-//     (three of each of two products, three of digits), and of five other limbs: it carries less than 2^7, and columns below it
-//     have less than 2^61.
+//     For z and products < 2*p a coordinate lies between -10*p and 20*p. What is reduced lies between
+//     6*p and 36*p, so that its top column is positive. The column below is a sum of at most six from
+//     products, in which it has nine terms less than 2^52 (three of each of two products, three of
+//     digits), and of five other limbs: it carries less than 2^7, and columns below it have less than
+//     2^61.
 //
-// POINTS. The coordinates of a point and its slope are carried once, too: mulAdd2Blocks, mulSub2Blocks and sqrSub2Blocks add to
-// the columns of a product before they are carried, and the latter two subtract a multiple of p. With 16*p added, what is
-// reduced lies between 8*p and 20*p.
+// POINTS. The coordinates of a point and its slope are carried once, too: mulAdd2Blocks, mulSub2Blocks
+// and sqrSub2Blocks add to the columns of a product before they are carried, and the latter two
+// subtract a multiple of p. With 16*p added, what is reduced lies between 8*p and 20*p.
 
 //go:build !purego
 

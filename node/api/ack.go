@@ -31,7 +31,8 @@ func (a *Ack) Decode() (ack rollup.Ack, network rollup.Network, err error) {
 	}
 	signature, err := hex.DecodeString(a.Signature)
 	if err != nil || len(signature) != len(ack.Signature) {
-		return ack, network, fmt.Errorf("signature: not %d hexadecimal digits", 2*len(ack.Signature))
+		return ack, network, fmt.Errorf("signature: not %d hexadecimal digits",
+			2*len(ack.Signature))
 	}
 	ack.Signature = [rollup.SignatureSize]byte(signature)
 	return ack, network, nil

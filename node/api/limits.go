@@ -13,7 +13,8 @@ const (
 	// MaxMessageSize bounds the other requests, in bytes: a transaction of 1024 grants,
 	// in hexadecimal, and 1024 keys asked for, in JSON, fit.
 	MaxMessageSize = 1 << 20
-	// MaxPage is the number of entries in one answer of a list, and of pairs in a request of Counter.
+	// MaxPage is the number of entries in one answer of a list, and of pairs in a request of
+	// Counter.
 	MaxPage = 1024
 	// MaxExportSize is the size in bytes of the largest export file of a rollup: evidence of a full
 	// window, and a key for every one of its acks and statements.

@@ -53,11 +53,13 @@ type app struct {
 // Info tells the engine where the persisted state stands, so that it replays the blocks that are
 // missing.
 func (a *app) Info(context.Context, *abci.RequestInfo) (*abci.ResponseInfo, error) {
-	return &abci.ResponseInfo{Data: "waybill", LastBlockHeight: a.view.Load().Height(), LastBlockAppHash: a.hash[:]}, nil
+	return &abci.ResponseInfo{Data: "waybill", LastBlockHeight: a.view.Load().Height(),
+		LastBlockAppHash: a.hash[:]}, nil
 }
 
 // InitChain has nothing to build: state and engine start from the same genesis.
-func (a *app) InitChain(_ context.Context, req *abci.RequestInitChain) (*abci.ResponseInitChain, error) {
+func (a *app) InitChain(_ context.Context, req *abci.RequestInitChain) (*abci.ResponseInitChain,
+	error) {
 	if req.ChainId != a.genesis.ChainID {
 		return nil, fmt.Errorf("committee: chain %q, expected %q", req.ChainId, a.genesis.ChainID)
 	}
@@ -81,7 +83,8 @@ func (a *app) CheckTx(_ context.Context, req *abci.RequestCheckTx) (*abci.Respon
 	case errors.As(err, &refusal):
 		return &abci.ResponseCheckTx{Code: uint32(refusal.Code), Log: refusal.Detail()}, nil
 	case err != nil:
-		return &abci.ResponseCheckTx{Code: uint32(ledger.CodeBadNonce), Codespace: codespaceLine, Log: err.Error()}, nil
+		return &abci.ResponseCheckTx{Code: uint32(ledger.CodeBadNonce), Codespace: codespaceLine,
+			Log: err.Error()}, nil
 	}
 	return &abci.ResponseCheckTx{}, nil
 }
@@ -105,7 +108,8 @@ func (a *app) check(view *ledger.View, raw []byte) (*ledger.Tx, []ledger.Fallen,
 // PrepareProposal puts certificates of records first, when the votes at hand make them, and the
 // mempool after it, each sender's transactions in the order of their nonces: what is executed out
 // of order fails, and is lost.
-func (a *app) PrepareProposal(_ context.Context, req *abci.RequestPrepareProposal) (*abci.ResponsePrepareProposal, error) {
+func (a *app) PrepareProposal(_ context.Context,
+	req *abci.RequestPrepareProposal) (*abci.ResponsePrepareProposal, error) {
 	view := a.view.Load()
 	a.live = req.Height
 	var txs [][]byte
@@ -140,7 +144,8 @@ func encodedSize(txs ...[]byte) int64 { return types.ComputeProtoSizeForTxs(type
 // would fail, and leave every mempool with the block. A transaction that fails for another reason
 // is none to refuse: whether it does can depend on those before it, and it changes nothing. All
 // signatures of the proposal are verified in one batch, and not again when it is executed.
-func (a *app) ProcessProposal(_ context.Context, req *abci.RequestProcessProposal) (*abci.ResponseProcessProposal, error) {
+func (a *app) ProcessProposal(_ context.Context,
+	req *abci.RequestProcessProposal) (*abci.ResponseProcessProposal, error) {
 	a.live = req.Height
 	if i, err := a.examine(req.Txs); err != nil {
 		a.metrics.refused.Inc()
@@ -178,8 +183,9 @@ func (a *app) examine(raws [][]byte) (int, error) {
 
 var (
 	errOversized = errors.New("oversized")
-	errMisplaced = errors.New("a record's certificate behind something else, out of order, or one too many")
-	errDisorder  = errors.New("nonce out of order")
+	errMisplaced = errors.New(
+		"a record's certificate behind something else, out of order, or one too many")
+	errDisorder = errors.New("nonce out of order")
 )
 
 // leading follows the certificates that a block begins with.
@@ -191,7 +197,8 @@ type leading struct {
 
 // takes reports whether a certificate may be the next.
 func (l *leading) takes(c *rollup.RecordCertificate) bool {
-	if l == nil || l.over || l.count == ledger.MaxPendingRecords || l.count > 0 && c.Height <= l.last {
+	if l == nil || l.over || l.count == ledger.MaxPendingRecords ||
+		l.count > 0 && c.Height <= l.last {
 		return false
 	}
 	l.count, l.last = l.count+1, c.Height
@@ -251,7 +258,8 @@ func forged(r ledger.Result) error {
 }
 
 // FinalizeBlock executes a decided block. The results hold only what is the same on every node.
-func (a *app) FinalizeBlock(_ context.Context, req *abci.RequestFinalizeBlock) (_ *abci.ResponseFinalizeBlock, err error) {
+func (a *app) FinalizeBlock(_ context.Context,
+	req *abci.RequestFinalizeBlock) (_ *abci.ResponseFinalizeBlock, err error) {
 	defer a.stopChain(&err)
 	results := make([]*abci.ExecTxResult, len(req.Txs))
 	a.block = a.witness.Execute(func() ledger.Block {

@@ -59,7 +59,8 @@ func (c *committeeApps) decide(after time.Duration, txs ...[]byte) []ledger.TxCo
 	var codes []ledger.TxCode
 	var hash []byte
 	for i, a := range c.apps {
-		res, err := a.FinalizeBlock(c.t.Context(), &abci.RequestFinalizeBlock{Height: c.height, Time: genesisTime.Add(after), Txs: txs})
+		res, err := a.FinalizeBlock(c.t.Context(),
+			&abci.RequestFinalizeBlock{Height: c.height, Time: genesisTime.Add(after), Txs: txs})
 		if err != nil {
 			c.t.Fatal(err)
 		}
@@ -78,8 +79,8 @@ func (c *committeeApps) decide(after time.Duration, txs ...[]byte) []ledger.TxCo
 	return codes
 }
 
-// settle brings the chain to where epoch 0 is settled: two records wait for their certificates, that
-// of the block that began epoch 1 and that of the block that settled.
+// settle brings the chain to where epoch 0 is settled: two records wait for their certificates,
+// that of the block that began epoch 1 and that of the block that settled.
 func (c *committeeApps) settle() {
 	c.t.Helper()
 	c.decide(0)
@@ -127,9 +128,10 @@ func (c *committeeApps) validator(i int) []byte {
 
 func (c *committeeApps) accepts(from int, extension []byte) bool {
 	c.t.Helper()
-	res, err := c.apps[(from+1)%len(c.apps)].VerifyVoteExtension(c.t.Context(), &abci.RequestVerifyVoteExtension{
-		Height: c.height + 1, ValidatorAddress: c.validator(from), VoteExtension: extension,
-	})
+	res, err := c.apps[(from+1)%len(c.apps)].VerifyVoteExtension(c.t.Context(),
+		&abci.RequestVerifyVoteExtension{
+			Height: c.height + 1, ValidatorAddress: c.validator(from), VoteExtension: extension,
+		})
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -149,7 +151,8 @@ func (c *committeeApps) votes(extensions ...[]byte) abci.ExtendedCommitInfo {
 	return info
 }
 
-func (c *committeeApps) prepare(votes abci.ExtendedCommitInfo, room int64, mempool ...[]byte) [][]byte {
+func (c *committeeApps) prepare(votes abci.ExtendedCommitInfo, room int64,
+	mempool ...[]byte) [][]byte {
 	c.t.Helper()
 	res, err := c.apps[0].PrepareProposal(c.t.Context(), &abci.RequestPrepareProposal{
 		Height: c.height + 1, MaxTxBytes: room, Txs: mempool, LocalLastCommit: votes,
@@ -162,7 +165,8 @@ func (c *committeeApps) prepare(votes abci.ExtendedCommitInfo, room int64, mempo
 
 func (c *committeeApps) process(txs ...[]byte) bool {
 	c.t.Helper()
-	res, err := c.apps[1].ProcessProposal(c.t.Context(), &abci.RequestProcessProposal{Height: c.height + 1, Txs: txs})
+	res, err := c.apps[1].ProcessProposal(c.t.Context(),
+		&abci.RequestProcessProposal{Height: c.height + 1, Txs: txs})
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -173,7 +177,8 @@ func (c *committeeApps) process(txs ...[]byte) bool {
 func (c *committeeApps) signed(i int, records ...*rollup.Record) []byte {
 	var signatures []recordSignature
 	for _, r := range records {
-		signatures = append(signatures, recordSignature{r.Height, rollup.SignRecord(c.members[i].bls, r)})
+		signatures = append(signatures,
+			recordSignature{r.Height, rollup.SignRecord(c.members[i].bls, r)})
 	}
 	return appendExtension(nil, signatures)
 }
@@ -276,7 +281,8 @@ func TestRecordsAreCertified(t *testing.T) {
 		t.Errorf("%d certificates, where the third member signed one record", len(one))
 	}
 	absent := c.votes(x...)
-	absent.Votes[0].BlockIdFlag, absent.Votes[1].BlockIdFlag = cmtproto.BlockIDFlagNil, cmtproto.BlockIDFlagAbsent
+	absent.Votes[0].BlockIdFlag, absent.Votes[1].BlockIdFlag = cmtproto.BlockIDFlagNil,
+		cmtproto.BlockIDFlagAbsent
 	if txs := c.prepare(absent, 1<<20); len(txs) != 0 {
 		t.Error("certificate of votes for something else")
 	}
@@ -294,7 +300,8 @@ func TestRecordsAreCertified(t *testing.T) {
 	} {
 		for _, certificate := range c.certificates(c.prepare(votes, 1<<20)) {
 			r := c.record(certificate.Height)
-			if err := certificate.Verify(r, c.genesis.Network(), c.genesis.Committee()); err != nil {
+			if err := certificate.Verify(r, c.genesis.Network(),
+				c.genesis.Committee()); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
@@ -336,7 +343,8 @@ func TestRecordsAreCertified(t *testing.T) {
 	}
 	c.decide(18*time.Second, txs[1])
 	view := c.apps[3].view.Load()
-	if s, ok := view.Settlement(0); !ok || !view.Certified(s.Height) || s.Root != third.SettlementRoot {
+	if s, ok := view.Settlement(0); !ok || !view.Certified(s.Height) ||
+		s.Root != third.SettlementRoot {
 		t.Error("the settlement's record is not certified")
 	}
 	if x := c.extend(0); len(x) != 0 {
@@ -370,7 +378,8 @@ func TestEveryBlockIsDue(t *testing.T) {
 		if block < 2 {
 			want = 0 // nothing is due yet
 		}
-		if got := c.certificates(txs); len(got) != want || want == 1 && got[0].Height != uint64(c.height-1) {
+		if got := c.certificates(txs); len(got) != want ||
+			want == 1 && got[0].Height != uint64(c.height-1) {
 			t.Fatalf("block %d carries %d certificates", c.height+1, len(got))
 		}
 		last = c.votes(c.extend(0), c.extend(1), c.extend(2)) // for the block that is decided now
@@ -424,7 +433,8 @@ func TestBadProposals(t *testing.T) {
 	c.settle()
 	good := c.prepare(c.votes(c.extend(0), c.extend(1), c.extend(2)), 1<<20)[0]
 	deposit, to := c.deposit(0)
-	failing := ledger.NewDeposit(c.genesis.Network(), c.treasury, 1, to, 0) // executed, and refused by the ledger
+	// executed, and refused by the ledger
+	failing := ledger.NewDeposit(c.genesis.Network(), c.treasury, 1, to, 0)
 	early, _ := c.deposit(7)
 	flip := func(i int) []byte {
 		b := bytes.Clone(good)
@@ -449,9 +459,11 @@ func TestBadProposals(t *testing.T) {
 		"nonce ahead":               {deposit, early},
 		"nonce twice":               {deposit, deposit},
 		"nonces exchanged":          {failing, deposit},
-		"deposit of anybody":        {ledger.NewDeposit(c.genesis.Network(), key("mallory"), 0, to, 1)},
-		"transfer of nobody":        {ledger.NewTransfer(c.genesis.Network(), key("mallory"), 0, to, 1)},
-		"other network":             {ledger.NewDeposit(other, c.treasury, 0, to, 1)},
+		"deposit of anybody": {ledger.NewDeposit(c.genesis.Network(), key("mallory"), 0, to,
+			1)},
+		"transfer of nobody": {ledger.NewTransfer(c.genesis.Network(), key("mallory"), 0, to,
+			1)},
+		"other network": {ledger.NewDeposit(other, c.treasury, 0, to, 1)},
 	} {
 		if c.process(txs...) {
 			t.Errorf("%s: accepted", name)
@@ -462,12 +474,15 @@ func TestBadProposals(t *testing.T) {
 		t.Errorf("a record's certificate into the mempool: %v, %v", res, err)
 	}
 	// Whatever is in the mempool, the proposal is one that others accept, and has room.
-	if txs := c.prepare(c.votes(), 1<<20, good, []byte("junk"), deposit); len(txs) != 1 || !bytes.Equal(txs[0], deposit) {
+	if txs := c.prepare(c.votes(), 1<<20, good, []byte("junk"), deposit); len(txs) != 1 ||
+		!bytes.Equal(txs[0], deposit) {
 		t.Errorf("proposal of %d transactions", len(txs))
 	}
 	room := 2*encodedSize(good) + encodedSize(deposit) + 1
-	if txs := c.prepare(c.votes(c.extend(0), c.extend(1), c.extend(2)), room, deposit, failing); len(txs) != 3 || encodedSize(txs...) > room {
-		t.Errorf("proposal of %d transactions, %d bytes, in %d", len(txs), encodedSize(txs...), room)
+	if txs := c.prepare(c.votes(c.extend(0), c.extend(1), c.extend(2)), room, deposit,
+		failing); len(txs) != 3 || encodedSize(txs...) > room {
+		t.Errorf("proposal of %d transactions, %d bytes, in %d", len(txs), encodedSize(txs...),
+			room)
 	}
 }
 
@@ -490,7 +505,8 @@ func TestRestart(t *testing.T) {
 	after := c.open(0, before.store)
 	a, _ := before.Info(t.Context(), nil)
 	b, _ := after.Info(t.Context(), nil)
-	if a.LastBlockHeight != b.LastBlockHeight || !bytes.Equal(a.LastBlockAppHash, b.LastBlockAppHash) || b.LastBlockHeight != c.height {
+	if a.LastBlockHeight != b.LastBlockHeight ||
+		!bytes.Equal(a.LastBlockAppHash, b.LastBlockAppHash) || b.LastBlockHeight != c.height {
 		t.Fatalf("restored %v, expected %v", b, a)
 	}
 	if account, ok := after.view.Load().AccountByKey(to); !ok || account.Balance != 1000 {
@@ -501,10 +517,13 @@ func TestRestart(t *testing.T) {
 	c.decide(30*time.Second, next) // fails unless the restored state goes on like the others
 
 	c.apps[0].store.Close()
-	if _, err := c.apps[0].FinalizeBlock(t.Context(), &abci.RequestFinalizeBlock{Height: c.height + 1, Time: genesisTime.Add(time.Minute)}); err != nil {
+	if _, err := c.apps[0].FinalizeBlock(t.Context(),
+		&abci.RequestFinalizeBlock{Height: c.height + 1,
+			Time: genesisTime.Add(time.Minute)}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.apps[0].Commit(t.Context(), nil); !errors.Is(err, store.ErrClosed) || !errors.Is(c.failed, store.ErrClosed) {
+	if _, err := c.apps[0].Commit(t.Context(), nil); !errors.Is(err, store.ErrClosed) ||
+		!errors.Is(c.failed, store.ErrClosed) {
 		t.Errorf("commit into a closed store: %v; reported: %v", err, c.failed)
 	}
 }

@@ -26,7 +26,8 @@ type boaster struct {
 
 func (b *boaster) GetChannels() []*conn.ChannelDescriptor {
 	return []*conn.ChannelDescriptor{{ID: blocksync.BlocksyncChannel, Priority: 5,
-		SendQueueCapacity: 100, RecvMessageCapacity: blocksync.MaxMsgSize, MessageType: &pb.Message{}}}
+		SendQueueCapacity: 100, RecvMessageCapacity: blocksync.MaxMsgSize,
+		MessageType: &pb.Message{}}}
 }
 
 func (b *boaster) AddPeer(p p2p.Peer) { b.boast(p) }
@@ -46,10 +47,12 @@ func (n *network) listen(t *testing.T) (Peer, *boaster) {
 	transport, address := key("boaster"), freeAddresses(t, 1)[0]
 	peer := Peer{Key: ledger.KeyOf(transport), Address: address}
 	s := port.New(port.Config{
-		Key: transport, Listen: address, Logger: slog.New(slog.DiscardHandler), Engine: log.NewNopLogger(),
+		Key: transport, Listen: address, Logger: slog.New(slog.DiscardHandler),
+		Engine: log.NewNopLogger(),
 		Info: p2p.DefaultNodeInfo{
 			ProtocolVersion: p2p.NewProtocolVersion(version.P2PProtocol, version.BlockProtocol, 0),
-			DefaultNodeID:   p2p.ID(peer.ID()), Network: n.genesis.ChainID, Version: version.TMCoreSemVer,
+			DefaultNodeID:   p2p.ID(peer.ID()), Network: n.genesis.ChainID,
+			Version: version.TMCoreSemVer,
 		},
 		Admit: func(ed25519.PublicKey) (port.Identity, bool) { return port.Identity{}, true },
 		Mconn: conn.DefaultMConnConfig(),

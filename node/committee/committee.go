@@ -2,8 +2,8 @@
 // it orders transactions, keeps the ledger's state in the node's store, and lets the committee sign
 // the records of blocks in its votes.
 //
-// See records.go for the way of a record's certificate, extension.go for what votes carry, and app.go
-// for the application.
+// See records.go for the way of a record's certificate, extension.go for what votes carry, and
+// app.go for the application.
 //
 // Several engines may run in one process: they share nothing.
 package committee
@@ -36,9 +36,10 @@ import (
 
 // Errors that callers branch on. A transaction that the ledger refuses is a *ledger.Refusal.
 var (
-	ErrStopped    = errors.New("committee: stopped")
-	ErrFull       = errors.New("committee: mempool full, try again later")
-	ErrLine       = errors.New("committee: no place in the line of this sender's transactions, try again later")
+	ErrStopped = errors.New("committee: stopped")
+	ErrFull    = errors.New("committee: mempool full, try again later")
+	ErrLine    = errors.New(
+		"committee: no place in the line of this sender's transactions, try again later")
 	ErrCatchingUp = errors.New("committee: catching up with the chain, try again later")
 	ErrGenesis    = errors.New("committee: the store belongs to another genesis")
 	ErrKey        = errors.New("committee: not the BLS key that the genesis has for this member")
@@ -47,8 +48,10 @@ var (
 
 // Config is what an engine needs. All of it is required unless stated otherwise.
 type Config struct {
-	Genesis      *ledger.Genesis
-	Home         string             // directory of the consensus write-ahead log and the last-sign state; it must survive with the store
+	Genesis *ledger.Genesis
+	// directory of the consensus write-ahead log and the last-sign state; it must survive with the
+	// store
+	Home         string
 	ConsensusKey ed25519.PrivateKey // votes, if the genesis names it
 	TransportKey ed25519.PrivateKey // peer-to-peer identity
 	BLSKey       *bls.SecretKey     // signs records; nil for a node that does not
@@ -84,7 +87,8 @@ type Peer struct {
 func ParsePeer(s string) (Peer, error) {
 	id, address, _ := strings.Cut(s, "@")
 	if raw, err := hex.DecodeString(id); err != nil || len(raw) != p2p.IDByteLength {
-		return Peer{}, fmt.Errorf("committee: peer %q: the id is not %d hexadecimal digits", s, 2*p2p.IDByteLength)
+		return Peer{}, fmt.Errorf("committee: peer %q: the id is not %d hexadecimal digits", s,
+			2*p2p.IDByteLength)
 	}
 	if _, _, err := net.SplitHostPort(address); err != nil {
 		return Peer{}, fmt.Errorf("committee: peer %q: %w", s, err)
@@ -150,7 +154,8 @@ func (e *Engine) SubmitTx(ctx context.Context, tx []byte) error {
 		return e.refusal(err)
 	}
 	var answer *abci.ResponseCheckTx
-	err := e.parts.mempool.CheckTx(tx, func(r *abci.ResponseCheckTx) { answer = r }, mempool.TxInfo{})
+	err := e.parts.mempool.CheckTx(tx, func(r *abci.ResponseCheckTx) { answer = r },
+		mempool.TxInfo{})
 	var full mempool.ErrMempoolIsFull
 	switch {
 	case errors.Is(err, mempool.ErrTxInCache):

@@ -59,7 +59,8 @@ func TestKill(t *testing.T) {
 	dir := t.TempDir()
 	nonce := uint64(0)
 	for round := range 2 {
-		cmd := childCommand(t, "TestKill", nil, append([]string{dir, strconv.FormatInt(start.Unix(), 10)}, addresses...)...)
+		cmd := childCommand(t, "TestKill", nil,
+			append([]string{dir, strconv.FormatInt(start.Unix(), 10)}, addresses...)...)
 		out, err := cmd.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)
@@ -137,7 +138,8 @@ func TestCrashPoints(t *testing.T) {
 	seen, crashes := -1, map[string]bool{}
 	for _, point := range []int{10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 0, 16, 1, 17, 2, 18, 3} {
 		env := []string{fmt.Sprintf("FAIL_TEST_INDEX=%d", point)}
-		out, err := childCommand(t, "TestCrashPoints", env, dir, strconv.FormatInt(start.Unix(), 10), addresses[0]).Output()
+		out, err := childCommand(t, "TestCrashPoints", env, dir,
+			strconv.FormatInt(start.Unix(), 10), addresses[0]).Output()
 		for line := range strings.Lines(string(out)) {
 			line = strings.TrimSpace(line)
 			if nonce, err := strconv.Atoi(line); err == nil {
@@ -146,7 +148,8 @@ func TestCrashPoints(t *testing.T) {
 				crashes[line] = true
 			}
 		}
-		if exit := new(exec.ExitError); !errors.As(err, &exit) || !crashes[fmt.Sprintf("*** fail-test %d ***", point)] {
+		if exit := new(exec.ExitError); !errors.As(err, &exit) ||
+			!crashes[fmt.Sprintf("*** fail-test %d ***", point)] {
 			t.Fatalf("crash point %d: %v\n%s", point, err, out)
 		}
 	}

@@ -56,7 +56,10 @@ func (d db) write(sync bool, e edit) error {
 	return b.Write()
 }
 
-func (d db) Iterator(start, end []byte) (dbm.Iterator, error) { return d.iterate(start, end, false) }
+func (d db) Iterator(start, end []byte) (dbm.Iterator,
+	error) {
+	return d.iterate(start, end, false)
+}
 func (d db) ReverseIterator(start, end []byte) (dbm.Iterator, error) {
 	return d.iterate(start, end, true)
 }

@@ -59,7 +59,8 @@ func TestDBAgainstMemDB(t *testing.T) {
 				}
 			}
 			a, b = ba.WriteSync(), bb.WriteSync()
-			if ba.Write() == nil || ba.Set([]byte("x"), []byte("x")) == nil || ba.Delete([]byte("x")) == nil {
+			if ba.Write() == nil || ba.Set([]byte("x"), []byte("x")) == nil ||
+				ba.Delete([]byte("x")) == nil {
 				t.Fatal("a batch was written twice")
 			}
 			ba.Close()
@@ -71,8 +72,10 @@ func TestDBAgainstMemDB(t *testing.T) {
 		if step%20 == 0 {
 			from, to := bound(random(3)), bound(random(3))
 			for _, reverse := range []bool{false, true} {
-				if a, b := walk(t, got, from, to, reverse), walk(t, want, from, to, reverse); a != b {
-					t.Fatalf("step %d: [%x, %x) reverse %v:\n%s\nexpected\n%s", step, from, to, reverse, a, b)
+				if a, b := walk(t, got, from, to, reverse),
+					walk(t, want, from, to, reverse); a != b {
+					t.Fatalf("step %d: [%x, %x) reverse %v:\n%s\nexpected\n%s", step, from, to,
+						reverse, a, b)
 				}
 			}
 		}
@@ -80,8 +83,10 @@ func TestDBAgainstMemDB(t *testing.T) {
 		y, errB := want.Get(k)
 		hasX, _ := got.Has(k)
 		hasY, _ := want.Has(k)
-		if !bytes.Equal(x, y) || (x == nil) != (y == nil) || (errA == nil) != (errB == nil) || hasX != hasY {
-			t.Fatalf("step %d: get %x: %x %v %v, expected %x %v %v", step, k, x, hasX, errA, y, hasY, errB)
+		if !bytes.Equal(x, y) || (x == nil) != (y == nil) || (errA == nil) != (errB == nil) ||
+			hasX != hasY {
+			t.Fatalf("step %d: get %x: %x %v %v, expected %x %v %v", step, k, x, hasX, errA, y,
+				hasY, errB)
 		}
 	}
 }

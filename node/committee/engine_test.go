@@ -34,7 +34,8 @@ func TestNetwork(t *testing.T) {
 		if err := nodes[node].SubmitTx(t.Context(), tx); err != nil {
 			t.Fatal(err)
 		}
-		if err := nodes[node].SubmitTx(t.Context(), tx); err != nil && !errors.Is(err, ledger.CodeBadNonce) {
+		if err := nodes[node].SubmitTx(t.Context(), tx); err != nil &&
+			!errors.Is(err, ledger.CodeBadNonce) {
 			t.Fatalf("again: %v", err)
 		}
 		nodes[node].wait(t, "a deposit", funded(to))
@@ -47,7 +48,8 @@ func TestNetwork(t *testing.T) {
 	if err := nodes[1].SubmitTx(t.Context(), tooLate); err != nil && !errors.As(err, &refusal) {
 		t.Errorf("replayed deposit: %v", err)
 	}
-	if err := nodes[1].SubmitTx(t.Context(), []byte("junk")); !errors.Is(err, ledger.CodeMalformed) {
+	if err := nodes[1].SubmitTx(t.Context(), []byte("junk")); !errors.Is(err,
+		ledger.CodeMalformed) {
 		t.Errorf("junk: %v", err)
 	}
 
@@ -73,7 +75,8 @@ func TestNetwork(t *testing.T) {
 		})
 		v := n.View()
 		s, _ := v.Settlement(0)
-		if r, _ := v.Record(s.Height); r.Record.SettledEpoch != 0 || r.Record.SettlementRoot != s.Root {
+		if r, _ := v.Record(s.Height); r.Record.SettledEpoch != 0 ||
+			r.Record.SettlementRoot != s.Root {
 			t.Errorf("node %d: record %+v of the settlement", i, r.Record)
 		}
 		file, err := n.Witness().Settlement(0)
@@ -83,7 +86,8 @@ func TestNetwork(t *testing.T) {
 		if _, err := export.Verify(file.Append(nil), export.TrustOf(net.genesis)); err != nil {
 			t.Errorf("node %d: the settlement's file: %v", i, err)
 		}
-		if s := n.Status(); s.Err != nil || s.Peers == 0 || s.Member != i || s.Lag > 10*time.Second {
+		if s := n.Status(); s.Err != nil || s.Peers == 0 || s.Member != i ||
+			s.Lag > 10*time.Second {
 			t.Errorf("node %d: %+v", i, s)
 		}
 	}
@@ -196,13 +200,15 @@ func TestStart(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	ahead := newNetwork(t, "ahead", 1, 3600, 1, freeAddresses(t, 1), time.Now().UTC().Add(time.Hour))
+	ahead := newNetwork(t, "ahead", 1, 3600, 1, freeAddresses(t, 1),
+		time.Now().UTC().Add(time.Hour))
 	memory, err := store.OpenMemory()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer memory.Close()
-	if _, err := Start(ctx, ahead.config(0, t.TempDir(), memory)); !errors.Is(err, context.Canceled) {
+	if _, err := Start(ctx, ahead.config(0, t.TempDir(), memory)); !errors.Is(err,
+		context.Canceled) {
 		t.Errorf("genesis an hour ahead: %v", err)
 	}
 }
@@ -241,13 +247,15 @@ func TestHalt(t *testing.T) {
 	if tx, _ := net.deposit(0); !errors.Is(e.SubmitTx(t.Context(), tx), full) {
 		t.Error("takes transactions that it will not execute")
 	}
-	if height, _, _, err := s.LoadLedger(); err != nil || height != e.View().Height() || e.View().Epoch() != 0 {
+	if height, _, _, err := s.LoadLedger(); err != nil || height != e.View().Height() ||
+		e.View().Epoch() != 0 {
 		t.Errorf("height %d is stored, %d visible: %v", height, e.View().Height(), err)
 	}
 
 	var lines bytes.Buffer
 	var reason any
-	l := logger{Logger: slog.New(slog.NewTextHandler(&lines, nil)), halted: func(r any) { reason = r }}
+	l := logger{Logger: slog.New(slog.NewTextHandler(&lines, nil)),
+		halted: func(r any) { reason = r }}
 	l.With("module", "consensus").Error(consensusHalted, "err", full, "stack", "…")
 	if reason != full || !strings.Contains(lines.String(), "no room") {
 		t.Errorf("halted by %v, logged %q", reason, lines.String())
@@ -260,7 +268,8 @@ func TestPeers(t *testing.T) {
 		t.Errorf("%v, %v", q, err)
 	}
 	id, _, _ := strings.Cut(p.String(), "@")
-	for _, bad := range []string{"", "@h:1", id, id + "@", id + "@h", id[1:] + "@h:1", id + "00@h:1", "xx" + id[2:] + "@h:1"} {
+	for _, bad := range []string{"", "@h:1", id, id + "@", id + "@h", id[1:] + "@h:1",
+		id + "00@h:1", "xx" + id[2:] + "@h:1"} {
 		if _, err := ParsePeer(bad); err == nil {
 			t.Errorf("%q: parsed", bad)
 		}

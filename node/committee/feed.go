@@ -15,7 +15,8 @@ const maxEvents = 4096
 type Update struct {
 	View   *ledger.View   // after the latest block
 	Events []ledger.Event // of all blocks since, in order
-	Missed bool           // more than 4096 events came between two calls: the oldest are gone, the view has their effect
+	// more than 4096 events came between two calls: the oldest are gone, the view has their effect
+	Missed bool
 }
 
 // feed fans committed blocks out. Publishing never waits for a subscriber.
@@ -115,6 +116,7 @@ func (s *Subscription) Close() {
 		return
 	}
 	s.closed = true
-	s.feed.subs = slices.DeleteFunc(s.feed.subs, func(other *Subscription) bool { return other == s })
+	s.feed.subs = slices.DeleteFunc(s.feed.subs,
+		func(other *Subscription) bool { return other == s })
 	close(s.ready)
 }

@@ -13,18 +13,22 @@ func TestFeed(t *testing.T) {
 	fast, slow := f.subscribe(), f.subscribe()
 	views := []*ledger.View{new(ledger.View), new(ledger.View)}
 	f.publish(views[0], []ledger.Event{ledger.EpochStarted{Epoch: 1}})
-	if u, err := fast.Next(t.Context()); err != nil || u.View != views[0] || len(u.Events) != 1 || u.Missed {
+	if u, err := fast.Next(t.Context()); err != nil || u.View != views[0] || len(u.Events) != 1 ||
+		u.Missed {
 		t.Fatalf("%+v, %v", u, err)
 	}
-	f.publish(views[1], []ledger.Event{ledger.EpochStarted{Epoch: 2}, ledger.EpochStarted{Epoch: 3}})
-	if u := slow.Take(); u.View != views[1] || len(u.Events) != 3 || u.Events[2] != (ledger.EpochStarted{Epoch: 3}) {
+	f.publish(views[1],
+		[]ledger.Event{ledger.EpochStarted{Epoch: 2}, ledger.EpochStarted{Epoch: 3}})
+	if u := slow.Take(); u.View != views[1] || len(u.Events) != 3 ||
+		u.Events[2] != (ledger.EpochStarted{Epoch: 3}) {
 		t.Fatalf("merged %+v", u)
 	}
 	<-slow.Updated() // the token of what Take took
 	for i := range uint32(maxEvents + 2) {
 		f.publish(views[1], []ledger.Event{ledger.EpochStarted{Epoch: i}})
 	}
-	if u := slow.Take(); len(u.Events) != maxEvents || !u.Missed || u.Events[0] != (ledger.EpochStarted{Epoch: 2}) {
+	if u := slow.Take(); len(u.Events) != maxEvents || !u.Missed ||
+		u.Events[0] != (ledger.EpochStarted{Epoch: 2}) {
 		t.Fatalf("%d events, missed %v, first %v", len(u.Events), u.Missed, u.Events[0])
 	}
 	if u := slow.Take(); u.View != nil {

@@ -137,7 +137,8 @@ func TestFlood(t *testing.T) {
 				grew, time.Since(back), f.Opened())
 			for i, l := range logs {
 				if found := l.about("peer"); len(found) > 24 {
-					t.Errorf("node %d logs %d lines about peers:\n%s", i, len(found), strings.Join(found, "\n"))
+					t.Errorf("node %d logs %d lines about peers:\n%s", i, len(found),
+						strings.Join(found, "\n"))
 				}
 			}
 			for i, n := range nodes {
@@ -164,18 +165,20 @@ func shakeHands(c net.Conn) error {
 	return err
 }
 
-// TestNewcomer: a node that nobody knows is turned away and says so. Once the ledger registers it, or
-// an operator names it, it follows the chain, and no other node has to restart.
+// TestNewcomer: a node that nobody knows is turned away and says so. Once the ledger registers it,
+// or an operator names it, it follows the chain, and no other node has to restart.
 func TestNewcomer(t *testing.T) {
 	n := newNetwork(t, "newcomer", 1, 3600, 1, freeAddresses(t, 1), time.Now().UTC())
 	own, named := key("newcomer"), key("named")
 	observer := Peer{Key: ledger.KeyOf(named)}
-	member, _ := n.logged(t, 0, t.TempDir(), func(c *Config) { c.Observers = []string{observer.ID()} })
+	member, _ := n.logged(t, 0, t.TempDir(),
+		func(c *Config) { c.Observers = []string{observer.ID()} })
 	follow := func(transport ed25519.PrivateKey) (*running, *lines) {
 		return n.logged(t, 0, t.TempDir(), func(c *Config) {
 			c.ConsensusKey, c.BLSKey, c.TransportKey = key("votes for nothing"), nil, transport
 			c.Listen = freeAddresses(t, 1)[0]
-			c.Peers = []Peer{{Key: ledger.KeyOf(n.members[0].transport), Address: n.members[0].address}}
+			c.Peers = []Peer{{Key: ledger.KeyOf(n.members[0].transport),
+				Address: n.members[0].address}}
 		})
 	}
 	higher := func(v *ledger.View) bool { return v.Height() > 2 }

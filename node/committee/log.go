@@ -24,7 +24,8 @@ type logger struct {
 
 var _ log.Logger = logger{}
 
-func (l logger) Debug(string, ...any)        {} // thousands of lines a second, of no use even when debugging
+// thousands of lines a second, of no use even when debugging
+func (l logger) Debug(string, ...any)        {}
 func (l logger) Info(msg string, kv ...any)  { l.emit(slog.LevelDebug, msg, kv) }
 func (l logger) Warn(msg string, kv ...any)  { l.emit(slog.LevelInfo, msg, kv) }
 func (l logger) Error(msg string, kv ...any) { l.emit(l.severity(msg, kv), msg, kv) }

@@ -24,7 +24,8 @@ func newMetrics() *metrics {
 	}
 	return &metrics{
 		round: prometheus.NewGauge(prometheus.GaugeOpts(
-			opts("round", "Round that decided the block before the last one; 0 unless a proposer was late or refused."))),
+			opts("round", "Round that decided the block before the last one; 0 unless a proposer "+
+				"was late or refused."))),
 		interval: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: "waybill", Subsystem: "chain", Name: "block_interval_seconds",
 			Help:    "Time between two commits on this node.",
@@ -43,7 +44,8 @@ func newMetrics() *metrics {
 
 // collectors returns all metrics. What Status tells is left to whoever asks it.
 func (m *metrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.round, m.interval, m.refused, m.refusedExtensions, m.ownExtensions}
+	return []prometheus.Collector{m.round, m.interval, m.refused, m.refusedExtensions,
+		m.ownExtensions}
 }
 
 func (m *metrics) committed() {

@@ -36,11 +36,13 @@ func key(name string) ed25519.PrivateKey {
 	return ed25519.NewKeyFromSeed(seed[:])
 }
 
-func newNetwork(t testing.TB, name string, n int, epochSeconds, graceSeconds uint32, addresses []string, start time.Time) *network {
+func newNetwork(t testing.TB, name string, n int, epochSeconds, graceSeconds uint32,
+	addresses []string, start time.Time) *network {
 	t.Helper()
 	net := &network{treasury: key(name + "/treasury")}
 	net.genesis = &ledger.Genesis{
-		Version: ledger.GenesisVersion, ChainID: name, GenesisTime: start, Treasury: ledger.KeyOf(net.treasury),
+		Version: ledger.GenesisVersion, ChainID: name, GenesisTime: start,
+		Treasury: ledger.KeyOf(net.treasury),
 		Params: ledger.Params{
 			EpochSeconds: epochSeconds, GraceSeconds: graceSeconds,
 			Shares:      rollup.Shares{Node: 7000, Service: 2500, Protocol: 500},
@@ -49,13 +51,17 @@ func newNetwork(t testing.TB, name string, n int, epochSeconds, graceSeconds uin
 		},
 	}
 	for i := range n {
-		own := func(what string) ed25519.PrivateKey { return key(fmt.Sprintf("%s/%d/%s", name, i, what)) }
+		own := func(what string) ed25519.PrivateKey {
+			return key(fmt.Sprintf("%s/%d/%s", name, i,
+				what))
+		}
 		ikm := sha256.Sum256(fmt.Appendf(nil, "%s/%d/bls", name, i))
 		sk, err := bls.KeyGen(ikm[:])
 		if err != nil {
 			t.Fatal(err)
 		}
-		m := member{owner: own("owner"), transport: own("transport"), consensus: own("consensus"), bls: sk, address: "127.0.0.1:1"}
+		m := member{owner: own("owner"), transport: own("transport"), consensus: own("consensus"),
+			bls: sk, address: "127.0.0.1:1"}
 		if i < len(addresses) {
 			m.address = addresses[i]
 		}
@@ -87,12 +93,15 @@ func (n *network) deposit(nonce uint64) (tx []byte, to ledger.Key) {
 func (n *network) config(i int, dir string, s *store.Store) Config {
 	m := n.members[i]
 	c := Config{
-		Genesis: n.genesis, Home: filepath.Join(dir, "consensus"), ConsensusKey: m.consensus, TransportKey: m.transport,
-		BLSKey: m.bls, Listen: m.address, Timeouts: LAN, Store: s, Logger: slog.New(slog.DiscardHandler),
+		Genesis: n.genesis, Home: filepath.Join(dir, "consensus"), ConsensusKey: m.consensus,
+		TransportKey: m.transport,
+		BLSKey:       m.bls, Listen: m.address, Timeouts: LAN, Store: s,
+		Logger: slog.New(slog.DiscardHandler),
 	}
 	for j, other := range n.members {
 		if j != i {
-			c.Peers = append(c.Peers, Peer{Key: ledger.KeyOf(other.transport), Address: other.address})
+			c.Peers = append(c.Peers,
+				Peer{Key: ledger.KeyOf(other.transport), Address: other.address})
 		}
 	}
 	return c

@@ -14,7 +14,10 @@ type sender struct {
 	deposit bool
 }
 
-func senderOf(tx *ledger.Tx) sender { return sender{tx.Signed.Sender, tx.Kind == ledger.KindDeposit} }
+func senderOf(tx *ledger.Tx) sender {
+	return sender{tx.Signed.Sender,
+		tx.Kind == ledger.KindDeposit}
+}
 
 // next returns the nonce that a sender's next transaction must have; false when it can have none.
 func (s sender) next(view *ledger.View) (uint64, bool) {
@@ -65,7 +68,8 @@ func (q *sequence) take(tx *ledger.Tx) {
 // arrange yields the mempool's transactions in an order in which every sender's follow each other,
 // otherwise in the order in which they came. Those with a gap before them are left out, and wait.
 // It stops when take answers false.
-func arrange(view *ledger.View, txs [][]byte, parse func([]byte) (*ledger.Tx, error), take func([]byte) bool) {
+func arrange(view *ledger.View, txs [][]byte, parse func([]byte) (*ledger.Tx, error),
+	take func([]byte) bool) {
 	type slot struct {
 		sender
 		nonce uint64
@@ -120,19 +124,20 @@ const (
 //
 // Grants have no sender and no nonce, so it keeps clients' keys apart instead: each waits in one
 // transaction. Else anybody could fill the mempool with the same grants in other orders. Evidence
-// has none either: of each node that it convicts one waits, since a liar can make any number against
-// itself, of which the first to be executed leaves the others nothing.
+// has none either: of each node that it convicts one waits, since a liar can make any number
+// against itself, of which the first to be executed leaves the others nothing.
 //
 // The engine checks all that is in the mempool again after every block, so what this block's checks
 // do not mention has left. Safe for concurrent use.
 type line struct {
-	mu       sync.Mutex
-	height   int64
-	keys     map[short]short              // of grants, and the transactions that they wait in
-	accused  map[uint32]short             // nodes, and the evidence that waits against them
-	now      map[sender]map[uint64]*place // checked since the last block
-	before   map[sender]map[uint64]*place // checked since the one before it, not all checked again yet
-	gapBytes int64                        // of places in now that have a gap before them
+	mu      sync.Mutex
+	height  int64
+	keys    map[short]short              // of grants, and the transactions that they wait in
+	accused map[uint32]short             // nodes, and the evidence that waits against them
+	now     map[sender]map[uint64]*place // checked since the last block
+	// checked since the one before it, not all checked again yet
+	before   map[sender]map[uint64]*place
+	gapBytes int64 // of places in now that have a gap before them
 }
 
 // short is what tells keys and transactions apart here: of a key or a digest, bytes that nobody

@@ -18,7 +18,8 @@ func (c *committeeApps) rich(names ...string) {
 	c.t.Helper()
 	var txs [][]byte
 	for i, name := range names {
-		txs = append(txs, ledger.NewDeposit(c.genesis.Network(), c.treasury, uint64(i), ledger.KeyOf(key(name)), 1<<40))
+		txs = append(txs, ledger.NewDeposit(c.genesis.Network(), c.treasury, uint64(i),
+			ledger.KeyOf(key(name)), 1<<40))
 	}
 	for _, code := range c.decide(0, txs...) {
 		if code != ledger.CodeOK {
@@ -28,7 +29,8 @@ func (c *committeeApps) rich(names ...string) {
 }
 
 func (c *committeeApps) transfer(from string, nonce, amount uint64) []byte {
-	return ledger.NewTransfer(c.genesis.Network(), key(from), nonce, ledger.KeyOf(key("sink")), amount)
+	return ledger.NewTransfer(c.genesis.Network(), key(from), nonce, ledger.KeyOf(key("sink")),
+		amount)
 }
 
 // checkTx asks member 0's mempool connection, for the first time or after a block.
@@ -44,7 +46,8 @@ func (c *committeeApps) checkTx(tx []byte, kind abci.CheckTxType) (code ledger.T
 func (c *committeeApps) admit(want bool, txs ...[]byte) {
 	c.t.Helper()
 	for i, tx := range txs {
-		if code, line := c.checkTx(tx, abci.CheckTxType_New); (code == ledger.CodeOK) != want || !want && !line {
+		if code, line := c.checkTx(tx, abci.CheckTxType_New); (code == ledger.CodeOK) != want ||
+			!want && !line {
 			c.t.Errorf("transaction %d: %v, line %v; admitted is to be %v", i, code, line, want)
 		}
 	}
@@ -71,17 +74,20 @@ func TestProposalOrder(t *testing.T) {
 	b := func(nonce uint64) []byte { return c.transfer("b", nonce, 1) }
 	deposit, _ := c.deposit(2)
 	for name, v := range map[string]struct{ mempool, want [][]byte }{
-		"in order":           {[][]byte{a(0), a(1), a(2)}, [][]byte{a(0), a(1), a(2)}},
-		"reversed":           {[][]byte{a(2), a(1), a(0)}, [][]byte{a(0), a(1), a(2)}},
-		"two senders":        {[][]byte{a(1), b(0), a(0), b(2), b(1)}, [][]byte{b(0), a(0), a(1), b(1), b(2)}},
-		"gap":                {[][]byte{a(0), a(2), b(1), a(3)}, [][]byte{a(0)}},
-		"gap closed last":    {[][]byte{a(3), a(0), a(2), a(1)}, [][]byte{a(0), a(1), a(2), a(3)}},
-		"one nonce twice":    {[][]byte{a(0), c.transfer("a", 0, 2), a(1)}, [][]byte{a(0), a(1)}},
-		"one early twice":    {[][]byte{a(1), c.transfer("a", 1, 2), a(0)}, [][]byte{a(0), a(1)}},
-		"deposits count too": {[][]byte{c.transfer("a", 1, 1), deposit, a(0)}, [][]byte{deposit, a(0), a(1)}},
-		"stale deposit":      {[][]byte{ledger.NewDeposit(c.genesis.Network(), c.treasury, 1, ledger.KeyOf(key("a")), 1)}, nil},
-		"largest nonce":      {[][]byte{a(1<<64 - 1), a(1 << 63), a(0)}, [][]byte{a(0)}},
-		"sender of nothing":  {[][]byte{c.transfer("nobody", 0, 1)}, nil},
+		"in order": {[][]byte{a(0), a(1), a(2)}, [][]byte{a(0), a(1), a(2)}},
+		"reversed": {[][]byte{a(2), a(1), a(0)}, [][]byte{a(0), a(1), a(2)}},
+		"two senders": {[][]byte{a(1), b(0), a(0), b(2), b(1)},
+			[][]byte{b(0), a(0), a(1), b(1), b(2)}},
+		"gap":             {[][]byte{a(0), a(2), b(1), a(3)}, [][]byte{a(0)}},
+		"gap closed last": {[][]byte{a(3), a(0), a(2), a(1)}, [][]byte{a(0), a(1), a(2), a(3)}},
+		"one nonce twice": {[][]byte{a(0), c.transfer("a", 0, 2), a(1)}, [][]byte{a(0), a(1)}},
+		"one early twice": {[][]byte{a(1), c.transfer("a", 1, 2), a(0)}, [][]byte{a(0), a(1)}},
+		"deposits count too": {[][]byte{c.transfer("a", 1, 1), deposit, a(0)},
+			[][]byte{deposit, a(0), a(1)}},
+		"stale deposit": {[][]byte{ledger.NewDeposit(c.genesis.Network(), c.treasury, 1,
+			ledger.KeyOf(key("a")), 1)}, nil},
+		"largest nonce":     {[][]byte{a(1<<64 - 1), a(1 << 63), a(0)}, [][]byte{a(0)}},
+		"sender of nothing": {[][]byte{c.transfer("nobody", 0, 1)}, nil},
 	} {
 		got := c.prepare(c.votes(), 1<<20, v.mempool...)
 		if !equalTxs(got, v.want) {
@@ -92,7 +98,8 @@ func TestProposalOrder(t *testing.T) {
 		}
 	}
 	// What does not fit waits, and all behind it.
-	if got := c.prepare(c.votes(), encodedSize(a(0), a(1)), a(1), a(2), a(0), b(0)); !equalTxs(got, [][]byte{a(0), a(1)}) {
+	if got := c.prepare(c.votes(), encodedSize(a(0), a(1)), a(1), a(2), a(0), b(0)); !equalTxs(got,
+		[][]byte{a(0), a(1)}) {
 		t.Errorf("%d transactions in a full block", len(got))
 	}
 	// Any order at all, block by block, until all is executed.
@@ -115,7 +122,8 @@ func TestProposalOrder(t *testing.T) {
 			}
 		}
 		mempool = slices.DeleteFunc(mempool, func(tx []byte) bool {
-			return slices.ContainsFunc(block, func(done []byte) bool { return bytes.Equal(tx, done) })
+			return slices.ContainsFunc(block,
+				func(done []byte) bool { return bytes.Equal(tx, done) })
 		})
 	}
 }
@@ -129,7 +137,8 @@ func TestLine(t *testing.T) {
 	c.admit(true, a(2), a(1), a(0), a(0), c.transfer("b", 1, 1))
 	c.admit(false, c.transfer("a", 1, 2)) // another one with this nonce
 	c.admit(true, a(ledger.PendingNonces))
-	if code, line := c.checkTx(a(ledger.PendingNonces+1), abci.CheckTxType_New); code != ledger.CodeBadNonce || line {
+	if code, line := c.checkTx(a(ledger.PendingNonces+1),
+		abci.CheckTxType_New); code != ledger.CodeBadNonce || line {
 		t.Errorf("beyond what may wait: %v", code)
 	}
 	forged := bytes.Clone(c.transfer("b", 0, 5))
@@ -159,7 +168,8 @@ func TestGap(t *testing.T) {
 	}
 	c.rich(names...)
 	app := c.apps[0]
-	wait := [][]byte{c.transfer(names[0], 1, 1), c.transfer(names[1], 2, 1), c.transfer(names[1], 0, 1)}
+	wait := [][]byte{c.transfer(names[0], 1, 1), c.transfer(names[1], 2, 1),
+		c.transfer(names[1], 0, 1)}
 	c.admit(true, wait...)
 	size := int64(len(wait[0]))
 	if app.line.gapBytes != 2*size {
@@ -185,7 +195,8 @@ func TestGap(t *testing.T) {
 
 	// A transaction that a block carried and that failed leaves a gap, which is noticed one block
 	// later.
-	c.decide(late+time.Second, ledger.NewTransfer(c.genesis.Network(), key(names[1]), 0, ledger.KeyOf(key("sink")), 1<<50))
+	c.decide(late+time.Second,
+		ledger.NewTransfer(c.genesis.Network(), key(names[1]), 0, ledger.KeyOf(key("sink")), 1<<50))
 	c.recheck(wait[1], wait[3])
 	c.decide(late + 2*time.Second)
 	c.recheck(wait[1], wait[3])
@@ -217,7 +228,8 @@ func TestGap(t *testing.T) {
 			n, nonce = n+1, 1
 		}
 	}
-	if n == len(names) || app.line.gapBytes > maxGapBytes || app.line.gapBytes+int64(len(big(0, 1))) <= maxGapBytes {
+	if n == len(names) || app.line.gapBytes > maxGapBytes ||
+		app.line.gapBytes+int64(len(big(0, 1))) <= maxGapBytes {
 		t.Errorf("%d bytes of %d senders behind gaps", app.line.gapBytes, n)
 	}
 	if !join(c.transfer(names[n], 0, 1)) || !join(big(n, nonce)) || !join(big(0, 0)) {

@@ -117,8 +117,8 @@ func (w *wire) close() {
 	w.tasks.Wait()
 }
 
-// TestPartition cuts a member off for a while. Meanwhile both sides say that it is, and afterwards it
-// is back in step at once: nobody holds on to a dead connection, and the log stays short.
+// TestPartition cuts a member off for a while. Meanwhile both sides say that it is, and afterwards
+// it is back in step at once: nobody holds on to a dead connection, and the log stays short.
 func TestPartition(t *testing.T) {
 	n := newNetwork(t, "partition", 4, 3600, 1, freeAddresses(t, 4), time.Now().UTC())
 	var nodes []*running
@@ -166,7 +166,8 @@ func TestPartition(t *testing.T) {
 	t.Logf("missed after %v, in step again %v after the line was back", missed, time.Since(back))
 	for i, l := range logs {
 		if found := l.about("peer"); len(found) > 24 {
-			t.Errorf("node %d logs %d lines about peers:\n%s", i, len(found), strings.Join(found, "\n"))
+			t.Errorf("node %d logs %d lines about peers:\n%s", i, len(found),
+				strings.Join(found, "\n"))
 		}
 	}
 }

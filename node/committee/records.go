@@ -35,7 +35,8 @@ func (a *app) pending() []pendingRecord {
 // ExtendVote signs the pending records of the state before the block that is voted for. It checks
 // the signatures as the other members will: with one that they refuse they refuse the whole vote,
 // and a chain whose members all sign so stands still. Silence costs nothing but later certificates.
-func (a *app) ExtendVote(context.Context, *abci.RequestExtendVote) (*abci.ResponseExtendVote, error) {
+func (a *app) ExtendVote(context.Context, *abci.RequestExtendVote) (*abci.ResponseExtendVote,
+	error) {
 	pending := a.pending()
 	if len(pending) == 0 || a.key == nil || a.self < 0 {
 		return &abci.ResponseExtendVote{}, nil
@@ -57,7 +58,8 @@ func (a *app) ExtendVote(context.Context, *abci.RequestExtendVote) (*abci.Respon
 
 // VerifyVoteExtension accepts the signatures that ExtendVote of the voting member makes, and
 // silence, from a member whose key is not at hand. The vote is lost with anything else.
-func (a *app) VerifyVoteExtension(_ context.Context, req *abci.RequestVerifyVoteExtension) (*abci.ResponseVerifyVoteExtension, error) {
+func (a *app) VerifyVoteExtension(_ context.Context,
+	req *abci.RequestVerifyVoteExtension) (*abci.ResponseVerifyVoteExtension, error) {
 	answer := &abci.ResponseVerifyVoteExtension{Status: abci.ResponseVerifyVoteExtension_ACCEPT}
 	if len(req.VoteExtension) == 0 {
 		return answer, nil
@@ -74,7 +76,8 @@ func (a *app) VerifyVoteExtension(_ context.Context, req *abci.RequestVerifyVote
 }
 
 // share decodes and verifies a member's signatures of the pending records, all of them in order.
-func (a *app) share(pending []pendingRecord, address, extension []byte) (signatures []recordSignature, ok bool) {
+func (a *app) share(pending []pendingRecord, address,
+	extension []byte) (signatures []recordSignature, ok bool) {
 	member, ok := a.members[string(address)]
 	if !ok {
 		return nil, false
@@ -164,7 +167,8 @@ func (a *app) shares(votes []abci.ExtendedVoteInfo) map[uint64][]memberSignature
 
 // certificate adds up signatures of a record. The engine adds precommits that arrive late without
 // asking VerifyVoteExtension, so a sum may be none: then each signature is verified.
-func (a *app) certificate(p *pendingRecord, shares []memberSignature) (*rollup.RecordCertificate, bool) {
+func (a *app) certificate(p *pendingRecord, shares []memberSignature) (*rollup.RecordCertificate,
+	bool) {
 	c, ok := a.sum(p, shares)
 	if !ok || a.committee.Verify(p.message, c.Signers, &c.Signature) == nil {
 		return c, ok
@@ -184,7 +188,8 @@ func (a *app) certificate(p *pendingRecord, shares []memberSignature) (*rollup.R
 
 // sum makes a certificate of as many signatures as a quorum takes.
 func (a *app) sum(p *pendingRecord, shares []memberSignature) (*rollup.RecordCertificate, bool) {
-	c := &rollup.RecordCertificate{Height: p.height, Signers: rollup.NewBitmap(len(a.committee.Members))}
+	c := &rollup.RecordCertificate{Height: p.height,
+		Signers: rollup.NewBitmap(len(a.committee.Members))}
 	var sum bls.Sum
 	for i := range shares {
 		c.Signers.Set(shares[i].member)

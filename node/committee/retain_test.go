@@ -32,14 +32,18 @@ func TestRetainHeight(t *testing.T) {
 		base     int64
 		want     int64 // the lowest height that is kept in the end
 	}{
-		"all":                        {0, types.EvidenceParams{}, 1, 1},
-		"the last minute":            {time.Minute, types.EvidenceParams{}, 1, top - 60},
-		"the last minute, from 500":  {time.Minute, types.EvidenceParams{}, 500, top - 60},
-		"a day, and there is less":   {24 * time.Hour, types.EvidenceParams{}, 1, 1},
-		"evidence is older":          {time.Minute, types.EvidenceParams{MaxAgeDuration: 2 * time.Minute}, 1, top - 120},
-		"evidence counts blocks":     {time.Minute, types.EvidenceParams{MaxAgeNumBlocks: 300}, 1, top - 300},
-		"evidence, and few blocks":   {time.Minute, types.EvidenceParams{MaxAgeNumBlocks: 2 * top}, 1, 1},
-		"evidence counts few blocks": {time.Minute, types.EvidenceParams{MaxAgeNumBlocks: 10, MaxAgeDuration: time.Second}, 1, top - 60},
+		"all":                       {0, types.EvidenceParams{}, 1, 1},
+		"the last minute":           {time.Minute, types.EvidenceParams{}, 1, top - 60},
+		"the last minute, from 500": {time.Minute, types.EvidenceParams{}, 500, top - 60},
+		"a day, and there is less":  {24 * time.Hour, types.EvidenceParams{}, 1, 1},
+		"evidence is older": {time.Minute,
+			types.EvidenceParams{MaxAgeDuration: 2 * time.Minute}, 1, top - 120},
+		"evidence counts blocks": {time.Minute, types.EvidenceParams{MaxAgeNumBlocks: 300}, 1,
+			top - 300},
+		"evidence, and few blocks": {time.Minute, types.EvidenceParams{MaxAgeNumBlocks: 2 * top},
+			1, 1},
+		"evidence counts few blocks": {time.Minute,
+			types.EvidenceParams{MaxAgeNumBlocks: 10, MaxAgeDuration: time.Second}, 1, top - 60},
 	} {
 		t.Run(name, func(t *testing.T) {
 			store := &chainOf{c.base, top}
@@ -61,7 +65,8 @@ func TestRetainHeight(t *testing.T) {
 	}
 	store := &chainOf{1, top}
 	r := retention{keep: time.Minute, blocks: store}
-	if first, second := r.height(top, second(top)), r.height(top, second(top)); second != first+retainSteps {
+	if first, second := r.height(top, second(top)),
+		r.height(top, second(top)); second != first+retainSteps {
 		t.Errorf("an engine that drops nothing is told %d, then %d", first, second)
 	}
 	if h := (&retention{keep: time.Minute}).height(top, second(top)); h != 0 {

@@ -31,7 +31,8 @@ func Start(ctx context.Context, c Config) (_ *Engine, err error) {
 	if err := bindGenesis(&c); err != nil {
 		return nil, err
 	}
-	e := &Engine{failed: make(chan struct{}), stopped: make(chan struct{}), registerer: c.Registerer}
+	e := &Engine{failed: make(chan struct{}), stopped: make(chan struct{}),
+		registerer: c.Registerer}
 	if e.app, err = newApp(&c, e.fail); err != nil {
 		return nil, err
 	}
@@ -107,7 +108,9 @@ func newApp(c *Config, fail func(error)) (*app, error) {
 	a.witness = witness.New(c.Store, a.state)
 	a.view.Store(a.state.View())
 	if got := a.view.Load().Height(); got != height {
-		return nil, fmt.Errorf("committee: restore the ledger: %w: records of height %d at height %d", store.ErrCorrupt, got, height)
+		return nil,
+			fmt.Errorf("committee: restore the ledger: %w: records of height %d at height %d",
+				store.ErrCorrupt, got, height)
 	}
 	return a, nil
 }
@@ -169,7 +172,8 @@ func (c *Config) validator(ec *config.Config, voted bool) (*privval.FilePV, erro
 		return nil, fmt.Errorf("%w: %s: %w", ErrSignState, path, err)
 	}
 	s := &v.LastSignState
-	s.Height, s.Round, s.Step, s.Signature, s.SignBytes = last.Height, last.Round, last.Step, last.Signature, last.SignBytes
+	s.Height, s.Round, s.Step, s.Signature, s.SignBytes = last.Height, last.Round, last.Step,
+		last.Signature, last.SignBytes
 	return v, nil
 }
 

@@ -12,9 +12,9 @@ import (
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
-// TestBlockTime: epochs follow block time, the weighted median of the last precommits, nil ones among
-// them. Less than a third of the power must not move it out of what the others say, whatever it votes
-// for; half of it does, which shows that the test can fail.
+// TestBlockTime: epochs follow block time, the weighted median of the last precommits, nil ones
+// among them. Less than a third of the power must not move it out of what the others say, whatever
+// it votes for; half of it does, which shows that the test can fail.
 func TestBlockTime(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -79,7 +79,8 @@ func (v *voters) vote(r *rand.Rand, faulty map[int]bool) (_ *types.Commit, low, 
 	c := &types.Commit{}
 	lie := now.Add(time.Duration(1-2*r.IntN(2)) * 1000 * time.Hour)
 	for i, m := range v.set.Validators {
-		s := types.CommitSig{BlockIDFlag: types.BlockIDFlagCommit, ValidatorAddress: m.Address, Timestamp: lie}
+		s := types.CommitSig{BlockIDFlag: types.BlockIDFlagCommit, ValidatorAddress: m.Address,
+			Timestamp: lie}
 		if r.IntN(3) == 0 {
 			s.BlockIDFlag = types.BlockIDFlagNil
 		}

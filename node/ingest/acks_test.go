@@ -27,7 +27,8 @@ func TestStreamAnswersInOrder(t *testing.T) {
 	f := start(t, options{})
 	next := uint32(0)
 	for name, change := range map[string]func(*client.Config){
-		"one at a time": func(c *client.Config) { c.Inflight = 1 }, "ahead": func(c *client.Config) { c.Inflight = 8 },
+		"one at a time": func(c *client.Config) { c.Inflight = 1 },
+		"ahead":         func(c *client.Config) { c.Inflight = 8 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := f.client(t, change).Open(t.Context())
@@ -153,7 +154,8 @@ func TestSubmitAckAsJSON(t *testing.T) {
 		{"epoch ahead", f.ackJSON(ahead), 503, "epoch_ahead"},
 		{"gap", f.ackJSON(f.Ack(f.open(), 1, 5)), 400, "gap"},
 		{"number used", f.ackJSON(other), 409, "number_used"},
-		{"another network", strings.Replace(f.ackJSON(good), f.ID.String()[60:], "0123", 1), 400, "wrong_network"},
+		{"another network", strings.Replace(f.ackJSON(good), f.ID.String()[60:], "0123", 1), 400,
+			"wrong_network"},
 		{"zero units", f.ackJSON(zeroUnits), 400, "zero_units"},
 		{"not hexadecimal", notHex, 400, "malformed"},
 		{"no ack", `{}`, 400, "malformed"},
@@ -184,10 +186,12 @@ func TestSubmitAckAsJSON(t *testing.T) {
 			}
 		})
 	}
-	if response, answer := f.post(t, api.IngestServiceSubmitAckProcedure, `{"ack": `); response.StatusCode != 400 {
+	if response, answer := f.post(t, api.IngestServiceSubmitAckProcedure,
+		`{"ack": `); response.StatusCode != 400 {
 		t.Errorf("broken JSON: %v %v", response.Status, answer)
 	}
-	if response, answer := f.post(t, api.IngestServiceSubmitAckProcedure, `{"ack": {"surprise": 1}}`); response.StatusCode != 400 {
+	if response, answer := f.post(t, api.IngestServiceSubmitAckProcedure,
+		`{"ack": {"surprise": 1}}`); response.StatusCode != 400 {
 		t.Errorf("unknown field: %v %v", response.Status, answer)
 	}
 }
@@ -232,7 +236,8 @@ func TestGetAck(t *testing.T) {
 	if found := state(ack); found.State != api.AckState_ACK_STATE_UNKNOWN || found.Request != "" {
 		t.Errorf("before it was sent: %v", found)
 	}
-	if _, answer := f.post(t, api.IngestServiceSubmitAckProcedure, f.ackJSON(ack)); answer["code"] != "accepted" {
+	if _, answer := f.post(t, api.IngestServiceSubmitAckProcedure,
+		f.ackJSON(ack)); answer["code"] != "accepted" {
 		t.Fatal(answer)
 	}
 	if found := state(ack); found.Units != ack.Units || found.Request != ack.Request.String() {
@@ -289,7 +294,8 @@ func TestCounter(t *testing.T) {
 	}
 	for name, req := range map[string]*api.CounterRequest{
 		"no services": {Clients: []uint64{1}},
-		"too many":    {Clients: make([]uint64, api.MaxPage+1), Services: make([]uint32, api.MaxPage+1)},
+		"too many": {Clients: make([]uint64, api.MaxPage+1),
+			Services: make([]uint32, api.MaxPage+1)},
 	} {
 		if _, err := client.Call(t.Context(), c.Ingest().Counter, req); connect.CodeOf(
 			err,
@@ -323,7 +329,8 @@ func TestFollowEpochs(t *testing.T) {
 	}
 	for i, e := range seen {
 		epoch, shown := min(uint32(i), 1), max(uint32(i), 1)-1
-		if e.Pin != f.pin() || e.Epoch != epoch || e.Shown != shown || e.Ends.Before(time.Now().Add(-time.Hour)) {
+		if e.Pin != f.pin() || e.Epoch != epoch || e.Shown != shown ||
+			e.Ends.Before(time.Now().Add(-time.Hour)) {
 			t.Errorf("epoch %d: %+v", i, e)
 		}
 	}
@@ -337,7 +344,8 @@ func TestFollowEpochs(t *testing.T) {
 	}
 }
 
-// TestSlowReader has a client that submits and never reads. It must be cut off, and others must not notice.
+// TestSlowReader has a client that submits and never reads. It must be cut off, and others must not
+// notice.
 func TestSlowReader(t *testing.T) {
 	f := start(t, options{server: func(s *Server) { s.callTimeout = 300 * time.Millisecond }})
 	frame := f.frames(0, 1)
@@ -378,7 +386,8 @@ func TestSlowReader(t *testing.T) {
 	var writing sync.WaitGroup
 	writing.Go(func() {
 		for {
-			if _, err := writer.Write(envelope); err != nil { // blocks, then fails when the server resets the stream
+			// blocks, then fails when the server resets the stream
+			if _, err := writer.Write(envelope); err != nil {
 				return
 			}
 		}
@@ -435,7 +444,8 @@ func TestShutdownAnswersWhatWasRead(t *testing.T) {
 	if connect.CodeOf(follow.Err()) != connect.CodeUnavailable {
 		t.Errorf("following: %v", follow.Err())
 	}
-	for i, p := range pending { // answered, or told that the outcome is unknown, but never left waiting
+	// answered, or told that the outcome is unknown, but never left waiting
+	for i, p := range pending {
 		if answer, err := p.Wait(t.Context()); err == nil &&
 			answer.Answers[0].Code != rollup.CodeAccepted ||
 			err != nil && !errors.Is(err, client.ErrUnknownOutcome) {
@@ -451,8 +461,10 @@ func TestShutdownAnswersWhatWasRead(t *testing.T) {
 func TestGarbageOnThePort(t *testing.T) {
 	f := start(t, options{})
 	for name, garbage := range map[string][]byte{
-		"zeros": make([]byte, 1<<16), "preface": []byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nxxxxxxxxxxxxxxxxxx"), "TLS": {22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3},
-		"HTTP": []byte("GET / HTTP/1.1\r\n\r\n"),
+		"zeros":   make([]byte, 1<<16),
+		"preface": []byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nxxxxxxxxxxxxxxxxxx"),
+		"TLS":     {22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3},
+		"HTTP":    []byte("GET / HTTP/1.1\r\n\r\n"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			conn, err := net.Dial("tcp", f.address)
@@ -471,7 +483,8 @@ func TestGarbageOnThePort(t *testing.T) {
 			}
 		})
 	}
-	if response, _ := f.post(t, api.LedgerServiceGetStatusProcedure, `{}`); response.StatusCode != 200 {
+	if response, _ := f.post(t, api.LedgerServiceGetStatusProcedure,
+		`{}`); response.StatusCode != 200 {
 		t.Errorf("after all that: %v", response.Status)
 	}
 }
@@ -550,7 +563,8 @@ func TestTLSAndGRPC(t *testing.T) {
 	}
 	_ = stream.CloseRequest()
 	_ = stream.CloseResponse()
-	if _, err := client.Call(t.Context(), f.client(t, nil).Ledger().GetStatus, &api.GetStatusRequest{}); err == nil {
+	if _, err := client.Call(t.Context(), f.client(t, nil).Ledger().GetStatus,
+		&api.GetStatusRequest{}); err == nil {
 		t.Error("a TLS port answers without TLS")
 	}
 }

@@ -82,7 +82,8 @@ var answers = [...]struct {
 		connect.CodeFailedPrecondition,
 	},
 	rollup.CodeInsufficientAllowance: {
-		"the payer's allowance for this node does not cover it; come again at the argument's height",
+		"the payer's allowance for this node does not cover it; come again at the argument's " +
+			"height",
 		connect.CodeFailedPrecondition,
 	},
 	rollup.CodeOwnLimit: {

@@ -160,8 +160,8 @@ func (f *fixture) windowOf(t *testing.T, a *rollup.Ack) rollup.WindowKey {
 	return rollup.WindowKey{Node: a.Node, Epoch: a.Epoch, Window: found.Window}
 }
 
-// TestCosign: what two programs submit and co-sign is rolled up under statements, what a third submits is not, and all of it
-// is certified.
+// TestCosign: what two programs submit and co-sign is rolled up under statements, what a third
+// submits is not, and all of it is certified.
 func TestCosign(t *testing.T) {
 	f := start(t, options{windowAge: 300 * time.Millisecond, cosignWait: time.Hour})
 	first, second := f.client(t, f.cosigning(nil)), f.client(t, f.cosigning(nil))
@@ -284,8 +284,8 @@ func (a *asked) number() pipeline.Session {
 	return a.sessions.byID[a.session].number
 }
 
-// TestBadAnswers: whoever answers garbage, late, for somebody else, not at all, or vanishes loses its own place and nothing
-// else. Client 2 and 3's program is honest.
+// TestBadAnswers: whoever answers garbage, late, for somebody else, not at all, or vanishes loses
+// its own place and nothing else. Client 2 and 3's program is honest.
 func TestBadAnswers(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer  func(f *fixture, a *asked, offer *api.CosignOffer, good *api.CosignRequest) error
@@ -295,52 +295,76 @@ func TestBadAnswers(t *testing.T) {
 		code    connect.Code // with which the stream ends, 0: it does not
 		check   func(s CosignStats) bool
 	}{
-		"silence": {ends: true, answer: func(*fixture, *asked, *api.CosignOffer, *api.CosignRequest) error { return nil },
+		"silence": {ends: true,
+			answer: func(*fixture, *asked, *api.CosignOffer,
+				*api.CosignRequest) error {
+				return nil
+			},
 			check: func(s CosignStats) bool { return s.Silent == 2 }},
-		"gone": {answer: func(_ *fixture, a *asked, _ *api.CosignOffer, _ *api.CosignRequest) error { return a.CloseRequest() },
+		"gone": {answer: func(_ *fixture, a *asked, _ *api.CosignOffer,
+			_ *api.CosignRequest) error {
+			return a.CloseRequest()
+		},
 			check: func(s CosignStats) bool { return s.Silent == 2 && s.Following == 1 }},
-		"half an answer": {ends: true, answer: func(_ *fixture, a *asked, _ *api.CosignOffer, good *api.CosignRequest) error {
-			good.Clients, good.Signatures = good.Clients[:1], good.Signatures[:rollup.SignatureSize]
-			return errors.Join(a.Send(good), a.Send(good)) // twice counts once
-		}, kept: 1, check: func(s CosignStats) bool { return s.Silent == 1 }},
-		"refusal": {answer: func(_ *fixture, a *asked, _ *api.CosignOffer, good *api.CosignRequest) error {
-			return a.Send(&api.CosignRequest{Epoch: good.Epoch, Window: good.Window, Refusals: []*api.CosignRefusal{
-				{Reason: cosign.ReasonWrongUnits.String(), Clients: []uint64{0}}, {Reason: cosign.ReasonDeclined.String(), Clients: []uint64{1}}}})
+		"half an answer": {ends: true,
+			answer: func(_ *fixture, a *asked, _ *api.CosignOffer, good *api.CosignRequest) error {
+				good.Clients, good.Signatures = good.Clients[:1],
+					good.Signatures[:rollup.SignatureSize]
+				return errors.Join(a.Send(good), a.Send(good)) // twice counts once
+			}, kept: 1, check: func(s CosignStats) bool { return s.Silent == 1 }},
+		"refusal": {answer: func(_ *fixture, a *asked, _ *api.CosignOffer,
+			good *api.CosignRequest) error {
+			return a.Send(&api.CosignRequest{Epoch: good.Epoch, Window: good.Window,
+				Refusals: []*api.CosignRefusal{
+					{Reason: cosign.ReasonWrongUnits.String(), Clients: []uint64{0}},
+					{Reason: cosign.ReasonDeclined.String(), Clients: []uint64{1}}}})
 		}, check: func(s CosignStats) bool {
-			return s.Refused[cosign.ReasonWrongUnits] == 1 && s.Refused[cosign.ReasonDeclined] == 1 && s.Silent == 0
+			return s.Refused[cosign.ReasonWrongUnits] == 1 &&
+				s.Refused[cosign.ReasonDeclined] == 1 && s.Silent == 0
 		}},
-		"wrong signature": {garbage: 1, answer: func(_ *fixture, a *asked, _ *api.CosignOffer, good *api.CosignRequest) error {
-			copy(good.Signatures, good.Signatures[rollup.SignatureSize:]) // that of the other client
-			return a.Send(good)
-		}},
-		"no point": {garbage: 1, answer: func(_ *fixture, a *asked, _ *api.CosignOffer, good *api.CosignRequest) error {
-			clear(good.Signatures[:rollup.SignatureSize])
-			return a.Send(good)
-		}},
-		"for somebody else": {garbage: 1, code: connect.CodeInvalidArgument, answer: func(_ *fixture, a *asked, _ *api.CosignOffer, good *api.CosignRequest) error {
-			good.Clients[1] = 2
-			return a.Send(good)
-		}},
-		"refusal for somebody else": {garbage: 1, code: connect.CodeInvalidArgument, answer: func(_ *fixture, a *asked, _ *api.CosignOffer, good *api.CosignRequest) error {
-			good.Refusals = []*api.CosignRefusal{{Reason: cosign.ReasonDeclined.String(), Clients: []uint64{3}}}
-			return a.Send(good)
-		}},
-		"no such reason": {garbage: 1, code: connect.CodeInvalidArgument, answer: func(_ *fixture, a *asked, _ *api.CosignOffer, good *api.CosignRequest) error {
-			return a.Send(&api.CosignRequest{Epoch: good.Epoch, Window: good.Window, Refusals: []*api.CosignRefusal{{Reason: "mood", Clients: []uint64{0}}}})
-		}},
-		"signatures missing": {garbage: 1, code: connect.CodeInvalidArgument, answer: func(_ *fixture, a *asked, _ *api.CosignOffer, good *api.CosignRequest) error {
-			good.Signatures = good.Signatures[:95]
-			return a.Send(good)
-		}},
-		"too large": {code: connect.CodeResourceExhausted, answer: func(_ *fixture, a *asked, _ *api.CosignOffer, good *api.CosignRequest) error {
-			good.Signatures = make([]byte, 2*api.MaxMessageSize)
-			_ = a.Send(good) // the stream may end before all of it is sent
-			return nil
-		}, check: func(s CosignStats) bool { return s.Silent == 2 }},
-		"another window": {ends: true, answer: func(_ *fixture, a *asked, _ *api.CosignOffer, good *api.CosignRequest) error {
-			good.Window++
-			return a.Send(good)
-		}, check: func(s CosignStats) bool { return s.Silent == 2 && s.Late == 1 }},
+		"wrong signature": {garbage: 1,
+			answer: func(_ *fixture, a *asked, _ *api.CosignOffer, good *api.CosignRequest) error {
+				// that of the other client
+				copy(good.Signatures, good.Signatures[rollup.SignatureSize:])
+				return a.Send(good)
+			}},
+		"no point": {garbage: 1,
+			answer: func(_ *fixture, a *asked, _ *api.CosignOffer, good *api.CosignRequest) error {
+				clear(good.Signatures[:rollup.SignatureSize])
+				return a.Send(good)
+			}},
+		"for somebody else": {garbage: 1, code: connect.CodeInvalidArgument,
+			answer: func(_ *fixture, a *asked, _ *api.CosignOffer, good *api.CosignRequest) error {
+				good.Clients[1] = 2
+				return a.Send(good)
+			}},
+		"refusal for somebody else": {garbage: 1, code: connect.CodeInvalidArgument,
+			answer: func(_ *fixture, a *asked, _ *api.CosignOffer, good *api.CosignRequest) error {
+				good.Refusals = []*api.CosignRefusal{{Reason: cosign.ReasonDeclined.String(),
+					Clients: []uint64{3}}}
+				return a.Send(good)
+			}},
+		"no such reason": {garbage: 1, code: connect.CodeInvalidArgument,
+			answer: func(_ *fixture, a *asked, _ *api.CosignOffer, good *api.CosignRequest) error {
+				return a.Send(&api.CosignRequest{Epoch: good.Epoch, Window: good.Window,
+					Refusals: []*api.CosignRefusal{{Reason: "mood", Clients: []uint64{0}}}})
+			}},
+		"signatures missing": {garbage: 1, code: connect.CodeInvalidArgument,
+			answer: func(_ *fixture, a *asked, _ *api.CosignOffer, good *api.CosignRequest) error {
+				good.Signatures = good.Signatures[:95]
+				return a.Send(good)
+			}},
+		"too large": {code: connect.CodeResourceExhausted,
+			answer: func(_ *fixture, a *asked, _ *api.CosignOffer, good *api.CosignRequest) error {
+				good.Signatures = make([]byte, 2*api.MaxMessageSize)
+				_ = a.Send(good) // the stream may end before all of it is sent
+				return nil
+			}, check: func(s CosignStats) bool { return s.Silent == 2 }},
+		"another window": {ends: true,
+			answer: func(_ *fixture, a *asked, _ *api.CosignOffer, good *api.CosignRequest) error {
+				good.Window++
+				return a.Send(good)
+			}, check: func(s CosignStats) bool { return s.Silent == 2 && s.Late == 1 }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -412,7 +436,8 @@ func (f *fixture) inOneWindow(t *testing.T, session *asked, first []uint64, libr
 // TestCosignStream: what a Cosign stream may be, and how it ends.
 func TestCosignStream(t *testing.T) {
 	f := start(t, options{cosignWait: time.Second})
-	for name, id := range map[string]string{"none": "", "short": "00", "no digits": "zz000000000000000000000000000000"} {
+	for name, id := range map[string]string{"none": "", "short": "00",
+		"no digits": "zz000000000000000000000000000000"} {
 		s := f.client(t, nil).Ingest().Cosign(t.Context())
 		if id != "" {
 			s.RequestHeader().Set(api.SessionHeader, id)
@@ -470,10 +495,15 @@ func TestCosignOff(t *testing.T) {
 	f.deliver(t, c, 1, 0)
 }
 
-// TestSessionsAreBounded: idle sessions make room, the one that ended first goes first, and busy ones stay.
+// TestSessionsAreBounded: idle sessions make room, the one that ended first goes first, and busy
+// ones stay.
 func TestSessionsAreBounded(t *testing.T) {
 	s := NewSessions(quiet())
-	id := func(i int) (id api.SessionID) { binary.LittleEndian.PutUint32(id[:], uint32(i)); return id }
+	id := func(i int) (id api.SessionID) {
+		binary.LittleEndian.PutUint32(id[:],
+			uint32(i))
+		return id
+	}
 	var all []*session
 	for i := range maxSessions {
 		all = append(all, s.acquire(id(i)))

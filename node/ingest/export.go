@@ -96,7 +96,8 @@ func (s ledgerService) ExportRollup(
 	if err != nil {
 		return nil, err
 	}
-	file, err := export.NewRollup(anchor, evidence, s.cfg.Witness.Registry(anchor.Record.Height), verifyingKey)
+	file, err := export.NewRollup(anchor, evidence, s.cfg.Witness.Registry(anchor.Record.Height),
+		verifyingKey)
 	if err != nil {
 		return nil, witnessError(err)
 	}

@@ -27,8 +27,8 @@ import (
 // clients is how many clients the network of a fixture has.
 const clients = 4
 
-// fixture is one serving node, the only member of its committee, on a real socket. Everything in it is
-// the real thing but for consensus.
+// fixture is one serving node, the only member of its committee, on a real socket. Everything in it
+// is the real thing but for consensus.
 type fixture struct {
 	*testnode.Node
 	store    *store.Store
@@ -138,7 +138,8 @@ func (f *fixture) frames(from, count uint32) []byte { return f.Frames(from, coun
 func (f *fixture) ordered(t *testing.T, key rollup.WindowKey) { f.Ordered(t, key) }
 
 // post calls a procedure as curl does.
-func (f *fixture) post(t *testing.T, procedure string, body string) (response *http.Response, answer map[string]any) {
+func (f *fixture) post(t *testing.T, procedure string, body string) (response *http.Response,
+	answer map[string]any) {
 	t.Helper()
 	response, err := http.Post(f.url()+procedure, "application/json", bytes.NewReader([]byte(body)))
 	if err != nil {
@@ -162,12 +163,13 @@ func serverTLS(t *testing.T) (server, client *tls.Config) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	trusts := &tls.Config{InsecureSkipVerify: true, VerifyConnection: func(state tls.ConnectionState) error {
-		if !bytes.Equal(state.PeerCertificates[0].Raw, certificate.Certificate[0]) {
-			return errors.New("another certificate")
-		}
-		return nil
-	}}
+	trusts := &tls.Config{InsecureSkipVerify: true,
+		VerifyConnection: func(state tls.ConnectionState) error {
+			if !bytes.Equal(state.PeerCertificates[0].Raw, certificate.Certificate[0]) {
+				return errors.New("another certificate")
+			}
+			return nil
+		}}
 	return &tls.Config{Certificates: []tls.Certificate{certificate}}, trusts
 }
 

@@ -21,11 +21,13 @@ import (
 
 // ledgerService implements api.LedgerServiceHandler. With curl, for example:
 //
-//	curl -H 'Content-Type: application/json' -d '{"index":1}' http://localhost:7400/waybill.v1.LedgerService/GetAccount
+//	curl -H 'Content-Type: application/json' -d '{"index":1}' \
+//	  http://localhost:7400/waybill.v1.LedgerService/GetAccount
 //	{"index":1,"key":"8a88…","balance":"5000000","nextNonce":"3"}
 type ledgerService struct{ *Server }
 
-func (s ledgerService) SubmitTx(ctx context.Context, req *connect.Request[api.SubmitTxRequest]) (*connect.Response[api.SubmitTxResponse], error) {
+func (s ledgerService) SubmitTx(ctx context.Context,
+	req *connect.Request[api.SubmitTxRequest]) (*connect.Response[api.SubmitTxResponse], error) {
 	tx, err := hex.DecodeString(req.Msg.Tx)
 	if err != nil || len(tx) == 0 {
 		return nil, invalid("tx: not a transaction in hexadecimal")
@@ -38,7 +40,8 @@ func (s ledgerService) SubmitTx(ctx context.Context, req *connect.Request[api.Su
 
 // txError turns the answer of Chain.SubmitTx into an RPC error.
 func txError(err error) error {
-	refusal, final := err.(*ledger.Refusal) //nolint:errorlint // a wrapped refusal is not final, see Chain
+	// A wrapped refusal is not final, see Chain.
+	refusal, final := err.(*ledger.Refusal) //nolint:errorlint // see above
 	switch {
 	case errors.Is(err, context.Canceled):
 		return connect.NewError(connect.CodeCanceled, err)
@@ -49,20 +52,24 @@ func txError(err error) error {
 	}
 	code := connect.CodeFailedPrecondition
 	switch refusal.Code {
-	case ledger.CodeMalformed, ledger.CodeWrongNetwork, ledger.CodeBadSignature, ledger.CodeBadProof, ledger.CodeOutOfRange,
+	case ledger.CodeMalformed, ledger.CodeWrongNetwork, ledger.CodeBadSignature,
+		ledger.CodeBadProof, ledger.CodeOutOfRange,
 		ledger.CodeBadBitmap, ledger.CodeBadCertificate, ledger.CodeBadWord, ledger.CodeWrongTerm,
 		ledger.CodeNoLie:
 		code = connect.CodeInvalidArgument
-	case ledger.CodeUnknownAccount, ledger.CodeUnknownNode, ledger.CodeUnknownClient, ledger.CodeUnknownPayer, ledger.CodeUnknownService:
+	case ledger.CodeUnknownAccount, ledger.CodeUnknownNode, ledger.CodeUnknownClient,
+		ledger.CodeUnknownPayer, ledger.CodeUnknownService:
 		code = connect.CodeNotFound
-	case ledger.CodeKeyTaken, ledger.CodeAlreadyOrdered, ledger.CodeAlreadyCertified, ledger.CodeAlreadyConvicted:
+	case ledger.CodeKeyTaken, ledger.CodeAlreadyOrdered, ledger.CodeAlreadyCertified,
+		ledger.CodeAlreadyConvicted:
 		code = connect.CodeAlreadyExists
 	}
 	message := errors.New(strings.TrimPrefix(refusal.Error(), "ledger: "))
 	return withDetail(connect.NewError(code, message), &api.TxRefusal{Code: refusal.Code.String()})
 }
 
-func (s ledgerService) GetStatus(context.Context, *connect.Request[api.GetStatusRequest]) (*connect.Response[api.GetStatusResponse], error) {
+func (s ledgerService) GetStatus(context.Context,
+	*connect.Request[api.GetStatusRequest]) (*connect.Response[api.GetStatusResponse], error) {
 	view := s.cfg.Chain.View()
 	hash := view.AppHash()
 	status := &api.GetStatusResponse{
@@ -80,7 +87,8 @@ func (s ledgerService) GetStatus(context.Context, *connect.Request[api.GetStatus
 		Services:         uint32(view.Services()),
 	}
 	p := view.Params()
-	status.Money = &api.Money{GrantFee: p.GrantFee, GrantEpochs: p.GrantEpochs, Allowance: p.Allowance,
+	status.Money = &api.Money{GrantFee: p.GrantFee, GrantEpochs: p.GrantEpochs,
+		Allowance:  p.Allowance,
 		ServeStake: p.ServeStake}
 	if s.cfg.Pipeline != nil {
 		open := s.cfg.Pipeline.OpenWindow()
@@ -96,7 +104,8 @@ func (s ledgerService) GetStatus(context.Context, *connect.Request[api.GetStatus
 	return connect.NewResponse(status), nil
 }
 
-func (s ledgerService) GetAccount(_ context.Context, req *connect.Request[api.GetAccountRequest]) (*connect.Response[api.GetAccountResponse], error) {
+func (s ledgerService) GetAccount(_ context.Context, req *connect.Request[api.GetAccountRequest]) (
+	*connect.Response[api.GetAccountResponse], error) {
 	view := s.cfg.Chain.View()
 	var account ledger.Account
 	var known bool
@@ -115,11 +124,14 @@ func (s ledgerService) GetAccount(_ context.Context, req *connect.Request[api.Ge
 	default:
 		return nil, invalid("name an account by key or by index")
 	}
-	answer := &api.GetAccountResponse{Key: account.Key.String(), Balance: account.Balance, NextNonce: account.Nonce,
-		Reserve: account.Reserve, Committed: account.Committed, Thawing: account.Thawing, ThawEpoch: account.ThawEpoch}
+	answer := &api.GetAccountResponse{Key: account.Key.String(), Balance: account.Balance,
+		NextNonce: account.Nonce,
+		Reserve:   account.Reserve, Committed: account.Committed, Thawing: account.Thawing,
+		ThawEpoch: account.ThawEpoch}
 	if known {
 		answer.Index = proto.Uint32(account.Index)
-		answer.Allowance, answer.NextAllowance = view.Allowance(account.Index, view.Epoch()), account.Allowance
+		answer.Allowance, answer.NextAllowance = view.Allowance(account.Index, view.Epoch()),
+			account.Allowance
 	}
 	if treasury, nonce := view.Treasury(); treasury == account.Key {
 		answer.Treasury, answer.NextNonce = true, nonce
@@ -129,7 +141,8 @@ func (s ledgerService) GetAccount(_ context.Context, req *connect.Request[api.Ge
 	return connect.NewResponse(answer), nil
 }
 
-func (s ledgerService) GetClients(_ context.Context, req *connect.Request[api.GetClientsRequest]) (*connect.Response[api.GetClientsResponse], error) {
+func (s ledgerService) GetClients(_ context.Context, req *connect.Request[api.GetClientsRequest]) (
+	*connect.Response[api.GetClientsResponse], error) {
 	view := s.cfg.Chain.View()
 	answer := &api.GetClientsResponse{Total: view.Clients()}
 	if len(req.Msg.Keys) > api.MaxPage {
@@ -172,12 +185,15 @@ func clientOf(view *ledger.View, index uint64) *api.Client {
 	return client
 }
 
-func (s ledgerService) GetServices(_ context.Context, req *connect.Request[api.GetServicesRequest]) (*connect.Response[api.GetServicesResponse], error) {
+func (s ledgerService) GetServices(_ context.Context,
+	req *connect.Request[api.GetServicesRequest]) (*connect.Response[api.GetServicesResponse],
+	error) {
 	view := s.cfg.Chain.View()
 	answer := &api.GetServicesResponse{Total: uint32(view.Services())}
 	for i := range page(req.Msg.From, req.Msg.Count, answer.Total) {
 		if service, ok := view.Service(i); ok {
-			s := &api.Service{Index: service.Index, Owner: service.Owner, Price: service.PriceIn(view.Epoch()),
+			s := &api.Service{Index: service.Index, Owner: service.Owner,
+				Price:     service.PriceIn(view.Epoch()),
 				NextPrice: service.NextPrice, UnitCap: service.UnitCap, Unit: service.Unit}
 			if service.From > view.Epoch() {
 				s.NextFrom = service.From
@@ -188,7 +204,8 @@ func (s ledgerService) GetServices(_ context.Context, req *connect.Request[api.G
 	return connect.NewResponse(answer), nil
 }
 
-func (s ledgerService) GetNodes(_ context.Context, req *connect.Request[api.GetNodesRequest]) (*connect.Response[api.GetNodesResponse], error) {
+func (s ledgerService) GetNodes(_ context.Context,
+	req *connect.Request[api.GetNodesRequest]) (*connect.Response[api.GetNodesResponse], error) {
 	view := s.cfg.Chain.View()
 	power := make(map[uint32]uint64)
 	for _, member := range view.Committee().Members {
@@ -198,8 +215,9 @@ func (s ledgerService) GetNodes(_ context.Context, req *connect.Request[api.GetN
 	for i := range page(req.Msg.From, req.Msg.Count, answer.Total) {
 		if node, ok := view.Node(i); ok {
 			answer.Nodes = append(answer.Nodes, &api.Node{Index: node.Index, Owner: node.Owner,
-				BlsKey: node.BLSKey.String(), TransportKey: node.TransportKey.String(), PeerAddress: node.PeerAddress,
-				Stake: node.Stake, Power: power[node.Index],
+				BlsKey: node.BLSKey.String(), TransportKey: node.TransportKey.String(),
+				PeerAddress: node.PeerAddress,
+				Stake:       node.Stake, Power: power[node.Index],
 				Convictions: uint32(len(view.Convictions(node.Index)))})
 		}
 	}
@@ -208,8 +226,10 @@ func (s ledgerService) GetNodes(_ context.Context, req *connect.Request[api.GetN
 
 // GetRecord answers with what a client holds an epoch to, among others:
 //
-//	curl -H 'Content-Type: application/json' -d '{}' http://localhost:7400/waybill.v1.LedgerService/GetRecord
-//	{"record":"77622d7265632f32…","certificate":"0c00…","height":"12","timeMs":"1795732271000","epoch":1}
+//	curl -H 'Content-Type: application/json' -d '{}' \
+//	  http://localhost:7400/waybill.v1.LedgerService/GetRecord
+//	{"record":"77622d7265632f32…","certificate":"0c00…","height":"12",
+//	  "timeMs":"1795732271000","epoch":1}
 func (s ledgerService) GetRecord(_ context.Context, req *connect.Request[api.GetRecordRequest]) (
 	*connect.Response[api.GetRecordResponse], error) {
 	view := s.cfg.Chain.View()
@@ -231,13 +251,16 @@ func (s ledgerService) GetRecord(_ context.Context, req *connect.Request[api.Get
 		Height:      r.Height, TimeMs: r.Time, Epoch: r.Epoch}), nil
 }
 
-func (s ledgerService) GetSettlement(_ context.Context, req *connect.Request[api.GetSettlementRequest]) (*connect.Response[api.GetSettlementResponse], error) {
+func (s ledgerService) GetSettlement(_ context.Context,
+	req *connect.Request[api.GetSettlementRequest]) (*connect.Response[api.GetSettlementResponse],
+	error) {
 	settlement, err := s.settlement(req.Msg.Epoch)
 	if err != nil {
 		return nil, err
 	}
 	answer := &api.GetSettlementResponse{Epoch: settlement.Epoch, Root: settlement.Root.String(),
-		Certified: s.cfg.Chain.View().Certified(settlement.Height), Total: uint32(len(settlement.Rows))}
+		Certified: s.cfg.Chain.View().Certified(settlement.Height),
+		Total:     uint32(len(settlement.Rows))}
 	answer.Charged, answer.Allowed, answer.Paid = settlement.Totals()
 	payers := make(map[uint32]bool)
 	for i := range page(req.Msg.From, req.Msg.Count, answer.Total) {
@@ -247,20 +270,24 @@ func (s ledgerService) GetSettlement(_ context.Context, req *connect.Request[api
 	for i := range settlement.Payers {
 		if p := &settlement.Payers[i]; payers[p.Payer] {
 			answer.Payers = append(answer.Payers, &api.SettlementPayer{Payer: p.Payer,
-				Key: hex.EncodeToString(p.Key[:]), Reserve: p.Reserve, Thawing: p.Thawing, Allowance: p.Allowance,
-				Paid: p.Paid})
+				Key: hex.EncodeToString(p.Key[:]), Reserve: p.Reserve, Thawing: p.Thawing,
+				Allowance: p.Allowance,
+				Paid:      p.Paid})
 		}
 	}
 	return connect.NewResponse(answer), nil
 }
 
 func rowOf(row *rollup.SettlementRow) *api.SettlementRow {
-	return &api.SettlementRow{Node: row.Node, Service: row.Service, Payer: row.Payer, Windows: row.Windows,
-		Price: row.Price, Acks: row.Acks, Units: row.Units, Charge: row.Charge, Allowed: row.Allowed, Paid: row.Paid,
+	return &api.SettlementRow{Node: row.Node, Service: row.Service, Payer: row.Payer,
+		Windows: row.Windows,
+		Price:   row.Price, Acks: row.Acks, Units: row.Units, Charge: row.Charge,
+		Allowed: row.Allowed, Paid: row.Paid,
 		ToNode: row.ToNode, ToService: row.ToService}
 }
 
-func (s ledgerService) GetCharges(_ context.Context, req *connect.Request[api.GetChargesRequest]) (*connect.Response[api.GetChargesResponse], error) {
+func (s ledgerService) GetCharges(_ context.Context, req *connect.Request[api.GetChargesRequest]) (
+	*connect.Response[api.GetChargesResponse], error) {
 	view, m := s.cfg.Chain.View(), req.Msg
 	switch {
 	case m.Epoch > view.Epoch():
@@ -271,21 +298,26 @@ func (s ledgerService) GetCharges(_ context.Context, req *connect.Request[api.Ge
 	rows := slices.DeleteFunc(view.Credits(m.Epoch), func(r rollup.SettlementRow) bool {
 		return m.Payer != nil && r.Payer != *m.Payer || m.Node != nil && r.Node != *m.Node
 	})
-	answer := &api.GetChargesResponse{Epoch: m.Epoch, NextToSettle: view.NextToSettle(), Current: view.Epoch(),
-		Total: uint32(len(rows))}
+	answer := &api.GetChargesResponse{Epoch: m.Epoch, NextToSettle: view.NextToSettle(),
+		Current: view.Epoch(),
+		Total:   uint32(len(rows))}
 	for i := range page(m.From, m.Count, answer.Total) {
 		answer.Rows = append(answer.Rows, rowOf(&rows[i]))
 	}
 	return connect.NewResponse(answer), nil
 }
 
-func (s ledgerService) ListOwnRollups(_ context.Context, req *connect.Request[api.ListOwnRollupsRequest]) (*connect.Response[api.ListOwnRollupsResponse], error) {
+func (s ledgerService) ListOwnRollups(_ context.Context,
+	req *connect.Request[api.ListOwnRollupsRequest]) (*connect.Response[api.ListOwnRollupsResponse],
+	error) {
 	keys, err := s.cfg.Store.RecentOwn(listed(req.Msg.Count))
 	rollups, err := s.rollups(keys, err)
 	return connect.NewResponse(&api.ListOwnRollupsResponse{Rollups: rollups}), err
 }
 
-func (s ledgerService) ListRollups(_ context.Context, req *connect.Request[api.ListRollupsRequest]) (*connect.Response[api.ListRollupsResponse], error) {
+func (s ledgerService) ListRollups(_ context.Context,
+	req *connect.Request[api.ListRollupsRequest]) (*connect.Response[api.ListRollupsResponse],
+	error) {
 	keys, err := s.cfg.Store.Recent(listed(req.Msg.Count))
 	rollups, err := s.rollups(keys, err)
 	return connect.NewResponse(&api.ListRollupsResponse{Rollups: rollups}), err
@@ -325,7 +357,8 @@ func (s ledgerService) rollups(keys []rollup.WindowKey, err error) ([]*api.Rollu
 	return list, nil
 }
 
-// fillRungs says what evidence of a rollup is kept here, and who else keeps the statements of an own one.
+// fillRungs says what evidence of a rollup is kept here, and who else keeps the statements of an
+// own one.
 func (s ledgerService) fillRungs(entry *api.Rollup, header *rollup.Header) error {
 	rung, err := s.cfg.Store.Rung(header.ID())
 	if err != nil {

@@ -1,10 +1,11 @@
 // Package ingest is a node's door for clients: the RPC server through which acks come in and the
 // ledger is read. Package client is the library that programs use to talk to it.
 //
-// One port speaks Connect, gRPC and plain HTTP with JSON, over TLS or unencrypted HTTP/1.1 and HTTP/2. Everything that
-// node/api/waybill.proto defines can be asked with curl:
+// One port speaks Connect, gRPC and plain HTTP with JSON, over TLS or unencrypted HTTP/1.1 and
+// HTTP/2. Everything that node/api/waybill.proto defines can be asked with curl:
 //
-//	curl -d '{}' -H 'Content-Type: application/json' http://localhost:7400/waybill.v1.LedgerService/GetStatus
+//	curl -d '{}' -H 'Content-Type: application/json' \
+//	  http://localhost:7400/waybill.v1.LedgerService/GetStatus
 //
 // The stream of acks needs HTTP/2 and so a program.
 package ingest
@@ -33,11 +34,12 @@ import (
 
 const (
 	readHeaderTimeout = 10 * time.Second
-	callTimeout       = 30 * time.Second // to write an answer of a stream; see door.Ingest for calls
-	maxStreams        = 256              // calls at once on one connection
+	// to write an answer of a stream; see door.Ingest for calls
+	callTimeout = 30 * time.Second
+	maxStreams  = 256 // calls at once on one connection
 
-	// budget is how many bytes of requests may be read or worked on at once. Acks that were read have
-	// their own budget in the pipeline.
+	// budget is how many bytes of requests may be read or worked on at once. Acks that were read
+	// have their own budget in the pipeline.
 	budget = 64 << 20
 )
 
@@ -50,12 +52,13 @@ type Chain interface {
 	View() *ledger.View
 	// Updated returns a channel that is closed when View will return something newer.
 	Updated() <-chan struct{}
-	// SubmitTx hands a transaction to the mempool. An error whose type is *ledger.Refusal is the ledger's final word on
-	// it; any other, even one that wraps a refusal, may pass.
+	// SubmitTx hands a transaction to the mempool. An error whose type is *ledger.Refusal is the
+	// ledger's final word on it; any other, even one that wraps a refusal, may pass.
 	SubmitTx(ctx context.Context, tx []byte) error
 }
 
-// Witness is what is kept of blocks for files that outsiders check, see node/witness. Safe for concurrent use.
+// Witness is what is kept of blocks for files that outsiders check, see node/witness. Safe for
+// concurrent use.
 type Witness interface {
 	Anchor(h *rollup.Header) (*export.Anchor, error)
 	Settlement(epoch uint32) (*export.Settlement, error)
@@ -71,13 +74,14 @@ type Config struct {
 	// Key is the node's own, with which it signs what it answers. A node with a pipeline has one.
 	Key ed25519.PrivateKey
 
-	Pipeline *pipeline.Pipeline // nil: the node does not serve, and IngestService answers unimplemented
-	Sessions *Sessions          // those that the pipeline asks to co-sign; nil: it asks nobody
+	// nil: the node does not serve, and IngestService answers unimplemented
+	Pipeline *pipeline.Pipeline
+	Sessions *Sessions // those that the pipeline asks to co-sign; nil: it asks nobody
 	Chain    Chain
 	Witness  Witness
 	Store    *store.Store
-	// VerifyingKey returns the encoded verifying key for a circuit's size in an epoch, which exports of rung 3 carry; nil
-	// when it is not here.
+	// VerifyingKey returns the encoded verifying key for a circuit's size in an epoch, which
+	// exports of rung 3 carry; nil when it is not here.
 	VerifyingKey func(size int, epoch uint32) []byte
 	// Status returns the node's snapshot, which GetStatus sends along as JSON.
 	Status func() any
@@ -146,20 +150,22 @@ func NewServer(cfg Config) *Server {
 		MaxHeaderBytes:    16 << 10,
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: maxStreams,
-			// A stream's window holds a large submission, so that the next one travels while the last is verified.
+			// A stream's window holds a large submission, so that the next one travels while the
+			// last is verified.
 			MaxReceiveBufferPerStream:     1 << 20,
 			MaxReceiveBufferPerConnection: 2 << 20,
 			SendPingTimeout:               30 * time.Second,
 			PingTimeout:                   15 * time.Second,
 			WriteByteTimeout:              callTimeout,
 		},
-		ErrorLog: slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug), // what strangers send to an open port
+		// what strangers send to an open port
+		ErrorLog: slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug),
 	}
 	return s
 }
 
-// Handler returns what the port answers, within the bounds of its door, for another port that serves
-// it as well. Shutdown ends its streams.
+// Handler returns what the port answers, within the bounds of its door, for another port that
+// serves it as well. Shutdown ends its streams.
 func (s *Server) Handler() http.Handler { return s.http.Handler }
 
 // Drain ends streams when what was read of them is answered. Shutdown does so, too; this is for
@@ -182,8 +188,8 @@ func (s *Server) Serve(listener net.Listener) error {
 	return nil
 }
 
-// Shutdown stops listening and reading, answers what was read, and waits for that until ctx ends; then it breaks off
-// what is left. Shut the pipeline down afterwards.
+// Shutdown stops listening and reading, answers what was read, and waits for that until ctx ends;
+// then it breaks off what is left. Shut the pipeline down afterwards.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.stop()
 	err := s.http.Shutdown(ctx)

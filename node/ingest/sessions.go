@@ -371,8 +371,8 @@ func (s *Sessions) take(f *follower, request *api.CosignRequest) error {
 	i := slices.IndexFunc(f.tasks, func(t *task) bool {
 		return t.offer.Key.Epoch == request.Epoch && t.offer.Key.Window == request.Window
 	})
-	// Its time was over, or there never was such an offer: a client can not do better than answer in
-	// time.
+	// Its time was over, or there never was such an offer: a client can not do better than answer
+	// in time.
 	if i < 0 {
 		s.stats.Late++
 		return nil

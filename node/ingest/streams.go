@@ -19,8 +19,8 @@ var errHTTP1 = connect.NewError(connect.CodeUnimplemented, errors.New("this call
 	"negotiates HTTP/2, without TLS it has to begin with it (curl: --http2-prior-knowledge), and a "+
 	"proxy in front has to pass it on; SubmitAck takes one ack without a stream"))
 
-// streams refuses duplex calls over HTTP/1.1 in words, and in the form that the caller's protocol has
-// for errors. By themselves they would end with a status and nothing else.
+// streams refuses duplex calls over HTTP/1.1 in words, and in the form that the caller's protocol
+// has for errors. By themselves they would end with a status and nothing else.
 func streams(next http.Handler) http.Handler {
 	refusals := connect.NewErrorWriter()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

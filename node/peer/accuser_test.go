@@ -36,13 +36,15 @@ func newAccusing(t *testing.T) *accusing {
 }
 
 // push is node 1's of a rollup of some acks, with a word of its own, to a member.
-func (a *accusing) push(member int, window uint32, acks int, spoil bool) (header []byte, err error) {
+func (a *accusing) push(member int, window uint32, acks int, spoil bool) (header []byte,
+	err error) {
 	a.Helper()
 	header, evidence := a.Rollup(a.T, rollup.WindowKey{Node: 1, Window: window}, 8*window, acks)
 	if spoil {
 		evidence = evidence[1:]
 	}
-	_, err = a.nodes[1].members.Push(a.Context(), uint32(member), header, wordFor(a.Network, header),
+	_, err = a.nodes[1].members.Push(a.Context(), uint32(member), header,
+		wordFor(a.Network, header),
 		evidence)
 	return header, err
 }
@@ -170,7 +172,8 @@ func TestAccusationsSurvive(t *testing.T) {
 	}
 	restart := func() *Accuser {
 		t.Helper()
-		accuser, err := NewAccuser(AccuserConfig{Network: a.ID, Chain: a.Network, Store: db, Self: 3,
+		accuser, err := NewAccuser(AccuserConfig{Network: a.ID, Chain: a.Network, Store: db,
+			Self:   3,
 			Logger: quiet})
 		if err != nil {
 			t.Fatal(err)
@@ -178,7 +181,8 @@ func TestAccusationsSurvive(t *testing.T) {
 		return accuser
 	}
 	accuser := restart()
-	member := NewMember(MemberConfig{Network: a.ID, Key: a.Members[3].BLS, Chain: a.Network, Store: db,
+	member := NewMember(MemberConfig{Network: a.ID, Key: a.Members[3].BLS, Chain: a.Network,
+		Store:  db,
 		Accuse: accuser.Accuse, Logger: quiet})
 	if err := member.Review(); err != nil {
 		t.Fatal(err)
@@ -192,7 +196,8 @@ func TestAccusationsSurvive(t *testing.T) {
 	}
 	accuser.submit(t.Context())
 	accuser.submit(t.Context())
-	if n := len(a.View().Convictions(1)); n != 1 || len(accuser.pending)+len(restart().pending) > 0 {
+	if n := len(a.View().Convictions(1)); n != 1 ||
+		len(accuser.pending)+len(restart().pending) > 0 {
 		t.Errorf("%d convictions, %d accusations", n, len(accuser.pending))
 	}
 	member.Ordered(c) // in vain: it is convicted

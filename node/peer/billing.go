@@ -125,7 +125,8 @@ func (b *billing) judge(window uint32, runs []rollup.Run) error {
 		return err
 	}
 	if window < b.window {
-		return rollup.Refuse(ReasonBehind, "window %d, where %d is the next to sign", window, b.window)
+		return rollup.Refuse(ReasonBehind, "window %d, where %d is the next to sign", window,
+			b.window)
 	}
 	if err := b.numbers.CheckAll(runs); err != nil {
 		return &Refusal{Code: ReasonNumbers, Err: err}

@@ -47,13 +47,14 @@ var everyRung = []rollup.Rung{rollup.RungAcks, rollup.RungStatements, rollup.Run
 func (r rolled) pushTo(t *testing.T, network *testnet.Network, nodes []*testNode,
 	member uint32) error {
 	t.Helper()
-	_, err := nodes[1].members.Push(t.Context(), member, r.header, wordFor(network, r.header), r.evidence)
+	_, err := nodes[1].members.Push(t.Context(), member, r.header, wordFor(network, r.header),
+		r.evidence)
 	return err
 }
 
-// TestDeliveryIsBilledOnce is a node that bills its deliveries ten times: it has all of its clients'
-// signatures, and rollups that are valid on whatever rung it likes. Every honest member signs the
-// first window and no other.
+// TestDeliveryIsBilledOnce is a node that bills its deliveries ten times: it has all of its
+// clients' signatures, and rollups that are valid on whatever rung it likes. Every honest member
+// signs the first window and no other.
 func TestDeliveryIsBilledOnce(t *testing.T) {
 	for _, first := range everyRung {
 		for _, again := range everyRung {
@@ -149,7 +150,8 @@ func TestTablesSurvive(t *testing.T) {
 	if err := push(rollup.WindowKey{Node: 1, Window: 5}, 4); err != nil {
 		t.Fatal(err)
 	}
-	member = NewMember(MemberConfig{Network: network.ID, Key: network.Members[0].BLS, Chain: network,
+	member = NewMember(MemberConfig{Network: network.ID, Key: network.Members[0].BLS,
+		Chain: network,
 		Store: db, Logger: quiet, Penalty: time.Nanosecond})
 	wantReason(t, push(rollup.WindowKey{Node: 1, Window: 6}, 0), ReasonNumbers)
 	wantReason(t, push(rollup.WindowKey{Node: 1, Window: 4}, 8), ReasonBehind)
@@ -160,7 +162,8 @@ func TestTablesSurvive(t *testing.T) {
 	if err := push(rollup.WindowKey{Node: 1, Epoch: 1}, 0); err != nil {
 		t.Error(err)
 	}
-	if numbers, window, err := db.Billed(1, 0); err != nil || window != 6 || numbers.Next(0, 0) != 2 {
+	if numbers, window, err := db.Billed(1, 0); err != nil || window != 6 ||
+		numbers.Next(0, 0) != 2 {
 		t.Error(window, err)
 	}
 	network.Advance(12 * time.Second)
@@ -169,7 +172,8 @@ func TestTablesSurvive(t *testing.T) {
 	if err := push(rollup.WindowKey{Node: 1, Epoch: 1, Window: 1}, 4); err != nil {
 		t.Error(err)
 	}
-	if numbers, window, err := db.Billed(1, 0); err != nil || window != 0 || numbers.Next(0, 0) != 0 {
+	if numbers, window, err := db.Billed(1, 0); err != nil || window != 0 ||
+		numbers.Next(0, 0) != 0 {
 		t.Error("a settled epoch's table is kept", window, err)
 	}
 }
@@ -224,8 +228,8 @@ func TestWord(t *testing.T) {
 	}
 }
 
-// TestSignatureWaits: windows are verified side by side, and the signature of a higher one waits for
-// the lower one, whatever becomes of that.
+// TestSignatureWaits: windows are verified side by side, and the signature of a higher one waits
+// for the lower one, whatever becomes of that.
 func TestSignatureWaits(t *testing.T) {
 	network, nodes := startNetwork(t, 2, func(_ int, c *MemberConfig) { c.Concurrent = 1 })
 	b := nodes[0].member.billings.billing(&rollup.Header{Node: 1})
@@ -257,15 +261,16 @@ func TestSignatureWaits(t *testing.T) {
 	}
 }
 
-// TestTwoAtOnce: of two rollups of one window, and of two windows with one number, that are pushed at
-// once a member signs one.
+// TestTwoAtOnce: of two rollups of one window, and of two windows with one number, that are pushed
+// at once a member signs one.
 func TestTwoAtOnce(t *testing.T) {
 	network, nodes := startNetwork(t, 2, func(_ int, c *MemberConfig) { c.Concurrent = 4 })
 	for round := range uint32(5) {
 		var rollups []rolled
 		for i := range uint32(3) {
 			key := rollup.WindowKey{Node: 1, Window: 10*round + i%2}
-			rollups = append(rollups, onRung(t, network, rollup.RungAcks, key, 12*round, 4+4*int(i)))
+			rollups = append(rollups,
+				onRung(t, network, rollup.RungAcks, key, 12*round, 4+4*int(i)))
 		}
 		errs := make([]error, len(rollups))
 		var pushing sync.WaitGroup

@@ -103,7 +103,8 @@ func (m *Member) provenHere(h *rollup.Header) ([]byte, error) {
 }
 
 func (m *Member) alarm(h *rollup.Header, proven []byte, d *denial) {
-	m.cfg.Logger.Error("ALARM: a proof is false: it verifies, and the rollup's own statements deny it",
+	m.cfg.Logger.Error(
+		"ALARM: a proof is false: it verifies, and the rollup's own statements deny it",
 		"node", h.Node, "epoch", h.Epoch, "window", h.Window, "rollup", d.id, "err", d.err)
 	if m.cfg.Alarm != nil {
 		m.cfg.Alarm(&FalseProof{Header: h, Proven: proven, Statements: d.statements, Err: d.err})

@@ -24,7 +24,8 @@ func TestFalseProof(t *testing.T) {
 	})
 	h, header, statements, proven := cosigned(t, network, rollup.WindowKey{Node: 1})
 	push := func(member uint32, header, evidence []byte) error {
-		_, err := nodes[1].members.Push(t.Context(), member, header, wordFor(network, header), evidence)
+		_, err := nodes[1].members.Push(t.Context(), member, header, wordFor(network, header),
+			evidence)
 		return err
 	}
 	other := bytes.Clone(statements)

@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// ErrIdentity is returned when the other side of a connection does not hold the expected transport key.
+// ErrIdentity is returned when the other side of a connection does not hold the expected transport
+// key.
 var ErrIdentity = errors.New("not the expected transport key")
 
 // alpn is the only application protocol; anything else fails in the handshake.
@@ -21,15 +22,17 @@ const alpn = "h2"
 // TransportKey is a node's Ed25519 transport key, as the ledger registers it.
 type TransportKey = [ed25519.PublicKeySize]byte
 
-// NewCertificate wraps a transport key in a self-signed certificate. Only the key in it counts: there is no authority,
-// no name and no expiry, because the ledger says whose a key is and since when.
+// NewCertificate wraps a transport key in a self-signed certificate. Only the key in it counts:
+// there is no authority, no name and no expiry, because the ledger says whose a key is and since
+// when.
 func NewCertificate(key ed25519.PrivateKey) (tls.Certificate, error) {
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1),
 		Subject:      pkix.Name{CommonName: "waybill node"},
 		NotBefore:    time.Unix(0, 0),
-		NotAfter:     time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC), // RFC 5280 section 4.1.2.5: no expiry
-		KeyUsage:     x509.KeyUsageDigitalSignature,
+		// RFC 5280 section 4.1.2.5: no expiry
+		NotAfter: time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC),
+		KeyUsage: x509.KeyUsageDigitalSignature,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
@@ -58,7 +61,8 @@ func clientTLS(certificate tls.Certificate, want TransportKey) *tls.Config {
 		}
 		return nil
 	})
-	config.InsecureSkipVerify = true // there is no authority to ask; pinned takes the place of the default check
+	// there is no authority to ask; pinned takes the place of the default check
+	config.InsecureSkipVerify = true
 	return config
 }
 
@@ -78,8 +82,8 @@ func pinned(certificate tls.Certificate, judge func(TransportKey) error) *tls.Co
 	}
 }
 
-// peerKey returns the transport key that the other side proved to hold: TLS 1.3 signs the handshake with the key of
-// the first certificate.
+// peerKey returns the transport key that the other side proved to hold: TLS 1.3 signs the handshake
+// with the key of the first certificate.
 func peerKey(state *tls.ConnectionState) (key TransportKey, err error) {
 	if state == nil || len(state.PeerCertificates) == 0 {
 		return key, fmt.Errorf("%w: no certificate", ErrIdentity)

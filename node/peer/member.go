@@ -30,13 +30,15 @@ type MemberConfig struct {
 
 	Workers    int // goroutines of one verification, at least 1
 	Concurrent int // verifications at once, at least 1
-	// Waiting is how many pushes of committee members may wait for their turn besides. Nodes outside of
-	// the committee have places of their own (see room). More pushes are refused for ReasonBusy.
+	// Waiting is how many pushes of committee members may wait for their turn besides. Nodes
+	// outside of the committee have places of their own (see room). More pushes are refused for
+	// ReasonBusy.
 	Waiting int
 	// Penalty is how long a caller waits after its first push that is at fault; 0: 1 second.
 	Penalty time.Duration
 
-	// Accuse is told of a node's two words for one window; it must keep what it is given. May be nil.
+	// Accuse is told of a node's two words for one window; it must keep what it is given. May be
+	// nil.
 	Accuse func(*word.TwoRollups)
 	// Alarm is told of a proof that is false; it must keep what it is given. May be nil.
 	Alarm func(*FalseProof)
@@ -91,8 +93,8 @@ func (m *Member) Stats() MemberStats {
 	return stats
 }
 
-// Admit says whether a push of a caller may be read. After pushes that were at fault a caller has to
-// wait: the refusal, for ReasonBusy, says how long.
+// Admit says whether a push of a caller may be read. After pushes that were at fault a caller has
+// to wait: the refusal, for ReasonBusy, says how long.
 func (m *Member) Admit(caller TransportKey) error {
 	wait := m.penalties.wait(caller, time.Now())
 	if wait == 0 {
@@ -114,9 +116,10 @@ func (m *Member) Fault(caller TransportKey, why error) {
 var atFault = map[Reason]bool{ReasonNotOwner: true, ReasonInvalid: true, ReasonConflict: true,
 	ReasonBadWord: true, ReasonNumbers: true}
 
-// Push verifies a rollup on behalf of the node that holds the transport key caller, keeps it durably
-// and returns this member's signature on it. Own is the node's word that the rollup is its own. The
-// same rollup again gets the same signature. Errors are a *Refusal, ctx's error, or the store's.
+// Push verifies a rollup on behalf of the node that holds the transport key caller, keeps it
+// durably and returns this member's signature on it. Own is the node's word that the rollup is its
+// own. The same rollup again gets the same signature. Errors are a *Refusal, ctx's error, or the
+// store's.
 func (m *Member) Push(ctx context.Context, caller TransportKey, header []byte,
 	own [rollup.WordSize]byte, evidence []byte) (share [bls.SignatureSize]byte, err error) {
 	view := m.cfg.Chain.View()
@@ -234,8 +237,8 @@ func (m *Member) forget(settled uint32) error {
 	return errors.Join(m.words.forget(settled), m.billings.forget(settled))
 }
 
-// kept reports whether the window is locked to the rollup and evidence of the same rung is kept: then there is nothing to do.
-// What the evidence says is not looked at.
+// kept reports whether the window is locked to the rollup and evidence of the same rung is kept:
+// then there is nothing to do. What the evidence says is not looked at.
 func (m *Member) kept(h *rollup.Header, evidence []byte) (bool, error) {
 	prior, locked, err := m.cfg.Store.Locked(h.Key())
 	if err != nil || !locked || prior != h.ID() {
@@ -315,10 +318,12 @@ func (m *Member) admissible(view *ledger.View, h *rollup.Header, caller Transpor
 	}
 	node, ok := view.Node(h.Node)
 	if !ok || TransportKey(node.TransportKey) != caller {
-		return rollup.Refuse(ReasonNotOwner, "the caller's transport key is not that of node %d", h.Node)
+		return rollup.Refuse(ReasonNotOwner, "the caller's transport key is not that of node %d",
+			h.Node)
 	}
 	if epoch := view.Epoch(); h.Epoch > epoch {
-		return rollup.Refuse(ReasonLagging, "epoch %d has not begun here, where epoch %d runs", h.Epoch, epoch)
+		return rollup.Refuse(ReasonLagging, "epoch %d has not begun here, where epoch %d runs",
+			h.Epoch, epoch)
 	}
 	if view.Settled(h.Epoch) {
 		return rollup.Refuse(ReasonTooOld, "epoch %d is settled", h.Epoch)
@@ -327,7 +332,8 @@ func (m *Member) admissible(view *ledger.View, h *rollup.Header, caller Transpor
 }
 
 func (m *Member) verify(h *rollup.Header, ev *rollup.Evidence) error {
-	err := rollup.Verify(h, ev, m.cfg.Network, m.cfg.Chain.View(), m.cfg.Proofs.in(h.Epoch), max(m.cfg.Workers, 1))
+	err := rollup.Verify(h, ev, m.cfg.Network, m.cfg.Chain.View(), m.cfg.Proofs.in(h.Epoch),
+		max(m.cfg.Workers, 1))
 	switch {
 	case errors.Is(err, rollup.ErrUnknownClient), errors.Is(err, rollup.ErrUnknownService):
 		return &Refusal{Code: ReasonLagging, Err: err}
@@ -339,15 +345,17 @@ func (m *Member) verify(h *rollup.Header, ev *rollup.Evidence) error {
 	return nil
 }
 
-// conflict refuses a second rollup for a window. The first of a window is kept besides the one that was signed, when
-// it is valid: for who wants to know which clients are in both. What convicts is the node's words.
+// conflict refuses a second rollup for a window. The first of a window is kept besides the one that
+// was signed, when it is valid: for who wants to know which clients are in both. What convicts is
+// the node's words.
 func (m *Member) conflict(h *rollup.Header, prior rollup.Hash, evidence []byte) error {
 	refusal := &Refusal{Code: ReasonConflict,
 		Err: &PriorError{prior, fmt.Errorf("rollup %v is another one", h.ID())}}
 	if !m.firstConflict(h.Key()) {
 		return refusal
 	}
-	log := m.cfg.Logger.With("node", h.Node, "epoch", h.Epoch, "window", h.Window, "signed", prior, "pushed", h.ID())
+	log := m.cfg.Logger.With("node", h.Node, "epoch", h.Epoch, "window", h.Window, "signed", prior,
+		"pushed", h.ID())
 	ev, err := rollup.ParseEvidence(evidence)
 	if err == nil {
 		err = m.verify(h, ev)
@@ -357,15 +365,16 @@ func (m *Member) conflict(h *rollup.Header, prior rollup.Hash, evidence []byte) 
 		return refusal
 	}
 	if err := m.cfg.Store.PutEvidence(h.ID(), h.Append(nil), evidence); err != nil {
-		log.Error("a node pushed two rollups for one window; the second could not be kept", "err", err)
+		log.Error("a node pushed two rollups for one window; the second could not be kept", "err",
+			err)
 		return refusal
 	}
 	log.Error("a node pushed two valid rollups for one window; both are kept")
 	return refusal
 }
 
-// maxConflicts bounds how many windows' conflicts are examined and kept while the process lives: each is a node's
-// proven fault, and a few convict it as well as many.
+// maxConflicts bounds how many windows' conflicts are examined and kept while the process lives:
+// each is a node's proven fault, and a few convict it as well as many.
 const maxConflicts = 1024
 
 func (m *Member) firstConflict(key rollup.WindowKey) bool {

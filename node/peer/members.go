@@ -38,8 +38,8 @@ type MembersConfig struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-// Members talks to the committee's members. Connections are kept, shared by all calls, and opened again when they
-// break or the registry changes. It is safe for concurrent use.
+// Members talks to the committee's members. Connections are kept, shared by all calls, and opened
+// again when they break or the registry changes. It is safe for concurrent use.
 type Members struct {
 	cfg MembersConfig
 
@@ -127,7 +127,8 @@ func (m *Members) Pull(
 	if err != nil {
 		return nil, nil, err
 	}
-	response, err := l.client.Pull(ctx, connect.NewRequest(&api.PullRequest{RollupId: id[:], Rung: uint32(rung)}))
+	response, err := l.client.Pull(ctx,
+		connect.NewRequest(&api.PullRequest{RollupId: id[:], Rung: uint32(rung)}))
 	if err != nil {
 		return nil, nil, fmt.Errorf("member %d at %s: %w", node, l.address, err)
 	}

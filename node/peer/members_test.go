@@ -44,7 +44,8 @@ func TestLongAnswers(t *testing.T) {
 	if _, _, err := members.Pull(ctx, 0, rollup.Hash{1}, 0); !errors.Is(err, api.ErrLongAnswer) {
 		t.Errorf("a pull: %v", err)
 	}
-	if _, err := members.Push(ctx, 0, []byte{1}, wordFor(network, []byte{1}), []byte{2}); err == nil {
+	if _, err := members.Push(ctx, 0, []byte{1}, wordFor(network, []byte{1}),
+		[]byte{2}); err == nil {
 		t.Error("a push was answered")
 	}
 }

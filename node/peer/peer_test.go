@@ -35,8 +35,10 @@ type testNode struct {
 	address string
 }
 
-// startNetwork starts n members, each serving the peer API on a real socket; setUp may change their settings.
-func startNetwork(t *testing.T, n int, setUp ...func(i int, c *MemberConfig)) (*testnet.Network, []*testNode) {
+// startNetwork starts n members, each serving the peer API on a real socket; setUp may change their
+// settings.
+func startNetwork(t *testing.T, n int, setUp ...func(i int, c *MemberConfig)) (*testnet.Network,
+	[]*testNode) {
 	t.Helper()
 	listeners := make([]net.Listener, n)
 	addresses := make([]string, n)
@@ -55,7 +57,8 @@ func startNetwork(t *testing.T, n int, setUp ...func(i int, c *MemberConfig)) (*
 	return network, nodes
 }
 
-func startNode(t *testing.T, network *testnet.Network, i int, listener net.Listener, setUp ...func(i int, c *MemberConfig)) *testNode {
+func startNode(t *testing.T, network *testnet.Network, i int, listener net.Listener,
+	setUp ...func(i int, c *MemberConfig)) *testNode {
 	t.Helper()
 	db, err := store.OpenMemory()
 	if err != nil {
@@ -63,14 +66,17 @@ func startNode(t *testing.T, network *testnet.Network, i int, listener net.Liste
 	}
 	certificate := certificateOf(t, network.Members[i].Transport)
 	node := &testNode{store: db, address: listener.Addr().String()}
-	config := MemberConfig{Network: network.ID, Key: network.Members[i].BLS, Chain: network, Store: db, Workers: 1, Concurrent: 1, Waiting: 4, Penalty: time.Nanosecond,
+	config := MemberConfig{Network: network.ID, Key: network.Members[i].BLS, Chain: network,
+		Store: db, Workers: 1, Concurrent: 1, Waiting: 4, Penalty: time.Nanosecond,
 		Logger: quiet}
 	for _, f := range setUp {
 		f(i, &config)
 	}
 	node.member = NewMember(config)
-	node.members = NewMembers(MembersConfig{Chain: network, Certificate: certificate, Local: node.member, Self: uint32(i), Proofs: config.Proofs})
-	server := NewServer(ServerConfig{Member: node.member, Store: db, Chain: network, Certificate: certificate, Logger: quiet})
+	node.members = NewMembers(MembersConfig{Chain: network, Certificate: certificate,
+		Local: node.member, Self: uint32(i), Proofs: config.Proofs})
+	server := NewServer(ServerConfig{Member: node.member, Store: db, Chain: network,
+		Certificate: certificate, Logger: quiet})
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		if err := server.Serve(listener); err != nil {
@@ -99,7 +105,8 @@ func certificateOf(t *testing.T, key ed25519.PrivateKey) tls.Certificate {
 	return certificate
 }
 
-// outsider returns members as seen by a node with another transport key, or with another idea of the network.
+// outsider returns members as seen by a node with another transport key, or with another idea of
+// the network.
 func outsider(t *testing.T, chain Chain, key ed25519.PrivateKey) *Members {
 	t.Helper()
 	m := NewMembers(MembersConfig{Chain: chain, Certificate: certificateOf(t, key)})
@@ -148,12 +155,14 @@ func TestPushGivesShares(t *testing.T) {
 	for i := range nodes { // member 1 is the pusher's own
 		var first [48]byte
 		for round := range 2 {
-			share, err := nodes[1].members.Push(t.Context(), uint32(i), header, wordFor(network, header), evidence)
+			share, err := nodes[1].members.Push(t.Context(), uint32(i), header,
+				wordFor(network, header), evidence)
 			if err != nil {
 				t.Fatalf("member %d: %v", i, err)
 			}
 			signature, err := bls.ParseSignature(share[:])
-			if err != nil || !bls.Default.Verify(network.Members[i].BLS.PublicKey(), message, &signature) {
+			if err != nil || !bls.Default.Verify(network.Members[i].BLS.PublicKey(), message,
+				&signature) {
 				t.Fatalf("member %d: the share does not verify: %v", i, err)
 			}
 			if round == 0 {
@@ -162,7 +171,8 @@ func TestPushGivesShares(t *testing.T) {
 				t.Errorf("member %d: another share for the same rollup", i)
 			}
 		}
-		if id, locked, err := nodes[i].store.Locked(h.Key()); err != nil || !locked || id != h.ID() {
+		if id, locked, err := nodes[i].store.Locked(h.Key()); err != nil || !locked ||
+			id != h.ID() {
 			t.Errorf("member %d: lock %v %v %v", i, id, locked, err)
 		}
 		if has, err := nodes[i].store.HasEvidence(h.ID(), 0); err != nil || !has {
@@ -188,7 +198,8 @@ func TestPushRefusals(t *testing.T) {
 	t.Run("another node's rollup", func(t *testing.T) {
 		_, err := nodes[2].members.Push(t.Context(), 0, header, wordFor(network, header), evidence)
 		wantReason(t, err, ReasonNotOwner)
-		_, err = nodes[2].members.Push(t.Context(), 2, header, wordFor(network, header), evidence) // its own member is no softer
+		// its own member is no softer
+		_, err = nodes[2].members.Push(t.Context(), 2, header, wordFor(network, header), evidence)
 		wantReason(t, err, ReasonNotOwner)
 	})
 	t.Run("evidence that does not fit", func(t *testing.T) {
@@ -224,7 +235,8 @@ func TestPushRefusals(t *testing.T) {
 		network.Advance(time.Second)
 		wantReason(t, push(header, evidence), ReasonTooOld)
 	})
-	if stats := nodes[0].member.Stats(); stats.Refused[ReasonInvalid] != 6 || stats.Refused[ReasonNotOwner] != 1 ||
+	if stats := nodes[0].member.Stats(); stats.Refused[ReasonInvalid] != 6 ||
+		stats.Refused[ReasonNotOwner] != 1 ||
 		stats.Refused[ReasonLagging] != 1 || stats.Refused[ReasonTooOld] != 1 || stats.Signed != 1 {
 		t.Errorf("stats: %+v", stats)
 	}
@@ -284,7 +296,8 @@ func TestLaggingRegistry(t *testing.T) {
 	}
 	defer db.Close()
 	chain := &laggard{view: network.View()}
-	member := NewMember(MemberConfig{Network: network.ID, Key: network.Members[0].BLS, Chain: chain, Store: db, Logger: quiet})
+	member := NewMember(MemberConfig{Network: network.ID, Key: network.Members[0].BLS, Chain: chain,
+		Store: db, Logger: quiet})
 	network.AddClients(t, network.Members[0].Owner, 2)
 	header, evidence := network.Rollup(t, rollup.WindowKey{Node: 1}, 0, 6)
 	pusher := TransportKey(ledger.KeyOf(network.Members[1].Transport))
@@ -294,7 +307,8 @@ func TestLaggingRegistry(t *testing.T) {
 		t.Errorf("the reason got lost: %v", err)
 	}
 	chain.view = network.View()
-	if _, err := member.Push(t.Context(), pusher, header, wordFor(network, header), evidence); err != nil {
+	if _, err := member.Push(t.Context(), pusher, header, wordFor(network, header),
+		evidence); err != nil {
 		t.Errorf("once the chain caught up: %v", err)
 	}
 }
@@ -305,8 +319,10 @@ func TestIdentities(t *testing.T) {
 
 	t.Run("unregistered caller", func(t *testing.T) {
 		stranger := outsider(t, network, testnet.Key("stranger", 0))
-		// In TLS 1.3 a client learns only after its handshake that it was refused: by an alert, or by a broken connection.
-		if _, err := stranger.Push(t.Context(), 0, header, wordFor(network, header), evidence); err == nil {
+		// In TLS 1.3 a client learns only after its handshake that it was refused: by an alert, or
+		// by a broken connection.
+		if _, err := stranger.Push(t.Context(), 0, header, wordFor(network, header),
+			evidence); err == nil {
 			t.Error("a stranger was served")
 		}
 		stats := nodes[0].member.Stats()
@@ -323,7 +339,8 @@ func TestIdentities(t *testing.T) {
 		// A registry that says another key listens at member 0's address.
 		wrong := testnet.New(t, []string{nodes[1].address, nodes[0].address}, 1)
 		m := outsider(t, wrong, network.Members[1].Transport)
-		if _, err := m.Push(t.Context(), 0, header, wordFor(network, header), evidence); !errors.Is(err, ErrIdentity) {
+		if _, err := m.Push(t.Context(), 0, header, wordFor(network, header),
+			evidence); !errors.Is(err, ErrIdentity) {
 			t.Errorf("got %v, want ErrIdentity", err)
 		}
 	})
@@ -334,7 +351,8 @@ func TestIdentities(t *testing.T) {
 		}
 		defer conn.Close()
 		_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
-		_, err = conn.Read(make([]byte, 1)) // TLS 1.3 tells a client of its refusal after the handshake
+		// TLS 1.3 tells a client of its refusal after the handshake
+		_, err = conn.Read(make([]byte, 1))
 		return err
 	}
 	t.Run("no certificate", func(t *testing.T) {
@@ -372,7 +390,8 @@ func TestIdentities(t *testing.T) {
 			t.Error("the server keeps the connection")
 		}
 	})
-	if _, err := nodes[1].members.Push(t.Context(), 0, header, wordFor(network, header), evidence); err != nil {
+	if _, err := nodes[1].members.Push(t.Context(), 0, header, wordFor(network, header),
+		evidence); err != nil {
 		t.Errorf("after all that, the right node: %v", err)
 	}
 }
@@ -380,7 +399,8 @@ func TestIdentities(t *testing.T) {
 func TestOversizedPush(t *testing.T) {
 	network, nodes := startNetwork(t, 2)
 	header, _ := network.Rollup(t, rollup.WindowKey{Node: 1}, 0, 1)
-	_, err := nodes[1].members.Push(t.Context(), 0, header, wordFor(network, header), make([]byte, MaxMessageSize))
+	_, err := nodes[1].members.Push(t.Context(), 0, header, wordFor(network, header),
+		make([]byte, MaxMessageSize))
 	if connect.CodeOf(err) != connect.CodeResourceExhausted {
 		t.Errorf("got %v", err)
 	}
@@ -393,15 +413,18 @@ func TestOversizedPush(t *testing.T) {
 func TestPushAfterRestart(t *testing.T) {
 	network, nodes := startNetwork(t, 2)
 	first, evidence := network.Rollup(t, rollup.WindowKey{Node: 1}, 0, 2)
-	if _, err := nodes[1].members.Push(t.Context(), 0, first, wordFor(network, first), evidence); err != nil {
+	if _, err := nodes[1].members.Push(t.Context(), 0, first, wordFor(network, first),
+		evidence); err != nil {
 		t.Fatal(err)
 	}
-	again := NewMember(MemberConfig{Network: network.ID, Key: network.Members[0].BLS, Chain: network, Store: nodes[0].store, Logger: quiet})
+	again := NewMember(MemberConfig{Network: network.ID, Key: network.Members[0].BLS,
+		Chain: network, Store: nodes[0].store, Logger: quiet})
 	pusher := TransportKey(ledger.KeyOf(network.Members[1].Transport))
 	second, secondEvidence := network.Rollup(t, rollup.WindowKey{Node: 1}, 0, 3)
 	_, err := again.Push(t.Context(), pusher, second, wordFor(network, second), secondEvidence)
 	wantReason(t, err, ReasonConflict)
-	if _, err := again.Push(t.Context(), pusher, first, wordFor(network, first), evidence); err != nil {
+	if _, err := again.Push(t.Context(), pusher, first, wordFor(network, first),
+		evidence); err != nil {
 		t.Errorf("the rollup it is bound to: %v", err)
 	}
 }
@@ -415,7 +438,8 @@ func TestPuller(t *testing.T) {
 		key := rollup.WindowKey{Node: 1, Window: window}
 		header, evidence := network.Rollup(t, key, 4*window, 4)
 		for i := range 3 {
-			if _, err := nodes[1].members.Push(t.Context(), uint32(i), header, wordFor(network, header), evidence); err != nil {
+			if _, err := nodes[1].members.Push(t.Context(), uint32(i), header,
+				wordFor(network, header), evidence); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -432,7 +456,8 @@ func TestPuller(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { puller.Run(ctx) })
-	for deadline := time.Now().Add(20 * time.Second); puller.Stats().Pulled < 3 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(20 * time.Second); puller.Stats().Pulled < 3 &&
+		time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
 	cancel()
@@ -452,7 +477,8 @@ func TestPuller(t *testing.T) {
 	if stats := puller.Stats(); stats.Pulled != 3 || stats.Wanted != 0 {
 		t.Errorf("stats: %+v", stats)
 	}
-	if _, _, err := nodes[3].members.Pull(t.Context(), 0, rollup.Hash{1}, 0); connect.CodeOf(err) != connect.CodeNotFound {
+	if _, _, err := nodes[3].members.Pull(t.Context(), 0, rollup.Hash{1},
+		0); connect.CodeOf(err) != connect.CodeNotFound {
 		t.Errorf("an unknown rollup: %v", err)
 	}
 }
@@ -466,7 +492,8 @@ func TestMatchRefusesOtherEvidence(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, c := range map[string][2][]byte{
-		"header": {other, otherEvidence}, "evidence": {header, otherEvidence}, "neither": {nil, nil}, "cut": {header, evidence[:4]},
+		"header": {other, otherEvidence}, "evidence": {header, otherEvidence},
+		"neither": {nil, nil}, "cut": {header, evidence[:4]},
 	} {
 		if err := match(h.ID(), 0, c[0], c[1], network.View(), nil); !errors.Is(err, ErrMismatch) {
 			t.Errorf("%s: %v", name, err)

@@ -28,9 +28,11 @@ func (p EpochProofs) in(epoch uint32) rollup.ProofVerifier {
 	return p(epoch)
 }
 
-// match checks that header and evidence are those of a rollup id: the header by its digest, the evidence by the roots
-// in the header. For the sums under a proof nothing but the proof stands, so evidence of rung 3 is verified.
-func match(id rollup.Hash, rung rollup.Rung, header, evidence []byte, reg rollup.Registry, proofs EpochProofs) error {
+// match checks that header and evidence are those of a rollup id: the header by its digest, the
+// evidence by the roots in the header. For the sums under a proof nothing but the proof stands, so
+// evidence of rung 3 is verified.
+func match(id rollup.Hash, rung rollup.Rung, header, evidence []byte, reg rollup.Registry,
+	proofs EpochProofs) error {
 	h, err := rollup.ParseHeader(header)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrMismatch, err)
@@ -62,19 +64,19 @@ type PullerConfig struct {
 	Store   *store.Store
 	Self    uint32 // the node of this member
 
-	// Delay is how long to wait for the rollup's own node to push it before asking another member, and Retry the longest
-	// wait between attempts. Zero means 3 seconds and 1 minute.
+	// Delay is how long to wait for the rollup's own node to push it before asking another member,
+	// and Retry the longest wait between attempts. Zero means 3 seconds and 1 minute.
 	Delay, Retry time.Duration
 
 	Logger *slog.Logger
 }
 
-// maxWanted bounds the rollups that wait to be pulled. A member that lags so far behind drops the oldest: they are
-// kept by a quorum already.
+// maxWanted bounds the rollups that wait to be pulled. A member that lags so far behind drops the
+// oldest: they are kept by a quorum already.
 const maxWanted = 1 << 16
 
-// Puller fetches the evidence of executed rollups that this member did not verify itself, so that every member keeps
-// it. It is safe for concurrent use.
+// Puller fetches the evidence of executed rollups that this member did not verify itself, so that
+// every member keeps it. It is safe for concurrent use.
 type Puller struct {
 	cfg  PullerConfig
 	wake chan struct{}
@@ -138,8 +140,8 @@ func (p *Puller) Stats() PullerStats {
 	return stats
 }
 
-// Run pulls until ctx ends, one rollup at a time. It begins with those that were missing when the node stopped, which
-// it finds by the certificates in the store.
+// Run pulls until ctx ends, one rollup at a time. It begins with those that were missing when the
+// node stopped, which it finds by the certificates in the store.
 func (p *Puller) Run(ctx context.Context) {
 	if err := p.resume(); err != nil {
 		p.cfg.Logger.Error("could not look for missing evidence", "err", err)
@@ -225,7 +227,8 @@ func (p *Puller) settle(w want, pulled bool, err error) {
 		p.stats.Failed++
 		w.due = time.Now().Add(w.delays.Next())
 		p.wanted[i] = w
-		p.cfg.Logger.Warn("evidence of an executed rollup is still missing", "rollup", w.id, "err", err)
+		p.cfg.Logger.Warn("evidence of an executed rollup is still missing", "rollup", w.id, "err",
+			err)
 	}
 }
 

@@ -75,11 +75,12 @@ func (r Reason) Error() string {
 	return "peer: push refused: " + reasons[r].meaning
 }
 
-// Retry reports whether the same push may succeed later. door.RetryAfter says when, if the member did.
+// Retry reports whether the same push may succeed later. door.RetryAfter says when, if the member
+// did.
 func (r Reason) Retry() bool { return r == ReasonLagging || r == ReasonBusy }
 
-// Refusal is the error of a push that a member answered with a refusal. On the pusher's side its Err
-// is the member's words.
+// Refusal is the error of a push that a member answered with a refusal. On the pusher's side its
+// Err is the member's words.
 type Refusal = rollup.Refusal[Reason]
 
 // PriorError is the detail of a refusal for ReasonConflict.
@@ -88,7 +89,10 @@ type PriorError struct {
 	Err   error
 }
 
-func (e *PriorError) Error() string { return fmt.Sprintf("rollup %v was signed: %v", e.Prior, e.Err) }
+func (e *PriorError) Error() string {
+	return fmt.Sprintf("rollup %v was signed: %v", e.Prior,
+		e.Err)
+}
 
 func (e *PriorError) Unwrap() error { return e.Err }
 

@@ -10,8 +10,8 @@ import (
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
-// standing is what the ledger says about a caller. Places are divided among callers of one standing,
-// so that whoever has less at stake takes nothing from those who have more.
+// standing is what the ledger says about a caller. Places are divided among callers of one
+// standing, so that whoever has less at stake takes nothing from those who have more.
 type standing uint8
 
 const (
@@ -67,8 +67,8 @@ type place struct {
 	turn     bool          // it has its turn
 }
 
-// newRoom returns a room with some turns at once, and places for those who wait besides: for members
-// of the committee as many as given, for all others a fixed number.
+// newRoom returns a room with some turns at once, and places for those who wait besides: for
+// members of the committee as many as given, for all others a fixed number.
 func newRoom(turns, members int) *room {
 	r := &room{turns: turns, spare: max(1, turns-1), running: make(map[TransportKey]int),
 		last: make(map[TransportKey]uint64)}
@@ -152,7 +152,8 @@ func (r *room) call() {
 			}
 			return int(int64(r.last[a.caller]) - int64(r.last[b.caller]))
 		})
-		r.waiting[s] = slices.DeleteFunc(r.waiting[s], func(other *place) bool { return other == p })
+		r.waiting[s] = slices.DeleteFunc(r.waiting[s],
+			func(other *place) bool { return other == p })
 		r.turns--
 		if s == stakeless {
 			r.spare--

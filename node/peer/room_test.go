@@ -37,7 +37,8 @@ func strangers(t *testing.T, network *testnet.Network, count int, stake uint64) 
 		by, bls := ledger.KeyOf(owner), ledger.BLSKey(secret.PublicKey().Bytes())
 		registration := &ledger.NodeRegistration{
 			BLSKey: bls, Proof: ledger.ProvePossession(secret, network.ID, rollup.RoleNode, by),
-			TransportKey: ledger.KeyOf(key), NodeSignature: ledger.SignNode(network.ID, by, bls, key),
+			TransportKey: ledger.KeyOf(key), NodeSignature: ledger.SignNode(network.ID, by, bls,
+				key),
 			Stake: stake, PeerAddress: "127.0.0.1:1",
 		}
 		nonce := account.Nonce + uint64(i)
@@ -64,7 +65,8 @@ func (b *slowBody) Read(p []byte) (n int, err error) {
 	return n, err
 }
 
-// holdPlaces opens pushes whose bodies do not come, calls of them for each key, until the test ends.
+// holdPlaces opens pushes whose bodies do not come, calls of them for each key, until the test
+// ends.
 func holdPlaces(t *testing.T, network *testnet.Network, address string, keys []ed25519.PrivateKey,
 	calls int) {
 	t.Helper()
@@ -74,13 +76,15 @@ func holdPlaces(t *testing.T, network *testnet.Network, address string, keys []e
 		protocols := new(http.Protocols)
 		protocols.SetHTTP2(true)
 		transport := &http.Transport{Protocols: protocols,
-			TLSClientConfig: clientTLS(certificateOf(t, key), TransportKey(ledger.KeyOf(network.Members[0].Transport)))}
+			TLSClientConfig: clientTLS(certificateOf(t, key),
+				TransportKey(ledger.KeyOf(network.Members[0].Transport)))}
 		t.Cleanup(transport.CloseIdleConnections)
 		for range calls {
 			begun.Add(1)
 			body := &slowBody{begun: begun.Done, end: end}
 			running.Go(func() {
-				r, err := http.NewRequest(http.MethodPost, "https://"+address+api.PeerServicePushProcedure, body)
+				r, err := http.NewRequest(http.MethodPost,
+					"https://"+address+api.PeerServicePushProcedure, body)
 				if err != nil {
 					t.Error(err)
 					return
@@ -106,7 +110,8 @@ func TestStrangersHoldNoPlaces(t *testing.T) {
 	refused := 0
 	for window := range uint32(40) {
 		header, evidence := network.Rollup(t, rollup.WindowKey{Node: 1, Window: window}, window, 1)
-		if _, err := nodes[1].members.Push(t.Context(), 0, header, wordFor(network, header), evidence); err != nil {
+		if _, err := nodes[1].members.Push(t.Context(), 0, header, wordFor(network, header),
+			evidence); err != nil {
 			t.Logf("window %d: %v", window, err)
 			refused++
 		}
@@ -133,7 +138,8 @@ func TestStrangersBesideAStranger(t *testing.T) {
 	}
 }
 
-// TestPenalty: whoever pushes what is not valid waits, longer each time, and is told so; others do not.
+// TestPenalty: whoever pushes what is not valid waits, longer each time, and is told so; others do
+// not.
 func TestPenalty(t *testing.T) {
 	network, nodes := startNetwork(t, 3, func(_ int, c *MemberConfig) { c.Penalty = time.Hour })
 	header, evidence := network.Rollup(t, rollup.WindowKey{Node: 1}, 0, 1)
@@ -153,7 +159,8 @@ func TestPenalty(t *testing.T) {
 		t.Errorf("%+v", stats)
 	}
 	other, otherEvidence := network.Rollup(t, rollup.WindowKey{Node: 2}, 0, 1)
-	if _, err := nodes[2].members.Push(t.Context(), 0, other, wordFor(network, other), otherEvidence); err != nil {
+	if _, err := nodes[2].members.Push(t.Context(), 0, other, wordFor(network, other),
+		otherEvidence); err != nil {
 		t.Errorf("another node: %v", err)
 	}
 }
@@ -174,7 +181,8 @@ func TestPenalties(t *testing.T) {
 	for range 8 {
 		p.good(caller)
 	}
-	if wait := p.fault(caller, now); wait != 8*time.Second { // 11 faults, 8 taken back, and one more
+	// 11 faults, 8 taken back, and one more
+	if wait := p.fault(caller, now); wait != 8*time.Second {
 		t.Errorf("after good conduct: %v", wait)
 	}
 	quiet := p.caller[caller].until.Add(2 * penaltyForget)
@@ -190,7 +198,8 @@ func TestPenalties(t *testing.T) {
 	for i := range maxPenalties + 10 {
 		p.fault(TransportKey{byte(i), byte(i >> 8), 1}, now.Add(time.Duration(i)))
 	}
-	if len(p.caller) != maxPenalties || p.caller[TransportKey{0, 0, 1}] != nil || p.caller[TransportKey{100, 0, 1}] == nil {
+	if len(p.caller) != maxPenalties || p.caller[TransportKey{0, 0, 1}] != nil ||
+		p.caller[TransportKey{100, 0, 1}] == nil {
 		t.Errorf("%d callers are remembered", len(p.caller))
 	}
 }
@@ -215,7 +224,8 @@ func TestBusy(t *testing.T) {
 	for _, p := range places {
 		room.leave(p)
 	}
-	if _, err := nodes[1].members.Push(t.Context(), 0, header, wordFor(network, header), evidence); err != nil {
+	if _, err := nodes[1].members.Push(t.Context(), 0, header, wordFor(network, header),
+		evidence); err != nil {
 		t.Errorf("once there is room: %v", err)
 	}
 	long, ok := room.enter(TransportKey{}, seated) // a verification that takes long
@@ -225,11 +235,13 @@ func TestBusy(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	header, evidence = network.Rollup(t, rollup.WindowKey{Node: 1, Window: 1}, 1, 1)
-	if _, err := nodes[1].members.Push(ctx, 0, header, wordFor(network, header), evidence); connect.CodeOf(err) != connect.CodeDeadlineExceeded {
+	if _, err := nodes[1].members.Push(ctx, 0, header, wordFor(network, header),
+		evidence); connect.CodeOf(err) != connect.CodeDeadlineExceeded {
 		t.Errorf("a push whose time ran out: %v", err)
 	}
 	room.leave(long)
-	if _, err := nodes[1].members.Push(t.Context(), 0, header, wordFor(network, header), evidence); err != nil {
+	if _, err := nodes[1].members.Push(t.Context(), 0, header, wordFor(network, header),
+		evidence); err != nil {
 		t.Errorf("once there is a turn: %v", err)
 	}
 }
@@ -311,7 +323,8 @@ func TestStandings(t *testing.T) {
 	for _, c := range []struct {
 		key  ed25519.PrivateKey
 		want standing
-	}{{network.Members[0].Transport, seated}, {poor[0], stakeless}, {rich[0], staked}, {testnet.Key("nobody", 0), stakeless}} {
+	}{{network.Members[0].Transport, seated}, {poor[0], stakeless}, {rich[0], staked},
+		{testnet.Key("nobody", 0), stakeless}} {
 		if got := standingOf(network.View(), TransportKey(ledger.KeyOf(c.key))); got != c.want {
 			t.Errorf("standing %d, not %d", got, c.want)
 		}

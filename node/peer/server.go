@@ -92,7 +92,8 @@ func NewServer(cfg ServerConfig) *Server {
 			PingTimeout:          15 * time.Second,
 			WriteByteTimeout:     30 * time.Second,
 		},
-		ErrorLog: slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug), // handshakes that strangers fail
+		// handshakes that strangers fail
+		ErrorLog: slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug),
 	}
 	return s
 }
@@ -107,7 +108,8 @@ func (s *Server) Serve(listener net.Listener) error {
 	return nil
 }
 
-// Shutdown stops listening and waits for the calls that run, until ctx ends; then it breaks them off.
+// Shutdown stops listening and waits for the calls that run, until ctx ends; then it breaks them
+// off.
 func (s *Server) Shutdown(ctx context.Context) error {
 	err := s.http.Shutdown(ctx)
 	if err != nil {
@@ -165,7 +167,8 @@ type service struct{ *Server }
 func (s service) Push(ctx context.Context, req *connect.Request[api.PushRequest]) (
 	*connect.Response[api.PushResponse], error) {
 	if s.member == nil {
-		return nil, connect.NewError(connect.CodeUnimplemented, errors.New("this node is no member of the committee"))
+		return nil, connect.NewError(connect.CodeUnimplemented,
+			errors.New("this node is no member of the committee"))
 	}
 	own := [rollup.WordSize]byte{} // of another length it is none
 	if len(req.Msg.Own) == len(own) {
@@ -181,18 +184,23 @@ func (s service) Push(ctx context.Context, req *connect.Request[api.PushRequest]
 func (s service) Pull(_ context.Context, req *connect.Request[api.PullRequest]) (
 	*connect.Response[api.PullResponse], error) {
 	if len(req.Msg.RollupId) != len(rollup.Hash{}) {
-		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("a rollup id has %d bytes, not %d", len(rollup.Hash{}), len(req.Msg.RollupId)))
+		return nil, connect.NewError(connect.CodeInvalidArgument,
+			fmt.Errorf("a rollup id has %d bytes, not %d", len(rollup.Hash{}),
+				len(req.Msg.RollupId)))
 	}
 	if req.Msg.Rung > uint32(rollup.RungProof) {
-		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("there is no rung %d", req.Msg.Rung))
+		return nil, connect.NewError(connect.CodeInvalidArgument,
+			fmt.Errorf("there is no rung %d", req.Msg.Rung))
 	}
 	id, rung := rollup.Hash(req.Msg.RollupId), rollup.Rung(req.Msg.Rung)
 	header, evidence, err := s.kept(id, rung)
 	switch {
 	case err != nil && !errors.Is(err, store.ErrNotFound):
-		return nil, connect.NewError(connect.CodeInternal, fmt.Errorf("read rollup %v: %w", id, err))
+		return nil, connect.NewError(connect.CodeInternal,
+			fmt.Errorf("read rollup %v: %w", id, err))
 	case err != nil:
-		return nil, connect.NewError(connect.CodeNotFound, fmt.Errorf("rollup %v is not kept here%s", id, ofRung(rung)))
+		return nil, connect.NewError(connect.CodeNotFound,
+			fmt.Errorf("rollup %v is not kept here%s", id, ofRung(rung)))
 	}
 	return connect.NewResponse(&api.PullResponse{Header: header, Evidence: evidence}), nil
 }

@@ -116,7 +116,8 @@ func (w *words) review(settled uint32) (all []*word.TwoRollups, err error) {
 			return nil, fmt.Errorf("%w: word %x", store.ErrCorrupt, key)
 		}
 		be := binary.BigEndian
-		k := rollup.WindowKey{Epoch: be.Uint32(key), Node: be.Uint32(key[4:]), Window: be.Uint32(key[8:])}
+		k := rollup.WindowKey{Epoch: be.Uint32(key), Node: be.Uint32(key[4:]),
+			Window: be.Uint32(key[8:])}
 		w.kept[billedBy{k.Node, k.Epoch}]++
 		first, said, err := w.first(k)
 		if err != nil {

@@ -47,10 +47,12 @@ func splitZero(t *testing.T, network *testnet.Network) (clients []uint64) {
 	for _, key := range []*bls.SecretKey{a, b, cancelling(t, a, b)} {
 		clients = append(clients, network.View().Clients()+uint64(len(grants)))
 		network.Clients = append(network.Clients, key)
-		grants = append(grants, ledger.NewGrant(network.ID, payer, ledger.Grant{Payer: account.Index,
-			Key:      key.PublicKey().Bytes(),
-			Proof:    ledger.ProvePossession(key, network.ID, rollup.RoleClient, ledger.KeyOf(payer)),
-			Services: ledger.Services(0), Numbers: splitNumbers, Until: ledger.Forever}))
+		grants = append(grants,
+			ledger.NewGrant(network.ID, payer, ledger.Grant{Payer: account.Index,
+				Key: key.PublicKey().Bytes(),
+				Proof: ledger.ProvePossession(key, network.ID, rollup.RoleClient,
+					ledger.KeyOf(payer)),
+				Services: ledger.Services(0), Numbers: splitNumbers, Until: ledger.Forever}))
 	}
 	network.MustSubmit(t, ledger.NewGrants(network.ID, grants))
 	return clients
@@ -72,7 +74,8 @@ func (w *named) forge(t *testing.T, network *testnet.Network, key rollup.WindowK
 	var frames []byte
 	for _, client := range w.clients {
 		for i := range w.acks {
-			frames = (&rollup.Ack{Net: network.ID.Net(), Epoch: key.Epoch, Node: key.Node, Client: client,
+			frames = (&rollup.Ack{Net: network.ID.Net(), Epoch: key.Epoch, Node: key.Node,
+				Client: client,
 				Number: w.first + i, Units: w.units}).Append(frames) // nobody signed it
 		}
 	}
@@ -134,8 +137,8 @@ func TestSplitZero(t *testing.T) {
 	split := splitZero(t, network)
 	const signer, honest = uint64(0), uint64(1)
 	window := uint32(0)
-	// push shows member 0 one rung and member 1 the other, and returns the header when both took it.
-	// Why is what the rules of a rollup say to either.
+	// push shows member 0 one rung and member 1 the other, and returns the header when both took
+	// it. Why is what the rules of a rollup say to either.
 	push := func(w named, want Reason, why error) (header []byte) {
 		t.Helper()
 		key := rollup.WindowKey{Node: 1, Window: window}
@@ -154,7 +157,8 @@ func TestSplitZero(t *testing.T) {
 			if !errors.Is(err, why) {
 				t.Fatalf("rung %d: %v, want %v", member+2, err, why)
 			}
-			_, err = nodes[1].members.Push(t.Context(), uint32(member), header, wordFor(network, header),
+			_, err = nodes[1].members.Push(t.Context(), uint32(member), header,
+				wordFor(network, header),
 				evidence)
 			if want != 0 {
 				wantReason(t, err, want)
@@ -164,7 +168,10 @@ func TestSplitZero(t *testing.T) {
 		}
 		return header
 	}
-	with := func(more ...uint64) []uint64 { return slices.Sorted(slices.Values(append(more, split...))) }
+	with := func(more ...uint64) []uint64 {
+		return slices.Sorted(
+			slices.Values(append(more, split...)))
+	}
 	most := named{acks: splitNumbers, units: testnet.UnitCap}
 
 	t.Run("by themselves their sum is no key", func(t *testing.T) {
@@ -210,8 +217,9 @@ func TestSplitZero(t *testing.T) {
 	}
 	const each = splitNumbers * testnet.UnitCap // of a client at a node in an epoch
 	if row := settled.Rows[0]; row.Acks != 4*splitNumbers || row.Units != 4*each {
-		t.Errorf("%d acks and %d units are billed: three clients that cancel and one that signed have "+
-			"%d units each", row.Acks, row.Units, uint64(each))
+		t.Errorf(
+			"%d acks and %d units are billed: three clients that cancel and one that signed have "+
+				"%d units each", row.Acks, row.Units, uint64(each))
 	}
 }
 
@@ -219,7 +227,8 @@ func TestSplitZero(t *testing.T) {
 // a key. They had to have the power for it; by themselves they sign nothing, and with them nobody
 // is counted who did not sign.
 func TestSplitZeroCommittee(t *testing.T) {
-	network := testnet.New(t, []string{"127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3", "127.0.0.1:4"}, 1)
+	network := testnet.New(t, []string{"127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3", "127.0.0.1:4"},
+		1)
 	genesis := *network.Genesis
 	genesis.Members = slices.Clone(genesis.Members)
 	network.Members[1].BLS = cancelling(t, network.Members[0].BLS)

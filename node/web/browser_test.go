@@ -19,8 +19,8 @@ import (
 	"github.com/waybill-network/waybill/node/telemetry"
 )
 
-// The tests in this file drive a headless Chromium over its DevTools protocol. Without one they are skipped, unless
-// REQUIRE_CHROMIUM is set. WAYBILL_SHOTS names a directory for screenshots.
+// The tests in this file drive a headless Chromium over its DevTools protocol. Without one they are
+// skipped, unless REQUIRE_CHROMIUM is set. WAYBILL_SHOTS names a directory for screenshots.
 
 type browser struct {
 	t       *testing.T
@@ -56,8 +56,10 @@ func startBrowser(t *testing.T) *browser {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), path, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars",
+	cmd := exec.CommandContext(t.Context(), path, "--headless", "--no-sandbox", "--disable-gpu",
+		"--disable-quic", "--no-first-run",
+		"--disable-background-networking", "--disable-component-update", "--disable-sync",
+		"--hide-scrollbars",
 		"--remote-debugging-port=0", "--user-data-dir="+dir, "about:blank")
 	cmd.WaitDelay = 5 * time.Second
 	if err := cmd.Start(); err != nil {
@@ -82,13 +84,15 @@ func startBrowser(t *testing.T) *browser {
 		<-b.gone
 		cmd.Wait() // ends by its own will or by the context
 		// Its children may write for a moment longer.
-		waitFor(t, "the browser to leave its directory", func() bool { return os.RemoveAll(dir) == nil })
+		waitFor(t, "the browser to leave its directory",
+			func() bool { return os.RemoveAll(dir) == nil })
 	})
 
 	var target struct{ TargetID string }
 	b.into(&target, "Target.createTarget", map[string]any{"url": "about:blank"})
 	var attached struct{ SessionID string }
-	b.into(&attached, "Target.attachToTarget", map[string]any{"targetId": target.TargetID, "flatten": true})
+	b.into(&attached, "Target.attachToTarget",
+		map[string]any{"targetId": target.TargetID, "flatten": true})
 	b.session = attached.SessionID
 	for _, domain := range []string{"Page", "Runtime", "Log", "Network"} {
 		b.call(domain+".enable", nil)
@@ -164,7 +168,8 @@ func (b *browser) eval(expression string) string {
 		Result           struct{ Value any }
 		ExceptionDetails *struct{ Text string }
 	}
-	b.into(&got, "Runtime.evaluate", map[string]any{"expression": expression, "returnByValue": true})
+	b.into(&got, "Runtime.evaluate",
+		map[string]any{"expression": expression, "returnByValue": true})
 	if got.ExceptionDetails != nil {
 		b.t.Fatalf("%s: %s", expression, got.ExceptionDetails.Text)
 	}
@@ -184,8 +189,11 @@ func (b *browser) complaints() []string {
 }
 
 func (b *browser) viewport(width, height int, scheme string) {
-	b.call("Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500})
-	b.call("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}}})
+	b.call("Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": height,
+		"deviceScaleFactor": 1, "mobile": width < 500})
+	b.call("Emulation.setEmulatedMedia",
+		map[string]any{
+			"features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}}})
 }
 
 // shot writes a screenshot when somebody wants to look.
@@ -280,10 +288,12 @@ func TestPage(t *testing.T) {
 		waitFor(t, "a rate", func() bool { return strings.HasSuffix(b.text("rate"), "k") })
 		total := b.eval(`document.querySelector("#t-stages tbody tr td:last-child").title`)
 		waitFor(t, "an update", func() bool {
-			return b.eval(`document.querySelector("#t-stages tbody tr td:last-child").title`) != total
+			return b.eval(
+				`document.querySelector("#t-stages tbody tr td:last-child").title`) != total
 		})
 		waitFor(t, "a sparkline", func() bool {
-			return strings.Count(b.eval(`document.querySelector("#chart .line").getAttribute("d")`), "L") >= 100
+			return strings.Count(b.eval(`document.querySelector("#chart .line").getAttribute("d")`),
+				"L") >= 100
 		})
 		if n.steps.Load() == first {
 			t.Error("the page moves without the node")
@@ -291,12 +301,14 @@ func TestPage(t *testing.T) {
 	})
 	t.Run("content", func(t *testing.T) {
 		for id, want := range map[string][]string{
-			"name":          {"edge-lisbon-2"},
-			"t-stages":      {"admit", "verify", "commit", "window", "cosign", "seal", "certify"},
-			"f-rollups":     {"1.2M · 7.9M", "88.0k of 90.1k"},
-			"open":          {"Window 12/91", "Window 12/90", "closes in"},
-			"stuck":         {"Window 12/87 is stuck", "will not be paid", "refuse the rollup for good", "What to do"},
-			"t-windows":     {"stuck: refused", "12/89", "cosigning", "collecting 63%", "5,515", "60.0k", "ordered", "1.1 s", "0f3a9bc2…"},
+			"name":      {"edge-lisbon-2"},
+			"t-stages":  {"admit", "verify", "commit", "window", "cosign", "seal", "certify"},
+			"f-rollups": {"1.2M · 7.9M", "88.0k of 90.1k"},
+			"open":      {"Window 12/91", "Window 12/90", "closes in"},
+			"stuck": {"Window 12/87 is stuck", "will not be paid",
+				"refuse the rollup for good", "What to do"},
+			"t-windows": {"stuck: refused", "12/89", "cosigning", "collecting 63%", "5,515",
+				"60.0k", "ordered", "1.1 s", "0f3a9bc2…"},
 			"t-answers":     {"past_epoch", "bad_signature", "number_used"},
 			"f-answers":     {"1,203"},
 			"quarantine":    {"3 clients", "17, 4021, 99812"},
@@ -322,7 +334,8 @@ func TestPage(t *testing.T) {
 				t.Errorf("the page says %q", none)
 			}
 		}
-		if got := b.text("t-answers"); strings.Contains(got, "malformed") || strings.Index(got, "past_epoch") > strings.Index(got, "bad_signature") {
+		if got := b.text("t-answers"); strings.Contains(got, "malformed") ||
+			strings.Index(got, "past_epoch") > strings.Index(got, "bad_signature") {
 			t.Errorf("refusals are not the non-zero ones by size: %q", got)
 		}
 		words := b.eval(`document.getElementById("t-words").textContent`)
@@ -334,7 +347,8 @@ func TestPage(t *testing.T) {
 		if got := b.eval(`document.querySelector("#t-windows .tag").className`); got != "tag bad" {
 			t.Errorf("the stuck window is first, and %q", got)
 		}
-		if got := b.eval(`document.querySelector("#f-node dd").title`); got != "48,213.990112 credits" {
+		if got := b.eval(
+			`document.querySelector("#f-node dd").title`); got != "48,213.990112 credits" {
 			t.Errorf("exact amount %q", got)
 		}
 		b.shot("1280-light", false)
@@ -349,10 +363,14 @@ func TestPage(t *testing.T) {
 			t.Errorf("contrast below 4.5 in dark: %s", got)
 		}
 		b.shot("1280-dark", false)
-		if got := b.eval(`[...document.querySelectorAll("table")].filter(t => !t.caption || !t.tHead || t.querySelector("tbody th:not([scope=row])")).map(t => t.id).join()`); got != "" {
+		if got := b.eval(
+			`[...document.querySelectorAll("table")].filter(t => !t.caption || !t.tHead ||
+				t.querySelector("tbody th:not([scope=row])")).map(t => t.id).join()`); got != "" {
 			t.Errorf("tables without caption or scopes: %s", got)
 		}
-		if got := b.eval(`[...document.querySelectorAll("section")].filter(s => !document.getElementById(s.getAttribute("aria-labelledby"))).length`); got != "0" {
+		if got := b.eval(
+			`[...document.querySelectorAll("section")].filter(s =>
+				!document.getElementById(s.getAttribute("aria-labelledby"))).length`); got != "0" {
 			t.Errorf("%s sections without a name", got)
 		}
 		for _, width := range []int{1920, 3840} {
@@ -364,7 +382,13 @@ func TestPage(t *testing.T) {
 		for _, width := range []int{320, 360, 480, 768, 1024, 1280} {
 			b.viewport(width, 800, "light")
 			if got := b.eval(`document.documentElement.scrollWidth`); got != fmt.Sprint(width) {
-				t.Errorf("at %d pixels the page is %s wide: %s", width, got, b.eval(`[...document.querySelectorAll("body *")].filter(e => e.getBoundingClientRect().right > `+fmt.Sprint(width)+` && !e.classList.contains("sr")).map(e => e.tagName + "#" + e.id + "." + e.className).slice(0, 8).join(" ")`))
+				t.Errorf("at %d pixels the page is %s wide: %s", width, got,
+					b.eval(
+						`[...document.querySelectorAll("body *")].filter(e =>
+							e.getBoundingClientRect().right > `+fmt.Sprint(width)+` &&
+							!e.classList.contains("sr")).
+							map(e => e.tagName + "#" + e.id + "." + e.className).
+							slice(0, 8).join(" ")`))
 			}
 			if width == 360 {
 				b.shot("360-light", false)
@@ -379,20 +403,25 @@ func TestPage(t *testing.T) {
 	t.Run("stale", func(t *testing.T) {
 		b.viewport(1280, 900, "light")
 		o.stop()
-		waitFor(t, "the banner", func() bool { return strings.Contains(b.text("stale"), "No news from the node since") })
-		if got := b.eval(`document.body.classList.contains("stale")`); got != "true" || b.text("state") != "out of touch" {
+		waitFor(t, "the banner",
+			func() bool { return strings.Contains(b.text("stale"), "No news from the node since") })
+		if got := b.eval(`document.body.classList.contains("stale")`); got != "true" ||
+			b.text("state") != "out of touch" {
 			t.Errorf("the numbers look fresh, the node %s", b.text("state"))
 		}
 		b.shot("1280-stale", false)
 		o.start()
-		waitFor(t, "the banner to go", func() bool { return b.eval(`document.getElementById("stale").hidden`) == "true" })
+		waitFor(t, "the banner to go",
+			func() bool { return b.eval(`document.getElementById("stale").hidden`) == "true" })
 		waitFor(t, "fresh numbers", func() bool {
-			return b.eval(`document.body.classList.contains("stale")`) == "false" && b.text("state") == "1 window stuck"
+			return b.eval(`document.body.classList.contains("stale")`) == "false" &&
+				b.text("state") == "1 window stuck"
 		})
 	})
 }
 
-// TestPageOfNewNode shows a node that knows nothing yet: no error, and it says that it is not ready.
+// TestPageOfNewNode shows a node that knows nothing yet: no error, and it says that it is not
+// ready.
 func TestPageOfNewNode(t *testing.T) {
 	b := startBrowser(t)
 	o := &operator{t: t, source: func() telemetry.Snapshot {
@@ -404,7 +433,8 @@ func TestPageOfNewNode(t *testing.T) {
 	b.waitForState("not ready: blocks")
 	for id, want := range map[string]string{
 		"t-windows": "No window has been sealed yet.", "t-answers": "No ack was refused.",
-		"t-settlements": "No epoch has been settled yet.", "t-committee": "The committee is not known yet.", "epoch": "not begun",
+		"t-settlements": "No epoch has been settled yet.",
+		"t-committee":   "The committee is not known yet.", "epoch": "not begun",
 	} {
 		if got := b.text(id); !strings.Contains(got, want) {
 			t.Errorf("#%s: %q", id, got)
@@ -416,17 +446,19 @@ func TestPageOfNewNode(t *testing.T) {
 	}
 }
 
-// TestComplaintsAreSeen proves that the watch for errors works: a page under the same policy that breaks it and throws.
+// TestComplaintsAreSeen proves that the watch for errors works: a page under the same policy that
+// breaks it and throws.
 func TestComplaintsAreSeen(t *testing.T) {
 	b := startBrowser(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := &http.Server{Handler: secured(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/html")
-		fmt.Fprint(w, `<p style="color:red">x</p><script>1</script>`)
-	}))}
+	srv := &http.Server{
+		Handler: secured(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "text/html")
+			fmt.Fprint(w, `<p style="color:red">x</p><script>1</script>`)
+		}))}
 	done := make(chan struct{})
 	go func() { defer close(done); srv.Serve(l) }()
 	defer func() { srv.Close(); <-done }()
@@ -438,14 +470,20 @@ func TestComplaintsAreSeen(t *testing.T) {
 	})
 }
 
-// contrast lists elements with text whose colour has less than 4.5 to 1 against the paper (WCAG 2.1, 1.4.3).
+// contrast lists elements with text whose colour has less than 4.5 to 1 against the paper (WCAG
+// 2.1, 1.4.3).
 const contrast = `(() => {
   const parse = (c) => c.match(/[\d.]+/g).slice(0, 3).map(Number);
-  const light = (c) => { const [r, g, b] = parse(c).map((v) => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+  const linear = (v) => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+  const light = (c) => {
+    const [r, g, b] = parse(c).map(linear);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
   const paper = light(getComputedStyle(document.documentElement).backgroundColor);
   const low = [];
   for (const e of document.querySelectorAll("body *")) {
-    if (![...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()) || e.tagName === "NOSCRIPT") continue;
+    if (e.tagName === "NOSCRIPT") continue;
+    if (![...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim())) continue;
     const ink = light(getComputedStyle(e).color);
     const ratio = (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
     if (ratio < 4.5) low.push(e.tagName + "." + e.className + " " + ratio.toFixed(1));

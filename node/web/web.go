@@ -27,7 +27,8 @@ const writeTimeout = 10 * time.Second // for one event to a reader that does not
 var embedded embed.FS
 
 // policy lets the page load its own files and nothing else.
-const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; " +
+	"connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // Handler serves the page at /, its files beside it, one snapshot as JSON at /api/snapshot, and
@@ -40,7 +41,8 @@ func Handler(ctx context.Context, source func() telemetry.Snapshot) http.Handler
 	return newHandler(ctx, source, Interval)
 }
 
-func newHandler(ctx context.Context, source func() telemetry.Snapshot, interval time.Duration) http.Handler {
+func newHandler(ctx context.Context, source func() telemetry.Snapshot,
+	interval time.Duration) http.Handler {
 	d := &dashboard{ctx: ctx, source: source, interval: interval}
 	mux := http.NewServeMux()
 	files, err := fs.Sub(embedded, "page")

@@ -32,24 +32,38 @@ func (n *node) snapshot() telemetry.Snapshot {
 	acks := 8_412_345 + uint64(i)*12_400 + uint64(i*i%97)*90
 	s := telemetry.Snapshot{
 		Taken: now, Started: started,
-		Build:   telemetry.Build{Version: "v0.1.0", Commit: "4a83a9c0d2e1", Go: "go1.26.8"},
-		Node:    telemetry.Node{Name: "edge-lisbon-2", Index: 2, Owner: 5, Network: hash, ChainID: "waybill-test-1", Serving: true, Balance: 18_446_744_073_709_551_615, Earned: 48_213_990_112},
-		Kernels: []telemetry.Kernel{{Name: "fp381", Implementation: "avx512ifma"}, {Name: "blake3", Implementation: "avx2"}, {Name: "sha256", Implementation: "generic", FellBack: true}},
+		Build: telemetry.Build{Version: "v0.1.0", Commit: "4a83a9c0d2e1", Go: "go1.26.8"},
+		Node: telemetry.Node{Name: "edge-lisbon-2", Index: 2, Owner: 5, Network: hash,
+			ChainID: "waybill-test-1", Serving: true, Balance: 18_446_744_073_709_551_615,
+			Earned: 48_213_990_112},
+		Kernels: []telemetry.Kernel{{Name: "fp381", Implementation: "avx512ifma"},
+			{Name: "blake3", Implementation: "avx2"},
+			{Name: "sha256", Implementation: "generic", FellBack: true}},
 		Pipeline: pipeline.Stats{
-			Budget:     pipeline.Budget{Acks: 15_230, MaxAcks: 262_144, Bytes: 1_949_440, MaxBytes: 64 << 20, Sources: 18},
+			Budget: pipeline.Budget{Acks: 15_230, MaxAcks: 262_144, Bytes: 1_949_440,
+				MaxBytes: 64 << 20, Sources: 18},
 			Quarantine: pipeline.Quarantine{Total: 3, Clients: []uint64{17, 4021, 99812}},
 			Offered:    8_000_000,
 		},
-		Certify: certify.Stats{Rungs: [3]uint64{1_204_113, 7_911_406}, Certified: 140, Ordered: 139, Pending: 2, Oldest: 1.9},
-		Member:  telemetry.MemberWork{Signed: 402},
-		Cosign:  telemetry.Cosign{On: true, Sessions: 21, Offers: 2_961, Asked: 90_113, Signed: 88_004, Silent: 2_109, Refusals: []status.Count{{Name: "declined", Count: 17}}},
-		Chain:   telemetry.Chain{Height: 128_403, BlockTime: now.Add(-1200 * time.Millisecond), Executed: now.Add(-900 * time.Millisecond), AppHash: hash, Peers: 6, Validators: 7, Validator: true, Mempool: 2, Skew: 0.31},
-		Epoch:   telemetry.Epoch{Number: 12, Start: now.Add(-41 * time.Minute), End: now.Add(19 * time.Minute), NextToSettle: 12, Clients: 100_214, Services: 3, Nodes: 7},
-		Store:   telemetry.Store{Path: "/var/lib/waybill/data", Bytes: 13_958_643_712, Free: 214_748_364_800, MinFree: 2 << 30},
+		Certify: certify.Stats{Rungs: [3]uint64{1_204_113, 7_911_406}, Certified: 140, Ordered: 139,
+			Pending: 2, Oldest: 1.9},
+		Member: telemetry.MemberWork{Signed: 402},
+		Cosign: telemetry.Cosign{On: true, Sessions: 21, Offers: 2_961, Asked: 90_113,
+			Signed: 88_004, Silent: 2_109, Refusals: []status.Count{{Name: "declined", Count: 17}}},
+		Chain: telemetry.Chain{Height: 128_403, BlockTime: now.Add(-1200 * time.Millisecond),
+			Executed: now.Add(-900 * time.Millisecond), AppHash: hash, Peers: 6, Validators: 7,
+			Validator: true, Mempool: 2, Skew: 0.31},
+		Epoch: telemetry.Epoch{Number: 12, Start: now.Add(-41 * time.Minute),
+			End: now.Add(19 * time.Minute), NextToSettle: 12, Clients: 100_214, Services: 3,
+			Nodes: 7},
+		Store: telemetry.Store{Path: "/var/lib/waybill/data", Bytes: 13_958_643_712,
+			Free: 214_748_364_800, MinFree: 2 << 30},
 	}
 	names := slices.Concat(pipeline.Stages(), certify.Stages())
 	for k, name := range names {
-		st := status.Stage{Name: name, Acks: acks - uint64(k)*1_500, Refused: uint64(k) * 3, Batches: uint64(i) + 9_000, Queued: 4_000 / (k + 1), Oldest: 0.012 * float64(k+1), Size: 4_096, Busy: float64(i) * 0.3 / float64(k+1), Last: 0.0412 / float64(k+1)}
+		st := status.Stage{Name: name, Acks: acks - uint64(k)*1_500, Refused: uint64(k) * 3,
+			Batches: uint64(i) + 9_000, Queued: 4_000 / (k + 1), Oldest: 0.012 * float64(k+1),
+			Size: 4_096, Busy: float64(i) * 0.3 / float64(k+1), Last: 0.0412 / float64(k+1)}
 		if name == "commit" {
 			st.Queued, st.Oldest = 0, 0
 		}
@@ -63,13 +77,18 @@ func (n *node) snapshot() telemetry.Snapshot {
 			s.Pipeline.Stages = append(s.Pipeline.Stages, st)
 		}
 	}
-	for k, name := range []string{"accepted", "known", "malformed", "wrong_network", "past_epoch", "unknown_client", "number_used", "bad_signature", "overloaded"} {
-		s.Pipeline.Answers = append(s.Pipeline.Answers, status.Count{Name: name, Count: []uint64{acks, 1_203, 0, 0, 2_204, 310, 12, 921, uint64(i)}[k]})
+	for k, name := range []string{"accepted", "known", "malformed", "wrong_network", "past_epoch",
+		"unknown_client", "number_used", "bad_signature", "overloaded"} {
+		s.Pipeline.Answers = append(s.Pipeline.Answers,
+			status.Count{Name: name,
+				Count: []uint64{acks, 1_203, 0, 0, 2_204, 310, 12, 921, uint64(i)}[k]})
 	}
 	// the second is the last of an epoch that is over
 	states := []status.State{"open", "open", "cosigning", "collecting", "stuck"}
 	for k := range 12 {
-		w := status.Window{Epoch: 12, Window: 91 - uint32(k), State: certify.StateOrdered, Acks: 65_536, MaxAcks: 65_536, Units: 31_203_441_902, Rows: 14, Opened: now, Closes: now.Add(12 * time.Second), Quorum: 48, Power: 52}
+		w := status.Window{Epoch: 12, Window: 91 - uint32(k), State: certify.StateOrdered,
+			Acks: 65_536, MaxAcks: 65_536, Units: 31_203_441_902, Rows: 14, Opened: now,
+			Closes: now.Add(12 * time.Second), Quorum: 48, Power: 52}
 		if k < len(states) {
 			w.State = states[k]
 		}
@@ -96,19 +115,27 @@ func (n *node) snapshot() telemetry.Snapshot {
 		}
 	}
 	for k := range uint32(7) {
-		m := telemetry.Member{Power: 10 + uint64(k), Address: "10.0.0.1:7401", Self: k == 2, Healthy: k != 4}
-		m.Member = certify.Member{Node: k, Shares: 140 - uint64(k), Latency: 0.21 + float64(k)*0.03, LastShare: now.Add(-time.Duration(k+1) * time.Second)}
+		m := telemetry.Member{Power: 10 + uint64(k), Address: "10.0.0.1:7401", Self: k == 2,
+			Healthy: k != 4}
+		m.Member = certify.Member{Node: k, Shares: 140 - uint64(k), Latency: 0.21 + float64(k)*0.03,
+			LastShare: now.Add(-time.Duration(k+1) * time.Second)}
 		m.Voted, m.VotedAt = 8211, now.Add(-time.Second)
 		if !m.Healthy {
 			m.Trouble = "not connected for 40m0s (refused)"
-			m.Failures, m.LastError, m.LastShare = 9, "dial: connection refused", now.Add(-40*time.Minute)
+			m.Failures, m.LastError, m.LastShare = 9, "dial: connection refused",
+				now.Add(-40*time.Minute)
 		}
 		s.Committee = append(s.Committee, m)
-		s.Chain.Network = append(s.Chain.Network, committee.PeerStatus{Node: k, Member: true, Connected: true})
+		s.Chain.Network = append(s.Chain.Network,
+			committee.PeerStatus{Node: k, Member: true, Connected: true})
 	}
-	s.Pipeline.States, s.Certify.States = counted(s.Pipeline.Windows, pipeline.States()), counted(s.Certify.Windows, certify.States())
+	s.Pipeline.States, s.Certify.States = counted(s.Pipeline.Windows, pipeline.States()),
+		counted(s.Certify.Windows, certify.States())
 	for k := range uint32(3) {
-		s.Settlements = append(s.Settlements, telemetry.Settlement{Epoch: 11 - k, Root: hash, Rows: 42, Acks: 9_120_000, Units: 4_410_000_000_000, Paid: 9_812_400_000, Arrears: uint64(k) * 1_400_000, ToNode: 1_200_345_678, Certified: k > 0})
+		s.Settlements = append(s.Settlements,
+			telemetry.Settlement{Epoch: 11 - k, Root: hash, Rows: 42, Acks: 9_120_000,
+				Units: 4_410_000_000_000, Paid: 9_812_400_000, Arrears: uint64(k) * 1_400_000,
+				ToNode: 1_200_345_678, Certified: k > 0})
 	}
 	return s
 }
@@ -134,10 +161,12 @@ func TestFiles(t *testing.T) {
 	} {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
-		if w.Code != 200 || w.Header().Get("Content-Type") != kind || w.Header().Get("Content-Security-Policy") != policy {
+		if w.Code != 200 || w.Header().Get("Content-Type") != kind ||
+			w.Header().Get("Content-Security-Policy") != policy {
 			t.Errorf("%s: %d %v", path, w.Code, w.Header())
 		}
-		if body := w.Body.String(); strings.Contains(strings.ReplaceAll(body, "http://www.w3.org/2000/svg", ""), "://") {
+		if body := w.Body.String(); strings.Contains(strings.ReplaceAll(body,
+			"http://www.w3.org/2000/svg", ""), "://") {
 			t.Errorf("%s names an outside address", path)
 		}
 		again := httptest.NewRequest("GET", path, nil)
@@ -171,7 +200,8 @@ func TestSnapshot(t *testing.T) {
 		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
 			t.Fatal(err)
 		}
-		if got.Node.Balance != 1<<64-1 || len(got.Checks) == 0 || len(got.Stages()) != len(pipeline.Stages())+2 {
+		if got.Node.Balance != 1<<64-1 || len(got.Checks) == 0 ||
+			len(got.Stages()) != len(pipeline.Stages())+2 {
 			t.Errorf("snapshot lost something: %+v", got)
 		}
 	}
@@ -180,7 +210,8 @@ func TestSnapshot(t *testing.T) {
 	}
 }
 
-// TestEvents watches with two streams: they share snapshots, end with the context, and nothing is taken afterwards.
+// TestEvents watches with two streams: they share snapshots, end with the context, and nothing is
+// taken afterwards.
 func TestEvents(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	n := new(node)

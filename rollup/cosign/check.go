@@ -43,8 +43,8 @@ func refuse(r Reason) Verdict { return Verdict{true, r} }
 func (o *Offer) Tree() Root { return Root{o.Count, o.Root} }
 
 // Check returns which of the offer's clients may sign, in the order of o.Clients. A nil signed
-// stands for a node and epoch that nobody remembers. payer returns who pays for a client, if that is known;
-// it may be nil.
+// stands for a node and epoch that nobody remembers. payer returns who pays for a client, if that
+// is known; it may be nil.
 func (o *Offer) Check(
 	signed *Signed,
 	payer func(client uint64) (account uint32, known bool),

@@ -103,9 +103,10 @@ func TestRoundTrip(t *testing.T) {
 		pick    func(cosign.Asked) bool
 		offers  int
 	}{
-		"one ack":        {1, func(uint64) uint32 { return 1 }, nil, 1},
-		"two services":   {5, func(uint64) uint32 { return 4 }, nil, 1},
-		"far apart":      {200, func(uint64) uint32 { return 1 }, func(a cosign.Asked) bool { return a.Client%50 == 7 }, 1},
+		"one ack":      {1, func(uint64) uint32 { return 1 }, nil, 1},
+		"two services": {5, func(uint64) uint32 { return 4 }, nil, 1},
+		"far apart": {200, func(uint64) uint32 { return 1 },
+			func(a cosign.Asked) bool { return a.Client%50 == 7 }, 1},
 		"several offers": {3000, func(uint64) uint32 { return 2 }, nil, 2},
 		"one large":      {3, func(c uint64) uint32 { return 1 + uint32(c)*20000 }, nil, 1},
 	} {
@@ -159,17 +160,26 @@ func TestCheckCanFail(t *testing.T) {
 		}
 		s := *signed
 		change(offer, &s)
-		return offer.Check(&s, func(client uint64) (uint32, bool) { return 100 + uint32(client%3), true })[0]
+		return offer.Check(&s, func(client uint64) (uint32, bool) {
+			return 100 + uint32(client%3),
+				true
+		})[0]
 	}
 	if v := check(func(*cosign.Offer, *cosign.Signed) {}); v.Refused {
 		t.Fatalf("the truth is refused: %v", v.Reason)
 	}
 	for want, change := range map[cosign.Reason]func(*cosign.Offer, *cosign.Signed){
 		cosign.ReasonWrongNetwork: func(o *cosign.Offer, _ *cosign.Signed) { o.Network[0]++ },
-		cosign.ReasonWrongPath:    func(o *cosign.Offer, _ *cosign.Signed) { o.Ranges[0].Statements[1].Units++ },
-		cosign.ReasonRepeated:     func(_ *cosign.Offer, s *cosign.Signed) { s.Root = &cosign.Root{Count: 1} },
-		cosign.ReasonWrongWindow:  func(_ *cosign.Offer, s *cosign.Signed) { s.Book = book{} },
-		cosign.ReasonNoStatement:  func(o *cosign.Offer, _ *cosign.Signed) { o.Ranges = nil },
+		cosign.ReasonWrongPath: func(o *cosign.Offer,
+			_ *cosign.Signed) {
+			o.Ranges[0].Statements[1].Units++
+		},
+		cosign.ReasonRepeated: func(_ *cosign.Offer,
+			s *cosign.Signed) {
+			s.Root = &cosign.Root{Count: 1}
+		},
+		cosign.ReasonWrongWindow: func(_ *cosign.Offer, s *cosign.Signed) { s.Book = book{} },
+		cosign.ReasonNoStatement: func(o *cosign.Offer, _ *cosign.Signed) { o.Ranges = nil },
 	} {
 		if v := check(change); !v.Refused || v.Reason != want {
 			t.Errorf("%v, %v, want %v", v.Refused, v.Reason, want)

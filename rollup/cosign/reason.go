@@ -30,11 +30,12 @@ const NumReasons = int(ReasonNoStatement) + 1
 
 // meanings say in a sentence what the names say in a word.
 var meanings = [NumReasons]string{
-	ReasonDeclined:       "the client does not co-sign; nothing is wrong with the offer",
-	ReasonMalformed:      "the offer does not decode, or does not say what it must",
-	ReasonBadWord:        "the node that the client signs for did not sign the offer",
-	ReasonWrongNetwork:   "the offer is of another network",
-	ReasonWrongWindow:    "the client signed no ack of this node and epoch, or does not remember any",
+	ReasonDeclined:     "the client does not co-sign; nothing is wrong with the offer",
+	ReasonMalformed:    "the offer does not decode, or does not say what it must",
+	ReasonBadWord:      "the node that the client signs for did not sign the offer",
+	ReasonWrongNetwork: "the offer is of another network",
+	ReasonWrongWindow: "the client signed no ack of this node and epoch, or does not remember " +
+		"any",
 	ReasonRepeated:       "another root was signed for this window",
 	ReasonWrongPath:      "the statements are not under the root",
 	ReasonNeighbour:      "the statement beside the client's is out of order, or missing",
