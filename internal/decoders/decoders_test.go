@@ -40,6 +40,7 @@ import (
 	"github.com/waybill-network/waybill/rollup/manifest"
 	"github.com/waybill-network/waybill/rollup/registry"
 	"github.com/waybill-network/waybill/rollup/rotation"
+	"github.com/waybill-network/waybill/rollup/route"
 	"github.com/waybill-network/waybill/rollup/word"
 )
 
@@ -170,6 +171,7 @@ func table(t testing.TB) map[string]decoder {
 		"rollup/manifest.ParseHead": {of(manifest.ParseHead), zeros(manifest.SignedSize)},
 		"rollup/manifest.ParseEntry": {of(manifest.ParseEntry), [][]byte{
 			(&manifest.Entry{Path: "/", Type: "text/html"}).Append(nil)}},
+		"rollup/route.ParseList": {of(route.ParseList), listOfNodes()},
 		"rollup/delivery.ParseOpen": {of(delivery.ParseOpen), [][]byte{
 			(&delivery.Open{}).Append(nil)}},
 		"rollup/delivery.ParseStop": {of(delivery.ParseStop), zeros(delivery.StopSize)},
@@ -450,6 +452,15 @@ func TestLengthsCanFail(t *testing.T) {
 	if d.overlong() == "" {
 		t.Error("a decoder that allocates what it is told passes")
 	}
+}
+
+// listOfNodes is a list of a few nodes.
+func listOfNodes() [][]byte {
+	l := &route.List{Record: &rollup.Record{SettledEpoch: rollup.NoEpoch},
+		Certificate: &rollup.RecordCertificate{Signers: rollup.Bitmap{1}},
+		Nodes:       make([]registry.Node, 5)}
+	l.Heads.Nodes = registry.Head{Count: 5, Root: registry.Hash{1}}
+	return [][]byte{l.Append(nil)}
 }
 
 // siteManifest is a manifest of a few entries.

@@ -18,7 +18,7 @@ const module = "github.com/waybill-network/waybill/"
 var (
 	core     = []string{"kernels", "rollup", "rollup/registry", "rollup/word", "rollup/ledger"}
 	protocol = join(core, "rollup/cosign", "rollup/delivery", "rollup/export", "rollup/manifest",
-		"proofs")
+		"rollup/route", "proofs")
 	ways  = []string{"pipeline", "pipeline/status", "pipeline/certify"}
 	doors = []string{"node/api", "client"}
 	nodes = []string{
@@ -59,6 +59,8 @@ var rooms = []struct {
 	{"rollup/ledger", []string{"kernels", "rollup", "rollup/registry", "rollup/word"}},
 	{"rollup/cosign", []string{"kernels", "rollup"}},
 	{"rollup/manifest", []string{"kernels", "rollup"}},
+	{"rollup/route", []string{"kernels", "rollup", "rollup/registry"}},
+	{"rollup/route", []string{"kernels", "rollup", "rollup/registry"}},
 	{"rollup/delivery", []string{"kernels", "rollup", "rollup/word"}},
 	{"rollup/export", core},
 	{"proofs", []string{"kernels", "rollup"}},
@@ -71,7 +73,8 @@ var rooms = []struct {
 	{"pipeline/pipelinetest", join(core, ways...)},
 
 	{"node/api", []string{"rollup", "rollup/cosign"}},
-	{"client", join(core, "rollup/cosign", "rollup/delivery", "rollup/export", "node/api")},
+	{"client", join(core, "rollup/cosign", "rollup/delivery", "rollup/export", "rollup/manifest",
+		"rollup/route", "node/api")},
 
 	// The ground of a node: what others stand on.
 	{"node/store", core},
@@ -83,7 +86,8 @@ var rooms = []struct {
 	{"node/serve/credit", []string{"rollup/delivery"}},
 	// What serves and what takes part. None knows another but through the node.
 	{"node/committee", join(core, "node/store", "node/witness")},
-	{"node/serve", join(core, "rollup/delivery", "node/api", "node/door", "node/serve/credit")},
+	{"node/serve", join(core, "rollup/delivery", "rollup/manifest", "rollup/route", "node/api",
+		"node/door", "node/serve/credit")},
 	{"node/ingest", join(core, "rollup/cosign", "rollup/export", "pipeline", "pipeline/status",
 		"pipeline/certify", "node/api", "node/door", "node/store", "node/witness")},
 	{"node/peer", join(core, "node/api", "node/door", "node/store")},
