@@ -7,7 +7,7 @@ LDFLAGS := -X github.com/waybill-network/waybill/node/telemetry.version=$(VERSIO
 export GOFLAGS += -buildvcs=false
 
 .DEFAULT_GOAL := help
-.PHONY: help run test race bench generate lint vulncheck latest build install release dist package packaged fuzz vectors outsider crash doors browser matrix variants emulate peers circuits lies simulate prove solidity
+.PHONY: help run test race bench generate lint vulncheck latest build install release dist package packaged fuzz vectors outsider crash doors browser sdk matrix variants emulate peers circuits lies simulate prove solidity
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -119,6 +119,9 @@ doors: build ## attack x port against a real node: honest calls, memory; a table
 
 browser: ## the dashboard in headless Chromium
 	REQUIRE_CHROMIUM=1 $(GO) test -count=1 ./node/web/...
+
+sdk: ## the client in TypeScript: types, and tests in Node.js on the vectors that Go guards
+	cd sdk/ts && npm ci --no-progress && npm run check && npm test
 
 # What make emulate runs on a CPU that this machine is not: the kernels, and the protocol over them.
 EMULATED := ./kernels/cpu/... ./kernels/fp381 ./kernels/blake3 ./kernels/sha256 ./kernels/poseidon2 ./rollup

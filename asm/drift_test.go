@@ -9,6 +9,7 @@ import (
 	"bytes"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,10 +20,12 @@ import (
 
 const prefix = "//go:generate go run -C ../../asm "
 
-// TestDrift fails when a committed .s file is not what its generator prints, or has no generator
+// TestDrift fails when a committed file is not what its generator prints, or has no generator
 // and does not say that it is written by hand. make generate mends the former.
 func TestDrift(t *testing.T) {
 	sources, commands := survey(t, "../kernels")
+	_, others := survey(t, "../sdk/vectors")
+	maps.Copy(commands, others)
 	for file, args := range commands {
 		t.Run(strings.TrimPrefix(file, "../kernels/"), func(t *testing.T) {
 			t.Parallel()

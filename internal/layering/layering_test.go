@@ -103,6 +103,7 @@ var rooms = []struct {
 	{"bench/workload", nil},
 	{"bench", join(all, "bench/workload", "pipeline/pipelinetest", "internal/kernelbench")},
 	{"cmd", []string{"internal/cli"}},
+	{"sdk", nil}, // its tests drive the packages in other languages
 	{"internal", nil},
 	{"internal/simulate", []string{"kernels", "rollup", "rollup/rotation"}},
 	{"internal/cli", join(all, "bench", "bench/workload", "internal/mainjob", "internal/verdict")},

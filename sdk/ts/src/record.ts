@@ -1,0 +1,134 @@
+/** The genesis file, and records of blocks that its committee certified (protocol sections 3 and
+ * 7): where a client knows from which epoch runs. */
+import { type Bytes, fromHex, ProtocolError, Reader, utf8, Writer } from "./bytes.js";
+import { blsVerifySum } from "./keys.js";
+import { b3k, contextKey } from "./tree.js";
+
+/** A member of the committee: its key and its voting power. */
+export interface Member {
+  key: Bytes;
+  power: number;
+}
+
+/** What a client needs of a genesis file. */
+export interface Genesis {
+  network: Bytes; // 32 bytes
+  committee: Member[];
+}
+
+type Json = { [name: string]: unknown };
+
+/** Reads a genesis file. The network that it returns is a hash of all that counts in it, so who
+ * knows the network knows whether the file is right. */
+export function parseGenesis(text: string): Genesis {
+  const g = JSON.parse(text) as Json;
+  const w = new Writer();
+  const bad = (what: string) => new ProtocolError("malformed", `genesis: ${what}`);
+  const fields = (x: unknown, what: string, names: string[]): Json => {
+    if (typeof x !== "object" || x === null || Array.isArray(x)) throw bad(`${what} is no object`);
+    const has = Object.keys(x).sort().join(" ");
+    if (has !== [...names].sort().join(" ")) throw bad(`${what} has the fields ${has}`);
+    return x as Json;
+  };
+  const number = (x: unknown): number => {
+    if (typeof x !== "number" || !Number.isSafeInteger(x)) throw bad("not an integer");
+    return x;
+  };
+  const string = (x: unknown): string => {
+    if (typeof x !== "string") throw bad("not a string");
+    return x;
+  };
+  const list = (x: unknown): unknown[] => {
+    if (!Array.isArray(x)) throw bad("not a list");
+    return x;
+  };
+  const put = (x: unknown) => {
+    const b = utf8(string(x));
+    w.u16(b.length).raw(b);
+  };
+  fields(g, "it", ["version", "chain_id", "genesis_time", "treasury", "params", "committee"]);
+  const p = fields(g.params, "params", ["epoch_seconds", "grace_seconds", "grace_blocks",
+    "shares", "grant_fee", "grant_epochs", "allowance", "serve_stake", "slash_equivocation",
+    "proofs"]);
+  const shares = fields(p.shares, "shares", ["node", "service", "protocol"]);
+  const proofs = fields(p.proofs, "proofs", ["development", "keys"]);
+  if (g.version !== 2) throw bad(`version ${g.version}`);
+  w.u16(2);
+  put(g.chain_id);
+  put(g.genesis_time);
+  w.raw(fromHex(string(g.treasury), 32));
+  w.u32(number(p.epoch_seconds)).u32(number(p.grace_seconds)).u32(number(p.grace_blocks));
+  w.u16(number(shares.node)).u16(number(shares.service)).u16(number(shares.protocol));
+  w.u64(number(p.grant_fee)).u32(number(p.grant_epochs)).u64(number(p.allowance));
+  w.u64(number(p.serve_stake)).u16(number(p.slash_equivocation));
+  w.u8(proofs.development === true ? 1 : 0);
+  const keys = list(proofs.keys);
+  w.u32(keys.length);
+  for (const x of keys) {
+    const k = fields(x, "a proof key", ["statements", "key"]);
+    w.u32(number(k.statements)).raw(fromHex(string(k.key), 32));
+  }
+  const members = list(g.committee);
+  w.u32(members.length);
+  const committee: Member[] = [];
+  for (const x of members) {
+    const m = fields(x, "a member", ["owner", "bls_key", "proof", "transport_key",
+      "node_signature", "consensus_key", "peer_address", "p2p_address", "stake"]);
+    const key = fromHex(string(m.bls_key), 96);
+    w.raw(fromHex(string(m.owner), 32)).raw(key).raw(fromHex(string(m.transport_key), 32));
+    w.raw(fromHex(string(m.consensus_key), 32));
+    put(m.peer_address);
+    put(m.p2p_address);
+    w.u64(number(m.stake));
+    committee.push({ key, power: Math.floor(number(m.stake) / 1_000_000) });
+  }
+  return { network: b3k(contextKey("waybill/network/2"), w.end()), committee };
+}
+
+/** What a client needs of the record of a block. */
+export interface BlockRecord {
+  height: number;
+  time: number; // milliseconds since 1970
+  epoch: number;
+}
+
+/** Returns what a record says once the committee's certificate of it is verified. */
+export function verifyRecord(record: Uint8Array, certificate: Uint8Array,
+  genesis: Genesis): BlockRecord {
+  const bad = (why: string) => new ProtocolError("bad_record", why);
+  const r = new Reader(record, "a record");
+  r.tag("wb-rec/2");
+  const network = r.raw(32);
+  const term = r.u32();
+  const x = { height: r.u64(), time: r.u64(), epoch: r.u32() };
+  r.raw(4 + 32 + 32 + 4 + 32);
+  r.end();
+  if (!network.every((b, i) => b === genesis.network[i]) || term !== 0) {
+    throw bad("another network's, or another committee's");
+  }
+  const c = new Reader(certificate, "a record certificate");
+  const height = c.u64();
+  const bitmap = c.raw(c.u8());
+  const signature = c.raw(48);
+  c.end();
+  const n = genesis.committee.length;
+  if (height !== x.height || bitmap.length !== Math.ceil(n / 8)) throw bad("of something else");
+  let power = 0;
+  let total = 0;
+  const keys: Bytes[] = [];
+  for (let i = 0; i < 8 * bitmap.length; i++) {
+    const set = (bitmap[i >> 3] >> (i & 7)) & 1;
+    if (i >= n) {
+      if (set) throw bad("a member that there is not");
+      continue;
+    }
+    total += genesis.committee[i].power;
+    if (set) {
+      power += genesis.committee[i].power;
+      keys.push(genesis.committee[i].key);
+    }
+  }
+  if (3 * power <= 2 * total) throw bad("no quorum");
+  if (!blsVerifySum(keys, record, signature)) throw bad("the signature does not verify");
+  return x;
+}
