@@ -18,11 +18,12 @@ import (
 )
 
 func newKeys() *cobra.Command {
-	return group("keys", "Make, derive, list and prove keys",
+	return group("keys", "Make, bring in, derive, list and prove keys",
 		`Keys are kept in EIP-2335 keystores, one file a key, encrypted under a password that
 comes from --password-file, from the environment variable`+keys.PasswordEnv+`,
 or from a prompt, in this order. Files are never overwritten.`,
-		newKeysNew(), newKeysDerive(), newKeysList(), newKeysShow(), newKeysProve())
+		newKeysNew(), newKeysImport(), newKeysDerive(), newKeysList(), newKeysShow(),
+		newKeysProve())
 }
 
 // passwordFlag adds --password-file; the returned function gets the password.

@@ -100,6 +100,14 @@ func ParseSecretKey(b []byte) (*SecretKey, error) {
 // Bytes returns the 32 big-endian bytes of the scalar.
 func (sk *SecretKey) Bytes() [SecretKeySize]byte { return sk.s.Bytes() }
 
+// PublicKeyG1 is the key's public key where public keys are in G1 and signatures in G2, compressed:
+// Ethereum's validators have it so. Nothing here is signed or verified under it.
+func (sk *SecretKey) PublicKeyG1() [SignatureSize]byte {
+	var p bls12381.G1Affine
+	p.ScalarMultiplicationBase(sk.s.BigInt(new(big.Int)))
+	return p.Bytes()
+}
+
 // PublicKey computes the public key, with the scalar split as in [Suite.Sign].
 func (sk *SecretKey) PublicKey() *PublicKey {
 	_, _, _, generator := bls12381.Generators()

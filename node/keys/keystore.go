@@ -85,7 +85,11 @@ type cryptoPart struct {
 // parse reads a keystore and checks everything that can be checked without the password, so that
 // decryption can neither be made to fail for another reason than the password nor to use unbounded
 // memory or time.
-func parse(b []byte) (*keystore, error) {
+func parse(b []byte) (*keystore, error) { return parseUpTo(b, secretSize) }
+
+// parseUpTo is parse for a keystore whose secret has up to so many bytes: Prysm keeps several keys
+// in one.
+func parseUpTo(b []byte, most int) (*keystore, error) {
 	var ks keystore
 	if len(b) == 0 {
 		return nil, fmt.Errorf("%w: the file is empty", ErrMalformed)
@@ -96,13 +100,13 @@ func parse(b []byte) (*keystore, error) {
 	if ks.Crypto == nil && ks.Version == 0 {
 		return nil, errNotKeystore
 	}
-	if err := ks.check(); err != nil {
+	if err := ks.check(most); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	return &ks, nil
 }
 
-func (ks *keystore) check() error {
+func (ks *keystore) check(most int) error {
 	if ks.Version == 3 {
 		return errors.New(
 			"a Web3 Secret Storage file (version 3), which holds keys of another curve")
@@ -145,7 +149,7 @@ func (ks *keystore) check() error {
 		{"kdf salt", p.Salt, 1, 64},
 		{"checksum", c.Checksum.Message, 32, 32},
 		{"cipher iv", c.Cipher.Params.IV, 16, 16},
-		{"cipher message", c.Cipher.Message, secretSize, secretSize},
+		{"cipher message", c.Cipher.Message, secretSize, most},
 		{"pubkey", ks.PublicKey, 0, 96},
 	} {
 		if b, err := hex.DecodeString(string(f.value)); err != nil {
