@@ -44,6 +44,8 @@ type chain struct {
 	retention uint32 // settled epochs to keep, 0 for all
 	node      uint32
 	known     bool // node is
+	key       ledger.Key
+	arrived   chan struct{} // closed when the ledger registers key, which it did not at the start
 	log       *slog.Logger
 
 	mu       sync.Mutex
@@ -52,12 +54,13 @@ type chain struct {
 	earned   uint64
 	answers  map[ledger.TxCode]uint64 // to transactions that were offered here
 	pruned   uint32                   // touched by follow only
+	seen     bool                     // arrived is closed; as well
 }
 
-func newChain(e *committee.Engine, s *store.Store, k *proofKeys, retention uint32,
+func newChain(e *committee.Engine, s *store.Store, k *proofKeys, key ledger.Key, retention uint32,
 	log *slog.Logger) *chain {
-	return &chain{Engine: e, store: s, keys: k, retention: retention, log: log,
-		changed: make(chan struct{}), executed: time.Now(),
+	return &chain{Engine: e, store: s, keys: k, retention: retention, key: key, log: log,
+		arrived: make(chan struct{}), changed: make(chan struct{}),
 		answers: make(map[ledger.TxCode]uint64)}
 }
 
@@ -118,10 +121,23 @@ func (c *chain) follow(ctx context.Context, sub *committee.Subscription) {
 				}
 			}
 		}
+		c.notice(update.View)
 		c.mu.Lock()
 		close(c.changed)
 		c.changed, c.executed = make(chan struct{}), time.Now()
 		c.mu.Unlock()
+	}
+}
+
+// notice sees that the ledger registers this node by now. What a node serves is built at its start.
+func (c *chain) notice(view *ledger.View) {
+	if c.known || c.seen {
+		return
+	}
+	if node, ok := view.NodeByKey(c.key); ok {
+		c.seen = true
+		c.log.Info("the ledger registers this node now", "node", node.Index)
+		close(c.arrived)
 	}
 }
 

@@ -122,10 +122,18 @@ func Start(ctx context.Context, cfg *config.Config, id *Identity, log *slog.Logg
 			return nil, fmt.Errorf("%s: %w", step.what, err)
 		}
 	}
-	log.Info("node works", "node", n.index, "network", n.network, "chain_id", id.Genesis.ChainID,
+	log.Info("node works", "node", n.place(), "network", n.network, "chain_id", id.Genesis.ChainID,
 		"height", n.chain.View().Height(),
 		"serving", n.pipeline != nil, "ingest", cfg.Ingest.Listen, "operator", cfg.Operator.Listen)
 	return n, nil
+}
+
+// place names the node in the log.
+func (n *Node) place() any {
+	if !n.known {
+		return "not registered"
+	}
+	return n.index
 }
 
 // ErrRuns says that another process holds the node's store.
@@ -209,7 +217,8 @@ func (n *Node) startCommittee(ctx context.Context) error {
 	}
 	n.engine = e
 	n.onStop(e.Stop)
-	n.chain = newChain(e, n.store, n.keys, n.cfg.Store.Retention, n.log)
+	n.chain = newChain(e, n.store, n.keys, ledger.KeyOf(n.id.Transport), n.cfg.Store.Retention,
+		n.log)
 	n.tasks.Go(func() {
 		select {
 		case <-e.Failed():
@@ -300,7 +309,7 @@ func (n *Node) startPipeline(ctx context.Context) error {
 		return nil
 	}
 	if !n.known {
-		n.log.Warn("this node is not registered yet and takes no acks: register it, then restart",
+		n.log.Warn("this node is not registered yet and takes no acks: register it",
 			"transport_key", ledger.KeyOf(n.id.Transport))
 		return nil
 	}
@@ -437,6 +446,10 @@ func operatorServer(handler http.Handler, log *slog.Logger) *http.Server {
 
 // Failed yields an error when a part of the node cannot go on. Stop it then.
 func (n *Node) Failed() <-chan error { return n.failed }
+
+// Registered is closed when the ledger registers a node that it did not know when the node started.
+// It serves after another start.
+func (n *Node) Registered() <-chan struct{} { return n.chain.arrived }
 
 // Stop closes the doors, answers what was admitted, and takes the rooms down in the reverse order
 // of Start. It returns when nothing of the node is left running.

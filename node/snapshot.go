@@ -60,6 +60,7 @@ func (n *Node) Snapshot() telemetry.Snapshot {
 	s := telemetry.Snapshot{
 		Taken: time.Now(), Started: n.started, Build: telemetry.BuildInfo(),
 		Node: telemetry.Node{Name: n.cfg.Node.Name, Index: n.index, Owner: n.owner,
+			Registered: n.known, Wanted: n.cfg.Node.Serving, Key: ledger.KeyOf(n.id.Transport).String(),
 			Network: n.network.String(), ChainID: n.id.Genesis.ChainID},
 		Kernels: kernels(),
 	}
@@ -67,6 +68,7 @@ func (n *Node) Snapshot() telemetry.Snapshot {
 		return s
 	}
 	view := n.chain.View()
+	n.fillPlace(&s.Node, view)
 	engine := n.engine.Status()
 	n.fillChain(&s, view, &engine)
 	n.fillEpoch(&s, view)
@@ -78,10 +80,20 @@ func (n *Node) Snapshot() telemetry.Snapshot {
 	n.fillContent(&s.Content)
 	s.Recent = n.history.Recent(s.Taken, countersOf(view, &s.Pipeline, &s.Certify))
 	n.fillProving(&s.Proving, view.Epoch())
-	n.fillCommittee(&s, view, engine.Votes)
+	n.fillCommittee(&s, view, &engine)
 	s.JudgeMembers()
 	n.fillStore(&s)
 	return s
+}
+
+// fillPlace says what the ledger knows of the node by now.
+func (n *Node) fillPlace(t *telemetry.Node, view *ledger.View) {
+	if n.known {
+		return
+	}
+	if now, ok := view.NodeByKey(ledger.KeyOf(n.id.Transport)); ok {
+		t.Index, t.Owner, t.Registered, t.Late = now.Index, now.Owner, true, true
+	}
 }
 
 // counters returns those whose recent growth is told.
@@ -115,7 +127,7 @@ func (n *Node) fillChain(s *telemetry.Snapshot, view *ledger.View, engine *commi
 		Network:    engine.Network,
 		Validators: len(view.Committee().Members), Validator: engine.Member >= 0,
 		CatchingUp: engine.CatchingUp,
-		Mempool:    engine.Mempool, Skew: executed.Sub(engine.Time).Seconds(),
+		Mempool:    engine.Mempool, Skew: engine.Clock.Skew.Seconds(), SkewAt: engine.Clock.At,
 	}
 	s.Chain.Unsigned, s.Chain.Certified = view.Records()
 	if engine.Err != nil {
@@ -139,6 +151,7 @@ func (n *Node) fillEpoch(s *telemetry.Snapshot, view *ledger.View) {
 		}
 		t := telemetry.Settlement{Epoch: settled.Epoch, Root: settled.Root.String(),
 			Rows: len(settled.Rows), Certified: view.Certified(settled.Height)}
+		t.At, _ = n.engine.BlockTime(int64(settled.Height))
 		charged, allowed, paid := settled.Totals()
 		t.Paid, t.Arrears, t.Above = paid, allowed-paid, charged-allowed
 		for _, row := range settled.Rows {
@@ -165,16 +178,19 @@ func (n *Node) fillCosign(s *telemetry.Cosign) {
 	}
 }
 
-// fillCommittee says what is known of each member; votes are by position.
-func (n *Node) fillCommittee(s *telemetry.Snapshot, view *ledger.View, votes []committee.Vote) {
+// fillCommittee says what is known of each member; what the engine knows is by position.
+func (n *Node) fillCommittee(s *telemetry.Snapshot, view *ledger.View, e *committee.Status) {
 	self, member := n.id.member()
 	for i, m := range view.Committee().Members {
 		t := telemetry.Member{Power: m.Power, Self: member && m.Node == self,
 			Convictions: len(view.Convictions(m.Node))}
 		t.Node = m.Node
-		if i < len(votes) {
-			v := votes[i]
+		if i < len(e.Votes) {
+			v := e.Votes[i]
 			t.Voted, t.VotedAt, t.Missed, t.Silent = v.Height, v.At, v.Missed, v.Silent.Seconds()
+		}
+		if i < len(e.Doubles) {
+			t.Doubles, t.DoubledAt = e.Doubles[i].Count, e.Doubles[i].At
 		}
 		if registered, ok := view.Node(m.Node); ok {
 			t.Address = registered.PeerAddress

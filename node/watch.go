@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,11 +31,13 @@ type watch struct {
 	unready time.Time
 	since   map[string]time.Time // when a check left the state "holds"
 	failed  map[string]bool      // of since, those that fail
+	about   map[string][]string  // what the last warning of a check was about
 }
 
 func newWatch(log *slog.Logger, started time.Time) *watch {
 	return &watch{log: log, started: started,
-		since: map[string]time.Time{}, failed: map[string]bool{}}
+		since: map[string]time.Time{}, failed: map[string]bool{},
+		about: map[string][]string{}}
 }
 
 // startWatch looks at the checks every second until Stop.
@@ -68,6 +71,7 @@ func (w *watch) look(now time.Time, checks []telemetry.Check) {
 		said := c.Name + ": " + c.Detail
 		bad := !c.OK || c.Warning && !elsewhere[c.Name]
 		before, known := w.since[c.Name]
+		joined := w.joins(c, bad)
 		if !c.OK {
 			failing = append(failing, said)
 		}
@@ -77,7 +81,7 @@ func (w *watch) look(now time.Time, checks []telemetry.Check) {
 			if c.Fatal {
 				level = slog.LevelError
 			}
-		case c.OK && bad && (!known || w.failed[c.Name]):
+		case c.OK && bad && (!known || w.failed[c.Name] || joined):
 			warns = append(warns, said)
 		case !bad && known:
 			holds = append(holds, fmt.Sprintf("%s after %v", c.Name, lasted(now, before)))
@@ -89,6 +93,15 @@ func (w *watch) look(now time.Time, checks []telemetry.Check) {
 		return
 	}
 	w.say(now, level, failing, fails, warns, holds)
+}
+
+// joins reports whether a warning is about something that the last one was not about.
+func (w *watch) joins(c telemetry.Check, bad bool) bool {
+	before := w.about[c.Name]
+	if w.about[c.Name] = c.About; !bad {
+		w.about[c.Name] = nil
+	}
+	return slices.ContainsFunc(c.About, func(a string) bool { return !slices.Contains(before, a) })
 }
 
 func (w *watch) note(check string, now time.Time, bad, fails bool) {

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/waybill-network/waybill/node/committee"
 	"github.com/waybill-network/waybill/node/telemetry"
 	"github.com/waybill-network/waybill/pipeline/certify"
 )
@@ -122,6 +123,35 @@ func TestWatchBlocks(t *testing.T) {
 		{2, stands(12 * time.Second),
 			[]string{`level=WARN msg="needs attention" why="` + at + `12s old, at most 30s"`}},
 		{2, sane, []string{`level=INFO msg="holds again" what="blocks after 2s"`}},
+	})
+}
+
+// TestWatchJoins: a member that stops to vote while another does is a line of its own.
+func TestWatchJoins(t *testing.T) {
+	mute := func(members ...int) func(*telemetry.Snapshot) {
+		return func(s *telemetry.Snapshot) {
+			s.Committee = make([]telemetry.Member, 4)
+			for i := range s.Committee {
+				s.Committee[i].Node, s.Committee[i].Self = uint32(i), true
+			}
+			for _, i := range members {
+				s.Committee[i].Self, s.Committee[i].Missed, s.Committee[i].Silent = false, 9, 6
+			}
+			s.Chain.Network = nil
+			for i := range uint32(4) {
+				s.Chain.Network = append(s.Chain.Network,
+					committee.PeerStatus{Node: i, Member: true, Connected: true})
+			}
+		}
+	}
+	const away = ": no vote in the last 9 blocks"
+	play(t, script{
+		{1, mute(), []string{"level=INFO msg=ready after=1s"}},
+		{5, mute(1), []string{`level=WARN msg="needs attention" why="votes: node 1` + away + `"`}},
+		{5, mute(1, 2), []string{`level=WARN msg="needs attention" why="votes: node 1` + away +
+			`; node 2` + away + `"`}},
+		{5, mute(2), nil},
+		{5, mute(), []string{`level=INFO msg="holds again" what="votes after 15s"`}},
 	})
 }
 

@@ -69,37 +69,59 @@ within a minute why it is not, and that it is alive (WatchdogSec=).`,
 	return cmd
 }
 
-// run runs a node until the context ends or the node cannot go on.
+// run runs a node until the context ends or the node cannot go on. One that is registered meanwhile
+// starts once more, to serve.
 func run(ctx context.Context, c *config.Config, id *node.Identity, log *slog.Logger) error {
 	manager := supervise(log)
+	for {
+		again, err := runOnce(ctx, c, id, log, manager)
+		if err != nil || !again {
+			return err
+		}
+		log.Info("starting again as a registered node")
+	}
+}
+
+func runOnce(ctx context.Context, c *config.Config, id *node.Identity, log *slog.Logger,
+	manager *supervised,
+) (again bool, _ error) {
 	n, err := node.Start(ctx, c, id, log)
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil // interrupted while starting
+			return false, nil // interrupted while starting
 		}
 		manager.stopping(err)
-		return err
+		return false, err
 	}
 	working, end := context.WithCancel(ctx)
 	var reports sync.WaitGroup
 	reports.Go(func() { manager.run(working, n.Snapshot) })
-	err = waitFor(ctx, n)
+	again, err = waitFor(ctx, c, n)
 	end()
 	reports.Wait()
-	manager.stopping(err)
+	if !again {
+		manager.stopping(err)
+	}
 	log.Info("shutting down")
 	n.Stop()
 	log.Info("stopped")
-	return err
+	return again, err
 }
 
-// waitFor returns when the context ends, or with the error that ended the node.
-func waitFor(ctx context.Context, n *node.Node) error {
+// waitFor returns when the context ends, with the error that ended the node, or when a node that is
+// to serve has become one that can.
+func waitFor(ctx context.Context, c *config.Config, n *node.Node) (again bool, _ error) {
+	registered := n.Registered()
+	if !c.Node.Serving {
+		registered = nil // it has what it wants
+	}
 	select {
 	case <-ctx.Done():
-		return nil
+		return false, nil
 	case err := <-n.Failed():
-		return fmt.Errorf("the node cannot go on: %w", err)
+		return false, fmt.Errorf("the node cannot go on: %w", err)
+	case <-registered:
+		return true, nil
 	}
 }
 

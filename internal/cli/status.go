@@ -79,29 +79,27 @@ func statusOf(ctx context.Context, c *client.Client) (*nodeStatus, error) {
 
 func (s *nodeStatus) print(w io.Writer) {
 	text.Pairs(w,
-		"node", fmt.Sprintf("%s, number %d, version %s, up %v", s.Node.Name, s.Node.Index,
+		"node", fmt.Sprintf("%s, %s, version %s, up %v", s.Node.Name, s.Node.Place(),
 			s.Build.Version, s.Taken.Sub(s.Started).Round(time.Second)),
 		"network", fmt.Sprintf("%s (%s)", s.Node.ChainID, s.Node.Network),
 		"ready", s.readiness(),
 		"alarm", s.alarm(),
 		"chain",
 		fmt.Sprintf(
-			"block %s, %v old, %.1f blocks a second, %s, %s waiting, application hash %s",
-			text.Grouped(s.Chain.Height),
-			s.Taken.Sub(s.Chain.BlockTime).Round(time.Millisecond),
+			"%s, %.1f blocks a second, %s, %s waiting, application hash %s",
+			s.lastBlock(),
 			s.Recent.PerSecond(s.Recent.Blocks), text.Plural(s.Chain.Peers, "peer"),
 			text.Plural(s.Chain.Mempool, "transaction"), text.ShortHashes(s.Chain.AppHash)),
 		"records", fmt.Sprintf("signed up to block %s, %d wait for the committee",
 			text.Grouped(s.Chain.Certified), s.Chain.Unsigned),
-		"epoch", fmt.Sprintf("%d, %s; the next to settle is %d", s.Epoch.Number, s.epochEnd(),
-			s.Epoch.NextToSettle),
+		"epoch", fmt.Sprintf("%d, %s; the next to settle is %d%s", s.Epoch.Number, s.epochEnd(),
+			s.Epoch.NextToSettle, s.lastSettlement()),
 		"registry", fmt.Sprintf("%s, %s, %s", text.Plural(s.Epoch.Nodes, "node"),
 			text.Plural(s.Epoch.Services, "service"), text.Plural(s.Epoch.Clients, "client")),
 		"committee", s.members(),
 		"disk", fmt.Sprintf("%s used, %s free", text.Bytes(s.Store.Bytes),
 			text.Bytes(s.Store.Free)),
-		"owner", fmt.Sprintf("%s credits, %s earned by this node since it started",
-			text.Credits(s.Node.Balance), text.Credits(s.Node.Earned)),
+		"owner", s.owner(),
 	)
 	if s.Node.Serving {
 		s.printAcks(w)
@@ -144,6 +142,34 @@ func (s *nodeStatus) warnings() (text string) {
 		}
 	}
 	return text
+}
+
+// lastBlock says how old the last block is by the chain's clock.
+func (s *nodeStatus) lastBlock() string {
+	if s.Chain.Height == 0 {
+		return "no block yet"
+	}
+	return fmt.Sprintf("block %s, %v old", text.Grouped(s.Chain.Height),
+		s.Taken.Sub(s.Chain.BlockTime).Round(time.Millisecond))
+}
+
+// lastSettlement says which epoch was settled last, and when, as far as that is kept.
+func (s *nodeStatus) lastSettlement() string {
+	if len(s.Settlements) == 0 || s.Settlements[0].At.IsZero() {
+		return ""
+	}
+	last := s.Settlements[0]
+	return fmt.Sprintf("; %d was settled %v ago", last.Epoch,
+		s.Taken.Sub(last.At).Round(time.Second))
+}
+
+// owner says what the account that is rewarded has.
+func (s *nodeStatus) owner() string {
+	if !s.Node.Registered {
+		return "none: the node is not registered"
+	}
+	return fmt.Sprintf("account %d, %s credits, %s earned by this node since it started",
+		s.Node.Owner, text.Credits(s.Node.Balance), text.Credits(s.Node.Earned))
 }
 
 // epochEnd says when the epoch ends: with the first block after its time.
@@ -218,7 +244,7 @@ func (s *nodeStatus) printAcks(w io.Writer) {
 	for _, v := range s.Windows() {
 		closes := ""
 		if v.State == pipeline.StateOpen && !v.Closes.IsZero() {
-			closes = v.Closes.Sub(s.Taken).Round(time.Second).String()
+			closes = closesIn(v.Closes.Sub(s.Taken))
 		}
 		power := ""
 		switch v.State {
@@ -240,6 +266,14 @@ func (s *nodeStatus) printAcks(w io.Writer) {
 		text.Table(w, []string{">epoch", ">window", "state", ">closes in", ">acks", ">rung",
 			">power so far"}, rows)
 	}
+}
+
+// closesIn says when a window closes. One whose time is over closes with the next look at it.
+func closesIn(left time.Duration) string {
+	if left = left.Round(time.Second); left > 0 {
+		return left.String()
+	}
+	return "now"
 }
 
 // answers counts the answers to acks, and says what they were: refusals are for good, the others
@@ -325,9 +359,9 @@ func (s *nodeStatus) proving() string {
 		}
 		return "checked, not made"
 	}
-	line := fmt.Sprintf("%s proved with %s, %d waiting, %d in work; the prover is %s",
+	line := fmt.Sprintf("%s proved with %s, %d waiting, %d in work; %s",
 		text.Plural(made.Prove.Batches, "window"), text.Plural(made.Proofs, "proof"),
-		made.ProofQueue, made.Proving, p.Prover.Stage)
+		made.ProofQueue, made.Proving, p.Prover.Words())
 	if made.Proofs > 0 {
 		line += fmt.Sprintf(", %.1f s a proof, %s at most", p.Prover.Seconds/float64(made.Proofs),
 			text.Bytes(p.Prover.PeakMemory))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync/atomic"
+	"time"
 
 	abci "github.com/cometbft/cometbft/abci/types"
 	"github.com/cometbft/cometbft/types"
@@ -45,6 +46,8 @@ type app struct {
 	door    *gather.Group[[]byte]
 	feed    feed
 	votes   *votes
+	doubles *doubles
+	clock   clock
 	metrics *metrics
 	log     *slog.Logger
 	fail    func(error) // told once when the chain cannot go on
@@ -307,6 +310,7 @@ func (a *app) Commit(context.Context, *abci.RequestCommit) (_ *abci.ResponseComm
 		return nil, err
 	}
 	a.view.Store(view)
+	a.clock.measure(view, a.live, time.Now())
 	a.metrics.committed()
 	a.feed.publish(view, a.block.Events)
 	a.block = ledger.Block{}

@@ -192,6 +192,8 @@ type Status struct {
 	Peers      int           // connected
 	Network    []PeerStatus  // those that are dialled, and the others that are connected
 	Votes      []Vote        // of the members, by their positions
+	Doubles    []Doubles     // as well
+	Clock      Clock         // this machine's, beside the chain's
 	Mempool    int           // transactions waiting
 	CatchingUp bool          // blocks are fetched instead of voted on
 	Member     int           // this node's position in the committee, -1 when it has none
@@ -204,6 +206,7 @@ func (e *Engine) Status() Status {
 	s := Status{
 		Height: view.Height(), Time: view.Time(), Lag: time.Since(view.Time()),
 		Peers: e.peers(), Network: e.network.Status(), Votes: e.app.votes.status(),
+		Doubles: e.app.doubles.status(), Clock: e.app.clock.status(),
 		Mempool: e.parts.mempool.Size(), CatchingUp: e.parts.consensus.WaitSync(),
 		Member: e.app.self,
 	}
@@ -213,6 +216,15 @@ func (e *Engine) Status() Status {
 	default:
 	}
 	return s
+}
+
+// BlockTime returns the time of a block that is kept.
+func (e *Engine) BlockTime(height int64) (time.Time, bool) {
+	meta := e.parts.blocks.LoadBlockMeta(height)
+	if meta == nil {
+		return time.Time{}, false
+	}
+	return meta.Header.Time, true
 }
 
 func (e *Engine) peers() int { return e.network.Peers().Size() }

@@ -12,6 +12,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/cometbft/cometbft/types"
+
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/rollup/export"
 	"github.com/waybill-network/waybill/rollup/ledger"
@@ -259,6 +261,48 @@ func TestHalt(t *testing.T) {
 	l.With("module", "consensus").Error(consensusHalted, "err", full, "stack", "…")
 	if reason != full || !strings.Contains(lines.String(), "no room") {
 		t.Errorf("halted by %v, logged %q", reason, lines.String())
+	}
+}
+
+// TestDoubles: two votes of a member that exclude each other are counted, and not one line each.
+func TestDoubles(t *testing.T) {
+	d := newDoubles(map[string]int{"a": 0, "b": 1})
+	var lines bytes.Buffer
+	l := logger{Logger: slog.New(slog.NewTextHandler(&lines, nil)), double: d.saw}
+	twice := &types.ErrVoteConflictingVotes{VoteA: &types.Vote{ValidatorAddress: []byte("b")},
+		VoteB: &types.Vote{ValidatorAddress: []byte("b")}}
+	for range 3 {
+		l.Error(ownConflict, "height", int64(7))
+		l.Error("failed to process message", "err", twice)
+	}
+	twice.VoteA.ValidatorAddress = []byte("of no member")
+	l.Error("failed to process message", "err", twice)
+	got := d.status()
+	if got[0].Count != 0 || got[1].Count != 3 || got[1].At.IsZero() || lines.Len() > 0 {
+		t.Errorf("%+v, logged %q", got, lines.String())
+	}
+	l.Error("failed to process message", "err", errors.New("another"))
+	if !strings.Contains(lines.String(), "another") {
+		t.Errorf("logged %q", lines.String())
+	}
+}
+
+// TestClock: only a block that was judged while it was proposed says how late this clock is.
+func TestClock(t *testing.T) {
+	c := newApps(t)
+	a := c.apps[0]
+	if got := a.clock.status(); !got.At.IsZero() {
+		t.Errorf("before the first block: %+v", got)
+	}
+	view := a.view.Load()
+	a.clock.measure(view, view.Height()-1, time.Now())
+	if got := a.clock.status(); !got.At.IsZero() {
+		t.Errorf("by a block of others: %+v", got)
+	}
+	now := view.Time().Add(time.Second)
+	a.clock.measure(view, view.Height(), now)
+	if got := a.clock.status(); got.Skew != time.Second || !got.At.Equal(now) {
+		t.Errorf("%+v", got)
 	}
 }
 

@@ -7,19 +7,25 @@ import (
 	"slices"
 
 	"github.com/cometbft/cometbft/libs/log"
+	"github.com/cometbft/cometbft/types"
 )
 
 // consensusHalted is what the engine logs when its main routine has died of a panic. It has no
 // other way to say so.
 const consensusHalted = "CONSENSUS FAILURE!!!"
 
+// ownConflict is what the engine logs, many times a second, when another process votes with this
+// node's key. The line after it has the votes.
+const ownConflict = "found conflicting vote from ourselves; did you unsafe_reset a validator?"
+
 // logger hands the engine's log to slog, a step quieter: the engine narrates every block at info
 // level, and calls it an error when a peer goes away.
 type logger struct {
 	*slog.Logger
 	halted  func(reason any) // told when the engine's main routine died
-	stopped <-chan struct{}  // closed when the engine is being stopped, and complains about that
-	network bool             // of the peer-to-peer layer
+	double  func(*types.ErrVoteConflictingVotes)
+	stopped <-chan struct{} // closed when the engine is being stopped, and complains about that
+	network bool            // of the peer-to-peer layer
 }
 
 var _ log.Logger = logger{}
@@ -35,6 +41,13 @@ func (l logger) severity(msg string, kv []any) slog.Level {
 		l.halted(value(kv, "err"))
 		return slog.LevelError
 	}
+	if votes, ok := value(kv, "err").(*types.ErrVoteConflictingVotes); ok {
+		l.double(votes) // the node's checks say so, once
+		return slog.LevelDebug
+	}
+	if msg == ownConflict {
+		return slog.LevelDebug
+	}
 	select {
 	case <-l.stopped:
 		return slog.LevelDebug
@@ -47,7 +60,8 @@ func (l logger) severity(msg string, kv []any) slog.Level {
 }
 
 func (l logger) With(kv ...any) log.Logger {
-	l.network = l.network || value(kv, "module") == "p2p"
+	module := value(kv, "module")
+	l.network = l.network || module == "p2p" || module == "BLOCKSYNC"
 	l.Logger = l.Logger.With(plain(kv)...)
 	return l
 }

@@ -93,6 +93,7 @@ func newApp(c *Config, fail func(error)) (*app, error) {
 			return nil, ErrKey
 		}
 	}
+	a.doubles = newDoubles(a.members)
 	a.hash = a.genesisHash
 	height, hash, records, err := c.Store.LoadLedger()
 	if err != nil {
@@ -188,7 +189,8 @@ func (e *Engine) assemble(ctx context.Context, ec *config.Config, v types.PrivVa
 		}
 	}()
 	halted := func(reason any) { e.fail(fmt.Errorf("committee: consensus halted: %v", reason)) }
-	e.log = logger{Logger: c.Logger, halted: halted, stopped: e.stopped}
+	e.log = logger{Logger: c.Logger, halted: halted, double: e.app.doubles.saw,
+		stopped: e.stopped}
 	if e.parts, err = assemble(ctx, ec, v, clients{e.app}, doc, c.Store, e.log); err != nil {
 		return fmt.Errorf("committee: %w", err)
 	}

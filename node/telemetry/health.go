@@ -30,6 +30,9 @@ type Check struct {
 	Fatal bool `json:"fatal,omitzero"`
 	// Warning says that somebody should look at the detail, although the check is OK.
 	Warning bool `json:"warning,omitzero"`
+	// About names what a warning is about, of checks that look at several. One that joins is a
+	// change of state, as the first was.
+	About []string `json:"about,omitzero"`
 }
 
 // Checks judges a snapshot. The node is ready to take acks when every check is OK, and should be
@@ -61,20 +64,12 @@ func Checks(s *Snapshot) []Check {
 	}
 	checks = append(checks, queue)
 
-	blocks := Check{Name: "blocks", Detail: "no block yet"}
-	if !s.Chain.Executed.IsZero() {
-		age := s.Taken.Sub(s.Chain.Executed)
-		blocks.OK, blocks.Warning = age <= MaxBlockAge, age > OldBlockAge
-		blocks.Detail = fmt.Sprintf("block %d is %v old, at most %v", s.Chain.Height,
-			age.Round(time.Millisecond), MaxBlockAge)
-	}
-	checks = append(checks, blocks)
+	checks = append(checks, blocksCheck(s))
 
 	sync := Check{Name: "sync", OK: !s.Chain.CatchingUp, Detail: "in step with the chain"}
 	if s.Chain.CatchingUp {
 		sync.Detail = fmt.Sprintf("catching up, at block %d", s.Chain.Height)
 	}
-	skew := seconds(s.Chain.Skew)
 	if s.Content.On {
 		checks = append(checks, contentCheck(&s.Content))
 	}
@@ -82,8 +77,7 @@ func Checks(s *Snapshot) []Check {
 		checks = append(checks, proofCheck(&s.Proving))
 	}
 	return append(checks, alarmCheck(s), stuckCheck(s), sync, peersCheck(s), votesCheck(s),
-		Check{Name: "clock", OK: skew.Abs() <= MaxClockSkew,
-			Detail: fmt.Sprintf("%v from the chain's, at most %v", skew, MaxClockSkew)},
+		clockCheck(s), keysCheck(s), registrationCheck(s),
 		Check{Name: "serving", OK: !s.ShuttingDown, Detail: servingText(s)},
 	)
 }
@@ -114,7 +108,7 @@ func proofCheck(p *Proving) Check {
 	if len(sizes) > 0 {
 		detail = "checks proofs about " + strings.Join(sizes, ", ") + " statements"
 		if p.On {
-			detail += " and makes them, the prover is " + p.Prover.Stage
+			detail += " and makes them; " + p.Prover.Words()
 		}
 	}
 	if len(missing) > 0 {

@@ -34,6 +34,9 @@ func (s *Snapshot) JudgeMembers() {
 			trouble = append(trouble, fmt.Sprintf("did not take a rollup %v ago: %s",
 				age.Round(time.Second), m.LastError))
 		}
+		if m.doubled(s.Taken) {
+			trouble = append(trouble, m.doubling(s.Taken))
+		}
 		m.Healthy, m.Trouble = len(trouble) == 0, strings.Join(trouble, ", ")
 	}
 }
@@ -50,22 +53,29 @@ func (m *Member) muteness(now time.Time) string {
 		now.Sub(m.VotedAt).Round(time.Second))
 }
 
-// votesCheck warns of members whose votes the chain does without, this node's own among them.
+// votesCheck warns of members whose votes the chain does without, this node's own among them, and
+// of others that vote twice.
 func votesCheck(s *Snapshot) Check {
-	var mute []string
+	var wrong, about []string
 	for i := range s.Committee {
 		m := &s.Committee[i]
-		if !m.mute() {
+		who := fmt.Sprintf("node %d", m.Node)
+		if m.Self {
+			who = "this node"
+		}
+		switch {
+		case m.mute():
+			wrong = append(wrong, who+": "+m.muteness(s.Taken))
+		case m.doubled(s.Taken) && !m.Self:
+			wrong = append(wrong, who+": "+m.doubling(s.Taken))
+		default:
 			continue
 		}
-		who := fmt.Sprintf("node %d: ", m.Node)
-		if m.Self {
-			who = "this node: "
-		}
-		mute = append(mute, who+m.muteness(s.Taken))
+		about = append(about, who)
 	}
-	if len(mute) == 0 {
+	if len(wrong) == 0 {
 		return Check{Name: "votes", OK: true, Detail: "the chain carries every member's votes"}
 	}
-	return Check{Name: "votes", OK: true, Warning: true, Detail: strings.Join(mute, "; ")}
+	return Check{Name: "votes", OK: true, Warning: true, Detail: strings.Join(wrong, "; "),
+		About: about}
 }

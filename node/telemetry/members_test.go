@@ -43,6 +43,13 @@ func TestJudgeMembers(t *testing.T) {
 		{"failed push of long ago", func(s *Snapshot, m *Member, _ *committee.PeerStatus) {
 			m.LastError, m.LastFailure = "timeout", s.Taken.Add(-time.Minute)
 		}, "", ""},
+		{"twice", func(s *Snapshot, m *Member, _ *committee.PeerStatus) {
+			m.Doubles, m.DoubledAt = 5, s.Taken.Add(-2*time.Second)
+		}, "voted twice in one step, 5 times since the start, the last 2s ago: " +
+			"two processes have its keys", "node 3: voted twice"},
+		{"twice, of long ago", func(s *Snapshot, m *Member, _ *committee.PeerStatus) {
+			m.Doubles, m.DoubledAt = 5, s.Taken.Add(-2*time.Minute)
+		}, "", ""},
 	} {
 		s := Snapshot{Taken: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
 		s.Committee = []Member{{Member: certify.Member{Node: 3}, Power: 1}}

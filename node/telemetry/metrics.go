@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"strconv"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -65,6 +66,12 @@ func countMetric(name, help string, kind prometheus.ValueType, label string,
 			emit(float64(c.Count), c.Name)
 		}
 	})
+}
+
+func emitTime(t time.Time, emit func(float64, ...string)) {
+	if !t.IsZero() {
+		emit(float64(t.UnixMilli()) / 1000)
+	}
 }
 
 func truth(b bool) float64 {
@@ -232,6 +239,9 @@ var metrics = []metric{
 				}
 			}
 		}),
+	memberMetric("double_votes_total", "Pairs of votes of a member that exclude each other: two "+
+		"processes have its keys.", counter,
+		func(_ *Snapshot, m *Member) float64 { return float64(m.Doubles) }),
 	memberMetric("power", "Voting power of a member.", gauge,
 		func(_ *Snapshot, m *Member) float64 { return float64(m.Power) }),
 	memberMetric("convictions", "How often a member was convicted by its own words.", gauge,
@@ -249,12 +259,12 @@ var metrics = []metric{
 
 	one("chain_height", "Height of the last executed block.", gauge,
 		func(s *Snapshot) float64 { return float64(s.Chain.Height) }),
-	one("chain_block_age_seconds", "Time since a block was executed; 0 before the first.", gauge,
-		func(s *Snapshot) float64 {
-			if s.Chain.Executed.IsZero() {
-				return 0
+	many("chain_block_age_seconds", "Time since a block was executed; of one of an earlier run, "+
+		"by the chain's clock. Absent before the first.", gauge, nil,
+		func(s *Snapshot, emit func(float64, ...string)) {
+			if age, ok := s.BlockAge(); ok {
+				emit(age.Seconds())
 			}
-			return s.Taken.Sub(s.Chain.Executed).Seconds()
 		}),
 	countMetric("transactions_total", "Transactions offered to the chain here, by its answer.",
 		counter,
@@ -279,13 +289,40 @@ var metrics = []metric{
 		gauge, func(s *Snapshot) float64 { return float64(s.Chain.Certified) }),
 	one("chain_unsigned_records", "Records of blocks that wait for the committee's signature.",
 		gauge, func(s *Snapshot) float64 { return float64(s.Chain.Unsigned) }),
-	one("clock_skew_seconds", "This node's clock minus the chain's.", gauge,
-		func(s *Snapshot) float64 { return s.Chain.Skew }),
+	many("clock_skew_seconds", "This node's clock minus the chain's, at the last block that it saw "+
+		"being made; absent before there was one.", gauge, nil,
+		func(s *Snapshot, emit func(float64, ...string)) {
+			if !s.Chain.SkewAt.IsZero() {
+				emit(s.Chain.Skew)
+			}
+		}),
+	many("clock_skew_age_seconds", "Time since the skew was measured.", gauge, nil,
+		func(s *Snapshot, emit func(float64, ...string)) {
+			if !s.Chain.SkewAt.IsZero() {
+				emit(s.Taken.Sub(s.Chain.SkewAt).Seconds())
+			}
+		}),
+	one("registered", "Whether the ledger registers the node.", gauge,
+		func(s *Snapshot) float64 { return truth(s.Node.Registered) }),
 
 	one("epoch", "Current epoch.", gauge,
 		func(s *Snapshot) float64 { return float64(s.Epoch.Number) }),
 	one("epoch_next_to_settle", "Oldest epoch that is not settled.", gauge,
 		func(s *Snapshot) float64 { return float64(s.Epoch.NextToSettle) }),
+	many("epoch_end_time_seconds", "When the current epoch ends at the earliest, since 1970.", gauge,
+		nil, func(s *Snapshot, emit func(float64, ...string)) { emitTime(s.Epoch.End, emit) }),
+	many("settled_epoch", "Last epoch that was settled; absent before the first, and when it is not "+
+		"kept any more.", gauge, nil, func(s *Snapshot, emit func(float64, ...string)) {
+		if len(s.Settlements) > 0 {
+			emit(float64(s.Settlements[0].Epoch))
+		}
+	}),
+	many("settlement_time_seconds", "When it was settled, since 1970, by the chain's clock.", gauge,
+		nil, func(s *Snapshot, emit func(float64, ...string)) {
+			if len(s.Settlements) > 0 {
+				emitTime(s.Settlements[0].At, emit)
+			}
+		}),
 	one("registered_clients", "Clients in the registry.", gauge,
 		func(s *Snapshot) float64 { return float64(s.Epoch.Clients) }),
 	one("registered_services", "Services in the registry.", gauge,

@@ -92,12 +92,19 @@ type Build struct {
 
 // Node says who this node is.
 type Node struct {
-	Name    string `json:"name"`
-	Index   uint32 `json:"index"`
-	Owner   uint32 `json:"owner"` // account that its rewards are credited to
+	Name string `json:"name"`
+	Key  string `json:"transport_key"`
+	// Index and Owner, the account that its rewards are credited to, mean nothing unless the ledger
+	// registers the node.
+	Registered bool   `json:"registered"`
+	Index      uint32 `json:"index"`
+	Owner      uint32 `json:"owner"`
+	// Late says that it was registered since it started: it serves after a restart.
+	Late    bool   `json:"registered_late,omitzero"`
 	Network string `json:"network"`
 	ChainID string `json:"chain_id"`
-	Serving bool   `json:"serving"` // it takes acks
+	Wanted  bool   `json:"serving_wanted"` // node.serving
+	Serving bool   `json:"serving"`        // it takes acks
 
 	// Balance and Earned are the owner's balance and what settlements credited to it through this
 	// node since the process started, in micro-credits.
@@ -202,6 +209,11 @@ type Member struct {
 	Missed  int64     `json:"missed_blocks"`
 	Silent  float64   `json:"silent_seconds"`
 
+	// Doubles is how often this node saw two votes of it that exclude each other, since the start,
+	// and DoubledAt when it did last, by its own clock.
+	Doubles   uint64    `json:"double_votes"`
+	DoubledAt time.Time `json:"doubled_at,omitzero"`
+
 	// Healthy says that the engine is connected to it, that the chain carries its votes, and that
 	// no push to it failed lately. Trouble says what of that is not so, and since when.
 	Healthy bool   `json:"healthy"`
@@ -212,9 +224,10 @@ type Member struct {
 type Chain struct {
 	Height    int64     `json:"height"`
 	BlockTime time.Time `json:"block_time,omitzero"` // the chain's clock
-	Executed  time.Time `json:"executed,omitzero"`   // this node's clock when it executed that block
-	AppHash   string    `json:"app_hash"`
-	Peers     int       `json:"peers"` // connected
+	// Executed is this node's clock when it executed that block; zero for one of an earlier run
+	Executed time.Time `json:"executed,omitzero"`
+	AppHash  string    `json:"app_hash"`
+	Peers    int       `json:"peers"` // connected
 	// Network are the peers that the node dials, connected or not, and the others that are connected.
 	Network    []committee.PeerStatus `json:"network"`
 	Validators int                    `json:"validators"`
@@ -229,9 +242,11 @@ type Chain struct {
 	Certified uint64 `json:"certified"`
 	Unsigned  int    `json:"unsigned_records"`
 
-	// Skew is this node's clock minus the chain's when the last block arrived. Network and consensus
-	// delay make a healthy node's skew slightly positive.
-	Skew float64 `json:"skew_seconds"`
+	// Skew is this node's clock minus the chain's, at the last block that it saw being made: at
+	// SkewAt, which is zero before there was one. Network and consensus delay make a healthy node's
+	// skew slightly positive.
+	Skew   float64   `json:"skew_seconds"`
+	SkewAt time.Time `json:"skew_at,omitzero"`
 }
 
 // Epoch is the current epoch by the chain's clock.
@@ -257,6 +272,8 @@ type Settlement struct {
 	Above     uint64 `json:"above,string"`   // charged above payers' allowances, and not owed
 	ToNode    uint64 `json:"to_node,string"` // credited to this node's owner for this node's acks
 	Certified bool   `json:"certified"`      // so is the record of the block that settled it
+	// At is the time of that block, zero when the block is not kept any more
+	At time.Time `json:"at,omitzero"`
 }
 
 // Store is the node's disk.

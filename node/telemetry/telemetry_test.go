@@ -33,9 +33,11 @@ func healthy() Snapshot {
 		Member: MemberWork{Refusals: []status.Count{{Name: "bad_signature", Count: 1}}},
 		Committee: []Member{{Member: certify.Member{Node: 3, Shares: 4}, Power: 9, Self: true,
 			Healthy: true, Voted: 9, VotedAt: now.Add(-time.Second)}},
-		Chain: Chain{Height: 10, Executed: now.Add(-time.Second), Skew: 0.2,
+		Chain: Chain{Height: 10, Executed: now.Add(-time.Second), Skew: 0.2, SkewAt: now,
 			Network: []committee.PeerStatus{{Node: 2, Member: true, Connected: true}}},
-		Store: Store{Free: 10 << 30, MinFree: 1 << 30},
+		Epoch:       Epoch{End: now.Add(time.Minute)},
+		Settlements: []Settlement{{Epoch: 4, At: now.Add(-time.Minute)}},
+		Store:       Store{Free: 10 << 30, MinFree: 1 << 30},
 		Content: Content{On: true, Refusals: []status.Count{{Name: "not_found", Count: 1}},
 			Aborts: []status.Count{{Name: "unpaid", Count: 1}}},
 		Proving: Proving{On: true, Keys: []ProofKey{{256, "ab", true}, {1024, "cd", true}},
@@ -81,10 +83,14 @@ func TestChecks(t *testing.T) {
 		{"disk", true, func(s *Snapshot) { s.Store.Free = 1<<30 - 1 }},
 		{"queue", true, func(s *Snapshot) { s.Pipeline.Stages[1].Oldest = 5.1 }},
 		{"blocks", true, func(s *Snapshot) { s.Chain.Executed = s.Taken.Add(-31 * time.Second) }},
-		{"blocks", true, func(s *Snapshot) { s.Chain.Executed = time.Time{} }},
+		{"blocks", true, func(s *Snapshot) { s.Chain.Executed = time.Time{} }}, // 1970
+		{"blocks", true, func(s *Snapshot) { s.Chain.Executed, s.Chain.Height = time.Time{}, 0 }},
 		{"sync", true, func(s *Snapshot) { s.Chain.CatchingUp = true }},
 		{"clock", true, func(s *Snapshot) { s.Chain.Skew = 5.5 }},
 		{"clock", true, func(s *Snapshot) { s.Chain.Skew = -5.5 }},
+		{"keys", true, func(s *Snapshot) {
+			s.Committee[0].Doubles, s.Committee[0].DoubledAt = 3, s.Taken.Add(-time.Second)
+		}},
 		{"serving", true, func(s *Snapshot) { s.ShuttingDown = true }}} {
 		s := healthy()
 		c.damage(&s)
@@ -134,15 +140,17 @@ func TestProofsWarn(t *testing.T) {
 		line   string
 		damage func(*Snapshot)
 	}{
-		{"ok proofs: checks proofs about 256, 1024 statements and makes them, the prover is ready\n",
+		{"ok proofs: checks proofs about 256, 1024 statements and makes them; " +
+			"the prover waits for a window\n",
 			func(*Snapshot) {}},
 		{"ok proofs: checks proofs about 256, 1024 statements\n",
 			func(s *Snapshot) { s.Proving.On = false }},
-		{"warning proofs: checks proofs about 256, 1024 statements and makes them, " +
-			"the prover is failed\n", func(s *Snapshot) {
+		{"warning proofs: checks proofs about 256, 1024 statements and makes them; " +
+			"the prover failed\n", func(s *Snapshot) {
 			s.Proving.Prover.Stage = "failed"
 		}},
-		{"warning proofs: checks proofs about 256 statements and makes them, the prover is ready; " +
+		{"warning proofs: checks proofs about 256 statements and makes them; " +
+			"the prover waits for a window; " +
 			"no key for 1024 statements, which the genesis file names\n",
 			func(s *Snapshot) { s.Proving.Keys[1].Found = false }},
 		{"warning proofs: no key for 256, 1024 statements, which the genesis file names\n",

@@ -99,6 +99,10 @@ var terms = []Term{
 		"the check names the member that is not, since when and why"},
 	{SetCheck, "votes", "", "the chain carries the votes of every member",
 		"the check names the member: its operator should look at its log, and at its clock"},
+	{SetCheck, "keys", "", "no other process votes with this node's keys",
+		"one home runs twice, or a copy of it does: stop one, and never start it again"},
+	{SetCheck, "registration", "", "the ledger registers the node, if it is to take acks",
+		"register it: waybill tx register-node"},
 	{SetCheck, "serving", "", "the node is not shutting down", ""},
 
 	{SetStuck, "refused", "", "so many members refused it for good that no quorum is left",

@@ -40,6 +40,10 @@ const minOutage = time.Second
 // minLineGap bounds the lines of the log about one peer that comes and goes.
 const minLineGap = 2 * time.Second
 
+// maxFlaps is how many connections in a row may end within the time in which one that works is
+// settled, before the log says that the peer comes and goes, and no more.
+const maxFlaps = 3
+
 // entry is a peer on the board.
 type entry struct {
 	Status
@@ -47,6 +51,7 @@ type entry struct {
 	lasted time.Duration // the connection before this outage
 	told   []Reason      // of this outage, in the log
 	line   time.Time     // the last one in the log about a connection that came or went
+	flaps  int           // connections in a row that were short
 }
 
 // board knows of each peer whether it is connected, since when, and why not.
@@ -102,18 +107,30 @@ func (b *board) connected(p *peer) {
 
 func (b *board) disconnected(p *peer, why error) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	e := b.find(p.ID())
-	reason := ReasonOf(why)
-	if e == nil || reason == ReasonReplaced {
-		return
+	b.mu.Unlock()
+	if e != nil && ReasonOf(why) != ReasonReplaced {
+		b.lose(e, why)
 	}
-	now := time.Now()
+}
+
+// lose notes that a peer is not connected any more.
+func (b *board) lose(e *entry, why error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	reason, now := ReasonOf(why), time.Now()
+	e.flaps++
 	if e.lasted = now.Sub(e.Since); e.lasted > settled {
-		e.told = nil
+		e.told, e.flaps = nil, 0
 	}
 	e.Connected, e.Since, e.Reason, e.LastError = false, now, reason.String(), why.Error()
-	if reason != ReasonStopped {
+	switch {
+	case reason == ReasonStopped:
+	case e.flaps == maxFlaps && e.target:
+		b.log.Warn("consensus peer comes and goes: no more lines until a connection lasts; if all "+
+			"peers do, another process may run with this node's keys", "peer", e.Name(),
+			"address", e.Address, "reason", reason.String(), "err", why)
+	default:
 		b.say(e, "consensus peer lost", "reason", reason.String(), "err", why)
 	}
 	if !e.target {
@@ -144,7 +161,7 @@ func (b *board) failed(id p2p.ID, address string, why error) {
 // say logs that a peer came or went: quietly when it does so all the time, or is not dialled.
 func (b *board) say(e *entry, what string, more ...any) {
 	level := slog.LevelInfo
-	if now := time.Now(); !e.target || now.Sub(e.line) < minLineGap {
+	if now := time.Now(); !e.target || e.flaps >= maxFlaps || now.Sub(e.line) < minLineGap {
 		level = slog.LevelDebug
 	} else {
 		e.line = now
