@@ -121,7 +121,7 @@ func (r *rollupWay) seal(c *committee) (err error) {
 		return err
 	}
 	r.encoded = r.header.Append(nil)
-	_, transport := c.network.MemberKeys(0)
+	transport := c.network.Members[0].Transport
 	r.own = rollup.SignOwn(transport, r.header)
 	return c.stores[0].PutSealed(rollup.NewArchive(r.header, r.evidence, nil, nil))
 }
@@ -224,7 +224,7 @@ func (c *committee) restart() (err error) {
 		node, _ := view.Node(uint32(i))
 		addresses[node.PeerAddress] = address
 	}
-	_, transport := c.network.MemberKeys(0)
+	transport := c.network.Members[0].Transport
 	certificate, err := peer.NewCertificate(transport)
 	if err != nil {
 		return err
@@ -243,14 +243,14 @@ func (c *committee) member(i int) (*peer.Member, error) {
 		return nil, err
 	}
 	c.stores = append(c.stores, s)
-	key, _ := c.network.MemberKeys(i)
+	key := c.network.Members[i].BLS
 	return peer.NewMember(peer.MemberConfig{Network: c.network.ID, Key: key, Chain: c.network,
 		Store: s, Workers: runtime.GOMAXPROCS(0),
 		Concurrent: 1, Waiting: 1, Logger: slog.New(slog.DiscardHandler)}), nil
 }
 
 func (c *committee) serve(i int, member *peer.Member) (address string, err error) {
-	_, transport := c.network.MemberKeys(i)
+	transport := c.network.Members[i].Transport
 	certificate, err := peer.NewCertificate(transport)
 	if err != nil {
 		return "", err

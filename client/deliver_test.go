@@ -198,7 +198,7 @@ func TestDeliverWaits(t *testing.T) {
 	f := start(t, options{})
 	c := f.client(t, nil)
 	payer := f.Members[0].Owner
-	key := testnet.SecretKey(t, "client", clients)
+	key := testnet.SecretKey("client", clients)
 	registered := false
 	late := []Delivery{{Client: clients, Units: 3}}
 	sign := func(network rollup.Network, acks []rollup.Ack) error {

@@ -2,12 +2,13 @@ package client
 
 import (
 	"encoding/hex"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/waybill-network/waybill/internal/testnet"
 )
 
 // maxPackages is how many packages beyond the standard library a program may compile that sends an
@@ -39,13 +40,12 @@ func TestSendAck(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	f := start(t, options{})
-	seed := make([]byte, 32)
-	copy(seed, fmt.Sprintf("client %d", 0)) // as package testnet derives it
 	genesis := filepath.Join(t.TempDir(), "genesis.json")
 	if err := os.WriteFile(genesis, f.Genesis.Encode(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	send := exec.Command(program, f.url(), f.pin().String(), genesis, hex.EncodeToString(seed))
+	send := exec.Command(program, f.url(), f.pin().String(), genesis,
+		hex.EncodeToString(testnet.Seed("client", 0)))
 	send.Dir = t.TempDir() // for its book
 	out, err := send.CombinedOutput()
 	if err != nil || string(out) != "the node's answer: accepted\n" {

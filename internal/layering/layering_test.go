@@ -60,7 +60,6 @@ var rooms = []struct {
 	{"rollup/cosign", []string{"kernels", "rollup"}},
 	{"rollup/manifest", []string{"kernels", "rollup"}},
 	{"rollup/route", []string{"kernels", "rollup", "rollup/registry"}},
-	{"rollup/route", []string{"kernels", "rollup", "rollup/registry"}},
 	{"rollup/delivery", []string{"kernels", "rollup", "rollup/word"}},
 	{"rollup/export", core},
 	{"proofs", []string{"kernels", "rollup"}},
@@ -110,7 +109,7 @@ var rooms = []struct {
 	{"internal/verdict", protocol},
 	{"internal/mainjob", join(all, "bench", "bench/workload", "internal/verdict")},
 	{"internal/crash", join(all, "bench", "bench/workload", "internal/mainjob")},
-	{"internal/testnet", join(core, "node/store", "node/witness")},
+	{"internal/testnet", join(core, "node/store", "node/witness", "pipeline/pipelinetest")},
 	{"internal/testnode", join(all, "internal/testnet", "pipeline/pipelinetest")},
 }
 

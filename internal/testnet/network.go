@@ -1,5 +1,6 @@
-// Package testnet is a small network in memory for the tests of node/peer and node/ingest: real
-// keys, a real ledger whose blocks are made on demand, and acks that verify.
+// Package testnet is a small network in memory for the tests of rooms above the pipeline: the chain
+// of [pipelinetest], whose clock stands until it is moved, a witness of its blocks, and rollups and
+// certificates ready made.
 package testnet
 
 import (
@@ -7,7 +8,6 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/binary"
-	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -18,6 +18,7 @@ import (
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/node/witness"
+	"github.com/waybill-network/waybill/pipeline/pipelinetest"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
@@ -28,57 +29,29 @@ const EpochSeconds = 3600
 // UnitCap is the unit cap of the network's one service.
 const UnitCap = 1 << 20
 
-// Member holds the keys of one committee member, which is also the node of the same index.
-type Member struct {
-	BLS       *bls.SecretKey
-	Owner     ed25519.PrivateKey
-	Transport ed25519.PrivateKey
-}
-
 // Network is a chain that executes a transaction when it is submitted, one block each. It is safe
 // for concurrent use.
 type Network struct {
-	Genesis  *ledger.Genesis
-	ID       rollup.Network
-	Members  []Member
-	Treasury ed25519.PrivateKey
-	Clients  []*bls.SecretKey // client i of the registry
+	*pipelinetest.Network
 
 	Witness *witness.Witness // of what its blocks leave
 
-	mu      sync.Mutex
-	state   *ledger.State
-	height  int64
-	time    time.Time
-	updated chan struct{}
-	blocks  []Block
+	mu     sync.Mutex
+	time   time.Time
+	blocks []Block
 }
 
 // Block is a block as it was executed.
-type Block struct {
-	Height int64
-	Time   time.Time
-	Tx     []byte // nil: none
-}
+type Block = pipelinetest.Block
+
+// Seed returns what the key with a name and a number is derived from.
+func Seed(name string, i int) []byte { return pipelinetest.Seed(name, i) }
 
 // Key derives an Ed25519 key for tests.
-func Key(name string, i int) ed25519.PrivateKey {
-	seed := make([]byte, ed25519.SeedSize)
-	copy(seed, fmt.Sprintf("%s %d", name, i))
-	return ed25519.NewKeyFromSeed(seed)
-}
+func Key(name string, i int) ed25519.PrivateKey { return pipelinetest.Key(name, i) }
 
 // SecretKey derives a BLS key for tests.
-func SecretKey(tb testing.TB, name string, i int) *bls.SecretKey {
-	tb.Helper()
-	seed := make([]byte, 32)
-	copy(seed, fmt.Sprintf("%s %d", name, i))
-	key, err := bls.KeyGen(seed)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return key
-}
+func SecretKey(name string, i int) *bls.SecretKey { return pipelinetest.SecretKey(name, i) }
 
 // New starts a network whose members listen at the given addresses, with a funded payer, one
 // service and some clients.
@@ -90,48 +63,21 @@ func New(tb testing.TB, addresses []string, clients int) *Network {
 // NewAt is New by a chain's clock that differs from this machine's. It moves by Advance alone.
 func NewAt(tb testing.TB, start time.Time, addresses []string, clients int) *Network {
 	tb.Helper()
-	n := &Network{
-		Treasury: Key("treasury", 0),
-		time:     start.Truncate(time.Second),
-		updated:  make(chan struct{}),
-	}
-	n.Genesis = &ledger.Genesis{
-		Version: ledger.GenesisVersion, ChainID: "testnet", GenesisTime: n.time,
-		Treasury: ledger.KeyOf(n.Treasury),
-		Params: ledger.Params{EpochSeconds: EpochSeconds, GraceSeconds: 10, GraceBlocks: 1,
-			Shares:      rollup.Shares{Node: 7000, Service: 2000, Protocol: 1000},
-			GrantEpochs: ledger.Forever, Allowance: 1_000_000_000,
-			SlashEquivocation: ledger.DefaultSlash},
-	}
-	for i, address := range addresses {
-		m := Member{
-			BLS:       SecretKey(tb, "member", i),
-			Owner:     Key("owner", i),
-			Transport: Key("transport", i),
-		}
-		n.Members = append(n.Members, m)
-		n.Genesis.Members = append(n.Genesis.Members, ledger.Member{
-			Owner: ledger.KeyOf(m.Owner), BLSKey: m.BLS.PublicKey().Bytes(),
-			TransportKey: ledger.KeyOf(m.Transport),
-			ConsensusKey: ledger.KeyOf(Key("consensus", i)),
-			PeerAddress:  address, P2PAddress: "127.0.0.1:1", Stake: 5 * ledger.StakePerPower,
-		})
-	}
-	n.ID = n.Genesis.Network()
-	for i, m := range n.Members {
-		n.Genesis.Sign(i, m.BLS, m.Transport)
-	}
-	state, err := ledger.New(n.Genesis)
+	n := &Network{time: start.Truncate(time.Second)}
+	var err error
+	n.Network, err = pipelinetest.Start(pipelinetest.Config{Addresses: addresses,
+		EpochSeconds: EpochSeconds, GraceSeconds: 10, GraceBlocks: 1, Allowance: 1_000_000_000,
+		Start: n.time, Clock: n.tick})
 	if err != nil {
 		tb.Fatal(err)
 	}
-	n.state = state
 	kept, err := store.OpenMemory()
 	if err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { _ = kept.Close() }) // it holds nothing that outlives the test
-	n.Witness = witness.New(kept, state)
+	n.Witness = witness.New(kept, n.State())
+	n.Around = n.keep
 	n.Advance(0)
 	payer := n.Members[0].Owner
 	n.MustSubmit(tb, ledger.NewDeposit(n.ID, n.Treasury, 0, ledger.KeyOf(payer), 1_000_000_000))
@@ -159,7 +105,7 @@ func (n *Network) AddClients(tb testing.TB, payer ed25519.PrivateKey, count int)
 	}
 	var grants []ledger.Grant
 	for range count {
-		key := SecretKey(tb, "client", len(n.Clients))
+		key := SecretKey("client", len(n.Clients))
 		n.Clients = append(n.Clients, key)
 		grants = append(grants, ledger.NewGrant(n.ID, payer, ledger.Grant{Payer: account.Index,
 			Key:      key.PublicKey().Bytes(),
@@ -178,11 +124,20 @@ func (n *Network) MustSubmit(tb testing.TB, tx []byte) {
 	}
 }
 
-// View returns the ledger after the last block.
-func (n *Network) View() *ledger.View {
+// tick is the chain's clock: a block is later by a millisecond than the one before.
+func (n *Network) tick() time.Time {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.state.View()
+	n.time = n.time.Add(time.Millisecond)
+	return n.time
+}
+
+func (n *Network) keep(b Block, execute func() ledger.Block) error {
+	n.mu.Lock()
+	n.blocks = append(n.blocks, b)
+	n.mu.Unlock()
+	block := n.Witness.Execute(execute)
+	return n.Witness.Keep(n.State().View(), &block)
 }
 
 // Blocks returns all blocks so far.
@@ -192,49 +147,12 @@ func (n *Network) Blocks() []Block {
 	return slices.Clone(n.blocks)
 }
 
-// Updated returns a channel that the next block closes.
-func (n *Network) Updated() <-chan struct{} {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.updated
-}
-
-// SubmitTx executes a transaction in a block of its own.
-func (n *Network) SubmitTx(_ context.Context, tx []byte) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if result := n.state.Check(tx); !result.OK() {
-		return result.Err
-	}
-	return n.block(0, tx)
-}
-
 // Advance makes an empty block whose time is later by d.
 func (n *Network) Advance(d time.Duration) {
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	_ = n.block(d, nil) // nothing in it can be refused
-}
-
-func (n *Network) block(d time.Duration, tx []byte) (err error) {
-	n.height++
-	n.time = n.time.Add(d + time.Millisecond)
-	n.blocks = append(n.blocks, Block{n.height, n.time, tx})
-	block := n.Witness.Execute(func() ledger.Block {
-		n.state.Begin(n.height, n.time)
-		if tx != nil {
-			if result := n.state.Apply(tx); !result.OK() {
-				err = result.Err
-			}
-		}
-		return n.state.End()
-	})
-	if kept := n.Witness.Keep(n.state.View(), &block); kept != nil {
-		err = kept
-	}
-	close(n.updated)
-	n.updated = make(chan struct{})
-	return err
+	n.time = n.time.Add(d)
+	n.mu.Unlock()
+	n.Block()
 }
 
 // Ack returns a signed ack of a client for the service at a window's node, in its epoch. What it is
@@ -259,13 +177,6 @@ func (n *Network) Ack(key rollup.WindowKey, client uint64, number uint32) rollup
 func (n *Network) Nth(key rollup.WindowKey, nth uint32) rollup.Ack {
 	clients := uint32(len(n.Clients))
 	return n.Ack(key, uint64(nth%clients), nth/clients)
-}
-
-// Sign signs an ack with its client's key.
-func (n *Network) Sign(ack *rollup.Ack) {
-	message := ack.AppendMessage(make([]byte, 0, rollup.MessageSize), &n.ID)
-	signature := bls.Default.Sign(n.Clients[ack.Client], message)
-	ack.Signature = signature.Bytes()
 }
 
 // acks returns the frames of the acks first to first+count-1 of the traffic, and their signatures

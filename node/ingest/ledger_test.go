@@ -58,7 +58,7 @@ func TestLedgerReads(t *testing.T) {
 	}
 
 	known, unknown := f.Clients[2].PublicKey().Bytes(),
-		testnet.SecretKey(t, "unknown", 0).PublicKey().Bytes()
+		testnet.SecretKey("unknown", 0).PublicKey().Bytes()
 	list, err := client.Call(t.Context(), c.Ledger().GetClients,
 		&api.GetClientsRequest{Keys: []string{hex.EncodeToString(known[:]),
 			hex.EncodeToString(unknown[:])}})
@@ -87,7 +87,7 @@ func TestLedgerReads(t *testing.T) {
 		t.Errorf("services: %v %v", services, err)
 	}
 	nodes, err := client.Call(t.Context(), c.Ledger().GetNodes, &api.GetNodesRequest{})
-	if err != nil || len(nodes.Nodes) != 1 || nodes.Nodes[0].Power != 5 ||
+	if err != nil || len(nodes.Nodes) != 1 || nodes.Nodes[0].Power != 10 ||
 		nodes.Nodes[0].PeerAddress != "127.0.0.1:1" {
 		t.Errorf("nodes: %v %v", nodes, err)
 	}

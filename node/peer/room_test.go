@@ -33,7 +33,7 @@ func strangers(t *testing.T, network *testnet.Network, count int, stake uint64) 
 	}
 	for i := range count {
 		name := fmt.Sprintf("stranger of %d", stake)
-		key, secret := testnet.Key(name, i), testnet.SecretKey(t, name, i)
+		key, secret := testnet.Key(name, i), testnet.SecretKey(name, i)
 		by, bls := ledger.KeyOf(owner), ledger.BLSKey(secret.PublicKey().Bytes())
 		registration := &ledger.NodeRegistration{
 			BLSKey: bls, Proof: ledger.ProvePossession(secret, network.ID, rollup.RoleNode, by),

@@ -40,7 +40,7 @@ func cancelling(t *testing.T, keys ...*bls.SecretKey) *bls.SecretKey {
 // splitZero grants three clients whose keys add up to zero, and returns their indices.
 func splitZero(t *testing.T, network *testnet.Network) (clients []uint64) {
 	t.Helper()
-	a, b := testnet.SecretKey(t, "split", 0), testnet.SecretKey(t, "split", 1)
+	a, b := testnet.SecretKey("split", 0), testnet.SecretKey("split", 1)
 	payer := network.Members[0].Owner
 	account, _ := network.View().AccountByKey(ledger.KeyOf(payer))
 	var grants []ledger.Grant

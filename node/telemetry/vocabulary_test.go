@@ -212,7 +212,7 @@ func TestStuckIsLoud(t *testing.T) {
 	reason := certify.ReasonLate
 	w := status.Of(rollup.WindowKey{Epoch: 3, Window: 7}, certify.StateStuck)
 	w.Acks, w.Reason, w.Error, w.Advice = 41, reason.String(), reason.Error(), reason.Advice()
-	_, key := network.MemberKeys(0)
+	key := network.Members[0].Transport
 	o, err := certify.New(certify.Config{Network: network.ID, Key: key}, nil, network, nil)
 	if err != nil {
 		t.Fatal(err)

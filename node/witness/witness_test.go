@@ -179,10 +179,7 @@ func (c *chain) execute(b testnet.Block, more ...[]byte) {
 	c.t.Helper()
 	c.block = c.w.Execute(func() ledger.Block {
 		c.state.Begin(b.Height, b.Time)
-		for _, tx := range append([][]byte{b.Tx}, more...) {
-			if tx == nil {
-				continue
-			}
+		for _, tx := range slices.Concat(b.Txs, more) {
 			if r := c.state.Apply(tx); !r.OK() {
 				c.t.Fatalf("block %d: %v", b.Height, r.Err)
 			}
@@ -278,11 +275,11 @@ func TestOwnBlock(t *testing.T) {
 		c.execute(b)
 		c.keep()
 	}
-	c.execute(blocks[ordered-1], blocks[ordered].Tx)
+	c.execute(blocks[ordered-1], blocks[ordered].Txs[0])
 	c.keep()
 	record := c.block.Record
 	next := blocks[ordered]
-	next.Tx = ledger.NewRecordCertificate(n.ID, n.SignRecord(&record.Record))
+	next.Txs = [][]byte{ledger.NewRecordCertificate(n.ID, n.SignRecord(&record.Record))}
 	c.execute(next)
 	c.keep()
 	before := file(t, c.w, c.genesis, h, evidence)

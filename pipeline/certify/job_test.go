@@ -109,7 +109,7 @@ func newOffice(t *testing.T) *office {
 func (o *office) start() {
 	o.t.Helper()
 	var err error
-	_, key := o.net.MemberKeys(0)
+	key := o.net.Members[0].Transport
 	o.outbox, err = certify.New(certify.Config{Network: o.net.ID, Key: key}, o.shelf, o.net,
 		o.members)
 	if err == nil {

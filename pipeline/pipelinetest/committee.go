@@ -80,7 +80,7 @@ func (c *Committee) Push(ctx context.Context, node uint32, header []byte,
 	if err := c.bill(node, h, ev); err != nil {
 		return share, &Refusal{fmt.Errorf("node %d, %v: %w", node, h.Key(), err)}
 	}
-	signature := bls.Default.Sign(c.Network.members[node],
+	signature := bls.Default.Sign(c.Network.Members[node].BLS,
 		rollup.CertificateMessage(&c.Network.ID, view.Committee().Term, h.Key(), h.ID()))
 	return signature.Bytes(), nil
 }

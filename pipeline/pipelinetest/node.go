@@ -40,7 +40,7 @@ func NewNode(cfg NodeConfig, store Store, chain Chain, members certify.Members) 
 	c := cfg.Certify
 	c.Network, c.Node, c.Logger = cfg.Network, cfg.Node, cfg.Logger
 	if c.Key == nil {
-		c.Key = account("transport", int(c.Node))
+		c.Key = Key("transport", int(c.Node))
 	}
 	o, err := certify.New(c, store, chain, members)
 	if err != nil {

@@ -26,6 +26,7 @@ import (
 // Config says how large a network is.
 type Config struct {
 	Members      int       // 0 means 1; each has the same power
+	Addresses    []string  // of the members; nil: names that lead nowhere
 	Clients      int       // shared evenly among the payers
 	Payers       int       // 0 means 1
 	Services     int       // 0 means 1; the cap is UnitCap, unless it is said otherwise
@@ -37,6 +38,8 @@ type Config struct {
 	Reserve      uint64    // of each payer, in micro-credits; 0 means more than tests spend
 	Allowance    uint64    // likewise, for one node in an epoch
 	Start        time.Time // of epoch 0; the zero time means now
+	// Clock is the time of blocks; nil: this machine's.
+	Clock func() time.Time
 }
 
 // UnitCap is the cap of every service.
@@ -45,14 +48,19 @@ const UnitCap = 1 << 30
 // Network is a ledger that makes a block for each transaction, and the keys of everyone in it. It
 // implements pipeline.Chain. It is safe for concurrent use.
 type Network struct {
-	ID      rollup.Network
-	Clients []*bls.SecretKey
-	members []*bls.SecretKey
+	ID       rollup.Network
+	Genesis  *ledger.Genesis
+	Members  []Member
+	Treasury ed25519.PrivateKey
+	Clients  []*bls.SecretKey // client i of the registry
 
 	// Refuse, when it is not nil, may answer a transaction before the ledger sees it.
 	Refuse func(tx []byte) error
+	// Around, when it is not nil, has each block executed, and keeps what it likes of it. It is
+	// set before the first block.
+	Around func(b Block, execute func() ledger.Block) error
 
-	genesis *ledger.Genesis
+	clock func() time.Time
 
 	mu      sync.Mutex
 	state   *ledger.State
@@ -63,47 +71,77 @@ type Network struct {
 	ordered []ledger.Ordered
 }
 
+// Member holds the keys of a committee member, which is also the node of the same index.
+type Member struct {
+	BLS       *bls.SecretKey
+	Owner     ed25519.PrivateKey
+	Transport ed25519.PrivateKey
+}
+
+// Block is a block that is executed.
+type Block struct {
+	Height int64
+	Time   time.Time
+	Txs    [][]byte
+}
+
 // New returns a network in which the clients and services are registered.
 func New(cfg Config) (*Network, error) {
-	members, payers, services := max(1, cfg.Members), max(1, cfg.Payers), max(1, cfg.Services)
-	if cfg.EpochSeconds == 0 {
-		cfg.EpochSeconds = 3600
+	n, err := Start(cfg)
+	if err != nil {
+		return nil, err
 	}
-	if cfg.Start.IsZero() {
-		cfg.Start = time.Now()
+	return n, n.register(cfg, max(1, cfg.Payers), max(1, cfg.Services))
+}
+
+// Start returns a network at its genesis: there are the members, and no block yet. Of the
+// configuration it takes what is about these, about epochs, and the allowance.
+func Start(cfg Config) (*Network, error) {
+	start := cfg.Start
+	if start.IsZero() {
+		start = time.Now()
 	}
-	treasury := account("treasury", 0)
-	g := &ledger.Genesis{Version: ledger.GenesisVersion, ChainID: "pipelinetest",
-		GenesisTime: cfg.Start.UTC().Truncate(time.Second),
-		Treasury:    ledger.KeyOf(treasury), Params: ledger.Params{EpochSeconds: cfg.EpochSeconds,
+	n := &Network{Treasury: Key("treasury", 0), clock: cfg.Clock,
+		records: make(map[string][]byte), updated: make(chan struct{})}
+	if n.clock == nil {
+		n.clock = time.Now
+	}
+	n.Genesis = &ledger.Genesis{Version: ledger.GenesisVersion, ChainID: "testnet",
+		GenesisTime: start.UTC().Truncate(time.Second), Treasury: ledger.KeyOf(n.Treasury),
+		Params: ledger.Params{EpochSeconds: cmp.Or(cfg.EpochSeconds, 3600),
 			GraceSeconds: cfg.GraceSeconds, GraceBlocks: cfg.GraceBlocks,
 			Shares:      rollup.Shares{Node: 7000, Service: 2000, Protocol: 1000},
 			GrantEpochs: ledger.Forever, Allowance: cmp.Or(cfg.Allowance, 1<<40),
 			SlashEquivocation: ledger.DefaultSlash}}
-	n := &Network{genesis: g, records: make(map[string][]byte), updated: make(chan struct{})}
-	for i := range members {
-		sk := blsKey("member", i)
-		n.members = append(n.members, sk)
-		g.Members = append(g.Members, ledger.Member{
-			Owner: ledger.KeyOf(account("owner", i)), BLSKey: sk.PublicKey().Bytes(),
-			TransportKey: ledger.KeyOf(account("transport", i)),
-			ConsensusKey: ledger.KeyOf(account("consensus", i)),
-			PeerAddress:  fmt.Sprintf("node%d.example:7000", i),
-			P2PAddress:   fmt.Sprintf("node%d.example:7001", i),
-			Stake:        10 * ledger.StakePerPower,
+	addresses := cfg.Addresses
+	for i := len(addresses); i < max(1, cfg.Members); i++ {
+		addresses = append(addresses, fmt.Sprintf("node%d.example:7000", i))
+	}
+	for i, address := range addresses {
+		m := Member{SecretKey("member", i), Key("owner", i), Key("transport", i)}
+		n.Members = append(n.Members, m)
+		n.Genesis.Members = append(n.Genesis.Members, ledger.Member{
+			Owner: ledger.KeyOf(m.Owner), BLSKey: m.BLS.PublicKey().Bytes(),
+			TransportKey: ledger.KeyOf(m.Transport),
+			ConsensusKey: ledger.KeyOf(Key("consensus", i)),
+			PeerAddress:  address, P2PAddress: fmt.Sprintf("node%d.example:7001", i),
+			Stake: 10 * ledger.StakePerPower,
 		})
 	}
-	n.ID = g.Network()
-	for i, sk := range n.members {
-		g.Sign(i, sk, account("transport", i))
+	n.ID = n.Genesis.Network()
+	for i, m := range n.Members {
+		n.Genesis.Sign(i, m.BLS, m.Transport)
 	}
-	state, err := ledger.New(g)
+	state, err := ledger.New(n.Genesis)
 	if err != nil {
 		return nil, err
 	}
-	n.state = state
-	return n, n.register(treasury, cfg, payers, services)
+	n.state, n.view = state, state.View()
+	return n, nil
 }
+
+// State returns the ledger itself. Only who makes the blocks, or surrounds them, may use it.
+func (n *Network) State() *ledger.State { return n.state }
 
 // granted returns the services that a client may use: the first one, and two more, which take
 // turns.
@@ -115,18 +153,18 @@ func granted(client, services int) [3]uint32 {
 	return ledger.Services(list...)
 }
 
-func (n *Network) register(treasury ed25519.PrivateKey, cfg Config, payers, services int) error {
+func (n *Network) register(cfg Config, payers, services int) error {
 	var txs [][]byte
 	unitCap := cmp.Or(cfg.UnitCap, UnitCap)
 	for i := range payers {
 		txs = append(txs,
-			ledger.NewDeposit(n.ID, treasury, uint64(i), ledger.KeyOf(account("payer", i)),
+			ledger.NewDeposit(n.ID, n.Treasury, uint64(i), ledger.KeyOf(Key("payer", i)),
 				1<<40),
-			ledger.NewReserve(n.ID, account("payer", i), 0, cmp.Or(cfg.Reserve, 1<<40)))
+			ledger.NewReserve(n.ID, Key("payer", i), 0, cmp.Or(cfg.Reserve, 1<<40)))
 	}
 	nonces := []uint64{1} // of the first payer
 	for range services {
-		txs = append(txs, ledger.NewRegisterService(n.ID, account("payer", 0), nonces[0],
+		txs = append(txs, ledger.NewRegisterService(n.ID, Key("payer", 0), nonces[0],
 			&ledger.ServiceRegistration{Price: 1 << 10, UnitCap: unitCap, Unit: "byte"}))
 		nonces[0]++
 	}
@@ -136,13 +174,13 @@ func (n *Network) register(treasury ed25519.PrivateKey, cfg Config, payers, serv
 	txs = nil
 	// Client i is paid for by payer i·payers/clients: indices are dense in the order of the grants.
 	for i := range payers {
-		payer := account("payer", i)
+		payer := Key("payer", i)
 		of, _ := n.view.AccountByKey(ledger.KeyOf(payer))
 		from, to := cfg.Clients*i/payers, cfg.Clients*(i+1)/payers
 		for from < to {
 			var grants []ledger.Grant
 			for ; from < to && len(grants) < ledger.MaxGrants; from++ {
-				sk := blsKey("client", from)
+				sk := SecretKey("client", from)
 				n.Clients = append(n.Clients, sk)
 				grants = append(grants, ledger.NewGrant(n.ID, payer, ledger.Grant{Payer: of.Index,
 					Key: sk.PublicKey().Bytes(),
@@ -159,19 +197,25 @@ func (n *Network) register(treasury ed25519.PrivateKey, cfg Config, payers, serv
 
 // Revoke ends a client of the first payer with the present epoch.
 func (n *Network) Revoke(client uint64) error {
-	payer := account("payer", 0)
+	payer := Key("payer", 0)
 	of, _ := n.View().AccountByKey(ledger.KeyOf(payer))
 	return n.block([][]byte{ledger.NewRevoke(n.ID, payer, of.Nonce, []uint64{client})})
 }
 
-func account(kind string, i int) ed25519.PrivateKey {
-	seed := blake3.Sum256(fmt.Appendf(nil, "pipelinetest %s %d", kind, i))
-	return ed25519.NewKeyFromSeed(seed[:])
+// Seed returns what the key with a name and a number is derived from.
+func Seed(name string, i int) []byte {
+	seed := blake3.Sum256(fmt.Appendf(nil, "testnet %s %d", name, i))
+	return seed[:]
 }
 
-func blsKey(kind string, i int) *bls.SecretKey {
-	seed := blake3.Sum256(fmt.Appendf(nil, "pipelinetest %s %d", kind, i))
-	sk, err := bls.KeyGen(seed[:])
+// Key derives an Ed25519 key for tests.
+func Key(name string, i int) ed25519.PrivateKey {
+	return ed25519.NewKeyFromSeed(Seed(name, i))
+}
+
+// SecretKey derives a BLS key for tests.
+func SecretKey(name string, i int) *bls.SecretKey {
+	sk, err := bls.KeyGen(Seed(name, i))
 	if err != nil {
 		panic(err) // a seed of 32 bytes is enough
 	}
@@ -188,13 +232,28 @@ func (n *Network) Block() {
 func (n *Network) block(txs [][]byte) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	return n.execute(txs)
+}
+
+// execute makes a block; n.mu is held.
+func (n *Network) execute(txs [][]byte) error {
 	n.height++
-	n.state.Begin(n.height, time.Now())
+	made := Block{n.height, n.clock(), txs}
+	var b ledger.Block
 	var errs []error
-	for _, tx := range txs {
-		errs = append(errs, n.state.Apply(tx).Err)
+	run := func() ledger.Block {
+		n.state.Begin(made.Height, made.Time)
+		for _, tx := range txs {
+			errs = append(errs, n.state.Apply(tx).Err)
+		}
+		b = n.state.End()
+		return b
 	}
-	b := n.state.End()
+	if n.Around == nil {
+		run()
+	} else if err := n.Around(made, run); err != nil {
+		errs = append(errs, err)
+	}
 	for _, e := range b.Events {
 		if o, ok := e.(ledger.Ordered); ok {
 			n.ordered = append(n.ordered, o)
@@ -245,7 +304,7 @@ func (n *Network) Enroll(keys []*bls.PublicKey) error {
 	meta := slices.Clone(n.records["m"]) // digest of the genesis, registry root, …
 	copy(meta[32:], root[:])
 	n.records["m"] = meta
-	state, err := ledger.Restore(n.genesis, func(yield func(k, v []byte) bool) {
+	state, err := ledger.Restore(n.Genesis, func(yield func(k, v []byte) bool) {
 		for _, k := range slices.Sorted(maps.Keys(n.records)) {
 			if !yield([]byte(k), n.records[k]) {
 				return
@@ -312,10 +371,12 @@ func (n *Network) SubmitTx(_ context.Context, tx []byte) error {
 			return err
 		}
 	}
-	if r := n.View().Check(tx); !r.OK() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if r := n.state.Check(tx); !r.OK() {
 		return r.Err
 	}
-	return n.block([][]byte{tx})
+	return n.execute([][]byte{tx})
 }
 
 // Ordered returns what was ordered so far.
@@ -357,7 +418,7 @@ type Accepting struct {
 
 // NewAccepting returns a verifier that accepts everything.
 func NewAccepting() *Accepting {
-	return &Accepting{point: bls.Default.Sign(blsKey("accepting", 0), nil)}
+	return &Accepting{point: bls.Default.Sign(SecretKey("accepting", 0), nil)}
 }
 
 // Verify implements pipeline.BatchVerifier.
@@ -373,8 +434,3 @@ func (v *Accepting) Verify(b *bls.Batch, verdicts []bls.Verdict) (bls.Report, er
 
 // Signatures implements pipeline.BatchVerifier.
 func (v *Accepting) Signatures() []bls.Signature { return v.signatures }
-
-// MemberKeys returns the key with which a member signs shares, and its transport key.
-func (n *Network) MemberKeys(member int) (*bls.SecretKey, ed25519.PrivateKey) {
-	return n.members[member], account("transport", member)
-}

@@ -108,7 +108,7 @@ func streams(t *testing.T) (list []object) {
 	return list
 }
 
-func secret(t *testing.T) *bls.SecretKey { return testnet.SecretKey(t, "a client of the SDK", 0) }
+func secret(t *testing.T) *bls.SecretKey { return testnet.SecretKey("a client of the SDK", 0) }
 
 func keys(t *testing.T) object {
 	k, node := secret(t), testnet.Key("node", 0)
