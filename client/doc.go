@@ -55,11 +55,17 @@
 // # Fetching
 //
 // A [Fetcher] fetches content by its root from nodes that are paid for it, and does all of the
-// above by itself: it opens a session, verifies every group of 16 KiB before it counts, has acks
-// signed by way of the book for what it verified and for nothing else, and goes on at another node
-// where it was when one fails. [Fetcher.Open] returns an io.ReadSeekCloser. What a stream that is
-// left has on its way is still received and acknowledged: who does not acknowledge owes, and is
-// sent less. A [FetchError] names the node and the phase, and says what has been charged.
+// above by itself: it opens a session, verifies every group of 16 KiB before it counts, and has
+// acks signed by way of the book for what it verified and for nothing else. [Fetcher.Open] returns
+// an io.ReadSeekCloser. What a stream that is left has on its way is still received and
+// acknowledged: who does not acknowledge owes, and is sent less. A [FetchError] names the node and
+// the phase, and says what has been charged.
+//
+// Of several nodes the near ones are asked, by how soon they have answered so far; of two that are
+// not known yet, or of which one is late, the first whose answer verifies sends. That costs no
+// bytes: nodes are asked whether they are there before they are asked for content. When a node
+// fails or falls silent in the middle, another one goes on at the byte where it was, within a
+// second. What no node delivers comes from [FetchConfig.Origin], verified all the same.
 //
 // # When a node does not answer
 //

@@ -1,12 +1,16 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/waybill-network/waybill/kernels/bls"
@@ -16,9 +20,13 @@ import (
 
 // FetchConfig says who fetches content, from whom, and with which service.
 type FetchConfig struct {
-	// Nodes are whom content is fetched from, the one that is asked first in front; each has its
-	// Pin and its Book. At least one is required.
+	// Nodes are whom content is fetched from; each has its Pin and its Book. By default those that
+	// Router finds.
 	Nodes []*Client
+
+	// Router finds the nodes of each content: a [Directory] does, by what the committee signed. It
+	// is required without Nodes.
+	Router Router
 
 	Client  uint64         // its index in the registry
 	Key     *bls.SecretKey // its key, which opens sessions and signs acks
@@ -28,43 +36,96 @@ type FetchConfig struct {
 	// ledger has it.
 	MaxPrice uint64
 
-	// Stall is how long a node may send nothing before another one is asked. By default it is 10
-	// seconds.
+	// Origin is where content comes from that no node delivers: the base of a URL, behind which it
+	// is b3/ and the root, as plain bytes. They are verified, and nobody is paid for them. By
+	// default there is none.
+	Origin string
+	// OriginHTTP is how the origin is asked. By default http.DefaultClient does.
+	OriginHTTP *http.Client
+
+	// Stall is how long a node may send nothing in the middle of content before another one is
+	// asked beside it. By default it is 400 milliseconds.
 	Stall time.Duration
+	// Silence is how long a node may send nothing before it has failed. By default it is 10
+	// seconds.
+	Silence time.Duration
 }
 
-// Fetcher fetches content by its root from nodes that are paid for it: it opens a session at each,
-// verifies every group of bytes before it counts, and signs acks for what it verified and for
-// nothing else. It is safe for concurrent use. Close it: what was received is acknowledged then.
+// Router finds nodes that content may come from. It is safe for concurrent use.
+type Router interface {
+	// Route returns the candidates for a content; each has its Pin and its Book, and is the same
+	// Client each time.
+	Route(ctx context.Context, root rollup.Hash) ([]*Client, error)
+}
+
+// Fetcher fetches content by its root from nodes that are paid for it: it opens a session at each
+// that it uses, verifies every group of bytes before it counts, and signs acks for what it verified
+// and for nothing else. Of several nodes it asks the near ones, by what it has seen of them, and
+// goes on at another one where it was when one fails or falls silent. It is safe for concurrent
+// use. Close it: what was received is acknowledged then.
 type Fetcher struct {
-	cfg    FetchConfig
-	ctx    context.Context
-	cancel context.CancelFunc
-	links  []*link
-	drains sync.WaitGroup // streams that were given up
+	cfg     FetchConfig
+	ctx     context.Context
+	cancel  context.CancelFunc
+	drains  sync.WaitGroup // streams that were given up
+	helpers sync.WaitGroup // that end with ctx
 
 	mu    sync.Mutex
-	price uint64 // 0: not asked for yet
-	cap   uint64
+	links []*link // in the order in which they came
+	at    map[*Client]*link
+
+	agreed chan struct{} // closed when price and cap are known, and do not change any more
+	price  uint64
+	cap    atomic.Uint64 // the service's; 0: not known yet
 }
 
 // NewFetcher returns a fetcher, which connects when it is used.
 func NewFetcher(cfg FetchConfig) (*Fetcher, error) {
-	if len(cfg.Nodes) == 0 || cfg.Key == nil {
+	if len(cfg.Nodes) == 0 && cfg.Router == nil || cfg.Key == nil {
 		return nil, errors.New("client: a Fetcher without a node or without the client's key")
 	}
-	if cfg.Stall <= 0 {
-		cfg.Stall = 10 * time.Second
-	}
-	f := &Fetcher{cfg: cfg}
+	or(&cfg.Stall, 400*time.Millisecond)
+	or(&cfg.Silence, 10*time.Second)
+	or(&cfg.OriginHTTP, http.DefaultClient)
+	cfg.Origin = strings.TrimSuffix(cfg.Origin, "/")
+	f := &Fetcher{cfg: cfg, at: make(map[*Client]*link), agreed: make(chan struct{})}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
-	for _, node := range cfg.Nodes {
-		if err := node.maySign(); err != nil {
-			return nil, fmt.Errorf("node %s: %w", node.cfg.URL, err)
-		}
-		f.links = append(f.links, newLink(f, node))
+	if _, err := f.linked(cfg.Nodes); err != nil {
+		return nil, err
 	}
 	return f, nil
+}
+
+func or[T comparable](v *T, standard T) {
+	var zero T
+	if *v == zero {
+		*v = standard
+	}
+}
+
+// linked returns the links of nodes.
+func (f *Fetcher) linked(nodes []*Client) (links []*link, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, node := range nodes {
+		l := f.at[node]
+		if l == nil {
+			if err := node.maySign(); err != nil {
+				return nil, fmt.Errorf("node %s: %w", node.cfg.URL, err)
+			}
+			l = newLink(f, node)
+			f.at[node], f.links = l, append(f.links, l)
+		}
+		links = append(links, l)
+	}
+	return links, nil
+}
+
+// all returns all links.
+func (f *Fetcher) all() []*link {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.links)
 }
 
 // FetchStats counts bytes of content.
@@ -86,14 +147,33 @@ func (s *FetchStats) add(o FetchStats) {
 
 // Stats returns what was fetched from all nodes so far.
 func (f *Fetcher) Stats() (sum FetchStats) {
-	for _, l := range f.links {
+	for _, l := range f.all() {
 		sum.add(l.counts())
 	}
 	return sum
 }
 
-// StatsOf returns what was fetched from the node of an index in FetchConfig.Nodes.
-func (f *Fetcher) StatsOf(node int) FetchStats { return f.links[node].counts() }
+// NodeStats is what was fetched from one node.
+type NodeStats struct {
+	URL  string
+	Node uint32
+	// Latency is the average from a request to the first byte of its answer; 0 when none came
+	// lately.
+	Latency time.Duration
+	FetchStats
+}
+
+// Nodes returns what was fetched from each node, in the order in which they came to be known.
+func (f *Fetcher) Nodes() (list []NodeStats) {
+	for _, l := range f.all() {
+		s := NodeStats{URL: l.client.cfg.URL, Node: l.client.cfg.Pin.Node, FetchStats: l.counts()}
+		if average, known, _ := l.pulse.expects(); known {
+			s.Latency = average
+		}
+		list = append(list, s)
+	}
+	return list
+}
 
 // FetchError says where and when fetching failed, and what it had cost until then. It wraps the
 // reason, or the reasons of all nodes that were asked.
@@ -120,12 +200,12 @@ func (e *FetchError) Error() string {
 // Unwrap returns the reason.
 func (e *FetchError) Unwrap() error { return e.Err }
 
-func (f *Fetcher) failure(l *link, phase string, root rollup.Hash, at uint64, err error) error {
+// complete fills in where a reader stands, and what all had cost.
+func (f *Fetcher) complete(e *FetchError, r *Reader, err error) error {
 	sum := f.Stats()
-	e := &FetchError{Phase: phase, Root: root, Offset: at, Charged: sum.Charged,
-		Received: sum.Received, Err: err}
-	if l != nil {
-		e.Node = l.client.cfg.URL
+	e.Charged, e.Received, e.Err = sum.Charged, sum.Received, err
+	if r != nil {
+		e.Root, e.Offset = r.target.root, r.at
 	}
 	return e
 }
@@ -147,38 +227,99 @@ func ParseContent(ref string) (root rollup.Hash, err error) {
 	return root, nil
 }
 
-// Open begins to fetch content. The reader's bytes are verified, from whichever nodes they come;
-// when one fails, reading goes on at another one where it was. Errors are a *FetchError. ctx is the
-// reader's until it is closed.
+// Open begins to fetch content. The reader's bytes are verified, from whichever nodes they come.
+// Errors are a *FetchError. ctx is the reader's until it is closed.
 func (f *Fetcher) Open(ctx context.Context, root rollup.Hash) (*Reader, error) {
-	if err := f.terms(ctx); err != nil {
-		return nil, f.failure(nil, "price", root, 0, err)
+	return f.open(ctx, byRoot(root))
+}
+
+func (f *Fetcher) open(ctx context.Context, t target) (*Reader, error) {
+	r := &Reader{fetcher: f, ctx: ctx, target: t, tried: make(map[*link]int)}
+	var err error
+	if r.links, err = f.route(ctx, t.root); err != nil {
+		return nil, f.complete(&FetchError{Phase: "route"}, r, err)
 	}
-	r := &Reader{fetcher: f, ctx: ctx, root: root, tried: make([]int, len(f.links))}
-	if err := r.connect(); err != nil {
-		return nil, err
+	for !r.known {
+		if err := r.connect(nil); err != nil {
+			return nil, err
+		}
 	}
 	return r, nil
 }
 
-// terms asks for price and cap of the service, once.
-func (f *Fetcher) terms(ctx context.Context) error {
+// route returns the nodes that content may come from.
+func (f *Fetcher) route(ctx context.Context, root rollup.Hash) ([]*link, error) {
+	nodes := f.cfg.Nodes
+	if f.cfg.Router != nil {
+		found, err := f.cfg.Router.Route(ctx, root)
+		if err != nil && len(nodes) == 0 {
+			return nil, err
+		}
+		nodes = append(slices.Clone(nodes), found...)
+	}
+	return f.linked(nodes)
+}
+
+// terms returns the price that is agreed to. Each node is asked for the terms beside the request
+// for content, until one has answered: that takes no time of its own.
+func (f *Fetcher) terms(ctx context.Context, from *link) (price uint64, err error) {
+	asked := f.prepare(from)
+	select {
+	case <-f.agreed:
+		return f.price, nil
+	case <-asked.done:
+		return f.price, asked.err
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+}
+
+// terms is a node's answer to what the service costs.
+type terms struct {
+	done chan struct{}
+	err  error
+}
+
+// prepare has a node asked for the terms, unless they are known.
+func (f *Fetcher) prepare(l *link) *terms {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.cap > 0 {
-		return nil
+	if l.terms == nil {
+		t := &terms{done: make(chan struct{})}
+		l.terms = t
+		if f.cap.Load() > 0 {
+			close(t.done)
+			return t
+		}
+		f.helpers.Go(func() {
+			defer close(t.done)
+			if t.err = f.agree(l.client); t.err != nil {
+				f.mu.Lock()
+				defer f.mu.Unlock()
+				l.terms = nil // it is asked again
+			}
+		})
 	}
-	found, err := Retry(ctx, f.cfg.Nodes[0].nodes.GetServices,
+	return l.terms
+}
+
+// agree asks a node for the terms.
+func (f *Fetcher) agree(node *Client) error {
+	found, err := Call(f.ctx, node.nodes.GetServices,
 		&api.GetServicesRequest{From: f.cfg.Service, Count: 1})
 	if err != nil {
 		return err
 	}
-	if len(found.Services) == 0 || found.Services[0].GetIndex() != f.cfg.Service {
+	if len(found.Services) == 0 || found.Services[0].GetIndex() != f.cfg.Service ||
+		found.Services[0].UnitCap == 0 {
 		return fmt.Errorf("client: there is no service %d", f.cfg.Service)
 	}
-	f.cap, f.price = found.Services[0].UnitCap, found.Services[0].Price
-	if f.cfg.MaxPrice > 0 {
-		f.price = f.cfg.MaxPrice
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.cap.Load() == 0 {
+		f.price = cmp.Or(f.cfg.MaxPrice, found.Services[0].Price)
+		f.cap.Store(found.Services[0].UnitCap)
+		close(f.agreed)
 	}
 	return nil
 }
@@ -188,9 +329,10 @@ func (f *Fetcher) terms(ctx context.Context) error {
 func (f *Fetcher) Settle(ctx context.Context) error {
 	f.drains.Wait()
 	var errs []error
-	for _, l := range f.links {
+	for _, l := range f.all() {
 		if err := l.settle(ctx); err != nil {
-			errs = append(errs, f.failure(l, "acknowledge", rollup.Hash{}, 0, err))
+			errs = append(errs, f.complete(&FetchError{Node: l.client.cfg.URL, Phase: "acknowledge"},
+				nil, err))
 		}
 	}
 	return errors.Join(errs...)
@@ -203,8 +345,9 @@ func (f *Fetcher) Close() error {
 	defer cancel()
 	err := f.Settle(ctx)
 	f.cancel()
-	for _, l := range f.links {
+	for _, l := range f.all() {
 		l.close()
 	}
+	f.helpers.Wait()
 	return err
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/waybill-network/waybill/kernels/blake3"
@@ -22,24 +24,45 @@ type heading struct {
 	first  uint32 // microseconds from the request to the first byte of content
 }
 
-// incoming is one stream of one node.
+// incoming is one stream of one node. A goroutine of its own reads it, and hands on what is
+// verified; it belongs to that goroutine, except for what is said to be another's.
 type incoming struct {
 	link    *link
-	root    rollup.Hash
+	target  target
 	session [16]byte
 	body    io.ReadCloser
 	in      *bufio.Reader
 	cancel  context.CancelFunc
-	stall   *time.Timer
-	stalled chan struct{}
+	silence *time.Timer // ends the stream when the node sends nothing
+	silent  chan struct{}
+	heard   atomic.Int64 // Unix nanoseconds when bytes came last
 
 	head    heading
 	word    word.Head
 	decoder *blake3.Decoder // nil for empty content
 	end     uint64          // of what the head names
 	frame   []byte
-	data    []byte
+
+	parents []byte // of what is left of a run
+	rest    int    // bytes of content that the run still has, those at hand among them
+	data    []byte // that are at hand are its first
+	have    int
+
+	pieces chan piece    // closed at the end of the stream
+	left   chan struct{} // closed when nobody wants more
+	leave  func()        // closes it, and takes what is on its way
 }
+
+// piece is verified bytes of a stream.
+type piece struct {
+	from uint64
+	data []byte
+	end  bool  // there is no more, and all has come
+	err  error // there is no more
+}
+
+// maxPiece is how many bytes of a run are waited for at most before they are verified.
+const maxPiece = 16 * delivery.GroupSize
 
 // phased is an error with the phase in which it came up.
 type phased struct {
@@ -57,42 +80,81 @@ func in(phase string, err error) error {
 	return &phased{phase, err}
 }
 
-// request asks for content from a byte on. The head is read and checked when it returns.
-func (l *link) request(ctx context.Context, root rollup.Hash, from uint64) (_ *incoming,
-	err error) {
-	session, err := l.open(ctx, nil)
-	if err != nil {
-		return nil, in("session", err)
-	}
-	s, err := l.ask(ctx, root, session, from)
-	if errors.Is(err, delivery.ReasonSession) || errors.Is(err, delivery.ReasonSuperseded) {
-		if session, err = l.open(ctx, &session); err != nil {
+// request asks for content from a byte on. The head is read and checked when it returns, and the
+// stream is being read until its end, or until cancel, which ends ctx, is called.
+func (l *link) request(ctx context.Context, cancel context.CancelFunc, t target, from uint64) (
+	*incoming, error) {
+	var over *[16]byte
+	for {
+		session, opening, err := l.enter(ctx, over)
+		if err != nil {
 			return nil, in("session", err)
 		}
-		s, err = l.ask(ctx, root, session, from)
+		s, err := l.ask(ctx, t, session, from, false)
+		if opening != nil {
+			if opened := <-opening; opened != nil {
+				if s != nil {
+					s.close()
+				}
+				return nil, in("session", opened)
+			}
+		}
+		switch {
+		case err == nil:
+			inner := s.cancel
+			s.cancel = func() { inner(); cancel() }
+			go s.pump()
+			return s, nil
+		case over != nil, !errors.Is(err, delivery.ReasonSession) &&
+			!errors.Is(err, delivery.ReasonSuperseded):
+			return nil, err
+		}
+		if opening == nil { // else the request came before it
+			over = &session
+		} else {
+			over = new([16]byte)
+		}
 	}
-	return s, err
 }
 
-func (l *link) ask(ctx context.Context, root rollup.Hash, session [16]byte, from uint64) (
+// look finds out whether the node answers and, once a session is open, whether it has the content.
+// Nothing is sent that has to be paid for.
+func (l *link) look(ctx context.Context, t target, from uint64) error {
+	session, opened := l.current()
+	if !opened {
+		_, err := l.invited(ctx)
+		return in("session", err)
+	}
+	s, err := l.ask(ctx, t, session, from, true)
+	if err == nil {
+		s.close()
+		return nil
+	}
+	if errors.Is(err, delivery.ReasonSession) || errors.Is(err, delivery.ReasonSuperseded) {
+		l.forget(session)
+		_, err = l.invited(ctx)
+		err = in("session", err)
+	}
+	return err
+}
+
+// ask asks for a stream and checks its head.
+func (l *link) ask(ctx context.Context, t target, session [16]byte, from uint64, look bool) (
 	*incoming, error) {
 	own, f := l.client.nodes.list[0], l.fetcher
 	ctx, cancel := context.WithCancel(ctx)
-	s := &incoming{link: l, root: root, session: session, cancel: cancel,
-		stalled: make(chan struct{})}
-	s.stall = time.AfterFunc(f.cfg.Stall, func() { close(s.stalled); cancel() })
+	s := &incoming{link: l, target: t, session: session, cancel: cancel,
+		silent: make(chan struct{}), pieces: make(chan piece), left: make(chan struct{})}
+	s.heard.Store(time.Now().UnixNano())
+	s.leave = sync.OnceFunc(s.abandon)
+	s.silence = time.AfterFunc(f.cfg.Silence, func() { close(s.silent); cancel() })
 	s.head.asked = time.Now()
 	err := func() error {
-		r, err := http.NewRequestWithContext(ctx, http.MethodGet, own.base+"/b3/"+root.String(),
-			nil)
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, own.base+t.url, nil)
 		if err != nil {
 			return in("request", err)
 		}
-		r.Header.Set("Accept", fmt.Sprintf("application/vnd.waybill.stream;session=%x;service=%d",
-			session, f.cfg.Service))
-		if from > 0 {
-			r.Header.Set("Range", fmt.Sprintf("bytes=%d-", from))
-		}
+		asks(r, session, f.cfg.Service, from, look)
 		response, err := own.http.Do(r)
 		if err != nil {
 			return in("request", s.judge(err))
@@ -102,20 +164,21 @@ func (l *link) ask(ctx context.Context, root rollup.Hash, session [16]byte, from
 			return in("request", refusedBy(response))
 		}
 		s.in = bufio.NewReaderSize(response.Body, 64<<10)
-		return s.begin(from)
+		return s.begin(ctx, from)
 	}()
 	if err != nil {
 		s.close()
 		return nil, err
 	}
+	l.pulse.beat(time.Since(s.head.asked))
 	return s, nil
 }
 
 // judge says that a node was silent, where that is why a call broke.
 func (s *incoming) judge(err error) error {
 	select {
-	case <-s.stalled:
-		return fmt.Errorf("%w within %v", ErrNoAnswer, s.link.fetcher.cfg.Stall)
+	case <-s.silent:
+		return fmt.Errorf("%w within %v", ErrNoAnswer, s.link.fetcher.cfg.Silence)
 	default:
 	}
 	if errors.Is(err, io.EOF) {
@@ -125,29 +188,51 @@ func (s *incoming) judge(err error) error {
 }
 
 func (s *incoming) close() {
-	s.stall.Stop()
+	s.silence.Stop()
 	s.cancel()
 	if s.body != nil {
 		_ = s.body.Close() // nothing more is wanted of it
 	}
 }
 
+// idle is for how long nothing has come. Any goroutine may ask.
+func (s *incoming) idle() time.Duration { return time.Since(time.Unix(0, s.heard.Load())) }
+
+// read reads what there is, at least a byte.
+func (s *incoming) read(b []byte) (int, error) {
+	s.silence.Reset(s.link.fetcher.cfg.Silence)
+	n, err := s.in.Read(b)
+	s.heard.Store(time.Now().UnixNano())
+	if err != nil {
+		err = in("stream", s.judge(err))
+	}
+	return n, err
+}
+
+// full fills b.
+func (s *incoming) full(b []byte) error {
+	for len(b) > 0 {
+		n, err := s.read(b)
+		if err != nil {
+			return err
+		}
+		b = b[n:]
+	}
+	return nil
+}
+
 // next reads a frame's prefix and body.
 func (s *incoming) next() (kind delivery.Kind, body []byte, err error) {
-	s.stall.Reset(s.link.fetcher.cfg.Stall)
 	var prefix [delivery.PrefixSize]byte
-	if _, err := io.ReadFull(s.in, prefix[:]); err != nil {
-		return 0, nil, in("stream", s.judge(err))
+	if err := s.full(prefix[:]); err != nil {
+		return 0, nil, err
 	}
 	p, err := delivery.ParsePrefix(prefix[:])
 	if err != nil {
 		return 0, nil, in("stream", err)
 	}
 	s.frame = grow(s.frame, p.Length)
-	if _, err := io.ReadFull(s.in, s.frame); err != nil {
-		return 0, nil, in("stream", s.judge(err))
-	}
-	return p.Kind, s.frame, nil
+	return p.Kind, s.frame, s.full(s.frame)
 }
 
 func grow(b []byte, n int) []byte {
@@ -159,7 +244,7 @@ func grow(b []byte, n int) []byte {
 
 // begin reads the head, and takes nothing of the stream unless it is the pinned node's, is about
 // what was asked for, and names no higher price than was agreed.
-func (s *incoming) begin(from uint64) error {
+func (s *incoming) begin(ctx context.Context, from uint64) error {
 	kind, body, err := s.next()
 	if err != nil {
 		return err
@@ -171,25 +256,28 @@ func (s *incoming) begin(from uint64) error {
 	if err != nil {
 		return in("head", err)
 	}
-	return in("head", s.admit(&h, from))
+	price, err := s.link.fetcher.terms(ctx, s.link)
+	if err != nil {
+		return in("price", err)
+	}
+	return in("head", s.admit(&h, price, from))
 }
 
 func refuseHead(format string, args ...any) error {
-	return rollup.Refuse(ReasonHead, format,
-		args...)
+	return rollup.Refuse(ReasonHead, format, args...)
 }
 
-func (s *incoming) admit(h *delivery.Head, from uint64) error {
+func (s *incoming) admit(h *delivery.Head, price, from uint64) error {
 	w, f, pin := &h.Word, s.link.fetcher, s.link.client.cfg.Pin
 	if err := word.Verify(&pin.Network, pin.Key, *w, &h.Signature); err != nil {
 		return refuseHead("%w", err)
 	}
 	switch {
 	case w.Node != pin.Node || w.Client != f.cfg.Client || w.Session != s.session ||
-		w.Service != f.cfg.Service || w.Content != s.root:
+		w.Service != f.cfg.Service || !s.target.isOf(w):
 		return refuseHead("it is about something else")
-	case w.Price > f.price:
-		return refuseHead("a price of %d, where %d is agreed", w.Price, f.price)
+	case w.Price > price:
+		return refuseHead("a price of %d, where %d is agreed", w.Price, price)
 	case w.Epoch < s.link.client.cfg.Book.epoch(pin):
 		return refuseHead("epoch %d, which is over", w.Epoch)
 	case w.Size > delivery.MaxSize:
@@ -209,12 +297,12 @@ func (s *incoming) admit(h *delivery.Head, from uint64) error {
 	s.word, s.end = *w, w.Offset+w.Length
 	s.head.digest = word.Digest(&pin.Network, *w)
 	if w.Size == 0 {
-		if s.root != blake3.Sum256(nil) {
+		if w.Content != blake3.Sum256(nil) {
 			return refuseHead("content of this root is not empty")
 		}
 		return nil
 	}
-	s.decoder = blake3.NewDecoder(s.root, int64(w.Size), delivery.GroupSize, int64(want.First))
+	s.decoder = blake3.NewDecoder(w.Content, int64(w.Size), delivery.GroupSize, int64(want.First))
 	return nil
 }
 
@@ -226,26 +314,50 @@ func (s *incoming) offset() uint64 {
 	return uint64(s.decoder.Offset())
 }
 
-// run reads until bytes of content are verified, which it returns; none at the end. They are valid
-// until the next call. With an error it may return bytes, too: they are verified.
-func (s *incoming) run() ([]byte, error) {
+// pump reads the stream to its end. When it is left, what comes is verified and counted all the
+// same.
+func (s *incoming) pump() {
+	defer close(s.pieces)
+	defer s.close()
+	for over := false; !over; {
+		p := piece{from: s.offset()}
+		p.data, p.err = s.piece()
+		p.end = p.err == nil && len(p.data) == 0
+		over = p.end || p.err != nil
+		s.silence.Stop()
+		select {
+		case s.pieces <- p:
+		case <-s.left:
+			release(p.data)
+		}
+	}
+	release(s.data)
+}
+
+// piece reads until bytes of content are verified, which it returns; none at the end. With an error
+// it may return bytes, too: they are verified.
+func (s *incoming) piece() ([]byte, error) {
 	for {
+		if s.rest > 0 {
+			if data, err := s.more(); err != nil || len(data) > 0 {
+				return data, err
+			}
+			continue
+		}
 		kind, body, err := s.next()
 		if err != nil {
 			return nil, err
 		}
 		switch kind {
 		case delivery.KindRun:
-			return s.verify(body)
+			err = s.run(body)
 		case delivery.KindAsk:
-			if _, err := s.asked(body); err != nil {
-				return nil, err
-			}
+			err = s.asked(body)
 		case delivery.KindEnd:
 			if s.offset() != s.end {
-				return nil, in("stream", fmt.Errorf("it ends at byte %d of %d", s.offset(), s.end))
+				err = in("stream", fmt.Errorf("it ends at byte %d of %d", s.offset(), s.end))
 			}
-			return nil, nil
+			return nil, err
 		case delivery.KindAbort:
 			a, err := delivery.ParseAbort(body)
 			if err == nil {
@@ -253,19 +365,22 @@ func (s *incoming) run() ([]byte, error) {
 			}
 			return nil, in("stream", err)
 		default:
-			return nil, in("stream", fmt.Errorf("%w: a second head", delivery.ReasonMalformed))
+			err = in("stream", fmt.Errorf("%w: a second head", delivery.ReasonMalformed))
+		}
+		if err != nil {
+			return nil, err
 		}
 	}
 }
 
 // asked acknowledges, since the node asks for it.
-func (s *incoming) asked(body []byte) (delivery.Ask, error) {
+func (s *incoming) asked(body []byte) error {
 	a, err := delivery.ParseAsk(body)
 	if err != nil {
-		return a, in("stream", err)
+		return in("stream", err)
 	}
 	s.link.asked(a.Window)
-	return a, nil
+	return nil
 }
 
 // asked takes what a node says of its window, and acknowledges.
@@ -276,85 +391,84 @@ func (l *link) asked(window uint64) {
 	l.flush()
 }
 
-// verify reads the bytes of a run and verifies them. What is verified counts, and nothing else.
-func (s *incoming) verify(body []byte) ([]byte, error) {
+// run begins a run, whose bytes follow.
+func (s *incoming) run(body []byte) error {
 	r, err := delivery.ParseRun(body)
 	if err != nil {
-		return nil, in("stream", err)
+		return in("stream", err)
 	}
 	at := s.offset()
 	if s.decoder == nil || r.First*delivery.GroupSize != at || at >= s.end {
-		return nil, in("stream", fmt.Errorf("a run from group %d on, at byte %d of %d", r.First, at,
+		return in("stream", fmt.Errorf("a run from group %d on, at byte %d of %d", r.First, at,
 			s.end))
 	}
 	nodes, length := s.decoder.Need(int(r.Groups))
 	if uint64(length) > uint64(r.Groups)*delivery.GroupSize || nodes != len(r.Parents) ||
 		at+uint64(length) > s.end {
-		return nil, in("verify", fmt.Errorf("%w: a run of %d groups with %d bytes of parents",
+		return in("verify", fmt.Errorf("%w: a run of %d groups with %d bytes of parents",
 			blake3.ErrNodes, r.Groups, len(r.Parents)))
 	}
-	s.data = grow(s.data, length)
-	got, err := s.fill(s.data)
-	if err != nil {
-		// The run is cut. Its whole groups are of use.
-		return s.part(r.Parents, got, err)
-	}
-	n, err := s.decoder.Decode(r.Parents, s.data)
-	return s.count(at, n, in("verify", err))
+	s.parents, s.rest = r.Parents, length
+	return nil
 }
 
-// fill reads the bytes of a run. It returns how many came.
-func (s *incoming) fill(b []byte) (n int, err error) {
-	for n < len(b) {
-		s.stall.Reset(s.link.fetcher.cfg.Stall)
-		m, err := s.in.Read(b[n:])
-		if n == 0 && m > 0 && s.head.first == 0 {
-			s.head.first = max(1, micros(time.Since(s.head.asked)))
-		}
-		if n += m; err != nil && n < len(b) {
-			return n, in("stream", s.judge(err))
-		}
+// more reads bytes of a run, and verifies the groups that are whole. Nothing waits for what has not
+// come.
+func (s *incoming) more() ([]byte, error) {
+	if s.data == nil {
+		s.data = buffer()
 	}
-	return n, nil
-}
-
-// part verifies what came of a run that was cut, group by group: the decoder takes as many nodes as
-// the groups at hand need, which lead the others.
-func (s *incoming) part(parents []byte, got int, cause error) ([]byte, error) {
-	at := s.offset()
-	groups := got / delivery.GroupSize
+	n, err := s.read(s.data[s.have:min(maxPiece, s.rest)])
+	if s.have == 0 && n > 0 && s.head.first == 0 {
+		s.head.first = max(1, micros(time.Since(s.head.asked)))
+	}
+	if s.have += n; err != nil {
+		return nil, err
+	}
+	groups := s.have / delivery.GroupSize
+	if s.have == s.rest {
+		groups = (s.have + delivery.GroupSize - 1) / delivery.GroupSize
+	}
 	if groups == 0 {
-		return nil, cause
+		return nil, nil
 	}
+	at := s.offset()
 	nodes, length := s.decoder.Need(groups)
-	n, err := s.decoder.Decode(parents[:nodes], s.data[:length])
-	if err != nil {
-		cause = in("verify", err)
+	verified, err := s.decoder.Decode(s.parents[:nodes], s.data[:length])
+	if verified > 0 {
+		s.link.received(&s.head, at, uint64(verified))
 	}
-	return s.count(at, n, cause)
+	data := s.data[:verified]
+	next := buffer()
+	s.have = copy(next, s.data[length:s.have])
+	s.data, s.parents, s.rest = next, s.parents[nodes:], s.rest-length
+	return data, in("verify", err)
 }
 
-// count notes verified bytes.
-func (s *incoming) count(at uint64, n int, err error) ([]byte, error) {
-	if n > 0 {
-		s.link.received(&s.head, at, uint64(n))
+// buffers are of all streams.
+var buffers = sync.Pool{New: func() any { return new([maxPiece]byte) }}
+
+func buffer() []byte { return buffers.Get().(*[maxPiece]byte)[:] }
+
+// release gives back the bytes of a piece, of which its first is the first of a buffer.
+func release(data []byte) {
+	if cap(data) >= maxPiece {
+		buffers.Put((*[maxPiece]byte)(data[:maxPiece]))
 	}
-	return s.data[:n], err
 }
 
-// drain ends a stream of which nobody wants more, and takes what is on its way, so that it is
+// abandon ends a stream of which nobody wants more, and takes what is on its way, so that it is
 // acknowledged and the client owes nothing.
-func (s *incoming) drain() {
-	defer s.link.acknowledge()
-	defer s.close()
-	stop := delivery.Stop{Session: s.session, Head: s.head.digest}
-	if err := s.link.call(s.link.fetcher.ctx, http.MethodPost, "/stop", stop.Append(nil),
-		nil); err != nil {
-		return
-	}
-	for {
-		if data, err := s.run(); err != nil || len(data) == 0 {
-			return
+func (s *incoming) abandon() {
+	close(s.left)
+	s.link.fetcher.drains.Go(func() {
+		defer s.link.acknowledge()
+		stop := delivery.Stop{Session: s.session, Head: s.head.digest}
+		err := s.link.call(s.link.fetcher.ctx, http.MethodPost, "/stop", stop.Append(nil), nil)
+		if err != nil {
+			s.cancel()
 		}
-	}
+		for range s.pieces { // until the stream has ended
+		}
+	})
 }

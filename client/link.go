@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"sync"
 	"time"
 
@@ -21,30 +22,37 @@ import (
 type link struct {
 	fetcher *Fetcher
 	client  *Client
+	pulse   pulse
+	terms   *terms // guarded by Fetcher.mu
 
-	opening sync.Mutex
-	deliver sync.WaitGroup
+	opening   sync.Mutex
+	measuring sync.Mutex
+	deliver   sync.WaitGroup
 
-	mu       sync.Mutex
-	session  [16]byte
-	opened   bool
-	window   uint64
-	height   uint64
-	records  []delivery.Record
-	bytes    uint64 // of the records
-	queue    []Delivery
-	moved    chan struct{} // closed when queue or waiting changes
-	waiting  int           // deliveries that have no last word
-	running  bool          // Deliver runs
-	err      error         // why Deliver ended
-	lazy     *time.Timer   // acknowledges what nobody asks for
-	stats    FetchStats
-	finished bool
+	mu        sync.Mutex
+	session   [16]byte
+	opened    bool
+	invite    *challenge // that no session was opened with
+	invitedAt time.Time
+	window    uint64
+	records   []delivery.Record
+	bytes     uint64 // of the records
+	queue     []Delivery
+	moved     chan struct{} // closed when queue or waiting changes
+	waiting   int           // deliveries that have no last word
+	running   bool          // Deliver runs
+	err       error         // why Deliver ended
+	lazy      *time.Timer   // acknowledges what nobody asks for
+	stats     FetchStats
+	finished  bool
 }
 
 // lazyAck is how long what was received may go without an ack when the node does not ask for one,
 // so that one ack may cover many small contents.
 const lazyAck = 500 * time.Millisecond
+
+// inviteLife is how long a challenge is kept; the node takes it for a minute.
+const inviteLife = 30 * time.Second
 
 func newLink(f *Fetcher, c *Client) *link {
 	return &link{fetcher: f, client: c, moved: make(chan struct{})}
@@ -66,41 +74,113 @@ type challenge struct {
 	Challenge rollup.Hash    `json:"challenge"`
 }
 
-// open opens a session, unless one is open. With a session's name it opens one in its place, unless
-// another one has done so.
-func (l *link) open(ctx context.Context, over *[16]byte) (session [16]byte, err error) {
-	l.opening.Lock()
-	defer l.opening.Unlock()
+// current returns the session, if one is open.
+func (l *link) current() (session [16]byte, opened bool) {
 	l.mu.Lock()
-	session, opened := l.session, l.opened
+	defer l.mu.Unlock()
+	return l.session, l.opened
+}
+
+// forget forgets a session that the node does not know any more.
+func (l *link) forget(session [16]byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.session == session {
+		l.opened = false
+	}
+}
+
+// stall is how long the node may send nothing in the middle of content before another one is asked
+// beside it. One that always takes long may take longer, within bounds.
+func (l *link) stall() time.Duration {
+	most := l.fetcher.cfg.Stall
+	average, _, _ := l.pulse.expects()
+	return max(most, min(8*average, 2*most))
+}
+
+// ready reports whether one request brings content.
+func (l *link) ready() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.opened || l.invite != nil && time.Since(l.invitedAt) < inviteLife
+}
+
+// invited returns the node's challenge, which it asks for unless it has one.
+func (l *link) invited(ctx context.Context) (*challenge, error) {
+	l.mu.Lock()
+	c, at := l.invite, l.invitedAt
 	l.mu.Unlock()
-	if opened && (over == nil || *over != session) {
-		return session, nil
+	if c != nil && time.Since(at) < inviteLife {
+		return c, nil
 	}
 	pin := l.client.cfg.Pin
-	var c challenge
-	if err := l.call(ctx, http.MethodGet, "/session", nil, &c); err != nil {
-		return session, err
+	c = new(challenge)
+	var sent time.Time
+	trace := &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) {
+		sent = time.Now() // the connection is there
+	}}
+	err := l.call(httptrace.WithClientTrace(ctx, trace), http.MethodGet, "/session", nil, c)
+	if err != nil {
+		return nil, err
 	}
+	l.pulse.beat(time.Since(sent))
 	if err := pin.differs(&Pin{c.Network, c.Node, c.NodeKey}); err != nil {
-		return session, err
+		return nil, err
 	}
 	// Nothing is billed in the epoch of a session. That of acks is held to what records show.
 	if last := l.client.cfg.Book.epoch(pin); c.Epoch < last {
-		return session, rollup.Refuse(ReasonEpochBackwards, "%d, after %d", c.Epoch, last)
-	}
-	session = [16]byte(api.NewSessionID())
-	open := delivery.SignSession(l.fetcher.cfg.Key, delivery.Session{Network: pin.Network,
-		Node: pin.Node, Client: l.fetcher.cfg.Client, Epoch: c.Epoch, ID: session,
-		Challenge: c.Challenge})
-	var answer struct{ Window uint64 }
-	if err := l.call(ctx, http.MethodPost, "/session", open.Append(nil), &answer); err != nil {
-		return session, err
+		return nil, rollup.Refuse(ReasonEpochBackwards, "%d, after %d", c.Epoch, last)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.session, l.opened, l.window, l.height = session, true, answer.Window, c.Height
-	return session, nil
+	l.invite, l.invitedAt = c, time.Now()
+	return c, nil
+}
+
+// enter returns a session. When it has to be opened, the node has been told, and opening is where
+// its answer comes: requests may follow at once. With a session's name it opens one in its place,
+// unless another one has done so.
+func (l *link) enter(ctx context.Context, over *[16]byte) (session [16]byte, opening <-chan error,
+	err error) {
+	l.opening.Lock()
+	if session, opened := l.current(); opened && (over == nil || *over != session) {
+		l.opening.Unlock()
+		return session, nil, nil
+	}
+	c, err := l.invited(ctx)
+	if err != nil {
+		l.opening.Unlock()
+		return session, nil, err
+	}
+	session = [16]byte(api.NewSessionID())
+	pin := l.client.cfg.Pin
+	open := delivery.SignSession(l.fetcher.cfg.Key, delivery.Session{Network: pin.Network,
+		Node: pin.Node, Client: l.fetcher.cfg.Client, Epoch: c.Epoch, ID: session,
+		Challenge: c.Challenge})
+	done, sent := make(chan error, 1), make(chan struct{})
+	told := sync.OnceFunc(func() { close(sent) })
+	go func() {
+		defer l.opening.Unlock()
+		defer told()
+		trace := &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { told() }}
+		ctx := httptrace.WithClientTrace(l.fetcher.ctx, trace) // of the link, not of this content
+		done <- l.open(ctx, &open)
+	}()
+	<-sent
+	return session, done, nil
+}
+
+// open opens a session.
+func (l *link) open(ctx context.Context, open *delivery.Open) error {
+	var answer struct{ Window uint64 }
+	err := l.call(ctx, http.MethodPost, "/session", open.Append(nil), &answer)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.invite = nil
+	if err == nil {
+		l.session, l.opened, l.window = open.ID, true, answer.Window
+	}
+	return err
 }
 
 // maxAnswer bounds the answers that are JSON.
@@ -166,7 +246,7 @@ func (l *link) received(head *heading, from, n uint64) {
 			FirstByte: head.first, Duration: now})
 	}
 	switch {
-	case 2*l.bytes >= l.window, l.bytes >= l.fetcher.cap, len(l.records) >= delivery.MaxRecords:
+	case 2*l.bytes >= l.window, l.bytes >= l.fetcher.cap.Load(), len(l.records) >= delivery.MaxRecords:
 		l.flush()
 	case l.lazy == nil:
 		l.lazy = time.AfterFunc(lazyAck, l.acknowledge)
@@ -193,7 +273,7 @@ func (l *link) flush() {
 	}
 	for rest := l.records; len(rest) > 0; {
 		var now []delivery.Record
-		now, rest = cut(rest, l.fetcher.cap)
+		now, rest = cut(rest, l.fetcher.cap.Load())
 		units := uint64(0)
 		for _, r := range now {
 			units += r.Bytes

@@ -5,22 +5,25 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
-	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/delivery"
 )
 
 // Reader reads content as it comes. It is not safe for concurrent use.
 type Reader struct {
 	fetcher *Fetcher
 	ctx     context.Context
-	root    rollup.Hash
+	target  target
+	links   []*link // that the content may come from
 	size    uint64
 	known   bool // size is
 	at      uint64
 	stream  *incoming
-	ready   []byte // verified bytes from at on
-	tried   []int  // failures of each node since bytes came
-	prefer  int    // the node that is asked first
+	origin  io.ReadSeekCloser // when no node delivers
+	ready   []byte            // verified bytes from at on
+	piece   []byte            // that they are of
+	tried   map[*link]int     // failures of each node since bytes came
 	errs    []error
 	done    error
 }
@@ -31,111 +34,186 @@ const maxTries = 2
 // Size is the length of the content. It is the node's word until the last byte is verified.
 func (r *Reader) Size() int64 { return int64(r.size) }
 
-// connect gets a stream from where the reader is. It asks one node after the other.
-func (r *Reader) connect() error {
-	for r.stream == nil {
-		l := r.pick()
-		if l < 0 {
-			r.done = errors.Join(r.errs...)
-			return r.done
-		}
-		s, err := r.fetcher.links[l].request(r.ctx, r.root, r.at)
-		if err == nil && r.known && s.word.Size != r.size {
-			s.close()
-			err = in("head", refuseHead("%d bytes of content, where it had %d before", s.word.Size,
-				r.size))
-		}
-		if err != nil {
-			if err := r.failed(l, err); err != nil {
-				return err
-			}
-			continue
-		}
-		r.stream, r.size, r.known, r.prefer = s, s.word.Size, true, l
+// From is the URL of the node that sends at present; that of the origin when it does.
+func (r *Reader) From() string {
+	switch {
+	case r.stream != nil:
+		return r.stream.link.client.cfg.URL
+	case r.origin != nil:
+		return r.fetcher.cfg.Origin
 	}
+	return ""
+}
+
+// take takes a stream that has begun.
+func (r *Reader) take(s *incoming) error {
+	if r.known && s.word.Size != r.size {
+		return in("head", refuseHead("%d bytes of content, where it had %d before", s.word.Size,
+			r.size))
+	}
+	r.stream, r.size, r.known = s, s.word.Size, true
 	return nil
 }
 
-// pick returns the node to ask next: the preferred one, or the next that failed least; -1 when all
-// have failed often enough.
-func (r *Reader) pick() int {
-	best := -1
-	for i := range r.tried {
-		l := (r.prefer + i) % len(r.tried)
-		if r.tried[l] < maxTries && (best < 0 || r.tried[l] < r.tried[best]) {
-			best = l
+// exhausted says that all nodes failed, when they did so often enough, and turns to the origin.
+func (r *Reader) exhausted() error {
+	for _, l := range r.links {
+		if r.tried[l] < maxTries {
+			return nil
 		}
 	}
-	return best
+	if r.fetcher.cfg.Origin == "" {
+		r.done = errors.Join(r.errs...)
+		return r.done
+	}
+	file, size, err := r.fetcher.fromOrigin(r.ctx, &r.target)
+	if err == nil && r.known && size != r.size {
+		err = errors.Join(fmt.Errorf("%d bytes, where the nodes say %d", size, r.size), file.Close())
+	}
+	if err == nil {
+		_, err = file.Seek(int64(r.at), io.SeekStart)
+	}
+	if err != nil {
+		at := &FetchError{Node: r.fetcher.cfg.Origin, Phase: "origin"}
+		r.done = errors.Join(append(r.errs, r.fetcher.complete(at, r, err))...)
+		return r.done
+	}
+	r.origin, r.size, r.known = file, size, true
+	return nil
+}
+
+// gaveUp is the caller's own end.
+func (r *Reader) gaveUp() error {
+	r.done = r.fetcher.complete(&FetchError{Phase: "request"}, r, r.ctx.Err())
+	return r.done
 }
 
 // failed notes a failure of a node; it returns the caller's own.
-func (r *Reader) failed(l int, err error) error {
-	phase := "stream"
-	var at *phased
-	if errors.As(err, &at) {
-		phase, err = at.phase, at.err
+func (r *Reader) failed(l *link, err error) error {
+	at := &FetchError{Node: l.client.cfg.URL, Phase: "stream"}
+	var phased *phased
+	if errors.As(err, &phased) {
+		at.Phase, err = phased.phase, phased.err
 	}
-	link := r.fetcher.links[l]
 	if r.ctx.Err() != nil {
-		r.done = r.fetcher.failure(link, phase, r.root, r.at, r.ctx.Err())
+		r.done = r.fetcher.complete(at, r, r.ctx.Err())
 		return r.done
 	}
-	r.tried[l]++
-	if len(r.tried) > 1 {
-		r.prefer = (l + 1) % len(r.tried)
+	l.pulse.fell()
+	if r.tried[l]++; final(err) {
+		r.tried[l] = maxTries
 	}
-	if permanent := new(Reason); errors.As(err, permanent) {
-		r.tried[l] = maxTries // it will not be another node
+	r.errs = append(r.errs, r.fetcher.complete(at, r, err))
+	l.client.cfg.Logger.Debug("a node failed", "node", at.Node, "phase", at.Phase, "err", err)
+	return nil
+}
+
+// final reports whether a node will say the same when it is asked again: it will not be another
+// node, and will not have what it lacks.
+func final(err error) bool {
+	var own Reason
+	var reason delivery.Reason
+	if errors.As(err, &own) {
+		return true
 	}
-	r.errs = append(r.errs, r.fetcher.failure(link, phase, r.root, r.at, err))
-	r.fetcher.cfg.Nodes[l].cfg.Logger.Debug("a node failed", "phase", phase, "err", err)
+	if !errors.As(err, &reason) {
+		return false
+	}
+	switch reason {
+	case delivery.ReasonNotFound, delivery.ReasonDenied, delivery.ReasonRange,
+		delivery.ReasonService, delivery.ReasonNotGranted, delivery.ReasonNotValid,
+		delivery.ReasonNumbers, delivery.ReasonVolume, delivery.ReasonOwesClient,
+		delivery.ReasonOwesPayer, delivery.ReasonOwesAddress:
+		return true
+	}
+	return false
+}
+
+// put takes what a stream brings.
+func (r *Reader) put(p piece) error {
+	s := r.stream
+	if len(p.data) > 0 {
+		skip := min(r.at-min(r.at, p.from), uint64(len(p.data)))
+		r.piece, r.ready = p.data, p.data[skip:]
+		clear(r.tried)
+		r.errs = nil
+	}
+	if p.err == nil && !p.end {
+		return nil
+	}
+	r.stream = nil
+	if p.err == nil {
+		return nil
+	}
+	if err := r.failed(s.link, p.err); err != nil && len(r.ready) == 0 {
+		return err
+	}
 	return nil
 }
 
 // Read implements io.Reader. When a node fails, it goes on at another one.
 func (r *Reader) Read(p []byte) (int, error) {
 	for len(r.ready) == 0 {
-		if r.done != nil {
+		switch {
+		case r.done != nil:
 			return 0, r.done
-		}
-		if r.known && r.at >= r.size {
+		case r.known && r.at >= r.size:
 			return 0, r.finish()
+		case r.origin != nil:
+			n, err := r.origin.Read(p)
+			r.at += uint64(n)
+			return n, err
 		}
-		if err := r.connect(); err != nil {
+		if err := r.more(); err != nil {
 			return 0, err
-		}
-		before := r.stream.offset()
-		data, err := r.stream.run()
-		if len(data) > 0 {
-			skip := r.at - min(r.at, before)
-			r.ready = data[min(skip, uint64(len(data))):]
-			clear(r.tried)
-			r.errs = nil
-		}
-		if err != nil || len(data) == 0 {
-			r.stream.close()
-			r.stream = nil
-		}
-		if err != nil {
-			if err := r.failed(r.prefer, err); err != nil && len(r.ready) == 0 {
-				return 0, err
-			}
 		}
 	}
 	n := copy(p, r.ready)
 	r.ready, r.at = r.ready[n:], r.at+uint64(n)
+	if len(r.ready) == 0 {
+		release(r.piece)
+		r.piece, r.ready = nil, nil
+	}
 	return n, nil
+}
+
+// more waits for more of the present stream, or gets one. When nothing comes for a while, another
+// node is asked beside it.
+func (r *Reader) more() error {
+	s := r.stream
+	if s == nil {
+		return r.connect(nil)
+	}
+	stall := s.link.stall()
+	timer := time.NewTimer(stall)
+	defer timer.Stop()
+	for {
+		select {
+		case p := <-s.pieces:
+			return r.put(p)
+		case <-timer.C:
+			if idle := s.idle(); idle < stall {
+				timer.Reset(stall - idle)
+				continue
+			}
+			return r.connect(s)
+		case <-r.ctx.Done():
+			return r.gaveUp()
+		}
+	}
 }
 
 // finish takes the end of a stream that has brought all.
 func (r *Reader) finish() error {
 	if s := r.stream; s != nil {
 		r.stream = nil
-		if s.offset() == s.end {
-			_, _ = s.run() // the end; all bytes are here, whatever follows them
-		}
-		s.close()
+		r.fetcher.drains.Go(func() {
+			// All bytes are here. What is still to come is the end, and nobody waits for it.
+			defer time.AfterFunc(time.Second, s.cancel).Stop()
+			for p := range s.pieces {
+				release(p.data)
+			}
+		})
 	}
 	return io.EOF
 }
@@ -162,6 +240,11 @@ func (r *Reader) Seek(offset int64, whence int) (int64, error) {
 	case to > r.at && to-r.at < uint64(len(r.ready)):
 		r.ready = r.ready[to-r.at:]
 	default:
+		if r.origin != nil {
+			if _, err := r.origin.Seek(offset, io.SeekStart); err != nil {
+				return 0, err
+			}
+		}
 		r.leave()
 		if errors.Is(r.done, io.EOF) {
 			r.done = nil
@@ -173,10 +256,13 @@ func (r *Reader) Seek(offset int64, whence int) (int64, error) {
 
 // leave gives up the present stream.
 func (r *Reader) leave() {
-	r.ready = nil
+	if r.piece != nil {
+		release(r.piece)
+		r.piece, r.ready = nil, nil
+	}
 	if s := r.stream; s != nil {
 		r.stream = nil
-		r.fetcher.drains.Go(s.drain)
+		s.leave()
 	}
 }
 
@@ -185,6 +271,11 @@ func (r *Reader) Close() error {
 	r.leave()
 	if r.done == nil {
 		r.done = fmt.Errorf("client: read: the reader is closed")
+	}
+	if r.origin != nil {
+		err := r.origin.Close()
+		r.origin = nil
+		return err
 	}
 	return nil
 }

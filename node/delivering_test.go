@@ -99,7 +99,7 @@ func (d *delivering) port(i int) string {
 // fetcher is one of a client that asks nodes in this order.
 func (d *delivering) fetcher(c int, book *client.Book, nodes ...int) *client.Fetcher {
 	d.Helper()
-	cfg := client.FetchConfig{Client: uint64(c), Key: d.keys[c], Stall: 5 * time.Second}
+	cfg := client.FetchConfig{Client: uint64(c), Key: d.keys[c], Silence: 5 * time.Second}
 	for _, i := range nodes {
 		n, err := client.New(client.Config{URL: d.port(i), Book: book,
 			Committee: d.net.Genesis.Committee(),

@@ -202,9 +202,8 @@ func (f *getFlags) fetch(ctx context.Context, fetcher *client.Fetcher, root roll
 		err = errors.Join(err, fetcher.Close())
 		sum := fetcher.Stats()
 		result.Received, result.Charged, result.Acks = sum.Received, sum.Charged, sum.Acks
-		for i, node := range f.nodes {
-			s := fetcher.StatsOf(i)
-			result.Nodes = append(result.Nodes, gotFrom{node, s.Received, s.Charged})
+		for _, n := range fetcher.Nodes() {
+			result.Nodes = append(result.Nodes, gotFrom{n.URL, n.Received, n.Charged})
 		}
 		result.Seconds = time.Since(began).Seconds()
 	}()

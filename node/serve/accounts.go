@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -22,6 +23,7 @@ type accounts struct {
 	journal  *journal
 	sessions map[credit.ID]*session
 	byClient map[uint64]*session
+	opened   chan struct{} // closed when a session opens
 }
 
 // session is a session that is open.
@@ -35,7 +37,7 @@ type session struct {
 
 func openAccounts(dir string, params credit.Params, log *slog.Logger) (*accounts, error) {
 	a := &accounts{log: log, sessions: make(map[credit.ID]*session),
-		byClient: make(map[uint64]*session)}
+		byClient: make(map[uint64]*session), opened: make(chan struct{})}
 	a.book = credit.New(params, func(e credit.Event) { a.journal.write(e) })
 	j, err := openJournal(dir, a.book)
 	if err != nil {
@@ -63,6 +65,8 @@ func (a *accounts) open(now time.Time, id credit.ID, client uint64, payer uint32
 	s := &session{id: id, client: client, payer: payer, changed: make(chan struct{}),
 		streams: make(map[*outlet]rollup.Hash)}
 	a.sessions[id], a.byClient[client] = s, s
+	close(a.opened)
+	a.opened = make(chan struct{})
 	return window, owed, nil
 }
 
@@ -76,14 +80,29 @@ func (a *accounts) drop(s *session) {
 	s.changed = make(chan struct{})
 }
 
-// find returns a session that is open.
-func (a *accounts) find(id credit.ID) (*session, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if s := a.sessions[id]; s != nil {
-		return s, nil
+// await returns a session that is open, or opens within some time.
+func (a *accounts) await(ctx context.Context, id credit.ID, most time.Duration) (*session, error) {
+	var over <-chan time.Time
+	for {
+		a.mu.Lock()
+		s, opened := a.sessions[id], a.opened
+		a.mu.Unlock()
+		if s != nil {
+			return s, nil
+		}
+		if over == nil {
+			timer := time.NewTimer(most)
+			defer timer.Stop()
+			over = timer.C
+		}
+		select {
+		case <-opened:
+		case <-over:
+			return nil, delivery.ReasonSession
+		case <-ctx.Done():
+			return nil, delivery.ReasonSession
+		}
 	}
-	return nil, delivery.ReasonSession
 }
 
 // enter notes that a stream of a session begins; leave must follow.

@@ -80,8 +80,8 @@ func TestFlippedByte(t *testing.T) {
 		flip, recorded = place, nil
 		mu.Unlock()
 		f, err := client.NewFetcher(client.FetchConfig{Client: index, Key: w.Clients[index],
-			Stall: time.Second,
-			Nodes: []*client.Client{w.at(t, url, w.nodes[0].pin, client.MemoryBook())}})
+			Silence: time.Second,
+			Nodes:   []*client.Client{w.at(t, url, w.nodes[0].pin, client.MemoryBook())}})
 		if err != nil {
 			t.Fatal(err)
 		}

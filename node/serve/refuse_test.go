@@ -308,7 +308,7 @@ func TestJournal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := a.find(credit.ID{1})
+	s, err := a.await(t.Context(), credit.ID{1}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

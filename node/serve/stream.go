@@ -16,6 +16,10 @@ import (
 // StreamType is the media type of a stream of frames.
 const StreamType = "application/vnd.waybill.stream"
 
+// onItsWay is how long a session that is not open may be on its way: a client need not wait for the
+// answer to its opening before it asks for content.
+const onItsWay = 250 * time.Millisecond
+
 // sliceBytes are read and written at once.
 const sliceBytes = 16 * delivery.GroupSize
 
@@ -23,6 +27,7 @@ const sliceBytes = 16 * delivery.GroupSize
 type terms struct {
 	session string
 	service uint32
+	head    bool // nothing but the head is wanted
 }
 
 // termsOf reads the Accept of a request; ok is false when it does not ask for a stream.
@@ -41,12 +46,17 @@ func termsOf(r *http.Request) (t terms, ok bool, err error) {
 }
 
 func parseTerms(text string) (t terms, err error) {
-	bad := delivery.Refuse(delivery.ReasonMalformed, "Accept: %s;session=SESSION;service=SERVICE",
-		StreamType)
+	bad := delivery.Refuse(delivery.ReasonMalformed,
+		"Accept: %s;session=SESSION;service=SERVICE, and ;head for nothing but the head", StreamType)
 	service := false
 	for part := range strings.SplitSeq(text, ";") {
-		key, value, _ := strings.Cut(strings.TrimSpace(part), "=")
+		key, value, valued := strings.Cut(strings.TrimSpace(part), "=")
 		switch key {
+		case "head":
+			if valued {
+				return t, bad
+			}
+			t.head = true
 		case "session":
 			t.session = value
 		case "service":
@@ -72,7 +82,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, x Name, t terms)
 		s.refuse(w, r, err)
 		return
 	}
-	session, err := s.accounts.find(id)
+	session, err := s.accounts.await(r.Context(), id, onItsWay)
 	if err != nil {
 		s.refuse(w, r, err)
 		return
@@ -113,6 +123,10 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, x Name, t terms)
 	defer s.stats.open.Add(-1)
 	signature := word.Sign(&s.cfg.Network, s.cfg.Key, head)
 	out.begin((&delivery.Head{Word: head, Signature: signature}).Append(nil))
+	if t.head {
+		_ = out.write(delivery.AppendEnd(nil)) // or nobody is there
+		return
+	}
 	if err := out.send(ctx, span); err != nil {
 		out.abort(err)
 	}
