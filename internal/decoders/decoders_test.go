@@ -179,7 +179,12 @@ func table(t testing.TB) map[string]decoder {
 			(&delivery.Record{Bytes: 1}).Append(nil)}},
 		"rollup/delivery.ParsePrefix": {of(delivery.ParsePrefix), [][]byte{
 			delivery.AppendEnd(nil)}},
-		"rollup/delivery.ParseHead": {of(delivery.ParseHead), zeros(delivery.HeadSize)},
+		"rollup/delivery.ParseHead":  {of(delivery.ParseHead), zeros(delivery.HeadSize)},
+		"rollup/delivery.ParseStart": {of(delivery.ParseStart), zeros(delivery.StartSize)},
+		"rollup/delivery.ParseMeter": {of(delivery.ParseMeter), zeros(8)},
+		"rollup/delivery.ParseResult": {of(delivery.ParseResult),
+			[][]byte{(&delivery.Result{Word: word.Ran{Outcome: 1}}).
+				Append(nil)[delivery.PrefixSize:]}},
 		"rollup/delivery.ParseRun": {of(delivery.ParseRun), [][]byte{(&delivery.Run{Groups: 9,
 			Parents: make([]byte, 9*delivery.ParentSize)}).Append(nil)[delivery.PrefixSize:]}},
 		"rollup/delivery.ParseAsk": {of(delivery.ParseAsk), zeros(16)},
@@ -190,6 +195,8 @@ func table(t testing.TB) map[string]decoder {
 		"rollup/word.ParseAnswers":   {of(word.ParseAnswers), zeros(word.AnswersSize)},
 		"rollup/word.ParseRefusal":   {of(word.ParseRefusal), zeros(word.AnswersSize + 204)},
 		"rollup/word.ParseHead":      {of(word.ParseHead), zeros(word.HeadSize)},
+		"rollup/word.ParseRun":       {of(word.ParseRun), zeros(word.RunSize)},
+		"rollup/word.ParseRan":       {of(word.ParseRan), zeros(word.RanSize)},
 		"rollup/word.Parse":          {of(word.Parse), lies()},
 		"rollup/word.ParseFile":      {of(word.ParseFile), lieFiles()},
 		"rollup/registry.ParseHeads": {of(registry.ParseHeads), zeros(registry.HeadsSize)},

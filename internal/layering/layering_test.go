@@ -18,7 +18,7 @@ const module = "github.com/waybill-network/waybill/"
 var (
 	core     = []string{"kernels", "rollup", "rollup/registry", "rollup/word", "rollup/ledger"}
 	protocol = join(core, "rollup/cosign", "rollup/delivery", "rollup/export", "rollup/manifest",
-		"rollup/route", "proofs")
+		"rollup/meter", "rollup/route", "proofs")
 	ways  = []string{"pipeline", "pipeline/status", "pipeline/certify"}
 	doors = []string{"node/api", "client"}
 	nodes = []string{
@@ -36,6 +36,7 @@ var (
 		"node/web",
 		"node/serve",
 		"node/serve/credit",
+		"node/compute/machine",
 		"node/homes",
 	}
 	all = join(protocol, join(ways, join(doors, nodes...)...)...)
@@ -62,6 +63,8 @@ var rooms = []struct {
 	{"rollup/route", []string{"kernels", "rollup", "rollup/registry"}},
 	{"rollup/delivery", []string{"kernels", "rollup", "rollup/word"}},
 	{"rollup/export", core},
+	// What a module uses is counted by code that anybody runs again.
+	{"rollup/meter", []string{"rollup"}},
 	{"proofs", []string{"kernels", "rollup"}},
 
 	// The pipeline ends with a sealed window, which certify brings to its order. Both say what they
@@ -83,6 +86,8 @@ var rooms = []struct {
 	{"node/content", []string{"kernels", "rollup", "rollup/manifest"}},
 	{"node/door", []string{"rollup", "node/api"}},
 	{"node/serve/credit", []string{"rollup/delivery"}},
+	// What a node runs for others, a client runs again to check the bill.
+	{"node/compute/machine", []string{"kernels", "rollup", "rollup/delivery", "rollup/meter"}},
 	// What serves and what takes part. None knows another but through the node.
 	{"node/committee", join(core, "node/store", "node/witness")},
 	{"node/serve", join(core, "rollup/delivery", "rollup/manifest", "rollup/route", "node/api",
@@ -150,6 +155,7 @@ var guests = map[string][]string{
 	"github.com/coreos/go-systemd/v22":  {"internal/cli"},
 	"github.com/schollz/progressbar/v3": {"bench", "internal/cli"},
 	"github.com/gorilla/websocket":      {"node/web"},
+	"github.com/tetratelabs/wazero":     {"node/compute/machine"},
 	"golang.org/x/crypto":               {"node/keys", "proofs"},
 	"golang.org/x/mod":                  {"internal/release"},
 	"golang.org/x/perf":                 {"bench"},

@@ -49,6 +49,17 @@ var (
 	testAsk   = Ask{Due: 131_072, Window: 262_144}
 	testStop  = Stop{Session: [16]byte{5, 6}, Head: digest(64)}
 	testAbort = Abort{Reason: ReasonUnpaid, Arg: 1000}
+	testStart = Start{Word: word.Run{Node: 2, Epoch: 4, Height: 77, Client: 3,
+		Session: [16]byte{5, 6}, Service: 1, Price: 3000, Module: digest(16), Input: digest(32),
+		Args: ArgsDigest([]string{"a", "bc"}), InputSize: 5, Fuel: 1 << 30},
+		Signature: word.Signature{9}}
+	testMeter  = Meter{Fuel: 4_000_000}
+	testOutput = Output("42")
+	testResult = Result{Word: word.Ran{Node: 2, Epoch: 4, Run: digest(48),
+		Outcome: uint8(OutcomeExited), Exit: 1, Fuel: 5_000_001, Output: digest(80),
+		OutputSize: 2}, Signature: word.Signature{9}}
+	testRunRecord = Record{Head: digest(66), Run: true, From: 7, Bytes: 4877, Height: 78,
+		FirstByte: 4, Duration: 5}
 )
 
 // encodings are one of everything, by name.
@@ -59,7 +70,10 @@ func encodings(t testing.TB) map[string][]byte {
 		"session": testSession.Append(nil), "open": open.Append(nil), "head": testHead.Append(nil),
 		"run": testRun.Append(nil), "ask": testAsk.Append(nil), "end": AppendEnd(nil),
 		"abort": testAbort.Append(nil), "record": testRecords[1].Append(nil),
-		"stop": testStop.Append(nil), "request": request[:], "request of a log line": one[:],
+		"start": testStart.Append(nil), "meter": testMeter.Append(nil),
+		"output": testOutput.Append(nil), "result": testResult.Append(nil),
+		"record of a run": testRunRecord.Append(nil),
+		"stop":            testStop.Append(nil), "request": request[:], "request of a log line": one[:],
 	}
 }
 
@@ -92,7 +106,9 @@ func TestGolden(t *testing.T) {
 // TestSizes holds the sizes that the document names.
 func TestSizes(t *testing.T) {
 	for name, size := range map[string]int{"session": 104, "open": 152, "head": 5 + 236,
-		"run": 5 + 12 + 3*64, "ask": 5 + 16, "end": 5, "abort": 5 + 9, "record": 72, "stop": 48} {
+		"run": 5 + 12 + 3*64, "ask": 5 + 16, "end": 5, "abort": 5 + 9, "record": 72, "stop": 48,
+		"start": 5 + 228, "meter": 5 + 8,
+		"output": 5 + 2, "result": 5 + 157, "record of a run": 72} {
 		if b := encodings(t)[name]; len(b) != size {
 			t.Errorf("%s: %d bytes, not %d", name, len(b), size)
 		}
@@ -108,6 +124,10 @@ func TestRoundTrips(t *testing.T) {
 	same(t, testStop.Append(nil), ParseStop, testStop)
 	same(t, testRecords[1].Append(nil), ParseRecord, testRecords[1])
 	same(t, testHead.Append(nil)[PrefixSize:], ParseHead, testHead)
+	same(t, testRunRecord.Append(nil), ParseRecord, testRunRecord)
+	same(t, testStart.Append(nil)[PrefixSize:], ParseStart, testStart)
+	same(t, testMeter.Append(nil)[PrefixSize:], ParseMeter, testMeter)
+	same(t, testResult.Append(nil)[PrefixSize:], ParseResult, testResult)
 	same(t, testAsk.Append(nil)[PrefixSize:], ParseAsk, testAsk)
 	same(t, testAbort.Append(nil)[PrefixSize:], ParseAbort, testAbort)
 	run, err := ParseRun(testRun.Append(nil)[PrefixSize:])
@@ -135,19 +155,24 @@ func same[T comparable](t *testing.T, b []byte, parse func([]byte) (T, error), w
 
 // TestPrefixes: a frame has a length of its kind, or does not decode.
 func TestPrefixes(t *testing.T) {
-	for _, name := range []string{"head", "run", "ask", "end", "abort"} {
+	for _, name := range []string{"head", "run", "ask", "end", "abort", "start", "meter", "output",
+		"result"} {
 		b := encodings(t)[name]
 		p, err := ParsePrefix(b[:PrefixSize])
 		if err != nil || p.Length != len(b)-PrefixSize {
 			t.Errorf("%s: %+v, %v", name, p, err)
 		}
 		b[1]++
+		if name == "output" { // which has any length up to the most
+			b = prefix(nil, KindOutput, MaxOutput+1)
+		}
 		if _, err := ParsePrefix(b[:PrefixSize]); !errors.Is(err, ReasonMalformed) {
 			t.Errorf("%s, a byte longer: %v", name, err)
 		}
 	}
-	for _, b := range [][]byte{{0, 0, 0, 0, 0}, {6, 0, 0, 0, 0}, {2, 255, 255, 255, 255},
-		prefix(nil, KindRun, MaxFrame+ParentSize)} {
+	for _, b := range [][]byte{{0, 0, 0, 0, 0}, {10, 0, 0, 0, 0}, {8, 0, 0, 0, 0},
+		{2, 255, 255, 255, 255},
+		prefix(nil, KindRun, maxRunFrame+ParentSize)} {
 		if _, err := ParsePrefix(b); !errors.Is(err, ReasonMalformed) {
 			t.Errorf("%x: %v", b, err)
 		}
@@ -168,6 +193,10 @@ func TestRefused(t *testing.T) {
 		"a record of nothing": func() error { return record(Record{}) },
 		"a record beyond": func() error {
 			return record(Record{From: math.MaxUint64, Bytes: 1})
+		},
+		"a result without an outcome": func() error {
+			_, err := ParseResult((&Result{}).Append(nil)[PrefixSize:])
+			return err
 		},
 		"an abort without a reason": func() error { _, err := ParseAbort(make([]byte, 9)); return err },
 		"a client that cannot be": func() error {
@@ -278,9 +307,43 @@ func FuzzParse(f *testing.F) {
 		if a, err := ParseAbort(b); err == nil && !bytes.Equal(a.Append(nil)[PrefixSize:], b) {
 			t.Error("an abort")
 		}
+		if s, err := ParseStart(b); err == nil && !bytes.Equal(s.Append(nil)[PrefixSize:], b) {
+			t.Error("a start")
+		}
+		if m, err := ParseMeter(b); err == nil && !bytes.Equal(m.Append(nil)[PrefixSize:], b) {
+			t.Error("a meter")
+		}
+		if x, err := ParseResult(b); err == nil && !bytes.Equal(x.Append(nil)[PrefixSize:], b) {
+			t.Error("a result")
+		}
 		if p, err := ParsePrefix(b); err == nil &&
 			!bytes.Equal(prefix(nil, p.Kind, p.Length), b) {
 			t.Error("a prefix")
 		}
 	})
+}
+
+func TestUnits(t *testing.T) {
+	for fuel, units := range map[uint64]uint64{0: 0, 1: 1, 1024: 1, 1025: 2, math.MaxUint64: 1 << 54} {
+		if Units(fuel) != units {
+			t.Errorf("%d of fuel are %d units", fuel, Units(fuel))
+		}
+	}
+}
+
+func TestArgs(t *testing.T) {
+	if ArgsDigest(nil) != (rollup.Hash{}) || ArgsDigest([]string{"ab"}) ==
+		ArgsDigest([]string{"a", "b"}) {
+		t.Error("digests")
+	}
+	many := make([]string, MaxArgs+1)
+	for _, args := range [][]string{many, {"a\x00b"}, {string(make([]byte, 1)), "x"},
+		{"x" + string(bytes.Repeat([]byte("y"), MaxArgBytes))}} {
+		if err := CheckArgs(args); !errors.Is(err, ReasonMalformed) {
+			t.Errorf("%d arguments: %v", len(args), err)
+		}
+	}
+	if err := CheckArgs(many[:MaxArgs]); err != nil {
+		t.Error(err)
+	}
 }

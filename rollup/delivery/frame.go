@@ -9,11 +9,15 @@ type Kind uint8
 
 // The kinds of frames.
 const (
-	KindHead  Kind = iota + 1 // the node's word, first in a stream
-	KindRun                   // parents of groups, whose bytes follow behind the frame
-	KindAsk                   // an ack is due
-	KindEnd                   // all was sent; nothing follows
-	KindAbort                 // nothing follows, for a reason
+	KindHead   Kind = iota + 1 // the node's word, first in a stream
+	KindRun                    // parents of groups, whose bytes follow behind the frame
+	KindAsk                    // an ack is due
+	KindEnd                    // all was sent; nothing follows
+	KindAbort                  // nothing follows, for a reason
+	KindStart                  // the node's word of a run, first in a stream
+	KindMeter                  // how much fuel a run has used
+	KindOutput                 // bytes of a run's output
+	KindResult                 // the node's word of how a run ended; nothing follows
 )
 
 const (
@@ -29,10 +33,18 @@ const (
 	// HeadSize is the body of a head: the word and its signature.
 	HeadSize = word.HeadSize + 64
 
-	runSize, askSize, abortSize = 8 + 4, 8 + 8, 1 + 8
+	// StartSize and ResultSize are the bodies of a start and a result: word and signature.
+	StartSize  = word.RunSize + 64
+	ResultSize = word.RanSize + 64
+	// MaxOutput is how many bytes of output a frame has at most.
+	MaxOutput = 64 << 10
+
+	runSize, askSize, abortSize, meterSize = 8 + 4, 8 + 8, 1 + 8, 8
 
 	// MaxFrame is the longest body of a frame.
-	MaxFrame = runSize + maxParents*ParentSize
+	MaxFrame = MaxOutput
+
+	maxRunFrame = runSize + maxParents*ParentSize
 	// A run of n groups has at most n − 1 parents within, and those on the two ways from the root
 	// to its ends.
 	maxParents = MaxRun - 1 + 2*(50-14)
@@ -110,13 +122,21 @@ func ParsePrefix(b []byte) (p Prefix, err error) {
 	case KindHead:
 		fits = length == HeadSize
 	case KindRun:
-		fits = length >= runSize && length <= MaxFrame && (length-runSize)%ParentSize == 0
+		fits = length >= runSize && length <= maxRunFrame && (length-runSize)%ParentSize == 0
 	case KindAsk:
 		fits = length == askSize
 	case KindEnd:
 		fits = length == 0
 	case KindAbort:
 		fits = length == abortSize
+	case KindStart:
+		fits = length == StartSize
+	case KindMeter:
+		fits = length == meterSize
+	case KindOutput:
+		fits = length > 0 && length <= MaxOutput
+	case KindResult:
+		fits = length == ResultSize
 	}
 	if !fits {
 		r.Fail("a frame of kind %d with %d bytes", kind, length)

@@ -38,6 +38,8 @@ const (
 	ReasonFailed                          // failed
 	ReasonNotAcceptable                   // not_acceptable
 	ReasonStopped                         // stopped
+	ReasonModule                          // bad_module
+	ReasonFuel                            // fuel_limit
 	numReasons
 )
 
@@ -69,6 +71,8 @@ var meanings = [numReasons]string{
 	ReasonShuttingDown:  "the node is shutting down",
 	ReasonFailed:        "the node could not read the content",
 	ReasonStopped:       "the client wanted no more of it",
+	ReasonModule:        "the content is no module that can be run",
+	ReasonFuel:          "the node gives no run so much fuel",
 	ReasonNotAcceptable: "the node delivers this against acknowledgements only: open a session",
 }
 

@@ -6,7 +6,7 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-const recordTag = "wb-get/2"
+const recordTag, runTag = "wb-get/2", "wb-cmp/2"
 
 // RecordSize is the size in bytes of a request record, and MaxRecords how many of them one ack may
 // cover.
@@ -18,11 +18,14 @@ const (
 // RequestTreeKind is the tree over the request records that an ack covers.
 var RequestTreeKind = rollup.NewTreeKind("request")
 
-// Record is what a client notes of content that it received and verified.
+// Record is what a client notes of content that it received and verified, or of a run.
 type Record struct {
-	Head      rollup.Hash // word.Digest of the head that the node signed
-	From      uint64      // first byte of the content
-	Bytes     uint64
+	// Head is the word.Digest of what the node signed: of a stream's head; of a run's result, or
+	// of its start while there is no result.
+	Head      rollup.Hash
+	Run       bool   // it is of a run
+	From      uint64 // first byte of the content, or unit of the run
+	Bytes     uint64 // or units
 	Height    uint64 // of the newest block that the client knows to be certified; 0: of none
 	FirstByte uint32 // microseconds from the request to the first content byte of the stream
 	Duration  uint32 // microseconds from the request to the last byte of this record
@@ -30,18 +33,26 @@ type Record struct {
 
 // Append appends the 72-byte encoding to dst.
 func (r *Record) Append(dst []byte) []byte {
-	dst = append(append(dst, recordTag...), r.Head[:]...)
+	tag := recordTag
+	if r.Run {
+		tag = runTag
+	}
+	dst = append(append(dst, tag...), r.Head[:]...)
 	for _, n := range [...]uint64{r.From, r.Bytes, r.Height} {
 		dst = le.AppendUint64(dst, n)
 	}
 	return le.AppendUint32(le.AppendUint32(dst, r.FirstByte), r.Duration)
 }
 
-// ParseRecord decodes exactly RecordSize bytes: ReasonMalformed. A record is of at least one byte,
-// and its end is below 2^64.
+// ParseRecord decodes exactly RecordSize bytes: ReasonMalformed. A record is of a byte or
+// unit, and its end is below 2^64.
 func ParseRecord(b []byte) (rec Record, err error) {
 	r := newReader(b)
-	r.Tag(recordTag)
+	if rec.Run = len(b) > len(runTag) && string(b[:len(runTag)]) == runTag; rec.Run {
+		r.Tag(runTag)
+	} else {
+		r.Tag(recordTag)
+	}
 	rec.Head = r.hash()
 	rec.From, rec.Bytes, rec.Height = r.U64(), r.U64(), r.U64()
 	rec.FirstByte, rec.Duration = r.U32(), r.U32()

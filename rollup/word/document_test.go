@@ -118,7 +118,8 @@ func TestDocument(t *testing.T) {
 	} else if old != table {
 		t.Errorf("the table is not\n%s", table)
 	}
-	tags := []string{fileTag, Own{}.tag(), Offer{}.tag(), Answers{}.tag(), Head{}.tag()}
+	tags := []string{fileTag, Own{}.tag(), Offer{}.tag(), Answers{}.tag(), Head{}.tag(),
+		Run{}.tag(), Ran{}.tag()}
 	for _, tag := range tags {
 		if !bytes.Contains(text, []byte(tag)) {
 			t.Errorf("%s is not in the document", tag)

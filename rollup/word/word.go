@@ -64,23 +64,54 @@ type Head struct {
 	Offset, Length uint64      // of what is sent of it
 }
 
+// Run is what a node says before it runs a module.
+type Run struct {
+	Node, Epoch   uint32
+	Height        uint64 // of the node's newest block
+	Client        uint64
+	Session       [16]byte
+	Service       uint32
+	Price         uint64 // of 2^20 units in the epoch
+	Module, Input rollup.Hash
+	Args          rollup.Hash // digest of the arguments; zero where there are none
+	InputSize     uint64
+	Fuel          uint64 // that is used at most
+}
+
+// Ran is what a node says of a run that ended.
+type Ran struct {
+	Node, Epoch uint32      // of the run's word
+	Run         rollup.Hash // digest of that word
+	Outcome     uint8
+	Exit        uint32
+	Fuel        uint64 // that was used
+	Output      rollup.Hash
+	OutputSize  uint64
+}
+
 // Sizes of words in bytes, without tag, network and signature.
 const (
 	OwnSize     = 3*4 + 32
 	OfferSize   = 4*4 + 32
 	AnswersSize = 2*4 + 8 + 2 + 32
 	HeadSize    = 2*4 + 2*8 + 16 + 4 + 8 + 3*32 + 3*8
+	RunSize     = 2*4 + 2*8 + 16 + 4 + 8 + 3*32 + 2*8
+	RanSize     = 2*4 + 32 + 1 + 4 + 8 + 32 + 8
 )
 
 func (o Own) tag() string     { return "wb-own/2" }
 func (o Offer) tag() string   { return "wb-off/2" }
 func (a Answers) tag() string { return "wb-ans/2" }
 func (h Head) tag() string    { return "wb-hed/2" }
+func (r Run) tag() string     { return "wb-run/2" }
+func (r Ran) tag() string     { return "wb-ran/2" }
 
 func (o Own) slot() (Slot, bool)     { return Slot{o.tag(), o.Node, o.Epoch, o.Window}, true }
 func (o Offer) slot() (Slot, bool)   { return Slot{o.tag(), o.Node, o.Epoch, o.Window}, true }
 func (a Answers) slot() (Slot, bool) { return Slot{}, false }
 func (h Head) slot() (Slot, bool)    { return Slot{}, false }
+func (r Run) slot() (Slot, bool)     { return Slot{}, false }
+func (r Ran) slot() (Slot, bool)     { return Slot{}, false }
 
 // Append implements Word.
 func (o Own) Append(dst []byte) []byte { return append(window(dst, o.slot), o.Rollup[:]...) }
@@ -117,6 +148,26 @@ func (h Head) Append(dst []byte) []byte {
 	return dst
 }
 
+// Append implements Word.
+func (r Run) Append(dst []byte) []byte {
+	dst = le.AppendUint32(le.AppendUint32(dst, r.Node), r.Epoch)
+	dst = le.AppendUint64(le.AppendUint64(dst, r.Height), r.Client)
+	dst = append(dst, r.Session[:]...)
+	dst = le.AppendUint64(le.AppendUint32(dst, r.Service), r.Price)
+	for _, d := range [...]rollup.Hash{r.Module, r.Input, r.Args} {
+		dst = append(dst, d[:]...)
+	}
+	return le.AppendUint64(le.AppendUint64(dst, r.InputSize), r.Fuel)
+}
+
+// Append implements Word.
+func (r Ran) Append(dst []byte) []byte {
+	dst = le.AppendUint32(le.AppendUint32(dst, r.Node), r.Epoch)
+	dst = append(append(dst, r.Run[:]...), r.Outcome)
+	dst = le.AppendUint64(le.AppendUint32(dst, r.Exit), r.Fuel)
+	return le.AppendUint64(append(dst, r.Output[:]...), r.OutputSize)
+}
+
 // ParseOwn decodes a word and nothing after it: ReasonMalformed. So do the others.
 func ParseOwn(b []byte) (Own, error) { return parse(b, (*reader).own) }
 
@@ -128,6 +179,12 @@ func ParseAnswers(b []byte) (Answers, error) { return parse(b, (*reader).answers
 
 // ParseHead decodes a head.
 func ParseHead(b []byte) (Head, error) { return parse(b, (*reader).head) }
+
+// ParseRun decodes what a node says before it runs a module.
+func ParseRun(b []byte) (Run, error) { return parse(b, (*reader).run) }
+
+// ParseRan decodes what a node says of a run.
+func ParseRan(b []byte) (Ran, error) { return parse(b, (*reader).ran) }
 
 // Message returns what a node signs.
 func Message(network *rollup.Network, w Word) []byte {
@@ -218,4 +275,19 @@ func (r *reader) head() (h Head) {
 	h.Content, h.Manifest, h.Path = r.hash(), r.hash(), r.hash()
 	h.Size, h.Offset, h.Length = r.U64(), r.U64(), r.U64()
 	return h
+}
+
+func (r *reader) run() (v Run) {
+	v.Node, v.Epoch = r.U32(), r.U32()
+	v.Height, v.Client = r.U64(), r.U64()
+	r.Fill(v.Session[:])
+	v.Service, v.Price = r.U32(), r.U64()
+	v.Module, v.Input, v.Args = r.hash(), r.hash(), r.hash()
+	v.InputSize, v.Fuel = r.U64(), r.U64()
+	return v
+}
+
+func (r *reader) ran() Ran {
+	return Ran{Node: r.U32(), Epoch: r.U32(), Run: r.hash(), Outcome: r.U8(), Exit: r.U32(),
+		Fuel: r.U64(), Output: r.hash(), OutputSize: r.U64()}
 }

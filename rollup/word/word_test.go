@@ -14,6 +14,8 @@ var testWords = []Word{
 	Answers{1, 2, 3, 4, rollup.Hash{5}},
 	Head{1, 2, 3, 4, [16]byte{5}, 6, 7, rollup.Hash{8}, rollup.Hash{9}, rollup.Hash{10}, 11, 12,
 		13},
+	Run{1, 2, 3, 4, [16]byte{5}, 6, 7, rollup.Hash{8}, rollup.Hash{9}, rollup.Hash{10}, 11, 12},
+	Ran{1, 2, rollup.Hash{3}, 4, 5, 6, rollup.Hash{7}, 8},
 }
 
 // order is that of Ed25519's group: 2^252 and some.
@@ -33,12 +35,16 @@ func again(w Word, b []byte) ([]byte, error) {
 		v, err = ParseAnswers(b)
 	case Head:
 		v, err = ParseHead(b)
+	case Run:
+		v, err = ParseRun(b)
+	case Ran:
+		v, err = ParseRan(b)
 	}
 	return v.Append(nil), err
 }
 
 func TestWords(t *testing.T) {
-	sizes := []int{OwnSize, OfferSize, AnswersSize, HeadSize}
+	sizes := []int{OwnSize, OfferSize, AnswersSize, HeadSize, RunSize, RanSize}
 	for i, w := range testWords {
 		b := w.Append(nil)
 		if len(b) != sizes[i] {
@@ -156,6 +162,8 @@ func FuzzParseOwn(f *testing.F)     { fuzzWord(f, 0) }
 func FuzzParseOffer(f *testing.F)   { fuzzWord(f, 1) }
 func FuzzParseAnswers(f *testing.F) { fuzzWord(f, 2) }
 func FuzzParseHead(f *testing.F)    { fuzzWord(f, 3) }
+func FuzzParseRun(f *testing.F)     { fuzzWord(f, 4) }
+func FuzzParseRan(f *testing.F)     { fuzzWord(f, 5) }
 
 func fuzzWord(f *testing.F, i int) {
 	f.Add(testWords[i].Append(nil))
