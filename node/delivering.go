@@ -51,7 +51,7 @@ func (n *Node) startContent(context.Context) error {
 	}
 	d.server, err = serve.NewServer(serve.Config{
 		Network: n.network, Node: n.index, Key: n.id.Transport, Chain: n.chain, Content: shelf,
-		Counter: n.pipeline.Counter, API: http.HandlerFunc(d.serveAPI),
+		Counter: n.pipeline.Counter, Manifest: shelf.encoded, API: http.HandlerFunc(d.serveAPI),
 		Dir:  filepath.Join(n.cfg.HomeDir(), "delivery"),
 		Rate: uint64(c.Rate), Volume: uint64(c.Volume), Courtesy: uint64(c.Courtesy),
 		TLS: certificates, MaxConnections: c.MaxConnections, MaxOfOne: c.MaxPerAddress,
@@ -158,11 +158,34 @@ func (s *shelf) Open(ctx context.Context, root rollup.Hash) (serve.File, error) 
 	return opened{c}, nil
 }
 
-// Resolve implements serve.Content. The manifest is held against the ledger each time: its service
-// may have another owner than when it was taken, and its epochs may be over.
+// Resolve implements serve.Content.
 func (s *shelf) Resolve(_ context.Context, service uint32, path string) (n serve.Name, err error) {
-	none := func(err error) (serve.Name, error) {
+	m, err := s.manifest(service)
+	if err != nil {
+		return n, err
+	}
+	e, err := m.Lookup(path)
+	if err != nil {
 		return n, delivery.Refuse(delivery.ReasonNotFound, "service %d: %w", service, err)
+	}
+	return serve.Name{Root: e.Root, Manifest: m.Digest(), Path: manifest.PathDigest(path),
+		Type: e.Type, MaxAge: time.Duration(e.Life) * time.Second}, nil
+}
+
+// encoded is the manifest of a service as it is sent.
+func (s *shelf) encoded(service uint32) ([]byte, error) {
+	m, err := s.manifest(service)
+	if err != nil {
+		return nil, err
+	}
+	return m.Append(nil), nil
+}
+
+// manifest returns a service's manifest. It is held against the ledger each time: its service may
+// have another owner than when it was taken, and its epochs may be over.
+func (s *shelf) manifest(service uint32) (*manifest.Manifest, error) {
+	none := func(err error) (*manifest.Manifest, error) {
+		return nil, delivery.Refuse(delivery.ReasonNotFound, "service %d: %w", service, err)
 	}
 	m, ok := s.store.Manifest(service)
 	view := s.chain.View()
@@ -178,12 +201,7 @@ func (s *shelf) Resolve(_ context.Context, service uint32, path string) (n serve
 	if err := m.Verify(&network, service, view.Epoch(), owner.Key); err != nil {
 		return none(err)
 	}
-	e, err := m.Lookup(path)
-	if err != nil {
-		return none(err)
-	}
-	return serve.Name{Root: e.Root, Manifest: m.Digest(), Path: manifest.PathDigest(path),
-		Type: e.Type, MaxAge: time.Duration(e.Life) * time.Second}, nil
+	return m, nil
 }
 
 // refusedContent says in terms of a delivery why the store refuses.

@@ -119,14 +119,42 @@ func (s *Server) byRoot(w http.ResponseWriter, r *http.Request) {
 		MaxAge: 365 * 24 * time.Hour})
 }
 
-func (s *Server) byPath(w http.ResponseWriter, r *http.Request) {
+// manifest answers with the manifest of a service, which its reader verifies.
+func (s *Server) manifest(w http.ResponseWriter, r *http.Request) {
+	service, err := serviceOf(r)
+	var b []byte
+	switch {
+	case err != nil:
+	case s.cfg.Manifest == nil:
+		err = delivery.ReasonNotFound
+	default:
+		b, err = s.cfg.Manifest(service)
+	}
+	if err != nil {
+		s.refuse(w, r, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Cache-Control", "no-cache")
+	_, _ = w.Write(b) // or nobody is there
+}
+
+func serviceOf(r *http.Request) (uint32, error) {
 	service, err := strconv.ParseUint(r.PathValue("service"), 10, 32)
 	if err != nil {
-		s.refuse(w, r, delivery.Refuse(delivery.ReasonMalformed, "a service is a number"))
+		return 0, delivery.Refuse(delivery.ReasonMalformed, "a service is a number")
+	}
+	return uint32(service), nil
+}
+
+func (s *Server) byPath(w http.ResponseWriter, r *http.Request) {
+	service, err := serviceOf(r)
+	if err != nil {
+		s.refuse(w, r, err)
 		return
 	}
 	path := "/" + r.PathValue("path") // unescaped
-	name, err := s.cfg.Content.Resolve(r.Context(), uint32(service), path)
+	name, err := s.cfg.Content.Resolve(r.Context(), service, path)
 	if err != nil {
 		s.refuse(w, r, err)
 		return

@@ -6,6 +6,7 @@
 //	POST /stop                   48 bytes that end a stream of a session
 //	GET  /b3/ROOT                content by its root; a Range is taken
 //	GET  /site/SERVICE/PATH      content by a path of a service's manifest
+//	GET  /manifest/SERVICE       the manifest
 //
 // The `Accept` of a request says in which session it is made; then the answer is a stream of
 // frames, which the client pays for. Without a session the answer is the plain bytes, as far as the
@@ -85,6 +86,8 @@ type Config struct {
 	// Counter returns how many numbers a client has used; false for an epoch without acks. Nil: it
 	// is not looked at.
 	Counter func(epoch uint32, client uint64, service uint32) (uint32, bool)
+	// Manifest returns the encoding of a service's manifest, if it holds. Nil: there are none.
+	Manifest func(service uint32) ([]byte, error)
 	// API is the client port's handler, served here as well, so that a page in a browser has one
 	// origin to talk to. Nil: only content is.
 	API http.Handler
@@ -188,8 +191,10 @@ func limits(cfg *Config) door.Table {
 	return door.Table{
 		"/session": {Body: int64(delivery.OpenSize), Time: answer, Calls: 256, Places: 4096},
 		"/stop":    {Body: int64(delivery.StopSize), Time: answer, Calls: 256, Places: 4096},
-		"/b3/":     content,
-		"/site/":   content,
+		// A manifest may have some megabytes; who reads it knows all paths of a site.
+		"/manifest/": {Time: answer, Calls: 64, Places: 1024},
+		"/b3/":       content,
+		"/site/":     content,
 	}
 }
 
@@ -200,6 +205,7 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("POST /stop", s.stopped)
 	mux.HandleFunc("GET /b3/{root}", s.byRoot)
 	mux.HandleFunc("GET /site/{service}/{path...}", s.byPath)
+	mux.HandleFunc("GET /manifest/{service}", s.manifest)
 	return mux
 }
 
