@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/waybill-network/waybill/internal/text"
 	"github.com/waybill-network/waybill/proofs/ceremony"
 	"github.com/waybill-network/waybill/proofs/quicknet"
 )
@@ -135,7 +136,7 @@ contribution is in the transcript, and was in time.`,
 			return err
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "Contribution to phase %d by %s. Publish its digest:\n%s\n",
-			entry.Phase, entry.Name, entry.SHA256)
+			entry.Phase, text.Name(entry.Name), entry.SHA256)
 		return nil
 	}
 	return cmd

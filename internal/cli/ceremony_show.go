@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/waybill-network/waybill/internal/text"
 	"github.com/waybill-network/waybill/proofs/ceremony"
 	"github.com/waybill-network/waybill/proofs/keys"
 	"github.com/waybill-network/waybill/proofs/quicknet"
@@ -48,7 +49,7 @@ func showCeremony(w io.Writer, s *ceremony.State) {
 			if c.Beacon {
 				name += " (a public value)"
 			}
-			fmt.Fprintf(w, "  %3d   %s\n", i+1, name)
+			fmt.Fprintf(w, "  %3d   %s\n", i+1, text.Name(name))
 		}
 	}
 	for phase := s.First(); phase <= 2; phase++ {
@@ -56,7 +57,7 @@ func showCeremony(w io.Writer, s *ceremony.State) {
 		fmt.Fprintf(w, "phase %d, until round %d of drand's quicknet, %s\n", phase, end,
 			moment(end.Time()))
 		for i, c := range s.To(phase) {
-			fmt.Fprintf(w, "  %3d   %s  %s\n", i+1, c.SHA256, c.Name)
+			fmt.Fprintf(w, "  %3d   %s  %s\n", i+1, c.SHA256, text.Name(c.Name))
 		}
 		if v, ok := s.Beacon(phase); ok {
 			fmt.Fprintf(w, "  ended with %x\n", v.Randomness())

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/waybill-network/waybill/internal/text"
 )
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
@@ -19,7 +20,7 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 // Run executes one command line, args without the program's name, and returns its exit code. The
 // context's end interrupts the command.
 func Run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
-	root := newRoot(out)
+	root := newRoot(text.NewGuard(out))
 	root.SetArgs(args)
 	root.SetIn(in)
 	root.SetErr(errOut)
@@ -32,7 +33,7 @@ func Run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 		if strings.HasPrefix(err.Error(), "waybill ") { // it begins with the command
 			message = err.Error()
 		}
-		fmt.Fprintf(errOut, "%s\nTry '%s --help'.\n", message,
+		fmt.Fprintf(errOut, "%s\nTry '%s --help'.\n", text.Lines(message),
 			strings.TrimSuffix(cmd.CommandPath(), " help"))
 		return exitUsage
 	case ctx.Err() != nil && (errors.Is(err, context.Canceled) ||
@@ -40,7 +41,7 @@ func Run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 		fmt.Fprintln(errOut, "waybill: interrupted")
 		return exitFailed
 	}
-	fmt.Fprintf(errOut, "waybill: %v\n", err)
+	fmt.Fprintf(errOut, "waybill: %s\n", text.Lines(err.Error()))
 	return exitCode(err)
 }
 

@@ -177,7 +177,7 @@ printed, also after a power cut. With --root it is refused unless it has this ro
 					return fmt.Errorf("%s: %w", name, err)
 				}
 				if list = append(list, added{name, info}); !*asJSON {
-					fmt.Fprintf(cmd.OutOrStdout(), "%v  %s\n", info.Root, name)
+					fmt.Fprintf(cmd.OutOrStdout(), "%v  %s\n", info.Root, text.Name(name))
 				}
 			}
 			if *asJSON {
@@ -276,7 +276,7 @@ before it is written; where one is damaged the output ends and the exit code is 
 			}
 			defer c.Close()
 			if out == "" {
-				return c.CopyTo(cmd.Context(), cmd.OutOrStdout())
+				return c.CopyTo(cmd.Context(), raw(cmd))
 			}
 			f, err := os.OpenFile(out, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
 			if err != nil {

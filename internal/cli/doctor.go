@@ -12,6 +12,7 @@ import (
 
 	"github.com/klauspost/cpuid/v2"
 	"github.com/spf13/cobra"
+	"github.com/waybill-network/waybill/internal/text"
 	"github.com/waybill-network/waybill/kernels/cpu"
 	"github.com/waybill-network/waybill/node/config"
 	"golang.org/x/sys/unix"
@@ -33,9 +34,9 @@ type diagnosis struct {
 
 func (d *diagnosis) print(w io.Writer) {
 	for _, f := range d.Checks {
-		fmt.Fprintf(w, "%-4s  %-8s %s\n", f.Status, f.Check, f.Detail)
+		fmt.Fprintf(w, "%-4s  %-8s %s\n", text.Name(f.Status), text.Name(f.Check), text.Line(f.Detail))
 		if f.Advice != "" {
-			fmt.Fprintf(w, "      %-8s → %s\n", "", f.Advice)
+			fmt.Fprintf(w, "      %-8s → %s\n", "", text.Line(f.Advice))
 		}
 	}
 }

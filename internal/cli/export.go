@@ -76,7 +76,7 @@ func exportCommand(use, short string, numbers int,
 			}
 			n[i] = v
 		}
-		if f, ok := cmd.OutOrStdout().(*os.File); ok && out == "" && !*asJSON &&
+		if f, ok := raw(cmd).(*os.File); ok && out == "" && !*asJSON &&
 			term.IsTerminal(int(f.Fd())) {
 			return usagef("the file is binary: name one with --out, or ask for --json")
 		}

@@ -246,11 +246,12 @@ func writeNew(name string, from io.Reader) (n int64, err error) {
 
 func (g *got) print(w io.Writer) {
 	if g.Complete {
-		fmt.Fprintf(w, "%s: %s of %v in %.2f s\n", g.File, text.Bytes(g.Bytes), g.Root, g.Seconds)
+		fmt.Fprintf(w, "%s: %s of %v in %.2f s\n", text.Line(g.File), text.Bytes(g.Bytes),
+			g.Root, g.Seconds)
 	}
 	for _, n := range g.Nodes {
 		if n.Received > 0 {
-			fmt.Fprintf(w, "  %s sent %s, all verified; it holds acks for %s\n", n.Node,
+			fmt.Fprintf(w, "  %s sent %s, all verified; it holds acks for %s\n", text.Name(n.Node),
 				text.Bytes(n.Received), text.Bytes(n.Charged))
 		}
 	}

@@ -15,7 +15,7 @@ func newProveWorker() *cobra.Command {
 		Hidden: true,
 		Args:   noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return prover.Child(cmd.InOrStdin(), cmd.OutOrStdout())
+			return prover.Child(cmd.InOrStdin(), raw(cmd))
 		},
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/waybill-network/waybill/internal/text"
 	"github.com/waybill-network/waybill/node/telemetry"
 )
 
@@ -118,4 +119,4 @@ func (s *supervised) say(lines ...string) {
 }
 
 // oneLine is text as one assignment of a notification, which ends with the line.
-func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+func oneLine(s string) string { return text.Line(strings.Join(strings.Fields(s), " ")) }

@@ -55,7 +55,7 @@ func surveyLog(out io.Writer, f *devnetFlags, asJSON bool) error {
 const shownPayers = 20
 
 func printSurvey(out io.Writer, log *workload.Log, s *workload.Survey) {
-	fmt.Fprintf(out, "%s, read as %s: %s in %s\n", log.Name, log.Format,
+	fmt.Fprintf(out, "%s, read as %s: %s in %s\n", text.Name(log.Name), log.Format,
 		text.Plural(s.Requests, "request"),
 		text.Plural(s.Lines, "line"))
 	fmt.Fprintf(out, "%s at %s, %s, %s, %s\n", text.Plural(s.Clients, "client"),

@@ -142,9 +142,10 @@ func printExecuted(w io.Writer, e executed, asJSON bool) error {
 	if asJSON {
 		return printJSON(w, e)
 	}
-	fmt.Fprintf(w, "executed, hash %s\n", e.Hash)
+	fmt.Fprintf(w, "executed, hash %s\n", text.Name(e.Hash))
 	for _, r := range e.Registered {
-		fmt.Fprintf(w, "%s %d: %s\n", r.Kind, r.Index, text.ShortHashes(r.Name))
+		fmt.Fprintf(w, "%s %d: %s\n", text.Name(r.Kind), r.Index,
+			text.Name(text.ShortHashes(r.Name)))
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/waybill-network/waybill/bench/replay"
 	"github.com/waybill-network/waybill/client"
+	"github.com/waybill-network/waybill/internal/text"
 	"github.com/waybill-network/waybill/node"
 	"github.com/waybill-network/waybill/node/homes"
 )
@@ -118,7 +119,7 @@ func (j *job) prepare(ctx context.Context) (err error) {
 	for _, n := range nodes {
 		fmt.Fprintf(j.Progress, " %s", n.Operator)
 	}
-	fmt.Fprintf(j.Progress, "\nWorkload: %s\n", j.Workload.what)
+	fmt.Fprintf(j.Progress, "\nWorkload: %s\n", text.Line(j.Workload.what))
 	if j.client, err = client.New(client.Config{URL: nodes[0].Ingest}); err != nil {
 		return err
 	}

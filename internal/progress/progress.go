@@ -72,7 +72,7 @@ func (p *Bar) Set(done, total int, note string) {
 	}
 	p.shown = now
 	line := fmt.Sprintf("%-9s%s %s/%s %s, %s/s  %s", p.name, bar(done, total), text.Grouped(done),
-		text.Grouped(total), p.unit, text.Grouped(int(p.rate)), note)
+		text.Grouped(total), p.unit, text.Grouped(int(p.rate)), text.Line(note))
 	if p.interactive {
 		fmt.Fprintf(p.w, "\r\x1b[K%s", line)
 	} else {
@@ -121,6 +121,6 @@ func (p *Bar) End(summary string) {
 	}
 	if summary != "" {
 		took := time.Since(p.started)
-		fmt.Fprintf(p.w, "%-9s%s in %.1f s\n", p.name, summary, took.Seconds())
+		fmt.Fprintf(p.w, "%-9s%s in %.1f s\n", p.name, text.Line(summary), took.Seconds())
 	}
 }

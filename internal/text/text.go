@@ -104,7 +104,8 @@ var longHash = regexp.MustCompile(`\b([0-9a-f]{16})[0-9a-f]{80,}\b|\b([0-9a-f]{1
 func ShortHashes(text string) string { return longHash.ReplaceAllString(text, "$1$2…") }
 
 // Table writes rows under a header, columns aligned. A column whose header starts with '>' is
-// aligned right, which text/tabwriter can only do for all columns or none.
+// aligned right, which text/tabwriter can only do for all columns or none. What a cell holds may
+// come from outside.
 func Table(w io.Writer, header []string, rows [][]string) {
 	width := make([]int, len(header))
 	right := make([]bool, len(header))
@@ -113,7 +114,14 @@ func Table(w io.Writer, header []string, rows [][]string) {
 		head[i] = strings.TrimPrefix(h, ">")
 		right[i] = head[i] != h
 	}
-	for _, row := range append([][]string{head}, rows...) {
+	shown := make([][]string, len(rows))
+	for i, row := range rows {
+		shown[i] = make([]string, len(row))
+		for j, cell := range row {
+			shown[i][j] = cut(escape(cell, false), maxCell)
+		}
+	}
+	for _, row := range append([][]string{head}, shown...) {
 		for i, cell := range row {
 			width[i] = max(width[i], len([]rune(cell)))
 		}
@@ -138,16 +146,16 @@ func Table(w io.Writer, header []string, rows [][]string) {
 		head[i] = strings.Repeat("─", width[i])
 	}
 	line(head)
-	for _, row := range rows {
+	for _, row := range shown {
 		line(row)
 	}
 }
 
-// Pairs writes aligned "name  value" lines.
+// Pairs writes aligned "name  value" lines. Values may come from outside.
 func Pairs(w io.Writer, kv ...string) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for i := 0; i+1 < len(kv); i += 2 {
-		fmt.Fprintf(t, "%s\t%s\n", kv[i], kv[i+1])
+		fmt.Fprintf(t, "%s\t%s\n", kv[i], Line(kv[i+1]))
 	}
 	t.Flush()
 }

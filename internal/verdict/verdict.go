@@ -62,16 +62,16 @@ func Worst(verdicts []Verdict) (err error) {
 func (v Verdict) String() string {
 	switch {
 	case !v.Judged:
-		return v.File + ": CANNOT BE JUDGED: " + v.Error
+		return text.Line(v.File + ": CANNOT BE JUDGED: " + v.Error)
 	case !v.Holds:
-		return v.File + ": DOES NOT HOLD: " + v.Error
+		return text.Line(v.File + ": DOES NOT HOLD: " + v.Error)
 	}
 	var b strings.Builder
-	b.WriteString(v.File + ": holds: " + text.ShortHashes(v.Summary))
+	b.WriteString(text.Line(v.File + ": holds: " + text.ShortHashes(v.Summary)))
 	for _, c := range v.Content.Checks {
 		took := time.Duration(v.Took[c.Name]) * time.Microsecond
 		fmt.Fprintf(&b, "\n  %s: %s; it took %v and %s.",
-			c.Name, c.What, took, text.Plural(c.Bytes, "byte"))
+			text.Name(c.Name), text.Line(c.What), took, text.Plural(c.Bytes, "byte"))
 	}
 	return b.String()
 }

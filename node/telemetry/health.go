@@ -227,11 +227,11 @@ func healthHandler(source func() Snapshot, counts func(Check) bool) http.Handler
 		for _, c := range answer.Checks {
 			switch verbose := r.URL.Query().Has("verbose"); {
 			case !c.OK:
-				fmt.Fprintf(w, "failed %s: %s\n", c.Name, c.Detail)
+				fmt.Fprintf(w, "failed %s: %s\n", c.Name, text.Line(c.Detail))
 			case verbose && c.Warning:
-				fmt.Fprintf(w, "warning %s: %s\n", c.Name, c.Detail)
+				fmt.Fprintf(w, "warning %s: %s\n", c.Name, text.Line(c.Detail))
 			case verbose:
-				fmt.Fprintf(w, "ok %s: %s\n", c.Name, c.Detail)
+				fmt.Fprintf(w, "ok %s: %s\n", c.Name, text.Line(c.Detail))
 			}
 		}
 		if answer.OK {

@@ -11,6 +11,8 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+
+	"github.com/waybill-network/waybill/internal/text"
 )
 
 // NewLogger writes records of at least a level (debug, info, warn, error) as "text" or "json"
@@ -20,7 +22,8 @@ func NewLogger(w io.Writer, level, format string) (*slog.Logger, error) {
 	if err := l.UnmarshalText([]byte(level)); err != nil {
 		return nil, fmt.Errorf("log level %q: %w", level, err)
 	}
-	opts := &slog.HandlerOptions{Level: l}
+	w = text.NewGuard(w)
+	opts := &slog.HandlerOptions{Level: l, ReplaceAttr: brief}
 	switch format {
 	case "text":
 		return slog.New(slog.NewTextHandler(w, opts)), nil
@@ -28,6 +31,17 @@ func NewLogger(w io.Writer, level, format string) (*slog.Logger, error) {
 		return slog.New(slog.NewJSONHandler(w, opts)), nil
 	}
 	return nil, fmt.Errorf("log format %q is neither text nor json", format)
+}
+
+// brief cuts what is told about an event, which may come from outside.
+func brief(_ []string, a slog.Attr) slog.Attr {
+	switch v := a.Value.Any().(type) {
+	case string:
+		a.Value = slog.StringValue(text.Brief(v))
+	case error:
+		a.Value = slog.StringValue(text.Brief(v.Error()))
+	}
+	return a
 }
 
 // version is set by the linker (see the Makefile) and goes before what Go recorded.
