@@ -122,17 +122,17 @@ func (c *Client) unitCap(ctx context.Context, service uint32) uint64 {
 
 // count asks the node for its counters, where the book does not know all that was signed.
 func (d *deliverer) count(ctx context.Context, epoch uint32, items []*item) error {
-	lanes := d.book.unasked(d.place, epoch, items)
-	for len(lanes) > 0 {
-		n := min(len(lanes), api.MaxPage)
-		next, err := d.client.counters(ctx, epoch, lanes[:n])
+	keys := d.book.unasked(d.place, epoch, items)
+	for len(keys) > 0 {
+		n := min(len(keys), api.MaxPage)
+		next, err := d.client.counters(ctx, epoch, keys[:n])
 		if err != nil {
 			return err
 		}
-		for i, k := range lanes[:n] {
+		for i, k := range keys[:n] {
 			d.book.learn(d.place, k, next[i])
 		}
-		lanes = lanes[n:]
+		keys = keys[n:]
 	}
 	return nil
 }
@@ -210,9 +210,9 @@ func (d *deliverer) later(p *item, a rollup.Answer, retry time.Duration) {
 	d.put(p)
 }
 
-// resend sends again what stands before an ack in its lane, from the number on that the node names,
-// and is not on its way. It reports whether the node will not take one of these numbers, so that
-// there is no point in waiting.
+// resend sends again what stands before an ack in its series, from the number on that the node
+// names, and is not on its way. It reports whether the node will not take one of these numbers, so
+// that there is no point in waiting.
 func (d *deliverer) resend(p *item, next uint64) (stuck bool) {
 	acks, states := d.book.from(p.entry, next)
 	for i, e := range acks {
@@ -247,7 +247,7 @@ func (d *deliverer) never(p *item, code rollup.Code, frame []byte) {
 	d.book.answer(e, stateForgiven, code)
 	switch code {
 	case rollup.CodePastEpoch:
-		d.over = max(d.over, e.lane.key.epoch+1)
+		d.over = max(d.over, e.series.key.epoch+1)
 	case rollup.CodeNumberUsed:
 		d.book.ask(e)
 		var key *bls.PublicKey

@@ -267,7 +267,7 @@ func TestLostBook(t *testing.T) {
 // honest makes a node take what a node takes: the next number of each client and service. What it
 // took, it has; for what it has no room, it says so.
 func (n *scripted) honest(held map[number]rollup.Ack) {
-	lane := func(of number) number { of.number = 0; return of }
+	series := func(of number) number { of.number = 0; return of }
 	next := make(map[number]uint32)
 	n.answer = func(ack *rollup.Ack, frame []byte) (rollup.Answer, []byte) {
 		of := numberOf(ack)
@@ -285,14 +285,14 @@ func (n *scripted) honest(held map[number]rollup.Ack) {
 			return rollup.Answer{Code: rollup.CodeKnown}, nil
 		case used:
 			return rollup.Answer{Code: rollup.CodeNumberUsed}, prior.Append(nil)
-		case ack.Number != next[lane(of)]:
-			return rollup.Answer{Code: rollup.CodeGap, Arg: uint64(next[lane(of)])}, nil
+		case ack.Number != next[series(of)]:
+			return rollup.Answer{Code: rollup.CodeGap, Arg: uint64(next[series(of)])}, nil
 		}
 		held[of] = *ack
-		next[lane(of)]++
+		next[series(of)]++
 		return rollup.Answer{}, nil
 	}
-	n.counter = func(of number) uint32 { return next[lane(of)] }
+	n.counter = func(of number) uint32 { return next[series(of)] }
 	n.breaks = func() bool { return n.rng.IntN(15) == 0 }
 }
 
@@ -374,8 +374,8 @@ func TestNodeThatForgot(t *testing.T) {
 	})
 }
 
-// TestFaultyNumber: a lane whose number the node finds wrong is not waited for; when the program is
-// mended, it is delivered on.
+// TestFaultyNumber: a series whose number the node finds wrong is not waited for; when the program
+// is mended, it is delivered on.
 func TestFaultyNumber(t *testing.T) {
 	with(t, 1, "", func(t *testing.T, n *scripted, p *program) {
 		held := make(map[number]rollup.Ack)

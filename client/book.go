@@ -97,16 +97,16 @@ type place struct {
 	// born is the epoch in which the book heard of the node. In it, and in the next one, which may
 	// have begun before it was shown, what an earlier book of the same keys signed may be unknown
 	// here, and the node is asked for its counters.
-	born  uint32
-	epoch uint32 // of the latest number that was given; it moves forward only
-	lanes map[laneKey]*lane
-	has   map[epochClient]int // lanes
-	roots map[windowOf]signedRoot
-	heard map[windowOf]*offered
+	born   uint32
+	epoch  uint32 // of the latest number that was given; it moves forward only
+	series map[seriesKey]*series
+	has    map[epochClient]int // series
+	roots  map[windowOf]signedRoot
+	heard  map[windowOf]*offered
 }
 
 type (
-	laneKey struct {
+	seriesKey struct {
 		epoch   uint32
 		client  uint64
 		service uint32
@@ -125,10 +125,10 @@ type (
 // maxNumber is the largest number of an ack.
 const maxNumber = math.MaxUint32 - 1
 
-// lane is the numbers of one client for one service in one epoch at one node.
-type lane struct {
+// series is the numbers of one client for one service in one epoch at one node.
+type series struct {
 	place *place
-	key   laneKey
+	key   seriesKey
 	next  uint64 // the number that is given next, above maxNumber when there is none
 	asked bool   // next is above all numbers that an earlier book may have given
 	acks  map[uint32]*entry
@@ -146,7 +146,7 @@ const (
 
 // entry is one number that was given, and what for.
 type entry struct {
-	lane    *lane
+	series  *series
 	number  uint32
 	state   state
 	refused bool        // the node said once that it never takes it
@@ -161,7 +161,7 @@ type entry struct {
 
 // ack returns the ack without its signature.
 func (e *entry) ack() rollup.Ack {
-	k, p := &e.lane.key, &e.lane.place.pin
+	k, p := &e.series.key, &e.series.place.pin
 	return rollup.Ack{Net: p.Network.Net(), Epoch: k.epoch, Node: p.Node, Client: k.client,
 		Service: k.service, Number: e.number, Units: e.units, Request: e.request}
 }
@@ -183,7 +183,7 @@ func (b *Book) at(pin *Pin, epoch uint32) (*place, error) {
 
 func (b *Book) addPlace(pin Pin, born uint32) *place {
 	p := &place{pin: pin, index: uint16(len(b.indexed)), born: born, epoch: born,
-		lanes: make(map[laneKey]*lane), has: make(map[epochClient]int),
+		series: make(map[seriesKey]*series), has: make(map[epochClient]int),
 		roots: make(map[windowOf]signedRoot), heard: make(map[windowOf]*offered)}
 	b.places[pin], b.indexed = p, append(b.indexed, p)
 	return p
@@ -199,39 +199,39 @@ func (b *Book) epoch(pin *Pin) uint32 {
 	return 0
 }
 
-// lane returns a lane, which may be new.
-func (p *place) lane(k laneKey) *lane {
-	l := p.lanes[k]
+// seriesOf returns a series, which may be new.
+func (p *place) seriesOf(k seriesKey) *series {
+	l := p.series[k]
 	if l == nil {
-		l = &lane{place: p, key: k, asked: uint64(k.epoch) > uint64(p.born)+1,
+		l = &series{place: p, key: k, asked: uint64(k.epoch) > uint64(p.born)+1,
 			acks: make(map[uint32]*entry)}
-		p.lanes[k] = l
+		p.series[k] = l
 		p.has[epochClient{k.epoch, k.client}]++
 	}
 	return l
 }
 
-// unasked returns the lanes of an epoch that deliveries go into and whose next number the node has
+// unasked returns the series of an epoch that deliveries go into and whose next number the node has
 // to be asked for.
-func (b *Book) unasked(p *place, epoch uint32, deliveries []*item) (lanes []laneKey) {
+func (b *Book) unasked(p *place, epoch uint32, deliveries []*item) (keys []seriesKey) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	seen := make(map[*lane]bool)
+	seen := make(map[*series]bool)
 	for _, d := range deliveries {
-		l := p.lane(laneKey{epoch, d.Client, d.Service})
+		l := p.seriesOf(seriesKey{epoch, d.Client, d.Service})
 		if !l.asked && !seen[l] {
-			seen[l], lanes = true, append(lanes, l.key)
+			seen[l], keys = true, append(keys, l.key)
 		}
 	}
-	return lanes
+	return keys
 }
 
-// learn takes the node's counter of a lane. Numbers that this book gave are never given again,
+// learn takes the node's counter of a series. Numbers that this book gave are never given again,
 // whatever the node says.
-func (b *Book) learn(p *place, k laneKey, next uint32) {
+func (b *Book) learn(p *place, k seriesKey, next uint32) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	l := p.lane(k)
+	l := p.seriesOf(k)
 	l.next, l.asked = max(l.next, uint64(next)), true
 }
 
@@ -264,11 +264,12 @@ func (b *Book) giveAll(p *place, epoch uint32, deliveries []*item, owner *delive
 			d.entry = known
 			continue
 		}
-		l := p.lane(laneKey{epoch, d.Client, d.Service})
+		l := p.seriesOf(seriesKey{epoch, d.Client, d.Service})
 		if l.next > maxNumber {
 			continue
 		}
-		e := &entry{lane: l, number: uint32(l.next), units: d.units(), request: d.Request, id: d.ID,
+		e := &entry{series: l, number: uint32(l.next), units: d.units(), request: d.Request,
+			id:    d.ID,
 			owner: owner, at: now}
 		b.enter(e)
 		b.write(func(j *journal) { j.ack(e) })
@@ -281,8 +282,8 @@ func (b *Book) giveAll(p *place, epoch uint32, deliveries []*item, owner *delive
 func (b *Book) enter(e *entry) {
 	e.ordinal = b.given
 	b.given++
-	e.lane.acks[e.number] = e
-	e.lane.next, e.lane.asked = max(e.lane.next, uint64(e.number)+1), true
+	e.series.acks[e.number] = e
+	e.series.next, e.series.asked = max(e.series.next, uint64(e.number)+1), true
 	b.order = append(b.order, e)
 	if e.id != 0 {
 		b.ids[e.id] = e
@@ -292,7 +293,7 @@ func (b *Book) enter(e *entry) {
 // advance moves to a later epoch, in which alone numbers are given from then on.
 func (p *place) advance(epoch uint32) {
 	p.epoch = epoch
-	for _, l := range p.lanes {
+	for _, l := range p.series {
 		p.drop(l)
 	}
 	for w := range p.roots {
@@ -302,12 +303,12 @@ func (p *place) advance(epoch uint32) {
 	}
 }
 
-// drop forgets a lane of an epoch that is over once none of its acks is remembered.
-func (p *place) drop(l *lane) {
+// drop forgets a series of an epoch that is over once none of its acks is remembered.
+func (p *place) drop(l *series) {
 	if l.key.epoch >= p.epoch || len(l.acks) > 0 {
 		return
 	}
-	delete(p.lanes, l.key)
+	delete(p.series, l.key)
 	c := epochClient{l.key.epoch, l.key.client}
 	if p.has[c]--; p.has[c] == 0 {
 		delete(p.has, c)
@@ -334,20 +335,20 @@ func (b *Book) sweep(now time.Time) {
 }
 
 // over reports whether nothing is to be done about an entry. A faulty one stands in the way of its
-// lane as long as its epoch lasts.
+// series as long as its epoch lasts.
 func (e *entry) over() bool {
 	switch e.state {
 	case statePending:
 		return false
 	case stateFaulty:
-		return e.lane.key.epoch < e.lane.place.epoch
+		return e.series.key.epoch < e.series.place.epoch
 	}
 	return e.owner == nil
 }
 
 func (b *Book) forget(e *entry) {
-	delete(e.lane.acks, e.number)
-	e.lane.place.drop(e.lane)
+	delete(e.series.acks, e.number)
+	e.series.place.drop(e.series)
 	if e.id != 0 && b.ids[e.id] == e {
 		delete(b.ids, e.id)
 	}
@@ -360,14 +361,14 @@ func (b *Book) adopt(p *place, owner *deliverer) (pending, faulty []*entry) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, e := range b.order {
-		if e.lane.place != p || e.owner != nil {
+		if e.series.place != p || e.owner != nil {
 			continue
 		}
 		switch e.state {
 		case statePending:
 			pending = append(pending, e)
 		case stateFaulty:
-			if e.lane.key.epoch != p.epoch {
+			if e.series.key.epoch != p.epoch {
 				continue
 			}
 			faulty = append(faulty, e)
@@ -395,11 +396,11 @@ func (b *Book) answer(e *entry, s state, code rollup.Code) {
 	b.write(func(j *journal) { j.answer(e) })
 }
 
-// ask has the node asked for the lane's counter before a number of it is given.
+// ask has the counter of a series fetched from the node before a number of it is given.
 func (b *Book) ask(e *entry) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	e.lane.asked = false
+	e.series.asked = false
 }
 
 // claim has a delivery wait for an entry's last word, unless that is said or another one waits.
@@ -412,13 +413,13 @@ func (b *Book) claim(e *entry, owner *deliverer) (s state, code rollup.Code, cla
 	return e.state, e.code, e.owner == owner
 }
 
-// from returns the acks of an entry's lane with the numbers from first up to before the entry's own
-// that are remembered, in order, and what has become of them.
+// from returns the acks of an entry's series with the numbers from first up to before the entry's
+// own that are remembered, in order, and what has become of them.
 func (b *Book) from(e *entry, first uint64) (acks []*entry, states []state) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for n := first; n < uint64(e.number) && n < first+maxResent; n++ {
-		if prior := e.lane.acks[uint32(n)]; prior != nil {
+		if prior := e.series.acks[uint32(n)]; prior != nil {
 			acks, states = append(acks, prior), append(states, prior.state)
 		}
 	}
@@ -483,7 +484,7 @@ func (r remembered) Has(client uint64) bool { return r.place.has[epochClient{r.e
 
 // AppendRun implements cosign.Book.
 func (r remembered) AppendRun(dst []byte, run rollup.Run) ([]byte, bool) {
-	l := r.place.lanes[laneKey{r.epoch, run.Client, run.Service}]
+	l := r.place.series[seriesKey{r.epoch, run.Client, run.Service}]
 	if l == nil || uint64(run.Count) > uint64(len(l.acks)) {
 		return dst, false
 	}
@@ -500,7 +501,7 @@ func (r remembered) AppendRun(dst []byte, run rollup.Run) ([]byte, bool) {
 
 // Refused implements cosign.Book.
 func (r remembered) Refused(run rollup.Run) bool {
-	l := r.place.lanes[laneKey{r.epoch, run.Client, run.Service}]
+	l := r.place.series[seriesKey{r.epoch, run.Client, run.Service}]
 	for n := uint64(run.First); l != nil && n < run.End(); n++ {
 		if e := l.acks[uint32(n)]; e != nil && (e.refused || e.state == stateForgiven) {
 			return true
@@ -519,8 +520,8 @@ func (b *Book) signedBy(pin *Pin, epoch uint32, client uint64, most int) (acks [
 		return nil
 	}
 	for _, e := range b.order {
-		k := &e.lane.key
-		if e.lane.place == p && k.epoch == epoch && k.client == client {
+		k := &e.series.key
+		if e.series.place == p && k.epoch == epoch && k.client == client {
 			acks = append(acks, e.ack())
 		}
 	}

@@ -31,7 +31,7 @@ func filled(t testing.TB, b *Book) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.learn(first, laneKey{3, 7, 1}, 40)
+	b.learn(first, seriesKey{3, 7, 1}, 40)
 	entries := give(t, b, first, 3, Delivery{Client: 7, Service: 1, Units: 5, ID: 77},
 		Delivery{Client: 7, Service: 1, Units: 6}, Delivery{Client: 7, Service: 2, Units: 8})
 	b.answer(entries[0], stateTaken, rollup.CodeAccepted)
@@ -77,11 +77,11 @@ func content(b *Book) string {
 	var lines []string
 	for _, p := range b.indexed {
 		lines = append(lines, fmt.Sprintf("node %v born %d epoch %d", p.pin, p.born, p.epoch))
-		for k, l := range p.lanes {
+		for k, l := range p.series {
 			if l.next > 0 {
 				lines = append(
 					lines,
-					fmt.Sprintf("%d lane %+v next %d %v", p.index, k, l.next, l.asked),
+					fmt.Sprintf("%d series %+v next %d %v", p.index, k, l.next, l.asked),
 				)
 			}
 		}
@@ -245,7 +245,7 @@ func TestBookForgets(t *testing.T) {
 	if n := len(b.order); n > 5000 || n < 3000 {
 		t.Errorf("%d acks are remembered", n)
 	}
-	if b.ids[5] != pending || p.lanes[pending.lane.key].acks[0] != pending {
+	if b.ids[5] != pending || p.series[pending.series.key].acks[0] != pending {
 		t.Error("an ack without a last word is forgotten")
 	}
 	last := give(t, b, p, 0, Delivery{Client: 0, Units: 1})[0]
@@ -261,16 +261,16 @@ func TestBookForgets(t *testing.T) {
 	if n := len(b.order); n > 4000 {
 		t.Errorf("%d acks are remembered later", n)
 	}
-	// In a later epoch the lanes go with their acks.
+	// In a later epoch the series go with their acks.
 	give(t, b, p, 1, Delivery{Client: 9, Units: 1})
 	b.answer(pending, stateForgiven, rollup.CodePastEpoch)
 	b.keep, b.swept = 0, 0
 	for range 1100 {
 		give(t, b, p, 1, Delivery{Client: 9, Units: 1})
 	}
-	for k := range p.lanes {
+	for k := range p.series {
 		if k.epoch == 0 {
-			t.Fatalf("lane %+v is remembered", k)
+			t.Fatalf("series %+v is remembered", k)
 		}
 	}
 	if b.ids[5] != nil || len(p.has) != 1 {
@@ -315,13 +315,13 @@ func TestNoNumberLeft(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.learn(p, laneKey{0, 1, 0}, maxNumber)
+	b.learn(p, seriesKey{0, 1, 0}, maxNumber)
 	if e := give(t, b, p, 0, Delivery{Client: 1, Units: 1},
 		Delivery{Client: 1, Units: 1}); e[0].number != maxNumber ||
 		e[1] != nil {
 		t.Errorf("%+v", e)
 	}
-	b.learn(p, laneKey{0, 1, 0}, 0)
+	b.learn(p, seriesKey{0, 1, 0}, 0)
 	if e := give(t, b, p, 0, Delivery{Client: 1, Units: 1}); e[0] != nil {
 		t.Errorf("%+v", e[0])
 	}

@@ -48,23 +48,23 @@ func NotReady(err error) bool {
 // first ack that it does not hold. Nobody signs the answer.
 func (c *Client) Counter(ctx context.Context, epoch uint32, client uint64, service uint32) (uint32,
 	error) {
-	next, err := c.counters(ctx, epoch, []laneKey{{epoch, client, service}})
+	next, err := c.counters(ctx, epoch, []seriesKey{{epoch, client, service}})
 	if err != nil {
 		return 0, err
 	}
 	return next[0], nil
 }
 
-// counters is Counter for up to api.MaxPage lanes of an epoch.
-func (c *Client) counters(ctx context.Context, epoch uint32, lanes []laneKey) ([]uint32, error) {
+// counters is Counter for up to api.MaxPage series of an epoch.
+func (c *Client) counters(ctx context.Context, epoch uint32, keys []seriesKey) ([]uint32, error) {
 	req := &api.CounterRequest{Epoch: epoch}
-	for _, k := range lanes {
+	for _, k := range keys {
 		req.Clients, req.Services = append(req.Clients, k.client), append(req.Services, k.service)
 	}
 	res, err := Call(ctx, c.acks.Counter, req)
-	if err == nil && len(res.Next) != len(lanes) {
+	if err == nil && len(res.Next) != len(keys) {
 		err = connect.NewError(connect.CodeInternal, fmt.Errorf("%d counters of %d", len(res.Next),
-			len(lanes)))
+			len(keys)))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("ask for counters: %w", err)

@@ -43,7 +43,7 @@ func (p *item) units() uint64 {
 
 // itemOf returns an item for an entry whose last word nobody waits for.
 func itemOf(e *entry) *item {
-	k := &e.lane.key
+	k := &e.series.key
 	return &item{Delivery: Delivery{Client: k.client, Service: k.service, Units: e.units,
 		Request: e.request, ID: e.id}, entry: e}
 }

@@ -37,16 +37,16 @@ type recordKind uint8
 const (
 	recordPlace  recordKind = 1 + iota // a node: index u16, network 32, node u32, key 32, born u32
 	recordEpoch                        // index u16, epoch u32
-	recordNext                         // lane, next u64
-	recordAck                          // lane, number u32, units u64, request 32, id u64, at ms u64
-	recordAnswer                       // lane, number u32, code u8, state u8
+	recordNext                         // series, next u64
+	recordAck                          // series, number u32, units u64, request 32, id u64, at ms u64
+	recordAnswer                       // series, number u32, code u8, state u8
 	recordRoot                         // index u16, epoch, window, count u32, root 32, at ms u64
 	recordOffer                        // index u16, epoch, window, count u32, root 32, signature 64
 	// index u16, epoch of the ack u32, how many there were before u64, length u16, a word.Refusal
 	recordRefusal
 )
 
-// The lane of a record is index u16, epoch u32, client u64, service u32.
+// The series of a record is index u16, epoch u32, client u64, service u32.
 var recordSizes = [...]int{
 	recordPlace:  2 + 32 + 4 + 32 + 4,
 	recordEpoch:  2 + 4,
@@ -263,7 +263,7 @@ func (b *Book) apply(kind recordKind, f *fields) error {
 	case recordRefusal:
 		return b.applyRefusal(p, epoch, f)
 	}
-	l := p.lane(laneKey{epoch, f.u64(), f.u32()})
+	l := p.seriesOf(seriesKey{epoch, f.u64(), f.u32()})
 	switch kind {
 	case recordNext:
 		l.next, l.asked = max(l.next, min(f.u64(), maxNumber+1)), true
@@ -282,9 +282,9 @@ func (b *Book) apply(kind recordKind, f *fields) error {
 	return nil
 }
 
-func (b *Book) applyAck(l *lane, f *fields) error {
+func (b *Book) applyAck(l *series, f *fields) error {
 	e := &entry{
-		lane:    l,
+		series:  l,
 		number:  f.u32(),
 		units:   f.u64(),
 		request: f.hash(),
@@ -313,7 +313,7 @@ func (b *Book) applyRefusal(p *place, epoch uint32, f *fields) error {
 		return errNoSuch
 	}
 	b.addRefusal(&refused{p, said})
-	if l := p.lanes[laneKey{epoch, ack.Client(), ack.Service()}]; l != nil {
+	if l := p.series[seriesKey{epoch, ack.Client(), ack.Service()}]; l != nil {
 		if e := l.acks[ack.Number()]; e != nil {
 			e.refused = true
 		}
@@ -341,20 +341,20 @@ func (j *journal) epoch(p *place) {
 	j.u32(p.epoch)
 }
 
-func (j *journal) lane(kind recordKind, l *lane) {
+func (j *journal) series(kind recordKind, l *series) {
 	j.begin(kind, l.place.index)
 	j.u32(l.key.epoch)
 	j.u64(l.key.client)
 	j.u32(l.key.service)
 }
 
-func (j *journal) next(l *lane) {
-	j.lane(recordNext, l)
+func (j *journal) next(l *series) {
+	j.series(recordNext, l)
 	j.u64(l.next)
 }
 
 func (j *journal) ack(e *entry) {
-	j.lane(recordAck, e.lane)
+	j.series(recordAck, e.series)
 	j.u32(e.number)
 	j.u64(e.units)
 	j.pending = append(j.pending, e.request[:]...)
@@ -363,7 +363,7 @@ func (j *journal) ack(e *entry) {
 }
 
 func (j *journal) answer(e *entry) {
-	j.lane(recordAnswer, e.lane)
+	j.series(recordAnswer, e.series)
 	j.u32(e.number)
 	j.pending = append(j.pending, byte(e.code), byte(e.state))
 }
@@ -480,7 +480,7 @@ func (j *journal) content(b *Book) []byte {
 		if p.epoch != p.born {
 			j.epoch(p)
 		}
-		for _, l := range p.lanes {
+		for _, l := range p.series {
 			if l.next > 0 {
 				j.next(l)
 			}

@@ -364,7 +364,7 @@ func TestLyingOffers(t *testing.T) {
 			cosign.ReasonBadWord},
 		"acks that were refused": {func(l *lies) *api.CosignOffer {
 			p := l.k.book.places[*l.k.pin]
-			e := p.lanes[laneKey{0, victim, 0}].acks[0]
+			e := p.series[seriesKey{0, victim, 0}].acks[0]
 			l.k.book.answer(e, stateForgiven, rollup.CodePastEpoch)
 			return l.offer(l.acks, nil)
 		}, cosign.ReasonRefusedAcks},

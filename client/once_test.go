@@ -201,13 +201,13 @@ func (n *scripted) offer() *api.CosignOffer {
 		return nil
 	}
 	key.Epoch = all[n.rng.IntN(len(all))].epoch
-	type lane struct {
+	type series struct {
 		client  uint64
 		service uint32
 	}
-	runs := make(map[lane][]rollup.Ack)
+	runs := make(map[series][]rollup.Ack)
 	for _, of := range all {
-		at := lane{of.client, of.service}
+		at := series{of.client, of.service}
 		run := runs[at]
 		consecutive := len(run) > 0 && run[len(run)-1].Number+1 == of.number
 		if of.epoch != key.Epoch || len(run) > 0 && !consecutive || n.rng.IntN(6) == 0 {

@@ -66,7 +66,7 @@ func (b *Book) refuse(e *entry, said word.Refusal) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	e.refused = true
-	r := &refused{e.lane.place, said}
+	r := &refused{e.series.place, said}
 	before := b.words.before()
 	b.addRefusal(r)
 	b.write(func(j *journal) { j.refusal(r, before) })

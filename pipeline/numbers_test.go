@@ -46,10 +46,10 @@ func TestOrder(t *testing.T) {
 					for round := range 60 {
 						var acks []*rollup.Ack
 						for range 1 + round%9 {
-							lane := (round + len(acks)/2) % 4
-							acks = append(acks, f.net.Unsigned(now, 2*i+uint64(lane%2), uint32(lane/2),
-								numbers[lane], 1))
-							numbers[lane]++
+							series := (round + len(acks)/2) % 4
+							acks = append(acks, f.net.Unsigned(now, 2*i+uint64(series%2), uint32(series/2),
+								numbers[series], 1))
+							numbers[series]++
 						}
 						future, err := source.SubmitAsync(frames(acks...))
 						if err != nil {
@@ -76,7 +76,7 @@ func TestOrder(t *testing.T) {
 				next[n]++
 			}
 			if len(next) != 12 {
-				t.Errorf("%d lanes", len(next))
+				t.Errorf("%d series", len(next))
 			}
 		})
 	}

@@ -407,14 +407,14 @@ func TestSameRoots(t *testing.T) {
 			f.start(nil)
 			defer f.blocks()()
 			defer f.p.Close()
-			lanes := make([][]*rollup.Ack, 5) // of a client each
+			series := make([][]*rollup.Ack, 5) // of a client each
 			for i, a := range f.acks(60) {
-				lanes[i%5] = append(lanes[i%5], a)
+				series[i%5] = append(series[i%5], a)
 			}
 			rand.New(rand.NewPCG(uint64(i), 0)).Shuffle(5,
-				func(i, j int) { lanes[i], lanes[j] = lanes[j], lanes[i] })
+				func(i, j int) { series[i], series[j] = series[j], series[i] })
 			var wg sync.WaitGroup
-			for _, acks := range lanes {
+			for _, acks := range series {
 				source := f.p.Open("a client")
 				wg.Go(func() {
 					for len(acks) > 0 {

@@ -42,12 +42,12 @@ func TestTable(t *testing.T) {
 	m := newWindowMemory()
 	m.reset()
 	frames := m.frames
-	lane := func(i int) (client uint64, service, number uint32) {
+	series := func(i int) (client uint64, service, number uint32) {
 		return uint64(i) % 7 << (i % 2 * 33), uint32(i % 3), uint32(i) / 7 << (i % 3 * 8)
 	}
 	added := 0
 	for i := range rollup.MaxAcks {
-		client, service, number := lane(i)
+		client, service, number := series(i)
 		if _, ok := m.table.find(frames, client, service, number); ok {
 			continue // the shifts make some twice
 		}

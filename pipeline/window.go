@@ -38,11 +38,11 @@ type windowMemory struct {
 	sessions []Session
 	table    table
 	rows     rows
-	counts   map[lane]uint32 // of acks for services whose statements may come to their bounds
+	counts   map[series]uint32 // of acks for services whose statements may come to their bounds
 }
 
-// lane is a client's acks for one service: what numbers count in.
-type lane struct {
+// series is a client's acks for one service: what numbers count in.
+type series struct {
 	client  uint64
 	service uint32
 }
@@ -55,7 +55,7 @@ func newWindow(key rollup.WindowKey, state status.State) *window {
 
 func newWindowMemory() *windowMemory {
 	m := &windowMemory{frames: make([]byte, 0, rollup.MaxAcks*rollup.AckSize),
-		sessions: make([]Session, 0, rollup.MaxAcks), counts: make(map[lane]uint32)}
+		sessions: make([]Session, 0, rollup.MaxAcks), counts: make(map[series]uint32)}
 	m.rows.index = make(map[uint64]int, rollup.MaxRows)
 	return m
 }
@@ -87,7 +87,7 @@ func (w *window) take(ack *signedAck) rollup.Code {
 		return codeFull
 	}
 	f := ack.frame
-	l := lane{f.Client(), f.Service()}
+	l := series{f.Client(), f.Service()}
 	counted := ack.unitCap > rollup.MaxStatementUnits/rollup.MaxAcks
 	if counted && uint64(w.memory.counts[l]+1)*ack.unitCap > rollup.MaxStatementUnits {
 		return codeFull

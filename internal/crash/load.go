@@ -115,7 +115,7 @@ func (b *Books) Count() int {
 type Load struct {
 	Books *Books
 	stop  chan struct{}
-	lanes sync.WaitGroup
+	feeds sync.WaitGroup
 
 	followers sync.WaitGroup
 	following context.Context
@@ -134,14 +134,14 @@ func (l *Load) fail(err error) {
 // Load has a node's clients submit in small batches over several connections, so that at any moment
 // some are on their way: burst acks an interval on each connection. Client i delivers to node i mod
 // Serving.
-func (n *Network) Load(ctx context.Context, p *Parties, lanes, burst int,
+func (n *Network) Load(ctx context.Context, p *Parties, feeds, burst int,
 	interval time.Duration) (*Load, error) {
 	l := &Load{Books: NewBooks(p), stop: make(chan struct{})}
 	l.following, l.leave = context.WithCancel(ctx)
 	for node := range Serving {
-		for lane := range lanes {
+		for feed := range feeds {
 			var clients []*Client
-			for i := node + Serving*lane; i < len(p.Clients); i += Serving * lanes {
+			for i := node + Serving*feed; i < len(p.Clients); i += Serving * feeds {
 				clients = append(clients, p.Clients[i])
 			}
 			client, err := client.New(client.Config{URL: n.Nodes[node].Ingest, Pin: n.Pin(node),
@@ -150,9 +150,9 @@ func (n *Network) Load(ctx context.Context, p *Parties, lanes, burst int,
 			if err != nil {
 				return nil, err
 			}
-			acks := l.acks(p, clients, fmt.Sprintf("%d/%d", node, lane), burst, interval)
+			acks := l.acks(p, clients, fmt.Sprintf("%d/%d", node, feed), burst, interval)
 			l.follow(client)
-			l.lanes.Go(func() {
+			l.feeds.Go(func() {
 				defer client.Close()
 				if err := client.Deliver(ctx, acks, l.signer(), l.Books.report); err != nil {
 					l.fail(fmt.Errorf("delivering to node %d: %w", node, err))
@@ -163,11 +163,11 @@ func (n *Network) Load(ctx context.Context, p *Parties, lanes, burst int,
 	return l, nil
 }
 
-// acks yields a lane's deliveries in bursts until Stop.
-func (l *Load) acks(p *Parties, clients []*Client, lane string, burst int,
+// acks yields a feed's deliveries in bursts until Stop.
+func (l *Load) acks(p *Parties, clients []*Client, feed string, burst int,
 	interval time.Duration) iter.Seq[client.Delivery] {
 	return func(yield func(client.Delivery) bool) {
-		rng := rand.New(rand.NewChaCha8([32]byte(seed(lane))))
+		rng := rand.New(rand.NewChaCha8([32]byte(seed(feed))))
 		ticks := time.NewTicker(interval)
 		defer ticks.Stop()
 		for i := 0; ; i++ {
@@ -175,7 +175,7 @@ func (l *Load) acks(p *Parties, clients []*Client, lane string, burst int,
 				Client:  clients[rng.IntN(len(clients))].Index,
 				Service: p.Services[rng.IntN(len(p.Services))],
 				Units:   1 + rng.Uint64N(unitCap),
-				Request: blake3.Sum256(fmt.Appendf(nil, "GET /%s/%d", lane, i)),
+				Request: blake3.Sum256(fmt.Appendf(nil, "GET /%s/%d", feed, i)),
 			}
 			l.Books.deliver(delivery.Client, delivery.Units)
 			if !yield(delivery) {
@@ -207,7 +207,7 @@ func (l *Load) signer() client.Signer {
 // Stop ends the deliveries and returns when each has its outcome, with what went wrong.
 func (l *Load) Stop() error {
 	close(l.stop)
-	l.lanes.Wait()
+	l.feeds.Wait()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return errors.Join(append(l.errs, l.Books.Err())...)

@@ -39,16 +39,16 @@ func windowOfRuns(k rollup.WindowKey, runs []rollup.Run) *rollup.Archive {
 func TestRuns(t *testing.T) {
 	s := open(t, vfs.NewMem())
 	rng := rand.New(rand.NewPCG(1, 2))
-	type lane struct {
+	type series struct {
 		client  uint64
 		service uint32
 	}
-	taken := map[lane][]uint32{} // windows by number
-	lanes := func() (list []lane) {
+	taken := map[series][]uint32{} // windows by number
+	all := func() (list []series) {
 		for range 40 {
-			list = append(list, lane{rng.Uint64N(100), rng.Uint32N(2)})
+			list = append(list, series{rng.Uint64N(100), rng.Uint32N(2)})
 		}
-		slices.SortFunc(list, func(a, b lane) int {
+		slices.SortFunc(list, func(a, b series) int {
 			if a.client != b.client {
 				return int(a.client) - int(b.client)
 			}
@@ -58,7 +58,7 @@ func TestRuns(t *testing.T) {
 	}
 	for window := range uint32(20) {
 		var runs []rollup.Run
-		for _, l := range lanes() {
+		for _, l := range all() {
 			n := 1 + rng.Uint32N(5)
 			runs = append(runs, rollup.Run{Client: l.client, Service: l.service,
 				First: uint32(len(taken[l])), Count: n})
@@ -69,15 +69,15 @@ func TestRuns(t *testing.T) {
 	ok(t, s.PutSealed(windowOfRuns(key(3, 6, 0), []rollup.Run{{Client: 1, First: 0, Count: 90}})))
 	ok(t, s.PutSealed(windowOfRuns(key(4, 5, 0), []rollup.Run{{Client: 1, First: 0, Count: 90}})))
 	for range 2 {
-		ends := map[lane]uint64{}
+		ends := map[series]uint64{}
 		ok(t, s.ReadRuns(3, 5, func(runs []rollup.Run) error {
 			for _, r := range runs {
-				l := lane{r.Client, r.Service}
+				l := series{r.Client, r.Service}
 				ends[l] = max(ends[l], r.End())
 			}
 			return nil
 		}))
-		want := map[lane]uint64{}
+		want := map[series]uint64{}
 		for l, windows := range taken {
 			want[l] = uint64(len(windows))
 			for number, window := range windows {

@@ -28,14 +28,14 @@ func (c *caller) drop() {
 	c.Close()
 }
 
-// lane is what callers of one class pass.
-type lane struct {
+// class is the gates that callers of one kind pass.
+type class struct {
 	waiting, shaking *places
 	rate             *rates[netip.Addr]
 }
 
-func newLane(g gates) *lane {
-	return &lane{
+func newClass(g gates) *class {
+	return &class{
 		waiting: newPlaces(g.waiting, g.waitingEach, g.patience),
 		shaking: newPlaces(g.shaking, g.shakingEach, g.patience),
 		rate: &rates[netip.Addr]{
@@ -48,7 +48,7 @@ func newLane(g gates) *lane {
 // they are.
 type door struct {
 	listener           net.Listener
-	strangers, members *lane
+	strangers, members *class
 	known              *addresses
 	keys               rates[p2p.ID] // of callers that are known
 	log                *slog.Logger
@@ -65,7 +65,7 @@ func newDoor(
 	l net.Listener, limits limits, known *addresses, log *slog.Logger, welcome func(*caller),
 ) *door {
 	return &door{
-		listener: l, strangers: newLane(limits.strangers), members: newLane(limits.members),
+		listener: l, strangers: newClass(limits.strangers), members: newClass(limits.members),
 		known: known, keys: rates[p2p.ID]{each: 1, burstEach: 8}, log: log, welcome: welcome,
 		callers: map[*caller]struct{}{},
 	}
@@ -121,7 +121,7 @@ func (d *door) admit(raw net.Conn) {
 }
 
 // receive takes a caller through the first two gates.
-func (d *door) receive(l *lane, c *caller) {
+func (d *door) receive(l *class, c *caller) {
 	defer func() {
 		d.mu.Lock()
 		delete(d.callers, c)

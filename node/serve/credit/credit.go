@@ -113,13 +113,13 @@ type session struct {
 	window  uint64
 	sum     uint64 // of what is outstanding
 	grown   uint64 // acknowledged since the window last changed
-	lanes   []lane
+	claims  []claim
 	asked   time.Time // when an ack was asked for that has not come; zero: none
 	used    time.Time
 }
 
-// lane is what is outstanding for a service.
-type lane struct {
+// claim is what is outstanding for a service.
+type claim struct {
 	service uint32
 	bytes   uint64
 }
@@ -401,7 +401,7 @@ func (b *Book) end(s *session) {
 	if s.sum > 0 {
 		b.totals.Lost++
 	}
-	for _, l := range s.lanes {
+	for _, l := range s.claims {
 		if l.bytes > 0 {
 			b.totals.Outstanding -= l.bytes
 			b.owe(s.client, l.service, s.address, l.bytes)
@@ -473,19 +473,19 @@ func (b *Book) lower(l *line, n uint64) { l.owed -= min(l.owed, n) }
 
 func (s *session) add(service uint32, n uint64) {
 	s.sum += n
-	for i := range s.lanes {
-		if s.lanes[i].service == service {
-			s.lanes[i].bytes += n
+	for i := range s.claims {
+		if s.claims[i].service == service {
+			s.claims[i].bytes += n
 			return
 		}
 	}
-	s.lanes = append(s.lanes, lane{service, n})
+	s.claims = append(s.claims, claim{service, n})
 }
 
 func (s *session) outstanding(service uint32) uint64 {
-	for i := range s.lanes {
-		if s.lanes[i].service == service {
-			return s.lanes[i].bytes
+	for i := range s.claims {
+		if s.claims[i].service == service {
+			return s.claims[i].bytes
 		}
 	}
 	return 0
@@ -493,9 +493,9 @@ func (s *session) outstanding(service uint32) uint64 {
 
 func (s *session) take(service uint32, n uint64) {
 	s.sum -= n
-	for i := range s.lanes {
-		if s.lanes[i].service == service {
-			s.lanes[i].bytes -= n
+	for i := range s.claims {
+		if s.claims[i].service == service {
+			s.claims[i].bytes -= n
 		}
 	}
 }

@@ -266,7 +266,7 @@ func books(b *Book) error {
 	for _, s := range b.sessions {
 		outstanding += s.sum
 		sum := uint64(0)
-		for _, l := range s.lanes {
+		for _, l := range s.claims {
 			sum += l.bytes
 		}
 		if sum != s.sum || b.clients[s.client.index] != s.client || s.client.session != s {

@@ -151,7 +151,7 @@ func (b *Book) State() iter.Seq[Event] {
 func (b *Book) owes(c *client, yield func(Event) bool) bool {
 	debts := slices.Clone(c.debts)
 	if s := c.session; s != nil {
-		for _, l := range s.lanes {
+		for _, l := range s.claims {
 			debts = append(debts, debt{l.service, s.address, l.bytes})
 		}
 	}
