@@ -156,7 +156,7 @@ func (s *Source) SubmitAsync(frames []byte) (*Future, error) {
 		p.counters.refuse(&p.counters.admit, code, len(answers))
 		return f, nil
 	}
-	a := admission{p: p, source: s, future: f, view: view}
+	a := admission{p: p, source: s, future: f, view: view, until: view.NodeUntil(p.cfg.Node)}
 	a.run(frames)
 	return f, nil
 }
@@ -188,6 +188,7 @@ type admission struct {
 	source *Source
 	future *Future
 	view   *ledger.View
+	until  uint32 // the first epoch in which this node serves no more
 
 	epochs [maxTaking]*epoch // that acks of this submission were for
 	chunks [(maxTaking + 1) * classes]*chunk
@@ -243,6 +244,8 @@ func (a *admission) check(f rollup.Frame) (rollup.Code, int) {
 		return rollup.CodeWrongNetwork, 0
 	case f.Node() != a.p.cfg.Node:
 		return rollup.CodeWrongNode, 0
+	case f.Epoch() >= a.until:
+		return rollup.CodeShuttingDown, 0
 	}
 	return a.slot(f.Epoch())
 }

@@ -64,3 +64,16 @@ func TestRecallWhileAnEpochEnds(t *testing.T) {
 		t.Errorf("once it is over: %v", a.Code)
 	}
 }
+
+// TestNodeThatLeft: a node whose owner took all of its stake serves until an epoch, and its door
+// takes no acks of that one.
+func TestNodeThatLeft(t *testing.T) {
+	p := &Pipeline{}
+	a := admission{p: p, until: 1, epochs: [maxTaking]*epoch{{number: 0}, {number: 1}}}
+	for number, want := range []rollup.Code{rollup.CodeAccepted, rollup.CodeShuttingDown} {
+		ack := rollup.Ack{Net: p.cfg.Network.Net(), Epoch: uint32(number)}
+		if code, _ := a.check(rollup.Frame(ack.Append(nil))); code != want {
+			t.Errorf("epoch %d: %s, not %s", number, code, want)
+		}
+	}
+}

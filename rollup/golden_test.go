@@ -186,6 +186,7 @@ func testCanonical() (b []byte) {
 	b = le.AppendUint64(b, 1_000_000_000) // allowance
 	b = le.AppendUint64(b, 1_000_000)     // stake to serve
 	b = le.AppendUint16(b, 5000)          // slash
+	b = le.AppendUint32(b, 691_200)       // unbonding
 	b = append(b, 0)                      // no development network
 	b = le.AppendUint32(b, 0)             // no proof keys
 	b = le.AppendUint32(b, 4)             // members
@@ -233,7 +234,7 @@ func testGenesis(t *testing.T) []byte {
 		"treasury": ed("treasury", 0),
 		"params": map[string]any{"epoch_seconds": 60, "grace_seconds": 10, "grace_blocks": 5,
 			"shares": testShares, "grant_fee": 10, "grant_epochs": 720, "allowance": 1_000_000_000,
-			"serve_stake": 1_000_000, "slash_equivocation": 5000,
+			"serve_stake": 1_000_000, "slash_equivocation": 5000, "unbond_seconds": 691_200,
 			"proofs": map[string]any{"development": false, "keys": []any{}}},
 		"committee": members,
 	}, "", "  ")

@@ -88,6 +88,8 @@ func newGenesisShow() *cobra.Command {
 				time.Duration(p.GraceSeconds)*time.Second, text.Plural(p.GraceBlocks, "block")),
 			"a conviction", fmt.Sprintf("costs %.2f %% of the stake",
 				float64(p.SlashEquivocation)/100),
+			"an unstaked stake", fmt.Sprintf("is free after %v, and when its epoch is settled",
+				time.Duration(p.UnbondSeconds)*time.Second),
 			"committee", fmt.Sprintf("%s; %s", text.Plural(len(g.Members), "member"),
 				signedText(info.Unsigned)),
 			"proofs", proofText(&p.Proofs))

@@ -208,6 +208,7 @@ func TestOperator(t *testing.T) {
 	}
 	fails(t, 1, "key_taken", grants...)
 	n.bounds(t, node, payer, key)
+	n.stakes(t, node, payer, key)
 	n.convict(t, node)
 	n.grantByProof(t, payer)
 	must(t, with("tx", "revoke", "0", "--key", payer)...)

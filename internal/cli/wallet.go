@@ -6,16 +6,19 @@ import (
 	"io"
 	"math"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/internal/text"
 	"github.com/waybill-network/waybill/node/api"
+	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
 // wallet is what an account has, what it was charged, and who may spend.
 type wallet struct {
 	Account purses    `json:"account"`
+	Nodes   []staked  `json:"nodes"`
 	Epoch   uint32    `json:"epoch"`
 	Owes    []charge  `json:"owes"`   // of epochs that are not settled
 	Earns   []charge  `json:"earns"`  // likewise, by its nodes
@@ -47,6 +50,16 @@ type charge struct {
 	Paid    uint64 `json:"paid,string"`
 }
 
+// staked is a node that an account owns, and what it has at stake.
+type staked struct {
+	Node         uint32     `json:"node"`
+	Stake        uint64     `json:"stake,string"`
+	Until        uint32     `json:"until"`
+	Leaving      uint64     `json:"leaving,string"`
+	LeavingEpoch uint32     `json:"leaving_epoch"`
+	LeavingUntil *time.Time `json:"leaving_until"` // null: nothing leaves
+}
+
 // spender is a client whose acks an account pays for.
 type spender struct {
 	Client   uint64   `json:"client"`
@@ -67,7 +80,8 @@ reserve     what acks are paid from; what it does not cover stays unpaid, as arr
 thawing     on its way back to the balance; acks of its epoch may still take it
 committed   taken by windows of epochs that are not settled, and soon their nodes'
 
-Then what each node has charged it in those epochs, and what payers were charged by
+Then the nodes that it owns, with what they have at stake and what leaves it; what each
+node has charged it in those epochs, and what payers were charged by
 nodes that the account owns. What is above the allowance is not owed; what is allowed
 and not paid is arrears: the reserve had run out. With --clients, whose acks the
 account pays for. Settled epochs: waybill export settlement.`,
@@ -109,7 +123,8 @@ func readWallet(ctx context.Context, c *client.Client, req *api.GetAccountReques
 	}
 	w := &wallet{Account: purses{account.Index, account.Key, account.Balance, account.Reserve,
 		account.Thawing, account.ThawEpoch, account.Committed, account.Allowance,
-		account.NextAllowance}, Owes: []charge{}, Earns: []charge{}, Spends: []spender{}}
+		account.NextAllowance}, Nodes: []staked{}, Owes: []charge{}, Earns: []charge{},
+		Spends: []spender{}}
 	if account.Index == nil { // the treasury
 		return w, nil
 	}
@@ -126,7 +141,9 @@ func readWallet(ctx context.Context, c *client.Client, req *api.GetAccountReques
 		if err != nil {
 			return nil, err
 		}
-		own[n.Index] = n.Owner == account.GetIndex()
+		if own[n.Index] = n.Owner == account.GetIndex(); own[n.Index] {
+			w.Nodes = append(w.Nodes, stakedOf(n))
+		}
 	}
 	if err := w.charges(ctx, c, own); err != nil || !clients {
 		return w, err
@@ -145,6 +162,15 @@ func readWallet(ctx context.Context, c *client.Client, req *api.GetAccountReques
 			return w, nil
 		}
 	}
+}
+
+func stakedOf(n *api.Node) staked {
+	s := staked{n.Index, n.Stake, n.Until, n.Leaving, n.LeavingEpoch, nil}
+	if n.LeavingUntilMs != 0 {
+		until := time.UnixMilli(n.LeavingUntilMs).UTC()
+		s.LeavingUntil = &until
+	}
+	return s
 }
 
 // charges reads the rows of all epochs that are not settled, from the current one back.
@@ -196,6 +222,7 @@ func (w *wallet) print(out io.Writer, clients bool) {
 	text.Pairs(out, "account", name, "key", a.Key, "balance", text.Credits(a.Balance),
 		"reserve", text.Credits(a.Reserve), "thawing", thawing,
 		"committed", text.Credits(a.Committed), "allowance", allowance)
+	w.printNodes(out)
 	printCharges(out, "Charged by nodes, in epochs that are not settled:", w.Owes)
 	printCharges(out, "Charged by this account's nodes, in epochs that are not settled:", w.Earns)
 	if !clients {
@@ -214,6 +241,27 @@ func (w *wallet) print(out io.Writer, clients bool) {
 	if len(rows) > 0 {
 		text.Table(out, []string{"client", "services", "acks a node and epoch", "until epoch"}, rows)
 	}
+}
+
+func (w *wallet) printNodes(out io.Writer) {
+	if len(w.Nodes) == 0 {
+		return
+	}
+	fmt.Fprintf(out, "\nThis account's nodes:\n")
+	rows := make([][]string, len(w.Nodes))
+	for i, n := range w.Nodes {
+		serves, free := "yes", ""
+		if n.Until != ledger.Forever {
+			serves = fmt.Sprintf("until epoch %d", n.Until)
+		}
+		if n.LeavingUntil != nil {
+			free = fmt.Sprintf("%s, once epoch %d is settled", n.LeavingUntil.Format(time.RFC3339),
+				n.LeavingEpoch)
+		}
+		rows[i] = []string{fmt.Sprint(n.Node), text.Credits(n.Stake), serves, text.Credits(n.Leaving),
+			free}
+	}
+	text.Table(out, []string{"node", "stake", "serves", "leaving", "free from"}, rows)
 }
 
 func printCharges(out io.Writer, title string, charges []charge) {

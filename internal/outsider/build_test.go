@@ -170,7 +170,7 @@ func genesisObject() obj {
 			"shares":    obj{"node": 7001, "service": 1999, "protocol": 1000},
 			"grant_fee": 3, "grant_epochs": 9, "allowance": uint64(math.MaxUint64),
 			"serve_stake":        1_999_999,
-			"slash_equivocation": 5000,
+			"slash_equivocation": 5000, "unbond_seconds": 1 << 20,
 			"proofs": obj{"development": false, "keys": []any{
 				obj{"statements": 256, "key": strings.Repeat("01", 32)},
 				obj{"statements": 4096, "key": strings.Repeat("02", 32)}}}},
@@ -207,7 +207,7 @@ func canonical(o obj) []byte {
 		uint16(number(s["node"])), uint16(number(s["service"])), uint16(number(s["protocol"])),
 		number(p["grant_fee"]), uint32(number(p["grant_epochs"])), number(p["allowance"]),
 		number(p["serve_stake"]),
-		uint16(number(p["slash_equivocation"])), development,
+		uint16(number(p["slash_equivocation"])), uint32(number(p["unbond_seconds"])), development,
 		uint32(len(list(proofs["keys"]))))
 	for _, k := range list(proofs["keys"]) {
 		b = enc(b, uint32(number(object(k)["statements"])), raw(object(k)["key"]))

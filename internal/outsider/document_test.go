@@ -18,7 +18,8 @@ func sectionTwelveGenesis() obj {
 		"shares": obj{"node": 8000, "service": 1500, "protocol": 500}, "grant_fee": 10,
 		"grant_epochs": 720,
 		"allowance":    1_000_000_000, "serve_stake": 1_000_000, "slash_equivocation": 5000,
-		"proofs": obj{"development": false, "keys": []any{}}}
+		"unbond_seconds": 691_200,
+		"proofs":         obj{"development": false, "keys": []any{}}}
 	for i, v := range o["committee"].([]any) {
 		m := v.(obj)
 		m["peer_address"], m["p2p_address"] = fmt.Sprintf("127.0.0.1:%d", 7000+i),

@@ -40,6 +40,7 @@ type genesisFile struct {
 		Allowance    uint64 `json:"allowance"`
 		ServeStake   uint64 `json:"serve_stake"`
 		Slash        uint16 `json:"slash_equivocation"`
+		Unbond       uint32 `json:"unbond_seconds"`
 		Proofs       proofs `json:"proofs"`
 	} `json:"params"`
 	Committee []memberFile `json:"committee"`
@@ -221,6 +222,7 @@ func (f *genesisFile) canonical() []byte {
 	b = le.AppendUint32(le.AppendUint64(b, p.GrantFee), p.GrantEpochs)
 	b = le.AppendUint64(le.AppendUint64(b, p.Allowance), p.ServeStake)
 	b = le.AppendUint16(b, p.Slash)
+	b = le.AppendUint32(b, p.Unbond)
 	development := byte(0)
 	if p.Proofs.Development {
 		development = 1

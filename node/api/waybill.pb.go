@@ -1581,10 +1581,11 @@ func (x *GetStatusResponse) GetMoney() *Money {
 // Money is what the genesis file says about money, in micro-credits.
 type Money struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	GrantFee      uint64                 `protobuf:"varint,1,opt,name=grant_fee,json=grantFee,proto3" json:"grant_fee,omitempty"`          // what a client costs its payer
-	GrantEpochs   uint32                 `protobuf:"varint,2,opt,name=grant_epochs,json=grantEpochs,proto3" json:"grant_epochs,omitempty"` // the most epochs that a grant can be for
-	Allowance     uint64                 `protobuf:"varint,3,opt,name=allowance,proto3" json:"allowance,omitempty"`                        // what one node may charge a payer in an epoch, unless the payer said other
-	ServeStake    uint64                 `protobuf:"varint,4,opt,name=serve_stake,json=serveStake,proto3" json:"serve_stake,omitempty"`    // the least stake of a node
+	GrantFee      uint64                 `protobuf:"varint,1,opt,name=grant_fee,json=grantFee,proto3" json:"grant_fee,omitempty"`                // what a client costs its payer
+	GrantEpochs   uint32                 `protobuf:"varint,2,opt,name=grant_epochs,json=grantEpochs,proto3" json:"grant_epochs,omitempty"`       // the most epochs that a grant can be for
+	Allowance     uint64                 `protobuf:"varint,3,opt,name=allowance,proto3" json:"allowance,omitempty"`                              // what one node may charge a payer in an epoch, unless the payer said other
+	ServeStake    uint64                 `protobuf:"varint,4,opt,name=serve_stake,json=serveStake,proto3" json:"serve_stake,omitempty"`          // the least stake of a node
+	UnbondSeconds uint32                 `protobuf:"varint,5,opt,name=unbond_seconds,json=unbondSeconds,proto3" json:"unbond_seconds,omitempty"` // from unstaking to withdrawing, at least
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1643,6 +1644,13 @@ func (x *Money) GetAllowance() uint64 {
 func (x *Money) GetServeStake() uint64 {
 	if x != nil {
 		return x.ServeStake
+	}
+	return 0
+}
+
+func (x *Money) GetUnbondSeconds() uint32 {
+	if x != nil {
+		return x.UnbondSeconds
 	}
 	return 0
 }
@@ -2321,9 +2329,15 @@ type Node struct {
 	// Voting power in the committee; 0 for a node that is no member.
 	Power uint64 `protobuf:"varint,7,opt,name=power,proto3" json:"power,omitempty"`
 	// How often the node was convicted by two words of its own (docs/lies.md).
-	Convictions   uint32 `protobuf:"varint,8,opt,name=convictions,proto3" json:"convictions,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Convictions uint32 `protobuf:"varint,8,opt,name=convictions,proto3" json:"convictions,omitempty"`
+	// The first epoch in which it rolls nothing up; 2^32 - 1 unless its owner took all of its stake.
+	Until uint32 `protobuf:"varint,9,opt,name=until,proto3" json:"until,omitempty"`
+	// What was unstaked, in micro-credits. It can be withdrawn from the time on, once the epoch is settled.
+	Leaving        uint64 `protobuf:"varint,10,opt,name=leaving,proto3" json:"leaving,omitempty"`
+	LeavingEpoch   uint32 `protobuf:"varint,11,opt,name=leaving_epoch,json=leavingEpoch,proto3" json:"leaving_epoch,omitempty"`
+	LeavingUntilMs int64  `protobuf:"varint,12,opt,name=leaving_until_ms,json=leavingUntilMs,proto3" json:"leaving_until_ms,omitempty"` // 0 when nothing leaves
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Node) Reset() {
@@ -2408,6 +2422,34 @@ func (x *Node) GetPower() uint64 {
 func (x *Node) GetConvictions() uint32 {
 	if x != nil {
 		return x.Convictions
+	}
+	return 0
+}
+
+func (x *Node) GetUntil() uint32 {
+	if x != nil {
+		return x.Until
+	}
+	return 0
+}
+
+func (x *Node) GetLeaving() uint64 {
+	if x != nil {
+		return x.Leaving
+	}
+	return 0
+}
+
+func (x *Node) GetLeavingEpoch() uint32 {
+	if x != nil {
+		return x.LeavingEpoch
+	}
+	return 0
+}
+
+func (x *Node) GetLeavingUntilMs() int64 {
+	if x != nil {
+		return x.LeavingUntilMs
 	}
 	return 0
 }
@@ -3796,13 +3838,14 @@ const file_waybill_proto_rawDesc = "" +
 	"\bservices\x18\x0e \x01(\rR\bservices\x12\x1f\n" +
 	"\vdetail_json\x18\x10 \x01(\tR\n" +
 	"detailJson\x12'\n" +
-	"\x05money\x18\x11 \x01(\v2\x11.waybill.v1.MoneyR\x05moneyJ\x04\b\x0f\x10\x10R\x06detail\"\x86\x01\n" +
+	"\x05money\x18\x11 \x01(\v2\x11.waybill.v1.MoneyR\x05moneyJ\x04\b\x0f\x10\x10R\x06detail\"\xad\x01\n" +
 	"\x05Money\x12\x1b\n" +
 	"\tgrant_fee\x18\x01 \x01(\x04R\bgrantFee\x12!\n" +
 	"\fgrant_epochs\x18\x02 \x01(\rR\vgrantEpochs\x12\x1c\n" +
 	"\tallowance\x18\x03 \x01(\x04R\tallowance\x12\x1f\n" +
 	"\vserve_stake\x18\x04 \x01(\x04R\n" +
-	"serveStake\"E\n" +
+	"serveStake\x12%\n" +
+	"\x0eunbond_seconds\x18\x05 \x01(\rR\runbondSeconds\"E\n" +
 	"\x11GetAccountRequest\x12\x12\n" +
 	"\x03key\x18\x01 \x01(\tH\x00R\x03key\x12\x16\n" +
 	"\x05index\x18\x02 \x01(\rH\x00R\x05indexB\x04\n" +
@@ -3856,7 +3899,7 @@ const file_waybill_proto_rawDesc = "" +
 	"\x05total\x18\x02 \x01(\rR\x05total\";\n" +
 	"\x0fGetNodesRequest\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\rR\x04from\x12\x14\n" +
-	"\x05count\x18\x02 \x01(\rR\x05count\"\xe1\x01\n" +
+	"\x05count\x18\x02 \x01(\rR\x05count\"\xe0\x02\n" +
 	"\x04Node\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x14\n" +
 	"\x05owner\x18\x02 \x01(\rR\x05owner\x12\x17\n" +
@@ -3865,7 +3908,12 @@ const file_waybill_proto_rawDesc = "" +
 	"\fpeer_address\x18\x05 \x01(\tR\vpeerAddress\x12\x14\n" +
 	"\x05stake\x18\x06 \x01(\x04R\x05stake\x12\x14\n" +
 	"\x05power\x18\a \x01(\x04R\x05power\x12 \n" +
-	"\vconvictions\x18\b \x01(\rR\vconvictions\"P\n" +
+	"\vconvictions\x18\b \x01(\rR\vconvictions\x12\x14\n" +
+	"\x05until\x18\t \x01(\rR\x05until\x12\x18\n" +
+	"\aleaving\x18\n" +
+	" \x01(\x04R\aleaving\x12#\n" +
+	"\rleaving_epoch\x18\v \x01(\rR\fleavingEpoch\x12(\n" +
+	"\x10leaving_until_ms\x18\f \x01(\x03R\x0eleavingUntilMs\"P\n" +
 	"\x10GetNodesResponse\x12&\n" +
 	"\x05nodes\x18\x01 \x03(\v2\x10.waybill.v1.NodeR\x05nodes\x12\x14\n" +
 	"\x05total\x18\x02 \x01(\rR\x05total\"*\n" +

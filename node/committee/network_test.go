@@ -47,7 +47,7 @@ func newNetwork(t testing.TB, name string, n int, epochSeconds, graceSeconds uin
 			EpochSeconds: epochSeconds, GraceSeconds: graceSeconds,
 			Shares:      rollup.Shares{Node: 7000, Service: 2500, Protocol: 500},
 			GrantEpochs: ledger.Forever, Allowance: 1 << 40,
-			SlashEquivocation: ledger.DefaultSlash,
+			SlashEquivocation: ledger.DefaultSlash, UnbondSeconds: ledger.DefaultUnbond,
 		},
 	}
 	for i := range n {

@@ -166,7 +166,8 @@ func (o *Options) params() ledger.Params {
 		GraceBlocks: o.GraceBlocks,
 		Shares:      rollup.Shares{Node: 8000, Service: 1500, Protocol: 500},
 		GrantFee:    o.GrantFee, GrantEpochs: o.GrantEpochs, Allowance: o.Allowance,
-		ServeStake: o.ServeStake, SlashEquivocation: ledger.DefaultSlash}
+		ServeStake: o.ServeStake, SlashEquivocation: ledger.DefaultSlash,
+		UnbondSeconds: ledger.DefaultUnbond}
 }
 
 // nameProofs puts keys into the genesis file and the network's folder.

@@ -88,8 +88,7 @@ func (s ledgerService) GetStatus(context.Context,
 	}
 	p := view.Params()
 	status.Money = &api.Money{GrantFee: p.GrantFee, GrantEpochs: p.GrantEpochs,
-		Allowance:  p.Allowance,
-		ServeStake: p.ServeStake}
+		Allowance: p.Allowance, ServeStake: p.ServeStake, UnbondSeconds: p.UnbondSeconds}
 	if s.cfg.Pipeline != nil {
 		open := s.cfg.Pipeline.OpenWindow()
 		status.OpenEpoch, status.OpenWindow = open.Epoch, open.Window
@@ -214,11 +213,15 @@ func (s ledgerService) GetNodes(_ context.Context,
 	answer := &api.GetNodesResponse{Total: uint32(view.Nodes())}
 	for i := range page(req.Msg.From, req.Msg.Count, answer.Total) {
 		if node, ok := view.Node(i); ok {
-			answer.Nodes = append(answer.Nodes, &api.Node{Index: node.Index, Owner: node.Owner,
+			described := &api.Node{Index: node.Index, Owner: node.Owner,
 				BlsKey: node.BLSKey.String(), TransportKey: node.TransportKey.String(),
-				PeerAddress: node.PeerAddress,
-				Stake:       node.Stake, Power: power[node.Index],
-				Convictions: uint32(len(view.Convictions(node.Index)))})
+				PeerAddress: node.PeerAddress, Stake: node.Stake, Power: power[node.Index],
+				Convictions: uint32(len(view.Convictions(node.Index))), Until: node.Until}
+			if node.Leaving > 0 {
+				described.Leaving, described.LeavingEpoch = node.Leaving, node.LeavingEpoch
+				described.LeavingUntilMs = node.LeavingUntil.UnixMilli()
+			}
+			answer.Nodes = append(answer.Nodes, described)
 		}
 	}
 	return connect.NewResponse(answer), nil

@@ -112,7 +112,8 @@ func Start(cfg Config) (*Network, error) {
 			GraceSeconds: cfg.GraceSeconds, GraceBlocks: cfg.GraceBlocks,
 			Shares:      rollup.Shares{Node: 7000, Service: 2000, Protocol: 1000},
 			GrantEpochs: ledger.Forever, Allowance: cmp.Or(cfg.Allowance, 1<<40),
-			SlashEquivocation: ledger.DefaultSlash}}
+			SlashEquivocation: ledger.DefaultSlash,
+			UnbondSeconds:     ledger.DefaultUnbond}}
 	addresses := cfg.Addresses
 	for i := len(addresses); i < max(1, cfg.Members); i++ {
 		addresses = append(addresses, fmt.Sprintf("node%d.example:7000", i))

@@ -26,8 +26,8 @@ type Block struct {
 }
 
 // Event is something that a block did: EpochStarted, Settled, RecordCertified, Ordered,
-// NodeRegistered, ServiceRegistered, PriceLowered, ClientsGranted, ClientsRevoked, ProofKeyNamed or
-// Convicted.
+// NodeRegistered, StakeChanged, ServiceRegistered, PriceLowered, ClientsGranted, ClientsRevoked,
+// ProofKeyNamed or Convicted.
 type Event interface{ event() }
 
 // EpochStarted says that an epoch began, and so that the one before it ended.
@@ -53,6 +53,9 @@ type Ordered struct {
 
 // NodeRegistered says that a node joined the registry.
 type NodeRegistered struct{ Node Node }
+
+// StakeChanged says that a node's owner added to its stake, took from it, or withdrew what left.
+type StakeChanged struct{ Node Node }
 
 // ServiceRegistered says that a service joined the registry.
 type ServiceRegistered struct{ Service Service }
@@ -87,6 +90,7 @@ func (Settled) event()           {}
 func (RecordCertified) event()   {}
 func (Ordered) event()           {}
 func (NodeRegistered) event()    {}
+func (StakeChanged) event()      {}
 func (ServiceRegistered) event() {}
 func (ClientsGranted) event()    {}
 func (ClientsRevoked) event()    {}

@@ -27,6 +27,7 @@ func (g *Genesis) Canonical() []byte {
 	b = le.AppendUint64(b, p.Allowance)
 	b = le.AppendUint64(b, p.ServeStake)
 	b = le.AppendUint16(b, p.SlashEquivocation)
+	b = le.AppendUint32(b, p.UnbondSeconds)
 	b = p.Proofs.appendCanonical(b)
 	b = le.AppendUint32(b, uint32(len(g.Members)))
 	for i := range g.Members {

@@ -49,6 +49,7 @@ const (
 	CodeInsufficientReserve               // insufficient_reserve
 	CodeInsufficientStake                 // insufficient_stake
 	CodeNotOwner                          // not_owner
+	CodeNodeLeft                          // node_left
 )
 
 const numTxCodes = len(_TxCode_index) - 1

@@ -85,7 +85,7 @@ func (p *Evidence) judge(w *world, _ *Tx, _ *account) (err error) {
 	for _, i := range accused {
 		switch n := w.nodes.at(i); {
 		case n.convictedOf(&p.offence):
-		case n.stake == 0:
+		case n.atStake() == 0:
 			err = refuse(CodeInsufficientBalance, "node %d has nothing at stake", i)
 		default:
 			p.guilty = append(p.guilty, i)
@@ -180,26 +180,18 @@ func (p *Evidence) execute(s *State, _ uint32, r *Result) {
 	r.Count = uint32(len(p.guilty))
 }
 
-// convict takes a share of a node's stake, rounded up, and gives it to the protocol's account.
+// convict takes a share of what a node has at stake, rounded up, and gives it to the protocol's
+// account.
 func (s *State) convict(index uint32, o Offence) Conviction {
-	stake := s.nodes.at(index).stake
+	stake := s.nodes.at(index).atStake()
 	c := Conviction{o, uint64(s.height), share(stake, s.params.SlashEquivocation)}
-	s.setStake(index, stake-c.Taken)
+	s.changeStake(index, func(n *node) { n.slash(c.Taken) })
 	s.pay(0, c.Taken)
 	n := s.nodes.edit(s.gen, index)
 	i, _ := n.findOffence(&o)
 	n.convictions = slices.Insert(slices.Clone(n.convictions), i, c)
 	s.touch(indexKey(prefixConvictions, index))
 	return c
-}
-
-// setStake is the only way in which a stake changes.
-func (s *State) setStake(index uint32, stake uint64) {
-	s.replace(TreeNodes, uint64(index))
-	n := s.nodes.edit(s.gen, index)
-	s.held += stake - n.stake
-	n.stake = stake
-	s.touch(indexKey(prefixNode, index))
 }
 
 // share returns basis points of an amount, rounded up.

@@ -93,8 +93,10 @@ func (tr *trace) evidence(a args) word.Evidence {
 	switch a.plain[0] {
 	case "rollups":
 		name := fmt.Sprintf("node%d transport", key.Node)
-		if n := tr.s.nodes.len() - len(tr.g.Members); int(key.Node) >= len(tr.g.Members) && n > 0 {
-			name = []string{"edge", "poor", "?"}[int(key.Node)-len(tr.g.Members)] + " transport"
+		for _, other := range []string{"edge transport", "poor transport"} {
+			if s := tr.s; s.nodes.has(key.Node) && s.nodes.at(key.Node).transport == accountOf(other) {
+				name = other
+			}
 		}
 		if forged {
 			name = by

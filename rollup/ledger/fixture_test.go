@@ -75,7 +75,8 @@ func testGenesis(stakes ...uint64) *Genesis {
 		Treasury: accountOf("treasury"),
 		Params: Params{EpochSeconds: 60, GraceSeconds: 10,
 			Shares:      rollup.Shares{Node: 7000, Service: 2000, Protocol: 1000},
-			GrantEpochs: Forever, Allowance: 1 << 53, SlashEquivocation: DefaultSlash}}
+			GrantEpochs: Forever, Allowance: 1 << 53, SlashEquivocation: DefaultSlash,
+			UnbondSeconds: 30}}
 	for i, stake := range stakes {
 		name := fmt.Sprintf("node%d", i)
 		g.Members = append(g.Members, Member{

@@ -21,6 +21,8 @@ const (
 
 	// DefaultSlash is what genesis files say of a conviction unless told otherwise
 	DefaultSlash = 5_000
+	// DefaultUnbond is how long a stake takes to leave unless they say otherwise: eight days
+	DefaultUnbond = 8 * 24 * 60 * 60
 )
 
 // Genesis is what a network starts from, and what a verifier needs (section 3).
@@ -45,6 +47,7 @@ type Params struct {
 	ServeStake   uint64        `json:"serve_stake"`  // micro-credits, the least stake of a node
 	// SlashEquivocation is what a conviction takes of a stake, in basis points
 	SlashEquivocation uint16 `json:"slash_equivocation"`
+	UnbondSeconds     uint32 `json:"unbond_seconds"` // from unstaking to withdrawing, at least
 	Proofs            Proofs `json:"proofs"`
 }
 

@@ -156,6 +156,7 @@ func (d *genesisDecoder) params(path string, v any, p *Params) {
 		"allowance":          integer(d, &p.Allowance, 64),
 		"serve_stake":        integer(d, &p.ServeStake, 64),
 		"slash_equivocation": integer(d, &p.SlashEquivocation, 16),
+		"unbond_seconds":     integer(d, &p.UnbondSeconds, 32),
 		"proofs":             func(path string, v any) { d.proofs(path, v, &p.Proofs) },
 	})
 }

@@ -127,6 +127,8 @@ func TestGenesisRefusals(t *testing.T) {
 		{"params.slash_equivocation", swap(`"slash_equivocation": 5000`, `"slash_equivocation": 99`)},
 		{"params.slash_equivocation", swap(`"slash_equivocation": 5000`, `"slash_equivocation": 10001`)},
 		{"params.slash_equivocation", swap(`"slash_equivocation": 5000,`, ``)},
+		{"params.unbond_seconds", swap(`"unbond_seconds": 30`, `"unbond_seconds": 4294967296`)},
+		{"params.unbond_seconds", swap(`"unbond_seconds": 30,`, ``)},
 		{"params.late_epochs", swap(`"grace_blocks": 0`, `"grace_blocks": 0, "late_epochs": 2`)},
 		{"params.proofs.development", swap(`"development": false`, `"development": 0`)},
 		{"params.proofs.development", swap(`"development": false,`, ``)},

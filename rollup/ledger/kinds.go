@@ -15,9 +15,12 @@ const (
 	KindRecord
 )
 
-// The numbers between are laid out for terms and withdrawals.
+// The numbers between are laid out for terms.
 const (
 	KindEvidence   Kind = 14
+	KindUnstake    Kind = 16
+	KindWithdraw   Kind = 17
+	KindAddStake   Kind = 18
 	KindReserve    Kind = 19
 	KindThaw       Kind = 20
 	KindAllowance  Kind = 22
@@ -89,6 +92,9 @@ var kinds = [...]kind{
 	KindRecord: {"record_certificate", senderNone,
 		func() Payload { return new(RecordCertificate) }},
 	KindEvidence:   {"evidence", senderNone, func() Payload { return new(Evidence) }},
+	KindUnstake:    {"unstake", senderAccount, func() Payload { return new(Unstake) }},
+	KindWithdraw:   {"withdraw", senderAccount, func() Payload { return new(Withdraw) }},
+	KindAddStake:   {"add_stake", senderAccount, func() Payload { return new(AddStake) }},
 	KindReserve:    {"reserve", senderAccount, func() Payload { return new(Reserve) }},
 	KindThaw:       {"thaw", senderAccount, func() Payload { return new(Thaw) }},
 	KindAllowance:  {"allowance", senderAccount, func() Payload { return new(Allowance) }},

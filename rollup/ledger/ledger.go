@@ -20,7 +20,7 @@
 //
 // Files: genesis.go, genesis_json.go, canonical.go: what a network starts from. kinds.go: the table
 // of kinds, and what each of them must say of itself. payment.go, reserve.go, allowance.go,
-// node.go, service.go, price.go, grants.go, revoke.go, ticket.go, record.go, proofkey.go,
+// node.go, stake.go, service.go, price.go, grants.go, revoke.go, ticket.go, record.go, proofkey.go,
 // evidence.go: the kinds. tx.go: what transactions have in common, and their encoding. identity.go:
 // what keys sign to be registered. judge.go, claims.go, execute.go: the way of a transaction.
 // clients.go: who may sign acks. money.go, credit.go: what accounts have, and what tickets took of
@@ -155,7 +155,7 @@ func (s *State) sum() (sum uint64, ok bool) {
 		}
 	}
 	for i := range s.nodes.len() {
-		add(s.nodes.at(uint32(i)).stake)
+		add(s.nodes.at(uint32(i)).atStake())
 	}
 	return sum, over == 0
 }
@@ -247,7 +247,7 @@ func New(g *Genesis) (*State, error) {
 			owner = s.addAccount(m.Owner)
 		}
 		s.addNode(node{owner: owner, stake: m.Stake, key: m.BLSKey, transport: m.TransportKey,
-			address: m.PeerAddress})
+			address: m.PeerAddress, until: Forever})
 		s.supply += m.Stake
 	}
 	if err := s.buildRegistry(); err != nil {

@@ -73,7 +73,7 @@ func (p *NodeRegistration) verify(w *world, tx *Tx, c *claims, at *error) error 
 func (p *NodeRegistration) execute(s *State, sender uint32, r *Result) {
 	s.move(sender, func(m *money) { m.balance -= p.Stake })
 	index := s.addNode(node{owner: sender, stake: p.Stake, key: p.BLSKey, transport: p.TransportKey,
-		address: p.PeerAddress, since: s.epoch()})
+		address: p.PeerAddress, since: s.epoch(), until: Forever})
 	r.Index, r.Count = uint64(index), 1
 	s.events = append(s.events, NodeRegistered{s.world.node(index)})
 }
@@ -82,7 +82,7 @@ func (p *NodeRegistration) execute(s *State, sender uint32, r *Result) {
 func (s *State) addNode(n node) uint32 {
 	index := uint32(s.nodes.len())
 	s.nodes.push(s.gen, n)
-	s.held += n.stake
+	s.held += n.atStake()
 	digest := digestOf(n.key[:])
 	s.nodeKeys.insert(s.gen, &digest, uint64(index), func(i uint64) [32]byte {
 		return digestOf(s.nodes.at(uint32(i)).key[:])

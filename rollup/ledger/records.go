@@ -121,7 +121,8 @@ func (s *State) encode(k string) []byte {
 		b = append(b, n.key[:]...)
 		b = append(b, n.transport[:]...)
 		b = le.AppendUint32(b, n.since)
-		return appendName(b, n.address)
+		b = le.AppendUint32(b, n.until)
+		return appendName(n.leaving.append(b), n.address)
 	case prefixConvictions:
 		return s.nodes.at(number(0)).encodeConvictions()
 	case prefixService:

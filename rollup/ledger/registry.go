@@ -219,10 +219,14 @@ func (w *world) appendLeaf(dst []byte, tree RegistryTree, index uint64) []byte {
 	case TreeNodes:
 		n := w.nodes.at(uint32(index))
 		leaf := registry.Node{Key: n.key, NodeKey: n.transport, Owner: n.owner, Since: n.since,
-			Until: registry.None, Stake: n.stake, Status: registry.Idle}
+			Until: n.until, Stake: n.stake, Status: registry.Idle}
 		switch {
 		case len(n.convictions) > 0:
 			leaf.Status = registry.Convicted
+		case n.until != Forever && n.leaving.amount > 0:
+			leaf.Status = registry.Leaving
+		case n.until != Forever:
+			leaf.Status = registry.Gone
 		case index < uint64(len(w.committee.Members)):
 			leaf.Status = registry.Standing
 		}

@@ -256,8 +256,12 @@ func (s *restorer) loadNode(index uint32, r *reader) error {
 	n.owner, n.stake = r.U32(), r.U64()
 	r.Fill(n.key[:])
 	r.Fill(n.transport[:])
-	n.since = r.U32()
+	n.since, n.until = r.U32(), r.U32()
+	n.leaving.load(r)
 	n.address = r.Name()
+	if !n.possible() {
+		return errors.New("a node that cannot be")
+	}
 	if s.nodes.has(index) {
 		return s.loadStake(index, &n)
 	}
@@ -271,14 +275,14 @@ func (s *restorer) loadNode(index uint32, r *reader) error {
 	return nil
 }
 
-// loadStake loads a node that the genesis has: only its stake can be another one, and a lower one.
+// loadStake loads a node that the genesis has: only what is at stake can have changed.
 func (s *restorer) loadStake(index uint32, n *node) error {
 	known := s.nodes.edit(s.gen, index)
 	if n.owner != known.owner || n.key != known.key || n.transport != known.transport ||
-		n.since != known.since || n.address != known.address || n.stake > known.stake {
+		n.since != known.since || n.address != known.address {
 		return errors.New("another node than the genesis has")
 	}
-	known.stake = n.stake
+	known.stake, known.until, known.leaving = n.stake, n.until, n.leaving
 	return nil
 }
 

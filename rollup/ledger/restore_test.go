@@ -70,8 +70,12 @@ func history(t *testing.T, seed uint64, restore bool) (hashes []rollup.Hash) {
 		}
 		s = again
 	}
-	if s.epoch() < 10 || len(s.settlements) == 0 || s.clients.len() == 0 || s.services.len() == 0 ||
-		!ordered {
+	var gone bool
+	for i := range s.nodes.size() {
+		gone = gone || s.nodes.at(i).until != Forever && s.nodes.at(i).leaving.amount == 0
+	}
+	if !gone || !ordered || s.epoch() < 10 || len(s.settlements) == 0 || s.clients.len() == 0 ||
+		s.services.len() == 0 {
 		t.Fatalf("a dull history: epoch %d, %d settlements, %d clients, %d services", s.epoch(),
 			len(s.settlements), s.clients.len(), s.services.len())
 	}
@@ -102,7 +106,7 @@ func randomStep(t *testing.T, rng *rand.Rand, g *Genesis, s *State, nonces map[s
 	key, nonce := accountKey(name), nonces[name]
 	_, known := s.accountByKey(KeyOf(key))
 	var tx []byte
-	switch n := rng.IntN(11); {
+	switch n := rng.IntN(14); {
 	case !known || n == 0:
 		tx, name = NewDeposit(net, accountKey("treasury"), nonces["treasury"], KeyOf(key),
 			rng.Uint64N(1000)+1), "treasury"
@@ -124,6 +128,10 @@ func randomStep(t *testing.T, rng *rand.Rand, g *Genesis, s *State, nonces map[s
 	case n == 5:
 		extra := newNode(g, name, fmt.Sprint("extra", rng.IntN(9)), rng.Uint64N(20))
 		tx = NewRegisterNode(net, key, nonce, extra)
+	case n >= 11:
+		if tx, name = randomStake(rng, net, s); tx == nil {
+			return
+		}
 	case n == 6:
 		for _, r := range s.records {
 			if r.Certificate == nil && rng.IntN(2) == 0 {
@@ -158,6 +166,31 @@ func randomStep(t *testing.T, rng *rand.Rand, g *Genesis, s *State, nonces map[s
 	if s.Apply(tx).OK() {
 		nonces[name]++
 	}
+}
+
+// randomStake has an owner of a node do something with its stake, and take all of it one time of
+// three.
+func randomStake(rng *rand.Rand, net rollup.Network, s *State) (tx []byte, name string) {
+	index := uint32(rng.IntN(s.nodes.len()))
+	n := s.nodes.at(index)
+	owner := s.accounts.at(n.owner)
+	for i := range 6 {
+		if name = fmt.Sprint("user", i); accountOf(name) != owner.key {
+			continue
+		}
+		amount := rng.Uint64N(n.stake + 1)
+		switch key := accountKey(name); rng.IntN(5) {
+		case 0, 1:
+			return NewUnstake(net, key, owner.nonce, index, n.stake), name
+		case 2:
+			return NewUnstake(net, key, owner.nonce, index, amount), name
+		case 3:
+			return NewAddStake(net, key, owner.nonce, index, amount), name
+		default:
+			return NewWithdraw(net, key, owner.nonce, index), name
+		}
+	}
+	return nil, "" // a member's
 }
 
 // TestRestoreRefuses damages records one by one: each damage is an error or, where the value has no

@@ -34,6 +34,8 @@ func (p *Ticket) judge(w *world, _ *Tx, _ *account) error {
 		return refuse(CodeEpochAhead, "%d, now %d", h.Epoch, current)
 	case h.Epoch < w.unsettled:
 		return refuse(CodeSettled, "epoch %d, now %d", h.Epoch, current)
+	case h.Epoch >= w.nodes.at(h.Node).until:
+		return refuse(CodeNodeLeft, "node %d, with epoch %d", h.Node, w.nodes.at(h.Node).until)
 	case w.ordered.has(h.Key()):
 		return refuse(CodeAlreadyOrdered, "node %d, epoch %d, window %d", h.Node, h.Epoch, h.Window)
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/registry"
 )
 
 // answer returns what the view says, in the form of an expectation.
@@ -73,6 +74,11 @@ func (tr *trace) answer(what string, a args) (string, error) {
 	case "stake":
 		n, _ := v.Node(uint32(a.number("node")))
 		return fmt.Sprint(n.Stake), nil
+	case "leaving": // and of whom: status:until:leaving
+		i := uint32(a.number("node"))
+		n, _ := v.Node(i)
+		leaf, err := registry.ParseNode(v.appendLeaf(nil, TreeNodes, uint64(i)))
+		return fmt.Sprintf("%d:%d:%d", leaf.Status, n.Until, n.Leaving), err
 	case "convictions": // what each took
 		var taken []string
 		for _, c := range v.Convictions(uint32(a.number("node"))) {

@@ -27,6 +27,16 @@ func describe(e Event) string {
 	case NodeRegistered:
 		return fmt.Sprintf("node %d of account %d at %s with stake %d", e.Node.Index, e.Node.Owner,
 			e.Node.PeerAddress, e.Node.Stake)
+	case StakeChanged:
+		what := fmt.Sprintf("node %d has %d at stake", e.Node.Index, e.Node.Stake)
+		if e.Node.Until != Forever {
+			what += fmt.Sprintf(" until epoch %d", e.Node.Until)
+		}
+		if e.Node.Leaving > 0 {
+			what += fmt.Sprintf(", and %d leaves from %v on, when epoch %d is settled", e.Node.Leaving,
+				e.Node.LeavingUntil.Sub(genesisTime), e.Node.LeavingEpoch)
+		}
+		return what
 	case ServiceRegistered:
 		return fmt.Sprintf("service %d of account %d at %d for 2^20 %s, at most %d an ack",
 			e.Service.Index, e.Service.Owner, e.Service.Price, e.Service.Unit, e.Service.UnitCap)

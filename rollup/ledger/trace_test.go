@@ -22,12 +22,13 @@ var rewrite = flag.Bool("rewrite", false,
 //
 //	genesis stakes=4,4,4,4 epoch=60s grace=10s blocks=1 shares=7000/2000/1000 keys=256
 //	                                       keys: sizes of proof keys, whose digests count from 1;
-//	                                       fee= grants= allowance= serve=: the money's constants
+//	                                       fee= grants= allowance= serve= unbond=: the money's
 //	block +5s                              ends the block before and begins one
 //	deposit treasury -> alice 1000
 //	transfer alice -> bob 10
 //	reserve alice 10                       and thaw alice 10, allowance alice 10
 //	service alice price=1048576 cap=100 unit=bytes
+//	stake alice 5 node=0                   and unstake alice 5 node=0, withdraw alice node=0
 //	lower alice service=0 price=9
 //	node alice name=edge stake=5
 //	grants alice one two services=0,1 numbers=9 from=0 until=5
@@ -275,6 +276,9 @@ func (tr *trace) genesis(a args) error {
 	if _, ok := a.options["grants"]; ok {
 		p.GrantEpochs = uint32(a.number("grants"))
 	}
+	if _, ok := a.options["unbond"]; ok {
+		p.UnbondSeconds = uint32(a.number("unbond"))
+	}
 	for i, size := range numbers(a.options["keys"]) {
 		key := ProofKey{Statements: size, Key: rollup.Hash{byte(i + 1)}}
 		p.Proofs.Keys = append(p.Proofs.Keys, key)
@@ -391,6 +395,15 @@ func (tr *trace) build(fields []string) (tx []byte, after func(Result)) {
 		make := map[string]func(rollup.Network, ed25519.PrivateKey, uint64, uint64) []byte{
 			"reserve": NewReserve, "thaw": NewThaw, "allowance": NewAllowance}[fields[0]]
 		return make(net, accountKey(a.plain[0]), nonce, amount), after
+	case "stake", "unstake":
+		amount, _ := strconv.ParseUint(a.plain[1], 10, 64)
+		make := NewAddStake
+		if fields[0] == "unstake" {
+			make = NewUnstake
+		}
+		return make(net, accountKey(a.plain[0]), nonce, uint32(a.number("node")), amount), after
+	case "withdraw":
+		return NewWithdraw(net, accountKey(a.plain[0]), nonce, uint32(a.number("node"))), after
 	case "lower":
 		return NewLowerPrice(net, accountKey(a.plain[0]), nonce, uint32(a.number("service")),
 			a.number("price")), after

@@ -16,10 +16,12 @@ import (
 )
 
 // scene is a network in epoch 4 with an account, a service and a client, of which epochs 0 to 2 are
-// settled, 0 with a certificate, and a node 0 that ordered window 0 of epoch 4.
+// settled, 0 with a certificate, and a node 0 that ordered window 0 of epoch 4. Of node 3's stake
+// 5 left and came back, and 5 more left.
 func scene(t testing.TB) (*Genesis, *State) {
 	g := testGenesis(4, 4, 4, 4)
 	g.Params.ServeStake, g.Params.GrantFee = 1, 1
+	g.Members[3].Stake += 20
 	signGenesis(g)
 	s := newState(t, g)
 	net := g.Network()
@@ -28,11 +30,16 @@ func scene(t testing.TB) (*Genesis, *State) {
 		NewRegisterService(net, accountKey("alice"), 0,
 			&ServiceRegistration{Price: 1 << 20, UnitCap: 100, Unit: "bytes"}),
 		NewReserve(net, accountKey("alice"), 1, 300),
-		NewGrants(net, []Grant{newGrant(g, "alice", 5, "one")}))
+		NewGrants(net, []Grant{newGrant(g, "alice", 5, "one")}),
+		NewUnstake(net, accountKey("owner3"), 0, 3, 5))
 	var height int64 = 2
 	for i := range 4 {
-		after := time.Duration(i+1) * 70 * time.Second
-		block(t, s, height, after)
+		after, txs := time.Duration(i+1)*70*time.Second, [][]byte(nil)
+		if i == 2 {
+			txs = [][]byte{NewWithdraw(net, accountKey("owner3"), 1, 3),
+				NewUnstake(net, accountKey("owner3"), 2, 3, 5)}
+		}
+		block(t, s, height, after, txs...)
 		block(t, s, height+1, after+10*time.Second)
 		height += 2
 	}
@@ -64,6 +71,9 @@ func goodTxs(g *Genesis, s *State) [][]byte {
 			certificate(g, rollup.WindowKey{Node: 1, Epoch: 4, Window: 9}, goodRows, 1, 2, 3)),
 		NewRecordCertificate(net, recordCertificate(g, settledIn(&s.world, 1), 0, 2, 3)),
 		NewEvidence(net, twoRollups(g, rollup.WindowKey{Node: 2, Epoch: 4, Window: 9})),
+		NewUnstake(net, accountKey("owner3"), 3, 3, 5),
+		NewWithdraw(net, accountKey("owner3"), 3, 3),
+		NewAddStake(net, accountKey("owner3"), 3, 3, 5),
 		NewReserve(net, alice, 2, 400),
 		NewThaw(net, alice, 2, 100),
 		NewAllowance(net, alice, 2, 77),
@@ -123,7 +133,10 @@ func TestBadTransactions(t *testing.T) {
 		return NewProofKey(net, k)
 	}
 	convicted := NewEvidence(net, twoRollups(g, rollup.WindowKey{Node: 3}))
-	block(t, s, 50, 300*time.Second, convicted)
+	owner := accountKey("owner3")
+	block(t, s, 50, 300*time.Second, convicted,
+		NewRegisterNode(net, owner, 3, newNode(g, "owner3", "brief", 5)),
+		NewUnstake(net, owner, 4, 4, 5))
 	changed := *settledIn(&s.world, 1)
 	changed.SettlementRoot = rollup.Hash{1}
 	other := rollup.NetworkOf([]byte("another"))
@@ -192,6 +205,18 @@ func TestBadTransactions(t *testing.T) {
 			node(func(n *NodeRegistration) { n.Stake = 0 })},
 		{"more than there is to reserve", CodeInsufficientBalance, NewReserve(net, alice, 2, 1000)},
 		{"more than is reserved", CodeInsufficientReserve, NewThaw(net, alice, 2, 300)},
+		{"stake of another's node", CodeNotOwner, NewAddStake(net, alice, 2, 3, 1)},
+		{"another's stake", CodeNotOwner, NewUnstake(net, alice, 2, 3, 1)},
+		{"what left another's node", CodeNotOwner, NewWithdraw(net, alice, 2, 3)},
+		{"the stake of no node", CodeUnknownNode, NewUnstake(net, alice, 2, 9, 1)},
+		{"more stake than is free", CodeInsufficientBalance,
+			NewAddStake(net, owner, 5, 3, 6)},
+		{"stake of a node that left", CodeNodeLeft, NewAddStake(net, owner, 5, 4, 1)},
+		{"no stake", CodeOutOfRange, NewUnstake(net, owner, 5, 3, 0)},
+		{"a vote's stake", CodeInsufficientStake, NewUnstake(net, owner, 5, 3, 11)},
+		{"more than is at stake", CodeInsufficientStake,
+			NewUnstake(net, owner, 5, 3, 1<<40)},
+		{"what does not leave", CodeInsufficientStake, NewWithdraw(net, accountKey("owner2"), 0, 2)},
 		{"nothing to reserve", CodeOutOfRange, NewReserve(net, alice, 2, 0)},
 		{"nothing to thaw", CodeOutOfRange, NewThaw(net, alice, 2, 0)},
 		{"another's service", CodeNotOwner, NewLowerPrice(net, accountKey("carol"), 0, 0, 1)},
@@ -268,7 +293,7 @@ func TestBadTransactions(t *testing.T) {
 		})},
 
 		{"no such node", CodeUnknownNode, NewTicket(net,
-			certificate(g, rollup.WindowKey{Node: 4, Epoch: 4}, goodRows, 0, 1, 2))},
+			certificate(g, rollup.WindowKey{Node: 9, Epoch: 4}, goodRows, 0, 1, 2))},
 		{"no such payer", CodeUnknownPayer, NewTicket(net,
 			certificate(g, window, []rollup.Row{{Payer: 7, Acks: 1, Units: 1}}, 0, 1, 2))},
 		{"no such service", CodeUnknownService, NewTicket(net,

@@ -26,7 +26,13 @@ type Node struct {
 	BLSKey       BLSKey
 	TransportKey Key
 	PeerAddress  string
-	Stake        uint64 // micro-credits
+	Stake        uint64 // micro-credits, without what leaves
+	// Until is the first epoch in which it rolls nothing up, Forever unless all of its stake left.
+	Until   uint32
+	Leaving uint64 // micro-credits that can be withdrawn, or will be
+	// LeavingEpoch must be settled, and LeavingUntil be over, before what leaves can be withdrawn.
+	LeavingEpoch uint32
+	LeavingUntil time.Time
 }
 
 // Service is a registered service.
@@ -155,11 +161,20 @@ func (v *View) Node(index uint32) (Node, bool) {
 	return v.node(index), true
 }
 
+// NodeUntil returns the first epoch in which a node rolls nothing up, Forever unless all of its
+// stake left.
+func (v *View) NodeUntil(index uint32) uint32 {
+	if !v.nodes.has(index) {
+		return Forever
+	}
+	return v.nodes.at(index).until
+}
+
 func (w *world) node(index uint32) Node {
 	n := w.nodes.at(index)
 	return Node{Index: index, Owner: n.owner, BLSKey: n.key, TransportKey: n.transport,
-		PeerAddress: n.address,
-		Stake:       n.stake}
+		PeerAddress: n.address, Stake: n.stake, Until: n.until, Leaving: n.leaving.amount,
+		LeavingEpoch: n.leaving.epoch, LeavingUntil: at(w.freeAt(n))}
 }
 
 // NodeByKey returns the node with a transport key.

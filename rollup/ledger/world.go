@@ -61,11 +61,13 @@ type account struct {
 
 type node struct {
 	owner     uint32
-	stake     uint64
+	stake     uint64 // bonded; what leaves is counted apart
 	key       BLSKey
 	transport Key
 	address   string
 	since     uint32 // epoch
+	until     uint32 // the first epoch in which it is gone
+	leaving   leaving
 
 	convictions []Conviction // by offence; replaced when it changes
 }

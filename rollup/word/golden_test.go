@@ -64,6 +64,7 @@ func testCanonical() (b []byte) {
 	b = le.AppendUint64(le.AppendUint64(b, 1_000_000_000), 1_000_000) // allowance, stake to serve
 
 	b = le.AppendUint16(b, 5000)         // slash
+	b = le.AppendUint32(b, 691_200)      // unbonding
 	b = le.AppendUint32(append(b, 0), 0) // neither development nor proof keys
 	b = le.AppendUint32(b, testNodes)
 	for i := range uint32(testNodes) {
@@ -97,8 +98,8 @@ func testGenesis(t *testing.T) []byte {
 		"params": map[string]any{"epoch_seconds": 60, "grace_seconds": 10, "grace_blocks": 5,
 			"shares":    map[string]any{"node": 8000, "service": 1500, "protocol": 500},
 			"grant_fee": 10, "grant_epochs": 720, "allowance": 1_000_000_000, "serve_stake": 1_000_000,
-			"slash_equivocation": 5000,
-			"proofs":             map[string]any{"development": false, "keys": []any{}}},
+			"slash_equivocation": 5000, "unbond_seconds": 691_200,
+			"proofs": map[string]any{"development": false, "keys": []any{}}},
 		"committee": members,
 	}, "", "  ")
 	if err != nil {

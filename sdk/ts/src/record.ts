@@ -49,7 +49,7 @@ export function parseGenesis(text: string): Genesis {
   fields(g, "it", ["version", "chain_id", "genesis_time", "treasury", "params", "committee"]);
   const p = fields(g.params, "params", ["epoch_seconds", "grace_seconds", "grace_blocks",
     "shares", "grant_fee", "grant_epochs", "allowance", "serve_stake", "slash_equivocation",
-    "proofs"]);
+    "unbond_seconds", "proofs"]);
   const shares = fields(p.shares, "shares", ["node", "service", "protocol"]);
   const proofs = fields(p.proofs, "proofs", ["development", "keys"]);
   if (g.version !== 2) throw bad(`version ${g.version}`);
@@ -61,6 +61,7 @@ export function parseGenesis(text: string): Genesis {
   w.u16(number(shares.node)).u16(number(shares.service)).u16(number(shares.protocol));
   w.u64(number(p.grant_fee)).u32(number(p.grant_epochs)).u64(number(p.allowance));
   w.u64(number(p.serve_stake)).u16(number(p.slash_equivocation));
+  w.u32(number(p.unbond_seconds));
   w.u8(proofs.development === true ? 1 : 0);
   const keys = list(proofs.keys);
   w.u32(keys.length);
