@@ -52,8 +52,9 @@ func (n *Node) startContent(context.Context) error {
 	d.server, err = serve.NewServer(serve.Config{
 		Network: n.network, Node: n.index, Key: n.id.Transport, Chain: n.chain, Content: shelf,
 		Counter: n.pipeline.Counter, Manifest: shelf.encoded, API: http.HandlerFunc(d.serveAPI),
-		Dir:  filepath.Join(n.cfg.HomeDir(), "delivery"),
-		Rate: uint64(c.Rate), Volume: uint64(c.Volume), Courtesy: uint64(c.Courtesy),
+		Routes: n.startRoutes(),
+		Dir:    filepath.Join(n.cfg.HomeDir(), "delivery"),
+		Rate:   uint64(c.Rate), Volume: uint64(c.Volume), Courtesy: uint64(c.Courtesy),
 		TLS: certificates, MaxConnections: c.MaxConnections, MaxOfOne: c.MaxPerAddress,
 		Logger: n.log,
 	})

@@ -111,6 +111,11 @@ func (d *delivering) fetcher(c int, book *client.Book, nodes ...int) *client.Fet
 		d.Cleanup(n.Close)
 		cfg.Nodes = append(cfg.Nodes, n)
 	}
+	return d.newFetcher(cfg)
+}
+
+func (d *delivering) newFetcher(cfg client.FetchConfig) *client.Fetcher {
+	d.Helper()
 	f, err := client.NewFetcher(cfg)
 	if err != nil {
 		d.Fatal(err)
@@ -126,10 +131,15 @@ func TestDelivering(t *testing.T) {
 	defer d.stop()
 	d.registerOf(1<<40, 1<<20)
 	half, goOn := make(chan struct{}, len(d.roots)), make(chan struct{})
+	d.routed()
 	var group sync.WaitGroup
 	var fetchers []*client.Fetcher
 	for c := range d.roots {
 		f := d.fetcher(c, client.MemoryBook(), c%2, 2, 1-c%2)
+		if c%2 == 1 { // which finds the nodes by itself
+			f = d.newFetcher(client.FetchConfig{Client: uint64(c), Key: d.keys[c],
+				Silence: 5 * time.Second, Router: d.directory(client.MemoryBook(), 0, 1)})
+		}
 		fetchers = append(fetchers, f)
 		group.Go(func() {
 			if err := halves(t.Context(), f, d.roots[c], d.contents[c], half, goOn); err != nil {

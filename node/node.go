@@ -280,7 +280,8 @@ func (n *Node) startPeers(context.Context) error {
 		return nil // nobody knows where it is
 	}
 	server := peer.NewServer(peer.ServerConfig{Member: n.member, Store: n.store, Chain: n.chain,
-		Certificate: certificate, MaxInflight: n.cfg.Peer.MaxInflight, Logger: n.log})
+		Certificate: certificate, MaxInflight: n.cfg.Peer.MaxInflight,
+		ContentURL: n.contentAddress(), Logger: n.log})
 	return n.serve("peer.listen", n.cfg.Peer.Listen, server.Serve, server.Shutdown)
 }
 

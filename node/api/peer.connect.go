@@ -37,6 +37,8 @@ const (
 	PeerServicePushProcedure = "/waybill.v1.PeerService/Push"
 	// PeerServicePullProcedure is the fully-qualified name of the PeerService's Pull RPC.
 	PeerServicePullProcedure = "/waybill.v1.PeerService/Pull"
+	// PeerServiceContactProcedure is the fully-qualified name of the PeerService's Contact RPC.
+	PeerServiceContactProcedure = "/waybill.v1.PeerService/Contact"
 )
 
 // PeerServiceClient is a client for the waybill.v1.PeerService service.
@@ -47,6 +49,8 @@ type PeerServiceClient interface {
 	Push(context.Context, *connect.Request[PushRequest]) (*connect.Response[PushResponse], error)
 	// Pull gives a rollup that is kept here, to any registered node.
 	Pull(context.Context, *connect.Request[PullRequest]) (*connect.Response[PullResponse], error)
+	// Contact says where this node delivers content, and by its answer that it is there.
+	Contact(context.Context, *connect.Request[ContactRequest]) (*connect.Response[ContactResponse], error)
 }
 
 // NewPeerServiceClient constructs a client for the waybill.v1.PeerService service. By default, it
@@ -73,13 +77,21 @@ func NewPeerServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		contact: connect.NewClient[ContactRequest, ContactResponse](
+			httpClient,
+			baseURL+PeerServiceContactProcedure,
+			connect.WithSchema(peerServiceMethods.ByName("Contact")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // peerServiceClient implements PeerServiceClient.
 type peerServiceClient struct {
-	push *connect.Client[PushRequest, PushResponse]
-	pull *connect.Client[PullRequest, PullResponse]
+	push    *connect.Client[PushRequest, PushResponse]
+	pull    *connect.Client[PullRequest, PullResponse]
+	contact *connect.Client[ContactRequest, ContactResponse]
 }
 
 // Push calls waybill.v1.PeerService.Push.
@@ -92,6 +104,11 @@ func (c *peerServiceClient) Pull(ctx context.Context, req *connect.Request[PullR
 	return c.pull.CallUnary(ctx, req)
 }
 
+// Contact calls waybill.v1.PeerService.Contact.
+func (c *peerServiceClient) Contact(ctx context.Context, req *connect.Request[ContactRequest]) (*connect.Response[ContactResponse], error) {
+	return c.contact.CallUnary(ctx, req)
+}
+
 // PeerServiceHandler is an implementation of the waybill.v1.PeerService service.
 type PeerServiceHandler interface {
 	// Push asks a member to verify a rollup, keep it and sign it. Only the rollup's own node may. A refusal is an error
@@ -100,6 +117,8 @@ type PeerServiceHandler interface {
 	Push(context.Context, *connect.Request[PushRequest]) (*connect.Response[PushResponse], error)
 	// Pull gives a rollup that is kept here, to any registered node.
 	Pull(context.Context, *connect.Request[PullRequest]) (*connect.Response[PullResponse], error)
+	// Contact says where this node delivers content, and by its answer that it is there.
+	Contact(context.Context, *connect.Request[ContactRequest]) (*connect.Response[ContactResponse], error)
 }
 
 // NewPeerServiceHandler builds an HTTP handler from the service implementation. It returns the path
@@ -122,12 +141,21 @@ func NewPeerServiceHandler(svc PeerServiceHandler, opts ...connect.HandlerOption
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	peerServiceContactHandler := connect.NewUnaryHandler(
+		PeerServiceContactProcedure,
+		svc.Contact,
+		connect.WithSchema(peerServiceMethods.ByName("Contact")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/waybill.v1.PeerService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case PeerServicePushProcedure:
 			peerServicePushHandler.ServeHTTP(w, r)
 		case PeerServicePullProcedure:
 			peerServicePullHandler.ServeHTTP(w, r)
+		case PeerServiceContactProcedure:
+			peerServiceContactHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -143,4 +171,8 @@ func (UnimplementedPeerServiceHandler) Push(context.Context, *connect.Request[Pu
 
 func (UnimplementedPeerServiceHandler) Pull(context.Context, *connect.Request[PullRequest]) (*connect.Response[PullResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("waybill.v1.PeerService.Pull is not implemented"))
+}
+
+func (UnimplementedPeerServiceHandler) Contact(context.Context, *connect.Request[ContactRequest]) (*connect.Response[ContactResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("waybill.v1.PeerService.Contact is not implemented"))
 }

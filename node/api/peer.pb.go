@@ -368,6 +368,88 @@ func (x *PullResponse) GetOwn() []byte {
 	return nil
 }
 
+type ContactRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ContactRequest) Reset() {
+	*x = ContactRequest{}
+	mi := &file_peer_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ContactRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ContactRequest) ProtoMessage() {}
+
+func (x *ContactRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ContactRequest.ProtoReflect.Descriptor instead.
+func (*ContactRequest) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{5}
+}
+
+type ContactResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where clients ask for content: https://host:port. Empty: nowhere. Without a host before the port it is the host of
+	// the node's peer address.
+	ContentUrl    string `protobuf:"bytes,1,opt,name=content_url,json=contentUrl,proto3" json:"content_url,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ContactResponse) Reset() {
+	*x = ContactResponse{}
+	mi := &file_peer_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ContactResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ContactResponse) ProtoMessage() {}
+
+func (x *ContactResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ContactResponse.ProtoReflect.Descriptor instead.
+func (*ContactResponse) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ContactResponse) GetContentUrl() string {
+	if x != nil {
+		return x.ContentUrl
+	}
+	return ""
+}
+
 var File_peer_proto protoreflect.FileDescriptor
 
 const file_peer_proto_rawDesc = "" +
@@ -390,7 +472,11 @@ const file_peer_proto_rawDesc = "" +
 	"\fPullResponse\x12\x16\n" +
 	"\x06header\x18\x01 \x01(\fR\x06header\x12\x1a\n" +
 	"\bevidence\x18\x02 \x01(\fR\bevidence\x12\x10\n" +
-	"\x03own\x18\x03 \x01(\fR\x03own*\xbf\x02\n" +
+	"\x03own\x18\x03 \x01(\fR\x03own\"\x10\n" +
+	"\x0eContactRequest\"2\n" +
+	"\x0fContactResponse\x12\x1f\n" +
+	"\vcontent_url\x18\x01 \x01(\tR\n" +
+	"contentUrl*\xbf\x02\n" +
 	"\n" +
 	"PushReason\x12\x1b\n" +
 	"\x17PUSH_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
@@ -405,10 +491,11 @@ const file_peer_proto_rawDesc = "" +
 	"\x13PUSH_REASON_NUMBERS\x10\t\x12\x16\n" +
 	"\x12PUSH_REASON_BEHIND\x10\n" +
 	"\x12\x18\n" +
-	"\x14PUSH_REASON_NO_TABLE\x10\v2\x88\x01\n" +
+	"\x14PUSH_REASON_NO_TABLE\x10\v2\xd1\x01\n" +
 	"\vPeerService\x129\n" +
 	"\x04Push\x12\x17.waybill.v1.PushRequest\x1a\x18.waybill.v1.PushResponse\x12>\n" +
-	"\x04Pull\x12\x17.waybill.v1.PullRequest\x1a\x18.waybill.v1.PullResponse\"\x03\x90\x02\x01B-Z+github.com/waybill-network/waybill/node/apib\x06proto3"
+	"\x04Pull\x12\x17.waybill.v1.PullRequest\x1a\x18.waybill.v1.PullResponse\"\x03\x90\x02\x01\x12G\n" +
+	"\aContact\x12\x1a.waybill.v1.ContactRequest\x1a\x1b.waybill.v1.ContactResponse\"\x03\x90\x02\x01B-Z+github.com/waybill-network/waybill/node/apib\x06proto3"
 
 var (
 	file_peer_proto_rawDescOnce sync.Once
@@ -423,23 +510,27 @@ func file_peer_proto_rawDescGZIP() []byte {
 }
 
 var file_peer_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_peer_proto_goTypes = []any{
-	(PushReason)(0),      // 0: waybill.v1.PushReason
-	(*PushRequest)(nil),  // 1: waybill.v1.PushRequest
-	(*PushResponse)(nil), // 2: waybill.v1.PushResponse
-	(*PushRefusal)(nil),  // 3: waybill.v1.PushRefusal
-	(*PullRequest)(nil),  // 4: waybill.v1.PullRequest
-	(*PullResponse)(nil), // 5: waybill.v1.PullResponse
+	(PushReason)(0),         // 0: waybill.v1.PushReason
+	(*PushRequest)(nil),     // 1: waybill.v1.PushRequest
+	(*PushResponse)(nil),    // 2: waybill.v1.PushResponse
+	(*PushRefusal)(nil),     // 3: waybill.v1.PushRefusal
+	(*PullRequest)(nil),     // 4: waybill.v1.PullRequest
+	(*PullResponse)(nil),    // 5: waybill.v1.PullResponse
+	(*ContactRequest)(nil),  // 6: waybill.v1.ContactRequest
+	(*ContactResponse)(nil), // 7: waybill.v1.ContactResponse
 }
 var file_peer_proto_depIdxs = []int32{
 	0, // 0: waybill.v1.PushRefusal.reason:type_name -> waybill.v1.PushReason
 	1, // 1: waybill.v1.PeerService.Push:input_type -> waybill.v1.PushRequest
 	4, // 2: waybill.v1.PeerService.Pull:input_type -> waybill.v1.PullRequest
-	2, // 3: waybill.v1.PeerService.Push:output_type -> waybill.v1.PushResponse
-	5, // 4: waybill.v1.PeerService.Pull:output_type -> waybill.v1.PullResponse
-	3, // [3:5] is the sub-list for method output_type
-	1, // [1:3] is the sub-list for method input_type
+	6, // 3: waybill.v1.PeerService.Contact:input_type -> waybill.v1.ContactRequest
+	2, // 4: waybill.v1.PeerService.Push:output_type -> waybill.v1.PushResponse
+	5, // 5: waybill.v1.PeerService.Pull:output_type -> waybill.v1.PullResponse
+	7, // 6: waybill.v1.PeerService.Contact:output_type -> waybill.v1.ContactResponse
+	4, // [4:7] is the sub-list for method output_type
+	1, // [1:4] is the sub-list for method input_type
 	1, // [1:1] is the sub-list for extension type_name
 	1, // [1:1] is the sub-list for extension extendee
 	0, // [0:1] is the sub-list for field type_name
@@ -456,7 +547,7 @@ func file_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_peer_proto_rawDesc), len(file_peer_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   5,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -24,6 +24,8 @@ func Peer(maxInflight int) Table {
 		// An answer is as large as a push, and stays in memory until it is read.
 		api.PeerServicePullProcedure: {Body: 1 << 10, Time: time.Minute, Calls: maxInflight,
 			Places: max(16, maxInflight)},
+		api.PeerServiceContactProcedure: {Body: 1 << 10, Time: 10 * time.Second,
+			Calls: maxInflight, Places: max(64, maxInflight)},
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -137,6 +139,58 @@ func (m *Members) Pull(
 		return nil, nil, fmt.Errorf("member %d at %s: %w", node, l.address, err)
 	}
 	return header, evidence, nil
+}
+
+// Contact asks a registered node, member or not, where it delivers content: the base of a URL, or
+// nothing when it does not. No connection to a node that is no member is kept.
+func (m *Members) Contact(ctx context.Context, node uint32) (string, error) {
+	registered, ok := m.cfg.Chain.View().Node(node)
+	if !ok {
+		return "", fmt.Errorf("%w: node %d is not registered", ErrNoMember, node)
+	}
+	l, err := m.link(node)
+	if errors.Is(err, ErrNoMember) {
+		l, err = m.dial(&registered), nil
+		defer l.transport.CloseIdleConnections()
+	}
+	if err != nil {
+		return "", err
+	}
+	response, err := l.client.Contact(ctx, connect.NewRequest(&api.ContactRequest{}))
+	if err != nil {
+		return "", fmt.Errorf("node %d at %s: %w", node, l.address, err)
+	}
+	return contentURL(response.Msg.ContentUrl, registered.PeerAddress)
+}
+
+// OwnURL reads what this node, of an index, would say of itself, as others do.
+func (m *Members) OwnURL(said string, node uint32) (string, error) {
+	registered, ok := m.cfg.Chain.View().Node(node)
+	if !ok {
+		return "", fmt.Errorf("%w: node %d is not registered", ErrNoMember, node)
+	}
+	return contentURL(said, registered.PeerAddress)
+}
+
+// contentURL reads what a node says of itself. Without a host it is the one at which the node's
+// peers find it.
+func contentURL(said, peerAddress string) (string, error) {
+	if said == "" {
+		return "", nil
+	}
+	u, err := url.Parse(said)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil ||
+		strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
+		return "", fmt.Errorf("%q is no address of content", said)
+	}
+	if u.Hostname() == "" {
+		host, _, err := net.SplitHostPort(peerAddress)
+		if err != nil {
+			return "", err
+		}
+		u.Host = net.JoinHostPort(host, u.Port())
+	}
+	return u.Scheme + "://" + u.Host, nil
 }
 
 // link returns the connection to a member, by its node, a new one when its address or key changed.

@@ -36,11 +36,12 @@ var pace = door.Pace{Grace: 5 * time.Second, Rate: 256 << 10}
 
 // ServerConfig is what a Server works with.
 type ServerConfig struct {
-	Member      *Member // nil: only Pull is answered
+	Member      *Member // nil: Push is refused
 	Store       *store.Store
 	Chain       Chain           // whose registry says which transport keys are admitted
 	Certificate tls.Certificate // of this node's transport key, see NewCertificate
 	MaxInflight int             // calls of one node at once; 0: 4
+	ContentURL  string          // where this node delivers content; empty: nowhere
 	Logger      *slog.Logger
 }
 
@@ -203,6 +204,11 @@ func (s service) Pull(_ context.Context, req *connect.Request[api.PullRequest]) 
 			fmt.Errorf("rollup %v is not kept here%s", id, ofRung(rung)))
 	}
 	return connect.NewResponse(&api.PullResponse{Header: header, Evidence: evidence}), nil
+}
+
+func (s service) Contact(context.Context, *connect.Request[api.ContactRequest]) (
+	*connect.Response[api.ContactResponse], error) {
+	return connect.NewResponse(&api.ContactResponse{ContentUrl: s.cfg.ContentURL}), nil
 }
 
 func (s service) kept(id rollup.Hash, rung rollup.Rung) (header, evidence []byte, err error) {

@@ -7,6 +7,8 @@
 //	GET  /b3/ROOT                content by its root; a Range is taken
 //	GET  /site/SERVICE/PATH      content by a path of a service's manifest
 //	GET  /manifest/SERVICE       the manifest
+//	GET  /route/ROOT             the nodes that content is asked of, the best first
+//	GET  /nodes                  all nodes, as the committee signed, and where they deliver
 //
 // The `Accept` of a request says in which session it is made; then the answer is a stream of
 // frames, which the client pays for. Without a session the answer is the plain bytes, as far as the
@@ -91,6 +93,8 @@ type Config struct {
 	// API is the client port's handler, served here as well, so that a page in a browser has one
 	// origin to talk to. Nil: only content is.
 	API http.Handler
+	// Routes is what the node knows of others. Nil: it tells of none.
+	Routes Routes
 
 	Dir    string // for the journal of debts and the volume that was used
 	Credit credit.Params
@@ -193,6 +197,8 @@ func limits(cfg *Config) door.Table {
 		"/stop":    {Body: int64(delivery.StopSize), Time: answer, Calls: 256, Places: 4096},
 		// A manifest may have some megabytes; who reads it knows all paths of a site.
 		"/manifest/": {Time: answer, Calls: 64, Places: 1024},
+		"/nodes":     {Time: answer, Calls: 64, Places: 1024},
+		"/route/":    {Time: answer, Calls: 256, Places: 4096},
 		"/b3/":       content,
 		"/site/":     content,
 	}
@@ -203,6 +209,8 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("GET /session", s.challenge)
 	mux.HandleFunc("POST /session", s.open)
 	mux.HandleFunc("POST /stop", s.stopped)
+	mux.HandleFunc("GET /nodes", s.listed)
+	mux.HandleFunc("GET /route/{root}", s.routed)
 	mux.HandleFunc("GET /b3/{root}", s.byRoot)
 	mux.HandleFunc("GET /site/{service}/{path...}", s.byPath)
 	mux.HandleFunc("GET /manifest/{service}", s.manifest)
