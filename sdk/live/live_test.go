@@ -120,6 +120,7 @@ func start(t *testing.T, nodes, clients int) *world {
 	for i, size := range []int{0, 1, 16384, 16385, 700_001, 5 << 20} {
 		add(fmt.Sprintf("/files/%d", size), "application/octet-stream", made(uint64(i), size))
 	}
+	add("/sound.wav", "audio/wav", wave(60))
 	owner := w.Members[0].Owner
 	w.shelf.manifest, err = manifest.New(manifest.Head{Network: w.ID, Service: 0, Serial: 1,
 		Until: manifest.Forever}, entries, owner)
@@ -218,6 +219,7 @@ func (w *world) site(t *testing.T, files http.Handler) (url string, reports <-ch
 	mux := http.NewServeMux()
 	answer := func(rw http.ResponseWriter, v any) {
 		rw.Header().Set("Content-Type", "application/json")
+		rw.Header().Set("Access-Control-Allow-Origin", "*")
 		_ = json.NewEncoder(rw).Encode(v) // or nobody is there
 	}
 	mux.HandleFunc("GET /config/{client}", func(rw http.ResponseWriter, r *http.Request) {

@@ -55,8 +55,9 @@ export class FetchError extends Error {
     const where = at.node === "" ? "" : `node ${at.node}: `;
     const why = cause instanceof Error ? cause.message : String(cause);
     const before = errors.slice(0, -1).map((e) => `; before that ${e.message}`).join("");
-    super(`${where}${at.phase} of ${at.root || "all"} at byte ${at.offset} (${sum.received} bytes ` +
-      `received, ${sum.charged} charged): ${why}${before}`, { cause });
+    const what = `${at.phase} of ${at.root || "all"} at byte ${at.offset}`;
+    super(`${where}${what} (${sum.received} bytes received, ` +
+      `${sum.charged} charged): ${why}${before}`, { cause });
     this.name = "FetchError";
     this.errors = errors;
     this.node = at.node;

@@ -13,3 +13,6 @@ export { Book, memoryStorage, type Numbered, type Storage } from "./book.js";
 export * from "./signer.js";
 export { type Stats } from "./link.js";
 export * from "./fetcher.js";
+export * from "./browser.js";
+export * from "./page.js";
+export * from "./remote.js";
