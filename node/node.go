@@ -320,7 +320,8 @@ func (n *Node) startPipeline(ctx context.Context) error {
 		MaxAcks: n.cfg.Pipeline.MaxAcks, MaxBytes: int64(n.cfg.Pipeline.MaxBytes),
 		WindowAge: n.cfg.Pipeline.WindowAge, Tail: tail(n.cfg.Pipeline.Tail, &n.id.Genesis.Params),
 		CosignWait: n.cfg.Pipeline.CosignWait, Logger: n.log,
-		Room: func() bool { return n.usage.room(n.store, uint64(n.cfg.Store.MinFree)) },
+		Exposure: uint64(n.cfg.Pipeline.Exposure) * microCredits,
+		Room:     func() bool { return n.usage.room(n.store, uint64(n.cfg.Store.MinFree)) },
 	}
 	if left := timeToOrder(config.Tail, config.CosignWait, &n.id.Genesis.Params); left <= 0 {
 		n.log.Warn(
@@ -343,6 +344,9 @@ func (n *Node) startPipeline(ctx context.Context) error {
 	n.onStop(p.Close)
 	return nil
 }
+
+// microCredits are a credit.
+const microCredits = 1_000_000
 
 // tail is how long acks of an ended epoch are taken: they need time to be certified and ordered
 // before the network settles it.

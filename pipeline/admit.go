@@ -17,6 +17,7 @@ import (
 type Receipt struct {
 	OpenEpoch  uint32        // what to sign next acks for
 	RetryAfter time.Duration // for acks that were answered overloaded; 0 when none was
+	Short      []Shortage    // of the payers whose acks were refused for want of credit; some of them
 }
 
 // Source is where acks come from: one per connection. Sources share the budget and the verifiers
@@ -58,6 +59,7 @@ type Future struct {
 
 	heldMu sync.Mutex
 	held   map[uint32][]byte
+	short  []Shortage
 }
 
 // roomRetry is the retry delay while the disk is full: room is made by people, or by a settlement.
@@ -78,7 +80,7 @@ func (f *Future) Wait(ctx context.Context) ([]rollup.Answer, Receipt, error) {
 			return nil, Receipt{}, context.Cause(ctx)
 		}
 	}
-	r := Receipt{OpenEpoch: f.p.windows.present().number}
+	r := Receipt{OpenEpoch: f.p.windows.present().number, Short: f.short} // written no more
 	switch {
 	case f.noRoom:
 		r.RetryAfter = roomRetry

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"time"
 
+	"github.com/waybill-network/waybill/pipeline/exposure"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
@@ -59,6 +60,8 @@ func (e *epoch) screen(c *chunk, ws *windows, old *acksAt) {
 		case uint64(number) > uint64(next)+uint64(e.inFlight+kept):
 			c.source.p.refuse(c.future, at, rollup.Answer{Code: rollup.CodeGap, Arg: uint64(next)})
 			continue
+		case ws.credit.Short() && c.source.p.refuseShort(c, e, at, f):
+			continue
 		}
 		if kept != i {
 			copy(c.frame(kept), f)
@@ -78,9 +81,10 @@ type signedAck struct {
 }
 
 // judge says what becomes of an ack. Accepted means that it is in the open window now; held is the
-// ack under a number that is used. The caller holds windows.mu.
-func (p *Pipeline) judge(e *epoch, ack *signedAck, view *ledger.View) (a rollup.Answer,
-	held rollup.Frame) {
+// ack under a number that is used. The future hears which payer lacks credit. The caller holds
+// windows.mu.
+func (p *Pipeline) judge(e *epoch, ack *signedAck, view *ledger.View, future *Future) (
+	a rollup.Answer, held rollup.Frame) {
 	f := ack.frame
 	next := e.numbers.Next(f.Client(), f.Service())
 	switch number := f.Number(); {
@@ -91,15 +95,19 @@ func (p *Pipeline) judge(e *epoch, ack *signedAck, view *ledger.View) (a rollup.
 	case number > next:
 		return rollup.Answer{Code: rollup.CodeGap, Arg: uint64(next)}, nil
 	}
-	code := e.open.take(ack)
-	if code == codeFull && p.rotate(e) {
-		code = e.open.take(ack)
+	credit := p.windows.credit
+	code := e.open.take(ack, credit)
+	if code == exposure.Full && p.rotate(e) {
+		code = e.open.take(ack, credit)
 	}
-	switch code {
-	case rollup.CodeAccepted:
+	switch {
+	case code == rollup.CodeAccepted:
 		e.numbers.Take(rollup.Run{Client: f.Client(), Service: f.Service(), First: next, Count: 1})
-	case codeFull:
+	case code == exposure.Full:
 		code = rollup.CodeOverloaded
+	case exposure.IsCredit(code):
+		return p.lacks(future, e, ack.payer, code), nil
+	default:
 	}
 	return rollup.Answer{Code: code}, nil
 }

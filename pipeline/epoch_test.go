@@ -3,6 +3,7 @@ package pipeline
 import (
 	"testing"
 
+	"github.com/waybill-network/waybill/pipeline/exposure"
 	"github.com/waybill-network/waybill/rollup"
 )
 
@@ -11,7 +12,7 @@ import (
 func TestEpochEndsAtTheDoor(t *testing.T) {
 	p := &Pipeline{budgets: [classes]budget{{maxAcks: 100, maxBytes: 1 << 20}}}
 	p.queue.init()
-	p.windows.init()
+	p.windows.init(exposure.New(0, 0))
 	p.windows.drained = make(chan *window, 1)
 	e := &epoch{number: 3}
 	p.windows.taking = []*epoch{{number: 4}, e}
@@ -53,7 +54,7 @@ func (s endsMeanwhile) FindRun(uint32, uint32, uint64, uint32, uint32) (uint32, 
 // that it never will be.
 func TestRecallWhileAnEpochEnds(t *testing.T) {
 	p := &Pipeline{}
-	p.windows.init()
+	p.windows.init(exposure.New(0, 0))
 	p.windows.taking = []*epoch{{number: 4}, {number: 3, ended: true, inFlight: 1}}
 	p.store = endsMeanwhile{end: func() { p.windows.taking = p.windows.taking[:1] }}
 	f := rollup.Frame((&rollup.Ack{Epoch: 3}).Append(nil))

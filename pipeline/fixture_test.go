@@ -219,6 +219,14 @@ func (s *store) Sealed(key rollup.WindowKey) (*rollup.Archive, error) {
 	return r.archive()
 }
 
+func (s *store) Header(key rollup.WindowKey) (*rollup.Header, error) {
+	a, err := s.Sealed(key)
+	if err != nil {
+		return nil, err
+	}
+	return a.Header, nil
+}
+
 func (s *store) PutProof(key rollup.WindowKey, proof []byte) error {
 	return s.write("proof", func() {
 		r := s.sealed[key]

@@ -135,6 +135,7 @@ func (w *worker) insert(c *chunk, v verdict) (added int) {
 	// Read here, it is no older than any that an ack was judged by before: what was once answered
 	// not_valid is not taken.
 	view := p.chain.View()
+	p.windows.credit.Show(view)
 	for i, code := range v.codes {
 		a := &c.future.answers[c.at[i]]
 		if code != rollup.CodeAccepted {
@@ -151,7 +152,7 @@ func (w *worker) insert(c *chunk, v verdict) (added int) {
 		}
 		var held rollup.Frame
 		ack := signedAck{f, v.payers[i], unitCap, c.source.session}
-		if *a, held = p.judge(c.epoch, &ack, view); held != nil {
+		if *a, held = p.judge(c.epoch, &ack, view, c.future); held != nil {
 			c.future.hold(c.at[i], held)
 		}
 		if a.Code == rollup.CodeAccepted {

@@ -77,6 +77,9 @@
 //     and in its window until it is answered; no stage drops one. What a later stage refuses, it
 //     refuses for what the ack is: its signature, its number. Only when no window can be opened for
 //     a (payer, service) pair too many is an ack refused for room behind the door.
+//   - An ack is taken when its payer can pay for it (package exposure), and all that was taken and
+//     is not ordered counts. That is judged with its number, behind its signature: nobody uses up a
+//     payer's credit by naming its clients. Who is known to be short is refused at the door.
 //   - Every admitted ack is answered exactly once, also when the pipeline closes or fails.
 //   - Acks enter a window's frames, its table and the store in one order, over all windows of an
 //     epoch: what is durable of a client's numbers has no gap. A group writes all frames that there
@@ -135,6 +138,7 @@ import (
 	"time"
 
 	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/pipeline/exposure"
 	"github.com/waybill-network/waybill/pipeline/status"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
@@ -182,6 +186,10 @@ type Store interface {
 	// Sealed returns what PutSealed kept of a window. The error wraps rollup.ErrNotFound when there
 	// was no PutSealed.
 	Sealed(key rollup.WindowKey) (*rollup.Archive, error)
+	// Unordered lists the windows that were sealed and not marked as ordered, oldest first.
+	Unordered() ([]rollup.WindowKey, error)
+	// Header returns the header of a sealed window, with errors as those of Sealed.
+	Header(key rollup.WindowKey) (*rollup.Header, error)
 	// IsUnordered reports whether a sealed window waits for its order. The chain does not say so any
 	// more once the epoch is settled.
 	IsUnordered(key rollup.WindowKey) (bool, error)
@@ -202,6 +210,9 @@ type Chain interface {
 type Outbox interface {
 	// Put hands over a window that is durable, with its status so far. It does not block for long.
 	Put(a *rollup.Archive, s status.Window)
+	// GivenUp reports whether a window that was handed over, or that the outbox found in the store,
+	// will never be ordered.
+	GivenUp(key rollup.WindowKey) bool
 	// Err returns why the outbox writes no more, nil while it does: the outcome of a write is unknown
 	// then, and the pipeline accepts nothing more either.
 	Err() error
@@ -231,7 +242,9 @@ type Config struct {
 	MaxSkew    time.Duration // from the last block's time, beyond which acks are refused (1 min)
 	CosignWait time.Duration // that clients may take to co-sign a window; 0: they are not asked
 
-	Now         func() time.Time     // the node's clock, to hold against the chain's (time.Now)
+	Now      func() time.Time // the node's clock, to hold against the chain's (time.Now)
+	Exposure uint64           // micro-credits taken at one payer's cost and not ordered (exposure.New)
+
 	Room        func() bool          // for more acks on the disk; asked at every submission (always)
 	Logger      *slog.Logger         // (discards)
 	NewVerifier func() BatchVerifier // one per worker (bls.NewVerifier(bls.Default, 1))
@@ -344,7 +357,7 @@ func New(cfg Config, store Store, chain Chain, outbox Outbox) (*Pipeline, error)
 	p.queue.init()
 	p.recaller.init()
 	p.committer.init()
-	p.windows.init()
+	p.windows.init(exposure.New(cfg.Node, cfg.Exposure))
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p, nil
 }
@@ -358,8 +371,12 @@ func (p *Pipeline) Start(ctx context.Context) error {
 	if p.started || p.ended {
 		return fmt.Errorf("%w: start only once", ErrClosed)
 	}
+	p.windows.credit.Show(p.chain.View())
 	recovered, err := p.recoverPool(ctx)
 	if err != nil {
+		return err
+	}
+	if err := p.recoverCredit(ctx); err != nil {
 		return err
 	}
 	drains := maxDraining + 2*maxTaking + len(recovered) // at most, with the last ones of epochs

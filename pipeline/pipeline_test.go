@@ -138,17 +138,18 @@ func withSignature(f *fixture, flag, x byte) *rollup.Ack {
 
 // Codes that depend on the node's state have a test of their own.
 var elsewhere = map[rollup.Code]string{
-	rollup.CodeMalformed:    "TestMalformed",
-	rollup.CodeOverloaded:   "TestOverloadIsFair",
-	rollup.CodeClock:        "TestClock",
-	rollup.CodeStoreFailed:  "TestStoreFailure",
-	rollup.CodeShuttingDown: "TestClose",
-	rollup.CodeOverflow:     "TestRows",
-	rollup.CodePastEpoch:    "TestPastEpoch",
-	rollup.CodeBusy:         "TestBusy",
-	// Of credit and of acks on account nothing is said yet.
-	rollup.CodeInsufficientReserve: "", rollup.CodeInsufficientAllowance: "",
-	rollup.CodeOwnLimit: "", rollup.CodeOnAccount: "", rollup.CodeDropped: "",
+	rollup.CodeMalformed:           "TestMalformed",
+	rollup.CodeOverloaded:          "TestOverloadIsFair",
+	rollup.CodeClock:               "TestClock",
+	rollup.CodeStoreFailed:         "TestStoreFailure",
+	rollup.CodeShuttingDown:        "TestClose",
+	rollup.CodeOverflow:            "TestRows",
+	rollup.CodePastEpoch:           "TestPastEpoch",
+	rollup.CodeBusy:                "TestBusy",
+	rollup.CodeInsufficientReserve: "TestCredit", rollup.CodeInsufficientAllowance: "TestCredit",
+	rollup.CodeOwnLimit: "TestCredit",
+	// Of acks on account nothing is said yet.
+	rollup.CodeOnAccount: "", rollup.CodeDropped: "",
 }
 
 func TestEveryCodeHasACase(t *testing.T) {

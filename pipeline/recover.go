@@ -49,6 +49,7 @@ func (p *Pipeline) reload(ctx context.Context, w *window, frames []byte) error {
 	if len(frames)%rollup.AckSize != 0 || len(w.frames)+len(frames) > cap(w.frames) {
 		return fmt.Errorf("%w: %d bytes behind %d acks", ErrPool, len(frames), w.acks())
 	}
+	view := p.chain.View()
 	for ; len(frames) > 0; frames = frames[rollup.AckSize:] {
 		f := rollup.Frame(frames[:rollup.AckSize])
 		if !f.Tagged() || f.Net() != p.cfg.Network.Net() || f.Node() != w.key.Node ||
@@ -57,6 +58,9 @@ func (p *Pipeline) reload(ctx context.Context, w *window, frames []byte) error {
 		}
 		if _, found := w.find(f.Client(), f.Service(), f.Number()); found {
 			return fmt.Errorf("%w: ack %d uses a number again", ErrPool, w.acks())
+		}
+		if c, ok := view.Client(f.Client()); ok { // or reverify says so
+			p.windows.credit.Restore(w.memory.rows, c.Payer, f.Service(), f.Units())
 		}
 		w.memory.table.insert(f.Client(), f.Service(), f.Number(), w.acks())
 		w.frames = append(w.frames, f...)

@@ -96,7 +96,7 @@ func (ws *windows) list() (list []status.Window) {
 	defer ws.mu.Unlock()
 	add := func(w *window) {
 		s := w.status
-		s.Acks, s.Units, s.Rows = w.acks(), w.units, len(w.memory.rows.units)
+		s.Acks, s.Units, s.Rows = w.acks(), w.units, w.memory.rows.Len()
 		list = append(list, s)
 	}
 	for _, e := range ws.taking {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/pipeline/exposure"
 	"github.com/waybill-network/waybill/pipeline/status"
 	"github.com/waybill-network/waybill/rollup"
 )
@@ -37,7 +38,7 @@ type windowMemory struct {
 	frames   []byte
 	sessions []Session
 	table    table
-	rows     rows
+	rows     *exposure.Rows
 	counts   map[series]uint32 // of acks for services whose statements may come to their bounds
 }
 
@@ -55,14 +56,13 @@ func newWindow(key rollup.WindowKey, state status.State) *window {
 
 func newWindowMemory() *windowMemory {
 	m := &windowMemory{frames: make([]byte, 0, rollup.MaxAcks*rollup.AckSize),
-		sessions: make([]Session, 0, rollup.MaxAcks), counts: make(map[series]uint32)}
-	m.rows.index = make(map[uint64]int, rollup.MaxRows)
+		sessions: make([]Session, 0, rollup.MaxAcks), counts: make(map[series]uint32),
+		rows: exposure.NewRows()}
 	return m
 }
 
 func (m *windowMemory) reset() {
 	m.table.reset()
-	m.rows.reset()
 	clear(m.counts)
 }
 
@@ -80,19 +80,20 @@ func (w *window) find(client uint64, service, number uint32) (int, bool) {
 	return w.memory.table.find(w.frames, client, service, number)
 }
 
-// take adds an ack whose number is the next one. It answers codeFull when the window has no room
-// for it.
-func (w *window) take(ack *signedAck) rollup.Code {
+// take adds an ack whose number is the next one. It answers exposure.Full when the window has no
+// room for it, and a code of credit when its payer has none.
+func (w *window) take(ack *signedAck, credit *exposure.Book) rollup.Code {
 	if w.acks() == rollup.MaxAcks {
-		return codeFull
+		return exposure.Full
 	}
 	f := ack.frame
 	l := series{f.Client(), f.Service()}
 	counted := ack.unitCap > rollup.MaxStatementUnits/rollup.MaxAcks
 	if counted && uint64(w.memory.counts[l]+1)*ack.unitCap > rollup.MaxStatementUnits {
-		return codeFull
+		return exposure.Full
 	}
-	if code := w.memory.rows.add(ack.payer, l.service, f.Units()); code != rollup.CodeAccepted {
+	code := credit.Take(w.memory.rows, ack.payer, l.service, f.Units())
+	if code != rollup.CodeAccepted {
 		return code
 	}
 	if counted {

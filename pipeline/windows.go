@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/waybill-network/waybill/pipeline/exposure"
 	"github.com/waybill-network/waybill/rollup"
 )
 
@@ -29,10 +30,12 @@ type windows struct {
 	taking   []*epoch  // the present one first; never empty once the pipeline has started
 	draining []*window // in the order in which they were closed, which is that of their seals
 	memory   []*windowMemory
-	changed  chan struct{} // closed when another window opens
+	credit   *exposure.Book // of all windows that are not ordered
+	changed  chan struct{}  // closed when another window opens
 }
 
-func (ws *windows) init() {
+func (ws *windows) init(credit *exposure.Book) {
+	ws.credit = credit
 	ws.wake = make(chan struct{}, 1)
 	ws.changed = make(chan struct{})
 	ws.taking = []*epoch{{open: &window{}}}
@@ -187,12 +190,18 @@ func (ws *windows) give(w *window) {
 		w.memory = newWindowMemory()
 	}
 	w.memory.reset()
+	ws.credit.Open(w.key, w.memory.rows)
 	w.frames, w.sessions = w.memory.frames, w.memory.sessions
 }
 
 // takeBack takes the memory of a window that needs it no more. The caller holds ws.mu.
 func (ws *windows) takeBack(w *window) {
 	m := w.memory
+	if w.idle() {
+		ws.credit.Close(m.rows)
+	} else {
+		ws.credit.Seal(m.rows)
+	}
 	w.memory, w.frames, w.sessions = nil, nil, nil
 	if len(ws.memory) < 2 {
 		ws.memory = append(ws.memory, m)
@@ -252,8 +261,10 @@ func (p *Pipeline) tick(now time.Time) (next time.Time, err error) {
 			return now, err
 		}
 	}
+	p.dropGivenUp()
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
+	ws.credit.Show(view)
 	if fresh != nil {
 		p.begin(fresh, first, now)
 	}

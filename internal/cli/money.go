@@ -14,10 +14,13 @@ import (
 func txReserve() *cobra.Command {
 	cmd := txAmount("reserve", "Put credits where the signer's acks are paid from", ledger.NewReserve)
 	cmd.Long = `Moves credits from the signer's balance to its reserve. Acks are paid from the
-reserve alone: what is not there cannot be charged, whatever happens. A node that
-serves a payer's clients beyond it is not paid for that (arrears in "waybill wallet").
-A row of a window takes its money from the reserve when the window is
-ordered, in the order of the chain; what is reserved now is there at once.
+reserve alone: what is not there cannot be charged, whatever happens. So a node serves
+a payer's clients only as far as the reserve reaches, less what it has taken and the
+chain has not ordered, and of that no more than it wants to risk (own_limit: a tenth
+of the reserve, if its operator did not say otherwise). Beyond it acks are answered
+insufficient_reserve, with when to come again. A row of a window takes its money from
+the reserve when the window is ordered, in the order of the chain; what is reserved
+now is there at once.
 
 To take it back: waybill tx thaw. To bound what one node can charge: waybill tx
 allowance. What is there: waybill wallet.`
@@ -42,11 +45,11 @@ func txAllowance() *cobra.Command {
 		ledger.NewAllowance)
 	cmd.Long = `Sets how much any one node may charge the signer for acks of one epoch, over all
 services and clients. What a node rolls up above that is not owed: a thief with a
-client's key and a node of his own gets no more than this from an epoch, and an honest
-node that delivers beyond it does so unpaid.
+client's key and a node of his own gets no more than this from an epoch. An honest
+node delivers no more either: beyond it acks are answered insufficient_allowance.
 
-A higher one counts at once, a lower one from the next epoch. With 0 nothing is owed
-from the next epoch on. Until a payer sets one, the genesis file's counts.`
+A higher one counts at once, a lower one from the next epoch. 0 stops all service from
+the next epoch on. Until a payer sets one, the genesis file's counts.`
 	cmd.Example = "  waybill tx allowance --key payer.json 20"
 	return cmd
 }

@@ -76,7 +76,7 @@ func newWallet() *cobra.Command {
 		Long: `Shows the money of an account, named by its key or its index, as a node knows it:
 
 balance     the account's own, free to be moved
-reserve     what acks are paid from; what it does not cover stays unpaid, as arrears
+reserve     what acks are paid from; nodes serve its clients as far as it reaches
 thawing     on its way back to the balance; acks of its epoch may still take it
 committed   taken by windows of epochs that are not settled, and soon their nodes'
 

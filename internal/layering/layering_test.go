@@ -19,7 +19,7 @@ var (
 	core     = []string{"kernels", "rollup", "rollup/registry", "rollup/word", "rollup/ledger"}
 	protocol = join(core, "rollup/cosign", "rollup/delivery", "rollup/export", "rollup/manifest",
 		"rollup/meter", "rollup/route", "proofs")
-	ways  = []string{"pipeline", "pipeline/status", "pipeline/certify"}
+	ways  = []string{"pipeline", "pipeline/exposure", "pipeline/status", "pipeline/certify"}
 	doors = []string{"node/api", "client"}
 	nodes = []string{
 		"node",
@@ -70,8 +70,10 @@ var rooms = []struct {
 	// The pipeline ends with a sealed window, which certify brings to its order. Both say what they
 	// do in terms of status.
 	{"pipeline/status", []string{"rollup"}},
+	// What payers can still pay for is a question of sums, and of the ledger alone.
+	{"pipeline/exposure", []string{"rollup", "rollup/ledger"}},
 	{"pipeline/certify", join(core, "rollup/cosign", "proofs", "pipeline/status")},
-	{"pipeline", join(core, "rollup/cosign", "proofs", "pipeline/status")},
+	{"pipeline", join(core, "rollup/cosign", "proofs", "pipeline/status", "pipeline/exposure")},
 	{"pipeline/pipelinetest", join(core, ways...)},
 
 	{"node/api", []string{"rollup", "rollup/cosign"}},
@@ -93,6 +95,7 @@ var rooms = []struct {
 	{"node/serve", join(core, "rollup/delivery", "rollup/manifest", "rollup/route", "node/api",
 		"node/door", "node/serve/credit")},
 	{"node/ingest", join(core, "rollup/cosign", "rollup/export", "pipeline", "pipeline/status",
+		"pipeline/exposure",
 		"pipeline/certify", "node/api", "node/door", "node/store", "node/witness")},
 	{"node/peer", join(core, "node/api", "node/door", "node/store")},
 	// What is seen of a node: the engine's condition, the pipeline's numbers and the puller's as

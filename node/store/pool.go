@@ -227,6 +227,29 @@ func (s *Store) Sealed(k rollup.WindowKey) (*rollup.Archive, error) {
 	return a, err
 }
 
+// Header returns the header of a window that PutSealed kept: what it bills, for a few hundred
+// bytes. Errors: those of Sealed.
+func (s *Store) Header(k rollup.WindowKey) (*rollup.Header, error) {
+	id, err := s.hash(windowKey(keyOwn, k))
+	if err != nil {
+		return nil, err
+	}
+	encoded, err := s.get(idKey(keyHeader, id))
+	if errors.Is(err, ErrNotFound) {
+		if err = s.checkRetained(k.Epoch); err == nil {
+			err = fmt.Errorf("%w: no header for %v", ErrCorrupt, k)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	h, err := rollup.ParseHeader(encoded)
+	if err != nil {
+		return nil, fmt.Errorf("%w: header of %v: %w", ErrCorrupt, k, err)
+	}
+	return h, nil
+}
+
 // hash reads a value that is a hash.
 func (s *Store) hash(key []byte) (rollup.Hash, error) {
 	v, err := s.get(key)

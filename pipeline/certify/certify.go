@@ -162,6 +162,7 @@ type Outbox struct {
 	archives       int    // of jobs that have theirs at hand
 	prover         queue
 	known          map[uint32]*Member
+	givenUp        map[rollup.WindowKey]struct{} // stuck
 }
 
 // maxArchives is how many jobs keep their archive at hand: some 12 MiB each when a window is full.
@@ -175,7 +176,8 @@ func New(cfg Config, store Store, chain Chain, members Members) (*Outbox, error)
 	}
 	o := &Outbox{cfg: cfg, store: store, chain: chain, members: members, log: cfg.Logger,
 		certifying: semaphore.NewWeighted(int64(cfg.Certifying)), holding: semaphore.NewWeighted(1),
-		prover: queue{free: cfg.Proving}, known: make(map[uint32]*Member)}
+		prover: queue{free: cfg.Proving}, known: make(map[uint32]*Member),
+		givenUp: make(map[rollup.WindowKey]struct{})}
 	verifier := bls.NewVerifier(bls.Default, 1)
 	o.verifying = gather.New(func(shares []*share) { verifyShares(verifier, shares) })
 	o.ctx, o.cancel = context.WithCancel(context.Background())
@@ -257,6 +259,14 @@ func (o *Outbox) Close() {
 	o.mu.Unlock()
 	o.cancel()
 	o.tasks.Wait()
+}
+
+// GivenUp reports whether a window is stuck: it will never be ordered.
+func (o *Outbox) GivenUp(key rollup.WindowKey) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	_, ok := o.givenUp[key]
+	return ok
 }
 
 // Err returns why the outbox writes no more, nil while it does. It wraps ErrStore.

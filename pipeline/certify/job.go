@@ -268,6 +268,7 @@ func (j *job) giveUp(err error) {
 	errors.As(err, &reason)
 	j.become(StateStuck)
 	j.update(func(s *status.Window) {
+		o.givenUp[j.key] = struct{}{}
 		s.Reason, s.Error, s.Advice = reason.String(), err.Error(), reason.Advice()
 	})
 	o.counters.stuck[reason].Add(1)

@@ -1,41 +1,10 @@
 package pipeline
 
 import (
-	"math"
 	"testing"
 
 	"github.com/waybill-network/waybill/rollup"
 )
-
-// TestRows: what would not fit changes nothing.
-func TestRows(t *testing.T) {
-	m := newWindowMemory()
-	m.reset()
-	r := &m.rows
-	add := func(payer, service uint32, units uint64, want rollup.Code) {
-		t.Helper()
-		if got := r.add(payer, service, units); got != want {
-			t.Errorf("%d, %d, %d: %v, want %v", payer, service, units, got, want)
-		}
-	}
-	for i := range uint32(rollup.MaxRows) {
-		add(i/16, i%16, 1, rollup.CodeAccepted)
-	}
-	add(16, 0, 1, codeFull)
-	add(0, 16, 1, codeFull)
-	add(3, 3, math.MaxUint64-1, rollup.CodeAccepted)
-	add(3, 3, 1, rollup.CodeOverflow)
-	add(3, 4, 1, rollup.CodeAccepted)
-	add(3, 3, 1, rollup.CodeOverflow)
-	if len(r.units) != rollup.MaxRows {
-		t.Errorf("%d rows", len(r.units))
-	}
-	m.reset()
-	add(16, 0, 1, rollup.CodeAccepted)
-	if len(r.units) != 1 || r.units[0] != 1 {
-		t.Errorf("after a reset: %v", r.units)
-	}
-}
 
 // TestTable finds every ack of a full window, and no other.
 func TestTable(t *testing.T) {
