@@ -120,21 +120,28 @@ func (v *volume) use(bytes uint64) {
 	v.dirty = true
 }
 
-// sync writes down what was used.
+// sync writes down what was used. Streams that use more meanwhile do not wait for the disk. It is
+// called from one goroutine at a time.
 func (v *volume) sync() error {
 	v.mu.Lock()
-	defer v.mu.Unlock()
-	if !v.dirty {
+	used, dirty := v.used, v.dirty
+	v.dirty = false
+	v.mu.Unlock()
+	if !dirty {
 		return nil
 	}
-	text, err := json.Marshal(v.used)
+	text, err := json.Marshal(used)
 	if err == nil {
 		err = os.WriteFile(v.path+".new", append(text, '\n'), 0o600)
 	}
 	if err == nil {
 		err = os.Rename(v.path+".new", v.path)
 	}
-	v.dirty = err != nil
+	if err != nil {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.dirty = true
+	}
 	return err
 }
 
