@@ -23,6 +23,7 @@ func delivery(address string, p site, status int, size uint64, line []byte) Deli
 	return Delivery{
 		Address: address,
 		Payer:   p.payer(),
+		Path:    strings.Join(p, "/"),
 		Service: p.kind(status),
 		Units:   size,
 		Record:  bytes.Clone(line),

@@ -23,6 +23,9 @@ type Delivery struct {
 	// not printable stand as \xNN, and a name of more than MaxName runes ends in a digest of
 	// itself.
 	Payer string
+	// Path is what was asked for: the path's segments, decoded, with a slash between them. It is not
+	// fit to be shown.
+	Path string
 	// Service is what was delivered: the kind of the response.
 	Service string
 	// Units are the bytes sent; 0 where the log says "-".

@@ -45,6 +45,7 @@ type Options struct {
 	Dir     string // must not exist or be empty
 	Nodes   int    // members; default 4
 	Serving int    // how many of them, from the first, take acks; default all
+	Content bool   // those deliver content, too, at the port behind the others
 	ChainID string // default "waybill-testnet-" and six random hex digits
 	Host    string // default 127.0.0.1
 	// node i listens on BasePort+10i and the next three ports; 0 picks free ports
@@ -72,6 +73,7 @@ type Node struct {
 	Config   string // path of its configuration file
 	Ingest   string // base URL for clients
 	Operator string // base URL of dashboard, metrics and health
+	Content  string // base URL of content; empty: it delivers none
 }
 
 // Network is what was written.
@@ -197,7 +199,7 @@ func (o *Options) complete() error {
 	if o.Serving < 0 || o.Serving > o.Nodes {
 		return fmt.Errorf("%w: %d serving nodes of %d", ErrOptions, o.Serving, o.Nodes)
 	}
-	if last := o.BasePort + 10*(o.Nodes-1) + 3; o.BasePort < 0 || last > 65535 {
+	if last := o.BasePort + 10*(o.Nodes-1) + 4; o.BasePort < 0 || last > 65535 {
 		return fmt.Errorf("%w: ports from %d to %d", ErrOptions, o.BasePort, last)
 	}
 	if o.ChainID == "" {
@@ -226,9 +228,9 @@ func (o *Options) complete() error {
 	return nil
 }
 
-// ports gives each node four: ingest, peer, consensus, operator.
-func (o *Options) ports() ([][4]int, error) {
-	ports := make([][4]int, o.Nodes)
+// ports gives each node five: ingest, peer, consensus, operator, content.
+func (o *Options) ports() ([][5]int, error) {
+	ports := make([][5]int, o.Nodes)
 	for i := range ports {
 		for j := range ports[i] {
 			if o.BasePort != 0 {
@@ -294,7 +296,7 @@ func (n *Network) writeShared() error {
 		keys.Template{Role: "treasury", KDF: keys.PBKDF2})
 }
 
-func (n *Network) writeHome(i int, s *secrets, o Options, ports [4]int) (Node, error) {
+func (n *Network) writeHome(i int, s *secrets, o Options, ports [5]int) (Node, error) {
 	home := filepath.Join(n.Dir, "node"+strconv.Itoa(i))
 	keyDir := filepath.Join(home, "keys")
 	if err := os.MkdirAll(keyDir, 0o700); err != nil {
@@ -323,6 +325,9 @@ func (n *Network) writeHome(i int, s *secrets, o Options, ports [4]int) (Node, e
 	}
 	c.Ingest.Listen, c.Peer.Listen = o.address(ports[0]), o.address(ports[1])
 	c.Consensus.Listen, c.Operator.Listen = o.address(ports[2]), o.address(ports[3])
+	if o.Content && c.Node.Serving {
+		c.Content.Listen = o.address(ports[4])
+	}
 	c.Consensus.Preset = "lan"
 	c.Store.MinFree = 64 << 20
 	if o.Configure != nil {
@@ -340,6 +345,9 @@ func (n *Network) writeHome(i int, s *secrets, o Options, ports [4]int) (Node, e
 	}
 	written := Node{Home: home, Config: filepath.Join(home, "config.toml"),
 		Ingest: "http://" + c.Ingest.Listen, Operator: "http://" + c.Operator.Listen}
+	if c.Content.Listen != "" {
+		written.Content = "http://" + c.Content.Listen
+	}
 	return written, os.WriteFile(written.Config, file.Bytes(), 0o644)
 }
 
