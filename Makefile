@@ -12,8 +12,8 @@ export GOFLAGS += -buildvcs=false
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: build ## the main job in one process: a committee of four, real traffic (LOG=file, gzip too), two epochs, settled and verified
-	$(BIN)/waybill devnet --job $(if $(LOG),--log $(LOG))
+run: build ## the main job: five nodes deliver files to clients (of LOG=file, gzip too), one is killed; settled, reconciled and verified
+	$(BIN)/waybill devnet --job $(if $(LOG),--log $(LOG)) $(if $(REQUESTS),--requests $(REQUESTS))
 
 test: ## every test that needs nothing but Go
 	$(GO) test -timeout 9m ./...

@@ -206,14 +206,10 @@ func (r *Replay) secret(purpose string, names ...string) []byte {
 func (r *Replay) Deliver(ctx context.Context, deliveries iter.Seq[workload.Delivery]) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	all := make(map[uint64]*customer, len(r.parties))
 	for _, s := range r.servers {
 		s.queue = newQueue()
 	}
-	for _, c := range r.parties {
-		all[c.index] = c
-	}
-	r.byIndex.Store(&all)
+	r.enroll()
 	var producing error
 	var running sync.WaitGroup
 	running.Go(func() {

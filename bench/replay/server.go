@@ -46,9 +46,8 @@ func (r *Replay) Undelivered() []Undelivered {
 // connect makes a client for each node, and asks the nodes who they are. Those that do not answer
 // are asked again when something is to be delivered to them, unless no node answers.
 func (r *Replay) connect(ctx context.Context) error {
-	for i, url := range r.cfg.Nodes {
-		others := slices.Delete(slices.Clone(r.cfg.Nodes), i, i+1)
-		c, err := client.New(client.Config{URL: url, Others: others, Batch: r.cfg.Batch,
+	for _, url := range r.cfg.Nodes {
+		c, err := client.New(client.Config{URL: url, Others: r.others(url), Batch: r.cfg.Batch,
 			Patience: r.cfg.Patience, Cosign: r.cosign(), Logger: r.cfg.Logger})
 		if err != nil {
 			return err
@@ -75,6 +74,11 @@ func (r *Replay) connect(ctx context.Context) error {
 		return fmt.Errorf("replay: no node answers: %w", errors.Join(errs...))
 	}
 	return nil
+}
+
+// others are the other nodes' URLs.
+func (r *Replay) others(url string) []string {
+	return slices.DeleteFunc(slices.Clone(r.cfg.Nodes), func(u string) bool { return u == url })
 }
 
 // silent reports whether a node said nothing, rather than something wrong.
@@ -107,7 +111,9 @@ func (r *Replay) identify(ctx context.Context, s *server) error {
 			"node %s says that it is node %d, whose key is another one in the genesis",
 			s.url, pin.Node)
 	}
-	own, err := client.New(client.Config{URL: s.url, Pin: &pin, Book: r.cfg.Book,
+	// The others are asked about the ledger alone, when this one does not answer.
+	own, err := client.New(client.Config{URL: s.url, Others: r.others(s.url), Pin: &pin,
+		Book:      r.cfg.Book,
 		Committee: r.cfg.Genesis.Committee(), Batch: r.cfg.Batch, Patience: r.cfg.Patience,
 		Cosign: r.cosign(), Logger: r.cfg.Logger})
 	if err != nil {

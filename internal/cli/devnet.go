@@ -35,6 +35,7 @@ type devnetFlags struct {
 	verbose           bool
 	rung1             int
 	proofs            int
+	given             func(flag string) bool
 }
 
 func newDevnet() *cobra.Command {
@@ -48,16 +49,18 @@ members, real keys and disks. Two of the four members serve clients.
 Without --job it runs until it is interrupted; its folder has the genesis file, the
 treasury's key and the password, so every other command can be tried on it.
 
-With --job it does the main job once and exits: every request of a web access log
+With --job it does the main job once and exits. Every request of a web access log
 (--log FILE in Combined Log Format, gzip accepted; without one a seeded generator)
-becomes a delivery. The client is the address, the payer the first path segment, the
-service the kind of the response, the units are the bytes sent, and the request
-record is the log line. Clients sign acks and submit them, over at least two epochs,
-and most of them co-sign their windows; the first node proves what its clients have
-co-signed, the others show the committee the statements. Then it prints what was
-settled and by which rung, holds that against the clients' own account, exports
-settlements and rollups, and verifies them offline. Exit code 0 only when everything
-adds up.`,
+is a fetch: the client is the address, the payer the first path segment with a site of
+its own, the file has the log's size and is made from its name. Five nodes deliver,
+each with a store that a web server on the loopback fills; clients stream from them,
+verify every byte, and sign acks for what they verified, over at least two epochs.
+In the middle one node, which runs in a process of its own, is killed, and started
+again: its clients resume elsewhere. Most clients co-sign their windows; the first
+node proves what its clients have co-signed, the others show the committee the
+statements. Then it prints what was delivered, earned and settled, holds the nodes'
+books, the clients' books and the settlements against each other, exports settlements
+and rollups, and verifies them offline. Exit code 0 only when everything adds up.`,
 		Example: "  waybill devnet --job --log access.log.gz\n  waybill devnet --epoch 60",
 		Args:    noArgs,
 	}
@@ -74,8 +77,9 @@ adds up.`,
 		"with --job: write all exported files and the genesis file to this `folder`")
 	fl.StringVar(&f.dir, "dir", "",
 		"`folder` for the network (default: a temporary one, removed at the end)")
-	fl.IntVar(&f.nodes, "nodes", 4, "committee members")
-	fl.IntVar(&f.serving, "serving", 2, "how many of them take acks")
+	fl.IntVar(&f.nodes, "nodes", 0, "committee members (default 4, or 5 with --job)")
+	fl.IntVar(&f.serving, "serving", 0,
+		"how many of them deliver content and take acks (default 2, or all with --job)")
 	fl.IntVar(&f.basePort, "base-port", 0, "first port (default 7400, or free ones with --job)")
 	fl.Uint32Var(&f.epoch, "epoch", 0,
 		"length of an epoch in `seconds` (default 60, or 8 with --job)")
@@ -90,6 +94,7 @@ adds up.`,
 		if *asJSON && !f.job {
 			return usagef("--json goes with --job")
 		}
+		f.given = fl.Changed
 		f.defaults()
 		for _, c := range []struct {
 			flag string
@@ -113,6 +118,15 @@ func (f *devnetFlags) defaults() {
 			*v = other
 		}
 	}
+	count := func(v *int, unset bool, job, other int) {
+		if unset && f.job {
+			*v = job
+		} else if unset {
+			*v = other
+		}
+	}
+	count(&f.nodes, !f.given("nodes"), 5, 4)
+	count(&f.serving, !f.given("serving"), f.nodes, min(f.nodes, 2))
 	pick(&f.epoch, 8, 60)
 	pick(&f.grace, 20, 30) // a window waits for its proof up to half of it
 	if f.basePort == 0 && !f.job {
@@ -122,12 +136,12 @@ func (f *devnetFlags) defaults() {
 
 func runDevnet(parent context.Context, f *devnetFlags, out, errOut io.Writer,
 	asJSON bool) (err error) {
-	var source mainjob.Source
+	var site *mainjob.Site
 	if f.job {
-		if source, err = f.source(); err != nil {
+		if site, err = f.site(); err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, source.Close()) }()
+		defer func() { err = errors.Join(err, site.Close()) }()
 	}
 	dir := f.dir
 	if dir == "" {
@@ -140,7 +154,7 @@ func runDevnet(parent context.Context, f *devnetFlags, out, errOut io.Writer,
 	if err != nil {
 		return err
 	}
-	net, err := f.write(dir, pairs)
+	net, err := f.write(dir, pairs, site)
 	if err != nil {
 		return err
 	}
@@ -152,12 +166,23 @@ func runDevnet(parent context.Context, f *devnetFlags, out, errOut io.Writer,
 	if f.job {
 		defer g.Start(ctx, cancel)()
 	}
-	nodes, err := startAll(ctx, net, errOut)
+	var victim *victim
+	if f.job && mayDie(len(net.Nodes)) {
+		victim = newVictim(net, f.serving-1, errOut)
+		defer victim.end()
+		if err := victim.begin(); err != nil {
+			return err
+		}
+	}
+	nodes, err := startAll(ctx, net, victim, errOut)
 	if err != nil {
 		return causeOr(ctx, err)
 	}
 	defer func() { err = errors.Join(err, stopAll(nodes)) }()
 	for i, n := range nodes {
+		if n == nil {
+			continue
+		}
 		go func() {
 			select {
 			case err := <-n.Failed():
@@ -168,8 +193,8 @@ func runDevnet(parent context.Context, f *devnetFlags, out, errOut io.Writer,
 	}
 	if f.job {
 		return causeOr(ctx, runJob(ctx, mainjob.Config{
-			Network: net, Nodes: nodes, Serving: f.serving, Proving: f.proofs > 0, Workload: source,
-			Rung1: f.rung1, Exports: f.exports, Progress: errOut, Guard: g,
+			Network: net, Nodes: nodes, Serving: f.serving, Proving: f.proofs > 0, Site: site,
+			Victim: victim.forJob(), Rung1: f.rung1, Exports: f.exports, Progress: errOut, Guard: g,
 		}, out, asJSON))
 	}
 	describe(out, net, f)
@@ -196,7 +221,20 @@ func runJob(ctx context.Context, c mainjob.Config, out io.Writer, asJSON bool) e
 	return result.Check()
 }
 
-// source is the job's workload.
+// site is what the job's workload asks for.
+func (f *devnetFlags) site() (site *mainjob.Site, err error) {
+	if f.log == "" {
+		return mainjob.NewSite(mainjob.Visitors(f.seed, f.requests))
+	}
+	source, err := f.source()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, source.Close()) }()
+	return mainjob.NewSite(source)
+}
+
+// source is a replay's workload, and the job's when it is a log.
 func (f *devnetFlags) source() (mainjob.Source, error) {
 	if f.log == "" {
 		return mainjob.Generated(f.seed, f.requests), nil
@@ -205,13 +243,17 @@ func (f *devnetFlags) source() (mainjob.Source, error) {
 }
 
 // write writes the network's folders.
-func (f *devnetFlags) write(dir string, pairs []keys.Pair) (*homes.Network, error) {
+func (f *devnetFlags) write(dir string, pairs []keys.Pair, site *mainjob.Site) (*homes.Network,
+	error) {
 	net, err := homes.Write(homes.Options{
-		Dir: dir, Nodes: f.nodes, Serving: f.serving, BasePort: f.basePort, EpochSeconds: f.epoch,
-		GraceSeconds: f.grace, ChainID: "waybill-devnet",
+		Dir: dir, Nodes: f.nodes, Serving: f.serving, Content: true, BasePort: f.basePort,
+		EpochSeconds: f.epoch, GraceSeconds: f.grace, ChainID: "waybill-devnet",
 		Proofs: pairs,
 		Configure: func(i int, c *config.Config) {
 			c.Pipeline.WindowAge, c.Pipeline.Tail = 2*time.Second, time.Second
+			if site != nil && c.Content.Listen != "" {
+				c.Content.Origin = site.URL
+			}
 			// All clients answer, however busy the machine is with both sides; then the wait ends.
 			c.Pipeline.CosignWait = 5 * time.Second
 			// All serving nodes prove, but for the job, which shows a rung each: only the first
@@ -253,7 +295,9 @@ func stopAll(nodes []*node.Node) error {
 	go func() {
 		var group errgroup.Group
 		for _, n := range nodes {
-			group.Go(func() error { n.Stop(); return nil })
+			if n != nil {
+				group.Go(func() error { n.Stop(); return nil })
+			}
 		}
 		_ = group.Wait() // no error is possible
 		close(stopped)
@@ -266,12 +310,18 @@ func stopAll(nodes []*node.Node) error {
 	}
 }
 
-// startAll starts the nodes side by side: none makes progress before a quorum is up.
-func startAll(ctx context.Context, net *homes.Network, logs io.Writer) ([]*node.Node, error) {
+// startAll starts the nodes side by side: none makes progress before a quorum is up. One that runs
+// in a process of its own is waited for.
+func startAll(ctx context.Context, net *homes.Network, other *victim, logs io.Writer) (
+	[]*node.Node, error) {
 	nodes := make([]*node.Node, len(net.Nodes))
 	logs = &lockedWriter{w: logs}
 	var group errgroup.Group
 	for i, home := range net.Nodes {
+		if other != nil && other.node == i {
+			group.Go(func() error { return other.ready(ctx) })
+			continue
+		}
 		group.Go(func() error {
 			loaded, err := config.Load(home.Config, nil, nil)
 			if err != nil {

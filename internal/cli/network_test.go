@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/waybill-network/waybill/internal/mainjob"
+	"github.com/waybill-network/waybill/internal/text"
 	"github.com/waybill-network/waybill/internal/verdict"
 	"github.com/waybill-network/waybill/node/config"
 	"github.com/waybill-network/waybill/node/keys"
@@ -498,7 +499,7 @@ func TestInitPassword(t *testing.T) {
 	}
 }
 
-// TestDevnetJob is the main job, small.
+// TestDevnetJob is the main job, small: content of five nodes, one of which is killed.
 func TestDevnetJob(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a dozen seconds")
@@ -508,7 +509,7 @@ func TestDevnetJob(t *testing.T) {
 		mainjob.Result
 		Verified []judged `json:"verified"`
 	}
-	out := must(t, "devnet", "--job", "--requests", "120", "--epoch", "4", "--grace", "6",
+	out := must(t, "devnet", "--job", "--requests", "120", "--epoch", "4", "--grace", "10",
 		"--exports", exports, "--json")
 	if err := json.Unmarshal([]byte(out), &decoded); err != nil {
 		t.Fatal(err)
@@ -520,7 +521,8 @@ func TestDevnetJob(t *testing.T) {
 			Content: new(export.Report)})
 	}
 	result.Want = mainjob.Rungs{Acks: 1, Statements: 1, Proofs: 1} // which is not printed
-	if err := result.Check(); err != nil || result.Accepted != 120 || result.Settled != 120 {
+	if err := result.Check(); err != nil || result.Served != 120 || len(result.Nodes) != 5 ||
+		result.Killed == nil || result.Killed.Node != 4 || !result.Nodes[4].Killed {
 		t.Errorf("%+v, %v", result, err)
 	}
 	files, err := filepath.Glob(filepath.Join(exports, "*.wbx"))
@@ -530,35 +532,40 @@ func TestDevnetJob(t *testing.T) {
 	}
 	must(t, append([]string{"verify", "--genesis", filepath.Join(exports, "genesis.json")},
 		files...)...)
-	var text bytes.Buffer
-	result.Print(&text)
+	var printed bytes.Buffer
+	result.Print(&printed)
 	for _, want := range []string{
-		"120 received = 120 accepted + 0 refused; 120 accepted = 120 settled + 0 pending",
-		"ack.wbx: holds: ",
-		fmt.Sprintf("Acks by rung: %d verified one by one (1) + %d under statements that their "+
-			"clients co-signed (2) + %d under proofs",
+		"120 asked for = 120 served", "Node 4 was killed", "ack.wbx: holds: ",
+		fmt.Sprintf("%s bytes in %d acks, the same in each of", text.Grouped(result.Acked),
+			result.Accepted),
+		fmt.Sprintf("%d verified one by one + %d under co-signed statements + %d under proofs",
 			result.Rungs.Acks, result.Rungs.Statements, result.Rungs.Proofs)} {
-		if !strings.Contains(text.String(), want) {
-			t.Errorf("%q is missing in %s", want, &text)
+		if !strings.Contains(printed.String(), want) {
+			t.Errorf("%q is missing in %s", want, &printed)
 		}
 	}
-	for _, spoil := range []func(r *mainjob.Result){
+	for i, spoil := range []func(r *mainjob.Result){
+		func(r *mainjob.Result) { r.Served-- },
 		func(r *mainjob.Result) { r.Settled-- },
 		func(r *mainjob.Result) { r.Received-- },
+		func(r *mainjob.Result) { r.Acked--; r.Late++ },
+		func(r *mainjob.Result) { r.Units-- },
+		func(r *mainjob.Result) { r.Nodes = slices.Clone(r.Nodes); r.Nodes[0].Sent++ },
+		func(r *mainjob.Result) { r.Nodes = r.Nodes[1:] },
 		func(r *mainjob.Result) { r.Differs = []string{"one"} },
 		func(r *mainjob.Result) { r.Verified = []verdict.Verdict{{}} },
 		func(r *mainjob.Result) { r.Epochs = r.Epochs[:1] },
 		func(r *mainjob.Result) { r.Rungs.Acks++ },
 		func(r *mainjob.Result) { r.Rungs.Proofs++ },
 		func(r *mainjob.Result) { r.Rungs.InTime = r.Rungs.Proofs + 1 },
-		func(r *mainjob.Result) { r.Rungs = mainjob.Rungs{Statements: 60, Proofs: 60} },
-		func(r *mainjob.Result) { r.Rungs = mainjob.Rungs{Acks: 60, Proofs: 60} },
-		func(r *mainjob.Result) { r.Rungs = mainjob.Rungs{Acks: 60, Statements: 60} },
+		func(r *mainjob.Result) { r.Rungs = mainjob.Rungs{Statements: 1, Proofs: r.Settled - 1} },
+		func(r *mainjob.Result) { r.Rungs = mainjob.Rungs{Acks: 1, Proofs: r.Settled - 1} },
+		func(r *mainjob.Result) { r.Rungs = mainjob.Rungs{Acks: 1, Statements: r.Settled - 1} },
 	} {
 		bad := result
 		spoil(&bad)
 		if bad.Check() == nil {
-			t.Errorf("a job with %+v passes", bad)
+			t.Errorf("job %d with %+v passes", i, bad)
 		}
 	}
 	fails(t, 3, "access log: ", "devnet", "--job", "--log", filepath.Join(exports, "nosuch"))

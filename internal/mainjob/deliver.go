@@ -17,7 +17,6 @@ import (
 	"github.com/waybill-network/waybill/internal/progress"
 	"github.com/waybill-network/waybill/internal/retry"
 	"github.com/waybill-network/waybill/internal/text"
-	"github.com/waybill-network/waybill/node/api"
 )
 
 // crowd is the parties of a workload, who register and deliver.
@@ -68,47 +67,6 @@ func (c *crowd) deliveries(total int) (bar *progress.Bar, stop func()) {
 			text.Grouped(p.Refused))
 		return int(p.Accepted + p.Refused), total, note
 	})
-}
-
-// deliver submits one half of the workload in the current epoch and the other half in a later one.
-func (j *job) deliver(ctx context.Context, total int) error {
-	first, err := j.epoch(ctx)
-	if err != nil {
-		return err
-	}
-	bar, stop := j.deliveries(total)
-	defer stop()
-	if err := j.part(ctx, 0, (total+1)/2); err != nil {
-		return err
-	}
-	for {
-		now, err := j.epoch(ctx)
-		if err != nil {
-			return err
-		}
-		if now > first {
-			break
-		}
-		if err := pause(ctx); err != nil {
-			return err
-		}
-	}
-	if err := j.part(ctx, (total+1)/2, total); err != nil {
-		return err
-	}
-	stop()
-	t := j.replay.Tally()
-	bar.End(fmt.Sprintf("%s accepted, %s refused",
-		text.Plural(t.Accepted, "ack"), text.Grouped(t.Received-t.Accepted)))
-	return nil
-}
-
-func (j *job) epoch(ctx context.Context) (uint32, error) {
-	s, err := client.Call(ctx, j.client.Ledger().GetStatus, &api.GetStatusRequest{})
-	if err != nil {
-		return 0, err
-	}
-	return s.Epoch, nil
 }
 
 // pause passes the time between two looks at the network.

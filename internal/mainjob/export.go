@@ -46,17 +46,17 @@ func (j *job) export(ctx context.Context, r *Result) error {
 			return err
 		}
 	}
-	ack := j.replay.Tally().Sample
-	if ack == nil {
+	if len(j.fetching.samples) == 0 {
 		return nil
 	}
+	ack := &j.fetching.samples[0]
 	// Of acks under statements only the node has all that took them.
 	own, err := client.New(client.Config{URL: j.Network.Nodes[ack.Node].Ingest})
 	if err != nil {
 		return err
 	}
 	defer own.Close()
-	window, err := windowOf(ctx, own, ack)
+	window, err := j.find(ctx, own, ack)
 	if err != nil {
 		return err
 	}
@@ -81,11 +81,20 @@ func (j *job) export(ctx context.Context, r *Result) error {
 	return nil
 }
 
-// windowOf asks the node that took an ack which of its windows it went into.
-func windowOf(ctx context.Context, own *client.Client, ack *rollup.Ack) (uint32, error) {
-	found, err := client.Call(ctx, own.Ingest().GetAck, &api.GetAckRequest{
-		Epoch: ack.Epoch, Client: ack.Client, Service: ack.Service, Number: ack.Number})
-	return found.GetWindow(), err
+// find asks a node in which epoch it took the first ack of a client, and which of its windows that
+// went into.
+func (j *job) find(ctx context.Context, own *client.Client, ack *rollup.Ack) (uint32, error) {
+	for ack.Epoch = 0; ack.Epoch <= j.settled.Load(); ack.Epoch++ {
+		found, err := client.Call(ctx, own.Ingest().GetAck, &api.GetAckRequest{
+			Epoch: ack.Epoch, Client: ack.Client, Service: ack.Service, Number: ack.Number})
+		if err != nil {
+			return 0, err
+		}
+		if found.RollupId != "" {
+			return found.Window, nil
+		}
+	}
+	return 0, fmt.Errorf("node %d does not know the first ack of client %d", ack.Node, ack.Client)
 }
 
 // exportRollup asks a rollup's own node.

@@ -1,25 +1,50 @@
 package mainjob
 
 import (
+	"errors"
 	"fmt"
-	"io"
-	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/waybill-network/waybill/bench/replay"
-	"github.com/waybill-network/waybill/internal/text"
+	"github.com/waybill-network/waybill/bench/workload"
 	"github.com/waybill-network/waybill/internal/verdict"
 	"github.com/waybill-network/waybill/node/api"
 )
 
 // Result is what the job found, and its JSON.
 type Result struct {
-	Network string `json:"network"`
-	Delivered
-	Seconds  float64           `json:"seconds"`
-	Settled  uint64            `json:"settled"`
-	Pending  uint64            `json:"pending"`
+	Network  string             `json:"network"`
+	Requests int                `json:"requests"`
+	Unread   []workload.Refused `json:"unread"` // lines of the log, by reason
+	Clients  int                `json:"clients"`
+	Seconds  float64            `json:"seconds"`
+
+	// What was delivered, by the clients' account.
+	Served     int      `json:"served"`          // requests, all bytes of which came and verified
+	Missed     []string `json:"missed"`          // why the first of the others were not
+	Bytes      uint64   `json:"bytes,string"`    // of the requests that were served
+	Received   uint64   `json:"received,string"` // and verified, from all nodes
+	Acked      uint64   `json:"acked,string"`    // bytes that nodes hold acks for
+	Late       uint64   `json:"late,string"`     // bytes whose acks nodes refused
+	Acks       uint64   `json:"acks"`            // that were signed
+	Accepted   uint64   `json:"accepted"`        // acks that nodes hold
+	Delivering float64  `json:"delivering_seconds"`
+	Median     float64  `json:"median_seconds"` // of a request
+	Most       float64  `json:"p99_seconds"`
+
+	Origin Origin      `json:"origin"`
+	Nodes  []NodeBooks `json:"nodes"`
+	Killed *Killed     `json:"killed,omitempty"`
+
+	// What was settled.
+	Settled  uint64            `json:"settled"`        // acks
+	Units    uint64            `json:"units,string"`   // bytes
+	Charged  uint64            `json:"charged,string"` // micro-credits
+	Paid     uint64            `json:"paid,string"`
+	ToNodes  uint64            `json:"to_nodes,string"`
+	ToSites  uint64            `json:"to_sites,string"` // to the owners of the services
 	Rungs    Rungs             `json:"acks_by_rung"`
 	Epochs   []Epoch           `json:"epochs"`
 	Rows     []Row             `json:"rows"` // over all epochs
@@ -30,11 +55,18 @@ type Result struct {
 	proven *api.Rollup // one that is shown by proofs
 }
 
+// Origin is what the nodes asked the origin for.
+type Origin struct {
+	Requests uint64 `json:"requests"`
+	Bytes    uint64 `json:"bytes,string"`
+}
+
 // Epoch is a certified settlement.
 type Epoch struct {
 	Epoch uint32 `json:"epoch"`
 	Rows  int    `json:"rows"`
 	Acks  uint64 `json:"acks"`
+	Units uint64 `json:"units,string"`
 	Paid  uint64 `json:"paid,string"`
 	Root  string `json:"root"`
 }
@@ -50,6 +82,39 @@ type Row struct {
 	Paid    uint64 `json:"paid,string"`
 
 	service, payer uint32
+	toNode         uint64
+}
+
+func (j *job) newResult(clients int) *Result {
+	return &Result{Network: j.Network.Genesis.Network().String(), Requests: len(j.Site.requests),
+		Unread: j.Site.refused, Clients: clients, Want: j.wanted(clients)}
+}
+
+// fetched takes what became of the requests.
+func (r *Result) fetched(f *fetching, took time.Duration) {
+	r.Served, r.Bytes, r.Delivering = f.served, f.bytes, took.Seconds()
+	for _, err := range f.missed {
+		r.Missed = append(r.Missed, err.Error())
+	}
+	r.Received, r.Acked, r.Late, r.Acks = f.over.Received, f.over.Charged, f.over.Refused,
+		f.over.Acks
+	for _, sum := range f.books {
+		r.Accepted += sum.Acks
+	}
+	r.Median, r.Most = within(f.took, 0.5).Seconds(), within(f.took, 0.99).Seconds()
+	if k := r.Killed; k != nil {
+		longest, count := slowest(f.took, k.at)
+		k.Slowest, k.Caught = longest.Seconds(), count
+	}
+	r.Origin = Origin{f.site.served.Load(), f.site.sent.Load()}
+}
+
+// total sums the nodes' books.
+func (r *Result) total() (sum NodeBooks) {
+	for _, n := range r.Nodes {
+		sum.add(n)
+	}
+	return sum
 }
 
 func (r *Result) add(s *api.GetSettlementResponse) {
@@ -57,6 +122,7 @@ func (r *Result) add(s *api.GetSettlementResponse) {
 	for _, row := range s.Rows {
 		e.Acks += row.Acks
 		e.Paid += row.Paid
+		e.Units += row.Units
 		i := slices.IndexFunc(r.Rows, func(have Row) bool {
 			return have.Node == row.Node && have.service == row.Service && have.payer == row.Payer
 		})
@@ -68,9 +134,15 @@ func (r *Result) add(s *api.GetSettlementResponse) {
 		have.Acks += row.Acks
 		have.Units += row.Units
 		have.Charge += row.Charge
+		r.Charged += row.Charge
 		have.Paid += row.Paid
+		have.toNode += row.ToNode
+		r.ToNodes += row.ToNode
+		r.ToSites += row.ToService
 	}
 	r.Settled += e.Acks
+	r.Units += e.Units
+	r.Paid += e.Paid
 	r.Epochs = append(r.Epochs, e)
 }
 
@@ -107,96 +179,35 @@ func (r *Result) sums() map[replay.Account]replay.Sum {
 	return settled
 }
 
-// Print writes the outcome for people.
-func (r *Result) Print(w io.Writer) {
-	fmt.Fprintln(w, "\nSettlement, all epochs:")
-	rows := make([][]string, len(r.Rows))
-	var units, paid uint64
-	for i, row := range r.Rows {
-		rows[i] = []string{fmt.Sprint(row.Node), row.Service, row.Payer,
-			text.Grouped(row.Acks), text.Grouped(row.Units), text.Credits(row.Paid)}
-		units += row.Units
-		paid += row.Paid
-	}
-	rows = append(rows, []string{"", "", "total", text.Grouped(r.Settled), text.Grouped(units),
-		text.Credits(paid)})
-	text.Table(w, []string{">node", "service", "payer", ">acks", ">units", ">amount"}, rows)
-	fmt.Fprintln(w)
-	var empty []uint32
-	for _, e := range r.Epochs {
-		if e.Rows == 0 {
-			empty = append(empty, e.Epoch)
-			continue
-		}
-		fmt.Fprintf(w, "epoch %d: %s in %s, %s credits paid, root %s\n", e.Epoch,
-			text.Plural(e.Acks, "ack"),
-			text.Plural(e.Rows, "row"), text.Credits(e.Paid), text.ShortHashes(e.Root))
-	}
-	if len(empty) > 0 {
-		fmt.Fprintf(w, "Nothing to settle in %s %s.\n", text.Noun(len(empty), "epoch"),
-			text.Ranges(empty))
-	}
-	fmt.Fprintf(w,
-		"\nReconciliation: %s received = %s accepted + %s; %s accepted = %s settled + %s pending\n",
-		text.Grouped(r.Received), text.Grouped(r.Accepted), r.reasons(),
-		text.Grouped(r.Accepted), text.Grouped(r.Settled), text.Grouped(r.Pending))
-	fmt.Fprintf(w, "Acks by rung: %s verified one by one (1) "+
-		"+ %s under statements that their clients co-signed (2) + %s under proofs of such "+
-		"statements (3)\n",
-		text.Grouped(r.Rungs.Acks), text.Grouped(r.Rungs.Statements), text.Grouped(r.Rungs.Proofs))
-	if late := r.Rungs.Proofs - min(r.Rungs.InTime, r.Rungs.Proofs); late > 0 {
-		fmt.Fprintf(w,
-			"Of the last, %s were certified by their statements, before the proofs were made.\n",
-			text.Grouped(late))
-	}
-	if r.Rungs.Unproved > 0 {
-		fmt.Fprintf(w, "%s stayed on rung 2: the epoch was settled before the prover came to it.\n",
-			text.Plural(r.Rungs.Unproved, "window"))
-	}
-	PrintRefused(w, r.Unread)
-	fmt.Fprintf(w, "\nVerified offline, from the genesis file of network %s alone:\n",
-		text.ShortHashes(r.Network))
-	var held []uint32 // settlements without rows, whose lines would all be the same
-	for i, v := range r.Verified {
-		if v.Holds && i < len(r.Epochs) && r.Epochs[i].Rows == 0 {
-			held = append(held, r.Epochs[i].Epoch)
-			continue
-		}
-		v.File = filepath.Base(v.File)
-		fmt.Fprintln(w, " ", strings.ReplaceAll(v.String(), "\n", "\n  "))
-	}
-	if len(held) > 0 {
-		fmt.Fprintf(w, "  The empty %s of %s %s: certified as well\n",
-			text.Noun(len(held), "settlement"),
-			text.Noun(len(held), "epoch"), text.Ranges(held))
-	}
-	fmt.Fprintf(w, "\n%s in %.1f s.\n", text.Plural(r.Requests, "request"), r.Seconds)
-}
-
-// Check is the job's verdict: nil when every request got an answer, everything accepted was settled
-// once and as the clients have it, acks show on every rung that was asked for, and all exported
-// files hold.
+// Check is the job's verdict: nil when every request was served, every byte that was sent is
+// accounted for, everything accepted was settled once and as the clients have it, acks show on
+// every rung that was asked for, and all exported files hold.
 func (r *Result) Check() error {
-	var refused uint64
-	for _, n := range r.Refused {
-		refused += n
-	}
+	sum := r.total()
 	switch {
-	case r.Delivered.Check() != nil:
-		return r.Delivered.Check()
-	case r.Received != r.Accepted+refused:
-		return fmt.Errorf("%d received, but %d accepted and %d refused", r.Received, r.Accepted,
-			refused)
+	case r.Served != r.Requests:
+		return fail(ErrUnanswered, "%d of %d requests were served: %s", r.Served, r.Requests,
+			strings.Join(r.Missed, "; "))
+	case r.Received < r.Bytes:
+		return fmt.Errorf("%d bytes were served, but %d received", r.Bytes, r.Received)
+	case r.Received != r.Acked+r.Late:
+		return fmt.Errorf("%d bytes were received, but %d acknowledged and %d refused", r.Received,
+			r.Acked, r.Late)
+	case sum.Paid != r.Acked:
+		return fmt.Errorf("the clients have %d bytes acknowledged, the nodes %d", r.Acked, sum.Paid)
 	case r.Settled != r.Accepted:
-		return fmt.Errorf("%d accepted, but %d settled", r.Accepted, r.Settled)
+		return fmt.Errorf("%d acks accepted, but %d settled", r.Accepted, r.Settled)
+	case r.Units != r.Acked:
+		return fmt.Errorf("%d bytes acknowledged, but %d settled", r.Acked, r.Units)
 	case len(r.Differs) > 0:
 		return fmt.Errorf("the settlement differs from the clients' account:\n  %s",
 			strings.Join(r.Differs, "\n  "))
 	case len(r.Epochs) < 2:
 		return fmt.Errorf("%d epochs settled, want at least 2", len(r.Epochs))
 	}
-	if err := verdict.Worst(r.Verified); err != nil {
-		return err
+	var errs []error
+	for _, n := range r.Nodes {
+		errs = append(errs, n.balance())
 	}
-	return r.checkRungs()
+	return errors.Join(append(errs, verdict.Worst(r.Verified), r.checkRungs())...)
 }

@@ -41,6 +41,9 @@ func (j *job) rungs(ctx context.Context, r *Result) error {
 		}
 	}
 	for i, n := range j.Nodes {
+		if n == nil {
+			continue // which does not prove
+		}
 		s := n.Snapshot()
 		r.Rungs.InTime += s.Certify.Rungs[2]
 		for _, f := range s.Certify.ProofFailures {
@@ -60,6 +63,9 @@ func (j *job) rungs(ctx context.Context, r *Result) error {
 // proofs returns how many proofs the nodes have made, and an estimate of how many they will.
 func (j *job) proofs() (done, left int) {
 	for _, n := range j.Nodes {
+		if n == nil {
+			continue
+		}
 		s := n.Snapshot()
 		done += int(s.Certify.Proofs)
 		left += s.Certify.ProofQueue

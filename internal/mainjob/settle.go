@@ -13,40 +13,41 @@ import (
 )
 
 // settle waits until everything accepted is in a certified settlement, for three epochs at most.
-func (j *job) settle(ctx context.Context, n registered) (*Result, error) {
-	t := j.replay.Tally()
-	r := &Result{Network: j.Network.Genesis.Network().String(),
-		Delivered: delivered(n, j.workload.refused, t), Want: j.wanted(n.clients)}
+func (j *job) settle(ctx context.Context, r *Result) error {
 	bar := progress.New(j.Progress, "settle", "acks")
 	defer bar.End("")
 	last, err := j.epoch(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	for epoch := uint32(0); ; {
-		s, err := j.settlement(ctx, epoch)
-		switch {
-		case err == nil && s.Certified:
-			r.add(s)
-			epoch++
-			j.settled.Store(epoch)
-		case err != nil && !client.NotReady(err):
-			return nil, err
-		default:
-			if err := pause(ctx); err != nil {
-				return nil, err
-			}
-		}
-		bar.Set(int(r.Settled), int(r.Accepted), fmt.Sprintf("%d epochs", epoch))
-		if r.Settled >= r.Accepted && epoch >= 2 || epoch > last+3 {
+	for r.Settled < r.Accepted || j.settled.Load() < 2 {
+		if j.settled.Load() > last+3 {
 			break
 		}
+		if err := j.take(ctx, r); err != nil {
+			return err
+		}
+		bar.Set(int(r.Settled), int(r.Accepted), fmt.Sprintf("%d epochs", j.settled.Load()))
 	}
 	bar.End(fmt.Sprintf("%s in %d epochs", text.Plural(r.Settled, "ack"), len(r.Epochs)))
 	r.names(j.replay)
-	r.Pending = r.Accepted - min(r.Settled, r.Accepted)
-	r.Differs = Reconcile(t.Accounts, r.sums())
-	return r, j.cosigned()
+	r.Differs = Reconcile(j.fetching.books, r.sums())
+	return j.cosigned()
+}
+
+// take adds the next settlement to the result if it is certified, or waits a little. Nodes keep
+// settlements for some epochs only, so that it has to be called all along.
+func (j *job) take(ctx context.Context, r *Result) error {
+	s, err := j.settlement(ctx, j.settled.Load())
+	switch {
+	case err == nil && s.Certified:
+		r.add(s)
+		j.settled.Add(1)
+		return nil
+	case err != nil && !client.NotReady(err):
+		return err
+	}
+	return pause(ctx)
 }
 
 // cosigned is an error when a client refused an offer, for the nodes are honest, or could not

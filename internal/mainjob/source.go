@@ -26,6 +26,15 @@ func Generated(seed uint64, requests int) Source {
 	return Source{what: what, all: g.Deliveries()}
 }
 
+// Visitors is Generated with fewer clients, who ask for more: a visit to a site is of several
+// requests.
+func Visitors(seed uint64, requests int) Source {
+	g := workload.Generator{Seed: seed, Requests: requests,
+		Clients: max(requests/32, min(requests, 64))}
+	what := fmt.Sprintf("%s generated with seed %d", text.Plural(requests, "request"), seed)
+	return Source{what: what, all: g.Deliveries()}
+}
+
 // Log is the workload of an access log. It is read once here, so that whatever is wrong with it is
 // said before a network is started or anybody registered. most is the share of unreadable lines, 0
 // to 1, above which the log is refused.
