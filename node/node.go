@@ -70,6 +70,7 @@ type Node struct {
 	prover   *proofWorker // nil while the node makes no proofs
 	usage    usage
 	history  telemetry.History
+	past     *telemetry.Past // nil until the telemetry starts
 
 	tasks    sync.WaitGroup
 	failed   chan error
@@ -365,6 +366,9 @@ func (n *Node) startHistory(context.Context) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	n.onStop(cancel)
 	n.history.Note(time.Now(), n.counters())
+	if err := n.openPast(); err != nil {
+		n.log.Warn("charts will not outlast this process", "err", err)
+	}
 	n.tasks.Go(func() {
 		ticker := time.NewTicker(telemetry.SampleInterval)
 		defer ticker.Stop()
@@ -372,6 +376,7 @@ func (n *Node) startHistory(context.Context) error {
 			select {
 			case <-ticker.C:
 				n.history.Note(time.Now(), n.counters())
+				n.notePast()
 			case <-ctx.Done():
 				return
 			}
@@ -414,9 +419,9 @@ func (n *Node) startOperator(context.Context) error {
 	mux := http.NewServeMux()
 	mux.Handle("/", telemetry.Handler(n.registry, n.Snapshot, n.cfg.Operator.Pprof))
 	if n.cfg.Operator.Dashboard {
-		page := web.Handler(ctx, n.Snapshot)
-		for _, path := range []string{"/{$}", "/dashboard.css", "/dashboard.js", "/icon.svg",
-			"/events", "/api/"} {
+		past := func() []telemetry.Point { return n.past.Points(time.Now()) }
+		page := web.Handler(ctx, n.Snapshot, past)
+		for _, path := range []string{"/{$}", "/page/", "/events", "/api/"} {
 			mux.Handle(path, page)
 		}
 	}

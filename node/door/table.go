@@ -80,15 +80,15 @@ func Operator() Table {
 	const answer = 10 * time.Second
 	page := Limit{Time: answer, Calls: 32, Places: 128}
 	return Table{
-		"/":              page,
-		"/dashboard.css": page,
-		"/dashboard.js":  page,
-		"/icon.svg":      page,
-		"/api/snapshot":  {Time: answer, Calls: 8, Places: 64},
-		"/events":        {Time: answer, Calls: 16, Places: 64, Stream: true, Yields: true},
-		"/metrics":       {Time: answer, Calls: 4, Places: 16},
-		"/livez":         {Time: answer, Calls: 16, Places: 64},
-		"/readyz":        {Time: answer, Calls: 16, Places: 64},
+		"/":               page,
+		"/page/":          page,
+		"/api/vocabulary": {Time: answer, Calls: 8, Places: 64},
+		"/api/history":    {Time: answer, Calls: 8, Places: 64},
+		"/api/snapshot":   {Time: answer, Calls: 8, Places: 64},
+		"/events":         {Time: answer, Calls: 16, Places: 64, Stream: true, Yields: true},
+		"/metrics":        {Time: answer, Calls: 4, Places: 16},
+		"/livez":          {Time: answer, Calls: 16, Places: 64},
+		"/readyz":         {Time: answer, Calls: 16, Places: 64},
 		// A profile takes as long as is asked for.
 		"/debug/pprof/": {Time: 2 * time.Minute, Calls: 2, Places: 4},
 	}

@@ -248,6 +248,7 @@ type operator struct {
 	t       *testing.T
 	address string
 	source  func() telemetry.Snapshot
+	past    func() []telemetry.Point
 	stop    func()
 }
 
@@ -263,7 +264,7 @@ func (o *operator) start() {
 	}
 	o.address = l.Addr().String()
 	ctx, cancel := context.WithCancel(context.Background())
-	srv := &http.Server{Handler: newHandler(ctx, o.source, 25*time.Millisecond)}
+	srv := &http.Server{Handler: newHandler(ctx, o.source, o.past, 25*time.Millisecond)}
 	done := make(chan struct{})
 	go func() { defer close(done); srv.Serve(l) }()
 	o.stop = sync.OnceFunc(func() {
@@ -277,7 +278,7 @@ func (o *operator) start() {
 func TestPage(t *testing.T) {
 	b := startBrowser(t)
 	n := new(node)
-	o := &operator{t: t, source: n.snapshot}
+	o := &operator{t: t, source: n.snapshot, past: n.past}
 	o.start()
 	b.viewport(1280, 900, "light")
 	b.call("Page.navigate", map[string]any{"url": "http://" + o.address + "/"})
@@ -302,20 +303,28 @@ func TestPage(t *testing.T) {
 	t.Run("content", func(t *testing.T) {
 		for id, want := range map[string][]string{
 			"name":      {"edge-lisbon-2"},
+			"who":       {"node 2, waybill-test-1"},
+			"earning":   {"yes"},
+			"gained":    {"1\u202f205.10"},
+			"gained-in": {"credits in 3 h"},
+			"f-earning": {"1\u202f200.35 in epoch 11", "144M", "18.4T"},
+			"past-peak": {"acks/s"},
+			"wrong":     {"1 of 15 checks needs attention"},
+			"t-wrong":   {"stuck", "will not be ordered", "before the epoch is settled"},
 			"t-stages":  {"admit", "verify", "commit", "window", "cosign", "seal", "certify"},
 			"f-rollups": {"1.2M · 7.9M", "88.0k of 90.1k"},
 			"open":      {"Window 12/91", "Window 12/90", "closes in"},
 			"stuck": {"Window 12/87 is stuck", "will not be paid",
 				"refuse the rollup for good", "What to do"},
-			"t-windows": {"stuck: refused", "12/89", "cosigning", "collecting 63%", "5,515",
+			"t-windows": {"stuck: refused", "12/89", "cosigning", "collecting 63%", "5\u202f515",
 				"60.0k", "ordered", "1.1 s", "0f3a9bc2…"},
 			"t-answers":     {"past_epoch", "bad_signature", "number_used"},
-			"f-answers":     {"1,203"},
+			"f-answers":     {"1\u202f203"},
 			"quarantine":    {"3 clients", "17, 4021, 99812"},
-			"t-settlements": {"certified", "settled", "9,812.40", "1,200.35"},
-			"f-node":        {"48,213.99", "18.4T", "account 5"},
-			"t-committee":   {"2 (self)", "away", "there", "8,211, 1 s ago", "40 min"},
-			"f-chain":       {"128,403", "in step", "7, this node too"},
+			"t-settlements": {"certified", "settled", "9\u202f812.40", "1\u202f200.35"},
+			"f-node":        {"48\u202f213.99", "18.4T", "account 5"},
+			"t-committee":   {"2 (self)", "away", "there", "8\u202f211, 1 s ago", "40 min"},
+			"f-chain":       {"128\u202f403", "in step", "7, this node too"},
 			"epoch":         {"Epoch 12", "min"},
 			"t-checks":      {"disk", "200 GiB free"},
 			"f-kernels":     {"avx512ifma", "generic, fell back"},
@@ -348,7 +357,7 @@ func TestPage(t *testing.T) {
 			t.Errorf("the stuck window is first, and %q", got)
 		}
 		if got := b.eval(
-			`document.querySelector("#f-node dd").title`); got != "48,213.990112 credits" {
+			`document.querySelector("#f-node dd").title`); got != "48\u202f213.990112 credits" {
 			t.Errorf("exact amount %q", got)
 		}
 		b.shot("1280-light", false)
@@ -424,7 +433,8 @@ func TestPage(t *testing.T) {
 // ready.
 func TestPageOfNewNode(t *testing.T) {
 	b := startBrowser(t)
-	o := &operator{t: t, source: func() telemetry.Snapshot {
+	none := func() []telemetry.Point { return []telemetry.Point{} }
+	o := &operator{t: t, past: none, source: func() telemetry.Snapshot {
 		return telemetry.Snapshot{Taken: time.Now(), Started: time.Now().Add(-time.Second)}
 	}}
 	o.start()
@@ -435,6 +445,8 @@ func TestPageOfNewNode(t *testing.T) {
 		"t-windows": "No window has been sealed yet.", "t-answers": "No ack was refused.",
 		"t-settlements": "No epoch has been settled yet.",
 		"t-committee":   "The committee is not known yet.", "epoch": "not begun",
+		"earning": "no: the ledger does not register this node", "past-peak": "no past yet",
+		"t-wrong": "no block yet",
 	} {
 		if got := b.text(id); !strings.Contains(got, want) {
 			t.Errorf("#%s: %q", id, got)
@@ -444,6 +456,34 @@ func TestPageOfNewNode(t *testing.T) {
 	if got := b.complaints(); len(got) > 0 {
 		t.Errorf("the page complains: %s", strings.Join(got, "\n"))
 	}
+}
+
+// TestPageOfStrangers shows what others say in characters that can be seen, and as no part of the
+// page.
+func TestPageOfStrangers(t *testing.T) {
+	b := startBrowser(t)
+	n := new(node)
+	o := &operator{t: t, past: n.past, source: func() telemetry.Snapshot {
+		s := n.snapshot()
+		s.Node.Name = "<b>a\u202eb\u200b\x1b[31m" + strings.Repeat("n", 5000)
+		s.Chain.Failure = s.Node.Name
+		return s
+	}}
+	o.start()
+	b.viewport(360, 800, "light")
+	b.call("Page.navigate", map[string]any{"url": "http://" + o.address + "/"})
+	b.waitForState("not ready: consensus")
+	for _, id := range []string{"name", "t-wrong", "f-chain"} {
+		got := b.text(id)
+		if !strings.Contains(got, `<b>a\u202eb\u200b\u001b[31mnnn`) || len(got) > 5000 ||
+			strings.ContainsAny(got, "\u202e\u200b\x1b") {
+			t.Errorf("#%s: %.200q", id, got)
+		}
+	}
+	if got := b.eval(`document.documentElement.scrollWidth`); got != "360" {
+		t.Errorf("the page is %s wide", got)
+	}
+	b.shot("strangers", false)
 }
 
 // TestComplaintsAreSeen proves that the watch for errors works: a page under the same policy that

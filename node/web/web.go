@@ -31,33 +31,39 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 	"connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// Handler serves the page at /, its files beside it, one snapshot as JSON at /api/snapshot, and
-// one a second at /events.
+// Handler serves the page at /, its files under /page/, one snapshot as JSON at /api/snapshot, one
+// a second at /events, and at /api/history what past returns, of the last hours.
 //
 // source is called at most once per interval for all watchers together, and not at all while
 // nobody watches. A slow reader gets fewer events, never old ones. The streams end when ctx does,
 // so that a server can shut down.
-func Handler(ctx context.Context, source func() telemetry.Snapshot) http.Handler {
-	return newHandler(ctx, source, Interval)
+func Handler(ctx context.Context, source func() telemetry.Snapshot,
+	past func() []telemetry.Point) http.Handler {
+	return newHandler(ctx, source, past, Interval)
 }
 
 func newHandler(ctx context.Context, source func() telemetry.Snapshot,
-	interval time.Duration) http.Handler {
-	d := &dashboard{ctx: ctx, source: source, interval: interval}
+	past func() []telemetry.Point, interval time.Duration) http.Handler {
+	d := &dashboard{ctx: ctx, source: source, past: past, interval: interval}
 	mux := http.NewServeMux()
 	files, err := fs.Sub(embedded, "page")
 	if err != nil {
 		panic(err) // the directory is embedded
 	}
-	for _, name := range []string{"index.html", "dashboard.css", "dashboard.js", "icon.svg"} {
-		at := "GET /" + name
-		if name == "index.html" {
+	entries, err := fs.ReadDir(files, ".")
+	if err != nil {
+		panic(err) // as well
+	}
+	for _, e := range entries {
+		at := "GET /page/" + e.Name()
+		if e.Name() == "index.html" {
 			at = "GET /{$}"
 		}
-		mux.Handle(at, file(files, name))
+		mux.Handle(at, file(files, e.Name()))
 	}
 	mux.HandleFunc("GET /api/snapshot", d.snapshot)
 	mux.HandleFunc("GET /api/vocabulary", vocabulary)
+	mux.HandleFunc("GET /api/history", d.history)
 	mux.HandleFunc("GET /events", d.events)
 	return secured(mux)
 }
@@ -104,6 +110,7 @@ func file(files fs.FS, name string) http.Handler {
 type dashboard struct {
 	ctx      context.Context
 	source   func() telemetry.Snapshot
+	past     func() []telemetry.Point
 	interval time.Duration
 
 	mu    sync.Mutex
@@ -140,6 +147,16 @@ func (d *dashboard) snapshot(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.Write(b) // a client that went away is no error of ours
+}
+
+// history answers with the points of the last hours, oldest first.
+func (d *dashboard) history(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	json.NewEncoder(w).Encode(struct { // a client that went away is no error of ours
+		Span   float64           `json:"span_seconds"`
+		Points []telemetry.Point `json:"points"`
+	}{telemetry.PointSpan.Seconds(), d.past()})
 }
 
 // events streams snapshots. How many streams there are at once is bounded at the door. Writing

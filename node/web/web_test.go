@@ -34,8 +34,9 @@ func (n *node) snapshot() telemetry.Snapshot {
 		Taken: now, Started: started,
 		Build: telemetry.Build{Version: "v0.1.0", Commit: "4a83a9c0d2e1", Go: "go1.26.8"},
 		Node: telemetry.Node{Name: "edge-lisbon-2", Index: 2, Owner: 5, Network: hash,
-			ChainID: "waybill-test-1", Serving: true, Balance: 18_446_744_073_709_551_615,
-			Earned: 48_213_990_112},
+			ChainID: "waybill-test-1", Registered: true, Wanted: true, Serving: true,
+			Balance: 18_446_744_073_709_551_615,
+			Earned:  48_213_990_112},
 		Kernels: []telemetry.Kernel{{Name: "fp381", Implementation: "avx512ifma"},
 			{Name: "blake3", Implementation: "avx2"},
 			{Name: "sha256", Implementation: "generic", FellBack: true}},
@@ -140,6 +141,22 @@ func (n *node) snapshot() telemetry.Snapshot {
 	return s
 }
 
+// past is that of three hours, in which the node was away for a while.
+func (n *node) past() (list []telemetry.Point) {
+	now := started.Add(7 * time.Hour)
+	for i := 720; i > 0; i-- {
+		p := telemetry.Point{Start: now.Add(-time.Duration(i) * telemetry.PointSpan), Ready: i%97 > 9}
+		p.Accepted, p.Blocks = uint64(180_000+i*i%4001*17), 30
+		if i%240 == 0 {
+			p.Earned = 401_700_300
+		}
+		if i < 300 || i > 340 {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
 func counted(windows []status.Window, states []status.State) (list []status.Count) {
 	for _, state := range states {
 		c := status.Count{Name: string(state)}
@@ -154,10 +171,10 @@ func counted(windows []status.Window, states []status.State) (list []status.Coun
 }
 
 func TestFiles(t *testing.T) {
-	h := Handler(t.Context(), new(node).snapshot)
+	h := Handler(t.Context(), new(node).snapshot, new(node).past)
 	for path, kind := range map[string]string{
-		"/": "text/html; charset=utf-8", "/dashboard.css": "text/css; charset=utf-8",
-		"/dashboard.js": "text/javascript; charset=utf-8", "/icon.svg": "image/svg+xml",
+		"/": "text/html; charset=utf-8", "/page/page.css": "text/css; charset=utf-8",
+		"/page/core.js": "text/javascript; charset=utf-8", "/page/icon.svg": "image/svg+xml",
 	} {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
@@ -179,7 +196,7 @@ func TestFiles(t *testing.T) {
 	for _, c := range []struct {
 		method, path string
 		want         int
-	}{{"GET", "/nothing", 404}, {"POST", "/", 405}, {"GET", "/index.html", 404}} {
+	}{{"GET", "/nothing", 404}, {"POST", "/", 405}, {"GET", "/page/index.html", 404}} {
 		w := httptest.NewRecorder()
 		if h.ServeHTTP(w, httptest.NewRequest(c.method, c.path, nil)); w.Code != c.want {
 			t.Errorf("%s %s: %d, want %d", c.method, c.path, w.Code, c.want)
@@ -189,7 +206,7 @@ func TestFiles(t *testing.T) {
 
 func TestSnapshot(t *testing.T) {
 	n := new(node)
-	h := newHandler(t.Context(), n.snapshot, time.Hour)
+	h := newHandler(t.Context(), n.snapshot, n.past, time.Hour)
 	for range 3 {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest("GET", "/api/snapshot", nil))
@@ -216,7 +233,7 @@ func TestEvents(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	n := new(node)
 	const interval = 50 * time.Millisecond
-	srv := httptest.NewServer(newHandler(ctx, n.snapshot, interval))
+	srv := httptest.NewServer(newHandler(ctx, n.snapshot, n.past, interval))
 	defer srv.Close()
 	start := time.Now()
 	if n.steps.Load() != 0 {
