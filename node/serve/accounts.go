@@ -31,8 +31,8 @@ type session struct {
 	id      credit.ID
 	client  uint64
 	payer   uint32
-	streams map[*outlet]rollup.Hash // that run, by the digest of their heads; guarded by accounts.mu
-	changed chan struct{}           // closed when credit may have grown; guarded by accounts.mu
+	streams map[*Call]rollup.Hash // that run, by the digest of their heads; guarded by accounts.mu
+	changed chan struct{}         // closed when credit may have grown; guarded by accounts.mu
 }
 
 func openAccounts(dir string, params credit.Params, log *slog.Logger) (*accounts, error) {
@@ -63,7 +63,7 @@ func (a *accounts) open(now time.Time, id credit.ID, client uint64, payer uint32
 		return 0, owed, err
 	}
 	s := &session{id: id, client: client, payer: payer, changed: make(chan struct{}),
-		streams: make(map[*outlet]rollup.Hash)}
+		streams: make(map[*Call]rollup.Hash)}
 	a.sessions[id], a.byClient[client] = s, s
 	close(a.opened)
 	a.opened = make(chan struct{})
@@ -106,7 +106,7 @@ func (a *accounts) await(ctx context.Context, id credit.ID, most time.Duration) 
 }
 
 // enter notes that a stream of a session begins; leave must follow.
-func (a *accounts) enter(o *outlet, head rollup.Hash, most int) error {
+func (a *accounts) enter(o *Call, head rollup.Hash, most int) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if len(o.session.streams) >= most {
@@ -116,7 +116,7 @@ func (a *accounts) enter(o *outlet, head rollup.Hash, most int) error {
 	return nil
 }
 
-func (a *accounts) leave(o *outlet) {
+func (a *accounts) leave(o *Call) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(o.session.streams, o)
@@ -132,7 +132,7 @@ func (a *accounts) stop(id credit.ID, head rollup.Hash) error {
 	}
 	for o, digest := range s.streams { // order-free
 		if digest == head {
-			o.stop()
+			o.stop(delivery.ReasonStopped)
 		}
 	}
 	return nil

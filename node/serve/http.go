@@ -171,7 +171,7 @@ func (s *Server) deliver(w http.ResponseWriter, r *http.Request, x Name) {
 	case err != nil:
 		s.refuse(w, r, err)
 	case paid && r.Method == http.MethodGet:
-		s.stream(w, r, x, t)
+		s.paid(w, r, t, func(c *Call) error { return s.stream(c, x) })
 	default:
 		s.plain(w, r, x)
 	}

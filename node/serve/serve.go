@@ -1,5 +1,5 @@
-// Package serve delivers content to clients: verified, against acknowledgements, over HTTP/1.1 and
-// HTTP/2 (protocol section 18, ADR 31).
+// Package serve delivers to clients against acknowledgements, over HTTP/1.1 and HTTP/2: content,
+// verified (protocol section 18, ADR 33), and whatever else a Kind makes.
 //
 //	GET  /session                a challenge, and who the node is
 //	POST /session                152 bytes that open a session
@@ -85,6 +85,8 @@ type Config struct {
 	Key     ed25519.PrivateKey // the node's, which signs heads
 	Chain   Chain
 	Content Content
+	// Kinds are what is served beside content.
+	Kinds []Kind
 	// Counter returns how many numbers a client has used; false for an epoch without acks. Nil: it
 	// is not looked at.
 	Counter func(epoch uint32, client uint64, service uint32) (uint32, bool)
@@ -192,7 +194,7 @@ func limits(cfg *Config) door.Table {
 	const answer = 30 * time.Second
 	content := door.Limit{Time: answer, Calls: cfg.MaxOfOne * cfg.MaxOfClient,
 		Places: max(cfg.MaxStreams, cfg.MaxOfOne*cfg.MaxOfClient), Stream: true}
-	return door.Table{
+	table := door.Table{
 		"/session": {Body: int64(delivery.OpenSize), Time: answer, Calls: 256, Places: 4096},
 		"/stop":    {Body: int64(delivery.StopSize), Time: answer, Calls: 256, Places: 4096},
 		// A manifest may have some megabytes; who reads it knows all paths of a site.
@@ -202,6 +204,14 @@ func limits(cfg *Config) door.Table {
 		"/b3/":       content,
 		"/site/":     content,
 	}
+	for _, kind := range cfg.Kinds {
+		for _, route := range kind.Routes() {
+			limit := content
+			limit.Body = route.Body
+			table[route.Prefix] = limit
+		}
+	}
+	return table
 }
 
 func (s *Server) handler() http.Handler {
@@ -214,6 +224,11 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("GET /b3/{root}", s.byRoot)
 	mux.HandleFunc("GET /site/{service}/{path...}", s.byPath)
 	mux.HandleFunc("GET /manifest/{service}", s.manifest)
+	for _, kind := range s.cfg.Kinds {
+		for _, route := range kind.Routes() {
+			mux.HandleFunc(route.Pattern, s.route(route))
+		}
+	}
 	return mux
 }
 
