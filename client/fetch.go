@@ -128,7 +128,7 @@ func (f *Fetcher) all() []*link {
 	return slices.Clone(f.links)
 }
 
-// FetchStats counts bytes of content.
+// FetchStats counts bytes of content, and units of runs.
 type FetchStats struct {
 	Received uint64 // and verified
 	Signed   uint64 // acks were signed for

@@ -20,6 +20,7 @@ import (
 // heading is what is noted of a stream's head for the records of what it brings.
 type heading struct {
 	digest rollup.Hash
+	run    bool // of a run
 	asked  time.Time
 	first  uint32 // microseconds from the request to the first byte of content
 }

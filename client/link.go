@@ -229,7 +229,7 @@ func refusedBy(response *http.Response) error {
 		response.Status)
 }
 
-// received notes bytes that were received and verified.
+// received notes bytes that were received and verified, or units of a run.
 func (l *link) received(head *heading, from, n uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -242,8 +242,8 @@ func (l *link) received(head *heading, from, n uint64) {
 		l.records[last].Bytes += n
 		l.records[last].Duration = now
 	} else {
-		l.records = append(l.records, delivery.Record{Head: head.digest, From: from, Bytes: n,
-			FirstByte: head.first, Duration: now})
+		l.records = append(l.records, delivery.Record{Head: head.digest, Run: head.run, From: from,
+			Bytes: n, FirstByte: head.first, Duration: now})
 	}
 	switch {
 	case 2*l.bytes >= l.window, l.bytes >= l.fetcher.cap.Load(), len(l.records) >= delivery.MaxRecords:

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/waybill-network/waybill/node/compute"
 	"github.com/waybill-network/waybill/node/config"
 	"github.com/waybill-network/waybill/node/content"
 	"github.com/waybill-network/waybill/node/ingest"
@@ -25,7 +26,8 @@ import (
 type deliverer struct {
 	store  *content.Store
 	server *serve.Server
-	api    *ingest.Server // that is served at the same port; set before the port opens
+	runs   *compute.Service // nil: modules are not run
+	api    *ingest.Server   // that is served at the same port; set before the port opens
 }
 
 // startContent opens the store of content, and what answers for it. The port opens last.
@@ -49,8 +51,13 @@ func (n *Node) startContent(context.Context) error {
 	if err != nil {
 		return err
 	}
+	kinds, err := n.startCompute(d, shelf)
+	if err != nil {
+		return err
+	}
 	d.server, err = serve.NewServer(serve.Config{
 		Network: n.network, Node: n.index, Key: n.id.Transport, Chain: n.chain, Content: shelf,
+		Kinds:   kinds,
 		Counter: n.pipeline.Counter, Manifest: shelf.encoded, API: http.HandlerFunc(d.serveAPI),
 		Routes: n.startRoutes(),
 		Dir:    filepath.Join(n.cfg.HomeDir(), "delivery"),
@@ -63,6 +70,40 @@ func (n *Node) startContent(context.Context) error {
 	}
 	n.content = d
 	return nil
+}
+
+// startCompute makes what runs modules from the store of content.
+func (n *Node) startCompute(d *deliverer, modules compute.Modules) ([]serve.Kind, error) {
+	c := &n.cfg.Compute
+	if !c.Enabled {
+		return nil, nil
+	}
+	var err error
+	d.runs, err = compute.New(compute.Config{Node: n.index, Modules: modules,
+		MaxFuel: uint64(c.MaxFuel), MaxInput: int64(c.MaxInput), Runs: c.Runs, Wait: c.Wait,
+		Time: c.Time, Cache: int(c.Cache)})
+	if err != nil {
+		return nil, err
+	}
+	n.onStop(func() {
+		if err := d.runs.Close(); err != nil {
+			n.log.Error("what runs modules did not close cleanly", "err", err)
+		}
+	})
+	return []serve.Kind{d.runs}, nil
+}
+
+// fillCompute says what is run.
+func (n *Node) fillCompute(c *telemetry.Compute) {
+	if n.content == nil || n.content.runs == nil {
+		return
+	}
+	s := n.content.runs.Stats()
+	*c = telemetry.Compute{On: true, Open: s.Open, Fuel: s.Fuel, Failed: s.Failed,
+		Compiled: s.Compiled, Modules: s.Modules}
+	for _, o := range delivery.Outcomes() {
+		c.Outcomes = append(c.Outcomes, status.Count{Name: o.String(), Count: s.Outcomes[o]})
+	}
 }
 
 func (d *deliverer) serveAPI(w http.ResponseWriter, r *http.Request) {

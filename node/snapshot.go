@@ -78,6 +78,7 @@ func (n *Node) Snapshot() telemetry.Snapshot {
 		n.fillCosign(&s.Cosign)
 	}
 	n.fillContent(&s.Content)
+	n.fillCompute(&s.Compute)
 	s.Recent = n.history.Recent(s.Taken, countersOf(view, &s.Pipeline, &s.Certify))
 	n.fillProving(&s.Proving, view.Epoch())
 	n.fillCommittee(&s, view, &engine)

@@ -74,7 +74,8 @@ rewarded, exactly.
 	for id, commands := range map[string][]*cobra.Command{
 		"node": {newInit(), newGenesis(), newTestnet(), newStart(), newDevnet(), newKeys(),
 			newContent(), newCeremony()},
-		"use":   {newStatus(), newTx(), newWallet(), newGet(), newReplay(), newExport(), newComplain()},
+		"use": {newStatus(), newTx(), newWallet(), newGet(), newCompute(), newReplay(),
+			newExport(), newComplain()},
 		"check": {newVerify(), newDoctor(), newBench(), newVersion()},
 	} {
 		for _, c := range commands {

@@ -212,6 +212,21 @@ func (s *nodeStatus) delivering() string {
 		text.Plural(c.Contents, "content"))
 }
 
+// running says what the node runs for clients.
+func (s *nodeStatus) running() string {
+	c := &s.Compute
+	if !c.On {
+		return "none (compute.enabled)"
+	}
+	runs := uint64(0)
+	for _, o := range c.Outcomes {
+		runs += o.Count
+	}
+	return fmt.Sprintf("%s under way; %s since the start, of %s fuel, %d failed; %s compiled",
+		text.Plural(c.Open, "run"), text.Plural(runs, "run"), text.Grouped(c.Fuel), c.Failed,
+		text.Plural(c.Modules, "module"))
+}
+
 // printAcks shows what a serving node did with acks since it started.
 func (s *nodeStatus) printAcks(w io.Writer) {
 	accepted, refused, answers := s.answers()
@@ -239,6 +254,7 @@ func (s *nodeStatus) printAcks(w io.Writer) {
 		"co-signing", s.cosigning(),
 		"proofs", s.proving(),
 		"content", s.delivering(),
+		"compute", s.running(),
 	)
 	rows := [][]string{}
 	for _, v := range s.Windows() {

@@ -36,6 +36,7 @@ var (
 		"node/web",
 		"node/serve",
 		"node/serve/credit",
+		"node/compute",
 		"node/compute/machine",
 		"node/homes",
 	}
@@ -94,6 +95,8 @@ var rooms = []struct {
 	{"node/committee", join(core, "node/store", "node/witness")},
 	{"node/serve", join(core, "rollup/delivery", "rollup/manifest", "rollup/route", "node/api",
 		"node/door", "node/serve/credit")},
+	{"node/compute", []string{"kernels", "rollup", "rollup/delivery", "rollup/meter", "rollup/word",
+		"node/serve", "node/compute/machine"}},
 	{"node/ingest", join(core, "rollup/cosign", "rollup/export", "pipeline", "pipeline/status",
 		"pipeline/exposure",
 		"pipeline/certify", "node/api", "node/door", "node/store", "node/witness")},

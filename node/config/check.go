@@ -154,6 +154,9 @@ func together(c *Config) (path, why string) {
 	if (c.Content.TLSCert == "") != (c.Content.TLSKey == "") {
 		return "content.tls_key", "content.tls_cert and content.tls_key both set or both empty"
 	}
+	if c.Compute.Enabled && c.Content.Listen == "" {
+		return "compute.enabled", "false unless content.listen is set"
+	}
 	if c.Content.MaxContent > c.Content.MaxBytes {
 		return "content.max_content", fmt.Sprintf("at most content.max_bytes, which is %v",
 			c.Content.MaxBytes)

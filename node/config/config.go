@@ -16,6 +16,7 @@ type Config struct {
 	Node      Node      `toml:"node" doc:"Who this node is and where it keeps its files."`
 	Ingest    Ingest    `toml:"ingest" doc:"The door for clients: acknowledgements come in here."`
 	Content   Content   `toml:"content" doc:"The port where content is delivered against acks, which come in there as well as at the door for clients.\nA client is sent a window of bytes ahead of its acks, 256 KiB at first; who does not acknowledge gets no more."`
+	Compute   Compute   `toml:"compute" doc:"Modules of WebAssembly that the node runs for clients, at the port for content and against acks as content is.\nA module is content, named by its root; what a run used is fuel, of which 1,024 are a unit of the service."`
 	Peer      Peer      `toml:"peer" doc:"The door for other nodes: rollups and certificate shares."`
 	Consensus Consensus `toml:"consensus" doc:"The chain that orders certificates and settles epochs."`
 	Pipeline  Pipeline  `toml:"pipeline" doc:"The way of an ack from the door to its rollup. The budgets bound memory: beyond them acks are refused\nwith a retry delay, and nothing that was admitted is dropped."`
@@ -64,6 +65,17 @@ type Content struct {
 	Courtesy       Size   `toml:"courtesy" allow:"0B..1TiB" doc:"Bytes a second that are sent to whoever asks without acknowledging, which nobody pays for; 0B: none."`
 	MaxConnections int    `toml:"max_connections" allow:"1..1048576" doc:"Connections at once."`
 	MaxPerAddress  int    `toml:"max_per_address" allow:"1..65536" doc:"Connections of one address at once (of one /64 with IPv6)."`
+}
+
+// Compute is section [compute].
+type Compute struct {
+	Enabled  bool          `toml:"enabled" doc:"Run modules. The port for content has to be open."`
+	MaxFuel  int           `toml:"max_fuel" allow:"1000000..17592186044416" doc:"The most fuel of one run; a core uses about 1,000,000,000 a second."`
+	MaxInput Size          `toml:"max_input" allow:"1KiB..16MiB" doc:"The largest input of a run."`
+	Runs     int           `toml:"runs" allow:"1..1024" doc:"Runs at once, each of which may use a processor and 64 MiB of memory, and as much again for its output."`
+	Wait     time.Duration `toml:"wait" allow:"0s..1m" doc:"How long a run may wait for its turn."`
+	Time     time.Duration `toml:"time" allow:"1s..1h" doc:"How long a run may take, with its waits for acks. It is paid as far as it was metered."`
+	Cache    Size          `toml:"cache" allow:"4MiB..64GiB" doc:"Modules that are kept compiled, by their own size; in memory they take about ten times that."`
 }
 
 // Peer is section [peer].
@@ -136,6 +148,8 @@ func Default() *Config {
 		},
 		Content: Content{Path: "content", MaxBytes: 64 << 30, MaxContent: 16 << 30,
 			MaxConnections: 16384, MaxPerAddress: 256},
+		Compute: Compute{MaxFuel: 1 << 34, MaxInput: 1 << 20, Runs: 2, Wait: 5 * time.Second,
+			Time: time.Minute, Cache: 64 << 20},
 		Peer: Peer{Listen: ":7401", PushTimeout: 15 * time.Second, MaxInflight: 4},
 		Consensus: Consensus{Listen: ":7402", Peers: []string{}, Observers: []string{},
 			KeepBlocks: 30 * 24 * time.Hour, Preset: "wan"},

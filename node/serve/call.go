@@ -28,6 +28,8 @@ type Route struct {
 	Pattern string // of http.ServeMux, with a method and a prefix that no other kind has
 	Prefix  string // of all paths of the pattern, with a slash at its end
 	Body    int64  // the most bytes that a request may have
+	// Time is how long an answer may take, with all that a client lets it wait.
+	Time time.Duration
 	// Answer answers a call that is admitted. Before Begin its error is a refusal, and after it
 	// an abort; it wraps a delivery.Reason, or is the operator's affair.
 	Answer func(*Call) error

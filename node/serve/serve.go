@@ -172,7 +172,7 @@ func NewServer(cfg Config) (*Server, error) {
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(cfg.TLS != nil)
 	protocols.SetUnencryptedHTTP2(cfg.TLS == nil)
-	d := door.New(door.Config{Table: limits(&cfg), Budget: []int64{4 << 20},
+	d := door.New(door.Config{Table: limits(&cfg), Budget: []int64{budget(&cfg)},
 		Pace: door.Pace{Grace: 10 * time.Second, Rate: 1 << 10}})
 	s.http = &http.Server{
 		Handler:           s.crossOrigin(d.Handler(s.handler()), cfg.API),
@@ -206,12 +206,22 @@ func limits(cfg *Config) door.Table {
 	}
 	for _, kind := range cfg.Kinds {
 		for _, route := range kind.Routes() {
-			limit := content
-			limit.Body = route.Body
-			table[route.Prefix] = limit
+			table[route.Prefix] = door.Limit{Body: route.Body, Time: route.Time,
+				Calls: content.Calls, Places: content.Places}
 		}
 	}
 	return table
+}
+
+// budget is how many bytes of requests may lie here at once: 16 of the largest of each route.
+func budget(cfg *Config) int64 {
+	bytes := int64(4 << 20)
+	for _, kind := range cfg.Kinds {
+		for _, route := range kind.Routes() {
+			bytes += 16 * route.Body
+		}
+	}
+	return bytes
 }
 
 func (s *Server) handler() http.Handler {

@@ -368,6 +368,17 @@ var metrics = []metric{
 	one("content_store_bytes", "What the store of content takes of the disk.", gauge,
 		func(s *Snapshot) float64 { return float64(s.Content.Stored) }),
 
+	one("compute_runs", "Runs of modules that have a place.", gauge,
+		func(s *Snapshot) float64 { return float64(s.Compute.Open) }),
+	countMetric("compute_runs_total", "Runs of modules that ended, by outcome.", counter,
+		"outcome", func(s *Snapshot) []status.Count { return s.Compute.Outcomes }),
+	one("compute_fuel_total", "Fuel of runs that ended.", counter,
+		func(s *Snapshot) float64 { return float64(s.Compute.Fuel) }),
+	one("compute_failed_total", "Runs that the engine could not end, which nobody pays for.",
+		counter, func(s *Snapshot) float64 { return float64(s.Compute.Failed) }),
+	one("compute_compiled_total", "Modules compiled.", counter,
+		func(s *Snapshot) float64 { return float64(s.Compute.Compiled) }),
+
 	one("store_bytes", "Size of the store.", gauge,
 		func(s *Snapshot) float64 { return float64(s.Store.Bytes) }),
 	one("store_free_bytes", "Free space on the store's disk.", gauge,

@@ -41,6 +41,7 @@ type Snapshot struct {
 	Settlements  []Settlement   `json:"settlements"` // newest first, at most 8
 
 	Content Content `json:"content"`
+	Compute Compute `json:"compute"`
 	Store   Store   `json:"store"`
 
 	// Alarms are proofs that were shown to be false, until the operator ends them.
@@ -75,6 +76,17 @@ type Content struct {
 	Aborts   []status.Count `json:"aborts"`   // counters, of streams
 	Stored   uint64         `json:"stored"`   // bytes on disk
 	Contents int            `json:"contents"`
+}
+
+// Compute is what the node runs for clients. Its credit is that of content.
+type Compute struct {
+	On       bool           `json:"on"`
+	Open     int64          `json:"open"`     // runs that have a place
+	Outcomes []status.Count `json:"outcomes"` // counters of runs, by delivery.Outcome
+	Fuel     uint64         `json:"fuel"`     // counter: of runs that ended
+	Failed   uint64         `json:"failed"`   // counter: runs that the engine could not end
+	Compiled uint64         `json:"compiled"` // counter: modules
+	Modules  int            `json:"modules"`  // that are kept compiled
 }
 
 // Alarm is a false proof. Its evidence is a file in the node's home; removing that ends the alarm.

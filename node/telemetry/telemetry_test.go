@@ -40,6 +40,7 @@ func healthy() Snapshot {
 		Store:       Store{Free: 10 << 30, MinFree: 1 << 30},
 		Content: Content{On: true, Refusals: []status.Count{{Name: "not_found", Count: 1}},
 			Aborts: []status.Count{{Name: "unpaid", Count: 1}}},
+		Compute: Compute{On: true, Outcomes: []status.Count{{Name: "exited", Count: 1}}},
 		Proving: Proving{On: true, Keys: []ProofKey{{256, "ab", true}, {1024, "cd", true}},
 			Prover: Prover{Stage: "ready"}},
 	}

@@ -1,6 +1,10 @@
 package telemetry
 
-import "github.com/waybill-network/waybill/rollup/delivery"
+import (
+	"slices"
+
+	"github.com/waybill-network/waybill/rollup/delivery"
+)
 
 // Term is a word that a node uses about itself, and what it means. The words belong to the rooms
 // that say them; here they are explained, once, for the dashboard and for docs/status.md. A test
@@ -25,13 +29,14 @@ const (
 	SetMember      = "member refusal"
 	SetTransaction = "transaction"
 	SetDelivery    = "no delivery"
+	SetOutcome     = "outcome of a run"
 )
 
 // Vocabulary returns every term, set by set, in the order in which the rooms list them.
 func Vocabulary() []Term { return vocabulary }
 
 // Refusals of content are explained where they are said: clients are told the same.
-var vocabulary = append(terms, deliveries()...)
+var vocabulary = slices.Concat(terms, deliveries(), outcomes)
 
 func deliveries() (list []Term) {
 	for _, r := range delivery.Reasons() {
@@ -40,10 +45,18 @@ func deliveries() (list []Term) {
 	return list
 }
 
+// outcomes are how runs of modules end, all of which are paid.
+var outcomes = []Term{
+	{SetOutcome, "exited", "", "the module returned, or left with a number", ""},
+	{SetOutcome, "trapped", "", "the module did what cannot be done, or recursed too deep", ""},
+	{SetOutcome, "out_of_fuel", "", "it wanted more fuel than its client gave it", ""},
+}
+
 var deliveryAdvice = map[delivery.Reason]string{
 	delivery.ReasonFailed: "the log says what could not be read",
 	delivery.ReasonVolume: "raise content.volume, or wait for the next month",
 	delivery.ReasonRate:   "raise content.rate or content.courtesy",
+	delivery.ReasonFuel:   "raise compute.max_fuel or compute.time",
 	delivery.ReasonOwesPayer: "the payer's clients do not acknowledge: those that never did are " +
 		"refused until others have paid",
 }

@@ -33,6 +33,7 @@ var families = map[string]struct{ metric, label string }{
 	SetMember:      {"waybill_member_refused_total", "reason"},
 	SetTransaction: {"waybill_transactions_total", "code"},
 	SetDelivery:    {"waybill_content_refusals_total", "reason"},
+	SetOutcome:     {"waybill_compute_runs_total", "outcome"},
 }
 
 func names[T fmt.Stringer](list []T) (names []string) {
@@ -53,6 +54,7 @@ func spoken(s *Snapshot) map[string][]string {
 		SetMember:      names(peer.Reasons()),
 		SetTransaction: names(ledger.TxCodes()),
 		SetDelivery:    names(delivery.Reasons()),
+		SetOutcome:     names(delivery.Outcomes()),
 	}
 	for _, state := range slices.Concat(pipeline.States(), certify.States()) {
 		words[SetState] = append(words[SetState], string(state))
@@ -120,6 +122,7 @@ func everything(t *testing.T) Snapshot {
 	s.Member.Refusals = count(names(peer.Reasons()))
 	s.Transactions = count(names(ledger.TxCodes()))
 	s.Content = Content{On: true, Refusals: count(names(delivery.Reasons()))}
+	s.Compute = Compute{On: true, Outcomes: count(names(delivery.Outcomes()))}
 	return s
 }
 
@@ -199,7 +202,8 @@ var titles = map[string]string{
 	SetAnswer: "Answers to acks", SetCosign: "Why a client does not co-sign",
 	SetMember:      "Why this node does not sign another's rollup",
 	SetTransaction: "Answers to transactions",
-	SetDelivery:    "Why content is not delivered",
+	SetDelivery:    "Why nothing is delivered",
+	SetOutcome:     "How runs of modules end",
 }
 
 // TestStuckIsLoud: a window that was accepted and will never be paid is seen wherever an operator

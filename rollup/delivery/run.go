@@ -39,6 +39,14 @@ const (
 	numOutcomes
 )
 
+// Outcomes returns all outcomes.
+func Outcomes() (all []Outcome) {
+	for o := OutcomeExited; o < numOutcomes; o++ {
+		all = append(all, o)
+	}
+	return all
+}
+
 //go:generate go tool stringer -type=Outcome -linecomment -output=outcome_string.go
 
 var argsKey = blake3.ContextKey("waybill/compute/args/2")

@@ -18,19 +18,19 @@ func samples() [][]byte {
 	var all [][]byte
 	for _, a := range []asm{
 		{},
-		{imports: []string{"fd_write", "proc_exit"}, pages: 1, data: "hello",
-			start: cat(i32(0), i32(7), []byte{0x36, 2, 0}, printed(5), i32(3), []byte{0x10, 1})},
-		{start: []byte{0x10, 1}, more: []fn{{emptyType, []byte{0x10, 1}}}, table: 3},
-		{start: []byte{0x41, 0, 0x11, 0, 0}, more: []fn{{emptyType, nil}}, table: 3},
-		{locals: []byte{1, 1, 0x7f}, start: []byte{0x41, 5, 0x21, 0, 0x03, 0x40, 0x20, 0, 0x41, 1,
+		{Imports: []string{"fd_write", "proc_exit"}, Pages: 1, Data: "hello",
+			Start: cat(i32(0), i32(7), []byte{0x36, 2, 0}, printed(5), i32(3), []byte{0x10, 1})},
+		{Start: []byte{0x10, 1}, More: [][]byte{[]byte{0x10, 1}}, Table: 3},
+		{Start: []byte{0x41, 0, 0x11, 0, 0}, More: [][]byte{nil}, Table: 3},
+		{Locals: []byte{1, 1, 0x7f}, Start: []byte{0x41, 5, 0x21, 0, 0x03, 0x40, 0x20, 0, 0x41, 1,
 			0x6b, 0x22, 0, 0x0d, 0, 0x0b}},
-		{start: []byte{0x02, 0x40, 0x41, 0, 0x0e, 1, 0, 0, 0x0b}},
-		{nglobal: 1, globals: []byte{0x7f, 1, 0x41, 5, 0x0b}, start: []byte{0x23, 0, 0x24, 0}},
-		{pages: 1, start: []byte{0x41, 0, 0x41, 0, 0x41, 9, 0xfc, 11, 0, 0x41, 1, 0x40, 0, 0x1a}},
-		{start: []byte{0x43, 0, 0, 0xc0, 0x7f, 0x91, 0x1a, 0x44, 0, 0, 0, 0, 0, 0, 0, 0, 0xb6,
+		{Start: []byte{0x02, 0x40, 0x41, 0, 0x0e, 1, 0, 0, 0x0b}},
+		{Count: 1, Globals: []byte{0x7f, 1, 0x41, 5, 0x0b}, Start: []byte{0x23, 0, 0x24, 0}},
+		{Pages: 1, Start: []byte{0x41, 0, 0x41, 0, 0x41, 9, 0xfc, 11, 0, 0x41, 1, 0x40, 0, 0x1a}},
+		{Start: []byte{0x43, 0, 0, 0xc0, 0x7f, 0x91, 0x1a, 0x44, 0, 0, 0, 0, 0, 0, 0, 0, 0xb6,
 			0xbb, 0x1a}},
 	} {
-		all = append(all, a.bytes())
+		all = append(all, a.Bytes())
 	}
 	return all
 }
@@ -96,34 +96,34 @@ func TestNobodyReachesTheFuel(t *testing.T) {
 		asm  asm
 		want meter.Reason
 	}{
-		"the fuel":           {asm{start: []byte{0x42, 0, 0x24, 0}}, meter.ReasonIndex},
-		"the depth":          {asm{start: []byte{0x41, 0, 0x24, 1}}, meter.ReasonIndex},
-		"an added local":     {asm{start: []byte{0x20, 0, 0x1a}}, meter.ReasonIndex},
-		"an added function":  {asm{start: []byte{0x10, 1}}, meter.ReasonIndex},
-		"an added type":      {asm{start: []byte{0x02, 1, 0x0b}}, meter.ReasonIndex},
-		"a label":            {asm{start: []byte{0x0c, 1}}, meter.ReasonIndex},
-		"a table":            {asm{start: []byte{0x41, 0, 0x11, 0, 0}}, meter.ReasonIndex},
-		"vectors":            {asm{start: []byte{0xfd, 0x0f}}, meter.ReasonUnsupported},
-		"threads":            {asm{start: []byte{0xfe, 0x03, 0}}, meter.ReasonUnsupported},
-		"a tail call":        {asm{start: []byte{0x12, 0}}, meter.ReasonUnsupported},
-		"an else by itself":  {asm{start: []byte{0x05}}, meter.ReasonMalformed},
-		"what follows it":    {asm{start: []byte{0x0b, 0x01}}, meter.ReasonMalformed},
-		"an import of ours":  {asm{imports: []string{"fd_write"}, start: nil}, 0},
-		"too many locals":    {asm{locals: []byte{1, 0x80, 0x80, 1, 0x7f}}, meter.ReasonTooLarge},
-		"a global in a data": {asm{data: "x", pages: 1}, 0},
+		"the fuel":           {asm{Start: []byte{0x42, 0, 0x24, 0}}, meter.ReasonIndex},
+		"the depth":          {asm{Start: []byte{0x41, 0, 0x24, 1}}, meter.ReasonIndex},
+		"an added local":     {asm{Start: []byte{0x20, 0, 0x1a}}, meter.ReasonIndex},
+		"an added function":  {asm{Start: []byte{0x10, 1}}, meter.ReasonIndex},
+		"an added type":      {asm{Start: []byte{0x02, 1, 0x0b}}, meter.ReasonIndex},
+		"a label":            {asm{Start: []byte{0x0c, 1}}, meter.ReasonIndex},
+		"a table":            {asm{Start: []byte{0x41, 0, 0x11, 0, 0}}, meter.ReasonIndex},
+		"vectors":            {asm{Start: []byte{0xfd, 0x0f}}, meter.ReasonUnsupported},
+		"threads":            {asm{Start: []byte{0xfe, 0x03, 0}}, meter.ReasonUnsupported},
+		"a tail call":        {asm{Start: []byte{0x12, 0}}, meter.ReasonUnsupported},
+		"an else by itself":  {asm{Start: []byte{0x05}}, meter.ReasonMalformed},
+		"what follows it":    {asm{Start: []byte{0x0b, 0x01}}, meter.ReasonMalformed},
+		"an import of ours":  {asm{Imports: []string{"fd_write"}, Start: nil}, 0},
+		"too many locals":    {asm{Locals: []byte{1, 0x80, 0x80, 1, 0x7f}}, meter.ReasonTooLarge},
+		"a global in a data": {asm{Data: "x", Pages: 1}, 0},
 	} {
-		_, err := meter.Instrument(c.asm.bytes())
+		_, err := meter.Instrument(c.asm.Bytes())
 		if c.want == 0 && err != nil || c.want != 0 && !errors.Is(err, c.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	m := machine(t)
 	for name, bad := range map[string]asm{
-		"a value too few":    {start: []byte{0x1a}},
-		"another type":       {start: []byte{0x42, 0, 0x45, 0x1a}},
-		"no result of an if": {start: []byte{0x41, 0, 0x04, 0x7f, 0x41, 1, 0x05, 0x0b, 0x1a}},
+		"a value too few":    {Start: []byte{0x1a}},
+		"another type":       {Start: []byte{0x42, 0, 0x45, 0x1a}},
+		"no result of an if": {Start: []byte{0x41, 0, 0x04, 0x7f, 0x41, 1, 0x05, 0x0b, 0x1a}},
 	} {
-		code := bad.bytes()
+		code := bad.Bytes()
 		if _, err := m.Load(t.Context(), blake3.Sum256(code), code); !errors.Is(err,
 			meter.ReasonMalformed) {
 			t.Errorf("%s: %v", name, err)

@@ -143,6 +143,16 @@ func (m *Machine) Load(ctx context.Context, root rollup.Hash, code []byte) (*Pro
 	return p, nil
 }
 
+// Base returns the fuel that every run of a module pays before it starts, or refuses a module for
+// what it has that modules have not. It does not compile it.
+func Base(code []byte) (uint64, error) {
+	m, err := meter.Instrument(code)
+	if err != nil {
+		return 0, err
+	}
+	return m.Base, nil
+}
+
 func (m *Machine) compile(root rollup.Hash, code []byte) (p *Program, err error) {
 	counted, err := meter.Instrument(code)
 	if err != nil {

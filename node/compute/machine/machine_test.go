@@ -17,6 +17,7 @@ import (
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 
 	"github.com/waybill-network/waybill/kernels/blake3"
+	"github.com/waybill-network/waybill/node/compute/machine/machinetest"
 	"github.com/waybill-network/waybill/rollup/delivery"
 	"github.com/waybill-network/waybill/rollup/meter"
 )
@@ -201,17 +202,13 @@ func TestCancelled(t *testing.T) {
 	}
 }
 
-// i32 is an instruction for a constant below 64.
-func i32(n byte) []byte { return []byte{0x41, n} }
+// asm is what tests assemble, of parts.
+type asm = machinetest.Module
 
-// printed returns a body that writes memory[0:n], with fd_write as import 0: at 64 stands the
-// vector, at 72 how much was written.
-func printed(n byte) []byte {
-	return cat(
-		i32(0), []byte{0x41, 0}, []byte{0x36, 2, 0x40}, // [64] = 0
-		i32(0), i32(n), []byte{0x36, 2, 0x44}, // [68] = n
-		i32(1), []byte{0x41, 0xc0, 0}, i32(1), []byte{0x41, 0xc8, 0}, []byte{0x10, 0, 0x1a})
-}
+func cat(parts ...[]byte) []byte { return machinetest.Cat(parts...) }
+func i32(n byte) []byte          { return machinetest.I32(n) }
+func leb(n int) []byte           { return machinetest.LEB(n) }
+func printed(n byte) []byte      { return machinetest.Print(0, n) }
 
 // TestNaN: whatever makes a NaN makes the canonical one.
 func TestNaN(t *testing.T) {
@@ -238,9 +235,9 @@ func TestNaN(t *testing.T) {
 		{cat(zero32, []byte{0x43, 0, 0, 0x80, 0x3f}, []byte{0x92}, store32), "0000803f"}, // 0 + 1
 	} {
 		n := byte(len(c.want) / 2)
-		a := asm{imports: []string{"fd_write"}, pages: 1,
-			start: cat(i32(0), c.code, printed(n))}
-		r := m.must(t, a.bytes()).must(t, Run{})
+		a := asm{Imports: []string{"fd_write"}, Pages: 1,
+			Start: cat(i32(0), c.code, printed(n))}
+		r := m.must(t, a.Bytes()).must(t, Run{})
 		// Printing overwrites nothing below 64.
 		if got := hex.EncodeToString(r.Output); got != c.want || r.Outcome != delivery.OutcomeExited {
 			t.Errorf("%x: %s, not %s (%v)", c.code, got, c.want, r.Outcome)
@@ -260,37 +257,37 @@ func TestFuel(t *testing.T) {
 		shape uint64
 	}{
 		{"nothing", asm{}, 0, delivery.OutcomeExited, 0},
-		{"a constant, dropped", asm{start: []byte{0x41, 1, 0x1a}}, 1, delivery.OutcomeExited, 0},
+		{"a constant, dropped", asm{Start: []byte{0x41, 1, 0x1a}}, 1, delivery.OutcomeExited, 0},
 		// block { br 0; 1000 instructions that are not reached }
-		{"dead code", asm{start: cat([]byte{0x02, 0x40, 0x0c, 0},
+		{"dead code", asm{Start: cat([]byte{0x02, 0x40, 0x0c, 0},
 			bytes.Repeat([]byte{0x41, 1, 0x1a}, 1000), []byte{0x0b})}, 1, delivery.OutcomeExited, 1},
 		// if 0 { 1 } else { 1; 1 }
-		{"an if", asm{start: []byte{0x41, 0, 0x04, 0x40, 0x41, 1, 0x1a, 0x05, 0x41, 1, 0x1a, 0x41,
+		{"an if", asm{Start: []byte{0x41, 0, 0x04, 0x40, 0x41, 1, 0x1a, 0x05, 0x41, 1, 0x1a, 0x41,
 			1, 0x1a, 0x0b}}, 4, delivery.OutcomeExited, 1},
 		// i = 5; loop { i -= 1; br_if i }
-		{"a loop", asm{locals: []byte{1, 1, 0x7f}, start: []byte{0x41, 5, 0x21, 0, 0x03, 0x40, 0x20,
+		{"a loop", asm{Locals: []byte{1, 1, 0x7f}, Start: []byte{0x41, 5, 0x21, 0, 0x03, 0x40, 0x20,
 			0, 0x41, 1, 0x6b, 0x22, 0, 0x0d, 0, 0x0b}}, 2 + 5*5, delivery.OutcomeExited, 1 + 8},
-		{"a trap", asm{start: []byte{0x41, 1, 0x1a, 0x00, 0x41, 1, 0x1a}}, 2,
+		{"a trap", asm{Start: []byte{0x41, 1, 0x1a, 0x00, 0x41, 1, 0x1a}}, 2,
 			delivery.OutcomeTrapped, 0},
-		{"a division by zero", asm{start: []byte{0x41, 1, 0x41, 0, 0x6d, 0x1a}}, 18,
+		{"a division by zero", asm{Start: []byte{0x41, 1, 0x41, 0, 0x6d, 0x1a}}, 18,
 			delivery.OutcomeTrapped, 0},
-		{"a page", asm{start: []byte{0x41, 1, 0x40, 0, 0x1a}}, 1 + 64 + meter.CostPage,
+		{"a page", asm{Start: []byte{0x41, 1, 0x40, 0, 0x1a}}, 1 + 64 + meter.CostPage,
 			delivery.OutcomeExited, 0},
-		{"too many pages", asm{start: []byte{0x41, 0x80, 0x80, 1, 0x40, 0, 0x1a}},
+		{"too many pages", asm{Start: []byte{0x41, 0x80, 0x80, 1, 0x40, 0, 0x1a}},
 			1 + 64 + 1<<14*meter.CostPage, delivery.OutcomeExited, 0},
 		// memory.fill(0, 0, 4096)
-		{"a fill", asm{pages: 1, start: []byte{0x41, 0, 0x41, 0, 0x41, 0x80, 0x20, 0xfc, 11, 0}},
+		{"a fill", asm{Pages: 1, Start: []byte{0x41, 0, 0x41, 0, 0x41, 0x80, 0x20, 0xfc, 11, 0}},
 			3 + 32 + 256, delivery.OutcomeExited, 0},
 		// call 1 { nothing }
-		{"a call", asm{start: []byte{0x10, 1}, more: []fn{{emptyType, nil}}}, 10,
+		{"a call", asm{Start: []byte{0x10, 1}, More: [][]byte{nil}}, 10,
 			delivery.OutcomeExited, 0},
-		{"an indirect call", asm{start: []byte{0x41, 0, 0x11, emptyType, 0},
-			more: []fn{{emptyType, nil}}, table: 3}, 1 + 16, delivery.OutcomeExited, 0},
+		{"an indirect call", asm{Start: []byte{0x41, 0, 0x11, 0, 0},
+			More: [][]byte{nil}, Table: 3}, 1 + 16, delivery.OutcomeExited, 0},
 	} {
-		code := c.asm.bytes()
+		code := c.asm.Bytes()
 		p := m.must(t, code)
-		base := meter.CostModuleByte*uint64(len(code)) + meter.CostPage*uint64(c.asm.pages) +
-			meter.CostEntry*uint64(c.asm.table) + meter.CostShape*c.shape
+		base := meter.CostModuleByte*uint64(len(code)) + meter.CostPage*uint64(c.asm.Pages) +
+			meter.CostEntry*uint64(c.asm.Table) + meter.CostShape*c.shape
 		if p.Base() != base {
 			t.Errorf("%s: its base is %d, not %d", c.name, p.Base(), base)
 		}
@@ -311,8 +308,8 @@ func TestRecursion(t *testing.T) {
 		bytes.Repeat([]byte{0x6a}, 4999), []byte{0x1a})
 	for name, code := range map[string][]byte{"small": {0x10, 1}, "big": cat([]byte{0x10, 1}, big),
 		"live": live} {
-		a := asm{pages: 1, start: []byte{0x10, 1}, more: []fn{{emptyType, code}}}
-		r := m.must(t, a.bytes()).must(t, Run{})
+		a := asm{Pages: 1, Start: []byte{0x10, 1}, More: [][]byte{code}}
+		r := m.must(t, a.Bytes()).must(t, Run{})
 		if r.Outcome != delivery.OutcomeTrapped {
 			t.Errorf("%s: %v", name, r.Outcome)
 		}
@@ -322,23 +319,23 @@ func TestRecursion(t *testing.T) {
 
 // TestCache: what is not used goes, and what runs stays.
 func TestCache(t *testing.T) {
-	one := asm{start: []byte{0x41, 1, 0x1a}}
-	two := asm{start: []byte{0x41, 2, 0x1a}}
-	m, err := New(Options{Cache: len(one.bytes()) + 1})
+	one := asm{Start: []byte{0x41, 1, 0x1a}}
+	two := asm{Start: []byte{0x41, 2, 0x1a}}
+	m, err := New(Options{Cache: len(one.Bytes()) + 1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	a := m.must(t, one.bytes())
-	m.must(t, two.bytes())
+	a := m.must(t, one.Bytes())
+	m.must(t, two.Bytes())
 	if s := m.Stats(); s.Modules != 1 || s.Compiled != 2 || m.Kept(a.Root()) != nil {
 		t.Errorf("%+v", s)
 	}
 	if r := a.must(t, Run{}); r.Outcome != delivery.OutcomeExited {
 		t.Error(r)
 	}
-	m.must(t, one.bytes())
-	if s := m.Stats(); s.Modules != 1 || s.Compiled != 3 || s.Bytes != len(one.bytes()) {
+	m.must(t, one.Bytes())
+	if s := m.Stats(); s.Modules != 1 || s.Compiled != 3 || s.Bytes != len(one.Bytes()) {
 		t.Errorf("%+v", s)
 	}
 }

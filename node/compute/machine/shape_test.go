@@ -45,8 +45,8 @@ func TestShapes(t *testing.T) {
 		"nested":       {150, nested(200, 150)},
 		"nested, wide": {2000, nested(30, 2000)},
 	} {
-		a := asm{locals: cat([]byte{1}, leb(c.locals), []byte{0x7f}), start: c.code}
-		code := a.bytes()
+		a := asm{Locals: cat([]byte{1}, leb(c.locals), []byte{0x7f}), Start: c.code}
+		code := a.Bytes()
 		began := time.Now()
 		p, err := m.Load(t.Context(), blake3.Sum256(code), code)
 		if err == nil {
