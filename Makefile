@@ -120,9 +120,9 @@ doors: build ## attack x port against a real node: honest calls, memory; a table
 browser: ## the dashboard in headless Chromium
 	REQUIRE_CHROMIUM=1 $(GO) test -count=1 ./node/web/...
 
-sdk: ## the client in TypeScript: types, and tests in Node.js, and pages in headless Chromium, against real nodes
+sdk: build ## the client in TypeScript: types, and tests in Node.js, and pages in headless Chromium, against real nodes
 	cd sdk/ts && npm ci --no-progress && npm run check && npm test
-	REQUIRE_SDK=1 REQUIRE_CHROMIUM=1 $(GO) test -count=1 -v ./sdk/...
+	WAYBILL=$(CURDIR)/$(BIN)/waybill REQUIRE_SDK=1 REQUIRE_CHROMIUM=1 $(GO) test -count=1 -v ./sdk/...
 
 # What make emulate runs on a CPU that this machine is not: the kernels, and the protocol over them.
 EMULATED := ./kernels/cpu/... ./kernels/fp381 ./kernels/blake3 ./kernels/sha256 ./kernels/poseidon2 ./rollup

@@ -12,7 +12,6 @@ const seed = waybill.fromHex((await readFile(settings.seed, "utf8")).trim(), 32)
 const payer = waybill.hex(waybill.edPublicKey(seed));
 const genesis = await readFile(settings.genesis, "utf8");
 const { network } = waybill.parseGenesis(genesis);
-const site = JSON.stringify({ ...settings.site, genesis, payer });
 
 async function call(service, method, request) {
   const response = await fetch(`${settings.node}/waybill.v1.${service}/${method}`, {
@@ -23,9 +22,11 @@ async function call(service, method, request) {
   return answer;
 }
 
+const epochNow = async () => (await call("LedgerService", "GetStatus", {})).epoch ?? 0;
+
 /** Signs a grant for a visitor's key, submits it, and waits until the visitor is a client. */
 async function grant({ key, proof }) {
-  const epoch = (await call("LedgerService", "GetStatus", {})).epoch ?? 0;
+  const epoch = await epochNow();
   const until = epoch + settings.epochs;
   const signed = waybill.newGrant(network, settings.account, seed, waybill.fromHex(key, 96),
     waybill.fromHex(proof, 48), { services: [settings.site.service],
@@ -47,7 +48,10 @@ createServer(async (request, response) => {
     response.writeHead(status, { "Content-Type": type, "Cache-Control": "no-cache" }).end(body);
   const path = new URL(request.url, "http://site").pathname;
   try {
-    if (path === "/waybill/site") return answer(200, site);
+    if (path === "/waybill/site") {
+      const epoch = await epochNow();
+      return answer(200, JSON.stringify({ ...settings.site, genesis, payer, epoch }));
+    }
     if (path === "/waybill/grant" && request.method === "POST") {
       let text = "";
       for await (const part of request) if ((text += part).length > 1000) return answer(413, "{}");

@@ -62,6 +62,7 @@ export interface Site {
   service: number;
   owner?: string;
   payer: string; // the account key that grants are signed with
+  epoch?: number; // that runs, so that a grant is renewed before it is over
 }
 
 /** What is kept of a client on a device. The key is made here, and leaves it never. */
@@ -83,14 +84,13 @@ export async function joined(storage: Storage): Promise<FetcherConfig | undefine
 
 /** Makes this device a client: with a key of its own, at the cost of the site. `site` is the
  * address of a Site in JSON. `grant` takes {key, proof} by POST and answers {client, until}, or
- * {error}. A client that the network still knows, and whose grant `epoch` is in, is kept. */
-export async function join(storage: Storage, site: string, grant: string, epoch = 0):
-  Promise<Kept> {
+ * {error}. A client whose grant holds for the next epoch, too, is kept. */
+export async function join(storage: Storage, site: string, grant: string): Promise<Kept> {
   const said = (await (await fetch(site, { cache: "no-store" })).json()) as Site;
   const text = await storage.get(slot);
   const old = text === undefined ? undefined : JSON.parse(text) as Kept;
   if (old !== undefined && old.genesis === said.genesis && old.payer === said.payer &&
-    old.service === said.service && epoch < old.until) {
+    old.service === said.service && (said.epoch ?? 0) + 1 < old.until) {
     const kept = { ...old, ...said };
     await storage.put(slot, JSON.stringify(kept));
     return kept;
