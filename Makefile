@@ -7,7 +7,7 @@ LDFLAGS := -X github.com/waybill-network/waybill/node/telemetry.version=$(VERSIO
 export GOFLAGS += -buildvcs=false
 
 .DEFAULT_GOAL := help
-.PHONY: help run test race bench generate lint vulncheck latest build install release dist package packaged fuzz vectors outsider crash doors browser sdk matrix variants emulate peers circuits lies simulate prove solidity
+.PHONY: help run test race bench generate lint vulncheck latest build install release dist package packaged fuzz vectors outsider crash doors route browser sdk matrix variants emulate peers circuits lies simulate prove solidity
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -116,6 +116,10 @@ crash: build ## a network of processes: killed under load (ROUNDS times, default
 doors: build ## attack x port against a real node: honest calls, memory; a table (QUICK=1 for the short form)
 	WAYBILL=$(CURDIR)/$(BIN)/waybill DOORS=$(if $(QUICK),quick,full) REQUIRE_DOORS=1 WAYBILL_REQUIRE=1 \
 	$(GO) test -count=1 -v -timeout 30m -run 'Doors|Attacks' ./internal/crash
+
+route: ## nodes at 5, 40 and 120 ms in network namespaces: the near one, one that vanishes, round trips; needs root (QUICK=1 in short)
+	WAYBILL_ROUTE=$(if $(QUICK),quick,full) REQUIRE_NETNS=1 $(GO) test -count=1 -v -timeout 10m \
+	-run 'TestNearNode|TestKilledFar|TestRoundTrips' ./node/serve
 
 browser: ## the dashboard in headless Chromium
 	REQUIRE_CHROMIUM=1 $(GO) test -count=1 ./node/web/...

@@ -464,8 +464,11 @@ func (s *incoming) abandon() {
 	close(s.left)
 	s.link.fetcher.drains.Go(func() {
 		defer s.link.acknowledge()
+		// A node that does not even answer to that has nothing on its way that will be paid for.
+		ctx, cancel := context.WithTimeout(s.link.fetcher.ctx, lateLoser)
+		defer cancel()
 		stop := delivery.Stop{Session: s.session, Head: s.head.digest}
-		err := s.link.call(s.link.fetcher.ctx, http.MethodPost, "/stop", stop.Append(nil), nil)
+		err := s.link.call(ctx, http.MethodPost, "/stop", stop.Append(nil), nil)
 		if err != nil {
 			s.cancel()
 		}

@@ -113,20 +113,12 @@ func (l *link) invited(ctx context.Context) (*challenge, error) {
 	if c != nil && time.Since(at) < inviteLife {
 		return c, nil
 	}
-	pin := l.client.cfg.Pin
-	c = new(challenge)
-	var sent time.Time
-	trace := &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) {
-		sent = time.Now() // the connection is there
-	}}
-	err := l.call(httptrace.WithClientTrace(ctx, trace), http.MethodGet, "/session", nil, c)
+	c, took, err := l.client.greet(ctx)
 	if err != nil {
 		return nil, err
 	}
-	l.pulse.beat(time.Since(sent))
-	if err := pin.differs(&Pin{c.Network, c.Node, c.NodeKey}); err != nil {
-		return nil, err
-	}
+	l.pulse.beat(took)
+	pin := l.client.cfg.Pin
 	// Nothing is billed in the epoch of a session. That of acks is held to what records show.
 	if last := l.client.cfg.Book.epoch(pin); c.Epoch < last {
 		return nil, rollup.Refuse(ReasonEpochBackwards, "%d, after %d", c.Epoch, last)
@@ -135,6 +127,35 @@ func (l *link) invited(ctx context.Context) (*challenge, error) {
 	defer l.mu.Unlock()
 	l.invite, l.invitedAt = c, time.Now()
 	return c, nil
+}
+
+// greet asks for a challenge, and sees that the node is the pinned one. It returns how long the
+// answer took on a connection that was there.
+func (c *Client) greet(ctx context.Context) (*challenge, time.Duration, error) {
+	answer := new(challenge)
+	var sent time.Time
+	trace := &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) {
+		sent = time.Now()
+	}}
+	err := c.small(httptrace.WithClientTrace(ctx, trace), http.MethodGet, "/session", nil, answer)
+	if err != nil {
+		return nil, 0, err
+	}
+	return answer, time.Since(sent), c.cfg.Pin.differs(&Pin{answer.Network, answer.Node,
+		answer.NodeKey})
+}
+
+// Ping asks the node's content port who is there, and returns how long the answer took, without the
+// time that it takes to connect. The error is a Reason when it is not the pinned node.
+func (c *Client) Ping(ctx context.Context) (time.Duration, error) {
+	if c.cfg.Pin == nil {
+		return 0, ErrNotPinned
+	}
+	_, took, err := c.greet(ctx)
+	if err != nil {
+		return 0, &NodeError{c.cfg.URL, "session", err}
+	}
+	return took, nil
 }
 
 // enter returns a session. When it has to be opened, the node has been told, and opening is where
@@ -188,9 +209,14 @@ const maxAnswer = 64 << 10
 
 // call makes a small call.
 func (l *link) call(ctx context.Context, method, path string, body []byte, answer any) error {
-	ctx, cancel := context.WithTimeout(ctx, l.client.cfg.CallTimeout)
+	return l.client.small(ctx, method, path, body, answer)
+}
+
+// small makes a small call at the node's content port.
+func (c *Client) small(ctx context.Context, method, path string, body []byte, answer any) error {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.CallTimeout)
 	defer cancel()
-	own := l.client.nodes.list[0]
+	own := c.nodes.list[0]
 	r, err := http.NewRequestWithContext(ctx, method, own.base+path, bytes.NewReader(body))
 	if err != nil {
 		return err

@@ -22,7 +22,9 @@ import (
 // getFlags are those of waybill get.
 type getFlags struct {
 	genesis, key, book, out string
-	nodes, pins             []string
+	nodes, pins, ask        []string
+	origin                  string
+	route                   bool
 	client                  uint64
 	service                 uint32
 	maxPrice                uint64
@@ -56,8 +58,13 @@ func newGet() *cobra.Command {
 port, or from the node of a URL that ends in /b3/ROOT. Every group of 16 KiB is
 verified before it counts. The client signs acks for what it verified, and for
 nothing else; its payer pays the service's price for them, and the nodes keep them.
-With several --node, what one node does not give comes from the next one, from the
-byte on where it was.
+
+With --ask, any node is asked for the list of all nodes that the committee signed; the
+candidates for the content follow from it and from the root alone. --node names nodes
+that are asked whatever the content. Of several nodes the near ones are preferred.
+What one node does not give, or when it falls silent, comes from another one, from the
+byte on where it was. What no node gives comes from --origin, verified and unpaid.
+--route shows the candidates and how soon each answers, and fetches nothing.
 
 What is signed stands in the book before, which is a file of its own for each key:
 do not copy it, and do not restore an old one.
@@ -65,7 +72,10 @@ do not copy it, and do not restore an old one.
 A node is believed to be what the genesis file, or --pin, says: its key signs what it
 sends. A file that is there is not overwritten.`,
 		Example: "  waybill get --genesis genesis.json --client 12 --key client.json \\\n" +
-			"    --out film.mp4 http://127.0.0.1:7404/b3/2d1f…",
+			"    --out film.mp4 http://127.0.0.1:7404/b3/2d1f…\n" +
+			"  waybill get --genesis genesis.json --client 12 --key client.json \\\n" +
+			"    --out film.mp4 --ask http://127.0.0.1:7404 2d1f…\n" +
+			"  waybill get --route --genesis genesis.json --ask http://127.0.0.1:7404 2d1f…",
 		Args: exactly(1, "one root or URL"),
 	}
 	asJSON := jsonFlag(cmd)
@@ -75,6 +85,11 @@ sends. A file that is there is not overwritten.`,
 	fl.StringArrayVar(&f.nodes, "node", nil, "`URL` of a node's content port; may be repeated")
 	fl.StringArrayVar(&f.pins, "pin", nil,
 		"`network/node/key` of the --node at the same place, for nodes that are not in the genesis file")
+	fl.StringArrayVar(&f.ask, "ask", nil,
+		"`URL` of any node's content port, which is asked where content is; may be repeated")
+	fl.StringVar(&f.origin, "origin", "",
+		"`URL` in front of /b3/ROOT for what no node delivers; nobody is paid for that")
+	fl.BoolVar(&f.route, "route", false, "show the candidates for the content, and fetch nothing")
 	fl.Uint64Var(&f.client, "client", 0, "`index` of the client in the registry")
 	fl.StringVar(&f.key, "key", "", "the client's key (keystore `file`)")
 	fl.Uint32Var(&f.service, "service", 0, "`index` of the service that is paid for")
@@ -84,6 +99,9 @@ sends. A file that is there is not overwritten.`,
 		"the `file` of what was signed; by default the key's, with .book")
 	fl.StringVarP(&f.out, "out", "o", "", "`file` to write; - is standard output")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if f.route {
+			return f.showRoute(cmd, args[0], *asJSON)
+		}
 		for _, name := range []string{"client", "key", "out"} {
 			if !fl.Changed(name) {
 				return usagef("--%s is required", name)
@@ -96,8 +114,8 @@ sends. A file that is there is not overwritten.`,
 		if u, err := url.Parse(args[0]); err == nil && u.Host != "" {
 			f.nodes = append([]string{u.Scheme + "://" + u.Host}, f.nodes...)
 		}
-		if len(f.nodes) == 0 {
-			return usagef("--node is required with a root")
+		if len(f.nodes) == 0 && len(f.ask) == 0 {
+			return usagef("--ask or --node is required with a root")
 		}
 		if err := isNew(f.out); err != nil { // before anything is paid
 			return err
@@ -141,7 +159,16 @@ func (f *getFlags) run(ctx context.Context, root rollup.Hash, password []byte, s
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, book.Close()) }()
-	cfg := client.FetchConfig{Client: f.client, Key: key, Service: f.service, MaxPrice: f.maxPrice}
+	cfg := client.FetchConfig{Client: f.client, Key: key, Service: f.service,
+		MaxPrice: f.maxPrice, Origin: f.origin}
+	if len(f.ask) > 0 {
+		directory, err := f.directory(genesis, book)
+		if err != nil {
+			return nil, err
+		}
+		defer directory.Close()
+		cfg.Router = directory
+	}
 	for i, node := range f.nodes {
 		c, err := f.at(ctx, genesis, book, i, node)
 		if err != nil {

@@ -5,10 +5,15 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/waybill-network/waybill/client"
+	"github.com/waybill-network/waybill/kernels/blake3"
 	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/delivery"
 )
 
 // read reads content to its end.
@@ -48,6 +53,53 @@ func TestFetch(t *testing.T) {
 		t.Errorf("of %d bytes the node: %+v", total, node)
 	}
 	t.Logf("%d bytes, %d acks", total, stats.Acks)
+}
+
+// TestOrigin: what no node has comes from the origin, whole and right, or not at all; and nobody is
+// paid for it.
+func TestOrigin(t *testing.T) {
+	w := start(t, 2, 1, nil)
+	good, bad := content(1, 200_000), content(2, 200_000)
+	roots := map[string][]byte{}
+	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if data := roots[r.URL.Path]; data != nil {
+			_, _ = w.Write(data)
+			return
+		}
+		http.NotFound(w, r)
+	}))
+	defer origin.Close()
+	rootOf := func(data []byte) rollup.Hash { return blake3.Sum256(data) }
+	roots["/files/b3/"+rootOf(good).String()] = good
+	roots["/files/b3/"+rootOf(bad).String()] = good
+	f, err := client.NewFetcher(client.FetchConfig{Key: w.Clients[0], Origin: origin.URL + "/files/",
+		Nodes: []*client.Client{w.at(t, w.nodes[0].url, w.nodes[0].pin, client.MemoryBook()),
+			w.at(t, w.nodes[1].url, w.nodes[1].pin, client.MemoryBook())}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := f.Open(t.Context(), rootOf(good))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Seek(100_001, io.SeekStart); err != nil || r.Size() != 200_000 {
+		t.Fatal(r.Size(), err)
+	}
+	got, err := io.ReadAll(r)
+	if err := errors.Join(err, r.Close()); err != nil || !bytes.Equal(got, good[100_001:]) {
+		t.Error(len(got), err)
+	}
+	for _, root := range []rollup.Hash{rootOf(bad), rootOf([]byte("nowhere"))} {
+		got, err := read(t, f, root)
+		var failure *client.FetchError
+		if len(got) > 0 || !errors.As(err, &failure) || !errors.Is(err, delivery.ReasonNotFound) ||
+			!strings.Contains(err.Error(), "origin") {
+			t.Errorf("%d bytes, %v", len(got), err)
+		}
+	}
+	if err := f.Close(); err != nil || f.Stats() != (client.FetchStats{}) {
+		t.Errorf("%v, %+v", err, f.Stats())
+	}
 }
 
 // TestSeek: any part is read, and what was on its way when the reader left is acknowledged.

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"io"
 	"log/slog"
@@ -91,6 +92,8 @@ type world struct {
 	*testnet.Network
 	shelf *shelf
 	nodes []*node
+	// listen listens where a node is; at an address that was just left, or at any.
+	listen func(t testing.TB, node uint32, address string) net.Listener
 }
 
 type node struct {
@@ -106,11 +109,26 @@ func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 // start starts a network of nodes.
 func start(t testing.TB, nodes, clients int, change func(*Config)) *world {
 	t.Helper()
+	return startAt(t, nodes, clients, listenHere, change)
+}
+
+func listenHere(t testing.TB, _ uint32, address string) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", cmp.Or(address, "127.0.0.1:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func startAt(t testing.TB, nodes, clients int,
+	listen func(testing.TB, uint32, string) net.Listener, change func(*Config)) *world {
+	t.Helper()
 	var addresses []string
 	for range nodes {
 		addresses = append(addresses, "127.0.0.1:1")
 	}
-	w := &world{Network: testnet.New(t, addresses, clients),
+	w := &world{Network: testnet.New(t, addresses, clients), listen: listen,
 		shelf: &shelf{files: make(map[rollup.Hash]*file), names: make(map[string]Name)}}
 	for i := range nodes {
 		w.nodes = append(w.nodes, w.node(t, uint32(i), change))
@@ -137,10 +155,7 @@ func (w *world) node(t testing.TB, index uint32, change func(*Config)) *node {
 		t.Fatal(err)
 	}
 	n.server = server
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	listener := w.listen(t, index, "")
 	n.url = "http://" + listener.Addr().String()
 	if config.TLS != nil {
 		n.url = "https://" + listener.Addr().String()
@@ -256,14 +271,4 @@ func content(seed uint64, size int) []byte {
 	r := rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8)})
 	_, _ = r.Read(b) // never fails
 	return b
-}
-
-// listen listens at an address that was just left.
-func listen(t *testing.T, address string) net.Listener {
-	t.Helper()
-	l, err := net.Listen("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return l
 }

@@ -162,7 +162,7 @@ func (w *world) again(t *testing.T, n *node) {
 	n.server = server
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
-	listener := listen(t, n.url[len("http://"):])
+	listener := w.listen(t, n.pin.Node, n.url[len("http://"):])
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		if err := server.Serve(listener); err != nil {
