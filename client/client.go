@@ -126,6 +126,7 @@ type Client struct {
 	acks     api.IngestServiceClient // ingest with CallTimeout
 	cosigner *cosigner               // nil when the client does not co-sign
 	verified verified
+	port     port
 }
 
 // New returns a client; it connects when it is used. Close it.

@@ -137,7 +137,7 @@ func (c *contest) look(l *link) {
 		case c.events <- event{link: l, err: err}:
 		case <-c.over:
 			if err != nil && f.ctx.Err() == nil {
-				l.pulse.fell()
+				l.client.port.fell()
 			}
 		}
 	})
@@ -150,7 +150,7 @@ func (c *contest) give(l *link) {
 	c.asked = append(c.asked, l)
 	stall := c.reader.fetcher.cfg.Stall
 	late := stall
-	if expects, known, _ := l.pulse.expects(); known {
+	if expects, known, _ := l.client.port.expects(); known {
 		late = min(max(leastLate, 4*expects), stall)
 	}
 	c.await(late)
@@ -234,15 +234,15 @@ func (c *contest) failed(l *link, why error) error {
 
 // measure finds out how soon a node answers, for the contents to come.
 func (f *Fetcher) measure(l *link) {
-	if !l.measuring.TryLock() {
+	if !l.client.port.measuring.TryLock() {
 		return
 	}
 	f.helpers.Go(func() {
-		defer l.measuring.Unlock()
+		defer l.client.port.measuring.Unlock()
 		ctx, cancel := context.WithTimeout(f.ctx, f.cfg.Silence)
 		defer cancel()
 		if _, err := l.invited(ctx); err != nil && !errors.Is(err, context.Canceled) {
-			l.pulse.fell()
+			l.client.port.fell()
 		}
 	})
 }

@@ -167,7 +167,7 @@ type NodeStats struct {
 func (f *Fetcher) Nodes() (list []NodeStats) {
 	for _, l := range f.all() {
 		s := NodeStats{URL: l.client.cfg.URL, Node: l.client.cfg.Pin.Node, FetchStats: l.counts()}
-		if average, known, _ := l.pulse.expects(); known {
+		if average, known, _ := l.client.port.expects(); known {
 			s.Latency = average
 		}
 		list = append(list, s)

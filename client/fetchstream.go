@@ -86,7 +86,7 @@ func in(phase string, err error) error {
 func (l *link) request(ctx context.Context, cancel context.CancelFunc, t target, from uint64) (
 	*incoming, error) {
 	var over *[16]byte
-	for {
+	for first := true; ; first = false {
 		session, opening, err := l.enter(ctx, over)
 		if err != nil {
 			return nil, in("session", err)
@@ -96,6 +96,9 @@ func (l *link) request(ctx context.Context, cancel context.CancelFunc, t target,
 			if opened := <-opening; opened != nil {
 				if s != nil {
 					s.close()
+				}
+				if first && errors.Is(opened, delivery.ReasonChallenge) {
+					continue // it was an old one
 				}
 				return nil, in("session", opened)
 			}
@@ -171,7 +174,7 @@ func (l *link) ask(ctx context.Context, t target, session [16]byte, from uint64,
 		s.close()
 		return nil, err
 	}
-	l.pulse.beat(time.Since(s.head.asked))
+	l.client.port.beat(time.Since(s.head.asked))
 	return s, nil
 }
 

@@ -22,37 +22,30 @@ import (
 type link struct {
 	fetcher *Fetcher
 	client  *Client
-	pulse   pulse
 	terms   *terms // guarded by Fetcher.mu
 
-	opening   sync.Mutex
-	measuring sync.Mutex
-	deliver   sync.WaitGroup
+	opening sync.Mutex
+	deliver sync.WaitGroup
 
-	mu        sync.Mutex
-	session   [16]byte
-	opened    bool
-	invite    *challenge // that no session was opened with
-	invitedAt time.Time
-	window    uint64
-	records   []delivery.Record
-	bytes     uint64 // of the records
-	queue     []Delivery
-	moved     chan struct{} // closed when queue or waiting changes
-	waiting   int           // deliveries that have no last word
-	running   bool          // Deliver runs
-	err       error         // why Deliver ended
-	lazy      *time.Timer   // acknowledges what nobody asks for
-	stats     FetchStats
-	finished  bool
+	mu       sync.Mutex
+	session  [16]byte
+	opened   bool
+	window   uint64
+	records  []delivery.Record
+	bytes    uint64 // of the records
+	queue    []Delivery
+	moved    chan struct{} // closed when queue or waiting changes
+	waiting  int           // deliveries that have no last word
+	running  bool          // Deliver runs
+	err      error         // why Deliver ended
+	lazy     *time.Timer   // acknowledges what nobody asks for
+	stats    FetchStats
+	finished bool
 }
 
 // lazyAck is how long what was received may go without an ack when the node does not ask for one,
 // so that one ack may cover many small contents.
 const lazyAck = 500 * time.Millisecond
-
-// inviteLife is how long a challenge is kept; the node takes it for a minute.
-const inviteLife = 30 * time.Second
 
 func newLink(f *Fetcher, c *Client) *link {
 	return &link{fetcher: f, client: c, moved: make(chan struct{})}
@@ -94,7 +87,7 @@ func (l *link) forget(session [16]byte) {
 // beside it. One that always takes long may take longer, within bounds.
 func (l *link) stall() time.Duration {
 	most := l.fetcher.cfg.Stall
-	average, _, _ := l.pulse.expects()
+	average, _, _ := l.client.port.expects()
 	return max(most, min(8*average, 2*most))
 }
 
@@ -102,30 +95,26 @@ func (l *link) stall() time.Duration {
 func (l *link) ready() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.opened || l.invite != nil && time.Since(l.invitedAt) < inviteLife
+	return l.opened || l.client.port.invited() != nil
 }
 
-// invited returns the node's challenge, which it asks for unless it has one.
+// invited returns the node's challenge, which it asks for unless there is one. A challenge is not a
+// client's own.
 func (l *link) invited(ctx context.Context) (*challenge, error) {
-	l.mu.Lock()
-	c, at := l.invite, l.invitedAt
-	l.mu.Unlock()
-	if c != nil && time.Since(at) < inviteLife {
+	port := &l.client.port
+	if c := port.invited(); c != nil {
 		return c, nil
 	}
 	c, took, err := l.client.greet(ctx)
 	if err != nil {
 		return nil, err
 	}
-	l.pulse.beat(took)
-	pin := l.client.cfg.Pin
+	port.beat(took)
 	// Nothing is billed in the epoch of a session. That of acks is held to what records show.
-	if last := l.client.cfg.Book.epoch(pin); c.Epoch < last {
+	if last := l.client.cfg.Book.epoch(l.client.cfg.Pin); c.Epoch < last {
 		return nil, rollup.Refuse(ReasonEpochBackwards, "%d, after %d", c.Epoch, last)
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.invite, l.invitedAt = c, time.Now()
+	port.invites(c)
 	return c, nil
 }
 
@@ -195,9 +184,11 @@ func (l *link) enter(ctx context.Context, over *[16]byte) (session [16]byte, ope
 func (l *link) open(ctx context.Context, open *delivery.Open) error {
 	var answer struct{ Window uint64 }
 	err := l.call(ctx, http.MethodPost, "/session", open.Append(nil), &answer)
+	if err != nil {
+		l.client.port.invites(nil) // it may be another node that has begun there
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.invite = nil
 	if err == nil {
 		l.session, l.opened, l.window = open.ID, true, answer.Window
 	}

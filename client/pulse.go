@@ -8,9 +8,14 @@ import (
 	"time"
 )
 
-// pulse is what a fetcher knows of how a node answers. It is safe for concurrent use.
-type pulse struct {
+// port is what all fetchers know of how a node's content port answers. It is safe for concurrent
+// use.
+type port struct {
+	measuring sync.Mutex
+
 	mu      sync.Mutex
+	invite  *challenge    // the last one
+	since   time.Time     // when it came
 	average time.Duration // from a request to the first byte of its answer; 0: not known
 	heard   time.Time     // last
 	fails   int           // in a row
@@ -24,8 +29,27 @@ const (
 	firstRest, longestRest = time.Second, 30 * time.Second
 )
 
+// inviteLife is how long a challenge is kept; the node takes it for a minute.
+const inviteLife = 30 * time.Second
+
+// invited returns the node's challenge, while it is one.
+func (p *port) invited() *challenge {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if time.Since(p.since) >= inviteLife {
+		return nil
+	}
+	return p.invite
+}
+
+func (p *port) invites(c *challenge) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.invite, p.since = c, time.Now()
+}
+
 // beat notes how long an answer took.
-func (p *pulse) beat(took time.Duration) {
+func (p *port) beat(took time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	took = max(took, time.Microsecond)
@@ -38,7 +62,7 @@ func (p *pulse) beat(took time.Duration) {
 }
 
 // fell notes that the node failed: it is asked after all others for a while.
-func (p *pulse) fell() {
+func (p *port) fell() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.down = time.Now().Add(min(firstRest<<min(p.fails, 8), longestRest))
@@ -46,7 +70,7 @@ func (p *pulse) fell() {
 }
 
 // expects returns how long the node is expected to take; known is false when that is a guess.
-func (p *pulse) expects() (average time.Duration, known, down bool) {
+func (p *port) expects() (average time.Duration, known, down bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
@@ -67,7 +91,7 @@ func rate(links []*link, random func() float64) []rated {
 	list := make([]rated, len(links))
 	for i, l := range links {
 		list[i].link = l
-		list[i].expects, list[i].known, list[i].down = l.pulse.expects()
+		list[i].expects, list[i].known, list[i].down = l.client.port.expects()
 	}
 	rank := func(r rated) int {
 		switch {

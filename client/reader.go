@@ -99,7 +99,7 @@ func (r *Reader) failed(l *link, err error) error {
 		r.done = r.fetcher.complete(at, r, r.ctx.Err())
 		return r.done
 	}
-	l.pulse.fell()
+	l.client.port.fell()
 	if r.tried[l]++; final(err) {
 		r.tried[l] = maxTries
 	}

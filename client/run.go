@@ -146,8 +146,8 @@ func (f *Fetcher) Run(ctx context.Context, run Run) (*RunResult, error) {
 func near(links []*link) []*link {
 	links = slices.Clone(links)
 	slices.SortStableFunc(links, func(a, b *link) int {
-		x, known, _ := a.pulse.expects()
-		y, known2, _ := b.pulse.expects()
+		x, known, _ := a.client.port.expects()
+		y, known2, _ := b.client.port.expects()
 		switch {
 		case known && known2:
 			return int(x - y)
