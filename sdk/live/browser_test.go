@@ -139,7 +139,7 @@ func TestChromium(t *testing.T) {
 		s.Signed != s.Received || s.Refused != 0 {
 		t.Errorf("%+v", s)
 	}
-	if s.Acks > 24 {
+	if s.Acks > 40 {
 		t.Errorf("%d acks for 100 images", s.Acks)
 	}
 	if got.Missing != http.StatusNotFound || got.Sound.CurrentTime < 0.8*got.Sound.Duration ||

@@ -30,6 +30,7 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/delivery"
 	"github.com/waybill-network/waybill/rollup/manifest"
+	"github.com/waybill-network/waybill/rollup/registry"
 )
 
 const package_ = "../ts"
@@ -158,7 +159,7 @@ func (w *world) node(t *testing.T, index uint32) *node {
 	var err error
 	n.server, err = serve.NewServer(serve.Config{Network: w.ID, Node: index, Key: key,
 		Chain: n.inside.Chain, Content: w.shelf, Counter: n.inside.Pipeline.Counter,
-		Manifest: w.shelf.encoded, API: api.Handler(), Dir: t.TempDir()})
+		Manifest: w.shelf.encoded, Routes: w, API: api.Handler(), Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,6 +207,24 @@ func (w *world) config(c int) object {
 	return object{"nodes": nodes, "genesis": string(w.Genesis.Encode()), "client": c,
 		"service": 0, "secret": hex.EncodeToString(secret[:]),
 		"owner": hex.EncodeToString(owner[32:])}
+}
+
+// Nodes implements serve.Routes: no record is certified yet.
+func (w *world) Nodes() (serve.Nodes, error) {
+	n := serve.Nodes{Stake: w.Genesis.Params.ServeStake}
+	for _, m := range w.Genesis.Members {
+		n.All = append(n.All, registry.Node{NodeKey: m.TransportKey, Until: registry.None,
+			Stake: m.Stake, Status: registry.Standing})
+	}
+	return n, nil
+}
+
+// Contacts implements serve.Routes.
+func (w *world) Contacts() (list []serve.Contact) {
+	for i, n := range w.nodes {
+		list = append(list, serve.Contact{Node: uint32(i), URL: n.url})
+	}
+	return list
 }
 
 // paid is what a node holds acks for.

@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"flag"
+	"fmt"
+	"math"
 	"os"
 	"testing"
 	"time"
@@ -16,6 +18,8 @@ import (
 	"github.com/waybill-network/waybill/rollup/delivery"
 	"github.com/waybill-network/waybill/rollup/ledger"
 	"github.com/waybill-network/waybill/rollup/manifest"
+	"github.com/waybill-network/waybill/rollup/registry"
+	"github.com/waybill-network/waybill/rollup/route"
 	"github.com/waybill-network/waybill/rollup/word"
 )
 
@@ -48,7 +52,7 @@ func TestVectors(t *testing.T) {
 	got, err := json.MarshalIndent(object{
 		"hashes": hashes(), "streams": streams(t), "keys": keys(t), "ack": ack(t),
 		"answers": answers(), "grant": grant(t), "head": head(), "delivery": deliveries(t),
-		"record": record(t), "manifest": manifests(t), "codes": codes(),
+		"record": record(t), "manifest": manifests(t), "codes": codes(), "list": list(t),
 	}, "", " ")
 	if err != nil {
 		t.Fatal(err)
@@ -224,10 +228,43 @@ func deliveries(t *testing.T) object {
 		"end": text(delivery.AppendEnd(nil)), "stop": text(stop.Append(nil)), "reasons": reasons}
 }
 
+// list is a list of nodes, of which some may serve.
+func list(t *testing.T) object {
+	n := chain(t)
+	all := []registry.Node{
+		{NodeKey: digest(1), Until: registry.None, Stake: 5_000_000, Status: registry.Standing},
+		{NodeKey: digest(2), Until: registry.None, Stake: math.MaxUint64},
+		{NodeKey: digest(3), Since: 9, Until: registry.None, Stake: 7},
+		{NodeKey: digest(4), Until: registry.None, Stake: 8, Status: registry.Convicted},
+		{NodeKey: digest(5), Until: registry.None},
+	}
+	var leaves []byte
+	for i := range all {
+		leaves = all[i].Append(leaves)
+	}
+	heads := registry.Heads{Nodes: registry.Head{Count: uint64(len(all)),
+		Root: registry.Nodes.RootOf(leaves)}}
+	r := rollup.Record{Network: n.ID, Height: 9, Time: 10, Epoch: 3, SettledEpoch: rollup.NoEpoch,
+		RegistryRoot: heads.Root()}
+	l := route.List{Record: &r, Certificate: n.SignRecord(&r), Heads: heads, Nodes: all}
+	if err := l.Verify(n.ID, n.Genesis.Committee()); err != nil {
+		t.Fatal(err)
+	}
+	var may []object
+	for _, x := range route.Eligible(all, r.Epoch, n.Genesis.Params.ServeStake) {
+		may = append(may, object{"node": x.Index, "stake": fmt.Sprint(x.Stake)})
+	}
+	return object{"list": text(l.Append(nil)), "height": r.Height, "eligible": may}
+}
+
+func chain(t *testing.T) *testnet.Network {
+	start := time.Date(2026, 11, 27, 0, 0, 0, 0, time.UTC)
+	return testnet.NewAt(t, start, []string{"127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"}, 1)
+}
+
 // record is a block's record with the committee's certificate.
 func record(t *testing.T) object {
-	start := time.Date(2026, 11, 27, 0, 0, 0, 0, time.UTC)
-	n := testnet.NewAt(t, start, []string{"127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"}, 1)
+	n := chain(t)
 	n.Advance(testnet.EpochSeconds * time.Second)
 	pending := n.View().PendingRecords()
 	if len(pending) == 0 {

@@ -57,7 +57,8 @@ export function indexedStorage(name = "waybill", writer = true): Storage {
 
 /** What a site tells its pages. */
 export interface Site {
-  nodes: NodeConfig[];
+  nodes?: NodeConfig[];
+  ask?: string[]; // content ports of nodes that are asked for all nodes, in place of `nodes`
   genesis: string;
   service: number;
   owner?: string;

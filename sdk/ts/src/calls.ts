@@ -91,6 +91,11 @@ export class Calls {
     this.patience = patience;
   }
 
+  /** The same node's doors at another address. */
+  at(url: string): Calls {
+    return new Calls(url, this.pin, this.fetch, this.patience);
+  }
+
   private within(signal?: AbortSignal): AbortSignal {
     const limit = AbortSignal.timeout(this.patience);
     return signal === undefined ? limit : AbortSignal.any([signal, limit]);

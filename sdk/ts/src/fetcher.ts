@@ -1,7 +1,8 @@
 /** Fetches content by its root or its path from nodes that are paid for it. */
 import { Book, memoryStorage, type Storage } from "./book.js";
 import { type Bytes, equal, fromHex, hex, ProtocolError } from "./bytes.js";
-import { Calls, type FetchFunction, type Json, parsePin, temporary } from "./calls.js";
+import { Calls, type FetchFunction, type Json, parsePin, pinText, temporary } from "./calls.js";
+import { Directory } from "./directory.js";
 import { bestKernel, type Kernel } from "./kernel.js";
 import { Link, noStats, type Stats } from "./link.js";
 import { type Entry, type Manifest, parseManifest, verifyManifest } from "./manifest.js";
@@ -19,7 +20,9 @@ export interface NodeConfig {
 
 /** Who fetches, from whom, with which service. */
 export interface FetcherConfig {
-  nodes: NodeConfig[];
+  nodes?: NodeConfig[];
+  /** Content ports of nodes that are asked for all nodes, in place of `nodes`; any will do. */
+  ask?: string[];
   genesis: string; // the text of the network's genesis file
   client: number; // its index in the registry
   secret?: Uint8Array; // the client's BLS key; or a signer
@@ -42,7 +45,7 @@ export interface FetcherConfig {
 /** Where and when fetching failed, and what it had cost until then. */
 export class FetchError extends Error {
   readonly node: string; // its URL; empty for what concerns all
-  /** price, manifest, session, request, head, stream, verify or acknowledge. */
+  /** route, price, manifest, session, request, head, stream, verify or acknowledge. */
   readonly phase: string;
   readonly root: string;
   readonly offset: number; // up to which the content was received and verified
@@ -158,7 +161,9 @@ export class Fetcher {
   readonly config: FetcherConfig;
   readonly genesis: Genesis;
   readonly signer: Signer;
-  private readonly places: Place[];
+  private readonly places: Place[] = []; // all that were ever of use
+  private readonly directory: Directory | undefined;
+  private readonly storage: Storage;
   private kernel: Promise<Kernel> | undefined;
   private terms: Promise<{ price: number; cap: number }> | undefined;
   private cap = 1;
@@ -167,26 +172,55 @@ export class Fetcher {
   private reading: Promise<Map<string, Entry>> | undefined;
 
   constructor(config: FetcherConfig) {
-    if (config.nodes.length === 0) throw new RangeError("a fetcher without a node");
+    if ((config.nodes ?? []).length === 0 && (config.ask ?? []).length === 0) {
+      throw new RangeError("a fetcher without a node");
+    }
     if (config.signer === undefined && config.secret === undefined) {
       throw new RangeError("a fetcher without the client's key");
     }
     this.config = config;
     this.genesis = parseGenesis(config.genesis);
     this.signer = config.signer ?? new LocalSigner(config.secret as Uint8Array);
-    const storage = config.storage ?? memoryStorage();
-    this.places = config.nodes.map((n) => {
-      const pin = parsePin(n.pin);
-      if (!equal(pin.network, this.genesis.network)) {
-        throw new ProtocolError("other_network", `the genesis file is not that of ${n.url}`);
-      }
-      const link = new Link({ calls: new Calls(n.url, pin, config.fetch), signer: this.signer,
-        book: new Book(storage, pin, config.client, config.service), genesis: this.genesis,
-        client: config.client, service: config.service, cap: () => this.cap,
-        patience: config.patience ?? 60_000 });
-      const streams = config.streams ?? (n.url.startsWith("https:") ? 16 : 4);
-      return { link, gate: new Gate(streams), stake: BigInt(n.stake ?? 1) };
-    });
+    this.storage = config.storage ?? memoryStorage();
+    for (const n of config.nodes ?? []) this.place(n);
+    if (this.places.length === 0) {
+      this.directory = new Directory(this.genesis, config.ask as string[],
+        config.fetch ?? ((input, init) => globalThis.fetch(input, init)));
+    }
+  }
+
+  /** What the fetcher has of a node. */
+  private place(n: NodeConfig): Place {
+    const { config } = this;
+    const known = this.places.find((p) => pinText(p.link.calls.pin) === n.pin);
+    if (known !== undefined) { // one book, wherever the node moved to
+      known.link.move(n.url);
+      return known;
+    }
+    const pin = parsePin(n.pin);
+    if (!equal(pin.network, this.genesis.network)) {
+      throw new ProtocolError("other_network", `the genesis file is not that of ${n.url}`);
+    }
+    const link = new Link({ calls: new Calls(n.url, pin, config.fetch), signer: this.signer,
+      book: new Book(this.storage, pin, config.client, config.service), genesis: this.genesis,
+      client: config.client, service: config.service, cap: () => this.cap,
+      patience: config.patience ?? 60_000 });
+    const streams = config.streams ?? (n.url.startsWith("https:") ? 16 : 4);
+    const place = { link, gate: new Gate(streams), stake: BigInt(n.stake ?? 1) };
+    this.places.push(place);
+    return place;
+  }
+
+  /** The nodes of use now. */
+  private async present(): Promise<Place[]> {
+    if (this.directory === undefined) return this.places;
+    try {
+      const list = (await this.directory.list()).map((n) => this.place(n));
+      if (list.length > 0) return list;
+      throw new ProtocolError("no_node", "no node of the list delivers");
+    } catch (err) {
+      throw this.failure("", "route", "", 0, err);
+    }
   }
 
   /** What was fetched from all nodes so far. */
@@ -198,9 +232,10 @@ export class Fetcher {
     return sum;
   }
 
-  /** What was fetched from the node of an index in the configuration. */
-  statsOf(node: number): Stats {
-    return { ...this.places[node].link.stats };
+  /** What was fetched from each node that was asked: by its address. */
+  statsOfNodes(): { url: string; node: number; stats: Stats }[] {
+    return this.places.map(({ link }) =>
+      ({ url: link.calls.url, node: link.calls.pin.node, stats: { ...link.stats } }));
   }
 
   private failure(node: string, phase: string, root: string, offset: number, err: unknown) {
@@ -211,14 +246,14 @@ export class Fetcher {
   private agreed(): Promise<{ price: number; cap: number }> {
     this.terms ??= this.ask().catch((err: unknown) => {
       this.terms = undefined;
-      throw this.failure("", "price", "", 0, err);
+      throw err instanceof FetchError ? err : this.failure("", "price", "", 0, err);
     });
     return this.terms;
   }
 
   private async ask(): Promise<{ price: number; cap: number }> {
     let last: unknown;
-    for (const { link } of this.places) {
+    for (const { link } of await this.present()) {
       try {
         const x = await link.calls.api("LedgerService", "GetServices",
           { from: this.config.service, count: 1 });
@@ -247,7 +282,7 @@ export class Fetcher {
     const { price } = await this.agreed();
     this.kernel ??= this.config.kernel === undefined
       ? bestKernel() : Promise.resolve(this.config.kernel);
-    const reader = new Reader(this.reading_(), root, price, await this.kernel, options);
+    const reader = new Reader(this.reading_(await this.present()), root, price, await this.kernel, options);
     await reader.connect();
     const to = Math.min(options.to ?? reader.size, reader.size);
     const body = new ReadableStream<Uint8Array>({
@@ -263,8 +298,8 @@ export class Fetcher {
   }
 
   /** What a reader needs of its fetcher. */
-  private reading_(): Reading {
-    return { places: this.places, config: this.config,
+  private reading_(places: Place[]): Reading {
+    return { places, config: this.config,
       failure: (node, phase, root, at, err) => this.failure(node, phase, root, at, err),
       drain: (s) => {
         const work = s.drain().finally(() => this.drains.delete(work));
@@ -291,7 +326,7 @@ export class Fetcher {
       return await this.reading;
     } catch (err) {
       if (now !== undefined && temporary(err)) return now.entries;
-      throw this.failure("", "manifest", "", 0, err);
+      throw err instanceof FetchError ? err : this.failure("", "manifest", "", 0, err);
     }
   }
 
@@ -299,7 +334,7 @@ export class Fetcher {
     const { owner, service } = this.config;
     if (owner === undefined) throw new ProtocolError("owner", "the site's owner is not configured");
     let last: unknown;
-    for (const { link } of this.places) {
+    for (const { link } of await this.present()) {
       try {
         const answer = await link.calls.small("GET", `/manifest/${service}`);
         const m: Manifest = parseManifest(new Uint8Array(await answer.arrayBuffer()));

@@ -8,6 +8,7 @@ export * from "./manifest.js";
 export * from "./kernel.js";
 export * from "./decoder.js";
 export * from "./route.js";
+export * from "./directory.js";
 export * from "./calls.js";
 export { Book, memoryStorage, type Numbered, type Storage } from "./book.js";
 export * from "./signer.js";

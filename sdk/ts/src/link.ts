@@ -39,7 +39,7 @@ const maxWindow = 8 << 20;
 const pause = (ms: number) => new Promise((done) => setTimeout(done, ms));
 
 export class Link {
-  readonly calls: Calls;
+  calls: Calls;
   readonly stats: Stats = noStats();
   private readonly o: LinkOptions;
   private session: { id: Bytes; opened: Promise<void> } | undefined;
@@ -59,6 +59,11 @@ export class Link {
   constructor(o: LinkOptions) {
     this.o = o;
     this.calls = o.calls;
+  }
+
+  /** Follows the node to another address. */
+  move(url: string): void {
+    if (this.calls.url !== url.replace(/\/+$/, "")) this.calls = this.calls.at(url);
   }
 
   /** Opens a session, unless one is open. With a session's name it opens one in its place. */

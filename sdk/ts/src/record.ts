@@ -4,9 +4,11 @@ import { type Bytes, fromHex, ProtocolError, Reader, utf8, Writer } from "./byte
 import { blsVerifySum } from "./keys.js";
 import { b3k, contextKey } from "./tree.js";
 
-/** A member of the committee: its key and its voting power. */
+/** A member of the committee: its keys, its stake and its voting power. */
 export interface Member {
   key: Bytes;
+  nodeKey: Bytes;
+  stake: number;
   power: number;
 }
 
@@ -14,6 +16,7 @@ export interface Member {
 export interface Genesis {
   network: Bytes; // 32 bytes
   committee: Member[];
+  serveStake: number; // the least stake of a node
 }
 
 type Json = { [name: string]: unknown };
@@ -76,14 +79,17 @@ export function parseGenesis(text: string): Genesis {
     const m = fields(x, "a member", ["owner", "bls_key", "proof", "transport_key",
       "node_signature", "consensus_key", "peer_address", "p2p_address", "stake"]);
     const key = fromHex(string(m.bls_key), 96);
-    w.raw(fromHex(string(m.owner), 32)).raw(key).raw(fromHex(string(m.transport_key), 32));
+    const nodeKey = fromHex(string(m.transport_key), 32);
+    const stake = number(m.stake);
+    w.raw(fromHex(string(m.owner), 32)).raw(key).raw(nodeKey);
     w.raw(fromHex(string(m.consensus_key), 32));
     put(m.peer_address);
     put(m.p2p_address);
-    w.u64(number(m.stake));
-    committee.push({ key, power: Math.floor(number(m.stake) / 1_000_000) });
+    w.u64(stake);
+    committee.push({ key, nodeKey, stake, power: Math.floor(stake / 1_000_000) });
   }
-  return { network: b3k(contextKey("waybill/network/2"), w.end()), committee };
+  return { network: b3k(contextKey("waybill/network/2"), w.end()), committee,
+    serveStake: number(p.serve_stake) };
 }
 
 /** What a client needs of the record of a block. */
@@ -91,6 +97,7 @@ export interface BlockRecord {
   height: number;
   time: number; // milliseconds since 1970
   epoch: number;
+  registryRoot: Bytes; // of who is registered after it
 }
 
 /** Returns what a record says once the committee's certificate of it is verified. */
@@ -101,8 +108,9 @@ export function verifyRecord(record: Uint8Array, certificate: Uint8Array,
   r.tag("wb-rec/2");
   const network = r.raw(32);
   const term = r.u32();
-  const x = { height: r.u64(), time: r.u64(), epoch: r.u32() };
-  r.raw(4 + 32 + 32 + 4 + 32);
+  const x = { height: r.u64(), time: r.u64(), epoch: r.u32(),
+    registryRoot: r.raw(4 + 32 + 32).slice(36) as Bytes };
+  r.raw(4 + 32);
   r.end();
   if (!network.every((b, i) => b === genesis.network[i]) || term !== 0) {
     throw bad("another network's, or another committee's");

@@ -4,7 +4,7 @@ import { type Stats } from "./link.js";
 import { type WorkerStats } from "./page.js";
 
 /** What a worker's fetcher is configured with: all that can be sent to it. */
-export interface RemoteConfig extends Pick<FetcherConfig, "nodes" | "genesis" | "client" |
+export interface RemoteConfig extends Pick<FetcherConfig, "nodes" | "ask" | "genesis" | "client" |
   "service" | "owner" | "maxPrice" | "stall" | "patience" | "streams"> {
   secret: string; // the client's BLS key, in hexadecimal
   database?: string; // of IndexedDB, for the book; in memory without

@@ -1,6 +1,7 @@
 /** Which nodes content is asked of (protocol section 20). */
-import { type Bytes, Writer } from "./bytes.js";
-import { b3k, contextKey } from "./tree.js";
+import { type Bytes, equal, ProtocolError, Reader, Writer } from "./bytes.js";
+import { type BlockRecord, type Genesis, verifyRecord } from "./record.js";
+import { b3k, contextKey, TreeKind } from "./tree.js";
 
 /** A node that may be a candidate. */
 export interface Stake {
@@ -46,3 +47,57 @@ export function candidates(root: Uint8Array, nodes: Stake[], k = 8): number[] {
   });
   return list.slice(0, k).map((n) => n.node);
 }
+
+/** A node as the registry has it. */
+export interface RegisteredNode {
+  node: number;
+  key: Bytes; // its node key
+  since: number;
+  until: number;
+  stake: bigint;
+  convicted: boolean;
+}
+
+const leafSize = 150;
+const nodeTree = new TreeKind("node");
+const registryKey = contextKey("waybill/registry/2");
+
+/** Reads a list of nodes, which the committee signed for: whoever gives it. */
+export function parseNodeList(b: Uint8Array, genesis: Genesis):
+  { record: BlockRecord; nodes: RegisteredNode[] } {
+  const r = new Reader(b, "a list of nodes");
+  const bad = (why: string) => new ProtocolError("bad_list", why);
+  r.tag("wb-lst/2");
+  const encoded = r.raw(168);
+  const height = r.raw(8);
+  const length = r.u8();
+  const certificate = new Writer().raw(height).u8(length).raw(r.raw(length + 48)).end();
+  const record = verifyRecord(encoded, certificate, genesis);
+  const heads = r.raw(144);
+  if (!equal(b3k(registryKey, heads), record.registryRoot)) throw bad("other heads");
+  const h = new Reader(heads, "heads");
+  h.raw(8 + 32);
+  const count = h.u32();
+  const root = h.raw(32);
+  if (r.left !== count * leafSize) throw bad(`${r.left} bytes of ${count} nodes`);
+  const leaves = Array.from({ length: count }, () => r.raw(leafSize));
+  r.end();
+  if (!equal(nodeTree.root(leaves), root)) throw bad("other nodes");
+  return { record, nodes: leaves.map((leaf, node) => {
+    const x = new Reader(leaf, "a node");
+    x.raw(96);
+    const key = x.raw(32);
+    x.u32();
+    return { node, key, since: x.u32(), until: x.u32(), stake: x.big(), convicted: x.u8() === 5 };
+  }) };
+}
+
+/** The nodes before a record is certified. */
+export const genesisNodes = (genesis: Genesis): RegisteredNode[] =>
+  genesis.committee.map((m, node) => ({ node, key: m.nodeKey, since: 0, until: 2 ** 32 - 1,
+    stake: BigInt(m.stake), convicted: false }));
+
+/** The nodes that may serve in an epoch. */
+export const eligible = (nodes: RegisteredNode[], epoch: number, genesis: Genesis) =>
+  nodes.filter((n) => n.since <= epoch && epoch < n.until && !n.convicted && n.stake > 0n &&
+    n.stake >= BigInt(genesis.serveStake));
