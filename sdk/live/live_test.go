@@ -267,6 +267,14 @@ func (w *world) site(t *testing.T, files http.Handler) (url string, reports <-ch
 		w.nodes[i].cut()
 		answer(rw, true)
 	})
+	mux.HandleFunc("POST /epoch", func(rw http.ResponseWriter, _ *http.Request) {
+		w.Advance(testnet.EpochSeconds * time.Second)
+		answer(rw, w.View().Epoch())
+	})
+	mux.HandleFunc("POST /certify", func(rw http.ResponseWriter, _ *http.Request) {
+		w.CertifyRecords(t)
+		answer(rw, w.View().Epoch())
+	})
 	mux.HandleFunc("POST /report", func(rw http.ResponseWriter, r *http.Request) {
 		text, _ := io.ReadAll(io.LimitReader(r.Body, 1<<20))
 		said <- string(text)

@@ -1,5 +1,5 @@
 /** Finds the nodes of a network: by a list that the committee signed for, from whichever node gives
- * one. Where a node is, the giver says; who signs there is checked with all that comes from there. */
+ * one. Where a node is, the giver says; who signs there is checked with all that comes from it. */
 import { fromHex, hex } from "./bytes.js";
 import { type FetchFunction, type Json, refusal } from "./calls.js";
 import { type NodeConfig } from "./fetcher.js";

@@ -282,7 +282,8 @@ export class Fetcher {
     const { price } = await this.agreed();
     this.kernel ??= this.config.kernel === undefined
       ? bestKernel() : Promise.resolve(this.config.kernel);
-    const reader = new Reader(this.reading_(await this.present()), root, price, await this.kernel, options);
+    const reader = new Reader(this.reading_(await this.present()), root, price, await this.kernel,
+      options);
     await reader.connect();
     const to = Math.min(options.to ?? reader.size, reader.size);
     const body = new ReadableStream<Uint8Array>({

@@ -17,8 +17,8 @@ test("npm pack", () => {
   const [{ files }] = JSON.parse(execFileSync("npm", ["pack", "--dry-run", "--json",
     "--ignore-scripts"], { cwd: root, encoding: "utf8" })) as [{ files: { path: string }[] }];
   const paths = files.map((f) => f.path).sort();
-  const modules = ["ack", "book", "browser", "bytes", "calls", "decoder", "delivery", "directory", "fetcher",
-    "index", "kernel", "keys", "link", "manifest", "modules", "node", "page", "record", "remote",
+  const modules = ["ack", "book", "browser", "bytes", "calls", "decoder", "delivery",
+    "directory", "fetcher", "index", "kernel", "keys", "link", "manifest", "modules", "node", "page", "record", "remote",
     "route", "serviceworker", "signer", "stream", "tree", "worker"];
   assert.deepEqual(paths, ["LICENSE", "README.md", "package.json",
     ...["client", "serviceworker", "worker"].map((m) => `dist/bundle/${m}.js`),

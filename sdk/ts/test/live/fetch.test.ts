@@ -170,6 +170,53 @@ test("a book outlives its program; without one no number is signed twice", async
   assert.equal(forgotten.stats().charged, 16385);
 });
 
+test("acks are signed for the epoch that a certified record shows", async () => {
+  const c = await config(6);
+  const storage = w.memoryStorage();
+  const one = { ...c, storage, nodes: c.nodes?.slice(0, 1), patience: 20_000 };
+  const f = new w.Fetcher(one);
+  await (await f.fetch("/files/16384")).bytes();
+  await f.settle();
+  const epochs = async () => Object.keys((JSON.parse(await storage.get(
+    `${one.nodes![0].pin}/6/0`) as string) as { lanes: object }).lanes);
+  assert.deepEqual(await epochs(), ["0"]);
+  assert.equal(await json<number>("/epoch", "POST"), 1);
+  await new Promise((done) => setTimeout(done, 3100)); // what the node said is old by then
+  await (await f.fetch("/files/1")).bytes();
+  const settled = f.settle();
+  await new Promise((done) => setTimeout(done, 500));
+  await json("/certify", "POST");
+  await settled;
+  await (await f.fetch("/files/16385")).bytes();
+  await f.close();
+  assert.ok((await epochs()).includes("1"), String(await epochs()));
+  assert.equal(f.stats().charged, 16384 + 1 + 16385);
+  // Who shows another network's record, or none, gets no signature.
+  let records = 0;
+  const lied = new w.Fetcher({ ...one, storage: w.memoryStorage(), patience: 500,
+    fetch: async (input, init) => {
+      const response = await fetch(input, init);
+      if (!input.endsWith("FollowEpochs")) return response;
+      records++;
+      const reader = response.body!.getReader();
+      const { value } = await reader.read();
+      const text = new TextDecoder().decode((value as Uint8Array).subarray(5));
+      const said = JSON.parse(text.slice(0, text.indexOf("}") + 1)) as { record: string };
+      said.record = said.record.replace(/[A-Z]/g, "Q");
+      const body = new TextEncoder().encode(JSON.stringify(said));
+      const frame = new Uint8Array(5 + body.length);
+      new DataView(frame.buffer).setUint32(1, body.length);
+      frame.set(body, 5);
+      return new Response(frame);
+    } });
+  const root = w.hex((await new w.Fetcher(one).entry("/files/1")).root);
+  await (await lied.fetch(root)).bytes();
+  await assert.rejects(lied.close(), (err: w.FetchError) =>
+    err.phase === "acknowledge" && err.code !== "");
+  assert.ok(records > 0);
+  assert.equal(lied.stats().signed, 0);
+});
+
 test("nodes are found by asking any of them", async () => {
   const { nodes, ...c } = await config(7);
   const f = new w.Fetcher({ ...c, ask: [nodes![1].url] });
