@@ -179,6 +179,7 @@ func (f *Fetcher) Nodes() (list []NodeStats) {
 // reason, or the reasons of all nodes that were asked.
 type FetchError struct {
 	Node     string // its URL; empty for what concerns all
+	Run      bool   // it is about a run of a module, and bytes are its units
 	Phase    string // price, session, request, head, stream, verify, acknowledge
 	Root     rollup.Hash
 	Offset   uint64 // up to which the content was received and verified
@@ -192,6 +193,10 @@ func (e *FetchError) Error() string {
 	at := ""
 	if e.Node != "" {
 		at = "node " + e.Node + ": "
+	}
+	if e.Run {
+		return fmt.Sprintf("%s%s, of a run of %v (%d units used, %d charged): %v", at, e.Phase,
+			e.Root, e.Received, e.Charged, e.Err)
 	}
 	return fmt.Sprintf("%s%s of %v at byte %d (%d bytes received, %d charged): %v", at, e.Phase,
 		e.Root, e.Offset, e.Received, e.Charged, e.Err)

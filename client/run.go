@@ -3,6 +3,7 @@ package client
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/waybill-network/waybill/kernels/blake3"
@@ -106,7 +108,7 @@ func (r *RunReceipt) Verify() error {
 // *FetchError, with the module as their root.
 func (f *Fetcher) Run(ctx context.Context, run Run) (*RunResult, error) {
 	failed := func(l *link, phase string, err error) error {
-		e := &FetchError{Phase: phase, Root: run.Module}
+		e := &FetchError{Run: true, Phase: phase, Root: run.Module}
 		var p *phased
 		if errors.As(err, &p) {
 			e.Phase, err = p.phase, p.err
@@ -193,17 +195,21 @@ type running struct {
 	began  bool
 	start  delivery.Start
 	output []byte
-	units  uint64 // that were counted
+	units  uint64                      // that were counted
+	digest atomic.Pointer[rollup.Hash] // of the start
 }
 
 func (x *running) run(ctx context.Context) (*RunResult, error) {
 	own, f := x.link.client.nodes.list[0], x.link.fetcher
-	ctx, x.cancel = context.WithCancel(ctx)
+	var inner context.Context // which outlives ctx, so that what was used is heard of and paid
+	inner, x.cancel = context.WithCancel(f.ctx)
+	stopped := context.AfterFunc(ctx, x.leave)
+	defer stopped()
 	x.silence = time.AfterFunc(f.cfg.Silence, func() { close(x.silent); x.cancel() })
 	defer x.close()
 	query := url.Values{"fuel": {strconv.FormatUint(x.asked.Fuel, 10)}, "arg": x.asked.Args}
 	at := own.base + "/run/" + x.asked.Module.String() + "?" + query.Encode()
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, at, bytes.NewReader(x.asked.Input))
+	r, err := http.NewRequestWithContext(inner, http.MethodPost, at, bytes.NewReader(x.asked.Input))
 	if err != nil {
 		return nil, in("request", err)
 	}
@@ -213,7 +219,7 @@ func (x *running) run(ctx context.Context) (*RunResult, error) {
 	x.silence.Stop()
 	response, err := own.http.Do(r)
 	if err != nil {
-		return nil, in("request", x.judge(err))
+		return nil, in("request", cmp.Or(context.Cause(ctx), x.judge(err)))
 	}
 	x.body = response.Body
 	if response.StatusCode != http.StatusOK {
@@ -224,6 +230,15 @@ func (x *running) run(ctx context.Context) (*RunResult, error) {
 	if err := x.begin(ctx); err != nil {
 		return nil, err
 	}
+	result, err := x.read(ctx)
+	if err != nil && context.Cause(ctx) != nil {
+		err = in("stream", context.Cause(ctx))
+	}
+	return result, err
+}
+
+// read reads frames up to the result.
+func (x *running) read(ctx context.Context) (*RunResult, error) {
 	for {
 		kind, body, err := x.next()
 		if err != nil {
@@ -235,6 +250,24 @@ func (x *running) run(ctx context.Context) (*RunResult, error) {
 		if err := x.frame(kind, body); err != nil {
 			return nil, err
 		}
+	}
+}
+
+// leaving is how long the last word of a node is waited for whose run is not wanted any more.
+const leaving = 3 * time.Second
+
+// leave ends the run at the node, which says how much was used.
+func (x *running) leave() {
+	digest := x.digest.Load()
+	if digest == nil {
+		x.cancel()
+		return
+	}
+	time.AfterFunc(leaving, x.cancel)
+	stop := delivery.Stop{Session: x.session, Head: *digest}
+	err := x.link.call(x.link.fetcher.ctx, http.MethodPost, "/stop", stop.Append(nil), nil)
+	if err != nil {
+		x.cancel()
 	}
 }
 
@@ -272,6 +305,8 @@ func (x *running) begin(ctx context.Context) error {
 	}
 	x.began = true
 	x.head.run, x.head.digest = true, word.Digest(&pin.Network, *w)
+	digest := x.head.digest
+	x.digest.Store(&digest)
 	x.head.first = max(1, micros(time.Since(x.head.asked)))
 	return nil
 }
@@ -320,6 +355,7 @@ func (x *running) count(fuel uint64) error {
 
 // end takes the result, and pays what is left if it is right as far as it is looked at.
 func (x *running) end(ctx context.Context, body []byte) (*RunResult, error) {
+	x.silence.Stop() // the rest is done here
 	result, err := delivery.ParseResult(body)
 	if err != nil {
 		return nil, in("stream", err)

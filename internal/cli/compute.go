@@ -185,8 +185,9 @@ func (f *computeFlags) run(ctx context.Context, password []byte, in io.Reader, o
 	}
 	sum := fetcher.Stats()
 	return &ran{Module: root, Outcome: r.Outcome.String(), Exit: r.Exit, Fuel: r.Fuel,
-		Units: delivery.Units(r.Fuel), Output: len(r.Output), Node: r.Node, Checked: f.check,
-		Charged: sum.Charged, Acks: sum.Acks, Seconds: seconds}, err
+		Units: delivery.Units(r.Fuel), Output: len(r.Output), Node: r.Node,
+		Checked: f.check && err == nil, Charged: sum.Charged, Acks: sum.Acks,
+		Seconds: seconds}, err
 }
 
 // fetcher opens what pays at the nodes. Done closes what is below it.

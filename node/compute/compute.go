@@ -249,7 +249,7 @@ func (s *Service) run(ctx context.Context, b *bill, a *asked, p *machine.Program
 	*machine.Result, error) {
 	if p == nil {
 		var err error
-		p, err = s.machine.Load(ctx, a.module, code)
+		b.busy(func() { p, err = s.machine.Load(ctx, a.module, code) })
 		var refused *meter.Refusal
 		if errors.As(err, &refused) {
 			return nil, delivery.Refuse(delivery.ReasonModule, "%w", err)
@@ -320,6 +320,26 @@ func (b *bill) grant(_ context.Context, used uint64) (uint64, error) {
 		}
 	}
 	return min(b.taken, math.MaxUint64/delivery.FuelOfUnit) * delivery.FuelOfUnit, nil
+}
+
+// busy does what takes long and uses no fuel, and has the client hear of it now and then.
+func (b *bill) busy(work func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		work()
+	}()
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case <-ticker.C:
+			_ = b.call.Write(b.meter()) // or the next write tells
+			_ = b.call.Flush()
+		}
+	}
 }
 
 // meter says how much was used, as far as it is taken.
