@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -47,6 +48,7 @@ type chain struct {
 	key       ledger.Key
 	arrived   chan struct{} // closed when the ledger registers key, which it did not at the start
 	log       *slog.Logger
+	elsewhere func(error) // told once when the node's keys serve elsewhere
 
 	mu       sync.Mutex
 	changed  chan struct{}
@@ -105,6 +107,7 @@ func (c *chain) follow(ctx context.Context, sub *committee.Subscription) {
 		for _, event := range update.Events {
 			switch e := event.(type) {
 			case ledger.Ordered:
+				c.watch(e.Key)
 				if c.puller != nil {
 					c.puller.Ordered(e.Certificate)
 				}
@@ -139,6 +142,26 @@ func (c *chain) notice(view *ledger.View) {
 		c.log.Info("the ledger registers this node now", "node", node.Index)
 		close(c.arrived)
 	}
+}
+
+// ErrElsewhere says that another process has this node's keys.
+var ErrElsewhere = errors.New("node: another process serves with this node's keys")
+
+// watch looks for windows of this node that its store never sealed, of an epoch that it knows all
+// of.
+func (c *chain) watch(k rollup.WindowKey) {
+	since, knows := c.store.Since()
+	if !c.known || c.elsewhere == nil || k.Node != c.node || !knows || k.Epoch < since {
+		return
+	}
+	own, err := c.store.Owns(k)
+	if err != nil || own {
+		return // a store that fails says so elsewhere
+	}
+	err = fmt.Errorf("%w: window %d of epoch %d was ordered, and was not sealed here",
+		ErrElsewhere, k.Window, k.Epoch)
+	c.elsewhere(errors.Join(err, c.store.Distrust()))
+	c.elsewhere = nil
 }
 
 // learn takes the network's proof keys as they are now. One that cannot be used is no reason to

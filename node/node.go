@@ -12,9 +12,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
@@ -117,6 +119,7 @@ func Start(ctx context.Context, cfg *config.Config, id *Identity, log *slog.Logg
 		{"ingest API", n.startIngest},
 		{"content port", n.openContentPort},
 		{"operator port", n.startOperator},
+		{"control socket", n.startControl},
 		{"watch", n.startWatch},
 	} {
 		if err := step.do(ctx); err != nil {
@@ -181,12 +184,35 @@ func (n *Node) openStore(context.Context) error {
 			n.log.Error("store did not close cleanly", "err", err)
 		}
 	})
-	return nil
+	return n.checkStanding()
 }
+
+// checkStanding refuses a home that was moved, and keeps a key quiet of which nothing is known:
+// with store and record of votes both lost, it may have voted on any block.
+func (n *Node) checkStanding() error {
+	fence, err := n.store.Fenced()
+	switch {
+	case err != nil:
+		return err
+	case fence != nil:
+		return fmt.Errorf("%w on %s, to %s", store.ErrMoved, fence.At.UTC().Format(time.RFC3339),
+			fence.To)
+	}
+	if _, known := n.store.Since(); known {
+		return nil
+	}
+	if _, err := os.Stat(committee.SignStateFile(n.consensusHome())); !errors.Is(err,
+		fs.ErrNotExist) {
+		return err
+	}
+	return n.store.PutQuiet(true)
+}
+
+func (n *Node) consensusHome() string { return filepath.Join(n.cfg.HomeDir(), "consensus") }
 
 func (n *Node) startCommittee(ctx context.Context) error {
 	c := committee.Config{
-		Genesis: n.id.Genesis, Home: filepath.Join(n.cfg.HomeDir(), "consensus"),
+		Genesis: n.id.Genesis, Home: n.consensusHome(),
 		ConsensusKey: n.id.Consensus, TransportKey: n.id.Transport,
 		Listen: n.cfg.Consensus.Listen, Timeouts: committee.Timeouts(n.cfg.Consensus.Preset),
 		KeepBlocks: n.cfg.Consensus.KeepBlocks, Store: n.store,
@@ -230,6 +256,7 @@ func (n *Node) startCommittee(ctx context.Context) error {
 	if registered, ok := e.View().NodeByKey(ledger.KeyOf(n.id.Transport)); ok {
 		n.index, n.owner, n.known = registered.Index, registered.Owner, true
 		n.chain.node, n.chain.known = n.index, true
+		n.chain.elsewhere = func(err error) { n.failed <- err }
 	}
 	return nil
 }

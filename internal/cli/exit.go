@@ -5,8 +5,11 @@ import (
 	"io/fs"
 
 	"github.com/waybill-network/waybill/internal/verdict"
+	"github.com/waybill-network/waybill/node/committee"
 	"github.com/waybill-network/waybill/node/config"
+	"github.com/waybill-network/waybill/node/keep"
 	"github.com/waybill-network/waybill/node/keys"
+	"github.com/waybill-network/waybill/node/store"
 )
 
 // Exit codes: docs/exit-codes.md says which command ends with which.
@@ -58,4 +61,6 @@ func exitCode(err error) int {
 // inputs are errors of other rooms about what they were given to read.
 var inputs = []error{verdict.ErrNotJudged, fs.ErrNotExist, fs.ErrPermission, config.ErrInvalid,
 	keys.ErrMalformed, keys.ErrWrongPassword, keys.ErrNoPassword, keys.ErrPassword,
-	keys.ErrPermissions, keys.ErrKind, keys.ErrMismatch, keys.ErrSeed}
+	keys.ErrPermissions, keys.ErrKind, keys.ErrMismatch, keys.ErrSeed, store.ErrCorrupt,
+	store.ErrFormat, store.ErrCopied, store.ErrMoved, committee.ErrSignState, keep.ErrArchive,
+	keep.ErrDamaged, keep.ErrEncrypted, keep.ErrSettings, keep.ErrReceiver}

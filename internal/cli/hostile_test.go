@@ -15,6 +15,7 @@ import (
 	"github.com/waybill-network/waybill/internal/text"
 	"github.com/waybill-network/waybill/internal/text/hostile"
 	"github.com/waybill-network/waybill/internal/verdict"
+	"github.com/waybill-network/waybill/node/keep"
 	"github.com/waybill-network/waybill/node/keys"
 	"github.com/waybill-network/waybill/rollup/manifest"
 )
@@ -59,6 +60,15 @@ func TestSurfaces(t *testing.T) {
 		},
 		"manifest": func(w io.Writer) error {
 			return printManifest(w, hostile.Text, filled[manifest.Manifest](), hostile.Text, false)
+		},
+		"backup": func(w io.Writer) error {
+			cmd := newBackup()
+			cmd.SetOut(w)
+			return printArchive(cmd, false, hostile.Text, filled[keep.Head]())
+		},
+		"restore": func(w io.Writer) error {
+			printRestored(w, hostile.Text, filled[keep.Restored](), 0)
+			return nil
 		},
 		"keys": func(w io.Writer) error {
 			cmd := newKeys()

@@ -64,7 +64,8 @@ within a minute why it is not, and that it is alive (WatchdogSec=).`,
 			return unreadable(fmt.Errorf(
 				"%w ('waybill doctor --home %s' looks at everything that a start needs)", err, home))
 		}
-		return run(cmd.Context(), loaded.Config, id, log.With("name", loaded.Node.Name))
+		err = run(cmd.Context(), loaded.Config, id, log.With("name", loaded.Node.Name))
+		return explainHome(home, err)
 	}
 	return cmd
 }

@@ -39,6 +39,7 @@ var (
 		"node/compute",
 		"node/compute/machine",
 		"node/homes",
+		"node/keep",
 	}
 	all = join(protocol, join(ways, join(doors, nodes...)...)...)
 )
@@ -109,6 +110,7 @@ var rooms = []struct {
 	{"node", join(protocol, join(ways, nodes...)...)},
 	{"node/homes", []string{"kernels", "rollup", "rollup/ledger", "proofs", "node", "node/config",
 		"node/keys", "node/store"}},
+	{"node/keep", join(core, "node", "node/committee", "node/config", "node/homes", "node/store")},
 
 	{"bench/workload", nil},
 	{"bench", join(all, "bench/workload", "pipeline/pipelinetest", "internal/kernelbench")},
@@ -137,6 +139,8 @@ var guests = map[string][]string{
 	"github.com/consensys/gnark-crypto": {"kernels", "proofs", "bench", "internal/crash"},
 	"github.com/consensys/gnark":        {"proofs"},
 	"filippo.io/edwards25519":           {"rollup/ledger"},
+	"filippo.io/age":                    {"node/keep", "internal/cli"},
+	"github.com/klauspost/compress":     {"node/keep"},
 	"github.com/zeebo/blake3":           {"kernels/blake3", "bench"},
 	"github.com/minio/sha256-simd":      {"kernels/sha256", "bench"},
 	"github.com/klauspost/cpuid/v2":     {"kernels", "bench", "internal/cli"},

@@ -48,9 +48,17 @@ type app struct {
 	votes   *votes
 	doubles *doubles
 	clock   clock
+	voter   *voter
 	metrics *metrics
 	log     *slog.Logger
-	fail    func(error) // told once when the chain cannot go on
+
+	// the first block that was judged here while the key is quiet
+	firstLive  int64
+	firstTime  time.Time
+	watchTime  time.Duration
+	distrusted atomic.Bool // the key votes elsewhere
+
+	fail func(error) // told once when the chain cannot go on
 }
 
 // Info tells the engine where the persisted state stands, so that it replays the blocks that are
@@ -264,6 +272,7 @@ func forged(r ledger.Result) error {
 func (a *app) FinalizeBlock(_ context.Context,
 	req *abci.RequestFinalizeBlock) (_ *abci.ResponseFinalizeBlock, err error) {
 	defer a.stopChain(&err)
+	a.watch(req)
 	results := make([]*abci.ExecTxResult, len(req.Txs))
 	a.block = a.witness.Execute(func() ledger.Block {
 		a.state.Begin(req.Height, req.Time)
@@ -307,6 +316,9 @@ func (a *app) Commit(context.Context, *abci.RequestCommit) (_ *abci.ResponseComm
 		return nil, err
 	}
 	if err := a.store.CommitLedger(a.block.Height, a.hash, a.block.Records); err != nil {
+		return nil, err
+	}
+	if err := a.speak(view); err != nil {
 		return nil, err
 	}
 	a.view.Store(view)

@@ -44,6 +44,7 @@ var (
 	ErrGenesis    = errors.New("committee: the store belongs to another genesis")
 	ErrKey        = errors.New("committee: not the BLS key that the genesis has for this member")
 	ErrSignState  = errors.New("committee: the record of the last signed vote is missing")
+	ErrElsewhere  = errors.New("committee: another process votes with this node's consensus key")
 )
 
 // Config is what an engine needs. All of it is required unless stated otherwise.
@@ -72,7 +73,8 @@ type Config struct {
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer // nil: no metrics
 
-	evidence *types.EvidenceParams // for retention, in tests; nil: as in the engine's genesis
+	evidence  *types.EvidenceParams // for retention, in tests; nil: as in the engine's genesis
+	watchTime time.Duration         // in tests; 0: defaultWatchTime
 }
 
 // Peer is another node's consensus address.

@@ -20,9 +20,10 @@ import (
 
 // network is a committee with all its keys, which follow from its name.
 type network struct {
-	genesis  *ledger.Genesis
-	treasury ed25519.PrivateKey
-	members  []member
+	observers []string // ids that all let in
+	genesis   *ledger.Genesis
+	treasury  ed25519.PrivateKey
+	members   []member
 }
 
 type member struct {
@@ -96,7 +97,7 @@ func (n *network) config(i int, dir string, s *store.Store) Config {
 		Genesis: n.genesis, Home: filepath.Join(dir, "consensus"), ConsensusKey: m.consensus,
 		TransportKey: m.transport,
 		BLSKey:       m.bls, Listen: m.address, Timeouts: LAN, Store: s,
-		Logger: slog.New(slog.DiscardHandler),
+		Observers: n.observers, Logger: slog.New(slog.DiscardHandler),
 	}
 	for j, other := range n.members {
 		if j != i {

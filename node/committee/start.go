@@ -2,19 +2,13 @@ package committee
 
 import (
 	"bytes"
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"net"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/cometbft/cometbft/config"
-	cmted25519 "github.com/cometbft/cometbft/crypto/ed25519"
-	cmtjson "github.com/cometbft/cometbft/libs/json"
-	"github.com/cometbft/cometbft/privval"
 	"github.com/cometbft/cometbft/types"
 
 	"github.com/waybill-network/waybill/internal/gather"
@@ -48,14 +42,17 @@ func Start(ctx context.Context, c Config) (_ *Engine, err error) {
 	if c.evidence != nil {
 		e.app.retain.evidence = *c.evidence
 	}
-	validator, err := c.validator(engineConfig, e.app.view.Load().Height() > 0 && e.app.self >= 0)
+	voter, err := c.voter(engineConfig.PrivValidatorStateFile(),
+		e.app.view.Load().Height() > 0 && e.app.self >= 0)
 	if err != nil {
 		return nil, err
 	}
+	e.app.voter, voter.other = voter, e.app.elsewhere
+	voter.commit = func(height int64) *types.Commit { return e.parts.blocks.LoadSeenCommit(height) }
 	if err := until(ctx, doc.GenesisTime); err != nil {
 		return nil, err
 	}
-	if err := e.assemble(ctx, engineConfig, validator, &c, doc); err != nil {
+	if err := e.assemble(ctx, engineConfig, voter, &c, doc); err != nil {
 		return nil, err
 	}
 	e.app.retain.blocks = e.parts.blocks
@@ -82,6 +79,7 @@ func newApp(c *Config, fail func(error)) (*app, error) {
 		members:   map[string]int{}, self: -1, key: c.BLSKey,
 		state: fresh, store: c.Store, keep: c.Keep, votes: newVotes(len(c.Genesis.Members)),
 		metrics: newMetrics(), log: c.Logger, fail: fail,
+		watchTime: cmp.Or(c.watchTime, defaultWatchTime),
 	}
 	for i, m := range c.Genesis.Members {
 		a.members[address(m.ConsensusKey)] = i
@@ -147,35 +145,6 @@ func (c *Config) engine() (*config.Config, error) {
 		return nil, fmt.Errorf("committee: %w", err)
 	}
 	return ec, nil
-}
-
-// validator returns the consensus key with the memory of what it signed last, so that it never
-// signs twice. A member whose chain has blocks has voted, and must have that memory; others may
-// start from a copy of a store.
-func (c *Config) validator(ec *config.Config, voted bool) (*privval.FilePV, error) {
-	path := ec.PrivValidatorStateFile()
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fmt.Errorf("committee: %w", err)
-	}
-	v := privval.NewFilePV(cmted25519.PrivKey(c.ConsensusKey), "", path)
-	b, err := os.ReadFile(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist) && voted:
-		return nil, fmt.Errorf("%w: %s", ErrSignState, path)
-	case errors.Is(err, fs.ErrNotExist):
-		v.LastSignState.Save()
-		return v, nil
-	case err != nil:
-		return nil, fmt.Errorf("committee: %w", err)
-	}
-	var last privval.FilePVLastSignState
-	if err := cmtjson.Unmarshal(b, &last); err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrSignState, path, err)
-	}
-	s := &v.LastSignState
-	s.Height, s.Round, s.Step, s.Signature, s.SignBytes = last.Height, last.Round, last.Step,
-		last.Signature, last.SignBytes
-	return v, nil
 }
 
 // assemble builds the parts, which replays blocks into the app. When the engine finds the two apart

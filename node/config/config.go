@@ -90,7 +90,7 @@ type Consensus struct {
 	Listen     string        `toml:"listen" allow:"address" doc:"Address of the consensus engine's own peer protocol."`
 	Peers      []string      `toml:"peers" allow:"peers" doc:"Engine peers to keep connected to, as id@host:port. Committee members of the genesis file need not be named."`
 	Observers  []string      `toml:"observers" allow:"ids" doc:"Ids of nodes that may follow the chain from here although the ledger does not register them. All other\nunregistered nodes are turned away; one that is registered later is let in from then on."`
-	KeepBlocks time.Duration `toml:"keep_blocks" allow:"0s..87600h" doc:"Age at which blocks are dropped; never before 48h and 100,000 blocks, within which it can be proved that a member\nsigned twice. An idle day takes about 130 MB with the preset wan, and 500 MB with lan. A node catches up from the\nblocks of its peers: one that is new, or was away, when none of them goes back far enough has to start from a\ncopy of the store of a node that serves no clients. 0s keeps all."`
+	KeepBlocks time.Duration `toml:"keep_blocks" allow:"0s..87600h" doc:"Age at which blocks are dropped; never before 48h and 100,000 blocks, within which it can be proved that a member\nsigned twice. An idle day takes about 130 MB with the preset wan, and 500 MB with lan. A node catches up from the\nblocks of its peers: one that is new, or was away, when none of them goes back far enough has to start from a\nbackup (waybill backup) of a node that serves no clients. 0s keeps all."`
 	Preset     string        `toml:"preset" allow:"lan|wan" doc:"Timeouts: lan commits several blocks a second between machines that share a room, wan tolerates\nhundreds of milliseconds between members."`
 }
 

@@ -26,8 +26,9 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// FormatVersion is the version of the key layout below. A store of another version is not opened.
-const FormatVersion = 2
+// FormatVersion is the version of the key layout below. A store of an earlier one is migrated when
+// it is opened, see migrations; a later one is not opened.
+const FormatVersion = 3
 
 // Errors that callers branch on.
 var (
@@ -39,7 +40,10 @@ var (
 	ErrPruned   = errors.New("store: epoch is pruned")  // below the retention watermark
 	ErrSealed   = errors.New("store: another rollup is sealed for the window")
 	ErrNew      = errors.New("store: new")                // newer than the epoch, see Since
-	ErrCorrupt  = errors.New("store: malformed contents") // an entry is not what the store writes
+	ErrCorrupt  = errors.New("store: malformed contents") // an entry or a file is not as written
+	// ErrCopied says that the store, or the record of votes, is not where it was: see MarkPlace.
+	ErrCopied = errors.New("store: a copy of another home's")
+	ErrMoved  = errors.New("store: its home was moved") // see Fence
 )
 
 // The first byte of a key says what it is. Window stands for epoch, node, window; numbers in keys
@@ -67,6 +71,8 @@ const (
 	keyLedger      = 'm' // → height u64, app hash
 	keyRecord      = 'g' // ledger record's key → its value
 	keyKV          = 'k' // length of name u8, name, key → value
+	keyFence       = 'z' // → Fence, in JSON
+	keyQuiet       = 'y' // → nothing: the consensus key must not vote, see Quiet
 )
 
 // Options say how to open a store. The zero value is a good one.
@@ -75,6 +81,8 @@ type Options struct {
 	Logger       *slog.Logger // nil discards
 	CacheSize    int64        // bytes of block cache; 0 means 64 MiB
 	MemTableSize uint64       // bytes; 0 means 64 MiB
+	// Adopt takes a copy for the store itself. Forget must follow: see there.
+	Adopt bool
 }
 
 // Store is an open store.
@@ -82,6 +90,7 @@ type Store struct {
 	db     *pebble.DB
 	fs     vfs.FS
 	dir    string
+	placed bool // it is on the system's disk, and has a place there
 	log    *slog.Logger
 	failed atomic.Pointer[error] // first failed write
 	closed chan struct{}         // closed when Close has waited
@@ -98,9 +107,9 @@ type Store struct {
 }
 
 // Open opens the store in dir, and creates it when there is none. Errors: ErrFormat, ErrDiskFull,
-// Pebble's.
+// ErrCopied, ErrCorrupt, and Pebble's.
 func Open(dir string, o Options) (*Store, error) {
-	s := &Store{fs: o.FS, dir: dir, log: o.Logger, closed: make(chan struct{})}
+	s := &Store{fs: o.FS, dir: dir, placed: o.FS == nil, log: o.Logger, closed: make(chan struct{})}
 	s.idle.L = &s.mu
 	s.begin.Store(-1)
 	if s.fs == nil {
@@ -138,10 +147,11 @@ func Open(dir string, o Options) (*Store, error) {
 	db, err := pebble.Open(dir, options)
 	if err != nil {
 		close(s.closed)
-		return nil, fmt.Errorf("store: open %s: %w", dir, errors.Join(diskFull(err), s.Err()))
+		return nil, fmt.Errorf("store: open %s: %w", dir,
+			errors.Join(diskFull(opening(err)), s.Err()))
 	}
 	s.db = db
-	if err := errors.Join(s.Err(), s.checkFormat()); err != nil {
+	if err := errors.Join(s.Err(), s.checkFormat(), s.checkPlace(o.Adopt)); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
@@ -155,25 +165,6 @@ func OpenMemory() (*Store, error) {
 		return nil, err
 	}
 	return s, s.Begin(0)
-}
-
-func (s *Store) checkFormat() error {
-	v, err := s.get([]byte{keyFormat})
-	switch {
-	case errors.Is(err, ErrNotFound):
-		if !s.pristine() {
-			return fmt.Errorf("%w: %s holds no version", ErrFormat, s.dir)
-		}
-		return s.commit(func(b *pebble.Batch) error {
-			return b.Set([]byte{keyFormat}, binary.BigEndian.AppendUint32(nil, FormatVersion), nil)
-		}, pebble.Sync)
-	case err != nil:
-		return err
-	case len(v) != 4 || binary.BigEndian.Uint32(v) != FormatVersion:
-		return fmt.Errorf("%w: %s holds version %x, this program knows %d", ErrFormat, s.dir, v,
-			FormatVersion)
-	}
-	return s.loadEpochs()
 }
 
 // loadEpochs reads the epochs that the store begins with.
@@ -190,15 +181,6 @@ func (s *Store) loadEpochs() error {
 		}
 	}
 	return nil
-}
-
-func (s *Store) pristine() bool {
-	it, err := s.db.NewIter(nil)
-	if err != nil {
-		return false
-	}
-	empty := !it.First() && it.Error() == nil
-	return it.Close() == nil && empty
 }
 
 // Close waits for operations and iterators under way and closes the database. After it, reads
@@ -259,7 +241,7 @@ func (s *Store) get(key []byte) ([]byte, error) {
 		return nil, ErrNotFound
 	}
 	if err != nil {
-		return nil, fmt.Errorf("store: read: %w", err)
+		return nil, fmt.Errorf("store: read: %w", damaged(err))
 	}
 	v = append(make([]byte, 0, len(v)), v...)
 	return v, closer.Close()
@@ -380,11 +362,11 @@ func (s *Store) scan(from, to []byte, yield func(key, value []byte) (bool, error
 	if err != nil {
 		return fmt.Errorf("store: iterate: %w", err)
 	}
-	defer func() { err = errors.Join(err, it.Close()) }()
+	defer func() { err = errors.Join(err, damaged(it.Close())) }()
 	for ok := it.First(); ok; ok = it.Next() {
 		v, err := it.ValueAndErr()
 		if err != nil {
-			return fmt.Errorf("store: iterate: %w", err)
+			return fmt.Errorf("store: iterate: %w", damaged(err))
 		}
 		if more, err := yield(it.Key(), v); err != nil || !more {
 			return err
