@@ -150,7 +150,7 @@ func (d *deliverer) handleAnswer(ctx context.Context) error {
 		return err
 	}
 	for i, p := range oldest.items {
-		d.decide(p, answer.Answers[i], answer.held(i), answer.RetryAfter)
+		d.decide(p, &answer, i)
 	}
 	return nil
 }
@@ -171,15 +171,22 @@ func (d *deliverer) keepRefusals(items []*item, a *Answer) error {
 }
 
 // decide acts on one answer, by its class.
-func (d *deliverer) decide(p *item, a rollup.Answer, held []byte, retry time.Duration) {
+func (d *deliverer) decide(p *item, said *Answer, i int) {
+	a := said.Answers[i]
 	switch a.Code.Class() {
 	case rollup.ClassTaken:
+		d.credit = nil
 		d.book.answer(p.entry, stateTaken, a.Code)
 		d.finish(p, a.Code)
 	case rollup.ClassNotNow:
-		d.later(p, a, retry)
+		if isCredit(a.Code) {
+			d.wanting(p, said.credit(a))
+			d.put(p)
+			return
+		}
+		d.later(p, a, said.RetryAfter)
 	case rollup.ClassNever:
-		d.never(p, a.Code, held)
+		d.never(p, a.Code, said.held(i))
 	default:
 		if p.reports > 0 {
 			d.book.answer(p.entry, stateFaulty, a.Code)
@@ -198,12 +205,13 @@ func (d *deliverer) later(p *item, a rollup.Answer, retry time.Duration) {
 	case rollup.CodeOverloaded, rollup.CodeClock, rollup.CodeStoreFailed, rollup.CodeShuttingDown:
 		d.notBefore = later(d.notBefore, now.Add(max(retry, backoff))) // of whatever client
 	case rollup.CodeGap:
-		if d.resend(p, a.Arg) {
+		stuck, due := d.resend(p, a.Arg)
+		if stuck {
 			d.book.release(p.entry)
 			d.finish(p, a.Code)
 			return
 		}
-		p.due = now.Add(backoff)
+		p.due = later(now.Add(backoff), due)
 	default:
 		p.due = now.Add(min(backoff<<min(p.attempts-1, 16), maxBackoff))
 	}
@@ -212,11 +220,15 @@ func (d *deliverer) later(p *item, a rollup.Answer, retry time.Duration) {
 
 // resend sends again what stands before an ack in its series, from the number on that the node
 // names, and is not on its way. It reports whether the node will not take one of these numbers, so
-// that there is no point in waiting.
-func (d *deliverer) resend(p *item, next uint64) (stuck bool) {
+// that there is no point in waiting, and when the first of them is sent: the others are gaps until
+// then.
+func (d *deliverer) resend(p *item, next uint64) (stuck bool, due time.Time) {
 	acks, states := d.book.from(p.entry, next)
 	for i, e := range acks {
-		if d.items[e] != nil {
+		if on := d.items[e]; on != nil {
+			if uint64(e.number) == next {
+				due = on.due
+			}
 			continue
 		}
 		switch states[i] {
@@ -233,7 +245,7 @@ func (d *deliverer) resend(p *item, next uint64) (stuck bool) {
 		default: // on its way elsewhere
 		}
 	}
-	return stuck
+	return stuck, due
 }
 
 // never lets go of a delivery, which is signed again only when there are two for one number.

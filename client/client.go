@@ -79,6 +79,11 @@ type Config struct {
 	// with each failure in a row. By default it is 100 milliseconds.
 	Backoff time.Duration
 
+	// Waiting is told, once for each payer, epoch and reason, that acks wait because the node takes
+	// no more at the payer's cost. Deliver calls it from its own goroutine. By default it is logged
+	// alone.
+	Waiting func(*CreditError)
+
 	// Dial opens connections. By default a net.Dialer does, with a bound of 10 seconds.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 

@@ -27,6 +27,8 @@ type Outcome struct {
 	Ack      rollup.Ack  // that was signed for it; zero when none was
 	Code     rollup.Code // the node's last word, when Err is nil
 	Attempts int         // submissions
+	// Credit is why the ack had to wait last, if its payer lacked credit.
+	Credit *CreditError
 	// Err is nil; ErrNotSent when nothing was signed, so that the delivery may be delivered again;
 	// ErrUnknownOutcome when an ack is in the book, and the next Deliver sends it; ErrNoNumber. The
 	// first two occur only when Deliver ends early.
@@ -65,7 +67,7 @@ func (c *Client) Deliver(ctx context.Context, deliveries iter.Seq[Delivery], sig
 		caller: caller, client: c, book: c.cfg.Book, pin: c.cfg.Pin, sign: sign, report: report,
 		attempts: c.attempts(), feed: make(chan Delivery, c.cfg.Batch),
 		moved: make(chan struct{}, 1), items: make(map[*entry]*item),
-		failed: make(map[*entry]bool), caps: make(map[uint32]uint64),
+		failed: make(map[*entry]bool), caps: make(map[uint32]uint64), told: make(map[uint32]toldOf),
 	}
 	var helpers sync.WaitGroup
 	defer helpers.Wait()
@@ -89,6 +91,7 @@ func (c *Client) Deliver(ctx context.Context, deliveries iter.Seq[Delivery], sig
 	}
 	d.abandon()
 	d.ended.Node, d.ended.Err = c.cfg.URL, errors.Join(err, d.unwritten())
+	d.ended.Credit = d.credit
 	return &d.ended
 }
 
@@ -116,9 +119,11 @@ type deliverer struct {
 	items     map[*entry]*item
 	failed    map[*entry]bool // found faulty during this Deliver
 	caps      map[uint32]uint64
-	over      uint32    // no number of an epoch before this one is given any more
-	notBefore time.Time // of the next submission
-	frames    []byte    // of the submission that is being made
+	over      uint32            // no number of an epoch before this one is given any more
+	notBefore time.Time         // of the next submission
+	frames    []byte            // of the submission that is being made
+	credit    *CreditError      // that acks waited for last; nil once one is taken
+	told      map[uint32]toldOf // by payer
 	ended     DeliveryError
 }
 

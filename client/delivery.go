@@ -31,6 +31,7 @@ type item struct {
 	frame    [rollup.AckSize]byte
 	attempts int
 	due      time.Time // before which it is not submitted again
+	credit   *CreditError
 }
 
 // units are what the delivery is signed for.
@@ -50,7 +51,7 @@ func itemOf(e *entry) *item {
 
 // outcome returns what is reported of an item.
 func (p *item) outcome() *Outcome {
-	o := &Outcome{Delivery: p.Delivery, Attempts: p.attempts}
+	o := &Outcome{Delivery: p.Delivery, Attempts: p.attempts, Credit: p.credit}
 	if p.entry != nil {
 		o.Ack = p.entry.ack()
 		if p.signed {

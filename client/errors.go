@@ -59,12 +59,14 @@ type DeliveryError struct {
 	// signed. Acks of Unknown ones are in the book without a last word. Deliver took no others from
 	// its sequence.
 	Accepted, Refused, Unsent, Unknown uint64
-	Err                                error
+	// Credit is what acks waited for at the end, if their payer lacked credit.
+	Credit *CreditError
+	Err    error
 }
 
 // Error implements error.
 func (e *DeliveryError) Error() string {
-	return fmt.Sprintf(
+	text := fmt.Sprintf(
 		"node %s: deliver: %d accepted, %d refused, %d not sent, %d without an answer: %v",
 		e.Node,
 		e.Accepted,
@@ -73,7 +75,16 @@ func (e *DeliveryError) Error() string {
 		e.Unknown,
 		e.Err,
 	)
+	if e.Credit != nil {
+		text += "; acks waited for credit: " + e.Credit.Error()
+	}
+	return text
 }
 
-// Unwrap returns the reason.
-func (e *DeliveryError) Unwrap() error { return e.Err }
+// Unwrap returns the reason, and what acks waited for.
+func (e *DeliveryError) Unwrap() []error {
+	if e.Credit == nil {
+		return []error{e.Err}
+	}
+	return []error{e.Err, e.Credit}
+}

@@ -20,6 +20,7 @@ type Answer struct {
 	Answers    []rollup.Answer // one per ack, in order
 	Held       [][]byte        // for each CodeNumberUsed, in order: what is held; empty: unknown
 	RetryAfter time.Duration   // for overloaded acks
+	Credits    []*CreditError  // why payers could not have acks, of some of them
 
 	said *saidAnswers // the node's word; nil for a client that is not pinned
 }
@@ -48,6 +49,9 @@ func answerOf(m *api.SubmitAcksResponse, acks int) (Answer, error) {
 	if len(m.Codes) != acks || len(m.Args) != acks && len(m.Args) != 0 {
 		return a, fmt.Errorf("%w: %d codes and %d arguments for %d acks", errAnswer, len(m.Codes),
 			len(m.Args), acks)
+	}
+	for _, c := range m.Credits {
+		a.Credits = append(a.Credits, creditOf(c))
 	}
 	used := 0
 	for i, code := range m.Codes {

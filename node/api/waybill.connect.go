@@ -52,6 +52,8 @@ const (
 	IngestServiceCounterProcedure = "/waybill.v1.IngestService/Counter"
 	// IngestServiceGetAckProcedure is the fully-qualified name of the IngestService's GetAck RPC.
 	IngestServiceGetAckProcedure = "/waybill.v1.IngestService/GetAck"
+	// IngestServiceGetCreditProcedure is the fully-qualified name of the IngestService's GetCredit RPC.
+	IngestServiceGetCreditProcedure = "/waybill.v1.IngestService/GetCredit"
 	// IngestServiceCosignProcedure is the fully-qualified name of the IngestService's Cosign RPC.
 	IngestServiceCosignProcedure = "/waybill.v1.IngestService/Cosign"
 	// LedgerServiceSubmitTxProcedure is the fully-qualified name of the LedgerService's SubmitTx RPC.
@@ -109,6 +111,8 @@ type IngestServiceClient interface {
 	Counter(context.Context, *connect.Request[CounterRequest]) (*connect.Response[CounterResponse], error)
 	// GetAck tells what became of an ack: the way out of an unknown outcome after a lost connection.
 	GetAck(context.Context, *connect.Request[GetAckRequest]) (*connect.Response[GetAckResponse], error)
+	// GetCredit tells how much of a payer's acks this node would take now. Nobody signs the answer.
+	GetCredit(context.Context, *connect.Request[GetCreditRequest]) (*connect.Response[GetCreditResponse], error)
 	// Cosign asks for second signatures (protocol section 16): when a window has closed, the node offers what it states about
 	// the clients whose acks came in through this session, and the caller answers for them. Whoever does not answer in time
 	// loses nothing: the acks are rolled up one by one then. A session has one such stream; a new one ends the old.
@@ -156,6 +160,12 @@ func NewIngestServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithSchema(ingestServiceMethods.ByName("GetAck")),
 			connect.WithClientOptions(opts...),
 		),
+		getCredit: connect.NewClient[GetCreditRequest, GetCreditResponse](
+			httpClient,
+			baseURL+IngestServiceGetCreditProcedure,
+			connect.WithSchema(ingestServiceMethods.ByName("GetCredit")),
+			connect.WithClientOptions(opts...),
+		),
 		cosign: connect.NewClient[CosignRequest, CosignOffer](
 			httpClient,
 			baseURL+IngestServiceCosignProcedure,
@@ -172,6 +182,7 @@ type ingestServiceClient struct {
 	followEpochs *connect.Client[FollowEpochsRequest, EpochInfo]
 	counter      *connect.Client[CounterRequest, CounterResponse]
 	getAck       *connect.Client[GetAckRequest, GetAckResponse]
+	getCredit    *connect.Client[GetCreditRequest, GetCreditResponse]
 	cosign       *connect.Client[CosignRequest, CosignOffer]
 }
 
@@ -200,6 +211,11 @@ func (c *ingestServiceClient) GetAck(ctx context.Context, req *connect.Request[G
 	return c.getAck.CallUnary(ctx, req)
 }
 
+// GetCredit calls waybill.v1.IngestService.GetCredit.
+func (c *ingestServiceClient) GetCredit(ctx context.Context, req *connect.Request[GetCreditRequest]) (*connect.Response[GetCreditResponse], error) {
+	return c.getCredit.CallUnary(ctx, req)
+}
+
 // Cosign calls waybill.v1.IngestService.Cosign.
 func (c *ingestServiceClient) Cosign(ctx context.Context) *connect.BidiStreamForClient[CosignRequest, CosignOffer] {
 	return c.cosign.CallBidiStream(ctx)
@@ -221,6 +237,8 @@ type IngestServiceHandler interface {
 	Counter(context.Context, *connect.Request[CounterRequest]) (*connect.Response[CounterResponse], error)
 	// GetAck tells what became of an ack: the way out of an unknown outcome after a lost connection.
 	GetAck(context.Context, *connect.Request[GetAckRequest]) (*connect.Response[GetAckResponse], error)
+	// GetCredit tells how much of a payer's acks this node would take now. Nobody signs the answer.
+	GetCredit(context.Context, *connect.Request[GetCreditRequest]) (*connect.Response[GetCreditResponse], error)
 	// Cosign asks for second signatures (protocol section 16): when a window has closed, the node offers what it states about
 	// the clients whose acks came in through this session, and the caller answers for them. Whoever does not answer in time
 	// loses nothing: the acks are rolled up one by one then. A session has one such stream; a new one ends the old.
@@ -264,6 +282,12 @@ func NewIngestServiceHandler(svc IngestServiceHandler, opts ...connect.HandlerOp
 		connect.WithSchema(ingestServiceMethods.ByName("GetAck")),
 		connect.WithHandlerOptions(opts...),
 	)
+	ingestServiceGetCreditHandler := connect.NewUnaryHandler(
+		IngestServiceGetCreditProcedure,
+		svc.GetCredit,
+		connect.WithSchema(ingestServiceMethods.ByName("GetCredit")),
+		connect.WithHandlerOptions(opts...),
+	)
 	ingestServiceCosignHandler := connect.NewBidiStreamHandler(
 		IngestServiceCosignProcedure,
 		svc.Cosign,
@@ -282,6 +306,8 @@ func NewIngestServiceHandler(svc IngestServiceHandler, opts ...connect.HandlerOp
 			ingestServiceCounterHandler.ServeHTTP(w, r)
 		case IngestServiceGetAckProcedure:
 			ingestServiceGetAckHandler.ServeHTTP(w, r)
+		case IngestServiceGetCreditProcedure:
+			ingestServiceGetCreditHandler.ServeHTTP(w, r)
 		case IngestServiceCosignProcedure:
 			ingestServiceCosignHandler.ServeHTTP(w, r)
 		default:
@@ -311,6 +337,10 @@ func (UnimplementedIngestServiceHandler) Counter(context.Context, *connect.Reque
 
 func (UnimplementedIngestServiceHandler) GetAck(context.Context, *connect.Request[GetAckRequest]) (*connect.Response[GetAckResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("waybill.v1.IngestService.GetAck is not implemented"))
+}
+
+func (UnimplementedIngestServiceHandler) GetCredit(context.Context, *connect.Request[GetCreditRequest]) (*connect.Response[GetCreditResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("waybill.v1.IngestService.GetCredit is not implemented"))
 }
 
 func (UnimplementedIngestServiceHandler) Cosign(context.Context, *connect.BidiStream[CosignRequest, CosignOffer]) error {

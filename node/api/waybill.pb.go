@@ -461,8 +461,11 @@ type SubmitAcksResponse struct {
 	// How long to wait before sending overloaded acks again; 0 when none was overloaded.
 	RetryAfterMs uint32 `protobuf:"varint,4,opt,name=retry_after_ms,json=retryAfterMs,proto3" json:"retry_after_ms,omitempty"`
 	// The node's word on these answers (protocol section 7).
-	Height        uint64 `protobuf:"varint,5,opt,name=height,proto3" json:"height,omitempty"`      // of a decided block that the node has
-	Signature     []byte `protobuf:"bytes,6,opt,name=signature,proto3" json:"signature,omitempty"` // 64 bytes
+	Height    uint64 `protobuf:"varint,5,opt,name=height,proto3" json:"height,omitempty"`      // of a decided block that the node has
+	Signature []byte `protobuf:"bytes,6,opt,name=signature,proto3" json:"signature,omitempty"` // 64 bytes
+	// Why payers could not have acks that were answered insufficient_reserve, insufficient_allowance or own_limit; of 16
+	// payers at most. Not signed.
+	Credits       []*Credit `protobuf:"bytes,7,rep,name=credits,proto3" json:"credits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -539,6 +542,226 @@ func (x *SubmitAcksResponse) GetSignature() []byte {
 	return nil
 }
 
+func (x *SubmitAcksResponse) GetCredits() []*Credit {
+	if x != nil {
+		return x.Credits
+	}
+	return nil
+}
+
+// Credit is how a payer stands with this node in an epoch, in micro-credits.
+type Credit struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Payer         uint32                 `protobuf:"varint,1,opt,name=payer,proto3" json:"payer,omitempty"` // account
+	Epoch         uint32                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Code          string                 `protobuf:"bytes,3,opt,name=code,proto3" json:"code,omitempty"`                                         // what is in the way of more than is left
+	Reserve       uint64                 `protobuf:"varint,4,opt,name=reserve,proto3" json:"reserve,omitempty"`                                  // what acks of the epoch may be paid from
+	Allowance     uint64                 `protobuf:"varint,5,opt,name=allowance,proto3" json:"allowance,omitempty"`                              // what one node may charge the payer in the epoch
+	Charged       uint64                 `protobuf:"varint,6,opt,name=charged,proto3" json:"charged,omitempty"`                                  // of it, what this node was allowed for windows that are ordered
+	Exposure      uint64                 `protobuf:"varint,7,opt,name=exposure,proto3" json:"exposure,omitempty"`                                // what this node has taken and the chain has not ordered, of all epochs
+	Limit         uint64                 `protobuf:"varint,8,opt,name=limit,proto3" json:"limit,omitempty"`                                      // of exposure: what this node risks
+	Left          uint64                 `protobuf:"varint,9,opt,name=left,proto3" json:"left,omitempty"`                                        // what may be taken besides
+	Height        uint64                 `protobuf:"varint,10,opt,name=height,proto3" json:"height,omitempty"`                                   // of the chain, at which it is worth to come again
+	RetryAfterMs  uint32                 `protobuf:"varint,11,opt,name=retry_after_ms,json=retryAfterMs,proto3" json:"retry_after_ms,omitempty"` // about when that is
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Credit) Reset() {
+	*x = Credit{}
+	mi := &file_waybill_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Credit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Credit) ProtoMessage() {}
+
+func (x *Credit) ProtoReflect() protoreflect.Message {
+	mi := &file_waybill_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Credit.ProtoReflect.Descriptor instead.
+func (*Credit) Descriptor() ([]byte, []int) {
+	return file_waybill_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Credit) GetPayer() uint32 {
+	if x != nil {
+		return x.Payer
+	}
+	return 0
+}
+
+func (x *Credit) GetEpoch() uint32 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Credit) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *Credit) GetReserve() uint64 {
+	if x != nil {
+		return x.Reserve
+	}
+	return 0
+}
+
+func (x *Credit) GetAllowance() uint64 {
+	if x != nil {
+		return x.Allowance
+	}
+	return 0
+}
+
+func (x *Credit) GetCharged() uint64 {
+	if x != nil {
+		return x.Charged
+	}
+	return 0
+}
+
+func (x *Credit) GetExposure() uint64 {
+	if x != nil {
+		return x.Exposure
+	}
+	return 0
+}
+
+func (x *Credit) GetLimit() uint64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *Credit) GetLeft() uint64 {
+	if x != nil {
+		return x.Left
+	}
+	return 0
+}
+
+func (x *Credit) GetHeight() uint64 {
+	if x != nil {
+		return x.Height
+	}
+	return 0
+}
+
+func (x *Credit) GetRetryAfterMs() uint32 {
+	if x != nil {
+		return x.RetryAfterMs
+	}
+	return 0
+}
+
+type GetCreditRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Payer         uint32                 `protobuf:"varint,1,opt,name=payer,proto3" json:"payer,omitempty"` // account
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetCreditRequest) Reset() {
+	*x = GetCreditRequest{}
+	mi := &file_waybill_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetCreditRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetCreditRequest) ProtoMessage() {}
+
+func (x *GetCreditRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_waybill_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetCreditRequest.ProtoReflect.Descriptor instead.
+func (*GetCreditRequest) Descriptor() ([]byte, []int) {
+	return file_waybill_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *GetCreditRequest) GetPayer() uint32 {
+	if x != nil {
+		return x.Payer
+	}
+	return 0
+}
+
+type GetCreditResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Credit        *Credit                `protobuf:"bytes,1,opt,name=credit,proto3" json:"credit,omitempty"` // in the epoch that runs
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetCreditResponse) Reset() {
+	*x = GetCreditResponse{}
+	mi := &file_waybill_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetCreditResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetCreditResponse) ProtoMessage() {}
+
+func (x *GetCreditResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_waybill_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetCreditResponse.ProtoReflect.Descriptor instead.
+func (*GetCreditResponse) Descriptor() ([]byte, []int) {
+	return file_waybill_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *GetCreditResponse) GetCredit() *Credit {
+	if x != nil {
+		return x.Credit
+	}
+	return nil
+}
+
 // Ack is an acknowledgement (protocol section 4) for people.
 type Ack struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -557,7 +780,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_waybill_proto_msgTypes[6]
+	mi := &file_waybill_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -569,7 +792,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[6]
+	mi := &file_waybill_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -582,7 +805,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{6}
+	return file_waybill_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Ack) GetNetwork() string {
@@ -657,7 +880,7 @@ type SubmitAckRequest struct {
 
 func (x *SubmitAckRequest) Reset() {
 	*x = SubmitAckRequest{}
-	mi := &file_waybill_proto_msgTypes[7]
+	mi := &file_waybill_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -669,7 +892,7 @@ func (x *SubmitAckRequest) String() string {
 func (*SubmitAckRequest) ProtoMessage() {}
 
 func (x *SubmitAckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[7]
+	mi := &file_waybill_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -682,7 +905,7 @@ func (x *SubmitAckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitAckRequest.ProtoReflect.Descriptor instead.
 func (*SubmitAckRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{7}
+	return file_waybill_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *SubmitAckRequest) GetAck() *Ack {
@@ -704,7 +927,7 @@ type SubmitAckResponse struct {
 
 func (x *SubmitAckResponse) Reset() {
 	*x = SubmitAckResponse{}
-	mi := &file_waybill_proto_msgTypes[8]
+	mi := &file_waybill_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -716,7 +939,7 @@ func (x *SubmitAckResponse) String() string {
 func (*SubmitAckResponse) ProtoMessage() {}
 
 func (x *SubmitAckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[8]
+	mi := &file_waybill_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -729,7 +952,7 @@ func (x *SubmitAckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitAckResponse.ProtoReflect.Descriptor instead.
 func (*SubmitAckResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{8}
+	return file_waybill_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *SubmitAckResponse) GetCode() string {
@@ -770,13 +993,15 @@ type AckRefusal struct {
 	RetryAfterMs  uint32                 `protobuf:"varint,5,opt,name=retry_after_ms,json=retryAfterMs,proto3" json:"retry_after_ms,omitempty"`
 	Height        uint64                 `protobuf:"varint,6,opt,name=height,proto3" json:"height,omitempty"`      // see SubmitAcksResponse
 	Signature     string                 `protobuf:"bytes,7,opt,name=signature,proto3" json:"signature,omitempty"` // 128 hex digits
+	Meaning       string                 `protobuf:"bytes,8,opt,name=meaning,proto3" json:"meaning,omitempty"`
+	Credit        *Credit                `protobuf:"bytes,9,opt,name=credit,proto3" json:"credit,omitempty"` // with the codes of credit
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AckRefusal) Reset() {
 	*x = AckRefusal{}
-	mi := &file_waybill_proto_msgTypes[9]
+	mi := &file_waybill_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -788,7 +1013,7 @@ func (x *AckRefusal) String() string {
 func (*AckRefusal) ProtoMessage() {}
 
 func (x *AckRefusal) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[9]
+	mi := &file_waybill_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -801,7 +1026,7 @@ func (x *AckRefusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AckRefusal.ProtoReflect.Descriptor instead.
 func (*AckRefusal) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{9}
+	return file_waybill_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *AckRefusal) GetCode() string {
@@ -853,6 +1078,20 @@ func (x *AckRefusal) GetSignature() string {
 	return ""
 }
 
+func (x *AckRefusal) GetMeaning() string {
+	if x != nil {
+		return x.Meaning
+	}
+	return ""
+}
+
+func (x *AckRefusal) GetCredit() *Credit {
+	if x != nil {
+		return x.Credit
+	}
+	return nil
+}
+
 type FollowEpochsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -861,7 +1100,7 @@ type FollowEpochsRequest struct {
 
 func (x *FollowEpochsRequest) Reset() {
 	*x = FollowEpochsRequest{}
-	mi := &file_waybill_proto_msgTypes[10]
+	mi := &file_waybill_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -873,7 +1112,7 @@ func (x *FollowEpochsRequest) String() string {
 func (*FollowEpochsRequest) ProtoMessage() {}
 
 func (x *FollowEpochsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[10]
+	mi := &file_waybill_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -886,7 +1125,7 @@ func (x *FollowEpochsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowEpochsRequest.ProtoReflect.Descriptor instead.
 func (*FollowEpochsRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{10}
+	return file_waybill_proto_rawDescGZIP(), []int{13}
 }
 
 // EpochInfo is whose acks are taken here, and for which epoch. A client that was configured with another network, node or
@@ -911,7 +1150,7 @@ type EpochInfo struct {
 
 func (x *EpochInfo) Reset() {
 	*x = EpochInfo{}
-	mi := &file_waybill_proto_msgTypes[11]
+	mi := &file_waybill_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -923,7 +1162,7 @@ func (x *EpochInfo) String() string {
 func (*EpochInfo) ProtoMessage() {}
 
 func (x *EpochInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[11]
+	mi := &file_waybill_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -936,7 +1175,7 @@ func (x *EpochInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EpochInfo.ProtoReflect.Descriptor instead.
 func (*EpochInfo) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{11}
+	return file_waybill_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *EpochInfo) GetNetwork() string {
@@ -1007,7 +1246,7 @@ type CounterRequest struct {
 
 func (x *CounterRequest) Reset() {
 	*x = CounterRequest{}
-	mi := &file_waybill_proto_msgTypes[12]
+	mi := &file_waybill_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1019,7 +1258,7 @@ func (x *CounterRequest) String() string {
 func (*CounterRequest) ProtoMessage() {}
 
 func (x *CounterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[12]
+	mi := &file_waybill_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1032,7 +1271,7 @@ func (x *CounterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CounterRequest.ProtoReflect.Descriptor instead.
 func (*CounterRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{12}
+	return file_waybill_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CounterRequest) GetEpoch() uint32 {
@@ -1065,7 +1304,7 @@ type CounterResponse struct {
 
 func (x *CounterResponse) Reset() {
 	*x = CounterResponse{}
-	mi := &file_waybill_proto_msgTypes[13]
+	mi := &file_waybill_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1077,7 +1316,7 @@ func (x *CounterResponse) String() string {
 func (*CounterResponse) ProtoMessage() {}
 
 func (x *CounterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[13]
+	mi := &file_waybill_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1090,7 +1329,7 @@ func (x *CounterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CounterResponse.ProtoReflect.Descriptor instead.
 func (*CounterResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{13}
+	return file_waybill_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CounterResponse) GetNext() []uint32 {
@@ -1112,7 +1351,7 @@ type GetAckRequest struct {
 
 func (x *GetAckRequest) Reset() {
 	*x = GetAckRequest{}
-	mi := &file_waybill_proto_msgTypes[14]
+	mi := &file_waybill_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1124,7 +1363,7 @@ func (x *GetAckRequest) String() string {
 func (*GetAckRequest) ProtoMessage() {}
 
 func (x *GetAckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[14]
+	mi := &file_waybill_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1137,7 +1376,7 @@ func (x *GetAckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAckRequest.ProtoReflect.Descriptor instead.
 func (*GetAckRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{14}
+	return file_waybill_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetAckRequest) GetEpoch() uint32 {
@@ -1181,7 +1420,7 @@ type GetAckResponse struct {
 
 func (x *GetAckResponse) Reset() {
 	*x = GetAckResponse{}
-	mi := &file_waybill_proto_msgTypes[15]
+	mi := &file_waybill_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1193,7 +1432,7 @@ func (x *GetAckResponse) String() string {
 func (*GetAckResponse) ProtoMessage() {}
 
 func (x *GetAckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[15]
+	mi := &file_waybill_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1206,7 +1445,7 @@ func (x *GetAckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAckResponse.ProtoReflect.Descriptor instead.
 func (*GetAckResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{15}
+	return file_waybill_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetAckResponse) GetState() AckState {
@@ -1253,7 +1492,7 @@ type SubmitTxRequest struct {
 
 func (x *SubmitTxRequest) Reset() {
 	*x = SubmitTxRequest{}
-	mi := &file_waybill_proto_msgTypes[16]
+	mi := &file_waybill_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1265,7 +1504,7 @@ func (x *SubmitTxRequest) String() string {
 func (*SubmitTxRequest) ProtoMessage() {}
 
 func (x *SubmitTxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[16]
+	mi := &file_waybill_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1278,7 +1517,7 @@ func (x *SubmitTxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitTxRequest.ProtoReflect.Descriptor instead.
 func (*SubmitTxRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{16}
+	return file_waybill_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SubmitTxRequest) GetTx() string {
@@ -1297,7 +1536,7 @@ type SubmitTxResponse struct {
 
 func (x *SubmitTxResponse) Reset() {
 	*x = SubmitTxResponse{}
-	mi := &file_waybill_proto_msgTypes[17]
+	mi := &file_waybill_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1309,7 +1548,7 @@ func (x *SubmitTxResponse) String() string {
 func (*SubmitTxResponse) ProtoMessage() {}
 
 func (x *SubmitTxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[17]
+	mi := &file_waybill_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1322,7 +1561,7 @@ func (x *SubmitTxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitTxResponse.ProtoReflect.Descriptor instead.
 func (*SubmitTxResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{17}
+	return file_waybill_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SubmitTxResponse) GetHash() string {
@@ -1342,7 +1581,7 @@ type TxRefusal struct {
 
 func (x *TxRefusal) Reset() {
 	*x = TxRefusal{}
-	mi := &file_waybill_proto_msgTypes[18]
+	mi := &file_waybill_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1354,7 +1593,7 @@ func (x *TxRefusal) String() string {
 func (*TxRefusal) ProtoMessage() {}
 
 func (x *TxRefusal) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[18]
+	mi := &file_waybill_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1367,7 +1606,7 @@ func (x *TxRefusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TxRefusal.ProtoReflect.Descriptor instead.
 func (*TxRefusal) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{18}
+	return file_waybill_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *TxRefusal) GetCode() string {
@@ -1385,7 +1624,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_waybill_proto_msgTypes[19]
+	mi := &file_waybill_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1397,7 +1636,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[19]
+	mi := &file_waybill_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1410,7 +1649,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{19}
+	return file_waybill_proto_rawDescGZIP(), []int{22}
 }
 
 type GetStatusResponse struct {
@@ -1438,7 +1677,7 @@ type GetStatusResponse struct {
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_waybill_proto_msgTypes[20]
+	mi := &file_waybill_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1450,7 +1689,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[20]
+	mi := &file_waybill_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1463,7 +1702,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{20}
+	return file_waybill_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GetStatusResponse) GetVersion() string {
@@ -1592,7 +1831,7 @@ type Money struct {
 
 func (x *Money) Reset() {
 	*x = Money{}
-	mi := &file_waybill_proto_msgTypes[21]
+	mi := &file_waybill_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1604,7 +1843,7 @@ func (x *Money) String() string {
 func (*Money) ProtoMessage() {}
 
 func (x *Money) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[21]
+	mi := &file_waybill_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1617,7 +1856,7 @@ func (x *Money) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Money.ProtoReflect.Descriptor instead.
 func (*Money) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{21}
+	return file_waybill_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Money) GetGrantFee() uint64 {
@@ -1668,7 +1907,7 @@ type GetAccountRequest struct {
 
 func (x *GetAccountRequest) Reset() {
 	*x = GetAccountRequest{}
-	mi := &file_waybill_proto_msgTypes[22]
+	mi := &file_waybill_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1680,7 +1919,7 @@ func (x *GetAccountRequest) String() string {
 func (*GetAccountRequest) ProtoMessage() {}
 
 func (x *GetAccountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[22]
+	mi := &file_waybill_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1693,7 +1932,7 @@ func (x *GetAccountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAccountRequest.ProtoReflect.Descriptor instead.
 func (*GetAccountRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{22}
+	return file_waybill_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GetAccountRequest) GetBy() isGetAccountRequest_By {
@@ -1758,7 +1997,7 @@ type GetAccountResponse struct {
 
 func (x *GetAccountResponse) Reset() {
 	*x = GetAccountResponse{}
-	mi := &file_waybill_proto_msgTypes[23]
+	mi := &file_waybill_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1770,7 +2009,7 @@ func (x *GetAccountResponse) String() string {
 func (*GetAccountResponse) ProtoMessage() {}
 
 func (x *GetAccountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[23]
+	mi := &file_waybill_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1783,7 +2022,7 @@ func (x *GetAccountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAccountResponse.ProtoReflect.Descriptor instead.
 func (*GetAccountResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{23}
+	return file_waybill_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *GetAccountResponse) GetIndex() uint32 {
@@ -1875,7 +2114,7 @@ type GetClientsRequest struct {
 
 func (x *GetClientsRequest) Reset() {
 	*x = GetClientsRequest{}
-	mi := &file_waybill_proto_msgTypes[24]
+	mi := &file_waybill_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1887,7 +2126,7 @@ func (x *GetClientsRequest) String() string {
 func (*GetClientsRequest) ProtoMessage() {}
 
 func (x *GetClientsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[24]
+	mi := &file_waybill_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1900,7 +2139,7 @@ func (x *GetClientsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClientsRequest.ProtoReflect.Descriptor instead.
 func (*GetClientsRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{24}
+	return file_waybill_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *GetClientsRequest) GetKeys() []string {
@@ -1941,7 +2180,7 @@ type Client struct {
 
 func (x *Client) Reset() {
 	*x = Client{}
-	mi := &file_waybill_proto_msgTypes[25]
+	mi := &file_waybill_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1953,7 +2192,7 @@ func (x *Client) String() string {
 func (*Client) ProtoMessage() {}
 
 func (x *Client) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[25]
+	mi := &file_waybill_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1966,7 +2205,7 @@ func (x *Client) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Client.ProtoReflect.Descriptor instead.
 func (*Client) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{25}
+	return file_waybill_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Client) GetIndex() uint64 {
@@ -2028,7 +2267,7 @@ type GetClientsResponse struct {
 
 func (x *GetClientsResponse) Reset() {
 	*x = GetClientsResponse{}
-	mi := &file_waybill_proto_msgTypes[26]
+	mi := &file_waybill_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2040,7 +2279,7 @@ func (x *GetClientsResponse) String() string {
 func (*GetClientsResponse) ProtoMessage() {}
 
 func (x *GetClientsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[26]
+	mi := &file_waybill_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2053,7 +2292,7 @@ func (x *GetClientsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClientsResponse.ProtoReflect.Descriptor instead.
 func (*GetClientsResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{26}
+	return file_waybill_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *GetClientsResponse) GetClients() []*Client {
@@ -2080,7 +2319,7 @@ type GetServicesRequest struct {
 
 func (x *GetServicesRequest) Reset() {
 	*x = GetServicesRequest{}
-	mi := &file_waybill_proto_msgTypes[27]
+	mi := &file_waybill_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2092,7 +2331,7 @@ func (x *GetServicesRequest) String() string {
 func (*GetServicesRequest) ProtoMessage() {}
 
 func (x *GetServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[27]
+	mi := &file_waybill_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2105,7 +2344,7 @@ func (x *GetServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServicesRequest.ProtoReflect.Descriptor instead.
 func (*GetServicesRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{27}
+	return file_waybill_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *GetServicesRequest) GetFrom() uint32 {
@@ -2137,7 +2376,7 @@ type Service struct {
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_waybill_proto_msgTypes[28]
+	mi := &file_waybill_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2149,7 +2388,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[28]
+	mi := &file_waybill_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2162,7 +2401,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{28}
+	return file_waybill_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Service) GetIndex() uint32 {
@@ -2224,7 +2463,7 @@ type GetServicesResponse struct {
 
 func (x *GetServicesResponse) Reset() {
 	*x = GetServicesResponse{}
-	mi := &file_waybill_proto_msgTypes[29]
+	mi := &file_waybill_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2236,7 +2475,7 @@ func (x *GetServicesResponse) String() string {
 func (*GetServicesResponse) ProtoMessage() {}
 
 func (x *GetServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[29]
+	mi := &file_waybill_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2249,7 +2488,7 @@ func (x *GetServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServicesResponse.ProtoReflect.Descriptor instead.
 func (*GetServicesResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{29}
+	return file_waybill_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *GetServicesResponse) GetServices() []*Service {
@@ -2276,7 +2515,7 @@ type GetNodesRequest struct {
 
 func (x *GetNodesRequest) Reset() {
 	*x = GetNodesRequest{}
-	mi := &file_waybill_proto_msgTypes[30]
+	mi := &file_waybill_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2288,7 +2527,7 @@ func (x *GetNodesRequest) String() string {
 func (*GetNodesRequest) ProtoMessage() {}
 
 func (x *GetNodesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[30]
+	mi := &file_waybill_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2301,7 +2540,7 @@ func (x *GetNodesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodesRequest.ProtoReflect.Descriptor instead.
 func (*GetNodesRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{30}
+	return file_waybill_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *GetNodesRequest) GetFrom() uint32 {
@@ -2342,7 +2581,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_waybill_proto_msgTypes[31]
+	mi := &file_waybill_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2354,7 +2593,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[31]
+	mi := &file_waybill_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2367,7 +2606,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{31}
+	return file_waybill_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Node) GetIndex() uint32 {
@@ -2464,7 +2703,7 @@ type GetNodesResponse struct {
 
 func (x *GetNodesResponse) Reset() {
 	*x = GetNodesResponse{}
-	mi := &file_waybill_proto_msgTypes[32]
+	mi := &file_waybill_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2476,7 +2715,7 @@ func (x *GetNodesResponse) String() string {
 func (*GetNodesResponse) ProtoMessage() {}
 
 func (x *GetNodesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[32]
+	mi := &file_waybill_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2489,7 +2728,7 @@ func (x *GetNodesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodesResponse.ProtoReflect.Descriptor instead.
 func (*GetNodesResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{32}
+	return file_waybill_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *GetNodesResponse) GetNodes() []*Node {
@@ -2515,7 +2754,7 @@ type GetRecordRequest struct {
 
 func (x *GetRecordRequest) Reset() {
 	*x = GetRecordRequest{}
-	mi := &file_waybill_proto_msgTypes[33]
+	mi := &file_waybill_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2527,7 +2766,7 @@ func (x *GetRecordRequest) String() string {
 func (*GetRecordRequest) ProtoMessage() {}
 
 func (x *GetRecordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[33]
+	mi := &file_waybill_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2540,7 +2779,7 @@ func (x *GetRecordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRecordRequest.ProtoReflect.Descriptor instead.
 func (*GetRecordRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{33}
+	return file_waybill_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *GetRecordRequest) GetHeight() uint64 {
@@ -2564,7 +2803,7 @@ type GetRecordResponse struct {
 
 func (x *GetRecordResponse) Reset() {
 	*x = GetRecordResponse{}
-	mi := &file_waybill_proto_msgTypes[34]
+	mi := &file_waybill_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2576,7 +2815,7 @@ func (x *GetRecordResponse) String() string {
 func (*GetRecordResponse) ProtoMessage() {}
 
 func (x *GetRecordResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[34]
+	mi := &file_waybill_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2589,7 +2828,7 @@ func (x *GetRecordResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRecordResponse.ProtoReflect.Descriptor instead.
 func (*GetRecordResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{34}
+	return file_waybill_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *GetRecordResponse) GetRecord() string {
@@ -2638,7 +2877,7 @@ type GetSettlementRequest struct {
 
 func (x *GetSettlementRequest) Reset() {
 	*x = GetSettlementRequest{}
-	mi := &file_waybill_proto_msgTypes[35]
+	mi := &file_waybill_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2650,7 +2889,7 @@ func (x *GetSettlementRequest) String() string {
 func (*GetSettlementRequest) ProtoMessage() {}
 
 func (x *GetSettlementRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[35]
+	mi := &file_waybill_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2663,7 +2902,7 @@ func (x *GetSettlementRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSettlementRequest.ProtoReflect.Descriptor instead.
 func (*GetSettlementRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{35}
+	return file_waybill_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *GetSettlementRequest) GetEpoch() uint32 {
@@ -2707,7 +2946,7 @@ type SettlementRow struct {
 
 func (x *SettlementRow) Reset() {
 	*x = SettlementRow{}
-	mi := &file_waybill_proto_msgTypes[36]
+	mi := &file_waybill_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2719,7 +2958,7 @@ func (x *SettlementRow) String() string {
 func (*SettlementRow) ProtoMessage() {}
 
 func (x *SettlementRow) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[36]
+	mi := &file_waybill_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2732,7 +2971,7 @@ func (x *SettlementRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettlementRow.ProtoReflect.Descriptor instead.
 func (*SettlementRow) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{36}
+	return file_waybill_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *SettlementRow) GetNode() uint32 {
@@ -2834,7 +3073,7 @@ type SettlementPayer struct {
 
 func (x *SettlementPayer) Reset() {
 	*x = SettlementPayer{}
-	mi := &file_waybill_proto_msgTypes[37]
+	mi := &file_waybill_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2846,7 +3085,7 @@ func (x *SettlementPayer) String() string {
 func (*SettlementPayer) ProtoMessage() {}
 
 func (x *SettlementPayer) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[37]
+	mi := &file_waybill_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2859,7 +3098,7 @@ func (x *SettlementPayer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettlementPayer.ProtoReflect.Descriptor instead.
 func (*SettlementPayer) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{37}
+	return file_waybill_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *SettlementPayer) GetPayer() uint32 {
@@ -2921,7 +3160,7 @@ type GetSettlementResponse struct {
 
 func (x *GetSettlementResponse) Reset() {
 	*x = GetSettlementResponse{}
-	mi := &file_waybill_proto_msgTypes[38]
+	mi := &file_waybill_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2933,7 +3172,7 @@ func (x *GetSettlementResponse) String() string {
 func (*GetSettlementResponse) ProtoMessage() {}
 
 func (x *GetSettlementResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[38]
+	mi := &file_waybill_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2946,7 +3185,7 @@ func (x *GetSettlementResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSettlementResponse.ProtoReflect.Descriptor instead.
 func (*GetSettlementResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{38}
+	return file_waybill_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *GetSettlementResponse) GetEpoch() uint32 {
@@ -3025,7 +3264,7 @@ type GetChargesRequest struct {
 
 func (x *GetChargesRequest) Reset() {
 	*x = GetChargesRequest{}
-	mi := &file_waybill_proto_msgTypes[39]
+	mi := &file_waybill_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3037,7 +3276,7 @@ func (x *GetChargesRequest) String() string {
 func (*GetChargesRequest) ProtoMessage() {}
 
 func (x *GetChargesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[39]
+	mi := &file_waybill_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3050,7 +3289,7 @@ func (x *GetChargesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetChargesRequest.ProtoReflect.Descriptor instead.
 func (*GetChargesRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{39}
+	return file_waybill_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *GetChargesRequest) GetEpoch() uint32 {
@@ -3102,7 +3341,7 @@ type GetChargesResponse struct {
 
 func (x *GetChargesResponse) Reset() {
 	*x = GetChargesResponse{}
-	mi := &file_waybill_proto_msgTypes[40]
+	mi := &file_waybill_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3114,7 +3353,7 @@ func (x *GetChargesResponse) String() string {
 func (*GetChargesResponse) ProtoMessage() {}
 
 func (x *GetChargesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[40]
+	mi := &file_waybill_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3127,7 +3366,7 @@ func (x *GetChargesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetChargesResponse.ProtoReflect.Descriptor instead.
 func (*GetChargesResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{40}
+	return file_waybill_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *GetChargesResponse) GetEpoch() uint32 {
@@ -3174,7 +3413,7 @@ type ListOwnRollupsRequest struct {
 
 func (x *ListOwnRollupsRequest) Reset() {
 	*x = ListOwnRollupsRequest{}
-	mi := &file_waybill_proto_msgTypes[41]
+	mi := &file_waybill_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3186,7 +3425,7 @@ func (x *ListOwnRollupsRequest) String() string {
 func (*ListOwnRollupsRequest) ProtoMessage() {}
 
 func (x *ListOwnRollupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[41]
+	mi := &file_waybill_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3199,7 +3438,7 @@ func (x *ListOwnRollupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOwnRollupsRequest.ProtoReflect.Descriptor instead.
 func (*ListOwnRollupsRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{41}
+	return file_waybill_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ListOwnRollupsRequest) GetCount() uint32 {
@@ -3218,7 +3457,7 @@ type ListOwnRollupsResponse struct {
 
 func (x *ListOwnRollupsResponse) Reset() {
 	*x = ListOwnRollupsResponse{}
-	mi := &file_waybill_proto_msgTypes[42]
+	mi := &file_waybill_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3230,7 +3469,7 @@ func (x *ListOwnRollupsResponse) String() string {
 func (*ListOwnRollupsResponse) ProtoMessage() {}
 
 func (x *ListOwnRollupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[42]
+	mi := &file_waybill_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3243,7 +3482,7 @@ func (x *ListOwnRollupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOwnRollupsResponse.ProtoReflect.Descriptor instead.
 func (*ListOwnRollupsResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{42}
+	return file_waybill_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ListOwnRollupsResponse) GetRollups() []*Rollup {
@@ -3262,7 +3501,7 @@ type ListRollupsRequest struct {
 
 func (x *ListRollupsRequest) Reset() {
 	*x = ListRollupsRequest{}
-	mi := &file_waybill_proto_msgTypes[43]
+	mi := &file_waybill_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3274,7 +3513,7 @@ func (x *ListRollupsRequest) String() string {
 func (*ListRollupsRequest) ProtoMessage() {}
 
 func (x *ListRollupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[43]
+	mi := &file_waybill_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3287,7 +3526,7 @@ func (x *ListRollupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRollupsRequest.ProtoReflect.Descriptor instead.
 func (*ListRollupsRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{43}
+	return file_waybill_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ListRollupsRequest) GetCount() uint32 {
@@ -3317,7 +3556,7 @@ type Rollup struct {
 
 func (x *Rollup) Reset() {
 	*x = Rollup{}
-	mi := &file_waybill_proto_msgTypes[44]
+	mi := &file_waybill_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3329,7 +3568,7 @@ func (x *Rollup) String() string {
 func (*Rollup) ProtoMessage() {}
 
 func (x *Rollup) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[44]
+	mi := &file_waybill_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3342,7 +3581,7 @@ func (x *Rollup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rollup.ProtoReflect.Descriptor instead.
 func (*Rollup) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{44}
+	return file_waybill_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Rollup) GetNode() uint32 {
@@ -3438,7 +3677,7 @@ type ListRollupsResponse struct {
 
 func (x *ListRollupsResponse) Reset() {
 	*x = ListRollupsResponse{}
-	mi := &file_waybill_proto_msgTypes[45]
+	mi := &file_waybill_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3450,7 +3689,7 @@ func (x *ListRollupsResponse) String() string {
 func (*ListRollupsResponse) ProtoMessage() {}
 
 func (x *ListRollupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[45]
+	mi := &file_waybill_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3463,7 +3702,7 @@ func (x *ListRollupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRollupsResponse.ProtoReflect.Descriptor instead.
 func (*ListRollupsResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{45}
+	return file_waybill_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ListRollupsResponse) GetRollups() []*Rollup {
@@ -3487,7 +3726,7 @@ type ExportAckRequest struct {
 
 func (x *ExportAckRequest) Reset() {
 	*x = ExportAckRequest{}
-	mi := &file_waybill_proto_msgTypes[46]
+	mi := &file_waybill_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3499,7 +3738,7 @@ func (x *ExportAckRequest) String() string {
 func (*ExportAckRequest) ProtoMessage() {}
 
 func (x *ExportAckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[46]
+	mi := &file_waybill_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3512,7 +3751,7 @@ func (x *ExportAckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportAckRequest.ProtoReflect.Descriptor instead.
 func (*ExportAckRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{46}
+	return file_waybill_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ExportAckRequest) GetNode() uint32 {
@@ -3569,7 +3808,7 @@ type ExportRollupRequest struct {
 
 func (x *ExportRollupRequest) Reset() {
 	*x = ExportRollupRequest{}
-	mi := &file_waybill_proto_msgTypes[47]
+	mi := &file_waybill_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3581,7 +3820,7 @@ func (x *ExportRollupRequest) String() string {
 func (*ExportRollupRequest) ProtoMessage() {}
 
 func (x *ExportRollupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[47]
+	mi := &file_waybill_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3594,7 +3833,7 @@ func (x *ExportRollupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRollupRequest.ProtoReflect.Descriptor instead.
 func (*ExportRollupRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{47}
+	return file_waybill_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ExportRollupRequest) GetNode() uint32 {
@@ -3634,7 +3873,7 @@ type ExportSettlementRequest struct {
 
 func (x *ExportSettlementRequest) Reset() {
 	*x = ExportSettlementRequest{}
-	mi := &file_waybill_proto_msgTypes[48]
+	mi := &file_waybill_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3646,7 +3885,7 @@ func (x *ExportSettlementRequest) String() string {
 func (*ExportSettlementRequest) ProtoMessage() {}
 
 func (x *ExportSettlementRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[48]
+	mi := &file_waybill_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3659,7 +3898,7 @@ func (x *ExportSettlementRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportSettlementRequest.ProtoReflect.Descriptor instead.
 func (*ExportSettlementRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{48}
+	return file_waybill_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ExportSettlementRequest) GetEpoch() uint32 {
@@ -3678,7 +3917,7 @@ type ExportResponse struct {
 
 func (x *ExportResponse) Reset() {
 	*x = ExportResponse{}
-	mi := &file_waybill_proto_msgTypes[49]
+	mi := &file_waybill_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3690,7 +3929,7 @@ func (x *ExportResponse) String() string {
 func (*ExportResponse) ProtoMessage() {}
 
 func (x *ExportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[49]
+	mi := &file_waybill_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3703,7 +3942,7 @@ func (x *ExportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
 func (*ExportResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{49}
+	return file_waybill_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ExportResponse) GetFile() []byte {
@@ -3750,14 +3989,32 @@ const file_waybill_proto_rawDesc = "" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n" +
 	"\aclients\x18\x02 \x03(\x04R\aclients\"+\n" +
 	"\x11SubmitAcksRequest\x12\x16\n" +
-	"\x06frames\x18\x01 \x01(\fR\x06frames\"\xae\x01\n" +
+	"\x06frames\x18\x01 \x01(\fR\x06frames\"\xdc\x01\n" +
 	"\x12SubmitAcksResponse\x12\x14\n" +
 	"\x05codes\x18\x01 \x01(\fR\x05codes\x12\x12\n" +
 	"\x04args\x18\x02 \x03(\x04R\x04args\x12\x12\n" +
 	"\x04held\x18\x03 \x03(\fR\x04held\x12$\n" +
 	"\x0eretry_after_ms\x18\x04 \x01(\rR\fretryAfterMs\x12\x16\n" +
 	"\x06height\x18\x05 \x01(\x04R\x06height\x12\x1c\n" +
-	"\tsignature\x18\x06 \x01(\fR\tsignature\"\xe1\x01\n" +
+	"\tsignature\x18\x06 \x01(\fR\tsignature\x12,\n" +
+	"\acredits\x18\a \x03(\v2\x12.waybill.v1.CreditR\acredits\"\x9e\x02\n" +
+	"\x06Credit\x12\x14\n" +
+	"\x05payer\x18\x01 \x01(\rR\x05payer\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\rR\x05epoch\x12\x12\n" +
+	"\x04code\x18\x03 \x01(\tR\x04code\x12\x18\n" +
+	"\areserve\x18\x04 \x01(\x04R\areserve\x12\x1c\n" +
+	"\tallowance\x18\x05 \x01(\x04R\tallowance\x12\x18\n" +
+	"\acharged\x18\x06 \x01(\x04R\acharged\x12\x1a\n" +
+	"\bexposure\x18\a \x01(\x04R\bexposure\x12\x14\n" +
+	"\x05limit\x18\b \x01(\x04R\x05limit\x12\x12\n" +
+	"\x04left\x18\t \x01(\x04R\x04left\x12\x16\n" +
+	"\x06height\x18\n" +
+	" \x01(\x04R\x06height\x12$\n" +
+	"\x0eretry_after_ms\x18\v \x01(\rR\fretryAfterMs\"(\n" +
+	"\x10GetCreditRequest\x12\x14\n" +
+	"\x05payer\x18\x01 \x01(\rR\x05payer\"?\n" +
+	"\x11GetCreditResponse\x12*\n" +
+	"\x06credit\x18\x01 \x01(\v2\x12.waybill.v1.CreditR\x06credit\"\xe1\x01\n" +
 	"\x03Ack\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\rR\x05epoch\x12\x12\n" +
@@ -3774,7 +4031,7 @@ const file_waybill_proto_rawDesc = "" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x18\n" +
 	"\ameaning\x18\x02 \x01(\tR\ameaning\x12\x16\n" +
 	"\x06height\x18\x03 \x01(\x04R\x06height\x12\x1c\n" +
-	"\tsignature\x18\x04 \x01(\tR\tsignature\"\xb8\x01\n" +
+	"\tsignature\x18\x04 \x01(\tR\tsignature\"\xfe\x01\n" +
 	"\n" +
 	"AckRefusal\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x14\n" +
@@ -3783,7 +4040,9 @@ const file_waybill_proto_rawDesc = "" +
 	"\x04held\x18\x04 \x01(\tR\x04held\x12$\n" +
 	"\x0eretry_after_ms\x18\x05 \x01(\rR\fretryAfterMs\x12\x16\n" +
 	"\x06height\x18\x06 \x01(\x04R\x06height\x12\x1c\n" +
-	"\tsignature\x18\a \x01(\tR\tsignature\"\x15\n" +
+	"\tsignature\x18\a \x01(\tR\tsignature\x12\x18\n" +
+	"\ameaning\x18\b \x01(\tR\ameaning\x12*\n" +
+	"\x06credit\x18\t \x01(\v2\x12.waybill.v1.CreditR\x06credit\"\x15\n" +
 	"\x13FollowEpochsRequest\"\xf5\x01\n" +
 	"\tEpochInfo\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x12\n" +
@@ -4018,14 +4277,15 @@ const file_waybill_proto_rawDesc = "" +
 	"\x11ACK_STATE_UNKNOWN\x10\x00\x12\x14\n" +
 	"\x10ACK_STATE_POOLED\x10\x01\x12\x14\n" +
 	"\x10ACK_STATE_SEALED\x10\x02\x12\x15\n" +
-	"\x11ACK_STATE_ORDERED\x10\x032\xbb\x03\n" +
+	"\x11ACK_STATE_ORDERED\x10\x032\x85\x04\n" +
 	"\rIngestService\x12O\n" +
 	"\n" +
 	"SubmitAcks\x12\x1d.waybill.v1.SubmitAcksRequest\x1a\x1e.waybill.v1.SubmitAcksResponse(\x010\x01\x12H\n" +
 	"\tSubmitAck\x12\x1c.waybill.v1.SubmitAckRequest\x1a\x1d.waybill.v1.SubmitAckResponse\x12H\n" +
 	"\fFollowEpochs\x12\x1f.waybill.v1.FollowEpochsRequest\x1a\x15.waybill.v1.EpochInfo0\x01\x12B\n" +
 	"\aCounter\x12\x1a.waybill.v1.CounterRequest\x1a\x1b.waybill.v1.CounterResponse\x12?\n" +
-	"\x06GetAck\x12\x19.waybill.v1.GetAckRequest\x1a\x1a.waybill.v1.GetAckResponse\x12@\n" +
+	"\x06GetAck\x12\x19.waybill.v1.GetAckRequest\x1a\x1a.waybill.v1.GetAckResponse\x12H\n" +
+	"\tGetCredit\x12\x1c.waybill.v1.GetCreditRequest\x1a\x1d.waybill.v1.GetCreditResponse\x12@\n" +
 	"\x06Cosign\x12\x19.waybill.v1.CosignRequest\x1a\x17.waybill.v1.CosignOffer(\x010\x012\x91\t\n" +
 	"\rLedgerService\x12E\n" +
 	"\bSubmitTx\x12\x1b.waybill.v1.SubmitTxRequest\x1a\x1c.waybill.v1.SubmitTxResponse\x12M\n" +
@@ -4059,7 +4319,7 @@ func file_waybill_proto_rawDescGZIP() []byte {
 }
 
 var file_waybill_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_waybill_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
+var file_waybill_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
 var file_waybill_proto_goTypes = []any{
 	(AckState)(0),                   // 0: waybill.v1.AckState
 	(*CosignOffer)(nil),             // 1: waybill.v1.CosignOffer
@@ -4068,110 +4328,118 @@ var file_waybill_proto_goTypes = []any{
 	(*CosignRefusal)(nil),           // 4: waybill.v1.CosignRefusal
 	(*SubmitAcksRequest)(nil),       // 5: waybill.v1.SubmitAcksRequest
 	(*SubmitAcksResponse)(nil),      // 6: waybill.v1.SubmitAcksResponse
-	(*Ack)(nil),                     // 7: waybill.v1.Ack
-	(*SubmitAckRequest)(nil),        // 8: waybill.v1.SubmitAckRequest
-	(*SubmitAckResponse)(nil),       // 9: waybill.v1.SubmitAckResponse
-	(*AckRefusal)(nil),              // 10: waybill.v1.AckRefusal
-	(*FollowEpochsRequest)(nil),     // 11: waybill.v1.FollowEpochsRequest
-	(*EpochInfo)(nil),               // 12: waybill.v1.EpochInfo
-	(*CounterRequest)(nil),          // 13: waybill.v1.CounterRequest
-	(*CounterResponse)(nil),         // 14: waybill.v1.CounterResponse
-	(*GetAckRequest)(nil),           // 15: waybill.v1.GetAckRequest
-	(*GetAckResponse)(nil),          // 16: waybill.v1.GetAckResponse
-	(*SubmitTxRequest)(nil),         // 17: waybill.v1.SubmitTxRequest
-	(*SubmitTxResponse)(nil),        // 18: waybill.v1.SubmitTxResponse
-	(*TxRefusal)(nil),               // 19: waybill.v1.TxRefusal
-	(*GetStatusRequest)(nil),        // 20: waybill.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),       // 21: waybill.v1.GetStatusResponse
-	(*Money)(nil),                   // 22: waybill.v1.Money
-	(*GetAccountRequest)(nil),       // 23: waybill.v1.GetAccountRequest
-	(*GetAccountResponse)(nil),      // 24: waybill.v1.GetAccountResponse
-	(*GetClientsRequest)(nil),       // 25: waybill.v1.GetClientsRequest
-	(*Client)(nil),                  // 26: waybill.v1.Client
-	(*GetClientsResponse)(nil),      // 27: waybill.v1.GetClientsResponse
-	(*GetServicesRequest)(nil),      // 28: waybill.v1.GetServicesRequest
-	(*Service)(nil),                 // 29: waybill.v1.Service
-	(*GetServicesResponse)(nil),     // 30: waybill.v1.GetServicesResponse
-	(*GetNodesRequest)(nil),         // 31: waybill.v1.GetNodesRequest
-	(*Node)(nil),                    // 32: waybill.v1.Node
-	(*GetNodesResponse)(nil),        // 33: waybill.v1.GetNodesResponse
-	(*GetRecordRequest)(nil),        // 34: waybill.v1.GetRecordRequest
-	(*GetRecordResponse)(nil),       // 35: waybill.v1.GetRecordResponse
-	(*GetSettlementRequest)(nil),    // 36: waybill.v1.GetSettlementRequest
-	(*SettlementRow)(nil),           // 37: waybill.v1.SettlementRow
-	(*SettlementPayer)(nil),         // 38: waybill.v1.SettlementPayer
-	(*GetSettlementResponse)(nil),   // 39: waybill.v1.GetSettlementResponse
-	(*GetChargesRequest)(nil),       // 40: waybill.v1.GetChargesRequest
-	(*GetChargesResponse)(nil),      // 41: waybill.v1.GetChargesResponse
-	(*ListOwnRollupsRequest)(nil),   // 42: waybill.v1.ListOwnRollupsRequest
-	(*ListOwnRollupsResponse)(nil),  // 43: waybill.v1.ListOwnRollupsResponse
-	(*ListRollupsRequest)(nil),      // 44: waybill.v1.ListRollupsRequest
-	(*Rollup)(nil),                  // 45: waybill.v1.Rollup
-	(*ListRollupsResponse)(nil),     // 46: waybill.v1.ListRollupsResponse
-	(*ExportAckRequest)(nil),        // 47: waybill.v1.ExportAckRequest
-	(*ExportRollupRequest)(nil),     // 48: waybill.v1.ExportRollupRequest
-	(*ExportSettlementRequest)(nil), // 49: waybill.v1.ExportSettlementRequest
-	(*ExportResponse)(nil),          // 50: waybill.v1.ExportResponse
+	(*Credit)(nil),                  // 7: waybill.v1.Credit
+	(*GetCreditRequest)(nil),        // 8: waybill.v1.GetCreditRequest
+	(*GetCreditResponse)(nil),       // 9: waybill.v1.GetCreditResponse
+	(*Ack)(nil),                     // 10: waybill.v1.Ack
+	(*SubmitAckRequest)(nil),        // 11: waybill.v1.SubmitAckRequest
+	(*SubmitAckResponse)(nil),       // 12: waybill.v1.SubmitAckResponse
+	(*AckRefusal)(nil),              // 13: waybill.v1.AckRefusal
+	(*FollowEpochsRequest)(nil),     // 14: waybill.v1.FollowEpochsRequest
+	(*EpochInfo)(nil),               // 15: waybill.v1.EpochInfo
+	(*CounterRequest)(nil),          // 16: waybill.v1.CounterRequest
+	(*CounterResponse)(nil),         // 17: waybill.v1.CounterResponse
+	(*GetAckRequest)(nil),           // 18: waybill.v1.GetAckRequest
+	(*GetAckResponse)(nil),          // 19: waybill.v1.GetAckResponse
+	(*SubmitTxRequest)(nil),         // 20: waybill.v1.SubmitTxRequest
+	(*SubmitTxResponse)(nil),        // 21: waybill.v1.SubmitTxResponse
+	(*TxRefusal)(nil),               // 22: waybill.v1.TxRefusal
+	(*GetStatusRequest)(nil),        // 23: waybill.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),       // 24: waybill.v1.GetStatusResponse
+	(*Money)(nil),                   // 25: waybill.v1.Money
+	(*GetAccountRequest)(nil),       // 26: waybill.v1.GetAccountRequest
+	(*GetAccountResponse)(nil),      // 27: waybill.v1.GetAccountResponse
+	(*GetClientsRequest)(nil),       // 28: waybill.v1.GetClientsRequest
+	(*Client)(nil),                  // 29: waybill.v1.Client
+	(*GetClientsResponse)(nil),      // 30: waybill.v1.GetClientsResponse
+	(*GetServicesRequest)(nil),      // 31: waybill.v1.GetServicesRequest
+	(*Service)(nil),                 // 32: waybill.v1.Service
+	(*GetServicesResponse)(nil),     // 33: waybill.v1.GetServicesResponse
+	(*GetNodesRequest)(nil),         // 34: waybill.v1.GetNodesRequest
+	(*Node)(nil),                    // 35: waybill.v1.Node
+	(*GetNodesResponse)(nil),        // 36: waybill.v1.GetNodesResponse
+	(*GetRecordRequest)(nil),        // 37: waybill.v1.GetRecordRequest
+	(*GetRecordResponse)(nil),       // 38: waybill.v1.GetRecordResponse
+	(*GetSettlementRequest)(nil),    // 39: waybill.v1.GetSettlementRequest
+	(*SettlementRow)(nil),           // 40: waybill.v1.SettlementRow
+	(*SettlementPayer)(nil),         // 41: waybill.v1.SettlementPayer
+	(*GetSettlementResponse)(nil),   // 42: waybill.v1.GetSettlementResponse
+	(*GetChargesRequest)(nil),       // 43: waybill.v1.GetChargesRequest
+	(*GetChargesResponse)(nil),      // 44: waybill.v1.GetChargesResponse
+	(*ListOwnRollupsRequest)(nil),   // 45: waybill.v1.ListOwnRollupsRequest
+	(*ListOwnRollupsResponse)(nil),  // 46: waybill.v1.ListOwnRollupsResponse
+	(*ListRollupsRequest)(nil),      // 47: waybill.v1.ListRollupsRequest
+	(*Rollup)(nil),                  // 48: waybill.v1.Rollup
+	(*ListRollupsResponse)(nil),     // 49: waybill.v1.ListRollupsResponse
+	(*ExportAckRequest)(nil),        // 50: waybill.v1.ExportAckRequest
+	(*ExportRollupRequest)(nil),     // 51: waybill.v1.ExportRollupRequest
+	(*ExportSettlementRequest)(nil), // 52: waybill.v1.ExportSettlementRequest
+	(*ExportResponse)(nil),          // 53: waybill.v1.ExportResponse
 }
 var file_waybill_proto_depIdxs = []int32{
 	2,  // 0: waybill.v1.CosignOffer.ranges:type_name -> waybill.v1.StatementRange
 	4,  // 1: waybill.v1.CosignRequest.refusals:type_name -> waybill.v1.CosignRefusal
-	7,  // 2: waybill.v1.SubmitAckRequest.ack:type_name -> waybill.v1.Ack
-	0,  // 3: waybill.v1.GetAckResponse.state:type_name -> waybill.v1.AckState
-	22, // 4: waybill.v1.GetStatusResponse.money:type_name -> waybill.v1.Money
-	26, // 5: waybill.v1.GetClientsResponse.clients:type_name -> waybill.v1.Client
-	29, // 6: waybill.v1.GetServicesResponse.services:type_name -> waybill.v1.Service
-	32, // 7: waybill.v1.GetNodesResponse.nodes:type_name -> waybill.v1.Node
-	37, // 8: waybill.v1.GetSettlementResponse.rows:type_name -> waybill.v1.SettlementRow
-	38, // 9: waybill.v1.GetSettlementResponse.payers:type_name -> waybill.v1.SettlementPayer
-	37, // 10: waybill.v1.GetChargesResponse.rows:type_name -> waybill.v1.SettlementRow
-	45, // 11: waybill.v1.ListOwnRollupsResponse.rollups:type_name -> waybill.v1.Rollup
-	45, // 12: waybill.v1.ListRollupsResponse.rollups:type_name -> waybill.v1.Rollup
-	5,  // 13: waybill.v1.IngestService.SubmitAcks:input_type -> waybill.v1.SubmitAcksRequest
-	8,  // 14: waybill.v1.IngestService.SubmitAck:input_type -> waybill.v1.SubmitAckRequest
-	11, // 15: waybill.v1.IngestService.FollowEpochs:input_type -> waybill.v1.FollowEpochsRequest
-	13, // 16: waybill.v1.IngestService.Counter:input_type -> waybill.v1.CounterRequest
-	15, // 17: waybill.v1.IngestService.GetAck:input_type -> waybill.v1.GetAckRequest
-	3,  // 18: waybill.v1.IngestService.Cosign:input_type -> waybill.v1.CosignRequest
-	17, // 19: waybill.v1.LedgerService.SubmitTx:input_type -> waybill.v1.SubmitTxRequest
-	20, // 20: waybill.v1.LedgerService.GetStatus:input_type -> waybill.v1.GetStatusRequest
-	23, // 21: waybill.v1.LedgerService.GetAccount:input_type -> waybill.v1.GetAccountRequest
-	25, // 22: waybill.v1.LedgerService.GetClients:input_type -> waybill.v1.GetClientsRequest
-	28, // 23: waybill.v1.LedgerService.GetServices:input_type -> waybill.v1.GetServicesRequest
-	31, // 24: waybill.v1.LedgerService.GetNodes:input_type -> waybill.v1.GetNodesRequest
-	34, // 25: waybill.v1.LedgerService.GetRecord:input_type -> waybill.v1.GetRecordRequest
-	40, // 26: waybill.v1.LedgerService.GetCharges:input_type -> waybill.v1.GetChargesRequest
-	36, // 27: waybill.v1.LedgerService.GetSettlement:input_type -> waybill.v1.GetSettlementRequest
-	42, // 28: waybill.v1.LedgerService.ListOwnRollups:input_type -> waybill.v1.ListOwnRollupsRequest
-	44, // 29: waybill.v1.LedgerService.ListRollups:input_type -> waybill.v1.ListRollupsRequest
-	47, // 30: waybill.v1.LedgerService.ExportAck:input_type -> waybill.v1.ExportAckRequest
-	48, // 31: waybill.v1.LedgerService.ExportRollup:input_type -> waybill.v1.ExportRollupRequest
-	49, // 32: waybill.v1.LedgerService.ExportSettlement:input_type -> waybill.v1.ExportSettlementRequest
-	6,  // 33: waybill.v1.IngestService.SubmitAcks:output_type -> waybill.v1.SubmitAcksResponse
-	9,  // 34: waybill.v1.IngestService.SubmitAck:output_type -> waybill.v1.SubmitAckResponse
-	12, // 35: waybill.v1.IngestService.FollowEpochs:output_type -> waybill.v1.EpochInfo
-	14, // 36: waybill.v1.IngestService.Counter:output_type -> waybill.v1.CounterResponse
-	16, // 37: waybill.v1.IngestService.GetAck:output_type -> waybill.v1.GetAckResponse
-	1,  // 38: waybill.v1.IngestService.Cosign:output_type -> waybill.v1.CosignOffer
-	18, // 39: waybill.v1.LedgerService.SubmitTx:output_type -> waybill.v1.SubmitTxResponse
-	21, // 40: waybill.v1.LedgerService.GetStatus:output_type -> waybill.v1.GetStatusResponse
-	24, // 41: waybill.v1.LedgerService.GetAccount:output_type -> waybill.v1.GetAccountResponse
-	27, // 42: waybill.v1.LedgerService.GetClients:output_type -> waybill.v1.GetClientsResponse
-	30, // 43: waybill.v1.LedgerService.GetServices:output_type -> waybill.v1.GetServicesResponse
-	33, // 44: waybill.v1.LedgerService.GetNodes:output_type -> waybill.v1.GetNodesResponse
-	35, // 45: waybill.v1.LedgerService.GetRecord:output_type -> waybill.v1.GetRecordResponse
-	41, // 46: waybill.v1.LedgerService.GetCharges:output_type -> waybill.v1.GetChargesResponse
-	39, // 47: waybill.v1.LedgerService.GetSettlement:output_type -> waybill.v1.GetSettlementResponse
-	43, // 48: waybill.v1.LedgerService.ListOwnRollups:output_type -> waybill.v1.ListOwnRollupsResponse
-	46, // 49: waybill.v1.LedgerService.ListRollups:output_type -> waybill.v1.ListRollupsResponse
-	50, // 50: waybill.v1.LedgerService.ExportAck:output_type -> waybill.v1.ExportResponse
-	50, // 51: waybill.v1.LedgerService.ExportRollup:output_type -> waybill.v1.ExportResponse
-	50, // 52: waybill.v1.LedgerService.ExportSettlement:output_type -> waybill.v1.ExportResponse
-	33, // [33:53] is the sub-list for method output_type
-	13, // [13:33] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	7,  // 2: waybill.v1.SubmitAcksResponse.credits:type_name -> waybill.v1.Credit
+	7,  // 3: waybill.v1.GetCreditResponse.credit:type_name -> waybill.v1.Credit
+	10, // 4: waybill.v1.SubmitAckRequest.ack:type_name -> waybill.v1.Ack
+	7,  // 5: waybill.v1.AckRefusal.credit:type_name -> waybill.v1.Credit
+	0,  // 6: waybill.v1.GetAckResponse.state:type_name -> waybill.v1.AckState
+	25, // 7: waybill.v1.GetStatusResponse.money:type_name -> waybill.v1.Money
+	29, // 8: waybill.v1.GetClientsResponse.clients:type_name -> waybill.v1.Client
+	32, // 9: waybill.v1.GetServicesResponse.services:type_name -> waybill.v1.Service
+	35, // 10: waybill.v1.GetNodesResponse.nodes:type_name -> waybill.v1.Node
+	40, // 11: waybill.v1.GetSettlementResponse.rows:type_name -> waybill.v1.SettlementRow
+	41, // 12: waybill.v1.GetSettlementResponse.payers:type_name -> waybill.v1.SettlementPayer
+	40, // 13: waybill.v1.GetChargesResponse.rows:type_name -> waybill.v1.SettlementRow
+	48, // 14: waybill.v1.ListOwnRollupsResponse.rollups:type_name -> waybill.v1.Rollup
+	48, // 15: waybill.v1.ListRollupsResponse.rollups:type_name -> waybill.v1.Rollup
+	5,  // 16: waybill.v1.IngestService.SubmitAcks:input_type -> waybill.v1.SubmitAcksRequest
+	11, // 17: waybill.v1.IngestService.SubmitAck:input_type -> waybill.v1.SubmitAckRequest
+	14, // 18: waybill.v1.IngestService.FollowEpochs:input_type -> waybill.v1.FollowEpochsRequest
+	16, // 19: waybill.v1.IngestService.Counter:input_type -> waybill.v1.CounterRequest
+	18, // 20: waybill.v1.IngestService.GetAck:input_type -> waybill.v1.GetAckRequest
+	8,  // 21: waybill.v1.IngestService.GetCredit:input_type -> waybill.v1.GetCreditRequest
+	3,  // 22: waybill.v1.IngestService.Cosign:input_type -> waybill.v1.CosignRequest
+	20, // 23: waybill.v1.LedgerService.SubmitTx:input_type -> waybill.v1.SubmitTxRequest
+	23, // 24: waybill.v1.LedgerService.GetStatus:input_type -> waybill.v1.GetStatusRequest
+	26, // 25: waybill.v1.LedgerService.GetAccount:input_type -> waybill.v1.GetAccountRequest
+	28, // 26: waybill.v1.LedgerService.GetClients:input_type -> waybill.v1.GetClientsRequest
+	31, // 27: waybill.v1.LedgerService.GetServices:input_type -> waybill.v1.GetServicesRequest
+	34, // 28: waybill.v1.LedgerService.GetNodes:input_type -> waybill.v1.GetNodesRequest
+	37, // 29: waybill.v1.LedgerService.GetRecord:input_type -> waybill.v1.GetRecordRequest
+	43, // 30: waybill.v1.LedgerService.GetCharges:input_type -> waybill.v1.GetChargesRequest
+	39, // 31: waybill.v1.LedgerService.GetSettlement:input_type -> waybill.v1.GetSettlementRequest
+	45, // 32: waybill.v1.LedgerService.ListOwnRollups:input_type -> waybill.v1.ListOwnRollupsRequest
+	47, // 33: waybill.v1.LedgerService.ListRollups:input_type -> waybill.v1.ListRollupsRequest
+	50, // 34: waybill.v1.LedgerService.ExportAck:input_type -> waybill.v1.ExportAckRequest
+	51, // 35: waybill.v1.LedgerService.ExportRollup:input_type -> waybill.v1.ExportRollupRequest
+	52, // 36: waybill.v1.LedgerService.ExportSettlement:input_type -> waybill.v1.ExportSettlementRequest
+	6,  // 37: waybill.v1.IngestService.SubmitAcks:output_type -> waybill.v1.SubmitAcksResponse
+	12, // 38: waybill.v1.IngestService.SubmitAck:output_type -> waybill.v1.SubmitAckResponse
+	15, // 39: waybill.v1.IngestService.FollowEpochs:output_type -> waybill.v1.EpochInfo
+	17, // 40: waybill.v1.IngestService.Counter:output_type -> waybill.v1.CounterResponse
+	19, // 41: waybill.v1.IngestService.GetAck:output_type -> waybill.v1.GetAckResponse
+	9,  // 42: waybill.v1.IngestService.GetCredit:output_type -> waybill.v1.GetCreditResponse
+	1,  // 43: waybill.v1.IngestService.Cosign:output_type -> waybill.v1.CosignOffer
+	21, // 44: waybill.v1.LedgerService.SubmitTx:output_type -> waybill.v1.SubmitTxResponse
+	24, // 45: waybill.v1.LedgerService.GetStatus:output_type -> waybill.v1.GetStatusResponse
+	27, // 46: waybill.v1.LedgerService.GetAccount:output_type -> waybill.v1.GetAccountResponse
+	30, // 47: waybill.v1.LedgerService.GetClients:output_type -> waybill.v1.GetClientsResponse
+	33, // 48: waybill.v1.LedgerService.GetServices:output_type -> waybill.v1.GetServicesResponse
+	36, // 49: waybill.v1.LedgerService.GetNodes:output_type -> waybill.v1.GetNodesResponse
+	38, // 50: waybill.v1.LedgerService.GetRecord:output_type -> waybill.v1.GetRecordResponse
+	44, // 51: waybill.v1.LedgerService.GetCharges:output_type -> waybill.v1.GetChargesResponse
+	42, // 52: waybill.v1.LedgerService.GetSettlement:output_type -> waybill.v1.GetSettlementResponse
+	46, // 53: waybill.v1.LedgerService.ListOwnRollups:output_type -> waybill.v1.ListOwnRollupsResponse
+	49, // 54: waybill.v1.LedgerService.ListRollups:output_type -> waybill.v1.ListRollupsResponse
+	53, // 55: waybill.v1.LedgerService.ExportAck:output_type -> waybill.v1.ExportResponse
+	53, // 56: waybill.v1.LedgerService.ExportRollup:output_type -> waybill.v1.ExportResponse
+	53, // 57: waybill.v1.LedgerService.ExportSettlement:output_type -> waybill.v1.ExportResponse
+	37, // [37:58] is the sub-list for method output_type
+	16, // [16:37] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_waybill_proto_init() }
@@ -4179,21 +4447,21 @@ func file_waybill_proto_init() {
 	if File_waybill_proto != nil {
 		return
 	}
-	file_waybill_proto_msgTypes[22].OneofWrappers = []any{
+	file_waybill_proto_msgTypes[25].OneofWrappers = []any{
 		(*GetAccountRequest_Key)(nil),
 		(*GetAccountRequest_Index)(nil),
 	}
-	file_waybill_proto_msgTypes[23].OneofWrappers = []any{}
-	file_waybill_proto_msgTypes[25].OneofWrappers = []any{}
-	file_waybill_proto_msgTypes[39].OneofWrappers = []any{}
-	file_waybill_proto_msgTypes[44].OneofWrappers = []any{}
+	file_waybill_proto_msgTypes[26].OneofWrappers = []any{}
+	file_waybill_proto_msgTypes[28].OneofWrappers = []any{}
+	file_waybill_proto_msgTypes[42].OneofWrappers = []any{}
+	file_waybill_proto_msgTypes[47].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_waybill_proto_rawDesc), len(file_waybill_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   50,
+			NumMessages:   53,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

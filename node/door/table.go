@@ -57,6 +57,7 @@ func Ingest(maxSubmission int) Table {
 		api.IngestServiceCounterProcedure:      counter,
 		api.IngestServiceSubmitAckProcedure:    one,
 		api.IngestServiceGetAckProcedure:       one,
+		api.IngestServiceGetCreditProcedure:    one,
 
 		api.LedgerServiceSubmitTxProcedure:         read,
 		api.LedgerServiceGetStatusProcedure:        read,

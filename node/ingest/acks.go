@@ -135,6 +135,9 @@ func (s ackService) answer(ctx context.Context, stream *ackStream, d *door.Deadl
 		height, signature := s.word(x.asked, answers)
 		response.Height, response.Signature = height, signature[:]
 		response.RetryAfterMs = milliseconds(receipt.RetryAfter)
+		for i := range receipt.Short {
+			response.Credits = append(response.Credits, creditOf(&receipt.Short[i]))
+		}
 		// A client that does not read its answers holds api.InFlight requests, and no longer than
 		// this.
 		d.Write(s.callTimeout)
@@ -223,7 +226,11 @@ func (s ackService) SubmitAck(ctx context.Context, req *connect.Request[api.Subm
 	if answer := given[0]; !answer.Code.OK() {
 		detail := refusalDetail(answer)
 		detail.Height, detail.Signature = height, hex.EncodeToString(signature[:])
-		return nil, refused(answer, detail, future.Held(0), receipt.RetryAfter)
+		retry := receipt.RetryAfter
+		for i := range receipt.Short { // there is one ack
+			detail.Credit, retry = creditOf(&receipt.Short[i]), receipt.Short[i].Wait
+		}
+		return nil, refused(answer, detail, future.Held(0), retry)
 	}
 	code := given[0].Code
 	return connect.NewResponse(&api.SubmitAckResponse{Code: code.String(), Height: height,
@@ -253,6 +260,17 @@ func (s ackService) GetAck(_ context.Context, req *connect.Request[api.GetAckReq
 		answer.RollupId = found.Rollup.String()
 	}
 	return connect.NewResponse(answer), nil
+}
+
+// GetCredit answers for accounts alone that there are.
+func (s ackService) GetCredit(_ context.Context, req *connect.Request[api.GetCreditRequest]) (
+	*connect.Response[api.GetCreditResponse], error) {
+	payer, view := req.Msg.Payer, s.cfg.Chain.View()
+	if _, ok := view.Account(payer); !ok {
+		return nil, missing("no account %d", payer)
+	}
+	credit := s.cfg.Pipeline.Credit(payer, view.Epoch())
+	return connect.NewResponse(&api.GetCreditResponse{Credit: creditOf(&credit)}), nil
 }
 
 func (s ackService) Counter(_ context.Context, req *connect.Request[api.CounterRequest]) (

@@ -8,6 +8,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/waybill-network/waybill/node/api"
+	"github.com/waybill-network/waybill/pipeline"
 	"github.com/waybill-network/waybill/rollup"
 )
 
@@ -78,16 +79,15 @@ var answers = [...]struct {
 		connect.CodeUnavailable,
 	},
 	rollup.CodeInsufficientReserve: {
-		"the payer's reserve does not cover it; come again at the argument's height",
+		"the payer's reserve does not cover it; come again when more is reserved",
 		connect.CodeFailedPrecondition,
 	},
 	rollup.CodeInsufficientAllowance: {
-		"the payer's allowance for this node does not cover it; come again at the argument's " +
-			"height",
+		"the payer lets one node charge no more in this epoch; come again in the next one",
 		connect.CodeFailedPrecondition,
 	},
 	rollup.CodeOwnLimit: {
-		"this node lends the payer no more; come again at the argument's height",
+		"this node risks no more for the payer until the chain has ordered what it took",
 		connect.CodeFailedPrecondition,
 	},
 	rollup.CodeNotValid: {
@@ -117,6 +117,13 @@ func refusal(answer rollup.Answer, held []byte, retry time.Duration) error {
 	return refused(answer, refusalDetail(answer), held, retry)
 }
 
+// creditOf puts what a payer has left into a message.
+func creditOf(s *pipeline.Shortage) *api.Credit {
+	return &api.Credit{Payer: s.Payer, Epoch: s.Epoch, Code: s.Code.String(), Reserve: s.Reserve,
+		Allowance: s.Allowance, Charged: s.Charged, Exposure: s.Exposure, Limit: s.Limit,
+		Left: s.Left, Height: s.Height, RetryAfterMs: milliseconds(s.Wait)}
+}
+
 // refused is refusal with a detail in which the node's word stands.
 func refused(answer rollup.Answer, detail *api.AckRefusal, held []byte,
 	retry time.Duration) error {
@@ -131,7 +138,7 @@ func refused(answer rollup.Answer, detail *api.AckRefusal, held []byte,
 
 func refusalDetail(answer rollup.Answer) *api.AckRefusal {
 	return &api.AckRefusal{Code: answer.Code.String(), Class: answer.Code.Class().String(),
-		Arg: answer.Arg}
+		Arg: answer.Arg, Meaning: answers[answer.Code].meaning}
 }
 
 // milliseconds rounds up, so that a short delay does not read as none.
