@@ -58,7 +58,7 @@ func (n *Node) startContent(context.Context) error {
 	d.server, err = serve.NewServer(serve.Config{
 		Network: n.network, Node: n.index, Key: n.id.Transport, Chain: n.chain, Content: shelf,
 		Kinds:   kinds,
-		Counter: n.pipeline.Counter, Manifest: shelf.encoded, API: http.HandlerFunc(d.serveAPI),
+		Counter: n.pipeline.Counter, Left: n.left, Manifest: shelf.encoded, API: http.HandlerFunc(d.serveAPI),
 		Routes: n.startRoutes(),
 		Dir:    filepath.Join(n.cfg.HomeDir(), "delivery"),
 		Rate:   uint64(c.Rate), Volume: uint64(c.Volume), Courtesy: uint64(c.Courtesy),
@@ -104,6 +104,12 @@ func (n *Node) fillCompute(c *telemetry.Compute) {
 	for _, o := range delivery.Outcomes() {
 		c.Outcomes = append(c.Outcomes, status.Count{Name: o.String(), Count: s.Outcomes[o]})
 	}
+}
+
+// left is what may be sent at a payer's cost: what the door takes acks for.
+func (n *Node) left(payer, epoch uint32) (uint64, rollup.Code, time.Duration) {
+	s := n.pipeline.Credit(payer, epoch)
+	return s.Left, s.Code, s.Wait
 }
 
 func (d *deliverer) serveAPI(w http.ResponseWriter, r *http.Request) {

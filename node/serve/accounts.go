@@ -140,11 +140,19 @@ func (a *accounts) stop(id credit.ID, head rollup.Hash) error {
 
 // take takes bytes that are about to be sent, in whole units unless all are taken. When there is
 // none, changed is closed when that may be different. With ask the client is to be asked for an
-// ack.
-func (a *accounts) take(now time.Time, s *session, service uint32, most, unit uint64) (n uint64,
-	ask bool, changed <-chan struct{}, err error) {
+// ack. What the payer can afford bounds it.
+func (a *accounts) take(now time.Time, s *session, service uint32, most, unit uint64,
+	afford func(least uint64) (uint64, error)) (n uint64, ask bool, changed <-chan struct{},
+	err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	paid, err := afford(min(most, unit))
+	if err != nil {
+		return 0, false, s.changed, err
+	}
+	if paid < most {
+		most = paid - paid%unit
+	}
 	n, ask, err = a.book.Take(now, s.id, service, most, unit)
 	if err == nil {
 		err = a.journal.err

@@ -200,12 +200,13 @@ func (c *Call) flush() error {
 
 // Take takes units from the session's credit before they are delivered, in whole multiples of unit
 // unless it takes all. It waits for credit: asked, a client that does not answer is waited for as
-// long as package credit says. With ask the client is to be asked for an ack when they are
+// long as package credit says. It is an error when the client's payer cannot pay. With ask the client is to be asked for an ack when they are
 // delivered.
 func (c *Call) Take(most, unit uint64) (n uint64, ask bool, err error) {
 	s := c.server
 	for asked := false; ; {
-		n, ask, changed, err := s.accounts.take(time.Now(), c.session, c.Service, most, unit)
+		n, ask, changed, err := s.accounts.take(time.Now(), c.session, c.Service, most, unit,
+			func(least uint64) (uint64, error) { return s.afford(c.session, c.Service, least) })
 		if err != nil || n > 0 {
 			return n, ask, err
 		}
@@ -349,5 +350,11 @@ func (s *Server) admit(session *session, service uint32) (price uint64, epoch ui
 			return 0, 0, delivery.Refuse(delivery.ReasonNumbers, "%d", client.Numbers)
 		}
 	}
-	return of.PriceIn(epoch), epoch, s.volume.left()
+	if err := s.volume.left(); err != nil {
+		return 0, 0, err
+	}
+	s.accounts.mu.Lock()
+	defer s.accounts.mu.Unlock()
+	_, err = s.afford(session, service, delivery.GroupSize)
+	return of.PriceIn(epoch), epoch, err
 }

@@ -146,7 +146,11 @@ func (w *world) node(t testing.TB, index uint32, change func(*Config)) *node {
 			n.server.Answered(frames, answers)
 		}})
 	config := Config{Network: w.ID, Node: index, Key: key, Chain: n.inside.Chain, Content: w.shelf,
-		Counter: n.inside.Pipeline.Counter, API: api.Handler(), Dir: t.TempDir()}
+		Counter: n.inside.Pipeline.Counter, API: api.Handler(), Dir: t.TempDir(),
+		Left: func(payer, epoch uint32) (uint64, rollup.Code, time.Duration) {
+			s := n.inside.Pipeline.Credit(payer, epoch)
+			return s.Left, s.Code, s.Wait
+		}}
 	if change != nil {
 		change(&config)
 	}

@@ -40,6 +40,9 @@ var statuses = map[delivery.Reason]int{
 	delivery.ReasonOwesPayer:     http.StatusPaymentRequired,
 	delivery.ReasonOwesAddress:   http.StatusPaymentRequired,
 	delivery.ReasonUnpaid:        http.StatusPaymentRequired,
+	delivery.ReasonReserve:       http.StatusPaymentRequired,
+	delivery.ReasonAllowance:     http.StatusPaymentRequired,
+	delivery.ReasonOwnLimit:      http.StatusPaymentRequired,
 	delivery.ReasonService:       http.StatusNotFound,
 	delivery.ReasonNotFound:      http.StatusNotFound,
 	delivery.ReasonDenied:        http.StatusUnavailableForLegalReasons,
@@ -70,7 +73,13 @@ func reasonOf(err error) delivery.Reason {
 	return delivery.ReasonFailed
 }
 
-func retryAfter(err error) time.Duration { return delays[reasonOf(err)] }
+func retryAfter(err error) time.Duration {
+	var short *shortError
+	if errors.As(err, &short) {
+		return short.wait
+	}
+	return delays[reasonOf(err)]
+}
 
 // refuse answers with a refusal.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {

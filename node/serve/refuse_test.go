@@ -313,7 +313,7 @@ func TestJournal(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 3 {
-		if n, _, _, err := a.take(time.Now(), s, 0, 1000, 1); n != 1000 || err != nil {
+		if n, _, _, err := a.take(time.Now(), s, 0, 1000, 1, boundless); n != 1000 || err != nil {
 			t.Fatal(n, err)
 		}
 	}

@@ -92,6 +92,10 @@ type Config struct {
 	Counter func(epoch uint32, client uint64, service uint32) (uint32, bool)
 	// Manifest returns the encoding of a service's manifest, if it holds. Nil: there are none.
 	Manifest func(service uint32) ([]byte, error)
+	// Left returns how much more, in micro-credits, the node takes at a payer's cost in an epoch, what
+	// is in the way of more, and about when there may be more. It may take no lock that is held where
+	// Answered is called. Nil: it is not looked at.
+	Left func(payer, epoch uint32) (left uint64, bound rollup.Code, wait time.Duration)
 	// API is the client port's handler, served here as well, so that a page in a browser has one
 	// origin to talk to. Nil: only content is.
 	API http.Handler

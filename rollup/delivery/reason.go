@@ -40,6 +40,9 @@ const (
 	ReasonStopped                         // stopped
 	ReasonModule                          // bad_module
 	ReasonFuel                            // fuel_limit
+	ReasonReserve                         // insufficient_reserve
+	ReasonAllowance                       // insufficient_allowance
+	ReasonOwnLimit                        // own_limit
 	numReasons
 )
 
@@ -71,6 +74,9 @@ var meanings = [numReasons]string{
 	ReasonShuttingDown:  "the node is shutting down",
 	ReasonFailed:        "the node could not read the content",
 	ReasonStopped:       "the client wanted no more of it",
+	ReasonReserve:       "what the payer has reserved does not cover it",
+	ReasonAllowance:     "the payer lets one node charge no more in this epoch",
+	ReasonOwnLimit:      "the node risks no more for the payer until the chain has ordered what it took",
 	ReasonModule:        "the content is no module that can be run",
 	ReasonFuel:          "the node gives no run so much fuel",
 	ReasonNotAcceptable: "the node delivers this against acknowledgements only: open a session",

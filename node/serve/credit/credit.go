@@ -36,6 +36,7 @@ package credit
 
 import (
 	"container/list"
+	"iter"
 	"net/netip"
 	"time"
 
@@ -86,6 +87,12 @@ type line struct{ paid, owed uint64 }
 
 // tolerated is how much may be owed without a consequence.
 func (l *line) tolerated(base, share uint64) uint64 { return base + l.paid/share }
+
+// payer is what a payer's clients paid for and owe, and what is outstanding in their sessions.
+type payer struct {
+	line
+	claims []claim
+}
 
 // client is a client that is remembered.
 type client struct {
@@ -150,7 +157,7 @@ type Book struct {
 	clients   map[uint64]*client
 	order     list.List
 	sessions  map[ID]*session
-	payers    map[uint32]*line
+	payers    map[uint32]*payer
 	addresses map[netip.Prefix]*line
 	totals    Totals
 }
@@ -162,7 +169,7 @@ func New(params Params, write func(Event)) *Book {
 		write = func(Event) {}
 	}
 	return &Book{params: params, write: write, clients: make(map[uint64]*client),
-		sessions: make(map[ID]*session), payers: make(map[uint32]*line),
+		sessions: make(map[ID]*session), payers: make(map[uint32]*payer),
 		addresses: make(map[netip.Prefix]*line)}
 }
 
@@ -264,6 +271,7 @@ func (b *Book) Take(now time.Time, id ID, service uint32, most, unit uint64) (n 
 	if n > 0 {
 		b.write(Event{EventSent, s.client.index, s.client.payer, service, s.address, n})
 		s.add(service, n)
+		lend(&b.payer(s.client.payer).claims, service, n)
 		b.totals.Sent += n
 		b.totals.Outstanding += n
 	}
@@ -404,6 +412,7 @@ func (b *Book) end(s *session) {
 	for _, l := range s.claims {
 		if l.bytes > 0 {
 			b.totals.Outstanding -= l.bytes
+			redeem(b.payer(s.client.payer).claims, l.service, l.bytes)
 			b.owe(s.client, l.service, s.address, l.bytes)
 		}
 	}
@@ -443,6 +452,7 @@ func (b *Book) settle(c *client, service uint32, bytes uint64, kind EventKind) (
 	b.write(Event{kind, c.index, c.payer, service, netip.Prefix{}, n + owed})
 	if n > 0 {
 		c.session.take(service, n)
+		redeem(b.payer(c.payer).claims, service, n)
 		b.totals.Outstanding -= n
 	}
 	b.reduce(c, service, owed)
@@ -458,7 +468,7 @@ func (b *Book) reduce(c *client, service uint32, bytes uint64) {
 			bytes, d.bytes = bytes-n, d.bytes-n
 			c.owed -= n
 			b.totals.Owed -= n
-			b.lower(b.payer(c.payer), n)
+			b.lower(&b.payer(c.payer).line, n)
 			b.lower(b.address(d.address), n)
 		}
 		if d.bytes > 0 {
@@ -473,13 +483,42 @@ func (b *Book) lower(l *line, n uint64) { l.owed -= min(l.owed, n) }
 
 func (s *session) add(service uint32, n uint64) {
 	s.sum += n
-	for i := range s.claims {
-		if s.claims[i].service == service {
-			s.claims[i].bytes += n
+	lend(&s.claims, service, n)
+}
+
+// lend adds to what is outstanding for a service.
+func lend(list *[]claim, service uint32, n uint64) {
+	for i := range *list {
+		if (*list)[i].service == service {
+			(*list)[i].bytes += n
 			return
 		}
 	}
-	s.claims = append(s.claims, claim{service, n})
+	*list = append(*list, claim{service, n})
+}
+
+// redeem takes off what is outstanding for a service.
+func redeem(list []claim, service uint32, n uint64) {
+	for i := range list {
+		if list[i].service == service {
+			list[i].bytes -= n
+		}
+	}
+}
+
+// Outstanding yields what is outstanding in the sessions of a payer's clients, by service.
+func (b *Book) Outstanding(of uint32) iter.Seq2[uint32, uint64] {
+	return func(yield func(service uint32, bytes uint64) bool) {
+		p := b.payers[of]
+		if p == nil {
+			return
+		}
+		for _, l := range p.claims {
+			if l.bytes > 0 && !yield(l.service, l.bytes) {
+				return
+			}
+		}
+	}
 }
 
 func (s *session) outstanding(service uint32) uint64 {
@@ -493,9 +532,5 @@ func (s *session) outstanding(service uint32) uint64 {
 
 func (s *session) take(service uint32, n uint64) {
 	s.sum -= n
-	for i := range s.claims {
-		if s.claims[i].service == service {
-			s.claims[i].bytes -= n
-		}
-	}
+	redeem(s.claims, service, n)
 }

@@ -437,7 +437,7 @@ func again(t *testing.T, old *Book, journal []byte, write func(Event)) *Book {
 		t.Errorf("owed and outstanding %+v, after a start %+v, from a state %+v", was, is, short)
 	}
 	for index, l := range b.payers {
-		if o := c.payers[index]; o == nil && *l != (line{}) || o != nil && *o != *l {
+		if o := c.payers[index]; o == nil && l.line != (line{}) || o != nil && o.line != l.line {
 			t.Errorf("payer %d: %+v, from a state %+v", index, l, o)
 		}
 	}

@@ -50,10 +50,10 @@ func (b *Book) forget() {
 }
 
 // payer returns a payer's line. There are as many as accounts of payers.
-func (b *Book) payer(index uint32) *line {
+func (b *Book) payer(index uint32) *payer {
 	l := b.payers[index]
 	if l == nil {
-		l = new(line)
+		l = new(payer)
 		b.payers[index] = l
 	}
 	return l
