@@ -69,8 +69,8 @@ func (a *Answer) credit(answer rollup.Answer) *CreditError {
 	return &CreditError{Code: answer.Code, Height: answer.Arg}
 }
 
-// Credit asks the node how much of a payer's acks it would take now. Code says what is in the way of
-// more.
+// Credit asks the node how much of a payer's acks it would take now. Code says what is in the way
+// of more.
 func (c *Client) Credit(ctx context.Context, payer uint32) (*CreditError, error) {
 	res, err := Call(ctx, c.acks.GetCredit, &api.GetCreditRequest{Payer: payer})
 	if err != nil {

@@ -58,7 +58,8 @@ func (n *Node) startContent(context.Context) error {
 	d.server, err = serve.NewServer(serve.Config{
 		Network: n.network, Node: n.index, Key: n.id.Transport, Chain: n.chain, Content: shelf,
 		Kinds:   kinds,
-		Counter: n.pipeline.Counter, Left: n.left, Manifest: shelf.encoded, API: http.HandlerFunc(d.serveAPI),
+		Counter: n.pipeline.Counter, Left: n.left, Manifest: shelf.encoded,
+		API:    http.HandlerFunc(d.serveAPI),
 		Routes: n.startRoutes(),
 		Dir:    filepath.Join(n.cfg.HomeDir(), "delivery"),
 		Rate:   uint64(c.Rate), Volume: uint64(c.Volume), Courtesy: uint64(c.Courtesy),

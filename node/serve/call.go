@@ -200,8 +200,8 @@ func (c *Call) flush() error {
 
 // Take takes units from the session's credit before they are delivered, in whole multiples of unit
 // unless it takes all. It waits for credit: asked, a client that does not answer is waited for as
-// long as package credit says. It is an error when the client's payer cannot pay. With ask the client is to be asked for an ack when they are
-// delivered.
+// long as package credit says. It is an error when the client's payer cannot pay. With ask the
+// client is to be asked for an ack when they are delivered.
 func (c *Call) Take(most, unit uint64) (n uint64, ask bool, err error) {
 	s := c.server
 	for asked := false; ; {

@@ -76,7 +76,7 @@ var meanings = [numReasons]string{
 	ReasonStopped:       "the client wanted no more of it",
 	ReasonReserve:       "what the payer has reserved does not cover it",
 	ReasonAllowance:     "the payer lets one node charge no more in this epoch",
-	ReasonOwnLimit:      "the node risks no more for the payer until the chain has ordered what it took",
+	ReasonOwnLimit:      "the node risks no more for the payer before what it took is ordered",
 	ReasonModule:        "the content is no module that can be run",
 	ReasonFuel:          "the node gives no run so much fuel",
 	ReasonNotAcceptable: "the node delivers this against acknowledgements only: open a session",
