@@ -17,3 +17,5 @@ export * from "./fetcher.js";
 export * from "./browser.js";
 export * from "./page.js";
 export * from "./remote.js";
+export * from "./cosign.js";
+export { compress, constants, permute } from "./poseidon2.js";

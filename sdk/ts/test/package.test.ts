@@ -17,9 +17,10 @@ test("npm pack", () => {
   const [{ files }] = JSON.parse(execFileSync("npm", ["pack", "--dry-run", "--json",
     "--ignore-scripts"], { cwd: root, encoding: "utf8" })) as [{ files: { path: string }[] }];
   const paths = files.map((f) => f.path).sort();
-  const modules = ["ack", "book", "browser", "bytes", "calls", "decoder", "delivery",
-    "directory", "fetcher", "index", "kernel", "keys", "link", "manifest", "modules", "node", "page", "record", "remote",
-    "route", "serviceworker", "signer", "stream", "tree", "worker"];
+  const modules = ["ack", "book", "browser", "bytes", "calls", "cosign", "decoder", "delivery",
+    "directory", "fetcher", "index", "kernel", "keys", "link", "manifest", "modules", "node",
+    "page", "poseidon2", "record", "remote", "route", "serviceworker", "signer", "stream",
+    "tree", "worker"];
   assert.deepEqual(paths, ["LICENSE", "README.md", "package.json",
     ...["client", "serviceworker", "worker"].map((m) => `dist/bundle/${m}.js`),
     ...modules.flatMap((m) => [`dist/${m}.d.ts`, `dist/${m}.js`])].sort());
