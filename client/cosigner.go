@@ -63,10 +63,13 @@ func newCosigner(cfg CosignConfig, pin *Pin, book *Book, log *slog.Logger) *cosi
 
 // CosignStats returns what Cosign did so far.
 func (c *Client) CosignStats() CosignStats {
-	k := c.cosigner
-	if k == nil {
+	if c.cosigner == nil {
 		return CosignStats{}
 	}
+	return c.cosigner.counts()
+}
+
+func (k *cosigner) counts() CosignStats {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	stats := k.stats
@@ -87,20 +90,25 @@ func (c *Client) Cosign(ctx context.Context) error {
 	if err := c.maySign(); err != nil {
 		return err
 	}
+	return c.cosignBy(ctx, c.cosigner)
+}
+
+// cosignBy answers the offers to a co-signer.
+func (c *Client) cosignBy(ctx context.Context, k *cosigner) error {
 	again := c.attempts()
 	for {
-		err := c.followOffers(ctx, again.answered)
+		err := c.followOffers(ctx, k, again.answered)
 		if err := again.after(ctx, "co-sign", err); err != nil {
 			return err
 		}
 	}
 }
 
-func (c *Client) followOffers(ctx context.Context, answered func()) error {
+func (c *Client) followOffers(ctx context.Context, k *cosigner, answered func()) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream := c.ingest.Cosign(ctx)
-	stream.RequestHeader().Set(api.SessionHeader, c.cosigner.session.String())
+	stream.RequestHeader().Set(api.SessionHeader, k.session.String())
 	// The header alone; what went wrong, Receive tells.
 	if err := stream.Send(nil); err != nil && !errors.Is(err, io.EOF) {
 		return err
@@ -112,7 +120,7 @@ func (c *Client) followOffers(ctx context.Context, answered func()) error {
 		if err != nil {
 			return errors.Join(err, stream.CloseResponse())
 		}
-		answer, err := c.cosigner.answer(offer)
+		answer, err := k.answer(offer)
 		if err != nil {
 			return connect.NewError(
 				connect.CodeInvalidArgument,

@@ -58,13 +58,19 @@ type Outcome struct {
 // reason alone and has taken no delivery.
 func (c *Client) Deliver(ctx context.Context, deliveries iter.Seq[Delivery], sign Signer,
 	report func(*Outcome)) (err error) {
+	return c.deliverFor(ctx, c.cosigner, deliveries, sign, report)
+}
+
+// deliverFor is Deliver of acks that somebody co-signs; nil: nobody.
+func (c *Client) deliverFor(ctx context.Context, k *cosigner, deliveries iter.Seq[Delivery],
+	sign Signer, report func(*Outcome)) (err error) {
 	if err := c.maySign(); err != nil {
 		return err
 	}
 	caller := ctx
 	ctx, cancel := context.WithCancelCause(caller)
 	d := &deliverer{
-		caller: caller, client: c, book: c.cfg.Book, pin: c.cfg.Pin, sign: sign, report: report,
+		caller: caller, client: c, cosigner: k, book: c.cfg.Book, pin: c.cfg.Pin, sign: sign, report: report,
 		attempts: c.attempts(), feed: make(chan Delivery, c.cfg.Batch),
 		moved: make(chan struct{}, 1), items: make(map[*entry]*item),
 		failed: make(map[*entry]bool), caps: make(map[uint32]uint64), told: make(map[uint32]toldOf),
@@ -99,6 +105,7 @@ func (c *Client) Deliver(ctx context.Context, deliveries iter.Seq[Delivery], sig
 // what is said to be another's.
 type deliverer struct {
 	client   *Client
+	cosigner *cosigner
 	book     *Book
 	pin      *Pin
 	sign     Signer
@@ -237,7 +244,7 @@ func (d *deliverer) run(ctx context.Context) error {
 
 // stream delivers over one stream until it breaks. Done means that everything is delivered.
 func (d *deliverer) stream(ctx context.Context) (done bool, err error) {
-	stream := d.client.Open(ctx)
+	stream := d.client.openFor(ctx, d.cosigner)
 	defer func() {
 		if err != nil {
 			stream.cancel()

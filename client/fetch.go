@@ -36,6 +36,10 @@ type FetchConfig struct {
 	// ledger has it.
 	MaxPrice uint64
 
+	// Cosign has the windows of the nodes' acks co-signed, as long as the fetcher is not closed: what
+	// a client co-signs is far cheaper for the committee. A window is offered when it has closed.
+	Cosign bool
+
 	// Origin is where content comes from that no node delivers: the base of a URL, behind which it
 	// is b3/ and the root, as plain bytes. They are verified, and nobody is paid for them. By
 	// default there is none.
@@ -135,6 +139,7 @@ type FetchStats struct {
 	Charged  uint64 // the nodes hold acks for
 	Refused  uint64 // the nodes will not be paid for, since they refused the acks
 	Acks     uint64
+	Cosigned uint64 // windows
 }
 
 func (s *FetchStats) add(o FetchStats) {
@@ -143,6 +148,7 @@ func (s *FetchStats) add(o FetchStats) {
 	s.Charged += o.Charged
 	s.Refused += o.Refused
 	s.Acks += o.Acks
+	s.Cosigned += o.Cosigned
 }
 
 // Stats returns what was fetched from all nodes so far.

@@ -24,6 +24,9 @@ type link struct {
 	client  *Client
 	terms   *terms // guarded by Fetcher.mu
 
+	cosigner  *cosigner // nil: nobody co-signs
+	cosigning sync.Mutex
+
 	opening sync.Mutex
 	deliver sync.WaitGroup
 
@@ -48,13 +51,26 @@ type link struct {
 const lazyAck = 500 * time.Millisecond
 
 func newLink(f *Fetcher, c *Client) *link {
-	return &link{fetcher: f, client: c, moved: make(chan struct{})}
+	l := &link{fetcher: f, client: c, moved: make(chan struct{})}
+	if f.cfg.Cosign {
+		l.cosigner = newCosigner(CosignConfig{Sign: CosignWith(func(client uint64) *bls.SecretKey {
+			if client != f.cfg.Client {
+				return nil
+			}
+			return f.cfg.Key
+		})}, c.cfg.Pin, c.cfg.Book, c.cfg.Logger)
+	}
+	return l
 }
 
 func (l *link) counts() FetchStats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.stats
+	stats := l.stats
+	if l.cosigner != nil {
+		stats.Cosigned = l.cosigner.counts().Signed
+	}
+	return stats
 }
 
 // challenge is what a node answers to GET /session.
@@ -336,11 +352,26 @@ func (l *link) wake() {
 // run delivers what is queued until the fetcher is closed, or Deliver fails.
 func (l *link) run() {
 	sign := SignWith(func(uint64) *bls.SecretKey { return l.fetcher.cfg.Key })
-	err := l.client.Deliver(l.fetcher.ctx, l.queued, sign, l.outcome)
+	if l.cosigner != nil {
+		l.deliver.Go(l.cosign)
+	}
+	err := l.client.deliverFor(l.fetcher.ctx, l.cosigner, l.queued, sign, l.outcome)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.running, l.err = false, err
 	l.wake()
+}
+
+// cosign answers the node's offers until the fetcher is closed, unless somebody does.
+func (l *link) cosign() {
+	if !l.cosigning.TryLock() {
+		return
+	}
+	defer l.cosigning.Unlock()
+	if err := l.client.cosignBy(l.fetcher.ctx, l.cosigner); l.fetcher.ctx.Err() == nil {
+		l.client.cfg.Logger.Info("the node's windows are not co-signed", "node", l.client.cfg.URL,
+			"err", err)
+	}
 }
 
 // queued yields deliveries as they come.

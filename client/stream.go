@@ -107,7 +107,10 @@ func (p *Pending) Wait(ctx context.Context) (Answer, error) {
 // Open begins a stream of submissions that lasts until Close, ctx's end, or a failure; after one,
 // open another. With Config.Pin an answer that is not signed by that node is a failure, of
 // ReasonAnswerSignature, and nothing of what it says is taken.
-func (c *Client) Open(ctx context.Context) *Stream {
+func (c *Client) Open(ctx context.Context) *Stream { return c.openFor(ctx, c.cosigner) }
+
+// openFor opens a stream of who co-signs what is submitted; nil: nobody.
+func (c *Client) openFor(ctx context.Context, k *cosigner) *Stream {
 	ctx, cancel := context.WithCancel(ctx)
 	s := &Stream{
 		pin:     c.cfg.Pin,
@@ -116,8 +119,8 @@ func (c *Client) Open(ctx context.Context) *Stream {
 		waiting: make(chan *Pending, c.cfg.Inflight),
 		ended:   make(chan struct{}),
 	}
-	if c.cosigner != nil {
-		s.rpc.RequestHeader().Set(api.SessionHeader, c.cosigner.session.String())
+	if k != nil {
+		s.rpc.RequestHeader().Set(api.SessionHeader, k.session.String())
 	}
 	go s.receive()
 	return s

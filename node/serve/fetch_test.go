@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/kernels/blake3"
@@ -53,6 +54,36 @@ func TestFetch(t *testing.T) {
 		t.Errorf("of %d bytes the node: %+v", total, node)
 	}
 	t.Logf("%d bytes, %d acks", total, stats.Acks)
+}
+
+// TestCosigned: a fetcher that co-signs does so for the windows that hold its acks.
+func TestCosigned(t *testing.T) {
+	w := startAt(t, 0, 1, listenHere, nil)
+	w.windowAge, w.cosignWait = 500*time.Millisecond, 10*time.Second
+	n := w.node(t, 0, nil)
+	f, err := client.NewFetcher(client.FetchConfig{Key: w.Clients[0], Cosign: true,
+		Nodes: []*client.Client{w.at(t, n.url, n.pin, client.MemoryBook())}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	// A window that closes before the node knows that it can ask is not offered.
+	for i := uint64(0); f.Stats().Cosigned == 0 && ctx.Err() == nil; i++ {
+		data := content(i, 20_000)
+		if got, err := read(t, f, w.shelf.add(data)); err != nil || !bytes.Equal(got, data) {
+			t.Fatal(err)
+		}
+		if err := f.Settle(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s := f.Stats(); s.Cosigned == 0 || s.Charged != s.Received {
+		t.Errorf("%+v", s)
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestOrigin: what no node has comes from the origin, whole and right, or not at all; and nobody is

@@ -94,6 +94,8 @@ type world struct {
 	nodes []*node
 	// listen listens where a node is; at an address that was just left, or at any.
 	listen func(t testing.TB, node uint32, address string) net.Listener
+
+	windowAge, cosignWait time.Duration
 }
 
 type node struct {
@@ -137,11 +139,13 @@ func startAt(t testing.TB, nodes, clients int,
 }
 
 func (w *world) node(t testing.TB, index uint32, change func(*Config)) *node {
-	n := &node{inside: testnode.Start(t, testnode.Options{Network: w.Network, Index: index})}
+	sessions := ingest.NewSessions(quiet())
+	n := &node{inside: testnode.Start(t, testnode.Options{Network: w.Network, Index: index,
+		WindowAge: w.windowAge, CosignWait: w.cosignWait, Cosigners: sessions})}
 	key := w.Members[index].Transport
 	api := ingest.NewServer(ingest.Config{Network: w.ID, Node: index, Key: key, Version: "test",
 		Pipeline: n.inside.Pipeline.Pipeline, Chain: n.inside.Chain, Witness: w.Witness,
-		Store: n.inside.Store, Logger: quiet(), Status: func() any { return nil },
+		Store: n.inside.Store, Logger: quiet(), Sessions: sessions, Status: func() any { return nil },
 		Answered: func(frames []byte, answers []rollup.Answer) {
 			n.server.Answered(frames, answers)
 		}})
