@@ -70,7 +70,8 @@ func (c *Client) deliverFor(ctx context.Context, k *cosigner, deliveries iter.Se
 	caller := ctx
 	ctx, cancel := context.WithCancelCause(caller)
 	d := &deliverer{
-		caller: caller, client: c, cosigner: k, book: c.cfg.Book, pin: c.cfg.Pin, sign: sign, report: report,
+		caller: caller, client: c, cosigner: k, book: c.cfg.Book, pin: c.cfg.Pin, sign: sign,
+		report:   report,
 		attempts: c.attempts(), feed: make(chan Delivery, c.cfg.Batch),
 		moved: make(chan struct{}, 1), items: make(map[*entry]*item),
 		failed: make(map[*entry]bool), caps: make(map[uint32]uint64), told: make(map[uint32]toldOf),

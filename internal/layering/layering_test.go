@@ -58,7 +58,7 @@ var rooms = []struct {
 	{"rollup", []string{"kernels"}},
 	{"rollup/registry", []string{"kernels"}},
 	{"rollup/rotation", []string{"kernels", "rollup"}},
-	{"rollup/word", []string{"kernels", "rollup", "rollup/registry"}},
+	{"rollup/word", []string{"kernels", "rollup", "rollup/registry", "rollup/manifest"}},
 	{"rollup/ledger", []string{"kernels", "rollup", "rollup/registry", "rollup/word"}},
 	{"rollup/cosign", []string{"kernels", "rollup"}},
 	{"rollup/manifest", []string{"kernels", "rollup"}},

@@ -57,6 +57,8 @@ func (g *Genesis) lie(r *reader) (string, error) {
 		err = l.refused(r)
 	case 18:
 		err = l.price(r)
+	case 19:
+		err = l.content(r)
 	case 20:
 		err = l.invalid(r)
 	case 21:
@@ -480,6 +482,58 @@ func (l *lie) price(r *reader) error {
 			return errors.New("lie: the price is not above the service's")
 		}
 		if !signedEd25519(p.nodeKey, slices.Concat([]byte("wb-hed/2"), l.g.network[:], word), sig) {
+			return errors.New("lie: the head does not verify")
+		}
+		return nil
+	}
+	return nil
+}
+
+// content is lie 19.
+func (l *lie) content(r *reader) error {
+	word := r.take(4 + 4 + 8 + 8 + 16 + 4 + 8 + 3*32 + 3*8)
+	sig := r.take(64)
+	signed, index := r.take(92), r.u32()
+	entry := r.take(int(r.uint(2)))
+	path := r.path()
+	if r.short || len(entry) < 2 || len(entry) < 2+int(le.Uint16(entry))+32 {
+		return errShort
+	}
+	name := entry[2:][:le.Uint16(entry)]
+	e := &reader{b: entry[2+len(name):]}
+	root := e.take(32)
+	if size := e.u64(); size > 1<<50 {
+		return errors.New("lie: no size of a content")
+	}
+	e.u32()
+	e.take(int(e.uint(1)))
+	if err := e.end("entry"); err != nil {
+		return err
+	}
+	m := &reader{b: signed}
+	if string(m.take(8)) != "wb-man/2" {
+		return errors.New("lie: no manifest")
+	}
+	network := m.take(32)
+	m.take(4 + 8 + 4)
+	count, over := m.u32(), m.hash()
+	w := &reader{b: word}
+	l.node, l.asksNode = w.u32(), true
+	l.who = fmt.Sprintf("node %d", l.node)
+	w.take(4 + 8 + 8 + 16 + 4 + 8)
+	content, digest, at := w.take(32), w.take(32), w.take(32)
+	manifest, named := keyed("waybill/manifest/2", signed), keyed("waybill/path/2", name)
+	l.judge = func(p *parties) error {
+		switch {
+		case !bytes.Equal(network, l.g.network[:]):
+			return errors.New("lie: a manifest of another network")
+		case !bytes.Equal(digest, manifest[:]) || !bytes.Equal(at, named[:]):
+			return errors.New("lie: the head is of another manifest or path")
+		case bytes.Equal(content, root):
+			return errors.New("lie: the content is the manifest's")
+		case !tree("manifest").included(entry, index, count, path, over):
+			return errors.New("lie: the manifest does not have the entry")
+		case !signedEd25519(p.nodeKey, slices.Concat([]byte("wb-hed/2"), l.g.network[:], word), sig):
 			return errors.New("lie: the head does not verify")
 		}
 		return nil

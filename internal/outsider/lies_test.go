@@ -34,7 +34,7 @@ func TestLies(t *testing.T) {
 		kind := file[41]
 		liar := "members [1 3]"
 		switch {
-		case kind == 1, kind > 15 && kind < 19:
+		case kind == 1, kind > 15 && kind < 20:
 			liar = "node 2"
 		case kind > 20:
 			liar = "client 3"
@@ -65,7 +65,7 @@ func TestLies(t *testing.T) {
 			t.Errorf("%s: accepted with a byte more", name)
 		}
 	}
-	for _, kind := range []byte{1, 2, 3, 4, 16, 17, 18, 20, 21, 22} {
+	for _, kind := range []byte{1, 2, 3, 4, 16, 17, 18, 19, 20, 21, 22} {
 		if !seen[kind] {
 			t.Errorf("no file of lie %d", kind)
 		}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/manifest"
 	"github.com/waybill-network/waybill/rollup/registry"
 )
 
@@ -39,6 +40,8 @@ func largest(s scale) map[Lie][]Evidence {
 		LieRefused:     {&Refused{Refusal: Refusal{AnswerPath: path}, OrderPath: path, AckPath: path}},
 		LieTwoOffers:   {new(TwoOffers)},
 		LiePrice:       {new(Price)},
+		LieContent: {&Content{Path: make(Path, 20), Entry: manifest.Entry{
+			Path: strings.Repeat("a", 1024), Type: strings.Repeat("a", 127)}}},
 		LieInvalid:     {&Invalid{ticket, listed}, &Invalid{ticket, acked}},
 		LieTwoAcks:     {new(TwoAcks)},
 		LieTwoCosigned: {new(TwoCosigned)},

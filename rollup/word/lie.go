@@ -104,6 +104,8 @@ func (r *reader) evidence() Evidence {
 		return r.twoOffers()
 	case LiePrice:
 		return r.price()
+	case LieContent:
+		return r.content()
 	case LieInvalid:
 		return r.invalid()
 	case LieTwoAcks:

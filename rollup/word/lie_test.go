@@ -8,6 +8,7 @@ import (
 
 	"github.com/waybill-network/waybill/kernels/blake3"
 	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/manifest"
 )
 
 // told is a lie with who told it.
@@ -91,6 +92,7 @@ func lies(t testing.TB) []told {
 		{"two offers", twoOffers(offer, Offer{node, epoch, 7, 11, rollup.Hash{1}}), of(node), nil},
 		{"a price", &Price{head, sign(head)}, of(node), nil},
 		{"an old price", &Price{cheaper, sign(cheaper)}, of(node), nil},
+		{"a root", contentOf(node, 2, 7), of(node), nil},
 		{"a revoked client", bad(6, 0, 0, 5), members, nil},
 		{"a service not granted", bad(7, 0, 0, 5), members, nil},
 		{"a number beyond the limit", bad(7, 1, 10, 5), members, nil},
@@ -106,6 +108,29 @@ func lies(t testing.TB) []told {
 		{"two roots co-signed", twoCosigned(3, key, cosigned{10, rollup.Hash{1}},
 			cosigned{10, rollup.Hash{2}}), nil, []uint64{3}},
 	}
+}
+
+// contentOf is a head that says of a path of a manifest's, which has the content i there, that it
+// has another one.
+func contentOf(node uint32, i, said byte) *Content {
+	paths := []string{"/", "/a", "/b.mp4", "/c/d"}
+	h := manifest.Head{Network: testNet, Service: 1, Serial: 3, Until: manifest.Forever,
+		Count: uint32(len(paths))}
+	entry := func(i byte) manifest.Entry {
+		return manifest.Entry{Path: paths[i], Root: rollup.Hash{i}, Size: 9, Type: "video/mp4"}
+	}
+	var leaves []rollup.Hash
+	for i := range paths {
+		e := entry(byte(i))
+		leaves = append(leaves, manifest.TreeKind.LeafHash(e.Append(nil)))
+	}
+	a := manifest.TreeKind.NodeHash(&leaves[0], &leaves[1])
+	b := manifest.TreeKind.NodeHash(&leaves[2], &leaves[3])
+	h.Root = manifest.TreeKind.NodeHash(&a, &b)
+	path := Path{leaves[i^1], [2]rollup.Hash{b, a}[i/2]}
+	head := Head{Node: node, Epoch: 4, Service: 1, Content: rollup.Hash{said},
+		Manifest: h.Digest(), Path: manifest.PathDigest(paths[i])}
+	return &Content{head, sign(head), h, uint32(i), entry(i), path}
 }
 
 // TestEveryLie: each lie convicts its liars and nobody else, also after it was encoded.
@@ -273,6 +298,35 @@ func TestNoLie(t *testing.T) {
 		{"another answered", refusedAck(never, neverWord, 0, acks[1], second, 0), ReasonPath},
 		{"another node refused", refusedAck(never, elsewhereWord, 0, acks[0], a, 0), ReasonSlot},
 		{"the price itself", &Price{head, sign(head)}, ReasonTrue},
+		{"the root itself", contentOf(node, 1, 1), ReasonTrue},
+		{"another path", func() Evidence {
+			e := contentOf(node, 2, 7)
+			e.Head.Path[0]++
+			e.Signature = sign(e.Head)
+			return e
+		}(), ReasonSlot},
+		{"another manifest", func() Evidence {
+			e := contentOf(node, 2, 7)
+			e.Manifest.Serial++
+			return e
+		}(), ReasonSlot},
+		{"an entry that the manifest does not have", func() Evidence {
+			e := contentOf(node, 2, 7)
+			e.Entry.Root[0]++
+			return e
+		}(), ReasonPath},
+		{"a head of somebody else", func() Evidence {
+			e := contentOf(node, 2, 7)
+			e.Signature = Sign(&testNet, nodeKey(1), e.Head)
+			return e
+		}(), ReasonSignature},
+		{"a manifest of another network", func() Evidence {
+			e := contentOf(node, 2, 7)
+			e.Manifest.Network[0]++
+			e.Head.Manifest = e.Manifest.Digest()
+			e.Signature = sign(e.Head)
+			return e
+		}(), ReasonNetwork},
 		{"a valid ack", &Invalid{ticket, a.entries()[0]}, ReasonTrue},
 		{"a valid statement", &Invalid{ticket, a.entries()[1]}, ReasonTrue},
 		{"two numbers", twoAcks(acks[0], acks[1]), ReasonSlot},
