@@ -52,6 +52,7 @@ func TestKeep(t *testing.T) {
 		}
 	}
 	fails(t, 3, "waybill restore --home "+copied, "start", "--home", copied)
+	fails(t, 1, "if that is gone for good", "doctor", "--home", copied)
 	must(t, "restore", "--home", copied)
 	fails(t, 2, "want a height above 0", "restore", "--home", copied, "--vote-above", "-1")
 	must(t, "restore", "--home", copied, "--vote-above", "5")

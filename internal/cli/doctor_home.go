@@ -13,6 +13,7 @@ import (
 	"github.com/waybill-network/waybill/node/config"
 	"github.com/waybill-network/waybill/node/homes"
 	"github.com/waybill-network/waybill/node/keys"
+	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/rollup/ledger"
 	"golang.org/x/sys/unix"
 )
@@ -38,8 +39,8 @@ func checkHome(home string) ([]finding, *config.Loaded) {
 	}
 	findings = append(findings, checkKeys(c, genesis)...)
 	findings = append(findings, checkPassword(c))
-	store, pid := checkStore(c)
-	return append(append(findings, store), checkPorts(c, pid)...), loaded
+	held, pid := checkStore(c)
+	return append(append(findings, held), checkPorts(c, pid)...), loaded
 }
 
 func failed(check string, err error, advice string) finding {
@@ -152,6 +153,10 @@ func checkStore(c *config.Config) (finding, int) {
 		return finding{Check: "store", Status: "ok",
 				Detail: fmt.Sprintf("%s is in use by process %d: the node runs", dir, lock.Pid)},
 			int(lock.Pid)
+	}
+	if err := store.CheckPlace(dir); errors.Is(err, store.ErrCopied) {
+		return failed("store", err, "a copy would sign what its original signs; if that is gone "+
+			"for good: waybill restore --home "+c.HomeDir()), 0
 	}
 	return finding{Check: "store", Status: "ok",
 		Detail: dir + " is there and no process holds it; only a start opens and checks it"}, 0
