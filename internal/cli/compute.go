@@ -19,6 +19,7 @@ import (
 	"github.com/waybill-network/waybill/node/keys"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/delivery"
+	"github.com/waybill-network/waybill/rollup/ledger"
 	"github.com/waybill-network/waybill/rollup/meter"
 	"github.com/waybill-network/waybill/rollup/word"
 )
@@ -409,13 +410,14 @@ type runVerdict struct {
 }
 
 func newComputeCheck() *cobra.Command {
-	var genesis string
+	var genesis, pin string
 	cmd := &cobra.Command{
 		Use:   "check --genesis FILE RECEIPT MODULE [ARG...] < INPUT",
 		Short: "Find out whether a node told the truth about a run",
 		Long: `Holds a receipt of "waybill compute run --receipt" against the run: the signatures
-under the node's key, the roots of module, input (standard input) and arguments, and
-then what comes out when the module is run here. It asks nobody.
+under the node's key in the genesis file, or in --pin, the roots of module, input
+(standard input) and arguments, and then what comes out when the module is run here.
+It asks nobody.
 
 Exit 0: the node told the truth. 1: it lied, and the receipt shows it to anybody who
 has these files. 3: the receipt cannot be read, is of another network, or is about
@@ -425,8 +427,11 @@ another module, input or arguments than these.`,
 	asJSON := jsonFlag(cmd)
 	cmd.Flags().SetInterspersed(false)
 	cmd.Flags().StringVarP(&genesis, "genesis", "g", "genesis.json", "the network's genesis `file`")
+	cmd.Flags().StringVar(&pin, "pin", "",
+		"`network/node/key` of the node, if it is not in the genesis file")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		j, err := checkReceipt(cmd.Context(), genesis, args[0], args[1], args[2:], cmd.InOrStdin())
+		j, err := checkReceipt(cmd.Context(), genesis, pin, args[0], args[1], args[2:],
+			cmd.InOrStdin())
 		if err != nil {
 			return err
 		}
@@ -445,7 +450,31 @@ another module, input or arguments than these.`,
 	return cmd
 }
 
-func checkReceipt(ctx context.Context, genesisFile, name, module string, args []string,
+// signerOf makes sure that a receipt is signed by a node of the genesis file, or by the pinned one.
+func signerOf(r *client.RunReceipt, genesis *ledger.Genesis, pinned string) error {
+	node := r.Start.Word.Node
+	if r.Network != genesis.Network() {
+		return fmt.Errorf("it is of network %v, the genesis file of %v", r.Network,
+			genesis.Network())
+	}
+	if pinned != "" {
+		pin, err := client.ParsePin(pinned)
+		if err != nil {
+			return usagef("--pin: %w", err)
+		}
+		if pin.Network != r.Network || pin.Node != node || pin.Key != r.NodeKey {
+			return fmt.Errorf("it is of node %d with key %v, which is not the pinned one", node,
+				r.NodeKey)
+		}
+	} else if int(node) >= len(genesis.Members) ||
+		genesis.Members[node].TransportKey != ledger.Key(r.NodeKey) {
+		return fmt.Errorf("node %d with key %v is not in the genesis file: give its --pin", node,
+			r.NodeKey)
+	}
+	return r.Verify()
+}
+
+func checkReceipt(ctx context.Context, genesisFile, pin, name, module string, args []string,
 	in io.Reader) (*runVerdict, error) {
 	genesis, err := readGenesis(genesisFile)
 	if err != nil {
@@ -455,11 +484,7 @@ func checkReceipt(ctx context.Context, genesisFile, name, module string, args []
 	if err != nil {
 		return nil, err
 	}
-	if r.Network != genesis.Network() {
-		return nil, badReceipt(name, fmt.Errorf("it is of network %v, the genesis file of %v",
-			r.Network, genesis.Network()))
-	}
-	if err := r.Verify(); err != nil {
+	if err := signerOf(r, genesis, pin); err != nil {
 		return nil, badReceipt(name, err)
 	}
 	code, err := os.ReadFile(module)

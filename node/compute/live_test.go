@@ -216,7 +216,8 @@ func TestLies(t *testing.T) {
 	if s := f.Stats(); s.Signed != 0 {
 		t.Errorf("it was paid: %+v", s)
 	}
-	is, err := check(t.Context(), &client.Run{Module: module, Input: []byte("hello"), Fuel: 1 << 24})
+	is, err := check(t.Context(), &client.Run{Module: module, Input: []byte("hello"),
+		Fuel: 1 << 24})
 	if err != nil {
 		t.Fatal(err)
 	}
