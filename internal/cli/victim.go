@@ -63,12 +63,14 @@ func (v *victim) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience,
 		fmt.Errorf("node%d does not serve within %v", v.node, patience))
 	defer cancel()
+	// A connection that its last run had, or that nobody accepts yet, would be waited for.
+	asking := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	for {
 		r, err := http.NewRequestWithContext(ctx, http.MethodGet, v.home.Operator+"/readyz", nil)
 		if err != nil {
 			return err
 		}
-		if response, err := http.DefaultClient.Do(r); err == nil {
+		if response, err := asking.Do(r); err == nil {
 			_ = response.Body.Close() // the status is all that is wanted
 			if response.StatusCode == http.StatusOK {
 				return nil

@@ -253,7 +253,7 @@ func (j *job) openGate(ctx context.Context, first uint32) error {
 }
 
 func (j *job) epoch(ctx context.Context) (uint32, error) {
-	s, err := client.Call(ctx, j.client.Ledger().GetStatus, &api.GetStatusRequest{})
+	s, err := client.Retry(ctx, j.client.Ledger().GetStatus, &api.GetStatusRequest{})
 	if err != nil {
 		return 0, err
 	}

@@ -32,8 +32,9 @@ func (r *Result) printDelivered(w io.Writer) {
 			100*(1-float64(r.Origin.Requests)/float64(r.Served)),
 			text.Plural(r.Origin.Requests, "file"), text.Bytes(r.Origin.Bytes))
 	}
-	for _, why := range r.Missed {
-		fmt.Fprintln(w, "Not served:", why)
+	if twice := r.Received - min(r.Received, r.Bytes); twice > 0 {
+		fmt.Fprintf(w, "%s more came, and are paid for: a node that was late had sent them while "+
+			"another one was asked.\n", text.Bytes(twice))
 	}
 	PrintRefused(w, r.Unread)
 	fmt.Fprintln(w)

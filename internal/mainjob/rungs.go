@@ -87,7 +87,7 @@ func (j *job) countRungs(ctx context.Context, r *Result) error {
 			return err
 		}
 		all := &api.ListOwnRollupsRequest{Count: api.MaxPage}
-		own, err := client.Call(ctx, c.Ledger().ListOwnRollups, all)
+		own, err := client.Retry(ctx, c.Ledger().ListOwnRollups, all)
 		c.Close()
 		if err != nil {
 			return err

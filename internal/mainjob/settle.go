@@ -44,7 +44,7 @@ func (j *job) take(ctx context.Context, r *Result) error {
 		r.add(s)
 		j.settled.Add(1)
 		return nil
-	case err != nil && !client.NotReady(err):
+	case err != nil && !client.NotReady(err) && !client.Temporary(err):
 		return err
 	}
 	return pause(ctx)
