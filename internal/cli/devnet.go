@@ -70,7 +70,7 @@ and rollups, and verifies them offline. Exit code 0 only when everything adds up
 	fl.StringVar(&f.log, "log", "",
 		"with --job: access log to replay (`file`, or - for standard input)")
 	logFlags(fl, &f, "with --log: ")
-	fl.IntVar(&f.requests, "requests", 10000, "with --job and no --log: requests to generate")
+	fl.IntVar(&f.requests, "requests", 4000, "with --job and no --log: requests to generate")
 	fl.Uint64Var(&f.seed, "seed", 1, "seed of the generator")
 	rung1Flag(cmd, &f.rung1, mainjob.Rung1, "with --job: ")
 	fl.StringVar(&f.exports, "exports", "",
