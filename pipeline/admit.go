@@ -246,10 +246,12 @@ func (a *admission) check(f rollup.Frame) (rollup.Code, int) {
 		return rollup.CodeWrongNetwork, 0
 	case f.Node() != a.p.cfg.Node:
 		return rollup.CodeWrongNode, 0
-	case f.Epoch() >= a.until:
+	}
+	code, slot := a.slot(f.Epoch())
+	if code == rollup.CodeAccepted && f.Epoch() >= a.until {
 		return rollup.CodeShuttingDown, 0
 	}
-	return a.slot(f.Epoch())
+	return code, slot
 }
 
 // slot returns where acks of an epoch go.
