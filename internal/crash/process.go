@@ -74,6 +74,13 @@ func (p *Process) Kill() {
 	<-p.exited
 }
 
+// Signal sends a signal that does not end the program.
+func (p *Process) Signal(s os.Signal) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cmd.Process.Signal(s)
+}
+
 // Terminate asks the program to stop, and returns how it ended. When ctx ends first it is killed.
 func (p *Process) Terminate(ctx context.Context) error {
 	p.mu.Lock()

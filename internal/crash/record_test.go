@@ -12,7 +12,9 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -20,6 +22,7 @@ import (
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/config"
 	"github.com/waybill-network/waybill/node/homes"
+	"github.com/waybill-network/waybill/rollup"
 )
 
 // scrapes is the time between two, as the recorded series have it.
@@ -28,6 +31,7 @@ const scrapes = 5 * time.Second
 // recorder collects what a Prometheus that watches the nodes would have seen.
 type recorder struct {
 	wanted *regexp.Regexp
+	began  time.Time
 	urls   []string
 	series map[string][]string // values by series, "_" where there is none
 	times  int
@@ -101,6 +105,89 @@ func TestRecordBacklog(t *testing.T) {
 	})
 }
 
+// TestRecordWrongs has a node that makes two rollups of one window, a node that sleeps through the
+// end of an epoch with acks in its window, a home that runs twice, the evidence of a false proof in
+// a home, and an epoch that no block ends.
+func TestRecordWrongs(t *testing.T) {
+	recorded(t, "wrongs.txt", nil, func(ctx context.Context, n *Network, r *recorder) {
+		n.Deserved = append(n.Deserved, "pushed two valid rollups", "it is accused on chain",
+			"window is stuck", "another process votes")
+		r.run(ctx, t, 15*time.Second)
+		p, err := n.Register(ctx, 3, 6)
+		if err != nil {
+			t.Fatal(err)
+		}
+		members, key := n.Impostor(t, 0), rollup.WindowKey{Window: 1_000_000}
+		for _, what := range []string{"first", "second"} {
+			// The second is refused, as it should be.
+			_, _ = n.push(ctx, members, 2, n.seal(t, p, key, 20, what))
+		}
+		n.awaitConvicted(ctx, t, 0, 1)
+		r.mark("node 0 is convicted")
+		r.run(ctx, t, 15*time.Second)
+
+		n.load(ctx, t)
+		n.signal(t, 0, syscall.SIGSTOP)
+		r.mark("node 0 sleeps")
+		r.run(ctx, t, 100*time.Second)
+		n.signal(t, 0, syscall.SIGCONT)
+		r.mark("node 0 wakes up")
+		r.run(ctx, t, 30*time.Second)
+
+		end := n.clone(ctx, t, 3)
+		r.mark("member 3 runs twice")
+		r.run(ctx, t, 40*time.Second)
+		end()
+		alarms := filepath.Join(n.Nodes[1].Home, "alarms")
+		if err := os.MkdirAll(alarms, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		evidence := filepath.Join(alarms, "false-proof-0-0-0-0.json")
+		if err := os.WriteFile(evidence, []byte("{}"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r.mark("a proof is false")
+		r.run(ctx, t, 15*time.Second)
+		if err := os.Remove(evidence); err != nil {
+			t.Fatal(err)
+		}
+		n.Processes[2].Kill()
+		n.Processes[3].Kill()
+		r.mark("no quorum: no block ends the epoch")
+		r.run(ctx, t, 270*time.Second)
+		n.revive(t, 2, 3)
+		r.mark("both are back")
+		r.run(ctx, t, 30*time.Second)
+	})
+}
+
+// signal sends a signal to a node.
+func (n *Network) signal(t *testing.T, i int, s syscall.Signal) {
+	if err := n.Processes[i].Signal(s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// clone starts a copy of a node's home at other ports, until end is called.
+func (n *Network) clone(ctx context.Context, t *testing.T, i int) (end func()) {
+	home := filepath.Join(n.Dir, "clone")
+	if err := os.CopyFS(home, os.DirFS(n.Nodes[i].Home)); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"start", "--home", home}
+	for _, port := range []string{"ingest", "peer", "consensus", "operator"} {
+		args = append(args, "--set", port+".listen=127.0.0.1:0")
+	}
+	cmd := exec.CommandContext(ctx, Binary(t), args...)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		_ = cmd.Process.Kill() // it may have ended
+		_ = cmd.Wait()         // with the error that it was killed
+	}
+}
+
 // load has some clients of node 0 acknowledge what they got.
 func (n *Network) load(ctx context.Context, t *testing.T) {
 	load := exec.CommandContext(ctx, Binary(t), "replay", "--genesis",
@@ -141,7 +228,7 @@ func newRecorder(t *testing.T, n *Network) *recorder {
 		t.Fatal(err)
 	}
 	names := regexp.MustCompile(`\bwaybill_[a-z_]+`).FindAllString(string(rules), -1)
-	r := &recorder{series: map[string][]string{},
+	r := &recorder{series: map[string][]string{}, began: time.Now(),
 		wanted: regexp.MustCompile(`^(` + strings.Join(names, "|") + `)(\{.*\})? `)}
 	for _, node := range n.Nodes {
 		r.urls = append(r.urls, node.Operator)
@@ -193,6 +280,13 @@ func (r *recorder) scrape(ctx context.Context, node int, url string) {
 		name, labels, _ := strings.Cut(strings.TrimSuffix(name, "}"), "{")
 		if labels != "" {
 			labels += ","
+		}
+		if strings.HasSuffix(name, "_time_seconds") { // in the tests' time the recording begins at 0
+			at, err := strconv.ParseFloat(value, 64)
+			if err != nil {
+				panic(err) // the format is a node's
+			}
+			value = fmt.Sprintf("%.1f", at-float64(r.began.UnixMilli())/1000)
 		}
 		r.note(name+"{"+labels+instance+"}", value)
 	}

@@ -236,3 +236,16 @@ func TestBacklog(t *testing.T) {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
+
+// TestWrongs is of what is nobody's outage: lies, lost windows, keys in two places, false proofs,
+// and an epoch without an end.
+func TestWrongs(t *testing.T) {
+	needPromtool(t)
+	r := readRecording(t, "wrongs.txt")
+	firing := map[time.Duration]map[string]int{
+		r.before("node 0 is convicted"): {},
+	}
+	if out, err := promtool(t, r, asset("watch/alerts.yml"), firing); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}

@@ -109,7 +109,8 @@ var terms = []Term{
 	{SetCheck, "sync", "", "the node has caught up with the chain", "wait"},
 	{SetCheck, "clock", "", "the node's clock agrees with the chain's", "set the clock (NTP)"},
 	{SetCheck, "peers", "", "members are connected to this node's engine",
-		"the check names the member that is not, since when and why"},
+		"see whether the member that the check names runs, and whether the consensus ports of the two " +
+			"reach each other"},
 	{SetCheck, "votes", "", "the chain carries the votes of every member",
 		"the check names the member: its operator should look at its log, and at its clock"},
 	{SetCheck, "keys", "", "no other process votes with this node's keys",

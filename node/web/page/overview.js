@@ -88,10 +88,11 @@ function drawPast(s) {
     area += `M${x} 40V${y(c)}h1V40Z`;
     if (c.down) down += `M${x} 39h1v1h-1Z`;
   }
+  const acks = [...sums.values()].some((c) => c.acks > 0);
   const svg = $("past");
   for (const [i, d] of [area, line, down].entries()) svg.children[i].setAttribute("d", d);
   put($("past-from"), `${coarse(reach)} ago`);
-  put($("past-peak"), past.points.length ? `at most ${rate(top)} acks/s` : "no past yet");
+  put($("past-peak"), past.points.length === 0 ? "no past yet" : acks ? `at most ${rate(top)} acks/s` : "no acks");
 }
 
 section((s) => {
