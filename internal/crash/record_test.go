@@ -4,7 +4,9 @@ package crash
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -106,12 +108,12 @@ func TestRecordBacklog(t *testing.T) {
 }
 
 // TestRecordWrongs has a node that makes two rollups of one window, a node that sleeps through the
-// end of an epoch with acks in its window, a home that runs twice, the evidence of a false proof in
-// a home, and an epoch that no block ends.
+// end of an epoch with acks in its window, the evidence of a false proof in a home, and an epoch
+// that no block ends.
 func TestRecordWrongs(t *testing.T) {
 	recorded(t, "wrongs.txt", nil, func(ctx context.Context, n *Network, r *recorder) {
 		n.Deserved = append(n.Deserved, "pushed two valid rollups", "it is accused on chain",
-			"window is stuck", "another process votes")
+			"window is stuck", "refuses a rollup for good")
 		r.run(ctx, t, 15*time.Second)
 		p, err := n.Register(ctx, 3, 6)
 		if err != nil {
@@ -132,12 +134,8 @@ func TestRecordWrongs(t *testing.T) {
 		r.run(ctx, t, 100*time.Second)
 		n.signal(t, 0, syscall.SIGCONT)
 		r.mark("node 0 wakes up")
-		r.run(ctx, t, 30*time.Second)
+		r.run(ctx, t, 70*time.Second)
 
-		end := n.clone(ctx, t, 3)
-		r.mark("member 3 runs twice")
-		r.run(ctx, t, 40*time.Second)
-		end()
 		alarms := filepath.Join(n.Nodes[1].Home, "alarms")
 		if err := os.MkdirAll(alarms, 0o700); err != nil {
 			t.Fatal(err)
@@ -161,6 +159,69 @@ func TestRecordWrongs(t *testing.T) {
 	})
 }
 
+// TestRecordClone has a home that runs twice for a while.
+func TestRecordClone(t *testing.T) {
+	recorded(t, "clone.txt", nil, func(ctx context.Context, n *Network, r *recorder) {
+		r.run(ctx, t, 15*time.Second)
+		end := n.clone(ctx, t, 3)
+		r.mark("member 3 runs twice")
+		r.run(ctx, t, 60*time.Second)
+		end()
+		r.mark("it runs once")
+		r.run(ctx, t, 210*time.Second)
+	})
+}
+
+// TestRecordKernel has a program whose vector kernels of SHA-256 give wrong results, as on a
+// machine that is broken.
+func TestRecordKernel(t *testing.T) {
+	if os.Getenv("WAYBILL_RECORD") != "" {
+		t.Setenv("WAYBILL", spoiltProgram(t))
+	}
+	recorded(t, "kernel.txt", nil, func(ctx context.Context, _ *Network, r *recorder) {
+		r.mark("the kernel is wrong from the start on")
+		r.run(ctx, t, 20*time.Second)
+	})
+}
+
+// spoiltProgram builds the program with a bit of each hash turned.
+func spoiltProgram(t *testing.T) string {
+	t.Helper()
+	const name, call = "../../kernels/sha256/sha256_amd64.go", ") {\n\tif l == 16 {"
+	source, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const wrong = ") {\n\tdefer func() { *out ^= 1 }()\n\tif l == 16 {"
+	spoilt := strings.Replace(string(source), call, wrong, 1)
+	if spoilt == string(source) {
+		t.Fatalf("%s has no %q", name, call)
+	}
+	dir := t.TempDir()
+	at, err := filepath.Abs(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	overlay, err := json.Marshal(map[string]any{
+		"Replace": map[string]string{at: filepath.Join(dir, "spoilt.go")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, content := range map[string]string{"spoilt.go": spoilt,
+		"overlay.json": string(overlay)} {
+		if err := os.WriteFile(filepath.Join(dir, file), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	binary := filepath.Join(dir, "waybill")
+	build := exec.Command("go", "build", "-overlay", filepath.Join(dir, "overlay.json"), "-o", binary,
+		"../../cmd/waybill")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return binary
+}
+
 // signal sends a signal to a node.
 func (n *Network) signal(t *testing.T, i int, s syscall.Signal) {
 	if err := n.Processes[i].Signal(s); err != nil {
@@ -179,12 +240,17 @@ func (n *Network) clone(ctx context.Context, t *testing.T, i int) (end func()) {
 		args = append(args, "--set", port+".listen=127.0.0.1:0")
 	}
 	cmd := exec.CommandContext(ctx, Binary(t), args...)
+	var log bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &log, &log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	return func() {
 		_ = cmd.Process.Kill() // it may have ended
 		_ = cmd.Wait()         // with the error that it was killed
+		if !strings.Contains(log.String(), "another process votes with this node's keys") {
+			t.Errorf("the copy did not see the other: %s", &log)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
@@ -107,6 +108,67 @@ func TestMetricsExist(t *testing.T) {
 	}
 	if metrics["waybill_refused_total"] || !metrics["waybill_check"] { // the companion
 		t.Errorf("%d metrics are served", len(metrics))
+	}
+}
+
+// queries are the expressions of a dashboard, wherever they stand in it.
+func queries(v any) (found []string) {
+	switch v := v.(type) {
+	case map[string]any:
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			if text, ok := v[key].(string); ok && key == "expr" {
+				found = append(found, text)
+			}
+			found = append(found, queries(v[key])...)
+		}
+	case []any:
+		for _, each := range v {
+			found = append(found, queries(each)...)
+		}
+	}
+	return found
+}
+
+// dashboardFault has Prometheus read every query of a dashboard, with values for its variables.
+func dashboardFault(t *testing.T, file []byte) error {
+	t.Helper()
+	var dashboard any
+	if err := json.Unmarshal(file, &dashboard); err != nil {
+		return err
+	}
+	all := queries(dashboard)
+	if len(all) < 10 {
+		return fmt.Errorf("%d queries", len(all))
+	}
+	var b strings.Builder
+	b.WriteString("groups:\n  - name: dashboard\n    rules:\n")
+	values := strings.NewReplacer("$__rate_interval", "1m", "$__interval", "15s", "$instance", ".*")
+	for i, q := range all {
+		q = values.Replace(q)
+		if strings.Contains(q, "$") {
+			return fmt.Errorf("a variable without a value in %s", q)
+		}
+		fmt.Fprintf(&b, "      - {record: 'query%d', expr: %q}\n", i, q)
+	}
+	rules := filepath.Join(t.TempDir(), "rules.yml")
+	if err := os.WriteFile(rules, []byte(b.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("promtool", "check", "rules", rules).CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
+}
+
+func TestDashboard(t *testing.T) {
+	needPromtool(t)
+	file := asset("watch/dashboard.json")
+	if err := dashboardFault(t, file); err != nil {
+		t.Error(err)
+	}
+	spoilt := bytes.Replace(file, []byte("min by (instance)"), []byte("min by (instance"), 1)
+	if bytes.Equal(spoilt, file) || dashboardFault(t, spoilt) == nil { // the companion
+		t.Error("a query that cannot be read is not found")
 	}
 }
 
@@ -237,13 +299,36 @@ func TestBacklog(t *testing.T) {
 	}
 }
 
-// TestWrongs is of what is nobody's outage: lies, lost windows, keys in two places, false proofs,
-// and an epoch without an end.
+// TestWrongs is of what is nobody's outage: lies, lost windows, false proofs, and an epoch without
+// an end.
 func TestWrongs(t *testing.T) {
 	needPromtool(t)
 	r := readRecording(t, "wrongs.txt")
 	firing := map[time.Duration]map[string]int{
 		r.before("node 0 is convicted"): {},
+		// All four nodes see the conviction, which stays.
+		r.before("node 0 sleeps"): {"WaybillMemberConvicted": 4},
+		// The acks of the window that is lost count as refused.
+		r.before("a proof is false"): {"WaybillMemberConvicted": 4, "WaybillWindowStuck": 1,
+			"WaybillRefusesMuch": 1},
+		r.before("no quorum: no block ends the epoch"): {"WaybillMemberConvicted": 4,
+			"WaybillWindowStuck": 1, "WaybillFalseProof": 1, "WaybillRefusesMuch": 1},
+		// The epoch has been over for more than three minutes.
+		r.before("both are back"): {"WaybillMemberConvicted": 2, "WaybillWindowStuck": 1,
+			"WaybillSettlementLate": 2, "WaybillChainStopped": 2, "WaybillNodeDown": 2,
+			"WaybillNotReady": 4, "WaybillMemberGone": 4, "WaybillQuorumAtRisk": 2},
+	}
+	if out, err := promtool(t, r, asset("watch/alerts.yml"), firing); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestKernel is of a machine that gets hashes wrong.
+func TestKernel(t *testing.T) {
+	needPromtool(t)
+	r := readRecording(t, "kernel.txt")
+	firing := map[time.Duration]map[string]int{
+		15 * time.Second: {"WaybillKernelFellBack": 4}, // of each node
 	}
 	if out, err := promtool(t, r, asset("watch/alerts.yml"), firing); err != nil {
 		t.Errorf("%v\n%s", err, out)

@@ -1,6 +1,7 @@
 package committee
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -14,13 +15,25 @@ type Clock struct {
 }
 
 // clock is measured at blocks that this node judged while they were proposed. One that it only
-// hears of later says how late it is, and nothing of its clock.
-type clock struct{ last atomic.Pointer[Clock] }
+// hears of later says how late it is, and nothing of its clock; and so does one that it judged
+// late, after a pause, so that of the last measurements the least counts: delays only add. The
+// first block's time is the genesis file's.
+type clock struct {
+	recent [measured]time.Duration // by the chain's only routine
+	count  int
+	last   atomic.Pointer[Clock]
+}
+
+// measured is how many measurements are compared.
+const measured = 5
 
 func (c *clock) measure(view *ledger.View, live int64, now time.Time) {
-	if live == view.Height() {
-		c.last.Store(&Clock{Skew: now.Sub(view.Time()), At: now})
+	if live != view.Height() || view.Height() < 2 {
+		return
 	}
+	c.recent[c.count%measured] = now.Sub(view.Time())
+	c.count++
+	c.last.Store(&Clock{Skew: slices.Min(c.recent[:min(c.count, measured)]), At: now})
 }
 
 func (c *clock) status() Clock {

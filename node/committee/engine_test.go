@@ -287,22 +287,35 @@ func TestDoubles(t *testing.T) {
 	}
 }
 
-// TestClock: only a block that was judged while it was proposed says how late this clock is.
+// TestClock: only a block that was judged while it was proposed says how late this clock is, and
+// one that was judged late does not. The first block has no time of its own.
 func TestClock(t *testing.T) {
 	c := newApps(t)
 	a := c.apps[0]
-	if got := a.clock.status(); !got.At.IsZero() {
-		t.Errorf("before the first block: %+v", got)
+	measure := func(live int64, late time.Duration) Clock {
+		view := a.view.Load()
+		a.clock.measure(view, live, view.Time().Add(late))
+		return a.clock.status()
 	}
-	view := a.view.Load()
-	a.clock.measure(view, view.Height()-1, time.Now())
-	if got := a.clock.status(); !got.At.IsZero() {
+	c.decide(time.Millisecond)
+	if got := measure(a.view.Load().Height(), time.Second); !got.At.IsZero() {
+		t.Errorf("by the first block: %+v", got)
+	}
+	c.decide(2 * time.Millisecond)
+	height := a.view.Load().Height()
+	if got := measure(height-1, time.Second); !got.At.IsZero() {
 		t.Errorf("by a block of others: %+v", got)
 	}
-	now := view.Time().Add(time.Second)
-	a.clock.measure(view, view.Height(), now)
-	if got := a.clock.status(); got.Skew != time.Second || !got.At.Equal(now) {
-		t.Errorf("%+v", got)
+	for i, step := range []struct{ late, want time.Duration }{
+		{time.Second, time.Second}, {100 * time.Second, time.Second}, {2 * time.Second, time.Second},
+		{3 * time.Second, time.Second}, {3 * time.Second, time.Second},
+		{3 * time.Second, 2 * time.Second}, // the first is too old
+		{-time.Second, -time.Second},
+	} {
+		got := measure(height, step.late)
+		if got.Skew != step.want || !got.At.Equal(a.view.Load().Time().Add(step.late)) {
+			t.Errorf("step %d: %+v", i, got)
+		}
 	}
 }
 
