@@ -26,6 +26,9 @@ const grantsPerTx = 256
 // grantTxs is how many such transactions are on their way at once.
 const grantTxs = 8
 
+// senders is for how many payers a transaction is on its way at once. Each waits for a block.
+const senders = 64
+
 // Parties says how many of each kind a workload has.
 type Parties struct{ Payers, Services, Clients int }
 
@@ -157,7 +160,7 @@ func (r *Replay) fund(ctx context.Context) error {
 // from the reserve, and grants from what is left.
 func (r *Replay) reserve(ctx context.Context) error {
 	var group errgroup.Group
-	group.SetLimit(grantTxs)
+	group.SetLimit(senders)
 	for _, p := range r.payers {
 		group.Go(func() error {
 			sender := ledger.KeyOf(p.key)
@@ -256,8 +259,8 @@ func (r *Replay) registerClients(ctx context.Context, progress func(done, total 
 	}
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(grantTxs)
-	for _, p := range r.payers {
-		r.grantAll(gctx, group, p, status.Epoch)
+	for some := range slices.Chunk(r.missing(), grantsPerTx) {
+		group.Go(func() error { return r.grantSome(gctx, some, status.Epoch) })
 	}
 	if err := group.Wait(); err != nil {
 		return err
@@ -289,23 +292,33 @@ func (r *Replay) derive() {
 // unknown marks a client whose index is not known yet.
 const unknown = ^uint64(0)
 
-// grantAll submits grants to one payer's clients that have no index. Grants have no order, so
-// several transactions are on their way at once.
-func (r *Replay) grantAll(ctx context.Context, group *errgroup.Group, p *payer, epoch uint32) {
-	missing := slices.DeleteFunc(
-		slices.Clone(p.clients),
-		func(c *customer) bool { return c.index != unknown },
-	)
-	for chunk := range slices.Chunk(missing, grantsPerTx) {
-		group.Go(func() error {
-			grants, keys := make([]ledger.Grant, len(chunk)), make([]ledger.BLSKey, len(chunk))
-			each(len(chunk), func(i int) {
-				keys[i], grants[i] = chunk[i].public, r.grant(p, chunk[i], epoch)
-			})
-			_, err := r.ledger().ExecuteGrants(ctx, keys, ledger.NewGrants(r.network, grants))
-			return err
-		})
+// owing is a client that has no index yet, with its payer.
+type owing struct {
+	payer    *payer
+	customer *customer
+}
+
+// missing lists the clients without an index, those of a payer together.
+func (r *Replay) missing() (list []owing) {
+	for _, p := range r.payers {
+		for _, c := range p.clients {
+			if c.index == unknown {
+				list = append(list, owing{p, c})
+			}
+		}
 	}
+	return list
+}
+
+// grantSome submits grants to clients that have no index, in one transaction. Grants have no order
+// and stand alone, so those of many payers may share one.
+func (r *Replay) grantSome(ctx context.Context, list []owing, epoch uint32) error {
+	grants, keys := make([]ledger.Grant, len(list)), make([]ledger.BLSKey, len(list))
+	each(len(list), func(i int) {
+		keys[i], grants[i] = list[i].customer.public, r.grant(list[i].payer, list[i].customer, epoch)
+	})
+	_, err := r.ledger().ExecuteGrants(ctx, keys, ledger.NewGrants(r.network, grants))
+	return err
 }
 
 // grant lets a client use its bundle of services at its payer's cost.
