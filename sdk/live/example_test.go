@@ -63,7 +63,7 @@ func ports(t *testing.T) int {
 }
 
 // TestExample runs the commands of the example's README, with the program that WAYBILL names, and
-// loads the page in Chromium.
+// loads the page in Chromium. They need curl and openssl.
 func TestExample(t *testing.T) {
 	_ = tool(t, "node", "REQUIRE_SDK")
 	_ = tool(t, "chromium", "REQUIRE_CHROMIUM")
