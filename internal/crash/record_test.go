@@ -4,7 +4,6 @@ package crash
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -159,19 +158,6 @@ func TestRecordWrongs(t *testing.T) {
 	})
 }
 
-// TestRecordClone has a home that runs twice for a while.
-func TestRecordClone(t *testing.T) {
-	recorded(t, "clone.txt", nil, func(ctx context.Context, n *Network, r *recorder) {
-		r.run(ctx, t, 15*time.Second)
-		end := n.clone(ctx, t, 3)
-		r.mark("member 3 runs twice")
-		r.run(ctx, t, 60*time.Second)
-		end()
-		r.mark("it runs once")
-		r.run(ctx, t, 210*time.Second)
-	})
-}
-
 // TestRecordKernel has a program whose vector kernels of SHA-256 give wrong results, as on a
 // machine that is broken.
 func TestRecordKernel(t *testing.T) {
@@ -226,31 +212,6 @@ func spoiltProgram(t *testing.T) string {
 func (n *Network) signal(t *testing.T, i int, s syscall.Signal) {
 	if err := n.Processes[i].Signal(s); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// clone starts a copy of a node's home at other ports, until end is called.
-func (n *Network) clone(ctx context.Context, t *testing.T, i int) (end func()) {
-	home := filepath.Join(n.Dir, "clone")
-	if err := os.CopyFS(home, os.DirFS(n.Nodes[i].Home)); err != nil {
-		t.Fatal(err)
-	}
-	args := []string{"start", "--home", home}
-	for _, port := range []string{"ingest", "peer", "consensus", "operator"} {
-		args = append(args, "--set", port+".listen=127.0.0.1:0")
-	}
-	cmd := exec.CommandContext(ctx, Binary(t), args...)
-	var log bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	return func() {
-		_ = cmd.Process.Kill() // it may have ended
-		_ = cmd.Wait()         // with the error that it was killed
-		if !strings.Contains(log.String(), "another process votes with this node's keys") {
-			t.Errorf("the copy did not see the other: %s", &log)
-		}
 	}
 }
 
