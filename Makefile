@@ -100,7 +100,7 @@ fuzz: ## every fuzz target for FUZZTIME (default 10s)
 vectors: ## published test vectors, inputs that readers get wrong and the real log, from SHARED
 	REQUIRE_VECTORS=1 WAYBILL_VECTORS=$(abspath $(SHARED))/vectors $(GO) test -count=1 ./kernels/...
 	REQUIRE_CASES=1 WAYBILL_CASES=$(abspath $(SHARED))/cases $(GO) test -count=1 ./bench/workload ./node/keys
-	$(MAKE) run LOG=$(abspath $(SHARED))/data/access.log.gz
+	$(MAKE) run LOG=$(abspath $(SHARED))/data/access.log.gz REQUESTS=2000
 
 outsider: build ## the independent verifier against files that this build exports, and files that lie
 	rm -rf $(BIN)/exports && $(BIN)/waybill devnet --job --requests 2000 --exports $(BIN)/exports

@@ -138,7 +138,8 @@ type FetchStats struct {
 	Signed   uint64 // acks were signed for
 	Charged  uint64 // the nodes hold acks for
 	Refused  uint64 // the nodes will not be paid for, since they refused the acks
-	Acks     uint64
+	Acks     uint64 // that were signed
+	Taken    uint64 // of them, those that the nodes hold
 	Cosigned uint64 // windows
 }
 
@@ -148,6 +149,7 @@ func (s *FetchStats) add(o FetchStats) {
 	s.Charged += o.Charged
 	s.Refused += o.Refused
 	s.Acks += o.Acks
+	s.Taken += o.Taken
 	s.Cosigned += o.Cosigned
 }
 

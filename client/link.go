@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -355,7 +356,9 @@ func (l *link) run() {
 	if l.cosigner != nil {
 		l.deliver.Go(l.cosign)
 	}
-	err := l.client.deliverFor(l.fetcher.ctx, l.cosigner, l.queued, sign, l.outcome)
+	// Without a co-signer of its own, the client's answers, as for all its deliveries.
+	err := l.client.deliverFor(l.fetcher.ctx, cmp.Or(l.cosigner, l.client.cosigner), l.queued, sign,
+		l.outcome)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.running, l.err = false, err
@@ -414,6 +417,7 @@ func (l *link) outcome(o *Outcome) {
 	case o.Code.Class() == rollup.ClassTaken:
 		l.waiting = max(0, l.waiting-1)
 		l.stats.Charged += o.Delivery.Units
+		l.stats.Taken++
 	default:
 		l.waiting = max(0, l.waiting-1)
 		l.stats.Refused += o.Delivery.Units

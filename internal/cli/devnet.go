@@ -70,7 +70,8 @@ and rollups, and verifies them offline. Exit code 0 only when everything adds up
 	fl.StringVar(&f.log, "log", "",
 		"with --job: access log to replay (`file`, or - for standard input)")
 	logFlags(fl, &f, "with --log: ")
-	fl.IntVar(&f.requests, "requests", 4000, "with --job and no --log: requests to generate")
+	fl.IntVar(&f.requests, "requests", 4000,
+		"with --job: requests to generate, or to take of the log, all of it by default")
 	fl.Uint64Var(&f.seed, "seed", 1, "seed of the generator")
 	rung1Flag(cmd, &f.rung1, mainjob.Rung1, "with --job: ")
 	fl.StringVar(&f.exports, "exports", "",
@@ -224,14 +225,18 @@ func runJob(ctx context.Context, c mainjob.Config, out io.Writer, asJSON bool) e
 // site is what the job's workload asks for.
 func (f *devnetFlags) site() (site *mainjob.Site, err error) {
 	if f.log == "" {
-		return mainjob.NewSite(mainjob.Visitors(f.seed, f.requests))
+		return mainjob.NewSite(mainjob.Visitors(f.seed, f.requests), 0)
 	}
 	source, err := f.source()
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
-	return mainjob.NewSite(source)
+	most := 0 // all
+	if f.given("requests") {
+		most = f.requests
+	}
+	return mainjob.NewSite(source, most)
 }
 
 // source is a replay's workload, and the job's when it is a log.

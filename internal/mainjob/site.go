@@ -60,12 +60,16 @@ func (f file) content() []byte {
 // maxFile bounds what a log may say that a file's size is: it is made in memory.
 const maxFile = 1 << 30
 
-// NewSite reads a workload, makes its files, and serves them. Close it.
-func NewSite(s Source) (*Site, error) {
+// NewSite reads a workload, or its first requests if most is not 0, makes its files, and serves
+// them. Close it.
+func NewSite(s Source, most int) (*Site, error) {
+	if most == 0 || most > maxRequests {
+		most = maxRequests
+	}
 	site := &Site{refused: s.refused, what: s.what, roots: make(map[file]rollup.Hash),
 		files: make(map[rollup.Hash]file)}
 	var err error
-	for d := range s.each(0, maxRequests, &err) {
+	for d := range s.each(0, most, &err) {
 		if err := site.add(d); err != nil {
 			return nil, err
 		}

@@ -213,7 +213,7 @@ func (f *fetching) settle(ctx context.Context, v *replay.Visit) {
 			continue
 		}
 		account := replay.Account{Node: n.Node, Service: v.Service, Payer: v.Payer}
-		f.books[account] = f.books[account].Plus(n.Acks, n.Charged)
+		f.books[account] = f.books[account].Plus(n.Taken, n.Charged)
 		if !slices.ContainsFunc(f.samples, func(a rollup.Ack) bool { return a.Node == n.Node }) {
 			f.samples = append(f.samples, rollup.Ack{Node: n.Node, Client: v.Client,
 				Service: v.Service})

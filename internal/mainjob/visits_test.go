@@ -17,7 +17,7 @@ import (
 // TestSite: every request of a workload leads to a file of its size, which the origin has under its
 // root, and no request is lost between the visits.
 func TestSite(t *testing.T) {
-	site, err := NewSite(Generated(1, 900))
+	site, err := NewSite(Generated(1, 1000), 900)
 	if err != nil {
 		t.Fatal(err)
 	}
