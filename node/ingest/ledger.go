@@ -347,7 +347,9 @@ func (s ledgerService) rollups(keys []rollup.WindowKey, err error) ([]*api.Rollu
 			entry.Ordered = !unordered
 		}
 		if certificate != nil {
-			entry.Signers = view.Committee().Nodes(certificate.Signers)
+			if committee, known := view.CommitteeAt(certificate.Term); known {
+				entry.Signers = committee.Nodes(certificate.Signers)
+			}
 		}
 		acks, units := header.Totals()
 		entry.Id, entry.AckRoot, entry.Units = header.ID().String(), header.AckRoot.String(), units

@@ -134,7 +134,7 @@ func (m *Member) Push(ctx context.Context, caller TransportKey, header []byte,
 		return share, err
 	}
 	m.penalties.good(caller)
-	term := view.Committee().Term
+	term := view.CommitteeOf(h.Epoch).Term
 	signature := bls.Default.Sign(m.cfg.Key,
 		rollup.CertificateMessage(&m.cfg.Network, term, h.Key(), h.ID()))
 	m.signed.Add(1)

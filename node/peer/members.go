@@ -196,7 +196,7 @@ func contentURL(said, peerAddress string) (string, error) {
 // link returns the connection to a member, by its node, a new one when its address or key changed.
 func (m *Members) link(member uint32) (*link, error) {
 	view := m.cfg.Chain.View()
-	if _, ok := view.Committee().Position(member); !ok {
+	if !view.Judges(member) {
 		return nil, fmt.Errorf("%w: node %d", ErrNoMember, member)
 	}
 	node, ok := view.Node(member)

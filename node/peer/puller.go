@@ -114,7 +114,8 @@ func NewPuller(cfg PullerConfig) *Puller {
 
 // Ordered tells the puller of a certificate that the chain executed. It does not block.
 func (p *Puller) Ordered(c *rollup.Certificate) {
-	signers := p.cfg.Members.cfg.Chain.View().Committee().Nodes(c.Signers)
+	committee := p.cfg.Members.cfg.Chain.View().CommitteeOf(c.Header.Epoch)
+	signers := committee.Nodes(c.Signers)
 	signers = slices.DeleteFunc(signers, func(node uint32) bool { return node == p.cfg.Self })
 	p.mu.Lock()
 	if len(p.wanted) == maxWanted {

@@ -17,7 +17,7 @@ type standing uint8
 const (
 	stakeless standing = iota // registered
 	staked                    // with a stake that would be one unit of power, or more
-	seated                    // a member of the committee
+	seated                    // a member of a committee that judges something
 	standings
 )
 
@@ -26,10 +26,8 @@ func standingOf(view *ledger.View, key TransportKey) standing {
 	if !ok {
 		return stakeless
 	}
-	for _, m := range view.Committee().Members {
-		if m.Node == node.Index {
-			return seated
-		}
+	if view.Judges(node.Index) {
+		return seated
 	}
 	if node.Stake >= ledger.StakePerPower {
 		return staked

@@ -76,7 +76,7 @@ func (j *job) drain() {
 func (j *job) shares(ctx context.Context, h *rollup.Header, list []shown, pushing *sync.WaitGroup) (
 	*rollup.Certificate, rollup.Rung, error) {
 	o := j.o
-	committee := o.chain.View().Committee()
+	committee := o.chain.View().CommitteeOf(h.Epoch)
 	n := len(committee.Members)
 	round := &round{j: j, header: h.Append(nil), own: rollup.SignOwn(o.cfg.Key, h), list: list,
 		message: rollup.CertificateMessage(&o.cfg.Network, committee.Term, h.Key(), h.ID()),

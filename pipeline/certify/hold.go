@@ -66,7 +66,7 @@ func (j *job) handOver(asked *holder) (again bool) {
 		log.Warn("statements that no other node holds are gone", "err", err)
 		return false
 	}
-	order := Holders(o.chain.View().Committee(), o.cfg.Node, a.Header.ID())
+	order := Holders(o.chain.View().CommitteeOf(j.key.Epoch), o.cfg.Node, a.Header.ID())
 	if asked.final >= len(order) {
 		log.Warn("no other node holds the statements", "members", len(order))
 		j.held(NoHolder)

@@ -81,7 +81,7 @@ func (c *Committee) Push(ctx context.Context, node uint32, header []byte,
 		return share, &Refusal{fmt.Errorf("node %d, %v: %w", node, h.Key(), err)}
 	}
 	signature := bls.Default.Sign(c.Network.Members[node].BLS,
-		rollup.CertificateMessage(&c.Network.ID, view.Committee().Term, h.Key(), h.ID()))
+		rollup.CertificateMessage(&c.Network.ID, view.CommitteeOf(h.Epoch).Term, h.Key(), h.ID()))
 	return signature.Bytes(), nil
 }
 

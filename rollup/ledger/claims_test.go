@@ -118,11 +118,11 @@ func TestRefutedIsRemembered(t *testing.T) {
 // TestCancellingMembers: members whose keys add up to zero sign nothing, whatever their bits say.
 func TestCancellingMembers(t *testing.T) {
 	g, s, tickets := voted(t, 1)
-	message, err := tickets[0].Check(g.Network(), s.committee)
+	message, err := tickets[0].Check(g.Network(), s.inOffice())
 	if err != nil {
 		t.Fatal(err)
 	}
-	member := s.committee.Members[0]
+	member := s.inOffice().Members[0]
 	opposite := member
 	opposite.Node++
 	encoded := member.Key.Bytes()

@@ -140,15 +140,16 @@ func billedTwice(a, b rollup.WindowKey) (word.Lie, rollup.WindowKey) {
 
 // inBoth returns the nodes of the members in two bitmaps.
 func (w *world) inBoth(termA, termB uint32, a, b rollup.Bitmap) (nodes []uint32, err error) {
-	if term := w.committee.Term; termA != term || termB != term {
-		return nil, refuse(CodeWrongTerm, "%d and %d, not %d", termA, termB, term)
+	committee, known := w.terms.numbered(termA)
+	if !known || termA != termB {
+		return nil, refuse(CodeWrongTerm, "%d and %d", termA, termB)
 	}
 	for _, signers := range [...]rollup.Bitmap{a, b} {
-		if err := signers.Validate(len(w.committee.Members)); err != nil {
+		if err := signers.Validate(len(committee.Members)); err != nil {
 			return nil, refuse(CodeBadBitmap, "%w", err)
 		}
 	}
-	for i, m := range w.committee.Members {
+	for i, m := range committee.Members {
 		if a.Has(i) && b.Has(i) {
 			nodes = append(nodes, m.Node)
 		}
@@ -211,7 +212,7 @@ var _ word.Registry = court{}
 
 // Committee implements word.Registry.
 func (c court) Committee(term uint32) (*rollup.Committee, bool) {
-	return c.committee, term == c.committee.Term
+	return c.terms.numbered(term)
 }
 
 // Price implements word.Registry.

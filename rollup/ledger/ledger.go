@@ -25,7 +25,7 @@
 // what keys sign to be registered. judge.go, claims.go, execute.go: the way of a transaction.
 // clients.go: who may sign acks. money.go, credit.go: what accounts have, and what tickets took of
 // it. settle.go: its division. registry.go: the trees whose root is in records. records.go,
-// restore.go: what is stored, and the way back. view.go, world.go, vector.go, windows.go: the state
+// restore.go: what is stored, and the way back. terms.go: whose signature counts when. view.go, world.go, vector.go, windows.go: the state
 // and its snapshots.
 package ledger
 
@@ -229,10 +229,10 @@ func New(g *Genesis) (*State, error) {
 		thaws: make(thaws),
 		dirty: make(map[string]struct{}),
 	}
-	s.network = &network{id: g.Network(), params: g.Params, treasury: g.Treasury, committee: committee,
-		digest: digest,
+	s.network = &network{id: g.Network(), params: g.Params, treasury: g.Treasury, digest: digest,
 		proven: make(memory, provenSlots), refuted: make(memory, refutedSlots),
 		granted: make(memory, grantedSlots)}
+	s.terms = terms{{committee: committee}}
 	s.time = g.GenesisTime.UnixNano()
 	s.starts = []start{{time: s.time}}
 	s.appHash = genesisHash(digest)

@@ -69,8 +69,8 @@ func (p *ProofKeyChange) judge(w *world, _ *Tx, _ *account) error {
 	now := uint64(w.epoch())
 	i, known := w.proofKeys.search(p.Statements, p.From)
 	switch {
-	case p.Term != w.committee.Term:
-		return refuse(CodeWrongTerm, "%d, not %d", p.Term, w.committee.Term)
+	case p.Term != w.inOffice().Term:
+		return refuse(CodeWrongTerm, "%d, not %d", p.Term, w.inOffice().Term)
 	case !rollup.IsCircuitSize(int(p.Statements)):
 		return refuse(CodeOutOfRange, "there is no circuit of %d", p.Statements)
 	case p.From > p.Until || p.From == p.Until && !known:
@@ -91,9 +91,10 @@ func (p *ProofKeyChange) judge(w *world, _ *Tx, _ *account) error {
 
 func (p *ProofKeyChange) verify(w *world, _ *Tx, c *claims, at *error) error {
 	message := ProofKeyMessage(w.id, p.Term, &p.ProofKeyTerm)
-	err := w.committee.Enough(p.Signers)
+	committee, _ := w.terms.numbered(p.Term)
+	err := committee.Enough(p.Signers)
 	if err == nil {
-		c.committee(at, w.committee, p.Signers, message, &p.Signature)
+		c.committee(at, committee, p.Signers, message, &p.Signature)
 	}
 	return err
 }

@@ -35,7 +35,7 @@ func (w *world) record(height uint64) (*BlockRecord, bool) {
 // makeRecord adds the record of the block that ends, if it is due, and returns it.
 func (s *State) makeRecord() *BlockRecord {
 	r := &BlockRecord{Rollups: s.ordering.rollups, Record: rollup.Record{Network: s.id,
-		Term: s.committee.Term, Height: uint64(s.height), Time: uint64(s.time / 1e6), Epoch: s.epoch(),
+		Term: s.inOffice().Term, Height: uint64(s.height), Time: uint64(s.time / 1e6), Epoch: s.epoch(),
 		RollupCount: uint32(len(s.ordering.rollups)), RegistryRoot: s.registryRoot(),
 		SettledEpoch: rollup.NoEpoch}}
 	due := s.ordering.began || len(r.Rollups) > 0
@@ -106,9 +106,13 @@ func (p *RecordCertificate) judge(w *world, _ *Tx, _ *account) error {
 
 func (p *RecordCertificate) verify(w *world, _ *Tx, c *claims, at *error) error {
 	r, _ := w.record(p.Height)
-	message, err := p.Check(&r.Record, w.id, w.committee)
+	committee, known := w.terms.numbered(r.Record.Term)
+	if !known {
+		return refuse(CodeWrongTerm, "%d", r.Record.Term)
+	}
+	message, err := p.Check(&r.Record, w.id, committee)
 	if err == nil {
-		c.committee(at, w.committee, p.Signers, message, (*BLSSignature)(&p.Signature))
+		c.committee(at, committee, p.Signers, message, (*BLSSignature)(&p.Signature))
 	}
 	return err
 }

@@ -227,7 +227,7 @@ func (w *world) appendLeaf(dst []byte, tree RegistryTree, index uint64) []byte {
 			leaf.Status = registry.Leaving
 		case n.until != Forever:
 			leaf.Status = registry.Gone
-		case index < uint64(len(w.committee.Members)):
+		case w.power(uint32(index)) > 0:
 			leaf.Status = registry.Standing
 		}
 		return leaf.Append(dst)

@@ -135,10 +135,8 @@ func (p *Unstake) judge(w *world, _ *Tx, sender *account) error {
 
 // power returns the voting power of a node, 0 when it is no member.
 func (w *world) power(node uint32) uint64 {
-	if members := w.committee.Members; uint64(node) < uint64(len(members)) {
-		return members[node].Power
-	}
-	return 0
+	m, _ := w.inOffice().Member(node)
+	return m.Power
 }
 
 func (p *Unstake) execute(s *State, _ uint32, _ *Result) {

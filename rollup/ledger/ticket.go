@@ -51,14 +51,15 @@ func (p *Ticket) judge(w *world, _ *Tx, _ *account) error {
 }
 
 func (p *Ticket) verify(w *world, _ *Tx, c *claims, at *error) error {
-	message, err := p.Check(w.id, w.committee)
+	h := &p.Header
+	committee := w.terms.of(h.Epoch)
+	message, err := p.Check(w.id, committee)
 	if err != nil {
 		return err
 	}
-	h := &p.Header
 	c.word(claim{at, rollup.ErrWord}, w.nodes.at(h.Node).transport,
 		rollup.OwnMessage(&h.Network, h.Key(), h.ID()), p.Own)
-	c.committee(at, w.committee, p.Signers, message, (*BLSSignature)(&p.Signature))
+	c.committee(at, committee, p.Signers, message, (*BLSSignature)(&p.Signature))
 	return nil
 }
 

@@ -99,9 +99,6 @@ func (v *View) ProofKey(statements int, epoch uint32) (rollup.Hash, bool) {
 // be changed.
 func (v *View) ProofKeys() []ProofKeyTerm { return v.proofKeys }
 
-// Committee returns the committee; it must not be changed.
-func (v *View) Committee() *rollup.Committee { return v.committee }
-
 // Client implements rollup.Registry. The first call for a client after a restart decodes its key.
 func (v *View) Client(index uint64) (rollup.Client, bool) { return v.world.Client(index) }
 

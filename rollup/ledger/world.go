@@ -14,7 +14,6 @@ type network struct {
 	id        rollup.Network
 	params    Params
 	treasury  Key
-	committee *rollup.Committee
 	digest    rollup.Hash // of the genesis
 	proven    memory      // transactions
 	refuted   memory      // likewise, with why
@@ -41,6 +40,7 @@ type world struct {
 	keys        vector[uint64, clientKey] // of the clients
 	settlements []*Settlement             // kept ones, ascending; replaced when it changes
 	records     []*BlockRecord            // likewise
+	terms       terms
 	heads       registry.Heads
 	ordered     orderedWindows
 	books       books
