@@ -39,8 +39,9 @@ lies: ## LIES windows (default 5000) that lie in one thing, as many disturbed at
 	WAYBILL_LIES=$(LIES) WAYBILL_WINDOWS=$(LIES) $(GO) test -count=1 -v -timeout 60m -run 'LyingWindows|DisturbedWindows' ./proofs/circuit
 
 EPOCHS ?= 20000
-simulate: ## the committee's rotation under attack, EPOCHS (default 20000) of each; a table, and bin/simulate/report.html
+simulate: ## the committee's rotation under attack, EPOCHS (default 20000) of each; a table, bin/simulate/report.html; then the ledger's
 	$(GO) run ./internal/simulate -epochs $(EPOCHS) -out $(abspath $(BIN))/simulate
+	$(GO) test -count=1 -run 'TestManyEpochs$$' ./rollup/ledger -histories 10
 
 SIZES ?= 1024
 prove: ## a proof of every circuit in SIZES (default 1024), in a child process; what it costs (the first makes a development key)

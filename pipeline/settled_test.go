@@ -100,6 +100,8 @@ var settled = map[string]line{
 	"ledger.CodeNoLie": {never: other}, "ledger.CodeAlreadyConvicted": {never: other},
 	"ledger.CodeInsufficientReserve": {never: other}, "ledger.CodeNotOwner": {never: other},
 	"ledger.CodeInsufficientStake": {never: other},
+	"ledger.CodeNoRotation":        {never: other}, "ledger.CodeNotNow": {never: other},
+	"ledger.CodeNoMember": {never: other}, "ledger.CodeSaidBefore": {never: other},
 	"ledger.CodeNodeLeft": {
 		never: "its owner's own doing: the door takes no ack of such an epoch"},
 }

@@ -32,7 +32,8 @@ chain and the sender's next nonce by hand: --out FILE --genesis FILE --nonce N.
 Amounts are in credits, with up to six decimals; one credit is 1,000,000
 micro-credits.`,
 		txDeposit(), txTransfer(), txReserve(), txThaw(), txAllowance(), txRegisterNode(),
-		txStake(), txUnstake(), txWithdraw(), txRegisterService(), txLowerPrice(), txGrants(),
+		txStake(), txUnstake(), txWithdraw(), txStand(), txUnjail(), txRegisterService(),
+		txLowerPrice(), txGrants(),
 		txRevoke(), txEvidence(), txProofKey(), txSend(), txShow())
 }
 

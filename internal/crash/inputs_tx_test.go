@@ -169,6 +169,8 @@ func (in *inputs) badRegistrations() []badTx {
 			ledger.CodeNotOwner},
 		{"what left the stake of no node", ledger.NewWithdraw(in.ID, payer, nonce, 1<<20),
 			ledger.CodeUnknownNode},
+		{"out of jail, where no committee rotates", ledger.NewUnjail(in.ID, payer, nonce,
+			0), ledger.CodeNoRotation},
 		{"a reserve of more than the balance", ledger.NewReserve(in.ID, payer, nonce, deposit),
 			ledger.CodeInsufficientBalance},
 		{"a thaw of more than the reserve", ledger.NewThaw(in.ID, payer, nonce, deposit),

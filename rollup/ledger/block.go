@@ -21,6 +21,8 @@ type Block struct {
 	Events  []Event        // in order of execution
 	Record  *BlockRecord   // nil unless the block is due
 	Heads   registry.Heads // of the registry after the block
+	// Validators are those of the engine that change, by node. They vote from two blocks later on.
+	Validators []Validator
 	// Replaced is what the block changed in the registry, as it was before, sorted.
 	Replaced []Replaced
 }
@@ -85,6 +87,41 @@ type Convicted struct {
 	Conviction
 }
 
+// Validator is a validator of the consensus engine as it becomes. A power of 0 removes it.
+type Validator struct {
+	Node  uint32
+	Key   Key
+	Power uint64
+}
+
+// Stands says that a node stands for the committee, with an epoch to wait for when it is jailed.
+type Stands struct{ Node, Jailed uint32 }
+
+// SeatsDrawn says that the seed of an epoch is known, and who must say that it is ready.
+type SeatsDrawn struct {
+	Epoch uint32
+	Seed  rollup.Hash
+	Asked []uint32 // must not be changed
+}
+
+// HandedOver says that a committee votes from a height on.
+type HandedOver struct {
+	Committee *rollup.Committee // must not be changed
+	From      int64
+}
+
+// RotationSkipped says that the seats of an epoch stay as they are.
+type RotationSkipped struct {
+	Epoch uint32
+	Why   Skip
+}
+
+// Withheld says that a member announced a reveal and did not make it, and what that cost it.
+type Withheld struct {
+	Node  uint32
+	Taken uint64
+}
+
 func (EpochStarted) event()      {}
 func (Settled) event()           {}
 func (RecordCertified) event()   {}
@@ -97,3 +134,8 @@ func (ClientsRevoked) event()    {}
 func (PriceLowered) event()      {}
 func (ProofKeyNamed) event()     {}
 func (Convicted) event()         {}
+func (Stands) event()            {}
+func (SeatsDrawn) event()        {}
+func (HandedOver) event()        {}
+func (RotationSkipped) event()   {}
+func (Withheld) event()          {}

@@ -50,6 +50,10 @@ const (
 	CodeInsufficientStake                 // insufficient_stake
 	CodeNotOwner                          // not_owner
 	CodeNodeLeft                          // node_left
+	CodeNoRotation                        // no_rotation
+	CodeNotNow                            // not_now
+	CodeNoMember                          // no_member
+	CodeSaidBefore                        // said_before
 )
 
 const numTxCodes = len(_TxCode_index) - 1

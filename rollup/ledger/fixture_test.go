@@ -230,6 +230,21 @@ func dump(s *State) map[string]string {
 			keys = append(keys, creditRecordKey(b.epoch, b.credits.at(k).creditKey))
 		}
 	}
+	if s.rotation != nil {
+		keys = append(keys, key(prefixRotation), key(prefixCandidates))
+		for _, r := range s.rotation.reports {
+			keys = append(keys, indexKey(prefixReport, r.node))
+		}
+		for _, t := range s.terms {
+			keys = append(keys, indexKey(prefixTerm, t.committee.Term))
+		}
+		for i := range s.consensusKeys.size() {
+			keys = append(keys, indexKey(prefixConsensusKey, i))
+		}
+		for i := range s.nodes.size() {
+			keys = append(keys, indexKey(prefixCandidacy, i))
+		}
+	}
 	out := map[string]string{keyAppHash: string(s.appHash[:])}
 	for _, k := range keys {
 		if v := s.encode(k); v != nil {

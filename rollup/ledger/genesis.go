@@ -49,6 +49,8 @@ type Params struct {
 	SlashEquivocation uint16 `json:"slash_equivocation"`
 	UnbondSeconds     uint32 `json:"unbond_seconds"` // from unstaking to withdrawing, at least
 	Proofs            Proofs `json:"proofs"`
+	// Rotation is nil for a network whose committee does not rotate. No genesis file has it yet.
+	Rotation *Rotation `json:"-"`
 }
 
 // Proofs says which proofs a network accepts.

@@ -109,7 +109,11 @@ func (d *genesisDecoder) object(path string, v any, fields map[string]func(path 
 		return
 	}
 	for _, name := range slices.Sorted(maps.Keys(object)) {
-		if fields[name] == nil {
+		switch {
+		case fields[name] != nil:
+		case join(path, name) == "params.rotation":
+			d.fail(join(path, name), "committees do not rotate in this version: leave it out")
+		default:
 			d.fail(join(path, name), "an unknown field")
 		}
 	}

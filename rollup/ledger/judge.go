@@ -124,7 +124,8 @@ func coded(err error) error {
 		return err
 	case errors.Is(err, errSender), errors.Is(err, errPayer):
 		code = CodeBadSignature
-	case errors.Is(err, errProof), errors.Is(err, errNodeWord), errors.Is(err, errBLSKey):
+	case errors.Is(err, errProof), errors.Is(err, errNodeWord), errors.Is(err, errBLSKey),
+		errors.Is(err, errConsensusWord):
 		code = CodeBadProof
 	case errors.Is(err, rollup.ErrNetwork):
 		code = CodeWrongNetwork

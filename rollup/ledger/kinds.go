@@ -15,9 +15,15 @@ const (
 	KindRecord
 )
 
-// The numbers between are laid out for terms.
+// The numbers that are left out are free.
 const (
+	KindStand      Kind = 9
+	KindReport     Kind = 10
+	KindReveal     Kind = 11
+	KindReady      Kind = 12
+	KindHandOver   Kind = 13
 	KindEvidence   Kind = 14
+	KindUnjail     Kind = 15
 	KindUnstake    Kind = 16
 	KindWithdraw   Kind = 17
 	KindAddStake   Kind = 18
@@ -91,6 +97,12 @@ var kinds = [...]kind{
 	KindTicket: {"ticket", senderNone, func() Payload { return new(Ticket) }},
 	KindRecord: {"record_certificate", senderNone,
 		func() Payload { return new(RecordCertificate) }},
+	KindStand:      {"stand", senderAccount, func() Payload { return new(Stand) }},
+	KindReport:     {"report", senderNone, func() Payload { return new(Report) }},
+	KindReveal:     {"reveal", senderNone, func() Payload { return new(Reveal) }},
+	KindReady:      {"ready", senderNone, func() Payload { return new(Ready) }},
+	KindHandOver:   {"hand_over", senderNone, func() Payload { return new(HandOver) }},
+	KindUnjail:     {"unjail", senderAccount, func() Payload { return new(Unjail) }},
 	KindEvidence:   {"evidence", senderNone, func() Payload { return new(Evidence) }},
 	KindUnstake:    {"unstake", senderAccount, func() Payload { return new(Unstake) }},
 	KindWithdraw:   {"withdraw", senderAccount, func() Payload { return new(Withdraw) }},

@@ -26,6 +26,12 @@ var kindTests = map[Kind]struct {
 	KindRevoke:          {"revoke", "NewRevoke"},
 	KindTicket:          {"ticket", ""},
 	KindRecord:          {"certify", ""},
+	KindStand:           {"stand", "NewStand"},
+	KindReport:          {"report", ""},
+	KindReveal:          {"reveal", ""},
+	KindReady:           {"ready", ""},
+	KindHandOver:        {"handover", ""},
+	KindUnjail:          {"unjail", "NewUnjail"},
 	KindEvidence:        {"evidence", "NewEvidence"},
 	KindUnstake:         {"unstake", "NewUnstake"},
 	KindWithdraw:        {"withdraw", "NewWithdraw"},
@@ -92,7 +98,7 @@ func kindMaterial(t *testing.T) *kindsMaterial {
 	t.Helper()
 	g, s := scene(t)
 	m := &kindsMaterial{good: map[Kind][]byte{}, golden: map[string]string{}, verbs: map[string]bool{}}
-	for _, tx := range goodTxs(g, s) {
+	for _, tx := range append(goodTxs(g, s), rotationTxs(t)...) {
 		m.good[KindOf(tx)] = tx
 		m.golden[KindOf(tx).String()] = hex.EncodeToString(tx)
 	}

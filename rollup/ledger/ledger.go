@@ -25,8 +25,9 @@
 // what keys sign to be registered. judge.go, claims.go, execute.go: the way of a transaction.
 // clients.go: who may sign acks. money.go, credit.go: what accounts have, and what tickets took of
 // it. settle.go: its division. registry.go: the trees whose root is in records. records.go,
-// restore.go: what is stored, and the way back. terms.go: whose signature counts when. view.go, world.go, vector.go, windows.go: the state
-// and its snapshots.
+// restore.go: what is stored, and the way back. terms.go: whose signature counts when. rotation.go,
+// seat.go, rotation_records.go: how committees follow each other. view.go, world.go, vector.go,
+// windows.go: the state and its snapshots.
 package ledger
 
 import (
@@ -48,13 +49,15 @@ type State struct {
 	// a block
 	held uint64
 
-	open      bool                // between Begin and End
-	full      bool                // the block settled: End sums everything
-	dirty     map[string]struct{} // keys of records that this block changed
-	events    []Event
-	ordering  ordering
-	registers registers
-	view      *View // nil when the world changed since the last one was taken
+	open   bool                // between Begin and End
+	full   bool                // the block settled: End sums everything
+	dirty  map[string]struct{} // keys of records that this block changed
+	events []Event
+	// validators are what the block changes among the engine's
+	validators []Validator
+	ordering   ordering
+	registers  registers
+	view       *View // nil when the world changed since the last one was taken
 }
 
 // Check says what Apply would answer, and changes nothing. It allows nonces up to PendingNonces
@@ -95,12 +98,14 @@ func (s *State) Begin(height int64, blockTime time.Time) {
 	s.open, s.view = true, nil
 	s.height, s.time = height, blockTime.UnixNano()
 	s.touch(keyMeta)
-	if s.time >= s.begin().time+seconds(s.params.EpochSeconds) {
+	began := s.time >= s.begin().time+seconds(s.params.EpochSeconds)
+	if began {
 		s.startEpoch()
 	}
 	if s.due() {
 		s.settle()
 	}
+	s.turn(began)
 }
 
 // Apply executes a transaction, entirely or not at all. It panics outside a block.
@@ -132,11 +137,11 @@ func (s *State) End() Block {
 	}
 	s.updateRegistry()
 	b := Block{Height: s.height, Record: s.makeRecord(), Heads: s.heads, Replaced: s.takeReplaced()}
-	b.Records, b.Events = s.changes(), s.events
+	b.Records, b.Events, b.Validators = s.changes(), s.events, s.validators
 	s.appHash = appHash(s.appHash, s.height, b.Records)
 	b.AppHash = s.appHash
 	b.Records = append(b.Records, s.hashRecord())
-	s.open, s.full, s.events = false, false, nil
+	s.open, s.full, s.events, s.validators = false, false, nil, nil
 	clear(s.dirty)
 	return b
 }

@@ -25,6 +25,14 @@ const (
 	prefixWindows     = 'w' // epoch, node: what was ordered
 	prefixCredit      = 'x' // epoch, node, service, payer
 	prefixConvictions = 'y' // node: what it was convicted of
+
+	// of networks whose committee rotates
+	prefixRotation     = 'b' // one record: where it stands
+	prefixTerm         = 'g' // term: its height, epoch and seats
+	prefixCandidates   = 'h' // one record
+	prefixConsensusKey = 'i' // index
+	prefixReport       = 'p' // node, until the reports are closed
+	prefixCandidacy    = 'u' // node
 )
 
 var appKey = blake3.ContextKey("waybill/app/2")
@@ -98,8 +106,13 @@ func (s *State) hashRecord() Record {
 
 // encode returns the value of a record, nil when there is none.
 func (s *State) encode(k string) []byte {
-	if k == keyMeta {
+	switch k {
+	case keyMeta:
 		return s.encodeMeta()
+	case key(prefixRotation):
+		return s.encodeRotation()
+	case key(prefixCandidates):
+		return s.encodeCandidates()
 	}
 	number := func(i int) uint32 { return be.Uint32([]byte(k[1+4*i:])) }
 	switch k[0] {
@@ -123,6 +136,8 @@ func (s *State) encode(k string) []byte {
 		b = le.AppendUint32(b, n.since)
 		b = le.AppendUint32(b, n.until)
 		return appendName(n.leaving.append(b), n.address)
+	case prefixTerm, prefixReport, prefixConsensusKey, prefixCandidacy:
+		return s.encodeRotating(k[0], number(0))
 	case prefixConvictions:
 		return s.nodes.at(number(0)).encodeConvictions()
 	case prefixService:

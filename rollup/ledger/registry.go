@@ -227,7 +227,9 @@ func (w *world) appendLeaf(dst []byte, tree RegistryTree, index uint64) []byte {
 			leaf.Status = registry.Leaving
 		case n.until != Forever:
 			leaf.Status = registry.Gone
-		case w.power(uint32(index)) > 0:
+		case n.candidacy != nil && n.candidacy.jailed > 0:
+			leaf.Status = registry.Jailed
+		case n.candidacy != nil, w.rotation == nil && w.power(uint32(index)) > 0:
 			leaf.Status = registry.Standing
 		}
 		return leaf.Append(dst)

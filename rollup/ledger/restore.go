@@ -20,6 +20,11 @@ func Restore(g *Genesis, records iter.Seq2[[]byte, []byte]) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
+	return s.restore(records)
+}
+
+// restore loads records into the state of a genesis.
+func (s *State) restore(records iter.Seq2[[]byte, []byte]) (*State, error) {
 	r := restorer{State: s, epochs: make(map[uint32]start)}
 	for k, v := range records {
 		if err := r.load(k, v); err != nil {
@@ -38,13 +43,16 @@ type restorer struct {
 	meta, hash bool
 	root       rollup.Hash // of the registry
 	epochs     map[uint32]start
+	loaded     []*term // without their committees
 }
 
 var recordNumbers = map[byte]int{prefixAccount: 1, prefixClient: 2, prefixEpoch: 1, prefixNode: 1,
 	prefixService: 1, prefixProofKey: 2, prefixConvictions: 1,
 	prefixSettlement: 1, prefixRecord: 2, prefixCertificate: 2, prefixWindows: 2, prefixCredit: 4,
-	keyMeta[0]:    0,
-	keyAppHash[0]: 0}
+	prefixRotation: 0, prefixTerm: 1, prefixCandidates: 0, prefixConsensusKey: 1, prefixReport: 1,
+	prefixCandidacy: 1,
+	keyMeta[0]:      0,
+	keyAppHash[0]:   0}
 
 func (s *restorer) load(k, v []byte) error {
 	if s.last != nil && bytes.Compare(s.last, k) >= 0 {
@@ -86,6 +94,9 @@ func (s *restorer) loadValue(prefix byte, n [4]uint32, r *reader) error {
 		return s.loadProofKey(ProofKeyTerm{Statements: n[0], From: n[1]}, r)
 	case prefixNode:
 		return s.loadNode(n[0], r)
+	case prefixRotation, prefixTerm, prefixCandidates, prefixConsensusKey, prefixReport,
+		prefixCandidacy:
+		return s.loadRotating(prefix, n[0], r)
 	case prefixConvictions:
 		return s.loadConvictions(n[0], r)
 	case prefixService:
@@ -329,6 +340,9 @@ func (s *restorer) finish() error {
 	}
 	if n := len(s.settlements); n > 0 && s.settlements[n-1].Epoch >= s.unsettled {
 		return errors.New("a settlement of an unsettled epoch")
+	}
+	if err := s.finishRotation(); err != nil {
+		return err
 	}
 	if err := s.buildRegistry(); err != nil {
 		return err

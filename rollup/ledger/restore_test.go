@@ -272,7 +272,7 @@ func TestEvents(t *testing.T) {
 	var names []string
 	for i, tx := range goodTxs(g, s) {
 		// Of those that alice signs, all with one nonce, only one is executed.
-		if kind := Kinds()[i]; kinds[kind].sender != senderAccount || kind == KindRegisterService {
+		if kind := KindOf(tx); kinds[kind].sender != senderAccount || kind == KindRegisterService {
 			b := block(t, s, int64(100+i), 301*time.Second, tx)
 			for _, e := range b.Events {
 				names = append(names, fmt.Sprintf("%T", e))

@@ -103,6 +103,7 @@ func (s *State) settle() {
 	s.touch(epochKey(epoch))
 	s.unsettled, s.starts = epoch+1, s.starts[1:]
 	s.forgetWindows(epoch)
+	s.forgetTerms()
 	s.full = true
 	s.events = append(s.events, Settled{settlement})
 	s.forgetRecords()

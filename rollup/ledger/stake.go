@@ -120,7 +120,7 @@ func (p *Unstake) judge(w *world, _ *Tx, sender *account) error {
 		return refuse(CodeInsufficientStake, "%d of %d", n.stake, p.Amount)
 	}
 	rest, least := n.stake-p.Amount, w.params.ServeStake
-	if power := w.power(p.Node); power > 0 {
+	if power := w.power(p.Node); power > 0 && w.rotation == nil {
 		if least = max(least, power*StakePerPower); rest < least {
 			return refuse(CodeInsufficientStake, "%d, where a member of power %d keeps %d", rest, power,
 				least)
@@ -165,6 +165,8 @@ func (p *Withdraw) judge(w *world, _ *Tx, sender *account) error {
 		return err
 	case n.leaving.amount == 0:
 		return refuse(CodeInsufficientStake, "nothing leaves node %d", p.Node)
+	case w.rotation != nil && w.sits(p.Node):
+		return refuse(CodeTooEarly, "node %d has seats until the next hand-over", p.Node)
 	case w.time < w.freeAt(n):
 		return refuse(CodeTooEarly, "from %s on", at(w.freeAt(n)).Format("2006-01-02T15:04:05Z"))
 	case n.leaving.epoch >= w.unsettled:

@@ -1,12 +1,16 @@
 package ledger
 
-import "github.com/waybill-network/waybill/rollup"
+import (
+	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/rotation"
+)
 
 // term is a committee and its time in office. It is immutable.
 type term struct {
 	committee *rollup.Committee
-	height    int64  // of the first block that it votes for
-	epoch     uint32 // the first whose rollups it judges, until that has settled
+	seats     rotation.Seats // of which it is; nil for term 0
+	height    int64          // of the first block that it votes for
+	epoch     uint32         // the first whose rollups it judges, until that has settled
 }
 
 // terms are those that something may still be judged by, ascending. The last one may not be in

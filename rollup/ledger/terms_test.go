@@ -21,7 +21,8 @@ func inTerm(g *Genesis, number uint32, powers map[int]uint64) *rollup.Committee 
 }
 
 // TestTerms: each thing is judged by one committee, whoever is in office when it comes: a rollup by
-// that of its epoch, a record by who voted for the block behind it, a proof key by who is in office.
+// that of its epoch, a record by who votes for the block behind it, a proof key by who is in
+// office.
 func TestTerms(t *testing.T) {
 	g, s := scene(t) // in epoch 4, after block 10
 	next := inTerm(g, 1, map[int]uint64{1: 1, 2: 1, 3: 2})

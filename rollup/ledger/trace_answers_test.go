@@ -79,6 +79,13 @@ func (tr *trace) answer(what string, a args) (string, error) {
 		n, _ := v.Node(i)
 		leaf, err := registry.ParseNode(v.appendLeaf(nil, TreeNodes, uint64(i)))
 		return fmt.Sprintf("%d:%d:%d", leaf.Status, n.Until, n.Leaving), err
+	case "term": // elected/in office, and whose rollups of the epoch are judged by which
+		return fmt.Sprintf("%d/%d/%d", v.Elected().Term, v.Committee().Term,
+			v.CommitteeOf(v.Epoch()).Term), nil
+	case "phase":
+		r, _ := v.Rotation()
+		return fmt.Sprintf("%s:%d:%d:%d", r.Phase, len(r.Candidates), len(r.Reported),
+			len(r.Revealed)), nil
 	case "convictions": // what each took
 		var taken []string
 		for _, c := range v.Convictions(uint32(a.number("node"))) {

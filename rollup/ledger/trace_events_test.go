@@ -37,6 +37,24 @@ func describe(e Event) string {
 				e.Node.LeavingUntil.Sub(genesisTime), e.Node.LeavingEpoch)
 		}
 		return what
+	case Stands:
+		if e.Jailed > 0 {
+			return fmt.Sprintf("node %d stands, in jail until epoch %d", e.Node, e.Jailed)
+		}
+		return fmt.Sprintf("node %d stands", e.Node)
+	case SeatsDrawn:
+		return fmt.Sprintf("the seats of epoch %d are drawn by %s; asked: %v", e.Epoch,
+			e.Seed.String()[:8], e.Asked)
+	case HandedOver:
+		text := fmt.Sprintf("term %d begins with block %d:", e.Committee.Term, e.From)
+		for _, m := range e.Committee.Members {
+			text += fmt.Sprintf(" %d×%d", m.Node, m.Power)
+		}
+		return text
+	case RotationSkipped:
+		return fmt.Sprintf("epoch %d does not rotate: %s", e.Epoch, e.Why)
+	case Withheld:
+		return fmt.Sprintf("node %d withheld its reveal; it loses %d", e.Node, e.Taken)
 	case ServiceRegistered:
 		return fmt.Sprintf("service %d of account %d at %d for 2^20 %s, at most %d an ack",
 			e.Service.Index, e.Service.Owner, e.Service.Price, e.Service.Unit, e.Service.UnitCap)

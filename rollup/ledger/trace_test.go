@@ -22,12 +22,16 @@ var rewrite = flag.Bool("rewrite", false,
 //
 //	genesis stakes=4,4,4,4 epoch=60s grace=10s blocks=1 shares=7000/2000/1000 keys=256
 //	                                       keys: sizes of proof keys, whose digests count from 1;
-//	                                       fee= grants= allowance= serve= unbond=: the money's
+//	                                       fee= grants= allowance= serve= unbond=: the money's;
+//	                                       rotates=yes: with testRotation
 //	block +5s                              ends the block before and begins one
 //	deposit treasury -> alice 1000
 //	transfer alice -> bob 10
 //	reserve alice 10                       and thaw alice 10, allowance alice 10
 //	service alice price=1048576 cap=100 unit=bytes
+//	stand alice node=5                     and unjail alice node=5
+//	report node=0 unhealthy=4,5            and reveal node=0, ready node=5, by nodes themselves
+//	handover signers=0,1,2                 by nodes
 //	stake alice 5 node=0                   and unstake alice 5 node=0, withdraw alice node=0
 //	lower alice service=0 price=9
 //	node alice name=edge stake=5
@@ -172,6 +176,7 @@ type trace struct {
 	clock   time.Duration
 	height  int64
 	open    bool
+	rotates bool
 	stored  storage
 	clients map[string]uint64
 	line    int              // of the last transaction, or of the block's begin
@@ -290,7 +295,12 @@ func (tr *trace) genesis(a args) error {
 		}
 	}
 	signGenesis(tr.g)
-	tr.s, tr.stored, tr.clients = newState(tr.t, tr.g), storage{}, map[string]uint64{}
+	tr.stored, tr.clients = storage{}, map[string]uint64{}
+	if tr.rotates = a.options["rotates"] != ""; tr.rotates {
+		tr.s = newRotating(tr.t, tr.g)
+	} else {
+		tr.s = newState(tr.t, tr.g)
+	}
 	return nil
 }
 
@@ -319,6 +329,9 @@ func (tr *trace) end() {
 	tr.dumps = append(tr.dumps, dump(&State{world: v.world}))
 	if tr.mode == "restored" {
 		again, err := Restore(tr.g, tr.stored.all())
+		if tr.rotates {
+			again, err = RestoreRotating(tr.g, testRotation, tr.stored.all())
+		}
 		if err != nil {
 			tr.t.Fatalf("block %d: %v", tr.height, err)
 		}
@@ -404,6 +417,23 @@ func (tr *trace) build(fields []string) (tx []byte, after func(Result)) {
 		return make(net, accountKey(a.plain[0]), nonce, uint32(a.number("node")), amount), after
 	case "withdraw":
 		return NewWithdraw(net, accountKey(a.plain[0]), nonce, uint32(a.number("node"))), after
+	case "stand", "unjail":
+		node := uint32(a.number("node"))
+		if fields[0] == "stand" {
+			return standTx(tr.g, a.plain[0], nonce, node), after
+		}
+		return NewUnjail(net, accountKey(a.plain[0]), nonce, node), after
+	case "report", "reveal", "ready":
+		node := uint32(a.number("node"))
+		switch fields[0] {
+		case "report":
+			return reportTx(tr.g, tr.s, node, numbers(a.options["unhealthy"])...), after
+		case "reveal":
+			return revealTx(tr.g, tr.s, node), after
+		}
+		return readyTx(tr.g, tr.s, node), after
+	case "handover":
+		return handOverTx(tr.g, tr.s, numbers(a.options["signers"])...), after
 	case "lower":
 		return NewLowerPrice(net, accountKey(a.plain[0]), nonce, uint32(a.number("service")),
 			a.number("price")), after

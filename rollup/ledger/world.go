@@ -11,13 +11,13 @@ import (
 
 // network is what a genesis fixes for good.
 type network struct {
-	id        rollup.Network
-	params    Params
-	treasury  Key
-	digest    rollup.Hash // of the genesis
-	proven    memory      // transactions
-	refuted   memory      // likewise, with why
-	granted   memory      // grants
+	id       rollup.Network
+	params   Params
+	treasury Key
+	digest   rollup.Hash // of the genesis
+	proven   memory      // transactions
+	refuted  memory      // likewise, with why
+	granted  memory      // grants
 }
 
 // world is everything that views show and transactions are judged by. A copy of it is a snapshot as
@@ -41,12 +41,15 @@ type world struct {
 	settlements []*Settlement             // kept ones, ascending; replaced when it changes
 	records     []*BlockRecord            // likewise
 	terms       terms
+	rotation    *rotating // nil when the committee does not rotate
 	heads       registry.Heads
 	ordered     orderedWindows
 	books       books
 	proofKeys   proofKeys
 
-	accountKeys, nodeKeys, transportKeys, clientKeys trie
+	consensusKeys vector[uint32, consensusKey]
+
+	accountKeys, nodeKeys, transportKeys, clientKeys, consensusIndex trie
 }
 
 // start is where an epoch begins: at a block, or at the genesis.
@@ -70,6 +73,7 @@ type node struct {
 	leaving   leaving
 
 	convictions []Conviction // by offence; replaced when it changes
+	candidacy   *candidacy   // for the committee; nil: it does not stand
 }
 
 func (w *world) epoch() uint32 { return w.unsettled + uint32(len(w.starts)) - 1 }

@@ -1,0 +1,463 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/rotation"
+)
+
+//go:generate go tool stringer -type=Skip,Phase -linecomment -output=rotation_string.go
+
+// How the committee of a network rotates: package rotation has the rules, docs/rotation.md the
+// bytes, and this file when what happens.
+
+// Rotation are the constants of a network whose committee rotates.
+type Rotation struct {
+	Seats         uint16 // rotation.MinSeats to rotation.MaxSeats
+	TermEpochs    uint16 // after how many epochs a seat is drawn anew
+	MinStake      uint64 // micro-credits, the least stake of who stands
+	StakeCap      uint64 // micro-credits, the most that counts of a stake
+	JailWithhold  uint32 // epochs, for who announced a reveal and did not make it
+	SlashWithhold uint16 // and basis points of its stake
+}
+
+// Rounds of a beacon, and how long each is: in seconds and, in blocks, as many as there are seats.
+const (
+	MaxRounds    = 4
+	RoundSeconds = 15
+)
+
+// KeptTermEpochs is for how many epochs after its last one a committee's words convict.
+const KeptTermEpochs = 168
+
+// Phase is what a rotation waits for.
+type Phase uint8
+
+// The phases.
+const (
+	PhaseIdle      Phase = iota // idle
+	PhaseReports                // reports
+	PhaseReveals                // reveals
+	PhaseReady                  // ready
+	PhaseHandOver               // hand_over
+	PhaseCertified              // certified
+)
+
+// Skip is why the seats of an epoch stay as they are.
+type Skip uint8
+
+// The reasons.
+const (
+	SkipFewReports    Skip = iota + 1 // few_reports
+	SkipFewCandidates                 // few_candidates
+	SkipBeacon                        // beacon_failed
+	SkipFewMembers                    // few_members
+	SkipThird                         // a_third
+	SkipLate                          // late
+	SkipUncertified                   // not_certified
+)
+
+// rotating is where the rotation of an epoch stands. It is immutable: State.rotate replaces it.
+type rotating struct {
+	seats rotation.Seats  // of the last term
+	past  *rotation.Terms // up to the last one
+	seed  rollup.Hash     // the last one
+
+	epoch      uint32 // that it is about
+	phase      Phase
+	list       []rotation.Candidate
+	candidates *rotation.Candidates // list
+	reports    []memberReport       // ascending by node
+	round      uint8
+	opened     start         // the round
+	announced  rollup.Bitmap // S
+	reveals    []*BLSSignature
+	drawn      []rotation.Drawn
+	asked      []uint32 // who won and holds no seat, ascending
+	ready      []uint32 // of them, ascending
+	next       rotation.Seats
+	certified  *HandOver
+}
+
+// memberReport is a report of a member.
+type memberReport struct {
+	node   uint32
+	coding rotation.Coding
+	data   []byte
+}
+
+// NewRotating returns the state of a network whose committee rotates, before the first block. No
+// genesis file can ask for that yet: the constants are not in it. The error is a *GenesisError.
+func NewRotating(g *Genesis, r Rotation) (*State, error) {
+	if err := r.validate(); err != nil {
+		return nil, err
+	}
+	s, err := New(g)
+	if err != nil {
+		return nil, err
+	}
+	s.params.Rotation = &r
+	genesis := s.terms[0].committee
+	list := make([]rotation.Candidate, len(g.Members))
+	for i := range g.Members {
+		m := &g.Members[i]
+		list[i] = rotation.Candidate{Node: uint32(i), Weight: min(m.Stake, r.StakeCap)}
+		s.nodes.edit(s.gen, uint32(i)).candidacy = &candidacy{key: s.addConsensusKey(m.ConsensusKey,
+			uint32(i)), address: m.P2PAddress}
+	}
+	candidates, err := rotation.NewCandidates(list)
+	if err != nil {
+		return nil, wrong("committee", "%w", err)
+	}
+	seed := rotation.FirstSeed(s.id, genesis)
+	seats, err := rotation.First(candidates, seed, int(r.Seats))
+	if err != nil {
+		return nil, wrong("committee", "%w", err)
+	}
+	s.rotation = &rotating{seats: seats, past: new(rotation.Terms), seed: seed}
+	s.terms = terms{{committee: s.seated(seats, 0)}}
+	s.rotation.past.Add(s.terms[0].committee.Root())
+	return s, s.buildRegistry()
+}
+
+func (r *Rotation) validate() error {
+	switch {
+	case r.Seats < rotation.MinSeats || r.Seats > rotation.MaxSeats:
+		return wrong("params.rotation.seats", "%d, where %d to %d may be", r.Seats, rotation.MinSeats,
+			rotation.MaxSeats)
+	case r.TermEpochs < rotation.MinTermEpochs:
+		return wrong("params.rotation.term_epochs", "%d, less than %d", r.TermEpochs,
+			rotation.MinTermEpochs)
+	case r.MinStake == 0 || r.StakeCap < r.MinStake:
+		return wrong("params.rotation.min_stake", "%d, with a cap of %d", r.MinStake, r.StakeCap)
+	case r.SlashWithhold > 10_000:
+		return wrong("params.rotation.slash_withhold", "%d, more than 10000", r.SlashWithhold)
+	}
+	return nil
+}
+
+// seated returns the committee that holds seats.
+func (w *world) seated(seats rotation.Seats, number uint32) *rollup.Committee {
+	members, powers := seats.Members(), seats.Powers()
+	c := &rollup.Committee{Term: number, Members: make([]rollup.Member, len(members))}
+	before := w.terms[len(w.terms)-1].committee
+	for i, node := range members {
+		m, known := before.Member(node)
+		if !known {
+			key, err := bls.ParsePublicKey(w.nodes.at(node).key[:])
+			if err != nil {
+				panic(fmt.Sprintf("ledger: node %d is registered without a key: %v", node, err))
+			}
+			m.Key = key
+		}
+		c.Members[i] = rollup.Member{Node: node, Power: uint64(powers[i]), Key: m.Key}
+	}
+	return c
+}
+
+// elected returns the committee of the last term: that in office, or that of two blocks later.
+func (w *world) elected() *rollup.Committee { return w.terms[len(w.terms)-1].committee }
+
+// rotate replaces what the rotation is at. The change must not touch what slices hold.
+func (s *State) rotate(change func(*rotating)) {
+	r := *s.rotation
+	change(&r)
+	s.rotation = &r
+	s.touch(key(prefixRotation))
+}
+
+// turn does what the clock asks for at the begin of a block, which began an epoch or did not.
+func (s *State) turn(began bool) {
+	r := s.rotation
+	if r == nil {
+		return
+	}
+	passed, length := s.time-s.begin().time, seconds(s.params.EpochSeconds)
+	late := passed >= length/10*8
+	switch {
+	case began && r.phase == PhaseHandOver: // it is handed over when it is certified
+		s.events = append(s.events, RotationSkipped{s.epoch(), SkipUncertified})
+	case began:
+		if r.phase == PhaseCertified {
+			s.handOver(s.epoch())
+		} else if r.phase != PhaseIdle {
+			s.skip(SkipLate)
+		}
+		s.openReports()
+	case r.phase == PhaseReports && passed >= length/2:
+		s.closeReports()
+	case r.phase == PhaseReveals && late:
+		s.skip(SkipLate)
+	case r.phase == PhaseReveals && s.roundIsOver():
+		s.nextRound()
+	case r.phase == PhaseReady && late:
+		s.fixSeats()
+	}
+}
+
+// skip leaves the seats of the epoch as they are.
+func (s *State) skip(why Skip) {
+	epoch := s.rotation.epoch
+	s.forgetReports()
+	s.rotate(func(r *rotating) { *r = rotating{seats: r.seats, past: r.past, seed: r.seed} })
+	s.setCandidates(nil)
+	s.events = append(s.events, RotationSkipped{epoch, why})
+}
+
+// openReports begins the rotation of the epoch that begins.
+func (s *State) openReports() {
+	s.forgetReports()
+	s.rotate(func(r *rotating) {
+		*r = rotating{seats: r.seats, past: r.past, seed: r.seed, epoch: s.epoch(),
+			phase: PhaseReports}
+	})
+	var list []rotation.Candidate
+	for i := range s.nodes.size() {
+		if weight := s.weight(i); weight > 0 {
+			list = append(list, rotation.Candidate{Node: i, Weight: weight})
+		}
+	}
+	s.setCandidates(list)
+}
+
+// weight returns what a node weighs in a draw, 0 when it is no candidate.
+func (w *world) weight(node uint32) uint64 {
+	n := w.nodes.at(node)
+	c := n.candidacy
+	if c == nil || c.jailed > 0 || n.gone() || n.stake < w.params.Rotation.MinStake {
+		return 0
+	}
+	return min(n.stake, w.params.Rotation.StakeCap)
+}
+
+// gone reports whether a node gets and keeps no seat.
+func (n *node) gone() bool { return n.until != Forever || len(n.convictions) > 0 }
+
+// setCandidates replaces the candidates. Their weights add up to no more than the supply.
+func (s *State) setCandidates(list []rotation.Candidate) {
+	candidates, err := rotation.NewCandidates(list)
+	if err != nil {
+		panic(fmt.Sprintf("ledger: block %d: candidates: %v", s.height, err))
+	}
+	s.rotate(func(r *rotating) { r.list, r.candidates = list, candidates })
+	s.touch(key(prefixCandidates))
+}
+
+func (s *State) forgetReports() {
+	for _, r := range s.rotation.reports {
+		s.touch(indexKey(prefixReport, r.node))
+	}
+	s.rotate(func(r *rotating) { r.reports = nil })
+}
+
+// closeReports fixes who is healthy, what they weigh, and who announced to reveal.
+func (s *State) closeReports() {
+	r, members := s.rotation, s.elected().Members
+	announced, tally := rollup.NewBitmap(len(members)), rotation.NewTally(len(r.list))
+	for _, report := range r.reports {
+		position, _ := s.elected().Position(report.node)
+		announced.Set(position)
+		v, err := rotation.ParseVerdicts(report.coding, report.data, len(r.list))
+		if err != nil {
+			panic(fmt.Sprintf("ledger: a report of node %d: %v", report.node, err))
+		}
+		tally.Add(v, int(members[position].Power), func(candidate int) bool {
+			return rotation.Assigned(r.seed, len(members), position, len(r.list),
+				r.list[candidate].Node)
+		})
+	}
+	if 2*s.elected().Power(announced) < s.elected().TotalPower() {
+		s.skip(SkipFewReports)
+		return
+	}
+	var healthy []rotation.Candidate
+	for i, c := range r.list {
+		if weight := s.weight(c.Node); weight > 0 && tally.Healthy(i) {
+			healthy = append(healthy, rotation.Candidate{Node: c.Node, Weight: weight})
+		}
+	}
+	s.forgetReports()
+	s.setCandidates(healthy)
+	if s.rotation.candidates.Weight() < rotation.MinWeight {
+		s.skip(SkipFewCandidates)
+		return
+	}
+	s.openRound(0, announced)
+}
+
+func (s *State) openRound(round uint8, announced rollup.Bitmap) {
+	s.rotate(func(r *rotating) {
+		r.phase, r.round, r.announced = PhaseReveals, round, announced
+		r.opened = start{s.time, s.height}
+		r.reveals = make([]*BLSSignature, len(s.elected().Members))
+	})
+}
+
+// roundIsOver reports whether who has not revealed had its time.
+func (s *State) roundIsOver() bool {
+	opened := s.rotation.opened
+	return s.height >= opened.height+int64(s.params.Rotation.Seats) &&
+		s.time >= opened.time+seconds(RoundSeconds)
+}
+
+// nextRound punishes who withheld, and begins again without them.
+func (s *State) nextRound() {
+	r, members := s.rotation, s.elected().Members
+	announced := rollup.NewBitmap(len(members))
+	for i, m := range members {
+		switch {
+		case !r.announced.Has(i):
+		case r.reveals[i] != nil:
+			announced.Set(i)
+		default:
+			s.punish(m.Node)
+		}
+	}
+	if r.round+1 == MaxRounds || 3*s.elected().Power(announced) <= s.elected().TotalPower() {
+		s.skip(SkipBeacon)
+		return
+	}
+	s.openRound(r.round+1, announced)
+}
+
+// punish takes from the stake of a member that announced to reveal and did not, and bars it from
+// the seats. Nobody gains by a redraw what that costs.
+func (s *State) punish(index uint32) {
+	p := s.params.Rotation
+	taken := share(s.nodes.at(index).atStake(), p.SlashWithhold)
+	s.changeStake(index, func(n *node) {
+		n.slash(taken)
+		if n.candidacy != nil {
+			c := *n.candidacy
+			c.jailed = s.epoch() + p.JailWithhold
+			n.candidacy = &c
+		}
+	})
+	s.pay(0, taken)
+	s.touch(indexKey(prefixCandidacy, index))
+	s.events = append(s.events, Withheld{Node: index, Taken: taken})
+}
+
+// reveal notes a reveal, and draws when it is the last one.
+func (s *State) reveal(position int, signature *BLSSignature) {
+	s.rotate(func(r *rotating) {
+		r.reveals = slices.Clone(r.reveals)
+		r.reveals[position] = signature
+	})
+	var sum bls.Sum
+	for _, i := range s.rotation.announced.Positions() {
+		signature := s.rotation.reveals[i]
+		if signature == nil {
+			return
+		}
+		point, err := bls.ParseSignature(signature[:])
+		if err != nil {
+			panic(fmt.Sprintf("ledger: a reveal that verified: %v", err))
+		}
+		sum.Add(&point)
+	}
+	total := sum.Signature()
+	encoded := total.Bytes()
+	s.rotate(func(r *rotating) {
+		r.seed, r.phase, r.reveals = rotation.Seed(&encoded), PhaseReady, nil
+		r.draw(s.params.Rotation)
+	})
+	s.events = append(s.events, SeatsDrawn{s.rotation.epoch, s.rotation.seed, s.rotation.asked})
+}
+
+// draw draws the seats that the seed decides about. The candidates weigh enough.
+func (r *rotating) draw(p *Rotation) {
+	r.drawn, _ = r.seats.DrawAll(r.candidates, r.seed, r.epoch, int(p.TermEpochs))
+	r.asked = r.seats.Asked(r.drawn)
+	slices.Sort(r.asked)
+}
+
+// outcome is what rotation.Seats.Next asks.
+type outcome struct{ *State }
+
+// Ready implements rotation.Nodes.
+func (o outcome) Ready(node uint32) bool {
+	_, said := slices.BinarySearch(o.rotation.ready, node)
+	return said
+}
+
+// Gone implements rotation.Nodes.
+func (o outcome) Gone(node uint32) bool { return o.nodes.at(node).gone() }
+
+// fixSeats decides the next seats. From now on the committee signs the hand-over.
+func (s *State) fixSeats() {
+	next, _, err := s.rotation.seats.Next(s.rotation.drawn, outcome{s})
+	switch {
+	case err == nil:
+		s.rotate(func(r *rotating) { r.phase, r.next = PhaseHandOver, next })
+	case errors.Is(err, rotation.ReasonThird):
+		s.skip(SkipThird)
+	default:
+		s.skip(SkipFewMembers)
+	}
+}
+
+// handOver puts the next committee into office two blocks later, as judge of what begins with an
+// epoch.
+func (s *State) handOver(epoch uint32) {
+	r := s.rotation
+	next := s.seated(r.next, s.elected().Term+1)
+	s.seat(next, r.seats, r.next)
+	s.terms = append(s.terms[:len(s.terms):len(s.terms)],
+		&term{committee: next, seats: r.next, height: s.height + 2, epoch: epoch})
+	past, err := rotation.ParseTerms(r.past.Append(nil))
+	if err != nil {
+		panic(fmt.Sprintf("ledger: block %d: terms: %v", s.height, err))
+	}
+	past.Add(next.Root())
+	s.rotate(func(r *rotating) { *r = rotating{seats: r.next, past: past, seed: r.seed} })
+	s.setCandidates(nil)
+	s.touch(indexKey(prefixTerm, next.Term))
+	s.forgetTerms()
+	s.events = append(s.events, HandedOver{Committee: next, From: s.height + 2})
+}
+
+// seat says what changes among the engine's validators.
+func (s *State) seat(next *rollup.Committee, before, after rotation.Seats) {
+	nodes := append(before.Members(), after.Members()...)
+	slices.Sort(nodes)
+	for _, node := range slices.Compact(nodes) {
+		m, _ := next.Member(node)
+		if before.Held(node) == int(m.Power) {
+			continue
+		}
+		c := s.nodes.at(node).candidacy
+		s.validators = append(s.validators,
+			Validator{Node: node, Key: s.consensusKeys.at(c.key).key, Power: m.Power})
+	}
+}
+
+// forgetTerms drops the oldest terms, when the last epoch that they judged lies far behind.
+func (s *State) forgetTerms() {
+	for len(s.terms) > 2 && uint64(s.terms[1].epoch)+KeptTermEpochs < uint64(s.unsettled) {
+		s.touch(indexKey(prefixTerm, s.terms[0].committee.Term))
+		s.terms = slices.Clone(s.terms[1:])
+	}
+}
+
+// message returns what the committee of the last term signs of the next one.
+func (w *world) message() []byte {
+	r := w.rotation
+	next := w.seated(r.next, w.elected().Term+1)
+	h := rotation.HandOver{Network: w.id, Term: next.Term, Epoch: r.epoch, Committee: next.Root(),
+		Seats: r.next.Digest(), Seed: r.seed, Terms: r.past.Root()}
+	return h.Append(nil)
+}
+
+// beacon returns what those who announced it sign in a round.
+func (w *world) beacon() []byte {
+	r := w.rotation
+	// The seed of an epoch replaces the last one only when all have signed.
+	b := rotation.Beacon{Network: w.id, Epoch: r.epoch, Round: r.round, Previous: r.seed,
+		Candidates: r.candidates.Root(), Announced: r.announced}
+	return b.Message(nil)
+}

@@ -1,0 +1,167 @@
+package ledger
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/rotation"
+)
+
+// testRotation is of sixteen seats and low stakes.
+var testRotation = Rotation{Seats: 16, TermEpochs: 4, MinStake: 1_000_000, StakeCap: 1 << 40,
+	JailWithhold: 3, SlashWithhold: 100}
+
+func newRotating(t testing.TB, g *Genesis) *State {
+	t.Helper()
+	s, err := NewRotating(g, testRotation)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// Nodes of these tests have keys by their index.
+
+func secretOf(node uint32) *bls.SecretKey { return identity(fmt.Sprint("node", node)).secret }
+
+// signed returns a node's signature, or one that is made once where nobody looks at what it is of.
+func (c *chain) signed(node uint32, message []byte) BLSSignature {
+	if !c.plain {
+		signature := bls.Default.Sign(secretOf(node), message)
+		return signature.Bytes()
+	}
+	if _, made := c.made[node]; !made {
+		signature := bls.Default.Sign(secretOf(node), []byte("any"))
+		c.made[node] = signature.Bytes()
+	}
+	return c.made[node]
+}
+
+func (c *chain) reportTx(node uint32) []byte {
+	v, err := rotation.NewVerdicts(len(c.s.rotation.list), nil)
+	if err != nil {
+		panic(err)
+	}
+	p := &Report{Epoch: c.s.rotation.epoch, Node: node}
+	p.Coding, p.Data = v.Encode()
+	p.Signature = c.signed(node, p.message(c.g.Network()))
+	return p.append(head(c.g.Network(), KindReport))
+}
+
+func (c *chain) revealTx(node uint32) []byte {
+	p := &Reveal{Epoch: c.s.rotation.epoch, Round: c.s.rotation.round, Node: node}
+	p.Signature = c.signed(node, c.s.beacon())
+	return p.append(head(c.g.Network(), KindReveal))
+}
+
+func (c *chain) readyTx(node uint32) []byte {
+	r := c.s.rotation
+	if !c.plain {
+		return readyTx(c.g, c.s, node)
+	}
+	return (&Ready{Epoch: r.epoch, Node: node}).append(head(c.g.Network(), KindReady))
+}
+
+func (c *chain) handOverTx(nodes []uint32) []byte {
+	if !c.plain {
+		return handOverTx(c.g, c.s, nodes...)
+	}
+	h := &HandOver{Term: c.s.elected().Term + 1, Signers: c.s.elected().Signers(nodes...)}
+	return NewHandOver(c.g.Network(), h)
+}
+
+func standTx(g *Genesis, owner string, nonce uint64, node uint32) []byte {
+	name := fmt.Sprint("node", node)
+	return NewStand(g.Network(), accountKey(owner), nonce, node, accountKey(name+" consensus"),
+		name+".example:7001")
+}
+
+// reportTx reports all candidates as healthy but for some nodes.
+func reportTx(g *Genesis, s *State, node uint32, unhealthy ...uint32) []byte {
+	r := s.rotation
+	var positions []uint32
+	for i, c := range r.list {
+		if slices.Contains(unhealthy, c.Node) {
+			positions = append(positions, uint32(i))
+		}
+	}
+	v, err := rotation.NewVerdicts(len(r.list), positions)
+	if err != nil {
+		panic(err)
+	}
+	return NewReport(g.Network(), secretOf(node), r.epoch, node, v)
+}
+
+func revealTx(g *Genesis, s *State, node uint32) []byte {
+	message := []byte("not now")
+	if s.rotation.phase == PhaseReveals {
+		message = s.beacon()
+	}
+	return NewReveal(g.Network(), secretOf(node), s.rotation.epoch, s.rotation.round, node, message)
+}
+
+func readyTx(g *Genesis, s *State, node uint32) []byte {
+	return NewReady(g.Network(), secretOf(node), accountKey(fmt.Sprint("node", node, " consensus")),
+		s.rotation.epoch, node, s.rotation.seed)
+}
+
+func handOverTx(g *Genesis, s *State, nodes ...uint32) []byte {
+	h := &HandOver{Term: s.elected().Term + 1, Signers: s.elected().Signers(nodes...)}
+	message := []byte("not now")
+	if len(s.rotation.next) > 0 {
+		message = s.message()
+	}
+	h.Signature = signNodes(message, nodes)
+	return NewHandOver(g.Network(), h)
+}
+
+func signNodes(message []byte, nodes []uint32) BLSSignature {
+	var sum bls.Sum
+	for _, node := range nodes {
+		signature := bls.Default.Sign(secretOf(node), message)
+		sum.Add(&signature)
+	}
+	total := sum.Signature()
+	return total.Bytes()
+}
+
+// rotationTxs returns one transaction of each kind by which committees rotate, each of which was
+// executed when the committee waited for it.
+func rotationTxs(t testing.TB) (txs [][]byte) {
+	t.Helper()
+	c := newChain(t, rotatingGenesis())
+	joined(c, 2, 100*StakePerPower)
+	do := func(tx []byte) {
+		c.block(0, func() []byte { return tx })
+		if !slices.ContainsFunc(txs, func(b []byte) bool { return KindOf(b) == KindOf(tx) }) {
+			txs = append(txs, tx)
+		}
+	}
+	do(standTx(c.g, "alice", 4, 5)) // with the key that it stands with
+	c.block(time.Minute)
+	for node := range uint32(4) {
+		do(reportTx(c.g, c.s, node))
+	}
+	c.block(30 * time.Second)
+	for node := range uint32(4) {
+		do(revealTx(c.g, c.s, node))
+	}
+	do(readyTx(c.g, c.s, c.s.rotation.asked[0]))
+	c.block(18 * time.Second)
+	do(handOverTx(c.g, c.s, 0, 1, 2))
+	c.s.nodes.edit(c.s.gen, 5).candidacy = &candidacy{key: 5, jailed: 1, address: "node5.example:7001"}
+	do(NewUnjail(c.g.Network(), accountKey("alice"), 5, 5))
+	return txs
+}
+
+// nodesOf returns the nodes of a committee.
+func nodesOf(c *rollup.Committee) (nodes []uint32) {
+	for _, m := range c.Members {
+		nodes = append(nodes, m.Node)
+	}
+	return nodes
+}

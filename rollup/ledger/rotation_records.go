@@ -1,0 +1,292 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+
+	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/rotation"
+)
+
+// What the state of a rotation is stored as, the way back, and what views show of it.
+
+// encodeRotation encodes where the rotation stands, without what has records of its own: the last
+// term's seats, candidates and reports.
+func (w *world) encodeRotation() []byte {
+	r := w.rotation
+	b := appendBytes(nil, r.past.Append(nil))
+	b = append(b, r.seed[:]...)
+	b = le.AppendUint32(b, r.epoch)
+	b = append(b, byte(r.phase), r.round)
+	b = le.AppendUint64(le.AppendUint64(b, uint64(r.opened.time)), uint64(r.opened.height))
+	b = appendBytes(b, r.announced)
+	b = le.AppendUint16(b, uint16(len(r.reveals)))
+	for _, signature := range r.reveals {
+		if signature == nil {
+			signature = new(BLSSignature)
+		}
+		b = append(b, signature[:]...)
+	}
+	b = le.AppendUint16(b, uint16(len(r.ready)))
+	for _, node := range r.ready {
+		b = le.AppendUint32(b, node)
+	}
+	b = appendBytes(b, r.next.Append(nil))
+	if r.certified != nil {
+		b = r.certified.append(b)
+	}
+	return b
+}
+
+func appendBytes(b, v []byte) []byte { return append(le.AppendUint16(b, uint16(len(v))), v...) }
+
+func (r *reader) bytes() []byte { return slices.Clone(r.Next(int(r.U16()))) }
+
+func (w *world) encodeCandidates() (b []byte) {
+	for _, c := range w.rotation.list {
+		b = le.AppendUint64(le.AppendUint32(b, c.Node), c.Weight)
+	}
+	return b
+}
+
+func (w *world) encodeReport(node uint32) []byte {
+	i, ok := slices.BinarySearchFunc(w.rotation.reports, node, memberReport.compare)
+	if !ok {
+		return nil
+	}
+	report := w.rotation.reports[i]
+	return append([]byte{byte(report.coding)}, report.data...)
+}
+
+func (w *world) encodeTerm(number uint32) []byte {
+	for _, t := range w.terms {
+		if t.committee.Term == number && number > 0 {
+			b := le.AppendUint32(le.AppendUint64(nil, uint64(t.height)), t.epoch)
+			return t.seats.Append(b)
+		}
+	}
+	return nil
+}
+
+// encodeRotating returns the value of a record that only networks with a rotation have.
+func (w *world) encodeRotating(prefix byte, number uint32) []byte {
+	switch prefix {
+	case prefixTerm:
+		return w.encodeTerm(number)
+	case prefixReport:
+		return w.encodeReport(number)
+	case prefixConsensusKey:
+		k := w.consensusKeys.at(number)
+		return le.AppendUint32(append([]byte(nil), k.key[:]...), k.node)
+	case prefixCandidacy:
+		c := w.nodes.at(number).candidacy
+		if c == nil {
+			return nil
+		}
+		return appendName(le.AppendUint32(le.AppendUint32(nil, c.key), c.jailed), c.address)
+	}
+	return nil
+}
+
+// RestoreRotating is Restore for what NewRotating made.
+func RestoreRotating(g *Genesis, r Rotation, records iter.Seq2[[]byte, []byte]) (*State, error) {
+	s, err := NewRotating(g, r)
+	if err != nil {
+		return nil, err
+	}
+	return s.restore(records)
+}
+
+var errRotation = errors.New("not where a rotation can stand")
+
+// loadRotating loads a record of a rotation. What rests on nodes waits until all are loaded.
+func (s *restorer) loadRotating(prefix byte, number uint32, r *reader) error {
+	if s.rotation == nil {
+		return errors.New("of a committee that rotates")
+	}
+	switch prefix {
+	case prefixRotation:
+		return s.loadRotation(r)
+	case prefixCandidates:
+		for r.Err == nil && len(r.B) > 0 {
+			s.rotation.list = append(s.rotation.list,
+				rotation.Candidate{Node: r.U32(), Weight: r.U64()})
+		}
+	case prefixReport:
+		coding := rotation.Coding(r.U8())
+		s.rotation.reports = append(s.rotation.reports,
+			memberReport{number, coding, slices.Clone(r.Next(len(r.B)))})
+	case prefixTerm:
+		t := &term{committee: &rollup.Committee{Term: number}, height: int64(r.U64()), epoch: r.U32()}
+		var err error
+		t.seats, err = rotation.ParseSeats(slices.Clone(r.Next(len(r.B))))
+		if err != nil || len(t.seats) != int(s.params.Rotation.Seats) {
+			return errors.Join(errRotation, err)
+		}
+		s.loaded = append(s.loaded, t)
+	case prefixConsensusKey:
+		var k consensusKey
+		r.Fill(k.key[:])
+		k.node = r.U32()
+		known := number < s.consensusKeys.size()
+		switch {
+		case known && *s.consensusKeys.at(number) != k, !known && number != s.consensusKeys.size():
+			return errRotation
+		case !known:
+			s.addConsensusKey(k.key, k.node)
+		}
+	case prefixCandidacy:
+		if !s.nodes.has(number) {
+			return errRotation
+		}
+		c := &candidacy{key: r.U32(), jailed: r.U32(), address: r.Name()}
+		if !s.consensusKeys.has(c.key) || s.consensusKeys.at(c.key).node != number {
+			return errRotation
+		}
+		s.nodes.edit(s.gen, number).candidacy = c
+	}
+	return nil
+}
+
+func (s *restorer) loadRotation(r *reader) (err error) {
+	into := &rotating{seats: s.rotation.seats}
+	if into.past, err = rotation.ParseTerms(r.bytes()); err != nil {
+		return err
+	}
+	r.Fill(into.seed[:])
+	into.epoch, into.phase, into.round = r.U32(), Phase(r.U8()), r.U8()
+	into.opened = start{time: int64(r.U64()), height: int64(r.U64())}
+	into.announced = r.bytes()
+	into.reveals = make([]*BLSSignature, r.Count(uint64(r.U16()), len(BLSSignature{})))
+	for i := range into.reveals {
+		var signature BLSSignature
+		if r.Fill(signature[:]); signature != (BLSSignature{}) {
+			into.reveals[i] = &signature
+		}
+	}
+	for range r.Count(uint64(r.U16()), 4) {
+		into.ready = append(into.ready, r.U32())
+	}
+	if next := r.bytes(); len(next) > 0 {
+		if into.next, err = rotation.ParseSeats(next); err != nil {
+			return err
+		}
+	}
+	if len(r.B) > 0 {
+		into.certified = new(HandOver)
+		into.certified.decode(r)
+	}
+	if into.phase > PhaseCertified {
+		return errRotation
+	}
+	s.rotation = into
+	return nil
+}
+
+// finishRotation makes what follows from the records of a rotation.
+func (s *restorer) finishRotation() error {
+	r := s.rotation
+	if r == nil {
+		return nil
+	}
+	for _, t := range s.loaded {
+		for _, node := range t.seats.Members() {
+			if !s.nodes.has(node) {
+				return errRotation
+			}
+		}
+		if last := s.elected().Term; t.committee.Term != last+1 && len(s.terms) > 1 {
+			return fmt.Errorf("term %d after %d", t.committee.Term, last)
+		}
+		t.committee = s.seated(t.seats, t.committee.Term)
+		s.terms = append(s.terms, t)
+		r.seats = t.seats
+	}
+	if len(s.loaded) > 0 && s.terms[1].committee.Term > 1 {
+		s.terms = s.terms[1:] // term 0 is forgotten
+	}
+	s.forgetTerms()
+	candidates, err := rotation.NewCandidates(r.list)
+	members := len(s.elected().Members)
+	switch {
+	case err != nil:
+		return err
+	case r.past.Count() != s.elected().Term+1:
+		return fmt.Errorf("%d terms before the next, %d is the last", r.past.Count(), s.elected().Term)
+	case r.phase == PhaseReveals && (len(r.reveals) != members ||
+		r.announced.Validate(members) != nil || candidates.Weight() < rotation.MinWeight):
+		return errRotation
+	}
+	r.candidates = candidates
+	if r.phase >= PhaseReady {
+		if candidates.Weight() < rotation.MinWeight {
+			return errRotation
+		}
+		r.draw(s.params.Rotation)
+	}
+	if r.phase >= PhaseHandOver && len(r.next) != len(r.seats) {
+		return errRotation
+	}
+	return nil
+}
+
+// RotationView is where the rotation of an epoch stands. What it holds must not be changed.
+type RotationView struct {
+	Epoch      uint32 // that it is about
+	Phase      Phase
+	Seats      rotation.Seats // of the last term
+	Candidates []rotation.Candidate
+	Reported   []uint32 // nodes, ascending
+	Round      uint8
+	Announced  rollup.Bitmap // of the committee of the last term: who has to reveal
+	Revealed   []uint32      // nodes, ascending
+	Seed       rollup.Hash   // the last one
+	Asked      []uint32      // who has to say that it is ready, ascending
+	Ready      []uint32      // who said so
+	Next       rotation.Seats
+}
+
+// Rotation returns where the rotation of the epoch stands, false when the committee is that of the
+// genesis for ever.
+func (v *View) Rotation() (*RotationView, bool) {
+	r := v.rotation
+	if r == nil {
+		return nil, false
+	}
+	x := &RotationView{Epoch: r.epoch, Phase: r.phase, Seats: r.seats, Candidates: r.list,
+		Round: r.round, Announced: r.announced, Seed: r.seed, Asked: r.asked, Ready: r.ready,
+		Next: r.next}
+	for _, report := range r.reports {
+		x.Reported = append(x.Reported, report.node)
+	}
+	for i, signature := range r.reveals {
+		if signature != nil {
+			x.Revealed = append(x.Revealed, v.elected().Members[i].Node)
+		}
+	}
+	return x, true
+}
+
+// Elected returns the committee of the last term, which is in office or will be in two blocks. It
+// must not be changed.
+func (v *View) Elected() *rollup.Committee { return v.elected() }
+
+// Beacon returns what the members that announced it sign in this round, false unless reveals are
+// waited for. A member signs it when this view is of a decided block, and not before.
+func (v *View) Beacon() ([]byte, bool) {
+	if v.rotation == nil || v.rotation.phase != PhaseReveals {
+		return nil, false
+	}
+	return v.beacon(), true
+}
+
+// HandOver returns the term that the elected committee hands over to, and what it signs; false
+// unless that is waited for.
+func (v *View) HandOver() (term uint32, message []byte, ok bool) {
+	if v.rotation == nil || v.rotation.phase != PhaseHandOver {
+		return 0, nil, false
+	}
+	return v.elected().Term + 1, v.message(), true
+}
