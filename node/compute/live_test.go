@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -141,11 +143,41 @@ func TestRefused(t *testing.T) {
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
+	w.refusesPlainly(t, good)
 	if s := f.Stats(); s.Signed != 0 {
 		t.Errorf("%+v", s)
 	}
 	if c := w.server.Stats().Credit; c.Paid != 0 || c.Owed != 0 || c.Outstanding != 0 {
 		t.Errorf("the node: %+v", c)
+	}
+}
+
+// refusesPlainly asks without a session, for a head alone, and with what there is not.
+func (w *world) refusesPlainly(t *testing.T, module rollup.Hash) {
+	t.Helper()
+	session := "application/vnd.waybill.stream;service=0;session=" + strings.Repeat("0a", 16)
+	for _, c := range []struct {
+		accept, query string
+		status        int
+	}{
+		{"", "fuel=1", http.StatusNotAcceptable},
+		{session + ";head", "fuel=1", http.StatusBadRequest},
+		{session, "fuel=1", http.StatusGone},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost,
+			w.url+"/run/"+module.String()+"?"+c.query, strings.NewReader("x"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Accept", c.accept)
+		response, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		if response.StatusCode != c.status {
+			t.Errorf("%q: %s", c.accept, response.Status)
+		}
 	}
 }
 

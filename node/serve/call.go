@@ -117,6 +117,9 @@ func (s *Server) call(w http.ResponseWriter, r *http.Request, t terms) (*Call, e
 func (s *Server) route(route Route) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		t, paid, err := termsOf(r)
+		if err == nil && t.head {
+			err = delivery.Refuse(delivery.ReasonMalformed, "this has no head without the rest")
+		}
 		switch {
 		case err == nil && !paid:
 			err = delivery.Refuse(delivery.ReasonNotAcceptable, "Accept: %s;session=…;service=…",
