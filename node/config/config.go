@@ -70,7 +70,7 @@ type Content struct {
 // Compute is section [compute].
 type Compute struct {
 	Enabled  bool          `toml:"enabled" doc:"Run modules. The port for content has to be open."`
-	MaxFuel  int           `toml:"max_fuel" allow:"1000000..17592186044416" doc:"The most fuel of one run; a core uses about 1,000,000,000 a second."`
+	MaxFuel  int           `toml:"max_fuel" allow:"1000000..17592186044416" doc:"The most fuel of one run; a core uses 1,000 to 3,000 million a second."`
 	MaxInput Size          `toml:"max_input" allow:"1KiB..16MiB" doc:"The largest input of a run."`
 	Runs     int           `toml:"runs" allow:"1..1024" doc:"Runs at once, each of which may use a processor and 64 MiB of memory, and as much again for its output."`
 	Wait     time.Duration `toml:"wait" allow:"0s..1m" doc:"How long a run may wait for its turn."`
