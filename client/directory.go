@@ -234,31 +234,12 @@ func (d *Directory) askOne(ctx context.Context, at string) (err error) {
 			err = &NodeError{at, "list of nodes", err}
 		}
 	}()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, at+"/nodes", nil)
+	u, err := url.Parse(at)
 	if err != nil {
 		return err
 	}
-	response, err := d.http[r.URL.Scheme].Do(r)
+	listed, err := askForList(ctx, d.http[u.Scheme], at)
 	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return refusedBy(response)
-	}
-	text, err := io.ReadAll(io.LimitReader(response.Body, maxListed))
-	if err != nil {
-		return err
-	}
-	var listed struct {
-		Network  rollup.Network
-		List     string
-		Contacts []struct {
-			Node uint32
-			URL  string
-		}
-	}
-	if err := json.Unmarshal(text, &listed); err != nil {
 		return err
 	}
 	if listed.Network != d.network {
@@ -283,21 +264,63 @@ func (d *Directory) askOne(ctx context.Context, at string) (err error) {
 	return nil
 }
 
+// listed is what a node answers to GET /nodes.
+type listed struct {
+	Network  rollup.Network
+	List     string
+	Contacts []struct {
+		Node uint32
+		URL  string
+	}
+}
+
+// askForList asks a node for the list of all.
+func askForList(ctx context.Context, by *http.Client, at string) (*listed, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, at+"/nodes", nil)
+	if err != nil {
+		return nil, err
+	}
+	response, err := by.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return nil, refusedBy(response)
+	}
+	text, err := io.ReadAll(io.LimitReader(response.Body, maxListed))
+	if err != nil {
+		return nil, err
+	}
+	answer := new(listed)
+	return answer, json.Unmarshal(text, answer)
+}
+
+// parseList reads a list and verifies it: ReasonRecord.
+func parseList(text string, network rollup.Network, committee *rollup.Committee) (*route.List,
+	error) {
+	b, err := hex.DecodeString(text)
+	if err != nil {
+		return nil, rollup.Refuse(ReasonRecord, "%w", err)
+	}
+	list, err := route.ParseList(b)
+	if err == nil {
+		err = list.Verify(network, committee)
+	}
+	if err != nil {
+		return nil, rollup.Refuse(ReasonRecord, "%w", err)
+	}
+	return list, nil
+}
+
 // take takes over a list that the committee signed, unless it is older than the one at hand.
 func (d *Directory) take(text string) error {
 	if text == "" {
 		return nil // nothing is certified yet
 	}
-	b, err := hex.DecodeString(text)
+	list, err := parseList(text, d.network, d.committee)
 	if err != nil {
-		return rollup.Refuse(ReasonRecord, "%w", err)
-	}
-	list, err := route.ParseList(b)
-	if err == nil {
-		err = list.Verify(d.network, d.committee)
-	}
-	if err != nil {
-		return rollup.Refuse(ReasonRecord, "%w", err)
+		return err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -67,6 +67,10 @@
 // fails or falls silent in the middle, another one goes on at the byte where it was, within a
 // second. What no node delivers comes from [FetchConfig.Origin], verified all the same.
 //
+// [Fetcher.OpenPath] fetches what a site has under a path, which its owner's signature shows. A
+// node whose head names a price above the service's, or other content than the manifest that it
+// names, has lied: [FetchConfig.Evidence] keeps a file that everybody can check.
+//
 // # When a node does not answer
 //
 // A client may be given several nodes: its own, [Config.URL], and [Config.Others]. Acks are for the

@@ -47,6 +47,11 @@ type FetchConfig struct {
 	// OriginHTTP is how the origin is asked. By default http.DefaultClient does.
 	OriginHTTP *http.Client
 
+	// Evidence is a folder in which heads that lie are kept: that name a price above the service's,
+	// or other content than the manifest that they name. 'waybill verify' takes the files, of which
+	// at most 64 are written. By default none are.
+	Evidence string
+
 	// Stall is how long a node may send nothing in the middle of content before another one is
 	// asked beside it. By default it is 400 milliseconds.
 	Stall time.Duration
@@ -78,6 +83,9 @@ type Fetcher struct {
 	links []*link // in the order in which they came
 	at    map[*Client]*link
 
+	pages map[page]*shown
+	lies  int // that were told
+
 	agreed chan struct{} // closed when price and cap are known, and do not change any more
 	price  uint64
 	cap    atomic.Uint64 // the service's; 0: not known yet
@@ -92,7 +100,8 @@ func NewFetcher(cfg FetchConfig) (*Fetcher, error) {
 	or(&cfg.Silence, 10*time.Second)
 	or(&cfg.OriginHTTP, http.DefaultClient)
 	cfg.Origin = strings.TrimSuffix(cfg.Origin, "/")
-	f := &Fetcher{cfg: cfg, at: make(map[*Client]*link), agreed: make(chan struct{})}
+	f := &Fetcher{cfg: cfg, at: make(map[*Client]*link),
+		pages: make(map[page]*shown), agreed: make(chan struct{})}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	if _, err := f.linked(cfg.Nodes); err != nil {
 		return nil, err

@@ -142,8 +142,18 @@ func (l *link) look(ctx context.Context, t target, from uint64) error {
 	return err
 }
 
-// ask asks for a stream and checks its head.
+// ask asks for a stream and checks its head. A node that does not have the site's manifest may have
+// the content.
 func (l *link) ask(ctx context.Context, t target, session [16]byte, from uint64, look bool) (
+	*incoming, error) {
+	s, err := l.askFor(ctx, t, session, from, look)
+	if t.showing != nil && errors.Is(err, delivery.ReasonNotFound) {
+		s, err = l.askFor(ctx, byRoot(t.root), session, from, look)
+	}
+	return s, err
+}
+
+func (l *link) askFor(ctx context.Context, t target, session [16]byte, from uint64, look bool) (
 	*incoming, error) {
 	own, f := l.client.nodes.list[0], l.fetcher
 	ctx, cancel := context.WithCancel(ctx)
@@ -276,11 +286,19 @@ func (s *incoming) admit(h *delivery.Head, price, from uint64) error {
 	if err := word.Verify(&pin.Network, pin.Key, *w, &h.Signature); err != nil {
 		return refuseHead("%w", err)
 	}
+	if t := &s.target; t.showing != nil {
+		shown := &t.showing.Shown[0]
+		if e := word.NewContent(*w, h.Signature, &t.showing.Head, shown); e != nil {
+			f.accuse(s.link, e, w.Epoch)
+			return refuseHead("content %v, where the manifest has %v", w.Content, t.root)
+		}
+	}
 	switch {
 	case w.Node != pin.Node || w.Client != f.cfg.Client || w.Session != s.session ||
 		w.Service != f.cfg.Service || !s.target.isOf(w):
 		return refuseHead("it is about something else")
 	case w.Price > price:
+		f.accuse(s.link, &word.Price{Head: *w, Signature: h.Signature}, w.Epoch)
 		return refuseHead("a price of %d, where %d is agreed", w.Price, price)
 	case w.Epoch < s.link.client.cfg.Book.epoch(pin):
 		return refuseHead("epoch %d, which is over", w.Epoch)

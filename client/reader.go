@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/delivery"
 )
 
@@ -33,6 +34,9 @@ const maxTries = 2
 
 // Size is the length of the content. It is the node's word until the last byte is verified.
 func (r *Reader) Size() int64 { return int64(r.size) }
+
+// Root is the content's root.
+func (r *Reader) Root() rollup.Hash { return r.target.root }
 
 // From is the URL of the node that sends at present; that of the origin when it does.
 func (r *Reader) From() string {

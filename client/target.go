@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/manifest"
 	"github.com/waybill-network/waybill/rollup/word"
 )
 
@@ -15,6 +16,7 @@ type target struct {
 	url            string // at a node's content port
 	root           rollup.Hash
 	manifest, path rollup.Hash // digests; zero for content by its root
+	showing        *manifest.Showing
 }
 
 func byRoot(root rollup.Hash) target { return target{url: "/b3/" + root.String(), root: root} }

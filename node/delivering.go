@@ -59,7 +59,7 @@ func (n *Node) startContent(context.Context) error {
 		Network: n.network, Node: n.index, Key: n.id.Transport, Chain: n.chain, Content: shelf,
 		Kinds:   kinds,
 		Counter: n.pipeline.Counter, Left: n.left, Manifest: shelf.encoded,
-		API:    http.HandlerFunc(d.serveAPI),
+		Showing: shelf.showing, API: http.HandlerFunc(d.serveAPI),
 		Routes: n.startRoutes(),
 		Dir:    filepath.Join(n.cfg.HomeDir(), "delivery"),
 		Rate:   uint64(c.Rate), Volume: uint64(c.Volume), Courtesy: uint64(c.Courtesy),
@@ -228,6 +228,18 @@ func (s *shelf) encoded(service uint32) ([]byte, error) {
 		return nil, err
 	}
 	return m.Append(nil), nil
+}
+
+func (s *shelf) showing(service uint32, path string) ([]byte, error) {
+	m, err := s.manifest(service)
+	if err != nil {
+		return nil, err
+	}
+	shown, err := m.Showing(path)
+	if err != nil {
+		return nil, delivery.Refuse(delivery.ReasonMalformed, "%w", err)
+	}
+	return shown.Append(nil), nil
 }
 
 // manifest returns a service's manifest. It is held against the ledger each time: its service may

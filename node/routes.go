@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/waybill-network/waybill/node/serve"
+	"github.com/waybill-network/waybill/rollup/export"
 	"github.com/waybill-network/waybill/rollup/ledger"
 	"github.com/waybill-network/waybill/rollup/registry"
 	"github.com/waybill-network/waybill/rollup/route"
@@ -192,5 +193,28 @@ func (n *Node) listAt(found *ledger.BlockRecord) (*route.List, error) {
 		}
 		list.Nodes = append(list.Nodes, leaf)
 	}
-	return list, nil
+	return list, n.addServices(list, past)
+}
+
+// addServices adds the services of a list's record.
+func (n *Node) addServices(list *route.List, past export.Prover) error {
+	indices := make([]uint64, list.Heads.Services.Count)
+	for i := range indices {
+		indices[i] = uint64(i)
+	}
+	if len(indices) == 0 {
+		return nil
+	}
+	entries, _, err := past.Services(indices)
+	if err != nil {
+		return fmt.Errorf("the list of services: %w", err)
+	}
+	for ; len(entries) > 0; entries = entries[registry.ServiceSize:] {
+		leaf, err := registry.ParseService(entries[:registry.ServiceSize])
+		if err != nil {
+			return fmt.Errorf("the list of services: %w", err)
+		}
+		list.Services = append(list.Services, leaf)
+	}
+	return nil
 }

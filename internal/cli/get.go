@@ -23,7 +23,7 @@ import (
 type getFlags struct {
 	genesis, key, book, out string
 	nodes, pins, ask        []string
-	origin                  string
+	origin, owner, evidence string
 	route                   bool
 	client                  uint64
 	service                 uint32
@@ -52,10 +52,12 @@ type gotFrom struct {
 func newGet() *cobra.Command {
 	var f getFlags
 	cmd := &cobra.Command{
-		Use:   "get --genesis FILE --client N --key FILE --out FILE ROOT|URL",
+		Use:   "get --genesis FILE --client N --key FILE --out FILE ROOT|SERVICE/PATH|URL",
 		Short: "Fetch content, verified, and acknowledge it",
 		Long: `Fetches content by its root (BLAKE3, 64 hexadecimal digits) from a node's content
-port, or from the node of a URL that ends in /b3/ROOT. Every group of 16 KiB is
+port, or from the node of a URL that ends in /b3/ROOT; or what the site of a service
+has under a path, as SERVICE/PATH or in a URL that ends in /site/SERVICE/PATH, shown
+under the signature of the site's owner. Every group of 16 KiB is
 verified before it counts. The client signs acks for what it verified, and for
 nothing else; its payer pays the service's price for them, and the nodes keep them.
 
@@ -69,6 +71,10 @@ byte on where it was. What no node gives comes from --origin, verified and unpai
 What is signed stands in the book before, which is a file of its own for each key:
 do not copy it, and do not restore an old one.
 
+A node whose head names a price above the service's, or other content than the
+manifest that it names, has lied; --evidence is a folder for files that show it, which
+'waybill verify' takes.
+
 A node is believed to be what the genesis file, or --pin, says: its key signs what it
 sends. A file that is there is not overwritten.`,
 		Example: "  waybill get --genesis genesis.json --client 12 --key client.json \\\n" +
@@ -76,7 +82,7 @@ sends. A file that is there is not overwritten.`,
 			"  waybill get --genesis genesis.json --client 12 --key client.json \\\n" +
 			"    --out film.mp4 --ask http://127.0.0.1:7404 2d1f…\n" +
 			"  waybill get --route --genesis genesis.json --ask http://127.0.0.1:7404 2d1f…",
-		Args: exactly(1, "one root or URL"),
+		Args: exactly(1, "one root, path of a site, or URL"),
 	}
 	asJSON := jsonFlag(cmd)
 	password := passwordFlag(cmd, "the client's key", false)
@@ -89,6 +95,9 @@ sends. A file that is there is not overwritten.`,
 		"`URL` of any node's content port, which is asked where content is; may be repeated")
 	fl.StringVar(&f.origin, "origin", "",
 		"`URL` in front of /b3/ROOT for what no node delivers; nobody is paid for that")
+	fl.StringVar(&f.owner, "owner", "",
+		"account `key` of the site's owner; by default the node says whose it is")
+	fl.StringVar(&f.evidence, "evidence", "", "`folder` for heads that lie")
 	fl.BoolVar(&f.route, "route", false, "show the candidates for the content, and fetch nothing")
 	fl.Uint64Var(&f.client, "client", 0, "`index` of the client in the registry")
 	fl.StringVar(&f.key, "key", "", "the client's key (keystore `file`)")
@@ -107,7 +116,7 @@ sends. A file that is there is not overwritten.`,
 				return usagef("--%s is required", name)
 			}
 		}
-		root, err := client.ParseContent(args[0])
+		what, err := f.parse(args[0])
 		if err != nil {
 			return usagef("%w", err)
 		}
@@ -124,7 +133,7 @@ sends. A file that is there is not overwritten.`,
 		if err != nil {
 			return err
 		}
-		result, err := f.run(cmd.Context(), root, pass, cmd.OutOrStdout())
+		result, err := f.run(cmd.Context(), what, pass, cmd.OutOrStdout())
 		if result == nil {
 			return err
 		}
@@ -141,7 +150,7 @@ sends. A file that is there is not overwritten.`,
 	return cmd
 }
 
-func (f *getFlags) run(ctx context.Context, root rollup.Hash, password []byte, stdout io.Writer) (
+func (f *getFlags) run(ctx context.Context, what wanted, password []byte, stdout io.Writer) (
 	result *got, err error) {
 	genesis, err := readGenesis(f.genesis)
 	if err != nil {
@@ -160,7 +169,7 @@ func (f *getFlags) run(ctx context.Context, root rollup.Hash, password []byte, s
 	}
 	defer func() { err = errors.Join(err, book.Close()) }()
 	cfg := client.FetchConfig{Client: f.client, Key: key, Service: f.service,
-		MaxPrice: f.maxPrice, Origin: f.origin}
+		MaxPrice: f.maxPrice, Origin: f.origin, Evidence: f.evidence}
 	if len(f.ask) > 0 {
 		directory, err := f.directory(genesis, book)
 		if err != nil {
@@ -181,7 +190,7 @@ func (f *getFlags) run(ctx context.Context, root rollup.Hash, password []byte, s
 	if err != nil {
 		return nil, err
 	}
-	return f.fetch(ctx, fetcher, root, stdout)
+	return f.fetch(ctx, fetcher, what, stdout)
 }
 
 // at returns the client of one node, which is one of the genesis file or has a pin.
@@ -221,10 +230,10 @@ func (f *getFlags) at(ctx context.Context, genesis *ledger.Genesis, book *client
 }
 
 // fetch writes the content, and acknowledges it whether all of it came or not.
-func (f *getFlags) fetch(ctx context.Context, fetcher *client.Fetcher, root rollup.Hash,
+func (f *getFlags) fetch(ctx context.Context, fetcher *client.Fetcher, what wanted,
 	stdout io.Writer) (result *got, err error) {
 	began := time.Now()
-	result = &got{Root: root, File: f.out}
+	result = &got{Root: what.root, File: f.out}
 	defer func() {
 		err = errors.Join(err, fetcher.Close())
 		sum := fetcher.Stats()
@@ -234,10 +243,11 @@ func (f *getFlags) fetch(ctx context.Context, fetcher *client.Fetcher, root roll
 		}
 		result.Seconds = time.Since(began).Seconds()
 	}()
-	reader, err := fetcher.Open(ctx, root)
+	reader, err := what.open(ctx, fetcher)
 	if err != nil {
 		return result, err
 	}
+	result.Root = reader.Root()
 	defer reader.Close()
 	var n int64
 	if f.out == "-" {

@@ -168,6 +168,9 @@ func table(t testing.TB) map[string]decoder {
 		"node/serve/credit.ParseEvent": {of(credit.ParseEvent), [][]byte{
 			(&credit.Event{Kind: credit.EventPaid}).Append(nil)}},
 		"rollup/manifest.Parse":     {of(manifest.Parse), siteManifest(t)},
+		"rollup/manifest.ParseShowing": {of(manifest.ParseShowing), [][]byte{
+			(&manifest.Showing{Shown: []manifest.Shown{{Entry: manifest.Entry{Path: "/",
+				Type: "text/html"}, Path: make([]rollup.Hash, 3)}}}).Append(nil)}},
 		"rollup/manifest.ParseHead": {of(manifest.ParseHead), zeros(manifest.SignedSize)},
 		"rollup/manifest.ParseEntry": {of(manifest.ParseEntry), [][]byte{
 			(&manifest.Entry{Path: "/", Type: "text/html"}).Append(nil)}},
@@ -467,6 +470,8 @@ func listOfNodes() [][]byte {
 		Certificate: &rollup.RecordCertificate{Signers: rollup.Bitmap{1}},
 		Nodes:       make([]registry.Node, 5)}
 	l.Heads.Nodes = registry.Head{Count: 5, Root: registry.Hash{1}}
+	l.Heads.Services = registry.Head{Count: 2, Root: registry.Hash{1}}
+	l.Services = []registry.Service{{Cap: 1}, {Cap: 1}}
 	return [][]byte{l.Append(nil)}
 }
 

@@ -208,7 +208,7 @@ func (n *node) through(t *testing.T, change func(*http.Request, []byte) []byte) 
 
 func forward(t *testing.T, transport *http.Transport, url string, w http.ResponseWriter,
 	r *http.Request, change func(*http.Request, []byte) []byte) {
-	out, err := http.NewRequestWithContext(r.Context(), r.Method, url+r.URL.Path, r.Body)
+	out, err := http.NewRequestWithContext(r.Context(), r.Method, url+r.URL.RequestURI(), r.Body)
 	if err != nil {
 		t.Error(err)
 		return

@@ -134,6 +134,8 @@ func (s *Server) manifest(w http.ResponseWriter, r *http.Request) {
 	var b []byte
 	switch {
 	case err != nil:
+	case r.URL.Query().Has("path") && s.cfg.Showing != nil:
+		b, err = s.cfg.Showing(service, r.URL.Query().Get("path"))
 	case s.cfg.Manifest == nil:
 		err = delivery.ReasonNotFound
 	default:

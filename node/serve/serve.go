@@ -6,7 +6,7 @@
 //	POST /stop                   48 bytes that end a stream of a session
 //	GET  /b3/ROOT                content by its root; a Range is taken
 //	GET  /site/SERVICE/PATH      content by a path of a service's manifest
-//	GET  /manifest/SERVICE       the manifest
+//	GET  /manifest/SERVICE       the manifest; with ?path=PATH what it has there, shown
 //	GET  /route/ROOT             the nodes that content is asked of, the best first
 //	GET  /nodes                  all nodes, as the committee signed, and where they deliver
 //
@@ -92,6 +92,8 @@ type Config struct {
 	Counter func(epoch uint32, client uint64, service uint32) (uint32, bool)
 	// Manifest returns the encoding of a service's manifest, if it holds. Nil: there are none.
 	Manifest func(service uint32) ([]byte, error)
+	// Showing returns the encoding of what a service's manifest has under a path. Nil: nothing.
+	Showing func(service uint32, path string) ([]byte, error)
 	// Left returns how much more, in micro-credits, the node takes at a payer's cost in an epoch, what
 	// is in the way of more, and about when there may be more. It may take no lock that is held where
 	// Answered is called. Nil: it is not looked at.

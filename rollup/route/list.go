@@ -10,20 +10,28 @@ import (
 
 const tag = "wb-lst/2"
 
-// List is all nodes as a certified record has them. Who has the committee of the genesis file needs
-// to trust nobody who gives one.
+// List is all nodes and services as a certified record has them. Who has the committee of the
+// genesis file needs to trust nobody who gives one.
 type List struct {
 	Record      *rollup.Record
 	Certificate *rollup.RecordCertificate
 	Heads       registry.Heads
-	Nodes       []registry.Node // by index
+	Nodes       []registry.Node    // by index
+	Services    []registry.Service // by index
 }
 
 // Append appends the encoding to dst.
 func (l *List) Append(dst []byte) []byte {
 	dst = l.Record.Append(append(dst, tag...))
 	dst = l.Certificate.Append(dst)
-	return l.appendNodes(l.Heads.Append(dst))
+	return l.appendServices(l.appendNodes(l.Heads.Append(dst)))
+}
+
+func (l *List) appendServices(dst []byte) []byte {
+	for i := range l.Services {
+		dst = l.Services[i].Append(dst)
+	}
+	return dst
 }
 
 func (l *List) appendNodes(dst []byte) []byte {
@@ -60,6 +68,13 @@ func ParseList(b []byte) (*List, error) {
 			break
 		}
 	}
+	l.Services = make([]registry.Service, r.Count(l.Heads.Services.Count, registry.ServiceSize))
+	for i := range l.Services {
+		if l.Services[i], err = registry.ParseService(r.Next(registry.ServiceSize)); err != nil {
+			r.Fail("service %d: %w", i, err)
+			break
+		}
+	}
 	if err := r.End(); err != nil {
 		return nil, fmt.Errorf("route: list of nodes: %w", err)
 	}
@@ -78,6 +93,51 @@ func (l *List) Verify(network rollup.Network, committee *rollup.Committee) error
 	case registry.Nodes.RootOf(l.appendNodes(nil)) != l.Heads.Nodes.Root ||
 		uint64(len(l.Nodes)) != l.Heads.Nodes.Count:
 		return fmt.Errorf("route: list of nodes: %w", registry.ReasonRoot)
+	case registry.Services.RootOf(l.appendServices(nil)) != l.Heads.Services.Root ||
+		uint64(len(l.Services)) != l.Heads.Services.Count:
+		return fmt.Errorf("route: list of services: %w", registry.ReasonRoot)
 	}
 	return nil
+}
+
+// Prover proves entries of a list.
+type Prover struct{ list *List }
+
+// Prover returns what proves nodes and services under the list's record.
+func (l *List) Prover() Prover { return Prover{l} }
+
+// Heads returns the list's heads.
+func (p Prover) Heads() (registry.Heads, error) { return p.list.Heads, nil }
+
+// Clients returns registry.ReasonNone: a list has none.
+func (p Prover) Clients([]uint64) (entries, proof []byte, err error) {
+	return nil, nil, fmt.Errorf("route: a list has no clients: %w", registry.ReasonNone)
+}
+
+// Nodes returns entries and their multiproof.
+func (p Prover) Nodes(indices []uint64) (entries, proof []byte, err error) {
+	return prove(registry.Nodes, p.list.appendNodes(nil), indices)
+}
+
+// Services returns entries and their multiproof.
+func (p Prover) Services(indices []uint64) (entries, proof []byte, err error) {
+	return prove(registry.Services, p.list.appendServices(nil), indices)
+}
+
+func prove(kind *registry.Kind, all []byte, indices []uint64) (entries, proof []byte, err error) {
+	tree, width := registry.New(kind, new(registry.Memory)), kind.Width()
+	every := make([]uint64, len(all)/width)
+	for i := range every {
+		every[i] = uint64(i)
+	}
+	if err := tree.Set(every, all); err != nil {
+		return nil, nil, fmt.Errorf("route: %w", err)
+	}
+	if proof, err = tree.Prove(indices); err != nil {
+		return nil, nil, fmt.Errorf("route: %w", err)
+	}
+	for _, i := range indices {
+		entries = append(entries, all[int(i)*width:][:width]...)
+	}
+	return entries, proof, nil
 }

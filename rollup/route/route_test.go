@@ -177,6 +177,9 @@ func list(t testing.TB) (*List, rollup.Network, *rollup.Committee) {
 			NodeKey: [32]byte{byte(i)}})
 	}
 	l.Heads.Nodes = registry.Head{Count: 3, Root: registry.Nodes.RootOf(l.appendNodes(nil))}
+	l.Services = []registry.Service{{Cap: 5, Price: 2, NextPrice: 1, From: 3}, {Cap: 6}}
+	l.Heads.Services = registry.Head{Count: 2,
+		Root: registry.Services.RootOf(l.appendServices(nil))}
 	network := rollup.Network{7}
 	l.Record = &rollup.Record{Network: network, Height: 5, Epoch: 1,
 		RegistryRoot: l.Heads.Root(), SettledEpoch: rollup.NoEpoch}
@@ -198,6 +201,16 @@ func TestList(t *testing.T) {
 	l, err := ParseList(encoded)
 	if err != nil || !bytes.Equal(l.Append(nil), encoded) || l.Verify(network, committee) != nil {
 		t.Fatal(err, l.Verify(network, committee))
+	}
+	for i := range uint64(3) {
+		entry, proof, err := l.Prover().Nodes([]uint64{i})
+		if err != nil || registry.Nodes.Verify(l.Heads.Nodes, []uint64{i}, entry, proof) != nil {
+			t.Errorf("node %d is not proved: %v", i, err)
+		}
+	}
+	entry, proof, err := l.Prover().Services([]uint64{1})
+	if err != nil || registry.Services.Verify(l.Heads.Services, []uint64{1}, entry, proof) != nil {
+		t.Errorf("a service is not proved: %v", err)
 	}
 	if err := l.Verify(rollup.Network{8}, committee); !errors.Is(err, rollup.ErrNetwork) {
 		t.Errorf("another network: %v", err)
