@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"log"
 	"slices"
 
@@ -34,6 +35,34 @@ func Example() {
 		log.Fatal(c.Explain(err))
 	}
 	// Output: the node's answer: accepted
+}
+
+// A client fetches content from nodes that are paid for it: verified, from the near ones, and at
+// another one when one fails. Here one node is all there is; a Directory finds those of a network.
+func ExampleFetcher() {
+	node := client.StartExampleNode()
+	defer node.Stop()
+	c, err := client.New(client.Config{URL: node.ContentURL, Pin: &node.Pin,
+		Committee: node.Committee, Book: client.MemoryBook()})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	fetcher, err := client.NewFetcher(client.FetchConfig{Nodes: []*client.Client{c}, Client: 0,
+		Key: node.Clients[0], Service: 0})
+	if err != nil {
+		log.Fatal(err)
+	}
+	film, err := fetcher.Open(context.Background(), node.Root)
+	if err != nil {
+		log.Fatal(err) // names node and phase, and says what was charged
+	}
+	data, err := io.ReadAll(film)
+	if err := errors.Join(err, film.Close(), fetcher.Close()); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%s %d bytes are paid for\n", data, fetcher.Stats().Charged)
+	// Output: a film of 24 characters. 24 bytes are paid for
 }
 
 // A payer lets somebody use service 0 at its cost: the ledger registers the holder of the key.

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/node/ingest"
 	"github.com/waybill-network/waybill/rollup"
 )
 
@@ -18,13 +19,25 @@ type ExampleNode struct {
 	Committee *rollup.Committee
 	Clients   []*bls.SecretKey // clients 0 to 3
 	Payer     ed25519.PrivateKey
-	cleanup   []func()
+	// Where it delivers content, of this root.
+	ContentURL string
+	Root       rollup.Hash
+
+	cleanup  []func()
+	answered func(frames []byte, answers []rollup.Answer)
 }
 
 // StartExampleNode starts a node in this process.
 func StartExampleNode() *ExampleNode {
 	n := &ExampleNode{}
-	f := start(exampleTB{n: n}, options{})
+	var config ingest.Config
+	f := start(exampleTB{n: n}, options{config: func(c *ingest.Config) {
+		c.Answered = func(frames []byte, answers []rollup.Answer) { n.answered(frames, answers) }
+		config = *c
+	}})
+	if err := n.deliver(f, &config, []byte("a film of 24 characters.")); err != nil {
+		panic(err)
+	}
 	n.Committee = f.Genesis.Committee()
 	n.URL, n.Pin, n.Network, n.Clients, n.Payer = f.url(), f.pin(), f.ID, f.Clients,
 		f.Members[0].Owner

@@ -167,7 +167,7 @@ func table(t testing.TB) map[string]decoder {
 
 		"node/serve/credit.ParseEvent": {of(credit.ParseEvent), [][]byte{
 			(&credit.Event{Kind: credit.EventPaid}).Append(nil)}},
-		"rollup/manifest.Parse":     {of(manifest.Parse), siteManifest(t)},
+		"rollup/manifest.Parse": {of(manifest.Parse), siteManifest(t)},
 		"rollup/manifest.ParseShowing": {of(manifest.ParseShowing), [][]byte{
 			(&manifest.Showing{Shown: []manifest.Shown{{Entry: manifest.Entry{Path: "/",
 				Type: "text/html"}, Path: make([]rollup.Hash, 3)}}}).Append(nil)}},
