@@ -76,6 +76,7 @@ func (n *Node) Snapshot() telemetry.Snapshot {
 		s.Pipeline, s.Certify = n.pipeline.Stats(), n.outbox.Stats()
 		s.Node.Serving, s.ShuttingDown = true, n.stopping.Load()
 		n.fillCosign(&s.Cosign)
+		n.fillCredit(&s.Credit, view)
 	}
 	n.fillContent(&s.Content)
 	n.fillCompute(&s.Compute)
@@ -85,6 +86,31 @@ func (n *Node) Snapshot() telemetry.Snapshot {
 	s.JudgeMembers()
 	n.fillStore(&s)
 	return s
+}
+
+// fillCredit says what payers can still pay for.
+func (n *Node) fillCredit(c *telemetry.Credit, view *ledger.View) {
+	told := make(map[uint32]bool)
+	list := n.pipeline.Credits()
+	for i := range list {
+		x := &list[i]
+		if !told[x.Payer] { // the exposure is that of all epochs
+			told[x.Payer] = true
+			c.Exposure += x.Exposure
+		}
+		if x.Epoch == view.Epoch() && x.Left == 0 && x.Refused() > 0 {
+			c.Short++
+		}
+	}
+	c.Payers = list[:min(len(list), telemetry.MaxPayers)]
+	for epoch := view.NextToSettle(); epoch <= view.Epoch(); epoch++ {
+		for _, row := range view.Credits(epoch) {
+			if row.Node == n.index {
+				c.Arrears += row.Allowed - row.Paid
+				c.Above += row.Charge - row.Allowed
+			}
+		}
+	}
 }
 
 // fillPlace says what the ledger knows of the node by now.

@@ -199,6 +199,30 @@ func (s *nodeStatus) members() string {
 	return strings.Join(append([]string{line}, ill...), "; ")
 }
 
+// lending says what payers can still pay for, and whose acks are refused because they cannot.
+func (s *nodeStatus) lending() string {
+	c := &s.Credit
+	line := fmt.Sprintf("%s credits are taken and not ordered", text.Credits(c.Exposure))
+	if c.Arrears > 0 {
+		line += fmt.Sprintf("; %s ordered and not paid: their payers had no money (arrears)",
+			text.Credits(c.Arrears))
+	}
+	if c.Above > 0 {
+		line += fmt.Sprintf("; %s above what payers allow a node", text.Credits(c.Above))
+	}
+	for i := range c.Payers {
+		x := &c.Payers[i]
+		if x.Epoch != s.Epoch.Number || x.Refused() == 0 || x.Left > 0 {
+			continue
+		}
+		line += fmt.Sprintf("; account %d has nothing left (%v): of %s in reserve and %s of %s "+
+			"allowed charged, %s wait for the chain, %s acks refused", x.Payer, x.Bound,
+			text.Credits(x.Reserve), text.Credits(x.Charged), text.Credits(x.Allowance),
+			text.Credits(x.Exposure), text.Grouped(x.Refused()))
+	}
+	return line
+}
+
 // delivering says what the node delivers against acks.
 func (s *nodeStatus) delivering() string {
 	c := &s.Content
@@ -253,6 +277,7 @@ func (s *nodeStatus) printAcks(w io.Writer) {
 			text.Grouped(s.Certify.Rungs[2])),
 		"co-signing", s.cosigning(),
 		"proofs", s.proving(),
+		"credit", s.lending(),
 		"content", s.delivering(),
 		"compute", s.running(),
 	)

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/waybill-network/waybill/pipeline"
+	"github.com/waybill-network/waybill/pipeline/exposure"
 	"github.com/waybill-network/waybill/pipeline/status"
 )
 
@@ -44,6 +45,18 @@ func stageMetric(name, help string, kind prometheus.ValueType,
 		func(s *Snapshot, emit func(float64, ...string)) {
 			for _, stage := range s.Stages() {
 				emit(value(&stage), stage.Name)
+			}
+		})
+}
+
+// payerMetric has a value for each of the few payers that a snapshot names.
+func payerMetric(name, help string, value func(*exposure.Credit) uint64) metric {
+	return many("payer_"+name, help, gauge, []string{"payer"},
+		func(s *Snapshot, emit func(float64, ...string)) {
+			for i := range s.Credit.Payers {
+				if c := &s.Credit.Payers[i]; c.Epoch == s.Epoch.Number {
+					emit(float64(value(c)), strconv.FormatUint(uint64(c.Payer), 10))
+				}
 			}
 		})
 }
@@ -367,6 +380,19 @@ var metrics = []metric{
 		"reason", func(s *Snapshot) []status.Count { return s.Content.Aborts }),
 	one("content_store_bytes", "What the store of content takes of the disk.", gauge,
 		func(s *Snapshot) float64 { return float64(s.Content.Stored) }),
+
+	one("credit_exposure_microcredits", "Taken at payers' cost and not ordered yet.", gauge,
+		func(s *Snapshot) float64 { return float64(s.Credit.Exposure) }),
+	one("credit_short_payers", "Payers of whom an ack was refused, and nothing is left.", gauge,
+		func(s *Snapshot) float64 { return float64(s.Credit.Short) }),
+	one("credit_arrears_microcredits", "Allowed and not paid, in epochs that are not settled.",
+		gauge, func(s *Snapshot) float64 { return float64(s.Credit.Arrears) }),
+	one("credit_above_microcredits", "Above allowances, in epochs that are not settled.", gauge,
+		func(s *Snapshot) float64 { return float64(s.Credit.Above) }),
+	payerMetric("exposure_microcredits", "Taken at a payer's cost and not ordered yet; of those "+
+		"with the largest, 16 at most.", func(c *exposure.Credit) uint64 { return c.Exposure }),
+	payerMetric("left_microcredits", "What a payer could still have in the epoch that runs; of the "+
+		"same.", func(c *exposure.Credit) uint64 { return c.Left }),
 
 	one("compute_runs", "Runs of modules that have a place.", gauge,
 		func(s *Snapshot) float64 { return float64(s.Compute.Open) }),

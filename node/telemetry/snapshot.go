@@ -8,6 +8,7 @@ import (
 	"github.com/waybill-network/waybill/node/peer"
 	"github.com/waybill-network/waybill/pipeline"
 	"github.com/waybill-network/waybill/pipeline/certify"
+	"github.com/waybill-network/waybill/pipeline/exposure"
 	"github.com/waybill-network/waybill/pipeline/status"
 )
 
@@ -40,6 +41,7 @@ type Snapshot struct {
 	Epoch        Epoch          `json:"epoch"`
 	Settlements  []Settlement   `json:"settlements"` // newest first, at most 8
 
+	Credit  Credit  `json:"credit"`
 	Content Content `json:"content"`
 	Compute Compute `json:"compute"`
 	Store   Store   `json:"store"`
@@ -50,6 +52,21 @@ type Snapshot struct {
 	// ShuttingDown is set once the node stopped taking acks in order to leave.
 	ShuttingDown bool `json:"shutting_down"`
 }
+
+// Credit is what payers can still pay for at this node, in micro-credits.
+type Credit struct {
+	Exposure uint64 `json:"exposure"` // taken and not ordered, of all payers
+	Short    int    `json:"short"`    // payers of whom an ack was refused, and nothing is left
+	// Arrears were allowed and not paid for want of money, and Above was not allowed: of this node's
+	// windows in epochs that are not settled.
+	Arrears uint64 `json:"arrears"`
+	Above   uint64 `json:"above"`
+	// Payers are those with the largest exposure, by epoch, MaxPayers at most.
+	Payers []exposure.Credit `json:"payers"`
+}
+
+// MaxPayers is how many payers are told of one by one.
+const MaxPayers = 16
 
 // Content is what the node delivers. Bytes are of content, frames and encryption not counted. What
 // was sent is what was paid, forgiven or is outstanding, owed or written off, beside what was owed

@@ -15,6 +15,7 @@ import (
 	"github.com/waybill-network/waybill/node/committee"
 	"github.com/waybill-network/waybill/pipeline"
 	"github.com/waybill-network/waybill/pipeline/certify"
+	"github.com/waybill-network/waybill/pipeline/exposure"
 	"github.com/waybill-network/waybill/pipeline/status"
 )
 
@@ -41,6 +42,7 @@ func healthy() Snapshot {
 		Content: Content{On: true, Refusals: []status.Count{{Name: "not_found", Count: 1}},
 			Aborts: []status.Count{{Name: "unpaid", Count: 1}}},
 		Compute: Compute{On: true, Outcomes: []status.Count{{Name: "exited", Count: 1}}},
+		Credit:  Credit{Payers: []exposure.Credit{{Payer: 3, Exposure: 5}}},
 		Proving: Proving{On: true, Keys: []ProofKey{{256, "ab", true}, {1024, "cd", true}},
 			Prover: Prover{Stage: "ready"}},
 	}

@@ -53,10 +53,11 @@ var outcomes = []Term{
 }
 
 var deliveryAdvice = map[delivery.Reason]string{
-	delivery.ReasonFailed: "the log says what could not be read",
-	delivery.ReasonVolume: "raise content.volume, or wait for the next month",
-	delivery.ReasonRate:   "raise content.rate or content.courtesy",
-	delivery.ReasonFuel:   "raise compute.max_fuel or compute.time",
+	delivery.ReasonFailed:   "the log says what could not be read",
+	delivery.ReasonVolume:   "raise content.volume, or wait for the next month",
+	delivery.ReasonRate:     "raise content.rate or content.courtesy",
+	delivery.ReasonFuel:     "raise compute.max_fuel or compute.time",
+	delivery.ReasonOwnLimit: "raise pipeline.exposure, or see why nothing is ordered",
 	delivery.ReasonOwesPayer: "the payer's clients do not acknowledge: those that never did are " +
 		"refused until others have paid",
 }
