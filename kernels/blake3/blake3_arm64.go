@@ -4,8 +4,6 @@ package blake3
 
 import "github.com/waybill-network/waybill/kernels/cpu"
 
-//go:generate go run -C ../../asm ./blake3/neon -out ../kernels/blake3/blake3_arm64.s
-
 // Every arm64 CPU that Go runs on has NEON.
 var vectorized = []cpu.Implementation[lanes]{{Name: cpu.NEON, Code: 4}}
 

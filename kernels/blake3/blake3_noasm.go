@@ -6,8 +6,7 @@ import "github.com/waybill-network/waybill/kernels/cpu"
 
 var vectorized []cpu.Implementation[lanes]
 
-func compress(lanes, *byte, *byte, uintptr,
-	*[16]uint32) {
+func compress(lanes, *byte, *byte, uintptr, *[16]uint32) {
 	panic("blake3: no vectors in this build")
 }
 

@@ -8,6 +8,9 @@ import (
 	"github.com/waybill-network/waybill/kernels/cpu"
 )
 
+// Here, and not beside its code, so that it is generated on every machine.
+//go:generate go run -C ../../asm ./blake3/neon -out ../kernels/blake3/blake3_arm64.s
+
 // lanes is an implementation over many messages: the number that it compresses at once, 1 for
 // generic.
 type lanes int

@@ -327,9 +327,8 @@ func TestRotationFails(t *testing.T) {
 	c.epoch(nobody)
 	term := c.s.elected().Term
 	// no reveal comes, until the epoch is over
-	members := nodesOf(c.s.elected())
 	c.block(at(c.s.begin().time).Add(60 * time.Second).Sub(at(c.s.time)))
-	members = nodesOf(c.s.elected())
+	members := nodesOf(c.s.elected())
 	for _, node := range members {
 		c.block(0, func() []byte { return reportTx(c.g, c.s, node) })
 	}
