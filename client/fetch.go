@@ -349,7 +349,15 @@ func (f *Fetcher) agree(node *Client) error {
 // Settle acknowledges what was received and waits until the nodes have answered. The error is of
 // the nodes that did not, all of which were waited for until ctx ends.
 func (f *Fetcher) Settle(ctx context.Context) error {
-	f.drains.Wait()
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		f.drains.Wait()
+	}()
+	select {
+	case <-drained:
+	case <-ctx.Done(): // what comes later is acknowledged by a later call
+	}
 	var errs []error
 	for _, l := range f.all() {
 		if err := l.settle(ctx); err != nil {
