@@ -45,7 +45,7 @@ func TestLies(t *testing.T) {
 		t.Logf("%s: %s", name, r.Summary())
 		liar := "the nodes [1 3], as members of the committee,"
 		switch kind := file[41]; {
-		case kind == 1, kind > 15 && kind < 19:
+		case kind == 1, kind > 15 && kind < 20:
 			liar = "node 2"
 		case kind > 20:
 			liar = "client 3"
