@@ -4,17 +4,22 @@
 // bytes, which start stride bytes apart. All share start, the sixteen words v0..v15 of the state
 // before the first round. out receives the first 32 bytes of each result, without gaps. All input
 // is read before any output is written.
-// // Every lane of a vector belongs to one message, every vector to one word of the state or of the
-messages. Messages are // loaded as rows and transposed four by four words; so are the results. The
-permutation of the message words between // rounds is a renaming, and the four G of a half round
-advance in step. // // Rotations by 16 reverse half words, by 8 look bytes up, by 12 and 7 shift
-into the free register, which then takes the // place of the word; so the names of the state rotate.
-// // Register plan: V0..V15 and V27 the state and the free register; V31 the table of the rotation
-by 8; the others of // V16..V30 the message, word 4c+k in V(16+c+4k). Words 14 and 15, whose places
-are taken, wait on the stack. // // chunksNEON: the chaining values of four whole chunks of 1,024
-bytes that follow each other, with the key of plain // BLAKE3: sixteen such compressions. What each
-leaves waits on the stack. counters holds the low words of the numbers // of the chunks, and from
-its seventeenth the high ones.
+//
+// Every lane of a vector belongs to one message, every vector to one word of the state or of the
+// messages. Messages are loaded as rows and transposed four by four words; so are the results. The
+// permutation of the message words between rounds is a renaming, and the four G of a half round
+// advance in step.
+//
+// Rotations by 16 reverse half words, by 8 look bytes up, by 12 and 7 shift into the free register,
+// which then takes the place of the word; so the names of the state rotate.
+//
+// Register plan: V0..V15 and V27 the state and the free register; V31 the table of the rotation by
+// 8; the others of V16..V30 the message, word 4c+k in V(16+c+4k). Words 14 and 15, whose places are
+// taken, wait on the stack.
+//
+// chunksNEON: the chaining values of four whole chunks of 1,024 bytes that follow each other, with
+// the key of plain BLAKE3: sixteen such compressions. What each leaves waits on the stack. counters
+// holds the low words of the numbers of the chunks, and from its seventeenth the high ones.
 
 //go:build !purego
 
