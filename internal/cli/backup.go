@@ -167,7 +167,7 @@ convicted of signing twice.
 An encrypted backup opens with --identity, a file of age-keygen, or a password.`,
 		Example: `  waybill restore node0.wbk --home net/node0-again
   waybill restore --home net/copied`,
-		Args: cobra.MaximumNArgs(1),
+		Args: atMostOne("one archive"),
 	}
 	cmd.Flags().StringVar(&home, "home", "", "the `folder` (required)")
 	cmd.Flags().StringVar(&identity, "identity", "", "`file` with the secret key of age")

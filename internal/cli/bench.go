@@ -68,7 +68,7 @@ system and build, is said first.`,
 		Example: `  waybill bench verify --out before
   waybill bench verify --out after
   waybill bench compare before/bench.json after/bench.json`,
-		Args: cobra.ExactArgs(2),
+		Args: exactly(2, "two reports"),
 	}
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

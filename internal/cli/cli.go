@@ -74,8 +74,8 @@ rewarded, exactly.
 	for id, commands := range map[string][]*cobra.Command{
 		"node": {newInit(), newGenesis(), newTestnet(), newStart(), newDevnet(), newKeys(),
 			newContent(), newBackup(), newRestore(), newMove(), newCeremony()},
-		"use": {newStatus(), newTx(), newWallet(), newGet(), newCompute(), newReplay(),
-			newExport(), newComplain()},
+		"use": {newStatus(), newTx(), newWallet(), newAck(), newGet(), newCompute(),
+			newReplay(), newExport(), newComplain()},
 		"check": {newVerify(), newDoctor(), newBench(), newVersion()},
 	} {
 		for _, c := range commands {
@@ -160,7 +160,8 @@ func newHelp() *cobra.Command {
 	}
 }
 
-// exactly and atLeastOne are cobra's argument checks with a usage error that says what is expected.
+// exactly, atLeastOne and atMostOne are cobra's argument checks with a usage error that says what
+// is expected.
 func exactly(n int, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) != n {
@@ -174,6 +175,15 @@ func atLeastOne(what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
 			return usagef("%s takes %s", cmd.CommandPath(), what)
+		}
+		return nil
+	}
+}
+
+func atMostOne(what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) > 1 {
+			return usagef("%s takes %s at most", cmd.CommandPath(), what)
 		}
 		return nil
 	}

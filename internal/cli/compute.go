@@ -83,7 +83,7 @@ than what comes out is not paid the rest, and its receipt (--receipt) shows the 
 waybill compute check.`,
 		Example: "  waybill compute run --genesis genesis.json --client 12 --key client.json \\\n" +
 			"    --node http://127.0.0.1:7404 --check word.wasm < book.txt",
-		Args: cobra.MinimumNArgs(1),
+		Args: atLeastOne("a module, and its arguments"),
 	}
 	asJSON := jsonFlag(cmd)
 	password := passwordFlag(cmd, "the client's key", false)
@@ -288,7 +288,7 @@ func newComputeLocal() *cobra.Command {
 		Short: "Run a module here, and say what it would be billed",
 		Long: `Runs a module on standard input, without a node: output and fuel are those that a
 node would sign, to the last byte and the last unit.`,
-		Args: cobra.MinimumNArgs(1),
+		Args: atLeastOne("a module, and its arguments"),
 	}
 	asJSON := jsonFlag(cmd)
 	cmd.Flags().SetInterspersed(false)

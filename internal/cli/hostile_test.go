@@ -15,6 +15,7 @@ import (
 	"github.com/waybill-network/waybill/internal/text"
 	"github.com/waybill-network/waybill/internal/text/hostile"
 	"github.com/waybill-network/waybill/internal/verdict"
+	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/keep"
 	"github.com/waybill-network/waybill/node/keys"
 	"github.com/waybill-network/waybill/rollup/manifest"
@@ -42,6 +43,18 @@ func TestSurfaces(t *testing.T) {
 			g := filled[got]()
 			g.Complete, g.Nodes[0].Received = true, 1
 			g.print(w)
+			return nil
+		},
+		"ack": func(w io.Writer) error {
+			a := filled[api.GetAckResponse]()
+			a.State = api.AckState_ACK_STATE_SEALED
+			printAck(w, a)
+			return nil
+		},
+		"refused ack": func(w io.Writer) error {
+			r := filled[api.AckRefusal]()
+			r.Credit = filled[api.Credit]()
+			_ = ackRefused(w, r, nil, false) // the cause is none of this test's
 			return nil
 		},
 		"wallet":  func(w io.Writer) error { filled[wallet]().print(w, true); return nil },

@@ -212,6 +212,7 @@ func TestOperator(t *testing.T) {
 	n.stakes(t, node, payer, key)
 	n.convict(t, node)
 	n.grantByProof(t, payer)
+	accepted := n.shell(t, client)
 	must(t, with("tx", "revoke", "0", "--key", payer)...)
 	fails(t, 1, "unknown_client", with("tx", "revoke", "17", "--key", payer)...)
 	fails(t, 1, "store: ", "start", "--home", n.home) // it runs already
@@ -229,7 +230,7 @@ func TestOperator(t *testing.T) {
 	stop()
 	// what was accepted is there again
 	stop = n.start(t, "--set", "pipeline.window_age=1s", "--set", "pipeline.tail=100ms")
-	epoch := n.awaitSettled(t, 80)
+	epoch := n.awaitSettled(t, 80+accepted)
 
 	dir := t.TempDir()
 	settlement := filepath.Join(dir, "settlement.wbx")
