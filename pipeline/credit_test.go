@@ -3,6 +3,7 @@ package pipeline_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -95,7 +96,13 @@ func TestCreditSurvives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, pipelinetest.Config{Clients: 2, Payers: 2, Reserve: 100 * mib})
 		f.cfg.Exposure = 10 * mib
-		f.net.Refuse = func([]byte) error { return errors.New("not today") }
+		var today atomic.Bool
+		f.net.Refuse = func([]byte) error {
+			if today.Load() {
+				return nil
+			}
+			return errors.New("not today")
+		}
 		f.start(nil)
 		defer f.blocks()()
 		f.want(f.submit(f.ack(0, 3<<20+5), f.ack(1, 1<<20)), all(rollup.CodeAccepted, 2)...)
@@ -115,7 +122,7 @@ func TestCreditSurvives(t *testing.T) {
 			t.Errorf("%+v", c)
 		}
 		f.want(f.submit(f.ack(0, 4<<20)), rollup.CodeOwnLimit)
-		f.net.Refuse = nil
+		today.Store(true)
 		f.settled()
 		for _, c := range f.p.Credits() {
 			if c.Exposure != 0 {
