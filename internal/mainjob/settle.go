@@ -27,9 +27,10 @@ func (j *job) settle(ctx context.Context, r *Result) error {
 		if err := j.take(ctx, r); err != nil {
 			return err
 		}
-		bar.Set(int(r.Settled), int(r.Accepted), fmt.Sprintf("%d epochs", j.settled.Load()))
+		bar.Set(int(r.Settled), int(r.Accepted), text.Plural(uint64(j.settled.Load()), "epoch"))
 	}
-	bar.End(fmt.Sprintf("%s in %d epochs", text.Plural(r.Settled, "ack"), len(r.Epochs)))
+	bar.End(fmt.Sprintf("%s in %s", text.Plural(r.Settled, "ack"),
+		text.Plural(uint64(len(r.Epochs)), "epoch")))
 	r.names(j.replay)
 	r.Differs = Reconcile(j.fetching.books, r.sums())
 	return j.cosigned()
