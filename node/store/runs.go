@@ -167,7 +167,8 @@ func (s *Store) checkKnown(epoch uint32) error {
 	if err := s.checkRetained(epoch); err != nil {
 		return err
 	}
-	if since, known := s.Since(); !known || epoch < since {
+	// Since has the watermark too, which may have risen by now.
+	if begin := s.begin.Load(); begin < 0 || int64(epoch) < begin {
 		return fmt.Errorf("%w: what was said in epoch %d is not known", ErrNew, epoch)
 	}
 	return nil

@@ -176,8 +176,9 @@ func (b *browser) eval(expression string) string {
 	return fmt.Sprint(got.Result.Value)
 }
 
+// text is what an element shows, "" while the page does not have it yet.
 func (b *browser) text(id string) string {
-	return b.eval(`document.getElementById("` + id + `").innerText`)
+	return b.eval(`document.getElementById("` + id + `")?.innerText ?? ""`)
 }
 
 // complaints returns and forgets what went wrong in the page.
