@@ -38,6 +38,7 @@ var (
 		"node/serve/credit",
 		"node/compute",
 		"node/compute/machine",
+		"node/duty",
 		"node/homes",
 		"node/keep",
 	}
@@ -95,6 +96,7 @@ var rooms = []struct {
 	{"node/compute/machine", []string{"kernels", "rollup", "rollup/delivery", "rollup/meter"}},
 	// What serves and what takes part. None knows another but through the node.
 	{"node/committee", join(core, "node/store", "node/witness")},
+	{"node/duty", []string{"kernels", "rollup", "rollup/ledger", "rollup/rotation"}},
 	{"node/serve", join(core, "rollup/delivery", "rollup/manifest", "rollup/route", "node/api",
 		"node/door", "node/serve/credit")},
 	{"node/compute", []string{"kernels", "rollup", "rollup/delivery", "rollup/meter", "rollup/word",
