@@ -92,6 +92,7 @@ func newGenesisShow() *cobra.Command {
 				time.Duration(p.UnbondSeconds)*time.Second),
 			"committee", fmt.Sprintf("%s; %s", text.Plural(len(g.Members), "member"),
 				signedText(info.Unsigned)),
+			"seats", rotationText(p.Rotation),
 			"proofs", proofText(&p.Proofs))
 		return err
 	}
@@ -104,6 +105,15 @@ func signedText(unsigned []uint32) string {
 	}
 	return fmt.Sprintf("%s %s must sign: waybill genesis sign",
 		text.Noun(len(unsigned), "number"), text.Ranges(unsigned))
+}
+
+func rotationText(r *ledger.Rotation) string {
+	if r == nil {
+		return "none: the committee stays"
+	}
+	return fmt.Sprintf("%d, each drawn anew after %s among nodes with a stake of %s credits",
+		r.Seats, text.Plural(uint32(r.TermEpochs), "epoch"),
+		text.Credits(r.MinStake))
 }
 
 func proofText(p *ledger.Proofs) string {

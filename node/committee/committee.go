@@ -44,6 +44,7 @@ var (
 	ErrGenesis    = errors.New("committee: the store belongs to another genesis")
 	ErrKey        = errors.New("committee: not the BLS key that the genesis has for this member")
 	ErrSignState  = errors.New("committee: the record of the last signed vote is missing")
+	ErrRotation   = errors.New("committee: params.rotation: committees do not rotate in this version")
 	ErrElsewhere  = errors.New("committee: another process votes with this node's consensus key")
 )
 

@@ -19,9 +19,12 @@ import (
 
 // Start runs an engine. It returns when the state is restored, blocks that were decided but not
 // executed are, and the engine listens; the context ends that early, and nothing else. A genesis
-// time that lies ahead is waited for. Errors: ErrGenesis, ErrKey, ErrSignState, those of the store,
-// and the engine's.
+// time that lies ahead is waited for. Errors: ErrGenesis, ErrRotation, ErrKey, ErrSignState, those
+// of the store, and the engine's.
 func Start(ctx context.Context, c Config) (_ *Engine, err error) {
+	if c.Genesis.Params.Rotation != nil {
+		return nil, ErrRotation
+	}
 	if err := bindGenesis(&c); err != nil {
 		return nil, err
 	}

@@ -9,7 +9,8 @@ import (
 )
 
 // Canonical returns the bytes that name the network (section 3): the fields in the document's
-// order, without proofs and signatures, which sign the network.
+// order, without proofs and signatures, which sign the network. What rotates follows the committee,
+// and nothing does where nothing rotates: no two geneses have the same bytes.
 func (g *Genesis) Canonical() []byte {
 	p := &g.Params
 	b := le.AppendUint16(nil, uint16(g.Version))
@@ -32,6 +33,11 @@ func (g *Genesis) Canonical() []byte {
 	b = le.AppendUint32(b, uint32(len(g.Members)))
 	for i := range g.Members {
 		b = g.Members[i].appendCanonical(b)
+	}
+	if r := p.Rotation; r != nil {
+		b = le.AppendUint16(le.AppendUint16(b, r.Seats), r.TermEpochs)
+		b = le.AppendUint64(le.AppendUint64(b, r.MinStake), r.StakeCap)
+		b = le.AppendUint16(le.AppendUint32(b, r.JailWithhold), r.SlashWithhold)
 	}
 	return b
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/internal/wire"
+	"github.com/waybill-network/waybill/rollup/rotation"
 )
 
 // Limits of a genesis.
@@ -49,8 +50,8 @@ type Params struct {
 	SlashEquivocation uint16 `json:"slash_equivocation"`
 	UnbondSeconds     uint32 `json:"unbond_seconds"` // from unstaking to withdrawing, at least
 	Proofs            Proofs `json:"proofs"`
-	// Rotation is nil for a network whose committee does not rotate. No genesis file has it yet.
-	Rotation *Rotation `json:"-"`
+	// Rotation is nil for a network whose committee stays that of the genesis
+	Rotation *Rotation `json:"rotation,omitempty"`
 }
 
 // Proofs says which proofs a network accepts.
@@ -126,9 +127,43 @@ func (g *Genesis) Encode() []byte {
 	return append(b, '\n')
 }
 
-// Committee returns the committee of term 0, as signatures are checked against it. The genesis must
-// be valid.
+// Committee returns the committee of term 0, as signatures are checked against it: all members, by
+// their stakes, or who was drawn among them when the committee rotates. The genesis must be valid.
 func (g *Genesis) Committee() *rollup.Committee {
+	all := g.everyMember()
+	if g.Params.Rotation == nil {
+		return all
+	}
+	seats, _, err := g.firstSeats(all)
+	if err != nil {
+		panic(fmt.Sprintf("ledger: committee of an invalid genesis: %v", err))
+	}
+	c := &rollup.Committee{}
+	powers := seats.Powers()
+	for i, node := range seats.Members() {
+		c.Members = append(c.Members, rollup.Member{Node: node, Power: uint64(powers[i]),
+			Key: all.Members[node].Key})
+	}
+	return c
+}
+
+// firstSeats draws the seats of term 0, with the seed that everyMember gives.
+func (g *Genesis) firstSeats(all *rollup.Committee) (rotation.Seats, rollup.Hash, error) {
+	r, seed := g.Params.Rotation, rotation.FirstSeed(g.Network(), all)
+	list := make([]rotation.Candidate, len(g.Members))
+	for i := range g.Members {
+		list[i] = rotation.Candidate{Node: uint32(i), Weight: min(g.Members[i].Stake, r.StakeCap)}
+	}
+	candidates, err := rotation.NewCandidates(list)
+	if err != nil {
+		return nil, seed, err
+	}
+	seats, err := rotation.First(candidates, seed, int(r.Seats))
+	return seats, seed, err
+}
+
+// everyMember returns all members, as if each had a seat for each unit of its power.
+func (g *Genesis) everyMember() *rollup.Committee {
 	c := &rollup.Committee{Members: make([]rollup.Member, len(g.Members))}
 	for i := range g.Members {
 		m := &g.Members[i]
@@ -175,6 +210,9 @@ func (g *Genesis) Validate() error {
 			return wrong(path, "not sorted, or twice the same")
 		}
 	}
+	if err := p.Rotation.validate(); err != nil {
+		return err
+	}
 	return g.validateMembers()
 }
 
@@ -184,7 +222,7 @@ func (g *Genesis) validateMembers() error {
 		key   any
 	}
 	keys := make(map[use]bool)
-	var stakes uint64
+	var stakes, weight uint64
 	for i := range g.Members {
 		m := &g.Members[i]
 		field := func(name string) string { return fmt.Sprintf("committee[%d].%s", i, name) }
@@ -205,6 +243,11 @@ func (g *Genesis) validateMembers() error {
 			return wrong(field("stake"), "%d, less than params.serve_stake", m.Stake)
 		case m.Stake > math.MaxUint64-stakes:
 			return wrong(field("stake"), "the sum exceeds 64 bits")
+		case g.Params.Rotation != nil && m.Stake < g.Params.Rotation.MinStake:
+			return wrong(field("stake"), "%d, less than params.rotation.min_stake", m.Stake)
+		}
+		if r := g.Params.Rotation; r != nil {
+			weight += min(m.Stake, r.StakeCap) // no more than the stakes
 		}
 		for _, u := range [...]use{{"bls_key", m.BLSKey}, {"transport_key", m.TransportKey},
 			{"consensus_key", m.ConsensusKey}} {
@@ -214,6 +257,10 @@ func (g *Genesis) validateMembers() error {
 			keys[u] = true
 		}
 		stakes += m.Stake
+	}
+	if g.Params.Rotation != nil && weight < rotation.MinWeight {
+		return wrong("committee", "stakes of %d, up to params.rotation.stake_cap each, where %d are "+
+			"drawn from at least", weight, uint64(rotation.MinWeight))
 	}
 	// The powers' sum is below 2^64 / 10^6, far from the consensus engine's limit of 2^63 / 8.
 	return g.verifyProofs()

@@ -101,7 +101,11 @@ func (d *genesisDecoder) fail(path, format string, args ...any) {
 	}
 }
 
-// object hands each field of v to its reader: all of them must be there, and no others.
+// optional is the one field that a genesis may leave out.
+const optional = "params.rotation"
+
+// object hands each field of v to its reader: all of them must be there but the optional one, and
+// no others.
 func (d *genesisDecoder) object(path string, v any, fields map[string]func(path string, v any)) {
 	object, ok := v.(map[string]any)
 	if !ok {
@@ -109,18 +113,14 @@ func (d *genesisDecoder) object(path string, v any, fields map[string]func(path 
 		return
 	}
 	for _, name := range slices.Sorted(maps.Keys(object)) {
-		switch {
-		case fields[name] != nil:
-		case join(path, name) == "params.rotation":
-			d.fail(join(path, name), "committees do not rotate in this version: leave it out")
-		default:
+		if fields[name] == nil {
 			d.fail(join(path, name), "an unknown field")
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		if v, ok := object[name]; ok {
 			fields[name](join(path, name), v)
-		} else {
+		} else if join(path, name) != optional {
 			d.fail(join(path, name), "missing")
 		}
 	}
@@ -162,6 +162,21 @@ func (d *genesisDecoder) params(path string, v any, p *Params) {
 		"slash_equivocation": integer(d, &p.SlashEquivocation, 16),
 		"unbond_seconds":     integer(d, &p.UnbondSeconds, 32),
 		"proofs":             func(path string, v any) { d.proofs(path, v, &p.Proofs) },
+		"rotation": func(path string, v any) {
+			p.Rotation = new(Rotation)
+			d.rotation(path, v, p.Rotation)
+		},
+	})
+}
+
+func (d *genesisDecoder) rotation(path string, v any, r *Rotation) {
+	d.object(path, v, map[string]func(string, any){
+		"seats":          integer(d, &r.Seats, 16),
+		"term_epochs":    integer(d, &r.TermEpochs, 16),
+		"min_stake":      integer(d, &r.MinStake, 64),
+		"stake_cap":      integer(d, &r.StakeCap, 64),
+		"jail_withhold":  integer(d, &r.JailWithhold, 32),
+		"slash_withhold": integer(d, &r.SlashWithhold, 16),
 	})
 }
 

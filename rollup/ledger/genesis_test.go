@@ -215,3 +215,54 @@ func TestGenesisRefusals(t *testing.T) {
 		t.Errorf("supply %d", s.supply)
 	}
 }
+
+// TestGenesisRotation reads the constants of a rotation, all or none, and draws term 0 by them.
+func TestGenesisRotation(t *testing.T) {
+	g := rotatingGenesis()
+	again, err := ParseGenesis(g.Encode())
+	if err != nil || *again.Params.Rotation != testRotation {
+		t.Fatalf("%+v, %v", again, err)
+	}
+	s := newState(t, again)
+	committee := again.Committee()
+	if committee.Root() != s.View().Committee().Root() || committee.TotalPower() != 16 {
+		t.Errorf("%d seats, other than those of the state", committee.TotalPower())
+	}
+	for _, change := range []func(*Rotation){
+		func(r *Rotation) { r.Seats++ }, func(r *Rotation) { r.TermEpochs++ },
+		func(r *Rotation) { r.MinStake++ }, func(r *Rotation) { r.StakeCap++ },
+		func(r *Rotation) { r.JailWithhold++ }, func(r *Rotation) { r.SlashWithhold++ },
+	} {
+		r := testRotation
+		change(&r)
+		other := *g
+		if other.Params.Rotation = &r; other.Network() == g.Network() {
+			t.Errorf("%+v names the same network", r)
+		}
+	}
+	still := *g
+	if still.Params.Rotation = nil; still.Network() == g.Network() ||
+		strings.Contains(string(still.Encode()), "rotation") {
+		t.Error("a network that does not rotate")
+	}
+	good := string(g.Encode())
+	for _, tt := range []struct{ path, old, new string }{
+		{"params.rotation.seats", `"seats": 16`, `"seats": 3`},
+		{"params.rotation.seats", `"seats": 16`, `"seats": 513`},
+		{"params.rotation.seats", `"seats": 16,`, ``},
+		{"params.rotation.term_epochs", `"term_epochs": 4`, `"term_epochs": 3`},
+		{"params.rotation.min_stake", `"min_stake": 1000000`, `"min_stake": 0`},
+		{"params.rotation.min_stake", `"stake_cap": 1099511627776`, `"stake_cap": 999999`},
+		{"params.rotation.slash_withhold", `"slash_withhold": 100`, `"slash_withhold": 10001`},
+		{"params.rotation.jail_withhold", `"jail_withhold": 3`, `"jail_withhold": -1`},
+		{"params.rotation.reward", `"seats": 16`, `"seats": 16, "reward": 1`},
+		{"committee[0].stake", `"min_stake": 1000000`, `"min_stake": 100000001`},
+		{"committee", `"stake_cap": 1099511627776`, `"stake_cap": 1000000`},
+	} {
+		_, err := ParseGenesis([]byte(strings.Replace(good, tt.old, tt.new, 1)))
+		var wrong *GenesisError
+		if !errors.As(err, &wrong) || wrong.Path != tt.path {
+			t.Errorf("%s: %v", tt.path, err)
+		}
+	}
+}

@@ -228,7 +228,6 @@ func New(g *Genesis) (*State, error) {
 	if err := g.Validate(); err != nil {
 		return nil, err
 	}
-	committee := g.Committee()
 	digest := rollup.Hash(digestOf(g.Encode()))
 	s := &State{
 		thaws: make(thaws),
@@ -237,7 +236,7 @@ func New(g *Genesis) (*State, error) {
 	s.network = &network{id: g.Network(), params: g.Params, treasury: g.Treasury, digest: digest,
 		proven: make(memory, provenSlots), refuted: make(memory, refutedSlots),
 		granted: make(memory, grantedSlots)}
-	s.terms = terms{{committee: committee}}
+	s.terms = terms{{committee: g.everyMember()}}
 	s.time = g.GenesisTime.UnixNano()
 	s.starts = []start{{time: s.time}}
 	s.appHash = genesisHash(digest)
@@ -254,6 +253,11 @@ func New(g *Genesis) (*State, error) {
 		s.addNode(node{owner: owner, stake: m.Stake, key: m.BLSKey, transport: m.TransportKey,
 			address: m.PeerAddress, until: Forever})
 		s.supply += m.Stake
+	}
+	if g.Params.Rotation != nil {
+		if err := s.beginRotation(g); err != nil {
+			return nil, err
+		}
 	}
 	if err := s.buildRegistry(); err != nil {
 		return nil, err

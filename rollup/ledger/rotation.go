@@ -17,12 +17,13 @@ import (
 
 // Rotation are the constants of a network whose committee rotates.
 type Rotation struct {
-	Seats         uint16 // rotation.MinSeats to rotation.MaxSeats
-	TermEpochs    uint16 // after how many epochs a seat is drawn anew
-	MinStake      uint64 // micro-credits, the least stake of who stands
-	StakeCap      uint64 // micro-credits, the most that counts of a stake
-	JailWithhold  uint32 // epochs, for who announced a reveal and did not make it
-	SlashWithhold uint16 // and basis points of its stake
+	Seats      uint16 `json:"seats"`       // rotation.MinSeats to rotation.MaxSeats
+	TermEpochs uint16 `json:"term_epochs"` // after how many epochs a seat is drawn anew
+	MinStake   uint64 `json:"min_stake"`   // micro-credits, the least stake of who stands
+	StakeCap   uint64 `json:"stake_cap"`   // micro-credits, the most that counts of a stake
+	// JailWithhold is for who announced a reveal and did not make it, in epochs
+	JailWithhold  uint32 `json:"jail_withhold"`
+	SlashWithhold uint16 `json:"slash_withhold"` // and basis points of its stake
 }
 
 // Rounds of a beacon, and how long each is: in seconds and, in blocks, as many as there are seats.
@@ -90,42 +91,28 @@ type memberReport struct {
 	data   []byte
 }
 
-// NewRotating returns the state of a network whose committee rotates, before the first block. No
-// genesis file can ask for that yet: the constants are not in it. The error is a *GenesisError.
-func NewRotating(g *Genesis, r Rotation) (*State, error) {
-	if err := r.validate(); err != nil {
-		return nil, err
-	}
-	s, err := New(g)
+// beginRotation draws the seats of term 0 among the members of the genesis, which stand from the
+// beginning. The error is a *GenesisError.
+func (s *State) beginRotation(g *Genesis) error {
+	seats, seed, err := g.firstSeats(s.terms[0].committee)
 	if err != nil {
-		return nil, err
+		return wrong("committee", "%w", err)
 	}
-	s.params.Rotation = &r
-	genesis := s.terms[0].committee
-	list := make([]rotation.Candidate, len(g.Members))
 	for i := range g.Members {
 		m := &g.Members[i]
-		list[i] = rotation.Candidate{Node: uint32(i), Weight: min(m.Stake, r.StakeCap)}
 		s.nodes.edit(s.gen, uint32(i)).candidacy = &candidacy{key: s.addConsensusKey(m.ConsensusKey,
 			uint32(i)), address: m.P2PAddress}
-	}
-	candidates, err := rotation.NewCandidates(list)
-	if err != nil {
-		return nil, wrong("committee", "%w", err)
-	}
-	seed := rotation.FirstSeed(s.id, genesis)
-	seats, err := rotation.First(candidates, seed, int(r.Seats))
-	if err != nil {
-		return nil, wrong("committee", "%w", err)
 	}
 	s.rotation = &rotating{seats: seats, past: new(rotation.Terms), seed: seed}
 	s.terms = terms{{committee: s.seated(seats, 0)}}
 	s.rotation.past.Add(s.terms[0].committee.Root())
-	return s, s.buildRegistry()
+	return nil
 }
 
 func (r *Rotation) validate() error {
 	switch {
+	case r == nil:
+		return nil
 	case r.Seats < rotation.MinSeats || r.Seats > rotation.MaxSeats:
 		return wrong("params.rotation.seats", "%d, where %d to %d may be", r.Seats, rotation.MinSeats,
 			rotation.MaxSeats)

@@ -47,7 +47,7 @@ func TestRestoreRotatingRefuses(t *testing.T) {
 func (c *chain) damage(rng *rand.Rand) {
 	c.t.Helper()
 	restored := func(st storage) error {
-		again, err := RestoreRotating(c.g, testRotation, st.all())
+		again, err := Restore(c.g, st.all())
 		if err != nil && !errors.Is(err, ErrRecords) {
 			c.t.Errorf("an error without ErrRecords: %v", err)
 		}

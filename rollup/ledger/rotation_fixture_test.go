@@ -15,15 +15,6 @@ import (
 var testRotation = Rotation{Seats: 16, TermEpochs: 4, MinStake: 1_000_000, StakeCap: 1 << 40,
 	JailWithhold: 3, SlashWithhold: 100}
 
-func newRotating(t testing.TB, g *Genesis) *State {
-	t.Helper()
-	s, err := NewRotating(g, testRotation)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
 // Nodes of these tests have keys by their index.
 
 func secretOf(node uint32) *bls.SecretKey { return identity(fmt.Sprint("node", node)).secret }

@@ -3,7 +3,6 @@ package ledger
 import (
 	"errors"
 	"fmt"
-	"iter"
 	"slices"
 
 	"github.com/waybill-network/waybill/rollup"
@@ -88,15 +87,6 @@ func (w *world) encodeRotating(prefix byte, number uint32) []byte {
 		return appendName(le.AppendUint32(le.AppendUint32(nil, c.key), c.jailed), c.address)
 	}
 	return nil
-}
-
-// RestoreRotating is Restore for what NewRotating made.
-func RestoreRotating(g *Genesis, r Rotation, records iter.Seq2[[]byte, []byte]) (*State, error) {
-	s, err := NewRotating(g, r)
-	if err != nil {
-		return nil, err
-	}
-	return s.restore(records)
 }
 
 var errRotation = errors.New("not where a rotation can stand")

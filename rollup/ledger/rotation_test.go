@@ -32,7 +32,7 @@ type chain struct {
 }
 
 func newChain(t testing.TB, g *Genesis) *chain {
-	c := &chain{t: t, g: g, s: newRotating(t, g), stored: storage{},
+	c := &chain{t: t, g: g, s: newState(t, g), stored: storage{},
 		validators: map[uint32]uint64{}, coming: map[int64][]Validator{}, moved: map[uint32]int{},
 		made: map[uint32]BLSSignature{}}
 	for _, m := range c.s.elected().Members {
@@ -132,7 +132,7 @@ func (c *chain) check(b *Block) {
 	}
 	// 8: what is stored is all there is
 	if c.restore {
-		again, err := RestoreRotating(c.g, testRotation, c.stored.all())
+		again, err := Restore(c.g, c.stored.all())
 		if err != nil {
 			c.t.Fatalf("block %d: %v", s.height, err)
 		}
@@ -195,6 +195,7 @@ func nobody(uint32) bool { return false }
 func rotatingGenesis() *Genesis {
 	g := testGenesis(100, 100, 100, 100)
 	g.Params.EpochSeconds, g.Params.GraceSeconds, g.Params.GraceBlocks = 60, 30, 3
+	g.Params.Rotation = &testRotation
 	signGenesis(g)
 	return g
 }

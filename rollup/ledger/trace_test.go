@@ -176,7 +176,6 @@ type trace struct {
 	clock   time.Duration
 	height  int64
 	open    bool
-	rotates bool
 	stored  storage
 	clients map[string]uint64
 	line    int              // of the last transaction, or of the block's begin
@@ -294,13 +293,12 @@ func (tr *trace) genesis(a args) error {
 			return err
 		}
 	}
+	if a.options["rotates"] != "" {
+		p.Rotation = &testRotation
+	}
 	signGenesis(tr.g)
 	tr.stored, tr.clients = storage{}, map[string]uint64{}
-	if tr.rotates = a.options["rotates"] != ""; tr.rotates {
-		tr.s = newRotating(tr.t, tr.g)
-	} else {
-		tr.s = newState(tr.t, tr.g)
-	}
+	tr.s = newState(tr.t, tr.g)
 	return nil
 }
 
@@ -329,9 +327,6 @@ func (tr *trace) end() {
 	tr.dumps = append(tr.dumps, dump(&State{world: v.world}))
 	if tr.mode == "restored" {
 		again, err := Restore(tr.g, tr.stored.all())
-		if tr.rotates {
-			again, err = RestoreRotating(tr.g, testRotation, tr.stored.all())
-		}
 		if err != nil {
 			tr.t.Fatalf("block %d: %v", tr.height, err)
 		}
