@@ -141,11 +141,11 @@ arm64   := arm64 neon qemu-aarch64
 s390x   := s390x generic qemu-s390x
 
 # With QUICK=1, what an emulated CPU is spared: tests that count operations or mix the same faults in
-# many ways, which the tests on this machine's CPU cover. Vectors of doubles are emulated in software:
-# on haswell the arithmetic has its tests, and of the curve what shows that the kernels fit together.
-# Tests that change a file byte by byte decode its keys anew for each.
-SPARED := WorstCase|BatchAttacks|BatchRandomSubsets|BatchAllocations|FewEntries|OneBadIsCheap|WorkIsCounted
-SPARED_haswell := |TestExtension|TestLazyExtension|FuzzField|EveryByteCounts|BytesMean|BadExports|ProofExport|BadProofs
+# many ways, or change a file byte by byte and decode its keys anew for each, which the tests on this
+# machine's CPU cover. Vectors of doubles are emulated in software: on haswell the arithmetic has its
+# tests, and of the curve what shows that the kernels fit together.
+SPARED := WorstCase|BatchAttacks|BatchRandomSubsets|BatchAllocations|FewEntries|OneBadIsCheap|WorkIsCounted|EveryByteCounts|BytesMean|BadExports|ProofExport|BadProofs
+SPARED_haswell := |TestExtension|TestLazyExtension|FuzzField
 CURVE_haswell := WideIsogeny|WideClearCofactors|CancellingAggregate|SignVerify
 EMULATE = GOARCH=$(word 1,$($(CPU))) CGO_ENABLED=0 REQUIRE_KERNELS=$(word 2,$($(CPU))) $(GO) test -short -timeout 60m \
   -exec '$(wordlist 3,9,$($(CPU)))' $(if $(QUICK),-skip '$(SPARED)$(SPARED_$(CPU))')
