@@ -36,6 +36,12 @@ var (
 	ErrQuorum         = errors.New("rollup: no quorum")
 	ErrRecord         = errors.New("rollup: a record of another block")
 	ErrTerm           = errors.New("rollup: the committee of another term")
+	ErrUnknownTerm    = errors.New("rollup: no hand-over leads to the term")
+	ErrOffice         = errors.New("rollup: the committee of the term was not in office then")
+	ErrGap            = errors.New("rollup: hand-overs are missing in between")
+	ErrHandOver       = errors.New("rollup: the term before did not hand over")
+	ErrSeats          = errors.New("rollup: seats that the rules do not give")
+	ErrFork           = errors.New("rollup: another hand-over of a term that is known")
 	ErrPath           = errors.New("rollup: the path does not lead to the root")
 	ErrClients        = errors.New("rollup: the clients are not those of the evidence")
 	ErrRegistry       = errors.New("rollup: not in the registry that the record names")
@@ -45,7 +51,7 @@ var (
 // VerifyError says where a check failed. Err wraps one of the sentinels of this package.
 type VerifyError struct {
 	// what Index counts: "ack", "statement", "list entry", "segment", "row", "client", "settlement
-	// row"
+	// row", "term"
 	What  string
 	Index int
 	Err   error

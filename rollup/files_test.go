@@ -17,6 +17,7 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/export"
 	"github.com/waybill-network/waybill/rollup/registry"
+	"github.com/waybill-network/waybill/rollup/rotation"
 )
 
 func init() {
@@ -35,7 +36,8 @@ func init() {
 var provingKey = bytes.Repeat([]byte("key"), rollup.VerifyingKeySize/3)
 
 func trust() *export.Trust {
-	return &export.Trust{Network: rollup.FixtureNet, Committee: rollup.FixtureCommittee(),
+	return &export.Trust{Network: rollup.FixtureNet,
+		Terms:  rotation.Fixed(rollup.FixtureNet, rollup.FixtureCommittee()),
 		Shares: rollup.FixtureShares}
 }
 
@@ -444,7 +446,8 @@ func TestBadExports(t *testing.T) {
 	}
 	file := testExports(t)["ack"]
 	_, err := export.Verify(file, &export.Trust{Network: rollup.NetworkOf([]byte("another")),
-		Committee: rollup.FixtureCommittee(), Shares: rollup.FixtureShares})
+		Terms:  rotation.Fixed(rollup.NetworkOf([]byte("another")), rollup.FixtureCommittee()),
+		Shares: rollup.FixtureShares})
 	rollup.FixtureWantError(t, err, rollup.ErrNetwork)
 	copy(file[8:40], "another!")
 	_, err = export.Parse(file)

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"github.com/waybill-network/waybill/internal/verdict"
@@ -11,6 +12,7 @@ import (
 
 func newVerify() *cobra.Command {
 	var genesisFile, network string
+	var terms []string
 	cmd := &cobra.Command{
 		Use:   "verify --genesis FILE EXPORT...",
 		Short: "Check exported files offline",
@@ -31,6 +33,10 @@ each of which needs no trust in anybody:
   rung 3  proofs: the totals are shown by proofs in the statements' place, the
           signature is checked as on rung 2
 
+Where the committee changes, files of later terms need the hand-overs that lead to
+them from the genesis, which 'waybill export terms' writes: pass them with --terms, or
+as the first of the files. Each committee's signature of the next one is checked.
+
 A lie is shown by two signed words that exclude each other, or by one that cannot be
 true: the file holds when who is named lied.
 
@@ -47,6 +53,8 @@ of these, or is of another network, so nothing is said about it.`,
 	asJSON := jsonFlag(cmd)
 	cmd.Flags().StringVarP(&genesisFile, "genesis", "g", "genesis.json",
 		"the network's genesis `file`")
+	cmd.Flags().StringSliceVar(&terms, "terms", nil,
+		"`files` of hand-overs, checked before all others")
 	networkFlag(cmd, &network)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		genesis, err := readGenesis(genesisFile)
@@ -56,9 +64,10 @@ of these, or is of another network, so nothing is said about it.`,
 		if err := isNetwork(genesis, genesisFile, network); err != nil {
 			return err
 		}
-		verdicts := make([]verdict.Verdict, len(args))
-		for i, name := range args {
-			verdicts[i] = verdict.Of(genesis, name)
+		judge := verdict.NewJudge(genesis)
+		var verdicts []verdict.Verdict
+		for _, name := range slices.Concat(terms, args) {
+			verdicts = append(verdicts, judge.Of(name))
 		}
 		out := cmd.OutOrStdout()
 		if *asJSON {

@@ -153,13 +153,15 @@ func table(t testing.TB) map[string]decoder {
 		"node/api.Ack.Decode":      {decodeAck, hexes(96)},
 		"client.Pin.UnmarshalText": {text[client.Pin](), [][]byte{pin()}},
 
-		"rollup/registry.ParseClient":   {of(registry.ParseClient), zeros(registry.ClientSize)},
-		"rollup/registry.ParseNode":     {of(registry.ParseNode), zeros(registry.NodeSize)},
-		"rollup/registry.ParseService":  {of(registry.ParseService), zeros(registry.ServiceSize)},
-		"rollup/registry.ParseProofKey": {of(registry.ParseProofKey), zeros(registry.ProofKeySize)},
-		"rollup/rotation.ParseSeats":    {of(rotation.ParseSeats), zeros(rotation.SeatsSize(64))},
-		"rollup/rotation.ParseHandOver": {of(rotation.ParseHandOver), zeros(rotation.HandOverSize)},
-		"rollup/rotation.ParseTerms":    {of(rotation.ParseTerms), terms()},
+		"rollup/registry.ParseClient":    {of(registry.ParseClient), zeros(registry.ClientSize)},
+		"rollup/registry.ParseNode":      {of(registry.ParseNode), zeros(registry.NodeSize)},
+		"rollup/registry.ParseService":   {of(registry.ParseService), zeros(registry.ServiceSize)},
+		"rollup/registry.ParseProofKey":  {of(registry.ParseProofKey), zeros(registry.ProofKeySize)},
+		"rollup/rotation.ParseSeats":     {of(rotation.ParseSeats), zeros(rotation.SeatsSize(64))},
+		"rollup/rotation.ParseHandOver":  {of(rotation.ParseHandOver), zeros(rotation.HandOverSize)},
+		"rollup/rotation.ParseTerms":     {of(rotation.ParseTerms), terms()},
+		"rollup/rotation.ParseHandOvers": {of(rotation.ParseHandOvers), handOvers()},
+		"rollup/rotation.ParseHop":       {of(rotation.ParseHop), [][]byte{handOvers()[0][12+100:]}},
 		"rollup/rotation.ParseVerdicts": {func(b []byte) error {
 			_, err := rotation.ParseVerdicts(rotation.CodingDifferences, b, 1<<20)
 			return err
@@ -246,6 +248,13 @@ func terms() [][]byte {
 		t.Add(rollup.Hash{i})
 	}
 	return [][]byte{t.Append(nil)}
+}
+
+// handOvers is one to term 1, by which a new node gets a seat.
+func handOvers() [][]byte {
+	h := rotation.HandOvers{First: 1, Keys: []rotation.NodeKey{{Node: 7}}, Hops: []rotation.Hop{{
+		Changes: []rotation.Change{{Seat: 3, Holder: 7}}, Signers: rollup.Bitmap{7}}}}
+	return [][]byte{h.Append(nil)}
 }
 
 func parseSeed(b []byte) ([]byte, error) { return keys.ParseSeed(string(b)) }

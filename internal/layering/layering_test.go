@@ -16,7 +16,8 @@ const module = "github.com/waybill-network/waybill/"
 
 // Groups of rooms that often are imported together.
 var (
-	core     = []string{"kernels", "rollup", "rollup/registry", "rollup/word", "rollup/ledger"}
+	core     = []string{"kernels", "rollup", "rollup/registry", "rollup/rotation", "rollup/word",
+		"rollup/ledger"}
 	protocol = join(core, "rollup/cosign", "rollup/delivery", "rollup/export", "rollup/manifest",
 		"rollup/meter", "rollup/route", "proofs")
 	ways  = []string{"pipeline", "pipeline/exposure", "pipeline/status", "pipeline/certify"}
@@ -64,7 +65,7 @@ var rooms = []struct {
 		"rollup/rotation"}},
 	{"rollup/cosign", []string{"kernels", "rollup"}},
 	{"rollup/manifest", []string{"kernels", "rollup"}},
-	{"rollup/route", []string{"kernels", "rollup", "rollup/registry"}},
+	{"rollup/route", []string{"kernels", "rollup", "rollup/registry", "rollup/rotation"}},
 	{"rollup/delivery", []string{"kernels", "rollup", "rollup/word"}},
 	{"rollup/export", core},
 	// What a module uses is counted by code that anybody runs again.

@@ -31,7 +31,7 @@ func (j *job) export(ctx context.Context, r *Result) error {
 		if err := os.WriteFile(file, res.File, 0o644); err != nil {
 			return err
 		}
-		r.Verified = append(r.Verified, verdict.Of(j.Network.Genesis, file))
+		r.Verified = append(r.Verified, verdict.NewJudge(j.Network.Genesis).Of(file))
 		return nil
 	}
 	genesis := filepath.Join(dir, homes.GenesisFile)

@@ -54,6 +54,12 @@ var codes = []struct {
 	{rollup.ErrRoot, "root"},
 	{rollup.ErrRows, "rows"},
 	{rollup.ErrTooManyRows, "too_many_rows"},
+	{rollup.ErrHandOver, "hand_over"}, // before what it wraps
+	{rollup.ErrUnknownTerm, "unknown_term"},
+	{rollup.ErrOffice, "not_in_office"},
+	{rollup.ErrGap, "gap"},
+	{rollup.ErrSeats, "seats"},
+	{rollup.ErrFork, "fork"},
 	{rollup.ErrSignature, "signature"},
 	{rollup.ErrBitmap, "bitmap"},
 	{rollup.ErrQuorum, "quorum"},

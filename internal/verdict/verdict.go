@@ -96,19 +96,31 @@ func (w *stopwatch) microseconds() map[string]int64 {
 	return us
 }
 
-// Of checks a file that was exported, trusting the genesis file alone.
-func Of(g *ledger.Genesis, name string) Verdict {
+// Judge checks files, one after the other, trusting the genesis file alone. What hand-overs show
+// counts for the files after them.
+type Judge struct {
+	genesis *ledger.Genesis
+	trust   *export.Trust
+}
+
+// NewJudge returns a judge of a network's files.
+func NewJudge(g *ledger.Genesis) *Judge {
+	j := &Judge{g, export.TrustOf(g)}
+	j.trust.Proofs, j.trust.Workers = verifier.OfKey, runtime.GOMAXPROCS(0)
+	return j
+}
+
+// Of checks a file that was exported.
+func (j *Judge) Of(name string) Verdict {
 	v := Verdict{File: name}
 	file, err := os.ReadFile(name)
 	if err == nil {
-		trust := export.TrustOf(g)
 		watch := stopwatch{last: time.Now(), took: make(map[string]time.Duration)}
-		trust.Checked = watch.checked
-		trust.Proofs, trust.Workers = verifier.OfKey, runtime.GOMAXPROCS(0)
-		v.Content, err = export.Verify(file, trust)
+		j.trust.Checked = watch.checked
+		v.Content, err = export.Verify(file, j.trust)
 		v.Took = watch.microseconds()
 	}
-	v.judge(g, err)
+	v.judge(j.genesis, err)
 	return v
 }
 
@@ -133,6 +145,11 @@ func (v *Verdict) judge(g *ledger.Genesis, err error) {
 	if errors.Is(err, rollup.ErrNetwork) { // before anything else was looked at
 		v.Error = fmt.Sprintf("is this the right genesis file? It is that of network %s; %v",
 			g.Network(), err)
+		return
+	}
+	if errors.Is(err, rollup.ErrUnknownTerm) || errors.Is(err, rollup.ErrGap) {
+		// The claim may be true: who signed for it is not known here.
+		v.Error = "hand-overs are needed that lead there: " + err.Error()
 		return
 	}
 	v.Judged = true

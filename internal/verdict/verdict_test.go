@@ -62,6 +62,9 @@ func TestJudge(t *testing.T) {
 		{field(8, rollup.ErrNetwork), false, "network", "at byte 8: "},
 		{rollup.ErrNetwork, false, "network", "is this the right genesis file? It is that of network "},
 		{fmt.Errorf("x: %w", rollup.ErrQuorum), true, "quorum", "x: "},
+		{fmt.Errorf("x: %w", rollup.ErrUnknownTerm), false, "unknown_term", "hand-overs are needed"},
+		{fmt.Errorf("x: %w", rollup.ErrGap), false, "gap", "hand-overs are needed"},
+		{fmt.Errorf("%w: %w", rollup.ErrHandOver, rollup.ErrQuorum), true, "hand_over", "rollup: "},
 		{rollup.Refuse(word.ReasonTrue, "x"), true, "may_be_true", ""},
 		{errors.New("news"), true, "other", "news"},
 	} {

@@ -14,7 +14,9 @@ type Witness struct {
 
 func (w *Witness) network() rollup.Network { return w.Record.Network }
 
-func (w *Witness) signers() rollup.Bitmap { return w.Certificate.Signers }
+func (w *Witness) signers() (term uint32, set rollup.Bitmap) {
+	return w.Record.Term, w.Certificate.Signers
+}
 
 func (w *Witness) append(dst []byte) []byte {
 	dst = w.Record.Append(dst)
@@ -89,7 +91,7 @@ func (r *reader) anchor() (a Anchor) {
 
 // witness checks the committee's signature of the record.
 func (v *exportVerifier) witness(w *Witness) error {
-	if err := w.Certificate.Verify(w.Record, v.Network, v.Committee); err != nil {
+	if err := v.Terms.Verify(w.Record, w.Certificate); err != nil {
 		return err
 	}
 	v.done(Check{Name: "record", What: fmt.Sprintf(

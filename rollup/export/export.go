@@ -44,6 +44,7 @@ const (
 	TypeRollup       Type = 2
 	TypeSettlement   Type = 3
 	TypeStatementAck Type = 4
+	TypeHandOvers    Type = 5
 	TypeLie          Type = 7
 )
 
@@ -58,6 +59,8 @@ func (t Type) String() string {
 		return "settlement"
 	case TypeStatementAck:
 		return "statement ack"
+	case TypeHandOvers:
+		return "hand-overs"
 	case TypeLie:
 		return "lie"
 	}
@@ -67,8 +70,8 @@ func (t Type) String() string {
 // MarshalText implements [encoding.TextMarshaler].
 func (t Type) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
-// File is what a file for outsiders holds: an *Ack, *Rollup, *Settlement, *StatementAck
-// or *Lie.
+// File is what a file for outsiders holds: an *Ack, *Rollup, *Settlement, *StatementAck,
+// *HandOvers or *Lie.
 type File interface {
 	Type() Type
 	// Append appends the whole file to dst.
@@ -76,7 +79,8 @@ type File interface {
 
 	network() rollup.Network
 	verify(v *exportVerifier) error
-	signers() rollup.Bitmap
+	// signers returns who signed for the file, of the committee of which term; nobody for nil.
+	signers() (term uint32, set rollup.Bitmap)
 	summary() string // a sentence without its end
 }
 
@@ -269,6 +273,8 @@ func Parse(file []byte) (File, error) {
 		e = r.settlementExport()
 	case t == TypeStatementAck:
 		e = r.statementAckExport()
+	case t == TypeHandOvers:
+		e = r.handOversExport(network)
 	default:
 		r.Fail("there is no export %s", t)
 	}

@@ -20,11 +20,11 @@ func (e *Lie) Type() Type { return TypeLie }
 func (e *Lie) network() rollup.Network { return e.Network }
 
 // signers returns who signed the record that shows the parties; nobody when there is none.
-func (e *Lie) signers() rollup.Bitmap {
+func (e *Lie) signers() (term uint32, set rollup.Bitmap) {
 	if e.Witness == nil {
-		return nil
+		return 0, nil
 	}
-	return e.Witness.Signers
+	return e.Witness.Record.Term, e.Witness.Signers
 }
 
 func (e *Lie) verify(v *exportVerifier) (err error) {
@@ -59,7 +59,8 @@ func (e *Lie) MarshalJSON() ([]byte, error) {
 	}{uint8(e.Evidence.Lie()), e.verdict.Epoch, e.verdict.Nodes, e.verdict.Clients})
 }
 
-// genesisParties are those of whom the genesis file tells: its committee, and its nodes' keys.
+// genesisParties are those of whom the genesis file and hand-overs tell: committees, and the nodes'
+// keys that are in the genesis.
 type genesisParties struct{ *Trust }
 
 func (*genesisParties) Client(uint64) (rollup.Client, bool) { return rollup.Client{}, false }
@@ -78,5 +79,6 @@ func (g *genesisParties) NodeKey(node uint32) (key [32]byte, ok bool) {
 }
 
 func (g *genesisParties) Committee(term uint32) (*rollup.Committee, bool) {
-	return g.Trust.Committee, term == g.Trust.Committee.Term
+	committee, err := g.Terms.Committee(term)
+	return committee, err == nil
 }

@@ -7,15 +7,18 @@ import (
 
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
+	"github.com/waybill-network/waybill/rollup/rotation"
 )
 
-// Trust is what the check of an export file starts from, all of it from the genesis file, which is
-// trusted.
+// Trust is what the check of an export file starts from: the genesis file, which is trusted, and
+// what hand-overs from there on show.
 type Trust struct {
-	Network   rollup.Network
-	Committee *rollup.Committee
-	Shares    rollup.Shares
-	NodeKeys  [][32]byte // of the genesis' nodes, for lies that they told
+	Network rollup.Network
+	// Terms are the committees. Verify extends them by a file of hand-overs, so that such a file comes
+	// before those that later committees signed.
+	Terms    *rotation.Chain
+	Shares   rollup.Shares
+	NodeKeys [][32]byte // of the genesis' nodes, for lies that they told
 
 	// Proofs returns a verifier from the verifying key that the file holds, once it has the digest
 	// that the registry has for the circuit's size; nil when the program has none.
@@ -34,7 +37,7 @@ type Trust struct {
 // TrustOf returns what the files of a network are checked against. The genesis must be valid; a
 // verifier of proofs is for the caller to add.
 func TrustOf(g *ledger.Genesis) *Trust {
-	t := &Trust{Network: g.Network(), Committee: g.Committee(), Shares: g.Params.Shares,
+	t := &Trust{Network: g.Network(), Terms: g.Terms(), Shares: g.Params.Shares,
 		Development: g.Params.Proofs.Development}
 	for i := range g.Members {
 		t.NodeKeys = append(t.NodeKeys, g.Members[i].TransportKey)
@@ -46,7 +49,7 @@ func TrustOf(g *ledger.Genesis) *Trust {
 type Report struct {
 	Type    Type
 	Network rollup.Network
-	File    File    // *Ack, *Rollup, *Settlement, *StatementAck or *Lie
+	File    File    // *Ack, *Rollup, *Settlement, *StatementAck, *HandOvers or *Lie
 	Checks  []Check // in order
 	Signers []int   // committee members that certified, ascending
 	Members int     // of the committee
@@ -58,8 +61,8 @@ type Report struct {
 
 // Check is one thing that was checked.
 type Check struct {
-	// Name is "record", "order", "inclusion", "settlement", "registry", "lie", "rung 1", "rung 2"
-	// or "rung 3".
+	// Name is "record", "order", "inclusion", "settlement", "registry", "hand-overs", "lie",
+	// "rung 1", "rung 2" or "rung 3".
 	Name  string `json:"name"`
 	What  string `json:"what"`  // a sentence without its end
 	Bytes int    `json:"bytes"` // of the file that it needed
@@ -69,9 +72,9 @@ type Check struct {
 func (r *Report) Summary() string { return r.summary }
 
 // Verify decides whether an export file is valid (section 10) for what the genesis file tells.
-// Errors are those of Parse, RecordCertificate.Verify and Verify, and ErrPath, ErrWindow,
-// ErrClients, ErrRegistry, ErrSettlement, and ErrProof for a verifying key that is not the
-// network's.
+// Errors are those of Parse, rotation.Chain.Verify and Extend, rollup.Verify, and ErrPath,
+// ErrWindow, ErrClients, ErrRegistry, ErrSettlement, and ErrProof for a verifying key that is not
+// the network's.
 func Verify(file []byte, trust *Trust) (*Report, error) {
 	e, err := Parse(file)
 	if err != nil {
@@ -84,7 +87,11 @@ func Verify(file []byte, trust *Trust) (*Report, error) {
 	if err := e.verify(&v); err != nil {
 		return nil, fmt.Errorf("%s export: %w", e.Type(), err)
 	}
-	signers, committee := e.signers(), trust.Committee
+	term, signers := e.signers()
+	committee, err := trust.Terms.Committee(term)
+	if err != nil { // it was found before
+		return nil, fmt.Errorf("%s export: %w", e.Type(), err)
+	}
 	summary := e.summary()
 	if signers != nil {
 		summary += fmt.Sprintf("; signed by %d of %d committee members with %d of %d of the power",

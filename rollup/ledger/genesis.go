@@ -162,6 +162,19 @@ func (g *Genesis) firstSeats(all *rollup.Committee) (rotation.Seats, rollup.Hash
 	return seats, seed, err
 }
 
+// Terms returns the chain of committees that begins with that of the genesis, which must be valid.
+func (g *Genesis) Terms() *rotation.Chain {
+	all := g.everyMember()
+	if g.Params.Rotation == nil {
+		return rotation.Fixed(g.Network(), all)
+	}
+	seats, _, err := g.firstSeats(all)
+	if err != nil {
+		panic(fmt.Sprintf("ledger: terms of an invalid genesis: %v", err))
+	}
+	return rotation.NewChain(g.Network(), all, seats)
+}
+
 // everyMember returns all members, as if each had a seat for each unit of its power.
 func (g *Genesis) everyMember() *rollup.Committee {
 	c := &rollup.Committee{Members: make([]rollup.Member, len(g.Members))}
