@@ -48,6 +48,9 @@ func testTransactions(t testing.TB) (all []rollup.FixtureTransaction, grant []by
 		Key: blake3.Sum256([]byte("key")), From: 30, Until: 40}}
 	signers, sum := rollup.FixtureMultiSign(ledger.ProofKeyMessage(net, 0, &key.ProofKeyTerm), 0, 1, 3)
 	key.Signers, key.Signature = signers, sum
+	plan := &ledger.Plan{Upgrade: ledger.Upgrade{Version: 3, Epoch: 30, Name: "waybill 3"}}
+	plan.Signers, plan.Signature = rollup.FixtureMultiSign(ledger.PlanMessage(net, 0, &plan.Upgrade),
+		0, 1, 3)
 	grants := ledger.NewGrants(net, []ledger.Grant{g})
 	all = []rollup.FixtureTransaction{
 		{Kind: 1, Bytes: ledger.NewDeposit(net, ed("treasury", 0), 7, account, 1_000_000)},
@@ -65,6 +68,7 @@ func testTransactions(t testing.TB) (all []rollup.FixtureTransaction, grant []by
 		{Kind: 22, Bytes: ledger.NewAllowance(net, owner, 6, 1000)},
 		{Kind: 23, Bytes: ledger.NewLowerPrice(net, owner, 7, 1, 999)},
 		{Kind: 25, Bytes: ledger.NewProofKey(net, key)},
+		{Kind: 26, Bytes: ledger.NewPlan(net, plan)},
 	}
 	for _, tx := range all {
 		if _, err := ledger.ParseTx(tx.Bytes); err != nil {

@@ -107,23 +107,20 @@ whose ceremony you have checked yourself ('waybill ceremony verify').`}
 		if err != nil {
 			return err
 		}
-		public := ledger.BLSKey(secret.PublicKey().Bytes())
-		for i, m := range genesis.Members {
-			if m.BLSKey != public {
-				continue
-			}
-			part.Network, part.Node = genesis.Network(), uint32(i)
-			signature := bls.Default.Sign(secret, part.message())
-			part.Signature = signature.Bytes()
-			if err := writePart(out, &part); err != nil {
-				return err
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s: signed as member %d of network %s\n"+
-				"proof key %s for %d statements, epochs %d to before %d\n", out, i, part.Network,
-				part.Key, part.Statements, part.From, part.Until)
-			return nil
+		member, ok := memberOf(genesis, secret.PublicKey())
+		if !ok {
+			return fmt.Errorf("%s: no member has the BLS key of %s", genesisFile, home)
 		}
-		return fmt.Errorf("%s: no member has the BLS key of %s", genesisFile, home)
+		part.Network, part.Node = genesis.Network(), member
+		signature := bls.Default.Sign(secret, part.message())
+		part.Signature = signature.Bytes()
+		if err := writePart(out, &part); err != nil {
+			return err
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "%s: signed as member %d of network %s\n"+
+			"proof key %s for %d statements, epochs %d to before %d\n", out, member, part.Network,
+			part.Key, part.Statements, part.From, part.Until)
+		return nil
 	}
 	return cmd
 }
@@ -138,7 +135,7 @@ func homeBLS(home string) (*bls.SecretKey, error) {
 		loaded.Path(loaded.Node.PasswordFile))
 }
 
-func writePart(name string, part *proofKeyPart) error {
+func writePart(name string, part any) error {
 	content, err := json.MarshalIndent(part, "", "  ")
 	if err != nil {
 		return err
@@ -176,6 +173,50 @@ have signed the same. Otherwise it says who is missing.`,
 	return cmd
 }
 
+// enough says who of a committee has yet to sign, nil when a quorum did.
+func enough(committee *rollup.Committee, signers rollup.Bitmap) error {
+	if committee.Quorum(signers) {
+		return nil
+	}
+	var missing []uint32
+	for i, m := range committee.Members {
+		if !signers.Has(i) {
+			missing = append(missing, m.Node)
+		}
+	}
+	return fmt.Errorf("the parts have %d of %d of the committee's power, and more than two "+
+		"thirds are needed: %s %s have not signed", committee.Power(signers),
+		committee.TotalPower(), text.Noun(len(missing), "member"), text.Ranges(missing))
+}
+
+// signedBy checks a member's signature of a message.
+func signedBy(committee *rollup.Committee, node uint32, message []byte,
+	encoded ledger.BLSSignature) (*bls.Signature, error) {
+	member, ok := committee.Member(node)
+	if !ok {
+		return nil, fmt.Errorf("node %d is no member", node)
+	}
+	signature, err := bls.ParseSignature(encoded[:])
+	if err == nil && !bls.Default.Verify(member.Key, message, &signature) {
+		err = errors.New("it does not verify")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the signature of member %d: %w", node, err)
+	}
+	return &signature, nil
+}
+
+// memberOf returns which member of a genesis file has a key.
+func memberOf(genesis *ledger.Genesis, key *bls.PublicKey) (uint32, bool) {
+	public := ledger.BLSKey(key.Bytes())
+	for i := range genesis.Members {
+		if genesis.Members[i].BLSKey == public {
+			return uint32(i), true
+		}
+	}
+	return 0, false
+}
+
 // joinParts checks parts and adds up their signatures.
 func joinParts(genesis *ledger.Genesis, files []string) (*ledger.ProofKeyChange, error) {
 	committee := genesis.Committee()
@@ -198,16 +239,8 @@ func joinParts(genesis *ledger.Genesis, files []string) (*ledger.ProofKeyChange,
 			sum.Add(signature)
 		}
 	}
-	if !committee.Quorum(signers) {
-		var missing []uint32
-		for i, m := range committee.Members {
-			if !signers.Has(i) {
-				missing = append(missing, m.Node)
-			}
-		}
-		return nil, fmt.Errorf("the parts have %d of %d of the committee's power, and more than two "+
-			"thirds are needed: %s %s have not signed", committee.Power(signers),
-			committee.TotalPower(), text.Noun(len(missing), "member"), text.Ranges(missing))
+	if err := enough(committee, signers); err != nil {
+		return nil, err
 	}
 	total := sum.Signature()
 	return &ledger.ProofKeyChange{ProofKeyTerm: first.ProofKeyTerm, Term: first.Term,
@@ -227,23 +260,14 @@ func readPart(file string, network rollup.Network, committee *rollup.Committee) 
 	if err := d.Decode(part); err != nil {
 		return nil, nil, fmt.Errorf("no part: %w", err)
 	}
-	member, ok := committee.Member(part.Node)
 	switch {
 	case part.Network != network:
 		return nil, nil, fmt.Errorf("it is for network %s", part.Network)
 	case part.Term != committee.Term:
 		return nil, nil, fmt.Errorf("it is for the committee of term %d", part.Term)
-	case !ok:
-		return nil, nil, fmt.Errorf("node %d is no member", part.Node)
 	}
-	signature, err := bls.ParseSignature(part.Signature[:])
-	if err == nil && !bls.Default.Verify(member.Key, part.message(), &signature) {
-		err = errors.New("it does not verify")
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("the signature of member %d: %w", part.Node, err)
-	}
-	return part, &signature, nil
+	signature, err := signedBy(committee, part.Node, part.message(), part.Signature)
+	return part, signature, err
 }
 
 // sendProofKey submits a change of a proof key, and waits until the ledger has it: it then refuses

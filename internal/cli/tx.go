@@ -315,7 +315,8 @@ func txSend() *cobra.Command {
 		grants, ok := tx.Body.(*ledger.Grants)
 		_, evidence := tx.Body.(*ledger.Evidence)
 		proofKey, byQuorum := tx.Body.(*ledger.ProofKeyChange)
-		if tx.Signed == nil && !ok && !evidence && !byQuorum {
+		plan, plans := tx.Body.(*ledger.Plan)
+		if tx.Signed == nil && !ok && !evidence && !byQuorum && !plans {
 			return fmt.Errorf("%s: a %v is sent by nodes, not by people", args[0], tx.Kind)
 		}
 		return with(cmd.Context(), func(ctx context.Context, c *client.Client) error {
@@ -324,6 +325,9 @@ func txSend() *cobra.Command {
 			}
 			if byQuorum {
 				return sendProofKey(ctx, cmd.OutOrStdout(), c, proofKey, b, *asJSON)
+			}
+			if plans {
+				return sendPlan(ctx, cmd.OutOrStdout(), c, plan, b, *asJSON)
 			}
 			if evidence {
 				return sendEvidence(ctx, cmd.OutOrStdout(), c, b, *asJSON)

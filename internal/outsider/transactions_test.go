@@ -44,6 +44,7 @@ func transactionValues(t *testing.T, want map[string][]byte) {
 		evidence = enc(evidence, id, said)
 	}
 	key := enc(uint32(256), b3("key"), uint32(30), uint32(40))
+	plan := enc(uint32(0), uint32(3), uint32(30), text("waybill 3"))
 	settled := sectionTwelveTable(t)
 	members := quorum{signers: []int{0, 1, 3}}
 
@@ -62,6 +63,7 @@ func transactionValues(t *testing.T, want map[string][]byte) {
 		20: signed(20, owner, 5, uint64(200)),
 		22: signed(22, owner, 6, uint64(1000)),
 		23: signed(23, owner, 7, uint32(1), uint64(999)),
+		26: enc(head(26), plan, uint32(0), members.over("wb-pln/2", network, plan)),
 		25: enc(head(25), key, uint32(0), members.over("wb-key/2", network, uint32(0), key)),
 	} {
 		want[fmt.Sprintf("B3 of the transaction of kind %d (%d bytes)", kind, len(tx))] = b3(

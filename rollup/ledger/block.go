@@ -29,7 +29,7 @@ type Block struct {
 
 // Event is something that a block did: EpochStarted, Settled, RecordCertified, Ordered,
 // NodeRegistered, StakeChanged, ServiceRegistered, PriceLowered, ClientsGranted, ClientsRevoked,
-// ProofKeyNamed or Convicted.
+// ProofKeyNamed, UpgradePlanned, Upgraded or Convicted.
 type Event interface{ event() }
 
 // EpochStarted says that an epoch began, and so that the one before it ended.
@@ -80,6 +80,12 @@ type PriceLowered struct{ Service Service }
 
 // ProofKeyNamed says that the committee named a proof key, or ended one.
 type ProofKeyNamed struct{ Key ProofKeyTerm }
+
+// UpgradePlanned says that the committee planned an upgrade, or cancelled the one that was planned.
+type UpgradePlanned struct{ Upgrade Upgrade }
+
+// Upgraded says that a version's rules are in force from this block on.
+type Upgraded struct{ Upgrade Upgrade }
 
 // Convicted says that a node was convicted by its own words, and what that cost it.
 type Convicted struct {
@@ -133,6 +139,8 @@ func (ClientsGranted) event()    {}
 func (ClientsRevoked) event()    {}
 func (PriceLowered) event()      {}
 func (ProofKeyNamed) event()     {}
+func (UpgradePlanned) event()    {}
+func (Upgraded) event()          {}
 func (Convicted) event()         {}
 func (Stands) event()            {}
 func (SeatsDrawn) event()        {}

@@ -174,6 +174,12 @@ func proofKey(g *Genesis, k ProofKeyTerm, members ...int) *ProofKeyChange {
 	return p
 }
 
+func plan(g *Genesis, number uint32, u Upgrade, members ...int) *Plan {
+	p := &Plan{Upgrade: u, Number: number}
+	p.Signers, p.Signature = signAs(g, PlanMessage(g.Network(), number, &u), members...)
+	return p
+}
+
 // recordCertificate signs a record as members of the committee.
 func recordCertificate(g *Genesis, r *rollup.Record, members ...int) *rollup.RecordCertificate {
 	c := &rollup.RecordCertificate{Height: r.Height}
@@ -208,6 +214,9 @@ func dump(s *State) map[string]string {
 	}
 	for _, k := range s.proofKeys {
 		keys = append(keys, proofKeyKey(k.Statements, k.From))
+	}
+	if s.rules.plans > 0 {
+		keys = append(keys, key(prefixRules))
 	}
 	for i := range s.starts {
 		keys = append(keys, epochKey(s.unsettled+uint32(i)))

@@ -34,6 +34,10 @@ type Genesis struct {
 	Treasury    Key       `json:"treasury"`     // signs deposits
 	Params      Params    `json:"params"`
 	Members     []Member  `json:"committee"` // member i is node i
+	// Rehearsed is a version of the rules as which this program executes those of Version, to
+	// rehearse an upgrade; 0: none. It is not in the file, and only a network with development
+	// proofs may have it.
+	Rehearsed uint32 `json:"-"`
 }
 
 // Params are the constants of a network.
@@ -194,6 +198,8 @@ func (g *Genesis) Validate() error {
 	year := g.GenesisTime.UTC().Year()
 	p := &g.Params
 	switch {
+	case g.Rehearsed != 0 && !p.Proofs.Development:
+		return wrong("", "an upgrade is rehearsed on networks with development proofs only")
 	case g.Version != GenesisVersion:
 		return wrong("version", "%d, where %d belongs", g.Version, GenesisVersion)
 	case !wire.Printable(g.ChainID) || len(g.ChainID) > MaxChainID:

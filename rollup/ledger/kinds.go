@@ -32,6 +32,7 @@ const (
 	KindAllowance  Kind = 22
 	KindLowerPrice Kind = 23
 	KindProofKey   Kind = 25
+	KindPlan       Kind = 26
 )
 
 // Payload is what a transaction of one kind carries and does. Each kind has a type, a file with all
@@ -112,6 +113,7 @@ var kinds = [...]kind{
 	KindAllowance:  {"allowance", senderAccount, func() Payload { return new(Allowance) }},
 	KindLowerPrice: {"lower_price", senderAccount, func() Payload { return new(PriceCut) }},
 	KindProofKey:   {"proof_key", senderNone, func() Payload { return new(ProofKeyChange) }},
+	KindPlan:       {"plan", senderNone, func() Payload { return new(Plan) }},
 }
 
 // Kinds returns all kinds, ascending.

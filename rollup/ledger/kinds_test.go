@@ -41,6 +41,7 @@ var kindTests = map[Kind]struct {
 	KindAllowance:       {"allowance", "NewAllowance"},
 	KindLowerPrice:      {"lower", "NewLowerPrice"},
 	KindProofKey:        {"key", "NewProofKey"},
+	KindPlan:            {"plan", "NewPlan"},
 }
 
 // TestKinds walks the table of kinds and finds what a kind lacks: a good transaction, golden bytes,

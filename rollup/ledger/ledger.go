@@ -21,13 +21,13 @@
 // Files: genesis.go, genesis_json.go, canonical.go: what a network starts from. kinds.go: the table
 // of kinds, and what each of them must say of itself. payment.go, reserve.go, allowance.go,
 // node.go, stake.go, service.go, price.go, grants.go, revoke.go, ticket.go, record.go, proofkey.go,
-// evidence.go: the kinds. tx.go: what transactions have in common, and their encoding. identity.go:
-// what keys sign to be registered. judge.go, claims.go, execute.go: the way of a transaction.
-// clients.go: who may sign acks. money.go, credit.go: what accounts have, and what tickets took of
-// it. settle.go: its division. registry.go: the trees whose root is in records. records.go,
-// restore.go: what is stored, and the way back. terms.go: whose signature counts when. rotation.go,
-// seat.go, rotation_records.go: how committees follow each other. view.go, world.go, vector.go,
-// windows.go: the state and its snapshots.
+// plan.go, evidence.go: the kinds. tx.go: what transactions have in common, and their encoding.
+// identity.go: what keys sign to be registered. judge.go, claims.go, execute.go: the way of a
+// transaction. clients.go: who may sign acks. money.go, credit.go: what accounts have, and what
+// tickets took of it. settle.go: its division. registry.go: the trees whose root is in records.
+// records.go, restore.go: what is stored, and the way back. terms.go: whose signature counts when.
+// rotation.go, seat.go, rotation_records.go: how committees follow each other. view.go, world.go,
+// vector.go, windows.go: the state and its snapshots.
 package ledger
 
 import (
@@ -89,16 +89,20 @@ func (w *world) check(raw []byte) Result {
 }
 
 // Begin starts a block. It starts an epoch when the current one is over, and then settles the
-// oldest unsettled epoch when its grace period is. It panics inside a block. Times before 1970 and
-// after 2200 are not supported.
+// oldest unsettled epoch when its grace period is. It panics inside a block, and at one of which
+// Executable says that this program does not know its rules. Times before 1970 and after 2200 are
+// not supported.
 func (s *State) Begin(height int64, blockTime time.Time) {
 	if s.open {
 		panic("ledger: Begin inside a block")
 	}
+	if err := s.Executable(blockTime); err != nil {
+		panic(err.Error())
+	}
 	s.open, s.view = true, nil
 	s.height, s.time = height, blockTime.UnixNano()
 	s.touch(keyMeta)
-	began := s.time >= s.begin().time+seconds(s.params.EpochSeconds)
+	began := s.over(s.time)
 	if began {
 		s.startEpoch()
 	}
@@ -186,6 +190,12 @@ func (s *State) startEpoch() {
 	s.touch(epochKey(epoch))
 	s.ordering.began = true
 	s.events = append(s.events, EpochStarted{Epoch: epoch, Start: at(s.time)})
+	s.upgrade()
+}
+
+// over reports whether a block of a time begins an epoch.
+func (w *world) over(time int64) bool {
+	return time >= w.begin().time+seconds(w.params.EpochSeconds)
 }
 
 // due reports whether the oldest epoch that is not settled is to be: its grace is over by the
@@ -235,7 +245,8 @@ func New(g *Genesis) (*State, error) {
 	}
 	s.network = &network{id: g.Network(), params: g.Params, treasury: g.Treasury, digest: digest,
 		proven: make(memory, provenSlots), refuted: make(memory, refutedSlots),
-		granted: make(memory, grantedSlots)}
+		granted: make(memory, grantedSlots), rehearsed: g.Rehearsed}
+	s.rules.version = GenesisVersion
 	s.terms = terms{{committee: g.everyMember()}}
 	s.time = g.GenesisTime.UnixNano()
 	s.starts = []start{{time: s.time}}

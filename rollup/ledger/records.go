@@ -17,6 +17,7 @@ const (
 	prefixClient      = 'c' // index, of 64 bits
 	prefixEpoch       = 'e' // epoch: where it starts, until it is settled
 	prefixProofKey    = 'k' // size, from
+	prefixRules       = 'l' // one record, once a plan was executed
 	prefixNode        = 'n' // index
 	prefixService     = 's' // index
 	prefixSettlement  = 't' // epoch: height, rows and payers
@@ -109,6 +110,8 @@ func (s *State) encode(k string) []byte {
 	switch k {
 	case keyMeta:
 		return s.encodeMeta()
+	case key(prefixRules):
+		return s.rules.encode()
 	case key(prefixRotation):
 		return s.encodeRotation()
 	case key(prefixCandidates):

@@ -49,10 +49,10 @@ type restorer struct {
 var recordNumbers = map[byte]int{prefixAccount: 1, prefixClient: 2, prefixEpoch: 1, prefixNode: 1,
 	prefixService: 1, prefixProofKey: 2, prefixConvictions: 1,
 	prefixSettlement: 1, prefixRecord: 2, prefixCertificate: 2, prefixWindows: 2, prefixCredit: 4,
-	prefixRotation: 0, prefixTerm: 1, prefixCandidates: 0, prefixConsensusKey: 1, prefixReport: 1,
-	prefixCandidacy: 1,
-	keyMeta[0]:      0,
-	keyAppHash[0]:   0}
+	prefixRules: 0, prefixRotation: 0, prefixTerm: 1, prefixCandidates: 0, prefixConsensusKey: 1,
+	prefixReport: 1, prefixCandidacy: 1,
+	keyMeta[0]:    0,
+	keyAppHash[0]: 0}
 
 func (s *restorer) load(k, v []byte) error {
 	if s.last != nil && bytes.Compare(s.last, k) >= 0 {
@@ -92,6 +92,8 @@ func (s *restorer) loadValue(prefix byte, n [4]uint32, r *reader) error {
 		return s.loadClient(uint64(n[0])<<32|uint64(n[1]), r)
 	case prefixProofKey:
 		return s.loadProofKey(ProofKeyTerm{Statements: n[0], From: n[1]}, r)
+	case prefixRules:
+		return s.loadRules(r)
 	case prefixNode:
 		return s.loadNode(n[0], r)
 	case prefixRotation, prefixTerm, prefixCandidates, prefixConsensusKey, prefixReport,

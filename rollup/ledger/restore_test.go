@@ -285,7 +285,7 @@ func TestEvents(t *testing.T) {
 	}
 	want := []string{"ledger.ServiceRegistered", "ledger.ClientsGranted", "ledger.Ordered",
 		"ledger.RecordCertified", "ledger.Convicted", "ledger.ProofKeyNamed",
-		"ledger.EpochStarted"}
+		"ledger.UpgradePlanned", "ledger.EpochStarted"}
 	if !slices.Equal(names, want) {
 		t.Errorf("%v, not %v", names, want)
 	}

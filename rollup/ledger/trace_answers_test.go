@@ -71,6 +71,12 @@ func (tr *trace) answer(what string, a args) (string, error) {
 			return "none", nil
 		}
 		return fmt.Sprint(key[0]), nil
+	case "version": // in force, and the planned one with its epoch
+		answer := fmt.Sprint(v.Version())
+		if u, planned := v.Upgrade(); planned {
+			answer += fmt.Sprintf(":%d:%d", u.Version, u.Epoch)
+		}
+		return answer, nil
 	case "stake":
 		n, _ := v.Node(uint32(a.number("node")))
 		return fmt.Sprint(n.Stake), nil

@@ -66,6 +66,14 @@ func describe(e Event) string {
 	case ProofKeyNamed:
 		return fmt.Sprintf("key %d for %d statements from epoch %d until %d", e.Key.Key[0],
 			e.Key.Statements, e.Key.From, e.Key.Until)
+	case UpgradePlanned:
+		if e.Upgrade.Cancels() {
+			return fmt.Sprintf("no upgrade is planned: %s", e.Upgrade.Name)
+		}
+		return fmt.Sprintf("version %d is planned for epoch %d: %s", e.Upgrade.Version, e.Upgrade.Epoch,
+			e.Upgrade.Name)
+	case Upgraded:
+		return fmt.Sprintf("version %d is in force", e.Upgrade.Version)
 	case Convicted:
 		o := e.Offence
 		of := fmt.Sprintf("window %d of node %d in epoch %d", o.Window.Window, o.Window.Node,

@@ -23,7 +23,7 @@ var rewrite = flag.Bool("rewrite", false,
 //	genesis stakes=4,4,4,4 epoch=60s grace=10s blocks=1 shares=7000/2000/1000 keys=256
 //	                                       keys: sizes of proof keys, whose digests count from 1;
 //	                                       fee= grants= allowance= serve= unbond=: the money's;
-//	                                       rotates=yes: with testRotation
+//	                                       rotates=yes: with testRotation; rehearsed=3: a version
 //	block +5s                              ends the block before and begins one
 //	deposit treasury -> alice 1000
 //	transfer alice -> bob 10
@@ -42,6 +42,7 @@ var rewrite = flag.Bool("rewrite", false,
 //	ticket node=0 epoch=0 window=0 rows=alice/0:3:300 signers=0,1,2
 //	                                       word=bob: bob's key instead of the node's
 //	key size=256 digest=7 from=24 until=99 signers=0,1,2
+//	plan two-point-one number=0 version=3 epoch=24 signers=0,1,2
 //	certify epoch=0 signers=0,1,2          the settlement's certificate
 //	evidence rollups node=0 epoch=0 window=0
 //	evidence tickets node=0 epoch=0 window=0 signers=0,1 others=1,2
@@ -296,6 +297,9 @@ func (tr *trace) genesis(a args) error {
 	if a.options["rotates"] != "" {
 		p.Rotation = &testRotation
 	}
+	if _, ok := a.options["rehearsed"]; ok {
+		tr.g.Rehearsed, p.Proofs.Development = uint32(a.number("rehearsed")), true
+	}
 	signGenesis(tr.g)
 	tr.stored, tr.clients = storage{}, map[string]uint64{}
 	tr.s = newState(tr.t, tr.g)
@@ -466,6 +470,10 @@ func (tr *trace) build(fields []string) (tx []byte, after func(Result)) {
 		k := ProofKeyTerm{Statements: uint32(a.number("size")), From: uint32(a.number("from")),
 			Until: uint32(a.number("until")), Key: rollup.Hash{byte(a.number("digest"))}}
 		return NewProofKey(net, proofKey(tr.g, k, a.members()...)), after
+	case "plan":
+		u := Upgrade{Version: uint32(a.number("version")), Epoch: uint32(a.number("epoch")),
+			Name: a.plain[0]}
+		return NewPlan(net, plan(tr.g, uint32(a.number("number")), u, a.members()...)), after
 	case "evidence":
 		return NewEvidence(net, tr.evidence(a)), after
 	case "certify":

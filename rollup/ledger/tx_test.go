@@ -79,6 +79,7 @@ func goodTxs(g *Genesis, s *State) [][]byte {
 		NewAllowance(net, alice, 2, 77),
 		NewLowerPrice(net, alice, 2, 0, 1<<19),
 		NewProofKey(net, proofKey(g, ProofKeyTerm{256, rollup.Hash{1}, 28, 99}, 0, 1, 2)),
+		NewPlan(net, plan(g, 0, Upgrade{3, 28, "two point one"}, 0, 1, 2)),
 	}
 }
 
@@ -134,6 +135,11 @@ func TestBadTransactions(t *testing.T) {
 		k := proofKey(g, ProofKeyTerm{256, rollup.Hash{1}, 28, 99}, 0, 1, 2)
 		change(k)
 		return NewProofKey(net, k)
+	}
+	planned := func(change func(*Plan)) []byte {
+		p := plan(g, 0, Upgrade{3, 28, "v"}, 0, 1, 2)
+		change(p)
+		return NewPlan(net, p)
 	}
 	convicted := NewEvidence(net, twoRollups(g, rollup.WindowKey{Node: 3}))
 	owner := accountKey("owner3")
@@ -350,6 +356,23 @@ func TestBadTransactions(t *testing.T) {
 		{"a proof key of another term", CodeWrongTerm, key(func(k *ProofKeyChange) { k.Term = 1 })},
 		{"a proof key without quorum", CodeNoQuorum,
 			key(func(k *ProofKeyChange) { k.Signers[0] = 3 })},
+		{"a plan too soon", CodeTooEarly, NewPlan(net, plan(g, 0, Upgrade{3, 27, "v"}, 0, 1, 2))},
+		{"a plan for the past", CodeTooEarly, NewPlan(net, plan(g, 0, Upgrade{3, 1, "v"}, 0, 1, 2))},
+		{"a plan of another number", CodeBadNonce,
+			NewPlan(net, plan(g, 1, Upgrade{3, 28, "v"}, 0, 1, 2))},
+		{"a plan for the version that there is", CodeOutOfRange,
+			NewPlan(net, plan(g, 0, Upgrade{GenesisVersion, 28, "v"}, 0, 1, 2))},
+		{"a plan that cancels none", CodeOutOfRange,
+			NewPlan(net, plan(g, 0, Upgrade{Name: "v"}, 0, 1, 2))},
+		{"a plan without quorum", CodeNoQuorum,
+			NewPlan(net, plan(g, 0, Upgrade{3, 28, "v"}, 0, 1))},
+		{"a plan of another term", CodeWrongTerm, planned(func(p *Plan) { p.Term = 1 })},
+		{"another plan than was signed", CodeBadCertificate,
+			planned(func(p *Plan) { p.Epoch++ })},
+		{"another name than was signed", CodeBadCertificate,
+			planned(func(p *Plan) { p.Name = "w" })},
+		{"a plan without a name", CodeMalformed, planned(func(p *Plan) { p.Name = "" })},
+		{"a plan with a bell", CodeMalformed, planned(func(p *Plan) { p.Name = "v\a" })},
 		{"tickets that nobody signed both", CodeNoLie, NewEvidence(net,
 			twoTickets(g, window, []int{0, 1}, []int{2, 3}))},
 		{"convicted before", CodeAlreadyConvicted, convicted},

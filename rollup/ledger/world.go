@@ -11,13 +11,14 @@ import (
 
 // network is what a genesis fixes for good.
 type network struct {
-	id       rollup.Network
-	params   Params
-	treasury Key
-	digest   rollup.Hash // of the genesis
-	proven   memory      // transactions
-	refuted  memory      // likewise, with why
-	granted  memory      // grants
+	id        rollup.Network
+	params    Params
+	treasury  Key
+	digest    rollup.Hash // of the genesis
+	rehearsed uint32      // see Genesis.Rehearsed
+	proven    memory      // transactions
+	refuted   memory      // likewise, with why
+	granted   memory      // grants
 }
 
 // world is everything that views show and transactions are judged by. A copy of it is a snapshot as
@@ -46,6 +47,7 @@ type world struct {
 	ordered     orderedWindows
 	books       books
 	proofKeys   proofKeys
+	rules       rules
 
 	consensusKeys vector[uint32, consensusKey]
 
