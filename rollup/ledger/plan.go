@@ -24,8 +24,8 @@ type Upgrade struct {
 }
 
 // Plan is the payload of plan: the committee plans an upgrade PlanNotice epochs ahead, in place of
-// the one that is planned. With version 0 and epoch 0 it cancels that, and its name says why. It has
-// no sender.
+// the one that is planned. With version 0 and epoch 0 it cancels that, and its name says why. It
+// has no sender.
 type Plan struct {
 	Upgrade
 	Number    uint32        `json:"number"` // how many plans were executed before it
