@@ -102,6 +102,7 @@ var settled = map[string]line{
 	"ledger.CodeInsufficientStake": {never: other},
 	"ledger.CodeNoRotation":        {never: other}, "ledger.CodeNotNow": {never: other},
 	"ledger.CodeNoMember": {never: other}, "ledger.CodeSaidBefore": {never: other},
+	"ledger.CodeBadAudit": {never: other},
 	"ledger.CodeNodeLeft": {
 		never: "its owner's own doing: the door takes no ack of such an epoch"},
 }

@@ -162,6 +162,9 @@ func table(t testing.TB) map[string]decoder {
 		"rollup/rotation.ParseTerms":     {of(rotation.ParseTerms), terms()},
 		"rollup/rotation.ParseHandOvers": {of(rotation.ParseHandOvers), handOvers()},
 		"rollup/rotation.ParseHop":       {of(rotation.ParseHop), [][]byte{handOvers()[0][12+100:]}},
+		"rollup/rotation.ParseProbe":     {of(rotation.ParseProbe), zeros(rotation.ProbeSize)},
+		"rollup/rotation.ParseReceipt":   {of(rotation.ParseReceipt), zeros(rotation.ReceiptSize)},
+		"rollup/rotation.ParseShown":     {of(rotation.ParseShown), zeros(313)},
 		"rollup/rotation.ParseVerdicts": {func(b []byte) error {
 			_, err := rotation.ParseVerdicts(rotation.CodingDifferences, b, 1<<20)
 			return err

@@ -1,11 +1,14 @@
 package outsider
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"math/big"
 	"slices"
 	"testing"
+
+	"lukechampine.com/blake3"
 )
 
 // rotations are the test values of docs/rotation.md.
@@ -18,6 +21,14 @@ type rotations struct {
 	Terms      []string    `json:"term_roots"`
 	Verdicts   [][2]string `json:"verdicts"`
 	Assigned   []uint32    `json:"assigned"`
+	Probe      string      `json:"probe"`
+	Digest     string      `json:"digest"`
+	NoClients  string      `json:"digest_0"`
+	Receipt    string      `json:"receipt"`
+	Signed     string      `json:"receipt_message"`
+	Receipts   string      `json:"receipts_root"`
+	Asked      [][2]uint32 `json:"asked"`
+	Shown      string      `json:"shown"`
 	Seats      int         `json:"seats"`
 	TermEpochs int         `json:"term_epochs"`
 	Epochs     []rotated   `json:"epochs"`
@@ -188,6 +199,7 @@ func TestRotation(t *testing.T) {
 		t.Errorf("verdicts %v, not %v", v.Verdicts, want)
 	}
 	checkAssigned(t, seed(6), v.Assigned)
+	checkReceipts(t, &v, network, seed, same)
 
 	var seats []seat
 	refused := 0
@@ -234,5 +246,75 @@ func checkAssigned(t *testing.T, seed []byte, want []uint32) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("assigned %v, not %v", got, want)
+	}
+}
+
+// checkReceipts is the section "Receipts and audits".
+func checkReceipts(t *testing.T, v *rotations, network []byte, seed func(uint64) []byte,
+	same func(string, []byte, string)) {
+	t.Helper()
+	nonce := seed(8)
+	same("probe", enc(network, uint32(7), uint32(6), uint32(3), nonce), v.Probe)
+	keyed := func(data []byte) []byte {
+		h := blake3.New(32, nonce)
+		h.Write(data)
+		return h.Sum(nil)
+	}
+	var keys []byte
+	for i := range byte(8) {
+		keys = enc(keys, make([]byte, 88), le.Uint64(keyed([]byte{i}))%1000)
+	}
+	same("digest", keyed(keys), v.Digest)
+	same("digest of no clients", keyed(nil), v.NoClients)
+
+	receipt := func(n, i uint64) []byte {
+		signature := make([]byte, 64)
+		for j := range signature {
+			signature[j] = byte(n + i)
+		}
+		return enc(seed(n<<8|i), n+i, seed(n), signature)
+	}
+	var leaves [][]byte
+	var of6 [][]byte
+	for _, node := range []uint32{2, 5, 6, 9, 40} {
+		var list [][]byte
+		for i := range uint64(5) {
+			list = append(list, receipt(uint64(node), i))
+		}
+		slices.SortFunc(list, func(a, b []byte) int {
+			return bytes.Compare(b3(string(a)), b3(string(b)))
+		})
+		if node == 6 {
+			of6 = list
+		}
+		leaf := enc(node)
+		for _, r := range list {
+			leaf = enc(leaf, b3(string(r)))
+		}
+		leaves = append(leaves, leaf)
+	}
+	same("receipt", of6[1], v.Receipt)
+	same("message", enc("wb-prb/2", network, uint32(7), uint32(6), uint32(3), of6[1][:72]), v.Signed)
+	same("receipts", mth("receipt", leaves), v.Receipts)
+	shown := enc(uint32(7), leaves[2], of6[1], uint32(2), uint32(5))
+	path := trail("receipt", 2, leaves)
+	shown = append(shown, byte(len(path)))
+	for _, step := range path {
+		shown = append(shown, step...)
+	}
+	same("shown", shown, v.Shown)
+
+	var asked [][2]uint32
+	unhealthy := []uint64{1, 2, 50}
+	for c := uint16(0); c < 256 && len(asked) < 2; c++ {
+		digest := b3k("waybill/audit/2", enc(seed(9), uint32(3), c))
+		position := le.Uint64(digest) % 101
+		node := uint32(3 * position)
+		if !slices.Contains(unhealthy, position) && (len(asked) == 0 || asked[0][0] != node) {
+			asked = append(asked, [2]uint32{node, uint32(digest[8] % 5)})
+		}
+	}
+	if !slices.Equal(asked, v.Asked) {
+		t.Errorf("asked %v, not %v", asked, v.Asked)
 	}
 }

@@ -2,9 +2,12 @@ package duty
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 
+	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/rotation"
 )
 
@@ -17,7 +20,8 @@ const (
 )
 
 // Answers is a Health that asks each candidate at its peer port: who answers in one of three tries
-// is healthy. Nobody is asked twice at a time.
+// is healthy. Nobody is asked twice at a time. It keeps no receipts, so that its member does not
+// report when its last report is audited.
 type Answers struct {
 	// Ask calls a node, and returns nil when that answered with the key that the ledger has for it.
 	Ask func(ctx context.Context, node uint32) error
@@ -83,8 +87,19 @@ func (a *Answers) answers(ctx context.Context, node uint32) bool {
 }
 
 // Verdicts implements Health.
-func (a *Answers) Verdicts(epoch uint32) (unhealthy []uint32, ok bool) {
+func (a *Answers) Verdicts(epoch uint32) (unhealthy []uint32, receipts rollup.Hash, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.unhealthy, a.done && a.epoch == epoch
+	return a.unhealthy, rollup.Hash{}, a.done && a.epoch == epoch
 }
+
+// Show implements Health.
+func (a *Answers) Show(epoch uint32, asked []rotation.Asked) ([]rotation.Shown, error) {
+	if len(asked) > 0 {
+		return nil, fmt.Errorf("%w: epoch %d", ErrNoReceipts, epoch)
+	}
+	return nil, nil
+}
+
+// ErrNoReceipts says that the receipts which an audit asks for are not there.
+var ErrNoReceipts = errors.New("duty: no receipts of an audited report")

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 	"github.com/waybill-network/waybill/rollup/rotation"
 )
@@ -34,8 +35,12 @@ type Health interface {
 	// epoch's reports. The list must not be changed.
 	Begin(ctx context.Context, epoch uint32, candidates []rotation.Candidate, until time.Time)
 	// Verdicts returns the candidates of that epoch which were found unhealthy, by position among
-	// them, ascending. ok is false as long as there is no verdict: then the node does not report.
-	Verdicts(epoch uint32) (unhealthy []uint32, ok bool)
+	// them, ascending, and the root of the receipts that the others gave. ok is false as long as there
+	// is no verdict: then the node does not report.
+	Verdicts(epoch uint32) (unhealthy []uint32, receipts rollup.Hash, ok bool)
+	// Show returns the receipts that the audit of this node's report of an epoch asks for. The error
+	// says which are not there: then the node cannot report.
+	Show(epoch uint32, asked []rotation.Asked) ([]rotation.Shown, error)
 }
 
 // Config is what duties need. All of it is required.
@@ -125,7 +130,7 @@ func (d *Duties) report(ctx context.Context, view *ledger.View, r *ledger.Rotati
 	if slices.Contains(r.Reported, d.Node) {
 		return
 	}
-	unhealthy, ok := d.Health.Verdicts(r.Epoch)
+	unhealthy, receipts, ok := d.Health.Verdicts(r.Epoch)
 	if !ok {
 		return
 	}
@@ -134,7 +139,12 @@ func (d *Duties) report(ctx context.Context, view *ledger.View, r *ledger.Rotati
 		if err != nil {
 			return nil, err
 		}
-		return ledger.NewReport(view.Network(), d.BLS, r.Epoch, d.Node, verdicts), nil
+		before, asked := view.Audit(d.Node)
+		shown, err := d.Health.Show(before, asked)
+		if err != nil {
+			return nil, err
+		}
+		return ledger.NewReport(view.Network(), d.BLS, r.Epoch, d.Node, verdicts, receipts, shown), nil
 	}, "candidates", len(r.Candidates), "unhealthy", len(unhealthy))
 }
 

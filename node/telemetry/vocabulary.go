@@ -245,6 +245,8 @@ var terms = []Term{
 	{SetTransaction, "not_now", "", "the rotation of the epoch does not wait for it", ""},
 	{SetTransaction, "no_member", "", "the node is not among those who are asked", ""},
 	{SetTransaction, "said_before", "", "the node has said so already", ""},
+	{SetTransaction, "bad_audit", "", "a report does not show the receipts that its audit asks for",
+		"were this node's receipts lost? It reports again when the next seed is known"},
 	{SetTransaction, "node_left", "", "the node's owner took all of its stake", ""},
 	{SetTransaction, "not_payer", "", "the client is another account's", ""},
 	{SetTransaction, "bad_word", "", "the node's word that the rollup is its own does not verify", ""},

@@ -54,6 +54,7 @@ const (
 	CodeNotNow                            // not_now
 	CodeNoMember                          // no_member
 	CodeSaidBefore                        // said_before
+	CodeBadAudit                          // bad_audit
 )
 
 const numTxCodes = len(_TxCode_index) - 1

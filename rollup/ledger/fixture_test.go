@@ -241,8 +241,14 @@ func dump(s *State) map[string]string {
 	}
 	if s.rotation != nil {
 		keys = append(keys, key(prefixRotation), key(prefixCandidates))
-		for _, r := range s.rotation.reports {
-			keys = append(keys, indexKey(prefixReport, r.node))
+		for _, x := range []*reports{s.rotation.reports, s.rotation.audited} {
+			if x == nil {
+				continue
+			}
+			keys = append(keys, key(prefixReports, x.epoch))
+			for _, r := range x.list {
+				keys = append(keys, key(prefixReport, x.epoch, r.node))
+			}
 		}
 		for _, t := range s.terms {
 			keys = append(keys, indexKey(prefixTerm, t.committee.Term))

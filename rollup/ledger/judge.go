@@ -127,6 +127,8 @@ func coded(err error) error {
 	case errors.Is(err, errProof), errors.Is(err, errNodeWord), errors.Is(err, errBLSKey),
 		errors.Is(err, errConsensusWord):
 		code = CodeBadProof
+	case errors.Is(err, errReceipt):
+		code = CodeBadAudit
 	case errors.Is(err, rollup.ErrNetwork):
 		code = CodeWrongNetwork
 	case errors.Is(err, rollup.ErrWord):

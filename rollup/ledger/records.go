@@ -32,7 +32,8 @@ const (
 	prefixTerm         = 'g' // term: its height, epoch and seats
 	prefixCandidates   = 'h' // one record
 	prefixConsensusKey = 'i' // index
-	prefixReport       = 'p' // node, until the reports are closed
+	prefixReports      = 'j' // epoch: what its reports are about, until they were audited
+	prefixReport       = 'p' // epoch, node
 	prefixCandidacy    = 'u' // node
 )
 
@@ -139,8 +140,10 @@ func (s *State) encode(k string) []byte {
 		b = le.AppendUint32(b, n.since)
 		b = le.AppendUint32(b, n.until)
 		return appendName(n.leaving.append(b), n.address)
-	case prefixTerm, prefixReport, prefixConsensusKey, prefixCandidacy:
+	case prefixTerm, prefixReports, prefixConsensusKey, prefixCandidacy:
 		return s.encodeRotating(k[0], number(0))
+	case prefixReport:
+		return s.encodeReport(number(0), number(1))
 	case prefixConvictions:
 		return s.nodes.at(number(0)).encodeConvictions()
 	case prefixService:

@@ -72,7 +72,8 @@ type rotating struct {
 	phase      Phase
 	list       []rotation.Candidate
 	candidates *rotation.Candidates // list
-	reports    []memberReport       // ascending by node
+	reports    *reports             // of this epoch, until its seed is known
+	audited    *reports             // of the last one that had a seed, until the next are counted
 	round      uint8
 	opened     start         // the round
 	announced  rollup.Bitmap // S
@@ -82,13 +83,6 @@ type rotating struct {
 	ready      []uint32 // of them, ascending
 	next       rotation.Seats
 	certified  *HandOver
-}
-
-// memberReport is a report of a member.
-type memberReport struct {
-	node   uint32
-	coding rotation.Coding
-	data   []byte
 }
 
 // beginRotation draws the seats of term 0 among the members of the genesis, which stand from the
@@ -190,25 +184,31 @@ func (s *State) turn(began bool) {
 func (s *State) skip(why Skip) {
 	epoch := s.rotation.epoch
 	s.forgetReports()
-	s.rotate(func(r *rotating) { *r = rotating{seats: r.seats, past: r.past, seed: r.seed} })
+	if s.rotation.phase == PhaseReports { // without a seed, the next epoch audits nothing
+		s.forgetAudited()
+	}
+	s.rotate((*rotating).idle)
 	s.setCandidates(nil)
 	s.events = append(s.events, RotationSkipped{epoch, why})
 }
 
 // openReports begins the rotation of the epoch that begins.
 func (s *State) openReports() {
-	s.forgetReports()
-	s.rotate(func(r *rotating) {
-		*r = rotating{seats: r.seats, past: r.past, seed: r.seed, epoch: s.epoch(),
-			phase: PhaseReports}
-	})
 	var list []rotation.Candidate
 	for i := range s.nodes.size() {
 		if weight := s.weight(i); weight > 0 {
 			list = append(list, rotation.Candidate{Node: i, Weight: weight})
 		}
 	}
+	s.rotate((*rotating).idle)
+	s.rotate(func(r *rotating) { r.epoch, r.phase = s.epoch(), PhaseReports })
 	s.setCandidates(list)
+	s.beginReports()
+}
+
+// idle leaves of a rotation what the next one begins with.
+func (r *rotating) idle() {
+	*r = rotating{seats: r.seats, past: r.past, seed: r.seed, audited: r.audited}
 }
 
 // weight returns what a node weighs in a draw, 0 when it is no candidate.
@@ -234,28 +234,14 @@ func (s *State) setCandidates(list []rotation.Candidate) {
 	s.touch(key(prefixCandidates))
 }
 
-func (s *State) forgetReports() {
-	for _, r := range s.rotation.reports {
-		s.touch(indexKey(prefixReport, r.node))
-	}
-	s.rotate(func(r *rotating) { r.reports = nil })
-}
-
 // closeReports fixes who is healthy, what they weigh, and who announced to reveal.
 func (s *State) closeReports() {
-	r, members := s.rotation, s.elected().Members
-	announced, tally := rollup.NewBitmap(len(members)), rotation.NewTally(len(r.list))
-	for _, report := range r.reports {
-		position, _ := s.elected().Position(report.node)
-		announced.Set(position)
-		v, err := rotation.ParseVerdicts(report.coding, report.data, len(r.list))
-		if err != nil {
-			panic(fmt.Sprintf("ledger: a report of node %d: %v", report.node, err))
-		}
-		tally.Add(v, int(members[position].Power), func(candidate int) bool {
-			return rotation.Assigned(r.seed, len(members), position, len(r.list),
-				r.list[candidate].Node)
-		})
+	r := s.rotation
+	announced, tally := rollup.NewBitmap(len(s.elected().Members)), rotation.NewTally(len(r.list))
+	for i := range r.reports.list {
+		report := &r.reports.list[i]
+		announced.Set(int(report.position))
+		tally.Add(r.reports.verdicts(report), int(report.seats), r.reports.say(report))
 	}
 	if 2*s.elected().Power(announced) < s.elected().TotalPower() {
 		s.skip(SkipFewReports)
@@ -267,12 +253,12 @@ func (s *State) closeReports() {
 			healthy = append(healthy, rotation.Candidate{Node: c.Node, Weight: weight})
 		}
 	}
-	s.forgetReports()
 	s.setCandidates(healthy)
 	if s.rotation.candidates.Weight() < rotation.MinWeight {
 		s.skip(SkipFewCandidates)
 		return
 	}
+	s.forgetAudited()
 	s.openRound(0, announced)
 }
 
@@ -351,6 +337,7 @@ func (s *State) reveal(position int, signature *BLSSignature) {
 	encoded := total.Bytes()
 	s.rotate(func(r *rotating) {
 		r.seed, r.phase, r.reveals = rotation.Seed(&encoded), PhaseReady, nil
+		r.reports, r.audited = nil, r.reports
 		r.draw(s.params.Rotation)
 	})
 	s.events = append(s.events, SeatsDrawn{s.rotation.epoch, s.rotation.seed, s.rotation.asked})
@@ -401,7 +388,10 @@ func (s *State) handOver(epoch uint32) {
 		panic(fmt.Sprintf("ledger: block %d: terms: %v", s.height, err))
 	}
 	past.Add(next.Root())
-	s.rotate(func(r *rotating) { *r = rotating{seats: r.next, past: past, seed: r.seed} })
+	s.rotate(func(r *rotating) {
+		r.seats, r.past = r.next, past
+		r.idle()
+	})
 	s.setCandidates(nil)
 	s.touch(indexKey(prefixTerm, next.Term))
 	s.forgetTerms()

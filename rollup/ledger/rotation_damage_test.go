@@ -61,7 +61,7 @@ func (c *chain) damage(rng *rand.Rand) {
 	}
 	for _, k := range slices.Sorted(maps.Keys(c.stored)) {
 		if !slices.Contains([]byte{prefixRotation, prefixTerm, prefixCandidates, prefixConsensusKey,
-			prefixReport, prefixCandidacy}, k[0]) {
+			prefixReports, prefixReport, prefixCandidacy}, k[0]) {
 			continue
 		}
 		v := c.stored[k]

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"crypto/ed25519"
 	"fmt"
 	"slices"
 	"testing"
@@ -33,14 +34,83 @@ func (c *chain) signed(node uint32, message []byte) BLSSignature {
 }
 
 func (c *chain) reportTx(node uint32) []byte {
-	v, err := rotation.NewVerdicts(len(c.s.rotation.list), nil)
+	p := reportOf(c.g, c.s, node, c.plain)
+	p.Signature = c.signed(node, p.message(c.g.Network()))
+	return p.append(head(c.g.Network(), KindReport))
+}
+
+// reportOf returns a report without its signature, and with receipts that have none when plain.
+func reportOf(g *Genesis, s *State, node uint32, plain bool, unhealthy ...uint32) *Report {
+	r := s.rotation
+	var positions []uint32
+	for i, c := range r.list {
+		if slices.Contains(unhealthy, c.Node) {
+			positions = append(positions, uint32(i))
+		}
+	}
+	v, err := rotation.NewVerdicts(len(r.list), positions)
 	if err != nil {
 		panic(err)
 	}
-	p := &Report{Epoch: c.s.rotation.epoch, Node: node}
+	p := &Report{Epoch: r.epoch, Node: node}
 	p.Coding, p.Data = v.Encode()
-	p.Signature = c.signed(node, p.message(c.g.Network()))
-	return p.append(head(c.g.Network(), KindReport))
+	if r.reports != nil {
+		p.Receipts = receiptsOf(g, s, r.reports, node, v, plain).Root()
+	}
+	m, reported := r.audited.of(node)
+	if !reported {
+		return p
+	}
+	before := receiptsOf(g, s, r.audited, node, r.audited.verdicts(m), plain)
+	for _, asked := range s.asked(node) {
+		shown, ok := before.Show(r.audited.epoch, asked)
+		if !ok {
+			panic(fmt.Sprintf("no receipts of node %d", asked.Candidate))
+		}
+		p.Audit = append(p.Audit, *shown)
+	}
+	return p
+}
+
+// signReport signs a report that was changed.
+func signReport(g *Genesis, p *Report, change func(*Report)) []byte {
+	change(p)
+	signature := bls.Default.Sign(secretOf(p.Node), p.message(g.Network()))
+	p.Signature = signature.Bytes()
+	return p.append(head(g.Network(), KindReport))
+}
+
+// bend changes what a candidate signs to a member, when a test sets it.
+var bend func(member uint32, r *rotation.Receipt)
+
+// receiptsOf returns those of a member, which are the same whenever they are made.
+func receiptsOf(g *Genesis, s *State, of *reports, member uint32, v *rotation.Verdicts,
+	plain bool) *rotation.Receipts {
+	all := new(rotation.Receipts)
+	for i, candidate := range of.named {
+		if !v.Healthy(i) {
+			continue
+		}
+		var list []*rotation.Receipt
+		for n := range rotation.Answers {
+			p := rotation.Probe{Network: g.Network(), Epoch: of.epoch, Candidate: candidate,
+				Prober: member, Nonce: digestOf(fmt.Append(nil, of.epoch, candidate, member, n))}
+			r := &rotation.Receipt{Nonce: p.Nonce, Height: uint64(of.began),
+				Digest: s.clientDigest(&p.Nonce, of.clients)}
+			if bend != nil {
+				bend(member, r)
+			}
+			if !plain {
+				key := accountKey(fmt.Sprintf("node%d transport", candidate))
+				r.Signature = rotation.Signature(ed25519.Sign(key, r.Message(&p)))
+			}
+			list = append(list, r)
+		}
+		if err := all.Add(candidate, list); err != nil {
+			panic(err)
+		}
+	}
+	return all
 }
 
 func (c *chain) revealTx(node uint32) []byte {
@@ -73,18 +143,12 @@ func standTx(g *Genesis, owner string, nonce uint64, node uint32) []byte {
 
 // reportTx reports all candidates as healthy but for some nodes.
 func reportTx(g *Genesis, s *State, node uint32, unhealthy ...uint32) []byte {
-	r := s.rotation
-	var positions []uint32
-	for i, c := range r.list {
-		if slices.Contains(unhealthy, c.Node) {
-			positions = append(positions, uint32(i))
-		}
-	}
-	v, err := rotation.NewVerdicts(len(r.list), positions)
+	p := reportOf(g, s, node, false, unhealthy...)
+	v, err := rotation.ParseVerdicts(p.Coding, p.Data, len(s.rotation.list))
 	if err != nil {
 		panic(err)
 	}
-	return NewReport(g.Network(), secretOf(node), r.epoch, node, v)
+	return NewReport(g.Network(), secretOf(node), p.Epoch, node, v, p.Receipts, p.Audit)
 }
 
 func revealTx(g *Genesis, s *State, node uint32) []byte {

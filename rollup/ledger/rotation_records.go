@@ -50,15 +50,6 @@ func (w *world) encodeCandidates() (b []byte) {
 	return b
 }
 
-func (w *world) encodeReport(node uint32) []byte {
-	i, ok := slices.BinarySearchFunc(w.rotation.reports, node, memberReport.compare)
-	if !ok {
-		return nil
-	}
-	report := w.rotation.reports[i]
-	return append([]byte{byte(report.coding)}, report.data...)
-}
-
 func (w *world) encodeTerm(number uint32) []byte {
 	for _, t := range w.terms {
 		if t.committee.Term == number && number > 0 {
@@ -74,8 +65,8 @@ func (w *world) encodeRotating(prefix byte, number uint32) []byte {
 	switch prefix {
 	case prefixTerm:
 		return w.encodeTerm(number)
-	case prefixReport:
-		return w.encodeReport(number)
+	case prefixReports:
+		return w.encodeReports(number)
 	case prefixConsensusKey:
 		k := w.consensusKeys.at(number)
 		return le.AppendUint32(append([]byte(nil), k.key[:]...), k.node)
@@ -89,10 +80,14 @@ func (w *world) encodeRotating(prefix byte, number uint32) []byte {
 	return nil
 }
 
-var errRotation = errors.New("not where a rotation can stand")
+var (
+	errRotation = errors.New("not where a rotation can stand")
+	errReports  = errors.New("reports that cannot be")
+)
 
 // loadRotating loads a record of a rotation. What rests on nodes waits until all are loaded.
-func (s *restorer) loadRotating(prefix byte, number uint32, r *reader) error {
+func (s *restorer) loadRotating(prefix byte, n [4]uint32, r *reader) error {
+	number := n[0]
 	if s.rotation == nil {
 		return errors.New("of a committee that rotates")
 	}
@@ -104,10 +99,10 @@ func (s *restorer) loadRotating(prefix byte, number uint32, r *reader) error {
 			s.rotation.list = append(s.rotation.list,
 				rotation.Candidate{Node: r.U32(), Weight: r.U64()})
 		}
+	case prefixReports:
+		return s.loadReports(number, r)
 	case prefixReport:
-		coding := rotation.Coding(r.U8())
-		s.rotation.reports = append(s.rotation.reports,
-			memberReport{number, coding, slices.Clone(r.Next(len(r.B)))})
+		return s.loadReport(number, n[1], r)
 	case prefixTerm:
 		t := &term{committee: &rollup.Committee{Term: number}, height: int64(r.U64()), epoch: r.U32()}
 		var err error
@@ -205,6 +200,10 @@ func (s *restorer) finishRotation() error {
 		return err
 	case r.past.Count() != s.elected().Term+1:
 		return fmt.Errorf("%d terms before the next, %d is the last", r.past.Count(), s.elected().Term)
+	case (r.reports != nil) != (r.phase == PhaseReports || r.phase == PhaseReveals),
+		r.audited == nil && r.phase >= PhaseReady, r.audited != nil && r.phase == PhaseReveals,
+		!s.consistent(r.reports) || !s.consistent(r.audited):
+		return errReports
 	case r.phase == PhaseReveals && (len(r.reveals) != members ||
 		r.announced.Validate(members) != nil || candidates.Weight() < rotation.MinWeight):
 		return errRotation
@@ -228,7 +227,7 @@ type RotationView struct {
 	Phase      Phase
 	Seats      rotation.Seats // of the last term
 	Candidates []rotation.Candidate
-	Reported   []uint32 // nodes, ascending
+	Reported   []uint32 // nodes, ascending, until the seed is known
 	Round      uint8
 	Announced  rollup.Bitmap // of the committee of the last term: who has to reveal
 	Revealed   []uint32      // nodes, ascending
@@ -248,8 +247,10 @@ func (v *View) Rotation() (*RotationView, bool) {
 	x := &RotationView{Epoch: r.epoch, Phase: r.phase, Seats: r.seats, Candidates: r.list,
 		Round: r.round, Announced: r.announced, Seed: r.seed, Asked: r.asked, Ready: r.ready,
 		Next: r.next}
-	for _, report := range r.reports {
-		x.Reported = append(x.Reported, report.node)
+	if r.reports != nil {
+		for i := range r.reports.list {
+			x.Reported = append(x.Reported, r.reports.list[i].node)
+		}
 	}
 	for i, signature := range r.reveals {
 		if signature != nil {

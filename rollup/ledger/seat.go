@@ -39,13 +39,15 @@ type Unjail struct {
 }
 
 // Report is the payload of report: a member says which candidates it found healthy, and announces
-// that it will reveal.
+// that it will reveal. What it says rests on receipts, some of which its next report has to show.
 type Report struct {
-	Epoch     uint32          `json:"epoch"`
-	Node      uint32          `json:"node"`
-	Coding    rotation.Coding `json:"coding"`
-	Data      []byte          `json:"data"`
-	Signature BLSSignature    `json:"signature"`
+	Epoch     uint32           `json:"epoch"`
+	Node      uint32           `json:"node"`
+	Coding    rotation.Coding  `json:"coding"`
+	Data      []byte           `json:"data"`
+	Receipts  rollup.Hash      `json:"receipts"` // their root
+	Audit     []rotation.Shown `json:"audit"`    // of the report before, in the order of View.Audit
+	Signature BLSSignature     `json:"signature"`
 }
 
 // Reveal is the payload of reveal: a part of the seed.
@@ -77,7 +79,10 @@ const (
 	readyTag     = "wb-rdy/2"
 )
 
-var errConsensusWord = errors.New("the consensus key's signature does not verify")
+var (
+	errConsensusWord = errors.New("the consensus key's signature does not verify")
+	errReceipt       = errors.New("a candidate's signature of a receipt does not verify")
+)
 
 // ConsensusMessage returns what a consensus key signs to stand for a node, in the transaction with
 // that sender and nonce.
@@ -100,11 +105,11 @@ func NewUnjail(net rollup.Network, owner ed25519.PrivateKey, nonce uint64, node 
 	return sign(net, KindUnjail, owner, nonce, &Unjail{node})
 }
 
-// NewReport builds a member's report.
-func NewReport(
-	net rollup.Network, secret *bls.SecretKey, epoch, node uint32, v *rotation.Verdicts,
-) []byte {
-	p := &Report{Epoch: epoch, Node: node}
+// NewReport builds a member's report: what it found, the root of the receipts which that rests on,
+// and what the audit of its last report asks for.
+func NewReport(net rollup.Network, secret *bls.SecretKey, epoch, node uint32, v *rotation.Verdicts,
+	receipts rollup.Hash, audit []rotation.Shown) []byte {
+	p := &Report{Epoch: epoch, Node: node, Receipts: receipts, Audit: audit}
 	p.Coding, p.Data = v.Encode()
 	signature := bls.Default.Sign(secret, p.message(net))
 	p.Signature = signature.Bytes()
@@ -160,6 +165,16 @@ func (p *Unjail) append(b []byte) []byte { return le.AppendUint32(b, p.Node) }
 func (p *Report) decode(r *reader) {
 	p.Epoch, p.Node, p.Coding = r.U32(), r.U32(), rotation.Coding(r.U8())
 	p.Data = slices.Clone(r.Next(r.Count(uint64(r.U32()), 1)))
+	r.Fill(p.Receipts[:])
+	count := r.U8()
+	if count > rotation.MaxAsked {
+		r.Fail("%d receipts", count)
+		return
+	}
+	p.Audit = make([]rotation.Shown, count)
+	for i := range p.Audit {
+		p.Audit[i].Fill(&r.Reader)
+	}
 	r.Fill(p.Signature[:])
 }
 
@@ -167,7 +182,12 @@ func (p *Report) append(b []byte) []byte { return append(p.appendBody(b), p.Sign
 
 func (p *Report) appendBody(b []byte) []byte {
 	b = append(le.AppendUint32(le.AppendUint32(b, p.Epoch), p.Node), byte(p.Coding))
-	return append(le.AppendUint32(b, uint32(len(p.Data))), p.Data...)
+	b = append(le.AppendUint32(b, uint32(len(p.Data))), p.Data...)
+	b = append(append(b, p.Receipts[:]...), byte(len(p.Audit)))
+	for i := range p.Audit {
+		b = p.Audit[i].Append(b)
+	}
+	return b
 }
 
 func (p *Reveal) decode(r *reader) {
@@ -322,8 +342,6 @@ func (w *world) position(node uint32) (int, error) {
 	return i, nil
 }
 
-func (m memberReport) compare(node uint32) int { return int(int64(m.node) - int64(node)) }
-
 func (p *Report) judge(w *world, _ *Tx, _ *account) error {
 	if err := w.waits(PhaseReports, p.Epoch); err != nil {
 		return err
@@ -331,26 +349,37 @@ func (p *Report) judge(w *world, _ *Tx, _ *account) error {
 	if _, err := w.position(p.Node); err != nil {
 		return err
 	}
-	if _, said := slices.BinarySearchFunc(w.rotation.reports, p.Node, memberReport.compare); said {
+	if _, said := w.rotation.reports.of(p.Node); said {
 		return refuse(CodeSaidBefore, "by node %d", p.Node)
 	}
 	if _, err := rotation.ParseVerdicts(p.Coding, p.Data, len(w.rotation.list)); err != nil {
 		return refuse(CodeMalformed, "%w", err)
 	}
-	return nil
+	return w.audit(p)
 }
 
 func (p *Report) verify(w *world, _ *Tx, c *claims, at *error) error {
+	for i := range p.Audit {
+		s := &p.Audit[i]
+		probe := rotation.Probe{Network: w.id, Epoch: s.Epoch, Candidate: s.Candidate, Prober: p.Node}
+		c.word(claim{at, errReceipt}, w.nodes.at(s.Candidate).transport, s.Receipt.Message(&probe),
+			Signature(s.Receipt.Signature))
+	}
 	c.member(at, w.elected(), p.Node, p.message(w.id), &p.Signature)
 	return nil
 }
 
 func (p *Report) execute(s *State, _ uint32, _ *Result) {
+	position, _ := s.elected().Position(p.Node)
 	s.rotate(func(r *rotating) {
-		i, _ := slices.BinarySearchFunc(r.reports, p.Node, memberReport.compare)
-		r.reports = slices.Insert(slices.Clone(r.reports), i, memberReport{p.Node, p.Coding, p.Data})
+		x := *r.reports
+		i, _ := slices.BinarySearchFunc(x.list, p.Node, memberReport.compare)
+		x.list = slices.Insert(slices.Clone(x.list), i, memberReport{node: p.Node,
+			position: uint16(position), seats: uint16(s.elected().Members[position].Power),
+			height: s.height, coding: p.Coding, receipts: p.Receipts, data: p.Data})
+		r.reports = &x
 	})
-	s.touch(indexKey(prefixReport, p.Node))
+	s.touch(key(prefixReport, p.Epoch, p.Node))
 }
 
 // member adds a signature of one member.

@@ -47,11 +47,12 @@ func _() {
 	_ = x[CodeNotNow-36]
 	_ = x[CodeNoMember-37]
 	_ = x[CodeSaidBefore-38]
+	_ = x[CodeBadAudit-39]
 }
 
-const _TxCode_name = "okmalformedwrong_networkbad_signaturebad_nonceunknown_accountinsufficient_balancebad_proofkey_takenunknown_nodeunknown_clientunknown_payerunknown_serviceout_of_rangealready_orderedepoch_aheadsettledno_quorumbad_bitmapbad_certificateno_recordalready_certifiedoverflownot_proposertoo_earlyexpirednot_payerbad_wordwrong_termno_liealready_convictedinsufficient_reserveinsufficient_stakenot_ownernode_leftno_rotationnot_nowno_membersaid_before"
+const _TxCode_name = "okmalformedwrong_networkbad_signaturebad_nonceunknown_accountinsufficient_balancebad_proofkey_takenunknown_nodeunknown_clientunknown_payerunknown_serviceout_of_rangealready_orderedepoch_aheadsettledno_quorumbad_bitmapbad_certificateno_recordalready_certifiedoverflownot_proposertoo_earlyexpirednot_payerbad_wordwrong_termno_liealready_convictedinsufficient_reserveinsufficient_stakenot_ownernode_leftno_rotationnot_nowno_membersaid_beforebad_audit"
 
-var _TxCode_index = [...]uint16{0, 2, 11, 24, 37, 46, 61, 81, 90, 99, 111, 125, 138, 153, 165, 180, 191, 198, 207, 217, 232, 241, 258, 266, 278, 287, 294, 303, 311, 321, 327, 344, 364, 382, 391, 400, 411, 418, 427, 438}
+var _TxCode_index = [...]uint16{0, 2, 11, 24, 37, 46, 61, 81, 90, 99, 111, 125, 138, 153, 165, 180, 191, 198, 207, 217, 232, 241, 258, 266, 278, 287, 294, 303, 311, 321, 327, 344, 364, 382, 391, 400, 411, 418, 427, 438, 447}
 
 func (i TxCode) String() string {
 	idx := int(i) - 0

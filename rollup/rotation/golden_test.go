@@ -23,6 +23,14 @@ type golden struct {
 	Terms      []string    `json:"term_roots"` // of 0, 1, … terms, whose committee roots are seeds
 	Verdicts   [][2]string `json:"verdicts"`   // coding and data, of the unhealthy 0; 0, 9; 3, 4, 999
 	Assigned   []uint32    `json:"assigned"`   // below 200, of member 5 of 128 and 10,000 candidates
+	Probe      string      `json:"probe"`
+	Digest     string      `json:"digest"`   // of 1,000 clients, whose keys are their indices
+	NoClients  string      `json:"digest_0"` // of none
+	Receipt    string      `json:"receipt"`
+	Signed     string      `json:"receipt_message"`
+	Receipts   string      `json:"receipts_root"` // of nodes 2, 5, 6, 9 and 40
+	Asked      [][2]uint32 `json:"asked"`         // node and answer, of the nodes 0, 3, … 300
+	Shown      string      `json:"shown"`         // of node 6
 	Seats      int         `json:"seats"`
 	TermEpochs int         `json:"term_epochs"`
 	Epochs     []history   `json:"epochs"`
@@ -74,9 +82,40 @@ func made(t *testing.T) *golden {
 			g.Assigned = append(g.Assigned, c)
 		}
 	}
+	g.audit(t, network)
 	g.Epochs = histories(t, g.Seats, g.TermEpochs)
 	return g
 }
+
+// audit makes the values of a receipt and of its way into a report.
+func (g *golden) audit(t *testing.T, network rollup.Network) {
+	probe := Probe{Network: network, Epoch: 7, Candidate: 6, Prober: 3, Nonce: seedOf(8)}
+	clientKey := func(i uint64) []byte { return append(make([]byte, 88), le.AppendUint64(nil, i)...) }
+	digest, none := Digest(&probe.Nonce, 1000, clientKey), Digest(&probe.Nonce, 0, nil)
+	g.Probe, g.Digest, g.NoClients = text(probe.Append(nil)), text(digest[:]), text(none[:])
+	all := new(Receipts)
+	for _, node := range []uint32{2, 5, 6, 9, 40} {
+		if err := all.Add(node, receipts(uint64(node))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	receipt := all.Of(6)[1]
+	root := all.Root()
+	g.Receipt, g.Signed = text(receipt.Append(nil)), text(receipt.Message(&probe))
+	g.Receipts = text(root[:])
+	var named []uint32
+	for node := uint32(0); node <= 300; node += 3 {
+		named = append(named, node)
+	}
+	v := verdicts(t, len(named), 1, 2, 50)
+	for _, a := range Audit(seedOf(9), 3, named, v, everything) {
+		g.Asked = append(g.Asked, [2]uint32{a.Candidate, uint32(a.Answer)})
+	}
+	shown, _ := all.Show(7, Asked{6, 1})
+	g.Shown = text(shown.Append(nil))
+}
+
+func everything(int) bool { return true }
 
 // histories are forty epochs in which nodes come and go, are silent, and are convicted.
 func histories(t *testing.T, k, termEpochs int) (list []history) {
