@@ -5,11 +5,14 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
+	"github.com/waybill-network/waybill/node/certificate"
 	"github.com/waybill-network/waybill/node/compute"
 	"github.com/waybill-network/waybill/node/config"
 	"github.com/waybill-network/waybill/node/content"
@@ -27,7 +30,9 @@ type deliverer struct {
 	store  *content.Store
 	server *serve.Server
 	runs   *compute.Service // nil: modules are not run
-	api    *ingest.Server   // that is served at the same port; set before the port opens
+	// certificate is nil without TLS.
+	certificate certificate.Source
+	api         *ingest.Server // that is served at the same port; set before the port opens
 }
 
 // startContent opens the store of content, and what answers for it. The port opens last.
@@ -47,8 +52,7 @@ func (n *Node) startContent(context.Context) error {
 			n.log.Error("the store of content did not close cleanly", "err", err)
 		}
 	})
-	certificates, err := certificates(n.cfg, "content", c.TLSCert, c.TLSKey)
-	if err != nil {
+	if d.certificate, err = n.contentCertificate(); err != nil {
 		return err
 	}
 	kinds, err := n.startCompute(d, shelf)
@@ -63,7 +67,7 @@ func (n *Node) startContent(context.Context) error {
 		Routes: n.startRoutes(),
 		Dir:    filepath.Join(n.cfg.HomeDir(), "delivery"),
 		Rate:   uint64(c.Rate), Volume: uint64(c.Volume), Courtesy: uint64(c.Courtesy),
-		TLS: certificates, MaxConnections: c.MaxConnections, MaxOfOne: c.MaxPerAddress,
+		TLS: tlsOf(d.certificate), MaxConnections: c.MaxConnections, MaxOfOne: c.MaxPerAddress,
 		Logger: n.log,
 	})
 	if err != nil {
@@ -123,11 +127,15 @@ func (n *Node) openContentPort(context.Context) error {
 		return nil
 	}
 	server := n.content.server
-	return n.serve("content.listen", n.cfg.Content.Listen, server.Serve,
+	err := n.serve("content.listen", n.cfg.Content.Listen, server.Serve,
 		func(ctx context.Context) error {
 			n.content.api.Drain() // its streams would be waited for
 			return server.Shutdown(ctx)
 		})
+	if err != nil || n.content.certificate == nil {
+		return err
+	}
+	return n.content.certificate.Start()
 }
 
 // fillContent says what is delivered.
@@ -142,6 +150,7 @@ func (n *Node) fillContent(c *telemetry.Content) {
 		Late: s.Credit.Late, Plain: s.PlainBytes, Month: s.Month,
 		Volume: uint64(n.cfg.Content.Volume), Stored: uint64(stored.Bytes),
 		Contents: stored.Contents}
+	fillCertificate(c, n.content.certificate)
 	for _, reason := range delivery.Reasons() {
 		c.Refusals = append(c.Refusals,
 			status.Count{Name: reason.String(), Count: s.Refused[reason]})
@@ -149,16 +158,56 @@ func (n *Node) fillContent(c *telemetry.Content) {
 	}
 }
 
-// certificates loads the certificate of a port, if it has one.
-func certificates(cfg *config.Config, section, cert, key string) (*tls.Config, error) {
-	if cert == "" {
+// contentCertificate returns the certificate of the port for content, nil when it has none.
+func (n *Node) contentCertificate() (certificate.Source, error) {
+	c := &n.cfg.Certificate
+	if len(c.Names) == 0 {
+		return n.fileCertificate("content", n.cfg.Content.TLSCert, n.cfg.Content.TLSKey)
+	}
+	_, port, err := net.SplitHostPort(n.cfg.Content.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("content.listen: %w", err)
+	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return nil, fmt.Errorf("content.listen: %w", err)
+	}
+	source, err := certificate.NewACME(certificate.Authority{Names: c.Names, Email: c.Email,
+		Directory: c.Directory, Roots: n.cfg.Path(c.Roots), Dir: n.cfg.Path(c.Path),
+		Port: int(number), Log: n.log})
+	if err != nil {
+		return nil, fmt.Errorf("certificate.roots: %w", err)
+	}
+	n.onStop(source.Close)
+	return source, nil
+}
+
+// fileCertificate returns the certificate of a port from its files, nil when it has none.
+func (n *Node) fileCertificate(section, chain, key string) (certificate.Source, error) {
+	if chain == "" {
 		return nil, nil
 	}
-	pair, err := tls.LoadX509KeyPair(cfg.Path(cert), cfg.Path(key))
+	source, err := certificate.NewFiles(n.cfg.Path(chain), n.cfg.Path(key), n.log)
 	if err != nil {
 		return nil, fmt.Errorf("%s.tls_cert, %s.tls_key: %w", section, section, err)
 	}
-	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, nil
+	return source, nil
+}
+
+func tlsOf(source certificate.Source) *tls.Config {
+	if source == nil {
+		return nil
+	}
+	return source.TLS()
+}
+
+// fillCertificate says what clients are shown.
+func fillCertificate(c *telemetry.Content, source certificate.Source) {
+	if source == nil {
+		return
+	}
+	s := source.State()
+	c.Certificate = &telemetry.Certificate{Names: s.Names, Until: s.Until, Wrong: s.Wrong}
 }
 
 // shelf is the store of content as package serve needs it.

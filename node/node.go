@@ -423,11 +423,11 @@ func (n *Node) startIngest(context.Context) error {
 		MaxSubmission: n.cfg.Ingest.MaxSubmission,
 		IdleTimeout:   n.cfg.Ingest.IdleTimeout, Logger: n.log,
 	}
-	var err error
-	c.TLS, err = certificates(n.cfg, "ingest", n.cfg.Ingest.TLSCert, n.cfg.Ingest.TLSKey)
+	source, err := n.fileCertificate("ingest", n.cfg.Ingest.TLSCert, n.cfg.Ingest.TLSKey)
 	if err != nil {
 		return err
 	}
+	c.TLS = tlsOf(source)
 	if n.content != nil {
 		c.Answered = n.content.server.Answered
 	}

@@ -46,11 +46,14 @@ func (n *Node) contentAddress() string {
 	if err != nil {
 		return ""
 	}
+	if names := n.cfg.Certificate.Names; len(names) > 0 { // which lead to this port, from 443
+		host, port = names[0], "443"
+	}
 	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
 		host = ""
 	}
 	u := url.URL{Scheme: "http", Host: net.JoinHostPort(host, port)}
-	if c.TLSCert != "" {
+	if c.TLSCert != "" || len(n.cfg.Certificate.Names) > 0 {
 		u.Scheme = "https"
 	}
 	return u.String()

@@ -16,7 +16,7 @@ const module = "github.com/waybill-network/waybill/"
 
 // Groups of rooms that often are imported together.
 var (
-	core     = []string{"kernels", "rollup", "rollup/registry", "rollup/rotation", "rollup/word",
+	core = []string{"kernels", "rollup", "rollup/registry", "rollup/rotation", "rollup/word",
 		"rollup/ledger"}
 	protocol = join(core, "rollup/cosign", "rollup/delivery", "rollup/export", "rollup/manifest",
 		"rollup/meter", "rollup/route", "proofs")
@@ -170,6 +170,9 @@ var guests = map[string][]string{
 	"github.com/schollz/progressbar/v3": {"bench", "internal/cli"},
 	"github.com/gorilla/websocket":      {"node/web"},
 	"github.com/tetratelabs/wazero":     {"node/compute/machine"},
+	"github.com/caddyserver/certmagic":  {"node/certificate"},
+	"github.com/letsencrypt/pebble/v2":  {"node/certificate"}, // an authority, in tests
+	"go.uber.org/zap":                   {"node/certificate"},
 	"golang.org/x/crypto":               {"node/keys", "proofs"},
 	"golang.org/x/mod":                  {"internal/release"},
 	"golang.org/x/perf":                 {"bench"},

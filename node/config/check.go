@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"reflect"
 	"regexp"
 	"strconv"
@@ -25,13 +26,17 @@ var errValue = errors.New("not allowed")
 //	address    host:port, the host may be empty; address? may be empty
 //	peers      a list of id@host:port
 //	ids        a list of ids of nodes
+//	names      a list of host names and IP addresses
+//	https      a URL of that scheme
 //
 // Without a tag the type alone is the rule.
 
 var (
 	nameRule = regexp.MustCompile(`^[!-~]{1,64}$`)
 	peerRule = regexp.MustCompile(`^[0-9a-f]{40}@([^@\s]+)$`)
-	idRule   = regexp.MustCompile(`^[0-9a-f]{40}$`)
+	hostRule = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+` +
+		`[a-z][a-z0-9-]{0,61}[a-z0-9]$`)
+	idRule = regexp.MustCompile(`^[0-9a-f]{40}$`)
 )
 
 // allowed puts the rule into words.
@@ -53,6 +58,10 @@ func (f *field) allowed() string {
 		words = "a list of id@host:port, the id being 40 hexadecimal digits"
 	case rule == "ids":
 		words = "a list of ids of 40 hexadecimal digits"
+	case rule == "names":
+		words = "a list of host names in small letters (xn-- for others) and IP addresses"
+	case rule == "https":
+		words = "https://host/path"
 	case strings.Contains(rule, ".."):
 		low, high, _ := strings.Cut(rule, "..")
 		words = low + " to " + high
@@ -93,6 +102,13 @@ func (f *field) check() error {
 		for _, id := range f.value.Interface().([]string) {
 			ok = ok && idRule.MatchString(id)
 		}
+	case rule == "names":
+		for _, n := range f.value.Interface().([]string) {
+			ok = ok && len(n) < 254 && (hostRule.MatchString(n) || net.ParseIP(n) != nil)
+		}
+	case rule == "https":
+		u, err := url.Parse(text)
+		ok = err == nil && u.Scheme == "https" && u.Host != "" && u.User == nil
 	case strings.Contains(rule, ".."):
 		low, high, _ := strings.Cut(rule, "..")
 		v := f.number()
@@ -153,6 +169,14 @@ func together(c *Config) (path, why string) {
 	}
 	if (c.Content.TLSCert == "") != (c.Content.TLSKey == "") {
 		return "content.tls_key", "content.tls_cert and content.tls_key both set or both empty"
+	}
+	if len(c.Certificate.Names) > 0 {
+		if c.Content.Listen == "" {
+			return "certificate.names", "empty unless content.listen is set"
+		}
+		if c.Content.TLSCert != "" {
+			return "certificate.names", "empty when content.tls_cert is set"
+		}
 	}
 	if c.Compute.Enabled && c.Content.Listen == "" {
 		return "compute.enabled", "false unless content.listen is set"

@@ -13,17 +13,18 @@ import (
 
 // Config is a node's settings. Tags: doc describes, allow constrains (see check.go).
 type Config struct {
-	Node      Node      `toml:"node" doc:"Who this node is and where it keeps its files."`
-	Ingest    Ingest    `toml:"ingest" doc:"The door for clients: acknowledgements come in here."`
-	Content   Content   `toml:"content" doc:"The port where content is delivered against acks, which come in there as well as at the door for clients.\nA client is sent a window of bytes ahead of its acks, 256 KiB at first; who does not acknowledge gets no more."`
-	Compute   Compute   `toml:"compute" doc:"Modules of WebAssembly that the node runs for clients, at the port for content and against acks as content is.\nA module is content, named by its root; what a run used is fuel, of which 1,024 are a unit of the service."`
-	Peer      Peer      `toml:"peer" doc:"The door for other nodes: rollups and certificate shares."`
-	Consensus Consensus `toml:"consensus" doc:"The chain that orders certificates and settles epochs."`
-	Pipeline  Pipeline  `toml:"pipeline" doc:"The way of an ack from the door to its rollup. The budgets bound memory: beyond them acks are refused\nwith a retry delay, and nothing that was admitted is dropped."`
-	Proofs    Proofs    `toml:"proofs" doc:"Proofs take the place of the statements that clients co-signed when the committee verifies a rollup. Every node checks\nthem with the keys that the genesis file names; one that takes acks makes them too."`
-	Store     Store     `toml:"store" doc:"The disk. An ack is answered only after it is durable here."`
-	Operator  Operator  `toml:"operator" doc:"The operator's port: dashboard at /, /metrics, /livez, /readyz. It shows much and changes\nnothing, but it has no login: keep it on a private address."`
-	Log       Log       `toml:"log" doc:"What the node writes to its standard error."`
+	Node        Node        `toml:"node" doc:"Who this node is and where it keeps its files."`
+	Ingest      Ingest      `toml:"ingest" doc:"The door for clients: acknowledgements come in here."`
+	Content     Content     `toml:"content" doc:"The port where content is delivered against acks, which come in there as well as at the door for clients.\nA client is sent a window of bytes ahead of its acks, 256 KiB at first; who does not acknowledge gets no more."`
+	Certificate Certificate `toml:"certificate" doc:"A TLS certificate for the port for content, from an authority that speaks ACME, renewed in time.\nThe authority comes to port 443 of each name: lead that to content.listen. No other port is needed."`
+	Compute     Compute     `toml:"compute" doc:"Modules of WebAssembly that the node runs for clients, at the port for content and against acks as content is.\nA module is content, named by its root; what a run used is fuel, of which 1,024 are a unit of the service."`
+	Peer        Peer        `toml:"peer" doc:"The door for other nodes: rollups and certificate shares."`
+	Consensus   Consensus   `toml:"consensus" doc:"The chain that orders certificates and settles epochs."`
+	Pipeline    Pipeline    `toml:"pipeline" doc:"The way of an ack from the door to its rollup. The budgets bound memory: beyond them acks are refused\nwith a retry delay, and nothing that was admitted is dropped."`
+	Proofs      Proofs      `toml:"proofs" doc:"Proofs take the place of the statements that clients co-signed when the committee verifies a rollup. Every node checks\nthem with the keys that the genesis file names; one that takes acks makes them too."`
+	Store       Store       `toml:"store" doc:"The disk. An ack is answered only after it is durable here."`
+	Operator    Operator    `toml:"operator" doc:"The operator's port: dashboard at /, /metrics, /livez, /readyz. It shows much and changes\nnothing, but it has no login: keep it on a private address."`
+	Log         Log         `toml:"log" doc:"What the node writes to its standard error."`
 
 	dir string // that relative paths start from
 }
@@ -65,6 +66,15 @@ type Content struct {
 	Courtesy       Size   `toml:"courtesy" allow:"0B..1TiB" doc:"Bytes a second that are sent to whoever asks without acknowledging, which nobody pays for; 0B: none."`
 	MaxConnections int    `toml:"max_connections" allow:"1..1048576" doc:"Connections at once."`
 	MaxPerAddress  int    `toml:"max_per_address" allow:"1..65536" doc:"Connections of one address at once (of one /64 with IPv6)."`
+}
+
+// Certificate is section [certificate].
+type Certificate struct {
+	Names     []string `toml:"names" allow:"names" doc:"Host names and IP addresses to be certified, by which clients find this node. With one or more, the terms of the\nauthority are agreed to. None: content.tls_cert, or no TLS."`
+	Email     string   `toml:"email" allow:"path?" doc:"Where the authority writes to when something is wrong with the certificate."`
+	Directory string   `toml:"directory" allow:"https" doc:"The authority, by the URL of its ACME directory."`
+	Roots     string   `toml:"roots" allow:"path?" doc:"Roots (PEM) that the authority's own server is known by, relative to home. Empty: those of the system."`
+	Path      string   `toml:"path" allow:"path" doc:"Directory of the account, its keys and the certificates, relative to home."`
 }
 
 // Compute is section [compute].
@@ -148,6 +158,8 @@ func Default() *Config {
 		},
 		Content: Content{Path: "content", MaxBytes: 64 << 30, MaxContent: 16 << 30,
 			MaxConnections: 16384, MaxPerAddress: 256},
+		Certificate: Certificate{Names: []string{}, Path: "certificates",
+			Directory: "https://acme-v02.api.letsencrypt.org/directory"},
 		Compute: Compute{MaxFuel: 1 << 34, MaxInput: 1 << 20, Runs: 2, Wait: 5 * time.Second,
 			Time: time.Minute, Cache: 64 << 20},
 		Peer: Peer{Listen: ":7401", PushTimeout: 15 * time.Second, MaxInflight: 4},

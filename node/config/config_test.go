@@ -126,6 +126,8 @@ func TestTemplate(t *testing.T) {
 				f.value.SetString("o'ther\"\\name")
 			case "path", "path?":
 				f.value.SetString("/a \"b\"\\é\u00ad" + f.key)
+			case "https":
+				f.value.SetString("https://[::1]:14000/dir")
 			default:
 				words := strings.Split(f.rule, "|")
 				f.value.SetString(words[0])
@@ -137,6 +139,9 @@ func TestTemplate(t *testing.T) {
 			if f.rule == "peers" {
 				list[0], list[1] = list[0]+"@h:1", list[1]+"@[::1]:2"
 			}
+			if f.rule == "names" {
+				list = []string{"node-1.example.org", "2001:db8::1"}
+			}
 			f.value.Set(reflect.ValueOf(list))
 		default:
 			low, high, _ := strings.Cut(f.rule, "..")
@@ -147,6 +152,7 @@ func TestTemplate(t *testing.T) {
 			f.value.Set(reflect.ValueOf(bound).Convert(f.value.Type()))
 		}
 	}
+	other.Content.TLSCert, other.Content.TLSKey = "", "" // whose place certificate.names takes
 	if err := other.Validate(); err != nil {
 		t.Fatal(err)
 	}
@@ -239,6 +245,18 @@ func TestErrors(t *testing.T) {
 			[]string{"log.level", "log.format", "peer.listen", "host:port"}},
 		{"half of TLS", "[ingest]\ntls_cert = \"c.pem\"\n", nil, nil,
 			[]string{"both set or both empty"}},
+		{"two certificates", "[content]\nlisten = \":7404\"\ntls_cert = \"c.pem\"\n" +
+			"tls_key = \"k.pem\"\n[certificate]\nnames = [\"a.example\"]\n", nil, nil,
+			[]string{"certificate.names", "empty when content.tls_cert is set"}},
+		{"a certificate of no port", "[certificate]\nnames = [\"a.example\"]\n", nil, nil,
+			[]string{"certificate.names", "empty unless content.listen is set"}},
+		{"a name that is none", "", []string{"WAYBILL_CERTIFICATE_NAMES=Node_1.example"}, nil,
+			[]string{"certificate.names", "host names in small letters"}},
+		{"a host without a dot", "", []string{"WAYBILL_CERTIFICATE_NAMES=localhost"}, nil,
+			[]string{"certificate.names"}},
+		{"an authority without TLS", "",
+			[]string{"WAYBILL_CERTIFICATE_DIRECTORY=http://ca.example/dir"}, nil,
+			[]string{"certificate.directory", "https://host/path"}},
 		{"one address twice", "[peer]\nlisten = \":7400\"\n", nil, nil,
 			[]string{"peer.listen", "ingest.listen has the same"}},
 		{"budget below a submission", "[pipeline]\nmax_acks = 1024\n", nil, nil,

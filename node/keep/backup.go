@@ -141,7 +141,7 @@ func collect(c *config.Loaded, checkpoint string, o Options, h *Head) ([]entry, 
 
 // small lists single files of the home that its settings name.
 func small(c *config.Loaded, secret bool) (entries []entry) {
-	files := []string{c.Ingest.TLSCert, c.Content.TLSCert, c.Content.Deny}
+	files := []string{c.Ingest.TLSCert, c.Content.TLSCert, c.Content.Deny, c.Certificate.Roots}
 	if secret {
 		files = append(files, c.Ingest.TLSKey, c.Content.TLSKey)
 	}

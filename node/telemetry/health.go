@@ -71,7 +71,7 @@ func Checks(s *Snapshot) []Check {
 		sync.Detail = fmt.Sprintf("catching up, at block %d", s.Chain.Height)
 	}
 	if s.Content.On {
-		checks = append(checks, contentCheck(&s.Content))
+		checks = append(checks, contentCheck(&s.Content, s.Taken))
 	}
 	if len(s.Proving.Keys) > 0 {
 		checks = append(checks, proofCheck(&s.Proving))
@@ -83,7 +83,7 @@ func Checks(s *Snapshot) []Check {
 }
 
 // contentCheck is always OK: a node without volume still takes acks.
-func contentCheck(c *Content) Check {
+func contentCheck(c *Content, now time.Time) Check {
 	check := Check{Name: "content", OK: true, Detail: fmt.Sprintf("%s, %s outstanding, %s owed by %s",
 		text.Plural(c.Open, "stream"), text.Bytes(c.Outstanding), text.Bytes(c.Owed),
 		text.Plural(c.Debtors, "client"))}
@@ -91,7 +91,31 @@ func contentCheck(c *Content) Check {
 		check.Warning = true
 		check.Detail = fmt.Sprintf("the volume of this month is used up: %s", text.Bytes(c.Volume))
 	}
+	if wrong := certificateWrong(c.Certificate, now); wrong != "" {
+		check.Warning, check.Detail = true, wrong
+	}
 	return check
+}
+
+// certificateWrong says what keeps clients away, "" when nothing does.
+func certificateWrong(c *Certificate, now time.Time) string {
+	if c == nil {
+		return ""
+	}
+	said := ""
+	if c.Wrong != "" {
+		said = ": " + text.Line(c.Wrong)
+	}
+	until := c.Until.UTC().Format("2006-01-02 15:04 UTC")
+	switch {
+	case c.Until.IsZero():
+		return "there is no certificate yet" + said
+	case !now.Before(c.Until):
+		return "the certificate ended at " + until + said
+	case said != "":
+		return "the certificate is not renewed, and ends at " + until + said
+	}
+	return ""
 }
 
 // proofCheck is always OK: without proofs rollups go to the committee with their statements.

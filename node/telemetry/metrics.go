@@ -374,6 +374,14 @@ var metrics = []metric{
 		func(s *Snapshot) float64 { return float64(s.Content.Plain) }),
 	one("content_month_bytes", "Bytes of content sent in this month, of both kinds.", gauge,
 		func(s *Snapshot) float64 { return float64(s.Content.Month) }),
+	one("content_certificate_expiry_timestamp_seconds",
+		"When the certificate of the port for content ends; 0 without one.", gauge,
+		func(s *Snapshot) float64 {
+			if c := s.Content.Certificate; c != nil && !c.Until.IsZero() {
+				return float64(c.Until.Unix())
+			}
+			return 0
+		}),
 	countMetric("content_refusals_total", "Requests for content refused, by reason.", counter,
 		"reason", func(s *Snapshot) []status.Count { return s.Content.Refusals }),
 	countMetric("content_aborts_total", "Streams ended in the middle, by reason.", counter,

@@ -93,6 +93,15 @@ type Content struct {
 	Aborts   []status.Count `json:"aborts"`   // counters, of streams
 	Stored   uint64         `json:"stored"`   // bytes on disk
 	Contents int            `json:"contents"`
+
+	Certificate *Certificate `json:"certificate"` // nil without TLS
+}
+
+// Certificate is what the port for content shows its clients.
+type Certificate struct {
+	Names []string  `json:"names"`
+	Until time.Time `json:"until"` // zero when there is none yet
+	Wrong string    `json:"wrong"` // what failed last, "" when nothing did
 }
 
 // Compute is what the node runs for clients. Its credit is that of content.

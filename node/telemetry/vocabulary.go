@@ -99,8 +99,10 @@ var terms = []Term{
 	{SetCheck, "queue", "", "no ack waits long for its answer", "see the stages"},
 	{SetCheck, "blocks", "", "the last block is young",
 		"see the check peers; if they are there, ask the other members' operators"},
-	{SetCheck, "content", "", "content is delivered, and the month's volume is not used up",
-		"raise content.volume, or wait for the next month"},
+	{SetCheck, "content", "", "content is delivered, the month's volume is not used up, and the " +
+		"certificate holds",
+		"raise content.volume, or wait for the next month; lead port 443 of the names to " +
+			"content.listen, or put new files in place"},
 	{SetCheck, "proofs", "", "keys are there, and the prover runs", "fetch the keys that are missing"},
 	{SetCheck, "alarm", "", "no proof was shown to be false by its rollup's own statements",
 		"read the file that the check names, show it to the other members, suspend the proof keys; " +
