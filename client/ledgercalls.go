@@ -138,6 +138,15 @@ func (n *nodes) ExportSettlement(
 		})
 }
 
+// ExportTerms implements api.LedgerServiceClient.
+func (n *nodes) ExportTerms(ctx context.Context, req *connect.Request[api.ExportTermsRequest]) (
+	*connect.Response[api.ExportResponse], error) {
+	return read(ctx, n, "ExportTerms", req,
+		func(c api.LedgerServiceClient) unary[api.ExportTermsRequest, api.ExportResponse] {
+			return c.ExportTerms
+		})
+}
+
 // ListOwnRollups implements api.LedgerServiceClient. Only the client's own node knows the answer.
 func (n *nodes) ListOwnRollups(
 	ctx context.Context,

@@ -34,6 +34,7 @@ func newExport() *cobra.Command {
 				return client.Call(ctx, c.Ledger().ExportSettlement,
 					&api.ExportSettlementRequest{Epoch: uint32(n[0])})
 			}),
+		exportTerms(),
 	)
 }
 
@@ -47,6 +48,19 @@ func exportRollup() *cobra.Command {
 		})
 	cmd.Flags().Uint32Var(&rung, "rung", 0, "evidence: 2 with co-signed statements, 3 with "+
 		"proofs of them (default: the best that the node keeps)")
+	return cmd
+}
+
+func exportTerms() *cobra.Command {
+	var draws bool
+	cmd := exportCommand("terms FIRST",
+		"The hand-overs to all committees from term FIRST on; 1: from the genesis", 1,
+		func(ctx context.Context, c *client.Client, n []uint64) (*api.ExportResponse, error) {
+			return client.Call(ctx, c.Ledger().ExportTerms,
+				&api.ExportTermsRequest{First: uint32(n[0]), Draws: draws})
+		})
+	cmd.Flags().BoolVar(&draws, "draws", false, "how their seats were drawn, instead: seeds, "+
+		"candidates and who was ready, as far as the node keeps them")
 	return cmd
 }
 

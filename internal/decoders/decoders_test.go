@@ -159,6 +159,8 @@ func table(t testing.TB) map[string]decoder {
 		"rollup/registry.ParseProofKey":  {of(registry.ParseProofKey), zeros(registry.ProofKeySize)},
 		"rollup/rotation.ParseSeats":     {of(rotation.ParseSeats), zeros(rotation.SeatsSize(64))},
 		"rollup/rotation.ParseHandOver":  {of(rotation.ParseHandOver), zeros(rotation.HandOverSize)},
+		"rollup/rotation.ParseDraws":     {of(rotation.ParseDraws), draws()},
+		"rollup/rotation.ParseEvidence":  {of(rotation.ParseEvidence), [][]byte{draws()[0][10+16:]}},
 		"rollup/rotation.ParseTerms":     {of(rotation.ParseTerms), terms()},
 		"rollup/rotation.ParseHandOvers": {of(rotation.ParseHandOvers), handOvers()},
 		"rollup/rotation.ParseHop":       {of(rotation.ParseHop), [][]byte{handOvers()[0][12+100:]}},
@@ -251,6 +253,14 @@ func terms() [][]byte {
 		t.Add(rollup.Hash{i})
 	}
 	return [][]byte{t.Append(nil)}
+}
+
+// draws is the evidence of term 1, with one candidate and one that is gone.
+func draws() [][]byte {
+	d := rotation.Draws{First: 1, Marks: make([]rotation.Mark, 16), Terms: []rotation.Evidence{{
+		Announced: rollup.Bitmap{7}, Candidates: []rotation.Candidate{{Node: 5, Weight: 9}},
+		Ready: rollup.Bitmap{1}, Gone: []uint32{3}}}}
+	return [][]byte{d.Append(nil)}
 }
 
 // handOvers is one to term 1, by which a new node gets a seat.

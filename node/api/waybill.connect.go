@@ -93,6 +93,9 @@ const (
 	// LedgerServiceExportSettlementProcedure is the fully-qualified name of the LedgerService's
 	// ExportSettlement RPC.
 	LedgerServiceExportSettlementProcedure = "/waybill.v1.LedgerService/ExportSettlement"
+	// LedgerServiceExportTermsProcedure is the fully-qualified name of the LedgerService's ExportTerms
+	// RPC.
+	LedgerServiceExportTermsProcedure = "/waybill.v1.LedgerService/ExportTerms"
 )
 
 // IngestServiceClient is a client for the waybill.v1.IngestService service.
@@ -370,6 +373,8 @@ type LedgerServiceClient interface {
 	ExportAck(context.Context, *connect.Request[ExportAckRequest]) (*connect.Response[ExportResponse], error)
 	ExportRollup(context.Context, *connect.Request[ExportRollupRequest]) (*connect.Response[ExportResponse], error)
 	ExportSettlement(context.Context, *connect.Request[ExportSettlementRequest]) (*connect.Response[ExportResponse], error)
+	// ExportTerms gives the hand-overs from one committee to the next, or how their seats were drawn.
+	ExportTerms(context.Context, *connect.Request[ExportTermsRequest]) (*connect.Response[ExportResponse], error)
 }
 
 // NewLedgerServiceClient constructs a client for the waybill.v1.LedgerService service. By default,
@@ -480,6 +485,13 @@ func NewLedgerServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		exportTerms: connect.NewClient[ExportTermsRequest, ExportResponse](
+			httpClient,
+			baseURL+LedgerServiceExportTermsProcedure,
+			connect.WithSchema(ledgerServiceMethods.ByName("ExportTerms")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -499,6 +511,7 @@ type ledgerServiceClient struct {
 	exportAck        *connect.Client[ExportAckRequest, ExportResponse]
 	exportRollup     *connect.Client[ExportRollupRequest, ExportResponse]
 	exportSettlement *connect.Client[ExportSettlementRequest, ExportResponse]
+	exportTerms      *connect.Client[ExportTermsRequest, ExportResponse]
 }
 
 // SubmitTx calls waybill.v1.LedgerService.SubmitTx.
@@ -571,6 +584,11 @@ func (c *ledgerServiceClient) ExportSettlement(ctx context.Context, req *connect
 	return c.exportSettlement.CallUnary(ctx, req)
 }
 
+// ExportTerms calls waybill.v1.LedgerService.ExportTerms.
+func (c *ledgerServiceClient) ExportTerms(ctx context.Context, req *connect.Request[ExportTermsRequest]) (*connect.Response[ExportResponse], error) {
+	return c.exportTerms.CallUnary(ctx, req)
+}
+
 // LedgerServiceHandler is an implementation of the waybill.v1.LedgerService service.
 type LedgerServiceHandler interface {
 	// SubmitTx checks a transaction and hands it to the committee. It does not wait for a block. A refusal is an error
@@ -594,6 +612,8 @@ type LedgerServiceHandler interface {
 	ExportAck(context.Context, *connect.Request[ExportAckRequest]) (*connect.Response[ExportResponse], error)
 	ExportRollup(context.Context, *connect.Request[ExportRollupRequest]) (*connect.Response[ExportResponse], error)
 	ExportSettlement(context.Context, *connect.Request[ExportSettlementRequest]) (*connect.Response[ExportResponse], error)
+	// ExportTerms gives the hand-overs from one committee to the next, or how their seats were drawn.
+	ExportTerms(context.Context, *connect.Request[ExportTermsRequest]) (*connect.Response[ExportResponse], error)
 }
 
 // NewLedgerServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -700,6 +720,13 @@ func NewLedgerServiceHandler(svc LedgerServiceHandler, opts ...connect.HandlerOp
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	ledgerServiceExportTermsHandler := connect.NewUnaryHandler(
+		LedgerServiceExportTermsProcedure,
+		svc.ExportTerms,
+		connect.WithSchema(ledgerServiceMethods.ByName("ExportTerms")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/waybill.v1.LedgerService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case LedgerServiceSubmitTxProcedure:
@@ -730,6 +757,8 @@ func NewLedgerServiceHandler(svc LedgerServiceHandler, opts ...connect.HandlerOp
 			ledgerServiceExportRollupHandler.ServeHTTP(w, r)
 		case LedgerServiceExportSettlementProcedure:
 			ledgerServiceExportSettlementHandler.ServeHTTP(w, r)
+		case LedgerServiceExportTermsProcedure:
+			ledgerServiceExportTermsHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -793,4 +822,8 @@ func (UnimplementedLedgerServiceHandler) ExportRollup(context.Context, *connect.
 
 func (UnimplementedLedgerServiceHandler) ExportSettlement(context.Context, *connect.Request[ExportSettlementRequest]) (*connect.Response[ExportResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("waybill.v1.LedgerService.ExportSettlement is not implemented"))
+}
+
+func (UnimplementedLedgerServiceHandler) ExportTerms(context.Context, *connect.Request[ExportTermsRequest]) (*connect.Response[ExportResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("waybill.v1.LedgerService.ExportTerms is not implemented"))
 }

@@ -3908,6 +3908,58 @@ func (x *ExportSettlementRequest) GetEpoch() uint32 {
 	return 0
 }
 
+type ExportTermsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	First         uint32                 `protobuf:"varint,1,opt,name=first,proto3" json:"first,omitempty"` // term that the first hand-over leads to; 0 and 1: from the genesis on
+	Draws         bool                   `protobuf:"varint,2,opt,name=draws,proto3" json:"draws,omitempty"` // how seats were drawn, as many terms as a file of some megabytes holds
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportTermsRequest) Reset() {
+	*x = ExportTermsRequest{}
+	mi := &file_waybill_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportTermsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportTermsRequest) ProtoMessage() {}
+
+func (x *ExportTermsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_waybill_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportTermsRequest.ProtoReflect.Descriptor instead.
+func (*ExportTermsRequest) Descriptor() ([]byte, []int) {
+	return file_waybill_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *ExportTermsRequest) GetFirst() uint32 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *ExportTermsRequest) GetDraws() bool {
+	if x != nil {
+		return x.Draws
+	}
+	return false
+}
+
 type ExportResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	File          []byte                 `protobuf:"bytes,1,opt,name=file,proto3" json:"file,omitempty"`
@@ -3917,7 +3969,7 @@ type ExportResponse struct {
 
 func (x *ExportResponse) Reset() {
 	*x = ExportResponse{}
-	mi := &file_waybill_proto_msgTypes[52]
+	mi := &file_waybill_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3929,7 +3981,7 @@ func (x *ExportResponse) String() string {
 func (*ExportResponse) ProtoMessage() {}
 
 func (x *ExportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[52]
+	mi := &file_waybill_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3942,7 +3994,7 @@ func (x *ExportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
 func (*ExportResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{52}
+	return file_waybill_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ExportResponse) GetFile() []byte {
@@ -4270,7 +4322,10 @@ const file_waybill_proto_rawDesc = "" +
 	"\x06window\x18\x03 \x01(\rR\x06window\x12\x12\n" +
 	"\x04rung\x18\x04 \x01(\rR\x04rung\"/\n" +
 	"\x17ExportSettlementRequest\x12\x14\n" +
-	"\x05epoch\x18\x01 \x01(\rR\x05epoch\"$\n" +
+	"\x05epoch\x18\x01 \x01(\rR\x05epoch\"@\n" +
+	"\x12ExportTermsRequest\x12\x14\n" +
+	"\x05first\x18\x01 \x01(\rR\x05first\x12\x14\n" +
+	"\x05draws\x18\x02 \x01(\bR\x05draws\"$\n" +
 	"\x0eExportResponse\x12\x12\n" +
 	"\x04file\x18\x01 \x01(\fR\x04file*d\n" +
 	"\bAckState\x12\x15\n" +
@@ -4286,7 +4341,7 @@ const file_waybill_proto_rawDesc = "" +
 	"\aCounter\x12\x1a.waybill.v1.CounterRequest\x1a\x1b.waybill.v1.CounterResponse\x12?\n" +
 	"\x06GetAck\x12\x19.waybill.v1.GetAckRequest\x1a\x1a.waybill.v1.GetAckResponse\x12H\n" +
 	"\tGetCredit\x12\x1c.waybill.v1.GetCreditRequest\x1a\x1d.waybill.v1.GetCreditResponse\x12@\n" +
-	"\x06Cosign\x12\x19.waybill.v1.CosignRequest\x1a\x17.waybill.v1.CosignOffer(\x010\x012\x91\t\n" +
+	"\x06Cosign\x12\x19.waybill.v1.CosignRequest\x1a\x17.waybill.v1.CosignOffer(\x010\x012\xe1\t\n" +
 	"\rLedgerService\x12E\n" +
 	"\bSubmitTx\x12\x1b.waybill.v1.SubmitTxRequest\x1a\x1c.waybill.v1.SubmitTxResponse\x12M\n" +
 	"\tGetStatus\x12\x1c.waybill.v1.GetStatusRequest\x1a\x1d.waybill.v1.GetStatusResponse\"\x03\x90\x02\x01\x12P\n" +
@@ -4304,7 +4359,8 @@ const file_waybill_proto_rawDesc = "" +
 	"\vListRollups\x12\x1e.waybill.v1.ListRollupsRequest\x1a\x1f.waybill.v1.ListRollupsResponse\"\x03\x90\x02\x01\x12J\n" +
 	"\tExportAck\x12\x1c.waybill.v1.ExportAckRequest\x1a\x1a.waybill.v1.ExportResponse\"\x03\x90\x02\x01\x12P\n" +
 	"\fExportRollup\x12\x1f.waybill.v1.ExportRollupRequest\x1a\x1a.waybill.v1.ExportResponse\"\x03\x90\x02\x01\x12X\n" +
-	"\x10ExportSettlement\x12#.waybill.v1.ExportSettlementRequest\x1a\x1a.waybill.v1.ExportResponse\"\x03\x90\x02\x01B-Z+github.com/waybill-network/waybill/node/apib\x06proto3"
+	"\x10ExportSettlement\x12#.waybill.v1.ExportSettlementRequest\x1a\x1a.waybill.v1.ExportResponse\"\x03\x90\x02\x01\x12N\n" +
+	"\vExportTerms\x12\x1e.waybill.v1.ExportTermsRequest\x1a\x1a.waybill.v1.ExportResponse\"\x03\x90\x02\x01B-Z+github.com/waybill-network/waybill/node/apib\x06proto3"
 
 var (
 	file_waybill_proto_rawDescOnce sync.Once
@@ -4319,7 +4375,7 @@ func file_waybill_proto_rawDescGZIP() []byte {
 }
 
 var file_waybill_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_waybill_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
+var file_waybill_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
 var file_waybill_proto_goTypes = []any{
 	(AckState)(0),                   // 0: waybill.v1.AckState
 	(*CosignOffer)(nil),             // 1: waybill.v1.CosignOffer
@@ -4374,7 +4430,8 @@ var file_waybill_proto_goTypes = []any{
 	(*ExportAckRequest)(nil),        // 50: waybill.v1.ExportAckRequest
 	(*ExportRollupRequest)(nil),     // 51: waybill.v1.ExportRollupRequest
 	(*ExportSettlementRequest)(nil), // 52: waybill.v1.ExportSettlementRequest
-	(*ExportResponse)(nil),          // 53: waybill.v1.ExportResponse
+	(*ExportTermsRequest)(nil),      // 53: waybill.v1.ExportTermsRequest
+	(*ExportResponse)(nil),          // 54: waybill.v1.ExportResponse
 }
 var file_waybill_proto_depIdxs = []int32{
 	2,  // 0: waybill.v1.CosignOffer.ranges:type_name -> waybill.v1.StatementRange
@@ -4414,29 +4471,31 @@ var file_waybill_proto_depIdxs = []int32{
 	50, // 34: waybill.v1.LedgerService.ExportAck:input_type -> waybill.v1.ExportAckRequest
 	51, // 35: waybill.v1.LedgerService.ExportRollup:input_type -> waybill.v1.ExportRollupRequest
 	52, // 36: waybill.v1.LedgerService.ExportSettlement:input_type -> waybill.v1.ExportSettlementRequest
-	6,  // 37: waybill.v1.IngestService.SubmitAcks:output_type -> waybill.v1.SubmitAcksResponse
-	12, // 38: waybill.v1.IngestService.SubmitAck:output_type -> waybill.v1.SubmitAckResponse
-	15, // 39: waybill.v1.IngestService.FollowEpochs:output_type -> waybill.v1.EpochInfo
-	17, // 40: waybill.v1.IngestService.Counter:output_type -> waybill.v1.CounterResponse
-	19, // 41: waybill.v1.IngestService.GetAck:output_type -> waybill.v1.GetAckResponse
-	9,  // 42: waybill.v1.IngestService.GetCredit:output_type -> waybill.v1.GetCreditResponse
-	1,  // 43: waybill.v1.IngestService.Cosign:output_type -> waybill.v1.CosignOffer
-	21, // 44: waybill.v1.LedgerService.SubmitTx:output_type -> waybill.v1.SubmitTxResponse
-	24, // 45: waybill.v1.LedgerService.GetStatus:output_type -> waybill.v1.GetStatusResponse
-	27, // 46: waybill.v1.LedgerService.GetAccount:output_type -> waybill.v1.GetAccountResponse
-	30, // 47: waybill.v1.LedgerService.GetClients:output_type -> waybill.v1.GetClientsResponse
-	33, // 48: waybill.v1.LedgerService.GetServices:output_type -> waybill.v1.GetServicesResponse
-	36, // 49: waybill.v1.LedgerService.GetNodes:output_type -> waybill.v1.GetNodesResponse
-	38, // 50: waybill.v1.LedgerService.GetRecord:output_type -> waybill.v1.GetRecordResponse
-	44, // 51: waybill.v1.LedgerService.GetCharges:output_type -> waybill.v1.GetChargesResponse
-	42, // 52: waybill.v1.LedgerService.GetSettlement:output_type -> waybill.v1.GetSettlementResponse
-	46, // 53: waybill.v1.LedgerService.ListOwnRollups:output_type -> waybill.v1.ListOwnRollupsResponse
-	49, // 54: waybill.v1.LedgerService.ListRollups:output_type -> waybill.v1.ListRollupsResponse
-	53, // 55: waybill.v1.LedgerService.ExportAck:output_type -> waybill.v1.ExportResponse
-	53, // 56: waybill.v1.LedgerService.ExportRollup:output_type -> waybill.v1.ExportResponse
-	53, // 57: waybill.v1.LedgerService.ExportSettlement:output_type -> waybill.v1.ExportResponse
-	37, // [37:58] is the sub-list for method output_type
-	16, // [16:37] is the sub-list for method input_type
+	53, // 37: waybill.v1.LedgerService.ExportTerms:input_type -> waybill.v1.ExportTermsRequest
+	6,  // 38: waybill.v1.IngestService.SubmitAcks:output_type -> waybill.v1.SubmitAcksResponse
+	12, // 39: waybill.v1.IngestService.SubmitAck:output_type -> waybill.v1.SubmitAckResponse
+	15, // 40: waybill.v1.IngestService.FollowEpochs:output_type -> waybill.v1.EpochInfo
+	17, // 41: waybill.v1.IngestService.Counter:output_type -> waybill.v1.CounterResponse
+	19, // 42: waybill.v1.IngestService.GetAck:output_type -> waybill.v1.GetAckResponse
+	9,  // 43: waybill.v1.IngestService.GetCredit:output_type -> waybill.v1.GetCreditResponse
+	1,  // 44: waybill.v1.IngestService.Cosign:output_type -> waybill.v1.CosignOffer
+	21, // 45: waybill.v1.LedgerService.SubmitTx:output_type -> waybill.v1.SubmitTxResponse
+	24, // 46: waybill.v1.LedgerService.GetStatus:output_type -> waybill.v1.GetStatusResponse
+	27, // 47: waybill.v1.LedgerService.GetAccount:output_type -> waybill.v1.GetAccountResponse
+	30, // 48: waybill.v1.LedgerService.GetClients:output_type -> waybill.v1.GetClientsResponse
+	33, // 49: waybill.v1.LedgerService.GetServices:output_type -> waybill.v1.GetServicesResponse
+	36, // 50: waybill.v1.LedgerService.GetNodes:output_type -> waybill.v1.GetNodesResponse
+	38, // 51: waybill.v1.LedgerService.GetRecord:output_type -> waybill.v1.GetRecordResponse
+	44, // 52: waybill.v1.LedgerService.GetCharges:output_type -> waybill.v1.GetChargesResponse
+	42, // 53: waybill.v1.LedgerService.GetSettlement:output_type -> waybill.v1.GetSettlementResponse
+	46, // 54: waybill.v1.LedgerService.ListOwnRollups:output_type -> waybill.v1.ListOwnRollupsResponse
+	49, // 55: waybill.v1.LedgerService.ListRollups:output_type -> waybill.v1.ListRollupsResponse
+	54, // 56: waybill.v1.LedgerService.ExportAck:output_type -> waybill.v1.ExportResponse
+	54, // 57: waybill.v1.LedgerService.ExportRollup:output_type -> waybill.v1.ExportResponse
+	54, // 58: waybill.v1.LedgerService.ExportSettlement:output_type -> waybill.v1.ExportResponse
+	54, // 59: waybill.v1.LedgerService.ExportTerms:output_type -> waybill.v1.ExportResponse
+	38, // [38:60] is the sub-list for method output_type
+	16, // [16:38] is the sub-list for method input_type
 	16, // [16:16] is the sub-list for extension type_name
 	16, // [16:16] is the sub-list for extension extendee
 	0,  // [0:16] is the sub-list for field type_name
@@ -4461,7 +4520,7 @@ func file_waybill_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_waybill_proto_rawDesc), len(file_waybill_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   53,
+			NumMessages:   54,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -73,6 +73,7 @@ func Ingest(maxSubmission int) Table {
 		api.LedgerServiceExportAckProcedure:        file,
 		api.LedgerServiceExportRollupProcedure:     file,
 		api.LedgerServiceExportSettlementProcedure: file,
+		api.LedgerServiceExportTermsProcedure:      file,
 	}
 }
 

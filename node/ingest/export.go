@@ -8,6 +8,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/node/witness"
@@ -114,6 +115,34 @@ func (s ledgerService) ExportSettlement(
 		if _, err := s.settlement(epoch); err != nil {
 			return nil, err
 		}
+	}
+	if err != nil {
+		return nil, witnessError(err)
+	}
+	return exported(file)
+}
+
+func (s ledgerService) ExportTerms(
+	_ context.Context,
+	req *connect.Request[api.ExportTermsRequest],
+) (*connect.Response[api.ExportResponse], error) {
+	view, first := s.cfg.Chain.View(), max(1, req.Msg.First)
+	switch last := view.Elected().Term; {
+	case view.Params().Rotation == nil:
+		return nil, missing("the committee of this network is that of the genesis for ever")
+	case first > last:
+		return nil, early("no committee has handed over to term %d yet; term %d is the last", first,
+			last)
+	}
+	var file export.File
+	var err error
+	if req.Msg.Draws {
+		file, err = s.cfg.Witness.Draws(first)
+	} else {
+		file, err = s.cfg.Witness.HandOvers(first, func(node uint32) ([bls.PublicKeySize]byte, bool) {
+			n, known := view.Node(node)
+			return n.BLSKey, known
+		})
 	}
 	if err != nil {
 		return nil, witnessError(err)

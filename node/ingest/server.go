@@ -23,6 +23,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/door"
 	"github.com/waybill-network/waybill/node/store"
@@ -62,6 +63,9 @@ type Chain interface {
 type Witness interface {
 	Anchor(h *rollup.Header) (*export.Anchor, error)
 	Settlement(epoch uint32) (*export.Settlement, error)
+	HandOvers(first uint32, key func(node uint32) ([bls.PublicKeySize]byte, bool)) (
+		*export.HandOvers, error)
+	Draws(first uint32) (*export.Draws, error)
 	Registry(height uint64) export.Prover
 }
 

@@ -8,7 +8,8 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// Prune forgets records of epochs before one, and what only they need. Settlements stay.
+// Prune forgets records of epochs before one, and what only they need. Settlements and
+// hand-overs stay.
 func (w *Witness) Prune(before uint32) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -23,6 +24,11 @@ func (w *Witness) Prune(before uint32) error {
 	}
 	for _, kind := range []byte{'c', 'h', 'q', 'r'} {
 		if err := w.drop(heightKey(kind, 0), heightKey(kind, last+1)); err != nil {
+			return err
+		}
+	}
+	for _, kind := range []byte{'d', 'f'} {
+		if err := w.drop([]byte{kind}, epochKey(kind, before)); err != nil {
 			return err
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/export"
 	"github.com/waybill-network/waybill/rollup/ledger"
+	"github.com/waybill-network/waybill/rollup/rotation"
 )
 
 // Errors that callers branch on.
@@ -37,10 +38,15 @@ var (
 //	'o' epoch node window   height of the block that ordered the rollup
 //	's' epoch               height of the block that settled the epoch ‖ rows (60 each)
 //	't' epoch               that block's record (168) ‖ its certificate
+//	'd' epoch               how seats were drawn, without who was ready or gone
+//	'f' epoch               who was ready and gone, the rest of it empty
+//	'm' term                the seats before the term, with their marks ‖ the hop to it
 //
 // Numbers in keys, and heights, are big-endian.
 type Witness struct {
-	kv *store.KV
+	kv      *store.KV
+	network rollup.Network
+	seats   int // of the committee, 0 when it does not rotate
 
 	// mu is held while a block is executed, and by who reads the state.
 	mu       sync.Mutex
@@ -52,7 +58,12 @@ type Witness struct {
 // New returns what is kept in a store. From then on, blocks of the state are executed within
 // Execute.
 func New(s *store.Store, state *ledger.State) *Witness {
-	return &Witness{kv: s.KV("witness"), state: state}
+	view := state.View()
+	w := &Witness{kv: s.KV("witness"), state: state, network: view.Network()}
+	if r := view.Params().Rotation; r != nil {
+		w.seats = int(r.Seats)
+	}
+	return w
 }
 
 // Execute executes a block. If it panics, the registry can be proven no longer.
@@ -92,6 +103,13 @@ func (w *Witness) Keep(view *ledger.View, b *ledger.Block) error {
 		case ledger.Settled:
 			table := e.Settlement.SettlementTable.Append(append([]byte(nil), at...))
 			batch.Set(epochKey('s', e.Settlement.Epoch), table)
+		case ledger.SeatsDrawn:
+			batch.Set(epochKey('d', e.Epoch), e.Evidence.Append(nil))
+		case ledger.SeatsFixed:
+			end := rotation.Evidence{Ready: e.Ready, Gone: e.Gone}
+			batch.Set(epochKey('f', e.Epoch), end.Append(nil))
+		case ledger.HandedOver:
+			batch.Set(epochKey('m', e.Committee.Term), e.Hop.Append(e.Before.Append(nil)))
 		case ledger.RecordCertified:
 			certificate := e.Record.Certificate.Append(nil)
 			batch.Set(heightKey('c', e.Record.Record.Height), certificate)

@@ -45,6 +45,7 @@ const (
 	TypeSettlement   Type = 3
 	TypeStatementAck Type = 4
 	TypeHandOvers    Type = 5
+	TypeDraws        Type = 6
 	TypeLie          Type = 7
 )
 
@@ -61,6 +62,8 @@ func (t Type) String() string {
 		return "statement ack"
 	case TypeHandOvers:
 		return "hand-overs"
+	case TypeDraws:
+		return "draws"
 	case TypeLie:
 		return "lie"
 	}
@@ -71,7 +74,7 @@ func (t Type) String() string {
 func (t Type) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
 // File is what a file for outsiders holds: an *Ack, *Rollup, *Settlement, *StatementAck,
-// *HandOvers or *Lie.
+// *HandOvers, *Draws or *Lie.
 type File interface {
 	Type() Type
 	// Append appends the whole file to dst.
@@ -275,6 +278,8 @@ func Parse(file []byte) (File, error) {
 		e = r.statementAckExport()
 	case t == TypeHandOvers:
 		e = r.handOversExport(network)
+	case t == TypeDraws:
+		e = r.drawsExport(network)
 	default:
 		r.Fail("there is no export %s", t)
 	}

@@ -16,9 +16,11 @@ type Trust struct {
 	Network rollup.Network
 	// Terms are the committees. Verify extends them by a file of hand-overs, so that such a file comes
 	// before those that later committees signed.
-	Terms    *rotation.Chain
-	Shares   rollup.Shares
-	NodeKeys [][32]byte // of the genesis' nodes, for lies that they told
+	Terms *rotation.Chain
+	// TermEpochs is after how many epochs a seat is drawn anew, when committees rotate.
+	TermEpochs int
+	Shares     rollup.Shares
+	NodeKeys   [][32]byte // of the genesis' nodes, for lies that they told
 
 	// Proofs returns a verifier from the verifying key that the file holds, once it has the digest
 	// that the registry has for the circuit's size; nil when the program has none.
@@ -42,6 +44,9 @@ func TrustOf(g *ledger.Genesis) *Trust {
 	for i := range g.Members {
 		t.NodeKeys = append(t.NodeKeys, g.Members[i].TransportKey)
 	}
+	if r := g.Params.Rotation; r != nil {
+		t.TermEpochs = int(r.TermEpochs)
+	}
 	return t
 }
 
@@ -49,7 +54,7 @@ func TrustOf(g *ledger.Genesis) *Trust {
 type Report struct {
 	Type    Type
 	Network rollup.Network
-	File    File    // *Ack, *Rollup, *Settlement, *StatementAck, *HandOvers or *Lie
+	File    File    // *Ack, *Rollup, *Settlement, *StatementAck, *HandOvers, *Draws or *Lie
 	Checks  []Check // in order
 	Signers []int   // committee members that certified, ascending
 	Members int     // of the committee
@@ -61,7 +66,7 @@ type Report struct {
 
 // Check is one thing that was checked.
 type Check struct {
-	// Name is "record", "order", "inclusion", "settlement", "registry", "hand-overs", "lie",
+	// Name is "record", "order", "inclusion", "settlement", "registry", "hand-overs", "draws", "lie",
 	// "rung 1", "rung 2" or "rung 3".
 	Name  string `json:"name"`
 	What  string `json:"what"`  // a sentence without its end

@@ -5,6 +5,7 @@ import (
 
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/registry"
+	"github.com/waybill-network/waybill/rollup/rotation"
 )
 
 // Record is one entry of the state as the store keeps it. Keys are at most 17 bytes.
@@ -108,12 +109,25 @@ type SeatsDrawn struct {
 	Epoch uint32
 	Seed  rollup.Hash
 	Asked []uint32 // must not be changed
+
+	// What shows that the seed is this one, but for who is ready and gone. It must not be changed.
+	Evidence *rotation.Evidence
+}
+
+// SeatsFixed says that the next seats are decided: who was ready, and who is gone, as evidence has
+// it. It must not be changed.
+type SeatsFixed struct {
+	Epoch uint32
+	Ready rollup.Bitmap
+	Gone  []uint32
 }
 
 // HandedOver says that a committee votes from a height on.
 type HandedOver struct {
 	Committee *rollup.Committee // must not be changed
 	From      int64
+	Hop       *rotation.Hop  // that led there; it must not be changed
+	Before    rotation.Seats // with their marks; likewise
 }
 
 // RotationSkipped says that the seats of an epoch stay as they are.
@@ -144,6 +158,7 @@ func (Upgraded) event()          {}
 func (Convicted) event()         {}
 func (Stands) event()            {}
 func (SeatsDrawn) event()        {}
+func (SeatsFixed) event()        {}
 func (HandedOver) event()        {}
 func (RotationSkipped) event()   {}
 func (Withheld) event()          {}

@@ -335,12 +335,16 @@ func (s *State) reveal(position int, signature *BLSSignature) {
 	}
 	total := sum.Signature()
 	encoded := total.Bytes()
+	r := s.rotation
+	shown := &rotation.Evidence{Round: r.round, Previous: r.seed, Announced: r.announced, Sum: encoded,
+		Candidates: r.list}
 	s.rotate(func(r *rotating) {
 		r.seed, r.phase, r.reveals = rotation.Seed(&encoded), PhaseReady, nil
 		r.reports, r.audited = nil, r.reports
 		r.draw(s.params.Rotation)
 	})
-	s.events = append(s.events, SeatsDrawn{s.rotation.epoch, s.rotation.seed, s.rotation.asked})
+	s.events = append(s.events, SeatsDrawn{s.rotation.epoch, s.rotation.seed,
+		s.rotation.asked, shown})
 }
 
 // draw draws the seats that the seed decides about. The candidates weigh enough.
@@ -367,7 +371,9 @@ func (s *State) fixSeats() {
 	next, _, err := s.rotation.seats.Next(s.rotation.drawn, outcome{s})
 	switch {
 	case err == nil:
+		ready, gone := s.rotation.seats.Show(s.rotation.drawn, outcome{s})
 		s.rotate(func(r *rotating) { r.phase, r.next = PhaseHandOver, next })
+		s.events = append(s.events, SeatsFixed{s.rotation.epoch, ready, gone})
 	case errors.Is(err, rotation.ReasonThird):
 		s.skip(SkipThird)
 	default:
@@ -395,7 +401,20 @@ func (s *State) handOver(epoch uint32) {
 	s.setCandidates(nil)
 	s.touch(indexKey(prefixTerm, next.Term))
 	s.forgetTerms()
-	s.events = append(s.events, HandedOver{Committee: next, From: s.height + 2})
+	s.events = append(s.events, HandedOver{Committee: next, From: s.height + 2, Before: r.seats,
+		Hop: r.hop()})
+}
+
+// hop returns the certified hand-over as files carry it.
+func (r *rotating) hop() *rotation.Hop {
+	h := &rotation.Hop{Epoch: r.epoch, Seed: r.seed, Signers: r.certified.Signers,
+		Signature: r.certified.Signature}
+	for i, seat := range r.next {
+		if seat.Holder != r.seats[i].Holder {
+			h.Changes = append(h.Changes, rotation.Change{Seat: uint16(i), Holder: seat.Holder})
+		}
+	}
+	return h
 }
 
 // seat says what changes among the engine's validators.

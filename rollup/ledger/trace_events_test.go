@@ -45,6 +45,9 @@ func describe(e Event) string {
 	case SeatsDrawn:
 		return fmt.Sprintf("the seats of epoch %d are drawn by %s; asked: %v", e.Epoch,
 			e.Seed.String()[:8], e.Asked)
+	case SeatsFixed:
+		return fmt.Sprintf("the seats of epoch %d are fixed; ready: %x, gone: %v", e.Epoch,
+			[]byte(e.Ready), e.Gone)
 	case HandedOver:
 		text := fmt.Sprintf("term %d begins with block %d:", e.Committee.Term, e.From)
 		for _, m := range e.Committee.Members {

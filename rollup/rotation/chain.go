@@ -87,6 +87,14 @@ func (c *Chain) Committee(term uint32) (*rollup.Committee, error) {
 	return c.committee(c.seatsIn(term), term), nil
 }
 
+// Seats returns the seats of a term that is known, without their marks; nil when it is not.
+func (c *Chain) Seats(term uint32) Seats {
+	if c.every == nil || term > c.Last() {
+		return nil
+	}
+	return c.seatsIn(term)
+}
+
 // seatsIn returns the seats of a term that is known, for the caller to change.
 func (c *Chain) seatsIn(term uint32) Seats {
 	from := int(term) / keptEvery
@@ -170,14 +178,15 @@ func (c *Chain) HandOvers(first, last uint32) (*HandOvers, bool) {
 		return nil, false
 	}
 	h := &HandOvers{First: first, Hops: slices.Clone(c.hops[first-1 : last])}
-	for _, node := range newcomers(c.seatsIn(first-1), h.Hops) {
+	for _, node := range Newcomers(c.seatsIn(first-1), h.Hops) {
 		h.Keys = append(h.Keys, NodeKey{node, c.keys[node].encoded})
 	}
 	return h, true
 }
 
-// newcomers returns who gets a seat by hops and has none before, ascending.
-func newcomers(before Seats, hops []Hop) (nodes []uint32) {
+// Newcomers returns the nodes whose keys belong into a file of hand-overs: those that get a seat by
+// its hops and have none of the seats before the first one, ascending.
+func Newcomers(before Seats, hops []Hop) (nodes []uint32) {
 	sitting := before.sitting()
 	for i := range hops {
 		for _, x := range hops[i].Changes {
@@ -354,7 +363,7 @@ func (v *verifier) takeKeys() error {
 			}
 		}
 	}
-	want := newcomers(v.seats, v.file.Hops)
+	want := Newcomers(v.seats, v.file.Hops)
 	for i := range max(len(want), len(file)) {
 		if i >= len(want) || i >= len(file) || file[i].Node != want[i] {
 			return fmt.Errorf("%w: keys of %d nodes, which are not those of the %d that get a seat",

@@ -97,7 +97,7 @@ func hand(t testing.TB, k, nodes, moves, terms int) *handing {
 		hop.Signature = signTogether(message.Append(nil), signing)
 		n.file.Hops = append(n.file.Hops, hop)
 	}
-	for _, node := range newcomers(n.seats, n.file.Hops) {
+	for _, node := range Newcomers(n.seats, n.file.Hops) {
 		n.file.Keys = append(n.file.Keys, NodeKey{node, keys[node].encoded})
 	}
 	return n
@@ -177,7 +177,7 @@ func TestChainRefuses(t *testing.T) {
 	part, file := n.file, n.file
 	part.Hops = part.Hops[:5]
 	part.Keys = nil
-	for _, node := range newcomers(n.seats, part.Hops) {
+	for _, node := range Newcomers(n.seats, part.Hops) {
 		i := slices.IndexFunc(file.Keys, func(k NodeKey) bool { return k.Node == node })
 		part.Keys = append(part.Keys, file.Keys[i])
 	}
@@ -194,7 +194,7 @@ func TestChainRefuses(t *testing.T) {
 		"a hop left out": {rollup.ErrHandOver, func(h *HandOvers) {
 			h.Hops = slices.Delete(h.Hops, 6, 7)
 			h.Keys = nil
-			for _, node := range newcomers(n.seats, h.Hops) {
+			for _, node := range Newcomers(n.seats, h.Hops) {
 				i := slices.IndexFunc(file.Keys, func(k NodeKey) bool { return k.Node == node })
 				h.Keys = append(h.Keys, file.Keys[i])
 			}
@@ -305,7 +305,7 @@ func (n *handing) fork(h *HandOvers) {
 	all := h.Keys
 	h.Keys = nil
 	for _, k := range all {
-		if slices.Contains(newcomers(n.seats, h.Hops), k.Node) {
+		if slices.Contains(Newcomers(n.seats, h.Hops), k.Node) {
 			h.Keys = append(h.Keys, k)
 		}
 	}
