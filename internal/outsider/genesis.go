@@ -31,17 +31,18 @@ type genesisFile struct {
 	GenesisTime string   `json:"genesis_time"`
 	Treasury    hexBytes `json:"treasury"`
 	Params      struct {
-		EpochSeconds uint32 `json:"epoch_seconds"`
-		GraceSeconds uint32 `json:"grace_seconds"`
-		GraceBlocks  uint32 `json:"grace_blocks"`
-		Shares       shares `json:"shares"`
-		GrantFee     uint64 `json:"grant_fee"`
-		GrantEpochs  uint32 `json:"grant_epochs"`
-		Allowance    uint64 `json:"allowance"`
-		ServeStake   uint64 `json:"serve_stake"`
-		Slash        uint16 `json:"slash_equivocation"`
-		Unbond       uint32 `json:"unbond_seconds"`
-		Proofs       proofs `json:"proofs"`
+		EpochSeconds uint32   `json:"epoch_seconds"`
+		GraceSeconds uint32   `json:"grace_seconds"`
+		GraceBlocks  uint32   `json:"grace_blocks"`
+		Shares       shares   `json:"shares"`
+		GrantFee     uint64   `json:"grant_fee"`
+		GrantEpochs  uint32   `json:"grant_epochs"`
+		Allowance    uint64   `json:"allowance"`
+		ServeStake   uint64   `json:"serve_stake"`
+		Slash        uint16   `json:"slash_equivocation"`
+		Unbond       uint32   `json:"unbond_seconds"`
+		Proofs       proofs   `json:"proofs"`
+		Rotation     *rotates `json:"rotation,omitempty"`
 	} `json:"params"`
 	Committee []memberFile `json:"committee"`
 }
@@ -56,6 +57,21 @@ type memberFile struct {
 	PeerAddress   string   `json:"peer_address"`
 	P2PAddress    string   `json:"p2p_address"`
 	Stake         uint64   `json:"stake"`
+}
+
+// rotates are the constants of committees that rotate.
+type rotates struct {
+	Seats         uint16 `json:"seats"`
+	TermEpochs    uint16 `json:"term_epochs"`
+	MinStake      uint64 `json:"min_stake"`
+	StakeCap      uint64 `json:"stake_cap"`
+	JailWithhold  uint32 `json:"jail_withhold"`
+	SlashWithhold uint16 `json:"slash_withhold"`
+}
+
+func (r *rotates) valid() bool {
+	return r == nil || r.Seats >= 4 && r.Seats <= 512 && r.TermEpochs >= 4 && r.MinStake >= 1 &&
+		r.StakeCap >= r.MinStake && r.SlashWithhold <= 10_000
 }
 
 type shares struct {
@@ -88,6 +104,7 @@ func (p proofs) valid() bool {
 }
 
 type member struct {
+	node    uint32
 	power   uint64
 	raw     []byte
 	key     *blst.P2Affine
@@ -97,8 +114,12 @@ type member struct {
 // Genesis is the part of the genesis file that exports are checked against.
 type Genesis struct {
 	network hash
-	members []member
+	members []member // as if nothing rotated
 	shares  shares
+
+	terms []term            // that are known
+	every int               // after how many epochs a seat is drawn anew; 0: they do not rotate
+	keys  map[uint32]member // of nodes that have or had seats
 }
 
 // Network returns the digest that names the network.
@@ -129,7 +150,10 @@ func ParseGenesis(raw []byte) (*Genesis, error) {
 		if err != nil {
 			return nil, fmt.Errorf("genesis: committee[%d]: %w", i, err)
 		}
-		g.members = append(g.members, member{m.Stake / 1_000_000, m.BLSKey, key, m.TransportKey})
+		g.members = append(g.members, member{uint32(i), m.Stake / 1_000_000, m.BLSKey, key, m.TransportKey})
+	}
+	if err := g.firstTerm(f); err != nil {
+		return nil, fmt.Errorf("genesis: %w", err)
 	}
 	return g, nil
 }
@@ -156,6 +180,8 @@ func (f *genesisFile) check() error {
 		return errors.New("epochs of a grant")
 	case f.Params.Slash < 100 || f.Params.Slash > 10_000:
 		return errors.New("slash")
+	case !f.Params.Rotation.valid():
+		return errors.New("rotation")
 	case !f.Params.Proofs.valid():
 		return errors.New("proofs")
 	case len(f.Committee) < 1 || len(f.Committee) > 8*255:
@@ -177,6 +203,8 @@ func (f *genesisFile) check() error {
 			err = errors.New("address")
 		case m.Stake < max(1_000_000, f.Params.ServeStake) || stakes < m.Stake:
 			err = errors.New("stake")
+		case f.Params.Rotation != nil && m.Stake < f.Params.Rotation.MinStake:
+			err = errors.New("stake to stand with")
 		}
 		if err != nil {
 			return fmt.Errorf("committee[%d]: %w", i, err)
@@ -236,6 +264,11 @@ func (f *genesisFile) canonical() []byte {
 		b = slices.Concat(b, m.Owner, m.BLSKey, m.TransportKey, m.ConsensusKey)
 		b = le.AppendUint64(text(text(b, m.PeerAddress), m.P2PAddress), m.Stake)
 	}
+	if r := p.Rotation; r != nil {
+		b = le.AppendUint16(le.AppendUint16(b, r.Seats), r.TermEpochs)
+		b = le.AppendUint64(le.AppendUint64(b, r.MinStake), r.StakeCap)
+		b = le.AppendUint16(le.AppendUint32(b, r.JailWithhold), r.SlashWithhold)
+	}
 	return b
 }
 
@@ -280,38 +313,12 @@ func address(s string) bool {
 		(!strings.Contains(host, ":") || host[0] == '[' && host[len(host)-1] == ']')
 }
 
-// signers checks a bitmap's form, and returns the keys of the members in it, and their power.
-func (g *Genesis) signers(bitmap []byte) (keys []*blst.P2Affine, power uint64, err error) {
-	if len(bitmap) != (len(g.members)+7)/8 {
-		return nil, 0, errors.New("bitmap: wrong length")
-	}
-	if n := len(g.members); n%8 != 0 && bitmap[n/8]>>(n%8) != 0 {
-		return nil, 0, errors.New("bitmap: bit beyond the last member")
-	}
-	for i, m := range g.members {
-		if bitmap[i/8]>>(i%8)&1 == 1 {
-			power += m.power
-			keys = append(keys, m.key)
-		}
-	}
-	return keys, power, nil
+// signers is signersOf the committee of term 0.
+func (g *Genesis) signers(bitmap []byte) ([]*blst.P2Affine, uint64, error) {
+	return signersOf(g.terms[0].members, bitmap)
 }
 
-// checkQuorum checks a bitmap's form and power, and the set's signature.
+// checkQuorum is quorumOf the committee of term 0.
 func (g *Genesis) checkQuorum(bitmap, sig, msg []byte) error {
-	keys, set, err := g.signers(bitmap)
-	if err != nil {
-		return err
-	}
-	var all uint64 // of stakes that fit in 64 bits, a millionth: three times fits, too
-	for _, m := range g.members {
-		all += m.power
-	}
-	if 3*set <= 2*all {
-		return errors.New("certificate: no quorum")
-	}
-	if err := verifySame(sig, keys, msg, dstSign); err != nil {
-		return fmt.Errorf("certificate: signature %w", err)
-	}
-	return nil
+	return quorumOf(g.terms[0].members, bitmap, sig, msg)
 }

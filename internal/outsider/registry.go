@@ -56,10 +56,12 @@ func (w *witness) signed(g *Genesis) error {
 	switch {
 	case !bytes.Equal(w.network, g.network[:]):
 		return errors.New("record: another network")
-	case w.term != 0:
-		return errors.New("record: term")
 	}
-	return g.checkQuorum(w.bitmap, w.sig, w.raw)
+	members, err := g.inOffice(w.term, w.epoch)
+	if err != nil {
+		return err
+	}
+	return quorumOf(members, w.bitmap, w.sig, w.raw)
 }
 
 // anchor is what leads from a record to a rollup's header.

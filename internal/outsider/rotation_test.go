@@ -46,14 +46,6 @@ type rotated struct {
 	Digest     string      `json:"digest"`
 }
 
-const nobody = 1<<32 - 1
-
-// seat is a holder and a mark: 0, 1 for due, 2 for stayed.
-type seat struct {
-	holder uint32
-	mark   byte
-}
-
 func (e *rotated) bytes(t *testing.T, text string) []byte {
 	t.Helper()
 	b, err := hex.DecodeString(text)
@@ -63,106 +55,19 @@ func (e *rotated) bytes(t *testing.T, text string) []byte {
 	return b
 }
 
-// draw is the section "Draw", in integers without bounds.
-func (e *rotated) draw(t *testing.T, s, k int) uint32 {
-	total := new(big.Int)
+func (e *rotated) among() (all []candidate) {
 	for _, c := range e.Candidates {
-		total.Add(total, new(big.Int).SetUint64(c[1]))
+		all = append(all, candidate{uint32(c[0]), c[1]})
 	}
-	bound := func(s int) *big.Int {
-		b := new(big.Int).Mul(total, big.NewInt(int64(s)))
-		return b.Div(b, big.NewInt(int64(k)))
-	}
-	lo := bound(s)
-	width := new(big.Int).Sub(bound(s+1), lo)
-	least := new(big.Int).Mod(new(big.Int).Lsh(big.NewInt(1), 64), width)
-	for c := uint32(0); ; c++ {
-		digest := b3k("waybill/seat/2", enc(e.bytes(t, e.Seed), e.Epoch, uint32(s), c))
-		u := new(big.Int).SetUint64(le.Uint64(digest))
-		if u.Cmp(least) < 0 {
-			continue
-		}
-		x := new(big.Int).Add(lo, u.Mod(u, width))
-		sum := new(big.Int)
-		for _, c := range e.Candidates {
-			if sum.Add(sum, new(big.Int).SetUint64(c[1])); sum.Cmp(x) > 0 {
-				return uint32(c[0])
-			}
-		}
-	}
+	return all
 }
 
-func (e *rotated) candidate(node uint32) bool {
-	return slices.ContainsFunc(e.Candidates, func(c [2]uint64) bool { return c[0] == uint64(node) })
-}
-
-// order is which seats are drawn, the due ones first.
-func (e *rotated) order(seats []seat, termEpochs int) (due, vacated []int) {
-	for i, s := range seats {
-		switch {
-		case i%termEpochs == (int(e.Epoch)+1)%termEpochs || s.mark != 0:
-			due = append(due, i)
-		case s.holder == nobody || !e.candidate(s.holder):
-			vacated = append(vacated, i)
-		}
-	}
-	return due, vacated
-}
-
-// handOver is the section "Hand-over of seats".
+// handOver is the epoch's.
 func (e *rotated) handOver(t *testing.T, before []seat, termEpochs int) []seat {
-	k := len(before)
-	due, vacated := e.order(before, termEpochs)
-	next, changed := slices.Clone(before), 0
-	held := func(seats []seat, node uint32) (n int) {
-		for _, s := range seats {
-			if s.holder == node {
-				n++
-			}
-		}
-		return n
-	}
-	for at, i := range slices.Concat(due, vacated) {
-		winner, now := e.draw(t, i, k), before[i]
-		gone := slices.Contains(e.Gone, winner)
-		ready := held(before, winner) > 0 || !slices.Contains(e.Silent, winner) || now.mark == 2
-		var then seat
-		switch {
-		case !gone && winner == now.holder:
-			then = seat{now.holder, 0}
-		case !gone && ready:
-			then = seat{winner, 0}
-		case slices.Contains(e.Gone, now.holder):
-			then = seat{nobody, 2}
-		default:
-			then = seat{now.holder, 2}
-		}
-		switch {
-		case then.holder == now.holder:
-			next[i] = then
-		case changed < (k+2)/3-1:
-			next[i] = then
-			changed++
-		case at < len(due) && now.mark == 0:
-			next[i].mark = 1
-		}
-	}
-	members := func(seats []seat) (all []uint32) {
-		for _, s := range seats {
-			if s.holder != nobody && !slices.Contains(all, s.holder) {
-				all = append(all, s.holder)
-			}
-		}
-		return all
-	}
-	if len(members(next)) < min(4, len(members(before))) {
-		return before
-	}
-	for _, m := range members(next) {
-		if 3*held(next, m) >= k && 3*held(before, m) < k {
-			return before
-		}
-	}
+	all := turns(before, e.bytes(t, e.Seed), e.Epoch, e.among(), termEpochs)
+	next, _ := handedOver(before, all,
+		func(node uint32) bool { return !slices.Contains(e.Silent, node) },
+		func(node uint32) bool { return slices.Contains(e.Gone, node) })
 	return next
 }
 
@@ -213,7 +118,7 @@ func TestRotation(t *testing.T) {
 		before := seats
 		if i == 0 {
 			for s := range v.Seats {
-				seats = append(seats, seat{e.draw(t, s, v.Seats), 0})
+				seats = append(seats, seat{winner(e.bytes(t, e.Seed), 0, s, v.Seats, e.among()), 0})
 			}
 		} else if seats = e.handOver(t, seats, v.TermEpochs); e.Refused {
 			refused++

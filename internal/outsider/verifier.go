@@ -31,6 +31,10 @@ func (g *Genesis) Verify(file []byte) (string, error) {
 		return g.settlement(r)
 	case 4:
 		return g.statementAck(r)
+	case 5:
+		return g.handOvers(r)
+	case 6:
+		return g.draws(r)
 	case 7:
 		return g.lie(r)
 	}
