@@ -35,6 +35,10 @@ type Config struct {
 	// default nothing is signed.
 	Committee *rollup.Committee
 
+	// Terms are the committees of a network whose committee rotates, in place of Committee. They grow
+	// when a node shows that another one is in office.
+	Terms *Terms
+
 	// Book is where what is signed is written down before, as OpenBook opens it. Clients of several
 	// nodes may share one. MemoryBook gives one that is lost with the program. By default nothing
 	// is signed.
@@ -182,7 +186,7 @@ func (c *Client) maySign() error {
 	switch {
 	case c.cfg.Pin == nil:
 		return ErrNotPinned
-	case c.cfg.Committee == nil:
+	case !c.cfg.certifies():
 		return ErrNoCommittee
 	case c.cfg.Book == nil:
 		return ErrNoBook

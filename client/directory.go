@@ -27,7 +27,8 @@ type DirectoryConfig struct {
 	// one is required.
 	Ask []string
 	// Node says how nodes are talked to. Its Book is required; URL and Pin are each node's own, and
-	// Committee is that of the genesis file.
+	// Committee is that of the genesis file. Terms are kept where they were opened; by default the
+	// directory follows a committee that rotates for itself.
 	Node Config
 	// Refresh is how old the list may be before it is asked for again. By default it is a minute.
 	Refresh time.Duration
@@ -39,11 +40,10 @@ type DirectoryConfig struct {
 // with everything that comes from there. It is safe for concurrent use. Close it after the fetchers
 // that use it.
 type Directory struct {
-	cfg       DirectoryConfig
-	network   rollup.Network
-	committee *rollup.Committee
-	stake     uint64                  // that serving takes
-	http      map[string]*http.Client // by scheme
+	cfg     DirectoryConfig
+	network rollup.Network
+	stake   uint64                  // that serving takes
+	http    map[string]*http.Client // by scheme
 
 	refreshing sync.Mutex
 	mu         sync.Mutex
@@ -65,14 +65,17 @@ func NewDirectory(cfg DirectoryConfig) (*Directory, error) {
 		return nil, errors.New("client: a Directory without a node to ask or without a book")
 	}
 	or(&cfg.Refresh, time.Minute)
-	d := &Directory{cfg: cfg, network: genesis.Network(), committee: genesis.Committee(),
+	d := &Directory{cfg: cfg, network: genesis.Network(),
 		stake: genesis.Params.ServeStake, clients: make(map[Pin]*Client)}
 	for _, m := range genesis.Members {
 		d.nodes = append(d.nodes, registry.Node{NodeKey: m.TransportKey, Until: registry.None,
 			Stake: m.Stake, Status: registry.Standing})
 	}
 	d.cfg.Node.complete()
-	d.cfg.Node.Committee = d.committee
+	d.cfg.Node.Committee = genesis.Committee()
+	if d.cfg.Node.Terms == nil && genesis.Params.Rotation != nil {
+		d.cfg.Node.Terms = &Terms{chain: genesis.Terms()}
+	}
 	d.http = make(map[string]*http.Client)
 	for _, scheme := range []string{"http", "https"} {
 		d.http[scheme] = newEndpoint(&url.URL{Scheme: scheme}, &d.cfg.Node).http
@@ -297,13 +300,16 @@ func askForList(ctx context.Context, by *http.Client, at string) (*listed, error
 }
 
 // parseList reads a list and verifies it: ReasonRecord.
-func parseList(text string, network rollup.Network, committee *rollup.Committee) (*route.List,
-	error) {
+func parseList(text string, network rollup.Network, cfg *Config) (*route.List, error) {
 	b, err := hex.DecodeString(text)
 	if err != nil {
 		return nil, rollup.Refuse(ReasonRecord, "%w", err)
 	}
 	list, err := route.ParseList(b)
+	var committee *rollup.Committee
+	if err == nil {
+		committee, err = cfg.signers(list.Record)
+	}
 	if err == nil {
 		err = list.Verify(network, committee)
 	}
@@ -318,7 +324,7 @@ func (d *Directory) take(text string) error {
 	if text == "" {
 		return nil // nothing is certified yet
 	}
-	list, err := parseList(text, d.network, d.committee)
+	list, err := parseList(text, d.network, &d.cfg.Node)
 	if err != nil {
 		return err
 	}

@@ -74,7 +74,7 @@ func (c *Client) epochs(ctx context.Context, yield func(EpochInfo) bool, broke f
 	defer stop()
 	for {
 		more, err := c.follow(waiting, func(e EpochInfo) (bool, error) {
-			if err := c.admit(&e, last); err != nil {
+			if err := c.admit(waiting, &e, last); err != nil {
 				return false, err
 			}
 			waiting.noted(e.Shown >= e.Epoch)
@@ -127,7 +127,7 @@ func (u *unshown) noted(shown bool) {
 // admit refuses a server that is not the pinned node, one whose record is not what the committee
 // signed, and an epoch that lies before the last one that it named or that was signed in, or too
 // far ahead of what is shown. The client's clock has no say in this. It fills in what is shown.
-func (c *Client) admit(e *EpochInfo, last uint32) error {
+func (c *Client) admit(ctx context.Context, e *EpochInfo, last uint32) error {
 	if c.cfg.Pin == nil {
 		return nil
 	}
@@ -140,10 +140,16 @@ func (c *Client) admit(e *EpochInfo, last uint32) error {
 	if e.Epoch < last {
 		return rollup.Refuse(ReasonEpochBackwards, "%d, after %d", e.Epoch, last)
 	}
-	if c.cfg.Committee == nil {
+	if !c.cfg.certifies() {
 		return nil
 	}
-	shown, err := c.verified.see(e, c.cfg.Pin.Network, c.cfg.Committee)
+	shown, err := c.verified.see(e, c.cfg.Pin.Network, &c.cfg)
+	if errors.Is(err, rollup.ErrUnknownTerm) && c.cfg.Terms != nil {
+		if err := c.cfg.Terms.Follow(ctx, c.Ledger()); err != nil {
+			return connect.NewError(connect.CodeUnavailable, err) // another node may show them
+		}
+		shown, err = c.verified.see(e, c.cfg.Pin.Network, &c.cfg)
+	}
 	if err != nil {
 		return err
 	}
@@ -166,8 +172,7 @@ type verified struct {
 
 // see checks the record that a server shows, and returns the newest epoch that is verified. The
 // refusal is ReasonRecord.
-func (v *verified) see(e *EpochInfo, network rollup.Network, committee *rollup.Committee) (uint32,
-	error) {
+func (v *verified) see(e *EpochInfo, network rollup.Network, cfg *Config) (uint32, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	both := slices.Concat(e.record, e.certificate)
@@ -182,7 +187,11 @@ func (v *verified) see(e *EpochInfo, network rollup.Network, committee *rollup.C
 	if err != nil {
 		return 0, rollup.Refuse(ReasonRecord, "%w", err)
 	}
-	if err := certificate.Verify(record, network, committee); err != nil {
+	committee, err := cfg.signers(record)
+	if err == nil {
+		err = certificate.Verify(record, network, committee)
+	}
+	if err != nil {
 		return 0, rollup.Refuse(ReasonRecord, "%w", err)
 	}
 	v.epoch, v.record = max(v.epoch, record.Epoch), both

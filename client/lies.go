@@ -47,8 +47,12 @@ func (f *Fetcher) convict(l *link, e word.Evidence, epoch uint32) (name string, 
 		return "", err
 	}
 	network := l.client.cfg.Pin.Network
+	committee, err := l.client.cfg.signers(list.Record)
+	if err != nil {
+		return "", err
+	}
 	file := &word.File{Network: network, Evidence: e, Witness: witness}
-	if _, err := file.Verify(network, onlyCommittee{l.client.cfg.Committee}); err != nil {
+	if _, err := file.Verify(network, onlyCommittee{committee}); err != nil {
 		return "", err
 	}
 	f.mu.Lock()
@@ -106,7 +110,7 @@ func (l *link) list() (*route.List, error) {
 	if listed.List == "" {
 		return nil, errors.New("client: nothing is certified yet")
 	}
-	return parseList(listed.List, cfg.Pin.Network, cfg.Committee)
+	return parseList(listed.List, cfg.Pin.Network, cfg)
 }
 
 // onlyCommittee is what a file with a witness is verified with: all else stands in it.

@@ -61,6 +61,14 @@ func NewChain(network rollup.Network, genesis *rollup.Committee, seats Seats) *C
 	return c
 }
 
+// Begin returns the chain of the same network that knows its genesis alone.
+func (c *Chain) Begin() *Chain {
+	if c.every == nil {
+		return Fixed(c.network, c.first)
+	}
+	return NewChain(c.network, c.first, slices.Clone(c.every[0]))
+}
+
 // Network returns the network.
 func (c *Chain) Network() rollup.Network { return c.network }
 
