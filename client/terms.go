@@ -15,10 +15,10 @@ import (
 	"github.com/waybill-network/waybill/rollup/rotation"
 )
 
-// Terms are the committees of a network whose committee rotates, as a client knows them: that of the
-// genesis file, and those that hand-overs lead to, each signed by a quorum of the one before. They
-// grow when a node shows a record of a later term. It is safe for concurrent use; clients of one
-// network share one.
+// Terms are the committees of a network whose committee rotates, as a client knows them: that of
+// the genesis file, and those that hand-overs lead to, each signed by a quorum of the one before.
+// They grow when a node shows a record of a later term. It is safe for concurrent use; clients of
+// one network share one.
 type Terms struct {
 	path string
 
@@ -75,8 +75,8 @@ func (t *Terms) Signers(record *rollup.Record) (*rollup.Committee, error) {
 	return t.chain.Signers(record)
 }
 
-// Take verifies a file of hand-overs (export.TypeHandOvers), and keeps what is new in it. The errors
-// are those of export.Parse and rotation.Chain.Extend.
+// Take verifies a file of hand-overs (export.TypeHandOvers), and keeps what is new in it. The
+// errors are those of export.Parse and rotation.Chain.Extend.
 func (t *Terms) Take(file []byte) error {
 	h, err := t.parse(file)
 	if err != nil {

@@ -37,8 +37,9 @@ func (n *handingOver) ExportTerms(context.Context, *connect.Request[api.ExportTe
 	return connect.NewResponse(&api.ExportResponse{File: n.file}), nil
 }
 
-// TestTerms: a client with the genesis file alone does not know who signed a record of a later term,
-// takes no hand-overs that are not true, follows those that are, and knows them when it comes back.
+// TestTerms: a client with the genesis file alone does not know who signed a record of a later
+// term, takes no hand-overs that are not true, follows those that are, and knows them when it comes
+// back.
 func TestTerms(t *testing.T) {
 	genesis := recorded(t, "genesis.json")
 	g, err := ledger.ParseGenesis(genesis)

@@ -150,7 +150,8 @@ func ParseGenesis(raw []byte) (*Genesis, error) {
 		if err != nil {
 			return nil, fmt.Errorf("genesis: committee[%d]: %w", i, err)
 		}
-		g.members = append(g.members, member{uint32(i), m.Stake / 1_000_000, m.BLSKey, key, m.TransportKey})
+		g.members = append(g.members,
+			member{uint32(i), m.Stake / 1_000_000, m.BLSKey, key, m.TransportKey})
 	}
 	if err := g.firstTerm(f); err != nil {
 		return nil, fmt.Errorf("genesis: %w", err)

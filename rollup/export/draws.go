@@ -61,8 +61,8 @@ func (e *Draws) verify(v *exportVerifier) error {
 }
 
 func (e *Draws) summary() string {
-	return fmt.Sprintf("the seats of terms %d to %d were drawn by these seeds among these candidates; "+
-		"who was ready or gone is the committee's word", e.First, e.Last())
+	return fmt.Sprintf("the seats of terms %d to %d were drawn by these seeds among these "+
+		"candidates; who was ready or gone is the committee's word", e.First, e.Last())
 }
 
 // MarshalJSON implements [json.Marshaler].

@@ -76,8 +76,8 @@ func TestRotating(t *testing.T) {
 	}
 }
 
-// TestRotatingEveryByteCounts: one byte is another, and nothing holds. Of what comes in the same form
-// again and again some bytes are tried.
+// TestRotatingEveryByteCounts: one byte is another, and nothing holds. Of what comes in the same
+// form again and again some bytes are tried.
 func TestRotatingEveryByteCounts(t *testing.T) {
 	genesis := rotatingGenesis(t)
 	for _, name := range []string{"hand-overs.wbx", "draws.wbx", "settlement.wbx"} {

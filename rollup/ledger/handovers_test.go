@@ -69,9 +69,9 @@ func (c *chain) follow(h *handed) *rotation.Chain {
 	return chain
 }
 
-// TestHandOvers: who has the genesis alone follows a network whose members come, go silent, withhold
-// and are late, through every hand-over, and draws every seat again. The files stay as test values,
-// with a settlement that a later committee signed.
+// TestHandOvers: who has the genesis alone follows a network whose members come and go silent
+// through every hand-over, and draws every seat again. The files stay as test values, with a
+// settlement that a later committee signed.
 func TestHandOvers(t *testing.T) {
 	c := newChain(t, rotatingGenesis())
 	joined(c, 3, 100*StakePerPower)
