@@ -7,7 +7,7 @@ LDFLAGS := -X github.com/waybill-network/waybill/node/telemetry.version=$(VERSIO
 export GOFLAGS += -buildvcs=false
 
 .DEFAULT_GOAL := help
-.PHONY: help run test race bench generate lint vulncheck latest build install release dist package packaged fuzz vectors outsider crash keep doors route browser sdk matrix variants emulate peers circuits lies simulate prove solidity
+.PHONY: help run test race bench generate lint vulncheck latest build install release dist package packaged fuzz vectors outsider crash keep doors route browser sdk matrix variants emulate peers circuits lies simulate rotate prove solidity
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,10 @@ EPOCHS ?= 20000
 simulate: ## the committee's rotation under attack, EPOCHS (default 20000) of each; a table, bin/simulate/report.html; then the ledger's
 	$(GO) run ./internal/simulate -epochs $(EPOCHS) -out $(abspath $(BIN))/simulate
 	$(GO) test -count=1 -run 'TestManyEpochs$$' ./rollup/ledger -histories 10
+
+TERMS ?= 20
+rotate: ## six nodes that share eight seats through TERMS (default 20) hand-overs, members stopped and started around them
+	WAYBILL_ROTATE_TERMS=$(TERMS) $(GO) test -count=1 -v -timeout 60m -run 'TestRotate$$' ./node/committee
 
 SIZES ?= 1024
 prove: ## a proof of every circuit in SIZES (default 1024), in a child process; what it costs (the first makes a development key)

@@ -118,6 +118,12 @@ func (c *chain) follow(ctx context.Context, sub *committee.Subscription) {
 				c.earn(e.Settlement)
 			case ledger.ProofKeyNamed:
 				c.learn(update.View)
+			case ledger.HandedOver:
+				c.log.Info("the committee hands over", "term", e.Committee.Term, "members",
+					len(e.Committee.Members), "from_height", e.From)
+			case ledger.RotationSkipped:
+				c.log.Warn("the seats of the committee stay as they are", "epoch", e.Epoch, "why",
+					e.Why.String())
 			case ledger.RecordCertified:
 				if epoch := e.Record.Record.SettledEpoch; epoch != rollup.NoEpoch {
 					c.prune(epoch)

@@ -69,6 +69,17 @@ func (id *Identity) member() (node uint32, ok bool) {
 	return 0, false
 }
 
+// rotates reports whether every registered node may come to be of the committee.
+func (id *Identity) rotates() bool { return id.Genesis.Params.Rotation != nil }
+
+// mostMembers is how many members a committee can have.
+func (id *Identity) mostMembers() int {
+	if r := id.Genesis.Params.Rotation; r != nil {
+		return int(r.Seats)
+	}
+	return len(id.Genesis.Members)
+}
+
 func (id *Identity) check() error {
 	i, ok := id.member()
 	if !ok {

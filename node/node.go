@@ -111,6 +111,7 @@ func Start(ctx context.Context, cfg *config.Config, id *Identity, log *slog.Logg
 		{"store", n.openStore},
 		{"committee", n.startCommittee},
 		{"peers", n.startPeers},
+		{"duties", n.startDuties},
 		{"outbox", n.startOutbox},
 		{"pipeline", n.startPipeline},
 		{"telemetry", n.startHistory},
@@ -220,10 +221,13 @@ func (n *Node) startCommittee(ctx context.Context) error {
 		Registerer: n.registry,
 	}
 	self, member := n.id.member()
-	if member {
+	if member || n.id.rotates() {
 		c.BLSKey = n.id.BLS
 	}
 	for i, m := range n.id.Genesis.Members {
+		if n.id.rotates() {
+			break // the ledger says who the members are, and where
+		}
 		if !member || uint32(i) != self {
 			c.Peers = append(c.Peers, committee.Peer{Key: m.TransportKey, Address: m.P2PAddress})
 		}
@@ -261,13 +265,19 @@ func (n *Node) startCommittee(ctx context.Context) error {
 	return nil
 }
 
+// sits reports whether this node is of the committee, or may come to be without a restart.
+func (n *Node) sits() bool {
+	_, member := n.id.member()
+	return member || n.id.rotates() && n.known
+}
+
 // startPeers opens the peer port and connects the member, the puller and the followed chain.
 func (n *Node) startPeers(context.Context) error {
 	certificate, err := peer.NewCertificate(n.id.Transport)
 	if err != nil {
 		return err
 	}
-	self, member := n.id.member()
+	self, member := n.index, n.sits()
 	mc := peer.MembersConfig{Chain: n.chain, Certificate: certificate, Proofs: n.keys.in,
 		Timeout: n.cfg.Peer.PushTimeout}
 	if member {
@@ -281,7 +291,7 @@ func (n *Node) startPeers(context.Context) error {
 			Logger: n.log, Alarm: n.alarms.raise,
 			Accuse:  n.accuser.Accuse,
 			Workers: runtime.GOMAXPROCS(0), Concurrent: 2,
-			Waiting: n.cfg.Peer.MaxInflight * len(n.id.Genesis.Members),
+			Waiting: n.cfg.Peer.MaxInflight * n.id.mostMembers(),
 		})
 		mc.Local, mc.Self = n.member, self
 	}

@@ -207,9 +207,8 @@ func (n *Node) fillCosign(s *telemetry.Cosign) {
 
 // fillCommittee says what is known of each member; what the engine knows is by position.
 func (n *Node) fillCommittee(s *telemetry.Snapshot, view *ledger.View, e *committee.Status) {
-	self, member := n.id.member()
 	for i, m := range view.Committee().Members {
-		t := telemetry.Member{Power: m.Power, Self: member && m.Node == self,
+		t := telemetry.Member{Power: m.Power, Self: n.known && m.Node == n.index,
 			Convictions: len(view.Convictions(m.Node))}
 		t.Node = m.Node
 		if i < len(e.Votes) {

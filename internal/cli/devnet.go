@@ -30,6 +30,7 @@ type devnetFlags struct {
 	requests          int
 	seed              uint64
 	nodes, serving    int
+	seats             int
 	basePort          int
 	epoch, grace      uint32
 	verbose           bool
@@ -86,11 +87,15 @@ and rollups, and verifies them offline. Exit code 0 only when everything adds up
 		"length of an epoch in `seconds` (default 60, or 8 with --job)")
 	fl.Uint32Var(&f.grace, "grace", 0, "wait before an epoch settles, in `seconds` (default 30, "+
 		"or 20 with --job: what is ordered later is lost, and half of it is for proofs)")
+	seatsFlag(fl, &f.seats)
 	proofsFlag(fl, &f.proofs)
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "show the nodes' logs on standard error")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if !f.job && (f.log != "" || f.exports != "") {
 			return usagef("--log and --exports go with --job")
+		}
+		if f.job && f.seats != 0 {
+			return usagef("--seats goes without --job, whose clients know one committee")
 		}
 		if *asJSON && !f.job {
 			return usagef("--json goes with --job")
@@ -253,7 +258,7 @@ func (f *devnetFlags) write(dir string, pairs []keys.Pair, site *mainjob.Site) (
 	net, err := homes.Write(homes.Options{
 		Dir: dir, Nodes: f.nodes, Serving: f.serving, Content: true, BasePort: f.basePort,
 		EpochSeconds: f.epoch, GraceSeconds: f.grace, ChainID: "waybill-devnet",
-		Proofs: pairs,
+		Proofs: pairs, Seats: f.seats,
 		Configure: func(i int, c *config.Config) {
 			c.Pipeline.WindowAge, c.Pipeline.Tail = 2*time.Second, time.Second
 			if site != nil && c.Content.Listen != "" {

@@ -11,9 +11,11 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"github.com/waybill-network/waybill/internal/text"
 	"github.com/waybill-network/waybill/node"
 	"github.com/waybill-network/waybill/rollup/ledger"
+	"github.com/waybill-network/waybill/rollup/rotation"
 )
 
 func newGenesis() *cobra.Command {
@@ -265,4 +267,10 @@ func isNetwork(g *ledger.Genesis, file, network string) error {
 			network))
 	}
 	return nil
+}
+
+// seatsFlag is how many seats a committee that rotates shares.
+func seatsFlag(f *pflag.FlagSet, seats *int) {
+	f.IntVar(seats, "seats", 0, fmt.Sprintf("seats of a committee that is drawn anew, %d to %d "+
+		"(default: the committee stays)", rotation.MinSeats, rotation.MaxSeats))
 }

@@ -11,11 +11,13 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/waybill-network/waybill/node/homes"
 	"github.com/waybill-network/waybill/rollup/ledger"
+	"github.com/waybill-network/waybill/rollup/rotation"
 )
 
 func newGenesisNew() *cobra.Command {
 	var chain, treasury, out string
 	var epoch time.Duration
+	var seats int
 	cmd := &cobra.Command{Use: "new ENTRY... --chain-id NAME --out FILE",
 		Short: "Make a genesis file of the members' entries, for all to sign",
 		Long: `Makes a genesis file of the entries that 'waybill init --json' printed, in this order,
@@ -27,6 +29,7 @@ what is signed is the whole file. An entry's HOST has to be an address by then.`
 	cmd.Flags().StringVar(&treasury, "treasury", "",
 		"`key` that signs deposits (default: the first entry's owner)")
 	cmd.Flags().DurationVar(&epoch, "epoch", time.Hour, "`length` of an epoch")
+	seatsFlag(cmd.Flags(), &seats)
 	cmd.Flags().StringVar(&out, "out", "", "write to this `file` (required)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if chain == "" || out == "" {
@@ -40,6 +43,13 @@ what is signed is the whole file. An entry's HOST has to be an address by then.`
 			return err
 		}
 		params.EpochSeconds = uint32(epoch / time.Second)
+		if seats != 0 {
+			if seats < rotation.MinSeats || seats > rotation.MaxSeats {
+				return usagef("--seats %d: want %d to %d, or none", seats, rotation.MinSeats,
+					rotation.MaxSeats)
+			}
+			params.Rotation = ledger.DefaultRotation(uint16(seats))
+		}
 		g := &ledger.Genesis{Version: ledger.GenesisVersion, ChainID: chain, Params: params,
 			GenesisTime: time.Now().UTC().Truncate(time.Second)}
 		for _, name := range args {

@@ -59,6 +59,7 @@ change the addresses in the genesis file, and have each member sign it again:
 	f.Uint32Var(&o.EpochSeconds, "epoch", 3600, "length of an epoch in `seconds`")
 	f.Uint32Var(&o.GraceSeconds, "grace", 60, "wait before an epoch settles, in `seconds`: what "+
 		"a node that was away has not ordered by then is lost")
+	seatsFlag(f, &o.Seats)
 	proofsFlag(f, &proofs)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
 		if o.Dir == "" {

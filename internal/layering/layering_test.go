@@ -122,7 +122,8 @@ var rooms = []struct {
 	{"sdk", nil}, // its tests drive the packages in other languages
 	{"internal", nil},
 	{"internal/simulate", []string{"kernels", "rollup", "rollup/rotation"}},
-	{"internal/cli", join(all, "bench", "bench/workload", "internal/mainjob", "internal/verdict")},
+	{"internal/cli", join(all, "rollup/rotation", "bench", "bench/workload", "internal/mainjob",
+		"internal/verdict")},
 	{"internal/verdict", protocol},
 	{"internal/mainjob", join(all, "bench", "bench/workload", "internal/verdict")},
 	{"internal/crash", join(all, "bench", "bench/workload", "internal/mainjob")},

@@ -28,10 +28,10 @@ type app struct {
 	genesis     *ledger.Genesis
 	network     rollup.Network // of the genesis
 	genesisHash rollup.Hash    // of the state before the first block
-	committee   *rollup.Committee
-	members     map[string]int // engine address → position in the committee
-	self        int            // this node's position, -1 when it is not a member
+	directory   *directory
+	own         []byte         // this node's address in the engine
 	key         *bls.SecretKey // signs records; nil when this node does not
+	seen        seen           // nil when the committee never changes
 
 	state   *ledger.State
 	witness *witness.Witness
@@ -58,7 +58,9 @@ type app struct {
 	watchTime  time.Duration
 	distrusted atomic.Bool // the key votes elsewhere
 
-	fail func(error) // told once when the chain cannot go on
+	fail    func(error)        // told once when the chain cannot go on
+	follow  func(*ledger.View) // told of views in which the committee changed; may be nil
+	waiting func() int         // transactions in the mempool; nil while the engine is built
 }
 
 // Info tells the engine where the persisted state stands, so that it replays the blocks that are
@@ -81,11 +83,18 @@ func (a *app) InitChain(_ context.Context, req *abci.RequestInitChain) (*abci.Re
 // line of its sender.
 const codespaceLine = "line"
 
-// CheckTx admits a transaction to the mempool, or keeps it there. A record's certificate is the
-// proposer's to make and nobody's to send.
+// codespaceFull marks answers to those for whom the mempool has no room any more.
+const codespaceFull = "full"
+
+// CheckTx admits a transaction to the mempool, or keeps it there. Certificates of records and of
+// hand-overs are the proposer's to make and nobody's to send.
 func (a *app) CheckTx(_ context.Context, req *abci.RequestCheckTx) (*abci.ResponseCheckTx, error) {
 	view := a.view.Load()
 	tx, fell, err := a.check(view, req.Tx)
+	if err == nil && !a.room(tx, req.Type) {
+		return &abci.ResponseCheckTx{Code: uint32(ledger.CodeBadNonce), Codespace: codespaceFull,
+			Log: ErrFull.Error()}, nil
+	}
 	if err == nil && !a.line.join(view, tx, req.Tx, fell) {
 		err = ErrLine
 	}
@@ -100,6 +109,13 @@ func (a *app) CheckTx(_ context.Context, req *abci.RequestCheckTx) (*abci.Respon
 	return &abci.ResponseCheckTx{}, nil
 }
 
+// room keeps places in the mempool for what members and winners of seats have to say: who fills it
+// must not choose whose reveals are heard.
+func (a *app) room(tx *ledger.Tx, kind abci.CheckTxType) bool {
+	return a.seen == nil || a.waiting == nil || kind != abci.CheckTxType_New || isDuty(tx.Kind) ||
+		a.waiting() < mempoolSize-int(ledger.MaxDuties(a.view.Load()))
+}
+
 // check says why a transaction may not enter the mempool: a *ledger.Refusal, or ErrLine. What costs
 // least comes first. Of grants, some may stand and others fall.
 func (a *app) check(view *ledger.View, raw []byte) (*ledger.Tx, []ledger.Fallen, error) {
@@ -107,7 +123,7 @@ func (a *app) check(view *ledger.View, raw []byte) (*ledger.Tx, []ledger.Fallen,
 	switch {
 	case err != nil:
 		return nil, nil, err
-	case tx.Kind == ledger.KindRecord:
+	case tx.Kind == ledger.KindRecord, tx.Kind == ledger.KindHandOver && a.seen != nil:
 		return nil, nil, &ledger.Refusal{Code: ledger.CodeNotProposer}
 	case a.line.taken(view, tx, raw):
 		return nil, nil, ErrLine
@@ -116,9 +132,10 @@ func (a *app) check(view *ledger.View, raw []byte) (*ledger.Tx, []ledger.Fallen,
 	return tx, r.Fell, r.Err
 }
 
-// PrepareProposal puts certificates of records first, when the votes at hand make them, and the
-// mempool after it, each sender's transactions in the order of their nonces: what is executed out
-// of order fails, and is lost.
+// PrepareProposal puts certificates of records and of a hand-over first, when the votes at hand
+// make them. What members and winners of seats say comes next, and the mempool after it, each
+// sender's transactions in the order of their nonces: what is executed out of order fails, and is
+// lost.
 func (a *app) PrepareProposal(_ context.Context,
 	req *abci.RequestPrepareProposal) (*abci.ResponsePrepareProposal, error) {
 	view := a.view.Load()
@@ -132,7 +149,13 @@ func (a *app) PrepareProposal(_ context.Context,
 		txs = append(txs, tx)
 		return true
 	}
-	for _, tx := range a.recordTxs(req.LocalLastCommit.Votes) {
+	for _, tx := range a.certificateTxs(view, req.LocalLastCommit.Votes) {
+		if !add(tx) {
+			break
+		}
+	}
+	duties := a.line.duties(view)
+	for _, tx := range duties {
 		if !add(tx) {
 			break
 		}
@@ -140,6 +163,9 @@ func (a *app) PrepareProposal(_ context.Context,
 	view.Verify(req.Txs)
 	parse := func(raw []byte) (*ledger.Tx, error) {
 		tx, err := a.place(nil, raw)
+		if err == nil && len(duties) > 0 && isDuty(tx.Kind) {
+			err = errMisplaced // it is there already
+		}
 		if err == nil {
 			err = vouched(view, tx, raw)
 		}
@@ -195,11 +221,11 @@ func (a *app) examine(raws [][]byte) (int, error) {
 var (
 	errOversized = errors.New("oversized")
 	errMisplaced = errors.New(
-		"a record's certificate behind something else, out of order, or one too many")
+		"a certificate of a record or hand-over behind something else, out of order, or one too many")
 	errDisorder = errors.New("nonce out of order")
 )
 
-// leading follows the certificates that a block begins with.
+// leading follows the certificates that a block begins with: of records, and then of a hand-over.
 type leading struct {
 	count int
 	last  uint64 // height of the last one's record
@@ -213,6 +239,15 @@ func (l *leading) takes(c *rollup.RecordCertificate) bool {
 		return false
 	}
 	l.count, l.last = l.count+1, c.Height
+	return true
+}
+
+// takesHandOver reports whether a hand-over may be the next.
+func (l *leading) takesHandOver() bool {
+	if l == nil || l.over {
+		return false
+	}
+	l.over = true
 	return true
 }
 
@@ -242,6 +277,12 @@ func (a *app) place(leading *leading, raw []byte) (*ledger.Tx, error) {
 		}
 		return tx, nil
 	}
+	if tx.Kind == ledger.KindHandOver && a.seen != nil {
+		if !leading.takesHandOver() {
+			return nil, errMisplaced
+		}
+		return tx, nil
+	}
 	leading.end()
 	return tx, nil
 }
@@ -250,7 +291,10 @@ func (a *app) place(leading *leading, raw []byte) (*ledger.Tx, error) {
 // to vouch for.
 func vouched(view *ledger.View, tx *ledger.Tx, raw []byte) error {
 	switch tx.Kind {
-	case ledger.KindRecord:
+	case ledger.KindRecord, ledger.KindHandOver:
+		if _, rotates := view.Rotation(); tx.Kind == ledger.KindHandOver && !rotates {
+			return nil // it fails, as it always did
+		}
 		return view.Check(raw).Err
 	case ledger.KindGrants:
 		return forged(view.Check(raw))
@@ -282,21 +326,31 @@ func (a *app) FinalizeBlock(_ context.Context,
 		}
 		return a.state.End()
 	})
-	a.hash = a.agreed(len(req.Txs))
-	a.votes.carried(req, a.members)
+	a.hash = a.agreed(len(req.Txs), phaseOf(a.view.Load()) != phaseOf(a.state.View()))
+	a.votes.carried(req, a.view.Load().CommitteeVoting(req.Height-1), a.directory.node)
 	a.metrics.round.Set(float64(req.DecidedLastCommit.Round))
-	return &abci.ResponseFinalizeBlock{TxResults: results, AppHash: a.hash[:]}, nil
+	return &abci.ResponseFinalizeBlock{TxResults: results, AppHash: a.hash[:],
+		ValidatorUpdates: updates(a.block.Validators)}, nil
 }
 
 // agreed returns the hash that the engine puts into the next header: the ledger's after the last
 // block that did something. Were it another after each block, the engine would follow every block
 // with a block at once, and an idle chain would never rest. The ledger's hash chains over all
-// blocks, so nothing escapes it for longer than that.
-func (a *app) agreed(txs int) rollup.Hash {
-	if txs == 0 && len(a.block.Events) == 0 {
+// blocks, so nothing escapes it for longer than that. What a rotation waits for is something, too:
+// votes and transactions answer it.
+func (a *app) agreed(txs int, turned bool) rollup.Hash {
+	if txs == 0 && len(a.block.Events) == 0 && !turned {
 		return a.hash
 	}
 	return a.block.AppHash
+}
+
+func phaseOf(view *ledger.View) ledger.Phase {
+	r, rotates := view.Rotation()
+	if !rotates {
+		return ledger.PhaseIdle
+	}
+	return r.Phase
 }
 
 // Commit makes the executed block durable, lets everybody see it, and the engine forget blocks that
@@ -321,7 +375,12 @@ func (a *app) Commit(context.Context, *abci.RequestCommit) (_ *abci.ResponseComm
 	if err := a.speak(view); err != nil {
 		return nil, err
 	}
+	a.directory.learn(view)
+	a.seen.forget(view)
 	a.view.Store(view)
+	if a.follow != nil {
+		a.follow(view)
+	}
 	a.clock.measure(view, a.live, time.Now())
 	a.metrics.committed()
 	a.feed.publish(view, a.block.Events)

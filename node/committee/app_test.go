@@ -175,12 +175,12 @@ func (c *committeeApps) process(txs ...[]byte) bool {
 
 // signed are member i's signatures of records, as an extension.
 func (c *committeeApps) signed(i int, records ...*rollup.Record) []byte {
-	var signatures []recordSignature
+	var x extension
 	for _, r := range records {
-		signatures = append(signatures,
+		x.records = append(x.records,
 			recordSignature{r.Height, rollup.SignRecord(c.members[i].bls, r)})
 	}
-	return appendExtension(nil, signatures)
+	return x.append(nil)
 }
 
 func TestVoteExtensions(t *testing.T) {

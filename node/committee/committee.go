@@ -42,9 +42,8 @@ var (
 		"committee: no place in the line of this sender's transactions, try again later")
 	ErrCatchingUp = errors.New("committee: catching up with the chain, try again later")
 	ErrGenesis    = errors.New("committee: the store belongs to another genesis")
-	ErrKey        = errors.New("committee: not the BLS key that the genesis has for this member")
+	ErrKey        = errors.New("committee: not the BLS key that the ledger has for this node")
 	ErrSignState  = errors.New("committee: the record of the last signed vote is missing")
-	ErrRotation   = errors.New("committee: params.rotation: committees do not rotate in this version")
 	ErrElsewhere  = errors.New("committee: another process votes with this node's consensus key")
 )
 
@@ -54,7 +53,7 @@ type Config struct {
 	// directory of the consensus write-ahead log and the last-sign state; it must survive with the
 	// store
 	Home         string
-	ConsensusKey ed25519.PrivateKey // votes, if the genesis names it
+	ConsensusKey ed25519.PrivateKey // votes, when the engine has it among its validators
 	TransportKey ed25519.PrivateKey // peer-to-peer identity
 	BLSKey       *bls.SecretKey     // signs records; nil for a node that does not
 	Listen       string             // host:port for consensus peers; no host means every address
@@ -169,6 +168,8 @@ func (e *Engine) SubmitTx(ctx context.Context, tx []byte) error {
 		return fmt.Errorf("committee: mempool: %w", err)
 	case answer != nil && answer.Codespace == codespaceLine:
 		return ErrLine
+	case answer != nil && answer.Codespace == codespaceFull:
+		return ErrFull
 	case answer != nil && !answer.IsOK():
 		refusal := &ledger.Refusal{Code: ledger.TxCode(answer.Code)}
 		if answer.Log != "" {
@@ -194,7 +195,7 @@ type Status struct {
 	Lag        time.Duration // its age, by this machine's clock
 	Peers      int           // connected
 	Network    []PeerStatus  // those that are dialled, and the others that are connected
-	Votes      []Vote        // of the members, by their positions
+	Votes      []Vote        // of the members in office, by their positions
 	Doubles    []Doubles     // as well
 	Clock      Clock         // this machine's, beside the chain's
 	Mempool    int           // transactions waiting
@@ -208,10 +209,11 @@ func (e *Engine) Status() Status {
 	view := e.View()
 	s := Status{
 		Height: view.Height(), Time: view.Time(), Lag: time.Since(view.Time()),
-		Peers: e.peers(), Network: e.network.Status(), Votes: e.app.votes.status(),
-		Doubles: e.app.doubles.status(), Clock: e.app.clock.status(),
+		Peers: e.peers(), Network: e.network.Status(),
+		Votes:   e.app.votes.status(view.Committee()),
+		Doubles: e.app.doubles.status(view.Committee()), Clock: e.app.clock.status(),
 		Mempool: e.parts.mempool.Size(), CatchingUp: e.parts.consensus.WaitSync(),
-		Member: e.app.self,
+		Member: e.app.position(view),
 	}
 	select {
 	case <-e.failed:
@@ -219,6 +221,12 @@ func (e *Engine) Status() Status {
 	default:
 	}
 	return s
+}
+
+// Able reports whether this node can vote when it has seats: it follows the chain, and its
+// consensus key is not quiet.
+func (e *Engine) Able() bool {
+	return !e.parts.consensus.WaitSync() && !e.app.voter.quiet.Load()
 }
 
 // BlockTime returns the time of a block that is kept.

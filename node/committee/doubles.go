@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/cometbft/cometbft/types"
+
+	"github.com/waybill-network/waybill/rollup"
 )
 
 // Doubles is what this node saw of a member that voted for two blocks at one step: two processes
@@ -14,32 +16,35 @@ type Doubles struct {
 	At    time.Time // the last one, by this machine's clock; zero when there was none
 }
 
-// doubles counts by position in the committee. The engine says so in its log only.
+// doubles counts by node. The engine says so in its log only.
 type doubles struct {
-	position map[string]int // by engine address
+	node func(address []byte) (uint32, bool)
 
 	mu      sync.Mutex
-	members []Doubles
+	members map[uint32]Doubles
 }
 
-func newDoubles(position map[string]int) *doubles {
-	return &doubles{position: position, members: make([]Doubles, len(position))}
+func newDoubles(node func(address []byte) (uint32, bool)) *doubles {
+	return &doubles{node: node, members: make(map[uint32]Doubles)}
 }
 
 // saw notes two votes that exclude each other.
 func (d *doubles) saw(votes *types.ErrVoteConflictingVotes) {
-	i, ok := d.position[string(votes.VoteA.ValidatorAddress)]
+	node, ok := d.node(votes.VoteA.ValidatorAddress)
 	if !ok {
 		return
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.members[i].Count++
-	d.members[i].At = time.Now()
+	d.members[node] = Doubles{d.members[node].Count + 1, time.Now()}
 }
 
-func (d *doubles) status() []Doubles {
+// status returns what was seen of a committee's members, by position.
+func (d *doubles) status(of *rollup.Committee) (list []Doubles) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return append([]Doubles(nil), d.members...)
+	for _, m := range of.Members {
+		list = append(list, d.members[m.Node])
+	}
+	return list
 }

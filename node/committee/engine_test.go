@@ -15,6 +15,7 @@ import (
 	"github.com/cometbft/cometbft/types"
 
 	"github.com/waybill-network/waybill/node/store"
+	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/export"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
@@ -266,7 +267,9 @@ func TestHalt(t *testing.T) {
 
 // TestDoubles: two votes of a member that exclude each other are counted, and not one line each.
 func TestDoubles(t *testing.T) {
-	d := newDoubles(map[string]int{"a": 0, "b": 1})
+	d := newDoubles(func(address []byte) (uint32, bool) {
+		return uint32(address[0]), len(address) == 1
+	})
 	var lines bytes.Buffer
 	l := logger{Logger: slog.New(slog.NewTextHandler(&lines, nil)), double: d.saw}
 	twice := &types.ErrVoteConflictingVotes{VoteA: &types.Vote{ValidatorAddress: []byte("b")},
@@ -277,7 +280,7 @@ func TestDoubles(t *testing.T) {
 	}
 	twice.VoteA.ValidatorAddress = []byte("of no member")
 	l.Error("failed to process message", "err", twice)
-	got := d.status()
+	got := d.status(&rollup.Committee{Members: []rollup.Member{{Node: 'a'}, {Node: 'b'}}})
 	if got[0].Count != 0 || got[1].Count != 3 || got[1].At.IsZero() || lines.Len() > 0 {
 		t.Errorf("%+v, logged %q", got, lines.String())
 	}

@@ -17,7 +17,8 @@ import (
 func (a *app) gather(raw []byte) {
 	view := a.view.Load()
 	tx, err := ledger.ParseTx(raw)
-	if err != nil || tx.Kind == ledger.KindRecord || a.line.taken(view, tx, raw) {
+	if err != nil || tx.Kind == ledger.KindRecord || tx.Kind == ledger.KindHandOver ||
+		a.line.taken(view, tx, raw) {
 		return
 	}
 	a.door.Do(raw)

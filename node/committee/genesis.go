@@ -24,10 +24,10 @@ func genesisDoc(g *ledger.Genesis, appHash [32]byte) (*types.GenesisDoc, error) 
 		ConsensusParams: params,
 		AppHash:         appHash[:],
 	}
-	for _, m := range g.Members {
+	for _, m := range g.Committee().Members {
 		doc.Validators = append(doc.Validators, types.GenesisValidator{
-			PubKey: cmted25519.PubKey(m.ConsensusKey[:]),
-			Power:  int64(m.Power()),
+			PubKey: cmted25519.PubKey(g.Members[m.Node].ConsensusKey[:]),
+			Power:  int64(m.Power),
 		})
 	}
 	return doc, doc.ValidateAndComplete()

@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cometbft/cometbft/config"
@@ -14,6 +15,7 @@ import (
 	"github.com/cometbft/cometbft/version"
 
 	"github.com/waybill-network/waybill/node/committee/port"
+	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
@@ -29,12 +31,18 @@ func (e *Engine) connect(ec *config.Config, c *Config) error {
 		pc.Peers = append(pc.Peers, port.Target{ID: p2p.ID(p.ID()), Address: p.Address, Who: who})
 	}
 	s := port.New(pc)
+	if _, rotates := e.View().Rotation(); rotates {
+		e.app.follow = e.followCommittees(s, c)
+	}
 	for _, r := range e.parts.reactors {
 		s.AddReactor(r.name, r.Reactor)
 	}
 	e.network = s
 	if err := s.Start(); err != nil {
 		return err
+	}
+	if e.app.follow != nil {
+		e.app.follow(e.View())
 	}
 	c.Logger.Info("consensus port open", "id", pc.Info.ID(), "listen", c.Listen)
 	return nil
@@ -46,10 +54,73 @@ func (a *app) registered(key ledger.Key) (who port.Identity, ok bool) {
 	if !ok {
 		return port.Identity{}, false
 	}
-	member := slices.ContainsFunc(a.genesis.Members, func(m ledger.Member) bool {
-		return m.TransportKey == key
-	})
-	return port.Identity{Node: node.Index, Registered: true, Member: member}, true
+	return port.Identity{Node: node.Index, Registered: true,
+		Member: a.view.Load().Judges(node.Index)}, true
+}
+
+// maxFollowed is how many members a node dials that is none itself.
+const maxFollowed = 8
+
+// followCommittees returns what is told of each view, and has the members of the committees in
+// office and to come dialled, at the addresses that the ledger has. A node that has no seat dials
+// some of them. While the chain is fetched, those of the genesis are dialled as well: committees of
+// a view that is old may be gone.
+func (e *Engine) followCommittees(s *port.Switch, c *Config) func(*ledger.View) {
+	type moment struct {
+		office, elected uint32
+		phase           ledger.Phase
+		fetching        bool
+	}
+	var mu sync.Mutex
+	var last *moment
+	own := ledger.KeyOf(c.TransportKey)
+	return func(view *ledger.View) {
+		mu.Lock()
+		defer mu.Unlock()
+		r, _ := view.Rotation()
+		now := moment{view.Committee().Term, view.Elected().Term, r.Phase, e.parts.consensus.WaitSync()}
+		if last != nil && *last == now {
+			return
+		}
+		last = &now
+		var nodes []uint32
+		for _, committee := range []*rollup.Committee{view.Committee(), view.Elected()} {
+			for _, m := range committee.Members {
+				nodes = append(nodes, m.Node)
+			}
+		}
+		if len(r.Next) > 0 {
+			nodes = append(nodes, r.Next.Members()...)
+		}
+		slices.Sort(nodes)
+		nodes = slices.Compact(nodes)
+		self, registered := view.NodeByKey(own)
+		sits := registered &&
+			(slices.Contains(nodes, self.Index) || slices.Contains(r.Asked, self.Index))
+		if !sits && len(nodes) > maxFollowed {
+			// Each begins elsewhere among them, so that they share who follows.
+			nodes = slices.Concat(nodes, nodes)[int(own[0])%len(nodes):][:maxFollowed]
+		}
+		if now.fetching || view.Height() == 0 {
+			for i := range c.Genesis.Members {
+				if !slices.Contains(nodes, uint32(i)) {
+					nodes = append(nodes, uint32(i))
+				}
+			}
+		}
+		var targets []port.Target
+		for _, index := range nodes {
+			node, _ := view.Node(index)
+			standing, stands := view.Standing(index)
+			if node.TransportKey == own || !stands {
+				continue
+			}
+			targets = append(targets, port.Target{ID: p2p.ID(Peer{Key: node.TransportKey}.ID()),
+				Address: standing.Address,
+				Who:     port.Identity{Node: index, Registered: true, Member: true}})
+		}
+		s.Follow(targets)
+	}
 }
 
 // admission lets in whom the ledger registers, by its latest block, and whom the operator names.

@@ -139,7 +139,7 @@ func (r *running) stop(t testing.TB) {
 // wait follows the chain until a view satisfies done.
 func (r *running) wait(t testing.TB, what string, done func(*ledger.View) bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	sub := r.Subscribe()
 	defer sub.Close()

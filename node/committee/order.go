@@ -1,7 +1,11 @@
 package committee
 
 import (
+	"bytes"
+	"cmp"
 	"crypto/sha256"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -129,11 +133,15 @@ const (
 //
 // The engine checks all that is in the mempool again after every block, so what this block's checks
 // do not mention has left. Safe for concurrent use.
+//
+// Reports, reveals and words of readiness have none either: of each node one of a kind waits. They
+// are kept here as well, for a proposer puts them before all that others fill the mempool with.
 type line struct {
 	mu      sync.Mutex
 	height  int64
 	keys    map[short]short              // of grants, and the transactions that they wait in
 	accused map[uint32]short             // nodes, and the evidence that waits against them
+	said    map[owed][]byte              // what waits of nodes' duties
 	now     map[sender]map[uint64]*place // checked since the last block
 	// checked since the one before it, not all checked again yet
 	before   map[sender]map[uint64]*place
@@ -168,6 +176,10 @@ func (l *line) taken(view *ledger.View, tx *ledger.Tx, raw []byte) bool {
 	if evidence, ok := tx.Body.(*ledger.Evidence); ok {
 		return l.height == view.Height() && l.accusedOf(view, evidence, shortHash(raw)) == nil
 	}
+	if d, ok := dutyOf(tx); ok {
+		other, waits := l.said[d]
+		return waits && l.height == view.Height() && !bytes.Equal(other, raw)
+	}
 	if tx.Signed == nil {
 		return false
 	}
@@ -182,7 +194,8 @@ func (l *line) join(
 ) bool {
 	grants, areGrants := tx.Body.(*ledger.Grants)
 	evidence, isEvidence := tx.Body.(*ledger.Evidence)
-	if tx.Signed == nil && !areGrants && !isEvidence {
+	d, isOfDuty := dutyOf(tx)
+	if tx.Signed == nil && !areGrants && !isEvidence && !isOfDuty {
 		return true
 	}
 	l.mu.Lock()
@@ -191,6 +204,14 @@ func (l *line) join(
 		l.height, l.before, l.gapBytes = view.Height(), l.now, 0
 		l.now = make(map[sender]map[uint64]*place)
 		l.keys, l.accused = make(map[short]short), make(map[uint32]short)
+		l.said = make(map[owed][]byte)
+	}
+	if isOfDuty {
+		other, waits := l.said[d]
+		if !waits {
+			l.said[d] = raw
+		}
+		return !waits || bytes.Equal(other, raw)
 	}
 	if isEvidence {
 		accused := l.accusedOf(view, evidence, shortHash(raw))
@@ -230,6 +251,46 @@ func (l *line) join(
 		l.closeGap(s, nonce+1)
 	}
 	return true
+}
+
+// owed is what a node has to say once, while the rotation waits for it.
+type owed struct {
+	kind ledger.Kind
+	node uint32
+}
+
+// isDuty reports whether a kind is one of duties.
+func isDuty(kind ledger.Kind) bool {
+	return kind == ledger.KindReport || kind == ledger.KindReveal || kind == ledger.KindReady
+}
+
+func dutyOf(tx *ledger.Tx) (owed, bool) {
+	switch p := tx.Body.(type) {
+	case *ledger.Report:
+		return owed{tx.Kind, p.Node}, true
+	case *ledger.Reveal:
+		return owed{tx.Kind, p.Node}, true
+	case *ledger.Ready:
+		return owed{tx.Kind, p.Node}, true
+	}
+	return owed{}, false
+}
+
+// duties returns what waits of nodes' duties and was found good after the last block, by kind and
+// node.
+func (l *line) duties(view *ledger.View) (txs [][]byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.height != view.Height() {
+		return nil
+	}
+	all := slices.SortedFunc(maps.Keys(l.said), func(a, b owed) int {
+		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.node, b.node))
+	})
+	for _, d := range all {
+		txs = append(txs, l.said[d])
+	}
+	return txs
 }
 
 // accusedOf returns the nodes that evidence would convict, none when other evidence waits against

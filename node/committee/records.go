@@ -16,44 +16,84 @@ import (
 // vote, as an extension. The proposer of H+2 holds those votes, and puts the certificate that they
 // make first into its block. Nothing is lost when it does not: votes carry signatures until a block
 // has certified the record, the oldest first, and a certificate proves itself, whoever made it.
+//
+// A hand-over is certified likewise, from the block on after which the next seats are fixed.
+//
+// Where committees follow each other, a record is of the committee that votes for the next block,
+// and by the time of a later one some of its members may vote no more. So every node keeps what it
+// verified of the votes that it saw: whoever proposes next has the signatures of those, too.
 
-// pendingRecord is a record that the committee signs now.
-type pendingRecord struct {
-	height  uint64
-	message []byte
+// statement is what a committee signs in its votes: the record of a height, or the hand-over to a
+// term.
+type statement struct {
+	handOver  bool
+	number    uint64 // height, or term
+	message   []byte
+	committee *rollup.Committee
 }
 
-// pending returns the records that the committee signs now.
-func (a *app) pending() []pendingRecord {
-	var pending []pendingRecord
-	for _, r := range a.view.Load().PendingRecords() {
-		pending = append(pending, pendingRecord{r.Record.Height, r.Record.Append(nil)})
+// id tells statements apart. Each has one message, as long as it waits.
+type id struct {
+	handOver bool
+	number   uint64
+}
+
+func (s *statement) id() id { return id{s.handOver, s.number} }
+
+// waiting returns what committees sign now: records, ascending, and then a hand-over.
+func waiting(view *ledger.View) (list []statement) {
+	for _, r := range view.PendingRecords() {
+		if of, known := view.CommitteeAt(r.Record.Term); known {
+			list = append(list, statement{number: r.Record.Height, message: r.Record.Append(nil),
+				committee: of})
+		}
 	}
-	return pending
+	if term, message, ok := view.HandOver(); ok {
+		list = append(list, statement{true, uint64(term), message, view.Elected()})
+	}
+	return list
 }
 
-// ExtendVote signs the pending records of the state before the block that is voted for. It checks
-// the signatures as the other members will: with one that they refuse they refuse the whole vote,
-// and a chain whose members all sign so stands still. Silence costs nothing but later certificates.
+// by returns what a node signs of it.
+func by(list []statement, node uint32) (own []statement) {
+	for _, s := range list {
+		if _, member := s.committee.Position(node); member {
+			own = append(own, s)
+		}
+	}
+	return own
+}
+
+// ExtendVote signs what waits by the state before the block that is voted for. It checks the
+// signatures as the other members will: with one that they refuse they refuse the whole vote, and a
+// chain whose members all sign so stands still. Silence costs nothing but later certificates.
 func (a *app) ExtendVote(context.Context, *abci.RequestExtendVote) (*abci.ResponseExtendVote,
 	error) {
-	pending := a.pending()
-	if len(pending) == 0 || a.key == nil || a.self < 0 {
+	node, known := a.self()
+	if !known || a.key == nil {
 		return &abci.ResponseExtendVote{}, nil
 	}
-	signatures := make([]recordSignature, len(pending))
-	for i, p := range pending {
-		signatures[i] = recordSignature{p.height, bls.Default.Sign(a.key, p.message)}
+	owed := by(waiting(a.view.Load()), node)
+	if len(owed) == 0 {
+		return &abci.ResponseExtendVote{}, nil
 	}
-	extension := appendExtension(nil, signatures)
-	own := address(a.genesis.Members[a.self].ConsensusKey)
-	if _, ok := a.share(pending, []byte(own), extension); !ok {
+	var x extension
+	for _, s := range owed {
+		signature := bls.Default.Sign(a.key, s.message)
+		if s.handOver {
+			x.handOver = &handOverSignature{uint32(s.number), signature}
+		} else {
+			x.records = append(x.records, recordSignature{s.number, signature})
+		}
+	}
+	encoded := x.append(nil)
+	if _, ok := share(owed, node, encoded); !ok {
 		a.log.Error("this node's signature of a record does not verify, it votes without",
-			"height", pending[0].height)
+			"height", a.view.Load().Height())
 		a.metrics.ownExtensions.Inc()
 		return &abci.ResponseExtendVote{}, nil
 	}
-	return &abci.ResponseExtendVote{VoteExtension: extension}, nil
+	return &abci.ResponseExtendVote{VoteExtension: encoded}, nil
 }
 
 // VerifyVoteExtension accepts the signatures that ExtendVote of the voting member makes, and
@@ -64,8 +104,10 @@ func (a *app) VerifyVoteExtension(_ context.Context,
 	if len(req.VoteExtension) == 0 {
 		return answer, nil
 	}
-	if pending := a.pending(); len(pending) > 0 {
-		if _, ok := a.share(pending, req.ValidatorAddress, req.VoteExtension); ok {
+	if node, known := a.directory.node(req.ValidatorAddress); known {
+		owed := by(waiting(a.view.Load()), node)
+		if signatures, ok := share(owed, node, req.VoteExtension); ok {
+			a.seen.keep(owed, node, signatures)
 			return answer, nil
 		}
 	}
@@ -75,23 +117,23 @@ func (a *app) VerifyVoteExtension(_ context.Context,
 	return answer, nil
 }
 
-// share decodes and verifies a member's signatures of the pending records, all of them in order.
-func (a *app) share(pending []pendingRecord, address,
-	extension []byte) (signatures []recordSignature, ok bool) {
-	member, ok := a.members[string(address)]
+// share decodes and verifies a node's signatures of all that it owes, in order.
+func share(owed []statement, node uint32, encoded []byte) (signatures []bls.Signature, ok bool) {
+	x, ok := parseExtension(encoded)
 	if !ok {
 		return nil, false
 	}
-	signatures, ok = parseExtension(extension)
-	if !ok || len(signatures) != len(pending) {
+	said := x.list()
+	if len(said) != len(owed) || len(said) == 0 {
 		return nil, false
 	}
 	var batch bls.Batch
-	for i, s := range signatures {
-		if s.height != pending[i].height {
+	for i, s := range said {
+		if s.id != owed[i].id() {
 			return nil, false
 		}
-		a.claim(&batch, &pending[i], memberSignature{member, s.signature})
+		claim(&batch, &owed[i], nodeSignature{node, s.signature})
+		signatures = append(signatures, s.signature)
 	}
 	for _, good := range verified(&batch) {
 		if !good {
@@ -101,10 +143,28 @@ func (a *app) share(pending []pendingRecord, address,
 	return signatures, true
 }
 
-// claim adds a member's signature of a record to a batch.
-func (a *app) claim(batch *bls.Batch, p *pendingRecord, s memberSignature) {
+// said is a signature of a statement.
+type said struct {
+	id
+	signature bls.Signature
+}
+
+// list returns all signatures of an extension in order.
+func (x *extension) list() (list []said) {
+	for _, s := range x.records {
+		list = append(list, said{id{false, s.height}, s.signature})
+	}
+	if x.handOver != nil {
+		list = append(list, said{id{true, uint64(x.handOver.term)}, x.handOver.signature})
+	}
+	return list
+}
+
+// claim adds a member's signature of a statement to a batch.
+func claim(batch *bls.Batch, p *statement, s nodeSignature) {
 	encoded := s.signature.Bytes()
-	batch.Append(a.committee.Members[s.member].Key, p.message, encoded[:])
+	member, _ := p.committee.Member(s.node)
+	batch.Append(member.Key, p.message, encoded[:])
 }
 
 // verified says which of the signatures of a batch verify.
@@ -117,88 +177,144 @@ func verified(batch *bls.Batch) []bool {
 	return good
 }
 
-// recordTxs makes certificates of the records that still wait, as far as the last height's votes
-// reach a quorum. Those votes were cast before the last block, so they may sign records that it
-// certified, and do not sign its own.
-func (a *app) recordTxs(votes []abci.ExtendedVoteInfo) (txs [][]byte) {
-	pending := a.pending()
-	if len(pending) == 0 {
+// certificateTxs makes certificates of what still waits, as far as the votes for the last block,
+// and those seen before, reach a quorum: of records, and then of a hand-over. Votes were cast
+// before the last block, so they may sign what it certified, and do not sign its own record.
+func (a *app) certificateTxs(view *ledger.View, votes []abci.ExtendedVoteInfo) (txs [][]byte) {
+	list := waiting(view)
+	if len(list) == 0 {
 		return nil
 	}
 	shares := a.shares(votes)
-	for i := range pending {
-		certificate, ok := a.certificate(&pending[i], shares[pending[i].height])
-		if ok {
-			txs = append(txs, ledger.NewRecordCertificate(a.network, certificate))
+	for i := range list {
+		s := &list[i]
+		signers, signature, ok := certificate(s, a.seen.complete(s, shares[s.id()]))
+		switch {
+		case !ok:
+		case s.handOver:
+			txs = append(txs, ledger.NewHandOver(a.network, &ledger.HandOver{Term: uint32(s.number),
+				Signers: signers, Signature: signature}))
+		default:
+			txs = append(txs, ledger.NewRecordCertificate(a.network, &rollup.RecordCertificate{
+				Height: s.number, Signers: signers, Signature: signature}))
 		}
 	}
 	return txs
 }
 
-// memberSignature is a signature that a vote carries, not verified.
-type memberSignature struct {
-	member    int
+// nodeSignature is a signature of a node, that a vote carries.
+type nodeSignature struct {
+	node      uint32
 	signature bls.Signature
 }
 
-// shares returns the signatures that votes for the last block carry, by the heights of the records,
-// one a member at most.
-func (a *app) shares(votes []abci.ExtendedVoteInfo) map[uint64][]memberSignature {
-	shares := make(map[uint64][]memberSignature)
-	seen := rollup.NewBitmap(len(a.committee.Members))
+// shares returns the signatures that votes for the last block carry, not verified, one a node at
+// most.
+func (a *app) shares(votes []abci.ExtendedVoteInfo) map[id][]nodeSignature {
+	shares := make(map[id][]nodeSignature)
+	seen := make(map[uint32]bool)
 	for i := range votes {
-		member, ok := a.members[string(votes[i].Validator.Address)]
-		if votes[i].BlockIdFlag != cmtproto.BlockIDFlagCommit || !ok || seen.Has(member) {
+		node, ok := a.directory.node(votes[i].Validator.Address)
+		if votes[i].BlockIdFlag != cmtproto.BlockIDFlagCommit || !ok || seen[node] {
 			continue
 		}
-		signatures, ok := parseExtension(votes[i].VoteExtension)
+		x, ok := parseExtension(votes[i].VoteExtension)
 		if !ok {
 			continue
 		}
-		seen.Set(member)
-		for i, s := range signatures {
-			if i == 0 || s.height > signatures[i-1].height {
-				shares[s.height] = append(shares[s.height], memberSignature{member, s.signature})
+		seen[node] = true
+		for i, s := range x.list() {
+			if s.handOver || i == 0 || s.number > x.records[i-1].height {
+				shares[s.id] = append(shares[s.id], nodeSignature{node, s.signature})
 			}
 		}
 	}
 	return shares
 }
 
-// certificate adds up signatures of a record. The engine adds precommits that arrive late without
-// asking VerifyVoteExtension, so a sum may be none: then each signature is verified.
-func (a *app) certificate(p *pendingRecord, shares []memberSignature) (*rollup.RecordCertificate,
-	bool) {
-	c, ok := a.sum(p, shares)
-	if !ok || a.committee.Verify(p.message, c.Signers, &c.Signature) == nil {
-		return c, ok
+// certificate adds up signatures of a statement. The engine adds precommits that arrive late
+// without asking VerifyVoteExtension, so a sum may be none: then each signature is verified.
+func certificate(p *statement, shares []nodeSignature) (rollup.Bitmap, ledger.BLSSignature, bool) {
+	signers, signature, ok := sum(p, shares)
+	if !ok || p.committee.Verify(p.message, signers, (*[bls.SignatureSize]byte)(&signature)) == nil {
+		return signers, signature, ok
 	}
 	var batch bls.Batch
+	var asked, good []nodeSignature
 	for _, s := range shares {
-		a.claim(&batch, p, s)
+		if _, member := p.committee.Position(s.node); member {
+			claim(&batch, p, s)
+			asked = append(asked, s)
+		}
 	}
-	var good []memberSignature
 	for i, ok := range verified(&batch) {
 		if ok {
-			good = append(good, shares[i])
+			good = append(good, asked[i])
 		}
 	}
-	return a.sum(p, good)
+	return sum(p, good)
 }
 
-// sum makes a certificate of as many signatures as a quorum takes.
-func (a *app) sum(p *pendingRecord, shares []memberSignature) (*rollup.RecordCertificate, bool) {
-	c := &rollup.RecordCertificate{Height: p.height,
-		Signers: rollup.NewBitmap(len(a.committee.Members))}
+// sum adds up as many signatures as a quorum takes.
+func sum(p *statement, shares []nodeSignature) (rollup.Bitmap, ledger.BLSSignature, bool) {
+	signers := rollup.NewBitmap(len(p.committee.Members))
 	var sum bls.Sum
 	for i := range shares {
-		c.Signers.Set(shares[i].member)
+		position, member := p.committee.Position(shares[i].node)
+		if !member || signers.Has(position) {
+			continue
+		}
+		signers.Set(position)
 		sum.Add(&shares[i].signature)
-		if a.committee.Quorum(c.Signers) {
+		if p.committee.Quorum(signers) {
 			signature := sum.Signature()
-			c.Signature = signature.Bytes()
-			return c, true
+			return signers, signature.Bytes(), true
 		}
 	}
-	return nil, false
+	return nil, ledger.BLSSignature{}, false
+}
+
+// seen keeps signatures that verified, of statements that wait, where committees follow each other.
+// What a node holds is bounded by the statements that wait, and their committees. The consensus
+// connection alone touches it.
+type seen map[id]map[uint32]bls.Signature
+
+func (s seen) keep(owed []statement, node uint32, signatures []bls.Signature) {
+	if s == nil {
+		return
+	}
+	for i := range owed {
+		known := s[owed[i].id()]
+		if known == nil {
+			known = make(map[uint32]bls.Signature)
+			s[owed[i].id()] = known
+		}
+		known[node] = signatures[i]
+	}
+}
+
+// complete adds what was seen to the signatures of votes at hand.
+func (s seen) complete(p *statement, shares []nodeSignature) []nodeSignature {
+	for _, m := range p.committee.Members {
+		if signature, ok := s[p.id()][m.Node]; ok {
+			shares = append(shares, nodeSignature{m.Node, signature})
+		}
+	}
+	return shares
+}
+
+// forget drops what waits no more.
+func (s seen) forget(view *ledger.View) {
+	if len(s) == 0 {
+		return
+	}
+	left := make(map[id]bool)
+	for _, p := range waiting(view) {
+		left[p.id()] = true
+	}
+	for known := range s {
+		if !left[known] {
+			delete(s, known)
+		}
+	}
 }

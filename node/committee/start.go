@@ -19,12 +19,9 @@ import (
 
 // Start runs an engine. It returns when the state is restored, blocks that were decided but not
 // executed are, and the engine listens; the context ends that early, and nothing else. A genesis
-// time that lies ahead is waited for. Errors: ErrGenesis, ErrRotation, ErrKey, ErrSignState, those
-// of the store, and the engine's.
+// time that lies ahead is waited for. Errors: ErrGenesis, ErrKey, ErrSignState, those of the store,
+// and the engine's.
 func Start(ctx context.Context, c Config) (_ *Engine, err error) {
-	if c.Genesis.Params.Rotation != nil {
-		return nil, ErrRotation
-	}
 	if err := bindGenesis(&c); err != nil {
 		return nil, err
 	}
@@ -46,7 +43,7 @@ func Start(ctx context.Context, c Config) (_ *Engine, err error) {
 		e.app.retain.evidence = *c.evidence
 	}
 	voter, err := c.voter(engineConfig.PrivValidatorStateFile(),
-		e.app.view.Load().Height() > 0 && e.app.self >= 0)
+		e.app.view.Load().Height() > 0 && e.app.judged(e.app.view.Load()))
 	if err != nil {
 		return nil, err
 	}
@@ -59,6 +56,7 @@ func Start(ctx context.Context, c Config) (_ *Engine, err error) {
 		return nil, err
 	}
 	e.app.retain.blocks = e.parts.blocks
+	e.app.waiting = e.parts.mempool.Size
 	if err := e.connect(engineConfig, &c); err != nil {
 		e.Stop()
 		return nil, fmt.Errorf("committee: start: %w", err)
@@ -78,23 +76,16 @@ func newApp(c *Config, fail func(error)) (*app, error) {
 	}
 	a := &app{
 		genesis: c.Genesis, network: fresh.View().Network(), genesisHash: fresh.View().AppHash(),
-		committee: fresh.View().Committee(),
-		members:   map[string]int{}, self: -1, key: c.BLSKey,
-		state: fresh, store: c.Store, keep: c.Keep, votes: newVotes(len(c.Genesis.Members)),
+		directory: newDirectory(c.Genesis), own: []byte(address(ledger.KeyOf(c.ConsensusKey))),
+		key:   c.BLSKey,
+		state: fresh, store: c.Store, keep: c.Keep, votes: newVotes(),
 		metrics: newMetrics(), log: c.Logger, fail: fail,
 		watchTime: cmp.Or(c.watchTime, defaultWatchTime),
 	}
-	for i, m := range c.Genesis.Members {
-		a.members[address(m.ConsensusKey)] = i
+	if c.Genesis.Params.Rotation != nil {
+		a.seen = make(seen)
 	}
-	if i, ok := a.members[address(ledger.KeyOf(c.ConsensusKey))]; ok {
-		a.self = i
-		// With another key its votes would be refused.
-		if c.BLSKey != nil && !c.BLSKey.PublicKey().Equal(a.committee.Members[i].Key) {
-			return nil, ErrKey
-		}
-	}
-	a.doubles = newDoubles(a.members)
+	a.doubles = newDoubles(a.directory.node)
 	a.hash = a.genesisHash
 	height, hash, records, err := c.Store.LoadLedger()
 	if err != nil {
@@ -114,6 +105,13 @@ func newApp(c *Config, fail func(error)) (*app, error) {
 			fmt.Errorf("committee: restore the ledger: %w: records of height %d at height %d",
 				store.ErrCorrupt, got, height)
 	}
+	a.directory.learn(a.view.Load())
+	// With another key its votes would be refused.
+	if i, known := a.self(); known && c.BLSKey != nil {
+		if node, _ := a.view.Load().Node(i); node.BLSKey != c.BLSKey.PublicKey().Bytes() {
+			return nil, ErrKey
+		}
+	}
 	return a, nil
 }
 
@@ -132,6 +130,9 @@ func bindGenesis(c *Config) error {
 	return nil
 }
 
+// mempoolSize is how many transactions may wait.
+const mempoolSize = 5000
+
 // engine returns the engine's configuration, as far as its parts read it.
 func (c *Config) engine() (*config.Config, error) {
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
@@ -140,7 +141,7 @@ func (c *Config) engine() (*config.Config, error) {
 	ec := config.DefaultConfig().SetRoot(c.Home)
 	ec.Mempool.MaxTxBytes = ledger.MaxTxSize
 	ec.Mempool.MaxTxsBytes = 64 << 20
-	ec.Mempool.Size, ec.Mempool.CacheSize = 5000, 20_000
+	ec.Mempool.Size, ec.Mempool.CacheSize = mempoolSize, 20_000
 	if err := c.Timeouts.apply(ec); err != nil {
 		return nil, err
 	}

@@ -193,7 +193,7 @@ func (c *Config) voter(path string, voted bool) (*voter, error) {
 // process has the key. The block itself is as good as any.
 func (a *app) watch(req *abci.RequestFinalizeBlock) {
 	height := req.Height - 1
-	if a.self < 0 || a.voter == nil || a.voter.quiet.Load() && a.firstLive == 0 ||
+	if a.voter == nil || a.voter.quiet.Load() && a.firstLive == 0 ||
 		a.voter.may(height) || !a.carries(req) {
 		return
 	}

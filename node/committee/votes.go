@@ -6,6 +6,8 @@ import (
 
 	abci "github.com/cometbft/cometbft/abci/types"
 	cmtproto "github.com/cometbft/cometbft/proto/tendermint/types"
+
+	"github.com/waybill-network/waybill/rollup"
 )
 
 // Vote is what the chain shows of a member: the last block that it voted on. A block carries the
@@ -19,46 +21,66 @@ type Vote struct {
 	Silent time.Duration
 }
 
-// votes remembers the last vote of each member, by position.
+// votes remembers the last vote of each member, by node.
 type votes struct {
 	mu      sync.Mutex
-	members []Vote
-	since   []time.Time // from when on votes are missing
+	members map[uint32]*attendance
 }
 
-func newVotes(members int) *votes {
-	return &votes{members: make([]Vote, members), since: make([]time.Time, members)}
+type attendance struct {
+	Vote
+	since time.Time // from when on votes are missing
 }
 
-// carried notes the votes that a block carries. A vote for no block counts: the member is there.
-func (v *votes) carried(req *abci.RequestFinalizeBlock, position map[string]int) {
+func newVotes() *votes { return &votes{members: make(map[uint32]*attendance)} }
+
+// carried notes the votes that a block carries, and those that it lacks of the committee that was
+// to vote. A vote for no block counts: the member is there. Who has left the committee is
+// forgotten.
+func (v *votes) carried(
+	req *abci.RequestFinalizeBlock, of *rollup.Committee, node func([]byte) (uint32, bool),
+) {
 	if len(req.DecidedLastCommit.Votes) == 0 {
 		return // the first block
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	voted := make([]bool, len(v.members))
+	voted := make(map[uint32]bool)
 	for _, vote := range req.DecidedLastCommit.Votes {
-		if i, ok := position[string(vote.Validator.Address)]; ok {
+		if i, ok := node(vote.Validator.Address); ok {
 			voted[i] = vote.BlockIdFlag != cmtproto.BlockIDFlagAbsent
 		}
 	}
-	for i := range v.members {
-		m := &v.members[i]
+	before := v.members
+	v.members = make(map[uint32]*attendance, len(of.Members))
+	for _, member := range of.Members {
+		m := before[member.Node]
+		if m == nil {
+			m = new(attendance)
+		}
+		v.members[member.Node] = m
 		switch {
-		case voted[i]:
-			*m, v.since[i] = Vote{Height: req.Height - 1, At: req.Time}, req.Time
+		case voted[member.Node]:
+			*m = attendance{Vote{Height: req.Height - 1, At: req.Time}, req.Time}
 			continue
-		case v.since[i].IsZero():
-			v.since[i] = req.Time
+		case m.since.IsZero():
+			m.since = req.Time
 		}
 		m.Missed++
-		m.Silent = req.Time.Sub(v.since[i])
+		m.Silent = req.Time.Sub(m.since)
 	}
 }
 
-func (v *votes) status() []Vote {
+// status returns what was seen of a committee's members, by position.
+func (v *votes) status(of *rollup.Committee) (list []Vote) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return append([]Vote(nil), v.members...)
+	for _, member := range of.Members {
+		var seen Vote
+		if m := v.members[member.Node]; m != nil {
+			seen = m.Vote
+		}
+		list = append(list, seen)
+	}
+	return list
 }

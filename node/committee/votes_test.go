@@ -6,6 +6,8 @@ import (
 
 	abci "github.com/cometbft/cometbft/abci/types"
 	cmtproto "github.com/cometbft/cometbft/proto/tendermint/types"
+
+	"github.com/waybill-network/waybill/rollup"
 )
 
 // TestVotes: a vote for a block and a vote for none count, an absent one does not; strangers'
@@ -13,19 +15,21 @@ import (
 func TestVotes(t *testing.T) {
 	start := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	at := func(seconds int) time.Time { return start.Add(time.Duration(seconds) * time.Second) }
-	position := map[string]int{"a": 0, "b": 1, "c": 2}
-	v := newVotes(3)
+	nodes := map[string]uint32{"a": 4, "b": 5, "c": 9}
+	node := func(name []byte) (uint32, bool) { n, ok := nodes[string(name)]; return n, ok }
+	of := &rollup.Committee{Members: []rollup.Member{{Node: 4}, {Node: 5}, {Node: 9}}}
+	v := newVotes()
 	block := func(height int64, flags map[string]cmtproto.BlockIDFlag) {
 		req := &abci.RequestFinalizeBlock{Height: height, Time: at(int(height))}
 		for name, flag := range flags {
 			req.DecidedLastCommit.Votes = append(req.DecidedLastCommit.Votes, abci.VoteInfo{
 				Validator: abci.Validator{Address: []byte(name)}, BlockIdFlag: flag})
 		}
-		v.carried(req, position)
+		v.carried(req, of, node)
 	}
 	expect := func(want ...Vote) {
 		t.Helper()
-		for i, got := range v.status() {
+		for i, got := range v.status(of) {
 			if got != want[i] {
 				t.Errorf("member %d: %+v, not %+v", i, got, want[i])
 			}
@@ -43,4 +47,11 @@ func TestVotes(t *testing.T) {
 		Vote{Height: 3, At: at(4)}, Vote{Missed: 2, Silent: 2 * time.Second})
 	block(5, map[string]cmtproto.BlockIDFlag{"a": yes, "b": yes, "c": yes})
 	expect(Vote{Height: 4, At: at(5)}, Vote{Height: 4, At: at(5)}, Vote{Height: 4, At: at(5)})
+
+	// The next committee: one stays, one comes.
+	of = &rollup.Committee{Members: []rollup.Member{{Node: 5}, {Node: 7}}}
+	nodes["d"] = 7
+	expect(Vote{Height: 4, At: at(5)}, Vote{})
+	block(6, map[string]cmtproto.BlockIDFlag{"b": no, "d": yes})
+	expect(Vote{Height: 4, At: at(5), Missed: 1, Silent: time.Second}, Vote{Height: 5, At: at(6)})
 }

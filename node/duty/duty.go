@@ -177,7 +177,7 @@ func (d *Duties) say(ctx context.Context, w word, sign func() ([]byte, error), a
 			return
 		}
 		d.signed[w] = tx
-		log.Info("a duty of this node", args...)
+		log.Debug("a duty of this node", args...)
 	}
 	// The next block tries again; by then a refusal may be over.
 	if err := d.Chain.SubmitTx(ctx, tx); err != nil && !errors.Is(err, ctx.Err()) {

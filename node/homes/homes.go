@@ -12,6 +12,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -57,7 +58,9 @@ type Options struct {
 	GrantEpochs  uint32 // default 720
 	Allowance    uint64 // micro-credits a node and epoch, default 100 credits
 	ServeStake   uint64 // micro-credits, default 1 credit
-	GenesisTime  time.Time
+	// Seats are shared by a committee that rotates; 0: it stays
+	Seats       int
+	GenesisTime time.Time
 	// that the genesis file names, by size; none: a network without proofs
 	Proofs []keyfile.Pair
 	// may adjust a node's settings before they are written; may be nil
@@ -164,12 +167,16 @@ func DefaultParams() (ledger.Params, error) {
 }
 
 func (o *Options) params() ledger.Params {
-	return ledger.Params{EpochSeconds: o.EpochSeconds, GraceSeconds: o.GraceSeconds,
+	p := ledger.Params{EpochSeconds: o.EpochSeconds, GraceSeconds: o.GraceSeconds,
 		GraceBlocks: o.GraceBlocks,
 		Shares:      rollup.Shares{Node: 8000, Service: 1500, Protocol: 500},
 		GrantFee:    o.GrantFee, GrantEpochs: o.GrantEpochs, Allowance: o.Allowance,
 		ServeStake: o.ServeStake, SlashEquivocation: ledger.DefaultSlash,
 		UnbondSeconds: ledger.DefaultUnbond}
+	if o.Seats > 0 {
+		p.Rotation = ledger.DefaultRotation(uint16(o.Seats))
+	}
+	return p
 }
 
 // nameProofs puts keys into the genesis file and the network's folder.
@@ -201,6 +208,9 @@ func (o *Options) complete() error {
 	}
 	if last := o.BasePort + 10*(o.Nodes-1) + 4; o.BasePort < 0 || last > 65535 {
 		return fmt.Errorf("%w: ports from %d to %d", ErrOptions, o.BasePort, last)
+	}
+	if o.Seats < 0 || o.Seats > math.MaxUint16 { // the genesis file knows closer bounds
+		return fmt.Errorf("%w: %d seats", ErrOptions, o.Seats)
 	}
 	if o.ChainID == "" {
 		o.ChainID = "waybill-testnet-" + hex.EncodeToString(keys.NewSeed()[:3])

@@ -115,6 +115,9 @@ func NewPuller(cfg PullerConfig) *Puller {
 // Ordered tells the puller of a certificate that the chain executed. It does not block.
 func (p *Puller) Ordered(c *rollup.Certificate) {
 	committee := p.cfg.Members.cfg.Chain.View().CommitteeOf(c.Header.Epoch)
+	if _, member := committee.Position(p.cfg.Self); !member {
+		return // others keep it
+	}
 	signers := committee.Nodes(c.Signers)
 	signers = slices.DeleteFunc(signers, func(node uint32) bool { return node == p.cfg.Self })
 	p.mu.Lock()

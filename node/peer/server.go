@@ -59,7 +59,11 @@ func NewServer(cfg ServerConfig) *Server {
 		cfg.MaxInflight = 4
 	}
 	s := &Server{cfg: cfg, member: cfg.Member}
-	seats := int64(len(cfg.Chain.View().Committee().Members))
+	view := cfg.Chain.View()
+	seats := int64(len(view.Committee().Members))
+	if r := view.Params().Rotation; r != nil {
+		seats = int64(r.Seats)
+	}
 	s.door = door.New(door.Config{
 		Table: door.Peer(cfg.MaxInflight), Pace: pace,
 		Budget: []int64{
@@ -167,7 +171,7 @@ type service struct{ *Server }
 
 func (s service) Push(ctx context.Context, req *connect.Request[api.PushRequest]) (
 	*connect.Response[api.PushResponse], error) {
-	if s.member == nil {
+	if s.member == nil || !s.judges() {
 		return nil, connect.NewError(connect.CodeUnimplemented,
 			errors.New("this node is no member of the committee"))
 	}
@@ -180,6 +184,20 @@ func (s service) Push(ctx context.Context, req *connect.Request[api.PushRequest]
 		return nil, wireError(err)
 	}
 	return connect.NewResponse(&api.PushResponse{Share: share[:]}), nil
+}
+
+// judges reports whether this node is, or was, of a committee whose word may be asked for.
+func (s *Server) judges() bool {
+	view := s.cfg.Chain.View()
+	if _, rotates := view.Rotation(); !rotates {
+		return true // or there were no member here
+	}
+	key, err := peerKeyOf(s.cfg.Certificate)
+	if err != nil {
+		return false
+	}
+	node, known := view.NodeByKey(ledger.Key(key))
+	return known && view.Judges(node.Index)
 }
 
 func (s service) Pull(_ context.Context, req *connect.Request[api.PullRequest]) (

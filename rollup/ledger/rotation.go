@@ -26,6 +26,12 @@ type Rotation struct {
 	SlashWithhold uint16 `json:"slash_withhold"` // and basis points of its stake
 }
 
+// DefaultRotation returns the constants that genesis files get unless told otherwise.
+func DefaultRotation(seats uint16) *Rotation {
+	return &Rotation{Seats: seats, TermEpochs: rotation.MinTermEpochs, MinStake: 100_000_000,
+		StakeCap: 1_000_000_000_000, JailWithhold: 720, SlashWithhold: 100}
+}
+
 // Rounds of a beacon, and how long each is: in seconds and, in blocks, as many as there are seats.
 const (
 	MaxRounds    = 4

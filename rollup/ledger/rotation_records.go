@@ -281,3 +281,40 @@ func (v *View) HandOver() (term uint32, message []byte, ok bool) {
 	}
 	return v.elected().Term + 1, v.message(), true
 }
+
+// Standing is how a node stands for the committee.
+type Standing struct {
+	ConsensusKey Key    // with which it votes
+	Address      string // host:port where the engine's peers reach it
+	Jailed       uint32 // the epoch from which its owner may take it out; 0: it is not jailed
+}
+
+// Standing returns how a node stands, false when it never stood, or the committee does not rotate.
+func (v *View) Standing(node uint32) (Standing, bool) {
+	if v.rotation == nil || !v.nodes.has(node) || v.nodes.at(node).candidacy == nil {
+		return Standing{}, false
+	}
+	c := v.nodes.at(node).candidacy
+	return Standing{v.consensusKeys.at(c.key).key, c.address, c.jailed}, true
+}
+
+// ConsensusKeys returns how many keys of the engine have stood, 0 when the committee does not
+// rotate.
+func (v *View) ConsensusKeys() uint32 { return v.consensusKeys.size() }
+
+// ConsensusKey returns a key of the engine, in the order in which they came, and whose it is, for
+// ever.
+func (v *View) ConsensusKey(index uint32) (key Key, node uint32) {
+	k := v.consensusKeys.at(index)
+	return k.key, k.node
+}
+
+// MaxDuties returns how many reports, reveals and words of readiness can wait at a time: of each
+// member one report and one reveal, and of each seat a winner. 0 when the committee does not
+// rotate.
+func MaxDuties(v *View) uint32 {
+	if v.rotation == nil {
+		return 0
+	}
+	return 3 * uint32(v.params.Rotation.Seats)
+}

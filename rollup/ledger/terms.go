@@ -74,3 +74,7 @@ func (v *View) Judges(node uint32) bool {
 	}
 	return false
 }
+
+// CommitteeVoting returns the committee that votes for the block of a height: the one after the
+// last, the last, or an earlier one of which something may still be judged. It must not be changed.
+func (v *View) CommitteeVoting(height int64) *rollup.Committee { return v.terms.voting(height) }

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// pursue keeps a peer connected: it dials while there is no connection.
+// pursue keeps a peer connected, as long as it is wanted: it dials while there is no connection.
+// The target is this routine's.
 func (s *Switch) pursue(t *Target) {
 	for backoff := MinBackoff; ; {
 		lasted, err := s.board.lost(s.ctx, t.ID)
@@ -17,6 +18,11 @@ func (s *Switch) pursue(t *Target) {
 		if lasted > settled {
 			backoff = MinBackoff
 		}
+		address, wanted := s.addressOf(t)
+		if !wanted {
+			return
+		}
+		t.Address = address
 		if !s.pause(t, backoff) {
 			continue // it called meanwhile, or the switch stops
 		}

@@ -99,7 +99,7 @@ func (p *peer) receive(id byte, b []byte) {
 	if id == heartbeatChannel {
 		return
 	}
-	if id == p.s.c.Metered && !p.who.Member && !p.s.meter.take(p.ID()) {
+	if id == p.s.c.Metered && !p.s.isMember(p) && !p.s.meter.take(p.ID()) {
 		return
 	}
 	c := p.s.byID[id]

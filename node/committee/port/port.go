@@ -30,7 +30,7 @@
 // are two that call each other at the same moment: both keep the call of the one with the lower id.
 //
 // Members, and peers that the operator names, are dialled until they are connected, at most
-// [MaxBackoff] apart.
+// [MaxBackoff] apart. Who the members are may change: [Switch.Follow].
 package port
 
 import (
@@ -119,9 +119,13 @@ type Switch struct {
 	known   *addresses
 	board   *board
 	meter   rates[p2p.ID] // of Metered
-	tasks   sync.WaitGroup
-	ctx     context.Context
-	cancel  context.CancelFunc
+	// which peers are dialled beside the configured ones, and for which of them a routine runs
+	following sync.Mutex
+	wanted    map[p2p.ID]string // address
+	pursued   map[p2p.ID]bool
+	tasks     sync.WaitGroup
+	ctx       context.Context
+	cancel    context.CancelFunc
 }
 
 type reactor struct {
@@ -142,6 +146,7 @@ func New(c Config) *Switch {
 	s := &Switch{
 		c: c, key: cmted25519.PrivKey(c.Key), byID: map[byte]channel{}, peers: p2p.NewPeerSet(),
 		known: newAddresses(), board: newBoard(c.Peers, c.Logger),
+		pursued: make(map[p2p.ID]bool),
 		meter: rates[p2p.ID]{
 			each: c.limits.metered, burstEach: 10 * c.limits.metered,
 			all: 5 * c.limits.metered, burst: 20 * c.limits.metered,
@@ -283,12 +288,12 @@ func (s *Switch) join(p *peer) error {
 // room says whether a peer may join. Members, and whom the operator names, always may; of others,
 // whose registration need not have cost much, so many.
 func (s *Switch) room(p *peer) bool {
-	if p.who.Member || !p.who.Registered || p.outbound {
+	if !p.who.Registered || p.outbound || s.isMember(p) {
 		return true
 	}
 	followers := 0
 	for _, other := range s.peers.Copy() {
-		if o := other.(*peer); o.who.Registered && !o.who.Member && !o.outbound {
+		if o := other.(*peer); o.who.Registered && !o.outbound && !s.isMember(o) {
 			followers++
 		}
 	}

@@ -74,6 +74,33 @@ func newBoard(targets []Target, log *slog.Logger) *board {
 	return b
 }
 
+// want notes that a peer is dialled, at an address.
+func (b *board) want(t *Target) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e := b.find(t.ID)
+	if e == nil {
+		e = &entry{Status: Status{ID: string(t.ID), Since: time.Now()}}
+		b.entries = append(b.entries, e)
+	}
+	e.target, e.Address = true, t.Address
+	e.Node, e.Registered, e.Member = t.Who.Node, t.Who.Registered, t.Who.Member
+}
+
+// release notes that a peer is not dialled any more.
+func (b *board) release(id p2p.ID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e := b.find(id)
+	if e == nil {
+		return
+	}
+	if e.target, e.Member = false, false; !e.Connected {
+		b.entries = slices.DeleteFunc(b.entries, func(other *entry) bool { return other == e })
+	}
+	b.wake()
+}
+
 func (b *board) find(id p2p.ID) *entry {
 	for _, e := range b.entries {
 		if e.ID == string(id) {

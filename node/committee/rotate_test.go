@@ -1,0 +1,339 @@
+package committee
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/waybill-network/waybill/node/duty"
+	"github.com/waybill-network/waybill/rollup"
+	"github.com/waybill-network/waybill/rollup/ledger"
+	"github.com/waybill-network/waybill/rollup/rotation"
+)
+
+// newRotating is newNetwork with a committee that rotates. Nodes have stake enough to be drawn.
+func newRotating(t testing.TB, name string, n int, seats uint16, epochSeconds uint32,
+	addresses []string, start time.Time) *network {
+	t.Helper()
+	net := newNetwork(t, name, n, epochSeconds, 1, addresses, start)
+	net.genesis.Params.Rotation = &ledger.Rotation{Seats: seats, TermEpochs: 4, MinStake: 1_000_000,
+		StakeCap: 1 << 40, JailWithhold: 2, SlashWithhold: 100}
+	for i := range net.genesis.Members {
+		net.genesis.Members[i].Stake = 50_000_000
+	}
+	for i, m := range net.members {
+		net.genesis.Sign(i, m.bls, m.transport)
+	}
+	genesis, err := ledger.ParseGenesis(net.genesis.Encode())
+	if err != nil {
+		t.Fatal(err)
+	}
+	net.genesis = genesis
+	return net
+}
+
+// follower is the chain as duties see it.
+type follower struct {
+	*Engine
+	mu      sync.Mutex
+	changed chan struct{}
+}
+
+func (f *follower) Updated() <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.changed
+}
+
+// dutiful starts a node that does its duties. Who answers at its consensus port is healthy.
+func (n *network) dutiful(t testing.TB, i int, dir string) *running {
+	t.Helper()
+	r := n.start(t, i, dir)
+	f := &follower{Engine: r.Engine, changed: make(chan struct{})}
+	ctx, cancel := context.WithCancel(context.Background())
+	var tasks sync.WaitGroup
+	sub := r.Subscribe()
+	tasks.Go(func() {
+		for {
+			if _, err := sub.Next(ctx); err != nil {
+				return
+			}
+			f.mu.Lock()
+			close(f.changed)
+			f.changed = make(chan struct{})
+			f.mu.Unlock()
+		}
+	})
+	tasks.Go(func() {
+		duty.Run(ctx, duty.Config{Chain: f, Node: uint32(i), BLS: n.members[i].bls,
+			Consensus: n.members[i].consensus, Able: func() bool { return !r.Status().CatchingUp },
+			Health: &witnesses{Answers: duty.Answers{Self: uint32(i), Ask: n.answers}, net: n,
+				chain: r.Engine, kept: map[uint32]*rotation.Receipts{}},
+			Logger: slog.New(slog.DiscardHandler)})
+	})
+	go func() { <-r.stopped; cancel() }()
+	t.Cleanup(func() { cancel(); tasks.Wait() })
+	return r
+}
+
+// witnesses are answers at a port, and a receipt for each probe of those who answer: all nodes of
+// these networks sign what is asked of them.
+type witnesses struct {
+	duty.Answers
+	net   *network
+	chain *Engine
+
+	candidates []rotation.Candidate
+	began      int64
+	kept       map[uint32]*rotation.Receipts // by epoch
+}
+
+func (w *witnesses) Begin(ctx context.Context, epoch uint32, candidates []rotation.Candidate,
+	until time.Time) {
+	w.candidates, w.began = candidates, w.chain.View().Height()
+	w.Answers.Begin(ctx, epoch, candidates, until)
+}
+
+func (w *witnesses) Verdicts(epoch uint32) ([]uint32, rollup.Hash, bool) {
+	unhealthy, _, ok := w.Answers.Verdicts(epoch)
+	if !ok {
+		return nil, rollup.Hash{}, false
+	}
+	all := new(rotation.Receipts)
+	for i, c := range w.candidates {
+		if slices.Contains(unhealthy, uint32(i)) {
+			continue
+		}
+		var list []*rotation.Receipt
+		for count := range rotation.Answers {
+			r := &rotation.Receipt{Nonce: sha256.Sum256(fmt.Append(nil, epoch, c.Node, w.Self, count)),
+				Height: uint64(w.began)}
+			r.Digest = rotation.Digest(&r.Nonce, 0, nil)
+			message := r.Message(&rotation.Probe{Network: w.net.genesis.Network(), Epoch: epoch,
+				Candidate: c.Node, Prober: w.Self, Nonce: r.Nonce})
+			r.Signature = rotation.Signature(ed25519.Sign(w.net.members[c.Node].transport, message))
+			list = append(list, r)
+		}
+		if err := all.Add(c.Node, list); err != nil {
+			panic(err)
+		}
+	}
+	w.kept[epoch] = all
+	return unhealthy, all.Root(), true
+}
+
+func (w *witnesses) Show(epoch uint32, asked []rotation.Asked) (list []rotation.Shown, err error) {
+	for _, a := range asked {
+		all := w.kept[epoch]
+		if all == nil {
+			return nil, duty.ErrNoReceipts // of a node that was stopped
+		}
+		shown, ok := all.Show(epoch, a)
+		if !ok {
+			return nil, duty.ErrNoReceipts
+		}
+		list = append(list, *shown)
+	}
+	return list, nil
+}
+
+func (n *network) answers(ctx context.Context, node uint32) error {
+	c, err := new(net.Dialer).DialContext(ctx, "tcp", n.members[node].address)
+	if err != nil {
+		return err
+	}
+	return c.Close()
+}
+
+// busy deposits all the time, so that blocks come as they do on a network that is used.
+func (n *network) busy(t testing.TB, r *running) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	t.Cleanup(func() { cancel(); <-done })
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			_, nonce := r.View().Treasury()
+			tx, _ := n.deposit(nonce)
+			_ = r.SubmitTx(ctx, tx) // one that is known already, now and then
+			select {
+			case <-time.After(100 * time.Millisecond):
+			case <-ctx.Done():
+			}
+		}
+	}()
+}
+
+// fewest returns the member that has the fewest seats, but for one.
+func fewest(seats rotation.Seats, but uint32) (node uint32) {
+	least := len(seats) + 1
+	for _, m := range seats.Members() {
+		if held := seats.Held(m); m != but && held < least {
+			node, least = m, held
+		}
+	}
+	return node
+}
+
+// term says that a term is in office.
+func term(number uint32) func(*ledger.View) bool {
+	return func(v *ledger.View) bool { return v.Committee().Term >= number }
+}
+
+// agree demands that nodes have the same hashes, the same seats, and that the engine's validators
+// are the committee in office at each height that all have, key for key and seat for seat.
+func agree(t *testing.T, n *network, nodes []*running, terms uint32) {
+	t.Helper()
+	sameHashes(t, nodes)
+	view := nodes[0].View()
+	top := view.Height()
+	for _, r := range nodes {
+		top = min(top, r.View().Height())
+	}
+	distinct := map[string]bool{}
+	for h := int64(1); h <= top; h++ {
+		validators, err := nodes[0].parts.states.LoadValidators(h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		office := view.CommitteeVoting(h)
+		if len(validators.Validators) != len(office.Members) {
+			t.Fatalf("height %d: %d validators, a committee of %d", h, len(validators.Validators),
+				len(office.Members))
+		}
+		for _, v := range validators.Validators {
+			node, _ := nodes[0].app.directory.node(v.Address)
+			member, is := office.Member(node)
+			if !is || member.Power != uint64(v.VotingPower) {
+				t.Fatalf("height %d: node %d has a power of %d, and %d seats", h, node,
+					v.VotingPower, member.Power)
+			}
+		}
+		distinct[office.Root().String()] = true
+	}
+	for number := range terms + 1 {
+		want, known := view.CommitteeAt(number)
+		for i, r := range nodes {
+			got, ok := r.View().CommitteeAt(number)
+			if !known || !ok || got.Root() != want.Root() {
+				t.Errorf("node %d has another committee of term %d", i, number)
+			}
+		}
+	}
+	if len(distinct) < 2 {
+		t.Error("the committee was the same all the time")
+	}
+	for _, r := range nodes {
+		if size := r.parts.evidence.Size(); size != 0 || r.Status().Err != nil {
+			t.Errorf("%d signed twice; %v", size, r.Status().Err)
+		}
+	}
+}
+
+// TestRotate runs six nodes that share eight seats through three hand-overs, or as many as
+// WAYBILL_ROTATE_TERMS says. A member stops when a hand-over is certified, and loses its seats to
+// others. In the block in which it does another one stops, and both come back from their disks
+// while the next committee begins to vote.
+func TestRotate(t *testing.T) {
+	terms := uint32(3)
+	if s := os.Getenv("WAYBILL_ROTATE_TERMS"); s != "" {
+		n, err := strconv.ParseUint(s, 10, 32)
+		if err != nil {
+			t.Fatal(err)
+		}
+		terms = uint32(n)
+	}
+	net := newRotating(t, "rotate", 6, 8, 5, freeAddresses(t, 6), time.Now().UTC())
+	var nodes []*running
+	var dirs []string
+	for i := range net.members {
+		dirs = append(dirs, t.TempDir())
+		nodes = append(nodes, net.dutiful(t, i, dirs[i]))
+	}
+	events := nodes[0].Subscribe()
+	net.busy(t, nodes[0])
+	for round, last := 0, uint32(0); last < terms; round++ {
+		// When it is certified who sits next, one of them with few seats goes: the others are a
+		// quorum, and nothing waits for what it announced.
+		var gone uint32
+		nodes[0].wait(t, "a certified hand-over", func(v *ledger.View) bool {
+			r, _ := v.Rotation()
+			if r.Phase != ledger.PhaseCertified {
+				return false
+			}
+			gone = fewest(r.Next, 0)
+			return true
+		})
+		nodes[gone].stop(t)
+		nodes[0].wait(t, "a term without the member that stopped", func(v *ledger.View) bool {
+			last = v.Elected().Term
+			_, sits := v.Elected().Position(gone)
+			return !sits
+		})
+		r, _ := nodes[0].View().Rotation()
+		other := fewest(r.Seats, 0)
+		nodes[other].stop(t)
+		nodes[other] = net.dutiful(t, int(other), dirs[other])
+		nodes[gone] = net.dutiful(t, int(gone), dirs[gone])
+		nodes[0].wait(t, "the new committee", term(last))
+		last = nodes[0].View().Committee().Term
+	}
+	height := nodes[0].View().Height()
+	for _, n := range nodes {
+		n.wait(t, "the chain", func(v *ledger.View) bool { return v.Height() > height+2 })
+	}
+	agree(t, net, nodes, terms)
+
+	took := 0
+	for _, e := range events.Take().Events {
+		switch e := e.(type) {
+		case ledger.HandedOver:
+			took++
+		case ledger.RotationSkipped:
+			t.Logf("epoch %d: %s", e.Epoch, e.Why)
+		}
+	}
+	if took < int(terms) {
+		t.Errorf("%d hand-overs", took)
+	}
+	if waiting, certified := nodes[0].View().Records(); waiting > 2 || certified == 0 {
+		t.Errorf("%d records wait, the last one that is certified is of %d", waiting, certified)
+	}
+}
+
+// TestHandOverExtension: a vote carries the signature of a hand-over behind those of records.
+func TestHandOverExtension(t *testing.T) {
+	net := newNetwork(t, "x", 1, 3, 1, nil, genesisTime)
+	record := recordSignature{7,
+		rollup.SignRecord(net.members[0].bls, &rollup.Record{Height: 7})}
+	over := handOverSignature{3, record.signature}
+	both := extension{records: []recordSignature{record}, handOver: &over}
+	alone := extension{handOver: &over}
+	for name, x := range map[string]*extension{"both": &both, "alone": &alone} {
+		b := x.append(nil)
+		again, ok := parseExtension(b)
+		if !ok || !bytes.Equal(again.append(nil), b) || again.handOver.term != 3 {
+			t.Errorf("%s: %+v, %v", name, again, ok)
+		}
+		for name, bad := range map[string][]byte{"short": b[:len(b)-1], "long": append(b, 0),
+			"twice": slices.Concat(b, alone.append(nil))} {
+			if _, ok := parseExtension(bad); ok {
+				t.Errorf("%s is taken", name)
+			}
+		}
+	}
+	if _, ok := parseExtension(slices.Concat(alone.append(nil),
+		(&extension{records: []recordSignature{record}}).append(nil))); ok {
+		t.Error("another order is taken")
+	}
+}
