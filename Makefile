@@ -44,7 +44,7 @@ simulate: ## the committee's rotation under attack, EPOCHS (default 20000) of ea
 	$(GO) test -count=1 -run 'TestManyEpochs$$' ./rollup/ledger -histories 10
 
 TERMS ?= 20
-rotate: ## six nodes that share eight seats through TERMS (default 20) hand-overs, members stopped and started around them
+rotate: ## six nodes that share sixteen seats through TERMS (default 20) hand-overs, members stopped and started around them
 	WAYBILL_ROTATE_TERMS=$(TERMS) $(GO) test -count=1 -v -timeout 60m -run 'TestRotate$$' ./node/committee
 
 SIZES ?= 1024

@@ -240,7 +240,7 @@ func agree(t *testing.T, n *network, nodes []*running, terms uint32) {
 	}
 }
 
-// TestRotate runs six nodes that share eight seats through three hand-overs, or as many as
+// TestRotate runs six nodes that share sixteen seats through three hand-overs, or as many as
 // WAYBILL_ROTATE_TERMS says. A member stops when a hand-over is certified, and loses its seats to
 // others. In the block in which it does another one stops, and both come back from their disks
 // while the next committee begins to vote.
@@ -253,7 +253,7 @@ func TestRotate(t *testing.T) {
 		}
 		terms = uint32(n)
 	}
-	net := newRotating(t, "rotate", 6, 8, 5, freeAddresses(t, 6), time.Now().UTC())
+	net := newRotating(t, "rotate", 6, 16, 5, freeAddresses(t, 6), time.Now().UTC())
 	var nodes []*running
 	var dirs []string
 	for i := range net.members {
