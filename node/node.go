@@ -28,6 +28,7 @@ import (
 	"github.com/waybill-network/waybill/node/committee"
 	"github.com/waybill-network/waybill/node/config"
 	"github.com/waybill-network/waybill/node/door"
+	"github.com/waybill-network/waybill/node/health"
 	"github.com/waybill-network/waybill/node/ingest"
 	"github.com/waybill-network/waybill/node/peer"
 	"github.com/waybill-network/waybill/node/store"
@@ -317,9 +318,14 @@ func (n *Node) startPeers(context.Context) error {
 	if n.member == nil && !n.known {
 		return nil // nobody knows where it is
 	}
-	server := peer.NewServer(peer.ServerConfig{Member: n.member, Store: n.store, Chain: n.chain,
+	config := peer.ServerConfig{Member: n.member, Store: n.store, Chain: n.chain,
 		Certificate: certificate, MaxInflight: n.cfg.Peer.MaxInflight,
-		ContentURL: n.contentAddress(), Logger: n.log})
+		ContentURL: n.contentAddress(), Logger: n.log}
+	if n.known {
+		answerer := &health.Answerer{Chain: n.chain, Self: n.index, Key: n.id.Transport}
+		config.Answer = answerer.Answer
+	}
+	server := peer.NewServer(config)
 	return n.serve("peer.listen", n.cfg.Peer.Listen, server.Serve, server.Shutdown)
 }
 

@@ -40,6 +40,7 @@ var (
 		"node/compute",
 		"node/compute/machine",
 		"node/duty",
+		"node/health",
 		"node/homes",
 		"node/keep",
 	}
@@ -98,6 +99,7 @@ var rooms = []struct {
 	// What serves and what takes part. None knows another but through the node.
 	{"node/committee", join(core, "node/store", "node/witness")},
 	{"node/duty", []string{"kernels", "rollup", "rollup/ledger", "rollup/rotation"}},
+	{"node/health", join(core, "node/store")},
 	{"node/serve", join(core, "rollup/delivery", "rollup/manifest", "rollup/route", "node/api",
 		"node/door", "node/serve/credit")},
 	{"node/compute", []string{"kernels", "rollup", "rollup/delivery", "rollup/meter", "rollup/word",

@@ -39,6 +39,8 @@ const (
 	PeerServicePullProcedure = "/waybill.v1.PeerService/Pull"
 	// PeerServiceContactProcedure is the fully-qualified name of the PeerService's Contact RPC.
 	PeerServiceContactProcedure = "/waybill.v1.PeerService/Contact"
+	// PeerServiceProbeProcedure is the fully-qualified name of the PeerService's Probe RPC.
+	PeerServiceProbeProcedure = "/waybill.v1.PeerService/Probe"
 )
 
 // PeerServiceClient is a client for the waybill.v1.PeerService service.
@@ -51,6 +53,9 @@ type PeerServiceClient interface {
 	Pull(context.Context, *connect.Request[PullRequest]) (*connect.Response[PullResponse], error)
 	// Contact says where this node delivers content, and by its answer that it is there.
 	Contact(context.Context, *connect.Request[ContactRequest]) (*connect.Response[ContactResponse], error)
+	// Probe shows a member of the committee that this node is there and follows the chain (docs/rotation.md). It answers
+	// some probes of each member in an epoch, while reports of that are collected.
+	Probe(context.Context, *connect.Request[ProbeRequest]) (*connect.Response[ProbeResponse], error)
 }
 
 // NewPeerServiceClient constructs a client for the waybill.v1.PeerService service. By default, it
@@ -84,6 +89,12 @@ func NewPeerServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		probe: connect.NewClient[ProbeRequest, ProbeResponse](
+			httpClient,
+			baseURL+PeerServiceProbeProcedure,
+			connect.WithSchema(peerServiceMethods.ByName("Probe")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -92,6 +103,7 @@ type peerServiceClient struct {
 	push    *connect.Client[PushRequest, PushResponse]
 	pull    *connect.Client[PullRequest, PullResponse]
 	contact *connect.Client[ContactRequest, ContactResponse]
+	probe   *connect.Client[ProbeRequest, ProbeResponse]
 }
 
 // Push calls waybill.v1.PeerService.Push.
@@ -109,6 +121,11 @@ func (c *peerServiceClient) Contact(ctx context.Context, req *connect.Request[Co
 	return c.contact.CallUnary(ctx, req)
 }
 
+// Probe calls waybill.v1.PeerService.Probe.
+func (c *peerServiceClient) Probe(ctx context.Context, req *connect.Request[ProbeRequest]) (*connect.Response[ProbeResponse], error) {
+	return c.probe.CallUnary(ctx, req)
+}
+
 // PeerServiceHandler is an implementation of the waybill.v1.PeerService service.
 type PeerServiceHandler interface {
 	// Push asks a member to verify a rollup, keep it and sign it. Only the rollup's own node may. A refusal is an error
@@ -119,6 +136,9 @@ type PeerServiceHandler interface {
 	Pull(context.Context, *connect.Request[PullRequest]) (*connect.Response[PullResponse], error)
 	// Contact says where this node delivers content, and by its answer that it is there.
 	Contact(context.Context, *connect.Request[ContactRequest]) (*connect.Response[ContactResponse], error)
+	// Probe shows a member of the committee that this node is there and follows the chain (docs/rotation.md). It answers
+	// some probes of each member in an epoch, while reports of that are collected.
+	Probe(context.Context, *connect.Request[ProbeRequest]) (*connect.Response[ProbeResponse], error)
 }
 
 // NewPeerServiceHandler builds an HTTP handler from the service implementation. It returns the path
@@ -148,6 +168,12 @@ func NewPeerServiceHandler(svc PeerServiceHandler, opts ...connect.HandlerOption
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	peerServiceProbeHandler := connect.NewUnaryHandler(
+		PeerServiceProbeProcedure,
+		svc.Probe,
+		connect.WithSchema(peerServiceMethods.ByName("Probe")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/waybill.v1.PeerService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case PeerServicePushProcedure:
@@ -156,6 +182,8 @@ func NewPeerServiceHandler(svc PeerServiceHandler, opts ...connect.HandlerOption
 			peerServicePullHandler.ServeHTTP(w, r)
 		case PeerServiceContactProcedure:
 			peerServiceContactHandler.ServeHTTP(w, r)
+		case PeerServiceProbeProcedure:
+			peerServiceProbeHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -175,4 +203,8 @@ func (UnimplementedPeerServiceHandler) Pull(context.Context, *connect.Request[Pu
 
 func (UnimplementedPeerServiceHandler) Contact(context.Context, *connect.Request[ContactRequest]) (*connect.Response[ContactResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("waybill.v1.PeerService.Contact is not implemented"))
+}
+
+func (UnimplementedPeerServiceHandler) Probe(context.Context, *connect.Request[ProbeRequest]) (*connect.Response[ProbeResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("waybill.v1.PeerService.Probe is not implemented"))
 }

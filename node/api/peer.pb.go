@@ -450,6 +450,94 @@ func (x *ContactResponse) GetContentUrl() string {
 	return ""
 }
 
+type ProbeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Probe         []byte                 `protobuf:"bytes,1,opt,name=probe,proto3" json:"probe,omitempty"` // 76 bytes
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProbeRequest) Reset() {
+	*x = ProbeRequest{}
+	mi := &file_peer_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProbeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProbeRequest) ProtoMessage() {}
+
+func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProbeRequest.ProtoReflect.Descriptor instead.
+func (*ProbeRequest) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ProbeRequest) GetProbe() []byte {
+	if x != nil {
+		return x.Probe
+	}
+	return nil
+}
+
+type ProbeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Answer        []byte                 `protobuf:"bytes,1,opt,name=answer,proto3" json:"answer,omitempty"` // 104 bytes
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProbeResponse) Reset() {
+	*x = ProbeResponse{}
+	mi := &file_peer_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProbeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProbeResponse) ProtoMessage() {}
+
+func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProbeResponse.ProtoReflect.Descriptor instead.
+func (*ProbeResponse) Descriptor() ([]byte, []int) {
+	return file_peer_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ProbeResponse) GetAnswer() []byte {
+	if x != nil {
+		return x.Answer
+	}
+	return nil
+}
+
 var File_peer_proto protoreflect.FileDescriptor
 
 const file_peer_proto_rawDesc = "" +
@@ -476,7 +564,11 @@ const file_peer_proto_rawDesc = "" +
 	"\x0eContactRequest\"2\n" +
 	"\x0fContactResponse\x12\x1f\n" +
 	"\vcontent_url\x18\x01 \x01(\tR\n" +
-	"contentUrl*\xbf\x02\n" +
+	"contentUrl\"$\n" +
+	"\fProbeRequest\x12\x14\n" +
+	"\x05probe\x18\x01 \x01(\fR\x05probe\"'\n" +
+	"\rProbeResponse\x12\x16\n" +
+	"\x06answer\x18\x01 \x01(\fR\x06answer*\xbf\x02\n" +
 	"\n" +
 	"PushReason\x12\x1b\n" +
 	"\x17PUSH_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
@@ -491,11 +583,12 @@ const file_peer_proto_rawDesc = "" +
 	"\x13PUSH_REASON_NUMBERS\x10\t\x12\x16\n" +
 	"\x12PUSH_REASON_BEHIND\x10\n" +
 	"\x12\x18\n" +
-	"\x14PUSH_REASON_NO_TABLE\x10\v2\xd1\x01\n" +
+	"\x14PUSH_REASON_NO_TABLE\x10\v2\x8f\x02\n" +
 	"\vPeerService\x129\n" +
 	"\x04Push\x12\x17.waybill.v1.PushRequest\x1a\x18.waybill.v1.PushResponse\x12>\n" +
 	"\x04Pull\x12\x17.waybill.v1.PullRequest\x1a\x18.waybill.v1.PullResponse\"\x03\x90\x02\x01\x12G\n" +
-	"\aContact\x12\x1a.waybill.v1.ContactRequest\x1a\x1b.waybill.v1.ContactResponse\"\x03\x90\x02\x01B-Z+github.com/waybill-network/waybill/node/apib\x06proto3"
+	"\aContact\x12\x1a.waybill.v1.ContactRequest\x1a\x1b.waybill.v1.ContactResponse\"\x03\x90\x02\x01\x12<\n" +
+	"\x05Probe\x12\x18.waybill.v1.ProbeRequest\x1a\x19.waybill.v1.ProbeResponseB-Z+github.com/waybill-network/waybill/node/apib\x06proto3"
 
 var (
 	file_peer_proto_rawDescOnce sync.Once
@@ -510,7 +603,7 @@ func file_peer_proto_rawDescGZIP() []byte {
 }
 
 var file_peer_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_peer_proto_goTypes = []any{
 	(PushReason)(0),         // 0: waybill.v1.PushReason
 	(*PushRequest)(nil),     // 1: waybill.v1.PushRequest
@@ -520,17 +613,21 @@ var file_peer_proto_goTypes = []any{
 	(*PullResponse)(nil),    // 5: waybill.v1.PullResponse
 	(*ContactRequest)(nil),  // 6: waybill.v1.ContactRequest
 	(*ContactResponse)(nil), // 7: waybill.v1.ContactResponse
+	(*ProbeRequest)(nil),    // 8: waybill.v1.ProbeRequest
+	(*ProbeResponse)(nil),   // 9: waybill.v1.ProbeResponse
 }
 var file_peer_proto_depIdxs = []int32{
 	0, // 0: waybill.v1.PushRefusal.reason:type_name -> waybill.v1.PushReason
 	1, // 1: waybill.v1.PeerService.Push:input_type -> waybill.v1.PushRequest
 	4, // 2: waybill.v1.PeerService.Pull:input_type -> waybill.v1.PullRequest
 	6, // 3: waybill.v1.PeerService.Contact:input_type -> waybill.v1.ContactRequest
-	2, // 4: waybill.v1.PeerService.Push:output_type -> waybill.v1.PushResponse
-	5, // 5: waybill.v1.PeerService.Pull:output_type -> waybill.v1.PullResponse
-	7, // 6: waybill.v1.PeerService.Contact:output_type -> waybill.v1.ContactResponse
-	4, // [4:7] is the sub-list for method output_type
-	1, // [1:4] is the sub-list for method input_type
+	8, // 4: waybill.v1.PeerService.Probe:input_type -> waybill.v1.ProbeRequest
+	2, // 5: waybill.v1.PeerService.Push:output_type -> waybill.v1.PushResponse
+	5, // 6: waybill.v1.PeerService.Pull:output_type -> waybill.v1.PullResponse
+	7, // 7: waybill.v1.PeerService.Contact:output_type -> waybill.v1.ContactResponse
+	9, // 8: waybill.v1.PeerService.Probe:output_type -> waybill.v1.ProbeResponse
+	5, // [5:9] is the sub-list for method output_type
+	1, // [1:5] is the sub-list for method input_type
 	1, // [1:1] is the sub-list for extension type_name
 	1, // [1:1] is the sub-list for extension extendee
 	0, // [0:1] is the sub-list for field type_name
@@ -547,7 +644,7 @@ func file_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_peer_proto_rawDesc), len(file_peer_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   7,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

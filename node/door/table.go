@@ -26,6 +26,9 @@ func Peer(maxInflight int) Table {
 			Places: max(16, maxInflight)},
 		api.PeerServiceContactProcedure: {Body: 1 << 10, Time: 10 * time.Second,
 			Calls: maxInflight, Places: max(64, maxInflight)},
+		// Signed in microseconds, for members alone.
+		api.PeerServiceProbeProcedure: {Body: 1 << 10, Time: 10 * time.Second,
+			Calls: maxInflight, Places: max(64, maxInflight)},
 	}
 }
 

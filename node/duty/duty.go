@@ -63,6 +63,7 @@ type Duties struct {
 	ended context.CancelFunc // of the epoch's reports
 	// what was signed, so that it is signed once however often it is offered
 	signed map[word][]byte
+	failed map[word]bool // what could not be signed, and was said so
 }
 
 // word is what a node says once.
@@ -74,7 +75,8 @@ type word struct {
 
 // Run does what each block asks for until the context ends.
 func Run(ctx context.Context, c Config) {
-	d := &Duties{Config: c, ended: func() {}, signed: make(map[word][]byte)}
+	d := &Duties{Config: c, ended: func() {}, signed: make(map[word][]byte),
+		failed: make(map[word]bool)}
 	defer func() { d.ended() }()
 	again := time.NewTicker(time.Second) // for verdicts that come between blocks
 	defer again.Stop()
@@ -123,6 +125,7 @@ func (d *Duties) report(ctx context.Context, view *ledger.View, r *ledger.Rotati
 		d.ended()
 		d.epoch, d.begun = r.Epoch, true
 		clear(d.signed)
+		clear(d.failed)
 		var during context.Context
 		during, d.ended = context.WithCancel(ctx)
 		d.Health.Begin(during, r.Epoch, r.Candidates, ReportsEnd(view))
@@ -173,7 +176,10 @@ func (d *Duties) say(ctx context.Context, w word, sign func() ([]byte, error), a
 	if !known {
 		var err error
 		if tx, err = sign(); err != nil {
-			log.Error("a duty of this node could not be done", "err", err)
+			if !d.failed[w] { // the next block tries again
+				d.failed[w] = true
+				log.Error("a duty of this node could not be done", "err", err)
+			}
 			return
 		}
 		d.signed[w] = tx

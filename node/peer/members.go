@@ -163,6 +163,28 @@ func (m *Members) Contact(ctx context.Context, node uint32) (string, error) {
 	return contentURL(response.Msg.ContentUrl, registered.PeerAddress)
 }
 
+// Probe sends a probe to a registered node, member or not, and returns its answer. A connection that
+// is kept is used to members only, and not when a fresh one is asked for.
+func (m *Members) Probe(ctx context.Context, node uint32, probe []byte, fresh bool) ([]byte, error) {
+	registered, ok := m.cfg.Chain.View().Node(node)
+	if !ok {
+		return nil, fmt.Errorf("%w: node %d is not registered", ErrNoMember, node)
+	}
+	l, err := m.link(node)
+	if fresh || errors.Is(err, ErrNoMember) {
+		l, err = m.dial(&registered), nil
+		defer l.transport.CloseIdleConnections()
+	}
+	if err != nil {
+		return nil, err
+	}
+	response, err := l.client.Probe(ctx, connect.NewRequest(&api.ProbeRequest{Probe: probe}))
+	if err != nil {
+		return nil, fmt.Errorf("node %d at %s: %w", node, l.address, err)
+	}
+	return response.Msg.Answer, nil
+}
+
 // OwnURL reads what this node, of an index, would say of itself, as others do.
 func (m *Members) OwnURL(said string, node uint32) (string, error) {
 	registered, ok := m.cfg.Chain.View().Node(node)

@@ -42,7 +42,9 @@ type ServerConfig struct {
 	Certificate tls.Certificate // of this node's transport key, see NewCertificate
 	MaxInflight int             // calls of one node at once; 0: 4
 	ContentURL  string          // where this node delivers content; empty: nowhere
-	Logger      *slog.Logger
+	// Answer answers an encoded probe of the node that has a key; nil: Probe is refused.
+	Answer func(caller ledger.Key, probe []byte) ([]byte, error)
+	Logger *slog.Logger
 }
 
 // Server serves the peer API to registered nodes. It is safe for concurrent use.
@@ -227,6 +229,20 @@ func (s service) Pull(_ context.Context, req *connect.Request[api.PullRequest]) 
 func (s service) Contact(context.Context, *connect.Request[api.ContactRequest]) (
 	*connect.Response[api.ContactResponse], error) {
 	return connect.NewResponse(&api.ContactResponse{ContentUrl: s.cfg.ContentURL}), nil
+}
+
+// Probe answers a member of the committee.
+func (s service) Probe(ctx context.Context, req *connect.Request[api.ProbeRequest]) (
+	*connect.Response[api.ProbeResponse], error) {
+	if s.cfg.Answer == nil {
+		return nil, connect.NewError(connect.CodeUnimplemented,
+			errors.New("this node is no candidate of a committee that rotates"))
+	}
+	answer, err := s.cfg.Answer(ledger.Key(caller(ctx)), req.Msg.Probe)
+	if err != nil {
+		return nil, connect.NewError(connect.CodeFailedPrecondition, err)
+	}
+	return connect.NewResponse(&api.ProbeResponse{Answer: answer}), nil
 }
 
 func (s service) kept(id rollup.Hash, rung rollup.Rung) (header, evidence []byte, err error) {

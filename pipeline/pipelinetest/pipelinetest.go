@@ -37,6 +37,8 @@ type Config struct {
 	GraceBlocks  uint32    // and as many blocks
 	Reserve      uint64    // of each payer, in micro-credits; 0 means more than tests spend
 	Allowance    uint64    // likewise, for one node in an epoch
+	Stake        uint64    // of each member; 0 means ten units of power
+	Rotation     *ledger.Rotation
 	Start        time.Time // of epoch 0; the zero time means now
 	// Clock is the time of blocks; nil: this machine's.
 	Clock func() time.Time
@@ -113,7 +115,7 @@ func Start(cfg Config) (*Network, error) {
 			Shares:      rollup.Shares{Node: 7000, Service: 2000, Protocol: 1000},
 			GrantEpochs: ledger.Forever, Allowance: cmp.Or(cfg.Allowance, 1<<40),
 			SlashEquivocation: ledger.DefaultSlash,
-			UnbondSeconds:     ledger.DefaultUnbond}}
+			UnbondSeconds:     ledger.DefaultUnbond, Rotation: cfg.Rotation}}
 	addresses := cfg.Addresses
 	for i := len(addresses); i < max(1, cfg.Members); i++ {
 		addresses = append(addresses, fmt.Sprintf("node%d.example:7000", i))
@@ -126,7 +128,7 @@ func Start(cfg Config) (*Network, error) {
 			TransportKey: ledger.KeyOf(m.Transport),
 			ConsensusKey: ledger.KeyOf(Key("consensus", i)),
 			PeerAddress:  address, P2PAddress: fmt.Sprintf("node%d.example:7001", i),
-			Stake: 10 * ledger.StakePerPower,
+			Stake: cmp.Or(cfg.Stake, 10*ledger.StakePerPower),
 		})
 	}
 	n.ID = n.Genesis.Network()

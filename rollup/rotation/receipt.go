@@ -166,6 +166,9 @@ func (r *Receipts) Add(candidate uint32, receipts []*Receipt) error {
 // Len returns the number of candidates of whom there are receipts.
 func (r *Receipts) Len() int { return len(r.of) }
 
+// Nodes returns the candidates of whom there are receipts, ascending; they must not be changed.
+func (r *Receipts) Nodes() []uint32 { return r.of }
+
 // Root returns what a report names; that of no receipts is zero.
 func (r *Receipts) Root() rollup.Hash { return rollup.RootOf(ReceiptTreeKind, r.leaves, leafSize) }
 
