@@ -157,3 +157,20 @@ func (n *nodes) ListOwnRollups(
 	res, err := own.ledger.ListOwnRollups(ctx, again(req))
 	return res, named(own, "ListOwnRollups", err)
 }
+
+// GetEvents implements api.LedgerServiceClient.
+func (n *nodes) GetEvents(ctx context.Context, req *connect.Request[api.EventsRequest]) (
+	*connect.Response[api.EventsResponse], error) {
+	return read(ctx, n, "GetEvents", req,
+		func(c api.LedgerServiceClient) unary[api.EventsRequest, api.EventsResponse] {
+			return c.GetEvents
+		})
+}
+
+// FollowEvents implements api.LedgerServiceClient. Client.Events goes on where this ends.
+func (n *nodes) FollowEvents(ctx context.Context, req *connect.Request[api.EventsRequest]) (
+	*connect.ServerStreamForClient[api.EventsResponse], error) {
+	first := n.first()
+	stream, err := first.ledger.FollowEvents(ctx, req)
+	return stream, named(first, "FollowEvents", err)
+}

@@ -82,6 +82,7 @@ func (n *network) shell(t *testing.T, key string) (accepted uint64) {
 func (n *network) answered(t *testing.T, out string) {
 	t.Helper()
 	for _, want := range []string{`"network":"`, `"reserve":"0"`, `"limit":"`,
+		`"kind":"granted"`, `"nextHeight":"`, " granted  ",
 		"next number: 0", `"code":"accepted"`, "known: ", "state  ", "units    5120",
 		`"code":"malformed"`, `"code":"bad_signature"`, `"class":"faulty"`} {
 		if !strings.Contains(out, want) {

@@ -39,6 +39,9 @@ func TestSurfaces(t *testing.T) {
 			return nil
 		},
 		"tx": func(w io.Writer) error { return printExecuted(w, *filled[executed](), false) },
+		"events": func(w io.Writer) error {
+			return printEvent(w, filled[api.Event](), false)
+		},
 		"get": func(w io.Writer) error {
 			g := filled[got]()
 			g.Complete, g.Nodes[0].Received = true, 1

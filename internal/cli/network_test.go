@@ -227,10 +227,20 @@ func TestOperator(t *testing.T) {
 			t.Fatalf("%+v, %v", done, err)
 		}
 	}
+	before := must(t, with("events", "--from", "1", "--once", "--json")...)
+	if n := strings.Count(before, "\n"); n < 10 || !strings.Contains(before, `"kind":"charged"`) {
+		t.Errorf("%d events:\n%s", n, before)
+	}
+	fails(t, 2, "want a height, or a height and an index", with("events", "--from", "1.x")...)
+	fails(t, 1, "there is no kind", with("events", "--kind", "chraged", "--once")...)
 	stop()
 	// what was accepted is there again
 	stop = n.start(t, "--set", "pipeline.window_age=1s", "--set", "pipeline.tail=100ms")
 	epoch := n.awaitSettled(t, 80+accepted)
+	after := must(t, with("events", "--from", "1", "--once", "--json")...)
+	if !strings.HasPrefix(after, before) || !strings.Contains(after, `"kind":"settled"`) {
+		t.Errorf("events are others after a restart:\n%s\nand before:\n%s", after, before)
+	}
 
 	dir := t.TempDir()
 	settlement := filepath.Join(dir, "settlement.wbx")

@@ -26,6 +26,7 @@ var (
 		"node",
 		"node/door",
 		"node/store",
+		"node/events",
 		"node/witness",
 		"node/keys",
 		"node/config",
@@ -88,7 +89,8 @@ var rooms = []struct {
 
 	// The ground of a node: what others stand on.
 	{"node/store", core},
-	{"node/witness", join(core, "rollup/export", "node/store")},
+	{"node/events", join(core, "node/api", "node/store")},
+	{"node/witness", join(core, "rollup/export", "node/events", "node/store")},
 	{"node/keys", []string{"kernels"}},
 	{"node/config", nil},
 	{"node/content", []string{"kernels", "rollup", "rollup/manifest"}},
@@ -97,7 +99,7 @@ var rooms = []struct {
 	// What a node runs for others, a client runs again to check the bill.
 	{"node/compute/machine", []string{"kernels", "rollup", "rollup/delivery", "rollup/meter"}},
 	// What serves and what takes part. None knows another but through the node.
-	{"node/committee", join(core, "node/store", "node/witness")},
+	{"node/committee", join(core, "node/events", "node/store", "node/witness")},
 	{"node/duty", []string{"kernels", "rollup", "rollup/ledger", "rollup/rotation"}},
 	{"node/health", join(core, "node/store")},
 	{"node/serve", join(core, "rollup/delivery", "rollup/manifest", "rollup/route", "node/api",
@@ -106,7 +108,8 @@ var rooms = []struct {
 		"node/serve", "node/compute/machine"}},
 	{"node/ingest", join(core, "rollup/cosign", "rollup/export", "pipeline", "pipeline/status",
 		"pipeline/exposure",
-		"pipeline/certify", "node/api", "node/door", "node/store", "node/witness")},
+		"pipeline/certify", "node/api", "node/door", "node/events", "node/store",
+		"node/witness")},
 	{"node/peer", join(core, "node/api", "node/door", "node/store")},
 	// What is seen of a node: the engine's condition, the pipeline's numbers and the puller's as
 	// they are.
@@ -129,7 +132,8 @@ var rooms = []struct {
 	{"internal/verdict", protocol},
 	{"internal/mainjob", join(all, "bench", "bench/workload", "internal/verdict")},
 	{"internal/crash", join(all, "bench", "bench/workload", "internal/mainjob")},
-	{"internal/testnet", join(core, "node/store", "node/witness", "pipeline/pipelinetest")},
+	{"internal/testnet", join(core, "node/events", "node/store", "node/witness",
+		"pipeline/pipelinetest")},
 	{"internal/testnode", join(all, "internal/testnet", "pipeline/pipelinetest")},
 }
 
@@ -164,7 +168,8 @@ var guests = map[string][]string{
 		"internal/crash",
 		"internal/cli", // a test plays a node that lies
 	},
-	"google.golang.org/protobuf":        {"client", "node/ingest", "node/peer", "node/api"},
+	"google.golang.org/protobuf": {"client", "node/events", "node/ingest", "node/peer",
+		"node/api"},
 	"google.golang.org/grpc":            {"node/ingest"},
 	"github.com/pelletier/go-toml/v2":   {"node/config"},
 	"github.com/prometheus":             {"node"},

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/node/events"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/node/witness"
 	"github.com/waybill-network/waybill/pipeline/pipelinetest"
@@ -137,7 +138,12 @@ func (n *Network) keep(b Block, execute func() ledger.Block) error {
 	n.blocks = append(n.blocks, b)
 	n.mu.Unlock()
 	block := n.Witness.Execute(execute)
-	return n.Witness.Keep(n.State().View(), &block)
+	view := n.State().View()
+	executed := make([]events.Executed, len(b.Txs))
+	for i, tx := range b.Txs {
+		executed[i] = events.Executed{Tx: tx, Result: b.Results[i]}
+	}
+	return n.Witness.Keep(view, &block, executed...)
 }
 
 // Blocks returns all blocks so far.

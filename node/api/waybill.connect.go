@@ -96,6 +96,11 @@ const (
 	// LedgerServiceExportTermsProcedure is the fully-qualified name of the LedgerService's ExportTerms
 	// RPC.
 	LedgerServiceExportTermsProcedure = "/waybill.v1.LedgerService/ExportTerms"
+	// LedgerServiceGetEventsProcedure is the fully-qualified name of the LedgerService's GetEvents RPC.
+	LedgerServiceGetEventsProcedure = "/waybill.v1.LedgerService/GetEvents"
+	// LedgerServiceFollowEventsProcedure is the fully-qualified name of the LedgerService's
+	// FollowEvents RPC.
+	LedgerServiceFollowEventsProcedure = "/waybill.v1.LedgerService/FollowEvents"
 )
 
 // IngestServiceClient is a client for the waybill.v1.IngestService service.
@@ -375,6 +380,12 @@ type LedgerServiceClient interface {
 	ExportSettlement(context.Context, *connect.Request[ExportSettlementRequest]) (*connect.Response[ExportResponse], error)
 	// ExportTerms gives the hand-overs from one committee to the next, or how their seats were drawn.
 	ExportTerms(context.Context, *connect.Request[ExportTermsRequest]) (*connect.Response[ExportResponse], error)
+	// GetEvents gives what blocks did, from a cursor on. out_of_range, with an EventsGone in its details, says that what
+	// the cursor names is forgotten.
+	GetEvents(context.Context, *connect.Request[EventsRequest]) (*connect.Response[EventsResponse], error)
+	// FollowEvents is GetEvents without an end: it tells what is kept, and then each block as it comes. Answers without
+	// events move the cursor.
+	FollowEvents(context.Context, *connect.Request[EventsRequest]) (*connect.ServerStreamForClient[EventsResponse], error)
 }
 
 // NewLedgerServiceClient constructs a client for the waybill.v1.LedgerService service. By default,
@@ -492,6 +503,19 @@ func NewLedgerServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		getEvents: connect.NewClient[EventsRequest, EventsResponse](
+			httpClient,
+			baseURL+LedgerServiceGetEventsProcedure,
+			connect.WithSchema(ledgerServiceMethods.ByName("GetEvents")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		followEvents: connect.NewClient[EventsRequest, EventsResponse](
+			httpClient,
+			baseURL+LedgerServiceFollowEventsProcedure,
+			connect.WithSchema(ledgerServiceMethods.ByName("FollowEvents")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -512,6 +536,8 @@ type ledgerServiceClient struct {
 	exportRollup     *connect.Client[ExportRollupRequest, ExportResponse]
 	exportSettlement *connect.Client[ExportSettlementRequest, ExportResponse]
 	exportTerms      *connect.Client[ExportTermsRequest, ExportResponse]
+	getEvents        *connect.Client[EventsRequest, EventsResponse]
+	followEvents     *connect.Client[EventsRequest, EventsResponse]
 }
 
 // SubmitTx calls waybill.v1.LedgerService.SubmitTx.
@@ -589,6 +615,16 @@ func (c *ledgerServiceClient) ExportTerms(ctx context.Context, req *connect.Requ
 	return c.exportTerms.CallUnary(ctx, req)
 }
 
+// GetEvents calls waybill.v1.LedgerService.GetEvents.
+func (c *ledgerServiceClient) GetEvents(ctx context.Context, req *connect.Request[EventsRequest]) (*connect.Response[EventsResponse], error) {
+	return c.getEvents.CallUnary(ctx, req)
+}
+
+// FollowEvents calls waybill.v1.LedgerService.FollowEvents.
+func (c *ledgerServiceClient) FollowEvents(ctx context.Context, req *connect.Request[EventsRequest]) (*connect.ServerStreamForClient[EventsResponse], error) {
+	return c.followEvents.CallServerStream(ctx, req)
+}
+
 // LedgerServiceHandler is an implementation of the waybill.v1.LedgerService service.
 type LedgerServiceHandler interface {
 	// SubmitTx checks a transaction and hands it to the committee. It does not wait for a block. A refusal is an error
@@ -614,6 +650,12 @@ type LedgerServiceHandler interface {
 	ExportSettlement(context.Context, *connect.Request[ExportSettlementRequest]) (*connect.Response[ExportResponse], error)
 	// ExportTerms gives the hand-overs from one committee to the next, or how their seats were drawn.
 	ExportTerms(context.Context, *connect.Request[ExportTermsRequest]) (*connect.Response[ExportResponse], error)
+	// GetEvents gives what blocks did, from a cursor on. out_of_range, with an EventsGone in its details, says that what
+	// the cursor names is forgotten.
+	GetEvents(context.Context, *connect.Request[EventsRequest]) (*connect.Response[EventsResponse], error)
+	// FollowEvents is GetEvents without an end: it tells what is kept, and then each block as it comes. Answers without
+	// events move the cursor.
+	FollowEvents(context.Context, *connect.Request[EventsRequest], *connect.ServerStream[EventsResponse]) error
 }
 
 // NewLedgerServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -727,6 +769,19 @@ func NewLedgerServiceHandler(svc LedgerServiceHandler, opts ...connect.HandlerOp
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	ledgerServiceGetEventsHandler := connect.NewUnaryHandler(
+		LedgerServiceGetEventsProcedure,
+		svc.GetEvents,
+		connect.WithSchema(ledgerServiceMethods.ByName("GetEvents")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	ledgerServiceFollowEventsHandler := connect.NewServerStreamHandler(
+		LedgerServiceFollowEventsProcedure,
+		svc.FollowEvents,
+		connect.WithSchema(ledgerServiceMethods.ByName("FollowEvents")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/waybill.v1.LedgerService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case LedgerServiceSubmitTxProcedure:
@@ -759,6 +814,10 @@ func NewLedgerServiceHandler(svc LedgerServiceHandler, opts ...connect.HandlerOp
 			ledgerServiceExportSettlementHandler.ServeHTTP(w, r)
 		case LedgerServiceExportTermsProcedure:
 			ledgerServiceExportTermsHandler.ServeHTTP(w, r)
+		case LedgerServiceGetEventsProcedure:
+			ledgerServiceGetEventsHandler.ServeHTTP(w, r)
+		case LedgerServiceFollowEventsProcedure:
+			ledgerServiceFollowEventsHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -826,4 +885,12 @@ func (UnimplementedLedgerServiceHandler) ExportSettlement(context.Context, *conn
 
 func (UnimplementedLedgerServiceHandler) ExportTerms(context.Context, *connect.Request[ExportTermsRequest]) (*connect.Response[ExportResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("waybill.v1.LedgerService.ExportTerms is not implemented"))
+}
+
+func (UnimplementedLedgerServiceHandler) GetEvents(context.Context, *connect.Request[EventsRequest]) (*connect.Response[EventsResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("waybill.v1.LedgerService.GetEvents is not implemented"))
+}
+
+func (UnimplementedLedgerServiceHandler) FollowEvents(context.Context, *connect.Request[EventsRequest], *connect.ServerStream[EventsResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("waybill.v1.LedgerService.FollowEvents is not implemented"))
 }

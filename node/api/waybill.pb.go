@@ -1483,6 +1483,452 @@ func (x *GetAckResponse) GetRollupId() string {
 	return ""
 }
 
+// EventsRequest says from where on events are asked for, and which. A list that is empty lets all pass.
+type EventsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The cursor: the first event that is wanted. Without a height, what blocks to come will do.
+	Height        *uint64  `protobuf:"varint,1,opt,name=height,proto3,oneof" json:"height,omitempty"`
+	Index         uint32   `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`          // in the block
+	Payers        []uint32 `protobuf:"varint,3,rep,packed,name=payers,proto3" json:"payers,omitempty"` // accounts: events that are about one of them
+	Nodes         []uint32 `protobuf:"varint,4,rep,packed,name=nodes,proto3" json:"nodes,omitempty"`
+	Kinds         []string `protobuf:"bytes,5,rep,name=kinds,proto3" json:"kinds,omitempty"`
+	Count         uint32   `protobuf:"varint,6,opt,name=count,proto3" json:"count,omitempty"`                 // of events in an answer, at most 1024; 0 means 1024
+	WaitMs        uint32   `protobuf:"varint,7,opt,name=wait_ms,json=waitMs,proto3" json:"wait_ms,omitempty"` // of GetEvents: for how long to wait when there is nothing yet, at most 20,000
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EventsRequest) Reset() {
+	*x = EventsRequest{}
+	mi := &file_waybill_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EventsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EventsRequest) ProtoMessage() {}
+
+func (x *EventsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_waybill_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
+func (*EventsRequest) Descriptor() ([]byte, []int) {
+	return file_waybill_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *EventsRequest) GetHeight() uint64 {
+	if x != nil && x.Height != nil {
+		return *x.Height
+	}
+	return 0
+}
+
+func (x *EventsRequest) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *EventsRequest) GetPayers() []uint32 {
+	if x != nil {
+		return x.Payers
+	}
+	return nil
+}
+
+func (x *EventsRequest) GetNodes() []uint32 {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
+func (x *EventsRequest) GetKinds() []string {
+	if x != nil {
+		return x.Kinds
+	}
+	return nil
+}
+
+func (x *EventsRequest) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *EventsRequest) GetWaitMs() uint32 {
+	if x != nil {
+		return x.WaitMs
+	}
+	return 0
+}
+
+// EventsResponse has events in order. With the next cursor, nothing is told twice and nothing is left out.
+type EventsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Events        []*Event               `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
+	NextHeight    uint64                 `protobuf:"varint,2,opt,name=next_height,json=nextHeight,proto3" json:"next_height,omitempty"`
+	NextIndex     uint32                 `protobuf:"varint,3,opt,name=next_index,json=nextIndex,proto3" json:"next_index,omitempty"`
+	Head          uint64                 `protobuf:"varint,4,opt,name=head,proto3" json:"head,omitempty"` // the height of the node's chain
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EventsResponse) Reset() {
+	*x = EventsResponse{}
+	mi := &file_waybill_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EventsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EventsResponse) ProtoMessage() {}
+
+func (x *EventsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_waybill_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EventsResponse.ProtoReflect.Descriptor instead.
+func (*EventsResponse) Descriptor() ([]byte, []int) {
+	return file_waybill_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *EventsResponse) GetEvents() []*Event {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+func (x *EventsResponse) GetNextHeight() uint64 {
+	if x != nil {
+		return x.NextHeight
+	}
+	return 0
+}
+
+func (x *EventsResponse) GetNextIndex() uint32 {
+	if x != nil {
+		return x.NextIndex
+	}
+	return 0
+}
+
+func (x *EventsResponse) GetHead() uint64 {
+	if x != nil {
+		return x.Head
+	}
+	return 0
+}
+
+// EventsGone is the error detail of a cursor before what the node keeps.
+type EventsGone struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	FirstHeight   uint64                 `protobuf:"varint,1,opt,name=first_height,json=firstHeight,proto3" json:"first_height,omitempty"` // the first one that is kept
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EventsGone) Reset() {
+	*x = EventsGone{}
+	mi := &file_waybill_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EventsGone) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EventsGone) ProtoMessage() {}
+
+func (x *EventsGone) ProtoReflect() protoreflect.Message {
+	mi := &file_waybill_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EventsGone.ProtoReflect.Descriptor instead.
+func (*EventsGone) Descriptor() ([]byte, []int) {
+	return file_waybill_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *EventsGone) GetFirstHeight() uint64 {
+	if x != nil {
+		return x.FirstHeight
+	}
+	return 0
+}
+
+// Event is something that a block did. It is the same at every node. docs/api.md explains the kinds; fields that a kind
+// does not have are absent.
+type Event struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Height        uint64                 `protobuf:"varint,1,opt,name=height,proto3" json:"height,omitempty"`               // of the block
+	Index         uint32                 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`                 // in the block, from 0
+	TimeMs        uint64                 `protobuf:"varint,3,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"` // of the block
+	Kind          string                 `protobuf:"bytes,4,opt,name=kind,proto3" json:"kind,omitempty"`
+	Epoch         *uint32                `protobuf:"varint,5,opt,name=epoch,proto3,oneof" json:"epoch,omitempty"`
+	Payer         *uint32                `protobuf:"varint,6,opt,name=payer,proto3,oneof" json:"payer,omitempty"`     // account
+	Account       *uint32                `protobuf:"varint,7,opt,name=account,proto3,oneof" json:"account,omitempty"` // another one that it is about: who receives, who owns
+	Node          *uint32                `protobuf:"varint,8,opt,name=node,proto3,oneof" json:"node,omitempty"`
+	Service       *uint32                `protobuf:"varint,9,opt,name=service,proto3,oneof" json:"service,omitempty"`
+	Window        *uint32                `protobuf:"varint,10,opt,name=window,proto3,oneof" json:"window,omitempty"`
+	Id            *string                `protobuf:"bytes,11,opt,name=id,proto3,oneof" json:"id,omitempty"` // 64 hex digits: of a rollup; root of a settlement; seed of a drawing
+	Acks          *uint64                `protobuf:"varint,12,opt,name=acks,proto3,oneof" json:"acks,omitempty"`
+	Units         *uint64                `protobuf:"varint,13,opt,name=units,proto3,oneof" json:"units,omitempty"`
+	Amount        *uint64                `protobuf:"varint,14,opt,name=amount,proto3,oneof" json:"amount,omitempty"`   // micro-credits
+	Charge        *uint64                `protobuf:"varint,15,opt,name=charge,proto3,oneof" json:"charge,omitempty"`   // what units cost
+	Allowed       *uint64                `protobuf:"varint,16,opt,name=allowed,proto3,oneof" json:"allowed,omitempty"` // of it, what the payer's allowance left the node
+	Paid          *uint64                `protobuf:"varint,17,opt,name=paid,proto3,oneof" json:"paid,omitempty"`       // of that, what the payer had
+	First         *uint64                `protobuf:"varint,18,opt,name=first,proto3,oneof" json:"first,omitempty"`     // client
+	Count         *uint64                `protobuf:"varint,19,opt,name=count,proto3,oneof" json:"count,omitempty"`
+	Until         *uint32                `protobuf:"varint,20,opt,name=until,proto3,oneof" json:"until,omitempty"` // epoch
+	Clients       []uint64               `protobuf:"varint,21,rep,packed,name=clients,proto3" json:"clients,omitempty"`
+	Tx            *string                `protobuf:"bytes,22,opt,name=tx,proto3,oneof" json:"tx,omitempty"` // SHA-256 of the transaction, 64 hex digits
+	TxKind        *string                `protobuf:"bytes,23,opt,name=tx_kind,json=txKind,proto3,oneof" json:"tx_kind,omitempty"`
+	Code          *string                `protobuf:"bytes,24,opt,name=code,proto3,oneof" json:"code,omitempty"` // why it was refused
+	Text          *string                `protobuf:"bytes,25,opt,name=text,proto3,oneof" json:"text,omitempty"` // what the event says besides, for people
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Event) Reset() {
+	*x = Event{}
+	mi := &file_waybill_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Event) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Event) ProtoMessage() {}
+
+func (x *Event) ProtoReflect() protoreflect.Message {
+	mi := &file_waybill_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Event.ProtoReflect.Descriptor instead.
+func (*Event) Descriptor() ([]byte, []int) {
+	return file_waybill_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Event) GetHeight() uint64 {
+	if x != nil {
+		return x.Height
+	}
+	return 0
+}
+
+func (x *Event) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *Event) GetTimeMs() uint64 {
+	if x != nil {
+		return x.TimeMs
+	}
+	return 0
+}
+
+func (x *Event) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Event) GetEpoch() uint32 {
+	if x != nil && x.Epoch != nil {
+		return *x.Epoch
+	}
+	return 0
+}
+
+func (x *Event) GetPayer() uint32 {
+	if x != nil && x.Payer != nil {
+		return *x.Payer
+	}
+	return 0
+}
+
+func (x *Event) GetAccount() uint32 {
+	if x != nil && x.Account != nil {
+		return *x.Account
+	}
+	return 0
+}
+
+func (x *Event) GetNode() uint32 {
+	if x != nil && x.Node != nil {
+		return *x.Node
+	}
+	return 0
+}
+
+func (x *Event) GetService() uint32 {
+	if x != nil && x.Service != nil {
+		return *x.Service
+	}
+	return 0
+}
+
+func (x *Event) GetWindow() uint32 {
+	if x != nil && x.Window != nil {
+		return *x.Window
+	}
+	return 0
+}
+
+func (x *Event) GetId() string {
+	if x != nil && x.Id != nil {
+		return *x.Id
+	}
+	return ""
+}
+
+func (x *Event) GetAcks() uint64 {
+	if x != nil && x.Acks != nil {
+		return *x.Acks
+	}
+	return 0
+}
+
+func (x *Event) GetUnits() uint64 {
+	if x != nil && x.Units != nil {
+		return *x.Units
+	}
+	return 0
+}
+
+func (x *Event) GetAmount() uint64 {
+	if x != nil && x.Amount != nil {
+		return *x.Amount
+	}
+	return 0
+}
+
+func (x *Event) GetCharge() uint64 {
+	if x != nil && x.Charge != nil {
+		return *x.Charge
+	}
+	return 0
+}
+
+func (x *Event) GetAllowed() uint64 {
+	if x != nil && x.Allowed != nil {
+		return *x.Allowed
+	}
+	return 0
+}
+
+func (x *Event) GetPaid() uint64 {
+	if x != nil && x.Paid != nil {
+		return *x.Paid
+	}
+	return 0
+}
+
+func (x *Event) GetFirst() uint64 {
+	if x != nil && x.First != nil {
+		return *x.First
+	}
+	return 0
+}
+
+func (x *Event) GetCount() uint64 {
+	if x != nil && x.Count != nil {
+		return *x.Count
+	}
+	return 0
+}
+
+func (x *Event) GetUntil() uint32 {
+	if x != nil && x.Until != nil {
+		return *x.Until
+	}
+	return 0
+}
+
+func (x *Event) GetClients() []uint64 {
+	if x != nil {
+		return x.Clients
+	}
+	return nil
+}
+
+func (x *Event) GetTx() string {
+	if x != nil && x.Tx != nil {
+		return *x.Tx
+	}
+	return ""
+}
+
+func (x *Event) GetTxKind() string {
+	if x != nil && x.TxKind != nil {
+		return *x.TxKind
+	}
+	return ""
+}
+
+func (x *Event) GetCode() string {
+	if x != nil && x.Code != nil {
+		return *x.Code
+	}
+	return ""
+}
+
+func (x *Event) GetText() string {
+	if x != nil && x.Text != nil {
+		return *x.Text
+	}
+	return ""
+}
+
 type SubmitTxRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Tx            string                 `protobuf:"bytes,1,opt,name=tx,proto3" json:"tx,omitempty"` // protocol section 8, hex
@@ -1492,7 +1938,7 @@ type SubmitTxRequest struct {
 
 func (x *SubmitTxRequest) Reset() {
 	*x = SubmitTxRequest{}
-	mi := &file_waybill_proto_msgTypes[19]
+	mi := &file_waybill_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1504,7 +1950,7 @@ func (x *SubmitTxRequest) String() string {
 func (*SubmitTxRequest) ProtoMessage() {}
 
 func (x *SubmitTxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[19]
+	mi := &file_waybill_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1517,7 +1963,7 @@ func (x *SubmitTxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitTxRequest.ProtoReflect.Descriptor instead.
 func (*SubmitTxRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{19}
+	return file_waybill_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SubmitTxRequest) GetTx() string {
@@ -1536,7 +1982,7 @@ type SubmitTxResponse struct {
 
 func (x *SubmitTxResponse) Reset() {
 	*x = SubmitTxResponse{}
-	mi := &file_waybill_proto_msgTypes[20]
+	mi := &file_waybill_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1548,7 +1994,7 @@ func (x *SubmitTxResponse) String() string {
 func (*SubmitTxResponse) ProtoMessage() {}
 
 func (x *SubmitTxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[20]
+	mi := &file_waybill_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1561,7 +2007,7 @@ func (x *SubmitTxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitTxResponse.ProtoReflect.Descriptor instead.
 func (*SubmitTxResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{20}
+	return file_waybill_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SubmitTxResponse) GetHash() string {
@@ -1581,7 +2027,7 @@ type TxRefusal struct {
 
 func (x *TxRefusal) Reset() {
 	*x = TxRefusal{}
-	mi := &file_waybill_proto_msgTypes[21]
+	mi := &file_waybill_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1593,7 +2039,7 @@ func (x *TxRefusal) String() string {
 func (*TxRefusal) ProtoMessage() {}
 
 func (x *TxRefusal) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[21]
+	mi := &file_waybill_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1606,7 +2052,7 @@ func (x *TxRefusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TxRefusal.ProtoReflect.Descriptor instead.
 func (*TxRefusal) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{21}
+	return file_waybill_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *TxRefusal) GetCode() string {
@@ -1624,7 +2070,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_waybill_proto_msgTypes[22]
+	mi := &file_waybill_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1636,7 +2082,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[22]
+	mi := &file_waybill_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1649,7 +2095,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{22}
+	return file_waybill_proto_rawDescGZIP(), []int{26}
 }
 
 type GetStatusResponse struct {
@@ -1677,7 +2123,7 @@ type GetStatusResponse struct {
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_waybill_proto_msgTypes[23]
+	mi := &file_waybill_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1689,7 +2135,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[23]
+	mi := &file_waybill_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1702,7 +2148,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{23}
+	return file_waybill_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *GetStatusResponse) GetVersion() string {
@@ -1831,7 +2277,7 @@ type Money struct {
 
 func (x *Money) Reset() {
 	*x = Money{}
-	mi := &file_waybill_proto_msgTypes[24]
+	mi := &file_waybill_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1843,7 +2289,7 @@ func (x *Money) String() string {
 func (*Money) ProtoMessage() {}
 
 func (x *Money) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[24]
+	mi := &file_waybill_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1856,7 +2302,7 @@ func (x *Money) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Money.ProtoReflect.Descriptor instead.
 func (*Money) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{24}
+	return file_waybill_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Money) GetGrantFee() uint64 {
@@ -1907,7 +2353,7 @@ type GetAccountRequest struct {
 
 func (x *GetAccountRequest) Reset() {
 	*x = GetAccountRequest{}
-	mi := &file_waybill_proto_msgTypes[25]
+	mi := &file_waybill_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1919,7 +2365,7 @@ func (x *GetAccountRequest) String() string {
 func (*GetAccountRequest) ProtoMessage() {}
 
 func (x *GetAccountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[25]
+	mi := &file_waybill_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1932,7 +2378,7 @@ func (x *GetAccountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAccountRequest.ProtoReflect.Descriptor instead.
 func (*GetAccountRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{25}
+	return file_waybill_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *GetAccountRequest) GetBy() isGetAccountRequest_By {
@@ -1997,7 +2443,7 @@ type GetAccountResponse struct {
 
 func (x *GetAccountResponse) Reset() {
 	*x = GetAccountResponse{}
-	mi := &file_waybill_proto_msgTypes[26]
+	mi := &file_waybill_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2009,7 +2455,7 @@ func (x *GetAccountResponse) String() string {
 func (*GetAccountResponse) ProtoMessage() {}
 
 func (x *GetAccountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[26]
+	mi := &file_waybill_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2022,7 +2468,7 @@ func (x *GetAccountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAccountResponse.ProtoReflect.Descriptor instead.
 func (*GetAccountResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{26}
+	return file_waybill_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *GetAccountResponse) GetIndex() uint32 {
@@ -2114,7 +2560,7 @@ type GetClientsRequest struct {
 
 func (x *GetClientsRequest) Reset() {
 	*x = GetClientsRequest{}
-	mi := &file_waybill_proto_msgTypes[27]
+	mi := &file_waybill_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2126,7 +2572,7 @@ func (x *GetClientsRequest) String() string {
 func (*GetClientsRequest) ProtoMessage() {}
 
 func (x *GetClientsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[27]
+	mi := &file_waybill_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2139,7 +2585,7 @@ func (x *GetClientsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClientsRequest.ProtoReflect.Descriptor instead.
 func (*GetClientsRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{27}
+	return file_waybill_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *GetClientsRequest) GetKeys() []string {
@@ -2180,7 +2626,7 @@ type Client struct {
 
 func (x *Client) Reset() {
 	*x = Client{}
-	mi := &file_waybill_proto_msgTypes[28]
+	mi := &file_waybill_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2192,7 +2638,7 @@ func (x *Client) String() string {
 func (*Client) ProtoMessage() {}
 
 func (x *Client) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[28]
+	mi := &file_waybill_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2205,7 +2651,7 @@ func (x *Client) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Client.ProtoReflect.Descriptor instead.
 func (*Client) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{28}
+	return file_waybill_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Client) GetIndex() uint64 {
@@ -2267,7 +2713,7 @@ type GetClientsResponse struct {
 
 func (x *GetClientsResponse) Reset() {
 	*x = GetClientsResponse{}
-	mi := &file_waybill_proto_msgTypes[29]
+	mi := &file_waybill_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2279,7 +2725,7 @@ func (x *GetClientsResponse) String() string {
 func (*GetClientsResponse) ProtoMessage() {}
 
 func (x *GetClientsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[29]
+	mi := &file_waybill_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2292,7 +2738,7 @@ func (x *GetClientsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClientsResponse.ProtoReflect.Descriptor instead.
 func (*GetClientsResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{29}
+	return file_waybill_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *GetClientsResponse) GetClients() []*Client {
@@ -2319,7 +2765,7 @@ type GetServicesRequest struct {
 
 func (x *GetServicesRequest) Reset() {
 	*x = GetServicesRequest{}
-	mi := &file_waybill_proto_msgTypes[30]
+	mi := &file_waybill_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2331,7 +2777,7 @@ func (x *GetServicesRequest) String() string {
 func (*GetServicesRequest) ProtoMessage() {}
 
 func (x *GetServicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[30]
+	mi := &file_waybill_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2344,7 +2790,7 @@ func (x *GetServicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServicesRequest.ProtoReflect.Descriptor instead.
 func (*GetServicesRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{30}
+	return file_waybill_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *GetServicesRequest) GetFrom() uint32 {
@@ -2376,7 +2822,7 @@ type Service struct {
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_waybill_proto_msgTypes[31]
+	mi := &file_waybill_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2388,7 +2834,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[31]
+	mi := &file_waybill_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2401,7 +2847,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{31}
+	return file_waybill_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Service) GetIndex() uint32 {
@@ -2463,7 +2909,7 @@ type GetServicesResponse struct {
 
 func (x *GetServicesResponse) Reset() {
 	*x = GetServicesResponse{}
-	mi := &file_waybill_proto_msgTypes[32]
+	mi := &file_waybill_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2475,7 +2921,7 @@ func (x *GetServicesResponse) String() string {
 func (*GetServicesResponse) ProtoMessage() {}
 
 func (x *GetServicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[32]
+	mi := &file_waybill_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2488,7 +2934,7 @@ func (x *GetServicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServicesResponse.ProtoReflect.Descriptor instead.
 func (*GetServicesResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{32}
+	return file_waybill_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *GetServicesResponse) GetServices() []*Service {
@@ -2515,7 +2961,7 @@ type GetNodesRequest struct {
 
 func (x *GetNodesRequest) Reset() {
 	*x = GetNodesRequest{}
-	mi := &file_waybill_proto_msgTypes[33]
+	mi := &file_waybill_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2527,7 +2973,7 @@ func (x *GetNodesRequest) String() string {
 func (*GetNodesRequest) ProtoMessage() {}
 
 func (x *GetNodesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[33]
+	mi := &file_waybill_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2540,7 +2986,7 @@ func (x *GetNodesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodesRequest.ProtoReflect.Descriptor instead.
 func (*GetNodesRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{33}
+	return file_waybill_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *GetNodesRequest) GetFrom() uint32 {
@@ -2581,7 +3027,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_waybill_proto_msgTypes[34]
+	mi := &file_waybill_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2593,7 +3039,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[34]
+	mi := &file_waybill_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2606,7 +3052,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{34}
+	return file_waybill_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Node) GetIndex() uint32 {
@@ -2703,7 +3149,7 @@ type GetNodesResponse struct {
 
 func (x *GetNodesResponse) Reset() {
 	*x = GetNodesResponse{}
-	mi := &file_waybill_proto_msgTypes[35]
+	mi := &file_waybill_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2715,7 +3161,7 @@ func (x *GetNodesResponse) String() string {
 func (*GetNodesResponse) ProtoMessage() {}
 
 func (x *GetNodesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[35]
+	mi := &file_waybill_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2728,7 +3174,7 @@ func (x *GetNodesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodesResponse.ProtoReflect.Descriptor instead.
 func (*GetNodesResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{35}
+	return file_waybill_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *GetNodesResponse) GetNodes() []*Node {
@@ -2754,7 +3200,7 @@ type GetRecordRequest struct {
 
 func (x *GetRecordRequest) Reset() {
 	*x = GetRecordRequest{}
-	mi := &file_waybill_proto_msgTypes[36]
+	mi := &file_waybill_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2766,7 +3212,7 @@ func (x *GetRecordRequest) String() string {
 func (*GetRecordRequest) ProtoMessage() {}
 
 func (x *GetRecordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[36]
+	mi := &file_waybill_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2779,7 +3225,7 @@ func (x *GetRecordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRecordRequest.ProtoReflect.Descriptor instead.
 func (*GetRecordRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{36}
+	return file_waybill_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *GetRecordRequest) GetHeight() uint64 {
@@ -2803,7 +3249,7 @@ type GetRecordResponse struct {
 
 func (x *GetRecordResponse) Reset() {
 	*x = GetRecordResponse{}
-	mi := &file_waybill_proto_msgTypes[37]
+	mi := &file_waybill_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2815,7 +3261,7 @@ func (x *GetRecordResponse) String() string {
 func (*GetRecordResponse) ProtoMessage() {}
 
 func (x *GetRecordResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[37]
+	mi := &file_waybill_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2828,7 +3274,7 @@ func (x *GetRecordResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRecordResponse.ProtoReflect.Descriptor instead.
 func (*GetRecordResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{37}
+	return file_waybill_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *GetRecordResponse) GetRecord() string {
@@ -2877,7 +3323,7 @@ type GetSettlementRequest struct {
 
 func (x *GetSettlementRequest) Reset() {
 	*x = GetSettlementRequest{}
-	mi := &file_waybill_proto_msgTypes[38]
+	mi := &file_waybill_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2889,7 +3335,7 @@ func (x *GetSettlementRequest) String() string {
 func (*GetSettlementRequest) ProtoMessage() {}
 
 func (x *GetSettlementRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[38]
+	mi := &file_waybill_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2902,7 +3348,7 @@ func (x *GetSettlementRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSettlementRequest.ProtoReflect.Descriptor instead.
 func (*GetSettlementRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{38}
+	return file_waybill_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *GetSettlementRequest) GetEpoch() uint32 {
@@ -2946,7 +3392,7 @@ type SettlementRow struct {
 
 func (x *SettlementRow) Reset() {
 	*x = SettlementRow{}
-	mi := &file_waybill_proto_msgTypes[39]
+	mi := &file_waybill_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2958,7 +3404,7 @@ func (x *SettlementRow) String() string {
 func (*SettlementRow) ProtoMessage() {}
 
 func (x *SettlementRow) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[39]
+	mi := &file_waybill_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2971,7 +3417,7 @@ func (x *SettlementRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettlementRow.ProtoReflect.Descriptor instead.
 func (*SettlementRow) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{39}
+	return file_waybill_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *SettlementRow) GetNode() uint32 {
@@ -3073,7 +3519,7 @@ type SettlementPayer struct {
 
 func (x *SettlementPayer) Reset() {
 	*x = SettlementPayer{}
-	mi := &file_waybill_proto_msgTypes[40]
+	mi := &file_waybill_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3085,7 +3531,7 @@ func (x *SettlementPayer) String() string {
 func (*SettlementPayer) ProtoMessage() {}
 
 func (x *SettlementPayer) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[40]
+	mi := &file_waybill_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3098,7 +3544,7 @@ func (x *SettlementPayer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettlementPayer.ProtoReflect.Descriptor instead.
 func (*SettlementPayer) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{40}
+	return file_waybill_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *SettlementPayer) GetPayer() uint32 {
@@ -3160,7 +3606,7 @@ type GetSettlementResponse struct {
 
 func (x *GetSettlementResponse) Reset() {
 	*x = GetSettlementResponse{}
-	mi := &file_waybill_proto_msgTypes[41]
+	mi := &file_waybill_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3172,7 +3618,7 @@ func (x *GetSettlementResponse) String() string {
 func (*GetSettlementResponse) ProtoMessage() {}
 
 func (x *GetSettlementResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[41]
+	mi := &file_waybill_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3185,7 +3631,7 @@ func (x *GetSettlementResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSettlementResponse.ProtoReflect.Descriptor instead.
 func (*GetSettlementResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{41}
+	return file_waybill_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *GetSettlementResponse) GetEpoch() uint32 {
@@ -3264,7 +3710,7 @@ type GetChargesRequest struct {
 
 func (x *GetChargesRequest) Reset() {
 	*x = GetChargesRequest{}
-	mi := &file_waybill_proto_msgTypes[42]
+	mi := &file_waybill_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3276,7 +3722,7 @@ func (x *GetChargesRequest) String() string {
 func (*GetChargesRequest) ProtoMessage() {}
 
 func (x *GetChargesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[42]
+	mi := &file_waybill_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3289,7 +3735,7 @@ func (x *GetChargesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetChargesRequest.ProtoReflect.Descriptor instead.
 func (*GetChargesRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{42}
+	return file_waybill_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *GetChargesRequest) GetEpoch() uint32 {
@@ -3341,7 +3787,7 @@ type GetChargesResponse struct {
 
 func (x *GetChargesResponse) Reset() {
 	*x = GetChargesResponse{}
-	mi := &file_waybill_proto_msgTypes[43]
+	mi := &file_waybill_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3353,7 +3799,7 @@ func (x *GetChargesResponse) String() string {
 func (*GetChargesResponse) ProtoMessage() {}
 
 func (x *GetChargesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[43]
+	mi := &file_waybill_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3366,7 +3812,7 @@ func (x *GetChargesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetChargesResponse.ProtoReflect.Descriptor instead.
 func (*GetChargesResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{43}
+	return file_waybill_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *GetChargesResponse) GetEpoch() uint32 {
@@ -3413,7 +3859,7 @@ type ListOwnRollupsRequest struct {
 
 func (x *ListOwnRollupsRequest) Reset() {
 	*x = ListOwnRollupsRequest{}
-	mi := &file_waybill_proto_msgTypes[44]
+	mi := &file_waybill_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3425,7 +3871,7 @@ func (x *ListOwnRollupsRequest) String() string {
 func (*ListOwnRollupsRequest) ProtoMessage() {}
 
 func (x *ListOwnRollupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[44]
+	mi := &file_waybill_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3438,7 +3884,7 @@ func (x *ListOwnRollupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOwnRollupsRequest.ProtoReflect.Descriptor instead.
 func (*ListOwnRollupsRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{44}
+	return file_waybill_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ListOwnRollupsRequest) GetCount() uint32 {
@@ -3457,7 +3903,7 @@ type ListOwnRollupsResponse struct {
 
 func (x *ListOwnRollupsResponse) Reset() {
 	*x = ListOwnRollupsResponse{}
-	mi := &file_waybill_proto_msgTypes[45]
+	mi := &file_waybill_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3469,7 +3915,7 @@ func (x *ListOwnRollupsResponse) String() string {
 func (*ListOwnRollupsResponse) ProtoMessage() {}
 
 func (x *ListOwnRollupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[45]
+	mi := &file_waybill_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3482,7 +3928,7 @@ func (x *ListOwnRollupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOwnRollupsResponse.ProtoReflect.Descriptor instead.
 func (*ListOwnRollupsResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{45}
+	return file_waybill_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ListOwnRollupsResponse) GetRollups() []*Rollup {
@@ -3501,7 +3947,7 @@ type ListRollupsRequest struct {
 
 func (x *ListRollupsRequest) Reset() {
 	*x = ListRollupsRequest{}
-	mi := &file_waybill_proto_msgTypes[46]
+	mi := &file_waybill_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3513,7 +3959,7 @@ func (x *ListRollupsRequest) String() string {
 func (*ListRollupsRequest) ProtoMessage() {}
 
 func (x *ListRollupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[46]
+	mi := &file_waybill_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3526,7 +3972,7 @@ func (x *ListRollupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRollupsRequest.ProtoReflect.Descriptor instead.
 func (*ListRollupsRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{46}
+	return file_waybill_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ListRollupsRequest) GetCount() uint32 {
@@ -3556,7 +4002,7 @@ type Rollup struct {
 
 func (x *Rollup) Reset() {
 	*x = Rollup{}
-	mi := &file_waybill_proto_msgTypes[47]
+	mi := &file_waybill_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3568,7 +4014,7 @@ func (x *Rollup) String() string {
 func (*Rollup) ProtoMessage() {}
 
 func (x *Rollup) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[47]
+	mi := &file_waybill_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3581,7 +4027,7 @@ func (x *Rollup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rollup.ProtoReflect.Descriptor instead.
 func (*Rollup) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{47}
+	return file_waybill_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Rollup) GetNode() uint32 {
@@ -3677,7 +4123,7 @@ type ListRollupsResponse struct {
 
 func (x *ListRollupsResponse) Reset() {
 	*x = ListRollupsResponse{}
-	mi := &file_waybill_proto_msgTypes[48]
+	mi := &file_waybill_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3689,7 +4135,7 @@ func (x *ListRollupsResponse) String() string {
 func (*ListRollupsResponse) ProtoMessage() {}
 
 func (x *ListRollupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[48]
+	mi := &file_waybill_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3702,7 +4148,7 @@ func (x *ListRollupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRollupsResponse.ProtoReflect.Descriptor instead.
 func (*ListRollupsResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{48}
+	return file_waybill_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ListRollupsResponse) GetRollups() []*Rollup {
@@ -3726,7 +4172,7 @@ type ExportAckRequest struct {
 
 func (x *ExportAckRequest) Reset() {
 	*x = ExportAckRequest{}
-	mi := &file_waybill_proto_msgTypes[49]
+	mi := &file_waybill_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3738,7 +4184,7 @@ func (x *ExportAckRequest) String() string {
 func (*ExportAckRequest) ProtoMessage() {}
 
 func (x *ExportAckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[49]
+	mi := &file_waybill_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3751,7 +4197,7 @@ func (x *ExportAckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportAckRequest.ProtoReflect.Descriptor instead.
 func (*ExportAckRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{49}
+	return file_waybill_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ExportAckRequest) GetNode() uint32 {
@@ -3808,7 +4254,7 @@ type ExportRollupRequest struct {
 
 func (x *ExportRollupRequest) Reset() {
 	*x = ExportRollupRequest{}
-	mi := &file_waybill_proto_msgTypes[50]
+	mi := &file_waybill_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3820,7 +4266,7 @@ func (x *ExportRollupRequest) String() string {
 func (*ExportRollupRequest) ProtoMessage() {}
 
 func (x *ExportRollupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[50]
+	mi := &file_waybill_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3833,7 +4279,7 @@ func (x *ExportRollupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRollupRequest.ProtoReflect.Descriptor instead.
 func (*ExportRollupRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{50}
+	return file_waybill_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ExportRollupRequest) GetNode() uint32 {
@@ -3873,7 +4319,7 @@ type ExportSettlementRequest struct {
 
 func (x *ExportSettlementRequest) Reset() {
 	*x = ExportSettlementRequest{}
-	mi := &file_waybill_proto_msgTypes[51]
+	mi := &file_waybill_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3885,7 +4331,7 @@ func (x *ExportSettlementRequest) String() string {
 func (*ExportSettlementRequest) ProtoMessage() {}
 
 func (x *ExportSettlementRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[51]
+	mi := &file_waybill_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3898,7 +4344,7 @@ func (x *ExportSettlementRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportSettlementRequest.ProtoReflect.Descriptor instead.
 func (*ExportSettlementRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{51}
+	return file_waybill_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ExportSettlementRequest) GetEpoch() uint32 {
@@ -3918,7 +4364,7 @@ type ExportTermsRequest struct {
 
 func (x *ExportTermsRequest) Reset() {
 	*x = ExportTermsRequest{}
-	mi := &file_waybill_proto_msgTypes[52]
+	mi := &file_waybill_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3930,7 +4376,7 @@ func (x *ExportTermsRequest) String() string {
 func (*ExportTermsRequest) ProtoMessage() {}
 
 func (x *ExportTermsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[52]
+	mi := &file_waybill_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3943,7 +4389,7 @@ func (x *ExportTermsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportTermsRequest.ProtoReflect.Descriptor instead.
 func (*ExportTermsRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{52}
+	return file_waybill_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ExportTermsRequest) GetFirst() uint32 {
@@ -3969,7 +4415,7 @@ type ExportResponse struct {
 
 func (x *ExportResponse) Reset() {
 	*x = ExportResponse{}
-	mi := &file_waybill_proto_msgTypes[53]
+	mi := &file_waybill_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3981,7 +4427,7 @@ func (x *ExportResponse) String() string {
 func (*ExportResponse) ProtoMessage() {}
 
 func (x *ExportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[53]
+	mi := &file_waybill_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3994,7 +4440,7 @@ func (x *ExportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
 func (*ExportResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{53}
+	return file_waybill_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ExportResponse) GetFile() []byte {
@@ -4121,7 +4567,78 @@ const file_waybill_proto_rawDesc = "" +
 	"\x05units\x18\x02 \x01(\x04R\x05units\x12\x18\n" +
 	"\arequest\x18\x03 \x01(\tR\arequest\x12\x16\n" +
 	"\x06window\x18\x04 \x01(\rR\x06window\x12\x1b\n" +
-	"\trollup_id\x18\x05 \x01(\tR\brollupId\"!\n" +
+	"\trollup_id\x18\x05 \x01(\tR\brollupId\"\xc0\x01\n" +
+	"\rEventsRequest\x12\x1b\n" +
+	"\x06height\x18\x01 \x01(\x04H\x00R\x06height\x88\x01\x01\x12\x14\n" +
+	"\x05index\x18\x02 \x01(\rR\x05index\x12\x16\n" +
+	"\x06payers\x18\x03 \x03(\rR\x06payers\x12\x14\n" +
+	"\x05nodes\x18\x04 \x03(\rR\x05nodes\x12\x14\n" +
+	"\x05kinds\x18\x05 \x03(\tR\x05kinds\x12\x14\n" +
+	"\x05count\x18\x06 \x01(\rR\x05count\x12\x17\n" +
+	"\await_ms\x18\a \x01(\rR\x06waitMsB\t\n" +
+	"\a_height\"\x8f\x01\n" +
+	"\x0eEventsResponse\x12)\n" +
+	"\x06events\x18\x01 \x03(\v2\x11.waybill.v1.EventR\x06events\x12\x1f\n" +
+	"\vnext_height\x18\x02 \x01(\x04R\n" +
+	"nextHeight\x12\x1d\n" +
+	"\n" +
+	"next_index\x18\x03 \x01(\rR\tnextIndex\x12\x12\n" +
+	"\x04head\x18\x04 \x01(\x04R\x04head\"/\n" +
+	"\n" +
+	"EventsGone\x12!\n" +
+	"\ffirst_height\x18\x01 \x01(\x04R\vfirstHeight\"\xdf\x06\n" +
+	"\x05Event\x12\x16\n" +
+	"\x06height\x18\x01 \x01(\x04R\x06height\x12\x14\n" +
+	"\x05index\x18\x02 \x01(\rR\x05index\x12\x17\n" +
+	"\atime_ms\x18\x03 \x01(\x04R\x06timeMs\x12\x12\n" +
+	"\x04kind\x18\x04 \x01(\tR\x04kind\x12\x19\n" +
+	"\x05epoch\x18\x05 \x01(\rH\x00R\x05epoch\x88\x01\x01\x12\x19\n" +
+	"\x05payer\x18\x06 \x01(\rH\x01R\x05payer\x88\x01\x01\x12\x1d\n" +
+	"\aaccount\x18\a \x01(\rH\x02R\aaccount\x88\x01\x01\x12\x17\n" +
+	"\x04node\x18\b \x01(\rH\x03R\x04node\x88\x01\x01\x12\x1d\n" +
+	"\aservice\x18\t \x01(\rH\x04R\aservice\x88\x01\x01\x12\x1b\n" +
+	"\x06window\x18\n" +
+	" \x01(\rH\x05R\x06window\x88\x01\x01\x12\x13\n" +
+	"\x02id\x18\v \x01(\tH\x06R\x02id\x88\x01\x01\x12\x17\n" +
+	"\x04acks\x18\f \x01(\x04H\aR\x04acks\x88\x01\x01\x12\x19\n" +
+	"\x05units\x18\r \x01(\x04H\bR\x05units\x88\x01\x01\x12\x1b\n" +
+	"\x06amount\x18\x0e \x01(\x04H\tR\x06amount\x88\x01\x01\x12\x1b\n" +
+	"\x06charge\x18\x0f \x01(\x04H\n" +
+	"R\x06charge\x88\x01\x01\x12\x1d\n" +
+	"\aallowed\x18\x10 \x01(\x04H\vR\aallowed\x88\x01\x01\x12\x17\n" +
+	"\x04paid\x18\x11 \x01(\x04H\fR\x04paid\x88\x01\x01\x12\x19\n" +
+	"\x05first\x18\x12 \x01(\x04H\rR\x05first\x88\x01\x01\x12\x19\n" +
+	"\x05count\x18\x13 \x01(\x04H\x0eR\x05count\x88\x01\x01\x12\x19\n" +
+	"\x05until\x18\x14 \x01(\rH\x0fR\x05until\x88\x01\x01\x12\x18\n" +
+	"\aclients\x18\x15 \x03(\x04R\aclients\x12\x13\n" +
+	"\x02tx\x18\x16 \x01(\tH\x10R\x02tx\x88\x01\x01\x12\x1c\n" +
+	"\atx_kind\x18\x17 \x01(\tH\x11R\x06txKind\x88\x01\x01\x12\x17\n" +
+	"\x04code\x18\x18 \x01(\tH\x12R\x04code\x88\x01\x01\x12\x17\n" +
+	"\x04text\x18\x19 \x01(\tH\x13R\x04text\x88\x01\x01B\b\n" +
+	"\x06_epochB\b\n" +
+	"\x06_payerB\n" +
+	"\n" +
+	"\b_accountB\a\n" +
+	"\x05_nodeB\n" +
+	"\n" +
+	"\b_serviceB\t\n" +
+	"\a_windowB\x05\n" +
+	"\x03_idB\a\n" +
+	"\x05_acksB\b\n" +
+	"\x06_unitsB\t\n" +
+	"\a_amountB\t\n" +
+	"\a_chargeB\n" +
+	"\n" +
+	"\b_allowedB\a\n" +
+	"\x05_paidB\b\n" +
+	"\x06_firstB\b\n" +
+	"\x06_countB\b\n" +
+	"\x06_untilB\x05\n" +
+	"\x03_txB\n" +
+	"\n" +
+	"\b_tx_kindB\a\n" +
+	"\x05_codeB\a\n" +
+	"\x05_text\"!\n" +
 	"\x0fSubmitTxRequest\x12\x0e\n" +
 	"\x02tx\x18\x01 \x01(\tR\x02tx\"&\n" +
 	"\x10SubmitTxResponse\x12\x12\n" +
@@ -4341,7 +4858,8 @@ const file_waybill_proto_rawDesc = "" +
 	"\aCounter\x12\x1a.waybill.v1.CounterRequest\x1a\x1b.waybill.v1.CounterResponse\x12?\n" +
 	"\x06GetAck\x12\x19.waybill.v1.GetAckRequest\x1a\x1a.waybill.v1.GetAckResponse\x12H\n" +
 	"\tGetCredit\x12\x1c.waybill.v1.GetCreditRequest\x1a\x1d.waybill.v1.GetCreditResponse\x12@\n" +
-	"\x06Cosign\x12\x19.waybill.v1.CosignRequest\x1a\x17.waybill.v1.CosignOffer(\x010\x012\xe1\t\n" +
+	"\x06Cosign\x12\x19.waybill.v1.CosignRequest\x1a\x17.waybill.v1.CosignOffer(\x010\x012\xf3\n" +
+	"\n" +
 	"\rLedgerService\x12E\n" +
 	"\bSubmitTx\x12\x1b.waybill.v1.SubmitTxRequest\x1a\x1c.waybill.v1.SubmitTxResponse\x12M\n" +
 	"\tGetStatus\x12\x1c.waybill.v1.GetStatusRequest\x1a\x1d.waybill.v1.GetStatusResponse\"\x03\x90\x02\x01\x12P\n" +
@@ -4360,7 +4878,9 @@ const file_waybill_proto_rawDesc = "" +
 	"\tExportAck\x12\x1c.waybill.v1.ExportAckRequest\x1a\x1a.waybill.v1.ExportResponse\"\x03\x90\x02\x01\x12P\n" +
 	"\fExportRollup\x12\x1f.waybill.v1.ExportRollupRequest\x1a\x1a.waybill.v1.ExportResponse\"\x03\x90\x02\x01\x12X\n" +
 	"\x10ExportSettlement\x12#.waybill.v1.ExportSettlementRequest\x1a\x1a.waybill.v1.ExportResponse\"\x03\x90\x02\x01\x12N\n" +
-	"\vExportTerms\x12\x1e.waybill.v1.ExportTermsRequest\x1a\x1a.waybill.v1.ExportResponse\"\x03\x90\x02\x01B-Z+github.com/waybill-network/waybill/node/apib\x06proto3"
+	"\vExportTerms\x12\x1e.waybill.v1.ExportTermsRequest\x1a\x1a.waybill.v1.ExportResponse\"\x03\x90\x02\x01\x12G\n" +
+	"\tGetEvents\x12\x19.waybill.v1.EventsRequest\x1a\x1a.waybill.v1.EventsResponse\"\x03\x90\x02\x01\x12G\n" +
+	"\fFollowEvents\x12\x19.waybill.v1.EventsRequest\x1a\x1a.waybill.v1.EventsResponse0\x01B-Z+github.com/waybill-network/waybill/node/apib\x06proto3"
 
 var (
 	file_waybill_proto_rawDescOnce sync.Once
@@ -4375,7 +4895,7 @@ func file_waybill_proto_rawDescGZIP() []byte {
 }
 
 var file_waybill_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_waybill_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
+var file_waybill_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
 var file_waybill_proto_goTypes = []any{
 	(AckState)(0),                   // 0: waybill.v1.AckState
 	(*CosignOffer)(nil),             // 1: waybill.v1.CosignOffer
@@ -4397,41 +4917,45 @@ var file_waybill_proto_goTypes = []any{
 	(*CounterResponse)(nil),         // 17: waybill.v1.CounterResponse
 	(*GetAckRequest)(nil),           // 18: waybill.v1.GetAckRequest
 	(*GetAckResponse)(nil),          // 19: waybill.v1.GetAckResponse
-	(*SubmitTxRequest)(nil),         // 20: waybill.v1.SubmitTxRequest
-	(*SubmitTxResponse)(nil),        // 21: waybill.v1.SubmitTxResponse
-	(*TxRefusal)(nil),               // 22: waybill.v1.TxRefusal
-	(*GetStatusRequest)(nil),        // 23: waybill.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),       // 24: waybill.v1.GetStatusResponse
-	(*Money)(nil),                   // 25: waybill.v1.Money
-	(*GetAccountRequest)(nil),       // 26: waybill.v1.GetAccountRequest
-	(*GetAccountResponse)(nil),      // 27: waybill.v1.GetAccountResponse
-	(*GetClientsRequest)(nil),       // 28: waybill.v1.GetClientsRequest
-	(*Client)(nil),                  // 29: waybill.v1.Client
-	(*GetClientsResponse)(nil),      // 30: waybill.v1.GetClientsResponse
-	(*GetServicesRequest)(nil),      // 31: waybill.v1.GetServicesRequest
-	(*Service)(nil),                 // 32: waybill.v1.Service
-	(*GetServicesResponse)(nil),     // 33: waybill.v1.GetServicesResponse
-	(*GetNodesRequest)(nil),         // 34: waybill.v1.GetNodesRequest
-	(*Node)(nil),                    // 35: waybill.v1.Node
-	(*GetNodesResponse)(nil),        // 36: waybill.v1.GetNodesResponse
-	(*GetRecordRequest)(nil),        // 37: waybill.v1.GetRecordRequest
-	(*GetRecordResponse)(nil),       // 38: waybill.v1.GetRecordResponse
-	(*GetSettlementRequest)(nil),    // 39: waybill.v1.GetSettlementRequest
-	(*SettlementRow)(nil),           // 40: waybill.v1.SettlementRow
-	(*SettlementPayer)(nil),         // 41: waybill.v1.SettlementPayer
-	(*GetSettlementResponse)(nil),   // 42: waybill.v1.GetSettlementResponse
-	(*GetChargesRequest)(nil),       // 43: waybill.v1.GetChargesRequest
-	(*GetChargesResponse)(nil),      // 44: waybill.v1.GetChargesResponse
-	(*ListOwnRollupsRequest)(nil),   // 45: waybill.v1.ListOwnRollupsRequest
-	(*ListOwnRollupsResponse)(nil),  // 46: waybill.v1.ListOwnRollupsResponse
-	(*ListRollupsRequest)(nil),      // 47: waybill.v1.ListRollupsRequest
-	(*Rollup)(nil),                  // 48: waybill.v1.Rollup
-	(*ListRollupsResponse)(nil),     // 49: waybill.v1.ListRollupsResponse
-	(*ExportAckRequest)(nil),        // 50: waybill.v1.ExportAckRequest
-	(*ExportRollupRequest)(nil),     // 51: waybill.v1.ExportRollupRequest
-	(*ExportSettlementRequest)(nil), // 52: waybill.v1.ExportSettlementRequest
-	(*ExportTermsRequest)(nil),      // 53: waybill.v1.ExportTermsRequest
-	(*ExportResponse)(nil),          // 54: waybill.v1.ExportResponse
+	(*EventsRequest)(nil),           // 20: waybill.v1.EventsRequest
+	(*EventsResponse)(nil),          // 21: waybill.v1.EventsResponse
+	(*EventsGone)(nil),              // 22: waybill.v1.EventsGone
+	(*Event)(nil),                   // 23: waybill.v1.Event
+	(*SubmitTxRequest)(nil),         // 24: waybill.v1.SubmitTxRequest
+	(*SubmitTxResponse)(nil),        // 25: waybill.v1.SubmitTxResponse
+	(*TxRefusal)(nil),               // 26: waybill.v1.TxRefusal
+	(*GetStatusRequest)(nil),        // 27: waybill.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),       // 28: waybill.v1.GetStatusResponse
+	(*Money)(nil),                   // 29: waybill.v1.Money
+	(*GetAccountRequest)(nil),       // 30: waybill.v1.GetAccountRequest
+	(*GetAccountResponse)(nil),      // 31: waybill.v1.GetAccountResponse
+	(*GetClientsRequest)(nil),       // 32: waybill.v1.GetClientsRequest
+	(*Client)(nil),                  // 33: waybill.v1.Client
+	(*GetClientsResponse)(nil),      // 34: waybill.v1.GetClientsResponse
+	(*GetServicesRequest)(nil),      // 35: waybill.v1.GetServicesRequest
+	(*Service)(nil),                 // 36: waybill.v1.Service
+	(*GetServicesResponse)(nil),     // 37: waybill.v1.GetServicesResponse
+	(*GetNodesRequest)(nil),         // 38: waybill.v1.GetNodesRequest
+	(*Node)(nil),                    // 39: waybill.v1.Node
+	(*GetNodesResponse)(nil),        // 40: waybill.v1.GetNodesResponse
+	(*GetRecordRequest)(nil),        // 41: waybill.v1.GetRecordRequest
+	(*GetRecordResponse)(nil),       // 42: waybill.v1.GetRecordResponse
+	(*GetSettlementRequest)(nil),    // 43: waybill.v1.GetSettlementRequest
+	(*SettlementRow)(nil),           // 44: waybill.v1.SettlementRow
+	(*SettlementPayer)(nil),         // 45: waybill.v1.SettlementPayer
+	(*GetSettlementResponse)(nil),   // 46: waybill.v1.GetSettlementResponse
+	(*GetChargesRequest)(nil),       // 47: waybill.v1.GetChargesRequest
+	(*GetChargesResponse)(nil),      // 48: waybill.v1.GetChargesResponse
+	(*ListOwnRollupsRequest)(nil),   // 49: waybill.v1.ListOwnRollupsRequest
+	(*ListOwnRollupsResponse)(nil),  // 50: waybill.v1.ListOwnRollupsResponse
+	(*ListRollupsRequest)(nil),      // 51: waybill.v1.ListRollupsRequest
+	(*Rollup)(nil),                  // 52: waybill.v1.Rollup
+	(*ListRollupsResponse)(nil),     // 53: waybill.v1.ListRollupsResponse
+	(*ExportAckRequest)(nil),        // 54: waybill.v1.ExportAckRequest
+	(*ExportRollupRequest)(nil),     // 55: waybill.v1.ExportRollupRequest
+	(*ExportSettlementRequest)(nil), // 56: waybill.v1.ExportSettlementRequest
+	(*ExportTermsRequest)(nil),      // 57: waybill.v1.ExportTermsRequest
+	(*ExportResponse)(nil),          // 58: waybill.v1.ExportResponse
 }
 var file_waybill_proto_depIdxs = []int32{
 	2,  // 0: waybill.v1.CosignOffer.ranges:type_name -> waybill.v1.StatementRange
@@ -4441,64 +4965,69 @@ var file_waybill_proto_depIdxs = []int32{
 	10, // 4: waybill.v1.SubmitAckRequest.ack:type_name -> waybill.v1.Ack
 	7,  // 5: waybill.v1.AckRefusal.credit:type_name -> waybill.v1.Credit
 	0,  // 6: waybill.v1.GetAckResponse.state:type_name -> waybill.v1.AckState
-	25, // 7: waybill.v1.GetStatusResponse.money:type_name -> waybill.v1.Money
-	29, // 8: waybill.v1.GetClientsResponse.clients:type_name -> waybill.v1.Client
-	32, // 9: waybill.v1.GetServicesResponse.services:type_name -> waybill.v1.Service
-	35, // 10: waybill.v1.GetNodesResponse.nodes:type_name -> waybill.v1.Node
-	40, // 11: waybill.v1.GetSettlementResponse.rows:type_name -> waybill.v1.SettlementRow
-	41, // 12: waybill.v1.GetSettlementResponse.payers:type_name -> waybill.v1.SettlementPayer
-	40, // 13: waybill.v1.GetChargesResponse.rows:type_name -> waybill.v1.SettlementRow
-	48, // 14: waybill.v1.ListOwnRollupsResponse.rollups:type_name -> waybill.v1.Rollup
-	48, // 15: waybill.v1.ListRollupsResponse.rollups:type_name -> waybill.v1.Rollup
-	5,  // 16: waybill.v1.IngestService.SubmitAcks:input_type -> waybill.v1.SubmitAcksRequest
-	11, // 17: waybill.v1.IngestService.SubmitAck:input_type -> waybill.v1.SubmitAckRequest
-	14, // 18: waybill.v1.IngestService.FollowEpochs:input_type -> waybill.v1.FollowEpochsRequest
-	16, // 19: waybill.v1.IngestService.Counter:input_type -> waybill.v1.CounterRequest
-	18, // 20: waybill.v1.IngestService.GetAck:input_type -> waybill.v1.GetAckRequest
-	8,  // 21: waybill.v1.IngestService.GetCredit:input_type -> waybill.v1.GetCreditRequest
-	3,  // 22: waybill.v1.IngestService.Cosign:input_type -> waybill.v1.CosignRequest
-	20, // 23: waybill.v1.LedgerService.SubmitTx:input_type -> waybill.v1.SubmitTxRequest
-	23, // 24: waybill.v1.LedgerService.GetStatus:input_type -> waybill.v1.GetStatusRequest
-	26, // 25: waybill.v1.LedgerService.GetAccount:input_type -> waybill.v1.GetAccountRequest
-	28, // 26: waybill.v1.LedgerService.GetClients:input_type -> waybill.v1.GetClientsRequest
-	31, // 27: waybill.v1.LedgerService.GetServices:input_type -> waybill.v1.GetServicesRequest
-	34, // 28: waybill.v1.LedgerService.GetNodes:input_type -> waybill.v1.GetNodesRequest
-	37, // 29: waybill.v1.LedgerService.GetRecord:input_type -> waybill.v1.GetRecordRequest
-	43, // 30: waybill.v1.LedgerService.GetCharges:input_type -> waybill.v1.GetChargesRequest
-	39, // 31: waybill.v1.LedgerService.GetSettlement:input_type -> waybill.v1.GetSettlementRequest
-	45, // 32: waybill.v1.LedgerService.ListOwnRollups:input_type -> waybill.v1.ListOwnRollupsRequest
-	47, // 33: waybill.v1.LedgerService.ListRollups:input_type -> waybill.v1.ListRollupsRequest
-	50, // 34: waybill.v1.LedgerService.ExportAck:input_type -> waybill.v1.ExportAckRequest
-	51, // 35: waybill.v1.LedgerService.ExportRollup:input_type -> waybill.v1.ExportRollupRequest
-	52, // 36: waybill.v1.LedgerService.ExportSettlement:input_type -> waybill.v1.ExportSettlementRequest
-	53, // 37: waybill.v1.LedgerService.ExportTerms:input_type -> waybill.v1.ExportTermsRequest
-	6,  // 38: waybill.v1.IngestService.SubmitAcks:output_type -> waybill.v1.SubmitAcksResponse
-	12, // 39: waybill.v1.IngestService.SubmitAck:output_type -> waybill.v1.SubmitAckResponse
-	15, // 40: waybill.v1.IngestService.FollowEpochs:output_type -> waybill.v1.EpochInfo
-	17, // 41: waybill.v1.IngestService.Counter:output_type -> waybill.v1.CounterResponse
-	19, // 42: waybill.v1.IngestService.GetAck:output_type -> waybill.v1.GetAckResponse
-	9,  // 43: waybill.v1.IngestService.GetCredit:output_type -> waybill.v1.GetCreditResponse
-	1,  // 44: waybill.v1.IngestService.Cosign:output_type -> waybill.v1.CosignOffer
-	21, // 45: waybill.v1.LedgerService.SubmitTx:output_type -> waybill.v1.SubmitTxResponse
-	24, // 46: waybill.v1.LedgerService.GetStatus:output_type -> waybill.v1.GetStatusResponse
-	27, // 47: waybill.v1.LedgerService.GetAccount:output_type -> waybill.v1.GetAccountResponse
-	30, // 48: waybill.v1.LedgerService.GetClients:output_type -> waybill.v1.GetClientsResponse
-	33, // 49: waybill.v1.LedgerService.GetServices:output_type -> waybill.v1.GetServicesResponse
-	36, // 50: waybill.v1.LedgerService.GetNodes:output_type -> waybill.v1.GetNodesResponse
-	38, // 51: waybill.v1.LedgerService.GetRecord:output_type -> waybill.v1.GetRecordResponse
-	44, // 52: waybill.v1.LedgerService.GetCharges:output_type -> waybill.v1.GetChargesResponse
-	42, // 53: waybill.v1.LedgerService.GetSettlement:output_type -> waybill.v1.GetSettlementResponse
-	46, // 54: waybill.v1.LedgerService.ListOwnRollups:output_type -> waybill.v1.ListOwnRollupsResponse
-	49, // 55: waybill.v1.LedgerService.ListRollups:output_type -> waybill.v1.ListRollupsResponse
-	54, // 56: waybill.v1.LedgerService.ExportAck:output_type -> waybill.v1.ExportResponse
-	54, // 57: waybill.v1.LedgerService.ExportRollup:output_type -> waybill.v1.ExportResponse
-	54, // 58: waybill.v1.LedgerService.ExportSettlement:output_type -> waybill.v1.ExportResponse
-	54, // 59: waybill.v1.LedgerService.ExportTerms:output_type -> waybill.v1.ExportResponse
-	38, // [38:60] is the sub-list for method output_type
-	16, // [16:38] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	23, // 7: waybill.v1.EventsResponse.events:type_name -> waybill.v1.Event
+	29, // 8: waybill.v1.GetStatusResponse.money:type_name -> waybill.v1.Money
+	33, // 9: waybill.v1.GetClientsResponse.clients:type_name -> waybill.v1.Client
+	36, // 10: waybill.v1.GetServicesResponse.services:type_name -> waybill.v1.Service
+	39, // 11: waybill.v1.GetNodesResponse.nodes:type_name -> waybill.v1.Node
+	44, // 12: waybill.v1.GetSettlementResponse.rows:type_name -> waybill.v1.SettlementRow
+	45, // 13: waybill.v1.GetSettlementResponse.payers:type_name -> waybill.v1.SettlementPayer
+	44, // 14: waybill.v1.GetChargesResponse.rows:type_name -> waybill.v1.SettlementRow
+	52, // 15: waybill.v1.ListOwnRollupsResponse.rollups:type_name -> waybill.v1.Rollup
+	52, // 16: waybill.v1.ListRollupsResponse.rollups:type_name -> waybill.v1.Rollup
+	5,  // 17: waybill.v1.IngestService.SubmitAcks:input_type -> waybill.v1.SubmitAcksRequest
+	11, // 18: waybill.v1.IngestService.SubmitAck:input_type -> waybill.v1.SubmitAckRequest
+	14, // 19: waybill.v1.IngestService.FollowEpochs:input_type -> waybill.v1.FollowEpochsRequest
+	16, // 20: waybill.v1.IngestService.Counter:input_type -> waybill.v1.CounterRequest
+	18, // 21: waybill.v1.IngestService.GetAck:input_type -> waybill.v1.GetAckRequest
+	8,  // 22: waybill.v1.IngestService.GetCredit:input_type -> waybill.v1.GetCreditRequest
+	3,  // 23: waybill.v1.IngestService.Cosign:input_type -> waybill.v1.CosignRequest
+	24, // 24: waybill.v1.LedgerService.SubmitTx:input_type -> waybill.v1.SubmitTxRequest
+	27, // 25: waybill.v1.LedgerService.GetStatus:input_type -> waybill.v1.GetStatusRequest
+	30, // 26: waybill.v1.LedgerService.GetAccount:input_type -> waybill.v1.GetAccountRequest
+	32, // 27: waybill.v1.LedgerService.GetClients:input_type -> waybill.v1.GetClientsRequest
+	35, // 28: waybill.v1.LedgerService.GetServices:input_type -> waybill.v1.GetServicesRequest
+	38, // 29: waybill.v1.LedgerService.GetNodes:input_type -> waybill.v1.GetNodesRequest
+	41, // 30: waybill.v1.LedgerService.GetRecord:input_type -> waybill.v1.GetRecordRequest
+	47, // 31: waybill.v1.LedgerService.GetCharges:input_type -> waybill.v1.GetChargesRequest
+	43, // 32: waybill.v1.LedgerService.GetSettlement:input_type -> waybill.v1.GetSettlementRequest
+	49, // 33: waybill.v1.LedgerService.ListOwnRollups:input_type -> waybill.v1.ListOwnRollupsRequest
+	51, // 34: waybill.v1.LedgerService.ListRollups:input_type -> waybill.v1.ListRollupsRequest
+	54, // 35: waybill.v1.LedgerService.ExportAck:input_type -> waybill.v1.ExportAckRequest
+	55, // 36: waybill.v1.LedgerService.ExportRollup:input_type -> waybill.v1.ExportRollupRequest
+	56, // 37: waybill.v1.LedgerService.ExportSettlement:input_type -> waybill.v1.ExportSettlementRequest
+	57, // 38: waybill.v1.LedgerService.ExportTerms:input_type -> waybill.v1.ExportTermsRequest
+	20, // 39: waybill.v1.LedgerService.GetEvents:input_type -> waybill.v1.EventsRequest
+	20, // 40: waybill.v1.LedgerService.FollowEvents:input_type -> waybill.v1.EventsRequest
+	6,  // 41: waybill.v1.IngestService.SubmitAcks:output_type -> waybill.v1.SubmitAcksResponse
+	12, // 42: waybill.v1.IngestService.SubmitAck:output_type -> waybill.v1.SubmitAckResponse
+	15, // 43: waybill.v1.IngestService.FollowEpochs:output_type -> waybill.v1.EpochInfo
+	17, // 44: waybill.v1.IngestService.Counter:output_type -> waybill.v1.CounterResponse
+	19, // 45: waybill.v1.IngestService.GetAck:output_type -> waybill.v1.GetAckResponse
+	9,  // 46: waybill.v1.IngestService.GetCredit:output_type -> waybill.v1.GetCreditResponse
+	1,  // 47: waybill.v1.IngestService.Cosign:output_type -> waybill.v1.CosignOffer
+	25, // 48: waybill.v1.LedgerService.SubmitTx:output_type -> waybill.v1.SubmitTxResponse
+	28, // 49: waybill.v1.LedgerService.GetStatus:output_type -> waybill.v1.GetStatusResponse
+	31, // 50: waybill.v1.LedgerService.GetAccount:output_type -> waybill.v1.GetAccountResponse
+	34, // 51: waybill.v1.LedgerService.GetClients:output_type -> waybill.v1.GetClientsResponse
+	37, // 52: waybill.v1.LedgerService.GetServices:output_type -> waybill.v1.GetServicesResponse
+	40, // 53: waybill.v1.LedgerService.GetNodes:output_type -> waybill.v1.GetNodesResponse
+	42, // 54: waybill.v1.LedgerService.GetRecord:output_type -> waybill.v1.GetRecordResponse
+	48, // 55: waybill.v1.LedgerService.GetCharges:output_type -> waybill.v1.GetChargesResponse
+	46, // 56: waybill.v1.LedgerService.GetSettlement:output_type -> waybill.v1.GetSettlementResponse
+	50, // 57: waybill.v1.LedgerService.ListOwnRollups:output_type -> waybill.v1.ListOwnRollupsResponse
+	53, // 58: waybill.v1.LedgerService.ListRollups:output_type -> waybill.v1.ListRollupsResponse
+	58, // 59: waybill.v1.LedgerService.ExportAck:output_type -> waybill.v1.ExportResponse
+	58, // 60: waybill.v1.LedgerService.ExportRollup:output_type -> waybill.v1.ExportResponse
+	58, // 61: waybill.v1.LedgerService.ExportSettlement:output_type -> waybill.v1.ExportResponse
+	58, // 62: waybill.v1.LedgerService.ExportTerms:output_type -> waybill.v1.ExportResponse
+	21, // 63: waybill.v1.LedgerService.GetEvents:output_type -> waybill.v1.EventsResponse
+	21, // 64: waybill.v1.LedgerService.FollowEvents:output_type -> waybill.v1.EventsResponse
+	41, // [41:65] is the sub-list for method output_type
+	17, // [17:41] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_waybill_proto_init() }
@@ -4506,21 +5035,23 @@ func file_waybill_proto_init() {
 	if File_waybill_proto != nil {
 		return
 	}
-	file_waybill_proto_msgTypes[25].OneofWrappers = []any{
+	file_waybill_proto_msgTypes[19].OneofWrappers = []any{}
+	file_waybill_proto_msgTypes[22].OneofWrappers = []any{}
+	file_waybill_proto_msgTypes[29].OneofWrappers = []any{
 		(*GetAccountRequest_Key)(nil),
 		(*GetAccountRequest_Index)(nil),
 	}
-	file_waybill_proto_msgTypes[26].OneofWrappers = []any{}
-	file_waybill_proto_msgTypes[28].OneofWrappers = []any{}
-	file_waybill_proto_msgTypes[42].OneofWrappers = []any{}
-	file_waybill_proto_msgTypes[47].OneofWrappers = []any{}
+	file_waybill_proto_msgTypes[30].OneofWrappers = []any{}
+	file_waybill_proto_msgTypes[32].OneofWrappers = []any{}
+	file_waybill_proto_msgTypes[46].OneofWrappers = []any{}
+	file_waybill_proto_msgTypes[51].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_waybill_proto_rawDesc), len(file_waybill_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   54,
+			NumMessages:   58,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -13,6 +13,7 @@ import (
 
 	"github.com/waybill-network/waybill/internal/gather"
 	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/node/events"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/node/witness"
 	"github.com/waybill-network/waybill/rollup"
@@ -38,9 +39,10 @@ type app struct {
 	store   *store.Store
 	keep    func(*ledger.Block) error
 	retain  retention
-	block   ledger.Block // executed, and committed next
-	hash    rollup.Hash  // of the state as the engine knows it, see agreed
-	live    int64        // height of the last proposal that was judged here before it was decided
+	block   ledger.Block      // executed, and committed next
+	txs     []events.Executed // of the block
+	hash    rollup.Hash       // of the state as the engine knows it, see agreed
+	live    int64             // height of the last proposal that was judged here before it was decided
 	view    atomic.Pointer[ledger.View]
 	line    line
 	door    *gather.Group[[]byte]
@@ -318,11 +320,13 @@ func (a *app) FinalizeBlock(_ context.Context,
 	defer a.stopChain(&err)
 	a.watch(req)
 	results := make([]*abci.ExecTxResult, len(req.Txs))
+	a.txs = make([]events.Executed, len(req.Txs))
 	a.block = a.witness.Execute(func() ledger.Block {
 		a.state.Begin(req.Height, req.Time)
 		a.state.Verify(req.Txs)
 		for i, tx := range req.Txs {
-			results[i] = &abci.ExecTxResult{Code: uint32(a.state.Apply(tx).Code)}
+			a.txs[i] = events.Executed{Tx: tx, Result: a.state.Apply(tx)}
+			results[i] = &abci.ExecTxResult{Code: uint32(a.txs[i].Result.Code)}
 		}
 		return a.state.End()
 	})
@@ -358,7 +362,7 @@ func phaseOf(view *ledger.View) ledger.Phase {
 func (a *app) Commit(context.Context, *abci.RequestCommit) (_ *abci.ResponseCommit, err error) {
 	defer a.stopChain(&err)
 	view := a.state.View()
-	if err := a.witness.Keep(view, &a.block); err != nil {
+	if err := a.witness.Keep(view, &a.block, a.txs...); err != nil {
 		return nil, err
 	}
 	if a.keep != nil {
@@ -384,7 +388,7 @@ func (a *app) Commit(context.Context, *abci.RequestCommit) (_ *abci.ResponseComm
 	a.clock.measure(view, a.live, time.Now())
 	a.metrics.committed()
 	a.feed.publish(view, a.block.Events)
-	a.block = ledger.Block{}
+	a.block, a.txs = ledger.Block{}, nil
 	return &abci.ResponseCommit{RetainHeight: a.retain.height(view.Height(), view.Time())}, nil
 }
 

@@ -71,6 +71,8 @@ func Ingest(maxSubmission int) Table {
 		api.LedgerServiceGetRecordProcedure:        read,
 		api.LedgerServiceGetChargesProcedure:       read,
 		api.LedgerServiceGetSettlementProcedure:    read,
+		api.LedgerServiceGetEventsProcedure:        read,
+		api.LedgerServiceFollowEventsProcedure:     follow,
 		api.LedgerServiceListRollupsProcedure:      read,
 		api.LedgerServiceListOwnRollupsProcedure:   read,
 		api.LedgerServiceExportAckProcedure:        file,

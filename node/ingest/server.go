@@ -26,6 +26,7 @@ import (
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/node/door"
+	"github.com/waybill-network/waybill/node/events"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/pipeline"
 	"github.com/waybill-network/waybill/rollup"
@@ -67,6 +68,7 @@ type Witness interface {
 		*export.HandOvers, error)
 	Draws(first uint32) (*export.Draws, error)
 	Registry(height uint64) export.Prover
+	Events() *events.Log
 }
 
 // Config is what a Server works with. Zero limits mean the defaults.

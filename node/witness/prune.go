@@ -32,6 +32,9 @@ func (w *Witness) Prune(before uint32) error {
 			return err
 		}
 	}
+	if err := w.events.Prune(last + 1); err != nil {
+		return err
+	}
 	return w.drop([]byte{'o'}, epochKey('o', before))
 }
 

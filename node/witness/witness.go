@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/waybill-network/waybill/node/events"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/export"
@@ -45,6 +46,7 @@ var (
 // Numbers in keys, and heights, are big-endian.
 type Witness struct {
 	kv      *store.KV
+	events  *events.Log
 	network rollup.Network
 	seats   int // of the committee, 0 when it does not rotate
 
@@ -59,12 +61,16 @@ type Witness struct {
 // Execute.
 func New(s *store.Store, state *ledger.State) *Witness {
 	view := state.View()
-	w := &Witness{kv: s.KV("witness"), state: state, network: view.Network()}
+	w := &Witness{kv: s.KV("witness"), events: events.NewLog(s), state: state,
+		network: view.Network()}
 	if r := view.Params().Rotation; r != nil {
 		w.seats = int(r.Seats)
 	}
 	return w
 }
+
+// Events returns what blocks did.
+func (w *Witness) Events() *events.Log { return w.events }
 
 // Execute executes a block. If it panics, the registry can be proven no longer.
 func (w *Witness) Execute(block func() ledger.Block) ledger.Block {
@@ -76,10 +82,13 @@ func (w *Witness) Execute(block func() ledger.Block) ledger.Block {
 	return b
 }
 
-// Keep notes what the block that was executed leaves; the view is after it. The write is
-// not synchronous: one of the ledger follows in the same store. When the process dies between both,
-// the block is executed again, and this is written again.
-func (w *Witness) Keep(view *ledger.View, b *ledger.Block) error {
+// Keep notes what the block that was executed leaves, and what became of its transactions; the view
+// is after it. The write is not synchronous: one of the ledger follows in the same store. When the
+// process dies between both, the block is executed again, and this is written again.
+func (w *Witness) Keep(view *ledger.View, b *ledger.Block, executed ...events.Executed) error {
+	if err := w.events.Keep(view, b, executed); err != nil {
+		return err
+	}
 	batch := w.kv.Batch()
 	height := uint64(b.Height)
 	if b.Record != nil {

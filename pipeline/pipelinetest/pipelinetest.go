@@ -85,6 +85,8 @@ type Block struct {
 	Height int64
 	Time   time.Time
 	Txs    [][]byte
+	// Results are what became of the transactions, once the block is executed.
+	Results []ledger.Result
 }
 
 // New returns a network in which the clients and services are registered.
@@ -241,13 +243,14 @@ func (n *Network) block(txs [][]byte) error {
 // execute makes a block; n.mu is held.
 func (n *Network) execute(txs [][]byte) error {
 	n.height++
-	made := Block{n.height, n.clock(), txs}
+	made := Block{n.height, n.clock(), txs, make([]ledger.Result, len(txs))}
 	var b ledger.Block
 	var errs []error
 	run := func() ledger.Block {
 		n.state.Begin(made.Height, made.Time)
-		for _, tx := range txs {
-			errs = append(errs, n.state.Apply(tx).Err)
+		for i, tx := range txs {
+			made.Results[i] = n.state.Apply(tx)
+			errs = append(errs, made.Results[i].Err)
 		}
 		b = n.state.End()
 		return b
