@@ -72,6 +72,7 @@ func (n *Node) Snapshot() telemetry.Snapshot {
 	engine := n.engine.Status()
 	n.fillChain(&s, view, &engine)
 	n.fillEpoch(&s, view)
+	n.fillRules(&s.Rules, view)
 	if n.pipeline != nil {
 		s.Pipeline, s.Certify = n.pipeline.Stats(), n.outbox.Stats()
 		s.Node.Serving, s.ShuttingDown = true, n.stopping.Load()
@@ -191,6 +192,22 @@ func (n *Node) fillEpoch(s *telemetry.Snapshot, view *ledger.View) {
 		s.Settlements = append(s.Settlements, t)
 	}
 }
+
+// fillRules says by which rules blocks are executed, and which come.
+func (n *Node) fillRules(r *telemetry.Rules, view *ledger.View) {
+	r.Version, r.Known, r.Plans = view.Version(), view.KnownVersion(), view.Plans()
+	next, planned := view.Upgrade()
+	if !planned {
+		return
+	}
+	epochs := time.Duration(next.Epoch - view.Epoch() - 1)
+	length := time.Duration(view.Params().EpochSeconds) * time.Second
+	r.Next = &telemetry.Upgrade{Version: next.Version, Epoch: next.Epoch, Name: next.Name,
+		At: view.EpochEnd().Add(min(epochs*length, maxAhead))}
+}
+
+// maxAhead bounds how far ahead an epoch is told of as a time.
+const maxAhead = 100 * 365 * 24 * time.Hour
 
 func (n *Node) fillCosign(s *telemetry.Cosign) {
 	if n.sessions == nil {

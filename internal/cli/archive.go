@@ -12,6 +12,7 @@ import (
 	"github.com/waybill-network/waybill/node/committee"
 	"github.com/waybill-network/waybill/node/keep"
 	"github.com/waybill-network/waybill/node/store"
+	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
 // archiveFile is an archive that is read, from a file or the standard input.
@@ -87,6 +88,12 @@ this one again. If this one is: end the other for good, and run
 
 // explainHome adds to an error about a home what it means.
 func explainHome(home string, err error) error {
+	var unknown *ledger.UnknownVersionError
+	if errors.As(err, &unknown) {
+		return fmt.Errorf("%w\nLost: nothing; the home is as the last block left it, and all that was "+
+			"answered is in it.\nNext: install a program that knows version %d, and start it with the "+
+			"same home.", err, unknown.Upgrade.Version)
+	}
 	for _, e := range explanations {
 		if errors.Is(err, e.is) {
 			then := e.then

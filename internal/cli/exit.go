@@ -10,6 +10,7 @@ import (
 	"github.com/waybill-network/waybill/node/keep"
 	"github.com/waybill-network/waybill/node/keys"
 	"github.com/waybill-network/waybill/node/store"
+	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
 // Exit codes: docs/exit-codes.md says which command ends with which.
@@ -18,6 +19,7 @@ const (
 	exitFailed     = 1 // it failed, or what was judged does not hold
 	exitUsage      = 2 // it was called wrongly
 	exitUnreadable = 3 // what it was given to read is missing, cannot be read, or is something else
+	exitUpgrade    = 4 // the network goes on by rules that this program does not know
 )
 
 // usageError marks a mistake in how a command was called.
@@ -45,6 +47,8 @@ func exitCode(err error) int {
 		return exitDone
 	case errors.As(err, new(usageError)):
 		return exitUsage
+	case errors.As(err, new(*ledger.UnknownVersionError)):
+		return exitUpgrade
 	case errors.Is(err, verdict.ErrDoesNotHold):
 		return exitFailed
 	case errors.As(err, new(inputError)):

@@ -60,6 +60,7 @@ func TestSurfaces(t *testing.T) {
 			_ = ackRefused(w, r, nil, false) // the cause is none of this test's
 			return nil
 		},
+		"upgrade": func(w io.Writer) error { printRules(w, filled[nodeStatus]()); return nil },
 		"wallet":  func(w io.Writer) error { filled[wallet]().print(w, true); return nil },
 		"doctor":  func(w io.Writer) error { filled[diagnosis]().print(w); return nil },
 		"verdict": func(w io.Writer) error { return printed(w, filled[verdict.Verdict]().String()) },

@@ -20,6 +20,7 @@ import (
 func newStart() *cobra.Command {
 	var home, passwordFile string
 	var set []string
+	var rehearsed uint32
 	cmd := &cobra.Command{
 		Use:   "start --home FOLDER",
 		Short: "Run the node in this folder until it is interrupted",
@@ -42,6 +43,9 @@ within a minute why it is not, and that it is alive (WatchdogSec=).`,
 		"read the keystores' password from this `file`")
 	cmd.Flags().StringArrayVar(&set, "set", nil,
 		"`section.key=value` that goes before environment and file")
+	cmd.Flags().Uint32Var(&rehearsed, "rehearse", 0,
+		"take the rules that this program knows for those of this later `version`,\n"+
+			"to rehearse an upgrade; on networks with development proofs only")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		loaded, err := loadConfig(home, set)
 		if err != nil {
@@ -64,6 +68,7 @@ within a minute why it is not, and that it is alive (WatchdogSec=).`,
 			return unreadable(fmt.Errorf(
 				"%w ('waybill doctor --home %s' looks at everything that a start needs)", err, home))
 		}
+		id.Genesis.Rehearsed = rehearsed
 		err = run(cmd.Context(), loaded.Config, id, log.With("name", loaded.Node.Name))
 		return explainHome(home, err)
 	}

@@ -94,6 +94,7 @@ func (s *nodeStatus) print(w io.Writer) {
 			text.Grouped(s.Chain.Certified), s.Chain.Unsigned),
 		"epoch", fmt.Sprintf("%d, %s; the next to settle is %d%s", s.Epoch.Number, s.epochEnd(),
 			s.Epoch.NextToSettle, s.lastSettlement()),
+		"rules", s.rules(),
 		"registry", fmt.Sprintf("%s, %s, %s", text.Plural(s.Epoch.Nodes, "node"),
 			text.Plural(s.Epoch.Services, "service"), text.Plural(s.Epoch.Clients, "client")),
 		"committee", s.members(),
@@ -178,6 +179,16 @@ func (s *nodeStatus) epochEnd() string {
 		return "ends in " + left.String()
 	}
 	return "ends with the next block"
+}
+
+// rules tells by which version blocks are executed, and which is planned.
+func (s *nodeStatus) rules() string {
+	for _, c := range s.Checks {
+		if c.Name == "upgrade" && s.Rules.Next != nil {
+			return fmt.Sprintf("version %d; %s", s.Rules.Version, c.Detail)
+		}
+	}
+	return fmt.Sprintf("version %d, no other is planned", s.Rules.Version)
 }
 
 // members tells which members are there: connected, voting, and not failing pushes.

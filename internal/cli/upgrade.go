@@ -39,7 +39,7 @@ network; anybody submits the parts, which hold no secret:
 A later plan takes the place of one whose epoch has not begun, and --cancel in place
 of --to and --epoch ends it. Each has the next number, so that none comes back.`,
 			ledger.PlanNotice),
-		upgradePlan(), upgradeSign(), upgradeSubmit())
+		upgradePlan(), upgradeSign(), upgradeSubmit(), upgradeStatus())
 }
 
 // plannedUpgrade is a plan as a file that members sign.
@@ -143,6 +143,41 @@ stands in the words of every node that stops for want of it.`}
 		return nil
 	}
 	return cmd
+}
+
+func upgradeStatus() *cobra.Command {
+	cmd := &cobra.Command{Use: "status", Args: noArgs,
+		Short: "Show which rules hold, which are planned, and whether the node knows them"}
+	with := nodeFlag(cmd)
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return with(cmd.Context(), func(ctx context.Context, c *client.Client) error {
+			s, err := statusOf(ctx, c)
+			if err != nil {
+				return err
+			}
+			if *asJSON {
+				return printJSON(cmd.OutOrStdout(), s.Rules)
+			}
+			printRules(cmd.OutOrStdout(), s)
+			return nil
+		})
+	}
+	return cmd
+}
+
+func printRules(w io.Writer, s *nodeStatus) {
+	r := &s.Rules
+	pairs := []string{"in force", fmt.Sprintf("version %d, in epoch %d", r.Version, s.Epoch.Number),
+		"the node knows", fmt.Sprintf("up to version %d (waybill %s)", r.Known, s.Build.Version)}
+	if r.Next == nil {
+		pairs = append(pairs, "planned", "nothing")
+	} else {
+		pairs = append(pairs, "planned", fmt.Sprintf("version %d from epoch %d on", r.Next.Version,
+			r.Next.Epoch), "not before", r.Next.At.UTC().Format("2006-01-02 15:04:05 UTC"),
+			"to install", r.Next.Name)
+	}
+	text.Pairs(w, append(pairs, "next plan", fmt.Sprintf("number %d", r.Plans))...)
 }
 
 func upgradeSign() *cobra.Command {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -63,6 +64,7 @@ type app struct {
 	fail    func(error)        // told once when the chain cannot go on
 	follow  func(*ledger.View) // told of views in which the committee changed; may be nil
 	waiting func() int         // transactions in the mempool; nil while the engine is built
+	syncing func() bool        // whether blocks are fetched, not voted on; nil during a replay
 }
 
 // Info tells the engine where the persisted state stands, so that it replays the blocks that are
@@ -186,6 +188,10 @@ func encodedSize(txs ...[]byte) int64 { return types.ComputeProtoSizeForTxs(type
 func (a *app) ProcessProposal(_ context.Context,
 	req *abci.RequestProcessProposal) (*abci.ResponseProcessProposal, error) {
 	a.live = req.Height
+	if err := a.view.Load().Executable(req.Time); err != nil {
+		a.fail(err) // no vote for what cannot be judged here
+		return &abci.ResponseProcessProposal{Status: abci.ResponseProcessProposal_REJECT}, nil
+	}
 	if i, err := a.examine(req.Txs); err != nil {
 		a.metrics.refused.Inc()
 		a.log.Warn("proposal refused", "height", req.Height, "position", i, "err", err)
@@ -318,6 +324,9 @@ func forged(r ledger.Result) error {
 func (a *app) FinalizeBlock(_ context.Context,
 	req *abci.RequestFinalizeBlock) (_ *abci.ResponseFinalizeBlock, err error) {
 	defer a.stopChain(&err)
+	if err := a.executable(req.Time); err != nil {
+		return nil, err
+	}
 	a.watch(req)
 	results := make([]*abci.ExecTxResult, len(req.Txs))
 	a.txs = make([]events.Executed, len(req.Txs))
@@ -390,6 +399,17 @@ func (a *app) Commit(context.Context, *abci.RequestCommit) (_ *abci.ResponseComm
 	a.feed.publish(view, a.block.Events)
 	a.block, a.txs = ledger.Block{}, nil
 	return &abci.ResponseCommit{RetainHeight: a.retain.height(view.Height(), view.Time())}, nil
+}
+
+// executable stops the chain here before a block whose rules this program does not know. The
+// routine that fetches blocks would take the process down with an error, so it ends without one.
+func (a *app) executable(blockTime time.Time) error {
+	err := a.state.Executable(blockTime)
+	if err != nil && a.syncing != nil && a.syncing() {
+		a.fail(err)
+		runtime.Goexit()
+	}
+	return err
 }
 
 // begin lets a new store sign from the next epoch on, once this node takes part in the chain: until

@@ -254,6 +254,16 @@ func (e *Engine) fail(err error) {
 	})
 }
 
+// stops reports whether the engine stops before a version that it does not know.
+func (e *Engine) stops(why **ledger.UnknownVersionError) bool {
+	select {
+	case <-e.failed:
+		return errors.As(e.err, why)
+	default:
+		return false
+	}
+}
+
 // register publishes the metrics.
 func (e *Engine) register() error {
 	if e.registerer == nil {

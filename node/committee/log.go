@@ -26,6 +26,9 @@ type logger struct {
 	double  func(*types.ErrVoteConflictingVotes)
 	stopped <-chan struct{} // closed when the engine is being stopped, and complains about that
 	network bool            // of the peer-to-peer layer
+	// whether the engine halts for a reason that is no failure, and is told elsewhere; nil: it does
+	// not
+	expected func() bool
 }
 
 var _ log.Logger = logger{}
@@ -37,9 +40,15 @@ func (l logger) Warn(msg string, kv ...any)  { l.emit(slog.LevelInfo, msg, kv) }
 func (l logger) Error(msg string, kv ...any) { l.emit(l.severity(msg, kv), msg, kv) }
 
 func (l logger) severity(msg string, kv []any) slog.Level {
+	expected := l.expected != nil && l.expected()
 	if msg == consensusHalted {
 		l.halted(value(kv, "err"))
-		return slog.LevelError
+		if !expected {
+			return slog.LevelError
+		}
+	}
+	if expected {
+		return slog.LevelDebug
 	}
 	if votes, ok := value(kv, "err").(*types.ErrVoteConflictingVotes); ok {
 		l.double(votes) // the node's checks say so, once

@@ -159,14 +159,23 @@ func (e *Engine) assemble(ctx context.Context, ec *config.Config, v types.PrivVa
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("committee: replay: %v", r)
+			var unknown *ledger.UnknownVersionError
+			if e.stops(&unknown) {
+				err = fmt.Errorf("committee: %w", unknown)
+			}
 		}
 	}()
 	halted := func(reason any) { e.fail(fmt.Errorf("committee: consensus halted: %v", reason)) }
 	e.log = logger{Logger: c.Logger, halted: halted, double: e.app.doubles.saw,
-		stopped: e.stopped}
+		stopped: e.stopped, expected: func() bool { return e.stops(new(*ledger.UnknownVersionError)) }}
 	if e.parts, err = assemble(ctx, ec, v, clients{e.app}, doc, c.Store, e.log); err != nil {
+		var unknown *ledger.UnknownVersionError
+		if e.stops(&unknown) {
+			return fmt.Errorf("committee: %w", unknown)
+		}
 		return fmt.Errorf("committee: %w", err)
 	}
+	e.app.syncing = e.parts.consensus.WaitSync
 	return nil
 }
 

@@ -77,7 +77,7 @@ func Checks(s *Snapshot) []Check {
 		checks = append(checks, proofCheck(&s.Proving))
 	}
 	return append(checks, alarmCheck(s), stuckCheck(s), sync, peersCheck(s), votesCheck(s),
-		clockCheck(s), keysCheck(s), registrationCheck(s),
+		clockCheck(s), keysCheck(s), registrationCheck(s), upgradeCheck(s),
 		Check{Name: "serving", OK: !s.ShuttingDown, Detail: servingText(s)},
 	)
 }

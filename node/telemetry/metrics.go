@@ -318,6 +318,23 @@ var metrics = []metric{
 	one("registered", "Whether the ledger registers the node.", gauge,
 		func(s *Snapshot) float64 { return truth(s.Node.Registered) }),
 
+	one("rules_version", "Version of the rules by which blocks are executed.", gauge,
+		func(s *Snapshot) float64 { return float64(s.Rules.Version) }),
+	one("rules_known_version", "Newest version of the rules that this program knows.", gauge,
+		func(s *Snapshot) float64 { return float64(s.Rules.Known) }),
+	many("upgrade_version", "Version of the rules that is planned; absent when none is.", gauge,
+		nil, func(s *Snapshot, emit func(float64, ...string)) {
+			if next := s.Rules.Next; next != nil {
+				emit(float64(next.Version))
+			}
+		}),
+	many("upgrade_time_seconds", "When it is in force at the earliest, since 1970.", gauge,
+		nil, func(s *Snapshot, emit func(float64, ...string)) {
+			if next := s.Rules.Next; next != nil {
+				emitTime(next.At, emit)
+			}
+		}),
+
 	one("epoch", "Current epoch.", gauge,
 		func(s *Snapshot) float64 { return float64(s.Epoch.Number) }),
 	one("epoch_next_to_settle", "Oldest epoch that is not settled.", gauge,

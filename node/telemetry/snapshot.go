@@ -40,6 +40,7 @@ type Snapshot struct {
 	Transactions []status.Count `json:"transactions"`
 	Epoch        Epoch          `json:"epoch"`
 	Settlements  []Settlement   `json:"settlements"` // newest first, at most 8
+	Rules        Rules          `json:"rules"`
 
 	Credit  Credit  `json:"credit"`
 	Content Content `json:"content"`
@@ -296,6 +297,22 @@ type Epoch struct {
 	Clients      int       `json:"clients"`  // registered
 	Services     int       `json:"services"` // registered
 	Nodes        int       `json:"nodes"`    // registered
+}
+
+// Rules are by which version of the rules the network's blocks are executed.
+type Rules struct {
+	Version uint32   `json:"version"`
+	Known   uint32   `json:"known"` // the newest that this program knows
+	Plans   uint32   `json:"plans"` // that the ledger had: the number of the next
+	Next    *Upgrade `json:"next"`  // the planned one; null: none
+}
+
+// Upgrade is a version that is planned.
+type Upgrade struct {
+	Version uint32    `json:"version"`
+	Epoch   uint32    `json:"epoch"` // the first
+	Name    string    `json:"name"`  // what to install
+	At      time.Time `json:"at"`    // when the epoch begins, at the earliest
 }
 
 // Settlement is one settled epoch. Amounts are in micro-credits.

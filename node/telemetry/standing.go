@@ -117,3 +117,36 @@ func (p *Prover) Words() string {
 	}
 	return "the prover: " + p.Stage
 }
+
+// upgradeCheck warns of an upgrade that this program does not know. It is OK: until then all is as
+// it was.
+func upgradeCheck(s *Snapshot) Check {
+	r := &s.Rules
+	next := r.Next
+	if next == nil {
+		return Check{Name: "upgrade", OK: true,
+			Detail: fmt.Sprintf("version %d of the rules, and no other is planned", r.Version)}
+	}
+	detail := fmt.Sprintf("version %d of the rules holds from epoch %d on, in %s, in %s at the "+
+		"earliest", next.Version, next.Epoch, text.Plural(int64(next.Epoch)-int64(s.Epoch.Number),
+		"epoch"), ahead(next.At.Sub(s.Taken)))
+	if next.Version <= r.Known {
+		return Check{Name: "upgrade", OK: true, Detail: detail + ", and this program knows it"}
+	}
+	return Check{Name: "upgrade", OK: true, Warning: true, About: []string{next.Name},
+		Detail: fmt.Sprintf("%s. THIS PROGRAM DOES NOT KNOW IT, and stops then: install %s", detail,
+			text.Name(next.Name))}
+}
+
+// ahead writes how long something is ahead, by days when it is long.
+func ahead(d time.Duration) string {
+	switch {
+	case d >= 48*time.Hour:
+		return text.Plural(int(d/(24*time.Hour)), "day")
+	case d >= 2*time.Hour:
+		return text.Plural(int(d/time.Hour), "hour")
+	case d >= 2*time.Minute:
+		return text.Plural(int(d/time.Minute), "minute")
+	}
+	return text.Plural(max(0, int(d/time.Second)), "second")
+}

@@ -24,6 +24,17 @@ func TestAges(t *testing.T) {
 			func(s *Snapshot) {
 				s.Chain.Executed, s.Chain.BlockTime = time.Time{}, s.Taken.Add(-12*time.Second)
 			}},
+		{"upgrade", "version 3 of the rules holds from epoch 30 on, in 30 epochs, in 29 hours at the " +
+			"earliest, and this program knows it", false, func(*Snapshot) {}},
+		{"upgrade", "version 4 of the rules holds from epoch 30 on, in 1 epoch, in 3 days at the " +
+			"earliest. THIS PROGRAM DOES NOT KNOW IT, and stops then: install waybill\\u202e4", true,
+			func(s *Snapshot) {
+				s.Epoch.Number = 29
+				s.Rules.Next = &Upgrade{Version: 4, Epoch: 30, Name: "waybill\u202e4",
+					At: s.Taken.Add(73 * time.Hour)}
+			}},
+		{"upgrade", "version 3 of the rules, and no other is planned", false,
+			func(s *Snapshot) { s.Rules = Rules{Version: 3} }},
 		{"registration", "node 0", false, func(s *Snapshot) { s.Node.Registered = true }},
 		{"registration", "not registered", false, func(*Snapshot) {}},
 		{"registration", "not registered, so it takes no acks: 'waybill tx register-node', " +

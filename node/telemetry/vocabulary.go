@@ -120,6 +120,8 @@ var terms = []Term{
 		"one home runs twice, or a copy of it does: stop one, and never start it again"},
 	{SetCheck, "registration", "", "the ledger registers the node, if it is to take acks",
 		"register it: waybill tx register-node"},
+	{SetCheck, "upgrade", "", "no version of the rules is planned that this program does not know",
+		"install what the check names before that epoch: a node that does not know it stops there"},
 	{SetCheck, "serving", "", "the node is not shutting down", ""},
 
 	{SetStuck, "refused", "", "so many members refused it for good that no quorum is left",

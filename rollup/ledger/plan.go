@@ -124,11 +124,15 @@ type rules struct {
 // UnknownVersionError says that a network goes on, or went on, by rules that this program does not
 // know.
 type UnknownVersionError struct {
-	Upgrade Upgrade
-	Known   uint32 // the newest version that is known here
+	Upgrade Upgrade // its name is empty, and its epoch unknown, when that is past
+	Known   uint32  // the newest version that is known here
 }
 
 func (e *UnknownVersionError) Error() string {
+	if e.Upgrade.Name == "" {
+		return fmt.Sprintf("ledger: written by version %d of the rules, and this program knows up to "+
+			"version %d", e.Upgrade.Version, e.Known)
+	}
 	return fmt.Sprintf("ledger: version %d of the rules holds from epoch %d on, and this program "+
 		"knows up to version %d: install %q", e.Upgrade.Version, e.Upgrade.Epoch, e.Known,
 		e.Upgrade.Name)
@@ -188,8 +192,7 @@ func (s *restorer) loadRules(r *reader) error {
 		}
 	}
 	if s.rules.version > s.knows() {
-		return fmt.Errorf("written by version %d of the rules, and this program knows up to "+
-			"version %d", s.rules.version, s.knows())
+		return &UnknownVersionError{Upgrade: Upgrade{Version: s.rules.version}, Known: s.knows()}
 	}
 	return nil
 }

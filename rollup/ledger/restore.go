@@ -28,7 +28,7 @@ func (s *State) restore(records iter.Seq2[[]byte, []byte]) (*State, error) {
 	r := restorer{State: s, epochs: make(map[uint32]start)}
 	for k, v := range records {
 		if err := r.load(k, v); err != nil {
-			return nil, fmt.Errorf("%w: record %x: %v", ErrRecords, k, err)
+			return nil, fmt.Errorf("%w: record %x: %w", ErrRecords, k, err)
 		}
 	}
 	if err := r.finish(); err != nil {

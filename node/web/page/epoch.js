@@ -13,6 +13,7 @@ function showEpoch(s) {
     ["owner's balance", { text: credits(s.node.balance), title: exactCredits(s.node.balance) }],
     ["owner", s.node.registered ? `account ${s.node.owner}` : "none"],
     ["next to settle", `epoch ${e.next_to_settle}`],
+    ["rules", s.rules.next ? { text: `version ${s.rules.version}; ${s.rules.next.version} from epoch ${s.rules.next.epoch} on`, title: s.rules.next.name, class: s.rules.next.version > s.rules.known ? "warn" : "" } : `version ${s.rules.version}`],
   ]);
   const money = (v) => ({ text: credits(v), title: exactCredits(v) });
   rows("t-settlements", s.settlements ?? [], (x) => x.epoch, (x) => [
