@@ -65,6 +65,9 @@ type app struct {
 	follow  func(*ledger.View) // told of views in which the committee changed; may be nil
 	waiting func() int         // transactions in the mempool; nil while the engine is built
 	syncing func() bool        // whether blocks are fetched, not voted on; nil during a replay
+	// ends the chain here when the epoch is over after which this program does not know the rules
+	deadline *time.Timer
+	deadEnd  time.Time // of that epoch
 }
 
 // Info tells the engine where the persisted state stands, so that it replays the blocks that are
@@ -394,6 +397,7 @@ func (a *app) Commit(context.Context, *abci.RequestCommit) (_ *abci.ResponseComm
 	if a.follow != nil {
 		a.follow(view)
 	}
+	a.expect(view)
 	a.clock.measure(view, a.live, time.Now())
 	a.metrics.committed()
 	a.feed.publish(view, a.block.Events)
@@ -410,6 +414,28 @@ func (a *app) executable(blockTime time.Time) error {
 		runtime.Goexit()
 	}
 	return err
+}
+
+// endPatience is for how long after the end of the last epoch that this program can execute it waits
+// for a block of it: proposers' clocks may be slow.
+const endPatience = 2 * time.Second
+
+// expect ends the chain here when the next epoch would begin by rules that this program does not
+// know, also when nobody proposes its first block: a quorum may have left before it did.
+func (a *app) expect(view *ledger.View) {
+	end := view.EpochEnd()
+	if end.Equal(a.deadEnd) || view.Executable(end) == nil {
+		return
+	}
+	if a.deadline != nil {
+		a.deadline.Stop()
+	}
+	a.deadEnd = end
+	a.deadline = time.AfterFunc(time.Until(end)+endPatience, func() {
+		if err := a.view.Load().Executable(time.Now()); err != nil {
+			a.fail(err)
+		}
+	})
 }
 
 // begin lets a new store sign from the next epoch on, once this node takes part in the chain: until

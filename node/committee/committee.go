@@ -302,6 +302,9 @@ func (e *Engine) Stop() {
 			_ = e.network.Stop()
 		}
 		e.parts.stop()
+		if e.app.deadline != nil {
+			e.app.deadline.Stop()
+		}
 		e.app.feed.close()
 	})
 }

@@ -176,6 +176,7 @@ func (e *Engine) assemble(ctx context.Context, ec *config.Config, v types.PrivVa
 		return fmt.Errorf("committee: %w", err)
 	}
 	e.app.syncing = e.parts.consensus.WaitSync
+	e.app.expect(e.app.view.Load())
 	return nil
 }
 

@@ -31,8 +31,22 @@ func (c *committeeApps) planned(version uint32) []byte {
 	return ledger.NewPlan(c.genesis.Network(), p)
 }
 
+// failures collects why apps cannot go on.
+type failures chan error
+
+// unknown reports whether the next of them, which it waits for, is an unknown version.
+func (f failures) unknown() bool {
+	select {
+	case err := <-f:
+		return errors.As(err, new(*ledger.UnknownVersionError))
+	case <-time.After(time.Minute):
+		return false
+	}
+}
+
 // developmentApps are of a network on which an upgrade may be rehearsed.
-func developmentApps(t *testing.T) *committeeApps {
+func developmentApps(t *testing.T) (*committeeApps, failures) {
+	failed := make(failures, 64)
 	c := &committeeApps{network: newNetwork(t, "apps", 4, 10, 5, nil, genesisTime), t: t}
 	c.genesis.Params.Proofs.Development = true
 	for i, m := range c.members {
@@ -45,24 +59,32 @@ func developmentApps(t *testing.T) *committeeApps {
 		}
 		t.Cleanup(func() { s.Close() })
 		c.apps = append(c.apps, c.open(i, s))
+		c.apps[i].fail = func(err error) { failed <- err }
 	}
-	return c
+	return c, failed
 }
 
 // TestUpgrade: members that do not know a version neither vote for the block that begins its epoch
 // nor execute it, what they stored is that of the block before, and those that know it go on from
 // there.
 func TestUpgrade(t *testing.T) {
-	c := developmentApps(t)
+	c, failed := developmentApps(t)
 	if codes := c.decide(time.Second, c.planned(ledger.Version+1)); codes[0] != ledger.CodeOK {
 		t.Fatal(codes)
 	}
 	length := time.Duration(c.genesis.Params.EpochSeconds) * time.Second
 	for epoch := range time.Duration(ledger.PlanNotice - 1) {
+		if len(failed) > 0 {
+			t.Fatalf("stopped in epoch %d: %v", epoch, <-failed)
+		}
 		c.decide((epoch + 1) * length)
 	}
+	for range c.apps { // their epoch is over by the clock, and nobody proposes a block
+		if !failed.unknown() {
+			t.Fatal("a member waits for a proposal that may never come")
+		}
+	}
 	late := genesisTime.Add(ledger.PlanNotice * length)
-	early := late.Add(-1)
 	propose := func(a *app, at time.Time) bool {
 		answer, err := a.ProcessProposal(t.Context(), &abci.RequestProcessProposal{
 			Height: c.height + 1, Time: at})
@@ -71,32 +93,28 @@ func TestUpgrade(t *testing.T) {
 		}
 		return answer.IsAccepted()
 	}
-	if !propose(c.apps[0], early) || c.failed != nil {
-		t.Fatalf("the last block of the old rules is refused: %v", c.failed)
+	if !propose(c.apps[0], late.Add(-1)) || len(failed) > 0 {
+		t.Fatal("the last block of the old rules is refused")
 	}
-	var unknown *ledger.UnknownVersionError
-	if propose(c.apps[0], late) || !errors.As(c.failed, &unknown) ||
-		unknown.Upgrade.Version != ledger.Version+1 {
-		t.Errorf("a vote for a block of unknown rules, or: %v", c.failed)
+	if propose(c.apps[0], late) || !failed.unknown() {
+		t.Error("a vote for a block of unknown rules")
 	}
 	height, hash := c.height, c.apps[0].view.Load().AppHash()
 	block := &abci.RequestFinalizeBlock{Height: height + 1, Time: late}
-	c.failed = nil
+	var unknown *ledger.UnknownVersionError
 	if _, err := c.apps[0].FinalizeBlock(t.Context(), block); !errors.As(err, &unknown) ||
-		!errors.As(c.failed, &unknown) {
-		t.Errorf("a block of unknown rules is executed, or: %v, %v", err, c.failed)
+		!failed.unknown() {
+		t.Errorf("a block of unknown rules is executed, or: %v", err)
 	}
-	// The routine that fetches blocks ends by itself.
-	c.failed, c.apps[1].syncing = nil, func() bool { return true }
+	c.apps[1].syncing = func() bool { return true }
 	var fetching sync.WaitGroup
 	returned := false
 	fetching.Go(func() {
 		_, _ = c.apps[1].FinalizeBlock(t.Context(), block)
 		returned = true
 	})
-	fetching.Wait()
-	if returned || !errors.As(c.failed, &unknown) {
-		t.Errorf("it goes on to an error that ends the process, or: %v", c.failed)
+	if fetching.Wait(); returned || !failed.unknown() {
+		t.Error("the routine that fetches blocks goes on to an error that ends the process")
 	}
 
 	c.genesis.Rehearsed = ledger.Version + 1
@@ -109,10 +127,9 @@ func TestUpgrade(t *testing.T) {
 	if !propose(c.apps[0], late) {
 		t.Error("a program that knows the version refuses its first block")
 	}
-	c.failed = nil
 	c.decide(ledger.PlanNotice * length)
-	if v := c.apps[0].view.Load(); v.Version() != ledger.Version+1 || v.Epoch() != ledger.PlanNotice ||
-		c.failed != nil {
+	if v := c.apps[0].view.Load(); v.Version() != ledger.Version+1 ||
+		v.Epoch() != ledger.PlanNotice || c.failed != nil {
 		t.Errorf("version %d in epoch %d: %v", v.Version(), v.Epoch(), c.failed)
 	}
 	c.genesis.Rehearsed = 0
