@@ -6,8 +6,8 @@
 // it.
 //
 // Files: bench.go runs suites, peers.go is where other libraries come in, report.go, html.go,
-// plot.go and rungtable.go write what came out, command.go serves the programs that run suites,
-// traffic.go and crowd.go make what clients sign; each suite has a file of its name.
+// plot.go, rungtable.go and loadtable.go write what came out, command.go serves the programs that
+// run suites, load.go is what a suite of its own says, traffic.go and crowd.go make what clients sign; each suite has a file of its name.
 package bench
 
 import (
@@ -43,8 +43,10 @@ type Contender struct {
 	// what Run computed, the same for all contenders that have one; may be nil
 	Result  func() []byte
 	Receive func() int   // bytes that had to be sent for what Run did; may be nil
-	Child   func() Usage // of the process in which Run had its work done; may be nil
-	Kind    Kind
+	Child   func() Usage // of the processes in which Run had its work done; may be nil
+	// how long the work took, where that is not the time of Run; may be nil
+	Took func() time.Duration
+	Kind Kind
 }
 
 // Kind says whose work a contender is.
@@ -98,6 +100,9 @@ type Comparison struct {
 	Cold    bool // no warm-up round before the measured ones: a round takes many seconds
 	Close   func() error
 	Extra   func(samples []Sample) string // printed under the result, may be nil
+	// asked before the first round: there is nothing left to find out; may be nil
+	Skip func() bool
+	Load func() *Load // what a network did under a load, asked after the last round
 }
 
 // Goal is what the project asks of a contender. Limits that are 0 ask nothing.
@@ -167,21 +172,22 @@ type Suite struct {
 	Name  string
 	What  string
 	Sized bool // a quick run measures what a full one does, and its goals are judged
+	Apart bool // runs only when it is named
 	Build func(ctx context.Context, quick bool) ([]Comparison, error)
 }
 
 // Suites lists all, in the order they run, with peers beside those that this module depends on
-// anyway.
+// anyway. Package loopback has one more, which stands apart.
 func Suites(p Peers) []Suite {
 	return []Suite{fieldSuite(p), hashSuite(p), contentSuite(p), curveSuite(p), verifySuite(p),
 		treeSuite, rungsSuite(p), pipelineSuite, certifySuite}
 }
 
-// Select returns the suites of the given names in that order, all for none. The error is
-// ErrNoSuite.
+// Select returns the suites of the given names in that order; for none all but those that stand
+// apart. The error is ErrNoSuite.
 func Select(all []Suite, names ...string) ([]Suite, error) {
 	if len(names) == 0 {
-		return all, nil
+		return slices.DeleteFunc(slices.Clone(all), func(s Suite) bool { return s.Apart }), nil
 	}
 	var out []Suite
 	for _, name := range names {
@@ -252,6 +258,7 @@ type Result struct {
 	Circuit *Circuit `json:"circuit,omitempty"`
 	// the number of clients whose acks a whole pipeline takes, which is the last sample
 	Pipeline int      `json:"pipeline_clients,omitempty"`
+	Load     *Load    `json:"load,omitempty"`
 	Extra    string   `json:"extra,omitempty"`
 	Samples  []Sample `json:"samples"`
 }
@@ -319,6 +326,9 @@ func Run(ctx context.Context, suites []Suite, o Options) (*Report, error) {
 		for j, c := range comparisons {
 			if err != nil {
 				break
+			}
+			if c.Skip != nil && c.Skip() {
+				continue
 			}
 			var res *Result
 			res, err = measure(ctx, c, &o, s.Sized || !o.Quick, func(round, rounds int) {
@@ -407,6 +417,9 @@ func measure(ctx context.Context, c Comparison, o *Options, sized bool,
 	if c.Extra != nil {
 		res.Extra = c.Extra(res.Samples)
 	}
+	if c.Load != nil {
+		res.Load = c.Load()
+	}
 	return res, nil
 }
 
@@ -452,6 +465,9 @@ func (c *Contender) measure() (Round, error) {
 	cpu, start := cpuTime(), time.Now()
 	ops, err := c.Run()
 	took, cpu := time.Since(start), cpuTime()-cpu
+	if c.Took != nil {
+		took = c.Took()
+	}
 	runtime.ReadMemStats(&after)
 	if err == nil && (ops <= 0 || took <= 0) {
 		err = ErrNoWork

@@ -251,10 +251,14 @@ func TestFailuresSurface(t *testing.T) {
 }
 
 func TestSelect(t *testing.T) {
-	suites := Suites(Peers{})
+	suites := append(Suites(Peers{}), Suite{Name: "apart", Apart: true})
 	all, err := Select(suites)
-	if err != nil || len(all) != len(suites) {
+	if err != nil || len(all) != len(suites)-1 ||
+		slices.ContainsFunc(all, func(s Suite) bool { return s.Apart }) {
 		t.Fatal(len(all), err)
+	}
+	if one, err := Select(suites, "apart"); err != nil || len(one) != 1 {
+		t.Error(one, err)
 	}
 	two, err := Select(suites, "tree", "verify")
 	if err != nil || len(two) != 2 || two[0].Name != "tree" || two[1].Name != "verify" {

@@ -20,7 +20,8 @@ var reportTemplate = template.Must(template.New("report").Parse(reportHTML))
 // WriteHTML writes one page that needs nothing else: styles and plots are in it, and it asks no
 // network.
 func (r *Report) WriteHTML(w io.Writer) error {
-	p := page{Report: r, Busy: r.Load > float64(r.Cores)/2, Rungs: tableOf(r.Results)}
+	p := page{Report: r, Busy: r.Load > float64(r.Cores)/2, Rungs: tableOf(r.Results),
+		Loads: loadsOf(r)}
 	if r.Answer != nil {
 		p.AcksPerSecond = text.Grouped(int(r.Answer.PerSecond.Center))
 	}
@@ -49,6 +50,9 @@ func (r *Report) WriteHTML(w io.Writer) error {
 		}
 		p.compare(res)
 		p.plot(res)
+		if res.Load != nil { // those have a section of their own
+			continue
+		}
 		if n := len(p.Suites); n == 0 || p.Suites[n-1].Name != res.Suite {
 			p.Suites = append(p.Suites, suiteView{Name: res.Suite})
 		}
@@ -71,6 +75,7 @@ type page struct {
 	AcksPerSecond string // the answer's
 	Busy          bool
 	Rungs         *rungTable
+	Loads         *loadTable
 	Goals         []goalRow
 	Met           int
 	Roofline      []roof

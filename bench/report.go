@@ -26,7 +26,12 @@ func (r *Report) WriteText(w io.Writer) error {
 		p.printf("%s\n", k)
 	}
 	for _, res := range r.Results {
-		p.result(&res)
+		if res.Load == nil { // those have a table of their own
+			p.result(&res)
+		}
+	}
+	if t := loadsOf(r); t != nil && p.err == nil {
+		p.err = t.text(w)
 	}
 	if t := tableOf(r.Results); t != nil && p.err == nil {
 		p.err = t.text(w)

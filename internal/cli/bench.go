@@ -7,11 +7,13 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/waybill-network/waybill/bench"
+	"github.com/waybill-network/waybill/bench/loopback"
 	"github.com/waybill-network/waybill/node/telemetry"
 )
 
 func newBench() *cobra.Command {
-	b := bench.Command{Suites: bench.Suites(bench.Peers{}),
+	network := new(loopback.Options)
+	b := bench.Command{Suites: append(bench.Suites(bench.Peers{}), loopback.Suite(network)),
 		Version: telemetry.BuildInfo().Version}
 	var names, list []string
 	for _, s := range b.Suites {
@@ -21,13 +23,16 @@ func newBench() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench [SUITE...]",
 		Short: "Measure this machine: ratios between contenders that take turns",
-		Long: `Measures suites of comparisons, all of them when none is named. Contenders do the
+		Long: `Measures suites of comparisons, all but network when none is named. Contenders do the
 same work and take turns in one process; what counts is their ratio. Figures are
 medians, and beside them, low and high, the 95 % confidence interval, or, in brackets,
 the range of rounds that are too few for one. A ratio has an interval of its own, and a
 goal that lies inside of it is undecided. The time of the processor, on all cores, is
 what a neighbour on the machine disturbs less than the clock on the wall. Libraries in C
 take part in "make bench", from a checkout of the source. docs/bench.md has the details.
+
+The suite network starts a network of processes on the loopback and offers it more and
+more acks until it bends: some minutes, or 20 seconds with --quick. It ends them itself.
 
 Suites:
 ` + strings.Join(list, "\n"),
@@ -38,7 +43,12 @@ Suites:
 	}
 	asJSON := jsonFlag(cmd)
 	b.Flags(cmd.Flags())
+	cmd.Flags().IntVar(&network.Feeding, "nodes", loopback.DefaultFeeding,
+		"suite network: the `number` of nodes that take acks, beside the committee's four")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if network.Feeding < 1 || network.Feeding > 100 {
+			return usagef("--nodes %d: want 1 to 100", network.Feeding)
+		}
 		b.JSON, b.Out, b.Err = *asJSON, cmd.OutOrStdout(), cmd.ErrOrStderr()
 		err := b.Run(cmd.Context(), args...)
 		if errors.Is(err, bench.ErrNoSuite) {

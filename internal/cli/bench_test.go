@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/waybill-network/waybill/bench"
+	"github.com/waybill-network/waybill/bench/loopback"
 )
 
 func TestBenchNamesItsSuites(t *testing.T) {
@@ -20,7 +21,7 @@ func TestBenchNamesItsSuites(t *testing.T) {
 	if !errors.As(err, new(usageError)) || !errors.Is(err, bench.ErrNoSuite) {
 		t.Fatalf("an unknown suite: %v", err)
 	}
-	for _, s := range bench.Suites(bench.Peers{}) {
+	for _, s := range append(bench.Suites(bench.Peers{}), loopback.Suite(nil)) {
 		if !strings.Contains(err.Error(), s.Name) || !strings.Contains(cmd.Long, s.What) {
 			t.Errorf("suite %s is not named in %q and the help", s.Name, err)
 		}

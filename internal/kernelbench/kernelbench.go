@@ -39,6 +39,9 @@ type Steps interface {
 	HashDeferred(data []byte, stride, width int)
 	// Hash hashes messages to G1.
 	Hash(data []byte, stride, width int)
+	// Scale multiplies the points of the last Decode or Hash by a small number each: what signs
+	// for load whose secret keys are small, which nobody who verifies can tell.
+	Scale(factors []uint32)
 	// Encoded appends the compressed points of the last Decode or Hash.
 	Encoded(out []byte) []byte
 

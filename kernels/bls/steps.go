@@ -2,6 +2,7 @@ package bls
 
 import (
 	"fmt"
+	"math/bits"
 
 	bls12381 "github.com/consensys/gnark-crypto/ecc/bls12-381"
 
@@ -53,6 +54,19 @@ func (s *steps) Hash(data []byte, stride, width int) {
 	s.HashDeferred(data, stride, width)
 	s.v.spaces[0].toG1(s.points)
 	s.v.spaces[0].clearCofactors(s.points)
+}
+
+func (s *steps) Scale(factors []uint32) {
+	sums := make([]bls12381.G1Jac, len(s.points))
+	for i := range s.points {
+		for bit := bits.Len32(factors[i]) - 1; bit >= 0; bit-- {
+			sums[i].DoubleAssign()
+			if factors[i]>>bit&1 == 1 {
+				sums[i].AddMixed(&s.points[i])
+			}
+		}
+	}
+	copy(s.points, bls12381.BatchJacobianToAffineG1(sums))
 }
 
 func (s *steps) Encoded(out []byte) []byte {

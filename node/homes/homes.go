@@ -46,6 +46,9 @@ type Options struct {
 	Dir     string // must not exist or be empty
 	Nodes   int    // members; default 4
 	Serving int    // how many of them, from the first, take acks; default all
+	// homes besides, of nodes that the genesis file does not name: they take acks once somebody has
+	// registered them
+	Joining int
 	Content bool   // those deliver content, too, at the port behind the others
 	ChainID string // default "waybill-testnet-" and six random hex digits
 	Host    string // default 127.0.0.1
@@ -86,7 +89,14 @@ type Network struct {
 	Treasury ed25519.PrivateKey
 	Owners   []ed25519.PrivateKey // of the nodes' accounts
 	Password string
-	Nodes    []Node
+	Nodes    []Node    // the members, and behind them those that join
+	Joining  []Joining // what registers the latter
+}
+
+// Joining is what registers a node that is no member.
+type Joining struct {
+	Owner        ed25519.PrivateKey // whose transaction it has to be
+	Registration *ledger.NodeRegistration
 }
 
 var (
@@ -118,7 +128,7 @@ func Write(o Options) (*Network, error) {
 	}
 	n := &Network{Dir: o.Dir, Treasury: newEd25519(),
 		Password: hex.EncodeToString(keys.NewSeed()[:16])}
-	members := make([]secrets, o.Nodes)
+	members := make([]secrets, o.Nodes+o.Joining)
 	n.Genesis = &ledger.Genesis{
 		Version: ledger.GenesisVersion, ChainID: o.ChainID, GenesisTime: o.GenesisTime,
 		Treasury: ledger.Key(n.Treasury.Public().(ed25519.PublicKey)),
@@ -133,6 +143,9 @@ func Write(o Options) (*Network, error) {
 			return nil, err
 		}
 		members[i] = s
+		if i >= o.Nodes {
+			continue
+		}
 		n.Owners = append(n.Owners, s.owner)
 		n.Genesis.Members = append(n.Genesis.Members, ledger.Member{
 			Owner: public(s.owner), BLSKey: s.bls.PublicKey().Bytes(),
@@ -140,11 +153,14 @@ func Write(o Options) (*Network, error) {
 			PeerAddress: o.address(ports[i][1]), P2PAddress: o.address(ports[i][2]), Stake: Stake,
 		})
 	}
-	for i := range members { // of a genesis that does not change any more: they sign its digest
+	for i := range o.Nodes { // of a genesis that does not change any more: they sign its digest
 		n.Genesis.Sign(i, members[i].bls, members[i].transport)
 	}
 	if err := n.Genesis.Validate(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrOptions, err)
+	}
+	for i := o.Nodes; i < len(members); i++ {
+		n.Joining = append(n.Joining, members[i].joining(n.Genesis.Network(), o.address(ports[i][1])))
 	}
 	if err := n.writeShared(); err != nil {
 		return nil, err
@@ -157,6 +173,16 @@ func Write(o Options) (*Network, error) {
 		n.Nodes = append(n.Nodes, node)
 	}
 	return n, nil
+}
+
+// joining registers a node.
+func (s *secrets) joining(network rollup.Network, address string) Joining {
+	owner, key := public(s.owner), ledger.BLSKey(s.bls.PublicKey().Bytes())
+	return Joining{s.owner, &ledger.NodeRegistration{BLSKey: key,
+		Proof:         ledger.ProvePossession(s.bls, network, rollup.RoleNode, owner),
+		TransportKey:  public(s.transport),
+		NodeSignature: ledger.SignNode(network, owner, key, s.transport),
+		Stake:         Stake, PeerAddress: address}}
 }
 
 // DefaultParams are the rules of a network that nobody said otherwise of.
@@ -203,10 +229,13 @@ func (o *Options) complete() error {
 	if o.Serving == 0 {
 		o.Serving = o.Nodes
 	}
+	if o.Joining < 0 || o.Joining > 100 {
+		return fmt.Errorf("%w: %d joining nodes, want 0 to 100", ErrOptions, o.Joining)
+	}
 	if o.Serving < 0 || o.Serving > o.Nodes {
 		return fmt.Errorf("%w: %d serving nodes of %d", ErrOptions, o.Serving, o.Nodes)
 	}
-	if last := o.BasePort + 10*(o.Nodes-1) + 4; o.BasePort < 0 || last > 65535 {
+	if last := o.BasePort + 10*(o.Nodes+o.Joining-1) + 4; o.BasePort < 0 || last > 65535 {
 		return fmt.Errorf("%w: ports from %d to %d", ErrOptions, o.BasePort, last)
 	}
 	if o.Seats < 0 || o.Seats > math.MaxUint16 { // the genesis file knows closer bounds
@@ -240,7 +269,7 @@ func (o *Options) complete() error {
 
 // ports gives each node five: ingest, peer, consensus, operator, content.
 func (o *Options) ports() ([][5]int, error) {
-	ports := make([][5]int, o.Nodes)
+	ports := make([][5]int, o.Nodes+o.Joining)
 	for i := range ports {
 		for j := range ports[i] {
 			if o.BasePort != 0 {
@@ -329,7 +358,7 @@ func (n *Network) writeHome(i int, s *secrets, o Options, ports [5]int) (Node, e
 	c.Node.Name = "node" + strconv.Itoa(i)
 	c.Node.Genesis = "../" + GenesisFile
 	c.Node.PasswordFile = "../" + PasswordFile
-	c.Node.Serving = i < o.Serving
+	c.Node.Serving = i < o.Serving || i >= o.Nodes
 	if len(o.Proofs) > 0 {
 		c.Proofs.Keys = "../" + ProofsDir
 	}

@@ -122,7 +122,7 @@ func TestFreePorts(t *testing.T) {
 
 func TestOptions(t *testing.T) {
 	for _, o := range []homes.Options{
-		{Nodes: -1}, {Nodes: 101}, {Serving: -1}, {Nodes: 3, Serving: 4}, {BasePort: -1},
+		{Nodes: -1}, {Nodes: 101}, {Joining: -1}, {Serving: -1}, {Nodes: 3, Serving: 4}, {BasePort: -1},
 		{BasePort: 65533}, {ChainID: strings.Repeat("x", 51)},
 	} {
 		o.Dir = filepath.Join(t.TempDir(), "net")
