@@ -214,3 +214,19 @@ func TestMachine(t *testing.T) {
 		t.Errorf("%+v", b)
 	}
 }
+
+// TestSpeedupHeld: what the machine takes is told from what the program does on one core alone.
+func TestSpeedupHeld(t *testing.T) {
+	samples := func(machine, reached float64) []Sample {
+		return []Sample{{}, {Ratio: exact(machine)}, {Ratio: exact(reached)}}
+	}
+	for _, c := range []struct {
+		machine, reached float64
+		want             string
+	}{{2, 2, " 0.0 %"}, {2, 1.6, " 25.0 %"}, {1.6, 1.6, " 0.0 %"}, {1.6, 1.7, " 0.0 %"},
+		{0.9, 0.9, "no serial part"}} {
+		if got := speedupHeld(2)(samples(c.machine, c.reached)); !strings.Contains(got, c.want) {
+			t.Errorf("%+v: %s", c, got)
+		}
+	}
+}

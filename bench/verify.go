@@ -186,12 +186,51 @@ func (v *verification) cores(most int) Comparison {
 	for workers := 1; workers < most; workers *= 2 {
 		c.Contenders = append(c.Contenders, v.own(acks, workers))
 	}
+	if most >= 2 {
+		c.Contenders = append(c.Contenders, v.apart(acks, most))
+		c.Extra = speedupHeld(most)
+	}
 	c.Contenders = append(c.Contenders, v.own(acks, most))
 	if most >= 2 {
 		c.Goals = []Goal{{What: "two cores against one ≥ 1.9×", Of: "BatchVerify, 2 workers",
 			Ratio: 1.9}}
 	}
 	return c
+}
+
+// apart verifies a batch on each core at once. They share memory, clock and the machine's other
+// work, and nothing of the program: what they are faster than one is what the machine allows.
+func (v *verification) apart(acks, cores int) Contender {
+	verifiers, verdicts := make([]*bls.Verifier, cores), make([][]bls.Verdict, cores)
+	for i := range verifiers {
+		verifiers[i], verdicts[i] = bls.NewVerifier(bls.Default, 1), make([]bls.Verdict, acks)
+	}
+	b := v.traffic.batch(0, acks)
+	return Contender{Name: fmt.Sprintf("%d batches at once, a core each", cores), Kind: KindContext,
+		Run: func() (int, error) {
+			errs := make([]error, cores)
+			parallel(cores, func(i int) { errs[i] = verifyBatch(verifiers[i], b, verdicts[i]) })
+			return cores * acks, errors.Join(errs...)
+		}}
+}
+
+// speedupHeld says what holds the last contender below as many times one core as there are cores:
+// the machine, as far as the one before is held, and what is done on one core alone, which is the
+// rest.
+func speedupHeld(cores int) func([]Sample) string {
+	return func(samples []Sample) string {
+		n := len(samples)
+		machine, reached := samples[n-2].Ratio.Center, samples[n-1].Ratio.Center
+		s := fmt.Sprintf("batches that share nothing but the machine are %s one core: so much "+
+			"memory, clock and other programs leave of %d cores", times(machine), cores)
+		if machine <= 1 {
+			return s + "; no serial part can be told from that"
+		}
+		// Amdahl's law: 1/reached = serial + (1-serial)/machine
+		serial := (1/reached - 1/machine) / (1 - 1/machine)
+		return s + fmt.Sprintf("; the rest is what one core does alone, %.1f %% of its time",
+			100*max(0, serial))
+	}
 }
 
 // fastAggregate is one message signed by n signers, of whom only some are different people.
