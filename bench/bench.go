@@ -7,7 +7,8 @@
 //
 // Files: bench.go runs suites, peers.go is where other libraries come in, report.go, html.go,
 // plot.go, rungtable.go and loadtable.go write what came out, command.go serves the programs that
-// run suites, load.go is what a suite of its own says, traffic.go and crowd.go make what clients sign; each suite has a file of its name.
+// run suites, load.go is what a suite of its own says, traffic.go and crowd.go make what clients
+// sign; each suite has a file of its name.
 package bench
 
 import (

@@ -85,7 +85,8 @@ type Signed struct {
 
 // Prepare signs acks that are to be offered at a rate for a while, and returns when the epoch has
 // begun that they are for.
-func (n *Network) Prepare(ctx context.Context, rate float64, length time.Duration) (*Signed, error) {
+func (n *Network) Prepare(ctx context.Context, rate float64, length time.Duration) (*Signed,
+	error) {
 	perNode := rate / float64(len(n.feeding))
 	l := &Signed{rate: rate, length: length}
 	l.size = min(max(int(perNode/20), 8), 1024) // twenty submissions a second, or more

@@ -6,8 +6,9 @@
 // verifies can tell, and which make a signature cheap for who knows them: the generator is not to
 // be what a network waits for.
 //
-// Files: suite.go is the suite, process.go one process and what it uses, network.go the network and who is registered
-// on it, sign.go the acks, load.go offers them, certify.go sees what becomes of them.
+// Files: suite.go is the suite, process.go one process and what it uses, network.go the network and
+// who is registered on it, sign.go the acks, load.go offers them, certify.go sees what becomes of
+// them.
 package loopback
 
 import (
