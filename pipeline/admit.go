@@ -207,6 +207,10 @@ type admission struct {
 	pastSeen bool
 
 	moved acksAt // out of a chunk that was screened
+
+	account   bool // the submission is taken on account
+	lentAcks  int  // of what was lent for that, what no chunk has yet
+	lentUnits uint64
 }
 
 // The last slot of an admission is for acks that are looked for, and not taken.
@@ -214,6 +218,7 @@ const slotOld = maxTaking
 
 func (a *admission) run(frames []byte) {
 	n := len(a.future.answers)
+	a.reserve(frames)
 	for i := range n {
 		f := rollup.Frame(frames[i*rollup.AckSize : (i+1)*rollup.AckSize])
 		code, slot := a.check(f)
@@ -226,6 +231,11 @@ func (a *admission) run(frames []byte) {
 		}
 		a.future.answers[i].Code = code // what is said if the ack is signed
 		a.add(f, uint32(i), slot, n-i)
+	}
+	if a.lentAcks > 0 { // the door refused some
+		a.p.windows.mu.Lock()
+		a.p.windows.accounts.release(a.source.session, a.lentAcks, a.lentUnits)
+		a.p.windows.mu.Unlock()
 	}
 	for slot := range maxTaking + 1 { // what is found to be old is flushed last
 		for class := range classes {
@@ -318,7 +328,11 @@ func (a *admission) checkRegistry(f rollup.Frame) rollup.Code {
 // add puts an ack into the chunk of its epoch and class.
 func (a *admission) add(f rollup.Frame, index uint32, slot, remaining int) {
 	class, limit := classEstablished, maxChunk
-	if a.source.suspect() || a.p.quarantine.has(f.Client()) {
+	if a.account && slot != slotOld && a.future.answers[index].Code == rollup.CodeAccepted {
+		class = classAccount
+		a.lentAcks--
+		a.lentUnits -= f.Units()
+	} else if a.source.suspect() || a.p.quarantine.has(f.Client()) {
 		class, limit = classSuspect, suspectChunk
 	} else if !a.source.established() {
 		class = classNew
@@ -341,6 +355,10 @@ func (a *admission) put(f rollup.Frame, index uint32, slot, class, room int) {
 	c := *at
 	c.frames = append(c.frames, f...)
 	c.at = append(c.at, index)
+	if class == classAccount {
+		c.lentAcks++
+		c.lentUnits += f.Units()
+	}
 	if len(c.at) == min(c.most, cap(c.at)) {
 		*at = nil
 		a.flush(c, slot)
@@ -356,28 +374,64 @@ func (a *admission) flush(c *chunk, slot int) {
 	}
 	n, affordable := len(c.at), 0
 	if n > 0 {
-		affordable = p.budgets[c.class].reserve(&a.source.shares[c.class], n, c.size())
+		class := c.budget()
+		affordable = p.budgets[class].reserve(&a.source.shares[class], n, c.size())
 	}
 	if affordable < n {
 		c.cut(affordable, rollup.CodeOverloaded)
 		p.judged(c.epoch, n-affordable)
 	}
 	if affordable == 0 {
+		p.repay(c)
 		c.recycle()
 		return
 	}
 	a.future.left.Add(int64(affordable))
 	p.counters.admit.Settle(affordable, 0)
 	c.queued = time.Now()
-	if !p.queue.push(c) {
+	switch {
+	case c.class != classAccount:
+		if !p.queue.push(c) {
+			p.abandon(c, rollup.CodeShuttingDown)
+		}
+	case p.queue.enlist(c, &p.workers):
+		p.settleOnAccount(c)
+	default:
 		p.abandon(c, rollup.CodeShuttingDown)
 	}
 }
 
+// reserve finds out whether the submission is taken on account.
+func (a *admission) reserve(frames []byte) {
+	ws, session := &a.p.windows, a.source.session
+	if !a.p.cfg.onAccount() || session == NoSession || a.source.suspect() || len(frames) == 0 {
+		return
+	}
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	before := ws.accounts.units
+	if a.account = ws.accounts.reserve(session, frames); a.account {
+		a.lentAcks, a.lentUnits = len(a.future.answers), ws.accounts.units-before
+	}
+}
+
+// repay gives back what was lent to a chunk that is not settled.
+func (p *Pipeline) repay(c *chunk) {
+	if c.lentAcks == 0 {
+		return
+	}
+	p.windows.mu.Lock()
+	defer p.windows.mu.Unlock()
+	p.unreserve(c)
+}
+
+// budget is the class whose budget a chunk takes from.
+func (c *chunk) budget() int { return max(c.class, classEstablished) }
+
 // screen takes the acks out of a chunk whose numbers say enough, and reserves places for the rest.
 func (a *admission) screen(c *chunk, slot int) {
 	ws := &a.p.windows
-	class, room := c.class, c.most
+	class, room := c.budget(), c.most
 	a.moved.at, a.moved.frames = a.moved.at[:0], a.moved.frames[:0]
 	ws.mu.Lock()
 	if c.epoch.ended { // since it was looked up
@@ -456,6 +510,9 @@ type chunk struct {
 	queued time.Time
 	next   *chunk // in the queue
 	pool   int    // that it goes back to
+
+	lentAcks  int // of the exposure on account; guarded by windows.mu once it is queued
+	lentUnits uint64
 
 	turn    uint64        // in the order of its source and class
 	verdict verdict       // while it waits for its turn

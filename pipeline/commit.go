@@ -130,12 +130,24 @@ func (g *group) write(p *Pipeline) error {
 }
 
 func (g *group) add(w *window) {
-	if n := w.acks(); n > w.written {
-		g.windows = append(g.windows, w)
-		g.chunks = append(g.chunks, rollup.Chunk{Key: w.key, First: uint32(w.written),
-			Frames: w.frames[w.written*rollup.AckSize:]})
-		w.written = n
+	n := w.acks()
+	if n == w.written {
+		return
 	}
+	g.windows = append(g.windows, w)
+	for from := w.written; from < n; { // what was taken on account lies apart
+		to, account := from+1, w.has(from, markAccount)
+		if len(w.marks) == 0 {
+			to = n
+		}
+		for to < n && w.has(to, markAccount) == account {
+			to++
+		}
+		g.chunks = append(g.chunks, rollup.Chunk{Key: w.key, First: uint32(from), OnAccount: account,
+			Frames: w.frames[from*rollup.AckSize : to*rollup.AckSize]})
+		from = to
+	}
+	w.written = n
 }
 
 // answer makes the provisional answers of a chunk final and gives back what it held.
@@ -158,6 +170,7 @@ func (p *Pipeline) answer(c *chunk) {
 
 // abandon answers all acks of a chunk that did not get into the queue.
 func (p *Pipeline) abandon(c *chunk, code rollup.Code) {
+	p.repay(c)
 	p.judged(c.epoch, len(c.at))
 	for _, i := range c.at {
 		c.future.answers[i] = rollup.Answer{Code: code}
@@ -169,7 +182,8 @@ func (p *Pipeline) abandon(c *chunk, code rollup.Code) {
 // finish gives back what a chunk held. Windows whose acks have all been answered drain.
 func (p *Pipeline) finish(c *chunk) {
 	n, future := len(c.at), c.future
-	p.budgets[c.class].release(&c.source.shares[c.class], n, c.size())
+	class := c.budget()
+	p.budgets[class].release(&c.source.shares[class], n, c.size())
 	p.windows.mu.Lock()
 	for _, share := range c.windows {
 		w := share.window

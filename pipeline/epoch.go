@@ -53,8 +53,17 @@ func (e *epoch) screen(c *chunk, ws *windows, old *acksAt) {
 				old.frames, old.at = append(old.frames, f...), append(old.at, at)
 				continue
 			}
+			if w.has(i, markOpen) { // nothing is said about it yet
+				ws.accounts.wanted[f.Client()] = true
+				c.source.p.refuse(c.future, at, rollup.Answer{Code: rollup.CodeBusy})
+				continue
+			}
 			if i < w.durable && bytes.Equal(w.frame(i), f) {
 				c.source.p.refuse(c.future, at, rollup.Answer{Code: rollup.CodeKnown})
+				continue
+			}
+			if c.class == classAccount { // what is said of it is said of a verified one
+				old.frames, old.at = append(old.frames, f...), append(old.at, at)
 				continue
 			}
 		case uint64(number) > uint64(next)+uint64(e.inFlight+kept):
@@ -72,12 +81,13 @@ func (e *epoch) screen(c *chunk, ws *windows, old *acksAt) {
 	c.shrink(kept)
 }
 
-// signedAck is an ack whose signature is valid.
+// signedAck is an ack whose signature is valid, or that is taken on account.
 type signedAck struct {
 	frame   rollup.Frame
 	payer   uint32
 	unitCap uint64
 	session Session
+	mark    uint8
 }
 
 // judge says what becomes of an ack. Accepted means that it is in the open window now; held is the
@@ -89,7 +99,9 @@ func (p *Pipeline) judge(e *epoch, ack *signedAck, view *ledger.View, future *Fu
 	next := e.numbers.Next(f.Client(), f.Service())
 	switch number := f.Number(); {
 	case number < next:
-		return p.judgeTaken(e, f)
+		return p.judgeTaken(e, f, ack.mark == 0)
+	case ack.mark != 0 && view.Revoked(f.Client()): // said of verified ones
+		return rollup.Answer{Code: rollup.CodeBusy}, nil
 	case view.Revoked(f.Client()):
 		return rollup.Answer{Code: rollup.CodeNotValid}, nil
 	case number > next:
@@ -113,10 +125,12 @@ func (p *Pipeline) judge(e *epoch, ack *signedAck, view *ledger.View, future *Fu
 }
 
 // judgeTaken answers an ack whose number was taken while it was verified.
-func (p *Pipeline) judgeTaken(e *epoch, f rollup.Frame) (a rollup.Answer, held rollup.Frame) {
+func (p *Pipeline) judgeTaken(e *epoch, f rollup.Frame, signed bool) (a rollup.Answer, held rollup.Frame) {
 	w, i := p.windows.find(e.number, f)
 	switch {
-	case w == nil:
+	case w == nil || w.has(i, markOpen):
+		return rollup.Answer{Code: rollup.CodeBusy}, nil
+	case !signed && !bytes.Equal(w.frame(i), f):
 		return rollup.Answer{Code: rollup.CodeBusy}, nil
 	case sameAck(w.frame(i), f):
 		return rollup.Answer{Code: rollup.CodeKnown}, nil

@@ -10,7 +10,7 @@ import (
 // TestEpochEndsAtTheDoor: an epoch that ends between the look at it and the look at the numbers
 // takes nothing more; its acks are looked for, as those of past epochs.
 func TestEpochEndsAtTheDoor(t *testing.T) {
-	p := &Pipeline{budgets: [classes]budget{{maxAcks: 100, maxBytes: 1 << 20}}}
+	p := &Pipeline{budgets: [classes]budget{classEstablished: {maxAcks: 100, maxBytes: 1 << 20}}}
 	p.queue.init()
 	p.windows.init(exposure.New(0, 0))
 	p.windows.drained = make(chan *window, 1)

@@ -23,6 +23,7 @@ import (
 type disk struct {
 	mu        sync.Mutex
 	pools     map[rollup.WindowKey][]byte
+	accounts  map[rollup.WindowKey][]bool // of each ack in a pool: taken on account
 	sealed    map[rollup.WindowKey]rolled
 	unordered map[rollup.WindowKey]bool
 	certs     map[rollup.WindowKey][]byte
@@ -42,7 +43,8 @@ func (r *rolled) archive() (*rollup.Archive, error) {
 }
 
 func newDisk() *disk {
-	return &disk{pools: map[rollup.WindowKey][]byte{}, sealed: map[rollup.WindowKey]rolled{},
+	return &disk{pools: map[rollup.WindowKey][]byte{},
+		accounts: map[rollup.WindowKey][]bool{}, sealed: map[rollup.WindowKey]rolled{},
 		unordered: map[rollup.WindowKey]bool{}, certs: map[rollup.WindowKey][]byte{},
 		holders: map[rollup.WindowKey]uint32{}}
 }
@@ -121,6 +123,8 @@ func (s *store) AppendAcks(chunks []rollup.Chunk) error {
 					len(r.Frames)))
 			}
 			s.pools[r.Key] = append(s.pools[r.Key], r.Frames...)
+			s.accounts[r.Key] = append(s.accounts[r.Key],
+				slices.Repeat([]bool{r.OnAccount}, len(r.Frames)/rollup.AckSize)...)
 		}
 	})
 }
@@ -134,12 +138,26 @@ func (s *store) PoolWindows() (keys []rollup.WindowKey, err error) {
 	return keys, nil
 }
 
-func (s *store) ReadPool(key rollup.WindowKey, yield func([]byte) error) error {
+func (s *store) ReadPool(key rollup.WindowKey, yield func([]byte, bool) error) error {
 	s.mu.Lock()
-	frames := s.pools[key]
+	frames, account := s.pools[key], s.accounts[key]
 	s.mu.Unlock()
-	half := len(frames) / rollup.AckSize / 2 * rollup.AckSize
-	return errors.Join(yield(frames[:half]), yield(frames[half:]))
+	if !slices.Contains(account, true) {
+		half := len(frames) / rollup.AckSize / 2 * rollup.AckSize
+		return errors.Join(yield(frames[:half], false), yield(frames[half:], false))
+	}
+	for from := 0; from < len(account); { // the runs that are alike
+		to := from + 1
+		for to < len(account) && account[to] == account[from] {
+			to++
+		}
+		err := yield(frames[from*rollup.AckSize:to*rollup.AckSize], account[from])
+		if err != nil {
+			return err
+		}
+		from = to
+	}
+	return nil
 }
 
 func (s *store) NextWindow(node, epoch uint32) (next uint32, err error) {
@@ -163,6 +181,7 @@ func (s *store) PutSealed(a *rollup.Archive) error {
 	return s.write("seal", func() {
 		key := a.Key()
 		delete(s.pools, key)
+		delete(s.accounts, key)
 		r := rolled{id: a.Header.ID(), header: a.Header.Append(nil), acks: bytes.Clone(a.Acks)}
 		if a.Stated() {
 			r.list = a.List.Append(nil)

@@ -97,6 +97,10 @@ func (p *Pipeline) offerWindows() {
 			return
 		}
 		reached := p.reached(w)
+		if p.cfg.onAccount() && !p.failed() {
+			offers.Go(func() { p.settleAndClose(w, reached) })
+			continue
+		}
 		if len(reached) == 0 || p.failed() {
 			p.windows.toSeal <- closing{window: w}
 			continue
@@ -112,6 +116,22 @@ func (p *Pipeline) offerWindows() {
 			p.windows.toSeal <- closing{w, c}
 		})
 	}
+}
+
+// settleAndClose is the way of a window to the sealer when acks are taken on account.
+func (p *Pipeline) settleAndClose(w *window, reached map[uint64]Session) {
+	start := time.Now()
+	c, err := p.settleWindow(w, reached)
+	if p.ctx.Err() != nil {
+		return // the next start verifies it
+	}
+	if err != nil {
+		p.fail(fmt.Sprintf("verifying what %v took on account", w.key), err)
+	}
+	if len(reached) > 0 {
+		p.counters.cosign.Batch(w.acks(), time.Since(start))
+	}
+	p.windows.toSeal <- closing{w, c}
 }
 
 // reached returns the clients of a drained window that can be asked: those whose acks all came
@@ -159,19 +179,20 @@ func (p *Pipeline) offer(w *window, reached map[uint64]Session) (*cosigned, erro
 		p.windows.mu.Unlock()
 	}()
 	view := p.chain.View()
-	o, err := p.makeOffer(w, reached, view)
+	frames, lost := p.liveOf(w)
+	o, err := p.makeOffer(w, frames, reached, view)
 	if o == nil || err != nil {
 		return nil, err
 	}
 	p.counters.offered.Add(uint64(o.acks()))
-	return p.settleOffer(w, o, p.cfg.Cosigners.Offer(ctx, o), view)
+	return p.settleOffer(w, o, lost, p.cfg.Cosigners.Offer(ctx, o), view)
 }
 
 // makeOffer builds the statements of the reached clients; it returns nil when none has statements
 // within the limits.
-func (p *Pipeline) makeOffer(w *window, reached map[uint64]Session, view *ledger.View) (
-	*Offer, error) {
-	archive, err := new(rollup.Sealer).Archive(p.cfg.Network, w.key, w.frames, view)
+func (p *Pipeline) makeOffer(w *window, frames []byte, reached map[uint64]Session,
+	view *ledger.View) (*Offer, error) {
+	archive, err := new(rollup.Sealer).Archive(p.cfg.Network, w.key, frames, view)
 	if err != nil {
 		return nil, err
 	}
@@ -229,10 +250,15 @@ func (o *Offer) acks() (n int) {
 }
 
 // settleOffer verifies the answers and takes the acks of those who signed out of the window's sum.
-func (p *Pipeline) settleOffer(w *window, o *Offer, answers []Cosignature, view *ledger.View) (
-	*cosigned, error) {
+func (p *Pipeline) settleOffer(w *window, o *Offer, lost int, answers []Cosignature,
+	view *ledger.View) (*cosigned, error) {
 	if len(answers) == 0 || p.ctx.Err() != nil {
 		return nil, nil
+	}
+	if p.cfg.onAccount() { // what comes before may drop acks of this one
+		if err := p.awaitOldest(w); err != nil {
+			return nil, err
+		}
 	}
 	verifier := bls.NewVerifier(bls.Default, 1)
 	sum, signers, err := p.verifyAnswers(verifier, o, answers, view)
@@ -242,6 +268,13 @@ func (p *Pipeline) settleOffer(w *window, o *Offer, answers []Cosignature, view 
 	signed := func(client uint64) bool { _, ok := signers[client]; return ok }
 	list := rollup.NewList(o.Tree.Statements(), signed)
 	c := &cosigned{archive: o.Acks, tree: o.Tree, list: list, signature: sum.Bytes()}
+	if p.cfg.onAccount() {
+		rest, ok, err := p.settleSigned(w, verifier, lost, signed)
+		if c.rest = rest.Bytes(); !ok {
+			c = nil
+		}
+		return c, err
+	}
 	rest, err := w.sumWithout(verifier, signed)
 	c.rest = rest.Bytes()
 	return c, err
@@ -303,6 +336,9 @@ func (w *window) sumWithout(v *bls.Verifier, without func(client uint64) bool) (
 	var parts [2][]byte // the signatures of the others, and of the clients to leave out
 	for i := range w.acks() {
 		f, out := w.frame(i), 0
+		if w.has(i, markOpen|markLost) { // in no sum
+			continue
+		}
 		if without(f.Client()) {
 			out = 1
 		}

@@ -98,7 +98,11 @@ func (w *worker) settle(c *chunk, v verdict) {
 func (w *worker) judge(c *chunk, v verdict) {
 	p := w.p
 	valid := count(v.codes, rollup.CodeAccepted)
-	p.counters.verify.Settle(valid, len(v.codes)-valid)
+	if c.class == classAccount {
+		valid = count(v.codes, rollup.CodeOnAccount)
+	} else {
+		p.counters.verify.Settle(valid, len(v.codes)-valid)
+	}
 	if c.epoch == nil {
 		w.collect(c, v)
 		return
@@ -138,7 +142,10 @@ func (w *worker) insert(c *chunk, v verdict) (added int) {
 	p.windows.credit.Show(view)
 	for i, code := range v.codes {
 		a := &c.future.answers[c.at[i]]
-		if code != rollup.CodeAccepted {
+		mark := uint8(0)
+		if code == rollup.CodeOnAccount {
+			mark = markAccount | markOpen
+		} else if code != rollup.CodeAccepted {
 			*a = rollup.Answer{Code: code}
 			continue
 		}
@@ -151,15 +158,16 @@ func (w *worker) insert(c *chunk, v verdict) (added int) {
 			unitCap, _ = c.view.UnitCap(s)
 		}
 		var held rollup.Frame
-		ack := signedAck{f, v.payers[i], unitCap, c.source.session}
+		ack := signedAck{f, v.payers[i], unitCap, c.source.session, mark}
 		if *a, held = p.judge(c.epoch, &ack, view, c.future); held != nil {
 			c.future.hold(c.at[i], held)
 		}
 		if a.Code == rollup.CodeAccepted {
 			added++
-			w.note(c, v.points[i])
+			w.noteTaken(c, &v, i, a, &ack)
 		}
 	}
+	p.unreserve(c)
 	p.leave(c.epoch, len(c.at))
 	if c.epoch.open.acks() == rollup.MaxAcks {
 		p.rotate(c.epoch)
@@ -167,19 +175,52 @@ func (w *worker) insert(c *chunk, v verdict) (added int) {
 	return added
 }
 
-// note counts an ack that its epoch's open window has just taken. The caller holds windows.mu.
-func (w *worker) note(c *chunk, point bls.Signature) {
+// noteTaken books an ack that was just taken, and what is answered. Whatever follows an open ack of
+// its series stands and falls with that. The caller holds windows.mu.
+func (w *worker) noteTaken(c *chunk, v *verdict, i int, a *rollup.Answer, ack *signedAck) {
+	b := &w.p.windows.accounts
+	if ack.mark == 0 {
+		w.note(c, &v.points[i])
+		if len(b.pending) > 0 && b.pending[seriesOf(ack.frame)] > 0 {
+			a.Code = rollup.CodeOnAccount
+		} else {
+			b.earn(ack.session, ack.frame.Client())
+		}
+		return
+	}
+	w.note(c, nil)
+	a.Code = rollup.CodeOnAccount
+	b.pending[seriesOf(ack.frame)]++
+	c.lentAcks--
+	c.lentUnits -= ack.frame.Units()
+}
+
+// unreserve gives back what was lent to acks of a chunk that were not taken on account. The caller
+// holds windows.mu.
+func (p *Pipeline) unreserve(c *chunk) {
+	if c.lentAcks > 0 {
+		p.windows.accounts.release(c.source.session, c.lentAcks, c.lentUnits)
+		c.lentAcks, c.lentUnits = 0, 0
+	}
+}
+
+// note counts an ack that its epoch's open window has just taken, with its signature when that was
+// verified. The caller holds windows.mu.
+func (w *worker) note(c *chunk, point *bls.Signature) {
 	open := c.epoch.open
 	if n := len(c.windows); n == 0 || c.windows[n-1].window != open {
 		c.windows = append(c.windows, windowShare{window: open})
 	}
 	c.windows[len(c.windows)-1].acks++
 	open.unanswered++
+	if point == nil {
+		return
+	}
 	if w.window != open {
 		w.sumLocked()
 		w.window = open
 	}
-	w.added = append(w.added, point)
+	w.added = append(w.added, *point)
 }
 
 // sum adds the signatures of added acks to their window's. They are in its sum before their chunk

@@ -164,13 +164,13 @@ type Store interface {
 	// means that it can not know that of any yet. It never goes back.
 	Since() (epoch uint32, known bool)
 	// AppendAcks adds acks to the pools of their windows: all or nothing. Those of a window arrive in
-	// order, without gaps, and no chunk is empty.
+	// order, without gaps, and no chunk is empty. Which chunks were taken on account is kept.
 	AppendAcks(chunks []rollup.Chunk) error
 	// PoolWindows lists the windows that have acks and are not sealed.
 	PoolWindows() ([]rollup.WindowKey, error)
 	// ReadPool yields the acks of a window in order. Frames are valid until yield returns; its error
 	// ends the call.
-	ReadPool(key rollup.WindowKey, yield func(frames []byte) error) error
+	ReadPool(key rollup.WindowKey, yield func(frames []byte, onAccount bool) error) error
 	// NextWindow returns the number above all that the pool and the sealed windows of the epoch
 	// used, 0 if none.
 	NextWindow(node, epoch uint32) (uint32, error)
@@ -245,6 +245,8 @@ type Config struct {
 	Now      func() time.Time // the node's clock, to hold against the chain's (time.Now)
 	Exposure uint64           // micro-credits taken at one payer's cost and not ordered (exposure.New)
 
+	OnAccount OnAccount // what may be taken before it is verified (nothing)
+
 	Room        func() bool          // for more acks on the disk; asked at every submission (always)
 	Logger      *slog.Logger         // (discards)
 	NewVerifier func() BatchVerifier // one per worker (bls.NewVerifier(bls.Default, 1))
@@ -269,6 +271,9 @@ func (c *Config) complete() error {
 	duration(&c.WindowAge, 10*time.Second)
 	duration(&c.Tail, 10*time.Second)
 	duration(&c.MaxSkew, time.Minute)
+	if err := c.OnAccount.complete(); err != nil {
+		return err
+	}
 	if c.MaxBytes == 0 {
 		c.MaxBytes = 96 << 20
 	}
@@ -310,6 +315,8 @@ func (c *Config) complete() error {
 	return nil
 }
 
+func (c *Config) onAccount() bool { return c.OnAccount.Acks > 0 }
+
 // Pipeline is the way of an ack on one node. Its methods are safe for concurrent use.
 type Pipeline struct {
 	cfg    Config
@@ -324,6 +331,7 @@ type Pipeline struct {
 	recaller   recaller
 	committer  committer
 	windows    windows
+	auditor    auditor
 	sealed     sealedCache
 	counters   counters
 	rate       rate // of verification
@@ -358,6 +366,7 @@ func New(cfg Config, store Store, chain Chain, outbox Outbox) (*Pipeline, error)
 	p.recaller.init()
 	p.committer.init()
 	p.windows.init(exposure.New(cfg.Node, cfg.Exposure))
+	p.windows.accounts.init(cfg.OnAccount)
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p, nil
 }
@@ -394,6 +403,9 @@ func (p *Pipeline) Start(ctx context.Context) error {
 	p.rest.Go(p.keepWindows)
 	p.rest.Go(p.offerWindows)
 	p.rest.Go(p.sealWindows)
+	if p.cfg.onAccount() {
+		p.rest.Go(p.auditWindows)
+	}
 	if len(recovered) > 0 {
 		p.rest.Go(func() { p.reverify(recovered) })
 	}

@@ -10,7 +10,8 @@ import (
 // established ones by a batch at most, however many there are: anyone can open connections, and bad
 // acks are found out only by verifying them.
 const (
-	classEstablished = iota
+	classAccount = iota // not verified at once: never in the queue, and of the budget of the next
+	classEstablished
 	classNew
 	classSuspect
 	classes
@@ -75,6 +76,32 @@ func (q *queue) push(c *chunk) bool {
 	q.acks[c.class] += len(c.at)
 	q.filled.Signal()
 	return true
+}
+
+// enlist gives a chunk its turn that does not wait in the queue. It is refused after close; until
+// the caller has settled it, workers counts one more.
+func (q *queue) enlist(c *chunk, workers *sync.WaitGroup) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return false
+	}
+	o := c.order()
+	o.last++
+	c.turn = o.last
+	workers.Add(1)
+	return true
+}
+
+// idle reports whether nothing waits and nothing is verified.
+func (q *queue) idle() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n := 0
+	for class := range q.acks {
+		n += q.acks[class] + q.busy[class]
+	}
+	return n == 0
 }
 
 // take waits for chunks and returns a batch of one class: all that is queued, shared among the

@@ -49,7 +49,8 @@ func TestProvenBatches(t *testing.T) {
 		s := &Source{}
 		s.good.Store(goodConduct)
 		for range 2 {
-			q.push(&chunk{source: s, at: make([]uint32, maxChunk)})
+			q.push(&chunk{source: s, at: make([]uint32, maxChunk),
+				class: classEstablished})
 		}
 	}
 	q.push(&chunk{source: &Source{}, at: make([]uint32, 1), class: classNew})

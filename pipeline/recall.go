@@ -76,6 +76,8 @@ func (p *Pipeline) recallAck(f rollup.Frame) (a rollup.Answer, held rollup.Frame
 	over := p.windows.over(f.Epoch())
 	at, err := p.taken(f.Epoch(), f.Client(), f.Service(), f.Number())
 	switch {
+	case err == nil && at.open:
+		return rollup.Answer{Code: rollup.CodeBusy}, nil
 	case err == nil && sameAck(at.frame, f):
 		return rollup.Answer{Code: rollup.CodeKnown}, nil
 	case err == nil:
@@ -105,6 +107,7 @@ type takenAck struct {
 	key     rollup.WindowKey
 	state   AckState
 	durable bool
+	open    bool // taken on account, and neither verified nor covered yet
 	rollup  rollup.Hash
 }
 
@@ -119,7 +122,7 @@ func (p *Pipeline) taken(epoch uint32, client uint64, service, number uint32) (t
 	if w, i := ws.find(epoch, want.Append(nil)); w != nil {
 		defer ws.mu.Unlock()
 		return takenAck{frame: append(rollup.Frame(nil), w.frame(i)...), key: w.key, state: AckPooled,
-			durable: i < w.durable}, nil
+			durable: i < w.durable, open: w.has(i, markOpen)}, nil
 	}
 	ws.mu.Unlock()
 	window, err := p.store.FindRun(p.cfg.Node, epoch, client, service, number)

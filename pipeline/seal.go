@@ -28,6 +28,12 @@ func (p *Pipeline) sealWindows() {
 				break
 			}
 			delete(ready, w)
+			if w.lost == w.acks() { // its pool stays, so that its number is not used again
+				p.log.Warn("nothing of a window stands: all of it was forged", "epoch", w.key.Epoch,
+					"window", w.key.Window, "acks", w.acks())
+				p.release(w)
+				continue
+			}
 			start := time.Now()
 			a, err := p.seal(&sealer, c)
 			if err != nil {
@@ -70,7 +76,7 @@ func (p *Pipeline) archive(sealer *rollup.Sealer, c closing) (*rollup.Archive, e
 		return rollup.NewArchive(h.Clone(), o.archive, o.tree, o.list), nil
 	}
 	aggregate := w.sum.Signature()
-	h, acks, err := sealer.Seal(p.cfg.Network, w.key, w.frames, aggregate.Bytes(), view)
+	h, acks, err := sealer.Seal(p.cfg.Network, w.key, w.live(), aggregate.Bytes(), view)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +88,7 @@ func (p *Pipeline) archive(sealer *rollup.Sealer, c closing) (*rollup.Archive, e
 func (p *Pipeline) handOver(w *window, a *rollup.Archive, took time.Duration) {
 	s := newSealedWindow(a)
 	p.sealed.put(s)
-	acks := w.acks()
+	acks := a.Acks.Len()
 	co := acks - int(a.Header.AckCount)
 	p.counters.cosign.Settle(co, 0)
 	p.counters.seal.Batch(acks, took)
@@ -165,6 +171,7 @@ const (
 	AckPooled  AckState = "pooled"  // durable
 	AckSealed  AckState = "sealed"  // in a rollup
 	AckOrdered AckState = "ordered" // in a rollup that the chain has ordered
+	AckRefused AckState = "refused" // after all: it was taken on account and did not stand
 )
 
 // Found is the ack that was taken under a number, and where it is. But for an unknown one, units
@@ -175,6 +182,7 @@ type Found struct {
 	Units   uint64
 	Request rollup.Hash
 	Rollup  rollup.Hash // from AckSealed on
+	Code    rollup.Code // of AckRefused; of AckPooled: on_account while it is not verified
 }
 
 // Lookup says what became of a number of a client for a service in an epoch. The error says that
@@ -183,6 +191,9 @@ func (p *Pipeline) Lookup(epoch uint32, client uint64, service, number uint32) (
 	at, err := p.taken(epoch, client, service, number)
 	switch {
 	case errors.Is(err, rollup.ErrNotFound) || err == nil && !at.durable:
+		if code, ok := p.windows.struckWith(epoch, client, service, number); ok {
+			return Found{State: AckRefused, Code: code}, nil
+		}
 		return Found{State: AckUnknown}, nil
 	case err != nil:
 		return Found{}, fmt.Errorf("look up number %d of client %d for service %d: %w", number, client,
@@ -190,6 +201,9 @@ func (p *Pipeline) Lookup(epoch uint32, client uint64, service, number uint32) (
 	}
 	f := Found{State: at.state, Window: at.key.Window, Units: at.frame.Units(),
 		Request: at.frame.Request(), Rollup: at.rollup}
+	if at.open {
+		f.Code = rollup.CodeOnAccount
+	}
 	if f.State == AckSealed {
 		f.State, err = p.orderedState(at.key)
 	}

@@ -47,8 +47,9 @@ type Stats struct {
 	Budget     Budget          `json:"budget"`
 	Quarantine Quarantine      `json:"quarantine"`
 	Offered    uint64          `json:"offered_acks"` // counter: for clients to co-sign
-	States     []status.Count  `json:"states"`       // windows by state, all of States
-	Windows    []status.Window `json:"windows"`      // newest first
+	Account    Account         `json:"account"`
+	States     []status.Count  `json:"states"`  // windows by state, all of States
+	Windows    []status.Window `json:"windows"` // newest first
 
 	// Closed is why no window is open in this epoch: the store is new, see ErrNew.
 	Closed string `json:"closed,omitzero"`
@@ -96,7 +97,7 @@ func (ws *windows) list() (list []status.Window) {
 	defer ws.mu.Unlock()
 	add := func(w *window) {
 		s := w.status
-		s.Acks, s.Units, s.Rows = w.acks(), w.units, w.memory.rows.Len()
+		s.Acks, s.Units, s.Rows = w.acks()-w.lost, w.units, w.memory.rows.Len()
 		list = append(list, s)
 	}
 	for _, e := range ws.taking {
@@ -144,6 +145,7 @@ func (p *Pipeline) Stats() Stats {
 	acks, bytes := p.budgets[classEstablished].used()
 	newAcks, newBytes := p.budgets[classNew].used()
 	s.Budget.Acks, s.Budget.Bytes, s.Budget.New = acks+newAcks, bytes+newBytes, newAcks
+	s.Account = p.windows.account()
 	s.Quarantine.Total, s.Quarantine.Clients = p.quarantine.list(32)
 
 	admit, verify := c.admit.Stage(StageAdmit, false), c.verify.Stage(StageVerify, false)

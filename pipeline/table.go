@@ -32,7 +32,9 @@ func (t *table) hash(client uint64, service, number uint32) uint64 {
 	return hi ^ lo
 }
 
-func (t *table) find(frames []byte, client uint64, service, number uint32) (int, bool) {
+// find returns the place of an ack that was not dropped: marks, when there are some, say which
+// were.
+func (t *table) find(frames []byte, marks []uint8, client uint64, service, number uint32) (int, bool) {
 	h := t.hash(client, service, number)
 	for i := h % tableSlots; t.slots[i] != 0; i = (i + 1) % tableSlots {
 		if t.slots[i]>>32 != h>>32 {
@@ -40,7 +42,8 @@ func (t *table) find(frames []byte, client uint64, service, number uint32) (int,
 		}
 		at := int(uint32(t.slots[i])) - 1
 		f := rollup.Frame(frames[at*rollup.AckSize : (at+1)*rollup.AckSize])
-		if f.Client() == client && f.Service() == service && f.Number() == number {
+		if f.Client() == client && f.Service() == service && f.Number() == number &&
+			(at >= len(marks) || marks[at]&markLost == 0) {
 			return at, true
 		}
 	}

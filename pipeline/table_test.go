@@ -17,7 +17,7 @@ func TestTable(t *testing.T) {
 	added := 0
 	for i := range rollup.MaxAcks {
 		client, service, number := series(i)
-		if _, ok := m.table.find(frames, client, service, number); ok {
+		if _, ok := m.table.find(frames, nil, client, service, number); ok {
 			continue // the shifts make some twice
 		}
 		a := rollup.Ack{Client: client, Service: service, Number: number}
@@ -27,11 +27,11 @@ func TestTable(t *testing.T) {
 	}
 	for i := range added {
 		f := rollup.Frame(frames[i*rollup.AckSize : (i+1)*rollup.AckSize])
-		if at, ok := m.table.find(frames, f.Client(), f.Service(), f.Number()); !ok || at != i {
+		if at, ok := m.table.find(frames, nil, f.Client(), f.Service(), f.Number()); !ok || at != i {
 			t.Fatalf("ack %d is found at %d, %v", i, at, ok)
 		}
 	}
-	if _, ok := m.table.find(frames, 8, 0, 0); ok || added < rollup.MaxAcks/2 {
+	if _, ok := m.table.find(frames, nil, 8, 0, 0); ok || added < rollup.MaxAcks/2 {
 		t.Errorf("an ack from nowhere, %d added", added)
 	}
 }

@@ -22,9 +22,11 @@ type window struct {
 	endOffer context.CancelFunc // while it is offered
 
 	memory     *windowMemory
-	frames     []byte    // verified acks in the order in which they were taken; grows in place
+	frames     []byte    // acks in the order in which they were taken; grows in place
 	sessions   []Session // through which each came in
-	sum        bls.Sum
+	marks      []uint8   // how each was taken; not there while all are verified first
+	open, lost int       // acks that are open, and dropped, see account.go
+	sum        bls.Sum   // of the signatures that were verified
 	units      uint64
 	unanswered int  // acks in it whose answer is pending
 	written    int  // acks that are in the store or on their way
@@ -37,6 +39,7 @@ type window struct {
 type windowMemory struct {
 	frames   []byte
 	sessions []Session
+	marks    []uint8
 	table    table
 	rows     *exposure.Rows
 	counts   map[series]uint32 // of acks for services whose statements may come to their bounds
@@ -77,7 +80,7 @@ func (w *window) find(client uint64, service, number uint32) (int, bool) {
 	if w.memory == nil {
 		return 0, false
 	}
-	return w.memory.table.find(w.frames, client, service, number)
+	return w.memory.table.find(w.frames, w.marks, client, service, number)
 }
 
 // take adds an ack whose number is the next one. It answers exposure.Full when the window has no
@@ -103,6 +106,7 @@ func (w *window) take(ack *signedAck, credit *exposure.Book) rollup.Code {
 	w.frames = append(w.frames, f...)
 	w.sessions = append(w.sessions, ack.session)
 	w.units += f.Units()
+	w.mark(ack.mark)
 	return rollup.CodeAccepted
 }
 

@@ -32,12 +32,14 @@ type windows struct {
 	memory   []*windowMemory
 	credit   *exposure.Book // of all windows that are not ordered
 	changed  chan struct{}  // closed when another window opens
+	released chan struct{}  // closed when a window was sealed
+	accounts accounts       // of what was taken and not verified yet
 }
 
 func (ws *windows) init(credit *exposure.Book) {
 	ws.credit = credit
 	ws.wake = make(chan struct{}, 1)
-	ws.changed = make(chan struct{})
+	ws.changed, ws.released = make(chan struct{}), make(chan struct{})
 	ws.taking = []*epoch{{open: &window{}}}
 }
 
@@ -191,7 +193,7 @@ func (ws *windows) give(w *window) {
 	}
 	w.memory.reset()
 	ws.credit.Open(w.key, w.memory.rows)
-	w.frames, w.sessions = w.memory.frames, w.memory.sessions
+	w.frames, w.sessions, w.marks = w.memory.frames, w.memory.sessions, w.memory.marks
 }
 
 // takeBack takes the memory of a window that needs it no more. The caller holds ws.mu.
@@ -202,7 +204,10 @@ func (ws *windows) takeBack(w *window) {
 	} else {
 		ws.credit.Seal(m.rows)
 	}
-	w.memory, w.frames, w.sessions = nil, nil, nil
+	if cap(w.marks) > cap(m.marks) {
+		m.marks = w.marks[:0]
+	}
+	w.memory, w.frames, w.sessions, w.marks = nil, nil, nil, nil
 	if len(ws.memory) < 2 {
 		ws.memory = append(ws.memory, m)
 	}
@@ -366,5 +371,7 @@ func (p *Pipeline) release(w *window) {
 	defer ws.mu.Unlock()
 	ws.draining = slices.DeleteFunc(ws.draining, func(other *window) bool { return other == w })
 	ws.takeBack(w)
+	close(ws.released)
+	ws.released = make(chan struct{})
 	p.wakeKeeper()
 }

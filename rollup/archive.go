@@ -14,6 +14,8 @@ type Chunk struct {
 	Key    WindowKey
 	First  uint32 // index of the first ack in the window
 	Frames []byte // 128 bytes each; borrowed for the call
+	// OnAccount says that the signatures were not verified when the acks were taken.
+	OnAccount bool
 }
 
 // Archive is what a node keeps of a rollup. Of a window that it sealed it has all acks, and

@@ -11,7 +11,7 @@ import (
 )
 
 // AppendAcks adds acks to the pools of their windows: one entry per chunk, one synced write for all
-// of them.
+// of them. An entry taken on account ends in one more byte.
 func (s *Store) AppendAcks(chunks []rollup.Chunk) error {
 	return s.commit(func(b *pebble.Batch) error {
 		for _, c := range chunks {
@@ -19,9 +19,15 @@ func (s *Store) AppendAcks(chunks []rollup.Chunk) error {
 				return fmt.Errorf("store: %d bytes are not whole acks", len(c.Frames))
 			}
 			key := binary.BigEndian.AppendUint32(windowKey(keyPool, c.Key), c.First)
-			op := b.SetDeferred(len(key), len(c.Frames))
+			size := len(c.Frames)
+			if c.OnAccount {
+				size++
+			}
+			op := b.SetDeferred(len(key), size)
 			copy(op.Key, key)
-			copy(op.Value, c.Frames)
+			if copy(op.Value, c.Frames); c.OnAccount {
+				op.Value[len(c.Frames)] = poolOnAccount
+			}
 			if err := op.Finish(); err != nil {
 				return err
 			}
@@ -29,6 +35,9 @@ func (s *Store) AppendAcks(chunks []rollup.Chunk) error {
 		return nil
 	}, pebble.Sync)
 }
+
+// poolOnAccount ends an entry whose acks were not verified when they were taken.
+const poolOnAccount = 1
 
 // PoolWindows lists the windows that have acks and are not sealed. It reads one key per window.
 func (s *Store) PoolWindows() ([]rollup.WindowKey, error) {
@@ -51,11 +60,18 @@ func (s *Store) PoolWindows() ([]rollup.WindowKey, error) {
 	return list, nil
 }
 
-// ReadPool yields the acks of a window in order. Frames are valid until yield returns.
-func (s *Store) ReadPool(k rollup.WindowKey, yield func(frames []byte) error) error {
+// ReadPool yields the acks of a window in order, and whether they were taken on account. Frames are
+// valid until yield returns.
+func (s *Store) ReadPool(k rollup.WindowKey,
+	yield func(frames []byte, onAccount bool) error) error {
 	prefix := windowKey(keyPool, k)
 	next := uint32(0)
 	return s.scan(prefix, after(prefix), func(key, frames []byte) (bool, error) {
+		n := len(frames) / rollup.AckSize * rollup.AckSize
+		onAccount := len(frames) == n+1 && frames[n] == poolOnAccount
+		if onAccount {
+			frames = frames[:n]
+		}
 		if len(key) != len(prefix)+4 || len(frames)%rollup.AckSize != 0 {
 			return false, fmt.Errorf("%w: pool of %v: key %x, %d bytes", ErrCorrupt, k, key, len(frames))
 		}
@@ -63,7 +79,7 @@ func (s *Store) ReadPool(k rollup.WindowKey, yield func(frames []byte) error) er
 			return false, fmt.Errorf("%w: pool of %v: ack %d where %d belongs", ErrCorrupt, k, first, next)
 		}
 		next += uint32(len(frames) / rollup.AckSize)
-		return true, yield(frames)
+		return true, yield(frames, onAccount)
 	})
 }
 

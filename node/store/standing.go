@@ -104,7 +104,7 @@ func (s *Store) Forget() (f Forgotten, err error) {
 	}
 	f.Windows = len(windows)
 	for _, k := range windows {
-		err := s.ReadPool(k, func(frames []byte) error {
+		err := s.ReadPool(k, func(frames []byte, _ bool) error {
 			f.Acks += len(frames) / rollup.AckSize
 			return nil
 		})

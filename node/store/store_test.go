@@ -139,7 +139,7 @@ func (everyone) UnitCap(uint32) (uint64, bool) { return 100, true }
 
 func pool(t testing.TB, s *Store, k rollup.WindowKey) (b []byte) {
 	t.Helper()
-	ok(t, s.ReadPool(k, func(frames []byte) error { b = append(b, frames...); return nil }))
+	ok(t, s.ReadPool(k, func(frames []byte, _ bool) error { b = append(b, frames...); return nil }))
 	return b
 }
 
@@ -188,7 +188,7 @@ func TestPool(t *testing.T) {
 		s = reopen(t, s)
 	}
 	stop := errors.New("stop")
-	is(t, s.ReadPool(a, func([]byte) error { return stop }), stop)
+	is(t, s.ReadPool(a, func([]byte, bool) error { return stop }), stop)
 	if err := s.AppendAcks([]rollup.Chunk{run(key(0, 1, 300), 1, 0, 1),
 		{Key: a, First: 601, Frames: make([]byte, 100)}}); err == nil {
 		t.Error("a part of an ack was stored")
@@ -513,7 +513,7 @@ func TestCorrupt(t *testing.T) {
 		{"pool overlap", append(windowKey(keyPool, key(0, 1, 9)), 0, 0, 0, 1), frames(0, 0, 1),
 			func(s *Store) error {
 				return errors.Join(s.AppendAcks([]rollup.Chunk{run(key(0, 1, 9), 0, 0, 2)}),
-					s.ReadPool(key(0, 1, 9), func([]byte) error { return nil }))
+					s.ReadPool(key(0, 1, 9), func([]byte, bool) error { return nil }))
 			}},
 		{"next window", []byte{keyOwn, 0, 0, 0, 1, 0, 0, 0, 0, 1}, nil,
 			func(s *Store) error { _, err := s.NextWindow(0, 1); return err }},
@@ -578,7 +578,7 @@ func TestCorrupt(t *testing.T) {
 	}
 }
 
-func readPool(s *Store) error { return s.ReadPool(key(0, 1, 2), func([]byte) error { return nil }) }
+func readPool(s *Store) error { return s.ReadPool(key(0, 1, 2), func([]byte, bool) error { return nil }) }
 
 func TestFormat(t *testing.T) {
 	for _, damage := range []func(db *pebble.DB) error{

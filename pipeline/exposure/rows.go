@@ -170,3 +170,18 @@ func (b *Book) Windows() []rollup.WindowKey {
 	})
 	return keys
 }
+
+// Return takes an ack out of its window again, with what it cost.
+func (b *Book) Return(r *Rows, payer, service uint32, units uint64) {
+	at, ok := r.index[uint64(payer)<<32|uint64(service)]
+	if !ok {
+		return
+	}
+	x := &r.rows[at]
+	x.units -= min(x.units, units)
+	charge := rollup.Charge(x.units, x.price)
+	if !r.off {
+		x.line.give(x.charge - charge)
+	}
+	x.charge = charge
+}
