@@ -95,7 +95,7 @@ func (c *Client) Holds(ctx context.Context, ack *rollup.Ack) (bool, error) {
 }
 
 // AwaitSealed waits until an accepted ack is in a rollup. It waits for a node that does not answer
-// for Config.Patience.
+// for Config.Patience. An ack that was taken on account and did not stand ends it with its code.
 func (c *Client) AwaitSealed(ctx context.Context, ack *rollup.Ack) error {
 	again := c.attempts()
 	for {
@@ -105,6 +105,12 @@ func (c *Client) AwaitSealed(ctx context.Context, ack *rollup.Ack) error {
 			err = again.after(ctx, "wait for a rollup", err)
 		case isAck(found, ack) && found.State != api.AckState_ACK_STATE_POOLED:
 			return nil
+		case err == nil && found.State == api.AckState_ACK_STATE_REFUSED:
+			code, err := rollup.ParseCode(found.Code)
+			if err != nil {
+				return &NodeError{c.cfg.URL, "GetAck", err}
+			}
+			return code
 		default:
 			again.answered()
 			err = retry.Pause(ctx, 2*c.cfg.Backoff)

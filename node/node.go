@@ -365,7 +365,11 @@ func (n *Node) startPipeline(ctx context.Context) error {
 		WindowAge: n.cfg.Pipeline.WindowAge, Tail: tail(n.cfg.Pipeline.Tail, &n.id.Genesis.Params),
 		CosignWait: n.cfg.Pipeline.CosignWait, Logger: n.log,
 		Exposure: uint64(n.cfg.Pipeline.Exposure) * microCredits,
-		Room:     func() bool { return n.usage.room(n.store, uint64(n.cfg.Store.MinFree)) },
+		OnAccount: pipeline.OnAccount{Acks: n.cfg.Pipeline.OnAccount,
+			Units:    uint64(n.cfg.Pipeline.OnAccountUnits),
+			AllUnits: uint64(n.cfg.Pipeline.OnAccountAllUnits),
+			AllAcks:  n.cfg.Pipeline.OnAccountAll},
+		Room: func() bool { return n.usage.room(n.store, uint64(n.cfg.Store.MinFree)) },
 	}
 	if left := timeToOrder(config.Tail, config.CosignWait, &n.id.Genesis.Params); left <= 0 {
 		n.log.Warn(

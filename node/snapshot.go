@@ -138,8 +138,8 @@ func countersOf(view *ledger.View, p *pipeline.Stats, o *certify.Stats) telemetr
 	c := telemetry.Counters{Ordered: o.Ordered, Blocks: uint64(view.Height())}
 	for _, code := range rollup.Codes() {
 		switch n := p.Answered(code); {
-		case code == rollup.CodeAccepted:
-			c.Accepted = n
+		case code == rollup.CodeAccepted || code == rollup.CodeOnAccount:
+			c.Accepted += n
 		case !code.OK():
 			c.Refused += n
 		}

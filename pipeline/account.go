@@ -7,10 +7,11 @@ import (
 	"time"
 
 	"github.com/waybill-network/waybill/kernels/bls"
+	"github.com/waybill-network/waybill/pipeline/status"
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// OnAccount bounds what is taken before its signature is verified (ADR 46). Acks of clients that
+// OnAccount bounds what is taken before its signature is verified (ADR 48). Acks of clients that
 // are known over a session go straight from the door to their window and are durable when they are
 // answered on_account. Before the window is sealed every one of them is covered: by its client's
 // co-signature, or by a batch that verified it. What neither covers is dropped, and the session
@@ -94,6 +95,12 @@ type AccountCounts struct {
 	Verified uint64 `json:"verified"` // before the seal
 	Forged   uint64 `json:"forged"`   // did not verify, and were dropped
 	Dropped  uint64 `json:"dropped"`  // for following a forged one
+}
+
+// Outcomes returns the counts by name.
+func (c AccountCounts) Outcomes() []status.Count {
+	return []status.Count{{Name: "covered", Count: c.Covered}, {Name: "verified", Count: c.Verified},
+		{Name: "forged", Count: c.Forged}, {Name: "dropped", Count: c.Dropped}}
 }
 
 // Account is what is taken on account.

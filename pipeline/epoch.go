@@ -125,7 +125,8 @@ func (p *Pipeline) judge(e *epoch, ack *signedAck, view *ledger.View, future *Fu
 }
 
 // judgeTaken answers an ack whose number was taken while it was verified.
-func (p *Pipeline) judgeTaken(e *epoch, f rollup.Frame, signed bool) (a rollup.Answer, held rollup.Frame) {
+func (p *Pipeline) judgeTaken(e *epoch, f rollup.Frame, signed bool) (
+	a rollup.Answer, held rollup.Frame) {
 	w, i := p.windows.find(e.number, f)
 	switch {
 	case w == nil || w.has(i, markOpen):

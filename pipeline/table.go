@@ -34,7 +34,8 @@ func (t *table) hash(client uint64, service, number uint32) uint64 {
 
 // find returns the place of an ack that was not dropped: marks, when there are some, say which
 // were.
-func (t *table) find(frames []byte, marks []uint8, client uint64, service, number uint32) (int, bool) {
+func (t *table) find(frames []byte, marks []uint8, client uint64, service,
+	number uint32) (int, bool) {
 	h := t.hash(client, service, number)
 	for i := h % tableSlots; t.slots[i] != 0; i = (i + 1) % tableSlots {
 		if t.slots[i]>>32 != h>>32 {

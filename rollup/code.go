@@ -4,12 +4,13 @@ import "fmt"
 
 //go:generate go tool stringer -type=Code,Class -linecomment -output=code_string.go
 
-// Code is a node's answer to one submitted ack (section 11). Every code but CodeAccepted,
-// CodeKnown and CodeOnAccount is a refusal; as an error, a code has its name behind the package's.
+// Code is a node's answer to one submitted ack (section 11). Every code but CodeAccepted, CodeKnown
+// and CodeOnAccount is a refusal; as an error, a code has its name behind the package's.
 type Code uint8
 
 // The answers. CodeAccepted means verified and durable; CodeKnown repeats the answer for an ack
-// that was accepted before. CodeOnAccount means durable, and not verified yet. Numbers 6 and 7 are not used.
+// that was accepted before. CodeOnAccount means durable, and not verified yet. Numbers 6 and 7 are
+// not used.
 const (
 	CodeAccepted              Code = 0  // accepted
 	CodeKnown                 Code = 1  // known

@@ -245,6 +245,14 @@ func printAck(w io.Writer, a *api.GetAckResponse) {
 		text.Pairs(w, "state", state)
 		return
 	}
+	if a.State == api.AckState_ACK_STATE_REFUSED {
+		text.Pairs(w, "state", state+" after all: it was taken on account and did not stand",
+			"code", a.Code)
+		return
+	}
+	if a.Code != "" {
+		state += ", " + a.Code
+	}
 	text.Pairs(w, "state", state, "units", fmt.Sprint(a.Units), "request", a.Request)
 	if a.RollupId != "" {
 		text.Pairs(w, "window", fmt.Sprint(a.Window), "rollup", a.RollupId)

@@ -331,6 +331,7 @@ func closesIn(left time.Duration) string {
 // answers counts the answers to acks, and says what they were: refusals are for good, the others
 // are sent again.
 func (s *nodeStatus) answers() (accepted, refused uint64, line string) {
+	var account uint64
 	var sums [rollup.ClassFaulty + 1]uint64
 	var codes [rollup.ClassFaulty + 1][]string
 	for _, a := range s.Pipeline.Answers {
@@ -339,6 +340,8 @@ func (s *nodeStatus) answers() (accepted, refused uint64, line string) {
 		case err != nil || a.Count == 0 || code == rollup.CodeKnown:
 		case code == rollup.CodeAccepted:
 			accepted = a.Count
+		case code == rollup.CodeOnAccount:
+			account = a.Count
 		default:
 			class := code.Class()
 			sums[class] += a.Count
@@ -346,6 +349,9 @@ func (s *nodeStatus) answers() (accepted, refused uint64, line string) {
 		}
 	}
 	line = text.Grouped(accepted) + " accepted"
+	if account > 0 {
+		line += ", " + text.Grouped(account) + " accepted on account"
+	}
 	for _, c := range []struct {
 		class rollup.Class
 		words string

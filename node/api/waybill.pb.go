@@ -33,12 +33,14 @@ type AckState int32
 const (
 	// Not held, or longer ago than the node remembers.
 	AckState_ACK_STATE_UNKNOWN AckState = 0
-	// Accepted: verified and durable.
+	// Durable; verified as well when the code of the answer is empty.
 	AckState_ACK_STATE_POOLED AckState = 1
 	// In a rollup that waits for its ticket.
 	AckState_ACK_STATE_SEALED AckState = 2
 	// In a rollup whose ticket the chain has executed.
 	AckState_ACK_STATE_ORDERED AckState = 3
+	// Taken on account, and dropped: the code says why.
+	AckState_ACK_STATE_REFUSED AckState = 4
 )
 
 // Enum value maps for AckState.
@@ -48,12 +50,14 @@ var (
 		1: "ACK_STATE_POOLED",
 		2: "ACK_STATE_SEALED",
 		3: "ACK_STATE_ORDERED",
+		4: "ACK_STATE_REFUSED",
 	}
 	AckState_value = map[string]int32{
 		"ACK_STATE_UNKNOWN": 0,
 		"ACK_STATE_POOLED":  1,
 		"ACK_STATE_SEALED":  2,
 		"ACK_STATE_ORDERED": 3,
+		"ACK_STATE_REFUSED": 4,
 	}
 )
 
@@ -1414,6 +1418,7 @@ type GetAckResponse struct {
 	Request       string                 `protobuf:"bytes,3,opt,name=request,proto3" json:"request,omitempty"`                   // 64 hex digits
 	Window        uint32                 `protobuf:"varint,4,opt,name=window,proto3" json:"window,omitempty"`                    // that it went into
 	RollupId      string                 `protobuf:"bytes,5,opt,name=rollup_id,json=rollupId,proto3" json:"rollup_id,omitempty"` // once sealed
+	Code          string                 `protobuf:"bytes,6,opt,name=code,proto3" json:"code,omitempty"`                         // on_account while the ack is not verified; why it was refused after all
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1479,6 +1484,13 @@ func (x *GetAckResponse) GetWindow() uint32 {
 func (x *GetAckResponse) GetRollupId() string {
 	if x != nil {
 		return x.RollupId
+	}
+	return ""
+}
+
+func (x *GetAckResponse) GetCode() string {
+	if x != nil {
+		return x.Code
 	}
 	return ""
 }
@@ -4561,13 +4573,14 @@ const file_waybill_proto_rawDesc = "" +
 	"\x05epoch\x18\x01 \x01(\rR\x05epoch\x12\x16\n" +
 	"\x06client\x18\x02 \x01(\x04R\x06client\x12\x18\n" +
 	"\aservice\x18\x03 \x01(\rR\aservice\x12\x16\n" +
-	"\x06number\x18\x04 \x01(\rR\x06number\"\xa1\x01\n" +
+	"\x06number\x18\x04 \x01(\rR\x06number\"\xb5\x01\n" +
 	"\x0eGetAckResponse\x12*\n" +
 	"\x05state\x18\x01 \x01(\x0e2\x14.waybill.v1.AckStateR\x05state\x12\x14\n" +
 	"\x05units\x18\x02 \x01(\x04R\x05units\x12\x18\n" +
 	"\arequest\x18\x03 \x01(\tR\arequest\x12\x16\n" +
 	"\x06window\x18\x04 \x01(\rR\x06window\x12\x1b\n" +
-	"\trollup_id\x18\x05 \x01(\tR\brollupId\"\xc0\x01\n" +
+	"\trollup_id\x18\x05 \x01(\tR\brollupId\x12\x12\n" +
+	"\x04code\x18\x06 \x01(\tR\x04code\"\xc0\x01\n" +
 	"\rEventsRequest\x12\x1b\n" +
 	"\x06height\x18\x01 \x01(\x04H\x00R\x06height\x88\x01\x01\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\rR\x05index\x12\x16\n" +
@@ -4844,12 +4857,13 @@ const file_waybill_proto_rawDesc = "" +
 	"\x05first\x18\x01 \x01(\rR\x05first\x12\x14\n" +
 	"\x05draws\x18\x02 \x01(\bR\x05draws\"$\n" +
 	"\x0eExportResponse\x12\x12\n" +
-	"\x04file\x18\x01 \x01(\fR\x04file*d\n" +
+	"\x04file\x18\x01 \x01(\fR\x04file*{\n" +
 	"\bAckState\x12\x15\n" +
 	"\x11ACK_STATE_UNKNOWN\x10\x00\x12\x14\n" +
 	"\x10ACK_STATE_POOLED\x10\x01\x12\x14\n" +
 	"\x10ACK_STATE_SEALED\x10\x02\x12\x15\n" +
-	"\x11ACK_STATE_ORDERED\x10\x032\x85\x04\n" +
+	"\x11ACK_STATE_ORDERED\x10\x03\x12\x15\n" +
+	"\x11ACK_STATE_REFUSED\x10\x042\x85\x04\n" +
 	"\rIngestService\x12O\n" +
 	"\n" +
 	"SubmitAcks\x12\x1d.waybill.v1.SubmitAcksRequest\x1a\x1e.waybill.v1.SubmitAcksResponse(\x010\x01\x12H\n" +

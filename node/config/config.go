@@ -106,14 +106,18 @@ type Consensus struct {
 
 // Pipeline is section [pipeline].
 type Pipeline struct {
-	WindowAge  time.Duration `toml:"window_age" allow:"100ms..1h" doc:"A window stops taking new acks at this age, or when it holds 65,536. Shorter: sooner certified. Longer:\nfewer, larger rollups, which cost the committee less per ack."`
-	Tail       time.Duration `toml:"tail" allow:"0s..24h" doc:"How long after an epoch's end acks of it are still taken, into windows of their own epoch; never beyond a quarter of\nthe grace after which the network settles it. Later ones are refused for good: past_epoch."`
-	CosignWait time.Duration `toml:"cosign_wait" allow:"0s..1m" doc:"How long the clients of a closed window may take to co-sign it, which makes it far cheaper for the committee\nto verify; those who do not answer lose nothing. It ends early when all have answered, or when windows wait for room.\n0s: they are not asked."`
-	Exposure   uint32        `toml:"exposure" allow:"0..4294967295" doc:"Most credits taken at one payer's cost and not ordered by the chain yet, which this node loses when the payer\nspends its reserve elsewhere. Beyond it acks are refused for now: own_limit. 0: a tenth of what the payer has for acks,\nand one credit at least."`
-	MaxBatch   int           `toml:"max_batch" allow:"64..65536" doc:"Acks verified in one batch. Batches grow to this only under load."`
-	Workers    int           `toml:"workers" allow:"0..1024" doc:"Verification workers; 0 means one per processor."`
-	MaxAcks    int           `toml:"max_acks" allow:"1024..16777216" doc:"Budget: acks admitted and not yet answered. Connections share it fairly; a quarter is for those that have\nnot sent 256 good acks in a row yet, however many they are, and the rest for the others."`
-	MaxBytes   Size          `toml:"max_bytes" allow:"1MiB..64GiB" doc:"Budget: bytes of acks admitted and not yet answered, shared in the same way."`
+	WindowAge         time.Duration `toml:"window_age" allow:"100ms..1h" doc:"A window stops taking new acks at this age, or when it holds 65,536. Shorter: sooner certified. Longer:\nfewer, larger rollups, which cost the committee less per ack."`
+	Tail              time.Duration `toml:"tail" allow:"0s..24h" doc:"How long after an epoch's end acks of it are still taken, into windows of their own epoch; never beyond a quarter of\nthe grace after which the network settles it. Later ones are refused for good: past_epoch."`
+	CosignWait        time.Duration `toml:"cosign_wait" allow:"0s..1m" doc:"How long the clients of a closed window may take to co-sign it, which makes it far cheaper for the committee\nto verify; those who do not answer lose nothing. It ends early when all have answered, or when windows wait for room.\n0s: they are not asked."`
+	Exposure          uint32        `toml:"exposure" allow:"0..4294967295" doc:"Most credits taken at one payer's cost and not ordered by the chain yet, which this node loses when the payer\nspends its reserve elsewhere. Beyond it acks are refused for now: own_limit. 0: a tenth of what the payer has for acks,\nand one credit at least."`
+	OnAccount         int           `toml:"on_account" allow:"0..16777216" doc:"Acks that one connection may have in windows before they are verified: it takes far less of the processor when clients\nco-sign. Only clients that sent good acks over the connection before have it, and as many acks as were good. All are\nverified or co-signed before a window is sealed; forged ones are dropped, and only this node carries the risk until\nthen. 0: every ack is verified before it is answered."`
+	OnAccountUnits    int           `toml:"on_account_units" allow:"0..1000000000000000000" doc:"Most units of these acks; 0: any."`
+	OnAccountAllUnits int           `toml:"on_account_all_units" allow:"0..1000000000000000000" doc:"Most units of the acks on account of all connections together; 0: any."`
+	OnAccountAll      int           `toml:"on_account_all" allow:"0..16777216" doc:"Acks on account of all connections together; 0: sixteen times on_account."`
+	MaxBatch          int           `toml:"max_batch" allow:"64..65536" doc:"Acks verified in one batch. Batches grow to this only under load."`
+	Workers           int           `toml:"workers" allow:"0..1024" doc:"Verification workers; 0 means one per processor."`
+	MaxAcks           int           `toml:"max_acks" allow:"1024..16777216" doc:"Budget: acks admitted and not yet answered. Connections share it fairly; a quarter is for those that have\nnot sent 256 good acks in a row yet, however many they are, and the rest for the others."`
+	MaxBytes          Size          `toml:"max_bytes" allow:"1MiB..64GiB" doc:"Budget: bytes of acks admitted and not yet answered, shared in the same way."`
 }
 
 // Proofs is section [proofs].

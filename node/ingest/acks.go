@@ -242,6 +242,7 @@ var ackStates = map[pipeline.AckState]api.AckState{
 	pipeline.AckPooled:  api.AckState_ACK_STATE_POOLED,
 	pipeline.AckSealed:  api.AckState_ACK_STATE_SEALED,
 	pipeline.AckOrdered: api.AckState_ACK_STATE_ORDERED,
+	pipeline.AckRefused: api.AckState_ACK_STATE_REFUSED,
 }
 
 func (s ackService) GetAck(_ context.Context, req *connect.Request[api.GetAckRequest]) (
@@ -252,7 +253,10 @@ func (s ackService) GetAck(_ context.Context, req *connect.Request[api.GetAckReq
 		return nil, internal(err)
 	}
 	answer := &api.GetAckResponse{State: ackStates[found.State]}
-	if found.State != pipeline.AckUnknown {
+	if found.Code != rollup.CodeAccepted {
+		answer.Code = found.Code.String()
+	}
+	if found.State != pipeline.AckUnknown && found.State != pipeline.AckRefused {
 		answer.Units, answer.Request = found.Units, found.Request.String()
 		answer.Window = found.Window
 	}

@@ -293,14 +293,14 @@ func (s *Server) keep(ctx context.Context) {
 	}
 }
 
-// Answered takes what the node answered to acks: those that were accepted free credit, those that
+// Answered takes what the node answered to acks: those that were taken free credit, those that
 // were refused for good are forgiven. Frames are 128 bytes each.
 func (s *Server) Answered(frames []byte, answers []rollup.Answer) {
 	now := time.Now()
 	for i, a := range answers {
 		ack := rollup.Frame(frames[i*rollup.AckSize:])
 		switch {
-		case a.Code == rollup.CodeAccepted:
+		case a.Code == rollup.CodeAccepted || a.Code == rollup.CodeOnAccount:
 			s.accounts.paid(now, ack.Client(), ack.Service(), ack.Units())
 		case a.Code.Class() == rollup.ClassNever:
 			s.accounts.forgive(ack.Client(), ack.Service(), ack.Units())

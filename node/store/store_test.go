@@ -578,7 +578,9 @@ func TestCorrupt(t *testing.T) {
 	}
 }
 
-func readPool(s *Store) error { return s.ReadPool(key(0, 1, 2), func([]byte, bool) error { return nil }) }
+func readPool(s *Store) error {
+	return s.ReadPool(key(0, 1, 2), func([]byte, bool) error { return nil })
+}
 
 func TestFormat(t *testing.T) {
 	for _, damage := range []func(db *pebble.DB) error{

@@ -156,6 +156,15 @@ var metrics = []metric{
 	one("quarantined_clients", "Clients that are verified apart.", gauge,
 		func(s *Snapshot) float64 { return float64(s.Pipeline.Quarantine.Total) }),
 
+	one("on_account_acks", "Acks in windows that are neither verified nor co-signed yet.", gauge,
+		func(s *Snapshot) float64 { return float64(s.Pipeline.Account.Acks) }),
+	one("on_account_max_acks", "Most acks that may be.", gauge,
+		func(s *Snapshot) float64 { return float64(s.Pipeline.Account.MaxAcks) }),
+	one("on_account_clients", "Clients that are known over a connection.", gauge,
+		func(s *Snapshot) float64 { return float64(s.Pipeline.Account.Known) }),
+	countMetric("on_account_ended_total", "Acks taken on account, by what became of them.", counter,
+		"outcome", func(s *Snapshot) []status.Count { return s.Pipeline.Account.Outcomes() }),
+
 	countMetric("windows", "Windows of this node by state; of ordered ones the last 32.", gauge,
 		"state",
 		func(s *Snapshot) []status.Count { return s.States() }),
