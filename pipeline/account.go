@@ -11,7 +11,7 @@ import (
 	"github.com/waybill-network/waybill/rollup"
 )
 
-// OnAccount bounds what is taken before its signature is verified (ADR 48). Acks of clients that
+// OnAccount bounds what is taken before its signature is verified (ADR 50). Acks of clients that
 // are known over a session go straight from the door to their window and are durable when they are
 // answered on_account. Before the window is sealed every one of them is covered: by its client's
 // co-signature, or by a batch that verified it. What neither covers is dropped, and the session

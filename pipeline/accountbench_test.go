@@ -16,7 +16,7 @@ import (
 
 // BenchmarkOnAccount measures a window of 8,192 acks of 64 known clients, each over a session of
 // its own, from the door to the seal: the processor's time for an ack, and how many are answered a
-// second. Run settings interleaved (-count), and compare ratios. ADR 48 has a run.
+// second. Run settings interleaved (-count), and compare ratios. ADR 50 has a run.
 func BenchmarkOnAccount(b *testing.B) {
 	const clients, each, known = 64, 128, 128
 	net := newFixture(b, pipelinetest.Config{Clients: clients, Members: 1}).net
