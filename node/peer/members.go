@@ -163,9 +163,11 @@ func (m *Members) Contact(ctx context.Context, node uint32) (string, error) {
 	return contentURL(response.Msg.ContentUrl, registered.PeerAddress)
 }
 
-// Probe sends a probe to a registered node, member or not, and returns its answer. A connection that
-// is kept is used to members only, and not when a fresh one is asked for.
-func (m *Members) Probe(ctx context.Context, node uint32, probe []byte, fresh bool) ([]byte, error) {
+// Probe sends a probe to a registered node, member or not, and returns its answer. A connection
+// that is kept is used to members only, and not when a fresh one is asked for.
+func (m *Members) Probe(
+	ctx context.Context, node uint32, probe []byte, fresh bool,
+) ([]byte, error) {
 	registered, ok := m.cfg.Chain.View().Node(node)
 	if !ok {
 		return nil, fmt.Errorf("%w: node %d is not registered", ErrNoMember, node)
