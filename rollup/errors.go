@@ -46,6 +46,7 @@ var (
 	ErrClients        = errors.New("rollup: the clients are not those of the evidence")
 	ErrRegistry       = errors.New("rollup: not in the registry that the record names")
 	ErrSettlement     = errors.New("rollup: a settlement that the rules do not give")
+	ErrInvoice        = errors.New("rollup: the invoice does not follow from the settlement")
 )
 
 // VerifyError says where a check failed. Err wraps one of the sentinels of this package.

@@ -265,7 +265,7 @@ var sentinels = []error{ErrMalformed, ErrNetwork, ErrCount, ErrWindow, ErrUnsort
 	ErrUnknownClient, ErrUnknownService, ErrUnits, ErrOverflow, ErrRoot, ErrRows, ErrTooManyRows,
 	ErrSignature,
 	ErrBitmap, ErrQuorum, ErrPath, ErrClients, ErrSettlement, ErrParts, ErrStatement, ErrList,
-	ErrBothParts, ErrNoProofs, ErrProof}
+	ErrBothParts, ErrNoProofs, ErrProof, ErrInvoice}
 
 func wantError(t *testing.T, err, want error) {
 	t.Helper()

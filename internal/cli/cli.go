@@ -75,7 +75,7 @@ rewarded, exactly.
 		"node": {newInit(), newGenesis(), newTestnet(), newStart(), newDevnet(), newKeys(),
 			newContent(), newBackup(), newRestore(), newMove(), newUpgrade(), newCeremony()},
 		"use": {newStatus(), newTx(), newWallet(), newAck(), newGet(), newCompute(),
-			newReplay(), newEvents(), newExport(), newComplain()},
+			newReplay(), newEvents(), newExport(), newInvoice(), newComplain()},
 		"check": {newVerify(), newDoctor(), newBench(), newVersion()},
 	} {
 		for _, c := range commands {

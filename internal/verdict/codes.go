@@ -69,6 +69,7 @@ var codes = []struct {
 	{rollup.ErrClients, "clients"},
 	{rollup.ErrRegistry, "registry"},
 	{rollup.ErrSettlement, "settlement"},
+	{rollup.ErrInvoice, "invoice"},
 	{verifier.ErrProof, "proof"},
 	{verifier.ErrEncoding, "verifying_key"},
 	{verifier.ErrPoint, "verifying_key"},

@@ -47,6 +47,9 @@ const (
 	TypeHandOvers    Type = 5
 	TypeDraws        Type = 6
 	TypeLie          Type = 7
+
+	// TypeInvoice stands for invoices, which are text and have no type byte.
+	TypeInvoice Type = 0
 )
 
 // String returns the type's name.
@@ -66,6 +69,8 @@ func (t Type) String() string {
 		return "draws"
 	case TypeLie:
 		return "lie"
+	case TypeInvoice:
+		return "invoice"
 	}
 	return fmt.Sprintf("type %d", uint8(t))
 }
@@ -74,7 +79,7 @@ func (t Type) String() string {
 func (t Type) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
 // File is what a file for outsiders holds: an *Ack, *Rollup, *Settlement, *StatementAck,
-// *HandOvers, *Draws or *Lie.
+// *HandOvers, *Draws, *Lie or *Invoice.
 type File interface {
 	Type() Type
 	// Append appends the whole file to dst.
@@ -254,6 +259,9 @@ func (r *reader) settlementExport() *Settlement {
 // what the file claims. Errors: ErrMalformed, ErrNetwork (the parts are of two
 // networks), and those of ParseHeader and ParseEvidence, each in a *rollup.DecodeError.
 func Parse(file []byte) (File, error) {
+	if isInvoice(file) {
+		return parseInvoice(file)
+	}
 	r := newReader(file)
 	r.Tag(exportTag)
 	var network rollup.Network

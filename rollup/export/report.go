@@ -54,7 +54,8 @@ func TrustOf(g *ledger.Genesis) *Trust {
 type Report struct {
 	Type    Type
 	Network rollup.Network
-	File    File    // *Ack, *Rollup, *Settlement, *StatementAck, *HandOvers, *Draws or *Lie
+	// File is an *Ack, *Rollup, *Settlement, *StatementAck, *HandOvers, *Draws, *Lie or *Invoice.
+	File    File
 	Checks  []Check // in order
 	Signers []int   // committee members that certified, ascending
 	Members int     // of the committee
@@ -67,7 +68,7 @@ type Report struct {
 // Check is one thing that was checked.
 type Check struct {
 	// Name is "record", "order", "inclusion", "settlement", "registry", "hand-overs", "draws", "lie",
-	// "rung 1", "rung 2" or "rung 3".
+	// "invoice", "rung 1", "rung 2" or "rung 3".
 	Name  string `json:"name"`
 	What  string `json:"what"`  // a sentence without its end
 	Bytes int    `json:"bytes"` // of the file that it needed
@@ -78,8 +79,8 @@ func (r *Report) Summary() string { return r.summary }
 
 // Verify decides whether an export file is valid (section 10) for what the genesis file tells.
 // Errors are those of Parse, rotation.Chain.Verify and Extend, rollup.Verify, and ErrPath,
-// ErrWindow, ErrClients, ErrRegistry, ErrSettlement, and ErrProof for a verifying key that is not
-// the network's.
+// ErrWindow, ErrClients, ErrRegistry, ErrSettlement, ErrInvoice in an *InvoiceError, and ErrProof
+// for a verifying key that is not the network's.
 func Verify(file []byte, trust *Trust) (*Report, error) {
 	e, err := Parse(file)
 	if err != nil {
