@@ -25,19 +25,19 @@ import (
 
 // Config says how large a network is.
 type Config struct {
-	Members      int       // 0 means 1; each has the same power
-	Addresses    []string  // of the members; nil: names that lead nowhere
-	Clients      int       // shared evenly among the payers
-	Payers       int       // 0 means 1
-	Services     int       // 0 means 1; the cap is UnitCap, unless it is said otherwise
-	UnitCap      uint64    // 0 means UnitCap
-	Numbers      uint32    // of a client's grant; 0 means no bound
-	EpochSeconds uint32    // 0 means an hour
-	GraceSeconds uint32    // from an epoch's end to its settlement
-	GraceBlocks  uint32    // and as many blocks
-	Reserve      uint64    // of each payer, in micro-credits; 0 means more than tests spend
-	Allowance    uint64    // likewise, for one node in an epoch
-	Stake        uint64    // of each member; 0 means ten units of power
+	Members      int      // 0 means 1; each has the same power
+	Addresses    []string // of the members; nil: names that lead nowhere
+	Clients      int      // shared evenly among the payers
+	Payers       int      // 0 means 1
+	Services     int      // 0 means 1; the cap is UnitCap, unless it is said otherwise
+	UnitCap      uint64   // 0 means UnitCap
+	Numbers      uint32   // of a client's grant; 0 means no bound
+	EpochSeconds uint32   // 0 means an hour
+	GraceSeconds uint32   // from an epoch's end to its settlement
+	GraceBlocks  uint32   // and as many blocks
+	Reserve      uint64   // of each payer, in micro-credits; 0 means more than tests spend
+	Allowance    uint64   // likewise, for one node in an epoch
+	Stake        uint64   // of each member; 0 means ten units of power
 	Rotation     *ledger.Rotation
 	Start        time.Time // of epoch 0; the zero time means now
 	// Clock is the time of blocks; nil: this machine's.
