@@ -7,7 +7,7 @@ LDFLAGS := -X github.com/waybill-network/waybill/node/telemetry.version=$(VERSIO
 export GOFLAGS += -buildvcs=false
 
 .DEFAULT_GOAL := help
-.PHONY: help run test race bench generate lint vulncheck latest build install release dist package packaged fuzz vectors outsider crash keep doors route browser sdk matrix variants emulate peers circuits lies simulate rotate prove solidity
+.PHONY: help run test race bench generate lint vulncheck latest build install release dist package packaged fuzz vectors outsider crash keep doors route browser site sdk matrix variants emulate peers circuits lies simulate rotate prove solidity
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -133,6 +133,9 @@ route: ## nodes at 5, 40 and 120 ms in network namespaces: the near one, one tha
 
 browser: ## the dashboard in headless Chromium
 	REQUIRE_CHROMIUM=1 $(GO) test -count=1 ./node/web/...
+
+site: ## the documentation as a site, in bin/site; a dead link fails
+	cd docs/site && npm ci --no-progress --no-audit --no-fund --ignore-scripts && npx vitepress build .
 
 sdk: build ## the client in TypeScript: types, and tests in Node.js, and pages in headless Chromium, against real nodes
 	cd sdk/ts && npm ci --no-progress && npm run check && npm test
