@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/waybill-network/waybill/node/duty"
+	"github.com/waybill-network/waybill/node/health"
 )
 
 // startDuties does what a committee that rotates expects of a registered node, until Stop.
@@ -13,16 +14,12 @@ func (n *Node) startDuties(context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	n.onStop(cancel)
+	prober := health.NewProber(health.Config{Chain: n.chain, Self: n.index, Key: n.id.Transport,
+		Ask: n.members.Probe, Store: n.store, Logger: n.log})
 	n.tasks.Go(func() {
 		duty.Run(ctx, duty.Config{Chain: n.chain, Node: n.index, BLS: n.id.BLS,
-			Consensus: n.id.Consensus, Health: &duty.Answers{Self: n.index, Ask: n.answers},
+			Consensus: n.id.Consensus, Health: prober,
 			Able: n.engine.Able, Logger: n.log})
 	})
 	return nil
-}
-
-// answers calls a node at its peer port.
-func (n *Node) answers(ctx context.Context, node uint32) error {
-	_, err := n.members.Contact(ctx, node)
-	return err
 }

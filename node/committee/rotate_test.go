@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -77,7 +78,7 @@ func (n *network) dutiful(t testing.TB, i int, dir string) *running {
 	tasks.Go(func() {
 		duty.Run(ctx, duty.Config{Chain: f, Node: uint32(i), BLS: n.members[i].bls,
 			Consensus: n.members[i].consensus, Able: func() bool { return !r.Status().CatchingUp },
-			Health: &witnesses{Answers: duty.Answers{Self: uint32(i), Ask: n.answers}, net: n,
+			Health: &witnesses{answers: answers{Self: uint32(i), Ask: n.dials}, net: n,
 				chain: r.Engine, kept: map[uint32]*rotation.Receipts{}},
 			Logger: slog.New(slog.DiscardHandler)})
 	})
@@ -89,7 +90,7 @@ func (n *network) dutiful(t testing.TB, i int, dir string) *running {
 // witnesses are answers at a port, and a receipt for each probe of those who answer: all nodes of
 // these networks sign what is asked of them.
 type witnesses struct {
-	duty.Answers
+	answers
 	net   *network
 	chain *Engine
 
@@ -101,11 +102,11 @@ type witnesses struct {
 func (w *witnesses) Begin(ctx context.Context, epoch uint32, candidates []rotation.Candidate,
 	until time.Time) {
 	w.candidates, w.began = candidates, w.chain.View().Height()
-	w.Answers.Begin(ctx, epoch, candidates, until)
+	w.answers.Begin(ctx, epoch, candidates, until)
 }
 
 func (w *witnesses) Verdicts(epoch uint32) ([]uint32, rollup.Hash, bool) {
-	unhealthy, _, ok := w.Answers.Verdicts(epoch)
+	unhealthy, _, ok := w.answers.Verdicts(epoch)
 	if !ok {
 		return nil, rollup.Hash{}, false
 	}
@@ -132,22 +133,24 @@ func (w *witnesses) Verdicts(epoch uint32) ([]uint32, rollup.Hash, bool) {
 	return unhealthy, all.Root(), true
 }
 
+var errNoReceipts = errors.New("no receipts of an audited report")
+
 func (w *witnesses) Show(epoch uint32, asked []rotation.Asked) (list []rotation.Shown, err error) {
 	for _, a := range asked {
 		all := w.kept[epoch]
 		if all == nil {
-			return nil, duty.ErrNoReceipts // of a node that was stopped
+			return nil, errNoReceipts // of a node that was stopped
 		}
 		shown, ok := all.Show(epoch, a)
 		if !ok {
-			return nil, duty.ErrNoReceipts
+			return nil, errNoReceipts
 		}
 		list = append(list, *shown)
 	}
 	return list, nil
 }
 
-func (n *network) answers(ctx context.Context, node uint32) error {
+func (n *network) dials(ctx context.Context, node uint32) error {
 	c, err := new(net.Dialer).DialContext(ctx, "tcp", n.members[node].address)
 	if err != nil {
 		return err

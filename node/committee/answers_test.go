@@ -1,9 +1,7 @@
-package duty
+package committee
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -19,10 +17,9 @@ const (
 	askPause    = 250 * time.Millisecond // after a try
 )
 
-// Answers is a Health that asks each candidate at its peer port: who answers in one of three tries
-// is healthy. Nobody is asked twice at a time. It keeps no receipts, so that its member does not
-// report when its last report is audited.
-type Answers struct {
+// answers finds who is healthy as a prober does, without probes: who answers in one of three tries
+// is. Nobody is asked twice at a time.
+type answers struct {
 	// Ask calls a node, and returns nil when that answered with the key that the ledger has for it.
 	Ask func(ctx context.Context, node uint32) error
 	// Self is not asked.
@@ -34,8 +31,8 @@ type Answers struct {
 	unhealthy []uint32
 }
 
-// Begin implements Health.
-func (a *Answers) Begin(
+// Begin is that of duty.Health.
+func (a *answers) Begin(
 	ctx context.Context, epoch uint32, candidates []rotation.Candidate, _ time.Time,
 ) {
 	a.mu.Lock()
@@ -44,7 +41,7 @@ func (a *Answers) Begin(
 	go a.ask(ctx, epoch, candidates)
 }
 
-func (a *Answers) ask(ctx context.Context, epoch uint32, candidates []rotation.Candidate) {
+func (a *answers) ask(ctx context.Context, epoch uint32, candidates []rotation.Candidate) {
 	answered := make([]bool, len(candidates))
 	slots := make(chan struct{}, askedAtOnce)
 	var asking sync.WaitGroup
@@ -69,7 +66,7 @@ func (a *Answers) ask(ctx context.Context, epoch uint32, candidates []rotation.C
 	}
 }
 
-func (a *Answers) answers(ctx context.Context, node uint32) bool {
+func (a *answers) answers(ctx context.Context, node uint32) bool {
 	for range askTries {
 		try, cancel := context.WithTimeout(ctx, askTimeout)
 		err := a.Ask(try, node)
@@ -86,20 +83,9 @@ func (a *Answers) answers(ctx context.Context, node uint32) bool {
 	return false
 }
 
-// Verdicts implements Health.
-func (a *Answers) Verdicts(epoch uint32) (unhealthy []uint32, receipts rollup.Hash, ok bool) {
+// Verdicts is that of duty.Health.
+func (a *answers) Verdicts(epoch uint32) (unhealthy []uint32, receipts rollup.Hash, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.unhealthy, rollup.Hash{}, a.done && a.epoch == epoch
 }
-
-// Show implements Health.
-func (a *Answers) Show(epoch uint32, asked []rotation.Asked) ([]rotation.Shown, error) {
-	if len(asked) > 0 {
-		return nil, fmt.Errorf("%w: epoch %d", ErrNoReceipts, epoch)
-	}
-	return nil, nil
-}
-
-// ErrNoReceipts says that the receipts which an audit asks for are not there.
-var ErrNoReceipts = errors.New("duty: no receipts of an audited report")
