@@ -41,6 +41,7 @@ const (
 	KindConvicted = "convicted"
 	KindStands    = "stands"
 	KindSeats     = "seats"
+	KindFixed     = "seats_fixed"
 	KindHandOver  = "handed_over"
 	KindSkipped   = "rotation_skipped"
 	KindWithheld  = "withheld"
@@ -53,8 +54,8 @@ const (
 var Kinds = []string{KindRefused, KindDeposited, KindMoved, KindReserved, KindThawing,
 	KindAllowance, KindGranted, KindRevoked, KindOrdered, KindCharged, KindEpoch, KindSettled,
 	KindPaid, KindArrears, KindCertified, KindNode, KindStake, KindService, KindPrice,
-	KindConvicted, KindStands, KindSeats, KindHandOver, KindSkipped, KindWithheld, KindProofKey,
-	KindPlanned, KindUpgraded}
+	KindConvicted, KindStands, KindSeats, KindFixed, KindHandOver, KindSkipped, KindWithheld,
+	KindProofKey, KindPlanned, KindUpgraded}
 
 // Executed is a transaction of a block, and what became of it.
 type Executed struct {
@@ -179,6 +180,8 @@ func (m *maker) event(event ledger.Event) {
 	case ledger.SeatsDrawn:
 		m.add(KindSeats, &api.Event{Epoch: &e.Epoch, Id: proto.String(e.Seed.String()),
 			Count: proto.Uint64(uint64(len(e.Asked)))})
+	case ledger.SeatsFixed:
+		m.add(KindFixed, &api.Event{Epoch: &e.Epoch})
 	case ledger.HandedOver:
 		m.add(KindHandOver, &api.Event{First: proto.Uint64(uint64(e.From)),
 			Count: proto.Uint64(uint64(len(e.Committee.Members)))})

@@ -2,6 +2,11 @@ package events_test
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -112,4 +117,38 @@ func orZero(v *uint32) *uint32 {
 		return new(uint32)
 	}
 	return v
+}
+
+// TestEveryEvent: each event of the ledger has a kind here, and each kind is one that may be asked
+// for.
+func TestEveryEvent(t *testing.T) {
+	source, err := os.ReadFile("events.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob("../../rollup/ledger/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	event, seen := regexp.MustCompile(`(?m)^func \((\w+)\) event\(\)`), 0
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range event.FindAllSubmatch(content, -1) {
+			seen++
+			if !strings.Contains(string(source), "\tcase ledger."+string(m[1])+":\n") {
+				t.Errorf("%s has no kind", m[1])
+			}
+		}
+	}
+	if seen < 20 {
+		t.Errorf("only %d events were found", seen)
+	}
+	for _, m := range regexp.MustCompile(`\tKind\w+ += "(\w+)"`).FindAllSubmatch(source, -1) {
+		if !slices.Contains(events.Kinds, string(m[1])) {
+			t.Errorf("%s is not among the kinds", m[1])
+		}
+	}
 }
