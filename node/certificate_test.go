@@ -45,6 +45,7 @@ func TestCertificate(t *testing.T) {
 			c.Certificate.Directory, c.Certificate.Roots = directory, roots
 		}
 	})
+	defer w.stop()
 	w.await("a certificate", func() bool {
 		_, body := w.get(0, "/metrics")
 		_, rest, _ := strings.Cut(body, "\nwaybill_content_certificate_expiry_timestamp_seconds ")

@@ -416,8 +416,8 @@ func (a *app) executable(blockTime time.Time) error {
 	return err
 }
 
-// endPatience is for how long after the end of the last epoch that this program can execute it waits
-// for a block of it: proposers' clocks may be slow.
+// endPatience is for how long after the end of the last epoch that this program can execute it
+// waits for a block of it: proposers' clocks may be slow.
 const endPatience = 2 * time.Second
 
 // expect ends the chain here when the next epoch would begin by rules that this program does not
