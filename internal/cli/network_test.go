@@ -248,6 +248,50 @@ func TestOperator(t *testing.T) {
 	fails(t, 1, "answers: ", with("export", "settlement", "4000000")...)
 	fails(t, 1, "answers: ", with("export", "ack", "0", "0", "77", "0", "0", "0")...)
 	n.verify(t, settlement)
+	n.invoice(t, after, epoch)
+}
+
+// invoice takes the invoice of a payer whose payment in an epoch is among events, and has it
+// verified.
+func (n *network) invoice(t *testing.T, events string, epoch uint32) {
+	t.Helper()
+	var paid struct {
+		Kind         string
+		Epoch, Payer uint32
+		Paid         uint64 `json:",string"`
+	}
+	for line := range strings.Lines(events) {
+		if err := json.Unmarshal([]byte(line), &paid); err != nil {
+			t.Fatal(line, err)
+		}
+		if paid.Kind == "paid" && paid.Epoch == epoch {
+			break
+		}
+		paid.Kind = ""
+	}
+	if paid.Kind == "" {
+		t.Fatalf("nobody paid in epoch %d:\n%s", epoch, events)
+	}
+	of := []string{"invoice", fmt.Sprint(paid.Payer), fmt.Sprint(epoch), "--node", n.url}
+	for name, total := range map[string]string{"invoice.csv": ",%d,\nproof,",
+		"invoice.json": `"paid":"%d"},` + "\n"} {
+		file := filepath.Join(t.TempDir(), name)
+		must(t, append(of, "--out", file)...)
+		if out := must(t, "verify", "--genesis", n.genesis, file); !strings.Contains(out,
+			name+": holds: ") {
+			t.Error(out)
+		}
+		content := read(t, file)
+		if !strings.Contains(content, fmt.Sprintf(total, paid.Paid)) {
+			t.Errorf("no word of %d:\n%.2000s", paid.Paid, content)
+		}
+		lie := strings.Replace(content, fmt.Sprintf(total, paid.Paid),
+			fmt.Sprintf(total, paid.Paid+1), 1)
+		fails(t, 1, "DOES NOT HOLD", "verify", "--genesis", n.genesis,
+			write(t, filepath.Join(t.TempDir(), name), lie))
+	}
+	fails(t, 1, "", "invoice", "4000000", fmt.Sprint(epoch), "--node", n.url)
+	fails(t, 2, "want a number below 2^32", "invoice", "x", "0", "--node", n.url)
 }
 
 // grantByProof has a payer make a client of somebody who shows it a proof and no secret.
