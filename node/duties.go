@@ -14,11 +14,11 @@ func (n *Node) startDuties(context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	n.onStop(cancel)
-	prober := health.NewProber(health.Config{Chain: n.chain, Self: n.index, Key: n.id.Transport,
+	n.prober = health.NewProber(health.Config{Chain: n.chain, Self: n.index, Key: n.id.Transport,
 		Ask: n.members.Probe, Store: n.store, Logger: n.log})
 	n.tasks.Go(func() {
 		duty.Run(ctx, duty.Config{Chain: n.chain, Node: n.index, BLS: n.id.BLS,
-			Consensus: n.id.Consensus, Health: prober,
+			Consensus: n.id.Consensus, Health: n.prober,
 			Able: n.engine.Able, Logger: n.log})
 	})
 	return nil

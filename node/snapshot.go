@@ -73,6 +73,7 @@ func (n *Node) Snapshot() telemetry.Snapshot {
 	n.fillChain(&s, view, &engine)
 	n.fillEpoch(&s, view)
 	n.fillRules(&s.Rules, view)
+	n.fillRotation(&s, view)
 	if n.pipeline != nil {
 		s.Pipeline, s.Certify = n.pipeline.Stats(), n.outbox.Stats()
 		s.Node.Serving, s.ShuttingDown = true, n.stopping.Load()

@@ -98,6 +98,7 @@ func (s *nodeStatus) print(w io.Writer) {
 		"registry", fmt.Sprintf("%s, %s, %s", text.Plural(s.Epoch.Nodes, "node"),
 			text.Plural(s.Epoch.Services, "service"), text.Plural(s.Epoch.Clients, "client")),
 		"committee", s.members(),
+		"seats", s.seats(),
 		"disk", fmt.Sprintf("%s used, %s free", text.Bytes(s.Store.Bytes),
 			text.Bytes(s.Store.Free)),
 		"owner", s.owner(),
@@ -189,6 +190,32 @@ func (s *nodeStatus) rules() string {
 		}
 	}
 	return fmt.Sprintf("version %d, no other is planned", s.Rules.Version)
+}
+
+// seats tells who has seats, what becomes of this node's, and which candidates it found ill.
+func (s *nodeStatus) seats() string {
+	r := s.Rotation
+	if r == nil {
+		return "the committee stays as it is"
+	}
+	line := fmt.Sprintf("term %d; in epoch %d, at %s, of %s", r.Term, r.Epoch,
+		text.Line(r.Phase), text.Plural(r.Candidates, "candidate"))
+	if s.Node.Registered {
+		line += fmt.Sprintf("; this node has %d of %d", r.Held, r.Seats)
+		if r.Next != nil {
+			line += fmt.Sprintf(", and %d in the next term", *r.Next)
+		}
+		if r.Obstacle != "" {
+			line += "; it cannot be drawn: " + text.Line(r.Obstacle)
+		}
+	}
+	for _, p := range r.Probed {
+		if !p.Healthy {
+			line += fmt.Sprintf("; it found node %d ill, which answered %d of %s: %s", p.Node,
+				p.Answered, text.Plural(p.Asked, "probe"), text.Line(p.Why))
+		}
+	}
+	return line
 }
 
 // members tells which members are there: connected, voting, and not failing pushes.

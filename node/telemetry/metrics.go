@@ -374,6 +374,20 @@ var metrics = []metric{
 		"Credited to the owner through this node since the start.", counter,
 		func(s *Snapshot) float64 { return float64(s.Node.Earned) }),
 
+	one("rotation_term", "Term of the committee in office; 0 when it stays.", gauge,
+		func(s *Snapshot) float64 { return float64(s.rotation().Term) }),
+	one("rotation_seats", "Seats of the committee; 0 when it stays.", gauge,
+		func(s *Snapshot) float64 { return float64(s.rotation().Seats) }),
+	one("rotation_seats_held", "Of these, the node's own.", gauge,
+		func(s *Snapshot) float64 { return float64(s.rotation().Held) }),
+	one("rotation_eligible", "Whether the node can be drawn.", gauge,
+		func(s *Snapshot) float64 {
+			if s.Rotation != nil && s.Node.Registered && s.Rotation.Obstacle == "" {
+				return 1
+			}
+			return 0
+		}),
+
 	one("content_sessions", "Sessions in which content may be asked for.", gauge,
 		func(s *Snapshot) float64 { return float64(s.Content.Sessions) }),
 	one("content_streams", "Streams that run.", gauge,
