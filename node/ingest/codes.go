@@ -104,7 +104,7 @@ var answers = [...]struct {
 	},
 	rollup.CodeOnAccount: {
 		"the ack is durable, and will stand if its signature verifies",
-		connect.CodeUnavailable,
+		0,
 	},
 	rollup.CodeDropped: {
 		"an ack before this one did not verify; send the ack again",
