@@ -88,7 +88,10 @@ var settled = map[string]line{
 
 	// Other kinds of things than rollups.
 	"rollup.ErrPath": {never: other}, "rollup.ErrClients": {never: other},
-	"rollup.ErrSettlement": {never: other},
+	"rollup.ErrSettlement": {never: other}, "rollup.ErrInvoice": {never: other},
+	"rollup.ErrUnknownTerm": {never: other}, "rollup.ErrOffice": {never: other},
+	"rollup.ErrGap": {never: other}, "rollup.ErrHandOver": {never: other},
+	"rollup.ErrSeats": {never: other}, "rollup.ErrFork": {never: other},
 	"ledger.CodeOK":        {never: other}, "ledger.CodeBadSignature": {never: other},
 	"ledger.CodeBadNonce": {never: other}, "ledger.CodeUnknownAccount": {never: other},
 	"ledger.CodeInsufficientBalance": {never: other}, "ledger.CodeBadProof": {never: other},
