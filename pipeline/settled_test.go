@@ -92,7 +92,7 @@ var settled = map[string]line{
 	"rollup.ErrUnknownTerm": {never: other}, "rollup.ErrOffice": {never: other},
 	"rollup.ErrGap": {never: other}, "rollup.ErrHandOver": {never: other},
 	"rollup.ErrSeats": {never: other}, "rollup.ErrFork": {never: other},
-	"ledger.CodeOK":        {never: other}, "ledger.CodeBadSignature": {never: other},
+	"ledger.CodeOK": {never: other}, "ledger.CodeBadSignature": {never: other},
 	"ledger.CodeBadNonce": {never: other}, "ledger.CodeUnknownAccount": {never: other},
 	"ledger.CodeInsufficientBalance": {never: other}, "ledger.CodeBadProof": {never: other},
 	"ledger.CodeKeyTaken": {never: other}, "ledger.CodeUnknownClient": {never: other},
