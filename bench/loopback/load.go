@@ -46,7 +46,6 @@ type submission struct {
 	frames []byte
 	due    time.Time
 	again  time.Time // not before
-	taken  int       // acks of it so far
 }
 
 func (s *submission) acks() int { return len(s.frames) / rollup.AckSize }

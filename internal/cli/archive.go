@@ -92,7 +92,7 @@ func explainHome(home string, err error) error {
 	if errors.As(err, &unknown) {
 		return fmt.Errorf("%w\nLost: nothing; the home is as the last block left it, and all that was "+
 			"answered is in it.\nNext: install a program that knows version %d, and start it with the "+
-			"same home.", err, unknown.Upgrade.Version)
+			"same home", err, unknown.Upgrade.Version)
 	}
 	for _, e := range explanations {
 		if errors.Is(err, e.is) {
