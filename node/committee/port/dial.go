@@ -8,8 +8,8 @@ import (
 )
 
 // pursue keeps a peer connected, as long as it is wanted: it dials while there is no connection.
-// The target is this routine's.
-func (s *Switch) pursue(t *Target) {
+func (s *Switch) pursue(target Target) {
+	t := &target // its address changes
 	for backoff := MinBackoff; ; {
 		lasted, err := s.board.lost(s.ctx, t.ID)
 		if err != nil {

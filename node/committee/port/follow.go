@@ -32,7 +32,7 @@ func (s *Switch) Follow(targets []Target) {
 	for _, t := range targets {
 		if _, is := wanted[t.ID]; is && !s.pursued[t.ID] {
 			s.pursued[t.ID] = true
-			s.tasks.Go(func() { s.pursue(&t) })
+			s.tasks.Go(func() { s.pursue(t) })
 		}
 	}
 }

@@ -201,7 +201,7 @@ func (s *Switch) OnStart() error {
 	s.door = newDoor(l, s.c.limits, s.known, s.c.Logger, s.welcome)
 	s.tasks.Go(s.door.serve)
 	for i := range s.c.Peers {
-		s.tasks.Go(func() { s.pursue(&s.c.Peers[i]) })
+		s.tasks.Go(func() { s.pursue(s.c.Peers[i]) })
 	}
 	return nil
 }
