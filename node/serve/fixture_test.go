@@ -255,7 +255,7 @@ func (w *world) fetcher(t *testing.T, index uint64, book *client.Book,
 		list = append(list, w.at(t, n.url, n.pin, book))
 	}
 	f, err := client.NewFetcher(client.FetchConfig{Nodes: list, Client: index,
-		Key: w.Clients[index], Silence: 5 * time.Second})
+		Key: w.Clients[index], Silence: 30 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
