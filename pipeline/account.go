@@ -260,7 +260,7 @@ func (b *accounts) strike(f rollup.Frame, code rollup.Code) {
 	if _, ok := b.struck[name]; !ok {
 		if len(b.order) == maxStruck {
 			delete(b.struck, b.order[0])
-			b.order = append(b.order[:0], b.order[1:]...)
+			b.order = b.order[1:]
 		}
 		b.order = append(b.order, name)
 	}

@@ -3,6 +3,7 @@ package loopback
 import (
 	"errors"
 	"os"
+	"runtime"
 	"testing"
 	"time"
 
@@ -107,8 +108,8 @@ func TestProgramThatEnds(t *testing.T) {
 
 func TestUsage(t *testing.T) {
 	before := usageOf(os.Getpid())
-	if before.peak == 0 || machineBusy() == 0 {
-		t.Skip("this system does not tell")
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux tells")
 	}
 	for began := time.Now(); usageOf(os.Getpid()).cpu == before.cpu; {
 		if time.Since(began) > time.Minute {

@@ -270,22 +270,31 @@ func readPart(file string, network rollup.Network, committee *rollup.Committee) 
 	return part, signature, err
 }
 
-// sendProofKey submits a change of a proof key, and waits until the ledger has it: it then refuses
-// the same change as none.
-func sendProofKey(ctx context.Context, w io.Writer, c *client.Client, p *ledger.ProofKeyChange,
-	tx []byte, asJSON bool) error {
-	hash := api.TxHash(tx)
+// submitUntil submits a transaction that has no sender, and waits until the ledger has executed it:
+// it then refuses the same one again, by a code.
+func submitUntil(ctx context.Context, c *client.Client, tx []byte, executed ledger.TxCode) error {
 	if _, err := c.SubmitTx(ctx, tx); err != nil {
 		return err
 	}
 	waiting, cancel := context.WithTimeout(ctx, executionTime)
 	defer cancel()
 	var err error
-	for !errors.Is(err, ledger.CodeOutOfRange) {
+	for !errors.Is(err, executed) {
 		if paused := retry.Pause(waiting, pollTime); paused != nil {
-			return fmt.Errorf("transaction %s: %w", hash, errors.Join(paused, err))
+			return fmt.Errorf("transaction %s: %w", api.TxHash(tx), errors.Join(paused, err))
 		}
 		_, err = c.SubmitTx(waiting, tx)
+	}
+	return nil
+}
+
+// sendProofKey submits a change of a proof key, and waits until the ledger has it: it then refuses
+// the same change as none.
+func sendProofKey(ctx context.Context, w io.Writer, c *client.Client, p *ledger.ProofKeyChange,
+	tx []byte, asJSON bool) error {
+	hash := api.TxHash(tx)
+	if err := submitUntil(ctx, c, tx, ledger.CodeOutOfRange); err != nil {
+		return err
 	}
 	if asJSON {
 		return printJSON(w, map[string]any{"hash": hash, "proof_key": p.ProofKeyTerm})

@@ -4,14 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 
 	"github.com/spf13/cobra"
 	"github.com/waybill-network/waybill/client"
-	"github.com/waybill-network/waybill/internal/retry"
 	"github.com/waybill-network/waybill/internal/text"
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node/api"
@@ -321,17 +319,8 @@ func joinPlan(genesis *ledger.Genesis, files []string) (*ledger.Plan, error) {
 func sendPlan(ctx context.Context, w io.Writer, c *client.Client, p *ledger.Plan, tx []byte,
 	asJSON bool) error {
 	hash := api.TxHash(tx)
-	if _, err := c.SubmitTx(ctx, tx); err != nil {
+	if err := submitUntil(ctx, c, tx, ledger.CodeBadNonce); err != nil {
 		return err
-	}
-	waiting, cancel := context.WithTimeout(ctx, executionTime)
-	defer cancel()
-	var err error
-	for !errors.Is(err, ledger.CodeBadNonce) {
-		if paused := retry.Pause(waiting, pollTime); paused != nil {
-			return fmt.Errorf("transaction %s: %w", hash, errors.Join(paused, err))
-		}
-		_, err = c.SubmitTx(waiting, tx)
 	}
 	if asJSON {
 		return printJSON(w, map[string]any{"hash": hash, "number": p.Number, "upgrade": p.Upgrade})
