@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -34,6 +35,8 @@ type line struct {
 	host    netip.Addr
 	oneWay  atomic.Int64 // nanoseconds
 	cut     atomic.Bool  // packets are lost
+	left    atomic.Int64 // bytes that still come from the far end before it is cut
+	dark    chan struct{}
 	near    *os.File
 	far     *os.File
 	workers sync.WaitGroup
@@ -90,8 +93,10 @@ func needsNamespaces(t *testing.T) {
 func newLine(t *testing.T, index int, roundTrip time.Duration) *line {
 	t.Helper()
 	id := fmt.Sprintf("wb%d-%d", os.Getpid()%100000, index)
-	l := &line{name: id, host: netip.AddrFrom4([4]byte{10, 99, byte(index), 2})}
+	l := &line{name: id, host: netip.AddrFrom4([4]byte{10, 99, byte(index), 2}),
+		dark: make(chan struct{})}
 	l.oneWay.Store(int64(roundTrip / 2))
+	l.left.Store(math.MaxInt64)
 	ip := func(args ...string) {
 		t.Helper()
 		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
@@ -147,6 +152,13 @@ func (l *line) carry(from, to *os.File) {
 	l.workers.Go(func() {
 		for p := range under {
 			time.Sleep(time.Until(p.due))
+			if from == l.far {
+				left := l.left.Add(-int64(len(p.data)))
+				if left < 0 && left+int64(len(p.data)) >= 0 {
+					l.cut.Store(true)
+					close(l.dark)
+				}
+			}
 			if !l.cut.Load() {
 				_, _ = to.Write(p.data) // what is not taken is lost, as on any line
 			}
@@ -268,6 +280,8 @@ func TestKilledFar(t *testing.T) {
 	if got, err := read(t, f, w.shelf.add(warm)); err != nil || !bytes.Equal(got, warm) {
 		t.Fatal(err)
 	}
+	// The line is cut, not the reader's view of it: buffers on the way may hold megabytes.
+	w.lines[0].left.Store(int64(size / 2))
 	r, err := f.Open(t.Context(), root)
 	if err != nil {
 		t.Fatal(err)
@@ -275,15 +289,18 @@ func TestKilledFar(t *testing.T) {
 	if r.From() != w.nodes[0].url {
 		t.Fatalf("%s sends", r.From())
 	}
+	var killed sync.WaitGroup
+	killed.Go(func() { // as if its power was cut: nobody hears of it
+		select {
+		case <-w.lines[0].dark:
+			w.nodes[0].cut()
+		case <-t.Context().Done():
+		}
+	})
 	var got []byte
 	var longest time.Duration
 	b := make([]byte, 64<<10)
-	for killed := false; len(got) < size; {
-		if !killed && len(got) >= size/2 {
-			killed = true
-			w.lines[0].cut.Store(true) // as if its power was cut: nobody hears of it
-			w.nodes[0].cut()
-		}
+	for len(got) < size {
 		began := time.Now()
 		n, err := r.Read(b)
 		if waited := time.Since(began); waited > longest {
@@ -293,6 +310,7 @@ func TestKilledFar(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	killed.Wait()
 	if !bytes.Equal(got, data) {
 		t.Error("other bytes")
 	}
@@ -302,6 +320,7 @@ func TestKilledFar(t *testing.T) {
 	if err := f.Settle(short); err == nil { // which waits for the stream that was left
 		t.Error("a node that is not there has taken acks")
 	}
+	w.lines[0].left.Store(math.MaxInt64)
 	w.lines[0].cut.Store(false)
 	w.again(t, w.nodes[0])
 	if err := errors.Join(r.Close(), f.Close()); err != nil {
