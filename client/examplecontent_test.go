@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"os"
 	"sync"
 	"time"
 
@@ -49,14 +48,12 @@ func (c *exampleContent) Parents(dst []byte, first, next, end uint64) ([]byte, e
 }
 
 // deliver opens the node's port for content.
-func (n *ExampleNode) deliver(f *fixture, config *ingest.Config, data []byte) error {
-	dir, err := os.MkdirTemp("", "waybill-example-*")
-	if err != nil {
-		return err
-	}
+func (n *ExampleNode) deliver(f *fixture, config *ingest.Config, accounts *serve.Accounts,
+	dir string, data []byte) error {
 	content := newExampleContent(data)
 	server, err := serve.NewServer(serve.Config{Network: f.ID, Key: f.Members[0].Transport,
-		Chain: f.Chain, Content: content, Dir: dir, API: ingest.NewServer(*config).Handler()})
+		Chain: f.Chain, Content: content, Dir: dir, Accounts: accounts,
+		API: ingest.NewServer(*config).Handler()})
 	if err != nil {
 		return err
 	}
@@ -74,7 +71,7 @@ func (n *ExampleNode) deliver(f *fixture, config *ingest.Config, data []byte) er
 		defer cancel()
 		err := server.Shutdown(ctx)
 		serving.Wait()
-		if err := errors.Join(err, failed, os.RemoveAll(dir)); err != nil {
+		if err := errors.Join(err, failed); err != nil {
 			panic(err)
 		}
 	})

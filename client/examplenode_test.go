@@ -2,11 +2,14 @@ package client
 
 import (
 	"crypto/ed25519"
+	"errors"
 	"os"
 	"testing"
 
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node/ingest"
+	"github.com/waybill-network/waybill/node/serve"
+	"github.com/waybill-network/waybill/node/serve/credit"
 	"github.com/waybill-network/waybill/rollup"
 )
 
@@ -31,11 +34,24 @@ type ExampleNode struct {
 func StartExampleNode() *ExampleNode {
 	n := &ExampleNode{}
 	var config ingest.Config
-	f := start(exampleTB{n: n}, options{config: func(c *ingest.Config) {
+	dir, err := os.MkdirTemp("", "waybill-example-*")
+	if err != nil {
+		panic(err)
+	}
+	accounts, err := serve.OpenAccounts(dir, credit.Params{}, nil)
+	if err != nil {
+		panic(err)
+	}
+	n.cleanup = append(n.cleanup, func() {
+		if err := errors.Join(accounts.Close(), os.RemoveAll(dir)); err != nil {
+			panic(err)
+		}
+	})
+	f := start(exampleTB{n: n}, options{taken: accounts.Taken, config: func(c *ingest.Config) {
 		c.Answered = func(frames []byte, answers []rollup.Answer) { n.answered(frames, answers) }
 		config = *c
 	}})
-	if err := n.deliver(f, &config, []byte("a film of 24 characters.")); err != nil {
+	if err := n.deliver(f, &config, accounts, dir, []byte("a film of 24 characters.")); err != nil {
 		panic(err)
 	}
 	n.Committee = f.Genesis.Committee()

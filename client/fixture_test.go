@@ -13,6 +13,7 @@ import (
 	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node/ingest"
 	"github.com/waybill-network/waybill/node/store"
+	"github.com/waybill-network/waybill/rollup"
 )
 
 // clients is how many clients the network of a fixture has.
@@ -34,13 +35,15 @@ type options struct {
 	config     func(*ingest.Config)
 	network    *testnet.Network
 	now        func() time.Time // the node's clock
+	taken      func([]rollup.Chunk)
 }
 
 func start(t testing.TB, o options) *fixture {
 	t.Helper()
 	f := &fixture{sessions: ingest.NewSessions(quiet())}
 	f.Node = testnode.Start(t, testnode.Options{Clients: clients, WindowAge: o.windowAge,
-		Network: o.network, Now: o.now, CosignWait: o.cosignWait, Cosigners: f.sessions})
+		Network: o.network, Now: o.now, CosignWait: o.cosignWait, Cosigners: f.sessions,
+		Taken: o.taken})
 	f.store = f.Store
 	config := ingest.Config{
 		Network:  f.ID,

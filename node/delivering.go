@@ -64,9 +64,9 @@ func (n *Node) startContent(context.Context) error {
 		Kinds:   kinds,
 		Counter: n.pipeline.Counter, Left: n.left, Manifest: shelf.encoded,
 		Showing: shelf.showing, API: http.HandlerFunc(d.serveAPI),
-		Routes: n.startRoutes(),
-		Dir:    filepath.Join(n.cfg.HomeDir(), "delivery"),
-		Rate:   uint64(c.Rate), Volume: uint64(c.Volume), Courtesy: uint64(c.Courtesy),
+		Routes:   n.startRoutes(),
+		Accounts: n.accounts, Dir: n.deliveryDir(),
+		Rate: uint64(c.Rate), Volume: uint64(c.Volume), Courtesy: uint64(c.Courtesy),
 		TLS: tlsOf(d.certificate), MaxConnections: c.MaxConnections, MaxOfOne: c.MaxPerAddress,
 		Logger: n.log,
 	})
@@ -76,6 +76,9 @@ func (n *Node) startContent(context.Context) error {
 	n.content = d
 	return nil
 }
+
+// deliveryDir is where the debts of clients lie, and what was used of the month's volume.
+func (n *Node) deliveryDir() string { return filepath.Join(n.cfg.HomeDir(), "delivery") }
 
 // startCompute makes what runs modules from the store of content.
 func (n *Node) startCompute(d *deliverer, modules compute.Modules) ([]serve.Kind, error) {

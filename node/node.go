@@ -31,6 +31,8 @@ import (
 	"github.com/waybill-network/waybill/node/health"
 	"github.com/waybill-network/waybill/node/ingest"
 	"github.com/waybill-network/waybill/node/peer"
+	"github.com/waybill-network/waybill/node/serve"
+	"github.com/waybill-network/waybill/node/serve/credit"
 	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/node/telemetry"
 	"github.com/waybill-network/waybill/node/web"
@@ -67,6 +69,7 @@ type Node struct {
 	puller   *peer.Puller
 	outbox   *certify.Outbox    // nil while the node does not serve
 	pipeline *pipeline.Pipeline // as well
+	accounts *serve.Accounts    // nil: nothing is delivered
 	sessions *ingest.Sessions   // nil while the node asks nobody to co-sign
 	content  *deliverer         // nil while the node delivers no content
 	keys     *proofKeys
@@ -371,6 +374,18 @@ func (n *Node) startPipeline(ctx context.Context) error {
 			AllUnits: uint64(n.cfg.Pipeline.OnAccountAllUnits),
 			AllAcks:  n.cfg.Pipeline.OnAccountAll},
 		Room: func() bool { return n.usage.room(n.store, uint64(n.cfg.Store.MinFree)) },
+	}
+	if n.cfg.Content.Listen != "" { // they are closed after the pipeline, and hear of its last acks
+		accounts, err := serve.OpenAccounts(n.deliveryDir(), credit.Params{}, n.log)
+		if err != nil {
+			return err
+		}
+		n.onStop(func() {
+			if err := accounts.Close(); err != nil {
+				n.log.Error("what clients owe was not written down", "err", err)
+			}
+		})
+		n.accounts, config.Taken = accounts, accounts.Taken
 	}
 	if left := timeToOrder(config.Tail, config.CosignWait, &n.id.Genesis.Params); left <= 0 {
 		n.log.Warn(

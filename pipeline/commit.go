@@ -121,6 +121,7 @@ func (g *group) write(p *Pipeline) error {
 		return err
 	}
 	p.counters.writes.Add(1)
+	p.cfg.Taken(g.chunks)
 	p.windows.mu.Lock()
 	defer p.windows.mu.Unlock()
 	for _, w := range g.windows {

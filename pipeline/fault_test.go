@@ -45,6 +45,7 @@ func failWrites(t *testing.T, setUp func(f *fixture), kinds ...string) {
 func failWrite(t *testing.T, n int, polarity fault, setUp func(f *fixture)) (failed string) {
 	f := newFixture(t, pipelinetest.Config{Clients: 3, Payers: 2})
 	setUp(f)
+	heard := hears(f)
 	writes := 0
 	f.start(func(op string) fault {
 		if writes++; writes == n+1 {
@@ -113,11 +114,35 @@ func failWrite(t *testing.T, n int, polarity fault, setUp func(f *fixture)) (fai
 		if n != 1 {
 			t.Errorf("an ack is in %d rollups: %x", n, m)
 		}
+		if heard[m] != 1 {
+			t.Errorf("an ack was heard of %d times, after a failed %s", heard[m], failed)
+		}
 	}
 	if polarity == kept && len(count) < len(accepted) || len(accepted) == 0 && failed != "append" {
 		t.Errorf("%d acks rolled up, %d accepted", len(count), len(accepted))
 	}
 	return failed
+}
+
+// hears counts the acks that a fixture's pipelines tell of, each place of a window once, as those do
+// who hear of them.
+func hears(f *fixture) map[leaf]int {
+	heard, places := map[leaf]int{}, map[rollup.WindowKey]uint32{}
+	f.cfg.Taken = func(chunks []rollup.Chunk) {
+		for _, c := range chunks {
+			if c.First > places[c.Key] {
+				f.t.Errorf("told of acks of %v from %d on, after %d", c.Key, c.First, places[c.Key])
+			}
+			for at := c.First; len(c.Frames) > 0; at++ {
+				if at >= places[c.Key] {
+					heard[leaf(rollup.Frame(c.Frames).Leaf())]++
+					places[c.Key] = at + 1
+				}
+				c.Frames = c.Frames[rollup.AckSize:]
+			}
+		}
+	}
+	return heard
 }
 
 // TestFailureResolvesAll fails a write while acks wait in every stage: each is answered, none

@@ -247,6 +247,11 @@ type Config struct {
 
 	OnAccount OnAccount // what may be taken before it is verified (nothing)
 
+	// Taken hears of all acks as soon as they are durable and before they are answered, those of a
+	// window in order; and at the start of all that the pool holds. It is called by one goroutine at
+	// a time, and borrows the chunks for the call. Nil: nobody hears.
+	Taken func([]rollup.Chunk)
+
 	Room        func() bool          // for more acks on the disk; asked at every submission (always)
 	Logger      *slog.Logger         // (discards)
 	NewVerifier func() BatchVerifier // one per worker (bls.NewVerifier(bls.Default, 1))
@@ -279,6 +284,9 @@ func (c *Config) complete() error {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Taken == nil {
+		c.Taken = func([]rollup.Chunk) {}
 	}
 	if c.Room == nil {
 		c.Room = func() bool { return true }

@@ -33,7 +33,13 @@ func (p *Pipeline) recoverPool(ctx context.Context) ([]*window, error) {
 		p.windows.give(w)
 		reload := func(frames []byte, account bool) error {
 			onAccount = onAccount || account
-			return p.reload(ctx, w, frames, account)
+			first := uint32(w.acks())
+			if err := p.reload(ctx, w, frames, account); err != nil {
+				return err
+			}
+			p.cfg.Taken([]rollup.Chunk{{Key: key, First: first, Frames: frames,
+				OnAccount: account}})
+			return nil
 		}
 		if err := p.store.ReadPool(key, reload); err != nil {
 			return nil, fmt.Errorf("recover %v: %w", key, err)

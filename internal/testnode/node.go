@@ -27,7 +27,8 @@ type Options struct {
 	WindowAge  time.Duration // after which a window closes; 0: an hour
 	CosignWait time.Duration
 	Cosigners  pipeline.Cosigners
-	Now        func() time.Time // the node's clock; nil: this machine's
+	Now        func() time.Time     // the node's clock; nil: this machine's
+	Taken      func([]rollup.Chunk) // hears of acks that are durable; may be nil
 
 	Network *testnet.Network // that the node is of; nil: one of its own, with Clients
 	Index   uint32           // of the node, which is the member of the same index
@@ -68,7 +69,8 @@ func Start(tb testing.TB, o Options) *Node {
 	cfg := pipelinetest.NodeConfig{
 		Config: pipeline.Config{Network: n.ID, Node: o.Index, Workers: 1,
 			WindowAge: cmp.Or(o.WindowAge, time.Hour), Tail: time.Hour, MaxSkew: time.Hour,
-			CosignWait: o.CosignWait, Cosigners: o.Cosigners, Now: o.Now},
+			CosignWait: o.CosignWait, Cosigners: o.Cosigners, Now: o.Now,
+			Taken: o.Taken},
 		Certify: certify.Config{Key: n.Members[o.Index].Transport},
 	}
 	n.Pipeline, err = pipelinetest.NewNode(cfg, n.Store, n.Chain, members)

@@ -16,6 +16,7 @@ import (
 	"github.com/waybill-network/waybill/node/compute/machine/machinetest"
 	"github.com/waybill-network/waybill/node/ingest"
 	"github.com/waybill-network/waybill/node/serve"
+	"github.com/waybill-network/waybill/node/serve/credit"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/delivery"
 )
@@ -70,7 +71,17 @@ func start(t *testing.T, cfg Config) *world {
 	t.Helper()
 	w := &world{Network: testnet.New(t, []string{"127.0.0.1:1"}, 2),
 		shelf: &shelf{make(map[rollup.Hash][]byte)}}
-	inside := testnode.Start(t, testnode.Options{Network: w.Network})
+	dir := t.TempDir()
+	accounts, err := serve.OpenAccounts(dir, credit.Params{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := accounts.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	inside := testnode.Start(t, testnode.Options{Network: w.Network, Taken: accounts.Taken})
 	key, log := w.Members[0].Transport, slog.New(slog.DiscardHandler)
 	api := ingest.NewServer(ingest.Config{Network: w.ID, Key: key, Version: "test",
 		Pipeline: inside.Pipeline.Pipeline, Chain: inside.Chain, Witness: w.Witness,
@@ -79,13 +90,12 @@ func start(t *testing.T, cfg Config) *world {
 			w.server.Answered(frames, answers)
 		}})
 	cfg.Modules = w.shelf
-	var err error
 	if w.service, err = New(cfg); err != nil {
 		t.Fatal(err)
 	}
 	w.server, err = serve.NewServer(serve.Config{Network: w.ID, Key: key, Chain: inside.Chain,
 		Content: w.shelf, Kinds: []serve.Kind{w.service}, Counter: inside.Pipeline.Counter,
-		API: api.Handler(), Dir: t.TempDir()})
+		API: api.Handler(), Dir: dir, Accounts: accounts})
 	if err != nil {
 		t.Fatal(err)
 	}

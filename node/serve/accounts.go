@@ -13,9 +13,10 @@ import (
 	"github.com/waybill-network/waybill/rollup/delivery"
 )
 
-// accounts are the credit of all clients, safe for concurrent use, and durable: each event is
-// written to the journal before what it is about is done.
-type accounts struct {
+// Accounts are the credit of all clients, safe for concurrent use, and durable: each event is
+// written to the journal before what it is about is done. They are there before the pipeline, which
+// tells Taken of every ack that it has made durable, and are closed after it.
+type Accounts struct {
 	log *slog.Logger
 
 	mu       sync.Mutex
@@ -31,12 +32,17 @@ type session struct {
 	id      credit.ID
 	client  uint64
 	payer   uint32
-	streams map[*Call]rollup.Hash // that run, by the digest of their heads; guarded by accounts.mu
-	changed chan struct{}         // closed when credit may have grown; guarded by accounts.mu
+	streams map[*Call]rollup.Hash // that run, by the digest of their heads; guarded by Accounts.mu
+	changed chan struct{}         // closed when credit may have grown; guarded by Accounts.mu
 }
 
-func openAccounts(dir string, params credit.Params, log *slog.Logger) (*accounts, error) {
-	a := &accounts{log: log, sessions: make(map[credit.ID]*session),
+// OpenAccounts reads the journal in a directory, of which the accounts are the only user until
+// Close, and goes on with it. A nil logger discards.
+func OpenAccounts(dir string, params credit.Params, log *slog.Logger) (*Accounts, error) {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	a := &Accounts{log: log, sessions: make(map[credit.ID]*session),
 		byClient: make(map[uint64]*session), opened: make(chan struct{})}
 	a.book = credit.New(params, func(e credit.Event) { a.journal.write(e) })
 	j, err := openJournal(dir, a.book)
@@ -48,7 +54,7 @@ func openAccounts(dir string, params credit.Params, log *slog.Logger) (*accounts
 }
 
 // open opens a session in place of the client's last one, and returns its window.
-func (a *accounts) open(now time.Time, id credit.ID, client uint64, payer uint32,
+func (a *Accounts) open(now time.Time, id credit.ID, client uint64, payer uint32,
 	address netip.Addr) (window, owed uint64, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -71,7 +77,7 @@ func (a *accounts) open(now time.Time, id credit.ID, client uint64, payer uint32
 }
 
 // drop forgets a session that has ended, and has its streams see that.
-func (a *accounts) drop(s *session) {
+func (a *Accounts) drop(s *session) {
 	delete(a.sessions, s.id)
 	if a.byClient[s.client] == s {
 		delete(a.byClient, s.client)
@@ -81,7 +87,7 @@ func (a *accounts) drop(s *session) {
 }
 
 // await returns a session that is open, or opens within some time.
-func (a *accounts) await(ctx context.Context, id credit.ID, most time.Duration) (*session, error) {
+func (a *Accounts) await(ctx context.Context, id credit.ID, most time.Duration) (*session, error) {
 	var over <-chan time.Time
 	for {
 		a.mu.Lock()
@@ -106,7 +112,7 @@ func (a *accounts) await(ctx context.Context, id credit.ID, most time.Duration) 
 }
 
 // enter notes that a stream of a session begins; leave must follow.
-func (a *accounts) enter(o *Call, head rollup.Hash, most int) error {
+func (a *Accounts) enter(o *Call, head rollup.Hash, most int) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if len(o.session.streams) >= most {
@@ -116,14 +122,14 @@ func (a *accounts) enter(o *Call, head rollup.Hash, most int) error {
 	return nil
 }
 
-func (a *accounts) leave(o *Call) {
+func (a *Accounts) leave(o *Call) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(o.session.streams, o)
 }
 
 // stop has the streams with a head end.
-func (a *accounts) stop(id credit.ID, head rollup.Hash) error {
+func (a *Accounts) stop(id credit.ID, head rollup.Hash) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s := a.sessions[id]
@@ -141,7 +147,7 @@ func (a *accounts) stop(id credit.ID, head rollup.Hash) error {
 // take takes bytes that are about to be sent, in whole units unless all are taken. When there is
 // none, changed is closed when that may be different. With ask the client is to be asked for an
 // ack. What the payer can afford bounds it.
-func (a *accounts) take(now time.Time, s *session, service uint32, most, unit uint64,
+func (a *Accounts) take(now time.Time, s *session, service uint32, most, unit uint64,
 	afford func(least uint64) (uint64, error)) (n uint64, ask bool, changed <-chan struct{},
 	err error) {
 	a.mu.Lock()
@@ -160,14 +166,14 @@ func (a *accounts) take(now time.Time, s *session, service uint32, most, unit ui
 	return n, ask, s.changed, err
 }
 
-func (a *accounts) due(s *session) (due, window uint64) {
+func (a *Accounts) due(s *session) (due, window uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.book.Due(s.id)
 }
 
 // giveBack returns what was taken and not sent.
-func (a *accounts) giveBack(s *session, service uint32, bytes uint64) {
+func (a *Accounts) giveBack(s *session, service uint32, bytes uint64) {
 	if bytes == 0 {
 		return
 	}
@@ -177,15 +183,28 @@ func (a *accounts) giveBack(s *session, service uint32, bytes uint64) {
 	a.wake(s.id)
 }
 
-func (a *accounts) paid(now time.Time, client uint64, service uint32, units uint64) {
+// Taken counts acks that lie durable in the pool, each once: those that a run before this one has
+// counted are known by their places. Of a window they come in order.
+func (a *Accounts) Taken(chunks []rollup.Chunk) {
+	now := time.Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if id, ok := a.book.Paid(now, client, service, units); ok {
-		a.wake(id)
-	}
+	a.journal.together(func() {
+		for _, c := range chunks {
+			place := credit.Place{Epoch: c.Key.Epoch, Window: c.Key.Window, Acks: c.First}
+			for b := c.Frames; len(b) > 0; b = b[rollup.AckSize:] {
+				f := rollup.Frame(b)
+				place.Acks++
+				if id, ok := a.book.Paid(now, place, f.Client(), f.Service(), f.Units()); ok {
+					a.wake(id)
+				}
+			}
+			a.book.Counted(place)
+		}
+	})
 }
 
-func (a *accounts) forgive(client uint64, service uint32, units uint64) {
+func (a *Accounts) forgive(client uint64, service uint32, units uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if id, ok := a.book.Forgive(client, service, units); ok {
@@ -193,14 +212,14 @@ func (a *accounts) forgive(client uint64, service uint32, units uint64) {
 	}
 }
 
-func (a *accounts) wake(id credit.ID) {
+func (a *Accounts) wake(id credit.ID) {
 	if s := a.sessions[id]; s != nil {
 		close(s.changed)
 		s.changed = make(chan struct{})
 	}
 }
 
-func (a *accounts) sweep(now time.Time) {
+func (a *Accounts) sweep(now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, id := range a.book.Sweep(now) {
@@ -213,20 +232,21 @@ func (a *accounts) sweep(now time.Time) {
 	}
 }
 
-func (a *accounts) totals() credit.Totals {
+func (a *Accounts) totals() credit.Totals {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.book.Totals()
 }
 
-func (a *accounts) sync() error {
+func (a *Accounts) sync() error {
 	a.mu.Lock()
 	j := a.journal
 	a.mu.Unlock()
 	return j.sync()
 }
 
-func (a *accounts) close() error {
+// Close writes the journal down as short as it can be.
+func (a *Accounts) Close() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.journal.close(a.book)

@@ -20,6 +20,7 @@ import (
 	"github.com/waybill-network/waybill/internal/testnode"
 	"github.com/waybill-network/waybill/kernels/blake3"
 	"github.com/waybill-network/waybill/node/ingest"
+	"github.com/waybill-network/waybill/node/serve/credit"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/delivery"
 )
@@ -96,6 +97,7 @@ type world struct {
 	listen func(t testing.TB, node uint32, address string) net.Listener
 
 	windowAge, cosignWait time.Duration
+	credit                credit.Params
 }
 
 type node struct {
@@ -104,6 +106,28 @@ type node struct {
 	url    string
 	pin    client.Pin
 	cut    func() // ends the node's connections and takes no others
+
+	mu       sync.Mutex
+	accounts *Accounts // that hear of the pipeline's acks
+}
+
+// taken is what the pipeline tells of its acks.
+func (n *node) taken(chunks []rollup.Chunk) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.accounts.Taken(chunks)
+}
+
+// open opens the accounts of a directory, as a node's new process does.
+func (n *node) open(t testing.TB, dir string, params credit.Params) *Accounts {
+	t.Helper()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var err error
+	if n.accounts, err = OpenAccounts(dir, params, quiet()); err != nil {
+		t.Fatal(err)
+	}
+	return n.accounts
 }
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
@@ -127,7 +151,7 @@ func startAt(t testing.TB, nodes, clients int,
 	listen func(testing.TB, uint32, string) net.Listener, change func(*Config)) *world {
 	t.Helper()
 	var addresses []string
-	for range nodes {
+	for range max(nodes, 1) {
 		addresses = append(addresses, "127.0.0.1:1")
 	}
 	w := &world{Network: testnet.New(t, addresses, clients), listen: listen,
@@ -138,10 +162,27 @@ func startAt(t testing.TB, nodes, clients int,
 	return w
 }
 
+// lends starts a node that gives credit by rules of its own.
+func lends(t testing.TB, clients int, params credit.Params, change func(*Config)) *world {
+	t.Helper()
+	w := startAt(t, 0, clients, listenHere, nil)
+	w.credit = params
+	w.nodes = append(w.nodes, w.node(t, 0, change))
+	return w
+}
+
 func (w *world) node(t testing.TB, index uint32, change func(*Config)) *node {
 	sessions := ingest.NewSessions(quiet())
-	n := &node{inside: testnode.Start(t, testnode.Options{Network: w.Network, Index: index,
-		WindowAge: w.windowAge, CosignWait: w.cosignWait, Cosigners: sessions})}
+	n := new(node)
+	dir := t.TempDir()
+	n.open(t, dir, w.credit)
+	t.Cleanup(func() {
+		if err := n.accounts.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	n.inside = testnode.Start(t, testnode.Options{Network: w.Network, Index: index,
+		WindowAge: w.windowAge, CosignWait: w.cosignWait, Cosigners: sessions, Taken: n.taken})
 	key := w.Members[index].Transport
 	api := ingest.NewServer(ingest.Config{Network: w.ID, Node: index, Key: key, Version: "test",
 		Pipeline: n.inside.Pipeline.Pipeline, Chain: n.inside.Chain, Witness: w.Witness,
@@ -150,7 +191,7 @@ func (w *world) node(t testing.TB, index uint32, change func(*Config)) *node {
 			n.server.Answered(frames, answers)
 		}})
 	config := Config{Network: w.ID, Node: index, Key: key, Chain: n.inside.Chain, Content: w.shelf,
-		Counter: n.inside.Pipeline.Counter, API: api.Handler(), Dir: t.TempDir(),
+		Counter: n.inside.Pipeline.Counter, API: api.Handler(), Dir: dir, Accounts: n.accounts,
 		Left: func(payer, epoch uint32) (uint64, rollup.Code, time.Duration) {
 			s := n.inside.Pipeline.Credit(payer, epoch)
 			return s.Left, s.Code, s.Wait

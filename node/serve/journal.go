@@ -19,6 +19,7 @@ type journal struct {
 	events int
 	kept   int // after it was shortened last
 	buffer []byte
+	held   bool  // events gather in the buffer
 	err    error // why nothing can be written any more
 }
 
@@ -87,6 +88,7 @@ func (j *journal) begin(book *credit.Book) error {
 			break
 		}
 	}
+	j.buffer = j.buffer[:0]
 	err = errors.Join(err, w.Flush())
 	if err == nil {
 		err = errors.Join(file.Sync(), os.Rename(temporary, j.path))
@@ -113,11 +115,26 @@ func (j *journal) write(e credit.Event) {
 	if j.err != nil {
 		return
 	}
-	j.buffer = e.Append(j.buffer[:0])
+	j.buffer = e.Append(j.buffer)
+	j.events++
+	if !j.held {
+		j.flush()
+	}
+}
+
+// together writes all events of a function at once.
+func (j *journal) together(f func()) {
+	j.held = true
+	f()
+	j.held = false
+	j.flush()
+}
+
+func (j *journal) flush() {
 	if _, err := j.file.Write(j.buffer); err != nil {
 		j.err = fmt.Errorf("serve: %w", err)
 	}
-	j.events++
+	j.buffer = j.buffer[:0]
 }
 
 // shorten begins anew when there are far more events than are needed.

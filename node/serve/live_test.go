@@ -155,6 +155,7 @@ func (w *world) again(t *testing.T, n *node) {
 	n.cut()
 	old := n.server
 	config := old.cfg
+	config.Accounts = n.open(t, config.Dir, w.credit)
 	server, err := NewServer(config)
 	if err != nil {
 		t.Fatal(err)

@@ -175,7 +175,7 @@ func TestRefused(t *testing.T) {
 // TestSilentClient: a client that never acknowledges is sent its first window, by whatever
 // requests, and then nothing, also after the node was killed.
 func TestSilentClient(t *testing.T) {
-	w := start(t, 1, 2, func(c *Config) { c.Credit = credit.Params{Lost: 2 * time.Second} })
+	w := lends(t, 2, credit.Params{Lost: 2 * time.Second}, nil)
 	n := w.nodes[0]
 	root := w.shelf.add(content(1, 1<<20))
 	small := w.shelf.add(content(2, 100_000))
@@ -300,7 +300,7 @@ func TestVolume(t *testing.T) {
 // TestJournal: what is cut at the end was not acted upon; what is damaged before is an error.
 func TestJournal(t *testing.T) {
 	dir := t.TempDir()
-	a, err := openAccounts(dir, credit.Params{}, quiet())
+	a, err := OpenAccounts(dir, credit.Params{}, quiet())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -326,14 +326,14 @@ func TestJournal(t *testing.T) {
 		if err := os.WriteFile(path, whole[:cut], 0o600); err != nil {
 			t.Fatal(err)
 		}
-		b, err := openAccounts(dir, credit.Params{}, quiet())
+		b, err := OpenAccounts(dir, credit.Params{}, quiet())
 		if err != nil {
 			t.Fatalf("%d bytes: %v", cut, err)
 		}
 		if owed := b.totals().Owed; owed != uint64(cut/credit.EventSize)*1000 {
 			t.Fatalf("%d bytes: %d owed", cut, owed)
 		}
-		if err := b.close(); err != nil {
+		if err := b.Close(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -342,7 +342,7 @@ func TestJournal(t *testing.T) {
 	if err := os.WriteFile(path, damaged, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openAccounts(dir, credit.Params{}, quiet()); err == nil {
+	if _, err := OpenAccounts(dir, credit.Params{}, quiet()); err == nil {
 		t.Error("a damaged journal was taken")
 	}
 }

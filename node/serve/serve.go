@@ -36,7 +36,6 @@ import (
 	"time"
 
 	"github.com/waybill-network/waybill/node/door"
-	"github.com/waybill-network/waybill/node/serve/credit"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/delivery"
 	"github.com/waybill-network/waybill/rollup/ledger"
@@ -94,6 +93,8 @@ type Config struct {
 	Manifest func(service uint32) ([]byte, error)
 	// Showing returns the encoding of what a service's manifest has under a path. Nil: nothing.
 	Showing func(service uint32, path string) ([]byte, error)
+	// Accounts are what clients owe. The pipeline tells them of the acks that it took.
+	Accounts *Accounts
 	// Left returns how much more, in micro-credits, the node takes at a payer's cost in an epoch, what
 	// is in the way of more, and about when there may be more. It may take no lock that is held where
 	// Answered is called. Nil: it is not looked at.
@@ -104,8 +105,7 @@ type Config struct {
 	// Routes is what the node knows of others. Nil: it tells of none.
 	Routes Routes
 
-	Dir    string // for the journal of debts and the volume that was used
-	Credit credit.Params
+	Dir string // for the volume that was used
 
 	Rate     uint64 // bytes a second of all streams together; 0: no limit
 	Volume   uint64 // bytes a month; 0: no limit
@@ -142,7 +142,7 @@ func or[T comparable](v *T, standard T) {
 type Server struct {
 	cfg      Config
 	secret   [32]byte // of challenges
-	accounts *accounts
+	accounts *Accounts
 	openings *openings
 	rate     *bucket
 	courtesy *bucket
@@ -161,14 +161,15 @@ func NewServer(cfg Config) (*Server, error) {
 	if len(cfg.Key) != ed25519.PrivateKeySize {
 		return nil, errors.New("serve: no key of the node")
 	}
-	s := &Server{cfg: cfg, rate: newBucket(cfg.Rate), courtesy: newBucket(cfg.Courtesy)}
+	if cfg.Accounts == nil {
+		return nil, errors.New("serve: no accounts")
+	}
+	s := &Server{cfg: cfg, accounts: cfg.Accounts, rate: newBucket(cfg.Rate),
+		courtesy: newBucket(cfg.Courtesy)}
 	rand.Read(s.secret[:]) // never fails
 	var err error
-	if s.accounts, err = openAccounts(cfg.Dir, cfg.Credit, cfg.Logger); err != nil {
-		return nil, err
-	}
 	if s.volume, err = openVolume(cfg.Dir, cfg.Volume); err != nil {
-		return nil, errors.Join(err, s.accounts.close())
+		return nil, err
 	}
 	s.openings = newOpenings()
 	s.drain, s.stop = context.WithCancel(context.Background())
@@ -273,7 +274,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		err = errors.Join(err, s.http.Close())
 	}
 	s.helpers.Wait()
-	return errors.Join(err, s.accounts.close(), s.volume.close())
+	return errors.Join(err, s.volume.close())
 }
 
 // keep ends sessions that are over, and writes down now and then.
@@ -293,16 +294,12 @@ func (s *Server) keep(ctx context.Context) {
 	}
 }
 
-// Answered takes what the node answered to acks: those that were taken free credit, those that
-// were refused for good are forgiven. Frames are 128 bytes each.
+// Answered takes what the node answered to acks: those that were refused for good are forgiven.
+// Frames are 128 bytes each.
 func (s *Server) Answered(frames []byte, answers []rollup.Answer) {
-	now := time.Now()
 	for i, a := range answers {
-		ack := rollup.Frame(frames[i*rollup.AckSize:])
-		switch {
-		case a.Code == rollup.CodeAccepted || a.Code == rollup.CodeOnAccount:
-			s.accounts.paid(now, ack.Client(), ack.Service(), ack.Units())
-		case a.Code.Class() == rollup.ClassNever:
+		if a.Code.Class() == rollup.ClassNever {
+			ack := rollup.Frame(frames[i*rollup.AckSize:])
 			s.accounts.forgive(ack.Client(), ack.Service(), ack.Units())
 		}
 	}

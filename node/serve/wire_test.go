@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/waybill-network/waybill/client"
+	"github.com/waybill-network/waybill/node/serve/credit"
 	"github.com/waybill-network/waybill/rollup/delivery"
 )
 
@@ -67,10 +68,9 @@ func TestTLS(t *testing.T) {
 
 // TestSlowReader: who does not read what is sent is cut off, and owes no more than its window.
 func TestSlowReader(t *testing.T) {
-	w := start(t, 1, 1, func(c *Config) {
+	// The window is more than the connection holds.
+	w := lends(t, 1, credit.Params{First: 64 << 20, Most: 64 << 20}, func(c *Config) {
 		c.Slow = 300 * time.Millisecond
-		c.Credit.First = 64 << 20 // more than the connection holds
-		c.Credit.Most = 64 << 20
 	})
 	n := w.nodes[0]
 	root := w.shelf.add(content(1, 48<<20))

@@ -27,6 +27,7 @@ import (
 	"github.com/waybill-network/waybill/node/content"
 	"github.com/waybill-network/waybill/node/ingest"
 	"github.com/waybill-network/waybill/node/serve"
+	"github.com/waybill-network/waybill/node/serve/credit"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/delivery"
 	"github.com/waybill-network/waybill/rollup/manifest"
@@ -148,7 +149,18 @@ func picture(i int) []byte {
 }
 
 func (w *world) node(t *testing.T, index uint32) *node {
-	n := &node{inside: testnode.Start(t, testnode.Options{Network: w.Network, Index: index})}
+	dir := t.TempDir()
+	accounts, err := serve.OpenAccounts(dir, credit.Params{}, quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := accounts.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	n := &node{inside: testnode.Start(t, testnode.Options{Network: w.Network, Index: index,
+		Taken: accounts.Taken})}
 	key := w.Members[index].Transport
 	api := ingest.NewServer(ingest.Config{Network: w.ID, Node: index, Key: key, Version: "test",
 		Pipeline: n.inside.Pipeline.Pipeline, Chain: n.inside.Chain, Witness: w.Witness,
@@ -156,10 +168,9 @@ func (w *world) node(t *testing.T, index uint32) *node {
 		Answered: func(frames []byte, answers []rollup.Answer) {
 			n.server.Answered(frames, answers)
 		}})
-	var err error
 	n.server, err = serve.NewServer(serve.Config{Network: w.ID, Node: index, Key: key,
 		Chain: n.inside.Chain, Content: w.shelf, Counter: n.inside.Pipeline.Counter,
-		Manifest: w.shelf.encoded, Routes: w, API: api.Handler(), Dir: t.TempDir()})
+		Manifest: w.shelf.encoded, Routes: w, API: api.Handler(), Dir: dir, Accounts: accounts})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,7 +27,11 @@
 // # What is durable
 //
 // Each change is an Event. Whoever writes them down before it acts, and replays them, has the
-// debts of before a crash: what was outstanding then is owed. The tables are bounded: the client
+// debts of before a crash: what was outstanding then is owed. An ack is durable before it is
+// counted. So the events say of each window how many of its acks were counted, and whoever hands
+// in all acks of the open windows again after a crash has counted each of them once.
+//
+// The tables are bounded: the client
 // that was heard of longest ago is forgotten, and what it owes is written off, but stays with its
 // payer.
 //
@@ -37,6 +41,7 @@ package credit
 import (
 	"container/list"
 	"iter"
+	"maps"
 	"net/netip"
 	"time"
 
@@ -159,8 +164,12 @@ type Book struct {
 	sessions  map[ID]*session
 	payers    map[uint32]*payer
 	addresses map[netip.Prefix]*line
+	counted   map[window]uint32
 	totals    Totals
 }
+
+// window names a window of the node.
+type window struct{ epoch, number uint32 }
 
 // New returns an empty book that hands each change to write before it is made.
 func New(params Params, write func(Event)) *Book {
@@ -170,7 +179,7 @@ func New(params Params, write func(Event)) *Book {
 	}
 	return &Book{params: params, write: write, clients: make(map[uint64]*client),
 		sessions: make(map[ID]*session), payers: make(map[uint32]*payer),
-		addresses: make(map[netip.Prefix]*line)}
+		addresses: make(map[netip.Prefix]*line), counted: make(map[window]uint32)}
 }
 
 // Totals returns the sums.
@@ -269,7 +278,8 @@ func (b *Book) Take(now time.Time, id ID, service uint32, most, unit uint64) (n 
 		s.asked = now
 	}
 	if n > 0 {
-		b.write(Event{EventSent, s.client.index, s.client.payer, service, s.address, n})
+		b.write(Event{Kind: EventSent, Client: s.client.index, Payer: s.client.payer,
+			Service: service, Address: s.address, Bytes: n})
 		s.add(service, n)
 		lend(&b.payer(s.client.payer).claims, service, n)
 		b.totals.Sent += n
@@ -290,18 +300,24 @@ func (b *Book) Due(id ID) (due, window uint64) {
 // Return gives back what was taken for a client and not sent.
 func (b *Book) Return(index uint64, service uint32, bytes uint64) {
 	if c := b.clients[index]; c != nil {
-		b.totals.Returned += b.settle(c, service, bytes, EventReturned)
+		b.totals.Returned += b.settle(c, Event{Kind: EventReturned, Service: service}, bytes)
 	}
 }
 
-// Paid notes that an ack was accepted. It returns the session whose credit grew, if there is one.
-func (b *Book) Paid(now time.Time, index uint64, service uint32, units uint64) (ID, bool) {
+// Paid notes that an ack was taken, with which so many acks of its window are; one that was noted
+// before counts for nothing. It returns the session whose credit grew, if there is one.
+func (b *Book) Paid(now time.Time, place Place, index uint64, service uint32, units uint64) (
+	ID, bool) {
+	if place.Acks <= b.counted[window{place.Epoch, place.Window}] {
+		return ID{}, false
+	}
+	b.count(place)
 	c := b.clients[index]
 	if c == nil {
 		b.totals.Beyond += units
 		return ID{}, false
 	}
-	n := b.settle(c, service, units, EventPaid)
+	n := b.settle(c, Event{Kind: EventPaid, Service: service, Counted: place}, units)
 	b.totals.Paid += n
 	b.totals.Beyond += units - n
 	b.pay(c, n)
@@ -311,6 +327,27 @@ func (b *Book) Paid(now time.Time, index uint64, service uint32, units uint64) (
 	}
 	b.grow(now, s, n)
 	return s.id, true
+}
+
+// Counted has the events say that a window's acks were noted so far, whomever they were of.
+func (b *Book) Counted(place Place) {
+	if place.Acks == b.counted[window{place.Epoch, place.Window}] {
+		b.write(Event{Kind: EventCounted, Counted: place})
+	}
+}
+
+// epochsCounted is for how many epochs places are kept: a node takes acks of two at most.
+const epochsCounted = 3
+
+// count raises a window's place. With a new window it forgets those that no ack can be of.
+func (b *Book) count(place Place) {
+	at := window{place.Epoch, place.Window}
+	if _, known := b.counted[at]; !known {
+		maps.DeleteFunc(b.counted, func(w window, _ uint32) bool { // order-free
+			return uint64(w.epoch)+epochsCounted <= uint64(at.epoch)
+		})
+	}
+	b.counted[at] = max(b.counted[at], place.Acks)
 }
 
 // pay adds to the histories.
@@ -351,7 +388,8 @@ func (b *Book) Forgive(index uint64, service uint32, units uint64) (ID, bool) {
 		return ID{}, false
 	}
 	most := c.tolerated(b.params.First, b.params.Share)
-	n := b.settle(c, service, min(units, most-min(most, c.forgiven)), EventForgiven)
+	n := b.settle(c, Event{Kind: EventForgiven, Service: service},
+		min(units, most-min(most, c.forgiven)))
 	b.totals.Forgiven += n
 	c.forgiven += n
 	if c.session == nil {
@@ -433,9 +471,10 @@ func (b *Book) owe(c *client, service uint32, address netip.Prefix, bytes uint64
 	c.debts = append(c.debts, debt{service, address, bytes})
 }
 
-// settle takes bytes off what is outstanding for a service, and then off what is owed for it. It
-// returns how much that was.
-func (b *Book) settle(c *client, service uint32, bytes uint64, kind EventKind) (n uint64) {
+// settle takes bytes off what is outstanding for an event's service, and then off what is owed for
+// it, and writes the event. It returns how much that was.
+func (b *Book) settle(c *client, e Event, bytes uint64) (n uint64) {
+	service := e.Service
 	if c.session != nil {
 		n = min(bytes, c.session.outstanding(service))
 	}
@@ -449,7 +488,8 @@ func (b *Book) settle(c *client, service uint32, bytes uint64, kind EventKind) (
 	if n+owed == 0 {
 		return 0
 	}
-	b.write(Event{kind, c.index, c.payer, service, netip.Prefix{}, n + owed})
+	e.Client, e.Payer, e.Bytes = c.index, c.payer, n+owed
+	b.write(e)
 	if n > 0 {
 		c.session.take(service, n)
 		redeem(b.payer(c.payer).claims, service, n)

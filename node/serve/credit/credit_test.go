@@ -67,7 +67,7 @@ func TestNever(t *testing.T) {
 	if total != first {
 		t.Errorf("%d bytes", total)
 	}
-	if _, ok := b.Paid(start, 7, 0, first); ok || b.Totals().Owed != 0 {
+	if _, ok := acked(b, start, 7, 0, first); ok || b.Totals().Owed != 0 {
 		t.Errorf("%+v", b.Totals())
 	}
 	if window := open(t, b, 99, 7); window != first {
@@ -81,7 +81,7 @@ func TestGrows(t *testing.T) {
 	open(t, b, 1, 7)
 	for range 100 {
 		take(t, b, 1, 0, 1)
-		b.Paid(start, 7, 0, 1)
+		acked(b, start, 7, 0, 1)
 	}
 	if _, window := b.Due(id(1)); window != first {
 		t.Errorf("a window of %d for 100 bytes", window)
@@ -94,7 +94,7 @@ func TestGrows(t *testing.T) {
 		if got != want/2 || !ask {
 			t.Fatalf("%d of %d, %v", got, want/2, ask)
 		}
-		b.Paid(start, 7, 0, got)
+		acked(b, start, 7, 0, got)
 	}
 	got, _ := take(t, b, 1, 0, 1<<30)
 	if got != 8<<20 {
@@ -103,7 +103,7 @@ func TestGrows(t *testing.T) {
 	if got, _ := take(t, b, 1, 0, 1); got != 0 {
 		t.Errorf("%d beyond", got)
 	}
-	b.Paid(start.Add(11*time.Second), 7, 0, 8<<20)
+	acked(b, start.Add(11*time.Second), 7, 0, 8<<20)
 	if _, window := b.Due(id(1)); window != 4<<20 || b.Totals().Late != 1 {
 		t.Errorf("a window of %d after a late ack", window)
 	}
@@ -114,12 +114,12 @@ func TestBeyond(t *testing.T) {
 	b := New(Params{}, nil)
 	open(t, b, 1, 7)
 	take(t, b, 1, 3, 1000)
-	b.Paid(start, 7, 4, 1000)
+	acked(b, start, 7, 4, 1000)
 	if due, _ := b.Due(id(1)); due != 1000 {
 		t.Error("another service's ack paid")
 	}
-	b.Paid(start, 7, 3, 1<<40)
-	b.Paid(start, 7, 3, 1000)
+	acked(b, start, 7, 3, 1<<40)
+	acked(b, start, 7, 3, 1000)
 	total := b.Totals()
 	if total.Paid != 1000 || total.Beyond != 1<<40-1000+2000 {
 		t.Errorf("%+v", total)
@@ -135,7 +135,7 @@ func TestLost(t *testing.T) {
 	open(t, b, 1, 7)
 	for range 32 {
 		n, _ := take(t, b, 1, 0, 1<<20)
-		b.Paid(start, 7, 0, n)
+		acked(b, start, 7, 0, n)
 	}
 	n, ask := take(t, b, 1, 0, 8<<20)
 	if !ask || n < 1<<20 {
@@ -151,7 +151,7 @@ func TestLost(t *testing.T) {
 	wants(t, err, delivery.ReasonSession)
 	_, err = b.Open(late, id(2), 7, 1, home)
 	wants(t, err, delivery.ReasonOwesClient)
-	b.Paid(late, 7, 0, n-1000)
+	acked(b, late, 7, 0, n-1000)
 	if window := open(t, b, 3, 7); window != first {
 		t.Errorf("a window of %d, where 1000 bytes are lost", window)
 	}
@@ -168,9 +168,9 @@ func TestLost(t *testing.T) {
 func TestCrowd(t *testing.T) {
 	b := New(Params{Payer: 4 * first, Address: 2 * first}, nil)
 	open(t, b, 1000, 1000)
-	b.Paid(start, 1000, 0, first) // beyond: no history
+	acked(b, start, 1000, 0, first) // beyond: no history
 	n, _ := take(t, b, 1000, 0, first)
-	b.Paid(start, 1000, 0, n)
+	acked(b, start, 1000, 0, n)
 	var err error
 	for n := 0; err == nil; n++ {
 		if _, err = b.Open(start, id(n), uint64(n), 1, home); err == nil {
@@ -381,9 +381,9 @@ func run(t *testing.T, r *rand.Rand, steps int) {
 			if c == 2 { // and beyond
 				n += r.Uint64N(1 << 22)
 			}
-			b.Paid(now, c, service, n)
+			acked(b, now, c, service, n)
 			if c == 3 { // twice
-				b.Paid(now, c, service, n)
+				acked(b, now, c, service, n)
 			}
 		case 9:
 			n := r.Uint64N(1 + unpaid[c][service])
@@ -445,14 +445,69 @@ func again(t *testing.T, old *Book, journal []byte, write func(Event)) *Book {
 }
 
 func FuzzParseEvent(f *testing.F) {
-	e := Event{EventSent, 1, 2, 3, home, 5}
+	e := Event{Kind: EventSent, Client: 1, Payer: 2, Service: 3, Address: home, Bytes: 5}
 	f.Add(e.Append(nil))
 	e.Address = AddressOf(netip.MustParseAddr("2001:db8::1"))
 	f.Add(e.Append(nil))
 	f.Add((&Event{Kind: EventPaid}).Append(nil))
+	f.Add((&Event{Kind: EventCounted, Counted: Place{1, 2, 3}}).Append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if e, err := ParseEvent(b); err == nil && !bytes.Equal(e.Append(nil), b) {
 			t.Errorf("%x became %x", b, e.Append(nil))
 		}
 	})
+}
+
+// acked notes the next ack of one window.
+func acked(b *Book, now time.Time, client uint64, service uint32, units uint64) (ID, bool) {
+	return b.Paid(now, Place{Acks: b.counted[window{}] + 1}, client, service, units)
+}
+
+// TestCountedOnce: whatever of the events a crash leaves, acks that are handed in again from the
+// first of their window on count once each.
+func TestCountedOnce(t *testing.T) {
+	var journal []byte
+	b := New(Params{}, func(e Event) { journal = e.Append(journal) })
+	open(t, b, 1, 7)
+	take(t, b, 1, 0, 1000)
+	hand := func(b *Book, window, acks uint32) {
+		for i := range acks {
+			client := uint64(7)
+			if i%3 == 1 {
+				client = 8 // of whom nothing is known: no event says that it was counted
+			}
+			b.Paid(start, Place{3, window, i + 1}, client, 0, 10)
+		}
+		b.Counted(Place{3, window, acks})
+	}
+	hand(b, 4, 9)
+	hand(b, 5, 6)
+	if b.Totals().Outstanding != 1000-100 {
+		t.Fatalf("%+v", b.Totals())
+	}
+	for end := EventSize; end <= len(journal); end += EventSize {
+		c := New(Params{}, nil)
+		for at := 0; at < end; at += EventSize {
+			e, err := ParseEvent(journal[at : at+EventSize])
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Replay(e)
+		}
+		d := New(Params{}, nil)
+		for e := range c.State() {
+			d.Replay(e)
+		}
+		for _, b := range []*Book{c, d} {
+			hand(b, 4, 9)
+			hand(b, 5, 6)
+			if owed := b.Totals().Owed; owed != 1000-100 {
+				t.Errorf("after %d events %d bytes are owed", end/EventSize, owed)
+			}
+		}
+	}
+	b.Paid(start, Place{3 + epochsCounted, 0, 1}, 7, 0, 0)
+	if len(b.counted) != 1 {
+		t.Errorf("places of windows that are long over are kept: %v", b.counted)
+	}
 }

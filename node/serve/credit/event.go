@@ -22,6 +22,7 @@ const (
 	EventHistory                       // bytes that a client had paid for before
 	EventPayer                         // bytes that a payer's forgotten clients owe
 	EventPardons                       // bytes that a client was forgiven before
+	EventCounted                       // a window's acks were counted so far
 )
 
 // Event is a change of what is owed.
@@ -32,7 +33,11 @@ type Event struct {
 	Service uint32
 	Address netip.Prefix // of what was sent
 	Bytes   uint64
+	Counted Place // with EventPaid and EventCounted
 }
+
+// Place says how many acks of one of the node's windows have been counted.
+type Place struct{ Epoch, Window, Acks uint32 }
 
 // EventSize is the size in bytes of an event.
 const EventSize = 1 + 8 + 4 + 4 + 17 + 8 + 4
@@ -45,7 +50,12 @@ func (e *Event) Append(dst []byte) []byte {
 	dst = le.AppendUint64(append(dst, byte(e.Kind)), e.Client)
 	dst = le.AppendUint32(le.AppendUint32(dst, e.Payer), e.Service)
 	var address [17]byte
-	if e.Address.IsValid() {
+	switch {
+	case e.places():
+		le.PutUint32(address[1:], e.Counted.Epoch)
+		le.PutUint32(address[5:], e.Counted.Window)
+		le.PutUint32(address[9:], e.Counted.Acks)
+	case e.Address.IsValid():
 		sixteen := e.Address.Addr().As16()
 		address[0] = byte(e.Address.Bits()) + 1
 		if e.Address.Addr().Is4() {
@@ -70,10 +80,16 @@ func ParseEvent(b []byte) (e Event, err error) {
 	}
 	e = Event{Kind: EventKind(b[0]), Client: le.Uint64(b[1:]), Payer: le.Uint32(b[9:]),
 		Service: le.Uint32(b[13:]), Bytes: le.Uint64(b[34:])}
-	if e.Kind == 0 || e.Kind > EventPardons {
+	if e.Kind == 0 || e.Kind > EventCounted {
 		return bad("its kind")
 	}
-	if b[17] != 0 {
+	switch {
+	case e.places():
+		if b[17] != 0 || le.Uint32(b[30:]) != 0 {
+			return bad("its place")
+		}
+		e.Counted = Place{le.Uint32(b[18:]), le.Uint32(b[22:]), le.Uint32(b[26:])}
+	case b[17] != 0:
 		addr, bits := netip.AddrFrom16([16]byte(b[18:34])), int(b[17]&0x7f)-1
 		if b[17]&0x80 != 0 {
 			addr = addr.Unmap()
@@ -83,11 +99,14 @@ func ParseEvent(b []byte) (e Event, err error) {
 			return bad("its address")
 		}
 		e.Address = prefix
-	} else if [17]byte(b[17:34]) != ([17]byte{}) {
+	case [17]byte(b[17:34]) != [17]byte{}:
 		return bad("its address")
 	}
 	return e, nil
 }
+
+// places says that an event has a place where others have an address.
+func (e *Event) places() bool { return e.Kind == EventPaid || e.Kind == EventCounted }
 
 // Replay makes a change of an earlier run again: what was sent is owed. It writes nothing. Only a
 // book without sessions may replay.
@@ -101,11 +120,12 @@ func (b *Book) Replay(e Event) {
 		b.owe(b.client(e.Client, e.Payer), e.Service, e.Address, e.Bytes)
 	case EventPaid, EventForgiven, EventReturned:
 		c := b.client(e.Client, e.Payer)
-		n := b.settle(c, e.Service, e.Bytes, EventForgiven)
+		n := b.settle(c, Event{Kind: EventForgiven, Service: e.Service}, e.Bytes)
 		b.totals.Recalled -= n
 		switch e.Kind {
 		case EventPaid:
 			b.pay(c, n)
+			b.count(e.Counted)
 		case EventForgiven:
 			c.forgiven += n
 		default:
@@ -116,6 +136,8 @@ func (b *Book) Replay(e Event) {
 		b.client(e.Client, e.Payer).forgiven += e.Bytes
 	case EventPayer:
 		b.payer(e.Payer).owed += e.Bytes
+	case EventCounted:
+		b.count(e.Counted)
 	}
 }
 
@@ -145,6 +167,12 @@ func (b *Book) State() iter.Seq[Event] {
 				return
 			}
 		}
+		for w, acks := range b.counted { // order-free
+			place := Place{w.epoch, w.number, acks}
+			if !yield(Event{Kind: EventCounted, Counted: place}) {
+				return
+			}
+		}
 	}
 }
 
@@ -156,8 +184,8 @@ func (b *Book) owes(c *client, yield func(Event) bool) bool {
 		}
 	}
 	for _, d := range debts {
-		if d.bytes > 0 && !yield(Event{EventSent, c.index, c.payer, d.service, d.address,
-			d.bytes}) {
+		if d.bytes > 0 && !yield(Event{Kind: EventSent, Client: c.index, Payer: c.payer,
+			Service: d.service, Address: d.address, Bytes: d.bytes}) {
 			return false
 		}
 	}
