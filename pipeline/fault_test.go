@@ -131,7 +131,8 @@ func hears(f *fixture) map[leaf]int {
 	f.cfg.Taken = func(chunks []rollup.Chunk) {
 		for _, c := range chunks {
 			if c.First > places[c.Key] {
-				f.t.Errorf("told of acks of %v from %d on, after %d", c.Key, c.First, places[c.Key])
+				f.t.Errorf("told of acks of %v from %d on, after %d", c.Key, c.First,
+					places[c.Key])
 			}
 			for at := c.First; len(c.Frames) > 0; at++ {
 				if at >= places[c.Key] {
