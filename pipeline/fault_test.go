@@ -124,8 +124,8 @@ func failWrite(t *testing.T, n int, polarity fault, setUp func(f *fixture)) (fai
 	return failed
 }
 
-// hears counts the acks that a fixture's pipelines tell of, each place of a window once, as those do
-// who hear of them.
+// hears counts the acks that a fixture's pipelines tell of, each place of a window once, as those
+// do who hear of them.
 func hears(f *fixture) map[leaf]int {
 	heard, places := map[leaf]int{}, map[rollup.WindowKey]uint32{}
 	f.cfg.Taken = func(chunks []rollup.Chunk) {
