@@ -14,6 +14,7 @@ import (
 	"go/token"
 	"io/fs"
 	"maps"
+	"math"
 	"os"
 	"path"
 	"path/filepath"
@@ -441,19 +442,44 @@ func (d *decoder) overlong() string {
 		d.decode(sample) // makes what is made once
 		// The first kilobytes hold every kind of field; behind them are more of the same.
 		for at := range min(len(sample), 2048) {
+			var inputs [][]byte
 			for _, length := range lengths {
 				b := bytes.Clone(sample)
 				copy(b[at:], length)
-				for _, input := range [][]byte{b, b[:min(len(b), at+len(length))]} {
-					if n := allocated(func() { d.decode(input) }); n > limit(len(input)) {
-						return fmt.Sprintf("%x at %d of %d bytes: %d allocated", length, at,
-							len(input), n)
-					}
-				}
+				inputs = append(inputs, b, b[:min(len(b), at+len(length))])
+			}
+			if input, n := d.beyond(inputs); input != nil {
+				return fmt.Sprintf("at %d of %d bytes, %x: %d allocated", at, len(input),
+					input[at:min(len(input), at+8)], n)
 			}
 		}
 	}
 	return ""
+}
+
+// beyond returns the first input for which a decoder allocates more than its limit. Counting stops
+// the world, so inputs are counted together, and in halves where they allocate more together.
+func (d *decoder) beyond(inputs [][]byte) (input []byte, n uint64) {
+	least := uint64(math.MaxUint64)
+	for _, b := range inputs {
+		least = min(least, limit(len(b)))
+	}
+	n = allocated(func() {
+		for _, b := range inputs {
+			d.decode(b)
+		}
+	})
+	if n <= least {
+		return nil, 0
+	}
+	if len(inputs) == 1 {
+		return inputs[0], n
+	}
+	half := len(inputs) / 2
+	if input, n = d.beyond(inputs[:half]); input != nil {
+		return input, n
+	}
+	return d.beyond(inputs[half:])
 }
 
 // TestLengths is the check. Counting allocations stops the world; the test does not run beside
