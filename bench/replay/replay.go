@@ -59,6 +59,7 @@ type Config struct {
 type Replay struct {
 	cfg     Config
 	network rollup.Network
+	terms   *client.Terms   // nil: the committee stays
 	names   names           // of the deliveries so far; nil: they have none
 	owed    map[uint64]bool // with names: those of the workload, until something became of them
 	servers []*server       // one for each node
@@ -160,6 +161,12 @@ func New(ctx context.Context, cfg Config) (*Replay, error) {
 	}
 	if resumes {
 		r.names = make(names)
+	}
+	if cfg.Genesis.Params.Rotation != nil {
+		var err error
+		if r.terms, err = client.OpenTerms(cfg.Genesis.Encode(), r.network, ""); err != nil {
+			return nil, err
+		}
 	}
 	r.running, r.stop = context.WithCancel(context.Background())
 	if err := r.connect(ctx); err != nil {

@@ -94,9 +94,6 @@ and rollups, and verifies them offline. Exit code 0 only when everything adds up
 		if !f.job && (f.log != "" || f.exports != "") {
 			return usagef("--log and --exports go with --job")
 		}
-		if f.job && f.seats != 0 {
-			return usagef("--seats goes without --job, whose clients know one committee")
-		}
 		if *asJSON && !f.job {
 			return usagef("--json goes with --job")
 		}
@@ -133,6 +130,9 @@ func (f *devnetFlags) defaults() {
 	}
 	count(&f.nodes, !f.given("nodes"), 5, 4)
 	count(&f.serving, !f.given("serving"), f.nodes, min(f.nodes, 2))
+	if f.seats > 0 && f.job {
+		pick(&f.epoch, 20, 60)
+	}
 	pick(&f.epoch, 8, 60)
 	pick(&f.grace, 20, 30) // a window waits for its proof up to half of it
 	if f.basePort == 0 && !f.job {
@@ -200,7 +200,7 @@ func runDevnet(parent context.Context, f *devnetFlags, out, errOut io.Writer,
 	if f.job {
 		return causeOr(ctx, runJob(ctx, mainjob.Config{
 			Network: net, Nodes: nodes, Serving: f.serving, Proving: f.proofs > 0, Site: site,
-			Victim: victim.forJob(), Rung1: f.rung1, Exports: f.exports, Progress: errOut, Guard: g,
+			Victim: victim.forJob(), Rung1: f.rung1, Rotates: f.rotates(), Exports: f.exports, Progress: errOut, Guard: g,
 		}, out, asJSON))
 	}
 	describe(out, net, f)
@@ -209,6 +209,16 @@ func runDevnet(parent context.Context, f *devnetFlags, out, errOut io.Writer,
 		return nil // interrupted, which is how it ends
 	}
 	return context.Cause(ctx)
+}
+
+// handOvers are what a job waits for where the committee rotates.
+const handOvers = 3
+
+func (f *devnetFlags) rotates() uint32 {
+	if f.seats > 0 {
+		return handOvers
+	}
+	return 0
 }
 
 // runJob prints what came out, and fails when that is not what has to.

@@ -23,6 +23,7 @@ func (j *job) export(ctx context.Context, r *Result) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
+	judge := verdict.NewJudge(j.Network.Genesis)
 	save := func(name string, res *api.ExportResponse, err error) error {
 		if err != nil {
 			return fmt.Errorf("export %s: %w", name, err)
@@ -31,7 +32,7 @@ func (j *job) export(ctx context.Context, r *Result) error {
 		if err := os.WriteFile(file, res.File, 0o644); err != nil {
 			return err
 		}
-		r.Verified = append(r.Verified, verdict.NewJudge(j.Network.Genesis).Of(file))
+		r.Verified = append(r.Verified, judge.Of(file))
 		return nil
 	}
 	genesis := filepath.Join(dir, homes.GenesisFile)
@@ -39,6 +40,12 @@ func (j *job) export(ctx context.Context, r *Result) error {
 		return err
 	}
 	lc := j.client.Ledger()
+	if j.Rotates > 0 { // all else leads back to the genesis by these
+		res, err := client.Call(ctx, lc.ExportTerms, &api.ExportTermsRequest{First: 1})
+		if err := save("terms.wbx", res, err); err != nil {
+			return err
+		}
+	}
 	for _, e := range r.Epochs {
 		res, err := client.Call(ctx, lc.ExportSettlement,
 			&api.ExportSettlementRequest{Epoch: e.Epoch})

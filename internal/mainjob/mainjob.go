@@ -47,6 +47,7 @@ type Config struct {
 	Site     *Site        // the origin of the nodes
 	Victim   *Victim      // is killed in the middle; nil: no node is
 	Rung1    int          // percentage of the clients that do not co-sign
+	Rotates  uint32       // hand-overs that are waited for; 0: the committee stays
 	Exports  string       // folder for exported files; empty: one in the network's folder
 	Progress io.Writer    // what happens meanwhile, for people
 	Guard    *Guard       // is told what the job does

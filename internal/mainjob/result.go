@@ -39,20 +39,22 @@ type Result struct {
 	Killed *Killed     `json:"killed,omitempty"`
 
 	// What was settled.
-	Settled  uint64            `json:"settled"`        // acks
-	Units    uint64            `json:"units,string"`   // bytes
-	Charged  uint64            `json:"charged,string"` // micro-credits
-	Paid     uint64            `json:"paid,string"`
-	ToNodes  uint64            `json:"to_nodes,string"`
-	ToSites  uint64            `json:"to_sites,string"` // to the owners of the services
-	Rungs    Rungs             `json:"acks_by_rung"`
-	Epochs   []Epoch           `json:"epochs"`
-	Rows     []Row             `json:"rows"` // over all epochs
-	Differs  []string          `json:"differences"`
-	Verified []verdict.Verdict `json:"verified"`
+	Settled   uint64            `json:"settled"`        // acks
+	Units     uint64            `json:"units,string"`   // bytes
+	Charged   uint64            `json:"charged,string"` // micro-credits
+	Paid      uint64            `json:"paid,string"`
+	ToNodes   uint64            `json:"to_nodes,string"`
+	ToSites   uint64            `json:"to_sites,string"` // to the owners of the services
+	Rungs     Rungs             `json:"acks_by_rung"`
+	Epochs    []Epoch           `json:"epochs"`
+	Rows      []Row             `json:"rows"` // over all epochs
+	Differs   []string          `json:"differences"`
+	HandOvers uint32            `json:"hand_overs"` // from one committee to the next
+	Verified  []verdict.Verdict `json:"verified"`
 
-	Want   Rungs       `json:"-"` // where there have to be acks
-	proven *api.Rollup // one that is shown by proofs
+	Want    Rungs       `json:"-"` // where there have to be acks
+	proven  *api.Rollup // one that is shown by proofs
+	rotates uint32      // hand-overs that there have to be
 }
 
 // Origin is what the nodes asked the origin for.
@@ -87,7 +89,8 @@ type Row struct {
 
 func (j *job) newResult(clients int) *Result {
 	return &Result{Network: j.Network.Genesis.Network().String(), Requests: len(j.Site.requests),
-		Unread: j.Site.refused, Clients: clients, Want: j.wanted(clients)}
+		Unread: j.Site.refused, Clients: clients, Want: j.wanted(clients),
+		rotates: j.Rotates}
 }
 
 // fetched takes what became of the requests.
@@ -202,6 +205,8 @@ func (r *Result) Check() error {
 	case len(r.Differs) > 0:
 		return fmt.Errorf("the settlement differs from the clients' account:\n  %s",
 			strings.Join(r.Differs, "\n  "))
+	case r.HandOvers < r.rotates:
+		return fmt.Errorf("the committee changed %d times, want at least %d", r.HandOvers, r.rotates)
 	case len(r.Epochs) < 2:
 		return fmt.Errorf("%d epochs settled, want at least 2", len(r.Epochs))
 	}

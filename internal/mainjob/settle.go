@@ -33,8 +33,28 @@ func (j *job) settle(ctx context.Context, r *Result) error {
 		text.Plural(uint64(len(r.Epochs)), "epoch")))
 	r.names(j.replay)
 	r.Differs = Reconcile(j.fetching.books, r.sums())
-	return j.cosigned()
+	return errors.Join(j.cosigned(), j.rotate(ctx, r))
 }
+
+// rotate waits until the committee has changed as often as it has to, while epochs settle.
+func (j *job) rotate(ctx context.Context, r *Result) error {
+	if j.Rotates == 0 {
+		return nil
+	}
+	bar := progress.New(j.Progress, "rotate", "hand-overs")
+	defer bar.End("")
+	for r.HandOvers = j.term(); r.HandOvers < j.Rotates; r.HandOvers = j.term() {
+		if err := j.take(ctx, r); err != nil {
+			return err
+		}
+		bar.Set(int(r.HandOvers), int(j.Rotates), text.Plural(j.settled.Load(), "epoch"))
+	}
+	bar.End(text.Plural(r.HandOvers, "hand-over"))
+	return nil
+}
+
+// term is that of the committee in office, as the first node has it: how often seats changed hands.
+func (j *job) term() uint32 { return j.Nodes[0].View().Committee().Term }
 
 // take adds the next settlement to the result if it is certified, or waits a little. Nodes keep
 // settlements for some epochs only, so that it has to be called all along.

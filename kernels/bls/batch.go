@@ -33,9 +33,14 @@ func (c Column) At(i int) []byte {
 	return c.Data[at : at+c.Width : at+c.Width]
 }
 
-// append adds an element to a column without gaps.
+// append adds an element to a column without gaps. One of another length than those before leaves a
+// column that has no elements, for which no batch is verified.
 func (c Column) append(element []byte) Column {
-	return Column{append(c.Data, element...), len(element), len(element)}
+	width := len(element)
+	if len(c.Data) > 0 && c.Width != width {
+		width = -1
+	}
+	return Column{append(c.Data, element...), width, width}
 }
 
 // Len returns the number of whole elements; a column without a stride has none.
@@ -59,7 +64,7 @@ type Batch struct {
 }
 
 // Append adds an entry to a batch that was put together by Append alone. All messages have one
-// length.
+// length: with others the batch is refused as a whole (ErrBatch).
 func (b *Batch) Append(key *PublicKey, message, signature []byte) {
 	place, known := b.places[key]
 	if !known {

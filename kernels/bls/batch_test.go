@@ -276,7 +276,15 @@ func TestBatchMisuse(t *testing.T) {
 			return verdicts
 		},
 		"signature width": func(b *Batch) []Verdict { b.Signatures.Width = 47; return verdicts },
-		"no stride":       func(b *Batch) []Verdict { b.Messages.Stride = 0; return verdicts },
+		"two lengths": func(b *Batch) []Verdict {
+			var two Batch
+			for i := range 4 {
+				two.Append(b.Keys[0], make([]byte, 10+i/3), b.Signatures.At(i))
+			}
+			*b = two
+			return verdicts
+		},
+		"no stride": func(b *Batch) []Verdict { b.Messages.Stride = 0; return verdicts },
 	}
 	for name, change := range spoil {
 		c := f.clone()

@@ -2,6 +2,7 @@ package committee
 
 import (
 	"context"
+	"slices"
 
 	abci "github.com/cometbft/cometbft/abci/types"
 	cmtproto "github.com/cometbft/cometbft/proto/tendermint/types"
@@ -127,20 +128,20 @@ func share(owed []statement, node uint32, encoded []byte) (signatures []bls.Sign
 	if len(said) != len(owed) || len(said) == 0 {
 		return nil, false
 	}
-	var batch bls.Batch
+	var records, handOver bls.Batch // whose messages are of two lengths
 	for i, s := range said {
 		if s.id != owed[i].id() {
 			return nil, false
 		}
-		claim(&batch, &owed[i], nodeSignature{node, s.signature})
+		batch := &records
+		if s.handOver {
+			batch = &handOver
+		}
+		claim(batch, &owed[i], nodeSignature{node, s.signature})
 		signatures = append(signatures, s.signature)
 	}
-	for _, good := range verified(&batch) {
-		if !good {
-			return nil, false
-		}
-	}
-	return signatures, true
+	good := append(verified(&records), verified(&handOver)...)
+	return signatures, !slices.Contains(good, false)
 }
 
 // said is a signature of a statement.

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waybill-network/waybill/kernels/bls"
 	"github.com/waybill-network/waybill/node/duty"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
@@ -338,5 +339,36 @@ func TestHandOverExtension(t *testing.T) {
 	if _, ok := parseExtension(slices.Concat(alone.append(nil),
 		(&extension{records: []recordSignature{record}}).append(nil))); ok {
 		t.Error("another order is taken")
+	}
+}
+
+// TestShareOfBoth: what a member signs of records and of a hand-over, whose messages are of two
+// lengths, verifies together; a signature in another one's place does not.
+func TestShareOfBoth(t *testing.T) {
+	net := newNetwork(t, "x", 1, 3, 1, nil, genesisTime)
+	key := net.members[0].bls
+	committee := &rollup.Committee{Members: []rollup.Member{{Node: 4, Power: 1,
+		Key: key.PublicKey()}}}
+	owed := []statement{
+		{number: 7, message: bytes.Repeat([]byte{7}, 180), committee: committee},
+		{number: 8, message: bytes.Repeat([]byte{8}, 180), committee: committee},
+		{handOver: true, number: 1, message: bytes.Repeat([]byte{1}, 90), committee: committee},
+	}
+	var signatures []bls.Signature
+	for _, s := range owed {
+		signatures = append(signatures, bls.Default.Sign(key, s.message))
+	}
+	said := func(a, b, c int) []byte {
+		x := extension{records: []recordSignature{{7, signatures[a]}, {8, signatures[b]}},
+			handOver: &handOverSignature{1, signatures[c]}}
+		return x.append(nil)
+	}
+	if _, ok := share(owed, 4, said(0, 1, 2)); !ok {
+		t.Error("the member's own signatures are refused")
+	}
+	for _, order := range [][3]int{{1, 0, 2}, {0, 2, 1}, {2, 1, 0}, {0, 1, 1}} {
+		if _, ok := share(owed, 4, said(order[0], order[1], order[2])); ok {
+			t.Errorf("signatures %v are taken", order)
+		}
 	}
 }
