@@ -113,8 +113,8 @@ func (r *Replay) identify(ctx context.Context, s *server) error {
 	}
 	// The others are asked about the ledger alone, when this one does not answer.
 	own, err := client.New(client.Config{URL: s.url, Others: r.others(s.url), Pin: &pin,
-		Book:      r.cfg.Book,
-		Committee: r.cfg.Genesis.Committee(), Terms: r.terms, Batch: r.cfg.Batch, Patience: r.cfg.Patience,
+		Book: r.cfg.Book, Committee: r.cfg.Genesis.Committee(), Terms: r.terms,
+		Batch: r.cfg.Batch, Patience: r.cfg.Patience,
 		Cosign: r.cosign(), Logger: r.cfg.Logger})
 	if err != nil {
 		return err

@@ -200,7 +200,8 @@ func runDevnet(parent context.Context, f *devnetFlags, out, errOut io.Writer,
 	if f.job {
 		return causeOr(ctx, runJob(ctx, mainjob.Config{
 			Network: net, Nodes: nodes, Serving: f.serving, Proving: f.proofs > 0, Site: site,
-			Victim: victim.forJob(), Rung1: f.rung1, Rotates: f.rotates(), Exports: f.exports, Progress: errOut, Guard: g,
+			Victim: victim.forJob(), Rung1: f.rung1, Rotates: f.rotates(),
+			Exports: f.exports, Progress: errOut, Guard: g,
 		}, out, asJSON))
 	}
 	describe(out, net, f)
