@@ -27,7 +27,8 @@ func CommitteeOf(file []byte, network rollup.Network) (*rollup.Committee, error)
 		return nil, err
 	}
 	if of := genesis.Network(); of != network {
-		return nil, fmt.Errorf("%w: the genesis file's is %s", rollup.ErrNetwork, of)
+		return nil, fmt.Errorf("%w: the genesis file is of %s, and not of %s", rollup.ErrNetwork, of,
+			network)
 	}
 	return genesis.Committee(), nil
 }

@@ -37,7 +37,8 @@ func OpenTerms(genesis []byte, network rollup.Network, path string) (*Terms, err
 		return nil, err
 	}
 	if of := g.Network(); of != network {
-		return nil, fmt.Errorf("%w: the genesis file's is %s", rollup.ErrNetwork, of)
+		return nil, fmt.Errorf("%w: the genesis file is of %s, and not of %s", rollup.ErrNetwork, of,
+			network)
 	}
 	t := &Terms{path: path, chain: g.Terms()}
 	if path == "" {

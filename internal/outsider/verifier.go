@@ -22,8 +22,9 @@ func (g *Genesis) Verify(file []byte) (string, error) {
 	if string(r.take(8)) != "wb-exp/2" {
 		return "", errors.New("file: tag")
 	}
-	if !bytes.Equal(r.take(32), g.network[:]) {
-		return "", errors.New("file: another network")
+	if of := r.take(32); !bytes.Equal(of, g.network[:]) { // before its bytes are suspected
+		return "", fmt.Errorf("file: another network: it is of %x, the genesis file of %x", of,
+			g.network)
 	}
 	switch r.uint(1) {
 	case 1:

@@ -14,6 +14,7 @@ const (
 	codeMissing    = "missing"    // there is no such file
 	codeUnreadable = "unreadable" // it is there and cannot be read
 	codeForeign    = "foreign"    // it is no export of this version
+	codeNetwork    = "network"    // the genesis file is of another network
 	codeOther      = "other"
 )
 
@@ -23,7 +24,7 @@ var codes = []struct {
 	code string
 }{
 	{word.ReasonMalformed, "malformed"},
-	{word.ReasonNetwork, "network"},
+	{word.ReasonNetwork, codeNetwork},
 	{word.ReasonUnknown, "unknown"},
 	{word.ReasonSlot, "slot"},
 	{word.ReasonSame, "same"},
@@ -32,7 +33,7 @@ var codes = []struct {
 	{word.ReasonNobody, "nobody"},
 	{word.ReasonTrue, "may_be_true"},
 	{word.ReasonWitness, "witness"},
-	{rollup.ErrNetwork, "network"},
+	{rollup.ErrNetwork, codeNetwork},
 	{rollup.ErrCount, "count"},
 	{rollup.ErrParts, "parts"},
 	{rollup.ErrStatement, "statement"},

@@ -40,8 +40,17 @@ type Verdict struct {
 	Error   string         `json:"error,omitempty"`
 	Content *export.Report `json:"content,omitempty"`
 
+	// Networks are the two digests when the file is of another network than the genesis file.
+	Networks *Networks `json:"networks,omitempty"`
+
 	// Took has the microseconds that each of the content's checks took, by name.
 	Took map[string]int64 `json:"took_us,omitempty"`
+}
+
+// Networks are those of a file and of the genesis file that it was checked against.
+type Networks struct {
+	File    rollup.Network `json:"file"`
+	Genesis rollup.Network `json:"genesis"`
 }
 
 // Worst is the error for a command that judged these: ErrDoesNotHold if any does not, or else
@@ -98,14 +107,11 @@ func (w *stopwatch) microseconds() map[string]int64 {
 
 // Judge checks files, one after the other, trusting the genesis file alone. What hand-overs show
 // counts for the files after them.
-type Judge struct {
-	genesis *ledger.Genesis
-	trust   *export.Trust
-}
+type Judge struct{ trust *export.Trust }
 
 // NewJudge returns a judge of a network's files.
 func NewJudge(g *ledger.Genesis) *Judge {
-	j := &Judge{g, export.TrustOf(g)}
+	j := &Judge{export.TrustOf(g)}
 	j.trust.Proofs, j.trust.Workers = verifier.OfKey, runtime.GOMAXPROCS(0)
 	return j
 }
@@ -120,12 +126,12 @@ func (j *Judge) Of(name string) Verdict {
 		v.Content, err = export.Verify(file, j.trust)
 		v.Took = watch.microseconds()
 	}
-	v.judge(j.genesis, err)
+	v.judge(err)
 	return v
 }
 
 // judge takes the error of reading and verifying the file.
-func (v *Verdict) judge(g *ledger.Genesis, err error) {
+func (v *Verdict) judge(err error) {
 	if err == nil {
 		v.Holds, v.Judged, v.Summary = true, true, v.Content.Summary()
 		return
@@ -135,16 +141,17 @@ func (v *Verdict) judge(g *ledger.Genesis, err error) {
 		v.Error = "cannot be read: " + path.Err.Error()
 		return
 	}
+	if other, ok := errors.AsType[*export.NetworkError](err); ok { // before its bytes are suspected
+		v.Code, v.Networks = codeNetwork, &Networks{other.File, other.Genesis}
+		v.Error = fmt.Sprintf("is this the right genesis file? It is that of network %s, and the "+
+			"file is of network %s", other.Genesis, other.File)
+		return
+	}
 	if field, ok := errors.AsType[*rollup.DecodeError](err); ok {
 		v.Offset = &field.Offset
 		if field.Offset == 0 {
 			v.Code, v.Error = codeForeign, "is no export, or one of another version: "+err.Error()
 		}
-		return
-	}
-	if errors.Is(err, rollup.ErrNetwork) { // before anything else was looked at
-		v.Error = fmt.Sprintf("is this the right genesis file? It is that of network %s; %v",
-			g.Network(), err)
 		return
 	}
 	if errors.Is(err, rollup.ErrUnknownTerm) || errors.Is(err, rollup.ErrGap) {

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/waybill-network/waybill/rollup"
-	"github.com/waybill-network/waybill/rollup/ledger"
+	"github.com/waybill-network/waybill/rollup/export"
 	"github.com/waybill-network/waybill/rollup/word"
 )
 
@@ -60,7 +60,10 @@ func TestJudge(t *testing.T) {
 		{field(0, rollup.ErrMalformed), false, "foreign", "is no export"},
 		{field(9, rollup.ErrMalformed), false, "malformed", "at byte 9: "},
 		{field(8, rollup.ErrNetwork), false, "network", "at byte 8: "},
-		{rollup.ErrNetwork, false, "network", "is this the right genesis file? It is that of network "},
+		{&export.NetworkError{}, false, "network", "is this the right genesis file? It is that of "},
+		{&export.NetworkError{Err: field(44, rollup.ErrMalformed)}, false, "network",
+			"is this the right genesis file? It is that of network "},
+		{fmt.Errorf("ack export: %w", rollup.ErrNetwork), true, "network", "ack export: "},
 		{fmt.Errorf("x: %w", rollup.ErrQuorum), true, "quorum", "x: "},
 		{fmt.Errorf("x: %w", rollup.ErrUnknownTerm), false, "unknown_term", "hand-overs are needed"},
 		{fmt.Errorf("x: %w", rollup.ErrGap), false, "gap", "hand-overs are needed"},
@@ -69,7 +72,7 @@ func TestJudge(t *testing.T) {
 		{errors.New("news"), true, "other", "news"},
 	} {
 		v := Verdict{File: "f"}
-		v.judge(&ledger.Genesis{}, c.err)
+		v.judge(c.err)
 		if v.Holds || v.Judged != c.judged || v.Code != c.code ||
 			!strings.HasPrefix(v.Error, c.begins) {
 			t.Errorf("%v: %+v, want %+v", c.err, v, c)

@@ -1,6 +1,7 @@
 package export
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"math/bits"
@@ -77,17 +78,56 @@ type Check struct {
 // Summary says in one sentence what the file proves.
 func (r *Report) Summary() string { return r.summary }
 
+// NetworkError says that a file is of another network than the genesis file that it is checked
+// against, so that nothing can be said about it: the first suspect is the genesis file. Both are
+// named by their digest. It is a rollup.ErrNetwork.
+type NetworkError struct {
+	File, Genesis rollup.Network
+	Err           error // why the file does not decode either; nil when it does
+}
+
+func (e *NetworkError) Error() string {
+	text := fmt.Sprintf("export: the file is of network %s, the genesis file of network %s", e.File,
+		e.Genesis)
+	if e.Err != nil {
+		text += fmt.Sprintf("; besides, %v", e.Err)
+	}
+	return text
+}
+
+// Is makes it a rollup.ErrNetwork.
+func (e *NetworkError) Is(target error) bool { return target == rollup.ErrNetwork }
+
+func (e *NetworkError) Unwrap() error { return e.Err }
+
+// parse is Parse of a file that must be of the trusted network. What a file of another network says
+// may follow rules that are not known here, so the network is suspected before its bytes are.
+func (t *Trust) parse(file []byte) (File, error) {
+	e, err := Parse(file)
+	if err == nil {
+		if e.network() != t.Network {
+			err = &NetworkError{File: e.network(), Genesis: t.Network}
+		}
+		return e, err
+	}
+	var network rollup.Network
+	r := newReader(file)
+	r.Tag(exportTag)
+	r.Fill(network[:])
+	if r.Err == nil && network != t.Network && !errors.Is(err, rollup.ErrNetwork) {
+		err = &NetworkError{network, t.Network, err}
+	}
+	return e, err
+}
+
 // Verify decides whether an export file is valid (section 10) for what the genesis file tells.
-// Errors are those of Parse, rotation.Chain.Verify and Extend, rollup.Verify, and ErrPath,
+// Errors are those of Parse, a *NetworkError, those of rotation.Chain.Verify and Extend, rollup.Verify, and ErrPath,
 // ErrWindow, ErrClients, ErrRegistry, ErrSettlement, ErrInvoice in an *InvoiceError, and ErrProof
 // for a verifying key that is not the network's.
 func Verify(file []byte, trust *Trust) (*Report, error) {
-	e, err := Parse(file)
+	e, err := trust.parse(file)
 	if err != nil {
 		return nil, err
-	}
-	if e.network() != trust.Network {
-		return nil, fmt.Errorf("export: %w: %s", rollup.ErrNetwork, e.network())
 	}
 	v := exportVerifier{Trust: trust}
 	if err := e.verify(&v); err != nil {
