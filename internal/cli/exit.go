@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 
+	"github.com/waybill-network/waybill/internal/mainjob"
 	"github.com/waybill-network/waybill/internal/verdict"
 	"github.com/waybill-network/waybill/node/committee"
 	"github.com/waybill-network/waybill/node/config"
@@ -20,6 +21,7 @@ const (
 	exitUsage      = 2 // it was called wrongly
 	exitUnreadable = 3 // what it was given to read is missing, cannot be read, or is something else
 	exitUpgrade    = 4 // the network goes on by rules that this program does not know
+	exitUnanswered = 5 // not every request that was to be delivered was answered
 )
 
 // usageError marks a mistake in how a command was called.
@@ -49,6 +51,8 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.As(err, new(*ledger.UnknownVersionError)):
 		return exitUpgrade
+	case errors.Is(err, mainjob.ErrUnanswered): // whatever else went wrong with it
+		return exitUnanswered
 	case errors.Is(err, verdict.ErrDoesNotHold):
 		return exitFailed
 	case errors.As(err, new(inputError)):

@@ -9,8 +9,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/waybill-network/waybill/internal/mainjob"
 	"github.com/waybill-network/waybill/internal/verdict"
 	"github.com/waybill-network/waybill/node/keys"
+	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
 func TestExitCodes(t *testing.T) {
@@ -23,6 +25,10 @@ func TestExitCodes(t *testing.T) {
 		{verdict.ErrDoesNotHold, exitFailed},
 		{errors.Join(verdict.ErrNotJudged, verdict.ErrDoesNotHold), exitFailed},
 		{verdict.ErrNotJudged, exitUnreadable},
+		{fmt.Errorf("a: %w", &ledger.UnknownVersionError{}), exitUpgrade},
+		{errors.Join(fs.ErrNotExist, (&mainjob.Delivered{Requests: 1}).Check()), exitUnanswered},
+		{(&mainjob.Delivered{Requests: 1, Received: 2}).Check(), exitUnanswered},
+		{(&mainjob.Delivered{Requests: 1, Received: 1}).Check(), exitDone},
 		{usagef("a"), exitUsage},
 		{usagef("a: %w", fs.ErrNotExist), exitUsage},
 		{fmt.Errorf("a: %w", &fs.PathError{Err: fs.ErrNotExist}), exitUnreadable},
@@ -40,7 +46,7 @@ func TestExitCodes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for code := exitDone; code <= exitUnreadable; code++ {
+	for code := exitDone; code <= exitUnanswered; code++ {
 		if !strings.Contains(string(page), fmt.Sprintf("\n| %d | ", code)) {
 			t.Errorf("docs/exit-codes.md has no row for %d", code)
 		}

@@ -158,6 +158,9 @@ func post(t *testing.T, url string) string {
 	return strings.ReplaceAll(string(body), " ", "")
 }
 
+// closedPort is where nobody listens.
+const closedPort = "http://127.0.0.1:1"
+
 // TestOperator does with one node what an operator does, command by command.
 func TestOperator(t *testing.T) {
 	n := newNetwork(t, "4")
@@ -192,7 +195,7 @@ func TestOperator(t *testing.T) {
 	must(t, with("tx", "send", file)...)
 	fails(t, 1, "bad_nonce", with("tx", "send", file)...)
 	fails(t, 1, "does not answer: connection refused", "tx", "send", file, "--node",
-		"http://127.0.0.1:1")
+		closedPort)
 	out := must(t, with("tx", "register-service", "byte", "--key", payer)...)
 	if !strings.Contains(out, "service 0: byte") {
 		t.Error(out)
@@ -227,6 +230,10 @@ func TestOperator(t *testing.T) {
 			t.Fatalf("%+v, %v", done, err)
 		}
 	}
+	// What was for a node that is not there has no answer, whatever the other one accepted.
+	fails(t, exitUnanswered, "for "+closedPort+" without an answer", with("replay", "--genesis",
+		n.genesis, "--treasury", n.treasury, "--seed-file", seed, "--requests", "40", "--patience", "200ms", "--node",
+		closedPort)...)
 	before := must(t, with("events", "--from", "1", "--once", "--json")...)
 	if n := strings.Count(before, "\n"); n < 10 || !strings.Contains(before, `"kind":"charged"`) {
 		t.Errorf("%d events:\n%s", n, before)
@@ -372,9 +379,13 @@ func (n *network) verify(t *testing.T, good string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fails(t, 3, "is this the right genesis file? It is that of network "+g.Network().String()+
-		"; export: rollup: another network: "+mine.Network().String(), "verify", "--genesis",
-		otherGenesis, good)
+	suspected := "is this the right genesis file? It is that of network " + g.Network().String() +
+		", and the file is of network " + mine.Network().String()
+	fails(t, 3, suspected, "verify", "--genesis", otherGenesis, good)
+	torn := write(t, filepath.Join(t.TempDir(), "torn.wbx"), string(file[:len(file)/2]))
+	fails(t, 3, suspected, "verify", "--genesis", otherGenesis, torn)
+	fails(t, 3, fmt.Sprintf("\"networks\": {\n      \"file\": %q,\n      \"genesis\": %q\n    }",
+		mine.Network(), g.Network()), "verify", "--json", "--genesis", otherGenesis, good)
 	fails(t, 3, "genesis file", "verify", "--genesis", good, good)
 	fails(t, 3, "no such file", "verify", "--genesis", good+".nosuch", good)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/waybill-network/waybill/bench/replay"
@@ -18,6 +19,7 @@ func newReplay() *cobra.Command {
 	var dryRun bool
 	var genesisFile, seedFile, folder, deposit, evidence string
 	var price uint64
+	var patience time.Duration
 	cmd := &cobra.Command{
 		Use:   "replay --genesis FILE --treasury FILE [LOG]",
 		Short: "Replay an access log against a running network",
@@ -39,7 +41,11 @@ If the replay is interrupted, however hard, run the same command again: requests
 that were acknowledged count as they are, those without an answer are sent again
 byte for byte, and only the others are signed. The log may have grown since, and
 must not have lost lines. The folder holds secret keys, and belongs to these nodes
-and to one run at a time.`,
+and to one run at a time.
+
+Exit code 0: every request was answered, accepted or refused. 5: some were not, since
+a node was silent or was given up: it is named, with how many. 3: the log, or another
+file, cannot be read.`,
 		Example: "  waybill replay --genesis net/genesis.json --treasury net/treasury.json " +
 			"--password-file net/password access.log.gz",
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -57,6 +63,8 @@ and to one run at a time.`,
 	fl.StringVarP(&genesisFile, "genesis", "g", "genesis.json", "the network's genesis `file`")
 	fl.StringVar(&seedFile, "seed-file", "", "`file` with 32 or more bytes in hexadecimal")
 	fl.StringVar(&folder, "book", "", "keep what another run goes on with in this `folder`")
+	fl.DurationVar(&patience, "patience", 30*time.Second,
+		"for how `long` a node may be silent before it is given up")
 	fl.StringVar(&deposit, "deposit", "1000", "`credits` for each new payer")
 	fl.Uint64Var(&price, "price", mainjob.Price, "`micro-credits` per 2^20 units of a new service")
 	fl.IntVar(&f.requests, "requests", 10000, "without a log: requests to generate")
@@ -72,12 +80,15 @@ and to one run at a time.`,
 		if dryRun {
 			return surveyLog(cmd.OutOrStdout(), &f, *asJSON)
 		}
+		if patience <= 0 {
+			return usagef("--patience must be positive")
+		}
 		genesis, err := readGenesis(genesisFile)
 		if err != nil {
 			return err
 		}
 		cfg := replay.Config{Genesis: genesis, Nodes: nodes, Price: price,
-			Seed: keys.NewSeed(), Rung1: f.rung1, Evidence: evidence}
+			Seed: keys.NewSeed(), Rung1: f.rung1, Evidence: evidence, Patience: patience}
 		if cfg.Treasury, err = treasury(); err != nil {
 			return err
 		}
@@ -122,6 +133,9 @@ and to one run at a time.`,
 			err = errors.Join(err, printJSON(cmd.OutOrStdout(), result))
 		default:
 			result.Print(cmd.OutOrStdout())
+		}
+		if cmd.Context().Err() != nil { // what is missing was not tried
+			return err
 		}
 		return errors.Join(err, result.Check())
 	}
