@@ -3,6 +3,8 @@ package pipeline_test
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -193,6 +195,89 @@ func TestRefusingMembers(t *testing.T) {
 			t.Errorf("%d acks ordered", n)
 		}
 	})
+}
+
+// faultError is a refusal that says that the rollup is at fault.
+type faultError struct{ error }
+
+func (faultError) Retry() bool { return false }
+
+func (faultError) Fault() bool { return true }
+
+// TestMemberLines: a member that does not sign is a line for each reason, however many windows it
+// is about, and so is its return. Only what is the rollup's fault is an error.
+func TestMemberLines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var text lockedBuffer
+		f, m := committee(t, func(f *fixture, m *scriptedMembers) {
+			f.cfg.WindowAge = time.Second
+			f.cfg.Logger = slog.New(slog.NewTextHandler(&text, nil))
+			m.set(refuse, 3)
+			m.set(func(context.Context, uint32, []byte) ([48]byte, error) {
+				time.Sleep(time.Second) // so that each window hears of the last member
+				return [48]byte{}, nil
+			}, 0, 1, 2)
+		})
+		defer f.blocks()()
+		defer f.p.Close()
+		windows := func() {
+			for range 3 {
+				f.want(f.submit(f.acks(1)...), rollup.CodeAccepted)
+				time.Sleep(30 * time.Second)
+			}
+		}
+		want := func(lines ...string) {
+			t.Helper()
+			var got []string
+			for line := range strings.Lines(text.take()) {
+				if strings.Contains(line, "node=3") {
+					got = append(got, strings.Join(strings.Fields(line)[1:3], " "))
+				}
+			}
+			if !slices.Equal(got, lines) {
+				t.Errorf("%q, want %q", got, lines)
+			}
+		}
+		windows()
+		want(`level=WARN msg="member`)
+		m.set(nil, 3)
+		windows()
+		want(`level=INFO msg="member`)
+		m.set(func(context.Context, uint32, []byte) ([48]byte, error) {
+			return [48]byte{}, faultError{errors.New("another one was signed")}
+		}, 3)
+		windows()
+		want(`level=ERROR msg="member`)
+		m.set(down, 3)
+		windows()
+		want(`level=WARN msg="no`)
+		m.set(refuse, 3)
+		windows()
+		want(`level=WARN msg="member`)
+		m.set(nil, 3)
+		windows()
+		want(`level=INFO msg="member`)
+	})
+}
+
+// lockedBuffer takes lines from several goroutines.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lockedBuffer) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+// take returns what was written since it was called last.
+func (l *lockedBuffer) take() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.b.Reset()
+	return l.b.String()
 }
 
 // TestLyingMembers: shares that do not verify do not count, whatever is wrong with them.

@@ -294,3 +294,20 @@ func TestTwoAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestFaults: what a restored member says of itself passes, and is nobody's fault; a fault is final.
+func TestFaults(t *testing.T) {
+	for _, r := range Reasons() {
+		if r.Fault() && r.Retry() {
+			t.Errorf("%v: a fault that passes", r)
+		}
+	}
+	for _, r := range []Reason{ReasonNoTable, ReasonBehind, ReasonTooOld} {
+		if r.Fault() {
+			t.Errorf("%v is a fault", r)
+		}
+	}
+	if !ReasonNumbers.Fault() || !ReasonConflict.Fault() {
+		t.Error("numbers that were signed before are no fault")
+	}
+}

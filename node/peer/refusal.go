@@ -79,6 +79,10 @@ func (r Reason) Error() string {
 // did.
 func (r Reason) Retry() bool { return r == ReasonLagging || r == ReasonBusy }
 
+// Fault reports whether the rollup, or the node that pushed it, is at fault. Otherwise the member
+// tells of itself: it will sign again when its state is another.
+func (r Reason) Fault() bool { return atFault[r] }
+
 // Refusal is the error of a push that a member answered with a refusal. On the pusher's side its
 // Err is the member's words.
 type Refusal = rollup.Refusal[Reason]

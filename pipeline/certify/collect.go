@@ -185,8 +185,8 @@ func (r *round) inTurn(ctx context.Context, position int, member rollup.Member) 
 func (r *round) push(ctx context.Context, position int, member rollup.Member) answer {
 	o, list, node := r.j.o, r.list, member.Node
 	a := answer{position: position, node: node}
-	log := o.log.With("epoch", r.j.key.Epoch, "window", r.j.key.Window, "node", node)
-	for delays := newBackoff(); ; {
+	delays := newBackoff()
+	for tries := 1; ; tries++ {
 		start := time.Now()
 		encoded, err := o.members.Push(ctx, node, r.header, r.own, list[0].evidence)
 		took := time.Since(start)
@@ -194,7 +194,7 @@ func (r *round) push(ctx context.Context, position int, member rollup.Member) an
 			s := &share{key: member.Key, message: r.message, encoded: encoded}
 			o.verifying.Do(s)
 			if err = s.err; err == nil {
-				o.shared(node, took)
+				o.shared(node, took, list[0].rung)
 				a.rung, a.share = list[0].rung, s.signature
 				return a
 			}
@@ -204,17 +204,15 @@ func (r *round) push(ctx context.Context, position int, member rollup.Member) an
 		}
 		final := isFinal(err)
 		if final && len(list) > 1 {
-			log.Warn("member refuses a rollup by its proof", "err", err)
+			o.unproved(node, r.j.key, err)
 			list = list[1:]
 			continue
 		}
-		o.missed(node, err, final)
+		o.missed(node, r.j.key, err, tries)
 		if final {
-			log.Error("member refuses a rollup for good", "err", err)
 			a.err = err
 			return a
 		}
-		log.Warn("no share from member", "err", err)
 		select {
 		case <-time.After(delays.Next()):
 		case <-r.enough:
@@ -263,6 +261,28 @@ func verifyShares(v *bls.Verifier, shares []*share) {
 		}
 		s.signature = v.Signatures()[i]
 	}
+}
+
+// isFault reports whether an error says that the rollup, or who pushed it, is at fault, and not that
+// the member is in a state in which it signs nothing.
+func isFault(err error) bool {
+	var e interface {
+		error
+		Fault() bool
+	}
+	return errors.As(err, &e) && e.Fault()
+}
+
+// kindOf is an error without what is particular to one window or one connection.
+func kindOf(err error) string {
+	var e interface {
+		error
+		Retry() bool
+	}
+	if errors.As(err, &e) {
+		return e.Error()
+	}
+	return "no answer"
 }
 
 // isFinal reports whether an error says that a retry is useless.

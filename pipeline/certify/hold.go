@@ -3,6 +3,8 @@ package certify
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"log/slog"
 	"math"
 
 	"github.com/waybill-network/waybill/rollup"
@@ -54,7 +56,20 @@ func (j *job) hold() {
 // holder is how far the search for another node is.
 type holder struct {
 	tries int
-	final int // members that will never hold it
+	final int             // members that will never hold it
+	told  map[string]bool // why members did not, as the log has it
+}
+
+// say logs why a member does not hold the statements, once.
+func (h *holder) say(log *slog.Logger, node uint32, err error) {
+	why := fmt.Sprint(node, kindOf(err))
+	if h.told == nil {
+		h.told = make(map[string]bool)
+	}
+	if !h.told[why] {
+		h.told[why] = true
+		log.Warn("a member does not hold the statements", "node", node, "err", err)
+	}
 }
 
 // handOver tries once; it reports whether to try again.
@@ -83,7 +98,7 @@ func (j *job) handOver(asked *holder) (again bool) {
 			return false
 		}
 		if err != nil {
-			log.Warn("a member does not hold the statements", "node", node, "err", err)
+			asked.say(log, node, err)
 			if asked.tries++; isFinal(err) {
 				asked.final++
 				asked.tries = (asked.tries + holderTries - 1) / holderTries * holderTries

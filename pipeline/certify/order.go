@@ -13,6 +13,7 @@ import (
 func (j *job) order() error {
 	o := j.o
 	var tx []byte
+	var told string // why it was not taken, as the log has it
 	delays := newBackoff()
 	for again := time.Now(); ; {
 		updated := o.chain.Updated()
@@ -34,7 +35,9 @@ func (j *job) order() error {
 			if errors.Is(err, ledger.CodeSettled) && !o.ordered(j.key) {
 				return rollup.Refuse(ReasonLate, "%w", err)
 			}
-			if err != nil && o.ctx.Err() == nil && !errors.Is(err, ledger.CodeAlreadyOrdered) {
+			if err != nil && o.ctx.Err() == nil && !errors.Is(err, ledger.CodeAlreadyOrdered) &&
+				err.Error() != told { // it is offered again and again
+				told = err.Error()
 				o.log.Warn("certificate not taken", "epoch", j.key.Epoch, "window", j.key.Window,
 					"err", err)
 			}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/waybill-network/waybill/pipeline/status"
+	"github.com/waybill-network/waybill/rollup"
 )
 
 // The stages of this room. For both a batch is a window; prove counts acks under co-signed
@@ -58,6 +59,8 @@ type Member struct {
 	LastError string    `json:"last_error,omitzero"` // empty after a share
 	// LastFailure is when LastError was seen; the last one ever when LastError is empty.
 	LastFailure time.Time `json:"last_failure,omitzero"`
+
+	told told
 }
 
 // counters are written by the jobs.
@@ -129,17 +132,35 @@ func (o *Outbox) list(s *Stats, now time.Time) {
 	}
 }
 
-// shared and missed keep what is known about a member.
-func (o *Outbox) shared(node uint32, took time.Duration) {
+// told is what the log has about a member that does not sign: a line for each reason, and one when
+// it signs again, however many windows that is about.
+type told struct {
+	missed, unproved string // kinds of errors; empty while it signs
+	since            time.Time
+}
+
+// shared, missed and unproved keep what is known about a member.
+func (o *Outbox) shared(node uint32, took time.Duration, rung rollup.Rung) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	m := o.member(node)
 	m.Shares++
 	m.LastShare, m.Latency = time.Now(), took.Seconds()
 	m.LastError, m.Refusing = "", false
+	if m.told.missed != "" {
+		o.log.Info("member signs rollups again", "node", node, "after",
+			time.Since(m.told.since).Round(time.Second))
+		m.told.missed = ""
+	}
+	if rung == rollup.RungProof {
+		m.told.unproved = ""
+	}
 }
 
-func (o *Outbox) missed(node uint32, err error, final bool) {
+// missed takes the error of a push to a member, and how many pushes of this rollup it was. What the
+// next one mends is no line.
+func (o *Outbox) missed(node uint32, key rollup.WindowKey, err error, tries int) {
+	final := isFinal(err)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	m := o.member(node)
@@ -148,6 +169,36 @@ func (o *Outbox) missed(node uint32, err error, final bool) {
 	if final {
 		m.Refusals++
 		m.Refusing = true
+	}
+	kind := kindOf(err)
+	if m.told.missed == kind || !final && tries == 1 {
+		return
+	}
+	if m.told.missed == "" {
+		m.told.since = time.Now()
+	}
+	m.told.missed = kind
+	log := o.log.With("node", node, "epoch", key.Epoch, "window", key.Window, "err", err)
+	switch {
+	case isFault(err):
+		log.Error("member refuses a rollup for good")
+	case final:
+		log.Warn("member signs no rollups now")
+	default:
+		log.Warn("no shares from member")
+	}
+}
+
+// unproved takes the error with which a member refused a rollup by its proofs; the statements are
+// shown to it next.
+func (o *Outbox) unproved(node uint32, key rollup.WindowKey, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	m := o.member(node)
+	if kind := kindOf(err); m.told.unproved != kind {
+		m.told.unproved = kind
+		o.log.Warn("member refuses rollups by their proofs", "node", node, "epoch", key.Epoch,
+			"window", key.Window, "err", err)
 	}
 }
 
