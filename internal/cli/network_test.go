@@ -232,8 +232,8 @@ func TestOperator(t *testing.T) {
 	}
 	// What was for a node that is not there has no answer, whatever the other one accepted.
 	fails(t, exitUnanswered, "for "+closedPort+" without an answer", with("replay", "--genesis",
-		n.genesis, "--treasury", n.treasury, "--seed-file", seed, "--requests", "40", "--patience", "200ms", "--node",
-		closedPort)...)
+		n.genesis, "--treasury", n.treasury, "--seed-file", seed, "--requests", "40", "--patience",
+		"200ms", "--node", closedPort)...)
 	before := must(t, with("events", "--from", "1", "--once", "--json")...)
 	if n := strings.Count(before, "\n"); n < 10 || !strings.Contains(before, `"kind":"charged"`) {
 		t.Errorf("%d events:\n%s", n, before)

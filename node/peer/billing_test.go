@@ -295,7 +295,8 @@ func TestTwoAtOnce(t *testing.T) {
 	}
 }
 
-// TestFaults: what a restored member says of itself passes, and is nobody's fault; a fault is final.
+// TestFaults: what a restored member says of itself passes, and is nobody's fault. A fault is
+// final.
 func TestFaults(t *testing.T) {
 	for _, r := range Reasons() {
 		if r.Fault() && r.Retry() {

@@ -89,8 +89,8 @@ type Members interface {
 	// Push hands a rollup, with its node's word that it is its own, to the member that a node is, and
 	// returns its share of the certificate. It may be repeated. An error with a method Retry() bool
 	// that answers false is a refusal for good, and one with a method Fault() bool that answers true
-	// says that the rollup or this node is at fault. Calls for one member may overlap; a call returns soon
-	// after its context ended.
+	// says that the rollup or this node is at fault. Calls for one member may overlap; a call returns
+	// soon after its context ended.
 	Push(ctx context.Context, node uint32, header []byte, own [rollup.WordSize]byte,
 		evidence []byte) (share [48]byte, err error)
 }

@@ -263,8 +263,8 @@ func verifyShares(v *bls.Verifier, shares []*share) {
 	}
 }
 
-// isFault reports whether an error says that the rollup, or who pushed it, is at fault, and not that
-// the member is in a state in which it signs nothing.
+// isFault reports whether an error says that the rollup, or who pushed it, is at fault, and not
+// that the member is in a state in which it signs nothing.
 func isFault(err error) bool {
 	var e interface {
 		error

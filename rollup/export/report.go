@@ -121,9 +121,9 @@ func (t *Trust) parse(file []byte) (File, error) {
 }
 
 // Verify decides whether an export file is valid (section 10) for what the genesis file tells.
-// Errors are those of Parse, a *NetworkError, those of rotation.Chain.Verify and Extend, rollup.Verify, and ErrPath,
-// ErrWindow, ErrClients, ErrRegistry, ErrSettlement, ErrInvoice in an *InvoiceError, and ErrProof
-// for a verifying key that is not the network's.
+// Errors are those of Parse, a *NetworkError, those of rotation.Chain.Verify and Extend,
+// rollup.Verify, and ErrPath, ErrWindow, ErrClients, ErrRegistry, ErrSettlement, ErrInvoice in an
+// *InvoiceError, and ErrProof for a verifying key that is not the network's.
 func Verify(file []byte, trust *Trust) (*Report, error) {
 	e, err := trust.parse(file)
 	if err != nil {
