@@ -74,7 +74,8 @@ type Node struct {
 	content  *deliverer         // nil while the node delivers no content
 	keys     *proofKeys
 	prover   *proofWorker   // nil while the node makes no proofs
-	prober   *health.Prober // nil unless the committee rotates
+	prober   *health.Prober   // nil unless the committee rotates
+	answerer *health.Answerer // nil for a node that is not registered
 	usage    usage
 	history  telemetry.History
 	past     *telemetry.Past // nil until the telemetry starts
@@ -326,8 +327,8 @@ func (n *Node) startPeers(context.Context) error {
 		Certificate: certificate, MaxInflight: n.cfg.Peer.MaxInflight,
 		ContentURL: n.contentAddress(), Logger: n.log}
 	if n.known {
-		answerer := &health.Answerer{Chain: n.chain, Self: n.index, Key: n.id.Transport}
-		config.Answer = answerer.Answer
+		n.answerer = &health.Answerer{Chain: n.chain, Self: n.index, Key: n.id.Transport}
+		config.Answer = n.answerer.Answer
 	}
 	server := peer.NewServer(config)
 	return n.serve("peer.listen", n.cfg.Peer.Listen, server.Serve, server.Shutdown)

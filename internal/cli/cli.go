@@ -73,7 +73,7 @@ rewarded, exactly.
 	)
 	for id, commands := range map[string][]*cobra.Command{
 		"node": {newInit(), newGenesis(), newTestnet(), newStart(), newDevnet(), newKeys(),
-			newContent(), newBackup(), newRestore(), newMove(), newUpgrade(), newCeremony()},
+			newContent(), newBackup(), newRestore(), newMove(), newUpgrade(), newCeremony(), newNode()},
 		"use": {newStatus(), newTx(), newWallet(), newAck(), newGet(), newCompute(),
 			newReplay(), newEvents(), newExport(), newInvoice(), newComplain()},
 		"check": {newVerify(), newDoctor(), newBench(), newVersion()},

@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 
 	"github.com/waybill-network/waybill/rollup/ledger"
@@ -64,6 +65,13 @@ func (a *Answerer) Answer(caller ledger.Key, encoded []byte) ([]byte, error) {
 	}
 	r := sign(a.Key, p, uint64(view.Height()), digest)
 	return r.Append(nil)[len(r.Nonce):], nil
+}
+
+// Answered returns how many probes of each member were answered in the epoch that was probed last.
+func (a *Answerer) Answered() (epoch uint32, byMember map[uint32]int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.epoch, maps.Clone(a.answered)
 }
 
 // sign makes the receipt of a probe.

@@ -55,30 +55,6 @@ type Snapshot struct {
 	ShuttingDown bool `json:"shutting_down"`
 }
 
-// Rotation is who has seats, and where the drawing of the next ones stands.
-type Rotation struct {
-	Term       uint32 `json:"term"`  // in office
-	Epoch      uint32 `json:"epoch"` // that is drawn in
-	Phase      string `json:"phase"` // of it, a ledger.Phase
-	Seats      int    `json:"seats"`
-	Held       int    `json:"held"`       // by this node, in the last term
-	Next       *int   `json:"next"`       // by this node, once that is fixed; null before
-	Candidates int    `json:"candidates"` // of the epoch
-	// Obstacle says why this node cannot be drawn, and what ends that; "" when it can be.
-	Obstacle string   `json:"obstacle"`
-	Probed   []Probed `json:"probed"` // by this node, a member, since it began; ascending by node
-}
-
-// Probed is what came of a member's probes of a candidate.
-type Probed struct {
-	Node     uint32        `json:"node"`
-	Asked    int           `json:"asked"`
-	Answered int           `json:"answered"`  // rightly
-	Median   time.Duration `json:"median_ns"` // of those
-	Healthy  bool          `json:"healthy"`
-	Why      string        `json:"why"` // the last failure, "" when there was none
-}
-
 // Credit is what payers can still pay for at this node, in micro-credits.
 type Credit struct {
 	Exposure uint64 `json:"exposure"` // taken and not ordered, of all payers
