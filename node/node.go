@@ -73,7 +73,7 @@ type Node struct {
 	sessions *ingest.Sessions   // nil while the node asks nobody to co-sign
 	content  *deliverer         // nil while the node delivers no content
 	keys     *proofKeys
-	prover   *proofWorker   // nil while the node makes no proofs
+	prover   *proofWorker     // nil while the node makes no proofs
 	prober   *health.Prober   // nil unless the committee rotates
 	answerer *health.Answerer // nil for a node that is not registered
 	usage    usage

@@ -209,7 +209,8 @@ func (n *Node) said(view *ledger.View, self uint32) []telemetry.Said {
 		for _, w := range r.Of(self) {
 			x := telemetry.Said{Epoch: r.Epoch, Member: w.Member, Seats: w.Seats, Healthy: w.Healthy,
 				Height: w.Height}
-			if answered != nil && epoch == r.Epoch && w.Member != self { // itself it asks without a probe
+			// Itself it asks without a probe.
+			if answered != nil && epoch == r.Epoch && w.Member != self {
 				count := answered[w.Member]
 				x.Answered = &count
 			}

@@ -44,7 +44,8 @@ func TestNodeStatusLines(t *testing.T) {
 	}
 	n.Rotation.Obstacle = ""
 	n.Rotation.Odds = []telemetry.Odds{{Epoch: 9, Seats: 1, Chance: 0.25}}
-	if got := print(); !strings.Contains(got, "a seat with 25 % in epoch 9; each epoch draws 1 seat ") {
+	got = print()
+	if !strings.Contains(got, "a seat with 25 % in epoch 9; each epoch draws 1 seat ") {
 		t.Errorf("its turn:\n%s", got)
 	}
 	n.Node.Registered = false
