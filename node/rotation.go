@@ -207,8 +207,8 @@ func (n *Node) said(view *ledger.View, self uint32) []telemetry.Said {
 	}
 	for _, r := range view.Reports() {
 		for _, w := range r.Of(self) {
-			x := telemetry.Said{Epoch: r.Epoch, Member: w.Member, Seats: w.Seats, Healthy: w.Healthy,
-				Height: w.Height}
+			x := telemetry.Said{Epoch: r.Epoch, Member: w.Member, Seats: w.Seats,
+				Healthy: w.Healthy, Height: w.Height}
 			// Itself it asks without a probe.
 			if answered != nil && epoch == r.Epoch && w.Member != self {
 				count := answered[w.Member]
@@ -223,8 +223,8 @@ func (n *Node) said(view *ledger.View, self uint32) []telemetry.Said {
 // maxOdds is for how many draws a node is told its odds.
 const maxOdds = 8
 
-// odds returns how likely each of the next draws gives a node a seat, with the candidates of now; at
-// most until every seat's turn has come. It is empty for a node that is no candidate.
+// odds returns how likely each of the next draws gives a node a seat, with the candidates of now,
+// until every seat's turn has come. It is empty for a node that is no candidate.
 func odds(view *ledger.View, r *ledger.RotationView, node uint32) []telemetry.Odds {
 	list := []telemetry.Odds{}
 	var before, weight, total float64
