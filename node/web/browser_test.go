@@ -327,9 +327,16 @@ func TestPage(t *testing.T) {
 			"t-committee":   {"2 (self)", "away", "there", "8\u202f211, 1 s ago", "40 min"},
 			"f-chain":       {"128\u202f403", "in step", "7, this node too"},
 			"epoch":         {"Epoch 12", "min"},
-			"t-checks":      {"disk", "200 GiB free"},
-			"f-kernels":     {"avx512ifma", "generic, fell back"},
-			"f-about":       {"v0.1.0", "13.0 GiB"},
+			"rotation-term": {"term 9, 16 seats"},
+			"phase":         {"Epoch 12: seed and draw"},
+			"phases":        {"reports", "done", "3 of 4 reveals, round 2", "hand-over"},
+			"sits":          {"2", "→ 4", "e13", "–"},
+			"sits-note":     {"1 of 16 seats move", "of epoch 12", "this node's, 4 of them"},
+			"t-rotation": {"2 (self)", "4 → 3", "candidate", "jailed", "3 of 4", "nodes 0, 3",
+				"1 of 6"},
+			"t-checks":  {"disk", "200 GiB free"},
+			"f-kernels": {"avx512ifma", "generic, fell back"},
+			"f-about":   {"v0.1.0", "13.0 GiB"},
 		} {
 			got := b.text(id)
 			for _, w := range want {
@@ -453,6 +460,9 @@ func TestPageOfNewNode(t *testing.T) {
 			t.Errorf("#%s: %q", id, got)
 		}
 	}
+	if got := b.eval(`document.getElementById("rotation").hidden`); got != "true" {
+		t.Errorf("seats of a committee that stays are shown: hidden is %s", got)
+	}
 	b.shot("new-node", false)
 	if got := b.complaints(); len(got) > 0 {
 		t.Errorf("the page complains: %s", strings.Join(got, "\n"))
@@ -511,8 +521,8 @@ func TestComplaintsAreSeen(t *testing.T) {
 	})
 }
 
-// contrast lists elements with text whose colour has less than 4.5 to 1 against the paper (WCAG
-// 2.1, 1.4.3).
+// contrast lists elements with text whose colour has less than 4.5 to 1 against what is behind it,
+// the paper or a filled element (WCAG 2.1, 1.4.3).
 const contrast = `(() => {
   const parse = (c) => c.match(/[\d.]+/g).slice(0, 3).map(Number);
   const linear = (v) => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
@@ -520,12 +530,18 @@ const contrast = `(() => {
     const [r, g, b] = parse(c).map(linear);
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
-  const paper = light(getComputedStyle(document.documentElement).backgroundColor);
+  const behind = (e) => {
+    for (; e.parentElement; e = e.parentElement) {
+      const fill = getComputedStyle(e).backgroundColor;
+      if (fill.startsWith("rgb(")) return light(fill); // without an alpha: it covers
+    }
+    return light(getComputedStyle(e).backgroundColor);
+  };
   const low = [];
   for (const e of document.querySelectorAll("body *")) {
     if (e.tagName === "NOSCRIPT") continue;
     if (![...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim())) continue;
-    const ink = light(getComputedStyle(e).color);
+    const ink = light(getComputedStyle(e).color), paper = behind(e);
     const ratio = (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
     if (ratio < 4.5) low.push(e.tagName + "." + e.className + " " + ratio.toFixed(1));
   }

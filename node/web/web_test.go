@@ -138,7 +138,47 @@ func (n *node) snapshot() telemetry.Snapshot {
 				Units: 4_410_000_000_000, Paid: 9_812_400_000, Arrears: uint64(k) * 1_400_000,
 				ToNode: 1_200_345_678, Certified: k > 0})
 	}
+	s.Rotation = n.rotation()
 	return s
+}
+
+// rotation is that of an epoch in which the seed is being made.
+func (n *node) rotation() *telemetry.Rotation {
+	three, four := 3, uint32(4)
+	r := &telemetry.Rotation{Term: 9, Epoch: 12, Phase: "reveals", Round: 1, Seats: 16, Held: 4,
+		Next: &three, Candidates: 5, TermEpochs: 4,
+		Done: telemetry.Done{Members: 5, Announced: 4, Revealed: 3},
+		Probed: []telemetry.Probed{{Node: 0, Asked: 6, Answered: 6, Median: 3 * time.Millisecond,
+			Healthy: true}, {Node: 4, Asked: 6, Answered: 1, Median: time.Second,
+			Why: "connection refused"}}}
+	for i := range uint32(16) {
+		holder := i % 4
+		seat := telemetry.Seat{Holder: &holder, Drawn: 12 + i%4}
+		switch i {
+		case 2:
+			seat.Moves, seat.To = true, &four
+		case 5:
+			seat.Holder, seat.Mark = nil, "stayed"
+		}
+		r.Sits = append(r.Sits, seat)
+	}
+	for i := range uint32(5) {
+		x := telemetry.NodeSaid{Node: i, Seats: 4, Next: 4, Standing: "candidate", Epoch: 12,
+			Healthy: []uint32{0, 1, 2, 3}, Unhealthy: []uint32{}}
+		switch i {
+		case 1:
+			x.Seats, x.Next = 3, 3
+		case 2:
+			x.Next = 3
+		case 3:
+			x.Healthy, x.Unhealthy = []uint32{1, 2}, []uint32{0, 3}
+		case 4:
+			x.Seats, x.Standing, x.Epoch, x.Healthy = 0, "jailed", 0, []uint32{}
+		}
+		r.Nodes = append(r.Nodes, x)
+	}
+	r.Nodes[0].Healthy, r.Nodes[0].Unhealthy = []uint32{0, 1, 3}, []uint32{2}
+	return r
 }
 
 // past is that of three hours, in which the node was away for a while.
