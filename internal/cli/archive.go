@@ -86,6 +86,16 @@ Next: find the other process that has these keys. If that one is to go on, never
 this one again. If this one is: end the other for good, and run
   waybill restore --home %s`
 
+// undecided explains a block that cannot be executed here: the height before it, and the home.
+const undecided = `Lost: nothing; the store is as block %d left it, and this node signs nothing more.
+Next: 'waybill status' of the other members. If they stand at this block, too, it is a
+defect of the program: keep the logs, report it, and install what mends it. If they go
+on, it is this machine: look at memory and disk (dmesg, smartctl), keep the folder as
+it is, and run
+  waybill doctor --home %s
+  waybill restore BACKUP --home NEW     from the last backup, best on another machine
+A start with the same home tries the same block again.`
+
 // explainHome adds to an error about a home what it means.
 func explainHome(home string, err error) error {
 	var unknown *ledger.UnknownVersionError
@@ -93,6 +103,10 @@ func explainHome(home string, err error) error {
 		return fmt.Errorf("%w\nLost: nothing; the home is as the last block left it, and all that was "+
 			"answered is in it.\nNext: install a program that knows version %d, and start it with the "+
 			"same home", err, unknown.Upgrade.Version)
+	}
+	var block *committee.BlockError
+	if errors.As(err, &block) {
+		return fmt.Errorf("%w\n"+undecided, err, block.Height-1, home)
 	}
 	for _, e := range explanations {
 		if errors.Is(err, e.is) {

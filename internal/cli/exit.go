@@ -22,6 +22,7 @@ const (
 	exitUnreadable = 3 // what it was given to read is missing, cannot be read, or is something else
 	exitUpgrade    = 4 // the network goes on by rules that this program does not know
 	exitUnanswered = 5 // not every request that was to be delivered was answered
+	exitBlock      = 6 // a block that the committee decided cannot be executed here
 )
 
 // usageError marks a mistake in how a command was called.
@@ -51,6 +52,8 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.As(err, new(*ledger.UnknownVersionError)):
 		return exitUpgrade
+	case errors.As(err, new(*committee.BlockError)):
+		return exitBlock
 	case errors.Is(err, mainjob.ErrUnanswered): // whatever else went wrong with it
 		return exitUnanswered
 	case errors.Is(err, verdict.ErrDoesNotHold):

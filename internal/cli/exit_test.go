@@ -11,6 +11,7 @@ import (
 
 	"github.com/waybill-network/waybill/internal/mainjob"
 	"github.com/waybill-network/waybill/internal/verdict"
+	"github.com/waybill-network/waybill/node/committee"
 	"github.com/waybill-network/waybill/node/keys"
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
@@ -26,6 +27,7 @@ func TestExitCodes(t *testing.T) {
 		{errors.Join(verdict.ErrNotJudged, verdict.ErrDoesNotHold), exitFailed},
 		{verdict.ErrNotJudged, exitUnreadable},
 		{fmt.Errorf("a: %w", &ledger.UnknownVersionError{}), exitUpgrade},
+		{fmt.Errorf("a: %w", &committee.BlockError{Err: fs.ErrNotExist}), exitBlock},
 		{errors.Join(fs.ErrNotExist, (&mainjob.Delivered{Requests: 1}).Check()), exitUnanswered},
 		{(&mainjob.Delivered{Requests: 1, Received: 2}).Check(), exitUnanswered},
 		{(&mainjob.Delivered{Requests: 1, Received: 1}).Check(), exitDone},
@@ -46,7 +48,7 @@ func TestExitCodes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for code := exitDone; code <= exitUnanswered; code++ {
+	for code := exitDone; code <= exitBlock; code++ {
 		if !strings.Contains(string(page), fmt.Sprintf("\n| %d | ", code)) {
 			t.Errorf("docs/exit-codes.md has no row for %d", code)
 		}

@@ -65,6 +65,7 @@ type app struct {
 	follow  func(*ledger.View) // told of views in which the committee changed; may be nil
 	waiting func() int         // transactions in the mempool; nil while the engine is built
 	syncing func() bool        // whether blocks are fetched, not voted on; nil during a replay
+	release func()             // lets go of the mempool, which the engine holds during a commit
 	// ends the chain here when the epoch is over after which this program does not know the rules
 	deadline *time.Timer
 	deadEnd  time.Time // of that epoch
@@ -325,10 +326,15 @@ func forged(r ledger.Result) error {
 
 // FinalizeBlock executes a decided block. The results hold only what is the same on every node.
 func (a *app) FinalizeBlock(_ context.Context,
-	req *abci.RequestFinalizeBlock) (_ *abci.ResponseFinalizeBlock, err error) {
-	defer a.stopChain(&err)
-	if err := a.executable(req.Time); err != nil {
-		return nil, err
+	req *abci.RequestFinalizeBlock) (*abci.ResponseFinalizeBlock, error) {
+	answer, err := a.execute(req)
+	return answer, a.halts(err)
+}
+
+func (a *app) execute(req *abci.RequestFinalizeBlock) (_ *abci.ResponseFinalizeBlock, err error) {
+	defer caught(req.Height, &err)
+	if err := a.state.Executable(req.Time); err != nil {
+		return nil, fmt.Errorf("committee: %w", err)
 	}
 	a.watch(req)
 	results := make([]*abci.ExecTxResult, len(req.Txs))
@@ -371,9 +377,17 @@ func phaseOf(view *ledger.View) ledger.Phase {
 
 // Commit makes the executed block durable, lets everybody see it, and the engine forget blocks that
 // nobody needs.
-func (a *app) Commit(context.Context, *abci.RequestCommit) (_ *abci.ResponseCommit, err error) {
-	defer a.stopChain(&err)
+func (a *app) Commit(context.Context, *abci.RequestCommit) (*abci.ResponseCommit, error) {
+	answer, err := a.commit()
+	if err != nil && a.syncing != nil && a.syncing() {
+		a.release() // who waits for it while the node ends would wait for ever
+	}
+	return answer, a.halts(err)
+}
+
+func (a *app) commit() (_ *abci.ResponseCommit, err error) {
 	view := a.state.View()
+	defer caught(view.Height(), &err)
 	if err := a.witness.Keep(view, &a.block, a.txs...); err != nil {
 		return nil, err
 	}
@@ -403,17 +417,6 @@ func (a *app) Commit(context.Context, *abci.RequestCommit) (_ *abci.ResponseComm
 	a.feed.publish(view, a.block.Events)
 	a.block, a.txs = ledger.Block{}, nil
 	return &abci.ResponseCommit{RetainHeight: a.retain.height(view.Height(), view.Time())}, nil
-}
-
-// executable stops the chain here before a block whose rules this program does not know. The
-// routine that fetches blocks would take the process down with an error, so it ends without one.
-func (a *app) executable(blockTime time.Time) error {
-	err := a.state.Executable(blockTime)
-	if err != nil && a.syncing != nil && a.syncing() {
-		a.fail(err)
-		runtime.Goexit()
-	}
-	return err
 }
 
 // endPatience is for how long after the end of the last epoch that this program can execute it
@@ -449,13 +452,23 @@ func (a *app) begin(view *ledger.View) error {
 	return a.store.Begin(since)
 }
 
-// stopChain reports an error, or a panic of the ledger, to the engine's owner. The consensus engine
-// halts on both.
-func (a *app) stopChain(err *error) {
+// caught makes an error of a panic of the ledger.
+func caught(height int64, err *error) {
 	if r := recover(); r != nil {
-		*err = fmt.Errorf("committee: ledger: %v", r)
+		*err = &BlockError{Height: height, Err: fmt.Errorf("ledger: %v", r)}
 	}
-	if *err != nil {
-		a.fail(*err)
+}
+
+// halts ends the chain here when there is an error, and hands it on: the routine of consensus ends
+// with it. That which fetches blocks would take the process down instead, with a trace for words, so
+// it ends without one. What is on disk stays as the last block left it.
+func (a *app) halts(err error) error {
+	if err == nil {
+		return nil
 	}
+	a.fail(err)
+	if a.syncing != nil && a.syncing() {
+		runtime.Goexit()
+	}
+	return err
 }

@@ -47,6 +47,20 @@ var (
 	ErrElsewhere  = errors.New("committee: another process votes with this node's consensus key")
 )
 
+// BlockError says that the committee decided a block that cannot be executed here. The store has the
+// block before, as a whole, and this node signs nothing more.
+type BlockError struct {
+	Height int64
+	Err    error
+}
+
+func (e *BlockError) Error() string {
+	return fmt.Sprintf("committee: block %d is decided and cannot be executed here: %v", e.Height,
+		e.Err)
+}
+
+func (e *BlockError) Unwrap() error { return e.Err }
+
 // Config is what an engine needs. All of it is required unless stated otherwise.
 type Config struct {
 	Genesis *ledger.Genesis
@@ -254,13 +268,13 @@ func (e *Engine) fail(err error) {
 	})
 }
 
-// stops reports whether the engine stops before a version that it does not know.
-func (e *Engine) stops(why **ledger.UnknownVersionError) bool {
+// failure is why the chain cannot go on, nil while it can.
+func (e *Engine) failure() error {
 	select {
 	case <-e.failed:
-		return errors.As(e.err, why)
+		return e.err
 	default:
-		return false
+		return nil
 	}
 }
 

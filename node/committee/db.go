@@ -2,6 +2,7 @@ package committee
 
 import (
 	"errors"
+	"fmt"
 
 	dbm "github.com/cometbft/cometbft-db"
 
@@ -17,7 +18,11 @@ var (
 // db is the engine's view of the node's store. Closing it does nothing: the store is its owner's to
 // close, and a view of a closed store finds nothing, which suits the engine's gossip routines that
 // read for a moment after Stop.
-type db struct{ kv *store.KV }
+type db struct {
+	kv *store.KV
+	// failed is told why a write failed, and returns what the engine hears; nil: just that
+	failed func(error) error
+}
 
 var _ dbm.DB = db{}
 
@@ -75,7 +80,7 @@ func (d db) iterate(start, end []byte, reverse bool) (dbm.Iterator, error) {
 	return &iterator{Iterator: it, start: start, end: end}, nil
 }
 
-func (d db) NewBatch() dbm.Batch       { return &batch{d.kv.Batch()} }
+func (d db) NewBatch() dbm.Batch       { return &batch{d.kv.Batch(), d.failed} }
 func (d db) Close() error              { return nil }
 func (d db) Print() error              { return nil }
 func (d db) Stats() map[string]string  { return nil }
@@ -89,7 +94,10 @@ type iterator struct {
 func (i *iterator) Domain() (start, end []byte) { return i.start, i.end }
 
 // batch is good for one write.
-type batch struct{ b *store.Batch }
+type batch struct {
+	b      *store.Batch
+	failed func(error) error
+}
 
 func (b *batch) Set(key, value []byte) error {
 	switch {
@@ -124,7 +132,11 @@ func (b *batch) write(sync bool) error {
 	}
 	written := b.b
 	b.b = nil
-	return written.Write(sync)
+	err := written.Write(sync)
+	if err != nil && b.failed != nil {
+		err = b.failed(fmt.Errorf("committee: the engine's records: %w", err))
+	}
+	return err
 }
 
 func (b *batch) Close() error {

@@ -19,8 +19,8 @@ func TestDBAgainstMemDB(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	got, want := dbm.DB(db{s.KV("a")}), dbm.DB(dbm.NewMemDB())
-	neighbour := db{s.KV("b")}
+	got, want := dbm.DB(db{kv: s.KV("a")}), dbm.DB(dbm.NewMemDB())
+	neighbour := db{kv: s.KV("b")}
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
@@ -124,7 +124,7 @@ func TestDBAfterClose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := db{s.KV("a")}
+	d := db{kv: s.KV("a")}
 	if err := d.SetSync([]byte("k"), []byte("v")); err != nil {
 		t.Fatal(err)
 	}
@@ -139,5 +139,25 @@ func TestDBAfterClose(t *testing.T) {
 	}
 	if err := d.Set([]byte("k"), []byte("v")); err == nil {
 		t.Error("a write into a closed store went well")
+	}
+}
+
+// TestFailedWrite: whoever owns the engine hears of a write that failed, whatever the engine makes of
+// the error.
+func TestFailedWrite(t *testing.T) {
+	s, err := store.OpenMemory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told []error
+	d := db{s.KV("a"), func(err error) error { told = append(told, err); return err }}
+	if err := d.SetSync([]byte("a"), []byte("b")); err != nil || told != nil {
+		t.Fatal(err, told)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.SetSync([]byte("a"), []byte("c")); err == nil || len(told) != 1 {
+		t.Errorf("%v, told %v", err, told)
 	}
 }

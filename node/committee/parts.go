@@ -16,8 +16,6 @@ import (
 	"github.com/cometbft/cometbft/state"
 	blockstore "github.com/cometbft/cometbft/store"
 	"github.com/cometbft/cometbft/types"
-
-	"github.com/waybill-network/waybill/node/store"
 )
 
 // parts are the pieces of the engine. They are put together here and not by the engine's own
@@ -44,11 +42,11 @@ type namedReactor struct {
 // assemble builds the engine. Blocks that were decided and not executed are executed meanwhile.
 func assemble(
 	ctx context.Context, ec *config.Config, validator types.PrivValidator,
-	creator proxy.ClientCreator, doc *types.GenesisDoc, s *store.Store, log log.Logger,
+	creator proxy.ClientCreator, doc *types.GenesisDoc, open func(space string) db, log log.Logger,
 ) (_ *parts, err error) {
 	p := &parts{
-		blocks: blockstore.NewBlockStore(db{s.KV("engine/blockstore")}),
-		states: state.NewStore(db{s.KV("engine/state")}, state.StoreOptions{
+		blocks: blockstore.NewBlockStore(open("engine/blockstore")),
+		states: state.NewStore(open("engine/state"), state.StoreOptions{
 			DiscardABCIResponses: true, // the last one is kept all the same, for replay
 		}),
 		app:    proxy.NewAppConns(creator, proxy.NopMetrics()),
@@ -74,7 +72,7 @@ func assemble(
 	if err != nil {
 		return nil, err
 	}
-	return p, p.react(ec, validator, key.Address(), s, log)
+	return p, p.react(ec, validator, key.Address(), open, log)
 }
 
 // replay brings the app to the height of the stored blocks.
@@ -94,8 +92,8 @@ func (p *parts) replay(ctx context.Context, doc *types.GenesisDoc, log log.Logge
 
 // react builds the reactors. All but the only member of a committee begin by fetching blocks.
 func (p *parts) react(
-	ec *config.Config, validator types.PrivValidator, self crypto.Address, s *store.Store,
-	log log.Logger,
+	ec *config.Config, validator types.PrivValidator, self crypto.Address,
+	open func(space string) db, log log.Logger,
 ) (err error) {
 	fetch := !alone(p.state.Validators, self)
 	p.mempool = mempool.NewCListMempool(ec.Mempool, p.app.Mempool(), p.state.LastBlockHeight,
@@ -105,7 +103,7 @@ func (p *parts) react(
 	p.mempool.EnableTxsAvailable() // a chain at rest makes a block when there is something for it
 	gossip := mempool.NewReactor(ec.Mempool, p.mempool, fetch)
 
-	p.evidence, err = evidence.NewPool(db{s.KV("engine/evidence")}, p.states, p.blocks)
+	p.evidence, err = evidence.NewPool(open("engine/evidence"), p.states, p.blocks)
 	if err != nil {
 		return err
 	}

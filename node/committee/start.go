@@ -159,23 +159,25 @@ func (e *Engine) assemble(ctx context.Context, ec *config.Config, v types.PrivVa
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("committee: replay: %v", r)
-			var unknown *ledger.UnknownVersionError
-			if e.stops(&unknown) {
-				err = fmt.Errorf("committee: %w", unknown)
-			}
+		}
+		if why := e.failure(); err != nil && why != nil { // the engine knows the words, if at all
+			err = why
 		}
 	}()
-	halted := func(reason any) { e.fail(fmt.Errorf("committee: consensus halted: %v", reason)) }
-	e.log = logger{Logger: c.Logger, halted: halted, double: e.app.doubles.saw,
-		stopped: e.stopped, expected: func() bool { return e.stops(new(*ledger.UnknownVersionError)) }}
-	if e.parts, err = assemble(ctx, ec, v, clients{e.app}, doc, c.Store, e.log); err != nil {
-		var unknown *ledger.UnknownVersionError
-		if e.stops(&unknown) {
-			return fmt.Errorf("committee: %w", unknown)
+	halted := func(reason any) {
+		if why, ok := reason.(error); ok {
+			e.fail(fmt.Errorf("committee: consensus halted: %w", why))
+			return
 		}
+		e.fail(fmt.Errorf("committee: consensus halted: %v", reason))
+	}
+	e.log = logger{Logger: c.Logger, halted: halted, double: e.app.doubles.saw,
+		stopped: e.stopped, expected: func() bool { return e.failure() != nil }}
+	open := func(space string) db { return db{c.Store.KV(space), e.app.halts} }
+	if e.parts, err = assemble(ctx, ec, v, clients{e.app}, doc, open, e.log); err != nil {
 		return fmt.Errorf("committee: %w", err)
 	}
-	e.app.syncing = e.parts.consensus.WaitSync
+	e.app.syncing, e.app.release = e.parts.consensus.WaitSync, e.parts.mempool.Unlock
 	e.app.expect(e.app.view.Load())
 	return nil
 }
