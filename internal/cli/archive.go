@@ -87,7 +87,7 @@ this one again. If this one is: end the other for good, and run
   waybill restore --home %s`
 
 // undecided explains a block that cannot be executed here: the height before it, and the home.
-const undecided = `Lost: nothing; the store is as block %d left it, and this node signs nothing more.
+const undecided = `Lost: nothing; the store is as block %d left it, and this node signs nothing.
 Next: 'waybill status' of the other members. If they stand at this block, too, it is a
 defect of the program: keep the logs, report it, and install what mends it. If they go
 on, it is this machine: look at memory and disk (dmesg, smartctl), keep the folder as

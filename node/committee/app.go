@@ -460,8 +460,8 @@ func caught(height int64, err *error) {
 }
 
 // halts ends the chain here when there is an error, and hands it on: the routine of consensus ends
-// with it. That which fetches blocks would take the process down instead, with a trace for words, so
-// it ends without one. What is on disk stays as the last block left it.
+// with it. That which fetches blocks would take the process down instead, with a trace for words,
+// so it ends without one. What is on disk stays as the last block left it.
 func (a *app) halts(err error) error {
 	if err == nil {
 		return nil

@@ -47,8 +47,8 @@ var (
 	ErrElsewhere  = errors.New("committee: another process votes with this node's consensus key")
 )
 
-// BlockError says that the committee decided a block that cannot be executed here. The store has the
-// block before, as a whole, and this node signs nothing more.
+// BlockError says that the committee decided a block that cannot be executed here. The store has
+// the block before, as a whole, and this node signs nothing more.
 type BlockError struct {
 	Height int64
 	Err    error

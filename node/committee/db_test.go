@@ -142,8 +142,8 @@ func TestDBAfterClose(t *testing.T) {
 	}
 }
 
-// TestFailedWrite: whoever owns the engine hears of a write that failed, whatever the engine makes of
-// the error.
+// TestFailedWrite: whoever owns the engine hears of a write that failed, whatever the engine makes
+// of the error.
 func TestFailedWrite(t *testing.T) {
 	s, err := store.OpenMemory()
 	if err != nil {
