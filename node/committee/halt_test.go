@@ -13,8 +13,8 @@ import (
 	"github.com/waybill-network/waybill/rollup/ledger"
 )
 
-// TestFetchedBlockFails: a node that fetches blocks and cannot go on says why, in an error and not by
-// the death of its process; it stops in good order, and its store is that of the block before.
+// TestFetchedBlockFails: a node that fetches blocks and cannot go on says why, in an error and not
+// by the death of its process; it stops in good order, and its store is that of the block before.
 func TestFetchedBlockFails(t *testing.T) {
 	net := newNetwork(t, "halt", 4, 3600, 1, freeAddresses(t, 4),
 		time.Now().UTC().Truncate(time.Second))
