@@ -7,6 +7,7 @@ import (
 
 	"github.com/waybill-network/waybill/internal/text"
 	"github.com/waybill-network/waybill/node/telemetry"
+	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 	"github.com/waybill-network/waybill/rollup/rotation"
 )
@@ -41,6 +42,7 @@ func (n *Node) fillRotation(s *telemetry.Snapshot, view *ledger.View) {
 		out.Obstacle = obstacle(out.Conditions)
 		out.Odds = odds(view, r, self)
 		out.Said = n.said(view, self)
+		out.Needed = needed(view, self)
 	}
 	if n.prober != nil {
 		if found, ok := n.prober.Found(); ok {
@@ -220,6 +222,36 @@ func (n *Node) said(view *ledger.View, self uint32) []telemetry.Said {
 	return list
 }
 
+// needed says why the network still needs a node to run; "" when it may be stopped for good: it has
+// no seat, nothing waits for a committee that it was of, and what it served itself is settled.
+func needed(view *ledger.View, node uint32) string {
+	member := func(c *rollup.Committee) bool {
+		_, is := c.Position(node)
+		return is
+	}
+	x, _ := view.Node(node)
+	if member(view.Committee()) || member(view.Elected()) {
+		return "it has seats, until a hand-over gives them to others"
+	}
+	for epoch := view.NextToSettle(); epoch <= view.Epoch(); epoch++ {
+		switch {
+		case member(view.CommitteeOf(epoch)):
+			return fmt.Sprintf("its committee judges the rollups of epoch %d until that is settled", epoch)
+		case x.Until != ledger.Forever && epoch < x.Until:
+			return fmt.Sprintf("what it served in epoch %d is not settled", epoch)
+		}
+	}
+	for _, r := range view.PendingRecords() {
+		if member(view.CommitteeVoting(int64(r.Record.Height) + 1)) {
+			return fmt.Sprintf("its committee has not signed the record of block %d", r.Record.Height)
+		}
+	}
+	if x.Until == ledger.Forever {
+		return "it stays"
+	}
+	return ""
+}
+
 // maxOdds is for how many draws a node is told its odds.
 const maxOdds = 8
 
@@ -289,15 +321,15 @@ func (n *Node) conditions(view *ledger.View, r *ledger.RotationView, node uint32
 	if stands {
 		value = "it stands, at " + how.Address
 	}
-	add("stands", stands, value, "its owner has it stand with waybill tx stand")
+	add("stands", stands, value, "its owner has it stand with waybill node stand")
 	jail, out := "it is not jailed", ""
 	switch {
 	case how.Jailed > view.Epoch():
 		jail = fmt.Sprintf("it is jailed, until epoch %d at least", how.Jailed)
-		out = fmt.Sprintf("its owner takes it out from epoch %d on, with waybill tx unjail", how.Jailed)
+		out = fmt.Sprintf("its owner takes it out from epoch %d on, with waybill node unjail", how.Jailed)
 	case how.Jailed > 0:
 		jail, out = "it is jailed, and its time is over",
-			"its owner takes it out now, with waybill tx unjail"
+			"its owner takes it out now, with waybill node unjail"
 	}
 	add("jail", how.Jailed == 0, jail, out)
 	if !stands || how.Jailed > 0 || x.Stake < least || x.Until != ledger.Forever ||

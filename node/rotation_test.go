@@ -68,6 +68,9 @@ func TestRotationSnapshot(t *testing.T) {
 		len(r.Odds) > 0 {
 		t.Errorf("node 3 can be drawn: %q, %v", r.Obstacle, r.Odds)
 	}
+	if !strings.HasPrefix(r.Needed, "it has seats") {
+		t.Errorf("a member may be stopped: %q", r.Needed)
+	}
 	for i, s := range r.Said {
 		if s.Member != uint32(i) || s.Healthy != (i == 3) || s.Epoch != 1 || s.Seats == 0 ||
 			s.Answered != nil {

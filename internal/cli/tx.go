@@ -32,7 +32,7 @@ chain and the sender's next nonce by hand: --out FILE --genesis FILE --nonce N.
 Amounts are in credits, with up to six decimals; one credit is 1,000,000
 micro-credits.`,
 		txDeposit(), txTransfer(), txReserve(), txThaw(), txAllowance(), txRegisterNode(),
-		txStake(), txUnstake(), txWithdraw(), txStand(), txUnjail(), txRegisterService(),
+		txStake(), txUnstake(), txWithdraw(), txRegisterService(),
 		txLowerPrice(), txGrants(),
 		txRevoke(), txEvidence(), txProofKey(), txSend(), txShow())
 }
@@ -46,11 +46,42 @@ const executionTime = 30 * time.Second
 // builder makes the bytes of a transaction.
 type builder func(net rollup.Network, key ed25519.PrivateKey, nonce uint64) ([]byte, error)
 
-// txCommand is what the signed transactions have in common. prepare reads the command's own
-// arguments.
+// signed is what commands have in common that sign a transaction.
+type signed struct {
+	use, short string
+	args       cobra.PositionalArgs
+	// prepare reads the command's own arguments.
+	prepare func(args []string) (builder, error)
+	// complete asks the node for what is missing of them; nil: nothing. Without a node all are given.
+	complete func(ctx context.Context, c *client.Client, args []string) ([]string, error)
+	// next says what comes of the executed transaction; nil: there is nothing to say.
+	next func(ctx context.Context, c *client.Client, args []string) (string, error)
+}
+
+// txCommand is a command that signs a transaction, and says nothing of what comes of it.
 func txCommand(use, short string, args cobra.PositionalArgs,
 	prepare func(args []string) (builder, error)) *cobra.Command {
-	cmd := &cobra.Command{Use: use, Short: short, Args: args}
+	return (&signed{use: use, short: short, args: args, prepare: prepare}).command()
+}
+
+func (s *signed) command() *cobra.Command {
+	cmd, run := s.flags()
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		done, err := run(cmd, args, *asJSON)
+		if done == nil {
+			return err
+		}
+		return errors.Join(err, printExecuted(cmd.OutOrStdout(), *done, *asJSON))
+	}
+	return cmd
+}
+
+// flags makes the command, and what runs it: that returns what was executed, nil when the
+// transaction was written to a file, which is said.
+func (s *signed) flags() (*cobra.Command,
+	func(cmd *cobra.Command, args []string, asJSON bool) (*executed, error)) {
+	cmd := &cobra.Command{Use: s.use, Short: s.short, Args: s.args}
 	with := nodeFlag(cmd)
 	key := ed25519Flag(cmd, "key", "sign with this key")
 	var out, genesisFile string
@@ -61,32 +92,41 @@ func txCommand(use, short string, args cobra.PositionalArgs,
 		"with --out and --nonce: take the network from this genesis `file`, and ask no node")
 	cmd.Flags().Uint64Var(&nonce, "nonce", 0,
 		"with --genesis: how many transactions the sender's key has had executed")
-	asJSON := jsonFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+	return cmd, func(cmd *cobra.Command, args []string, asJSON bool) (done *executed, err error) {
 		offline := genesisFile != ""
 		if offline != cmd.Flags().Changed("nonce") || offline && out == "" {
-			return usagef("--genesis, --nonce and --out go together")
+			return nil, usagef("--genesis, --nonce and --out go together")
 		}
-		build, err := prepare(args)
-		if err != nil {
-			return err
+		var build builder
+		if offline || s.complete == nil {
+			if build, err = s.prepare(args); err != nil {
+				return nil, err
+			}
 		}
 		k, err := key()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if offline {
 			genesis, err := readGenesis(genesisFile)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			tx, err := build(genesis.Network(), k, nonce)
 			if err != nil {
-				return err
+				return nil, err
 			}
-			return writeTx(cmd.OutOrStdout(), out, tx, *asJSON)
+			return nil, writeTx(cmd.OutOrStdout(), out, tx, asJSON)
 		}
-		return with(cmd.Context(), func(ctx context.Context, c *client.Client) error {
+		return done, with(cmd.Context(), func(ctx context.Context, c *client.Client) error {
+			if s.complete != nil {
+				if args, err = s.complete(ctx, c, args); err != nil {
+					return err
+				}
+				if build, err = s.prepare(args); err != nil {
+					return err
+				}
+			}
 			net, err := networkOf(ctx, c)
 			if err != nil {
 				return err
@@ -99,12 +139,15 @@ func txCommand(use, short string, args cobra.PositionalArgs,
 				return err
 			}
 			if out != "" {
-				return writeTx(cmd.OutOrStdout(), out, tx, *asJSON)
+				return writeTx(cmd.OutOrStdout(), out, tx, asJSON)
 			}
-			return sendTx(ctx, cmd.OutOrStdout(), c, ledger.KeyOf(k), nonce, tx, *asJSON)
+			if done, err = executeTx(ctx, c, ledger.KeyOf(k), nonce, tx); err != nil || s.next == nil {
+				return err
+			}
+			done.Next, err = s.next(ctx, c, args)
+			return err
 		})
 	}
-	return cmd
 }
 
 func writeTx(w io.Writer, name string, tx []byte, asJSON bool) error {
@@ -119,17 +162,28 @@ func writeTx(w io.Writer, name string, tx []byte, asJSON bool) error {
 	return nil
 }
 
-// sendTx submits a transaction, waits for its execution, and says what it made.
-func sendTx(ctx context.Context, w io.Writer, c *client.Client, sender ledger.Key, nonce uint64,
-	tx []byte, asJSON bool) error {
+// executeTx submits a transaction, waits for its execution, and returns what it made; nil when it
+// was not executed.
+func executeTx(ctx context.Context, c *client.Client, sender ledger.Key, nonce uint64, tx []byte,
+) (*executed, error) {
 	hash := api.TxHash(tx)
 	waiting, cancel := context.WithTimeout(ctx, executionTime)
 	defer cancel()
 	if err := c.Execute(waiting, sender, nonce, tx); err != nil {
-		return fmt.Errorf("transaction %s: %w", hash, err)
+		return nil, fmt.Errorf("transaction %s: %w", hash, err)
 	}
 	entries, err := registered(ctx, c, sender, tx)
-	return errors.Join(err, printExecuted(w, executed{hash, &nonce, entries}, asJSON))
+	return &executed{Hash: hash, Nonce: &nonce, Registered: entries}, err
+}
+
+// sendTx executes a transaction and says what it made.
+func sendTx(ctx context.Context, w io.Writer, c *client.Client, sender ledger.Key, nonce uint64,
+	tx []byte, asJSON bool) error {
+	done, err := executeTx(ctx, c, sender, nonce, tx)
+	if done == nil {
+		return err
+	}
+	return errors.Join(err, printExecuted(w, *done, asJSON))
 }
 
 // executed is what a transaction did.
@@ -137,6 +191,7 @@ type executed struct {
 	Hash       string  `json:"hash"`
 	Nonce      *uint64 `json:"nonce,omitempty"` // of the sender, where there is one
 	Registered []entry `json:"registered,omitempty"`
+	Next       string  `json:"next,omitempty"` // what comes of it
 }
 
 func printExecuted(w io.Writer, e executed, asJSON bool) error {
@@ -147,6 +202,9 @@ func printExecuted(w io.Writer, e executed, asJSON bool) error {
 	for _, r := range e.Registered {
 		fmt.Fprintf(w, "%s %d: %s\n", text.Name(r.Kind), r.Index,
 			text.Name(text.ShortHashes(r.Name)))
+	}
+	if e.Next != "" {
+		fmt.Fprintln(w, text.Lines(e.Next))
 	}
 	return nil
 }

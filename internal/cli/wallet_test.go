@@ -59,10 +59,16 @@ func (n *network) stakes(t *testing.T, node []string, owner, account string) {
 	fails(t, 1, "unknown_node", tx("withdraw", "9")...)
 	fails(t, 2, "want its index", tx("withdraw", "x")...)
 	fails(t, 2, "want its index", tx("stake", "x", "1")...)
-	fails(t, 1, "no_rotation", tx("stand", "1", "--consensus-key", transport, "--address",
+	life := func(args ...string) []string {
+		return with(append(append([]string{"node"}, args...), "--key", owner)...)
+	}
+	fails(t, 1, "no_rotation", life("stand", "1", "--consensus-key", transport, "--address",
 		"127.0.0.1:2")...)
-	fails(t, 1, "no_rotation", tx("unjail", "1")...)
-	fails(t, 2, "are required", tx("stand", "1")...)
+	fails(t, 1, "no_rotation", life("unjail", "1")...)
+	fails(t, 2, "is required", life("stand", "1")...)
+	fails(t, 2, "--address is required", life("stand", "1", "--consensus-key", transport)...)
+	fails(t, 2, "takes no arguments", life("leave", "1")...)
+	fails(t, 1, "not_owner", life("leave")...) // the node that is asked is another's
 	must(t, tx("unstake", "1", "1.25")...)
 	fails(t, 1, "node_left", tx("stake", "1", "0.25")...)
 	fails(t, 1, "too_early", tx("withdraw", "1")...)

@@ -27,6 +27,8 @@ type Rotation struct {
 	Conditions []Condition `json:"conditions"`
 	Odds       []Odds      `json:"odds"`
 	Said       []Said      `json:"said"`
+	// Needed says why the network still needs this node to run; "" when it may be stopped for good.
+	Needed string `json:"needed"`
 }
 
 // MaxSaid is of how many nodes a snapshot has what members said.

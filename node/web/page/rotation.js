@@ -18,7 +18,7 @@ const standings = {
   jailed: ["jailed", "bad", "it announced a reveal and did not make it: its owner takes it out when its time is over"],
   poor: ["stake too low", "warn", "below the least stake of a candidate"],
   gone: ["gone", "bad", "it leaves, or was convicted by its own words"],
-  none: ["does not stand", "", "its owner has it stand: waybill tx stand"],
+  none: ["does not stand", "", "its owner has it stand: waybill node stand"],
 };
 
 // hue tells neighbours apart; the number in a seat says who it is.
