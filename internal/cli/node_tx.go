@@ -68,8 +68,8 @@ func candidateFrom(ctx context.Context, c *client.Client, args []string) (string
 		}
 	}
 	first := s.Epoch.Number + 1
-	return fmt.Sprintf("node %s is a candidate from epoch %d on: members probe it in the first half of "+
-		"that epoch,\nand who is found healthy is drawn from in the second; what it wins there is its "+
+	return fmt.Sprintf("node %s is a candidate from epoch %d on: members probe it in the first half "+
+		"of that epoch,\nand who is found healthy is drawn from in the second; what it wins there is its "+
 		"seat from epoch %d on", args[0], first, first+1), nil
 }
 
@@ -226,8 +226,8 @@ func (l *left) String() string {
 	if l.Stake.LeavingUntil == nil {
 		return may + "\nits stake was withdrawn"
 	}
-	return may + fmt.Sprintf("\nits stake of %s may be withdrawn from %s on, once epoch %d is settled: "+
-		"waybill tx withdraw %d", text.Credits(l.Stake.Leaving),
+	return may + fmt.Sprintf("\nits stake of %s may be withdrawn from %s on, once epoch %d is "+
+		"settled: waybill tx withdraw %d", text.Credits(l.Stake.Leaving),
 		l.Stake.LeavingUntil.Format(time.RFC3339), l.Stake.LeavingEpoch, l.Node)
 }
 
