@@ -15,9 +15,10 @@ func Charge(units, price uint64) uint64 {
 	return hi<<44 | lo>>20
 }
 
-// Check holds the rules of section 10, type 3, that need no signature. Errors: ErrUnsorted,
-// ErrSettlement, ErrOverflow.
-func (t *SettlementTable) Check(shares Shares) error {
+// Check holds the rules of section 10, type 3, that need no signature; reward is what the committee
+// gets of the protocol's part, in basis points up to 10,000, and 0 where it does not rotate.
+// Errors: ErrUnsorted, ErrSettlement, ErrOverflow.
+func (t *SettlementTable) Check(shares Shares, reward uint16) error {
 	payers := make(map[uint32]*payerSum, len(t.Payers))
 	for i := range t.Payers {
 		p := &t.Payers[i]
@@ -55,7 +56,7 @@ func (t *SettlementTable) Check(shares Shares) error {
 				sum.rows, p.Payer, sum.paid, p.Paid))
 		}
 	}
-	return nil
+	return t.checkDuties(reward)
 }
 
 // check holds the rules of one row.

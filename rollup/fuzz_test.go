@@ -22,6 +22,7 @@ func seeds(t testing.TB) map[string][][]byte {
 		"FuzzParseRecord":            {testRecord().Append(nil)},
 		"FuzzParseRecordCertificate": {certifyRecord(testRecord(), 0, 1, 3).Append(nil)},
 		"FuzzParseSettlementRow":     {testTable.Rows[0].Append(nil)},
+		"FuzzParseDutyRow":           {(&DutyRow{Node: 1, Blocks: 2, Points: 3}).Append(nil)},
 		"FuzzParsePayerRow":          {testTable.Payers[0].Append(nil)},
 		"FuzzParse": {exports["ack"], exports["rollup"], exports["settlement"],
 			exports["statements"], exports["statement-ack"], FixtureProven(t)},
@@ -66,6 +67,10 @@ func FuzzParseStatement(f *testing.F) {
 
 func FuzzParseCertificate(f *testing.F) {
 	roundTrip(f, ParseCertificate, func(c *Certificate) []byte { return c.Append(nil) })
+}
+
+func FuzzParseDutyRow(f *testing.F) {
+	roundTrip(f, ParseDutyRow, func(d DutyRow) []byte { return d.Append(nil) })
 }
 
 func FuzzParsePayerRow(f *testing.F) {

@@ -102,9 +102,12 @@ func ParsePayerRow(b []byte) (PayerRow, error) {
 type SettlementTable struct {
 	Rows   []SettlementRow `json:"rows"`   // sorted by (node, service, payer)
 	Payers []PayerRow      `json:"payers"` // those of the rows, sorted
+	// Duties are what members of the committee did, sorted; none where it does not rotate
+	Duties []DutyRow `json:"duties,omitempty"`
 }
 
-// Append appends the encoding that files have: a count and the rows, a count and the payers.
+// Append appends the encoding that files have: a count and the rows, a count and the payers, and,
+// unless there are none, a count and the duties.
 func (t *SettlementTable) Append(dst []byte) []byte {
 	dst = le.AppendUint32(dst, uint32(len(t.Rows)))
 	for i := range t.Rows {
@@ -113,6 +116,13 @@ func (t *SettlementTable) Append(dst []byte) []byte {
 	dst = le.AppendUint32(dst, uint32(len(t.Payers)))
 	for i := range t.Payers {
 		dst = t.Payers[i].Append(dst)
+	}
+	if len(t.Duties) == 0 {
+		return dst
+	}
+	dst = le.AppendUint32(dst, uint32(len(t.Duties)))
+	for i := range t.Duties {
+		dst = t.Duties[i].Append(dst)
 	}
 	return dst
 }
@@ -152,27 +162,52 @@ func (t *SettlementTable) decode(r *reader) error {
 		}
 		t.Payers = append(t.Payers, payer)
 	}
+	if len(r.B) == 0 || r.Err != nil {
+		return nil
+	}
+	return t.decodeDuties(r)
+}
+
+// decodeDuties decodes what stands there only when there is some.
+func (t *SettlementTable) decodeDuties(r *reader) error {
+	count := r.Count(uint64(r.U32()), DutyRowSize)
+	if r.Err == nil && count == 0 {
+		return fmt.Errorf("%w: no duties, and their count", ErrMalformed)
+	}
+	for i := range count {
+		d, err := ParseDutyRow(r.Next(DutyRowSize))
+		if err == nil && i > 0 && t.Duties[i-1].Node >= d.Node {
+			err = at("duty", i, ErrUnsorted)
+		}
+		if err != nil {
+			return err
+		}
+		t.Duties = append(t.Duties, d)
+	}
 	return nil
 }
 
 var settlementKey = blake3.ContextKey("waybill/settlement/2")
 
 // Root returns the root of the settlement: over the roots of its rows, of its payers, and of the
-// committee's duties, of which there are none in this version.
+// committee's duties.
 func (t *SettlementTable) Root() Hash {
-	var rows, payers []byte
+	var rows, payers, duties []byte
 	for i := range t.Rows {
 		rows = t.Rows[i].Append(rows)
 	}
 	for i := range t.Payers {
 		payers = t.Payers[i].Append(payers)
 	}
-	var b [3 * len(Hash{})]byte
-	root := RootOf(SettlementTreeKind, rows, SettlementRowSize)
-	copy(b[:], root[:])
-	root = RootOf(PayerTreeKind, payers, PayerRowSize)
-	copy(b[len(root):], root[:])
-	return blake3.Keyed(&settlementKey, b[:])
+	for i := range t.Duties {
+		duties = t.Duties[i].Append(duties)
+	}
+	var b []byte
+	for _, root := range [...]Hash{RootOf(SettlementTreeKind, rows, SettlementRowSize),
+		RootOf(PayerTreeKind, payers, PayerRowSize), RootOf(DutyTreeKind, duties, DutyRowSize)} {
+		b = append(b, root[:]...)
+	}
+	return blake3.Keyed(&settlementKey, b)
 }
 
 // Shares says, in basis points, how what was paid is divided; the sum is 10,000.

@@ -17,6 +17,7 @@ var (
 	RowTreeKind        = NewTreeKind("row")
 	SettlementTreeKind = NewTreeKind("settlement")
 	PayerTreeKind      = NewTreeKind("payer")
+	DutyTreeKind       = NewTreeKind("duty")
 	CommitteeTreeKind  = NewTreeKind("committee")
 )
 

@@ -127,6 +127,7 @@ func table(t testing.TB) map[string]decoder {
 		}, slices.Concat(acks, lists)},
 		"rollup.ParseCertificate":       {of(rollup.ParseCertificate), tickets},
 		"rollup.ParseSettlementRow":     {of(rollup.ParseSettlementRow), rows},
+		"rollup.ParseDutyRow":           {of(rollup.ParseDutyRow), zeros(rollup.DutyRowSize)},
 		"rollup.ParsePayerRow":          {of(rollup.ParsePayerRow), zeros(rollup.PayerRowSize)},
 		"rollup.ParseSettlementTable":   {of(rollup.ParseSettlementTable), zeros(8)},
 		"rollup.ParseRecord":            {of(rollup.ParseRecord), record},

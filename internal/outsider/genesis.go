@@ -67,10 +67,18 @@ type rotates struct {
 	StakeCap      uint64 `json:"stake_cap"`
 	JailWithhold  uint32 `json:"jail_withhold"`
 	SlashWithhold uint16 `json:"slash_withhold"`
+
+	JailAbsent      uint32 `json:"jail_absent"`
+	EvidenceEpochs  uint32 `json:"evidence_epochs"`
+	EvidenceSeconds uint32 `json:"evidence_seconds"`
+	EvidenceBlocks  uint32 `json:"evidence_blocks"`
+	Reward          uint16 `json:"reward"`
 }
 
-func (r *rotates) valid() bool {
-	return r == nil || r.Seats >= 4 && r.Seats <= 512 && r.TermEpochs >= 4 && r.MinStake >= 1 &&
+func (r *rotates) valid(unbond uint32) bool {
+	return r == nil || r.JailAbsent >= 1 && r.EvidenceEpochs >= 1 && r.EvidenceEpochs <= 1<<16 &&
+		r.EvidenceSeconds >= 1 && r.EvidenceSeconds <= unbond && r.EvidenceBlocks >= 1 &&
+		r.Reward <= 10_000 && r.Seats >= 4 && r.Seats <= 512 && r.TermEpochs >= 4 && r.MinStake >= 1 &&
 		r.StakeCap >= r.MinStake && r.SlashWithhold <= 10_000
 }
 
@@ -116,6 +124,7 @@ type Genesis struct {
 	network hash
 	members []member // as if nothing rotated
 	shares  shares
+	reward  uint16 // of the protocol's share, to the committee
 
 	terms []term            // that are known
 	every int               // after how many epochs a seat is drawn anew; 0: they do not rotate
@@ -181,7 +190,7 @@ func (f *genesisFile) check() error {
 		return errors.New("epochs of a grant")
 	case f.Params.Slash < 100 || f.Params.Slash > 10_000:
 		return errors.New("slash")
-	case !f.Params.Rotation.valid():
+	case !f.Params.Rotation.valid(f.Params.Unbond):
 		return errors.New("rotation")
 	case !f.Params.Proofs.valid():
 		return errors.New("proofs")
@@ -269,6 +278,11 @@ func (f *genesisFile) canonical() []byte {
 		b = le.AppendUint16(le.AppendUint16(b, r.Seats), r.TermEpochs)
 		b = le.AppendUint64(le.AppendUint64(b, r.MinStake), r.StakeCap)
 		b = le.AppendUint16(le.AppendUint32(b, r.JailWithhold), r.SlashWithhold)
+		for _, v := range []uint32{r.JailAbsent, r.EvidenceEpochs, r.EvidenceSeconds,
+			r.EvidenceBlocks} {
+			b = le.AppendUint32(b, v)
+		}
+		b = le.AppendUint16(b, r.Reward)
 	}
 	return b
 }

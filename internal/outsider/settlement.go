@@ -37,6 +37,10 @@ func (g *Genesis) settlement(r *reader) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	rawDuties, err := g.duties(r)
+	if err != nil {
+		return "", err
+	}
 	if err := r.end("file"); err != nil {
 		return "", err
 	}
@@ -53,11 +57,14 @@ func (g *Genesis) settlement(r *reader) (string, error) {
 			return "", fmt.Errorf("settlement: payer %d paid something else", index)
 		}
 	}
+	if err := g.rewards(rawRows, rawDuties); err != nil {
+		return "", err
+	}
 	if w.settled == none {
 		return "", errors.New("settlement: the record settled nothing")
 	}
-	rows, payerRoot, duties := tree("settlement").root(rawRows), tree("payer").root(rawPayers),
-		hash{}
+	rows, payerRoot := tree("settlement").root(rawRows), tree("payer").root(rawPayers)
+	duties := tree("duty").root(rawDuties)
 	root := keyed("waybill/settlement/2", slices.Concat(rows[:], payerRoot[:], duties[:]))
 	if root != w.settlement {
 		return "", errors.New("settlement: another root")

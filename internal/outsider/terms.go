@@ -157,7 +157,7 @@ func (g *Genesis) firstTerm(f *genesisFile) error {
 		g.terms = []term{{members: g.members}}
 		return nil
 	}
-	g.every = int(r.TermEpochs)
+	g.every, g.reward = int(r.TermEpochs), r.Reward
 	all := g.network[:]
 	var among []candidate
 	total := new(big.Int)

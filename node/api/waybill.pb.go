@@ -3601,6 +3601,124 @@ func (x *SettlementPayer) GetPaid() uint64 {
 	return 0
 }
 
+// SettlementDuty is what a member of the committee did in an epoch, where committees rotate, and
+// what that earned its owner.
+type SettlementDuty struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          uint32                 `protobuf:"varint,1,opt,name=node,proto3" json:"node,omitempty"`
+	Blocks        uint32                 `protobuf:"varint,2,opt,name=blocks,proto3" json:"blocks,omitempty"`     // on which it could have voted
+	Points        uint64                 `protobuf:"varint,3,opt,name=points,proto3" json:"points,omitempty"`     // seats, summed over its votes
+	Possible      uint64                 `protobuf:"varint,4,opt,name=possible,proto3" json:"possible,omitempty"` // the same, had it voted on all blocks
+	Asked         bool                   `protobuf:"varint,5,opt,name=asked,proto3" json:"asked,omitempty"`       // it had to report
+	Reported      bool                   `protobuf:"varint,6,opt,name=reported,proto3" json:"reported,omitempty"`
+	Withheld      bool                   `protobuf:"varint,7,opt,name=withheld,proto3" json:"withheld,omitempty"` // it announced a reveal and did not make it
+	Convicted     bool                   `protobuf:"varint,8,opt,name=convicted,proto3" json:"convicted,omitempty"`
+	Absent        bool                   `protobuf:"varint,9,opt,name=absent,proto3" json:"absent,omitempty"`  // it hardly voted, and was jailed unless it was before
+	Reward        uint64                 `protobuf:"varint,10,opt,name=reward,proto3" json:"reward,omitempty"` // micro-credits
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SettlementDuty) Reset() {
+	*x = SettlementDuty{}
+	mi := &file_waybill_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SettlementDuty) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SettlementDuty) ProtoMessage() {}
+
+func (x *SettlementDuty) ProtoReflect() protoreflect.Message {
+	mi := &file_waybill_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SettlementDuty.ProtoReflect.Descriptor instead.
+func (*SettlementDuty) Descriptor() ([]byte, []int) {
+	return file_waybill_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *SettlementDuty) GetNode() uint32 {
+	if x != nil {
+		return x.Node
+	}
+	return 0
+}
+
+func (x *SettlementDuty) GetBlocks() uint32 {
+	if x != nil {
+		return x.Blocks
+	}
+	return 0
+}
+
+func (x *SettlementDuty) GetPoints() uint64 {
+	if x != nil {
+		return x.Points
+	}
+	return 0
+}
+
+func (x *SettlementDuty) GetPossible() uint64 {
+	if x != nil {
+		return x.Possible
+	}
+	return 0
+}
+
+func (x *SettlementDuty) GetAsked() bool {
+	if x != nil {
+		return x.Asked
+	}
+	return false
+}
+
+func (x *SettlementDuty) GetReported() bool {
+	if x != nil {
+		return x.Reported
+	}
+	return false
+}
+
+func (x *SettlementDuty) GetWithheld() bool {
+	if x != nil {
+		return x.Withheld
+	}
+	return false
+}
+
+func (x *SettlementDuty) GetConvicted() bool {
+	if x != nil {
+		return x.Convicted
+	}
+	return false
+}
+
+func (x *SettlementDuty) GetAbsent() bool {
+	if x != nil {
+		return x.Absent
+	}
+	return false
+}
+
+func (x *SettlementDuty) GetReward() uint64 {
+	if x != nil {
+		return x.Reward
+	}
+	return 0
+}
+
 type GetSettlementResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Epoch         uint32                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
@@ -3612,13 +3730,14 @@ type GetSettlementResponse struct {
 	Rows          []*SettlementRow       `protobuf:"bytes,7,rep,name=rows,proto3" json:"rows,omitempty"`
 	Allowed       uint64                 `protobuf:"varint,8,opt,name=allowed,proto3" json:"allowed,omitempty"` // the sum over all rows; what is above paid is arrears
 	Payers        []*SettlementPayer     `protobuf:"bytes,9,rep,name=payers,proto3" json:"payers,omitempty"`    // of these rows
+	Duties        []*SettlementDuty      `protobuf:"bytes,10,rep,name=duties,proto3" json:"duties,omitempty"`   // all; none where the committee does not rotate
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetSettlementResponse) Reset() {
 	*x = GetSettlementResponse{}
-	mi := &file_waybill_proto_msgTypes[45]
+	mi := &file_waybill_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3630,7 +3749,7 @@ func (x *GetSettlementResponse) String() string {
 func (*GetSettlementResponse) ProtoMessage() {}
 
 func (x *GetSettlementResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[45]
+	mi := &file_waybill_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3643,7 +3762,7 @@ func (x *GetSettlementResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSettlementResponse.ProtoReflect.Descriptor instead.
 func (*GetSettlementResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{45}
+	return file_waybill_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *GetSettlementResponse) GetEpoch() uint32 {
@@ -3709,6 +3828,13 @@ func (x *GetSettlementResponse) GetPayers() []*SettlementPayer {
 	return nil
 }
 
+func (x *GetSettlementResponse) GetDuties() []*SettlementDuty {
+	if x != nil {
+		return x.Duties
+	}
+	return nil
+}
+
 type GetChargesRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Epoch         uint32                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`       // one that has begun and is not settled
@@ -3722,7 +3848,7 @@ type GetChargesRequest struct {
 
 func (x *GetChargesRequest) Reset() {
 	*x = GetChargesRequest{}
-	mi := &file_waybill_proto_msgTypes[46]
+	mi := &file_waybill_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3734,7 +3860,7 @@ func (x *GetChargesRequest) String() string {
 func (*GetChargesRequest) ProtoMessage() {}
 
 func (x *GetChargesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[46]
+	mi := &file_waybill_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3747,7 +3873,7 @@ func (x *GetChargesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetChargesRequest.ProtoReflect.Descriptor instead.
 func (*GetChargesRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{46}
+	return file_waybill_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *GetChargesRequest) GetEpoch() uint32 {
@@ -3799,7 +3925,7 @@ type GetChargesResponse struct {
 
 func (x *GetChargesResponse) Reset() {
 	*x = GetChargesResponse{}
-	mi := &file_waybill_proto_msgTypes[47]
+	mi := &file_waybill_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3811,7 +3937,7 @@ func (x *GetChargesResponse) String() string {
 func (*GetChargesResponse) ProtoMessage() {}
 
 func (x *GetChargesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[47]
+	mi := &file_waybill_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3824,7 +3950,7 @@ func (x *GetChargesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetChargesResponse.ProtoReflect.Descriptor instead.
 func (*GetChargesResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{47}
+	return file_waybill_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *GetChargesResponse) GetEpoch() uint32 {
@@ -3871,7 +3997,7 @@ type ListOwnRollupsRequest struct {
 
 func (x *ListOwnRollupsRequest) Reset() {
 	*x = ListOwnRollupsRequest{}
-	mi := &file_waybill_proto_msgTypes[48]
+	mi := &file_waybill_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3883,7 +4009,7 @@ func (x *ListOwnRollupsRequest) String() string {
 func (*ListOwnRollupsRequest) ProtoMessage() {}
 
 func (x *ListOwnRollupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[48]
+	mi := &file_waybill_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3896,7 +4022,7 @@ func (x *ListOwnRollupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOwnRollupsRequest.ProtoReflect.Descriptor instead.
 func (*ListOwnRollupsRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{48}
+	return file_waybill_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ListOwnRollupsRequest) GetCount() uint32 {
@@ -3915,7 +4041,7 @@ type ListOwnRollupsResponse struct {
 
 func (x *ListOwnRollupsResponse) Reset() {
 	*x = ListOwnRollupsResponse{}
-	mi := &file_waybill_proto_msgTypes[49]
+	mi := &file_waybill_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3927,7 +4053,7 @@ func (x *ListOwnRollupsResponse) String() string {
 func (*ListOwnRollupsResponse) ProtoMessage() {}
 
 func (x *ListOwnRollupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[49]
+	mi := &file_waybill_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3940,7 +4066,7 @@ func (x *ListOwnRollupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOwnRollupsResponse.ProtoReflect.Descriptor instead.
 func (*ListOwnRollupsResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{49}
+	return file_waybill_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ListOwnRollupsResponse) GetRollups() []*Rollup {
@@ -3959,7 +4085,7 @@ type ListRollupsRequest struct {
 
 func (x *ListRollupsRequest) Reset() {
 	*x = ListRollupsRequest{}
-	mi := &file_waybill_proto_msgTypes[50]
+	mi := &file_waybill_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3971,7 +4097,7 @@ func (x *ListRollupsRequest) String() string {
 func (*ListRollupsRequest) ProtoMessage() {}
 
 func (x *ListRollupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[50]
+	mi := &file_waybill_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3984,7 +4110,7 @@ func (x *ListRollupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRollupsRequest.ProtoReflect.Descriptor instead.
 func (*ListRollupsRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{50}
+	return file_waybill_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ListRollupsRequest) GetCount() uint32 {
@@ -4014,7 +4140,7 @@ type Rollup struct {
 
 func (x *Rollup) Reset() {
 	*x = Rollup{}
-	mi := &file_waybill_proto_msgTypes[51]
+	mi := &file_waybill_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4026,7 +4152,7 @@ func (x *Rollup) String() string {
 func (*Rollup) ProtoMessage() {}
 
 func (x *Rollup) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[51]
+	mi := &file_waybill_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4039,7 +4165,7 @@ func (x *Rollup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rollup.ProtoReflect.Descriptor instead.
 func (*Rollup) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{51}
+	return file_waybill_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Rollup) GetNode() uint32 {
@@ -4135,7 +4261,7 @@ type ListRollupsResponse struct {
 
 func (x *ListRollupsResponse) Reset() {
 	*x = ListRollupsResponse{}
-	mi := &file_waybill_proto_msgTypes[52]
+	mi := &file_waybill_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4147,7 +4273,7 @@ func (x *ListRollupsResponse) String() string {
 func (*ListRollupsResponse) ProtoMessage() {}
 
 func (x *ListRollupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[52]
+	mi := &file_waybill_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4160,7 +4286,7 @@ func (x *ListRollupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRollupsResponse.ProtoReflect.Descriptor instead.
 func (*ListRollupsResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{52}
+	return file_waybill_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ListRollupsResponse) GetRollups() []*Rollup {
@@ -4184,7 +4310,7 @@ type ExportAckRequest struct {
 
 func (x *ExportAckRequest) Reset() {
 	*x = ExportAckRequest{}
-	mi := &file_waybill_proto_msgTypes[53]
+	mi := &file_waybill_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4196,7 +4322,7 @@ func (x *ExportAckRequest) String() string {
 func (*ExportAckRequest) ProtoMessage() {}
 
 func (x *ExportAckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[53]
+	mi := &file_waybill_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4209,7 +4335,7 @@ func (x *ExportAckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportAckRequest.ProtoReflect.Descriptor instead.
 func (*ExportAckRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{53}
+	return file_waybill_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ExportAckRequest) GetNode() uint32 {
@@ -4266,7 +4392,7 @@ type ExportRollupRequest struct {
 
 func (x *ExportRollupRequest) Reset() {
 	*x = ExportRollupRequest{}
-	mi := &file_waybill_proto_msgTypes[54]
+	mi := &file_waybill_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4278,7 +4404,7 @@ func (x *ExportRollupRequest) String() string {
 func (*ExportRollupRequest) ProtoMessage() {}
 
 func (x *ExportRollupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[54]
+	mi := &file_waybill_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4291,7 +4417,7 @@ func (x *ExportRollupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRollupRequest.ProtoReflect.Descriptor instead.
 func (*ExportRollupRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{54}
+	return file_waybill_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ExportRollupRequest) GetNode() uint32 {
@@ -4331,7 +4457,7 @@ type ExportSettlementRequest struct {
 
 func (x *ExportSettlementRequest) Reset() {
 	*x = ExportSettlementRequest{}
-	mi := &file_waybill_proto_msgTypes[55]
+	mi := &file_waybill_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4343,7 +4469,7 @@ func (x *ExportSettlementRequest) String() string {
 func (*ExportSettlementRequest) ProtoMessage() {}
 
 func (x *ExportSettlementRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[55]
+	mi := &file_waybill_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4356,7 +4482,7 @@ func (x *ExportSettlementRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportSettlementRequest.ProtoReflect.Descriptor instead.
 func (*ExportSettlementRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{55}
+	return file_waybill_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ExportSettlementRequest) GetEpoch() uint32 {
@@ -4376,7 +4502,7 @@ type ExportTermsRequest struct {
 
 func (x *ExportTermsRequest) Reset() {
 	*x = ExportTermsRequest{}
-	mi := &file_waybill_proto_msgTypes[56]
+	mi := &file_waybill_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4388,7 +4514,7 @@ func (x *ExportTermsRequest) String() string {
 func (*ExportTermsRequest) ProtoMessage() {}
 
 func (x *ExportTermsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[56]
+	mi := &file_waybill_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4401,7 +4527,7 @@ func (x *ExportTermsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportTermsRequest.ProtoReflect.Descriptor instead.
 func (*ExportTermsRequest) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{56}
+	return file_waybill_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ExportTermsRequest) GetFirst() uint32 {
@@ -4427,7 +4553,7 @@ type ExportResponse struct {
 
 func (x *ExportResponse) Reset() {
 	*x = ExportResponse{}
-	mi := &file_waybill_proto_msgTypes[57]
+	mi := &file_waybill_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4439,7 +4565,7 @@ func (x *ExportResponse) String() string {
 func (*ExportResponse) ProtoMessage() {}
 
 func (x *ExportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waybill_proto_msgTypes[57]
+	mi := &file_waybill_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4452,7 +4578,7 @@ func (x *ExportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
 func (*ExportResponse) Descriptor() ([]byte, []int) {
-	return file_waybill_proto_rawDescGZIP(), []int{57}
+	return file_waybill_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ExportResponse) GetFile() []byte {
@@ -4791,7 +4917,19 @@ const file_waybill_proto_rawDesc = "" +
 	"\areserve\x18\x03 \x01(\x04R\areserve\x12\x18\n" +
 	"\athawing\x18\x04 \x01(\x04R\athawing\x12\x1c\n" +
 	"\tallowance\x18\x05 \x01(\x04R\tallowance\x12\x12\n" +
-	"\x04paid\x18\x06 \x01(\x04R\x04paid\"\xa1\x02\n" +
+	"\x04paid\x18\x06 \x01(\x04R\x04paid\"\x8c\x02\n" +
+	"\x0eSettlementDuty\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\rR\x04node\x12\x16\n" +
+	"\x06blocks\x18\x02 \x01(\rR\x06blocks\x12\x16\n" +
+	"\x06points\x18\x03 \x01(\x04R\x06points\x12\x1a\n" +
+	"\bpossible\x18\x04 \x01(\x04R\bpossible\x12\x14\n" +
+	"\x05asked\x18\x05 \x01(\bR\x05asked\x12\x1a\n" +
+	"\breported\x18\x06 \x01(\bR\breported\x12\x1a\n" +
+	"\bwithheld\x18\a \x01(\bR\bwithheld\x12\x1c\n" +
+	"\tconvicted\x18\b \x01(\bR\tconvicted\x12\x16\n" +
+	"\x06absent\x18\t \x01(\bR\x06absent\x12\x16\n" +
+	"\x06reward\x18\n" +
+	" \x01(\x04R\x06reward\"\xd5\x02\n" +
 	"\x15GetSettlementResponse\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\rR\x05epoch\x12\x12\n" +
 	"\x04root\x18\x02 \x01(\tR\x04root\x12\x1c\n" +
@@ -4801,7 +4939,9 @@ const file_waybill_proto_rawDesc = "" +
 	"\x05total\x18\x06 \x01(\rR\x05total\x12-\n" +
 	"\x04rows\x18\a \x03(\v2\x19.waybill.v1.SettlementRowR\x04rows\x12\x18\n" +
 	"\aallowed\x18\b \x01(\x04R\aallowed\x123\n" +
-	"\x06payers\x18\t \x03(\v2\x1b.waybill.v1.SettlementPayerR\x06payers\"\x9a\x01\n" +
+	"\x06payers\x18\t \x03(\v2\x1b.waybill.v1.SettlementPayerR\x06payers\x122\n" +
+	"\x06duties\x18\n" +
+	" \x03(\v2\x1a.waybill.v1.SettlementDutyR\x06duties\"\x9a\x01\n" +
 	"\x11GetChargesRequest\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\rR\x05epoch\x12\x19\n" +
 	"\x05payer\x18\x02 \x01(\rH\x00R\x05payer\x88\x01\x01\x12\x17\n" +
@@ -4909,7 +5049,7 @@ func file_waybill_proto_rawDescGZIP() []byte {
 }
 
 var file_waybill_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_waybill_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
+var file_waybill_proto_msgTypes = make([]protoimpl.MessageInfo, 59)
 var file_waybill_proto_goTypes = []any{
 	(AckState)(0),                   // 0: waybill.v1.AckState
 	(*CosignOffer)(nil),             // 1: waybill.v1.CosignOffer
@@ -4957,19 +5097,20 @@ var file_waybill_proto_goTypes = []any{
 	(*GetSettlementRequest)(nil),    // 43: waybill.v1.GetSettlementRequest
 	(*SettlementRow)(nil),           // 44: waybill.v1.SettlementRow
 	(*SettlementPayer)(nil),         // 45: waybill.v1.SettlementPayer
-	(*GetSettlementResponse)(nil),   // 46: waybill.v1.GetSettlementResponse
-	(*GetChargesRequest)(nil),       // 47: waybill.v1.GetChargesRequest
-	(*GetChargesResponse)(nil),      // 48: waybill.v1.GetChargesResponse
-	(*ListOwnRollupsRequest)(nil),   // 49: waybill.v1.ListOwnRollupsRequest
-	(*ListOwnRollupsResponse)(nil),  // 50: waybill.v1.ListOwnRollupsResponse
-	(*ListRollupsRequest)(nil),      // 51: waybill.v1.ListRollupsRequest
-	(*Rollup)(nil),                  // 52: waybill.v1.Rollup
-	(*ListRollupsResponse)(nil),     // 53: waybill.v1.ListRollupsResponse
-	(*ExportAckRequest)(nil),        // 54: waybill.v1.ExportAckRequest
-	(*ExportRollupRequest)(nil),     // 55: waybill.v1.ExportRollupRequest
-	(*ExportSettlementRequest)(nil), // 56: waybill.v1.ExportSettlementRequest
-	(*ExportTermsRequest)(nil),      // 57: waybill.v1.ExportTermsRequest
-	(*ExportResponse)(nil),          // 58: waybill.v1.ExportResponse
+	(*SettlementDuty)(nil),          // 46: waybill.v1.SettlementDuty
+	(*GetSettlementResponse)(nil),   // 47: waybill.v1.GetSettlementResponse
+	(*GetChargesRequest)(nil),       // 48: waybill.v1.GetChargesRequest
+	(*GetChargesResponse)(nil),      // 49: waybill.v1.GetChargesResponse
+	(*ListOwnRollupsRequest)(nil),   // 50: waybill.v1.ListOwnRollupsRequest
+	(*ListOwnRollupsResponse)(nil),  // 51: waybill.v1.ListOwnRollupsResponse
+	(*ListRollupsRequest)(nil),      // 52: waybill.v1.ListRollupsRequest
+	(*Rollup)(nil),                  // 53: waybill.v1.Rollup
+	(*ListRollupsResponse)(nil),     // 54: waybill.v1.ListRollupsResponse
+	(*ExportAckRequest)(nil),        // 55: waybill.v1.ExportAckRequest
+	(*ExportRollupRequest)(nil),     // 56: waybill.v1.ExportRollupRequest
+	(*ExportSettlementRequest)(nil), // 57: waybill.v1.ExportSettlementRequest
+	(*ExportTermsRequest)(nil),      // 58: waybill.v1.ExportTermsRequest
+	(*ExportResponse)(nil),          // 59: waybill.v1.ExportResponse
 }
 var file_waybill_proto_depIdxs = []int32{
 	2,  // 0: waybill.v1.CosignOffer.ranges:type_name -> waybill.v1.StatementRange
@@ -4986,62 +5127,63 @@ var file_waybill_proto_depIdxs = []int32{
 	39, // 11: waybill.v1.GetNodesResponse.nodes:type_name -> waybill.v1.Node
 	44, // 12: waybill.v1.GetSettlementResponse.rows:type_name -> waybill.v1.SettlementRow
 	45, // 13: waybill.v1.GetSettlementResponse.payers:type_name -> waybill.v1.SettlementPayer
-	44, // 14: waybill.v1.GetChargesResponse.rows:type_name -> waybill.v1.SettlementRow
-	52, // 15: waybill.v1.ListOwnRollupsResponse.rollups:type_name -> waybill.v1.Rollup
-	52, // 16: waybill.v1.ListRollupsResponse.rollups:type_name -> waybill.v1.Rollup
-	5,  // 17: waybill.v1.IngestService.SubmitAcks:input_type -> waybill.v1.SubmitAcksRequest
-	11, // 18: waybill.v1.IngestService.SubmitAck:input_type -> waybill.v1.SubmitAckRequest
-	14, // 19: waybill.v1.IngestService.FollowEpochs:input_type -> waybill.v1.FollowEpochsRequest
-	16, // 20: waybill.v1.IngestService.Counter:input_type -> waybill.v1.CounterRequest
-	18, // 21: waybill.v1.IngestService.GetAck:input_type -> waybill.v1.GetAckRequest
-	8,  // 22: waybill.v1.IngestService.GetCredit:input_type -> waybill.v1.GetCreditRequest
-	3,  // 23: waybill.v1.IngestService.Cosign:input_type -> waybill.v1.CosignRequest
-	24, // 24: waybill.v1.LedgerService.SubmitTx:input_type -> waybill.v1.SubmitTxRequest
-	27, // 25: waybill.v1.LedgerService.GetStatus:input_type -> waybill.v1.GetStatusRequest
-	30, // 26: waybill.v1.LedgerService.GetAccount:input_type -> waybill.v1.GetAccountRequest
-	32, // 27: waybill.v1.LedgerService.GetClients:input_type -> waybill.v1.GetClientsRequest
-	35, // 28: waybill.v1.LedgerService.GetServices:input_type -> waybill.v1.GetServicesRequest
-	38, // 29: waybill.v1.LedgerService.GetNodes:input_type -> waybill.v1.GetNodesRequest
-	41, // 30: waybill.v1.LedgerService.GetRecord:input_type -> waybill.v1.GetRecordRequest
-	47, // 31: waybill.v1.LedgerService.GetCharges:input_type -> waybill.v1.GetChargesRequest
-	43, // 32: waybill.v1.LedgerService.GetSettlement:input_type -> waybill.v1.GetSettlementRequest
-	49, // 33: waybill.v1.LedgerService.ListOwnRollups:input_type -> waybill.v1.ListOwnRollupsRequest
-	51, // 34: waybill.v1.LedgerService.ListRollups:input_type -> waybill.v1.ListRollupsRequest
-	54, // 35: waybill.v1.LedgerService.ExportAck:input_type -> waybill.v1.ExportAckRequest
-	55, // 36: waybill.v1.LedgerService.ExportRollup:input_type -> waybill.v1.ExportRollupRequest
-	56, // 37: waybill.v1.LedgerService.ExportSettlement:input_type -> waybill.v1.ExportSettlementRequest
-	57, // 38: waybill.v1.LedgerService.ExportTerms:input_type -> waybill.v1.ExportTermsRequest
-	20, // 39: waybill.v1.LedgerService.GetEvents:input_type -> waybill.v1.EventsRequest
-	20, // 40: waybill.v1.LedgerService.FollowEvents:input_type -> waybill.v1.EventsRequest
-	6,  // 41: waybill.v1.IngestService.SubmitAcks:output_type -> waybill.v1.SubmitAcksResponse
-	12, // 42: waybill.v1.IngestService.SubmitAck:output_type -> waybill.v1.SubmitAckResponse
-	15, // 43: waybill.v1.IngestService.FollowEpochs:output_type -> waybill.v1.EpochInfo
-	17, // 44: waybill.v1.IngestService.Counter:output_type -> waybill.v1.CounterResponse
-	19, // 45: waybill.v1.IngestService.GetAck:output_type -> waybill.v1.GetAckResponse
-	9,  // 46: waybill.v1.IngestService.GetCredit:output_type -> waybill.v1.GetCreditResponse
-	1,  // 47: waybill.v1.IngestService.Cosign:output_type -> waybill.v1.CosignOffer
-	25, // 48: waybill.v1.LedgerService.SubmitTx:output_type -> waybill.v1.SubmitTxResponse
-	28, // 49: waybill.v1.LedgerService.GetStatus:output_type -> waybill.v1.GetStatusResponse
-	31, // 50: waybill.v1.LedgerService.GetAccount:output_type -> waybill.v1.GetAccountResponse
-	34, // 51: waybill.v1.LedgerService.GetClients:output_type -> waybill.v1.GetClientsResponse
-	37, // 52: waybill.v1.LedgerService.GetServices:output_type -> waybill.v1.GetServicesResponse
-	40, // 53: waybill.v1.LedgerService.GetNodes:output_type -> waybill.v1.GetNodesResponse
-	42, // 54: waybill.v1.LedgerService.GetRecord:output_type -> waybill.v1.GetRecordResponse
-	48, // 55: waybill.v1.LedgerService.GetCharges:output_type -> waybill.v1.GetChargesResponse
-	46, // 56: waybill.v1.LedgerService.GetSettlement:output_type -> waybill.v1.GetSettlementResponse
-	50, // 57: waybill.v1.LedgerService.ListOwnRollups:output_type -> waybill.v1.ListOwnRollupsResponse
-	53, // 58: waybill.v1.LedgerService.ListRollups:output_type -> waybill.v1.ListRollupsResponse
-	58, // 59: waybill.v1.LedgerService.ExportAck:output_type -> waybill.v1.ExportResponse
-	58, // 60: waybill.v1.LedgerService.ExportRollup:output_type -> waybill.v1.ExportResponse
-	58, // 61: waybill.v1.LedgerService.ExportSettlement:output_type -> waybill.v1.ExportResponse
-	58, // 62: waybill.v1.LedgerService.ExportTerms:output_type -> waybill.v1.ExportResponse
-	21, // 63: waybill.v1.LedgerService.GetEvents:output_type -> waybill.v1.EventsResponse
-	21, // 64: waybill.v1.LedgerService.FollowEvents:output_type -> waybill.v1.EventsResponse
-	41, // [41:65] is the sub-list for method output_type
-	17, // [17:41] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	46, // 14: waybill.v1.GetSettlementResponse.duties:type_name -> waybill.v1.SettlementDuty
+	44, // 15: waybill.v1.GetChargesResponse.rows:type_name -> waybill.v1.SettlementRow
+	53, // 16: waybill.v1.ListOwnRollupsResponse.rollups:type_name -> waybill.v1.Rollup
+	53, // 17: waybill.v1.ListRollupsResponse.rollups:type_name -> waybill.v1.Rollup
+	5,  // 18: waybill.v1.IngestService.SubmitAcks:input_type -> waybill.v1.SubmitAcksRequest
+	11, // 19: waybill.v1.IngestService.SubmitAck:input_type -> waybill.v1.SubmitAckRequest
+	14, // 20: waybill.v1.IngestService.FollowEpochs:input_type -> waybill.v1.FollowEpochsRequest
+	16, // 21: waybill.v1.IngestService.Counter:input_type -> waybill.v1.CounterRequest
+	18, // 22: waybill.v1.IngestService.GetAck:input_type -> waybill.v1.GetAckRequest
+	8,  // 23: waybill.v1.IngestService.GetCredit:input_type -> waybill.v1.GetCreditRequest
+	3,  // 24: waybill.v1.IngestService.Cosign:input_type -> waybill.v1.CosignRequest
+	24, // 25: waybill.v1.LedgerService.SubmitTx:input_type -> waybill.v1.SubmitTxRequest
+	27, // 26: waybill.v1.LedgerService.GetStatus:input_type -> waybill.v1.GetStatusRequest
+	30, // 27: waybill.v1.LedgerService.GetAccount:input_type -> waybill.v1.GetAccountRequest
+	32, // 28: waybill.v1.LedgerService.GetClients:input_type -> waybill.v1.GetClientsRequest
+	35, // 29: waybill.v1.LedgerService.GetServices:input_type -> waybill.v1.GetServicesRequest
+	38, // 30: waybill.v1.LedgerService.GetNodes:input_type -> waybill.v1.GetNodesRequest
+	41, // 31: waybill.v1.LedgerService.GetRecord:input_type -> waybill.v1.GetRecordRequest
+	48, // 32: waybill.v1.LedgerService.GetCharges:input_type -> waybill.v1.GetChargesRequest
+	43, // 33: waybill.v1.LedgerService.GetSettlement:input_type -> waybill.v1.GetSettlementRequest
+	50, // 34: waybill.v1.LedgerService.ListOwnRollups:input_type -> waybill.v1.ListOwnRollupsRequest
+	52, // 35: waybill.v1.LedgerService.ListRollups:input_type -> waybill.v1.ListRollupsRequest
+	55, // 36: waybill.v1.LedgerService.ExportAck:input_type -> waybill.v1.ExportAckRequest
+	56, // 37: waybill.v1.LedgerService.ExportRollup:input_type -> waybill.v1.ExportRollupRequest
+	57, // 38: waybill.v1.LedgerService.ExportSettlement:input_type -> waybill.v1.ExportSettlementRequest
+	58, // 39: waybill.v1.LedgerService.ExportTerms:input_type -> waybill.v1.ExportTermsRequest
+	20, // 40: waybill.v1.LedgerService.GetEvents:input_type -> waybill.v1.EventsRequest
+	20, // 41: waybill.v1.LedgerService.FollowEvents:input_type -> waybill.v1.EventsRequest
+	6,  // 42: waybill.v1.IngestService.SubmitAcks:output_type -> waybill.v1.SubmitAcksResponse
+	12, // 43: waybill.v1.IngestService.SubmitAck:output_type -> waybill.v1.SubmitAckResponse
+	15, // 44: waybill.v1.IngestService.FollowEpochs:output_type -> waybill.v1.EpochInfo
+	17, // 45: waybill.v1.IngestService.Counter:output_type -> waybill.v1.CounterResponse
+	19, // 46: waybill.v1.IngestService.GetAck:output_type -> waybill.v1.GetAckResponse
+	9,  // 47: waybill.v1.IngestService.GetCredit:output_type -> waybill.v1.GetCreditResponse
+	1,  // 48: waybill.v1.IngestService.Cosign:output_type -> waybill.v1.CosignOffer
+	25, // 49: waybill.v1.LedgerService.SubmitTx:output_type -> waybill.v1.SubmitTxResponse
+	28, // 50: waybill.v1.LedgerService.GetStatus:output_type -> waybill.v1.GetStatusResponse
+	31, // 51: waybill.v1.LedgerService.GetAccount:output_type -> waybill.v1.GetAccountResponse
+	34, // 52: waybill.v1.LedgerService.GetClients:output_type -> waybill.v1.GetClientsResponse
+	37, // 53: waybill.v1.LedgerService.GetServices:output_type -> waybill.v1.GetServicesResponse
+	40, // 54: waybill.v1.LedgerService.GetNodes:output_type -> waybill.v1.GetNodesResponse
+	42, // 55: waybill.v1.LedgerService.GetRecord:output_type -> waybill.v1.GetRecordResponse
+	49, // 56: waybill.v1.LedgerService.GetCharges:output_type -> waybill.v1.GetChargesResponse
+	47, // 57: waybill.v1.LedgerService.GetSettlement:output_type -> waybill.v1.GetSettlementResponse
+	51, // 58: waybill.v1.LedgerService.ListOwnRollups:output_type -> waybill.v1.ListOwnRollupsResponse
+	54, // 59: waybill.v1.LedgerService.ListRollups:output_type -> waybill.v1.ListRollupsResponse
+	59, // 60: waybill.v1.LedgerService.ExportAck:output_type -> waybill.v1.ExportResponse
+	59, // 61: waybill.v1.LedgerService.ExportRollup:output_type -> waybill.v1.ExportResponse
+	59, // 62: waybill.v1.LedgerService.ExportSettlement:output_type -> waybill.v1.ExportResponse
+	59, // 63: waybill.v1.LedgerService.ExportTerms:output_type -> waybill.v1.ExportResponse
+	21, // 64: waybill.v1.LedgerService.GetEvents:output_type -> waybill.v1.EventsResponse
+	21, // 65: waybill.v1.LedgerService.FollowEvents:output_type -> waybill.v1.EventsResponse
+	42, // [42:66] is the sub-list for method output_type
+	18, // [18:42] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_waybill_proto_init() }
@@ -5057,15 +5199,15 @@ func file_waybill_proto_init() {
 	}
 	file_waybill_proto_msgTypes[30].OneofWrappers = []any{}
 	file_waybill_proto_msgTypes[32].OneofWrappers = []any{}
-	file_waybill_proto_msgTypes[46].OneofWrappers = []any{}
-	file_waybill_proto_msgTypes[51].OneofWrappers = []any{}
+	file_waybill_proto_msgTypes[47].OneofWrappers = []any{}
+	file_waybill_proto_msgTypes[52].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_waybill_proto_rawDesc), len(file_waybill_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   58,
+			NumMessages:   59,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

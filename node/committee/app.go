@@ -340,7 +340,7 @@ func (a *app) execute(req *abci.RequestFinalizeBlock) (_ *abci.ResponseFinalizeB
 	results := make([]*abci.ExecTxResult, len(req.Txs))
 	a.txs = make([]events.Executed, len(req.Txs))
 	a.block = a.witness.Execute(func() ledger.Block {
-		a.state.Begin(req.Height, req.Time)
+		a.state.Begin(req.Height, req.Time, a.voted(req)...)
 		a.state.Verify(req.Txs)
 		for i, tx := range req.Txs {
 			a.txs[i] = events.Executed{Tx: tx, Result: a.state.Apply(tx)}

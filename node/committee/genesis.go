@@ -1,6 +1,8 @@
 package committee
 
 import (
+	"time"
+
 	cmted25519 "github.com/cometbft/cometbft/crypto/ed25519"
 	"github.com/cometbft/cometbft/types"
 
@@ -17,6 +19,10 @@ func genesisDoc(g *ledger.Genesis, appHash [32]byte) (*types.GenesisDoc, error) 
 	params.Block.MaxBytes = maxBlockBytes
 	params.Validator.PubKeyTypes = []string{types.ABCIPubKeyTypeEd25519}
 	params.ABCI.VoteExtensionsEnableHeight = 1
+	if r := g.Params.Rotation; r != nil {
+		params.Evidence.MaxAgeDuration = time.Duration(r.EvidenceSeconds) * time.Second
+		params.Evidence.MaxAgeNumBlocks = int64(r.EvidenceBlocks)
+	}
 	doc := &types.GenesisDoc{
 		GenesisTime:     g.GenesisTime,
 		ChainID:         g.ChainID,

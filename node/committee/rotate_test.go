@@ -29,7 +29,8 @@ func newRotating(t testing.TB, name string, n int, seats uint16, epochSeconds ui
 	t.Helper()
 	net := newNetwork(t, name, n, epochSeconds, 1, addresses, start)
 	net.genesis.Params.Rotation = &ledger.Rotation{Seats: seats, TermEpochs: 4, MinStake: 1_000_000,
-		StakeCap: 1 << 40, JailWithhold: 2, SlashWithhold: 100}
+		StakeCap: 1 << 40, JailWithhold: 2, SlashWithhold: 100, JailAbsent: 1, EvidenceEpochs: 168,
+		EvidenceSeconds: 24 * 60 * 60, EvidenceBlocks: 50_000, Reward: 5_000}
 	for i := range net.genesis.Members {
 		net.genesis.Members[i].Stake = 50_000_000
 	}

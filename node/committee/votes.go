@@ -71,6 +71,18 @@ func (v *votes) carried(
 	}
 }
 
+// voted returns whose votes a block carries for the one before it: those that sign it, which the
+// engine has verified.
+func (a *app) voted(req *abci.RequestFinalizeBlock) (nodes []uint32) {
+	for _, vote := range req.DecidedLastCommit.Votes {
+		node, known := a.directory.node(vote.Validator.Address)
+		if known && vote.BlockIdFlag == cmtproto.BlockIDFlagCommit {
+			nodes = append(nodes, node)
+		}
+	}
+	return nodes
+}
+
 // status returns what was seen of a committee's members, by position.
 func (v *votes) status(of *rollup.Committee) (list []Vote) {
 	v.mu.Lock()

@@ -45,6 +45,8 @@ const (
 	KindHandOver  = "handed_over"
 	KindSkipped   = "rotation_skipped"
 	KindWithheld  = "withheld"
+	KindAbsent    = "absent"
+	KindRewarded  = "rewarded"
 	KindProofKey  = "proof_key"
 	KindPlanned   = "upgrade_planned"
 	KindUpgraded  = "upgraded"
@@ -55,6 +57,7 @@ var Kinds = []string{KindRefused, KindDeposited, KindMoved, KindReserved, KindTh
 	KindAllowance, KindGranted, KindRevoked, KindOrdered, KindCharged, KindEpoch, KindSettled,
 	KindPaid, KindArrears, KindCertified, KindNode, KindStake, KindService, KindPrice,
 	KindConvicted, KindStands, KindSeats, KindFixed, KindHandOver, KindSkipped, KindWithheld,
+	KindAbsent, KindRewarded,
 	KindProofKey, KindPlanned, KindUpgraded}
 
 // Executed is a transaction of a block, and what became of it.
@@ -189,6 +192,8 @@ func (m *maker) event(event ledger.Event) {
 		m.add(KindSkipped, &api.Event{Epoch: &e.Epoch, Text: proto.String(e.Why.String())})
 	case ledger.Withheld:
 		m.add(KindWithheld, &api.Event{Node: &e.Node, Amount: &e.Taken})
+	case ledger.Absent:
+		m.add(KindAbsent, &api.Event{Node: &e.Node, Epoch: &e.Epoch, Until: &e.Jailed})
 	case ledger.ProofKeyNamed:
 		m.add(KindProofKey, &api.Event{Epoch: &e.Key.From, Until: &e.Key.Until,
 			Id: proto.String(e.Key.Key.String()), Count: proto.Uint64(uint64(e.Key.Statements))})
@@ -224,6 +229,15 @@ func (m *maker) settled(s *ledger.Settlement) {
 		m.add(KindPaid, &api.Event{Epoch: &s.Epoch, Payer: &p.Payer, Paid: &p.Paid})
 		if arrears := s.Arrears(p.Payer); arrears > 0 {
 			m.add(KindArrears, &api.Event{Epoch: &s.Epoch, Payer: &p.Payer, Amount: &arrears})
+		}
+	}
+	for i := range s.Duties {
+		if d := &s.Duties[i]; d.Reward > 0 {
+			rewarded := &api.Event{Epoch: &s.Epoch, Node: &d.Node, Amount: &d.Reward}
+			if n, ok := m.view.Node(d.Node); ok {
+				rewarded.Account = &n.Owner
+			}
+			m.add(KindRewarded, rewarded)
 		}
 	}
 }

@@ -39,7 +39,8 @@ func newNet(t *testing.T, members int) *net {
 		EpochSeconds: epochSeconds, GraceSeconds: 1, Stake: 100 * ledger.StakePerPower, Start: start,
 		Clock: func() time.Time { return *n.now.Load() },
 		Rotation: &ledger.Rotation{Seats: 16, TermEpochs: 4, MinStake: ledger.StakePerPower,
-			StakeCap: 1 << 40, JailWithhold: 3, SlashWithhold: 100}})
+			StakeCap: 1 << 40, JailWithhold: 3, SlashWithhold: 100, JailAbsent: 2, EvidenceEpochs: 168,
+			EvidenceSeconds: 24 * 60 * 60, EvidenceBlocks: 50_000, Reward: 5_000}})
 	if err != nil {
 		t.Fatal(err)
 	}

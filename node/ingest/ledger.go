@@ -278,7 +278,18 @@ func (s ledgerService) GetSettlement(_ context.Context,
 				Paid:      p.Paid})
 		}
 	}
+	for i := range settlement.Duties {
+		answer.Duties = append(answer.Duties, dutyOf(&settlement.Duties[i]))
+	}
 	return connect.NewResponse(answer), nil
+}
+
+func dutyOf(d *rollup.DutyRow) *api.SettlementDuty {
+	has := func(f rollup.DutyFlags) bool { return d.Flags&f != 0 }
+	return &api.SettlementDuty{Node: d.Node, Blocks: d.Blocks, Points: d.Points,
+		Possible: d.Possible, Asked: has(rollup.DutyAsked), Reported: has(rollup.DutyReported),
+		Withheld: has(rollup.DutyWithheld), Convicted: has(rollup.DutyConvicted),
+		Absent: d.Absent(), Reward: d.Reward}
 }
 
 func rowOf(row *rollup.SettlementRow) *api.SettlementRow {

@@ -21,6 +21,7 @@ type Trust struct {
 	// TermEpochs is after how many epochs a seat is drawn anew, when committees rotate.
 	TermEpochs int
 	Shares     rollup.Shares
+	Reward     uint16     // of the protocol's share, to the committee, in basis points
 	NodeKeys   [][32]byte // of the genesis' nodes, for lies that they told
 
 	// Proofs returns a verifier from the verifying key that the file holds, once it has the digest
@@ -46,7 +47,7 @@ func TrustOf(g *ledger.Genesis) *Trust {
 		t.NodeKeys = append(t.NodeKeys, g.Members[i].TransportKey)
 	}
 	if r := g.Params.Rotation; r != nil {
-		t.TermEpochs = int(r.TermEpochs)
+		t.TermEpochs, t.Reward = int(r.TermEpochs), r.Reward
 	}
 	return t
 }
@@ -286,7 +287,10 @@ func (e *Rollup) summary() string {
 }
 
 func (e *Settlement) verify(v *exportVerifier) error {
-	if err := e.Check(v.Shares); err != nil {
+	if len(e.Duties) > 0 && v.TermEpochs == 0 {
+		return fmt.Errorf("%w: duties of a committee that does not rotate", rollup.ErrSettlement)
+	}
+	if err := e.Check(v.Shares, v.Reward); err != nil {
 		return err
 	}
 	root := e.Root()
@@ -295,9 +299,10 @@ func (e *Settlement) verify(v *exportVerifier) error {
 			e.Record.SettlementRoot)
 	}
 	v.done(Check{Name: "settlement", What: fmt.Sprintf(
-		"%d rows of %d payers obey the rules of charges, allowances, payment and shares, and are "+
-			"hashed to the root", len(e.Rows), len(e.Payers)),
-		Bytes: len(e.Rows)*rollup.SettlementRowSize + len(e.Payers)*rollup.PayerRowSize})
+		"%d rows of %d payers and %d duties obey the rules of charges, allowances, payment, shares "+
+			"and rewards, and are hashed to the root", len(e.Rows), len(e.Payers), len(e.Duties)),
+		Bytes: len(e.Rows)*rollup.SettlementRowSize + len(e.Payers)*rollup.PayerRowSize +
+			len(e.Duties)*rollup.DutyRowSize})
 	return v.witness(&e.Witness)
 }
 

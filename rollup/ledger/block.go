@@ -30,7 +30,8 @@ type Block struct {
 
 // Event is something that a block did: EpochStarted, Settled, RecordCertified, Ordered,
 // NodeRegistered, StakeChanged, ServiceRegistered, PriceLowered, ClientsGranted, ClientsRevoked,
-// ProofKeyNamed, UpgradePlanned, Upgraded or Convicted.
+// ProofKeyNamed, UpgradePlanned, Upgraded or Convicted; and where committees rotate, Stands,
+// SeatsDrawn, SeatsFixed, HandedOver, RotationSkipped, Withheld or Absent.
 type Event interface{ event() }
 
 // EpochStarted says that an epoch began, and so that the one before it ended.
@@ -142,6 +143,11 @@ type Withheld struct {
 	Taken uint64
 }
 
+// Absent says that a member hardly voted in an epoch, and from which epoch on its owner may take it
+// out of jail.
+type Absent struct{ Node, Epoch, Jailed uint32 }
+
+func (Absent) event()            {}
 func (EpochStarted) event()      {}
 func (Settled) event()           {}
 func (RecordCertified) event()   {}

@@ -38,6 +38,11 @@ func (g *Genesis) Canonical() []byte {
 		b = le.AppendUint16(le.AppendUint16(b, r.Seats), r.TermEpochs)
 		b = le.AppendUint64(le.AppendUint64(b, r.MinStake), r.StakeCap)
 		b = le.AppendUint16(le.AppendUint32(b, r.JailWithhold), r.SlashWithhold)
+		for _, v := range [...]uint32{r.JailAbsent, r.EvidenceEpochs, r.EvidenceSeconds,
+			r.EvidenceBlocks} {
+			b = le.AppendUint32(b, v)
+		}
+		b = le.AppendUint16(b, r.Reward)
 	}
 	return b
 }

@@ -229,7 +229,7 @@ func (g *Genesis) Validate() error {
 			return wrong(path, "not sorted, or twice the same")
 		}
 	}
-	if err := p.Rotation.validate(); err != nil {
+	if err := p.Rotation.validate(p.UnbondSeconds); err != nil {
 		return err
 	}
 	return g.validateMembers()

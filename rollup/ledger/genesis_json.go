@@ -171,12 +171,17 @@ func (d *genesisDecoder) params(path string, v any, p *Params) {
 
 func (d *genesisDecoder) rotation(path string, v any, r *Rotation) {
 	d.object(path, v, map[string]func(string, any){
-		"seats":          integer(d, &r.Seats, 16),
-		"term_epochs":    integer(d, &r.TermEpochs, 16),
-		"min_stake":      integer(d, &r.MinStake, 64),
-		"stake_cap":      integer(d, &r.StakeCap, 64),
-		"jail_withhold":  integer(d, &r.JailWithhold, 32),
-		"slash_withhold": integer(d, &r.SlashWithhold, 16),
+		"seats":            integer(d, &r.Seats, 16),
+		"term_epochs":      integer(d, &r.TermEpochs, 16),
+		"min_stake":        integer(d, &r.MinStake, 64),
+		"stake_cap":        integer(d, &r.StakeCap, 64),
+		"jail_withhold":    integer(d, &r.JailWithhold, 32),
+		"slash_withhold":   integer(d, &r.SlashWithhold, 16),
+		"jail_absent":      integer(d, &r.JailAbsent, 32),
+		"evidence_epochs":  integer(d, &r.EvidenceEpochs, 32),
+		"evidence_seconds": integer(d, &r.EvidenceSeconds, 32),
+		"evidence_blocks":  integer(d, &r.EvidenceBlocks, 32),
+		"reward":           integer(d, &r.Reward, 16),
 	})
 }
 

@@ -75,8 +75,12 @@ func (c *chain) follow(h *handed) *rotation.Chain {
 func TestHandOvers(t *testing.T) {
 	c := newChain(t, rotatingGenesis())
 	joined(c, 3, 100*StakePerPower)
+	c.market()
 	for epoch := range 9 {
-		c.epoch(func(node uint32) bool { return node > 3 && (int(node)+epoch)%3 == 0 })
+		silent := func(node uint32) bool { return node > 3 && (int(node)+epoch)%3 == 0 }
+		c.votes = func(node uint32) bool { return node != 2 && !silent(node) }
+		c.epoch(silent)
+		c.order(c.s.epoch(), 1<<30+uint64(epoch), ^uint32(0))
 	}
 	h := c.gather()
 	if len(h.overs.Hops) < 6 || len(h.overs.Keys) < 2 {
@@ -108,10 +112,13 @@ func (c *chain) signedSettlement() (*rollup.SettlementTable, *rollup.Record,
 			table = &e.Settlement.SettlementTable
 		}
 	}
-	for _, r := range c.s.View().PendingRecords() {
+	for _, r := range c.s.records {
 		if r.Record.SettledEpoch != rollup.NoEpoch {
 			record = &r.Record
 		}
+	}
+	if err := table.Check(c.g.Params.Shares, c.g.Params.Rotation.Reward); err != nil {
+		c.t.Fatal(err)
 	}
 	if table == nil || record == nil || record.Term == 0 {
 		c.t.Fatalf("no settlement of a later term: %+v", record)

@@ -57,7 +57,9 @@ type State struct {
 	validators []Validator
 	ordering   ordering
 	registers  registers
-	view       *View // nil when the world changed since the last one was taken
+	// helped are who signed tickets of earlier epochs in this block, where committees rotate
+	helped map[uint32]struct{}
+	view   *View // nil when the world changed since the last one was taken
 }
 
 // Check says what Apply would answer, and changes nothing. It allows nonces up to PendingNonces
@@ -89,10 +91,11 @@ func (w *world) check(raw []byte) Result {
 }
 
 // Begin starts a block. It starts an epoch when the current one is over, and then settles the
-// oldest unsettled epoch when its grace period is. It panics inside a block, and at one of which
-// Executable says that this program does not know its rules. Times before 1970 and after 2200 are
-// not supported.
-func (s *State) Begin(height int64, blockTime time.Time) {
+// oldest unsettled epoch when its grace period is. Where committees rotate, voted are the nodes of
+// which this block carries a vote for the one before; a block that carries none, like the first,
+// asks nothing of anybody. It panics inside a block, and at one of which Executable says that this
+// program does not know its rules. Times before 1970 and after 2200 are not supported.
+func (s *State) Begin(height int64, blockTime time.Time, voted ...uint32) {
 	if s.open {
 		panic("ledger: Begin inside a block")
 	}
@@ -103,13 +106,16 @@ func (s *State) Begin(height int64, blockTime time.Time) {
 	s.height, s.time = height, blockTime.UnixNano()
 	s.touch(keyMeta)
 	began := s.over(s.time)
+	clear(s.helped)
 	if began {
 		s.startEpoch()
+		s.jailAbsent() // before a settlement forgets what members did
 	}
 	if s.due() {
 		s.settle()
 	}
 	s.turn(began)
+	s.countVotes(voted)
 }
 
 // Apply executes a transaction, entirely or not at all. It panics outside a block.
@@ -241,7 +247,7 @@ func New(g *Genesis) (*State, error) {
 	digest := rollup.Hash(digestOf(g.Encode()))
 	s := &State{
 		thaws: make(thaws),
-		dirty: make(map[string]struct{}),
+		dirty: make(map[string]struct{}), helped: make(map[uint32]struct{}),
 	}
 	s.network = &network{id: g.Network(), params: g.Params, treasury: g.Treasury, digest: digest,
 		proven: make(memory, provenSlots), refuted: make(memory, refutedSlots),

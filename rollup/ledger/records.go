@@ -35,6 +35,7 @@ const (
 	prefixReports      = 'j' // epoch: what its reports are about, until they were audited
 	prefixReport       = 'p' // epoch, node
 	prefixCandidacy    = 'u' // node
+	prefixDuties       = 'd' // epoch: what members did, until it is settled
 )
 
 var appKey = blake3.ContextKey("waybill/app/2")
@@ -140,7 +141,7 @@ func (s *State) encode(k string) []byte {
 		b = le.AppendUint32(b, n.since)
 		b = le.AppendUint32(b, n.until)
 		return appendName(n.leaving.append(b), n.address)
-	case prefixTerm, prefixReports, prefixConsensusKey, prefixCandidacy:
+	case prefixTerm, prefixReports, prefixConsensusKey, prefixCandidacy, prefixDuties:
 		return s.encodeRotating(k[0], number(0))
 	case prefixReport:
 		return s.encodeReport(number(0), number(1))

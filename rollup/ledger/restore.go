@@ -50,7 +50,7 @@ var recordNumbers = map[byte]int{prefixAccount: 1, prefixClient: 2, prefixEpoch:
 	prefixService: 1, prefixProofKey: 2, prefixConvictions: 1,
 	prefixSettlement: 1, prefixRecord: 2, prefixCertificate: 2, prefixWindows: 2, prefixCredit: 4,
 	prefixRules: 0, prefixRotation: 0, prefixTerm: 1, prefixCandidates: 0, prefixConsensusKey: 1,
-	prefixReports: 1, prefixReport: 2, prefixCandidacy: 1,
+	prefixReports: 1, prefixReport: 2, prefixCandidacy: 1, prefixDuties: 1,
 	keyMeta[0]:    0,
 	keyAppHash[0]: 0}
 
@@ -97,7 +97,7 @@ func (s *restorer) loadValue(prefix byte, n [4]uint32, r *reader) error {
 	case prefixNode:
 		return s.loadNode(n[0], r)
 	case prefixRotation, prefixTerm, prefixCandidates, prefixConsensusKey, prefixReports,
-		prefixReport, prefixCandidacy:
+		prefixReport, prefixCandidacy, prefixDuties:
 		return s.loadRotating(prefix, n, r)
 	case prefixConvictions:
 		return s.loadConvictions(n[0], r)

@@ -24,12 +24,25 @@ type Rotation struct {
 	// JailWithhold is for who announced a reveal and did not make it, in epochs
 	JailWithhold  uint32 `json:"jail_withhold"`
 	SlashWithhold uint16 `json:"slash_withhold"` // and basis points of its stake
+	// JailAbsent is for who hardly voted in an epoch, in epochs; it doubles with each time before
+	// that lies within EvidenceEpochs
+	JailAbsent uint32 `json:"jail_absent"`
+	// EvidenceEpochs is for how many epochs after its last one a committee's words convict, and the
+	// most that an absence jails for
+	EvidenceEpochs uint32 `json:"evidence_epochs"`
+	// EvidenceSeconds and EvidenceBlocks are how old evidence can be that the consensus engine takes:
+	// it is too old by both
+	EvidenceSeconds uint32 `json:"evidence_seconds"`
+	EvidenceBlocks  uint32 `json:"evidence_blocks"`
+	// Reward is what the committee gets of the protocol's part of a settlement, in basis points
+	Reward uint16 `json:"reward"`
 }
 
 // DefaultRotation returns the constants that genesis files get unless told otherwise.
 func DefaultRotation(seats uint16) *Rotation {
 	return &Rotation{Seats: seats, TermEpochs: rotation.MinTermEpochs, MinStake: 100_000_000,
-		StakeCap: 1_000_000_000_000, JailWithhold: 720, SlashWithhold: 100}
+		StakeCap: 1_000_000_000_000, JailWithhold: 720, SlashWithhold: 100, JailAbsent: 2,
+		EvidenceEpochs: 168, EvidenceSeconds: 24 * 60 * 60, EvidenceBlocks: 50_000, Reward: 5_000}
 }
 
 // Rounds of a beacon, and how long each is: in seconds and, in blocks, as many as there are seats.
@@ -38,8 +51,8 @@ const (
 	RoundSeconds = 15
 )
 
-// KeptTermEpochs is for how many epochs after its last one a committee's words convict.
-const KeptTermEpochs = 168
+// maxEvidenceEpochs bounds how often a node can be absent before that is forgotten.
+const maxEvidenceEpochs = 1 << 16
 
 // Phase is what a rotation waits for.
 type Phase uint8
@@ -109,7 +122,8 @@ func (s *State) beginRotation(g *Genesis) error {
 	return nil
 }
 
-func (r *Rotation) validate() error {
+// validate checks the ranges. Evidence of the engine's must find the stake that it takes from.
+func (r *Rotation) validate(unbond uint32) error {
 	switch {
 	case r == nil:
 		return nil
@@ -123,6 +137,18 @@ func (r *Rotation) validate() error {
 		return wrong("params.rotation.min_stake", "%d, with a cap of %d", r.MinStake, r.StakeCap)
 	case r.SlashWithhold > 10_000:
 		return wrong("params.rotation.slash_withhold", "%d, more than 10000", r.SlashWithhold)
+	case r.JailAbsent == 0:
+		return wrong("params.rotation.jail_absent", "zero")
+	case r.EvidenceEpochs == 0 || r.EvidenceEpochs > maxEvidenceEpochs:
+		return wrong("params.rotation.evidence_epochs", "%d, where 1 to %d may be", r.EvidenceEpochs,
+			maxEvidenceEpochs)
+	case r.EvidenceSeconds == 0 || r.EvidenceSeconds > unbond:
+		return wrong("params.rotation.evidence_seconds", "%d, where 1 to params.unbond_seconds may be",
+			r.EvidenceSeconds)
+	case r.EvidenceBlocks == 0:
+		return wrong("params.rotation.evidence_blocks", "zero")
+	case r.Reward > 10_000:
+		return wrong("params.rotation.reward", "%d, more than 10000", r.Reward)
 	}
 	return nil
 }
@@ -243,10 +269,14 @@ func (s *State) setCandidates(list []rotation.Candidate) {
 // closeReports fixes who is healthy, what they weigh, and who announced to reveal.
 func (s *State) closeReports() {
 	r := s.rotation
+	for _, m := range s.elected().Members {
+		s.note(m.Node, rollup.DutyAsked)
+	}
 	announced, tally := rollup.NewBitmap(len(s.elected().Members)), rotation.NewTally(len(r.list))
 	for i := range r.reports.list {
 		report := &r.reports.list[i]
 		announced.Set(int(report.position))
+		s.note(report.node, rollup.DutyReported)
 		tally.Add(r.reports.verdicts(report), int(report.seats), r.reports.say(report))
 	}
 	if 2*s.elected().Power(announced) < s.elected().TotalPower() {
@@ -312,11 +342,12 @@ func (s *State) punish(index uint32) {
 		n.slash(taken)
 		if n.candidacy != nil {
 			c := *n.candidacy
-			c.jailed = s.epoch() + p.JailWithhold
+			c.jailed = max(c.jailed, s.epoch()+p.JailWithhold)
 			n.candidacy = &c
 		}
 	})
 	s.pay(0, taken)
+	s.note(index, rollup.DutyWithheld)
 	s.touch(indexKey(prefixCandidacy, index))
 	s.events = append(s.events, Withheld{Node: index, Taken: taken})
 }
@@ -440,7 +471,8 @@ func (s *State) seat(next *rollup.Committee, before, after rotation.Seats) {
 
 // forgetTerms drops the oldest terms, when the last epoch that they judged lies far behind.
 func (s *State) forgetTerms() {
-	for len(s.terms) > 2 && uint64(s.terms[1].epoch)+KeptTermEpochs < uint64(s.unsettled) {
+	for len(s.terms) > 2 &&
+		uint64(s.terms[1].epoch)+uint64(s.params.Rotation.EvidenceEpochs) < uint64(s.unsettled) {
 		s.touch(indexKey(prefixTerm, s.terms[0].committee.Term))
 		s.terms = slices.Clone(s.terms[1:])
 	}

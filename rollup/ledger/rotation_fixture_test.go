@@ -14,7 +14,8 @@ import (
 
 // testRotation is of sixteen seats and low stakes.
 var testRotation = Rotation{Seats: 16, TermEpochs: 4, MinStake: 1_000_000, StakeCap: 1 << 40,
-	JailWithhold: 3, SlashWithhold: 100}
+	JailWithhold: 3, SlashWithhold: 100, JailAbsent: 1, EvidenceEpochs: 168, EvidenceSeconds: 30,
+	EvidenceBlocks: 100, Reward: 5_000}
 
 // Nodes of these tests have keys by their index.
 

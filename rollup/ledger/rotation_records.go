@@ -67,6 +67,8 @@ func (w *world) encodeRotating(prefix byte, number uint32) []byte {
 		return w.encodeTerm(number)
 	case prefixReports:
 		return w.encodeReports(number)
+	case prefixDuties:
+		return w.duties.encode(number)
 	case prefixConsensusKey:
 		k := w.consensusKeys.at(number)
 		return le.AppendUint32(append([]byte(nil), k.key[:]...), k.node)
@@ -75,7 +77,11 @@ func (w *world) encodeRotating(prefix byte, number uint32) []byte {
 		if c == nil {
 			return nil
 		}
-		return appendName(le.AppendUint32(le.AppendUint32(nil, c.key), c.jailed), c.address)
+		b := appendName(le.AppendUint32(le.AppendUint32(nil, c.key), c.jailed), c.address)
+		for _, epoch := range c.absences {
+			b = le.AppendUint32(b, epoch)
+		}
+		return b
 	}
 	return nil
 }
@@ -103,6 +109,8 @@ func (s *restorer) loadRotating(prefix byte, n [4]uint32, r *reader) error {
 		return s.loadReports(number, r)
 	case prefixReport:
 		return s.loadReport(number, n[1], r)
+	case prefixDuties:
+		return s.loadDuties(number, r)
 	case prefixTerm:
 		t := &term{committee: &rollup.Committee{Term: number}, height: int64(r.U64()), epoch: r.U32()}
 		var err error
@@ -127,6 +135,12 @@ func (s *restorer) loadRotating(prefix byte, n [4]uint32, r *reader) error {
 			return errRotation
 		}
 		c := &candidacy{key: r.U32(), jailed: r.U32(), address: r.Name()}
+		for r.Err == nil && len(r.B) > 0 {
+			c.absences = append(c.absences, r.U32())
+		}
+		if !ascend(c.absences) {
+			return errDuties
+		}
 		if !s.consensusKeys.has(c.key) || s.consensusKeys.at(c.key).node != number {
 			return errRotation
 		}
@@ -175,6 +189,9 @@ func (s *restorer) finishRotation() error {
 	r := s.rotation
 	if r == nil {
 		return nil
+	}
+	if err := s.checkDuties(); err != nil {
+		return err
 	}
 	for _, t := range s.loaded {
 		for _, node := range t.seats.Members() {
@@ -287,6 +304,9 @@ type Standing struct {
 	ConsensusKey Key    // with which it votes
 	Address      string // host:port where the engine's peers reach it
 	Jailed       uint32 // the epoch from which its owner may take it out; 0: it is not jailed
+	// Absences are the epochs in which it was absent, ascending, as far as they make the next one
+	// cost more. They must not be changed.
+	Absences []uint32
 }
 
 // Standing returns how a node stands, false when it never stood, or the committee does not rotate.
@@ -295,7 +315,7 @@ func (v *View) Standing(node uint32) (Standing, bool) {
 		return Standing{}, false
 	}
 	c := v.nodes.at(node).candidacy
-	return Standing{v.consensusKeys.at(c.key).key, c.address, c.jailed}, true
+	return Standing{v.consensusKeys.at(c.key).key, c.address, c.jailed, c.absences}, true
 }
 
 // ConsensusKeys returns how many keys of the engine have stood, 0 when the committee does not

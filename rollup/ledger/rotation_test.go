@@ -29,12 +29,19 @@ type chain struct {
 	restore    bool
 	plain      bool // transactions are executed without their signatures
 	made       map[uint32]BLSSignature
+
+	// votes says whose votes blocks carry; nil: they carry none
+	votes  func(node uint32) bool
+	quiet  int                                   // blocks of an epoch in which nothing happens
+	duties map[uint32]map[uint32]*rollup.DutyRow // by epoch and node, as the chain gives them
+	window uint32                                // the next
+	helped map[uint32]bool                       // in this block
 }
 
 func newChain(t testing.TB, g *Genesis) *chain {
 	c := &chain{t: t, g: g, s: newState(t, g), stored: storage{},
 		validators: map[uint32]uint64{}, coming: map[int64][]Validator{}, moved: map[uint32]int{},
-		made: map[uint32]BLSSignature{}}
+		made: map[uint32]BLSSignature{}, duties: map[uint32]map[uint32]*rollup.DutyRow{}}
 	for _, m := range c.s.elected().Members {
 		c.validators[m.Node] = m.Power
 	}
@@ -45,7 +52,9 @@ func newChain(t testing.TB, g *Genesis) *chain {
 // block runs a block so much later, of transactions that are asked for when it has begun.
 func (c *chain) block(after time.Duration, txs ...func() []byte) []Event {
 	c.t.Helper()
-	c.s.Begin(c.s.height+1, at(c.s.time).Add(after))
+	voters := c.voters()
+	c.s.Begin(c.s.height+1, at(c.s.time).Add(after), voters...)
+	c.voted(voters)
 	for i, tx := range txs {
 		raw := tx()
 		if raw == nil {
@@ -130,6 +139,7 @@ func (c *chain) check(b *Block) {
 		c.t.Fatalf("block %d: a record of term %d, in office is %d", s.height, b.Record.Record.Term,
 			office.Term)
 	}
+	c.checkDuties(b)
 	// 8: what is stored is all there is
 	if c.restore {
 		again, err := Restore(c.g, c.stored.all())
@@ -156,6 +166,9 @@ func (c *chain) epoch(silent func(node uint32) bool) {
 		return txs
 	}
 	c.block(at(c.s.begin().time).Add(length).Sub(at(c.s.time)))
+	for range c.quiet {
+		c.block(0)
+	}
 	members := nodesOf(c.s.elected())
 	if c.s.rotation.phase != PhaseReports {
 		return
@@ -406,6 +419,7 @@ func TestManyEpochs(t *testing.T) {
 		c := newChain(t, rotatingGenesis())
 		c.plain = true
 		joined(c, 12, 50*StakePerPower)
+		c.market()
 		off := map[uint32]bool{}
 		for epoch := range 120 {
 			for node := range c.s.nodes.size() {
@@ -413,13 +427,16 @@ func TestManyEpochs(t *testing.T) {
 					off[node] = true
 				}
 			}
-			c.restore = epoch%40 == 7
+			c.restore, c.quiet = epoch%40 == 7, 20
+			c.votes = func(node uint32) bool { return !off[node] }
 			c.epoch(func(node uint32) bool { return off[node] })
 			c.churn(rng)
+			c.order(epochOf(c, rng), rng.Uint64N(1<<40), rng.Uint32())
 		}
 		if term := c.s.elected().Term; term < 60 {
 			t.Errorf("seed %d: term %d after 120 epochs: %v", seed, term, c.skips())
 		}
+		c.checkAbsences(seed)
 		if len(c.s.terms) > 122 || c.s.rotation.past.Count() != c.s.elected().Term+1 {
 			t.Errorf("seed %d: %d terms are kept", seed, len(c.s.terms))
 		}

@@ -17,6 +17,8 @@ type candidacy struct {
 	key     uint32 // of the consensus engine, by its index
 	jailed  uint32 // the epoch from which its owner may take it out; 0: it is not jailed
 	address string // where the engine's peers reach it
+	// absences are the epochs in which it was absent, ascending, as far as they still count
+	absences []uint32
 }
 
 // consensusKey is a key of the consensus engine, and whose it is, for ever.
@@ -268,7 +270,7 @@ func (p *Stand) verify(w *world, tx *Tx, c *claims, at *error) error {
 func (p *Stand) execute(s *State, _ uint32, _ *Result) {
 	c := candidacy{address: p.Address}
 	if before := s.nodes.at(p.Node).candidacy; before != nil {
-		c.jailed = before.jailed
+		c.jailed, c.absences = before.jailed, before.absences
 	}
 	var taken bool
 	if c.key, taken = s.consensusKey(p.ConsensusKey); !taken {

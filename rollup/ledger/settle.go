@@ -94,6 +94,7 @@ func (s *State) settle() {
 	}
 	s.freeThawed(epoch)
 	table := rollup.SettlementTable{Rows: rows, Payers: s.payers(epoch, rows)}
+	s.reward(epoch, &table)
 	s.books = slices.DeleteFunc(slices.Clone(s.books), func(b book) bool { return b.epoch == epoch })
 	settlement := &Settlement{Epoch: epoch, Root: table.Root(), SettlementTable: table,
 		Height: uint64(s.height)}

@@ -311,7 +311,7 @@ func (m *moneyModel) compareSettlement(epoch uint32) {
 	if !slices.Equal(got.Rows, want) {
 		m.t.Fatalf("epoch %d:\n%v, not\n%v", epoch, got.Rows, want)
 	}
-	if err := got.Check(m.g.Params.Shares); err != nil {
+	if err := got.Check(m.g.Params.Shares, 0); err != nil {
 		m.t.Fatalf("epoch %d: what readers recompute: %v", epoch, err)
 	}
 	charged, allowed, paid := got.Totals()

@@ -75,6 +75,7 @@ func (p *Ticket) execute(s *State, _ uint32, _ *Result) {
 			charges[i] = s.charge(b, h.Node, &h.Rows[i])
 		}
 	}
+	s.countHelp(h.Epoch, p.Signers)
 	id := h.ID()
 	s.ordering.rollups = append(s.ordering.rollups, id)
 	s.events = append(s.events, Ordered{Certificate: p.Certificate, Key: h.Key(), ID: id,

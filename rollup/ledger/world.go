@@ -43,6 +43,7 @@ type world struct {
 	records     []*BlockRecord            // likewise
 	terms       terms
 	rotation    *rotating // nil when the committee does not rotate
+	duties      duties    // of unsettled epochs, where it does
 	heads       registry.Heads
 	ordered     orderedWindows
 	books       books
