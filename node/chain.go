@@ -54,6 +54,7 @@ type chain struct {
 	changed  chan struct{}
 	executed time.Time // when the last block came
 	earned   uint64
+	rewarded uint64                   // of that, by duties
 	answers  map[ledger.TxCode]uint64 // to transactions that were offered here
 	pruned   uint32                   // touched by follow only
 	seen     bool                     // arrived is closed; as well
@@ -124,6 +125,11 @@ func (c *chain) follow(ctx context.Context, sub *committee.Subscription) {
 			case ledger.RotationSkipped:
 				c.log.Warn("the seats of the committee stay as they are", "epoch", e.Epoch, "why",
 					e.Why.String())
+			case ledger.Absent:
+				if c.known && e.Node == c.node {
+					c.log.Warn("this node was absent, and is jailed: it voted too little", "epoch",
+						e.Epoch, "until_epoch", e.Jailed)
+				}
 			case ledger.RecordCertified:
 				if epoch := e.Record.Record.SettledEpoch; epoch != rollup.NoEpoch {
 					c.prune(epoch)
@@ -189,6 +195,12 @@ func (c *chain) earn(s *ledger.Settlement) {
 			c.earned += row.ToNode
 		}
 	}
+	for _, d := range s.Duties {
+		if d.Node == c.node {
+			c.earned += d.Reward
+			c.rewarded += d.Reward
+		}
+	}
 }
 
 // prune drops acks, evidence and records of epochs that were settled longer ago than the operator
@@ -210,8 +222,8 @@ func (c *chain) prune(settled uint32) {
 	}
 }
 
-func (c *chain) stats() (executed time.Time, earned uint64) {
+func (c *chain) stats() (executed time.Time, earned, rewarded uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.executed, c.earned
+	return c.executed, c.earned, c.rewarded
 }

@@ -74,6 +74,7 @@ func (n *Node) Snapshot() telemetry.Snapshot {
 	n.fillEpoch(&s, view)
 	n.fillRules(&s.Rules, view)
 	n.fillRotation(&s, view)
+	n.fillDuty(&s, view)
 	if n.pipeline != nil {
 		s.Pipeline, s.Certify = n.pipeline.Stats(), n.outbox.Stats()
 		s.Node.Serving, s.ShuttingDown = true, n.stopping.Load()
@@ -149,7 +150,7 @@ func countersOf(view *ledger.View, p *pipeline.Stats, o *certify.Stats) telemetr
 }
 
 func (n *Node) fillChain(s *telemetry.Snapshot, view *ledger.View, engine *committee.Status) {
-	executed, earned := n.chain.stats()
+	executed, earned, rewarded := n.chain.stats()
 	s.Chain = telemetry.Chain{
 		Height: engine.Height, BlockTime: engine.Time, Executed: executed,
 		AppHash: view.AppHash().String(), Peers: engine.Peers,
@@ -163,9 +164,26 @@ func (n *Node) fillChain(s *telemetry.Snapshot, view *ledger.View, engine *commi
 		s.Chain.Failure = engine.Err.Error()
 	}
 	s.Transactions = n.chain.transactions()
-	s.Node.Earned = earned
+	s.Node.Earned, s.Node.Rewarded = earned, rewarded
 	if account, ok := view.Account(n.owner); ok && n.known {
 		s.Node.Balance = account.Balance
+	}
+}
+
+// fillDuty says what this node did as a member in the running epoch.
+func (n *Node) fillDuty(s *telemetry.Snapshot, view *ledger.View) {
+	if !s.Node.Registered {
+		return
+	}
+	standing, stands := view.Standing(s.Node.Index)
+	if !stands {
+		return
+	}
+	s.Duty = &telemetry.Duty{Absences: len(standing.Absences)}
+	for _, d := range view.Duties(view.Epoch()) {
+		if d.Node == s.Node.Index {
+			s.Duty.Blocks, s.Duty.Points, s.Duty.Possible = d.Blocks, d.Points, d.Possible
+		}
 	}
 }
 

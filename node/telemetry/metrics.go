@@ -374,6 +374,17 @@ var metrics = []metric{
 		"Credited to the owner through this node since the start.", counter,
 		func(s *Snapshot) float64 { return float64(s.Node.Earned) }),
 
+	one("duty_rewards_microcredits_total",
+		"What of that its duties as a member of the committee earned.", counter,
+		func(s *Snapshot) float64 { return float64(s.Node.Rewarded) }),
+	one("duty_points", "Seats, summed over this node's votes of the running epoch.", gauge,
+		func(s *Snapshot) float64 { return float64(s.duty().Points) }),
+	one("duty_points_possible",
+		"The same, had it voted on all blocks: below a half earns nothing, below a quarter jails.",
+		gauge, func(s *Snapshot) float64 { return float64(s.duty().Possible) }),
+	one("duty_absences", "Epochs with too few votes of this node that the ledger remembers.", gauge,
+		func(s *Snapshot) float64 { return float64(s.duty().Absences) }),
+
 	one("rotation_term", "Term of the committee in office; 0 when it stays.", gauge,
 		func(s *Snapshot) float64 { return float64(s.rotation().Term) }),
 	one("rotation_seats", "Seats of the committee; 0 when it stays.", gauge,

@@ -42,6 +42,7 @@ type Snapshot struct {
 	Settlements  []Settlement   `json:"settlements"` // newest first, at most 8
 	Rules        Rules          `json:"rules"`
 	Rotation     *Rotation      `json:"rotation"` // null when the committee stays
+	Duty         *Duty          `json:"duty"`     // null when this node does not stand for it
 
 	Credit  Credit  `json:"credit"`
 	Content Content `json:"content"`
@@ -150,6 +151,16 @@ type Node struct {
 	// node since the process started, in micro-credits.
 	Balance uint64 `json:"balance,string"`
 	Earned  uint64 `json:"earned,string"`
+	// Rewarded is what of Earned its duties as a member of the committee earned.
+	Rewarded uint64 `json:"rewarded,string"`
+}
+
+// Duty is what this node did as a member of the committee in the running epoch.
+type Duty struct {
+	Blocks   uint32 `json:"blocks"`          // on which it could have voted
+	Points   uint64 `json:"points,string"`   // seats, summed over its votes
+	Possible uint64 `json:"possible,string"` // the same, had it voted on all blocks
+	Absences int    `json:"absences"`        // that make the next one cost more
 }
 
 // Kernel is one batch primitive and the implementation that was selected for it. FellBack says
@@ -340,6 +351,14 @@ type Store struct {
 	MinFree uint64 `json:"min_free"`
 	// why the store stopped taking writes; only a restart mends it
 	Failure string `json:"failure,omitzero"`
+}
+
+// duty returns what is known of it, zeros when this node does not stand for the committee.
+func (s *Snapshot) duty() Duty {
+	if s.Duty == nil {
+		return Duty{}
+	}
+	return *s.Duty
 }
 
 // rotation returns what is known of it, zeros when the committee stays.

@@ -322,6 +322,13 @@ func (e *Settlement) summary() string {
 	}
 	text := fmt.Sprintf("the settlement of epoch %d moved %d micro-credits of %d payers for %d acks",
 		e.Record.SettledEpoch, paid, len(e.Payers), acks)
+	if len(e.Duties) > 0 {
+		var rewards uint64
+		for i := range e.Duties {
+			rewards += e.Duties[i].Reward // of a pool that is a part of what was paid
+		}
+		text += fmt.Sprintf(", and %d of the protocol's part to members of the committee", rewards)
+	}
 	if above > 0 {
 		text += fmt.Sprintf("; %d of %d rows are above an allowance", above, len(e.Rows))
 	}

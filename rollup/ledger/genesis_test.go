@@ -232,6 +232,9 @@ func TestGenesisRotation(t *testing.T) {
 		func(r *Rotation) { r.Seats++ }, func(r *Rotation) { r.TermEpochs++ },
 		func(r *Rotation) { r.MinStake++ }, func(r *Rotation) { r.StakeCap++ },
 		func(r *Rotation) { r.JailWithhold++ }, func(r *Rotation) { r.SlashWithhold++ },
+		func(r *Rotation) { r.JailAbsent++ }, func(r *Rotation) { r.EvidenceEpochs++ },
+		func(r *Rotation) { r.EvidenceSeconds++ }, func(r *Rotation) { r.EvidenceBlocks++ },
+		func(r *Rotation) { r.Reward++ },
 	} {
 		r := testRotation
 		change(&r)
@@ -256,6 +259,14 @@ func TestGenesisRotation(t *testing.T) {
 		{"params.rotation.slash_withhold", `"slash_withhold": 100`, `"slash_withhold": 10001`},
 		{"params.rotation.jail_withhold", `"jail_withhold": 3`, `"jail_withhold": -1`},
 		{"params.rotation.reward", `"seats": 16`, `"seats": 16, "reward": 1`},
+		{"params.rotation.reward", `"reward": 5000`, `"reward": 10001`},
+		{"params.rotation.jail_absent", `"jail_absent": 1`, `"jail_absent": 0`},
+		{"params.rotation.evidence_epochs", `"evidence_epochs": 168`, `"evidence_epochs": 0`},
+		{"params.rotation.evidence_epochs", `"evidence_epochs": 168`, `"evidence_epochs": 65537`},
+		{"params.rotation.evidence_seconds", `"evidence_seconds": 30`, `"evidence_seconds": 0`},
+		{"params.rotation.evidence_seconds", `"evidence_seconds": 30`, `"evidence_seconds": 31`},
+		{"params.rotation.evidence_blocks", `"evidence_blocks": 100`, `"evidence_blocks": 0`},
+		{"params.rotation.forgiveness", `"seats": 16`, `"seats": 16, "forgiveness": 1`},
 		{"committee[0].stake", `"min_stake": 1000000`, `"min_stake": 100000001`},
 		{"committee", `"stake_cap": 1099511627776`, `"stake_cap": 1000000`},
 	} {
