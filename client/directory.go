@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/waybill-network/waybill/node/api"
 	"github.com/waybill-network/waybill/rollup"
 	"github.com/waybill-network/waybill/rollup/ledger"
 	"github.com/waybill-network/waybill/rollup/registry"
@@ -248,7 +249,9 @@ func (d *Directory) askOne(ctx context.Context, at string) (err error) {
 	if listed.Network != d.network {
 		return rollup.Refuse(ReasonOtherNetwork, "%s, not %s", listed.Network, d.network)
 	}
-	if err := d.take(listed.List); err != nil {
+	ledger := api.NewLedgerServiceClient(d.http[u.Scheme], at)
+	take := func() error { return d.take(listed.List) }
+	if err := d.cfg.Node.following(ctx, ledger, take); err != nil {
 		return err
 	}
 	urls := make(map[uint32]string)

@@ -148,7 +148,7 @@ var (
 // VerifyEvent holds an event to the record of its block, which the committee signed and any node
 // gives out. Records cover the kinds ordered and settled: of others the error is ErrEventUnsigned.
 // It is ErrEventFalse, with why, when the record says otherwise; NotReady reports that the
-// committee has not signed yet. It needs Config.Pin and Config.Committee.
+// committee has not signed yet. It needs Config.Pin, and Config.Terms or Config.Committee.
 func (c *Client) VerifyEvent(ctx context.Context, e *api.Event) error {
 	if e.Kind != "ordered" && e.Kind != "settled" {
 		return fmt.Errorf("%w: %s", ErrEventUnsigned, e.Kind)
@@ -190,7 +190,7 @@ func (c *Client) recordAt(ctx context.Context, height uint64) (*rollup.Record, e
 	switch {
 	case c.cfg.Pin == nil:
 		return nil, ErrNotPinned
-	case c.cfg.Committee == nil:
+	case !c.cfg.certifies():
 		return nil, ErrNoCommittee
 	}
 	found, err := Call(ctx, c.Ledger().GetRecord, &api.GetRecordRequest{Height: height})
@@ -216,7 +216,14 @@ func (c *Client) recordAt(ctx context.Context, height uint64) (*rollup.Record, e
 	if record.Height != height {
 		return nil, rollup.Refuse(ReasonRecord, "of block %d, not %d", record.Height, height)
 	}
-	if err := certificate.Verify(record, c.cfg.Pin.Network, c.cfg.Committee); err != nil {
+	err = c.cfg.following(ctx, c.Ledger(), func() error {
+		committee, err := c.cfg.signers(record)
+		if err != nil {
+			return err
+		}
+		return certificate.Verify(record, c.cfg.Pin.Network, committee)
+	})
+	if err != nil {
 		return nil, rollup.Refuse(ReasonRecord, "%w", err)
 	}
 	return record, nil

@@ -110,7 +110,11 @@ func (l *link) list() (*route.List, error) {
 	if listed.List == "" {
 		return nil, errors.New("client: nothing is certified yet")
 	}
-	return parseList(listed.List, cfg.Pin.Network, cfg)
+	var list *route.List
+	return list, cfg.following(ctx, l.client.Ledger(), func() (err error) {
+		list, err = parseList(listed.List, cfg.Pin.Network, cfg)
+		return err
+	})
 }
 
 // onlyCommittee is what a file with a witness is verified with: all else stands in it.

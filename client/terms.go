@@ -119,6 +119,28 @@ func (t *Terms) Follow(ctx context.Context, ledger api.LedgerServiceClient) erro
 	return t.Take(res.File)
 }
 
+// Committee returns the committee of a term that is known. Errors: those of
+// rotation.Chain.Committee.
+func (t *Terms) Committee(term uint32) (*rollup.Committee, error) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.chain.Committee(term)
+}
+
+// following does what needs the committee of a record, and once more when that is of a term which
+// is not known before a node has shown the hand-overs that lead to it.
+func (cfg *Config) following(ctx context.Context, ledger api.LedgerServiceClient,
+	do func() error) error {
+	err := do()
+	if cfg.Terms == nil || !errors.Is(err, rollup.ErrUnknownTerm) {
+		return err
+	}
+	if err := cfg.Terms.Follow(ctx, ledger); err != nil {
+		return err
+	}
+	return do()
+}
+
 func (t *Terms) parse(file []byte) (*rotation.HandOvers, error) {
 	parsed, err := export.Parse(file)
 	if err != nil {

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -26,15 +27,84 @@ func recorded(t *testing.T, name string) []byte {
 	return b
 }
 
-// handingOver is a node that gives a file of hand-overs, true or not.
+// handingOver is a node that gives a file of hand-overs, true or not, and a record.
 type handingOver struct {
 	api.UnimplementedLedgerServiceHandler
-	file []byte
+	file                []byte
+	record, certificate []byte
+}
+
+func (n *handingOver) GetRecord(context.Context, *connect.Request[api.GetRecordRequest]) (
+	*connect.Response[api.GetRecordResponse], error) {
+	return connect.NewResponse(&api.GetRecordResponse{Record: hex.EncodeToString(n.record),
+		Certificate: hex.EncodeToString(n.certificate)}), nil
 }
 
 func (n *handingOver) ExportTerms(context.Context, *connect.Request[api.ExportTermsRequest]) (
 	*connect.Response[api.ExportResponse], error) {
 	return connect.NewResponse(&api.ExportResponse{File: n.file}), nil
+}
+
+// TestVerifyEventOfLaterTerm: an event of a block that a later committee signed is held to its
+// record, once the node has shown the hand-overs that lead there.
+func TestVerifyEventOfLaterTerm(t *testing.T) {
+	genesis := recorded(t, "genesis.json")
+	g, err := ledger.ParseGenesis(genesis)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := export.Parse(recorded(t, "settlement.wbx"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := parsed.(*export.Settlement)
+	node := &handingOver{file: recorded(t, "hand-overs.wbx"), record: x.Record.Append(nil),
+		certificate: x.Certificate.Append(nil)}
+	_, handler := api.NewLedgerServiceHandler(node)
+	server := httptest.NewUnstartedServer(handler)
+	server.Config.Protocols = new(http.Protocols)
+	server.Config.Protocols.SetUnencryptedHTTP2(true)
+	server.Start()
+	defer server.Close()
+	with := func(cfg Config) *Client {
+		t.Helper()
+		cfg.URL, cfg.Pin = server.URL, &Pin{Network: g.Network()}
+		c, err := New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(c.Close)
+		return c
+	}
+	following := func() *Client {
+		t.Helper()
+		terms, err := OpenTerms(genesis, g.Network(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return with(Config{Terms: terms})
+	}
+	event := func() *api.Event {
+		root := x.Record.SettlementRoot.String()
+		return &api.Event{Kind: "settled", Height: x.Record.Height, TimeMs: x.Record.Time,
+			Epoch: &x.Record.SettledEpoch, Id: &root}
+	}
+	if err := following().VerifyEvent(t.Context(), event()); err != nil {
+		t.Errorf("with terms: %v", err)
+	}
+	if err := with(Config{Committee: g.Committee()}).VerifyEvent(t.Context(),
+		event()); !errors.Is(err, ReasonRecord) {
+		t.Errorf("with the committee of the genesis alone: %v", err)
+	}
+	other := event()
+	other.TimeMs++
+	if err := following().VerifyEvent(t.Context(), other); !errors.Is(err, ErrEventFalse) {
+		t.Errorf("another time: %v", err)
+	}
+	node.file[len(node.file)-1] ^= 1
+	if err := following().VerifyEvent(t.Context(), event()); !errors.Is(err, rollup.ErrHandOver) {
+		t.Errorf("of a node that lies about hand-overs: %v", err)
+	}
 }
 
 // TestTerms: a client with the genesis file alone does not know who signed a record of a later

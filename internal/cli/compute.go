@@ -209,6 +209,10 @@ func (f *getFlags) fetcher(ctx context.Context, password []byte) (_ *client.Fetc
 	if err != nil {
 		return nil, nil, err
 	}
+	terms, err := termsOf(genesis, f.book+".terms")
+	if err != nil {
+		return nil, nil, errors.Join(err, book.Close())
+	}
 	var clients []*client.Client
 	done = func() error {
 		for _, c := range clients {
@@ -217,7 +221,7 @@ func (f *getFlags) fetcher(ctx context.Context, password []byte) (_ *client.Fetc
 		return book.Close()
 	}
 	for i, node := range f.nodes {
-		c, err := f.at(ctx, genesis, book, i, node)
+		c, err := f.at(ctx, genesis, book, terms, i, node)
 		if err != nil {
 			return nil, nil, errors.Join(err, done())
 		}

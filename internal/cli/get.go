@@ -170,8 +170,12 @@ func (f *getFlags) run(ctx context.Context, what wanted, password []byte, stdout
 	defer func() { err = errors.Join(err, book.Close()) }()
 	cfg := client.FetchConfig{Client: f.client, Key: key, Service: f.service,
 		MaxPrice: f.maxPrice, Origin: f.origin, Evidence: f.evidence}
+	terms, err := termsOf(genesis, f.book+".terms")
+	if err != nil {
+		return nil, err
+	}
 	if len(f.ask) > 0 {
-		directory, err := f.directory(genesis, book)
+		directory, err := f.directory(genesis, book, terms)
 		if err != nil {
 			return nil, err
 		}
@@ -179,7 +183,7 @@ func (f *getFlags) run(ctx context.Context, what wanted, password []byte, stdout
 		cfg.Router = directory
 	}
 	for i, node := range f.nodes {
-		c, err := f.at(ctx, genesis, book, i, node)
+		c, err := f.at(ctx, genesis, book, terms, i, node)
 		if err != nil {
 			return nil, err
 		}
@@ -194,8 +198,8 @@ func (f *getFlags) run(ctx context.Context, what wanted, password []byte, stdout
 }
 
 // at returns the client of one node, which is one of the genesis file or has a pin.
-func (f *getFlags) at(ctx context.Context, genesis *ledger.Genesis, book *client.Book, i int,
-	node string) (*client.Client, error) {
+func (f *getFlags) at(ctx context.Context, genesis *ledger.Genesis, book *client.Book,
+	terms *client.Terms, i int, node string) (*client.Client, error) {
 	var pin client.Pin
 	if i < len(f.pins) {
 		var err error
@@ -222,11 +226,20 @@ func (f *getFlags) at(ctx context.Context, genesis *ledger.Genesis, book *client
 			genesis.Network())
 	}
 	c, err := client.New(client.Config{URL: node, Pin: &pin, Book: book,
-		Committee: genesis.Committee()})
+		Committee: genesis.Committee(), Terms: terms})
 	if err != nil {
 		return nil, usagef("--node: %w", err)
 	}
 	return c, nil
+}
+
+// termsOf returns the committees of a network that rotates, kept in a file; nil when its committee
+// stays. With the name "" nothing is kept.
+func termsOf(genesis *ledger.Genesis, file string) (*client.Terms, error) {
+	if genesis.Params.Rotation == nil {
+		return nil, nil
+	}
+	return client.OpenTerms(genesis.Encode(), genesis.Network(), file)
 }
 
 // fetch writes the content, and acknowledges it whether all of it came or not.

@@ -28,10 +28,10 @@ type routed struct {
 }
 
 // directory finds nodes by the list that the committee signed.
-func (f *getFlags) directory(genesis *ledger.Genesis, book *client.Book) (*client.Directory,
-	error) {
+func (f *getFlags) directory(genesis *ledger.Genesis, book *client.Book, terms *client.Terms,
+) (*client.Directory, error) {
 	d, err := client.NewDirectory(client.DirectoryConfig{Genesis: genesis.Encode(), Ask: f.ask,
-		Node: client.Config{Book: book}})
+		Node: client.Config{Book: book, Terms: terms}})
 	if err != nil {
 		return nil, usagef("--ask: %w", err)
 	}
@@ -51,7 +51,7 @@ func (f *getFlags) showRoute(cmd *cobra.Command, ref string, asJSON bool) error 
 	if err != nil {
 		return err
 	}
-	d, err := f.directory(genesis, client.MemoryBook())
+	d, err := f.directory(genesis, client.MemoryBook(), nil)
 	if err != nil {
 		return err
 	}

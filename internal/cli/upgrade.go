@@ -179,15 +179,18 @@ func printRules(w io.Writer, s *nodeStatus) {
 }
 
 func upgradeSign() *cobra.Command {
-	var home, genesisFile, out string
+	var home, genesisFile, terms, out string
 	cmd := &cobra.Command{Use: "sign PLAN",
 		Short: "Sign a plan as the member whose home this is; needs no network",
 		Long: `Writes a part: the plan, and this member's signature. The member is who has the home's
-BLS key in the genesis file. Read what it prints: whatever two thirds sign holds.`,
+BLS key in the genesis file; where the committee rotates, in the last term of the file
+that 'waybill export terms 1' wrote. Read what it prints: whatever two thirds sign
+holds, and a committee that hands over before the plan is sent has to sign anew.`,
 		Args: exactly(1, "a file that 'waybill upgrade plan' wrote")}
 	fl := cmd.Flags()
 	fl.StringVar(&home, "home", "", "the member's `folder` (required)")
 	fl.StringVarP(&genesisFile, "genesis", "g", "genesis.json", "the network's genesis `file`")
+	termsFlag(cmd, &terms)
 	fl.StringVar(&out, "out", "", "write the part to this `file` (required)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if home == "" || out == "" {
@@ -208,9 +211,13 @@ BLS key in the genesis file. Read what it prints: whatever two thirds sign holds
 		if err != nil {
 			return err
 		}
-		member, ok := memberOf(genesis, secret.PublicKey())
+		committee, err := committeeOf(genesis, terms, nil)
+		if err != nil {
+			return err
+		}
+		member, ok := withKey(committee, secret.PublicKey())
 		if !ok {
-			return fmt.Errorf("%s: no member has the BLS key of %s", genesisFile, home)
+			return fmt.Errorf("no member of term %d has the BLS key of %s", committee.Term, home)
 		}
 		part.Node = member
 		signature := bls.Default.Sign(secret, part.message())
@@ -223,6 +230,51 @@ BLS key in the genesis file. Read what it prints: whatever two thirds sign holds
 		return nil
 	}
 	return cmd
+}
+
+func termsFlag(cmd *cobra.Command, terms *string) {
+	cmd.Flags().StringVar(terms, "terms", "",
+		"hand-overs from term 1 on, where the committee rotates (`file` of 'waybill export terms 1')")
+}
+
+// committeeOf returns the committee of a network: of the genesis file, or of the last term that a
+// file of hand-overs leads to. Without such a file follow, which may be nil, finds them.
+func committeeOf(genesis *ledger.Genesis, file string, follow func(*client.Terms) error,
+) (*rollup.Committee, error) {
+	terms, err := termsOf(genesis, "")
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case terms == nil:
+		return genesis.Committee(), nil
+	case file != "":
+		content, err := os.ReadFile(file)
+		if err == nil {
+			err = terms.Take(content)
+		}
+		if err != nil {
+			return nil, unreadable(fmt.Errorf("%s: %w", file, err))
+		}
+	case follow != nil:
+		if err := follow(terms); err != nil {
+			return nil, err
+		}
+	default:
+		return nil, usagef("--terms is required: the committee of this network rotates")
+	}
+	return terms.Committee(terms.Last())
+}
+
+// withKey returns which member of a committee has a key.
+func withKey(committee *rollup.Committee, key *bls.PublicKey) (uint32, bool) {
+	public := key.Bytes()
+	for i := range committee.Members {
+		if committee.Members[i].Key.Bytes() == public {
+			return committee.Members[i].Node, true
+		}
+	}
+	return 0, false
 }
 
 // readPlan reads a plan, or a part, of a network.
@@ -245,17 +297,19 @@ func readPlan(file string, into interface{ network() rollup.Network }, want roll
 func (p *plannedUpgrade) network() rollup.Network { return p.Network }
 
 func upgradeSubmit() *cobra.Command {
-	var genesisFile, out string
+	var genesisFile, terms, out string
 	cmd := &cobra.Command{Use: "submit PART...",
 		Short: "Put the members' parts together and send the plan to the ledger",
-		Long: `Checks each part against the genesis file, names the member whose signature is not
-good, and sends the plan when members with more than two thirds of the power have
-signed the same. Otherwise it says who is missing. With --out the transaction is
-written there instead, for 'waybill tx send'.`,
+		Long: `Checks each part against the committee, that of the genesis file or the one that
+hand-overs lead to, which the node shows and this command verifies; names the member
+whose signature is not good, and sends the plan when members with more than two thirds
+of the power have signed the same. Otherwise it says who is missing. With --out the
+transaction is written there instead, for 'waybill tx send'.`,
 		Args: atLeastOne("the members' parts")}
 	with := nodeFlag(cmd)
 	cmd.Flags().StringVarP(&genesisFile, "genesis", "g", "genesis.json",
 		"the network's genesis `file`")
+	termsFlag(cmd, &terms)
 	cmd.Flags().StringVar(&out, "out", "",
 		"write the transaction to this `file` (hexadecimal) instead of submitting it")
 	asJSON := jsonFlag(cmd)
@@ -264,7 +318,15 @@ written there instead, for 'waybill tx send'.`,
 		if err != nil {
 			return err
 		}
-		plan, err := joinPlan(genesis, args)
+		committee, err := committeeOf(genesis, terms, func(t *client.Terms) error {
+			return with(cmd.Context(), func(ctx context.Context, c *client.Client) error {
+				return t.Follow(ctx, c.Ledger())
+			})
+		})
+		if err != nil {
+			return err
+		}
+		plan, err := joinPlan(genesis.Network(), committee, args)
 		if err != nil {
 			return err
 		}
@@ -280,14 +342,14 @@ written there instead, for 'waybill tx send'.`,
 }
 
 // joinPlan checks parts and adds up their signatures.
-func joinPlan(genesis *ledger.Genesis, files []string) (*ledger.Plan, error) {
-	committee := genesis.Committee()
+func joinPlan(network rollup.Network, committee *rollup.Committee, files []string,
+) (*ledger.Plan, error) {
 	signers := rollup.NewBitmap(len(committee.Members))
 	var first plannedUpgrade
 	var sum bls.Sum
 	for i, file := range files {
 		var part planPart
-		err := readPlan(file, &part, genesis.Network())
+		err := readPlan(file, &part, network)
 		var signature *bls.Signature
 		if err == nil {
 			signature, err = signedBy(committee, part.Node, part.message(), part.Signature)
