@@ -64,8 +64,9 @@ func accountOf(key ledger.Key) *api.GetAccountRequest {
 	return &api.GetAccountRequest{By: &api.GetAccountRequest_Key{Key: key.String()}}
 }
 
-// ahead is how many transactions of one sender Execute has wait for a block.
-const ahead = 32
+// ahead is how many transactions of one sender Execute has wait for a block. A mempool has room for
+// some thousands, of all senders.
+const ahead = 512
 
 // resubmission is after how many backoffs Execute hands in again what was taken and is not
 // executed: the node may have lost it, with all behind it, to a restart or to a block in which it

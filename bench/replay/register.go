@@ -3,12 +3,14 @@ package replay
 import (
 	"context"
 	"crypto/ed25519"
+	"errors"
 	"fmt"
 	"iter"
 	"maps"
 	"math"
 	"runtime"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/waybill-network/waybill/bench/workload"
@@ -26,7 +28,7 @@ const grantsPerTx = 256
 // grantTxs is how many such transactions are on their way at once.
 const grantTxs = 8
 
-// senders is for how many payers a transaction is on its way at once. Each waits for a block.
+// senders is for how many payers a node is asked at once.
 const senders = 64
 
 // Parties says how many of each kind a workload has.
@@ -108,16 +110,19 @@ func (r *Replay) account(ctx context.Context, key ledger.Key) (*api.GetAccountRe
 func (r *Replay) fund(ctx context.Context) error {
 	owner := &payer{key: ed25519.NewKeyFromSeed(r.secret("services"))}
 	all := append(slices.Collect(maps.Values(r.payers)), owner)
+	var mu sync.Mutex
 	var poor []ledger.Key
-	for _, p := range all {
-		key := ledger.KeyOf(p.key)
-		account, err := r.account(ctx, key)
-		if err != nil {
-			return err
+	look := func(p *payer) error {
+		account, err := r.account(ctx, ledger.KeyOf(p.key))
+		if p.account = account.GetIndex(); err == nil && account.Index == nil {
+			mu.Lock()
+			defer mu.Unlock()
+			poor = append(poor, ledger.KeyOf(p.key))
 		}
-		if p.account = account.GetIndex(); account.Index == nil {
-			poor = append(poor, key)
-		}
+		return err
+	}
+	if err := concurrently(slices.Values(all), look); err != nil {
+		return err
 	}
 	if len(poor) == 0 {
 		return nil
@@ -146,37 +151,68 @@ func (r *Replay) fund(ctx context.Context) error {
 	if err := r.ledger().Execute(ctx, sender, treasury.NextNonce, deposits...); err != nil {
 		return err
 	}
-	for _, p := range all {
-		account, err := r.account(ctx, ledger.KeyOf(p.key))
-		if err != nil {
-			return err
-		}
-		p.account = account.GetIndex()
-	}
-	return nil
+	return concurrently(slices.Values(all), look)
 }
 
 // reserve has every payer without a reserve put nine tenths of its balance there: acks are paid
 // from the reserve, and grants from what is left.
+//
+// All are handed in before one is waited for: each is its sender's only one, so that what waits for
+// one block after the other is what a block has no room for.
 func (r *Replay) reserve(ctx context.Context) error {
+	type reservation struct {
+		sender ledger.Key
+		nonce  uint64
+		tx     []byte
+	}
+	var mu sync.Mutex
+	var all []reservation
+	err := concurrently(maps.Values(r.payers), func(p *payer) error {
+		sender := ledger.KeyOf(p.key)
+		a, err := r.account(ctx, sender)
+		if err != nil {
+			return err
+		}
+		amount := a.Balance - a.Balance/10
+		fees := r.cfg.Genesis.Params.GrantFee * uint64(len(p.clients))
+		amount = min(amount, a.Balance-min(a.Balance, fees))
+		if a.Reserve > 0 || amount == 0 {
+			return nil
+		}
+		tx := ledger.NewReserve(r.network, p.key, a.NextNonce, amount)
+		// What is not taken now is handed in again, and the reason told, by Execute.
+		_, _ = r.ledger().SubmitTx(ctx, tx)
+		mu.Lock()
+		defer mu.Unlock()
+		all = append(all, reservation{sender, a.NextNonce, tx})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return concurrently(slices.Values(all), func(x reservation) error {
+		// Nobody else has the key: a count above the nonce is of this transaction.
+		executed := func() bool {
+			a, err := r.account(ctx, x.sender)
+			return err == nil && a.NextNonce > x.nonce
+		}
+		if executed() {
+			return nil
+		}
+		err := r.ledger().Execute(ctx, x.sender, x.nonce, x.tx)
+		if errors.Is(err, ledger.CodeBadNonce) && executed() { // just before it was handed in again
+			return nil
+		}
+		return err
+	})
+}
+
+// concurrently does something for each of a sequence, for some at a time, until one fails.
+func concurrently[T any](all iter.Seq[T], do func(T) error) error {
 	var group errgroup.Group
 	group.SetLimit(senders)
-	for _, p := range r.payers {
-		group.Go(func() error {
-			sender := ledger.KeyOf(p.key)
-			a, err := r.account(ctx, sender)
-			if err != nil {
-				return err
-			}
-			amount := a.Balance - a.Balance/10
-			fees := r.cfg.Genesis.Params.GrantFee * uint64(len(p.clients))
-			amount = min(amount, a.Balance-min(a.Balance, fees))
-			if a.Reserve > 0 || amount == 0 {
-				return nil
-			}
-			tx := ledger.NewReserve(r.network, p.key, a.NextNonce, amount)
-			return r.ledger().Execute(ctx, sender, a.NextNonce, tx)
-		})
+	for each := range all {
+		group.Go(func() error { return do(each) })
 	}
 	return group.Wait()
 }
@@ -338,29 +374,23 @@ func (r *Replay) grant(p *payer, c *customer, epoch uint32) ledger.Grant {
 
 // lookUp asks for the indices of clients that have none yet.
 func (r *Replay) lookUp(ctx context.Context, found func(n int)) error {
-	for _, p := range r.payers {
-		pending := slices.DeleteFunc(
-			slices.Clone(p.clients),
-			func(c *customer) bool { return c.index != unknown },
-		)
-		for chunk := range slices.Chunk(pending, ledger.MaxGrants) {
-			req := &api.GetClientsRequest{}
-			for _, c := range chunk {
-				req.Keys = append(req.Keys, c.public.String())
-			}
-			res, err := client.Retry(ctx, r.ledger().Ledger().GetClients, req)
-			if err != nil {
-				return err
-			}
-			n := 0
-			for i, got := range res.Clients {
-				if got.Index != nil {
-					chunk[i].index, chunk[i].payer = got.GetIndex(), got.Payer
-					n++
-				}
-			}
-			found(n)
+	for chunk := range slices.Chunk(r.missing(), ledger.MaxGrants) {
+		req := &api.GetClientsRequest{}
+		for _, o := range chunk {
+			req.Keys = append(req.Keys, o.customer.public.String())
 		}
+		res, err := client.Retry(ctx, r.ledger().Ledger().GetClients, req)
+		if err != nil {
+			return err
+		}
+		n := 0
+		for i, got := range res.Clients {
+			if got.Index != nil {
+				chunk[i].customer.index, chunk[i].customer.payer = got.GetIndex(), got.Payer
+				n++
+			}
+		}
+		found(n)
 	}
 	return nil
 }
