@@ -24,7 +24,8 @@ func TestRotationSnapshot(t *testing.T) {
 		GraceSeconds: 1, Stake: 100 * ledger.StakePerPower, Start: start,
 		Clock: func() time.Time { return now },
 		Rotation: &ledger.Rotation{Seats: 16, TermEpochs: 4, MinStake: ledger.StakePerPower,
-			StakeCap: 1 << 40, JailWithhold: 3, SlashWithhold: 100}})
+			StakeCap: 1 << 40, JailWithhold: 3, SlashWithhold: 100, JailAbsent: 2, EvidenceEpochs: 168,
+			EvidenceSeconds: 24 * 60 * 60, EvidenceBlocks: 50_000, Reward: 5_000}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +110,8 @@ func TestOdds(t *testing.T) {
 	net, err := pipelinetest.New(pipelinetest.Config{Members: 4, Clients: 1, EpochSeconds: 1000,
 		GraceSeconds: 1, Stake: 100 * ledger.StakePerPower,
 		Rotation: &ledger.Rotation{Seats: 16, TermEpochs: 4, MinStake: ledger.StakePerPower,
-			StakeCap: 1 << 40, JailWithhold: 3, SlashWithhold: 100}})
+			StakeCap: 1 << 40, JailWithhold: 3, SlashWithhold: 100, JailAbsent: 2, EvidenceEpochs: 168,
+			EvidenceSeconds: 24 * 60 * 60, EvidenceBlocks: 50_000, Reward: 5_000}})
 	if err != nil {
 		t.Fatal(err)
 	}
