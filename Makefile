@@ -12,8 +12,8 @@ export GOFLAGS += -buildvcs=false
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: build ## the main job: five nodes deliver files to clients (of LOG=file, gzip too), one is killed; settled, reconciled and verified
-	$(BIN)/waybill devnet --job $(if $(LOG),--log $(LOG)) $(if $(REQUESTS),--requests $(REQUESTS))
+run: build ## the main job: five nodes deliver files to clients (of LOG=file, gzip too), one is killed; settled, reconciled and verified (SEATS=16: eight nodes share so many seats, and hand over three times)
+	$(BIN)/waybill devnet --job $(if $(LOG),--log $(LOG)) $(if $(REQUESTS),--requests $(REQUESTS)) $(if $(SEATS),--nodes 8 --serving 5 --seats $(SEATS))
 
 test: ## every test that needs nothing but Go
 	$(GO) test -timeout 9m ./...
@@ -109,8 +109,8 @@ vectors: ## published test vectors, inputs that readers get wrong and the real l
 	REQUIRE_CASES=1 WAYBILL_CASES=$(abspath $(SHARED))/cases $(GO) test -count=1 ./bench/workload ./node/keys
 	$(MAKE) run LOG=$(abspath $(SHARED))/data/access.log.gz REQUESTS=2000
 
-outsider: build ## the independent verifier against files that this build exports, and files that lie
-	rm -rf $(BIN)/exports && $(BIN)/waybill devnet --job --requests 2000 --exports $(BIN)/exports
+outsider: build ## the independent verifier against files that this build exports from a committee that rotates, and files that lie
+	rm -rf $(BIN)/exports && $(BIN)/waybill devnet --job --requests 2000 --nodes 8 --serving 5 --seats 16 --exports $(BIN)/exports
 	rm -rf $(BIN)/lies && WAYBILL_LIES=1000 WAYBILL_LIES_DIR=$(CURDIR)/$(BIN)/lies \
 	$(GO) test -count=1 -run TestLyingFiles ./proofs/prooftest
 	REQUIRE_OUTSIDER=1 $(GO) test -count=1 -run 'TestLyingNode|TestTwoOffers' ./client

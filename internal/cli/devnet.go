@@ -61,9 +61,12 @@ again: its clients resume elsewhere. Most clients co-sign their windows; the fir
 node proves what its clients have co-signed, the others show the committee the
 statements. Then it prints what was delivered, earned and settled, holds the nodes'
 books, the clients' books and the settlements against each other, exports settlements
-and rollups, and verifies them offline. Exit code 0 only when everything adds up.`,
-		Example: "  waybill devnet --job --log access.log.gz\n  waybill devnet --epoch 60",
-		Args:    noArgs,
+and rollups, and verifies them offline. Exit code 0 only when everything adds up.
+With --seats the committee changes while all that happens: it waits for three
+hand-overs, and what later committees signed is verified from the genesis file alone.`,
+		Example: "  waybill devnet --job --log access.log.gz\n" +
+			"  waybill devnet --job --nodes 8 --serving 5 --seats 16\n  waybill devnet --epoch 60",
+		Args: noArgs,
 	}
 	asJSON := jsonFlag(cmd)
 	fl := cmd.Flags()
@@ -84,7 +87,7 @@ and rollups, and verifies them offline. Exit code 0 only when everything adds up
 		"how many of them deliver content and take acks (default 2, or all with --job)")
 	fl.IntVar(&f.basePort, "base-port", 0, "first port (default 7400, or free ones with --job)")
 	fl.Uint32Var(&f.epoch, "epoch", 0,
-		"length of an epoch in `seconds` (default 60, or 8 with --job)")
+		"length of an epoch in `seconds` (default 60, or 8 with --job, 20 if that rotates)")
 	fl.Uint32Var(&f.grace, "grace", 0, "wait before an epoch settles, in `seconds` (default 30, "+
 		"or 20 with --job: what is ordered later is lost, and half of it is for proofs)")
 	seatsFlag(fl, &f.seats)

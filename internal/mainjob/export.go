@@ -45,6 +45,10 @@ func (j *job) export(ctx context.Context, r *Result) error {
 		if err := save("terms.wbx", res, err); err != nil {
 			return err
 		}
+		res, err = client.Call(ctx, lc.ExportTerms, &api.ExportTermsRequest{First: 1, Draws: true})
+		if err := save("draws.wbx", res, err); err != nil {
+			return err
+		}
 	}
 	for _, e := range r.Epochs {
 		res, err := client.Call(ctx, lc.ExportSettlement,

@@ -1,6 +1,7 @@
 package outsider
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -21,7 +22,7 @@ func TestFiles(t *testing.T) {
 	strict := os.Getenv("OUTSIDER_REQUIRE") == "1"
 	if dir := os.Getenv("OUTSIDER_FILES"); dir != "" && strict {
 		// an ack is under a statement, or it is not
-		checkFolder(t, dir, []byte{1, 4}, []byte{2}, []byte{3})
+		checkFolder(t, dir, []byte{1, 4}, []byte{2}, []byte{3}, []byte{5}, []byte{6})
 	} else if dir != "" {
 		checkFolder(t, dir)
 	} else if strict {
@@ -39,6 +40,9 @@ func checkFolder(t *testing.T, dir string, required ...[]byte) {
 	if err != nil || len(names) == 0 {
 		t.Fatalf("no files in %s: %v", dir, err)
 	}
+	slices.SortFunc(names, func(a, b string) int { // hand-overs lead to what signed the others
+		return cmp.Or(handOversFirst(a)-handOversFirst(b), cmp.Compare(a, b))
+	})
 	seen := map[byte]bool{}
 	for _, name := range names {
 		file := read(t, name)
@@ -59,6 +63,13 @@ func checkFolder(t *testing.T, dir string, required ...[]byte) {
 			t.Errorf("no valid file of the types %d", kinds)
 		}
 	}
+}
+
+func handOversFirst(path string) int {
+	if filepath.Base(path) == "terms.wbx" {
+		return 0
+	}
+	return 1
 }
 
 func read(t *testing.T, path string) []byte {
