@@ -7,7 +7,7 @@ LDFLAGS := -X github.com/waybill-network/waybill/node/telemetry.version=$(VERSIO
 export GOFLAGS += -buildvcs=false
 
 .DEFAULT_GOAL := help
-.PHONY: help run test race bench generate lint vulncheck latest build install release dist package packaged fuzz vectors outsider crash keep doors route browser site sdk matrix variants emulate peers circuits lies simulate rotate prove solidity
+.PHONY: help run test race bench generate lint vulncheck latest build install release dist package packaged fuzz vectors outsider crash keep doors route browser site sdk matrix variants emulate peers circuits lies simulate rotate join prove solidity
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ simulate: ## the committee's rotation under attack, EPOCHS (default 20000) of ea
 TERMS ?= 20
 rotate: ## six nodes that share sixteen seats through TERMS (default 20) hand-overs, members stopped and started around them
 	WAYBILL_ROTATE_TERMS=$(TERMS) $(GO) test -count=1 -v -timeout 60m -run 'TestRotate$$' ./node/committee
+
+join: ## a seventh node joins six that share sixteen seats, from an empty folder until it has one; and what stops it on the way
+	WAYBILL_JOIN=1 $(GO) test -count=1 -v -timeout 20m -run 'TestJoin' ./internal/cli
 
 SIZES ?= 1024
 prove: ## a proof of every circuit in SIZES (default 1024), in a child process; what it costs (the first makes a development key)

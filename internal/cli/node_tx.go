@@ -69,7 +69,7 @@ func candidateFrom(ctx context.Context, c *client.Client, args []string) (string
 	}
 	first := s.Epoch.Number + 1
 	return fmt.Sprintf("node %s is a candidate from epoch %d on: members probe it in the first half "+
-		"of that epoch,\nand who is found healthy is drawn from in the second; what it wins there is "+
+		"of that epoch, and who is found healthy is drawn from in the second; what it wins there is "+
 		"its seat from epoch %d on", args[0], first, first+1), nil
 }
 

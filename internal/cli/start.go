@@ -102,7 +102,7 @@ func runOnce(ctx context.Context, c *config.Config, id *node.Identity, log *slog
 	working, end := context.WithCancel(ctx)
 	var reports sync.WaitGroup
 	reports.Go(func() { manager.run(working, n.Snapshot) })
-	again, err = waitFor(ctx, c, n)
+	again, err = waitFor(ctx, c.Node.Serving || id.Genesis.Params.Rotation != nil, n)
 	end()
 	reports.Wait()
 	if !again {
@@ -115,10 +115,10 @@ func runOnce(ctx context.Context, c *config.Config, id *node.Identity, log *slog
 }
 
 // waitFor returns when the context ends, with the error that ended the node, or when a node that is
-// to serve has become one that can.
-func waitFor(ctx context.Context, c *config.Config, n *node.Node) (again bool, _ error) {
+// to serve, or may win seats, has become one that can.
+func waitFor(ctx context.Context, takesPart bool, n *node.Node) (again bool, _ error) {
 	registered := n.Registered()
-	if !c.Node.Serving {
+	if !takesPart {
 		registered = nil // it has what it wants
 	}
 	select {
