@@ -53,7 +53,7 @@ func (j *job) export(ctx context.Context, r *Result) error {
 	for _, e := range r.Epochs {
 		res, err := client.Call(ctx, lc.ExportSettlement,
 			&api.ExportSettlementRequest{Epoch: e.Epoch})
-		if err := save(fmt.Sprintf("settlement-%d.wbx", e.Epoch), res, err); err != nil {
+		if err := save(settlementFile(e.Epoch), res, err); err != nil {
 			return err
 		}
 	}
@@ -91,6 +91,8 @@ func (j *job) export(ctx context.Context, r *Result) error {
 	}
 	return nil
 }
+
+func settlementFile(epoch uint32) string { return fmt.Sprintf("settlement-%d.wbx", epoch) }
 
 // find asks a node in which epoch it took the first ack of a client, and which of its windows that
 // went into.

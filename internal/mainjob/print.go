@@ -136,12 +136,13 @@ func (r *Result) printVerified(w io.Writer) {
 	fmt.Fprintf(w, "\nVerified offline, from the genesis file of network %s alone:\n",
 		text.ShortHashes(r.Network))
 	var empty []uint32 // settlements without rows, whose lines would all be the same
-	for i, v := range r.Verified {
-		if v.Holds && i < len(r.Epochs) && r.Epochs[i].Rows == 0 {
-			empty = append(empty, r.Epochs[i].Epoch)
+	for _, v := range r.Verified {
+		v.File = filepath.Base(v.File)
+		of := slices.IndexFunc(r.Epochs, func(e Epoch) bool { return v.File == settlementFile(e.Epoch) })
+		if v.Holds && of >= 0 && r.Epochs[of].Rows == 0 {
+			empty = append(empty, r.Epochs[of].Epoch)
 			continue
 		}
-		v.File = filepath.Base(v.File)
 		line, _, _ := strings.Cut(v.String(), "\n") // 'waybill verify' has the rest
 		fmt.Fprintln(w, " ", line)
 	}
