@@ -138,7 +138,9 @@ func (r *Result) printVerified(w io.Writer) {
 	var empty []uint32 // settlements without rows, whose lines would all be the same
 	for _, v := range r.Verified {
 		v.File = filepath.Base(v.File)
-		of := slices.IndexFunc(r.Epochs, func(e Epoch) bool { return v.File == settlementFile(e.Epoch) })
+		of := slices.IndexFunc(r.Epochs, func(e Epoch) bool {
+			return v.File == settlementFile(e.Epoch)
+		})
 		if v.Holds && of >= 0 && r.Epochs[of].Rows == 0 {
 			empty = append(empty, r.Epochs[of].Epoch)
 			continue
