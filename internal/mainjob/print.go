@@ -124,9 +124,10 @@ func (r *Result) printMoney(w io.Writer) {
 	fmt.Fprintf(w, "  settlement:      %s bytes in %s, the same in each of %s\n",
 		text.Grouped(r.Units), text.Plural(r.Settled, "ack"), text.Plural(len(r.Rows), "row"))
 	fmt.Fprintf(w, "  money:           %s credits charged = %s paid + %s not; %s to nodes + %s to "+
-		"sites + %s to the protocol\n", text.Credits(r.Charged), text.Credits(r.Paid),
-		text.Credits(r.Charged-r.Paid), text.Credits(r.ToNodes), text.Credits(r.ToSites),
-		text.Credits(r.Paid-r.ToNodes-r.ToSites))
+		"sites + %s to members for their duties + %s to the protocol\n", text.Credits(r.Charged),
+		text.Credits(r.Paid), text.Credits(r.Charged-r.Paid), text.Credits(r.ToNodes),
+		text.Credits(r.ToSites), text.Credits(r.ToMembers),
+		text.Credits(r.Paid-r.ToNodes-r.ToSites-r.ToMembers))
 	fmt.Fprintf(w, "  acks by rung:    %s verified one by one + %s under co-signed statements + "+
 		"%s under proofs of such\n", text.Grouped(r.Rungs.Acks), text.Grouped(r.Rungs.Statements),
 		text.Grouped(r.Rungs.Proofs))

@@ -44,7 +44,8 @@ type Result struct {
 	Charged   uint64            `json:"charged,string"` // micro-credits
 	Paid      uint64            `json:"paid,string"`
 	ToNodes   uint64            `json:"to_nodes,string"`
-	ToSites   uint64            `json:"to_sites,string"` // to the owners of the services
+	ToSites   uint64            `json:"to_sites,string"`   // to the owners of the services
+	ToMembers uint64            `json:"to_members,string"` // of the protocol's part, by duties
 	Rungs     Rungs             `json:"acks_by_rung"`
 	Epochs    []Epoch           `json:"epochs"`
 	Rows      []Row             `json:"rows"` // over all epochs
@@ -142,6 +143,9 @@ func (r *Result) add(s *api.GetSettlementResponse) {
 		have.toNode += row.ToNode
 		r.ToNodes += row.ToNode
 		r.ToSites += row.ToService
+	}
+	for _, duty := range s.Duties {
+		r.ToMembers += duty.Reward
 	}
 	r.Settled += e.Acks
 	r.Units += e.Units

@@ -2,6 +2,7 @@ package main
 
 import (
 	"math/rand/v2"
+	"slices"
 
 	"github.com/waybill-network/waybill/kernels/blake3"
 	"github.com/waybill-network/waybill/rollup"
@@ -36,10 +37,10 @@ type world struct {
 	scenario
 	rand  *rand.Rand
 	seed  uint64
-	bad   []bool // the adversary's nodes
-	front []bool // nodes that never vote
-	jail  []int  // by node: the epoch in which it may be drawn again
-	terms []int  // by node: how often it was jailed in a row
+	bad   []bool  // the adversary's nodes
+	front []bool  // nodes that never vote
+	jail  []int   // by node: the epoch in which it may be drawn again
+	away  [][]int // by node: the epochs in which it was absent, as far as they count
 	seats rotation.Seats
 }
 
@@ -48,7 +49,7 @@ const nodeStake = 1_000_000_000
 func newWorld(s scenario, seed uint64) *world {
 	w := &world{scenario: s, seed: seed, rand: rand.New(rand.NewPCG(seed, 99)),
 		bad: make([]bool, nodeCount), front: make([]bool, nodeCount),
-		jail: make([]int, nodeCount), terms: make([]int, nodeCount)}
+		jail: make([]int, nodeCount), away: make([][]int, nodeCount)}
 	order := w.rand.Perm(nodeCount)
 	for i, node := range order {
 		w.bad[node] = float64(i) < s.Share*nodeCount
@@ -236,12 +237,22 @@ func (r *result) note(epoch int, w *world) {
 	}
 }
 
-// punish jails members that did not vote for an epoch: for two epochs, doubled each time.
+// The common constants of a genesis file.
+const (
+	jailAbsent     = 2
+	evidenceEpochs = 168
+)
+
+// punish jails members that did not vote for an epoch, by the rule and the common constants of
+// docs/rotation.md; the owner takes them out at once.
 func (w *world) punish(epoch int) {
 	for _, m := range w.seats.Members() {
-		if w.front[m] && w.jail[m] <= epoch {
-			w.jail[m] = epoch + 1 + min(2<<w.terms[m], 168)
-			w.terms[m] = min(w.terms[m]+1, 7)
+		if !w.front[m] || w.jail[m] > epoch {
+			continue
 		}
+		w.away[m] = slices.DeleteFunc(w.away[m],
+			func(e int) bool { return e+evidenceEpochs < epoch })
+		w.jail[m] = epoch + 1 + min(jailAbsent<<len(w.away[m]), evidenceEpochs)
+		w.away[m] = append(w.away[m], epoch)
 	}
 }
