@@ -50,7 +50,7 @@ rotate: ## six nodes that share sixteen seats through TERMS (default 20) hand-ov
 	WAYBILL_ROTATE_TERMS=$(TERMS) $(GO) test -count=1 -v -timeout 60m -run 'TestRotate$$' ./node/committee
 
 join: ## a seventh node joins six that share sixteen seats, from an empty folder until it has one; and what stops it on the way
-	WAYBILL_JOIN=1 $(GO) test -count=1 -v -timeout 20m -run 'TestJoin' ./internal/cli
+	JOIN=1 $(GO) test -count=1 -v -timeout 20m -run 'TestJoin' ./internal/cli
 
 SIZES ?= 1024
 prove: ## a proof of every circuit in SIZES (default 1024), in a child process; what it costs (the first makes a development key)

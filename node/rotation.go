@@ -42,6 +42,7 @@ func (n *Node) fillRotation(s *telemetry.Snapshot, view *ledger.View) {
 		out.Obstacle = obstacle(out.Conditions)
 		out.Odds = odds(view, r, self)
 		out.Said = n.said(view, self)
+		out.Duties = duties(view, self)
 		out.Needed = needed(view, self)
 	}
 	if n.prober != nil {
@@ -222,6 +223,34 @@ func (n *Node) said(view *ledger.View, self uint32) []telemetry.Said {
 	return list
 }
 
+// duties returns what a node did for its committee, and earned with that: in epochs that are not
+// settled, and before those in as many as the ledger still has.
+func duties(view *ledger.View, node uint32) []telemetry.DutyDone {
+	list := []telemetry.DutyDone{}
+	add := func(epoch uint32, settled bool, rows []rollup.DutyRow) {
+		i := slices.IndexFunc(rows, func(d rollup.DutyRow) bool { return d.Node == node })
+		if i < 0 || len(list) == telemetry.MaxDuties {
+			return
+		}
+		d := &rows[i]
+		list = append(list, telemetry.DutyDone{Epoch: epoch, Blocks: d.Blocks,
+			Points: d.Points, Possible: d.Possible, Asked: d.Flags&rollup.DutyAsked != 0,
+			Reported: d.Flags&rollup.DutyReported != 0, Withheld: d.Flags&rollup.DutyWithheld != 0,
+			Counts: d.Counts(), Settled: settled, Reward: d.Reward})
+	}
+	for epoch := int64(view.Epoch()); epoch >= int64(view.NextToSettle()); epoch-- {
+		add(uint32(epoch), false, view.Duties(uint32(epoch)))
+	}
+	for epoch := int64(view.NextToSettle()) - 1; epoch >= 0; epoch-- {
+		settled, kept := view.Settlement(uint32(epoch))
+		if !kept || len(list) == telemetry.MaxDuties {
+			break
+		}
+		add(settled.Epoch, true, settled.Duties)
+	}
+	return list
+}
+
 // needed says why the network still needs a node to run; "" when it may be stopped for good: it has
 // no seat, nothing waits for a committee that it was of, and what it served itself is settled.
 func needed(view *ledger.View, node uint32) string {
@@ -325,7 +354,8 @@ func (n *Node) conditions(view *ledger.View, r *ledger.RotationView, node uint32
 	jail, out := "it is not jailed", ""
 	switch {
 	case how.Jailed > view.Epoch():
-		jail = fmt.Sprintf("it is jailed, until epoch %d at least", how.Jailed)
+		jail = fmt.Sprintf("it is jailed, until epoch %d at least: it withheld a reveal, or was absent",
+			how.Jailed)
 		out = fmt.Sprintf("its owner takes it out from epoch %d on, with waybill node unjail", how.Jailed)
 	case how.Jailed > 0:
 		jail, out = "it is jailed, and its time is over",

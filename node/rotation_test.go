@@ -69,6 +69,10 @@ func TestRotationSnapshot(t *testing.T) {
 		len(r.Odds) > 0 {
 		t.Errorf("node 3 can be drawn: %q, %v", r.Obstacle, r.Odds)
 	}
+	if d := r.Duties; len(d) == 0 || d[0].Epoch != 1 || d[0].Settled || !d[0].Asked ||
+		!d[0].Reported || d[0].Reward != 0 {
+		t.Errorf("duties: %+v", d)
+	}
 	if !strings.HasPrefix(r.Needed, "it has seats") {
 		t.Errorf("a member may be stopped: %q", r.Needed)
 	}

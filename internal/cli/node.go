@@ -80,6 +80,7 @@ func (n *nodeStanding) print(w io.Writer) {
 	}
 	text.Pairs(w, pairs...)
 	n.printConditions(w)
+	n.printDuties(w)
 	n.printSaid(w)
 	n.printProbed(w)
 }
@@ -179,7 +180,8 @@ func (n *nodeStanding) turn() string {
 
 // earned says what settlements credited to the owner.
 func (n *nodeStanding) earned() string {
-	line := fmt.Sprintf("%s credits for deliveries since it started", text.Credits(n.Node.Earned))
+	line := fmt.Sprintf("%s credits since it started, %s of them for duties",
+		text.Credits(n.Node.Earned), text.Credits(n.Node.Rewarded))
 	if !n.Node.Registered {
 		return "nothing: it is not registered"
 	}
@@ -207,6 +209,35 @@ func (n *nodeStanding) printConditions(w io.Writer) {
 		rows[i] = []string{text.Name(c.Name), state, text.Line(c.Value), text.Line(c.Advice)}
 	}
 	text.Table(w, []string{"condition", "", "is", "to do"}, rows)
+}
+
+// printDuties shows what the node did for its committee, and earned with that.
+func (n *nodeStanding) printDuties(w io.Writer) {
+	if len(n.Rotation.Duties) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "\nWhat it did for its committee:")
+	rows := make([][]string, len(n.Rotation.Duties))
+	for i, d := range n.Rotation.Duties {
+		report, reward := "not asked", "not settled"
+		switch {
+		case d.Withheld:
+			report = "made, and its reveal WITHHELD"
+		case d.Reported:
+			report = "made"
+		case d.Asked:
+			report = "MISSING"
+		}
+		switch {
+		case d.Settled:
+			reward = text.Credits(d.Reward)
+		case !d.Counts:
+			reward = "none so far"
+		}
+		rows[i] = []string{strconv.Itoa(int(d.Epoch)), fmt.Sprintf("%s of %s", text.Grouped(d.Points),
+			text.Grouped(d.Possible)), text.Grouped(d.Blocks), report, reward}
+	}
+	text.Table(w, []string{">epoch", ">votes by seats", ">blocks", "report", ">reward"}, rows)
 }
 
 // printSaid shows what members said of the node, and how many of their probes it had answered.

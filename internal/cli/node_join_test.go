@@ -34,10 +34,10 @@ func (n *network) networkID(t *testing.T) string {
 	return s.Node.Network
 }
 
-// long skips a test that takes a minute unless WAYBILL_JOIN is set.
+// long skips a test that takes a minute unless JOIN is set, which is no setting of a node.
 func long(t *testing.T) {
 	t.Helper()
-	if os.Getenv("WAYBILL_JOIN") == "" {
+	if os.Getenv("JOIN") == "" {
 		t.Skip("it takes a minute: make join")
 	}
 }

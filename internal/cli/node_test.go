@@ -21,6 +21,9 @@ func TestNodeStatusLines(t *testing.T) {
 			Obstacle: "members did not find it healthy: see why",
 			Conditions: []telemetry.Condition{{Name: "stands", Value: "at a\x1b[2Jb", OK: true},
 				{Name: "healthy", Value: "no", Advice: "see why"}},
+			Duties: []telemetry.DutyDone{{Epoch: 9, Points: 30, Possible: 44, Blocks: 22, Asked: true},
+				{Epoch: 8, Points: 44, Possible: 44, Blocks: 22, Asked: true, Reported: true, Settled: true,
+					Counts: true, Reward: 70_000}},
 			Said: []telemetry.Said{{Epoch: 9, Member: 4, Seats: 2, Height: 12345, Answered: &six}},
 		},
 		Settlements: []telemetry.Settlement{{Epoch: 8, ToNode: 1_250_000}}}
@@ -33,7 +36,9 @@ func TestNodeStatusLines(t *testing.T) {
 	for _, want := range []string{"edge, node 2 of account 7", "epoch 9 of 20s: members report on 5",
 		"NO: members did not find it healthy: see why",
 		"1, drawn anew: 1 in epoch 11; 0 from the next term on", "none as long as it is not eligible",
-		"2.500000 credits for deliveries since it started; 1.250000 in epoch 8", "UNHEALTHY",
+		"2.500000 credits since it started, 0.000000 of them for duties",
+		"duties; 1.250000 in epoch 8", "UNHEALTHY",
+		"30 of 44", "MISSING", "none so far", "0.070000",
 		"12\u202f345"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("it lacks %q:\n%s", want, got)

@@ -141,9 +141,9 @@ func nodeUnjail() *cobra.Command {
 			return nodeBuilder(args, ledger.NewUnjail)
 		}}
 	cmd := s.command()
-	cmd.Long = `Has a node that the signer owns stand for the committee again, after it announced a
-reveal, did not make it, and waited for as long as that costs ('waybill node status'
-says from which epoch on). Without NODE it is the node that is asked.`
+	cmd.Long = `Has a node that the signer owns stand for the committee again, after it was absent, or
+announced a reveal and did not make it, and waited for as long as that costs ('waybill
+node status' says from which epoch on). Without NODE it is the node that is asked.`
 	cmd.Example = "  waybill node unjail --key owner.json"
 	return cmd
 }

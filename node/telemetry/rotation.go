@@ -27,6 +27,7 @@ type Rotation struct {
 	Conditions []Condition `json:"conditions"`
 	Odds       []Odds      `json:"odds"`
 	Said       []Said      `json:"said"`
+	Duties     []DutyDone  `json:"duties"` // newest epoch first, at most MaxDuties
 	// Needed says why the network still needs this node to run; "" when it may be stopped for good.
 	Needed string `json:"needed"`
 }
@@ -64,6 +65,24 @@ type NodeSaid struct {
 	Epoch     uint32   `json:"epoch"`     // of the reports; nothing was said when both lists are empty
 	Healthy   []uint32 `json:"healthy"`   // members who said so, ascending
 	Unhealthy []uint32 `json:"unhealthy"` // likewise
+}
+
+// MaxDuties is for how many epochs a snapshot has what this node did for its committee.
+const MaxDuties = 8
+
+// DutyDone is what this node did for its committee in an epoch, and what that earned it.
+type DutyDone struct {
+	Epoch    uint32 `json:"epoch"`
+	Blocks   uint32 `json:"blocks"`          // on which it could have voted
+	Points   uint64 `json:"points,string"`   // seats, summed over the votes that blocks carry
+	Possible uint64 `json:"possible,string"` // the same, had it voted on all of them
+	Asked    bool   `json:"asked"`           // to report
+	Reported bool   `json:"reported"`
+	Withheld bool   `json:"withheld"` // a reveal that it had announced
+	// Counts says whether it has a part in the reward, as far as is known by now.
+	Counts  bool   `json:"counts"`
+	Settled bool   `json:"settled"`
+	Reward  uint64 `json:"reward,string"` // micro-credits; 0 until the epoch is settled
 }
 
 // Condition is one that a node has to fulfil to be drawn.

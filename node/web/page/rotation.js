@@ -15,7 +15,7 @@ const parts = [
 const standings = {
   candidate: ["candidate", "good", "it can be drawn"],
   new: ["new", "", "a candidate from the next epoch on"],
-  jailed: ["jailed", "bad", "it announced a reveal and did not make it: its owner takes it out when its time is over"],
+  jailed: ["jailed", "bad", "it announced a reveal and did not make it, or was absent: its owner takes it out when its time is over"],
   poor: ["stake too low", "warn", "below the least stake of a candidate"],
   gone: ["gone", "bad", "it leaves, or was convicted by its own words"],
   none: ["does not stand", "", "its owner has it stand: waybill node stand"],
