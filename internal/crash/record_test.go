@@ -5,8 +5,15 @@ package crash
 import (
 	"bufio"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	crand "crypto/rand"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
+	"math/big"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -21,8 +28,10 @@ import (
 
 	"github.com/waybill-network/waybill/client"
 	"github.com/waybill-network/waybill/node/api"
+	"github.com/waybill-network/waybill/node/committee"
 	"github.com/waybill-network/waybill/node/config"
 	"github.com/waybill-network/waybill/node/homes"
+	"github.com/waybill-network/waybill/node/store"
 	"github.com/waybill-network/waybill/rollup"
 )
 
@@ -44,13 +53,24 @@ type recorder struct {
 // folder, relative to this package.
 func recorded(t *testing.T, name string, configure func(int, *config.Config),
 	faults func(context.Context, *Network, *recorder)) {
+	recordedOn(t, name, homes.Options{Configure: configure}, faults)
+}
+
+// recordedOn is recorded with other options of the network, too.
+func recordedOn(t *testing.T, name string, o homes.Options,
+	faults func(context.Context, *Network, *recorder)) {
 	dir := os.Getenv("WAYBILL_RECORD")
 	if dir == "" {
 		t.Skip("WAYBILL_RECORD does not name a folder to record faults in")
 	}
+	t.Setenv("WAYBILL_RECORD", "") // which commands would take for a setting
+	if err := os.Unsetenv("WAYBILL_RECORD"); err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
-	n := Start(ctx, t, homes.Options{EpochSeconds: 60, GraceSeconds: 10, Configure: configure})
+	o.EpochSeconds, o.GraceSeconds = 60, 10
+	n := Start(ctx, t, o)
 	n.Deserved = []string{"WARN"}
 	r := newRecorder(t, n)
 	faults(ctx, n, r)
@@ -170,38 +190,252 @@ func TestRecordKernel(t *testing.T) {
 	})
 }
 
-// spoiltProgram builds the program with a bit of each hash turned.
-func spoiltProgram(t *testing.T) string {
+// TestRecordCare has what an operator forgets: a certificate that ends, a clock that is 3 s ahead,
+// an upgrade that this program does not know, and payers without money, of whom two nodes took
+// acks.
+func TestRecordCare(t *testing.T) {
+	certs := t.TempDir()
+	chain, key := filepath.Join(certs, "chain.pem"), filepath.Join(certs, "key.pem")
+	var shifted string
+	if os.Getenv("WAYBILL_RECORD") != "" {
+		shifted = shiftedProgram(t)
+		certify(t, chain, key, 24*time.Hour)
+	}
+	o := homes.Options{Content: true, Allowance: 1 << 50, Configure: func(i int, c *config.Config) {
+		if c.Pipeline.Exposure = 1 << 30; i == 0 {
+			c.Content.TLSCert, c.Content.TLSKey = chain, key
+		}
+	}}
+	recordedOn(t, "care.txt", o, func(ctx context.Context, n *Network, r *recorder) {
+		n.Deserved = append(n.Deserved, "level=")
+		right := n.Processes[2].binary
+		n.Processes[2].Kill()
+		n.Processes[2].binary = shifted
+		n.revive(t, 2)
+		r.mark("a certificate ends in a day, a clock is 3 s ahead")
+		r.run(ctx, t, 30*time.Second)
+
+		t.Setenv("WAYBILL_PASSWORD", n.Password)
+		n.plan(ctx, t, 0, "--to", "1000", "--epoch", "100")
+		r.mark("an upgrade is planned")
+		r.run(ctx, t, 90*time.Second)
+		n.plan(ctx, t, 1, "--cancel")
+		r.mark("the upgrade is cancelled")
+		r.run(ctx, t, 15*time.Second)
+
+		starving, end := context.WithCancel(ctx)
+		defer end()
+		go n.starve(starving, t)
+		r.mark("payers have no money")
+		r.run(ctx, t, 485*time.Second)
+		end()
+		n.Processes[2].Kill()
+		n.Processes[2].binary = right
+		n.revive(t, 2)
+		certify(t, chain, key, 90*24*time.Hour)
+		r.mark("the certificate is renewed, the clock is right, nobody asks")
+		r.run(ctx, t, 30*time.Second)
+		n.Processes[3].Kill()
+		n.revive(t, 3)
+		r.mark("node 3 was killed, and is back")
+		r.run(ctx, t, 350*time.Second)
+	})
+}
+
+// TestRecordTwin has a home that runs twice.
+func TestRecordTwin(t *testing.T) {
+	recorded(t, "twin.txt", nil, func(ctx context.Context, n *Network, r *recorder) {
+		n.Deserved = append(n.Deserved, "level=")
+		r.run(ctx, t, 15*time.Second)
+		second := n.twin(ctx, t, 3)
+		r.mark("the keys of node 3 run twice")
+		r.run(ctx, t, 60*time.Second)
+		_ = second.Process.Kill()
+		if err := second.Wait(); err == nil || second.ProcessState.Exited() {
+			t.Errorf("the second home ended by itself: %v", err)
+		}
+		r.mark("the second home of node 3 is gone")
+		r.run(ctx, t, 180*time.Second)
+	})
+}
+
+// plan has three of four members plan an upgrade, and submits it.
+func (n *Network) plan(ctx context.Context, t *testing.T, number int, what ...string) {
+	genesis, plan := filepath.Join(n.Dir, "genesis.json"), filepath.Join(n.Dir, "plan.json")
+	n.waybill(ctx, t, append([]string{"upgrade", "plan", "--genesis", genesis, "--number",
+		fmt.Sprint(number), "--name", "the next one", "--out", plan}, what...)...)
+	submit := []string{"upgrade", "submit", "--genesis", genesis, "--node", n.Nodes[0].Ingest}
+	for i := range 3 {
+		part := filepath.Join(n.Dir, fmt.Sprintf("plan-%d-%d.part", number, i))
+		n.waybill(ctx, t, "upgrade", "sign", plan, "--genesis", genesis, "--home", n.Nodes[i].Home,
+			"--out", part)
+		submit = append(submit, part)
+	}
+	n.waybill(ctx, t, submit...)
+}
+
+// starve has payers with little money use nodes 0 and 1 until the context ends.
+func (n *Network) starve(ctx context.Context, t *testing.T) {
+	seed := filepath.Join(n.Dir, "seed")
+	if err := os.WriteFile(seed, []byte(strings.Repeat("5a", 32)), 0o600); err != nil {
+		t.Error(err)
+	}
+	for ctx.Err() == nil {
+		load := exec.CommandContext(ctx, Binary(t), "replay", "--genesis",
+			filepath.Join(n.Dir, "genesis.json"), "--treasury", filepath.Join(n.Dir, "treasury.json"),
+			"--password-file", filepath.Join(n.Dir, "password"), "--requests", "200", "--seed-file",
+			seed, "--deposit", "1", "--price", "50000000", "--rung1", "100", "--node",
+			n.Nodes[0].Ingest, "--node", n.Nodes[1].Ingest)
+		if out, err := load.CombinedOutput(); err != nil && ctx.Err() == nil {
+			t.Logf("starving: %v: %s", err, out)
+		}
+		select {
+		case <-time.After(10 * time.Second):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// twin starts a second process in a copy of a node's home, where the file system does not tell that
+// it is one, and where both know all that was signed.
+func (n *Network) twin(ctx context.Context, t *testing.T, i int) *exec.Cmd {
 	t.Helper()
-	const name, call = "../../kernels/sha256/sha256_amd64.go", ") {\n\tif l == 16 {"
-	source, err := os.ReadFile(name)
+	home := n.Nodes[i].Home
+	twin := home + "-twin"
+	n.Processes[i].Kill()
+	if out, err := exec.CommandContext(ctx, "cp", "-a", home, twin).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	loaded, err := config.Load(filepath.Join(twin, "config.toml"), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	const wrong = ") {\n\tdefer func() { *out ^= 1 }()\n\tif l == 16 {"
-	spoilt := strings.Replace(string(source), call, wrong, 1)
-	if spoilt == string(source) {
-		t.Fatalf("%s has no %q", name, call)
-	}
-	dir := t.TempDir()
-	at, err := filepath.Abs(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	overlay, err := json.Marshal(map[string]any{
-		"Replace": map[string]string{at: filepath.Join(dir, "spoilt.go")}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for file, content := range map[string]string{"spoilt.go": spoilt,
-		"overlay.json": string(overlay)} {
-		if err := os.WriteFile(filepath.Join(dir, file), []byte(content), 0o600); err != nil {
+	votes := filepath.Dir(committee.SignStateFile(filepath.Join(twin, "consensus")))
+	for _, dir := range []string{loaded.Config.Path(loaded.Config.Store.Path), votes} {
+		if err := store.MarkPlace(dir); err != nil {
 			t.Fatal(err)
 		}
 	}
-	binary := filepath.Join(dir, "waybill")
-	build := exec.Command("go", "build", "-overlay", filepath.Join(dir, "overlay.json"), "-o", binary,
-		"../../cmd/waybill")
+	args := []string{"start", "--home", twin}
+	for _, port := range []string{"ingest", "peer", "consensus", "operator"} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		args = append(args, "--set", port+".listen="+l.Addr().String())
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n.revive(t, i)
+	second := exec.CommandContext(ctx, Binary(t), args...)
+	second.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if second.Stdout, err = os.Create(twin + ".log"); err != nil {
+		t.Fatal(err)
+	}
+	second.Stderr = second.Stdout
+	if err := second.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return second
+}
+
+// certify writes a self-signed pair that is good for so long.
+func certify(t *testing.T, chain, key string, valid time.Duration) {
+	t.Helper()
+	secret, err := ecdsa.GenerateKey(elliptic.P256(), crand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()),
+		DNSNames: []string{"content.example"}, NotBefore: time.Now().Add(-time.Hour),
+		NotAfter: time.Now().Add(valid)}
+	der, err := x509.CreateCertificate(crand.Reader, leaf, leaf, secret.Public(), secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, block := range map[string]*pem.Block{key: {Type: "PRIVATE KEY", Bytes: private},
+		chain: {Type: "CERTIFICATE", Bytes: der}} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// spoiltProgram builds the program with a bit of each hash turned.
+func spoiltProgram(t *testing.T) string {
+	const call = ") {\n\tif l == 16 {"
+	return changedProgram(t, change{"../../kernels/sha256/sha256_amd64.go", call,
+		") {\n\tdefer func() { *out ^= 1 }()\n\tif l == 16 {"})
+}
+
+// shiftedProgram builds the program as it runs where the clock is 3 s ahead, as far as the chain
+// has to do with it: what its votes say, and what it measures.
+func shiftedProgram(t *testing.T) string {
+	const module = "github.com/cometbft/cometbft"
+	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", module).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	engine := filepath.Join(t.TempDir(), "engine") // what modules are kept in cannot be overlaid
+	if err := os.CopyFS(engine, os.DirFS(strings.TrimSpace(string(out)))); err != nil {
+		t.Fatal(err)
+	}
+	const now, shifted = "time.Now())", "time.Now().Add(3 * time.Second))"
+	clock := filepath.Join(engine, "types/time/time.go")
+	source, err := os.ReadFile(clock)
+	if err != nil || !strings.Contains(string(source), now) {
+		t.Fatalf("%s: %v", clock, err)
+	}
+	if err := os.WriteFile(clock, []byte(strings.Replace(string(source), now, shifted, 1)),
+		0o600); err != nil {
+		t.Fatal(err)
+	}
+	return changedProgram(t,
+		change{"../../go.mod", "\nrequire (", "\nreplace " + module + " => " + engine + "\nrequire ("},
+		change{"../../node/committee/app.go", "a.live, " + now, "a.live, " + shifted})
+}
+
+// change is of a file of source.
+type change struct{ name, text, by string }
+
+// changedProgram builds the program from sources that are not as they are in the tree.
+func changedProgram(t *testing.T, changes ...change) string {
+	t.Helper()
+	dir := t.TempDir()
+	replace := map[string]string{}
+	for i, c := range changes {
+		source, err := os.ReadFile(c.name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		spoilt := strings.Replace(string(source), c.text, c.by, 1)
+		if spoilt == string(source) {
+			t.Fatalf("%s has no %q", c.name, c.text)
+		}
+		at, err := filepath.Abs(c.name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		replace[at] = filepath.Join(dir, fmt.Sprintf("changed%d.go", i))
+		if err := os.WriteFile(replace[at], []byte(spoilt), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	overlay, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, binary := filepath.Join(dir, "overlay.json"), filepath.Join(dir, "waybill")
+	if err := os.WriteFile(file, overlay, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	build := exec.Command("go", "build", "-overlay", file, "-o", binary, "../../cmd/waybill")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
@@ -308,7 +542,8 @@ func (r *recorder) scrape(ctx context.Context, node int, url string) {
 		if labels != "" {
 			labels += ","
 		}
-		if strings.HasSuffix(name, "_time_seconds") { // in the tests' time the recording begins at 0
+		if strings.HasSuffix(name, "_time_seconds") ||
+			strings.HasSuffix(name, "_timestamp_seconds") { // in the tests' time the recording begins at 0
 			at, err := strconv.ParseFloat(value, 64)
 			if err != nil {
 				panic(err) // the format is a node's

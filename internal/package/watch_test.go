@@ -334,3 +334,66 @@ func TestKernel(t *testing.T) {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
+
+// TestCare is of what an operator forgets, and of payers without money.
+func TestCare(t *testing.T) {
+	needPromtool(t)
+	r := readRecording(t, "care.txt")
+	firing := map[time.Duration]map[string]int{
+		r.before("an upgrade is planned"):    {},
+		r.before("the upgrade is cancelled"): {"WaybillUpgradeAhead": 4},
+		// Node 1 was ordered second; the clock of node 2 is ahead from the start on.
+		r.at["payers have no money"] + 35*time.Second: {"WaybillArrears": 1, "WaybillClockOff": 1},
+		// Ten minutes after the start, with the certificate of node 0.
+		r.before("the certificate is renewed, the clock is right, nobody asks"): {
+			"WaybillCertificateEnds": 1, "WaybillClockOff": 1, "WaybillPayersRefused": 2,
+			"WaybillRefusesMuch": 2},
+		r.before("node 3 was killed, and is back"): {"WaybillPayersRefused": 2,
+			"WaybillRefusesMuch": 2},
+		r.at["node 3 was killed, and is back"] + 330*time.Second: {},
+	}
+	if out, err := promtool(t, r, asset("watch/alerts.yml"), firing); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestTwin is of a home that runs twice: all four nodes see it, and the node itself fails its check.
+func TestTwin(t *testing.T) {
+	needPromtool(t)
+	r := readRecording(t, "twin.txt")
+	firing := map[time.Duration]map[string]int{
+		r.before("the keys of node 3 run twice"):                    {},
+		r.before("the second home of node 3 is gone"):               {"WaybillKeysElsewhere": 5},
+		r.at["the second home of node 3 is gone"] + 170*time.Second: {},
+	}
+	if out, err := promtool(t, r, asset("watch/alerts.yml"), firing); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// unrecorded returns the alerts that no recording is expected to fire. What is expected at an
+// instant is all that fires then, so that each alert is silent in every other.
+func unrecorded(rules, tests []byte) (alerts []string) {
+	for _, a := range names(alertName, rules) {
+		if !regexp.MustCompile(`"` + a + `": +[1-9]`).Match(tests) {
+			alerts = append(alerts, a)
+		}
+	}
+	return alerts
+}
+
+// TestEveryAlertIsRecorded: each alert fires in a recording of a real fault.
+func TestEveryAlertIsRecorded(t *testing.T) {
+	tests, err := os.ReadFile("watch_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules := asset("watch/alerts.yml")
+	if left := unrecorded(rules, tests); len(left) > 0 {
+		t.Errorf("no recording has %q", left)
+	}
+	silent := bytes.ReplaceAll(tests, []byte(`"WaybillArrears": 1`), nil) // the companion
+	if left := unrecorded(rules, silent); !slices.Equal(left, []string{"WaybillArrears"}) {
+		t.Errorf("without WaybillArrears: %q", left)
+	}
+}
