@@ -357,7 +357,8 @@ func TestCare(t *testing.T) {
 	}
 }
 
-// TestTwin is of a home that runs twice: all four nodes see it, and the node itself fails its check.
+// TestTwin is of a home that runs twice: all four nodes see it, and the node itself fails its
+// check.
 func TestTwin(t *testing.T) {
 	needPromtool(t)
 	r := readRecording(t, "twin.txt")
