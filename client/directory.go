@@ -75,7 +75,7 @@ func NewDirectory(cfg DirectoryConfig) (*Directory, error) {
 	d.cfg.Node.complete()
 	d.cfg.Node.Committee = genesis.Committee()
 	if d.cfg.Node.Terms == nil && genesis.Params.Rotation != nil {
-		d.cfg.Node.Terms = &Terms{chain: genesis.Terms()}
+		d.cfg.Node.Terms = newTerms(genesis)
 	}
 	d.http = make(map[string]*http.Client)
 	for _, scheme := range []string{"http", "https"} {

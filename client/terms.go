@@ -22,7 +22,7 @@ import (
 type Terms struct {
 	path string
 
-	following sync.Mutex // held while hand-overs are taken
+	following semaphore // held while hand-overs are asked for or taken
 	mu        sync.RWMutex
 	chain     *rotation.Chain
 }
@@ -40,7 +40,8 @@ func OpenTerms(genesis []byte, network rollup.Network, path string) (*Terms, err
 		return nil, fmt.Errorf("%w: the genesis file is of %s, and not of %s", rollup.ErrNetwork, of,
 			network)
 	}
-	t := &Terms{path: path, chain: g.Terms()}
+	t := newTerms(g)
+	t.path = path
 	if path == "" {
 		return t, nil
 	}
@@ -61,6 +62,24 @@ func OpenTerms(genesis []byte, network rollup.Network, path string) (*Terms, err
 	return t, nil
 }
 
+func newTerms(g *ledger.Genesis) *Terms {
+	return &Terms{chain: g.Terms(), following: make(semaphore, 1)}
+}
+
+// semaphore is a lock that is waited for as long as a context allows.
+type semaphore chan struct{}
+
+func (s semaphore) lock(ctx context.Context) error {
+	select {
+	case s <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (s semaphore) unlock() { <-s }
+
 // Last returns the last term that is known.
 func (t *Terms) Last() uint32 {
 	t.mu.RLock()
@@ -79,12 +98,17 @@ func (t *Terms) Signers(record *rollup.Record) (*rollup.Committee, error) {
 // Take verifies a file of hand-overs (export.TypeHandOvers), and keeps what is new in it. The
 // errors are those of export.Parse and rotation.Chain.Extend.
 func (t *Terms) Take(file []byte) error {
+	_ = t.following.lock(context.Background()) // which does not end
+	defer t.following.unlock()
+	return t.take(file)
+}
+
+// take is Take for who holds t.following.
+func (t *Terms) take(file []byte) error {
 	h, err := t.parse(file)
 	if err != nil {
 		return err
 	}
-	t.following.Lock()
-	defer t.following.Unlock()
 	// Signatures are verified beside readers, and what holds is taken over at once.
 	first, before := h.First, t.Last()
 	t.mu.RLock()
@@ -110,13 +134,23 @@ func (t *Terms) Take(file []byte) error {
 	return t.keep(export.NewHandOvers(next.Network(), all).Append(nil))
 }
 
-// Follow asks a node for the hand-overs after the last term that is known, and takes them.
+// Follow asks a node for the hand-overs after the last term that is known, and takes them. Of many
+// that follow at a time, as all clients of a program do when a term begins, one asks: it is over for
+// the others when that has led on.
 func (t *Terms) Follow(ctx context.Context, ledger api.LedgerServiceClient) error {
+	last := t.Last()
+	if err := t.following.lock(ctx); err != nil {
+		return err
+	}
+	defer t.following.unlock()
+	if t.Last() > last {
+		return nil
+	}
 	res, err := Call(ctx, ledger.ExportTerms, &api.ExportTermsRequest{First: t.Last() + 1})
 	if err != nil {
 		return err
 	}
-	return t.Take(res.File)
+	return t.take(res.File)
 }
 
 // Committee returns the committee of a term that is known. Errors: those of

@@ -8,7 +8,9 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
+	"testing/synctest"
 
 	"connectrpc.com/connect"
 
@@ -170,4 +172,58 @@ func TestTerms(t *testing.T) {
 	if _, err := OpenTerms(genesis, g.Network(), path); err == nil {
 		t.Error("a file that is none is taken")
 	}
+}
+
+// inProcess is a node that gives a file of hand-overs without a connection, and counts.
+type inProcess struct {
+	api.LedgerServiceClient
+	file  []byte
+	asked int
+}
+
+func (n *inProcess) ExportTerms(context.Context, *connect.Request[api.ExportTermsRequest]) (
+	*connect.Response[api.ExportResponse], error) {
+	n.asked++
+	return connect.NewResponse(&api.ExportResponse{File: n.file}), nil
+}
+
+// TestManyFollow: of all clients that find a later term at once, one asks.
+func TestManyFollow(t *testing.T) {
+	genesis, file := recorded(t, "genesis.json"), recorded(t, "hand-overs.wbx")
+	g, err := ledger.ParseGenesis(genesis)
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		terms, err := OpenTerms(genesis, g.Network(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		node := &inProcess{file: file}
+		if err := terms.following.lock(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var all sync.WaitGroup
+		for range 20 {
+			all.Go(func() {
+				if err := terms.Follow(t.Context(), node); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		left, cancel := context.WithCancel(t.Context())
+		all.Go(func() {
+			if err := terms.Follow(left, node); !errors.Is(err, context.Canceled) {
+				t.Errorf("who waits no more: %v", err)
+			}
+		})
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		terms.following.unlock()
+		all.Wait()
+		if node.asked != 1 || terms.Last() < 6 {
+			t.Errorf("%d asked, term %d is known", node.asked, terms.Last())
+		}
+	})
 }
