@@ -135,8 +135,8 @@ func (t *Terms) take(file []byte) error {
 }
 
 // Follow asks a node for the hand-overs after the last term that is known, and takes them. Of many
-// that follow at a time, as all clients of a program do when a term begins, one asks: it is over for
-// the others when that has led on.
+// that follow at a time, as all clients of a program do when a term begins, one asks, and the
+// others go on with what that found.
 func (t *Terms) Follow(ctx context.Context, ledger api.LedgerServiceClient) error {
 	last := t.Last()
 	if err := t.following.lock(ctx); err != nil {
