@@ -106,7 +106,7 @@ func explainHome(home string, err error) error {
 	}
 	var block *committee.BlockError
 	if errors.As(err, &block) {
-		return fmt.Errorf("%w\n"+undecided, err, block.Height-1, home)
+		return fmt.Errorf("%w\n%s", err, fmt.Sprintf(undecided, block.Height-1, home))
 	}
 	for _, e := range explanations {
 		if errors.Is(err, e.is) {
