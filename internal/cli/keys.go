@@ -20,7 +20,7 @@ import (
 func newKeys() *cobra.Command {
 	return group("keys", "Make, bring in, derive, list and prove keys",
 		`Keys are kept in EIP-2335 keystores, one file a key, encrypted under a password that
-comes from --password-file, from the environment variable`+keys.PasswordEnv+`,
+comes from --password-file, from the environment variable `+keys.PasswordEnv+`,
 or from a prompt, in this order. Files are never overwritten.`,
 		newKeysNew(), newKeysImport(), newKeysDerive(), newKeysList(), newKeysShow(),
 		newKeysProve())

@@ -17,9 +17,9 @@ const decisions = readdirSync(`${docs}/adr`).filter((f) => /^\d{4}-/.test(f)).so
   .map((f) => page(`adr/${f}`));
 
 const sidebar = [
-  group("Begin", page("how-an-ack-travels.md"), page("content.md"), page("compute.md")),
+  group("Begin", page("concepts.md"), page("how-an-ack-travels.md"), page("content.md"), page("compute.md")),
   group("Run a node", page("install.md", "Install a node, join a network"), page("keeping.md"),
-    page("status.md"), page("alerts.md"), page("exit-codes.md")),
+    page("status.md"), page("alerts.md"), page("symptoms.md"), page("exit-codes.md")),
   group("Integrate", page("api.md")),
   group("Verify and measure", page("lies.md"), page("bench.md"), page("ceremony.md")),
   group("Protocol", page("protocol.md"), page("rotation.md")),
