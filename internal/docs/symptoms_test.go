@@ -10,8 +10,8 @@ import (
 )
 
 var (
-	symptom = regexp.MustCompile(`(?m)^\| (.*?) \| .* \|$`)
-	inQuotes  = regexp.MustCompile("`([^`]+)`")
+	symptom  = regexp.MustCompile(`(?m)^\| (.*?) \| .* \|$`)
+	inQuotes = regexp.MustCompile("`([^`]+)`")
 )
 
 // unsaid returns the words that a page's tables quote, and that no source says: those in the first
