@@ -70,6 +70,7 @@ type Node struct {
 	outbox   *certify.Outbox    // nil while the node does not serve
 	pipeline *pipeline.Pipeline // as well
 	accounts *serve.Accounts    // nil: nothing is delivered
+	ready    atomic.Bool        // at the last look of the watch
 	sessions *ingest.Sessions   // nil while the node asks nobody to co-sign
 	content  *deliverer         // nil while the node delivers no content
 	keys     *proofKeys
@@ -456,6 +457,7 @@ func (n *Node) startIngest(context.Context) error {
 		Key:          n.id.Transport,
 		Witness:      n.engine.Witness(),
 		VerifyingKey: n.keys.verifyingKey, Status: func() any { return n.Snapshot() },
+		Ready:          n.ready.Load,
 		MaxConnections: n.cfg.Ingest.MaxConnections, MaxOfOne: n.cfg.Ingest.MaxPerAddress,
 		MaxSubmission: n.cfg.Ingest.MaxSubmission,
 		IdleTimeout:   n.cfg.Ingest.IdleTimeout, Logger: n.log,

@@ -44,11 +44,12 @@ func newWatch(log *slog.Logger, started time.Time) *watch {
 func (n *Node) startWatch(context.Context) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	n.onStop(cancel)
-	n.tasks.Go(func() { newWatch(n.log, n.started).run(ctx, n.Snapshot) })
+	n.tasks.Go(func() { newWatch(n.log, n.started).run(ctx, n.Snapshot, n.ready.Store) })
 	return nil
 }
 
-func (w *watch) run(ctx context.Context, snapshot func() telemetry.Snapshot) {
+// run looks until ctx ends, and tells whether the node is ready.
+func (w *watch) run(ctx context.Context, snapshot func() telemetry.Snapshot, ready func(bool)) {
 	ticker := time.NewTicker(watchInterval)
 	defer ticker.Stop()
 	for {
@@ -57,8 +58,11 @@ func (w *watch) run(ctx context.Context, snapshot func() telemetry.Snapshot) {
 		case <-ctx.Done():
 			return
 		}
-		if s := snapshot(); !s.ShuttingDown { // the operator knows
-			w.look(s.Taken, telemetry.Checks(&s))
+		s := snapshot()
+		checks := telemetry.Checks(&s)
+		ready(!slices.ContainsFunc(checks, func(c telemetry.Check) bool { return !c.OK }))
+		if !s.ShuttingDown { // the operator knows
+			w.look(s.Taken, checks)
 		}
 	}
 }

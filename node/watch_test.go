@@ -5,8 +5,10 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,13 +42,15 @@ func play(t *testing.T, lines script) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		w := newWatch(plainLog(locked{&mu, &log}), time.Now())
-		go w.run(ctx, func() telemetry.Snapshot {
+		snapshot := func() telemetry.Snapshot {
 			s := sound()
 			mu.Lock()
 			defer mu.Unlock()
 			damage(&s)
 			return s
-		})
+		}
+		var ready atomic.Bool
+		go w.run(ctx, snapshot, ready.Store)
 		time.Sleep(watchInterval / 2) // between two looks
 		for i, line := range lines {
 			mu.Lock()
@@ -58,6 +62,11 @@ func play(t *testing.T, lines script) {
 			got, want := strings.TrimSpace(log.String()), strings.Join(line.says, "\n")
 			log.Reset()
 			mu.Unlock()
+			s := snapshot()
+			fails := func(c telemetry.Check) bool { return !c.OK }
+			if bad := slices.ContainsFunc(telemetry.Checks(&s), fails); ready.Load() == bad {
+				t.Errorf("line %d: ready %v, where a check fails: %v", i, ready.Load(), bad)
+			}
 			if got != want {
 				t.Errorf("line %d: the log says\n%s\nnot\n%s", i, got, want)
 			}

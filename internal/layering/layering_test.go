@@ -168,6 +168,8 @@ var guests = map[string][]string{
 		"internal/crash",
 		"internal/cli", // a test plays a node that lies
 	},
+	"connectrpc.com/grpchealth":  {"node/ingest"},
+	"connectrpc.com/grpcreflect": {"node/ingest"},
 	"google.golang.org/protobuf": {"client", "node/events", "node/ingest", "node/peer",
 		"node/api"},
 	"google.golang.org/grpc":            {"node/ingest"},

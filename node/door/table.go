@@ -14,6 +14,8 @@ const (
 	// MaxPush is the size in bytes of the largest message of the port for nodes: a full rollup, with
 	// room for the field headers.
 	MaxPush = rollup.MaxHeaderSize + rollup.MaxEvidenceSize + 64
+	// MaxTool is the size in bytes of what gRPC's own tools ask in a call.
+	MaxTool = 16 << 10
 )
 
 // Peer returns the limits of the port for nodes. Places count for callers of one standing.
@@ -52,6 +54,8 @@ func Ingest(maxSubmission int) Table {
 		read = Limit{Body: api.MaxMessageSize, Time: answer, Calls: 128, Places: 512}
 		// A file is up to 30 MiB, and stays in memory until it is read.
 		file = Limit{Body: 4 << 10, Time: time.Minute, Calls: 4, Places: 16}
+		// of gRPC's own tools, in memory for as long as they take
+		tool = Limit{Body: MaxTool, Time: answer, Calls: 16, Places: 128}
 	)
 	return Table{
 		api.IngestServiceSubmitAcksProcedure:   acks,
@@ -79,6 +83,10 @@ func Ingest(maxSubmission int) Table {
 		api.LedgerServiceExportRollupProcedure:     file,
 		api.LedgerServiceExportSettlementProcedure: file,
 		api.LedgerServiceExportTermsProcedure:      file,
+
+		"/grpc.health.v1.Health/":                    tool,
+		"/grpc.reflection.v1.ServerReflection/":      tool,
+		"/grpc.reflection.v1alpha.ServerReflection/": tool,
 	}
 }
 

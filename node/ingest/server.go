@@ -91,6 +91,8 @@ type Config struct {
 	VerifyingKey func(size int, epoch uint32) []byte
 	// Status returns the node's snapshot, which GetStatus sends along as JSON.
 	Status func() any
+	// Ready says whether the node is ready, as its operator's port does. Nil: always.
+	Ready func() bool
 	// Answered hears of every answer to acks, 128 bytes each, before it is sent. Nil: nobody does.
 	Answered func(frames []byte, answers []rollup.Answer)
 
@@ -130,6 +132,9 @@ func NewServer(cfg Config) *Server {
 	if cfg.IdleTimeout == 0 {
 		cfg.IdleTimeout = 5 * time.Minute
 	}
+	if cfg.Ready == nil {
+		cfg.Ready = func() bool { return true }
+	}
 	s := &Server{cfg: cfg, callTimeout: callTimeout}
 	s.drain, s.stop = context.WithCancel(context.Background())
 	largest := door.Submission(cfg.MaxSubmission)
@@ -143,6 +148,7 @@ func NewServer(cfg Config) *Server {
 	}
 	mux.Handle(api.NewLedgerServiceHandler(ledgerService{s},
 		connect.WithReadMaxBytes(api.MaxMessageSize), plain, api.WithZeros()))
+	s.tools(mux, connect.WithReadMaxBytes(door.MaxTool), plain)
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(cfg.TLS != nil)
