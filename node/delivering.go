@@ -152,7 +152,11 @@ func (n *Node) fillContent(c *telemetry.Content) {
 		Outstanding: s.Credit.Outstanding, Owed: s.Credit.Owed, Debtors: s.Credit.Debtors,
 		Late: s.Credit.Late, Plain: s.PlainBytes, Month: s.Month,
 		Volume: uint64(n.cfg.Content.Volume), Stored: uint64(stored.Bytes),
-		Contents: stored.Contents}
+		Contents: stored.Contents, Hits: stored.Hits, Misses: stored.Misses}
+	for _, p := range s.Payers {
+		c.Payers = append(c.Payers, telemetry.ContentPayer{Payer: p.Index, Paid: p.Paid,
+			Outstanding: p.Outstanding, Owed: p.Owed})
+	}
 	fillCertificate(c, n.content.certificate)
 	for _, reason := range delivery.Reasons() {
 		c.Refusals = append(c.Refusals,

@@ -232,10 +232,10 @@ func (a *Accounts) sweep(now time.Time) {
 	}
 }
 
-func (a *Accounts) totals() credit.Totals {
+func (a *Accounts) totals(payers int) (credit.Totals, []credit.Payer) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.book.Totals()
+	return a.book.Totals(), a.book.Payers(payers)
 }
 
 func (a *Accounts) sync() error {

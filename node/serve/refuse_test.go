@@ -330,8 +330,8 @@ func TestJournal(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%d bytes: %v", cut, err)
 		}
-		if owed := b.totals().Owed; owed != uint64(cut/credit.EventSize)*1000 {
-			t.Fatalf("%d bytes: %d owed", cut, owed)
+		if sums, _ := b.totals(0); sums.Owed != uint64(cut/credit.EventSize)*1000 {
+			t.Fatalf("%d bytes: %d owed", cut, sums.Owed)
 		}
 		if err := b.Close(); err != nil {
 			t.Fatal(err)

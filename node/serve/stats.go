@@ -30,7 +30,11 @@ type Stats struct {
 	Refused    map[delivery.Reason]uint64
 	Aborted    map[delivery.Reason]uint64
 	Credit     credit.Totals
+	Payers     []credit.Payer // some: see credit.Book.Payers
 }
+
+// mostPayers is how many payers Stats tells of.
+const mostPayers = 12
 
 // Stats returns the counts.
 func (s *Server) Stats() Stats {
@@ -38,7 +42,8 @@ func (s *Server) Stats() Stats {
 	out := Stats{Sessions: v.opened.Load(), Streams: v.streams.Load(), Open: v.open.Load(),
 		Waits: v.waits.Load(), Sent: v.sent.Load(), Plain: v.plain.Load(),
 		PlainBytes: v.plainBytes.Load(), Refused: make(map[delivery.Reason]uint64),
-		Aborted: make(map[delivery.Reason]uint64), Credit: s.accounts.totals()}
+		Aborted: make(map[delivery.Reason]uint64)}
+	out.Credit, out.Payers = s.accounts.totals(mostPayers)
 	s.volume.mu.Lock()
 	out.Month = s.volume.used.Bytes
 	s.volume.mu.Unlock()

@@ -96,8 +96,21 @@ type Content struct {
 	Aborts   []status.Count `json:"aborts"`   // counters, of streams
 	Stored   uint64         `json:"stored"`   // bytes on disk
 	Contents int            `json:"contents"`
+	Hits     uint64         `json:"hits"`   // counter: contents that were there when they were opened
+	Misses   uint64         `json:"misses"` // counter: those that were not
+
+	// Payers are some of those whose clients are served, with most that is not acknowledged first.
+	Payers []ContentPayer `json:"payers"`
 
 	Certificate *Certificate `json:"certificate"` // nil without TLS
+}
+
+// ContentPayer is what clients of a payer took, in bytes.
+type ContentPayer struct {
+	Payer       uint32 `json:"payer"`
+	Paid        uint64 `json:"paid"` // since they are remembered
+	Outstanding uint64 `json:"outstanding"`
+	Owed        uint64 `json:"owed"`
 }
 
 // Certificate is what the port for content shows its clients.

@@ -139,6 +139,16 @@ func (n *node) snapshot() telemetry.Snapshot {
 				ToNode: 1_200_345_678, Certified: k > 0})
 	}
 	s.Rotation = n.rotation()
+	s.Content = telemetry.Content{On: true, Sessions: 41, Open: 67, Streams: 88_000 + uint64(i),
+		Waits: 1_200, Sent: 9_000_000_000 + uint64(i)*40_000_000,
+		Paid:        8_955_000_000 + uint64(i)*39_700_000,
+		Outstanding: 31_000_000, Owed: 14_000_000, Debtors: 3, Plain: 120_000, Month: 730 << 30,
+		Volume: 2 << 40, Stored: 44 << 30, Contents: 12_003, Hits: 9_200, Misses: 800,
+		Refusals: []status.Count{{Name: "client_owes", Count: 12}, {Name: "not_found", Count: 7}},
+		Aborts:   []status.Count{{Name: "unpaid", Count: 4}, {Name: "slow"}},
+		Payers: []telemetry.ContentPayer{
+			{Payer: 17, Paid: 4_000_000_000, Outstanding: 30_000_000, Owed: 14_000_000},
+			{Payer: 4, Paid: 4_955_000_000, Outstanding: 1_000_000}}}
 	return s
 }
 

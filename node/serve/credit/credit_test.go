@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -509,5 +510,25 @@ func TestCountedOnce(t *testing.T) {
 	b.Paid(start, Place{3 + epochsCounted, 0, 1}, 7, 0, 0)
 	if len(b.counted) != 1 {
 		t.Errorf("places of windows that are long over are kept: %v", b.counted)
+	}
+}
+
+// TestPayers: the first are those whose clients have most that is not acknowledged.
+func TestPayers(t *testing.T) {
+	b := New(Params{}, nil)
+	for c := range uint64(6) {
+		if _, err := b.Open(start, id(int(c)), c, uint32(c), home); err != nil {
+			t.Fatal(err)
+		}
+		take(t, b, int(c), 0, 1000*(c+1))
+		acked(b, start, c, 0, 1000)
+	}
+	b.End(id(4))
+	want := []Payer{{5, 1000, 5000, 0}, {4, 1000, 0, 4000}, {3, 1000, 3000, 0}}
+	if got := b.Payers(3); !slices.Equal(got, want) {
+		t.Errorf("%+v", got)
+	}
+	if got := b.Payers(9); len(got) != 6 || got[5] != (Payer{Index: 0, Paid: 1000}) {
+		t.Errorf("%+v", got)
 	}
 }

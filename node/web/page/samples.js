@@ -4,7 +4,7 @@
 let samples = []; // {t: seconds, started, counters: {name: value}}
 
 function remember(s) {
-  const counters = { accepted: answer(s, "accepted") };
+  const counters = { accepted: answer(s, "accepted"), sent: s.content.sent };
   for (const st of stages(s)) {
     counters[st.name] = st.acks;
     counters["busy " + st.name] = st.busy_seconds;
