@@ -39,7 +39,7 @@ type Outcome struct {
 // number that Config.Book keeps, and submits it to the node that Config.Pin names. It calls report
 // once for each, from its own goroutine, when its outcome is known. Deliveries are taken from the
 // sequence, in a goroutine of its own, as there is room for them; the sequence has to end when ctx
-// does.
+// does, and one that waits for more holds back the error of a delivery that failed meanwhile.
 //
 // What the node answers decides by its class:
 //
@@ -58,12 +58,15 @@ type Outcome struct {
 // reason alone and has taken no delivery.
 func (c *Client) Deliver(ctx context.Context, deliveries iter.Seq[Delivery], sign Signer,
 	report func(*Outcome)) (err error) {
-	return c.deliverFor(ctx, c.cosigner, deliveries, sign, report)
+	return c.deliverFor(ctx, c.cosigner,
+		func(context.Context) iter.Seq[Delivery] { return deliveries }, sign, report)
 }
 
-// deliverFor is Deliver of acks that somebody co-signs; nil: nobody.
-func (c *Client) deliverFor(ctx context.Context, k *cosigner, deliveries iter.Seq[Delivery],
-	sign Signer, report func(*Outcome)) (err error) {
+// deliverFor is Deliver of acks that somebody co-signs; nil: nobody. The sequence is given a context
+// with which it has to end: that of the caller, and over when the delivery has failed.
+func (c *Client) deliverFor(ctx context.Context, k *cosigner,
+	deliveries func(context.Context) iter.Seq[Delivery], sign Signer,
+	report func(*Outcome)) (err error) {
 	if err := c.maySign(); err != nil {
 		return err
 	}
@@ -83,8 +86,11 @@ func (c *Client) deliverFor(ctx context.Context, k *cosigner, deliveries iter.Se
 		return err
 	}
 	var pulled *Delivery // and not handed over
-	helpers.Go(func() { pulled = d.pull(ctx, deliveries) })
+	helpers.Go(func() { pulled = d.pull(ctx, deliveries(ctx)) })
 	err = d.run(ctx)
+	if err == nil && caller.Err() == nil {
+		err = context.Cause(ctx) // the sequence may have ended for that
+	}
 	if err == nil {
 		return d.book.sync()
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net/http"
 	"net/http/httptrace"
 	"sync"
@@ -377,8 +378,12 @@ func (l *link) cosign() {
 	}
 }
 
-// queued yields deliveries as they come.
-func (l *link) queued(yield func(Delivery) bool) {
+// queued yields deliveries as they come, until ctx ends.
+func (l *link) queued(ctx context.Context) iter.Seq[Delivery] {
+	return func(yield func(Delivery) bool) { l.yieldQueued(ctx, yield) }
+}
+
+func (l *link) yieldQueued(ctx context.Context, yield func(Delivery) bool) {
 	for {
 		l.mu.Lock()
 		var next []Delivery
@@ -398,7 +403,7 @@ func (l *link) queued(yield func(Delivery) bool) {
 		}
 		select {
 		case <-moved:
-		case <-l.fetcher.ctx.Done():
+		case <-ctx.Done():
 			return
 		}
 	}

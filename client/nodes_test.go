@@ -414,3 +414,27 @@ func TestRetryAfter(t *testing.T) {
 		}
 	}
 }
+
+// TestDeliveryThatWaits: when a delivery fails, a sequence that waits for more is told, and does not
+// hold it back.
+func TestDeliveryThatWaits(t *testing.T) {
+	f := start(t, options{})
+	c := f.client(t, func(c *Config) { c.Batch, c.Patience = 8, 300*time.Millisecond })
+	waits := func(ctx context.Context) iter.Seq[Delivery] {
+		return func(yield func(Delivery) bool) {
+			if yield(Delivery{Client: 1, Units: 1}) {
+				<-ctx.Done()
+			}
+		}
+	}
+	err := c.deliverFor(t.Context(), nil, waits, f.sign(), func(o *Outcome) {
+		if o.Err != nil {
+			t.Error(o.Err)
+		}
+		go f.shutdown()
+	})
+	var at *DeliveryError
+	if !errors.As(err, &at) || at.Accepted != 1 || at.Unsent != 0 {
+		t.Errorf("got %v", err)
+	}
+}
