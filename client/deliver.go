@@ -62,8 +62,8 @@ func (c *Client) Deliver(ctx context.Context, deliveries iter.Seq[Delivery], sig
 		func(context.Context) iter.Seq[Delivery] { return deliveries }, sign, report)
 }
 
-// deliverFor is Deliver of acks that somebody co-signs; nil: nobody. The sequence is given a context
-// with which it has to end: that of the caller, and over when the delivery has failed.
+// deliverFor is Deliver of acks that somebody co-signs; nil: nobody. The sequence has to end with
+// the context that it is given: the caller's, and over when the delivery has failed.
 func (c *Client) deliverFor(ctx context.Context, k *cosigner,
 	deliveries func(context.Context) iter.Seq[Delivery], sign Signer,
 	report func(*Outcome)) (err error) {

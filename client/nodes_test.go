@@ -415,8 +415,8 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-// TestDeliveryThatWaits: when a delivery fails, a sequence that waits for more is told, and does not
-// hold it back.
+// TestDeliveryThatWaits: when a delivery fails, a sequence that waits for more is told, and does
+// not hold it back.
 func TestDeliveryThatWaits(t *testing.T) {
 	f := start(t, options{})
 	c := f.client(t, func(c *Config) { c.Batch, c.Patience = 8, 300*time.Millisecond })
