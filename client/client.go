@@ -227,7 +227,7 @@ func (a *attempts) after(ctx context.Context, phase string, err error) error {
 		}
 	}
 	cfg.Logger.Debug("will be tried again", "node", cfg.URL, "phase", phase, "err", err)
-	delay := a.backoff.Next()
+	delay := max(a.backoff.Next(), retryAfter(err))
 	if cfg.Patience > 0 {
 		delay = min(delay, time.Until(a.last.Add(cfg.Patience)))
 	}

@@ -235,8 +235,9 @@ func (d *deliverer) run(ctx context.Context) error {
 		if done {
 			return nil
 		}
-		if ctx.Err() == nil && connect.CodeOf(err) == connect.CodeResourceExhausted {
-			return err // a batch above the node's limit
+		if ctx.Err() == nil && connect.CodeOf(err) == connect.CodeResourceExhausted &&
+			retryAfter(err) == 0 {
+			return err // a batch above the node's limit; a door that is full says when to come
 		}
 		err = d.attempts.after(ctx, "deliver", err)
 		var node *NodeError
