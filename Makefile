@@ -63,7 +63,7 @@ solidity: ## verifier contracts, compiled by solc, on a simulated chain; needs n
 generate: ## everything that is generated, again (needs protoc)
 	$(GO) generate ./...
 
-MODULES := . asm bench/peers internal/outsider internal/package proofs/solidity
+MODULES := . asm bench/peers internal/openapi internal/outsider internal/package proofs/solidity
 lint: ## gofmt, go.mod files, vet, staticcheck, govulncheck; assembly is what its generators print
 	@files=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$files" || { echo "gofmt would change:"; echo "$$files"; exit 1; }
 	@for m in $(MODULES); do \

@@ -54,7 +54,7 @@ func Ingest(maxSubmission int) Table {
 		read = Limit{Body: api.MaxMessageSize, Time: answer, Calls: 128, Places: 512}
 		// A file is up to 30 MiB, and stays in memory until it is read.
 		file = Limit{Body: 4 << 10, Time: time.Minute, Calls: 4, Places: 16}
-		// of gRPC's own tools, in memory for as long as they take
+		// of tools, in memory for as long as they take
 		tool = Limit{Body: MaxTool, Time: answer, Calls: 16, Places: 128}
 	)
 	return Table{
@@ -84,6 +84,7 @@ func Ingest(maxSubmission int) Table {
 		api.LedgerServiceExportSettlementProcedure: file,
 		api.LedgerServiceExportTermsProcedure:      file,
 
+		api.OpenAPIPath:                              tool,
 		"/grpc.health.v1.Health/":                    tool,
 		"/grpc.reflection.v1.ServerReflection/":      tool,
 		"/grpc.reflection.v1alpha.ServerReflection/": tool,

@@ -12,9 +12,9 @@ import (
 	"github.com/waybill-network/waybill/node/api"
 )
 
-// What gRPC's own tools ask of a server: whether it is well (grpc.health.v1, for load balancers),
-// and what it serves (grpc.reflection, for grpcurl and its like). A watch of the health is not
-// answered; callers fall back on checks, or go without.
+// What tools ask of a server: whether it is well (grpc.health.v1, for load balancers), and what it
+// serves (grpc.reflection, for grpcurl and its like; OpenAPI for those that speak HTTP). A watch of
+// the health is not answered; callers fall back on checks, or go without.
 
 // tools adds their handlers.
 func (s *Server) tools(mux *http.ServeMux, options ...connect.HandlerOption) {
@@ -26,6 +26,11 @@ func (s *Server) tools(mux *http.ServeMux, options ...connect.HandlerOption) {
 	reflector := grpcreflect.NewStaticReflector(append(services, grpchealth.HealthV1ServiceName)...)
 	mux.Handle(grpcreflect.NewHandlerV1(reflector, options...))
 	mux.Handle(grpcreflect.NewHandlerV1Alpha(reflector, options...))
+	mux.HandleFunc("GET "+api.OpenAPIPath, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		// An error here is the caller's connection.
+		_, _ = w.Write(api.OpenAPI)
+	})
 }
 
 // health answers for the node as a whole (the empty name) and for each of its services alike: what
