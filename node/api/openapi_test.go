@@ -44,7 +44,8 @@ func TestOpenAPI(t *testing.T) {
 	if len(doc.Paths) != calls {
 		t.Errorf("%d paths for %d calls", len(doc.Paths), calls)
 	}
-	for _, m := range regexp.MustCompile(`"#/components/schemas/([^"]+)"`).FindAllSubmatch(OpenAPI, -1) {
+	refers := regexp.MustCompile(`"#/components/schemas/([^"]+)"`)
+	for _, m := range refers.FindAllSubmatch(OpenAPI, -1) {
 		if doc.Components.Schemas[string(m[1])] == nil {
 			t.Errorf("no schema %s", m[1])
 		}

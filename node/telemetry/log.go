@@ -16,7 +16,8 @@ import (
 )
 
 // NewLogger writes records of at least a level (debug, info, warn, error) as "text" or "json"
-// lines. It is safe for concurrent use when Write of w is called by it alone.
+// lines, and of what is repeated without end some a minute and a number. It is safe for concurrent
+// use when Write of w is called by it alone.
 func NewLogger(w io.Writer, level, format string) (*slog.Logger, error) {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(level)); err != nil {
@@ -26,9 +27,9 @@ func NewLogger(w io.Writer, level, format string) (*slog.Logger, error) {
 	opts := &slog.HandlerOptions{Level: l, ReplaceAttr: brief}
 	switch format {
 	case "text":
-		return slog.New(slog.NewTextHandler(w, opts)), nil
+		return slog.New(newFold(slog.NewTextHandler(w, opts))), nil
 	case "json":
-		return slog.New(slog.NewJSONHandler(w, opts)), nil
+		return slog.New(newFold(slog.NewJSONHandler(w, opts))), nil
 	}
 	return nil, fmt.Errorf("log format %q is neither text nor json", format)
 }
